@@ -1,0 +1,234 @@
+use std::fs::{self, File, Permissions};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf, is_separator};
+use std::process;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::{Error, Range, system};
+
+/// How many bytes are gathered before they are written.
+const BLOCK: usize = 1 << 20;
+
+/// A file that is being written and takes its place when it is complete.
+///
+/// The bytes go to a temporary file in the folder of the destination. [`commit`](Self::commit) renames it over the
+/// destination in one step; dropping it uncommitted removes it. So a failure leaves the old file whole, and whoever
+/// has the old file open or mapped keeps its old contents. `commit` does not wait for the disk.
+///
+/// The destination may be
+/// - missing, in an existing folder: it gets the permissions of a new file;
+/// - a regular file that may be written to: it is replaced and its permissions are kept;
+/// - a symbolic link to such a file: the file it leads to is replaced and the link stays;
+///
+/// and nothing else: a folder, a pipe or a device (`/dev/null`) is an error, as they have no place for a whole file.
+/// Of a file with several hard links, only the name given is replaced.
+///
+/// [`append`](Self::append), [`copy_from`](Self::copy_from) and [`reserve`](Self::reserve) work one after the other at
+/// the end of the file; [`write_at`](Self::write_at) fills reserved bytes, from several threads at once.
+#[derive(Debug)]
+pub struct AtomicFile {
+    file: File,
+    temporary: PathBuf,
+    target: PathBuf,
+    /// The first `written` bytes belong to the file, or are reserved in it; `buffer` follows.
+    written: u64,
+    buffer: Vec<u8>,
+    committed: bool,
+}
+
+impl AtomicFile {
+    /// Begins a file that is to stand at `destination`.
+    pub fn create(destination: &Path) -> Result<Self, Error> {
+        let (target, permissions) = resolve(destination)?;
+        let (file, temporary) = create_beside(&target, permissions.as_ref())?;
+        // From here on, dropping `this` removes the temporary file.
+        let this = Self { file, temporary, target, written: 0, buffer: Vec::new(), committed: false };
+        if let Some(permissions) = permissions {
+            this.file.set_permissions(permissions).map_err(|e| this.error("write", e))?;
+        }
+        Ok(this)
+    }
+
+    /// The file that is going to be replaced or created: the destination without links.
+    pub fn path(&self) -> &Path {
+        &self.target
+    }
+
+    /// The number of bytes so far: where the next append goes.
+    pub fn position(&self) -> u64 {
+        self.written + self.buffer.len() as u64
+    }
+
+    /// Appends bytes.
+    pub fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        if self.buffer.len() + bytes.len() > BLOCK {
+            self.write_buffer()?;
+        }
+        if bytes.len() < BLOCK {
+            self.buffer.extend_from_slice(bytes);
+            return Ok(());
+        }
+        system::write_all_at(&self.file, bytes, self.written).map_err(|e| self.error("write", e))?;
+        self.written += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Appends `len` bytes that are zero until [`write_at`](Self::write_at) fills them; returns where they begin.
+    pub fn reserve(&mut self, len: u64) -> Result<u64, Error> {
+        self.write_buffer()?;
+        let start = self.written;
+        // File systems count in signed 64-bit numbers.
+        match start.checked_add(len).filter(|&end| i64::try_from(end).is_ok()) {
+            Some(end) => self.written = end,
+            None => return Err(self.error("write", ErrorKind::FileTooLarge.into())),
+        }
+        Ok(start)
+    }
+
+    /// Writes over bytes that were [reserved](Self::reserve) before. Threads may share the file; they must not write
+    /// to the same bytes, of which either may win.
+    pub fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
+        let len = bytes.len() as u64;
+        match offset.checked_add(len) {
+            Some(end) if end <= self.written => {}
+            _ => {
+                return Err(Error::BeyondEnd { path: self.target.clone(), offset, len, size: self.written });
+            }
+        }
+        system::write_all_at(&self.file, bytes, offset).map_err(|e| self.error("write", e))
+    }
+
+    /// Appends the bytes of a range: inside the kernel where it can, sharing blocks on disk where the file system
+    /// can, and otherwise through a buffer of 1 MiB.
+    pub fn copy_from(&mut self, range: &Range) -> Result<(), Error> {
+        let mut done = 0;
+        // Small pieces are gathered: writing each by itself takes two to four times as long.
+        if range.len() >= BLOCK as u64 {
+            self.write_buffer()?;
+            let source = range.source().file();
+            done = system::copy_range(source, range.offset(), &self.file, self.written, range.len());
+            self.written += done;
+        }
+        self.copy_through_buffer(range, done)
+    }
+
+    /// Appends the bytes of the range from `done` on.
+    fn copy_through_buffer(&mut self, range: &Range, mut done: u64) -> Result<(), Error> {
+        while done < range.len() {
+            let len = usize::try_from(range.len() - done).map_or(BLOCK, |left| left.min(BLOCK));
+            if self.buffer.len() + len > BLOCK {
+                self.write_buffer()?;
+            }
+            let start = self.buffer.len();
+            self.buffer.resize(start + len, 0);
+            if let Err(error) = range.read(done, &mut self.buffer[start..]) {
+                self.buffer.truncate(start);
+                return Err(error);
+            }
+            done += len as u64;
+        }
+        Ok(())
+    }
+
+    /// Completes the file and puts it in its place. Of several files that belong together, commit the one that
+    /// names the others last.
+    pub fn commit(mut self) -> Result<(), Error> {
+        self.write_buffer()?;
+        // Bytes reserved at the end exist only now.
+        self.file.set_len(self.written).map_err(|e| self.error("write", e))?;
+        fs::rename(&self.temporary, &self.target).map_err(|e| self.error("replace", e))?;
+        self.committed = true;
+        Ok(())
+    }
+
+    fn write_buffer(&mut self) -> Result<(), Error> {
+        system::write_all_at(&self.file, &self.buffer, self.written).map_err(|e| self.error("write", e))?;
+        self.written += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    fn error(&self, action: &'static str, source: io::Error) -> Error {
+        Error::io(action, &self.target, source)
+    }
+}
+
+impl Write for AtomicFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.append(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(self.write_buffer()?)
+    }
+}
+
+impl Drop for AtomicFile {
+    fn drop(&mut self) {
+        if !self.committed {
+            // There is nobody left to tell, and the destination is untouched either way.
+            let _ = fs::remove_file(&self.temporary);
+        }
+    }
+}
+
+/// The file to be written, without links, and the permissions it has if it exists.
+fn resolve(destination: &Path) -> Result<(PathBuf, Option<Permissions>), Error> {
+    let failed = |e| Error::io("write", destination, e);
+    let refuse = |found| Err(Error::NotRegular { path: destination.to_owned(), found });
+    match fs::metadata(destination) {
+        Ok(metadata) if !metadata.is_file() => refuse(system::kind(metadata.file_type())),
+        Ok(metadata) if metadata.permissions().readonly() => Err(failed(ErrorKind::PermissionDenied.into())),
+        Ok(metadata) => Ok((destination.canonicalize().map_err(failed)?, Some(metadata.permissions()))),
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(failed(e)),
+        Err(_) if destination.is_symlink() => refuse("a link to nothing"),
+        Err(_) if destination.to_string_lossy().ends_with(is_separator) => refuse("the name of a folder"),
+        Err(e) => {
+            let name = destination.file_name().ok_or_else(|| failed(e))?;
+            let folder = match destination.parent() {
+                Some(parent) if !parent.as_os_str().is_empty() => parent,
+                _ => Path::new("."),
+            };
+            let folder = folder.canonicalize().map_err(|e| Error::io("open the folder", folder, e))?;
+            Ok((folder.join(name), None))
+        }
+    }
+}
+
+/// Creates a new file in the folder of `target`. Its name is short, so that no long name of the target becomes too
+/// long, and says whose it is, if the process is killed and leaves it behind.
+fn create_beside(target: &Path, permissions: Option<&Permissions>) -> Result<(File, PathBuf), Error> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    loop {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let temporary = target.with_file_name(format!(".netwright.{}.{number}.tmp", process::id()));
+        match system::create_new(&temporary, permissions) {
+            Ok(file) => return Ok((file, temporary)),
+            // Left behind by a killed process of this number: take the next name.
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+            Err(e) => return Err(Error::io("write", target, e)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Source;
+
+    /// The kernel may stop anywhere; the buffer goes on from there.
+    #[test]
+    fn copying_through_the_buffer_goes_on_where_the_kernel_stopped() {
+        let dir = tempfile::tempdir().unwrap();
+        let bytes: Vec<u8> = (0..=250).cycle().take(2 * BLOCK + 3).collect();
+        fs::write(dir.path().join("in"), &bytes).unwrap();
+        let range = Source::open(&dir.path().join("in")).unwrap().range(1, 2 * BLOCK as u64 + 1).unwrap();
+        for done in [0, 1, BLOCK, 2 * BLOCK, 2 * BLOCK + 1] {
+            let mut file = AtomicFile::create(&dir.path().join("out")).unwrap();
+            file.copy_through_buffer(&range, done as u64).unwrap();
+            file.commit().unwrap();
+            assert!(fs::read(dir.path().join("out")).unwrap() == bytes[1 + done..2 * BLOCK + 2], "{done}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use crate::{Error, Source, system};
+
+/// The folder of a model: what the model may read.
+///
+/// The files opened stay open and are shared as long as the folder lives: a thousand weights in one file of external
+/// data are ranges of one [`Source`].
+#[derive(Debug)]
+pub struct Folder {
+    own: Handle,
+    data_dir: Option<Handle>,
+    opened: Mutex<BTreeMap<String, Source>>,
+}
+
+#[derive(Debug)]
+struct Handle {
+    path: PathBuf,
+    opened: system::Folder,
+}
+
+impl Handle {
+    fn open(path: PathBuf) -> Result<Self, Error> {
+        match system::open_folder(&path) {
+            Ok(opened) => Ok(Self { path, opened }),
+            Err(e) => Err(Error::io("open the folder", &path, e)),
+        }
+    }
+
+    /// Opens `relative` beneath the folder; `None` if a symbolic link or the folder's edge is in the way.
+    fn beneath(&self, relative: &Path) -> Result<Option<File>, Error> {
+        system::open_beneath(&self.opened, relative).map_err(|e| Error::io("open", &self.path.join(relative), e))
+    }
+}
+
+impl Folder {
+    /// The folder in which `model` lies *by its name*: where it is a link, the folder of the link.
+    pub fn of(model: &Path) -> Result<Self, Error> {
+        match model.parent() {
+            Some(parent) if parent.as_os_str().is_empty() => Self::at(Path::new(".")),
+            Some(parent) => Self::at(parent),
+            None => Err(Error::NotRegular { path: model.to_owned(), found: "a folder" }),
+        }
+    }
+
+    /// The folder with this path.
+    pub fn at(path: &Path) -> Result<Self, Error> {
+        Ok(Self { own: Handle::open(path.to_owned())?, data_dir: None, opened: Mutex::default() })
+    }
+
+    /// Lets the model's locations lead, by symbolic or hard links, to files that lie beneath `dir`.
+    ///
+    /// Caches (Hugging Face's among them) keep a model's files as links into a common store; `dir` is that store, and
+    /// only the user can vouch for it. A location is still relative to the model's folder and never holds `..`.
+    pub fn with_data_dir(mut self, dir: &Path) -> Result<Self, Error> {
+        let dir = dir.canonicalize().map_err(|e| Error::io("open the folder", dir, e))?;
+        self.data_dir = Some(Handle::open(dir)?);
+        Ok(self)
+    }
+
+    /// Opens a file that the *model* named, by its location relative to this folder.
+    ///
+    /// It must be a regular file with one name that lies beneath the folder and is reached without a symbolic link,
+    /// or lie beneath the [data folder](Self::with_data_dir). Nothing else is opened: a pipe does not block.
+    pub fn open(&self, location: &str) -> Result<Source, Error> {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(source) = opened.get(location) {
+            return Ok(source.clone());
+        }
+        let source = self.open_unshared(location)?;
+        opened.insert(location.to_owned(), source.clone());
+        Ok(source)
+    }
+
+    fn open_unshared(&self, location: &str) -> Result<Source, Error> {
+        if location.is_empty() {
+            return Err(Error::EmptyLocation);
+        }
+        if location.contains('\0') {
+            return Err(Error::NulInName { name: location.to_owned() });
+        }
+        let relative = Path::new(location);
+        for component in relative.components() {
+            match component {
+                Component::Normal(_) | Component::CurDir => {}
+                Component::ParentDir => return Err(self.escapes(location, "it holds `..`")),
+                Component::RootDir | Component::Prefix(_) => {
+                    return Err(self.escapes(location, "it is absolute"));
+                }
+            }
+        }
+        let path = self.own.path.join(relative);
+        match (self.open_own(location, &path), &self.data_dir) {
+            (Err(Error::Escapes { .. } | Error::HardLinked { .. }), Some(data_dir)) => {
+                self.open_data(location, &path, data_dir)
+            }
+            (result, _) => result,
+        }
+    }
+
+    fn open_own(&self, location: &str, path: &Path) -> Result<Source, Error> {
+        let Some(file) = self.own.beneath(Path::new(location))? else {
+            return Err(self.escapes(
+                location,
+                "it passes through a symbolic link; if the model may follow it, name the folder it leads to as the data folder",
+            ));
+        };
+        let source = Source::from_file(path.to_owned(), file)?;
+        match source.links()? {
+            0 | 1 => Ok(source),
+            links => Err(Error::HardLinked { path: path.to_owned(), links }),
+        }
+    }
+
+    /// Follows links by name, then lets the kernel check the *result* against the data folder: whoever exchanges a
+    /// link in between gains nothing but another file of that folder.
+    fn open_data(&self, location: &str, path: &Path, data_dir: &Handle) -> Result<Source, Error> {
+        let reached = path.canonicalize().map_err(|e| Error::io("open", path, e))?;
+        let outside = || self.escapes(location, "the file it leads to does not lie in the data folder either");
+        let relative = reached.strip_prefix(&data_dir.path).map_err(|_| outside())?;
+        let file = data_dir.beneath(relative)?.ok_or_else(outside)?;
+        Source::from_file(path.to_owned(), file)
+    }
+
+    fn escapes(&self, location: &str, reason: &'static str) -> Error {
+        Error::Escapes { location: location.to_owned(), folder: self.own.path.clone(), reason }
+    }
+}

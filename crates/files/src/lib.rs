@@ -1,0 +1,71 @@
+//! The one opener of files: beneath a folder, mapped, by ranges, written atomically.
+//!
+//! A model file is untrusted, and it names other files: its external data. So every file that Netwright reads or
+//! writes goes through this crate, which asks the *kernel* and never judges a path by its text alone:
+//!
+//! - [`Source`] is a file that the user named. It may be a link; it must be a regular file.
+//! - [`Folder`] opens what a *model* named: only regular files beneath the model's own folder, through no link.
+//!   [`Folder::with_data_dir`] is the explicit exception for models kept as links into a cache.
+//! - [`Range`] is a checked piece of a [`Source`]: a weight that nobody has read yet.
+//! - [`AtomicFile`] is a file being written. It appears under its name when it is complete, or not at all, so the
+//!   file that is being read may be the file that is being replaced.
+//!
+//! Weights that do not change go from a [`Range`] to an [`AtomicFile`] inside the kernel
+//! ([`AtomicFile::copy_from`]): they are neither mapped nor brought into the process.
+//!
+//! ```
+//! use netwright_files::{AtomicFile, Folder, Source};
+//!
+//! # let dir = tempfile::tempdir()?;
+//! # let model = dir.path().join("model.onnx");
+//! # std::fs::write(&model, "graph")?;
+//! # std::fs::write(dir.path().join("weights.bin"), [1, 2, 3, 4, 5, 6, 7, 8])?;
+//! let graph = Source::open(&model)?.map()?;
+//! assert_eq!(graph, "graph");
+//!
+//! // The model says: my weight is 4 bytes of `weights.bin`, from byte 2 on.
+//! let weight = Folder::of(&model)?.open("weights.bin")?.range(2, 4)?;
+//!
+//! let mut file = AtomicFile::create(&model)?;
+//! file.append(b"graph, improved: ")?;
+//! file.copy_from(&weight)?;
+//! file.commit()?;
+//! assert_eq!(std::fs::read(&model)?, b"graph, improved: \x03\x04\x05\x06");
+//! assert_eq!(graph, "graph"); // what was mapped stays what it was
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Platforms
+//!
+//! On Linux a location is resolved by `openat2` with `RESOLVE_BENEATH` and `RESOLVE_NO_SYMLINKS`; on a kernel without
+//! it and on other Unix systems by opening one folder after the other without following links. Elsewhere neither can
+//! be checked and [`Folder::open`] refuses every location; all else works.
+
+mod atomic;
+mod error;
+mod folder;
+mod map;
+mod range;
+mod source;
+mod system;
+
+pub use atomic::AtomicFile;
+pub use error::Error;
+pub use folder::Folder;
+pub use range::Range;
+pub use source::{Identity, Source, read_bytes, read_text};
+
+use std::path::Path;
+
+/// Creates a folder and its missing parents; one that exists is fine.
+pub fn create_folder(path: &Path) -> Result<(), Error> {
+    std::fs::create_dir_all(path).map_err(|e| Error::io("create the folder", path, e))
+}
+
+/// Copies the bytes of a regular file; the copy appears at once and complete, as with [`AtomicFile`].
+pub fn copy_file(from: &Path, to: &Path) -> Result<(), Error> {
+    let source = Source::open(from)?;
+    let mut file = AtomicFile::create(to)?;
+    file.copy_from(&source.whole())?;
+    file.commit()
+}

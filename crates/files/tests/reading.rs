@@ -1,0 +1,231 @@
+//! What may be read, and how every refusal reads.
+#![cfg(unix)]
+
+use std::error::Error as _;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use netwright_files::{Error, Folder, Identity, Source, read_bytes, read_text};
+use tempfile::TempDir;
+
+/// `model/` is the folder of a model, `cache/` is the store that some of its files are links into.
+fn disk() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |path: &str| dir.path().join(path);
+    for folder in ["model/sub", "cache/blobs"] {
+        fs::create_dir_all(at(folder)).unwrap();
+    }
+    for file in ["model/weights", "model/sub/weights", "model/two_names", "cache/blobs/1", "cache/blobs/2", "secret"] {
+        fs::write(at(file), file).unwrap();
+    }
+    fs::write(at("model/empty"), "").unwrap();
+    fs::hard_link(at("model/two_names"), at("model/other_name")).unwrap();
+    fs::hard_link(at("cache/blobs/2"), at("model/hard_to_cache")).unwrap();
+    symlink("../secret", at("model/link_out")).unwrap();
+    symlink("weights", at("model/link_in")).unwrap();
+    symlink("../cache/blobs", at("model/folder_link")).unwrap();
+    symlink("../cache/blobs/1", at("model/link_to_cache")).unwrap();
+    symlink("../cache/blobs/2", at("model/link_to_hard")).unwrap();
+    symlink("../cache/back", at("model/link_through_cache")).unwrap();
+    symlink("../secret", at("cache/back")).unwrap();
+    symlink("../cache/nothing", at("model/link_to_nothing")).unwrap();
+    symlink("/proc/self/root/etc/passwd", at("model/magic")).unwrap();
+    symlink("loop", at("model/loop")).unwrap();
+    std::os::unix::net::UnixListener::bind(at("model/socket")).unwrap();
+    dir
+}
+
+/// The error and its causes in one line, without the name of the temporary folder.
+fn message(dir: &TempDir, error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text.replace(dir.path().to_str().unwrap(), "")
+}
+
+fn content(source: &Source) -> String {
+    String::from_utf8(source.map().unwrap().to_vec()).unwrap()
+}
+
+#[test]
+fn a_model_reads_beneath_its_folder_only() {
+    let dir = disk();
+    let own = Folder::of(&dir.path().join("model/model.onnx")).unwrap();
+    let with_cache = Folder::at(&dir.path().join("model")).unwrap();
+    let with_cache = with_cache.with_data_dir(&dir.path().join("cache")).unwrap();
+    let opened = |folder: &Folder, location: &str| match folder.open(location) {
+        Ok(source) => content(&source),
+        Err(e) => message(&dir, &e),
+    };
+    let same = |location: &str, expected: &str| {
+        assert_eq!(opened(&own, location), expected, "{location}");
+        assert_eq!(opened(&with_cache, location), expected, "{location}, with a data folder");
+    };
+    same("weights", "model/weights");
+    same("./sub//weights", "model/sub/weights");
+    same("empty", "");
+    same("", "the location of external data is empty");
+    same("we\0ights", r#"the file name "we\0ights" holds a NUL character"#);
+    same("missing", r#""/model/missing" does not exist"#);
+    same("weights/x", r#"could not open "/model/weights/x": Not a directory (os error 20)"#);
+    same("sub", r#""/model/sub" is a folder, and a regular file is needed"#);
+    same(".", r#""/model/." is a folder, and a regular file is needed"#);
+    same("socket", r#"could not open "/model/socket": No such device or address (os error 6)"#);
+    let escapes =
+        |location: &str, why: &str| format!(r#"location {location:?} leads out of the model's folder "/model": {why}"#);
+    for location in ["..", "../secret", "sub/../weights", "../model/weights", "sub/../../secret"] {
+        same(location, &escapes(location, "it holds `..`"));
+    }
+    same("/etc/passwd", &escapes("/etc/passwd", "it is absolute"));
+
+    let differ = |location: &str, alone: &str, with_data_dir: &str| {
+        assert_eq!(opened(&own, location), alone, "{location}");
+        assert_eq!(opened(&with_cache, location), with_data_dir, "{location}, with a data folder");
+    };
+    let link = "it passes through a symbolic link; \
+        if the model may follow it, name the folder it leads to as the data folder";
+    let outside = "the file it leads to does not lie in the data folder either";
+    let differ_link = |location: &str, with_data_dir: &str| {
+        differ(location, &escapes(location, link), with_data_dir);
+    };
+    for location in ["link_out", "link_in", "link_through_cache", "magic"] {
+        differ_link(location, &escapes(location, outside));
+    }
+    differ_link("link_to_cache", "cache/blobs/1");
+    differ_link("link_to_hard", "cache/blobs/2");
+    differ_link("folder_link/1", "cache/blobs/1");
+    differ_link("folder_link", r#""/model/folder_link" is a folder, and a regular file is needed"#);
+    differ_link("link_to_nothing", r#""/model/link_to_nothing" does not exist"#);
+    differ_link("loop", r#"could not open "/model/loop": Too many levels of symbolic links (os error 40)"#);
+    for location in ["two_names", "hard_to_cache"] {
+        let hard_linked = format!(
+            "\"/model/{location}\" has 2 hard links; \
+            if the model may read it, name its folder as the data folder"
+        );
+        differ(location, &hard_linked, &escapes(location, outside));
+    }
+
+    let own_data = Folder::at(&dir.path().join("model")).unwrap().with_data_dir(&dir.path().join("model")).unwrap();
+    for (location, expected) in [("two_names", "model/two_names"), ("link_in", "model/weights")] {
+        assert_eq!(opened(&own_data, location), expected);
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_pipe_does_not_block() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    let dir = disk();
+    let pipe = dir.path().join("model/pipe");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let expected = r#""/model/pipe" is a pipe, and a regular file is needed"#;
+    assert_eq!(message(&dir, &Folder::of(&pipe).unwrap().open("pipe").unwrap_err()), expected);
+    assert_eq!(message(&dir, &Source::open(&pipe).unwrap_err()), expected);
+}
+
+#[test]
+fn the_user_may_name_a_link() {
+    let dir = disk();
+    let opened = |path: &str| match Source::open(&dir.path().join(path)) {
+        Ok(source) => content(&source),
+        Err(e) => message(&dir, &e),
+    };
+    assert_eq!(opened("model/link_to_cache"), "cache/blobs/1");
+    assert_eq!(opened("model/two_names"), "model/two_names");
+    assert_eq!(opened("model"), r#""/model" is a folder, and a regular file is needed"#);
+    assert_eq!(opened("model/link_to_nothing"), r#""/model/link_to_nothing" does not exist"#);
+    assert_eq!(opened("a\0b"), r#"the file name "/a\0b" holds a NUL character"#);
+    assert!(matches!(Source::open(Path::new("")), Err(Error::NotFound { .. })));
+    assert!(matches!(Folder::of(Path::new("/")), Err(Error::NotRegular { .. })));
+    assert!(matches!(Folder::at(&dir.path().join("nowhere")), Err(Error::NotFound { .. })));
+    assert!(Folder::of(Path::new("model.onnx")).is_ok());
+}
+
+#[test]
+fn one_file_is_opened_once() {
+    let dir = disk();
+    let folder = Folder::at(&dir.path().join("model")).unwrap();
+    let [first, second] = [(); 2].map(|()| folder.open("weights").unwrap());
+    assert_eq!(first.map().unwrap().as_ptr(), second.map().unwrap().as_ptr());
+}
+
+#[test]
+fn identity_is_the_file_not_its_name() {
+    let dir = disk();
+    let of = |path: &str| Identity::of(&dir.path().join(path)).unwrap();
+    assert_eq!(of("model/link_in"), of("model/weights"));
+    assert_eq!(of("model/two_names"), of("model/other_name"));
+    assert_ne!(of("model/two_names"), of("model/weights"));
+    assert_eq!(*Source::open(&dir.path().join("model/link_in")).unwrap().identity(), of("model/weights"));
+}
+
+#[test]
+fn ranges_lie_within_their_file() {
+    let dir = disk();
+    let source = Source::open(&dir.path().join("model/weights")).unwrap();
+    assert_eq!(source.len(), 13);
+    let middle = source.range(2, 5).unwrap();
+    let mut buf = [0; 3];
+    middle.read(2, &mut buf).unwrap();
+    assert_eq!(&buf, b"l/w");
+    assert_eq!(middle.slice(2, 3).unwrap(), source.range(4, 3).unwrap());
+    assert_ne!(middle.slice(2, 3).unwrap(), source.range(4, 2).unwrap());
+    assert_eq!(source.range(13, 0).unwrap().len(), 0);
+    assert_eq!(middle.slice(5, 0).unwrap().offset(), 7);
+    assert_eq!(source.whole(), source.range(0, 13).unwrap());
+    let again = Source::open(&dir.path().join("model/link_in")).unwrap();
+    assert_eq!(again.range(2, 5).unwrap(), middle);
+
+    let beyond = |error: Error, expected: &str| assert_eq!(message(&dir, &error), expected);
+    let text = |len: u64, offset: u64, size: u64| {
+        format!(r#"{len} bytes from byte {offset} on lie beyond the end of "/model/weights" ({size} bytes)"#)
+    };
+    for (offset, len) in [(14, 0), (13, 1), (0, 14), (u64::MAX, 1), (1, u64::MAX), (u64::MAX, u64::MAX)] {
+        beyond(source.range(offset, len).unwrap_err(), &text(len, offset, 13));
+        let offset_in_file = offset.saturating_add(2);
+        beyond(middle.slice(offset, len).unwrap_err(), &text(len, offset_in_file, 7));
+    }
+    beyond(middle.slice(0, 6).unwrap_err(), &text(6, 2, 7));
+    beyond(middle.read(3, &mut buf).unwrap_err(), &text(3, 5, 7));
+    beyond(source.read_at(u64::MAX, &mut buf).unwrap_err(), &text(3, u64::MAX, 13));
+}
+
+#[test]
+fn parts_of_the_map_are_ranges() {
+    let dir = disk();
+    let source = Source::open(&dir.path().join("model/weights")).unwrap();
+    let copy = b"model/weights".to_vec();
+    assert_eq!(source.range_of(&copy), None, "nothing is mapped yet");
+    let map = source.map().unwrap();
+    assert_eq!(source.range_of(&map.slice(6..)), Some(source.range(6, 7).unwrap()));
+    assert_eq!(source.range_of(&map), Some(source.whole()));
+    assert_eq!(source.range_of(&copy), None, "equal bytes in another place");
+    assert_eq!(source.range_of(&map[3..3]), None);
+    assert!(Source::open(&dir.path().join("model/empty")).unwrap().map().unwrap().is_empty());
+}
+
+#[test]
+fn a_file_cut_short_is_an_error() {
+    let dir = disk();
+    let path = dir.path().join("model/weights");
+    let source = Source::open(&path).unwrap();
+    fs::write(&path, "cut").unwrap();
+    let error = source.read_at(0, &mut [0; 13]).unwrap_err();
+    assert_eq!(message(&dir, &error), r#"could not read "/model/weights": failed to fill whole buffer"#);
+}
+
+#[test]
+fn small_files_have_a_limit() {
+    let dir = disk();
+    let path = dir.path().join("secret");
+    assert_eq!(read_text(&path, 6).unwrap(), "secret");
+    let error = read_bytes(&path, 5).unwrap_err();
+    assert_eq!(message(&dir, &error), r#""/secret" has 6 bytes, and at most 5 are read"#);
+    fs::write(&path, [0xff, 0xfe]).unwrap();
+    let error = read_text(&path, 6).unwrap_err();
+    assert_eq!(message(&dir, &error), r#""/secret" is not text in UTF-8"#);
+}

@@ -1,0 +1,618 @@
+//! The graph: nodes, the values that they produce, and the few doors through which it is edited.
+//!
+//! The edges of a petgraph [`StableDiGraph`] are the only record of operands. petgraph stays inside: its incoming
+//! edges come in reverse order, parallel edges (`mul(x, x)`) confuse its look-ups, and an index that was removed is
+//! used again. So edits go through [`Graph::insert`], [`Graph::replace`] and [`Graph::sweep`] alone: uses are
+//! redirected at once, nodes are removed together, at the end of a pass, when nobody holds an id.
+
+use crate::infer::{InferError, Operands};
+use crate::{Dim, Fact, Kind, Op, Tensor, TensorType};
+use petgraph::Direction::{Incoming, Outgoing};
+use petgraph::stable_graph::{NodeIndex, StableDiGraph};
+use petgraph::visit::EdgeRef;
+use smallvec::{SmallVec, smallvec};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::sync::Arc;
+
+/// The name of a value.
+pub type Name = Arc<str>;
+
+/// A node of one graph; valid until that graph is swept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeId(NodeIndex);
+
+/// Result `result` of `node`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Value {
+    /// Its producer.
+    pub node: NodeId,
+    /// Which of the producer's results.
+    pub result: u32,
+}
+
+/// Position in the program; text and files list nodes by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Order(u32);
+
+/// An edge: which result feeds which operand.
+#[derive(Clone, Copy, Debug)]
+struct Use {
+    operand: u32,
+    result: u32,
+}
+
+/// An operator applied to operands, which are the graph's edges.
+#[derive(Clone, Debug)]
+pub struct Node {
+    op: Op,
+    label: Name,
+    order: Order,
+    results: SmallVec<[ResultInfo; 1]>,
+    /// Inserted since the last sweep.
+    recent: bool,
+    /// Replaced, or left without readers by that; removed by the next sweep.
+    dead: bool,
+}
+
+/// What is known of one result of a node.
+#[derive(Clone, Debug)]
+struct ResultInfo {
+    name: Name,
+    fact: Fact,
+    /// Operands of living nodes and graph outputs that read it: derived from the edges, kept for constant-time asking.
+    uses: u32,
+}
+
+/// A result of the whole graph.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// The name by which the caller asks for it.
+    pub name: Name,
+    /// What it is.
+    pub value: Value,
+}
+
+/// Where a new node stands and how its results are called.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The node's own name, which ONNX keeps apart from those of its results; often empty.
+    pub label: Name,
+    /// Names of the results; those that are taken get a number behind them.
+    pub results: SmallVec<[Name; 1]>,
+    /// Behind everything else where it is `None`.
+    pub order: Option<Order>,
+}
+
+/// A graph: inputs, nodes, outputs.
+///
+/// ```
+/// use netwright_ir::{ElementType, Graph, Op, Tensor, TensorType, shape};
+/// let mut graph = Graph::new("half");
+/// let x = graph.input("x", TensorType::new(ElementType::F32, shape!["batch", 4]));
+/// let half = graph.constant("half", Tensor::scalar(0.5));
+/// let y = graph.append("y", Op::Mul, &[x, half])?;
+/// graph.output("y", y);
+/// assert_eq!(graph.to_string(), "\
+/// half(%x: f32[batch, 4]) {
+///   %y = mul %x, 0.5 : f32[batch, 4]
+///   return %y
+/// }
+/// ");
+/// # Ok::<(), netwright_ir::InferError>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Graph {
+    name: String,
+    dag: StableDiGraph<Node, Use>,
+    inputs: Vec<NodeId>,
+    outputs: Vec<Output>,
+    next_order: u32,
+    /// Values whose uses were redirected since the last sweep, and to where.
+    forward: HashMap<Value, Value>,
+    /// The reverse: the values that were redirected to a value.
+    absorbed: HashMap<Value, Vec<Value>>,
+    /// Nodes inserted since the last sweep, in order.
+    recent: Vec<NodeId>,
+    names: Names,
+}
+
+/// The names in use, and for a base the number to try next.
+#[derive(Clone, Debug, Default)]
+struct Names {
+    taken: HashSet<Name>,
+    next: HashMap<Name, u32>,
+}
+
+impl Names {
+    fn fresh(&mut self, base: &str) -> Name {
+        if !base.is_empty() && !self.taken.contains(base) {
+            let name: Name = base.into();
+            self.taken.insert(name.clone());
+            return name;
+        }
+        let base = if base.is_empty() { "value" } else { base };
+        loop {
+            let next = self.next.entry(base.into()).or_insert(0);
+            *next += 1;
+            let name: Name = format!("{base}.{next}").into();
+            if self.taken.insert(name.clone()) {
+                return name;
+            }
+        }
+    }
+}
+
+impl Node {
+    /// What it computes.
+    pub fn op(&self) -> &Op {
+        &self.op
+    }
+
+    /// Its own name, which ONNX keeps apart from those of its results; often empty.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// Its position in the program.
+    pub fn order(&self) -> Order {
+        self.order
+    }
+
+    /// How many results it has.
+    pub fn result_count(&self) -> usize {
+        self.results.len()
+    }
+}
+
+impl Graph {
+    /// A graph without nodes.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), ..Self::default() }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    // Building.
+
+    /// Adds an input.
+    pub fn input(&mut self, name: &str, ty: TensorType) -> Value {
+        let value = self.source(name, Op::Input, Fact::of(ty));
+        self.inputs.push(value.node);
+        value
+    }
+
+    /// Adds a trained tensor.
+    pub fn parameter(&mut self, name: &str, tensor: Tensor) -> Value {
+        let fact = tensor.fact();
+        self.source(name, Op::Parameter(tensor), fact)
+    }
+
+    /// Adds a tensor that was computed.
+    pub fn constant(&mut self, name: &str, tensor: Tensor) -> Value {
+        let fact = tensor.fact();
+        self.source(name, Op::Constant(tensor), fact)
+    }
+
+    fn source(&mut self, name: &str, op: Op, fact: Fact) -> Value {
+        let place = Place { label: "".into(), results: smallvec![name.into()], order: None };
+        let node = self.add(place, op, &[], smallvec![fact]);
+        Value { node, result: 0 }
+    }
+
+    /// Adds a node of one result at the end.
+    ///
+    /// # Errors
+    /// When the operator is not defined on such operands.
+    pub fn append(&mut self, name: &str, op: Op, operands: &[Value]) -> Result<Value, InferError> {
+        let operands: SmallVec<[Option<Value>; 4]> = operands.iter().copied().map(Some).collect();
+        let place = Place { label: "".into(), results: smallvec![name.into()], order: None };
+        Ok(Value { node: self.insert(place, op, &operands)?, result: 0 })
+    }
+
+    /// Adds a node; it has as many results as the place has names for.
+    ///
+    /// # Errors
+    /// When the operator is not defined on such operands.
+    pub fn insert(&mut self, place: Place, op: Op, operands: &[Option<Value>]) -> Result<NodeId, InferError> {
+        let inferred = self.infer(&op, operands, place.results.len())?;
+        Ok(self.add(place, op, operands, inferred.facts))
+    }
+
+    /// What is known of the results of an operator on these operands.
+    ///
+    /// # Errors
+    /// When the operator is not defined on such operands.
+    pub fn infer(
+        &self,
+        op: &Op,
+        operands: &[Option<Value>],
+        results: usize,
+    ) -> Result<crate::infer::Inferred, InferError> {
+        let facts: SmallVec<[Option<&Fact>; 4]> =
+            operands.iter().map(|value| value.map(|value| self.fact(value))).collect();
+        op.infer(&Operands { kind: op.kind(), facts: &facts, results })
+    }
+
+    fn add(&mut self, place: Place, op: Op, operands: &[Option<Value>], facts: SmallVec<[Fact; 1]>) -> NodeId {
+        let order = place.order.unwrap_or(Order(self.next_order));
+        if place.order.is_none() {
+            self.next_order += 1;
+        }
+        let names = &mut self.names;
+        let results = place.results.iter().zip(facts);
+        let results = results.map(|(name, fact)| ResultInfo { name: names.fresh(name), fact, uses: 0 }).collect();
+        let node = Node { op, label: place.label, order, results, recent: true, dead: false };
+        let id = NodeId(self.dag.add_node(node));
+        for (operand, value) in (0..).zip(operands) {
+            if let Some(value) = value {
+                let value = self.resolve(*value);
+                self.dag.add_edge(value.node.0, id.0, Use { operand, result: value.result });
+                self.count_uses(value, 1);
+            }
+        }
+        self.recent.push(id);
+        id
+    }
+
+    /// Makes a value a result of the graph.
+    pub fn output(&mut self, name: impl Into<Name>, value: Value) {
+        let value = self.resolve(value);
+        self.count_uses(value, 1);
+        self.outputs.push(Output { name: name.into(), value });
+    }
+
+    // Asking.
+
+    /// The inputs, in the caller's order.
+    pub fn inputs(&self) -> impl ExactSizeIterator<Item = Value> + '_ {
+        self.inputs.iter().map(|&node| Value { node, result: 0 })
+    }
+
+    /// The outputs, in the caller's order.
+    pub fn outputs(&self) -> &[Output] {
+        &self.outputs
+    }
+
+    /// The node of that id.
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.dag[id.0]
+    }
+
+    /// The operator that makes a value.
+    pub fn op(&self, value: Value) -> &Op {
+        &self.node(value.node).op
+    }
+
+    /// The kind of the operator that makes a value.
+    pub fn kind(&self, value: Value) -> Kind {
+        self.op(value).kind()
+    }
+
+    /// The tensor that a value is, where it is known when the model is built.
+    pub fn tensor(&self, value: Value) -> Option<&Tensor> {
+        self.op(value).tensor()
+    }
+
+    /// The name of a value.
+    pub fn value_name(&self, value: Value) -> &Name {
+        &self.result(value).name
+    }
+
+    /// What is known of a value.
+    pub fn fact(&self, value: Value) -> &Fact {
+        &self.result(value).fact
+    }
+
+    /// The shape of a value, where it is a tensor of known rank.
+    pub fn shape(&self, value: Value) -> Option<&[Dim]> {
+        self.fact(value).shape().map(|shape| &**shape)
+    }
+
+    fn result(&self, value: Value) -> &ResultInfo {
+        &self.node(value.node).results[value.result as usize]
+    }
+
+    /// The results of a node.
+    pub fn results(&self, id: NodeId) -> impl Iterator<Item = Value> + use<> {
+        (0..self.node(id).results.len()).zip(0..).map(move |(_, result)| Value { node: id, result })
+    }
+
+    /// The operands of a node in order; `None` for one that is absent.
+    pub fn operands(&self, id: NodeId) -> SmallVec<[Option<Value>; 4]> {
+        let edges = self.dag.edges_directed(id.0, Incoming);
+        let mut found: SmallVec<[(u32, Value); 4]> =
+            edges.map(|edge| (edge.weight().operand, self.source_of(edge.source(), *edge.weight()))).collect();
+        found.sort_unstable_by_key(|(operand, _)| *operand);
+        let mut operands = SmallVec::new();
+        for (operand, value) in found {
+            operands.resize(operand as usize, None);
+            operands.push(Some(value));
+        }
+        operands
+    }
+
+    /// One operand of a node, where it is present.
+    pub fn operand(&self, id: NodeId, at: usize) -> Option<Value> {
+        let mut edges = self.dag.edges_directed(id.0, Incoming);
+        let edge = edges.find(|edge| edge.weight().operand as usize == at)?;
+        Some(self.source_of(edge.source(), *edge.weight()))
+    }
+
+    fn source_of(&self, source: NodeIndex, edge: Use) -> Value {
+        self.resolve(Value { node: NodeId(source), result: edge.result })
+    }
+
+    /// How many operands and graph outputs read a value.
+    pub fn use_count(&self, value: Value) -> usize {
+        self.result(self.resolve(value)).uses as usize
+    }
+
+    /// Whether a value is a result of the graph.
+    pub fn is_output(&self, value: Value) -> bool {
+        self.outputs.iter().any(|output| output.value == value)
+    }
+
+    /// The nodes that read a value, each with the operand at which it does, in program order.
+    pub fn users(&self, value: Value) -> Vec<(NodeId, usize)> {
+        let mut users = vec![];
+        let mut pending = vec![value];
+        while let Some(value) = pending.pop() {
+            let edges = self.dag.edges_directed(value.node.0, Outgoing);
+            let edges = edges.filter(|edge| edge.weight().result == value.result && !self.dag[edge.target()].dead);
+            users.extend(edges.map(|edge| (NodeId(edge.target()), edge.weight().operand as usize)));
+            pending.extend(self.absorbed.get(&value).into_iter().flatten());
+        }
+        users.sort_unstable_by_key(|&(id, operand)| (self.node(id).order, id, operand));
+        users
+    }
+
+    /// The living nodes, each behind its operands, else in program order.
+    ///
+    /// Nodes of a cycle are left out; the checker tells (law C2).
+    pub fn schedule(&self) -> Vec<NodeId> {
+        let bound = self.dag.node_indices().map(NodeIndex::index).max().map_or(0, |last| last + 1);
+        let mut waiting = vec![0u32; bound];
+        let mut ready = BinaryHeap::new();
+        for id in self.dag.node_indices().filter(|&id| !self.dag[id].dead) {
+            let operands = self.dag.edges_directed(id, Incoming).count();
+            waiting[id.index()] = u32::try_from(operands).unwrap_or(u32::MAX);
+            if operands == 0 {
+                ready.push(Reverse((self.dag[id].order, NodeId(id))));
+            }
+        }
+        let mut order = Vec::with_capacity(self.dag.node_count());
+        while let Some(Reverse((_, id))) = ready.pop() {
+            order.push(id);
+            for user in self.readers(id) {
+                let left = &mut waiting[user.index()];
+                *left = left.saturating_sub(1);
+                if *left == 0 {
+                    ready.push(Reverse((self.dag[user].order, NodeId(user))));
+                }
+            }
+        }
+        order
+    }
+
+    /// The living nodes that read any result of a node, as often as they do.
+    fn readers(&self, id: NodeId) -> SmallVec<[NodeIndex; 4]> {
+        let mut readers = SmallVec::new();
+        let mut direct = |source: NodeIndex, result: Option<u32>| {
+            let edges = self.dag.edges_directed(source, Outgoing);
+            let edges = edges.filter(|edge| {
+                result.is_none_or(|result| edge.weight().result == result) && !self.dag[edge.target()].dead
+            });
+            // What was redirected elsewhere is read there, not here.
+            let elsewhere = |edge: &Use| {
+                result.is_none() && self.forward.contains_key(&Value { node: NodeId(source), result: edge.result })
+            };
+            readers.extend(edges.filter(|edge| !elsewhere(edge.weight())).map(|edge| edge.target()));
+        };
+        direct(id.0, None);
+        let mut pending: Vec<Value> = self.results(id).filter(|_| !self.absorbed.is_empty()).collect();
+        while let Some(value) = pending.pop() {
+            for &absorbed in self.absorbed.get(&value).into_iter().flatten() {
+                direct(absorbed.node.0, Some(absorbed.result));
+                pending.push(absorbed);
+            }
+        }
+        readers
+    }
+
+    /// How many nodes live, tensors and inputs included.
+    pub fn len(&self) -> usize {
+        self.dag.node_weights().filter(|node| !node.dead).count()
+    }
+
+    /// Whether no node lives.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether the node lives: it was neither replaced nor left without users by that.
+    pub fn is_alive(&self, id: NodeId) -> bool {
+        self.dag.node_weight(id.0).is_some_and(|node| !node.dead)
+    }
+
+    // Editing.
+
+    /// The place beside a node: its position, and the name of its first result with a word behind it.
+    pub fn beside(&self, root: NodeId, word: &str) -> Place {
+        let node = self.node(root);
+        let name = node.results.first().map_or("", |result| &*result.name);
+        Place { label: "".into(), results: smallvec![format!("{name}.{word}").into()], order: Some(node.order) }
+    }
+
+    /// Redirects every use of `old` to `new`.
+    ///
+    /// A `new` that was inserted since the last sweep takes over the name of `old`, so that texts before and after
+    /// differ in what changed alone. Producers that nothing reads any more die. A value cannot replace one that it
+    /// is computed from: that makes a cycle, which the checker reports.
+    pub fn replace(&mut self, old: Value, new: Value) {
+        let (old, new) = (self.resolve(old), self.resolve(new));
+        if old == new {
+            return;
+        }
+        if self.node(new.node).recent && !matches!(self.op(old), Op::Input) {
+            let old_name = std::mem::replace(&mut self.result_mut(old).name, "".into());
+            let new_name = std::mem::replace(&mut self.result_mut(new).name, old_name);
+            self.names.taken.remove(&new_name);
+            self.result_mut(old).name = new_name;
+            let label = self.node(old.node).label.clone();
+            self.dag[new.node.0].label = label;
+        }
+        let uses = self.result(old).uses;
+        self.count_uses(new, i64::from(uses));
+        self.forward.insert(old, new);
+        self.absorbed.entry(new).or_default().push(old);
+        for output in &mut self.outputs {
+            if output.value == old {
+                output.value = new;
+            }
+        }
+        self.result_mut(old).uses = 0;
+        self.bury(old.node);
+    }
+
+    /// Changes the operator of a node in place; its operands and the facts of its results must stay true.
+    pub fn set_op(&mut self, id: NodeId, op: Op) {
+        self.dag[id.0].op = op;
+    }
+
+    /// Replaces what is known of a value, by a caller that knows more than inference.
+    pub fn set_fact(&mut self, value: Value, fact: Fact) {
+        self.result_mut(value).fact = fact;
+    }
+
+    /// A mark for [`Graph::undo_to`].
+    pub fn mark(&self) -> usize {
+        self.recent.len()
+    }
+
+    /// Lets the nodes die that were inserted since the mark and that nothing reads.
+    pub fn undo_to(&mut self, mark: usize) {
+        while self.recent.len() > mark {
+            if let Some(id) = self.recent.pop() {
+                self.bury(id);
+            }
+        }
+    }
+
+    /// Removes what no output depends on; inputs stay. Returns how many nodes went that were not dead before.
+    ///
+    /// Ids of removed nodes are used again, so none may be held across a sweep.
+    pub fn sweep(&mut self) -> usize {
+        let bound = self.dag.node_indices().map(NodeIndex::index).max().map_or(0, |last| last + 1);
+        let mut needed = vec![false; bound];
+        let mut pending: Vec<NodeId> = self.outputs.iter().map(|output| output.value.node).collect();
+        pending.extend(&self.inputs);
+        while let Some(id) = pending.pop() {
+            if !std::mem::replace(&mut needed[id.0.index()], true) {
+                let edges = self.dag.edges_directed(id.0, Incoming);
+                pending.extend(edges.map(|edge| self.source_of(edge.source(), *edge.weight()).node));
+            }
+        }
+        let removed = self.dag.node_indices().filter(|&id| !needed[id.index()] && !self.dag[id].dead).count();
+        for id in self.recent.drain(..) {
+            if let Some(node) = self.dag.node_weight_mut(id.0) {
+                node.recent = false;
+            }
+        }
+        if needed.iter().filter(|needed| **needed).count() == self.dag.node_count() && self.forward.is_empty() {
+            return 0;
+        }
+        // Edges whose source was redirected are made anew; the others stay.
+        let mut moved = vec![];
+        let mut stale = HashSet::new();
+        for edge in self.dag.edge_indices() {
+            let Some((source, target)) = self.dag.edge_endpoints(edge) else { continue };
+            let Use { operand, result } = self.dag[edge];
+            let from = Value { node: NodeId(source), result };
+            let to = self.resolve(from);
+            if to != from && needed[target.index()] {
+                moved.push((to, target, operand));
+                stale.insert(edge);
+            }
+        }
+        self.dag = std::mem::take(&mut self.dag).filter_map_owned(
+            |id, node| needed[id.index()].then_some(node),
+            |id, edge| (!stale.contains(&id)).then_some(edge),
+        );
+        for (to, target, operand) in moved {
+            self.dag.add_edge(to.node.0, target, Use { operand, result: to.result });
+        }
+        self.forward.clear();
+        self.absorbed.clear();
+        self.names.taken =
+            self.dag.node_weights().flat_map(|node| node.results.iter().map(|r| r.name.clone())).collect();
+        self.names.next.clear();
+        self.recount();
+        removed
+    }
+
+    /// Counts the uses anew: those by nodes that were removed while they lived are gone.
+    fn recount(&mut self) {
+        for node in self.dag.node_weights_mut() {
+            node.results.iter_mut().for_each(|result| result.uses = 0);
+        }
+        let used: Vec<Value> = self
+            .dag
+            .edge_indices()
+            .filter_map(|edge| {
+                Some(Value { node: NodeId(self.dag.edge_endpoints(edge)?.0), result: self.dag[edge].result })
+            })
+            .chain(self.outputs.iter().map(|output| output.value))
+            .collect();
+        for value in used {
+            self.count_uses(value, 1);
+        }
+    }
+
+    /// Where the uses of a value went.
+    fn resolve(&self, mut value: Value) -> Value {
+        if !self.forward.is_empty() {
+            while let Some(&next) = self.forward.get(&value) {
+                value = next;
+            }
+        }
+        value
+    }
+
+    fn result_mut(&mut self, value: Value) -> &mut ResultInfo {
+        &mut self.dag[value.node.0].results[value.result as usize]
+    }
+
+    fn count_uses(&mut self, value: Value, by: i64) {
+        let uses = &mut self.result_mut(value).uses;
+        *uses = u32::try_from((i64::from(*uses) + by).max(0)).unwrap_or(u32::MAX);
+    }
+
+    /// Lets a node die that nothing reads, and what it alone read with it.
+    fn bury(&mut self, id: NodeId) {
+        let mut pending = vec![id];
+        while let Some(id) = pending.pop() {
+            let node = &self.dag[id.0];
+            let unread = node.results.iter().all(|result| result.uses == 0);
+            if node.dead || !unread || matches!(node.op, Op::Input) {
+                continue;
+            }
+            self.dag[id.0].dead = true;
+            for operand in self.operands(id).into_iter().flatten() {
+                self.count_uses(operand, -1);
+                pending.push(operand.node);
+            }
+        }
+    }
+
+    pub(crate) fn uses_by_edges(&self, value: Value) -> usize {
+        self.users(value).len() + self.outputs.iter().filter(|output| output.value == value).count()
+    }
+
+    pub(crate) fn living(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.dag.node_indices().filter(|&id| !self.dag[id].dead).map(NodeId)
+    }
+}

@@ -1,0 +1,229 @@
+//! Shape inference: the facts of an operator's results from those of its operands, a module for each family.
+//!
+//! Shapes are symbolic, and small integer tensors carry their elements as dims, so that arithmetic on shapes
+//! (`Shape`, `Gather`, `Concat`, `Reshape`) is followed through.
+#![expect(
+    clippy::trivially_copy_pass_by_ref,
+    clippy::ref_option,
+    reason = "the table of operators hands every attribute by reference"
+)]
+
+use crate::{Dim, ElementType, Fact, Kind, Shape, ValueType};
+use smallvec::{SmallVec, smallvec};
+use std::ops::RangeInclusive;
+
+pub(crate) mod contraction;
+pub(crate) mod elementwise;
+pub(crate) mod layout;
+pub(crate) mod reduction;
+
+/// What an operator is given to infer from.
+#[derive(Debug)]
+pub struct Operands<'a> {
+    /// The operator.
+    pub kind: Kind,
+    /// The facts of the operands; `None` for one that is absent.
+    pub facts: &'a [Option<&'a Fact>],
+    /// How many results are asked for.
+    pub results: usize,
+}
+
+/// What is known of an operator's results.
+#[derive(Debug)]
+pub struct Inferred {
+    /// A fact for each result.
+    pub facts: SmallVec<[Fact; 1]>,
+    /// Dims that must be equal when the model runs, though nothing shows that they are.
+    pub assumed: Vec<(Dim, Dim)>,
+}
+
+impl From<Fact> for Inferred {
+    fn from(fact: Fact) -> Self {
+        Self { facts: smallvec![fact], assumed: vec![] }
+    }
+}
+
+/// Why an operator is not defined on such operands.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{word}: {what}")]
+pub struct InferError {
+    /// The word of the operator.
+    pub word: &'static str,
+    /// The law that is broken, with the dims or types in question.
+    pub what: String,
+    /// A way out, where there is a usual one.
+    pub help: Option<String>,
+}
+
+type Outcome = Result<Inferred, InferError>;
+
+/// Results of which nothing is known.
+pub(crate) fn unknown(operands: &Operands<'_>) -> Inferred {
+    let facts = (0..operands.results).map(|_| Fact::of(ValueType::Unknown)).collect();
+    Inferred { facts, assumed: vec![] }
+}
+
+impl<'a> Operands<'a> {
+    /// An error of this operator.
+    pub(crate) fn fail(&self, what: impl Into<String>) -> InferError {
+        InferError { word: self.kind.word(), what: what.into(), help: None }
+    }
+
+    /// Checks how many operands and results there are; the operands from the lower bound on may be absent.
+    pub(crate) fn arity(
+        &self,
+        operands: RangeInclusive<usize>,
+        results: RangeInclusive<usize>,
+    ) -> Result<(), InferError> {
+        let present = self.facts.iter().take(*operands.start()).filter(|fact| fact.is_some()).count();
+        if present < *operands.start() || self.facts.len() > *operands.end() {
+            let expected = range(&operands);
+            return Err(self.fail(format!("it takes {expected} operands, but there are {}", self.facts.len())));
+        }
+        if !results.contains(&self.results) {
+            let expected = range(&results);
+            return Err(self.fail(format!("it has {expected} results, but {} are asked for", self.results)));
+        }
+        Ok(())
+    }
+
+    /// The operand at that place, where it is present.
+    pub(crate) fn fact(&self, at: usize) -> Option<&'a Fact> {
+        self.facts.get(at).copied().flatten()
+    }
+
+    pub(crate) fn shape(&self, at: usize) -> Option<&'a Shape> {
+        self.fact(at)?.shape()
+    }
+
+    /// The element type of the operand; `None` where it is not known. A value that is no tensor is an error.
+    pub(crate) fn element(&self, at: usize) -> Result<Option<ElementType>, InferError> {
+        match self.fact(at).map(|fact| &fact.ty) {
+            Some(ValueType::Tensor(tensor)) => Ok(Some(tensor.element)),
+            Some(ValueType::Unknown) | None => Ok(None),
+            Some(other) => Err(self.fail(format!("operand {at} must be a tensor, but is {other}"))),
+        }
+    }
+
+    /// The element type that the operands share; an error where they differ.
+    pub(crate) fn common_element(
+        &self,
+        operands: impl IntoIterator<Item = usize>,
+    ) -> Result<Option<ElementType>, InferError> {
+        let mut common = None;
+        for at in operands {
+            let Some(element) = self.element(at)? else { continue };
+            match common {
+                Some(first) if first != element => {
+                    let mut error = self.fail(format!("the element types differ: {first} and {element}"));
+                    error.help = Some(format!("cast one operand to {first}"));
+                    return Err(error);
+                }
+                _ => common = Some(element),
+            }
+        }
+        Ok(common)
+    }
+
+    /// Checks that the element type, where it is known, is of a class.
+    pub(crate) fn expect_element(
+        &self,
+        at: usize,
+        class: &str,
+        fits: fn(ElementType) -> bool,
+    ) -> Result<(), InferError> {
+        match self.element(at)? {
+            Some(element) if !fits(element) => {
+                Err(self.fail(format!("operand {at} must be of {class}, but its elements are {element}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// An axis in 0 up to `rank`, from one that may count from the end.
+    pub(crate) fn axis(&self, axis: i64, rank: usize) -> Result<usize, InferError> {
+        let size = i64::try_from(rank).unwrap_or(i64::MAX);
+        let positive = if axis < 0 { axis.checked_add(size) } else { Some(axis) };
+        match positive.filter(|axis| (0..size).contains(axis)).and_then(|axis| usize::try_from(axis).ok()) {
+            Some(axis) => Ok(axis),
+            None => Err(self.fail(format!("the axis {axis} is out of range for rank {rank}"))),
+        }
+    }
+
+    /// The shape that the operands are broadcast to; `None` where a rank is not known.
+    pub(crate) fn broadcast(
+        &self,
+        shapes: impl IntoIterator<Item = Option<&'a Shape>>,
+        assumed: &mut Vec<(Dim, Dim)>,
+    ) -> Result<Option<Shape>, InferError> {
+        let mut result: Option<Shape> = None;
+        for shape in shapes {
+            let Some(shape) = shape else { return Ok(None) };
+            result = Some(match result {
+                None => shape.clone(),
+                Some(before) => self.broadcast_pair(&before, shape, assumed)?,
+            });
+        }
+        Ok(result)
+    }
+
+    fn broadcast_pair(&self, a: &[Dim], b: &[Dim], assumed: &mut Vec<(Dim, Dim)>) -> Result<Shape, InferError> {
+        let rank = a.len().max(b.len());
+        let at = |shape: &[Dim], axis: usize| {
+            (axis + shape.len()).checked_sub(rank).map_or(Dim::Known(1), |axis| shape[axis].clone())
+        };
+        let dims = (0..rank).map(|axis| {
+            let (left, right) = (at(a, axis), at(b, axis));
+            let dim = left.broadcast(&right).ok_or_else(|| {
+                let (a, b) = (Shape::from_iter(a.to_vec()), Shape::from_iter(b.to_vec()));
+                let mut error =
+                    self.fail(format!("the shapes {a} and {b} do not broadcast: {left} ≠ {right} on axis {axis}"));
+                error.help = Some("sizes must be equal, or one of them 1, counted from the last axis".to_owned());
+                error
+            })?;
+            // Where one is 1 or both are the same, nothing is assumed.
+            let ones = left == Dim::Known(1) || right == Dim::Known(1);
+            if !ones && left.same(&right) != Some(true) && left != Dim::Unknown && right != Dim::Unknown {
+                assumed.push((left, right));
+            }
+            Ok(dim)
+        });
+        dims.collect()
+    }
+
+    /// Checks that two dims may be equal; an assumption where that is not decided.
+    pub(crate) fn expect_same(
+        &self,
+        a: &Dim,
+        b: &Dim,
+        what: &str,
+        assumed: &mut Vec<(Dim, Dim)>,
+    ) -> Result<(), InferError> {
+        match a.same(b) {
+            Some(true) => Ok(()),
+            Some(false) => Err(self.fail(format!("{what} differ: {a} ≠ {b}"))),
+            None => {
+                if *a != Dim::Unknown && *b != Dim::Unknown {
+                    assumed.push((a.clone(), b.clone()));
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// A tensor of that element type and shape; nothing is known where the element type is not.
+fn tensor(element: Option<ElementType>, shape: Option<Shape>) -> Fact {
+    match element {
+        Some(element) => Fact::of(crate::TensorType { element, shape }),
+        None => Fact::of(ValueType::Unknown),
+    }
+}
+
+fn range(range: &RangeInclusive<usize>) -> String {
+    match (range.start(), range.end()) {
+        (low, high) if low == high => low.to_string(),
+        (low, &usize::MAX) => format!("{low} or more"),
+        (low, high) => format!("{low} to {high}"),
+    }
+}

@@ -1,0 +1,46 @@
+//! The graph of a Transformer, and all that can be said of it without a file format or a runtime: values, operators,
+//! symbolic dims, tensors, shape inference, the text form and the checker.
+//!
+//! A [`Graph`] is made of nodes; a node applies an [`Op`] to [`Value`]s and has results, which are values again. What
+//! is known of a value before the model runs is its [`Fact`]: element type, symbolic shape, and for small integer
+//! tensors their elements. The [text form](text) prints it all, and [`parse`] reads it back:
+//!
+//! ```
+//! let graph = netwright_ir::parse("
+//! attention(%q: f32[batch, 8, seq, 64], %k_t: f32[batch, 8, 64, seq]) {
+//!   %scores = matmul %q, %k_t : f32[batch, 8, seq, seq]
+//!   %scaled = mul %scores, 0.125 : f32[batch, 8, seq, seq]
+//!   %probs = softmax %scaled {axis = -1} : f32[batch, 8, seq, seq]
+//!   return %probs
+//! }")?;
+//! netwright_ir::check(&graph).expect("the graph keeps the laws");
+//! assert_eq!(netwright_ir::parse(&graph.to_string())?, graph);
+//! # Ok::<(), netwright_ir::ParseError>(())
+//! ```
+//!
+//! This crate knows nothing of ONNX files, protobuf or tract, and no petgraph type stands in a public signature.
+
+pub mod attribute;
+pub mod check;
+mod dim;
+mod element;
+mod graph;
+pub mod infer;
+mod model;
+pub mod op;
+pub mod tensor;
+pub mod text;
+mod types;
+
+pub use attribute::Attribute;
+pub use check::{Violation, Violations, check};
+pub use dim::{Bindings, Dim, ParseDimError, Symbol};
+pub use element::{ElementType, UnknownElementType};
+pub use graph::{Graph, Name, Node, NodeId, Order, Output, Place, Value};
+pub use infer::InferError;
+pub use model::{DEFAULT_OPSET, Model};
+pub use netwright_files as files;
+pub use op::{Kind, Op};
+pub use tensor::{Data, Tensor, TensorError};
+pub use text::{Detail, ParseError, parse, parse_with_files};
+pub use types::{Fact, Shape, TensorType, ValueType};

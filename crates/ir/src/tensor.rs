@@ -1,0 +1,310 @@
+//! Tensors whose elements are known when the model is built: weights, tables, shapes, scalars.
+//!
+//! A [`Tensor`] is cheap to clone and holds its elements in one of three ways: a few bytes in memory, a range of a
+//! file, or a [`Recipe`] that makes them from other tensors block by block while they are written. A weight that no
+//! pass changes is never read.
+
+use crate::{Dim, ElementType, Fact, Shape, TensorType, types::MOST_ELEMENTS};
+use bytes::Bytes;
+use netwright_files as files;
+use std::fmt;
+use std::sync::Arc;
+
+mod recipe;
+
+pub use recipe::{Distribution, Recipe, Wave};
+
+/// A tensor whose elements are known.
+#[derive(Clone, Debug)]
+pub struct Tensor {
+    element: ElementType,
+    dims: Arc<[u64]>,
+    data: Data,
+}
+
+/// Where the elements are: little-endian and packed as in ONNX's `raw_data`.
+#[derive(Clone, Debug)]
+pub enum Data {
+    /// In memory.
+    Bytes(Bytes),
+    /// In a file.
+    File(files::Range),
+    /// Made when they are asked for.
+    Recipe(Arc<Recipe>),
+    /// Text elements, which have no fixed size; ONNX does not demand that they be UTF-8.
+    Strings(Arc<[Bytes]>),
+}
+
+/// Why there is no such tensor, or why its elements cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TensorError {
+    /// More elements than fit a number.
+    #[error("a tensor of {element}{dims:?} is larger than any file")]
+    TooLarge {
+        /// The element type.
+        element: ElementType,
+        /// The sizes of its axes.
+        dims: Vec<u64>,
+    },
+    /// The bytes are not those of the shape.
+    #[error("a tensor of {element}{dims:?} takes {expected} bytes, but there are {found}")]
+    Length {
+        /// The element type.
+        element: ElementType,
+        /// The sizes of its axes.
+        dims: Vec<u64>,
+        /// What the shape asks for.
+        expected: u64,
+        /// What is there.
+        found: u64,
+    },
+    /// A recipe does not apply to that tensor.
+    #[error("{recipe} does not apply to {tensor}: {why}")]
+    Recipe {
+        /// The word of the recipe.
+        recipe: &'static str,
+        /// The type of the tensor.
+        tensor: String,
+        /// The law that it breaks.
+        why: &'static str,
+    },
+    /// The file could not be read.
+    #[error(transparent)]
+    File(#[from] files::Error),
+}
+
+impl Tensor {
+    /// A tensor of these bytes, little-endian and packed.
+    ///
+    /// # Errors
+    /// When the bytes are more or fewer than the shape asks for.
+    pub fn from_bytes(element: ElementType, dims: &[u64], bytes: impl Into<Bytes>) -> Result<Self, TensorError> {
+        let bytes = bytes.into();
+        let found = bytes.len() as u64;
+        Self::checked(element, dims, found, Data::Bytes(bytes))
+    }
+
+    /// A tensor whose bytes stand in a file.
+    ///
+    /// # Errors
+    /// When the range is longer or shorter than the shape asks for.
+    pub fn from_file(element: ElementType, dims: &[u64], range: files::Range) -> Result<Self, TensorError> {
+        let found = range.len();
+        Self::checked(element, dims, found, Data::File(range))
+    }
+
+    /// A tensor of text.
+    ///
+    /// # Errors
+    /// When there are more or fewer than the shape asks for.
+    pub fn from_strings(dims: &[u64], strings: Vec<Bytes>) -> Result<Self, TensorError> {
+        let element = ElementType::String;
+        let (expected, found) = (count(element, dims)?, strings.len() as u64);
+        if expected != found {
+            return Err(TensorError::Length { element, dims: dims.to_vec(), expected, found });
+        }
+        Ok(Self { element, dims: dims.into(), data: Data::Strings(strings.into()) })
+    }
+
+    fn checked(element: ElementType, dims: &[u64], found: u64, data: Data) -> Result<Self, TensorError> {
+        let too_large = || TensorError::TooLarge { element, dims: dims.to_vec() };
+        let expected = element.bytes(count(element, dims)?).ok_or_else(too_large)?;
+        if expected != found {
+            return Err(TensorError::Length { element, dims: dims.to_vec(), expected, found });
+        }
+        Ok(Self { element, dims: dims.into(), data })
+    }
+
+    /// A tensor of rank 0 that holds one `f32`.
+    pub fn scalar(value: f32) -> Self {
+        Self::small(ElementType::F32, &[], value.to_le_bytes().to_vec())
+    }
+
+    /// A tensor of rank 0 that holds one `i64`.
+    pub fn index(value: i64) -> Self {
+        Self::small(ElementType::I64, &[], value.to_le_bytes().to_vec())
+    }
+
+    /// A tensor of rank 1 that holds `i64`s: a shape, axes, a permutation.
+    pub fn indices(values: &[i64]) -> Self {
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        Self::small(ElementType::I64, &[values.len() as u64], bytes)
+    }
+
+    /// Of bytes that are known to fit.
+    fn small(element: ElementType, dims: &[u64], bytes: Vec<u8>) -> Self {
+        Self { element, dims: dims.into(), data: Data::Bytes(bytes.into()) }
+    }
+
+    /// The type of its elements.
+    pub fn element(&self) -> ElementType {
+        self.element
+    }
+
+    /// The sizes of its axes.
+    pub fn dims(&self) -> &[u64] {
+        &self.dims
+    }
+
+    /// Where its elements are.
+    pub fn data(&self) -> &Data {
+        &self.data
+    }
+
+    /// The number of its elements; that it fits was checked when it was made.
+    pub fn count(&self) -> u64 {
+        self.dims.iter().product()
+    }
+
+    /// The number of its bytes; 0 for text.
+    pub fn len(&self) -> u64 {
+        self.element.bytes(self.count()).unwrap_or(0)
+    }
+
+    /// Whether it has no elements.
+    pub fn is_empty(&self) -> bool {
+        self.count() == 0
+    }
+
+    /// Its type.
+    pub fn ty(&self) -> TensorType {
+        let dims = self.dims.iter().map(|&dim| i64::try_from(dim).map_or(Dim::Unknown, Dim::Known));
+        TensorType::new(self.element, Shape::from_iter(dims))
+    }
+
+    /// The same elements in another shape.
+    ///
+    /// # Errors
+    /// When the shape asks for more or fewer.
+    pub fn reshaped(&self, dims: &[u64]) -> Result<Self, TensorError> {
+        let (expected, found) = (count(self.element, dims)?, self.count());
+        if expected != found {
+            return Err(TensorError::Length { element: self.element, dims: dims.to_vec(), expected, found });
+        }
+        Ok(Self { dims: dims.into(), ..self.clone() })
+    }
+
+    /// What shape inference knows of it; small integers in memory or a file are read.
+    pub fn fact(&self) -> Fact {
+        let elements = (self.dims.len() <= 1).then(|| self.integers()).flatten();
+        Fact { ty: self.ty().into(), elements: elements.map(|all| all.into_iter().map(Dim::Known).collect()) }
+    }
+
+    /// The elements of a small tensor of integers or truth values; `None` for any other.
+    pub fn integers(&self) -> Option<Vec<i64>> {
+        self.small_elements(|element, bytes| match element {
+            ElementType::I64 => Some(i64::from_le_bytes(bytes.try_into().ok()?)),
+            ElementType::I32 => Some(i32::from_le_bytes(bytes.try_into().ok()?).into()),
+            ElementType::I16 => Some(i16::from_le_bytes(bytes.try_into().ok()?).into()),
+            ElementType::I8 => Some(i8::from_le_bytes(bytes.try_into().ok()?).into()),
+            ElementType::U8 | ElementType::Bool => Some(bytes[0].into()),
+            ElementType::U16 => Some(u16::from_le_bytes(bytes.try_into().ok()?).into()),
+            ElementType::U32 => Some(u32::from_le_bytes(bytes.try_into().ok()?).into()),
+            ElementType::U64 => i64::try_from(u64::from_le_bytes(bytes.try_into().ok()?)).ok(),
+            _ => None,
+        })
+    }
+
+    /// The elements of a small tensor of floats; `None` for any other.
+    pub fn floats(&self) -> Option<Vec<f64>> {
+        self.small_elements(|element, bytes| match element {
+            ElementType::F32 => Some(f32::from_le_bytes(bytes.try_into().ok()?).into()),
+            ElementType::F64 => Some(f64::from_le_bytes(bytes.try_into().ok()?)),
+            ElementType::F16 => Some(half::f16::from_le_bytes(bytes.try_into().ok()?).into()),
+            ElementType::BF16 => Some(half::bf16::from_le_bytes(bytes.try_into().ok()?).into()),
+            _ => None,
+        })
+    }
+
+    /// The one element of a tensor of floats that has one, whatever its rank.
+    pub fn float(&self) -> Option<f64> {
+        if self.count() == 1 { self.floats()?.first().copied() } else { None }
+    }
+
+    fn small_elements<T>(&self, decode: impl Fn(ElementType, &[u8]) -> Option<T>) -> Option<Vec<T>> {
+        let size = usize::try_from(self.element.bits() / 8).ok().filter(|&size| size > 0)?;
+        if self.count() > MOST_ELEMENTS {
+            return None;
+        }
+        let bytes = self.to_bytes().ok()?;
+        bytes.chunks_exact(size).map(|element| decode(self.element, element)).collect()
+    }
+
+    /// All its bytes, in memory; for tensors that are known to be small.
+    ///
+    /// # Errors
+    /// When a file cannot be read, and for text.
+    pub fn to_bytes(&self) -> Result<Bytes, TensorError> {
+        if let Data::Bytes(bytes) = &self.data {
+            return Ok(bytes.clone());
+        }
+        let too_large = |_| TensorError::TooLarge { element: self.element, dims: self.dims.to_vec() };
+        let mut bytes = vec![0; usize::try_from(self.len()).map_err(too_large)?];
+        self.read(0, &mut bytes)?;
+        Ok(bytes.into())
+    }
+
+    /// Fills `out` with the elements from `first` on; both ends must be whole bytes.
+    ///
+    /// # Errors
+    /// When a file cannot be read, when the range passes the end, and for text.
+    pub fn read(&self, first: u64, out: &mut [u8]) -> Result<(), TensorError> {
+        let refuse = |why| TensorError::Recipe { recipe: "read", tensor: self.ty().to_string(), why };
+        let start = match first.checked_mul(u64::from(self.element.bits())) {
+            Some(bits) if bits % 8 == 0 => bits / 8,
+            _ => return Err(refuse("the first element does not begin a byte")),
+        };
+        if start.checked_add(out.len() as u64).is_none_or(|end| end > self.len()) {
+            return Err(refuse("the range passes the end"));
+        }
+        match &self.data {
+            Data::Bytes(bytes) => {
+                // The range was checked against the length, which is in memory.
+                let start = usize::try_from(start).map_err(|_| refuse("the range passes the end"))?;
+                out.copy_from_slice(&bytes[start..start + out.len()]);
+                Ok(())
+            }
+            Data::File(range) => Ok(range.read(start, out)?),
+            Data::Recipe(recipe) => recipe.fill(self, first, out),
+            Data::Strings(_) => Err(refuse("text has no fixed size")),
+        }
+    }
+
+    /// Whether both are known to hold the same elements without reading any file: same type and the same bytes in
+    /// memory, the same range of the same file, or the same recipe of such.
+    pub fn is_same(&self, other: &Tensor) -> bool {
+        self.element == other.element && self.dims == other.dims && self.data.is_same(&other.data)
+    }
+}
+
+impl PartialEq for Tensor {
+    fn eq(&self, other: &Self) -> bool {
+        self.is_same(other)
+    }
+}
+
+impl Data {
+    fn is_same(&self, other: &Data) -> bool {
+        match (self, other) {
+            (Data::Bytes(a), Data::Bytes(b)) => a == b,
+            (Data::File(a), Data::File(b)) => a == b,
+            (Data::Recipe(a), Data::Recipe(b)) => Arc::ptr_eq(a, b) || a == b,
+            (Data::Strings(a), Data::Strings(b)) => a == b,
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Tensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", crate::text::tensor(self, crate::text::Detail::Elided))
+    }
+}
+
+fn count(element: ElementType, dims: &[u64]) -> Result<u64, TensorError> {
+    let product = dims.iter().try_fold(1u64, |product, &dim| product.checked_mul(dim));
+    // Bits must fit too, so that no later product of size and count overflows.
+    let fits = product.filter(|count| count.checked_mul(128).is_some());
+    fits.ok_or_else(|| TensorError::TooLarge { element, dims: dims.to_vec() })
+}

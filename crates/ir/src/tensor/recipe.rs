@@ -1,0 +1,467 @@
+//! Recipes: tensors made from numbers or from other tensors, block by block, while they are written.
+
+use super::{Data, Tensor, TensorError, count};
+use crate::ElementType;
+use std::sync::Arc;
+
+/// How the elements of a tensor are made.
+///
+/// Any block of elements can be made without those before it, so blocks may be made by several threads at once, and
+/// a tensor larger than memory needs a bounded buffer only.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Recipe {
+    /// One element, given by its bytes, repeated.
+    Fill(Box<[u8]>),
+    /// Pseudo-random `f32`s; the same seed gives the same elements on every machine.
+    Random {
+        /// Which sequence.
+        seed: u64,
+        /// How they are distributed.
+        distribution: Distribution,
+    },
+    /// The sinusoidal table of positions `[positions, d_model]` (paper, section 3.5), `f32`.
+    Sinusoidal(Wave),
+    /// The elements of a float tensor, each multiplied in its own type.
+    Scale {
+        /// The factor.
+        factor: f32,
+        /// The tensor.
+        of: Tensor,
+    },
+    /// The elements of a float tensor in another float type, rounded to nearest, ties to even.
+    Cast(Tensor),
+    /// The tensor with its last two axes exchanged.
+    Transpose(Tensor),
+}
+
+/// A distribution of random weights.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Distribution {
+    /// Every value from `-bound` up to `bound` alike.
+    Uniform {
+        /// The bound.
+        bound: f32,
+    },
+}
+
+/// Where the sines and cosines of the sinusoidal table stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wave {
+    /// `sin(p / 10000^(2i/d))` at `2i` and the cosine at `2i + 1`, as in the paper.
+    Interleaved,
+    /// All sines, then all cosines, with `10000^(i / (d/2 - 1))`, as in tensor2tensor and fairseq.
+    Halves,
+}
+
+/// Blocks of this size fit the cache of one core and amortise a system call.
+const BLOCK: u64 = 1 << 20;
+
+/// Transposing reads a source up to this size whole, a larger one in strips.
+const WHOLE: u64 = 8 << 20;
+
+impl Tensor {
+    /// `value` repeated.
+    ///
+    /// # Errors
+    /// When the shape has more elements than fit.
+    pub fn fill(value: f32, dims: &[u64]) -> Result<Self, TensorError> {
+        Self::fill_with(ElementType::F32, value.to_le_bytes().to_vec(), dims)
+    }
+
+    /// One element, given by its bytes, repeated.
+    ///
+    /// # Errors
+    /// When the bytes are not those of one element, and when the shape has more elements than fit.
+    pub fn fill_with(element: ElementType, value: Vec<u8>, dims: &[u64]) -> Result<Self, TensorError> {
+        let whole = element.bits() > 0 && element.bits() as usize == value.len() * 8;
+        let tensor = Self::made(element, dims, Recipe::Fill(value.into()))?;
+        if whole { Ok(tensor) } else { Err(tensor.refuse("fill", "its bytes are not those of one element")) }
+    }
+
+    /// Random `f32` weights.
+    ///
+    /// # Errors
+    /// When the shape has more elements than fit.
+    pub fn random(seed: u64, distribution: Distribution, dims: &[u64]) -> Result<Self, TensorError> {
+        Self::made(ElementType::F32, dims, Recipe::Random { seed, distribution })
+    }
+
+    /// The sinusoidal table `[positions, d_model]`, computed in double precision and rounded to `f32`.
+    ///
+    /// # Errors
+    /// When `d_model` is odd, or below 4 in halves: the table has a sine and a cosine for each frequency.
+    pub fn sinusoidal(wave: Wave, positions: u64, d_model: u64) -> Result<Self, TensorError> {
+        let table = Self::made(ElementType::F32, &[positions, d_model], Recipe::Sinusoidal(wave))?;
+        if !d_model.is_multiple_of(2) || d_model < if wave == Wave::Halves { 4 } else { 2 } {
+            return Err(table.refuse("sinusoidal", "the width must be even, and at least 4 in halves"));
+        }
+        Ok(table)
+    }
+
+    /// The tensor times `factor`, each product rounded to the tensor's own type.
+    ///
+    /// # Errors
+    /// When it is none of `f32`, `f16`, `bf16`, `f64`.
+    pub fn scaled(&self, factor: f32) -> Result<Self, TensorError> {
+        if Number::of(self.element).is_none() {
+            return Err(self.refuse("scale", "its elements are no f32, f16, bf16 or f64"));
+        }
+        Self::made(self.element, &self.dims, Recipe::Scale { factor, of: self.clone() })
+    }
+
+    /// The tensor in another float type.
+    ///
+    /// # Errors
+    /// When one of the types is none of `f32`, `f16`, `bf16`, `f64`.
+    pub fn cast(&self, to: ElementType) -> Result<Self, TensorError> {
+        if to == self.element {
+            return Ok(self.clone());
+        }
+        if Number::of(self.element).and(Number::of(to)).is_none() {
+            return Err(self.refuse("cast", "both types must be of f32, f16, bf16 and f64"));
+        }
+        Self::made(to, &self.dims, Recipe::Cast(self.clone()))
+    }
+
+    /// The tensor with its last two axes exchanged.
+    ///
+    /// # Errors
+    /// When it has fewer than two axes, or elements that are not whole bytes.
+    pub fn transposed(&self) -> Result<Self, TensorError> {
+        let mut dims = self.dims.to_vec();
+        let [.., rows, columns] = dims.as_mut_slice() else {
+            return Err(self.refuse("transpose", "it has fewer than two axes"));
+        };
+        std::mem::swap(rows, columns);
+        if self.element.bits() == 0 || !self.element.bits().is_multiple_of(8) {
+            return Err(self.refuse("transpose", "its elements are not whole bytes"));
+        }
+        // Twice is not at all.
+        if let Data::Recipe(recipe) = &self.data
+            && let Recipe::Transpose(of) = recipe.as_ref()
+        {
+            return of.reshaped(&dims);
+        }
+        Self::made(self.element, &dims, Recipe::Transpose(self.clone()))
+    }
+
+    fn made(element: ElementType, dims: &[u64], recipe: Recipe) -> Result<Self, TensorError> {
+        count(element, dims)?;
+        Ok(Self { element, dims: dims.into(), data: Data::Recipe(Arc::new(recipe)) })
+    }
+
+    fn refuse(&self, recipe: &'static str, why: &'static str) -> TensorError {
+        TensorError::Recipe { recipe, tensor: self.ty().to_string(), why }
+    }
+}
+
+impl Recipe {
+    /// Makes the elements from `first` on; the caller checked that they are within the tensor.
+    pub(super) fn fill(&self, tensor: &Tensor, first: u64, out: &mut [u8]) -> Result<(), TensorError> {
+        match self {
+            Recipe::Fill(element) => {
+                out.chunks_exact_mut(element.len()).for_each(|place| place.copy_from_slice(element));
+                Ok(())
+            }
+            Recipe::Random { seed, distribution: Distribution::Uniform { bound } } => {
+                random(*seed, *bound, first, out);
+                Ok(())
+            }
+            Recipe::Sinusoidal(wave) => {
+                sinusoidal(*wave, tensor.dims[1], first, out);
+                Ok(())
+            }
+            Recipe::Scale { factor, of } => {
+                of.read(first, out)?;
+                if let Some(number) = Number::of(tensor.element) {
+                    number.scale(*factor, out);
+                }
+                Ok(())
+            }
+            Recipe::Cast(of) => {
+                let (Some(from), Some(to)) = (Number::of(of.element), Number::of(tensor.element)) else {
+                    return Err(tensor.refuse("cast", "both types must be of f32, f16, bf16 and f64"));
+                };
+                let (from_size, to_size) = (of.element.bits() as usize / 8, tensor.element.bits() as usize / 8);
+                let block = usize::try_from(BLOCK).unwrap_or(usize::MAX);
+                let mut source = vec![0; (out.len() / to_size * from_size).min(block)];
+                let mut at = first;
+                for part in out.chunks_mut(block / from_size * to_size) {
+                    let source = &mut source[..part.len() / to_size * from_size];
+                    of.read(at, source)?;
+                    let pairs = source.chunks_exact(from_size).zip(part.chunks_exact_mut(to_size));
+                    pairs.for_each(|(source, place)| to.write(from.read(source), place));
+                    at += (part.len() / to_size) as u64;
+                }
+                Ok(())
+            }
+            Recipe::Transpose(of) => transpose(of, first, out),
+        }
+    }
+}
+
+/// The float types that recipes compute with.
+#[derive(Clone, Copy)]
+enum Number {
+    F32,
+    F64,
+    F16,
+    BF16,
+}
+
+impl Number {
+    fn of(element: ElementType) -> Option<Self> {
+        match element {
+            ElementType::F32 => Some(Number::F32),
+            ElementType::F64 => Some(Number::F64),
+            ElementType::F16 => Some(Number::F16),
+            ElementType::BF16 => Some(Number::BF16),
+            _ => None,
+        }
+    }
+
+    fn scale(self, factor: f32, all: &mut [u8]) {
+        match self {
+            // Written out: this loop runs over every weight and must vectorise.
+            Number::F32 => all.as_chunks_mut::<4>().0.iter_mut().for_each(|place| {
+                *place = (f32::from_le_bytes(*place) * factor).to_le_bytes();
+            }),
+            Number::F64 | Number::F16 | Number::BF16 => {
+                let size = if matches!(self, Number::F64) { 8 } else { 2 };
+                for place in all.chunks_exact_mut(size) {
+                    self.write(self.read(place) * f64::from(factor), place);
+                }
+            }
+        }
+    }
+
+    fn read(self, bytes: &[u8]) -> f64 {
+        match self {
+            Number::F32 => f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]).into(),
+            Number::F64 => f64::from_le_bytes(std::array::from_fn(|at| bytes[at])),
+            Number::F16 => half::f16::from_le_bytes([bytes[0], bytes[1]]).into(),
+            Number::BF16 => half::bf16::from_le_bytes([bytes[0], bytes[1]]).into(),
+        }
+    }
+
+    /// Rounds once, from the double: no type here is wider.
+    fn write(self, value: f64, place: &mut [u8]) {
+        match self {
+            #[expect(clippy::cast_possible_truncation, reason = "rounding to f32 is what is asked for")]
+            Number::F32 => place.copy_from_slice(&(value as f32).to_le_bytes()),
+            Number::F64 => place.copy_from_slice(&value.to_le_bytes()),
+            Number::F16 => place.copy_from_slice(&half::f16::from_f64(value).to_le_bytes()),
+            Number::BF16 => place.copy_from_slice(&half::bf16::from_f64(value).to_le_bytes()),
+        }
+    }
+}
+
+/// Element `i` of the sequence is a keyed hash of `i`, so that elements are drawn one by one and in any order.
+#[expect(clippy::cast_possible_truncation, reason = "the halves of 64 bits, and offsets within a page of 2^32")]
+fn random(seed: u64, bound: f32, first: u64, out: &mut [u8]) {
+    let mut place = out.as_chunks_mut::<4>().0;
+    let mut at = first;
+    while !place.is_empty() {
+        // The hash is of 32 bits: every 2^32 elements get keys of their own.
+        let page = at >> 32;
+        let start = (at & 0xffff_ffff) as u32;
+        let keys = mix64(seed ^ mix64(page));
+        let (inner, outer) = (keys as u32, (keys >> 32) as u32);
+        let left_on_page = usize::try_from((1u64 << 32) - u64::from(start)).unwrap_or(usize::MAX);
+        let (now, later) = place.split_at_mut(left_on_page.min(place.len()));
+        for (offset, place) in now.iter_mut().enumerate() {
+            let bits = mix32(mix32(start.wrapping_add(offset as u32) ^ inner).wrapping_add(outer));
+            // 24 bits are what an f32 holds exactly; the half centres the sequence.
+            let unit = ((bits >> 8) as f32 + 0.5) * (2.0 / 16_777_216.0) - 1.0;
+            *place = (unit * bound).to_le_bytes();
+        }
+        at += now.len() as u64;
+        place = later;
+    }
+}
+
+/// A bijection of 32 bits with good avalanche (Wellons, "hash prospector").
+fn mix32(mut x: u32) -> u32 {
+    x = (x ^ (x >> 16)).wrapping_mul(0x7feb_352d);
+    x = (x ^ (x >> 15)).wrapping_mul(0x846c_a68b);
+    x ^ (x >> 16)
+}
+
+/// The finaliser of SplitMix64.
+fn mix64(x: u64) -> u64 {
+    let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+fn sinusoidal(wave: Wave, d_model: u64, first: u64, out: &mut [u8]) {
+    let half = d_model / 2;
+    for (offset, place) in out.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+        let at = first + offset as u64;
+        let (position, column) = (at / d_model, at % d_model);
+        let (frequency, steps, cosine) = match wave {
+            Wave::Interleaved => (column / 2, half as f64, column % 2 == 1),
+            Wave::Halves => (column % half, (half - 1) as f64, column >= half),
+        };
+        let angle = position as f64 * 10_000f64.powf(-(frequency as f64) / steps);
+        #[expect(clippy::cast_possible_truncation, reason = "the table is f32")]
+        let value = (if cosine { angle.cos() } else { angle.sin() }) as f32;
+        *place = value.to_le_bytes();
+    }
+}
+
+/// Fills `out` with the elements from `first` on of `of` with its last two axes exchanged.
+fn transpose(of: &Tensor, first: u64, out: &mut [u8]) -> Result<(), TensorError> {
+    let size = of.element.bits() as usize / 8;
+    let &[.., rows, columns] = of.dims() else { return Err(of.refuse("transpose", "it has fewer than two axes")) };
+    let wide = |count: u64| usize::try_from(count).map_err(|_| of.refuse("transpose", "a row does not fit in memory"));
+    let matrix = rows * columns;
+    let mut at = first;
+    let mut out = out;
+    while !out.is_empty() {
+        // Row `r` of the result is column `r` of the source: a strip of whole rows is read as columns of the source.
+        let (base, within) = (at / matrix * matrix, at % matrix);
+        let (strip_first, skipped) = (within / rows, within % rows);
+        let wanted = (out.len() / size) as u64;
+        let most = if matrix * size as u64 <= WHOLE { columns } else { (WHOLE / (rows * size as u64)).max(1) };
+        let strip_rows = (skipped + wanted).div_ceil(rows).min(columns - strip_first).min(most);
+        let taken = (strip_rows * rows - skipped).min(wanted);
+        let width = wide(strip_rows)?;
+        let mut source = vec![0; width * wide(rows)? * size];
+        if strip_rows == columns {
+            of.read(base, &mut source)?;
+        } else {
+            for (row, place) in (0..rows).zip(source.chunks_exact_mut(width * size)) {
+                of.read(base + row * columns + strip_first, place)?;
+            }
+        }
+        let (now, later) = out.split_at_mut(wide(taken)? * size);
+        match size {
+            1 => gather::<1>(&source, width, wide(rows)?, wide(skipped)?, now),
+            2 => gather::<2>(&source, width, wide(rows)?, wide(skipped)?, now),
+            4 => gather::<4>(&source, width, wide(rows)?, wide(skipped)?, now),
+            8 => gather::<8>(&source, width, wide(rows)?, wide(skipped)?, now),
+            _ => gather::<16>(&source, width, wide(rows)?, wide(skipped)?, now),
+        }
+        at += taken;
+        out = later;
+    }
+    Ok(())
+}
+
+/// `out[i]` is element `skipped + i` of the transpose of `source`, a matrix of `rows` rows of `width` elements.
+fn gather<const SIZE: usize>(source: &[u8], width: usize, rows: usize, skipped: usize, out: &mut [u8]) {
+    /// A tile of this many columns keeps its cache lines until all of each is used.
+    const TILE: usize = 16;
+    let source = source.as_chunks::<SIZE>().0;
+    let out = out.as_chunks_mut::<SIZE>().0;
+    for tile in (0..width).step_by(TILE) {
+        for row in 0..rows {
+            for column in tile..(tile + TILE).min(width) {
+                if let Some(place) = (column * rows + row).checked_sub(skipped).and_then(|at| out.get_mut(at)) {
+                    *place = source[row * width + column];
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn f32s(tensor: &Tensor) -> Vec<f32> {
+        let bytes = tensor.to_bytes().expect("it is small");
+        bytes.as_chunks::<4>().0.iter().map(|element| f32::from_le_bytes(*element)).collect()
+    }
+
+    fn counting(dims: &[u64]) -> Tensor {
+        let count = dims.iter().product::<u64>();
+        let bytes: Vec<u8> = (0..count).flat_map(|at| (at as f32).to_le_bytes()).collect();
+        Tensor::from_bytes(ElementType::F32, dims, bytes).expect("the length fits")
+    }
+
+    #[test]
+    fn blocks_agree_with_the_whole() {
+        let counting = counting(&[3, 37, 41]);
+        let tensors = [
+            Tensor::random(7, Distribution::Uniform { bound: 0.5 }, &[50, 30]).unwrap(),
+            Tensor::sinusoidal(Wave::Interleaved, 20, 64).unwrap(),
+            Tensor::sinusoidal(Wave::Halves, 20, 64).unwrap(),
+            Tensor::fill(0.25, &[11]).unwrap(),
+            counting.scaled(0.5).unwrap(),
+            counting.transposed().unwrap(),
+            counting.transposed().unwrap().scaled(3.0).unwrap().transposed().unwrap(),
+            counting.cast(ElementType::F64).unwrap().cast(ElementType::F32).unwrap(),
+        ];
+        for tensor in tensors {
+            let whole = tensor.to_bytes().unwrap();
+            for block in [4, 44, 1000] {
+                let mut parts = vec![0; whole.len()];
+                for (at, part) in parts.chunks_mut(block).enumerate() {
+                    tensor.read((at * block / 4) as u64, part).unwrap();
+                }
+                assert_eq!(parts, whole, "{tensor:?} by {block}");
+            }
+        }
+    }
+
+    #[test]
+    fn transposing_in_strips_equals_transposing_whole() {
+        // 9 MiB, over the limit of what is read whole.
+        let tensor = Tensor::random(1, Distribution::Uniform { bound: 1.0 }, &[1024, 2304]).unwrap();
+        let (plain, turned) = (f32s(&tensor), f32s(&tensor.transposed().unwrap()));
+        for (row, column) in [(0, 0), (1, 0), (0, 1), (1023, 2303), (512, 77)] {
+            assert_eq!(plain[row * 2304 + column].to_bits(), turned[column * 1024 + row].to_bits());
+        }
+    }
+
+    #[test]
+    fn random_elements_are_uniform_and_distinct() {
+        let sample = f32s(&Tensor::random(3, Distribution::Uniform { bound: 2.0 }, &[100_000]).unwrap());
+        let mean = sample.iter().sum::<f32>() / 100_000.0;
+        let variance = sample.iter().map(|x| x * x).sum::<f32>() / 100_000.0;
+        assert!(mean.abs() < 0.02, "{mean}");
+        assert!((variance - 4.0 / 3.0).abs() < 0.02, "{variance}");
+        assert!(sample.iter().all(|x| x.abs() <= 2.0));
+        let other = f32s(&Tensor::random(4, Distribution::Uniform { bound: 2.0 }, &[100_000]).unwrap());
+        let alike = sample.iter().zip(&other).filter(|(a, b)| a == b).count();
+        assert!(alike < 5, "{alike} elements are alike under two seeds");
+    }
+
+    #[test]
+    fn sinusoidal_as_in_the_paper() {
+        let table = f32s(&Tensor::sinusoidal(Wave::Interleaved, 3, 4).unwrap());
+        let expected = [0.0, 1.0, 0.0, 1.0, 1f32.sin(), 1f32.cos(), 0.01f32.sin(), 0.01f32.cos()];
+        for (found, expected) in table.iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-7, "{found} {expected}");
+        }
+        let halves = f32s(&Tensor::sinusoidal(Wave::Halves, 2, 4).unwrap());
+        assert_eq!(&halves[..4], [0.0, 0.0, 1.0, 1.0]);
+    }
+
+    #[test]
+    fn what_does_not_apply_is_an_error() {
+        let indices = Tensor::indices(&[1, 2]);
+        let cases = [
+            (indices.scaled(2.0), "scale does not apply to i64[2]: its elements are no f32, f16, bf16 or f64"),
+            (indices.transposed(), "transpose does not apply to i64[2]: it has fewer than two axes"),
+            (
+                Tensor::sinusoidal(Wave::Interleaved, 2, 3),
+                "sinusoidal does not apply to f32[2, 3]: the width must be even, and at least 4 in halves",
+            ),
+            (Tensor::fill(0.0, &[u64::MAX, 2]), "a tensor of f32[18446744073709551615, 2] is larger than any file"),
+        ];
+        for (made, expected) in cases {
+            assert_eq!(made.map_err(|error| error.to_string()), Err(expected.to_owned()));
+        }
+    }
+
+    #[test]
+    fn halves_round_to_nearest_even() {
+        let tensor = Tensor::from_bytes(ElementType::F32, &[1], 1.000_488_3f32.to_le_bytes().to_vec()).unwrap();
+        let cast = tensor.cast(ElementType::F16).unwrap();
+        assert_eq!(cast.floats(), Some(vec![1.0]));
+    }
+}

@@ -1,0 +1,307 @@
+//! The text form, shared by printer, parser, snapshots, errors and docs.
+//!
+//! ```text
+//! encoder(%x: f32[batch, seq, 512], %mask: f32[batch, 1, 1, seq]) {
+//!   %w = parameter uniform(seed = 3, bound = 0.05) : f32[512, 512]
+//!   %q = matmul %x, %w : f32[batch, seq, 512]
+//!   %probs = scaled_softmax %q, _ {axis = -1, scale = 0.125} : f32[batch, seq, 512]
+//!   return %probs, last = %q
+//! }
+//! ```
+//! Values have names, never numbers. Small constants stand where they are used (`0.5`, `[0, 0, 8, 64]`, `i32[] 3`) and
+//! have no name. `_` is an operand that is absent. An operator in quotes is kept as it came: `"domain::Type"`.
+//! A node's own label, where it has one that is not its first result's name, stands behind the operator: `@"label"`.
+
+use crate::attribute::Attribute;
+use crate::tensor::{Data, Distribution, Recipe, Wave};
+use crate::{ElementType, Graph, NodeId, Op, Tensor, Value};
+use std::fmt::{self, Write};
+
+mod parse;
+
+pub use parse::{ParseError, parse, parse_with_files};
+pub(crate) use parse::{contradicts, unescape};
+
+/// How much of long tensors is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// Everything: the text parses back to the same graph.
+    Full,
+    /// A hash in place of more than 16 elements, for people.
+    Elided,
+}
+
+/// Constants of up to this many elements stand where they are used.
+const INLINE: u64 = 8;
+
+impl fmt::Display for Graph {
+    /// The text form with long tensors elided; [`Graph::to_text`] prints them whole.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_graph(self, Detail::Elided, f)
+    }
+}
+
+impl PartialEq for Graph {
+    /// Whether both print the same text.
+    fn eq(&self, other: &Self) -> bool {
+        self.to_text(Detail::Full) == other.to_text(Detail::Full)
+    }
+}
+
+impl Graph {
+    /// The text form.
+    pub fn to_text(&self, detail: Detail) -> String {
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = write_graph(self, detail, &mut text);
+        text
+    }
+
+    /// A value as an operand is printed: its name, or the constant that it is.
+    pub fn operand_text(&self, value: Value) -> String {
+        match inline(self, value) {
+            Some(tensor) => literal(tensor),
+            None => name(self.value_name(value)),
+        }
+    }
+
+    /// The line of a node, without indentation.
+    pub fn node_text(&self, id: NodeId) -> String {
+        let mut text = String::new();
+        let _ = write_node(self, id, Detail::Elided, &mut text);
+        text
+    }
+}
+
+fn write_graph(graph: &Graph, detail: Detail, f: &mut impl Write) -> fmt::Result {
+    f.write_str(&bare_or_quoted(graph.name()))?;
+    f.write_str("(")?;
+    for (at, input) in graph.inputs().enumerate() {
+        let comma = if at == 0 { "" } else { ", " };
+        write!(f, "{comma}{}: {}", name(graph.value_name(input)), graph.fact(input))?;
+    }
+    f.write_str(") {\n")?;
+    for id in graph.schedule() {
+        let hidden = match graph.node(id).op() {
+            Op::Input => true,
+            Op::Constant(_) => inline(graph, Value { node: id, result: 0 }).is_some(),
+            _ => false,
+        };
+        if !hidden {
+            f.write_str("  ")?;
+            write_node(graph, id, detail, f)?;
+            f.write_str("\n")?;
+        }
+    }
+    f.write_str("  return")?;
+    for (at, output) in graph.outputs().iter().enumerate() {
+        f.write_str(if at == 0 { " " } else { ", " })?;
+        let operand = graph.operand_text(output.value);
+        let same = name(&output.name) == operand;
+        if !same {
+            write!(f, "{} = ", bare_or_quoted(&output.name))?;
+        }
+        f.write_str(&operand)?;
+    }
+    f.write_str("\n}\n")
+}
+
+fn write_node(graph: &Graph, id: NodeId, detail: Detail, f: &mut impl Write) -> fmt::Result {
+    let node = graph.node(id);
+    for (at, result) in graph.results(id).enumerate() {
+        write!(f, "{}{}", if at == 0 { "" } else { ", " }, name(graph.value_name(result)))?;
+    }
+    f.write_str(" = ")?;
+    match node.op() {
+        Op::Kept(kept) => {
+            let overload = if kept.overload.is_empty() { String::new() } else { format!(":{}", kept.overload) };
+            f.write_str(&quoted(&format!("{}::{}{overload}", kept.domain, kept.op_type)))?;
+        }
+        op => f.write_str(op.word())?,
+    }
+    let first = graph.results(id).next().map_or("", |result| &**graph.value_name(result));
+    if !node.label().is_empty() && node.label() != first {
+        write!(f, " @{}", quoted(node.label()))?;
+    }
+    if let Some(held) = node.op().tensor() {
+        write!(f, " {}", data(held, detail))?;
+    }
+    for (at, operand) in graph.operands(id).into_iter().enumerate() {
+        f.write_str(if at == 0 { " " } else { ", " })?;
+        f.write_str(&operand.map_or_else(|| "_".to_owned(), |value| graph.operand_text(value)))?;
+    }
+    for (at, (key, value)) in node.op().attributes().into_iter().enumerate() {
+        write!(f, "{}{} = {}", if at == 0 { " {" } else { ", " }, bare_or_quoted(key), attribute(&value))?;
+    }
+    if !node.op().attributes().is_empty() {
+        f.write_str("}")?;
+    }
+    for (at, result) in graph.results(id).enumerate() {
+        write!(f, "{}{}", if at == 0 { " : " } else { ", " }, graph.fact(result))?;
+    }
+    Ok(())
+}
+
+/// The constant that stands where the value is used.
+fn inline(graph: &Graph, value: Value) -> Option<&Tensor> {
+    match graph.op(value) {
+        Op::Constant(tensor) if tensor.count() <= INLINE && matches!(tensor.data(), Data::Bytes(_)) => Some(tensor),
+        _ => None,
+    }
+}
+
+/// A constant where it is used.
+fn literal(tensor: &Tensor) -> String {
+    let elements = data(tensor, Detail::Full);
+    let plain = match (tensor.element(), tensor.dims().len()) {
+        (ElementType::I64, rank) => rank <= 1,
+        (ElementType::F32, rank) => rank <= 1 && !elements.starts_with("hex") && !tensor.is_empty(),
+        _ => false,
+    };
+    if plain { elements } else { format!("{} {elements}", tensor.ty()) }
+}
+
+/// A tensor with its type.
+pub(crate) fn tensor(held: &Tensor, detail: Detail) -> String {
+    format!("{} {}", held.ty(), data(held, detail))
+}
+
+/// The elements of a tensor: a list, one element for rank 0, or where they come from.
+fn data(held: &Tensor, detail: Detail) -> String {
+    match held.data() {
+        Data::Bytes(bytes) if detail == Detail::Elided && held.count() > 16 => format!("#{:016x}", hash(bytes)),
+        Data::Bytes(bytes) => match elements(held.element(), bytes) {
+            Some(elements) if held.dims().is_empty() => elements.concat(),
+            Some(elements) => format!("[{}]", elements.join(", ")),
+            None => format!("hex({})", hex(bytes)),
+        },
+        Data::Strings(strings) => {
+            let strings: Vec<_> = strings.iter().map(|text| quoted_bytes(text)).collect();
+            format!("[{}]", strings.join(", "))
+        }
+        Data::File(range) => {
+            let path = range.source().path().to_string_lossy();
+            format!("file({}, {}, {})", quoted(&path), range.offset(), range.len())
+        }
+        Data::Recipe(recipe) => match recipe.as_ref() {
+            Recipe::Fill(element) => match elements(held.element(), element) {
+                Some(element) => format!("fill({})", element.concat()),
+                None => format!("fill(hex({}))", hex(element)),
+            },
+            Recipe::Random { seed, distribution: Distribution::Uniform { bound } } => {
+                format!("uniform(seed = {seed}, bound = {bound:?})")
+            }
+            Recipe::Sinusoidal(Wave::Interleaved) => "sinusoidal(interleaved)".to_owned(),
+            Recipe::Sinusoidal(Wave::Halves) => "sinusoidal(halves)".to_owned(),
+            Recipe::Scale { factor, of } => format!("scale({factor:?}, {})", tensor(of, detail)),
+            Recipe::Cast(of) => format!("cast({})", tensor(of, detail)),
+            Recipe::Transpose(of) => format!("transpose({})", tensor(of, detail)),
+        },
+    }
+}
+
+/// The elements in decimal, where that loses nothing.
+fn elements(element: ElementType, bytes: &[u8]) -> Option<Vec<String>> {
+    macro_rules! decimal {
+        ($type:ty) => {
+            bytes
+                .as_chunks::<{ size_of::<$type>() }>()
+                .0
+                .iter()
+                .map(|raw| Some(<$type>::from_le_bytes(*raw).to_string()))
+                .collect()
+        };
+    }
+    macro_rules! float {
+        ($type:ty) => {
+            bytes
+                .as_chunks::<{ size_of::<$type>() }>()
+                .0
+                .iter()
+                .map(|raw| {
+                    let value = <$type>::from_le_bytes(*raw);
+                    // Every NaN prints alike, so one that is not the usual one is no decimal.
+                    (!value.is_nan() || value.to_bits() == <$type>::NAN.to_bits()).then(|| format!("{value:?}"))
+                })
+                .collect()
+        };
+    }
+    match element {
+        ElementType::F32 => float!(f32),
+        ElementType::F64 => float!(f64),
+        ElementType::U8 => decimal!(u8),
+        ElementType::I8 => decimal!(i8),
+        ElementType::U16 => decimal!(u16),
+        ElementType::I16 => decimal!(i16),
+        ElementType::U32 => decimal!(u32),
+        ElementType::I32 => decimal!(i32),
+        ElementType::U64 => decimal!(u64),
+        ElementType::I64 => decimal!(i64),
+        ElementType::Bool => bytes
+            .iter()
+            .map(|byte| match byte {
+                0 => Some("false".to_owned()),
+                1 => Some("true".to_owned()),
+                _ => None,
+            })
+            .collect(),
+        _ => None,
+    }
+}
+
+/// An attribute's value.
+pub(crate) fn attribute(value: &Attribute) -> String {
+    let list = |items: Vec<String>| format!("[{}]", items.join(", "));
+    match value {
+        Attribute::Int(value) => value.to_string(),
+        Attribute::Float(value) => format!("{value:?}"),
+        Attribute::Text(value) => quoted_bytes(value),
+        Attribute::Bool(value) => value.to_string(),
+        Attribute::Element(value) => value.to_string(),
+        Attribute::Ints(values) => list(values.iter().map(i64::to_string).collect()),
+        // The word tells an empty list of these from one of ints.
+        Attribute::Floats(values) => {
+            format!("floats{}", list(values.iter().map(|value| format!("{value:?}")).collect()))
+        }
+        Attribute::Texts(values) => format!("texts{}", list(values.iter().map(|value| quoted_bytes(value)).collect())),
+        Attribute::Tensor(held) => format!("tensor({})", tensor(held, Detail::Full)),
+    }
+}
+
+/// A value's name as the text form writes it.
+pub fn name(name: &str) -> String {
+    format!("%{}", bare_or_quoted(name))
+}
+
+fn is_bare(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '_' | '.' | '/' | '-')
+}
+
+fn bare_or_quoted(text: &str) -> String {
+    if !text.is_empty() && text.chars().all(is_bare) { text.to_owned() } else { quoted(text) }
+}
+
+fn quoted(text: &str) -> String {
+    let escaped: String = text
+        .chars()
+        .map(|c| if c.is_ascii() || c.is_control() { c.escape_default().to_string() } else { c.to_string() })
+        .collect();
+    format!("\"{escaped}\"")
+}
+
+/// Text that need not be UTF-8: what is not is written in hexadecimal.
+fn quoted_bytes(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => quoted(text),
+        Err(_) => format!("hex({})", hex(bytes)),
+    }
+}
+
+/// FNV-1a: short, and the same on every machine.
+fn hash(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,175 @@
+//! The types of values: element type and symbolic shape, and what is known of a value's own elements.
+
+use crate::{Dim, ElementType};
+use smallvec::SmallVec;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+/// The sizes of a tensor's axes, outermost first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Shape(SmallVec<[Dim; 4]>);
+
+/// A shape of dims, each a number, a name or a [`Dim`]: `shape!["batch", "seq", 512]`.
+#[macro_export]
+macro_rules! shape {
+    ($($dim:expr),* $(,)?) => { $crate::Shape::from_iter([$($crate::Dim::from($dim)),*]) };
+}
+
+impl Shape {
+    /// The number of elements, symbolic.
+    pub fn count(&self) -> Dim {
+        self.iter().fold(Dim::Known(1), |product, dim| product.times(dim))
+    }
+
+    /// The sizes as numbers, where all are.
+    pub fn known(&self) -> Option<Vec<u64>> {
+        self.iter().map(|dim| dim.known().and_then(|known| u64::try_from(known).ok())).collect()
+    }
+
+    /// The dims, to be changed.
+    pub fn dims_mut(&mut self) -> &mut [Dim] {
+        &mut self.0
+    }
+}
+
+impl Deref for Shape {
+    type Target = [Dim];
+
+    fn deref(&self) -> &[Dim] {
+        &self.0
+    }
+}
+
+impl FromIterator<Dim> for Shape {
+    fn from_iter<T: IntoIterator<Item = Dim>>(dims: T) -> Self {
+        Self(dims.into_iter().collect())
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[")?;
+        for (axis, dim) in self.iter().enumerate() {
+            write!(f, "{}{dim}", if axis == 0 { "" } else { ", " })?;
+        }
+        f.write_str("]")
+    }
+}
+
+/// Element type and shape of a tensor; a shape of `None` means that not even the rank is known.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TensorType {
+    /// The type of the elements.
+    pub element: ElementType,
+    /// The sizes of the axes.
+    pub shape: Option<Shape>,
+}
+
+impl TensorType {
+    /// A tensor of that shape.
+    pub fn new(element: ElementType, shape: Shape) -> Self {
+        Self { element, shape: Some(shape) }
+    }
+}
+
+impl fmt::Display for TensorType {
+    /// `f32[batch, seq, 512]`; `f32[*]` where the rank is not known.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.shape {
+            Some(shape) => write!(f, "{}{shape}", self.element),
+            None => write!(f, "{}[*]", self.element),
+        }
+    }
+}
+
+/// The type of a value.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ValueType {
+    /// Nothing is known; results of operators that are kept as they came.
+    Unknown,
+    /// A tensor.
+    Tensor(TensorType),
+    /// A tensor stored by its nonzero elements.
+    SparseTensor(TensorType),
+    /// A list of values of one type.
+    Sequence(Box<ValueType>),
+    /// A value or nothing.
+    Optional(Box<ValueType>),
+    /// Keys to values.
+    Map(ElementType, Box<ValueType>),
+}
+
+impl From<TensorType> for ValueType {
+    fn from(tensor: TensorType) -> Self {
+        ValueType::Tensor(tensor)
+    }
+}
+
+impl fmt::Display for ValueType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ValueType::Unknown => f.write_str("?"),
+            ValueType::Tensor(tensor) => write!(f, "{tensor}"),
+            ValueType::SparseTensor(tensor) => write!(f, "sparse({tensor})"),
+            ValueType::Sequence(inner) => write!(f, "sequence({inner})"),
+            ValueType::Optional(inner) => write!(f, "optional({inner})"),
+            ValueType::Map(key, inner) => write!(f, "map({key}, {inner})"),
+        }
+    }
+}
+
+/// What is known of a value before the model runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fact {
+    /// Its type.
+    pub ty: ValueType,
+    /// The elements of a small integer tensor of rank 0 or 1, as dims: what shape arithmetic computes with.
+    pub elements: Option<Arc<[Dim]>>,
+}
+
+/// Longer tensors are data, not shapes.
+pub(crate) const MOST_ELEMENTS: u64 = 64;
+
+impl Fact {
+    /// A value of which the type alone is known.
+    pub fn of(ty: impl Into<ValueType>) -> Self {
+        Self { ty: ty.into(), elements: None }
+    }
+
+    /// A tensor of that element type and shape.
+    pub fn tensor(element: ElementType, shape: Shape) -> Self {
+        Self::of(TensorType::new(element, shape))
+    }
+
+    /// The tensor type, where it is a tensor.
+    pub fn tensor_type(&self) -> Option<&TensorType> {
+        if let ValueType::Tensor(tensor) = &self.ty { Some(tensor) } else { None }
+    }
+
+    /// The element type, where it is a tensor.
+    pub fn element(&self) -> Option<ElementType> {
+        self.tensor_type().map(|tensor| tensor.element)
+    }
+
+    /// The shape, where it is a tensor of known rank.
+    pub fn shape(&self) -> Option<&Shape> {
+        self.tensor_type().and_then(|tensor| tensor.shape.as_ref())
+    }
+
+    /// The rank, where it is a tensor of known rank.
+    pub fn rank(&self) -> Option<usize> {
+        self.shape().map(|shape| shape.len())
+    }
+
+    /// The elements as numbers, where all are known.
+    pub fn known_elements(&self) -> Option<Vec<i64>> {
+        self.elements.as_ref()?.iter().map(Dim::known).collect()
+    }
+}
+
+impl fmt::Display for Fact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.ty)
+    }
+}

@@ -1,0 +1,1 @@
+//! Declare, optimize, emit and verify Transformer models in ONNX.

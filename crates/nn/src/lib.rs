@@ -1,0 +1,1 @@
+//! The builder DSL: scopes, layers, attention, encoder, decoder, weight binding.

@@ -1,0 +1,109 @@
+//! Messages written by the schema table alone, without `prost`.
+
+use std::ptr;
+
+use netwright_onnx::wire::schema::{Field, Kind, Label, Schema};
+
+fn varint(mut value: u64, out: &mut Vec<u8>) {
+    while value >= 0x80 {
+        out.push(value.to_le_bytes()[0] | 0x80);
+        value >>= 7;
+    }
+    out.push(value.to_le_bytes()[0]);
+}
+
+pub(crate) fn key(number: u32, wire_type: u32, out: &mut Vec<u8>) {
+    varint(u64::from(number << 3 | wire_type), out);
+}
+
+fn payload(number: u32, bytes: &[u8], out: &mut Vec<u8>) {
+    key(number, 2, out);
+    varint(bytes.len() as u64, out);
+    out.extend(bytes);
+}
+
+/// A message with every field of `schema`, two elements in lists, one field (the `nth`) of a
+/// `oneof`; messages in it are full down to `depth`, and empty there.
+pub(crate) fn sample(schema: &Schema, nth: usize, depth: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    let oneofs = schema
+        .fields
+        .iter()
+        .filter(|field| field.label == Label::Oneof);
+    let chosen = oneofs.cycle().nth(nth);
+    for field in schema.fields {
+        let values: &[u32] = match field.label {
+            Label::Optional => &[1],
+            Label::Oneof if chosen.is_some_and(|chosen| ptr::eq(chosen, field)) => &[1],
+            Label::Oneof => &[],
+            Label::Repeated | Label::Packed => &[1, 2],
+        };
+        let mut run = Vec::new();
+        for value in values {
+            let value = value * 1000 + field.number;
+            if field.label == Label::Packed {
+                number(field.kind, value, &mut run);
+            } else {
+                element(field, value, nth, depth, &mut out);
+            }
+        }
+        if !run.is_empty() {
+            payload(field.number, &run, &mut out);
+        }
+    }
+    out
+}
+
+fn element(field: &Field, value: u32, nth: usize, depth: usize, out: &mut Vec<u8>) {
+    match field.kind {
+        Kind::String => payload(
+            field.number,
+            format!("{} {value}", field.name).as_bytes(),
+            out,
+        ),
+        Kind::Bytes => payload(field.number, &[0xff, value.to_le_bytes()[0]], out),
+        Kind::Message(_) if depth == 0 => payload(field.number, &[], out),
+        Kind::Message(inner) => payload(field.number, &sample(inner, nth, depth - 1), out),
+        kind => {
+            key(field.number, wire_type(kind), out);
+            number(kind, value, out);
+        }
+    }
+}
+
+fn wire_type(kind: Kind) -> u32 {
+    match kind {
+        Kind::Int32 | Kind::Int64 | Kind::Uint64 => 0,
+        Kind::Double => 1,
+        Kind::String | Kind::Bytes | Kind::Message(_) => 2,
+        Kind::Float => 5,
+    }
+}
+
+/// A number that only its type can hold; no two fields of a message get the same.
+fn number(kind: Kind, value: u32, out: &mut Vec<u8>) {
+    match kind {
+        Kind::Int32 => varint(
+            (i64::from(i32::MIN) + i64::from(value)).cast_unsigned(),
+            out,
+        ),
+        Kind::Int64 => varint((i64::MIN + i64::from(value)).cast_unsigned(), out),
+        Kind::Uint64 => varint(u64::MAX - u64::from(value), out),
+        Kind::Float => out.extend(value.to_le_bytes()),
+        Kind::Double => out.extend((-f64::from(value)).to_le_bytes()),
+        Kind::String | Kind::Bytes | Kind::Message(_) => unreachable!("not numbers"),
+    }
+}
+
+/// Messages within one another: `content` inside the last of `numbers`, that inside the one before,
+/// and so on.
+pub(crate) fn nest(numbers: &[u32], content: &[u8]) -> Vec<u8> {
+    numbers
+        .iter()
+        .rev()
+        .fold(content.to_vec(), |content, number| {
+            let mut out = Vec::new();
+            payload(*number, &content, &mut out);
+            out
+        })
+}
