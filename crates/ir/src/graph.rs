@@ -84,6 +84,13 @@ pub struct Place {
     pub order: Option<Order>,
 }
 
+impl Place {
+    /// The end of the program, for a node of one result of that name.
+    pub fn end(name: &str) -> Self {
+        Self { label: "".into(), results: smallvec![name.into()], order: None }
+    }
+}
+
 /// A graph: inputs, nodes, outputs.
 ///
 /// ```
@@ -198,8 +205,7 @@ impl Graph {
     }
 
     fn source(&mut self, name: &str, op: Op, fact: Fact) -> Value {
-        let place = Place { label: "".into(), results: smallvec![name.into()], order: None };
-        let node = self.add(place, op, &[], smallvec![fact]);
+        let node = self.add(Place::end(name), op, &[], smallvec![fact]);
         Value { node, result: 0 }
     }
 
@@ -209,8 +215,7 @@ impl Graph {
     /// When the operator is not defined on such operands.
     pub fn append(&mut self, name: &str, op: Op, operands: &[Value]) -> Result<Value, InferError> {
         let operands: SmallVec<[Option<Value>; 4]> = operands.iter().copied().map(Some).collect();
-        let place = Place { label: "".into(), results: smallvec![name.into()], order: None };
-        Ok(Value { node: self.insert(place, op, &operands)?, result: 0 })
+        Ok(Value { node: self.insert(Place::end(name), op, &operands)?, result: 0 })
     }
 
     /// Adds a node; it has as many results as the place has names for.
@@ -486,6 +491,17 @@ impl Graph {
     /// Replaces what is known of a value, by a caller that knows more than inference.
     pub fn set_fact(&mut self, value: Value, fact: Fact) {
         self.result_mut(value).fact = fact;
+    }
+
+    /// Gives a value another name; one that is taken gets a number behind it.
+    pub fn rename(&mut self, value: Value, name: &str) {
+        let value = self.resolve(value);
+        let old = self.value_name(value).clone();
+        if *old != *name {
+            self.names.taken.remove(&old);
+            let fresh = self.names.fresh(name);
+            self.result_mut(value).name = fresh;
+        }
     }
 
     /// A mark for [`Graph::undo_to`].

@@ -33,8 +33,19 @@ pub struct Operands<'a> {
 pub struct Inferred {
     /// A fact for each result.
     pub facts: SmallVec<[Fact; 1]>,
-    /// Dims that must be equal when the model runs, though nothing shows that they are.
-    pub assumed: Vec<(Dim, Dim)>,
+    /// What must hold when the model runs, though nothing shows that it does.
+    pub assumed: Vec<Assumption>,
+}
+
+/// Two dims that must be equal when the model runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assumption {
+    /// One.
+    pub left: Dim,
+    /// The other.
+    pub right: Dim,
+    /// What they are.
+    pub what: String,
 }
 
 impl From<Fact> for Inferred {
@@ -154,7 +165,7 @@ impl<'a> Operands<'a> {
     pub(crate) fn broadcast(
         &self,
         shapes: impl IntoIterator<Item = Option<&'a Shape>>,
-        assumed: &mut Vec<(Dim, Dim)>,
+        assumed: &mut Vec<Assumption>,
     ) -> Result<Option<Shape>, InferError> {
         let mut result: Option<Shape> = None;
         for shape in shapes {
@@ -167,7 +178,7 @@ impl<'a> Operands<'a> {
         Ok(result)
     }
 
-    fn broadcast_pair(&self, a: &[Dim], b: &[Dim], assumed: &mut Vec<(Dim, Dim)>) -> Result<Shape, InferError> {
+    fn broadcast_pair(&self, a: &[Dim], b: &[Dim], assumed: &mut Vec<Assumption>) -> Result<Shape, InferError> {
         let rank = a.len().max(b.len());
         let at = |shape: &[Dim], axis: usize| {
             (axis + shape.len()).checked_sub(rank).map_or(Dim::Known(1), |axis| shape[axis].clone())
@@ -184,7 +195,8 @@ impl<'a> Operands<'a> {
             // Where one is 1 or both are the same, nothing is assumed.
             let ones = left == Dim::Known(1) || right == Dim::Known(1);
             if !ones && left.same(&right) != Some(true) && left != Dim::Unknown && right != Dim::Unknown {
-                assumed.push((left, right));
+                let (a, b) = (Shape::from_iter(a.to_vec()), Shape::from_iter(b.to_vec()));
+                assumed.push(Assumption { left, right, what: format!("the sizes of axis {axis} of {a} and {b}") });
             }
             Ok(dim)
         });
@@ -197,14 +209,14 @@ impl<'a> Operands<'a> {
         a: &Dim,
         b: &Dim,
         what: &str,
-        assumed: &mut Vec<(Dim, Dim)>,
+        assumed: &mut Vec<Assumption>,
     ) -> Result<(), InferError> {
         match a.same(b) {
             Some(true) => Ok(()),
             Some(false) => Err(self.fail(format!("{what} differ: {a} ≠ {b}"))),
             None => {
                 if *a != Dim::Unknown && *b != Dim::Unknown {
-                    assumed.push((a.clone(), b.clone()));
+                    assumed.push(Assumption { left: a.clone(), right: b.clone(), what: what.to_owned() });
                 }
                 Ok(())
             }

@@ -37,7 +37,7 @@ pub use check::{Violation, Violations, check};
 pub use dim::{Bindings, Dim, ParseDimError, Symbol};
 pub use element::{ElementType, UnknownElementType};
 pub use graph::{Graph, Name, Node, NodeId, Order, Output, Place, Value};
-pub use infer::InferError;
+pub use infer::{Assumption, InferError};
 pub use model::{DEFAULT_OPSET, Model};
 pub use netwright_files as files;
 pub use op::{Kind, Op};

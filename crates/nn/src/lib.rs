@@ -1,1 +1,37 @@
-//! The builder DSL: scopes, layers, attention, encoder, decoder, weight binding.
+//! The DSL that declares Transformers: a model reads like the paper.
+//!
+//! Values are [`Var`]s: they are `Copy`, know their graph and shape, and take `+`, `*` and the words of the text form.
+//! Layers own names and sizes; their parameters are bound by name when they are applied, so one declaration serves
+//! any number of graphs. What goes wrong is remembered with the line that caused it and told by
+//! [`Builder::finish`], all at once.
+//!
+//! ```
+//! use netwright_ir::{ElementType, TensorType, shape};
+//! use netwright_nn::{Builder, Weights, layers::Linear};
+//!
+//! let weights = Weights::Random { seed: 0 };
+//! let builder = Builder::new("classifier", &weights);
+//! let x = builder.input("x", TensorType::new(ElementType::F32, shape!["batch", 16]));
+//! let hidden = Linear::new("hidden", 16, 32, true).forward(x).relu();
+//! let logits = Linear::new("logits", 32, 4, true).forward(hidden);
+//! builder.output("probabilities", logits.softmax(-1));
+//! let graph = builder.finish()?;
+//! assert_eq!(graph.shape(graph.outputs()[0].value), Some(&*shape!["batch", 4]));
+//! # Ok::<(), netwright_nn::BuildErrors>(())
+//! ```
+
+mod builder;
+mod config;
+mod decoder;
+mod encoder;
+pub mod layers;
+mod transformer;
+mod var;
+mod weights;
+
+pub use builder::{BuildError, BuildErrors, Builder, Scope, Var};
+pub use config::{Config, ConfigError, ModelType, NormPlacement};
+pub use decoder::{Decoder, DecoderLayer};
+pub use encoder::{Encoder, EncoderLayer};
+pub use transformer::{Part, Transformer};
+pub use weights::{Init, WeightError, Weights};

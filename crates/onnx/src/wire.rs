@@ -38,21 +38,18 @@ mod tensor;
 mod types;
 
 pub use device::{
-    DeviceConfigurationProto, IntIntListEntryProto, NodeDeviceConfigurationProto, ShardedDim,
-    ShardedDimProto, ShardingSpecProto, SimpleShardedDimProto,
+    DeviceConfigurationProto, IntIntListEntryProto, NodeDeviceConfigurationProto, ShardedDim, ShardedDimProto,
+    ShardingSpecProto, SimpleShardedDimProto,
 };
 pub use model::{
-    AttributeProto, AttributeType, FunctionProto, GraphProto, ModelProto, NodeProto,
-    OperatorSetIdProto, StringStringEntryProto, TensorAnnotation, TrainingInfoProto,
+    AttributeProto, AttributeType, FunctionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
+    StringStringEntryProto, TensorAnnotation, TrainingInfoProto,
 };
-pub use scan::{
-    MAX_DEPTH, MAX_TYPE_DEPTH, MAX_UNKNOWN_FIELDS, Problem, UnknownField, WireError, scan,
-};
+pub use scan::{MAX_DEPTH, MAX_TYPE_DEPTH, MAX_UNKNOWN_FIELDS, Problem, UnknownField, WireError, scan};
 pub use tensor::{DataLocation, DataType, SegmentProto, SparseTensorProto, TensorProto, offset_in};
 pub use types::{
-    DimensionProto, DimensionValue, MapTypeProto, OpaqueTypeProto, OptionalTypeProto,
-    SequenceTypeProto, SparseTensorTypeProto, TensorShapeProto, TensorTypeProto, TypeProto,
-    TypeValue, ValueInfoProto,
+    DimensionProto, DimensionValue, MapTypeProto, OpaqueTypeProto, OptionalTypeProto, SequenceTypeProto,
+    SparseTensorTypeProto, TensorShapeProto, TensorTypeProto, TypeProto, TypeValue, ValueInfoProto,
 };
 
 /// The newest IR version whose messages stand here in full.

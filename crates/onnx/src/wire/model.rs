@@ -1,8 +1,7 @@
 //! Models, graphs, nodes, attributes and functions.
 
 use super::{
-    DeviceConfigurationProto, NodeDeviceConfigurationProto, SparseTensorProto, TensorProto,
-    TypeProto, ValueInfoProto,
+    DeviceConfigurationProto, NodeDeviceConfigurationProto, SparseTensorProto, TensorProto, TypeProto, ValueInfoProto,
 };
 
 /// A whole file: one graph, the operator sets it speaks, and its local functions.

@@ -33,16 +33,8 @@ pub struct UnknownField {
 
 impl fmt::Display for UnknownField {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            path,
-            message,
-            number,
-            bytes: Range { start, end },
-        } = self;
-        write!(
-            f,
-            "{path}, bytes {start} to {end}: {message} has no field {number} that is known here"
-        )
+        let Self { path, message, number, bytes: Range { start, end } } = self;
+        write!(f, "{path}, bytes {start} to {end}: {message} has no field {number} that is known here")
     }
 }
 
@@ -95,9 +87,7 @@ pub enum Problem {
         number: u32,
     },
     /// A field is encoded as something else than its type.
-    #[error(
-        "wire type {found} does not encode {expected}; the file is damaged or not an ONNX file"
-    )]
+    #[error("wire type {found} does not encode {expected}; the file is damaged or not an ONNX file")]
     WireType {
         /// The wire type, as read.
         found: u64,
@@ -105,9 +95,7 @@ pub enum Problem {
         expected: String,
     },
     /// Packed floats that do not come out even.
-    #[error(
-        "{length} bytes are not a whole number of values of {width} bytes; the file is damaged"
-    )]
+    #[error("{length} bytes are not a whole number of values of {width} bytes; the file is damaged")]
     Packed {
         /// The length of the run.
         length: usize,
@@ -154,15 +142,8 @@ pub enum Problem {
 ///
 /// The first thing that a decoder would refuse or silently cut down, or a limit that is passed.
 pub fn scan(schema: &'static Schema, bytes: &[u8]) -> Result<Vec<UnknownField>, WireError> {
-    let mut walk = Walk {
-        bytes,
-        at: 0,
-        stack: Vec::new(),
-        seen: Vec::new(),
-        unknown: Vec::new(),
-    };
-    walk.enter(schema, bytes.len())
-        .map_err(|problem| walk.error(0, problem))?;
+    let mut walk = Walk { bytes, at: 0, stack: Vec::new(), seen: Vec::new(), unknown: Vec::new() };
+    walk.enter(schema, bytes.len()).map_err(|problem| walk.error(0, problem))?;
     while let Some(message) = walk.stack.last_mut() {
         if walk.at == message.end {
             walk.seen.truncate(message.seen);
@@ -171,8 +152,7 @@ pub fn scan(schema: &'static Schema, bytes: &[u8]) -> Result<Vec<UnknownField>, 
         }
         message.field = None;
         let offset = walk.at;
-        walk.field()
-            .map_err(|problem| walk.error(offset, problem))?;
+        walk.field().map_err(|problem| walk.error(offset, problem))?;
     }
     Ok(walk.unknown)
 }
@@ -211,27 +191,14 @@ impl Walk<'_> {
         }
         let seen = self.seen.len();
         self.seen.resize(seen + schema.fields.len(), 0);
-        self.stack.push(Open {
-            schema,
-            end,
-            seen,
-            field: None,
-            types,
-        });
+        self.stack.push(Open { schema, end, seen, field: None, types });
         Ok(())
     }
 
     /// Reads one field of the innermost message; of a message within it, only the key and the
     /// length.
     fn field(&mut self) -> Result<(), Problem> {
-        let Some(&mut Open {
-            schema,
-            end,
-            seen,
-            ref mut field,
-            ..
-        }) = self.stack.last_mut()
-        else {
+        let Some(&mut Open { schema, end, seen, ref mut field, .. }) = self.stack.last_mut() else {
             return Ok(());
         };
         let start = self.at;
@@ -242,10 +209,7 @@ impl Walk<'_> {
         let Ok(number @ 1..0x2000_0000) = u32::try_from(key >> 3) else {
             return Err(Problem::Key { key });
         };
-        *field = schema
-            .fields
-            .iter()
-            .position(|field| field.number == number);
+        *field = schema.fields.iter().position(|field| field.number == number);
         if let Some(field) = *field {
             self.seen[seen + field] = self.seen[seen + field].saturating_add(1);
         }
@@ -267,12 +231,7 @@ impl Walk<'_> {
                 return Err(Problem::Unknown { number });
             }
             let path = self.path();
-            self.unknown.push(UnknownField {
-                path,
-                message: schema.name,
-                number,
-                bytes: start..self.at,
-            });
+            self.unknown.push(UnknownField { path, message: schema.name, number, bytes: start..self.at });
             return Ok(());
         };
         let packable = matches!(label, Label::Repeated | Label::Packed);
@@ -284,9 +243,7 @@ impl Walk<'_> {
             | (Kind::Bytes, Value::Bytes(_)) => Ok(()),
             (Kind::String, Value::Bytes(text)) => match std::str::from_utf8(text) {
                 Ok(_) => Ok(()),
-                Err(error) => Err(Problem::Utf8 {
-                    valid: error.valid_up_to(),
-                }),
+                Err(error) => Err(Problem::Utf8 { valid: error.valid_up_to() }),
             },
             (&Kind::Message(inner), Value::Bytes(content)) => {
                 let end = self.at;
@@ -294,27 +251,17 @@ impl Walk<'_> {
                 self.enter(inner, end)
             }
             (&kind, Value::Bytes(run)) if packable => packed(kind, run),
-            (expected, _) => Err(Problem::WireType {
-                found: wire_type,
-                expected: expected.to_string(),
-            }),
+            (expected, _) => Err(Problem::WireType { found: wire_type, expected: expected.to_string() }),
         }
     }
 
     fn error(&self, offset: usize, problem: Problem) -> WireError {
-        WireError {
-            path: self.path(),
-            offset,
-            problem,
-        }
+        WireError { path: self.path(), offset, problem }
     }
 
     /// Where the walk is, e.g. `ModelProto.graph.node[3]`; of a long way, the ends.
     fn path(&self) -> String {
-        let root = self
-            .stack
-            .first()
-            .map(|message| message.schema.name.to_owned());
+        let root = self.stack.first().map(|message| message.schema.name.to_owned());
         let fields = self.stack.iter().map_while(|message| {
             let slot = message.field?;
             let Field { name, label, .. } = message.schema.fields[slot];
@@ -358,13 +305,8 @@ fn varint(message: &[u8], at: &mut usize) -> Result<u64, Problem> {
 /// The `length` bytes at `*at`, and `*at` behind them.
 fn take<'a>(message: &'a [u8], at: &mut usize, length: u64) -> Result<&'a [u8], Problem> {
     let rest = &message[*at..];
-    let taken = usize::try_from(length)
-        .ok()
-        .and_then(|length| rest.get(..length));
-    let taken = taken.ok_or(Problem::Length {
-        claimed: length,
-        left: rest.len(),
-    })?;
+    let taken = usize::try_from(length).ok().and_then(|length| rest.get(..length));
+    let taken = taken.ok_or(Problem::Length { claimed: length, left: rest.len() })?;
     *at += taken.len();
     Ok(taken)
 }
@@ -377,10 +319,7 @@ fn packed(kind: Kind, run: &[u8]) -> Result<(), Problem> {
         _ => 1,
     };
     if !run.len().is_multiple_of(width) {
-        return Err(Problem::Packed {
-            length: run.len(),
-            width,
-        });
+        return Err(Problem::Packed { length: run.len(), width });
     }
     let mut at = if width == 1 { 0 } else { run.len() };
     while at < run.len() {
@@ -395,7 +334,5 @@ fn packed(kind: Kind, run: &[u8]) -> Result<(), Problem> {
 /// Whether a varint, as it stands in a file, is an `int32`.
 fn int32(value: u64) -> Result<(), Problem> {
     let value = value.cast_signed();
-    i32::try_from(value)
-        .map(drop)
-        .map_err(|_| Problem::Int32 { value })
+    i32::try_from(value).map(drop).map_err(|_| Problem::Int32 { value })
 }

@@ -88,39 +88,19 @@ pub enum Label {
 use Kind::{Bytes, Double, Float, Int32, Int64, Message, String, Uint64};
 
 const fn optional(number: u32, name: &'static str, kind: Kind) -> Field {
-    Field {
-        number,
-        name,
-        kind,
-        label: Label::Optional,
-    }
+    Field { number, name, kind, label: Label::Optional }
 }
 
 const fn oneof(number: u32, name: &'static str, kind: Kind) -> Field {
-    Field {
-        number,
-        name,
-        kind,
-        label: Label::Oneof,
-    }
+    Field { number, name, kind, label: Label::Oneof }
 }
 
 const fn repeated(number: u32, name: &'static str, kind: Kind) -> Field {
-    Field {
-        number,
-        name,
-        kind,
-        label: Label::Repeated,
-    }
+    Field { number, name, kind, label: Label::Repeated }
 }
 
 const fn packed(number: u32, name: &'static str, kind: Kind) -> Field {
-    Field {
-        number,
-        name,
-        kind,
-        label: Label::Packed,
-    }
+    Field { number, name, kind, label: Label::Packed }
 }
 
 const METADATA: Kind = Message(&STRING_STRING_ENTRY);
@@ -145,16 +125,12 @@ pub static MODEL: Schema = Schema {
 };
 
 /// `OperatorSetIdProto`
-pub static OPERATOR_SET_ID: Schema = Schema {
-    name: "OperatorSetIdProto",
-    fields: &[optional(1, "domain", String), optional(2, "version", Int64)],
-};
+pub static OPERATOR_SET_ID: Schema =
+    Schema { name: "OperatorSetIdProto", fields: &[optional(1, "domain", String), optional(2, "version", Int64)] };
 
 /// `StringStringEntryProto`
-pub static STRING_STRING_ENTRY: Schema = Schema {
-    name: "StringStringEntryProto",
-    fields: &[optional(1, "key", String), optional(2, "value", String)],
-};
+pub static STRING_STRING_ENTRY: Schema =
+    Schema { name: "StringStringEntryProto", fields: &[optional(1, "key", String), optional(2, "value", String)] };
 
 /// `GraphProto`
 pub static GRAPH: Schema = Schema {
@@ -176,10 +152,7 @@ pub static GRAPH: Schema = Schema {
 /// `TensorAnnotation`
 pub static TENSOR_ANNOTATION: Schema = Schema {
     name: "TensorAnnotation",
-    fields: &[
-        optional(1, "tensor_name", String),
-        repeated(2, "quant_parameter_tensor_names", METADATA),
-    ],
+    fields: &[optional(1, "tensor_name", String), repeated(2, "quant_parameter_tensor_names", METADATA)],
 };
 
 /// `NodeProto`
@@ -195,11 +168,7 @@ pub static NODE: Schema = Schema {
         optional(7, "domain", String),
         optional(8, "overload", String),
         repeated(9, "metadata_props", METADATA),
-        repeated(
-            10,
-            "device_configurations",
-            Message(&NODE_DEVICE_CONFIGURATION),
-        ),
+        repeated(10, "device_configurations", Message(&NODE_DEVICE_CONFIGURATION)),
     ],
 };
 
@@ -281,10 +250,8 @@ pub static TENSOR: Schema = Schema {
 };
 
 /// `TensorProto.Segment`
-pub static SEGMENT: Schema = Schema {
-    name: "TensorProto.Segment",
-    fields: &[optional(1, "begin", Int64), optional(2, "end", Int64)],
-};
+pub static SEGMENT: Schema =
+    Schema { name: "TensorProto.Segment", fields: &[optional(1, "begin", Int64), optional(2, "end", Int64)] };
 
 /// `SparseTensorProto`
 pub static SPARSE_TENSOR: Schema = Schema {
@@ -324,72 +291,47 @@ pub static TYPE: Schema = Schema {
 /// `TypeProto.Tensor`
 pub static TENSOR_TYPE: Schema = Schema {
     name: "TypeProto.Tensor",
-    fields: &[
-        optional(1, "elem_type", Int32),
-        optional(2, "shape", Message(&TENSOR_SHAPE)),
-    ],
+    fields: &[optional(1, "elem_type", Int32), optional(2, "shape", Message(&TENSOR_SHAPE))],
 };
 
 /// `TypeProto.Sequence`
-pub static SEQUENCE_TYPE: Schema = Schema {
-    name: "TypeProto.Sequence",
-    fields: &[optional(1, "elem_type", Message(&TYPE))],
-};
+pub static SEQUENCE_TYPE: Schema =
+    Schema { name: "TypeProto.Sequence", fields: &[optional(1, "elem_type", Message(&TYPE))] };
 
 /// `TypeProto.Map`
 pub static MAP_TYPE: Schema = Schema {
     name: "TypeProto.Map",
-    fields: &[
-        optional(1, "key_type", Int32),
-        optional(2, "value_type", Message(&TYPE)),
-    ],
+    fields: &[optional(1, "key_type", Int32), optional(2, "value_type", Message(&TYPE))],
 };
 
 /// `TypeProto.Optional`
-pub static OPTIONAL_TYPE: Schema = Schema {
-    name: "TypeProto.Optional",
-    fields: &[optional(1, "elem_type", Message(&TYPE))],
-};
+pub static OPTIONAL_TYPE: Schema =
+    Schema { name: "TypeProto.Optional", fields: &[optional(1, "elem_type", Message(&TYPE))] };
 
 /// `TypeProto.SparseTensor`
 pub static SPARSE_TENSOR_TYPE: Schema = Schema {
     name: "TypeProto.SparseTensor",
-    fields: &[
-        optional(1, "elem_type", Int32),
-        optional(2, "shape", Message(&TENSOR_SHAPE)),
-    ],
+    fields: &[optional(1, "elem_type", Int32), optional(2, "shape", Message(&TENSOR_SHAPE))],
 };
 
 /// `TypeProto.Opaque`
-pub static OPAQUE_TYPE: Schema = Schema {
-    name: "TypeProto.Opaque",
-    fields: &[optional(1, "domain", String), optional(2, "name", String)],
-};
+pub static OPAQUE_TYPE: Schema =
+    Schema { name: "TypeProto.Opaque", fields: &[optional(1, "domain", String), optional(2, "name", String)] };
 
 /// `TensorShapeProto`
-pub static TENSOR_SHAPE: Schema = Schema {
-    name: "TensorShapeProto",
-    fields: &[repeated(1, "dim", Message(&DIMENSION))],
-};
+pub static TENSOR_SHAPE: Schema =
+    Schema { name: "TensorShapeProto", fields: &[repeated(1, "dim", Message(&DIMENSION))] };
 
 /// `TensorShapeProto.Dimension`
 pub static DIMENSION: Schema = Schema {
     name: "TensorShapeProto.Dimension",
-    fields: &[
-        oneof(1, "dim_value", Int64),
-        oneof(2, "dim_param", String),
-        optional(3, "denotation", String),
-    ],
+    fields: &[oneof(1, "dim_value", Int64), oneof(2, "dim_param", String), optional(3, "denotation", String)],
 };
 
 /// `DeviceConfigurationProto`
 pub static DEVICE_CONFIGURATION: Schema = Schema {
     name: "DeviceConfigurationProto",
-    fields: &[
-        optional(1, "name", String),
-        optional(2, "num_devices", Int32),
-        repeated(3, "device", String),
-    ],
+    fields: &[optional(1, "name", String), optional(2, "num_devices", Int32), repeated(3, "device", String)],
 };
 
 /// `NodeDeviceConfigurationProto`
@@ -414,26 +356,17 @@ pub static SHARDING_SPEC: Schema = Schema {
 };
 
 /// `IntIntListEntryProto`
-pub static INT_INT_LIST_ENTRY: Schema = Schema {
-    name: "IntIntListEntryProto",
-    fields: &[optional(1, "key", Int64), repeated(2, "value", Int64)],
-};
+pub static INT_INT_LIST_ENTRY: Schema =
+    Schema { name: "IntIntListEntryProto", fields: &[optional(1, "key", Int64), repeated(2, "value", Int64)] };
 
 /// `ShardedDimProto`
 pub static SHARDED_DIM: Schema = Schema {
     name: "ShardedDimProto",
-    fields: &[
-        optional(1, "axis", Int64),
-        repeated(2, "simple_sharding", Message(&SIMPLE_SHARDED_DIM)),
-    ],
+    fields: &[optional(1, "axis", Int64), repeated(2, "simple_sharding", Message(&SIMPLE_SHARDED_DIM))],
 };
 
 /// `SimpleShardedDimProto`
 pub static SIMPLE_SHARDED_DIM: Schema = Schema {
     name: "SimpleShardedDimProto",
-    fields: &[
-        oneof(1, "dim_value", Int64),
-        oneof(2, "dim_param", String),
-        optional(3, "num_shards", Int64),
-    ],
+    fields: &[oneof(1, "dim_value", Int64), oneof(2, "dim_param", String), optional(3, "num_shards", Int64)],
 };

@@ -24,41 +24,23 @@ fn ours<M: Message + Default>(schema: &'static Schema) -> &'static str {
     for (nth, depth) in (0..6).zip([0, 1, 2, 3].into_iter().cycle()) {
         let bytes = sample(schema, nth, depth);
         assert_eq!(scan(schema, &bytes), Ok(vec![]));
-        assert!(
-            M::decode(&*bytes).unwrap().encode_to_vec() == bytes,
-            "{} differs from its schema",
-            schema.name
-        );
+        assert!(M::decode(&*bytes).unwrap().encode_to_vec() == bytes, "{} differs from its schema", schema.name);
     }
     schema.name
 }
 
 /// And `P`, from another code base, agrees, there and back.
-fn both<M: Message + Default + PartialEq, P: protobuf::Message>(
-    schema: &'static Schema,
-) -> &'static str {
+fn both<M: Message + Default + PartialEq, P: protobuf::Message>(schema: &'static Schema) -> &'static str {
     let mut unknown = BTreeSet::new();
     for nth in 0..6 {
         let ours = M::decode(&*sample(schema, nth, 3)).unwrap();
         let theirs = P::parse_from_bytes(&ours.encode_to_vec()).unwrap();
-        unknown.extend(
-            theirs
-                .special_fields()
-                .unknown_fields()
-                .iter()
-                .map(|(number, _)| number),
-        );
+        unknown.extend(theirs.special_fields().unknown_fields().iter().map(|(number, _)| number));
         let back = M::decode(&*theirs.write_to_bytes().unwrap()).unwrap();
         assert!(back == ours, "{} changes on the way", schema.name);
     }
-    let listed = UNKNOWN_TO_PROTOBUF
-        .iter()
-        .filter(|field| field.0 == schema.name);
-    assert!(
-        listed.map(|field| &field.1).eq(&unknown),
-        "{}: {unknown:?}",
-        schema.name
-    );
+    let listed = UNKNOWN_TO_PROTOBUF.iter().filter(|field| field.0 == schema.name);
+    assert!(listed.map(|field| &field.1).eq(&unknown), "{}: {unknown:?}", schema.name);
     self::ours::<M>(schema)
 }
 
@@ -68,9 +50,7 @@ fn every_field_of_every_message() {
     let mut checked = [
         both::<wire::ModelProto, pb::ModelProto>(&schema::MODEL),
         both::<wire::OperatorSetIdProto, pb::OperatorSetIdProto>(&schema::OPERATOR_SET_ID),
-        both::<wire::StringStringEntryProto, pb::StringStringEntryProto>(
-            &schema::STRING_STRING_ENTRY,
-        ),
+        both::<wire::StringStringEntryProto, pb::StringStringEntryProto>(&schema::STRING_STRING_ENTRY),
         both::<wire::GraphProto, pb::GraphProto>(&schema::GRAPH),
         both::<wire::TensorAnnotation, pb::TensorAnnotation>(&schema::TENSOR_ANNOTATION),
         both::<wire::NodeProto, pb::NodeProto>(&schema::NODE),
@@ -86,9 +66,7 @@ fn every_field_of_every_message() {
         both::<wire::SequenceTypeProto, pb::type_proto::Sequence>(&schema::SEQUENCE_TYPE),
         both::<wire::MapTypeProto, pb::type_proto::Map>(&schema::MAP_TYPE),
         both::<wire::OptionalTypeProto, pb::type_proto::Optional>(&schema::OPTIONAL_TYPE),
-        both::<wire::SparseTensorTypeProto, pb::type_proto::SparseTensor>(
-            &schema::SPARSE_TENSOR_TYPE,
-        ),
+        both::<wire::SparseTensorTypeProto, pb::type_proto::SparseTensor>(&schema::SPARSE_TENSOR_TYPE),
         both::<wire::TensorShapeProto, pb::TensorShapeProto>(&schema::TENSOR_SHAPE),
         both::<wire::DimensionProto, pb::tensor_shape_proto::Dimension>(&schema::DIMENSION),
         // The messages of the fields that `onnx-protobuf` does not know.
@@ -123,13 +101,7 @@ fn raw_data_stays_in_the_file() {
     let file = Bytes::from(model().encode_to_vec());
     let decoded = wire::ModelProto::decode(file.clone()).unwrap();
     assert_eq!(decoded, model());
-    let raw = decoded
-        .graph
-        .unwrap()
-        .initializer
-        .remove(0)
-        .raw_data
-        .unwrap();
+    let raw = decoded.graph.unwrap().initializer.remove(0).raw_data.unwrap();
     let offset = usize::try_from(wire::offset_in(&file, &raw).unwrap()).unwrap();
     assert_eq!(file[offset..offset + raw.len()], raw);
 }

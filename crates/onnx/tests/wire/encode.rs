@@ -26,10 +26,7 @@ fn payload(number: u32, bytes: &[u8], out: &mut Vec<u8>) {
 /// `oneof`; messages in it are full down to `depth`, and empty there.
 pub(crate) fn sample(schema: &Schema, nth: usize, depth: usize) -> Vec<u8> {
     let mut out = Vec::new();
-    let oneofs = schema
-        .fields
-        .iter()
-        .filter(|field| field.label == Label::Oneof);
+    let oneofs = schema.fields.iter().filter(|field| field.label == Label::Oneof);
     let chosen = oneofs.cycle().nth(nth);
     for field in schema.fields {
         let values: &[u32] = match field.label {
@@ -56,11 +53,7 @@ pub(crate) fn sample(schema: &Schema, nth: usize, depth: usize) -> Vec<u8> {
 
 fn element(field: &Field, value: u32, nth: usize, depth: usize, out: &mut Vec<u8>) {
     match field.kind {
-        Kind::String => payload(
-            field.number,
-            format!("{} {value}", field.name).as_bytes(),
-            out,
-        ),
+        Kind::String => payload(field.number, format!("{} {value}", field.name).as_bytes(), out),
         Kind::Bytes => payload(field.number, &[0xff, value.to_le_bytes()[0]], out),
         Kind::Message(_) if depth == 0 => payload(field.number, &[], out),
         Kind::Message(inner) => payload(field.number, &sample(inner, nth, depth - 1), out),
@@ -83,10 +76,7 @@ fn wire_type(kind: Kind) -> u32 {
 /// A number that only its type can hold; no two fields of a message get the same.
 fn number(kind: Kind, value: u32, out: &mut Vec<u8>) {
     match kind {
-        Kind::Int32 => varint(
-            (i64::from(i32::MIN) + i64::from(value)).cast_unsigned(),
-            out,
-        ),
+        Kind::Int32 => varint((i64::from(i32::MIN) + i64::from(value)).cast_unsigned(), out),
         Kind::Int64 => varint((i64::MIN + i64::from(value)).cast_unsigned(), out),
         Kind::Uint64 => varint(u64::MAX - u64::from(value), out),
         Kind::Float => out.extend(value.to_le_bytes()),
@@ -98,12 +88,9 @@ fn number(kind: Kind, value: u32, out: &mut Vec<u8>) {
 /// Messages within one another: `content` inside the last of `numbers`, that inside the one before,
 /// and so on.
 pub(crate) fn nest(numbers: &[u32], content: &[u8]) -> Vec<u8> {
-    numbers
-        .iter()
-        .rev()
-        .fold(content.to_vec(), |content, number| {
-            let mut out = Vec::new();
-            payload(*number, &content, &mut out);
-            out
-        })
+    numbers.iter().rev().fold(content.to_vec(), |content, number| {
+        let mut out = Vec::new();
+        payload(*number, &content, &mut out);
+        out
+    })
 }

@@ -1,0 +1,300 @@
+//! The builder: values that remember their graph, and errors that remember the line.
+
+use crate::weights::{Init, WeightError, Weights};
+use netwright_ir::{Assumption, Fact, Graph, InferError, Op, Place, Shape, Tensor, TensorType, Value, files};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt;
+use std::panic::Location;
+use std::path::Path;
+
+/// Builds one graph.
+///
+/// Every word infers its type at once. One that is not defined on its operands is remembered with the caller's line,
+/// gives a value that any other word accepts, and is reported by [`finish`](Builder::finish) with all the others; so
+/// no line of a model needs a `?`.
+#[derive(Debug)]
+pub struct Builder<'w> {
+    weights: &'w Weights,
+    state: RefCell<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    graph: Graph,
+    scope: String,
+    parameters: HashMap<String, Value>,
+    tables: HashMap<String, Value>,
+    errors: Vec<BuildError>,
+}
+
+/// A value of a graph that is being built, or of one that could not be: see [`Builder`].
+#[derive(Clone, Copy, Debug)]
+pub struct Var<'b> {
+    pub(crate) builder: &'b Builder<'b>,
+    /// `None` once something that it is computed from failed.
+    value: Option<Value>,
+}
+
+/// Values are named after the scope that is entered until this is dropped.
+#[derive(Debug)]
+#[must_use = "the scope ends when this is dropped"]
+pub struct Scope<'b> {
+    builder: &'b Builder<'b>,
+    outer: String,
+}
+
+impl Drop for Scope<'_> {
+    fn drop(&mut self) {
+        self.builder.state.borrow_mut().scope = std::mem::take(&mut self.outer);
+    }
+}
+
+/// What went wrong at one line of a model.
+#[derive(Debug)]
+pub struct BuildError {
+    location: &'static Location<'static>,
+    /// The application in question, in the text form; empty for weights.
+    applied: String,
+    what: String,
+    help: Option<String>,
+}
+
+/// All that went wrong while a graph was built.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+pub struct BuildErrors(pub Vec<BuildError>);
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (file, line) = (self.location.file(), self.location.line());
+        write!(f, "error: {}\n  --> {file}:{line}:{}", self.what, self.location.column())?;
+        // The source is a courtesy: a program that was moved away from it is told the place alone.
+        let source = files::read_text(Path::new(file), 1 << 20).ok();
+        if let Some(text) = source.as_deref().and_then(|source| source.lines().nth(line as usize - 1)) {
+            write!(f, "\n   | {}", text.trim())?;
+        }
+        if !self.applied.is_empty() {
+            write!(f, "\n   = {}", self.applied)?;
+        }
+        self.help.iter().try_for_each(|help| write!(f, "\n   help: {help}"))
+    }
+}
+
+impl<'w> Builder<'w> {
+    /// A builder of a graph of that name, which takes its parameters from `weights`.
+    pub fn new(name: &str, weights: &'w Weights) -> Self {
+        let state = State {
+            graph: Graph::new(name),
+            scope: String::new(),
+            parameters: HashMap::new(),
+            tables: HashMap::new(),
+            errors: vec![],
+        };
+        Self { weights, state: RefCell::new(state) }
+    }
+
+    /// The graph.
+    ///
+    /// # Errors
+    /// All that went wrong, each with its line.
+    pub fn finish(self) -> Result<Graph, BuildErrors> {
+        let State { mut graph, errors, .. } = self.state.into_inner();
+        if !errors.is_empty() {
+            return Err(BuildErrors(errors));
+        }
+        graph.sweep();
+        Ok(graph)
+    }
+}
+
+impl<'b> Builder<'b> {
+    /// An input of the graph.
+    pub fn input(&'b self, name: &str, ty: TensorType) -> Var<'b> {
+        self.var(self.state.borrow_mut().graph.input(name, ty))
+    }
+
+    /// Makes a value a result of the graph.
+    pub fn output(&'b self, name: &str, value: Var<'b>) {
+        if let Some(value) = value.value {
+            self.state.borrow_mut().graph.output(name, value);
+        }
+    }
+
+    /// The value of that name, where there is one.
+    pub fn named(&'b self, name: &str) -> Option<Var<'b>> {
+        let state = self.state.borrow();
+        let named = |value: &Value| **state.graph.value_name(*value) == *name;
+        let mut values = state.graph.schedule().into_iter().flat_map(|id| state.graph.results(id));
+        let found = values.find(named);
+        found.map(|value| self.var(value))
+    }
+
+    /// The trained tensor of that name; the same one wherever it is asked for.
+    #[track_caller]
+    pub fn parameter(&'b self, name: &str, dims: &[u64], init: Init) -> Var<'b> {
+        let mut state = self.state.borrow_mut();
+        let location = Location::caller();
+        if let Some(&value) = state.parameters.get(name) {
+            let found = state.graph.tensor(value).map(|tensor| tensor.dims().to_vec()).unwrap_or_default();
+            if found == dims {
+                return self.var(value);
+            }
+            let what = format!("the parameter {name} is used as {found:?} and as {dims:?}");
+            state.errors.push(BuildError { location, applied: String::new(), what, help: None });
+            return self.poisoned();
+        }
+        match self.weights.tensor(name, dims, init) {
+            Ok(tensor) => {
+                let value = state.graph.parameter(name, tensor);
+                state.parameters.insert(name.to_owned(), value);
+                self.var(value)
+            }
+            Err(error) => {
+                let help = match &error {
+                    WeightError::Missing { nearest: Some(nearest), .. } => Some(format!("is it called {nearest}?")),
+                    _ => None,
+                };
+                let what = error.to_string();
+                state.errors.push(BuildError { location, applied: String::new(), what, help });
+                self.poisoned()
+            }
+        }
+    }
+
+    /// A computed tensor.
+    pub fn constant(&'b self, name: &str, tensor: Tensor) -> Var<'b> {
+        let mut state = self.state.borrow_mut();
+        let name = state.scoped(name);
+        self.var(state.graph.constant(&name, tensor))
+    }
+
+    /// A computed tensor that several layers share by name.
+    #[track_caller]
+    pub fn table(&'b self, name: &str, make: impl FnOnce() -> Result<Tensor, netwright_ir::TensorError>) -> Var<'b> {
+        let location = Location::caller();
+        let mut state = self.state.borrow_mut();
+        if let Some(&value) = state.tables.get(name) {
+            return self.var(value);
+        }
+        match make() {
+            Ok(tensor) => {
+                let value = state.graph.constant(name, tensor);
+                state.tables.insert(name.to_owned(), value);
+                self.var(value)
+            }
+            Err(error) => {
+                let what = format!("the table {name} cannot be made: {error}");
+                state.errors.push(BuildError { location, applied: String::new(), what, help: None });
+                self.poisoned()
+            }
+        }
+    }
+
+    /// Names the values that follow after a scope, until the result is dropped.
+    pub fn enter(&'b self, scope: &str) -> Scope<'b> {
+        let outer = std::mem::replace(&mut self.state.borrow_mut().scope, scope.to_owned());
+        Scope { builder: self, outer }
+    }
+
+    /// Applies an operator of one result.
+    #[track_caller]
+    pub fn apply(&'b self, op: Op, operands: &[Var<'b>]) -> Var<'b> {
+        let Some(values) = operands.iter().map(|operand| operand.value.map(Some)).collect::<Option<Vec<_>>>() else {
+            return self.poisoned();
+        };
+        let mut state = self.state.borrow_mut();
+        let inferred = state.graph.infer(&op, &values, 1).and_then(|inferred| {
+            let undecided = inferred.assumed.first();
+            undecided.map_or(Ok(()), |assumption| Err(undecided_error(&op, assumption)))
+        });
+        let word = op.word();
+        let name = state.scoped(word);
+        let place = Place::end(&name);
+        match inferred.and_then(|()| state.graph.insert(place, op, &values)) {
+            Ok(node) => self.var(Value { node, result: 0 }),
+            Err(InferError { word, what, help }) => {
+                let operands: Vec<_> = values
+                    .into_iter()
+                    .flatten()
+                    .map(|value| format!("{} : {}", state.graph.operand_text(value), state.graph.fact(value)))
+                    .collect();
+                let applied = format!("{word} {}", operands.join(", "));
+                let what = format!("{word}: {what}");
+                state.errors.push(BuildError { location: Location::caller(), applied, what, help });
+                self.poisoned()
+            }
+        }
+    }
+
+    /// Reports something that is wrong at the caller's line.
+    #[track_caller]
+    pub fn error(&'b self, what: impl Into<String>, help: Option<String>) -> Var<'b> {
+        let error = BuildError { location: Location::caller(), applied: String::new(), what: what.into(), help };
+        self.state.borrow_mut().errors.push(error);
+        self.poisoned()
+    }
+
+    fn var(&'b self, value: Value) -> Var<'b> {
+        Var { builder: self, value: Some(value) }
+    }
+
+    fn poisoned(&'b self) -> Var<'b> {
+        Var { builder: self, value: None }
+    }
+}
+
+impl State {
+    fn scoped(&self, name: &str) -> String {
+        if self.scope.is_empty() { name.to_owned() } else { format!("{}.{name}", self.scope) }
+    }
+}
+
+/// A model that is declared must say which dims are equal; only one that is imported may leave it to the run.
+fn undecided_error(op: &Op, Assumption { left, right, what }: &Assumption) -> InferError {
+    let what = format!("{what} may differ: nothing shows that {left} and {right} are equal");
+    let help = if matches!(op, Op::MatMul) && (left.known().is_some() || right.known().is_some()) {
+        "transpose one operand on its last two axes, or give both axes the same size"
+    } else {
+        "give both axes the same symbol"
+    };
+    InferError { word: op.word(), what, help: Some(help.to_owned()) }
+}
+
+impl<'b> Var<'b> {
+    /// Its shape; `None` for a value that could not be built.
+    pub fn shape(self) -> Option<Shape> {
+        self.value.and_then(|value| self.builder.state.borrow().graph.fact(value).shape().cloned())
+    }
+
+    /// Its type; `None` for a value that could not be built.
+    pub fn ty(self) -> Option<TensorType> {
+        self.value.and_then(|value| self.builder.state.borrow().graph.fact(value).tensor_type().cloned())
+    }
+
+    /// Gives the value a name, within the current scope.
+    pub fn name(self, name: &str) -> Var<'b> {
+        if let Some(value) = self.value {
+            let mut state = self.builder.state.borrow_mut();
+            let name = state.scoped(name);
+            state.graph.rename(value, &name);
+        }
+        self
+    }
+
+    /// Takes for granted that an axis has the size that a vector of one holds.
+    pub(crate) fn assume_size(self, axis: usize, size: Var<'b>) -> Var<'b> {
+        let (Some(value), Some(size)) = (self.value, size.value) else { return self };
+        let mut state = self.builder.state.borrow_mut();
+        let size = state.graph.fact(size).elements.as_ref().and_then(|elements| elements.first().cloned());
+        if let (Some(mut shape), Some(size)) = (state.graph.fact(value).shape().cloned(), size)
+            && let Some(dim) = shape.dims_mut().get_mut(axis)
+        {
+            *dim = size;
+            if let Some(element) = state.graph.fact(value).element() {
+                state.graph.set_fact(value, Fact::tensor(element, shape));
+            }
+        }
+        self
+    }
+}

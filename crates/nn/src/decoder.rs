@@ -1,0 +1,97 @@
+use crate::Var;
+use crate::config::Config;
+use crate::encoder::Residual;
+use crate::layers::{FeedForward, MultiHeadAttention, Norm};
+
+/// Self-attention, cross-attention over the memory and feed-forward, each with a residual connection and a norm
+/// (paper, 3.1): `[batch, target, d_model]` to the same.
+///
+/// Parameters: those of `self_attn`, `norm1`, `cross_attn`, `norm2`, `ffn` and `norm3`.
+#[derive(Clone, Debug)]
+pub struct DecoderLayer {
+    name: String,
+    self_attn: MultiHeadAttention,
+    residual1: Residual,
+    cross_attn: MultiHeadAttention,
+    residual2: Residual,
+    ffn: FeedForward,
+    residual3: Residual,
+}
+
+impl DecoderLayer {
+    /// A layer of that name.
+    pub fn new(name: impl Into<String>, config: &Config) -> Self {
+        let name = name.into();
+        Self {
+            self_attn: config.attention(format!("{name}.self_attn")),
+            residual1: Residual::new(format!("{name}.norm1"), config),
+            cross_attn: config.attention(format!("{name}.cross_attn")),
+            residual2: Residual::new(format!("{name}.norm2"), config),
+            ffn: config.feed_forward(format!("{name}.ffn")),
+            residual3: Residual::new(format!("{name}.norm3"), config),
+            name,
+        }
+    }
+
+    /// Applies it: `mask` is added to the scores over the target, `memory_mask` to those over the memory.
+    #[track_caller]
+    pub fn forward<'b>(
+        &self,
+        x: Var<'b>,
+        memory: Var<'b>,
+        mask: Option<Var<'b>>,
+        memory_mask: Option<Var<'b>>,
+    ) -> Var<'b> {
+        let _scope = x.builder.enter(&self.name);
+        let attended = self.self_attn.self_attention(self.residual1.before(x), mask);
+        let x = self.residual1.after(x, attended);
+        let attended = self.cross_attn.cross_attention(self.residual2.before(x), memory, memory_mask);
+        let x = self.residual2.after(x, attended);
+        let transformed = self.ffn.forward(self.residual3.before(x));
+        self.residual3.after(x, transformed)
+    }
+}
+
+/// Layers one after the other: `[batch, target, d_model]` to the same. With the norm first, a last one follows them.
+#[derive(Clone, Debug)]
+pub struct Decoder {
+    name: String,
+    layers: Vec<DecoderLayer>,
+    final_norm: Option<Norm>,
+}
+
+impl Decoder {
+    /// A stack of that name.
+    pub fn new(name: impl Into<String>, config: &Config) -> Self {
+        let name = name.into();
+        Self {
+            layers: (0..config.decoder_layers)
+                .map(|at| DecoderLayer::new(format!("{name}.layers.{at}"), config))
+                .collect(),
+            final_norm: config.final_norm(format!("{name}.norm")),
+            name,
+        }
+    }
+
+    /// Applies it: `mask` is added to the scores over the target, `memory_mask` to those over the memory.
+    #[track_caller]
+    pub fn forward<'b>(
+        &self,
+        x: Var<'b>,
+        memory: Var<'b>,
+        mask: Option<Var<'b>>,
+        memory_mask: Option<Var<'b>>,
+    ) -> Var<'b> {
+        let _scope = x.builder.enter(&self.name);
+        let mut x = x;
+        for layer in &self.layers {
+            x = layer.forward(x, memory, mask, memory_mask);
+        }
+        self.final_norm.as_ref().map_or(x, |norm| norm.forward(x))
+    }
+
+    /// The names of its values that hold attention weights, those over the target before those over the memory.
+    pub fn attention_weights(&self) -> impl Iterator<Item = String> + '_ {
+        self.layers.iter().flat_map(|layer| [layer.self_attn.weights_name(), layer.cross_attn.weights_name()])
+    }
+}

@@ -1,0 +1,41 @@
+use crate::{Init, Var};
+
+/// Rows of a table: ids `[batch, seq]` to `[batch, seq, d_model]`, perhaps scaled by `sqrt(d_model)` (paper, 3.4).
+///
+/// Parameter: `weight` `[vocab, d_model]`.
+#[derive(Clone, Debug)]
+pub struct Embedding {
+    name: String,
+    vocab: u64,
+    d_model: u64,
+    scale: bool,
+}
+
+impl Embedding {
+    /// A table of that name.
+    pub fn new(name: impl Into<String>, vocab: u64, d_model: u64, scale: bool) -> Self {
+        Self { name: name.into(), vocab, d_model, scale }
+    }
+
+    /// The rows of the ids.
+    #[track_caller]
+    pub fn forward<'b>(&self, ids: Var<'b>) -> Var<'b> {
+        let _scope = ids.builder.enter(&self.name);
+        let rows = self.weight(ids).gather(ids);
+        #[expect(clippy::cast_possible_truncation, reason = "the factor is applied in f32")]
+        let factor = (self.d_model as f64).sqrt() as f32;
+        if self.scale { rows * factor } else { rows }
+    }
+
+    /// Scores of every token: `[.., d_model]` to `[.., vocab]`, by the table itself (tied embeddings).
+    #[track_caller]
+    pub fn scores<'b>(&self, x: Var<'b>) -> Var<'b> {
+        let _scope = x.builder.enter(&self.name);
+        x.matmul(self.weight(x).transpose(&[1, 0]))
+    }
+
+    #[track_caller]
+    fn weight<'b>(&self, like: Var<'b>) -> Var<'b> {
+        like.builder.parameter(&format!("{}.weight", self.name), &[self.vocab, self.d_model], Init::Xavier)
+    }
+}

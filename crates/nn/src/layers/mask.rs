@@ -1,0 +1,25 @@
+//! Masks that are added to attention scores: 0 where a query may look, [`MASKED`] where it may not.
+
+use crate::Var;
+use netwright_ir::{ElementType, Tensor};
+
+/// What is added to the score of a masked position.
+///
+/// Its weight is then 0 exactly (`e^-10000` is 0 in `f32`), unless all positions of a row are masked. It is finite and
+/// within `f16`, because tract answers NaN to rows of minus infinity.
+pub const MASKED: f32 = -1e4;
+
+/// Hides padding: `attention_mask` `[batch, key]`, 1 for tokens and 0 for padding, to `[batch, 1, 1, key]`.
+#[track_caller]
+pub fn padding_mask(attention_mask: Var<'_>) -> Var<'_> {
+    let keep = attention_mask.cast(ElementType::F32).unsqueeze(&[1, 2]);
+    ((1.0 - keep) * MASKED).name("padding_mask")
+}
+
+/// Hides the future: of ids `[batch, seq]`, `[seq, seq]`, masked above the diagonal.
+#[track_caller]
+pub fn causal_mask(ids: Var<'_>) -> Var<'_> {
+    let seq = ids.size(1);
+    let all = ids.builder.constant("masked", Tensor::scalar(MASKED)).expand(seq.concat(seq, 0));
+    all.triu(1).name("causal_mask")
+}

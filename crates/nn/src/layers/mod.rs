@@ -1,0 +1,20 @@
+//! Layers: declarations that own names and sizes, not tensors.
+//!
+//! A layer is built once and may be applied in any number of graphs; its parameters are bound, by name, when it is
+//! applied. Every `forward` takes values and returns a value.
+
+mod attention;
+mod embedding;
+mod feed_forward;
+mod linear;
+mod mask;
+mod norm;
+mod position;
+
+pub use attention::{MultiHeadAttention, scaled_dot_product_attention};
+pub use embedding::Embedding;
+pub use feed_forward::{Activation, FeedForward};
+pub use linear::Linear;
+pub use mask::{MASKED, causal_mask, padding_mask};
+pub use norm::{Norm, NormKind};
+pub use position::{PositionalEncoding, Positions};

@@ -1,0 +1,50 @@
+use crate::{Init, Var};
+use netwright_ir::Tensor;
+use netwright_ir::tensor::Wave;
+use serde::{Deserialize, Serialize};
+
+/// How tokens are told where they stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PositionalEncoding {
+    /// Sines at even places and cosines at odd ones, as in the paper.
+    #[default]
+    Sinusoidal,
+    /// All sines, then all cosines, as in tensor2tensor and fairseq.
+    SinusoidalHalves,
+    /// A trained table.
+    Learned,
+}
+
+/// Adds a row of a table `[max_positions, d_model]` to each token: `[batch, seq, d_model]` to the same.
+///
+/// Parameter, where it is learned: `weight`. A sinusoidal table is one constant, whichever layers use it.
+#[derive(Clone, Debug)]
+pub struct Positions {
+    name: String,
+    encoding: PositionalEncoding,
+    longest: u64,
+    d_model: u64,
+}
+
+impl Positions {
+    /// Positions of that name.
+    pub fn new(name: impl Into<String>, encoding: PositionalEncoding, max_positions: u64, d_model: u64) -> Self {
+        Self { name: name.into(), encoding, longest: max_positions, d_model }
+    }
+
+    /// Adds them.
+    #[track_caller]
+    pub fn forward<'b>(&self, x: Var<'b>) -> Var<'b> {
+        let _scope = x.builder.enter(&self.name);
+        let sinusoidal = |wave| Tensor::sinusoidal(wave, self.longest, self.d_model);
+        let table = match self.encoding {
+            PositionalEncoding::Sinusoidal => x.builder.table("positions", || sinusoidal(Wave::Interleaved)),
+            PositionalEncoding::SinusoidalHalves => x.builder.table("positions", || sinusoidal(Wave::Halves)),
+            PositionalEncoding::Learned => {
+                x.builder.parameter(&format!("{}.weight", self.name), &[self.longest, self.d_model], Init::Xavier)
+            }
+        };
+        x + table.first(x.size(1))
+    }
+}

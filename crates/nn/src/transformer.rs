@@ -1,0 +1,154 @@
+//! The encoder-decoder of "Attention Is All You Need".
+
+use crate::config::{Config, ConfigError};
+use crate::decoder::Decoder;
+use crate::encoder::Encoder;
+use crate::layers::{Embedding, Linear, Positions, causal_mask, padding_mask};
+use crate::{BuildErrors, Builder, Var, Weights};
+use netwright_ir::{ElementType, Graph, Op, TensorType, shape};
+use std::collections::BTreeSet;
+
+/// Which graph of an encoder-decoder is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// `input_ids`, `attention_mask` `[batch, source]` to `last_hidden_state` `[batch, source, d_model]`.
+    Encoder,
+    /// `decoder_input_ids` `[batch, target]`, `encoder_hidden_states` `[batch, source, d_model]`,
+    /// `encoder_attention_mask` `[batch, source]` to `logits` `[batch, target, vocab]`, in one pass over the target.
+    Decoder,
+    /// Both in one graph: `input_ids`, `attention_mask`, `decoder_input_ids` to `logits`.
+    Both,
+}
+
+/// An encoder-decoder with its embeddings and generator, declared once for all its graphs.
+///
+/// ```
+/// use netwright_nn::{Config, Part, Transformer, Weights};
+/// let config = Config { encoder_layers: 1, decoder_layers: 1, ..Config::transformer_base() };
+/// let transformer = Transformer::new(&config)?;
+/// let encoder = transformer.build(Part::Encoder, &Weights::Random { seed: 0 }, false)?;
+/// assert_eq!(encoder.outputs()[0].name.as_ref(), "last_hidden_state");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Transformer {
+    d_model: u64,
+    source_embedding: Embedding,
+    target_embedding: Embedding,
+    encoder_positions: Positions,
+    decoder_positions: Positions,
+    encoder: Encoder,
+    decoder: Decoder,
+    /// `None` where the scores come from the target embedding.
+    generator: Option<Linear>,
+}
+
+impl Transformer {
+    /// The model of a configuration.
+    ///
+    /// # Errors
+    /// When a number is out of its range.
+    pub fn new(config: &Config) -> Result<Self, ConfigError> {
+        config.check()?;
+        let embedding = |name: &str| {
+            let name = if config.tie_embeddings { "shared" } else { name };
+            Embedding::new(name, config.vocab_size, config.d_model, config.scale_embedding)
+        };
+        Ok(Self {
+            d_model: config.d_model,
+            source_embedding: embedding("encoder.embed_tokens"),
+            target_embedding: embedding("decoder.embed_tokens"),
+            encoder_positions: config.positions("encoder.embed_positions"),
+            decoder_positions: config.positions("decoder.embed_positions"),
+            encoder: Encoder::new("encoder", config),
+            decoder: Decoder::new("decoder", config),
+            generator: (!config.tie_embeddings)
+                .then(|| Linear::new("generator", config.d_model, config.vocab_size, true)),
+        })
+    }
+
+    /// The encoder's state: ids and mask `[batch, source]` to `[batch, source, d_model]`.
+    #[track_caller]
+    pub fn encode<'b>(&self, input_ids: Var<'b>, attention_mask: Var<'b>) -> Var<'b> {
+        let mask = padding_mask(attention_mask);
+        let x = self.encoder_positions.forward(self.source_embedding.forward(input_ids));
+        self.encoder.forward(x, Some(mask))
+    }
+
+    /// The scores of every next token: `[batch, target, vocab]`.
+    #[track_caller]
+    pub fn decode<'b>(&self, decoder_input_ids: Var<'b>, memory: Var<'b>, memory_mask: Var<'b>) -> Var<'b> {
+        let (causal, padding) = (causal_mask(decoder_input_ids), padding_mask(memory_mask));
+        let x = self.decoder_positions.forward(self.target_embedding.forward(decoder_input_ids));
+        let x = self.decoder.forward(x, memory, Some(causal), Some(padding));
+        match &self.generator {
+            Some(generator) => generator.forward(x),
+            None => self.target_embedding.scores(x),
+        }
+    }
+
+    /// One of its graphs; with `attention_weights`, those of every layer are outputs too, named as their values.
+    ///
+    /// # Errors
+    /// When weights are missing or have another shape.
+    pub fn build(&self, part: Part, weights: &Weights, attention_weights: bool) -> Result<Graph, BuildErrors> {
+        let builder = Builder::new(part.name(), weights);
+        let ids =
+            |name: &str, length: &str| builder.input(name, TensorType::new(ElementType::I64, shape!["batch", length]));
+        match part {
+            Part::Encoder => {
+                let state = self.encode(ids("input_ids", "source"), ids("attention_mask", "source"));
+                builder.output("last_hidden_state", state);
+            }
+            Part::Decoder => {
+                let target = ids("decoder_input_ids", "target");
+                let d_model = i64::try_from(self.d_model).unwrap_or(i64::MAX);
+                let memory = TensorType::new(ElementType::F32, shape!["batch", "source", d_model]);
+                let memory = builder.input("encoder_hidden_states", memory);
+                let mask = ids("encoder_attention_mask", "source");
+                builder.output("logits", self.decode(target, memory, mask));
+            }
+            Part::Both => {
+                let (source, mask) = (ids("input_ids", "source"), ids("attention_mask", "source"));
+                let target = ids("decoder_input_ids", "target");
+                builder.output("logits", self.decode(target, self.encode(source, mask), mask));
+            }
+        }
+        if attention_weights {
+            for name in self.attention_weights(part) {
+                if let Some(weights) = builder.named(&name) {
+                    builder.output(&name, weights);
+                }
+            }
+        }
+        builder.finish()
+    }
+
+    /// The names of all its parameters.
+    ///
+    /// # Errors
+    /// When the model cannot be built at all.
+    pub fn parameters(&self) -> Result<BTreeSet<String>, BuildErrors> {
+        let graph = self.build(Part::Both, &Weights::Random { seed: 0 }, false)?;
+        let parameters = graph.schedule().into_iter().filter(|id| matches!(graph.node(*id).op(), Op::Parameter(_)));
+        Ok(parameters.flat_map(|id| graph.results(id)).map(|value| graph.value_name(value).to_string()).collect())
+    }
+
+    /// The names of the values that hold attention weights, in program order.
+    pub fn attention_weights(&self, part: Part) -> Vec<String> {
+        let encoder = (part != Part::Decoder).then(|| self.encoder.attention_weights()).into_iter().flatten();
+        let decoder = (part != Part::Encoder).then(|| self.decoder.attention_weights()).into_iter().flatten();
+        encoder.chain(decoder).collect()
+    }
+}
+
+impl Part {
+    /// The graph's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Part::Encoder => "encoder",
+            Part::Decoder => "decoder",
+            Part::Both => "transformer",
+        }
+    }
+}

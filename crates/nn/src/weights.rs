@@ -1,0 +1,189 @@
+//! Where parameters come from: a seed, or safetensors files, bound by name.
+
+use netwright_ir::files::{self, Source};
+use netwright_ir::tensor::Distribution;
+use netwright_ir::{ElementType, Tensor, TensorError};
+use safetensors::{Dtype, SafeTensors};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// The parameters of a model, by name.
+#[derive(Clone, Debug)]
+pub enum Weights {
+    /// Drawn at random, each by its own sequence, which the seed and its name choose.
+    Random {
+        /// The seed.
+        seed: u64,
+    },
+    /// Trained ones.
+    Trained(BTreeMap<String, Tensor>),
+}
+
+/// How a parameter begins before it is trained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Init {
+    /// Uniform up to `sqrt(6 / (fan_in + fan_out))` (Glorot and Bengio, 2010).
+    Xavier,
+    /// All 1: the scale of a norm.
+    Ones,
+    /// All 0: biases.
+    Zeros,
+}
+
+/// Why a parameter cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WeightError {
+    /// No tensor has that name.
+    #[error("the weight {name} is missing; expected f32{expected:?}")]
+    Missing {
+        /// The name.
+        name: String,
+        /// The shape that the model declares.
+        expected: Vec<u64>,
+        /// The most similar name that is there and not asked for.
+        nearest: Option<String>,
+    },
+    /// The tensor of that name has another type or shape.
+    #[error("the weight {name} is {found}, but the model declares f32{expected:?}")]
+    Mismatch {
+        /// The name.
+        name: String,
+        /// The shape that the model declares.
+        expected: Vec<u64>,
+        /// What is there.
+        found: String,
+    },
+    /// Tensors that the model does not declare.
+    #[error("{} weights are not used by the model: {}", .0.len(), .0.join(", "))]
+    Unused(Vec<String>),
+    /// The file is no safetensors file.
+    #[error("{path}: {why}")]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The tensor cannot be made.
+    #[error("the weight {name}: {source}")]
+    Tensor {
+        /// The name.
+        name: String,
+        /// Why.
+        source: TensorError,
+    },
+    /// The file cannot be read.
+    #[error(transparent)]
+    File(#[from] files::Error),
+}
+
+impl Weights {
+    /// The tensors of a safetensors file. They stay in the file until they are written.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is malformed.
+    pub fn open(path: &Path) -> Result<Self, WeightError> {
+        let malformed = |why: String| WeightError::Malformed { path: path.to_owned(), why };
+        let source = Source::open(path)?;
+        let map = source.map()?;
+        let (header, metadata) = SafeTensors::read_metadata(&map).map_err(|error| malformed(error.to_string()))?;
+        // The header's length stands in eight bytes before it.
+        let data = header as u64 + 8;
+        let mut tensors = BTreeMap::new();
+        for name in metadata.offset_keys() {
+            let Some(info) = metadata.info(&name) else { continue };
+            let element = element_type(info.dtype)
+                .ok_or_else(|| malformed(format!("the weight {name} is {:?}, which ONNX does not have", info.dtype)))?;
+            let dims: Vec<u64> = info.shape.iter().map(|&size| size as u64).collect();
+            let (start, end) = (info.data_offsets.0 as u64, info.data_offsets.1 as u64);
+            let range = source.range(data + start, end.saturating_sub(start))?;
+            let tensor = Tensor::from_file(element, &dims, range)
+                .map_err(|source| WeightError::Tensor { name: name.clone(), source })?;
+            tensors.insert(name, tensor);
+        }
+        Ok(Weights::Trained(tensors))
+    }
+
+    /// The tensor of that name, as `f32`.
+    ///
+    /// # Errors
+    /// When there is none or it has another type or shape.
+    pub fn tensor(&self, name: &str, dims: &[u64], init: Init) -> Result<Tensor, WeightError> {
+        match self {
+            Weights::Random { seed } => {
+                let made = match init {
+                    Init::Ones => Tensor::fill(1.0, dims),
+                    Init::Zeros => Tensor::fill(0.0, dims),
+                    Init::Xavier => {
+                        let fans: f64 = dims.iter().rev().take(2).map(|&size| size as f64).sum();
+                        #[expect(clippy::cast_possible_truncation, reason = "the bound of f32 weights")]
+                        let bound = (6.0 / fans.max(1.0)).sqrt() as f32;
+                        Tensor::random(seed ^ hash(name), Distribution::Uniform { bound }, dims)
+                    }
+                };
+                made.map_err(|source| WeightError::Tensor { name: name.to_owned(), source })
+            }
+            Weights::Trained(tensors) => match tensors.get(name) {
+                Some(tensor) if tensor.element() == ElementType::F32 && tensor.dims() == dims => Ok(tensor.clone()),
+                Some(tensor) => Err(WeightError::Mismatch {
+                    name: name.to_owned(),
+                    expected: dims.to_vec(),
+                    found: tensor.ty().to_string(),
+                }),
+                None => Err(WeightError::Missing {
+                    name: name.to_owned(),
+                    expected: dims.to_vec(),
+                    nearest: nearest(name, tensors.keys()),
+                }),
+            },
+        }
+    }
+
+    /// Checks that all trained tensors are among the names that a model uses.
+    ///
+    /// # Errors
+    /// When some are not.
+    pub fn expect_used(&self, used: &BTreeSet<String>) -> Result<(), WeightError> {
+        let Weights::Trained(tensors) = self else { return Ok(()) };
+        let unused: Vec<String> = tensors.keys().filter(|name| !used.contains(*name)).cloned().collect();
+        if unused.is_empty() { Ok(()) } else { Err(WeightError::Unused(unused)) }
+    }
+}
+
+/// The name that shares the longest beginning and end, where that is most of it.
+fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n String>) -> Option<String> {
+    let common = |other: &str| {
+        let start = name.bytes().zip(other.bytes()).take_while(|(a, b)| a == b).count();
+        let end = name.bytes().rev().zip(other.bytes().rev()).take_while(|(a, b)| a == b).count();
+        (start + end).min(name.len())
+    };
+    let best = names.max_by_key(|other| common(other))?;
+    (common(best) * 4 >= name.len() * 3).then(|| best.clone())
+}
+
+/// FNV-1a, the same on every machine.
+fn hash(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+fn element_type(dtype: Dtype) -> Option<ElementType> {
+    Some(match dtype {
+        Dtype::F32 => ElementType::F32,
+        Dtype::F16 => ElementType::F16,
+        Dtype::BF16 => ElementType::BF16,
+        Dtype::F64 => ElementType::F64,
+        Dtype::I64 => ElementType::I64,
+        Dtype::I32 => ElementType::I32,
+        Dtype::I16 => ElementType::I16,
+        Dtype::I8 => ElementType::I8,
+        Dtype::U64 => ElementType::U64,
+        Dtype::U32 => ElementType::U32,
+        Dtype::U16 => ElementType::U16,
+        Dtype::U8 => ElementType::U8,
+        Dtype::BOOL => ElementType::Bool,
+        Dtype::F8_E4M3 => ElementType::F8E4M3FN,
+        Dtype::F8_E5M2 => ElementType::F8E5M2,
+        _ => return None,
+    })
+}

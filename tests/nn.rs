@@ -1,0 +1,171 @@
+//! What the DSL declares, as IR text, and what mistakes are answered with.
+
+use insta::{Settings, assert_snapshot};
+use netwright::ir::{self, Detail, ElementType, Graph, Op, TensorType, shape};
+use netwright::nn::layers::{Activation, FeedForward, Linear, NormKind, PositionalEncoding};
+use netwright::nn::{Builder, Config, DecoderLayer, EncoderLayer, NormPlacement, Part, Transformer, Var, Weights};
+
+fn snapshot(folder: &str, name: &str, text: &str) {
+    let mut settings = Settings::clone_current();
+    settings.set_snapshot_path(format!("../snapshots/{folder}"));
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| assert_snapshot!(name, text));
+}
+
+fn small() -> Config {
+    Config {
+        d_model: 16,
+        num_heads: 2,
+        d_ff: 32,
+        encoder_layers: 1,
+        decoder_layers: 1,
+        vocab_size: 20,
+        max_positions: 32,
+        ..Config::transformer_base()
+    }
+}
+
+fn state<'b>(builder: &'b Builder<'b>, name: &str, length: &str) -> Var<'b> {
+    builder.input(name, TensorType::new(ElementType::F32, shape!["batch", length, 16]))
+}
+
+/// The graph keeps the laws, and its text reads back as itself.
+fn checked(builder: Builder<'_>) -> Graph {
+    let graph = builder.finish().unwrap_or_else(|errors| panic!("{errors}"));
+    ir::check(&graph).unwrap_or_else(|violations| panic!("{violations}"));
+    assert_eq!(ir::parse(&graph.to_text(Detail::Full)).as_ref(), Ok(&graph));
+    graph
+}
+
+/// Every option of a block: its text, and the law that a block keeps the shape of its state.
+#[test]
+fn blocks() {
+    let cases = [
+        ("encoder_layer", small()),
+        ("encoder_layer_pre_norm", Config { norm: NormPlacement::Pre, ..small() }),
+        (
+            "encoder_layer_rms_silu_gated",
+            Config {
+                norm_kind: NormKind::RmsNorm,
+                activation: Activation::Silu,
+                gated_ffn: true,
+                attention_bias: false,
+                ffn_bias: false,
+                ..small()
+            },
+        ),
+        ("encoder_layer_gelu", Config { activation: Activation::Gelu, ..small() }),
+        ("encoder_layer_gelu_tanh", Config { activation: Activation::GeluTanh, ..small() }),
+    ];
+    let weights = Weights::Random { seed: 0 };
+    for (name, config) in cases {
+        let builder = Builder::new(name, &weights);
+        let x = state(&builder, "x", "seq");
+        let mask = builder.input("mask", TensorType::new(ElementType::F32, shape!["batch", 1, 1, "seq"]));
+        let y = EncoderLayer::new("layer", &config).forward(x, Some(mask));
+        assert_eq!(y.shape(), x.shape(), "{name}");
+        builder.output("y", y);
+        snapshot("nn", name, &checked(builder).to_string());
+    }
+    let builder = Builder::new("decoder_layer", &weights);
+    let (x, memory) = (state(&builder, "x", "target"), state(&builder, "memory", "source"));
+    let causal = builder.input("causal", TensorType::new(ElementType::F32, shape!["target", "target"]));
+    let padding = builder.input("padding", TensorType::new(ElementType::F32, shape!["batch", 1, 1, "source"]));
+    let y = DecoderLayer::new("layer", &small()).forward(x, memory, Some(causal), Some(padding));
+    assert_eq!(y.shape(), x.shape());
+    builder.output("y", y);
+    snapshot("nn", "decoder_layer", &checked(builder).to_string());
+}
+
+#[test]
+fn whole_models() {
+    let cases = [
+        ("encoder", Part::Encoder, small(), false),
+        (
+            "decoder",
+            Part::Decoder,
+            Config { positional_encoding: PositionalEncoding::SinusoidalHalves, ..small() },
+            false,
+        ),
+        ("transformer", Part::Both, small(), true),
+        (
+            "transformer_untied_learned",
+            Part::Both,
+            Config {
+                tie_embeddings: false,
+                scale_embedding: false,
+                positional_encoding: PositionalEncoding::Learned,
+                norm: NormPlacement::Pre,
+                ..small()
+            },
+            false,
+        ),
+    ];
+    for (name, part, config, attention_weights) in cases {
+        let transformer = Transformer::new(&config).expect("the configuration is sound");
+        let graph = transformer
+            .build(part, &Weights::Random { seed: 0 }, attention_weights)
+            .unwrap_or_else(|errors| panic!("{errors}"));
+        ir::check(&graph).unwrap_or_else(|violations| panic!("{violations}"));
+        assert_eq!(ir::parse(&graph.to_text(Detail::Full)).as_ref(), Ok(&graph));
+        snapshot("nn", name, &graph.to_string());
+    }
+}
+
+/// Self-attention takes query, key and value from one sequence; cross-attention takes key and value from the memory.
+#[test]
+fn attention_reads_the_sequences_that_it_should() {
+    let transformer = Transformer::new(&small()).expect("the configuration is sound");
+    let graph = transformer.build(Part::Decoder, &Weights::Random { seed: 0 }, false).expect("it builds");
+    let source_of = |projection: &str| {
+        let product = format!("decoder.layers.0.{projection}.matmul");
+        let found = graph
+            .schedule()
+            .into_iter()
+            .flat_map(|id| graph.results(id))
+            .find(|value| **graph.value_name(*value) == *product);
+        let product = found.unwrap_or_else(|| panic!("{product} is not there"));
+        assert!(matches!(graph.op(product), Op::MatMul));
+        graph.operand(product.node, 0).expect("a product has two operands")
+    };
+    let own = source_of("self_attn.q_proj");
+    for projection in ["self_attn.k_proj", "self_attn.v_proj"] {
+        assert_eq!(source_of(projection), own, "{projection}");
+    }
+    let memory = graph.inputs().nth(1).expect("the memory is the second input");
+    for projection in ["cross_attn.k_proj", "cross_attn.v_proj"] {
+        assert_eq!(source_of(projection), memory, "{projection}");
+    }
+    assert_ne!(source_of("cross_attn.q_proj"), memory);
+}
+
+#[test]
+fn parameters_are_counted_from_the_graph() {
+    for (config, expected) in [(Config::transformer_base(), 63_082_496), (Config::transformer_big(), 214_245_376)] {
+        let transformer = Transformer::new(&config).expect("a preset is sound");
+        let graph = transformer.build(Part::Both, &Weights::Random { seed: 0 }, false).expect("a preset builds");
+        let parameters = graph.schedule().into_iter().filter_map(|id| match graph.node(id).op() {
+            Op::Parameter(tensor) => Some(tensor.count()),
+            _ => None,
+        });
+        assert_eq!(parameters.sum::<u64>(), expected);
+    }
+}
+
+/// The line, the shapes and a way out; several mistakes at once, and nothing about what follows from them.
+#[test]
+fn mistakes() {
+    let weights = Weights::Random { seed: 0 };
+    let builder = Builder::new("mistakes", &weights);
+    let q = builder.input("q", TensorType::new(ElementType::F32, shape!["batch", 4, "seq", 64]));
+    let scores = q.matmul(q);
+    let _follows = scores.softmax(-1) * 0.5;
+    let past = builder.input("past", TensorType::new(ElementType::F32, shape!["batch", 4, "past", 64]));
+    let _sum = q + past;
+    let _projected = Linear::new("proj", 32, 32, true).forward(q);
+    let ids = builder.input("ids", TensorType::new(ElementType::I64, shape!["batch", "seq"]));
+    let _mixed = q + ids;
+    let _wide = FeedForward::new("ffn", 32, 64, Activation::Relu, false, true).forward(q);
+    snapshot("errors", "mistakes", &builder.finish().expect_err("five lines are wrong").to_string());
+}
