@@ -211,7 +211,16 @@ impl Dim {
             let remainder = match &rest {
                 Dim::Known(rest) if monomial.is_empty() => Dim::Known(floor(*rest, *factor)),
                 Dim::Known(0) => Dim::Known(0),
-                _ => Dim::apply(Function::FloorDiv, vec![rest, other.clone()]),
+                _ => {
+                    // A common factor leaves the quotient as it is.
+                    let common =
+                        rest.terms().unwrap_or_default().iter().fold(*factor, |common, (_, n)| gcd(common, *n));
+                    let reduce = |dim: &Dim| {
+                        let terms = dim.terms().unwrap_or_default().into_iter();
+                        Dim::from_terms(terms.map(|(term, n)| (term, n / common)).collect())
+                    };
+                    Dim::apply(Function::FloorDiv, vec![reduce(&rest), reduce(other)])
+                }
             };
             return Dim::from_terms(whole).plus(&remainder);
         }
@@ -386,6 +395,15 @@ fn floor(a: i64, b: i64) -> i64 {
     if a.wrapping_rem(b) != 0 && ((a < 0) != (b < 0)) { quotient - 1 } else { quotient }
 }
 
+/// The largest positive number that divides both; at least 1.
+fn gcd(a: i64, b: i64) -> i64 {
+    let (mut a, mut b) = (a.unsigned_abs(), b.unsigned_abs());
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    i64::try_from(a).unwrap_or(1).max(1)
+}
+
 /// `product` with the atoms of `part` taken out, where it has them all.
 fn without(product: &[Atom], part: &[Atom]) -> Option<Monomial> {
     let mut rest = product.to_vec();
@@ -487,6 +505,7 @@ mod tests {
             ("(8*seq) // 8", "seq"),
             ("(8*seq + 3) // 8", "seq"),
             ("(8*seq + 11) // 8", "seq + 1"),
+            ("(8*seq + 4*a) / 16", "floor_div(a + 2*seq, 4)"),
             ("(seq + 1) / 2", "floor_div(seq + 1, 2)"),
             ("batch*seq // seq", "batch"),
             ("-7 // 2", "-4"),

@@ -237,8 +237,19 @@ impl Graph {
         operands: &[Option<Value>],
         results: usize,
     ) -> Result<crate::infer::Inferred, InferError> {
-        let facts: SmallVec<[Option<&Fact>; 4]> =
-            operands.iter().map(|value| value.map(|value| self.fact(value))).collect();
+        let known = |(at, value): (usize, &Option<Value>)| match value {
+            None => Ok(None),
+            Some(value) => {
+                let node = self.dag.node_weight(value.node.0);
+                let result = node.and_then(|node| node.results.get(value.result as usize));
+                result.map(|result| Some(&result.fact)).ok_or_else(|| InferError {
+                    word: op.word(),
+                    what: format!("operand {at} is no value of this graph"),
+                    help: None,
+                })
+            }
+        };
+        let facts: SmallVec<[Option<&Fact>; 4]> = operands.iter().enumerate().map(known).collect::<Result<_, _>>()?;
         op.infer(&Operands { kind: op.kind(), facts: &facts, results })
     }
 

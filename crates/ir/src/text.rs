@@ -9,7 +9,7 @@
 //! }
 //! ```
 //! Values have names, never numbers. Small constants stand where they are used (`0.5`, `[0, 0, 8, 64]`, `i32[] 3`) and
-//! have no name. `_` is an operand that is absent. An operator in quotes is kept as it came: `"domain::Type"`.
+//! have no name. A type of `?` says nothing: the one that is inferred stands. `_` is an operand that is absent. An operator in quotes is kept as it came: `"domain::Type"`.
 //! A node's own label, where it has one that is not its first result's name, stands behind the operator: `@"label"`.
 
 use crate::attribute::Attribute;

@@ -61,6 +61,7 @@ pub(crate) fn reshape(x: &Operands<'_>, allowzero: &bool) -> Outcome {
     }
     let shape = Shape::from_iter(dims.iter().cloned());
     let asked = checked_count(x, &shape)?;
+    let mut assumed = vec![];
     if let Some(from) = from {
         let count = from.count();
         if let Some(open) = open {
@@ -70,14 +71,15 @@ pub(crate) fn reshape(x: &Operands<'_>, allowzero: &bool) -> Outcome {
                 // Where the rest of the division is not known, it must be 0 for the model to run.
                 _ => count.floor_div(&asked),
             };
-        } else if count.same(&asked) == Some(false) {
-            return Err(x.fail(format!("{from} has {count} elements, but {shape} has {asked}")));
+        } else {
+            x.expect_same(&count, &asked, &format!("the numbers of elements of {from} and {shape}"), &mut assumed)?;
         }
     } else if let Some(open) = open {
         dims[open] = Dim::Unknown;
     }
     let elements = x.fact(0).and_then(|fact| fact.elements.clone()).filter(|_| dims.len() <= 1);
-    Ok(Fact { elements, ..tensor(element, Some(dims.into_iter().collect())) }.into())
+    let fact = Fact { elements, ..tensor(element, Some(dims.into_iter().collect())) };
+    Ok(Inferred { facts: smallvec![fact], assumed })
 }
 
 /// The number of elements; an error where the sizes are known and their product is larger than any tensor.
@@ -298,7 +300,8 @@ fn sliced(size: &Dim, start: &Dim, end: &Dim, step: i64) -> Dim {
     match (position(start), position(end)) {
         (Some(start), Some(end)) => {
             let span = end.minus(&start);
-            if span.is_nonnegative() { span } else { span.maximum(&Dim::Known(0)) }
+            // No start lies behind the end of the axis.
+            if end == *size { span } else { span.maximum(&Dim::Known(0)) }
         }
         _ => Dim::Unknown,
     }

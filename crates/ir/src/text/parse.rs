@@ -262,7 +262,9 @@ impl<'t> Parser<'t> {
             if contradicts(&inferred.ty, &known.ty) {
                 return self.fail(format!("%{name} is declared {known}, but is {inferred}"));
             }
-            graph.set_fact(value, known);
+            if known.ty != ValueType::Unknown {
+                graph.set_fact(value, known);
+            }
             self.define(values, name, value)?;
         }
         Ok(())
