@@ -352,15 +352,26 @@ fn transpose(of: &Tensor, first: u64, out: &mut [u8]) -> Result<(), TensorError>
 
 /// `out[i]` is element `skipped + i` of the transpose of `source`, a matrix of `rows` rows of `width` elements.
 fn gather<const SIZE: usize>(source: &[u8], width: usize, rows: usize, skipped: usize, out: &mut [u8]) {
-    /// A tile of this many columns keeps its cache lines until all of each is used.
+    /// Tiles pass through a small buffer: each cache line of both sides is touched once, whatever the strides.
     const TILE: usize = 16;
     let source = source.as_chunks::<SIZE>().0;
     let out = out.as_chunks_mut::<SIZE>().0;
-    for tile in (0..width).step_by(TILE) {
-        for row in 0..rows {
-            for column in tile..(tile + TILE).min(width) {
-                if let Some(place) = (column * rows + row).checked_sub(skipped).and_then(|at| out.get_mut(at)) {
-                    *place = source[row * width + column];
+    let mut buffer = [[[0; SIZE]; TILE]; TILE];
+    for left in (0..width).step_by(TILE) {
+        let columns = TILE.min(width - left);
+        for top in (0..rows).step_by(TILE) {
+            let height = TILE.min(rows - top);
+            for (row, line) in buffer[..height].iter_mut().enumerate() {
+                let start = (top + row) * width + left;
+                line[..columns].copy_from_slice(&source[start..start + columns]);
+            }
+            for column in 0..columns {
+                // The first strip may begin within a row of the result, and the last end within one.
+                let start = (left + column) * rows + top;
+                for (row, line) in buffer[..height].iter().enumerate() {
+                    if let Some(place) = (start + row).checked_sub(skipped).and_then(|at| out.get_mut(at)) {
+                        *place = line[column];
+                    }
                 }
             }
         }
