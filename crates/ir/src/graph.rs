@@ -8,7 +8,7 @@
 use crate::infer::{InferError, Operands};
 use crate::{Dim, Fact, Kind, Op, Tensor, TensorType};
 use petgraph::Direction::{Incoming, Outgoing};
-use petgraph::stable_graph::{NodeIndex, StableDiGraph};
+use petgraph::stable_graph::{EdgeIndex, NodeIndex, StableDiGraph};
 use petgraph::visit::EdgeRef;
 use smallvec::{SmallVec, smallvec};
 use std::cmp::Reverse;
@@ -32,8 +32,14 @@ pub struct Value {
 }
 
 /// Position in the program; text and files list nodes by it.
+///
+/// Nodes inserted beside another share its position and stand in the order of their insertion. Ids could not tell
+/// that: petgraph hands out the indices of removed nodes again, so they depend on the graph's history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Order(u32);
+pub struct Order {
+    position: u32,
+    insertion: u32,
+}
 
 /// An edge: which result feeds which operand.
 #[derive(Clone, Copy, Debug)]
@@ -254,10 +260,9 @@ impl Graph {
     }
 
     fn add(&mut self, place: Place, op: Op, operands: &[Option<Value>], facts: SmallVec<[Fact; 1]>) -> NodeId {
-        let order = place.order.unwrap_or(Order(self.next_order));
-        if place.order.is_none() {
-            self.next_order += 1;
-        }
+        let insertion = self.next_order;
+        let order = Order { position: place.order.map_or(insertion, |beside| beside.position), insertion };
+        self.next_order += 1;
         let names = &mut self.names;
         let results = place.results.iter().zip(facts);
         let results = results.map(|(name, fact)| ResultInfo { name: names.fresh(name), fact, uses: 0 }).collect();
@@ -554,7 +559,8 @@ impl Graph {
         }
         // Edges whose source was redirected are made anew; the others stay.
         let mut moved = vec![];
-        let mut stale = HashSet::new();
+        let edges = self.dag.edge_indices().map(EdgeIndex::index).max().map_or(0, |last| last + 1);
+        let mut stale = vec![false; edges];
         for edge in self.dag.edge_indices() {
             let Some((source, target)) = self.dag.edge_endpoints(edge) else { continue };
             let Use { operand, result } = self.dag[edge];
@@ -562,12 +568,12 @@ impl Graph {
             let to = self.resolve(from);
             if to != from && needed[target.index()] {
                 moved.push((to, target, operand));
-                stale.insert(edge);
+                stale[edge.index()] = true;
             }
         }
         self.dag = std::mem::take(&mut self.dag).filter_map_owned(
             |id, node| needed[id.index()].then_some(node),
-            |id, edge| (!stale.contains(&id)).then_some(edge),
+            |id, edge| (!stale[id.index()]).then_some(edge),
         );
         for (to, target, operand) in moved {
             self.dag.add_edge(to.node.0, target, Use { operand, result: to.result });
