@@ -136,6 +136,13 @@ impl Dim {
         self.any_atom(&mut |atom| matches!(atom, Atom::Apply(Function::Broadcast, _)))
     }
 
+    /// The one of two that are equal which says more: an undecided broadcast says less than anything known, and an
+    /// unknown dim nothing.
+    pub(crate) fn and<'d>(&'d self, other: &'d Dim) -> &'d Dim {
+        let vague = *self == Dim::Unknown || self.is_broadcast();
+        if vague && *other != Dim::Unknown { other } else { self }
+    }
+
     /// `self + other`.
     pub fn plus(&self, other: &Dim) -> Dim {
         self.combine(other, 1)

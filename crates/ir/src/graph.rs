@@ -55,8 +55,8 @@ pub struct Node {
     label: Name,
     order: Order,
     results: SmallVec<[ResultInfo; 1]>,
-    /// Inserted since the last sweep.
-    recent: bool,
+    /// Inserted beside another since the last sweep.
+    beside: bool,
     /// Replaced, or left without readers by that; removed by the next sweep.
     dead: bool,
 }
@@ -266,7 +266,7 @@ impl Graph {
         let names = &mut self.names;
         let results = place.results.iter().zip(facts);
         let results = results.map(|(name, fact)| ResultInfo { name: names.fresh(name), fact, uses: 0 }).collect();
-        let node = Node { op, label: place.label, order, results, recent: true, dead: false };
+        let node = Node { op, label: place.label, order, results, beside: place.order.is_some(), dead: false };
         let id = NodeId(self.dag.add_node(node));
         for (operand, value) in (0..).zip(operands) {
             if let Some(value) = value {
@@ -470,15 +470,15 @@ impl Graph {
 
     /// Redirects every use of `old` to `new`.
     ///
-    /// A `new` that was inserted since the last sweep takes over the name of `old`, so that texts before and after
-    /// differ in what changed alone. Producers that nothing reads any more die. A value cannot replace one that it
-    /// is computed from: that makes a cycle, which the checker reports.
+    /// A `new` that was inserted beside another node since the last sweep takes over the name of `old`, so that texts
+    /// before and after differ in what changed alone. Producers that nothing reads any more die. A value cannot
+    /// replace one that it is computed from: that makes a cycle, which the checker reports.
     pub fn replace(&mut self, old: Value, new: Value) {
         let (old, new) = (self.resolve(old), self.resolve(new));
         if old == new {
             return;
         }
-        if self.node(new.node).recent && !matches!(self.op(old), Op::Input) {
+        if self.node(new.node).beside && !matches!(self.op(old), Op::Input) {
             let old_name = std::mem::replace(&mut self.result_mut(old).name, "".into());
             let new_name = std::mem::replace(&mut self.result_mut(new).name, old_name);
             self.names.taken.remove(&new_name);
@@ -551,7 +551,7 @@ impl Graph {
         let removed = self.dag.node_indices().filter(|&id| !needed[id.index()] && !self.dag[id].dead).count();
         for id in self.recent.drain(..) {
             if let Some(node) = self.dag.node_weight_mut(id.0) {
-                node.recent = false;
+                node.beside = false;
             }
         }
         if needed.iter().filter(|needed| **needed).count() == self.dag.node_count() && self.forward.is_empty() {

@@ -182,7 +182,10 @@ impl Tensor {
         if expected != found {
             return Err(TensorError::Length { element: self.element, dims: dims.to_vec(), expected, found });
         }
-        Ok(Self { dims: dims.into(), ..self.clone() })
+        match &self.data {
+            Data::Recipe(recipe) => Ok(recipe.reshape(self, dims)),
+            _ => Ok(Self { dims: dims.into(), ..self.clone() }),
+        }
     }
 
     /// What shape inference knows of it; small integers in memory or a file are read.
@@ -268,6 +271,34 @@ impl Tensor {
             Data::File(range) => Ok(range.read(start, out)?),
             Data::Recipe(recipe) => recipe.fill(self, first, out),
             Data::Strings(_) => Err(refuse("text has no fixed size")),
+        }
+    }
+
+    /// How many recipes lie between it and tensors that are there; reading recurses on them.
+    pub fn recipe_depth(&self) -> usize {
+        let (mut depth, mut level) = (0, vec![self]);
+        loop {
+            let recipes = level.iter().filter_map(|tensor| match &tensor.data {
+                Data::Recipe(recipe) => Some(recipe.tensors()),
+                _ => None,
+            });
+            let next: Vec<&Tensor> = recipes.flatten().collect();
+            if next.is_empty() {
+                return depth;
+            }
+            (depth, level) = (depth + 1, next);
+        }
+    }
+
+    /// Calls `visit` with every range of a file that the elements come from, through recipes too.
+    pub fn for_each_file(&self, visit: &mut dyn FnMut(&files::Range)) {
+        let mut pending = vec![self];
+        while let Some(tensor) = pending.pop() {
+            match &tensor.data {
+                Data::File(range) => visit(range),
+                Data::Recipe(recipe) => pending.extend(recipe.tensors()),
+                Data::Bytes(_) | Data::Strings(_) => {}
+            }
         }
     }
 

@@ -196,6 +196,7 @@ fn data(held: &Tensor, detail: Detail) -> String {
             Recipe::Scale { factor, of } => format!("scale({factor:?}, {})", tensor(of, detail)),
             Recipe::Cast(of) => format!("cast({})", tensor(of, detail)),
             Recipe::Transpose(of) => format!("transpose({})", tensor(of, detail)),
+            Recipe::Reshape(of) => format!("reshape({})", tensor(of, detail)),
         },
     }
 }

@@ -71,6 +71,15 @@ impl TensorType {
     pub fn new(element: ElementType, shape: Shape) -> Self {
         Self { element, shape: Some(shape) }
     }
+
+    /// [`ValueType::and`] of two that do not contradict.
+    fn and(&self, other: &TensorType) -> TensorType {
+        let shape = match (&self.shape, &other.shape) {
+            (Some(a), Some(b)) => Some(a.iter().zip(b.iter()).map(|(a, b)| a.and(b).clone()).collect()),
+            (a, b) => a.clone().or_else(|| b.clone()),
+        };
+        TensorType { element: self.element, shape }
+    }
 }
 
 impl fmt::Display for TensorType {
@@ -98,6 +107,25 @@ pub enum ValueType {
     Optional(Box<ValueType>),
     /// Keys to values.
     Map(ElementType, Box<ValueType>),
+}
+
+impl ValueType {
+    /// What is known when both are true: the more precise of each part, and `self` where neither is (two expressions
+    /// for one size). `None` where they contradict.
+    pub fn and(&self, other: &ValueType) -> Option<ValueType> {
+        if crate::text::contradicts(self, other) {
+            return None;
+        }
+        Some(match (self, other) {
+            (ValueType::Unknown, known) | (known, ValueType::Unknown) => known.clone(),
+            (ValueType::Tensor(a), ValueType::Tensor(b)) => ValueType::Tensor(a.and(b)),
+            (ValueType::SparseTensor(a), ValueType::SparseTensor(b)) => ValueType::SparseTensor(a.and(b)),
+            (ValueType::Sequence(a), ValueType::Sequence(b)) => ValueType::Sequence(Box::new(a.and(b)?)),
+            (ValueType::Optional(a), ValueType::Optional(b)) => ValueType::Optional(Box::new(a.and(b)?)),
+            (ValueType::Map(key, a), ValueType::Map(_, b)) => ValueType::Map(*key, Box::new(a.and(b)?)),
+            _ => return None,
+        })
+    }
 }
 
 impl From<TensorType> for ValueType {

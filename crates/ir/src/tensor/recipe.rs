@@ -32,6 +32,8 @@ pub enum Recipe {
     Cast(Tensor),
     /// The tensor with its last two axes exchanged.
     Transpose(Tensor),
+    /// The elements of a tensor whose recipe depends on its shape, in another one.
+    Reshape(Tensor),
 }
 
 /// A distribution of random weights.
@@ -140,7 +142,7 @@ impl Tensor {
         if let Data::Recipe(recipe) = &self.data
             && let Recipe::Transpose(of) = recipe.as_ref()
         {
-            return of.reshaped(&dims);
+            return Ok(of.clone());
         }
         Self::made(self.element, &dims, Recipe::Transpose(self.clone()))
     }
@@ -156,6 +158,25 @@ impl Tensor {
 }
 
 impl Recipe {
+    /// The tensors that it reads.
+    pub(super) fn tensors(&self) -> impl Iterator<Item = &Tensor> {
+        let one = match self {
+            Recipe::Fill(_) | Recipe::Random { .. } | Recipe::Sinusoidal(_) => None,
+            Recipe::Scale { of, .. } | Recipe::Cast(of) | Recipe::Transpose(of) | Recipe::Reshape(of) => Some(of),
+        };
+        one.into_iter()
+    }
+
+    /// A tensor of this recipe in another shape of as many elements.
+    pub(super) fn reshape(&self, tensor: &Tensor, dims: &[u64]) -> Tensor {
+        match self {
+            Recipe::Fill(_) | Recipe::Random { .. } => Tensor { dims: dims.into(), ..tensor.clone() },
+            Recipe::Reshape(of) if *of.dims == *dims => of.clone(),
+            Recipe::Reshape(of) => reshape(of, dims),
+            _ => reshape(tensor, dims),
+        }
+    }
+
     /// Makes the elements from `first` on; the caller checked that they are within the tensor.
     pub(super) fn fill(&self, tensor: &Tensor, first: u64, out: &mut [u8]) -> Result<(), TensorError> {
         match self {
@@ -196,8 +217,13 @@ impl Recipe {
                 Ok(())
             }
             Recipe::Transpose(of) => transpose(of, first, out),
+            Recipe::Reshape(of) => of.read(first, out),
         }
     }
+}
+
+fn reshape(of: &Tensor, dims: &[u64]) -> Tensor {
+    Tensor { element: of.element, dims: dims.into(), data: Data::Recipe(Arc::new(Recipe::Reshape(of.clone()))) }
 }
 
 /// The float types that recipes compute with.
@@ -405,6 +431,7 @@ mod tests {
             counting.transposed().unwrap(),
             counting.transposed().unwrap().scaled(3.0).unwrap().transposed().unwrap(),
             counting.cast(ElementType::F64).unwrap().cast(ElementType::F32).unwrap(),
+            Tensor::sinusoidal(Wave::Halves, 20, 64).unwrap().reshaped(&[1280]).unwrap(),
         ];
         for tensor in tensors {
             let whole = tensor.to_bytes().unwrap();

@@ -552,6 +552,10 @@ impl<'t> Parser<'t> {
             let of = self.tensor(depth + 1)?;
             self.expect(")")?;
             of.transposed()
+        } else if self.eat("reshape(") {
+            let of = self.tensor(depth + 1)?;
+            self.expect(")")?;
+            of.reshaped(&dims)
         } else if self.eat("file(") {
             let path = self.quoted()?;
             self.expect(",")?;
