@@ -1,1 +1,134 @@
 //! Patterns, rules, the pipeline that runs and explains them, and lowering for a target.
+//!
+//! A [`Rule`] is data: a [pattern] in the words of the text form, and a rewrite of what it finds, which says what
+//! it did or [why not](Skip). [`passes`] lists what there is; [`optimize`] runs what a [`Target`] wants until
+//! nothing applies, then lowers what ONNX has no form for; [`lower`] does the latter alone.
+//!
+//! ```
+//! use netwright_ir::{Model, parse};
+//! let graph = parse("
+//! attention(%scores: f32[batch, heads, seq, seq], %mask: f32[batch, 1, 1, seq]) {
+//!   %scaled = div %scores, 8.0 : f32[batch, heads, seq, seq]
+//!   %masked = add %mask, %scaled : f32[batch, heads, seq, seq]
+//!   %probs = softmax %masked {axis = -1} : f32[batch, heads, seq, seq]
+//!   return %probs
+//! }")?;
+//! let mut model = Model::new(graph);
+//! let report = netwright_passes::optimize(&mut model, &netwright_passes::Options::default())?;
+//! assert_eq!(report.applied.iter().map(|event| event.pass).collect::<Vec<_>>(), [
+//!     "canonicalize", "fuse-scale-softmax", "lower-scaled-softmax",
+//! ]);
+//! assert_eq!(model.graph.to_string(), "\
+//! attention(%scores: f32[batch, heads, seq, seq], %mask: f32[batch, 1, 1, seq]) {
+//!   %probs.scaled = mul %scores, 0.125 : f32[batch, heads, seq, seq]
+//!   %probs.masked = add %probs.scaled, %mask : f32[batch, heads, seq, seq]
+//!   %probs = softmax %probs.masked {axis = -1} : f32[batch, heads, seq, seq]
+//!   return %probs
+//! }
+//! ");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod passes;
+pub mod pattern;
+pub mod pipeline;
+pub mod rewrite;
+mod rule;
+pub mod target;
+
+pub use passes::*;
+pub use pipeline::{Body, Error, Event, Limits, Log, Pass, Report};
+pub use rule::{Rewritten, Rule, Skip};
+pub use target::Target;
+
+use netwright_ir::Model;
+use target::Scale;
+
+/// What is to be done to a model.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// The runtime that the model is for.
+    pub target: Target,
+    /// The passes to run, by name, whatever the target; `None` for those that the target wants.
+    pub only: Option<Vec<String>>,
+    /// Passes not to run, by name.
+    pub skip: Vec<String>,
+    /// Where to stop, and whether to check; lowering runs in any case.
+    pub limits: Limits,
+}
+
+/// Every pass, in the order in which they run.
+pub fn passes() -> Vec<Pass> {
+    let mut all = optimizations();
+    all.extend(lowerings(i64::MIN));
+    all
+}
+
+fn optimizations() -> Vec<Pass> {
+    vec![
+        eliminate_dead_code(),
+        canonicalize(),
+        fold_constants(),
+        eliminate_common_subexpressions(),
+        fuse_scale_softmax(),
+        fold_scale_into_projection(),
+    ]
+}
+
+/// What makes a graph one that ONNX has a form for in that version of its operators.
+fn lowerings(opset: i64) -> Vec<Pass> {
+    let mut passes = vec![lower_scaled_softmax()];
+    if opset < 20 {
+        passes.push(decompose_gelu());
+    }
+    if opset < 23 {
+        passes.push(decompose_rms_normalization());
+    }
+    passes
+}
+
+/// Optimizes a model for a target, then lowers it to the opset that it has.
+///
+/// The result depends on the graph alone: optimizing twice is optimizing once, and so is writing the model in between.
+///
+/// # Errors
+/// When a pass is not known or cannot be skipped, the graph is broken, or a pass misbehaves.
+pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, Error> {
+    let known: Vec<&'static str> = passes().iter().map(|pass| pass.name).collect();
+    let named = options.only.iter().flatten().chain(&options.skip);
+    if let Some(name) = named.into_iter().find(|name| !known.contains(&name.as_str())) {
+        return Err(Error::UnknownPass { name: name.clone(), known });
+    }
+    let skipped = |pass: &Pass| options.skip.iter().any(|name| name == pass.name);
+    if let Some(required) = lowerings(model.opset()).iter().find(|pass| skipped(pass)) {
+        return Err(Error::Required(required.name));
+    }
+    let mut selected = optimizations();
+    selected.retain(|pass| match &options.only {
+        Some(only) => only.iter().any(|name| name == pass.name),
+        None => pass.name != "fold-scale-into-projection" || options.target.scale == Scale::Projection,
+    });
+    selected.retain(|pass| !skipped(pass));
+    let mut report = pipeline::run(&selected, &mut model.graph, options.limits)?;
+    let lowered = lower(model, options.limits.check)?;
+    report.applied.extend(lowered.applied);
+    report.declined.extend(lowered.declined);
+    Ok(report)
+}
+
+/// Lowers to what ONNX has a form for in the opset of the model, and changes nothing else.
+///
+/// # Errors
+/// When the graph is broken or a pass misbehaves.
+pub fn lower(model: &mut Model, check: bool) -> Result<Report, Error> {
+    pipeline::run(&lowerings(model.opset()), &mut model.graph, Limits { stop_after: None, check })
+}
+
+/// The lines of two texts, those that are gone behind `-` and those that are new behind `+`; empty where none are.
+pub fn diff(before: &str, after: &str) -> String {
+    if before == after {
+        return String::new();
+    }
+    let diff = similar::TextDiff::from_lines(before, after);
+    diff.iter_all_changes().map(|change| format!("{}{change}", change.tag())).collect()
+}

@@ -1,0 +1,113 @@
+use crate::pattern::{Found, op};
+use crate::pipeline::Pass;
+use crate::rewrite::MOST_RECIPES;
+use crate::rule::{Rewritten, Rule, Skip};
+use netwright_ir::{ElementType, Graph, Kind, NodeId, Op, Tensor, Value};
+
+/// `scaled_softmax(heads(x · W + b) · k, m; c)` -> `scaled_softmax(heads(x · (c W) + c b) · k, m; 1)`
+///
+/// The scores are linear in the query, and the query in its projection, so the scale can be part of the trained
+/// tensors: a node less in every attention. Where the query has no projection of its own, the key's is tried.
+///
+/// With a power of two, `1 / sqrt(64)` say, every number is the same as before; else a weight is off by half a unit
+/// in its last place. `f16` declines, whose small weights would become subnormal; `bf16` takes powers of two alone.
+pub fn fold_scale_into_projection() -> Pass {
+    Rule::new(
+        "fold-scale-into-projection",
+        "scaled_softmax(heads(x W + b) k; c) -> scaled_softmax(heads(x (c W) + c b) k; 1)",
+        op(Kind::ScaledSoftmax),
+        fold,
+    )
+    .into()
+}
+
+fn fold(graph: &mut Graph, found: &Found) -> Rewritten {
+    let root = found.root();
+    let &Op::ScaledSoftmax { axis, scale } = graph.op(root) else { return Err(Skip::NoMatch) };
+    if scale == 1.0 {
+        return Err(Skip::NoEffect);
+    }
+    if !scale.is_normal() {
+        return Err(Skip::rejected(format!("the scale {scale:?} is no normal number")));
+    }
+    let scores = graph.operand(root.node, 0).ok_or(Skip::NoMatch)?;
+    single(graph, scores).map_err(Skip::rejected)?;
+    let (Kind::MatMul, Some(query), Some(key)) =
+        (graph.kind(scores), graph.operand(scores.node, 0), graph.operand(scores.node, 1))
+    else {
+        return Err(Skip::rejected(format!("{} is no matrix product", graph.operand_text(scores))));
+    };
+    let scaled = scaled(graph, query, scale).or_else(|no_query| match scaled(graph, key, scale) {
+        Ok(scaled) => Ok(scaled),
+        Err(no_key) => Err(Skip::rejected(format!("of the query, {no_query}; of the key, {no_key}"))),
+    })?;
+    let names: Vec<_> = scaled.iter().map(|(node, _)| graph.operand_text(Value { node: *node, result: 0 })).collect();
+    for (node, op) in scaled {
+        graph.set_op(node, op);
+    }
+    graph.set_op(root.node, Op::ScaledSoftmax { axis, scale: 1.0 });
+    Ok(format!("the scale {scale:?} went into {}", names.join(" and ")).into())
+}
+
+fn single(graph: &Graph, value: Value) -> Result<(), String> {
+    match graph.use_count(value) {
+        1 => Ok(()),
+        _ => Err(format!("{} has another use", graph.operand_text(value))),
+    }
+}
+
+/// The tensors that scale `value` when they are scaled, scaled; or why there are none.
+fn scaled(graph: &Graph, value: Value, scale: f32) -> Result<Vec<(NodeId, Op)>, String> {
+    let mut tensors = vec![];
+    let mut open = vec![value];
+    while let Some(value) = open.pop() {
+        single(graph, value)?;
+        let operand = |at| graph.operand(value.node, at);
+        let name = || graph.operand_text(value);
+        match graph.op(value) {
+            Op::Parameter(tensor) => tensors.push((value.node, Op::Parameter(times(tensor, scale, &name())?))),
+            Op::Constant(tensor) => tensors.push((value.node, Op::Constant(times(tensor, scale, &name())?))),
+            Op::Add => open.extend([operand(1), operand(0)].into_iter().flatten()),
+            Op::MatMul => {
+                let weight = [operand(1), operand(0)].into_iter().flatten().find(|side| is_weight(graph, *side));
+                open.push(weight.ok_or_else(|| format!("{} is no product with a weight", name()))?);
+            }
+            Op::Gemm { .. } => open.extend([operand(2), operand(1)].into_iter().flatten()),
+            op if is_layout(op.kind()) => open.extend(operand(0)),
+            Op::Input => return Err(format!("{} is an input", name())),
+            op => return Err(format!("{} is a result of `{}`", name(), op.word())),
+        }
+    }
+    Ok(tensors)
+}
+
+/// Whether it moves or repeats the elements of its first operand, and changes none.
+fn is_layout(kind: Kind) -> bool {
+    matches!(kind, Kind::Transpose | Kind::Reshape | Kind::Unsqueeze | Kind::Squeeze | Kind::Expand | Kind::Identity)
+}
+
+/// Whether it is a tensor that is known when the model is built, perhaps in another layout.
+fn is_weight(graph: &Graph, mut value: Value) -> bool {
+    while is_layout(graph.kind(value)) {
+        let Some(operand) = graph.operand(value.node, 0) else { return false };
+        value = operand;
+    }
+    graph.tensor(value).is_some()
+}
+
+fn times(tensor: &Tensor, scale: f32, name: &str) -> Result<Tensor, String> {
+    // A power of two has no digits behind its leading one.
+    let is_power = scale.to_bits().trailing_zeros() >= f32::MANTISSA_DIGITS - 1;
+    let fits = match tensor.element() {
+        ElementType::F32 | ElementType::F64 => true,
+        ElementType::BF16 => is_power,
+        _ => false,
+    };
+    if !fits {
+        return Err(format!("{name} would lose digits as {}", tensor.element()));
+    }
+    if tensor.recipe_depth() >= MOST_RECIPES {
+        return Err(format!("{name} was changed {MOST_RECIPES} times already"));
+    }
+    tensor.scaled(scale).map_err(|error| error.to_string())
+}

@@ -1,0 +1,97 @@
+use crate::pattern::{Found, Scalar, add, any, div, mul, scalar, softmax};
+use crate::pipeline::{Body, Pass};
+use crate::rewrite::{become_op, keeps_shape};
+use crate::rule::{Rewritten, Rule, Skip};
+use netwright_ir::{ElementType, Graph, Op, Value};
+
+/// `softmax(x * c + m)` -> `scaled_softmax(x, m; c)`
+///
+/// Attention scales its scores by 1/sqrt(d_k) before the softmax, and adds a mask; one node keeps them together for
+/// lowering. A scale behind the mask, `softmax((x + m) * c)`, applies to the sum, which stays.
+///
+/// A division becomes a multiplication with the inverse. That is exact where the inverse is; else the result is off
+/// by 1.5 units in the last place of an `f32` at most, and narrower types, where that is visible, decline.
+pub fn fuse_scale_softmax() -> Pass {
+    let (x, c, m) = (any("x"), scalar("c"), any("m"));
+    let scores = || x.shaped_as_root();
+    let masked =
+        move |graph: &mut Graph, found: &Found, scale: f32| fuse(graph, found.root(), &[found[x], found[m]], scale);
+    let plain = move |graph: &mut Graph, found: &Found, scale: f32| fuse(graph, found.root(), &[found[x]], scale);
+    Pass {
+        name: "fuse-scale-softmax",
+        summary: "softmax(x * c + m) -> scaled_softmax(x, m; c)",
+        body: Body::Rules(vec![
+            Rule::new(
+                "fuse-mul-mask-softmax",
+                "softmax(x * c + m) -> scaled_softmax(x, m; c)",
+                softmax(add(mul(scores(), c).single_use(), m).single_use()),
+                move |graph, found| masked(graph, found, factor(graph, found, found[x], c)?),
+            ),
+            Rule::new(
+                "fuse-div-mask-softmax",
+                "softmax(x / c + m) -> scaled_softmax(x, m; 1 / c)",
+                softmax(add(div(scores(), c).single_use(), m).single_use()),
+                move |graph, found| masked(graph, found, inverse(graph, found, found[x], c)?),
+            ),
+            Rule::new(
+                "fuse-mul-softmax",
+                "softmax(x * c) -> scaled_softmax(x; c)",
+                softmax(mul(x, c).single_use()),
+                move |graph, found| plain(graph, found, factor(graph, found, found[x], c)?),
+            ),
+            Rule::new(
+                "fuse-div-softmax",
+                "softmax(x / c) -> scaled_softmax(x; 1 / c)",
+                softmax(div(x, c).single_use()),
+                move |graph, found| plain(graph, found, inverse(graph, found, found[x], c)?),
+            ),
+        ]),
+    }
+}
+
+fn fuse(graph: &mut Graph, root: Value, operands: &[Value], scale: f32) -> Rewritten {
+    let &Op::Softmax { axis } = graph.op(root) else { return Err(Skip::NoMatch) };
+    let with = if operands.len() > 1 { " and the mask" } else { "" };
+    let note = format!("took in the scale {scale:?}{with}");
+    become_op(graph, root, Op::ScaledSoftmax { axis, scale }, operands, note)
+}
+
+/// The scale that multiplies, as the attribute holds it.
+fn factor(graph: &Graph, found: &Found, x: Value, c: Scalar) -> Result<f32, Skip> {
+    let name = graph.operand_text(found[c]);
+    if !keeps_shape(graph, x, found[c]) {
+        return Err(Skip::rejected(format!("the scale {name} may widen the shape of {}", graph.operand_text(x))));
+    }
+    let scale = found.scalar(c);
+    if !scale.is_finite() {
+        return Err(Skip::rejected(format!("the scale {name} is not finite")));
+    }
+    exactly(scale).ok_or_else(|| Skip::rejected(format!("the scale {name} is no f32")))
+}
+
+/// The scale by whose inverse is multiplied.
+fn inverse(graph: &Graph, found: &Found, x: Value, c: Scalar) -> Result<f32, Skip> {
+    let divisor = factor(graph, found, x, c)?;
+    let name = graph.operand_text(found[c]);
+    if divisor == 0.0 {
+        return Err(Skip::rejected("it is divided by zero"));
+    }
+    let inverse = 1.0 / f64::from(divisor);
+    let is_power = exactly(inverse).is_some_and(|inverse| f64::from(inverse) * f64::from(divisor) == 1.0);
+    if is_power {
+        return exactly(inverse).ok_or(Skip::NoEffect);
+    }
+    if graph.fact(x).element() != Some(ElementType::F32) {
+        return Err(Skip::rejected(format!("1 / {name} is not exact, which shows in types other than f32")));
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "rounded to nearest, as the docs say")]
+    let rounded = inverse as f32;
+    if rounded.is_normal() { Ok(rounded) } else { Err(Skip::rejected(format!("1 / {name} is no normal f32"))) }
+}
+
+/// The number as an `f32`, where it is one.
+fn exactly(value: f64) -> Option<f32> {
+    #[expect(clippy::cast_possible_truncation, reason = "compared with what it came from")]
+    let narrow = value as f32;
+    (f64::from(narrow) == value).then_some(narrow)
+}

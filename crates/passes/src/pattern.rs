@@ -1,0 +1,296 @@
+//! Patterns: what a rule looks for, in the words of the text form.
+//!
+//! ```
+//! use netwright_passes::pattern::{any, mul, scalar, softmax};
+//! let (x, c) = (any("x"), scalar("c"));
+//! let pattern = softmax(mul(x, c).single_use());
+//! assert_eq!(pattern.to_string(), "softmax(mul(?x, #c))");
+//! ```
+//! A pattern says which operators are applied to which; attributes are left to the rewrite. Operands of operators
+//! that [commute](Kind::commutes) match in both orders, and a variable that stands twice is the same value twice.
+
+use netwright_ir::{Dim, Graph, Kind, NodeId, Tensor, Value};
+use std::fmt;
+use std::ops::Index;
+
+/// A variable for any value: `?x`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Any(&'static str);
+
+/// A variable for a float constant of one element: `#c`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scalar(&'static str);
+
+/// A variable for a tensor that is known when the model is built, trained or computed: `$w`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known(&'static str);
+
+/// A variable for any value.
+pub fn any(name: &'static str) -> Any {
+    Any(name)
+}
+
+/// A variable for a float constant of one element.
+pub fn scalar(name: &'static str) -> Scalar {
+    Scalar(name)
+}
+
+/// A variable for a tensor that is known when the model is built.
+pub fn known(name: &'static str) -> Known {
+    Known(name)
+}
+
+impl Any {
+    /// Matches only a value that has the shape of the pattern's root: what it is broadcast with does not widen it.
+    ///
+    /// This tells the scores from the mask in `add(mul(?x, #c), ?m)`, where both may be products.
+    pub fn shaped_as_root(self) -> Pattern {
+        Pattern { as_root: true, ..self.into() }
+    }
+}
+
+/// What a rule looks for.
+#[derive(Clone, Debug)]
+pub struct Pattern {
+    form: Form,
+    single_use: bool,
+    as_root: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Form {
+    Any(&'static str),
+    Scalar(&'static str),
+    Known(&'static str),
+    /// An operator; `None` stands for whatever operands it has.
+    Op(Kind, Option<Vec<Pattern>>),
+}
+
+impl From<Form> for Pattern {
+    fn from(form: Form) -> Self {
+        Self { form, single_use: false, as_root: false }
+    }
+}
+
+impl From<Any> for Pattern {
+    fn from(Any(name): Any) -> Self {
+        Form::Any(name).into()
+    }
+}
+
+impl From<Scalar> for Pattern {
+    fn from(Scalar(name): Scalar) -> Self {
+        Form::Scalar(name).into()
+    }
+}
+
+impl From<Known> for Pattern {
+    fn from(Known(name): Known) -> Self {
+        Form::Known(name).into()
+    }
+}
+
+/// An operator with whatever operands.
+pub fn op(kind: Kind) -> Pattern {
+    Form::Op(kind, None).into()
+}
+
+macro_rules! words {
+    ($($word:ident($($operand:ident),*) = $kind:ident;)*) => {$(
+        #[doc = concat!("The result of `", stringify!($word), "`.")]
+        pub fn $word($($operand: impl Into<Pattern>),*) -> Pattern {
+            Form::Op(Kind::$kind, Some(vec![$($operand.into()),*])).into()
+        }
+    )*};
+}
+
+words! {
+    identity(x) = Identity;
+    neg(x) = Neg;
+    reciprocal(x) = Reciprocal;
+    sqrt(x) = Sqrt;
+    exp(x) = Exp;
+    tanh(x) = Tanh;
+    erf(x) = Erf;
+    sigmoid(x) = Sigmoid;
+    relu(x) = Relu;
+    cast(x) = Cast;
+    add(a, b) = Add;
+    sub(a, b) = Sub;
+    mul(a, b) = Mul;
+    div(a, b) = Div;
+    pow(a, b) = Pow;
+    where_(condition, a, b) = Where;
+    reshape(x, shape) = Reshape;
+    transpose(x) = Transpose;
+    unsqueeze(x, axes) = Unsqueeze;
+    squeeze(x, axes) = Squeeze;
+    expand(x, shape) = Expand;
+    gather(table, indices) = Gather;
+    matmul(a, b) = MatMul;
+    softmax(x) = Softmax;
+    reduce_mean(x, axes) = ReduceMean;
+}
+
+/// Where a pattern was found.
+#[derive(Clone, Debug)]
+pub struct Found {
+    root: Value,
+    values: Vec<(&'static str, Value)>,
+    scalars: Vec<(&'static str, f64)>,
+}
+
+impl Found {
+    /// The first result of the node at the pattern's root.
+    pub fn root(&self) -> Value {
+        self.root
+    }
+
+    /// The element of a scalar.
+    ///
+    /// # Panics
+    /// When the variable does not stand in the pattern.
+    pub fn scalar(&self, variable: Scalar) -> f64 {
+        *lookup(&self.scalars, variable.0)
+    }
+
+    /// Binds a variable; `None` where it already stands for another value.
+    fn bind(&mut self, name: &'static str, value: Value) -> Option<()> {
+        if let Some((_, bound)) = self.values.iter().find(|(bound, _)| *bound == name) {
+            return (*bound == value).then_some(());
+        }
+        self.values.push((name, value));
+        Some(())
+    }
+}
+
+fn lookup<'f, T>(bound: &'f [(&'static str, T)], name: &str) -> &'f T {
+    let found = bound.iter().find(|(bound, _)| *bound == name);
+    &found.unwrap_or_else(|| panic!("the variable `{name}` does not stand in the pattern")).1
+}
+
+macro_rules! index {
+    ($($variable:ident),*) => {$(
+        impl Index<$variable> for Found {
+            type Output = Value;
+
+            /// The value that the variable stands for; panics when it does not stand in the pattern.
+            fn index(&self, variable: $variable) -> &Value {
+                lookup(&self.values, variable.0)
+            }
+        }
+    )*};
+}
+
+index!(Any, Scalar, Known);
+
+/// All ways in which a pattern matches.
+#[derive(Debug, Default)]
+pub struct Matches {
+    /// Those that keep every condition, in the order of the operands.
+    pub found: Vec<Found>,
+    /// A value that alone stood in the way of another match: it must have a single use, and has more.
+    pub shared: Option<Value>,
+}
+
+impl Pattern {
+    /// Matches only a value with a single use that is no result of the graph, so that a rewrite may take it away.
+    pub fn single_use(self) -> Self {
+        Self { single_use: true, ..self }
+    }
+
+    /// Whether the pattern may match a node of that kind.
+    pub fn may_match(&self, kind: Kind) -> bool {
+        match self.form {
+            Form::Op(expected, _) => kind == expected,
+            Form::Known(_) | Form::Scalar(_) => matches!(kind, Kind::Constant | Kind::Parameter),
+            Form::Any(_) => true,
+        }
+    }
+
+    /// The ways in which it matches at a node.
+    pub fn matches(&self, graph: &Graph, root: NodeId) -> Matches {
+        let mut matches = Matches::default();
+        let root = Value { node: root, result: 0 };
+        let found = Found { root, values: vec![], scalars: vec![] };
+        search(graph, vec![(self, root)], found, None, &mut matches);
+        matches
+    }
+}
+
+/// Matches the open pairs of pattern and value, branching where operands commute; it recurses on the pattern's depth.
+fn search(
+    graph: &Graph,
+    mut open: Vec<(&Pattern, Value)>,
+    mut found: Found,
+    mut shared: Option<Value>,
+    matches: &mut Matches,
+) -> Option<()> {
+    while let Some((pattern, value)) = open.pop() {
+        if pattern.single_use && graph.use_count(value) != 1 {
+            shared = shared.or(Some(value));
+        }
+        if pattern.as_root && widens(graph, value, found.root) {
+            return None;
+        }
+        match &pattern.form {
+            Form::Any(name) => found.bind(name, value)?,
+            Form::Known(name) => {
+                graph.tensor(value)?;
+                found.bind(name, value)?;
+            }
+            Form::Scalar(name) => {
+                let element = graph.tensor(value).and_then(Tensor::float)?;
+                found.bind(name, value)?;
+                found.scalars.push((name, element));
+            }
+            Form::Op(kind, patterns) => {
+                if graph.kind(value) != *kind || value.result != 0 {
+                    return None;
+                }
+                let Some(patterns) = patterns else { continue };
+                let operands: Vec<Value> = graph.operands(value.node).into_iter().collect::<Option<_>>()?;
+                match (patterns.as_slice(), operands.as_slice()) {
+                    ([p, q], [a, b]) if kind.commutes() => {
+                        let mut straight = open.clone();
+                        straight.extend([(q, *b), (p, *a)]);
+                        search(graph, straight, found.clone(), shared, matches);
+                        open.extend([(q, *a), (p, *b)]);
+                    }
+                    _ if patterns.len() == operands.len() => open.extend(patterns.iter().zip(operands)),
+                    _ => return None,
+                }
+            }
+        }
+    }
+    match shared {
+        None => matches.found.push(found),
+        Some(value) => matches.shared = matches.shared.or(Some(value)),
+    }
+    Some(())
+}
+
+/// Whether the shape of `from` is another than that of `to`, which it is broadcast to; so too where a rank is not known.
+fn widens(graph: &Graph, from: Value, to: Value) -> bool {
+    let (Some(from), Some(to)) = (graph.shape(from), graph.shape(to)) else { return true };
+    let one = Dim::Known(1);
+    from.len() != to.len() || from.iter().zip(to).any(|(from, to)| *from == one && *to != one)
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.form {
+            Form::Any(name) => write!(f, "?{name}"),
+            Form::Scalar(name) => write!(f, "#{name}"),
+            Form::Known(name) => write!(f, "${name}"),
+            Form::Op(kind, None) => write!(f, "{}(..)", kind.word()),
+            Form::Op(kind, Some(operands)) => {
+                write!(f, "{}(", kind.word())?;
+                for (at, operand) in operands.iter().enumerate() {
+                    write!(f, "{}{operand}", if at == 0 { "" } else { ", " })?;
+                }
+                f.write_str(")")
+            }
+        }
+    }
+}

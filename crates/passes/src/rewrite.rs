@@ -1,0 +1,105 @@
+//! The words in which rewrites say what they put into the graph.
+
+use crate::rule::{Rewritten, Skip};
+use netwright_ir::{Dim, ElementType, Graph, Kind, Op, Tensor, Value};
+use std::borrow::Cow;
+
+/// Tensors of up to this many bytes may be copied; larger ones would make the file larger.
+pub const SMALL: u64 = 1024;
+
+/// Recipes are evaluated by recursion, so they nest no deeper.
+pub const MOST_RECIPES: usize = 16;
+
+/// Inserts an operator of one result beside the root, called by a word behind the root's name.
+///
+/// # Errors
+/// When the operator is not defined on such operands.
+pub fn insert(graph: &mut Graph, root: Value, word: &str, op: Op, operands: &[Value]) -> Result<Value, Skip> {
+    let operands: Vec<Option<Value>> = operands.iter().copied().map(Some).collect();
+    let place = graph.beside(root.node, word);
+    Ok(Value { node: graph.insert(place, op, &operands)?, result: 0 })
+}
+
+/// Inserts a constant of one element beside the root.
+///
+/// # Errors
+/// When the type is no float type that tensors can be cast to.
+pub fn number(graph: &mut Graph, root: Value, word: &str, element: ElementType, value: f64) -> Result<Value, Skip> {
+    insert(graph, root, word, Op::Constant(scalar_tensor(element, &[], value)?), &[])
+}
+
+/// A tensor of one float, rounded to its type, in memory.
+///
+/// # Errors
+/// When the type is no float type that tensors can be cast to.
+pub fn scalar_tensor(element: ElementType, dims: &[u64], value: f64) -> Result<Tensor, Skip> {
+    let wide = Tensor::from_bytes(ElementType::F64, dims, value.to_le_bytes().to_vec())?;
+    in_memory(&wide.cast(element)?)
+}
+
+/// The tensor with its elements computed; for those known to be small.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn in_memory(tensor: &Tensor) -> Result<Tensor, Skip> {
+    Ok(Tensor::from_bytes(tensor.element(), tensor.dims(), tensor.to_bytes()?)?)
+}
+
+/// Puts an operator in the place of the root.
+///
+/// # Errors
+/// When the operator is not defined on such operands.
+pub fn become_op(
+    graph: &mut Graph,
+    root: Value,
+    op: Op,
+    operands: &[Value],
+    note: impl Into<Cow<'static, str>>,
+) -> Rewritten {
+    let value = insert(graph, root, "new", op, operands)?;
+    // The root may know more than inference sees, and it is the same value.
+    let fact = graph.fact(root).clone();
+    graph.set_fact(value, fact);
+    graph.replace(root, value);
+    Ok(note.into())
+}
+
+/// The element type of a value.
+///
+/// # Errors
+/// When it is not known.
+pub fn element(graph: &Graph, value: Value) -> Result<ElementType, Skip> {
+    let unknown = || Skip::rejected(format!("the element type of {} is not known", graph.operand_text(value)));
+    graph.fact(value).element().ok_or_else(unknown)
+}
+
+/// Whether `root` is a result of the graph that `value` cannot stand for: an input, a tensor or another result.
+/// Runtimes ask for a node between those.
+pub fn needs_node_between(graph: &Graph, root: Value, value: Value) -> bool {
+    let is_source = matches!(graph.kind(value), Kind::Input | Kind::Parameter | Kind::Constant);
+    graph.is_output(root) && (is_source || graph.is_output(value))
+}
+
+/// Puts a value that is there already in the place of the root.
+///
+/// # Errors
+/// When there [must be a node](needs_node_between) between them.
+pub fn become_value(graph: &mut Graph, root: Value, value: Value, note: impl Into<Cow<'static, str>>) -> Rewritten {
+    if needs_node_between(graph, root, value) {
+        return Err(Skip::NoEffect);
+    }
+    graph.replace(root, value);
+    Ok(note.into())
+}
+
+/// Whether broadcasting `with` to `value` leaves the shape of `value` as it is, for every size of its axes.
+pub fn keeps_shape(graph: &Graph, value: Value, with: Value) -> bool {
+    match (graph.shape(value), graph.shape(with)) {
+        (_, Some([])) => true,
+        (Some(shape), Some(with)) if with.len() <= shape.len() => {
+            let aligned = &shape[shape.len() - with.len()..];
+            with.iter().zip(aligned).all(|(with, dim)| *with == Dim::Known(1) || with.same(dim) == Some(true))
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,74 @@
+//! Targets: which form runs well where. A table of data; every field carries the measurement behind it.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A runtime that models are lowered for.
+///
+/// ```
+/// use netwright_passes::Target;
+/// assert_eq!("ort".parse(), Ok(Target::ORT));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The word on the command line.
+    pub name: &'static str,
+    /// What it is.
+    pub summary: &'static str,
+    /// What becomes of the scale of a softmax.
+    ///
+    /// Both runtimes fold a `Mul` by a constant that directly follows a `MatMul` into it (ONNX Runtime 1.32, tract
+    /// 0.23.9), so a folded projection is no faster there; it has a node less, in every attention, and costs nothing.
+    /// A file for any runtime keeps its weights as they were trained.
+    pub scale: Scale,
+}
+
+/// Where the scale of a softmax goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scale {
+    /// A `Mul` directly behind the matrix product.
+    Mul,
+    /// The weight and the bias of the query projection, where there is one; else a `Mul`.
+    Projection,
+}
+
+impl Target {
+    /// Any runtime.
+    pub const ONNX: Target = Target { name: "onnx", summary: "any runtime of ONNX", scale: Scale::Mul };
+    /// tract.
+    pub const TRACT: Target = Target { name: "tract", summary: "tract", scale: Scale::Projection };
+    /// ONNX Runtime.
+    pub const ORT: Target = Target { name: "ort", summary: "ONNX Runtime", scale: Scale::Projection };
+
+    /// Every target.
+    pub const ALL: [Target; 3] = [Self::ONNX, Self::TRACT, Self::ORT];
+}
+
+impl Default for Target {
+    fn default() -> Self {
+        Self::ONNX
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// A word that names no target.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{word}` is no target; they are {}", Target::ALL.map(|target| target.name).join(", "))]
+pub struct UnknownTarget {
+    /// The word.
+    pub word: String,
+}
+
+impl FromStr for Target {
+    type Err = UnknownTarget;
+
+    fn from_str(word: &str) -> Result<Self, UnknownTarget> {
+        let known = Self::ALL.into_iter().find(|target| target.name == word);
+        known.ok_or_else(|| UnknownTarget { word: word.to_owned() })
+    }
+}
