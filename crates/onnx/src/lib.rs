@@ -1,3 +1,55 @@
-//! ONNX files to and from the IR: wire types, reader, writer, external data, text syntax.
+//! ONNX files to and from the IR.
+//!
+//! [`write()`] puts a model into the form of its opset and into a file, [`read`] brings a file into the IR's normal
+//! form, and [`to_text`] says in ONNX's own syntax what a file of the model holds:
+//!
+//! ```
+//! use netwright_ir::{ElementType, Graph, Model, Op, Tensor, TensorType, shape};
+//! use netwright_onnx::{ReadOptions, WriteOptions, read, to_text, write};
+//!
+//! let mut graph = Graph::new("half");
+//! let x = graph.input("x", TensorType::new(ElementType::F32, shape!["batch", 2]));
+//! let w = graph.parameter("w", Tensor::from_bytes(ElementType::F32, &[2, 1], [0, 0, 0, 63, 0, 0, 0, 63].to_vec())?);
+//! let sum = graph.append("sum", Op::MatMul, &[x, w])?;
+//! let y = graph.append("y", Op::Tanh, &[sum])?;
+//! graph.output("y", y);
+//! let model = Model::new(graph);
+//!
+//! # let dir = tempfile::tempdir()?;
+//! let path = dir.path().join("half.onnx");
+//! write(&model, &path, &WriteOptions::default())?;
+//! assert_eq!(read(&path, &ReadOptions::default())?.graph, model.graph);
+//! assert_eq!(to_text(&model)?, "\
+//! <
+//!    ir_version: 10,
+//!    opset_import: [\"\" : 21]
+//! >
+//! half (float[batch, 2] x) => (float[batch, 1] y)
+//!    <float[2, 1] w = {0.5, 0.5}>
+//! {
+//!    sum = MatMul (x, w)  # float[batch, 1]
+//!    y = Tanh (sum)
+//! }
+//! ");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Parameters of the IR are a file's initializers, and what the compiler computed is written as `Constant` nodes, so
+//! that a file keeps the difference. Weights are never brought into memory: reading leaves them where they are, as
+//! ranges of files, and writing copies them between descriptors or makes them block by block. [`wire`] holds the
+//! messages themselves, for those who want to see a file as it is.
+//!
+//! This crate is not a general protobuf tool and runs no models; it does not fold, infer or optimize. It is the only
+//! one that knows what an ONNX file looks like.
 
+mod forms;
+mod reader;
+mod text;
+mod types;
 pub mod wire;
+mod writer;
+
+pub use forms::{FormError, READ_OPSETS, WRITTEN_OPSETS};
+pub use reader::{Problem, ReadError, ReadOptions, read};
+pub use text::to_text;
+pub use writer::{ExternalData, MAX_FILE, WriteError, WriteOptions, Written, to_bytes, write};

@@ -1,0 +1,169 @@
+//! Tensors, in every field that may hold their elements.
+
+use super::{Context, Problem, not_yet};
+use crate::types;
+use crate::wire::{DataLocation, TensorProto};
+use bytes::Bytes;
+use netwright_ir::{ElementType, Tensor, TensorError};
+
+/// Larger tensors stay in the file; smaller ones are copied, so that they do not hold its pages.
+const SMALLEST_RANGE: usize = 1024;
+
+/// The tensor; `place` names it in errors.
+pub(super) fn read(proto: TensorProto, place: &str, context: &Context<'_>) -> Result<Tensor, Problem> {
+    let fail = |what: String| Problem::Tensor { name: place.to_owned(), what };
+    let given = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
+    let unread = [
+        (proto.segment.is_some(), "segments"),
+        (given(&proto.doc_string), "doc strings of tensors"),
+        (!proto.metadata_props.is_empty(), "properties of tensors"),
+    ];
+    not_yet(&format!("tensor {place:?}"), &unread)?;
+    let element = types::element(proto.data_type).map_err(fail)?;
+    let size = |&size: &i64| u64::try_from(size).map_err(|_| fail(format!("the size {size} is negative")));
+    let dims = proto.dims.iter().map(size).collect::<Result<Vec<u64>, _>>()?;
+    let external = match proto.data_location.unwrap_or_default() {
+        0 => false,
+        location if location == i32::from(DataLocation::External) => true,
+        other => return Err(fail(format!("{other} is no location of data (0 or 1)"))),
+    };
+    let fields = [
+        ("raw_data", proto.raw_data.is_some()),
+        ("float_data", !proto.float_data.is_empty()),
+        ("int32_data", !proto.int32_data.is_empty()),
+        ("string_data", !proto.string_data.is_empty()),
+        ("int64_data", !proto.int64_data.is_empty()),
+        ("double_data", !proto.double_data.is_empty()),
+        ("uint64_data", !proto.uint64_data.is_empty()),
+        ("external_data", external),
+    ];
+    let mut fields = fields.iter().filter(|(_, there)| *there).map(|(name, _)| *name);
+    let field = fields.next();
+    if let (Some(first), Some(second)) = (field, fields.next()) {
+        return Err(fail(format!("its elements stand in {first} and in {second}")));
+    }
+    if !external && !proto.external_data.is_empty() {
+        return Err(fail("it names external data, but its location is not external".to_owned()));
+    }
+    let tensor = match field {
+        Some("string_data") if element == ElementType::String => Tensor::from_strings(
+            &dims,
+            // Copies: a slice of the map would hold its pages.
+            proto.string_data.iter().map(|text| Bytes::copy_from_slice(text)).collect(),
+        ),
+        None if element == ElementType::String => Tensor::from_strings(&dims, vec![]),
+        Some("raw_data" | "external_data") if element == ElementType::String => {
+            return Err(fail("text stands in string_data alone".to_owned()));
+        }
+        Some("raw_data") => {
+            let raw = proto.raw_data.unwrap_or_default();
+            match context.source.range_of(&raw).filter(|_| raw.len() >= SMALLEST_RANGE) {
+                Some(range) => Tensor::from_file(element, &dims, range),
+                None => Tensor::from_bytes(element, &dims, Bytes::copy_from_slice(&raw)),
+            }
+        }
+        Some("external_data") => external_data(&proto, element, &dims, place, context)?,
+        None => Tensor::from_bytes(element, &dims, Bytes::new()),
+        Some(field) => Tensor::from_bytes(element, &dims, typed(&proto, element, field).map_err(fail)?),
+    };
+    tensor.map_err(|error| fail(error.to_string()))
+}
+
+fn external_data(
+    proto: &TensorProto,
+    element: ElementType,
+    dims: &[u64],
+    place: &str,
+    context: &Context<'_>,
+) -> Result<Result<Tensor, TensorError>, Problem> {
+    let fail = |what: String| Problem::Tensor { name: place.to_owned(), what };
+    let (mut location, mut offset, mut length) = (None, None, None);
+    for entry in &proto.external_data {
+        let (key, value) = (entry.key.as_deref().unwrap_or_default(), entry.value.as_deref().unwrap_or_default());
+        let number = || {
+            let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+            let number = digits.then(|| value.parse::<u64>().ok()).flatten();
+            number.ok_or_else(|| fail(format!("the {key} {value:?} of its external data is no number of bytes")))
+        };
+        let twice = match key {
+            "location" => location.replace(value).is_some(),
+            "offset" => offset.replace(number()?).is_some(),
+            "length" => length.replace(number()?).is_some(),
+            other => return Err(fail(format!("its external data has the key {other:?}, which is not understood"))),
+        };
+        if twice {
+            return Err(fail(format!("its external data has the key {key:?} twice")));
+        }
+    }
+    let location = location.ok_or_else(|| fail("its external data has no location".to_owned()))?;
+    let file = |error: netwright_files::Error| fail(format!("its external data: {}", chain(&error)));
+    let source = context.folder.open(location).map_err(file)?;
+    let offset = offset.unwrap_or(0);
+    // Without a length it is as long as the tensor.
+    let count = dims.iter().try_fold(1u64, |count, &dim| count.checked_mul(dim));
+    let Some(expected) = count.and_then(|count| element.bytes(count)) else {
+        return Ok(Err(TensorError::TooLarge { element, dims: dims.to_vec() }));
+    };
+    let range = source.range(offset, length.unwrap_or(expected)).map_err(file)?;
+    Ok(Tensor::from_file(element, dims, range))
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
+/// The elements of a typed field, as `raw_data` would hold them.
+fn typed(proto: &TensorProto, element: ElementType, field: &str) -> Result<Vec<u8>, String> {
+    use ElementType as E;
+    let wrong = || format!("its elements are {element}, and {field} does not hold those");
+    let bytes = match (field, element) {
+        ("float_data", E::F32 | E::C64) => proto.float_data.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        ("double_data", E::F64 | E::C128) => proto.double_data.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        ("int64_data", E::I64) => proto.int64_data.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        ("uint64_data", E::U64) => proto.uint64_data.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        ("uint64_data", E::U32) => narrow(&proto.uint64_data, |value| u32::try_from(value).ok().map(u32::to_le_bytes))?,
+        ("int32_data", E::I32) => proto.int32_data.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        ("int32_data", E::I16) => narrow(&proto.int32_data, |value| i16::try_from(value).ok().map(i16::to_le_bytes))?,
+        ("int32_data", E::I8) => narrow(&proto.int32_data, |value| i8::try_from(value).ok().map(i8::to_le_bytes))?,
+        ("int32_data", E::Bool) => {
+            narrow(&proto.int32_data, |value| u8::try_from(value).ok().filter(|bit| *bit < 2).map(u8::to_le_bytes))?
+        }
+        ("int32_data", E::F6E2M3 | E::F6E3M2) => sixes(&proto.int32_data)?,
+        ("int32_data", _) if element.bits() == 16 => {
+            narrow(&proto.int32_data, |value| u16::try_from(value).ok().map(u16::to_le_bytes))?
+        }
+        // Elements of less than a byte come packed, a byte a number.
+        ("int32_data", _) if element.bits() <= 8 => {
+            narrow(&proto.int32_data, |value| u8::try_from(value).ok().map(u8::to_le_bytes))?
+        }
+        _ => return Err(wrong()),
+    };
+    Ok(bytes)
+}
+
+fn narrow<T: Copy + std::fmt::Display, const N: usize>(
+    values: &[T],
+    bytes: impl Fn(T) -> Option<[u8; N]>,
+) -> Result<Vec<u8>, String> {
+    let mut out = Vec::with_capacity(values.len().saturating_mul(N));
+    for (at, &value) in values.iter().enumerate() {
+        let element = bytes(value).ok_or_else(|| format!("element {at} is {value}, which its type does not hold"))?;
+        out.extend_from_slice(&element);
+    }
+    Ok(out)
+}
+
+/// Six bits each, one after the other, the first in the lowest bits.
+fn sixes(values: &[i32]) -> Result<Vec<u8>, String> {
+    let bits = narrow(values, |value| u8::try_from(value).ok().filter(|bits| *bits < 64).map(u8::to_le_bytes))?;
+    let mut out = vec![];
+    for four in bits.chunks(4) {
+        let packed = four.iter().rev().fold(0u32, |packed, bits| packed << 6 | u32::from(*bits));
+        out.extend_from_slice(&packed.to_le_bytes()[..(four.len() * 6).div_ceil(8)]);
+    }
+    Ok(out)
+}

@@ -1,0 +1,106 @@
+//! Types of values: `TypeProto` from and to the IR's.
+
+use crate::wire::{
+    DimensionProto, DimensionValue, MapTypeProto, OptionalTypeProto, SequenceTypeProto, SparseTensorTypeProto,
+    TensorShapeProto, TensorTypeProto, TypeProto, TypeValue,
+};
+use netwright_ir::{Dim, ElementType, Shape, TensorType, ValueType};
+
+/// The type as a file has it; `None` where nothing is known.
+pub(crate) fn to_wire(ty: &ValueType) -> Option<TypeProto> {
+    let inner = |ty: &ValueType| to_wire(ty).map(Box::new);
+    let value = match ty {
+        ValueType::Unknown => return None,
+        ValueType::Tensor(tensor) => TypeValue::Tensor(TensorTypeProto {
+            elem_type: Some(number(tensor.element)),
+            shape: tensor.shape.as_ref().map(shape_to_wire),
+        }),
+        ValueType::SparseTensor(tensor) => TypeValue::SparseTensor(SparseTensorTypeProto {
+            elem_type: Some(number(tensor.element)),
+            shape: tensor.shape.as_ref().map(shape_to_wire),
+        }),
+        ValueType::Sequence(of) => TypeValue::Sequence(SequenceTypeProto { elem_type: inner(of) }),
+        ValueType::Optional(of) => TypeValue::Optional(OptionalTypeProto { elem_type: inner(of) }),
+        ValueType::Map(key, of) => TypeValue::Map(MapTypeProto { key_type: Some(number(*key)), value_type: inner(of) }),
+    };
+    Some(TypeProto { value: Some(value), denotation: None })
+}
+
+/// The number of an element type; they are small.
+pub(crate) fn number(element: ElementType) -> i32 {
+    i32::try_from(element.number()).unwrap_or(i32::MAX)
+}
+
+fn shape_to_wire(shape: &Shape) -> TensorShapeProto {
+    let dim = |dim: &Dim| {
+        let value = match dim {
+            Dim::Known(size) => Some(DimensionValue::Value(*size)),
+            Dim::Unknown => None,
+            // A symbol of any name is written as it is, if it reads back so.
+            Dim::Symbol(symbol) if dim_of(symbol.as_str()) == *dim => {
+                Some(DimensionValue::Param(symbol.as_str().to_owned()))
+            }
+            Dim::Symbol(_) | Dim::Expr(_) => Some(DimensionValue::Param(dim.to_string())),
+        };
+        DimensionProto { value, denotation: None }
+    };
+    TensorShapeProto { dim: shape.iter().map(dim).collect() }
+}
+
+/// What a `dim_param` says: an expression, or else a symbol of that name, spaces and all.
+fn dim_of(param: &str) -> Dim {
+    match param.parse() {
+        Ok(dim @ (Dim::Symbol(_) | Dim::Expr(_) | Dim::Unknown)) => dim,
+        _ if param.is_empty() => Dim::Unknown,
+        Ok(Dim::Known(_)) | Err(_) => Dim::symbol(param),
+    }
+}
+
+/// The type that a file declares; nesting is bounded by the scan before decoding.
+///
+/// # Errors
+/// With the law that is broken.
+pub(crate) fn from_wire(ty: &TypeProto) -> Result<ValueType, String> {
+    if ty.denotation.as_deref().is_some_and(|denotation| !denotation.is_empty()) {
+        return Err("denotations are not read yet".to_owned());
+    }
+    let inner = |ty: &Option<Box<TypeProto>>| match ty {
+        Some(ty) => from_wire(ty).map(Box::new),
+        None => Ok(Box::new(ValueType::Unknown)),
+    };
+    Ok(match &ty.value {
+        None => ValueType::Unknown,
+        Some(TypeValue::Tensor(tensor)) => {
+            ValueType::Tensor(tensor_from_wire(tensor.elem_type, tensor.shape.as_ref())?)
+        }
+        Some(TypeValue::SparseTensor(tensor)) => {
+            ValueType::SparseTensor(tensor_from_wire(tensor.elem_type, tensor.shape.as_ref())?)
+        }
+        Some(TypeValue::Sequence(sequence)) => ValueType::Sequence(inner(&sequence.elem_type)?),
+        Some(TypeValue::Optional(optional)) => ValueType::Optional(inner(&optional.elem_type)?),
+        Some(TypeValue::Map(map)) => ValueType::Map(element(map.key_type)?, inner(&map.value_type)?),
+        Some(TypeValue::Opaque(_)) => return Err("opaque types are not read yet".to_owned()),
+    })
+}
+
+/// The element type of that number.
+pub(crate) fn element(number: Option<i32>) -> Result<ElementType, String> {
+    let number = number.unwrap_or(0);
+    ElementType::from_number(number.into()).ok_or_else(|| format!("{number} is no element type of ONNX (1 to 28)"))
+}
+
+fn tensor_from_wire(number: Option<i32>, shape: Option<&TensorShapeProto>) -> Result<TensorType, String> {
+    let dim = |dim: &DimensionProto| {
+        if dim.denotation.as_deref().is_some_and(|denotation| !denotation.is_empty()) {
+            return Err("denotations are not read yet".to_owned());
+        }
+        match &dim.value {
+            None => Ok(Dim::Unknown),
+            Some(DimensionValue::Value(size)) if *size < 0 => Err(format!("the size {size} is negative")),
+            Some(DimensionValue::Value(size)) => Ok(Dim::Known(*size)),
+            Some(DimensionValue::Param(param)) => Ok(dim_of(param)),
+        }
+    };
+    let shape = shape.map(|shape| shape.dim.iter().map(dim).collect::<Result<Shape, _>>()).transpose()?;
+    Ok(TensorType { element: element(number)?, shape })
+}

@@ -1,0 +1,110 @@
+//! Writing the pieces of a file: copied, or made by several threads into reserved space.
+
+use super::WriteError;
+use super::frame::{Frame, Piece};
+use netwright_files::AtomicFile;
+use netwright_ir::{Data, Tensor, TensorError};
+use std::num::NonZero;
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+/// How many bytes of a recipe one thread makes at a time: a multiple of every element's size.
+const BLOCK: u64 = 1 << 20;
+
+/// Tensors below this are made at once: a block each is not worth a thread.
+const SMALL: u64 = 1 << 16;
+
+/// More threads would wait for the disk, and each holds a block and what its recipe reads.
+const MOST_THREADS: usize = 4;
+
+/// Bytes of the file that a recipe is to fill.
+struct Block<'a> {
+    tensor: &'a Tensor,
+    /// The first element.
+    first: u64,
+    /// Where it stands in the file.
+    offset: u64,
+    len: usize,
+}
+
+/// Appends the pieces to a file.
+pub(super) fn write(file: &mut AtomicFile, frame: &Frame) -> Result<(), WriteError> {
+    let mut blocks = vec![];
+    for piece in frame.pieces() {
+        match piece {
+            Piece::Bytes(bytes) => file.append(bytes)?,
+            Piece::Padding(len) => {
+                file.reserve(*len)?;
+            }
+            Piece::Elements(tensor) => match tensor.data() {
+                Data::File(range) => file.copy_from(range)?,
+                Data::Recipe(_) if tensor.len() >= SMALL => {
+                    let start = file.reserve(tensor.len())?;
+                    blocks.extend(blocks_of(tensor, start));
+                }
+                _ => file.append(&tensor.to_bytes().map_err(|source| failed(tensor, source))?)?,
+            },
+        }
+    }
+    fill(file, &blocks)
+}
+
+/// Makes the blocks, in order, so that the file is written from front to back.
+fn fill(file: &AtomicFile, blocks: &[Block<'_>]) -> Result<(), WriteError> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut buffer = vec![];
+        while let Some(block) = blocks.get(next.fetch_add(1, Ordering::Relaxed)) {
+            buffer.resize(block.len, 0);
+            if let Err(error) = make(file, block, &mut buffer) {
+                // Nobody needs the rest.
+                next.store(blocks.len(), Ordering::Relaxed);
+                return Err(error);
+            }
+        }
+        Ok(())
+    };
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS).min(blocks.len());
+    thread::scope(|scope| {
+        // Where the system has no more threads, those that there are do the work.
+        let others = (1..threads).map_while(|_| thread::Builder::new().spawn_scoped(scope, work).ok());
+        let others: Vec<_> = others.collect();
+        let own = work();
+        let others = others.into_iter().map(|other| other.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        others.fold(own, Result::and)
+    })
+}
+
+fn make(file: &AtomicFile, block: &Block<'_>, buffer: &mut [u8]) -> Result<(), WriteError> {
+    block.tensor.read(block.first, buffer).map_err(|source| failed(block.tensor, source))?;
+    Ok(file.write_at(block.offset, buffer)?)
+}
+
+fn blocks_of(tensor: &Tensor, start: u64) -> impl Iterator<Item = Block<'_>> {
+    let elements = BLOCK * 8 / u64::from(tensor.element().bits()).max(1);
+    (0..tensor.len().div_ceil(BLOCK)).map(move |at| {
+        let done = at * BLOCK;
+        let len = usize::try_from((tensor.len() - done).min(BLOCK)).unwrap_or(usize::MAX);
+        Block { tensor, first: at * elements, offset: start + done, len }
+    })
+}
+
+/// All bytes, in memory.
+pub(super) fn to_bytes(frame: &Frame) -> Result<Vec<u8>, WriteError> {
+    let mut out = Vec::new();
+    for piece in frame.pieces() {
+        match piece {
+            Piece::Bytes(bytes) => out.extend_from_slice(bytes),
+            Piece::Elements(tensor) => {
+                out.extend_from_slice(&tensor.to_bytes().map_err(|source| failed(tensor, source))?);
+            }
+            Piece::Padding(len) => out.resize(out.len() + usize::try_from(*len).unwrap_or(usize::MAX), 0),
+        }
+    }
+    Ok(out)
+}
+
+fn failed(tensor: &Tensor, source: TensorError) -> WriteError {
+    WriteError::Elements { tensor: tensor.ty().to_string(), source }
+}

@@ -1,0 +1,228 @@
+//! Every law of the reader, by the text of its error.
+
+use super::read::{base, node, text, typed, value};
+use netwright_onnx::wire::{
+    AttributeProto, AttributeType, FunctionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
+    SparseTensorProto, StringStringEntryProto, TensorProto, TrainingInfoProto,
+};
+use netwright_onnx::{ReadOptions, read};
+use prost::Message;
+
+/// The error for the base model with a change.
+fn check_model(change: impl FnOnce(&mut ModelProto), expected: &str) {
+    let mut model = base();
+    change(&mut model);
+    check_bytes(&model.encode_to_vec(), expected);
+}
+
+fn check_bytes(bytes: &[u8], expected: &str) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("model.onnx");
+    std::fs::write(&path, bytes).unwrap();
+    std::fs::write(dir.path().join("data"), [0; 8]).unwrap();
+    let error = read(&path, &ReadOptions::default()).expect_err(expected).to_string();
+    let error = error.replace(dir.path().to_str().unwrap(), "DIR");
+    assert_eq!(error.strip_prefix("\"DIR/model.onnx\": "), Some(expected), "{error}");
+}
+
+fn check(change: impl FnOnce(&mut GraphProto), expected: &str) {
+    check_model(|model| change(model.graph.as_mut().unwrap()), expected);
+}
+
+/// The error for an initializer `w`.
+fn check_tensor(tensor: TensorProto, expected: &str) {
+    let tensor = TensorProto { name: text("w"), ..tensor };
+    check(|graph| graph.initializer.push(tensor), expected);
+}
+
+/// The error for `y = Neg(x)` with an attribute `a`.
+fn check_attribute(attribute: AttributeProto, expected: &str) {
+    let attribute = AttributeProto { name: text("a"), ..attribute };
+    check(|graph| graph.node[0].attribute.push(attribute), expected);
+}
+
+#[test]
+fn files() {
+    check_bytes(b"", "the IR version is missing, and versions 1 to 14 are read");
+    check_bytes(
+        &[8, 10, 0x3a, 99],
+        "ModelProto.graph, byte 2: 99 bytes are announced, 0 are left in the message; the file is cut short or \
+         damaged, fetch it again",
+    );
+    let mut unknown = base().encode_to_vec();
+    unknown.extend([0xf8, 0x01, 1]);
+    let at = unknown.len();
+    check_bytes(
+        &unknown,
+        &format!(
+            "ModelProto, bytes {} to {at}: ModelProto has no field 31 that is known here; the file is of a newer \
+             version of ONNX, or not ONNX",
+            at - 3
+        ),
+    );
+}
+
+#[test]
+fn models() {
+    check_model(|model| model.ir_version = Some(15), "the IR version is 15, and versions 1 to 14 are read");
+    check_model(|model| model.opset_import.clear(), "the opset is missing, and opsets 17 to 28 are read");
+    for opset in [16, 29] {
+        let expected = format!("the opset is {opset}, and opsets 17 to 28 are read");
+        check_model(|model| model.opset_import[0].version = Some(opset), &expected);
+    }
+    let again = OperatorSetIdProto { domain: text("ai.onnx"), version: Some(22) };
+    check_model(|model| model.opset_import.push(again), "the operator set \"\" has two versions");
+    check_model(|model| model.graph = None, "the model has no graph");
+    check_model(|model| model.functions.push(FunctionProto::default()), "the model: local functions are not read yet");
+    check_model(
+        |model| model.training_info.push(TrainingInfoProto::default()),
+        "the model: training steps are not read yet",
+    );
+    let entry = StringStringEntryProto { key: text("k"), value: None };
+    check_model(|model| model.metadata_props = vec![entry.clone(), entry], "the metadata has the key \"k\" twice");
+}
+
+#[test]
+fn names() {
+    check(|graph| graph.node[0].input[0] = "u".to_owned(), "node \"y\" (Neg): it reads \"u\", which is not computed");
+    check(|graph| graph.node[0].input[0] = "y".to_owned(), "node \"y\" (Neg): it is computed from itself");
+    check(|graph| graph.output.push(value("u")), "the output \"u\" is not computed");
+    check(|graph| graph.output.push(value("y")), "\"y\" is the name of two outputs");
+    check(|graph| graph.input.push(value("x")), "\"x\" is the name of two values");
+    check(|graph| graph.node.push(node("Abs", &["x"], &["y"])), "\"y\" is the name of two values");
+    check(|graph| graph.node.push(node("Abs", &["x"], &["x"])), "\"x\" is the name of two values");
+    check(|graph| graph.input.push(value("")), "an input has no name");
+    let initializer =
+        |name: &str| TensorProto { name: text(name), data_type: Some(1), dims: vec![0], ..Default::default() };
+    check(|graph| graph.initializer.push(initializer("")), "an initializer has no name");
+    check(|graph| graph.initializer.extend([initializer("w"), initializer("w")]), "\"w\" is the name of two values");
+    check(
+        |graph| graph.initializer.push(initializer("x")),
+        "initializer \"x\": initializers that are inputs too are not read yet",
+    );
+}
+
+#[test]
+fn nodes() {
+    check(|graph| graph.node[0].domain = text("a"), "node \"y\" (a.Neg): the model imports no operator set \"a\"");
+    check(|graph| graph.node[0].op_type = None, "node \"y\" (): it has no operator");
+    check(|graph| graph.node[0].output[0].clear(), "node \"\" (Neg): it has no result");
+    check(
+        |graph| graph.node[0].input.push("x".to_owned()),
+        "node \"y\" (Neg): neg: it takes 1 operands, but there are 2",
+    );
+    check(|graph| graph.node[0].op_type = text("Concat"), "node \"y\" (Concat): the attribute `axis` is missing");
+    check(|graph| graph.output = vec![typed("y", 1, &[Some(3)])], "value \"y\": it is declared f32[3], but is f32[2]");
+    check(|graph| graph.output = vec![typed("y", 7, &[None])], "value \"y\": it is declared i64[n], but is f32[2]");
+    check(|graph| graph.input = vec![typed("x", 99, &[])], "value \"x\": 99 is no element type of ONNX (1 to 28)");
+    check(|graph| graph.input = vec![typed("x", 1, &[Some(-2)])], "value \"x\": the size -2 is negative");
+    check(|graph| graph.input[0].r#type = None, "value \"x\": the type of an input must be declared");
+    check(|graph| graph.node[0].doc_string = text("d"), "node \"y\" (Neg): doc strings of nodes are not read yet");
+    check(
+        |graph| graph.sparse_initializer.push(SparseTensorProto::default()),
+        "the graph: sparse initializers are not read yet",
+    );
+    let constant = NodeProto { attribute: vec![], ..node("Constant", &[], &["c"]) };
+    check(|graph| graph.node.push(constant), "node \"c\" (Constant): a Constant has one attribute, its value");
+}
+
+#[test]
+fn attributes() {
+    let of = |ty: AttributeType| AttributeProto { r#type: Some(ty.into()), ..Default::default() };
+    check_attribute(
+        AttributeProto::default(),
+        "node \"y\" (Neg): attribute \"a\": 0 is no type of attribute (1 to 14)",
+    );
+    check_attribute(
+        AttributeProto { i: Some(1), ..of(AttributeType::Float) },
+        "node \"y\" (Neg): attribute \"a\": its type is Float, but it holds a value of Int",
+    );
+    check_attribute(of(AttributeType::Graph), "node \"y\" (Neg), attribute \"a\": subgraphs are not read yet");
+    check_attribute(of(AttributeType::Tensor), "node \"y\" (Neg): attribute \"a\": it holds no tensor");
+    check_attribute(
+        AttributeProto { ref_attr_name: text("b"), ..of(AttributeType::Int) },
+        "node \"y\" (Neg): attribute \"a\": it refers to an attribute of a function, but stands in none",
+    );
+    let twice = AttributeProto { name: text("a"), i: Some(1), ..of(AttributeType::Int) };
+    check(
+        |graph| graph.node[0].attribute = vec![twice.clone(), twice],
+        "node \"y\" (Neg): the attribute `a` is given twice",
+    );
+    let keepdims = AttributeProto { name: text("keepdims"), i: Some(2), ..of(AttributeType::Int) };
+    check(
+        |graph| graph.node[0] = NodeProto { attribute: vec![keepdims], ..node("ReduceMax", &["x"], &["y"]) },
+        "node \"y\" (ReduceMax): the attribute `keepdims` must be 0 or 1, but is 2",
+    );
+}
+
+#[test]
+fn tensors() {
+    let of = |element: i32, dims: &[i64]| TensorProto {
+        data_type: Some(element),
+        dims: dims.to_vec(),
+        ..TensorProto::default()
+    };
+    let raw = |bytes: usize| Some(vec![0; bytes].into());
+    check_tensor(of(0, &[2]), "tensor \"w\": 0 is no element type of ONNX (1 to 28)");
+    check_tensor(of(99, &[2]), "tensor \"w\": 99 is no element type of ONNX (1 to 28)");
+    check_tensor(of(1, &[-1]), "tensor \"w\": the size -1 is negative");
+    check_tensor(
+        of(1, &[1 << 40, 1 << 40]),
+        "tensor \"w\": a tensor of f32[1099511627776, 1099511627776] is larger than any file",
+    );
+    check_tensor(of(1, &[2]), "tensor \"w\": a tensor of f32[2] takes 8 bytes, but there are 0");
+    check_tensor(
+        TensorProto { raw_data: raw(9), ..of(1, &[2]) },
+        "tensor \"w\": a tensor of f32[2] takes 8 bytes, but there are 9",
+    );
+    check_tensor(
+        TensorProto { raw_data: raw(8), float_data: vec![0.0; 2], ..of(1, &[2]) },
+        "tensor \"w\": its elements stand in raw_data and in float_data",
+    );
+    check_tensor(
+        TensorProto { int64_data: vec![0; 2], ..of(1, &[2]) },
+        "tensor \"w\": its elements are f32, and int64_data does not hold those",
+    );
+    check_tensor(
+        TensorProto { int32_data: vec![1, 256], ..of(2, &[2]) },
+        "tensor \"w\": element 1 is 256, which its type does not hold",
+    );
+    check_tensor(TensorProto { raw_data: raw(2), ..of(8, &[2]) }, "tensor \"w\": text stands in string_data alone");
+    check_tensor(
+        TensorProto { data_location: Some(2), ..of(1, &[2]) },
+        "tensor \"w\": 2 is no location of data (0 or 1)",
+    );
+}
+
+#[test]
+fn external_data() {
+    let check = |entries: &[(&str, &str)], expected: &str| {
+        let entries = entries.iter().map(|(key, value)| StringStringEntryProto { key: text(key), value: text(value) });
+        let tensor = TensorProto {
+            data_type: Some(1),
+            dims: vec![2],
+            external_data: entries.collect(),
+            data_location: Some(1),
+            ..Default::default()
+        };
+        check_tensor(tensor, &format!("tensor \"w\": {expected}"));
+    };
+    check(&[], "its external data has no location");
+    check(&[("location", "")], "its external data: the location of external data is empty");
+    check(&[("location", "none")], "its external data: \"DIR/none\" does not exist");
+    check(
+        &[("location", "../data")],
+        "its external data: location \"../data\" leads out of the model's folder \"DIR\": it holds `..`",
+    );
+    check(
+        &[("location", "data"), ("offset", "4")],
+        "its external data: 8 bytes from byte 4 on lie beyond the end of \"DIR/data\" (8 bytes)",
+    );
+    check(&[("location", "data"), ("length", "4")], "a tensor of f32[2] takes 8 bytes, but there are 4");
+    check(&[("location", "data"), ("offset", "-1")], "the offset \"-1\" of its external data is no number of bytes");
+    check(&[("location", "data"), ("location", "data")], "its external data has the key \"location\" twice");
+    check(
+        &[("location", "data"), ("basepath", "x")],
+        "its external data has the key \"basepath\", which is not understood",
+    );
+}

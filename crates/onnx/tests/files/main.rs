@@ -1,0 +1,26 @@
+//! Models to files and back: the writer against `onnx-protobuf`, the reader against the writer, and both against
+//! what they must refuse.
+
+mod errors;
+mod expected;
+mod forms;
+mod read;
+mod write;
+
+use netwright_ir::{Model, parse};
+use netwright_onnx::{ReadError, ReadOptions, read};
+
+/// A model of that graph at an opset.
+fn model(opset: i64, text: &str) -> Model {
+    let mut model = Model::new(parse(text).unwrap_or_else(|error| panic!("{error}")));
+    model.opsets.insert(String::new(), opset);
+    model
+}
+
+/// Reads a file with these bytes.
+fn read_bytes(bytes: &[u8]) -> Result<Model, ReadError> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("model.onnx");
+    std::fs::write(&path, bytes).unwrap();
+    read(&path, &ReadOptions::default())
+}

@@ -1,0 +1,275 @@
+//! What is written, seen through `onnx-protobuf` and read back.
+
+use super::{expected, model, read_bytes};
+use netwright_ir::tensor::{Distribution, Wave};
+use netwright_ir::{Data, ElementType, Graph, Model, Op, Tensor, TensorType, shape};
+use netwright_onnx::{ExternalData, ReadOptions, WriteError, WriteOptions, read, to_bytes, to_text, write};
+use protobuf::Message;
+
+const SMALL: &str = "
+small(%x: f32[batch, seq + past, 2], %mask: bool[*]) {
+  %w = parameter [0.5, 0.25] : f32[2, 1]
+  %shape = constant [0, 0, 1] : i64[3]
+  %y.raw = matmul @\"project\" %x, %w : f32[batch, seq + past, 1]
+  %kept, %other = \"com.example::Two\" %y.raw, _, %mask {mode = \"fast\", scales = floats[0.5]} : ?, i64[?, 'a name']
+  %z = reshape %kept, %shape : ?
+  %t = softmax %y.raw {axis = -1} : f32[batch, seq + past, 1]
+  return y = %t, other = %other
+}";
+
+fn small() -> Model {
+    let mut model = model(21, SMALL);
+    model.opsets.insert("com.example".to_owned(), 3);
+    model.doc.push_str("Two results.");
+    model.metadata.insert("task".to_owned(), "test".to_owned());
+    model
+}
+
+#[test]
+fn every_field_as_another_code_base_reads_it() {
+    // Fields unknown to its schema would be a difference too.
+    let found = onnx_protobuf::ModelProto::parse_from_bytes(&to_bytes(&small()).unwrap()).unwrap();
+    assert_eq!(found, expected::small());
+}
+
+#[test]
+fn the_same_bytes_and_text_again() {
+    for model in [small(), weights()] {
+        let bytes = to_bytes(&model).unwrap();
+        let back = read_bytes(&bytes).unwrap();
+        assert!(to_bytes(&back).unwrap() == bytes);
+        assert_eq!(to_text(&back).unwrap(), to_text(&model).unwrap());
+    }
+}
+
+/// Recipes that are made in several blocks, in one, and at once; trained and computed.
+fn weights() -> Model {
+    let uniform = Distribution::Uniform { bound: 0.5 };
+    let mut graph = Graph::new("weights");
+    let x = graph.input("x", TensorType::new(ElementType::F32, shape!["batch", 264]));
+    let w = graph.parameter("wide", Tensor::random(7, uniform, &[264, 1000]).unwrap());
+    let wide = graph.append("xw", Op::MatMul, &[x, w]).unwrap();
+    graph.output("wide.out", wide);
+
+    let random = Tensor::random(8, uniform, &[96, 256]).unwrap();
+    let mut y = graph.input("y", TensorType::new(ElementType::F32, shape!["batch", 96]));
+    let chain = [
+        ("scaled", random.scaled(0.125).unwrap()),
+        ("turned", random.transposed().unwrap()),
+        ("back", random.cast(ElementType::F64).unwrap().cast(ElementType::F32).unwrap()),
+    ];
+    for (name, tensor) in chain {
+        let w = graph.parameter(name, tensor);
+        y = graph.append(&format!("y.{name}"), Op::MatMul, &[y, w]).unwrap();
+    }
+    let table = graph.constant("table", Tensor::sinusoidal(Wave::Interleaved, 80, 256).unwrap());
+    let row = graph.constant("row", Tensor::index(3));
+    let row = graph.append("position", Op::Gather { axis: 0 }, &[table, row]).unwrap();
+    let bias = graph.parameter("bias", Tensor::fill(0.25, &[256]).unwrap());
+    let placed = graph.append("placed", Op::Sum, &[y, row, bias]).unwrap();
+    graph.output("placed.out", placed);
+    Model::new(graph)
+}
+
+/// The tensors of a graph by name, in memory.
+fn tensors(model: &Model) -> Vec<(String, ElementType, Vec<u64>, Vec<u8>)> {
+    let graph = &model.graph;
+    let mut tensors = vec![];
+    for value in graph.schedule().into_iter().flat_map(|id| graph.results(id)) {
+        if let Some(tensor) = graph.tensor(value) {
+            let bytes = tensor.to_bytes().unwrap().to_vec();
+            tensors.push((graph.value_name(value).to_string(), tensor.element(), tensor.dims().to_vec(), bytes));
+        }
+    }
+    tensors.sort();
+    tensors
+}
+
+#[test]
+fn embedded_or_external_the_elements_are_the_same() {
+    let model = weights();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("w.onnx");
+    let data = dir.path().join("w.onnx.data");
+    for (place, files) in [
+        (ExternalData::Auto, vec![path.clone()]),
+        (ExternalData::Never, vec![path.clone()]),
+        (ExternalData::Always, vec![path.clone(), data.clone()]),
+    ] {
+        let written = write(&model, &path, &WriteOptions { external_data: place }).unwrap();
+        assert_eq!(written.files, files);
+        let sizes = files.iter().map(|file| std::fs::metadata(file).unwrap().len());
+        assert_eq!(written.bytes, sizes.sum::<u64>());
+        let back = read(&path, &ReadOptions::default()).unwrap();
+        assert!(tensors(&back) == tensors(&model), "{place:?}");
+        assert_eq!(to_text(&back).unwrap(), to_text(&model).unwrap());
+        if place != ExternalData::Always {
+            assert!(std::fs::read(&path).unwrap() == to_bytes(&model).unwrap());
+        }
+        for value in back.graph.schedule().into_iter().flat_map(|id| back.graph.results(id)) {
+            if let Some(Data::File(range)) = back.graph.tensor(value).map(Tensor::data) {
+                assert!(place != ExternalData::Always || range.offset().is_multiple_of(4096), "{range:?}");
+            }
+        }
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2, "nothing is left behind");
+}
+
+#[test]
+fn in_place() {
+    let model = weights();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("w.onnx");
+    for place in [ExternalData::Never, ExternalData::Always, ExternalData::Always] {
+        let options = WriteOptions { external_data: place };
+        write(&model, &path, &options).unwrap();
+        let read_again = read(&path, &ReadOptions::default()).unwrap();
+        let written = write(&read_again, &path, &options).unwrap();
+        let fresh = dir.path().join("w.onnx.1.data");
+        assert!(place == ExternalData::Never || written.files == [path.clone(), fresh]);
+        let back = read(&path, &ReadOptions::default()).unwrap();
+        assert!(tensors(&back) == tensors(&model), "{place:?}");
+    }
+}
+
+#[test]
+fn every_element_type() {
+    for external_data in [ExternalData::Never, ExternalData::Always] {
+        for &element in ElementType::ALL {
+            let count = 16_388;
+            let tensor = |count: u64| {
+                if let Some(bytes) = element.bytes(count) {
+                    let bytes: Vec<u8> = (0..bytes).map(|at| u8::from(at % 3 == 0)).collect();
+                    return Tensor::from_bytes(element, &[count], bytes).unwrap();
+                }
+                let texts = (0..count).map(|at| vec![b'a'; usize::try_from(at % 5).unwrap()].into()).collect();
+                Tensor::from_strings(&[count], texts).unwrap()
+            };
+            let mut graph = Graph::new("types");
+            for (name, held) in [("long", tensor(count)), ("short", tensor(3)), ("none", tensor(0))] {
+                let value = graph.parameter(name, held.clone());
+                graph.output(name, value);
+                let value = graph.constant(&format!("{name}.computed"), held);
+                graph.output(format!("{name}.computed"), value);
+            }
+            let model = Model::new(graph);
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("types.onnx");
+            write(&model, &path, &WriteOptions { external_data }).unwrap();
+            let back = read(&path, &ReadOptions::default()).unwrap();
+            assert_eq!(to_text(&back).unwrap(), to_text(&model).unwrap(), "{element}");
+            let proto = onnx_protobuf::ModelProto::parse_from_bytes(&std::fs::read(&path).unwrap()).unwrap();
+            let numbers = proto.graph.initializer.iter().map(|tensor| i64::from(tensor.data_type));
+            assert!(numbers.eq([element.number(); 3]));
+        }
+    }
+}
+
+#[test]
+fn names_that_need_care() {
+    let check = |graph: &Graph, lines: &[&str]| {
+        let text = to_text(&Model::new(graph.clone())).unwrap();
+        let found: Vec<_> = text.lines().skip(4).map(str::trim).collect();
+        assert_eq!(found, lines);
+        let bytes = to_bytes(&Model::new(graph.clone())).unwrap();
+        assert!(to_bytes(&read_bytes(&bytes).unwrap()).unwrap() == bytes, "{text}");
+    };
+    let start = || {
+        let mut graph = Graph::new("");
+        let x = graph.input("x", TensorType::new(ElementType::F32, shape!["n"]));
+        (graph, x)
+    };
+
+    // An input that is an output, under its own name and under another.
+    let (mut graph, x) = start();
+    graph.output("x", x);
+    graph.output("y", x);
+    check(&graph, &["graph (float[n] x) => (float[n] x, float[n] y)", "{", "y = Identity (x)", "}"]);
+
+    // A value that is two outputs, and another that has the name of one.
+    let (mut graph, x) = start();
+    let taken = graph.append("first", Op::Neg, &[x]).unwrap();
+    let y = graph.append("a \"b\"\n", Op::Abs, &[taken]).unwrap();
+    graph.output("first", y);
+    graph.output("second", y);
+    check(
+        &graph,
+        &[
+            "graph (float[n] x) => (float[n] first, float[n] second)",
+            "{",
+            r#""first.1" = Neg (x)  # float[n]"#,
+            r#"first = Abs ("first.1")"#,
+            "second = Identity (first)",
+            "}",
+        ],
+    );
+
+    // A weight keeps its name, by which it is bound.
+    let (mut graph, _) = start();
+    let w = graph.parameter("model.w", Tensor::scalar(2.0));
+    graph.output("y", w);
+    check(
+        &graph,
+        &["graph (float[n] x) => (float y)", r#"<float "model.w" = {2.0}>"#, "{", r#"y = Identity ("model.w")"#, "}"],
+    );
+
+    // Names are any text.
+    let (mut graph, x) = start();
+    let y = graph.append("ü \"\\\n", Op::Neg, &[x]).unwrap();
+    let z = graph.append("", Op::Neg, &[y]).unwrap();
+    graph.output("0", z);
+    check(
+        &graph,
+        &[
+            "graph (float[n] x) => (float[n] \"0\")",
+            "{",
+            r#""ü \"\\\n" = Neg (x)  # float[n]"#,
+            r#""0" = Neg ("ü \"\\\n")"#,
+            "}",
+        ],
+    );
+}
+
+#[test]
+fn what_cannot_be_written_is_an_error() {
+    let check = |opset: i64, text: &str, expected: &str| {
+        assert_eq!(to_bytes(&model(opset, text)).unwrap_err().to_string(), expected);
+    };
+    check(
+        21,
+        "g(%x: f32[2]) { %y = scaled_softmax %x {axis = -1, scale = 0.5} : ? return %y }",
+        "node \"y\": `scaled_softmax` has no ONNX form: lower the graph for a target before it is written",
+    );
+    let gelu = "g(%x: f32[2]) { %y = gelu %x : ? return %y }";
+    check(19, gelu, "node \"y\": Gelu begins at opset 20, and opset 19 is to be written");
+    check(16, gelu, "opset 16 cannot be written: the opsets are 17 to 24");
+    check(25, gelu, "opset 25 cannot be written: the opsets are 17 to 24");
+    check(
+        21,
+        "g(%x: f32[2]) { %y = \"a::B\" %x : f32[2] return %y }",
+        "node \"y\" is of domain \"a\", for which the model has no opset",
+    );
+    check(
+        21,
+        "g(%x: f32[2]) { %y = \"::B\" %x : ? return %y }",
+        "nothing is known of the type of output \"y\", and a file must say it",
+    );
+    check(21, "g(%x: f32[2]) { return %x, y = %x, y = %x }", "\"y\" is the name of two inputs or outputs");
+    check(21, "g(%x: f32[2]) { return \"\" = %x }", "output 0 has no name");
+}
+
+#[test]
+fn beyond_protobuf_never_is_an_error_before_anything_is_written() {
+    let mut graph = Graph::new("large");
+    let w = graph.parameter("w", Tensor::fill(0.0, &[1 << 29]).unwrap());
+    graph.output("w", w);
+    let dir = tempfile::tempdir().unwrap();
+    let options = WriteOptions { external_data: ExternalData::Never };
+    let error = write(&Model::new(graph), &dir.path().join("large.onnx"), &options).unwrap_err();
+    let WriteError::TooLarge { bytes, .. } = error else { panic!("{error}") };
+    assert_eq!(
+        error.to_string(),
+        format!("the model has {bytes} bytes and a file of protobuf holds 2147483647: allow external data")
+    );
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
