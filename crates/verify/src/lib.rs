@@ -1,1 +1,56 @@
-//! Runs models in tract, compares their outputs, and says what it cannot judge.
+//! Runs ONNX models in tract, compares them, and says what it cannot judge.
+//!
+//! [`verify()`] judges a model alone or two against each other: it makes up [inputs](inputs()) for three
+//! [bindings](bindings()) of the symbolic dims, runs, holds what comes out against what the model declares, and
+//! [compares](compare()). The outcome is a [`Verdict`]. Before tract is trusted, every node passes the [`gate`]: tract
+//! is silently wrong on some models, and those are *not verifiable*, never fine. A model that tract refuses is not
+//! verifiable either; that is no proof that the model is wrong.
+//!
+//! tract can abort, or run without end. Files that are not of our own making are judged by a [`Worker`], a child
+//! process with bounded memory and time.
+//!
+//! ```
+//! use netwright_verify::{Options, Verdict, verify};
+//!
+//! # let dir = tempfile::tempdir()?;
+//! # let (before, after) = (dir.path().join("a.onnx"), dir.path().join("b.onnx"));
+//! # let model = b"\x08\x0a:5\x0a\x0c\x0a\x01x\x12\x01y\x22\x04Relu\x12\x01gZ\x10\x0a\x01x\x12\x0b\x0a\x09\x08\x01\x12\x05\x0a\x03\x12\x01nb\x10\x0a\x01y\x12\x0b\x0a\x09\x08\x01\x12\x05\x0a\x03\x12\x01nB\x02\x10\x15";
+//! # std::fs::write(&before, model)?;
+//! # std::fs::write(&after, model)?;
+//! let verdict = verify(&before, Some(&after), &Options { tolerance: 1e-5, ..Options::default() })?;
+//! match &verdict {
+//!     Verdict::Equal { runs, .. } => assert_eq!(runs.len(), 3),
+//!     other => panic!("{other}"),
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! [`Session`] runs a model for other purposes, such as decoding.
+//!
+//! Only this crate sees tract, and no type of tract stands in a public signature. What it is not for: timing (tract is
+//! asked for results, not for speed) and operators outside the [gate]'s list.
+
+mod bindings;
+mod compare;
+mod error;
+mod file;
+mod gate;
+mod inputs;
+mod quiet;
+mod run;
+mod values;
+mod verdict;
+mod verify;
+mod worker;
+
+pub use bindings::{RUNS, bindings};
+pub use compare::{Comparison, Difference, compare};
+pub use error::Error;
+pub use file::{ModelFile, Port};
+pub use gate::{Reason, gate};
+pub use inputs::inputs;
+pub use run::Session;
+pub use values::{Array, Element, Values};
+pub use verdict::{Blame, Produced, Run, Verdict};
+pub use verify::{Options, verify, verify_models};
+pub use worker::{WORKER_SUBCOMMAND, Worker, serve};

@@ -1,0 +1,174 @@
+//! A model file as tract sees it, with the external data brought in.
+
+use crate::Error;
+use netwright_files::{Folder, Source};
+use netwright_ir::{Dim, ElementType, Shape, TensorType};
+use std::collections::BTreeSet;
+use std::path::Path;
+use tract_onnx::pb;
+use tract_onnx::prelude::Framework;
+
+/// A model that is to be run: the contents of its file, every weight in memory.
+#[derive(Debug)]
+pub struct ModelFile {
+    pub(crate) name: String,
+    /// All but the graph.
+    pub(crate) model: pb::ModelProto,
+    /// Without the types of outputs, where they are not inputs too.
+    pub(crate) graph: pb::GraphProto,
+    outputs: Vec<Port>,
+}
+
+/// An input or output of a model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Port {
+    /// Its name.
+    pub name: String,
+    /// Its declared type; `None` where none is declared, or not that of a tensor.
+    pub ty: Option<TensorType>,
+}
+
+impl ModelFile {
+    /// Reads a model; its external data must lie beneath its folder.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        Self::open_with(path, None)
+    }
+
+    /// Reads a model whose external data may be links into `data_dir`; see [`Folder::with_data_dir`].
+    pub fn open_with(path: &Path, data_dir: Option<&Path>) -> Result<Self, Error> {
+        let bytes = Source::open(path)?.map()?;
+        let mut file = Self::from_bytes(&path.display().to_string(), &bytes)?;
+        let folder = Folder::of(path)?;
+        let folder = if let Some(data_dir) = data_dir { folder.with_data_dir(data_dir)? } else { folder };
+        for_each_tensor(&mut file.graph, &mut |tensor| {
+            bring_in(tensor, &folder).map_err(|cause| Error::ExternalData {
+                file: file.name.clone(),
+                tensor: tensor.name.clone(),
+                cause,
+            })
+        })?;
+        Ok(file)
+    }
+
+    /// A model of these bytes, without external data; `name` is what errors call it.
+    pub fn from_bytes(name: &str, mut bytes: &[u8]) -> Result<Self, Error> {
+        let failed = |cause: String| Error::Decode { file: name.to_owned(), cause };
+        let mut model =
+            tract_onnx::onnx().proto_model_for_read(&mut bytes).map_err(|error| failed(format!("{error:#}")))?;
+        let mut graph = model.graph.take().ok_or_else(|| failed("it holds no graph".to_owned()))?;
+        let outputs = graph.output.iter().map(port).collect();
+        // What a file declares of its outputs is a claim, to be judged by what comes out, and not for tract to build
+        // on. Only of an input that is an output itself does tract need the type.
+        let inputs: BTreeSet<&str> = graph.input.iter().map(|input| input.name.as_str()).collect();
+        for output in graph.output.iter_mut().filter(|output| !inputs.contains(output.name.as_str())) {
+            output.r#type = None;
+        }
+        Ok(Self { name: name.to_owned(), model, graph, outputs })
+    }
+
+    /// The inputs that a caller must give: those without an initializer.
+    ///
+    /// A dim of which nothing is declared is a symbol of its own: `mask.1` for the second of `mask`.
+    pub fn inputs(&self) -> Vec<Port> {
+        let initialized: BTreeSet<&str> = self.graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
+        let given = self.graph.input.iter().filter(|input| !initialized.contains(input.name.as_str()));
+        let mut ports: Vec<_> = given.map(port).collect();
+        for Port { name, ty } in &mut ports {
+            let dims = ty.iter_mut().filter_map(|ty| ty.shape.as_mut()).flat_map(Shape::dims_mut);
+            for (axis, dim) in dims.enumerate().filter(|(_, dim)| **dim == Dim::Unknown) {
+                *dim = Dim::symbol(format!("{name}.{axis}"));
+            }
+        }
+        ports
+    }
+
+    /// The outputs.
+    pub fn outputs(&self) -> &[Port] {
+        &self.outputs
+    }
+
+    pub(crate) fn output_names(&self) -> Vec<String> {
+        self.outputs.iter().map(|port| port.name.clone()).collect()
+    }
+
+    /// The version of the default domain.
+    pub(crate) fn opset(&self) -> Option<i64> {
+        let mut imports = self.model.opset_import.iter();
+        imports.find(|import| domain(&import.domain).is_empty()).map(|import| import.version)
+    }
+}
+
+/// A domain in one spelling; that of ONNX's own operators, the empty one, has two.
+pub(crate) fn domain(name: &str) -> &str {
+    if name == "ai.onnx" { "" } else { name }
+}
+
+/// A node and its operator, as errors name it; a node without a name goes by its first result.
+pub(crate) fn place(node: &pb::NodeProto) -> String {
+    let name = if node.name.is_empty() { node.output.first().map_or("", String::as_str) } else { &node.name };
+    match domain(&node.domain) {
+        "" => format!("node `{name}` ({})", node.op_type),
+        domain => format!("node `{name}` ({domain}::{})", node.op_type),
+    }
+}
+
+fn port(value: &pb::ValueInfoProto) -> Port {
+    Port { name: value.name.clone(), ty: tensor_type(value) }
+}
+
+pub(crate) fn tensor_type(value: &pb::ValueInfoProto) -> Option<TensorType> {
+    let pb::type_proto::Value::TensorType(tensor) = value.r#type.as_ref()?.value.as_ref()?;
+    let element = ElementType::from_number(tensor.elem_type.into())?;
+    let shape = tensor.shape.as_ref().map(|shape| shape.dim.iter().map(dim).collect::<Shape>());
+    Some(TensorType { element, shape })
+}
+
+/// A name that is no expression is a symbol; what cannot be a size is unknown.
+fn dim(dim: &pb::tensor_shape_proto::Dimension) -> Dim {
+    use pb::tensor_shape_proto::dimension::Value;
+    match &dim.value {
+        Some(Value::DimValue(size)) if *size >= 0 => Dim::Known(*size),
+        Some(Value::DimParam(name)) if name != "?" && !name.is_empty() => {
+            name.parse().unwrap_or_else(|_| Dim::symbol(name.as_str()))
+        }
+        _ => Dim::Unknown,
+    }
+}
+
+/// Calls `visit` with every tensor: initializers and attributes, those of nested graphs too.
+fn for_each_tensor<E>(
+    graph: &mut pb::GraphProto,
+    visit: &mut dyn FnMut(&mut pb::TensorProto) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut graphs = vec![graph];
+    while let Some(graph) = graphs.pop() {
+        graph.initializer.iter_mut().try_for_each(&mut *visit)?;
+        for attribute in graph.node.iter_mut().flat_map(|node| &mut node.attribute) {
+            attribute.t.iter_mut().chain(&mut attribute.tensors).try_for_each(&mut *visit)?;
+            graphs.extend(attribute.g.iter_mut().chain(&mut attribute.graphs));
+        }
+    }
+    Ok(())
+}
+
+/// Replaces a reference to external data by the data.
+fn bring_in(tensor: &mut pb::TensorProto, folder: &Folder) -> Result<(), String> {
+    if tensor.data_location != Some(pb::tensor_proto::DataLocation::External as i32) {
+        return Ok(());
+    }
+    let entry = |key: &str| tensor.external_data.iter().find(|entry| entry.key == key).map(|entry| &entry.value);
+    let number = |key: &str| {
+        let parse = |text: &String| text.parse::<u64>().map_err(|_| format!("its {key} is {text:?}, and no size"));
+        entry(key).map(parse).transpose()
+    };
+    let source = folder.open(entry("location").ok_or("no location is given")?).map_err(|error| error.to_string())?;
+    let offset = number("offset")?.unwrap_or(0);
+    let length = number("length")?.unwrap_or(source.len().saturating_sub(offset));
+    let range = source.range(offset, length).map_err(|error| error.to_string())?;
+    let mut bytes = vec![0; usize::try_from(length).map_err(|_| "it is larger than memory can be")?];
+    range.read(0, &mut bytes).map_err(|error| error.to_string())?;
+    tensor.raw_data = bytes;
+    tensor.external_data.clear();
+    tensor.data_location = None;
+    Ok(())
+}

@@ -1,0 +1,47 @@
+//! Panics of tract, as values.
+
+use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::sync::Once;
+
+thread_local! {
+    static CATCHING: Cell<bool> = const { Cell::new(false) };
+    static CAUGHT: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// What `work` returns, or the message and place of its panic.
+///
+/// The panic hook is process-wide: it is wrapped once, and the wrapper keeps quiet only on a thread that is inside
+/// this function. What the work has touched must not be used again after a panic.
+pub(crate) fn catch<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    static WRAP: Once = Once::new();
+    WRAP.call_once(|| {
+        let previous = take_hook();
+        set_hook(Box::new(move |panic| {
+            if CATCHING.get() {
+                let message = panic.payload_as_str().unwrap_or("a panic without a message");
+                let place = panic.location().map(|place| format!(" ({}:{})", place.file(), place.line()));
+                CAUGHT.set(Some(format!("{message}{}", place.unwrap_or_default())));
+            } else {
+                previous(panic);
+            }
+        }));
+    });
+    let outer = CATCHING.replace(true);
+    let result = catch_unwind(AssertUnwindSafe(work));
+    CATCHING.set(outer);
+    result.map_err(|_| CAUGHT.take().unwrap_or_else(|| "a panic without a message".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_becomes_its_message_and_place() {
+        let message = catch(|| panic!("index {} is out of bounds", 7)).unwrap_err();
+        assert!(message.starts_with("index 7 is out of bounds (") && message.contains("quiet.rs:"), "{message}");
+        assert_eq!(catch(|| 3), Ok(3));
+        assert!(!CATCHING.get());
+    }
+}

@@ -1,0 +1,188 @@
+//! Tensors with their elements, free of any runtime's types.
+
+use crate::Error;
+use half::f16;
+use netwright_ir::ElementType;
+use std::fmt;
+use tract_onnx::prelude::{Datum, Tensor, TractResult};
+
+macro_rules! values {
+    ($($name:ident $rust:ty: $bytes:expr;)*) => {
+        /// The elements of an [`Array`], the last axis running fastest.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum Values {
+            $(#[doc = concat!("Of type `", stringify!($rust), "`.")] $name(Vec<$rust>),)*
+        }
+
+        impl Values {
+            /// The type of the elements.
+            pub fn element(&self) -> ElementType {
+                match self { $(Values::$name(_) => ElementType::$name,)* }
+            }
+
+            /// How many there are.
+            pub fn len(&self) -> usize {
+                match self { $(Values::$name(values) => values.len(),)* }
+            }
+
+            fn to_bytes(&self) -> Vec<u8> {
+                match self { $(Values::$name(values) => values.iter().copied().flat_map($bytes).collect(),)* }
+            }
+
+            /// The element at that place as it is printed; exact for integers. `None` beyond the end.
+            pub fn text(&self, at: usize) -> Option<String> {
+                match self { $(Values::$name(values) => values.get(at).map(ToString::to_string),)* }
+            }
+        }
+
+        $(
+            impl From<Vec<$rust>> for Values {
+                fn from(values: Vec<$rust>) -> Self {
+                    Values::$name(values)
+                }
+            }
+
+            impl Element for $rust {
+                fn of(values: &Values) -> Option<&[Self]> {
+                    if let Values::$name(values) = values { Some(values) } else { None }
+                }
+            }
+        )*
+
+        /// Whether both tract and arrays have elements of that type.
+        pub(crate) fn has(element: ElementType) -> bool {
+            matches!(element, $(ElementType::$name)|*)
+        }
+
+        impl Array {
+            pub(crate) fn to_tract(&self) -> TractResult<Tensor> {
+                match &self.values { $(Values::$name(values) => Tensor::from_shape(&self.shape, values),)* }
+            }
+
+            /// `None` for the element types that an array does not have.
+            pub(crate) fn from_tract(tensor: &Tensor) -> TractResult<Option<Self>> {
+                let ty = tensor.datum_type();
+                let values = $(if ty == <$rust>::datum_type() {
+                    Values::$name(tensor.try_as_plain_ram()?.as_slice::<$rust>()?.to_vec())
+                } else)* {
+                    return Ok(None);
+                };
+                Ok(Some(Self { shape: tensor.shape().to_vec(), values }))
+            }
+        }
+    };
+}
+
+values! {
+    Bool bool: |truth: bool| [u8::from(truth)];
+    U8 u8: u8::to_le_bytes;
+    I8 i8: i8::to_le_bytes;
+    U16 u16: u16::to_le_bytes;
+    I16 i16: i16::to_le_bytes;
+    U32 u32: u32::to_le_bytes;
+    I32 i32: i32::to_le_bytes;
+    U64 u64: u64::to_le_bytes;
+    I64 i64: i64::to_le_bytes;
+    F16 f16: f16::to_le_bytes;
+    F32 f32: f32::to_le_bytes;
+    F64 f64: f64::to_le_bytes;
+}
+
+impl Values {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The elements as floats, where they are floats; every one is exact.
+    pub fn floats(&self) -> Option<Vec<f64>> {
+        match self {
+            Values::F16(values) => Some(values.iter().map(|value| value.to_f64()).collect()),
+            Values::F32(values) => Some(values.iter().copied().map(f64::from).collect()),
+            Values::F64(values) => Some(values.clone()),
+            _ => None,
+        }
+    }
+}
+
+/// A Rust type that the elements of an [`Array`] can have.
+pub trait Element: Sized {
+    /// The elements, where they are of this type.
+    fn of(values: &Values) -> Option<&[Self]>;
+}
+
+/// A tensor: shape and elements.
+///
+/// ```
+/// use netwright_verify::Array;
+/// let ids = Array::new([1, 3], vec![5_i64, 7, 2])?;
+/// assert_eq!(ids.values::<i64>(), Some(&[5, 7, 2][..]));
+/// assert_eq!(ids.to_string(), "i64[1, 3]");
+/// # Ok::<(), netwright_verify::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Array {
+    shape: Vec<usize>,
+    values: Values,
+}
+
+impl Array {
+    /// A tensor of that shape; the elements must be as many as the shape says.
+    pub fn new(shape: impl Into<Vec<usize>>, values: impl Into<Values>) -> Result<Self, Error> {
+        let (shape, values) = (shape.into(), values.into());
+        let count = shape.iter().try_fold(1_usize, |count, &size| count.checked_mul(size));
+        if count == Some(values.len()) {
+            Ok(Self { shape, values })
+        } else {
+            Err(Error::ElementCount { shape, found: values.len() })
+        }
+    }
+
+    /// The sizes of the axes.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// The type of the elements.
+    pub fn element(&self) -> ElementType {
+        self.values.element()
+    }
+
+    /// The elements, where they are of that type.
+    pub fn values<T: Element>(&self) -> Option<&[T]> {
+        T::of(&self.values)
+    }
+
+    /// The elements, of whatever type.
+    pub fn any(&self) -> &Values {
+        &self.values
+    }
+
+    /// The elements' bytes, little-endian; truth values take one each.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.values.to_bytes()
+    }
+
+    /// The index on each axis of the element at that place.
+    pub fn index(&self, mut at: usize) -> Vec<usize> {
+        let mut index: Vec<usize> = self
+            .shape
+            .iter()
+            .rev()
+            .map(|&size| {
+                let here = at.checked_rem(size).unwrap_or(0);
+                at = at.checked_div(size).unwrap_or(0);
+                here
+            })
+            .collect();
+        index.reverse();
+        index
+    }
+}
+
+impl fmt::Display for Array {
+    /// Its type, as `f32[2, 7, 512]`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{:?}", self.element(), self.shape)
+    }
+}

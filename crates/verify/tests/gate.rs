@@ -1,0 +1,155 @@
+//! Every blind spot of tract that the gate knows, and that it lets pass what tract can do.
+
+mod models;
+
+use models::{BF16, U64, With, bytes, floats, function, graph, model, node};
+use netwright_verify::{ModelFile, gate};
+use tract_onnx::pb::{ModelProto, NodeProto, OperatorSetIdProto, SparseTensorProto, TensorProto};
+
+fn check(what: &str, model: &ModelProto, expected: &[&str]) {
+    let file = ModelFile::from_bytes(what, &bytes(model)).unwrap_or_else(|error| panic!("{what}: {error}"));
+    let reasons: Vec<String> = gate(&file).iter().map(ToString::to_string).collect();
+    assert_eq!(reasons, expected, "{what}");
+}
+
+fn one(node: NodeProto) -> ModelProto {
+    model(graph(&["x: f32[batch, 3]"], &["y: f32[batch, 3]"], vec![node]))
+}
+
+#[test]
+fn operators_and_attributes() {
+    let unknown = "tract does not look at the domain and may take it for another operator";
+    let cases = [
+        (node("y = Gelu(x)"), None),
+        (node("y = ai.onnx::Gelu(x)"), None),
+        (node("y = Swish(x)").float("alpha", 1.0), None),
+        (node("y = com.microsoft::QuickGelu(x)").float("alpha", 1.5), None),
+        (node("y = Softmax(x)").int("axis", -1), None),
+        (node("y = my.domain::Gelu(x)"), Some(("node `y` (my.domain::Gelu)", unknown))),
+        (node("y = com.microsoft::Attention(x, x, x)"), Some(("node `y` (com.microsoft::Attention)", unknown))),
+        (node("y = Swish(x)").float("alpha", 2.0), Some(("node `y` (Swish)", "tract does not honour alpha = 2"))),
+        (
+            node("y = BatchNormalization(x, x, x, x, x)").int("training_mode", 1),
+            Some(("node `y` (BatchNormalization)", "tract does not honour training_mode = 1")),
+        ),
+        (
+            node("y = LSTM(x, x, x)"),
+            Some(("node `y` (LSTM)", "tract does not run it, or not for certain as the standard says")),
+        ),
+        (node("y = RandomNormalLike(x)"), Some(("node `y` (RandomNormalLike)", "its results are random"))),
+    ];
+    for (node, expected) in cases {
+        let what = format!("{}::{}", node.domain, node.op_type);
+        let expected: Vec<_> = expected.iter().map(|(place, why)| format!("{place}: {why}")).collect();
+        check(&what, &one(node), &expected.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn attention() {
+    let inputs = [
+        "q: f32[batch, seq, 16]",
+        "k: f32[batch, seq, 16]",
+        "memory: f32[batch, source, 16]",
+        "past: f32[batch, 2, past, 8]",
+        "add: f32[batch, 1, seq, seq]",
+        "pad: f32[batch, 1, 1, seq]",
+        "bool: bool[seq, seq]",
+        "lengths: i64[batch]",
+    ];
+    let cases = [
+        (node("y = Attention(q, k, k, add)"), None),
+        (node("y = Attention(q, k, k)").int("is_causal", 1), None),
+        (
+            node("y = Attention(q, memory, memory)").int("is_causal", 1),
+            Some(
+                "tract gets is_causal wrong where the lengths of query and key differ, and they are not known to be \
+                 equal",
+            ),
+        ),
+        (
+            node("y = Attention(q, k, k, , past, past)").int("is_causal", 1),
+            Some("tract gets is_causal wrong where there is a past"),
+        ),
+        (node("y = Attention(q, k, k, bool)"), Some("tract takes no mask of type bool")),
+        (node("y = Attention(q, k, k, pad)"), Some("tract does not broadcast a mask along the queries")),
+        (node("y = Attention(q, k, k, , , , lengths)"), Some("tract does not read the lengths without padding")),
+        (node("y, , , scores = Attention(q, k, k)"), Some("tract does not give the fourth result, the scores")),
+        (node("y = Attention(q, k, k)").float("softcap", 30.0), Some("tract does not honour softcap = 30")),
+    ];
+    for (node, expected) in cases {
+        let what = format!("{:?} {:?}", node.input, node.attribute.first().map(|attribute| &attribute.name));
+        let expected = expected.map(|why| format!("node `y` (Attention): {why}"));
+        let node = node.int("q_num_heads", 2).int("kv_num_heads", 2);
+        check(&what, &model(graph(&inputs, &["y"], vec![node])), &expected.as_deref().into_iter().collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn functions_are_told_by_domain_and_name() {
+    let mut plain = one(node("y = Gelu(x)"));
+    plain.functions.push(function("my.domain", "Gelu"));
+    check("a function that nothing calls", &plain, &[]);
+    let mut called = one(node("y = my.domain::Gelu(x)"));
+    called.functions.push(function("my.domain", "Gelu"));
+    let why = "node `y` (my.domain::Gelu): it calls a function of the model, and tract does not know those";
+    check("a function", &called, &[why]);
+}
+
+#[test]
+fn graphs_in_graphs() {
+    let branch = |node| graph(&[], &["z"], vec![node]);
+    let both = node("y = If(c)")
+        .graph("then_branch", branch(node("z = Swish(x)").float("alpha", 2.0)))
+        .graph("else_branch", branch(node("z = Relu(x)")));
+    let nested = model(graph(&["x: f32[3]", "c: bool[]"], &["y: f32[3]"], vec![both]));
+    check("a branch", &nested, &["node `z` (Swish): tract does not honour alpha = 2"]);
+}
+
+#[test]
+fn tensors() {
+    let wide = TensorProto {
+        name: "w".to_owned(),
+        data_type: BF16,
+        dims: vec![1],
+        raw_data: vec![0; 2],
+        ..Default::default()
+    };
+    let typed = TensorProto { name: "u".to_owned(), data_type: U64, dims: vec![1], ..Default::default() };
+    let mut file = one(node("y = Add(x, w)"));
+    let graph = file.graph.as_mut().expect("a graph");
+    graph.initializer = vec![wide.clone(), typed];
+    graph.sparse_initializer =
+        vec![SparseTensorProto { values: Some(floats("s", &[1], &[1.0])), ..Default::default() }];
+    graph.input.push(models::value("n"));
+    graph.input.push(models::value("b: bf16[2]"));
+    graph.node.push(node("k = Constant()").tensor("value", wide));
+    check(
+        "tensors",
+        &file,
+        &[
+            "initializer `w`: tract does not read elements of type bf16",
+            "initializer `u`: tract reads elements of type u64 from `raw_data` only",
+            "initializer `s`: tract does not read sparse tensors",
+            "input `n`: tract takes tensors of declared types only",
+            "input `b`: tract has no elements of type bf16",
+            "node `k` (Constant): tract does not read elements of type bf16",
+        ],
+    );
+}
+
+#[test]
+fn versions() {
+    let why = |version: &str| {
+        format!("the model: it imports {version} of ONNX's operators; tract's were compared with 7 to 24")
+    };
+    for (version, expected) in [(7, None), (24, None), (6, Some("version 6")), (25, Some("version 25"))] {
+        let mut file = one(node("y = Relu(x)"));
+        file.opset_import = vec![OperatorSetIdProto { domain: "ai.onnx".to_owned(), version }];
+        let expected: Vec<_> = expected.map(why).into_iter().collect();
+        check("version", &file, &expected.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+    let mut file = one(node("y = Relu(x)"));
+    file.opset_import.clear();
+    check("no version", &file, &[&why("no version")]);
+}

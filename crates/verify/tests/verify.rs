@@ -1,0 +1,265 @@
+//! What is said of models that run, lie, fail, differ or cannot be judged.
+
+mod models;
+
+use models::{With, bytes, floats, graph, integers, model, node};
+use netwright_ir::{Dim, Symbol};
+use netwright_verify::{Array, Error, ModelFile, Options, Session, Verdict, verify_models};
+use tract_onnx::pb::{GraphProto, ModelProto};
+
+fn file(name: &str, graph: GraphProto) -> ModelFile {
+    of(name, &model(graph))
+}
+
+fn of(name: &str, model: &ModelProto) -> ModelFile {
+    ModelFile::from_bytes(name, &bytes(model)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+fn alone(graph: GraphProto) -> String {
+    verify_models(&file("a.onnx", graph), None, &Options::default())
+        .unwrap_or_else(|error| panic!("{error}"))
+        .to_string()
+}
+
+fn against(a: GraphProto, b: GraphProto) -> String {
+    let (a, b) = (file("a.onnx", a), file("b.onnx", b));
+    verify_models(&a, Some(&b), &Options::default()).unwrap_or_else(|error| panic!("{error}")).to_string()
+}
+
+fn assert_contains(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "{part:?} is not in:\n{text}");
+    }
+}
+
+/// `y = relu(x * w) + x`
+fn reference() -> GraphProto {
+    let nodes = vec![node("p = Mul(x, w)"), node("r = Relu(p)"), node("y = Add(r, x)")];
+    let mut graph = graph(&["x: f32[batch, seq]"], &["y: f32[batch, seq]"], nodes);
+    graph.initializer = vec![floats("w", &[1], &[2.0])];
+    graph
+}
+
+#[test]
+fn a_model_runs_for_three_bindings() {
+    assert_eq!(
+        alone(reference()),
+        "runs in tract
+  with batch = 1, seq = 5: `y` f32[1, 5]
+  with batch = 2, seq = 7: `y` f32[2, 7]
+  with batch = 3, seq = 2: `y` f32[3, 2]"
+    );
+}
+
+#[test]
+fn a_declaration_that_is_not_kept_fails() {
+    let cases = [
+        (
+            "y: f32[batch, 6]",
+            "output `y` is declared as f32[batch, 6] and came out as f32[1, 5] (with batch = 1, seq = 5)",
+        ),
+        ("y: f32[seq, batch]", "output `y` is declared as f32[seq, batch] and came out as f32[1, 5]"),
+        ("y: f32[batch, other, other]", "output `y` is declared as f32[batch, other, other] and came out as f32[1, 5]"),
+        ("y: i64[batch, seq]", "output `y` is declared as i64[batch, seq] and came out as f32[1, 5]"),
+        ("y: f32[batch + 1, seq]", "output `y` is declared as f32[batch + 1, seq] and came out as f32[1, 5]"),
+    ];
+    for (declared, expected) in cases {
+        let mut graph = reference();
+        graph.output = vec![models::value(declared)];
+        assert_contains(&alone(graph), &["a.onnx fails: ", expected]);
+    }
+    for honest in ["y: f32[batch, other]", "y: f32[other, seq]", "y: f32[2*batch - batch, seq]", "y"] {
+        let mut graph = reference();
+        graph.output = vec![models::value(honest)];
+        assert_contains(&alone(graph), &["runs in tract"]);
+    }
+}
+
+#[test]
+fn values_that_are_no_numbers() {
+    let log = graph(&["x: f32[4]"], &["y: f32[4]"], vec![node("n = Abs(x)"), node("m = Neg(n)"), node("y = Log(m)")]);
+    assert_contains(&alone(log), &["a.onnx fails: output `y` holds NaN at [0]"]);
+
+    let mut masked =
+        graph(&["q: f32[1, 2, 3, 8]"], &["y: f32[1, 2, 3, 8]"], vec![node("y = Attention(q, q, q, mask)")]);
+    masked.initializer = vec![floats("mask", &[3, 3], &[&[f32::NEG_INFINITY; 3][..], &[0.0; 6]].concat())];
+    assert_contains(
+        &alone(masked),
+        &["not verifiable", "node `y` (Attention): output `y` holds NaN at [0, 0, 0, 0], which is what tract gives"],
+    );
+}
+
+#[test]
+fn what_tract_refuses_is_not_thereby_wrong() {
+    let mut shapes = graph(&["x: f32[batch, 3]"], &["y: f32[batch, 5]"], vec![node("y = MatMul(x, w)")]);
+    shapes.initializer = vec![floats("w", &[4, 5], &[0.0; 20])];
+    assert_contains(&alone(shapes), &["a.onnx is not verifiable in tract", "it failed to load the model", "MatMul"]);
+
+    let mut panics = graph(&["x: f32[1]"], &["y: f32[7]"], vec![node("r = Range(a, b, c)"), node("y = Add(r, x)")]);
+    panics.initializer = vec![floats("a", &[], &[0.0]), floats("b", &[], &[3.2]), floats("c", &[], &[0.5])];
+    assert_contains(
+        &alone(panics),
+        &["a.onnx is not verifiable in tract", "it panicked when it was to load the model"],
+    );
+}
+
+#[test]
+fn dims_that_tract_cannot_keep_symbolic_become_sizes() {
+    let flatten = node("y = Flatten(x)").int("axis", 2);
+    let square = graph(&["x: f32[batch, seq, 8]"], &["y: f32[rows, 8]"], vec![flatten]);
+    assert!(matches!(Session::new(&file("a.onnx", square.clone())), Err(Error::Tract { .. })));
+    assert_contains(&alone(square), &["runs in tract", "batch = 2, seq = 7: `y` f32[14, 8]"]);
+}
+
+#[test]
+fn shapes_come_out_as_integers() {
+    let graph = graph(&["x: f32[batch, seq]"], &["y: i64[2]"], vec![node("y = Shape(x)")]);
+    let session = Session::new(&file("a.onnx", graph)).expect("it loads");
+    let x = Array::new([2, 3], vec![0_f32; 6]).expect("six elements");
+    let outputs = session.run(&[("x", &x)]).expect("it runs");
+    assert_eq!(outputs, [("y".to_owned(), Array::new([2], vec![2_i64, 3]).expect("two elements"))]);
+}
+
+#[test]
+fn an_input_may_be_an_output() {
+    let graph = graph(&["x: f32[batch]"], &["x: f32[batch]"], vec![]);
+    assert_contains(&alone(graph), &["runs in tract", "`x` f32[3]"]);
+}
+
+#[test]
+fn inputs_are_looked_up_by_name() {
+    let graph = graph(&["a: f32[n]", "b: f32[n]"], &["y: f32[n]"], vec![node("y = Sub(a, b)")]);
+    let session = Session::new(&file("a.onnx", graph)).expect("it loads");
+    let array = |values: Vec<f32>| Array::new([values.len()], values).expect("as many");
+    let (a, b, wrong) = (array(vec![5.0]), array(vec![2.0]), Array::new([1], vec![1_i64]).expect("one"));
+    let outputs = session.run(&[("b", &b), ("a", &a)]).expect("it runs");
+    assert_eq!(outputs[0].1.values::<f32>(), Some(&[3.0][..]));
+    for (inputs, expected) in [
+        (vec![("a", &a)], "a.onnx: input `b` of type f32[n] was not given"),
+        (vec![("a", &a), ("b", &b), ("c", &b)], "a.onnx has no input `c`; its inputs are `a`, `b`"),
+        (vec![("a", &a), ("b", &wrong)], "a.onnx: input `b` is of type f32[n] and was given i64[1]"),
+    ] {
+        assert_eq!(session.run(&inputs).expect_err("it fails").to_string(), expected);
+    }
+}
+
+#[test]
+fn two_models_are_equal() {
+    let mut other = reference();
+    other.node = vec![node("p = Add(x, x)"), node("r = Relu(p)"), node("y = Add(x, r)")];
+    let text = against(reference(), other);
+    assert_contains(&text, &["equal in tract within 1e-5", "with batch = 3, seq = 2", "output `y` f32[3, 2]: equal"]);
+}
+
+#[test]
+fn the_operator_to_blame_is_the_first_that_differs() {
+    let mut other = reference();
+    other.node = vec![node("p = Mul(x, w)"), node("r = LeakyRelu(p)").float("alpha", 0.1), node("y = Add(r, x)")];
+    assert_contains(
+        &against(reference(), other),
+        &[
+            "the models differ by more than 1e-5, first in output `y`",
+            "with batch = 1, seq = 5",
+            "first at node `r` (LeakyRelu), in place of node `r` (Relu): value `r` differs at [0, ",
+        ],
+    );
+}
+
+#[test]
+fn other_interfaces() {
+    let with = |inputs: &[&str], outputs: &[&str]| {
+        let mut graph = reference();
+        graph.input = inputs.iter().map(|text| models::value(text)).collect();
+        graph.output = outputs.iter().map(|text| models::value(text)).collect();
+        graph
+    };
+    let (x, y) = ("x: f32[batch, seq]", "y: f32[batch, seq]");
+    for (inputs, outputs, expected) in [
+        (&[x, "z: f32[1]"][..], &[y][..], "input 1 is nothing in the first and `z` in the second"),
+        (&["x2: f32[batch, seq]"], &[y], "input 0 is `x` in the first and `x2` in the second"),
+        (&["x: f16[batch, seq]"], &[y], "input `x` is f32[batch, seq] in the first and f16[batch, seq] in the second"),
+        (&["x: f32[batch]"], &[y], "input `x` is f32[batch, seq] in the first and f32[batch] in the second"),
+        (&[x], &["r: f32[batch, seq]"], "output 0 is `y` in the first and `r` in the second"),
+    ] {
+        assert_eq!(against(reference(), with(inputs, outputs)), format!("the models differ: {expected}"));
+    }
+    assert_contains(&against(reference(), with(&["x: f32[n, length]"], &["y: f32[n, length]"])), &["equal in tract"]);
+}
+
+#[test]
+fn the_second_model_fails_where_the_first_runs() {
+    let mut broken = reference();
+    broken.initializer = vec![floats("w", &[4], &[0.0; 4])];
+    let text = against(reference(), broken);
+    assert_contains(&text, &["b.onnx fails: tract runs the first model, and failed to run the model"]);
+}
+
+#[test]
+fn ids_stay_below_the_table_they_index() {
+    let gather = || {
+        let mut graph = graph(&["ids: i64[batch, seq]"], &["y: f32[batch, seq]"], vec![node("y = Gather(t, ids)")]);
+        graph.initializer = vec![floats("t", &[3], &[0.5, 1.5, 2.5])];
+        graph
+    };
+    assert_contains(&alone(gather()), &["runs in tract"]);
+    let mut integers_out = gather();
+    integers_out.initializer = vec![integers("t", &[3], &[1 << 53, (1 << 53) + 1, 7])];
+    let mut off_by_one = integers_out.clone();
+    off_by_one.initializer = vec![integers("t", &[3], &[1 << 53, 1 << 53, 7])];
+    for graph in [&mut integers_out, &mut off_by_one] {
+        graph.output = vec![models::value("y: i64[batch, seq]")];
+    }
+    assert_contains(&against(integers_out, off_by_one), &["9007199254740993 against 9007199254740992"]);
+}
+
+#[test]
+fn symbols_are_bound_by_expressions() {
+    let nodes = vec![node("k = Concat(past, new)").int("axis", 0), node("y = Mul(k, mask)")];
+    let inputs = ["past: f32[past]", "new: f32[seq]", "mask: f32[past_plus_seq]"];
+    let cache = file("a.onnx", graph(&inputs, &["y: f32[past_plus_seq]"], nodes));
+    let with = |dims: &[(&str, &str)]| {
+        let dims =
+            dims.iter().map(|(symbol, dim)| (Symbol::new(*symbol), dim.parse::<Dim>().expect("a dim"))).collect();
+        verify_models(&cache, None, &Options { dims, ..Options::default() }).map(|verdict| verdict.to_string())
+    };
+    assert_contains(
+        &with(&[("past_plus_seq", "past + seq"), ("seq", "2")]).expect("it is judged"),
+        &["runs in tract", "past = 5, past_plus_seq = 7, seq = 2"],
+    );
+    assert_contains(&with(&[]).expect("it is judged"), &["not verifiable", "it failed to run the model"]);
+    for (dims, expected) in [
+        (
+            vec![("length", "2")],
+            "no dim of the models' inputs holds the symbol `length`; they hold `past`, `past_plus_seq`, `seq`",
+        ),
+        (
+            vec![("past", "seq"), ("seq", "past + 1")],
+            "`past` cannot be bound to `seq`: it depends on itself, or is no number for these sizes",
+        ),
+        (vec![("past", "2 - seq")], "`past` cannot be bound to `-seq + 2`: that is no size between 0 and 1,048,576"),
+    ] {
+        assert_eq!(with(&dims).expect_err("no binding").to_string(), expected);
+    }
+}
+
+#[test]
+fn what_is_no_model() {
+    for (bytes, expected) in [(&b"\xff\xff\xff"[..], "a.onnx is not an ONNX model: "), (b"", "it holds no graph")] {
+        let error = ModelFile::from_bytes("a.onnx", bytes).expect_err("no model").to_string();
+        assert_contains(&error, &[expected]);
+    }
+}
+
+#[test]
+fn verdicts_survive_json() {
+    let cases = [
+        verify_models(&file("a.onnx", reference()), None, &Options::default()),
+        verify_models(&file("a.onnx", reference()), Some(&file("b.onnx", reference())), &Options::default()),
+    ];
+    for verdict in cases {
+        let verdict = verdict.expect("it is judged");
+        let text = serde_json::to_string(&verdict).expect("it is written");
+        let read: Verdict = serde_json::from_str(&text).expect("it is read");
+        assert_eq!(read.to_string(), verdict.to_string());
+    }
+}

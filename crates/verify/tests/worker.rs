@@ -1,0 +1,46 @@
+//! A worker that fails, in all ways.
+#![cfg(unix)]
+
+use netwright_verify::{Error, Options, Verdict, Worker};
+use std::time::{Duration, Instant};
+
+/// What a shell script as worker comes to.
+fn with(script: &str) -> Result<Verdict, Error> {
+    let arguments = vec!["-c".into(), script.into()];
+    let worker = Worker { arguments, time: Duration::from_secs(1), ..Worker::new("/bin/sh") };
+    worker.verify("a.onnx".as_ref(), None, &Options::default())
+}
+
+#[test]
+fn what_becomes_of_the_worker_becomes_the_verdict() {
+    for (script, expected) in [
+        (
+            "echo 'memory allocation of 9 bytes failed' >&2; kill -ABRT $$",
+            "signal 6 (abort): memory allocation of 9 bytes failed",
+        ),
+        ("kill -SEGV $$", "signal 11 (segmentation fault)"),
+        ("exec sleep 60", "it was stopped after 1 seconds"),
+        ("echo '{'; exit 3", "the worker ended with code 3 and no answer"),
+    ] {
+        let started = Instant::now();
+        let verdict = with(script).expect("a verdict").to_string();
+        let expected = format!("a.onnx is not verifiable in tract\n  tract: it did not survive this model: {expected}");
+        assert_eq!(verdict, expected, "{script}");
+        assert!(started.elapsed() < Duration::from_secs(10), "{script}");
+    }
+}
+
+#[test]
+fn answers_are_passed_on() {
+    let fails = r#"cat > /dev/null; echo '{"verdict": {"verdict": "fails", "file": "a.onnx", "why": "it lies"}}'"#;
+    assert_eq!(with(fails).expect("a verdict").to_string(), "a.onnx fails: it lies");
+    let error = with(r#"echo '{"error": "no symbol `s`"}'"#).expect_err("no verdict");
+    assert_eq!(error.to_string(), "no symbol `s`");
+}
+
+#[test]
+fn a_worker_that_is_not_there() {
+    let error =
+        Worker::new("/nowhere/netwright").verify("a.onnx".as_ref(), None, &Options::default()).expect_err("none");
+    assert!(error.to_string().starts_with("the verify worker \"/nowhere/netwright\": "), "{error}");
+}
