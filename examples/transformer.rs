@@ -60,9 +60,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     builder.output("logits", tokens.scores(state));
 
     let mut model = Model::new(builder.finish()?);
-    let report = optimize(&mut model, &OptimizeOptions::new(Target::TRACT))?;
+    let options = OptimizeOptions { target: Target::TRACT, ..OptimizeOptions::default() };
+    let report = optimize(&mut model, &options)?;
     let path = std::env::temp_dir().join("transformer.onnx");
     write(&model, &path, &WriteOptions::default())?;
-    println!("{report}\n{}", verify(&path, &VerifyOptions::default())?);
+    println!("{} rewrites\n{}", report.applied.len(), verify(&path, None, &VerifyOptions::default())?);
     Ok(())
 }

@@ -1,2 +1,36 @@
-//! The command line of Netwright.
-fn main() {}
+//! The command line of Netwright: `netwright build`, `optimize`, `verify`, `check`, `inspect`, `passes`.
+
+mod args;
+mod build;
+mod failure;
+mod inspect;
+mod optimize;
+mod output;
+mod verify;
+
+use args::{Cli, Command};
+use clap::Parser;
+use failure::Failure;
+use output::Output;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let output = Output { quiet: cli.quiet, verbose: cli.verbose, json: cli.json };
+    match run(&cli.command, &output) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(command: &Command, output: &Output) -> Result<(), Failure> {
+    match command {
+        Command::Build(args) => build::run(args, output),
+        Command::Optimize(args) => optimize::run(args, output),
+        Command::Verify(args) => verify::run(args, output),
+        Command::Check { model } => inspect::check(model, output),
+        Command::Inspect { model, text } => inspect::run(model, *text, output),
+        Command::Passes => inspect::passes(output),
+        Command::Worker => verify::serve(),
+    }
+}

@@ -1,4 +1,24 @@
-//! Declare, optimize, emit and verify Transformer models in ONNX.
+//! Declare Transformer models in Rust, optimize them, write them as ONNX and verify them in tract.
+//!
+//! The rooms of the workspace are modules here; [`prelude`] holds what most programs need.
+//!
+//! ```
+//! use netwright::prelude::*;
+//!
+//! let weights = Weights::Random { seed: 0 };
+//! let builder = Builder::new("attention", &weights);
+//! let x = builder.input("x", TensorType::new(ElementType::F32, shape!["batch", "seq", 64]));
+//! let attended = MultiHeadAttention::new("self_attn", 64, 4, true).self_attention(x, None);
+//! builder.output("y", Norm::new("norm", NormKind::LayerNorm, 64, 1e-5).forward(x + attended));
+//!
+//! let mut model = Model::new(builder.finish()?);
+//! optimize(&mut model, &OptimizeOptions { target: Target::TRACT, ..OptimizeOptions::default() })?;
+//! let path = std::env::temp_dir().join("netwright_doc_attention.onnx");
+//! write(&model, &path, &WriteOptions::default())?;
+//! println!("{}", verify(&path, None, &VerifyOptions::default())?);
+//! # std::fs::remove_file(path)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub use netwright_files as files;
 pub use netwright_ir as ir;
@@ -6,3 +26,18 @@ pub use netwright_nn as nn;
 pub use netwright_onnx as onnx;
 pub use netwright_passes as passes;
 pub use netwright_verify as verify;
+
+pub mod inventory;
+
+/// What most programs need.
+pub mod prelude {
+    pub use crate::ir::{Dim, ElementType, Graph, Model, Tensor, TensorType, shape};
+    pub use crate::nn::layers::{
+        Activation, Embedding, FeedForward, Linear, MultiHeadAttention, Norm, NormKind, PositionalEncoding, Positions,
+        causal_mask, padding_mask,
+    };
+    pub use crate::nn::{Builder, Config, Part, Transformer, Var, Weights};
+    pub use crate::onnx::{ReadOptions, WriteOptions, read, write};
+    pub use crate::passes::{Options as OptimizeOptions, Target, optimize};
+    pub use crate::verify::{Options as VerifyOptions, verify};
+}

@@ -1,7 +1,7 @@
 //! The builder: values that remember their graph, and errors that remember the line.
 
 use crate::weights::{Init, WeightError, Weights};
-use netwright_ir::{Assumption, Fact, Graph, InferError, Op, Place, Shape, Tensor, TensorType, Value, files};
+use netwright_ir::{Assumption, Graph, InferError, Op, Place, Shape, Tensor, TensorType, Value, files};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
@@ -278,22 +278,6 @@ impl<'b> Var<'b> {
             let mut state = self.builder.state.borrow_mut();
             let name = state.scoped(name);
             state.graph.rename(value, &name);
-        }
-        self
-    }
-
-    /// Takes for granted that an axis has the size that a vector of one holds.
-    pub(crate) fn assume_size(self, axis: usize, size: Var<'b>) -> Var<'b> {
-        let (Some(value), Some(size)) = (self.value, size.value) else { return self };
-        let mut state = self.builder.state.borrow_mut();
-        let size = state.graph.fact(size).elements.as_ref().and_then(|elements| elements.first().cloned());
-        if let (Some(mut shape), Some(size)) = (state.graph.fact(value).shape().cloned(), size)
-            && let Some(dim) = shape.dims_mut().get_mut(axis)
-        {
-            *dim = size;
-            if let Some(element) = state.graph.fact(value).element() {
-                state.graph.set_fact(value, Fact::tensor(element, shape));
-            }
         }
         self
     }

@@ -33,5 +33,5 @@ pub use builder::{BuildError, BuildErrors, Builder, Scope, Var};
 pub use config::{Config, ConfigError, ModelType, NormPlacement};
 pub use decoder::{Decoder, DecoderLayer};
 pub use encoder::{Encoder, EncoderLayer};
-pub use transformer::{Part, Transformer};
+pub use transformer::{OpenError, Part, Transformer};
 pub use weights::{Init, WeightError, Weights};

@@ -4,9 +4,10 @@ use crate::config::{Config, ConfigError};
 use crate::decoder::Decoder;
 use crate::encoder::Encoder;
 use crate::layers::{Embedding, Linear, Positions, causal_mask, padding_mask};
-use crate::{BuildErrors, Builder, Var, Weights};
+use crate::{BuildErrors, Builder, Var, WeightError, Weights};
 use netwright_ir::{ElementType, Graph, Op, TensorType, shape};
 use std::collections::BTreeSet;
+use std::path::Path;
 
 /// Which graph of an encoder-decoder is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +66,17 @@ impl Transformer {
             generator: (!config.tie_embeddings)
                 .then(|| Linear::new("generator", config.d_model, config.vocab_size, true)),
         })
+    }
+
+    /// The model of a folder that holds `config.json` and `model.safetensors`, and its weights.
+    ///
+    /// # Errors
+    /// When a file cannot be read or is malformed, and when there are weights that the model does not declare.
+    pub fn open(folder: &Path) -> Result<(Self, Weights), OpenError> {
+        let transformer = Self::new(&Config::read(&folder.join("config.json"))?)?;
+        let weights = Weights::open(&folder.join("model.safetensors"))?;
+        weights.expect_used(&transformer.parameters()?)?;
+        Ok((transformer, weights))
     }
 
     /// The encoder's state: ids and mask `[batch, source]` to `[batch, source, d_model]`.
@@ -140,6 +152,21 @@ impl Transformer {
         let decoder = (part != Part::Encoder).then(|| self.decoder.attention_weights()).into_iter().flatten();
         encoder.chain(decoder).collect()
     }
+}
+
+/// Why a folder holds no model.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The weights.
+    #[error(transparent)]
+    Weights(#[from] WeightError),
+    /// The graph.
+    #[error(transparent)]
+    Build(#[from] BuildErrors),
 }
 
 impl Part {

@@ -90,16 +90,18 @@ impl<'b> Var<'b> {
         self.builder.apply(Op::Concat { axis }, &[self, other])
     }
 
-    /// The first rows, as many as the vector of one says; that there are so many is the caller's part, at run time.
+    /// The numbers from 0 up to that of a vector of one: positions, from a [`size`](Var::size).
     #[track_caller]
-    pub fn first(self, count: Var<'b>) -> Var<'b> {
-        let start = self.builder.constant("start", Tensor::indices(&[0]));
+    pub fn range(self) -> Var<'b> {
         let axes = self.builder.constant("axes", Tensor::indices(&[0]));
-        let rows = self.builder.apply(Op::Slice, &[self, start, count, axes]);
-        rows.assume_size(0, count)
+        let (start, step) = (Tensor::index(0), Tensor::index(1));
+        let (start, step) = (self.builder.constant("start", start), self.builder.constant("step", step));
+        let limit = self.builder.apply(Op::Squeeze, &[self, axes]);
+        self.builder.apply(Op::Range, &[start, limit, step])
     }
 
-    /// The rows at the indices: `[rows, ..]` at `[batch, seq]` is `[batch, seq, ..]`.
+    /// The rows at the indices: `[rows, ..]` at `[batch, seq]` is `[batch, seq, ..]`; runtimes refuse an index that is
+    /// out of range.
     #[track_caller]
     pub fn gather(self, indices: Var<'b>) -> Var<'b> {
         self.builder.apply(Op::Gather { axis: 0 }, &[self, indices])

@@ -16,7 +16,8 @@ pub enum PositionalEncoding {
     Learned,
 }
 
-/// Adds a row of a table `[max_positions, d_model]` to each token: `[batch, seq, d_model]` to the same.
+/// Adds a row of a table `[max_positions, d_model]` to each token: `[batch, seq, d_model]` to the same. A longer
+/// sequence than the table is an error at run time.
 ///
 /// Parameter, where it is learned: `weight`. A sinusoidal table is one constant, whichever layers use it.
 #[derive(Clone, Debug)]
@@ -45,6 +46,6 @@ impl Positions {
                 x.builder.parameter(&format!("{}.weight", self.name), &[self.longest, self.d_model], Init::Xavier)
             }
         };
-        x + table.first(x.size(1))
+        x + table.gather(x.size(1).range())
     }
 }

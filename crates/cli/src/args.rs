@@ -1,0 +1,184 @@
+//! The command line, as clap reads it.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use netwright::ir::{Dim, Symbol};
+use netwright::passes::Target;
+use netwright::{nn, onnx};
+use std::path::PathBuf;
+
+/// Build, optimize and verify Transformer models in ONNX.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "Exit codes: 0 fine; 1 the model fails (invalid, differs, bad external data); \
+    2 usage or I/O; 3 not verifiable in tract."
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// Print nothing but errors and asked-for data.
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Print more: every pass that did something.
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    pub(crate) verbose: bool,
+    /// Print data as JSON.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Build a model from a preset or from a folder of config.json and model.safetensors.
+    Build(Build),
+    /// Optimize an ONNX file.
+    Optimize(Optimize),
+    /// Run a model in tract, or compare two.
+    Verify(Verify),
+    /// Check that a file is a sound model.
+    Check {
+        /// The ONNX file.
+        model: PathBuf,
+    },
+    /// Show what a model is made of.
+    Inspect {
+        /// The ONNX file.
+        model: PathBuf,
+        /// Print the graph in the text form.
+        #[arg(long)]
+        text: bool,
+    },
+    /// List the passes.
+    Passes,
+    /// Judge one model for a parent process.
+    #[command(name = netwright::verify::WORKER_SUBCOMMAND, hide = true)]
+    Worker,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Build {
+    /// `transformer-base`, `transformer-big`, or a folder.
+    pub(crate) model: String,
+    /// The file, if it ends in `.onnx`; else a folder for encoder_model.onnx and decoder_model.onnx.
+    #[arg(short, long)]
+    pub(crate) output: PathBuf,
+    /// Which graph [default: both in a file, encoder and decoder in a folder].
+    #[arg(long)]
+    pub(crate) part: Option<Part>,
+    /// The seed of a preset's random weights.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Write the operators as they are declared.
+    #[arg(long)]
+    pub(crate) no_optimize: bool,
+    /// Make the attention weights of every layer outputs.
+    #[arg(long)]
+    pub(crate) outputs_attention: bool,
+    #[command(flatten)]
+    pub(crate) emit: Emit,
+    /// Run the result in tract.
+    #[arg(long)]
+    pub(crate) verify: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Emit {
+    /// The runtime to write for: onnx (standard operators), tract or ort (ONNX Runtime).
+    #[arg(long, default_value = "onnx")]
+    pub(crate) target: Target,
+    /// The version of ONNX's operators [default: 21, or the file's own].
+    #[arg(long)]
+    pub(crate) opset: Option<i64>,
+    /// Whether weights go to a file beside the model: auto does so beyond 2 GiB.
+    #[arg(long, default_value = "auto")]
+    pub(crate) external_data: ExternalData,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Optimize {
+    /// The ONNX file.
+    pub(crate) model: PathBuf,
+    /// The file to write; it may be the input.
+    #[arg(short, long)]
+    pub(crate) output: PathBuf,
+    #[command(flatten)]
+    pub(crate) emit: Emit,
+    /// The passes to run, by name and in the pipeline's order, or `none`.
+    #[arg(long, alias = "only", value_delimiter = ',')]
+    pub(crate) passes: Option<Vec<String>>,
+    /// Passes to leave out.
+    #[arg(long, value_delimiter = ',', conflicts_with = "passes")]
+    pub(crate) skip: Vec<String>,
+    /// Stop after so many rewrites, to find the one that is to blame.
+    #[arg(long)]
+    pub(crate) stop_after: Option<usize>,
+    /// Say of every near miss why the pass declined.
+    #[arg(long)]
+    pub(crate) explain: bool,
+    /// Print what changed in the text form.
+    #[arg(long)]
+    pub(crate) diff: bool,
+    /// Compare the result with the input in tract.
+    #[arg(long)]
+    pub(crate) verify: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// The ONNX file.
+    pub(crate) model: PathBuf,
+    /// A second one, which must compute the same.
+    pub(crate) other: Option<PathBuf>,
+    /// What a symbol stands for, such as batch=2 or past_plus_seq=past+seq; several make one binding.
+    #[arg(long = "dim", value_name = "SYMBOL=SIZE", value_parser = binding)]
+    pub(crate) dims: Vec<(Symbol, Dim)>,
+    /// The seed of the inputs.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// How much elements may differ: |a - b| <= t * max(1, |b|).
+    #[arg(long, default_value_t = 1e-4)]
+    pub(crate) tolerance: f64,
+    /// Write the inputs and outputs of every run there, as safetensors.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) dump: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Part {
+    Encoder,
+    Decoder,
+    Both,
+}
+
+impl From<Part> for nn::Part {
+    fn from(part: Part) -> Self {
+        match part {
+            Part::Encoder => nn::Part::Encoder,
+            Part::Decoder => nn::Part::Decoder,
+            Part::Both => nn::Part::Both,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum ExternalData {
+    Auto,
+    Always,
+    Never,
+}
+
+impl From<ExternalData> for onnx::ExternalData {
+    fn from(external: ExternalData) -> Self {
+        match external {
+            ExternalData::Auto => onnx::ExternalData::Auto,
+            ExternalData::Always => onnx::ExternalData::Always,
+            ExternalData::Never => onnx::ExternalData::Never,
+        }
+    }
+}
+
+fn binding(text: &str) -> Result<(Symbol, Dim), String> {
+    let (symbol, size) = text.split_once('=').ok_or("expected SYMBOL=SIZE, such as batch=2")?;
+    let size = size.parse::<Dim>().map_err(|error| error.to_string())?;
+    Ok((Symbol::new(symbol.trim()), size))
+}

@@ -1,0 +1,63 @@
+//! How a command fails: what it prints, and its exit code.
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// Why a command failed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The model is at fault: invalid, different, or with bad external data. Exit code 1.
+    Model(String),
+    /// The call is: a wrong name, a file that cannot be read or written. Exit code 2.
+    Usage(String),
+    /// tract cannot judge the model. Exit code 3.
+    NotVerifiable(String),
+    /// Whoever reads our output has seen enough. Exit code 0.
+    BrokenPipe,
+}
+
+impl Failure {
+    /// A failure of the model, from an error and what caused it.
+    pub(crate) fn model(error: impl Error) -> Self {
+        Failure::Model(chain(&error))
+    }
+
+    /// A failure of the call, from an error and what caused it.
+    pub(crate) fn usage(error: impl Error) -> Self {
+        Failure::Usage(chain(&error))
+    }
+
+    /// Prints it to standard error.
+    pub(crate) fn report(&self) -> ExitCode {
+        let (message, code) = match self {
+            Failure::BrokenPipe => return ExitCode::SUCCESS,
+            Failure::Model(message) => (message, 1),
+            Failure::Usage(message) => (message, 2),
+            Failure::NotVerifiable(message) => (message, 3),
+        };
+        // Nobody is left to tell when standard error is gone too.
+        let _ = writeln!(io::stderr(), "{}{}", if message.starts_with("error") { "" } else { "error: " }, message);
+        ExitCode::from(code)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe { Failure::BrokenPipe } else { Failure::usage(error) }
+    }
+}
+
+/// An error and its causes, each once.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let message = error.to_string();
+        if !text.contains(&message) {
+            text = format!("{text}: {message}");
+        }
+        cause = error.source();
+    }
+    text
+}

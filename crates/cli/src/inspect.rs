@@ -1,0 +1,83 @@
+//! `netwright inspect`, `check` and `passes`: what is in a file, and what there is to do to it.
+
+use crate::failure::Failure;
+use crate::optimize::read;
+use crate::output::{Output, table, thousands};
+use netwright::inventory::inventory;
+use netwright::ir;
+use netwright::passes;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+#[derive(Debug, Serialize)]
+struct Port {
+    name: String,
+    #[serde(rename = "type")]
+    ty: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Contents {
+    graph: String,
+    opsets: BTreeMap<String, i64>,
+    inputs: Vec<Port>,
+    outputs: Vec<Port>,
+    nodes: usize,
+    operators: BTreeMap<String, usize>,
+    parameters: u64,
+    parameter_bytes: u64,
+    constants: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+}
+
+pub(crate) fn run(path: &Path, text: bool, output: &Output) -> Result<(), Failure> {
+    let model = read(path)?;
+    let graph = &model.graph;
+    let port = |name: &str, value| Port { name: name.to_owned(), ty: graph.fact(value).to_string() };
+    let counts = inventory(graph);
+    let contents = Contents {
+        graph: graph.name().to_owned(),
+        opsets: model.opsets.clone(),
+        inputs: graph.inputs().map(|input| port(graph.value_name(input), input)).collect(),
+        outputs: graph.outputs().iter().map(|output| port(&output.name, output.value)).collect(),
+        nodes: counts.nodes,
+        operators: counts.operators,
+        parameters: counts.parameters,
+        parameter_bytes: counts.parameter_bytes,
+        constants: counts.constants,
+        text: text.then(|| graph.to_string()),
+    };
+    output.data(&contents, || contents.text.clone().unwrap_or_else(|| summary(&contents)))
+}
+
+fn summary(contents: &Contents) -> String {
+    let mut rows = vec![vec!["graph".to_owned(), contents.graph.clone()]];
+    for (domain, version) in &contents.opsets {
+        let domain = if domain.is_empty() { "ai.onnx" } else { domain };
+        rows.push(vec![format!("opset {domain}"), version.to_string()]);
+    }
+    rows.extend(contents.inputs.iter().map(|port| vec![format!("input {}", port.name), port.ty.clone()]));
+    rows.extend(contents.outputs.iter().map(|port| vec![format!("output {}", port.name), port.ty.clone()]));
+    rows.push(vec!["parameters".to_owned(), thousands(contents.parameters)]);
+    rows.push(vec!["constants".to_owned(), thousands(contents.constants)]);
+    rows.push(vec!["nodes".to_owned(), thousands(contents.nodes as u64)]);
+    rows.extend(contents.operators.iter().map(|(name, count)| vec![format!("  {name}"), thousands(*count as u64)]));
+    table(&rows)
+}
+
+pub(crate) fn check(path: &Path, output: &Output) -> Result<(), Failure> {
+    let model = read(path)?;
+    ir::check(&model.graph).map_err(|violations| Failure::Model(format!("{}:\n{violations}", path.display())))?;
+    output.report(&serde_json::json!({ "sound": true }), || format!("{} is sound", path.display()))
+}
+
+pub(crate) fn passes(output: &Output) -> Result<(), Failure> {
+    let passes = passes::passes();
+    let data: Vec<_> =
+        passes.iter().map(|pass| serde_json::json!({ "name": pass.name, "summary": pass.summary })).collect();
+    let width = passes.iter().map(|pass| pass.name.len()).max().unwrap_or(0);
+    let line = |pass: &passes::Pass| format!("{:width$}  {}\n", pass.name, pass.summary);
+    output.data(&data, || passes.iter().map(line).collect())
+}

@@ -1,0 +1,167 @@
+//! `netwright optimize`.
+
+use crate::args::Optimize;
+use crate::failure::Failure;
+use crate::output::{Output, table, thousands};
+use crate::verify;
+use netwright::files::{Identity, Source};
+use netwright::inventory::{Inventory, inventory};
+use netwright::ir::{Detail, Model, Op};
+use netwright::onnx::{self, ReadError, ReadOptions, WriteError, WriteOptions};
+use netwright::passes::{self, Event, Limits};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Instant;
+
+/// One side of the comparison.
+#[derive(Debug, Serialize)]
+struct Side {
+    nodes: usize,
+    operators: BTreeMap<String, usize>,
+    bytes: u64,
+    parameters: u64,
+    constants: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Done {
+    before: Side,
+    after: Side,
+    applied: BTreeMap<&'static str, usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explain: Option<Vec<String>>,
+    seconds: f64,
+}
+
+pub(crate) fn run(args: &Optimize, output: &Output) -> Result<(), Failure> {
+    if args.verify && same_file(&args.model, &args.output) {
+        let message =
+            "--verify compares the result with the input, which writing in place replaces; write to another file";
+        return Err(Failure::Usage(message.to_owned()));
+    }
+    let spinner = output.spinner("optimizing");
+    let start = Instant::now();
+    let mut model = read(&args.model)?;
+    set_opset(&mut model, args.emit.opset)?;
+    let before = side(inventory(&model.graph), size(&args.model)?);
+    let text = args.diff.then(|| model.graph.to_text(Detail::Elided));
+
+    let options = passes::Options {
+        target: args.emit.target,
+        only: args.passes.clone().map(|names| names.into_iter().filter(|name| name != "none").collect()),
+        skip: args.skip.clone(),
+        limits: Limits { stop_after: args.stop_after, check: false },
+    };
+    let report = passes::optimize(&mut model, &options).map_err(|error| match error {
+        passes::Error::UnknownPass { .. } | passes::Error::Required(_) => Failure::usage(error),
+        error => Failure::model(error),
+    })?;
+    let options = WriteOptions { external_data: args.emit.external_data.into() };
+    let written = onnx::write(&model, &args.output, &options).map_err(write_failure)?;
+    let seconds = start.elapsed().as_secs_f64();
+    drop(spinner);
+
+    output.rewrites(&report.applied)?;
+    let mut applied: BTreeMap<&'static str, usize> = BTreeMap::new();
+    for event in &report.applied {
+        *applied.entry(event.pass).or_default() += 1;
+    }
+    let explain = args.explain.then(|| explain(&report.applied, &report.declined));
+    let done = Done { before, after: side(inventory(&model.graph), written.bytes), applied, explain, seconds };
+    output.report(&done, || summary(&done))?;
+    if let Some(before) = text {
+        output.aside(&passes::diff(&before, &model.graph.to_text(Detail::Elided)))?;
+    }
+    if args.verify {
+        let _spinner = output.spinner("verifying in tract");
+        verify::compared(&args.model, &args.output, output)?;
+    }
+    Ok(())
+}
+
+/// Reads a model; what is wrong with its contents is its own fault, what keeps it from being read is the call's.
+pub(crate) fn read(path: &Path) -> Result<Model, Failure> {
+    onnx::read(path, &ReadOptions::default()).map_err(|error| match error {
+        ReadError::File(error) => Failure::usage(error),
+        error => Failure::model(error),
+    })
+}
+
+/// A file that cannot be written is the call's fault, a model that cannot be is its own.
+pub(crate) fn write_failure(error: WriteError) -> Failure {
+    match error {
+        WriteError::File(error) => Failure::usage(error),
+        error => Failure::model(error),
+    }
+}
+
+/// Sets the version of the operators that is to be written.
+pub(crate) fn set_opset(model: &mut Model, opset: Option<i64>) -> Result<(), Failure> {
+    let Some(opset) = opset else { return Ok(()) };
+    if !(17..=24).contains(&opset) {
+        return Err(Failure::Usage(format!("opset {opset} cannot be written; those from 17 to 24 can")));
+    }
+    let graph = &model.graph;
+    let kept = graph.schedule().into_iter().find_map(|id| match graph.node(id).op() {
+        Op::Kept(kept) if kept.domain.is_empty() => Some((id, kept)),
+        _ => None,
+    });
+    if let Some((id, kept)) = kept.filter(|_| opset != model.opset()) {
+        return Err(Failure::Model(format!(
+            "{}: the operator {} is kept as it came and cannot be moved from opset {} to {opset}",
+            graph.node_text(id),
+            kept.op_type,
+            model.opset()
+        )));
+    }
+    model.opsets.insert(String::new(), opset);
+    Ok(())
+}
+
+fn same_file(a: &Path, b: &Path) -> bool {
+    matches!((Identity::of(a), Identity::of(b)), (Ok(a), Ok(b)) if a == b)
+}
+
+fn size(path: &Path) -> Result<u64, Failure> {
+    let source = Source::open(path).map_err(Failure::usage)?;
+    Ok(source.len())
+}
+
+fn side(counts: Inventory, bytes: u64) -> Side {
+    let Inventory { nodes, operators, parameters, constants, .. } = counts;
+    Side { nodes, operators, bytes, parameters, constants }
+}
+
+fn explain(applied: &[Event], declined: &[Event]) -> Vec<String> {
+    let applied = applied.iter().map(|event| format!("applied   {event}"));
+    applied.chain(declined.iter().map(|event| format!("declined  {event}"))).collect()
+}
+
+fn summary(done: &Done) -> String {
+    let row = |name: &str, before: u64, after: u64| {
+        let change = i128::from(after) - i128::from(before);
+        let change = if change == 0 { String::new() } else { format!("{change:+}") };
+        vec![name.to_owned(), thousands(before), thousands(after), change]
+    };
+    let (before, after) = (&done.before, &done.after);
+    let mut rows = vec![vec![String::new(), "before".to_owned(), "after".to_owned(), "change".to_owned()]];
+    rows.push(row("nodes", before.nodes as u64, after.nodes as u64));
+    let operators: BTreeSet<&String> = before.operators.keys().chain(after.operators.keys()).collect();
+    for operator in operators {
+        let count = |side: &Side| side.operators.get(operator).copied().unwrap_or(0) as u64;
+        rows.push(row(&format!("  {operator}"), count(before), count(after)));
+    }
+    rows.push(row("parameters", before.parameters, after.parameters));
+    rows.push(row("constants", before.constants, after.constants));
+    rows.push(row("bytes", before.bytes, after.bytes));
+    let mut text = table(&rows);
+    for (pass, times) in &done.applied {
+        text.push_str(&format!("{pass} applied {times} times\n"));
+    }
+    for line in done.explain.iter().flatten() {
+        text.push_str(&format!("{line}\n"));
+    }
+    text.push_str(&format!("in {:.2} s\n", done.seconds));
+    text
+}

@@ -1,0 +1,119 @@
+//! What is printed, and how.
+
+use crate::failure::Failure;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use netwright::passes::Event;
+use serde::Serialize;
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+/// The global flags.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Output {
+    /// Print errors and asked-for data alone.
+    pub(crate) quiet: bool,
+    /// Print details.
+    pub(crate) verbose: bool,
+    /// Print data as JSON.
+    pub(crate) json: bool,
+}
+
+impl Output {
+    /// Prints data that was asked for: as JSON where that was asked for, else as text.
+    pub(crate) fn data(self, json: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Failure> {
+        let text = if self.json { serde_json::to_string_pretty(json).map_err(Failure::usage)? } else { text() };
+        write_out(&text)
+    }
+
+    /// Prints what a command did, unless it is to be quiet.
+    pub(crate) fn report(self, json: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Failure> {
+        if self.quiet { Ok(()) } else { self.data(json, text) }
+    }
+
+    /// Prints text of its own, such as a diff; with `--json` it goes to standard error to keep the data apart.
+    pub(crate) fn aside(self, text: &str) -> Result<(), Failure> {
+        if self.json {
+            write!(io::stderr(), "{text}")?;
+            return Ok(());
+        }
+        write_out(text)
+    }
+
+    /// Prints, with `--verbose`, every rewrite as it was applied; to standard error, which keeps data apart.
+    pub(crate) fn rewrites(self, applied: &[Event]) -> Result<(), Failure> {
+        if self.verbose {
+            let mut out = io::stderr().lock();
+            applied.iter().try_for_each(|event| writeln!(out, "{event}"))?;
+        }
+        Ok(())
+    }
+
+    /// A spinner for work that may take over a second, on a terminal.
+    pub(crate) fn spinner(self, message: &'static str) -> Spinner {
+        if self.quiet || !io::stderr().is_terminal() {
+            return Spinner(None);
+        }
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let template = if plain { "{spinner} {msg} {elapsed}" } else { "{spinner:.cyan} {msg} {elapsed}" };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.set_message(message);
+        // The first tick comes after a second: shorter work shows nothing.
+        bar.enable_steady_tick(Duration::from_secs(1));
+        Spinner(Some(bar))
+    }
+}
+
+/// Shows that something is being done, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Spinner(Option<ProgressBar>);
+
+impl Drop for Spinner {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn write_out(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    if !text.ends_with('\n') {
+        out.write_all(b"\n")?;
+    }
+    Ok(out.flush()?)
+}
+
+/// Columns, the first to the left and the others to the right.
+pub(crate) fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width =
+        |at: usize| rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells =
+            row.iter().zip(&widths).enumerate().map(|(at, (cell, &width))| {
+                if at == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+            });
+        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// A number with its thousands apart: `63,082,496`.
+pub(crate) fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}

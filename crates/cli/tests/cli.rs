@@ -1,0 +1,200 @@
+//! The command line as a person sees it: output, exit codes, what is left on the disk.
+
+use insta::{Settings, assert_snapshot};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use tempfile::TempDir;
+
+fn dates() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/dates").canonicalize().expect("the example is there")
+}
+
+fn netwright(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_netwright"))
+        .args(arguments)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .output()
+        .expect("netwright runs")
+}
+
+/// Runs in the folder and compares what is printed, times aside.
+fn check(folder: &Path, name: &str, arguments: &[&str], code: i32) {
+    let output = netwright(folder, arguments);
+    let text = format!(
+        "$ netwright {}\n{}{}[exit code {}]",
+        arguments.join(" "),
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+        output.status.code().map_or("none".to_owned(), |code| code.to_string()),
+    );
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    let mut settings = Settings::clone_current();
+    settings.set_snapshot_path("../../../snapshots/cli");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.add_filter(r"\d+\.\d\d s\b", "[time]");
+    settings.add_filter(r#""seconds": [0-9.e-]+"#, r#""seconds": [time]"#);
+    settings.add_filter(&regex_escape(&dates().display().to_string()), "[dates]");
+    settings.add_filter(&regex_escape(&folder.display().to_string()), "[folder]");
+    settings.bind(|| assert_snapshot!(name, text));
+}
+
+fn regex_escape(text: &str) -> String {
+    text.chars().map(|c| if c.is_alphanumeric() || c == '/' { c.to_string() } else { format!("\\{c}") }).collect()
+}
+
+/// A folder with the date model's encoder, as declared.
+fn with_encoder() -> TempDir {
+    let folder = TempDir::new().expect("a folder");
+    let dates = dates();
+    let arguments =
+        ["-q", "build", dates.to_str().expect("UTF-8"), "-o", "encoder.onnx", "--part", "encoder", "--no-optimize"];
+    let output = netwright(folder.path(), &arguments);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    folder
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).expect("the folder is read");
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn the_common_paths() {
+    let folder = with_encoder();
+    let at = folder.path();
+    check(at, "passes", &["passes"], 0);
+    check(at, "inspect", &["inspect", "encoder.onnx"], 0);
+    check(at, "inspect_json", &["inspect", "encoder.onnx", "--json"], 0);
+    check(at, "check", &["check", "encoder.onnx"], 0);
+    check(
+        at,
+        "optimize",
+        &["optimize", "encoder.onnx", "-o", "ort.onnx", "--target", "ort", "--explain", "--verify"],
+        0,
+    );
+    check(at, "optimize_json", &["optimize", "encoder.onnx", "-o", "tract.onnx", "--target", "tract", "--json"], 0);
+    check(at, "optimize_nothing", &["optimize", "ort.onnx", "-o", "again.onnx", "--target", "ort", "--diff"], 0);
+    check(
+        at,
+        "optimize_stop",
+        &["optimize", "encoder.onnx", "-o", "stop.onnx", "--only", "fuse-scale-softmax", "--stop-after", "1", "--diff"],
+        0,
+    );
+    check(at, "optimize_in_place", &["-q", "optimize", "tract.onnx", "-o", "tract.onnx", "--passes", "none"], 0);
+    check(at, "verify_one", &["verify", "ort.onnx", "--dim", "batch=2"], 0);
+    check(at, "verify_two", &["verify", "encoder.onnx", "ort.onnx"], 0);
+    let ort = std::fs::read(at.join("ort.onnx")).expect("it is there");
+    assert_eq!(std::fs::read(at.join("again.onnx")).expect("it is there"), ort, "optimizing twice is optimizing once");
+    assert_eq!(files(at), ["again.onnx", "encoder.onnx", "ort.onnx", "stop.onnx", "tract.onnx"]);
+}
+
+#[test]
+fn a_folder_gets_a_file_for_each_part() {
+    let folder = TempDir::new().expect("a folder");
+    let dates = dates();
+    let dates = dates.to_str().expect("UTF-8");
+    check(folder.path(), "build_folder", &["build", dates, "-o", "out", "--target", "tract", "--verify"], 0);
+    assert_eq!(files(&folder.path().join("out")), ["decoder_model.onnx", "encoder_model.onnx"]);
+    check(
+        folder.path(),
+        "build_both",
+        &["-q", "build", dates, "-o", "one", "--part", "both", "--external-data", "always"],
+        0,
+    );
+    assert_eq!(files(&folder.path().join("one")), ["model.onnx", "model.onnx.data"]);
+}
+
+/// Each with its exit code, and nothing left behind.
+#[test]
+fn mistakes_are_answered() {
+    let folder = with_encoder();
+    let at = folder.path();
+    let weights = std::fs::read(dates().join("model.safetensors")).expect("the weights are there");
+    let config = std::fs::read_to_string(dates().join("config.json")).expect("the configuration is there");
+    let model = |name: &str, config: &str, weights: &[u8]| {
+        std::fs::create_dir(at.join(name)).expect("a folder");
+        std::fs::write(at.join(name).join("config.json"), config).expect("written");
+        std::fs::write(at.join(name).join("model.safetensors"), weights).expect("written");
+    };
+    let changed = |from: &str, to: &str| {
+        let text =
+            String::from_utf8_lossy(&weights[8..]).find(from).map(|at| at + 8).expect("the name is in the header");
+        let mut weights = weights.clone();
+        weights[text..text + from.len()].copy_from_slice(to.as_bytes());
+        weights
+    };
+    model("option", &config.replace("\"norm\": \"post\"", "\"dropout\": 0.1"), &weights);
+    model("heads", &config.replace("\"num_heads\": 4", "\"num_heads\": 3"), &weights);
+    model("huge", &config.replace("\"d_ff\": 512", "\"d_ff\": 9999999999"), &weights);
+    model("renamed", &config, &changed("encoder.layers.1.norm2.bias", "encoder.layers.1.norm2.bais"));
+    model("misshapen", &config.replace("\"d_ff\": 512", "\"d_ff\": 256"), &weights);
+    model("fewer", &config.replace("\"decoder_layers\": 3", "\"decoder_layers\": 2"), &weights);
+    model("cut", &config, &weights[..weights.len() / 2]);
+    std::fs::write(at.join("cut.onnx"), &std::fs::read(at.join("encoder.onnx")).expect("read")[..9000])
+        .expect("written");
+    std::fs::write(at.join("empty.onnx"), "").expect("written");
+    let before = files(at);
+    for (name, arguments, code) in [
+        ("no_such_preset", vec!["build", "transformer-huge", "-o", "out.onnx"], 2),
+        ("unknown_option", vec!["build", "option", "-o", "out.onnx"], 1),
+        ("heads_do_not_divide", vec!["build", "heads", "-o", "out.onnx"], 1),
+        ("huge_number", vec!["build", "huge", "-o", "out.onnx"], 1),
+        ("renamed_weight", vec!["build", "renamed", "-o", "out.onnx"], 1),
+        ("misshapen_weights", vec!["build", "misshapen", "-o", "out.onnx", "--part", "encoder"], 1),
+        ("unused_weights", vec!["build", "fewer", "-o", "out.onnx"], 1),
+        ("cut_weights", vec!["build", "cut", "-o", "out.onnx"], 1),
+        ("bad_opset", vec!["optimize", "encoder.onnx", "-o", "out.onnx", "--opset", "99"], 2),
+        ("bad_target", vec!["optimize", "encoder.onnx", "-o", "out.onnx", "--target", "cuda"], 2),
+        ("bad_pass", vec!["optimize", "encoder.onnx", "-o", "out.onnx", "--passes", "fuse-everything"], 2),
+        ("no_such_file", vec!["inspect", "missing.onnx"], 2),
+        ("a_folder", vec!["inspect", "option"], 2),
+        ("cut_model", vec!["check", "cut.onnx"], 1),
+        ("empty_model", vec!["check", "empty.onnx"], 1),
+        ("no_such_output", vec!["optimize", "encoder.onnx", "-o", "missing/out.onnx"], 2),
+        ("verify_in_place", vec!["optimize", "encoder.onnx", "-o", "encoder.onnx", "--verify"], 2),
+        ("unknown_symbol", vec!["verify", "encoder.onnx", "--dim", "sequence=3"], 2),
+    ] {
+        check(at, name, &arguments, code);
+        assert_eq!(files(at), before, "{name} left something behind");
+    }
+}
+
+/// Two models that differ: exit code 1, the first output that differs, and the operator that is to blame.
+#[test]
+fn different_models_are_told_apart() {
+    let folder = with_encoder();
+    let changed = TempDir::new().expect("a folder");
+    std::fs::copy(dates().join("config.json"), changed.path().join("config.json")).expect("copied");
+    let mut weights = std::fs::read(dates().join("model.safetensors")).expect("the weights are there");
+    // The second half of the file is the decoder's, the first tensors behind it the encoder's.
+    let end = weights.len();
+    weights[end - 400_000..end - 300_000].fill(0);
+    std::fs::write(changed.path().join("model.safetensors"), weights).expect("written");
+    let source = changed.path().to_str().expect("UTF-8");
+    let arguments = ["-q", "build", source, "-o", "changed.onnx", "--part", "encoder", "--no-optimize"];
+    let output = netwright(folder.path(), &arguments);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    check(folder.path(), "verify_differs", &["verify", "encoder.onnx", "changed.onnx"], 1);
+}
+
+/// Whoever reads our output may stop: that is no error.
+#[test]
+fn a_broken_pipe_is_no_error() {
+    let folder = with_encoder();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_netwright"))
+        .args(["inspect", "encoder.onnx", "--text"])
+        .current_dir(folder.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("netwright runs");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}

@@ -1,0 +1,81 @@
+"""Emitted models against two independent judges.
+
+Each model that netwright builds must pass the ONNX checker with full and strict shape inference, load in ONNX Runtime
+with and without its own optimizations, and compute there what it computes in tract, for three bindings of its symbols
+(`netwright verify --dump` writes the inputs and tract's outputs).
+"""
+
+import itertools
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from safetensors.numpy import load_file
+
+TOLERANCE = 1e-4
+
+
+def largest_difference(found, expected):
+    """The largest |a - b| / max(1, |b|)."""
+    assert found.shape == expected.shape, f"shape {found.shape}, not {expected.shape}"
+    assert found.dtype == expected.dtype, f"type {found.dtype}, not {expected.dtype}"
+    return float(np.max(np.abs(found - expected) / np.maximum(1, np.abs(expected)), initial=0))
+
+
+def session(path, level):
+    options = ort.SessionOptions()
+    options.graph_optimization_level = level
+    options.intra_op_num_threads = 2
+    options.log_severity_level = 3
+    return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def judge(netwright, path, folder):
+    onnx.checker.check_model(path, full_check=True)
+    onnx.shape_inference.infer_shapes_path(path, str(folder / "inferred.onnx"), check_type=True, strict_mode=True)
+    dump = folder / "dump"
+    subprocess.run([netwright, "-q", "verify", path, "--dump", dump], check=True)
+    sessions = [
+        session(path, ort.GraphOptimizationLevel.ORT_DISABLE_ALL),
+        session(path, ort.GraphOptimizationLevel.ORT_ENABLE_ALL),
+    ]
+    worst = 0.0
+    files = sorted(dump.glob("*.safetensors"))
+    assert len(files) == 3, f"{len(files)} bindings were dumped"
+    for file in files:
+        tensors = load_file(file)
+        inputs = {name.removeprefix("input."): array for name, array in tensors.items() if name.startswith("input.")}
+        for runner in sessions:
+            names = [output.name for output in runner.get_outputs()]
+            for name, found in zip(names, runner.run(names, inputs)):
+                worst = max(worst, largest_difference(found, tensors[f"output.{name}"]))
+    assert worst <= TOLERANCE, f"ONNX Runtime and tract differ by {worst}"
+    return worst
+
+
+def main(netwright):
+    dates = "examples/dates"
+    cases = [["transformer-base"]]
+    cases += [
+        [dates, "--part", part, "--target", target, "--opset", opset]
+        for part, target, opset in itertools.product(
+            ["encoder", "decoder", "both"], ["onnx", "tract", "ort"], ["17", "20", "21", "24"]
+        )
+    ]
+    cases += [[dates, "--part", "both", "--no-optimize"], [dates, "--part", "both", "--outputs-attention"]]
+    cases += [[dates, "--part", "both", "--external-data", "always"]]
+    for case in cases:
+        with tempfile.TemporaryDirectory() as folder:
+            folder = pathlib.Path(folder)
+            path = str(folder / "model.onnx")
+            subprocess.run([netwright, "-q", "build", *case, "-o", path], check=True)
+            print(f"{judge(netwright, path, folder):.1e}  {' '.join(case)}", flush=True)
+    print(f"{len(cases)} passed, 0 failed")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
