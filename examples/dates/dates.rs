@@ -34,7 +34,7 @@ impl Dates {
         let vocab: Vec<String> = serde_json::from_value(vocab["vocab"].clone())?;
         let id = |token: &str| vocab.iter().position(|other| other == token).ok_or(format!("{token} is no token"));
         let (bos, eos) = (i64::try_from(id("<bos>")?)?, i64::try_from(id("<eos>")?)?);
-        Ok(Self { bos, eos, vocab, encoder, decoder })
+        Ok(Self { vocab, bos, eos, encoder, decoder })
     }
 
     /// The date in the form `2021-03-03`: the most likely character at each step.

@@ -7,7 +7,7 @@ use crate::{optimize, verify};
 use netwright::files;
 use netwright::inventory::inventory;
 use netwright::ir::Model;
-use netwright::nn::{Config, OpenError, Part, Transformer, Weights};
+use netwright::nn::{Config, ConfigError, OpenError, Part, Transformer, WeightError, Weights};
 use netwright::onnx::{self, WriteOptions};
 use netwright::passes;
 use serde::Serialize;
@@ -25,7 +25,7 @@ struct Built {
     seconds: f64,
 }
 
-pub(crate) fn run(args: &Build, output: &Output) -> Result<(), Failure> {
+pub(crate) fn run(args: &Build, output: Output) -> Result<(), Failure> {
     let (transformer, weights) = open(args)?;
     let mut built = vec![];
     for (part, path) in parts(args)? {
@@ -58,14 +58,13 @@ fn open(args: &Build) -> Result<(Transformer, Weights), Failure> {
         "transformer-big" => Config::transformer_big(),
         folder => {
             return Transformer::open(Path::new(folder)).map_err(|error| match error {
-                OpenError::Weights(netwright::nn::WeightError::File(error)) => Failure::usage(error),
-                OpenError::Config(netwright::nn::ConfigError::File(error)) if !Path::new(folder).exists() => {
-                    Failure::Usage(format!(
-                        "{error}\n  help: the presets are transformer-base and transformer-big; \
-                         a folder must hold config.json and model.safetensors"
-                    ))
+                OpenError::Config(ConfigError::File(error)) if !Path::new(folder).exists() => Failure::Usage(format!(
+                    "{error}\n  help: the presets are transformer-base and transformer-big; a folder must hold \
+                     config.json and model.safetensors"
+                )),
+                OpenError::Weights(WeightError::File(error)) | OpenError::Config(ConfigError::File(error)) => {
+                    Failure::usage(error)
                 }
-                OpenError::Config(netwright::nn::ConfigError::File(error)) => Failure::usage(error),
                 error => Failure::model(error),
             });
         }
@@ -99,7 +98,7 @@ fn build(
     (transformer, weights): (&Transformer, &Weights),
     part: Part,
     path: &Path,
-    output: &Output,
+    output: Output,
 ) -> Result<Built, Failure> {
     let start = Instant::now();
     let graph = transformer.build(part, weights, args.outputs_attention).map_err(Failure::model)?;

@@ -32,7 +32,7 @@ struct Contents {
     text: Option<String>,
 }
 
-pub(crate) fn run(path: &Path, text: bool, output: &Output) -> Result<(), Failure> {
+pub(crate) fn run(path: &Path, text: bool, output: Output) -> Result<(), Failure> {
     let model = read(path)?;
     let graph = &model.graph;
     let port = |name: &str, value| Port { name: name.to_owned(), ty: graph.fact(value).to_string() };
@@ -67,13 +67,13 @@ fn summary(contents: &Contents) -> String {
     table(&rows)
 }
 
-pub(crate) fn check(path: &Path, output: &Output) -> Result<(), Failure> {
+pub(crate) fn check(path: &Path, output: Output) -> Result<(), Failure> {
     let model = read(path)?;
     ir::check(&model.graph).map_err(|violations| Failure::Model(format!("{}:\n{violations}", path.display())))?;
     output.report(&serde_json::json!({ "sound": true }), || format!("{} is sound", path.display()))
 }
 
-pub(crate) fn passes(output: &Output) -> Result<(), Failure> {
+pub(crate) fn passes(output: Output) -> Result<(), Failure> {
     let passes = passes::passes();
     let data: Vec<_> =
         passes.iter().map(|pass| serde_json::json!({ "name": pass.name, "summary": pass.summary })).collect();

@@ -17,13 +17,13 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let output = Output { quiet: cli.quiet, verbose: cli.verbose, json: cli.json };
-    match run(&cli.command, &output) {
+    match run(&cli.command, output) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
 }
 
-fn run(command: &Command, output: &Output) -> Result<(), Failure> {
+fn run(command: &Command, output: Output) -> Result<(), Failure> {
     match command {
         Command::Build(args) => build::run(args, output),
         Command::Optimize(args) => optimize::run(args, output),

@@ -34,7 +34,7 @@ struct Done {
     seconds: f64,
 }
 
-pub(crate) fn run(args: &Optimize, output: &Output) -> Result<(), Failure> {
+pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
     if args.verify && same_file(&args.model, &args.output) {
         let message =
             "--verify compares the result with the input, which writing in place replaces; write to another file";
@@ -155,13 +155,7 @@ fn summary(done: &Done) -> String {
     rows.push(row("parameters", before.parameters, after.parameters));
     rows.push(row("constants", before.constants, after.constants));
     rows.push(row("bytes", before.bytes, after.bytes));
-    let mut text = table(&rows);
-    for (pass, times) in &done.applied {
-        text.push_str(&format!("{pass} applied {times} times\n"));
-    }
-    for line in done.explain.iter().flatten() {
-        text.push_str(&format!("{line}\n"));
-    }
-    text.push_str(&format!("in {:.2} s\n", done.seconds));
-    text
+    let passes = done.applied.iter().map(|(pass, times)| format!("{pass} applied {times} times"));
+    let lines = passes.chain(done.explain.iter().flatten().cloned()).chain([format!("in {:.2} s", done.seconds)]);
+    table(&rows) + &lines.collect::<Vec<_>>().join("\n")
 }

@@ -9,7 +9,7 @@ use safetensors::{Dtype, tensor::TensorView};
 use std::io;
 use std::path::Path;
 
-pub(crate) fn run(args: &Verify, output: &Output) -> Result<(), Failure> {
+pub(crate) fn run(args: &Verify, output: Output) -> Result<(), Failure> {
     let options = Options {
         dims: args.dims.iter().cloned().collect(),
         seed: args.seed,
@@ -24,12 +24,12 @@ pub(crate) fn run(args: &Verify, output: &Output) -> Result<(), Failure> {
 }
 
 /// Runs a model of our own making, in this process.
-pub(crate) fn own(path: &Path, output: &Output) -> Result<(), Failure> {
+pub(crate) fn own(path: &Path, output: Output) -> Result<(), Failure> {
     tell(&verify::verify(path, None, &Options::default()).map_err(failure)?, output)
 }
 
 /// Compares an optimized file with its original, in a child process.
-pub(crate) fn compared(before: &Path, after: &Path, output: &Output) -> Result<(), Failure> {
+pub(crate) fn compared(before: &Path, after: &Path, output: Output) -> Result<(), Failure> {
     let options = Options { tolerance: 1e-4, ..Options::default() };
     tell(&worker()?.verify(before, Some(after), &options).map_err(failure)?, output)
 }
@@ -48,7 +48,7 @@ fn failure(error: Error) -> Failure {
     Failure::usage(error)
 }
 
-fn tell(verdict: &Verdict, output: &Output) -> Result<(), Failure> {
+fn tell(verdict: &Verdict, output: Output) -> Result<(), Failure> {
     match verdict {
         Verdict::Runs { .. } | Verdict::Equal { .. } => output.report(verdict, || verdict.to_string()),
         failed if output.json => {
