@@ -3,6 +3,7 @@
 //!
 //! Runs are interleaved, so that what else the machine does meets both alike; medians are printed. Nothing is synced
 //! to disk. The random bytes are drawn by Xoshiro256++, one after the other, and written by 1 MiB.
+#![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use std::error::Error;

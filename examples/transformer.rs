@@ -1,5 +1,6 @@
 //! The encoder-decoder of "Attention Is All You Need", declared with layers, then optimized, written and verified:
 //! `cargo run --release --example transformer`.
+#![expect(clippy::print_stdout, reason = "an example shows what it did")]
 
 use netwright::prelude::*;
 

@@ -162,12 +162,14 @@ fn mistakes() {
     let builder = Builder::new("mistakes", &weights);
     let q = builder.input("q", TensorType::new(ElementType::F32, shape!["batch", 4, "seq", 64]));
     let scores = q.matmul(q);
-    let _follows = scores.softmax(-1) * 0.5;
     let past = builder.input("past", TensorType::new(ElementType::F32, shape!["batch", 4, "past", 64]));
-    let _sum = q + past;
-    let _projected = Linear::new("proj", 32, 32, true).forward(q);
+    let sum = q + past;
+    let projected = Linear::new("proj", 32, 32, true).forward(q);
     let ids = builder.input("ids", TensorType::new(ElementType::I64, shape!["batch", "seq"]));
-    let _mixed = q + ids;
-    let _wide = FeedForward::new("ffn", 32, 64, Activation::Relu, false, true).forward(q);
+    let mixed = q + ids;
+    let wide = FeedForward::new("ffn", 32, 64, Activation::Relu, false, true).forward(q);
+    for wrong in [scores.softmax(-1) * 0.5, sum, projected, mixed, wide] {
+        assert_eq!(wrong.shape(), None);
+    }
     snapshot("errors", "mistakes", &builder.finish().expect_err("five lines are wrong").to_string());
 }

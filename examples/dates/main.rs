@@ -2,6 +2,7 @@
 //!
 //! `cargo run --release --example dates -- "March 3, 2021"` builds encoder and decoder from the trained weights,
 //! optimizes them, writes them as ONNX, loads both files in tract, and decodes greedily.
+#![expect(clippy::print_stdout, reason = "an example shows what it did")]
 
 mod dates;
 

@@ -10,6 +10,7 @@ use netwright::ir::{Detail, Model, Op};
 use netwright::onnx::{self, ReadError, ReadOptions, WriteError, WriteOptions};
 use netwright::passes::{self, Event, Limits};
 use serde::Serialize;
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Instant;
@@ -140,8 +141,11 @@ fn explain(applied: &[Event], declined: &[Event]) -> Vec<String> {
 
 fn summary(done: &Done) -> String {
     let row = |name: &str, before: u64, after: u64| {
-        let change = i128::from(after) - i128::from(before);
-        let change = if change == 0 { String::new() } else { format!("{change:+}") };
+        let change = match after.cmp(&before) {
+            Ordering::Less => format!("-{}", thousands(before - after)),
+            Ordering::Equal => String::new(),
+            Ordering::Greater => format!("+{}", thousands(after - before)),
+        };
         vec![name.to_owned(), thousands(before), thousands(after), change]
     };
     let (before, after) = (&done.before, &done.after);

@@ -53,9 +53,10 @@ impl Drop for Scope<'_> {
 /// What went wrong at one line of a model.
 #[derive(Debug)]
 pub struct BuildError {
-    location: &'static Location<'static>,
-    /// The application in question, in the text form; empty for weights.
-    applied: String,
+    /// The line that caused it; a weight that does not fit is the file's fault, not a line's.
+    location: Option<&'static Location<'static>>,
+    /// The application in question, in the text form.
+    applied: Option<String>,
     what: String,
     help: Option<String>,
 }
@@ -67,16 +68,17 @@ pub struct BuildErrors(pub Vec<BuildError>);
 
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (file, line) = (self.location.file(), self.location.line());
-        write!(f, "error: {}\n  --> {file}:{line}:{}", self.what, self.location.column())?;
-        // The source is a courtesy: a program that was moved away from it is told the place alone.
-        let source = files::read_text(Path::new(file), 1 << 20).ok();
-        if let Some(text) = source.as_deref().and_then(|source| source.lines().nth(line as usize - 1)) {
-            write!(f, "\n   | {}", text.trim())?;
+        write!(f, "error: {}", self.what)?;
+        if let Some(location) = self.location {
+            let (file, line) = (location.file(), location.line());
+            write!(f, "\n  --> {file}:{line}:{}", location.column())?;
+            // The source is a courtesy: a program that was moved away from it is told the place alone.
+            let source = files::read_text(Path::new(file), 1 << 20).ok();
+            if let Some(text) = source.as_deref().and_then(|source| source.lines().nth(line as usize - 1)) {
+                write!(f, "\n   | {}", text.trim())?;
+            }
         }
-        if !self.applied.is_empty() {
-            write!(f, "\n   = {}", self.applied)?;
-        }
+        self.applied.iter().try_for_each(|applied| write!(f, "\n   = {applied}"))?;
         self.help.iter().try_for_each(|help| write!(f, "\n   help: {help}"))
     }
 }
@@ -141,7 +143,7 @@ impl<'b> Builder<'b> {
                 return self.var(value);
             }
             let what = format!("the parameter {name} is used as {found:?} and as {dims:?}");
-            state.errors.push(BuildError { location, applied: String::new(), what, help: None });
+            state.errors.push(BuildError { location: Some(location), applied: None, what, help: None });
             return self.poisoned();
         }
         match self.weights.tensor(name, dims, init) {
@@ -156,7 +158,7 @@ impl<'b> Builder<'b> {
                     _ => None,
                 };
                 let what = error.to_string();
-                state.errors.push(BuildError { location, applied: String::new(), what, help });
+                state.errors.push(BuildError { location: None, applied: None, what, help });
                 self.poisoned()
             }
         }
@@ -185,7 +187,7 @@ impl<'b> Builder<'b> {
             }
             Err(error) => {
                 let what = format!("the table {name} cannot be made: {error}");
-                state.errors.push(BuildError { location, applied: String::new(), what, help: None });
+                state.errors.push(BuildError { location: Some(location), applied: None, what, help: None });
                 self.poisoned()
             }
         }
@@ -221,7 +223,12 @@ impl<'b> Builder<'b> {
                     .collect();
                 let applied = format!("{word} {}", operands.join(", "));
                 let what = format!("{word}: {what}");
-                state.errors.push(BuildError { location: Location::caller(), applied, what, help });
+                state.errors.push(BuildError {
+                    location: Some(Location::caller()),
+                    applied: Some(applied),
+                    what,
+                    help,
+                });
                 self.poisoned()
             }
         }
@@ -230,7 +237,7 @@ impl<'b> Builder<'b> {
     /// Reports something that is wrong at the caller's line.
     #[track_caller]
     pub fn error(&'b self, what: impl Into<String>, help: Option<String>) -> Var<'b> {
-        let error = BuildError { location: Location::caller(), applied: String::new(), what: what.into(), help };
+        let error = BuildError { location: Some(Location::caller()), applied: None, what: what.into(), help };
         self.state.borrow_mut().errors.push(error);
         self.poisoned()
     }

@@ -99,7 +99,7 @@ fn default_true() -> bool {
     true
 }
 
-/// A configuration that no model can have.
+/// A file that is no configuration, or one that no model can have.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
@@ -115,15 +115,25 @@ pub enum ConfigError {
         source: serde_json::Error,
     },
     /// A number is out of its range.
-    #[error("{option} is {value}, but must be {law}")]
+    #[error("{path}: {source}")]
     Range {
-        /// The option.
-        option: &'static str,
-        /// Its value.
-        value: u64,
-        /// What it must be.
-        law: String,
+        /// The file.
+        path: PathBuf,
+        /// Which, and what it must be.
+        source: RangeError,
     },
+}
+
+/// An option whose number is out of its range.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{option} is {value}, but must be {law}")]
+pub struct RangeError {
+    /// The option.
+    pub option: &'static str,
+    /// Its value.
+    pub value: u64,
+    /// What it must be.
+    pub law: String,
 }
 
 /// No size of a real model comes near it, and products of three such sizes fit 64 bits.
@@ -170,7 +180,7 @@ impl Config {
         let text = files::read_text(path, 1 << 20)?;
         let config: Self =
             serde_json::from_str(&text).map_err(|source| ConfigError::Malformed { path: path.to_owned(), source })?;
-        config.check()?;
+        config.check().map_err(|source| ConfigError::Range { path: path.to_owned(), source })?;
         Ok(config)
     }
 
@@ -178,7 +188,7 @@ impl Config {
     ///
     /// # Errors
     /// The first number that is out of its range.
-    pub fn check(&self) -> Result<(), ConfigError> {
+    pub fn check(&self) -> Result<(), RangeError> {
         let sizes = [
             ("d_model", self.d_model),
             ("num_heads", self.num_heads),
@@ -189,23 +199,23 @@ impl Config {
         let counts = [("encoder_layers", self.encoder_layers), ("decoder_layers", self.decoder_layers)];
         for (option, value) in sizes {
             if !(1..=MOST).contains(&value) {
-                return Err(ConfigError::Range { option, value, law: format!("from 1 to {MOST}") });
+                return Err(RangeError { option, value, law: format!("from 1 to {MOST}") });
             }
         }
         for (option, value) in counts {
             if value > 1000 {
-                return Err(ConfigError::Range { option, value, law: "at most 1000".to_owned() });
+                return Err(RangeError { option, value, law: "at most 1000".to_owned() });
             }
         }
         if !self.d_model.is_multiple_of(self.num_heads) {
             let law = format!("a divisor of d_model, {}", self.d_model);
-            return Err(ConfigError::Range { option: "num_heads", value: self.num_heads, law });
+            return Err(RangeError { option: "num_heads", value: self.num_heads, law });
         }
         if self.positional_encoding != PositionalEncoding::Learned
             && (!self.d_model.is_multiple_of(2) || self.d_model < 4)
         {
             let law = "even and at least 4 for sinusoidal positions".to_owned();
-            return Err(ConfigError::Range { option: "d_model", value: self.d_model, law });
+            return Err(RangeError { option: "d_model", value: self.d_model, law });
         }
         Ok(())
     }

@@ -30,7 +30,7 @@ mod var;
 mod weights;
 
 pub use builder::{BuildError, BuildErrors, Builder, Scope, Var};
-pub use config::{Config, ConfigError, ModelType, NormPlacement};
+pub use config::{Config, ConfigError, ModelType, NormPlacement, RangeError};
 pub use decoder::{Decoder, DecoderLayer};
 pub use encoder::{Encoder, EncoderLayer};
 pub use transformer::{OpenError, Part, Transformer};

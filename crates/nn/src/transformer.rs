@@ -1,13 +1,13 @@
 //! The encoder-decoder of "Attention Is All You Need".
 
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, RangeError};
 use crate::decoder::Decoder;
 use crate::encoder::Encoder;
 use crate::layers::{Embedding, Linear, Positions, causal_mask, padding_mask};
 use crate::{BuildErrors, Builder, Var, WeightError, Weights};
 use netwright_ir::{ElementType, Graph, Op, TensorType, shape};
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Which graph of an encoder-decoder is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl Transformer {
     ///
     /// # Errors
     /// When a number is out of its range.
-    pub fn new(config: &Config) -> Result<Self, ConfigError> {
+    pub fn new(config: &Config) -> Result<Self, RangeError> {
         config.check()?;
         let embedding = |name: &str| {
             let name = if config.tie_embeddings { "shared" } else { name };
@@ -71,11 +71,15 @@ impl Transformer {
     /// The model of a folder that holds `config.json` and `model.safetensors`, and its weights.
     ///
     /// # Errors
-    /// When a file cannot be read or is malformed, and when there are weights that the model does not declare.
+    /// When a file cannot be read or is malformed, and when weights are missing, have another shape or are not used.
     pub fn open(folder: &Path) -> Result<(Self, Weights), OpenError> {
-        let transformer = Self::new(&Config::read(&folder.join("config.json"))?)?;
-        let weights = Weights::open(&folder.join("model.safetensors"))?;
-        weights.expect_used(&transformer.parameters()?)?;
+        let path = folder.join("config.json");
+        let transformer = Self::new(&Config::read(&path)?).map_err(|source| ConfigError::Range { path, source })?;
+        let path = folder.join("model.safetensors");
+        let weights = Weights::open(&path)?;
+        let graph = transformer.build(Part::Both, &weights, false);
+        let graph = graph.map_err(|source| OpenError::Misfit { path: path.clone(), source })?;
+        weights.expect_used(&path, &parameters(&graph))?;
         Ok((transformer, weights))
     }
 
@@ -136,16 +140,6 @@ impl Transformer {
         builder.finish()
     }
 
-    /// The names of all its parameters.
-    ///
-    /// # Errors
-    /// When the model cannot be built at all.
-    pub fn parameters(&self) -> Result<BTreeSet<String>, BuildErrors> {
-        let graph = self.build(Part::Both, &Weights::Random { seed: 0 }, false)?;
-        let parameters = graph.schedule().into_iter().filter(|id| matches!(graph.node(*id).op(), Op::Parameter(_)));
-        Ok(parameters.flat_map(|id| graph.results(id)).map(|value| graph.value_name(value).to_string()).collect())
-    }
-
     /// The names of the values that hold attention weights, in program order.
     pub fn attention_weights(&self, part: Part) -> Vec<String> {
         let encoder = (part != Part::Decoder).then(|| self.encoder.attention_weights()).into_iter().flatten();
@@ -164,9 +158,20 @@ pub enum OpenError {
     /// The weights.
     #[error(transparent)]
     Weights(#[from] WeightError),
-    /// The graph.
-    #[error(transparent)]
-    Build(#[from] BuildErrors),
+    /// The weights do not fit the configuration.
+    #[error("{path}:\n{source}")]
+    Misfit {
+        /// The file of the weights.
+        path: PathBuf,
+        /// Each that is missing or has another shape.
+        source: BuildErrors,
+    },
+}
+
+/// The names of the parameters of a graph.
+fn parameters(graph: &Graph) -> BTreeSet<String> {
+    let parameters = graph.schedule().into_iter().filter(|id| matches!(graph.node(*id).op(), Op::Parameter(_)));
+    parameters.flat_map(|id| graph.results(id)).map(|value| graph.value_name(value).to_string()).collect()
 }
 
 impl Part {

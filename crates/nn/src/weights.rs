@@ -55,8 +55,13 @@ pub enum WeightError {
         found: String,
     },
     /// Tensors that the model does not declare.
-    #[error("{} weights are not used by the model: {}", .0.len(), .0.join(", "))]
-    Unused(Vec<String>),
+    #[error("{path}: the model does not declare {}", some(names))]
+    Unused {
+        /// The file.
+        path: PathBuf,
+        /// Their names.
+        names: Vec<String>,
+    },
     /// The file is no safetensors file.
     #[error("{path}: {why}")]
     Malformed {
@@ -144,11 +149,19 @@ impl Weights {
     ///
     /// # Errors
     /// When some are not.
-    pub fn expect_used(&self, used: &BTreeSet<String>) -> Result<(), WeightError> {
+    pub(crate) fn expect_used(&self, path: &Path, used: &BTreeSet<String>) -> Result<(), WeightError> {
         let Weights::Trained(tensors) = self else { return Ok(()) };
-        let unused: Vec<String> = tensors.keys().filter(|name| !used.contains(*name)).cloned().collect();
-        if unused.is_empty() { Ok(()) } else { Err(WeightError::Unused(unused)) }
+        let names: Vec<String> = tensors.keys().filter(|name| !used.contains(*name)).cloned().collect();
+        if names.is_empty() { Ok(()) } else { Err(WeightError::Unused { path: path.to_owned(), names }) }
     }
+}
+
+/// The first names of a list, and how many follow.
+fn some(names: &[String]) -> String {
+    const MOST: usize = 8;
+    let more = names.len().saturating_sub(MOST);
+    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    names.iter().take(MOST).map(String::as_str).collect::<Vec<_>>().join(", ") + &rest
 }
 
 /// The name that shares the longest beginning and end, where that is most of it.
