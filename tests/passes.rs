@@ -38,8 +38,11 @@ fn lines(word: &str, events: &[Event]) -> String {
 }
 
 /// Cases that tract cannot judge, and what stands in the way.
-const NOT_VERIFIABLE: [(&str, &str); 2] =
-    [("kept_operators", "its results are random"), ("bf16_projection", "tract has no elements of type bf16")];
+const NOT_VERIFIABLE: [(&str, &str); 3] = [
+    ("transpose_counted_from_the_end", "expected list of non-negative ints"),
+    ("kept_operators", "its results are random"),
+    ("bf16_projection", "elements of type bf16"),
+];
 
 /// How far a pass may move a number: not at all, where it says that it is exact.
 fn tolerance(pass: &str) -> f64 {
@@ -74,8 +77,9 @@ fn check_equal(case: &str, name: &str, before: &Graph, after: &Graph) {
     let expected = NOT_VERIFIABLE.iter().find(|(other, _)| *other == case).map(|(_, why)| *why);
     match (&verdict, expected) {
         (Verdict::Equal { .. }, None) => {}
-        (Verdict::NotVerifiable { reasons, .. }, Some(why)) if reasons.iter().all(|reason| reason.why == why) => {}
-        _ => eprintln!("XX {case}@{name}: {verdict}\nexpected: {}", expected.unwrap_or("equal")),
+        (Verdict::NotVerifiable { reasons, .. }, Some(why))
+            if reasons.iter().all(|reason| reason.why.contains(why)) => {}
+        _ => panic!("{case}@{name}: {verdict}\nexpected: {}", expected.unwrap_or("equal")),
     }
 }
 
@@ -126,10 +130,16 @@ fn canonicalize() {
                 "identities",
                 "%a = identity %x : f32[b, h, q, k]
                  %b = cast %a {to = f32} : f32[b, h, q, k]
-                 %c = transpose %b {perm = [0, 1, 2, -1]} : f32[b, h, q, k]
+                 %c = transpose %b {perm = [0, 1, 2, 3]} : f32[b, h, q, k]
                  %d = mul 1.0, %c : f32[b, h, q, k]
                  %e = exp %d : f32[b, h, q, k]
                  return %e",
+            ),
+            (
+                "transpose_counted_from_the_end",
+                "%a = transpose %x {perm = [0, 1, 2, -1]} : f32[b, h, q, k]
+                 %b = exp %a : f32[b, h, q, k]
+                 return %b",
             ),
             (
                 // A result of the graph keeps a node between it and an input.
@@ -223,7 +233,8 @@ fn fold_constants() {
                  %c = cast %d {to = i32} : i32[1]
                  %i = cast %c {to = i64} : i64[1]
                  %n = concat [-1], %i {axis = 0} : i64[2]
-                 %r = reshape %ids, %n : i64[b*q//3, 3]
+                 %t = concat %ids, %ids, %ids {axis = 1} : i64[b, 3*q]
+                 %r = reshape %t, %n : i64[b*q, 3]
                  return %r",
             ),
             (
@@ -354,8 +365,8 @@ fn eliminate_common_subexpressions() {
             (
                 // It may be random.
                 "kept_operators",
-                "%a = \"ai.onnx::RandomNormalLike\" %x : f32[b, h, q, k]
-                 %b = \"ai.onnx::RandomNormalLike\" %x : f32[b, h, q, k]
+                "%a = \"::RandomNormalLike\" %x : f32[b, h, q, k]
+                 %b = \"::RandomNormalLike\" %x : f32[b, h, q, k]
                  %c = add %a, %b : f32[b, h, q, k]
                  return %c",
             ),
@@ -408,10 +419,10 @@ fn fuse_scale_softmax() {
                  return %p",
             ),
             (
-                // The mask is a product too, and the shapes tell which are the scores.
+                // The mask is a product too, and the shapes tell which are the scores. It is weak, that they show in tract.
                 "mask_is_a_product",
                 "%keep = sub 1.0, %m : f32[b, 1, 1, k]
-                 %mask = mul %keep, -10000.0 : f32[b, 1, 1, k]
+                 %mask = mul %keep, -2.0 : f32[b, 1, 1, k]
                  %s = mul %x, 0.125 : f32[b, h, q, k]
                  %a = add %mask, %s : f32[b, h, q, k]
                  %p = softmax %a {axis = -1} : f32[b, h, q, k]

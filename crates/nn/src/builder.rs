@@ -1,6 +1,6 @@
 //! The builder: values that remember their graph, and errors that remember the line.
 
-use crate::weights::{Init, WeightError, Weights};
+use crate::weights::{Init, Weights};
 use netwright_ir::{Assumption, Graph, InferError, Op, Place, Shape, Tensor, TensorType, Value, files};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -153,12 +153,8 @@ impl<'b> Builder<'b> {
                 self.var(value)
             }
             Err(error) => {
-                let help = match &error {
-                    WeightError::Missing { nearest: Some(nearest), .. } => Some(format!("is it called {nearest}?")),
-                    _ => None,
-                };
                 let what = error.to_string();
-                state.errors.push(BuildError { location: None, applied: None, what, help });
+                state.errors.push(BuildError { location: None, applied: None, what, help: None });
                 self.poisoned()
             }
         }

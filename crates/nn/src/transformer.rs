@@ -6,8 +6,8 @@ use crate::encoder::Encoder;
 use crate::layers::{Embedding, Linear, Positions, causal_mask, padding_mask};
 use crate::{BuildErrors, Builder, Var, WeightError, Weights};
 use netwright_ir::{ElementType, Graph, Op, TensorType, shape};
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::Path;
 
 /// Which graph of an encoder-decoder is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,9 +77,7 @@ impl Transformer {
         let transformer = Self::new(&Config::read(&path)?).map_err(|source| ConfigError::Range { path, source })?;
         let path = folder.join("model.safetensors");
         let weights = Weights::open(&path)?;
-        let graph = transformer.build(Part::Both, &weights, false);
-        let graph = graph.map_err(|source| OpenError::Misfit { path: path.clone(), source })?;
-        weights.expect_used(&path, &parameters(&graph))?;
+        weights.expect(&path, &transformer.parameters()?)?;
         Ok((transformer, weights))
     }
 
@@ -140,6 +138,20 @@ impl Transformer {
         builder.finish()
     }
 
+    /// The names and shapes of all its parameters.
+    ///
+    /// # Errors
+    /// When the model cannot be built at all.
+    pub fn parameters(&self) -> Result<BTreeMap<String, Vec<u64>>, BuildErrors> {
+        let graph = self.build(Part::Both, &Weights::Random { seed: 0 }, false)?;
+        let parameter = |id| match graph.node(id).op() {
+            Op::Parameter(tensor) => Some((graph.results(id).next()?, tensor.dims().to_vec())),
+            _ => None,
+        };
+        let parameters = graph.schedule().into_iter().filter_map(parameter);
+        Ok(parameters.map(|(value, dims)| (graph.value_name(value).to_string(), dims)).collect())
+    }
+
     /// The names of the values that hold attention weights, in program order.
     pub fn attention_weights(&self, part: Part) -> Vec<String> {
         let encoder = (part != Part::Decoder).then(|| self.encoder.attention_weights()).into_iter().flatten();
@@ -158,20 +170,9 @@ pub enum OpenError {
     /// The weights.
     #[error(transparent)]
     Weights(#[from] WeightError),
-    /// The weights do not fit the configuration.
-    #[error("{path}:\n{source}")]
-    Misfit {
-        /// The file of the weights.
-        path: PathBuf,
-        /// Each that is missing or has another shape.
-        source: BuildErrors,
-    },
-}
-
-/// The names of the parameters of a graph.
-fn parameters(graph: &Graph) -> BTreeSet<String> {
-    let parameters = graph.schedule().into_iter().filter(|id| matches!(graph.node(*id).op(), Op::Parameter(_)));
-    parameters.flat_map(|id| graph.results(id)).map(|value| graph.value_name(value).to_string()).collect()
+    /// The graph.
+    #[error(transparent)]
+    Build(#[from] BuildErrors),
 }
 
 impl Part {

@@ -4,7 +4,7 @@ use netwright_ir::files::{self, Source};
 use netwright_ir::tensor::Distribution;
 use netwright_ir::{ElementType, Tensor, TensorError};
 use safetensors::{Dtype, SafeTensors};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The parameters of a model, by name.
@@ -35,13 +35,13 @@ pub enum Init {
 #[non_exhaustive]
 pub enum WeightError {
     /// No tensor has that name.
-    #[error("the weight {name} is missing; expected f32{expected:?}")]
+    #[error("the weight {name} is missing; expected f32{expected:?}{}", hint(nearest.as_deref()))]
     Missing {
         /// The name.
         name: String,
         /// The shape that the model declares.
         expected: Vec<u64>,
-        /// The most similar name that is there and not asked for.
+        /// The most similar name of those that the model does not declare, where they were compared.
         nearest: Option<String>,
     },
     /// The tensor of that name has another type or shape.
@@ -54,13 +54,21 @@ pub enum WeightError {
         /// What is there.
         found: String,
     },
-    /// Tensors that the model does not declare.
-    #[error("{path}: the model does not declare {}", some(names))]
+    /// A tensor that the model does not declare.
+    #[error("the weight {name} is not declared by the model; it is {found}")]
     Unused {
+        /// The name.
+        name: String,
+        /// What it is.
+        found: String,
+    },
+    /// Some of the above.
+    #[error("{path} does not fit the model:{}", list(problems))]
+    Misfit {
         /// The file.
         path: PathBuf,
-        /// Their names.
-        names: Vec<String>,
+        /// Each, in the order of their names; those that the model does not declare last.
+        problems: Vec<WeightError>,
     },
     /// The file is no safetensors file.
     #[error("{path}: {why}")]
@@ -136,32 +144,44 @@ impl Weights {
                     expected: dims.to_vec(),
                     found: tensor.ty().to_string(),
                 }),
-                None => Err(WeightError::Missing {
-                    name: name.to_owned(),
-                    expected: dims.to_vec(),
-                    nearest: nearest(name, tensors.keys()),
-                }),
+                None => Err(WeightError::Missing { name: name.to_owned(), expected: dims.to_vec(), nearest: None }),
             },
         }
     }
 
-    /// Checks that all trained tensors are among the names that a model uses.
+    /// Checks that the tensors of a file are those that a model declares, by name and shape.
     ///
     /// # Errors
-    /// When some are not.
-    pub(crate) fn expect_used(&self, path: &Path, used: &BTreeSet<String>) -> Result<(), WeightError> {
+    /// All that are missing, have another shape, or are not declared.
+    pub(crate) fn expect(&self, path: &Path, declared: &BTreeMap<String, Vec<u64>>) -> Result<(), WeightError> {
         let Weights::Trained(tensors) = self else { return Ok(()) };
-        let names: Vec<String> = tensors.keys().filter(|name| !used.contains(*name)).cloned().collect();
-        if names.is_empty() { Ok(()) } else { Err(WeightError::Unused { path: path.to_owned(), names }) }
+        let unused = || tensors.iter().filter(|(name, _)| !declared.contains_key(*name));
+        let unfit = declared.iter().filter_map(|(name, dims)| {
+            Some(match self.tensor(name, dims, Init::Zeros).err()? {
+                WeightError::Missing { name, expected, .. } => {
+                    let nearest = nearest(&name, unused().map(|(name, _)| name));
+                    WeightError::Missing { name, expected, nearest }
+                }
+                error => error,
+            })
+        });
+        let unused =
+            unused().map(|(name, tensor)| WeightError::Unused { name: name.clone(), found: tensor.ty().to_string() });
+        let problems: Vec<WeightError> = unfit.chain(unused).collect();
+        if problems.is_empty() { Ok(()) } else { Err(WeightError::Misfit { path: path.to_owned(), problems }) }
     }
 }
 
-/// The first names of a list, and how many follow.
-fn some(names: &[String]) -> String {
-    const MOST: usize = 8;
-    let more = names.len().saturating_sub(MOST);
-    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
-    names.iter().take(MOST).map(String::as_str).collect::<Vec<_>>().join(", ") + &rest
+fn hint(nearest: Option<&str>) -> String {
+    nearest.map_or_else(String::new, |nearest| format!("; is it the one called {nearest}?"))
+}
+
+/// A line for each of the first problems, and how many follow.
+fn list(problems: &[WeightError]) -> String {
+    const MOST: usize = 12;
+    let lines: String = problems.iter().take(MOST).map(|problem| format!("\n  {problem}")).collect();
+    let more = problems.len().saturating_sub(MOST);
+    if more > 0 { format!("{lines}\n  and {more} more") } else { lines }
 }
 
 /// The name that shares the longest beginning and end, where that is most of it.
