@@ -65,7 +65,6 @@ fn models() -> Vec<(String, Model)> {
         ("encoder_layer_gelu", encoder_layer(&gelu), onnx, 17),
         ("encoder_layer_gelu", encoder_layer(&gelu), onnx, 21),
         ("encoder_layer_rms_norm", encoder_layer(&rms_norm), onnx, 21),
-        ("encoder_layer_rms_norm", encoder_layer(&rms_norm), onnx, 23),
         ("decoder_layer", decoder_layer(), ort, 21),
         ("attention", attention(projected, masked), all, 21),
         ("attention_without_mask", attention(projected, "identity %scaled"), all, 21),

@@ -136,6 +136,7 @@ fn canonicalize() {
                  return %e",
             ),
             (
+                // ONNX counts the axes of a permutation from the front alone.
                 "transpose_counted_from_the_end",
                 "%a = transpose %x {perm = [0, 1, 2, -1]} : f32[b, h, q, k]
                  %b = exp %a : f32[b, h, q, k]
@@ -419,7 +420,7 @@ fn fuse_scale_softmax() {
                  return %p",
             ),
             (
-                // The mask is a product too, and the shapes tell which are the scores. It is weak, that they show in tract.
+                // The mask is a product too, and the shapes tell which are the scores. A strong one would hide them.
                 "mask_is_a_product",
                 "%keep = sub 1.0, %m : f32[b, 1, 1, k]
                  %mask = mul %keep, -2.0 : f32[b, 1, 1, k]

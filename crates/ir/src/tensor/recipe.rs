@@ -282,40 +282,41 @@ impl Number {
     }
 }
 
-/// Element `i` of the sequence is a keyed hash of `i`, so that elements are drawn one by one and in any order.
-#[expect(clippy::cast_possible_truncation, reason = "the halves of 64 bits, and offsets within a page of 2^32")]
+/// Elements `2i` and `2i + 1` of the sequence are the halves of element `i` of SplitMix64's (Steele et al., 2014), which
+/// is a hash of `i`: elements are drawn one by one, and in any order.
 fn random(seed: u64, bound: f32, first: u64, out: &mut [u8]) {
-    let mut place = out.as_chunks_mut::<4>().0;
-    let mut at = first;
-    while !place.is_empty() {
-        // The hash is of 32 bits: every 2^32 elements get keys of their own.
-        let page = at >> 32;
-        let start = (at & 0xffff_ffff) as u32;
-        let keys = mix64(seed ^ mix64(page));
-        let (inner, outer) = (keys as u32, (keys >> 32) as u32);
-        let left_on_page = usize::try_from((1u64 << 32) - u64::from(start)).unwrap_or(usize::MAX);
-        let (now, later) = place.split_at_mut(left_on_page.min(place.len()));
-        for (offset, place) in now.iter_mut().enumerate() {
-            let bits = mix32(mix32(start.wrapping_add(offset as u32) ^ inner).wrapping_add(outer));
+    const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+    // Seeds that differ by little must not give sequences that are shifts of one another.
+    let start = mix(mix(seed).wrapping_add(STEP));
+    let pair = |at: u64| mix(start.wrapping_add(at.wrapping_mul(STEP)));
+    #[expect(clippy::cast_possible_truncation, reason = "the halves of 64 bits")]
+    let halves = |at: u64| {
+        let bits = pair(at);
+        [bits as u32, (bits >> 32) as u32].map(|bits| {
             // 24 bits are what an f32 holds exactly; the half centres the sequence.
             let unit = ((bits >> 8) as f32 + 0.5) * (2.0 / 16_777_216.0) - 1.0;
-            *place = (unit * bound).to_le_bytes();
-        }
-        at += now.len() as u64;
-        place = later;
+            (unit * bound).to_le_bytes()
+        })
+    };
+    let mut places = out.as_chunks_mut::<4>().0;
+    let mut at = first / 2;
+    if first % 2 == 1
+        && let Some(place) = places.split_off_first_mut()
+    {
+        *place = halves(at)[1];
+        at += 1;
+    }
+    let (pairs, last) = places.as_chunks_mut::<2>();
+    for (at, pair) in (at..).zip(pairs.iter_mut()) {
+        *pair = halves(at);
+    }
+    if let [last] = last {
+        *last = halves(at + pairs.len() as u64)[0];
     }
 }
 
-/// A bijection of 32 bits with good avalanche (Wellons, "hash prospector").
-fn mix32(mut x: u32) -> u32 {
-    x = (x ^ (x >> 16)).wrapping_mul(0x7feb_352d);
-    x = (x ^ (x >> 15)).wrapping_mul(0x846c_a68b);
-    x ^ (x >> 16)
-}
-
-/// The finaliser of SplitMix64.
-fn mix64(x: u64) -> u64 {
-    let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
+/// The finaliser of SplitMix64: a bijection of 64 bits with good avalanche.
+fn mix(x: u64) -> u64 {
     let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ (x >> 31)
