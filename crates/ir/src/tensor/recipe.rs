@@ -289,14 +289,12 @@ fn random(seed: u64, bound: f32, first: u64, out: &mut [u8]) {
     // Seeds that differ by little must not give sequences that are shifts of one another.
     let start = mix(mix(seed).wrapping_add(STEP));
     let pair = |at: u64| mix(start.wrapping_add(at.wrapping_mul(STEP)));
-    #[expect(clippy::cast_possible_truncation, reason = "the halves of 64 bits")]
+    // A signed number of 24 bits is one that an f32 holds exactly.
+    let scale = bound / 8_388_608.0;
     let halves = |at: u64| {
         let bits = pair(at);
-        [bits as u32, (bits >> 32) as u32].map(|bits| {
-            // 24 bits are what an f32 holds exactly; the half centres the sequence.
-            let unit = ((bits >> 8) as f32 + 0.5) * (2.0 / 16_777_216.0) - 1.0;
-            (unit * bound).to_le_bytes()
-        })
+        #[expect(clippy::cast_possible_truncation, reason = "the halves of 64 bits")]
+        [bits as i32, (bits >> 32) as i32].map(|bits| ((bits >> 8) as f32 * scale).to_le_bytes())
     };
     let mut places = out.as_chunks_mut::<4>().0;
     let mut at = first / 2;
@@ -324,14 +322,16 @@ fn mix(x: u64) -> u64 {
 
 fn sinusoidal(wave: Wave, d_model: u64, first: u64, out: &mut [u8]) {
     let half = d_model / 2;
-    for (offset, place) in out.as_chunks_mut::<4>().0.iter_mut().enumerate() {
-        let at = first + offset as u64;
+    let steps = if wave == Wave::Interleaved { half } else { half - 1 };
+    let frequencies: Vec<f64> = (0..half).map(|at| 10_000f64.powf(-(at as f64) / steps as f64)).collect();
+    for (at, place) in (first..).zip(out.as_chunks_mut::<4>().0) {
         let (position, column) = (at / d_model, at % d_model);
-        let (frequency, steps, cosine) = match wave {
-            Wave::Interleaved => (column / 2, half as f64, column % 2 == 1),
-            Wave::Halves => (column % half, (half - 1) as f64, column >= half),
+        let (frequency, cosine) = match wave {
+            Wave::Interleaved => (column / 2, column % 2 == 1),
+            Wave::Halves => (column % half, column >= half),
         };
-        let angle = position as f64 * 10_000f64.powf(-(frequency as f64) / steps);
+        let frequency = usize::try_from(frequency).ok().and_then(|at| frequencies.get(at));
+        let angle = position as f64 * frequency.copied().unwrap_or_default();
         #[expect(clippy::cast_possible_truncation, reason = "the table is f32")]
         let value = (if cosine { angle.cos() } else { angle.sin() }) as f32;
         *place = value.to_le_bytes();
@@ -395,6 +395,11 @@ fn gather<const SIZE: usize>(source: &[u8], width: usize, rows: usize, skipped: 
             for column in 0..columns {
                 // The first strip may begin within a row of the result, and the last end within one.
                 let start = (left + column) * rows + top;
+                let whole = start.checked_sub(skipped).and_then(|start| out.get_mut(start..start + height));
+                if let Some(places) = whole {
+                    places.iter_mut().zip(&buffer).for_each(|(place, line)| *place = line[column]);
+                    continue;
+                }
                 for (row, line) in buffer[..height].iter().enumerate() {
                     if let Some(place) = (start + row).checked_sub(skipped).and_then(|at| out.get_mut(at)) {
                         *place = line[column];
