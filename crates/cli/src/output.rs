@@ -1,10 +1,12 @@
 //! What is printed, and how.
 
 use crate::failure::Failure;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
 use netwright::passes::Event;
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 /// The global flags.
@@ -48,34 +50,49 @@ impl Output {
         Ok(())
     }
 
-    /// A spinner for work that may take over a second, on a terminal.
+    /// A spinner for work that takes over a second, on a terminal; it lasts until the result is dropped.
     pub(crate) fn spinner(self, message: &'static str) -> Spinner {
-        if self.quiet || !io::stderr().is_terminal() {
-            return Spinner(None);
-        }
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
-        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let template = if plain { "{spinner} {msg} {elapsed}" } else { "{spinner:.cyan} {msg} {elapsed}" };
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
-        }
-        bar.set_message(message);
-        // The first tick comes after a second: shorter work shows nothing.
-        bar.enable_steady_tick(Duration::from_secs(1));
-        Spinner(Some(bar))
+        let (done, waiting) = mpsc::channel::<()>();
+        let shown = !self.quiet && io::stderr().is_terminal();
+        let thread = shown.then(|| thread::spawn(move || spin(message, &waiting)));
+        Spinner { done: Some(done), thread }
     }
 }
 
 /// Shows that something is being done, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Spinner(Option<ProgressBar>);
+pub(crate) struct Spinner {
+    /// Closed to end the spinner.
+    done: Option<mpsc::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
 
 impl Drop for Spinner {
     fn drop(&mut self) {
-        if let Some(bar) = &self.0 {
-            bar.finish_and_clear();
+        self.done.take();
+        if let Some(thread) = self.thread.take() {
+            // It only draws: a panic there is no failure of the work.
+            let _ = thread.join();
         }
     }
+}
+
+/// Draws from the second second on, until the channel is closed.
+fn spin(message: &'static str, done: &mpsc::Receiver<()>) {
+    if done.recv_timeout(Duration::from_secs(1)) != Err(RecvTimeoutError::Timeout) {
+        return;
+    }
+    let bar = ProgressBar::new_spinner();
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let template = if plain { "{spinner} {msg} {elapsed}" } else { "{spinner:.cyan} {msg} {elapsed}" };
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar.set_message(message);
+    while done.recv_timeout(Duration::from_millis(100)) == Err(RecvTimeoutError::Timeout) {
+        bar.tick();
+    }
+    bar.finish_and_clear();
 }
 
 fn write_out(text: &str) -> Result<(), Failure> {

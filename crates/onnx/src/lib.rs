@@ -44,6 +44,7 @@
 
 mod forms;
 mod reader;
+mod standard;
 mod text;
 mod types;
 pub mod wire;

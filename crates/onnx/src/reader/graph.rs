@@ -1,9 +1,9 @@
 //! The graph: names, order, nodes, types.
 
 use super::{Context, Problem, attribute, domain, not_yet, tensor};
-use crate::forms;
 use crate::types;
 use crate::wire::{GraphProto, NodeProto, ValueInfoProto};
+use crate::{forms, standard};
 use netwright_ir::op::Kept;
 use netwright_ir::{Attribute, Fact, Graph, Kind, Name, Op, Place, Tensor, Value, ValueType};
 use std::cmp::Reverse;
@@ -270,6 +270,10 @@ impl Reader<'_> {
                 }
                 return self.insert(&text, label, normal.op, &operands, outputs);
             }
+        }
+        let opset = self.context.opset();
+        if domain.is_empty() && !standard::knows(opset, &op_type) {
+            return Err(fail(format!("opset {opset} of ONNX has no operator {op_type}")));
         }
         let overload = node.overload.unwrap_or_default().into();
         let kept = Kept { domain: domain.into(), op_type: op_type.into(), overload, attributes };

@@ -106,6 +106,7 @@ fn names() {
 fn nodes() {
     check(|graph| graph.node[0].domain = text("a"), "node \"y\" (a.Neg): the model imports no operator set \"a\"");
     check(|graph| graph.node[0].op_type = None, "node \"y\" (): it has no operator");
+    check(|graph| graph.node[0].op_type = text("Bogus"), "node \"y\" (Bogus): opset 21 of ONNX has no operator Bogus");
     check(|graph| graph.node[0].output[0].clear(), "node \"\" (Neg): it has no result");
     check(
         |graph| graph.node[0].input.push("x".to_owned()),

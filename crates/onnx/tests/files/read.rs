@@ -148,10 +148,10 @@ fn operators_and_operands() {
 fn the_more_precise_type_is_kept() {
     let model = read_graph(|graph| {
         graph.input = vec![typed("x", 1, &[None]), typed("z", 1, &[None])];
-        graph.node = vec![node("Foo", &["x"], &["a"]), node("Add", &["a", "z"], &["y"])];
+        graph.node = vec![node("Celu", &["x"], &["a"]), node("Add", &["a", "z"], &["y"])];
         graph.output = vec![typed("y", 1, &[None])];
     });
-    let expected = "g(%x: f32[n], %z: f32[n]) {\n  %a = \"::Foo\" %x : ?\n  %y = add %a, %z : f32[n]\n  return %y\n}\n";
+    let expected = "g(%x: f32[n], %z: f32[n]) {\n  %a = \"::Celu\" %x : ?\n  %y = add %a, %z : f32[n]\n  return %y\n}\n";
     assert_eq!(model.graph.to_string(), expected);
 }
 
