@@ -104,7 +104,7 @@ pub(crate) struct Optimize {
     #[command(flatten)]
     pub(crate) emit: Emit,
     /// The passes to run, by name and in the pipeline's order, or `none`.
-    #[arg(long, alias = "only", value_delimiter = ',')]
+    #[arg(long, visible_alias = "only", value_delimiter = ',')]
     pub(crate) passes: Option<Vec<String>>,
     /// Passes to leave out.
     #[arg(long, value_delimiter = ',', conflicts_with = "passes")]
@@ -121,6 +121,9 @@ pub(crate) struct Optimize {
     /// Compare the result with the input in tract.
     #[arg(long)]
     pub(crate) verify: bool,
+    /// What a symbol stands for in that, such as batch=2 or past_plus_seq=past+seq; may be given several times.
+    #[arg(long = "dim", value_name = "SYMBOL=SIZE", value_parser = binding, requires = "verify")]
+    pub(crate) dims: Vec<(Symbol, Dim)>,
 }
 
 #[derive(Debug, Args)]
@@ -129,7 +132,7 @@ pub(crate) struct Verify {
     pub(crate) model: PathBuf,
     /// A second one, which must compute the same.
     pub(crate) other: Option<PathBuf>,
-    /// What a symbol stands for, such as batch=2 or past_plus_seq=past+seq; several make one binding.
+    /// What a symbol stands for, such as batch=2 or past_plus_seq=past+seq; may be given several times.
     #[arg(long = "dim", value_name = "SYMBOL=SIZE", value_parser = binding)]
     pub(crate) dims: Vec<(Symbol, Dim)>,
     /// The seed of the inputs.

@@ -76,7 +76,7 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
     }
     if args.verify {
         let _spinner = output.spinner("verifying in tract");
-        verify::compared(&args.model, &args.output, output)?;
+        verify::compared(args, output)?;
     }
     Ok(())
 }

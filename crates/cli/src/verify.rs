@@ -1,6 +1,6 @@
 //! `netwright verify`, and what `--verify` does.
 
-use crate::args::Verify;
+use crate::args::{Optimize, Verify};
 use crate::failure::Failure;
 use crate::output::Output;
 use netwright::files::{self, AtomicFile};
@@ -29,9 +29,9 @@ pub(crate) fn own(path: &Path, output: Output) -> Result<(), Failure> {
 }
 
 /// Compares an optimized file with its original, in a child process.
-pub(crate) fn compared(before: &Path, after: &Path, output: Output) -> Result<(), Failure> {
-    let options = Options { tolerance: 1e-4, ..Options::default() };
-    tell(&worker()?.verify(before, Some(after), &options).map_err(failure)?, output)
+pub(crate) fn compared(args: &Optimize, output: Output) -> Result<(), Failure> {
+    let options = Options { dims: args.dims.iter().cloned().collect(), tolerance: 1e-4, ..Options::default() };
+    tell(&worker()?.verify(&args.model, Some(&args.output), &options).map_err(failure)?, output)
 }
 
 /// Judges one model for a parent process.

@@ -151,7 +151,8 @@ fn the_more_precise_type_is_kept() {
         graph.node = vec![node("Celu", &["x"], &["a"]), node("Add", &["a", "z"], &["y"])];
         graph.output = vec![typed("y", 1, &[None])];
     });
-    let expected = "g(%x: f32[n], %z: f32[n]) {\n  %a = \"::Celu\" %x : ?\n  %y = add %a, %z : f32[n]\n  return %y\n}\n";
+    let expected =
+        "g(%x: f32[n], %z: f32[n]) {\n  %a = \"::Celu\" %x : ?\n  %y = add %a, %z : f32[n]\n  return %y\n}\n";
     assert_eq!(model.graph.to_string(), expected);
 }
 
