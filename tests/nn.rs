@@ -1,32 +1,11 @@
 //! What the DSL declares, as IR text, and what mistakes are answered with.
 
-use insta::{Settings, assert_snapshot};
+mod common;
+
+use common::{small, snapshot};
 use netwright::ir::{self, Detail, ElementType, Graph, Op, TensorType, shape};
 use netwright::nn::layers::{Activation, FeedForward, Linear, NormKind, PositionalEncoding};
 use netwright::nn::{Builder, Config, DecoderLayer, EncoderLayer, NormPlacement, Part, Transformer, Var, Weights};
-
-fn snapshot(folder: &str, name: &str, text: &str) {
-    let mut settings = Settings::clone_current();
-    settings.set_snapshot_path(format!("../snapshots/{folder}"));
-    settings.set_prepend_module_to_snapshot(false);
-    settings.set_omit_expression(true);
-    // The source beside them says more, and stays when lines move.
-    settings.add_filter(r"\.rs:\d+:\d+", ".rs:[line]");
-    settings.bind(|| assert_snapshot!(name, text));
-}
-
-fn small() -> Config {
-    Config {
-        d_model: 16,
-        num_heads: 2,
-        d_ff: 32,
-        encoder_layers: 1,
-        decoder_layers: 1,
-        vocab_size: 20,
-        max_positions: 32,
-        ..Config::transformer_base()
-    }
-}
 
 fn state<'b>(builder: &'b Builder<'b>, name: &str, length: &str) -> Var<'b> {
     builder.input(name, TensorType::new(ElementType::F32, shape!["batch", length, 16]))

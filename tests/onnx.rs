@@ -1,6 +1,8 @@
 //! What a file holds, in ONNX's own text syntax, and that a file gives back what was written.
 
-use insta::{Settings, assert_snapshot};
+mod common;
+
+use common::{small, snapshot};
 use netwright::ir::{Detail, ElementType, Graph, Model, Op, Tensor, TensorType, parse, shape};
 use netwright::nn::layers::{Activation, NormKind};
 use netwright::nn::{Builder, Config, DecoderLayer, EncoderLayer, Var, Weights};
@@ -8,10 +10,6 @@ use netwright::onnx::{self, ReadOptions, WriteOptions};
 use netwright::passes::{Options, Target, diff, optimize};
 use std::path::Path;
 use tempfile::TempDir;
-
-fn small() -> Config {
-    Config { d_model: 16, num_heads: 2, d_ff: 32, ..Config::transformer_base() }
-}
 
 fn state<'b>(builder: &'b Builder<'b>, name: &str, length: &str) -> Var<'b> {
     builder.input(name, TensorType::new(ElementType::F32, shape!["batch", length, 16]))
@@ -85,13 +83,9 @@ fn models() -> Vec<(String, Model)> {
 
 #[test]
 fn what_a_file_holds() {
-    let mut settings = Settings::clone_current();
-    settings.set_snapshot_path("../snapshots/onnx");
-    settings.set_prepend_module_to_snapshot(false);
-    settings.set_omit_expression(true);
     for (name, model) in models() {
         let text = onnx::to_text(&model).unwrap_or_else(|error| panic!("{name}: {error}"));
-        settings.bind(|| assert_snapshot!(name, text));
+        snapshot("onnx", &name, &text);
     }
 }
 

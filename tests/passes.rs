@@ -1,22 +1,16 @@
 //! What each pass does, one pass at a time: the diff of the IR text, and the near misses with their reasons; and tract's
 //! word that the function is the same.
 
-use insta::{Settings, assert_snapshot};
+mod common;
+
+use common::{small, snapshot};
 use netwright::ir::{Detail, ElementType, Graph, Kind, Model, TensorType, check, parse, shape};
-use netwright::nn::{Builder, Config, EncoderLayer, Part, Transformer, Weights};
+use netwright::nn::{Builder, EncoderLayer, Part, Transformer, Weights};
 use netwright::onnx::{self, WriteOptions};
 use netwright::passes::{Event, Limits, Options, Pass, Report, Target, diff, lower, optimize, passes, pipeline};
 use netwright::verify::{self, Verdict, verify};
 use std::path::Path;
 use tempfile::TempDir;
-
-fn snapshot(case: &str, pass: &str, text: &str) {
-    let mut settings = Settings::clone_current();
-    settings.set_snapshot_path("../snapshots/passes");
-    settings.set_prepend_module_to_snapshot(false);
-    settings.set_omit_expression(true);
-    settings.bind(|| assert_snapshot!(format!("{case}@{pass}"), text));
-}
 
 fn pass(name: &str) -> Pass {
     passes().into_iter().find(|pass| pass.name == name).unwrap_or_else(|| panic!("{name} is no pass"))
@@ -93,7 +87,7 @@ fn check_pass(case: &str, name: &str, mut graph: Graph) {
     // Where nothing changes, the whole text is context.
     let text =
         if before == after { before.lines().map(|line| format!(" {line}\n")).collect() } else { diff(&before, &after) };
-    snapshot(case, name, &(text + &lines("declined", &report.declined)));
+    snapshot("passes", &format!("{case}@{name}"), &(text + &lines("declined", &report.declined)));
     assert_eq!(before == after, report.applied.is_empty(), "{case}: what is applied shows in the text");
     let again = run(name, &mut graph);
     assert_eq!((again.applied, again.declined), (vec![], report.declined), "{case}: once is enough");
@@ -653,19 +647,6 @@ fn decompose_rms_normalization() {
     );
 }
 
-fn small() -> Config {
-    Config {
-        d_model: 16,
-        num_heads: 2,
-        d_ff: 32,
-        encoder_layers: 1,
-        decoder_layers: 1,
-        vocab_size: 20,
-        max_positions: 32,
-        ..Config::transformer_base()
-    }
-}
-
 fn encoder_layer() -> Graph {
     let weights = Weights::Random { seed: 0 };
     let builder = Builder::new("encoder_layer", &weights);
@@ -707,7 +688,7 @@ fn encoder_layer_for_each_target() {
         let (model, report) = optimized(Model::new(before.clone()), target);
         let text = diff(&before.to_string(), &model.graph.to_string());
         let explained = lines("applied", &report.applied) + &lines("declined", &report.declined);
-        snapshot("encoder_layer", target.name, &(text + &explained));
+        snapshot("passes", &format!("encoder_layer@{}", target.name), &(text + &explained));
     }
 }
 
