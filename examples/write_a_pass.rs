@@ -1,0 +1,58 @@
+//! How a pass is written: `cargo run --release --example write_a_pass`.
+//!
+//! A pass is data: a name, one line that says `a -> b`, a pattern in the words of the text form, and a rewrite. This one
+//! turns `x / sqrt(y)` into `x * rsqrt`, with the reciprocal computed first, and declines where that would not be equal.
+#![expect(clippy::print_stdout, reason = "an example shows what it did")]
+
+use netwright::ir::{Detail, ElementType, Graph, Op, parse};
+use netwright::passes::pattern::{any, div, sqrt};
+use netwright::passes::pipeline::{self, Limits};
+use netwright::passes::rewrite::{become_op, insert, keeps_shape};
+use netwright::passes::{Pass, Rule, Skip, diff};
+
+/// `x / sqrt(y)` -> `x * (1 / sqrt(y))`
+///
+/// One reciprocal of a column is cheaper than a division for every element. It rounds twice where the division rounds
+/// once, so a result may be off by a unit in its last place.
+fn multiply_by_reciprocal() -> Pass {
+    let (x, y) = (any("x"), any("y"));
+    Rule::new(
+        "multiply-by-reciprocal",
+        "x / sqrt(y) -> x * (1 / sqrt(y))",
+        // What is taken away must have no other use.
+        div(x, sqrt(y).single_use()),
+        move |graph: &mut Graph, found| {
+            let root = found.root();
+            // A side condition is written down, and says why the rule declines.
+            if graph.fact(root).element() != Some(ElementType::F32) {
+                return Err(Skip::rejected("in types narrower than f32 the second rounding shows"));
+            }
+            let divisor = graph.operand(root.node, 1).ok_or(Skip::NoMatch)?;
+            if !keeps_shape(graph, found[x], divisor) || graph.shape(divisor) == graph.shape(root) {
+                return Err(Skip::rejected("there are as many divisors as quotients, so nothing is saved"));
+            }
+            // New nodes stand beside the root; what replaces it takes over its name and place.
+            let reciprocal = insert(graph, root, "reciprocal", Op::Reciprocal, &[divisor])?;
+            become_op(graph, root, Op::Mul, &[found[x], reciprocal], "multiplies by the reciprocal")
+        },
+    )
+    .into()
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut graph = parse(
+        "norm(%x: f32[batch, seq, 64], %mean_square: f32[batch, seq, 1], %scale: f32[batch, seq, 64]) {
+           %root = sqrt %mean_square : f32[batch, seq, 1]
+           %normalized = div %x, %root : f32[batch, seq, 64]
+           %scale_root = sqrt %scale : f32[batch, seq, 64]
+           %scaled = div %normalized, %scale_root : f32[batch, seq, 64]
+           return %scaled
+         }",
+    )?;
+    let before = graph.to_text(Detail::Elided);
+    let report = pipeline::run(&[multiply_by_reciprocal()], &mut graph, Limits { check: true, ..Limits::default() })?;
+    print!("{}", diff(&before, &graph.to_text(Detail::Elided)));
+    report.applied.iter().for_each(|event| println!("applied   {event}"));
+    report.declined.iter().for_each(|event| println!("declined  {event}"));
+    Ok(())
+}
