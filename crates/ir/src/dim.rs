@@ -87,6 +87,12 @@ enum Function {
 /// A longer sum is not kept: comparing it would cost more than it tells.
 const MOST_TERMS: usize = 64;
 
+/// No shape is a product of more sizes.
+const MOST_DEGREE: usize = 32;
+
+/// Functions of functions nest at most this deep: what walks an expression recurses.
+const MOST_DEPTH: usize = 8;
+
 impl From<i64> for Dim {
     fn from(known: i64) -> Self {
         Dim::Known(known)
@@ -178,6 +184,9 @@ impl Dim {
         let mut sum: BTreeMap<Monomial, i64> = BTreeMap::new();
         for (left, m) in &a {
             for (right, n) in &b {
+                if left.len() + right.len() > MOST_DEGREE {
+                    return Dim::Unknown;
+                }
                 let mut monomial = [left.as_slice(), right.as_slice()].concat();
                 monomial.sort();
                 let entry = sum.entry(monomial).or_insert(0);
@@ -208,7 +217,8 @@ impl Dim {
             let mut whole = BTreeMap::new();
             let mut rest = BTreeMap::new();
             for (term, coefficient) in terms {
-                let quotient = (coefficient % factor == 0).then(|| without(&term, monomial)).flatten();
+                let exact = coefficient.checked_rem(*factor) == Some(0);
+                let quotient = exact.then(|| without(&term, monomial)).flatten();
                 match quotient.zip(coefficient.checked_div(*factor)) {
                     Some((term, coefficient)) => whole.insert(term, coefficient),
                     None => rest.insert(term, coefficient),
@@ -216,6 +226,7 @@ impl Dim {
             }
             let rest = Dim::from_terms(rest);
             let remainder = match &rest {
+                Dim::Known(i64::MIN) => Dim::Unknown,
                 Dim::Known(rest) if monomial.is_empty() => Dim::Known(floor(*rest, *factor)),
                 Dim::Known(0) => Dim::Known(0),
                 _ => {
@@ -357,6 +368,9 @@ impl Dim {
 
     /// A function that nothing simplifies; those that commute are flattened and sorted.
     fn apply(function: Function, operands: Vec<Dim>) -> Dim {
+        if operands.iter().any(|operand| *operand == Dim::Unknown || operand.depth() >= MOST_DEPTH) {
+            return Dim::Unknown;
+        }
         let operands = if matches!(function, Function::FloorDiv | Function::Mod) {
             operands
         } else {
@@ -370,6 +384,17 @@ impl Dim {
             _ if operands.len() > MOST_TERMS => Dim::Unknown,
             _ => Dim::from_terms(BTreeMap::from([(vec![Atom::Apply(function, operands)], 1)])),
         }
+    }
+
+    /// How deep functions nest in it.
+    fn depth(&self) -> usize {
+        let Dim::Expr(expr) = self else { return 0 };
+        let atoms = expr.0.iter().flat_map(|(monomial, _)| monomial);
+        let depths = atoms.map(|atom| match atom {
+            Atom::Symbol(_) => 0,
+            Atom::Apply(_, operands) => 1 + operands.iter().map(Dim::depth).max().unwrap_or(0),
+        });
+        depths.max().unwrap_or(0)
     }
 
     /// The arguments where it is that function, else itself.
@@ -528,12 +553,24 @@ mod tests {
             ("-9223372036854775807 - 1", "-9223372036854775808"),
             ("(-9223372036854775807 - 1) // -1", "?"),
             ("(-9223372036854775807 - 1) % -1", "?"),
+            ("(seq * -9223372036854775808) // -1", "floor_div(-9223372036854775808*seq, -1)"),
             ("'a b' + 1", "'a b' + 1"),
         ];
         for (text, expected) in cases {
             assert_eq!(dim(text).to_string(), expected, "{text}");
             assert_eq!(dim(expected), dim(text), "{text} parses back");
         }
+    }
+
+    /// A small file must not make large dims.
+    #[test]
+    fn degree_and_depth_are_bounded() {
+        let (mut squared, mut divided) = (dim("s"), dim("s"));
+        for _ in 0..100 {
+            squared = squared.times(&squared);
+            divided = divided.plus(&Dim::Known(1)).floor_div(&Dim::Known(3));
+        }
+        assert_eq!((squared, divided), (Dim::Unknown, Dim::Unknown));
     }
 
     #[test]

@@ -156,6 +156,13 @@ fn inference() {
             "%s = shape %x {end = 2} : i64[2]\n %n = concat %s, [-1] {axis = 0} : i64[3]\n %a = reshape %x, %n : ?",
             "f32[batch, seq, 8]",
         ),
+        ("%a = range 5, 5, -2 : ?", "i64[0]"),
+        ("%a = range 5, 0, -2 : ?", "i64[3]"),
+        ("%a = slice f32[0] fill(0.0), [-1], [-9223372036854775807], [0], [-1] : ?", "f32[0]"),
+        (
+            "%s = shape %x {start = 1, end = 2} : i64[1]\n %n = sub %s, [2] : i64[1]\n %a = reshape %ids, %n {allowzero = true} : ?",
+            "i64[?]",
+        ),
         ("%a = softmax %x {axis = -1} : ?", "f32[batch, seq, 8]"),
         ("%a = scaled_softmax %x, f32[1, 8] fill(0.0) {axis = 2, scale = 0.5} : ?", "f32[batch, seq, 8]"),
         ("%a = reduce_mean %x, [-1] {keepdims = false} : ?", "f32[batch, seq]"),

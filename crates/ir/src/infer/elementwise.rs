@@ -11,8 +11,10 @@ pub(crate) fn same(x: &Operands<'_>) -> Outcome {
     x.arity(1..=1, 1..=1)?;
     x.expect_element(0, "a number type", ElementType::is_number)?;
     let negated = (x.kind == Kind::Neg).then(|| x.fact(0)?.elements.clone()).flatten();
-    let elements = negated.map(|all| all.iter().map(|dim| Dim::Known(0).minus(dim)).collect());
-    Ok(Fact { elements, ..tensor(x.element(0)?, x.shape(0).cloned()) }.into())
+    let elements: Option<Arc<[Dim]>> = negated.map(|all| all.iter().map(|dim| Dim::Known(0).minus(dim)).collect());
+    let element = x.element(0)?;
+    let elements = elements.filter(|all| fit(element, all));
+    Ok(Fact { elements, ..tensor(element, x.shape(0).cloned()) }.into())
 }
 
 /// One operand of a float type; the result has its type.
@@ -79,8 +81,14 @@ fn arithmetic(x: &Operands<'_>, on_dims: Option<fn(&Dim, &Dim) -> Dim>) -> Outco
     x.expect_element(0, "a number type", ElementType::is_number)?;
     let element = x.common_element(0..2)?;
     let mut inferred = broadcast(x, element)?;
-    inferred.facts[0].elements = on_dims.and_then(|on_dims| zip_elements(x, on_dims));
+    inferred.facts[0].elements = on_dims.and_then(|on_dims| zip_elements(x, on_dims)).filter(|all| fit(element, all));
     Ok(inferred)
+}
+
+/// Whether numbers of that type hold the elements for certain; narrower integers than `i64` wrap.
+fn fit(element: Option<ElementType>, elements: &[Dim]) -> bool {
+    let small = |dim: &Dim| dim.known().is_some_and(|known| i32::try_from(known).is_ok());
+    element == Some(ElementType::I64) || (element == Some(ElementType::I32) && elements.iter().all(small))
 }
 
 /// The elements of the result, where those of both operands are known.
@@ -166,7 +174,8 @@ pub(crate) fn select(x: &Operands<'_>) -> Outcome {
 fn select_elements(x: &Operands<'_>) -> Option<Arc<[Dim]>> {
     let condition = x.fact(0)?.known_elements()?;
     let (yes, no) = (x.fact(1)?.elements.as_ref()?, x.fact(2)?.elements.as_ref()?);
-    let count = condition.len().max(yes.len()).max(no.len());
+    let lengths = [condition.len(), yes.len(), no.len()];
+    let count = if lengths.contains(&0) { 0 } else { lengths.into_iter().max().unwrap_or(0) };
     let place = |len: usize, at: usize| if len == 1 { Some(0) } else { (len == count).then_some(at) };
     let pick = |at: usize| {
         let from = if condition[place(condition.len(), at)?] != 0 { yes } else { no };

@@ -54,8 +54,9 @@ pub(crate) fn reshape(x: &Operands<'_>, allowzero: &bool) -> Outcome {
                 Dim::Known(1)
             }
             Dim::Known(size) if *size < -1 => return Err(x.fail(format!("the size {size} is negative"))),
-            // A size that may be 0 keeps the operand's then, and one that may be negative is no size.
-            dim if *allowzero || dim.is_nonnegative() => dim.clone(),
+            // A symbolic size that is 0 at run time would keep the operand's; where that is another one, the numbers of
+            // elements differ and the model does not run. One that may be negative is no size.
+            dim if dim.is_nonnegative() => dim.clone(),
             _ => Dim::Unknown,
         });
     }
@@ -206,9 +207,12 @@ pub(crate) fn split(x: &Operands<'_>, axis: &i64) -> Outcome {
         },
         None => equal_parts(&shape[axis], x.results),
     };
+    if let Some(negative) = sizes.iter().filter_map(Dim::known).find(|size| *size < 0) {
+        return Err(x.fail(format!("a part of axis {axis} of {shape} would have the size {negative}")));
+    }
     let part = |size: Dim| {
         let mut dims = shape.clone();
-        dims.dims_mut()[axis] = size;
+        dims.dims_mut()[axis] = if size.is_nonnegative() { size } else { Dim::Unknown };
         tensor(element, Some(dims))
     };
     Ok(Inferred { facts: sizes.into_iter().map(part).collect(), assumed })
@@ -277,6 +281,11 @@ fn clamped(bound: i64, len: usize) -> usize {
 
 /// The size of a slice of an axis of that size.
 fn sliced(size: &Dim, start: &Dim, end: &Dim, step: i64) -> Dim {
+    match size {
+        Dim::Known(0) => return Dim::Known(0),
+        Dim::Known(..0) => return Dim::Unknown,
+        _ => {}
+    }
     if let (Some(size), Some(start), Some(end)) = (size.known(), start.known(), end.known()) {
         let shift = |bound: i64| if bound < 0 { bound.saturating_add(size) } else { bound };
         let (low, high) = if step > 0 { (0, size) } else { (-1, size - 1) };
@@ -357,7 +366,7 @@ pub(crate) fn range(x: &Operands<'_>) -> Outcome {
         (Dim::Known(0), _) => return Err(x.fail("the step is 0")),
         (Dim::Known(1), span) if span.is_nonnegative() => span.clone(),
         (Dim::Known(delta), Dim::Known(span))
-            if (*delta > 0) == (*span > 0) && *span != i64::MIN && *delta != i64::MIN =>
+            if *span != 0 && (*delta > 0) == (*span > 0) && *span != i64::MIN && *delta != i64::MIN =>
         {
             Dim::Known((span.abs() - 1) / delta.abs() + 1)
         }
