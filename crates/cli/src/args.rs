@@ -1,9 +1,11 @@
 //! The command line, as clap reads it.
 
+use crate::failure::Failure;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use netwright::ir::{Dim, Symbol};
 use netwright::passes::Target;
 use netwright::{nn, onnx};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Build, optimize and verify Transformer models in ONNX.
@@ -65,10 +67,10 @@ pub(crate) struct Build {
     /// Which graph [default: both in a file, encoder and decoder in a folder].
     #[arg(long)]
     pub(crate) part: Option<Part>,
-    /// The seed of a preset's random weights.
-    #[arg(long, default_value_t = 0)]
-    pub(crate) seed: u64,
-    /// Write the operators as they are declared.
+    /// The seed of a preset's random weights [default: 0].
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// Write the operators as they are declared, whatever the target.
     #[arg(long)]
     pub(crate) no_optimize: bool,
     /// Make the attention weights of every layer outputs.
@@ -139,9 +141,9 @@ pub(crate) struct Verify {
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
     /// How much elements may differ: |a - b| <= t * max(1, |b|).
-    #[arg(long, default_value_t = 1e-4)]
+    #[arg(long, default_value_t = 1e-4, value_parser = tolerance)]
     pub(crate) tolerance: f64,
-    /// Write the inputs and outputs of every run there, as safetensors.
+    /// Write the inputs of every run and the first model's outputs there, as safetensors.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) dump: Option<PathBuf>,
 }
@@ -184,4 +186,20 @@ fn binding(text: &str) -> Result<(Symbol, Dim), String> {
     let (symbol, size) = text.split_once('=').ok_or("expected SYMBOL=SIZE, such as batch=2")?;
     let size = size.parse::<Dim>().map_err(|error| error.to_string())?;
     Ok((Symbol::new(symbol.trim()), size))
+}
+
+fn tolerance(text: &str) -> Result<f64, String> {
+    let tolerance: f64 = text.parse().map_err(|_| "expected a number, such as 1e-4")?;
+    if tolerance.is_finite() && tolerance >= 0.0 { Ok(tolerance) } else { Err("expected 0 or more".to_owned()) }
+}
+
+/// What symbols are to stand for, each once.
+pub(crate) fn bindings(dims: &[(Symbol, Dim)]) -> Result<BTreeMap<Symbol, Dim>, Failure> {
+    let mut bindings = BTreeMap::new();
+    for (symbol, dim) in dims {
+        if bindings.insert(symbol.clone(), dim.clone()).is_some() {
+            return Err(Failure::Usage(format!("--dim says twice what {symbol} stands for")));
+        }
+    }
+    Ok(bindings)
 }

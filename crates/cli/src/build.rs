@@ -10,6 +10,7 @@ use netwright::ir::Model;
 use netwright::nn::{Config, ConfigError, OpenError, Part, Transformer, WeightError, Weights};
 use netwright::onnx::{self, WriteOptions};
 use netwright::passes;
+use netwright::verify::Verdict;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -23,32 +24,37 @@ struct Built {
     constants: u64,
     bytes: u64,
     seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verified: Option<Verdict>,
 }
 
 pub(crate) fn run(args: &Build, output: Output) -> Result<(), Failure> {
+    optimize::check_opset(args.emit.opset)?;
     let (transformer, weights) = open(args)?;
     let mut built = vec![];
     for (part, path) in parts(args)? {
         let spinner = output.spinner("building");
-        built.push(build(args, (&transformer, &weights), part, &path, output)?);
+        let mut one = build(args, (&transformer, &weights), part, &path, output)?;
         drop(spinner);
         if args.verify {
-            let _spinner = output.spinner("verifying in tract");
-            verify::own(&path, output)?;
+            one.verified = Some(verify::own(&path, output)?);
         }
+        built.push(one);
     }
-    output.report(&built, || built.iter().map(line).collect())
+    output.report(&built, || built.iter().map(line).collect())?;
+    built.iter().filter_map(|one| one.verified.as_ref()).try_for_each(verify::judge)
 }
 
 fn line(built: &Built) -> String {
     format!(
-        "{}: {} nodes, {} parameters, {} constants, {} bytes in {:.2} s\n",
+        "{}: {} nodes, {} parameters, {} constants, {} bytes in {:.2} s\n{}",
         built.path.display(),
         built.nodes,
         thousands(built.parameters),
         thousands(built.constants),
         thousands(built.bytes),
-        built.seconds
+        built.seconds,
+        optimize::verdict_text(built.verified.as_ref())
     )
 }
 
@@ -57,6 +63,9 @@ fn open(args: &Build) -> Result<(Transformer, Weights), Failure> {
         "transformer-base" => Config::transformer_base(),
         "transformer-big" => Config::transformer_big(),
         folder => {
+            if args.seed.is_some() {
+                return Err(Failure::Usage("--seed is for presets; the weights of a folder are its own".to_owned()));
+            }
             return Transformer::open(Path::new(folder)).map_err(|error| match error {
                 OpenError::Config(ConfigError::File(error)) if !Path::new(folder).exists() => Failure::Usage(format!(
                     "{error}\n  help: the presets are transformer-base and transformer-big; a folder must hold \
@@ -70,12 +79,12 @@ fn open(args: &Build) -> Result<(Transformer, Weights), Failure> {
         }
     };
     let transformer = Transformer::new(&preset).map_err(Failure::model)?;
-    Ok((transformer, Weights::Random { seed: args.seed }))
+    Ok((transformer, Weights::Random { seed: args.seed.unwrap_or(0) }))
 }
 
 /// Which graphs go to which files.
 fn parts(args: &Build) -> Result<Vec<(Part, PathBuf)>, Failure> {
-    if args.output.extension().is_some_and(|extension| extension == "onnx") {
+    if args.output.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx")) {
         return Ok(vec![(args.part.map_or(Part::Both, Part::from), args.output.clone())]);
     }
     files::create_folder(&args.output).map_err(Failure::usage)?;
@@ -120,5 +129,6 @@ fn build(
         constants: counts.constants,
         bytes: written.bytes,
         seconds: start.elapsed().as_secs_f64(),
+        verified: None,
     })
 }

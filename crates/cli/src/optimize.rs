@@ -9,6 +9,7 @@ use netwright::inventory::{Inventory, inventory};
 use netwright::ir::{Detail, Model, Op};
 use netwright::onnx::{self, ReadError, ReadOptions, WriteError, WriteOptions};
 use netwright::passes::{self, Event, Limits};
+use netwright::verify::Verdict;
 use serde::Serialize;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +34,8 @@ struct Done {
     #[serde(skip_serializing_if = "Option::is_none")]
     explain: Option<Vec<String>>,
     seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verified: Option<Verdict>,
 }
 
 pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
@@ -50,7 +53,7 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
 
     let options = passes::Options {
         target: args.emit.target,
-        only: args.passes.clone().map(|names| names.into_iter().filter(|name| name != "none").collect()),
+        only: args.passes.clone().map(|names| if names == ["none"] { vec![] } else { names }),
         skip: args.skip.clone(),
         limits: Limits { stop_after: args.stop_after, check: false },
     };
@@ -69,16 +72,22 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
         *applied.entry(event.pass).or_default() += 1;
     }
     let explain = args.explain.then(|| explain(&report.applied, &report.declined));
-    let done = Done { before, after: side(inventory(&model.graph), written.bytes), applied, explain, seconds };
+    let verified = if args.verify { Some(verify::compared(args, output)?) } else { None };
+    let done =
+        Done { before, after: side(inventory(&model.graph), written.bytes), applied, explain, seconds, verified };
     output.report(&done, || summary(&done))?;
+    if let (Some(explain), true) = (&done.explain, output.quiet) {
+        output.aside(&explain.join("\n"))?;
+    }
     if let Some(before) = text {
         output.aside(&passes::diff(&before, &model.graph.to_text(Detail::Elided)))?;
     }
-    if args.verify {
-        let _spinner = output.spinner("verifying in tract");
-        verify::compared(args, output)?;
-    }
-    Ok(())
+    done.verified.iter().try_for_each(verify::judge)
+}
+
+/// A verdict that lets the command succeed; another is told as its failure.
+pub(crate) fn verdict_text(verdict: Option<&Verdict>) -> String {
+    verdict.filter(|verdict| verify::judge(verdict).is_ok()).map_or_else(String::new, |verdict| format!("{verdict}\n"))
 }
 
 /// Reads a model; what is wrong with its contents is its own fault, what keeps it from being read is the call's.
@@ -97,12 +106,21 @@ pub(crate) fn write_failure(error: WriteError) -> Failure {
     }
 }
 
+/// Checks that the version of the operators can be written.
+pub(crate) fn check_opset(opset: Option<i64>) -> Result<(), Failure> {
+    match opset.filter(|opset| !onnx::WRITTEN_OPSETS.contains(opset)) {
+        Some(opset) => {
+            let (first, last) = (onnx::WRITTEN_OPSETS.start(), onnx::WRITTEN_OPSETS.end());
+            Err(Failure::Usage(format!("opset {opset} cannot be written; those from {first} to {last} can")))
+        }
+        None => Ok(()),
+    }
+}
+
 /// Sets the version of the operators that is to be written.
 pub(crate) fn set_opset(model: &mut Model, opset: Option<i64>) -> Result<(), Failure> {
+    check_opset(opset)?;
     let Some(opset) = opset else { return Ok(()) };
-    if !(17..=24).contains(&opset) {
-        return Err(Failure::Usage(format!("opset {opset} cannot be written; those from 17 to 24 can")));
-    }
     let graph = &model.graph;
     let kept = graph.schedule().into_iter().find_map(|id| match graph.node(id).op() {
         Op::Kept(kept) if kept.domain.is_empty() => Some((id, kept)),
@@ -161,5 +179,5 @@ fn summary(done: &Done) -> String {
     rows.push(row("bytes", before.bytes, after.bytes));
     let passes = done.applied.iter().map(|(pass, times)| format!("{pass} applied {times} times"));
     let lines = passes.chain(done.explain.iter().flatten().cloned()).chain([format!("in {:.2} s", done.seconds)]);
-    table(&rows) + &lines.collect::<Vec<_>>().join("\n")
+    table(&rows) + &lines.collect::<Vec<_>>().join("\n") + "\n" + &verdict_text(done.verified.as_ref())
 }

@@ -1,6 +1,6 @@
 //! `netwright verify`, and what `--verify` does.
 
-use crate::args::{Optimize, Verify};
+use crate::args::{Optimize, Verify, bindings};
 use crate::failure::Failure;
 use crate::output::Output;
 use netwright::files::{self, AtomicFile};
@@ -10,28 +10,44 @@ use std::io;
 use std::path::Path;
 
 pub(crate) fn run(args: &Verify, output: Output) -> Result<(), Failure> {
-    let options = Options {
-        dims: args.dims.iter().cloned().collect(),
-        seed: args.seed,
-        tolerance: args.tolerance,
-        ..Options::default()
-    };
+    let options =
+        Options { dims: bindings(&args.dims)?, seed: args.seed, tolerance: args.tolerance, ..Options::default() };
     let spinner = output.spinner("verifying in tract");
     let verdict = worker()?.verify(&args.model, args.other.as_deref(), &options).map_err(failure)?;
     drop(spinner);
-    tell(&verdict, output)?;
-    args.dump.as_deref().map_or(Ok(()), |folder| dump(&args.model, folder, &options))
+    // Where tract brought the worker down, it is not asked again, in this process.
+    if let (Some(folder), Verdict::Runs { .. } | Verdict::Equal { .. } | Verdict::Differs { .. }) =
+        (&args.dump, &verdict)
+    {
+        dump(&args.model, folder, &options)?;
+    }
+    match judge(&verdict) {
+        Ok(()) => output.report(&verdict, || verdict.to_string()),
+        Err(failed) if output.json => output.data(&verdict, String::new).and(Err(failed)),
+        Err(failed) => Err(failed),
+    }
 }
 
 /// Runs a model of our own making, in this process.
-pub(crate) fn own(path: &Path, output: Output) -> Result<(), Failure> {
-    tell(&verify::verify(path, None, &Options::default()).map_err(failure)?, output)
+pub(crate) fn own(path: &Path, output: Output) -> Result<Verdict, Failure> {
+    let _spinner = output.spinner("verifying in tract");
+    verify::verify(path, None, &Options::default()).map_err(failure)
 }
 
 /// Compares an optimized file with its original, in a child process.
-pub(crate) fn compared(args: &Optimize, output: Output) -> Result<(), Failure> {
-    let options = Options { dims: args.dims.iter().cloned().collect(), tolerance: 1e-4, ..Options::default() };
-    tell(&worker()?.verify(&args.model, Some(&args.output), &options).map_err(failure)?, output)
+pub(crate) fn compared(args: &Optimize, output: Output) -> Result<Verdict, Failure> {
+    let _spinner = output.spinner("verifying in tract");
+    let options = Options { dims: bindings(&args.dims)?, tolerance: 1e-4, ..Options::default() };
+    worker()?.verify(&args.model, Some(&args.output), &options).map_err(failure)
+}
+
+/// What a verdict means for the command.
+pub(crate) fn judge(verdict: &Verdict) -> Result<(), Failure> {
+    match verdict {
+        Verdict::Runs { .. } | Verdict::Equal { .. } => Ok(()),
+        Verdict::NotVerifiable { .. } => Err(Failure::NotVerifiable(verdict.to_string())),
+        _ => Err(Failure::Model(verdict.to_string())),
+    }
 }
 
 /// Judges one model for a parent process.
@@ -48,31 +64,14 @@ fn failure(error: Error) -> Failure {
     Failure::usage(error)
 }
 
-fn tell(verdict: &Verdict, output: Output) -> Result<(), Failure> {
-    match verdict {
-        Verdict::Runs { .. } | Verdict::Equal { .. } => output.report(verdict, || verdict.to_string()),
-        failed if output.json => {
-            output.data(failed, String::new)?;
-            Err(of(failed))
-        }
-        failed => Err(of(failed)),
-    }
-}
-
-fn of(verdict: &Verdict) -> Failure {
-    match verdict {
-        Verdict::NotVerifiable { .. } => Failure::NotVerifiable(verdict.to_string()),
-        _ => Failure::Model(verdict.to_string()),
-    }
-}
-
 /// Writes the inputs and outputs of every run as safetensors, for other runtimes to be compared with.
 fn dump(model: &Path, folder: &Path, options: &Options) -> Result<(), Failure> {
     let file = ModelFile::open(model).map_err(failure)?;
     let session = Session::new(&file).map_err(failure)?;
     files::create_folder(folder).map_err(Failure::usage)?;
     let runs = verify::bindings(&file.inputs(), &options.dims).map_err(failure)?;
-    for ((at, bindings), seed) in runs.iter().enumerate().zip(options.seed..) {
+    for (at, bindings) in runs.iter().enumerate() {
+        let seed = options.seed.wrapping_add(at as u64);
         let inputs = verify::inputs(&file, bindings, seed).map_err(failure)?;
         let given: Vec<(&str, &Array)> = inputs.iter().map(|(name, array)| (name.as_str(), array)).collect();
         let outputs = session.run(&given).map_err(failure)?;

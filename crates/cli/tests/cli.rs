@@ -86,11 +86,17 @@ fn the_common_paths() {
         0,
     );
     check(at, "optimize_in_place", &["-q", "optimize", "tract.onnx", "-o", "tract.onnx", "--passes", "none"], 0);
+    check(
+        at,
+        "optimize_quiet_explain",
+        &["-q", "optimize", "stop.onnx", "-o", "quiet.onnx", "--passes", "fuse-scale-softmax", "--explain"],
+        0,
+    );
     check(at, "verify_one", &["verify", "ort.onnx", "--dim", "batch=2"], 0);
     check(at, "verify_two", &["verify", "encoder.onnx", "ort.onnx"], 0);
     let ort = std::fs::read(at.join("ort.onnx")).expect("it is there");
     assert_eq!(std::fs::read(at.join("again.onnx")).expect("it is there"), ort, "optimizing twice is optimizing once");
-    assert_eq!(files(at), ["again.onnx", "encoder.onnx", "ort.onnx", "stop.onnx", "tract.onnx"]);
+    assert_eq!(files(at), ["again.onnx", "encoder.onnx", "ort.onnx", "quiet.onnx", "stop.onnx", "tract.onnx"]);
 }
 
 #[test]
@@ -157,6 +163,11 @@ fn mistakes_are_answered() {
         ("empty_model", vec!["check", "empty.onnx"], 1),
         ("no_such_output", vec!["optimize", "encoder.onnx", "-o", "missing/out.onnx"], 2),
         ("verify_in_place", vec!["optimize", "encoder.onnx", "-o", "encoder.onnx", "--verify"], 2),
+        ("seed_of_a_folder", vec!["build", "heads", "-o", "out.onnx", "--seed", "7"], 2),
+        ("none_and_more", vec!["optimize", "encoder.onnx", "-o", "out.onnx", "--passes", "none,canonicalize"], 2),
+        ("symbol_twice", vec!["verify", "encoder.onnx", "--dim", "batch=2", "--dim", "batch=3"], 2),
+        ("bad_tolerance", vec!["verify", "encoder.onnx", "--tolerance", "nan"], 2),
+        ("bad_opset_folder", vec!["build", "option", "-o", "out", "--opset", "25"], 2),
         ("unknown_symbol", vec!["verify", "encoder.onnx", "--dim", "sequence=3"], 2),
     ] {
         check(at, name, &arguments, code);

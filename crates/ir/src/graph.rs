@@ -99,6 +99,9 @@ impl Place {
 
 /// A graph: inputs, nodes, outputs.
 ///
+/// Ids and values are those of the graph that gave them, until it is swept. [`Graph::insert`] refuses any other; the
+/// other methods index like a slice: a foreign id panics.
+///
 /// ```
 /// use netwright_ir::{ElementType, Graph, Op, Tensor, TensorType, shape};
 /// let mut graph = Graph::new("half");

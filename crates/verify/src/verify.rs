@@ -22,6 +22,14 @@ pub struct Options {
     pub data_dir: Option<PathBuf>,
 }
 
+impl Options {
+    /// The seed of each run's inputs.
+    fn seeds(&self) -> impl Iterator<Item = u64> + use<> {
+        let first = self.seed;
+        (0..).map(move |run| first.wrapping_add(run))
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self { dims: BTreeMap::new(), seed: 0, tolerance: 1e-5, data_dir: None }
@@ -113,7 +121,7 @@ impl<'m> Runner<'m> {
 fn runs(model: &ModelFile, options: &Options) -> Result<Verdict, Error> {
     let runner = Runner::new(model)?;
     let mut runs = vec![];
-    for (bindings, seed) in bindings(&model.inputs(), &options.dims)?.into_iter().zip(options.seed..) {
+    for (bindings, seed) in bindings(&model.inputs(), &options.dims)?.into_iter().zip(options.seeds()) {
         let inputs = inputs(model, &bindings, seed)?;
         let outputs = runner.run(&borrowed(&inputs), &bindings)?;
         if let Some(why) = misdeclared(model, &outputs, &bindings) {
@@ -135,7 +143,7 @@ fn equal(a: &ModelFile, b: &ModelFile, options: &Options) -> Result<Verdict, Err
     }
     let (first, second) = (Runner::new(a)?, Runner::new(b)?);
     let mut runs = vec![];
-    for (bindings, seed) in bindings(&a.inputs(), &options.dims)?.into_iter().zip(options.seed..) {
+    for (bindings, seed) in bindings(&a.inputs(), &options.dims)?.into_iter().zip(options.seeds()) {
         let inputs = inputs(a, &bindings, seed)?;
         let inputs = borrowed(&inputs);
         let left = first.run(&inputs, &bindings)?;
