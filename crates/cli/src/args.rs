@@ -11,6 +11,7 @@ use std::path::PathBuf;
 /// Build, optimize and verify Transformer models in ONNX.
 #[derive(Debug, Parser)]
 #[command(
+    name = "netwright",
     version,
     after_help = "Exit codes: 0 fine; 1 the model fails (invalid, differs, bad external data); \
     2 usage or I/O; 3 not verifiable in tract."
