@@ -87,7 +87,7 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
 
 /// A verdict that lets the command succeed; another is told as its failure.
 pub(crate) fn verdict_text(verdict: Option<&Verdict>) -> String {
-    verdict.filter(|verdict| verify::judge(verdict).is_ok()).map_or_else(String::new, |verdict| format!("{verdict}\n"))
+    verdict.filter(|verdict| verdict.is_fine()).map_or_else(String::new, |verdict| format!("{verdict}\n"))
 }
 
 /// Reads a model; what is wrong with its contents is its own fault, what keeps it from being read is the call's.

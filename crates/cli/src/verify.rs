@@ -44,7 +44,7 @@ pub(crate) fn compared(args: &Optimize, output: Output) -> Result<Verdict, Failu
 /// What a verdict means for the command.
 pub(crate) fn judge(verdict: &Verdict) -> Result<(), Failure> {
     match verdict {
-        Verdict::Runs { .. } | Verdict::Equal { .. } => Ok(()),
+        fine if fine.is_fine() => Ok(()),
         Verdict::NotVerifiable { .. } => Err(Failure::NotVerifiable(verdict.to_string())),
         _ => Err(Failure::Model(verdict.to_string())),
     }

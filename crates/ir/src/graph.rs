@@ -5,7 +5,7 @@
 //! used again. So edits go through [`Graph::insert`], [`Graph::replace`] and [`Graph::sweep`] alone: uses are
 //! redirected at once, nodes are removed together, at the end of a pass, when nobody holds an id.
 
-use crate::infer::{InferError, Operands};
+use crate::infer::{InferError, Inferred, Operands};
 use crate::{Dim, Fact, Kind, Op, Tensor, TensorType};
 use petgraph::Direction::{Incoming, Outgoing};
 use petgraph::stable_graph::{EdgeIndex, NodeIndex, StableDiGraph};
@@ -233,19 +233,19 @@ impl Graph {
     /// When the operator is not defined on such operands.
     pub fn insert(&mut self, place: Place, op: Op, operands: &[Option<Value>]) -> Result<NodeId, InferError> {
         let inferred = self.infer(&op, operands, place.results.len())?;
-        Ok(self.add(place, op, operands, inferred.facts))
+        Ok(self.insert_inferred(place, op, operands, inferred))
+    }
+
+    /// Adds a node of which the caller has already [inferred](Graph::infer) the results, on the same operands.
+    pub fn insert_inferred(&mut self, place: Place, op: Op, operands: &[Option<Value>], inferred: Inferred) -> NodeId {
+        self.add(place, op, operands, inferred.facts)
     }
 
     /// What is known of the results of an operator on these operands.
     ///
     /// # Errors
     /// When the operator is not defined on such operands.
-    pub fn infer(
-        &self,
-        op: &Op,
-        operands: &[Option<Value>],
-        results: usize,
-    ) -> Result<crate::infer::Inferred, InferError> {
+    pub fn infer(&self, op: &Op, operands: &[Option<Value>], results: usize) -> Result<Inferred, InferError> {
         let known = |(at, value): (usize, &Option<Value>)| match value {
             None => Ok(None),
             Some(value) => {

@@ -169,7 +169,9 @@ pub(crate) fn tensor(held: &Tensor, detail: Detail) -> String {
 /// The elements of a tensor: a list, one element for rank 0, or where they come from.
 fn data(held: &Tensor, detail: Detail) -> String {
     match held.data() {
-        Data::Bytes(bytes) if detail == Detail::Elided && held.count() > 16 => format!("#{:016x}", hash(bytes)),
+        Data::Bytes(bytes) if detail == Detail::Elided && held.count() > 16 => {
+            format!("#{:016x}", crate::fingerprint(bytes.iter().copied()))
+        }
         Data::Bytes(bytes) => match elements(held.element(), bytes) {
             Some(elements) if held.dims().is_empty() => elements.concat(),
             Some(elements) => format!("[{}]", elements.join(", ")),
@@ -296,11 +298,6 @@ fn quoted_bytes(bytes: &[u8]) -> String {
         Ok(text) => quoted(text),
         Err(_) => format!("hex({})", hex(bytes)),
     }
-}
-
-/// FNV-1a: short, and the same on every machine.
-fn hash(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 fn hex(bytes: &[u8]) -> String {

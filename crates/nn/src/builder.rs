@@ -25,6 +25,7 @@ struct State {
     scope: String,
     parameters: HashMap<String, Value>,
     tables: HashMap<String, Value>,
+    named: HashMap<String, Value>,
     errors: Vec<BuildError>,
 }
 
@@ -91,6 +92,7 @@ impl<'w> Builder<'w> {
             scope: String::new(),
             parameters: HashMap::new(),
             tables: HashMap::new(),
+            named: HashMap::new(),
             errors: vec![],
         };
         Self { weights, state: RefCell::new(state) }
@@ -123,13 +125,9 @@ impl<'b> Builder<'b> {
         }
     }
 
-    /// The value of that name, where there is one.
+    /// The value that was [named](Var::name) so, in full with its scope.
     pub fn named(&'b self, name: &str) -> Option<Var<'b>> {
-        let state = self.state.borrow();
-        let named = |value: &Value| **state.graph.value_name(*value) == *name;
-        let mut values = state.graph.schedule().into_iter().flat_map(|id| state.graph.results(id));
-        let found = values.find(named);
-        found.map(|value| self.var(value))
+        self.state.borrow().named.get(name).map(|value| self.var(*value))
     }
 
     /// The trained tensor of that name; the same one wherever it is asked for.
@@ -143,7 +141,7 @@ impl<'b> Builder<'b> {
                 return self.var(value);
             }
             let what = format!("the parameter {name} is used as {found:?} and as {dims:?}");
-            state.errors.push(BuildError { location: Some(location), applied: None, what, help: None });
+            state.fail(Some(location), what);
             return self.poisoned();
         }
         match self.weights.tensor(name, dims, init) {
@@ -153,8 +151,7 @@ impl<'b> Builder<'b> {
                 self.var(value)
             }
             Err(error) => {
-                let what = error.to_string();
-                state.errors.push(BuildError { location: None, applied: None, what, help: None });
+                state.fail(None, error.to_string());
                 self.poisoned()
             }
         }
@@ -182,8 +179,7 @@ impl<'b> Builder<'b> {
                 self.var(value)
             }
             Err(error) => {
-                let what = format!("the table {name} cannot be made: {error}");
-                state.errors.push(BuildError { location: Some(location), applied: None, what, help: None });
+                state.fail(Some(location), format!("the table {name} cannot be made: {error}"));
                 self.poisoned()
             }
         }
@@ -203,14 +199,16 @@ impl<'b> Builder<'b> {
         };
         let mut state = self.state.borrow_mut();
         let inferred = state.graph.infer(&op, &values, 1).and_then(|inferred| {
-            let undecided = inferred.assumed.first();
-            undecided.map_or(Ok(()), |assumption| Err(undecided_error(&op, assumption)))
+            let undecided = inferred.assumed.first().map(|assumption| undecided_error(&op, assumption));
+            undecided.map_or(Ok(inferred), Err)
         });
         let word = op.word();
         let name = state.scoped(word);
         let place = Place::end(&name);
-        match inferred.and_then(|()| state.graph.insert(place, op, &values)) {
-            Ok(node) => self.var(Value { node, result: 0 }),
+        match inferred {
+            Ok(inferred) => {
+                self.var(Value { node: state.graph.insert_inferred(place, op, &values, inferred), result: 0 })
+            }
             Err(InferError { word, what, help }) => {
                 let operands: Vec<_> = values
                     .into_iter()
@@ -248,6 +246,10 @@ impl<'b> Builder<'b> {
 }
 
 impl State {
+    fn fail(&mut self, location: Option<&'static Location<'static>>, what: String) {
+        self.errors.push(BuildError { location, applied: None, what, help: None });
+    }
+
     fn scoped(&self, name: &str) -> String {
         if self.scope.is_empty() { name.to_owned() } else { format!("{}.{name}", self.scope) }
     }
@@ -281,6 +283,8 @@ impl<'b> Var<'b> {
             let mut state = self.builder.state.borrow_mut();
             let name = state.scoped(name);
             state.graph.rename(value, &name);
+            let given = state.graph.value_name(value).to_string();
+            state.named.insert(given, value);
         }
         self
     }

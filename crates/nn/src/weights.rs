@@ -2,7 +2,7 @@
 
 use netwright_ir::files::{self, Source};
 use netwright_ir::tensor::Distribution;
-use netwright_ir::{ElementType, Tensor, TensorError};
+use netwright_ir::{ElementType, Tensor, TensorError, fingerprint};
 use safetensors::{Dtype, SafeTensors};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -132,7 +132,7 @@ impl Weights {
                         let fans: f64 = dims.iter().rev().take(2).map(|&size| size as f64).sum();
                         #[expect(clippy::cast_possible_truncation, reason = "the bound of f32 weights")]
                         let bound = (6.0 / fans.max(1.0)).sqrt() as f32;
-                        Tensor::random(seed ^ hash(name), Distribution::Uniform { bound }, dims)
+                        Tensor::random(seed ^ fingerprint(name.bytes()), Distribution::Uniform { bound }, dims)
                     }
                 };
                 made.map_err(|source| WeightError::Tensor { name: name.to_owned(), source })
@@ -193,11 +193,6 @@ fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n String>) -> Option<St
     };
     let best = names.max_by_key(|other| common(other))?;
     (common(best) * 4 >= name.len() * 3).then(|| best.clone())
-}
-
-/// FNV-1a, the same on every machine.
-fn hash(name: &str) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 fn element_type(dtype: Dtype) -> Option<ElementType> {

@@ -3,7 +3,7 @@
 use crate::file::{ModelFile, Port};
 use crate::{Array, Error, Values};
 use half::f16;
-use netwright_ir::{Bindings, ElementType};
+use netwright_ir::{Bindings, ElementType, fingerprint};
 
 /// No input has more elements.
 const MOST_ELEMENTS: usize = 1 << 28;
@@ -116,11 +116,9 @@ fn from_floats(element: ElementType, values: Vec<f32>) -> Option<Values> {
 struct Random(u64);
 
 impl Random {
-    /// A stream for each seed and name (FNV-1a).
+    /// A stream for each seed and name.
     fn new(seed: u64, name: &str) -> Self {
-        let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        let state = name.bytes().chain(seed.to_le_bytes()).fold(0xcbf2_9ce4_8422_2325, mix);
-        Self(state)
+        Self(fingerprint(name.bytes().chain(seed.to_le_bytes())))
     }
 
     fn next(&mut self) -> u64 {
