@@ -1,6 +1,6 @@
 //! Attributes: what an operator is told when the model is built.
 
-use crate::op::{GeluApproximation, Kind};
+use crate::op::Kind;
 use crate::{ElementType, Tensor};
 use bytes::Bytes;
 use std::hash::{Hash, Hasher};
@@ -186,15 +186,51 @@ impl AttributeValue for bool {
     }
 }
 
-impl AttributeValue for Option<i64> {
-    const EXPECTED: &'static str = "an int";
+impl<T: AttributeValue> AttributeValue for Option<T> {
+    const EXPECTED: &'static str = T::EXPECTED;
 
     fn to_attribute(&self) -> Option<Attribute> {
-        self.map(Attribute::Int)
+        self.as_ref().and_then(T::to_attribute)
     }
 
     fn from_attribute(attribute: &Attribute) -> Option<Self> {
-        i64::from_attribute(attribute).map(Some)
+        T::from_attribute(attribute).map(Some)
+    }
+}
+
+impl AttributeValue for Bytes {
+    const EXPECTED: &'static str = "a text";
+
+    fn to_attribute(&self) -> Option<Attribute> {
+        Some(Attribute::Text(self.clone()))
+    }
+
+    fn from_attribute(attribute: &Attribute) -> Option<Self> {
+        if let Attribute::Text(text) = attribute { Some(text.clone()) } else { None }
+    }
+}
+
+impl AttributeValue for Vec<f32> {
+    const EXPECTED: &'static str = "a list of floats";
+
+    fn to_attribute(&self) -> Option<Attribute> {
+        Some(Attribute::Floats(self.clone()))
+    }
+
+    fn from_attribute(attribute: &Attribute) -> Option<Self> {
+        if let Attribute::Floats(values) = attribute { Some(values.clone()) } else { None }
+    }
+}
+
+impl AttributeValue for Vec<Bytes> {
+    const EXPECTED: &'static str = "a list of texts";
+
+    fn to_attribute(&self) -> Option<Attribute> {
+        Some(Attribute::Texts(self.clone()))
+    }
+
+    fn from_attribute(attribute: &Attribute) -> Option<Self> {
+        if let Attribute::Texts(values) = attribute { Some(values.clone()) } else { None }
     }
 }
 
@@ -233,25 +269,6 @@ impl AttributeValue for ElementType {
         match attribute {
             Attribute::Element(element) => Some(*element),
             Attribute::Int(number) => ElementType::from_number(*number),
-            _ => None,
-        }
-    }
-}
-
-impl AttributeValue for GeluApproximation {
-    const EXPECTED: &'static str = "`none` or `tanh`";
-
-    fn to_attribute(&self) -> Option<Attribute> {
-        Some(Attribute::Text(Bytes::from_static(match self {
-            GeluApproximation::None => b"none",
-            GeluApproximation::Tanh => b"tanh",
-        })))
-    }
-
-    fn from_attribute(attribute: &Attribute) -> Option<Self> {
-        match attribute {
-            Attribute::Text(text) if **text == *b"none" => Some(GeluApproximation::None),
-            Attribute::Text(text) if **text == *b"tanh" => Some(GeluApproximation::Tanh),
             _ => None,
         }
     }
