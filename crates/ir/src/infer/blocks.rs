@@ -1,6 +1,6 @@
 //! Operators that group elements anew: blocks of space and depth, columns of an image, rows of a matrix.
 
-use super::window::{Sliding, windows};
+use super::window::{Rounding, Sliding, windows};
 use super::{InferError, Inferred, Operands, Outcome, tensor};
 use crate::op::{AutoPad, BlockOrder};
 use crate::{Dim, ElementType, Shape};
@@ -78,7 +78,7 @@ pub(crate) fn col2im(x: &Operands<'_>, dilations: &[i64], pads: &[i64], strides:
         },
     };
     if let (Some(columns), Some(block)) = (columns, block) {
-        let sliding = Sliding { strides, dilations, pads, auto_pad: AutoPad::NotSet, ceil: false };
+        let sliding = Sliding { strides, dilations, pads, auto_pad: AutoPad::NotSet, rounding: Rounding::Whole };
         let windows = windows(x, block, &sliding)?;
         let places = windows.iter().zip(&sizes).map(|(window, size)| window.places(x, size));
         let places = places.collect::<Result<Shape, _>>()?.count();

@@ -1,6 +1,6 @@
 //! Convolutions.
 
-use super::window::{Sliding, per_axis, windows};
+use super::window::{Rounding, Sliding, per_axis, windows};
 use super::{Assumption, InferError, Inferred, Operands, Outcome, tensor};
 use crate::op::{AutoPad, ConvActivation};
 use crate::{Dim, ElementType, Shape};
@@ -18,7 +18,7 @@ pub(crate) fn conv(
     x.arity(2..=3, 1..=1)?;
     x.expect_element(0, "a float type", ElementType::is_float)?;
     let element = x.common_element(0..3)?;
-    let sliding = Sliding { strides, dilations, pads, auto_pad: *auto_pad, ceil: false };
+    let sliding = Sliding { strides, dilations, pads, auto_pad: *auto_pad, rounding: Rounding::Whole };
     convolved(x, [0, 1, 2], *group, kernel_shape, &sliding, element)
 }
 
@@ -37,7 +37,7 @@ pub(crate) fn conv_integer(
     x.expect_element(1, "u8 or i8", is_byte)?;
     x.common_element([0, 2])?;
     x.common_element([1, 3])?;
-    let sliding = Sliding { strides, dilations, pads, auto_pad: *auto_pad, ceil: false };
+    let sliding = Sliding { strides, dilations, pads, auto_pad: *auto_pad, rounding: Rounding::Whole };
     convolved(x, [0, 1, usize::MAX], *group, kernel_shape, &sliding, Some(ElementType::I32))
 }
 
@@ -61,7 +61,7 @@ pub(crate) fn qlinear_conv(
     x.expect_element(8, "i32", |element| element == ElementType::I32)?;
     x.common_element([0, 2])?;
     x.common_element([3, 5])?;
-    let sliding = Sliding { strides, dilations, pads, auto_pad: *auto_pad, ceil: false };
+    let sliding = Sliding { strides, dilations, pads, auto_pad: *auto_pad, rounding: Rounding::Whole };
     convolved(x, [0, 3, 8], *group, kernel_shape, &sliding, x.element(7)?)
 }
 
@@ -116,7 +116,7 @@ pub(crate) fn conv_transpose(
     x.expect_multiple(&data[1], *group, "input channels", "groups")?;
     x.expect_vector(2, &channels, "the output channels", &mut assumed)?;
     let axes = kernel.len();
-    let sliding = Sliding { strides, dilations, pads, auto_pad: *auto_pad, ceil: false };
+    let sliding = Sliding { strides, dilations, pads, auto_pad: *auto_pad, rounding: Rounding::Whole };
     let windows = windows(x, &kernel, &sliding)?;
     let more = per_axis(x, "output_padding", output_padding, axes, 0, 0)?;
     let wanted = per_axis(x, "output_shape", output_shape, axes, 0, 0)?;
@@ -142,7 +142,7 @@ pub(crate) fn deform_conv(
     x.arity(3..=5, 1..=1)?;
     x.expect_element(0, "a float type", ElementType::is_float)?;
     let element = x.common_element(0..5)?;
-    let sliding = Sliding { strides, dilations, pads, auto_pad: AutoPad::NotSet, ceil: false };
+    let sliding = Sliding { strides, dilations, pads, auto_pad: AutoPad::NotSet, rounding: Rounding::Whole };
     let mut inferred = convolved(x, [0, 1, 3], *group, kernel_shape, &sliding, element)?;
     let Some(Images { data, kernel, .. }) = images(x, 0, 1, kernel_shape, &mut vec![])? else { return Ok(inferred) };
     if *offset_group < 1 {

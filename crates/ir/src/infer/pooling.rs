@@ -1,6 +1,6 @@
 //! Pools: what they make of the elements of a window, they make of its place.
 
-use super::window::{Sliding, Window, per_axis, windows};
+use super::window::{Rounding, Sliding, Window, per_axis, windows};
 use super::{InferError, Inferred, Operands, Outcome, tensor};
 use crate::op::{AutoPad, RoiCoordinates, RoiMode};
 use crate::{Dim, ElementType, Fact, Shape};
@@ -22,7 +22,7 @@ pub(crate) fn max_pool(
     x.expect_element(0, "a float type, u8 or i8", |element| {
         element.is_float() || matches!(element, ElementType::U8 | ElementType::I8)
     })?;
-    let sliding = Sliding { strides, dilations, pads, auto_pad: *auto_pad, ceil: *ceil_mode };
+    let sliding = Sliding { strides, dilations, pads, auto_pad: *auto_pad, rounding: Rounding::of_pool(*ceil_mode) };
     let pooled = Some(pooled(x, kernel_shape, &sliding)?);
     let mut facts = smallvec![tensor(x.element(0)?, pooled.clone())];
     facts.extend((1..x.results).map(|_| tensor(Some(ElementType::I64), pooled.clone())));
@@ -42,7 +42,7 @@ pub(crate) fn average_pool(
 ) -> Outcome {
     x.arity(1..=1, 1..=1)?;
     x.expect_element(0, "a float type", ElementType::is_float)?;
-    let sliding = Sliding { strides, dilations, pads, auto_pad: *auto_pad, ceil: *ceil_mode };
+    let sliding = Sliding { strides, dilations, pads, auto_pad: *auto_pad, rounding: Rounding::of_pool(*ceil_mode) };
     Ok(tensor(x.element(0)?, Some(pooled(x, kernel_shape, &sliding)?)).into())
 }
 
@@ -108,7 +108,7 @@ pub(crate) fn max_unpool(x: &Operands<'_>, kernel_shape: &[i64], pads: &[i64], s
     for at in 1..3 {
         x.expect_element(at, "i64", |element| element == ElementType::I64)?;
     }
-    let sliding = Sliding { strides, dilations: &[], pads, auto_pad: AutoPad::NotSet, ceil: false };
+    let sliding = Sliding { strides, dilations: &[], pads, auto_pad: AutoPad::NotSet, rounding: Rounding::Whole };
     let windows = pool_windows(x, kernel_shape, &sliding)?;
     let images = images(x, kernel_shape)?;
     let mut assumed = vec![];

@@ -11,8 +11,24 @@ pub(super) struct Sliding<'a> {
     pub(super) dilations: &'a [i64],
     pub(super) pads: &'a [i64],
     pub(super) auto_pad: AutoPad,
-    /// Whether a last window may reach over the end.
-    pub(super) ceil: bool,
+    pub(super) rounding: Rounding,
+}
+
+/// What becomes of elements at the end that do not fill a window.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rounding {
+    /// Convolutions leave them out, and have one window at least.
+    Whole,
+    /// Pools leave them out.
+    Down,
+    /// Pools with `ceil_mode` give them a window.
+    Up,
+}
+
+impl Rounding {
+    pub(super) fn of_pool(ceil_mode: bool) -> Self {
+        if ceil_mode { Rounding::Up } else { Rounding::Down }
+    }
 }
 
 /// The window along one axis.
@@ -21,7 +37,7 @@ pub(super) struct Window {
     extent: Dim,
     stride: i64,
     padding: Padding,
-    ceil: bool,
+    rounding: Rounding,
 }
 
 #[derive(Clone, Copy)]
@@ -63,19 +79,23 @@ pub(super) fn windows(x: &Operands<'_>, kernel: &[Dim], sliding: &Sliding<'_>) -
         return Err(x.fail(format!("the kernel has the size {size}, but 1 is the least")));
     }
     let one = Dim::Known(1);
+    let (pool, ceil) = (sliding.rounding != Rounding::Whole, sliding.rounding == Rounding::Up);
     let (begins, ends) = pads.split_at(axes);
     let shapes = kernel.iter().zip(strides).zip(dilations).zip(begins.iter().zip(ends));
     let windows = shapes.map(|(((kernel, stride), dilation), (&begin, &end))| {
         let padding = match sliding.auto_pad {
             AutoPad::NotSet => Padding::Given(begin, end),
             // With `ceil_mode` the standard gives two formulas for it, which differ where a step is more than 1.
-            AutoPad::Valid if (begin, end) == (0, 0) && (!sliding.ceil || stride == 1) => Padding::Given(0, 0),
-            AutoPad::SameUpper | AutoPad::SameLower if sliding.pads.is_empty() => Padding::Same,
+            AutoPad::Valid if (begin, end) == (0, 0) && (!ceil || stride == 1) => Padding::Given(0, 0),
+            // Some runtimes leave out the dilation of a pool there.
+            AutoPad::SameUpper | AutoPad::SameLower if sliding.pads.is_empty() && (!pool || dilation == 1) => {
+                Padding::Same
+            }
             // `pads` must not be given with it, and where it is, one runtime heeds it and the other does not.
             _ => Padding::Undecided,
         };
         let extent = kernel.minus(&one).times(&Dim::Known(dilation)).plus(&one);
-        Window { extent, stride, padding, ceil: sliding.ceil }
+        Window { extent, stride, padding, rounding: sliding.rounding }
     });
     Ok(windows.collect())
 }
@@ -92,12 +112,15 @@ impl Window {
         };
         let padded = size.plus(&begin).plus(&end);
         let last = padded.minus(&self.extent);
-        let last = if self.ceil { last.plus(&before_next) } else { last };
+        let ceil = self.rounding == Rounding::Up;
+        let last = if ceil { last.plus(&before_next) } else { last };
         if matches!(last, Dim::Known(..0)) {
-            return Err(x.fail(format!("a window of {} does not fit in {size} + {begin} + {end}", self.extent)));
+            let what = format!("a window of {} does not fit in {size} + {begin} + {end}", self.extent);
+            // A pool over less than a window is one window to some runtimes, and to others none.
+            return if self.rounding == Rounding::Whole { Err(x.fail(what)) } else { Ok(Dim::Unknown) };
         }
         let next = last.plus(&stride);
-        if !self.ceil {
+        if !ceil {
             return Ok(next.floor_div(&stride));
         }
         if !self.extent.minus(&end).is_nonnegative() {
