@@ -44,7 +44,8 @@ pub(crate) fn resize(
             policy => in_ratio(&from, &wanted, *policy),
         }
     } else {
-        x.sizes(2, axes.len())?;
+        let count = i64::try_from(axes.len()).map_or(Dim::Unknown, Dim::Known);
+        x.expect_vector(2, &count, "the number of axes", &mut vec![])?;
         match x.tensors.get(2).copied().flatten().and_then(Tensor::floats) {
             // There the region counts too.
             _ if *coordinates == ResizeCoordinates::TfCropAndResize => vec![Dim::Unknown; axes.len()],
