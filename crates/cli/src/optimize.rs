@@ -4,11 +4,12 @@ use crate::args::{Input, Optimize, Upgrade};
 use crate::failure::Failure;
 use crate::output::{Output, table, thousands};
 use crate::verify;
+use netwright::evaluate::Tract;
 use netwright::files::{Identity, Source};
 use netwright::inventory::{Inventory, inventory};
 use netwright::ir::{Detail, Model};
 use netwright::onnx::{self, ReadError, ReadOptions, WriteError, WriteOptions};
-use netwright::passes::{self, Event, Limits};
+use netwright::passes::{self, Evaluator, Event, Limits};
 use netwright::verify::Verdict;
 use serde::Serialize;
 use std::cmp::Ordering;
@@ -55,6 +56,7 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
         target: args.emit.target,
         only: args.passes.clone().map(|names| if names == ["none"] { vec![] } else { names }),
         skip: args.skip.clone(),
+        evaluator: Some(Evaluator::new(Tract)),
         limits: Limits { stop_after: args.stop_after, check: false },
     };
     let report = passes::optimize(&mut model, &options).map_err(|error| match error {

@@ -629,7 +629,7 @@ impl Graph {
     /// A body's inputs, the number of its outputs, and what it captures must stay.
     pub fn edit_bodies(&mut self, id: NodeId, mut edit: impl FnMut(&mut Graph)) {
         let operands = self.operands(id);
-        let mut op = std::mem::replace(&mut self.dag[id.0].op, Op::Captured);
+        let mut op = std::mem::replace(&mut self.dag[id.0].op, Op::Identity);
         let mut bodies = op.bodies_mut();
         let captured: usize = bodies.iter().map(|body| body.captures.len()).sum();
         let (own, mut outer) = operands.split_at(operands.len().saturating_sub(captured));
