@@ -12,10 +12,18 @@ use crate::{Dim, ElementType, Fact, Kind, Shape, ValueType};
 use smallvec::{SmallVec, smallvec};
 use std::ops::RangeInclusive;
 
+pub(crate) mod attention;
 pub(crate) mod contraction;
+pub(crate) mod einsum;
 pub(crate) mod elementwise;
+mod expect;
 pub(crate) mod layout;
+pub(crate) mod loss;
+pub(crate) mod quantization;
+pub(crate) mod random;
 pub(crate) mod reduction;
+pub(crate) mod signal;
+pub(crate) mod strings;
 
 /// What an operator is given to infer from.
 #[derive(Debug)]
