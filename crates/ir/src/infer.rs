@@ -14,9 +14,14 @@ use std::ops::RangeInclusive;
 
 pub(crate) mod contraction;
 pub(crate) mod control;
+mod elements;
 pub(crate) mod elementwise;
+mod expect;
+pub(crate) mod indexing;
 pub(crate) mod layout;
+pub(crate) mod recurrent;
 pub(crate) mod reduction;
+pub(crate) mod sequence;
 
 /// What an operator is given to infer from.
 #[derive(Debug)]
