@@ -206,6 +206,11 @@ pub(crate) trait AttributeValue: Sized {
     fn to_attribute(&self) -> Option<Attribute>;
 
     fn from_attribute(attribute: &Attribute) -> Option<Self>;
+
+    /// Whether the attribute says that there is none.
+    fn is_none(_attribute: &Attribute) -> bool {
+        false
+    }
 }
 
 impl AttributeValue for i64 {
@@ -256,7 +261,7 @@ impl<T: AttributeValue> AttributeValue for Option<T> {
     }
 
     fn from_attribute(attribute: &Attribute) -> Option<Self> {
-        T::from_attribute(attribute).map(Some)
+        if T::is_none(attribute) { Some(None) } else { T::from_attribute(attribute).map(Some) }
     }
 }
 
@@ -333,6 +338,11 @@ impl AttributeValue for ElementType {
             Attribute::Int(number) => ElementType::from_number(*number),
             _ => None,
         }
+    }
+
+    /// ONNX's number 0 is `UNDEFINED`.
+    fn is_none(attribute: &Attribute) -> bool {
+        *attribute == Attribute::Int(0)
     }
 }
 

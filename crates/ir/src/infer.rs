@@ -12,16 +12,23 @@ use crate::{Dim, ElementType, Fact, Kind, Shape, ValueType};
 use smallvec::{SmallVec, smallvec};
 use std::ops::RangeInclusive;
 
+pub(crate) mod attention;
 pub(crate) mod contraction;
 pub(crate) mod control;
+pub(crate) mod einsum;
 mod elements;
 pub(crate) mod elementwise;
 mod expect;
 pub(crate) mod indexing;
 pub(crate) mod layout;
+pub(crate) mod loss;
+pub(crate) mod quantization;
+pub(crate) mod random;
 pub(crate) mod recurrent;
 pub(crate) mod reduction;
 pub(crate) mod sequence;
+pub(crate) mod signal;
+pub(crate) mod strings;
 
 /// What an operator is given to infer from.
 #[derive(Debug)]

@@ -78,9 +78,12 @@ pub(super) fn folded(x: &Operands<'_>, on_dims: fn(&Dim, &Dim) -> Dim) -> Option
 }
 
 /// The elements that arithmetic gave, of that type: unknown where they may have wrapped.
-pub(super) fn fitting(element: Option<ElementType>, all: &[Dim]) -> Option<Arc<[Dim]>> {
+pub(super) fn fitting(kind: Kind, element: Option<ElementType>, all: &[Dim]) -> Option<Arc<[Dim]>> {
     let element = element?;
-    let fits = |dim: &Dim| dim.known().map_or(element == ElementType::I64, |known| holds(element, known));
+    // None of these leads out of the range of what it is given.
+    let shrinks = matches!(kind, Kind::Div | Kind::Mod | Kind::Relu | Kind::Sign | Kind::ReduceMax | Kind::ReduceMin);
+    let symbolic = element == ElementType::I64 || (element == ElementType::I32 && shrinks);
+    let fits = |dim: &Dim| dim.known().map_or(symbolic, |known| holds(element, known));
     Some(all.iter().map(|dim| if fits(dim) { dim.clone() } else { Dim::Unknown }).collect())
 }
 

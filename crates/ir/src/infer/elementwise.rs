@@ -1,7 +1,7 @@
 //! Operators that work element by element, their operands broadcast.
 
 use super::{Inferred, Operands, Outcome, elements, tensor};
-use crate::op::GeluApproximation;
+use crate::op::{CastRounding, GeluApproximation, ShiftDirection};
 use crate::{Dim, ElementType, Fact, Kind};
 use smallvec::smallvec;
 use std::sync::Arc;
@@ -10,11 +10,36 @@ use std::sync::Arc;
 pub(crate) fn same(x: &Operands<'_>) -> Outcome {
     x.arity(1..=1, 1..=1)?;
     x.expect_element(0, "a number type", ElementType::is_number)?;
-    let negated = (x.kind == Kind::Neg).then(|| x.fact(0)?.elements.clone()).flatten();
-    let elements: Option<Arc<[Dim]>> = negated.map(|all| all.iter().map(|dim| Dim::Known(0).minus(dim)).collect());
+    let on_dims: Option<fn(&Dim) -> Dim> = match x.kind {
+        Kind::Neg => Some(|dim| Dim::Known(0).minus(dim)),
+        Kind::Abs => Some(absolute),
+        Kind::Sign => Some(sign),
+        Kind::Relu => Some(|dim| dim.maximum(&Dim::Known(0))),
+        _ => None,
+    };
     let element = x.element(0)?;
-    let elements = elements.and_then(|all| elements::fitting(element, &all));
+    let elements = on_dims.zip(x.followed(0));
+    let elements: Option<Arc<[Dim]>> = elements.map(|(on_dims, all)| all.iter().map(on_dims).collect());
+    let elements = elements.and_then(|all| elements::fitting(x.kind, element, &all));
     Ok(Fact { elements, ..tensor(element, x.shape(0).cloned()) }.into())
+}
+
+fn absolute(dim: &Dim) -> Dim {
+    let negated = Dim::Known(0).minus(dim);
+    match (dim.is_nonnegative(), negated.is_nonnegative()) {
+        (true, _) => dim.clone(),
+        (_, true) => negated,
+        _ => Dim::Unknown,
+    }
+}
+
+fn sign(dim: &Dim) -> Dim {
+    match dim {
+        Dim::Known(known) => Dim::Known(known.signum()),
+        dim if dim.is_positive() => Dim::Known(1),
+        dim if Dim::Known(0).minus(dim).is_positive() => Dim::Known(-1),
+        _ => Dim::Unknown,
+    }
 }
 
 /// One operand of a float type; the result has its type.
@@ -26,6 +51,35 @@ pub(crate) fn float(x: &Operands<'_>) -> Outcome {
 
 pub(crate) fn gelu(x: &Operands<'_>, _approximate: &GeluApproximation) -> Outcome {
     float(x)
+}
+
+pub(crate) fn float_with_alpha(x: &Operands<'_>, _alpha: &f32) -> Outcome {
+    float(x)
+}
+
+pub(crate) fn float_with_two(x: &Operands<'_>, _first: &f32, _second: &f32) -> Outcome {
+    float(x)
+}
+
+pub(crate) fn shrink(x: &Operands<'_>, _lambd: &f32, _bias: &f32) -> Outcome {
+    same(x)
+}
+
+/// One operand of a float type; the result is truth values.
+pub(crate) fn is_nan(x: &Operands<'_>) -> Outcome {
+    float(x)?;
+    Ok(x.shaped(Some(ElementType::Bool)))
+}
+
+pub(crate) fn is_inf(x: &Operands<'_>, _detect_negative: &bool, _detect_positive: &bool) -> Outcome {
+    is_nan(x)
+}
+
+/// One operand of an integer type; the result has its type.
+pub(crate) fn integer(x: &Operands<'_>) -> Outcome {
+    x.arity(1..=1, 1..=1)?;
+    x.expect_element(0, "an integer type", ElementType::is_integer)?;
+    Ok(x.shaped(x.element(0)?))
 }
 
 /// One operand of truth values.
@@ -41,46 +95,124 @@ pub(crate) fn identity(x: &Operands<'_>) -> Outcome {
     Ok(x.fact(0).cloned().unwrap_or_else(|| tensor(None, None)).into())
 }
 
-pub(crate) fn cast(x: &Operands<'_>, to: &ElementType, _saturate: &bool) -> Outcome {
+pub(crate) fn cast(x: &Operands<'_>, to: &ElementType, _saturate: &bool, _round_mode: &CastRounding) -> Outcome {
+    x.arity(1..=1, 1..=1)?;
+    cast_to(x, Some(*to))
+}
+
+/// The type is the second operand's.
+pub(crate) fn cast_like(x: &Operands<'_>, _saturate: &bool, _round_mode: &CastRounding) -> Outcome {
+    x.arity(2..=2, 1..=1)?;
+    cast_to(x, x.element(1)?)
+}
+
+fn cast_to(x: &Operands<'_>, to: Option<ElementType>) -> Outcome {
+    let types = x.element(0)?.zip(to);
+    let elements = types.zip(x.followed(0)).map(|((from, to), all)| {
+        let cast = |element: &Dim| elements::cast(element, from, to);
+        all.iter().map(cast).collect()
+    });
+    Ok(Fact { elements, ..tensor(to, x.shape(0).cloned()) }.into())
+}
+
+/// The bits stay, so the type must have as many.
+pub(crate) fn bit_cast(x: &Operands<'_>, to: &ElementType) -> Outcome {
     x.arity(1..=1, 1..=1)?;
     let from = x.element(0)?;
-    let elements = from.zip(x.followed(0));
-    let elements = elements
-        .map(|(from, all)| all.iter().map(|element| elements::cast(element, from, *to)).collect::<Arc<[Dim]>>());
-    Ok(Fact { elements, ..tensor(Some(*to), x.shape(0).cloned()) }.into())
+    if let Some(text) = from.into_iter().chain([*to]).find(|element| *element == ElementType::String) {
+        return Err(x.fail(format!("{text} has no bits to be read as another type")));
+    }
+    match from {
+        Some(from) if from.bits() != to.bits() => {
+            Err(x.fail(format!("{from} has {} bits, but {to} has {}", from.bits(), to.bits())))
+        }
+        _ => Ok(x.shaped(Some(*to))),
+    }
+}
+
+/// Operands: data, the smallest and the largest number, both optional.
+pub(crate) fn clip(x: &Operands<'_>) -> Outcome {
+    x.arity(1..=3, 1..=1)?;
+    x.expect_element(0, "a number type", ElementType::is_number)?;
+    let element = x.common_element(0..3)?;
+    let bounds = [x.fact(1).map(|_| x.scalar(1)).transpose()?, x.fact(2).map(|_| x.scalar(2)).transpose()?];
+    let clipped = |dim: &Dim| {
+        let [low, high] = &bounds;
+        let raised = low.as_ref().map_or_else(|| dim.clone(), |low| dim.maximum(low));
+        high.as_ref().map_or_else(|| raised.clone(), |high| raised.minimum(high))
+    };
+    let elements = x.fact(0).and_then(|fact| fact.elements.as_ref());
+    let elements = elements.map(|all| all.iter().map(clipped).collect());
+    Ok(Fact { elements, ..tensor(element, x.shape(0).cloned()) }.into())
+}
+
+/// The slope must be broadcast to the data without changing its shape.
+pub(crate) fn prelu(x: &Operands<'_>) -> Outcome {
+    x.arity(2..=2, 1..=1)?;
+    x.expect_element(0, "a number type", ElementType::is_number)?;
+    let element = x.common_element(0..2)?;
+    let mut assumed = vec![];
+    if let (Some(data), Some(slope)) = (x.shape(0), x.shape(1)) {
+        x.expect_broadcast_to(slope, data, "the slope", &mut assumed)?;
+    }
+    Ok(Inferred { assumed, ..x.shaped(element) })
+}
+
+/// Two operands of one shape; nothing is broadcast.
+pub(crate) fn swiglu(x: &Operands<'_>, _alpha: &f32) -> Outcome {
+    x.arity(2..=2, 1..=1)?;
+    x.expect_element(0, "a float type", ElementType::is_float)?;
+    let element = x.common_element(0..2)?;
+    let mut assumed = vec![];
+    let shape = match (x.shape(0), x.shape(1)) {
+        (Some(gate), Some(linear)) => {
+            x.expect_same_shape(gate, linear, "the shapes of the gate and the linear operand", &mut assumed)?;
+            Some(gate.iter().zip(linear.iter()).map(|(a, b)| a.and(b).clone()).collect())
+        }
+        (gate, linear) => gate.or(linear).cloned(),
+    };
+    Ok(Inferred { facts: smallvec![tensor(element, shape)], assumed })
 }
 
 pub(crate) fn add(x: &Operands<'_>) -> Outcome {
-    arithmetic(x, Some(Dim::plus))
+    arithmetic(x, Dim::plus)
 }
 
 pub(crate) fn sub(x: &Operands<'_>) -> Outcome {
-    arithmetic(x, Some(Dim::minus))
+    arithmetic(x, Dim::minus)
 }
 
 pub(crate) fn mul(x: &Operands<'_>) -> Outcome {
-    arithmetic(x, Some(Dim::times))
+    arithmetic(x, Dim::times)
 }
 
 pub(crate) fn div(x: &Operands<'_>) -> Outcome {
     // ONNX rounds toward zero and dims round down; they agree where nothing is negative.
-    arithmetic(x, Some(|a, b| if a.is_nonnegative() && b.is_nonnegative() { a.floor_div(b) } else { Dim::Unknown }))
+    arithmetic(x, |a, b| match (a, b) {
+        (Dim::Known(a), Dim::Known(b)) => a.checked_div(*b).map_or(Dim::Unknown, Dim::Known),
+        _ if a.is_nonnegative() && b.is_nonnegative() => a.floor_div(b),
+        _ => Dim::Unknown,
+    })
 }
 
 pub(crate) fn modulo(x: &Operands<'_>, fmod: &bool) -> Outcome {
-    if *fmod {
-        return arithmetic(x, None);
+    if !*fmod {
+        return arithmetic(x, Dim::modulo);
     }
-    arithmetic(x, Some(|a, b| if a.is_nonnegative() && b.is_nonnegative() { a.modulo(b) } else { Dim::Unknown }))
+    // The result has the sign of the dividend here, and the divisor's there.
+    arithmetic(x, |a, b| match (a, b) {
+        (Dim::Known(a), Dim::Known(b)) => a.checked_rem(*b).map_or(Dim::Unknown, Dim::Known),
+        _ if a.is_nonnegative() && b.is_nonnegative() => a.modulo(b),
+        _ => Dim::Unknown,
+    })
 }
 
-fn arithmetic(x: &Operands<'_>, on_dims: Option<fn(&Dim, &Dim) -> Dim>) -> Outcome {
+fn arithmetic(x: &Operands<'_>, on_dims: fn(&Dim, &Dim) -> Dim) -> Outcome {
     x.arity(2..=2, 1..=1)?;
     x.expect_element(0, "a number type", ElementType::is_number)?;
     let element = x.common_element(0..2)?;
     let mut inferred = broadcast(x, element)?;
-    inferred.facts[0].elements = on_dims.and_then(|on_dims| zip_elements(x, on_dims));
-    inferred.facts[0].elements = inferred.facts[0].elements.take().and_then(|all| elements::fitting(element, &all));
+    inferred.facts[0].elements = zip_elements(x, on_dims).and_then(|all| elements::fitting(x.kind, element, &all));
     Ok(inferred)
 }
 
@@ -113,7 +245,8 @@ fn extremum(x: &Operands<'_>, on_dims: fn(&Dim, &Dim) -> Dim) -> Outcome {
 pub(crate) fn sum(x: &Operands<'_>) -> Outcome {
     let mut inferred = variadic(x)?;
     let element = inferred.facts[0].element();
-    inferred.facts[0].elements = elements::folded(x, Dim::plus).and_then(|all| elements::fitting(element, &all));
+    inferred.facts[0].elements =
+        elements::folded(x, Dim::plus).and_then(|all| elements::fitting(x.kind, element, &all));
     Ok(inferred)
 }
 
@@ -122,6 +255,17 @@ pub(crate) fn variadic(x: &Operands<'_>) -> Outcome {
     let element = x.common_element(0..x.facts.len())?;
     x.expect_element(0, "a number type", ElementType::is_number)?;
     broadcast(x, element)
+}
+
+/// Two operands of an integer type.
+pub(crate) fn bitwise(x: &Operands<'_>) -> Outcome {
+    x.arity(2..=2, 1..=1)?;
+    x.expect_element(0, "an integer type", ElementType::is_integer)?;
+    broadcast(x, x.common_element(0..2)?)
+}
+
+pub(crate) fn bit_shift(x: &Operands<'_>, _direction: &ShiftDirection) -> Outcome {
+    bitwise(x)
 }
 
 pub(crate) fn logical(x: &Operands<'_>) -> Outcome {

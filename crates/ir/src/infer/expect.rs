@@ -55,6 +55,32 @@ impl<'a> Operands<'a> {
         self.expect_element(at, "i64 or i32", |element| matches!(element, ElementType::I64 | ElementType::I32))
     }
 
+    /// Checks that the operand, where it is present, is text.
+    pub(super) fn expect_text(&self, at: usize) -> Result<(), InferError> {
+        self.expect_element(at, "string", |element| element == ElementType::String)
+    }
+
+    /// Checks that the shape may be broadcast to another without changing that.
+    pub(super) fn expect_broadcast_to(
+        &self,
+        from: &[Dim],
+        to: &[Dim],
+        what: &str,
+        assumed: &mut Vec<Assumption>,
+    ) -> Result<(), InferError> {
+        let show = |dims: &[Dim]| Shape::from_iter(dims.to_vec());
+        let Some(skipped) = to.len().checked_sub(from.len()) else {
+            return Err(self.fail(format!("{what} {} has more axes than {}", show(from), show(to))));
+        };
+        for (axis, (dim, full)) in from.iter().zip(&to[skipped..]).enumerate() {
+            if *dim != Dim::Known(1) {
+                let what = format!("the sizes of axis {axis} of {what} {} and of {}", show(from), show(to));
+                self.expect_same(dim, full, &what, assumed)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Checks that two shapes may be the same.
     pub(super) fn expect_same_shape(
         &self,
@@ -68,6 +94,18 @@ impl<'a> Operands<'a> {
             return Err(self.fail(format!("{what} differ: {a} and {b}")));
         }
         a.iter().zip(b).try_for_each(|(a, b)| self.expect_same(a, b, what, assumed))
+    }
+
+    /// The size of each of `parts` equal parts of a dim; an error where it does not divide.
+    pub(super) fn part_of(&self, dim: &Dim, parts: i64, what: &str) -> Result<Dim, InferError> {
+        if parts <= 0 {
+            return Err(self.fail(format!("the number of {what} must be positive, but is {parts}")));
+        }
+        let parts = Dim::Known(parts);
+        match dim.modulo(&parts) {
+            Dim::Known(rest) if rest != 0 => Err(self.fail(format!("{dim} is no multiple of {parts} {what}"))),
+            _ => Ok(dim.floor_div(&parts)),
+        }
     }
 
     /// The shape of the operand, where it is known; an error where it has fewer axes.

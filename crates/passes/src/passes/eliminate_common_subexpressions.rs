@@ -57,6 +57,7 @@ fn key(graph: &Graph, node: NodeId) -> Option<Key> {
     };
     match graph.node(node).op() {
         Op::Input | Op::Kept(_) => None,
+        op if op.kind().is_random() => None,
         Op::Constant(tensor) if tensor.len() <= SMALL => tensor.to_bytes().ok().map(Key::Elements),
         Op::Parameter(tensor) | Op::Constant(tensor) => file(tensor),
         op => {
