@@ -1,6 +1,6 @@
 //! Operators that work element by element, their operands broadcast.
 
-use super::{Inferred, Operands, Outcome, tensor};
+use super::{Inferred, Operands, Outcome, elements, tensor};
 use crate::op::{CastRounding, GeluApproximation, ShiftDirection};
 use crate::{Dim, ElementType, Fact, Kind};
 use smallvec::smallvec;
@@ -18,9 +18,9 @@ pub(crate) fn same(x: &Operands<'_>) -> Outcome {
         _ => None,
     };
     let element = x.element(0)?;
-    let elements = on_dims.zip(x.fact(0).and_then(|fact| fact.elements.as_ref()));
+    let elements = on_dims.zip(x.followed(0));
     let elements: Option<Arc<[Dim]>> = elements.map(|(on_dims, all)| all.iter().map(on_dims).collect());
-    let elements = elements.filter(|all| fit(element, all));
+    let elements = elements.and_then(|all| elements::fitting(x.kind, element, &all));
     Ok(Fact { elements, ..tensor(element, x.shape(0).cloned()) }.into())
 }
 
@@ -86,7 +86,8 @@ pub(crate) fn integer(x: &Operands<'_>) -> Outcome {
 pub(crate) fn truth(x: &Operands<'_>) -> Outcome {
     x.arity(1..=1, 1..=1)?;
     x.expect_element(0, "bool", |element| element == ElementType::Bool)?;
-    Ok(tensor(x.element(0)?, x.shape(0).cloned()).into())
+    let elements = elements::of(x, 0).map(|all| all.iter().map(elements::opposite).collect());
+    Ok(Fact { elements, ..tensor(x.element(0)?, x.shape(0).cloned()) }.into())
 }
 
 pub(crate) fn identity(x: &Operands<'_>) -> Outcome {
@@ -106,12 +107,11 @@ pub(crate) fn cast_like(x: &Operands<'_>, _saturate: &bool, _round_mode: &CastRo
 }
 
 fn cast_to(x: &Operands<'_>, to: Option<ElementType>) -> Outcome {
-    // Casts between wide integers keep small numbers such as sizes; others may round or wrap.
-    let wide = |element: Option<ElementType>| matches!(element, Some(ElementType::I64 | ElementType::I32));
-    let keeps = wide(x.element(0)?) && wide(to);
-    let fits = |dim: &Dim| to == Some(ElementType::I64) || dim.known().is_none_or(|known| i32::try_from(known).is_ok());
-    let elements = x.fact(0).and_then(|fact| fact.elements.clone());
-    let elements = elements.filter(|elements| keeps && elements.iter().all(fits));
+    let types = x.element(0)?.zip(to);
+    let elements = types.zip(x.followed(0)).map(|((from, to), all)| {
+        let cast = |element: &Dim| elements::cast(element, from, to);
+        all.iter().map(cast).collect()
+    });
     Ok(Fact { elements, ..tensor(to, x.shape(0).cloned()) }.into())
 }
 
@@ -175,71 +175,50 @@ pub(crate) fn swiglu(x: &Operands<'_>, _alpha: &f32) -> Outcome {
 }
 
 pub(crate) fn add(x: &Operands<'_>) -> Outcome {
-    arithmetic(x, Some(Dim::plus))
+    arithmetic(x, Dim::plus)
 }
 
 pub(crate) fn sub(x: &Operands<'_>) -> Outcome {
-    arithmetic(x, Some(Dim::minus))
+    arithmetic(x, Dim::minus)
 }
 
 pub(crate) fn mul(x: &Operands<'_>) -> Outcome {
-    arithmetic(x, Some(Dim::times))
+    arithmetic(x, Dim::times)
 }
 
 pub(crate) fn div(x: &Operands<'_>) -> Outcome {
     // ONNX rounds toward zero and dims round down; they agree where nothing is negative.
-    arithmetic(
-        x,
-        Some(|a, b| match (a, b) {
-            (Dim::Known(a), Dim::Known(b)) => a.checked_div(*b).map_or(Dim::Unknown, Dim::Known),
-            _ if a.is_nonnegative() && b.is_nonnegative() => a.floor_div(b),
-            _ => Dim::Unknown,
-        }),
-    )
+    arithmetic(x, |a, b| match (a, b) {
+        (Dim::Known(a), Dim::Known(b)) => a.checked_div(*b).map_or(Dim::Unknown, Dim::Known),
+        _ if a.is_nonnegative() && b.is_nonnegative() => a.floor_div(b),
+        _ => Dim::Unknown,
+    })
 }
 
 pub(crate) fn modulo(x: &Operands<'_>, fmod: &bool) -> Outcome {
     if !*fmod {
-        return arithmetic(x, Some(Dim::modulo));
+        return arithmetic(x, Dim::modulo);
     }
     // The result has the sign of the dividend here, and the divisor's there.
-    arithmetic(
-        x,
-        Some(|a, b| match (a, b) {
-            (Dim::Known(a), Dim::Known(b)) => a.checked_rem(*b).map_or(Dim::Unknown, Dim::Known),
-            _ if a.is_nonnegative() && b.is_nonnegative() => a.modulo(b),
-            _ => Dim::Unknown,
-        }),
-    )
+    arithmetic(x, |a, b| match (a, b) {
+        (Dim::Known(a), Dim::Known(b)) => a.checked_rem(*b).map_or(Dim::Unknown, Dim::Known),
+        _ if a.is_nonnegative() && b.is_nonnegative() => a.modulo(b),
+        _ => Dim::Unknown,
+    })
 }
 
-fn arithmetic(x: &Operands<'_>, on_dims: Option<fn(&Dim, &Dim) -> Dim>) -> Outcome {
+fn arithmetic(x: &Operands<'_>, on_dims: fn(&Dim, &Dim) -> Dim) -> Outcome {
     x.arity(2..=2, 1..=1)?;
     x.expect_element(0, "a number type", ElementType::is_number)?;
     let element = x.common_element(0..2)?;
     let mut inferred = broadcast(x, element)?;
-    inferred.facts[0].elements = on_dims.and_then(|on_dims| zip_elements(x, on_dims)).filter(|all| fit(element, all));
+    inferred.facts[0].elements = zip_elements(x, on_dims).and_then(|all| elements::fitting(x.kind, element, &all));
     Ok(inferred)
 }
 
-/// Whether numbers of that type hold the elements for certain; narrower integers than `i64` wrap.
-pub(super) fn fit(element: Option<ElementType>, elements: &[Dim]) -> bool {
-    let small = |dim: &Dim| dim.known().is_some_and(|known| i32::try_from(known).is_ok());
-    element == Some(ElementType::I64) || (element == Some(ElementType::I32) && elements.iter().all(small))
-}
-
-/// The elements of the result, where those of both operands are known.
+/// The elements of the result, where those of both operands are followed.
 fn zip_elements(x: &Operands<'_>, with: impl Fn(&Dim, &Dim) -> Dim) -> Option<Arc<[Dim]>> {
-    zip(x.fact(0)?.elements.as_deref()?, x.fact(1)?.elements.as_deref()?, with)
-}
-
-fn zip(left: &[Dim], right: &[Dim], with: impl Fn(&Dim, &Dim) -> Dim) -> Option<Arc<[Dim]>> {
-    let count = match (left.len(), right.len()) {
-        (1, count) | (count, 1) => count,
-        (count, other) => (count == other).then_some(count)?,
-    };
-    let pick = |elements: &[Dim], at: usize| elements[if elements.len() == 1 { 0 } else { at }].clone();
-    Some((0..count).map(|at| with(&pick(left, at), &pick(right, at))).collect())
+    elements::zip(&elements::of(x, 0)?, &elements::of(x, 1)?, with)
 }
 
 pub(crate) fn pow(x: &Operands<'_>) -> Outcome {
@@ -259,9 +238,15 @@ pub(crate) fn max(x: &Operands<'_>) -> Outcome {
 
 fn extremum(x: &Operands<'_>, on_dims: fn(&Dim, &Dim) -> Dim) -> Outcome {
     let mut inferred = variadic(x)?;
-    let mut all = x.facts.iter().map(|fact| fact.and_then(|fact| fact.elements.clone()));
-    let first = all.next().flatten();
-    inferred.facts[0].elements = all.fold(first, |before, next| zip(&before?, &next?, on_dims));
+    inferred.facts[0].elements = elements::folded(x, on_dims);
+    Ok(inferred)
+}
+
+pub(crate) fn sum(x: &Operands<'_>) -> Outcome {
+    let mut inferred = variadic(x)?;
+    let element = inferred.facts[0].element();
+    inferred.facts[0].elements =
+        elements::folded(x, Dim::plus).and_then(|all| elements::fitting(x.kind, element, &all));
     Ok(inferred)
 }
 
@@ -288,25 +273,21 @@ pub(crate) fn logical(x: &Operands<'_>) -> Outcome {
     for at in 0..2 {
         x.expect_element(at, "bool", |element| element == ElementType::Bool)?;
     }
-    broadcast(x, Some(ElementType::Bool))
+    let mut inferred = broadcast(x, Some(ElementType::Bool))?;
+    let on_truths = match x.kind {
+        Kind::And => elements::both,
+        Kind::Or => elements::either,
+        _ => elements::one_alone,
+    };
+    inferred.facts[0].elements = zip_elements(x, on_truths);
+    Ok(inferred)
 }
 
 pub(crate) fn compare(x: &Operands<'_>) -> Outcome {
     x.arity(2..=2, 1..=1)?;
     x.common_element(0..2)?;
     let mut inferred = broadcast(x, Some(ElementType::Bool))?;
-    let decide = |a: &Dim, b: &Dim| {
-        let truth = match x.kind {
-            Kind::Equal => a.same(b),
-            Kind::Less => a.known().zip(b.known()).map(|(a, b)| a < b),
-            Kind::LessOrEqual => a.known().zip(b.known()).map(|(a, b)| a <= b),
-            Kind::Greater => a.known().zip(b.known()).map(|(a, b)| a > b),
-            Kind::GreaterOrEqual => a.known().zip(b.known()).map(|(a, b)| a >= b),
-            _ => None,
-        };
-        truth.map_or(Dim::Unknown, |truth| Dim::Known(truth.into()))
-    };
-    inferred.facts[0].elements = zip_elements(x, decide);
+    inferred.facts[0].elements = zip_elements(x, |a, b| elements::compared(x.kind, a, b));
     Ok(inferred)
 }
 
@@ -315,21 +296,8 @@ pub(crate) fn select(x: &Operands<'_>) -> Outcome {
     x.expect_element(0, "bool", |element| element == ElementType::Bool)?;
     let element = x.common_element(1..3)?;
     let mut inferred = broadcast(x, element)?;
-    inferred.facts[0].elements = select_elements(x);
+    inferred.facts[0].elements = elements::selected(x);
     Ok(inferred)
-}
-
-fn select_elements(x: &Operands<'_>) -> Option<Arc<[Dim]>> {
-    let condition = x.fact(0)?.known_elements()?;
-    let (yes, no) = (x.fact(1)?.elements.as_ref()?, x.fact(2)?.elements.as_ref()?);
-    let lengths = [condition.len(), yes.len(), no.len()];
-    let count = if lengths.contains(&0) { 0 } else { lengths.into_iter().max().unwrap_or(0) };
-    let place = |len: usize, at: usize| if len == 1 { Some(0) } else { (len == count).then_some(at) };
-    let pick = |at: usize| {
-        let from = if condition[place(condition.len(), at)?] != 0 { yes } else { no };
-        from.get(place(from.len(), at)?).cloned()
-    };
-    (0..count).map(pick).collect()
 }
 
 fn broadcast(x: &Operands<'_>, element: Option<ElementType>) -> Outcome {

@@ -1,8 +1,7 @@
 //! Operators along axes: softmax, normalization, reduction, the largest.
 
-use super::elementwise::fit;
 use super::expect::{first_results, of_rank};
-use super::{Inferred, Operands, Outcome, tensor};
+use super::{Inferred, Operands, Outcome, elements, tensor};
 use crate::{Dim, ElementType, Fact, Kind, Shape};
 use smallvec::smallvec;
 use std::sync::Arc;
@@ -105,7 +104,7 @@ pub(crate) fn reduce(x: &Operands<'_>, keepdims: &bool, noop_with_empty_axes: &b
     for axis in axes {
         reduced[axis] = true;
     }
-    let elements = reduced_elements(x, &reduced).filter(|elements| fit(element, elements));
+    let elements = reduced_elements(x, &reduced).and_then(|all| elements::fitting(x.kind, element, &all));
     let dims = shape.iter().zip(reduced).filter_map(|(dim, reduced)| match (reduced, keepdims) {
         (true, true) => Some(Dim::Known(1)),
         (true, false) => None,

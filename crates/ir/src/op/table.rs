@@ -1,14 +1,14 @@
 //! The table of operators: word, attributes with their defaults, inference.
 
 use super::{
-    AspectRatioPolicy, AutoPad, BlockOrder, CaseChange, CastRounding, ConvActivation, GeluApproximation, GridPadding,
-    Interpolation, Kept, LinearAttentionRule, LossReduction, NearestMode, PadMode, PixelFormat, ResizeCoordinates,
-    RoiCoordinates, RoiMode, ScatterMode, ShiftDirection, TermWeighting,
+    AspectRatioPolicy, AutoPad, BlockOrder, CaseChange, CastRounding, ConvActivation, Direction, GeluApproximation,
+    GridPadding, Interpolation, Kept, LinearAttentionRule, LossReduction, NearestMode, PadMode, PixelFormat,
+    ResizeCoordinates, RoiCoordinates, RoiMode, ScatterMode, ScatterReduction, ShiftDirection, TermWeighting,
 };
 use crate::attribute::{Attribute, AttributeError, AttributeValue, Attributes};
 use crate::infer::{self, InferError, Inferred, Operands};
 use crate::tensor::SparseTensor;
-use crate::{ElementType, Graph, Tensor};
+use crate::{ElementType, Graph, Tensor, ValueType};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -86,7 +86,7 @@ operators! {
     /// The largest.
     Max "max" => infer::elementwise::max;
     /// The sum of any number of operands.
-    Sum "sum" => infer::elementwise::variadic;
+    Sum "sum" => infer::elementwise::sum;
     /// Whether both hold.
     And "and" => infer::elementwise::logical;
     /// Whether one holds.
@@ -141,12 +141,12 @@ operators! {
         axis: i64 = 0,
     } => infer::layout::split;
     /// From `starts` up to `ends` along `axes`, by `steps`.
-    Slice "slice" => infer::layout::slice;
+    Slice "slice" => infer::indexing::slice;
     /// The slices at the indices along an axis.
     Gather "gather" {
         /// The axis.
         axis: i64 = 0,
-    } => infer::layout::gather;
+    } => infer::indexing::gather;
     /// The upper or lower triangle of the last two axes; 0 elsewhere.
     Trilu "trilu" {
         /// Whether it is the upper one.
@@ -159,6 +159,24 @@ operators! {
         /// The element, a tensor of one.
         value: Tensor = Tensor::scalar(0.0),
     } => infer::layout::constant_of_shape;
+    /// The number of elements, as an `i64`.
+    Size "size" => infer::layout::size;
+    /// Repeated along each axis as often as the second operand says.
+    Tile "tile" => infer::layout::tile;
+    /// 1 on a diagonal of a matrix, 0 elsewhere, in the shape of the operand.
+    EyeLike "eye_like" {
+        /// The element type; that of the operand where it is absent.
+        dtype: Option<ElementType> = None,
+        /// Which diagonal: 0 is the main one, above it are positive ones.
+        k: i64 = 0,
+    } => infer::layout::eye_like;
+    /// The first elements along the time axis in reverse, of each batch as many as the second operand says.
+    ReverseSequence "reverse_sequence" {
+        /// The axis of the batch.
+        batch_axis: i64 = 1,
+        /// The axis of time.
+        time_axis: i64 = 0,
+    } => infer::layout::reverse_sequence;
 
     // Products.
     /// The matrix product of the last two axes, the others broadcast.
@@ -585,6 +603,146 @@ operators! {
         /// The axes.
         axes: Vec<i64> = vec![0, 2, 3],
     } => infer::normalization::mean_variance;
+
+    // Elements by index or condition.
+    /// The elements at the indices along an axis, the other indices their own.
+    GatherElements "gather_elements" {
+        /// The axis.
+        axis: i64 = 0,
+    } => infer::indexing::gather_elements;
+    /// The slices at tuples of indices, which are the last axis of the second operand.
+    GatherND "gather_nd" {
+        /// How many axes of data and indices go side by side.
+        batch_dims: i64 = 0,
+    } => infer::indexing::gather_nd;
+    /// With the elements at the indices along an axis replaced (ONNX 18).
+    ScatterElements "scatter_elements" {
+        /// The axis.
+        axis: i64 = 0,
+        /// What becomes of the element that is there.
+        reduction: ScatterReduction = ScatterReduction::None,
+    } => infer::indexing::scatter_elements;
+    /// With the slices at tuples of indices replaced (ONNX 18).
+    ScatterND "scatter_nd" {
+        /// What becomes of the elements that are there.
+        reduction: ScatterReduction = ScatterReduction::None,
+    } => infer::indexing::scatter_nd;
+    /// The slices along an axis at which a condition holds.
+    Compress "compress" {
+        /// The axis; all elements in order where it is absent.
+        axis: Option<i64> = None,
+    } => infer::indexing::compress;
+    /// The indices of the elements that are not zero, a column each.
+    NonZero "non_zero" => infer::indexing::non_zero;
+    /// A new axis of the size of the second operand, on at the index and off elsewhere.
+    OneHot "one_hot" {
+        /// Where the new axis stands.
+        axis: i64 = -1,
+    } => infer::indexing::one_hot;
+    /// The distinct slices along an axis, where each is first, which each slice is, and how often each occurs.
+    Unique "unique" {
+        /// The axis; all elements in order where it is absent.
+        axis: Option<i64> = None,
+        /// Whether they are sorted, or stand in the order of their first occurrence.
+        sorted: bool = true,
+    } => infer::indexing::unique;
+
+    // Sequences and optional values.
+    /// The operands as a sequence.
+    SequenceConstruct "sequence_construct" => infer::sequence::construct;
+    /// A sequence without elements.
+    SequenceEmpty "sequence_empty" {
+        /// The type of the elements of its tensors.
+        dtype: ElementType = ElementType::F32,
+    } => infer::sequence::empty;
+    /// The element at a position.
+    SequenceAt "sequence_at" => infer::sequence::at;
+    /// With a tensor put in before a position, or at the end.
+    SequenceInsert "sequence_insert" => infer::sequence::insert;
+    /// Without the element at a position, or the last.
+    SequenceErase "sequence_erase" => infer::sequence::erase;
+    /// The number of elements.
+    SequenceLength "sequence_length" => infer::sequence::length;
+    /// The parts of a tensor along an axis: of one size, of given sizes, or of size 1.
+    SplitToSequence "split_to_sequence" {
+        /// The axis.
+        axis: i64 = 0,
+        /// Whether parts of size 1, where no size is given, keep the axis.
+        keepdims: bool = true,
+    } => infer::sequence::split;
+    /// The elements one after the other along an axis.
+    ConcatFromSequence "concat_from_sequence" {
+        /// The axis.
+        axis: i64,
+        /// Whether it is a new one.
+        new_axis: bool = false,
+    } => infer::sequence::concat;
+    /// The operand, or nothing of its type.
+    Optional "optional" {
+        /// The type of what is not there.
+        ty as "type": Option<ValueType> = None,
+    } => infer::sequence::optional;
+    /// Whether an optional value holds something (ONNX 18).
+    OptionalHasElement "optional_has_element" => infer::sequence::has_element;
+    /// What an optional value holds (ONNX 18).
+    OptionalGetElement "optional_get_element" => infer::sequence::get_element;
+
+    // Recurrent networks.
+    /// A recurrent network of one gate: all states, and the last.
+    RNN "rnn" {
+        /// Parameters of the activations that have one.
+        activation_alpha: Option<Vec<f32>> = None,
+        /// Second parameters of the activations that have two.
+        activation_beta: Option<Vec<f32>> = None,
+        /// The activations of each direction; where they are absent, tanh.
+        activations: Option<Vec<Bytes>> = None,
+        /// The bound of what goes into the activations; none where it is absent.
+        clip: Option<f32> = None,
+        /// Which way it goes.
+        direction: Direction = Direction::Forward,
+        /// The size of the state; that of the weights where it is absent.
+        hidden_size: Option<i64> = None,
+        /// Whether the batch is the first axis, before the sequence.
+        layout: bool = false,
+    } => infer::recurrent::rnn;
+    /// Gated recurrent units: all states, and the last.
+    GRU "gru" {
+        /// Parameters of the activations that have one.
+        activation_alpha: Option<Vec<f32>> = None,
+        /// Second parameters of the activations that have two.
+        activation_beta: Option<Vec<f32>> = None,
+        /// The activations of each direction; where they are absent, sigmoid and tanh.
+        activations: Option<Vec<Bytes>> = None,
+        /// The bound of what goes into the activations; none where it is absent.
+        clip: Option<f32> = None,
+        /// Which way it goes.
+        direction: Direction = Direction::Forward,
+        /// The size of the state; that of the weights where it is absent.
+        hidden_size: Option<i64> = None,
+        /// Whether the batch is the first axis, before the sequence.
+        layout: bool = false,
+        /// Whether the reset gate is applied behind the product with the state.
+        linear_before_reset: bool = false,
+    } => infer::recurrent::gru;
+    /// Long short-term memory: all states, the last, and the last cell.
+    LSTM "lstm" {
+        /// Parameters of the activations that have one.
+        activation_alpha: Option<Vec<f32>> = None,
+        /// Second parameters of the activations that have two.
+        activation_beta: Option<Vec<f32>> = None,
+        /// The activations of each direction; where they are absent, sigmoid, tanh and tanh.
+        activations: Option<Vec<Bytes>> = None,
+        /// The bound of what goes into the activations; none where it is absent.
+        clip: Option<f32> = None,
+        /// Which way it goes.
+        direction: Direction = Direction::Forward,
+        /// The size of the state; that of the weights where it is absent.
+        hidden_size: Option<i64> = None,
+        /// Whether the input and forget gates are coupled.
+        input_forget: bool = false,
+        /// Whether the batch is the first axis, before the sequence.
+        layout: bool = false,
+    } => infer::recurrent::lstm;
 
     // Activations and functions of one operand.
     /// Arc cosine.

@@ -167,6 +167,29 @@ words! {
         Grayscale "Grayscale",
     }
 
+    /// How an element that is scattered meets the one that is there.
+    ScatterReduction = "`none`, `add`, `mul`, `max` or `min`" {
+        /// It replaces it.
+        None "none",
+        /// Their sum.
+        Add "add",
+        /// Their product.
+        Mul "mul",
+        /// The larger.
+        Max "max",
+        /// The smaller.
+        Min "min",
+    }
+    /// Which way a recurrent network goes through the sequence.
+    Direction = "`forward`, `reverse` or `bidirectional`" {
+        /// From the first to the last.
+        Forward "forward",
+        /// From the last to the first.
+        Reverse "reverse",
+        /// Both, side by side.
+        Bidirectional "bidirectional",
+    }
+
     /// How a number that is no power of two becomes one, in a cast to such a type.
     CastRounding = "`up`, `down` or `nearest`" {
         /// Away from zero.
