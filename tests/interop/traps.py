@@ -88,9 +88,8 @@ def outcomes(path, engine, feeds):
             try:
                 refused = pickle.load(pipe)
                 if refused is not None:
-                    os.waitpid(process, 0)
-                    raise Failed("load", f"{engine} does not load it: {refused}")
-                while True:
+                    found = [(False, refused)] * len(feeds)
+                while refused is None:
                     found.append(pickle.load(pipe))
             except EOFError:
                 pass
@@ -218,9 +217,8 @@ def failures(netwright, trap, folder):
     onnx.save(trap.model, source)
     onnx.checker.check_model(trap.model, full_check=True)
     engine = "ort"
-    try:
-        expected = outcomes(source, engine, trap.feeds)
-    except Failed:
+    expected = outcomes(source, engine, trap.feeds)
+    if any("NOT_IMPLEMENTED" in why for ran, why in expected if not ran):
         engine = "reference"
         expected = outcomes(source, engine, trap.feeds)
     found = {}
