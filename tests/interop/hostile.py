@@ -29,10 +29,10 @@ import numpy as np
 import onnx
 
 import traps
-from attack import Case, bombs, external, files, graph, operators, tensors, wire
+from attack import Case, bombs, external, files, graph, nested, operators, tensors, wire
 
 STORED = pathlib.Path(__file__).resolve().parent.parent / "hostile"
-GROUPS = [wire, graph, tensors, operators, bombs, external, files]
+GROUPS = [wire, graph, nested, tensors, operators, bombs, external, files]
 SECONDS, BYTES, LINE = 10, 1 << 30, 1000
 IN_ACCESS, IN_OPEN, IN_NONBLOCK = 1, 32, os.O_NONBLOCK
 
@@ -45,7 +45,13 @@ def stored():
     manifest = json.loads((STORED / "manifest.json").read_text())
     for name, entry in manifest.items():
         source = STORED / f"{name}.onnx"
-        yield Case(name, entry["group"], entry["expect"], entry["note"], lambda folder, source=source: shutil.copyfile(source, folder / "model.onnx"))
+        yield Case(
+            name,
+            entry["group"],
+            entry["expect"],
+            entry["note"],
+            lambda folder, source=source: shutil.copyfile(source, folder / "model.onnx"),
+        )
 
 
 class Watch:
@@ -87,7 +93,12 @@ def run(case, command):
     """Runs a command within the limits: its exit code, standard error and standard output."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, preexec_fn=lambda: limit(case), env={**os.environ, "NO_COLOR": "1"}
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            preexec_fn=lambda: limit(case),
+            env={**os.environ, "NO_COLOR": "1"},
         )
         late = threading.Timer(SECONDS, process.kill)
         late.start()
@@ -122,7 +133,7 @@ def judge(case, netwright, verb, root):
     if control := re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\udc80-\udcff]", err + out):
         raise Failed("control character", f"{control[0]!r}: {err[:200]!r}")
     target = os.path.normpath(os.fsencode(output))
-    written = {target} if verb == "optimize" and code == 0 else set()
+    written = {target, os.path.realpath(target)} if verb == "optimize" and code == 0 else set()
     fresh = {name for name in after if before.get(name) != after[name] and not stat.S_ISDIR(after[name][0])}
     if fresh - written:
         raise Failed("file left behind", f"exit {code}, {sorted(fresh - written)}")
@@ -147,8 +158,8 @@ def judge(case, netwright, verb, root):
     if len(lines) != 1 or len(lines[0]) > LINE or not lines[0].startswith("error: "):
         raise Failed("message", f"{len(lines)} lines, {len(err)} characters: {err[:300]!r}")
     # A file name may hold what no line may: its beginning is enough.
-    names = [re.match(r"[\w.-]*", os.path.basename(path))[0] for path in (case.model, os.path.normpath(case.output))]
-    if not any(name in lines[0] for name in names):
+    paths = [case.model, os.path.normpath(case.output), os.path.dirname(case.output)]
+    if not any(re.match(r"[\w.-]*", os.path.basename(path))[0] in lines[0] for path in paths if path):
         raise Failed("message", f"does not name the file: {lines[0]!r}")
 
 

@@ -94,6 +94,15 @@ def tensor(kind=TensorProto.FLOAT, dims=(2,), **fields):
     return made
 
 
+def node(op, operands, results, **attributes):
+    return helper.make_node(op, operands, results, **attributes)
+
+
+def lazily(make):
+    """Writes a model that is made only when it is wanted."""
+    return lambda folder: (folder / "model.onnx").write_bytes(encoded(make()))
+
+
 def varint(value):
     out = bytearray()
     while True:
@@ -108,6 +117,3 @@ def field(number, payload):
     if isinstance(payload, int):
         return varint(number << 3) + varint(payload)
     return varint(number << 3 | 2) + varint(len(payload)) + payload
-
-
-__all__ = ["Case", "Cases", "changed", "encoded", "field", "helper", "plain", "tensor", "text", "varint", "with_weight"]

@@ -3,7 +3,7 @@
 import numpy as np
 from onnx import TensorProto, helper
 
-from . import FLOATS, INTS, Traps, each, f32, i64, lines, ramp, scalar
+from . import FLOATS, Traps, each, f32, i64, lines, ramp, scalar
 
 TRAPS = Traps()
 add = TRAPS.add
@@ -29,7 +29,12 @@ cast("cast_wraps_to_int32", "int64 to int32 keeps the low bits", i64(2**33 + 5, 
 cast("cast_wraps_to_uint8", "int to a narrow unsigned type keeps the low bits", i64(-1, 256, 300, 2**40 + 7), "UINT8")
 cast("cast_wraps_to_int8", "int to a narrow signed type keeps the low bits", i64(128, 255, 256, -129), "INT8")
 cast("cast_uint64_of_negative", "a negative int as uint64", i64(-1, -(2**63), 5), "UINT64")
-cast("cast_int64_to_float", "int64 to float rounds once, not by way of double", i64(2**24 + 1, (1 << 60) + (1 << 36) + 1, 2**63 - 1), "FLOAT")
+cast(
+    "cast_int64_to_float",
+    "int64 to float rounds once, not by way of double",
+    i64(2**24 + 1, (1 << 60) + (1 << 36) + 1, 2**63 - 1),
+    "FLOAT",
+)
 TIES = np.array([1 + 2**-11 + 2**-40, 1 + 2**-11, 65519.99, 65520, 2**-25, 2**-25 * 1.0001, -1e-9, np.nan], np.float64)
 cast("cast_double_to_half", "a tie for half precision that float already rounded away", TIES, "FLOAT16")
 cast("cast_float_to_half", "ties, subnormals and overflow of half precision", TIES.astype(np.float32), "FLOAT16")
@@ -66,19 +71,51 @@ def integers(name, why, op, a, b, **more):
 
 
 integers("divide_by_zero", "an integer division by zero does not become a number", "Div", i64(1), i64(0))
-integers("divide_by_zero_int32", "an integer division by zero does not become a number", "Div", i64(1).astype(np.int32), i64(0).astype(np.int32))
+integers(
+    "divide_by_zero_int32",
+    "an integer division by zero does not become a number",
+    "Div",
+    i64(1).astype(np.int32),
+    i64(0).astype(np.int32),
+)
 integers("divide_minimum", "INT64_MIN / -1 overflows", "Div", i64(-(2**63)), i64(-1))
-integers("divide_minimum_int32", "INT32_MIN / -1 overflows", "Div", np.array([-(2**31)], np.int32), np.array([-1], np.int32))
+integers(
+    "divide_minimum_int32", "INT32_MIN / -1 overflows", "Div", np.array([-(2**31)], np.int32), np.array([-1], np.int32)
+)
 integers("divide_truncates", "-7 / 2 is -3, not the floor", "Div", i64(-7, 7, -7, 7), i64(2, -2, -2, 2))
-integers("divide_unsigned", "2^63 + 1 is no negative number", "Div", np.array([2**63 + 1, 2**64 - 1], np.uint64), np.array([2, 3], np.uint64))
+integers(
+    "divide_unsigned",
+    "2^63 + 1 is no negative number",
+    "Div",
+    np.array([2**63 + 1, 2**64 - 1], np.uint64),
+    np.array([2, 3], np.uint64),
+)
 integers("modulo_by_zero", "an integer remainder of zero does not become a number", "Mod", i64(1), i64(0))
 integers("modulo_signs", "Mod takes the sign of the divisor", "Mod", i64(-7, 7, -7, 7, -6), i64(3, -3, -3, 3, 3))
-integers("modulo_signs_fmod", "Mod with fmod takes the sign of the dividend", "Mod<fmod=1>", i64(-7, 7, -7, 7, -6), i64(3, -3, -3, 3, 3))
+integers(
+    "modulo_signs_fmod",
+    "Mod with fmod takes the sign of the dividend",
+    "Mod<fmod=1>",
+    i64(-7, 7, -7, 7, -6),
+    i64(3, -3, -3, 3, 3),
+)
 integers("add_wraps", "2^63 - 1 plus 1", "Add", i64(2**63 - 1), i64(1))
-integers("multiply_wraps_int32", "an int32 product does not have the room of an int64", "Mul", np.array([65536, 46341], np.int32), np.array([65536, 46341], np.int32))
+integers(
+    "multiply_wraps_int32",
+    "an int32 product does not have the room of an int64",
+    "Mul",
+    np.array([65536, 46341], np.int32),
+    np.array([65536, 46341], np.int32),
+)
 integers("subtract_unsigned", "0 - 1 of an unsigned type", "Sub", np.array([0], np.uint64), np.array([1], np.uint64))
 integers("power_of_integers", "integer powers, negative exponents among them", "Pow", i64(3, -2, 2, 0), i64(3, 3, 0, 0))
-integers("shift_out", "a shift by the width or more", 'BitShift<direction="LEFT">', np.array([1, 1, 3], np.uint8), np.array([7, 8, 200], np.uint8))
+integers(
+    "shift_out",
+    "a shift by the width or more",
+    'BitShift<direction="LEFT">',
+    np.array([1, 1, 3], np.uint8),
+    np.array([7, 8, 200], np.uint8),
+)
 add(
     "modulo_of_floats",
     "fmod(-6, 3) is -0.0, and a remainder of infinity is NaN",
@@ -106,9 +143,24 @@ for op in ["Neg", "Abs", "Ceil", "Floor", "Round", "Sign", "Relu", "Sqrt", "Reci
     floats(f"fold_{op.lower()}", f"{op} of zeros of both signs, ties, infinities and NaN", f"{op}(w)", w=FLOATS)
 PAIR = np.repeat(FLOATS, len(FLOATS)), np.tile(FLOATS, len(FLOATS))
 for op in ["Add", "Sub", "Mul", "Div", "Max", "Min"]:
-    floats(f"fold_{op.lower()}", f"{op} of zeros of both signs, infinities and NaN", f"{op}(a, b)", a=PAIR[0], b=PAIR[1])
-floats("fold_pow", "pow(NaN, 0) is 1, pow(-inf, 0.5) is inf, pow(-0.0, -1) is -inf", "Pow(a, b)", a=f32(np.nan, 1, -np.inf, -0.0, 0, -8, 2), b=f32(0, np.nan, 0.5, -1, 0, 3, -1))
-floats("fold_clip_crossed", "Clip with min above max gives max", "Clip(w, low, high)", w=FLOATS, low=scalar(2), high=scalar(-1))
+    floats(
+        f"fold_{op.lower()}", f"{op} of zeros of both signs, infinities and NaN", f"{op}(a, b)", a=PAIR[0], b=PAIR[1]
+    )
+floats(
+    "fold_pow",
+    "pow(NaN, 0) is 1, pow(-inf, 0.5) is inf, pow(-0.0, -1) is -inf",
+    "Pow(a, b)",
+    a=f32(np.nan, 1, -np.inf, -0.0, 0, -8, 2),
+    b=f32(0, np.nan, 0.5, -1, 0, 3, -1),
+)
+floats(
+    "fold_clip_crossed",
+    "Clip with min above max gives max",
+    "Clip(w, low, high)",
+    w=FLOATS,
+    low=scalar(2),
+    high=scalar(-1),
+)
 floats("fold_sum_order", "1e8 + 1 - 1e8: no other order of adding", "Sum(a, b, c0)", a=f32(1e8), b=f32(1), c0=f32(-1e8))
 for op in ["ReduceSum", "ReduceProd", "ReduceMax", "ReduceMin", "ReduceMean", "ReduceL2"]:
     add(
@@ -144,7 +196,17 @@ add(
     "ends beyond every size, negative steps, and an end of -1 that is not the last",
     "(float[1] x) => (float[?] y) { a = Slice(w, s, e, z, t) b = Slice(w, s1, e1, z, t1) c = Slice(w, s1, m1, z, t) y = Concat<axis=0>(a, b, c, x) }",
     each("x", f32(0)),
-    weights={"w": f32(1, 2, 3, 4, 5), "s": i64(2**63 - 1), "e": i64(-(2**63)), "t": i64(-1), "z": i64(0), "s1": i64(-(2**63)), "e1": i64(2**63 - 1), "t1": i64(2), "m1": i64(-1)},
+    weights={
+        "w": f32(1, 2, 3, 4, 5),
+        "s": i64(2**63 - 1),
+        "e": i64(-(2**63)),
+        "t": i64(-1),
+        "z": i64(0),
+        "s1": i64(-(2**63)),
+        "e1": i64(2**63 - 1),
+        "t1": i64(2),
+        "m1": i64(-1),
+    },
 )
 add(
     "onehot_negative",
@@ -181,52 +243,123 @@ add(
 
 # Sizes: what is smaller as an expression stays one.
 BIG = ramp(256, 64)
-add("big_constant_of_shape", "a filled tensor is not a weight", "(float[512,256] x) => (float[512,256] y) { c = ConstantOfShape(s) d = Exp(c) y = Add(x, d) }", each("x", ramp(512, 256)), weights={"s": i64(512, 256)})
-add("big_expand", "an expanded tensor is not a weight", "(float[512,256] x) => (float[512,256] y) { c = Expand(w, s) d = Neg(c) y = Add(x, d) }", each("x", ramp(512, 256)), weights={"w": ramp(256), "s": i64(512, 256)})
-add("big_tile", "a tiled tensor is not a weight", "(float[512,256] x) => (float[512,256] y) { c = Tile(w, s) y = Add(x, c) }", each("x", ramp(512, 256)), weights={"w": ramp(1, 256), "s": i64(512, 1)})
-add("big_range", "a range is not a weight", "(int64[n] x) => (int64[n] y) { c = Range(a, b, s) y = Add(x, c) }", each("x", ramp(20000, dtype=np.int64)), weights={"a": scalar(0, np.int64), "b": scalar(20000, np.int64), "s": scalar(1, np.int64)})
-add("big_identity_matrix", "an identity matrix is not a weight", "(float[n,256] x) => (float[n,256] y) { c = EyeLike<dtype=1>(z) y = MatMul(x, c) }", each("x", ramp(2, 256)), weights={"z": np.zeros((256, 256), np.int8)})
-add("big_outer_product", "a broadcast product of two vectors is not a weight", "(float[256,256] x) => (float[256,256] y) { c = Mul(a, b) y = Add(x, c) }", each("x", ramp(256, 256)), weights={"a": ramp(256, 1), "b": ramp(1, 256)})
-add("big_padding", "a padded tensor is not a weight", "(float[60000] x) => (float[60000] y) { c = Pad(a, p) y = Add(x, c) }", each("x", ramp(60000)), weights={"a": f32(1), "p": i64(30000, 29999)})
-add("widened_half", "half-precision weights are not stored as floats", "(float[n,256] x) => (float[n,64] y) { c = Cast<to=1>(w) y = MatMul(x, c) }", each("x", np.ones((2, 256), np.float32)), weights={"w": np.ones((256, 64), np.float16)}, keeps=("Cast",))
-add("widened_int8", "int8 weights are not stored as floats", "(float[n,256] x) => (float[n,64] y) { c = DequantizeLinear(w, s, z) y = MatMul(x, c) }", each("x", np.ones((2, 256), np.float32)), weights={"w": (BIG % 7).astype(np.int8), "s": scalar(0.5), "z": scalar(1, np.int8)}, keeps=("DequantizeLinear",))
-add("widened_int8_per_channel", "int8 weights are not stored as floats", "(float[n,256] x) => (float[n,64] y) { c = DequantizeLinear<axis=1>(w, s) y = MatMul(x, c) }", each("x", np.ones((2, 256), np.float32)), weights={"w": (BIG % 7).astype(np.int8), "s": np.full(64, 0.25, np.float32)}, keeps=("DequantizeLinear",))
-add("widened_and_transposed_int8", "transposing behind DequantizeLinear does not fold it", "(float[n,64] x) => (float[n,256] y) { c = DequantizeLinear(w, s) t = Transpose<perm=[1,0]>(c) y = MatMul(x, t) }", each("x", np.ones((2, 64), np.float32)), weights={"w": (BIG % 7).astype(np.int8), "s": scalar(0.5)}, keeps=("DequantizeLinear",))
-add("weight_used_both_ways", "a weight used as it is and transposed is not stored twice", "(float[n,128] x) => (float[n,128] y) { t = Transpose<perm=[1,0]>(w) a = MatMul(x, w) b = MatMul(a, t) y = Identity(b) }", each("x", np.ones((1, 128), np.float32)), weights={"w": ramp(128, 128) % 3})
-add("weight_used_whole_and_in_parts", "slices of a weight that stays are not stored again", "(float[n,128] x) => (float[n,128] y, float[n,64] z) { a = Slice(w, s, e, i) y = MatMul(x, w) z = MatMul(x, a) }", each("x", np.ones((1, 128), np.float32)), weights={"w": ramp(128, 128) % 3, "s": i64(0), "e": i64(64), "i": i64(1)})
+add(
+    "big_constant_of_shape",
+    "a filled tensor is not a weight",
+    "(float[512,256] x) => (float[512,256] y) { c = ConstantOfShape(s) d = Exp(c) y = Add(x, d) }",
+    each("x", ramp(512, 256)),
+    weights={"s": i64(512, 256)},
+)
+add(
+    "big_expand",
+    "an expanded tensor is not a weight",
+    "(float[512,256] x) => (float[512,256] y) { c = Expand(w, s) d = Neg(c) y = Add(x, d) }",
+    each("x", ramp(512, 256)),
+    weights={"w": ramp(256), "s": i64(512, 256)},
+)
+add(
+    "big_tile",
+    "a tiled tensor is not a weight",
+    "(float[512,256] x) => (float[512,256] y) { c = Tile(w, s) y = Add(x, c) }",
+    each("x", ramp(512, 256)),
+    weights={"w": ramp(1, 256), "s": i64(512, 1)},
+)
+add(
+    "big_range",
+    "a range is not a weight",
+    "(int64[n] x) => (int64[n] y) { c = Range(a, b, s) y = Add(x, c) }",
+    each("x", ramp(20000, dtype=np.int64)),
+    weights={"a": scalar(0, np.int64), "b": scalar(20000, np.int64), "s": scalar(1, np.int64)},
+)
+add(
+    "big_identity_matrix",
+    "an identity matrix is not a weight",
+    "(float[n,256] x) => (float[n,256] y) { c = EyeLike<dtype=1>(z) y = MatMul(x, c) }",
+    each("x", ramp(2, 256)),
+    weights={"z": np.zeros((256, 256), np.int8)},
+)
+add(
+    "big_outer_product",
+    "a broadcast product of two vectors is not a weight",
+    "(float[256,256] x) => (float[256,256] y) { c = Mul(a, b) y = Add(x, c) }",
+    each("x", ramp(256, 256)),
+    weights={"a": ramp(256, 1), "b": ramp(1, 256)},
+)
+add(
+    "big_padding",
+    "a padded tensor is not a weight",
+    "(float[60000] x) => (float[60000] y) { c = Pad(a, p) y = Add(x, c) }",
+    each("x", ramp(60000)),
+    weights={"a": f32(1), "p": i64(30000, 29999)},
+)
+add(
+    "widened_half",
+    "half-precision weights are not stored as floats",
+    "(float[n,256] x) => (float[n,64] y) { c = Cast<to=1>(w) y = MatMul(x, c) }",
+    each("x", np.ones((2, 256), np.float32)),
+    weights={"w": np.ones((256, 64), np.float16)},
+    keeps=("Cast",),
+)
+add(
+    "widened_int8",
+    "int8 weights are not stored as floats",
+    "(float[n,256] x) => (float[n,64] y) { c = DequantizeLinear(w, s, z) y = MatMul(x, c) }",
+    each("x", np.ones((2, 256), np.float32)),
+    weights={"w": (BIG % 7).astype(np.int8), "s": scalar(0.5), "z": scalar(1, np.int8)},
+    keeps=("DequantizeLinear",),
+)
+add(
+    "widened_int8_per_channel",
+    "int8 weights are not stored as floats",
+    "(float[n,256] x) => (float[n,64] y) { c = DequantizeLinear<axis=1>(w, s) y = MatMul(x, c) }",
+    each("x", np.ones((2, 256), np.float32)),
+    weights={"w": (BIG % 7).astype(np.int8), "s": np.full(64, 0.25, np.float32)},
+    keeps=("DequantizeLinear",),
+)
+add(
+    "widened_and_transposed_int8",
+    "transposing behind DequantizeLinear does not fold it",
+    "(float[n,64] x) => (float[n,256] y) { c = DequantizeLinear(w, s) t = Transpose<perm=[1,0]>(c) y = MatMul(x, t) }",
+    each("x", np.ones((2, 64), np.float32)),
+    weights={"w": (BIG % 7).astype(np.int8), "s": scalar(0.5)},
+    keeps=("DequantizeLinear",),
+)
+add(
+    "weight_used_both_ways",
+    "a weight used as it is and transposed is not stored twice",
+    "(float[n,128] x) => (float[n,128] y) { t = Transpose<perm=[1,0]>(w) a = MatMul(x, w) b = MatMul(a, t) y = Identity(b) }",
+    each("x", np.ones((1, 128), np.float32)),
+    weights={"w": ramp(128, 128) % 3},
+)
+add(
+    "weight_used_whole_and_in_parts",
+    "slices of a weight that stays are not stored again",
+    "(float[n,128] x) => (float[n,128] y, float[n,64] z) { a = Slice(w, s, e, i) y = MatMul(x, w) z = MatMul(x, a) }",
+    each("x", np.ones((1, 128), np.float32)),
+    weights={"w": ramp(128, 128) % 3, "s": i64(0), "e": i64(64), "i": i64(1)},
+)
 
 # Quantization.
 QDQ = "(float[n] x) => (float[n] y) { q = QuantizeLinear(x, s, z) y = DequantizeLinear(q, s, z) }"
-add("quantize_pair", "quantizing and back rounds and saturates", QDQ, lines(), weights={"s": scalar(0.5), "z": scalar(3, np.int8)}, keeps=("QuantizeLinear", "DequantizeLinear"))
-add("quantize_pair_of_constant", "quantizing a constant and back rounds and saturates", "(float[n] x) => (float[n] y) { q = QuantizeLinear(w, s, z) d = DequantizeLinear(q, s, z) y = Add(x, d) }", each("x", np.zeros(6, np.float32)), weights={"w": f32(0.25, 0.75, 1e9, -1e9, -0.0, 1.25), "s": scalar(0.5), "z": scalar(3, np.uint8)})
-add("quantize_other_scale", "another scale on the way back", "(float[n] x) => (float[n] y) { q = QuantizeLinear(x, s, z) y = DequantizeLinear(q, t, z) }", lines(values=f32(1, 2, -3, 100)), weights={"s": scalar(0.5), "t": scalar(0.25), "z": scalar(3, np.int8)})
-
-# Not associative.
-add("sum_of_sums", "(x + 1e8) - 1e8 is not x", "(float[n] x) => (float[n] y) { a = Add(x, w) y = Add(a, v) }", lines(), weights={"w": f32(1e8), "v": f32(-1e8)})
-add("product_of_products", "(x * 1e30) * 1e-30 overflows", "(float[n] x) => (float[n] y) { a = Mul(x, w) y = Mul(a, v) }", lines(values=f32(1e10, 1, -1e20, 0)), weights={"w": f32(1e30), "v": f32(1e-30)})
-add("divide_by_three", "x / 3 is not x * (1 / 3)", "(float[n] x) => (float[n] y) { y = Div(x, w) }", lines(values=ramp(50)), weights={"w": scalar(3)})
-for name, value in [("smallest", 2**-149), ("small", 2**-127), ("large", 2**127), ("negative", -2), ("zero", 0), ("negative_zero", -0.0), ("infinite", np.inf), ("nan", np.nan)]:
-    add(f"divide_by_{name}_power", "a reciprocal that overflows, is subnormal or zero", "(float[n] x) => (float[n] y) { y = Div(x, w) }", lines(), weights={"w": scalar(value)})
-add("divide_half_by_small_power", "the reciprocal of 2^-20 is no half-precision number", "(float16[n] x) => (float16[n] y) { y = Div(x, w) }", lines(values=FLOATS.astype(np.float16)), weights={"w": scalar(2**-20, np.float16)})
-add("divide_integers_by_power", "integers have no reciprocal", "(int64[n] x) => (int64[n] y) { y = Div(x, w) }", lines(values=i64(-7, 7, -1, 1, 0, -(2**63))), weights={"w": scalar(2, np.int64)})
-add("reverse_divide", "2 / x is no product", "(float[n] x) => (float[n] y) { y = Div(w, x) }", lines(), weights={"w": scalar(2)})
-add("square_of_pow", "x^2, x^3, x^-1 and x^0.5 as products, quotients and roots", "(float[n] x) => (float[n] a, float[n] b, float[n] c) { a = Pow(x, w2) b = Pow(x, w5) c = Pow(x, w0) }", lines(), weights={"w2": scalar(2), "w5": scalar(0.5), "w0": scalar(0)})
-add("distribute", "x * a + x * b is not x * (a + b)", "(float[n] x) => (float[n] y) { c = Mul(x, a) d = Mul(x, b) y = Add(c, d) }", lines(), weights={"a": scalar(0.1), "b": scalar(0.2)})
-for kind, values in INTS.items():
-    if kind != "int8":
-        add(f"negate_twice_{kind}", "the smallest integer is its own negative", f"({kind}[n] x) => ({kind}[n] y, {kind}[n] z) {{ a = Neg(x) y = Neg(a) b = Abs(x) z = Abs(b) }}", lines(values=values))
-
-# Scale and softmax.
-SCALED = "(float[n,4] x) => (float[n,4] y) { a = Mul(x, c) y = Softmax<axis=-1>(a) }"
-SCORES = each("x", f32(1, 2, 3, 4, 0, -0.0, np.inf, 1, -np.inf, -np.inf, -np.inf, -np.inf, np.nan, 1, 2, 3, shape=(4, 4)), np.zeros((0, 4), np.float32))
-for name, value in [("zero", 0), ("negative", -1), ("infinite", np.inf), ("nan", np.nan), ("power", 0.125)]:
-    add(f"softmax_scaled_by_{name}", "softmax of a scaled infinity is not a scaled softmax", SCALED, SCORES, weights={"c": scalar(value)})
-add("softmax_scale_per_column", "a scale that is no scalar", SCALED, SCORES, weights={"c": f32(1, 2, 0.5, 0.25)})
-add("softmax_scale_raises_rank", "a scale of higher rank gives softmax another axis", "(float[4] x) => (float[1,1,4] y) { a = Mul(x, c) y = Softmax<axis=1>(a) }", each("x", f32(1, 2, 3, 4)), weights={"c": np.full((1, 1, 1), 2, np.float32)})
-add("softmax_mask_raises_rank", "a mask of higher rank gives softmax another axis", "(float[2,4] x) => (float[?,2,4] y) { a = Mul(x, c) b = Add(a, m) y = Softmax<axis=1>(b) }", each("x", ramp(2, 4)), weights={"c": scalar(2), "m": ramp(3, 1, 4)})
-PROJECTION = "(float[n,4] x, float[4,m] k) => (float[n,m] y{more}) {{ p = MatMul(x, w) s = MatMul(p, k) a = Mul(s, c) y = Softmax<axis=-1>(a) {extra} }}"
-PROJECTED = [{"x": ramp(2, 4), "k": ramp(4, 3) % 2}]
-EYE = {"w": np.eye(4, dtype=np.float32), "c": scalar(0.5)}
-add("scaled_projection_used_twice", "a projection that something else uses keeps its scale", PROJECTION.format(more=", float[n,4] p", extra=""), PROJECTED, weights=EYE)
-add("scaled_weight_used_twice", "a weight that something else uses keeps its values", PROJECTION.format(more=", float[n,4] o", extra="o = MatMul(x, w)"), PROJECTED, weights=EYE)
-add("scaled_overridable_weight", "the caller's own weight is scaled too", PROJECTION.format(more="", extra="").replace("k) =>", "k, float[4,4] w) =>"), [*PROJECTED, {**PROJECTED[0], "w": 2 * np.eye(4, dtype=np.float32)}], weights=EYE)
+add(
+    "quantize_pair",
+    "quantizing and back rounds and saturates",
+    QDQ,
+    lines(),
+    weights={"s": scalar(0.5), "z": scalar(3, np.int8)},
+    keeps=("QuantizeLinear", "DequantizeLinear"),
+)
+add(
+    "quantize_pair_of_constant",
+    "quantizing a constant and back rounds and saturates",
+    "(float[n] x) => (float[n] y) { q = QuantizeLinear(w, s, z) d = DequantizeLinear(q, s, z) y = Add(x, d) }",
+    each("x", np.zeros(6, np.float32)),
+    weights={"w": f32(0.25, 0.75, 1e9, -1e9, -0.0, 1.25), "s": scalar(0.5), "z": scalar(3, np.uint8)},
+)
+add(
+    "quantize_other_scale",
+    "another scale on the way back",
+    "(float[n] x) => (float[n] y) { q = QuantizeLinear(x, s, z) y = DequantizeLinear(q, t, z) }",
+    lines(values=f32(1, 2, -3, 100)),
+    weights={"s": scalar(0.5), "t": scalar(0.25), "z": scalar(3, np.int8)},
+)
