@@ -240,7 +240,7 @@ def failures(netwright, trap, folder):
             if kind == "refused" and not any(ran for ran, _ in expected):
                 continue
             # Nor is every operator the same in a later opset.
-            if kind == "refused" and target == "raised" and "to 24" in why:
+            if kind == "refused" and target == "raised" and re.search(r"\b24\b", why):
                 continue
             if kind not in ("refused", "crash"):
                 why += blame(netwright, trap, source, expected, engine, flags)
