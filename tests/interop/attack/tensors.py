@@ -204,7 +204,7 @@ def sparse(values, indices, dims, kind=None):
 
 
 def with_sparse(made):
-    model = text("(float[n] x) => (float[n] y, float[?] z) { y = Neg(x) z = Abs(s) }")
+    model = text("(float[n] x) => (float[n] y, float[1,?] z) { y = Neg(x) a = Abs(s) z = Flatten<axis=0>(a) }")
     model.graph.sparse_initializer.append(made)
     return model
 
