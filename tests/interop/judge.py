@@ -1,0 +1,143 @@
+"""What the judges of this folder share: running netwright, running models elsewhere, and comparing what comes out."""
+
+import os
+
+# ONNX Runtime refuses operator versions that were not final when it was built; those that it knows all the same serve.
+os.environ.setdefault("ALLOW_RELEASED_ONNX_OPSET_ONLY", "0")
+
+import pathlib
+import subprocess
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from onnx.reference import ReferenceEvaluator
+
+EXIT_CODES = range(4)
+MOST_SECONDS = 10
+
+PLAIN = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+OPTIMIZED = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+
+
+@dataclass
+class Outcome:
+    """How a run of netwright ended."""
+
+    code: int | None
+    stdout: str
+    stderr: str
+
+    @property
+    def crash(self):
+        """What no input may lead to, or None: a signal, a panic, an exit code that the help does not list, a long run."""
+        if self.code is None:
+            return f"over {MOST_SECONDS} s"
+        if "panicked at" in self.stderr:
+            return self.message
+        return None if self.code in EXIT_CODES else f"exit code {self.code}"
+
+    @property
+    def message(self):
+        """The first line that says what is wrong."""
+        return next((line.strip() for line in self.stderr.splitlines() if line.strip()), f"exit code {self.code}")
+
+
+def netwright(program, *arguments, folder=None):
+    """Runs a command in the folder, so that messages hold no path of this run."""
+    command = [pathlib.Path(program).resolve(), *arguments]
+    kept = {"capture_output": True, "text": True, "errors": "replace"}
+    try:
+        process = subprocess.run(command, cwd=folder, timeout=MOST_SECONDS, check=False, **kept)
+    except subprocess.TimeoutExpired:
+        return Outcome(None, "", "")
+    return Outcome(process.returncode, process.stdout, process.stderr)
+
+
+def session(model, level=PLAIN, threads=1):
+    """A session of ONNX Runtime for a path or bytes."""
+    options = ort.SessionOptions()
+    options.graph_optimization_level = level
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def in_onnxruntime(path, feeds):
+    return session(str(path)).run(None, feeds)
+
+
+def in_reference(path, feeds):
+    with np.errstate(all="ignore"):
+        return ReferenceEvaluator(str(path)).run(None, feeds)
+
+
+RUNTIMES = {"ONNX Runtime": in_onnxruntime, "the reference evaluator": in_reference}
+
+
+def invalid(path, full=True):
+    """What the ONNX checker has against a model, or None; `full` infers shapes strictly."""
+    try:
+        onnx.checker.check_model(str(path), full_check=full)
+        return None
+    except Exception as error:
+        return first_line(error)
+
+
+def check_strictly(path, folder):
+    """Fails unless the ONNX checker accepts a model with full and strict shape inference."""
+    onnx.checker.check_model(str(path), full_check=True)
+    inferred = str(folder / "inferred.onnx")
+    onnx.shape_inference.infer_shapes_path(str(path), inferred, check_type=True, strict_mode=True)
+
+
+def first_line(error):
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def difference(found, expected, elements=True):
+    """How two results differ, in type, in shape or (with `elements`) in any bit; or None."""
+    if isinstance(expected, list):
+        if not isinstance(found, list):
+            return f"{type(found).__name__}, not a list"
+        if elements and len(found) != len(expected):
+            return f"{len(found)} elements, not {len(expected)}"
+        pairs = enumerate(zip(found, expected))
+        return next((f"[{at}]: {text}" for at, pair in pairs if (text := difference(*pair, elements))), None)
+    if expected is None or found is None:
+        return None if found is expected else "one of the two is nothing"
+    found, expected = np.asarray(found), np.asarray(expected)
+    if found.dtype != expected.dtype:
+        return f"type {found.dtype}, not {expected.dtype}"
+    if found.shape != expected.shape:
+        return f"shape {list(found.shape)}, not {list(expected.shape)}"
+    if not elements or equal_bits(found, expected):
+        return None
+    return f"the elements differ: {sample(found)}, not {sample(expected)}"
+
+
+def equal_bits(found, expected):
+    if expected.dtype.kind in "OUST":
+        return found.tolist() == expected.tolist()
+    return found.tobytes() == expected.tobytes()
+
+
+def sample(array):
+    return np.array2string(array.reshape(-1)[:4], max_line_width=1000)
+
+
+def largest_difference(found, expected):
+    """The largest |a - b| / max(1, |b|)."""
+    assert found.shape == expected.shape, f"shape {found.shape}, not {expected.shape}"
+    assert found.dtype == expected.dtype, f"type {found.dtype}, not {expected.dtype}"
+    return float(np.max(np.abs(found - expected) / np.maximum(1, np.abs(expected)), initial=0))
+
+
+def nodes(graph):
+    """Every node of a graph, those of its subgraphs included."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for body in [attribute.g] if attribute.HasField("g") else attribute.graphs:
+                yield from nodes(body)
