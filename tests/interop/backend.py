@@ -96,24 +96,10 @@ def run_original(path, feeds, finding):
     return None
 
 
-def interface_change(found, expected):
-    """How the inputs and outputs differ in name, order or declared type, or None; what is not declared may become so."""
-    for side in ["input", "output"]:
-        ports, wanted = getattr(found, side), getattr(expected, side)
-        names, wanted_names = [port.name for port in ports], [port.name for port in wanted]
-        if names != wanted_names:
-            return f"{side}s {names}, not {wanted_names}"
-        for port, want in zip(ports, wanted):
-            text, (pattern, wanted_text) = type_pattern(port.type)[1], type_pattern(want.type)
-            if not re.fullmatch(pattern, text):
-                return f"{side} `{port.name}`: {text}, not {wanted_text}"
-    return None
-
-
 def judge_rewritten(kind, path, original, results, feeds, finding):
     """Whether a file that netwright wrote is as valid as the original, looks and computes the same."""
     rewritten = onnx.load(path)
-    if message := interface_change(rewritten.graph, original.model.graph):
+    if message := judge.interface_change(rewritten.graph, original.model.graph):
         finding.failures[f"{kind}: interface changed"] = message
     if not original.invalid and (message := judge.invalid(path, original.full)):
         finding.failures[f"{kind}: no longer valid"] = message
@@ -216,37 +202,10 @@ def misunderstood(program, model, folder):
     if contents["kept"]:
         return f"kept: {', '.join(contents['kept'])}"
     for output, found in zip(model.graph.output, contents["outputs"], strict=True):
-        pattern, declared = type_pattern(output.type)
+        pattern, declared = judge.type_pattern(output.type)
         if not re.fullmatch(pattern, found["type"]):
             return f"inferred: {'/'.join(contents['operators'])}: {found['type']}, not {declared}"
     return None
-
-
-def type_pattern(declared):
-    """A declared type as netwright prints it: as a pattern that leaves open what is not declared, and to be read."""
-    kind = declared.WhichOneof("value")
-    if kind in ("sequence_type", "optional_type"):
-        word = kind.removesuffix("_type")
-        pattern, text = type_pattern(getattr(declared, kind).elem_type)
-        return rf"{word}\({pattern}\)", f"{word}({text})"
-    if kind != "tensor_type":
-        return "(?!)", str(kind)
-    tensor = declared.tensor_type
-    element = element_name(tensor.elem_type)
-    if not tensor.HasField("shape"):
-        return rf"{element}\[.*\]", f"{element}[*]"
-    dims = [str(dim.dim_value) if dim.HasField("dim_value") else dim.dim_param for dim in tensor.shape.dim]
-    pattern = ", ".join(re.escape(dim) or "[^,]+" for dim in dims)
-    return rf"{element}\[{pattern}\]", f"{element}[{', '.join(dim or '?' for dim in dims)}]"
-
-
-def element_name(number):
-    """`FLOAT` is f32, `BFLOAT16` bf16, `FLOAT8E4M3FN` f8e4m3fn, `UINT4` u4."""
-    name = onnx.TensorProto.DataType.Name(number)
-    if name in ("FLOAT", "DOUBLE"):
-        return {"FLOAT": "f32", "DOUBLE": "f64"}[name]
-    short = {"FLOAT": "F", "UINT": "U", "INT": "I", "COMPLEX": "C"}
-    return re.sub("FLOAT|UINT|INT|COMPLEX", lambda match: short[match[0]], name).lower()
 
 
 def kind_of(message):

@@ -6,6 +6,7 @@ import os
 os.environ.setdefault("ALLOW_RELEASED_ONNX_OPSET_ONLY", "0")
 
 import pathlib
+import re
 import subprocess
 from dataclasses import dataclass
 
@@ -131,6 +132,8 @@ def largest_difference(found, expected):
     """The largest |a - b| / max(1, |b|)."""
     assert found.shape == expected.shape, f"shape {found.shape}, not {expected.shape}"
     assert found.dtype == expected.dtype, f"type {found.dtype}, not {expected.dtype}"
+    differs = (found != expected) & ~(np.isnan(found) & np.isnan(expected))
+    found, expected = found[differs].astype(np.float64), expected[differs].astype(np.float64)
     return float(np.max(np.abs(found - expected) / np.maximum(1, np.abs(expected)), initial=0))
 
 
@@ -141,3 +144,44 @@ def nodes(graph):
         for attribute in node.attribute:
             for body in [attribute.g] if attribute.HasField("g") else attribute.graphs:
                 yield from nodes(body)
+
+
+def interface_change(found, expected):
+    """How the inputs and outputs differ in name, order or declared type, or None; what is not declared may become so."""
+    for side in ["input", "output"]:
+        ports, wanted = getattr(found, side), getattr(expected, side)
+        names, wanted_names = [port.name for port in ports], [port.name for port in wanted]
+        if names != wanted_names:
+            return f"{side}s {names}, not {wanted_names}"
+        for port, want in zip(ports, wanted):
+            text, (pattern, wanted_text) = type_pattern(port.type)[1], type_pattern(want.type)
+            if not re.fullmatch(pattern, text):
+                return f"{side} `{port.name}`: {text}, not {wanted_text}"
+    return None
+
+
+def type_pattern(declared):
+    """A declared type as netwright prints it: as a pattern that leaves open what is not declared, and to be read."""
+    kind = declared.WhichOneof("value")
+    if kind in ("sequence_type", "optional_type"):
+        word = kind.removesuffix("_type")
+        pattern, text = type_pattern(getattr(declared, kind).elem_type)
+        return rf"{word}\({pattern}\)", f"{word}({text})"
+    if kind != "tensor_type":
+        return "(?!)", str(kind)
+    tensor = declared.tensor_type
+    element = element_name(tensor.elem_type)
+    if not tensor.HasField("shape"):
+        return rf"{element}\[.*\]", f"{element}[*]"
+    dims = [str(dim.dim_value) if dim.HasField("dim_value") else dim.dim_param for dim in tensor.shape.dim]
+    pattern = ", ".join(re.escape(dim) or "[^,]+" for dim in dims)
+    return rf"{element}\[{pattern}\]", f"{element}[{', '.join(dim or '?' for dim in dims)}]"
+
+
+def element_name(number):
+    """`FLOAT` is f32, `BFLOAT16` bf16, `FLOAT8E4M3FN` f8e4m3fn, `UINT4` u4."""
+    name = onnx.TensorProto.DataType.Name(number)
+    if name in ("FLOAT", "DOUBLE"):
+        return {"FLOAT": "f32", "DOUBLE": "f64"}[name]
+    short = {"FLOAT": "F", "UINT": "U", "INT": "I", "COMPLEX": "C"}
+    return re.sub("FLOAT|UINT|INT|COMPLEX", lambda match: short[match[0]], name).lower()
