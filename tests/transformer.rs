@@ -205,7 +205,7 @@ fn no_scale_remains_and_names_do_not_matter() {
         let mut model = Model::new(graph.clone());
         passes::optimize(&mut model, &Options { target, ..Options::default() })
             .unwrap_or_else(|error| panic!("{error}"));
-        inventory(&model.graph).operators
+        inventory(&model).operators
     };
     for target in TARGETS {
         let operators = count(&declared, target);

@@ -121,7 +121,7 @@ fn build(
     output.rewrites(&report.map_err(Failure::model)?.applied)?;
     let options = WriteOptions { external_data: args.emit.external_data.into() };
     let written = onnx::write(&model, path, &options).map_err(optimize::write_failure)?;
-    let counts = inventory(&model.graph);
+    let counts = inventory(&model);
     Ok(Built {
         path: path.to_owned(),
         nodes: counts.nodes,

@@ -36,7 +36,7 @@ pub(crate) fn run(path: &Path, text: bool, output: Output) -> Result<(), Failure
     let model = read(path)?;
     let graph = &model.graph;
     let port = |name: &str, value| Port { name: name.to_owned(), ty: graph.fact(value).to_string() };
-    let counts = inventory(graph);
+    let counts = inventory(&model);
     let contents = Contents {
         graph: graph.name().to_owned(),
         opsets: model.opsets.clone(),

@@ -48,7 +48,7 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
     let start = Instant::now();
     let mut model = read(&args.model)?;
     set_opset(&mut model, args.emit.opset)?;
-    let before = side(inventory(&model.graph), size(&args.model)?);
+    let before = side(inventory(&model), size(&args.model)?);
     let text = args.diff.then(|| model.graph.to_text(Detail::Elided));
 
     let options = passes::Options {
@@ -73,8 +73,7 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
     }
     let explain = args.explain.then(|| explain(&report.applied, &report.declined));
     let verified = if args.verify { Some(verify::compared(args, output)?) } else { None };
-    let done =
-        Done { before, after: side(inventory(&model.graph), written.bytes), applied, explain, seconds, verified };
+    let done = Done { before, after: side(inventory(&model), written.bytes), applied, explain, seconds, verified };
     output.report(&done, || summary(&done))?;
     if let (Some(explain), true) = (&done.explain, output.quiet) {
         output.aside(&explain.join("\n"))?;

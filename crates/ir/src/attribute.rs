@@ -1,7 +1,8 @@
 //! Attributes: what an operator is told when the model is built.
 
 use crate::op::Kind;
-use crate::{ElementType, Tensor};
+use crate::tensor::SparseTensor;
+use crate::{ElementType, Graph, Tensor, ValueType};
 use bytes::Bytes;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -27,6 +28,27 @@ pub enum Attribute {
     Texts(Vec<Bytes>),
     /// A tensor.
     Tensor(Tensor),
+    /// Tensors.
+    Tensors(Vec<Tensor>),
+    /// A tensor stored by its nonzero elements.
+    Sparse(SparseTensor),
+    /// Tensors stored by their nonzero elements.
+    Sparses(Vec<SparseTensor>),
+    /// A type.
+    Type(ValueType),
+    /// Types.
+    Types(Vec<ValueType>),
+    /// A body: a graph that runs as a part of the node.
+    Graph(Arc<Graph>),
+    /// Bodies.
+    Graphs(Vec<Arc<Graph>>),
+    /// In a function: the attribute of that name of the node that calls it.
+    Reference {
+        /// The name.
+        name: Arc<str>,
+        /// Its type, by ONNX's number.
+        ty: i32,
+    },
 }
 
 impl Attribute {
@@ -42,6 +64,38 @@ impl Attribute {
             Attribute::Floats(_) => "a list of floats",
             Attribute::Texts(_) => "a list of texts",
             Attribute::Tensor(_) => "a tensor",
+            Attribute::Tensors(_) => "a list of tensors",
+            Attribute::Sparse(_) => "a sparse tensor",
+            Attribute::Sparses(_) => "a list of sparse tensors",
+            Attribute::Type(_) => "a type",
+            Attribute::Types(_) => "a list of types",
+            Attribute::Graph(_) => "a graph",
+            Attribute::Graphs(_) => "a list of graphs",
+            Attribute::Reference { .. } => "an attribute of a function",
+        }
+    }
+
+    /// The bodies in it.
+    pub fn bodies(&self) -> &[Arc<Graph>] {
+        match self {
+            Attribute::Graph(body) => std::slice::from_ref(body),
+            Attribute::Graphs(bodies) => bodies,
+            _ => &[],
+        }
+    }
+
+    /// Calls `visit` with every tensor in it, those in bodies not included.
+    pub fn for_each_tensor(&self, visit: &mut dyn FnMut(&Tensor)) {
+        let mut sparse = |held: &SparseTensor| {
+            visit(held.values());
+            visit(held.indices());
+        };
+        match self {
+            Attribute::Sparse(held) => sparse(held),
+            Attribute::Sparses(held) => held.iter().for_each(sparse),
+            Attribute::Tensor(held) => visit(held),
+            Attribute::Tensors(held) => held.iter().for_each(visit),
+            _ => {}
         }
     }
 
@@ -59,6 +113,14 @@ impl Attribute {
             Attribute::Floats(values) => values.iter().for_each(|value| bits(value).hash(state)),
             Attribute::Texts(values) => values.hash(state),
             Attribute::Tensor(tensor) => (tensor.element(), tensor.dims()).hash(state),
+            Attribute::Tensors(tensors) => tensors.len().hash(state),
+            Attribute::Sparse(tensor) => tensor.dims().hash(state),
+            Attribute::Sparses(tensors) => tensors.len().hash(state),
+            Attribute::Type(ty) => ty.hash(state),
+            Attribute::Types(types) => types.hash(state),
+            Attribute::Graph(body) => body.len().hash(state),
+            Attribute::Graphs(bodies) => bodies.len().hash(state),
+            Attribute::Reference { name, .. } => name.hash(state),
         }
     }
 }
@@ -271,5 +333,29 @@ impl AttributeValue for ElementType {
             Attribute::Int(number) => ElementType::from_number(*number),
             _ => None,
         }
+    }
+}
+
+impl AttributeValue for Arc<Graph> {
+    const EXPECTED: &'static str = "a graph";
+
+    fn to_attribute(&self) -> Option<Attribute> {
+        Some(Attribute::Graph(self.clone()))
+    }
+
+    fn from_attribute(attribute: &Attribute) -> Option<Self> {
+        if let Attribute::Graph(body) = attribute { Some(body.clone()) } else { None }
+    }
+}
+
+impl AttributeValue for ValueType {
+    const EXPECTED: &'static str = "a type";
+
+    fn to_attribute(&self) -> Option<Attribute> {
+        Some(Attribute::Type(self.clone()))
+    }
+
+    fn from_attribute(attribute: &Attribute) -> Option<Self> {
+        if let Attribute::Type(ty) = attribute { Some(ty.clone()) } else { None }
     }
 }

@@ -7,11 +7,12 @@
 //! - **C5** No two values have the same name, and every value has one.
 //! - **C6** No two outputs have the same name, and no output has the name of another value that is an input.
 //! - **C7** The recorded number of uses of a value is the number of its edges.
+//! - **C8** A graph that is not a body captures nothing; a body keeps all of these laws.
 //!
-//! All violations are returned, in program order.
+//! All violations are returned, in program order, those of a body before its node's.
 
 use crate::infer::InferError;
-use crate::text::{self, contradicts};
+use crate::text;
 use crate::{Graph, Name, NodeId};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
@@ -47,9 +48,19 @@ pub struct Violations(pub Vec<Violation>);
 /// All violations.
 pub fn check(graph: &Graph) -> Result<(), Violations> {
     let mut found = vec![];
+    if let Some(capture) = graph.captures().next() {
+        found.push(violation(8, graph, capture.node, "it is captured, but there is no graph around this one"));
+    }
+    check_graph(graph, &mut found);
+    if found.is_empty() { Ok(()) } else { Err(Violations(found)) }
+}
+
+/// Recurses into bodies, which nest at most [`crate::MOST_BODIES`] deep.
+fn check_graph(graph: &Graph, found: &mut Vec<Violation>) {
     let schedule = graph.schedule();
     for &id in &schedule {
-        check_node(graph, id, &mut found);
+        graph.node(id).op().bodies().into_iter().for_each(|body| check_graph(body, found));
+        check_node(graph, id, found);
     }
     if schedule.len() != graph.len() {
         let scheduled: BTreeSet<_> = schedule.into_iter().collect();
@@ -57,8 +68,7 @@ pub fn check(graph: &Graph) -> Result<(), Violations> {
             found.push(violation(2, graph, id, "the node is computed from itself or from one that is"));
         }
     }
-    check_names(graph, &mut found);
-    if found.is_empty() { Ok(()) } else { Err(Violations(found)) }
+    check_names(graph, found);
 }
 
 fn violation(law: u8, graph: &Graph, id: NodeId, what: impl Into<String>) -> Violation {
@@ -74,7 +84,7 @@ fn check_node(graph: &Graph, id: NodeId, found: &mut Vec<Violation>) {
         Ok(inferred) => {
             for (value, inferred) in graph.results(id).zip(inferred.facts) {
                 let recorded = graph.fact(value);
-                if contradicts(&recorded.ty, &inferred.ty) {
+                if recorded.ty.contradicts(&inferred.ty) {
                     let name = text::name(graph.value_name(value));
                     found.push(violation(4, graph, id, format!("{name} is recorded as {recorded}, but is {inferred}")));
                 }

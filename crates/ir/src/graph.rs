@@ -6,13 +6,13 @@
 //! redirected at once, nodes are removed together, at the end of a pass, when nobody holds an id.
 
 use crate::infer::{InferError, Inferred, Operands};
-use crate::{Dim, Fact, Kind, Op, Tensor, TensorType};
+use crate::{Dim, Fact, Kind, Notes, Op, SparseTensor, Tensor, ValueType};
 use petgraph::Direction::{Incoming, Outgoing};
 use petgraph::stable_graph::{EdgeIndex, NodeIndex, StableDiGraph};
 use petgraph::visit::EdgeRef;
 use smallvec::{SmallVec, smallvec};
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 
 /// The name of a value.
@@ -55,6 +55,7 @@ pub struct Node {
     label: Name,
     order: Order,
     results: SmallVec<[ResultInfo; 1]>,
+    notes: Option<Arc<Notes>>,
     /// Inserted beside another since the last sweep.
     beside: bool,
     /// Replaced, or left without readers by that; removed by the next sweep.
@@ -66,6 +67,7 @@ pub struct Node {
 struct ResultInfo {
     name: Name,
     fact: Fact,
+    notes: Option<Arc<Notes>>,
     /// Operands of living nodes and graph outputs that read it: derived from the edges, kept for constant-time asking.
     uses: u32,
 }
@@ -97,7 +99,22 @@ impl Place {
     }
 }
 
+/// How a tensor was quantized: what a file says of it beside its meaning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Annotation {
+    /// The name of the tensor.
+    pub tensor: String,
+    /// The names of the tensors that it was quantized with, by what they are, such as `SCALE_TENSOR`.
+    pub parameters: Vec<(String, String)>,
+}
+
+/// Bodies nest at most this deep: what walks them recurses.
+pub const MOST_BODIES: u32 = 32;
+
 /// A graph: inputs, nodes, outputs.
+///
+/// A body, the graph that runs as a part of a node such as `If`, also has captures: values of the graph around it. They
+/// are operands of the node, behind the operator's own.
 ///
 /// Ids and values are those of the graph that gave them, until it is swept. [`Graph::insert`] refuses any other; the
 /// other methods index like a slice: a foreign id panics.
@@ -122,7 +139,14 @@ pub struct Graph {
     name: String,
     dag: StableDiGraph<Node, Use>,
     inputs: Vec<NodeId>,
+    /// The tensors that inputs are where the caller gives none.
+    defaults: BTreeMap<NodeId, Tensor>,
+    captures: Vec<NodeId>,
     outputs: Vec<Output>,
+    /// How deep bodies nest in it.
+    depth: u32,
+    notes: Notes,
+    annotations: Vec<Annotation>,
     next_order: u32,
     /// Values whose uses were redirected since the last sweep, and to where.
     forward: HashMap<Value, Value>,
@@ -179,6 +203,11 @@ impl Node {
     pub fn result_count(&self) -> usize {
         self.results.len()
     }
+
+    /// What is said of it, where something is.
+    pub fn notes(&self) -> Option<&Notes> {
+        self.notes.as_deref()
+    }
 }
 
 impl Graph {
@@ -195,9 +224,24 @@ impl Graph {
     // Building.
 
     /// Adds an input.
-    pub fn input(&mut self, name: &str, ty: TensorType) -> Value {
+    pub fn input(&mut self, name: &str, ty: impl Into<ValueType>) -> Value {
         let value = self.source(name, Op::Input, Fact::of(ty));
         self.inputs.push(value.node);
+        value
+    }
+
+    /// Adds an input that is a tensor where the caller gives none.
+    pub fn input_with_default(&mut self, name: &str, tensor: Tensor) -> Value {
+        // The caller's tensor may have other elements.
+        let value = self.input(name, tensor.ty());
+        self.defaults.insert(value.node, tensor);
+        value
+    }
+
+    /// Adds a value of the graph around this one, which becomes the body of a node there.
+    pub fn capture(&mut self, name: &str, fact: Fact) -> Value {
+        let value = self.source(name, Op::Captured, fact);
+        self.captures.push(value.node);
         value
     }
 
@@ -211,6 +255,12 @@ impl Graph {
     pub fn constant(&mut self, name: &str, tensor: Tensor) -> Value {
         let fact = tensor.fact();
         self.source(name, Op::Constant(tensor), fact)
+    }
+
+    /// Adds a trained tensor that is stored by its nonzero elements.
+    pub fn sparse_parameter(&mut self, name: &str, tensor: SparseTensor) -> Value {
+        let fact = tensor.fact();
+        self.source(name, Op::SparseParameter(tensor), fact)
     }
 
     fn source(&mut self, name: &str, op: Op, fact: Fact) -> Value {
@@ -259,6 +309,10 @@ impl Graph {
             }
         };
         let facts: SmallVec<[Option<&Fact>; 4]> = operands.iter().enumerate().map(known).collect::<Result<_, _>>()?;
+        if op.bodies().iter().any(|body| body.depth >= MOST_BODIES) {
+            let what = format!("its bodies nest deeper than {MOST_BODIES}");
+            return Err(InferError { word: op.word(), what, help: None });
+        }
         op.infer(&Operands { kind: op.kind(), facts: &facts, results })
     }
 
@@ -268,8 +322,12 @@ impl Graph {
         self.next_order += 1;
         let names = &mut self.names;
         let results = place.results.iter().zip(facts);
-        let results = results.map(|(name, fact)| ResultInfo { name: names.fresh(name), fact, uses: 0 }).collect();
-        let node = Node { op, label: place.label, order, results, beside: place.order.is_some(), dead: false };
+        let results =
+            results.map(|(name, fact)| ResultInfo { name: names.fresh(name), fact, notes: None, uses: 0 }).collect();
+        let depth = op.bodies().iter().map(|body| body.depth + 1).max().unwrap_or(0);
+        self.depth = self.depth.max(depth);
+        let beside = place.order.is_some();
+        let node = Node { op, label: place.label, order, results, notes: None, beside, dead: false };
         let id = NodeId(self.dag.add_node(node));
         for (operand, value) in (0..).zip(operands) {
             if let Some(value) = value {
@@ -294,6 +352,36 @@ impl Graph {
     /// The inputs, in the caller's order.
     pub fn inputs(&self) -> impl ExactSizeIterator<Item = Value> + '_ {
         self.inputs.iter().map(|&node| Value { node, result: 0 })
+    }
+
+    /// The tensor that an input is where the caller gives none.
+    pub fn default_of(&self, input: Value) -> Option<&Tensor> {
+        self.defaults.get(&input.node)
+    }
+
+    /// What a body sees of the graph around it, in the order of the operands of its node.
+    pub fn captures(&self) -> impl ExactSizeIterator<Item = Value> + '_ {
+        self.captures.iter().map(|&node| Value { node, result: 0 })
+    }
+
+    /// What is said of the graph.
+    pub fn notes(&self) -> &Notes {
+        &self.notes
+    }
+
+    /// What is said of a value, where something is.
+    pub fn value_notes(&self, value: Value) -> Option<&Notes> {
+        self.result(value).notes.as_deref()
+    }
+
+    /// Whether a node has a body, or had one since the graph was made.
+    pub fn has_bodies(&self) -> bool {
+        self.depth > 0
+    }
+
+    /// How tensors were quantized, in the order of the file.
+    pub fn annotations(&self) -> &[Annotation] {
+        &self.annotations
     }
 
     /// The outputs, in the caller's order.
@@ -481,13 +569,16 @@ impl Graph {
         if old == new {
             return;
         }
-        if self.node(new.node).beside && !matches!(self.op(old), Op::Input) {
+        if self.node(new.node).beside && !matches!(self.op(old), Op::Input | Op::Captured) {
             let old_name = std::mem::replace(&mut self.result_mut(old).name, "".into());
             let new_name = std::mem::replace(&mut self.result_mut(new).name, old_name);
             self.names.taken.remove(&new_name);
             self.result_mut(old).name = new_name;
-            let label = self.node(old.node).label.clone();
+            let (label, notes) = (self.node(old.node).label.clone(), self.node(old.node).notes.clone());
+            let value_notes = self.result(old).notes.clone();
             self.dag[new.node.0].label = label;
+            self.dag[new.node.0].notes = notes;
+            self.result_mut(new).notes = value_notes;
         }
         let uses = self.result(old).uses;
         self.count_uses(new, i64::from(uses));
@@ -510,6 +601,96 @@ impl Graph {
     /// Replaces what is known of a value, by a caller that knows more than inference.
     pub fn set_fact(&mut self, value: Value, fact: Fact) {
         self.result_mut(value).fact = fact;
+    }
+
+    /// Says something of the graph.
+    pub fn set_notes(&mut self, notes: Notes) {
+        self.notes = notes;
+    }
+
+    /// Says something of a node.
+    pub fn set_node_notes(&mut self, id: NodeId, notes: Notes) {
+        self.dag[id.0].notes = (!notes.is_empty()).then(|| Arc::new(notes));
+    }
+
+    /// Says something of a value.
+    pub fn set_value_notes(&mut self, value: Value, notes: Notes) {
+        self.result_mut(value).notes = (!notes.is_empty()).then(|| Arc::new(notes));
+    }
+
+    /// Says how tensors were quantized.
+    pub fn set_annotations(&mut self, annotations: Vec<Annotation>) {
+        self.annotations = annotations;
+    }
+
+    /// Changes the bodies of a node, one after the other; the node loses the operands that they no longer read.
+    ///
+    /// A body's inputs, the number of its outputs, and what it captures must stay.
+    pub fn edit_bodies(&mut self, id: NodeId, mut edit: impl FnMut(&mut Graph)) {
+        let operands = self.operands(id);
+        let mut op = std::mem::replace(&mut self.dag[id.0].op, Op::Captured);
+        let mut bodies = op.bodies_mut();
+        let captured: usize = bodies.iter().map(|body| body.captures.len()).sum();
+        let (own, mut outer) = operands.split_at(operands.len().saturating_sub(captured));
+        let mut kept: SmallVec<[Option<Value>; 4]> = own.into();
+        for body in &mut bodies {
+            let body = Arc::make_mut(body);
+            edit(body);
+            let (its, rest) = outer.split_at(body.captures.len().min(outer.len()));
+            outer = rest;
+            kept.extend(body.drop_unread_captures(its));
+        }
+        if kept.len() == operands.len() {
+            self.dag[id.0].op = op;
+            return;
+        }
+        // A node of other operands takes its place: edges are not removed one by one.
+        let node = self.node(id);
+        let names = node.results.iter().map(|result| result.name.clone()).collect();
+        let place = Place { label: node.label.clone(), results: names, order: Some(node.order) };
+        let facts = node.results.iter().map(|result| result.fact.clone()).collect();
+        let new = self.add(place, op, &kept, facts);
+        for (old, new) in self.results(id).zip(self.results(new)) {
+            self.replace(old, new);
+        }
+    }
+
+    /// Drops the captures that nothing reads, and of their operands, given in order, returns those of the others.
+    fn drop_unread_captures(&mut self, operands: &[Option<Value>]) -> Vec<Option<Value>> {
+        let read = |id: &NodeId| self.use_count(Value { node: *id, result: 0 }) > 0;
+        let kept = self.captures.iter().zip(operands).filter(|(id, _)| read(id)).map(|(_, value)| *value).collect();
+        let (read, unread): (Vec<NodeId>, Vec<NodeId>) = self.captures.iter().partition(|id| read(id));
+        self.captures = read;
+        if !unread.is_empty() {
+            self.sweep();
+        }
+        kept
+    }
+
+    /// Puts the nodes of another graph beside a node of this one, its inputs and captures replaced by values of this
+    /// one, in that order. Returns what its outputs are.
+    pub fn splice(&mut self, beside: NodeId, body: &Graph, operands: &[Option<Value>]) -> Vec<Option<Value>> {
+        let mut values: HashMap<Value, Value> = HashMap::new();
+        for (inner, outer) in body.inputs().chain(body.captures()).zip(operands) {
+            values.extend(outer.map(|outer| (inner, outer)));
+        }
+        let order = self.node(beside).order;
+        for id in body.schedule() {
+            let node = body.node(id);
+            if matches!(node.op, Op::Input | Op::Captured) {
+                continue;
+            }
+            let operands = body.operands(id).into_iter();
+            let operands: SmallVec<[Option<Value>; 4]> =
+                operands.map(|operand| operand.and_then(|value| values.get(&value).copied())).collect();
+            let names = node.results.iter().map(|result| result.name.clone()).collect();
+            let place = Place { label: node.label.clone(), results: names, order: Some(order) };
+            let facts = node.results.iter().map(|result| result.fact.clone()).collect();
+            let new = self.add(place, node.op.clone(), &operands, facts);
+            self.dag[new.0].notes.clone_from(&node.notes);
+            values.extend(body.results(id).zip(self.results(new)));
+        }
+        body.outputs.iter().map(|output| values.get(&output.value).copied()).collect()
     }
 
     /// Gives a value another name; one that is taken gets a number behind it.
@@ -544,7 +725,7 @@ impl Graph {
         let bound = self.dag.node_indices().map(NodeIndex::index).max().map_or(0, |last| last + 1);
         let mut needed = vec![false; bound];
         let mut pending: Vec<NodeId> = self.outputs.iter().map(|output| output.value.node).collect();
-        pending.extend(&self.inputs);
+        pending.extend(self.inputs.iter().chain(&self.captures));
         while let Some(id) = pending.pop() {
             if !std::mem::replace(&mut needed[id.0.index()], true) {
                 let edges = self.dag.edges_directed(id.0, Incoming);
@@ -633,7 +814,7 @@ impl Graph {
         while let Some(id) = pending.pop() {
             let node = &self.dag[id.0];
             let unread = node.results.iter().all(|result| result.uses == 0);
-            if node.dead || !unread || matches!(node.op, Op::Input) {
+            if node.dead || !unread || matches!(node.op, Op::Input | Op::Captured) {
                 continue;
             }
             self.dag[id.0].dead = true;

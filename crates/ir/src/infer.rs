@@ -13,6 +13,7 @@ use smallvec::{SmallVec, smallvec};
 use std::ops::RangeInclusive;
 
 pub(crate) mod contraction;
+pub(crate) mod control;
 pub(crate) mod elementwise;
 pub(crate) mod layout;
 pub(crate) mod reduction;

@@ -8,8 +8,8 @@
 //! The table in `op/table.rs` is the one place that names an operator: its word in the text form, its attributes with their
 //! defaults, and the function that infers its results, which stands with its family in [`crate::infer`].
 
-use crate::Tensor;
 use crate::attribute::Attribute;
+use crate::{Graph, Tensor};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -33,6 +33,10 @@ macro_rules! operators {
             Parameter(Tensor),
             /// A tensor that the compiler or an exporter computed: a shape, a scalar, a table.
             Constant(Tensor),
+            /// A trained tensor stored by its nonzero elements; what reads it sees a dense one.
+            SparseParameter(SparseTensor),
+            /// In a body: a value of the graph around it.
+            Captured,
             /// An operator that is not understood, kept as it came.
             Kept(Box<Kept>),
             $( $(#[$doc])* $name $({ $( $(#[$field_doc])* $field: $type ),* })?, )*
@@ -41,7 +45,7 @@ macro_rules! operators {
         /// Which operator, whatever its attributes.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[expect(missing_docs, reason = "each stands for the variant of `Op` of the same name")]
-        pub enum Kind { Input, Parameter, Constant, Kept, $( $name ),* }
+        pub enum Kind { Input, Parameter, Constant, SparseParameter, Captured, Kept, $( $name ),* }
 
         impl Kind {
             /// Every kind of operator with a word of its own.
@@ -53,6 +57,8 @@ macro_rules! operators {
                     Kind::Input => "input",
                     Kind::Parameter => "parameter",
                     Kind::Constant => "constant",
+                    Kind::SparseParameter => "sparse_parameter",
+                    Kind::Captured => "captured",
                     Kind::Kept => "kept",
                     $( Kind::$name => $word, )*
                 }
@@ -64,6 +70,8 @@ macro_rules! operators {
                     Kind::Input => "Input",
                     Kind::Parameter => "Parameter",
                     Kind::Constant => "Constant",
+                    Kind::SparseParameter => "SparseParameter",
+                    Kind::Captured => "Captured",
                     Kind::Kept => "Kept",
                     $( Kind::$name => stringify!($name), )*
                 }
@@ -77,6 +85,8 @@ macro_rules! operators {
                     Op::Input => Kind::Input,
                     Op::Parameter(_) => Kind::Parameter,
                     Op::Constant(_) => Kind::Constant,
+                    Op::SparseParameter(_) => Kind::SparseParameter,
+                    Op::Captured => Kind::Captured,
                     Op::Kept(_) => Kind::Kept,
                     $( Op::$name { .. } => Kind::$name, )*
                 }
@@ -85,7 +95,7 @@ macro_rules! operators {
             /// The attributes that differ from their defaults, by ONNX's names, in the order of the table.
             pub fn attributes(&self) -> Vec<(&str, Attribute)> {
                 match self {
-                    Op::Input | Op::Parameter(_) | Op::Constant(_) => vec![],
+                    Op::Input | Op::Parameter(_) | Op::Constant(_) | Op::SparseParameter(_) | Op::Captured => vec![],
                     Op::Kept(kept) => kept.attributes.iter().map(|(name, value)| (&**name, value.clone())).collect(),
                     $( Op::$name $({ $( $field ),* })? => {
                         #[allow(unused_mut, reason = "operators without attributes")]
@@ -109,8 +119,7 @@ macro_rules! operators {
                 #[allow(unused_mut, reason = "operators without attributes")]
                 let mut attributes = attributes;
                 let op = match kind {
-                    Kind::Input => Op::Input,
-                    Kind::Parameter | Kind::Constant | Kind::Kept => return Err(AttributeError::NotByAttributes(kind)),
+                    Kind::Input | Kind::Parameter | Kind::Constant | Kind::SparseParameter | Kind::Captured | Kind::Kept => return Err(AttributeError::NotByAttributes(kind)),
                     $( Kind::$name => Op::$name $({ $(
                         $field: attributes.take(
                             operators!(@name $field $($onnx)?),
@@ -128,9 +137,9 @@ macro_rules! operators {
             /// When the operator is not defined on such operands.
             pub fn infer(&self, operands: &Operands<'_>) -> Result<Inferred, InferError> {
                 match self {
-                    Op::Input => Ok(infer::unknown(operands)),
+                    Op::Input | Op::Captured | Op::Kept(_) => Ok(infer::unknown(operands)),
                     Op::Parameter(tensor) | Op::Constant(tensor) => Ok(tensor.fact().into()),
-                    Op::Kept(_) => Ok(infer::unknown(operands)),
+                    Op::SparseParameter(tensor) => Ok(tensor.fact().into()),
                     $( Op::$name $({ $( $field ),* })? => $infer(operands $( $(, $field)* )?), )*
                 }
             }
@@ -153,6 +162,8 @@ pub struct Kept {
     pub op_type: Arc<str>,
     /// Which of the functions of that name.
     pub overload: Arc<str>,
+    /// The version of the domain's operators that it was written for.
+    pub version: i64,
     /// The attributes, in their order.
     pub attributes: Vec<(Arc<str>, Attribute)>,
 }
@@ -166,6 +177,11 @@ impl Kind {
     /// The kind of that ONNX operator; fused ones are none.
     pub fn from_name(name: &str) -> Option<Kind> {
         Self::ALL.iter().copied().find(|kind| kind.name() == name && !kind.is_fused())
+    }
+
+    /// Whether it is a source of the graph: it has no operands, and is what it is by itself or by the caller.
+    pub fn is_source(self) -> bool {
+        matches!(self, Kind::Input | Kind::Captured | Kind::Parameter | Kind::Constant | Kind::SparseParameter)
     }
 
     /// Whether it exists in the IR alone and must be lowered before it is written.
@@ -191,6 +207,48 @@ impl Op {
     /// The word of the text form.
     pub fn word(&self) -> &'static str {
         self.kind().word()
+    }
+
+    /// The graphs that run as a part of the node, in the order of its attributes.
+    pub fn bodies(&self) -> Vec<&Arc<Graph>> {
+        match self {
+            Op::Kept(kept) => kept.attributes.iter().flat_map(|(_, value)| value.bodies()).collect(),
+            Op::If { then_branch, else_branch } => vec![then_branch, else_branch],
+            Op::Loop { body } | Op::Scan { body, .. } | Op::SequenceMap { body } => vec![body],
+            _ => vec![],
+        }
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn bodies_mut(&mut self) -> Vec<&mut Arc<Graph>> {
+        match self {
+            Op::Kept(kept) => {
+                fn bodies(value: &mut Attribute) -> &mut [Arc<Graph>] {
+                    match value {
+                        Attribute::Graph(body) => std::slice::from_mut(body),
+                        Attribute::Graphs(bodies) => bodies,
+                        _ => &mut [],
+                    }
+                }
+                kept.attributes.iter_mut().flat_map(|(_, value)| bodies(value)).collect()
+            }
+            Op::If { then_branch, else_branch } => vec![then_branch, else_branch],
+            Op::Loop { body } | Op::Scan { body, .. } | Op::SequenceMap { body } => vec![body],
+            _ => vec![],
+        }
+    }
+
+    /// Calls `visit` with every tensor that it holds, those in bodies not included.
+    pub fn for_each_tensor(&self, visit: &mut dyn FnMut(&Tensor)) {
+        match self {
+            Op::Parameter(tensor) | Op::Constant(tensor) => visit(tensor),
+            Op::SparseParameter(tensor) => {
+                visit(tensor.values());
+                visit(tensor.indices());
+            }
+            Op::Kept(kept) => kept.attributes.iter().for_each(|(_, value)| value.for_each_tensor(visit)),
+            _ => {}
+        }
     }
 
     /// A hash that agrees with `==`; tensors count by their type alone.

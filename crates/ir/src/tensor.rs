@@ -11,8 +11,10 @@ use std::fmt;
 use std::sync::Arc;
 
 mod recipe;
+mod sparse;
 
 pub use recipe::{Distribution, Recipe, Wave};
+pub use sparse::SparseTensor;
 
 /// A tensor whose elements are known.
 #[derive(Clone, Debug)]
@@ -67,6 +69,16 @@ pub enum TensorError {
         /// The type of the tensor.
         tensor: String,
         /// The law that it breaks.
+        why: &'static str,
+    },
+    /// Values and indices are not those of a sparse tensor.
+    #[error("{tensor} at {indices} is no sparse tensor: {why}")]
+    Sparse {
+        /// The type of the values.
+        tensor: String,
+        /// The type of the indices.
+        indices: String,
+        /// The law that they break.
         why: &'static str,
     },
     /// The file could not be read.
@@ -169,8 +181,7 @@ impl Tensor {
 
     /// Its type.
     pub fn ty(&self) -> TensorType {
-        let dims = self.dims.iter().map(|&dim| i64::try_from(dim).map_or(Dim::Unknown, Dim::Known));
-        TensorType::new(self.element, Shape::from_iter(dims))
+        type_of(self.element, &self.dims)
     }
 
     /// The same elements in another shape.
@@ -331,6 +342,11 @@ impl fmt::Display for Tensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", crate::text::tensor(self, crate::text::Detail::Elided))
     }
+}
+
+fn type_of(element: ElementType, dims: &[u64]) -> TensorType {
+    let dims = dims.iter().map(|&dim| i64::try_from(dim).map_or(Dim::Unknown, Dim::Known));
+    TensorType::new(element, Shape::from_iter(dims))
 }
 
 fn count(element: ElementType, dims: &[u64]) -> Result<u64, TensorError> {

@@ -11,16 +11,28 @@
 //! Values have names, never numbers. Small constants stand where they are used (`0.5`, `[0, 0, 8, 64]`, `i32[] 3`) and
 //! have no name. A type of `?` says nothing: the one that is inferred stands. `_` is an operand that is absent. An operator in quotes is kept as it came: `"domain::Type"`.
 //! A node's own label, where it has one that is not its first result's name, stands behind the operator: `@"label"`.
+//! A kept operator has its version too: `"domain::Type@1"`. An input that the caller may leave out stands with what it
+//! is then: `%x: f32[2] = [0.5, 1.0]`.
+//!
+//! A body is an attribute; behind a semicolon stands what it captures of the graph around it:
+//! ```text
+//!   %y = if %cond {then_branch = graph then(; %b: f32[2] = %a) {
+//!     return y = %b
+//!   }, else_branch = graph else() {
+//!     return y = [0.0, 0.0]
+//!   }} : f32[2]
+//! ```
+//! What a file says beside its meaning (notes, annotations) is not printed.
 
 use crate::attribute::Attribute;
-use crate::tensor::{Data, Distribution, Recipe, Wave};
+use crate::tensor::{Data, Distribution, Recipe, SparseTensor, Wave};
 use crate::{ElementType, Graph, NodeId, Op, Tensor, Value};
 use std::fmt::{self, Write};
 
 mod parse;
 
+pub(crate) use parse::unescape;
 pub use parse::{ParseError, parse, parse_with_files};
-pub(crate) use parse::{contradicts, unescape};
 
 /// How much of long tensors is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +49,8 @@ const INLINE: u64 = 8;
 impl fmt::Display for Graph {
     /// The text form with long tensors elided; [`Graph::to_text`] prints them whole.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_graph(self, Detail::Elided, f)
+        Printer { detail: Detail::Elided, depth: 0 }.graph(self, &[], f)?;
+        f.write_str("\n")
     }
 }
 
@@ -53,7 +66,8 @@ impl Graph {
     pub fn to_text(&self, detail: Detail) -> String {
         let mut text = String::new();
         // Writing to a string does not fail.
-        let _ = write_graph(self, detail, &mut text);
+        let _ = Printer { detail, depth: 0 }.graph(self, &[], &mut text);
+        text.push('\n');
         text
     }
 
@@ -68,78 +82,121 @@ impl Graph {
     /// The line of a node, without indentation.
     pub fn node_text(&self, id: NodeId) -> String {
         let mut text = String::new();
-        let _ = write_node(self, id, Detail::Elided, &mut text);
+        let _ = Printer { detail: Detail::Elided, depth: 0 }.node(self, id, &mut text);
         text
     }
 }
 
-fn write_graph(graph: &Graph, detail: Detail, f: &mut impl Write) -> fmt::Result {
-    f.write_str(&bare_or_quoted(graph.name()))?;
-    f.write_str("(")?;
-    for (at, input) in graph.inputs().enumerate() {
-        let comma = if at == 0 { "" } else { ", " };
-        write!(f, "{comma}{}: {}", name(graph.value_name(input)), graph.fact(input))?;
-    }
-    f.write_str(") {\n")?;
-    for id in graph.schedule() {
-        let hidden = match graph.node(id).op() {
-            Op::Input => true,
-            Op::Constant(_) => inline(graph, Value { node: id, result: 0 }).is_some(),
-            _ => false,
-        };
-        if !hidden {
-            f.write_str("  ")?;
-            write_node(graph, id, detail, f)?;
-            f.write_str("\n")?;
-        }
-    }
-    f.write_str("  return")?;
-    for (at, output) in graph.outputs().iter().enumerate() {
-        f.write_str(if at == 0 { " " } else { ", " })?;
-        let operand = graph.operand_text(output.value);
-        let same = name(&output.name) == operand;
-        if !same {
-            write!(f, "{} = ", bare_or_quoted(&output.name))?;
-        }
-        f.write_str(&operand)?;
-    }
-    f.write_str("\n}\n")
+/// Prints graphs, and bodies within them.
+#[derive(Clone, Copy)]
+struct Printer {
+    detail: Detail,
+    /// How many bodies deep, which is bounded.
+    depth: usize,
 }
 
-fn write_node(graph: &Graph, id: NodeId, detail: Detail, f: &mut impl Write) -> fmt::Result {
-    let node = graph.node(id);
-    for (at, result) in graph.results(id).enumerate() {
-        write!(f, "{}{}", if at == 0 { "" } else { ", " }, name(graph.value_name(result)))?;
-    }
-    f.write_str(" = ")?;
-    match node.op() {
-        Op::Kept(kept) => {
-            let overload = if kept.overload.is_empty() { String::new() } else { format!(":{}", kept.overload) };
-            f.write_str(&quoted(&format!("{}::{}{overload}", kept.domain, kept.op_type)))?;
+impl Printer {
+    /// A graph; `outer` are the values that it captures, as the graph around it prints them.
+    fn graph(self, graph: &Graph, outer: &[String], f: &mut impl Write) -> fmt::Result {
+        let margin = "  ".repeat(self.depth);
+        f.write_str(&bare_or_quoted(graph.name()))?;
+        f.write_str("(")?;
+        for (at, input) in graph.inputs().enumerate() {
+            let comma = if at == 0 { "" } else { ", " };
+            write!(f, "{comma}{}: {}", name(graph.value_name(input)), graph.fact(input))?;
+            if let Some(default) = graph.default_of(input) {
+                write!(f, " = {}", data(default, self.detail))?;
+            }
         }
-        op => f.write_str(op.word())?,
+        for (at, capture) in graph.captures().enumerate() {
+            let comma = if at == 0 { "; " } else { ", " };
+            write!(f, "{comma}{}: {}", name(graph.value_name(capture)), graph.fact(capture))?;
+            if let Some(outer) = outer.get(at) {
+                write!(f, " = {outer}")?;
+            }
+        }
+        f.write_str(") {\n")?;
+        for id in graph.schedule() {
+            let hidden = match graph.node(id).op() {
+                Op::Input | Op::Captured => true,
+                Op::Constant(_) => inline(graph, Value { node: id, result: 0 }).is_some(),
+                _ => false,
+            };
+            if !hidden {
+                write!(f, "{margin}  ")?;
+                self.node(graph, id, f)?;
+                f.write_str("\n")?;
+            }
+        }
+        write!(f, "{margin}  return")?;
+        for (at, output) in graph.outputs().iter().enumerate() {
+            f.write_str(if at == 0 { " " } else { ", " })?;
+            let operand = graph.operand_text(output.value);
+            let same = name(&output.name) == operand;
+            if !same {
+                write!(f, "{} = ", bare_or_quoted(&output.name))?;
+            }
+            f.write_str(&operand)?;
+        }
+        write!(f, "\n{margin}}}")
     }
-    let first = graph.results(id).next().map_or("", |result| &**graph.value_name(result));
-    if !node.label().is_empty() && node.label() != first {
-        write!(f, " @{}", quoted(node.label()))?;
+
+    fn node(self, graph: &Graph, id: NodeId, f: &mut impl Write) -> fmt::Result {
+        let node = graph.node(id);
+        for (at, result) in graph.results(id).enumerate() {
+            write!(f, "{}{}", if at == 0 { "" } else { ", " }, name(graph.value_name(result)))?;
+        }
+        f.write_str(" = ")?;
+        match node.op() {
+            Op::Kept(kept) => {
+                let overload = if kept.overload.is_empty() { String::new() } else { format!(":{}", kept.overload) };
+                let version = kept.version;
+                f.write_str(&quoted(&format!("{}::{}{overload}@{version}", kept.domain, kept.op_type)))?;
+            }
+            op => f.write_str(op.word())?,
+        }
+        let first = graph.results(id).next().map_or("", |result| &**graph.value_name(result));
+        if !node.label().is_empty() && node.label() != first {
+            write!(f, " @{}", quoted(node.label()))?;
+        }
+        match node.op() {
+            Op::Parameter(held) | Op::Constant(held) => write!(f, " {}", data(held, self.detail))?,
+            Op::SparseParameter(held) => write!(f, " {}", sparse(held, self.detail))?,
+            _ => {}
+        }
+        let operands = graph.operands(id).into_iter();
+        let operands =
+            operands.map(|operand| operand.map_or_else(|| "_".to_owned(), |value| graph.operand_text(value)));
+        let mut operands: Vec<String> = operands.collect();
+        let captured: usize = node.op().bodies().iter().map(|body| body.captures().len()).sum();
+        let mut captured = operands.split_off(operands.len().saturating_sub(captured)).into_iter();
+        for (at, operand) in operands.into_iter().enumerate() {
+            write!(f, "{}{operand}", if at == 0 { " " } else { ", " })?;
+        }
+        let attributes = node.op().attributes();
+        for (at, (key, value)) in attributes.iter().enumerate() {
+            write!(f, "{}{} = ", if at == 0 { " {" } else { ", " }, bare_or_quoted(key))?;
+            if value.bodies().is_empty() {
+                f.write_str(&attribute(value))?;
+                continue;
+            }
+            let several = matches!(value, Attribute::Graphs(_));
+            f.write_str(if several { "graphs[" } else { "graph " })?;
+            for (at, body) in value.bodies().iter().enumerate() {
+                f.write_str(if at == 0 { "" } else { ", " })?;
+                let outer: Vec<String> = captured.by_ref().take(body.captures().len()).collect();
+                Self { depth: self.depth + 1, ..self }.graph(body, &outer, f)?;
+            }
+            f.write_str(if several { "]" } else { "" })?;
+        }
+        if !attributes.is_empty() {
+            f.write_str("}")?;
+        }
+        for (at, result) in graph.results(id).enumerate() {
+            write!(f, "{}{}", if at == 0 { " : " } else { ", " }, graph.fact(result))?;
+        }
+        Ok(())
     }
-    if let Some(held) = node.op().tensor() {
-        write!(f, " {}", data(held, detail))?;
-    }
-    for (at, operand) in graph.operands(id).into_iter().enumerate() {
-        f.write_str(if at == 0 { " " } else { ", " })?;
-        f.write_str(&operand.map_or_else(|| "_".to_owned(), |value| graph.operand_text(value)))?;
-    }
-    for (at, (key, value)) in node.op().attributes().into_iter().enumerate() {
-        write!(f, "{}{} = {}", if at == 0 { " {" } else { ", " }, bare_or_quoted(key), attribute(&value))?;
-    }
-    if !node.op().attributes().is_empty() {
-        f.write_str("}")?;
-    }
-    for (at, result) in graph.results(id).enumerate() {
-        write!(f, "{}{}", if at == 0 { " : " } else { ", " }, graph.fact(result))?;
-    }
-    Ok(())
 }
 
 /// The constant that stands where the value is used.
@@ -164,6 +221,11 @@ fn literal(tensor: &Tensor) -> String {
 /// A tensor with its type.
 pub(crate) fn tensor(held: &Tensor, detail: Detail) -> String {
     format!("{} {}", held.ty(), data(held, detail))
+}
+
+/// A tensor stored by its nonzero elements.
+fn sparse(held: &SparseTensor, detail: Detail) -> String {
+    format!("sparse({:?}, {}, {})", held.dims(), tensor(held.values(), detail), tensor(held.indices(), detail))
 }
 
 /// The elements of a tensor: a list, one element for rank 0, or where they come from.
@@ -268,6 +330,19 @@ pub(crate) fn attribute(value: &Attribute) -> String {
         }
         Attribute::Texts(values) => format!("texts{}", list(values.iter().map(|value| quoted_bytes(value)).collect())),
         Attribute::Tensor(held) => format!("tensor({})", tensor(held, Detail::Full)),
+        Attribute::Tensors(held) => {
+            format!("tensors{}", list(held.iter().map(|held| tensor(held, Detail::Full)).collect()))
+        }
+        Attribute::Sparse(held) => sparse(held, Detail::Full),
+        Attribute::Sparses(held) => {
+            format!("sparses{}", list(held.iter().map(|held| sparse(held, Detail::Full)).collect()))
+        }
+        Attribute::Type(ty) => format!("type({ty})"),
+        Attribute::Types(types) => format!("types{}", list(types.iter().map(ToString::to_string).collect())),
+        // The node prints these, with what they capture.
+        Attribute::Graph(body) => format!("graph {}", bare_or_quoted(body.name())),
+        Attribute::Graphs(bodies) => format!("graphs[{}]", bodies.len()),
+        Attribute::Reference { name, ty } => format!("reference({}, {ty})", bare_or_quoted(name)),
     }
 }
 

@@ -80,6 +80,16 @@ impl TensorType {
         };
         TensorType { element: self.element, shape }
     }
+
+    /// [`ValueType::or`] of two of the same element type.
+    fn or(&self, other: &TensorType) -> TensorType {
+        let either = |(a, b): (&Dim, &Dim)| if a.same(b) == Some(true) { a.clone() } else { Dim::Unknown };
+        let shape = match (&self.shape, &other.shape) {
+            (Some(a), Some(b)) if a.len() == b.len() => Some(a.iter().zip(b.iter()).map(either).collect()),
+            _ => None,
+        };
+        TensorType { element: self.element, shape }
+    }
 }
 
 impl fmt::Display for TensorType {
@@ -113,7 +123,7 @@ impl ValueType {
     /// What is known when both are true: the more precise of each part, and `self` where neither is (two expressions
     /// for one size). `None` where they contradict.
     pub fn and(&self, other: &ValueType) -> Option<ValueType> {
-        if crate::text::contradicts(self, other) {
+        if self.contradicts(other) {
             return None;
         }
         Some(match (self, other) {
@@ -125,6 +135,48 @@ impl ValueType {
             (ValueType::Map(key, a), ValueType::Map(_, b)) => ValueType::Map(*key, Box::new(a.and(b)?)),
             _ => return None,
         })
+    }
+}
+
+impl ValueType {
+    /// Whether no value has both types.
+    pub fn contradicts(&self, other: &ValueType) -> bool {
+        contradicts(self, other)
+    }
+
+    /// What is known when either is true: what both say. Sizes that differ are unknown, as is a rank or a type that
+    /// does.
+    pub fn or(&self, other: &ValueType) -> ValueType {
+        match (self, other) {
+            (ValueType::Tensor(a), ValueType::Tensor(b)) if a.element == b.element => ValueType::Tensor(a.or(b)),
+            (ValueType::SparseTensor(a), ValueType::SparseTensor(b)) if a.element == b.element => {
+                ValueType::SparseTensor(a.or(b))
+            }
+            (ValueType::Sequence(a), ValueType::Sequence(b)) => ValueType::Sequence(Box::new(a.or(b))),
+            (ValueType::Optional(a), ValueType::Optional(b)) => ValueType::Optional(Box::new(a.or(b))),
+            (ValueType::Map(key, a), ValueType::Map(other, b)) if key == other => {
+                ValueType::Map(*key, Box::new(a.or(b)))
+            }
+            _ => ValueType::Unknown,
+        }
+    }
+}
+
+fn contradicts(a: &ValueType, b: &ValueType) -> bool {
+    match (a, b) {
+        (ValueType::Unknown, _) | (_, ValueType::Unknown) => false,
+        (ValueType::Tensor(a), ValueType::Tensor(b)) | (ValueType::SparseTensor(a), ValueType::SparseTensor(b)) => {
+            let shapes = a.shape.as_ref().zip(b.shape.as_ref());
+            a.element != b.element
+                || shapes.is_some_and(|(a, b)| {
+                    a.len() != b.len() || a.iter().zip(b.iter()).any(|(a, b)| a.same(b) == Some(false))
+                })
+        }
+        (ValueType::Sequence(a), ValueType::Sequence(b)) | (ValueType::Optional(a), ValueType::Optional(b)) => {
+            contradicts(a, b)
+        }
+        (ValueType::Map(k, a), ValueType::Map(l, b)) => k != l || contradicts(a, b),
+        _ => true,
     }
 }
 

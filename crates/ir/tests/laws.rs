@@ -168,7 +168,7 @@ fn inference() {
         ("%a = reduce_mean %x, [-1] {keepdims = false} : ?", "f32[batch, seq]"),
         ("%a = cast %ids {to = f32} : ?", "f32[batch, seq]"),
         ("%a = where bool[] true, %x, 0.0 : ?", "f32[batch, seq, 8]"),
-        ("%a = \"my.domain::Thing\" %x {alpha = 0.5, mode = \"b\"} : f32[7]", "f32[7]"),
+        ("%a = \"my.domain::Thing@1\" %x {alpha = 0.5, mode = \"b\"} : f32[7]", "f32[7]"),
         ("%a = gemm f32[4, 8] fill(1.0), f32[4, 2] fill(1.0), _ {transA = true} : ?", "f32[8, 2]"),
         ("%a, %b = split %x, [3, 5] {axis = 2} : ?, ?", "f32[batch, seq, 3]"),
         ("%a = expand 0.5, [2, 3] : ?", "f32[2, 3]"),
@@ -237,7 +237,7 @@ fn what_is_not_defined_is_told() {
 fn no_text_makes_the_parser_panic() {
     let text = graph(
         "%a = reshape %x, [0, 0, 2, 4] : f32[batch, seq, 2, 4]\n\
-         %b = \"d::T:o\" @\"label\" %a, _, i32[] 3 {t = tensor(f16[2] hex(003c0040)), f = floats[1.0], s = \"a\\u{e9}\"} : sequence(map(i64, f32[*]))\n\
+         %b = \"d::T:o@1\" @\"label\" %a, _, i32[] 3 {t = tensor(f16[2] hex(003c0040)), f = floats[1.0], s = \"a\\u{e9}\"} : sequence(map(i64, f32[*]))\n\
          %c = parameter scale(0.5, f32[4, 2] transpose(f32[2, 4] uniform(seed = 3, bound = 0.5))) : f32[4, 2]\n return %b, w = %c",
     )
     .to_string();

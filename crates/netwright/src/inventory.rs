@@ -1,9 +1,9 @@
 //! What a model is made of, counted from its graph.
 
-use crate::ir::{Graph, Op};
-use std::collections::BTreeMap;
+use crate::ir::{Graph, Model, Op};
+use std::collections::{BTreeMap, HashMap};
 
-/// Counts of a graph.
+/// Counts of a model: of its graph, of bodies each once, and of functions as often as they are called.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inventory {
     /// Nodes that compute something: neither inputs nor tensors.
@@ -18,34 +18,84 @@ pub struct Inventory {
     pub constants: u64,
 }
 
-/// Counts what a graph is made of.
+/// Counts what a model is made of.
 ///
 /// ```
-/// let graph = netwright::ir::parse("g(%x: f32[4]) {\n%y = mul %x, 0.5 : f32[4]\nreturn %y\n}")?;
-/// let inventory = netwright::inventory::inventory(&graph);
+/// use netwright::ir::{Model, parse};
+/// let model = Model::new(parse("g(%x: f32[4]) {\n%y = mul %x, 0.5 : f32[4]\nreturn %y\n}")?);
+/// let inventory = netwright::inventory::inventory(&model);
 /// assert_eq!((inventory.nodes, inventory.constants, inventory.operators["Mul"]), (1, 1, 1));
 /// # Ok::<(), netwright::ir::ParseError>(())
 /// ```
-pub fn inventory(graph: &Graph) -> Inventory {
+pub fn inventory(model: &Model) -> Inventory {
     let mut inventory = Inventory::default();
+    // How often each function is called that was not counted yet.
+    let mut calls: HashMap<Called, u64> = HashMap::new();
+    count(&model.graph, 1, &mut inventory, &mut calls);
+    // No function calls itself, so that after so many rounds none is left.
+    for _ in &model.functions {
+        let called = std::mem::take(&mut calls);
+        let mut any = false;
+        for function in &model.functions {
+            if let Some(times) = called.get(&(&*function.domain, &*function.name, &*function.overload)) {
+                any = true;
+                count(&function.graph, *times, &mut inventory, &mut calls);
+            }
+        }
+        if !any {
+            break;
+        }
+    }
+    for function in &model.functions {
+        let name = name(&function.domain, &function.name);
+        if let Some(nodes) = inventory.operators.remove(&name) {
+            inventory.nodes = inventory.nodes.saturating_sub(nodes);
+        }
+    }
+    inventory
+}
+
+/// Domain, name and overload of a function.
+type Called<'m> = (&'m str, &'m str, &'m str);
+
+fn name(domain: &str, op_type: &str) -> String {
+    if domain.is_empty() { op_type.to_owned() } else { format!("{domain}::{op_type}") }
+}
+
+fn count<'m>(graph: &'m Graph, times: u64, inventory: &mut Inventory, calls: &mut HashMap<Called<'m>, u64>) {
     for id in graph.schedule() {
-        match graph.node(id).op() {
-            Op::Input => {}
+        let op = graph.node(id).op();
+        for body in op.bodies() {
+            count(body, times, inventory, calls);
+        }
+        match op {
             Op::Parameter(tensor) => {
                 inventory.parameters += tensor.count();
                 inventory.parameter_bytes += tensor.len();
             }
+            Op::SparseParameter(tensor) => {
+                inventory.parameters += tensor.values().count();
+                inventory.parameter_bytes += tensor.values().len();
+            }
             Op::Constant(tensor) => inventory.constants += tensor.count(),
+            op if op.kind().is_source() => {}
             op => {
                 let name = match op {
-                    Op::Kept(kept) if kept.domain.is_empty() => kept.op_type.to_string(),
-                    Op::Kept(kept) => format!("{}::{}", kept.domain, kept.op_type),
+                    Op::Kept(kept) => {
+                        let calls = calls.entry((&kept.domain, &kept.op_type, &kept.overload)).or_default();
+                        *calls = calls.saturating_add(times);
+                        name(&kept.domain, &kept.op_type)
+                    }
                     op => op.kind().name().to_owned(),
                 };
-                inventory.nodes += 1;
-                *inventory.operators.entry(name).or_default() += 1;
+                // Constants of functions are kept as they came.
+                if name != "Constant" {
+                    let times = usize::try_from(times).unwrap_or(usize::MAX);
+                    inventory.nodes = inventory.nodes.saturating_add(times);
+                    let of = inventory.operators.entry(name).or_default();
+                    *of = of.saturating_add(times);
+                }
             }
         }
     }
-    inventory
 }

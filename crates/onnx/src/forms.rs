@@ -11,6 +11,7 @@
 //! Where an attribute may be absent in a file and has no default in the IR, the reader fills it in.
 
 use netwright_ir::attribute::{AttributeError, Attributes};
+use netwright_ir::op::Kept;
 use netwright_ir::{Attribute, Dim, ElementType, Graph, Kind, NodeId, Op, Tensor, Value};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -83,6 +84,16 @@ pub enum FormError {
         /// The one to be written.
         opset: i64,
     },
+    /// It is kept as it came, for another version of its domain.
+    #[error("{operator} is not understood and was written for version {from} of its operators, not {to}")]
+    Kept {
+        /// The operator's type.
+        operator: String,
+        /// The version that it was written for.
+        from: i64,
+        /// The one to be written.
+        to: i64,
+    },
     /// The opset's form of the operator says less.
     #[error("{operator} has no such form at opset {opset}: {why}")]
     Narrower {
@@ -149,6 +160,16 @@ pub(crate) fn to_opset(graph: &Graph, id: NodeId, opset: i64) -> Result<Form, Fo
         _ => {}
     }
     Ok(form)
+}
+
+/// The form of an operator that is kept as it came, where its domain is of that version in the file to be written.
+pub(crate) fn kept(graph: &Graph, id: NodeId, kept: &Kept, version: Option<i64>) -> Result<Form, FormError> {
+    match version {
+        Some(version) if version != kept.version => {
+            Err(FormError::Kept { operator: kept.op_type.to_string(), from: kept.version, to: version })
+        }
+        _ => to_opset(graph, id, kept.version),
+    }
 }
 
 impl Form {

@@ -51,6 +51,6 @@ pub mod wire;
 mod writer;
 
 pub use forms::{FormError, READ_OPSETS, WRITTEN_OPSETS};
-pub use reader::{Problem, ReadError, ReadOptions, read};
+pub use reader::{KEPT_OPSETS, Problem, ReadError, ReadOptions, read};
 pub use text::to_text;
 pub use writer::{ExternalData, MAX_FILE, WriteError, WriteOptions, Written, to_bytes, write};

@@ -1,26 +1,41 @@
 //! The reader: a file becomes a model. Weights stay where they are, as ranges of the file or of its external data.
 //!
 //! A file is untrusted: it is scanned before it is decoded, every law that the graph is built on is checked, and what
-//! has no place in the IR yet is an error that says so; nothing is dropped in silence.
+//! has no place in the IR is an error that says so; nothing is dropped in silence.
 
 use crate::forms::READ_OPSETS;
-use crate::wire::{self, IR_VERSION, ModelProto, UnknownField, WireError, schema};
+use crate::wire::{
+    self, GraphProto, IR_VERSION, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto, TrainingInfoProto,
+    UnknownField, WireError, schema,
+};
 use bytes::Bytes;
+use function::Functions;
+use graph::{Scope, Surroundings};
 use netwright_files::{self as files, Folder, Source};
-use netwright_ir::Model;
+use netwright_ir::{Fact, Graph, Model, Training};
 use prost::Message;
-use std::collections::BTreeMap;
+use std::cell::Cell;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 mod attribute;
+mod function;
 mod graph;
+mod names;
+mod notes;
 mod tensor;
+
+/// The opsets whose operators are kept as they came: they are newer than those that are understood.
+pub const KEPT_OPSETS: RangeInclusive<i64> = 29..=40;
 
 /// How a model is read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReadOptions {
     /// A folder beneath which external data may lie where the model's folder has links into it.
     pub data_dir: Option<PathBuf>,
+    /// Whether functions of the model are put in place of the nodes that call them.
+    pub inline_functions: bool,
 }
 
 /// Why a file cannot be read.
@@ -61,7 +76,7 @@ pub enum Problem {
     },
     /// The version of the default domain is not one that is read.
     #[error(
-        "the opset is {}, and opsets {} to {} are read", show(*.found), READ_OPSETS.start(), READ_OPSETS.end()
+        "the opset is {}, and opsets {} to {} are read", show(*.found), READ_OPSETS.start(), KEPT_OPSETS.end()
     )]
     Opset {
         /// What the file says.
@@ -94,14 +109,6 @@ pub enum Problem {
         /// The law, with what was found.
         what: String,
     },
-    /// The file is sound, but holds what the IR has no place for yet.
-    #[error("{place}: {what} are not read yet")]
-    NotYet {
-        /// Where.
-        place: String,
-        /// What, in plural.
-        what: &'static str,
-    },
 }
 
 fn show(version: Option<i64>) -> String {
@@ -119,18 +126,38 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<Model, ReadError> {
     if let Some(data_dir) = &options.data_dir {
         folder = folder.with_data_dir(data_dir)?;
     }
-    decode(bytes, &source, &folder).map_err(|problem| ReadError::Invalid { path: path.to_owned(), problem })
+    let inline = options.inline_functions;
+    decode(bytes, &source, &folder, inline).map_err(|problem| ReadError::Invalid { path: path.to_owned(), problem })
 }
 
-fn decode(bytes: Bytes, source: &Source, folder: &Folder) -> Result<Model, Problem> {
+fn decode(bytes: Bytes, source: &Source, folder: &Folder, inline: bool) -> Result<Model, Problem> {
     if let Some(field) = wire::scan(&schema::MODEL, &bytes)?.into_iter().next() {
         return Err(Problem::UnknownField(field));
     }
     let mut proto = ModelProto::decode(bytes)?;
-    let opsets = versions(&proto)?;
+    let ir_version = proto.ir_version.filter(|version| (1..=IR_VERSION).contains(version));
+    let ir_version = ir_version.ok_or(Problem::IrVersion { found: proto.ir_version })?;
+    let mut opsets = imports(&proto.opset_import)?;
+    let opset = opsets.get("").copied();
+    let known = opset.is_some_and(|opset| READ_OPSETS.contains(&opset) || KEPT_OPSETS.contains(&opset));
+    // A model of other domains alone needs none of ONNX's own.
+    if !known && (opset.is_some() || opsets.is_empty()) {
+        return Err(Problem::Opset { found: opset });
+    }
     let graph = proto.graph.take().ok_or_else(|| Problem::Graph("the model has no graph".to_owned()))?;
-    let context = Context { source, folder, opsets: &opsets };
-    let mut model = Model::new(graph::read(graph, &context)?);
+    let functions = Functions::new(std::mem::take(&mut proto.functions))?;
+    let context = Context { source, folder, ir_version, functions, inline, inlined: Cell::new(0) };
+    let keep = opset.is_some_and(|opset| KEPT_OPSETS.contains(&opset));
+    let scope = Scope { opsets: &opsets, keep, given: None, calls: 0, bodies: 0 };
+    let mut model = Model::new(graph::read(graph, Surroundings::default(), &context, scope)?);
+    for training in std::mem::take(&mut proto.training_info) {
+        model.training.push(step(training, &model.graph, &context, Scope { keep: true, ..scope })?);
+    }
+    if inline {
+        context.functions.add_imports(&mut opsets);
+    } else {
+        model.functions = context.functions.read(&context)?;
+    }
     model.opsets = opsets;
     describe(&mut model, proto)?;
     Ok(model)
@@ -140,14 +167,12 @@ fn decode(bytes: Bytes, source: &Source, folder: &Folder) -> Result<Model, Probl
 struct Context<'a> {
     source: &'a Source,
     folder: &'a Folder,
-    opsets: &'a BTreeMap<String, i64>,
-}
-
-impl Context<'_> {
-    /// The version of the default domain; `versions` saw to it that there is one.
-    fn opset(&self) -> i64 {
-        self.opsets.get("").copied().unwrap_or_default()
-    }
+    ir_version: i64,
+    functions: Functions,
+    /// Whether functions are put in place of their calls.
+    inline: bool,
+    /// How many nodes of functions were put in place.
+    inlined: Cell<usize>,
 }
 
 /// The default domain has two names.
@@ -155,53 +180,69 @@ fn domain(name: Option<&str>) -> &str {
     name.filter(|name| *name != "ai.onnx").unwrap_or_default()
 }
 
-/// Checks the versions; those of the operator sets.
-fn versions(proto: &ModelProto) -> Result<BTreeMap<String, i64>, Problem> {
-    if !proto.ir_version.is_some_and(|version| (1..=IR_VERSION).contains(&version)) {
-        return Err(Problem::IrVersion { found: proto.ir_version });
-    }
+/// The versions of the operator sets.
+fn imports(protos: &[OperatorSetIdProto]) -> Result<BTreeMap<String, i64>, Problem> {
     let mut opsets = BTreeMap::new();
-    for import in &proto.opset_import {
+    for import in protos {
         let domain = domain(import.domain.as_deref());
         let version = import.version.unwrap_or_default();
         if opsets.insert(domain.to_owned(), version).is_some_and(|other| other != version) {
             return Err(Problem::Graph(format!("the operator set {domain:?} has two versions")));
         }
     }
-    match opsets.get("") {
-        Some(opset) if READ_OPSETS.contains(opset) => Ok(opsets),
-        found => Err(Problem::Opset { found: found.copied() }),
-    }
+    Ok(opsets)
+}
+
+/// A step that trains the model; its graphs see the values of the model's.
+fn step<'a>(
+    proto: TrainingInfoProto,
+    around: &Graph,
+    context: &'a Context<'a>,
+    scope: Scope<'a>,
+) -> Result<Training, Problem> {
+    let values = around.schedule().into_iter().flat_map(|id| around.results(id));
+    let facts: HashMap<&str, &Fact> = values.map(|value| (&**around.value_name(value), around.fact(value))).collect();
+    let read = |graph: Option<GraphProto>| match graph {
+        None => Ok(None),
+        Some(graph) => {
+            let free = names::free(&graph).into_iter();
+            let captured = free.filter_map(|name| Some((name.to_owned(), (*facts.get(name)?).clone()))).collect();
+            let surroundings = Surroundings { captured, ..Surroundings::default() };
+            graph::read(graph, surroundings, context, scope).map(Some)
+        }
+    };
+    let pairs = |entries: Vec<StringStringEntryProto>| {
+        let text = |text: Option<String>| text.unwrap_or_default();
+        entries.into_iter().map(|entry| (text(entry.key), text(entry.value))).collect()
+    };
+    Ok(Training {
+        initialization: read(proto.initialization)?,
+        algorithm: read(proto.algorithm)?,
+        initialization_binding: pairs(proto.initialization_binding),
+        update_binding: pairs(proto.update_binding),
+    })
 }
 
 /// What stands beside the graph.
 fn describe(model: &mut Model, proto: ModelProto) -> Result<(), Problem> {
     let given = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
-    let unread = [
-        (!proto.functions.is_empty(), "local functions"),
-        (!proto.training_info.is_empty(), "training steps"),
-        (!proto.configuration.is_empty(), "device configurations"),
-        (given(&proto.domain), "domains of models"),
-        (proto.model_version.is_some_and(|version| version != 0), "versions of models"),
-    ];
-    not_yet("the model", &unread)?;
     if given(&proto.producer_name) || given(&proto.producer_version) {
         model.producer = Some((proto.producer_name.unwrap_or_default(), proto.producer_version.unwrap_or_default()));
     }
+    model.domain = proto.domain.unwrap_or_default();
+    model.version = proto.model_version.unwrap_or_default();
     model.doc = proto.doc_string.unwrap_or_default();
-    for entry in proto.metadata_props {
-        let key = entry.key.unwrap_or_default();
-        if model.metadata.insert(key.clone(), entry.value.unwrap_or_default()).is_some() {
-            return Err(Problem::Graph(format!("the metadata has the key {key:?} twice")));
-        }
-    }
+    model.metadata = notes::metadata("the model", proto.metadata_props)?;
+    model.devices = proto.configuration.iter().map(|device| Bytes::from(device.encode_to_vec())).collect();
     Ok(())
 }
 
-/// An error for the first of these that is there.
-fn not_yet(place: &str, unread: &[(bool, &'static str)]) -> Result<(), Problem> {
-    match unread.iter().find(|(there, _)| *there) {
-        Some((_, what)) => Err(Problem::NotYet { place: place.to_owned(), what }),
-        None => Ok(()),
-    }
+/// A node in errors: its operator and its name, or that of its first result.
+fn node_text(node: &NodeProto) -> String {
+    let operator = node.op_type.as_deref().unwrap_or_default();
+    let domain = domain(node.domain.as_deref());
+    let dot = if domain.is_empty() { "" } else { "." };
+    let named = node.name.as_deref().filter(|name| !name.is_empty());
+    let name = named.or_else(|| node.output.iter().map(String::as_str).find(|name| !name.is_empty()));
+    format!("node {:?} ({domain}{dot}{operator})", name.unwrap_or_default())
 }

@@ -4,10 +4,10 @@
 
 use crate::WriteError;
 use crate::wire::{
-    AttributeProto, AttributeType, DimensionProto, DimensionValue, ModelProto, NodeProto, TensorProto,
+    AttributeProto, AttributeType, DimensionProto, DimensionValue, GraphProto, ModelProto, NodeProto, TensorProto,
     TensorShapeProto, TypeProto, TypeValue, ValueInfoProto,
 };
-use crate::writer::emit::{self, Emitted, PRODUCER};
+use crate::writer::emit::{self, PRODUCER};
 use netwright_ir::{Data, ElementType, Model, Tensor, TensorError};
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -26,33 +26,45 @@ pub fn to_text(model: &Model) -> Result<String, WriteError> {
     let emitted = emit::emit(model)?;
     let mut out = String::new();
     header(&emitted.model, &mut out);
-    let Emitted { graph, tensors, .. } = &emitted;
-    let mut tensors = tensors.iter();
+    let mut tensors = emitted.tensors.iter();
+    if let Some(graph) = &emitted.model.graph {
+        line(&mut out, &graph_text(graph, "", &mut tensors)?);
+    }
+    Ok(out)
+}
+
+/// It recurses on bodies, which nest to a bound.
+fn graph_text(
+    graph: &GraphProto,
+    margin: &str,
+    tensors: &mut std::slice::Iter<'_, Tensor>,
+) -> Result<String, WriteError> {
+    let mut out = String::new();
     let list = |values: &[ValueInfoProto]| values.iter().map(declaration).collect::<Vec<_>>().join(", ");
     let name = graph.name.as_deref().unwrap_or_default();
     line(&mut out, &format!("{} ({}) => ({})", identifier(name), list(&graph.input), list(&graph.output)));
-
     let types: HashMap<_, _> =
         graph.value_info.iter().filter_map(|value| Some((value.name.as_deref()?, ty(value.r#type.as_ref())))).collect();
     // The initializers are printed first, but their tensors are the last.
     let mut nodes = String::new();
     for node in &graph.node {
-        line(&mut nodes, &format!("   {}", node_text(node, &types, &mut tensors)?));
+        line(&mut nodes, &format!("{margin}   {}", node_text(node, &types, margin, tensors)?));
     }
     for (at, initializer) in graph.initializer.iter().enumerate() {
         let open = if at == 0 { "   <" } else { "    " };
         let close = if at + 1 == graph.initializer.len() { ">" } else { "," };
         let name = identifier(initializer.name.as_deref().unwrap_or_default());
-        let declared = format!("{open}{} {name}", tensor_type(initializer));
+        let declared = format!("{margin}{open}{} {name}", tensor_type(initializer));
         match tensors.next().map(contents).transpose()? {
             Some(Contents::Elements(elements)) => line(&mut out, &format!("{declared} = {elements}{close}")),
             Some(Contents::Hash(hash)) => line(&mut out, &format!("{declared}{close}  # {hash:016x}")),
             None => line(&mut out, &format!("{declared}{close}")),
         }
     }
-    out.push_str("{\n");
+    line(&mut out, &format!("{margin}{{"));
     out.push_str(&nodes);
-    out.push_str("}\n");
+    out.push_str(margin);
+    out.push('}');
     Ok(out)
 }
 
@@ -94,6 +106,7 @@ fn header(model: &ModelProto, out: &mut String) {
 fn node_text(
     node: &NodeProto,
     types: &HashMap<&str, String>,
+    margin: &str,
     tensors: &mut std::slice::Iter<'_, Tensor>,
 ) -> Result<String, WriteError> {
     let names = |names: &[String]| names.iter().map(|name| value(name)).collect::<Vec<_>>().join(", ");
@@ -106,7 +119,7 @@ fn node_text(
     let mut notes = vec![];
     let mut attributes = vec![];
     for proto in &node.attribute {
-        attributes.push(attribute(proto, tensors, &mut notes)?);
+        attributes.push(attribute(proto, margin, tensors, &mut notes)?);
     }
     let attributes = if attributes.is_empty() { String::new() } else { format!("<{}> ", attributes.join(", ")) };
     if operator != "Constant" {
@@ -120,6 +133,7 @@ fn node_text(
 
 fn attribute(
     proto: &AttributeProto,
+    margin: &str,
     tensors: &mut std::slice::Iter<'_, Tensor>,
     notes: &mut Vec<String>,
 ) -> Result<String, WriteError> {
@@ -133,6 +147,26 @@ fn attribute(
         Ok(AttributeType::Ints) => ("ints", join(proto.ints.iter().map(i64::to_string).collect())),
         Ok(AttributeType::Floats) => ("floats", join(proto.floats.iter().map(|value| float(*value)).collect())),
         Ok(AttributeType::Strings) => ("strings", join(proto.strings.iter().map(|text| bytes(text)).collect())),
+        Ok(AttributeType::Graph | AttributeType::Graphs) => {
+            let margin = format!("{margin}   ");
+            let graphs = proto.g.as_deref().into_iter().chain(&proto.graphs);
+            let texts: Vec<_> = graphs.map(|graph| graph_text(graph, &margin, tensors)).collect::<Result<_, _>>()?;
+            if proto.g.is_some() { ("graph", texts.concat()) } else { ("graphs", join(texts)) }
+        }
+        Ok(AttributeType::TypeProto) => ("type_proto", ty(proto.tp.as_deref())),
+        Ok(AttributeType::TypeProtos) => {
+            ("type_protos", join(proto.type_protos.iter().map(|held| ty(Some(held))).collect()))
+        }
+        Ok(AttributeType::SparseTensor | AttributeType::SparseTensors) => {
+            let sparse = proto.sparse_tensor.as_deref().into_iter().chain(&proto.sparse_tensors);
+            let mut texts = vec![];
+            for tensor in sparse {
+                // Its values and its indices.
+                tensors.nth(1);
+                texts.push(format!("{:?}", tensor.dims));
+            }
+            ("sparse_tensor", join(texts))
+        }
         _ => {
             let ty = proto.t.as_deref().map_or_else(String::new, tensor_type);
             let elements = match tensors.next().map(contents).transpose()? {

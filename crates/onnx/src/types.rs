@@ -61,9 +61,6 @@ fn dim_of(param: &str) -> Dim {
 /// # Errors
 /// With the law that is broken.
 pub(crate) fn from_wire(ty: &TypeProto) -> Result<ValueType, String> {
-    if ty.denotation.as_deref().is_some_and(|denotation| !denotation.is_empty()) {
-        return Err("denotations are not read yet".to_owned());
-    }
     let inner = |ty: &Option<Box<TypeProto>>| match ty {
         Some(ty) => from_wire(ty).map(Box::new),
         None => Ok(Box::new(ValueType::Unknown)),
@@ -79,7 +76,7 @@ pub(crate) fn from_wire(ty: &TypeProto) -> Result<ValueType, String> {
         Some(TypeValue::Sequence(sequence)) => ValueType::Sequence(inner(&sequence.elem_type)?),
         Some(TypeValue::Optional(optional)) => ValueType::Optional(inner(&optional.elem_type)?),
         Some(TypeValue::Map(map)) => ValueType::Map(element(map.key_type)?, inner(&map.value_type)?),
-        Some(TypeValue::Opaque(_)) => return Err("opaque types are not read yet".to_owned()),
+        Some(TypeValue::Opaque(_)) => return Err("its type is opaque, and nothing is known of such values".to_owned()),
     })
 }
 
@@ -90,17 +87,49 @@ pub(crate) fn element(number: Option<i32>) -> Result<ElementType, String> {
 }
 
 fn tensor_from_wire(number: Option<i32>, shape: Option<&TensorShapeProto>) -> Result<TensorType, String> {
-    let dim = |dim: &DimensionProto| {
-        if dim.denotation.as_deref().is_some_and(|denotation| !denotation.is_empty()) {
-            return Err("denotations are not read yet".to_owned());
-        }
-        match &dim.value {
-            None => Ok(Dim::Unknown),
-            Some(DimensionValue::Value(size)) if *size < 0 => Err(format!("the size {size} is negative")),
-            Some(DimensionValue::Value(size)) => Ok(Dim::Known(*size)),
-            Some(DimensionValue::Param(param)) => Ok(dim_of(param)),
-        }
+    let dim = |dim: &DimensionProto| match &dim.value {
+        None => Ok(Dim::Unknown),
+        Some(DimensionValue::Value(size)) if *size < 0 => Err(format!("the size {size} is negative")),
+        Some(DimensionValue::Value(size)) => Ok(Dim::Known(*size)),
+        Some(DimensionValue::Param(param)) => Ok(dim_of(param)),
     };
     let shape = shape.map(|shape| shape.dim.iter().map(dim).collect::<Result<Shape, _>>()).transpose()?;
     Ok(TensorType { element: element(number)?, shape })
+}
+
+/// What a type and its axes stand for; `None` where a type within it says such a thing, which has no place.
+pub(crate) fn denotations(ty: &TypeProto) -> Option<(String, Vec<String>)> {
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let mut axes = vec![];
+    match &ty.value {
+        Some(TypeValue::Tensor(TensorTypeProto { shape: Some(shape), .. })) => {
+            axes = shape.dim.iter().map(|dim| text(&dim.denotation)).collect();
+        }
+        Some(
+            TypeValue::Sequence(SequenceTypeProto { elem_type: Some(of) })
+            | TypeValue::Optional(OptionalTypeProto { elem_type: Some(of) })
+            | TypeValue::Map(MapTypeProto { value_type: Some(of), .. }),
+        ) => {
+            let (own, its_axes) = denotations(of)?;
+            if !own.is_empty() || !its_axes.is_empty() {
+                return None;
+            }
+        }
+        _ => {}
+    }
+    if axes.iter().all(String::is_empty) {
+        axes.clear();
+    }
+    Some((text(&ty.denotation), axes))
+}
+
+/// The reverse of [`denotations`].
+pub(crate) fn denote(ty: &mut TypeProto, denotation: &str, axes: &[String]) {
+    let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    ty.denotation = given(denotation);
+    if let Some(TypeValue::Tensor(TensorTypeProto { shape: Some(shape), .. })) = &mut ty.value {
+        for (dim, axis) in shape.dim.iter_mut().zip(axes) {
+            dim.denotation = given(axis);
+        }
+    }
 }

@@ -90,6 +90,12 @@ pub enum WriteError {
         /// The name of the output.
         name: String,
     },
+    /// Assignments to devices are kept in the encoding of the file, and that is broken.
+    #[error("the devices of node {node:?} are no message of ONNX")]
+    Devices {
+        /// The name of the node's first result; empty for those of the model.
+        node: String,
+    },
     /// A node that is computed from itself.
     #[error("the graph has a cycle: {scheduled} of {nodes} nodes can be put in order")]
     Cycle {

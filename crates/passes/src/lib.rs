@@ -109,6 +109,9 @@ pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, Error> {
         None => pass.name != "fold-scale-into-projection" || options.target.scale == Scale::Projection,
     });
     selected.retain(|pass| !skipped(pass));
+    if !model.training.is_empty() {
+        return if selected.is_empty() { Ok(Report::default()) } else { Err(Error::Training) };
+    }
     let mut report = pipeline::run(&selected, &mut model.graph, options.limits)?;
     let lowered = lower(model, options.limits.check)?;
     report.applied.extend(lowered.applied);

@@ -109,6 +109,9 @@ pub enum Error {
         /// The passes that there are.
         known: Vec<&'static str>,
     },
+    /// A model with training steps, whose graphs name values of the one that the passes would change.
+    #[error("the model has training steps, which read values of its graph by name: no pass can run on it")]
+    Training,
     /// A pass without which nothing can be written was to be skipped.
     #[error("`{0}` cannot be skipped: ONNX has no form for what it lowers")]
     Required(&'static str),
@@ -169,16 +172,29 @@ fn run_pass(pass: &Pass, graph: &mut Graph, log: &mut Log) -> Result<(), Error> 
     for _ in 0..MOST_ROUNDS {
         let before = log.applied.len();
         log.declined.clear();
-        match &pass.body {
-            Body::Rules(rules) => walk(rules, graph, log),
-            Body::Graph(function) => function(graph, log),
-        }
-        graph.sweep();
+        apply(pass, graph, log);
         if log.applied.len() == before {
             return Ok(());
         }
     }
     Err(Error::Endless { pass: pass.name })
+}
+
+/// Runs a pass once over a graph and the bodies in it, which nest to a bound.
+fn apply(pass: &Pass, graph: &mut Graph, log: &mut Log) {
+    match &pass.body {
+        Body::Rules(rules) => walk(rules, graph, log),
+        Body::Graph(function) => function(graph, log),
+    }
+    graph.sweep();
+    if graph.has_bodies() {
+        for node in graph.schedule() {
+            if !graph.node(node).op().bodies().is_empty() {
+                graph.edit_bodies(node, |body| apply(pass, body, log));
+            }
+        }
+        graph.sweep();
+    }
 }
 
 fn walk(rules: &[Rule], graph: &mut Graph, log: &mut Log) {

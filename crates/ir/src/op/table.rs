@@ -3,7 +3,9 @@
 use super::{GeluApproximation, Kept};
 use crate::attribute::{Attribute, AttributeError, AttributeValue, Attributes};
 use crate::infer::{self, InferError, Inferred, Operands};
-use crate::{ElementType, Tensor};
+use crate::tensor::SparseTensor;
+use crate::{ElementType, Graph, Tensor};
+use std::sync::Arc;
 
 operators! {
     // Elementwise, one operand.
@@ -230,4 +232,38 @@ operators! {
         /// Whether no axes means none, not all.
         noop_with_empty_axes: bool = false,
     } => infer::reduction::reduce;
+
+    // Control flow: operators with bodies.
+    /// One of two bodies.
+    If "if" {
+        /// What runs where the condition holds.
+        then_branch: Arc<Graph>,
+        /// What runs where it does not.
+        else_branch: Arc<Graph>,
+    } => infer::control::if_;
+    /// A body, again and again.
+    Loop "loop" {
+        /// From iteration, condition and state to condition, state and what is scanned.
+        body: Arc<Graph>,
+    } => infer::control::loop_;
+    /// A body for each slice of its operands.
+    Scan "scan" {
+        /// From state and slices to state and slices.
+        body: Arc<Graph>,
+        /// How many operands are scanned; those before are the state.
+        num_scan_inputs: i64,
+        /// Along which axes; 0 each where there are none.
+        scan_input_axes: Vec<i64> = vec![],
+        /// 0 for forward, 1 for backward; 0 each where there are none.
+        scan_input_directions: Vec<i64> = vec![],
+        /// Along which axes slices are put together; 0 each where there are none.
+        scan_output_axes: Vec<i64> = vec![],
+        /// 0 for forward, 1 for backward; 0 each where there are none.
+        scan_output_directions: Vec<i64> = vec![],
+    } => infer::control::scan;
+    /// A body for each element of a sequence.
+    SequenceMap "sequence_map" {
+        /// From an element of each operand to an element of each result.
+        body: Arc<Graph>,
+    } => infer::control::sequence_map;
 }

@@ -1,11 +1,11 @@
 //! The parser of the text form. It goes from left to right and never back.
 
+mod values;
+
 use super::is_bare;
 use crate::attribute::{Attribute, Attributes};
 use crate::op::{Kept, Kind};
-use crate::tensor::{Distribution, Tensor, Wave};
-use crate::{Dim, ElementType, Fact, Graph, Op, Place, Shape, TensorType, Value, ValueType};
-use bytes::Bytes;
+use crate::{Dim, ElementType, Fact, Graph, Op, Place, TensorType, Value, ValueType};
 use netwright_files::Folder;
 use smallvec::SmallVec;
 use std::collections::HashMap;
@@ -31,7 +31,7 @@ const MOST_DEPTH: u32 = 32;
 /// When the text is malformed, an operator is not defined on its operands, a declared type contradicts what is
 /// inferred, or a tensor is in a file ([`parse_with_files`] opens those).
 pub fn parse(text: &str) -> Result<Graph, ParseError> {
-    Parser { text, at: 0, files: None }.graph()
+    Parser { text, at: 0, files: None }.whole()
 }
 
 /// The graph of a text, its `file(…)` tensors opened beneath a folder.
@@ -39,7 +39,7 @@ pub fn parse(text: &str) -> Result<Graph, ParseError> {
 /// # Errors
 /// As [`parse`], and when a file cannot be opened.
 pub fn parse_with_files(text: &str, files: &Folder) -> Result<Graph, ParseError> {
-    Parser { text, at: 0, files: Some(files) }.graph()
+    Parser { text, at: 0, files: Some(files) }.whole()
 }
 
 /// The character that an escape of `char::escape_default` stands for; `chars` is behind the backslash.
@@ -69,6 +69,16 @@ struct Parser<'t> {
     text: &'t str,
     at: usize,
     files: Option<&'t Folder>,
+}
+
+/// The graph around a body.
+struct Around<'a> {
+    graph: &'a mut Graph,
+    values: &'a HashMap<String, Value>,
+    /// What its bodies capture.
+    captured: Vec<Option<Value>>,
+    /// How many graphs are around it.
+    depth: u32,
 }
 
 type Parsed<T> = Result<T, ParseError>;
@@ -147,24 +157,54 @@ impl<'t> Parser<'t> {
         self.fail("a quoted text is not closed")
     }
 
-    fn graph(mut self) -> Parsed<Graph> {
+    fn whole(mut self) -> Parsed<Graph> {
+        let graph = self.graph(None)?;
+        if self.peek().is_some() { self.fail("there is text behind the graph") } else { Ok(graph) }
+    }
+
+    /// A graph; of a body, the values that it captures of the graph around it are appended to `around`.
+    fn graph(&mut self, mut around: Option<&mut Around<'_>>) -> Parsed<Graph> {
+        let depth = around.as_ref().map_or(0, |around| around.depth + 1);
         let mut graph = Graph::new(self.word()?);
         let mut values = HashMap::new();
         self.expect("(")?;
-        while !self.eat(")") {
-            self.expect("%")?;
-            let name = self.word()?;
-            self.expect(":")?;
-            let ValueType::Tensor(ty) = self.value_type(0)? else { return self.fail("an input must be a tensor") };
-            let value = graph.input(&name, ty);
+        while !matches!(self.peek(), Some(')' | ';')) {
+            let (name, ty) = self.declaration()?;
+            let value = match ty {
+                ValueType::Tensor(ty) if self.eat("=") => {
+                    let default = self.data(&ty, 0)?;
+                    graph.input_with_default(&name, default)
+                }
+                ty => graph.input(&name, ty),
+            };
             self.define(&mut values, name, value)?;
-            if self.peek() != Some(')') {
+            if !matches!(self.peek(), Some(')' | ';')) {
                 self.expect(",")?;
             }
         }
+        if self.eat(";") {
+            while self.peek() != Some(')') {
+                let (name, ty) = self.declaration()?;
+                let elements = match &mut around {
+                    None => None,
+                    Some(around) => {
+                        self.expect("=")?;
+                        let outer = self.operand(around.graph, around.values)?;
+                        around.captured.push(outer);
+                        outer.and_then(|outer| around.graph.fact(outer).elements.clone())
+                    }
+                };
+                let value = graph.capture(&name, Fact { ty, elements });
+                self.define(&mut values, name, value)?;
+                if self.peek() != Some(')') {
+                    self.expect(",")?;
+                }
+            }
+        }
+        self.expect(")")?;
         self.expect("{")?;
         while self.peek() == Some('%') {
-            self.node(&mut graph, &mut values)?;
+            self.node(&mut graph, &mut values, depth)?;
         }
         self.expect("return")?;
         while self.peek() != Some('}') {
@@ -191,7 +231,15 @@ impl<'t> Parser<'t> {
             }
         }
         self.expect("}")?;
-        if self.peek().is_some() { self.fail("there is text behind the graph") } else { Ok(graph) }
+        Ok(graph)
+    }
+
+    /// The name and type of an input or a captured value.
+    fn declaration(&mut self) -> Parsed<(String, ValueType)> {
+        self.expect("%")?;
+        let name = self.word()?;
+        self.expect(":")?;
+        Ok((name, self.value_type(0)?))
     }
 
     fn define(&self, values: &mut HashMap<String, Value>, name: String, value: Value) -> Parsed<()> {
@@ -206,7 +254,7 @@ impl<'t> Parser<'t> {
         }
     }
 
-    fn node(&mut self, graph: &mut Graph, values: &mut HashMap<String, Value>) -> Parsed<()> {
+    fn node(&mut self, graph: &mut Graph, values: &mut HashMap<String, Value>, depth: u32) -> Parsed<()> {
         let mut names = vec![];
         while self.eat("%") {
             names.push(self.word()?);
@@ -228,6 +276,14 @@ impl<'t> Parser<'t> {
             let value = if word == "parameter" { graph.parameter(name, tensor) } else { graph.constant(name, tensor) };
             return self.define(values, name.clone(), value);
         }
+        if word == "sparse_parameter" {
+            let [name] = names.as_slice() else { return self.fail("a tensor has one name") };
+            let tensor = self.sparse(0)?;
+            self.expect(":")?;
+            self.value_type(0)?;
+            let value = graph.sparse_parameter(name, tensor);
+            return self.define(values, name.clone(), value);
+        }
         let mut operands: SmallVec<[Option<Value>; 4]> = SmallVec::new();
         if !matches!(self.peek(), Some('{' | ':')) {
             operands.push(self.operand(graph, values)?);
@@ -235,7 +291,9 @@ impl<'t> Parser<'t> {
                 operands.push(self.operand(graph, values)?);
             }
         }
-        let attributes = self.attributes()?;
+        let mut around = Around { graph, values, captured: vec![], depth };
+        let attributes = self.attributes(&mut around)?;
+        operands.extend(around.captured);
         let op = if let Some(kept) = kept {
             Op::Kept(Box::new(self.kept(&kept, attributes)?))
         } else {
@@ -259,7 +317,7 @@ impl<'t> Parser<'t> {
         for ((value, name), declared) in results.into_iter().zip(names).zip(declared) {
             let inferred = graph.fact(value);
             let known = Fact { ty: declared, elements: inferred.elements.clone() };
-            if contradicts(&inferred.ty, &known.ty) {
+            if inferred.ty.contradicts(&known.ty) {
                 return self.fail(format!("%{name} is declared {known}, but is {inferred}"));
             }
             if known.ty != ValueType::Unknown {
@@ -271,11 +329,12 @@ impl<'t> Parser<'t> {
     }
 
     fn kept(&self, text: &str, attributes: Vec<(Arc<str>, Attribute)>) -> Parsed<Kept> {
-        let Some((domain, op_type)) = text.split_once("::") else {
-            return self.fail(format!("\"{text}\" is no operator: \"domain::Type\" is expected"));
+        let version = text.rsplit_once('@').and_then(|(text, version)| Some((text, version.parse().ok()?)));
+        let Some(((domain, op_type), version)) = version.and_then(|(text, v)| Some((text.split_once("::")?, v))) else {
+            return self.fail(format!("\"{text}\" is no operator: \"domain::Type@version\" is expected"));
         };
         let (op_type, overload) = op_type.split_once(':').unwrap_or((op_type, ""));
-        Ok(Kept { domain: domain.into(), op_type: op_type.into(), overload: overload.into(), attributes })
+        Ok(Kept { domain: domain.into(), op_type: op_type.into(), overload: overload.into(), version, attributes })
     }
 
     fn operand(&mut self, graph: &mut Graph, values: &HashMap<String, Value>) -> Parsed<Option<Value>> {
@@ -331,297 +390,5 @@ impl<'t> Parser<'t> {
             ValueType::Tensor(ty) => Ok(ty),
             other => self.fail(format!("a tensor cannot be {other}")),
         }
-    }
-
-    fn value_type(&mut self, depth: u32) -> Parsed<ValueType> {
-        if depth > MOST_DEPTH {
-            return self.fail("the type nests too deep");
-        }
-        if self.eat("?") {
-            return Ok(ValueType::Unknown);
-        }
-        let word = self.take_while(char::is_alphanumeric);
-        let nested = |parser: &mut Self| {
-            parser.expect("(")?;
-            let inner = parser.value_type(depth + 1)?;
-            parser.expect(")")?;
-            Ok(inner)
-        };
-        match word {
-            "sequence" => Ok(ValueType::Sequence(Box::new(nested(self)?))),
-            "optional" => Ok(ValueType::Optional(Box::new(nested(self)?))),
-            "sparse" => match nested(self)? {
-                ValueType::Tensor(tensor) => Ok(ValueType::SparseTensor(tensor)),
-                other => self.fail(format!("{other} cannot be sparse")),
-            },
-            "map" => {
-                self.expect("(")?;
-                let key = self.element_type()?;
-                self.expect(",")?;
-                let inner = self.value_type(depth + 1)?;
-                self.expect(")")?;
-                Ok(ValueType::Map(key, Box::new(inner)))
-            }
-            word => {
-                let element = word.parse().map_err(|error| self.error(format!("{error}")))?;
-                self.expect("[")?;
-                if self.eat("*") {
-                    self.expect("]")?;
-                    return Ok(TensorType { element, shape: None }.into());
-                }
-                let mut dims = vec![];
-                while !self.eat("]") {
-                    dims.push(self.dim()?);
-                    if self.peek() != Some(']') {
-                        self.expect(",")?;
-                    }
-                }
-                Ok(TensorType::new(element, Shape::from_iter(dims)).into())
-            }
-        }
-    }
-
-    fn element_type(&mut self) -> Parsed<ElementType> {
-        let word = self.take_while(char::is_alphanumeric);
-        word.parse().map_err(|error| self.error(format!("{error}")))
-    }
-
-    /// A dim: up to the comma or bracket outside of its own parentheses and quotes.
-    fn dim(&mut self) -> Parsed<Dim> {
-        let rest = self.rest();
-        let (mut depth, mut quoted, mut escaped) = (0u32, false, false);
-        let end = rest.find(|c| {
-            match (quoted, c) {
-                _ if escaped => escaped = false,
-                (true, '\\') => escaped = true,
-                (_, '\'') => quoted = !quoted,
-                (false, '(') => depth += 1,
-                (false, ')') => depth = depth.saturating_sub(1),
-                (false, ',' | ']') => return depth == 0,
-                _ => {}
-            }
-            false
-        });
-        let Some(end) = end else { return self.fail("a shape is not closed") };
-        let dim = rest[..end].trim().parse().map_err(|error| self.error(format!("{error}")))?;
-        self.at += end;
-        Ok(dim)
-    }
-
-    fn attributes(&mut self) -> Parsed<Vec<(Arc<str>, Attribute)>> {
-        let mut attributes = vec![];
-        if self.eat("{") {
-            while !self.eat("}") {
-                let key = self.word()?;
-                self.expect("=")?;
-                attributes.push((key.into(), self.attribute()?));
-                if self.peek() != Some('}') {
-                    self.expect(",")?;
-                }
-            }
-        }
-        Ok(attributes)
-    }
-
-    fn attribute(&mut self) -> Parsed<Attribute> {
-        match self.peek() {
-            Some('"') => return Ok(Attribute::Text(self.bytes()?)),
-            Some('[') => return Ok(Attribute::Ints(self.list(Self::number)?)),
-            _ => {}
-        }
-        if self.eat("floats") {
-            return Ok(Attribute::Floats(self.list(Self::number)?));
-        }
-        if self.eat("texts") {
-            return Ok(Attribute::Texts(self.list(Self::bytes)?));
-        }
-        if self.eat("tensor(") {
-            let tensor = self.tensor(0)?;
-            self.expect(")")?;
-            return Ok(Attribute::Tensor(tensor));
-        }
-        if self.rest().starts_with("hex(") {
-            return Ok(Attribute::Text(self.bytes()?));
-        }
-        let word = self.take_while(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '+'));
-        if let Ok(element) = word.parse() {
-            return Ok(Attribute::Element(element));
-        }
-        match word {
-            "true" => Ok(Attribute::Bool(true)),
-            "false" => Ok(Attribute::Bool(false)),
-            _ => match (word.parse(), word.parse()) {
-                (Ok(int), _) => Ok(Attribute::Int(int)),
-                (_, Ok(float)) => Ok(Attribute::Float(float)),
-                _ => self.fail(format!("`{word}` is no attribute")),
-            },
-        }
-    }
-
-    fn list<T>(&mut self, item: fn(&mut Self) -> Parsed<T>) -> Parsed<Vec<T>> {
-        let mut items = vec![];
-        self.expect("[")?;
-        while !self.eat("]") {
-            items.push(item(self)?);
-            if self.peek() != Some(']') {
-                self.expect(",")?;
-            }
-        }
-        Ok(items)
-    }
-
-    fn number<T: std::str::FromStr>(&mut self) -> Parsed<T> {
-        let word = self.take_while(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '+'));
-        word.parse().map_err(|_| self.error(format!("`{word}` is not such a number")))
-    }
-
-    /// Text in quotes, or bytes in hexadecimal.
-    fn bytes(&mut self) -> Parsed<Bytes> {
-        if self.eat("hex(") { Ok(self.hex()?.into()) } else { Ok(self.quoted()?.into_bytes().into()) }
-    }
-
-    /// Bytes in hexadecimal up to the parenthesis, which is taken.
-    fn hex(&mut self) -> Parsed<Vec<u8>> {
-        let digits = self.take_while(|c| c.is_ascii_hexdigit());
-        let pairs = digits.as_bytes().chunks(2).map(|pair| {
-            let pair = std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2);
-            pair.and_then(|pair| u8::from_str_radix(pair, 16).ok())
-        });
-        let bytes = pairs.collect::<Option<Vec<_>>>();
-        self.expect(")")?;
-        bytes.ok_or_else(|| self.error("a byte takes two digits"))
-    }
-
-    /// A tensor with its type.
-    fn tensor(&mut self, depth: u32) -> Parsed<Tensor> {
-        if depth > MOST_DEPTH {
-            return self.fail("the recipe nests too deep");
-        }
-        match self.value_type(0)? {
-            ValueType::Tensor(ty) => self.data(&ty, depth),
-            other => self.fail(format!("a tensor cannot be {other}")),
-        }
-    }
-
-    /// The elements of a tensor of that type.
-    fn data(&mut self, ty: &TensorType, depth: u32) -> Parsed<Tensor> {
-        let Some(dims) = ty.shape.as_ref().and_then(Shape::known) else {
-            return self.fail(format!("the shape of {ty} must be of numbers"));
-        };
-        let element = ty.element;
-        if self.eat("#") {
-            return self.fail("the elements were elided; only a full text can be read");
-        }
-        let made = if self.eat("hex(") {
-            let bytes = self.hex()?;
-            Tensor::from_bytes(element, &dims, bytes)
-        } else if self.eat("fill(") {
-            let bytes = if self.eat("hex(") { self.hex()? } else { self.element(element)? };
-            self.expect(")")?;
-            Tensor::fill_with(element, bytes, &dims)
-        } else if self.eat("uniform(") {
-            self.expect("seed")?;
-            self.expect("=")?;
-            let seed = self.number()?;
-            self.expect(",")?;
-            self.expect("bound")?;
-            self.expect("=")?;
-            let bound = self.number()?;
-            self.expect(")")?;
-            Tensor::random(seed, Distribution::Uniform { bound }, &dims)
-        } else if self.eat("sinusoidal(") {
-            let wave = if self.eat("interleaved") {
-                Wave::Interleaved
-            } else {
-                self.expect("halves").map(|()| Wave::Halves)?
-            };
-            self.expect(")")?;
-            let [positions, d_model] = dims[..] else { return self.fail("a sinusoidal table has two axes") };
-            Tensor::sinusoidal(wave, positions, d_model)
-        } else if self.eat("scale(") {
-            let factor = self.number()?;
-            self.expect(",")?;
-            let of = self.tensor(depth + 1)?;
-            self.expect(")")?;
-            of.scaled(factor)
-        } else if self.eat("cast(") {
-            let of = self.tensor(depth + 1)?;
-            self.expect(")")?;
-            of.cast(element)
-        } else if self.eat("transpose(") {
-            let of = self.tensor(depth + 1)?;
-            self.expect(")")?;
-            of.transposed()
-        } else if self.eat("reshape(") {
-            let of = self.tensor(depth + 1)?;
-            self.expect(")")?;
-            of.reshaped(&dims)
-        } else if self.eat("file(") {
-            let path = self.quoted()?;
-            self.expect(",")?;
-            let offset = self.number()?;
-            self.expect(",")?;
-            let len = self.number()?;
-            self.expect(")")?;
-            let Some(files) = self.files else { return self.fail(format!("no folder is given for the file {path}")) };
-            let range = files.open(&path).and_then(|source| source.range(offset, len));
-            range.map_err(Into::into).and_then(|range| Tensor::from_file(element, &dims, range))
-        } else if element == ElementType::String {
-            let strings = self.list(Self::bytes)?;
-            Tensor::from_strings(&dims, strings)
-        } else {
-            let bytes = if dims.is_empty() { self.element(element)? } else { self.elements(element)? };
-            Tensor::from_bytes(element, &dims, bytes)
-        };
-        let tensor = made.map_err(|error| self.error(error.to_string()))?;
-        if tensor.ty() == *ty { Ok(tensor) } else { self.fail(format!("the tensor is {}, not {ty}", tensor.ty())) }
-    }
-
-    fn elements(&mut self, element: ElementType) -> Parsed<Vec<u8>> {
-        let mut bytes = vec![];
-        self.expect("[")?;
-        while !self.eat("]") {
-            bytes.extend(self.element(element)?);
-            if self.peek() != Some(']') {
-                self.expect(",")?;
-            }
-        }
-        Ok(bytes)
-    }
-
-    fn element(&mut self, element: ElementType) -> Parsed<Vec<u8>> {
-        Ok(match element {
-            ElementType::F32 => self.number::<f32>()?.to_le_bytes().to_vec(),
-            ElementType::F64 => self.number::<f64>()?.to_le_bytes().to_vec(),
-            ElementType::U8 => self.number::<u8>()?.to_le_bytes().to_vec(),
-            ElementType::I8 => self.number::<i8>()?.to_le_bytes().to_vec(),
-            ElementType::U16 => self.number::<u16>()?.to_le_bytes().to_vec(),
-            ElementType::I16 => self.number::<i16>()?.to_le_bytes().to_vec(),
-            ElementType::U32 => self.number::<u32>()?.to_le_bytes().to_vec(),
-            ElementType::I32 => self.number::<i32>()?.to_le_bytes().to_vec(),
-            ElementType::U64 => self.number::<u64>()?.to_le_bytes().to_vec(),
-            ElementType::I64 => self.number::<i64>()?.to_le_bytes().to_vec(),
-            ElementType::Bool => vec![self.number::<bool>()?.into()],
-            other => return self.fail(format!("elements of {other} are written as hex(…)")),
-        })
-    }
-}
-
-/// Whether no value has both types.
-pub(crate) fn contradicts(a: &ValueType, b: &ValueType) -> bool {
-    match (a, b) {
-        (ValueType::Unknown, _) | (_, ValueType::Unknown) => false,
-        (ValueType::Tensor(a), ValueType::Tensor(b)) | (ValueType::SparseTensor(a), ValueType::SparseTensor(b)) => {
-            let shapes = a.shape.as_ref().zip(b.shape.as_ref());
-            a.element != b.element
-                || shapes.is_some_and(|(a, b)| {
-                    a.len() != b.len() || a.iter().zip(b.iter()).any(|(a, b)| a.same(b) == Some(false))
-                })
-        }
-        (ValueType::Sequence(a), ValueType::Sequence(b)) | (ValueType::Optional(a), ValueType::Optional(b)) => {
-            contradicts(a, b)
-        }
-        (ValueType::Map(k, a), ValueType::Map(l, b)) => k != l || contradicts(a, b),
-        _ => true,
     }
 }

@@ -1,12 +1,13 @@
 //! Attributes of nodes.
 
-use super::{Context, Problem, not_yet, tensor};
-use crate::wire::{AttributeProto, AttributeType};
+use super::{Context, Problem, tensor};
+use crate::types;
+use crate::wire::{AttributeProto, AttributeType, TypeProto};
 use bytes::Bytes;
-use netwright_ir::Attribute;
+use netwright_ir::{Attribute, ValueType};
 use std::sync::Arc;
 
-/// The attribute; `node` names the one that has it.
+/// The attribute, where it is no body; `node` names the one that has it. What is said of it has been taken out.
 pub(super) fn read(
     mut proto: AttributeProto,
     node: &str,
@@ -17,9 +18,6 @@ pub(super) fn read(
     if name.is_empty() {
         return Err(Problem::Node { node: node.to_owned(), what: "an attribute has no name".to_owned() });
     }
-    if proto.ref_attr_name.as_deref().is_some_and(|reference| !reference.is_empty()) {
-        return Err(fail("it refers to an attribute of a function, but stands in none".to_owned()));
-    }
     let number = proto.r#type.unwrap_or_default();
     let ty = AttributeType::try_from(number).ok().filter(|ty| *ty != AttributeType::Undefined);
     let Some(ty) = ty else { return Err(fail(format!("{number} is no type of attribute (1 to 14)"))) };
@@ -27,16 +25,9 @@ pub(super) fn read(
     if let Some((other, _)) = stray {
         return Err(fail(format!("its type is {ty:?}, but it holds a value of {other:?}")));
     }
-    let described = proto.doc_string.as_deref().is_some_and(|doc| !doc.is_empty());
-    let graphs = matches!(ty, AttributeType::Graph | AttributeType::Graphs);
-    let unread = [
-        (graphs, "subgraphs"),
-        (matches!(ty, AttributeType::SparseTensor | AttributeType::SparseTensors), "sparse tensors"),
-        (matches!(ty, AttributeType::TypeProto | AttributeType::TypeProtos), "types as attributes"),
-        (ty == AttributeType::Tensors, "lists of tensors as attributes"),
-        (described, "doc strings of attributes"),
-    ];
-    not_yet(&format!("{node}, attribute {name:?}"), &unread)?;
+    if let Some(reference) = proto.ref_attr_name.filter(|reference| !reference.is_empty()) {
+        return Ok((name.into(), Attribute::Reference { name: reference.into(), ty: number }));
+    }
     // Slices of the map would hold its pages.
     let owned = |text: &Bytes| Bytes::copy_from_slice(text);
     let value = match ty {
@@ -52,9 +43,41 @@ pub(super) fn read(
             let place = held.name.clone().filter(|name| !name.is_empty());
             Attribute::Tensor(tensor::read(*held, &place.unwrap_or_else(|| format!("{name} of {node}")), context)?)
         }
-        _ => return Err(fail(format!("values of {ty:?} are not read"))),
+        AttributeType::Tensors => {
+            let place = format!("{name} of {node}");
+            let tensors = proto.tensors.into_iter().map(|held| tensor::read(held, &place, context));
+            Attribute::Tensors(tensors.collect::<Result<_, _>>()?)
+        }
+        AttributeType::SparseTensor => {
+            let held = proto.sparse_tensor.take().ok_or_else(|| fail("it holds no tensor".to_owned()))?;
+            Attribute::Sparse(tensor::read_sparse(*held, &format!("{name} of {node}"), context)?.1)
+        }
+        AttributeType::SparseTensors => {
+            let place = format!("{name} of {node}");
+            let tensors = proto.sparse_tensors.into_iter();
+            let tensors = tensors.map(|held| Ok(tensor::read_sparse(held, &place, context)?.1));
+            Attribute::Sparses(tensors.collect::<Result<_, Problem>>()?)
+        }
+        AttributeType::TypeProto => {
+            let held = proto.tp.take().ok_or_else(|| fail("it holds no type".to_owned()))?;
+            Attribute::Type(value_type(&held).map_err(fail)?)
+        }
+        AttributeType::TypeProtos => {
+            let types = proto.type_protos.iter().map(value_type).collect::<Result<_, _>>();
+            Attribute::Types(types.map_err(fail)?)
+        }
+        AttributeType::Graph | AttributeType::Graphs | AttributeType::Undefined => {
+            return Err(fail("it holds no graph".to_owned()));
+        }
     };
     Ok((name.into(), value))
+}
+
+fn value_type(proto: &TypeProto) -> Result<ValueType, String> {
+    match types::denotations(proto) {
+        Some((own, axes)) if own.is_empty() && axes.is_empty() => types::from_wire(proto),
+        _ => Err("a denotation within it has no place".to_owned()),
+    }
 }
 
 /// Which fields hold a value.

@@ -1,47 +1,80 @@
-//! The graph: names, order, nodes, types.
+//! Graphs: inputs, initializers, nodes, types.
 
-use super::{Context, Problem, attribute, domain, not_yet, tensor};
+use super::{Context, Problem, attribute, names, node_text, notes, tensor};
+use crate::forms;
+use crate::standard;
 use crate::types;
-use crate::wire::{GraphProto, NodeProto, ValueInfoProto};
-use crate::{forms, standard};
+use crate::wire::{AttributeProto, AttributeType, GraphProto, NodeProto, StringStringEntryProto, ValueInfoProto};
 use netwright_ir::op::Kept;
-use netwright_ir::{Attribute, Fact, Graph, Kind, Name, Op, Place, Tensor, Value, ValueType};
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet};
+use netwright_ir::{
+    Annotation, Attribute, ElementType, Fact, Graph, Kind, MOST_BODIES, Name, Notes, Op, Place, Shape, Tensor,
+    TensorType, Value, ValueType,
+};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-/// Builds the graph; its nodes come in the order of the file, moved behind what they read where they are not.
-pub(super) fn read(mut proto: GraphProto, context: &Context<'_>) -> Result<Graph, Problem> {
-    let given = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
-    let unread = [
-        (!proto.sparse_initializer.is_empty(), "sparse initializers"),
-        (!proto.quantization_annotation.is_empty(), "quantization annotations"),
-        (given(&proto.doc_string), "doc strings of graphs"),
-        (!proto.metadata_props.is_empty(), "properties of graphs"),
-    ];
-    not_yet("the graph", &unread)?;
-    let order = order(&proto)?;
+/// What the nodes of a graph are read with.
+#[derive(Clone, Copy)]
+pub(super) struct Scope<'a> {
+    /// The versions of the operators.
+    pub(super) opsets: &'a BTreeMap<String, i64>,
+    /// Whether operators are kept as they came: those of functions and of training steps, whose operands have no types
+    /// yet, and those of an opset that is not understood.
+    pub(super) keep: bool,
+    /// The attributes of the call that is put in place, by name.
+    pub(super) given: Option<&'a HashMap<String, AttributeProto>>,
+    /// How many calls deep.
+    pub(super) calls: u32,
+    /// How many bodies deep.
+    pub(super) bodies: u32,
+}
+
+/// A graph in a file and what surrounds it.
+#[derive(Default)]
+pub(super) struct Surroundings {
+    /// The values that a body captures: their names, and what is known of them.
+    pub(super) captured: Vec<(String, Fact)>,
+    /// What is known of the inputs of a body by the operands of its node.
+    pub(super) inputs: Vec<Fact>,
+    /// Whether it is a body, so that its inputs need no types.
+    pub(super) body: bool,
+}
+
+/// Builds a graph; its nodes come in the order of the file, moved behind what they read where they are not.
+pub(super) fn read<'a>(
+    mut proto: GraphProto,
+    around: Surroundings,
+    context: &'a Context<'a>,
+    scope: Scope<'a>,
+) -> Result<Graph, Problem> {
+    let order = {
+        let optional: HashSet<&str> = proto.input.iter().filter_map(|input| input.name.as_deref()).collect();
+        let captured = around.captured.iter().map(|(name, _)| name.as_str());
+        let sources = proto.input.iter().map(|input| input.name.as_deref().unwrap_or_default());
+        let tensors = proto.initializer.iter().map(|tensor| tensor.name.as_deref().unwrap_or_default());
+        // An initializer that is an input too is its default.
+        let tensors = tensors.filter(|name| !optional.contains(name));
+        let sparse = proto.sparse_initializer.iter();
+        let sparse = sparse.map(|tensor| tensor.values.as_ref().and_then(|v| v.name.as_deref()).unwrap_or_default());
+        let sources: Vec<&str> = captured.chain(sources).chain(tensors).chain(sparse).collect();
+        if sources.iter().any(|name| name.is_empty()) {
+            return Err(Problem::Graph("an input or an initializer has no name".to_owned()));
+        }
+        names::order(&proto.node, sources)?
+    };
     let mut reader = Reader {
         graph: Graph::new(proto.name.take().unwrap_or_default()),
         values: HashMap::new(),
         declared: HashMap::new(),
         outputs: output_names(&proto)?,
-        names: all_names(&proto),
+        names: names::defined(&proto).map(str::to_owned).collect(),
+        prefix: None,
+        renamed: HashMap::new(),
         context,
+        scope,
     };
-    for value in proto.value_info.iter().chain(&proto.output) {
-        reader.declare(value)?;
-    }
-    for input in &proto.input {
-        reader.input(input)?;
-    }
-    for initializer in proto.initializer {
-        let name = initializer.name.clone().unwrap_or_default();
-        let tensor = tensor::read(initializer, &name, context)?;
-        let value = reader.graph.parameter(&name, tensor);
-        reader.define(name, value)?;
-    }
-    let mut nodes: Vec<Option<NodeProto>> = proto.node.into_iter().map(Some).collect();
+    reader.sources(&mut proto, around)?;
+    let mut nodes: Vec<Option<NodeProto>> = std::mem::take(&mut proto.node).into_iter().map(Some).collect();
     for at in order {
         if let Some(node) = nodes[at].take() {
             reader.node(node)?;
@@ -49,29 +82,12 @@ pub(super) fn read(mut proto: GraphProto, context: &Context<'_>) -> Result<Graph
     }
     for output in &proto.output {
         let name = output.name.as_deref().unwrap_or_default();
-        let value = reader.values.get(name).copied();
+        let value = reader.values.get(name).copied().flatten();
         let value = value.ok_or_else(|| Problem::Graph(format!("the output {name:?} is not computed")))?;
         reader.graph.output(name, value);
     }
+    reader.describe(&mut proto)?;
     Ok(reader.graph)
-}
-
-/// A node in errors: its operator and its name, or that of its first result.
-fn node_text(node: &NodeProto) -> String {
-    let operator = node.op_type.as_deref().unwrap_or_default();
-    let domain = domain(node.domain.as_deref());
-    let dot = if domain.is_empty() { "" } else { "." };
-    let named = node.name.as_deref().filter(|name| !name.is_empty());
-    let name = named.or_else(|| node.output.iter().map(String::as_str).find(|name| !name.is_empty()));
-    format!("node {:?} ({domain}{dot}{operator})", name.unwrap_or_default())
-}
-
-/// Every name that a value has in the file.
-fn all_names(proto: &GraphProto) -> HashSet<String> {
-    let nodes = proto.node.iter().flat_map(|node| &node.output);
-    let inputs = proto.input.iter().filter_map(|input| input.name.as_ref());
-    let initializers = proto.initializer.iter().filter_map(|initializer| initializer.name.as_ref());
-    nodes.chain(inputs).chain(initializers).cloned().collect()
 }
 
 fn output_names(proto: &GraphProto) -> Result<HashSet<String>, Problem> {
@@ -86,154 +102,216 @@ fn output_names(proto: &GraphProto) -> Result<HashSet<String>, Problem> {
     Ok(names)
 }
 
-/// The nodes, each behind those whose results it reads, else in the order of the file.
-fn order(proto: &GraphProto) -> Result<Vec<usize>, Problem> {
-    let mut producers: HashMap<&str, Option<usize>> = HashMap::new();
-    let sources = proto.input.iter().map(|input| (input.name.as_deref(), "input"));
-    let sources = sources.chain(proto.initializer.iter().map(|tensor| (tensor.name.as_deref(), "initializer")));
-    for (name, what) in sources {
-        let name = name.unwrap_or_default();
-        if name.is_empty() {
-            return Err(Problem::Graph(format!("an {what} has no name")));
-        }
-        if producers.insert(name, None).is_some() {
-            let twice = proto.input.iter().filter(|input| input.name.as_deref() == Some(name)).count();
-            if what == "initializer" && twice == 1 {
-                return Err(Problem::NotYet {
-                    place: format!("initializer {name:?}"),
-                    what: "initializers that are inputs too",
-                });
-            }
-            return Err(Problem::Graph(format!("{name:?} is the name of two values")));
-        }
-    }
-    for (at, node) in proto.node.iter().enumerate() {
-        for name in node.output.iter().filter(|name| !name.is_empty()) {
-            if producers.insert(name, Some(at)).is_some() {
-                return Err(Problem::Graph(format!("{name:?} is the name of two values")));
-            }
-        }
-    }
-    let mut waiting = vec![0usize; proto.node.len()];
-    let mut readers: Vec<Vec<usize>> = vec![vec![]; proto.node.len()];
-    for (at, node) in proto.node.iter().enumerate() {
-        for name in node.input.iter().filter(|name| !name.is_empty()) {
-            match producers.get(name.as_str()) {
-                Some(Some(producer)) => {
-                    readers[*producer].push(at);
-                    waiting[at] += 1;
-                }
-                Some(None) => {}
-                None => {
-                    let what = format!("it reads {name:?}, which is not computed");
-                    return Err(Problem::Node { node: node_text(node), what });
-                }
-            }
-        }
-    }
-    let mut ready: BinaryHeap<Reverse<usize>> =
-        waiting.iter().enumerate().filter(|(_, left)| **left == 0).map(|(at, _)| Reverse(at)).collect();
-    let mut order = Vec::with_capacity(proto.node.len());
-    while let Some(Reverse(at)) = ready.pop() {
-        order.push(at);
-        for &reader in &readers[at] {
-            waiting[reader] -= 1;
-            if waiting[reader] == 0 {
-                ready.push(Reverse(reader));
-            }
-        }
-    }
-    match proto.node.iter().zip(&waiting).find(|(_, left)| **left > 0) {
-        Some((node, _)) => Err(Problem::Node { node: node_text(node), what: "it is computed from itself".to_owned() }),
-        None => Ok(order),
-    }
+/// What a file declares of a value.
+struct Declared {
+    ty: ValueType,
+    notes: Notes,
 }
 
-struct Reader<'a> {
-    graph: Graph,
-    values: HashMap<String, Value>,
-    /// The types that the file declares.
-    declared: HashMap<String, ValueType>,
+pub(super) struct Reader<'a> {
+    pub(super) graph: Graph,
+    /// The values by their names in the file; `None` for an operand of a call that is absent.
+    pub(super) values: HashMap<String, Option<Value>>,
+    declared: HashMap<String, Declared>,
     outputs: HashSet<String>,
     /// The names of the file, which no new value may have.
     names: HashSet<String>,
-    context: &'a Context<'a>,
+    /// Stands before the names of the function that is put in place.
+    pub(super) prefix: Option<String>,
+    /// The names that the caller has for results of the function that is put in place.
+    pub(super) renamed: HashMap<String, String>,
+    pub(super) context: &'a Context<'a>,
+    pub(super) scope: Scope<'a>,
 }
 
-impl Reader<'_> {
-    /// The name and type of a declaration.
-    fn declaration(proto: &ValueInfoProto) -> Result<(&str, ValueType), Problem> {
-        let name = proto.name.as_deref().unwrap_or_default();
-        let given = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
-        let unread = [
-            (given(&proto.doc_string), "doc strings of values"),
-            (!proto.metadata_props.is_empty(), "properties of values"),
-        ];
-        not_yet(&format!("value {name:?}"), &unread)?;
-        let ty = proto.r#type.as_ref().map_or(Ok(ValueType::Unknown), types::from_wire);
-        Ok((name, ty.map_err(|what| Problem::Value { name: name.to_owned(), what })?))
+impl<'a> Reader<'a> {
+    /// A reader of calls alone, into a graph of its own.
+    pub(super) fn scratch(context: &'a Context<'a>, scope: Scope<'a>) -> Self {
+        Self {
+            graph: Graph::new(""),
+            values: HashMap::new(),
+            declared: HashMap::new(),
+            outputs: HashSet::new(),
+            names: HashSet::new(),
+            prefix: None,
+            renamed: HashMap::new(),
+            context,
+            scope,
+        }
     }
 
-    fn declare(&mut self, proto: &ValueInfoProto) -> Result<(), Problem> {
-        let (name, ty) = Self::declaration(proto)?;
-        let ty = match self.declared.get(name) {
-            Some(before) => before.and(&ty).ok_or_else(|| contradiction(name, &ty, before))?,
-            None => ty,
-        };
-        self.declared.insert(name.to_owned(), ty);
+    /// A reader of the nodes of a function that goes on with the graph of its caller, until it
+    /// [leaves](Reader::leave).
+    pub(super) fn within<'b>(caller: &mut Reader<'b>, scope: Scope<'a>) -> Self
+    where
+        'b: 'a,
+    {
+        let mut inner = Self::scratch(caller.context, scope);
+        std::mem::swap(&mut inner.graph, &mut caller.graph);
+        std::mem::swap(&mut inner.names, &mut caller.names);
+        inner
+    }
+
+    /// Gives the graph back to the caller; the values by the function's names.
+    pub(super) fn leave(mut self, caller: &mut Reader<'_>) -> HashMap<String, Option<Value>> {
+        std::mem::swap(&mut self.graph, &mut caller.graph);
+        std::mem::swap(&mut self.names, &mut caller.names);
+        self.values
+    }
+
+    /// Inputs, captured values and initializers.
+    fn sources(&mut self, proto: &mut GraphProto, around: Surroundings) -> Result<(), Problem> {
+        for value in proto.value_info.iter().chain(&proto.output) {
+            self.declare(value)?;
+        }
+        for (name, fact) in around.captured {
+            let value = self.graph.capture(&name, fact);
+            self.define(name, value)?;
+        }
+        let mut defaults: HashMap<String, Tensor> = HashMap::new();
+        let mut parameters = vec![];
+        let inputs: HashSet<&str> = proto.input.iter().filter_map(|input| input.name.as_deref()).collect();
+        for mut initializer in std::mem::take(&mut proto.initializer) {
+            let name = initializer.name.clone().unwrap_or_default();
+            let said = notes::of_tensor(&mut initializer, &format!("tensor {name:?}"))?;
+            let tensor = tensor::read(initializer, &name, self.context)?;
+            // Before version 4 of the format every initializer had to be an input, so that it says nothing.
+            if inputs.contains(name.as_str()) && self.context.ir_version >= 4 {
+                if defaults.insert(name.clone(), tensor).is_some() {
+                    return Err(Problem::Graph(format!("{name:?} is the name of two values")));
+                }
+            } else {
+                parameters.push((name, tensor, Notes { doc: said.doc, metadata: said.metadata, ..Notes::default() }));
+            }
+        }
+        let named: HashSet<&str> = parameters.iter().map(|(name, ..)| name.as_str()).collect();
+        if named.len() < parameters.len() {
+            let mut seen = HashSet::new();
+            let twice = parameters.iter().find(|(name, ..)| !seen.insert(name)).map(|(name, ..)| name.as_str());
+            return Err(Problem::Graph(format!("{:?} is the name of two values", twice.unwrap_or_default())));
+        }
+        let mut facts = around.inputs.into_iter();
+        for input in &proto.input {
+            let fact = facts.next();
+            let name = input.name.as_deref().unwrap_or_default();
+            if named.contains(name) {
+                self.declare(input)?;
+                continue;
+            }
+            let default = defaults.remove(name);
+            self.input(input, default, fact, around.body)?;
+        }
+        for (name, tensor, said) in parameters {
+            let value = self.graph.parameter(&name, tensor);
+            self.graph.set_node_notes(value.node, said);
+            self.define(name, value)?;
+        }
+        for sparse in std::mem::take(&mut proto.sparse_initializer) {
+            let (name, tensor) = tensor::read_sparse(sparse, "", self.context)?;
+            let value = self.graph.sparse_parameter(&name, tensor);
+            self.define(name, value)?;
+        }
         Ok(())
     }
 
-    fn input(&mut self, proto: &ValueInfoProto) -> Result<(), Problem> {
-        let (name, ty) = Self::declaration(proto)?;
-        match ty {
-            ValueType::Tensor(tensor) => {
-                let value = self.graph.input(name, tensor);
-                self.define(name.to_owned(), value)
+    /// What stands beside the nodes.
+    fn describe(&mut self, proto: &mut GraphProto) -> Result<(), Problem> {
+        let entries = std::mem::take(&mut proto.metadata_props);
+        self.graph.set_notes(notes::described("the graph", proto.doc_string.take(), entries)?);
+        let text = |text: Option<String>| text.unwrap_or_default();
+        let pair = |entry: StringStringEntryProto| (text(entry.key), text(entry.value));
+        let annotations = std::mem::take(&mut proto.quantization_annotation).into_iter().map(|annotation| Annotation {
+            tensor: text(annotation.tensor_name),
+            parameters: annotation.quant_parameter_tensor_names.into_iter().map(pair).collect(),
+        });
+        self.graph.set_annotations(annotations.collect());
+        Ok(())
+    }
+
+    fn declaration(proto: &ValueInfoProto) -> Result<(&str, Declared), Problem> {
+        let name = proto.name.as_deref().unwrap_or_default();
+        let ty = proto.r#type.as_ref().map_or(Ok(ValueType::Unknown), types::from_wire);
+        let ty = ty.map_err(|what| Problem::Value { name: name.to_owned(), what })?;
+        Ok((name, Declared { ty, notes: notes::of_value(proto, name)? }))
+    }
+
+    pub(super) fn declare(&mut self, proto: &ValueInfoProto) -> Result<(), Problem> {
+        let (name, mut new) = Self::declaration(proto)?;
+        if let Some(before) = self.declared.get(name) {
+            new.ty = before.ty.and(&new.ty).ok_or_else(|| contradiction(name, &new.ty, &before.ty))?;
+            if new.notes.is_empty() {
+                new.notes = before.notes.clone();
             }
-            ValueType::Unknown => {
-                Err(Problem::Value { name: name.to_owned(), what: "the type of an input must be declared".to_owned() })
-            }
-            _ => Err(Problem::NotYet { place: format!("input {name:?}"), what: "inputs that are no tensors" }),
         }
+        self.declared.insert(name.to_owned(), new);
+        Ok(())
+    }
+
+    fn input(
+        &mut self,
+        proto: &ValueInfoProto,
+        default: Option<Tensor>,
+        fact: Option<Fact>,
+        body: bool,
+    ) -> Result<(), Problem> {
+        let (name, Declared { ty, notes }) = Self::declaration(proto)?;
+        let value = match default {
+            Some(tensor) => {
+                let own = ValueType::from(tensor.ty());
+                let ty = ty.and(&own).ok_or_else(|| contradiction(name, &ty, &own))?;
+                let value = self.graph.input_with_default(name, tensor);
+                self.graph.set_fact(value, Fact::of(ty));
+                value
+            }
+            None if ty == ValueType::Unknown && !body => {
+                let what = "the type of an input must be declared".to_owned();
+                return Err(Problem::Value { name: name.to_owned(), what });
+            }
+            None => {
+                let outer = fact.map_or(ValueType::Unknown, |fact| fact.ty);
+                let both = ty.and(&outer).ok_or_else(|| contradiction(name, &ty, &outer))?;
+                self.graph.input(name, both)
+            }
+        };
+        self.graph.set_value_notes(value, notes);
+        self.define(name.to_owned(), value)
     }
 
     /// Checks a new value against its declaration, and takes over what that says beyond inference; of an output, what
     /// the caller knows by the declaration stays.
-    fn define(&mut self, name: String, value: Value) -> Result<(), Problem> {
+    pub(super) fn define(&mut self, name: String, value: Value) -> Result<(), Problem> {
         if let Some(declared) = self.declared.get(&name) {
             let fact = self.graph.fact(value);
             let output = self.outputs.contains(&name);
-            let both = if output { declared.and(&fact.ty) } else { fact.ty.and(declared) };
-            let ty = both.ok_or_else(|| contradiction(&name, declared, &fact.ty))?;
+            let both = if output { declared.ty.and(&fact.ty) } else { fact.ty.and(&declared.ty) };
+            let ty = both.ok_or_else(|| contradiction(&name, &declared.ty, &fact.ty))?;
             let elements = fact.elements.clone();
             self.graph.set_fact(value, Fact { ty, elements });
+            if !declared.notes.is_empty() {
+                self.graph.set_value_notes(value, declared.notes.clone());
+            }
         }
-        self.values.insert(name, value);
+        self.values.insert(name, Some(value));
         Ok(())
     }
 
-    fn node(&mut self, node: NodeProto) -> Result<(), Problem> {
+    pub(super) fn node(&mut self, mut node: NodeProto) -> Result<(), Problem> {
         let text = node_text(&node);
         let fail = |what: String| Problem::Node { node: text.clone(), what };
-        let given = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
-        let unread = [
-            (given(&node.doc_string), "doc strings of nodes"),
-            (!node.metadata_props.is_empty(), "properties of nodes"),
-            (!node.device_configurations.is_empty(), "device configurations"),
-        ];
-        not_yet(&text, &unread)?;
-        let domain = domain(node.domain.as_deref());
-        if !self.context.opsets.contains_key(domain) {
+        let said = notes::of_node(&mut node, &text)?;
+        let domain: Arc<str> = super::domain(node.domain.as_deref()).into();
+        let Some(&version) = self.scope.opsets.get(&*domain) else {
             return Err(fail(format!("the model imports no operator set {domain:?}")));
-        }
-        if !given(&node.op_type) {
+        };
+        let op_type: Arc<str> = node.op_type.take().unwrap_or_default().into();
+        if op_type.is_empty() {
             return Err(fail("it has no operator".to_owned()));
         }
+        let overload: Arc<str> = node.overload.take().unwrap_or_default().into();
         let mut operands = vec![];
         for name in &node.input {
             // `order` saw to it that every name is one of a value before.
-            operands.push(if name.is_empty() { None } else { self.values.get(name).copied() });
+            operands.push(if name.is_empty() { None } else { self.values.get(name).copied().flatten() });
         }
         while operands.last() == Some(&None) {
             operands.pop();
@@ -245,83 +323,256 @@ impl Reader<'_> {
         if outputs.is_empty() {
             return Err(fail("it has no result".to_owned()));
         }
-        let mut attributes = vec![];
-        for proto in node.attribute {
-            attributes.push(attribute::read(proto, &text, self.context)?);
-        }
         let label = node.name.unwrap_or_default();
         // A name that merely repeats the result's is not the node's own.
         let label = if outputs.first() == Some(&label) { String::new() } else { label };
-        let op_type = node.op_type.unwrap_or_default();
-        if domain.is_empty() && op_type == "Constant" && operands.is_empty() && outputs.len() == 1 {
-            let tensor = constant(attributes).map_err(fail)?;
-            return self.insert(&text, label, Op::Constant(tensor), &[], outputs);
+        let mut protos = vec![];
+        for proto in node.attribute {
+            protos.extend(self.given(proto, &text)?);
         }
-        let kind = Kind::from_name(&op_type).filter(|_| domain.is_empty());
-        if let Some(kind) = kind {
+        let function = self.context.functions.find(&domain, &op_type, &overload).filter(|_| !self.scope.keep);
+        if let Some(function) = function.filter(|_| self.context.inline) {
+            return self.call(function, &text, &label, operands, protos, outputs);
+        }
+        let called = match function {
+            Some(function) => self.results_of_call(function, &text, &operands, protos.clone(), outputs.len())?,
+            None => vec![],
+        };
+        let mut captured: HashMap<Arc<str>, Vec<Option<Value>>> = HashMap::new();
+        let mut attributes = vec![];
+        let facts: Vec<Option<&Fact>> =
+            operands.iter().map(|value| value.map(|value| self.graph.fact(value))).collect();
+        let inputs = body_inputs(&op_type, &protos, &facts);
+        for proto in protos {
+            let mut its = vec![];
+            let (name, value) = self.attribute(proto, &text, &inputs, &mut its)?;
+            captured.insert(name.clone(), its);
+            attributes.push((name, value));
+        }
+        let place = Written { text, label, outputs, said };
+        let kept =
+            |attributes| Kept { domain: domain.clone(), op_type: op_type.clone(), overload, version, attributes };
+        if self.scope.keep || function.is_some() || !domain.is_empty() {
+            let op = Op::Kept(Box::new(kept(attributes)));
+            operands.extend(captures(&op, &mut captured));
+            let values = self.insert(place, op, &operands)?;
+            for (value, fact) in values.into_iter().zip(called) {
+                let known = self.graph.fact(value).ty.and(&fact.ty);
+                let ty = known
+                    .ok_or_else(|| contradiction(self.graph.value_name(value), &self.graph.fact(value).ty, &fact.ty))?;
+                self.graph.set_fact(value, Fact { ty, elements: fact.elements });
+            }
+            return Ok(());
+        }
+        if *op_type == *"Constant" && operands.is_empty() && place.outputs.len() == 1 && dense(&attributes) {
+            let tensor = constant(attributes).map_err(|what| Problem::Node { node: place.text.clone(), what })?;
+            return self.insert(place, Op::Constant(tensor), &[]).map(|_| ());
+        }
+        if let Some(kind) = Kind::from_name(&op_type) {
             let rank = operands.first().copied().flatten().and_then(|value| self.graph.fact(value).rank());
-            let opset = self.context.opset();
-            let normal = forms::from_opset(kind, opset, &attributes, rank, outputs.len());
-            if let Some(normal) = normal.map_err(|error| fail(error.to_string()))? {
+            let normal = forms::from_opset(kind, version, &attributes, rank, place.outputs.len());
+            let normal = normal.map_err(|error| Problem::Node { node: place.text.clone(), what: error.to_string() })?;
+            if let Some(normal) = normal {
                 if let Some((at, word, tensor)) = normal.operand {
-                    let name = self.fresh(&format!("{}.{word}", outputs[0]));
+                    let name = self.fresh(&format!("{}.{word}", place.outputs[0]));
                     operands.resize(at, None);
                     operands.push(Some(self.graph.constant(&name, tensor)));
                 }
-                return self.insert(&text, label, normal.op, &operands, outputs);
+                operands.extend(captures(&normal.op, &mut captured));
+                return self.insert(place, normal.op, &operands).map(|_| ());
             }
         }
-        let opset = self.context.opset();
-        if domain.is_empty() && !standard::knows(opset, &op_type) {
-            return Err(fail(format!("opset {opset} of ONNX has no operator {op_type}")));
+        if !standard::knows(version, &op_type) {
+            let what = format!("opset {version} of ONNX has no operator {op_type}");
+            return Err(Problem::Node { node: place.text, what });
         }
-        let overload = node.overload.unwrap_or_default().into();
-        let kept = Kept { domain: domain.into(), op_type: op_type.into(), overload, attributes };
-        self.insert(&text, label, Op::Kept(Box::new(kept)), &operands, outputs)
-    }
-
-    fn insert(
-        &mut self,
-        text: &str,
-        label: String,
-        op: Op,
-        operands: &[Option<Value>],
-        outputs: Vec<String>,
-    ) -> Result<(), Problem> {
-        // A result that nobody wants has a name here all the same.
-        let base = outputs.iter().find(|name| !name.is_empty()).cloned().unwrap_or_default();
-        let mut results: Vec<Name> = vec![];
-        for (at, name) in outputs.iter().enumerate() {
-            results.push(if name.is_empty() { self.fresh(&format!("{base}.{at}")) } else { name.as_str().into() });
-        }
-        let place = Place { label: label.into(), results: results.into(), order: None };
-        let id = self.graph.insert(place, op, operands).map_err(|error| {
-            let help = error.help.as_ref().map_or_else(String::new, |help| format!("; {help}"));
-            Problem::Node { node: text.to_owned(), what: format!("{error}{help}") }
-        })?;
-        let values: Vec<Value> = self.graph.results(id).collect();
-        for (name, value) in outputs.into_iter().zip(values) {
-            if !name.is_empty() {
-                self.define(name, value)?;
-            }
+        let sparse = attributes.iter().find_map(|(_, value)| match value {
+            Attribute::Sparse(tensor) if *op_type == *"Constant" => Some(tensor.fact()),
+            _ => None,
+        });
+        let op = Op::Kept(Box::new(kept(attributes)));
+        operands.extend(captures(&op, &mut captured));
+        let values = self.insert(place, op, &operands)?;
+        if let ([value], Some(fact)) = (values.as_slice(), sparse) {
+            self.graph.set_fact(*value, fact);
         }
         Ok(())
     }
 
+    /// The attribute, or what the call that is put in place gives for it; `None` where it gives nothing.
+    fn given(&self, proto: AttributeProto, text: &str) -> Result<Option<AttributeProto>, Problem> {
+        let Some(reference) = proto.ref_attr_name.as_deref().filter(|reference| !reference.is_empty()) else {
+            return Ok(Some(proto));
+        };
+        let name = proto.name.as_deref().unwrap_or_default();
+        let fail = |what: &str| Problem::Node { node: text.to_owned(), what: format!("attribute {name:?}: {what}") };
+        match self.scope.given {
+            Some(given) => Ok(given.get(reference).map(|given| AttributeProto { name: proto.name, ..given.clone() })),
+            None if self.scope.keep => Ok(Some(proto)),
+            None => Err(fail("it refers to an attribute of a function, but stands in none")),
+        }
+    }
+
+    /// An attribute; of bodies, what they capture goes to `captured`.
+    fn attribute(
+        &mut self,
+        mut proto: AttributeProto,
+        text: &str,
+        inputs: &[Fact],
+        captured: &mut Vec<Option<Value>>,
+    ) -> Result<(Arc<str>, Attribute), Problem> {
+        let (body, bodies) = (proto.g.take(), std::mem::take(&mut proto.graphs));
+        if body.is_none() && bodies.is_empty() {
+            return attribute::read(proto, text, self.context);
+        }
+        let ty = if body.is_some() { AttributeType::Graph } else { AttributeType::Graphs };
+        if proto.r#type != Some(ty.into()) || (body.is_some() && !bodies.is_empty()) {
+            let what = format!("attribute {:?}: its type and its values differ", proto.name.unwrap_or_default());
+            return Err(Problem::Node { node: text.to_owned(), what });
+        }
+        let (name, _) =
+            attribute::read(AttributeProto { r#type: Some(AttributeType::Int.into()), ..proto }, text, self.context)?;
+        let value = if let Some(body) = body {
+            Attribute::Graph(self.body(*body, text, inputs, captured)?)
+        } else {
+            let bodies = bodies.into_iter().map(|body| self.body(body, text, &[], captured));
+            Attribute::Graphs(bodies.collect::<Result<_, _>>()?)
+        };
+        Ok((name, value))
+    }
+
+    fn body(
+        &mut self,
+        proto: GraphProto,
+        text: &str,
+        inputs: &[Fact],
+        captured: &mut Vec<Option<Value>>,
+    ) -> Result<Arc<Graph>, Problem> {
+        if self.scope.bodies >= MOST_BODIES {
+            let what = format!("its bodies nest deeper than {MOST_BODIES}");
+            return Err(Problem::Node { node: text.to_owned(), what });
+        }
+        let mut facts = vec![];
+        for name in names::free(&proto) {
+            let Some(value) = self.values.get(name).copied().flatten() else {
+                let what = format!("its body reads {name:?}, which is not computed");
+                return Err(Problem::Node { node: text.to_owned(), what });
+            };
+            facts.push((name.to_owned(), self.graph.fact(value).clone()));
+            captured.push(Some(value));
+        }
+        let around = Surroundings { captured: facts, inputs: inputs.to_vec(), body: true };
+        let scope = Scope { bodies: self.scope.bodies + 1, ..self.scope };
+        Ok(Arc::new(read(proto, around, self.context, scope)?))
+    }
+
+    /// Inserts a node and defines its results.
+    pub(super) fn insert(&mut self, place: Written, op: Op, operands: &[Option<Value>]) -> Result<Vec<Value>, Problem> {
+        let Written { text, label, outputs, said } = place;
+        // A result that nobody wants has a name here all the same.
+        let base = outputs.iter().find(|name| !name.is_empty()).cloned().unwrap_or_default();
+        let mut results: Vec<Name> = vec![];
+        for (at, name) in outputs.iter().enumerate() {
+            let name = if name.is_empty() { self.fresh(&format!("{base}.{at}")) } else { self.graph_name(name) };
+            results.push(name.into());
+        }
+        let place = Place { label: label.into(), results: results.into(), order: None };
+        let id = self.graph.insert(place, op, operands).map_err(|error| {
+            let help = error.help.as_ref().map_or_else(String::new, |help| format!("; {help}"));
+            Problem::Node { node: text.clone(), what: format!("{error}{help}") }
+        })?;
+        self.graph.set_node_notes(id, said);
+        let values: Vec<Value> = self.graph.results(id).collect();
+        for (name, &value) in outputs.into_iter().zip(&values) {
+            if !name.is_empty() {
+                self.define(name, value)?;
+            }
+        }
+        Ok(values)
+    }
+
+    /// The name in the graph of a value that the file calls so: in a function that is put in place, one of its own.
+    pub(super) fn graph_name(&mut self, name: &str) -> String {
+        match (&self.prefix, self.renamed.get(name)) {
+            (None, _) => name.to_owned(),
+            (Some(_), Some(renamed)) => renamed.clone(),
+            (Some(prefix), None) => self.fresh(&format!("{prefix}.{name}")),
+        }
+    }
+
     /// A name that no value of the file has.
-    fn fresh(&mut self, base: &str) -> Arc<str> {
+    fn fresh(&mut self, base: &str) -> String {
         let mut name = base.to_owned();
         let mut number = 0;
         while !self.names.insert(name.clone()) {
             number += 1;
             name = format!("{base}.{number}");
         }
-        name.into()
+        name
     }
+}
+
+/// A node as the file writes it.
+pub(super) struct Written {
+    /// What it is called in errors.
+    pub(super) text: String,
+    pub(super) label: String,
+    pub(super) outputs: Vec<String>,
+    pub(super) said: Notes,
+}
+
+/// What the bodies of an operator capture, in the order in which it has them.
+fn captures(op: &Op, captured: &mut HashMap<Arc<str>, Vec<Option<Value>>>) -> Vec<Option<Value>> {
+    let bodies = op.attributes().into_iter().filter(|(_, value)| !value.bodies().is_empty());
+    bodies.flat_map(|(name, _)| captured.remove(name).unwrap_or_default()).collect()
+}
+
+/// What is known of the inputs of a body by the operands of its node.
+fn body_inputs(op_type: &str, attributes: &[AttributeProto], operands: &[Option<&Fact>]) -> Vec<Fact> {
+    let attribute = |name: &str| attributes.iter().find(|attribute| attribute.name.as_deref() == Some(name));
+    let Some(body) = attribute("body").and_then(|body| body.g.as_deref()) else { return vec![] };
+    let unknown = || Fact::of(ValueType::Unknown);
+    let tensor = |at: usize| operands.get(at).copied().flatten().and_then(Fact::tensor_type);
+    let of = |element, shape| Fact::of(TensorType { element, shape });
+    let scanned = attribute("num_scan_inputs").and_then(|scanned| usize::try_from(scanned.i?).ok());
+    let states = scanned.and_then(|scanned| operands.len().checked_sub(scanned));
+    let fact = |at: usize| match (op_type, states) {
+        ("Loop", _) if at == 0 => Fact::tensor(ElementType::I64, Shape::default()),
+        ("Loop", _) if at == 1 => unknown(),
+        // Shapes may change from one iteration to the next.
+        ("Loop", _) => tensor(at).map_or_else(unknown, |tensor| of(tensor.element, None)),
+        ("Scan", Some(states)) => tensor(at).map_or_else(unknown, |tensor| {
+            let axes = attribute("scan_input_axes").map(|axes| &*axes.ints).unwrap_or_default();
+            let shape = tensor.shape.as_ref().and_then(|shape| match at.checked_sub(states) {
+                None => Some(shape.clone()),
+                Some(input) => without(shape, axes.get(input).copied().unwrap_or(0)),
+            });
+            of(tensor.element, shape)
+        }),
+        ("SequenceMap", _) => match operands.get(at).copied().flatten().map(|fact| &fact.ty) {
+            Some(ValueType::Sequence(element)) => Fact::of((**element).clone()),
+            Some(other) => Fact::of(other.clone()),
+            None => unknown(),
+        },
+        _ => unknown(),
+    };
+    (0..body.input.len()).map(fact).collect()
+}
+
+/// A slice of a shape along an axis.
+fn without(shape: &Shape, axis: i64) -> Option<Shape> {
+    let rank = i64::try_from(shape.len()).ok()?;
+    let axis = usize::try_from(if axis < 0 { axis.checked_add(rank)? } else { axis }).ok()?;
+    (axis < shape.len()).then(|| shape[..axis].iter().chain(&shape[axis + 1..]).cloned().collect())
 }
 
 fn contradiction(name: &str, declared: &ValueType, inferred: &ValueType) -> Problem {
     Problem::Value { name: name.to_owned(), what: format!("it is declared {declared}, but is {inferred}") }
+}
+
+/// Whether a `Constant` holds a dense tensor; a sparse one is kept.
+fn dense(attributes: &[(Arc<str>, Attribute)]) -> bool {
+    !attributes.iter().any(|(_, value)| matches!(value, Attribute::Sparse(_)))
 }
 
 /// The tensor of a `Constant` node, in any of its forms.
@@ -336,7 +587,7 @@ fn constant(mut attributes: Vec<(Arc<str>, Attribute)>) -> Result<Tensor, String
         ("value_float", Attribute::Float(value)) => Ok(Tensor::scalar(value)),
         ("value_floats", Attribute::Floats(values)) => {
             let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-            Tensor::from_bytes(netwright_ir::ElementType::F32, &[values.len() as u64], bytes)
+            Tensor::from_bytes(ElementType::F32, &[values.len() as u64], bytes)
         }
         ("value_string", Attribute::Text(text)) => Tensor::from_strings(&[], vec![text]),
         ("value_strings", Attribute::Texts(texts)) => Tensor::from_strings(&[texts.len() as u64], texts),

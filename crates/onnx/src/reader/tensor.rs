@@ -1,10 +1,10 @@
 //! Tensors, in every field that may hold their elements.
 
-use super::{Context, Problem, not_yet};
+use super::{Context, Problem};
 use crate::types;
-use crate::wire::{DataLocation, TensorProto};
+use crate::wire::{DataLocation, SparseTensorProto, TensorProto};
 use bytes::Bytes;
-use netwright_ir::{ElementType, Tensor, TensorError};
+use netwright_ir::{ElementType, SparseTensor, Tensor, TensorError};
 
 /// Larger tensors stay in the file; smaller ones are copied, so that they do not hold its pages.
 const SMALLEST_RANGE: usize = 1024;
@@ -12,13 +12,15 @@ const SMALLEST_RANGE: usize = 1024;
 /// The tensor; `place` names it in errors.
 pub(super) fn read(proto: TensorProto, place: &str, context: &Context<'_>) -> Result<Tensor, Problem> {
     let fail = |what: String| Problem::Tensor { name: place.to_owned(), what };
-    let given = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
-    let unread = [
-        (proto.segment.is_some(), "segments"),
-        (given(&proto.doc_string), "doc strings of tensors"),
-        (!proto.metadata_props.is_empty(), "properties of tensors"),
-    ];
-    not_yet(&format!("tensor {place:?}"), &unread)?;
+    if proto.segment.is_some() {
+        return Err(fail("it is a segment of a tensor, which no runtime reads".to_owned()));
+    }
+    // Those of initializers and of attributes have been taken out; other places have none for them.
+    if proto.doc_string.as_deref().is_some_and(|doc| !doc.is_empty()) || !proto.metadata_props.is_empty() {
+        return Err(fail(
+            "a description or a property of a tensor in a list or a sparse tensor has no place".to_owned(),
+        ));
+    }
     let element = types::element(proto.data_type).map_err(fail)?;
     let size = |&size: &i64| u64::try_from(size).map_err(|_| fail(format!("the size {size} is negative")));
     let dims = proto.dims.iter().map(size).collect::<Result<Vec<u64>, _>>()?;
@@ -69,6 +71,25 @@ pub(super) fn read(proto: TensorProto, place: &str, context: &Context<'_>) -> Re
     tensor.map_err(|error| fail(error.to_string()))
 }
 
+/// The tensor and its name, which is that of its values; `place` names one without.
+pub(super) fn read_sparse(
+    proto: SparseTensorProto,
+    place: &str,
+    context: &Context<'_>,
+) -> Result<(String, SparseTensor), Problem> {
+    let own = proto.values.as_ref().and_then(|values| values.name.clone()).unwrap_or_default();
+    let place = if own.is_empty() { place } else { &own };
+    let fail = |what: String| Problem::Tensor { name: place.to_owned(), what };
+    let (Some(values), Some(indices)) = (proto.values, proto.indices) else {
+        return Err(fail("a sparse tensor has values and indices".to_owned()));
+    };
+    let size = |&size: &i64| u64::try_from(size).map_err(|_| fail(format!("the size {size} is negative")));
+    let dims = proto.dims.iter().map(size).collect::<Result<Vec<u64>, _>>()?;
+    let (values, indices) = (read(values, place, context)?, read(indices, place, context)?);
+    let tensor = SparseTensor::new(values, indices, &dims).map_err(|error| fail(error.to_string()))?;
+    Ok((own, tensor))
+}
+
 fn external_data(
     proto: &TensorProto,
     element: ElementType,
@@ -89,6 +110,8 @@ fn external_data(
             "location" => location.replace(value).is_some(),
             "offset" => offset.replace(number()?).is_some(),
             "length" => length.replace(number()?).is_some(),
+            // Of the whole file, of which only parts are read; what is written has others.
+            "checksum" => false,
             other => return Err(fail(format!("its external data has the key {other:?}, which is not understood"))),
         };
         if twice {

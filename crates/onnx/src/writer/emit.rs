@@ -2,14 +2,23 @@
 
 use super::WriteError;
 use crate::forms::{self, Form, Operand, WRITTEN_OPSETS};
+use crate::reader::KEPT_OPSETS;
 use crate::types;
 use crate::wire::{
-    AttributeProto, AttributeType, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto,
-    TensorProto, ValueInfoProto,
+    AttributeType, DeviceConfigurationProto, FunctionProto, GraphProto, ModelProto, NodeDeviceConfigurationProto,
+    NodeProto, OperatorSetIdProto, TensorAnnotation, TrainingInfoProto, ValueInfoProto,
 };
-use netwright_ir::{Attribute, Data, ElementType, Graph, Model, NodeId, Op, Tensor, Value, ValueType};
-use std::collections::{HashMap, HashSet};
+use names::Names;
+use netwright_ir::{
+    Attribute, Function, Graph, Model, NodeId, Notes, Op, Tensor, TensorNotes, Training, Value, ValueType,
+};
+use prost::Message;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use tensors::{attribute, entries, given, sparse_proto, tensor_proto};
+
+mod names;
+mod tensors;
 
 /// The tool that writes.
 pub(crate) const PRODUCER: &str = "netwright";
@@ -17,274 +26,392 @@ pub(crate) const PRODUCER: &str = "netwright";
 /// A model in wire types, but for the elements of its tensors.
 #[derive(Debug)]
 pub(crate) struct Emitted {
-    /// All but the graph.
-    pub(crate) model: ModelProto,
     /// Its tensors have no data, but for those of text.
-    pub(crate) graph: GraphProto,
-    /// The tensors: those in the attributes of nodes, then the initializers, in the order of the file.
+    pub(crate) model: ModelProto,
+    /// The tensors in the order of the file: of each graph those in the attributes of nodes, bodies included, then the
+    /// initializers; the graph first, then training steps, then functions.
     pub(crate) tensors: Vec<Tensor>,
 }
 
 /// Brings a model into the form of its opset.
 pub(crate) fn emit(model: &Model) -> Result<Emitted, WriteError> {
     let opset = model.opset();
-    if !WRITTEN_OPSETS.contains(&opset) {
+    if !WRITTEN_OPSETS.contains(&opset) && !KEPT_OPSETS.contains(&opset) {
         return Err(WriteError::Opset { opset });
     }
-    let graph = &model.graph;
+    if let Some(output) = model.graph.outputs().iter().find(|it| model.graph.fact(it.value).ty == ValueType::Unknown) {
+        return Err(WriteError::Untyped { name: output.name.to_string() });
+    }
+    let mut file = File { opsets: &model.opsets, opset, tensors: vec![], ir_version: forms::ir_version(opset) };
+    let graph = Some(file.graph(&model.graph)?);
+    let training_info = model.training.iter().map(|step| file.step(step)).collect::<Result<_, _>>()?;
+    let functions = model.functions.iter().map(|function| file.function(function, model)).collect::<Result<_, _>>()?;
+    let ours = || (PRODUCER.to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+    let (producer, version) = model.producer.clone().unwrap_or_else(ours);
+    let mut opsets = model.opsets.clone();
+    opsets.entry(String::new()).or_insert(opset);
+    let configuration: Result<Vec<_>, _> =
+        model.devices.iter().map(|device| DeviceConfigurationProto::decode(device.clone())).collect();
+    let configuration = configuration.map_err(|_| WriteError::Devices { node: String::new() })?;
+    if !configuration.is_empty() {
+        file.needs(11);
+    }
+    let File { tensors, ir_version, .. } = file;
+    let proto = ModelProto {
+        ir_version: Some(ir_version),
+        opset_import: imports(&opsets),
+        producer_name: Some(producer),
+        producer_version: Some(version),
+        domain: given(&model.domain),
+        model_version: Some(model.version).filter(|version| *version != 0),
+        doc_string: given(&model.doc),
+        graph,
+        metadata_props: entries(&model.metadata),
+        training_info,
+        functions,
+        configuration,
+    };
+    Ok(Emitted { model: proto, tensors })
+}
+
+fn imports(opsets: &BTreeMap<String, i64>) -> Vec<OperatorSetIdProto> {
+    let import = |(domain, version): (&String, &i64)| OperatorSetIdProto {
+        domain: Some(domain.clone()),
+        version: Some(*version),
+    };
+    opsets.iter().map(import).collect()
+}
+
+/// What the parts of a file have in common.
+struct File<'m> {
+    /// The versions of the operators.
+    opsets: &'m BTreeMap<String, i64>,
+    opset: i64,
+    tensors: Vec<Tensor>,
+    /// The version of the format that everything so far is in.
+    ir_version: i64,
+}
+
+impl File<'_> {
+    fn needs(&mut self, ir_version: i64) {
+        self.ir_version = self.ir_version.max(ir_version);
+    }
+
+    /// A graph that is no body.
+    fn graph(&mut self, graph: &Graph) -> Result<GraphProto, WriteError> {
+        let schedule = schedule(graph)?;
+        let names = Names::of(graph, &schedule)?;
+        Ok(self.emit(graph, &schedule, names)?.0)
+    }
+
+    fn step(&mut self, step: &Training) -> Result<TrainingInfoProto, WriteError> {
+        let pairs = |pairs: &[(String, String)]| entries(pairs.iter().map(|(key, value)| (key, value)));
+        Ok(TrainingInfoProto {
+            initialization: step.initialization.as_ref().map(|graph| self.graph(graph)).transpose()?,
+            algorithm: step.algorithm.as_ref().map(|graph| self.graph(graph)).transpose()?,
+            initialization_binding: pairs(&step.initialization_binding),
+            update_binding: pairs(&step.update_binding),
+        })
+    }
+
+    fn function(&mut self, function: &Function, model: &Model) -> Result<FunctionProto, WriteError> {
+        self.needs(if function.overload.is_empty() { 8 } else { 10 });
+        let opset = function.opsets.get("").copied().unwrap_or(model.opset());
+        let mut own = File { opsets: &function.opsets, opset, tensors: vec![], ir_version: self.ir_version };
+        let graph = own.graph(&function.graph)?;
+        let mut attribute_proto = vec![];
+        for (name, value) in &function.defaults {
+            attribute_proto.push(attribute(&function.name, name, value, None, &mut own.tensors)?);
+        }
+        self.tensors.append(&mut own.tensors);
+        self.needs(own.ir_version);
+        let names = |values: Vec<ValueInfoProto>| values.into_iter().filter_map(|value| value.name).collect();
+        Ok(FunctionProto {
+            name: Some(function.name.to_string()),
+            input: names(graph.input),
+            output: names(graph.output),
+            attribute: function.attributes.iter().map(ToString::to_string).collect(),
+            attribute_proto,
+            node: graph.node,
+            doc_string: given(&function.notes.doc),
+            opset_import: imports(&function.opsets),
+            domain: Some(function.domain.to_string()),
+            overload: given(&function.overload),
+            value_info: graph.value_info,
+            metadata_props: entries(&function.notes.metadata),
+        })
+    }
+
+    /// The graph under those names.
+    fn emit<'n>(
+        &mut self,
+        graph: &Graph,
+        schedule: &[NodeId],
+        names: Names<'n>,
+    ) -> Result<(GraphProto, Names<'n>), WriteError> {
+        let forms = self.forms(graph, schedule)?;
+        let parameters = first_uses(graph, schedule, &forms, &names);
+        let needed = needed_constants(graph, &forms, &names);
+        let mut emitter = Emitter { file: self, graph, names, nodes: vec![], value_info: vec![] };
+        let mut forms = forms.into_iter();
+        for &id in schedule {
+            match graph.node(id).op() {
+                Op::Constant(tensor) => {
+                    if needed.contains(&id) {
+                        emitter.constant(Value { node: id, result: 0 }, tensor)?;
+                    }
+                }
+                op if op.kind().is_source() => {}
+                _ => {
+                    let form = forms.next().map(|(_, form)| form);
+                    form.map_or(Ok(()), |form| emitter.node(id, form))?;
+                }
+            }
+        }
+        for (value, output) in std::mem::take(&mut emitter.names.copies) {
+            emitter.nodes.push(NodeProto {
+                input: vec![emitter.names.name(value).to_string()],
+                output: vec![output.to_string()],
+                name: Some(output.to_string()),
+                op_type: Some("Identity".to_owned()),
+                ..Default::default()
+            });
+        }
+        let (mut initializer, mut sparse) = (vec![], vec![]);
+        for value in parameters {
+            let name = emitter.names.name(value);
+            match (graph.op(value), graph.default_of(value)) {
+                (Op::Parameter(tensor), _) | (_, Some(tensor)) => {
+                    let said = graph.node(value.node).notes();
+                    let said = said.map(|said| TensorNotes { doc: said.doc.clone(), metadata: said.metadata.clone() });
+                    initializer.push(tensor_proto(&name, Some(name.to_string()), tensor, said.as_ref())?);
+                    emitter.file.tensors.push(tensor.clone());
+                    emitter.file.needs(forms::ir_version_of(tensor.element()));
+                    // What is said of it, or known beyond its shape.
+                    if graph.value_notes(value).is_some() && !matches!(graph.op(value), Op::Input) {
+                        emitter.describe(value, &name);
+                    }
+                }
+                (Op::SparseParameter(tensor), _) => sparse.push((name, tensor)),
+                _ => {}
+            }
+        }
+        let mut sparse_initializer = vec![];
+        for (name, tensor) in sparse {
+            emitter.file.needs(6);
+            sparse_initializer.push(sparse_proto(&name, Some(name.to_string()), tensor, &mut emitter.file.tensors)?);
+        }
+        let Emitter { file, names, nodes, value_info, .. } = emitter;
+        let mut input = vec![];
+        for value in graph.inputs() {
+            input.push(file.value_info(graph, value, &names.name(value)));
+        }
+        let mut output = vec![];
+        for (result, name) in graph.outputs().iter().zip(&names.results) {
+            output.push(file.value_info(graph, result.value, name));
+        }
+        let notes = graph.notes();
+        let annotations = graph.annotations().iter().map(|annotation| TensorAnnotation {
+            tensor_name: Some(annotation.tensor.clone()),
+            quant_parameter_tensor_names: entries(annotation.parameters.iter().map(|(key, value)| (key, value))),
+        });
+        let proto = GraphProto {
+            node: nodes,
+            name: Some(if graph.name().is_empty() { "graph" } else { graph.name() }.to_owned()),
+            initializer,
+            sparse_initializer,
+            doc_string: given(&notes.doc),
+            input,
+            output,
+            value_info,
+            quantization_annotation: annotations.collect(),
+            metadata_props: entries(&notes.metadata),
+        };
+        Ok((proto, names))
+    }
+
+    /// The forms of all nodes but sources.
+    fn forms(&self, graph: &Graph, schedule: &[NodeId]) -> Result<Forms, WriteError> {
+        let mut forms = Vec::with_capacity(schedule.len());
+        for &id in schedule {
+            let op = graph.node(id).op();
+            if op.kind().is_source() {
+                continue;
+            }
+            let node =
+                || graph.results(id).next().map_or_else(String::new, |value| graph.value_name(value).to_string());
+            let form = match op {
+                Op::Kept(kept) => {
+                    let ours =
+                        if kept.domain.is_empty() { Some(self.opset) } else { self.opsets.get(&*kept.domain).copied() };
+                    forms::kept(graph, id, kept, ours)
+                }
+                _ => forms::to_opset(graph, id, self.opset),
+            };
+            let form = form.map_err(|why| WriteError::Form { node: node(), why })?;
+            if !form.domain.is_empty() && !self.opsets.contains_key(&*form.domain) {
+                return Err(WriteError::Domain { node: node(), domain: form.domain.to_string() });
+            }
+            forms.push((id, form));
+        }
+        Ok(forms)
+    }
+
+    /// A value with its type and what is said of it.
+    fn value_info(&mut self, graph: &Graph, value: Value, name: &str) -> ValueInfoProto {
+        let fact = graph.fact(value);
+        if let Some(element) = fact.element() {
+            self.needs(forms::ir_version_of(element));
+        }
+        let mut proto = ValueInfoProto { name: Some(name.to_owned()), ..Default::default() };
+        proto.r#type = types::to_wire(&fact.ty);
+        if let Some(notes) = graph.value_notes(value) {
+            proto.doc_string = given(&notes.doc);
+            proto.metadata_props = entries(&notes.metadata);
+            if let Some(ty) = &mut proto.r#type {
+                types::denote(ty, &notes.denotation, &notes.axes);
+            }
+        }
+        proto
+    }
+}
+
+/// The nodes in the order of the file.
+fn schedule(graph: &Graph) -> Result<Vec<NodeId>, WriteError> {
     let schedule = graph.schedule();
     if schedule.len() != graph.len() {
         return Err(WriteError::Cycle { scheduled: schedule.len(), nodes: graph.len() });
     }
-    let names = Names::of(graph, &schedule)?;
-    let forms = forms_of(model, &schedule, opset)?;
-    let mut emitter = Emitter { graph, names, nodes: vec![], tensors: vec![], value_info: vec![] };
-    let parameters = first_uses(graph, &schedule, &forms, &emitter.names);
-    let needed = needed_constants(graph, &forms, &emitter.names);
-    let mut forms = forms.into_iter();
-    for &id in &schedule {
-        match graph.node(id).op() {
-            Op::Input | Op::Parameter(_) => {}
-            Op::Constant(tensor) => {
-                if needed.contains(&id) {
-                    let name = emitter.names.name(Value { node: id, result: 0 });
-                    emitter.constant(graph.node(id).label(), &name, tensor)?;
-                }
-            }
-            _ => {
-                let form = forms.next().map(|(_, form)| form);
-                form.map_or(Ok(()), |form| emitter.node(id, form))?;
-            }
-        }
-    }
-    for (value, output) in std::mem::take(&mut emitter.names.copies) {
-        emitter.nodes.push(NodeProto {
-            input: vec![emitter.names.name(value).to_string()],
-            output: vec![output.to_string()],
-            name: Some(output.to_string()),
-            op_type: Some("Identity".to_owned()),
-            ..Default::default()
-        });
-    }
-    let mut initializer = vec![];
-    for value in parameters {
-        if let Op::Parameter(tensor) = graph.op(value) {
-            let name = emitter.names.name(value);
-            initializer.push(tensor_proto(&name, Some(name.to_string()), tensor)?);
-            emitter.tensors.push(tensor.clone());
-        }
-    }
-    let Emitter { names, nodes, tensors, value_info, .. } = emitter;
-    let inputs = graph.inputs().map(|value| value_info_proto(&names.name(value), &graph.fact(value).ty));
-    let outputs = graph.outputs().iter().map(|output| match &graph.fact(output.value).ty {
-        ValueType::Unknown => Err(WriteError::Untyped { name: output.name.to_string() }),
-        ty => Ok(value_info_proto(&output.name, ty)),
-    });
-    let name = if graph.name().is_empty() { "graph" } else { graph.name() };
-    let graph_proto = GraphProto {
-        node: nodes,
-        name: Some(name.to_owned()),
-        initializer,
-        input: inputs.collect(),
-        output: outputs.collect::<Result<_, _>>()?,
-        value_info,
-        ..Default::default()
-    };
-    let elements = tensors.iter().map(Tensor::element).chain(value_elements(graph, &schedule));
-    let ir_version = elements.map(forms::ir_version_of).fold(forms::ir_version(opset), i64::max);
-    Ok(Emitted { model: model_proto(model, opset, ir_version), graph: graph_proto, tensors })
-}
-
-fn model_proto(model: &Model, opset: i64, ir_version: i64) -> ModelProto {
-    let ours = || (PRODUCER.to_owned(), env!("CARGO_PKG_VERSION").to_owned());
-    let (producer, version) = model.producer.clone().unwrap_or_else(ours);
-    let opsets = std::iter::once(("", opset)).chain(
-        model.opsets.iter().filter(|(domain, _)| !domain.is_empty()).map(|(domain, version)| (&**domain, *version)),
-    );
-    let opset_import = opsets
-        .map(|(domain, version)| OperatorSetIdProto { domain: Some(domain.to_owned()), version: Some(version) })
-        .collect();
-    let metadata = model.metadata.iter();
-    ModelProto {
-        ir_version: Some(ir_version),
-        opset_import,
-        producer_name: Some(producer),
-        producer_version: Some(version),
-        doc_string: Some(model.doc.clone()).filter(|doc| !doc.is_empty()),
-        metadata_props: metadata
-            .map(|(key, value)| StringStringEntryProto { key: Some(key.clone()), value: Some(value.clone()) })
-            .collect(),
-        ..Default::default()
-    }
-}
-
-fn value_elements<'g>(graph: &'g Graph, schedule: &'g [NodeId]) -> impl Iterator<Item = ElementType> + 'g {
-    schedule.iter().flat_map(|&id| graph.results(id)).filter_map(|value| graph.fact(value).element())
+    Ok(schedule)
 }
 
 type Forms = Vec<(NodeId, Form)>;
 
-/// The forms of all nodes but inputs and tensors.
-fn forms_of(model: &Model, schedule: &[NodeId], opset: i64) -> Result<Forms, WriteError> {
-    let graph = &model.graph;
-    let mut forms = Vec::with_capacity(schedule.len());
-    for &id in schedule {
-        if matches!(graph.node(id).op(), Op::Input | Op::Parameter(_) | Op::Constant(_)) {
-            continue;
-        }
-        let node = || graph.results(id).next().map_or_else(String::new, |value| graph.value_name(value).to_string());
-        let form = forms::to_opset(graph, id, opset).map_err(|why| WriteError::Form { node: node(), why })?;
-        if !form.domain.is_empty() && !model.opsets.contains_key(&*form.domain) {
-            return Err(WriteError::Domain { node: node(), domain: form.domain.to_string() });
-        }
-        forms.push((id, form));
-    }
-    Ok(forms)
-}
-
 /// The values that the file reads, in the order in which it does.
-fn read_values<'g>(graph: &'g Graph, forms: &'g Forms, names: &'g Names) -> impl Iterator<Item = Value> + 'g {
+fn read_values<'g>(graph: &'g Graph, forms: &'g Forms, names: &'g Names<'_>) -> impl Iterator<Item = Value> + 'g {
     let operands = forms.iter().flat_map(|(_, form)| &form.operands);
     let operands = operands.filter_map(|operand| if let Operand::Value(value) = operand { Some(*value) } else { None });
     let outputs = graph.outputs().iter().map(|output| output.value);
     operands.chain(names.copies.iter().map(|(value, _)| *value)).chain(outputs)
 }
 
-/// The parameters in the order of their first use; behind them those without one.
-fn first_uses(graph: &Graph, schedule: &[NodeId], forms: &Forms, names: &Names) -> Vec<Value> {
+/// What becomes an initializer, in the order of the first use; behind them those without one.
+fn first_uses(graph: &Graph, schedule: &[NodeId], forms: &Forms, names: &Names<'_>) -> Vec<Value> {
     let all = schedule.iter().map(|&node| Value { node, result: 0 });
     let mut seen = HashSet::new();
     let used = read_values(graph, forms, names).chain(all);
-    used.filter(|value| matches!(graph.op(*value), Op::Parameter(_)) && seen.insert(*value)).collect()
+    let initializer = |value: Value| match graph.op(value) {
+        Op::Parameter(_) | Op::SparseParameter(_) => true,
+        Op::Input => graph.default_of(value).is_some(),
+        _ => false,
+    };
+    used.filter(|value| initializer(*value) && seen.insert(*value)).collect()
 }
 
 /// The constants that the file reads: not those that became attributes.
-fn needed_constants(graph: &Graph, forms: &Forms, names: &Names) -> HashSet<NodeId> {
+fn needed_constants(graph: &Graph, forms: &Forms, names: &Names<'_>) -> HashSet<NodeId> {
     let read = read_values(graph, forms, names).map(|value| value.node);
     read.filter(|id| matches!(graph.node(*id).op(), Op::Constant(_))).collect()
 }
 
-/// The names of values in the file.
-#[derive(Default)]
-struct Names {
-    of: HashMap<Value, Arc<str>>,
-    taken: HashSet<Arc<str>>,
-    outputs: HashSet<Arc<str>>,
-    /// Outputs that need an `Identity`, as their value goes by another name.
-    copies: Vec<(Value, Arc<str>)>,
-}
-
-impl Names {
-    /// Inputs and outputs have the names of the interface; the others keep theirs where those are not taken.
-    fn of(graph: &Graph, schedule: &[NodeId]) -> Result<Self, WriteError> {
-        let mut names = Names::default();
-        for input in graph.inputs() {
-            names.claim(input, graph.value_name(input))?;
-        }
-        for (at, output) in graph.outputs().iter().enumerate() {
-            let value = output.value;
-            let own = graph.value_name(value) == &output.name;
-            if output.name.is_empty() {
-                return Err(WriteError::Unnamed { at });
-            }
-            if !names.outputs.insert(output.name.clone()) {
-                return Err(WriteError::Duplicate { name: output.name.to_string() });
-            }
-            match graph.op(value) {
-                // The caller's names of inputs and weights stay.
-                Op::Input if own => {}
-                Op::Parameter(_) if own => names.claim(value, &output.name)?,
-                Op::Input | Op::Parameter(_) => names.copy(value, &output.name)?,
-                _ if names.of.contains_key(&value) => names.copy(value, &output.name)?,
-                _ => names.claim(value, &output.name)?,
-            }
-        }
-        for value in schedule.iter().flat_map(|&id| graph.results(id)) {
-            if !names.of.contains_key(&value) {
-                let name = names.fresh(graph.value_name(value));
-                names.of.insert(value, name);
-            }
-        }
-        Ok(names)
-    }
-
-    fn take(&mut self, name: &Arc<str>) -> Result<(), WriteError> {
-        if self.taken.insert(name.clone()) { Ok(()) } else { Err(WriteError::Duplicate { name: name.to_string() }) }
-    }
-
-    fn claim(&mut self, value: Value, name: &Arc<str>) -> Result<(), WriteError> {
-        self.take(name)?;
-        self.of.insert(value, name.clone());
-        Ok(())
-    }
-
-    fn copy(&mut self, value: Value, name: &Arc<str>) -> Result<(), WriteError> {
-        self.take(name)?;
-        self.copies.push((value, name.clone()));
-        Ok(())
-    }
-
-    /// The base, or the base with a number behind it.
-    fn fresh(&mut self, base: &str) -> Arc<str> {
-        let base = if base.is_empty() { "value" } else { base };
-        let mut name: Arc<str> = base.into();
-        let mut number = 0;
-        while !self.taken.insert(name.clone()) {
-            number += 1;
-            name = format!("{base}.{number}").into();
-        }
-        name
-    }
-
-    fn name(&self, value: Value) -> Arc<str> {
-        // Every value of the schedule has one.
-        self.of.get(&value).cloned().unwrap_or_default()
-    }
-}
-
-struct Emitter<'g> {
-    graph: &'g Graph,
-    names: Names,
+struct Emitter<'e, 'm, 'n> {
+    file: &'e mut File<'m>,
+    graph: &'e Graph,
+    names: Names<'n>,
     nodes: Vec<NodeProto>,
-    tensors: Vec<Tensor>,
     value_info: Vec<ValueInfoProto>,
 }
 
-impl Emitter<'_> {
+impl Emitter<'_, '_, '_> {
     fn node(&mut self, id: NodeId, form: Form) -> Result<(), WriteError> {
         let output: Vec<_> = self.graph.results(id).map(|value| self.names.name(value).to_string()).collect();
         let first = output.first().map_or("", |name| name.as_str()).to_owned();
+        let bodies = form.attributes.iter().flat_map(|(_, value)| value.bodies());
+        let captures: usize = bodies.map(|body| body.captures().len()).sum();
+        let own = form.operands.len().saturating_sub(captures);
         let mut input = vec![];
         for operand in form.operands {
             input.push(match operand {
-                Operand::Absent => String::new(),
-                Operand::Value(value) => self.names.name(value).to_string(),
+                Operand::Absent => "".into(),
+                Operand::Value(value) => self.names.name(value),
                 Operand::New(word, tensor) => {
                     let name = self.names.fresh(&format!("{first}.{word}"));
-                    self.constant("", &name, &tensor)?;
-                    name.to_string()
+                    self.constant_node("", &name, &tensor, None)?;
+                    name
                 }
             });
         }
-        let mut attribute = vec![];
-        for (key, value) in form.attributes {
-            attribute.push(self.attribute(&first, &key, value)?);
+        // A body finds what it captures by name.
+        let captured = input.split_off(own);
+        while input.last().is_some_and(|name| name.is_empty()) {
+            input.pop();
+        }
+        let notes = self.graph.node(id).notes().cloned().unwrap_or_default();
+        let mut captured = captured.as_slice();
+        let mut attributes = vec![];
+        for (key, value) in &form.attributes {
+            let said = notes.attributes.get(key);
+            let mut proto = attribute(&first, key, value, said, &mut self.file.tensors)?;
+            for body in value.bodies() {
+                let (its, rest) = captured.split_at(body.captures().len().min(captured.len()));
+                captured = rest;
+                let body = self.body(body, its)?;
+                if proto.r#type == Some(AttributeType::Graph.into()) {
+                    proto.g = Some(Box::new(body));
+                } else {
+                    proto.graphs.push(body);
+                }
+            }
+            attributes.push(proto);
         }
         for value in self.graph.results(id) {
-            let name = self.names.name(value);
-            self.describe(&name, &self.graph.fact(value).ty);
+            self.describe(value, &self.names.name(value));
         }
-        self.nodes.push(NodeProto {
-            input,
-            output,
-            name: Some(self.node_name(id, first)),
-            op_type: Some(form.op_type.to_string()),
-            domain: Some(form.domain.to_string()).filter(|domain| !domain.is_empty()),
-            overload: Some(form.overload.to_string()).filter(|overload| !overload.is_empty()),
-            attribute,
-            ..Default::default()
-        });
+        let input = input.iter().map(ToString::to_string).collect();
+        let Form { domain, op_type, overload, .. } = form;
+        self.push(
+            id,
+            NodeProto {
+                input,
+                output,
+                name: Some(self.node_name(id, first)),
+                op_type: Some(op_type.to_string()),
+                domain: given(&domain),
+                overload: given(&overload),
+                attribute: attributes,
+                ..Default::default()
+            },
+            &notes,
+        )
+    }
+
+    /// The node, with what is said of it.
+    fn push(&mut self, id: NodeId, node: NodeProto, notes: &Notes) -> Result<(), WriteError> {
+        let devices: Result<Vec<_>, _> =
+            notes.devices.iter().map(|device| NodeDeviceConfigurationProto::decode(device.clone())).collect();
+        let device_configurations = devices.map_err(|_| {
+            let node = self.graph.results(id).next().map(|value| self.names.name(value).to_string());
+            WriteError::Devices { node: node.unwrap_or_default() }
+        })?;
+        if !device_configurations.is_empty() {
+            self.file.needs(11);
+        }
+        if !notes.metadata.is_empty() || node.overload.is_some() {
+            self.file.needs(10);
+        }
+        let (doc_string, metadata_props) = (given(&notes.doc), entries(&notes.metadata));
+        self.nodes.push(NodeProto { doc_string, metadata_props, device_configurations, ..node });
         Ok(())
+    }
+
+    /// A body; `captured` are the names of what it captures.
+    fn body(&mut self, body: &Graph, captured: &[Arc<str>]) -> Result<GraphProto, WriteError> {
+        let schedule = schedule(body)?;
+        let names = Names::of_body(body, &schedule, captured, &self.names)?;
+        let (proto, names) = self.file.emit(body, &schedule, names)?;
+        let inner: Vec<_> = names.into_all().collect();
+        self.names.reserve(inner);
+        Ok(proto)
     }
 
     /// The node's own name, and that of its first result where it has none.
@@ -293,83 +420,46 @@ impl Emitter<'_> {
         if label.is_empty() { first } else { label.to_owned() }
     }
 
-    fn constant(&mut self, label: &str, name: &str, tensor: &Tensor) -> Result<(), WriteError> {
-        let attribute = self.attribute(name, "value", Attribute::Tensor(tensor.clone()))?;
-        self.describe(name, &tensor.ty().into());
-        self.nodes.push(NodeProto {
+    fn constant(&mut self, value: Value, tensor: &Tensor) -> Result<(), WriteError> {
+        let name = self.names.name(value);
+        self.describe(value, &name);
+        self.constant_node(self.graph.node(value.node).label(), &name, tensor, Some(value.node))
+    }
+
+    fn constant_node(
+        &mut self,
+        label: &str,
+        name: &str,
+        tensor: &Tensor,
+        id: Option<NodeId>,
+    ) -> Result<(), WriteError> {
+        let notes = id.and_then(|id| self.graph.node(id).notes()).cloned().unwrap_or_default();
+        let value = Attribute::Tensor(tensor.clone());
+        let attribute = attribute(name, "value", &value, notes.attributes.get("value"), &mut self.file.tensors)?;
+        self.file.needs(forms::ir_version_of(tensor.element()));
+        if id.is_none() {
+            let ty = types::to_wire(&tensor.ty().into());
+            self.value_info.push(ValueInfoProto { name: Some(name.to_owned()), r#type: ty, ..Default::default() });
+        }
+        let node = NodeProto {
             output: vec![name.to_string()],
             name: Some(if label.is_empty() { name } else { label }.to_owned()),
             op_type: Some("Constant".to_owned()),
             attribute: vec![attribute],
             ..Default::default()
-        });
+        };
+        if let Some(id) = id {
+            return self.push(id, node, &notes);
+        }
+        self.nodes.push(node);
         Ok(())
     }
 
     /// Declares the type of an inner value; those of outputs stand with them.
-    fn describe(&mut self, name: &str, ty: &ValueType) {
-        if *ty != ValueType::Unknown && !self.names.outputs.contains(name) {
-            self.value_info.push(value_info_proto(name, ty));
+    fn describe(&mut self, value: Value, name: &str) {
+        if self.graph.fact(value).ty != ValueType::Unknown && !self.names.outputs.contains(name) {
+            let info = self.file.value_info(self.graph, value, name);
+            self.value_info.push(info);
         }
     }
-
-    fn attribute(&mut self, node: &str, name: &str, value: Attribute) -> Result<AttributeProto, WriteError> {
-        let mut proto = AttributeProto { name: Some(name.to_owned()), ..Default::default() };
-        let ty = match value {
-            Attribute::Int(value) => {
-                proto.i = Some(value);
-                AttributeType::Int
-            }
-            Attribute::Bool(value) => {
-                proto.i = Some(value.into());
-                AttributeType::Int
-            }
-            Attribute::Element(element) => {
-                proto.i = Some(element.number());
-                AttributeType::Int
-            }
-            Attribute::Float(value) => {
-                proto.f = Some(value);
-                AttributeType::Float
-            }
-            Attribute::Text(text) => {
-                proto.s = Some(text);
-                AttributeType::String
-            }
-            Attribute::Ints(values) => {
-                proto.ints = values;
-                AttributeType::Ints
-            }
-            Attribute::Floats(values) => {
-                proto.floats = values;
-                AttributeType::Floats
-            }
-            Attribute::Texts(texts) => {
-                proto.strings = texts;
-                AttributeType::Strings
-            }
-            Attribute::Tensor(tensor) => {
-                proto.t = Some(Box::new(tensor_proto(node, None, &tensor)?));
-                self.tensors.push(tensor);
-                AttributeType::Tensor
-            }
-        };
-        proto.r#type = Some(ty.into());
-        Ok(proto)
-    }
-}
-
-fn value_info_proto(name: &str, ty: &ValueType) -> ValueInfoProto {
-    ValueInfoProto { name: Some(name.to_owned()), r#type: types::to_wire(ty), ..Default::default() }
-}
-
-/// The tensor without its elements, but for those of text.
-fn tensor_proto(place: &str, name: Option<String>, tensor: &Tensor) -> Result<TensorProto, WriteError> {
-    let dim = |&size: &u64| i64::try_from(size).map_err(|_| WriteError::Dim { name: place.to_owned(), size });
-    let dims = tensor.dims().iter().map(dim).collect::<Result<_, _>>()?;
-    let string_data = match tensor.data() {
-        Data::Strings(strings) => strings.to_vec(),
-        _ => vec![],
-    };
-    Ok(TensorProto { dims, data_type: Some(types::number(tensor.element())), name, string_data, ..Default::default() })
 }

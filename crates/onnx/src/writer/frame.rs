@@ -5,7 +5,8 @@
 
 use super::emit::Emitted;
 use crate::wire::{
-    AttributeProto, DataLocation, GraphProto, ModelProto, NodeProto, StringStringEntryProto, TensorProto,
+    AttributeProto, DataLocation, FunctionProto, GraphProto, ModelProto, NodeProto, SparseTensorProto,
+    StringStringEntryProto, TensorProto, TrainingInfoProto,
 };
 use netwright_ir::{ElementType, Tensor};
 use prost::Message;
@@ -111,56 +112,165 @@ impl External {
 /// Encodes a model; its larger tensors go to `external`, where it is given.
 pub(super) fn encode(emitted: &Emitted, external: Option<&mut External>) -> Frame {
     let mut tensors = Tensors { rest: emitted.tensors.iter(), external };
-    let ModelProto { opset_import, metadata_props, .. } = emitted.model.clone();
+    let ModelProto { opset_import, metadata_props, configuration, graph, training_info, functions, .. } =
+        &emitted.model;
     let mut frame = Frame::default();
-    frame.message(&ModelProto { opset_import: vec![], metadata_props: vec![], ..emitted.model.clone() });
-    frame.field(7, graph_frame(&emitted.graph, &mut tensors));
+    frame.message(&ModelProto {
+        opset_import: vec![],
+        metadata_props: vec![],
+        configuration: vec![],
+        graph: None,
+        training_info: vec![],
+        functions: vec![],
+        ..emitted.model.clone()
+    });
+    if let Some(graph) = graph {
+        frame.field(7, graph_frame(graph, &mut tensors));
+    }
+    let (opset_import, metadata_props) = (opset_import.clone(), metadata_props.clone());
     frame.message(&ModelProto { opset_import, metadata_props, ..Default::default() });
+    for step in training_info {
+        frame.field(20, step_frame(step, &mut tensors));
+    }
+    for function in functions {
+        frame.field(25, function_frame(function, &mut tensors));
+    }
+    frame.message(&ModelProto { configuration: configuration.clone(), ..Default::default() });
     frame
 }
 
-fn graph_frame(graph: &GraphProto, tensors: &mut Tensors<'_>) -> Frame {
+fn step_frame(step: &TrainingInfoProto, tensors: &mut Tensors<'_>) -> Frame {
     let mut frame = Frame::default();
-    for node in &graph.node {
-        if node.attribute.iter().any(|attribute| attribute.t.is_some()) {
-            frame.field(1, node_frame(node, tensors));
-        } else {
-            frame.bytes(|bytes| prost::encoding::message::encode(1, node, bytes));
+    for (number, graph) in [(1, &step.initialization), (2, &step.algorithm)] {
+        if let Some(graph) = graph {
+            frame.field(number, graph_frame(graph, tensors));
         }
     }
+    frame.message(&TrainingInfoProto { initialization: None, algorithm: None, ..step.clone() });
+    frame
+}
+
+fn function_frame(function: &FunctionProto, tensors: &mut Tensors<'_>) -> Frame {
+    let FunctionProto { name, input, output, attribute, node, attribute_proto, .. } = function;
+    let mut frame = Frame::default();
+    let (name, input, output, attribute) = (name.clone(), input.clone(), output.clone(), attribute.clone());
+    frame.message(&FunctionProto { name, input, output, attribute, ..Default::default() });
+    nodes(&mut frame, 7, node, tensors);
+    let (doc_string, opset_import) = (function.doc_string.clone(), function.opset_import.clone());
+    let domain = function.domain.clone();
+    frame.message(&FunctionProto { doc_string, opset_import, domain, ..Default::default() });
+    for attribute in attribute_proto {
+        frame.field(11, attribute_frame(attribute, tensors));
+    }
+    let (value_info, overload) = (function.value_info.clone(), function.overload.clone());
+    let metadata_props = function.metadata_props.clone();
+    frame.message(&FunctionProto { overload, value_info, metadata_props, ..Default::default() });
+    frame
+}
+
+fn nodes(frame: &mut Frame, number: u32, nodes: &[NodeProto], tensors: &mut Tensors<'_>) {
+    for node in nodes {
+        if node.attribute.iter().any(holds_tensors) {
+            frame.field(number, node_frame(node, tensors));
+        } else {
+            frame.bytes(|bytes| prost::encoding::message::encode(number, node, bytes));
+        }
+    }
+}
+
+/// It recurses on bodies, which nest to a bound.
+fn graph_frame(graph: &GraphProto, tensors: &mut Tensors<'_>) -> Frame {
+    let mut frame = Frame::default();
+    nodes(&mut frame, 1, &graph.node, tensors);
     frame.message(&GraphProto { name: graph.name.clone(), ..Default::default() });
     for initializer in &graph.initializer {
         let inner = tensors.frame(initializer);
         frame.field(5, inner);
     }
+    frame.message(&GraphProto { doc_string: graph.doc_string.clone(), ..Default::default() });
     frame.bytes(|bytes| {
         graph.input.iter().for_each(|value| prost::encoding::message::encode(11, value, bytes));
         graph.output.iter().for_each(|value| prost::encoding::message::encode(12, value, bytes));
         graph.value_info.iter().for_each(|value| prost::encoding::message::encode(13, value, bytes));
+        for annotation in &graph.quantization_annotation {
+            prost::encoding::message::encode(14, annotation, bytes);
+        }
     });
+    for sparse in &graph.sparse_initializer {
+        frame.field(15, sparse_frame(sparse, tensors));
+    }
+    frame.message(&GraphProto { metadata_props: graph.metadata_props.clone(), ..Default::default() });
     frame
 }
 
 fn node_frame(node: &NodeProto, tensors: &mut Tensors<'_>) -> Frame {
+    let NodeProto { input, output, name, op_type, domain, overload, attribute, doc_string, .. } = node.clone();
     let mut frame = Frame::default();
-    frame.message(&NodeProto { attribute: vec![], domain: None, overload: None, ..node.clone() });
-    for attribute in &node.attribute {
+    frame.message(&NodeProto { input, output, name, op_type, ..Default::default() });
+    for attribute in &attribute {
         frame.field(5, attribute_frame(attribute, tensors));
     }
-    let (domain, overload) = (node.domain.clone(), node.overload.clone());
-    frame.message(&NodeProto { domain, overload, ..Default::default() });
+    let NodeProto { metadata_props, device_configurations, .. } = node.clone();
+    frame.message(&NodeProto {
+        domain,
+        overload,
+        doc_string,
+        metadata_props,
+        device_configurations,
+        ..Default::default()
+    });
     frame
+}
+
+fn holds_tensors(attribute: &AttributeProto) -> bool {
+    attribute.t.is_some()
+        || attribute.g.is_some()
+        || attribute.sparse_tensor.is_some()
+        || !attribute.tensors.is_empty()
+        || !attribute.graphs.is_empty()
+        || !attribute.sparse_tensors.is_empty()
 }
 
 fn attribute_frame(attribute: &AttributeProto, tensors: &mut Tensors<'_>) -> Frame {
     let mut frame = Frame::default();
-    let Some(tensor) = &attribute.t else {
+    if !holds_tensors(attribute) {
         frame.message(attribute);
         return frame;
-    };
+    }
     frame.message(&AttributeProto { name: attribute.name.clone(), ..Default::default() });
-    frame.field(5, tensors.frame(tensor));
-    frame.message(&AttributeProto { r#type: attribute.r#type, ..Default::default() });
+    if let Some(tensor) = &attribute.t {
+        frame.field(5, tensors.frame(tensor));
+    }
+    if let Some(graph) = &attribute.g {
+        frame.field(6, graph_frame(graph, tensors));
+    }
+    for tensor in &attribute.tensors {
+        let inner = tensors.frame(tensor);
+        frame.field(10, inner);
+    }
+    for graph in &attribute.graphs {
+        frame.field(11, graph_frame(graph, tensors));
+    }
+    let (doc_string, r#type) = (attribute.doc_string.clone(), attribute.r#type);
+    frame.message(&AttributeProto { doc_string, r#type, ..Default::default() });
+    if let Some(sparse) = &attribute.sparse_tensor {
+        frame.field(22, sparse_frame(sparse, tensors));
+    }
+    for sparse in &attribute.sparse_tensors {
+        frame.field(23, sparse_frame(sparse, tensors));
+    }
+    frame
+}
+
+fn sparse_frame(sparse: &SparseTensorProto, tensors: &mut Tensors<'_>) -> Frame {
+    let mut frame = Frame::default();
+    for (number, tensor) in [(1, &sparse.values), (2, &sparse.indices)] {
+        if let Some(tensor) = tensor {
+            let inner = tensors.frame(tensor);
+            frame.field(number, inner);
+        }
+    }
+    frame.message(&SparseTensorProto { dims: sparse.dims.clone(), ..Default::default() });
     frame
 }
 
@@ -183,13 +293,15 @@ impl Tensors<'_> {
                 });
             }
             (Some(tensor), _) if tensor.element() != ElementType::String => {
-                frame.message(proto);
+                let (doc_string, metadata_props) = (proto.doc_string.clone(), proto.metadata_props.clone());
+                frame.message(&TensorProto { doc_string: None, metadata_props: vec![], ..proto.clone() });
                 // `raw_data`
                 frame.bytes(|bytes| {
                     encode_key(9, WireType::LengthDelimited, bytes);
                     encode_varint(tensor.len(), bytes);
                 });
                 frame.push(Piece::Elements(tensor.clone()));
+                frame.message(&TensorProto { doc_string, metadata_props, ..Default::default() });
             }
             // Text stands in the message itself.
             _ => frame.message(proto),

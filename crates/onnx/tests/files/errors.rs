@@ -3,7 +3,7 @@
 use super::read::{base, node, text, typed, value};
 use netwright_onnx::wire::{
     AttributeProto, AttributeType, FunctionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
-    SparseTensorProto, StringStringEntryProto, TensorProto, TrainingInfoProto,
+    SparseTensorProto, StringStringEntryProto, TensorProto,
 };
 use netwright_onnx::{ReadOptions, read};
 use prost::Message;
@@ -41,6 +41,49 @@ fn check_attribute(attribute: AttributeProto, expected: &str) {
     check(|graph| graph.node[0].attribute.push(attribute), expected);
 }
 
+/// A body that hands on what it reads.
+fn body(name: &str, read: &[&str]) -> AttributeProto {
+    let node = node("Identity", read, &["result"]);
+    let graph = GraphProto { name: text("b"), node: vec![node], output: vec![value("result")], ..Default::default() };
+    let ty = Some(AttributeType::Graph.into());
+    AttributeProto { name: text(name), r#type: ty, g: Some(Box::new(graph)), ..Default::default() }
+}
+
+#[test]
+fn functions() {
+    let function = |name: &str, nodes: Vec<NodeProto>| FunctionProto {
+        name: text(name),
+        domain: text("f"),
+        input: vec!["a".to_owned()],
+        output: vec!["b".to_owned()],
+        node: nodes,
+        opset_import: ["", "f"].map(|domain| OperatorSetIdProto { domain: text(domain), version: Some(21) }).into(),
+        ..Default::default()
+    };
+    let call = |name: &str| NodeProto { domain: text("f"), ..node(name, &["a"], &["b"]) };
+    let check = |functions: Vec<FunctionProto>, expected: &str| {
+        check_model(|model| model.functions = functions, expected);
+    };
+    check(
+        vec![function("F", vec![node("Neg", &["z"], &["b"])])],
+        "node \"b\" (Neg): it reads \"z\", which is not computed",
+    );
+    check(vec![function("F", vec![]), function("F", vec![])], "two functions have the name \"f.F\"");
+    check(
+        vec![function("F", vec![call("G")]), function("G", vec![call("F")])],
+        "the function \"f.F\" calls itself, or is called by one that does",
+    );
+    check_model(
+        |model| {
+            model.functions = vec![function("F", vec![node("Neg", &["a"], &["b"])])];
+            model.opset_import.push(OperatorSetIdProto { domain: text("f"), version: Some(1) });
+            let graph = model.graph.as_mut().unwrap();
+            graph.node[0] = NodeProto { domain: text("f"), ..node("F", &["x", "x"], &["y"]) };
+        },
+        "node \"y\" (f.F): its function takes 1 operands and has 1 results, but 2 are given and 1 asked for",
+    );
+}
+
 #[test]
 fn files() {
     check_bytes(b"", "the IR version is missing, and versions 1 to 14 are read");
@@ -65,21 +108,20 @@ fn files() {
 #[test]
 fn models() {
     check_model(|model| model.ir_version = Some(15), "the IR version is 15, and versions 1 to 14 are read");
-    check_model(|model| model.opset_import.clear(), "the opset is missing, and opsets 17 to 28 are read");
-    for opset in [16, 29] {
-        let expected = format!("the opset is {opset}, and opsets 17 to 28 are read");
+    check_model(|model| model.opset_import.clear(), "the opset is missing, and opsets 17 to 40 are read");
+    for opset in [16, 41] {
+        let expected = format!("the opset is {opset}, and opsets 17 to 40 are read");
         check_model(|model| model.opset_import[0].version = Some(opset), &expected);
     }
     let again = OperatorSetIdProto { domain: text("ai.onnx"), version: Some(22) };
     check_model(|model| model.opset_import.push(again), "the operator set \"\" has two versions");
     check_model(|model| model.graph = None, "the model has no graph");
-    check_model(|model| model.functions.push(FunctionProto::default()), "the model: local functions are not read yet");
-    check_model(
-        |model| model.training_info.push(TrainingInfoProto::default()),
-        "the model: training steps are not read yet",
-    );
+    check_model(|model| model.functions.push(FunctionProto::default()), "a function has no name");
     let entry = StringStringEntryProto { key: text("k"), value: None };
-    check_model(|model| model.metadata_props = vec![entry.clone(), entry], "the metadata has the key \"k\" twice");
+    check_model(
+        |model| model.metadata_props = vec![entry.clone(), entry],
+        "the metadata of the model has the key \"k\" twice",
+    );
 }
 
 #[test]
@@ -91,15 +133,20 @@ fn names() {
     check(|graph| graph.input.push(value("x")), "\"x\" is the name of two values");
     check(|graph| graph.node.push(node("Abs", &["x"], &["y"])), "\"y\" is the name of two values");
     check(|graph| graph.node.push(node("Abs", &["x"], &["x"])), "\"x\" is the name of two values");
-    check(|graph| graph.input.push(value("")), "an input has no name");
+    check(|graph| graph.input.push(value("")), "an input or an initializer has no name");
     let initializer =
         |name: &str| TensorProto { name: text(name), data_type: Some(1), dims: vec![0], ..Default::default() };
-    check(|graph| graph.initializer.push(initializer("")), "an initializer has no name");
+    check(|graph| graph.initializer.push(initializer("")), "an input or an initializer has no name");
     check(|graph| graph.initializer.extend([initializer("w"), initializer("w")]), "\"w\" is the name of two values");
     check(
-        |graph| graph.initializer.push(initializer("x")),
-        "initializer \"x\": initializers that are inputs too are not read yet",
+        |graph| graph.initializer.push(TensorProto { data_type: Some(7), ..initializer("x") }),
+        "value \"x\": it is declared f32[2], but is i64[0]",
     );
+    check(
+        |graph| graph.node[0].attribute.push(body("b", &["z"])),
+        "node \"y\" (Neg): it reads \"z\", which is not computed",
+    );
+    check(|graph| graph.node[0].attribute.push(body("b", &["y"])), "node \"y\" (Neg): it is computed from itself");
 }
 
 #[test]
@@ -118,10 +165,9 @@ fn nodes() {
     check(|graph| graph.input = vec![typed("x", 99, &[])], "value \"x\": 99 is no element type of ONNX (1 to 28)");
     check(|graph| graph.input = vec![typed("x", 1, &[Some(-2)])], "value \"x\": the size -2 is negative");
     check(|graph| graph.input[0].r#type = None, "value \"x\": the type of an input must be declared");
-    check(|graph| graph.node[0].doc_string = text("d"), "node \"y\" (Neg): doc strings of nodes are not read yet");
     check(
         |graph| graph.sparse_initializer.push(SparseTensorProto::default()),
-        "the graph: sparse initializers are not read yet",
+        "an input or an initializer has no name",
     );
     let constant = NodeProto { attribute: vec![], ..node("Constant", &[], &["c"]) };
     check(|graph| graph.node.push(constant), "node \"c\" (Constant): a Constant has one attribute, its value");
@@ -138,7 +184,7 @@ fn attributes() {
         AttributeProto { i: Some(1), ..of(AttributeType::Float) },
         "node \"y\" (Neg): attribute \"a\": its type is Float, but it holds a value of Int",
     );
-    check_attribute(of(AttributeType::Graph), "node \"y\" (Neg), attribute \"a\": subgraphs are not read yet");
+    check_attribute(of(AttributeType::Graph), "node \"y\" (Neg): attribute \"a\": it holds no graph");
     check_attribute(of(AttributeType::Tensor), "node \"y\" (Neg): attribute \"a\": it holds no tensor");
     check_attribute(
         AttributeProto { ref_attr_name: text("b"), ..of(AttributeType::Int) },

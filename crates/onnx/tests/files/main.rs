@@ -5,6 +5,7 @@ mod errors;
 mod expected;
 mod forms;
 mod read;
+mod whole;
 mod write;
 
 use netwright_ir::{Model, parse};

@@ -134,9 +134,9 @@ fn operators_and_operands() {
     let expected = r#"g(%x: f32[n, 4]) {
   %s = softmax %x {axis = -1} : f32[n, 4]
   %t = transpose %s {perm = [1, 0]} : f32[4, n]
-  %h.0, %h = "::LSTM" %x : ?, ?
-  %u = "::Cast" %t {round_mode = 1, to = 10} : f16[4, n]
-  %c = "::Clip" %x, _, 3 : f32[n, 4]
+  %h.0, %h = "::LSTM@21" %x : ?, ?
+  %u = "::Cast@21" %t {round_mode = 1, to = 10} : f16[4, n]
+  %c = "::Clip@21" %x, _, 3 : f32[n, 4]
   %y = neg %c : f32[n, 4]
   return %y
 }
@@ -152,7 +152,7 @@ fn the_more_precise_type_is_kept() {
         graph.output = vec![typed("y", 1, &[None])];
     });
     let expected =
-        "g(%x: f32[n], %z: f32[n]) {\n  %a = \"::Celu\" %x : ?\n  %y = add %a, %z : f32[n]\n  return %y\n}\n";
+        "g(%x: f32[n], %z: f32[n]) {\n  %a = \"::Celu@21\" %x : ?\n  %y = add %a, %z : f32[n]\n  return %y\n}\n";
     assert_eq!(model.graph.to_string(), expected);
 }
 

@@ -11,7 +11,7 @@ small(%x: f32[batch, seq + past, 2], %mask: bool[*]) {
   %w = parameter [0.5, 0.25] : f32[2, 1]
   %shape = constant [0, 0, 1] : i64[3]
   %y.raw = matmul @\"project\" %x, %w : f32[batch, seq + past, 1]
-  %kept, %other = \"com.example::Two\" %y.raw, _, %mask {mode = \"fast\", scales = floats[0.5]} : ?, i64[?, 'a name']
+  %kept, %other = \"com.example::Two@3\" %y.raw, _, %mask {mode = \"fast\", scales = floats[0.5]} : ?, i64[?, 'a name']
   %z = reshape %kept, %shape : ?
   %t = softmax %y.raw {axis = -1} : f32[batch, seq + past, 1]
   return y = %t, other = %other
@@ -246,12 +246,12 @@ fn what_cannot_be_written_is_an_error() {
     check(25, gelu, "opset 25 cannot be written: the opsets are 17 to 24");
     check(
         21,
-        "g(%x: f32[2]) { %y = \"a::B\" %x : f32[2] return %y }",
+        "g(%x: f32[2]) { %y = \"a::B@1\" %x : f32[2] return %y }",
         "node \"y\" is of domain \"a\", for which the model has no opset",
     );
     check(
         21,
-        "g(%x: f32[2]) { %y = \"::B\" %x : ? return %y }",
+        "g(%x: f32[2]) { %y = \"::B@21\" %x : ? return %y }",
         "nothing is known of the type of output \"y\", and a file must say it",
     );
     check(21, "g(%x: f32[2]) { return %x, y = %x, y = %x }", "\"y\" is the name of two inputs or outputs");

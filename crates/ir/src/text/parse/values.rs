@@ -1,0 +1,341 @@
+//! Types, attributes and tensors.
+
+use super::{Around, MOST_DEPTH, Parsed, Parser};
+use crate::attribute::Attribute;
+use crate::tensor::{Distribution, SparseTensor, Tensor, Wave};
+use crate::{Dim, ElementType, Graph, MOST_BODIES, Shape, TensorType, ValueType};
+use bytes::Bytes;
+use std::sync::Arc;
+
+impl Parser<'_> {
+    pub(super) fn value_type(&mut self, depth: u32) -> Parsed<ValueType> {
+        if depth > MOST_DEPTH {
+            return self.fail("the type nests too deep");
+        }
+        if self.eat("?") {
+            return Ok(ValueType::Unknown);
+        }
+        let word = self.take_while(char::is_alphanumeric);
+        let nested = |parser: &mut Self| {
+            parser.expect("(")?;
+            let inner = parser.value_type(depth + 1)?;
+            parser.expect(")")?;
+            Ok(inner)
+        };
+        match word {
+            "sequence" => Ok(ValueType::Sequence(Box::new(nested(self)?))),
+            "optional" => Ok(ValueType::Optional(Box::new(nested(self)?))),
+            "sparse" => match nested(self)? {
+                ValueType::Tensor(tensor) => Ok(ValueType::SparseTensor(tensor)),
+                other => self.fail(format!("{other} cannot be sparse")),
+            },
+            "map" => {
+                self.expect("(")?;
+                let key = self.element_type()?;
+                self.expect(",")?;
+                let inner = self.value_type(depth + 1)?;
+                self.expect(")")?;
+                Ok(ValueType::Map(key, Box::new(inner)))
+            }
+            word => {
+                let element = word.parse().map_err(|error| self.error(format!("{error}")))?;
+                self.expect("[")?;
+                if self.eat("*") {
+                    self.expect("]")?;
+                    return Ok(TensorType { element, shape: None }.into());
+                }
+                let mut dims = vec![];
+                while !self.eat("]") {
+                    dims.push(self.dim()?);
+                    if self.peek() != Some(']') {
+                        self.expect(",")?;
+                    }
+                }
+                Ok(TensorType::new(element, Shape::from_iter(dims)).into())
+            }
+        }
+    }
+
+    fn element_type(&mut self) -> Parsed<ElementType> {
+        let word = self.take_while(char::is_alphanumeric);
+        word.parse().map_err(|error| self.error(format!("{error}")))
+    }
+
+    /// A dim: up to the comma or bracket outside of its own parentheses and quotes.
+    fn dim(&mut self) -> Parsed<Dim> {
+        let rest = self.rest();
+        let (mut depth, mut quoted, mut escaped) = (0u32, false, false);
+        let end = rest.find(|c| {
+            match (quoted, c) {
+                _ if escaped => escaped = false,
+                (true, '\\') => escaped = true,
+                (_, '\'') => quoted = !quoted,
+                (false, '(') => depth += 1,
+                (false, ')') => depth = depth.saturating_sub(1),
+                (false, ',' | ']') => return depth == 0,
+                _ => {}
+            }
+            false
+        });
+        let Some(end) = end else { return self.fail("a shape is not closed") };
+        let dim = rest[..end].trim().parse().map_err(|error| self.error(format!("{error}")))?;
+        self.at += end;
+        Ok(dim)
+    }
+
+    pub(super) fn attributes(&mut self, around: &mut Around<'_>) -> Parsed<Vec<(Arc<str>, Attribute)>> {
+        let mut attributes = vec![];
+        if self.eat("{") {
+            while !self.eat("}") {
+                let key = self.word()?;
+                self.expect("=")?;
+                attributes.push((key.into(), self.attribute(around)?));
+                if self.peek() != Some('}') {
+                    self.expect(",")?;
+                }
+            }
+        }
+        Ok(attributes)
+    }
+
+    fn attribute(&mut self, around: &mut Around<'_>) -> Parsed<Attribute> {
+        match self.peek() {
+            Some('"') => return Ok(Attribute::Text(self.bytes()?)),
+            Some('[') => return Ok(Attribute::Ints(self.list(Self::number)?)),
+            _ => {}
+        }
+        if self.eat("floats") {
+            return Ok(Attribute::Floats(self.list(Self::number)?));
+        }
+        if self.eat("texts") {
+            return Ok(Attribute::Texts(self.list(Self::bytes)?));
+        }
+        if self.eat("tensor(") {
+            let tensor = self.tensor(0)?;
+            self.expect(")")?;
+            return Ok(Attribute::Tensor(tensor));
+        }
+        if self.rest().starts_with("hex(") {
+            return Ok(Attribute::Text(self.bytes()?));
+        }
+        if self.eat("tensors") {
+            return Ok(Attribute::Tensors(self.list(|parser| parser.tensor(0))?));
+        }
+        if self.eat("sparses") {
+            return Ok(Attribute::Sparses(self.list(|parser| parser.sparse(0))?));
+        }
+        if self.rest().starts_with("sparse(") {
+            return Ok(Attribute::Sparse(self.sparse(0)?));
+        }
+        if self.eat("types") {
+            return Ok(Attribute::Types(self.list(|parser| parser.value_type(0))?));
+        }
+        if self.eat("type(") {
+            let ty = self.value_type(0)?;
+            self.expect(")")?;
+            return Ok(Attribute::Type(ty));
+        }
+        if self.eat("reference(") {
+            let name = self.word()?.into();
+            self.expect(",")?;
+            let ty = self.number()?;
+            self.expect(")")?;
+            return Ok(Attribute::Reference { name, ty });
+        }
+        if self.rest().starts_with("graphs[") {
+            self.expect("graphs[")?;
+            let mut bodies = vec![];
+            while !self.eat("]") {
+                bodies.push(self.body(around)?);
+                if self.peek() != Some(']') {
+                    self.expect(",")?;
+                }
+            }
+            return Ok(Attribute::Graphs(bodies));
+        }
+        if self.rest().starts_with("graph ") {
+            self.expect("graph")?;
+            return Ok(Attribute::Graph(self.body(around)?));
+        }
+        let word = self.take_while(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '+'));
+        if let Ok(element) = word.parse() {
+            return Ok(Attribute::Element(element));
+        }
+        match word {
+            "true" => Ok(Attribute::Bool(true)),
+            "false" => Ok(Attribute::Bool(false)),
+            _ => match (word.parse(), word.parse()) {
+                (Ok(int), _) => Ok(Attribute::Int(int)),
+                (_, Ok(float)) => Ok(Attribute::Float(float)),
+                _ => self.fail(format!("`{word}` is no attribute")),
+            },
+        }
+    }
+
+    fn body(&mut self, around: &mut Around<'_>) -> Parsed<Arc<Graph>> {
+        if around.depth >= MOST_BODIES {
+            return self.fail(format!("bodies nest deeper than {MOST_BODIES}"));
+        }
+        Ok(Arc::new(self.graph(Some(around))?))
+    }
+
+    fn list<T>(&mut self, item: fn(&mut Self) -> Parsed<T>) -> Parsed<Vec<T>> {
+        let mut items = vec![];
+        self.expect("[")?;
+        while !self.eat("]") {
+            items.push(item(self)?);
+            if self.peek() != Some(']') {
+                self.expect(",")?;
+            }
+        }
+        Ok(items)
+    }
+
+    fn number<T: std::str::FromStr>(&mut self) -> Parsed<T> {
+        let word = self.take_while(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '+'));
+        word.parse().map_err(|_| self.error(format!("`{word}` is not such a number")))
+    }
+
+    /// Text in quotes, or bytes in hexadecimal.
+    fn bytes(&mut self) -> Parsed<Bytes> {
+        if self.eat("hex(") { Ok(self.hex()?.into()) } else { Ok(self.quoted()?.into_bytes().into()) }
+    }
+
+    /// Bytes in hexadecimal up to the parenthesis, which is taken.
+    fn hex(&mut self) -> Parsed<Vec<u8>> {
+        let digits = self.take_while(|c| c.is_ascii_hexdigit());
+        let pairs = digits.as_bytes().chunks(2).map(|pair| {
+            let pair = std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2);
+            pair.and_then(|pair| u8::from_str_radix(pair, 16).ok())
+        });
+        let bytes = pairs.collect::<Option<Vec<_>>>();
+        self.expect(")")?;
+        bytes.ok_or_else(|| self.error("a byte takes two digits"))
+    }
+
+    /// A tensor with its type.
+    fn tensor(&mut self, depth: u32) -> Parsed<Tensor> {
+        if depth > MOST_DEPTH {
+            return self.fail("the recipe nests too deep");
+        }
+        match self.value_type(0)? {
+            ValueType::Tensor(ty) => self.data(&ty, depth),
+            other => self.fail(format!("a tensor cannot be {other}")),
+        }
+    }
+
+    /// A tensor stored by its nonzero elements.
+    pub(super) fn sparse(&mut self, depth: u32) -> Parsed<SparseTensor> {
+        self.expect("sparse(")?;
+        let dims: Vec<u64> = self.list(Self::number)?;
+        self.expect(",")?;
+        let values = self.tensor(depth)?;
+        self.expect(",")?;
+        let indices = self.tensor(depth)?;
+        self.expect(")")?;
+        SparseTensor::new(values, indices, &dims).map_err(|error| self.error(error.to_string()))
+    }
+
+    /// The elements of a tensor of that type.
+    pub(super) fn data(&mut self, ty: &TensorType, depth: u32) -> Parsed<Tensor> {
+        let Some(dims) = ty.shape.as_ref().and_then(Shape::known) else {
+            return self.fail(format!("the shape of {ty} must be of numbers"));
+        };
+        let element = ty.element;
+        if self.eat("#") {
+            return self.fail("the elements were elided; only a full text can be read");
+        }
+        let made = if self.eat("hex(") {
+            let bytes = self.hex()?;
+            Tensor::from_bytes(element, &dims, bytes)
+        } else if self.eat("fill(") {
+            let bytes = if self.eat("hex(") { self.hex()? } else { self.element(element)? };
+            self.expect(")")?;
+            Tensor::fill_with(element, bytes, &dims)
+        } else if self.eat("uniform(") {
+            self.expect("seed")?;
+            self.expect("=")?;
+            let seed = self.number()?;
+            self.expect(",")?;
+            self.expect("bound")?;
+            self.expect("=")?;
+            let bound = self.number()?;
+            self.expect(")")?;
+            Tensor::random(seed, Distribution::Uniform { bound }, &dims)
+        } else if self.eat("sinusoidal(") {
+            let wave = if self.eat("interleaved") {
+                Wave::Interleaved
+            } else {
+                self.expect("halves").map(|()| Wave::Halves)?
+            };
+            self.expect(")")?;
+            let [positions, d_model] = dims[..] else { return self.fail("a sinusoidal table has two axes") };
+            Tensor::sinusoidal(wave, positions, d_model)
+        } else if self.eat("scale(") {
+            let factor = self.number()?;
+            self.expect(",")?;
+            let of = self.tensor(depth + 1)?;
+            self.expect(")")?;
+            of.scaled(factor)
+        } else if self.eat("cast(") {
+            let of = self.tensor(depth + 1)?;
+            self.expect(")")?;
+            of.cast(element)
+        } else if self.eat("transpose(") {
+            let of = self.tensor(depth + 1)?;
+            self.expect(")")?;
+            of.transposed()
+        } else if self.eat("reshape(") {
+            let of = self.tensor(depth + 1)?;
+            self.expect(")")?;
+            of.reshaped(&dims)
+        } else if self.eat("file(") {
+            let path = self.quoted()?;
+            self.expect(",")?;
+            let offset = self.number()?;
+            self.expect(",")?;
+            let len = self.number()?;
+            self.expect(")")?;
+            let Some(files) = self.files else { return self.fail(format!("no folder is given for the file {path}")) };
+            let range = files.open(&path).and_then(|source| source.range(offset, len));
+            range.map_err(Into::into).and_then(|range| Tensor::from_file(element, &dims, range))
+        } else if element == ElementType::String {
+            let strings = self.list(Self::bytes)?;
+            Tensor::from_strings(&dims, strings)
+        } else {
+            let bytes = if dims.is_empty() { self.element(element)? } else { self.elements(element)? };
+            Tensor::from_bytes(element, &dims, bytes)
+        };
+        let tensor = made.map_err(|error| self.error(error.to_string()))?;
+        if tensor.ty() == *ty { Ok(tensor) } else { self.fail(format!("the tensor is {}, not {ty}", tensor.ty())) }
+    }
+
+    fn elements(&mut self, element: ElementType) -> Parsed<Vec<u8>> {
+        let mut bytes = vec![];
+        self.expect("[")?;
+        while !self.eat("]") {
+            bytes.extend(self.element(element)?);
+            if self.peek() != Some(']') {
+                self.expect(",")?;
+            }
+        }
+        Ok(bytes)
+    }
+
+    fn element(&mut self, element: ElementType) -> Parsed<Vec<u8>> {
+        Ok(match element {
+            ElementType::F32 => self.number::<f32>()?.to_le_bytes().to_vec(),
+            ElementType::F64 => self.number::<f64>()?.to_le_bytes().to_vec(),
+            ElementType::U8 => self.number::<u8>()?.to_le_bytes().to_vec(),
+            ElementType::I8 => self.number::<i8>()?.to_le_bytes().to_vec(),
+            ElementType::U16 => self.number::<u16>()?.to_le_bytes().to_vec(),
+            ElementType::I16 => self.number::<i16>()?.to_le_bytes().to_vec(),
+            ElementType::U32 => self.number::<u32>()?.to_le_bytes().to_vec(),
+            ElementType::I32 => self.number::<i32>()?.to_le_bytes().to_vec(),
+            ElementType::U64 => self.number::<u64>()?.to_le_bytes().to_vec(),
+            ElementType::I64 => self.number::<i64>()?.to_le_bytes().to_vec(),
+            ElementType::Bool => vec![self.number::<bool>()?.into()],
+            other => return self.fail(format!("elements of {other} are written as hex(…)")),
+        })
+    }
+}

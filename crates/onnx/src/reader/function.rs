@@ -1,0 +1,257 @@
+//! Functions: what nodes may call.
+//!
+//! A function has no types of its own, so that it is kept as it came; what a call of it results in is inferred by
+//! putting it in place in a graph that is then dropped. Functions may call one another, but not in a circle, and
+//! calls may multiply: both are bounded.
+
+use super::graph::{Reader, Scope, Surroundings, Written};
+use super::{Context, Problem, attribute, graph, imports, names, notes};
+use crate::wire::{AttributeProto, FunctionProto, GraphProto, NodeProto, ValueInfoProto};
+use netwright_ir::{Fact, Function, Notes, Op, Value, ValueType};
+use std::collections::{BTreeMap, HashMap};
+
+/// Calls nest at most this deep.
+const MOST_CALLS: u32 = 100;
+
+/// At most so many nodes are put in place of calls, to stay or to infer the results.
+const MOST_INLINED: usize = 200_000;
+
+/// The functions of a file.
+pub(super) struct Functions {
+    all: Vec<Callable>,
+    /// By domain, name and overload.
+    index: HashMap<(String, String, String), usize>,
+}
+
+/// A function, checked and ready to be put in place of a call.
+pub(super) struct Callable {
+    proto: FunctionProto,
+    opsets: BTreeMap<String, i64>,
+    /// The order of its nodes.
+    order: Vec<usize>,
+}
+
+impl Functions {
+    pub(super) fn new(protos: Vec<FunctionProto>) -> Result<Self, Problem> {
+        let mut functions = Self { all: vec![], index: HashMap::new() };
+        for proto in protos {
+            let key = key(&proto);
+            if key.1.is_empty() {
+                return Err(Problem::Graph("a function has no name".to_owned()));
+            }
+            let inputs: Vec<&str> = proto.input.iter().map(String::as_str).collect();
+            let order = names::order(&proto.node, inputs)?;
+            let opsets = imports(&proto.opset_import)?;
+            if functions.index.insert(key.clone(), functions.all.len()).is_some() {
+                return Err(Problem::Graph(format!("two functions have the name {:?}", spelled(&key))));
+            }
+            functions.all.push(Callable { proto, opsets, order });
+        }
+        functions.check_circles()?;
+        Ok(functions)
+    }
+
+    pub(super) fn find(&self, domain: &str, name: &str, overload: &str) -> Option<&Callable> {
+        if self.all.is_empty() {
+            return None;
+        }
+        let key = (domain.to_owned(), name.to_owned(), overload.to_owned());
+        self.index.get(&key).map(|at| &self.all[*at])
+    }
+
+    /// No function may call itself, through others and through bodies included.
+    fn check_circles(&self) -> Result<(), Problem> {
+        let calls: Vec<Vec<usize>> = self.all.iter().map(|function| self.calls(&function.proto.node)).collect();
+        // Functions that nobody calls go first; what remains when none is left are circles.
+        let mut callers = vec![0usize; self.all.len()];
+        calls.iter().flatten().for_each(|&callee| callers[callee] += 1);
+        let mut free: Vec<usize> = (0..self.all.len()).filter(|&at| callers[at] == 0).collect();
+        while let Some(at) = free.pop() {
+            for &callee in &calls[at] {
+                callers[callee] -= 1;
+                if callers[callee] == 0 {
+                    free.push(callee);
+                }
+            }
+        }
+        match callers.iter().position(|callers| *callers > 0) {
+            Some(at) => {
+                let name = spelled(&key(&self.all[at].proto));
+                Err(Problem::Graph(format!("the function {name:?} calls itself, or is called by one that does")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The functions that nodes call, in bodies too.
+    fn calls(&self, nodes: &[NodeProto]) -> Vec<usize> {
+        let mut calls = vec![];
+        let mut pending: Vec<&[NodeProto]> = vec![nodes];
+        while let Some(nodes) = pending.pop() {
+            for node in nodes {
+                let text = |text: &Option<String>| text.clone().unwrap_or_default();
+                let domain = super::domain(node.domain.as_deref()).to_owned();
+                calls.extend(self.index.get(&(domain, text(&node.op_type), text(&node.overload))));
+                pending.extend(names::bodies(node).map(|body| body.node.as_slice()));
+            }
+        }
+        calls
+    }
+
+    /// Adds the operator sets that the functions import and the model does not.
+    pub(super) fn add_imports(&self, opsets: &mut BTreeMap<String, i64>) {
+        for (domain, version) in self.all.iter().flat_map(|function| &function.opsets) {
+            opsets.entry(domain.clone()).or_insert(*version);
+        }
+    }
+
+    /// The functions as they came.
+    pub(super) fn read(&self, context: &Context<'_>) -> Result<Vec<Function>, Problem> {
+        self.all.iter().map(|function| read(function, context)).collect()
+    }
+}
+
+type Key = (String, String, String);
+
+fn key(proto: &FunctionProto) -> Key {
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    (super::domain(proto.domain.as_deref()).to_owned(), text(&proto.name), text(&proto.overload))
+}
+
+fn spelled((domain, name, overload): &Key) -> String {
+    let (dot, colon) = (if domain.is_empty() { "" } else { "." }, if overload.is_empty() { "" } else { ":" });
+    format!("{domain}{dot}{name}{colon}{overload}")
+}
+
+fn read<'a>(function: &'a Callable, context: &'a Context<'a>) -> Result<Function, Problem> {
+    let Callable { proto, opsets, .. } = function;
+    let key = key(proto);
+    let place = format!("the function {:?}", spelled(&key));
+    let value = |name: &String| ValueInfoProto { name: Some(name.clone()), ..Default::default() };
+    let graph = GraphProto {
+        name: proto.name.clone(),
+        node: proto.node.clone(),
+        input: proto.input.iter().map(value).collect(),
+        output: proto.output.iter().map(value).collect(),
+        value_info: proto.value_info.clone(),
+        ..Default::default()
+    };
+    let scope = Scope { opsets, keep: true, given: None, calls: 0, bodies: 0 };
+    let surroundings = Surroundings { body: true, ..Surroundings::default() };
+    let graph = graph::read(graph, surroundings, context, scope)?;
+    let mut defaults = vec![];
+    for attribute in &proto.attribute_proto {
+        defaults.push(attribute::read(attribute.clone(), &place, context)?);
+    }
+    let (domain, name, overload) = key;
+    Ok(Function {
+        domain: domain.into(),
+        name: name.into(),
+        overload: overload.into(),
+        graph,
+        attributes: proto.attribute.iter().map(|name| name.as_str().into()).collect(),
+        defaults,
+        opsets: opsets.clone(),
+        notes: notes::described(&place, proto.doc_string.clone(), proto.metadata_props.clone())?,
+    })
+}
+
+impl<'a> Reader<'a> {
+    /// Puts a function in place of a node that calls it.
+    pub(super) fn call(
+        &mut self,
+        function: &'a Callable,
+        text: &str,
+        label: &str,
+        operands: Vec<Option<Value>>,
+        attributes: Vec<AttributeProto>,
+        outputs: Vec<String>,
+    ) -> Result<(), Problem> {
+        let fail = |what: String| Problem::Node { node: text.to_owned(), what };
+        let Callable { proto, opsets, order } = function;
+        if self.scope.calls >= MOST_CALLS {
+            return Err(fail(format!("calls nest deeper than {MOST_CALLS}")));
+        }
+        let inlined = self.context.inlined.get().saturating_add(order.len());
+        self.context.inlined.set(inlined);
+        if inlined > MOST_INLINED {
+            return Err(fail(format!("the functions make more than {MOST_INLINED} nodes of their calls")));
+        }
+        let (inputs, results) = (proto.input.len(), proto.output.len());
+        if operands.len() > inputs || outputs.len() > results {
+            let (given, asked) = (operands.len(), outputs.len());
+            return Err(fail(format!(
+                "its function takes {inputs} operands and has {results} results, but {given} are given and {asked} asked for"
+            )));
+        }
+        let mut given: HashMap<String, AttributeProto> = HashMap::new();
+        for attribute in proto.attribute_proto.iter().cloned().chain(attributes) {
+            let name = attribute.name.clone().unwrap_or_default();
+            let defaulted = proto.attribute_proto.iter().any(|default| default.name.as_deref() == Some(&name));
+            if !defaulted && !proto.attribute.contains(&name) {
+                return Err(fail(format!("its function has no attribute {name:?}")));
+            }
+            given.insert(name, attribute);
+        }
+        // The names in the graph of the results that are asked for.
+        let asked: Vec<(&String, String, String)> = (proto.output.iter().zip(outputs))
+            .filter(|(_, caller)| !caller.is_empty())
+            .map(|(own, caller)| (own, self.graph_name(&caller), caller))
+            .collect();
+        let first = asked.first().map_or("call", |(_, name, _)| name);
+        let prefix = if label.is_empty() { first } else { label }.to_owned();
+        let operands = operands.into_iter().chain(std::iter::repeat(None));
+        let scope = Scope { opsets, keep: false, given: Some(&given), calls: self.scope.calls + 1, ..self.scope };
+        let mut inner = Reader::within(self, scope);
+        inner.values = proto.input.iter().cloned().zip(operands).collect();
+        inner.prefix = Some(prefix);
+        inner.renamed = asked.iter().map(|(own, name, _)| ((*own).clone(), name.clone())).collect();
+        order.iter().try_for_each(|&at| inner.node(proto.node[at].clone()))?;
+        let values = inner.leave(self);
+        for (own, name, caller) in asked {
+            let Some(value) = values.get(own).copied().flatten() else {
+                return Err(fail(format!("its function does not compute its result {own:?}")));
+            };
+            if **self.graph.value_name(value) == *name {
+                self.define(caller, value)?;
+            } else {
+                // An operand that the function hands on, or a result that it has twice.
+                let outputs = vec![caller];
+                let place = Written { text: text.to_owned(), label: String::new(), outputs, said: Notes::default() };
+                self.insert(place, Op::Identity, &[Some(value)])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is known of the results of a call; nothing where that would take too many nodes.
+    pub(super) fn results_of_call(
+        &self,
+        function: &'a Callable,
+        text: &str,
+        operands: &[Option<Value>],
+        attributes: Vec<AttributeProto>,
+        results: usize,
+    ) -> Result<Vec<Fact>, Problem> {
+        if self.context.inlined.get().saturating_add(function.order.len()) > MOST_INLINED {
+            return Ok(vec![]);
+        }
+        let mut reader = Reader::scratch(self.context, self.scope);
+        let mut inputs = vec![];
+        for operand in operands {
+            inputs.push(operand.map(|operand| {
+                let fact = self.graph.fact(operand).clone();
+                let input = reader.graph.input("operand", fact.ty.clone());
+                reader.graph.set_fact(input, fact);
+                input
+            }));
+        }
+        let outputs: Vec<String> = (0..results).map(|at| format!("result.{at}")).collect();
+        reader.call(function, text, "", inputs, attributes, outputs.clone())?;
+        let values = outputs.iter().map(|name| reader.values.get(name).copied().flatten());
+        let fact = |value: Option<Value>| {
+            value.map_or_else(|| Fact::of(ValueType::Unknown), |value| reader.graph.fact(value).clone())
+        };
+        Ok(values.map(fact).collect())
+    }
+}

@@ -1,0 +1,92 @@
+//! Names: what a graph reads and defines, and the order of its nodes.
+
+use super::{Problem, node_text};
+use crate::wire::{GraphProto, NodeProto};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet};
+
+/// The bodies of a node.
+pub(super) fn bodies(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
+    node.attribute.iter().flat_map(|attribute| attribute.g.as_deref().into_iter().chain(&attribute.graphs))
+}
+
+/// The names that a node reads, those that its bodies read of the graph around them included.
+fn reads(node: &NodeProto) -> Vec<&str> {
+    let mut names: Vec<&str> = node.input.iter().map(String::as_str).filter(|name| !name.is_empty()).collect();
+    bodies(node).for_each(|body| names.extend(free(body)));
+    names
+}
+
+/// The names that a graph defines.
+pub(super) fn defined(graph: &GraphProto) -> impl Iterator<Item = &str> {
+    let inputs = graph.input.iter().filter_map(|input| input.name.as_deref());
+    let dense = graph.initializer.iter().filter_map(|tensor| tensor.name.as_deref());
+    let sparse = graph.sparse_initializer.iter().filter_map(|tensor| tensor.values.as_ref()?.name.as_deref());
+    let nodes = graph.node.iter().flat_map(|node| &node.output).map(String::as_str);
+    inputs.chain(dense).chain(sparse).chain(nodes).filter(|name| !name.is_empty())
+}
+
+/// The names that a graph reads and does not define, each once, in the order of their first use.
+///
+/// It recurses on bodies, whose depth the scan of the file has bounded.
+pub(super) fn free(graph: &GraphProto) -> Vec<&str> {
+    let own: HashSet<&str> = defined(graph).collect();
+    let outputs = graph.output.iter().filter_map(|output| output.name.as_deref());
+    let read = graph.node.iter().flat_map(reads).chain(outputs);
+    let mut seen = HashSet::new();
+    read.filter(|name| !name.is_empty() && !own.contains(name) && seen.insert(*name)).collect()
+}
+
+/// The nodes, each behind those whose results it reads, else in the order of the file. `sources` are the names that
+/// are there before any node.
+pub(super) fn order<'p>(
+    nodes: &'p [NodeProto],
+    sources: impl IntoIterator<Item = &'p str>,
+) -> Result<Vec<usize>, Problem> {
+    let mut producers: HashMap<&str, Option<usize>> = HashMap::new();
+    for name in sources {
+        if producers.insert(name, None).is_some() {
+            return Err(Problem::Graph(format!("{name:?} is the name of two values")));
+        }
+    }
+    for (at, node) in nodes.iter().enumerate() {
+        for name in node.output.iter().filter(|name| !name.is_empty()) {
+            if producers.insert(name, Some(at)).is_some() {
+                return Err(Problem::Graph(format!("{name:?} is the name of two values")));
+            }
+        }
+    }
+    let mut waiting = vec![0usize; nodes.len()];
+    let mut readers: Vec<Vec<usize>> = vec![vec![]; nodes.len()];
+    for (at, node) in nodes.iter().enumerate() {
+        for name in reads(node) {
+            match producers.get(name) {
+                Some(Some(producer)) => {
+                    readers[*producer].push(at);
+                    waiting[at] += 1;
+                }
+                Some(None) => {}
+                None => {
+                    let what = format!("it reads {name:?}, which is not computed");
+                    return Err(Problem::Node { node: node_text(node), what });
+                }
+            }
+        }
+    }
+    let mut ready: BinaryHeap<Reverse<usize>> =
+        waiting.iter().enumerate().filter(|(_, left)| **left == 0).map(|(at, _)| Reverse(at)).collect();
+    let mut order = Vec::with_capacity(nodes.len());
+    while let Some(Reverse(at)) = ready.pop() {
+        order.push(at);
+        for &reader in &readers[at] {
+            waiting[reader] -= 1;
+            if waiting[reader] == 0 {
+                ready.push(Reverse(reader));
+            }
+        }
+    }
+    match nodes.iter().zip(&waiting).find(|(_, left)| **left > 0) {
+        Some((node, _)) => Err(Problem::Node { node: node_text(node), what: "it is computed from itself".to_owned() }),
+        None => Ok(order),
+    }
+}

@@ -1,0 +1,166 @@
+//! The names of values in a file.
+
+use super::super::WriteError;
+use netwright_ir::{Graph, NodeId, Op, Value};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// The names of the values of a graph; those of the graphs around it are taken for a body.
+#[derive(Default)]
+pub(super) struct Names<'p> {
+    around: Option<&'p Names<'p>>,
+    of: HashMap<Value, Arc<str>>,
+    taken: HashSet<Arc<str>>,
+    /// Names in bodies, which no new value may have.
+    inner: HashSet<Arc<str>>,
+    pub(super) outputs: HashSet<Arc<str>>,
+    /// The outputs in order.
+    pub(super) results: Vec<Arc<str>>,
+    /// Outputs that need an `Identity`, as their value goes by another name.
+    pub(super) copies: Vec<(Value, Arc<str>)>,
+}
+
+impl<'p> Names<'p> {
+    /// Inputs and outputs have the names of the interface; the others keep theirs where those are not taken.
+    pub(super) fn of(graph: &Graph, schedule: &[NodeId]) -> Result<Self, WriteError> {
+        let mut names = Names::default();
+        for input in graph.inputs() {
+            names.claim(input, graph.value_name(input))?;
+        }
+        // Where they are captured: the values of the model's graph, which have their names.
+        for capture in graph.captures() {
+            names.claim(capture, graph.value_name(capture))?;
+        }
+        for (at, output) in graph.outputs().iter().enumerate() {
+            if output.name.is_empty() {
+                return Err(WriteError::Unnamed { at });
+            }
+            if names.outputs.contains(&output.name) {
+                return Err(WriteError::Duplicate { name: output.name.to_string() });
+            }
+            names.output(graph, output.value, output.name.clone())?;
+        }
+        names.rest(graph, schedule);
+        Ok(names)
+    }
+
+    /// Those of a body; `captured` are the names around it of what it captures.
+    pub(super) fn of_body(
+        graph: &Graph,
+        schedule: &[NodeId],
+        captured: &[Arc<str>],
+        around: &'p Names<'p>,
+    ) -> Result<Self, WriteError> {
+        let mut names = Names { around: Some(around), ..Names::default() };
+        names.of.extend(graph.captures().zip(captured.iter().cloned()));
+        for input in graph.inputs() {
+            let name = names.own(graph.value_name(input));
+            names.of.insert(input, name);
+        }
+        for output in graph.outputs() {
+            // The caller knows outputs of a body by their place.
+            let input = matches!(graph.op(output.value), Op::Input) && *graph.value_name(output.value) == output.name;
+            let name = if input { names.name(output.value) } else { names.spare(&output.name) };
+            names.output(graph, output.value, name)?;
+        }
+        names.rest(graph, schedule);
+        Ok(names)
+    }
+
+    /// The name of an output, which its value has where nothing else decides that.
+    fn output(&mut self, graph: &Graph, value: Value, name: Arc<str>) -> Result<(), WriteError> {
+        let own = self.of.get(&value).unwrap_or(graph.value_name(value)) == &name;
+        match graph.op(value) {
+            // The caller's names of inputs and weights stay.
+            Op::Input | Op::Captured if own => {}
+            Op::Parameter(_) | Op::SparseParameter(_) if own && !self.of.contains_key(&value) => {
+                self.claim(value, &name)?;
+            }
+            Op::Input | Op::Captured | Op::Parameter(_) | Op::SparseParameter(_) => self.copy(value, &name)?,
+            _ if self.of.contains_key(&value) => self.copy(value, &name)?,
+            _ => self.claim(value, &name)?,
+        }
+        self.outputs.insert(name.clone());
+        self.results.push(name);
+        Ok(())
+    }
+
+    fn rest(&mut self, graph: &Graph, schedule: &[NodeId]) {
+        for value in schedule.iter().flat_map(|&id| graph.results(id)) {
+            if !self.of.contains_key(&value) {
+                let name = self.own(graph.value_name(value));
+                self.of.insert(value, name);
+            }
+        }
+    }
+
+    fn take(&mut self, name: &Arc<str>) -> Result<(), WriteError> {
+        if self.taken.insert(name.clone()) { Ok(()) } else { Err(WriteError::Duplicate { name: name.to_string() }) }
+    }
+
+    fn claim(&mut self, value: Value, name: &Arc<str>) -> Result<(), WriteError> {
+        self.take(name)?;
+        self.of.insert(value, name.clone());
+        Ok(())
+    }
+
+    fn copy(&mut self, value: Value, name: &Arc<str>) -> Result<(), WriteError> {
+        self.take(name)?;
+        self.copies.push((value, name.clone()));
+        Ok(())
+    }
+
+    fn is_taken(&self, name: &str) -> bool {
+        self.taken.contains(name) || self.around.is_some_and(|around| around.is_taken(name))
+    }
+
+    fn is_inner(&self, name: &str) -> bool {
+        self.inner.contains(name) || self.around.is_some_and(|around| around.is_inner(name))
+    }
+
+    /// The base, or the base with a number behind it, that nobody has.
+    fn unused(base: &str, used: impl Fn(&str) -> bool) -> Arc<str> {
+        let base = if base.is_empty() { "value" } else { base };
+        let mut name: Arc<str> = base.into();
+        let mut number = 0;
+        while used(&name) {
+            number += 1;
+            name = format!("{base}.{number}").into();
+        }
+        name
+    }
+
+    /// A name for a value that calls itself so; bodies beside one another may share names.
+    fn own(&mut self, base: &str) -> Arc<str> {
+        let name = self.spare(base);
+        self.taken.insert(name.clone());
+        name
+    }
+
+    /// The same, still to be taken.
+    fn spare(&self, base: &str) -> Arc<str> {
+        Self::unused(base, |name| self.is_taken(name))
+    }
+
+    /// A name for a new value.
+    pub(super) fn fresh(&mut self, base: &str) -> Arc<str> {
+        let name = Self::unused(base, |name| self.is_taken(name) || self.is_inner(name));
+        self.taken.insert(name.clone());
+        name
+    }
+
+    pub(super) fn name(&self, value: Value) -> Arc<str> {
+        // Every value of the schedule has one.
+        self.of.get(&value).cloned().unwrap_or_default()
+    }
+
+    /// All names of this graph and of its bodies.
+    pub(super) fn into_all(self) -> impl Iterator<Item = Arc<str>> {
+        self.taken.into_iter().chain(self.inner)
+    }
+
+    /// Keeps new values from having names of a body.
+    pub(super) fn reserve(&mut self, names: impl IntoIterator<Item = Arc<str>>) {
+        self.inner.extend(names);
+    }
+}

@@ -1,0 +1,290 @@
+//! All that a file may hold: it is read, written, and the same when it is read again.
+
+use super::read::{base, node, text, typed, value};
+use netwright_ir::Detail;
+use netwright_onnx::wire::{self, *};
+use netwright_onnx::{ReadOptions, read, to_bytes};
+use prost::Message;
+
+fn entry(key: &str, value: &str) -> StringStringEntryProto {
+    StringStringEntryProto { key: text(key), value: text(value) }
+}
+
+fn attribute(name: &str, ty: AttributeType, value: AttributeProto) -> AttributeProto {
+    AttributeProto { name: text(name), r#type: Some(ty.into()), ..value }
+}
+
+fn tensor(name: &str, values: &[f32]) -> TensorProto {
+    let raw = values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
+    let dims = vec![i64::try_from(values.len()).unwrap()];
+    TensorProto { name: text(name), data_type: Some(1), dims, raw_data: Some(raw.into()), ..Default::default() }
+}
+
+fn indices(values: &[i64]) -> TensorProto {
+    let raw = values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
+    let dims = vec![i64::try_from(values.len()).unwrap()];
+    TensorProto { data_type: Some(7), dims, raw_data: Some(raw.into()), ..Default::default() }
+}
+
+fn graph(name: &str, nodes: Vec<NodeProto>, output: &[ValueInfoProto]) -> GraphProto {
+    GraphProto { name: text(name), node: nodes, output: output.to_vec(), ..Default::default() }
+}
+
+fn body(name: &str, graph: GraphProto) -> AttributeProto {
+    attribute(name, AttributeType::Graph, AttributeProto { g: Some(Box::new(graph)), ..Default::default() })
+}
+
+/// `if %c` with bodies that capture, one of them with a body of its own.
+fn branches() -> NodeProto {
+    let inner = NodeProto {
+        attribute: vec![
+            body("then_branch", graph("one", vec![node("Neg", &["w"], &["one.y"])], &[value("one.y")])),
+            body("else_branch", graph("two", vec![node("Add", &["half", "w"], &["two.y"])], &[value("two.y")])),
+        ],
+        ..node("If", &["c"], &["then.y"])
+    };
+    let mut first = graph("then", vec![node("Mul", &["x", "scale"], &["half"]), inner], &[value("then.y")]);
+    first.initializer = vec![tensor("scale", &[0.5, 0.25])];
+    first.doc_string = text("what runs where it holds");
+    let second = graph("else", vec![node("Neg", &["x"], &["else.y"])], &[value("else.y")]);
+    let attribute = vec![body("then_branch", first), body("else_branch", second)];
+    NodeProto { attribute, ..node("If", &["c"], &["branched"]) }
+}
+
+fn everything() -> ModelProto {
+    let mut model = base();
+    model.ir_version = Some(11);
+    model.domain = text("com.example");
+    model.model_version = Some(7);
+    model.doc_string = text("a model");
+    model.producer_name = text("hand");
+    model.producer_version = text("1");
+    model.metadata_props = vec![entry("a", "b")];
+    let opset = |domain: &str, version| OperatorSetIdProto { domain: text(domain), version: Some(version) };
+    model.opset_import = vec![opset("", 21), opset("com.example", 3)];
+    model.configuration = vec![DeviceConfigurationProto {
+        name: text("two"),
+        num_devices: Some(2),
+        device: vec!["cpu:0".to_owned(), "cpu:1".to_owned()],
+    }];
+
+    let ty = |held: TypeValue| TypeProto { value: Some(held), denotation: None };
+    let element = Box::new(value("").r#type.unwrap());
+    let sequence = ty(TypeValue::Sequence(SequenceTypeProto { elem_type: Some(element.clone()) }));
+    let optional = ty(TypeValue::Optional(OptionalTypeProto { elem_type: Some(Box::new(sequence.clone())) }));
+    let map = ty(TypeValue::Map(MapTypeProto { key_type: Some(7), value_type: Some(element) }));
+    let of = |name: &str, ty: &TypeProto| ValueInfoProto { name: text(name), r#type: Some(ty.clone()), ..value("") };
+
+    let mut x = value("x");
+    x.doc_string = text("an image");
+    x.metadata_props = vec![entry("layout", "C")];
+    let held = x.r#type.as_mut().unwrap();
+    held.denotation = text("IMAGE");
+    if let Some(TypeValue::Tensor(TensorTypeProto { shape: Some(shape), .. })) = &mut held.value {
+        shape.dim[0].denotation = text("DATA_CHANNEL");
+    }
+
+    let noted = NodeProto {
+        name: text("first"),
+        doc_string: text("a node"),
+        metadata_props: vec![entry("stack", "trace")],
+        device_configurations: vec![NodeDeviceConfigurationProto {
+            configuration_id: text("two"),
+            pipeline_stage: Some(1),
+            ..Default::default()
+        }],
+        ..node("Add", &["x", "w"], &["a"])
+    };
+    let kept = NodeProto {
+        domain: text("com.example"),
+        attribute: vec![
+            attribute(
+                "one",
+                AttributeType::Tensor,
+                AttributeProto {
+                    doc_string: text("an attribute"),
+                    t: Some(Box::new(TensorProto { doc_string: text("its tensor"), ..tensor("named", &[1.0]) })),
+                    ..Default::default()
+                },
+            ),
+            attribute(
+                "some",
+                AttributeType::Tensors,
+                AttributeProto {
+                    tensors: vec![TensorProto { name: None, ..tensor("", &[2.0]) }; 2],
+                    ..Default::default()
+                },
+            ),
+            attribute(
+                "graphs",
+                AttributeType::Graphs,
+                AttributeProto {
+                    graphs: vec![graph("g1", vec![node("Abs", &["a"], &["g1.y"])], &[value("g1.y")]); 2],
+                    ..Default::default()
+                },
+            ),
+            attribute(
+                "ty",
+                AttributeType::TypeProto,
+                AttributeProto { tp: Some(Box::new(optional.clone())), ..Default::default() },
+            ),
+            attribute(
+                "types",
+                AttributeType::TypeProtos,
+                AttributeProto { type_protos: vec![sequence.clone(), map.clone()], ..Default::default() },
+            ),
+            attribute(
+                "sparse",
+                AttributeType::SparseTensor,
+                AttributeProto {
+                    sparse_tensor: Some(Box::new(SparseTensorProto {
+                        values: Some(TensorProto { name: None, ..tensor("", &[5.0]) }),
+                        indices: Some(indices(&[3])),
+                        dims: vec![2, 2],
+                    })),
+                    ..Default::default()
+                },
+            ),
+        ],
+        ..node("Kept", &["list", "", "lookup"], &["kept", "maybe"])
+    };
+    let call = NodeProto {
+        domain: text("com.example"),
+        overload: text("fast"),
+        attribute: vec![attribute(
+            "alpha",
+            AttributeType::Float,
+            AttributeProto { f: Some(0.5), ..Default::default() },
+        )],
+        ..node("Twice", &["branched"], &["y"])
+    };
+    model.graph = Some(GraphProto {
+        name: text("g"),
+        doc_string: text("a graph"),
+        metadata_props: vec![entry("k", "v")],
+        input: vec![x, typed("c", 9, &[]), of("list", &sequence), of("lookup", &map), value("w"), value("unused")],
+        output: vec![value("y"), of("maybe", &optional), value("s")],
+        value_info: vec![ValueInfoProto { doc_string: text("a sum"), ..value("a") }],
+        initializer: vec![
+            tensor("w", &[1.0, 2.0]),
+            TensorProto {
+                doc_string: text("trained"),
+                metadata_props: vec![entry("k", "v")],
+                ..tensor("v", &[1.0, 2.0])
+            },
+        ],
+        sparse_initializer: vec![SparseTensorProto {
+            values: Some(tensor("z", &[3.0])),
+            indices: Some(indices(&[1])),
+            dims: vec![2],
+        }],
+        quantization_annotation: vec![TensorAnnotation {
+            tensor_name: text("a"),
+            quant_parameter_tensor_names: vec![entry("SCALE_TENSOR", "v")],
+        }],
+        node: vec![noted, branches(), kept, node("Mul", &["v", "z"], &["s"]), call],
+    });
+    let reference = AttributeProto {
+        name: text("alpha"),
+        ref_attr_name: text("alpha"),
+        r#type: Some(AttributeType::Float.into()),
+        ..Default::default()
+    };
+    model.functions = vec![FunctionProto {
+        name: text("Twice"),
+        domain: text("com.example"),
+        overload: text("fast"),
+        input: vec!["p".to_owned()],
+        output: vec!["q".to_owned()],
+        attribute: vec!["alpha".to_owned()],
+        attribute_proto: vec![attribute(
+            "beta",
+            AttributeType::Int,
+            AttributeProto { i: Some(3), ..Default::default() },
+        )],
+        node: vec![
+            NodeProto { attribute: vec![reference], ..node("Elu", &["p"], &["e"]) },
+            node("Add", &["e", "p"], &["q"]),
+        ],
+        doc_string: text("twice"),
+        opset_import: vec![opset("", 21)],
+        metadata_props: vec![entry("k", "v")],
+        ..Default::default()
+    }];
+    model.training_info = vec![TrainingInfoProto {
+        initialization: Some(graph("init", vec![node("Neg", &["start"], &["v.0"])], &[value("v.0")])),
+        algorithm: Some(graph("step", vec![node("Sub", &["v", "s"], &["v.1"])], &[value("v.1")])),
+        initialization_binding: vec![entry("v", "v.0")],
+        update_binding: vec![entry("v", "v.1")],
+    }];
+    let start = TensorProto { ..tensor("start", &[0.0, 0.0]) };
+    model.training_info[0].initialization.as_mut().unwrap().initializer.push(start);
+    model
+}
+
+/// What the file holds, whatever the order of what has none, and but for what a reader adds.
+fn contents(mut model: ModelProto) -> ModelProto {
+    fn settle(graph: &mut GraphProto) {
+        graph.value_info.retain(|info| info.doc_string.is_some());
+        graph.initializer.sort_by(|a, b| a.name.cmp(&b.name));
+        graph.node.iter_mut().for_each(settle_node);
+    }
+    fn settle_node(node: &mut NodeProto) {
+        if node.name.as_ref() == node.output.first() {
+            node.name = None;
+        }
+        for attribute in &mut node.attribute {
+            attribute.g.iter_mut().for_each(|graph| settle(graph));
+            attribute.graphs.iter_mut().for_each(settle);
+        }
+    }
+    model.graph.iter_mut().for_each(settle);
+    for step in &mut model.training_info {
+        step.initialization.iter_mut().chain(&mut step.algorithm).for_each(settle);
+    }
+    for function in &mut model.functions {
+        function.node.iter_mut().for_each(settle_node);
+        function.value_info.clear();
+    }
+    model
+}
+
+fn read_with(bytes: &[u8], inline_functions: bool) -> netwright_ir::Model {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("model.onnx");
+    std::fs::write(&path, bytes).unwrap();
+    read(&path, &ReadOptions { inline_functions, ..Default::default() }).unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn nothing_is_lost() {
+    let original = everything();
+    let model = read_with(&original.encode_to_vec(), false);
+    netwright_ir::check(&model.graph).expect("the graph keeps the laws");
+    let written = to_bytes(&model).unwrap();
+    assert_eq!(wire::scan(&schema::MODEL, &written).unwrap(), []);
+    let again = ModelProto::decode(&*written).unwrap();
+    assert_eq!(contents(again), contents(original));
+    let second = read_with(&written, false);
+    assert_eq!(second, model);
+    assert_eq!(to_bytes(&second).unwrap(), written);
+}
+
+#[test]
+fn functions_are_put_in_place() {
+    let model = read_with(&everything().encode_to_vec(), true);
+    assert!(model.functions.is_empty());
+    let text = model.graph.to_text(Detail::Full);
+    assert!(text.contains("%y.e = "), "{text}");
+    assert!(text.contains("{alpha = 0.5}"), "{text}");
+    assert!(text.contains("%y = add %y.e, %branched : f32[2]"), "{text}");
+}
+
+#[test]
+fn results_of_calls_are_inferred() {
+    let mut model = everything();
+    model.graph.as_mut().unwrap().node.push(node("Exp", &["y"], &["t"]));
+    let read = read_with(&model.encode_to_vec(), false);
+    let text = read.graph.to_text(Detail::Full);
+    assert!(text.contains("%t = exp %y : f32[2]"), "{text}");
+}
