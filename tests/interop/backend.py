@@ -159,12 +159,12 @@ def judge_test(program, test, model, test_inputs):
 
 
 def understand(program, original, feeds, folder, finding):
-    finding.misunderstood = misunderstood(program, original.model, folder)
+    finding.misunderstood = misunderstood(program, original.model, folder, finding)
     if finding.misunderstood is None:
         finding.understood = "as it comes"
         return
     frozen = freeze(original.model, feeds)
-    if frozen and misunderstood(program, frozen, folder) is None:
+    if frozen and misunderstood(program, frozen, folder, finding) is None:
         finding.understood, finding.misunderstood = "with inputs as constants", None
 
 
@@ -187,7 +187,7 @@ def freeze(model, feeds):
     return frozen
 
 
-def misunderstood(program, model, folder):
+def misunderstood(program, model, folder, finding):
     """What netwright does not understand of a model once its outputs' types are taken away, or None."""
     undeclared = onnx.ModelProto()
     undeclared.CopyFrom(model)
@@ -196,6 +196,8 @@ def misunderstood(program, model, folder):
         output.ClearField("type")
     onnx.save(undeclared, folder / "undeclared.onnx")
     outcome = judge.netwright(program, "inspect", "--json", "undeclared.onnx", folder=folder)
+    if outcome.crash:
+        finding.failures["inspect: crashed"] = outcome.crash
     if outcome.code != 0:
         return f"rejected: {outcome.message}"
     contents = json.loads(outcome.stdout)
@@ -213,7 +215,7 @@ def kind_of(message):
     message = re.sub(r"\[[^\]]*\]", "[…]", message)
     message = re.sub(r"%\S+", "%…", message)
     message = re.sub(r"`[^`]*`|'[^']*'|\"[^\"]*\"", "…", message)
-    return re.sub(r"\d+", "N", message)
+    return re.sub(r"-?\d+(\.\d+)?(e[-+]?\d+)?", "N", message)
 
 
 def grouped(title, pairs, listed=3):
