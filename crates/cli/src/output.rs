@@ -41,6 +41,14 @@ impl Output {
         write_out(text)
     }
 
+    /// Tells of something that the user should know and that is no failure.
+    pub(crate) fn warn(self, text: &str) -> Result<(), Failure> {
+        if !self.quiet {
+            writeln!(io::stderr(), "warning: {text}")?;
+        }
+        Ok(())
+    }
+
     /// Prints, with `--verbose`, every rewrite as it was applied; to standard error, which keeps data apart.
     pub(crate) fn rewrites(self, applied: &[Event]) -> Result<(), Failure> {
         if self.verbose {

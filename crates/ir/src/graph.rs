@@ -313,7 +313,8 @@ impl Graph {
             let what = format!("its bodies nest deeper than {MOST_BODIES}");
             return Err(InferError { word: op.word(), what, help: None });
         }
-        op.infer(&Operands { kind: op.kind(), facts: &facts, results })
+        let tensors: SmallVec<[Option<&Tensor>; 4]> = operands.iter().map(|value| self.tensor((*value)?)).collect();
+        op.infer(&Operands { kind: op.kind(), facts: &facts, tensors: &tensors, results })
     }
 
     fn add(&mut self, place: Place, op: Op, operands: &[Option<Value>], facts: SmallVec<[Fact; 1]>) -> NodeId {

@@ -457,7 +457,10 @@ impl Emitter<'_, '_, '_> {
 
     /// Declares the type of an inner value; those of outputs stand with them.
     fn describe(&mut self, value: Value, name: &str) {
-        if self.graph.fact(value).ty != ValueType::Unknown && !self.names.outputs.contains(name) {
+        // A tensor of unknown rank is no declaration that ONNX's checker takes.
+        let fact = self.graph.fact(value);
+        let known = fact.ty != ValueType::Unknown && (fact.tensor_type().is_none() || fact.shape().is_some());
+        if known && !self.names.outputs.contains(name) {
             let info = self.file.value_info(self.graph, value, name);
             self.value_info.push(info);
         }
