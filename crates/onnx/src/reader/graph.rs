@@ -84,7 +84,10 @@ pub(super) fn read<'a>(
         let name = output.name.as_deref().unwrap_or_default();
         let value = reader.values.get(name).copied().flatten();
         let value = value.ok_or_else(|| Problem::Graph(format!("the output {name:?} is not computed")))?;
-        reader.graph.output(name, value);
+        match reader.declared.get(name).map(|declared| declared.ty.clone()) {
+            Some(ty) if ty != ValueType::Unknown => reader.graph.declared_output(name, value, ty),
+            _ => reader.graph.output(name, value),
+        }
     }
     reader.describe(&mut proto)?;
     Ok(reader.graph)
