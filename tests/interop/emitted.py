@@ -11,38 +11,18 @@ import subprocess
 import sys
 import tempfile
 
-import numpy as np
-import onnx
-import onnxruntime as ort
+import judge
 from safetensors.numpy import load_file
 
 TOLERANCE = 1e-4
 
 
-def largest_difference(found, expected):
-    """The largest |a - b| / max(1, |b|)."""
-    assert found.shape == expected.shape, f"shape {found.shape}, not {expected.shape}"
-    assert found.dtype == expected.dtype, f"type {found.dtype}, not {expected.dtype}"
-    return float(np.max(np.abs(found - expected) / np.maximum(1, np.abs(expected)), initial=0))
-
-
-def session(path, level):
-    options = ort.SessionOptions()
-    options.graph_optimization_level = level
-    options.intra_op_num_threads = 2
-    options.log_severity_level = 3
-    return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-
-
-def judge(netwright, path, folder):
-    onnx.checker.check_model(path, full_check=True)
-    onnx.shape_inference.infer_shapes_path(path, str(folder / "inferred.onnx"), check_type=True, strict_mode=True)
+def differ(netwright, path, folder):
+    """The largest difference between tract and ONNX Runtime."""
+    judge.check_strictly(path, folder)
     dump = folder / "dump"
     subprocess.run([netwright, "-q", "verify", path, "--dump", dump], check=True)
-    sessions = [
-        session(path, ort.GraphOptimizationLevel.ORT_DISABLE_ALL),
-        session(path, ort.GraphOptimizationLevel.ORT_ENABLE_ALL),
-    ]
+    sessions = [judge.session(path, level, threads=2) for level in [judge.PLAIN, judge.OPTIMIZED]]
     worst = 0.0
     files = sorted(dump.glob("*.safetensors"))
     assert len(files) == 3, f"{len(files)} bindings were dumped"
@@ -52,7 +32,7 @@ def judge(netwright, path, folder):
         for runner in sessions:
             names = [output.name for output in runner.get_outputs()]
             for name, found in zip(names, runner.run(names, inputs)):
-                worst = max(worst, largest_difference(found, tensors[f"output.{name}"]))
+                worst = max(worst, judge.largest_difference(found, tensors[f"output.{name}"]))
     assert worst <= TOLERANCE, f"ONNX Runtime and tract differ by {worst}"
     return worst
 
@@ -73,7 +53,7 @@ def main(netwright):
             folder = pathlib.Path(folder)
             path = str(folder / "model.onnx")
             subprocess.run([netwright, "-q", "build", *case, "-o", path], check=True)
-            print(f"{judge(netwright, path, folder):.1e}  {' '.join(case)}", flush=True)
+            print(f"{differ(netwright, path, folder):.1e}  {' '.join(case)}", flush=True)
     print(f"{len(cases)} passed, 0 failed")
 
 

@@ -36,17 +36,19 @@ pub(crate) enum Command {
     Build(Build),
     /// Optimize an ONNX file.
     Optimize(Optimize),
+    /// Write a model in a newer version of ONNX's operators, and change nothing else.
+    Upgrade(Upgrade),
     /// Run a model in tract, or compare two.
     Verify(Verify),
     /// Check that a file is a sound model.
     Check {
-        /// The ONNX file.
-        model: PathBuf,
+        #[command(flatten)]
+        input: Input,
     },
     /// Show what a model is made of.
     Inspect {
-        /// The ONNX file.
-        model: PathBuf,
+        #[command(flatten)]
+        input: Input,
         /// Print the graph in the text form.
         #[arg(long)]
         text: bool,
@@ -98,12 +100,46 @@ pub(crate) struct Emit {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Optimize {
+pub(crate) struct Input {
     /// The ONNX file.
     pub(crate) model: PathBuf,
+    /// A folder in which external data may lie that the model's folder only has links to, such as a cache.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Put the functions of the model in place of the nodes that call them.
+    #[arg(long)]
+    pub(crate) inline_functions: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Upgrade {
+    #[command(flatten)]
+    pub(crate) input: Input,
     /// The file to write; it may be the input.
     #[arg(short, long)]
     pub(crate) output: PathBuf,
+    /// The version of ONNX's operators.
+    #[arg(long)]
+    pub(crate) opset: i64,
+    /// Whether weights go to a file beside the model: auto does so beyond 2 GiB.
+    #[arg(long, default_value = "auto")]
+    pub(crate) external_data: ExternalData,
+    /// Leave weights in the input's files, which must lie in the output's folder and stay as they are.
+    #[arg(long)]
+    pub(crate) share_weights: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Optimize {
+    #[command(flatten)]
+    pub(crate) input: Input,
+    /// The file to write; it may be the input.
+    #[arg(short, long)]
+    pub(crate) output: PathBuf,
+    /// Leave weights in the input's files, which must lie in the output's folder and stay as they are: the output is
+    /// small and names them by file, offset and length.
+    #[arg(long)]
+    pub(crate) share_weights: bool,
     #[command(flatten)]
     pub(crate) emit: Emit,
     /// The passes to run, by name and in the pipeline's order, or `none`.

@@ -116,10 +116,17 @@ fn build(
     let report = if args.no_optimize {
         passes::lower(&mut model, false)
     } else {
-        passes::optimize(&mut model, &passes::Options { target: args.emit.target, ..passes::Options::default() })
+        passes::optimize(
+            &mut model,
+            &passes::Options {
+                target: args.emit.target,
+                evaluator: Some(passes::Evaluator::new(netwright::evaluate::Tract)),
+                ..passes::Options::default()
+            },
+        )
     };
     output.rewrites(&report.map_err(Failure::model)?.applied)?;
-    let options = WriteOptions { external_data: args.emit.external_data.into() };
+    let options = WriteOptions { external_data: args.emit.external_data.into(), share_weights: false };
     let written = onnx::write(&model, path, &options).map_err(optimize::write_failure)?;
     let counts = inventory(&model);
     Ok(Built {

@@ -1,5 +1,6 @@
 //! `netwright inspect`, `check` and `passes`: what is in a file, and what there is to do to it.
 
+use crate::args::Input;
 use crate::failure::Failure;
 use crate::optimize::read;
 use crate::output::{Output, table, thousands};
@@ -8,7 +9,6 @@ use netwright::ir;
 use netwright::passes;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::path::Path;
 
 #[derive(Debug, Serialize)]
 struct Port {
@@ -32,8 +32,8 @@ struct Contents {
     text: Option<String>,
 }
 
-pub(crate) fn run(path: &Path, text: bool, output: Output) -> Result<(), Failure> {
-    let model = read(path)?;
+pub(crate) fn run(input: &Input, text: bool, output: Output) -> Result<(), Failure> {
+    let model = read(input, output)?;
     let graph = &model.graph;
     let port = |name: &str, value| Port { name: name.to_owned(), ty: graph.fact(value).to_string() };
     let counts = inventory(&model);
@@ -67,8 +67,9 @@ fn summary(contents: &Contents) -> String {
     table(&rows)
 }
 
-pub(crate) fn check(path: &Path, output: Output) -> Result<(), Failure> {
-    let model = read(path)?;
+pub(crate) fn check(input: &Input, output: Output) -> Result<(), Failure> {
+    let model = read(input, output)?;
+    let path = &input.model;
     ir::check(&model.graph).map_err(|violations| Failure::Model(format!("{}:\n{violations}", path.display())))?;
     output.report(&serde_json::json!({ "sound": true }), || format!("{} is sound", path.display()))
 }

@@ -1,4 +1,4 @@
-//! The command line of Netwright: `netwright build`, `optimize`, `verify`, `check`, `inspect`, `passes`.
+//! The command line of Netwright: `netwright build`, `optimize`, `upgrade`, `verify`, `check`, `inspect`, `passes`.
 
 mod args;
 mod build;
@@ -28,8 +28,9 @@ fn run(command: &Command, output: Output) -> Result<(), Failure> {
         Command::Build(args) => build::run(args, output),
         Command::Optimize(args) => optimize::run(args, output),
         Command::Verify(args) => verify::run(args, output),
-        Command::Check { model } => inspect::check(model, output),
-        Command::Inspect { model, text } => inspect::run(model, *text, output),
+        Command::Upgrade(args) => optimize::upgrade(args, output),
+        Command::Check { input } => inspect::check(input, output),
+        Command::Inspect { input, text } => inspect::run(input, *text, output),
         Command::Passes => inspect::passes(output),
         Command::Worker => verify::serve(),
     }

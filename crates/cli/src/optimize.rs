@@ -1,14 +1,15 @@
 //! `netwright optimize`.
 
-use crate::args::Optimize;
+use crate::args::{Input, Optimize, Upgrade};
 use crate::failure::Failure;
 use crate::output::{Output, table, thousands};
 use crate::verify;
+use netwright::evaluate::Tract;
 use netwright::files::{Identity, Source};
 use netwright::inventory::{Inventory, inventory};
-use netwright::ir::{Detail, Model, Op};
+use netwright::ir::{Detail, Model};
 use netwright::onnx::{self, ReadError, ReadOptions, WriteError, WriteOptions};
-use netwright::passes::{self, Event, Limits};
+use netwright::passes::{self, Evaluator, Event, Limits};
 use netwright::verify::Verdict;
 use serde::Serialize;
 use std::cmp::Ordering;
@@ -39,29 +40,30 @@ struct Done {
 }
 
 pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
-    if args.verify && same_file(&args.model, &args.output) {
+    if args.verify && same_file(&args.input.model, &args.output) {
         let message =
             "--verify compares the result with the input, which writing in place replaces; write to another file";
         return Err(Failure::Usage(message.to_owned()));
     }
     let spinner = output.spinner("optimizing");
     let start = Instant::now();
-    let mut model = read(&args.model)?;
+    let mut model = read(&args.input, output)?;
     set_opset(&mut model, args.emit.opset)?;
-    let before = side(inventory(&model), size(&args.model)?);
+    let before = side(inventory(&model), size(&args.input.model)?);
     let text = args.diff.then(|| model.graph.to_text(Detail::Elided));
 
     let options = passes::Options {
         target: args.emit.target,
         only: args.passes.clone().map(|names| if names == ["none"] { vec![] } else { names }),
         skip: args.skip.clone(),
+        evaluator: Some(Evaluator::new(Tract)),
         limits: Limits { stop_after: args.stop_after, check: false },
     };
     let report = passes::optimize(&mut model, &options).map_err(|error| match error {
         passes::Error::UnknownPass { .. } | passes::Error::Required(_) => Failure::usage(error),
-        error => Failure::model(error),
+        error => Failure::Model(format!("{:?}: {error}", args.input.model)),
     })?;
-    let options = WriteOptions { external_data: args.emit.external_data.into() };
+    let options = WriteOptions { external_data: args.emit.external_data.into(), share_weights: args.share_weights };
     let written = onnx::write(&model, &args.output, &options).map_err(write_failure)?;
     let seconds = start.elapsed().as_secs_f64();
     drop(spinner);
@@ -89,12 +91,33 @@ pub(crate) fn verdict_text(verdict: Option<&Verdict>) -> String {
     verdict.filter(|verdict| verdict.is_fine()).map_or_else(String::new, |verdict| format!("{verdict}\n"))
 }
 
+pub(crate) fn upgrade(args: &Upgrade, output: Output) -> Result<(), Failure> {
+    check_opset(Some(args.opset))?;
+    let mut model = read(&args.input, output)?;
+    if args.opset < model.opset() {
+        let message = format!("the model is of opset {}, and {} is older", model.opset(), args.opset);
+        return Err(Failure::Usage(message));
+    }
+    model.opsets.insert(String::new(), args.opset);
+    let options = WriteOptions { external_data: args.external_data.into(), share_weights: args.share_weights };
+    let written = onnx::write(&model, &args.output, &options).map_err(write_failure)?;
+    output.report(&serde_json::json!({ "opset": args.opset, "bytes": written.bytes }), || {
+        format!("{} is of opset {}, {} bytes", args.output.display(), args.opset, thousands(written.bytes))
+    })
+}
+
 /// Reads a model; what is wrong with its contents is its own fault, what keeps it from being read is the call's.
-pub(crate) fn read(path: &Path) -> Result<Model, Failure> {
-    onnx::read(path, &ReadOptions::default()).map_err(|error| match error {
+pub(crate) fn read(input: &Input, output: Output) -> Result<Model, Failure> {
+    let options = ReadOptions { data_dir: input.data_dir.clone(), inline_functions: input.inline_functions };
+    let model = onnx::read(&input.model, &options).map_err(|error| match error {
         ReadError::File(error) => Failure::usage(error),
         error => Failure::model(error),
-    })
+    })?;
+    if onnx::KEPT_OPSETS.contains(&model.opset()) {
+        let (opset, newest) = (model.opset(), onnx::READ_OPSETS.end());
+        output.warn(&format!("opset {opset} is newer than {newest}, so its operators are kept as they came"))?;
+    }
+    Ok(model)
 }
 
 /// A file that cannot be written is the call's fault, a model that cannot be is its own.
@@ -105,12 +128,16 @@ pub(crate) fn write_failure(error: WriteError) -> Failure {
     }
 }
 
-/// Checks that the version of the operators can be written.
+/// The newest opset that a model is brought to: those behind it lose kernels in runtimes.
+const NEWEST_OPSET: i64 = 24;
+
+/// Checks that the version of the operators is one that a model is brought to.
 pub(crate) fn check_opset(opset: Option<i64>) -> Result<(), Failure> {
-    match opset.filter(|opset| !onnx::WRITTEN_OPSETS.contains(opset)) {
+    let first = *onnx::WRITTEN_OPSETS.start();
+    match opset.filter(|opset| !(first..=NEWEST_OPSET).contains(opset)) {
         Some(opset) => {
-            let (first, last) = (onnx::WRITTEN_OPSETS.start(), onnx::WRITTEN_OPSETS.end());
-            Err(Failure::Usage(format!("opset {opset} cannot be written; those from {first} to {last} can")))
+            let message = format!("opset {opset} cannot be written; those from {first} to {NEWEST_OPSET} can");
+            Err(Failure::Usage(message))
         }
         None => Ok(()),
     }
@@ -120,19 +147,6 @@ pub(crate) fn check_opset(opset: Option<i64>) -> Result<(), Failure> {
 pub(crate) fn set_opset(model: &mut Model, opset: Option<i64>) -> Result<(), Failure> {
     check_opset(opset)?;
     let Some(opset) = opset else { return Ok(()) };
-    let graph = &model.graph;
-    let kept = graph.schedule().into_iter().find_map(|id| match graph.node(id).op() {
-        Op::Kept(kept) if kept.domain.is_empty() => Some((id, kept)),
-        _ => None,
-    });
-    if let Some((id, kept)) = kept.filter(|_| opset != model.opset()) {
-        return Err(Failure::Model(format!(
-            "{}: the operator {} is kept as it came and cannot be moved from opset {} to {opset}",
-            graph.node_text(id),
-            kept.op_type,
-            model.opset()
-        )));
-    }
     model.opsets.insert(String::new(), opset);
     Ok(())
 }

@@ -37,8 +37,9 @@ pub(crate) fn own(path: &Path, output: Output) -> Result<Verdict, Failure> {
 /// Compares an optimized file with its original, in a child process.
 pub(crate) fn compared(args: &Optimize, output: Output) -> Result<Verdict, Failure> {
     let _spinner = output.spinner("verifying in tract");
-    let options = Options { dims: bindings(&args.dims)?, tolerance: 1e-4, ..Options::default() };
-    worker()?.verify(&args.model, Some(&args.output), &options).map_err(failure)
+    let data_dir = args.input.data_dir.clone();
+    let options = Options { dims: bindings(&args.dims)?, tolerance: 1e-4, data_dir, ..Options::default() };
+    worker()?.verify(&args.input.model, Some(&args.output), &options).map_err(failure)
 }
 
 /// What a verdict means for the command.

@@ -43,6 +43,15 @@ pub enum Error {
         links: u64,
     },
 
+    /// A file that a model is to name does not lie in the model's folder.
+    #[error("{path:?} does not lie in the folder {folder:?}, so that a model there cannot name it")]
+    Elsewhere {
+        /// The file.
+        path: PathBuf,
+        /// The folder of the model.
+        folder: PathBuf,
+    },
+
     /// A model named a file by the empty string.
     #[error("the location of external data is empty")]
     EmptyLocation,

@@ -75,6 +75,18 @@ impl Folder {
         Ok(source)
     }
 
+    /// The location by which a model in this folder may name a file that is open: [`open`](Self::open) leads back to it.
+    pub fn location_of(&self, source: &Source) -> Result<String, Error> {
+        let outside = || Error::Elsewhere { path: source.path().to_owned(), folder: self.own.path.clone() };
+        let full = |path: &Path| path.canonicalize().map_err(|e| Error::io("open", path, e));
+        let (file, folder) = (full(source.path())?, full(&self.own.path)?);
+        let relative = file.strip_prefix(folder).map_err(|_| outside())?;
+        let names = relative.iter().map(|name| name.to_str()).collect::<Option<Vec<_>>>();
+        let location = names.ok_or_else(outside)?.join("/");
+        let found = self.open(&location)?;
+        if found.identity() == source.identity() { Ok(location) } else { Err(outside()) }
+    }
+
     fn open_unshared(&self, location: &str) -> Result<Source, Error> {
         if location.is_empty() {
             return Err(Error::EmptyLocation);

@@ -116,6 +116,21 @@ fn a_model_reads_beneath_its_folder_only() {
 }
 
 #[test]
+fn a_location_leads_back() {
+    let dir = disk();
+    let folder = Folder::at(&dir.path().join("model")).unwrap();
+    let location = |path: &str| {
+        let source = Source::open(&dir.path().join(path)).unwrap();
+        folder.location_of(&source).map_err(|e| message(&dir, &e))
+    };
+    assert_eq!(location("model/weights"), Ok("weights".to_owned()));
+    assert_eq!(location("model/sub/weights"), Ok("sub/weights".to_owned()));
+    assert_eq!(location("model/link_in"), Ok("weights".to_owned()));
+    let outside = r#""/secret" does not lie in the folder "/model", so that a model there cannot name it"#;
+    assert_eq!(location("secret"), Err(outside.to_owned()));
+}
+
+#[test]
 #[cfg(target_os = "linux")]
 fn a_pipe_does_not_block() {
     use rustix::fs::{CWD, FileType, Mode, mknodat};

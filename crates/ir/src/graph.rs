@@ -313,7 +313,8 @@ impl Graph {
             let what = format!("its bodies nest deeper than {MOST_BODIES}");
             return Err(InferError { word: op.word(), what, help: None });
         }
-        op.infer(&Operands { kind: op.kind(), facts: &facts, results })
+        let tensors: SmallVec<[Option<&Tensor>; 4]> = operands.iter().map(|value| self.tensor((*value)?)).collect();
+        op.infer(&Operands { kind: op.kind(), facts: &facts, tensors: &tensors, results })
     }
 
     fn add(&mut self, place: Place, op: Op, operands: &[Option<Value>], facts: SmallVec<[Fact; 1]>) -> NodeId {
@@ -628,7 +629,7 @@ impl Graph {
     /// A body's inputs, the number of its outputs, and what it captures must stay.
     pub fn edit_bodies(&mut self, id: NodeId, mut edit: impl FnMut(&mut Graph)) {
         let operands = self.operands(id);
-        let mut op = std::mem::replace(&mut self.dag[id.0].op, Op::Captured);
+        let mut op = std::mem::replace(&mut self.dag[id.0].op, Op::Identity);
         let mut bodies = op.bodies_mut();
         let captured: usize = bodies.iter().map(|body| body.captures.len()).sum();
         let (own, mut outer) = operands.split_at(operands.len().saturating_sub(captured));

@@ -4,7 +4,7 @@
 //! block by block by several threads, so that a model of any size needs a few megabytes.
 
 use crate::forms::{FormError, WRITTEN_OPSETS};
-use netwright_files::{self as files, AtomicFile, Identity};
+use netwright_files::{self as files, AtomicFile, Folder, Identity};
 use netwright_ir::{Model, Tensor, TensorError};
 use std::path::{Path, PathBuf};
 
@@ -20,6 +20,9 @@ pub const MAX_FILE: u64 = (1 << 31) - 1;
 pub struct WriteOptions {
     /// Where the weights go.
     pub external_data: ExternalData,
+    /// Whether weights that already stand in files are not copied: the model names those files, which must lie in its
+    /// folder and must stay as they are. The file that the model was read from may be one of them.
+    pub share_weights: bool,
 }
 
 /// Whether weights go to a file of their own, `NAME.onnx.data` beside `NAME.onnx`.
@@ -112,6 +115,12 @@ pub enum WriteError {
         /// What to do.
         help: &'static str,
     },
+    /// The model was to name the weights of the file that it replaces.
+    #[error("{path:?} holds weights that are to be shared: write to another file of its folder")]
+    Shared {
+        /// The path.
+        path: PathBuf,
+    },
     /// External data is found by its name, which is text.
     #[error("{path:?} is not UTF-8, so that the model cannot name its external data")]
     Name {
@@ -149,7 +158,8 @@ pub enum WriteError {
 /// written.
 pub fn write(model: &Model, path: &Path, options: &WriteOptions) -> Result<Written, WriteError> {
     let emitted = emit::emit(model)?;
-    let embedded = frame::encode(&emitted, None);
+    let shared = if options.share_weights { Some(share(&emitted, path)?) } else { None };
+    let embedded = frame::encode(&emitted, None, shared.as_ref());
     let fits = embedded.len() <= MAX_FILE;
     match options.external_data {
         ExternalData::Never if !fits => {
@@ -161,7 +171,7 @@ pub fn write(model: &Model, path: &Path, options: &WriteOptions) -> Result<Writt
             file.commit()?;
             Ok(Written { files: vec![path.to_owned()], bytes: embedded.len() })
         }
-        _ => write_external(&emitted, path),
+        _ => write_external(&emitted, path, shared.as_ref()),
     }
 }
 
@@ -170,19 +180,36 @@ pub fn write(model: &Model, path: &Path, options: &WriteOptions) -> Result<Writt
 /// # Errors
 /// When the model has no ONNX form, does not fit, or a weight cannot be read.
 pub fn to_bytes(model: &Model) -> Result<Vec<u8>, WriteError> {
-    let frame = frame::encode(&emit::emit(model)?, None);
+    let frame = frame::encode(&emit::emit(model)?, None, None);
     if frame.len() > MAX_FILE {
         return Err(WriteError::TooLarge { bytes: frame.len(), help: "write it to a file with external data" });
     }
     stream::to_bytes(&frame)
 }
 
-fn write_external(emitted: &emit::Emitted, path: &Path) -> Result<Written, WriteError> {
+/// The locations, for a model at `path`, of the files that hold its weights.
+fn share(emitted: &emit::Emitted, path: &Path) -> Result<frame::Shared, WriteError> {
+    let folder = Folder::of(path)?;
+    let replaced = Identity::of(path).ok();
+    let mut shared = frame::Shared::new();
+    for range in emitted.tensors.iter().filter_map(frame::shareable) {
+        let identity = range.source().identity();
+        if replaced.as_ref() == Some(identity) {
+            return Err(WriteError::Shared { path: path.to_owned() });
+        }
+        if !shared.contains_key(identity) {
+            shared.insert(identity.clone(), folder.location_of(range.source())?);
+        }
+    }
+    Ok(shared)
+}
+
+fn write_external(emitted: &emit::Emitted, path: &Path, shared: Option<&frame::Shared>) -> Result<Written, WriteError> {
     let data_path = data_path(emitted, path)?;
     let location = data_path.file_name().and_then(|name| name.to_str());
     let location = location.ok_or_else(|| WriteError::Name { path: path.to_owned() })?;
     let mut external = frame::External::new(location);
-    let frame = frame::encode(emitted, Some(&mut external));
+    let frame = frame::encode(emitted, Some(&mut external), shared);
     if frame.len() > MAX_FILE {
         return Err(WriteError::TooLarge { bytes: frame.len(), help: "so many nodes are no model that can be stored" });
     }

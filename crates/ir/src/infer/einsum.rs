@@ -12,7 +12,8 @@ struct Term {
     ellipsis: Option<usize>,
 }
 
-/// Any number of operands, each with a term of labels; equal labels are axes of one size, or of size 1.
+/// Any number of operands, each with a term of labels; equal labels are axes of one size, or in another operand of
+/// size 1.
 pub(crate) fn einsum(x: &Operands<'_>, equation: &Bytes) -> Outcome {
     x.arity(1..=usize::MAX, 1..=1)?;
     x.expect_element(0, "a number type", ElementType::is_number)?;
@@ -74,6 +75,10 @@ fn implicit(terms: &[Term]) -> Term {
     Term { labels, ellipsis: terms.iter().any(|term| term.ellipsis.is_some()).then_some(0) }
 }
 
+fn sizes_of(label: u8) -> String {
+    format!("the sizes of label `{}`", char::from(label))
+}
+
 /// What the operands say of the sizes.
 #[derive(Default)]
 struct Axes {
@@ -101,8 +106,13 @@ impl Axes {
         };
         let start = term.ellipsis.unwrap_or(0);
         let (before, behind) = (&shape[..start], &shape[start + hidden..]);
-        for (label, dim) in term.labels.iter().zip(before.iter().chain(behind)) {
-            self.label(x, *label, dim)?;
+        let mut own: BTreeMap<u8, &Dim> = BTreeMap::new();
+        for (&label, dim) in term.labels.iter().zip(before.iter().chain(behind)) {
+            // The diagonal of one operand is of one size; between operands, a 1 gives way.
+            if let Some(other) = own.insert(label, dim) {
+                x.expect_same(other, dim, &sizes_of(label), &mut self.assumed)?;
+            }
+            self.label(x, label, dim)?;
         }
         if term.ellipsis.is_some() {
             self.ellipsis(x, shape[start..start + hidden].iter().cloned().collect())?;
@@ -113,11 +123,11 @@ impl Axes {
     fn label(&mut self, x: &Operands<'_>, label: u8, dim: &Dim) -> Result<(), InferError> {
         let size = self.labels.entry(label).or_insert(Dim::Known(1));
         let Some(both) = size.broadcast(dim) else {
-            return Err(x.fail(format!("the sizes of label `{}` differ: {size} ≠ {dim}", char::from(label))));
+            return Err(x.fail(format!("{} differ: {size} ≠ {dim}", sizes_of(label))));
         };
         // Where one is 1, nothing is assumed.
         if *size != Dim::Known(1) && *dim != Dim::Known(1) {
-            x.expect_same(size, dim, &format!("the sizes of label `{}`", char::from(label)), &mut self.assumed)?;
+            x.expect_same(size, dim, &sizes_of(label), &mut self.assumed)?;
         }
         *size = both;
         Ok(())

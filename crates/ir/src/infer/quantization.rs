@@ -24,8 +24,16 @@ pub(crate) fn quantize(
         (Some(_), zero, None) => zero,
         (None, _, None) => Some(ElementType::U8),
     };
+    if let Some(element) = element.filter(|element| !is_narrow(*element)) {
+        return Err(x.fail(format!("its result cannot be of {element}")));
+    }
     let assumed = granularity(x, *axis, *block_size)?;
     Ok(Inferred { assumed, ..x.shaped(element) })
+}
+
+/// Whether numbers are quantized to that type.
+fn is_narrow(element: ElementType) -> bool {
+    (element.is_integer() && element.bits() <= 16) || (element.is_float() && element.bits() <= 8)
 }
 
 /// Operands: quantized data, scale, zero point. The result's type is the attribute's, or the scale's.
@@ -36,6 +44,7 @@ pub(crate) fn dequantize(
     output_dtype: &Option<ElementType>,
 ) -> Outcome {
     x.arity(2..=3, 1..=1)?;
+    x.expect_element(0, "a narrow type or i32", |element| is_narrow(element) || element == ElementType::I32)?;
     x.common_element([0, 2])?;
     x.expect_element(1, "a float type", ElementType::is_float)?;
     let element = output_dtype.or(x.element(1)?);

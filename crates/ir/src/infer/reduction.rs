@@ -48,7 +48,12 @@ pub(crate) fn layer_normalization(x: &Operands<'_>, axis: &i64, _epsilon: &f32, 
 /// One result of the operand's shape.
 pub(crate) fn rms_normalization(x: &Operands<'_>, axis: &i64, _epsilon: &f32, _stash_type: &i64) -> Outcome {
     x.arity(2..=2, 1..=1)?;
-    normalization(x, *axis, 1..2)
+    let mut inferred = normalization(x, *axis, 1..2)?;
+    // The standard gives the result the scale's type, and its own shape inference the operand's.
+    if x.element(0)? != x.element(1)? {
+        inferred.facts[0] = tensor(None, None);
+    }
+    Ok(inferred)
 }
 
 /// The scale and shift must broadcast to the operand without changing it.

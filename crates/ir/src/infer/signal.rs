@@ -46,6 +46,8 @@ pub(crate) fn dft(x: &Operands<'_>, inverse: &bool, onesided: &bool) -> Outcome 
                 length => length,
             };
         }
+        // Whichever it is, its size stays.
+        None if told.is_none() && parts.is_none() => {}
         None => dims[..last].fill(Dim::Unknown),
     }
     dims[last] = Dim::Known(if parts == Some(2) { 1 } else { 2 });

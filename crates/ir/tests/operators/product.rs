@@ -25,6 +25,7 @@ fn equations() {
         ("...i,...i->...", "%any, f32[4, 1, 8] fill(1.0)", "f32[4, ?]"),
         ("...i->...", "%any", "f32[*]"),
         ("ij,jk->ik", "%any, f32[8, 5] fill(1.0)", "f32[?, 5]"),
+        ("ij,jk->ik", "f32[2, 1] fill(0.0), f32[8, 5] fill(1.0)", "f32[2, 5]"),
         (",", "1.0, 2.0", "f32[]"),
         ("->", "1.0", "f32[]"),
     ] {
@@ -37,6 +38,7 @@ fn equations_that_are_none() {
     for (equation, operands, expected) in [
         ("ij,jk->ik", "%h, f16[4, 2] fill(hex(0000))", "the sizes of label `j` differ: 3 ≠ 4"),
         ("ii", "%h", "the sizes of label `i` differ: 2 ≠ 3"),
+        ("ii", "f32[1, 3] fill(0.0)", "the sizes of label `i` differ: 1 ≠ 3"),
         ("ij", "%x", "the term of operand 0 has 2 labels, but its shape is [batch, seq, 8]"),
         ("...abcd", "%x", "the term of operand 0 has 4 labels, but its shape is [batch, seq, 8]"),
         ("ij,jk", "%h", "the equation has 2 terms, but there are 1 operands"),

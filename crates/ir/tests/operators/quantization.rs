@@ -39,7 +39,12 @@ fn quantization() {
             format!("%a = quantize_linear %x, {eight}, u8[2] fill(1) {{axis = 2}}"),
             "quantize_linear: the sizes of the scale [8] and the zero point [2] differ: 8 ≠ 2",
         ),
+        ("%a = quantize_linear %x, 0.1, 0".to_owned(), "quantize_linear: its result cannot be of i64"),
         ("%a = dequantize_linear %u, 0.1".to_owned(), "f32[4, 6]"),
+        (
+            "%a = dequantize_linear %x, 0.1".to_owned(),
+            "dequantize_linear: operand 0 must be of a narrow type or i32, but its elements are f32",
+        ),
         ("%a = dequantize_linear %u, f16[6] fill(hex(003c)), u8[6] fill(1)".to_owned(), "f16[4, 6]"),
         ("%a = dequantize_linear %u, 0.1 {output_dtype = bf16}".to_owned(), "bf16[4, 6]"),
         ("%a = dequantize_linear %u, 0.1, i8[] 0".to_owned(), "dequantize_linear: the element types differ: u8 and i8"),

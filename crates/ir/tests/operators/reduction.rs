@@ -23,6 +23,8 @@ fn reductions() {
 #[test]
 fn along_an_axis() {
     for (body, expected) in [
+        ("%a = rms_normalization %x, f32[8] fill(1.0) {epsilon = 1e-5}", "f32[batch, seq, 8]"),
+        ("%a = rms_normalization %x, f16[8] fill(hex(003c)) {epsilon = 1e-5}", "?"),
         ("%a = arg_max %x", "i64[1, seq, 8]"),
         ("%a = arg_min %x {axis = -2, keepdims = false, select_last_index = true}", "i64[batch, 8]"),
         ("%a = arg_max %any", "i64[*]"),

@@ -8,9 +8,11 @@ use crate::wire::{
     AttributeProto, DataLocation, FunctionProto, GraphProto, ModelProto, NodeProto, SparseTensorProto,
     StringStringEntryProto, TensorProto, TrainingInfoProto,
 };
-use netwright_ir::{ElementType, Tensor};
+use netwright_files::{Identity, Range};
+use netwright_ir::{Data, ElementType, Tensor};
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint};
+use std::collections::BTreeMap;
 
 /// Smaller tensors are embedded always.
 const SMALLEST_EXTERNAL: u64 = 1024;
@@ -103,15 +105,31 @@ impl External {
             self.data.push(Piece::Padding(offset - self.data.len));
         }
         self.data.push(Piece::Elements(tensor.clone()));
-        let entries =
-            [("location", self.location.clone()), ("offset", offset.to_string()), ("length", tensor.len().to_string())];
-        entries.map(|(key, value)| StringStringEntryProto { key: Some(key.to_owned()), value: Some(value) }).into()
+        place(&self.location, offset, tensor.len())
     }
 }
 
-/// Encodes a model; its larger tensors go to `external`, where it is given.
-pub(super) fn encode(emitted: &Emitted, external: Option<&mut External>) -> Frame {
-    let mut tensors = Tensors { rest: emitted.tensors.iter(), external };
+/// Where the elements of a tensor are.
+fn place(location: &str, offset: u64, length: u64) -> Vec<StringStringEntryProto> {
+    let entries = [("location", location.to_owned()), ("offset", offset.to_string()), ("length", length.to_string())];
+    entries.map(|(key, value)| StringStringEntryProto { key: Some(key.to_owned()), value: Some(value) }).into()
+}
+
+/// The locations of files that the model may name, so that what stands in them need not be copied.
+pub(super) type Shared = BTreeMap<Identity, String>;
+
+/// The range of a file that holds the elements, where that is worth naming.
+pub(super) fn shareable(tensor: &Tensor) -> Option<&Range> {
+    match tensor.data() {
+        Data::File(range) if range.len() >= SMALLEST_EXTERNAL => Some(range),
+        _ => None,
+    }
+}
+
+/// Encodes a model; those of its tensors that stand in `shared` files stay there, and the other larger ones go to
+/// `external`, where it is given.
+pub(super) fn encode(emitted: &Emitted, external: Option<&mut External>, shared: Option<&Shared>) -> Frame {
+    let mut tensors = Tensors { rest: emitted.tensors.iter(), external, shared };
     let ModelProto { opset_import, metadata_props, configuration, graph, training_info, functions, .. } =
         &emitted.model;
     let mut frame = Frame::default();
@@ -278,21 +296,27 @@ fn sparse_frame(sparse: &SparseTensorProto, tensors: &mut Tensors<'_>) -> Frame 
 struct Tensors<'a> {
     rest: std::slice::Iter<'a, Tensor>,
     external: Option<&'a mut External>,
+    shared: Option<&'a Shared>,
 }
 
 impl Tensors<'_> {
     /// The frame of the next tensor.
     fn frame(&mut self, proto: &TensorProto) -> Frame {
         let mut frame = Frame::default();
-        match (self.rest.next(), &mut self.external) {
-            (Some(tensor), Some(external)) if tensor.len() >= SMALLEST_EXTERNAL => {
-                frame.message(&TensorProto {
-                    external_data: external.place(tensor),
-                    data_location: Some(DataLocation::External.into()),
-                    ..proto.clone()
-                });
+        let tensor = self.rest.next();
+        let range = tensor.and_then(shareable);
+        let location = range.and_then(|range| Some((range, self.shared?.get(range.source().identity())?)));
+        let external_data = match (location, tensor, &mut self.external) {
+            (Some((range, location)), ..) => Some(place(location, range.offset(), range.len())),
+            (None, Some(tensor), Some(external)) if tensor.len() >= SMALLEST_EXTERNAL => Some(external.place(tensor)),
+            _ => None,
+        };
+        match (tensor, external_data) {
+            (_, Some(external_data)) => {
+                let data_location = Some(DataLocation::External.into());
+                frame.message(&TensorProto { external_data, data_location, ..proto.clone() });
             }
-            (Some(tensor), _) if tensor.element() != ElementType::String => {
+            (Some(tensor), None) if tensor.element() != ElementType::String => {
                 let (doc_string, metadata_props) = (proto.doc_string.clone(), proto.metadata_props.clone());
                 frame.message(&TensorProto { doc_string: None, metadata_props: vec![], ..proto.clone() });
                 // `raw_data`

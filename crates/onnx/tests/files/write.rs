@@ -96,7 +96,7 @@ fn embedded_or_external_the_elements_are_the_same() {
         (ExternalData::Never, vec![path.clone()]),
         (ExternalData::Always, vec![path.clone(), data.clone()]),
     ] {
-        let written = write(&model, &path, &WriteOptions { external_data: place }).unwrap();
+        let written = write(&model, &path, &WriteOptions { external_data: place, ..Default::default() }).unwrap();
         assert_eq!(written.files, files);
         let sizes = files.iter().map(|file| std::fs::metadata(file).unwrap().len());
         assert_eq!(written.bytes, sizes.sum::<u64>());
@@ -116,12 +116,37 @@ fn embedded_or_external_the_elements_are_the_same() {
 }
 
 #[test]
+fn weights_are_shared() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, small) = (dir.path().join("w.onnx"), dir.path().join("small.onnx"));
+    let share = WriteOptions { share_weights: true, ..Default::default() };
+    for external_data in [ExternalData::Never, ExternalData::Always] {
+        write(&weights(), &path, &WriteOptions { external_data, ..Default::default() }).unwrap();
+        let model = read(&path, &ReadOptions::default()).unwrap();
+        let written = write(&model, &small, &share).unwrap();
+        assert_eq!(written.files, std::slice::from_ref(&small));
+        let back = read(&small, &ReadOptions::default()).unwrap();
+        assert!(tensors(&back) == tensors(&model), "{external_data:?}");
+        let again = write(&back, &dir.path().join("again.onnx"), &share).unwrap();
+        assert_eq!(again.bytes, written.bytes);
+    }
+    write(&weights(), &path, &WriteOptions::default()).unwrap();
+    let model = read(&path, &ReadOptions::default()).unwrap();
+    let error = write(&model, &path, &share).expect_err("it would name itself").to_string();
+    assert!(error.ends_with("write to another file of its folder"), "{error}");
+    let elsewhere = tempfile::tempdir().unwrap();
+    let error = write(&model, &elsewhere.path().join("w.onnx"), &share).expect_err("another folder").to_string();
+    assert!(error.ends_with("so that a model there cannot name it"), "{error}");
+    assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn in_place() {
     let model = weights();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("w.onnx");
     for place in [ExternalData::Never, ExternalData::Always, ExternalData::Always] {
-        let options = WriteOptions { external_data: place };
+        let options = WriteOptions { external_data: place, ..Default::default() };
         write(&model, &path, &options).unwrap();
         let read_again = read(&path, &ReadOptions::default()).unwrap();
         let written = write(&read_again, &path, &options).unwrap();
@@ -155,7 +180,7 @@ fn every_element_type() {
             let model = Model::new(graph);
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join("types.onnx");
-            write(&model, &path, &WriteOptions { external_data }).unwrap();
+            write(&model, &path, &WriteOptions { external_data, ..Default::default() }).unwrap();
             let back = read(&path, &ReadOptions::default()).unwrap();
             assert_eq!(to_text(&back).unwrap(), to_text(&model).unwrap(), "{element}");
             let proto = onnx_protobuf::ModelProto::parse_from_bytes(&std::fs::read(&path).unwrap()).unwrap();
@@ -264,7 +289,7 @@ fn beyond_protobuf_never_is_an_error_before_anything_is_written() {
     let w = graph.parameter("w", Tensor::fill(0.0, &[1 << 29]).unwrap());
     graph.output("w", w);
     let dir = tempfile::tempdir().unwrap();
-    let options = WriteOptions { external_data: ExternalData::Never };
+    let options = WriteOptions { external_data: ExternalData::Never, ..Default::default() };
     let error = write(&Model::new(graph), &dir.path().join("large.onnx"), &options).unwrap_err();
     let WriteError::TooLarge { bytes, .. } = error else { panic!("{error}") };
     assert_eq!(

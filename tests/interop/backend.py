@@ -1,0 +1,300 @@
+"""The ONNX backend node tests, as the `onnx` package generates them, against netwright.
+
+For each test, with the test's own inputs:
+
+- `check` accepts the model; `optimize --passes none` writes it back, keeps its interface, its validity and its results,
+  and a second time gives the same bytes;
+- `optimize` keeps the interface, the validity and the results too.
+
+Results must be equal to the bit in one runtime: ONNX Runtime without its own optimizations, else the reference
+evaluator. Of operators that draw random numbers, types and shapes are compared.
+
+A test is understood when no operator is merely kept and, with all declared types but those of the inputs taken away,
+each output's inferred type is the declared one. Many tests have as an input what models have as a constant (the shape
+of a Reshape, the axes of a reduction); where the sizes depend on it, it is given as a constant, and counted apart.
+"""
+
+import argparse
+import collections
+import json
+import multiprocessing
+import os
+import pathlib
+import re
+import sys
+import tempfile
+import warnings
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+
+import judge
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+TESTS = 1884
+# Of these so many must be understood; 90 % are 1,696.
+UNDERSTOOD = 1696
+
+RANDOM = {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
+# Larger inputs are data, not shapes.
+MOST_ELEMENTS = 64
+
+
+@dataclass
+class Finding:
+    """What came of one test."""
+
+    test: str
+    # What is wrong, by kind.
+    failures: dict[str, str] = field(default_factory=dict)
+    # What is left as it is since the original is invalid too.
+    excused: str | None = None
+    runtime: str | None = None
+    unjudged: str | None = None
+    random: bool = False
+    understood: str | None = None
+    misunderstood: str | None = None
+
+
+def values(protos, test_values):
+    """The test's values as the runtimes take them, by name."""
+    return {proto.name: plain(value) for proto, value in zip(protos, test_values, strict=True)}
+
+
+def plain(value):
+    if isinstance(value, onnx.TensorProto):
+        return numpy_helper.to_array(value)
+    if isinstance(value, np.generic):
+        return np.asarray(value)
+    return value
+
+
+def draws(model, feeds):
+    """Whether the results are random."""
+    constants = feeds | {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+
+    def random(node):
+        training = node.op_type == "Dropout" and len(node.input) > 2 and constants.get(node.input[2], True)
+        return node.op_type in RANDOM or bool(training)
+
+    return any(random(node) for node in judge.nodes(model.graph))
+
+
+def run_original(path, feeds, finding):
+    """The results of the original and the runtime that gave them; none where no runtime can."""
+    reasons = []
+    for name, runtime in judge.RUNTIMES.items():
+        try:
+            results = runtime(path, feeds)
+        except Exception as error:
+            reasons.append(f"{name}: {judge.first_line(error)}")
+        else:
+            finding.runtime = name
+            return results
+    finding.unjudged = "; ".join(reasons)
+    return None
+
+
+def judge_rewritten(kind, path, original, results, feeds, finding):
+    """Whether a file that netwright wrote is as valid as the original, looks and computes the same."""
+    rewritten = onnx.load(path)
+    if message := judge.interface_change(rewritten.graph, original.model.graph):
+        finding.failures[f"{kind}: interface changed"] = message
+    if not original.invalid and (message := judge.invalid(path, original.full)):
+        finding.failures[f"{kind}: no longer valid"] = message
+    if results is None:
+        return
+    try:
+        found = judge.RUNTIMES[finding.runtime](path, feeds)
+    except Exception as error:
+        finding.failures[f"{kind}: no longer runs"] = judge.first_line(error)
+        return
+    if message := judge.difference(found, results, elements=not finding.random):
+        finding.failures[f"{kind}: results changed"] = message
+
+
+@dataclass
+class Original:
+    """A test's model, and whether the ONNX checker accepts it, in full or at all."""
+
+    model: onnx.ModelProto
+    full: bool
+    invalid: str | None
+
+
+def judge_test(program, test, model, test_inputs):
+    finding = Finding(test)
+    feeds = values(model.graph.input, test_inputs)
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        path = folder / "original.onnx"
+        onnx.save(model, path)
+        full = judge.invalid(path) is None
+        original = Original(model, full, None if full else judge.invalid(path, full=False))
+        finding.random = draws(model, feeds)
+        results = run_original(path, feeds, finding)
+
+        def run(kind, *arguments):
+            outcome = judge.netwright(program, "-q", *arguments, folder=folder)
+            if outcome.crash:
+                finding.failures[f"{kind}: crashed"] = outcome.crash
+            elif outcome.code and original.invalid:
+                finding.excused = f"{outcome.message} (the ONNX checker: {original.invalid})"
+            elif outcome.code:
+                finding.failures[f"{kind}: rejected"] = outcome.message
+            return outcome.code == 0
+
+        run("check", "check", "original.onnx")
+        if run("write back", "optimize", "--passes", "none", "original.onnx", "-o", "once.onnx"):
+            once, twice = folder / "once.onnx", folder / "twice.onnx"
+            judge_rewritten("write back", once, original, results, feeds, finding)
+            if run("write back again", "optimize", "--passes", "none", "once.onnx", "-o", "twice.onnx"):
+                if once.read_bytes() != twice.read_bytes():
+                    finding.failures["write back again: other bytes"] = "the second time differs from the first"
+            if run("optimize", "optimize", "original.onnx", "-o", "optimized.onnx"):
+                judge_rewritten("optimize", folder / "optimized.onnx", original, results, feeds, finding)
+        understand(program, original, feeds, folder, finding)
+    return finding
+
+
+def understand(program, original, feeds, folder, finding):
+    finding.misunderstood = misunderstood(program, original.model, folder, finding)
+    if finding.misunderstood is None:
+        finding.understood = "as it comes"
+        return
+    frozen = freeze(original.model, feeds)
+    if frozen and misunderstood(program, frozen, folder, finding) is None:
+        finding.understood, finding.misunderstood = "with inputs as constants", None
+
+
+def freeze(model, feeds):
+    """The model with its small inputs of rank 0 and 1 as constants; None where there are none."""
+    small = {
+        name: value
+        for name, value in feeds.items()
+        if isinstance(value, np.ndarray) and value.ndim < 2 and value.size <= MOST_ELEMENTS and value.dtype.kind not in "OUST"
+    }
+    if not small:
+        return None
+    frozen = onnx.ModelProto()
+    frozen.CopyFrom(model)
+    frozen.ir_version = max(model.ir_version, 4)
+    inputs = [port for port in frozen.graph.input if port.name not in small]
+    del frozen.graph.input[:]
+    frozen.graph.input.extend(inputs)
+    frozen.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in small.items())
+    return frozen
+
+
+def misunderstood(program, model, folder, finding):
+    """What netwright does not understand of a model once its outputs' types are taken away, or None."""
+    undeclared = onnx.ModelProto()
+    undeclared.CopyFrom(model)
+    del undeclared.graph.value_info[:]
+    for output in undeclared.graph.output:
+        output.ClearField("type")
+    onnx.save(undeclared, folder / "undeclared.onnx")
+    outcome = judge.netwright(program, "inspect", "--json", "undeclared.onnx", folder=folder)
+    if outcome.crash:
+        finding.failures["inspect: crashed"] = outcome.crash
+    if outcome.code != 0:
+        return f"rejected: {outcome.message}"
+    contents = json.loads(outcome.stdout)
+    if contents["kept"]:
+        return f"kept: {', '.join(contents['kept'])}"
+    for output, found in zip(model.graph.output, contents["outputs"], strict=True):
+        pattern, declared = judge.type_pattern(output.type)
+        if not re.fullmatch(pattern, found["type"]):
+            return f"inferred: {'/'.join(contents['operators'])}: {found['type']}, not {declared}"
+    return None
+
+
+def kind_of(message):
+    """A message without what differs from test to test."""
+    message = re.sub(r"\[[^\]]*\]", "[…]", message)
+    message = re.sub(r"%\S+", "%…", message)
+    message = re.sub(r"`[^`]*`|'[^']*'|\"[^\"]*\"", "…", message)
+    return re.sub(r"-?\d+(\.\d+)?(e[-+]?\d+)?", "N", message)
+
+
+def grouped(title, pairs, listed=3):
+    """Messages by how often they occur, each with some of its tests."""
+    groups = collections.defaultdict(list)
+    for test, message in pairs:
+        groups[kind_of(message)].append((test, message))
+    if not groups:
+        return
+    print(f"\n{title}: {sum(map(len, groups.values())):,}")
+    for _, found in sorted(groups.items(), key=lambda group: (-len(group[1]), group[0])):
+        tests = [test for test, _ in found]
+        more = f" and {len(tests) - listed} more" if len(tests) > listed else ""
+        print(f"{len(found):6,}  {found[0][1]}\n        {', '.join(tests[:listed])}{more}")
+
+
+def report(findings):
+    """Prints what was found; whether all is well."""
+    count = lambda which: sum(map(bool, map(which, findings)))
+    failed = count(lambda finding: finding.failures)
+    kinds = collections.Counter(kind for finding in findings for kind in finding.failures)
+    understood = collections.Counter(finding.understood for finding in findings if finding.understood)
+    crashed = count(lambda finding: any(kind.endswith("crashed") for kind in finding.failures))
+    changed = count(lambda finding: any(kind.endswith(("changed", "no longer runs")) for kind in finding.failures))
+    rejected = count(lambda finding: any(kind.endswith("rejected") for kind in finding.failures))
+
+    for kind in sorted(kinds):
+        grouped(kind, [(finding.test, finding.failures[kind]) for finding in findings if kind in finding.failures])
+    missed = [(finding.test, finding.misunderstood) for finding in findings if finding.misunderstood]
+    grouped("not understood", missed)
+    grouped("not judged", [(finding.test, finding.unjudged) for finding in findings if finding.unjudged], TESTS)
+    excused = [(finding.test, finding.excused) for finding in findings if finding.excused]
+    grouped("rejected, and invalid for the ONNX checker too", excused, TESTS)
+    drawn = [(finding.test, "random: judged by types and shapes") for finding in findings if finding.random]
+    grouped("judged by types and shapes alone", drawn, TESTS)
+
+    print(f"\n{len(findings):,} node tests of onnx {onnx.__version__}")
+    for name in judge.RUNTIMES:
+        print(f"  {count(lambda finding: finding.runtime == name):,} ran in {name}")
+    print(f"  {count(lambda finding: finding.unjudged):,} not judged, {len(excused):,} invalid, {len(drawn):,} random")
+    total = understood.total()
+    print(f"  {total:,} understood ({total / len(findings):.1%}): {', '.join(f'{n:,} {how}' for how, n in understood.items())}")
+    print(f"  {rejected:,} rejected, {changed:,} changed, {crashed:,} crashed, {failed:,} failed in all")
+    return failed == 0, total
+
+
+def collect():
+    """Every test's name, model and inputs."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from onnx.backend.test.case.node import collect_testcases
+
+        tests = collect_testcases(None)
+    return [(test.name, test.model, inputs) for test in tests for inputs, _ in test.data_sets]
+
+
+def judge_numbered(program, at):
+    return judge_test(program, *CASES[at])
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("netwright", help="the program")
+    parser.add_argument("--only", default="", help="a pattern of the names of the tests to run")
+    args = parser.parse_args()
+    global CASES
+    CASES = collect()
+    if len(CASES) != TESTS:
+        sys.exit(f"onnx {onnx.__version__} has {len(CASES):,} node tests, not {TESTS:,}")
+    CASES = [case for case in CASES if re.search(args.only, case[0])]
+    # Forked, the workers have the tests already.
+    with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("fork")) as pool:
+        numbers = range(len(CASES))
+        findings = list(pool.map(judge_numbered, [args.netwright] * len(CASES), numbers, chunksize=16))
+    sound, understood = report(findings)
+    if not args.only and understood < UNDERSTOOD:
+        sys.exit(f"fewer than {UNDERSTOOD:,} are understood")
+    sys.exit(0 if sound else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,187 @@
+"""What the judges of this folder share: running netwright, running models elsewhere, and comparing what comes out."""
+
+import os
+
+# ONNX Runtime refuses operator versions that were not final when it was built; those that it knows all the same serve.
+os.environ.setdefault("ALLOW_RELEASED_ONNX_OPSET_ONLY", "0")
+
+import pathlib
+import re
+import subprocess
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from onnx.reference import ReferenceEvaluator
+
+EXIT_CODES = range(4)
+MOST_SECONDS = 10
+
+PLAIN = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+OPTIMIZED = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+
+
+@dataclass
+class Outcome:
+    """How a run of netwright ended."""
+
+    code: int | None
+    stdout: str
+    stderr: str
+
+    @property
+    def crash(self):
+        """What no input may lead to, or None: a signal, a panic, an exit code that the help does not list, a long run."""
+        if self.code is None:
+            return f"over {MOST_SECONDS} s"
+        if "panicked at" in self.stderr:
+            return self.message
+        return None if self.code in EXIT_CODES else f"exit code {self.code}"
+
+    @property
+    def message(self):
+        """The first line that says what is wrong."""
+        return next((line.strip() for line in self.stderr.splitlines() if line.strip()), f"exit code {self.code}")
+
+
+def netwright(program, *arguments, folder=None):
+    """Runs a command in the folder, so that messages hold no path of this run."""
+    command = [pathlib.Path(program).resolve(), *arguments]
+    kept = {"capture_output": True, "text": True, "errors": "replace"}
+    try:
+        process = subprocess.run(command, cwd=folder, timeout=MOST_SECONDS, check=False, **kept)
+    except subprocess.TimeoutExpired:
+        return Outcome(None, "", "")
+    return Outcome(process.returncode, process.stdout, process.stderr)
+
+
+def session(model, level=PLAIN, threads=1):
+    """A session of ONNX Runtime for a path or bytes."""
+    options = ort.SessionOptions()
+    options.graph_optimization_level = level
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def in_onnxruntime(path, feeds):
+    return session(str(path)).run(None, feeds)
+
+
+def in_reference(path, feeds):
+    with np.errstate(all="ignore"):
+        return ReferenceEvaluator(str(path)).run(None, feeds)
+
+
+RUNTIMES = {"ONNX Runtime": in_onnxruntime, "the reference evaluator": in_reference}
+
+
+def invalid(path, full=True):
+    """What the ONNX checker has against a model, or None; `full` infers shapes strictly."""
+    try:
+        onnx.checker.check_model(str(path), full_check=full)
+        return None
+    except Exception as error:
+        return first_line(error)
+
+
+def check_strictly(path, folder):
+    """Fails unless the ONNX checker accepts a model with full and strict shape inference."""
+    onnx.checker.check_model(str(path), full_check=True)
+    inferred = str(folder / "inferred.onnx")
+    onnx.shape_inference.infer_shapes_path(str(path), inferred, check_type=True, strict_mode=True)
+
+
+def first_line(error):
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def difference(found, expected, elements=True):
+    """How two results differ, in type, in shape or (with `elements`) in any bit; or None."""
+    if isinstance(expected, list):
+        if not isinstance(found, list):
+            return f"{type(found).__name__}, not a list"
+        if elements and len(found) != len(expected):
+            return f"{len(found)} elements, not {len(expected)}"
+        pairs = enumerate(zip(found, expected))
+        return next((f"[{at}]: {text}" for at, pair in pairs if (text := difference(*pair, elements))), None)
+    if expected is None or found is None:
+        return None if found is expected else "one of the two is nothing"
+    found, expected = np.asarray(found), np.asarray(expected)
+    if found.dtype != expected.dtype:
+        return f"type {found.dtype}, not {expected.dtype}"
+    if found.shape != expected.shape:
+        return f"shape {list(found.shape)}, not {list(expected.shape)}"
+    if not elements or equal_bits(found, expected):
+        return None
+    at = np.flatnonzero(found != expected)
+    if not at.size:
+        return "the bits differ: the sign of a zero, or a NaN's"
+    return f"{at.size} of {found.size} elements differ, the first {found.flat[at[0]]}, not {expected.flat[at[0]]}"
+
+
+def equal_bits(found, expected):
+    # Texts, whose bytes may be pointers.
+    if expected.dtype.kind in "OUST":
+        return found.tolist() == expected.tolist()
+    return found.tobytes() == expected.tobytes()
+
+
+def largest_difference(found, expected):
+    """The largest |a - b| / max(1, |b|)."""
+    assert found.shape == expected.shape, f"shape {found.shape}, not {expected.shape}"
+    assert found.dtype == expected.dtype, f"type {found.dtype}, not {expected.dtype}"
+    differs = (found != expected) & ~(np.isnan(found) & np.isnan(expected))
+    found, expected = found[differs].astype(np.float64), expected[differs].astype(np.float64)
+    return float(np.max(np.abs(found - expected) / np.maximum(1, np.abs(expected)), initial=0))
+
+
+def nodes(graph):
+    """Every node of a graph, those of its subgraphs included."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for body in [attribute.g] if attribute.HasField("g") else attribute.graphs:
+                yield from nodes(body)
+
+
+def interface_change(found, expected):
+    """How the inputs and outputs differ in name, order or declared type, or None; what is not declared may become so."""
+    for side in ["input", "output"]:
+        ports, wanted = getattr(found, side), getattr(expected, side)
+        names, wanted_names = [port.name for port in ports], [port.name for port in wanted]
+        if names != wanted_names:
+            return f"{side}s {names}, not {wanted_names}"
+        for port, want in zip(ports, wanted):
+            text, (pattern, wanted_text) = type_pattern(port.type)[1], type_pattern(want.type)
+            if not re.fullmatch(pattern, text):
+                return f"{side} `{port.name}`: {text}, not {wanted_text}"
+    return None
+
+
+def type_pattern(declared):
+    """A declared type as netwright prints it: as a pattern that leaves open what is not declared, and to be read."""
+    kind = declared.WhichOneof("value")
+    if kind in ("sequence_type", "optional_type"):
+        word = kind.removesuffix("_type")
+        pattern, text = type_pattern(getattr(declared, kind).elem_type)
+        return rf"{word}\({pattern}\)", f"{word}({text})"
+    if kind != "tensor_type":
+        return "(?!)", str(kind)
+    tensor = declared.tensor_type
+    element = element_name(tensor.elem_type)
+    if not tensor.HasField("shape"):
+        return rf"{element}\[.*\]", f"{element}[*]"
+    dims = [str(dim.dim_value) if dim.HasField("dim_value") else dim.dim_param for dim in tensor.shape.dim]
+    pattern = ", ".join(re.escape(dim) or "[^,]+" for dim in dims)
+    return rf"{element}\[{pattern}\]", f"{element}[{', '.join(dim or '?' for dim in dims)}]"
+
+
+def element_name(number):
+    """`FLOAT` is f32, `BFLOAT16` bf16, `FLOAT8E4M3FN` f8e4m3fn, `UINT4` u4."""
+    name = onnx.TensorProto.DataType.Name(number)
+    if name in ("FLOAT", "DOUBLE"):
+        return {"FLOAT": "f32", "DOUBLE": "f64"}[name]
+    short = {"FLOAT": "F", "UINT": "U", "INT": "I", "COMPLEX": "C"}
+    return re.sub("FLOAT|UINT|INT|COMPLEX", lambda match: short[match[0]], name).lower()
