@@ -36,10 +36,24 @@ impl Failure {
             Failure::Usage(message) => (message, 2),
             Failure::NotVerifiable(message) => (message, 3),
         };
+        let prefix = if message.starts_with("error") { "" } else { "error: " };
         // Nobody is left to tell when standard error is gone too.
-        let _ = writeln!(io::stderr(), "{}{}", if message.starts_with("error") { "" } else { "error: " }, message);
+        let _ = writeln!(io::stderr(), "{prefix}{}", shortened(message));
         ExitCode::from(code)
     }
+}
+
+/// A model may have names of a megabyte; beyond so many characters the middle of a message says nothing more.
+const LONGEST: usize = 900;
+
+fn shortened(message: &str) -> String {
+    let count = message.chars().count();
+    if count <= LONGEST {
+        return message.to_owned();
+    }
+    let start: String = message.chars().take(LONGEST * 2 / 3).collect();
+    let end: String = message.chars().skip(count - LONGEST / 3).collect();
+    format!("{start} … {end}")
 }
 
 impl From<io::Error> for Failure {

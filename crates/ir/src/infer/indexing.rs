@@ -13,8 +13,8 @@ pub(crate) fn slice(x: &Operands<'_>) -> Outcome {
     x.arity(3..=5, 1..=1)?;
     let element = x.element(0)?;
     let counts = (1..5).filter_map(|at| x.shape(at)?.first()?.known()).collect::<Vec<_>>();
-    if let Some(pair) = counts.windows(2).find(|pair| pair[0] != pair[1]) {
-        return Err(x.fail(format!("starts, ends, axes and steps differ in number: {} and {}", pair[0], pair[1])));
+    if let Some([one, other]) = counts.windows(2).find(|pair| pair[0] != pair[1]) {
+        return Err(x.fail(format!("starts, ends, axes and steps differ in number: {one} and {other}")));
     }
     let Some(shape) = x.shape(0) else { return Ok(tensor(element, None).into()) };
     let axes: Option<Vec<i64>> = match x.fact(3) {

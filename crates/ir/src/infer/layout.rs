@@ -161,7 +161,7 @@ pub(crate) fn expand(x: &Operands<'_>) -> Outcome {
     checked_count(x, &wanted)?;
     let mut assumed = vec![];
     let result = x.broadcast([Some(shape), Some(&wanted)], &mut assumed)?;
-    let elements = result.as_ref().and_then(|result| elements::repeated(&*elements::of(x, 0)?, count_of(result)?));
+    let elements = result.as_ref().and_then(|result| elements::repeated(&elements::of(x, 0)?, count_of(result)?));
     Ok(Inferred { facts: smallvec![Fact { elements, ..tensor(element, result) }], assumed })
 }
 
@@ -192,7 +192,7 @@ pub(crate) fn tile(x: &Operands<'_>) -> Outcome {
     }
     let repeated = |(dim, times): (&Dim, &Dim)| if times.is_nonnegative() { dim.times(times) } else { Dim::Unknown };
     let result: Shape = shape.iter().zip(repeats.iter()).map(repeated).collect();
-    let elements = count_of(&result).and_then(|count| elements::repeated(&*elements::of(x, 0)?, count));
+    let elements = count_of(&result).and_then(|count| elements::repeated(&elements::of(x, 0)?, count));
     Ok(Fact { elements, ..tensor(element, Some(result)) }.into())
 }
 
@@ -259,12 +259,11 @@ pub(crate) fn split(x: &Operands<'_>, axis: &i64) -> Outcome {
         let count = elements::few(&size);
         dims.dims_mut()[axis] = if size.is_nonnegative() { size } else { Dim::Unknown };
         // Behind a part of unknown size, no place is known.
-        let own = match (&mut elements, count) {
-            (Some(all), Some(count)) => Some(all.take(count).collect()),
-            _ => {
-                elements = None;
-                None
-            }
+        let own = if let (Some(all), Some(count)) = (&mut elements, count) {
+            Some(all.take(count).collect())
+        } else {
+            elements = None;
+            None
         };
         Fact { elements: own, ..tensor(element, Some(dims)) }
     };

@@ -152,7 +152,8 @@ impl File<'_> {
         let forms = self.forms(graph, schedule)?;
         let parameters = first_uses(graph, schedule, &forms, &names);
         let needed = needed_constants(graph, &forms, &names);
-        let mut emitter = Emitter { file: self, graph, names, nodes: vec![], value_info: vec![] };
+        let labels = schedule.iter().map(|&id| graph.node(id).label()).collect();
+        let mut emitter = Emitter { file: self, graph, names, labels, nodes: vec![], value_info: vec![] };
         let mut forms = forms.into_iter();
         for &id in schedule {
             match graph.node(id).op() {
@@ -172,7 +173,7 @@ impl File<'_> {
             emitter.nodes.push(NodeProto {
                 input: vec![emitter.names.name(value).to_string()],
                 output: vec![output.to_string()],
-                name: Some(output.to_string()),
+                name: emitter.node_name("", &output),
                 op_type: Some("Identity".to_owned()),
                 ..Default::default()
             });
@@ -270,6 +271,7 @@ impl File<'_> {
             proto.metadata_props = entries(&notes.metadata);
             if let Some(ty) = &mut proto.r#type {
                 types::denote(ty, &notes.denotation, &notes.axes);
+                types::spell(ty, graph.shape(value).unwrap_or_default(), &notes.spellings);
             }
         }
         proto
@@ -318,6 +320,8 @@ struct Emitter<'e, 'm, 'n> {
     file: &'e mut File<'m>,
     graph: &'e Graph,
     names: Names<'n>,
+    /// The names that nodes have of their own.
+    labels: HashSet<&'e str>,
     nodes: Vec<NodeProto>,
     value_info: Vec<ValueInfoProto>,
 }
@@ -345,6 +349,10 @@ impl Emitter<'_, '_, '_> {
         let captured = input.split_off(own);
         while input.last().is_some_and(|name| name.is_empty()) {
             input.pop();
+        }
+        // A trip count and a condition, even where both are absent.
+        if matches!(self.graph.node(id).op(), Op::Loop { .. }) {
+            input.resize(input.len().max(2), "".into());
         }
         let notes = self.graph.node(id).notes().cloned().unwrap_or_default();
         let mut captured = captured.as_slice();
@@ -374,7 +382,7 @@ impl Emitter<'_, '_, '_> {
             NodeProto {
                 input,
                 output,
-                name: Some(self.node_name(id, first)),
+                name: self.node_name(self.graph.node(id).label(), &first),
                 op_type: Some(op_type.to_string()),
                 domain: given(&domain),
                 overload: given(&overload),
@@ -414,10 +422,12 @@ impl Emitter<'_, '_, '_> {
         Ok(proto)
     }
 
-    /// The node's own name, and that of its first result where it has none.
-    fn node_name(&self, id: NodeId, first: String) -> String {
-        let label = self.graph.node(id).label();
-        if label.is_empty() { first } else { label.to_owned() }
+    /// The node's own name, and that of its first result where it has none and no other node is called so.
+    fn node_name(&self, label: &str, first: &str) -> Option<String> {
+        match label {
+            "" => given(first).filter(|first| !self.labels.contains(first.as_str())),
+            label => Some(label.to_owned()),
+        }
     }
 
     fn constant(&mut self, value: Value, tensor: &Tensor) -> Result<(), WriteError> {
@@ -443,7 +453,7 @@ impl Emitter<'_, '_, '_> {
         }
         let node = NodeProto {
             output: vec![name.to_string()],
-            name: Some(if label.is_empty() { name } else { label }.to_owned()),
+            name: self.node_name(label, name),
             op_type: Some("Constant".to_owned()),
             attribute: vec![attribute],
             ..Default::default()
