@@ -114,6 +114,7 @@ words! {
     erf(x) = Erf;
     sigmoid(x) = Sigmoid;
     relu(x) = Relu;
+    not(x) = Not;
     cast(x) = Cast;
     add(a, b) = Add;
     sub(a, b) = Sub;
