@@ -50,8 +50,8 @@ fn eliminate_common_subexpressions() {
             (
                 // It may be random.
                 "kept_operators",
-                "%a = \"::RandomNormalLike@21\" %x : f32[b, h, q, k]
-                 %b = \"::RandomNormalLike@21\" %x : f32[b, h, q, k]
+                "%a = \"::RandomNormalLike@23\" %x : f32[b, h, q, k]
+                 %b = \"::RandomNormalLike@23\" %x : f32[b, h, q, k]
                  %c = add %a, %b : f32[b, h, q, k]
                  return %c",
             ),
