@@ -42,7 +42,7 @@ with tempfile.TemporaryDirectory(dir=path.parent) as folder:
     exported = pathlib.Path(folder) / "model.onnx"
     with torch.no_grad():
         torch.onnx.export(
-            Bert(config).eval(), (tokens,) * 3, exported, opset_version=17, dynamo=False,
+            Bert(config).eval(), (tokens,) * 3, str(exported), opset_version=17, dynamo=False,
             input_names=names, output_names=outputs,
             dynamic_axes={name: {0: "batch", 1: "seq"} for name in names + outputs[:1]} | {outputs[1]: {0: "batch"}},
         )

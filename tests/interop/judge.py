@@ -41,8 +41,9 @@ class Outcome:
 
     @property
     def message(self):
-        """The first line that says what is wrong."""
-        return next((line.strip() for line in self.stderr.splitlines() if line.strip()), f"exit code {self.code}")
+        """The first line that says what is wrong, and what follows its colon."""
+        lines = [line.strip() for line in self.stderr.splitlines() if line.strip()] or [f"exit code {self.code}"]
+        return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
 
 
 def netwright(program, *arguments, folder=None):

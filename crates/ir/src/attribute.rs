@@ -75,6 +75,15 @@ impl Attribute {
         }
     }
 
+    /// Whether both are the same, the sign of zero included.
+    pub fn is_same(&self, other: &Attribute) -> bool {
+        match (self, other) {
+            (Attribute::Float(a), Attribute::Float(b)) => a.same(b),
+            (Attribute::Floats(a), Attribute::Floats(b)) => a.same(b),
+            (a, b) => a == b,
+        }
+    }
+
     /// The bodies in it.
     pub fn bodies(&self) -> &[Arc<Graph>] {
         match self {
@@ -199,8 +208,13 @@ impl Attributes {
 }
 
 /// The types that attributes have in the table of operators.
-pub(crate) trait AttributeValue: Sized {
+pub(crate) trait AttributeValue: Sized + PartialEq {
     const EXPECTED: &'static str;
+
+    /// Whether both are the same, the sign of zero included.
+    fn same(&self, other: &Self) -> bool {
+        self == other
+    }
 
     /// `None` where the attribute is absent.
     fn to_attribute(&self) -> Option<Attribute>;
@@ -227,6 +241,10 @@ impl AttributeValue for i64 {
 
 impl AttributeValue for f32 {
     const EXPECTED: &'static str = "a float";
+
+    fn same(&self, other: &Self) -> bool {
+        self.to_bits() == other.to_bits()
+    }
 
     fn to_attribute(&self) -> Option<Attribute> {
         Some(Attribute::Float(*self))
@@ -279,6 +297,10 @@ impl AttributeValue for Bytes {
 
 impl AttributeValue for Vec<f32> {
     const EXPECTED: &'static str = "a list of floats";
+
+    fn same(&self, other: &Self) -> bool {
+        self.len() == other.len() && self.iter().zip(other).all(|(a, b)| a.same(b))
+    }
 
     fn to_attribute(&self) -> Option<Attribute> {
         Some(Attribute::Floats(self.clone()))

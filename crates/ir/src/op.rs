@@ -102,7 +102,8 @@ macro_rules! operators {
                         let mut attributes = vec![];
                         $($(
                             let default: Option<$type> = operators!(@default $($default)?);
-                            if default.as_ref() != Some($field) && let Some(value) = $field.to_attribute() {
+                            let is_default = default.is_some_and(|default| default.same($field));
+                            if !is_default && let Some(value) = $field.to_attribute() {
                                 attributes.push((operators!(@name $field $($onnx)?), value));
                             }
                         )*)?

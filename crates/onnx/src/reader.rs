@@ -244,5 +244,6 @@ fn node_text(node: &NodeProto) -> String {
     let dot = if domain.is_empty() { "" } else { "." };
     let named = node.name.as_deref().filter(|name| !name.is_empty());
     let name = named.or_else(|| node.output.iter().map(String::as_str).find(|name| !name.is_empty()));
+    let (domain, operator) = (domain.escape_debug(), operator.escape_debug());
     format!("node {:?} ({domain}{dot}{operator})", name.unwrap_or_default())
 }

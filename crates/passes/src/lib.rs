@@ -83,6 +83,8 @@ fn optimizations(evaluator: Option<Evaluator>) -> Vec<Pass> {
         simplify_logic(),
         narrow_broadcasts(),
         keep_reduced_axes(),
+        merge_mean_factor(),
+        gather_repeated(),
         sink_transposes(),
         merge_slices(),
         unflatten_gemm(),

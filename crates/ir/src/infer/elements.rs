@@ -74,7 +74,7 @@ pub(super) fn zip(left: &[Dim], right: &[Dim], with: impl Fn(&Dim, &Dim) -> Dim)
 /// The elements of all operands put together.
 pub(super) fn folded(x: &Operands<'_>, on_dims: fn(&Dim, &Dim) -> Dim) -> Option<Arc<[Dim]>> {
     let first: Arc<[Dim]> = of(x, 0)?.into();
-    (1..x.facts.len()).try_fold(first, |all, at| zip(&all, &*of(x, at)?, on_dims))
+    (1..x.facts.len()).try_fold(first, |all, at| zip(&all, &of(x, at)?, on_dims))
 }
 
 /// The elements that arithmetic gave, of that type: unknown where they may have wrapped.

@@ -161,7 +161,7 @@ pub(crate) fn expand(x: &Operands<'_>) -> Outcome {
     checked_count(x, &wanted)?;
     let mut assumed = vec![];
     let result = x.broadcast([Some(shape), Some(&wanted)], &mut assumed)?;
-    let elements = result.as_ref().and_then(|result| elements::repeated(&*elements::of(x, 0)?, count_of(result)?));
+    let elements = result.as_ref().and_then(|result| elements::repeated(&elements::of(x, 0)?, count_of(result)?));
     Ok(Inferred { facts: smallvec![Fact { elements, ..tensor(element, result) }], assumed })
 }
 
@@ -192,7 +192,7 @@ pub(crate) fn tile(x: &Operands<'_>) -> Outcome {
     }
     let repeated = |(dim, times): (&Dim, &Dim)| if times.is_nonnegative() { dim.times(times) } else { Dim::Unknown };
     let result: Shape = shape.iter().zip(repeats.iter()).map(repeated).collect();
-    let elements = count_of(&result).and_then(|count| elements::repeated(&*elements::of(x, 0)?, count));
+    let elements = count_of(&result).and_then(|count| elements::repeated(&elements::of(x, 0)?, count));
     Ok(Fact { elements, ..tensor(element, Some(result)) }.into())
 }
 
@@ -253,19 +253,16 @@ pub(crate) fn split(x: &Operands<'_>, axis: &i64) -> Outcome {
     if let Some(negative) = sizes.iter().filter_map(Dim::known).find(|size| *size < 0) {
         return Err(x.fail(format!("a part of axis {axis} of {shape} would have the size {negative}")));
     }
-    let mut elements = elements::of(x, 0).filter(|_| shape.len() == 1).map(|all| all.into_owned().into_iter());
+    let mut left = elements::of(x, 0).filter(|_| shape.len() == 1).map(|all| all.into_owned().into_iter());
     let part = |size: Dim| {
-        let mut dims = shape.clone();
-        let count = elements::few(&size);
-        dims.dims_mut()[axis] = if size.is_nonnegative() { size } else { Dim::Unknown };
         // Behind a part of unknown size, no place is known.
-        let own = match (&mut elements, count) {
-            (Some(all), Some(count)) => Some(all.take(count).collect()),
-            _ => {
-                elements = None;
-                None
-            }
-        };
+        let own = left.take().zip(elements::few(&size)).map(|(mut all, count)| {
+            let own = all.by_ref().take(count).collect();
+            left = Some(all);
+            own
+        });
+        let mut dims = shape.clone();
+        dims.dims_mut()[axis] = if size.is_nonnegative() { size } else { Dim::Unknown };
         Fact { elements: own, ..tensor(element, Some(dims)) }
     };
     Ok(Inferred { facts: sizes.into_iter().map(part).collect(), assumed })

@@ -69,16 +69,17 @@ fn recurrent(x: &Operands<'_>, cell: &Cell) -> Outcome {
     let hidden = hidden_size(x, cell)?;
     let directions = Dim::Known(if cell.direction == Direction::Bidirectional { 2 } else { 1 });
     let rows = |gates: i64| hidden.times(&Dim::Known(gates));
-    let state = match cell.batch_first {
-        true => [batch.clone(), directions.clone(), hidden.clone()],
-        false => [directions.clone(), batch.clone(), hidden.clone()],
+    let state = if cell.batch_first {
+        [batch.clone(), directions.clone(), hidden.clone()]
+    } else {
+        [directions.clone(), batch.clone(), hidden.clone()]
     };
     let mut assumed = vec![];
     let expected: [(usize, &str, &[Dim]); 7] = [
         (1, "W", &[directions.clone(), rows(cell.gates), input]),
         (2, "R", &[directions.clone(), rows(cell.gates), hidden.clone()]),
         (3, "B", &[directions.clone(), rows(2 * cell.gates)]),
-        (4, "sequence_lens", &[batch.clone()]),
+        (4, "sequence_lens", std::slice::from_ref(&batch)),
         (5, "initial_h", &state),
         (6, "initial_c", &state),
         (7, "P", &[directions.clone(), rows(3)]),
@@ -89,10 +90,8 @@ fn recurrent(x: &Operands<'_>, cell: &Cell) -> Outcome {
             x.expect_same_shape(shape, sizes, &format!("the shape {shape} of {name} and {expected}"), &mut assumed)?;
         }
     }
-    let all = match cell.batch_first {
-        true => [batch, sequence, directions, hidden],
-        false => [sequence, directions, batch, hidden],
-    };
+    let all =
+        if cell.batch_first { [batch, sequence, directions, hidden] } else { [sequence, directions, batch, hidden] };
     let known = |dims: &[Dim]| tensor(element, Some(dims.iter().cloned().collect()));
     Ok(first_results(x, [known(&all), known(&state), known(&state)], assumed))
 }

@@ -84,8 +84,10 @@ pub(super) fn read<'a>(
         let name = output.name.as_deref().unwrap_or_default();
         let value = reader.values.get(name).copied().flatten();
         let value = value.ok_or_else(|| Problem::Graph(format!("the output {name:?} is not computed")))?;
-        reader.graph.output(name, value);
-        reader.show(name, value);
+        match reader.declared.get(name).map(|declared| declared.ty.clone()) {
+            Some(ty) if ty != ValueType::Unknown => reader.graph.declared_output(name, value, ty),
+            _ => reader.graph.output(name, value),
+        }
     }
     reader.describe(&mut proto)?;
     Ok(reader.graph)
@@ -275,12 +277,12 @@ impl<'a> Reader<'a> {
         self.define(name.to_owned(), value)
     }
 
-    /// Checks a new value against its declaration, and takes over what that says beyond inference.
+    /// Checks a new value against its declaration, and takes over what that says beyond inference. A name that an
+    /// exporter gives to a size of an output is no reason to take that for the size of an input of the same name.
     pub(super) fn define(&mut self, name: String, value: Value) -> Result<(), Problem> {
         if let Some(declared) = self.declared.get(&name) {
             let fact = self.graph.fact(value);
-            let both = fact.ty.and(&declared.ty);
-            let ty = both.ok_or_else(|| contradiction(&name, &declared.ty, &fact.ty))?;
+            let ty = fact.ty.and(&declared.ty).ok_or_else(|| contradiction(&name, &declared.ty, &fact.ty))?;
             let elements = fact.elements.clone();
             self.graph.set_fact(value, Fact { ty, elements });
             if !declared.notes.is_empty() {
@@ -289,17 +291,6 @@ impl<'a> Reader<'a> {
         }
         self.values.insert(name, Some(value));
         Ok(())
-    }
-
-    /// Gives an output the type by which the caller knows it. What reads it was inferred from what it is: a name that an
-    /// exporter gave to a size of an output does not make it equal to the size of an input.
-    fn show(&mut self, name: &str, value: Value) {
-        let fact = self.graph.fact(value);
-        let shown = self.declared.get(name).and_then(|declared| declared.ty.and(&fact.ty));
-        if let Some(ty) = shown.filter(|_| self.graph.kind(value) != Kind::Input) {
-            let elements = fact.elements.clone();
-            self.graph.set_fact(value, Fact { ty, elements });
-        }
     }
 
     pub(super) fn node(&mut self, mut node: NodeProto) -> Result<(), Problem> {

@@ -56,8 +56,8 @@ fn key(graph: &Graph, node: NodeId) -> Option<Key> {
         _ => None,
     };
     match graph.node(node).op() {
-        Op::Input | Op::Kept(_) => None,
-        op if op.kind().is_random() => None,
+        Op::Input | Op::Captured | Op::Kept(_) => None,
+        op if op.kind().is_random() || !op.bodies().is_empty() => None,
         Op::Constant(tensor) if tensor.len() <= SMALL => tensor.to_bytes().ok().map(Key::Elements),
         Op::Parameter(tensor) | Op::Constant(tensor) => file(tensor),
         op => {
@@ -76,7 +76,7 @@ fn same_op(graph: &Graph, a: NodeId, b: NodeId) -> bool {
     let same = match (left.op(), right.op()) {
         // Small ones have the same elements by their key, wherever those are.
         (Op::Constant(a), Op::Constant(b)) if a.len() <= SMALL => a.ty() == b.ty(),
-        (a, b) => a == b,
+        (a, b) => a == b && a.attributes().iter().zip(b.attributes()).all(|((_, a), (_, b))| a.is_same(&b)),
     };
     same && left.result_count() == right.result_count()
 }

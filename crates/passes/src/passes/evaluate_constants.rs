@@ -95,12 +95,11 @@ fn is_exact(graph: &Graph, root: Value) -> bool {
             true
         }
         Op::Add | Op::Sub | Op::Mul | Op::Div | Op::Sqrt | Op::Reciprocal | Op::Neg | Op::Abs => is_float,
-        Op::Cast { to, .. } => match (first, to) {
-            // To a float type, or to integers that hold every element.
-            (Some(_), ElementType::F32 | ElementType::F64) => true,
-            (Some(ElementType::Bool | ElementType::I32), ElementType::I64 | ElementType::I32) => true,
-            _ => false,
-        },
+        // To a float type, or to integers that hold every element.
+        Op::Cast { to: ElementType::F32 | ElementType::F64, .. } => first.is_some(),
+        Op::Cast { to: ElementType::I64 | ElementType::I32, .. } => {
+            matches!(first, Some(ElementType::Bool | ElementType::I32))
+        }
         _ => false,
     }
 }
