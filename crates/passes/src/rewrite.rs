@@ -65,8 +65,9 @@ pub fn become_op(
     note: impl Into<Cow<'static, str>>,
 ) -> Rewritten {
     let value = insert(graph, root, "new", op, operands)?;
-    // The root may know more than inference sees, and it is the same value.
-    let fact = graph.fact(root).clone();
+    // The root may know more than inference sees, or less, and it is the same value.
+    let mut fact = graph.fact(root).clone();
+    fact.elements = fact.elements.or_else(|| graph.fact(value).elements.clone());
     graph.set_fact(value, fact);
     graph.replace(root, value);
     Ok(note.into())
