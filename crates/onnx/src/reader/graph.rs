@@ -5,7 +5,7 @@ use crate::types;
 use crate::wire::{GraphProto, NodeProto, ValueInfoProto};
 use crate::{forms, standard};
 use netwright_ir::op::Kept;
-use netwright_ir::{Attribute, Fact, Graph, Kind, Name, Op, Place, Tensor, Value, ValueType};
+use netwright_ir::{Attribute, Fact, Graph, Name, Op, Place, Tensor, Value, ValueType};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
@@ -257,21 +257,21 @@ impl Reader<'_> {
             let tensor = constant(attributes).map_err(fail)?;
             return self.insert(&text, label, Op::Constant(tensor), &[], outputs);
         }
-        let kind = Kind::from_name(&op_type).filter(|_| domain.is_empty());
-        if let Some(kind) = kind {
-            let rank = operands.first().copied().flatten().and_then(|value| self.graph.fact(value).rank());
-            let opset = self.context.opset();
-            let normal = forms::from_opset(kind, opset, &attributes, rank, outputs.len());
-            if let Some(normal) = normal.map_err(|error| fail(error.to_string()))? {
-                if let Some((at, word, tensor)) = normal.operand {
-                    let name = self.fresh(&format!("{}.{word}", outputs[0]));
-                    operands.resize(at, None);
-                    operands.push(Some(self.graph.constant(&name, tensor)));
-                }
-                return self.insert(&text, label, normal.op, &operands, outputs);
+        let opset = self.context.opset();
+        if domain.is_empty() {
+            let written = forms::Written {
+                op_type: &op_type,
+                opset,
+                attributes: &attributes,
+                operands: &operands,
+                results: outputs.len(),
+            };
+            let base = outputs.iter().find(|name| !name.is_empty()).map_or("", String::as_str);
+            let mut name = |word: &str| fresh(&mut self.names, &format!("{base}.{word}"));
+            if let Some(normal) = forms::from_opset(&mut self.graph, written, &mut name).map_err(fail)? {
+                return self.insert(&text, label, normal.op, &normal.operands, outputs);
             }
         }
-        let opset = self.context.opset();
         if domain.is_empty() && !standard::knows(opset, &op_type) {
             return Err(fail(format!("opset {opset} of ONNX has no operator {op_type}")));
         }
@@ -292,7 +292,11 @@ impl Reader<'_> {
         let base = outputs.iter().find(|name| !name.is_empty()).cloned().unwrap_or_default();
         let mut results: Vec<Name> = vec![];
         for (at, name) in outputs.iter().enumerate() {
-            results.push(if name.is_empty() { self.fresh(&format!("{base}.{at}")) } else { name.as_str().into() });
+            results.push(if name.is_empty() {
+                fresh(&mut self.names, &format!("{base}.{at}"))
+            } else {
+                name.as_str().into()
+            });
         }
         let place = Place { label: label.into(), results: results.into(), order: None };
         let id = self.graph.insert(place, op, operands).map_err(|error| {
@@ -307,17 +311,17 @@ impl Reader<'_> {
         }
         Ok(())
     }
+}
 
-    /// A name that no value of the file has.
-    fn fresh(&mut self, base: &str) -> Arc<str> {
-        let mut name = base.to_owned();
-        let mut number = 0;
-        while !self.names.insert(name.clone()) {
-            number += 1;
-            name = format!("{base}.{number}");
-        }
-        name.into()
+/// A name that no value of the file has.
+fn fresh(names: &mut HashSet<String>, base: &str) -> Arc<str> {
+    let mut name = base.to_owned();
+    let mut number = 0;
+    while !names.insert(name.clone()) {
+        number += 1;
+        name = format!("{base}.{number}");
     }
+    name.into()
 }
 
 fn contradiction(name: &str, declared: &ValueType, inferred: &ValueType) -> Problem {
