@@ -259,7 +259,8 @@ impl Graph {
             }
         };
         let facts: SmallVec<[Option<&Fact>; 4]> = operands.iter().enumerate().map(known).collect::<Result<_, _>>()?;
-        op.infer(&Operands { kind: op.kind(), facts: &facts, results })
+        let tensors: SmallVec<[Option<&Tensor>; 4]> = operands.iter().map(|value| self.tensor((*value)?)).collect();
+        op.infer(&Operands { kind: op.kind(), facts: &facts, tensors: &tensors, results })
     }
 
     fn add(&mut self, place: Place, op: Op, operands: &[Option<Value>], facts: SmallVec<[Fact; 1]>) -> NodeId {

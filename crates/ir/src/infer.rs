@@ -8,14 +8,21 @@
     reason = "the table of operators hands every attribute by reference"
 )]
 
-use crate::{Dim, ElementType, Fact, Kind, Shape, ValueType};
+use crate::{Dim, ElementType, Fact, Kind, Shape, Tensor, ValueType};
 use smallvec::{SmallVec, smallvec};
 use std::ops::RangeInclusive;
 
+pub(crate) mod blocks;
 pub(crate) mod contraction;
+pub(crate) mod convolution;
 pub(crate) mod elementwise;
+pub(crate) mod image;
 pub(crate) mod layout;
+pub(crate) mod normalization;
+pub(crate) mod padding;
+pub(crate) mod pooling;
 pub(crate) mod reduction;
+mod window;
 
 /// What an operator is given to infer from.
 #[derive(Debug)]
@@ -24,6 +31,8 @@ pub struct Operands<'a> {
     pub kind: Kind,
     /// The facts of the operands; `None` for one that is absent.
     pub facts: &'a [Option<&'a Fact>],
+    /// The operands that are tensors known when the model is built; facts do not tell the elements of floats.
+    pub tensors: &'a [Option<&'a Tensor>],
     /// How many results are asked for.
     pub results: usize,
 }
@@ -107,6 +116,30 @@ impl<'a> Operands<'a> {
         self.fact(at)?.shape()
     }
 
+    /// The shape of the operand, where it is known; an error where it has another rank.
+    pub(crate) fn shape_of_rank(&self, at: usize, rank: usize) -> Result<Option<&'a Shape>, InferError> {
+        match self.shape(at) {
+            Some(shape) if shape.len() != rank => {
+                Err(self.fail(format!("operand {at} must have rank {rank}, but its shape is {shape}")))
+            }
+            shape => Ok(shape),
+        }
+    }
+
+    /// Checks that the operand, where it is present, is a vector of that size.
+    pub(crate) fn expect_vector(
+        &self,
+        at: usize,
+        size: &Dim,
+        what: &str,
+        assumed: &mut Vec<Assumption>,
+    ) -> Result<(), InferError> {
+        match self.shape_of_rank(at, 1)?.and_then(|shape| shape.first()) {
+            Some(found) => self.expect_same(found, size, &format!("the size of operand {at} and {what}"), assumed),
+            None => Ok(()),
+        }
+    }
+
     /// The element type of the operand; `None` where it is not known. A value that is no tensor is an error.
     pub(crate) fn element(&self, at: usize) -> Result<Option<ElementType>, InferError> {
         match self.fact(at).map(|fact| &fact.ty) {
@@ -158,6 +191,45 @@ impl<'a> Operands<'a> {
         match positive.filter(|axis| (0..size).contains(axis)).and_then(|axis| usize::try_from(axis).ok()) {
             Some(axis) => Ok(axis),
             None => Err(self.fail(format!("the axis {axis} is out of range for rank {rank}"))),
+        }
+    }
+
+    /// The axes as places in 0 up to `rank`, none of them twice.
+    pub(crate) fn axes(&self, axes: &[i64], rank: usize) -> Result<Vec<usize>, InferError> {
+        let places = axes.iter().map(|axis| self.axis(*axis, rank)).collect::<Result<Vec<_>, _>>()?;
+        let mut seen = vec![false; rank];
+        for &axis in &places {
+            if std::mem::replace(&mut seen[axis], true) {
+                return Err(self.fail(format!("the axis {axis} is given twice in {axes:?}")));
+            }
+        }
+        Ok(places)
+    }
+
+    /// The elements of a vector that holds the size of each of so many axes; unknown ones where it is not known.
+    pub(crate) fn sizes(&self, at: usize, axes: usize) -> Result<Vec<Dim>, InferError> {
+        let count = i64::try_from(axes).map_or(Dim::Unknown, Dim::Known);
+        self.expect_vector(at, &count, "the number of axes", &mut vec![])?;
+        match self.fact(at).and_then(|fact| fact.elements.as_deref()).filter(|sizes| sizes.len() == axes) {
+            Some(sizes) => sizes.iter().map(|size| self.expect_size(size)).collect(),
+            None => Ok(vec![Dim::Unknown; axes]),
+        }
+    }
+
+    /// An element of a shape as a size: unknown where it may be negative, an error where it is.
+    pub(crate) fn expect_size(&self, size: &Dim) -> Result<Dim, InferError> {
+        match size {
+            Dim::Known(size @ ..0) => Err(self.fail(format!("the size {size} is negative"))),
+            size if size.is_nonnegative() => Ok(size.clone()),
+            _ => Ok(Dim::Unknown),
+        }
+    }
+
+    /// Checks that the dim, where that is decided, divides into so many parts.
+    pub(crate) fn expect_multiple(&self, dim: &Dim, parts: i64, what: &str, into: &str) -> Result<(), InferError> {
+        match dim.modulo(&Dim::Known(parts)) {
+            Dim::Known(rest) if rest != 0 => Err(self.fail(format!("{dim} {what} do not divide into {parts} {into}"))),
+            _ => Ok(()),
         }
     }
 

@@ -38,3 +38,132 @@ words! {
         Tanh "tanh",
     }
 }
+
+words! {
+    /// How much is put around an image before a window slides over it.
+    AutoPad = "`NOTSET`, `SAME_UPPER`, `SAME_LOWER` or `VALID`" {
+        /// What the attribute `pads` says.
+        NotSet "NOTSET",
+        /// So much that the size is divided by the stride, rounded up; more of it at the end.
+        SameUpper "SAME_UPPER",
+        /// So much that the size is divided by the stride, rounded up; more of it at the beginning.
+        SameLower "SAME_LOWER",
+        /// Nothing.
+        Valid "VALID",
+    }
+
+    /// What is computed behind a causal convolution.
+    ConvActivation = "`none`, `silu` or `swish`" {
+        /// Nothing.
+        None "none",
+        /// `x * sigmoid(x)`.
+        Silu "silu",
+        /// The same by another name.
+        Swish "swish",
+    }
+
+    /// What an element between those of the operand is made of.
+    Interpolation = "`nearest`, `linear` or `cubic`" {
+        /// The nearest one.
+        Nearest "nearest",
+        /// Two along each axis.
+        Linear "linear",
+        /// Four along each axis.
+        Cubic "cubic",
+    }
+
+    /// Where in the operand of a resize an element of the result lies.
+    ResizeCoordinates = "`half_pixel`, `half_pixel_symmetric`, `pytorch_half_pixel`, `align_corners`, `asymmetric` or \
+                         `tf_crop_and_resize`" {
+        /// The centers of the outermost pixels are as far inside as pixels are large.
+        HalfPixel "half_pixel",
+        /// So too, and what the size was rounded by is shared by both ends.
+        HalfPixelSymmetric "half_pixel_symmetric",
+        /// As `half_pixel`, but an axis of size 1 is read at 0.
+        PytorchHalfPixel "pytorch_half_pixel",
+        /// The outermost pixels lie on one another.
+        AlignCorners "align_corners",
+        /// The first pixels lie on one another.
+        Asymmetric "asymmetric",
+        /// Within the region that an operand gives.
+        TfCropAndResize "tf_crop_and_resize",
+    }
+
+    /// What `sizes` of a resize say of the ratio of the axes.
+    AspectRatioPolicy = "`stretch`, `not_larger` or `not_smaller`" {
+        /// Nothing: each axis gets its size.
+        Stretch "stretch",
+        /// It is kept, and no axis gets larger than its size.
+        NotLarger "not_larger",
+        /// It is kept, and no axis gets smaller than its size.
+        NotSmaller "not_smaller",
+    }
+
+    /// Which element is the nearest.
+    NearestMode = "`round_prefer_floor`, `round_prefer_ceil`, `floor` or `ceil`" {
+        /// The nearer one, the lower of two.
+        RoundPreferFloor "round_prefer_floor",
+        /// The nearer one, the upper of two.
+        RoundPreferCeil "round_prefer_ceil",
+        /// The lower one.
+        Floor "floor",
+        /// The upper one.
+        Ceil "ceil",
+    }
+
+    /// What is read outside of an image that is sampled on a grid.
+    GridPadding = "`zeros`, `border` or `reflection`" {
+        /// 0.
+        Zeros "zeros",
+        /// The element at the border.
+        Border "border",
+        /// The element at the place reflected at the border.
+        Reflection "reflection",
+    }
+
+    /// What axes are padded with.
+    PadMode = "`constant`, `reflect`, `edge` or `wrap`" {
+        /// One value.
+        Constant "constant",
+        /// The elements reflected at the outermost one.
+        Reflect "reflect",
+        /// The outermost element.
+        Edge "edge",
+        /// The elements from the other end.
+        Wrap "wrap",
+    }
+
+    /// In which order the channels hold the elements of a block.
+    BlockOrder = "`DCR` or `CRD`" {
+        /// Row, column, then channel.
+        Dcr "DCR",
+        /// Channel, row, then column.
+        Crd "CRD",
+    }
+
+    /// What is made of the samples of a region.
+    RoiMode = "`avg` or `max`" {
+        /// Their mean.
+        Average "avg",
+        /// The largest.
+        Max "max",
+    }
+
+    /// How the coordinates of regions fall on pixels.
+    RoiCoordinates = "`half_pixel` or `output_half_pixel`" {
+        /// Shifted by half a pixel.
+        HalfPixel "half_pixel",
+        /// Not shifted.
+        OutputHalfPixel "output_half_pixel",
+    }
+
+    /// The channels of a decoded image.
+    PixelFormat = "`RGB`, `BGR` or `Grayscale`" {
+        /// Red, green, blue.
+        Rgb "RGB",
+        /// Blue, green, red.
+        Bgr "BGR",
+        /// One.
+        Grayscale "Grayscale",
+    }
+}

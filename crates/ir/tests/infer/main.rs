@@ -1,0 +1,38 @@
+//! Shape inference, by text: the inputs of a graph, one node, and what is inferred of it.
+
+mod convolution;
+mod image;
+mod normalization;
+mod pooling;
+mod shape;
+
+use netwright_ir::{Attribute, Graph, parse};
+
+/// The types of the results of a node, `; ` between them; `results` is how many there are.
+fn infer(inputs: &str, node: &str, results: usize) -> Result<String, String> {
+    let names: Vec<String> = (0..results).map(|at| format!("%r{at}")).collect();
+    let types = vec!["?"; results].join(", ");
+    let names = names.join(", ");
+    let text = format!("g({inputs}) {{\n{names} = {node} : {types}\nreturn {names}\n}}");
+    let graph = parse(&text).map_err(|error| error.what)?;
+    let types: Vec<String> = graph.outputs().iter().map(|output| graph.fact(output.value).to_string()).collect();
+    Ok(types.join("; "))
+}
+
+/// Checks the types of the results.
+fn check(inputs: &str, node: &str, expected: &str) {
+    let found = infer(inputs, node, expected.split("; ").count());
+    assert_eq!(found.as_deref(), Ok(expected), "{node} of {inputs}");
+}
+
+/// Checks what is said of an operator that is not defined on its operands.
+fn check_error(inputs: &str, node: &str, expected: &str) {
+    assert_eq!(infer(inputs, node, 1), Err(expected.to_owned()), "{node} of {inputs}");
+}
+
+/// Every attribute of the node is understood, and those equal to their defaults are left out of the text.
+fn check_attributes(inputs: &str, node: &str, expected: &[(&str, Attribute)]) {
+    let graph: Graph = parse(&format!("g({inputs}) {{\n%y = {node} : ?\nreturn %y\n}}")).unwrap();
+    let op = graph.op(graph.outputs()[0].value);
+    assert_eq!(op.attributes(), expected, "{node}");
+}
