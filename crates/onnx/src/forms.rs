@@ -285,11 +285,6 @@ pub(crate) fn from_opset(
         Err(AttributeError::Unknown(_)) => return Ok(None),
         Err(error) => return Err(error.to_string()),
     };
-    let flatten = match form.flattened.map(flatten) {
-        Some(None) => return Ok(None),
-        Some(flatten) => flatten,
-        None => None,
-    };
     let mut operands = vec![];
     for operand in form.operands {
         operands.push(match operand {
@@ -298,8 +293,8 @@ pub(crate) fn from_opset(
             Operand::New(word, tensor) => Some(graph.constant(&name(word), tensor)),
         });
     }
-    match (flatten, operands.first().copied().flatten()) {
-        (Some(flatten), Some(operand)) => flattened(graph, op, operand, flatten, name).map(Some),
+    match (form.flattened, operands.first().copied().flatten()) {
+        (Some(axis), Some(operand)) => flattened(graph, op, operand, axis, name).map(Some),
         _ => Ok(Some(Normal { op, operands })),
     }
 }
@@ -336,23 +331,18 @@ fn count(results: usize) -> Attribute {
     Attribute::Int(i64::try_from(results).unwrap_or(i64::MAX))
 }
 
-fn flatten(axis: i64) -> Option<Op> {
-    let attributes = Attributes::new(vec![("axis".into(), Attribute::Int(axis))]).ok()?;
-    Op::from_attributes(Kind::from_name("Flatten")?, attributes).ok()
-}
-
 /// The operator between a `Flatten` of its operand and a `Reshape` of its result, which is returned.
 fn flattened(
     graph: &mut Graph,
     op: Op,
     operand: Value,
-    flatten: Op,
+    axis: i64,
     name: &mut dyn FnMut(&str) -> Arc<str>,
 ) -> Result<Normal, String> {
     let mut insert = |word: &str, op: Op, operand: Value| {
         graph.append(&name(word), op, &[operand]).map_err(|error| error.to_string())
     };
-    let flat = insert("flat", flatten, operand)?;
+    let flat = insert("flat", Op::Flatten { axis }, operand)?;
     let result = insert("flat_result", op, flat)?;
     let shape = insert("shape", Op::Shape { start: 0, end: None }, operand)?;
     Ok(Normal { op: Op::Reshape { allowzero: false }, operands: vec![Some(result), Some(shape)] })

@@ -224,15 +224,14 @@ fn unchanged(_: &mut Form, _: &Site<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// There was no broadcasting.
+/// There was no broadcasting; where the shapes are not known to be one, the runtime sees to it.
 fn one_shape(form: &mut Form, site: &Site<'_>) -> Result<(), String> {
-    let shapes: Vec<_> = (0..form.operands.len()).map(|at| site.shape(form, at)).collect();
-    let equal = shapes.windows(2).all(|pair| {
-        let (Some(a), Some(b)) = (pair[0], pair[1]) else { return false };
-        a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.same(b) == Some(true))
-    });
-    let single = form.operands.len() == 1;
-    if equal || single { Ok(()) } else { Err("its operands must have one shape, and nothing shows it".to_owned()) }
+    let shapes: Vec<_> = (0..form.operands.len()).filter_map(|at| site.shape(form, at)).collect();
+    let differ = |a: &[Dim], b: &[Dim]| a.len() != b.len() || a.iter().zip(b).any(|(a, b)| a.same(b) == Some(false));
+    match shapes.windows(2).find(|pair| differ(pair[0], pair[1])) {
+        Some(_) => Err("its operands must have one shape".to_owned()),
+        None => Ok(()),
+    }
 }
 
 /// There were statistics for each element of a channel.
@@ -285,29 +284,24 @@ fn third_operand(form: &mut Form, _: &Site<'_>) -> Result<(), String> {
     if form.is_absent(2) { Err("it must have an addend".to_owned()) } else { Ok(()) }
 }
 
-/// Axes did not count from the back.
+/// Axes did not count from the back; runtimes let those be that cannot be told otherwise.
+#[expect(clippy::unnecessary_wraps, reason = "the type of a step")]
 fn from_the_front(form: &mut Form, site: &Site<'_>) -> Result<(), String> {
     // The axes of an Unsqueeze are those of its result.
     let shape = if &*form.op_type == "Unsqueeze" { site.result_shape(0) } else { site.shape(form, 0) };
-    let rank = shape.and_then(|shape| i64::try_from(shape.len()).ok());
-    let front = |axis: &mut i64| -> Result<(), String> {
-        let counted = || "an axis counts from the back, and the rank is not known".to_owned();
-        if *axis < 0 {
-            *axis += rank.ok_or_else(counted)?;
-        }
-        Ok(())
-    };
+    let Some(rank) = shape.and_then(|shape| i64::try_from(shape.len()).ok()) else { return Ok(()) };
+    let front = |axis: &mut i64| *axis += if *axis < 0 { rank } else { 0 };
     for (name, value) in &mut form.attributes {
         match (&**name, value) {
-            ("axis", Attribute::Int(axis)) => front(axis)?,
-            ("axes", Attribute::Ints(axes)) => axes.iter_mut().try_for_each(front)?,
+            ("axis", Attribute::Int(axis)) => front(axis),
+            ("axes", Attribute::Ints(axes)) => axes.iter_mut().for_each(front),
             _ => {}
         }
     }
     if &*form.op_type == "Slice"
         && let Some(mut axes) = site.tensor(form, 3).and_then(integers).filter(|axes| axes.iter().any(|axis| *axis < 0))
     {
-        axes.iter_mut().try_for_each(front)?;
+        axes.iter_mut().for_each(front);
         form.set_operand(3, Operand::New("axes", Tensor::indices(&axes)));
     }
     Ok(())
@@ -348,7 +342,8 @@ fn not_shifted(form: &mut Form, _: &Site<'_>) -> Result<(), String> {
     }
 }
 
-/// The parts of a split without sizes had to come out even.
+/// The parts of a split without sizes had to come out even; where nothing is known, the runtime sees to it.
+#[expect(clippy::unnecessary_wraps, reason = "the type of a step")]
 fn equal_parts(form: &mut Form, site: &Site<'_>) -> Result<(), String> {
     form.remove("num_outputs");
     if !form.is_absent(1) {
@@ -358,12 +353,11 @@ fn equal_parts(form: &mut Form, site: &Site<'_>) -> Result<(), String> {
         let shape = site.result_shape(at)?;
         let axis = form.int("axis").unwrap_or(0);
         let axis = if axis < 0 { axis + i64::try_from(shape.len()).ok()? } else { axis };
-        shape.get(usize::try_from(axis).ok()?).cloned()
+        shape.get(usize::try_from(axis).ok()?)?.known()
     };
-    let unknown = || "its parts must be equal, and nothing shows that they are".to_owned();
-    let sizes = (0..site.results.len()).map(size).collect::<Option<Vec<Dim>>>().ok_or_else(unknown)?;
-    if !sizes.windows(2).all(|pair| pair[0].same(&pair[1]) == Some(true)) {
-        let sizes = sizes.iter().map(Dim::known).collect::<Option<Vec<_>>>().ok_or_else(unknown)?;
+    if let Some(sizes) = (0..site.results.len()).map(size).collect::<Option<Vec<_>>>()
+        && sizes.windows(2).any(|pair| pair[0] != pair[1])
+    {
         form.set_operand(1, Operand::New("split", Tensor::indices(&sizes)));
     }
     Ok(())
