@@ -258,7 +258,6 @@ fn what_a_version_added_is_kept_below_it() {
     keeps(12, "%y = <Unsqueeze> %x, [0] {axes = [0]} : f32[1, 6, 4]");
     keeps(23, "%y = <Cast> %x {to = 20} : f8e5m2fnuz[6, 4]");
     keeps(18, "%y = <ReduceMean> %x {axes = [1]} : f32[6, 1]");
-    keeps(10, "%y = <Clip> %x {max = 1.0, min = 0.0} : f32[6, 4]");
 }
 
 #[test]
