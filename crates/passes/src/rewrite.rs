@@ -1,6 +1,7 @@
 //! The words in which rewrites say what they put into the graph.
 
 use crate::rule::{Rewritten, Skip};
+use crate::sizes::integers;
 use netwright_ir::{Dim, ElementType, Fact, Graph, Kind, Op, Tensor, Value};
 use std::borrow::Cow;
 
@@ -26,6 +27,14 @@ pub fn insert(graph: &mut Graph, root: Value, word: &str, op: Op, operands: &[Va
 /// When the type is no float type that tensors can be cast to.
 pub fn number(graph: &mut Graph, root: Value, word: &str, element: ElementType, value: f64) -> Result<Value, Skip> {
     insert(graph, root, word, Op::Constant(scalar_tensor(element, &[], value)?), &[])
+}
+
+/// Inserts a constant vector of integers beside the root.
+///
+/// # Errors
+/// When there are more than a tensor holds.
+pub fn number_list(graph: &mut Graph, root: Value, word: &str, numbers: &[i64]) -> Result<Value, Skip> {
+    insert(graph, root, word, Op::Constant(integers(numbers, true)?), &[])
 }
 
 /// A tensor of one float, rounded to its type, in memory.

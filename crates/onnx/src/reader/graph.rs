@@ -62,11 +62,11 @@ pub(super) fn read<'a>(
         }
         names::order(&proto.node, sources)?
     };
+    check_output_names(&proto)?;
     let mut reader = Reader {
         graph: Graph::new(proto.name.take().unwrap_or_default()),
         values: HashMap::new(),
         declared: HashMap::new(),
-        outputs: output_names(&proto)?,
         names: names::defined(&proto).map(str::to_owned).collect(),
         prefix: None,
         renamed: HashMap::new(),
@@ -93,16 +93,15 @@ pub(super) fn read<'a>(
     Ok(reader.graph)
 }
 
-fn output_names(proto: &GraphProto) -> Result<HashSet<String>, Problem> {
+fn check_output_names(proto: &GraphProto) -> Result<(), Problem> {
     let mut names = HashSet::new();
     for output in &proto.output {
-        let name = output.name.clone().unwrap_or_default();
-        if names.contains(&name) {
+        let name = output.name.as_deref().unwrap_or_default();
+        if !names.insert(name) {
             return Err(Problem::Graph(format!("{name:?} is the name of two outputs")));
         }
-        names.insert(name);
     }
-    Ok(names)
+    Ok(())
 }
 
 /// What a file declares of a value.
@@ -116,7 +115,6 @@ pub(super) struct Reader<'a> {
     /// The values by their names in the file; `None` for an operand of a call that is absent.
     pub(super) values: HashMap<String, Option<Value>>,
     declared: HashMap<String, Declared>,
-    outputs: HashSet<String>,
     /// The names of the file, which no new value may have.
     names: HashSet<String>,
     /// Stands before the names of the function that is put in place.
@@ -134,7 +132,6 @@ impl<'a> Reader<'a> {
             graph: Graph::new(""),
             values: HashMap::new(),
             declared: HashMap::new(),
-            outputs: HashSet::new(),
             names: HashSet::new(),
             prefix: None,
             renamed: HashMap::new(),
@@ -280,13 +277,11 @@ impl<'a> Reader<'a> {
         self.define(name.to_owned(), value)
     }
 
-    /// Checks a new value against its declaration, and takes over what that says beyond inference; of an output, what
-    /// the caller knows by the declaration stays.
+    /// Checks a new value against its declaration, and takes over what that says beyond inference.
     pub(super) fn define(&mut self, name: String, value: Value) -> Result<(), Problem> {
         if let Some(declared) = self.declared.get(&name) {
             let fact = self.graph.fact(value);
-            let output = self.outputs.contains(&name);
-            let both = if output { declared.ty.and(&fact.ty) } else { fact.ty.and(&declared.ty) };
+            let both = fact.ty.and(&declared.ty);
             let ty = both.ok_or_else(|| contradiction(&name, &declared.ty, &fact.ty))?;
             let elements = fact.elements.clone();
             self.graph.set_fact(value, Fact { ty, elements });
