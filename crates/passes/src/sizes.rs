@@ -115,7 +115,7 @@ impl Sizes {
     }
 
     /// How many nodes compute these sizes as the graph stands.
-    pub(crate) fn cost(&self, graph: &Graph, value: Value) -> usize {
+    pub(crate) fn cost_of(graph: &Graph, value: Value) -> usize {
         let mut seen = HashSet::from([value.node]);
         let mut open = vec![value.node];
         let mut cost = 0;

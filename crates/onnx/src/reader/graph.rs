@@ -7,8 +7,8 @@ use crate::types;
 use crate::wire::{AttributeProto, AttributeType, GraphProto, NodeProto, StringStringEntryProto, ValueInfoProto};
 use netwright_ir::op::Kept;
 use netwright_ir::{
-    Annotation, Attribute, ElementType, Fact, Graph, Kind, MOST_BODIES, Name, Notes, Op, Place, Shape, Tensor,
-    TensorType, Value, ValueType,
+    Annotation, Attribute, ElementType, Fact, Graph, MOST_BODIES, Name, Notes, Op, Place, Shape, Tensor, TensorType,
+    Value, ValueType,
 };
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -366,18 +366,19 @@ impl<'a> Reader<'a> {
             let tensor = constant(attributes).map_err(|what| Problem::Node { node: place.text.clone(), what })?;
             return self.insert(place, Op::Constant(tensor), &[]).map(|_| ());
         }
-        if let Some(kind) = Kind::from_name(&op_type) {
-            let rank = operands.first().copied().flatten().and_then(|value| self.graph.fact(value).rank());
-            let normal = forms::from_opset(kind, version, &attributes, rank, place.outputs.len());
-            let normal = normal.map_err(|error| Problem::Node { node: place.text.clone(), what: error.to_string() })?;
-            if let Some(normal) = normal {
-                if let Some((at, word, tensor)) = normal.operand {
-                    let name = self.fresh(&format!("{}.{word}", place.outputs[0]));
-                    operands.resize(at, None);
-                    operands.push(Some(self.graph.constant(&name, tensor)));
-                }
-                operands.extend(captures(&normal.op, &mut captured));
-                return self.insert(place, normal.op, &operands).map(|_| ());
+        let results = place.outputs.len();
+        let written =
+            forms::Written { op_type: &op_type, opset: version, attributes: &attributes, operands: &operands, results };
+        let base = place.outputs.iter().find(|name| !name.is_empty()).map_or("", String::as_str);
+        let mut name = |word: &str| fresh(&mut self.names, &format!("{base}.{word}")).into();
+        let normal = forms::from_opset(&mut self.graph, written, &mut name);
+        if let Some(normal) = normal.map_err(|what| Problem::Node { node: place.text.clone(), what })? {
+            let mut normal_operands = normal.operands;
+            normal_operands.extend(captures(&normal.op, &mut captured.clone()));
+            // Exporters leave branches that cannot run for the shapes at hand, and that never do.
+            let runs = self.scope.bodies == 0 || self.graph.infer(&normal.op, &normal_operands, results).is_ok();
+            if runs {
+                return self.insert(place, normal.op, &normal_operands).map(|_| ());
             }
         }
         if !standard::knows(version, &op_type) {
@@ -471,7 +472,8 @@ impl<'a> Reader<'a> {
         let base = outputs.iter().find(|name| !name.is_empty()).cloned().unwrap_or_default();
         let mut results: Vec<Name> = vec![];
         for (at, name) in outputs.iter().enumerate() {
-            let name = if name.is_empty() { self.fresh(&format!("{base}.{at}")) } else { self.graph_name(name) };
+            let name =
+                if name.is_empty() { fresh(&mut self.names, &format!("{base}.{at}")) } else { self.graph_name(name) };
             results.push(name.into());
         }
         let place = Place { label: label.into(), results: results.into(), order: None };
@@ -494,20 +496,20 @@ impl<'a> Reader<'a> {
         match (&self.prefix, self.renamed.get(name)) {
             (None, _) => name.to_owned(),
             (Some(_), Some(renamed)) => renamed.clone(),
-            (Some(prefix), None) => self.fresh(&format!("{prefix}.{name}")),
+            (Some(prefix), None) => fresh(&mut self.names, &format!("{prefix}.{name}")),
         }
     }
+}
 
-    /// A name that no value of the file has.
-    fn fresh(&mut self, base: &str) -> String {
-        let mut name = base.to_owned();
-        let mut number = 0;
-        while !self.names.insert(name.clone()) {
-            number += 1;
-            name = format!("{base}.{number}");
-        }
-        name
+/// A name that no value of the file has.
+fn fresh(names: &mut HashSet<String>, base: &str) -> String {
+    let mut name = base.to_owned();
+    let mut number = 0;
+    while !names.insert(name.clone()) {
+        number += 1;
+        name = format!("{base}.{number}");
     }
+    name
 }
 
 /// A node as the file writes it.

@@ -251,6 +251,8 @@ impl File<'_> {
                         if kept.domain.is_empty() { Some(self.opset) } else { self.opsets.get(&*kept.domain).copied() };
                     forms::kept(graph, id, kept, ours)
                 }
+                // Of what this opset means by an operator nothing is known.
+                _ if KEPT_OPSETS.contains(&self.opset) => return Err(WriteError::Opset { opset: self.opset }),
                 _ => forms::to_opset(graph, id, self.opset),
             };
             let form = form.map_err(|why| WriteError::Form { node: node(), why })?;

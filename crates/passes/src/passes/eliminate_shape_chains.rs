@@ -145,7 +145,7 @@ fn shorten(graph: &mut Graph, sizes: &Sizes, root: Value) -> Rewritten {
         return Err(Skip::NoMatch);
     }
     let new = sizes.expression(&elements, rank == 1).ok_or(Skip::NoMatch)?;
-    if new.is(graph, root) || new.cost() > sizes.cost(graph, root) {
+    if new.is(graph, root) || new.cost() > Sizes::cost_of(graph, root) {
         return Err(Skip::NoEffect);
     }
     let value = new.insert(graph, root)?;

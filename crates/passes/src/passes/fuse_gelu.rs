@@ -12,7 +12,7 @@ use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI, SQRT_2};
 /// From opset 20 on, which has the operator. The function is the same; a runtime may round its steps differently.
 pub fn fuse_gelu() -> Pass {
     let (x, a, b, c, d, e) = (any("x"), scalar("a"), scalar("b"), scalar("c"), scalar("d"), scalar("e"));
-    let erfs: [(Pattern, f64); 2] = [(div(x, a).into(), SQRT_2), (mul(x, a).into(), FRAC_1_SQRT_2)];
+    let erfs: [(Pattern, f64); 2] = [(div(x, a), SQRT_2), (mul(x, a), FRAC_1_SQRT_2)];
     let erfs = erfs.map(|(scaled, factor)| (erf(scaled.single_use()), vec![(a, factor)], GeluApproximation::None));
     let cubes: [(Pattern, Vec<(Scalar, f64)>); 3] = [
         (pow(x, e), vec![(e, 3.0)]),
