@@ -119,7 +119,8 @@ fn options() {
         (Options { limits: Limits { stop_after: Some(0), check: true }, ..Options::default() }, Ok(0)),
         (
             Options { skip: words(&["fuse-softmax"]), ..Options::default() },
-            Err("`fuse-softmax` is no pass; they are eliminate-dead-code, canonicalize, fold-constants, \
+            Err("`fuse-softmax` is no pass; they are eliminate-dead-code, sink-constants, \
+                 inline-known-branches, canonicalize, resolve-sequences, fold-constants, evaluate-constants, \
                  eliminate-common-subexpressions, fuse-scale-softmax, fold-scale-into-projection, \
                  lower-scaled-softmax, decompose-gelu, decompose-rms-normalization"),
         ),

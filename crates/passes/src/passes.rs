@@ -11,6 +11,7 @@ mod fold_scale_into_projection;
 mod fuse_scale_softmax;
 mod inline_known_branches;
 mod lower_scaled_softmax;
+mod resolve_sequences;
 mod sink_constants;
 
 pub use canonicalize::canonicalize;
@@ -24,4 +25,5 @@ pub use fold_scale_into_projection::fold_scale_into_projection;
 pub use fuse_scale_softmax::fuse_scale_softmax;
 pub use inline_known_branches::inline_known_branches;
 pub use lower_scaled_softmax::lower_scaled_softmax;
+pub use resolve_sequences::resolve_sequences;
 pub use sink_constants::sink_constants;
