@@ -76,6 +76,7 @@ fn optimizations(evaluator: Option<Evaluator>) -> Vec<Pass> {
         sink_constants(),
         inline_known_branches(),
         canonicalize(),
+        resolve_sequences(),
         fold_constants(),
         evaluate_constants(evaluator),
         eliminate_shape_chains(),
