@@ -1,7 +1,6 @@
 //! The words in which rewrites say what they put into the graph.
 
 use crate::rule::{Rewritten, Skip};
-use crate::sizes::integers;
 use netwright_ir::{Dim, ElementType, Fact, Graph, Kind, Op, Tensor, Value};
 use std::borrow::Cow;
 
@@ -32,9 +31,9 @@ pub fn number(graph: &mut Graph, root: Value, word: &str, element: ElementType, 
 /// Inserts a constant vector of integers beside the root.
 ///
 /// # Errors
-/// When there are more than a tensor holds.
+/// None.
 pub fn number_list(graph: &mut Graph, root: Value, word: &str, numbers: &[i64]) -> Result<Value, Skip> {
-    insert(graph, root, word, Op::Constant(integers(numbers, true)?), &[])
+    insert(graph, root, word, Op::Constant(Tensor::indices(numbers)), &[])
 }
 
 /// A tensor of one float, rounded to its type, in memory.
@@ -66,11 +65,17 @@ pub fn become_op(
     note: impl Into<Cow<'static, str>>,
 ) -> Rewritten {
     let value = insert(graph, root, "new", op, operands)?;
-    // The root may know more than inference sees, and it is the same value.
-    let fact = graph.fact(root).clone();
+    let fact = known_of_either(graph, root, value);
     graph.set_fact(value, fact);
     graph.replace(root, value);
     Ok(note.into())
+}
+
+/// What is known of a value of which one fact and another are true; the spelling of sizes is that of the first.
+fn known_of_either(graph: &Graph, first: Value, second: Value) -> Fact {
+    let (first, second) = (graph.fact(first), graph.fact(second));
+    let ty = first.ty.and(&second.ty).unwrap_or_else(|| first.ty.clone());
+    Fact { ty, elements: first.elements.clone().or_else(|| second.elements.clone()) }
 }
 
 /// The element type of a value.
@@ -100,14 +105,11 @@ pub fn become_value(graph: &mut Graph, root: Value, value: Value, note: impl Int
         }
         return become_op(graph, root, Op::Identity, &[value], note);
     }
-    // What is known of one is known of both; a source is what it is declared to be, and so is a result of the graph.
+    // A source is what it is declared to be, and so is a result of the graph.
     if !graph.kind(value).is_source() {
         let [first, second] = if graph.is_output(root) { [root, value] } else { [value, root] };
-        let (first, second) = (graph.fact(first), graph.fact(second));
-        if let Some(ty) = first.ty.and(&second.ty) {
-            let elements = first.elements.clone().or_else(|| second.elements.clone());
-            graph.set_fact(value, Fact { ty, elements });
-        }
+        let fact = known_of_either(graph, first, second);
+        graph.set_fact(value, fact);
     }
     graph.replace(root, value);
     Ok(note.into())

@@ -277,12 +277,12 @@ impl<'a> Reader<'a> {
         self.define(name.to_owned(), value)
     }
 
-    /// Checks a new value against its declaration, and takes over what that says beyond inference.
+    /// Checks a new value against its declaration, and takes over what that says beyond inference. A name that an
+    /// exporter gives to a size of an output is no reason to take that for the size of an input of the same name.
     pub(super) fn define(&mut self, name: String, value: Value) -> Result<(), Problem> {
         if let Some(declared) = self.declared.get(&name) {
             let fact = self.graph.fact(value);
-            let both = fact.ty.and(&declared.ty);
-            let ty = both.ok_or_else(|| contradiction(&name, &declared.ty, &fact.ty))?;
+            let ty = fact.ty.and(&declared.ty).ok_or_else(|| contradiction(&name, &declared.ty, &fact.ty))?;
             let elements = fact.elements.clone();
             self.graph.set_fact(value, Fact { ty, elements });
             if !declared.notes.is_empty() {
