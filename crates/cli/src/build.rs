@@ -116,7 +116,14 @@ fn build(
     let report = if args.no_optimize {
         passes::lower(&mut model, false)
     } else {
-        passes::optimize(&mut model, &passes::Options { target: args.emit.target, ..passes::Options::default() })
+        passes::optimize(
+            &mut model,
+            &passes::Options {
+                target: args.emit.target,
+                evaluator: Some(passes::Evaluator::new(netwright::evaluate::Tract)),
+                ..passes::Options::default()
+            },
+        )
     };
     output.rewrites(&report.map_err(Failure::model)?.applied)?;
     let options = WriteOptions { external_data: args.emit.external_data.into(), share_weights: false };

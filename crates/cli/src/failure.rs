@@ -36,10 +36,27 @@ impl Failure {
             Failure::Usage(message) => (message, 2),
             Failure::NotVerifiable(message) => (message, 3),
         };
+        let prefix = if message.starts_with("error") { "" } else { "error: " };
         // Nobody is left to tell when standard error is gone too.
-        let _ = writeln!(io::stderr(), "{}{}", if message.starts_with("error") { "" } else { "error: " }, message);
+        let _ = writeln!(io::stderr(), "{prefix}{}", shortened(message));
         ExitCode::from(code)
     }
+}
+
+/// A model may have names of a megabyte; beyond so many characters the middle of a line says nothing more.
+const LONGEST: usize = 900;
+
+fn shortened(message: &str) -> String {
+    let line = |line: &str| {
+        let count = line.chars().count();
+        if count <= LONGEST {
+            return line.to_owned();
+        }
+        let start: String = line.chars().take(LONGEST * 2 / 3).collect();
+        let end: String = line.chars().skip(count - LONGEST / 3).collect();
+        format!("{start} … {end}")
+    };
+    message.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
 impl From<io::Error> for Failure {

@@ -4,11 +4,12 @@ use crate::args::{Input, Optimize, Upgrade};
 use crate::failure::Failure;
 use crate::output::{Output, table, thousands};
 use crate::verify;
+use netwright::evaluate::Tract;
 use netwright::files::{Identity, Source};
 use netwright::inventory::{Inventory, inventory};
 use netwright::ir::{Detail, Model};
 use netwright::onnx::{self, ReadError, ReadOptions, WriteError, WriteOptions};
-use netwright::passes::{self, Event, Limits};
+use netwright::passes::{self, Evaluator, Event, Limits};
 use netwright::verify::Verdict;
 use serde::Serialize;
 use std::cmp::Ordering;
@@ -55,11 +56,12 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
         target: args.emit.target,
         only: args.passes.clone().map(|names| if names == ["none"] { vec![] } else { names }),
         skip: args.skip.clone(),
+        evaluator: Some(Evaluator::new(Tract)),
         limits: Limits { stop_after: args.stop_after, check: false },
     };
     let report = passes::optimize(&mut model, &options).map_err(|error| match error {
         passes::Error::UnknownPass { .. } | passes::Error::Required(_) => Failure::usage(error),
-        error => Failure::model(error),
+        error => Failure::Model(format!("{:?}: {error}", args.input.model)),
     })?;
     let options = WriteOptions { external_data: args.emit.external_data.into(), share_weights: args.share_weights };
     let written = onnx::write(&model, &args.output, &options).map_err(write_failure)?;
@@ -111,9 +113,12 @@ pub(crate) fn read(input: &Input, output: Output) -> Result<Model, Failure> {
         ReadError::File(error) => Failure::usage(error),
         error => Failure::model(error),
     })?;
-    if onnx::KEPT_OPSETS.contains(&model.opset()) {
-        let (opset, newest) = (model.opset(), onnx::READ_OPSETS.end());
-        output.warn(&format!("opset {opset} is newer than {newest}, so its operators are kept as they came"))?;
+    let (opset, understood) = (model.opset(), onnx::READ_OPSETS);
+    if !understood.contains(&opset) {
+        let (first, last) = (understood.start(), understood.end());
+        output.warn(&format!(
+            "opset {opset} is none of those that are understood ({first} to {last}): its operators are kept as they came"
+        ))?;
     }
     Ok(model)
 }

@@ -112,14 +112,22 @@ fn write_out(text: &str) -> Result<(), Failure> {
     Ok(out.flush()?)
 }
 
+/// Longer cells of a table are cut: a model may have names of a megabyte.
+const WIDEST: usize = 120;
+
 /// Columns, the first to the left and the others to the right.
 pub(crate) fn table(rows: &[Vec<String>]) -> String {
+    let cut = |cell: &String| match cell.char_indices().nth(WIDEST) {
+        Some((end, _)) => format!("{}…", &cell[..end]),
+        None => cell.clone(),
+    };
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(cut).collect()).collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width =
         |at: usize| rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut text = String::new();
-    for row in rows {
+    for row in &rows {
         let cells =
             row.iter().zip(&widths).enumerate().map(|(at, (cell, &width))| {
                 if at == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }

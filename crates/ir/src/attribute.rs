@@ -75,6 +75,15 @@ impl Attribute {
         }
     }
 
+    /// Whether both are the same, the sign of zero included.
+    pub fn is_same(&self, other: &Attribute) -> bool {
+        match (self, other) {
+            (Attribute::Float(a), Attribute::Float(b)) => a.same(b),
+            (Attribute::Floats(a), Attribute::Floats(b)) => a.same(b),
+            (a, b) => a == b,
+        }
+    }
+
     /// The bodies in it.
     pub fn bodies(&self) -> &[Arc<Graph>] {
         match self {
@@ -199,13 +208,23 @@ impl Attributes {
 }
 
 /// The types that attributes have in the table of operators.
-pub(crate) trait AttributeValue: Sized {
+pub(crate) trait AttributeValue: Sized + PartialEq {
     const EXPECTED: &'static str;
+
+    /// Whether both are the same, the sign of zero included.
+    fn same(&self, other: &Self) -> bool {
+        self == other
+    }
 
     /// `None` where the attribute is absent.
     fn to_attribute(&self) -> Option<Attribute>;
 
     fn from_attribute(attribute: &Attribute) -> Option<Self>;
+
+    /// Whether the attribute says that there is none.
+    fn is_none(_attribute: &Attribute) -> bool {
+        false
+    }
 }
 
 impl AttributeValue for i64 {
@@ -222,6 +241,10 @@ impl AttributeValue for i64 {
 
 impl AttributeValue for f32 {
     const EXPECTED: &'static str = "a float";
+
+    fn same(&self, other: &Self) -> bool {
+        self.to_bits() == other.to_bits()
+    }
 
     fn to_attribute(&self) -> Option<Attribute> {
         Some(Attribute::Float(*self))
@@ -256,7 +279,7 @@ impl<T: AttributeValue> AttributeValue for Option<T> {
     }
 
     fn from_attribute(attribute: &Attribute) -> Option<Self> {
-        T::from_attribute(attribute).map(Some)
+        if T::is_none(attribute) { Some(None) } else { T::from_attribute(attribute).map(Some) }
     }
 }
 
@@ -274,6 +297,10 @@ impl AttributeValue for Bytes {
 
 impl AttributeValue for Vec<f32> {
     const EXPECTED: &'static str = "a list of floats";
+
+    fn same(&self, other: &Self) -> bool {
+        self.len() == other.len() && self.iter().zip(other).all(|(a, b)| a.same(b))
+    }
 
     fn to_attribute(&self) -> Option<Attribute> {
         Some(Attribute::Floats(self.clone()))
@@ -333,6 +360,11 @@ impl AttributeValue for ElementType {
             Attribute::Int(number) => ElementType::from_number(*number),
             _ => None,
         }
+    }
+
+    /// ONNX's number 0 is `UNDEFINED`.
+    fn is_none(attribute: &Attribute) -> bool {
+        *attribute == Attribute::Int(0)
     }
 }
 

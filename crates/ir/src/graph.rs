@@ -79,6 +79,8 @@ pub struct Output {
     pub name: Name,
     /// What it is.
     pub value: Value,
+    /// The type that the caller was told, which stays whatever more becomes known.
+    pub declared: Option<ValueType>,
 }
 
 /// Where a new node stands and how its results are called.
@@ -345,7 +347,15 @@ impl Graph {
     pub fn output(&mut self, name: impl Into<Name>, value: Value) {
         let value = self.resolve(value);
         self.count_uses(value, 1);
-        self.outputs.push(Output { name: name.into(), value });
+        self.outputs.push(Output { name: name.into(), value, declared: None });
+    }
+
+    /// The same, where the caller was told its type.
+    pub fn declared_output(&mut self, name: impl Into<Name>, value: Value, declared: ValueType) {
+        self.output(name, value);
+        if let Some(output) = self.outputs.last_mut() {
+            output.declared = Some(declared);
+        }
     }
 
     // Asking.
@@ -629,7 +639,7 @@ impl Graph {
     /// A body's inputs, the number of its outputs, and what it captures must stay.
     pub fn edit_bodies(&mut self, id: NodeId, mut edit: impl FnMut(&mut Graph)) {
         let operands = self.operands(id);
-        let mut op = std::mem::replace(&mut self.dag[id.0].op, Op::Captured);
+        let mut op = std::mem::replace(&mut self.dag[id.0].op, Op::Identity);
         let mut bodies = op.bodies_mut();
         let captured: usize = bodies.iter().map(|body| body.captures.len()).sum();
         let (own, mut outer) = operands.split_at(operands.len().saturating_sub(captured));

@@ -12,17 +12,29 @@ use crate::{Dim, ElementType, Fact, Kind, Shape, Tensor, ValueType};
 use smallvec::{SmallVec, smallvec};
 use std::ops::RangeInclusive;
 
+pub(crate) mod attention;
 pub(crate) mod blocks;
 pub(crate) mod contraction;
 pub(crate) mod control;
 pub(crate) mod convolution;
+pub(crate) mod einsum;
+mod elements;
 pub(crate) mod elementwise;
+mod expect;
 pub(crate) mod image;
+pub(crate) mod indexing;
 pub(crate) mod layout;
+pub(crate) mod loss;
 pub(crate) mod normalization;
 pub(crate) mod padding;
 pub(crate) mod pooling;
+pub(crate) mod quantization;
+pub(crate) mod random;
+pub(crate) mod recurrent;
 pub(crate) mod reduction;
+pub(crate) mod sequence;
+pub(crate) mod signal;
+pub(crate) mod strings;
 mod window;
 
 /// What an operator is given to infer from.

@@ -17,6 +17,8 @@ pub struct Notes {
     pub denotation: String,
     /// Of a value: what its axes stand for, such as `DATA_BATCH`; empty where none is said.
     pub axes: Vec<String>,
+    /// Of a value: how the file spells its sizes, such as `2 * n` for `2*n`; empty where there is one way only.
+    pub spellings: Vec<String>,
     /// Of a node: on which devices it runs, each in the encoding of the file.
     pub devices: Vec<Bytes>,
     /// Of a node: what is said of its attributes and of the tensors in them.

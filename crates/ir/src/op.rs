@@ -1,6 +1,6 @@
 //! Operators: what a node computes.
 //!
-//! The vocabulary is ONNX's, in one normal form: the semantics of the default domain's opsets 21 to 24, with axes and
+//! The vocabulary is ONNX's, in one normal form: the semantics of the default domain's opsets 21 to 28, with axes and
 //! shapes as operands where those versions have them so. [`ScaledSoftmax`](Op::ScaledSoftmax) and other fused
 //! operators have no ONNX form; lowering turns them into those that do. What the compiler does not understand is
 //! [`Kept`] as it came.
@@ -102,7 +102,8 @@ macro_rules! operators {
                         let mut attributes = vec![];
                         $($(
                             let default: Option<$type> = operators!(@default $($default)?);
-                            if default.as_ref() != Some($field) && let Some(value) = $field.to_attribute() {
+                            let is_default = default.is_some_and(|default| default.same($field));
+                            if !is_default && let Some(value) = $field.to_attribute() {
                                 attributes.push((operators!(@name $field $($onnx)?), value));
                             }
                         )*)?
@@ -191,7 +192,34 @@ impl Kind {
 
     /// Whether its two operands may be exchanged.
     pub fn commutes(self) -> bool {
-        matches!(self, Kind::Add | Kind::Mul | Kind::Min | Kind::Max | Kind::And | Kind::Or | Kind::Xor | Kind::Equal)
+        matches!(
+            self,
+            Kind::Add
+                | Kind::Mul
+                | Kind::Min
+                | Kind::Max
+                | Kind::And
+                | Kind::Or
+                | Kind::Xor
+                | Kind::Equal
+                | Kind::BitwiseAnd
+                | Kind::BitwiseOr
+                | Kind::BitwiseXor
+        )
+    }
+
+    /// Whether its results are drawn at random, so that two nodes that look the same compute different ones.
+    pub fn is_random(self) -> bool {
+        matches!(
+            self,
+            Kind::Dropout
+                | Kind::Bernoulli
+                | Kind::RandomNormal
+                | Kind::RandomNormalLike
+                | Kind::RandomUniform
+                | Kind::RandomUniformLike
+                | Kind::Multinomial
+        )
     }
 }
 

@@ -27,6 +27,7 @@ pub use netwright_onnx as onnx;
 pub use netwright_passes as passes;
 pub use netwright_verify as verify;
 
+pub mod evaluate;
 pub mod inventory;
 
 /// What most programs need.

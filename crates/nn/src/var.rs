@@ -3,7 +3,7 @@
 //! Each is the operator of the same name in the text form; axes count from the end where they are negative.
 
 use crate::builder::Var;
-use netwright_ir::op::GeluApproximation;
+use netwright_ir::op::{CastRounding, GeluApproximation};
 use netwright_ir::{ElementType, Op, Tensor};
 use std::ops::{Add, Div, Mul, Sub};
 
@@ -74,7 +74,7 @@ impl<'b> Var<'b> {
     /// The elements in another type.
     #[track_caller]
     pub fn cast(self, to: ElementType) -> Var<'b> {
-        self.builder.apply(Op::Cast { to, saturate: true }, &[self])
+        self.builder.apply(Op::Cast { to, saturate: true, round_mode: CastRounding::Up }, &[self])
     }
 
     /// The size of an axis, a vector of one.

@@ -50,6 +50,8 @@ fn shape_to_wire(shape: &Shape) -> TensorShapeProto {
 /// What a `dim_param` says: an expression, or else a symbol of that name, spaces and all.
 fn dim_of(param: &str) -> Dim {
     match param.parse() {
+        // Another name than the one without them.
+        _ if param.trim() != param => Dim::symbol(param),
         Ok(dim @ (Dim::Symbol(_) | Dim::Expr(_) | Dim::Unknown)) => dim,
         _ if param.is_empty() => Dim::Unknown,
         Ok(Dim::Known(_)) | Err(_) => Dim::symbol(param),
@@ -121,6 +123,28 @@ pub(crate) fn denotations(ty: &TypeProto) -> Option<(String, Vec<String>)> {
         axes.clear();
     }
     Some((text(&ty.denotation), axes))
+}
+
+/// How the file spells the sizes of a tensor that are expressions, where that is not how they are printed.
+pub(crate) fn spellings(ty: &TypeProto) -> Vec<String> {
+    let Some(TypeValue::Tensor(TensorTypeProto { shape: Some(shape), .. })) = &ty.value else { return vec![] };
+    let spelled = |dim: &DimensionProto| match &dim.value {
+        Some(DimensionValue::Param(param)) if dim_of(param).to_string() != *param => param.clone(),
+        _ => String::new(),
+    };
+    let spelled: Vec<String> = shape.dim.iter().map(spelled).collect();
+    if spelled.iter().all(String::is_empty) { vec![] } else { spelled }
+}
+
+/// Spells the sizes as the file did, where they are still the same.
+pub(crate) fn spell(ty: &mut TypeProto, dims: &[Dim], spellings: &[String]) {
+    if let Some(TypeValue::Tensor(TensorTypeProto { shape: Some(shape), .. })) = &mut ty.value {
+        for ((proto, dim), spelled) in shape.dim.iter_mut().zip(dims).zip(spellings) {
+            if !spelled.is_empty() && dim_of(spelled) == *dim {
+                proto.value = Some(DimensionValue::Param(spelled.clone()));
+            }
+        }
+    }
 }
 
 /// The reverse of [`denotations`].

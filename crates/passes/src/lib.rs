@@ -29,13 +29,17 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod chain;
+mod evaluate;
 mod passes;
 pub mod pattern;
 pub mod pipeline;
 pub mod rewrite;
 mod rule;
+mod sizes;
 pub mod target;
 
+pub use evaluate::{Evaluate, Evaluator};
 pub use passes::*;
 pub use pipeline::{Body, Error, Event, Limits, Log, Pass, Report};
 pub use rule::{Rewritten, Rule, Skip};
@@ -45,7 +49,7 @@ use netwright_ir::Model;
 use target::Scale;
 
 /// What is to be done to a model.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// The runtime that the model is for.
     pub target: Target,
@@ -53,23 +57,40 @@ pub struct Options {
     pub only: Option<Vec<String>>,
     /// Passes not to run, by name.
     pub skip: Vec<String>,
+    /// What computes constants, where something is to.
+    pub evaluator: Option<Evaluator>,
     /// Where to stop, and whether to check; lowering runs in any case.
     pub limits: Limits,
 }
 
 /// Every pass, in the order in which they run.
 pub fn passes() -> Vec<Pass> {
-    let mut all = optimizations();
+    let mut all = optimizations(None);
     all.extend(lowerings(i64::MIN));
     all
 }
 
-fn optimizations() -> Vec<Pass> {
+fn optimizations(evaluator: Option<Evaluator>) -> Vec<Pass> {
     vec![
         eliminate_dead_code(),
+        sink_constants(),
+        inline_known_branches(),
         canonicalize(),
+        resolve_sequences(),
         fold_constants(),
+        evaluate_constants(evaluator),
+        eliminate_shape_chains(),
+        simplify_indexing(),
+        simplify_logic(),
+        narrow_broadcasts(),
+        keep_reduced_axes(),
+        merge_mean_factor(),
+        gather_repeated(),
+        sink_transposes(),
+        merge_slices(),
+        unflatten_gemm(),
         eliminate_common_subexpressions(),
+        fuse_gelu(),
         fuse_scale_softmax(),
         fold_scale_into_projection(),
     ]
@@ -103,10 +124,14 @@ pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, Error> {
     if let Some(required) = lowerings(model.opset()).iter().find(|pass| skipped(pass)) {
         return Err(Error::Required(required.name));
     }
-    let mut selected = optimizations();
+    let mut selected = optimizations(options.evaluator.clone());
     selected.retain(|pass| match &options.only {
         Some(only) => only.iter().any(|name| name == pass.name),
-        None => pass.name != "fold-scale-into-projection" || options.target.scale == Scale::Projection,
+        None => match pass.name {
+            "fold-scale-into-projection" => options.target.scale == Scale::Projection,
+            "fuse-gelu" => model.opset() >= 20,
+            _ => true,
+        },
     });
     selected.retain(|pass| !skipped(pass));
     if !model.training.is_empty() {

@@ -114,12 +114,14 @@ words! {
     erf(x) = Erf;
     sigmoid(x) = Sigmoid;
     relu(x) = Relu;
+    not(x) = Not;
     cast(x) = Cast;
     add(a, b) = Add;
     sub(a, b) = Sub;
     mul(a, b) = Mul;
     div(a, b) = Div;
     pow(a, b) = Pow;
+    equal(a, b) = Equal;
     where_(condition, a, b) = Where;
     reshape(x, shape) = Reshape;
     transpose(x) = Transpose;

@@ -1,7 +1,7 @@
 //! The words in which rewrites say what they put into the graph.
 
 use crate::rule::{Rewritten, Skip};
-use netwright_ir::{Dim, ElementType, Graph, Kind, Op, Tensor, Value};
+use netwright_ir::{Dim, ElementType, Fact, Graph, Kind, Op, Tensor, Value};
 use std::borrow::Cow;
 
 /// Tensors of up to this many bytes may be copied; larger ones would make the file larger.
@@ -26,6 +26,14 @@ pub fn insert(graph: &mut Graph, root: Value, word: &str, op: Op, operands: &[Va
 /// When the type is no float type that tensors can be cast to.
 pub fn number(graph: &mut Graph, root: Value, word: &str, element: ElementType, value: f64) -> Result<Value, Skip> {
     insert(graph, root, word, Op::Constant(scalar_tensor(element, &[], value)?), &[])
+}
+
+/// Inserts a constant vector of integers beside the root.
+///
+/// # Errors
+/// None.
+pub fn number_list(graph: &mut Graph, root: Value, word: &str, numbers: &[i64]) -> Result<Value, Skip> {
+    insert(graph, root, word, Op::Constant(Tensor::indices(numbers)), &[])
 }
 
 /// A tensor of one float, rounded to its type, in memory.
@@ -57,11 +65,17 @@ pub fn become_op(
     note: impl Into<Cow<'static, str>>,
 ) -> Rewritten {
     let value = insert(graph, root, "new", op, operands)?;
-    // The root may know more than inference sees, and it is the same value.
-    let fact = graph.fact(root).clone();
+    let fact = known_of_either(graph, root, value);
     graph.set_fact(value, fact);
     graph.replace(root, value);
     Ok(note.into())
+}
+
+/// What is known of a value of which one fact and another are true; the spelling of sizes is that of the first.
+fn known_of_either(graph: &Graph, first: Value, second: Value) -> Fact {
+    let (first, second) = (graph.fact(first), graph.fact(second));
+    let ty = first.ty.and(&second.ty).unwrap_or_else(|| first.ty.clone());
+    Fact { ty, elements: first.elements.clone().or_else(|| second.elements.clone()) }
 }
 
 /// The element type of a value.
@@ -76,17 +90,26 @@ pub fn element(graph: &Graph, value: Value) -> Result<ElementType, Skip> {
 /// Whether `root` is a result of the graph that `value` cannot stand for: an input, a tensor or another result.
 /// Runtimes ask for a node between those.
 pub fn needs_node_between(graph: &Graph, root: Value, value: Value) -> bool {
-    let is_source = matches!(graph.kind(value), Kind::Input | Kind::Parameter | Kind::Constant);
-    graph.is_output(root) && (is_source || graph.is_output(value))
+    graph.is_output(root) && (graph.kind(value).is_source() || graph.is_output(value))
 }
 
-/// Puts a value that is there already in the place of the root.
+/// Puts a value that is there already in the place of the root, or an identity of it where there
+/// [must be a node](needs_node_between) between them.
 ///
 /// # Errors
-/// When there [must be a node](needs_node_between) between them.
+/// When the root is that identity.
 pub fn become_value(graph: &mut Graph, root: Value, value: Value, note: impl Into<Cow<'static, str>>) -> Rewritten {
     if needs_node_between(graph, root, value) {
-        return Err(Skip::NoEffect);
+        if graph.kind(root) == Kind::Identity {
+            return Err(Skip::NoEffect);
+        }
+        return become_op(graph, root, Op::Identity, &[value], note);
+    }
+    // A source is what it is declared to be, and so is a result of the graph.
+    if !graph.kind(value).is_source() {
+        let [first, second] = if graph.is_output(root) { [root, value] } else { [value, root] };
+        let fact = known_of_either(graph, first, second);
+        graph.set_fact(value, fact);
     }
     graph.replace(root, value);
     Ok(note.into())

@@ -8,8 +8,35 @@ use smallvec::smallvec;
 pub(crate) fn matmul(x: &Operands<'_>) -> Outcome {
     x.arity(2..=2, 1..=1)?;
     x.expect_element(0, "a number type", ElementType::is_number)?;
-    let element = x.common_element(0..2)?;
-    let (Some(a), Some(b)) = (x.shape(0), x.shape(1)) else { return Ok(tensor(element, None).into()) };
+    product(x, 0, 1, x.common_element(0..2)?)
+}
+
+/// A product of 8-bit integers in `i32`. Operands: both factors, and their zero points.
+pub(crate) fn matmul_integer(x: &Operands<'_>) -> Outcome {
+    x.arity(2..=4, 1..=1)?;
+    for at in 0..2 {
+        x.expect_element(at, "i8 or u8", |element| matches!(element, ElementType::I8 | ElementType::U8))?;
+        x.common_element([at, at + 2])?;
+    }
+    product(x, 0, 1, Some(ElementType::I32))
+}
+
+/// A product of quantized tensors: each factor, and then the result, with a scale and a zero point.
+pub(crate) fn qlinear_matmul(x: &Operands<'_>) -> Outcome {
+    x.arity(8..=8, 1..=1)?;
+    x.common_element([0, 2])?;
+    x.common_element([3, 5])?;
+    for at in [0, 3, 7] {
+        x.expect_element(at, "an 8-bit type", |element| element.bits() == 8 && element.is_number())?;
+    }
+    x.common_element([1, 4, 6])?;
+    x.expect_element(1, "a float type", ElementType::is_float)?;
+    product(x, 0, 3, x.element(7)?)
+}
+
+/// The matrix product of two of the operands.
+fn product(x: &Operands<'_>, left: usize, right: usize, element: Option<ElementType>) -> Outcome {
+    let (Some(a), Some(b)) = (x.shape(left), x.shape(right)) else { return Ok(tensor(element, None).into()) };
     let (Some(left), Some(right)) = (a.last(), if b.len() == 1 { b.first() } else { b.iter().rev().nth(1) }) else {
         return Err(x.fail(format!("an operand has rank 0: {a} × {b}")));
     };
@@ -54,4 +81,16 @@ pub(crate) fn gemm(x: &Operands<'_>, _alpha: &f32, _beta: &f32, trans_a: &bool, 
         }
     }
     Ok(Inferred { facts: smallvec![tensor(element, Some(shape))], assumed })
+}
+
+/// The determinants of the square matrices of the last two axes.
+pub(crate) fn determinant(x: &Operands<'_>) -> Outcome {
+    x.arity(1..=1, 1..=1)?;
+    x.expect_element(0, "a float type", ElementType::is_float)?;
+    let element = x.element(0)?;
+    let Some(shape) = x.shape_of_least_rank(0, 2)? else { return Ok(tensor(element, None).into()) };
+    let (batch, matrix) = shape.split_at(shape.len() - 2);
+    let mut assumed = vec![];
+    x.expect_same(&matrix[0], &matrix[1], &format!("the last two sizes of {shape}"), &mut assumed)?;
+    Ok(Inferred { facts: smallvec![tensor(element, Some(batch.iter().cloned().collect()))], assumed })
 }

@@ -1,7 +1,7 @@
 //! Operators that work element by element, their operands broadcast.
 
-use super::{Inferred, Operands, Outcome, tensor};
-use crate::op::GeluApproximation;
+use super::{Inferred, Operands, Outcome, elements, tensor};
+use crate::op::{CastRounding, GeluApproximation, ShiftDirection};
 use crate::{Dim, ElementType, Fact, Kind};
 use smallvec::smallvec;
 use std::sync::Arc;
@@ -10,11 +10,36 @@ use std::sync::Arc;
 pub(crate) fn same(x: &Operands<'_>) -> Outcome {
     x.arity(1..=1, 1..=1)?;
     x.expect_element(0, "a number type", ElementType::is_number)?;
-    let negated = (x.kind == Kind::Neg).then(|| x.fact(0)?.elements.clone()).flatten();
-    let elements: Option<Arc<[Dim]>> = negated.map(|all| all.iter().map(|dim| Dim::Known(0).minus(dim)).collect());
+    let on_dims: Option<fn(&Dim) -> Dim> = match x.kind {
+        Kind::Neg => Some(|dim| Dim::Known(0).minus(dim)),
+        Kind::Abs => Some(absolute),
+        Kind::Sign => Some(sign),
+        Kind::Relu => Some(|dim| dim.maximum(&Dim::Known(0))),
+        _ => None,
+    };
     let element = x.element(0)?;
-    let elements = elements.filter(|all| fit(element, all));
+    let elements = on_dims.zip(x.followed(0));
+    let elements: Option<Arc<[Dim]>> = elements.map(|(on_dims, all)| all.iter().map(on_dims).collect());
+    let elements = elements.and_then(|all| elements::fitting(x.kind, element, &all));
     Ok(Fact { elements, ..tensor(element, x.shape(0).cloned()) }.into())
+}
+
+fn absolute(dim: &Dim) -> Dim {
+    let negated = Dim::Known(0).minus(dim);
+    match (dim.is_nonnegative(), negated.is_nonnegative()) {
+        (true, _) => dim.clone(),
+        (_, true) => negated,
+        _ => Dim::Unknown,
+    }
+}
+
+fn sign(dim: &Dim) -> Dim {
+    match dim {
+        Dim::Known(known) => Dim::Known(known.signum()),
+        dim if dim.is_positive() => Dim::Known(1),
+        dim if Dim::Known(0).minus(dim).is_positive() => Dim::Known(-1),
+        _ => Dim::Unknown,
+    }
 }
 
 /// One operand of a float type; the result has its type.
@@ -28,11 +53,41 @@ pub(crate) fn gelu(x: &Operands<'_>, _approximate: &GeluApproximation) -> Outcom
     float(x)
 }
 
+pub(crate) fn float_with_alpha(x: &Operands<'_>, _alpha: &f32) -> Outcome {
+    float(x)
+}
+
+pub(crate) fn float_with_two(x: &Operands<'_>, _first: &f32, _second: &f32) -> Outcome {
+    float(x)
+}
+
+pub(crate) fn shrink(x: &Operands<'_>, _lambd: &f32, _bias: &f32) -> Outcome {
+    same(x)
+}
+
+/// One operand of a float type; the result is truth values.
+pub(crate) fn is_nan(x: &Operands<'_>) -> Outcome {
+    float(x)?;
+    Ok(x.shaped(Some(ElementType::Bool)))
+}
+
+pub(crate) fn is_inf(x: &Operands<'_>, _detect_negative: &bool, _detect_positive: &bool) -> Outcome {
+    is_nan(x)
+}
+
+/// One operand of an integer type; the result has its type.
+pub(crate) fn integer(x: &Operands<'_>) -> Outcome {
+    x.arity(1..=1, 1..=1)?;
+    x.expect_element(0, "an integer type", ElementType::is_integer)?;
+    Ok(x.shaped(x.element(0)?))
+}
+
 /// One operand of truth values.
 pub(crate) fn truth(x: &Operands<'_>) -> Outcome {
     x.arity(1..=1, 1..=1)?;
     x.expect_element(0, "bool", |element| element == ElementType::Bool)?;
-    Ok(tensor(x.element(0)?, x.shape(0).cloned()).into())
+    let elements = elements::of(x, 0).map(|all| all.iter().map(elements::opposite).collect());
+    Ok(Fact { elements, ..tensor(x.element(0)?, x.shape(0).cloned()) }.into())
 }
 
 pub(crate) fn identity(x: &Operands<'_>) -> Outcome {
@@ -40,67 +95,130 @@ pub(crate) fn identity(x: &Operands<'_>) -> Outcome {
     Ok(x.fact(0).cloned().unwrap_or_else(|| tensor(None, None)).into())
 }
 
-pub(crate) fn cast(x: &Operands<'_>, to: &ElementType, _saturate: &bool) -> Outcome {
+pub(crate) fn cast(x: &Operands<'_>, to: &ElementType, _saturate: &bool, _round_mode: &CastRounding) -> Outcome {
     x.arity(1..=1, 1..=1)?;
-    x.element(0)?;
-    // Casts between wide integers keep small numbers such as sizes; others may round or wrap.
-    let wide = |element: ElementType| matches!(element, ElementType::I64 | ElementType::I32);
-    let keeps = x.element(0)?.is_some_and(wide) && wide(*to);
-    let fits = |dim: &Dim| *to == ElementType::I64 || dim.known().is_none_or(|known| i32::try_from(known).is_ok());
-    let elements = x.fact(0).and_then(|fact| fact.elements.clone());
-    let elements = elements.filter(|elements| keeps && elements.iter().all(fits));
-    Ok(Fact { elements, ..tensor(Some(*to), x.shape(0).cloned()) }.into())
+    cast_to(x, Some(*to))
+}
+
+/// The type is the second operand's.
+pub(crate) fn cast_like(x: &Operands<'_>, _saturate: &bool, _round_mode: &CastRounding) -> Outcome {
+    x.arity(2..=2, 1..=1)?;
+    cast_to(x, x.element(1)?)
+}
+
+fn cast_to(x: &Operands<'_>, to: Option<ElementType>) -> Outcome {
+    let types = x.element(0)?.zip(to);
+    let elements = types.zip(x.followed(0)).map(|((from, to), all)| {
+        let cast = |element: &Dim| elements::cast(element, from, to);
+        all.iter().map(cast).collect()
+    });
+    Ok(Fact { elements, ..tensor(to, x.shape(0).cloned()) }.into())
+}
+
+/// The bits stay, so the type must have as many.
+pub(crate) fn bit_cast(x: &Operands<'_>, to: &ElementType) -> Outcome {
+    x.arity(1..=1, 1..=1)?;
+    let from = x.element(0)?;
+    if let Some(text) = from.into_iter().chain([*to]).find(|element| *element == ElementType::String) {
+        return Err(x.fail(format!("{text} has no bits to be read as another type")));
+    }
+    match from {
+        Some(from) if from.bits() != to.bits() => {
+            Err(x.fail(format!("{from} has {} bits, but {to} has {}", from.bits(), to.bits())))
+        }
+        _ => Ok(x.shaped(Some(*to))),
+    }
+}
+
+/// Operands: data, the smallest and the largest number, both optional.
+pub(crate) fn clip(x: &Operands<'_>) -> Outcome {
+    x.arity(1..=3, 1..=1)?;
+    x.expect_element(0, "a number type", ElementType::is_number)?;
+    let element = x.common_element(0..3)?;
+    let bounds = [x.fact(1).map(|_| x.scalar(1)).transpose()?, x.fact(2).map(|_| x.scalar(2)).transpose()?];
+    let clipped = |dim: &Dim| {
+        let [low, high] = &bounds;
+        let raised = low.as_ref().map_or_else(|| dim.clone(), |low| dim.maximum(low));
+        high.as_ref().map_or_else(|| raised.clone(), |high| raised.minimum(high))
+    };
+    let elements = x.fact(0).and_then(|fact| fact.elements.as_ref());
+    let elements = elements.map(|all| all.iter().map(clipped).collect());
+    Ok(Fact { elements, ..tensor(element, x.shape(0).cloned()) }.into())
+}
+
+/// The slope must be broadcast to the data without changing its shape.
+pub(crate) fn prelu(x: &Operands<'_>) -> Outcome {
+    x.arity(2..=2, 1..=1)?;
+    x.expect_element(0, "a number type", ElementType::is_number)?;
+    let element = x.common_element(0..2)?;
+    let mut assumed = vec![];
+    if let (Some(data), Some(slope)) = (x.shape(0), x.shape(1)) {
+        x.expect_broadcast_to(slope, data, "the slope", &mut assumed)?;
+    }
+    Ok(Inferred { assumed, ..x.shaped(element) })
+}
+
+/// Two operands of one shape; nothing is broadcast.
+pub(crate) fn swiglu(x: &Operands<'_>, _alpha: &f32) -> Outcome {
+    x.arity(2..=2, 1..=1)?;
+    x.expect_element(0, "a float type", ElementType::is_float)?;
+    let element = x.common_element(0..2)?;
+    let mut assumed = vec![];
+    let shape = match (x.shape(0), x.shape(1)) {
+        (Some(gate), Some(linear)) => {
+            x.expect_same_shape(gate, linear, "the shapes of the gate and the linear operand", &mut assumed)?;
+            Some(gate.iter().zip(linear.iter()).map(|(a, b)| a.and(b).clone()).collect())
+        }
+        (gate, linear) => gate.or(linear).cloned(),
+    };
+    Ok(Inferred { facts: smallvec![tensor(element, shape)], assumed })
 }
 
 pub(crate) fn add(x: &Operands<'_>) -> Outcome {
-    arithmetic(x, Some(Dim::plus))
+    arithmetic(x, Dim::plus)
 }
 
 pub(crate) fn sub(x: &Operands<'_>) -> Outcome {
-    arithmetic(x, Some(Dim::minus))
+    arithmetic(x, Dim::minus)
 }
 
 pub(crate) fn mul(x: &Operands<'_>) -> Outcome {
-    arithmetic(x, Some(Dim::times))
+    arithmetic(x, Dim::times)
 }
 
 pub(crate) fn div(x: &Operands<'_>) -> Outcome {
     // ONNX rounds toward zero and dims round down; they agree where nothing is negative.
-    arithmetic(x, Some(|a, b| if a.is_nonnegative() && b.is_nonnegative() { a.floor_div(b) } else { Dim::Unknown }))
+    arithmetic(x, |a, b| match (a, b) {
+        (Dim::Known(a), Dim::Known(b)) => a.checked_div(*b).map_or(Dim::Unknown, Dim::Known),
+        _ if a.is_nonnegative() && b.is_nonnegative() => a.floor_div(b),
+        _ => Dim::Unknown,
+    })
 }
 
 pub(crate) fn modulo(x: &Operands<'_>, fmod: &bool) -> Outcome {
-    if *fmod {
-        return arithmetic(x, None);
+    if !*fmod {
+        return arithmetic(x, Dim::modulo);
     }
-    arithmetic(x, Some(|a, b| if a.is_nonnegative() && b.is_nonnegative() { a.modulo(b) } else { Dim::Unknown }))
+    // The result has the sign of the dividend here, and the divisor's there.
+    arithmetic(x, |a, b| match (a, b) {
+        (Dim::Known(a), Dim::Known(b)) => a.checked_rem(*b).map_or(Dim::Unknown, Dim::Known),
+        _ if a.is_nonnegative() && b.is_nonnegative() => a.modulo(b),
+        _ => Dim::Unknown,
+    })
 }
 
-fn arithmetic(x: &Operands<'_>, on_dims: Option<fn(&Dim, &Dim) -> Dim>) -> Outcome {
+fn arithmetic(x: &Operands<'_>, on_dims: fn(&Dim, &Dim) -> Dim) -> Outcome {
     x.arity(2..=2, 1..=1)?;
     x.expect_element(0, "a number type", ElementType::is_number)?;
     let element = x.common_element(0..2)?;
     let mut inferred = broadcast(x, element)?;
-    inferred.facts[0].elements = on_dims.and_then(|on_dims| zip_elements(x, on_dims)).filter(|all| fit(element, all));
+    inferred.facts[0].elements = zip_elements(x, on_dims).and_then(|all| elements::fitting(x.kind, element, &all));
     Ok(inferred)
 }
 
-/// Whether numbers of that type hold the elements for certain; narrower integers than `i64` wrap.
-fn fit(element: Option<ElementType>, elements: &[Dim]) -> bool {
-    let small = |dim: &Dim| dim.known().is_some_and(|known| i32::try_from(known).is_ok());
-    element == Some(ElementType::I64) || (element == Some(ElementType::I32) && elements.iter().all(small))
-}
-
-/// The elements of the result, where those of both operands are known.
+/// The elements of the result, where those of both operands are followed.
 fn zip_elements(x: &Operands<'_>, with: impl Fn(&Dim, &Dim) -> Dim) -> Option<Arc<[Dim]>> {
-    let (a, b) = (x.fact(0)?, x.fact(1)?);
-    let (left, right) = (a.elements.as_ref()?, b.elements.as_ref()?);
-    let count = match (left.len(), right.len()) {
-        (1, count) | (count, 1) => count,
-        (count, other) => (count == other).then_some(count)?,
-    };
-    let pick = |elements: &[Dim], at: usize| elements[if elements.len() == 1 { 0 } else { at }].clone();
-    Some((0..count).map(|at| with(&pick(left, at), &pick(right, at))).collect())
+    elements::zip(&elements::of(x, 0)?, &elements::of(x, 1)?, with)
 }
 
 pub(crate) fn pow(x: &Operands<'_>) -> Outcome {
@@ -120,11 +238,15 @@ pub(crate) fn max(x: &Operands<'_>) -> Outcome {
 
 fn extremum(x: &Operands<'_>, on_dims: fn(&Dim, &Dim) -> Dim) -> Outcome {
     let mut inferred = variadic(x)?;
-    inferred.facts[0].elements = match x.facts.len() {
-        1 => x.fact(0).and_then(|fact| fact.elements.clone()),
-        2 => zip_elements(x, on_dims),
-        _ => None,
-    };
+    inferred.facts[0].elements = elements::folded(x, on_dims);
+    Ok(inferred)
+}
+
+pub(crate) fn sum(x: &Operands<'_>) -> Outcome {
+    let mut inferred = variadic(x)?;
+    let element = inferred.facts[0].element();
+    inferred.facts[0].elements =
+        elements::folded(x, Dim::plus).and_then(|all| elements::fitting(x.kind, element, &all));
     Ok(inferred)
 }
 
@@ -135,30 +257,37 @@ pub(crate) fn variadic(x: &Operands<'_>) -> Outcome {
     broadcast(x, element)
 }
 
+/// Two operands of an integer type.
+pub(crate) fn bitwise(x: &Operands<'_>) -> Outcome {
+    x.arity(2..=2, 1..=1)?;
+    x.expect_element(0, "an integer type", ElementType::is_integer)?;
+    broadcast(x, x.common_element(0..2)?)
+}
+
+pub(crate) fn bit_shift(x: &Operands<'_>, _direction: &ShiftDirection) -> Outcome {
+    bitwise(x)
+}
+
 pub(crate) fn logical(x: &Operands<'_>) -> Outcome {
     x.arity(2..=2, 1..=1)?;
     for at in 0..2 {
         x.expect_element(at, "bool", |element| element == ElementType::Bool)?;
     }
-    broadcast(x, Some(ElementType::Bool))
+    let mut inferred = broadcast(x, Some(ElementType::Bool))?;
+    let on_truths = match x.kind {
+        Kind::And => elements::both,
+        Kind::Or => elements::either,
+        _ => elements::one_alone,
+    };
+    inferred.facts[0].elements = zip_elements(x, on_truths);
+    Ok(inferred)
 }
 
 pub(crate) fn compare(x: &Operands<'_>) -> Outcome {
     x.arity(2..=2, 1..=1)?;
     x.common_element(0..2)?;
     let mut inferred = broadcast(x, Some(ElementType::Bool))?;
-    let decide = |a: &Dim, b: &Dim| {
-        let truth = match x.kind {
-            Kind::Equal => a.same(b),
-            Kind::Less => a.known().zip(b.known()).map(|(a, b)| a < b),
-            Kind::LessOrEqual => a.known().zip(b.known()).map(|(a, b)| a <= b),
-            Kind::Greater => a.known().zip(b.known()).map(|(a, b)| a > b),
-            Kind::GreaterOrEqual => a.known().zip(b.known()).map(|(a, b)| a >= b),
-            _ => None,
-        };
-        truth.map_or(Dim::Unknown, |truth| Dim::Known(truth.into()))
-    };
-    inferred.facts[0].elements = zip_elements(x, decide);
+    inferred.facts[0].elements = zip_elements(x, |a, b| elements::compared(x.kind, a, b));
     Ok(inferred)
 }
 
@@ -167,21 +296,8 @@ pub(crate) fn select(x: &Operands<'_>) -> Outcome {
     x.expect_element(0, "bool", |element| element == ElementType::Bool)?;
     let element = x.common_element(1..3)?;
     let mut inferred = broadcast(x, element)?;
-    inferred.facts[0].elements = select_elements(x);
+    inferred.facts[0].elements = elements::selected(x);
     Ok(inferred)
-}
-
-fn select_elements(x: &Operands<'_>) -> Option<Arc<[Dim]>> {
-    let condition = x.fact(0)?.known_elements()?;
-    let (yes, no) = (x.fact(1)?.elements.as_ref()?, x.fact(2)?.elements.as_ref()?);
-    let lengths = [condition.len(), yes.len(), no.len()];
-    let count = if lengths.contains(&0) { 0 } else { lengths.into_iter().max().unwrap_or(0) };
-    let place = |len: usize, at: usize| if len == 1 { Some(0) } else { (len == count).then_some(at) };
-    let pick = |at: usize| {
-        let from = if condition[place(condition.len(), at)?] != 0 { yes } else { no };
-        from.get(place(from.len(), at)?).cloned()
-    };
-    (0..count).map(pick).collect()
 }
 
 fn broadcast(x: &Operands<'_>, element: Option<ElementType>) -> Outcome {

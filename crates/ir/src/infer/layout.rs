@@ -1,5 +1,8 @@
 //! Operators that move elements: shapes, slices, joins.
 
+use super::elements::{self, number};
+use super::expect::of_rank;
+use super::indexing::ceil_div;
 use super::{InferError, Inferred, Operands, Outcome, tensor};
 use crate::types::MOST_ELEMENTS;
 use crate::{Dim, ElementType, Fact, Shape, Tensor};
@@ -16,16 +19,18 @@ pub(crate) fn shape(x: &Operands<'_>, start: &i64, end: &Option<i64>) -> Outcome
     let (Ok(start), Ok(end)) = (clamp(*start), clamp(end.unwrap_or(rank))) else {
         return Err(x.fail("the rank is too large"));
     };
-    let dims: Vec<Dim> = shape[start..end.max(start)].to_vec();
-    Ok(integers(dims, true).into())
+    let dims = &shape[start..end.max(start)];
+    let vector = Fact::tensor(ElementType::I64, Shape::from_iter([number(dims.len())]));
+    let few = dims.len() as u64 <= MOST_ELEMENTS;
+    Ok(Fact { elements: few.then(|| dims.into()), ..vector }.into())
 }
 
-/// A vector of integers, or one integer, whose elements are known as dims.
-fn integers(elements: Vec<Dim>, vector: bool) -> Fact {
-    let size = i64::try_from(elements.len()).map_or(Dim::Unknown, Dim::Known);
-    let shape = if vector { Shape::from_iter([size]) } else { Shape::default() };
-    let few = elements.len() as u64 <= MOST_ELEMENTS;
-    Fact { elements: few.then(|| elements.into()), ..Fact::tensor(ElementType::I64, shape) }
+/// The number of elements.
+pub(crate) fn size(x: &Operands<'_>) -> Outcome {
+    x.arity(1..=1, 1..=1)?;
+    x.element(0)?;
+    let count = x.shape(0).map_or(Ok(Dim::Unknown), |shape| checked_count(x, shape))?;
+    Ok(Fact { elements: Some(Arc::new([count])), ..Fact::tensor(ElementType::I64, Shape::default()) }.into())
 }
 
 /// The second operand holds the shape: 0 keeps a size unless `allowzero`, and one -1 is what is left.
@@ -33,10 +38,7 @@ pub(crate) fn reshape(x: &Operands<'_>, allowzero: &bool) -> Outcome {
     x.arity(2..=2, 1..=1)?;
     x.expect_element(1, "i64", |element| element == ElementType::I64)?;
     let element = x.element(0)?;
-    let Some(wanted) = x.fact(1).and_then(|fact| fact.elements.clone()) else {
-        let rank = x.shape(1).and_then(|shape| shape.first()?.known()).filter(|&rank| rank <= 64);
-        return Ok(tensor(element, rank.map(|rank| (0..rank).map(|_| Dim::Unknown).collect())).into());
-    };
+    let Some(wanted) = elements::of(x, 1) else { return Ok(tensor(element, None).into()) };
     let from = x.shape(0);
     let mut dims = vec![];
     let mut open = None;
@@ -78,7 +80,7 @@ pub(crate) fn reshape(x: &Operands<'_>, allowzero: &bool) -> Outcome {
     } else if let Some(open) = open {
         dims[open] = Dim::Unknown;
     }
-    let elements = x.fact(0).and_then(|fact| fact.elements.clone()).filter(|_| dims.len() <= 1);
+    let elements = x.followed(0).filter(|_| dims.len() <= 1);
     let fact = Fact { elements, ..tensor(element, Some(dims.into_iter().collect())) };
     Ok(Inferred { facts: smallvec![fact], assumed })
 }
@@ -102,7 +104,8 @@ pub(crate) fn transpose(x: &Operands<'_>, perm: &Vec<i64>) -> Outcome {
         return Err(x.fail(format!("{perm:?} is no order of the {} axes of {shape}", shape.len())));
     }
     let dims = order.into_iter().map(|axis| shape[axis].clone()).collect();
-    Ok(tensor(x.element(0)?, Some(dims)).into())
+    // A vector has one order.
+    Ok(Fact { elements: x.followed(0), ..tensor(x.element(0)?, Some(dims)) }.into())
 }
 
 pub(crate) fn unsqueeze(x: &Operands<'_>) -> Outcome {
@@ -117,7 +120,7 @@ pub(crate) fn unsqueeze(x: &Operands<'_>) -> Outcome {
     }
     let mut dims = shape.iter();
     let dims = (0..rank).filter_map(|at| if axes.contains(&at) { Some(Dim::Known(1)) } else { dims.next().cloned() });
-    let elements = x.fact(0).and_then(|fact| fact.elements.clone()).filter(|_| rank <= 1);
+    let elements = x.followed(0).filter(|_| rank <= 1);
     Ok(Fact { elements, ..tensor(x.element(0)?, Some(dims.collect())) }.into())
 }
 
@@ -140,21 +143,57 @@ pub(crate) fn squeeze(x: &Operands<'_>) -> Outcome {
     }
     let dims: Shape =
         shape.iter().enumerate().filter(|(axis, _)| !axes.contains(axis)).map(|(_, dim)| dim.clone()).collect();
-    let elements = x.fact(0).and_then(|fact| fact.elements.clone());
-    Ok(Inferred { facts: smallvec![Fact { elements, ..tensor(element, Some(dims)) }], assumed })
+    let fact = Fact { elements: x.followed(0), ..tensor(element, Some(dims)) };
+    Ok(Inferred { facts: smallvec![fact], assumed })
 }
 
 pub(crate) fn expand(x: &Operands<'_>) -> Outcome {
     x.arity(2..=2, 1..=1)?;
     let element = x.element(0)?;
-    let wanted = x.fact(1).and_then(|fact| fact.elements.clone());
-    let (Some(shape), Some(wanted)) = (x.shape(0), wanted) else { return Ok(tensor(element, None).into()) };
+    let (Some(shape), Some(wanted)) = (x.shape(0), elements::of(x, 1)) else {
+        return Ok(tensor(element, None).into());
+    };
+    if let Some(negative) = wanted.iter().filter_map(Dim::known).find(|size| *size < 0) {
+        return Err(x.fail(format!("the size {negative} is negative")));
+    }
     let wanted: Shape =
         wanted.iter().map(|dim| if dim.is_nonnegative() { dim.clone() } else { Dim::Unknown }).collect();
     checked_count(x, &wanted)?;
     let mut assumed = vec![];
     let result = x.broadcast([Some(shape), Some(&wanted)], &mut assumed)?;
-    Ok(Inferred { facts: smallvec![tensor(element, result)], assumed })
+    let elements = result.as_ref().and_then(|result| elements::repeated(&elements::of(x, 0)?, count_of(result)?));
+    Ok(Inferred { facts: smallvec![Fact { elements, ..tensor(element, result) }], assumed })
+}
+
+/// The number of elements of a scalar or small vector.
+fn count_of(shape: &[Dim]) -> Option<usize> {
+    match shape {
+        [] => Some(1),
+        [size] => elements::few(size),
+        _ => None,
+    }
+}
+
+/// The data as often along each axis as the second operand says.
+pub(crate) fn tile(x: &Operands<'_>) -> Outcome {
+    x.arity(2..=2, 1..=1)?;
+    x.expect_element(1, "i64", |element| element == ElementType::I64)?;
+    let element = x.element(0)?;
+    let repeats = elements::of(x, 1);
+    if let Some(negative) = repeats.iter().flat_map(|all| all.iter()).filter_map(Dim::known).find(|times| *times < 0) {
+        return Err(x.fail(format!("an axis is to be repeated {negative} times")));
+    }
+    let Some(shape) = x.shape(0) else {
+        return Ok(tensor(element, repeats.map(|repeats| of_rank(repeats.len()))).into());
+    };
+    let repeats = repeats.map_or_else(|| of_rank(shape.len()), |repeats| repeats.iter().cloned().collect());
+    if repeats.len() != shape.len() {
+        return Err(x.fail(format!("there are {} numbers of repeats for the shape {shape}", repeats.len())));
+    }
+    let repeated = |(dim, times): (&Dim, &Dim)| if times.is_nonnegative() { dim.times(times) } else { Dim::Unknown };
+    let result: Shape = shape.iter().zip(repeats.iter()).map(repeated).collect();
+    let elements = count_of(&result).and_then(|count| elements::repeated(&elements::of(x, 0)?, count));
+    Ok(Fact { elements, ..tensor(element, Some(result)) }.into())
 }
 
 pub(crate) fn concat(x: &Operands<'_>, axis: &i64) -> Outcome {
@@ -179,10 +218,14 @@ pub(crate) fn concat(x: &Operands<'_>, axis: &i64) -> Outcome {
             }
         }
     }
-    let parts: Option<Vec<_>> = x.facts.iter().map(|fact| fact.and_then(|fact| fact.elements.as_deref())).collect();
-    let elements: Option<Arc<[Dim]>> = parts.map(|parts| parts.concat().into());
-    let elements = elements.filter(|elements| elements.len() as u64 <= MOST_ELEMENTS);
+    let elements = elements::few(&dims[axis]).filter(|_| dims.len() == 1).and_then(|_| joined(x));
     Ok(Inferred { facts: smallvec![Fact { elements, ..tensor(element, Some(dims.into_iter().collect())) }], assumed })
+}
+
+/// The elements of vectors, one after the other.
+fn joined(x: &Operands<'_>) -> Option<Arc<[Dim]>> {
+    let parts: Option<Vec<_>> = (0..x.facts.len()).map(|at| elements::of(x, at)).collect();
+    Some(parts?.concat().into())
 }
 
 pub(crate) fn split(x: &Operands<'_>, axis: &i64) -> Outcome {
@@ -193,7 +236,7 @@ pub(crate) fn split(x: &Operands<'_>, axis: &i64) -> Outcome {
     let axis = x.axis(*axis, shape.len())?;
     let mut assumed = vec![];
     let sizes: Vec<Dim> = match x.fact(1) {
-        Some(sizes) => match &sizes.elements {
+        Some(_) => match elements::of(x, 1) {
             None => vec![Dim::Unknown; x.results],
             Some(sizes) if sizes.len() != x.results => {
                 return Err(x.fail(format!("there are {} sizes for {} results", sizes.len(), x.results)));
@@ -202,7 +245,7 @@ pub(crate) fn split(x: &Operands<'_>, axis: &i64) -> Outcome {
                 let sum = sizes.iter().fold(Dim::Known(0), |sum, size| sum.plus(size));
                 let what = format!("the sum of the sizes and axis {axis} of {shape}");
                 x.expect_same(&sum, &shape[axis], &what, &mut assumed)?;
-                sizes.to_vec()
+                sizes.into_owned()
             }
         },
         None => equal_parts(&shape[axis], x.results),
@@ -210,10 +253,17 @@ pub(crate) fn split(x: &Operands<'_>, axis: &i64) -> Outcome {
     if let Some(negative) = sizes.iter().filter_map(Dim::known).find(|size| *size < 0) {
         return Err(x.fail(format!("a part of axis {axis} of {shape} would have the size {negative}")));
     }
+    let mut left = elements::of(x, 0).filter(|_| shape.len() == 1).map(|all| all.into_owned().into_iter());
     let part = |size: Dim| {
+        // Behind a part of unknown size, no place is known.
+        let own = left.take().zip(elements::few(&size)).map(|(mut all, count)| {
+            let own = all.by_ref().take(count).collect();
+            left = Some(all);
+            own
+        });
         let mut dims = shape.clone();
         dims.dims_mut()[axis] = if size.is_nonnegative() { size } else { Dim::Unknown };
-        tensor(element, Some(dims))
+        Fact { elements: own, ..tensor(element, Some(dims)) }
     };
     Ok(Inferred { facts: sizes.into_iter().map(part).collect(), assumed })
 }
@@ -230,117 +280,6 @@ fn equal_parts(size: &Dim, parts: usize) -> Vec<Dim> {
     sizes
 }
 
-/// Operands: data, starts, ends, axes (default: all in order), steps (default: 1).
-pub(crate) fn slice(x: &Operands<'_>) -> Outcome {
-    x.arity(3..=5, 1..=1)?;
-    let element = x.element(0)?;
-    let Some(shape) = x.shape(0) else { return Ok(tensor(element, None).into()) };
-    let elements = |at: usize| x.fact(at).map(|fact| fact.elements.as_deref());
-    let axes: Option<Vec<i64>> = match (x.fact(3), x.shape(1).and_then(|shape| shape.first()?.known())) {
-        (Some(axes), _) => axes.known_elements(),
-        (None, Some(count)) => Some((0..count.min(64)).collect()),
-        (None, None) => None,
-    };
-    let Some(axes) = axes else {
-        return Ok(tensor(element, Some(shape.iter().map(|_| Dim::Unknown).collect())).into());
-    };
-    let mut result = shape.clone();
-    let mut picked = None;
-    for (at, axis) in axes.iter().enumerate() {
-        let axis = x.axis(*axis, shape.len())?;
-        let bound = |operand: usize| elements(operand).flatten().and_then(|all| all.get(at)).cloned();
-        let step = match x.fact(4) {
-            None => Some(1),
-            Some(_) => bound(4).and_then(|step| step.known()),
-        };
-        if step == Some(0) {
-            return Err(x.fail("a step is 0"));
-        }
-        let bounds = bound(1).zip(bound(2)).zip(step);
-        result.dims_mut()[axis] = match &bounds {
-            Some(((start, end), step)) => sliced(&shape[axis], start, end, *step),
-            None => Dim::Unknown,
-        };
-        if shape.len() == 1 && axes.len() == 1 {
-            picked = bounds.and_then(|((start, end), step)| {
-                let all = x.fact(0)?.elements.as_ref()?;
-                let (from, to) = (clamped(start.known()?, all.len()), clamped(end.known()?, all.len()));
-                (step == 1).then(|| all[from.min(to)..to].to_vec().into())
-            });
-        }
-    }
-    Ok(Fact { elements: picked, ..tensor(element, Some(result)) }.into())
-}
-
-/// A bound within `0..=len`, from one that may count from the end.
-fn clamped(bound: i64, len: usize) -> usize {
-    let len = i64::try_from(len).unwrap_or(i64::MAX);
-    let bound = if bound < 0 { bound.saturating_add(len) } else { bound };
-    usize::try_from(bound.clamp(0, len)).unwrap_or(0)
-}
-
-/// The size of a slice of an axis of that size.
-fn sliced(size: &Dim, start: &Dim, end: &Dim, step: i64) -> Dim {
-    match size {
-        Dim::Known(0) => return Dim::Known(0),
-        Dim::Known(..0) => return Dim::Unknown,
-        _ => {}
-    }
-    if let (Some(size), Some(start), Some(end)) = (size.known(), start.known(), end.known()) {
-        let shift = |bound: i64| if bound < 0 { bound.saturating_add(size) } else { bound };
-        let (low, high) = if step > 0 { (0, size) } else { (-1, size - 1) };
-        let (start, end) = (shift(start).clamp(low.max(0), high.max(0)), shift(end).clamp(low, high));
-        let (Some(span), Some(forward)) = (end.checked_sub(start), step.checked_abs()) else { return Dim::Unknown };
-        let span = if step > 0 { span } else { -span };
-        return Dim::Known(if span <= 0 { 0 } else { (span - 1) / forward + 1 });
-    }
-    if step != 1 {
-        return Dim::Unknown;
-    }
-    // Bounds that count from the end or reach past it, made positions where that is decided.
-    let position = |bound: &Dim| -> Option<Dim> {
-        match bound {
-            Dim::Known(i64::MAX) => Some(size.clone()),
-            Dim::Known(known) if *known < 0 => Some(size.plus(bound).maximum(&Dim::Known(0))),
-            _ if bound.is_nonnegative() => Some(bound.minimum(size)),
-            _ => None,
-        }
-    };
-    match (position(start), position(end)) {
-        (Some(start), Some(end)) => {
-            let span = end.minus(&start);
-            // No start lies behind the end of the axis.
-            if end == *size { span } else { span.maximum(&Dim::Known(0)) }
-        }
-        _ => Dim::Unknown,
-    }
-}
-
-pub(crate) fn gather(x: &Operands<'_>, axis: &i64) -> Outcome {
-    x.arity(2..=2, 1..=1)?;
-    x.expect_element(1, "i64 or i32", |element| matches!(element, ElementType::I64 | ElementType::I32))?;
-    let element = x.element(0)?;
-    let (Some(data), Some(indices)) = (x.shape(0), x.shape(1)) else { return Ok(tensor(element, None).into()) };
-    let axis = x.axis(*axis, data.len())?;
-    let dims = data[..axis].iter().chain(indices.iter()).chain(&data[axis + 1..]).cloned().collect();
-    let elements = gathered(x)?;
-    Ok(Fact { elements, ..tensor(element, Some(dims)) }.into())
-}
-
-/// The elements of a vector at known indices.
-fn gathered(x: &Operands<'_>) -> Result<Option<Arc<[Dim]>>, InferError> {
-    let all = x.fact(0).filter(|fact| fact.rank() == Some(1)).and_then(|fact| fact.elements.as_ref());
-    let indices = x.fact(1).and_then(Fact::known_elements);
-    let (Some(all), Some(indices)) = (all, indices) else { return Ok(None) };
-    let size = i64::try_from(all.len()).unwrap_or(i64::MAX);
-    let pick = |index: i64| {
-        let at = if index < 0 { index.saturating_add(size) } else { index };
-        let found = usize::try_from(at).ok().and_then(|at| all.get(at)).cloned();
-        found.ok_or_else(|| x.fail(format!("the index {index} is out of range for {size} elements")))
-    };
-    indices.into_iter().map(pick).collect::<Result<Vec<_>, _>>().map(|picked| Some(picked.into()))
-}
-
 pub(crate) fn trilu(x: &Operands<'_>, _upper: &bool) -> Outcome {
     x.arity(1..=2, 1..=1)?;
     if x.shape(0).is_some_and(|shape| shape.len() < 2) {
@@ -353,7 +292,8 @@ pub(crate) fn range(x: &Operands<'_>) -> Outcome {
     x.arity(3..=3, 1..=1)?;
     let element = x.common_element(0..3)?;
     for shape in (0..3).filter_map(|at| x.shape(at)) {
-        if !shape.is_empty() {
+        // Runtimes take one element of any rank for a scalar.
+        if shape.iter().any(|dim| dim.same(&Dim::Known(1)) == Some(false)) {
             return Err(x.fail(format!("its operands must be scalars, but one has the shape {shape}")));
         }
     }
@@ -361,18 +301,13 @@ pub(crate) fn range(x: &Operands<'_>) -> Outcome {
     let (Some(start), Some(limit), Some(delta)) = (only(0), only(1), only(2)) else {
         return Ok(tensor(element, Some(Shape::from_iter([Dim::Unknown]))).into());
     };
-    let span = limit.minus(&start);
-    let count = match (&delta, &span) {
-        (Dim::Known(0), _) => return Err(x.fail("the step is 0")),
-        (Dim::Known(1), span) if span.is_nonnegative() => span.clone(),
-        (Dim::Known(delta), Dim::Known(span))
-            if *span != 0 && (*delta > 0) == (*span > 0) && *span != i64::MIN && *delta != i64::MIN =>
-        {
-            Dim::Known((span.abs() - 1) / delta.abs() + 1)
-        }
-        (Dim::Known(_), Dim::Known(_)) => Dim::Known(0),
+    let count = match delta {
+        Dim::Known(0) => return Err(x.fail("the step is 0")),
+        Dim::Known(pace @ 1..) => ceil_div(&limit.minus(&start), pace),
+        Dim::Known(delta) => delta.checked_neg().map_or(Dim::Unknown, |pace| ceil_div(&start.minus(&limit), pace)),
         _ => Dim::Unknown,
     };
+    let count = count.maximum(&Dim::Known(0));
     let elements = count.known().zip(start.known()).zip(delta.known()).and_then(|((count, start), delta)| {
         if count > i64::try_from(MOST_ELEMENTS).ok()? {
             return None;
@@ -389,18 +324,39 @@ pub(crate) fn constant_of_shape(x: &Operands<'_>, value: &Tensor) -> Outcome {
     if value.count() != 1 {
         return Err(x.fail(format!("its value must be one element, but is {}", value.ty())));
     }
-    let Some(dims) = x.fact(0).and_then(|fact| fact.elements.clone()) else {
-        return Ok(tensor(Some(value.element()), None).into());
-    };
+    let Some(dims) = elements::of(x, 0) else { return Ok(tensor(Some(value.element()), None).into()) };
     if let Some(negative) = dims.iter().filter_map(Dim::known).find(|size| *size < 0) {
         return Err(x.fail(format!("the size {negative} is negative")));
     }
     let shape: Shape = dims.iter().cloned().collect();
     checked_count(x, &shape)?;
-    let elements = shape.known().filter(|known| known.len() <= 1).and_then(|known| {
-        let count = usize::try_from(known.first().copied().unwrap_or(1)).ok()?;
+    let elements = count_of(&shape).and_then(|count| {
         let value = Dim::Known(*value.integers()?.first()?);
-        (count as u64 <= MOST_ELEMENTS).then(|| vec![value; count].into())
+        Some(vec![value; count].into())
     });
     Ok(Fact { elements, ..tensor(Some(value.element()), Some(shape)) }.into())
+}
+
+/// 1 on a diagonal of a matrix, 0 elsewhere.
+pub(crate) fn eye_like(x: &Operands<'_>, dtype: &Option<ElementType>, _k: &i64) -> Outcome {
+    x.arity(1..=1, 1..=1)?;
+    let sizes: [Dim; 2] = x.sizes_of(0)?;
+    let element = dtype.map_or_else(|| x.element(0), |dtype| Ok(Some(dtype)))?;
+    Ok(tensor(element, Some(Shape::from_iter(sizes))).into())
+}
+
+/// The first elements along the time axis in reverse, of each batch as many as the second operand says.
+pub(crate) fn reverse_sequence(x: &Operands<'_>, batch_axis: &i64, time_axis: &i64) -> Outcome {
+    x.arity(2..=2, 1..=1)?;
+    x.expect_element(1, "i64", |element| element == ElementType::I64)?;
+    let (0 | 1, 0 | 1, true) = (batch_axis, time_axis, batch_axis != time_axis) else {
+        return Err(x.fail(format!("batch and time must be the axes 0 and 1, but are {batch_axis} and {time_axis}")));
+    };
+    let mut assumed = vec![];
+    let [lengths] = x.sizes_of(1)?;
+    if let Some(shape) = x.shape_of_least_rank(0, 2)? {
+        let batch = &shape[x.axis(*batch_axis, shape.len())?];
+        x.expect_same(batch, &lengths, "the batch size and the number of lengths", &mut assumed)?;
+    }
+    Ok(Inferred { assumed, ..x.shaped(x.element(0)?) })
 }

@@ -1,8 +1,10 @@
-//! Operators along axes: softmax, normalization, reduction.
+//! Operators along axes: softmax, normalization, reduction, the largest.
 
-use super::{Inferred, Operands, Outcome, tensor};
-use crate::{Dim, ElementType, Shape};
+use super::expect::{first_results, of_rank};
+use super::{Inferred, Operands, Outcome, elements, tensor};
+use crate::{Dim, ElementType, Fact, Kind, Shape};
 use smallvec::smallvec;
+use std::sync::Arc;
 
 /// The shape stays; the axis must exist.
 pub(crate) fn along(x: &Operands<'_>, axis: &i64) -> Outcome {
@@ -46,7 +48,12 @@ pub(crate) fn layer_normalization(x: &Operands<'_>, axis: &i64, _epsilon: &f32, 
 /// One result of the operand's shape.
 pub(crate) fn rms_normalization(x: &Operands<'_>, axis: &i64, _epsilon: &f32, _stash_type: &i64) -> Outcome {
     x.arity(2..=2, 1..=1)?;
-    normalization(x, *axis, 1..2)
+    let mut inferred = normalization(x, *axis, 1..2)?;
+    // The standard gives the result the scale's type, and its own shape inference the operand's.
+    if x.element(0)? != x.element(1)? {
+        inferred.facts[0] = tensor(None, None);
+    }
+    Ok(inferred)
 }
 
 /// The scale and shift must broadcast to the operand without changing it.
@@ -68,23 +75,94 @@ fn normalization(x: &Operands<'_>, axis: i64, weights: std::ops::Range<usize>) -
 /// The second operand holds the axes; none means all, or with `noop_with_empty_axes` none.
 pub(crate) fn reduce(x: &Operands<'_>, keepdims: &bool, noop_with_empty_axes: &bool) -> Outcome {
     x.arity(1..=2, 1..=1)?;
-    x.expect_element(0, "a number type", ElementType::is_number)?;
-    let Some(shape) = x.shape(0) else { return Ok(tensor(x.element(0)?, None).into()) };
+    match x.kind {
+        Kind::ReduceMax | Kind::ReduceMin => {
+            x.expect_element(0, "a number type or bool", |element| {
+                element.is_number() || element == ElementType::Bool
+            })?;
+        }
+        _ => x.expect_element(0, "a number type", ElementType::is_number)?,
+    }
+    x.expect_element(1, "i64", |element| element == ElementType::I64)?;
+    let element = x.element(0)?;
     let axes = match x.fact(1) {
-        None => Some(vec![]),
-        Some(axes) => axes.known_elements(),
+        // An empty list of axes is as none.
+        Some(axes) if axes.shape().is_none_or(|shape| shape.count() != Dim::Known(0)) => axes.known_elements(),
+        _ => Some(vec![]),
+    };
+    let all = axes.as_ref().is_some_and(Vec::is_empty) && !noop_with_empty_axes;
+    let Some(shape) = x.shape(0) else {
+        let dims = (all && !keepdims).then(Shape::default);
+        return Ok(tensor(element, dims).into());
     };
     let Some(axes) = axes else {
         // Which axes is not known, but with keepdims the rank is.
-        let dims = keepdims.then(|| shape.iter().map(|_| Dim::Unknown).collect());
-        return Ok(tensor(x.element(0)?, dims).into());
+        return Ok(tensor(element, keepdims.then(|| of_rank(shape.len()))).into());
     };
     let axes = axes.into_iter().map(|axis| x.axis(axis, shape.len())).collect::<Result<Vec<_>, _>>()?;
-    let reduced = |at: &usize| if axes.is_empty() { !noop_with_empty_axes } else { axes.contains(at) };
-    let dims = shape.iter().enumerate().filter_map(|(at, dim)| match (reduced(&at), keepdims) {
+    let mut reduced = vec![all; shape.len()];
+    for axis in axes {
+        reduced[axis] = true;
+    }
+    let elements = reduced_elements(x, &reduced).and_then(|all| elements::fitting(x.kind, element, &all));
+    let dims = shape.iter().zip(reduced).filter_map(|(dim, reduced)| match (reduced, keepdims) {
         (true, true) => Some(Dim::Known(1)),
         (true, false) => None,
         (false, _) => Some(dim.clone()),
     });
-    Ok(tensor(x.element(0)?, Some(dims.collect())).into())
+    Ok(Fact { elements, ..tensor(element, Some(dims.collect())) }.into())
+}
+
+/// The one element that a vector of known elements is reduced to; such as the number of elements of a shape.
+fn reduced_elements(x: &Operands<'_>, reduced: &[bool]) -> Option<Arc<[Dim]>> {
+    let elements = x.fact(0)?.elements.as_ref()?;
+    let on_dims = match x.kind {
+        Kind::ReduceSum => Dim::plus,
+        Kind::ReduceProd => Dim::times,
+        Kind::ReduceMax => Dim::maximum,
+        Kind::ReduceMin => Dim::minimum,
+        _ => return None,
+    };
+    let (first, rest) = elements.split_first().filter(|_| reduced == [true])?;
+    Some([rest.iter().fold(first.clone(), |all, next| on_dims(&all, next))].into())
+}
+
+/// The place of the largest or smallest along an axis.
+pub(crate) fn arg(x: &Operands<'_>, axis: &i64, keepdims: &bool, _select_last_index: &bool) -> Outcome {
+    x.arity(1..=1, 1..=1)?;
+    x.expect_element(0, "a number type", ElementType::is_number)?;
+    let Some(shape) = x.shape(0) else { return Ok(tensor(Some(ElementType::I64), None).into()) };
+    let axis = x.axis(*axis, shape.len())?;
+    let kept = keepdims.then_some(Dim::Known(1));
+    let dims = shape[..axis].iter().cloned().chain(kept).chain(shape[axis + 1..].iter().cloned()).collect();
+    Ok(Fact::tensor(ElementType::I64, dims).into())
+}
+
+/// The shape stays; the second operand is the axis.
+pub(crate) fn cumulative(x: &Operands<'_>, _exclusive: &bool, _reverse: &bool) -> Outcome {
+    x.arity(2..=2, 1..=1)?;
+    x.expect_element(0, "a number type", ElementType::is_number)?;
+    x.expect_index(1)?;
+    if let (Some(shape), Dim::Known(axis)) = (x.shape(0), x.scalar(1)?) {
+        x.axis(axis, shape.len())?;
+    }
+    Ok(x.shaped(x.element(0)?))
+}
+
+/// Operands: data, and how many. Results: the largest or smallest along an axis, and where they are.
+pub(crate) fn top_k(x: &Operands<'_>, axis: &i64, _largest: &bool, _sorted: &bool) -> Outcome {
+    x.arity(2..=2, 1..=2)?;
+    x.expect_element(0, "a number type", ElementType::is_number)?;
+    x.expect_element(1, "i64", |element| element == ElementType::I64)?;
+    let count = x.scalar_size(1)?;
+    let mut shape = x.shape(0).cloned();
+    if let Some(shape) = &mut shape {
+        let axis = x.axis(*axis, shape.len())?;
+        if count.minus(&shape[axis]).is_positive() {
+            return Err(x.fail(format!("{count} are asked for, but axis {axis} of {shape} has fewer")));
+        }
+        shape.dims_mut()[axis] = count;
+    }
+    let results = [tensor(x.element(0)?, shape.clone()), tensor(Some(ElementType::I64), shape)];
+    Ok(first_results(x, results, vec![]))
 }

@@ -67,6 +67,7 @@ pub(super) fn of_value(proto: &ValueInfoProto, name: &str) -> Result<Notes, Prob
             what: "a denotation within a sequence, an optional or a map has no place".to_owned(),
         })?;
         (notes.denotation, notes.axes) = denotations;
+        notes.spellings = types::spellings(ty);
     }
     Ok(notes)
 }

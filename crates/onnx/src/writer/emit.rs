@@ -2,7 +2,7 @@
 
 use super::WriteError;
 use crate::forms::{self, Form, Operand, WRITTEN_OPSETS};
-use crate::reader::KEPT_OPSETS;
+use crate::reader::is_kept;
 use crate::types;
 use crate::wire::{
     AttributeType, DeviceConfigurationProto, FunctionProto, GraphProto, ModelProto, NodeDeviceConfigurationProto,
@@ -10,7 +10,7 @@ use crate::wire::{
 };
 use names::Names;
 use netwright_ir::{
-    Attribute, Function, Graph, Model, NodeId, Notes, Op, Tensor, TensorNotes, Training, Value, ValueType,
+    Attribute, Function, Graph, Model, NodeId, Notes, Op, Tensor, TensorNotes, TensorType, Training, Value, ValueType,
 };
 use prost::Message;
 use std::collections::{BTreeMap, HashSet};
@@ -36,7 +36,7 @@ pub(crate) struct Emitted {
 /// Brings a model into the form of its opset.
 pub(crate) fn emit(model: &Model) -> Result<Emitted, WriteError> {
     let opset = model.opset();
-    if !WRITTEN_OPSETS.contains(&opset) && !KEPT_OPSETS.contains(&opset) {
+    if !WRITTEN_OPSETS.contains(&opset) && !is_kept(opset) {
         return Err(WriteError::Opset { opset });
     }
     if let Some(output) = model.graph.outputs().iter().find(|it| model.graph.fact(it.value).ty == ValueType::Unknown) {
@@ -152,7 +152,8 @@ impl File<'_> {
         let forms = self.forms(graph, schedule)?;
         let parameters = first_uses(graph, schedule, &forms, &names);
         let needed = needed_constants(graph, &forms, &names);
-        let mut emitter = Emitter { file: self, graph, names, nodes: vec![], value_info: vec![] };
+        let labels = schedule.iter().map(|&id| graph.node(id).label()).collect();
+        let mut emitter = Emitter { file: self, graph, names, labels, nodes: vec![], value_info: vec![] };
         let mut forms = forms.into_iter();
         for &id in schedule {
             match graph.node(id).op() {
@@ -172,7 +173,7 @@ impl File<'_> {
             emitter.nodes.push(NodeProto {
                 input: vec![emitter.names.name(value).to_string()],
                 output: vec![output.to_string()],
-                name: Some(output.to_string()),
+                name: emitter.node_name("", &output),
                 op_type: Some("Identity".to_owned()),
                 ..Default::default()
             });
@@ -204,11 +205,15 @@ impl File<'_> {
         let Emitter { file, names, nodes, value_info, .. } = emitter;
         let mut input = vec![];
         for value in graph.inputs() {
-            input.push(file.value_info(graph, value, &names.name(value)));
+            input.push(file.value_info(graph, value, &names.name(value), &graph.fact(value).ty));
         }
         let mut output = vec![];
         for (result, name) in graph.outputs().iter().zip(&names.results) {
-            output.push(file.value_info(graph, result.value, name));
+            // A tensor without a rank is no declaration that ONNX's checker takes.
+            let ranked = |ty: &&ValueType| !matches!(ty, ValueType::Tensor(tensor) if tensor.shape.is_none());
+            let declared = result.declared.as_ref().filter(ranked);
+            let ty = declared.unwrap_or(&graph.fact(result.value).ty);
+            output.push(file.value_info(graph, result.value, name, ty));
         }
         let notes = graph.notes();
         let annotations = graph.annotations().iter().map(|annotation| TensorAnnotation {
@@ -246,6 +251,8 @@ impl File<'_> {
                         if kept.domain.is_empty() { Some(self.opset) } else { self.opsets.get(&*kept.domain).copied() };
                     forms::kept(graph, id, kept, ours)
                 }
+                // Of what this opset means by an operator nothing is known.
+                _ if is_kept(self.opset) => return Err(WriteError::Opset { opset: self.opset }),
                 _ => forms::to_opset(graph, id, self.opset),
             };
             let form = form.map_err(|why| WriteError::Form { node: node(), why })?;
@@ -258,18 +265,20 @@ impl File<'_> {
     }
 
     /// A value with its type and what is said of it.
-    fn value_info(&mut self, graph: &Graph, value: Value, name: &str) -> ValueInfoProto {
-        let fact = graph.fact(value);
-        if let Some(element) = fact.element() {
-            self.needs(forms::ir_version_of(element));
+    fn value_info(&mut self, graph: &Graph, value: Value, name: &str, ty: &ValueType) -> ValueInfoProto {
+        if let ValueType::Tensor(tensor) = ty {
+            self.needs(forms::ir_version_of(tensor.element));
         }
         let mut proto = ValueInfoProto { name: Some(name.to_owned()), ..Default::default() };
-        proto.r#type = types::to_wire(&fact.ty);
+        proto.r#type = types::to_wire(ty);
         if let Some(notes) = graph.value_notes(value) {
             proto.doc_string = given(&notes.doc);
             proto.metadata_props = entries(&notes.metadata);
-            if let Some(ty) = &mut proto.r#type {
-                types::denote(ty, &notes.denotation, &notes.axes);
+            if let Some(proto) = &mut proto.r#type {
+                types::denote(proto, &notes.denotation, &notes.axes);
+                if let ValueType::Tensor(TensorType { shape: Some(shape), .. }) = ty {
+                    types::spell(proto, shape, &notes.spellings);
+                }
             }
         }
         proto
@@ -318,6 +327,8 @@ struct Emitter<'e, 'm, 'n> {
     file: &'e mut File<'m>,
     graph: &'e Graph,
     names: Names<'n>,
+    /// The names that nodes have of their own.
+    labels: HashSet<&'e str>,
     nodes: Vec<NodeProto>,
     value_info: Vec<ValueInfoProto>,
 }
@@ -345,6 +356,10 @@ impl Emitter<'_, '_, '_> {
         let captured = input.split_off(own);
         while input.last().is_some_and(|name| name.is_empty()) {
             input.pop();
+        }
+        // A trip count and a condition, even where both are absent.
+        if matches!(self.graph.node(id).op(), Op::Loop { .. }) {
+            input.resize(input.len().max(2), "".into());
         }
         let notes = self.graph.node(id).notes().cloned().unwrap_or_default();
         let mut captured = captured.as_slice();
@@ -374,7 +389,7 @@ impl Emitter<'_, '_, '_> {
             NodeProto {
                 input,
                 output,
-                name: Some(self.node_name(id, first)),
+                name: self.node_name(self.graph.node(id).label(), &first),
                 op_type: Some(op_type.to_string()),
                 domain: given(&domain),
                 overload: given(&overload),
@@ -414,10 +429,12 @@ impl Emitter<'_, '_, '_> {
         Ok(proto)
     }
 
-    /// The node's own name, and that of its first result where it has none.
-    fn node_name(&self, id: NodeId, first: String) -> String {
-        let label = self.graph.node(id).label();
-        if label.is_empty() { first } else { label.to_owned() }
+    /// The node's own name, and that of its first result where it has none and no other node is called so.
+    fn node_name(&self, label: &str, first: &str) -> Option<String> {
+        match label {
+            "" => given(first).filter(|first| !self.labels.contains(first.as_str())),
+            label => Some(label.to_owned()),
+        }
     }
 
     fn constant(&mut self, value: Value, tensor: &Tensor) -> Result<(), WriteError> {
@@ -443,7 +460,7 @@ impl Emitter<'_, '_, '_> {
         }
         let node = NodeProto {
             output: vec![name.to_string()],
-            name: Some(if label.is_empty() { name } else { label }.to_owned()),
+            name: self.node_name(label, name),
             op_type: Some("Constant".to_owned()),
             attribute: vec![attribute],
             ..Default::default()
@@ -461,7 +478,7 @@ impl Emitter<'_, '_, '_> {
         let fact = self.graph.fact(value);
         let known = fact.ty != ValueType::Unknown && (fact.tensor_type().is_none() || fact.shape().is_some());
         if known && !self.names.outputs.contains(name) {
-            let info = self.file.value_info(self.graph, value, name);
+            let info = self.file.value_info(self.graph, value, name, &fact.ty);
             self.value_info.push(info);
         }
     }

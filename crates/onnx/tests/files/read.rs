@@ -113,20 +113,20 @@ fn operators_and_operands() {
         i: Some(value),
         ..AttributeProto::default()
     };
+    let float = AttributeProto { r#type: Some(AttributeType::Float.into()), f: Some(3.0), ..Default::default() };
     let model = read_graph(|graph| {
         graph.input = vec![typed("x", 1, &[None, Some(4)])];
         graph.output = vec![typed("y", 1, &[None, Some(4)])];
-        let cast = attribute("round_mode", int(1));
+        let own = |node| NodeProto { attribute: vec![attribute("own", int(1))], ..node };
         graph.node = vec![
             // Defaults that ONNX knows and the IR does not.
             node("Softmax", &["x"], &["s"]),
             node("Transpose", &["s"], &["t"]),
-            // No operator of the IR, an absent operand, a result that is left out.
+            // An absent operand, a result that is left out, an attribute that ONNX does not have.
             node("Clip", &["x", "", "max"], &["c"]),
-            node("LSTM", &["x"], &["", "h"]),
-            // One of the IR's with an attribute that it does not have.
-            NodeProto { attribute: vec![cast, attribute("to", int(10))], ..node("Cast", &["t"], &["u"]) },
-            NodeProto { attribute: vec![attribute("value_int", int(3))], ..node("Constant", &[], &["max"]) },
+            own(node("LSTM", &["x"], &["", "h"])),
+            NodeProto { attribute: vec![attribute("to", int(10))], ..node("Cast", &["t"], &["u"]) },
+            NodeProto { attribute: vec![attribute("value_float", float)], ..node("Constant", &[], &["max"]) },
             node("Neg", &["c"], &["y"]),
         ];
         graph.value_info = vec![typed("c", 1, &[None, Some(4)]), typed("u", 10, &[Some(4), None])];
@@ -134,9 +134,9 @@ fn operators_and_operands() {
     let expected = r#"g(%x: f32[n, 4]) {
   %s = softmax %x {axis = -1} : f32[n, 4]
   %t = transpose %s {perm = [1, 0]} : f32[4, n]
-  %h.0, %h = "::LSTM@21" %x : ?, ?
-  %u = "::Cast@21" %t {round_mode = 1, to = 10} : f16[4, n]
-  %c = "::Clip@21" %x, _, 3 : f32[n, 4]
+  %h.0, %h = "::LSTM@21" %x {own = 1} : ?, ?
+  %u = cast %t {to = f16} : f16[4, n]
+  %c = clip %x, _, 3.0 : f32[n, 4]
   %y = neg %c : f32[n, 4]
   return %y
 }
@@ -148,11 +148,12 @@ fn operators_and_operands() {
 fn the_more_precise_type_is_kept() {
     let model = read_graph(|graph| {
         graph.input = vec![typed("x", 1, &[None]), typed("z", 1, &[None])];
-        graph.node = vec![node("Celu", &["x"], &["a"]), node("Add", &["a", "z"], &["y"])];
+        let own = AttributeProto { name: text("own"), r#type: Some(AttributeType::Int.into()), ..Default::default() };
+        let unknown = NodeProto { attribute: vec![own], ..node("Celu", &["x"], &["a"]) };
+        graph.node = vec![unknown, node("Add", &["a", "z"], &["y"])];
         graph.output = vec![typed("y", 1, &[None])];
     });
-    let expected =
-        "g(%x: f32[n], %z: f32[n]) {\n  %a = \"::Celu@21\" %x : ?\n  %y = add %a, %z : f32[n]\n  return %y\n}\n";
+    let expected = "g(%x: f32[n], %z: f32[n]) {\n  %a = \"::Celu@21\" %x {own = 0} : ?\n  %y = add %a, %z : f32[n]\n  return %y\n}\n";
     assert_eq!(model.graph.to_string(), expected);
 }
 
@@ -164,6 +165,9 @@ fn the_symbols_of_outputs_stay() {
         graph.value_info = vec![typed("a", 1, &[None])];
         graph.output = vec![typed("y", 1, &[None])];
     });
-    let expected = "g(%x: f32[2]) {\n  %a = identity %x : f32[2]\n  %y = neg %a : f32[n]\n  return %y\n}\n";
-    assert_eq!(model.graph.to_string(), expected);
+    let [output] = model.graph.outputs() else { panic!("an output") };
+    assert_eq!(output.declared.as_ref().map(ToString::to_string).as_deref(), Some("f32[n]"));
+    assert_eq!(model.graph.fact(output.value).to_string(), "f32[2]");
+    let again = read_bytes(&netwright_onnx::to_bytes(&model).unwrap()).unwrap();
+    assert_eq!(again.graph.outputs()[0].declared, output.declared);
 }

@@ -2,6 +2,7 @@ use crate::pattern::{Found, op};
 use crate::pipeline::Pass;
 use crate::rewrite::{become_op, element, insert, number};
 use crate::rule::{Rewritten, Rule, Skip};
+use netwright_ir::op::CastRounding;
 use netwright_ir::{ElementType, Graph, Kind, Op, Tensor};
 
 /// `rms_normalization(x, w)` -> `x / sqrt(mean(x * x) + epsilon) * w`
@@ -29,7 +30,7 @@ fn decompose(graph: &mut Graph, found: &Found) -> Rewritten {
     let rank = graph.fact(x).rank().and_then(|rank| i64::try_from(rank).ok());
     let rank = rank.ok_or_else(|| Skip::rejected(format!("the rank of {} is not known", graph.operand_text(x))))?;
     let axes: Vec<i64> = (if axis < 0 { axis } else { axis - rank }..0).collect();
-    let cast = |to| Op::Cast { to, saturate: true };
+    let cast = |to| Op::Cast { to, saturate: true, round_mode: CastRounding::Up };
     let wide = if stash == element { x } else { insert(graph, root, "wide", cast(stash), &[x])? };
     let square = insert(graph, root, "square", Op::Mul, &[wide, wide])?;
     let axes = insert(graph, root, "axes", Op::Constant(Tensor::indices(&axes)), &[])?;

@@ -1,0 +1,107 @@
+//! Quantization: numbers as small integers or floats times a scale, for a tensor, for each slice of an axis, or for
+//! blocks along one.
+
+use super::expect::first_results;
+use super::{Assumption, InferError, Inferred, Operands, Outcome, tensor};
+use crate::{Dim, ElementType, Fact, Shape};
+
+/// Operands: data, scale, zero point. The result's type is the zero point's, or the attribute's, or `u8`.
+pub(crate) fn quantize(
+    x: &Operands<'_>,
+    axis: &i64,
+    block_size: &i64,
+    output_dtype: &Option<ElementType>,
+    _precision: &Option<ElementType>,
+    _saturate: &bool,
+) -> Outcome {
+    x.arity(2..=3, 1..=1)?;
+    x.expect_element(0, "a float type or i32", |element| element.is_float() || element == ElementType::I32)?;
+    let element = match (x.fact(2), x.element(2)?, output_dtype) {
+        (_, Some(zero), Some(told)) if zero != *told => {
+            return Err(x.fail(format!("`output_dtype` is {told}, but the zero point is {zero}")));
+        }
+        (_, zero, Some(told)) => Some(zero.unwrap_or(*told)),
+        (Some(_), zero, None) => zero,
+        (None, _, None) => Some(ElementType::U8),
+    };
+    if let Some(element) = element.filter(|element| !is_narrow(*element)) {
+        return Err(x.fail(format!("its result cannot be of {element}")));
+    }
+    let assumed = granularity(x, *axis, *block_size)?;
+    Ok(Inferred { assumed, ..x.shaped(element) })
+}
+
+/// Whether numbers are quantized to that type.
+fn is_narrow(element: ElementType) -> bool {
+    (element.is_integer() && element.bits() <= 16) || (element.is_float() && element.bits() <= 8)
+}
+
+/// Operands: quantized data, scale, zero point. The result's type is the attribute's, or the scale's.
+pub(crate) fn dequantize(
+    x: &Operands<'_>,
+    axis: &i64,
+    block_size: &i64,
+    output_dtype: &Option<ElementType>,
+) -> Outcome {
+    x.arity(2..=3, 1..=1)?;
+    x.expect_element(0, "a narrow type or i32", |element| is_narrow(element) || element == ElementType::I32)?;
+    x.common_element([0, 2])?;
+    x.expect_element(1, "a float type", ElementType::is_float)?;
+    let element = output_dtype.or(x.element(1)?);
+    if element == Some(ElementType::F8E8M0) {
+        let mut error = x.fail("its result cannot be of f8e8m0, which holds powers of two alone");
+        error.help = Some("give a float type as `output_dtype`".to_owned());
+        return Err(error);
+    }
+    let assumed = granularity(x, *axis, *block_size)?;
+    Ok(Inferred { assumed, ..x.shaped(element) })
+}
+
+/// Checks that the scale is one number, a vector for an axis, or of blocks along it, and the zero point as the scale.
+fn granularity(x: &Operands<'_>, axis: i64, block_size: i64) -> Result<Vec<Assumption>, InferError> {
+    let mut assumed = vec![];
+    if block_size < 0 {
+        return Err(x.fail(format!("the block size {block_size} is negative")));
+    }
+    let Some(scale) = x.shape(1) else { return Ok(assumed) };
+    // A vector of one element is as good as a scalar.
+    let single = |shape: &Shape| matches!(**shape, [] | [Dim::Known(1)]);
+    if let Some(zero) = x.shape(2).filter(|zero| !(single(zero) && single(scale))) {
+        let what = format!("the sizes of the scale {scale} and the zero point {zero}");
+        x.expect_same_shape(scale, zero, &what, &mut assumed)?;
+    }
+    let Some(data) = x.shape(0) else { return Ok(assumed) };
+    if block_size > 0 {
+        let axis = x.axis(axis, data.len())?;
+        let mut blocks = data.clone();
+        let size = Dim::Known(block_size);
+        // Rounded up: the last block may be smaller.
+        blocks.dims_mut()[axis] = data[axis].plus(&size).minus(&Dim::Known(1)).floor_div(&size);
+        let what = format!("the sizes of the scale {scale} and of blocks of {block_size} along axis {axis} of {data}");
+        x.expect_same_shape(scale, &blocks, &what, &mut assumed)?;
+        return Ok(assumed);
+    }
+    match &**scale {
+        _ if single(scale) => {}
+        [size] => {
+            let axis = x.axis(axis, data.len())?;
+            let what = format!("the sizes of the scale {scale} and of axis {axis} of {data}");
+            x.expect_same(size, &data[axis], &what, &mut assumed)?;
+        }
+        _ => {
+            let mut error = x.fail(format!("the scale {scale} is neither one number nor a vector for an axis"));
+            error.help = Some("blocks need a `block_size`".to_owned());
+            return Err(error);
+        }
+    }
+    Ok(assumed)
+}
+
+/// Results: the quantized tensor, its scale, its zero point.
+pub(crate) fn dynamic_quantize(x: &Operands<'_>) -> Outcome {
+    x.arity(1..=1, 1..=3)?;
+    x.expect_element(0, "f32", |element| element == ElementType::F32)?;
+    let scalar = |element| Fact::tensor(element, Shape::default());
+    let quantized = tensor(Some(ElementType::U8), x.shape(0).cloned());
+    Ok(first_results(x, [quantized, scalar(ElementType::F32), scalar(ElementType::U8)], vec![]))
+}

@@ -1,0 +1,130 @@
+//! Fourier transforms and windows of signals. A signal's last axis holds a real number, or a real and an imaginary one.
+
+use super::{InferError, Inferred, Operands, Outcome, tensor};
+use crate::{Dim, ElementType, Fact, Shape};
+use smallvec::smallvec;
+
+/// Operands: the signal, the length of the transform (default: the signal's), the axis (default: the last but one).
+pub(crate) fn dft(x: &Operands<'_>, inverse: &bool, onesided: &bool) -> Outcome {
+    x.arity(1..=3, 1..=1)?;
+    x.expect_element(0, "a float type", ElementType::is_float)?;
+    x.expect_index(1)?;
+    x.expect_element(2, "i64", |element| element == ElementType::I64)?;
+    let element = x.element(0)?;
+    let told = x.fact(1).map(|_| x.scalar_size(1)).transpose()?;
+    let axis = x.fact(2).map_or(Ok(Dim::Known(-2)), |_| x.scalar(2))?;
+    let Some(shape) = x.shape_of_least_rank(0, 2)? else { return Ok(tensor(element, None).into()) };
+    let mut assumed = vec![];
+    let last = shape.len() - 1;
+    let parts = match (onesided, inverse) {
+        (true, false) => Some(1),
+        (true, true) => Some(2),
+        (false, _) => None,
+    };
+    match parts {
+        Some(parts) => {
+            let what = format!("the last size of {shape} and {parts}");
+            x.expect_same(&shape[last], &Dim::Known(parts), &what, &mut assumed)?;
+        }
+        None => real_or_complex(x, shape)?,
+    }
+    let mut result = shape.clone();
+    let dims = result.dims_mut();
+    match axis.known() {
+        Some(axis) => {
+            let axis = x.axis(axis, shape.len())?;
+            if axis == last {
+                return Err(x.fail(format!("the axis {axis} of {shape} is not one of the signal's")));
+            }
+            let length = told.unwrap_or_else(|| match parts {
+                Some(2) => shape[axis].minus(&Dim::Known(1)).times(&Dim::Known(2)),
+                _ => shape[axis].clone(),
+            });
+            dims[axis] = match length {
+                Dim::Known(length @ ..0) => return Err(x.fail(format!("the length would be {length}"))),
+                length if parts == Some(1) => unique(&length),
+                length => length,
+            };
+        }
+        // Whichever it is, its size stays.
+        None if told.is_none() && parts.is_none() => {}
+        None => dims[..last].fill(Dim::Unknown),
+    }
+    dims[last] = Dim::Known(if parts == Some(2) { 1 } else { 2 });
+    Ok(Inferred { facts: smallvec![tensor(element, Some(result))], assumed })
+}
+
+/// How many frequencies of the transform of a real signal of that length tell all.
+fn unique(length: &Dim) -> Dim {
+    length.floor_div(&Dim::Known(2)).plus(&Dim::Known(1))
+}
+
+fn real_or_complex(x: &Operands<'_>, shape: &Shape) -> Result<(), InferError> {
+    match shape.last() {
+        Some(Dim::Known(last)) if !(1..=2).contains(last) => {
+            Err(x.fail(format!("the last size of {shape} must be 1 or 2, but is {last}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Operands: signals `[batch, length, 1 or 2]`, the step of the frames, a window, the length of a frame. The length's
+/// default is the window's, and without one the signal's.
+pub(crate) fn stft(x: &Operands<'_>, onesided: &bool) -> Outcome {
+    x.arity(2..=4, 1..=1)?;
+    x.expect_element(0, "a float type", ElementType::is_float)?;
+    let element = x.common_element([0, 2])?;
+    x.expect_index(1)?;
+    x.expect_index(3)?;
+    let [batch, length, _] = x.sizes_of(0)?;
+    if let Some(shape) = x.shape(0) {
+        real_or_complex(x, shape)?;
+    }
+    let step = x.scalar_size(1)?;
+    if step == Dim::Known(0) {
+        return Err(x.fail("the step of the frames is 0"));
+    }
+    let [window] = x.sizes_of(2)?;
+    let mut assumed = vec![];
+    let frame = match (x.fact(2), x.fact(3)) {
+        (_, Some(_)) => {
+            let frame = x.scalar_size(3)?;
+            x.expect_same(&frame, &window, "the lengths of the frame and the window", &mut assumed)?;
+            frame.and(&window).clone()
+        }
+        (Some(_), None) => window,
+        (None, None) => length.clone(),
+    };
+    let rest = length.minus(&frame);
+    if matches!(rest, Dim::Known(..0)) {
+        return Err(x.fail(format!("a frame of {frame} is longer than a signal of {length}")));
+    }
+    let frames = rest.floor_div(&step).plus(&Dim::Known(1));
+    let bins = if *onesided { unique(&frame) } else { frame };
+    let shape = Shape::from_iter([batch, frames, bins, Dim::Known(2)]);
+    Ok(Inferred { facts: smallvec![tensor(element, Some(shape))], assumed })
+}
+
+/// A window of the size of the operand.
+pub(crate) fn window(x: &Operands<'_>, _periodic: &bool, output_datatype: &ElementType) -> Outcome {
+    x.arity(1..=1, 1..=1)?;
+    x.expect_index(0)?;
+    Ok(Fact::tensor(expect_number(x, *output_datatype)?, Shape::from_iter([x.scalar_size(0)?])).into())
+}
+
+/// Operands: how many bands, the length of the transform, the sample rate, the lowest and the highest frequency.
+pub(crate) fn mel_weight_matrix(x: &Operands<'_>, output_datatype: &ElementType) -> Outcome {
+    x.arity(5..=5, 1..=1)?;
+    for at in 0..3 {
+        x.expect_index(at)?;
+    }
+    for at in 3..5 {
+        x.expect_element(at, "a float type", ElementType::is_float)?;
+    }
+    let shape = Shape::from_iter([unique(&x.scalar_size(1)?), x.scalar_size(0)?]);
+    Ok(Fact::tensor(expect_number(x, *output_datatype)?, shape).into())
+}
+
+fn expect_number(x: &Operands<'_>, element: ElementType) -> Result<ElementType, InferError> {
+    if element.is_number() { Ok(element) } else { Err(x.fail(format!("its result cannot be of {element}"))) }
+}

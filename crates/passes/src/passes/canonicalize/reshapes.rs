@@ -1,0 +1,150 @@
+//! Reshape, Unsqueeze, Squeeze and Flatten: elements stay in order, so what two of them make, one does.
+
+use crate::pattern::op;
+use crate::rewrite::{become_op, become_value, insert};
+use crate::rule::{Rule, Skip};
+use netwright_ir::{Dim, Graph, Kind, NodeId, Op, Shape, Tensor, Value};
+
+const KINDS: [Kind; 4] = [Kind::Reshape, Kind::Unsqueeze, Kind::Squeeze, Kind::Flatten];
+
+pub(super) fn rules() -> Vec<Rule> {
+    KINDS.map(merge_reshapes).into()
+}
+
+/// Whether two shapes are shown to be the same.
+pub(super) fn same(a: &[Dim], b: &[Dim]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.same(b) == Some(true))
+}
+
+/// Sound where the first node is shown not to fail, and the second shape keeps no size that only the first has.
+fn merge_reshapes(kind: Kind) -> Rule {
+    let summary = "reshape(reshape(x)) -> reshape(x), and so for unsqueeze, squeeze and flatten";
+    Rule::new("merge-reshapes", summary, op(kind), |graph, found| {
+        let root = found.root();
+        let first = graph.operand(root.node, 0).filter(|first| KINDS.contains(&graph.kind(*first)));
+        let first = first.ok_or(Skip::NoMatch)?;
+        let x = graph.operand(first.node, 0).ok_or(Skip::NoMatch)?;
+        let between = shape_of(graph, first.node).ok_or(Skip::NoMatch)?;
+        if let (&Op::Reshape { allowzero }, Some(sizes)) = (graph.op(root), graph.operand(root.node, 1))
+            && (allowzero || !may_keep(graph, sizes, x, first))
+        {
+            return become_op(graph, root, Op::Reshape { allowzero }, &[x, sizes], MERGED);
+        }
+        let (Some(from), Some(to)) = (graph.shape(x), shape_of(graph, root.node)) else {
+            return Err(Skip::rejected("what its shape is depends on that of the node before it"));
+        };
+        if same(from, &to) {
+            return become_value(graph, root, x, "dropped: with the node before it, it changes no size");
+        }
+        if graph.use_count(first) > 1 {
+            return Err(Skip::rejected(format!("{} has another use", graph.operand_text(first))));
+        }
+        let open = open_axis(graph, [first.node, root.node], &between, &to);
+        let (op, numbers) = at_once(from, &to, open).ok_or_else(|| {
+            Skip::rejected(format!("no constant makes {to} of {} whatever the sizes are", graph.fact(x)))
+        })?;
+        let numbers = insert(graph, root, "shape", Op::Constant(Tensor::indices(&numbers)), &[])?;
+        become_op(graph, root, op, &[x, numbers], MERGED)
+    })
+}
+
+const MERGED: &str = "merged with the node before it";
+
+/// The shape of the result by inference alone; `None` where it is not known, or where the node may fail.
+fn shape_of(graph: &Graph, node: NodeId) -> Option<Shape> {
+    let op = graph.node(node).op();
+    // Axes that are there and none: all of size 1 to some runtimes, none to others.
+    let axes = graph.operand(node, 1).filter(|_| op.kind() == Kind::Squeeze);
+    if axes.is_some_and(|axes| graph.fact(axes).known_elements().is_none_or(|axes| axes.is_empty())) {
+        return None;
+    }
+    let inferred = graph.infer(op, &graph.operands(node), 1).ok()?;
+    let to = inferred.facts.first().filter(|_| inferred.assumed.is_empty())?.shape()?;
+    let from = graph.fact(graph.operand(node, 0)?).shape()?;
+    let is_defined = match op {
+        Op::Unsqueeze | Op::Flatten { .. } => true,
+        Op::Reshape { allowzero: false } if may_be_another(graph, graph.operand(node, 1)?, from) => false,
+        _ => from.count().same(&to.count()) == Some(true),
+    };
+    is_defined.then(|| to.clone())
+}
+
+/// Whether a symbolic size, where it is 0, keeps another one, and a -1 makes up for that.
+fn may_be_another(graph: &Graph, sizes: Value, from: &[Dim]) -> bool {
+    let Some(sizes) = &graph.fact(sizes).elements else { return true };
+    let keeps_another = |(axis, dim): (usize, &Dim)| {
+        dim.known().is_none() && !dim.is_positive() && from.get(axis).is_none_or(|from| from.same(dim) != Some(true))
+    };
+    sizes.contains(&Dim::Known(-1)) && sizes.iter().enumerate().any(keeps_another)
+}
+
+/// Whether a 0 among the sizes, where there is or may be one, keeps another size of `x` than of `first`.
+fn may_keep(graph: &Graph, sizes: Value, x: Value, first: Value) -> bool {
+    let Some(sizes) = &graph.fact(sizes).elements else { return true };
+    let size = |value: Value, axis: usize| graph.shape(value).and_then(|shape| shape.get(axis));
+    sizes.iter().enumerate().any(|(axis, dim)| {
+        let is_size = *dim == Dim::Known(-1) || dim.is_positive();
+        let stays = size(x, axis).zip(size(first, axis)).is_some_and(|(from, to)| from.same(to) == Some(true));
+        !is_size && !stays
+    })
+}
+
+/// The operator that makes one shape of the other, and the axes or sizes that it does it with.
+fn at_once(from: &[Dim], to: &[Dim], open: Option<usize>) -> Option<(Op, Vec<i64>)> {
+    if let Some(axes) = ones_between(to, from) {
+        return Some((Op::Unsqueeze, axes));
+    }
+    if let Some(axes) = ones_between(from, to) {
+        return Some((Op::Squeeze, axes));
+    }
+    Some((Op::Reshape { allowzero: false }, sizes(from, to, open)?))
+}
+
+/// The axes of size 1 without which one shape is the other.
+fn ones_between(more: &[Dim], less: &[Dim]) -> Option<Vec<i64>> {
+    let mut rest = less.iter().peekable();
+    let mut axes = vec![];
+    for (axis, dim) in (0..).zip(more) {
+        if rest.next_if(|other| other.same(dim) == Some(true)).is_none() {
+            (*dim == Dim::Known(1)).then(|| axes.push(axis))?;
+        }
+    }
+    rest.next().is_none().then_some(axes)
+}
+
+/// Sizes that make one shape of the other whatever the symbols are: a 0 for one that stays in its place, and a -1 for
+/// another one.
+///
+/// A -1 is an error beside a size of 0. So one that is `open` stays, and else the others must be positive.
+fn sizes(from: &[Dim], to: &[Dim], open: Option<usize>) -> Option<Vec<i64>> {
+    let mut rest = open;
+    let mut sizes = vec![];
+    for (axis, dim) in to.iter().enumerate() {
+        let stays = from.get(axis).is_some_and(|from| from.same(dim) == Some(true));
+        sizes.push(match dim {
+            _ if open == Some(axis) => -1,
+            Dim::Known(size @ 1..) => *size,
+            _ if stays => 0,
+            _ if rest.replace(axis).is_none() => -1,
+            _ => return None,
+        });
+    }
+    let is_alone = |rest| to.iter().enumerate().all(|(axis, dim)| axis == rest || dim.is_positive());
+    (rest == open || rest.is_none_or(is_alone)).then_some(sizes)
+}
+
+/// The axis of a -1 in one of two nodes, of which the other moves but sizes of 1.
+fn open_axis(graph: &Graph, [first, second]: [NodeId; 2], between: &[Dim], to: &[Dim]) -> Option<usize> {
+    let open = |node: NodeId| {
+        let sizes = graph.operand(node, 1).filter(|_| graph.node(node).op().kind() == Kind::Reshape)?;
+        graph.fact(sizes).elements.as_ref()?.iter().position(|size| *size == Dim::Known(-1))
+    };
+    match graph.node(second).op().kind() {
+        Kind::Reshape => open(second),
+        Kind::Unsqueeze | Kind::Squeeze => {
+            let size = between.get(open(first)?)?;
+            to.iter().position(|dim| dim.same(size) == Some(true))
+        }
+        _ => None,
+    }
+}

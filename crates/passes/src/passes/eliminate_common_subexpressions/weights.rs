@@ -1,0 +1,66 @@
+//! Large tensors that may be the same: told apart by their types, then by a few elements, and compared whole only
+//! where those agree. What is the only one of its type is not read.
+
+use crate::rewrite::SMALL;
+use netwright_ir::{Data, Graph, NodeId, Tensor, TensorType};
+use std::collections::HashSet;
+
+/// The types of which there are several large tensors.
+pub(super) fn repeated(graph: &Graph, nodes: &[NodeId]) -> HashSet<TensorType> {
+    let (mut once, mut twice) = (HashSet::new(), HashSet::new());
+    let tensors = nodes.iter().filter_map(|node| graph.node(*node).op().tensor());
+    for tensor in tensors.filter(|tensor| is_large(tensor)) {
+        if !once.insert(tensor.ty()) {
+            twice.insert(tensor.ty());
+        }
+    }
+    twice
+}
+
+/// Whether it is large and its elements are there, as whole bytes.
+pub(super) fn is_large(tensor: &Tensor) -> bool {
+    let is_there = matches!(tensor.data(), Data::File(_) | Data::Bytes(_));
+    is_there && tensor.len() >= SMALL && tensor.element().bits().is_multiple_of(8)
+}
+
+/// The bytes of an element.
+fn size(tensor: &Tensor) -> usize {
+    tensor.element().bits() as usize / 8
+}
+
+/// Elements from the first to the last, evenly spaced; `None` where a file cannot be read.
+pub(super) fn sample(tensor: &Tensor) -> Option<Vec<u8>> {
+    const STEPS: u64 = 4;
+    let last = tensor.count().checked_sub(1)?;
+    let mut bytes = vec![];
+    for step in 0..=STEPS {
+        let mut element = [0; 16];
+        let element = element.get_mut(..size(tensor))?;
+        // That the number of bits fits was checked when the tensor was made.
+        tensor.read(last * step / STEPS, element).ok()?;
+        bytes.extend_from_slice(element);
+    }
+    Some(bytes)
+}
+
+/// Whether two tensors are the same bit by bit, as far as that is asked of large ones and files can be read.
+pub(super) fn are_same(a: &Tensor, b: &Tensor) -> bool {
+    a.is_same(b) || a.ty() == b.ty() && is_large(a) && is_large(b) && same_bytes(a, b) == Some(true)
+}
+
+fn same_bytes(a: &Tensor, b: &Tensor) -> Option<bool> {
+    const BLOCK: usize = 64 << 10;
+    let (mut left, mut right) = (vec![0; BLOCK], vec![0; BLOCK]);
+    let mut first = 0;
+    while first < a.count() {
+        let count = (a.count() - first).min((BLOCK / size(a)) as u64);
+        let len = usize::try_from(count).ok()? * size(a);
+        a.read(first, &mut left[..len]).ok()?;
+        b.read(first, &mut right[..len]).ok()?;
+        if left[..len] != right[..len] {
+            return Some(false);
+        }
+        first += count;
+    }
+    Some(true)
+}

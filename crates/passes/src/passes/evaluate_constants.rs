@@ -1,0 +1,105 @@
+use crate::evaluate::Evaluator;
+use crate::pattern::{Found, any};
+use crate::pipeline::Pass;
+use crate::rewrite::{SMALL, become_op};
+use crate::rule::{Rewritten, Rule, Skip};
+use netwright_ir::{ElementType, Graph, Kind, Op, Shape, Value};
+
+/// Computes what operators make of constants, where the standard of floating-point numbers leaves one answer: no
+/// runtime then computes another, to the bit and to the sign of zero.
+///
+/// A runtime does it, behind [`Evaluate`](crate::Evaluate). Trained tensors stay, and so does what would make the file
+/// larger: a result is at most 1 KiB or no larger than the constants that it takes the place of.
+///
+/// Without a runtime it does nothing.
+pub fn evaluate_constants(evaluator: Option<Evaluator>) -> Pass {
+    Rule::new(
+        "evaluate-constants",
+        "an exact operator on constants -> a constant",
+        any("x").into(),
+        move |graph, found| evaluate(graph, found, evaluator.as_ref().ok_or(Skip::NoMatch)?),
+    )
+    .into()
+}
+
+/// Larger tensors are data.
+const MOST_BYTES: u64 = 1 << 16;
+
+fn evaluate(graph: &mut Graph, found: &Found, evaluator: &Evaluator) -> Rewritten {
+    let root = found.root();
+    let op = graph.op(root);
+    if !is_exact(graph, root) || graph.node(root.node).result_count() != 1 || graph.is_output(root) {
+        return Err(Skip::NoMatch);
+    }
+    let operands = graph.operands(root.node);
+    let mut tensors = vec![];
+    let mut freed = 0u64;
+    for operand in &operands {
+        let value = operand.ok_or(Skip::NoMatch)?;
+        let Op::Constant(tensor) = graph.op(value) else { return Err(Skip::NoMatch) };
+        if tensor.len() > MOST_BYTES || !is_plain(tensor.element()) {
+            return Err(Skip::NoMatch);
+        }
+        if graph.use_count(value) == 1 {
+            freed += tensor.len();
+        }
+        tensors.push(tensor);
+    }
+    let ty = graph.fact(root).tensor_type().ok_or(Skip::NoMatch)?;
+    let dims = ty.shape.as_ref().and_then(Shape::known).ok_or(Skip::NoMatch)?;
+    let count = dims.iter().try_fold(1u64, |count, dim| count.checked_mul(*dim));
+    let bytes = count.and_then(|count| ty.element.bytes(count)).ok_or(Skip::NoMatch)?;
+    if bytes > freed.max(SMALL) {
+        return Err(Skip::rejected(format!("{bytes} bytes would take the place of {freed}")));
+    }
+    let result = evaluator.evaluate(op, &tensors).ok_or(Skip::NoMatch)?;
+    if result.element() != ty.element || result.dims() != dims {
+        return Err(Skip::NoMatch);
+    }
+    become_op(graph, root, Op::Constant(result), &[], "computed")
+}
+
+fn is_plain(element: ElementType) -> bool {
+    use ElementType as E;
+    matches!(element, E::F32 | E::F64 | E::I64 | E::I32 | E::Bool)
+}
+
+/// Whether the result is the same in every runtime: moved elements, comparisons, and the operations that IEEE 754
+/// rounds correctly. Integers that could overflow or be divided by zero are not.
+fn is_exact(graph: &Graph, root: Value) -> bool {
+    let element = |value: Value| graph.fact(value).element();
+    let first = graph.operand(root.node, 0).and_then(element);
+    let is_float = first.is_some_and(|element| matches!(element, ElementType::F32 | ElementType::F64));
+    match graph.op(root) {
+        op if matches!(
+            op.kind(),
+            Kind::Concat
+                | Kind::Slice
+                | Kind::Gather
+                | Kind::Transpose
+                | Kind::Reshape
+                | Kind::Unsqueeze
+                | Kind::Squeeze
+                | Kind::Expand
+                | Kind::Where
+                | Kind::Not
+                | Kind::And
+                | Kind::Or
+                | Kind::Equal
+                | Kind::Less
+                | Kind::LessOrEqual
+                | Kind::Greater
+                | Kind::GreaterOrEqual
+        ) =>
+        {
+            true
+        }
+        Op::Add | Op::Sub | Op::Mul | Op::Div | Op::Sqrt | Op::Reciprocal | Op::Neg | Op::Abs => is_float,
+        // To a float type, or to integers that hold every element.
+        Op::Cast { to: ElementType::F32 | ElementType::F64, .. } => first.is_some(),
+        Op::Cast { to: ElementType::I64 | ElementType::I32, .. } => {
+            matches!(first, Some(ElementType::Bool | ElementType::I32))
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,54 @@
+use crate::pipeline::{Body, Log, Pass, name_of};
+use netwright_ir::{Graph, NodeId, Op, Value};
+
+/// `if(true, a, b)` -> `a`
+///
+/// Exporters leave a branch for each form that an input might have had. The branch that runs takes the place of the
+/// node; the other one goes.
+pub fn inline_known_branches() -> Pass {
+    Pass {
+        name: "inline-known-branches",
+        summary: "put the branch of a known condition in place of its `if`",
+        body: Body::Graph(inline),
+    }
+}
+
+fn inline(graph: &mut Graph, log: &mut Log) {
+    if !graph.has_bodies() {
+        return;
+    }
+    for node in graph.schedule() {
+        if !log.may_apply() {
+            return;
+        }
+        if let Some(condition) = known_condition(graph, node) {
+            let name = name_of(graph, node);
+            replace(graph, node, condition);
+            log.applied(name, format!("its condition is {condition}"));
+        }
+    }
+}
+
+fn known_condition(graph: &Graph, node: NodeId) -> Option<bool> {
+    let condition = graph.operand(node, 0).filter(|_| matches!(graph.node(node).op(), Op::If { .. }))?;
+    let elements = graph.tensor(condition).and_then(netwright_ir::Tensor::integers);
+    match elements.or_else(|| graph.fact(condition).known_elements())?[..] {
+        [element] => Some(element != 0),
+        _ => None,
+    }
+}
+
+fn replace(graph: &mut Graph, node: NodeId, condition: bool) {
+    let Op::If { then_branch, else_branch } = graph.node(node).op().clone() else { return };
+    let operands = graph.operands(node);
+    // The condition, then what each branch captures.
+    let (then, other) = operands[1..].split_at(then_branch.captures().len().min(operands.len() - 1));
+    let (branch, captured) = if condition { (then_branch, then) } else { (else_branch, other) };
+    let outputs = graph.splice(node, &branch, captured);
+    let results: Vec<Value> = graph.results(node).collect();
+    for (result, output) in results.into_iter().zip(outputs) {
+        if let Some(output) = output {
+            graph.replace(result, output);
+        }
+    }
+}

@@ -1,0 +1,53 @@
+use crate::pipeline::{Body, Log, Pass, name_of};
+use crate::rewrite::SMALL;
+use netwright_ir::{Data, Graph, NodeId, Op, Tensor};
+
+/// Gives bodies a copy of the small constants that they capture, so that rules see what they are.
+///
+/// A constant is no node of the file's count, and 1 KiB at most; trained tensors stay where they are.
+pub fn sink_constants() -> Pass {
+    Pass {
+        name: "sink-constants",
+        summary: "copy small constants into the bodies that read them",
+        body: Body::Graph(sink),
+    }
+}
+
+fn sink(graph: &mut Graph, log: &mut Log) {
+    if !graph.has_bodies() {
+        return;
+    }
+    for node in graph.schedule() {
+        let known = known(graph, node);
+        if known.iter().all(Option::is_none) {
+            continue;
+        }
+        let name = name_of(graph, node);
+        let mut known = known.into_iter();
+        graph.edit_bodies(node, |body| {
+            for capture in body.captures().collect::<Vec<_>>() {
+                if let Some(tensor) = known.next().flatten().filter(|_| log.may_apply()) {
+                    let place = body.beside(capture.node, "constant");
+                    if let Ok(constant) = body.insert(place, Op::Constant(tensor), &[]) {
+                        let constant = netwright_ir::Value { node: constant, result: 0 };
+                        body.replace(capture, constant);
+                        log.applied(name.clone(), format!("{} is a constant", body.operand_text(capture)));
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// The small constants among what the bodies of a node capture, in order.
+fn known(graph: &Graph, node: NodeId) -> Vec<Option<Tensor>> {
+    let captures: usize = graph.node(node).op().bodies().iter().map(|body| body.captures().len()).sum();
+    let operands = graph.operands(node);
+    let captured = operands.get(operands.len().saturating_sub(captures)..).unwrap_or_default();
+    let small = |tensor: &&Tensor| tensor.len() <= SMALL && matches!(tensor.data(), Data::Bytes(_));
+    let constant = |value| match graph.op(value) {
+        Op::Constant(tensor) => Some(tensor).filter(small).cloned(),
+        _ => None,
+    };
+    captured.iter().map(|value| value.and_then(constant)).collect()
+}

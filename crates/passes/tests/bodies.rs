@@ -1,0 +1,105 @@
+//! What passes do to bodies and to the nodes that have them.
+
+use netwright_ir::{Model, check, parse};
+use netwright_passes::{Error, Limits, Options, optimize, passes, pipeline};
+
+fn run(names: &[&str], text: &str) -> String {
+    let mut graph = parse(text).unwrap_or_else(|error| panic!("{error} in\n{text}"));
+    let chosen: Vec<_> = passes().into_iter().filter(|pass| names.contains(&pass.name)).collect();
+    assert_eq!(chosen.len(), names.len());
+    pipeline::run(&chosen, &mut graph, Limits::default()).unwrap_or_else(|error| panic!("{error}"));
+    check(&graph).unwrap_or_else(|violations| panic!("{violations}"));
+    graph.to_string()
+}
+
+#[test]
+fn passes_go_into_bodies() {
+    let text = "g(%c: bool[], %x: f32[n]) {
+  %y = if %c {then_branch = graph a(; %b: f32[n] = %x) {
+    %i = identity %b : f32[n]
+    %e = exp %i : f32[n]
+    return y = %e
+  }, else_branch = graph b(; %b: f32[n] = %x, %unread: bool[] = %c) {
+    %dead = neg %b : f32[n]
+    %e = neg %b : f32[n]
+    return y = %e
+  }} : f32[n]
+  return %y
+}
+";
+    let expected = "g(%c: bool[], %x: f32[n]) {
+  %y = if %c {then_branch = graph a(; %b: f32[n] = %x) {
+    %e = exp %b : f32[n]
+    return y = %e
+  }, else_branch = graph b(; %b: f32[n] = %x) {
+    %e = neg %b : f32[n]
+    return y = %e
+  }} : f32[n]
+  return %y
+}
+";
+    assert_eq!(run(&["eliminate-dead-code", "canonicalize"], text), expected);
+}
+
+#[test]
+fn known_branches() {
+    let text = |condition: &str| {
+        format!(
+            "g(%c: bool[], %x: f32[n], %z: f32[m]) {{
+  %y, %k = if {condition} {{then_branch = graph a(; %b: f32[n] = %x) {{
+    %y = exp %b : f32[n]
+    return %y, k = %b
+  }}, else_branch = graph b(; %b: f32[m] = %z, %o: f32[n] = %x) {{
+    %y = neg %b : f32[m]
+    return %y, k = %o
+  }}}} : f32[?], f32[n]
+  %u = exp %k : f32[n]
+  return %y, %u
+}}
+"
+        )
+    };
+    let names = ["inline-known-branches"];
+    assert_eq!(
+        run(&names, &text("bool[] true")),
+        "g(%c: bool[], %x: f32[n], %z: f32[m]) {\n  %y = exp %x : f32[n]\n  %u = exp %x : f32[n]\n  return %y, %u\n}\n"
+    );
+    assert_eq!(
+        run(&names, &text("bool[1] [false]")),
+        "g(%c: bool[], %x: f32[n], %z: f32[m]) {\n  %y = neg %z : f32[m]\n  %u = exp %x : f32[n]\n  return %y, %u\n}\n"
+    );
+    assert_eq!(run(&names, &text("%c")), text("%c"));
+}
+
+#[test]
+fn captured_constants() {
+    let text = |half: &str, captured: &str| {
+        format!(
+            "g(%m: i64[], %x: f32[n]) {{
+  %y = loop %m, _, %x {{body = graph b(%i: i64[], %on: bool[], %v: f32[n]{captured}) {{
+    %w = mul %v, {half} : f32[n]
+    return %on, %w
+  }}}} : f32[n]
+  return %y
+}}
+"
+        )
+    };
+    let before = text("%h", "; %h: f32[] = f32[] 0.5");
+    assert_eq!(run(&["sink-constants"], &before), text("0.5", ""));
+}
+
+#[test]
+fn training_steps_read_values_by_name() {
+    let mut model =
+        Model::new(parse("g(%x: f32[n]) {\n%a = identity %x : f32[n]\n%y = exp %a : f32[n]\nreturn %y\n}").unwrap());
+    model.training.push(netwright_ir::Training {
+        initialization: None,
+        algorithm: None,
+        initialization_binding: vec![],
+        update_binding: vec![],
+    });
+    assert_eq!(optimize(&mut model, &Options::default()).unwrap_err(), Error::Training);
+    let none = Options { only: Some(vec![]), ..Options::default() };
+    assert_eq!(optimize(&mut model, &none).unwrap().applied, []);
+}

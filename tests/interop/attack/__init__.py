@@ -1,0 +1,119 @@
+"""Hostile models, a module for each side that they come from."""
+
+import dataclasses
+import pathlib
+import typing
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+
+@dataclasses.dataclass
+class Case:
+    """A file, how it is made, and what is wanted of those who read it."""
+
+    name: str
+    group: str
+    # `reject`, `accept` or `bounded`.
+    expect: str
+    note: str
+    # Writes `model.onnx`, and what it needs, into a folder.
+    write: typing.Callable[[pathlib.Path], None]
+    # Whether an accepted model is also run, and compared.
+    runs: bool = True
+    # What the exit may be where a file is rejected: 2 where the fault is not in the model.
+    codes: tuple = (1,)
+    commands: tuple = ("optimize", "check", "inspect")
+    # The model and the output, relative to the folder.
+    model: str = "model.onnx"
+    output: str = "../out/out.onnx"
+    # Limits beyond the usual ones, set in the child.
+    prepare_child: typing.Callable[[], None] | None = None
+    # What standard error says though the model is accepted.
+    says: str = ""
+
+
+class Cases(list):
+    """The cases of a group."""
+
+    def __init__(self, group):
+        super().__init__()
+        self.group = group
+
+    def add(self, name, expect, note, content, **more):
+        """A case from a model, its bytes, its graph in the text syntax, or a function that writes files."""
+        write = content if callable(content) else lambda folder: (folder / "model.onnx").write_bytes(encoded(content))
+        self.append(Case(f"{self.group}_{name}", self.group, expect, note, write, **more))
+
+
+def encoded(content):
+    if isinstance(content, str):
+        content = text(content)
+    return content if isinstance(content, bytes) else content.SerializeToString(deterministic=True)
+
+
+def text(graph, weights=None, opset=21, ir=10, imports="", functions=""):
+    """A model from the text syntax of its graph; weights are arrays or tensors."""
+    model = onnx.parser.parse_model(f'<ir_version: {ir}, opset_import: ["": {opset}{imports}]> g {graph}{functions}')
+    for name, value in (weights or {}).items():
+        if not isinstance(value, TensorProto):
+            value = numpy_helper.from_array(np.asarray(value), name)
+        value.name = name
+        model.graph.initializer.append(value)
+    return model
+
+
+def plain():
+    """A sound model: `y = -x * w`."""
+    return text("(float[n] x) => (float[n] y) { a = Neg(x) y = Mul(a, w) }", {"w": np.array([2], np.float32)})
+
+
+def changed(edit, model=None):
+    """A sound model after an edit."""
+    model = model or plain()
+    edit(model)
+    return model
+
+
+def with_weight(tensor):
+    """A sound model but for one weight."""
+    model = text("(float[n] x) => (float[n] y) { y = Neg(x) }")
+    tensor.name = tensor.name or "w"
+    model.graph.initializer.append(tensor)
+    return model
+
+
+def tensor(kind=TensorProto.FLOAT, dims=(2,), **fields):
+    made = TensorProto(name="w", data_type=kind, dims=dims)
+    for name, value in fields.items():
+        if isinstance(value, (list, tuple)):
+            getattr(made, name).extend(value)
+        else:
+            setattr(made, name, value)
+    return made
+
+
+def node(op, operands, results, **attributes):
+    return helper.make_node(op, operands, results, **attributes)
+
+
+def lazily(make):
+    """Writes a model that is made only when it is wanted."""
+    return lambda folder: (folder / "model.onnx").write_bytes(encoded(make()))
+
+
+def varint(value):
+    out = bytearray()
+    while True:
+        out.append(value & 127 | (128 if value > 127 else 0))
+        value >>= 7
+        if not value:
+            return bytes(out)
+
+
+def field(number, payload):
+    """A length-delimited field, or a varint where the payload is an integer."""
+    if isinstance(payload, int):
+        return varint(number << 3) + varint(payload)
+    return varint(number << 3 | 2) + varint(len(payload)) + payload

@@ -1,0 +1,133 @@
+//! What each pass does, one pass at a time: the diff of the IR text, and the near misses with their reasons; and tract's
+//! word that the function is the same.
+
+mod canonicalize;
+#[path = "../common/mod.rs"]
+mod common;
+mod eliminate_common_subexpressions;
+mod fold_constants;
+mod fold_scale_into_projection;
+mod fuse_scale_softmax;
+mod lowerings;
+mod pipeline;
+mod resolve_sequences;
+
+use common::snapshot;
+use netwright::ir::{Detail, Graph, Model, parse};
+use netwright::onnx::{self, WriteOptions};
+use netwright::passes::{self, Event, Limits, Pass, Report, diff, lower};
+use netwright::verify::{self, Verdict, verify};
+use std::path::Path;
+use tempfile::TempDir;
+
+fn pass(name: &str) -> Pass {
+    passes::passes().into_iter().find(|pass| pass.name == name).unwrap_or_else(|| panic!("{name} is no pass"))
+}
+
+/// Runs one pass, to its own end.
+fn run(name: &str, graph: &mut Graph) -> Report {
+    passes::pipeline::run(&[pass(name)], graph, Limits::default()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn attention_inputs(body: &str) -> Graph {
+    let inputs = "%x: f32[b, h, q, k], %m: f32[b, 1, 1, k], %y: f32[b, h, q, k], %ids: i64[b, q]";
+    let text = format!("g({inputs}) {{\n{body}\n}}");
+    parse(&text).unwrap_or_else(|error| panic!("{error} in\n{text}"))
+}
+
+fn lines(word: &str, events: &[Event]) -> String {
+    events.iter().map(|event| format!("{word}: {event}\n")).collect()
+}
+
+/// Cases that tract cannot judge, and what stands in the way.
+const NOT_VERIFIABLE: [(&str, &str); 7] = [
+    ("transpose_counted_from_the_end", "expected list of non-negative ints"),
+    ("reshapes_that_stay", "to [Val(-1), Val(4)]: invalid"),
+    ("squeezes_that_stay", "an axis which dimension is not one"),
+    ("dropouts_that_stay", "Dropout in training mode"),
+    ("random_operators", "its results are random"),
+    ("kept_operators", "tract does not look at the domain"),
+    ("bf16_projection", "elements of type bf16"),
+];
+
+/// How far a pass may move a number: not at all, where it says that it is exact.
+fn tolerance(pass: &str) -> f64 {
+    match pass {
+        "fuse-scale-softmax" | "fold-scale-into-projection" | "lower-scaled-softmax" => 1e-5,
+        "decompose-gelu" | "decompose-rms-normalization" => 1e-5,
+        _ => 0.0,
+    }
+}
+
+/// Lowers and writes at an opset that has every operator but the fused, so that those that are decomposed for older
+/// ones are compared with themselves.
+fn write(graph: &Graph, path: &Path) {
+    let mut model = Model::new(graph.clone());
+    model.opsets.extend([(String::new(), 23), ("my.domain".to_owned(), 1)]);
+    // Lowering removes what is dead, which one pass is here to do.
+    if graph.schedule().into_iter().any(|id| graph.node(id).op().kind().is_fused()) {
+        lower(&mut model, true).unwrap_or_else(|error| panic!("{error}"));
+    }
+    onnx::write(&model, path, &WriteOptions::default()).unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// The graphs before and after a pass compute the same in tract, or stand among the cases that it cannot judge.
+fn check_equal(case: &str, name: &str, before: &Graph, after: &Graph) {
+    let folder = TempDir::new().expect("a folder");
+    let [a, b] = [("before.onnx", before), ("after.onnx", after)].map(|(file, graph)| {
+        let path = folder.path().join(file);
+        write(graph, &path);
+        path
+    });
+    let options = verify::Options { tolerance: tolerance(name), ..verify::Options::default() };
+    let verdict = verify(&a, Some(&b), &options).unwrap_or_else(|error| panic!("{case}: {error}"));
+    let expected = NOT_VERIFIABLE.iter().find(|(other, _)| *other == case).map(|(_, why)| *why);
+    match (&verdict, expected) {
+        (Verdict::Equal { .. }, None) => {}
+        (Verdict::NotVerifiable { reasons, .. }, Some(why))
+            if reasons.iter().all(|reason| reason.why.contains(why)) => {}
+        _ => panic!("{case}@{name}: {verdict}\nexpected: {}", expected.unwrap_or("equal")),
+    }
+}
+
+/// The diff of one pass and what it declined; the function is the same.
+fn check_pass(case: &str, name: &str, graph: Graph) {
+    let after = check_diff(case, name, graph.clone());
+    check_equal(case, name, &graph, &after);
+}
+
+/// The diff of one pass and what it declined; the pass does nothing when run again, and the text stays readable.
+fn check_diff(case: &str, name: &str, mut graph: Graph) -> Graph {
+    let before = graph.to_string();
+    let report = run(name, &mut graph);
+    let after = graph.to_string();
+    // Where nothing changes, the whole text is context.
+    let text =
+        if before == after { before.lines().map(|line| format!(" {line}\n")).collect() } else { diff(&before, &after) };
+    snapshot("passes", &format!("{case}@{name}"), &(text + &lines("declined", &report.declined)));
+    assert_eq!(before == after, report.applied.is_empty(), "{case}: what is applied shows in the text");
+    let again = run(name, &mut graph);
+    assert_eq!((again.applied, again.declined), (vec![], report.declined), "{case}: once is enough");
+    assert_eq!(parse(&graph.to_text(Detail::Full)).as_ref(), Ok(&graph), "{case}");
+    graph
+}
+
+fn check_cases(name: &str, cases: &[(&str, &str)]) {
+    for (case, body) in cases {
+        check_pass(case, name, attention_inputs(body));
+    }
+}
+
+#[test]
+fn eliminate_dead_code() {
+    check_cases(
+        "eliminate-dead-code",
+        &[(
+            "dead_chain",
+            "%a = exp %x : f32[b, h, q, k]
+             %b = mul %a, 2.0 : f32[b, h, q, k]
+             %c = tanh %b : f32[b, h, q, k]
+             return %a",
+        )],
+    );
+}

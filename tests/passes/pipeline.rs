@@ -1,0 +1,154 @@
+//! All passes together.
+
+use super::{check_pass, lines, run};
+use crate::common::{small, snapshot};
+use netwright::ir::{Detail, ElementType, Graph, Kind, Model, TensorType, check, parse, shape};
+use netwright::nn::{Builder, EncoderLayer, Part, Transformer, Weights};
+use netwright::passes::{Limits, Options, Report, Target, diff, lower, optimize, passes};
+
+fn encoder_layer() -> Graph {
+    let weights = Weights::Random { seed: 0 };
+    let builder = Builder::new("encoder_layer", &weights);
+    let x = builder.input("x", TensorType::new(ElementType::F32, shape!["batch", "seq", 16]));
+    let mask = builder.input("mask", TensorType::new(ElementType::F32, shape!["batch", 1, 1, "seq"]));
+    builder.output("y", EncoderLayer::new("layer", &small()).forward(x, Some(mask)));
+    builder.finish().unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+/// Encoder and decoder: three attentions, of which one has two masks.
+fn transformer() -> Model {
+    let transformer = Transformer::new(&small()).expect("the configuration is sound");
+    let graph = transformer.build(Part::Both, &Weights::Random { seed: 0 }, true);
+    Model::new(graph.unwrap_or_else(|errors| panic!("{errors}")))
+}
+
+fn optimized(mut model: Model, target: Target) -> (Model, Report) {
+    let report = optimize(&mut model, &Options { target, ..Options::default() });
+    let report = report.unwrap_or_else(|error| panic!("{error}"));
+    check(&model.graph).unwrap_or_else(|violations| panic!("{violations}"));
+    (model, report)
+}
+
+/// What the DSL declares, one pass after the other.
+#[test]
+fn encoder_layer_pass_by_pass() {
+    let mut graph = encoder_layer();
+    for name in ["fuse-scale-softmax", "fold-constants", "fold-scale-into-projection", "canonicalize"] {
+        check_pass("encoder_layer", name, graph.clone());
+        run(name, &mut graph);
+    }
+}
+
+/// What becomes of it for each target, and what `--explain` says.
+#[test]
+fn encoder_layer_for_each_target() {
+    for target in Target::ALL {
+        let before = encoder_layer();
+        let (model, report) = optimized(Model::new(before.clone()), target);
+        let text = diff(&before.to_string(), &model.graph.to_string());
+        let explained = lines("applied", &report.applied) + &lines("declined", &report.declined);
+        snapshot("passes", &format!("encoder_layer@{}", target.name), &(text + &explained));
+    }
+}
+
+/// The text of the graph as a file gives it back: tensors first, whatever their order.
+fn tensors_first(graph: &Graph, order: impl Fn(&mut Vec<&str>)) -> String {
+    let text = graph.to_text(Detail::Full);
+    let is_tensor = |line: &&str| line.contains(" = parameter ") || line.contains(" = constant ");
+    let (mut tensors, others): (Vec<_>, Vec<_>) = text.lines().partition(is_tensor);
+    order(&mut tensors);
+    [&others[..1], &tensors, &others[1..]].concat().join("\n")
+}
+
+/// Writing a model unoptimized, reading it and optimizing it then makes the same model as optimizing it at once, and
+/// so does optimizing it twice.
+#[test]
+fn optimizing_depends_on_the_graph_alone() {
+    for target in Target::ALL {
+        let (at_once, _) = optimized(transformer(), target);
+        let mut unoptimized = transformer();
+        lower(&mut unoptimized, true).unwrap_or_else(|error| panic!("{error}"));
+        let file = tensors_first(&unoptimized.graph, |tensors| tensors.reverse());
+        let (read, _) = optimized(Model::new(parse(&file).unwrap_or_else(|error| panic!("{error}"))), target);
+        let (twice, _) = optimized(at_once.clone(), target);
+        let sorted = |model: &Model| tensors_first(&model.graph, |tensors| tensors.sort_unstable());
+        assert_eq!(diff(&sorted(&at_once), &sorted(&read)), "", "{target}");
+        assert_eq!(diff(&sorted(&at_once), &sorted(&twice)), "", "{target}");
+    }
+}
+
+/// Names tell nothing: what is recognized is recognized under other names too.
+#[test]
+fn names_do_not_matter() {
+    let counts = |report: &Report| {
+        passes().iter().map(|pass| report.applied.iter().filter(|event| event.pass == pass.name).count()).collect()
+    };
+    let (_, plain) = optimized(transformer(), Target::TRACT);
+    let mut scrambled = transformer();
+    let nodes = scrambled.graph.schedule();
+    let values: Vec<_> = nodes.into_iter().flat_map(|id| scrambled.graph.results(id)).collect();
+    for (at, value) in values.into_iter().enumerate() {
+        scrambled.graph.rename(value, &format!("v{}", at * 7 % 1000));
+    }
+    let (model, report) = optimized(scrambled, Target::TRACT);
+    let counts: [Vec<usize>; 2] = [counts(&plain), counts(&report)];
+    assert_eq!(counts[0], counts[1]);
+    assert!(!model.graph.to_string().contains("q_proj"));
+}
+
+/// No attention keeps a node for its scale, where the target folds it; the masks' product and the embeddings' stay.
+#[test]
+fn scales_are_folded_for_runtimes_that_gain_by_it() {
+    let products = |target| {
+        let (model, report) = optimized(transformer(), target);
+        let graph = model.graph;
+        let products = graph.schedule().into_iter().filter(|id| graph.node(*id).op().kind() == Kind::Mul).count();
+        (products, report.applied.iter().filter(|event| event.pass == "fold-scale-into-projection").count())
+    };
+    assert_eq!(Target::ALL.map(products), [(6, 0), (3, 3), (3, 3)]);
+}
+
+#[test]
+fn options() {
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let applied = |options: &Options| optimize(&mut transformer(), options).map(|report| report.applied.len());
+    let names: Vec<&str> = passes().iter().map(|pass| pass.name).collect();
+    let cases = [
+        (Options { only: Some(words(&["fold-scale-into-projection"])), ..Options::default() }, Ok(0)),
+        // Three fused, and three lowered.
+        (Options { only: Some(words(&["fuse-scale-softmax"])), ..Options::default() }, Ok(6)),
+        (Options { limits: Limits { stop_after: Some(0), check: true }, ..Options::default() }, Ok(0)),
+        (
+            Options { skip: words(&["fuse-softmax"]), ..Options::default() },
+            Err(format!("`fuse-softmax` is no pass; they are {}", names.join(", "))),
+        ),
+        (
+            Options { skip: words(&["lower-scaled-softmax"]), ..Options::default() },
+            Err("`lower-scaled-softmax` cannot be skipped: ONNX has no form for what it lowers".to_owned()),
+        ),
+    ];
+    for (options, expected) in cases {
+        assert_eq!(applied(&options).map_err(|error| error.to_string()), expected, "{options:?}");
+    }
+}
+
+/// Bisecting: after each number of rewrites there is a sound model, and all of them together are the whole.
+#[test]
+fn stop_after_any_number_of_rewrites() {
+    let (whole, report) = optimized(transformer(), Target::ORT);
+    let stopped = |count| {
+        let limits = Limits { stop_after: Some(count), check: true };
+        let mut model = transformer();
+        let options = Options { target: Target::ORT, limits, ..Options::default() };
+        let report = optimize(&mut model, &options).unwrap_or_else(|error| panic!("{error}"));
+        (model, report)
+    };
+    for count in 0..report.applied.len() {
+        let (model, partial) = stopped(count);
+        let lowered = partial.applied.iter().filter(|event| event.pass == "lower-scaled-softmax").count();
+        assert_eq!(partial.applied.len() - lowered, count);
+        assert_eq!(partial.applied[..count], report.applied[..count]);
+        assert!(!model.graph.to_string().contains("scaled_softmax"), "after {count}");
+    }
+    assert_eq!(stopped(report.applied.len()).0, whole);
+}
