@@ -179,7 +179,7 @@ def optimize(netwright, source, *flags):
     return output
 
 
-def judge(trap, source, expected, engine, output):
+def judge(trap, source, expected, engine, flags, output):
     after = onnx.load(output)
     try:
         onnx.checker.check_model(after, full_check=True)
@@ -205,6 +205,9 @@ def judge(trap, source, expected, engine, output):
         if not ran and runs and not trap.mends:
             raise Failed("error lost", f"gives {got} where the original fails with: {wanted}; for {where}")
         if ran and not runs:
+            # ONNX Runtime has no kernel of the wanted version: that is no fault of the model.
+            if "--opset" in flags and "NOT_IMPLEMENTED" in got:
+                continue
             raise Failed("error", f"fails where the original does not: {got}; for {where}")
         if ran and (difference := differs(got, wanted)):
             raise Failed("result", f"{difference}; for {where}")
@@ -214,7 +217,7 @@ def blame(netwright, trap, source, expected, engine, flags):
     """The first rewrite after which the trap fails."""
     for count in range(50):
         try:
-            judge(trap, source, expected, engine, optimize(netwright, source, *flags, "--stop-after", str(count)))
+            judge(trap, source, expected, engine, flags, optimize(netwright, source, *flags, "--stop-after", str(count)))
         except Failed:
             return f" [--stop-after {count}]"
     return ""
@@ -233,7 +236,7 @@ def failures(netwright, trap, folder):
     found = {}
     for target, flags in TARGETS.items():
         try:
-            judge(trap, source, expected, engine, optimize(netwright, source, *flags))
+            judge(trap, source, expected, engine, flags, optimize(netwright, source, *flags))
         except Failed as failed:
             kind, why = failed.args
             # A model that can only fail may be refused at once.

@@ -43,17 +43,20 @@ impl Failure {
     }
 }
 
-/// A model may have names of a megabyte; beyond so many characters the middle of a message says nothing more.
+/// A model may have names of a megabyte; beyond so many characters the middle of a line says nothing more.
 const LONGEST: usize = 900;
 
 fn shortened(message: &str) -> String {
-    let count = message.chars().count();
-    if count <= LONGEST {
-        return message.to_owned();
-    }
-    let start: String = message.chars().take(LONGEST * 2 / 3).collect();
-    let end: String = message.chars().skip(count - LONGEST / 3).collect();
-    format!("{start} … {end}")
+    let line = |line: &str| {
+        let count = line.chars().count();
+        if count <= LONGEST {
+            return line.to_owned();
+        }
+        let start: String = line.chars().take(LONGEST * 2 / 3).collect();
+        let end: String = line.chars().skip(count - LONGEST / 3).collect();
+        format!("{start} … {end}")
+    };
+    message.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
 impl From<io::Error> for Failure {

@@ -84,6 +84,25 @@ enum Function {
     Broadcast,
 }
 
+/// A dim taken apart once, for those who compute it when the model runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DimParts {
+    /// A number.
+    Known(i64),
+    /// A symbol alone.
+    Symbol(Symbol),
+    /// The sum of two or more.
+    Sum(Vec<Dim>),
+    /// The product of two or more.
+    Product(Vec<Dim>),
+    /// The smallest of two or more.
+    Min(Vec<Dim>),
+    /// The largest of two or more.
+    Max(Vec<Dim>),
+    /// Nothing is known, or a function for which the standard has no operator on every integer.
+    Other,
+}
+
 /// A longer sum is not kept: comparing it would cost more than it tells.
 const MOST_TERMS: usize = 64;
 
@@ -285,6 +304,12 @@ impl Dim {
         if function == Function::Min { low.clone() } else { high.clone() }
     }
 
+    /// Whether it is the smaller of `other` and of sizes of one or more: broadcast to `other` it gives way or is it.
+    fn is_minimum_of(&self, other: &Dim) -> bool {
+        matches!(self.parts(), DimParts::Min(operands)
+            if operands.contains(other) && operands.iter().all(|operand| operand == other || operand.is_positive()))
+    }
+
     /// The size of an axis on which two operands are broadcast: the other where one is 1, both where they are equal.
     ///
     /// Where that is not decided (two different symbols), the result is an expression of its own,
@@ -297,6 +322,8 @@ impl Dim {
             (_, Dim::Known(_)) => Some(other.clone()),
             (Dim::Unknown, _) | (_, Dim::Unknown) => Some(Dim::Unknown),
             _ if self == other => Some(self.clone()),
+            _ if self.is_minimum_of(other) => Some(other.clone()),
+            _ if other.is_minimum_of(self) => Some(self.clone()),
             _ => Some(Dim::apply(Function::Broadcast, vec![self.clone(), other.clone()])),
         }
     }
@@ -339,6 +366,30 @@ impl Dim {
             found(&atom)
                 || matches!(&atom, Atom::Apply(_, operands) if operands.iter().any(|operand| operand.any_atom(found)))
         })
+    }
+
+    /// Takes it apart once.
+    pub fn parts(&self) -> DimParts {
+        let expr = match self {
+            Dim::Known(known) => return DimParts::Known(*known),
+            Dim::Symbol(symbol) => return DimParts::Symbol(symbol.clone()),
+            Dim::Unknown => return DimParts::Other,
+            Dim::Expr(expr) => expr,
+        };
+        match expr.0.as_slice() {
+            [(monomial, 1)] if monomial.len() == 1 => match &monomial[0] {
+                Atom::Symbol(symbol) => DimParts::Symbol(symbol.clone()),
+                Atom::Apply(Function::Min, operands) => DimParts::Min(operands.clone()),
+                Atom::Apply(Function::Max, operands) => DimParts::Max(operands.clone()),
+                Atom::Apply(..) => DimParts::Other,
+            },
+            [(monomial, factor)] => {
+                let atom = |atom: &Atom| Dim::from_terms(BTreeMap::from([(vec![atom.clone()], 1)]));
+                let factor = (*factor != 1).then_some(Dim::Known(*factor));
+                DimParts::Product(monomial.iter().map(atom).chain(factor).collect())
+            }
+            terms => DimParts::Sum(terms.iter().map(|term| Dim::from_terms(BTreeMap::from([term.clone()]))).collect()),
+        }
     }
 
     /// The sum that it is; `None` for an unknown one.
@@ -583,6 +634,23 @@ mod tests {
     }
 
     #[test]
+    fn parts() {
+        let dims = |texts: &[&str]| texts.iter().map(|text| dim(text)).collect::<Vec<_>>();
+        for (text, expected) in [
+            ("7", DimParts::Known(7)),
+            ("seq", DimParts::Symbol(Symbol::new("seq"))),
+            ("past + 2*seq + 1", DimParts::Sum(dims(&["1", "past", "2*seq"]))),
+            ("2*a*b", DimParts::Product(dims(&["a", "b", "2"]))),
+            ("-a", DimParts::Product(dims(&["a", "-1"]))),
+            ("min(64, seq)", DimParts::Min(dims(&["64", "seq"]))),
+            ("seq // 2", DimParts::Other),
+            ("?", DimParts::Other),
+        ] {
+            assert_eq!(dim(text).parts(), expected, "{text}");
+        }
+    }
+
+    #[test]
     fn broadcasting() {
         for (a, b, expected) in [
             ("1", "seq", Some("seq")),
@@ -590,6 +658,9 @@ mod tests {
             ("4", "seq", Some("4")),
             ("4", "5", None),
             ("seq", "past", Some("broadcast(past, seq)")),
+            ("seq", "min(64, seq)", Some("seq")),
+            // With n = 0 and seq = 1 it is 0.
+            ("seq", "min(n, seq)", Some("broadcast(min(n, seq), seq)")),
         ] {
             assert_eq!(dim(a).broadcast(&dim(b)), expected.map(dim), "{a} {b}");
         }

@@ -79,6 +79,8 @@ pub struct Output {
     pub name: Name,
     /// What it is.
     pub value: Value,
+    /// The type that the caller was told, which stays whatever more becomes known.
+    pub declared: Option<ValueType>,
 }
 
 /// Where a new node stands and how its results are called.
@@ -345,7 +347,15 @@ impl Graph {
     pub fn output(&mut self, name: impl Into<Name>, value: Value) {
         let value = self.resolve(value);
         self.count_uses(value, 1);
-        self.outputs.push(Output { name: name.into(), value });
+        self.outputs.push(Output { name: name.into(), value, declared: None });
+    }
+
+    /// The same, where the caller was told its type.
+    pub fn declared_output(&mut self, name: impl Into<Name>, value: Value, declared: ValueType) {
+        self.output(name, value);
+        if let Some(output) = self.outputs.last_mut() {
+            output.declared = Some(declared);
+        }
     }
 
     // Asking.

@@ -36,7 +36,7 @@ mod types;
 
 pub use attribute::Attribute;
 pub use check::{Violation, Violations, check};
-pub use dim::{Bindings, Dim, ParseDimError, Symbol};
+pub use dim::{Bindings, Dim, DimParts, ParseDimError, Symbol};
 pub use element::{ElementType, UnknownElementType};
 pub use fingerprint::fingerprint;
 pub use graph::{Annotation, Graph, MOST_BODIES, Name, Node, NodeId, Order, Output, Place, Value};

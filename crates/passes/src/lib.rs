@@ -29,12 +29,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod chain;
 mod evaluate;
 mod passes;
 pub mod pattern;
 pub mod pipeline;
 pub mod rewrite;
 mod rule;
+mod sizes;
 pub mod target;
 
 pub use evaluate::{Evaluate, Evaluator};
@@ -77,7 +79,16 @@ fn optimizations(evaluator: Option<Evaluator>) -> Vec<Pass> {
         resolve_sequences(),
         fold_constants(),
         evaluate_constants(evaluator),
+        eliminate_shape_chains(),
+        simplify_indexing(),
+        simplify_logic(),
+        narrow_broadcasts(),
+        keep_reduced_axes(),
+        sink_transposes(),
+        merge_slices(),
+        unflatten_gemm(),
         eliminate_common_subexpressions(),
+        fuse_gelu(),
         fuse_scale_softmax(),
         fold_scale_into_projection(),
     ]
@@ -114,7 +125,11 @@ pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, Error> {
     let mut selected = optimizations(options.evaluator.clone());
     selected.retain(|pass| match &options.only {
         Some(only) => only.iter().any(|name| name == pass.name),
-        None => pass.name != "fold-scale-into-projection" || options.target.scale == Scale::Projection,
+        None => match pass.name {
+            "fold-scale-into-projection" => options.target.scale == Scale::Projection,
+            "fuse-gelu" => model.opset() >= 20,
+            _ => true,
+        },
     });
     selected.retain(|pass| !skipped(pass));
     if !model.training.is_empty() {

@@ -121,6 +121,7 @@ words! {
     mul(a, b) = Mul;
     div(a, b) = Div;
     pow(a, b) = Pow;
+    equal(a, b) = Equal;
     where_(condition, a, b) = Where;
     reshape(x, shape) = Reshape;
     transpose(x) = Transpose;

@@ -1,6 +1,7 @@
 //! The words in which rewrites say what they put into the graph.
 
 use crate::rule::{Rewritten, Skip};
+use crate::sizes::integers;
 use netwright_ir::{Dim, ElementType, Fact, Graph, Kind, Op, Tensor, Value};
 use std::borrow::Cow;
 
@@ -26,6 +27,14 @@ pub fn insert(graph: &mut Graph, root: Value, word: &str, op: Op, operands: &[Va
 /// When the type is no float type that tensors can be cast to.
 pub fn number(graph: &mut Graph, root: Value, word: &str, element: ElementType, value: f64) -> Result<Value, Skip> {
     insert(graph, root, word, Op::Constant(scalar_tensor(element, &[], value)?), &[])
+}
+
+/// Inserts a constant vector of integers beside the root.
+///
+/// # Errors
+/// When there are more than a tensor holds.
+pub fn number_list(graph: &mut Graph, root: Value, word: &str, numbers: &[i64]) -> Result<Value, Skip> {
+    insert(graph, root, word, Op::Constant(integers(numbers, true)?), &[])
 }
 
 /// A tensor of one float, rounded to its type, in memory.
@@ -97,10 +106,9 @@ pub fn become_value(graph: &mut Graph, root: Value, value: Value, note: impl Int
         }
         return become_op(graph, root, Op::Identity, &[value], note);
     }
-    // A source is what it is declared to be, and so is a result of the graph.
-    if !graph.kind(value).is_source() {
-        let [first, second] = if graph.is_output(root) { [root, value] } else { [value, root] };
-        let fact = known_of_either(graph, first, second);
+    // What is declared of a source is the caller's word, and so it is of a result of the graph.
+    if !graph.kind(value).is_source() && !graph.is_output(root) {
+        let fact = known_of_either(graph, value, root);
         graph.set_fact(value, fact);
     }
     graph.replace(root, value);

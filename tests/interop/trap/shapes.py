@@ -304,6 +304,7 @@ matrix(
     "float[?] y",
     weights={"r": i64(2, -1), "q": i64(-1)},
     feeds=each("x", ramp(2, 3), ramp(3, 3), ramp(0, 3)),
+    mends=True,
 )
 matrix(
     "reshape_of_fixed_reshape",
@@ -312,6 +313,7 @@ matrix(
     "float[?] y",
     weights={"r": i64(2, 3), "q": i64(-1)},
     feeds=each("x", ramp(2, 3), ramp(3, 2), ramp(2, 2)),
+    mends=True,
 )
 matrix(
     "reshape_flatten",

@@ -34,7 +34,9 @@ pub(crate) fn slice(x: &Operands<'_>) -> Outcome {
         if step == Some(0) {
             return Err(x.fail("a step is 0"));
         }
-        let bounds = bound(1).zip(bound(2)).zip(step);
+        // Backward, the largest end is behind the axis by ONNX's text, and the axis's beginning in ONNX Runtime.
+        let ambiguous = |end: &Dim, step: i64| step < 0 && matches!(end, Dim::Known(i64::MAX | 0x7fff_ffff));
+        let bounds = bound(1).zip(bound(2)).zip(step).filter(|((_, end), step)| !ambiguous(end, *step));
         result.dims_mut()[axis] = match &bounds {
             Some(((start, end), step)) => sliced(&shape[axis], start, end, *step),
             None => Dim::Unknown,
@@ -263,9 +265,10 @@ pub(crate) fn compress(x: &Operands<'_>, axis: &Option<i64>) -> Outcome {
 pub(crate) fn non_zero(x: &Operands<'_>) -> Outcome {
     x.arity(1..=1, 1..=1)?;
     x.element(0)?;
-    let rank = x.shape(0).map_or(Dim::Unknown, |shape| number(shape.len()));
-    let truths = elements::of(x, 0).map(|all| all.iter().map(nonzero).collect::<Option<Vec<_>>>());
-    let count = truths.flatten().map_or(Dim::Unknown, |all| number(all.into_iter().filter(|&truth| truth).count()));
+    // A scalar has no index by ONNX's text, and one in ONNX Runtime.
+    let rank = x.shape(0).filter(|shape| !shape.is_empty()).map_or(Dim::Unknown, |shape| number(shape.len()));
+    let truths: Option<Vec<bool>> = elements::of(x, 0).and_then(|all| all.iter().map(nonzero).collect());
+    let count = truths.map_or(Dim::Unknown, |all| number(all.into_iter().filter(|&truth| truth).count()));
     Ok(Fact::tensor(ElementType::I64, Shape::from_iter([rank, count])).into())
 }
 

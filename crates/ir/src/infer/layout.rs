@@ -253,18 +253,16 @@ pub(crate) fn split(x: &Operands<'_>, axis: &i64) -> Outcome {
     if let Some(negative) = sizes.iter().filter_map(Dim::known).find(|size| *size < 0) {
         return Err(x.fail(format!("a part of axis {axis} of {shape} would have the size {negative}")));
     }
-    let mut elements = elements::of(x, 0).filter(|_| shape.len() == 1).map(|all| all.into_owned().into_iter());
+    let mut left = elements::of(x, 0).filter(|_| shape.len() == 1).map(|all| all.into_owned().into_iter());
     let part = |size: Dim| {
-        let mut dims = shape.clone();
-        let count = elements::few(&size);
-        dims.dims_mut()[axis] = if size.is_nonnegative() { size } else { Dim::Unknown };
         // Behind a part of unknown size, no place is known.
-        let own = if let (Some(all), Some(count)) = (&mut elements, count) {
-            Some(all.take(count).collect())
-        } else {
-            elements = None;
-            None
-        };
+        let own = left.take().zip(elements::few(&size)).map(|(mut all, count)| {
+            let own = all.by_ref().take(count).collect();
+            left = Some(all);
+            own
+        });
+        let mut dims = shape.clone();
+        dims.dims_mut()[axis] = if size.is_nonnegative() { size } else { Dim::Unknown };
         Fact { elements: own, ..tensor(element, Some(dims)) }
     };
     Ok(Inferred { facts: sizes.into_iter().map(part).collect(), assumed })

@@ -7,8 +7,8 @@ use crate::types;
 use crate::wire::{AttributeProto, AttributeType, GraphProto, NodeProto, StringStringEntryProto, ValueInfoProto};
 use netwright_ir::op::Kept;
 use netwright_ir::{
-    Annotation, Attribute, ElementType, Fact, Graph, Kind, MOST_BODIES, Name, Notes, Op, Place, Shape, Tensor,
-    TensorType, Value, ValueType,
+    Annotation, Attribute, ElementType, Fact, Graph, MOST_BODIES, Name, Notes, Op, Place, Shape, Tensor, TensorType,
+    Value, ValueType,
 };
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -62,11 +62,11 @@ pub(super) fn read<'a>(
         }
         names::order(&proto.node, sources)?
     };
+    check_output_names(&proto)?;
     let mut reader = Reader {
         graph: Graph::new(proto.name.take().unwrap_or_default()),
         values: HashMap::new(),
         declared: HashMap::new(),
-        outputs: output_names(&proto)?,
         names: names::defined(&proto).map(str::to_owned).collect(),
         prefix: None,
         renamed: HashMap::new(),
@@ -84,22 +84,24 @@ pub(super) fn read<'a>(
         let name = output.name.as_deref().unwrap_or_default();
         let value = reader.values.get(name).copied().flatten();
         let value = value.ok_or_else(|| Problem::Graph(format!("the output {name:?} is not computed")))?;
-        reader.graph.output(name, value);
+        match reader.declared.get(name).map(|declared| declared.ty.clone()) {
+            Some(ty) if ty != ValueType::Unknown => reader.graph.declared_output(name, value, ty),
+            _ => reader.graph.output(name, value),
+        }
     }
     reader.describe(&mut proto)?;
     Ok(reader.graph)
 }
 
-fn output_names(proto: &GraphProto) -> Result<HashSet<String>, Problem> {
+fn check_output_names(proto: &GraphProto) -> Result<(), Problem> {
     let mut names = HashSet::new();
     for output in &proto.output {
-        let name = output.name.clone().unwrap_or_default();
-        if names.contains(&name) {
+        let name = output.name.as_deref().unwrap_or_default();
+        if !names.insert(name) {
             return Err(Problem::Graph(format!("{name:?} is the name of two outputs")));
         }
-        names.insert(name);
     }
-    Ok(names)
+    Ok(())
 }
 
 /// What a file declares of a value.
@@ -113,7 +115,6 @@ pub(super) struct Reader<'a> {
     /// The values by their names in the file; `None` for an operand of a call that is absent.
     pub(super) values: HashMap<String, Option<Value>>,
     declared: HashMap<String, Declared>,
-    outputs: HashSet<String>,
     /// The names of the file, which no new value may have.
     names: HashSet<String>,
     /// Stands before the names of the function that is put in place.
@@ -131,7 +132,6 @@ impl<'a> Reader<'a> {
             graph: Graph::new(""),
             values: HashMap::new(),
             declared: HashMap::new(),
-            outputs: HashSet::new(),
             names: HashSet::new(),
             prefix: None,
             renamed: HashMap::new(),
@@ -277,13 +277,11 @@ impl<'a> Reader<'a> {
         self.define(name.to_owned(), value)
     }
 
-    /// Checks a new value against its declaration, and takes over what that says beyond inference; of an output, what
-    /// the caller knows by the declaration stays.
+    /// Checks a new value against its declaration, and takes over what that says beyond inference.
     pub(super) fn define(&mut self, name: String, value: Value) -> Result<(), Problem> {
         if let Some(declared) = self.declared.get(&name) {
             let fact = self.graph.fact(value);
-            let output = self.outputs.contains(&name);
-            let both = if output { declared.ty.and(&fact.ty) } else { fact.ty.and(&declared.ty) };
+            let both = fact.ty.and(&declared.ty);
             let ty = both.ok_or_else(|| contradiction(&name, &declared.ty, &fact.ty))?;
             let elements = fact.elements.clone();
             self.graph.set_fact(value, Fact { ty, elements });
@@ -368,18 +366,19 @@ impl<'a> Reader<'a> {
             let tensor = constant(attributes).map_err(|what| Problem::Node { node: place.text.clone(), what })?;
             return self.insert(place, Op::Constant(tensor), &[]).map(|_| ());
         }
-        if let Some(kind) = Kind::from_name(&op_type) {
-            let rank = operands.first().copied().flatten().and_then(|value| self.graph.fact(value).rank());
-            let normal = forms::from_opset(kind, version, &attributes, rank, place.outputs.len());
-            let normal = normal.map_err(|error| Problem::Node { node: place.text.clone(), what: error.to_string() })?;
-            if let Some(normal) = normal {
-                if let Some((at, word, tensor)) = normal.operand {
-                    let name = self.fresh(&format!("{}.{word}", place.outputs[0]));
-                    operands.resize(at, None);
-                    operands.push(Some(self.graph.constant(&name, tensor)));
-                }
-                operands.extend(captures(&normal.op, &mut captured));
-                return self.insert(place, normal.op, &operands).map(|_| ());
+        let results = place.outputs.len();
+        let written =
+            forms::Written { op_type: &op_type, opset: version, attributes: &attributes, operands: &operands, results };
+        let base = place.outputs.iter().find(|name| !name.is_empty()).map_or("", String::as_str);
+        let mut name = |word: &str| fresh(&mut self.names, &format!("{base}.{word}")).into();
+        let normal = forms::from_opset(&mut self.graph, written, &mut name);
+        if let Some(normal) = normal.map_err(|what| Problem::Node { node: place.text.clone(), what })? {
+            let mut normal_operands = normal.operands;
+            normal_operands.extend(captures(&normal.op, &mut captured.clone()));
+            // Exporters leave branches that cannot run for the shapes at hand, and that never do.
+            let runs = self.scope.bodies == 0 || self.graph.infer(&normal.op, &normal_operands, results).is_ok();
+            if runs {
+                return self.insert(place, normal.op, &normal_operands).map(|_| ());
             }
         }
         if !standard::knows(version, &op_type) {
@@ -473,7 +472,8 @@ impl<'a> Reader<'a> {
         let base = outputs.iter().find(|name| !name.is_empty()).cloned().unwrap_or_default();
         let mut results: Vec<Name> = vec![];
         for (at, name) in outputs.iter().enumerate() {
-            let name = if name.is_empty() { self.fresh(&format!("{base}.{at}")) } else { self.graph_name(name) };
+            let name =
+                if name.is_empty() { fresh(&mut self.names, &format!("{base}.{at}")) } else { self.graph_name(name) };
             results.push(name.into());
         }
         let place = Place { label: label.into(), results: results.into(), order: None };
@@ -496,20 +496,20 @@ impl<'a> Reader<'a> {
         match (&self.prefix, self.renamed.get(name)) {
             (None, _) => name.to_owned(),
             (Some(_), Some(renamed)) => renamed.clone(),
-            (Some(prefix), None) => self.fresh(&format!("{prefix}.{name}")),
+            (Some(prefix), None) => fresh(&mut self.names, &format!("{prefix}.{name}")),
         }
     }
+}
 
-    /// A name that no value of the file has.
-    fn fresh(&mut self, base: &str) -> String {
-        let mut name = base.to_owned();
-        let mut number = 0;
-        while !self.names.insert(name.clone()) {
-            number += 1;
-            name = format!("{base}.{number}");
-        }
-        name
+/// A name that no value of the file has.
+fn fresh(names: &mut HashSet<String>, base: &str) -> String {
+    let mut name = base.to_owned();
+    let mut number = 0;
+    while !names.insert(name.clone()) {
+        number += 1;
+        name = format!("{base}.{number}");
     }
+    name
 }
 
 /// A node as the file writes it.

@@ -10,7 +10,7 @@ use crate::wire::{
 };
 use names::Names;
 use netwright_ir::{
-    Attribute, Function, Graph, Model, NodeId, Notes, Op, Tensor, TensorNotes, Training, Value, ValueType,
+    Attribute, Function, Graph, Model, NodeId, Notes, Op, Tensor, TensorNotes, TensorType, Training, Value, ValueType,
 };
 use prost::Message;
 use std::collections::{BTreeMap, HashSet};
@@ -205,11 +205,15 @@ impl File<'_> {
         let Emitter { file, names, nodes, value_info, .. } = emitter;
         let mut input = vec![];
         for value in graph.inputs() {
-            input.push(file.value_info(graph, value, &names.name(value)));
+            input.push(file.value_info(graph, value, &names.name(value), &graph.fact(value).ty));
         }
         let mut output = vec![];
         for (result, name) in graph.outputs().iter().zip(&names.results) {
-            output.push(file.value_info(graph, result.value, name));
+            // A tensor without a rank is no declaration that ONNX's checker takes.
+            let ranked = |ty: &&ValueType| !matches!(ty, ValueType::Tensor(tensor) if tensor.shape.is_none());
+            let declared = result.declared.as_ref().filter(ranked);
+            let ty = declared.unwrap_or(&graph.fact(result.value).ty);
+            output.push(file.value_info(graph, result.value, name, ty));
         }
         let notes = graph.notes();
         let annotations = graph.annotations().iter().map(|annotation| TensorAnnotation {
@@ -247,6 +251,8 @@ impl File<'_> {
                         if kept.domain.is_empty() { Some(self.opset) } else { self.opsets.get(&*kept.domain).copied() };
                     forms::kept(graph, id, kept, ours)
                 }
+                // Of what this opset means by an operator nothing is known.
+                _ if KEPT_OPSETS.contains(&self.opset) => return Err(WriteError::Opset { opset: self.opset }),
                 _ => forms::to_opset(graph, id, self.opset),
             };
             let form = form.map_err(|why| WriteError::Form { node: node(), why })?;
@@ -259,19 +265,20 @@ impl File<'_> {
     }
 
     /// A value with its type and what is said of it.
-    fn value_info(&mut self, graph: &Graph, value: Value, name: &str) -> ValueInfoProto {
-        let fact = graph.fact(value);
-        if let Some(element) = fact.element() {
-            self.needs(forms::ir_version_of(element));
+    fn value_info(&mut self, graph: &Graph, value: Value, name: &str, ty: &ValueType) -> ValueInfoProto {
+        if let ValueType::Tensor(tensor) = ty {
+            self.needs(forms::ir_version_of(tensor.element));
         }
         let mut proto = ValueInfoProto { name: Some(name.to_owned()), ..Default::default() };
-        proto.r#type = types::to_wire(&fact.ty);
+        proto.r#type = types::to_wire(ty);
         if let Some(notes) = graph.value_notes(value) {
             proto.doc_string = given(&notes.doc);
             proto.metadata_props = entries(&notes.metadata);
-            if let Some(ty) = &mut proto.r#type {
-                types::denote(ty, &notes.denotation, &notes.axes);
-                types::spell(ty, graph.shape(value).unwrap_or_default(), &notes.spellings);
+            if let Some(proto) = &mut proto.r#type {
+                types::denote(proto, &notes.denotation, &notes.axes);
+                if let ValueType::Tensor(TensorType { shape: Some(shape), .. }) = ty {
+                    types::spell(proto, shape, &notes.spellings);
+                }
             }
         }
         proto
@@ -471,7 +478,7 @@ impl Emitter<'_, '_, '_> {
         let fact = self.graph.fact(value);
         let known = fact.ty != ValueType::Unknown && (fact.tensor_type().is_none() || fact.shape().is_some());
         if known && !self.names.outputs.contains(name) {
-            let info = self.file.value_info(self.graph, value, name);
+            let info = self.file.value_info(self.graph, value, name, &fact.ty);
             self.value_info.push(info);
         }
     }

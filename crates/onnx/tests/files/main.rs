@@ -11,9 +11,22 @@ mod write;
 use netwright_ir::{Model, parse};
 use netwright_onnx::{ReadError, ReadOptions, read};
 
+/// The text with the version of operators that are kept, `"::Type"`.
+fn versioned(opset: i64, text: &str) -> String {
+    let mut kept = text.split("\"::");
+    let mut versioned = kept.next().unwrap_or_default().to_owned();
+    for rest in kept {
+        let (name, rest) = rest.split_once('"').unwrap_or((rest, ""));
+        let version = if name.contains('@') { String::new() } else { format!("@{opset}") };
+        versioned = format!("{versioned}\"::{name}{version}\"{rest}");
+    }
+    versioned
+}
+
 /// A model of that graph at an opset.
 fn model(opset: i64, text: &str) -> Model {
-    let mut model = Model::new(parse(text).unwrap_or_else(|error| panic!("{error}")));
+    let text = versioned(opset, text);
+    let mut model = Model::new(parse(&text).unwrap_or_else(|error| panic!("{error}")));
     model.opsets.insert(String::new(), opset);
     model
 }

@@ -1,6 +1,6 @@
 use crate::pattern::{Found, any, cast, known, mul, op, scalar, transpose};
 use crate::pipeline::{Body, Pass};
-use crate::rewrite::{MOST_RECIPES, SMALL, become_op, in_memory, keeps_shape};
+use crate::rewrite::{MOST_RECIPES, SMALL, become_op, element, in_memory, keeps_shape};
 use crate::rule::{Rewritten, Rule, Skip};
 use netwright_ir::{ElementType, Fact, Graph, Kind, Op, Shape, Tensor, TensorError, Value};
 
@@ -10,7 +10,7 @@ use netwright_ir::{ElementType, Fact, Graph, Kind, Op, Shape, Tensor, TensorErro
 /// are: a trained tensor remains one, under its name. None is copied: one with another use, such as an embedding that
 /// is also the output projection, stays tied. Small constants (1 KiB) may be copied.
 pub fn fold_constants() -> Pass {
-    let mut rules = vec![fold_integers(), fold_transpose(), fold_cast(), fold_factor()];
+    let mut rules = vec![fold_integers(), fold_transpose(), fold_cast(), fold_cast_like(), fold_factor()];
     rules.extend([Kind::Reshape, Kind::Unsqueeze, Kind::Squeeze].map(fold_shape));
     Pass {
         name: "fold-constants",
@@ -93,6 +93,20 @@ fn fold_cast() -> Rule {
             return Err(Skip::rejected(format!("{name} would be larger as {to} than as {}", tensor.element())));
         }
         fold(graph, found.root(), found[w], "cast", |tensor| tensor.cast(to))
+    })
+}
+
+/// The type is known when the model is built.
+fn fold_cast_like() -> Rule {
+    let summary = "cast_like(x, y) -> cast(x) to the type of y";
+    Rule::new("fold-cast-like", summary, op(Kind::CastLike), |graph, found| {
+        let root = found.root();
+        let &Op::CastLike { saturate, round_mode } = graph.op(root) else { return Err(Skip::NoMatch) };
+        let (Some(x), Some(like)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
+            return Err(Skip::NoMatch);
+        };
+        let to = element(graph, like)?;
+        become_op(graph, root, Op::Cast { to, saturate, round_mode }, &[x], "casts to the type that is known")
     })
 }
 

@@ -1,0 +1,269 @@
+//! What inference says of operators that move, pick and hold values, and of the shapes that they compute.
+
+use netwright_ir::{Fact, parse};
+
+const INPUTS: &str = "%x: f32[batch, seq, 8], %h: f16[2, 3], %ids: i64[batch, seq], %v: i64[3], %n: i64[], \
+                      %d: bool[2], %any: f32[*], %loose: i64[?]";
+
+/// What is known of the results of the last node.
+fn facts(body: &str) -> Result<Vec<Fact>, String> {
+    let (names, _) = body.lines().last().and_then(|line| line.split_once(" = ")).expect("a node");
+    let lines = body.lines().map(|line| {
+        let results = line.split(" = ").next().map_or(1, |names| names.split(',').count());
+        format!("{line} : {}\n", vec!["?"; results].join(", "))
+    });
+    let text = format!("g({INPUTS}) {{\n{}return {names}\n}}", lines.collect::<String>());
+    let graph = parse(&text).map_err(|error| error.what)?;
+    Ok(graph.outputs().iter().map(|output| graph.fact(output.value).clone()).collect())
+}
+
+#[track_caller]
+fn check(body: &str, expected: &str) {
+    let found = facts(body).map(|facts| facts.iter().map(Fact::to_string).collect::<Vec<_>>().join("; "));
+    assert_eq!(found.unwrap_or_else(|error| error), expected, "{body}");
+}
+
+#[track_caller]
+fn check_elements(body: &str, expected: &str) {
+    let elements = |fact: &Fact| match &fact.elements {
+        Some(all) => all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        None => "none".to_owned(),
+    };
+    let found = facts(body).map(|facts| facts.iter().map(elements).collect::<Vec<_>>().join("; "));
+    assert_eq!(found.unwrap_or_else(|error| error), expected, "{body}");
+}
+
+#[test]
+fn shape_arithmetic() {
+    for (body, expected) in [
+        // What an exporter writes for an expansion in which -1 keeps a size.
+        (
+            "%s = shape %x\n%t = shape %s\n%ones = constant_of_shape %t {value = tensor(i64[1] [1])}\n\
+             %minus = mul %ones, -1\n%e = equal %s, %minus\n%a = where %e, %ones, %s",
+            "batch, seq, 8",
+        ),
+        ("%e = equal %v, [1, 1, 1]\n%a = where %e, [4, 5, 6], [4, 7, 6]", "4, ?, 6"),
+        ("%a = where bool[1] [false], %v, [4, 7, 6]", "4, 7, 6"),
+        ("%s = shape %x\n%a = slice %s, [-1], [-9223372036854775807], [0], [-1]", "8, seq, batch"),
+        ("%s = shape %x\n%a = slice %s, [0], [9223372036854775807], [0], [2]", "batch, 8"),
+        ("%s = shape %x\n%a = slice %s, [2], [-4], [0], [-2]", "8, batch"),
+        ("%a = slice [1, 2, 3], [1], [9223372036854775807], [0], [-1]", "none"),
+        ("%a = slice [1, 2, 3], [1], [0], [0], [-9223372036854775808]", "2"),
+        ("%s = shape %x\n%a = max %s, [1, 2, 3], [4, 4, 4]", "max(1, 4, batch), max(2, 4, seq), 8"),
+        ("%s = shape %x\n%a = sum %s, %s, [1, 2, 3]", "2*batch + 1, 2*seq + 2, 19"),
+        ("%a = sum [9223372036854775807], [1]", "?"),
+        ("%a = add i32[1] [2147483647], i32[1] [1]", "?"),
+        ("%a = add u8[1] hex(ff), u8[1] hex(01)", "?"),
+        ("%a = div [-7, 7, -7, 7], [2, -2, -2, 0]", "-3, -3, 3, ?"),
+        ("%a = mod [-7, 7, -7, 7], [2, -2, -2, 0]", "1, -1, -1, ?"),
+        ("%s = shape %x\n%c = cast %s {to = i32}\n%a = div %c, i32[] 2", "floor_div(batch, 2), floor_div(seq, 2), 4"),
+        ("%s = shape %x\n%c = cast %s {to = i32}\n%a = mul %c, %c", "?, ?, 64"),
+        ("%a = cast [-1, 255, 256] {to = u8}", "?, 255, ?"),
+        ("%s = shape %x\n%a = cast %s {to = bool}", "?, ?, 1"),
+        ("%s = shape %x\n%p = add %s, [1, -1, 0]\n%a = cast %p {to = bool}", "1, ?, 1"),
+        ("%a = cast bool[2] hex(0102) {to = i64}", "1, ?"),
+        ("%s = shape %x\n%a = less [-1, 0, 9], %s", "1, ?, 0"),
+        ("%s = shape %x\n%a = greater_or_equal %s, [0, 1, 8]", "1, ?, 1"),
+        ("%a = not bool[2] [true, false]", "0, 1"),
+        ("%a = and %d, bool[2] [true, false]", "?, 0"),
+        ("%a = or %d, bool[2] [true, false]", "1, ?"),
+        ("%a = xor bool[2] [true, true], bool[2] [true, false]", "0, 1"),
+        ("%a = expand 7, [3]", "7, 7, 7"),
+        ("%s = shape %x\n%a = expand %s, [1]", "batch, seq, 8"),
+        ("%s = shape %h\n%a = tile %s, [2]", "2, 3, 2, 3"),
+        ("%a = tile [1, 2], [0]", ""),
+        ("%a = tile [1, 2], [33]", "none"),
+        ("%s = shape %x\n%a, %c = split %s, [1, 2]", "batch; seq, 8"),
+        ("%s = shape %x\n%a, %c, %e = split %s", "batch; seq; 8"),
+        ("%s = shape %x\n%q = slice %v, [0], [2], [0]\n%a, %c = split %s, %q", "none; none"),
+        ("%a = size %x", "8*batch*seq"),
+        ("%a = size %any", "?"),
+        ("%a = size f32[4, 0] fill(0.0)", "0"),
+        ("%s = shape %x\n%a = gather %s, -1", "8"),
+        ("%s = shape %x\n%m = where bool[] true, %n, 0\n%a = gather %s, %m", "?"),
+        ("%s = shape %x\n%a = transpose %s {perm = [0]}", "batch, seq, 8"),
+        ("%s = shape %x\n%a = gather_elements %s, [1, -1]", "seq, 8"),
+        ("%s = shape %x\n%a = scatter_elements %s, [-1, 0], [5, 6]", "6, seq, 5"),
+        ("%s = shape %x\n%a = scatter_elements %s, [0], [5] {reduction = \"add\"}", "none"),
+        ("%s = shape %x\n%a = compress %s, bool[2] [false, true]", "seq"),
+        ("%r = reshape %n, [1]\n%s = shape %h\n%a = concat %s, %r {axis = 0}", "2, 3, ?"),
+        ("%a = concat %v, %loose {axis = 0}", "none"),
+        ("%s = shape %x\n%a = identity %s", "batch, seq, 8"),
+        ("%a = range 0, 10, 3", "0, 3, 6, 9"),
+        ("%a = range 3, -4, -3", "3, 0, -3"),
+    ] {
+        check_elements(body, expected);
+    }
+}
+
+#[test]
+fn sizes() {
+    for (body, expected) in [
+        ("%a = slice %x, [-1], [-9223372036854775807], [1], [-1]", "f32[batch, seq, 8]"),
+        ("%a = slice %x, [0], [9223372036854775807], [1], [2]", "f32[batch, floor_div(seq + 1, 2), 8]"),
+        ("%a = slice %x, [7], [0], [2], [-3]", "f32[batch, seq, 3]"),
+        ("%a = slice %x, [7], [9223372036854775807], [2], [-3]", "f32[batch, seq, ?]"),
+        ("%a = slice %x, [0], [8], [2], [9223372036854775807]", "f32[batch, seq, 1]"),
+        ("%s = shape %x\n%q = gather %s, 1\n%a = range 1, %q, 2", "i64[floor_div(seq, 2)]"),
+        ("%s = shape %x\n%q = gather %s, 1\n%a = range 1, %q, 1", "i64[max(0, seq - 1)]"),
+        ("%r = reshape %n, [1]\n%s = concat [0, 2], %r {axis = 0}\n%a = reshape %any, %s", "f32[?, 2, ?]"),
+        ("%a = tile %x, [2, 0, 3]", "f32[2*batch, 0, 24]"),
+        ("%a = tile %x, %v", "f32[?, ?, ?]"),
+        ("%a = tile %any, [1, 2]", "f32[?, ?]"),
+        ("%a = eye_like %h", "f16[2, 3]"),
+        ("%a = eye_like %ids {dtype = bool, k = -1}", "bool[batch, seq]"),
+        ("%a = eye_like %any", "f32[?, ?]"),
+        ("%a = reverse_sequence %x, [1, 2] {batch_axis = 0, time_axis = 1}", "f32[batch, seq, 8]"),
+        ("%a = gather_elements %x, i64[5, 6, 7] fill(0) {axis = 1}", "f32[5, 6, 7]"),
+        ("%a = gather_elements %h, %loose", "gather_elements: the ranks of the data [2, 3] and the indices [?] differ"),
+        ("%a = gather_nd %x, i64[5, 2] fill(0)", "f32[5, 8]"),
+        ("%a = gather_nd %x, %ids {batch_dims = 1}", "f32[*]"),
+        ("%a = scatter_elements %h, i64[1, 2] fill(0), f16[1, 2] fill(hex(0000)) {axis = 1}", "f16[2, 3]"),
+        ("%a = scatter_nd %x, i64[4, 1] fill(0), f32[4, 9, 8] fill(0.0) {reduction = \"max\"}", "f32[batch, seq, 8]"),
+        ("%a = compress %x, bool[3] [true, false, true] {axis = -1}", "f32[batch, seq, 2]"),
+        ("%a = compress %h, bool[3] [true, true, true] {axis = 0}", "f16[?, 3]"),
+        ("%a = compress %x, bool[2] [true, false]", "f32[?]"),
+        ("%a = non_zero %x", "i64[3, ?]"),
+        ("%a = non_zero %n", "i64[?, ?]"),
+        ("%a = non_zero [3, 0, -1]", "i64[1, 2]"),
+        ("%a = one_hot %ids, 12, [0.0, 1.0]", "f32[batch, seq, 12]"),
+        ("%a = one_hot %ids, [12], i32[2] [0, 1] {axis = 0}", "i32[12, batch, seq]"),
+        ("%a = one_hot %ids, %n, [0.0, 1.0] {axis = -3}", "f32[?, batch, seq]"),
+        ("%a, %c, %e, %f = unique %h", "f16[?]; i64[?]; i64[6]; i64[?]"),
+        ("%a, %c, %e = unique %x {axis = -2, sorted = false}", "f32[batch, ?, 8]; i64[?]; i64[seq]"),
+    ] {
+        check(body, expected);
+    }
+}
+
+#[test]
+fn sequences_and_optional_values() {
+    for (body, expected) in [
+        ("%a = sequence_construct %x, %x", "sequence(f32[batch, seq, 8])"),
+        ("%a = sequence_construct %x, f32[1, 2, 8] fill(0.0)", "sequence(f32[?, ?, 8])"),
+        ("%a = sequence_construct %x, [1.0]", "sequence(f32[*])"),
+        ("%a = sequence_empty {dtype = i64}", "sequence(i64[*])"),
+        ("%s = sequence_construct %x\n%a = sequence_at %s, -1", "f32[batch, seq, 8]"),
+        ("%s = sequence_construct %x\n%a = sequence_insert %s, [1.0], 0", "sequence(f32[*])"),
+        ("%s = sequence_construct %x\n%a = sequence_insert %s, %x", "sequence(f32[batch, seq, 8])"),
+        ("%s = sequence_construct %x\n%a = sequence_erase %s", "sequence(f32[batch, seq, 8])"),
+        ("%s = sequence_construct %x\n%a = sequence_length %s", "i64[]"),
+        ("%a = split_to_sequence %x", "sequence(f32[1, seq, 8])"),
+        ("%a = split_to_sequence %x {axis = 1, keepdims = false}", "sequence(f32[batch, 8])"),
+        ("%a = split_to_sequence %x, 4 {axis = 2}", "sequence(f32[batch, seq, 4])"),
+        ("%a = split_to_sequence %x, 3 {axis = 2}", "sequence(f32[batch, seq, ?])"),
+        ("%a = split_to_sequence %x, 9 {axis = 2}", "sequence(f32[batch, seq, 8])"),
+        ("%a = split_to_sequence %x, 3", "sequence(f32[?, seq, 8])"),
+        ("%a = split_to_sequence %x, [4, 4] {axis = 2, keepdims = false}", "sequence(f32[batch, seq, 4])"),
+        ("%a = split_to_sequence %x, [3, 5] {axis = 2}", "sequence(f32[batch, seq, ?])"),
+        ("%s = sequence_construct %x\n%a = concat_from_sequence %s {axis = -1}", "f32[batch, seq, ?]"),
+        (
+            "%s = sequence_construct %x\n%a = concat_from_sequence %s {axis = 3, new_axis = true}",
+            "f32[batch, seq, 8, ?]",
+        ),
+        ("%a = optional %x", "optional(f32[batch, seq, 8])"),
+        ("%a = optional_has_element %x", "bool[]"),
+        ("%o = optional %x\n%a = optional_get_element %o", "f32[batch, seq, 8]"),
+        ("%a = optional_get_element %x", "f32[batch, seq, 8]"),
+    ] {
+        check(body, expected);
+    }
+    check_elements("%a = optional_has_element %x", "1");
+    check_elements("%a = optional_has_element", "0");
+    check_elements("%o = optional %x\n%a = optional_has_element %o", "?");
+}
+
+#[test]
+fn recurrent_networks() {
+    for (body, expected) in [
+        (
+            "%y, %h1, %c1 = lstm %x, f32[1, 20, 8] fill(0.0), f32[1, 20, 5] fill(0.0)",
+            "f32[batch, 1, seq, 5]; f32[1, seq, 5]; f32[1, seq, 5]",
+        ),
+        (
+            "%y, %h1 = gru %x, f32[2, 15, 8] fill(0.0), f32[2, 15, 5] fill(0.0) \
+             {direction = \"bidirectional\", layout = true, linear_before_reset = true}",
+            "f32[batch, seq, 2, 5]; f32[batch, 2, 5]",
+        ),
+        ("%y = rnn %any, %any, %any {hidden_size = 7}", "f32[?, 1, ?, 7]"),
+    ] {
+        check(body, expected);
+    }
+}
+
+#[test]
+fn errors() {
+    for (body, expected) in [
+        ("%a = slice %x, [0, 1], [2], [0, 1]", "slice: starts, ends, axes and steps differ in number: 2 and 1"),
+        ("%a = gather %v, [3]", "gather: the index 3 is out of range for 3 elements"),
+        ("%a = tile %x, [1, -2, 1]", "tile: an axis is to be repeated -2 times"),
+        ("%a = tile %x, [1, 2]", "tile: there are 2 numbers of repeats for the shape [batch, seq, 8]"),
+        ("%a = eye_like %x", "eye_like: operand 0 must have rank 2, but its shape is [batch, seq, 8]"),
+        (
+            "%a = reverse_sequence %x, [1] {batch_axis = 1, time_axis = 1}",
+            "reverse_sequence: batch and time must be the axes 0 and 1, but are 1 and 1",
+        ),
+        (
+            "%a = gather_nd %x, i64[5, 4] fill(0)",
+            "gather_nd: the indices [5, 4] hold tuples of 4, but there are 3 axes to point at",
+        ),
+        (
+            "%a = gather_nd %x, i64[5, 0] fill(0)",
+            "gather_nd: the indices [5, 0] hold tuples of 0, but there are 3 axes to point at",
+        ),
+        ("%a = gather_nd %x, %ids {batch_dims = 2}", "gather_nd: 2 batch axes leave nothing of the shape [batch, seq]"),
+        ("%a = gather_nd %x, %ids {batch_dims = -1}", "gather_nd: -1 batch axes are asked for"),
+        (
+            "%a = scatter_elements %h, i64[1, 2] fill(0), f16[1, 3] fill(hex(0000))",
+            "scatter_elements: the shapes of the indices and the updates differ: 2 ≠ 3",
+        ),
+        ("%a = scatter_elements %v, [3], [0]", "scatter_elements: the index 3 is out of range for 3 elements"),
+        (
+            "%a = scatter_nd %h, i64[4, 1] fill(0), f16[4, 2] fill(hex(0000))",
+            "scatter_nd: the shape of the updates and that of what they replace differ: 2 ≠ 3",
+        ),
+        (
+            "%a = scatter_nd %h, %ids, %h {reduction = \"mean\"}",
+            "scatter_nd: the attribute `reduction` must be `none`, `add`, `mul`, `max` or `min`, but is \"mean\"",
+        ),
+        ("%a = compress %x, bool[1, 1] [true]", "compress: the condition must be a vector, but its shape is [1, 1]"),
+        ("%a = one_hot %ids, -1, [0.0, 1.0]", "one_hot: operand 1 must not be negative, but is -1"),
+        ("%a = one_hot %ids, 4, [0.0]", "one_hot: the number of values and 2 differ: 1 ≠ 2"),
+        ("%a = unique %x {axis = 3}", "unique: the axis 3 is out of range for rank 3"),
+        ("%a = sequence_construct %x, %ids", "sequence_construct: the element types differ: f32 and i64"),
+        ("%a = sequence_at %x, 0", "sequence_at: operand 0 must be a sequence, but is f32[batch, seq, 8]"),
+        (
+            "%s = sequence_empty\n%a = sequence_insert %s, %ids",
+            "sequence_insert: a tensor of i64 does not go into a sequence of f32[*]",
+        ),
+        (
+            "%s = sequence_empty\n%a = sequence_at %s, %v",
+            "sequence_at: operand 1 must be one number, but its shape is [3]",
+        ),
+        ("%a = split_to_sequence %x, 0", "split_to_sequence: batch is to be split into parts of 0"),
+        ("%a = split_to_sequence %x, [9, -1] {axis = 2}", "split_to_sequence: a part would have the size -1"),
+        (
+            "%a = split_to_sequence %x, [4, 5] {axis = 2}",
+            "split_to_sequence: the sum of the sizes and that of the axis differ: 9 ≠ 8",
+        ),
+        (
+            "%s = split_to_sequence %x\n%a = concat_from_sequence %s {axis = 3}",
+            "concat_from_sequence: the axis 3 is out of range for rank 3",
+        ),
+        ("%a = optional", "optional: it has neither an operand nor the type of one"),
+        (
+            "%a = lstm %x, f32[1, 20, 9] fill(0.0), f32[1, 20, 5] fill(0.0)",
+            "lstm: the shape [1, 20, 9] of W and [1, 20, 8] differ: 9 ≠ 8",
+        ),
+        (
+            "%a = gru %x, f32[1, 15, 8] fill(0.0), f32[1, 15, 5] fill(0.0) {direction = \"bidirectional\"}",
+            "gru: the shape [1, 15, 8] of W and [2, 15, 8] differ: 1 ≠ 2",
+        ),
+        (
+            "%a = rnn %x, f32[1, 5, 8] fill(0.0), f32[1, 5, 5] fill(0.0) {hidden_size = 0}",
+            "rnn: the hidden size must be positive, but is 0",
+        ),
+    ] {
+        check(body, expected);
+    }
+}

@@ -1,0 +1,61 @@
+//! Softmax, its logarithm and its maximum below opset 13: not along one axis, but over all from `axis` on, which are
+//! flattened.
+
+use super::{Form, Site};
+use netwright_ir::{Attribute, Dim};
+
+/// How much of an operand of that shape `axis` and those behind it are.
+enum Span {
+    /// One axis, and others of size 1.
+    Axis,
+    /// Several, or nobody knows.
+    Several,
+    /// There is no such axis, or one of size 0, of which no `Reshape` can be sure.
+    None,
+}
+
+fn span(axis: i64, shape: Option<&[Dim]>) -> Span {
+    let Some(shape) = shape else { return if axis == -1 { Span::Axis } else { Span::Several } };
+    let rank = i64::try_from(shape.len()).unwrap_or(i64::MAX);
+    let front = if axis < 0 { axis.saturating_add(rank) } else { axis };
+    let Some(behind) = usize::try_from(front).ok().filter(|at| *at < shape.len()).map(|at| &shape[at + 1..]) else {
+        return Span::None;
+    };
+    if behind.iter().all(|dim| *dim == Dim::Known(1)) {
+        Span::Axis
+    } else if shape.contains(&Dim::Known(0)) {
+        Span::None
+    } else {
+        Span::Several
+    }
+}
+
+pub(super) fn along(form: &mut Form, site: &Site<'_>) -> bool {
+    let axis = match form.remove("axis") {
+        None => 1,
+        Some(Attribute::Int(axis)) => axis,
+        Some(_) => return false,
+    };
+    let along = match span(axis, site.shape(form, 0)) {
+        Span::Axis => axis,
+        Span::Several => {
+            form.flattened = Some(axis);
+            1
+        }
+        Span::None => return false,
+    };
+    form.attributes.push(("axis".into(), Attribute::Int(along)));
+    true
+}
+
+pub(super) fn coerced(form: &mut Form, site: &Site<'_>) -> Result<(), String> {
+    let axis = form.int("axis").unwrap_or(-1);
+    match span(axis, site.shape(form, 0)) {
+        Span::Axis => {
+            form.remove("axis");
+            form.attributes.insert(0, ("axis".into(), Attribute::Int(axis)));
+            Ok(())
+        }
+        _ => Err("it takes the axes behind `axis` along, and nothing shows that they are of size 1".to_owned()),
+    }
+}

@@ -1,0 +1,76 @@
+//! Chains of operators that work on each element alone: what moves elements may stand on either end of them.
+
+use crate::rewrite::{become_op, insert};
+use crate::rule::{Rewritten, Skip};
+use netwright_ir::{Graph, Kind, Value};
+
+/// Longer chains are not followed.
+const MOST_STEPS: usize = 16;
+
+/// Operators on each element, the last first, each with the operand that is no number.
+pub(crate) type Chain = Vec<(Value, usize)>;
+
+/// From what the root reads first, upward to a value of such a kind, each read by the next alone.
+pub(crate) fn up_to(graph: &Graph, root: Value, ends: fn(Kind) -> bool) -> Option<(Chain, Value)> {
+    let mut chain = vec![];
+    let mut value = graph.operand(root.node, 0)?;
+    for _ in 0..MOST_STEPS {
+        if graph.use_count(value) != 1 {
+            return None;
+        }
+        if ends(graph.kind(value)) {
+            return Some((chain, value));
+        }
+        let at = operand_of(graph, value)?;
+        chain.push((value, at));
+        value = graph.operand(value.node, at)?;
+    }
+    None
+}
+
+/// The one operand that is no number, of an operator on each element.
+fn operand_of(graph: &Graph, value: Value) -> Option<usize> {
+    match graph.kind(value) {
+        Kind::Sqrt | Kind::Reciprocal | Kind::Neg | Kind::Abs | Kind::Exp | Kind::Log | Kind::Cast | Kind::Not => {
+            Some(0)
+        }
+        Kind::Tanh | Kind::Sigmoid | Kind::Relu | Kind::Erf | Kind::Gelu => Some(0),
+        Kind::Add | Kind::Sub | Kind::Mul | Kind::Div | Kind::Pow => {
+            let is_number = |at| graph.operand(value.node, at).is_some_and(|value| graph.fact(value).rank() == Some(0));
+            match (is_number(0), is_number(1)) {
+                (false, true) => Some(0),
+                (true, false) => Some(1),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
+/// Puts the chain, on another value, in the place of the root.
+///
+/// # Errors
+/// When an operator is not defined on such operands.
+pub(crate) fn rebuild(
+    graph: &mut Graph,
+    root: Value,
+    chain: &Chain,
+    mut value: Value,
+    note: &'static str,
+) -> Rewritten {
+    let Some(((last, at), before)) = chain.split_first() else {
+        graph.replace(root, value);
+        return Ok(note.into());
+    };
+    let with = |graph: &Graph, of: Value, at: usize, value: Value| -> Result<Vec<Value>, Skip> {
+        let mut operands: Vec<Value> = graph.operands(of.node).into_iter().flatten().collect();
+        *operands.get_mut(at).ok_or(Skip::NoMatch)? = value;
+        Ok(operands)
+    };
+    for &(step, at) in before.iter().rev() {
+        let operands = with(graph, step, at, value)?;
+        value = insert(graph, root, "moved", graph.op(step).clone(), &operands)?;
+    }
+    let operands = with(graph, *last, *at, value)?;
+    become_op(graph, root, graph.op(*last).clone(), &operands, note)
+}

@@ -1,0 +1,65 @@
+use crate::pattern::{any, cast, equal, not, op, where_};
+use crate::pipeline::{Body, Pass};
+use crate::rewrite::{become_op, become_value, insert};
+use crate::rule::{Rule, Skip};
+use netwright_ir::{Dim, ElementType, Kind, Op};
+
+/// Truth values as they are: `cast(b) == 0` -> `not(b)`, `where(not(c), x, y)` -> `where(c, y, x)`
+///
+/// Masks are made by comparing with 0 what was compared before, and turned around on their way to the Where that reads
+/// them. A `not` sinks through what moves elements alone, to where another one or a Where takes it away.
+pub fn simplify_logic() -> Pass {
+    Pass {
+        name: "simplify-logic",
+        summary: "take away double negation, and negation before a where",
+        body: Body::Rules(vec![compare_truth(), drop_double_negation(), exchange_choices(), sink_negation()]),
+    }
+}
+
+/// A truth value is 1 or 0 in every number type.
+fn compare_truth() -> Rule {
+    let (x, zero) = (any("x"), any("zero"));
+    let summary = "cast(b) == 0 -> not(b)";
+    Rule::new("compare-truth", summary, equal(cast(x), zero), move |graph, found| {
+        let root = found.root();
+        let is_truth = graph.fact(found[x]).element() == Some(ElementType::Bool);
+        let integer = graph.fact(found[zero]).elements.as_deref() == Some(&[Dim::Known(0)]);
+        let float = graph.tensor(found[zero]).and_then(netwright_ir::Tensor::float) == Some(0.0);
+        if !is_truth || !(integer || float) || !crate::rewrite::keeps_shape(graph, found[x], found[zero]) {
+            return Err(Skip::NoMatch);
+        }
+        become_op(graph, root, Op::Not, &[found[x]], "compares a truth value")
+    })
+}
+
+fn drop_double_negation() -> Rule {
+    let x = any("x");
+    Rule::new("drop-double-negation", "not(not(x)) -> x", not(not(x)), move |graph, found| {
+        become_value(graph, found.root(), found[x], "dropped: negated twice")
+    })
+}
+
+fn exchange_choices() -> Rule {
+    let (c, a, b) = (any("c"), any("a"), any("b"));
+    let summary = "where(not(c), a, b) -> where(c, b, a)";
+    Rule::new("exchange-choices", summary, where_(not(c), a, b), move |graph, found| {
+        become_op(graph, found.root(), Op::Where, &[found[c], found[b], found[a]], "negation gone: exchanged")
+    })
+}
+
+/// Through an operator that moves elements, where that is the only one that reads it.
+fn sink_negation() -> Rule {
+    let summary = "unsqueeze(not(x)) -> not(unsqueeze(x))";
+    Rule::new("sink-negation", summary, op(Kind::Unsqueeze), |graph, found| {
+        let root = found.root();
+        let (Some(negated), Some(axes)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
+            return Err(Skip::NoMatch);
+        };
+        if graph.kind(negated) != Kind::Not || graph.use_count(negated) != 1 {
+            return Err(Skip::NoMatch);
+        }
+        let x = graph.operand(negated.node, 0).ok_or(Skip::NoMatch)?;
+        let moved = insert(graph, root, "moved", Op::Unsqueeze, &[x, axes])?;
+        become_op(graph, root, Op::Not, &[moved], "negates later")
+    })
+}

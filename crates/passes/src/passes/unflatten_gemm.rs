@@ -1,0 +1,70 @@
+use crate::pattern::op;
+use crate::pipeline::Pass;
+use crate::rewrite::{become_op, insert, number_list};
+use crate::rule::{Rewritten, Rule, Skip};
+use crate::sizes::{Sizes, constant_shape, same_shape};
+use netwright_ir::{Graph, Kind, Op, Value};
+
+/// `reshape(gemm(reshape(x, [-1, k]), w, c), [.., n])` -> `add(matmul(x, w), c)`
+///
+/// Exporters flatten all axes but the last for a Gemm, and need arithmetic on shapes to bring them back. MatMul takes
+/// them as they are; runtimes compute it as the same product of one matrix. Off by the rounding of one addition: Gemm
+/// may add the bias before or after the products.
+pub fn unflatten_gemm() -> Pass {
+    Rule::new(
+        "unflatten-gemm",
+        "reshape(gemm(reshape(x), w, c)) -> add(matmul(x, w), c), where the axes come back",
+        op(Kind::Reshape),
+        |graph, found| unflatten(graph, found.root()),
+    )
+    .into()
+}
+
+fn unflatten(graph: &mut Graph, root: Value) -> Rewritten {
+    let product = graph.operand(root.node, 0).ok_or(Skip::NoMatch)?;
+    let &Op::Gemm { alpha: 1.0, beta: 1.0, trans_a: false, trans_b: false } = graph.op(product) else {
+        return Err(Skip::NoMatch);
+    };
+    let (Some(flat), Some(w)) = (graph.operand(product.node, 0), graph.operand(product.node, 1)) else {
+        return Err(Skip::NoMatch);
+    };
+    if graph.kind(flat) != Kind::Reshape {
+        return Err(Skip::NoMatch);
+    }
+    if graph.use_count(product) != 1 {
+        return Err(Skip::rejected(format!("{} has another use", graph.operand_text(product))));
+    }
+    let x = graph.operand(flat.node, 0).ok_or(Skip::NoMatch)?;
+    let sizes = Sizes::of(graph);
+    let shape = |value| sizes.shape(graph, value).ok_or(Skip::NoMatch);
+    let (from, to, inner, weight) = (shape(x)?, shape(root)?, shape(flat)?, shape(w)?);
+    let ([_, k], [_, n]) = (inner.as_slice(), weight.as_slice()) else { return Err(Skip::NoMatch) };
+    let [leading @ .., last] = to.as_slice() else { return Err(Skip::NoMatch) };
+    if leading.len() < 2 || last.same(n) != Some(true) {
+        return Err(Skip::NoMatch);
+    }
+    // A bias for each row cannot follow.
+    let bias = graph.operand(product.node, 2);
+    if let Some(bias) = bias {
+        let rows = shape(bias)?;
+        if rows.len() > 1 && rows[..rows.len() - 1].iter().any(|dim| dim.known() != Some(1)) {
+            return Err(Skip::NoMatch);
+        }
+    }
+    let wanted: Vec<_> = leading.iter().chain([k]).cloned().collect();
+    let rows = if same_shape(&from, &wanted) {
+        x
+    } else {
+        let target = constant_shape(Some(&from), &wanted, None).ok_or(Skip::NoMatch)?;
+        let target = number_list(graph, root, "shape", &target)?;
+        insert(graph, root, "rows", Op::Reshape { allowzero: false }, &[x, target])?
+    };
+    let note = "multiplies without flattening";
+    match bias {
+        None => become_op(graph, root, Op::MatMul, &[rows, w], note),
+        Some(bias) => {
+            let product = insert(graph, root, "product", Op::MatMul, &[rows, w])?;
+            become_op(graph, root, Op::Add, &[product, bias], note)
+        }
+    }
+}

@@ -1,0 +1,390 @@
+//! The passes on shapes, indices and broadcasts, one at a time: the diff of the IR text, the near misses, and tract's word
+//! that the function is the same.
+
+mod common;
+
+use common::snapshot;
+use netwright::ir::{Detail, Graph, Model, parse};
+use netwright::onnx::{self, WriteOptions};
+use netwright::passes::{Limits, diff, lower, passes, pipeline};
+use netwright::verify::{self, Verdict, verify};
+use tempfile::TempDir;
+
+/// Cases that tract cannot judge, and what stands in the way.
+const NOT_VERIFIABLE: [(&str, &str); 0] = [];
+
+fn graph(body: &str) -> Graph {
+    let inputs = "%x: f32[b, q, 32], %s: f32[b, 4, q, k], %m: i64[b, k], %ids: i64[b, q], %past: f32[b, 4, p, 8]";
+    let text = format!("g({inputs}) {{\n{body}\n}}");
+    parse(&text).unwrap_or_else(|error| panic!("{error} in\n{text}"))
+}
+
+fn run(name: &str, graph: &mut Graph) -> pipeline::Report {
+    let pass = passes().into_iter().find(|pass| pass.name == name).unwrap_or_else(|| panic!("{name} is no pass"));
+    pipeline::run(&[pass], graph, Limits::default()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// How far a pass may move a number: not at all, where it says that it is exact.
+fn tolerance(pass: &str) -> f64 {
+    if matches!(pass, "unflatten-gemm" | "fuse-gelu") { 1e-5 } else { 0.0 }
+}
+
+fn check_equal(case: &str, name: &str, before: &Graph, after: &Graph) {
+    let folder = TempDir::new().expect("a folder");
+    let [a, b] = [("before.onnx", before), ("after.onnx", after)].map(|(file, graph)| {
+        let path = folder.path().join(file);
+        let mut model = Model::new(graph.clone());
+        model.opsets.insert(String::new(), 23);
+        lower(&mut model, true).unwrap_or_else(|error| panic!("{error}"));
+        onnx::write(&model, &path, &WriteOptions::default()).unwrap_or_else(|error| panic!("{error}"));
+        path
+    });
+    let options = verify::Options { tolerance: tolerance(name), ..verify::Options::default() };
+    let verdict = verify(&a, Some(&b), &options).unwrap_or_else(|error| panic!("{case}: {error}"));
+    let expected = NOT_VERIFIABLE.iter().find(|(other, _)| *other == case).map(|(_, why)| *why);
+    match (&verdict, expected) {
+        (Verdict::Equal { .. }, None) => {}
+        (Verdict::NotVerifiable { reasons, .. }, Some(why))
+            if reasons.iter().all(|reason| reason.why.contains(why)) => {}
+        _ => panic!("{case}@{name}: {verdict}\nexpected: {}", expected.unwrap_or("equal")),
+    }
+}
+
+/// The diff of one pass and what it declined; the function is the same, the pass does nothing when run again, and the
+/// text stays readable.
+fn check(name: &str, cases: &[(&str, &str)]) {
+    for (case, body) in cases {
+        let declared = graph(body);
+        let mut graph = declared.clone();
+        let before = graph.to_string();
+        let report = run(name, &mut graph);
+        let after = graph.to_string();
+        let same: String = before.lines().map(|line| format!(" {line}\n")).collect();
+        let text = if before == after { same } else { diff(&before, &after) };
+        let declined: String = report.declined.iter().map(|event| format!("declined {event}\n")).collect();
+        snapshot("passes", &format!("{case}@{name}"), &(text + &declined));
+        let again = run(name, &mut graph);
+        assert_eq!((again.applied, again.declined), (vec![], report.declined), "{case}: once is enough");
+        assert_eq!(parse(&graph.to_text(Detail::Full)).as_ref(), Ok(&graph), "{case}");
+        check_equal(case, name, &declared, &graph);
+    }
+}
+
+#[test]
+fn eliminate_shape_chains() {
+    check(
+        "eliminate-shape-chains",
+        &[
+            (
+                "heads",
+                "%s0 = shape %x : i64[3]
+                 %b = gather %s0, 0 : i64[]
+                 %q = gather %s0, 1 : i64[]
+                 %b1 = unsqueeze %b, [0] : i64[1]
+                 %q1 = unsqueeze %q, [0] : i64[1]
+                 %n = concat %b1, %q1, [-1], [8] {axis = 0} : i64[4]
+                 %r = reshape %x, %n : f32[b, q, 4, 8]
+                 %t = transpose %r {perm = [0, 2, 1, 3]} : f32[b, 4, q, 8]
+                 return %t",
+            ),
+            (
+                // A constant with a 0 and a -1 would fail where b is 0, and this does not.
+                "two_free_sizes",
+                "%f = reshape %x, [-1, 32] : f32[b*q, 32]
+                 %e = exp %f : f32[b*q, 32]
+                 %s0 = shape %s : i64[4]
+                 %b = gather %s0, [0] : i64[1]
+                 %s1 = shape %ids : i64[2]
+                 %q = gather %s1, [1] : i64[1]
+                 %n = concat %b, %q, [32] {axis = 0} : i64[3]
+                 %r = reshape %e, %n {allowzero = true} : f32[b, q, 32]
+                 return %r",
+            ),
+            (
+                // A -1 of the model's own stays: both fail where q is 0.
+                "own_open_size",
+                "%s0 = shape %x : i64[3]
+                 %q = gather %s0, [1] : i64[1]
+                 %n = concat [-1], %q, [32] {axis = 0} : i64[3]
+                 %e = exp %x : f32[b, q, 32]
+                 %r = reshape %past, %n : f32[floor_div(b*p, q), q, 32]
+                 return %r, %e",
+            ),
+            (
+                "same_shape",
+                "%s0 = shape %ids : i64[2]
+                 %n = concat %s0, [32] {axis = 0} : i64[3]
+                 %e = exp %x : f32[b, q, 32]
+                 %r = reshape %e, %n : f32[b, q, 32]
+                 %w = expand %r, %n : f32[b, q, 32]
+                 %t = tanh %w : f32[b, q, 32]
+                 return %t",
+            ),
+            (
+                "widened_axes",
+                "%u = unsqueeze %past, [2] : f32[b, 4, 1, p, 8]
+                 %s0 = shape %past : i64[4]
+                 %b = slice %s0, [0], [1] : i64[1]
+                 %p = slice %s0, [2], [3] : i64[1]
+                 %n = concat %b, [4], [2], %p, [8] {axis = 0} : i64[5]
+                 %w = expand %u, %n : f32[b, 4, 2, p, 8]
+                 return %w",
+            ),
+            (
+                "sizes_of_inputs",
+                "%e = exp %past : f32[b, 4, p, 8]
+                 %s0 = shape %e : i64[4]
+                 %p = gather %s0, 2 : i64[]
+                 %s1 = shape %x : i64[3]
+                 %q = gather %s1, 1 : i64[]
+                 %n = add %p, %q : i64[]
+                 %r = range 0, %n, 1 : i64[p + q]
+                 %c = cast %r {to = i32} : i32[p + q]
+                 return %c, %e",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn narrow_broadcasts() {
+    check(
+        "narrow-broadcasts",
+        &[
+            (
+                "wide_mask",
+                "%c = cast %m {to = f32} : f32[b, k]
+                 %u = unsqueeze %c, [1, 2] : f32[b, 1, 1, k]
+                 %n = shape %s : i64[4]
+                 %w = expand %u, %n : f32[b, 4, q, k]
+                 %i = sub 1.0, %w : f32[b, 4, q, k]
+                 %f = mul %i, -10000.0 : f32[b, 4, q, k]
+                 %r = add %s, %f : f32[b, 4, q, k]
+                 return %r",
+            ),
+            (
+                // One of two that are widened must stay wide.
+                "nothing_else_is_wide",
+                "%c = cast %m {to = f32} : f32[b, k]
+                 %u = unsqueeze %c, [1, 2] : f32[b, 1, 1, k]
+                 %n = shape %s : i64[4]
+                 %w = expand %u, %n : f32[b, 4, q, k]
+                 %v = expand %u, %n : f32[b, 4, q, k]
+                 %r = add %w, %v : f32[b, 4, q, k]
+                 return %r",
+            ),
+            (
+                "wide_result",
+                "%c = cast %m {to = f32} : f32[b, k]
+                 %u = unsqueeze %c, [1, 2] : f32[b, 1, 1, k]
+                 %n = shape %s : i64[4]
+                 %w = expand %u, %n : f32[b, 4, q, k]
+                 %r = add %s, %w : f32[b, 4, q, k]
+                 return %r, %w",
+            ),
+            (
+                "leading_axes",
+                "%n = shape %ids {start = 1} : i64[1]
+                 %q = squeeze %n : i64[]
+                 %r = range 0, %q, 1 : i64[q]
+                 %u = unsqueeze %r, [0, 1, 3] : i64[1, 1, q, 1]
+                 %c = cast %u {to = f32} : f32[1, 1, q, 1]
+                 %a = add %s, %c : f32[b, 4, q, k]
+                 return %a",
+            ),
+            (
+                "always_true",
+                "%n = shape %ids {start = 1} : i64[1]
+                 %q = squeeze %n : i64[]
+                 %r = range 0, %q, 1 : i64[q]
+                 %u = unsqueeze %r, [0, 1, 3] : i64[1, 1, q, 1]
+                 %t = greater_or_equal %u, 0 : bool[1, 1, q, 1]
+                 %c = cast %m {to = bool} : bool[b, k]
+                 %v = unsqueeze %c, [1, 2] : bool[b, 1, 1, k]
+                 %a = and %t, %v : bool[b, 1, q, k]
+                 %w = where %a, %s, -10000.0 : f32[b, 4, q, k]
+                 return %w",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn simplify_indexing() {
+    check(
+        "simplify-indexing",
+        &[(
+            "columns_of_pairs",
+            "%n = shape %m : i64[2]
+                 %b = gather %n, 0 : i64[]
+                 %q = gather %n, 1 : i64[]
+                 %rows = range 0, %b, 1 : i64[b]
+                 %columns = range 0, %q, 1 : i64[k]
+                 %r4 = unsqueeze %rows, [1, 2, 3] : i64[b, 1, 1, 1]
+                 %c4 = unsqueeze %columns, [0, 1, 2] : i64[1, 1, 1, k]
+                 %w = max %r4, %c4 : i64[b, 1, 1, k]
+                 %to = shape %w : i64[4]
+                 %r = expand %r4, %to : i64[b, 1, 1, k]
+                 %c = expand %c4, %to : i64[b, 1, 1, k]
+                 %r5 = unsqueeze %r, [-1] : i64[b, 1, 1, k, 1]
+                 %c5 = unsqueeze %c, [-1] : i64[b, 1, 1, k, 1]
+                 %at = concat %r5, %c5 {axis = -1} : i64[b, 1, 1, k, 2]
+                 %g = gather_nd %m, %at : i64[b, 1, 1, k]
+                 %f = cast %g {to = f32} : f32[b, 1, 1, k]
+                 return %f",
+        )],
+    );
+}
+
+#[test]
+fn simplify_logic() {
+    check(
+        "simplify-logic",
+        &[
+            (
+                "masked_fill",
+                "%e = equal %m, 0 : bool[b, k]
+                 %n = not %e : bool[b, k]
+                 %u = unsqueeze %n, [1, 2] : bool[b, 1, 1, k]
+                 %i = cast %u {to = i64} : i64[b, 1, 1, k]
+                 %z = equal %i, 0 : bool[b, 1, 1, k]
+                 %w = where %z, -1000000000.0, %s : f32[b, 4, q, k]
+                 return %w",
+            ),
+            (
+                "negation_is_read_twice",
+                "%e = equal %m, 0 : bool[b, k]
+                 %n = not %e : bool[b, k]
+                 %u = unsqueeze %n, [1, 2] : bool[b, 1, 1, k]
+                 %w = where %u, %s, 0.0 : f32[b, 4, q, k]
+                 %v = xor %n, %e : bool[b, k]
+                 return %w, %v",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn keep_reduced_axes() {
+    check(
+        "keep-reduced-axes",
+        &[
+            (
+                "variance",
+                "%a = reduce_mean %x, [-1] : f32[b, q, 1]
+                 %c = reduce_mean %x, [2] : f32[b, q, 1]
+                 %d = sub %x, %c : f32[b, q, 32]
+                 %e = mul %d, %d : f32[b, q, 32]
+                 %f = reduce_mean %e, [2] {keepdims = false} : f32[b, q]
+                 %g = mul %f, 32.0 : f32[b, q]
+                 %h = div %g, 31.0 : f32[b, q]
+                 %i = reshape %h, [0, 0, 1] : f32[b, q, 1]
+                 %j = sub %x, %a : f32[b, q, 32]
+                 %k = div %j, %i : f32[b, q, 32]
+                 return %k",
+            ),
+            (
+                "another_axis",
+                "%f = reduce_mean %x, [1] {keepdims = false} : f32[b, 32]
+                 %i = reshape %f, [0, 32, 1] : f32[b, 32, 1]
+                 return %i",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn merge_slices() {
+    check(
+        "merge-slices",
+        &[
+            (
+                "halves",
+                "%a = slice %x, [0], [16], [2], [1] : f32[b, q, 16]
+                 %c = slice %x, [16], [9223372036854775807], [-1], [1] : f32[b, q, 16]
+                 %n = neg %c : f32[b, q, 16]
+                 %r = concat %n, %a {axis = -1} : f32[b, q, 32]
+                 return %r",
+            ),
+            (
+                "not_all",
+                "%a = slice %x, [0], [16], [2], [1] : f32[b, q, 16]
+                 %c = slice %x, [17], [32], [2], [1] : f32[b, q, 15]
+                 %d = slice %x, [-1], [-33], [2], [-1] : f32[b, q, 32]
+                 return %a, %c, %d",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn unflatten_gemm() {
+    check(
+        "unflatten-gemm",
+        &[
+            (
+                "linear",
+                "%w = parameter uniform(seed = 1, bound = 0.5) : f32[32, 8]
+                 %c = parameter uniform(seed = 2, bound = 0.5) : f32[8]
+                 %f = reshape %x, [-1, 32] : f32[b*q, 32]
+                 %g = gemm %f, %w, %c : f32[b*q, 8]
+                 %n = shape %ids : i64[2]
+                 %t = concat %n, [8] {axis = 0} : i64[3]
+                 %r = reshape %g, %t : f32[b, q, 8]
+                 return %r",
+            ),
+            (
+                "product_is_read_twice",
+                "%w = parameter uniform(seed = 1, bound = 0.5) : f32[32, 8]
+                 %f = reshape %x, [-1, 32] : f32[b*q, 32]
+                 %g = gemm %f, %w : f32[b*q, 8]
+                 %n = shape %ids : i64[2]
+                 %t = concat %n, [8] {axis = 0} : i64[3]
+                 %r = reshape %g, %t : f32[b, q, 8]
+                 return %r, %g",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn fuse_gelu() {
+    check(
+        "fuse-gelu",
+        &[
+            (
+                "erf",
+                "%d = div %x, 1.4142135 : f32[b, q, 32]
+                 %e = erf %d : f32[b, q, 32]
+                 %a = add %e, 1.0 : f32[b, q, 32]
+                 %m0 = mul %x, %a : f32[b, q, 32]
+                 %g = mul %m0, 0.5 : f32[b, q, 32]
+                 return %g",
+            ),
+            (
+                "tanh",
+                "%h = mul %x, 0.5 : f32[b, q, 32]
+                 %p = pow %x, 3.0 : f32[b, q, 32]
+                 %c = mul %p, 0.044715 : f32[b, q, 32]
+                 %a = add %x, %c : f32[b, q, 32]
+                 %d = mul %a, 0.7978846 : f32[b, q, 32]
+                 %t = tanh %d : f32[b, q, 32]
+                 %o = add %t, 1.0 : f32[b, q, 32]
+                 %g = mul %h, %o : f32[b, q, 32]
+                 return %g",
+            ),
+            (
+                "another_number",
+                "%h = mul %x, 0.5 : f32[b, q, 32]
+                 %p = pow %x, 3.0 : f32[b, q, 32]
+                 %c = mul %p, 0.0447 : f32[b, q, 32]
+                 %a = add %x, %c : f32[b, q, 32]
+                 %d = mul %a, 0.7978846 : f32[b, q, 32]
+                 %t = tanh %d : f32[b, q, 32]
+                 %o = add %t, 1.0 : f32[b, q, 32]
+                 %g = mul %h, %o : f32[b, q, 32]
+                 return %g",
+            ),
+        ],
+    );
+}
