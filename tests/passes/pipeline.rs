@@ -35,7 +35,7 @@ fn optimized(mut model: Model, target: Target) -> (Model, Report) {
 fn encoder_layer_pass_by_pass() {
     let mut graph = encoder_layer();
     for name in ["fuse-scale-softmax", "fold-constants", "fold-scale-into-projection", "canonicalize"] {
-        check_pass("encoder_layer", name, graph.clone());
+        check_pass("encoder_layer", name, &graph);
         run(name, &mut graph);
     }
 }
