@@ -30,14 +30,16 @@ fn merge_reshapes(kind: Kind) -> Rule {
         {
             return become_op(graph, root, Op::Reshape { allowzero }, &[x, sizes], MERGED);
         }
-        let (Some(from), Some(to)) = (graph.shape(x), shape_of(graph, root.node)) else { return Err(Skip::NoMatch) };
+        let (Some(from), Some(to)) = (graph.shape(x), shape_of(graph, root.node)) else {
+            return Err(Skip::rejected("what its shape is depends on that of the node before it"));
+        };
         if same(from, &to) {
             return become_value(graph, root, x, "dropped: with the node before it, it changes no size");
         }
         if graph.use_count(first) > 1 {
             return Err(Skip::rejected(format!("{} has another use", graph.operand_text(first))));
         }
-        let open = open_size(graph, root, first.node, &between);
+        let open = open_axis(graph, [first.node, root.node], &between, &to);
         let (op, numbers) = at_once(from, &to, open).ok_or_else(|| {
             Skip::rejected(format!("no constant makes {to} of {} whatever the sizes are", graph.fact(x)))
         })?;
@@ -59,9 +61,21 @@ fn shape_of(graph: &Graph, node: NodeId) -> Option<Shape> {
     let inferred = graph.infer(op, &graph.operands(node), 1).ok()?;
     let to = inferred.facts.first().filter(|_| inferred.assumed.is_empty())?.shape()?;
     let from = graph.fact(graph.operand(node, 0)?).shape()?;
-    let is_defined =
-        matches!(op.kind(), Kind::Unsqueeze | Kind::Flatten) || from.count().same(&to.count()) == Some(true);
+    let is_defined = match op {
+        Op::Unsqueeze | Op::Flatten { .. } => true,
+        Op::Reshape { allowzero: false } if may_be_another(graph, graph.operand(node, 1)?, from) => false,
+        _ => from.count().same(&to.count()) == Some(true),
+    };
     is_defined.then(|| to.clone())
+}
+
+/// Whether a symbolic size, where it is 0, keeps another one, and a -1 makes up for that.
+fn may_be_another(graph: &Graph, sizes: Value, from: &[Dim]) -> bool {
+    let Some(sizes) = &graph.fact(sizes).elements else { return true };
+    let keeps_another = |(axis, dim): (usize, &Dim)| {
+        dim.known().is_none() && !dim.is_positive() && from.get(axis).is_none_or(|from| from.same(dim) != Some(true))
+    };
+    sizes.contains(&Dim::Known(-1)) && sizes.iter().enumerate().any(keeps_another)
 }
 
 /// Whether a 0 among the sizes, where there is or may be one, keeps another size of `x` than of `first`.
@@ -76,7 +90,7 @@ fn may_keep(graph: &Graph, sizes: Value, x: Value, first: Value) -> bool {
 }
 
 /// The operator that makes one shape of the other, and the axes or sizes that it does it with.
-fn at_once(from: &[Dim], to: &[Dim], open: Option<&Dim>) -> Option<(Op, Vec<i64>)> {
+fn at_once(from: &[Dim], to: &[Dim], open: Option<usize>) -> Option<(Op, Vec<i64>)> {
     if let Some(axes) = ones_between(to, from) {
         return Some((Op::Unsqueeze, axes));
     }
@@ -101,30 +115,36 @@ fn ones_between(more: &[Dim], less: &[Dim]) -> Option<Vec<i64>> {
 /// Sizes that make one shape of the other whatever the symbols are: a 0 for one that stays in its place, and a -1 for
 /// another one.
 ///
-/// A -1 is not defined beside a size of 0, so the others must be positive, unless it was `open` before.
-fn sizes(from: &[Dim], to: &[Dim], open: Option<&Dim>) -> Option<Vec<i64>> {
-    let mut rest = None;
+/// A -1 is an error beside a size of 0. So one that is `open` stays, and else the others must be positive.
+fn sizes(from: &[Dim], to: &[Dim], open: Option<usize>) -> Option<Vec<i64>> {
+    let mut rest = open;
     let mut sizes = vec![];
     for (axis, dim) in to.iter().enumerate() {
         let stays = from.get(axis).is_some_and(|from| from.same(dim) == Some(true));
         sizes.push(match dim {
+            _ if open == Some(axis) => -1,
             Dim::Known(size @ 1..) => *size,
             _ if stays => 0,
             _ if rest.replace(axis).is_none() => -1,
             _ => return None,
         });
     }
-    let others_are_positive = |rest: usize| to.iter().enumerate().all(|(axis, dim)| axis == rest || dim.is_positive());
-    let is_defined =
-        |rest: usize| others_are_positive(rest) || open.is_some_and(|open| open.same(&to[rest]) == Some(true));
-    rest.is_none_or(is_defined).then_some(sizes)
+    let is_alone = |rest| to.iter().enumerate().all(|(axis, dim)| axis == rest || dim.is_positive());
+    (rest == open || rest.is_none_or(is_alone)).then_some(sizes)
 }
 
-/// The size that is -1 in the first node, where the second one moves but sizes of 1.
-fn open_size<'s>(graph: &Graph, root: Value, first: NodeId, between: &'s Shape) -> Option<&'s Dim> {
-    if !matches!(graph.kind(root), Kind::Unsqueeze | Kind::Squeeze) || graph.node(first).op().kind() != Kind::Reshape {
-        return None;
+/// The axis of a -1 in one of two nodes, of which the other moves but sizes of 1.
+fn open_axis(graph: &Graph, [first, second]: [NodeId; 2], between: &[Dim], to: &[Dim]) -> Option<usize> {
+    let open = |node: NodeId| {
+        let sizes = graph.operand(node, 1).filter(|_| graph.node(node).op().kind() == Kind::Reshape)?;
+        graph.fact(sizes).elements.as_ref()?.iter().position(|size| *size == Dim::Known(-1))
+    };
+    match graph.node(second).op().kind() {
+        Kind::Reshape => open(second),
+        Kind::Unsqueeze | Kind::Squeeze => {
+            let size = between.get(open(first)?)?;
+            to.iter().position(|dim| dim.same(size) == Some(true))
+        }
+        _ => None,
     }
-    let sizes = graph.fact(graph.operand(first, 1)?).elements.as_ref()?;
-    between.get(sizes.iter().position(|size| *size == Dim::Known(-1))?)
 }
