@@ -93,9 +93,9 @@ fn check_equal(case: &str, name: &str, before: &Graph, after: &Graph) {
 }
 
 /// The diff of one pass and what it declined; the function is the same.
-fn check_pass(case: &str, name: &str, graph: Graph) {
+fn check_pass(case: &str, name: &str, graph: &Graph) {
     let after = check_diff(case, name, graph.clone());
-    check_equal(case, name, &graph, &after);
+    check_equal(case, name, graph, &after);
 }
 
 /// The diff of one pass and what it declined; the pass does nothing when run again, and the text stays readable.
@@ -116,7 +116,7 @@ fn check_diff(case: &str, name: &str, mut graph: Graph) -> Graph {
 
 fn check_cases(name: &str, cases: &[(&str, &str)]) {
     for (case, body) in cases {
-        check_pass(case, name, attention_inputs(body));
+        check_pass(case, name, &attention_inputs(body));
     }
 }
 
