@@ -25,6 +25,8 @@ struct Contents {
     outputs: Vec<Port>,
     nodes: usize,
     operators: BTreeMap<String, usize>,
+    /// Those of them that are not understood.
+    kept: BTreeMap<String, usize>,
     parameters: u64,
     parameter_bytes: u64,
     constants: u64,
@@ -44,6 +46,7 @@ pub(crate) fn run(input: &Input, text: bool, output: Output) -> Result<(), Failu
         outputs: graph.outputs().iter().map(|output| port(&output.name, output.value)).collect(),
         nodes: counts.nodes,
         operators: counts.operators,
+        kept: counts.kept,
         parameters: counts.parameters,
         parameter_bytes: counts.parameter_bytes,
         constants: counts.constants,
@@ -63,7 +66,12 @@ fn summary(contents: &Contents) -> String {
     rows.push(vec!["parameters".to_owned(), thousands(contents.parameters)]);
     rows.push(vec!["constants".to_owned(), thousands(contents.constants)]);
     rows.push(vec!["nodes".to_owned(), thousands(contents.nodes as u64)]);
-    rows.extend(contents.operators.iter().map(|(name, count)| vec![format!("  {name}"), thousands(*count as u64)]));
+    let row = |(name, count): (&String, &usize)| vec![format!("  {name}"), thousands(*count as u64)];
+    rows.extend(contents.operators.iter().map(row));
+    if !contents.kept.is_empty() {
+        rows.push(vec!["kept as they came".to_owned()]);
+        rows.extend(contents.kept.iter().map(row));
+    }
     table(&rows)
 }
 

@@ -113,9 +113,12 @@ pub(crate) fn read(input: &Input, output: Output) -> Result<Model, Failure> {
         ReadError::File(error) => Failure::usage(error),
         error => Failure::model(error),
     })?;
-    if onnx::KEPT_OPSETS.contains(&model.opset()) {
-        let (opset, newest) = (model.opset(), onnx::READ_OPSETS.end());
-        output.warn(&format!("opset {opset} is newer than {newest}, so its operators are kept as they came"))?;
+    let (opset, understood) = (model.opset(), onnx::READ_OPSETS);
+    if !understood.contains(&opset) {
+        let (first, last) = (understood.start(), understood.end());
+        output.warn(&format!(
+            "opset {opset} is none of those that are understood ({first} to {last}): its operators are kept as they came"
+        ))?;
     }
     Ok(model)
 }

@@ -1,6 +1,6 @@
 //! What a model is made of, counted from its graph.
 
-use crate::ir::{Graph, Model, Op};
+use crate::ir::{Graph, Kind, Model, Op};
 use std::collections::{BTreeMap, HashMap};
 
 /// Counts of a model: of its graph, of bodies each once, and of functions as often as they are called.
@@ -10,6 +10,8 @@ pub struct Inventory {
     pub nodes: usize,
     /// How many there are of each operator, by its ONNX name.
     pub operators: BTreeMap<String, usize>,
+    /// Those of them that are not understood but kept as they came.
+    pub kept: BTreeMap<String, usize>,
     /// Elements of the trained tensors, each counted once.
     pub parameters: u64,
     /// Bytes of the trained tensors.
@@ -22,9 +24,10 @@ pub struct Inventory {
 ///
 /// ```
 /// use netwright::ir::{Model, parse};
-/// let model = Model::new(parse("g(%x: f32[4]) {\n%y = mul %x, 0.5 : f32[4]\nreturn %y\n}")?);
-/// let inventory = netwright::inventory::inventory(&model);
-/// assert_eq!((inventory.nodes, inventory.constants, inventory.operators["Mul"]), (1, 1, 1));
+/// let text = "g(%x: f32[4]) {\n%y = mul %x, 0.5 : f32[4]\n%z = \"my.domain::Twist@1\" %y : f32[4]\nreturn %z\n}";
+/// let inventory = netwright::inventory::inventory(&Model::new(parse(text)?));
+/// assert_eq!((inventory.nodes, inventory.constants, inventory.operators["Mul"]), (2, 1, 1));
+/// assert_eq!(inventory.kept, [("my.domain::Twist".to_owned(), 1)].into());
 /// # Ok::<(), netwright::ir::ParseError>(())
 /// ```
 pub fn inventory(model: &Model) -> Inventory {
@@ -50,6 +53,7 @@ pub fn inventory(model: &Model) -> Inventory {
         let name = name(&function.domain, &function.name);
         if let Some(nodes) = inventory.operators.remove(&name) {
             inventory.nodes = inventory.nodes.saturating_sub(nodes);
+            inventory.kept.remove(&name);
         }
     }
     inventory
@@ -92,10 +96,17 @@ fn count<'m>(graph: &'m Graph, times: u64, inventory: &mut Inventory, calls: &mu
                 if name != "Constant" {
                     let times = usize::try_from(times).unwrap_or(usize::MAX);
                     inventory.nodes = inventory.nodes.saturating_add(times);
-                    let of = inventory.operators.entry(name).or_default();
-                    *of = of.saturating_add(times);
+                    if op.kind() == Kind::Kept {
+                        add(&mut inventory.kept, name.clone(), times);
+                    }
+                    add(&mut inventory.operators, name, times);
                 }
             }
         }
     }
+}
+
+fn add(counts: &mut BTreeMap<String, usize>, name: String, times: usize) {
+    let count = counts.entry(name).or_default();
+    *count = count.saturating_add(times);
 }

@@ -211,7 +211,8 @@ impl Form {
 /// The form of an operator that is kept as it came, where its domain is of that version in the file to be written.
 pub(crate) fn kept(graph: &Graph, id: NodeId, kept: &Kept, version: Option<i64>) -> Result<Form, FormError> {
     let changed = version.filter(|version| *version != kept.version).and_then(|version| {
-        if kept.domain.is_empty() {
+        // Nothing is known of versions beyond the newest.
+        if kept.domain.is_empty() && version.max(kept.version) <= NEWEST {
             standard::changed_between(&kept.op_type, kept.version, version)
         } else {
             Some(version)

@@ -26,8 +26,13 @@ mod names;
 mod notes;
 mod tensor;
 
-/// The opsets whose operators are kept as they came: they are newer than those that are understood.
+/// The opsets newer than those that are understood: their operators are kept as they came.
 pub const KEPT_OPSETS: RangeInclusive<i64> = 29..=40;
+
+/// Whether the operators of an opset are kept as they came, for it is newer or older than those that are understood.
+pub(crate) fn is_kept(opset: i64) -> bool {
+    KEPT_OPSETS.contains(&opset) || (1..*READ_OPSETS.start()).contains(&opset)
+}
 
 /// How a model is read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -76,7 +81,7 @@ pub enum Problem {
     },
     /// The version of the default domain is not one that is read.
     #[error(
-        "the opset is {}, and opsets {} to {} are read", show(*.found), READ_OPSETS.start(), KEPT_OPSETS.end()
+        "the opset is {}, and opsets {} to {} are read", show(*.found), 1, KEPT_OPSETS.end()
     )]
     Opset {
         /// What the file says.
@@ -139,7 +144,7 @@ fn decode(bytes: Bytes, source: &Source, folder: &Folder, inline: bool) -> Resul
     let ir_version = ir_version.ok_or(Problem::IrVersion { found: proto.ir_version })?;
     let mut opsets = imports(&proto.opset_import)?;
     let opset = opsets.get("").copied();
-    let known = opset.is_some_and(|opset| READ_OPSETS.contains(&opset) || KEPT_OPSETS.contains(&opset));
+    let known = opset.is_some_and(|opset| READ_OPSETS.contains(&opset) || is_kept(opset));
     // A model of other domains alone needs none of ONNX's own.
     if !known && (opset.is_some() || opsets.is_empty()) {
         return Err(Problem::Opset { found: opset });
@@ -147,7 +152,7 @@ fn decode(bytes: Bytes, source: &Source, folder: &Folder, inline: bool) -> Resul
     let graph = proto.graph.take().ok_or_else(|| Problem::Graph("the model has no graph".to_owned()))?;
     let functions = Functions::new(std::mem::take(&mut proto.functions))?;
     let context = Context { source, folder, ir_version, functions, inline, inlined: Cell::new(0) };
-    let keep = opset.is_some_and(|opset| KEPT_OPSETS.contains(&opset));
+    let keep = opset.is_some_and(is_kept);
     let scope = Scope { opsets: &opsets, keep, given: None, calls: 0, bodies: 0 };
     let mut model = Model::new(graph::read(graph, Surroundings::default(), &context, scope)?);
     for training in std::mem::take(&mut proto.training_info) {

@@ -1,7 +1,6 @@
 //! The words in which rewrites say what they put into the graph.
 
 use crate::rule::{Rewritten, Skip};
-use crate::sizes::integers;
 use netwright_ir::{Dim, ElementType, Fact, Graph, Kind, Op, Tensor, Value};
 use std::borrow::Cow;
 
@@ -32,9 +31,9 @@ pub fn number(graph: &mut Graph, root: Value, word: &str, element: ElementType, 
 /// Inserts a constant vector of integers beside the root.
 ///
 /// # Errors
-/// When there are more than a tensor holds.
+/// None.
 pub fn number_list(graph: &mut Graph, root: Value, word: &str, numbers: &[i64]) -> Result<Value, Skip> {
-    insert(graph, root, word, Op::Constant(integers(numbers, true)?), &[])
+    insert(graph, root, word, Op::Constant(Tensor::indices(numbers)), &[])
 }
 
 /// A tensor of one float, rounded to its type, in memory.

@@ -2,14 +2,13 @@
 
 use crate::rewrite::insert;
 use crate::rule::Skip;
-use netwright_ir::infer::Operands;
-use netwright_ir::{Dim, DimParts, ElementType, Fact, Graph, Kind, Op, Symbol, Tensor, TensorError, Value, ValueType};
+use netwright_ir::{Dim, DimParts, Graph, Kind, Op, Shape, Symbol, Tensor, Value};
 use std::collections::{BTreeMap, HashSet};
 
 /// Longer arithmetic is not searched through.
 const MOST_NODES: usize = 64;
 
-/// Sums of sums, and results of the graph computed from others, are followed so far.
+/// Sums of sums are followed so far.
 const MOST_DEPTH: usize = 8;
 
 /// Where the symbols of a graph come from.
@@ -23,7 +22,7 @@ pub(crate) struct Sizes {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Expression {
     /// Numbers that are known.
-    Known(Vec<i64>, bool),
+    Known(Vec<i64>),
     /// The sizes of the axes of a value from one up to another.
     Shape(Value, usize, usize),
     /// The one element of a vector.
@@ -53,51 +52,19 @@ impl Sizes {
         self.outputs.contains(&value)
     }
 
-    /// The shape of a value as it follows from its operands.
-    ///
-    /// The type that a file declares for a result of the graph is the caller's view, and no fact: exporters name its
-    /// sizes as they name those of inputs that may differ.
-    pub(crate) fn shape(&self, graph: &Graph, value: Value) -> Option<Vec<Dim>> {
-        Some(self.fact(graph, value, 0)?.shape()?.to_vec())
-    }
-
-    fn fact(&self, graph: &Graph, value: Value, depth: usize) -> Option<Fact> {
-        let kind = graph.kind(value);
-        if !self.outputs.contains(&value) || kind.is_source() {
-            return Some(graph.fact(value).clone());
-        }
-        if depth == MOST_DEPTH || kind == Kind::Kept {
-            return None;
-        }
-        let unknown = || Fact::of(ValueType::Unknown);
-        let operands = graph.operands(value.node);
-        let facts: Vec<Option<Fact>> = operands
-            .iter()
-            .map(|operand| operand.map(|operand| self.fact(graph, operand, depth + 1).unwrap_or_else(unknown)))
-            .collect();
-        let facts: Vec<Option<&Fact>> = facts.iter().map(Option::as_ref).collect();
-        let tensors: Vec<Option<&Tensor>> = operands.iter().map(|operand| graph.tensor((*operand)?)).collect();
-        let results = graph.node(value.node).result_count();
-        let inferred = graph.op(value).infer(&Operands { kind, facts: &facts, tensors: &tensors, results }).ok()?;
-        inferred.facts.into_iter().nth(value.result as usize)
-    }
-
     /// The shortest way to compute these sizes; `None` where a symbol is the size of no input.
     pub(crate) fn expression(&self, dims: &[Dim], vector: bool) -> Option<Expression> {
         if !vector {
             let [dim] = dims else { return None };
-            return match dim.parts() {
-                DimParts::Known(known) => Some(Expression::Known(vec![known], false)),
-                _ => Some(Expression::Only(Box::new(self.size(dim, 0)?))),
-            };
+            return Some(Expression::Only(Box::new(self.size(dim, 0)?)));
         }
         let mut parts: Vec<Expression> = vec![];
         let mut rest = dims;
         while let [dim, after @ ..] = rest {
             if let Some(known) = dim.known() {
                 match parts.last_mut() {
-                    Some(Expression::Known(numbers, _)) => numbers.push(known),
-                    _ => parts.push(Expression::Known(vec![known], true)),
+                    Some(Expression::Known(numbers)) => numbers.push(known),
+                    _ => parts.push(Expression::Known(vec![known])),
                 }
                 rest = after;
                 continue;
@@ -134,7 +101,7 @@ impl Sizes {
             return None;
         }
         let (kind, operands) = match dim.parts() {
-            DimParts::Known(known) => return Some(Expression::Known(vec![known], true)),
+            DimParts::Known(known) => return Some(Expression::Known(vec![known])),
             DimParts::Symbol(symbol) => return Some(self.run(&symbol, std::slice::from_ref(dim))?.0),
             DimParts::Sum(operands) => (Kind::Add, operands),
             DimParts::Product(operands) => (Kind::Mul, operands),
@@ -177,7 +144,7 @@ impl Expression {
 
     fn collect<'e>(&'e self, seen: &mut Vec<&'e Expression>) {
         match self {
-            Expression::Known(..) => return,
+            Expression::Known(_) => return,
             Expression::Shape(..) => {}
             Expression::Only(vector) => vector.collect(seen),
             Expression::Apply(_, operands) => operands.iter().for_each(|operand| operand.collect(seen)),
@@ -197,9 +164,8 @@ impl Expression {
                 && parts.iter().zip(&operands).all(|(part, operand)| operand.is_some_and(|value| part.is(graph, value)))
         };
         match (self, graph.node(node).op()) {
-            (Expression::Known(numbers, vector), Op::Constant(tensor)) => {
-                integers(numbers, *vector).is_ok_and(|own| own.ty() == tensor.ty())
-                    && graph.fact(value).known_elements().as_ref() == Some(numbers)
+            (Expression::Known(numbers), Op::Constant(_)) => {
+                graph.fact(value).known_elements().as_ref() == Some(numbers) && graph.fact(value).rank() == Some(1)
             }
             (Expression::Shape(of, from, to), Op::Shape { .. }) => {
                 operands[..] == [Some(*of)] && graph.node(node).op() == &shape_op(graph, *of, *from, *to)
@@ -217,7 +183,7 @@ impl Expression {
     /// When an operator is not defined on such operands.
     pub(crate) fn insert(&self, graph: &mut Graph, root: Value) -> Result<Value, Skip> {
         let (word, op, operands) = match self {
-            Expression::Known(numbers, vector) => ("sizes", Op::Constant(integers(numbers, *vector)?), vec![]),
+            Expression::Known(numbers) => ("sizes", Op::Constant(Tensor::indices(numbers)), vec![]),
             Expression::Shape(of, from, to) => ("size", shape_op(graph, *of, *from, *to), vec![*of]),
             Expression::Only(vector) => ("only", Op::Squeeze, vec![vector.insert(graph, root)?]),
             Expression::Apply(kind, parts) => {
@@ -253,7 +219,8 @@ pub(crate) fn same_shape(a: &[Dim], b: &[Dim]) -> bool {
 /// The constant by which a Reshape from one shape makes another, for every binding; `asked` is what the model says.
 ///
 /// - A size that stands at the same place in both is a 0, which keeps it, unless it is known.
-/// - One other size may be -1, where the rest is known: what is left is a quotient by a number that is not 0.
+/// - One other size may be -1, where the rest is known and the number of elements is shown to be the same: what is left
+///   is a quotient by a number that is not 0, and what fails when the model runs goes on failing.
 /// - Beside a kept size, which may be 0 when the model runs, a -1 fails then (ONNX Runtime 1.32: "cannot be reshaped");
 ///   it stands only where the model itself asks for it in that place, and so fails in the same runs.
 pub(crate) fn constant_shape(from: Option<&[Dim]>, to: &[Dim], asked: Option<&[Dim]>) -> Option<Vec<i64>> {
@@ -276,21 +243,76 @@ pub(crate) fn constant_shape(from: Option<&[Dim]>, to: &[Dim], asked: Option<&[D
         });
     }
     let asks = |axis: usize| asked.and_then(|asked| asked.get(axis)) == Some(&Dim::Known(-1));
-    (!keeps || open.is_none_or(asks)).then_some(target)
+    let fits = || from.is_some_and(|from| count(from).same(&count(to)) == Some(true));
+    open.is_none_or(|axis| asks(axis) || (!keeps && fits())).then_some(target)
 }
 
-/// Integers as a vector, or one of them.
-pub(crate) fn integers(numbers: &[i64], vector: bool) -> Result<Tensor, TensorError> {
-    let dims = if vector { vec![numbers.len() as u64] } else { vec![] };
-    Tensor::from_bytes(
-        ElementType::I64,
-        &dims,
-        numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<u8>>(),
-    )
+/// The number of elements.
+pub(crate) fn count(shape: &[Dim]) -> Dim {
+    shape.iter().cloned().collect::<Shape>().count()
+}
+
+/// Where axes of size 1 are put into one shape to make the other, which has more.
+pub(crate) fn axes_put_in(from: &[Dim], to: &[Dim]) -> Option<Vec<i64>> {
+    let mut rest = from;
+    let mut axes = vec![];
+    for (axis, dim) in to.iter().enumerate() {
+        match rest {
+            [first, after @ ..] if first.same(dim) == Some(true) => rest = after,
+            _ if *dim == Dim::Known(1) => axes.push(i64::try_from(axis).ok()?),
+            _ => return None,
+        }
+    }
+    (rest.is_empty() && !axes.is_empty()).then_some(axes)
 }
 
 /// An axis counted from the first, of one that may count from the end.
 pub(crate) fn position(axis: i64, rank: usize) -> Option<usize> {
     let size = i64::try_from(rank).ok()?;
     usize::try_from(if axis < 0 { axis.checked_add(size)? } else { axis }).ok().filter(|axis| *axis < rank)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dims(text: &str) -> Vec<Dim> {
+        text.split(' ').map(|dim| dim.parse().unwrap_or_else(|error| panic!("{dim}: {error}"))).collect()
+    }
+
+    #[test]
+    fn constants_that_reshape_for_every_binding() {
+        for (from, to, asked, expected) in [
+            ("b q 32", "b q 4 8", "b q -1 8", Some("0 0 4 8")),
+            ("b 4 q 8", "b q 32", "b -1 32", Some("0 -1 32")),
+            ("b q 4 8", "b q 32", "b q 32", Some("0 0 32")),
+            ("b q 32", "b*q 32", "b*q 32", Some("-1 32")),
+            // Where b is 0, -1 is not defined; so it is in the model itself.
+            ("b q 8 4", "b 32 q", "b 32 q", None),
+            ("b q 8 4", "b 32 q", "b 32 -1", Some("0 32 -1")),
+            ("b q 8 4", "b 32 q", "-1 32 q", None),
+            ("b*q 32", "b q 32", "b q 32", None),
+            // It fails where c is not b, and a -1 would not.
+            ("b 32", "c 32", "c 32", None),
+            ("b 32", "c 32", "-1 32", Some("-1 32")),
+            ("0 32", "0 4 8", "0 4 8", Some("0 4 8")),
+        ] {
+            let found = constant_shape(Some(&dims(from)), &dims(to), Some(&dims(asked)));
+            let expected: Option<Vec<i64>> = expected.map(|sizes| dims(sizes).iter().filter_map(Dim::known).collect());
+            assert_eq!(found, expected, "{from} to {to}, asked for as {asked}");
+        }
+    }
+
+    #[test]
+    fn axes_that_were_put_in() {
+        for (from, to, expected) in [
+            ("b k", "b 1 1 k", Some(vec![1, 2])),
+            ("b 1", "b 1 1", Some(vec![2])),
+            ("b k", "b k", None),
+            ("b k", "k 1 b", None),
+            ("b k", "b 1", None),
+        ] {
+            assert_eq!(axes_put_in(&dims(from), &dims(to)), expected, "{from} to {to}");
+        }
+    }
 }

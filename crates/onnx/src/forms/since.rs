@@ -58,7 +58,8 @@ const OPERANDS: &[(i64, &str, usize, &str)] = &[
     (11, "Resize", 3, "sizes"),
     (12, "Dropout", 1, "ratio"),
     (12, "Dropout", 2, "training_mode"),
-    (13, "ReduceSum Split Squeeze Unsqueeze", 1, "axes"),
+    (13, "ReduceSum Squeeze Unsqueeze", 1, "axes"),
+    (13, "Split", 1, "split"),
     (18, "Pad", 3, "axes"),
     (18, "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax", 1, "axes"),
     (18, "ReduceMean ReduceMin ReduceProd ReduceSumSquare", 1, "axes"),
@@ -79,15 +80,15 @@ pub(super) fn younger(operator: &str, form: &Form, results: usize, opset: i64) -
         })
     };
     let key = |dotted: &str| format!("attribute `{}`", dotted.rsplit('.').next().unwrap_or(dotted));
-    let later = ATTRIBUTES.iter().filter(|(since, _)| opset < *since);
-    let attributes = later.flat_map(|(since, names)| names.split(' ').map(|name| (*since, name)));
+    let attributes = ATTRIBUTES.iter().filter(|(since, _)| opset < *since);
+    let attributes = attributes.flat_map(|(since, names)| names.split(' ').map(|name| (*since, name)));
     let attributes = attributes.filter(|(_, name)| has(name, None)).map(|(since, name)| (key(name), since));
-    let values = VALUES.iter().filter(|(_, name, value)| has(name, Some(value)));
+    let values = VALUES.iter().filter(|(since, name, value)| opset < *since && has(name, Some(value)));
     let values = values.map(|(since, name, value)| (format!("{} of {value:?}", key(name)), *since));
     let given = |at: &usize| form.operands.get(*at).is_some_and(|operand| !matches!(operand, Operand::Absent));
-    let operands = OPERANDS.iter().filter(|(_, names, at, _)| is_of(names) && given(at));
+    let operands = OPERANDS.iter().filter(|(since, names, at, _)| opset < *since && given(at) && is_of(names));
     let operands = operands.map(|(since, _, _, name)| (format!("operand `{name}`"), *since));
-    let results = RESULTS.iter().filter(|(_, names, at, _)| is_of(names) && results > *at);
+    let results = RESULTS.iter().filter(|(since, names, at, _)| opset < *since && results > *at && is_of(names));
     let results = results.map(|(since, _, _, name)| (format!("result `{name}`"), *since));
-    attributes.chain(values).chain(operands).chain(results).find(|(_, since)| opset < *since)
+    attributes.chain(values).chain(operands).chain(results).next()
 }

@@ -70,6 +70,7 @@ const STEPS: &[Step] = &[
     step(11, "ArgMax ArgMin Compress Concat Flatten Hardmax LogSoftmax Softmax Split", Other(same, from_the_front)),
     step(11, "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean", Other(same, from_the_front)),
     step(11, "ReduceMin ReduceProd ReduceSum ReduceSumSquare Slice Squeeze Unsqueeze", Other(same, from_the_front)),
+    step(12, "Dropout", Other(one_result, no_second_result)),
     step(12, "Dropout", Was("ratio", 1, Given::Float)),
     step(13, "Erf", Other(float, unchanged)),
     step(13, "Hardmax LogSoftmax Softmax", Other(softmax::along, softmax::coerced)),
@@ -239,7 +240,7 @@ fn spatial(form: &mut Form, _: &Site<'_>) -> bool {
     form.remove("spatial").is_none_or(|spatial| spatial == Attribute::Int(1))
 }
 
-/// Further results were those of training, or of another type.
+/// Further results were those of training, or a mask of another type or of elements that the standard did not tell.
 fn one_result(_: &mut Form, site: &Site<'_>) -> bool {
     site.results.len() == 1
 }

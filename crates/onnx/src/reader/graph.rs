@@ -277,12 +277,12 @@ impl<'a> Reader<'a> {
         self.define(name.to_owned(), value)
     }
 
-    /// Checks a new value against its declaration, and takes over what that says beyond inference.
+    /// Checks a new value against its declaration, and takes over what that says beyond inference. A name that an
+    /// exporter gives to a size of an output is no reason to take that for the size of an input of the same name.
     pub(super) fn define(&mut self, name: String, value: Value) -> Result<(), Problem> {
         if let Some(declared) = self.declared.get(&name) {
             let fact = self.graph.fact(value);
-            let both = fact.ty.and(&declared.ty);
-            let ty = both.ok_or_else(|| contradiction(&name, &declared.ty, &fact.ty))?;
+            let ty = fact.ty.and(&declared.ty).ok_or_else(|| contradiction(&name, &declared.ty, &fact.ty))?;
             let elements = fact.elements.clone();
             self.graph.set_fact(value, Fact { ty, elements });
             if !declared.notes.is_empty() {
@@ -340,7 +340,7 @@ impl<'a> Reader<'a> {
         let mut attributes = vec![];
         let facts: Vec<Option<&Fact>> =
             operands.iter().map(|value| value.map(|value| self.graph.fact(value))).collect();
-        let inputs = body_inputs(&op_type, &protos, &facts);
+        let inputs = body_inputs(&op_type, version, &protos, &facts);
         for proto in protos {
             let mut its = vec![];
             let (name, value) = self.attribute(proto, &text, &inputs, &mut its)?;
@@ -528,7 +528,7 @@ fn captures(op: &Op, captured: &mut HashMap<Arc<str>, Vec<Option<Value>>>) -> Ve
 }
 
 /// What is known of the inputs of a body by the operands of its node.
-fn body_inputs(op_type: &str, attributes: &[AttributeProto], operands: &[Option<&Fact>]) -> Vec<Fact> {
+fn body_inputs(op_type: &str, version: i64, attributes: &[AttributeProto], operands: &[Option<&Fact>]) -> Vec<Fact> {
     let attribute = |name: &str| attributes.iter().find(|attribute| attribute.name.as_deref() == Some(name));
     let Some(body) = attribute("body").and_then(|body| body.g.as_deref()) else { return vec![] };
     let unknown = || Fact::of(ValueType::Unknown);
@@ -541,7 +541,8 @@ fn body_inputs(op_type: &str, attributes: &[AttributeProto], operands: &[Option<
         ("Loop", _) if at == 1 => unknown(),
         // Shapes may change from one iteration to the next.
         ("Loop", _) => tensor(at).map_or_else(unknown, |tensor| of(tensor.element, None)),
-        ("Scan", Some(states)) => tensor(at).map_or_else(unknown, |tensor| {
+        // Below version 9 the operands are batches.
+        ("Scan", Some(states)) if version >= 9 => tensor(at).map_or_else(unknown, |tensor| {
             let axes = attribute("scan_input_axes").map(|axes| &*axes.ints).unwrap_or_default();
             let shape = tensor.shape.as_ref().and_then(|shape| match at.checked_sub(states) {
                 None => Some(shape.clone()),

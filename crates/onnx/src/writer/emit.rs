@@ -2,7 +2,7 @@
 
 use super::WriteError;
 use crate::forms::{self, Form, Operand, WRITTEN_OPSETS};
-use crate::reader::KEPT_OPSETS;
+use crate::reader::is_kept;
 use crate::types;
 use crate::wire::{
     AttributeType, DeviceConfigurationProto, FunctionProto, GraphProto, ModelProto, NodeDeviceConfigurationProto,
@@ -36,7 +36,7 @@ pub(crate) struct Emitted {
 /// Brings a model into the form of its opset.
 pub(crate) fn emit(model: &Model) -> Result<Emitted, WriteError> {
     let opset = model.opset();
-    if !WRITTEN_OPSETS.contains(&opset) && !KEPT_OPSETS.contains(&opset) {
+    if !WRITTEN_OPSETS.contains(&opset) && !is_kept(opset) {
         return Err(WriteError::Opset { opset });
     }
     if let Some(output) = model.graph.outputs().iter().find(|it| model.graph.fact(it.value).ty == ValueType::Unknown) {
@@ -252,7 +252,7 @@ impl File<'_> {
                     forms::kept(graph, id, kept, ours)
                 }
                 // Of what this opset means by an operator nothing is known.
-                _ if KEPT_OPSETS.contains(&self.opset) => return Err(WriteError::Opset { opset: self.opset }),
+                _ if is_kept(self.opset) => return Err(WriteError::Opset { opset: self.opset }),
                 _ => forms::to_opset(graph, id, self.opset),
             };
             let form = form.map_err(|why| WriteError::Form { node: node(), why })?;

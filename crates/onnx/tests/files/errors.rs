@@ -108,9 +108,9 @@ fn files() {
 #[test]
 fn models() {
     check_model(|model| model.ir_version = Some(15), "the IR version is 15, and versions 1 to 14 are read");
-    check_model(|model| model.opset_import.clear(), "the opset is missing, and opsets 7 to 40 are read");
-    for opset in [6, 41] {
-        let expected = format!("the opset is {opset}, and opsets 7 to 40 are read");
+    check_model(|model| model.opset_import.clear(), "the opset is missing, and opsets 1 to 40 are read");
+    for opset in [0, 41] {
+        let expected = format!("the opset is {opset}, and opsets 1 to 40 are read");
         check_model(|model| model.opset_import[0].version = Some(opset), &expected);
     }
     let again = OperatorSetIdProto { domain: text("ai.onnx"), version: Some(22) };

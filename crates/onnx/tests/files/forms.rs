@@ -4,7 +4,7 @@ use super::{model, read_bytes, versioned};
 use netwright_ir::Model;
 use netwright_onnx::{to_bytes, to_text};
 
-const INPUTS: &str = "%x: f32[6, 4], %n: f32[n, 4], %t: f32[2, 3, 4], %p: f32[n, 8, 1, 1], %q: f32[n, 5, 6, 2], %m: f32[4, 2], %i: i32[2], %k: i64[1]";
+const INPUTS: &str = "%x: f32[6, 4], %n: f32[n, 4], %t: f32[2, 3, 4], %p: f32[n, 8, 1, 1], %q: f32[n, 5, 6, 2], %h: f16[2], %e: i64[1, 4], %f: f32[1, 4], %m: f32[4, 2], %i: i32[2], %k: i64[1]";
 
 /// The lines of a graph between the first and the last.
 fn lines(model: &Model) -> Vec<String> {
@@ -250,6 +250,51 @@ fn normalization_and_pools_of_old() {
 }
 
 #[test]
+fn limits_ratios_and_counts_were_attributes() {
+    reads(7..=10, "%y = <Clip> %x {max = 1.0, min = 0.0} : f32[6, 4]", &["%y = clip %x, 0.0, 1.0 : f32[6, 4]"]);
+    reads(7..=10, "%y = <Clip> %x {max = 1.0} : f32[6, 4]", &["%y = clip %x, _, 1.0 : f32[6, 4]"]);
+    let half = "%y = clip %h, f16[] hex(0038), f16[] hex(003c) : f16[2]";
+    reads(7..=10, "%y = <Clip> %h {max = 1.0, min = 0.5} : f16[2]", &[half]);
+    // A limit that was absent was that of f32.
+    keeps(10, "%y = <Clip> %h {max = 1.0} : f16[2]");
+    reads(7..=11, "%y = <Dropout> %x {ratio = 0.25} : f32[6, 4]", &["%y = dropout %x, 0.25 : f32[6, 4]"]);
+    reads(7..=11, "%y = <Dropout> %x : f32[6, 4]", &["%y = dropout %x : f32[6, 4]"]);
+    keeps(11, "%y, %z = <Dropout> %x : f32[6, 4], bool[6, 4]");
+    reads(
+        7..=9,
+        "%y, %z = <TopK> %x {k = 2} : f32[6, 2], i64[6, 2]",
+        &["%y, %z = top_k %x, [2] : f32[6, 2], i64[6, 2]"],
+    );
+    for (word, name) in [
+        ("reduce_l1", "ReduceL1"),
+        ("reduce_l2", "ReduceL2"),
+        ("reduce_log_sum", "ReduceLogSum"),
+        ("reduce_log_sum_exp", "ReduceLogSumExp"),
+        ("reduce_prod", "ReduceProd"),
+        ("reduce_sum_square", "ReduceSumSquare"),
+    ] {
+        reads(
+            7..=17,
+            &format!("%y = <{name}> %t {{axes = [1]}} : f32[2, 1, 4]"),
+            &[&format!("%y = {word} %t, [1] : f32[2, 1, 4]")],
+        );
+    }
+}
+
+#[test]
+fn other_names_and_axes_of_old() {
+    let scattered = "%y = scatter_elements %x, %e, %f : f32[6, 4]";
+    reads(9..=10, "%y = <Scatter> %x, %e, %f : f32[6, 4]", &[scattered]);
+    reads(11..=28, "%y = <ScatterElements> %x, %e, %f : f32[6, 4]", &[scattered]);
+    reads(7..=12, "%y = <Hardmax> %x : f32[6, 4]", &["%y = hardmax %x {axis = 1} : f32[6, 4]"]);
+    reads(13..=28, "%y = <Hardmax> %x : f32[6, 4]", &["%y = hardmax %x : f32[6, 4]"]);
+    let dft = "%y = dft %q, _, 1 : f32[n, 5, 6, 2]";
+    reads(17..=19, "%y = <DFT> %q : f32[n, 5, 6, 2]", &[dft]);
+    reads(20..=28, "%y = <DFT> %q : f32[n, 5, 6, 2]", &["%y = dft %q : f32[n, 5, 6, 2]"]);
+    reads(8..=28, "%y = <Max> %x, 0.0 : f32[6, 4]", &["%y = max %x, 0.0 : f32[6, 4]"]);
+}
+
+#[test]
 fn what_a_version_added_is_kept_below_it() {
     keeps(13, "%y = <Reshape> %x, [4, 6] {allowzero = 1} : f32[4, 6]");
     keeps(14, "%y = <Shape> %x {start = 1} : i64[1]");
@@ -281,6 +326,28 @@ fn what_an_old_form_cannot_say_is_an_error() {
     check(7, "%y = max %x, 0.0 : ?", "Max", "its operands must have one shape");
     let along = "it takes the axes behind `axis` along, and nothing shows that they are of size 1";
     check(12, "%y = softmax %t {axis = 1} : ?", "Softmax", along);
+}
+
+#[test]
+fn kept_operators_go_where_nothing_changes_them() {
+    let check = |from: i64, to: i64, body: &str, changed: Option<(&str, i64)>| {
+        let body = versioned(from, &body.replace('<', "\"::").replace('>', "\""));
+        let text = format!("g({INPUTS}) {{ {body} return %y }}");
+        let found = to_bytes(&model(to, &text)).map_or_else(|error| error.to_string(), |_| "written".to_owned());
+        let expected = changed.map_or("written".to_owned(), |(name, to)| {
+            let from = format!("was written for version {from}, and changed in version {to}");
+            format!("node \"y\": {name} is not understood as it stands, {from}")
+        });
+        assert_eq!(found, expected);
+    };
+    let norm = "%y = <GroupNormalization> %p, [1.0, 1.0], [1.0, 1.0] {num_groups = 2} : f32[n, 8, 1, 1]";
+    check(18, 20, norm, None);
+    check(18, 24, norm, Some(("GroupNormalization", 21)));
+    check(13, 28, "%y = <Unique> %x : f32[u]", None);
+    check(28, 27, "%y = <Unique> %x : f32[u]", Some(("Unique", 28)));
+    // What opsets beyond the newest changed is not known.
+    check(30, 28, "%y = <Not> %x : f32[6, 4]", Some(("Not", 28)));
+    check(30, 30, "%y = <Not> %x : f32[6, 4]", None);
 }
 
 #[test]

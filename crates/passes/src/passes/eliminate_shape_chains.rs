@@ -1,7 +1,7 @@
 use crate::pipeline::{Body, Log, Pass, name_of};
 use crate::rewrite::{become_op, become_value, number_list};
 use crate::rule::{Rewritten, Skip};
-use crate::sizes::{Sizes, constant_shape, same_shape};
+use crate::sizes::{Sizes, axes_put_in, constant_shape, count};
 use netwright_ir::{Dim, ElementType, Graph, Kind, NodeId, Op, Value};
 
 /// Shapes that are computed when the model runs -> constants with 0 and -1, or the shortest arithmetic on the sizes
@@ -53,41 +53,33 @@ fn simplify(graph: &mut Graph, sizes: &Sizes, node: NodeId) -> Rewritten {
         return Err(Skip::NoMatch);
     }
     let root = Value { node, result: 0 };
+    if graph.fact(root).elements.is_some() {
+        return shorten(graph, sizes, root);
+    }
     match kind {
-        Kind::Reshape | Kind::Expand | Kind::Slice if keeps_sizes(graph, sizes, root) => {
-            let operand = graph.operand(node, 0).ok_or(Skip::NoMatch)?;
-            become_value(graph, root, operand, "dropped: it keeps the shape")
-        }
-        Kind::Reshape => reshape(graph, sizes, root),
+        Kind::Reshape => reshape(graph, root),
         Kind::Expand => expand(graph, sizes, root),
-        _ => shorten(graph, sizes, root),
+        _ => Err(Skip::NoMatch),
     }
 }
 
-/// Whether the operand has the shape of the result; a slice by other steps than 1 may turn an axis around.
-fn keeps_sizes(graph: &Graph, sizes: &Sizes, root: Value) -> bool {
-    let Some(operand) = graph.operand(root.node, 0) else { return false };
-    let (Some(from), Some(to)) = (sizes.shape(graph, operand), sizes.shape(graph, root)) else { return false };
-    let forward = match graph.kind(root) {
-        Kind::Slice => graph.operand(root.node, 4).is_none_or(|steps| {
-            graph.fact(steps).known_elements().is_some_and(|steps| steps.iter().all(|step| *step == 1))
-        }),
-        _ => true,
-    };
-    forward && same_shape(&from, &to)
-}
+/// So many nodes that move no element in memory are looked through.
+const MOST_STEPS: usize = 16;
 
-/// Reshape to a constant.
-fn reshape(graph: &mut Graph, sizes: &Sizes, root: Value) -> Rewritten {
+/// Reshape to a constant, of what was there before other nodes that move no element in memory.
+fn reshape(graph: &mut Graph, root: Value) -> Rewritten {
     let (Some(x), Some(shape)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
         return Err(Skip::NoMatch);
     };
     if graph.tensor(shape).is_some() {
         return Err(Skip::NoMatch);
     }
-    let to = sizes.shape(graph, root).ok_or(Skip::NoMatch)?;
-    let from = sizes.shape(graph, x);
-    let target = constant_shape(from.as_deref(), &to, graph.fact(shape).elements.as_deref()).ok_or_else(|| {
+    let to = graph.shape(root).ok_or(Skip::NoMatch)?.to_vec();
+    if let Some((base, axes)) = unsqueezed(graph, x, &to) {
+        let axes = number_list(graph, root, "axes", &axes)?;
+        return become_op(graph, root, Op::Unsqueeze, &[base, axes], "puts axes in");
+    }
+    let target = constant_shape(graph.shape(x), &to, graph.fact(shape).elements.as_deref()).ok_or_else(|| {
         let shape = graph.operand_text(shape);
         Skip::rejected(format!("the shape {shape} has sizes that no constant gives for every binding, 0 included"))
     })?;
@@ -95,21 +87,39 @@ fn reshape(graph: &mut Graph, sizes: &Sizes, root: Value) -> Rewritten {
     become_op(graph, root, Op::Reshape { allowzero: false }, &[x, target], "reshapes to a constant shape")
 }
 
+/// The value before nodes that move no element in memory, and the axes of size 1 that make the shape of its own.
+///
+/// Each of the nodes is shown to be defined, so nothing that fails when the model runs is lost.
+fn unsqueezed(graph: &Graph, mut value: Value, to: &[Dim]) -> Option<(Value, Vec<i64>)> {
+    let elements = count(to);
+    for _ in 0..MOST_STEPS {
+        let shape = graph.shape(value)?;
+        if let Some(axes) = axes_put_in(shape, to) {
+            return Some((value, axes));
+        }
+        let moves = matches!(graph.kind(value), Kind::Reshape | Kind::Unsqueeze | Kind::Squeeze | Kind::Flatten);
+        if !moves || count(shape).same(&elements) != Some(true) {
+            return None;
+        }
+        value = graph.operand(value.node, 0)?;
+    }
+    None
+}
+
 /// Expand by the axes alone that it widens.
 fn expand(graph: &mut Graph, sizes: &Sizes, root: Value) -> Rewritten {
     let (Some(x), Some(shape)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
         return Err(Skip::NoMatch);
     };
-    let (Some(to), Some(from)) = (sizes.shape(graph, root), sizes.shape(graph, x)) else { return Err(Skip::NoMatch) };
+    let from = graph.shape(x).ok_or(Skip::NoMatch)?.to_vec();
     let wanted = graph.fact(shape).elements.clone().ok_or(Skip::NoMatch)?;
-    let missing = to.len().saturating_sub(wanted.len());
-    let target: Vec<Dim> = (missing..to.len())
-        .map(|axis| {
-            let own = (axis + from.len()).checked_sub(to.len()).and_then(|axis| from.get(axis));
-            let stays = own.is_some_and(|own| own.same(&to[axis]) == Some(true));
-            if stays { Dim::Known(1) } else { wanted[axis - missing].clone() }
-        })
-        .collect();
+    let rank = wanted.len();
+    let narrow = |(axis, wanted): (usize, &Dim)| {
+        let own = (axis + from.len()).checked_sub(rank).and_then(|axis| from.get(axis));
+        let stays = own.is_some_and(|own| own.same(wanted) == Some(true));
+        if stays { Dim::Known(1) } else { wanted.clone() }
+    };
+    let target: Vec<Dim> = wanted.iter().enumerate().map(narrow).collect();
     if target[..] == wanted[..] {
         return Err(Skip::NoEffect);
     }

@@ -10,7 +10,8 @@ use netwright_ir::{ElementType, Fact, Graph, Kind, Op, Shape, Tensor, TensorErro
 /// are: a trained tensor remains one, under its name. None is copied: one with another use, such as an embedding that
 /// is also the output projection, stays tied. Small constants (1 KiB) may be copied.
 pub fn fold_constants() -> Pass {
-    let mut rules = vec![fold_integers(), fold_transpose(), fold_cast(), fold_cast_like(), fold_factor()];
+    let mut rules =
+        vec![fold_integers(), fold_transpose(), fold_cast(), fold_whole_number(), fold_cast_like(), fold_factor()];
     rules.extend([Kind::Reshape, Kind::Unsqueeze, Kind::Squeeze].map(fold_shape));
     Pass {
         name: "fold-constants",
@@ -93,6 +94,31 @@ fn fold_cast() -> Rule {
             return Err(Skip::rejected(format!("{name} would be larger as {to} than as {}", tensor.element())));
         }
         fold(graph, found.root(), found[w], "cast", |tensor| tensor.cast(to))
+    })
+}
+
+/// A number of a float type, as exporters write the bounds of a Range, that is an integer or a truth value.
+fn fold_whole_number() -> Rule {
+    let c = scalar("c");
+    let summary = "cast(c) -> c as an integer or a truth value, for a whole number";
+    Rule::new("fold-whole-number", summary, cast(c), move |graph, found| {
+        let root = found.root();
+        let (&Op::Cast { to, .. }, number) = (graph.op(root), found.scalar(c)) else { return Err(Skip::NoMatch) };
+        // Larger ones have no digits behind the point, and no i32 holds them.
+        if number.fract() != 0.0 || number.abs() >= f64::from(i32::MAX) || graph.kind(found[c]) != Kind::Constant {
+            return Err(Skip::NoMatch);
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "whole, and in range")]
+        let whole = number as i64;
+        let dims = graph.tensor(found[c]).ok_or(Skip::NoMatch)?.dims().to_vec();
+        let bytes = match to {
+            ElementType::I64 => whole.to_le_bytes().to_vec(),
+            ElementType::I32 => i32::try_from(whole).map_err(|_| Skip::NoMatch)?.to_le_bytes().to_vec(),
+            ElementType::Bool => vec![u8::from(whole != 0)],
+            _ => return Err(Skip::NoMatch),
+        };
+        not_output(graph, root)?;
+        become_op(graph, root, Op::Constant(Tensor::from_bytes(to, &dims, bytes)?), &[], "computed")
     })
 }
 

@@ -3,7 +3,7 @@ use crate::pattern::op;
 use crate::pipeline::{Body, Pass};
 use crate::rewrite::{become_value, insert};
 use crate::rule::{Rewritten, Rule, Skip};
-use crate::sizes::{Sizes, position, same_shape};
+use crate::sizes::{position, same_shape};
 use netwright_ir::{Graph, Kind, Op, Value};
 
 /// `reshape(f(reduce(x)), ..)` -> `f(reduce(x))`, the axes kept with size 1
@@ -47,7 +47,7 @@ fn rebuild(graph: &mut Graph, root: Value, reduced: Value, chain: &Chain) -> Rew
         }
         _ => return Err(Skip::NoMatch),
     }
-    let to = Sizes::of(graph).shape(graph, root).ok_or(Skip::NoMatch)?;
+    let to = graph.shape(root).ok_or(Skip::NoMatch)?.to_vec();
     let operands: Vec<Value> = graph.operands(reduced.node).into_iter().flatten().collect();
     let kept = insert(graph, root, "reduced", op, &operands)?;
     if !graph.shape(kept).is_some_and(|shape| same_shape(shape, &to)) {

@@ -1,7 +1,7 @@
 use crate::pipeline::{Body, Log, Pass, name_of};
 use crate::rewrite::number_list;
 use crate::rule::Skip;
-use crate::sizes::{Sizes, position};
+use crate::sizes::position;
 use netwright_ir::{Graph, Kind, NodeId, Op, Place, Value};
 use std::collections::BTreeMap;
 
@@ -20,11 +20,10 @@ pub fn merge_slices() -> Pass {
 type Part = (i64, i64, Value);
 
 fn merge(graph: &mut Graph, log: &mut Log) {
-    let sizes = Sizes::of(graph);
     // By what is cut and along which axis, in program order of the first.
     let mut cuts: BTreeMap<(Value, usize), Vec<Part>> = BTreeMap::new();
     for node in graph.schedule() {
-        if let Some((of, axis, part)) = part(graph, &sizes, node) {
+        if let Some((of, axis, part)) = part(graph, node) {
             cuts.entry((of, axis)).or_default().push(part);
         }
     }
@@ -36,7 +35,7 @@ fn merge(graph: &mut Graph, log: &mut Log) {
         }
         let first = parts.iter().map(|part| part.2).min_by_key(|value| graph.node(value.node).order());
         parts.sort_unstable();
-        let size = sizes.shape(graph, of).and_then(|shape| shape[axis].known());
+        let size = graph.shape(of).and_then(|shape| shape[axis].known());
         let joins = parts.windows(2).all(|pair| pair[0].1 == pair[1].0);
         let whole = parts.first().map(|part| part.0) == Some(0) && parts.last().map(|part| part.1) == size;
         let (true, true, Some(first)) = (joins && whole, parts.len() > 1, first) else { continue };
@@ -48,7 +47,7 @@ fn merge(graph: &mut Graph, log: &mut Log) {
 }
 
 /// What a slice cuts, along which axis, and which part; only along one axis of known size, forward.
-fn part(graph: &Graph, sizes: &Sizes, node: NodeId) -> Option<(Value, usize, Part)> {
+fn part(graph: &Graph, node: NodeId) -> Option<(Value, usize, Part)> {
     if graph.node(node).op().kind() != Kind::Slice {
         return None;
     }
@@ -57,7 +56,7 @@ fn part(graph: &Graph, sizes: &Sizes, node: NodeId) -> Option<(Value, usize, Par
         _ => None,
     };
     let of = graph.operand(node, 0)?;
-    let shape = sizes.shape(graph, of)?;
+    let shape = graph.shape(of)?;
     let axis = match graph.operand(node, 3) {
         Some(_) => position(one(3)?, shape.len())?,
         None => 0,

@@ -1,7 +1,7 @@
 use crate::pipeline::{Body, Log, Pass, name_of};
-use crate::rewrite::{SMALL, become_value, insert, number_list};
+use crate::rewrite::{SMALL, insert, needs_node_between, number_list};
 use crate::rule::Skip;
-use crate::sizes::{Sizes, position};
+use crate::sizes::position;
 use netwright_ir::{Dim, ElementType, Graph, Kind, NodeId, Op, Tensor, TensorType, Value};
 use std::collections::{HashMap, HashSet};
 
@@ -41,10 +41,9 @@ impl Need {
 }
 
 fn narrow(graph: &mut Graph, log: &mut Log) {
-    let sizes = Sizes::of(graph);
     let schedule = graph.schedule();
-    let widened = widened(graph, &sizes, &schedule);
-    let needs = needs(graph, &sizes, &schedule, &widened);
+    let widened = widened(graph, &schedule);
+    let needs = needs(graph, &schedule, &widened);
     let mut changed: HashSet<Value> = HashSet::new();
     for node in schedule {
         if !graph.is_alive(node) || graph.node(node).result_count() != 1 {
@@ -64,9 +63,9 @@ fn narrow(graph: &mut Graph, log: &mut Log) {
         let mark = graph.mark();
         let need = needs.get(&root).copied().unwrap_or_default();
         let rewritten = match graph.kind(root) {
-            Kind::Expand => drop_expand(graph, &sizes, root, need),
+            Kind::Expand => drop_expand(graph, root, need),
             Kind::Unsqueeze => drop_axes(graph, root, need),
-            Kind::And => drop_and(graph, &sizes, root, need),
+            Kind::And => drop_and(graph, root, need),
             _ => Err(Skip::NoMatch),
         };
         match rewritten {
@@ -83,12 +82,16 @@ fn narrow(graph: &mut Graph, log: &mut Log) {
 type Narrowed = Result<(Value, &'static str), Skip>;
 
 /// Whether the operand at that place, broadcast to the root, lacks nothing that is needed.
-fn suffices(graph: &Graph, sizes: &Sizes, root: Value, operand: Value, need: Need) -> bool {
-    let (Some(to), Some(from)) = (sizes.shape(graph, root), sizes.shape(graph, operand)) else { return false };
+fn suffices(graph: &Graph, root: Value, operand: Value, need: Need) -> bool {
+    let (Some(to), Some(from)) = (graph.shape(root), graph.shape(operand)) else { return false };
     let lacks = |axis: usize| {
-        let own = from.len().checked_sub(axis + 1).map(|at| &from[at]);
         let full = &to[to.len() - 1 - axis];
-        has(need.axes, axis) && own.is_none_or(|own| own.same(full) != Some(true)) && *full != Dim::Known(1)
+        match from.len().checked_sub(axis + 1).map(|at| &from[at]) {
+            Some(own) if own.same(full) == Some(true) => false,
+            // It gives way.
+            None | Some(Dim::Known(1)) => has(need.axes, axis) && *full != Dim::Known(1),
+            Some(_) => true,
+        }
     };
     need.rank.min(to.len()) <= from.len() && to.len() <= 64 && !(0..to.len()).any(lacks)
 }
@@ -101,14 +104,18 @@ fn bit(axis: usize) -> Axes {
     u32::try_from(axis).ok().and_then(|axis| 1u64.checked_shl(axis)).unwrap_or(0)
 }
 
+/// What is known of the root, which is wider, is not true of the value.
 fn replace(graph: &mut Graph, root: Value, value: Value, note: &'static str) -> Narrowed {
-    become_value(graph, root, value, note)?;
+    if needs_node_between(graph, root, value) {
+        return Err(Skip::NoMatch);
+    }
+    graph.replace(root, value);
     Ok((value, note))
 }
 
-fn drop_expand(graph: &mut Graph, sizes: &Sizes, root: Value, need: Need) -> Narrowed {
+fn drop_expand(graph: &mut Graph, root: Value, need: Need) -> Narrowed {
     let x = graph.operand(root.node, 0).ok_or(Skip::NoMatch)?;
-    if !suffices(graph, sizes, root, x, need) {
+    if !suffices(graph, root, x, need) {
         return Err(Skip::NoMatch);
     }
     replace(graph, root, x, "dropped: its readers broadcast")
@@ -143,12 +150,12 @@ fn drop_axes(graph: &mut Graph, root: Value, need: Need) -> Narrowed {
     Ok((value, note))
 }
 
-fn drop_and(graph: &mut Graph, sizes: &Sizes, root: Value, need: Need) -> Narrowed {
+fn drop_and(graph: &mut Graph, root: Value, need: Need) -> Narrowed {
     let (Some(a), Some(b)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
         return Err(Skip::NoMatch);
     };
     for (holds, other) in [(a, b), (b, a)] {
-        if always(graph, holds) && suffices(graph, sizes, root, other, need) {
+        if always(graph, holds) && suffices(graph, root, other, need) {
             return replace(graph, root, other, "dropped: the other operand always holds");
         }
     }
@@ -271,7 +278,7 @@ fn is_unary(kind: Kind) -> bool {
 }
 
 /// Of every value the axes on which it was widened, and could be narrow.
-fn widened(graph: &Graph, sizes: &Sizes, schedule: &[NodeId]) -> HashMap<Value, Axes> {
+fn widened(graph: &Graph, schedule: &[NodeId]) -> HashMap<Value, Axes> {
     let mut widened: HashMap<Value, Axes> = HashMap::new();
     for &node in schedule {
         if graph.node(node).result_count() != 1 {
@@ -284,7 +291,7 @@ fn widened(graph: &Graph, sizes: &Sizes, schedule: &[NodeId]) -> HashMap<Value, 
         let axes = if is_unary(kind) {
             operands.iter().flatten().map(of).fold(0, |all, axes| all | axes)
         } else if kind == Kind::Expand || broadcasts(kind) {
-            let Some(shape) = sizes.shape(graph, root) else { continue };
+            let Some(shape) = graph.shape(root) else { continue };
             let read = if kind == Kind::Expand { &operands[..1] } else { &operands[..] };
             let narrow = |axis: &usize| {
                 read.iter().flatten().all(|operand| {
@@ -307,7 +314,7 @@ fn widened(graph: &Graph, sizes: &Sizes, schedule: &[NodeId]) -> HashMap<Value, 
 }
 
 /// What is needed of every value that is read, from the results of the graph backward.
-fn needs(graph: &Graph, sizes: &Sizes, schedule: &[NodeId], widened: &HashMap<Value, Axes>) -> HashMap<Value, Need> {
+fn needs(graph: &Graph, schedule: &[NodeId], widened: &HashMap<Value, Axes>) -> HashMap<Value, Need> {
     let mut needs: HashMap<Value, Need> = graph.outputs().iter().map(|output| (output.value, Need::ALL)).collect();
     for &node in schedule.iter().rev() {
         let operands = graph.operands(node);
@@ -315,10 +322,10 @@ fn needs(graph: &Graph, sizes: &Sizes, schedule: &[NodeId], widened: &HashMap<Va
         let kind = graph.kind(root);
         let single = graph.node(node).result_count() == 1;
         let need = needs.get(&root).copied().unwrap_or_default();
-        let of_operands = match (single.then(|| sizes.shape(graph, root)).flatten(), kind) {
+        let of_operands = match (single.then(|| graph.shape(root)).flatten(), kind) {
             (Some(shape), _) if shape.len() > 64 => None,
             (Some(_), kind) if is_unary(kind) => Some(vec![need; operands.len()]),
-            (Some(shape), kind) if broadcasts(kind) => by_operand(graph, sizes, &operands, &shape, need, widened),
+            (Some(shape), kind) if broadcasts(kind) => by_operand(graph, &operands, shape, need, widened),
             (Some(_), Kind::Gather) => by_index(graph, root, need),
             (Some(shape), Kind::Concat) => by_part(graph, root, &operands, shape.len(), need),
             _ => None,
@@ -335,14 +342,13 @@ fn needs(graph: &Graph, sizes: &Sizes, schedule: &[NodeId], widened: &HashMap<Va
 /// On every axis that is needed one operand keeps the size: one that has it by itself, if there is.
 fn by_operand(
     graph: &Graph,
-    sizes: &Sizes,
     operands: &[Option<Value>],
     shape: &[Dim],
     need: Need,
     widened: &HashMap<Value, Axes>,
 ) -> Option<Vec<Need>> {
     let values: Vec<Value> = operands.iter().copied().collect::<Option<_>>()?;
-    let shapes: Vec<Vec<Dim>> = values.iter().map(|value| sizes.shape(graph, *value)).collect::<Option<_>>()?;
+    let shapes: Vec<&[Dim]> = values.iter().map(|value| graph.shape(*value)).collect::<Option<_>>()?;
     let mut needs = vec![Need::default(); values.len()];
     let rank = need.rank.min(shape.len());
     for axis in 0..shape.len() {

@@ -169,7 +169,7 @@ fn drop_gather_of_all() -> Rule {
         let (Some(x), Some(indices)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
             return Err(Skip::NoMatch);
         };
-        let shape = Sizes::of(graph).shape(graph, x).ok_or(Skip::NoMatch)?;
+        let shape = graph.shape(x).ok_or(Skip::NoMatch)?.to_vec();
         let axis = position(axis, shape.len()).ok_or(Skip::NoMatch)?;
         let count = count(graph, indices, MOST_STEPS).ok_or(Skip::NoMatch)?;
         match count.terms.as_slice() {
@@ -189,7 +189,7 @@ fn is_plain(term: &Term) -> bool {
 
 /// The columns of a matrix at the indices of a term, with its rows on one axis and the columns on another.
 fn become_columns(graph: &mut Graph, root: Value, matrix: Value, rows: &Term, columns: &Term) -> Rewritten {
-    let shape = Sizes::of(graph).shape(graph, root).ok_or(Skip::NoMatch)?;
+    let shape = graph.shape(root).ok_or(Skip::NoMatch)?.to_vec();
     let rank = shape.len();
     let place = |term: &Term| rank.checked_sub(term.axis + 1).ok_or(Skip::NoMatch);
     let (row, column) = (place(rows)?, place(columns)?);
@@ -218,15 +218,14 @@ fn gather_columns_of_flat() -> Rule {
         let (Some(flat), Some(indices)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
             return Err(Skip::NoMatch);
         };
-        let sizes = Sizes::of(graph);
         let matrix = match graph.kind(flat) {
             Kind::Flatten | Kind::Reshape => graph.operand(flat.node, 0).ok_or(Skip::NoMatch)?,
             _ => return Err(Skip::NoMatch),
         };
-        let (Some(shape), Some(flat)) = (sizes.shape(graph, matrix), sizes.shape(graph, flat)) else {
+        let (Some(shape), Some(flat)) = (graph.shape(matrix), graph.shape(flat)) else {
             return Err(Skip::NoMatch);
         };
-        let [height, width] = shape.as_slice() else { return Err(Skip::NoMatch) };
+        let [height, width] = shape else { return Err(Skip::NoMatch) };
         // What is behind the first axis is of size 1, so the first has all elements.
         let trailing = flat.len().checked_sub(1).ok_or(Skip::NoMatch)?;
         if flat[1..].iter().any(|dim| *dim != Dim::Known(1)) {
@@ -257,7 +256,7 @@ fn gather_columns_of_pairs() -> Rule {
         let (Some(matrix), Some(pairs)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
             return Err(Skip::NoMatch);
         };
-        let shape = Sizes::of(graph).shape(graph, matrix).ok_or(Skip::NoMatch)?;
+        let shape = graph.shape(matrix).ok_or(Skip::NoMatch)?.to_vec();
         let rank = graph.fact(pairs).rank().ok_or(Skip::NoMatch)?;
         let along_last = matches!(graph.op(pairs), Op::Concat { axis } if position(*axis, rank) == rank.checked_sub(1));
         let ([height, _], true) = (shape.as_slice(), along_last) else { return Err(Skip::NoMatch) };

@@ -2,7 +2,7 @@ use crate::pattern::op;
 use crate::pipeline::Pass;
 use crate::rewrite::{become_op, insert, number_list};
 use crate::rule::{Rewritten, Rule, Skip};
-use crate::sizes::{Sizes, constant_shape, same_shape};
+use crate::sizes::{constant_shape, same_shape};
 use netwright_ir::{Graph, Kind, Op, Value};
 
 /// `reshape(gemm(reshape(x, [-1, k]), w, c), [.., n])` -> `add(matmul(x, w), c)`
@@ -35,8 +35,7 @@ fn unflatten(graph: &mut Graph, root: Value) -> Rewritten {
         return Err(Skip::rejected(format!("{} has another use", graph.operand_text(product))));
     }
     let x = graph.operand(flat.node, 0).ok_or(Skip::NoMatch)?;
-    let sizes = Sizes::of(graph);
-    let shape = |value| sizes.shape(graph, value).ok_or(Skip::NoMatch);
+    let shape = |value| graph.shape(value).map(<[_]>::to_vec).ok_or(Skip::NoMatch);
     let (from, to, inner, weight) = (shape(x)?, shape(root)?, shape(flat)?, shape(w)?);
     let ([_, k], [_, n]) = (inner.as_slice(), weight.as_slice()) else { return Err(Skip::NoMatch) };
     let [leading @ .., last] = to.as_slice() else { return Err(Skip::NoMatch) };
