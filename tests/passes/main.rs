@@ -54,9 +54,14 @@ const NOT_VERIFIABLE: [(&str, &str); 7] = [
 /// How far a pass may move a number: not at all, where it says that it is exact.
 fn tolerance(pass: &str) -> f64 {
     match pass {
-        "fuse-scale-softmax" | "fold-scale-into-projection" | "lower-scaled-softmax" => 1e-5,
-        "decompose-gelu" | "decompose-rms-normalization" => 1e-5,
-        "fuse-gelu" | "merge-mean-factor" | "unflatten-gemm" => 1e-5,
+        "fuse-scale-softmax"
+        | "fold-scale-into-projection"
+        | "lower-scaled-softmax"
+        | "decompose-gelu"
+        | "decompose-rms-normalization"
+        | "fuse-gelu"
+        | "merge-mean-factor"
+        | "unflatten-gemm" => 1e-5,
         _ => 0.0,
     }
 }
@@ -93,9 +98,9 @@ fn check_equal(case: &str, name: &str, before: &Graph, after: &Graph) {
 }
 
 /// The diff of one pass and what it declined; the function is the same.
-fn check_pass(case: &str, name: &str, graph: Graph) {
+fn check_pass(case: &str, name: &str, graph: &Graph) {
     let after = check_diff(case, name, graph.clone());
-    check_equal(case, name, &graph, &after);
+    check_equal(case, name, graph, &after);
 }
 
 /// The diff of one pass and what it declined; the pass does nothing when run again, and the text stays readable.
@@ -116,7 +121,7 @@ fn check_diff(case: &str, name: &str, mut graph: Graph) -> Graph {
 
 fn check_cases(name: &str, cases: &[(&str, &str)]) {
     for (case, body) in cases {
-        check_pass(case, name, attention_inputs(body));
+        check_pass(case, name, &attention_inputs(body));
     }
 }
 

@@ -7,7 +7,7 @@ fn check(name: &str, cases: &[(&str, &str)]) {
     let inputs = "%x: f32[b, q, 32], %s: f32[b, 4, q, k], %m: i64[b, k], %ids: i64[b, q], %past: f32[b, 4, p, 8]";
     for (case, body) in cases {
         let text = format!("g({inputs}) {{\n{body}\n}}");
-        check_pass(case, name, parse(&text).unwrap_or_else(|error| panic!("{error} in\n{text}")));
+        check_pass(case, name, &parse(&text).unwrap_or_else(|error| panic!("{error} in\n{text}")));
     }
 }
 
