@@ -54,9 +54,14 @@ const NOT_VERIFIABLE: [(&str, &str); 7] = [
 /// How far a pass may move a number: not at all, where it says that it is exact.
 fn tolerance(pass: &str) -> f64 {
     match pass {
-        "fuse-scale-softmax" | "fold-scale-into-projection" | "lower-scaled-softmax" => 1e-5,
-        "decompose-gelu" | "decompose-rms-normalization" => 1e-5,
-        "fuse-gelu" | "merge-mean-factor" | "unflatten-gemm" => 1e-5,
+        "fuse-scale-softmax"
+        | "fold-scale-into-projection"
+        | "lower-scaled-softmax"
+        | "decompose-gelu"
+        | "decompose-rms-normalization"
+        | "fuse-gelu"
+        | "merge-mean-factor"
+        | "unflatten-gemm" => 1e-5,
         _ => 0.0,
     }
 }
