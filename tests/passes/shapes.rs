@@ -61,6 +61,17 @@ fn eliminate_shape_chains() {
                  return %w",
             ),
             (
+                "shifted_range",
+                "%n = shape %ids {start = 1} : i64[1]
+                 %q = squeeze %n : i64[]
+                 %o = shape %past {start = 2, end = 3} : i64[1]
+                 %p = squeeze %o : i64[]
+                 %r = range 0, %q, 1 : i64[q]
+                 %a = add %r, %p : i64[q]
+                 %c = cast %a {to = f32} : f32[q]
+                 return %c",
+            ),
+            (
                 "sizes_of_inputs",
                 "%e = exp %past : f32[b, 4, p, 8]
                  %s0 = shape %e : i64[4]
@@ -143,9 +154,74 @@ fn narrow_broadcasts() {
 fn simplify_indexing() {
     check(
         "simplify-indexing",
-        &[(
-            "columns_of_pairs",
-            "%n = shape %m : i64[2]
+        &[
+            (
+                "integer_zero",
+                "%z = add %ids, 0 : i64[b, q]
+                 %c = cast %z {to = f32} : f32[b, q]
+                 return %c",
+            ),
+            (
+                "gather_of_all",
+                "%n = shape %ids {start = 1} : i64[1]
+                 %q = squeeze %n : i64[]
+                 %r = range 0, %q, 1 : i64[q]
+                 %g = gather %x, %r {axis = 1} : f32[b, q, 32]
+                 %e = exp %g : f32[b, q, 32]
+                 return %e",
+            ),
+            (
+                // Counts to another size, from another number and by another step.
+                "gather_of_some",
+                "%n = shape %ids {start = 1} : i64[1]
+                 %q = squeeze %n : i64[]
+                 %r = range 0, %q, 1 : i64[q]
+                 %t = range 1, 32, 1 : i64[31]
+                 %u = range 0, 32, 2 : i64[16]
+                 %l = concat %x, %x {axis = 1} : f32[b, 2*q, 32]
+                 %g = gather %l, %r {axis = 1} : f32[b, q, 32]
+                 %h = gather %x, %t {axis = 2} : f32[b, q, 31]
+                 %i = gather %x, %u {axis = 2} : f32[b, q, 16]
+                 return %g, %h, %i",
+            ),
+            (
+                "columns_of_flat",
+                "%n = shape %m {end = 1} : i64[1]
+                 %b = squeeze %n : i64[]
+                 %w = shape %m {start = 1} : i64[1]
+                 %k = squeeze %w : i64[]
+                 %rows = range 0, %b, 1 : i64[b]
+                 %r4 = unsqueeze %rows, [1, 2, 3] : i64[b, 1, 1, 1]
+                 %columns = range 0, %k, 1 : i64[k]
+                 %by = mul %r4, %w : i64[b, 1, 1, 1]
+                 %at = add %columns, %by : i64[b, 1, 1, k]
+                 %f = flatten %m {axis = 2} : i64[b*k, 1]
+                 %g = gather %f, %at : i64[b, 1, 1, k, 1]
+                 %c = cast %g {to = f32} : f32[b, 1, 1, k, 1]
+                 return %c",
+            ),
+            (
+                // Half of the rows.
+                "some_rows",
+                "%two = concat %m, %m {axis = 0} : i64[2*b, k]
+                 %o = shape %m : i64[2]
+                 %b = gather %o, 0 : i64[]
+                 %k = gather %o, 1 : i64[]
+                 %rows = range 0, %b, 1 : i64[b]
+                 %columns = range 0, %k, 1 : i64[k]
+                 %r2 = unsqueeze %rows, [1] : i64[b, 1]
+                 %r = expand %r2, %o : i64[b, k]
+                 %c = expand %columns, %o : i64[b, k]
+                 %r3 = unsqueeze %r, [-1] : i64[b, k, 1]
+                 %c3 = unsqueeze %c, [-1] : i64[b, k, 1]
+                 %at = concat %r3, %c3 {axis = -1} : i64[b, k, 2]
+                 %g = gather_nd %two, %at : i64[b, k]
+                 %f = cast %g {to = f32} : f32[b, k]
+                 return %f",
+            ),
+            (
+                "columns_of_pairs",
+                "%n = shape %m : i64[2]
                  %b = gather %n, 0 : i64[]
                  %q = gather %n, 1 : i64[]
                  %rows = range 0, %b, 1 : i64[b]
@@ -162,7 +238,8 @@ fn simplify_indexing() {
                  %g = gather_nd %m, %at : i64[b, 1, 1, k]
                  %f = cast %g {to = f32} : f32[b, 1, 1, k]
                  return %f",
-        )],
+            ),
+        ],
     );
 }
 

@@ -97,9 +97,7 @@ pub enum DimParts {
     Product(Vec<Dim>),
     /// The smallest of two or more.
     Min(Vec<Dim>),
-    /// The largest of two or more.
-    Max(Vec<Dim>),
-    /// Nothing is known, or a function for which the standard has no operator on every integer.
+    /// Nothing is known, or another function.
     Other,
 }
 
@@ -380,7 +378,6 @@ impl Dim {
             [(monomial, 1)] if monomial.len() == 1 => match &monomial[0] {
                 Atom::Symbol(symbol) => DimParts::Symbol(symbol.clone()),
                 Atom::Apply(Function::Min, operands) => DimParts::Min(operands.clone()),
-                Atom::Apply(Function::Max, operands) => DimParts::Max(operands.clone()),
                 Atom::Apply(..) => DimParts::Other,
             },
             [(monomial, factor)] => {

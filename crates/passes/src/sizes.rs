@@ -8,6 +8,9 @@ use std::collections::{BTreeMap, HashSet};
 /// Longer arithmetic is not searched through.
 const MOST_NODES: usize = 64;
 
+/// Of more inputs of the same size the others are not looked at.
+const MOST_SOURCES: usize = 16;
+
 /// Sums of sums are followed so far.
 const MOST_DEPTH: usize = 8;
 
@@ -27,20 +30,24 @@ pub(crate) enum Expression {
     Shape(Value, usize, usize),
     /// The one element of a vector.
     Only(Box<Expression>),
-    /// An operator on two of the same rank.
+    /// Add or Mul of two of the same rank.
     Apply(Kind, Box<[Expression; 2]>),
     /// Vectors one behind the other.
     Concat(Vec<Expression>),
 }
 
 impl Sizes {
-    /// Those of the inputs.
+    /// Those of the inputs. A body with captures has none: a size of its state may change while it runs, whatever name
+    /// it shares with a size outside.
     pub(crate) fn of(graph: &Graph) -> Self {
         let mut sources: BTreeMap<Symbol, Vec<(Value, usize)>> = BTreeMap::new();
-        for input in graph.inputs() {
+        for input in graph.inputs().filter(|_| graph.captures().len() == 0) {
             for (axis, dim) in graph.shape(input).unwrap_or_default().iter().enumerate() {
                 if let Dim::Symbol(symbol) = dim {
-                    sources.entry(symbol.clone()).or_default().push((input, axis));
+                    let places = sources.entry(symbol.clone()).or_default();
+                    if places.len() < MOST_SOURCES {
+                        places.push((input, axis));
+                    }
                 }
             }
         }
@@ -105,9 +112,8 @@ impl Sizes {
             DimParts::Symbol(symbol) => return Some(self.run(&symbol, std::slice::from_ref(dim))?.0),
             DimParts::Sum(operands) => (Kind::Add, operands),
             DimParts::Product(operands) => (Kind::Mul, operands),
-            DimParts::Min(operands) => (Kind::Min, operands),
-            DimParts::Max(operands) => (Kind::Max, operands),
-            DimParts::Other => return None,
+            // Min takes no integers below opset 12.
+            DimParts::Min(_) | DimParts::Other => return None,
         };
         let mut operands = operands.iter().map(|operand| self.size(operand, depth + 1));
         let first = operands.next()??;
@@ -187,12 +193,7 @@ impl Expression {
             Expression::Shape(of, from, to) => ("size", shape_op(graph, *of, *from, *to), vec![*of]),
             Expression::Only(vector) => ("only", Op::Squeeze, vec![vector.insert(graph, root)?]),
             Expression::Apply(kind, parts) => {
-                let op = match kind {
-                    Kind::Add => Op::Add,
-                    Kind::Mul => Op::Mul,
-                    Kind::Min => Op::Min,
-                    _ => Op::Max,
-                };
+                let op = if *kind == Kind::Add { Op::Add } else { Op::Mul };
                 (kind.word(), op, parts.iter().map(|part| part.insert(graph, root)).collect::<Result<_, _>>()?)
             }
             Expression::Concat(parts) => {
@@ -245,6 +246,13 @@ pub(crate) fn constant_shape(from: Option<&[Dim]>, to: &[Dim], asked: Option<&[D
     let asks = |axis: usize| asked.and_then(|asked| asked.get(axis)) == Some(&Dim::Known(-1));
     let fits = || from.is_some_and(|from| count(from).same(&count(to)) == Some(true));
     open.is_none_or(|axis| asks(axis) || (!keeps && fits())).then_some(target)
+}
+
+/// Whether nothing must hold for the node when the model runs, so that taking it away loses no failure.
+pub(crate) fn is_defined(graph: &Graph, root: Value) -> bool {
+    let results = graph.node(root.node).result_count();
+    let inferred = graph.infer(graph.op(root), &graph.operands(root.node), results);
+    inferred.is_ok_and(|inferred| inferred.assumed.is_empty())
 }
 
 /// The number of elements.

@@ -15,7 +15,7 @@ use netwright_ir::{Dim, ElementType, Graph, Kind, NodeId, Op, Value};
 /// - An axis that Expand leaves as it is is a 1.
 ///
 /// Where a size is needed as a number (by Range, Slice or a Reshape of two free sizes) it is computed from the first
-/// input that has it, and once.
+/// input that has it, and once. So `range(0, n) + c` is `range(c, n + c)`: integers are exact.
 pub fn eliminate_shape_chains() -> Pass {
     Pass {
         name: "eliminate-shape-chains",
@@ -59,6 +59,7 @@ fn simplify(graph: &mut Graph, sizes: &Sizes, node: NodeId) -> Rewritten {
     match kind {
         Kind::Reshape => reshape(graph, root),
         Kind::Expand => expand(graph, sizes, root),
+        Kind::Add => shift_range(graph, sizes, root),
         _ => Err(Skip::NoMatch),
     }
 }
@@ -74,12 +75,13 @@ fn reshape(graph: &mut Graph, root: Value) -> Rewritten {
     if graph.tensor(shape).is_some() {
         return Err(Skip::NoMatch);
     }
+    let asked = graph.fact(shape).elements.clone().ok_or(Skip::NoMatch)?;
     let to = graph.shape(root).ok_or(Skip::NoMatch)?.to_vec();
     if let Some((base, axes)) = unsqueezed(graph, x, &to) {
         let axes = number_list(graph, root, "axes", &axes)?;
         return become_op(graph, root, Op::Unsqueeze, &[base, axes], "puts axes in");
     }
-    let target = constant_shape(graph.shape(x), &to, graph.fact(shape).elements.as_deref()).ok_or_else(|| {
+    let target = constant_shape(graph.shape(x), &to, Some(&asked)).ok_or_else(|| {
         let shape = graph.operand_text(shape);
         Skip::rejected(format!("the shape {shape} has sizes that no constant gives for every binding, 0 included"))
     })?;
@@ -126,6 +128,30 @@ fn expand(graph: &mut Graph, sizes: &Sizes, root: Value) -> Rewritten {
     let target = sizes.expression(&target, true).ok_or(Skip::NoMatch)?;
     let target = target.insert(graph, root)?;
     become_op(graph, root, Op::Expand, &[x, target], "names the axes alone that it widens")
+}
+
+/// `range(a, b) + c` -> `range(a + c, b + c)`
+fn shift_range(graph: &mut Graph, sizes: &Sizes, root: Value) -> Rewritten {
+    let operands = [graph.operand(root.node, 0), graph.operand(root.node, 1)];
+    let [Some(a), Some(b)] = operands else { return Err(Skip::NoMatch) };
+    let (range, by) = if graph.kind(a) == Kind::Range { (a, b) } else { (b, a) };
+    let fact = graph.fact(range);
+    if graph.kind(range) != Kind::Range || graph.use_count(range) != 1 || fact.element() != Some(ElementType::I64) {
+        return Err(Skip::NoMatch);
+    }
+    let number = |value: Option<Value>| match graph.fact(value?) {
+        fact if fact.rank() == Some(0) => fact.elements.as_ref()?.first().cloned(),
+        _ => None,
+    };
+    let part = |at| graph.operand(range.node, at);
+    let (Some(by), Some(start), Some(limit)) = (number(Some(by)), number(part(0)), number(part(1))) else {
+        return Err(Skip::NoMatch);
+    };
+    let step = part(2).ok_or(Skip::NoMatch)?;
+    let bound = |bound: &Dim| sizes.expression(&[bound.plus(&by)], false).ok_or(Skip::NoMatch);
+    let (start, limit) = (bound(&start)?, bound(&limit)?);
+    let (start, limit) = (start.insert(graph, root)?, limit.insert(graph, root)?);
+    become_op(graph, root, Op::Range, &[start, limit, step], "counts from there")
 }
 
 /// The operands that are sizes, computed from the inputs where that is shorter.

@@ -2,7 +2,7 @@ use crate::pattern::{any, expand, op, reshape, unsqueeze};
 use crate::pipeline::Pass;
 use crate::rewrite::{SMALL, become_op, number_list};
 use crate::rule::{Rewritten, Rule, Skip};
-use crate::sizes::{position, same_shape};
+use crate::sizes::{is_defined, position, same_shape};
 use netwright_ir::{Dim, Graph, Kind, Op, Value};
 
 /// `reshape(expand(unsqueeze(x)))` -> `gather(x, [0, 0, 1, 1])`
@@ -34,7 +34,11 @@ fn repeat(graph: &mut Graph, root: Value) -> Rewritten {
     let heads = &from[repeated];
     let mut merged = from.to_vec();
     merged[repeated] = heads.times(&times);
-    if between.len() != from.len() + 1 || !same_shape(&rest, from) || !same_shape(&merged, to) {
+    if between.len() != from.len() + 1
+        || !same_shape(&rest, from)
+        || !same_shape(&merged, to)
+        || !is_defined(graph, wide)
+    {
         return Err(Skip::NoMatch);
     }
     let (Dim::Known(heads), Dim::Known(times)) = (heads, &times) else { return Err(Skip::NoMatch) };

@@ -1,7 +1,7 @@
 use crate::pipeline::{Body, Log, Pass, name_of};
 use crate::rewrite::{SMALL, insert, needs_node_between, number_list};
 use crate::rule::Skip;
-use crate::sizes::position;
+use crate::sizes::{is_defined, position};
 use netwright_ir::{Dim, ElementType, Graph, Kind, NodeId, Op, Tensor, TensorType, Value};
 use std::collections::{HashMap, HashSet};
 
@@ -50,11 +50,10 @@ fn narrow(graph: &mut Graph, log: &mut Log) {
             continue;
         }
         let root = Value { node, result: 0 };
-        if graph.operands(node).into_iter().flatten().any(|operand| changed.contains(&operand)) {
-            // Its operands are narrower, so it may be.
-            if refresh(graph, root) {
-                changed.insert(root);
-            }
+        // Where its operands are narrower, it may be.
+        let reads_changed = graph.operands(node).into_iter().flatten().any(|operand| changed.contains(&operand));
+        if reads_changed && refresh(graph, root) {
+            changed.insert(root);
         }
         if !log.may_apply() {
             continue;
@@ -115,7 +114,7 @@ fn replace(graph: &mut Graph, root: Value, value: Value, note: &'static str) -> 
 
 fn drop_expand(graph: &mut Graph, root: Value, need: Need) -> Narrowed {
     let x = graph.operand(root.node, 0).ok_or(Skip::NoMatch)?;
-    if !suffices(graph, root, x, need) {
+    if !suffices(graph, root, x, need) || !is_defined(graph, root) {
         return Err(Skip::NoMatch);
     }
     replace(graph, root, x, "dropped: its readers broadcast")
@@ -229,6 +228,7 @@ fn refresh(graph: &mut Graph, root: Value) -> bool {
     let mut fact = graph.fact(root).clone();
     let Some(element) = fact.element() else { return false };
     fact.ty = TensorType::new(element, dims.into_iter().collect()).into();
+    fact.elements.clone_from(&inferred.facts[0].elements);
     graph.set_fact(root, fact);
     true
 }
@@ -354,32 +354,24 @@ fn by_operand(
     for axis in 0..shape.len() {
         let full = &shape[shape.len() - 1 - axis];
         let own = |at: usize| shapes[at].len().checked_sub(axis + 1).map(|from| &shapes[at][from]);
-        let mut keeps: Option<usize> = None;
-        for at in 0..values.len() {
-            let Some(dim) = own(at) else { continue };
-            if dim.same(full) == Some(true) {
-                let by_itself = !has(widened.get(&values[at]).copied().unwrap_or(0), axis);
-                if keeps.is_none()
-                    || (by_itself && keeps.is_some_and(|at| has(widened.get(&values[at]).copied().unwrap_or(0), axis)))
-                {
-                    keeps = Some(at);
-                }
-            } else if *dim != Dim::Known(1) {
-                // Nothing shows that it gives way.
-                needs[at].axes |= bit(axis);
+        let is_full = |at: usize| own(at).is_some_and(|dim| dim.same(full) == Some(true));
+        let was_widened = |at: &usize| widened.get(&values[*at]).is_some_and(|axes| has(*axes, axis));
+        for (at, need) in needs.iter_mut().enumerate() {
+            // Nothing shows that it gives way.
+            if !is_full(at) && own(at).is_some_and(|dim| *dim != Dim::Known(1)) {
+                need.axes |= bit(axis);
             }
         }
-        match keeps {
+        match (0..values.len()).filter(|at| is_full(*at)).min_by_key(was_widened) {
             Some(at) if has(need.axes, axis) => needs[at].axes |= bit(axis),
             None => needs.iter_mut().for_each(|need| need.axes |= bit(axis)),
             _ => {}
         }
     }
     // The operand that keeps the number of axes: one that was not given them.
-    let given = |at: usize| matches!(graph.kind(values[at]), Kind::Unsqueeze | Kind::Expand);
-    let mut longest: Vec<usize> = (0..values.len()).filter(|&at| shapes[at].len() >= rank).collect();
-    longest.sort_by_key(|&at| given(at));
-    needs[*longest.first()?].rank = rank;
+    let given = |at: &usize| matches!(graph.kind(values[*at]), Kind::Unsqueeze | Kind::Expand);
+    let longest = (0..values.len()).filter(|at| shapes[*at].len() >= rank).min_by_key(given)?;
+    needs[longest].rank = rank;
     Some(needs)
 }
 

@@ -2,7 +2,7 @@ use crate::pattern::op;
 use crate::pipeline::{Body, Pass};
 use crate::rewrite::{become_op, become_value, insert, keeps_shape, number_list};
 use crate::rule::{Rewritten, Rule, Skip};
-use crate::sizes::{Sizes, position};
+use crate::sizes::{position, same_shape};
 use netwright_ir::{Dim, ElementType, Graph, Kind, Op, Value};
 
 /// Looking up by indices that count -> nothing, or a look-up along one axis
@@ -11,15 +11,14 @@ use netwright_ir::{Dim, ElementType, Graph, Kind, Op, Value};
 /// element: GatherND by pairs of indices, or Gather in the flattened mask at `b * size + k`. Where symbolic inference
 /// shows that `b` runs over all rows this is a look-up of columns, and where `k` runs over all columns it is the mask.
 ///
-/// An index that is out of range stays one. Integers are exact, so `range(0, n) + c` is `range(c, n + c)`, and `x + 0`
-/// is `x`.
+/// An index that is out of range stays one, and is one even where there are no rows. Integers are exact, so `x + 0` is
+/// `x`.
 pub fn simplify_indexing() -> Pass {
     Pass {
         name: "simplify-indexing",
         summary: "look up rows and columns in place of elements, and nothing where all are looked up",
         body: Body::Rules(vec![
             drop_integer_zero(),
-            shift_range(),
             drop_gather_of_all(),
             gather_columns_of_flat(),
             gather_columns_of_pairs(),
@@ -134,34 +133,6 @@ fn drop_integer_zero() -> Rule {
     })
 }
 
-fn shift_range() -> Rule {
-    let summary = "range(a, b) + c -> range(a + c, b + c), for integers";
-    Rule::new("shift-range", summary, op(Kind::Add), |graph, found| {
-        let root = found.root();
-        let (Some(a), Some(b)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
-            return Err(Skip::NoMatch);
-        };
-        let (range, by) = if graph.kind(a) == Kind::Range { (a, b) } else { (b, a) };
-        if graph.kind(range) != Kind::Range
-            || graph.use_count(range) != 1
-            || graph.fact(range).element() != Some(ElementType::I64)
-            || graph.fact(by).rank() != Some(0)
-        {
-            return Err(Skip::NoMatch);
-        }
-        let part = |at| graph.operand(range.node, at).ok_or(Skip::NoMatch);
-        let (start, limit, step) = (part(0)?, part(1)?, part(2)?);
-        let sizes = Sizes::of(graph);
-        let (by, known) = (single(graph, by).ok_or(Skip::NoMatch)?, |at| single(graph, at).ok_or(Skip::NoMatch));
-        let mut bounds = vec![];
-        for bound in [known(start)?, known(limit)?] {
-            let sum = sizes.expression(&[bound.plus(&by)], false).ok_or(Skip::NoMatch)?;
-            bounds.push(sum.insert(graph, root)?);
-        }
-        become_op(graph, root, Op::Range, &[bounds[0], bounds[1], step], "counts from there")
-    })
-}
-
 fn drop_gather_of_all() -> Rule {
     Rule::new("drop-gather-of-all", "gather(x, range(0, n)) -> x, of n", op(Kind::Gather), |graph, found| {
         let root = found.root();
@@ -172,10 +143,10 @@ fn drop_gather_of_all() -> Rule {
         let shape = graph.shape(x).ok_or(Skip::NoMatch)?.to_vec();
         let axis = position(axis, shape.len()).ok_or(Skip::NoMatch)?;
         let count = count(graph, indices, MOST_STEPS).ok_or(Skip::NoMatch)?;
+        // A vector of one that was broadcast does not count.
+        let as_many = graph.shape(indices).is_some_and(|own| same_shape(own, &shape[axis..=axis]));
         match count.terms.as_slice() {
-            [term]
-                if count.rank == 1 && is_plain(term) && count.start == Dim::Known(0) && is_all(term, &shape[axis]) =>
-            {
+            [term] if as_many && count.start == Dim::Known(0) && is_plain(term) && is_all(term, &shape[axis]) => {
                 become_value(graph, root, x, "dropped: it gathers all")
             }
             _ => Err(Skip::NoMatch),
@@ -193,6 +164,10 @@ fn become_columns(graph: &mut Graph, root: Value, matrix: Value, rows: &Term, co
     let rank = shape.len();
     let place = |term: &Term| rank.checked_sub(term.axis + 1).ok_or(Skip::NoMatch);
     let (row, column) = (place(rows)?, place(columns)?);
+    // A vector of one that was broadcast does not count.
+    if shape[row].same(&rows.size) != Some(true) || shape[column].same(&columns.size) != Some(true) {
+        return Err(Skip::NoMatch);
+    }
     let others = || (0..rank).filter(|axis| *axis != row && *axis != column);
     if row >= column || others().any(|axis| shape[axis] != Dim::Known(1)) {
         return Err(Skip::NoMatch);
@@ -226,9 +201,10 @@ fn gather_columns_of_flat() -> Rule {
             return Err(Skip::NoMatch);
         };
         let [height, width] = shape else { return Err(Skip::NoMatch) };
-        // What is behind the first axis is of size 1, so the first has all elements.
-        let trailing = flat.len().checked_sub(1).ok_or(Skip::NoMatch)?;
-        if flat[1..].iter().any(|dim| *dim != Dim::Known(1)) {
+        // What is behind the first axis is of size 1, and the first has all elements.
+        let [all, ones @ ..] = flat else { return Err(Skip::NoMatch) };
+        let trailing = ones.len();
+        if all.same(&height.times(width)) != Some(true) || ones.iter().any(|dim| *dim != Dim::Known(1)) {
             return Err(Skip::NoMatch);
         }
         let mut count = count(graph, indices, MOST_STEPS).ok_or(Skip::NoMatch)?;

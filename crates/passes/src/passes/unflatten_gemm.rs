@@ -3,7 +3,7 @@ use crate::pipeline::Pass;
 use crate::rewrite::{become_op, insert, number_list};
 use crate::rule::{Rewritten, Rule, Skip};
 use crate::sizes::{constant_shape, same_shape};
-use netwright_ir::{Graph, Kind, Op, Value};
+use netwright_ir::{Dim, Graph, Kind, Op, Value};
 
 /// `reshape(gemm(reshape(x, [-1, k]), w, c), [.., n])` -> `add(matmul(x, w), c)`
 ///
@@ -45,8 +45,10 @@ fn unflatten(graph: &mut Graph, root: Value) -> Rewritten {
     // A bias for each row cannot follow.
     let bias = graph.operand(product.node, 2);
     if let Some(bias) = bias {
-        let rows = shape(bias)?;
-        if rows.len() > 1 && rows[..rows.len() - 1].iter().any(|dim| dim.known() != Some(1)) {
+        let own = shape(bias)?;
+        let (rows, columns) = own.split_at(own.len().saturating_sub(1));
+        let one = |dim: &Dim| *dim == Dim::Known(1);
+        if !rows.iter().all(one) || !columns.iter().all(|dim| one(dim) || dim.same(n) == Some(true)) {
             return Err(Skip::NoMatch);
         }
     }
