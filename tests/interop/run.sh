@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Judges what netwright writes with the ONNX checker and ONNX Runtime, in a virtual environment of its own.
+# Judges netwright with the ONNX checker, ONNX Runtime and the reference evaluator, in a virtual environment of its own.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -10,5 +10,6 @@ if ! cmp --silent tests/interop/requirements.txt "$venv/requirements.txt"; then
     cp tests/interop/requirements.txt "$venv/requirements.txt"
 fi
 cargo build --release --quiet --package netwright-cli
-"$venv/bin/python" tests/interop/corpus.py target/release/netwright
-"$venv/bin/python" tests/interop/emitted.py target/release/netwright
+for judge in emitted corpus backend traps hostile; do
+    "$venv/bin/python" "tests/interop/$judge.py" target/release/netwright
+done

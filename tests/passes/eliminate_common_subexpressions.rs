@@ -98,10 +98,10 @@ fn weights() {
     // The first stays under its name; the others differ where only a look at all elements tells.
     let tied =
         biased("tied", &[("w", 0, one), ("v", 9, 0), ("w.tied", 7, one), ("v.negative", 9, (-0.0f32).to_bits())]);
-    check_pass("tied_weights", "eliminate-common-subexpressions", tied);
+    check_pass("tied_weights", "eliminate-common-subexpressions", &tied);
     let (quiet, other) = (0x7fc0_0000, 0x7fc0_0001);
     let nans = biased("nans", &[("w", 5, quiet), ("v", 5, other), ("w.tied", 5, quiet)]);
-    check_pass("weights_with_nans", "eliminate-common-subexpressions", nans);
+    check_pass("weights_with_nans", "eliminate-common-subexpressions", &nans);
 }
 
 /// They stand at two places of the file.

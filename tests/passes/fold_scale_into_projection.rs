@@ -63,7 +63,7 @@ fn fold_scale_into_projection() {
         ),
     ];
     for (case, graph) in cases {
-        check_pass(case, "fold-scale-into-projection", graph);
+        check_pass(case, "fold-scale-into-projection", &graph);
     }
     for element in ["f16", "bf16"] {
         let text = format!(
@@ -76,7 +76,7 @@ fn fold_scale_into_projection() {
                return %o
              }}"
         );
-        check_pass(&format!("{element}_projection"), "fold-scale-into-projection", parse(&text).expect("well-formed"));
+        check_pass(&format!("{element}_projection"), "fold-scale-into-projection", &parse(&text).expect("well-formed"));
     }
 }
 

@@ -11,6 +11,7 @@ mod fuse_scale_softmax;
 mod lowerings;
 mod pipeline;
 mod resolve_sequences;
+mod shapes;
 
 use common::snapshot;
 use netwright::ir::{Detail, Graph, Model, parse};
@@ -55,6 +56,7 @@ fn tolerance(pass: &str) -> f64 {
     match pass {
         "fuse-scale-softmax" | "fold-scale-into-projection" | "lower-scaled-softmax" => 1e-5,
         "decompose-gelu" | "decompose-rms-normalization" => 1e-5,
+        "fuse-gelu" | "merge-mean-factor" | "unflatten-gemm" => 1e-5,
         _ => 0.0,
     }
 }

@@ -99,6 +99,9 @@ fn optimizations(evaluator: Option<Evaluator>) -> Vec<Pass> {
 /// What makes a graph one that ONNX has a form for in that version of its operators.
 fn lowerings(opset: i64) -> Vec<Pass> {
     let mut passes = vec![lower_scaled_softmax()];
+    if opset < 15 {
+        passes.push(decompose_partial_shape());
+    }
     if opset < 20 {
         passes.push(decompose_gelu());
     }

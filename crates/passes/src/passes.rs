@@ -2,6 +2,7 @@
 
 mod canonicalize;
 mod decompose_gelu;
+mod decompose_partial_shape;
 mod decompose_rms_normalization;
 mod eliminate_common_subexpressions;
 mod eliminate_dead_code;
@@ -27,6 +28,7 @@ mod unflatten_gemm;
 
 pub use canonicalize::canonicalize;
 pub use decompose_gelu::decompose_gelu;
+pub use decompose_partial_shape::decompose_partial_shape;
 pub use decompose_rms_normalization::decompose_rms_normalization;
 pub use eliminate_common_subexpressions::eliminate_common_subexpressions;
 pub use eliminate_dead_code::eliminate_dead_code;

@@ -105,10 +105,9 @@ pub fn become_value(graph: &mut Graph, root: Value, value: Value, note: impl Int
         }
         return become_op(graph, root, Op::Identity, &[value], note);
     }
-    // A source is what it is declared to be, and so is a result of the graph.
-    if !graph.kind(value).is_source() {
-        let [first, second] = if graph.is_output(root) { [root, value] } else { [value, root] };
-        let fact = known_of_either(graph, first, second);
+    // What is declared of a source is the caller's word, and so it is of a result of the graph.
+    if !graph.kind(value).is_source() && !graph.is_output(root) {
+        let fact = known_of_either(graph, value, root);
         graph.set_fact(value, fact);
     }
     graph.replace(root, value);

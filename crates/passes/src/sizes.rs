@@ -271,3 +271,48 @@ pub(crate) fn position(axis: i64, rank: usize) -> Option<usize> {
     let size = i64::try_from(rank).ok()?;
     usize::try_from(if axis < 0 { axis.checked_add(size)? } else { axis }).ok().filter(|axis| *axis < rank)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dims(text: &str) -> Vec<Dim> {
+        text.split(' ').map(|dim| dim.parse().unwrap_or_else(|error| panic!("{dim}: {error}"))).collect()
+    }
+
+    #[test]
+    fn constants_that_reshape_for_every_binding() {
+        for (from, to, asked, expected) in [
+            ("b q 32", "b q 4 8", "b q -1 8", Some("0 0 4 8")),
+            ("b 4 q 8", "b q 32", "b -1 32", Some("0 -1 32")),
+            ("b q 4 8", "b q 32", "b q 32", Some("0 0 32")),
+            ("b q 32", "b*q 32", "b*q 32", Some("-1 32")),
+            // Where b is 0, -1 is not defined; so it is in the model itself.
+            ("b q 8 4", "b 32 q", "b 32 q", None),
+            ("b q 8 4", "b 32 q", "b 32 -1", Some("0 32 -1")),
+            ("b q 8 4", "b 32 q", "-1 32 q", None),
+            ("b*q 32", "b q 32", "b q 32", None),
+            // It fails where c is not b, and a -1 would not.
+            ("b 32", "c 32", "c 32", None),
+            ("b 32", "c 32", "-1 32", Some("-1 32")),
+            ("0 32", "0 4 8", "0 4 8", Some("0 4 8")),
+        ] {
+            let found = constant_shape(Some(&dims(from)), &dims(to), Some(&dims(asked)));
+            let expected: Option<Vec<i64>> = expected.map(|sizes| dims(sizes).iter().filter_map(Dim::known).collect());
+            assert_eq!(found, expected, "{from} to {to}, asked for as {asked}");
+        }
+    }
+
+    #[test]
+    fn axes_that_were_put_in() {
+        for (from, to, expected) in [
+            ("b k", "b 1 1 k", Some(vec![1, 2])),
+            ("b 1", "b 1 1", Some(vec![2])),
+            ("b k", "b k", None),
+            ("b k", "k 1 b", None),
+            ("b k", "b 1", None),
+        ] {
+            assert_eq!(axes_put_in(&dims(from), &dims(to)), expected, "{from} to {to}");
+        }
+    }
+}

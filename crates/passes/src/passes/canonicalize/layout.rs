@@ -1,9 +1,9 @@
 //! Operators of layout, and Dropout, that leave their operand as it is.
 
 use crate::pattern::op;
-use crate::rewrite::become_value;
+use crate::rewrite::{become_op, become_value, insert};
 use crate::rule::{Rule, Skip};
-use netwright_ir::{Graph, Kind, NodeId, Op, Value};
+use netwright_ir::{Graph, Kind, NodeId, Op, Tensor, Value};
 
 pub(super) fn rules() -> Vec<Rule> {
     let kinds = [
@@ -17,8 +17,32 @@ pub(super) fn rules() -> Vec<Rule> {
         Kind::Split,
     ];
     let mut rules = Vec::from(kinds.map(drop_same_shape));
-    rules.extend([drop_pad(), drop_dropout()]);
+    rules.extend([drop_pad(), drop_dropout(), scalar_range()]);
     rules
+}
+
+/// ONNX's checker refuses a `Range` whose operands are shown to have axes, and runtimes take one element of any shape:
+/// what a branch or a function made of them comes to light when it takes the place of its call.
+fn scalar_range() -> Rule {
+    Rule::new("scalar-range", "range(a[1], b, c) -> range(a[], b, c)", op(Kind::Range), |graph, found| {
+        let root = found.root();
+        let has_axes = |value: Value| graph.shape(value).is_some_and(|shape| !shape.is_empty());
+        let operands: Vec<Value> = graph.operands(root.node).into_iter().collect::<Option<_>>().ok_or(Skip::NoMatch)?;
+        let axes: Vec<bool> = operands.iter().map(|operand| has_axes(*operand)).collect();
+        if !axes.contains(&true) {
+            return Err(Skip::NoMatch);
+        }
+        let mut scalars = vec![];
+        for (operand, has_axes) in operands.into_iter().zip(axes) {
+            scalars.push(if has_axes {
+                let shape = insert(graph, root, "scalar", Op::Constant(Tensor::indices(&[])), &[])?;
+                insert(graph, root, "bound", Op::Reshape { allowzero: false }, &[operand, shape])?
+            } else {
+                operand
+            });
+        }
+        become_op(graph, root, Op::Range, &scalars, "its operands became scalars")
+    })
 }
 
 /// Sound where every size is shown to be the operand's: elements that stay in order and in number are the same.

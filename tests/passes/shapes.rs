@@ -1,72 +1,13 @@
-//! The passes on shapes, indices and broadcasts, one at a time: the diff of the IR text, the near misses, and tract's word
-//! that the function is the same.
+//! Shapes, indices and broadcasts that are known before the model runs.
 
-mod common;
+use super::check_pass;
+use netwright::ir::parse;
 
-use common::snapshot;
-use netwright::ir::{Detail, Graph, Model, parse};
-use netwright::onnx::{self, WriteOptions};
-use netwright::passes::{Limits, diff, lower, passes, pipeline};
-use netwright::verify::{self, Verdict, verify};
-use tempfile::TempDir;
-
-/// Cases that tract cannot judge, and what stands in the way.
-const NOT_VERIFIABLE: [(&str, &str); 0] = [];
-
-fn graph(body: &str) -> Graph {
-    let inputs = "%x: f32[b, q, 32], %s: f32[b, 4, q, k], %m: i64[b, k], %ids: i64[b, q], %past: f32[b, 4, p, 8]";
-    let text = format!("g({inputs}) {{\n{body}\n}}");
-    parse(&text).unwrap_or_else(|error| panic!("{error} in\n{text}"))
-}
-
-fn run(name: &str, graph: &mut Graph) -> pipeline::Report {
-    let pass = passes().into_iter().find(|pass| pass.name == name).unwrap_or_else(|| panic!("{name} is no pass"));
-    pipeline::run(&[pass], graph, Limits::default()).unwrap_or_else(|error| panic!("{error}"))
-}
-
-/// How far a pass may move a number: not at all, where it says that it is exact.
-fn tolerance(pass: &str) -> f64 {
-    if matches!(pass, "unflatten-gemm" | "fuse-gelu") { 1e-5 } else { 0.0 }
-}
-
-fn check_equal(case: &str, name: &str, before: &Graph, after: &Graph) {
-    let folder = TempDir::new().expect("a folder");
-    let [a, b] = [("before.onnx", before), ("after.onnx", after)].map(|(file, graph)| {
-        let path = folder.path().join(file);
-        let mut model = Model::new(graph.clone());
-        model.opsets.insert(String::new(), 23);
-        lower(&mut model, true).unwrap_or_else(|error| panic!("{error}"));
-        onnx::write(&model, &path, &WriteOptions::default()).unwrap_or_else(|error| panic!("{error}"));
-        path
-    });
-    let options = verify::Options { tolerance: tolerance(name), ..verify::Options::default() };
-    let verdict = verify(&a, Some(&b), &options).unwrap_or_else(|error| panic!("{case}: {error}"));
-    let expected = NOT_VERIFIABLE.iter().find(|(other, _)| *other == case).map(|(_, why)| *why);
-    match (&verdict, expected) {
-        (Verdict::Equal { .. }, None) => {}
-        (Verdict::NotVerifiable { reasons, .. }, Some(why))
-            if reasons.iter().all(|reason| reason.why.contains(why)) => {}
-        _ => panic!("{case}@{name}: {verdict}\nexpected: {}", expected.unwrap_or("equal")),
-    }
-}
-
-/// The diff of one pass and what it declined; the function is the same, the pass does nothing when run again, and the
-/// text stays readable.
 fn check(name: &str, cases: &[(&str, &str)]) {
+    let inputs = "%x: f32[b, q, 32], %s: f32[b, 4, q, k], %m: i64[b, k], %ids: i64[b, q], %past: f32[b, 4, p, 8]";
     for (case, body) in cases {
-        let declared = graph(body);
-        let mut graph = declared.clone();
-        let before = graph.to_string();
-        let report = run(name, &mut graph);
-        let after = graph.to_string();
-        let same: String = before.lines().map(|line| format!(" {line}\n")).collect();
-        let text = if before == after { same } else { diff(&before, &after) };
-        let declined: String = report.declined.iter().map(|event| format!("declined {event}\n")).collect();
-        snapshot("passes", &format!("{case}@{name}"), &(text + &declined));
-        let again = run(name, &mut graph);
-        assert_eq!((again.applied, again.declined), (vec![], report.declined), "{case}: once is enough");
-        assert_eq!(parse(&graph.to_text(Detail::Full)).as_ref(), Ok(&graph), "{case}");
-        check_equal(case, name, &declared, &graph);
+        let text = format!("g({inputs}) {{\n{body}\n}}");
+        check_pass(case, name, parse(&text).unwrap_or_else(|error| panic!("{error} in\n{text}")));
     }
 }
 
@@ -101,24 +42,13 @@ fn eliminate_shape_chains() {
                  return %r",
             ),
             (
-                // A -1 of the model's own stays: both fail where q is 0.
+                // A -1 of the model's own stays beside a kept size: both fail where b is 0.
                 "own_open_size",
-                "%s0 = shape %x : i64[3]
-                 %q = gather %s0, [1] : i64[1]
-                 %n = concat [-1], %q, [32] {axis = 0} : i64[3]
-                 %e = exp %x : f32[b, q, 32]
-                 %r = reshape %past, %n : f32[floor_div(b*p, q), q, 32]
-                 return %r, %e",
-            ),
-            (
-                "same_shape",
-                "%s0 = shape %ids : i64[2]
-                 %n = concat %s0, [32] {axis = 0} : i64[3]
-                 %e = exp %x : f32[b, q, 32]
-                 %r = reshape %e, %n : f32[b, q, 32]
-                 %w = expand %r, %n : f32[b, q, 32]
-                 %t = tanh %w : f32[b, q, 32]
-                 return %t",
+                "%s0 = shape %past : i64[4]
+                 %b = gather %s0, [0] : i64[1]
+                 %n = concat %b, [32], [-1] {axis = 0} : i64[3]
+                 %r = reshape %past, %n : f32[b, 32, p]
+                 return %r",
             ),
             (
                 "widened_axes",
@@ -384,6 +314,104 @@ fn fuse_gelu() {
                  %o = add %t, 1.0 : f32[b, q, 32]
                  %g = mul %h, %o : f32[b, q, 32]
                  return %g",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn merge_mean_factor() {
+    check(
+        "merge-mean-factor",
+        &[
+            (
+                "unbiased",
+                "%a = reduce_mean %x, [-1] : f32[b, q, 1]
+                 %c = mul %a, 32.0 : f32[b, q, 1]
+                 %d = div %c, 31.0 : f32[b, q, 1]
+                 return %d",
+            ),
+            (
+                // Of another number, and of one that is not known.
+                "another_factor",
+                "%a = reduce_mean %x, [-1] : f32[b, q, 1]
+                 %c = mul %a, 31.0 : f32[b, q, 1]
+                 %d = reduce_mean %x, [1] : f32[b, 1, 32]
+                 %e = mul %d, 32.0 : f32[b, 1, 32]
+                 return %c, %e",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn gather_repeated() {
+    check(
+        "gather-repeated",
+        &[
+            (
+                "heads_repeated",
+                "%u = unsqueeze %past, [2] : f32[b, 4, 1, p, 8]
+                 %w = expand %u, [1, 1, 2, 1, 1] : f32[b, 4, 2, p, 8]
+                 %n = shape %past : i64[4]
+                 %b = gather %n, [0] : i64[1]
+                 %p = gather %n, [2] : i64[1]
+                 %t = concat %b, [8], %p, [8] {axis = 0} : i64[4]
+                 %r = reshape %w, %t : f32[b, 8, p, 8]
+                 %e = exp %r : f32[b, 8, p, 8]
+                 return %e",
+            ),
+            (
+                // All heads, then all again.
+                "heads_in_turn",
+                "%u = unsqueeze %past, [1] : f32[b, 1, 4, p, 8]
+                 %w = expand %u, [1, 2, 1, 1, 1] : f32[b, 2, 4, p, 8]
+                 %n = shape %past : i64[4]
+                 %b = gather %n, [0] : i64[1]
+                 %p = gather %n, [2] : i64[1]
+                 %t = concat %b, [8], %p, [8] {axis = 0} : i64[4]
+                 %r = reshape %w, %t : f32[b, 8, p, 8]
+                 %e = exp %r : f32[b, 8, p, 8]
+                 return %e",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn sink_transposes() {
+    check(
+        "sink-transposes",
+        &[
+            (
+                "meet",
+                "%t = transpose %s {perm = [0, 2, 1, 3]} : f32[b, q, 4, k]
+                 %a = mul %t, 0.5 : f32[b, q, 4, k]
+                 %e = exp %a : f32[b, q, 4, k]
+                 %u = transpose %e {perm = [0, 2, 3, 1]} : f32[b, 4, k, q]
+                 return %u",
+            ),
+            (
+                "join",
+                "%e = exp %s : f32[b, 4, q, k]
+                 %t = transpose %s {perm = [0, 2, 1, 3]} : f32[b, q, 4, k]
+                 %u = transpose %e {perm = [0, 2, 1, 3]} : f32[b, q, 4, k]
+                 %a = add %t, %u : f32[b, q, 4, k]
+                 return %a",
+            ),
+            (
+                // Read elsewhere, along an axis, and with a vector.
+                "transposes_that_stay",
+                "%t = transpose %s {perm = [0, 2, 1, 3]} : f32[b, q, 4, k]
+                 %e = exp %t : f32[b, q, 4, k]
+                 %u = transpose %e {perm = [0, 2, 1, 3]} : f32[b, 4, q, k]
+                 %v = transpose %s {perm = [0, 1, 3, 2]} : f32[b, 4, k, q]
+                 %p = softmax %v {axis = -1} : f32[b, 4, k, q]
+                 %w = transpose %p {perm = [0, 1, 3, 2]} : f32[b, 4, q, k]
+                 %h = transpose %past {perm = [0, 1, 3, 2]} : f32[b, 4, 8, p]
+                 %i = mul %h, f32[1] [0.5] : f32[b, 4, 8, p]
+                 %j = transpose %i {perm = [0, 1, 3, 2]} : f32[b, 4, p, 8]
+                 return %u, %e, %w, %j",
             ),
         ],
     );
