@@ -33,8 +33,8 @@ import onnx
 from onnx import numpy_helper
 
 TESTS = 1884
-# Of these so many must be understood; 90 % are 1,696.
-UNDERSTOOD = 1696
+# Of these so many are understood at least; 1,696 are 90 %.
+UNDERSTOOD = 1792
 
 RANDOM = {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 # Larger inputs are data, not shapes.
@@ -52,6 +52,8 @@ class Finding:
     excused: str | None = None
     runtime: str | None = None
     unjudged: str | None = None
+    # How it differs in ONNX Runtime, where it is equal in the reference evaluator.
+    rounded: str | None = None
     random: bool = False
     understood: str | None = None
     misunderstood: str | None = None
@@ -113,7 +115,7 @@ def judge_rewritten(kind, path, original, results, feeds, finding):
     try:
         found = judge.RUNTIMES[finding.runtime](path, feeds)
     except Exception as error:
-        finding.failures[f"{kind}: no longer runs"] = judge.first_line(error)
+        finding.failures[f"{kind}: no longer runs"] = judge.first_line(error).replace(f"{path.parent}/", "")
         return
     message = judge.difference(found, results, elements=not finding.random)
     if message and finding.runtime == "ONNX Runtime" and half_precision(original.model):
@@ -121,6 +123,7 @@ def judge_rewritten(kind, path, original, results, feeds, finding):
         # nothing changes its results. The reference evaluator rounds after every operator.
         reference = judge.RUNTIMES["the reference evaluator"]
         expected = reference(path.parent / "original.onnx", feeds)
+        finding.rounded = f"{kind}: {message}"
         message = judge.difference(reference(path, feeds), expected, elements=not finding.random)
     if message:
         finding.failures[f"{kind}: results changed"] = message
@@ -261,6 +264,8 @@ def report(findings):
     grouped("not judged", [(finding.test, finding.unjudged) for finding in findings if finding.unjudged], TESTS)
     excused = [(finding.test, finding.excused) for finding in findings if finding.excused]
     grouped("rejected, and invalid for the ONNX checker too", excused, TESTS)
+    rounded = [(finding.test, finding.rounded) for finding in findings if finding.rounded]
+    grouped("half precision, judged by the reference evaluator since casts round in ONNX Runtime", rounded, TESTS)
     drawn = [(finding.test, "random: judged by types and shapes") for finding in findings if finding.random]
     grouped("judged by types and shapes alone", drawn, TESTS)
 
@@ -268,9 +273,11 @@ def report(findings):
     for name in judge.RUNTIMES:
         print(f"  {count(lambda finding: finding.runtime == name):,} ran in {name}")
     print(f"  {count(lambda finding: finding.unjudged):,} not judged, {len(excused):,} invalid, {len(drawn):,} random")
+    print(f"  {len(rounded):,} of half precision differ in ONNX Runtime")
     total = understood.total()
     print(f"  {total:,} understood ({total / len(findings):.1%}): {', '.join(f'{n:,} {how}' for how, n in understood.items())}")
-    print(f"  {rejected:,} rejected, {changed:,} changed, {crashed:,} crashed, {failed:,} failed in all")
+    print(f"  {rejected:,} rejected, {changed:,} changed, {crashed:,} crashed")
+    print(f"{len(findings) - failed} passed, {failed} failed")
     return failed == 0, total
 
 

@@ -47,8 +47,7 @@ with tempfile.TemporaryDirectory(dir=path.parent) as folder:
             dynamic_axes={name: {0: "batch", 1: "seq"} for name in names + outputs[:1]} | {outputs[1]: {0: "batch"}},
         )
     model = onnx.load(exported)
-external = model.ByteSize() >= 2**31
-onnx.save(model, path, save_as_external_data=external, location=path.name + ".data")
+onnx.save(model, path, save_as_external_data=sys.argv[4] == "True", location=path.name + ".data")
 """
 
 COUNT = """
@@ -81,10 +80,9 @@ def export(cache, name):
     """The model in a folder of its own, made once."""
     path = cache / name / "model.onnx"
     if not path.exists():
-        layers, width, _ = MODELS[name]
         with tempfile.TemporaryDirectory(dir=cache) as folder:
             made = pathlib.Path(folder) / "model.onnx"
-            subprocess.run([sys.executable, "-c", EXPORT, made, str(layers), str(width)], check=True)
+            subprocess.run([sys.executable, "-c", EXPORT, made, *map(str, MODELS[name])], check=True)
             path.parent.mkdir(exist_ok=True)
             for file in sorted(pathlib.Path(folder).iterdir(), reverse=True):
                 file.rename(path.parent / file.name)

@@ -4,9 +4,10 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 venv=target/interop/venv
-if [ ! -x "$venv/bin/python" ]; then
+if ! cmp --silent tests/interop/requirements.txt "$venv/requirements.txt"; then
     python3 -m venv "$venv"
     "$venv/bin/pip" install --quiet --requirement tests/interop/requirements.txt
+    cp tests/interop/requirements.txt "$venv/requirements.txt"
 fi
 cargo build --release --quiet --package netwright-cli
 for judge in emitted corpus backend traps hostile; do

@@ -130,6 +130,7 @@ pub(crate) struct Upgrade {
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct Optimize {
     #[command(flatten)]
     pub(crate) input: Input,

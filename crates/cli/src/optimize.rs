@@ -61,7 +61,7 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
     };
     let report = passes::optimize(&mut model, &options).map_err(|error| match error {
         passes::Error::UnknownPass { .. } | passes::Error::Required(_) => Failure::usage(error),
-        error => Failure::Model(format!("{:?}: {error}", args.input.model)),
+        error => Failure::Model(format!("\"{}\": {error}", args.input.model.to_string_lossy().escape_debug())),
     })?;
     let options = WriteOptions { external_data: args.emit.external_data.into(), share_weights: args.share_weights };
     let written = onnx::write(&model, &args.output, &options).map_err(write_failure)?;

@@ -289,6 +289,7 @@ matrix(
     "p = Reshape(x, r) y = Reshape(p, q)",
     weights={"r": i64(-1, 2), "q": i64(0, -1)},
     feeds=each("x", ramp(2, 4), ramp(4, 2), ramp(0, 4), ramp(1, 6)),
+    mends=True,
 )
 matrix(
     "reshape_of_reshape_all_zero",

@@ -45,7 +45,8 @@ fn scalar_range() -> Rule {
     })
 }
 
-/// Sound where every size is shown to be the operand's: elements that stay in order and in number are the same.
+/// Sound where every size is shown to be the operand's: elements that stay in order and in number are the same. A -1
+/// beside a size that is 0 when the model runs is an error that goes with the node.
 fn drop_same_shape(kind: Kind) -> Rule {
     Rule::new("drop-same-shape", "x in the shape that it has -> x", op(kind), |graph, found| {
         let root = found.root();
