@@ -382,7 +382,7 @@ impl<'a> Reader<'a> {
             }
         }
         if !standard::knows(version, &op_type) {
-            let what = format!("opset {version} of ONNX has no operator {op_type}");
+            let what = format!("opset {version} of ONNX has no operator {}", op_type.escape_debug());
             return Err(Problem::Node { node: place.text, what });
         }
         let sparse = attributes.iter().find_map(|(_, value)| match value {
