@@ -6,6 +6,7 @@
 //! - [`Source`] is a file that the user named. It may be a link; it must be a regular file.
 //! - [`Folder`] opens what a *model* named: only regular files beneath the model's own folder, through no link.
 //!   [`Folder::with_data_dir`] is the explicit exception for models kept as links into a cache.
+//! - [`Image`] is a [`Source`] in memory, of which only the parts are read that were asked for.
 //! - [`Range`] is a checked piece of a [`Source`]: a weight that nobody has read yet.
 //! - [`AtomicFile`] is a file being written. It appears under its name when it is complete, or not at all, so the
 //!   file that is being read may be the file that is being replaced.
@@ -44,6 +45,7 @@
 mod atomic;
 mod error;
 mod folder;
+mod image;
 mod map;
 mod range;
 mod source;
@@ -52,6 +54,7 @@ mod system;
 pub use atomic::AtomicFile;
 pub use error::Error;
 pub use folder::Folder;
+pub use image::Image;
 pub use range::Range;
 pub use source::{Identity, Source, read_bytes, read_text};
 

@@ -17,9 +17,5 @@ pub(crate) fn map(file: &File, len: usize) -> io::Result<Bytes> {
     // shortened end stops the process (SIGBUS); neither can be ruled out for any map of a file, and the alternative,
     // reading models of many gigabytes into memory, is what mapping is there to avoid.
     let map = unsafe { memmap2::MmapOptions::new().len(len).map(file)? };
-    // Where the page cache holds huge pages, one touched byte would make two megabytes resident. Not every system
-    // takes the advice, and the map is as good without.
-    #[cfg(target_os = "linux")]
-    let _ = map.advise(memmap2::Advice::NoHugePage).and_then(|()| map.advise(memmap2::Advice::Random));
     Ok(Bytes::from_owner(map))
 }

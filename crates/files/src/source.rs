@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-use crate::{Error, Range, map, system};
+use crate::{Error, Image, Range, map, system};
 
 /// A regular file opened for reading; clones share it.
 ///
@@ -124,15 +124,9 @@ impl Source {
         Ok(self.0.map.get_or_init(|| map).clone())
     }
 
-    /// The range that `part` is, if it is a part of this source's [`map`](Self::map) (by address, not by content):
-    /// what a decoder found in the mapped file becomes a range that can be copied from file to file.
-    ///
-    /// An empty part has no place and gives `None`.
-    pub fn range_of(&self, part: &[u8]) -> Option<Range> {
-        let map = self.0.map.get()?;
-        let offset = part.as_ptr().addr().checked_sub(map.as_ptr().addr())?;
-        let inside = !part.is_empty() && offset.checked_add(part.len())? <= map.len();
-        inside.then(|| Range::new(self.clone(), offset as u64, part.len() as u64))
+    /// Room for the file's bytes in memory, into which parts of it can be read.
+    pub fn image(&self) -> Result<Image, Error> {
+        Image::new(self.clone())
     }
 }
 

@@ -210,17 +210,22 @@ fn ranges_lie_within_their_file() {
 }
 
 #[test]
-fn parts_of_the_map_are_ranges() {
+fn an_image_holds_what_was_read() {
     let dir = disk();
-    let source = Source::open(&dir.path().join("model/weights")).unwrap();
-    let copy = b"model/weights".to_vec();
-    assert_eq!(source.range_of(&copy), None, "nothing is mapped yet");
-    let map = source.map().unwrap();
-    assert_eq!(source.range_of(&map.slice(6..)), Some(source.range(6, 7).unwrap()));
-    assert_eq!(source.range_of(&map), Some(source.whole()));
-    assert_eq!(source.range_of(&copy), None, "equal bytes in another place");
-    assert_eq!(source.range_of(&map[3..3]), None);
-    assert!(Source::open(&dir.path().join("model/empty")).unwrap().map().unwrap().is_empty());
+    let path = dir.path().join("model/large");
+    let content: Vec<u8> = (0..3_000_000_u32).map(|at| (at % 251) as u8 + 1).collect();
+    fs::write(&path, &content).unwrap();
+    let source = Source::open(&path).unwrap();
+    let mut image = source.image().unwrap();
+    for (from, to) in [(0, 3), (3, 3), (2, 10_000), (9_999, 10_001), (1_000_000, 1_000_001), (2_999_990, 3_000_000)] {
+        assert_eq!(image.read(from, to).unwrap(), &content[from..to], "{from}..{to}");
+    }
+    let beyond = r#"11 bytes from byte 2999990 on lie beyond the end of "/model/large" (3000000 bytes)"#;
+    assert_eq!(message(&dir, &image.read(2_999_990, 3_000_001).unwrap_err()), beyond);
+    let bytes = image.into_bytes();
+    assert_eq!(bytes.len(), content.len());
+    assert!(bytes[100_000..900_000].iter().all(|byte| *byte == 0), "what nobody asked for is not read");
+    assert!(Source::open(&dir.path().join("model/empty")).unwrap().image().unwrap().into_bytes().is_empty());
 }
 
 #[test]

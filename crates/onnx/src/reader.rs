@@ -20,6 +20,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 mod attribute;
+mod frames;
 mod function;
 mod graph;
 mod names;
@@ -126,7 +127,7 @@ fn show(version: Option<i64>) -> String {
 /// When the file is not ONNX, breaks a law of ONNX, or holds what is not read yet.
 pub fn read(path: &Path, options: &ReadOptions) -> Result<Model, ReadError> {
     let source = Source::open(path)?;
-    let bytes = source.map()?;
+    let bytes = frames::read(&source)?;
     let mut folder = Folder::of(path)?;
     if let Some(data_dir) = &options.data_dir {
         folder = folder.with_data_dir(data_dir)?;
@@ -139,7 +140,7 @@ fn decode(bytes: Bytes, source: &Source, folder: &Folder, inline: bool) -> Resul
     if let Some(field) = wire::scan(&schema::MODEL, &bytes)?.into_iter().next() {
         return Err(Problem::UnknownField(field));
     }
-    let mut proto = ModelProto::decode(bytes)?;
+    let mut proto = ModelProto::decode(bytes.clone())?;
     let ir_version = proto.ir_version.filter(|version| (1..=IR_VERSION).contains(version));
     let ir_version = ir_version.ok_or(Problem::IrVersion { found: proto.ir_version })?;
     let mut opsets = imports(&proto.opset_import)?;
@@ -151,7 +152,7 @@ fn decode(bytes: Bytes, source: &Source, folder: &Folder, inline: bool) -> Resul
     }
     let graph = proto.graph.take().ok_or_else(|| Problem::Graph("the model has no graph".to_owned()))?;
     let functions = Functions::new(std::mem::take(&mut proto.functions))?;
-    let context = Context { source, folder, ir_version, functions, inline, inlined: Cell::new(0) };
+    let context = Context { source, bytes, folder, ir_version, functions, inline, inlined: Cell::new(0) };
     let keep = opset.is_some_and(is_kept);
     let scope = Scope { opsets: &opsets, keep, given: None, calls: 0, bodies: 0 };
     let mut model = Model::new(graph::read(graph, Surroundings::default(), &context, scope)?);
@@ -171,6 +172,8 @@ fn decode(bytes: Bytes, source: &Source, folder: &Folder, inline: bool) -> Resul
 /// What every part of a file is read with.
 struct Context<'a> {
     source: &'a Source,
+    /// Its [frames](frames::read).
+    bytes: Bytes,
     folder: &'a Folder,
     ir_version: i64,
     functions: Functions,

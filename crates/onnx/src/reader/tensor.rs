@@ -2,12 +2,12 @@
 
 use super::{Context, Problem};
 use crate::types;
-use crate::wire::{DataLocation, SparseTensorProto, TensorProto};
+use crate::wire::{self, DataLocation, SparseTensorProto, TensorProto};
 use bytes::Bytes;
 use netwright_ir::{ElementType, SparseTensor, Tensor, TensorError};
 
 /// Larger tensors stay in the file; smaller ones are copied, so that they do not hold its pages.
-const SMALLEST_RANGE: usize = 1024;
+pub(super) const SMALLEST_RANGE: usize = 1024;
 
 /// The tensor; `place` names it in errors.
 pub(super) fn read(proto: TensorProto, place: &str, context: &Context<'_>) -> Result<Tensor, Problem> {
@@ -59,9 +59,14 @@ pub(super) fn read(proto: TensorProto, place: &str, context: &Context<'_>) -> Re
         }
         Some("raw_data") => {
             let raw = proto.raw_data.unwrap_or_default();
-            match context.source.range_of(&raw).filter(|_| raw.len() >= SMALLEST_RANGE) {
-                Some(range) => Tensor::from_file(element, &dims, range),
-                None => Tensor::from_bytes(element, &dims, Bytes::copy_from_slice(&raw)),
+            // Of these bytes, the frames hold but the place.
+            if raw.len() >= SMALLEST_RANGE {
+                let offset =
+                    wire::offset_in(&context.bytes, &raw).ok_or_else(|| fail("it lies elsewhere".to_owned()))?;
+                let range = context.source.range(offset, raw.len() as u64).map_err(|error| fail(chain(&error)))?;
+                Tensor::from_file(element, &dims, range)
+            } else {
+                Tensor::from_bytes(element, &dims, Bytes::copy_from_slice(&raw))
             }
         }
         Some("external_data") => external_data(&proto, element, &dims, place, context)?,

@@ -1,0 +1,60 @@
+use crate::{Error, Source};
+use bytes::Bytes;
+use memmap2::{MmapMut, MmapOptions};
+use std::io;
+
+/// The smallest and the largest number of bytes that are read ahead.
+const WINDOW: (usize, usize) = (1 << 12, 1 << 20);
+
+/// A file in memory of which only the parts that were asked for are read; the others are zeros and take no memory.
+///
+/// A map of the file would do if a touched byte made one page resident. It makes all of a large folio of the page
+/// cache so: the few kilobytes between the weights of a model would cost as much memory as the weights.
+#[derive(Debug)]
+pub struct Image {
+    source: Source,
+    bytes: MmapMut,
+    /// Where the part that was read last ends.
+    end: usize,
+    window: usize,
+}
+
+impl Image {
+    pub(crate) fn new(source: Source) -> Result<Self, Error> {
+        let fail = |error| Error::io("make room for", source.path(), error);
+        let len = usize::try_from(source.len()).map_err(|_| fail(io::ErrorKind::FileTooLarge.into()))?;
+        // A map has one byte at least.
+        let bytes = MmapOptions::new().len(len.max(1)).no_reserve_swap().map_anon().map_err(fail)?;
+        // Not every system takes the advice, and all is as right without.
+        #[cfg(target_os = "linux")]
+        let _ = bytes.advise(memmap2::Advice::NoHugePage);
+        Ok(Self { source, bytes, end: 0, window: WINDOW.0 })
+    }
+
+    /// The bytes of the file from `from` up to `to`, read unless they are there; `from` never goes back.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or ends before.
+    pub fn read(&mut self, from: usize, to: usize) -> Result<&[u8], Error> {
+        let len = usize::try_from(self.source.len()).unwrap_or(usize::MAX);
+        if to > len || from > to {
+            let (offset, len) = (from as u64, to.saturating_sub(from) as u64);
+            let path = self.source.path().to_owned();
+            return Err(Error::BeyondEnd { path, offset, len, size: self.source.len() });
+        }
+        if to > self.end {
+            let skipped = from > self.end;
+            let start = if skipped { from } else { self.end };
+            self.window = if skipped { WINDOW.0 } else { (2 * self.window).min(WINDOW.1) };
+            self.end = start.saturating_add(self.window).max(to).min(len);
+            self.source.read_at(start as u64, &mut self.bytes[start..self.end])?;
+        }
+        Ok(&self.bytes[from..to])
+    }
+
+    /// The whole of it, with zeros where nothing was read.
+    pub fn into_bytes(self) -> Bytes {
+        let len = usize::try_from(self.source.len()).unwrap_or(usize::MAX);
+        Bytes::from_owner(self.bytes).slice(..len)
+    }
+}
