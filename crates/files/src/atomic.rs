@@ -9,7 +9,7 @@ use crate::{Error, Range, system};
 /// How many bytes are gathered before they are written.
 const BLOCK: usize = 1 << 20;
 
-/// Within pages, the kernel copies as fast as the buffer.
+/// The kernel is slow to copy between places that differ within a page.
 const PAGE: u64 = 1 << 12;
 
 /// A file that is being written and takes its place when it is complete.
@@ -120,10 +120,11 @@ impl AtomicFile {
     /// Appends the bytes of the range from `done` on.
     fn copy_through_buffer(&mut self, range: &Range, mut done: u64) -> Result<(), Error> {
         while done < range.len() {
-            if self.room() == 0 {
-                self.write_buffer()?;
-            }
             let room = self.room();
+            if room == 0 {
+                self.write_buffer()?;
+                continue;
+            }
             let len = usize::try_from(range.len() - done).map_or(room, |left| left.min(room));
             let start = self.buffer.len();
             self.buffer.resize(start + len, 0);

@@ -2,6 +2,7 @@ use crate::{Error, Source};
 use bytes::Bytes;
 use memmap2::{MmapMut, MmapOptions};
 use std::io;
+use std::ops::Range;
 
 /// The smallest and the largest number of bytes that are read ahead.
 const WINDOW: (usize, usize) = (1 << 12, 1 << 20);
@@ -13,9 +14,10 @@ const WINDOW: (usize, usize) = (1 << 12, 1 << 20);
 #[derive(Debug)]
 pub struct Image {
     source: Source,
+    len: usize,
     bytes: MmapMut,
-    /// Where the part that was read last ends.
-    end: usize,
+    /// The part that was read last.
+    part: Range<usize>,
     window: usize,
 }
 
@@ -28,33 +30,38 @@ impl Image {
         // Not every system takes the advice, and all is as right without.
         #[cfg(target_os = "linux")]
         let _ = bytes.advise(memmap2::Advice::NoHugePage);
-        Ok(Self { source, bytes, end: 0, window: WINDOW.0 })
+        Ok(Self { source, len, bytes, part: 0..0, window: WINDOW.0 })
     }
 
-    /// The bytes of the file from `from` up to `to`, read unless they are there; `from` never goes back.
+    /// The size of the file in bytes.
+    #[expect(clippy::len_without_is_empty, reason = "an empty file is no case of its own for any caller")]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The bytes of the file from `from` up to `to`, and more is read ahead; fastest from the start to the end.
     ///
     /// # Errors
     /// When the file cannot be read, or ends before.
     pub fn read(&mut self, from: usize, to: usize) -> Result<&[u8], Error> {
-        let len = usize::try_from(self.source.len()).unwrap_or(usize::MAX);
-        if to > len || from > to {
+        if to > self.len || from > to {
             let (offset, len) = (from as u64, to.saturating_sub(from) as u64);
             let path = self.source.path().to_owned();
             return Err(Error::BeyondEnd { path, offset, len, size: self.source.len() });
         }
-        if to > self.end {
-            let skipped = from > self.end;
-            let start = if skipped { from } else { self.end };
-            self.window = if skipped { WINDOW.0 } else { (2 * self.window).min(WINDOW.1) };
-            self.end = start.saturating_add(self.window).max(to).min(len);
-            self.source.read_at(start as u64, &mut self.bytes[start..self.end])?;
+        let goes_on = (self.part.start..=self.part.end).contains(&from);
+        if !goes_on || to > self.part.end {
+            let start = if goes_on { self.part.end } else { from };
+            self.window = if goes_on { (2 * self.window).min(WINDOW.1) } else { WINDOW.0 };
+            let end = start.saturating_add(self.window).max(to).min(self.len);
+            self.source.read_at(start as u64, &mut self.bytes[start..end])?;
+            self.part = if goes_on { self.part.start..end } else { start..end };
         }
         Ok(&self.bytes[from..to])
     }
 
     /// The whole of it, with zeros where nothing was read.
     pub fn into_bytes(self) -> Bytes {
-        let len = usize::try_from(self.source.len()).unwrap_or(usize::MAX);
-        Bytes::from_owner(self.bytes).slice(..len)
+        Bytes::from_owner(self.bytes).slice(..self.len)
     }
 }

@@ -217,7 +217,15 @@ fn an_image_holds_what_was_read() {
     fs::write(&path, &content).unwrap();
     let source = Source::open(&path).unwrap();
     let mut image = source.image().unwrap();
-    for (from, to) in [(0, 3), (3, 3), (2, 10_000), (9_999, 10_001), (1_000_000, 1_000_001), (2_999_990, 3_000_000)] {
+    for (from, to) in [
+        (0, 3),
+        (3, 3),
+        (2, 10_000),
+        (9_999, 10_001),
+        (2_000_000, 2_000_001),
+        (1_500_000, 1_500_009),
+        (2_999_990, 3_000_000),
+    ] {
         assert_eq!(image.read(from, to).unwrap(), &content[from..to], "{from}..{to}");
     }
     let beyond = r#"11 bytes from byte 2999990 on lie beyond the end of "/model/large" (3000000 bytes)"#;
@@ -225,7 +233,18 @@ fn an_image_holds_what_was_read() {
     let bytes = image.into_bytes();
     assert_eq!(bytes.len(), content.len());
     assert!(bytes[100_000..900_000].iter().all(|byte| *byte == 0), "what nobody asked for is not read");
-    assert!(Source::open(&dir.path().join("model/empty")).unwrap().image().unwrap().into_bytes().is_empty());
+    let empty = Source::open(&dir.path().join("model/empty")).unwrap();
+    assert!(empty.image().unwrap().into_bytes().is_empty());
+    assert!(empty.map().unwrap().is_empty());
+}
+
+#[test]
+fn an_image_of_a_file_that_was_shortened_is_an_error() {
+    let dir = disk();
+    let path = dir.path().join("model/weights");
+    let mut image = Source::open(&path).unwrap().image().unwrap();
+    fs::File::options().write(true).open(&path).unwrap().set_len(3).unwrap();
+    assert!(matches!(image.read(0, 13).unwrap_err(), Error::Io { action: "read", .. }));
 }
 
 #[test]

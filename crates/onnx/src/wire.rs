@@ -5,7 +5,7 @@
 //! `prost`. The file is proto2, so an `optional` field is an `Option` here and decoding tells
 //! absent from zero or empty; decoding and encoding a file again gives its bytes back if it was
 //! written in the order of the field numbers, as protobuf's own writers do. `raw_data` is
-//! [`bytes::Bytes`]: decoded from `Bytes` over a mapped file, weights stay in the map
+//! [`bytes::Bytes`]: decoded from `Bytes` over a file, weights keep their place in it
 //! ([`offset_in`]). Messages nested in others have flat names: `TypeProto.Tensor` is
 //! [`TensorTypeProto`].
 //!
@@ -45,6 +45,7 @@ pub use model::{
     AttributeProto, AttributeType, FunctionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
     StringStringEntryProto, TensorAnnotation, TrainingInfoProto,
 };
+pub(crate) use scan::varint;
 pub use scan::{MAX_DEPTH, MAX_TYPE_DEPTH, MAX_UNKNOWN_FIELDS, Problem, UnknownField, WireError, scan};
 pub use tensor::{DataLocation, DataType, SegmentProto, SparseTensorProto, TensorProto, offset_in};
 pub use types::{

@@ -28,7 +28,7 @@ pub(super) fn read(
     if let Some(reference) = proto.ref_attr_name.filter(|reference| !reference.is_empty()) {
         return Ok((name.into(), Attribute::Reference { name: reference.into(), ty: number }));
     }
-    // Slices of the map would hold its pages.
+    // Slices would hold all that was read of the file.
     let owned = |text: &Bytes| Bytes::copy_from_slice(text);
     let value = match ty {
         // Writers of proto3 leave out what is 0 or empty.

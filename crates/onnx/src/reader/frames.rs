@@ -1,18 +1,20 @@
 //! The frames of a file: all of it but the elements of its tensors, which stay unread.
 
 use super::tensor::SMALLEST_RANGE;
-use crate::wire::MAX_DEPTH;
 use crate::wire::schema::{self, Kind};
+use crate::wire::{self, MAX_DEPTH};
 use bytes::Bytes;
 use netwright_files::{Error, Image, Source};
+
+/// A number of 64 bits, seven in a byte.
+const LONGEST_VARINT: usize = 10;
 
 /// The file, with zeros for each `raw_data` that is no smaller than a range.
 ///
 /// The walk ends where the file is damaged, which is where [`wire::scan`](crate::wire::scan()) says so.
 pub(super) fn read(source: &Source) -> Result<Bytes, Error> {
     let mut image = source.image()?;
-    let Ok(len) = usize::try_from(source.len()) else { return Ok(image.into_bytes()) };
-    let mut stack = vec![(&schema::MODEL, len)];
+    let mut stack = vec![(&schema::MODEL, image.len())];
     let mut at = 0;
     while let Some(&(message, end)) = stack.last() {
         if at == end {
@@ -52,14 +54,57 @@ pub(super) fn read(source: &Source) -> Result<Bytes, Error> {
 
 /// The varint at `*at`, and `*at` behind it; `None` where there is none.
 fn varint(image: &mut Image, at: &mut usize, end: usize) -> Result<Option<u64>, Error> {
-    let bytes = image.read(*at, end.min(*at + 10))?;
-    let mut value = 0;
-    for (place, &byte) in bytes.iter().enumerate() {
-        value |= u64::from(byte & 0x7f) << (7 * place);
-        if byte < 0x80 {
-            *at += place + 1;
-            return Ok(Some(value));
+    let bytes = image.read(*at, end.min(*at + LONGEST_VARINT))?;
+    let mut taken = 0;
+    let value = wire::varint(bytes, &mut taken).ok();
+    *at += taken;
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{GraphProto, ModelProto, TensorProto};
+    use prost::Message;
+
+    /// The frames of a file of these bytes.
+    fn frames(bytes: &[u8]) -> Bytes {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        read(&Source::open(file.path()).unwrap()).unwrap()
+    }
+
+    /// A large weight, and behind it one that is too small for a range.
+    fn model(large: usize) -> Vec<u8> {
+        let weight = |len| TensorProto { raw_data: Some(Bytes::from(vec![7; len])), ..Default::default() };
+        let initializer = vec![weight(large), weight(SMALLEST_RANGE - 1)];
+        let graph = GraphProto { name: Some("graph".to_owned()), initializer, ..Default::default() };
+        ModelProto { ir_version: Some(10), graph: Some(graph), ..Default::default() }.encode_to_vec()
+    }
+
+    #[test]
+    fn only_large_weights_stay_unread() {
+        let frames = frames(&model(1 << 20));
+        let (before, small) = frames.split_at(frames.len() - (SMALLEST_RANGE - 1));
+        assert!(small.iter().all(|byte| *byte == 7));
+        // A window is read ahead, and the small weight has a key before it.
+        assert!(before[1 << 14..before.len() - 64].iter().all(|byte| *byte == 0));
+    }
+
+    /// Cut or damaged anywhere, the frames are refused for what the file is refused for.
+    #[test]
+    fn damage_is_found_where_it_is() {
+        let file = model(3 * SMALLEST_RANGE);
+        let check = |file: &[u8]| {
+            assert_eq!(wire::scan(&schema::MODEL, &frames(file)), wire::scan(&schema::MODEL, file));
+        };
+        for at in (0..file.len()).filter(|at| *at < 64 || at % 61 == 0) {
+            check(&file[..at]);
+            for bits in [0x01, 0x02, 0x7f, 0x80] {
+                let mut damaged = file.clone();
+                damaged[at] ^= bits;
+                check(&damaged);
+            }
         }
     }
-    Ok(None)
 }

@@ -6,7 +6,7 @@ use crate::wire::{self, DataLocation, SparseTensorProto, TensorProto};
 use bytes::Bytes;
 use netwright_ir::{ElementType, SparseTensor, Tensor, TensorError};
 
-/// Larger tensors stay in the file; smaller ones are copied, so that they do not hold its pages.
+/// Larger tensors stay in the file; smaller ones are copied, so that they do not hold all that was read of it.
 pub(super) const SMALLEST_RANGE: usize = 1024;
 
 /// The tensor; `place` names it in errors.
@@ -50,7 +50,7 @@ pub(super) fn read(proto: TensorProto, place: &str, context: &Context<'_>) -> Re
     let tensor = match field {
         Some("string_data") if element == ElementType::String => Tensor::from_strings(
             &dims,
-            // Copies: a slice of the map would hold its pages.
+            // Copies: a slice would hold all that was read of the file.
             proto.string_data.iter().map(|text| Bytes::copy_from_slice(text)).collect(),
         ),
         None if element == ElementType::String => Tensor::from_strings(&dims, vec![]),

@@ -287,7 +287,7 @@ enum Value<'a> {
 }
 
 /// The varint at `*at`, and `*at` behind it.
-fn varint(message: &[u8], at: &mut usize) -> Result<u64, Problem> {
+pub(crate) fn varint(message: &[u8], at: &mut usize) -> Result<u64, Problem> {
     let mut value = 0;
     for (place, &byte) in message[*at..].iter().enumerate() {
         if place == 9 && byte > 1 {
