@@ -28,7 +28,7 @@ fn model(part: Part, target: Option<Target>, attention_weights: bool) -> Model {
     let mut model = Model::new(graph);
     match target {
         Some(target) => passes::optimize(&mut model, &Options { target, ..Options::default() }),
-        None => passes::lower(&mut model, true),
+        None => passes::lower(&mut model, &Target::ONNX, true),
     }
     .unwrap_or_else(|error| panic!("{error}"));
     model

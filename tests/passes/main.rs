@@ -16,7 +16,7 @@ mod shapes;
 use common::snapshot;
 use netwright::ir::{Detail, Graph, Model, parse};
 use netwright::onnx::{self, WriteOptions};
-use netwright::passes::{self, Event, Limits, Pass, Report, diff, lower};
+use netwright::passes::{self, Event, Limits, Pass, Report, Target, diff, lower};
 use netwright::verify::{self, Verdict, verify};
 use std::path::Path;
 use tempfile::TempDir;
@@ -73,7 +73,7 @@ fn write(graph: &Graph, path: &Path) {
     model.opsets.extend([(String::new(), 23), ("my.domain".to_owned(), 1)]);
     // Lowering removes what is dead, which one pass is here to do.
     if graph.schedule().into_iter().any(|id| graph.node(id).op().kind().is_fused()) {
-        lower(&mut model, true).unwrap_or_else(|error| panic!("{error}"));
+        lower(&mut model, &Target::ONNX, true).unwrap_or_else(|error| panic!("{error}"));
     }
     onnx::write(&model, path, &WriteOptions::default()).unwrap_or_else(|error| panic!("{error}"));
 }

@@ -105,7 +105,7 @@ fn optimizing_depends_on_the_graph_alone() {
     for target in Target::ALL {
         let (at_once, _) = optimized(transformer(), target);
         let mut unoptimized = transformer();
-        lower(&mut unoptimized, true).unwrap_or_else(|error| panic!("{error}"));
+        lower(&mut unoptimized, &Target::ONNX, true).unwrap_or_else(|error| panic!("{error}"));
         let file = tensors_first(&unoptimized.graph, |tensors| tensors.reverse());
         let (read, _) = optimized(Model::new(parse(&file).unwrap_or_else(|error| panic!("{error}"))), target);
         let (twice, _) = optimized(at_once.clone(), target);

@@ -114,7 +114,7 @@ fn build(
     let mut model = Model::new(graph);
     optimize::set_opset(&mut model, args.emit.opset)?;
     let report = if args.no_optimize {
-        passes::lower(&mut model, false)
+        passes::lower(&mut model, &args.emit.target, false)
     } else {
         passes::optimize(
             &mut model,

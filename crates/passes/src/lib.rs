@@ -45,7 +45,7 @@ pub use pipeline::{Body, Error, Event, Limits, Log, Pass, Report};
 pub use rule::{Rewritten, Rule, Skip};
 pub use target::Target;
 
-use netwright_ir::Model;
+use netwright_ir::{Kind, Model};
 use target::Scale;
 
 /// What is to be done to a model.
@@ -66,9 +66,12 @@ pub struct Options {
 /// Every pass, in the order in which they run.
 pub fn passes() -> Vec<Pass> {
     let mut all = optimizations(None);
-    all.extend(lowerings(i64::MIN));
+    all.extend(lowerings(&Target::ONNX, i64::MIN));
     all
 }
+
+/// The operators that passes form; they run for targets that run these. See [`Target::runs`].
+const FORMED: [(&str, Kind); 1] = [("fuse-gelu", Kind::Gelu)];
 
 fn optimizations(evaluator: Option<Evaluator>) -> Vec<Pass> {
     vec![
@@ -96,17 +99,18 @@ fn optimizations(evaluator: Option<Evaluator>) -> Vec<Pass> {
     ]
 }
 
-/// What makes a graph one that ONNX has a form for in that version of its operators.
-fn lowerings(opset: i64) -> Vec<Pass> {
+/// What makes a graph one that the target has a form for in that version of ONNX's operators.
+fn lowerings(target: &Target, opset: i64) -> Vec<Pass> {
     let mut passes = vec![lower_scaled_softmax()];
     if opset < 15 {
         passes.push(decompose_partial_shape());
     }
-    if opset < 20 {
-        passes.push(decompose_gelu());
-    }
-    if opset < 23 {
-        passes.push(decompose_rms_normalization());
+    for (kind, decompose) in
+        [(Kind::Gelu, decompose_gelu as fn() -> Pass), (Kind::RMSNormalization, decompose_rms_normalization)]
+    {
+        if !target.runs(kind, opset) {
+            passes.push(decompose());
+        }
     }
     passes
 }
@@ -124,7 +128,7 @@ pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, Error> {
         return Err(Error::UnknownPass { name: name.clone(), known });
     }
     let skipped = |pass: &Pass| options.skip.iter().any(|name| name == pass.name);
-    if let Some(required) = lowerings(model.opset()).iter().find(|pass| skipped(pass)) {
+    if let Some(required) = lowerings(&options.target, model.opset()).iter().find(|pass| skipped(pass)) {
         return Err(Error::Required(required.name));
     }
     let mut selected = optimizations(options.evaluator.clone());
@@ -132,8 +136,10 @@ pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, Error> {
         Some(only) => only.iter().any(|name| name == pass.name),
         None => match pass.name {
             "fold-scale-into-projection" => options.target.scale == Scale::Projection,
-            "fuse-gelu" => model.opset() >= 20,
-            _ => true,
+            name => {
+                let formed = FORMED.iter().find(|(pass, _)| *pass == name);
+                formed.is_none_or(|(_, kind)| options.target.runs(*kind, model.opset()))
+            }
         },
     });
     selected.retain(|pass| !skipped(pass));
@@ -141,18 +147,18 @@ pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, Error> {
         return if selected.is_empty() { Ok(Report::default()) } else { Err(Error::Training) };
     }
     let mut report = pipeline::run(&selected, &mut model.graph, options.limits)?;
-    let lowered = lower(model, options.limits.check)?;
+    let lowered = lower(model, &options.target, options.limits.check)?;
     report.applied.extend(lowered.applied);
     report.declined.extend(lowered.declined);
     Ok(report)
 }
 
-/// Lowers to what ONNX has a form for in the opset of the model, and changes nothing else.
+/// Lowers to what the target has a form for in the opset of the model, and changes nothing else.
 ///
 /// # Errors
 /// When the graph is broken or a pass misbehaves.
-pub fn lower(model: &mut Model, check: bool) -> Result<Report, Error> {
-    pipeline::run(&lowerings(model.opset()), &mut model.graph, Limits { stop_after: None, check })
+pub fn lower(model: &mut Model, target: &Target, check: bool) -> Result<Report, Error> {
+    pipeline::run(&lowerings(target, model.opset()), &mut model.graph, Limits { stop_after: None, check })
 }
 
 /// The lines of two texts, those that are gone behind `-` and those that are new behind `+`; empty where none are.

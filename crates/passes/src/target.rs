@@ -1,5 +1,6 @@
 //! Targets: which form runs well where. A table of data; every field carries the measurement behind it.
 
+use netwright_ir::Kind;
 use std::fmt;
 use std::str::FromStr;
 
@@ -25,7 +26,28 @@ pub struct Target {
     /// 0.23.9), so a folded projection is no faster there; it has a node less, in every attention, and costs nothing.
     /// A file for any runtime keeps its weights as they were trained.
     pub scale: Scale,
+    /// Operators of ONNX that it lacks, or that it computes slower or otherwise than what they stand for.
+    ///
+    /// tract 0.23.9 ignores the `alpha` of Swish; ONNX Runtime 1.32 has no kernel for it and writes it out by itself.
+    pub lacks: &'static [Kind],
+    /// Whether it runs the operators of the domain `com.microsoft`.
+    pub contrib: bool,
+    /// The opset that a model is raised to when none is asked for: the first that has every operator that the target
+    /// runs better than what it stands for. `None` keeps that of the model.
+    ///
+    /// ONNX Runtime 1.32 has no kernel for the Attention of opset 25.
+    pub opset: Option<i64>,
 }
+
+/// The opsets from which on ONNX has the operators that stand for several.
+const SINCE: [(Kind, i64); 6] = [
+    (Kind::LayerNormalization, 17),
+    (Kind::Gelu, 20),
+    (Kind::RMSNormalization, 23),
+    (Kind::RotaryEmbedding, 23),
+    (Kind::Attention, 23),
+    (Kind::Swish, 24),
+];
 
 /// Where the scale of a softmax goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,14 +60,41 @@ pub enum Scale {
 
 impl Target {
     /// Any runtime.
-    pub const ONNX: Target = Target { name: "onnx", summary: "any runtime of ONNX", scale: Scale::Mul };
+    pub const ONNX: Target = Target {
+        name: "onnx",
+        summary: "any runtime of ONNX",
+        scale: Scale::Mul,
+        lacks: &[],
+        contrib: false,
+        opset: None,
+    };
     /// tract.
-    pub const TRACT: Target = Target { name: "tract", summary: "tract", scale: Scale::Projection };
+    pub const TRACT: Target = Target {
+        name: "tract",
+        summary: "tract",
+        scale: Scale::Projection,
+        lacks: &[Kind::Swish],
+        contrib: false,
+        opset: Some(23),
+    };
     /// ONNX Runtime.
-    pub const ORT: Target = Target { name: "ort", summary: "ONNX Runtime", scale: Scale::Projection };
+    pub const ORT: Target = Target {
+        name: "ort",
+        summary: "ONNX Runtime",
+        scale: Scale::Projection,
+        lacks: &[Kind::Swish],
+        contrib: true,
+        opset: Some(24),
+    };
 
     /// Every target.
     pub const ALL: [Target; 3] = [Self::ONNX, Self::TRACT, Self::ORT];
+
+    /// Whether it runs that operator in that opset, and as well as what the operator stands for.
+    pub fn runs(&self, kind: Kind, opset: i64) -> bool {
+        let since = SINCE.iter().find(|(known, _)| *known == kind).map_or(i64::MIN, |(_, since)| *since);
+        opset >= since && !self.lacks.contains(&kind)
+    }
 }
 
 impl Default for Target {
