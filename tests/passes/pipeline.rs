@@ -190,3 +190,27 @@ fn stop_after_any_number_of_rewrites() {
     }
     assert_eq!(stopped(report.applied.len()).0, whole);
 }
+
+/// The opset is raised as far as the operators that were formed ask for, where nothing can change its meaning.
+#[test]
+fn the_opset_is_raised_as_far_as_needed() {
+    let gelu = "%a = mul %x, 0.70710677 : f32[n]
+        %b = erf %a : f32[n]
+        %c = add %b, 1.0 : f32[n]
+        %d = mul %x, %c : f32[n]
+        %y = mul %d, 0.5 : f32[n]";
+    let check = |target, raise_opset, body: &str, expected| {
+        let graph = parse(&format!("g(%x: f32[n]) {{ {body}\n return %y }}")).unwrap_or_else(|error| panic!("{error}"));
+        let mut model = Model::new(graph);
+        model.opsets.insert(String::new(), 17);
+        let options = Options { target, raise_opset, ..Options::default() };
+        optimize(&mut model, &options).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(model.opset(), expected, "{target}: {body}");
+    };
+    for target in Target::ALL {
+        check(target, true, gelu, 20);
+        check(target, false, gelu, 17);
+        check(target, true, "%y = exp %x : f32[n]", 17);
+        check(target, true, &gelu.replace("%y = mul", "%z = \"::Unheard@17\" %x : f32[n]\n%y = mul"), 17);
+    }
+}

@@ -7,6 +7,7 @@ use netwright::passes::Target;
 use netwright::{nn, onnx};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// Build, optimize and verify Transformer models in ONNX.
 #[derive(Debug, Parser)]
@@ -91,12 +92,38 @@ pub(crate) struct Emit {
     /// The runtime to write for: onnx (standard operators), tract or ort (ONNX Runtime).
     #[arg(long, default_value = "onnx")]
     pub(crate) target: Target,
-    /// The version of ONNX's operators [default: 21, or the file's own].
+    /// The version of ONNX's operators, or `auto`: raised as far as the operators ask for that the target runs best
+    /// [default: auto for tract and ort; for onnx 21, or the file's own].
     #[arg(long)]
-    pub(crate) opset: Option<i64>,
+    pub(crate) opset: Option<Opset>,
     /// Whether weights go to a file beside the model: auto does so beyond 2 GiB.
     #[arg(long, default_value = "auto")]
     pub(crate) external_data: ExternalData,
+}
+
+impl Emit {
+    /// Whether the opset may be raised.
+    pub(crate) fn raises_opset(&self) -> bool {
+        self.opset.map_or(self.target != Target::ONNX, |opset| opset == Opset::Auto)
+    }
+}
+
+/// A version of ONNX's operators.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Opset {
+    Auto,
+    Is(i64),
+}
+
+impl FromStr for Opset {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        match word {
+            "auto" => Ok(Opset::Auto),
+            number => number.parse().map(Opset::Is).map_err(|_| "it is a number or `auto`".to_owned()),
+        }
+    }
 }
 
 #[derive(Debug, Args)]

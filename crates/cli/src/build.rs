@@ -120,6 +120,7 @@ fn build(
             &mut model,
             &passes::Options {
                 target: args.emit.target,
+                raise_opset: args.emit.raises_opset(),
                 evaluator: Some(passes::Evaluator::new(netwright::evaluate::Tract)),
                 ..passes::Options::default()
             },

@@ -1,6 +1,6 @@
 //! `netwright optimize`.
 
-use crate::args::{Input, Optimize, Upgrade};
+use crate::args::{Input, Opset, Optimize, Upgrade};
 use crate::failure::Failure;
 use crate::output::{Output, table, thousands};
 use crate::verify;
@@ -54,6 +54,7 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
 
     let options = passes::Options {
         target: args.emit.target,
+        raise_opset: args.emit.raises_opset(),
         only: args.passes.clone().map(|names| if names == ["none"] { vec![] } else { names }),
         skip: args.skip.clone(),
         evaluator: Some(Evaluator::new(Tract)),
@@ -92,7 +93,7 @@ pub(crate) fn verdict_text(verdict: Option<&Verdict>) -> String {
 }
 
 pub(crate) fn upgrade(args: &Upgrade, output: Output) -> Result<(), Failure> {
-    check_opset(Some(args.opset))?;
+    check_opset(Some(Opset::Is(args.opset)))?;
     let mut model = read(&args.input, output)?;
     if args.opset < model.opset() {
         let message = format!("the model is of opset {}, and {} is older", model.opset(), args.opset);
@@ -135,22 +136,23 @@ pub(crate) fn write_failure(error: WriteError) -> Failure {
 const NEWEST_OPSET: i64 = 24;
 
 /// Checks that the version of the operators is one that a model is brought to.
-pub(crate) fn check_opset(opset: Option<i64>) -> Result<(), Failure> {
+pub(crate) fn check_opset(opset: Option<Opset>) -> Result<(), Failure> {
     let first = *onnx::WRITTEN_OPSETS.start();
-    match opset.filter(|opset| !(first..=NEWEST_OPSET).contains(opset)) {
-        Some(opset) => {
+    match opset {
+        Some(Opset::Is(opset)) if !(first..=NEWEST_OPSET).contains(&opset) => {
             let message = format!("opset {opset} cannot be written; those from {first} to {NEWEST_OPSET} can");
             Err(Failure::Usage(message))
         }
-        None => Ok(()),
+        _ => Ok(()),
     }
 }
 
-/// Sets the version of the operators that is to be written.
-pub(crate) fn set_opset(model: &mut Model, opset: Option<i64>) -> Result<(), Failure> {
+/// Sets the version of the operators that is to be written, where it is given.
+pub(crate) fn set_opset(model: &mut Model, opset: Option<Opset>) -> Result<(), Failure> {
     check_opset(opset)?;
-    let Some(opset) = opset else { return Ok(()) };
-    model.opsets.insert(String::new(), opset);
+    if let Some(Opset::Is(opset)) = opset {
+        model.opsets.insert(String::new(), opset);
+    }
     Ok(())
 }
 

@@ -53,6 +53,10 @@ use target::Scale;
 pub struct Options {
     /// The runtime that the model is for.
     pub target: Target,
+    /// Whether the opset may be raised, as far as the operators ask for that the target runs better than what they
+    /// stand for. It stays where the model has functions, or operators of ONNX that are not understood, which another
+    /// opset may give another meaning.
+    pub raise_opset: bool,
     /// The passes to run, by name, whatever the target; `None` for those that the target wants.
     pub only: Option<Vec<String>>,
     /// Passes not to run, by name.
@@ -127,30 +131,39 @@ pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, Error> {
     if let Some(name) = named.into_iter().find(|name| !known.contains(&name.as_str())) {
         return Err(Error::UnknownPass { name: name.clone(), known });
     }
+    let own = model.opset();
+    let may_raise = options.raise_opset && model.functions.is_empty() && target::wanted_opset(&model.graph).is_some();
+    let newest = if may_raise { own.max(options.target.newest_opset) } else { own };
     let skipped = |pass: &Pass| options.skip.iter().any(|name| name == pass.name);
-    if let Some(required) = lowerings(&options.target, model.opset()).iter().find(|pass| skipped(pass)) {
+    if let Some(required) = lowerings(&options.target, newest).iter().find(|pass| skipped(pass)) {
         return Err(Error::Required(required.name));
     }
     let mut selected = optimizations(options.evaluator.clone());
+    selected.retain(|pass| !skipped(pass));
     selected.retain(|pass| match &options.only {
         Some(only) => only.iter().any(|name| name == pass.name),
-        None => match pass.name {
-            "fold-scale-into-projection" => options.target.scale == Scale::Projection,
-            name => {
-                let formed = FORMED.iter().find(|(pass, _)| *pass == name);
-                formed.is_none_or(|(_, kind)| options.target.runs(*kind, model.opset()))
-            }
-        },
+        None => is_wanted(pass.name, &options.target, newest),
     });
-    selected.retain(|pass| !skipped(pass));
     if !model.training.is_empty() {
         return if selected.is_empty() { Ok(Report::default()) } else { Err(Error::Training) };
     }
     let mut report = pipeline::run(&selected, &mut model.graph, options.limits)?;
+    if let Some(wanted) = target::wanted_opset(&model.graph).filter(|_| may_raise) {
+        model.opsets.insert(String::new(), wanted.clamp(own, newest));
+    }
     let lowered = lower(model, &options.target, options.limits.check)?;
     report.applied.extend(lowered.applied);
     report.declined.extend(lowered.declined);
     Ok(report)
+}
+
+/// Whether a pass is one for that target in that opset.
+fn is_wanted(pass: &str, target: &Target, opset: i64) -> bool {
+    if pass == "fold-scale-into-projection" {
+        return target.scale == Scale::Projection;
+    }
+    let formed = FORMED.iter().find(|(name, _)| *name == pass);
+    formed.is_none_or(|(_, kind)| target.runs(*kind, opset))
 }
 
 /// Lowers to what the target has a form for in the opset of the model, and changes nothing else.

@@ -1,6 +1,6 @@
 //! Targets: which form runs well where. A table of data; every field carries the measurement behind it.
 
-use netwright_ir::Kind;
+use netwright_ir::{Graph, Kind, Op};
 use std::fmt;
 use std::str::FromStr;
 
@@ -32,11 +32,10 @@ pub struct Target {
     pub lacks: &'static [Kind],
     /// Whether it runs the operators of the domain `com.microsoft`.
     pub contrib: bool,
-    /// The opset that a model is raised to when none is asked for: the first that has every operator that the target
-    /// runs better than what it stands for. `None` keeps that of the model.
+    /// The newest opset that a model [may be raised](crate::Options::raise_opset) to.
     ///
     /// ONNX Runtime 1.32 has no kernel for the Attention of opset 25.
-    pub opset: Option<i64>,
+    pub newest_opset: i64,
 }
 
 /// The opsets from which on ONNX has the operators that stand for several.
@@ -48,6 +47,28 @@ const SINCE: [(Kind, i64); 6] = [
     (Kind::Attention, 23),
     (Kind::Swish, 24),
 ];
+
+/// The opset from which on ONNX has an operator that stands for several; of others nothing is asked.
+fn since(kind: Kind) -> i64 {
+    SINCE.iter().find(|(known, _)| *known == kind).map_or(i64::MIN, |(_, since)| *since)
+}
+
+/// The opset that the operators of a graph and of the bodies in it ask for; `None` where one is not understood, which
+/// another opset may give another meaning.
+pub(crate) fn wanted_opset(graph: &Graph) -> Option<i64> {
+    let mut wanted = i64::MIN;
+    for id in graph.schedule() {
+        let op = graph.node(id).op();
+        if matches!(op, Op::Kept(kept) if kept.domain.is_empty()) {
+            return None;
+        }
+        wanted = wanted.max(since(op.kind()));
+        for body in op.bodies() {
+            wanted = wanted.max(wanted_opset(body)?);
+        }
+    }
+    Some(wanted)
+}
 
 /// Where the scale of a softmax goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +87,7 @@ impl Target {
         scale: Scale::Mul,
         lacks: &[],
         contrib: false,
-        opset: None,
+        newest_opset: 23,
     };
     /// tract.
     pub const TRACT: Target = Target {
@@ -75,7 +96,7 @@ impl Target {
         scale: Scale::Projection,
         lacks: &[Kind::Swish],
         contrib: false,
-        opset: Some(23),
+        newest_opset: 23,
     };
     /// ONNX Runtime.
     pub const ORT: Target = Target {
@@ -84,7 +105,7 @@ impl Target {
         scale: Scale::Projection,
         lacks: &[Kind::Swish],
         contrib: true,
-        opset: Some(24),
+        newest_opset: 24,
     };
 
     /// Every target.
@@ -92,8 +113,7 @@ impl Target {
 
     /// Whether it runs that operator in that opset, and as well as what the operator stands for.
     pub fn runs(&self, kind: Kind, opset: i64) -> bool {
-        let since = SINCE.iter().find(|(known, _)| *known == kind).map_or(i64::MIN, |(_, since)| *since);
-        opset >= since && !self.lacks.contains(&kind)
+        opset >= since(kind) && !self.lacks.contains(&kind)
     }
 }
 
