@@ -69,15 +69,21 @@ pub struct Options {
 
 /// Every pass, in the order in which they run.
 pub fn passes() -> Vec<Pass> {
-    let mut all = optimizations(None);
+    let mut all = optimizations(&Target::ONNX, None);
     all.extend(lowerings(&Target::ONNX, i64::MIN));
     all
 }
 
 /// The operators that passes form; they run for targets that run these. See [`Target::runs`].
-const FORMED: [(&str, Kind); 1] = [("fuse-gelu", Kind::Gelu)];
+const FORMED: [(&str, Kind); 5] = [
+    ("fold-cache-into-attention", Kind::Attention),
+    ("fold-heads-into-attention", Kind::Attention),
+    ("fold-repeated-heads", Kind::Attention),
+    ("fuse-attention", Kind::Attention),
+    ("fuse-gelu", Kind::Gelu),
+];
 
-fn optimizations(evaluator: Option<Evaluator>) -> Vec<Pass> {
+fn optimizations(target: &Target, evaluator: Option<Evaluator>) -> Vec<Pass> {
     vec![
         eliminate_dead_code(),
         sink_constants(),
@@ -99,6 +105,10 @@ fn optimizations(evaluator: Option<Evaluator>) -> Vec<Pass> {
         eliminate_common_subexpressions(),
         fuse_gelu(),
         fuse_scale_softmax(),
+        fuse_attention(target.attention),
+        fold_repeated_heads(),
+        fold_cache_into_attention(),
+        fold_heads_into_attention(),
         fold_scale_into_projection(),
     ]
 }
@@ -138,7 +148,7 @@ pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, Error> {
     if let Some(required) = lowerings(&options.target, newest).iter().find(|pass| skipped(pass)) {
         return Err(Error::Required(required.name));
     }
-    let mut selected = optimizations(options.evaluator.clone());
+    let mut selected = optimizations(&options.target, options.evaluator.clone());
     selected.retain(|pass| !skipped(pass));
     selected.retain(|pass| match &options.only {
         Some(only) => only.iter().any(|name| name == pass.name),

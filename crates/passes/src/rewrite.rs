@@ -1,7 +1,7 @@
 //! The words in which rewrites say what they put into the graph.
 
 use crate::rule::{Rewritten, Skip};
-use netwright_ir::{Dim, ElementType, Fact, Graph, Kind, Op, Tensor, Value};
+use netwright_ir::{Dim, ElementType, Fact, Graph, Kind, Op, Place, Tensor, Value};
 use std::borrow::Cow;
 
 /// Tensors of up to this many bytes may be copied; larger ones would make the file larger.
@@ -68,6 +68,30 @@ pub fn become_op(
     let fact = known_of_either(graph, root, value);
     graph.set_fact(value, fact);
     graph.replace(root, value);
+    Ok(note.into())
+}
+
+/// Puts an operator of several results in the place of values, one each.
+///
+/// # Errors
+/// When the operator is not defined on such operands.
+pub fn become_results(
+    graph: &mut Graph,
+    roots: &[Value],
+    op: Op,
+    operands: &[Option<Value>],
+    note: impl Into<Cow<'static, str>>,
+) -> Rewritten {
+    let Some(first) = roots.first() else { return Err(Skip::NoEffect) };
+    let results = roots.iter().map(|root| format!("{}.new", graph.value_name(*root)).into()).collect();
+    let place = Place { results, ..graph.beside(first.node, "new") };
+    let node = graph.insert(place, op, operands)?;
+    let results: Vec<Value> = graph.results(node).collect();
+    for (root, new) in roots.iter().zip(results) {
+        let fact = known_of_either(graph, *root, new);
+        graph.set_fact(new, fact);
+        graph.replace(*root, new);
+    }
     Ok(note.into())
 }
 

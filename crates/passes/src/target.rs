@@ -30,12 +30,23 @@ pub struct Target {
     ///
     /// tract 0.23.9 ignores the `alpha` of Swish; ONNX Runtime 1.32 has no kernel for it and writes it out by itself.
     pub lacks: &'static [Kind],
+    /// Which forms of Attention it runs.
+    pub attention: AttentionKernel,
     /// Whether it runs the operators of the domain `com.microsoft`.
     pub contrib: bool,
     /// The newest opset that a model [may be raised](crate::Options::raise_opset) to.
     ///
     /// ONNX Runtime 1.32 has no kernel for the Attention of opset 25.
     pub newest_opset: i64,
+}
+
+/// Which forms of ONNX's Attention a runtime runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AttentionKernel {
+    /// Whether it caps scores; tract 0.23.9 refuses to.
+    pub softcap: bool,
+    /// Whether a row that is masked whole by -inf gives zeros, as the standard says; tract 0.23.9 gives NaN.
+    pub masked_rows: bool,
 }
 
 /// The opsets from which on ONNX has the operators that stand for several.
@@ -86,6 +97,7 @@ impl Target {
         summary: "any runtime of ONNX",
         scale: Scale::Mul,
         lacks: &[],
+        attention: AttentionKernel { softcap: true, masked_rows: true },
         contrib: false,
         newest_opset: 23,
     };
@@ -95,6 +107,7 @@ impl Target {
         summary: "tract",
         scale: Scale::Projection,
         lacks: &[Kind::Swish],
+        attention: AttentionKernel { softcap: false, masked_rows: false },
         contrib: false,
         newest_opset: 23,
     };
@@ -104,6 +117,7 @@ impl Target {
         summary: "ONNX Runtime",
         scale: Scale::Projection,
         lacks: &[Kind::Swish],
+        attention: AttentionKernel { softcap: true, masked_rows: true },
         contrib: true,
         newest_opset: 24,
     };

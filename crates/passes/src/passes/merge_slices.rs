@@ -1,8 +1,8 @@
 use crate::pipeline::{Body, Log, Pass, name_of};
-use crate::rewrite::number_list;
+use crate::rewrite::{become_results, number_list};
 use crate::rule::Skip;
 use crate::sizes::position;
-use netwright_ir::{Graph, Kind, NodeId, Op, Place, Value};
+use netwright_ir::{Graph, Kind, NodeId, Op, Value};
 use std::collections::BTreeMap;
 
 /// `slice(x, 0, h)`, `slice(x, h, n)` -> `split(x, [h, n - h])`
@@ -74,14 +74,6 @@ fn split(graph: &mut Graph, of: Value, axis: usize, first: Value, parts: &[Part]
     let axis = i64::try_from(axis).map_err(|_| Skip::NoMatch)?;
     let sizes: Vec<i64> = parts.iter().map(|(from, to, _)| to - from).collect();
     let sizes = number_list(graph, first, "sizes", &sizes)?;
-    let results = parts.iter().map(|(_, _, value)| format!("{}.part", graph.value_name(*value)).into()).collect();
-    let place = Place { results, ..graph.beside(first.node, "parts") };
-    let node = graph.insert(place, Op::Split { axis }, &[Some(of), Some(sizes)])?;
-    let results: Vec<Value> = graph.results(node).collect();
-    for ((_, _, old), new) in parts.iter().zip(results) {
-        let fact = graph.fact(*old).clone();
-        graph.set_fact(new, fact);
-        graph.replace(*old, new);
-    }
-    Ok(())
+    let cuts: Vec<Value> = parts.iter().map(|(_, _, value)| *value).collect();
+    become_results(graph, &cuts, Op::Split { axis }, &[Some(of), Some(sizes)], "").map(|_| ())
 }

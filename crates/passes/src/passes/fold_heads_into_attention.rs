@@ -1,0 +1,66 @@
+use crate::pattern::op;
+use crate::pipeline::Pass;
+use crate::rewrite::become_results;
+use crate::rule::{Rewritten, Rule, Skip};
+use crate::sizes::same_shape;
+use netwright_ir::{Dim, Graph, Kind, Op, Value};
+
+/// `merge(attention(split(q), split(k), split(v)))` -> `attention(q, k, v; q_num_heads, kv_num_heads)`
+///
+/// Heads are split by `transpose(reshape(x))`, `[batch, length, heads * size]` to `[batch, heads, length, size]`, and
+/// merged by `reshape(transpose(y))`. The operator does both by itself, where all three are split and the result is
+/// merged. The same numbers are multiplied, so nothing is off.
+pub fn fold_heads_into_attention() -> Pass {
+    let summary = "merge(attention(split(q), split(k), split(v))) -> attention(q, k, v; q_num_heads, kv_num_heads)";
+    Rule::new("fold-heads-into-attention", summary, op(Kind::Reshape), |graph, found| fold(graph, found.root())).into()
+}
+
+fn fold(graph: &mut Graph, root: Value) -> Rewritten {
+    let transposed = graph.operand(root.node, 0).filter(|of| is_swap(graph, *of)).ok_or(Skip::NoMatch)?;
+    let attended = graph.operand(transposed.node, 0).ok_or(Skip::NoMatch)?;
+    let (Op::Attention { .. }, 0) = (graph.op(attended), attended.result) else { return Err(Skip::NoMatch) };
+    for value in [transposed, attended] {
+        if graph.use_count(value) != 1 {
+            return Err(Skip::rejected(format!("{} has another use", graph.operand_text(value))));
+        }
+    }
+    let mut attention = graph.op(attended).clone();
+    let mut operands = graph.operands(attended.node);
+    let mut heads = vec![];
+    for operand in operands.iter_mut().take(3).flatten() {
+        let Some((x, count)) = split(graph, *operand) else {
+            let name = graph.operand_text(*operand);
+            return Err(Skip::rejected(format!("{name} is no split of [batch, length, heads * size]")));
+        };
+        *operand = x;
+        heads.push(count);
+    }
+    let [query_heads, key_heads, value_heads] = heads[..] else { return Err(Skip::NoMatch) };
+    let merged = match graph.shape(attended) {
+        Some([batch, heads, length, size]) => [batch.clone(), length.clone(), heads.times(size)],
+        _ => return Err(Skip::NoMatch),
+    };
+    if key_heads != value_heads || !graph.shape(root).is_some_and(|shape| same_shape(shape, &merged)) {
+        return Err(Skip::rejected(format!("{} does not merge the heads", graph.operand_text(root))));
+    }
+    let Op::Attention { q_num_heads, kv_num_heads, .. } = &mut attention else { return Err(Skip::NoMatch) };
+    (*q_num_heads, *kv_num_heads) = (Some(query_heads), Some(key_heads));
+    let presents = graph.results(attended.node).skip(1);
+    let results: Vec<Value> = [root].into_iter().chain(presents).collect();
+    become_results(graph, &results, attention, &operands, format!("splits {query_heads} heads by itself"))
+}
+
+/// Whether it swaps heads and length.
+fn is_swap(graph: &Graph, value: Value) -> bool {
+    matches!(graph.op(value), Op::Transpose { perm } if perm.as_slice() == [0, 2, 1, 3])
+}
+
+/// `[batch, length, heads * size]`, of which the heads are split, and how many.
+fn split(graph: &Graph, value: Value) -> Option<(Value, i64)> {
+    let reshaped = graph.operand(value.node, 0).filter(|_| is_swap(graph, value))?;
+    let x = graph.operand(reshaped.node, 0).filter(|_| graph.kind(reshaped) == Kind::Reshape)?;
+    let [batch, length, heads, size] = graph.shape(reshaped)? else { return None };
+    let Dim::Known(count) = heads else { return None };
+    let is_split = same_shape(graph.shape(x)?, &[batch.clone(), length.clone(), heads.times(size)]);
+    (is_split && *count > 0).then_some((x, *count))
+}

@@ -1,0 +1,195 @@
+//! From the probabilities back to queries and keys.
+
+use crate::rule::Skip;
+use crate::sizes::{position, same_shape};
+use netwright_ir::{Graph, Kind, Op, Tensor, Value};
+
+/// More nodes between the product and the softmax are not looked at.
+const MOST_NODES: usize = 64;
+
+/// A mask, as it stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Mask {
+    /// Added to the scores.
+    Added(Value),
+    /// Where the condition is `masked`, the scores are a number.
+    Filled { condition: Value, masked: bool, fill: f64 },
+}
+
+/// What the probabilities are computed from.
+#[derive(Debug)]
+pub(super) struct Scores {
+    /// `[batch, heads, query, size]`
+    pub(super) query: Value,
+    /// `[batch, heads, size, key]`
+    pub(super) key: Value,
+    /// What the products are multiplied with.
+    pub(super) scale: f64,
+    /// `tanh(x / c) * c` of what is scaled; 0 for none.
+    pub(super) softcap: f32,
+    /// The last first.
+    pub(super) masks: Vec<Mask>,
+    /// Whether a row of NaN, which a mask of -inf alone makes, is zeros.
+    pub(super) guarded: bool,
+}
+
+impl Scores {
+    /// Those that a softmax makes probabilities of.
+    pub(super) fn of(graph: &Graph, probabilities: Value) -> Result<Self, Skip> {
+        let (softmax, guarded) = match unguarded(graph, probabilities) {
+            Some(softmax) => (softmax, true),
+            None => (probabilities, false),
+        };
+        let mut masks = vec![];
+        let mut scale = 1.0;
+        let (axis, scores) = match graph.op(softmax) {
+            Op::Softmax { axis } => (*axis, graph.operand(softmax.node, 0)),
+            Op::ScaledSoftmax { axis, scale: factor } => {
+                masks.extend(graph.operand(softmax.node, 1).map(Mask::Added));
+                scale = f64::from(*factor);
+                (*axis, graph.operand(softmax.node, 0))
+            }
+            _ => return Err(Skip::NoMatch),
+        };
+        let scores = scores.ok_or(Skip::NoMatch)?;
+        let path = path(graph, scores).ok_or(Skip::NoMatch)?;
+        let product = path.last().copied().unwrap_or(scores);
+        // From here on it is attention, so every obstacle is worth a word.
+        alone(graph, probabilities)?;
+        let rank = graph.shape(softmax).map(<[_]>::len);
+        if rank.is_none_or(|rank| position(axis, rank) != Some(rank - 1)) {
+            return Err(Skip::rejected("the softmax is not along the keys"));
+        }
+        let (Some(query), Some(key)) = (graph.operand(product.node, 0), graph.operand(product.node, 1)) else {
+            return Err(Skip::NoMatch);
+        };
+        let mut found = Self { query, key, scale, softcap: 0.0, masks, guarded };
+        found.take_in(graph, &path)?;
+        for side in [&mut found.query, &mut found.key] {
+            while let Some((x, factor)) = scaled(graph, *side) {
+                found.scale *= factor;
+                *side = x;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Takes in what stands between the softmax and the product, to which the path leads.
+    fn take_in(&mut self, graph: &Graph, path: &[Value]) -> Result<(), Skip> {
+        // What a scaled softmax multiplies is scaled before its mask is added: a mask further in would be scaled too.
+        let mut is_scaled = self.scale != 1.0;
+        let mut rest = path;
+        while let [value, after @ ..] = rest {
+            alone(graph, *value)?;
+            let [inner, ..] = after else { break };
+            rest = after;
+            let name = || graph.operand_text(*value);
+            let operand = |at| graph.operand(value.node, at).ok_or(Skip::NoMatch);
+            match graph.kind(*value) {
+                Kind::Add | Kind::Where if is_scaled || self.softcap != 0.0 => {
+                    return Err(Skip::rejected(format!("the mask {} stands before the scale", name())));
+                }
+                Kind::Add => {
+                    self.masks.push(Mask::Added(if operand(0)? == *inner { operand(1)? } else { operand(0)? }));
+                }
+                Kind::Where => {
+                    let masked = operand(1)? != *inner;
+                    let fill = graph.tensor(if masked { operand(1)? } else { operand(2)? }).and_then(Tensor::float);
+                    let fill = fill.ok_or_else(|| {
+                        Skip::rejected(format!("{} chooses between the scores and what is no constant", name()))
+                    })?;
+                    self.masks.push(Mask::Filled { condition: operand(0)?, masked, fill });
+                }
+                _ => match (softcap(graph, *value), scaled(graph, *value)) {
+                    (Some((x, cap)), _) if !is_scaled => {
+                        self.softcap = cap;
+                        let at = path.iter().position(|value| *value == x).ok_or(Skip::NoMatch)?;
+                        rest = &path[at..];
+                    }
+                    (_, Some((_, factor))) => {
+                        self.scale *= factor;
+                        is_scaled = true;
+                    }
+                    _ => return Err(Skip::rejected(format!("{} scales by no constant", name()))),
+                },
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Fails where a value would be lost that something else reads.
+fn alone(graph: &Graph, value: Value) -> Result<(), Skip> {
+    let name = || graph.operand_text(value);
+    match graph.use_count(value) {
+        _ if graph.is_output(value) => Err(Skip::rejected(format!("{} is a result of the graph", name()))),
+        1 => Ok(()),
+        _ => Err(Skip::rejected(format!("{} has another use", name()))),
+    }
+}
+
+/// The softmax of `where(is_nan(softmax), 0, softmax)`, which nothing else reads.
+fn unguarded(graph: &Graph, value: Value) -> Option<Value> {
+    if graph.kind(value) != Kind::Where || graph.use_count(value) != 1 {
+        return None;
+    }
+    let [condition, zero, softmax] = [0, 1, 2].map(|at| graph.operand(value.node, at));
+    let (condition, softmax) = (condition?, softmax?);
+    let of = (graph.kind(condition) == Kind::IsNaN).then(|| graph.operand(condition.node, 0))?;
+    let is_guard = graph.tensor(zero?).and_then(Tensor::float) == Some(0.0)
+        && of == Some(softmax)
+        && graph.use_count(condition) == 1
+        && graph.use_count(softmax) == 2;
+    is_guard.then_some(softmax)
+}
+
+/// From the operand of a softmax to a matrix product of its shape, through what scales, caps and masks.
+fn path(graph: &Graph, scores: Value) -> Option<Vec<Value>> {
+    let shape = graph.shape(scores)?;
+    let mut open = vec![vec![scores]];
+    for _ in 0..MOST_NODES {
+        let path = open.pop()?;
+        let value = *path.last()?;
+        let places: &[usize] = match graph.kind(value) {
+            Kind::MatMul => return Some(path),
+            Kind::Add | Kind::Mul => &[1, 0],
+            Kind::Div | Kind::Tanh => &[0],
+            Kind::Where => &[2, 1],
+            _ => continue,
+        };
+        let operands = places.iter().filter_map(|&at| graph.operand(value.node, at));
+        let own = operands.filter(|operand| graph.shape(*operand).is_some_and(|own| same_shape(own, shape)));
+        open.extend(own.map(|operand| [path.as_slice(), &[operand]].concat()));
+    }
+    None
+}
+
+/// What is multiplied with or divided by a constant number, and by which factor.
+fn scaled(graph: &Graph, value: Value) -> Option<(Value, f64)> {
+    let number = |at: usize| graph.operand(value.node, at).and_then(|operand| graph.tensor(operand)?.float());
+    let (x, factor) = match graph.kind(value) {
+        Kind::Mul => match (number(0), number(1)) {
+            (_, Some(factor)) => (graph.operand(value.node, 0)?, factor),
+            (Some(factor), _) => (graph.operand(value.node, 1)?, factor),
+            _ => return None,
+        },
+        Kind::Div => (graph.operand(value.node, 0)?, 1.0 / number(1)?),
+        _ => return None,
+    };
+    let keeps = graph.shape(x)?.len() == graph.shape(value)?.len();
+    (keeps && factor.is_normal()).then_some((x, factor))
+}
+
+/// `x` and `c` of `tanh(x / c) * c`.
+fn softcap(graph: &Graph, value: Value) -> Option<(Value, f32)> {
+    let (tanh, cap) = scaled(graph, value)?;
+    if graph.kind(tanh) != Kind::Tanh || graph.use_count(tanh) != 1 {
+        return None;
+    }
+    let quotient = graph.operand(tanh.node, 0)?;
+    let (x, factor) = scaled(graph, quotient)?;
+    let is_cap = cap > 0.0 && (factor * cap - 1.0).abs() < 1e-6 && graph.use_count(quotient) == 1;
+    #[expect(clippy::cast_possible_truncation, reason = "the attribute is an f32; rounded to nearest")]
+    let cap = cap as f32;
+    is_cap.then_some((x, cap))
+}
