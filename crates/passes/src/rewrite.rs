@@ -138,6 +138,19 @@ pub fn become_value(graph: &mut Graph, root: Value, value: Value, note: impl Int
     Ok(note.into())
 }
 
+/// Fails where something else reads a value that a rewrite is to take away.
+///
+/// # Errors
+/// When it has several uses, or is a result of the graph.
+pub fn expect_alone(graph: &Graph, value: Value) -> Result<(), Skip> {
+    let name = || graph.operand_text(value);
+    match graph.use_count(value) {
+        _ if graph.is_output(value) => Err(Skip::rejected(format!("{} is a result of the graph", name()))),
+        0 | 1 => Ok(()),
+        _ => Err(Skip::rejected(format!("{} has another use", name()))),
+    }
+}
+
 /// Whether broadcasting `with` to `value` leaves the shape of `value` as it is, for every size of its axes.
 pub fn keeps_shape(graph: &Graph, value: Value, with: Value) -> bool {
     match (graph.shape(value), graph.shape(with)) {
