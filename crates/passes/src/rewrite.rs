@@ -87,7 +87,8 @@ pub fn become_results(
     let place = Place { results, ..graph.beside(first.node, "new") };
     let node = graph.insert(place, op, operands)?;
     let results: Vec<Value> = graph.results(node).collect();
-    for (root, new) in roots.iter().zip(results) {
+    // The first comes last: the node keeps its label.
+    for (root, new) in roots.iter().zip(results).rev() {
         let fact = known_of_either(graph, *root, new);
         graph.set_fact(new, fact);
         graph.replace(*root, new);
