@@ -31,9 +31,12 @@
 
 mod chain;
 mod evaluate;
+mod normalized;
 mod passes;
 pub mod pattern;
 pub mod pipeline;
+mod polynomial;
+mod products;
 pub mod rewrite;
 mod rule;
 mod sizes;
@@ -75,12 +78,15 @@ pub fn passes() -> Vec<Pass> {
 }
 
 /// The operators that passes form; they run for targets that run these. See [`Target::runs`].
-const FORMED: [(&str, Kind); 5] = [
+const FORMED: [(&str, Kind); 8] = [
     ("fold-cache-into-attention", Kind::Attention),
     ("fold-heads-into-attention", Kind::Attention),
     ("fold-repeated-heads", Kind::Attention),
     ("fuse-attention", Kind::Attention),
     ("fuse-gelu", Kind::Gelu),
+    ("fuse-layer-normalization", Kind::LayerNormalization),
+    ("fuse-rms-normalization", Kind::RMSNormalization),
+    ("fuse-swish", Kind::Swish),
 ];
 
 fn optimizations(target: &Target, evaluator: Option<Evaluator>) -> Vec<Pass> {
@@ -103,7 +109,10 @@ fn optimizations(target: &Target, evaluator: Option<Evaluator>) -> Vec<Pass> {
         merge_slices(),
         unflatten_gemm(),
         eliminate_common_subexpressions(),
+        fuse_layer_normalization(),
+        fuse_rms_normalization(),
         fuse_gelu(),
+        fuse_swish(),
         fuse_scale_softmax(),
         fuse_attention(target.attention),
         fold_repeated_heads(),
@@ -119,9 +128,12 @@ fn lowerings(target: &Target, opset: i64) -> Vec<Pass> {
     if opset < 15 {
         passes.push(decompose_partial_shape());
     }
-    for (kind, decompose) in
-        [(Kind::Gelu, decompose_gelu as fn() -> Pass), (Kind::RMSNormalization, decompose_rms_normalization)]
-    {
+    for (kind, decompose) in [
+        (Kind::Gelu, decompose_gelu as fn() -> Pass),
+        (Kind::LayerNormalization, decompose_layer_normalization),
+        (Kind::RMSNormalization, decompose_rms_normalization),
+        (Kind::Swish, decompose_swish),
+    ] {
         if !target.runs(kind, opset) {
             passes.push(decompose());
         }
