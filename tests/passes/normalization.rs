@@ -166,6 +166,16 @@ fn fuse_layer_normalization() {
             "%y",
         ),
         ("weight_of_one_number", layer(&["%z = div %d, %t : full", "%y = mul %z, 0.25 : full"]), "%y"),
+        (
+            "bias_behind_the_operator",
+            vec!["%z = layer_normalization %x, %w {epsilon = 1e-5} : full", "%y = add %b, %z : full"],
+            "%y",
+        ),
+        (
+            "bias_behind_an_operator_in_use",
+            vec!["%z = layer_normalization %x, %w {epsilon = 1e-5} : full", "%y = add %b, %z : full"],
+            "%y, %z",
+        ),
         // The residual is no bias, and the other factor no weight.
         ("residual", layer(&["%z = div %d, %t : full", "%p = mul %z, %w : full", "%y = add %p, %r : full"]), "%y"),
         ("gated", layer(&["%z = div %d, %t : full", "%p = mul %z, %w : full", "%y = mul %p, %r : full"]), "%y"),

@@ -31,6 +31,7 @@
 
 mod chain;
 mod evaluate;
+mod heads;
 mod normalized;
 mod passes;
 pub mod pattern;
@@ -78,7 +79,7 @@ pub fn passes() -> Vec<Pass> {
 }
 
 /// The operators that passes form; they run for targets that run these. See [`Target::runs`].
-const FORMED: [(&str, Kind); 8] = [
+const FORMED: [(&str, Kind); 10] = [
     ("fold-cache-into-attention", Kind::Attention),
     ("fold-heads-into-attention", Kind::Attention),
     ("fold-repeated-heads", Kind::Attention),
@@ -86,7 +87,9 @@ const FORMED: [(&str, Kind); 8] = [
     ("fuse-gelu", Kind::Gelu),
     ("fuse-layer-normalization", Kind::LayerNormalization),
     ("fuse-rms-normalization", Kind::RMSNormalization),
+    ("fuse-rotary-embedding", Kind::RotaryEmbedding),
     ("fuse-swish", Kind::Swish),
+    ("sink-heads-through-rotary", Kind::RotaryEmbedding),
 ];
 
 fn optimizations(target: &Target, evaluator: Option<Evaluator>) -> Vec<Pass> {
@@ -114,6 +117,8 @@ fn optimizations(target: &Target, evaluator: Option<Evaluator>) -> Vec<Pass> {
         fuse_gelu(),
         fuse_swish(),
         fuse_scale_softmax(),
+        fuse_rotary_embedding(),
+        sink_heads_through_rotary(),
         fuse_attention(target.attention),
         fold_repeated_heads(),
         fold_cache_into_attention(),

@@ -87,7 +87,8 @@ pub fn become_results(
     let place = Place { results, ..graph.beside(first.node, "new") };
     let node = graph.insert(place, op, operands)?;
     let results: Vec<Value> = graph.results(node).collect();
-    for (root, new) in roots.iter().zip(results) {
+    // The first comes last: the node keeps its label.
+    for (root, new) in roots.iter().zip(results).rev() {
         let fact = known_of_either(graph, *root, new);
         graph.set_fact(new, fact);
         graph.replace(*root, new);
@@ -136,6 +137,19 @@ pub fn become_value(graph: &mut Graph, root: Value, value: Value, note: impl Int
     }
     graph.replace(root, value);
     Ok(note.into())
+}
+
+/// Fails where something else reads a value that a rewrite is to take away.
+///
+/// # Errors
+/// When it has several uses, or is a result of the graph.
+pub fn expect_alone(graph: &Graph, value: Value) -> Result<(), Skip> {
+    let name = || graph.operand_text(value);
+    match graph.use_count(value) {
+        _ if graph.is_output(value) => Err(Skip::rejected(format!("{} is a result of the graph", name()))),
+        0 | 1 => Ok(()),
+        _ => Err(Skip::rejected(format!("{} has another use", name()))),
+    }
 }
 
 /// Whether broadcasting `with` to `value` leaves the shape of `value` as it is, for every size of its axes.

@@ -1,9 +1,10 @@
+use crate::heads::{is_swap, split};
 use crate::pattern::op;
 use crate::pipeline::Pass;
 use crate::rewrite::become_results;
 use crate::rule::{Rewritten, Rule, Skip};
 use crate::sizes::same_shape;
-use netwright_ir::{Dim, Graph, Kind, Op, Value};
+use netwright_ir::{Graph, Kind, Op, Value};
 
 /// `merge(attention(split(q), split(k), split(v)))` -> `attention(q, k, v; q_num_heads, kv_num_heads)`
 ///
@@ -48,19 +49,4 @@ fn fold(graph: &mut Graph, root: Value) -> Rewritten {
     let presents = graph.results(attended.node).skip(1);
     let results: Vec<Value> = [root].into_iter().chain(presents).collect();
     become_results(graph, &results, attention, &operands, format!("splits {query_heads} heads by itself"))
-}
-
-/// Whether it swaps heads and length.
-fn is_swap(graph: &Graph, value: Value) -> bool {
-    matches!(graph.op(value), Op::Transpose { perm } if perm.as_slice() == [0, 2, 1, 3])
-}
-
-/// `[batch, length, heads * size]`, of which the heads are split, and how many.
-fn split(graph: &Graph, value: Value) -> Option<(Value, i64)> {
-    let reshaped = graph.operand(value.node, 0).filter(|_| is_swap(graph, value))?;
-    let x = graph.operand(reshaped.node, 0).filter(|_| graph.kind(reshaped) == Kind::Reshape)?;
-    let [batch, length, heads, size] = graph.shape(reshaped)? else { return None };
-    let Dim::Known(count) = heads else { return None };
-    let is_split = same_shape(graph.shape(x)?, &[batch.clone(), length.clone(), heads.times(size)]);
-    (is_split && *count > 0).then_some((x, *count))
 }

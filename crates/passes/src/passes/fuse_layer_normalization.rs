@@ -1,6 +1,10 @@
 use crate::normalized::rule;
+use crate::pattern::op;
 use crate::pipeline::{Body, Pass};
-use netwright_ir::Kind;
+use crate::rewrite::{become_op, expect_alone};
+use crate::rule::{Rewritten, Rule, Skip};
+use crate::sizes::same_shape;
+use netwright_ir::{Graph, Kind, Value};
 
 /// `(x - mean(x)) / sqrt(mean((x - mean(x)) ^ 2) + epsilon) * w + b` -> `layer_normalization(x, w, b)`
 ///
@@ -15,5 +19,32 @@ pub fn fuse_layer_normalization() -> Pass {
     let name = "fuse-layer-normalization";
     let summary = "(x - mean(x)) / sqrt(mean((x - mean(x)) ^ 2) + epsilon) * w + b -> layer_normalization(x, w, b)";
     let kinds = [Kind::Mul, Kind::Div, Kind::Add, Kind::Sub, Kind::Cast];
-    Pass { name, summary, body: Body::Rules(kinds.map(|kind| rule(name, summary, kind, true)).into()) }
+    let mut rules = Vec::from(kinds.map(|kind| rule(name, summary, kind, true)));
+    rules.push(Rule::new(
+        name,
+        "layer_normalization(x, w) + b -> layer_normalization(x, w, b)",
+        op(Kind::Add),
+        |graph, found| take_in_bias(graph, found.root()),
+    ));
+    Pass { name, summary, body: Body::Rules(rules) }
+}
+
+fn take_in_bias(graph: &mut Graph, root: Value) -> Rewritten {
+    let (Some(a), Some(b)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
+        return Err(Skip::NoMatch);
+    };
+    let is_norm = |value: Value| graph.kind(value) == Kind::LayerNormalization && value.result == 0;
+    let (norm, bias) = if is_norm(a) { (a, b) } else { (b, a) };
+    let operands: Vec<Value> = graph.operands(norm.node).into_iter().flatten().collect();
+    let (true, &[x, weight]) = (is_norm(norm), operands.as_slice()) else { return Err(Skip::NoMatch) };
+    // A residual has more axes.
+    if !graph.shape(weight).zip(graph.shape(bias)).is_some_and(|(weight, bias)| same_shape(weight, bias)) {
+        return Err(Skip::NoMatch);
+    }
+    if graph.results(norm.node).skip(1).any(|statistic| graph.use_count(statistic) > 0) {
+        return Err(Skip::rejected("its mean or its deviation is used"));
+    }
+    expect_alone(graph, norm)?;
+    let op = graph.op(norm).clone();
+    become_op(graph, root, op, &[x, weight, bias], "took in the bias")
 }

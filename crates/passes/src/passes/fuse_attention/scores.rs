@@ -1,5 +1,6 @@
 //! From the probabilities back to queries and keys.
 
+use crate::rewrite::expect_alone;
 use crate::rule::Skip;
 use crate::sizes::{position, same_shape};
 use netwright_ir::{Graph, Kind, Op, Tensor, Value};
@@ -55,7 +56,7 @@ impl Scores {
         let path = path(graph, scores).ok_or(Skip::NoMatch)?;
         let product = path.last().copied().unwrap_or(scores);
         // From here on it is attention, so every obstacle is worth a word.
-        alone(graph, probabilities)?;
+        expect_alone(graph, probabilities)?;
         let rank = graph.shape(softmax).map(<[_]>::len);
         if rank.is_none_or(|rank| position(axis, rank) != Some(rank - 1)) {
             return Err(Skip::rejected("the softmax is not along the keys"));
@@ -80,7 +81,7 @@ impl Scores {
         let mut is_scaled = self.scale != 1.0;
         let mut rest = path;
         while let [value, after @ ..] = rest {
-            alone(graph, *value)?;
+            expect_alone(graph, *value)?;
             let [inner, ..] = after else { break };
             rest = after;
             let name = || graph.operand_text(*value);
@@ -115,16 +116,6 @@ impl Scores {
             }
         }
         Ok(())
-    }
-}
-
-/// Fails where a value would be lost that something else reads.
-fn alone(graph: &Graph, value: Value) -> Result<(), Skip> {
-    let name = || graph.operand_text(value);
-    match graph.use_count(value) {
-        _ if graph.is_output(value) => Err(Skip::rejected(format!("{} is a result of the graph", name()))),
-        1 => Ok(()),
-        _ => Err(Skip::rejected(format!("{} has another use", name()))),
     }
 }
 

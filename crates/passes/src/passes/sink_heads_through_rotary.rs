@@ -1,0 +1,36 @@
+use crate::heads::split;
+use crate::pattern::op;
+use crate::pipeline::Pass;
+use crate::rewrite::{become_op, expect_alone, insert};
+use crate::rule::{Rewritten, Rule, Skip};
+use netwright_ir::{Graph, Kind, Op, Value};
+
+/// `rotary_embedding(split(x))` -> `split(rotary_embedding(x; num_heads))`
+///
+/// The operator turns heads that are not split as well, and behind it the split can become part of the attention. The
+/// same numbers are multiplied, so nothing is off.
+pub fn sink_heads_through_rotary() -> Pass {
+    let summary = "rotary_embedding(split(x)) -> split(rotary_embedding(x; num_heads))";
+    Rule::new("sink-heads-through-rotary", summary, op(Kind::RotaryEmbedding), |graph, found| sink(graph, found.root()))
+        .into()
+}
+
+fn sink(graph: &mut Graph, root: Value) -> Rewritten {
+    let mut rotary = graph.op(root).clone();
+    let operands = graph.operands(root.node);
+    let heads = operands.first().copied().flatten().ok_or(Skip::NoMatch)?;
+    let (x, count) = split(graph, heads).ok_or(Skip::NoMatch)?;
+    let Op::RotaryEmbedding { num_heads, .. } = &mut rotary else { return Err(Skip::NoMatch) };
+    expect_alone(graph, heads)?;
+    *num_heads = Some(count);
+    let reshaped = graph.operand(heads.node, 0).ok_or(Skip::NoMatch)?;
+    let shape = graph.operand(reshaped.node, 1).ok_or(Skip::NoMatch)?;
+    let [reshape, transpose] = [reshaped, heads].map(|of| graph.op(of).clone());
+    let mut operands: Vec<Value> = operands.into_iter().flatten().collect();
+    if let Some(first) = operands.first_mut() {
+        *first = x;
+    }
+    let turned = insert(graph, root, "turned", rotary, &operands)?;
+    let heads = insert(graph, root, "heads", reshape, &[turned, shape])?;
+    become_op(graph, root, transpose, &[heads], format!("turns {count} heads before they are split"))
+}
