@@ -33,10 +33,12 @@ mod chain;
 mod contrib;
 mod evaluate;
 mod heads;
-mod normalization;
+mod normalized;
 mod passes;
 pub mod pattern;
 pub mod pipeline;
+mod polynomial;
+mod products;
 pub mod rewrite;
 mod rule;
 mod sizes;
@@ -141,6 +143,7 @@ fn lowerings(target: &Target, opset: i64) -> Vec<Pass> {
     }
     for (kind, decompose) in [
         (Kind::Gelu, decompose_gelu as fn() -> Pass),
+        (Kind::LayerNormalization, decompose_layer_normalization),
         (Kind::RMSNormalization, decompose_rms_normalization),
         (Kind::Swish, decompose_swish),
     ] {

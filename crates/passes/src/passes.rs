@@ -2,6 +2,7 @@
 
 mod canonicalize;
 mod decompose_gelu;
+mod decompose_layer_normalization;
 mod decompose_partial_shape;
 mod decompose_rms_normalization;
 mod decompose_swish;
@@ -44,6 +45,7 @@ mod use_quick_gelu;
 
 pub use canonicalize::canonicalize;
 pub use decompose_gelu::decompose_gelu;
+pub use decompose_layer_normalization::decompose_layer_normalization;
 pub use decompose_partial_shape::decompose_partial_shape;
 pub use decompose_rms_normalization::decompose_rms_normalization;
 pub use decompose_swish::decompose_swish;

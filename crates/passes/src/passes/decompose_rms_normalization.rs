@@ -3,7 +3,7 @@ use crate::pipeline::Pass;
 use crate::rewrite::{become_op, element, insert, number};
 use crate::rule::{Rewritten, Rule, Skip};
 use netwright_ir::op::CastRounding;
-use netwright_ir::{ElementType, Graph, Kind, Op, Tensor};
+use netwright_ir::{ElementType, Graph, Kind, Op, Tensor, Value};
 
 /// `rms_normalization(x, w)` -> `x / sqrt(mean(x * x) + epsilon) * w`
 ///
@@ -18,30 +18,62 @@ pub fn decompose_rms_normalization() -> Pass {
     .into()
 }
 
+pub(super) const WRITTEN: &str = "written out";
+
 fn decompose(graph: &mut Graph, found: &Found) -> Rewritten {
     let root = found.root();
     let &Op::RMSNormalization { axis, epsilon, stash_type } = graph.op(root) else { return Err(Skip::NoMatch) };
     let (Some(x), Some(weight)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
         return Err(Skip::NoMatch);
     };
-    let element = element(graph, x)?;
-    let stash = ElementType::from_number(stash_type)
-        .ok_or_else(|| Skip::rejected(format!("its stash type {stash_type} is none")))?;
-    let rank = graph.fact(x).rank().and_then(|rank| i64::try_from(rank).ok());
-    let rank = rank.ok_or_else(|| Skip::rejected(format!("the rank of {} is not known", graph.operand_text(x))))?;
-    let axes: Vec<i64> = (if axis < 0 { axis } else { axis - rank }..0).collect();
-    let cast = |to| Op::Cast { to, saturate: true, round_mode: CastRounding::Up };
-    let wide = if stash == element { x } else { insert(graph, root, "wide", cast(stash), &[x])? };
-    let square = insert(graph, root, "square", Op::Mul, &[wide, wide])?;
-    let axes = insert(graph, root, "axes", Op::Constant(Tensor::indices(&axes)), &[])?;
-    let mean = Op::ReduceMean { keepdims: true, noop_with_empty_axes: false };
-    let mean = insert(graph, root, "mean", mean, &[square, axes])?;
-    let epsilon = number(graph, root, "epsilon", stash, epsilon.into())?;
-    let shifted = insert(graph, root, "shifted", Op::Add, &[mean, epsilon])?;
-    let deviation = insert(graph, root, "root", Op::Sqrt, &[shifted])?;
-    let mut normalized = insert(graph, root, "normalized", Op::Div, &[wide, deviation])?;
-    if stash != element {
-        normalized = insert(graph, root, "narrow", cast(element), &[normalized])?;
+    let statistics = Statistics { axis, epsilon, stash_type };
+    let wide = statistics.widen(graph, root, x)?;
+    let normalized = statistics.normalize(graph, root, x, wide)?;
+    become_op(graph, root, Op::Mul, &[normalized, weight], WRITTEN)
+}
+
+/// The attributes of a normalization.
+pub(super) struct Statistics {
+    pub(super) axis: i64,
+    pub(super) epsilon: f32,
+    pub(super) stash_type: i64,
+}
+
+impl Statistics {
+    fn stash(&self) -> Result<ElementType, Skip> {
+        let unknown = || Skip::rejected(format!("its stash type {} is none", self.stash_type));
+        ElementType::from_number(self.stash_type).ok_or_else(unknown)
     }
-    become_op(graph, root, Op::Mul, &[normalized, weight], "written out")
+
+    /// The value in the type of the statistics.
+    pub(super) fn widen(&self, graph: &mut Graph, root: Value, x: Value) -> Result<Value, Skip> {
+        let stash = self.stash()?;
+        if stash == element(graph, x)? { Ok(x) } else { insert(graph, root, "wide", cast(stash), &[x]) }
+    }
+
+    /// The mean over the axes from the first on.
+    pub(super) fn mean(&self, graph: &mut Graph, root: Value, word: &str, x: Value) -> Result<Value, Skip> {
+        let rank = graph.fact(x).rank().and_then(|rank| i64::try_from(rank).ok());
+        let rank = rank.ok_or_else(|| Skip::rejected(format!("the rank of {} is not known", graph.operand_text(x))))?;
+        let axes: Vec<i64> = (if self.axis < 0 { self.axis } else { self.axis - rank }..0).collect();
+        let axes = insert(graph, root, "axes", Op::Constant(Tensor::indices(&axes)), &[])?;
+        let mean = Op::ReduceMean { keepdims: true, noop_with_empty_axes: false };
+        insert(graph, root, word, mean, &[x, axes])
+    }
+
+    /// What is divided by the root of its mean square, in the type of `x`.
+    pub(super) fn normalize(&self, graph: &mut Graph, root: Value, x: Value, wide: Value) -> Result<Value, Skip> {
+        let (stash, element) = (self.stash()?, element(graph, x)?);
+        let square = insert(graph, root, "square", Op::Mul, &[wide, wide])?;
+        let mean = self.mean(graph, root, "mean", square)?;
+        let epsilon = number(graph, root, "epsilon", stash, self.epsilon.into())?;
+        let shifted = insert(graph, root, "shifted", Op::Add, &[mean, epsilon])?;
+        let deviation = insert(graph, root, "root", Op::Sqrt, &[shifted])?;
+        let normalized = insert(graph, root, "normalized", Op::Div, &[wide, deviation])?;
+        if stash == element { Ok(normalized) } else { insert(graph, root, "narrow", cast(element), &[normalized]) }
+    }
+}
+
+fn cast(to: ElementType) -> Op {
+    Op::Cast { to, saturate: true, round_mode: CastRounding::Up }
 }

@@ -1,77 +1,87 @@
-use crate::pattern::{Found, Pattern, Scalar, add, any, div, erf, mul, pow, scalar, tanh};
+use crate::pattern::{Found, op};
 use crate::pipeline::{Body, Pass};
+use crate::polynomial::{Polynomial, above};
+use crate::products::Region;
 use crate::rewrite::become_op;
 use crate::rule::{Rewritten, Rule, Skip};
 use crate::sizes::same_shape;
 use netwright_ir::op::GeluApproximation;
-use netwright_ir::{Graph, Op};
-use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI, SQRT_2};
+use netwright_ir::{Graph, Kind, Op, Value};
+use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI};
 
 /// `x * 0.5 * (1 + erf(x / sqrt(2)))` -> `gelu(x)`, and so for the form with the hyperbolic tangent
 ///
-/// From opset 20 on, which has the operator. The function is the same; a runtime may round its steps differently.
+/// Where the target runs the operator. Both sides of the curve are read as polynomials, so that factors and terms may
+/// stand in any order and grouping. The function is the same; a runtime may round its steps differently, and numbers may
+/// be off by a millionth, in types narrower than `f32` by a thousandth, as their digits are.
 pub fn fuse_gelu() -> Pass {
-    let (x, a, b, c, d, e) = (any("x"), scalar("a"), scalar("b"), scalar("c"), scalar("d"), scalar("e"));
-    let erfs: [(Pattern, f64); 2] = [(div(x, a), SQRT_2), (mul(x, a), FRAC_1_SQRT_2)];
-    let erfs = erfs.map(|(scaled, factor)| (erf(scaled.single_use()), vec![(a, factor)], GeluApproximation::None));
-    let cubes: [(Pattern, Vec<(Scalar, f64)>); 3] = [
-        (pow(x, e), vec![(e, 3.0)]),
-        (mul(mul(x, x).single_use(), x), vec![]),
-        (mul(x, mul(x, x).single_use()), vec![]),
-    ];
-    let tanhs = cubes.map(|(cube, mut numbers)| {
-        let sum = add(x, mul(cube.single_use(), a).single_use()).single_use();
-        numbers.extend([(a, 0.044_715), (b, FRAC_2_PI.sqrt())]);
-        (tanh(mul(sum, b).single_use()), numbers, GeluApproximation::Tanh)
-    });
-    let mut rules = vec![];
-    for (curve, mut numbers, approximate) in erfs.into_iter().chain(tanhs) {
-        numbers.extend([(c, 1.0), (d, 0.5)]);
-        let gate = || add(curve.clone().single_use(), c).single_use();
-        for pattern in [
-            mul(mul(x, d).single_use(), gate()),
-            mul(mul(x, gate()).single_use(), d),
-            mul(x, mul(gate(), d).single_use()),
-        ] {
-            let numbers = numbers.clone();
-            let summary = "x * 0.5 * (1 + erf(x / sqrt(2))) -> gelu(x)";
-            rules.push(Rule::new("fuse-gelu", summary, pattern, move |graph, found| {
-                let x = found[x];
-                fuse(graph, found, &numbers, x, approximate)
-            }));
-        }
-    }
-    Pass {
-        name: "fuse-gelu",
-        summary: "x * 0.5 * (1 + erf(x / sqrt(2))) -> gelu(x), from opset 20 on",
-        body: Body::Rules(rules),
-    }
+    let summary = "x * 0.5 * (1 + erf(x / sqrt(2))) -> gelu(x), from opset 20 on";
+    let rule = |kind| Rule::new("fuse-gelu", summary, op(kind), fuse);
+    Pass { name: "fuse-gelu", summary, body: Body::Rules([Kind::Mul, Kind::Div, Kind::Add].map(rule).into()) }
 }
 
-fn fuse(
-    graph: &mut Graph,
-    found: &Found,
-    numbers: &[(Scalar, f64)],
-    x: netwright_ir::Value,
+fn fuse(graph: &mut Graph, found: &Found) -> Rewritten {
+    let root = found.root();
+    let mut skip = Skip::NoMatch;
+    for curve in above(graph, root) {
+        let approximate = match graph.kind(curve) {
+            Kind::Erf => GeluApproximation::None,
+            Kind::Tanh => GeluApproximation::Tanh,
+            _ => continue,
+        };
+        let Some(argument) = graph.operand(curve.node, 0) else { continue };
+        for x in above(graph, argument) {
+            match is_gelu(graph, root, curve, argument, x, approximate) {
+                Ok(()) => return become_op(graph, root, Op::Gelu { approximate }, &[x], "is a gelu"),
+                Err(near @ Skip::Rejected(_)) if skip == Skip::NoMatch => skip = near,
+                Err(_) => {}
+            }
+        }
+    }
+    Err(skip)
+}
+
+/// Whether the root is a gelu of `x` by a curve of that argument.
+fn is_gelu(
+    graph: &Graph,
+    root: Value,
+    curve: Value,
+    argument: Value,
+    x: Value,
     approximate: GeluApproximation,
-) -> Rewritten {
+) -> Result<(), Skip> {
+    let mut region = Region::default();
+    let mut read = |value, variables: &[Value]| Polynomial::read(graph, value, variables, &mut region);
+    let (inner, outer) = read(argument, &[x]).zip(read(root, &[x, curve])).ok_or(Skip::NoMatch)?;
+    let numbers = match approximate {
+        GeluApproximation::None => inner.numbers([[1, 0]]).map(|[a]| vec![(a, FRAC_1_SQRT_2)]),
+        GeluApproximation::Tanh => inner.numbers([[1, 0], [3, 0]]).map(|[a, b]| {
+            let b_of_a = b / a;
+            vec![(a, FRAC_2_PI.sqrt()), (b_of_a, 0.044_715)]
+        }),
+    };
+    let halves = outer.numbers([[1, 0], [1, 1]]).map(|halves| halves.map(|half| (half, 0.5)));
+    let (mut numbers, halves) = numbers.zip(halves).ok_or(Skip::NoMatch)?;
+    // The curves are odd: 1 - erf(-x) is 1 + erf(x).
+    if numbers[0].0 < 0.0 && halves[1].0 < 0.0 {
+        numbers[0].0 = -numbers[0].0;
+        numbers.extend([halves[0], (-halves[1].0, 0.5)]);
+    } else {
+        numbers.extend(halves);
+    }
     // The digits of an f16 tell the numbers apart.
-    let close = |&(scalar, expected): &(Scalar, f64)| (found.scalar(scalar) - expected).abs() <= 1e-3 * expected;
-    if !numbers.iter().all(close) {
+    if !numbers.iter().all(|(found, expected)| (found - expected).abs() <= 1e-3 * expected) {
         return Err(Skip::NoMatch);
     }
-    let exact = |&(scalar, expected): &(Scalar, f64)| {
-        let found = found.scalar(scalar);
-        (found - expected).abs() <= 2e-7 * expected || graph.fact(x).element().is_some_and(|own| own.bits() < 32)
-    };
-    if let Some((scalar, expected)) = numbers.iter().find(|number| !exact(number)) {
-        let number = found.scalar(*scalar);
-        return Err(Skip::rejected(format!("{number} is not {expected}")));
+    let is_narrow = graph.fact(x).element().is_some_and(|element| element.bits() < 32);
+    let exact =
+        |(found, expected): &&(f64, f64)| (found - expected).abs() <= if is_narrow { 1e-3 } else { 1e-6 } * expected;
+    if let Some((found, expected)) = numbers.iter().find(|number| !exact(number)) {
+        return Err(Skip::rejected(format!("{found} is not {expected}")));
     }
-    let root = found.root();
-    match (graph.shape(x), graph.shape(root)) {
-        (Some(from), Some(to)) if same_shape(from, to) => {}
-        _ => return Err(Skip::rejected("a number may widen the shape")),
+    if !graph.shape(x).zip(graph.shape(root)).is_some_and(|(from, to)| same_shape(from, to)) {
+        return Err(Skip::rejected("a number may widen the shape"));
     }
-    become_op(graph, root, Op::Gelu { approximate }, &[x], "is a gelu")
+    region.insert(curve).ok_or(Skip::NoMatch)?;
+    region.is_private(graph, root)
 }

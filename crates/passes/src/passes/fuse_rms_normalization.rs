@@ -1,27 +1,18 @@
-use crate::normalization::Normalized;
-use crate::pattern::op;
-use crate::pipeline::Pass;
-use crate::rewrite::become_op;
-use crate::rule::{Rewritten, Rule, Skip};
-use netwright_ir::{Graph, Kind, Op, Value};
+use crate::normalized::rule;
+use crate::pipeline::{Body, Pass};
+use netwright_ir::Kind;
 
-/// `x / sqrt(mean(x * x) + epsilon) * w` -> `rms_normalization(x, w)`
+/// `x / sqrt(mean(x ^ 2) + epsilon) * w` -> `rms_normalization(x, w)`
 ///
-/// The mean is over the last axes. Where a narrower type is widened to f32 for it and narrowed before the weight, so
-/// does the operator. The function is the same; a runtime may round its steps differently.
+/// From opset 23 on, whatever the order of the factors and the spelling of the inverse root. The weight may be computed,
+/// as the `1 + w` of Gemma. A cast between the division and the weight is that to the type of `x` from the type of the
+/// statistics, which must be `f32`; casts around the whole stay.
+///
+/// The function is the same; runtimes sum and take the inverse root in other orders, which is off by some units in the
+/// last place of an `f32`.
 pub fn fuse_rms_normalization() -> Pass {
-    let summary = "x / sqrt(mean(x * x) + epsilon) * w -> rms_normalization(x, w)";
-    Rule::new("fuse-rms-normalization", summary, op(Kind::Mul), |graph, found| fuse(graph, found.root())).into()
-}
-
-fn fuse(graph: &mut Graph, root: Value) -> Rewritten {
-    let (weight, normalized) = Normalized::weighted(graph, root)?;
-    // A value around its mean is what layer normalization divides.
-    if graph.kind(normalized.x) == Kind::Sub {
-        return Err(Skip::NoMatch);
-    }
-    normalized.expect_shaped(graph, weight)?;
-    let axis = normalized.axis_from_end(graph)?;
-    let rms = Op::RMSNormalization { axis, epsilon: normalized.epsilon, stash_type: 1 };
-    become_op(graph, root, rms, &[normalized.x, weight], "is an RMS normalization")
+    let name = "fuse-rms-normalization";
+    let summary = "x / sqrt(mean(x ^ 2) + epsilon) * w -> rms_normalization(x, w)";
+    let kinds = [Kind::Mul, Kind::Div, Kind::Cast];
+    Pass { name, summary, body: Body::Rules(kinds.map(|kind| rule(name, summary, kind, false)).into()) }
 }

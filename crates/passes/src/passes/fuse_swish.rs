@@ -1,57 +1,105 @@
-use crate::pattern::{Found, add, any, div, exp, mul, neg, scalar, sigmoid};
+use crate::pattern::{Found, op};
 use crate::pipeline::{Body, Pass};
-use crate::rewrite::{become_op, keeps_shape};
+use crate::polynomial::{Polynomial, above};
+use crate::products::{Region, number};
+use crate::rewrite::become_op;
 use crate::rule::{Rewritten, Rule, Skip};
-use netwright_ir::{Graph, Op, Value};
+use crate::sizes::same_shape;
+use netwright_ir::{Graph, Kind, Op, Value};
 
 /// `x * sigmoid(alpha * x)` -> `swish(x; alpha)`
 ///
-/// With 1 for alpha it is SiLU, with 1.702 the quick form of GELU. The function is the same; a runtime may round its
-/// steps differently. SwiGLU, a product of a swish and another projection, stays: ONNX has it in opset 28 alone, which
-/// loses other kernels.
+/// Where the target runs the operator. `SiLU` is the swish of alpha 1, and the quick gelu that of 1.702. A sigmoid may be
+/// written as `1 / (1 + exp(-x))`. The function is the same; a runtime may round its steps differently, and an alpha that
+/// is computed of several numbers is rounded once. No target is given `SwiGLU`, which is a swish times another value:
+/// ONNX has it from opset 28 on, which runtimes do not load.
 pub fn fuse_swish() -> Pass {
-    let (x, alpha, one) = (any("x"), scalar("alpha"), scalar("one"));
-    let summary = "x * sigmoid(alpha * x) -> swish(x; alpha)";
-    let is_one = move |found: &Found| if found.scalar(one) == 1.0 { Ok(()) } else { Err(Skip::NoMatch) };
-    Pass {
-        name: "fuse-swish",
-        summary: "x * sigmoid(alpha * x) -> swish(x; alpha), from opset 24 on",
-        body: Body::Rules(vec![
-            Rule::new("fuse-swish", summary, mul(x, sigmoid(x).single_use()), move |graph, found| {
-                fuse(graph, found.root(), found[x], 1.0)
-            }),
-            Rule::new(
-                "fuse-swish",
-                summary,
-                mul(x, sigmoid(mul(x, alpha).single_use()).single_use()),
-                move |graph, found| {
-                    if !keeps_shape(graph, found[x], found[alpha]) {
-                        return Err(Skip::rejected("alpha may widen the shape"));
-                    }
-                    fuse(graph, found.root(), found[x], found.scalar(alpha))
-                },
-            ),
-            Rule::new(
-                "fuse-swish",
-                summary,
-                div(x, add(exp(neg(x).single_use()).single_use(), one).single_use()),
-                move |graph, found| {
-                    is_one(found)?;
-                    if !keeps_shape(graph, found[x], found[one]) {
-                        return Err(Skip::rejected("a number may widen the shape"));
-                    }
-                    fuse(graph, found.root(), found[x], 1.0)
-                },
-            ),
-        ]),
-    }
+    let summary = "x * sigmoid(alpha * x) -> swish(x; alpha), where the target runs it";
+    let rule = |kind| Rule::new("fuse-swish", summary, op(kind), fuse);
+    Pass { name: "fuse-swish", summary, body: Body::Rules([Kind::Mul, Kind::Div].map(rule).into()) }
 }
 
-fn fuse(graph: &mut Graph, root: Value, x: Value, alpha: f64) -> Rewritten {
-    #[expect(clippy::cast_possible_truncation, reason = "the attribute is an f32; rounded to nearest")]
-    let alpha = alpha as f32;
-    if !alpha.is_finite() {
-        return Err(Skip::rejected(format!("alpha is {alpha}")));
+/// A sigmoid, by the operator or written out.
+struct Gate {
+    /// What is multiplied by the gate.
+    x: Value,
+    /// What the curve is applied to, and its sign in that.
+    argument: Value,
+    sign: f64,
+    region: Region,
+}
+
+fn fuse(graph: &mut Graph, found: &Found) -> Rewritten {
+    let root = found.root();
+    let (Some(a), Some(b)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
+        return Err(Skip::NoMatch);
+    };
+    let gates = match graph.kind(root) {
+        Kind::Div => vec![by_exponential(graph, a, b)],
+        _ => vec![by_sigmoid(graph, a, b), by_sigmoid(graph, b, a), by_inverse(graph, a, b), by_inverse(graph, b, a)],
+    };
+    let mut skip = Skip::NoMatch;
+    for gate in gates.into_iter().flatten() {
+        match alpha(graph, root, &gate) {
+            Ok(alpha) => {
+                return become_op(
+                    graph,
+                    root,
+                    Op::Swish { alpha },
+                    &[gate.x],
+                    format!("is a swish of alpha {alpha:?}"),
+                );
+            }
+            Err(near @ Skip::Rejected(_)) if skip == Skip::NoMatch => skip = near,
+            Err(_) => {}
+        }
     }
-    become_op(graph, root, Op::Swish { alpha }, &[x], format!("is a swish with {alpha:?}"))
+    Err(skip)
+}
+
+fn by_sigmoid(graph: &Graph, x: Value, curve: Value) -> Option<Gate> {
+    let mut region = Region::default();
+    region.insert(curve)?;
+    let argument = graph.operand(curve.node, 0).filter(|_| graph.kind(curve) == Kind::Sigmoid)?;
+    Some(Gate { x, argument, sign: 1.0, region })
+}
+
+/// `x * (1 / (1 + exp(-argument)))`.
+fn by_inverse(graph: &Graph, x: Value, inverse: Value) -> Option<Gate> {
+    let divisor = match graph.kind(inverse) {
+        Kind::Reciprocal => graph.operand(inverse.node, 0)?,
+        Kind::Div if number(graph, graph.operand(inverse.node, 0)?) == Some(1.0) => graph.operand(inverse.node, 1)?,
+        _ => return None,
+    };
+    let mut gate = by_exponential(graph, x, divisor)?;
+    gate.region.insert(inverse)?;
+    Some(gate)
+}
+
+/// `x / (1 + exp(-argument))`.
+fn by_exponential(graph: &Graph, x: Value, divisor: Value) -> Option<Gate> {
+    let curve = above(graph, divisor).into_iter().find(|value| graph.kind(*value) == Kind::Exp)?;
+    let mut region = Region::default();
+    region.insert(curve)?;
+    let [one, times] = Polynomial::read(graph, divisor, &[curve], &mut region)?.numbers([[0, 0], [1, 0]])?;
+    (one == 1.0 && times == 1.0).then_some(())?;
+    Some(Gate { x, argument: graph.operand(curve.node, 0)?, sign: -1.0, region })
+}
+
+/// What `x` is multiplied by in the gate.
+fn alpha(graph: &Graph, root: Value, gate: &Gate) -> Result<f32, Skip> {
+    let mut region = gate.region.clone();
+    region.insert(root).ok_or(Skip::NoMatch)?;
+    let argument = Polynomial::read(graph, gate.argument, &[gate.x], &mut region);
+    let [alpha] = argument.and_then(|argument| argument.numbers([[1, 0]])).ok_or(Skip::NoMatch)?;
+    #[expect(clippy::cast_possible_truncation, reason = "rounded to nearest, as the docs say")]
+    let alpha = (gate.sign * alpha) as f32;
+    if !alpha.is_normal() {
+        return Err(Skip::rejected(format!("its alpha {alpha} is no attribute")));
+    }
+    if !graph.shape(gate.x).zip(graph.shape(root)).is_some_and(|(from, to)| same_shape(from, to)) {
+        return Err(Skip::rejected("a number may widen the shape"));
+    }
+    region.is_private(graph, root)?;
+    Ok(alpha)
 }
