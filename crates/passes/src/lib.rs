@@ -126,6 +126,7 @@ fn optimizations(target: &Target, evaluator: Option<Evaluator>) -> Vec<Pass> {
         fold_heads_into_attention(),
         fold_scale_into_projection(),
         fold_scale_into_embedding(),
+        fold_degrees_of_freedom(),
         pack_projections(),
         fuse_bias_gelu(),
         sum_residuals(),
@@ -188,7 +189,11 @@ pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, Error> {
     if let Some(wanted) = target::wanted_opset(&model.graph, &options.target).filter(|_| may_raise) {
         model.opsets.insert(String::new(), wanted.clamp(own, newest));
     }
-    let lowered = lower(model, &options.target, options.limits.check)?;
+    let mut lowering = lowerings(&options.target, model.opset());
+    // What several nodes are written as has constants in common.
+    lowering.extend(selected.into_iter().filter(|pass| pass.name == "eliminate-common-subexpressions"));
+    let limits = Limits { stop_after: None, ..options.limits };
+    let lowered = pipeline::run(&lowering, &mut model.graph, limits)?;
     report.applied.extend(lowered.applied);
     report.declined.extend(lowered.declined);
     if contrib::is_used(&model.graph) {
@@ -200,7 +205,9 @@ pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, Error> {
 /// Whether a pass is one for that target in that opset.
 fn is_wanted(pass: &str, target: &Target, opset: i64) -> bool {
     match pass {
-        "fold-scale-into-projection" | "fold-scale-into-embedding" => return target.scale == Scale::Projection,
+        "fold-degrees-of-freedom" | "fold-scale-into-embedding" | "fold-scale-into-projection" => {
+            return target.scale == Scale::Projection;
+        }
         "fuse-swish" if target.contrib => return true,
         "fuse-bias-gelu" | "pack-projections" | "sum-residuals" => return target.contrib,
         _ => {}
