@@ -59,6 +59,8 @@ class Decoder(nn.Module):
     def forward(self, decoder_input_ids, encoder_hidden_states, *mask):
         result = self.model(
             decoder_input_ids=decoder_input_ids,
+            # Without one, the model looks for packed sequences, which no exporter follows.
+            decoder_attention_mask=torch.ones_like(decoder_input_ids),
             encoder_outputs=(encoder_hidden_states,),
             attention_mask=mask[0] if mask else None,
             use_cache=False,
@@ -386,6 +388,8 @@ def rename(proto, symbols):
 
 
 def main():
+    # The fast path is a single operator of PyTorch, which no exporter knows.
+    torch.backends.mha.set_fastpath_enabled(False)
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--large", action="store_true", help="those to measure with")

@@ -110,6 +110,7 @@ fn optimizations(target: &Target, evaluator: Option<Evaluator>) -> Vec<Pass> {
         merge_mean_factor(),
         gather_repeated(),
         sink_transposes(),
+        split_axes_before_transposing(),
         merge_slices(),
         unflatten_gemm(),
         eliminate_common_subexpressions(),
