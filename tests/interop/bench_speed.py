@@ -1,0 +1,92 @@
+"""Speed in ONNX Runtime: exported models as they are, beside what `netwright optimize --target ort` makes of them.
+
+Not a part of CI: `export_models.py --large FOLDER` makes the models, for which it needs torch. One thread, all
+optimizations of ONNX Runtime on for both. Runs are interleaved; printed are medians, their ratio, and in which range
+the middle half of the ratios of neighboring runs lies.
+"""
+
+import argparse
+import pathlib
+import statistics
+import subprocess
+import tempfile
+import time
+
+import numpy as np
+import onnxruntime
+
+ROUNDS = 31
+
+
+def session(path):
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def feeds(session, sizes):
+    random = np.random.default_rng(0)
+    arrays = {}
+    for port in session.get_inputs():
+        shape = [sizes.get(dim, dim) for dim in port.shape]
+        if port.name.endswith("mask"):
+            arrays[port.name] = np.ones(shape, np.int64)
+        elif "int64" in port.type:
+            arrays[port.name] = random.integers(0, 2, shape)
+        else:
+            arrays[port.name] = random.standard_normal(shape, np.float32)
+    return arrays
+
+
+def seconds(session, arrays):
+    start = time.perf_counter()
+    session.run(None, arrays)
+    return time.perf_counter() - start
+
+
+def compare(name, before, after, arrays, rounds):
+    for each in (before, after):
+        seconds(each, arrays)
+    pairs = [(seconds(before, arrays), seconds(after, arrays)) for _ in range(rounds)]
+    medians = [statistics.median(pair[side] for pair in pairs) for side in (0, 1)]
+    ratios = sorted(pair[1] / pair[0] for pair in pairs)
+    low, high = ratios[len(ratios) // 4], ratios[-1 - len(ratios) // 4]
+    print(
+        f"{name:34}{medians[0] * 1e3:9.2f} ms{medians[1] * 1e3:9.2f} ms{medians[1] / medians[0]:8.3f}"
+        f"  ({low:.3f} to {high:.3f})",
+        flush=True,
+    )
+
+
+CASES = [
+    ("bert_base", {"batch": 1, "seq": 128}),
+    ("gpt2_past", {"batch": 1, "seq": 1, "past": 511, "past_plus_seq": 512}),
+    ("gpt2_past", {"batch": 1, "seq": 1, "past": 1023, "past_plus_seq": 1024}),
+]
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("netwright", help="the program")
+    parser.add_argument("folder", type=pathlib.Path, help="the models")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("flags", nargs="*", help="for optimize, behind --", default=["--target", "ort"])
+    args = parser.parse_args()
+    print(f"{'':34}{'as it is':>12}{'optimized':>12}{'ratio':>8}")
+    for exporter in ("legacy", "dynamo"):
+        for name, sizes in CASES:
+            path = args.folder / f"{name}.{exporter}.onnx"
+            if not path.exists():
+                continue
+            with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+                output = pathlib.Path(folder) / "model.onnx"
+                subprocess.run([args.netwright, "-q", "optimize", path, "-o", output, *args.flags], check=True)
+                before, after = session(path), session(output)
+            label = f"{name}.{exporter} " + " ".join(f"{key}={size}" for key, size in sizes.items() if "_" not in key)
+            compare(label, before, after, feeds(before, sizes), args.rounds)
+
+
+if __name__ == "__main__":
+    main()
