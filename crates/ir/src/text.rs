@@ -261,6 +261,9 @@ fn data(held: &Tensor, detail: Detail) -> String {
             Recipe::Cast(of) => format!("cast({})", tensor(of, detail)),
             Recipe::Transpose(of) => format!("transpose({})", tensor(of, detail)),
             Recipe::Reshape(of) => format!("reshape({})", tensor(of, detail)),
+            Recipe::Concat(of) => {
+                format!("concat({})", of.iter().map(|of| tensor(of, detail)).collect::<Vec<_>>().join(", "))
+            }
         },
     }
 }

@@ -30,6 +30,7 @@
 //! ```
 
 mod chain;
+mod contrib;
 mod evaluate;
 mod heads;
 mod normalized;
@@ -109,6 +110,7 @@ fn optimizations(target: &Target, evaluator: Option<Evaluator>) -> Vec<Pass> {
         merge_mean_factor(),
         gather_repeated(),
         sink_transposes(),
+        split_axes_before_transposing(),
         merge_slices(),
         unflatten_gemm(),
         eliminate_common_subexpressions(),
@@ -124,6 +126,11 @@ fn optimizations(target: &Target, evaluator: Option<Evaluator>) -> Vec<Pass> {
         fold_cache_into_attention(),
         fold_heads_into_attention(),
         fold_scale_into_projection(),
+        fold_scale_into_embedding(),
+        fold_degrees_of_freedom(),
+        pack_projections(),
+        fuse_bias_gelu(),
+        sum_residuals(),
     ]
 }
 
@@ -132,6 +139,9 @@ fn lowerings(target: &Target, opset: i64) -> Vec<Pass> {
     let mut passes = vec![lower_scaled_softmax()];
     if opset < 15 {
         passes.push(decompose_partial_shape());
+    }
+    if target.contrib {
+        passes.extend([use_quick_gelu(), use_contrib_rotary()]);
     }
     for (kind, decompose) in [
         (Kind::Gelu, decompose_gelu as fn() -> Pass),
@@ -159,7 +169,9 @@ pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, Error> {
         return Err(Error::UnknownPass { name: name.clone(), known });
     }
     let own = model.opset();
-    let may_raise = options.raise_opset && model.functions.is_empty() && target::wanted_opset(&model.graph).is_some();
+    let may_raise = options.raise_opset
+        && model.functions.is_empty()
+        && target::wanted_opset(&model.graph, &options.target).is_some();
     let newest = if may_raise { own.max(options.target.newest_opset) } else { own };
     let skipped = |pass: &Pass| options.skip.iter().any(|name| name == pass.name);
     if let Some(required) = lowerings(&options.target, newest).iter().find(|pass| skipped(pass)) {
@@ -175,19 +187,31 @@ pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, Error> {
         return if selected.is_empty() { Ok(Report::default()) } else { Err(Error::Training) };
     }
     let mut report = pipeline::run(&selected, &mut model.graph, options.limits)?;
-    if let Some(wanted) = target::wanted_opset(&model.graph).filter(|_| may_raise) {
+    if let Some(wanted) = target::wanted_opset(&model.graph, &options.target).filter(|_| may_raise) {
         model.opsets.insert(String::new(), wanted.clamp(own, newest));
     }
-    let lowered = lower(model, &options.target, options.limits.check)?;
+    let mut lowering = lowerings(&options.target, model.opset());
+    // What several nodes are written as has constants in common.
+    lowering.extend(selected.into_iter().filter(|pass| pass.name == "eliminate-common-subexpressions"));
+    let limits = Limits { stop_after: None, ..options.limits };
+    let lowered = pipeline::run(&lowering, &mut model.graph, limits)?;
     report.applied.extend(lowered.applied);
     report.declined.extend(lowered.declined);
+    if contrib::is_used(&model.graph) {
+        model.opsets.entry(contrib::DOMAIN.to_owned()).or_insert(1);
+    }
     Ok(report)
 }
 
 /// Whether a pass is one for that target in that opset.
 fn is_wanted(pass: &str, target: &Target, opset: i64) -> bool {
-    if pass == "fold-scale-into-projection" {
-        return target.scale == Scale::Projection;
+    match pass {
+        "fold-degrees-of-freedom" | "fold-scale-into-embedding" | "fold-scale-into-projection" => {
+            return target.scale == Scale::Projection;
+        }
+        "fuse-swish" if target.contrib => return true,
+        "fuse-bias-gelu" | "pack-projections" | "sum-residuals" => return target.contrib,
+        _ => {}
     }
     let formed = FORMED.iter().find(|(name, _)| *name == pass);
     formed.is_none_or(|(_, kind)| target.runs(*kind, opset))

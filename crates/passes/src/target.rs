@@ -66,16 +66,18 @@ fn since(kind: Kind) -> i64 {
 
 /// The opset that the operators of a graph and of the bodies in it ask for; `None` where one is not understood, which
 /// another opset may give another meaning.
-pub(crate) fn wanted_opset(graph: &Graph) -> Option<i64> {
+pub(crate) fn wanted_opset(graph: &Graph, target: &Target) -> Option<i64> {
     let mut wanted = i64::MIN;
     for id in graph.schedule() {
         let op = graph.node(id).op();
         if matches!(op, Op::Kept(kept) if kept.domain.is_empty()) {
             return None;
         }
-        wanted = wanted.max(since(op.kind()));
+        if !target.lacks.contains(&op.kind()) {
+            wanted = wanted.max(since(op.kind()));
+        }
         for body in op.bodies() {
-            wanted = wanted.max(wanted_opset(body)?);
+            wanted = wanted.max(wanted_opset(body, target)?);
         }
     }
     Some(wanted)

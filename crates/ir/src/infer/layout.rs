@@ -71,8 +71,7 @@ pub(crate) fn reshape(x: &Operands<'_>, allowzero: &bool) -> Outcome {
             dims[open] = match count.modulo(&asked) {
                 Dim::Known(0) => count.floor_div(&asked),
                 Dim::Known(_) => return Err(x.fail(format!("{from} has no whole number of {asked} elements for -1"))),
-                // Where the rest of the division is not known, it must be 0 for the model to run.
-                _ => count.floor_div(&asked),
+                _ => quotient(from, &dims, open).unwrap_or_else(|| count.floor_div(&asked)),
             };
         } else {
             x.expect_same(&count, &asked, &format!("the numbers of elements of {from} and {shape}"), &mut assumed)?;
@@ -83,6 +82,23 @@ pub(crate) fn reshape(x: &Operands<'_>, allowzero: &bool) -> Outcome {
     let elements = x.followed(0).filter(|_| dims.len() <= 1);
     let fact = Fact { elements, ..tensor(element, Some(dims.into_iter().collect())) };
     Ok(Inferred { facts: smallvec![fact], assumed })
+}
+
+/// The size that is left over for one axis, once sizes that stand in both shapes are crossed out.
+///
+/// Where one of them is 0 when the model runs, nothing is defined for that axis, and the model does not run. Nor does it
+/// where the rest of the division, if it is not known, is not 0.
+fn quotient(from: &Shape, dims: &[Dim], open: usize) -> Option<Dim> {
+    let mut from: Vec<Dim> = from.to_vec();
+    let mut asked = Dim::Known(1);
+    for (_, dim) in dims.iter().enumerate().filter(|(axis, _)| *axis != open) {
+        match from.iter().position(|own| own.same(dim) == Some(true)) {
+            Some(at) => _ = from.swap_remove(at),
+            None => asked = asked.times(dim),
+        }
+    }
+    let count = from.into_iter().collect::<Shape>().count();
+    (count.modulo(&asked) == Dim::Known(0)).then(|| count.floor_div(&asked))
 }
 
 /// The number of elements; an error where the sizes are known and their product is larger than any tensor.

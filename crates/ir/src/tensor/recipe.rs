@@ -34,6 +34,8 @@ pub enum Recipe {
     Transpose(Tensor),
     /// The elements of a tensor whose recipe depends on its shape, in another one.
     Reshape(Tensor),
+    /// Tensors one behind the other along their last axis.
+    Concat(Box<[Tensor]>),
 }
 
 /// A distribution of random weights.
@@ -147,6 +149,30 @@ impl Tensor {
         Self::made(self.element, &dims, Recipe::Transpose(self.clone()))
     }
 
+    /// Tensors one behind the other along their last axis, which alone may differ.
+    ///
+    /// # Errors
+    /// When there are none, their types or other axes differ, or their elements are not whole bytes.
+    pub fn concatenated(tensors: &[Tensor]) -> Result<Self, TensorError> {
+        let Some(first) = tensors.first() else {
+            return Err(Self::indices(&[]).refuse("concat", "there are no tensors"));
+        };
+        let Some((_, outer)) = first.dims.split_last() else {
+            return Err(first.refuse("concat", "it has no axis"));
+        };
+        if first.element.bits() == 0 || !first.element.bits().is_multiple_of(8) {
+            return Err(first.refuse("concat", "its elements are not whole bytes"));
+        }
+        let mut width = 0_u64;
+        for tensor in tensors {
+            let last = tensor.dims.split_last().filter(|(_, own)| *own == outer && tensor.element == first.element);
+            let sum = last.and_then(|(last, _)| width.checked_add(*last));
+            width = sum.ok_or_else(|| tensor.refuse("concat", "its type or another axis differs from the first's"))?;
+        }
+        let dims = [outer, &[width]].concat();
+        Self::made(first.element, &dims, Recipe::Concat(tensors.into()))
+    }
+
     fn made(element: ElementType, dims: &[u64], recipe: Recipe) -> Result<Self, TensorError> {
         count(element, dims)?;
         Ok(Self { element, dims: dims.into(), data: Data::Recipe(Arc::new(recipe)) })
@@ -160,11 +186,14 @@ impl Tensor {
 impl Recipe {
     /// The tensors that it reads.
     pub(super) fn tensors(&self) -> impl Iterator<Item = &Tensor> {
-        let one = match self {
-            Recipe::Fill(_) | Recipe::Random { .. } | Recipe::Sinusoidal(_) => None,
-            Recipe::Scale { of, .. } | Recipe::Cast(of) | Recipe::Transpose(of) | Recipe::Reshape(of) => Some(of),
+        let tensors = match self {
+            Recipe::Fill(_) | Recipe::Random { .. } | Recipe::Sinusoidal(_) => &[],
+            Recipe::Scale { of, .. } | Recipe::Cast(of) | Recipe::Transpose(of) | Recipe::Reshape(of) => {
+                std::slice::from_ref(of)
+            }
+            Recipe::Concat(tensors) => tensors,
         };
-        one.into_iter()
+        tensors.iter()
     }
 
     /// A tensor of this recipe in another shape of as many elements.
@@ -218,8 +247,40 @@ impl Recipe {
             }
             Recipe::Transpose(of) => transpose(of, first, out),
             Recipe::Reshape(of) => of.read(first, out),
+            Recipe::Concat(tensors) => concat(tensor, tensors, first, out),
         }
     }
+}
+
+/// Reads each tensor in strips of whole rows, and puts the rows side by side.
+fn concat(whole: &Tensor, tensors: &[Tensor], first: u64, out: &mut [u8]) -> Result<(), TensorError> {
+    let size = u64::from(whole.element.bits() / 8);
+    let Some(width) = whole.dims.last().map(|width| width * size).filter(|width| *width > 0) else { return Ok(()) };
+    let in_memory =
+        |bytes: u64| usize::try_from(bytes).map_err(|_| whole.refuse("concat", "a row does not fit in memory"));
+    let (start, end) = (first * size, first * size + out.len() as u64);
+    let most_rows = (BLOCK / width).max(1);
+    let mut row = start / width;
+    while row * width < end {
+        let rows = most_rows.min((end - row * width).div_ceil(width));
+        let mut offset = 0;
+        for tensor in tensors {
+            let own = tensor.dims.last().map_or(0, |own| own * size);
+            let mut strip = vec![0; in_memory(rows * own)?];
+            tensor.read(row * own / size, &mut strip)?;
+            for (at, part) in (row..).zip(strip.chunks_exact(in_memory(own)?.max(1))) {
+                let place = at * width + offset;
+                let (from, to) = (place.max(start), (place + own).min(end));
+                if from < to {
+                    let place = in_memory(from - place)?..in_memory(to - place)?;
+                    out[in_memory(from - start)?..in_memory(to - start)?].copy_from_slice(&part[place]);
+                }
+            }
+            offset += own;
+        }
+        row += rows;
+    }
+    Ok(())
 }
 
 fn reshape(of: &Tensor, dims: &[u64]) -> Tensor {
@@ -438,6 +499,7 @@ mod tests {
             counting.transposed().unwrap().scaled(3.0).unwrap().transposed().unwrap(),
             counting.cast(ElementType::F64).unwrap().cast(ElementType::F32).unwrap(),
             Tensor::sinusoidal(Wave::Halves, 20, 64).unwrap().reshaped(&[1280]).unwrap(),
+            Tensor::concatenated(&[counting.clone(), counting.scaled(2.0).unwrap()]).unwrap(),
         ];
         for tensor in tensors {
             let whole = tensor.to_bytes().unwrap();
@@ -449,6 +511,13 @@ mod tests {
                 assert_eq!(parts, whole, "{tensor:?} by {block}");
             }
         }
+    }
+
+    #[test]
+    fn rows_stand_side_by_side() {
+        let [a, b] = [[2, 1], [2, 3]].map(|dims| counting(&dims));
+        let both = Tensor::concatenated(&[a, b]).unwrap();
+        assert_eq!((both.dims(), f32s(&both)), (&[2, 4][..], vec![0.0, 0.0, 1.0, 2.0, 1.0, 3.0, 4.0, 5.0]));
     }
 
     #[test]
@@ -490,6 +559,11 @@ mod tests {
         let indices = Tensor::indices(&[1, 2]);
         let cases = [
             (indices.scaled(2.0), "scale does not apply to i64[2]: its elements are no f32, f16, bf16 or f64"),
+            (Tensor::concatenated(&[]), "concat does not apply to i64[0]: there are no tensors"),
+            (
+                Tensor::concatenated(&[counting(&[2, 2]), counting(&[3, 2])]),
+                "concat does not apply to f32[3, 2]: its type or another axis differs from the first's",
+            ),
             (indices.transposed(), "transpose does not apply to i64[2]: it has fewer than two axes"),
             (
                 Tensor::sinusoidal(Wave::Interleaved, 2, 3),

@@ -289,6 +289,15 @@ impl Parser<'_> {
             let of = self.tensor(depth + 1)?;
             self.expect(")")?;
             of.reshaped(&dims)
+        } else if self.eat("concat(") {
+            let mut tensors = vec![];
+            while !self.eat(")") {
+                tensors.push(self.tensor(depth + 1)?);
+                if self.peek() != Some(')') {
+                    self.expect(",")?;
+                }
+            }
+            Tensor::concatenated(&tensors)
         } else if self.eat("file(") {
             let path = self.quoted()?;
             self.expect(",")?;

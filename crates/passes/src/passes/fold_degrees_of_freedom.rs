@@ -1,0 +1,46 @@
+use crate::pattern::{add, any, div, known, mul, scalar, sqrt};
+use crate::pipeline::Pass;
+use crate::rewrite::{MOST_RECIPES, become_op, insert, keeps_shape, number};
+use crate::rule::{Rule, Skip};
+use netwright_ir::{ElementType, Op};
+
+/// `a * d / (sqrt(s / n) + e)` -> `(√n a) * d / (sqrt(s) + √n e)`
+///
+/// The norm of "The Annotated Transformer", which divides by a deviation of n - 1 degrees of freedom plus epsilon and
+/// so is no layer normalization: both sides of the quotient are multiplied with the root of n, which the weight and
+/// epsilon take in while they are written. Weight, epsilon and quotient are each off by half a unit in the last place.
+pub fn fold_degrees_of_freedom() -> Pass {
+    let (a, d, s, n, e) = (known("a"), any("d"), any("s"), scalar("n"), scalar("e"));
+    let deviation = sqrt(div(s, n).single_use()).single_use();
+    let pattern = div(mul(a, d).single_use(), add(deviation, e).single_use());
+    let summary = "a * d / (sqrt(s / n) + e) -> (√n a) * d / (sqrt(s) + √n e)";
+    Rule::new("fold-degrees-of-freedom", summary, pattern, move |graph, found| {
+        let root = found.root();
+        let weight = graph.tensor(found[a]).ok_or(Skip::NoMatch)?;
+        let factor = found.scalar(n).sqrt();
+        if weight.element() != ElementType::F32 || weight.dims().len() != 1 {
+            return Err(Skip::NoMatch);
+        }
+        if !factor.is_normal() || !keeps_shape(graph, found[s], found[n]) || !keeps_shape(graph, found[s], found[e]) {
+            return Err(Skip::NoMatch);
+        }
+        if weight.recipe_depth() >= MOST_RECIPES {
+            return Err(Skip::rejected(format!("the weight was changed {MOST_RECIPES} times already")));
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "rounded to nearest, as the docs say")]
+        let weight = weight.scaled(factor as f32)?;
+        let weight = insert(graph, root, "weight", Op::Parameter(weight), &[])?;
+        let epsilon = number(graph, root, "epsilon", ElementType::F32, found.scalar(e) * factor)?;
+        let deviation = insert(graph, root, "deviation", Op::Sqrt, &[found[s]])?;
+        let divisor = insert(graph, root, "divisor", Op::Add, &[deviation, epsilon])?;
+        let product = insert(graph, root, "product", Op::Mul, &[weight, found[d]])?;
+        become_op(
+            graph,
+            root,
+            Op::Div,
+            &[product, divisor],
+            format!("the divisor {} went into the weight", found.scalar(n)),
+        )
+    })
+    .into()
+}

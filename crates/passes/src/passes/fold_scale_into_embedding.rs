@@ -1,0 +1,44 @@
+use crate::pattern::{any, gather, known, mul, scalar};
+use crate::pipeline::Pass;
+use crate::rewrite::{MOST_RECIPES, become_op, insert, keeps_shape};
+use crate::rule::{Rule, Skip};
+use netwright_ir::{ElementType, Op};
+
+/// `gather(W, ids) * c` -> `gather(c W, ids)`
+///
+/// The paper multiplies its embeddings with the root of `d_model`; the table can be multiplied while it is written. Each
+/// product is the same, so nothing is off. A table that something else reads stays, a tied head say.
+pub fn fold_scale_into_embedding() -> Pass {
+    let (table, ids, c) = (known("table"), any("ids"), scalar("c"));
+    let summary = "gather(W, ids) * c -> gather(c W, ids)";
+    let pattern = mul(gather(table, ids).single_use(), c);
+    Rule::new("fold-scale-into-embedding", summary, pattern, move |graph, found| {
+        let root = found.root();
+        let gathered =
+            graph.operands(root.node).into_iter().flatten().find(|of| graph.operand(of.node, 0) == Some(found[table]));
+        let gathered = gathered.ok_or(Skip::NoMatch)?;
+        let op = graph.op(gathered).clone();
+        let tensor = graph.tensor(found[table]).ok_or(Skip::NoMatch)?;
+        #[expect(clippy::cast_possible_truncation, reason = "the factor is an f32, as the table is")]
+        let factor = found.scalar(c) as f32;
+        if tensor.element() != ElementType::F32 || !keeps_shape(graph, gathered, found[c]) {
+            return Err(Skip::NoMatch);
+        }
+        if graph.use_count(found[table]) != 1 {
+            return Err(Skip::rejected(format!("{} has another use", graph.operand_text(found[table]))));
+        }
+        if tensor.recipe_depth() >= MOST_RECIPES {
+            return Err(Skip::rejected(format!("the table was changed {MOST_RECIPES} times already")));
+        }
+        let scaled = tensor.scaled(factor)?;
+        let held = if matches!(graph.op(found[table]), Op::Parameter(_)) {
+            Op::Parameter(scaled)
+        } else {
+            Op::Constant(scaled)
+        };
+        let ids = found[ids];
+        let table = insert(graph, root, "table", held, &[])?;
+        become_op(graph, root, op, &[table, ids], format!("the scale {factor:?} went into the table"))
+    })
+    .into()
+}
