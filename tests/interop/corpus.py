@@ -42,8 +42,8 @@ BINDINGS = [
     {"batch": 2, "seq": 2, "enc": 1, "past": 3, "past_plus_seq": 8},
 ]
 PADDINGS = ["none", "right", "left", "holes"]
-# The corpus' models have embeddings of at least so many tokens.
-TOKENS = 120
+# The models have embeddings of at least so many tokens.
+TOKENS = 60
 
 
 def mask(padding, shape, random):

@@ -84,6 +84,8 @@ class Plain(nn.Module):
         state = self.inner(
             self.embed(source), self.embed(target), tgt_mask=causal,
             src_key_padding_mask=padded, memory_key_padding_mask=padded,
+            # Else the mask's elements are looked at, which no exporter follows.
+            src_is_causal=False, tgt_is_causal=True, memory_is_causal=False,
         )
         return self.project(state)
 
@@ -153,7 +155,7 @@ def roberta(attn):
 
 def deberta(attn):
     config = hf.DebertaV2Config(
-        vocab_size=VOCAB, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
+        vocab_size=VOCAB, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
         max_position_embeddings=64, relative_attention=True, pos_att_type=["p2c", "c2p"], position_buckets=8,
         norm_rel_ebd="layer_norm", share_att_key=True, type_vocab_size=0, attn_implementation="eager",
     )
@@ -251,8 +253,9 @@ def vit(attn):
 
 
 def transformer(_attn):
-    inputs = {"source": ids("batch", "enc"), "target": ids("batch", "seq"), "padding_mask": mask("batch", "enc")}
-    return Plain(16, 2, 2), inputs, ["logits"]
+    # The legacy exporter takes the lengths for constants.
+    inputs = {"source": ids("batch", 6), "target": ids("batch", 5), "padding_mask": mask("batch", 6)}
+    return Plain(16, 2, 1), inputs, ["logits"]
 
 
 # Name, what makes it, and how it attends.
@@ -347,7 +350,7 @@ def pack(model, shapes):
 
     parameters = inspect.signature(model.forward).parameters.values()
     plain = sum(parameter.kind is parameter.POSITIONAL_OR_KEYWORD for parameter in parameters)
-    return shapes[:plain] + ((shapes[plain:],) if plain < len(list(parameters)) else ())
+    return shapes[:plain] + ((shapes[plain:],) if plain < len(shapes) else ())
 
 
 def strip(proto):

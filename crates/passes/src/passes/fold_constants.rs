@@ -29,7 +29,7 @@ fn fold_integers() -> Rule {
         {
             return Err(Skip::NoMatch);
         }
-        let tensor = integers(graph.fact(root)).ok_or(Skip::NoMatch)?;
+        let tensor = integers(graph.fact(root)).or_else(|| counted(graph, root)).ok_or(Skip::NoMatch)?;
         not_output(graph, root)?;
         become_op(graph, root, Op::Constant(tensor), &[], "computed")
     })
@@ -52,6 +52,16 @@ fn integers(fact: &Fact) -> Option<Tensor> {
         })
         .collect();
     Tensor::from_bytes(fact.element()?, &dims, bytes?.concat()).ok()
+}
+
+/// The elements of a Range whose bounds were not known when it was read.
+fn counted(graph: &Graph, root: Value) -> Option<Tensor> {
+    let operands = graph.operands(root.node);
+    let known = || operands.iter().flatten().all(|bound| graph.tensor(*bound).is_some());
+    if graph.kind(root) != Kind::Range || !known() {
+        return None;
+    }
+    integers(graph.infer(graph.op(root), &operands, 1).ok()?.facts.first()?)
 }
 
 fn fold_transpose() -> Rule {

@@ -26,6 +26,8 @@ pub(super) fn additive(
     let mut sum: Option<Value> = None;
     for mask in scores.masks.iter().rev() {
         let mask = match *mask {
+            // The same number everywhere changes no probability.
+            Mask::Added(mask) if graph.tensor(mask).and_then(Tensor::float).is_some_and(f64::is_finite) => continue,
             Mask::Added(mask) => bounded(graph, root, mask, infinite)?,
             Mask::Filled { condition, masked, fill } => {
                 let (fill, keep) =
