@@ -10,6 +10,7 @@ mod fold_constants;
 mod fold_scale_into_projection;
 mod fuse_scale_softmax;
 mod lowerings;
+mod mutated;
 mod normalization;
 mod pipeline;
 mod resolve_sequences;
@@ -77,13 +78,17 @@ fn tolerance(pass: &str) -> f64 {
 /// Lowers and writes at an opset that has every operator but the fused, so that those that are decomposed for older
 /// ones are compared with themselves.
 fn write(graph: &Graph, path: &Path) {
+    try_write(graph, path).unwrap_or_else(|error| panic!("{error}"));
+}
+
+fn try_write(graph: &Graph, path: &Path) -> Result<(), String> {
     let mut model = Model::new(graph.clone());
     model.opsets.extend([(String::new(), 24), ("my.domain".to_owned(), 1)]);
     // Lowering removes what is dead, which one pass is here to do.
     if graph.schedule().into_iter().any(|id| graph.node(id).op().kind().is_fused()) {
-        lower(&mut model, &Target::ONNX, true).unwrap_or_else(|error| panic!("{error}"));
+        lower(&mut model, &Target::ONNX, true).map_err(|error| error.to_string())?;
     }
-    onnx::write(&model, path, &WriteOptions::default()).unwrap_or_else(|error| panic!("{error}"));
+    onnx::write(&model, path, &WriteOptions::default()).map(|_| ()).map_err(|error| error.to_string())
 }
 
 /// The graphs before and after a pass compute the same in tract, or stand among the cases that it cannot judge.

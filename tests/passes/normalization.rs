@@ -239,6 +239,7 @@ fn fuse_rms_normalization() {
             "%y",
         ),
         ("weight_first", rms(&["%i = pow %e, -0.5 : one", "%p = mul %x, %w : full", "%y = mul %p, %i : full"]), "%y"),
+        ("weight_of_one_element", with(&["%one = parameter fill(0.5) : f32[1]", "%y = mul %z, %one : full"]), "%y"),
         ("gemma", with(&["%o = add %h, 1.0 : f32[8]", "%y = mul %z, %o : full"]), "%y"),
         ("cast_before_the_weight", [&island[..], &narrow].concat(), "%y"),
         ("cast_behind_the_weight", [&island[..], &wide].concat(), "%y"),

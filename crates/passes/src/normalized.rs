@@ -15,8 +15,9 @@ use parts::Parts;
 use statistics::Statistics;
 use std::collections::VecDeque;
 
-/// No more values above the root are searched for an inverse root.
+/// No more values above the root are searched for an inverse root, and none so many operators away.
 const MOST_VALUES: usize = 32;
+const MOST_STEPS: usize = 7;
 
 /// A normalization, as an operator would compute it.
 struct Normalization {
@@ -96,19 +97,21 @@ fn find(graph: &Graph, root: Value, centered: bool) -> Option<Result<Normalizati
 fn inverse_roots(graph: &Graph, root: Value) -> Vec<(Value, f64)> {
     let mut found = vec![];
     let mut seen = vec![root];
-    let mut open = VecDeque::from([root]);
-    while let Some(value) = open.pop_front() {
+    let mut open = VecDeque::from([(root, 0)]);
+    while let Some((value, depth)) = open.pop_front() {
         let (a, b) = (graph.operand(value.node, 0), graph.operand(value.node, 1));
         match graph.kind(value) {
             Kind::Sqrt => found.push((value, 0.5)),
             Kind::Pow => found.extend(
                 b.and_then(|power| number(graph, power)).filter(|power| power.abs() == 0.5).map(|power| (value, power)),
             ),
-            Kind::Add | Kind::Sub | Kind::Mul | Kind::Div | Kind::Reciprocal | Kind::Neg | Kind::Cast => {
+            Kind::Add | Kind::Sub | Kind::Mul | Kind::Div | Kind::Reciprocal | Kind::Neg | Kind::Cast
+                if depth < MOST_STEPS =>
+            {
                 for operand in [a, b].into_iter().flatten() {
                     if seen.len() < MOST_VALUES && !seen.contains(&operand) {
                         seen.push(operand);
-                        open.push_back(operand);
+                        open.push_back((operand, depth + 1));
                     }
                 }
             }

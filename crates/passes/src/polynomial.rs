@@ -10,8 +10,9 @@ const MOST_POWER: u8 = 4;
 /// Arithmetic is followed so far.
 const MOST_DEPTH: usize = 12;
 
-/// No more values above a root are searched.
+/// No more values above a root are searched, and none so many operators away: most roots have nothing to be found.
 const MOST_VALUES: usize = 24;
+const MOST_STEPS: usize = 6;
 
 /// The numbers before the products of powers of two variables.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,16 +97,19 @@ impl Polynomial {
 /// The values near above another one, itself first, through arithmetic and the nodes that it is applied to.
 pub(crate) fn above(graph: &Graph, root: Value) -> Vec<Value> {
     let mut seen = vec![root];
-    let mut open = VecDeque::from([root]);
-    while let Some(value) = open.pop_front() {
+    let mut open = VecDeque::from([(root, 0)]);
+    while let Some((value, depth)) = open.pop_front() {
         let is_arithmetic = matches!(
             graph.kind(value),
             Kind::Add | Kind::Sub | Kind::Mul | Kind::Div | Kind::Neg | Kind::Pow | Kind::Reciprocal
         );
-        for operand in graph.operands(value.node).into_iter().flatten().filter(|_| is_arithmetic) {
+        if !is_arithmetic || depth == MOST_STEPS {
+            continue;
+        }
+        for operand in [0, 1].into_iter().filter_map(|at| graph.operand(value.node, at)) {
             if seen.len() < MOST_VALUES && !seen.contains(&operand) {
                 seen.push(operand);
-                open.push_back(operand);
+                open.push_back((operand, depth + 1));
             }
         }
     }

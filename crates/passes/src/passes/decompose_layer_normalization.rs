@@ -1,7 +1,7 @@
-use super::decompose_rms_normalization::{self as rms, Statistics};
+use super::decompose_rms_normalization::{Statistics, write_out};
 use crate::pattern::{Found, op};
 use crate::pipeline::Pass;
-use crate::rewrite::{become_op, insert};
+use crate::rewrite::insert;
 use crate::rule::{Rewritten, Rule, Skip};
 use netwright_ir::{Graph, Kind, Op};
 
@@ -32,8 +32,7 @@ fn decompose(graph: &mut Graph, found: &Found) -> Rewritten {
     let mean = statistics.mean(graph, root, "mean", wide)?;
     let centered = insert(graph, root, "centered", Op::Sub, &[wide, mean])?;
     let normalized = statistics.normalize(graph, root, x, centered)?;
-    let scaled = Op::Mul;
-    let Some(&bias) = bias else { return become_op(graph, root, scaled, &[normalized, weight], rms::WRITTEN) };
-    let scaled = insert(graph, root, "weighted", scaled, &[normalized, weight])?;
-    become_op(graph, root, Op::Add, &[scaled, bias], rms::WRITTEN)
+    let Some(&bias) = bias else { return write_out(graph, root, Op::Mul, [normalized, weight]) };
+    let weighted = insert(graph, root, "weighted", Op::Mul, &[normalized, weight])?;
+    write_out(graph, root, Op::Add, [weighted, bias])
 }

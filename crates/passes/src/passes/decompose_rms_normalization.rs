@@ -18,8 +18,6 @@ pub fn decompose_rms_normalization() -> Pass {
     .into()
 }
 
-pub(super) const WRITTEN: &str = "written out";
-
 fn decompose(graph: &mut Graph, found: &Found) -> Rewritten {
     let root = found.root();
     let &Op::RMSNormalization { axis, epsilon, stash_type } = graph.op(root) else { return Err(Skip::NoMatch) };
@@ -29,7 +27,16 @@ fn decompose(graph: &mut Graph, found: &Found) -> Rewritten {
     let statistics = Statistics { axis, epsilon, stash_type };
     let wide = statistics.widen(graph, root, x)?;
     let normalized = statistics.normalize(graph, root, x, wide)?;
-    become_op(graph, root, Op::Mul, &[normalized, weight], WRITTEN)
+    write_out(graph, root, Op::Mul, [normalized, weight])
+}
+
+/// Puts the last operator in place, where a weight or a bias does not make the result another one.
+pub(super) fn write_out(graph: &mut Graph, root: Value, last: Op, operands: [Value; 2]) -> Rewritten {
+    let inferred = graph.infer(&last, &operands.map(Some), 1)?;
+    if inferred.facts.iter().any(|fact| fact.ty.contradicts(&graph.fact(root).ty)) {
+        return Err(Skip::rejected(format!("{} widens what is normalized", graph.operand_text(operands[1]))));
+    }
+    become_op(graph, root, last, &operands, "written out")
 }
 
 /// The attributes of a normalization.

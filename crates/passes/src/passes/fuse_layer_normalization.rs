@@ -1,7 +1,7 @@
 use crate::normalized::rule;
 use crate::pattern::op;
 use crate::pipeline::{Body, Pass};
-use crate::rewrite::{become_op, expect_alone};
+use crate::rewrite::{become_op, expect_alone, keeps_shape};
 use crate::rule::{Rewritten, Rule, Skip};
 use crate::sizes::same_shape;
 use netwright_ir::{Graph, Kind, Value};
@@ -38,7 +38,8 @@ fn take_in_bias(graph: &mut Graph, root: Value) -> Rewritten {
     let operands: Vec<Value> = graph.operands(norm.node).into_iter().flatten().collect();
     let (true, &[x, weight]) = (is_norm(norm), operands.as_slice()) else { return Err(Skip::NoMatch) };
     // A residual has more axes.
-    if !graph.shape(weight).zip(graph.shape(bias)).is_some_and(|(weight, bias)| same_shape(weight, bias)) {
+    let is_alike = graph.shape(weight).zip(graph.shape(bias)).is_some_and(|(weight, bias)| same_shape(weight, bias));
+    if !is_alike || !keeps_shape(graph, x, bias) {
         return Err(Skip::NoMatch);
     }
     if graph.results(norm.node).skip(1).any(|statistic| graph.use_count(statistic) > 0) {

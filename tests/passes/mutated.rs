@@ -1,0 +1,59 @@
+//! What a pass makes of a graph that half matches computes the same, wherever tract can judge.
+
+use super::{run, tolerance, try_write};
+use netwright::ir::{check, parse};
+use netwright::passes::passes;
+use netwright::verify::{self, Verdict, verify};
+use program::{Program, changes, programs};
+use proptest::prelude::*;
+use proptest::test_runner::{RngSeed, TestRunner};
+use std::cell::Cell;
+use std::path::Path;
+use tempfile::TempDir;
+
+#[path = "../../crates/passes/tests/mutated/program.rs"]
+mod program;
+
+#[test]
+fn passes_keep_the_function_of_graphs_that_half_match() {
+    let programs = programs(&Path::new(env!("CARGO_MANIFEST_DIR")).join("snapshots/passes"));
+    let config = ProptestConfig {
+        cases: 160,
+        rng_seed: RngSeed::Fixed(4),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
+    let equal = Cell::new(0);
+    let result = TestRunner::new(config).run(&changes(), |(nth, changes)| {
+        let text = Program::changed(&programs, nth, changes).text();
+        let Some(before) = parse(&text).ok().filter(|graph| check(graph).is_ok()) else { return Ok(()) };
+        for pass in passes() {
+            let mut after = before.clone();
+            if run(pass.name, &mut after).applied.is_empty() {
+                continue;
+            }
+            let folder = TempDir::new().expect("a folder");
+            let [a, b] = ["before.onnx", "after.onnx"].map(|file| folder.path().join(file));
+            // A file must say the types of its results.
+            if try_write(&before, &a).is_err() {
+                break;
+            }
+            let written = try_write(&after, &b);
+            prop_assert_eq!(written, Ok(()), "{}: {}", pass.name, text);
+            // A unit in the last place of an f16.
+            let own = if text.contains("f16") { 3e-3 } else { 1e-4 };
+            let options = verify::Options { tolerance: tolerance(pass.name).max(own), ..verify::Options::default() };
+            match verify(&a, Some(&b), &options) {
+                Ok(Verdict::Equal { .. }) => equal.set(equal.get() + 1),
+                Ok(verdict @ Verdict::Differs { .. }) => {
+                    return Err(TestCaseError::fail(format!("{}: {verdict}\n{text}\n{after}", pass.name)));
+                }
+                // It does not run in tract, before or after.
+                _ => {}
+            }
+        }
+        Ok(())
+    });
+    result.unwrap_or_else(|error| panic!("{error}"));
+    assert!(equal.get() > 50, "only {} could be judged", equal.get());
+}
