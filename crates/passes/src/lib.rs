@@ -33,6 +33,7 @@ mod chain;
 mod contrib;
 mod evaluate;
 mod heads;
+mod masks;
 mod normalized;
 mod passes;
 pub mod pattern;
@@ -74,8 +75,10 @@ pub struct Options {
 
 /// Every pass, in the order in which they run.
 pub fn passes() -> Vec<Pass> {
-    let mut all = optimizations(&Target::ONNX, None);
-    all.extend(lowerings(&Target::ONNX, i64::MIN));
+    let mut all = optimizations(&Target::ONNX, i64::MIN, None);
+    // What a target does not run is decomposed before anything else, and what is formed on the way at the end.
+    let names: Vec<_> = all.iter().map(|pass| pass.name).collect();
+    all.extend(lowerings(&Target::ONNX, i64::MIN).into_iter().filter(|pass| !names.contains(&pass.name)));
     all
 }
 
@@ -93,11 +96,12 @@ const FORMED: [(&str, Kind); 10] = [
     ("sink-heads-through-rotary", Kind::RotaryEmbedding),
 ];
 
-fn optimizations(target: &Target, evaluator: Option<Evaluator>) -> Vec<Pass> {
+fn optimizations(target: &Target, opset: i64, evaluator: Option<Evaluator>) -> Vec<Pass> {
     vec![
         eliminate_dead_code(),
         sink_constants(),
         inline_known_branches(),
+        decompose_attention(target.runs(Kind::Attention, opset).then_some(target.attention)),
         canonicalize(),
         resolve_sequences(),
         fold_constants(),
@@ -112,7 +116,7 @@ fn optimizations(target: &Target, evaluator: Option<Evaluator>) -> Vec<Pass> {
         sink_transposes(),
         split_axes_before_transposing(),
         merge_slices(),
-        unflatten_gemm(),
+        unflatten_gemm(target.keeps_gemm),
         eliminate_common_subexpressions(),
         fuse_layer_normalization(),
         fuse_rms_normalization(),
@@ -140,6 +144,9 @@ fn lowerings(target: &Target, opset: i64) -> Vec<Pass> {
     if opset < 15 {
         passes.push(decompose_partial_shape());
     }
+    if !target.runs(Kind::Attention, opset) {
+        passes.push(decompose_attention(None));
+    }
     if target.contrib {
         passes.extend([use_quick_gelu(), use_contrib_rotary()]);
     }
@@ -147,6 +154,7 @@ fn lowerings(target: &Target, opset: i64) -> Vec<Pass> {
         (Kind::Gelu, decompose_gelu as fn() -> Pass),
         (Kind::LayerNormalization, decompose_layer_normalization),
         (Kind::RMSNormalization, decompose_rms_normalization),
+        (Kind::RotaryEmbedding, decompose_rotary_embedding),
         (Kind::Swish, decompose_swish),
     ] {
         if !target.runs(kind, opset) {
@@ -177,7 +185,7 @@ pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, Error> {
     if let Some(required) = lowerings(&options.target, newest).iter().find(|pass| skipped(pass)) {
         return Err(Error::Required(required.name));
     }
-    let mut selected = optimizations(&options.target, options.evaluator.clone());
+    let mut selected = optimizations(&options.target, newest, options.evaluator.clone());
     selected.retain(|pass| !skipped(pass));
     selected.retain(|pass| match &options.only {
         Some(only) => only.iter().any(|name| name == pass.name),

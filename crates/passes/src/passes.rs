@@ -1,10 +1,12 @@
 //! The passes, a file each.
 
 mod canonicalize;
+mod decompose_attention;
 mod decompose_gelu;
 mod decompose_layer_normalization;
 mod decompose_partial_shape;
 mod decompose_rms_normalization;
+mod decompose_rotary_embedding;
 mod decompose_swish;
 mod eliminate_common_subexpressions;
 mod eliminate_dead_code;
@@ -46,10 +48,12 @@ mod use_contrib_rotary;
 mod use_quick_gelu;
 
 pub use canonicalize::canonicalize;
+pub use decompose_attention::decompose_attention;
 pub use decompose_gelu::decompose_gelu;
 pub use decompose_layer_normalization::decompose_layer_normalization;
 pub use decompose_partial_shape::decompose_partial_shape;
 pub use decompose_rms_normalization::decompose_rms_normalization;
+pub use decompose_rotary_embedding::decompose_rotary_embedding;
 pub use decompose_swish::decompose_swish;
 pub use eliminate_common_subexpressions::eliminate_common_subexpressions;
 pub use eliminate_dead_code::eliminate_dead_code;

@@ -1,14 +1,11 @@
 //! Targets: which form runs well where. A table of data; every field carries the measurement behind it.
 
-use netwright_ir::{Graph, Kind, Op};
+use crate::masks::is_finite;
+use netwright_ir::{Graph, Kind, Op, Value};
 use std::fmt;
 use std::str::FromStr;
 
 /// A runtime that models are lowered for.
-///
-/// No target asks for `Gemm` in place of `MatMul` and `Add`. ONNX Runtime 1.32 makes one of them by itself, so either form
-/// gives the same to the bit in the same time; with its optimizations off, of six sizes of matrices some are faster and
-/// some slower, by up to 18 %, and the rounding differs.
 ///
 /// ```
 /// use netwright_passes::Target;
@@ -26,6 +23,12 @@ pub struct Target {
     /// 0.23.9), so a folded projection is no faster there; it has a node less, in every attention, and costs nothing.
     /// A file for any runtime keeps its weights as they were trained.
     pub scale: Scale,
+    /// A Gemm whose weight has at least so many elements is kept where a model has it, between two Reshapes; a smaller one
+    /// becomes MatMul and Add.
+    ///
+    /// ONNX Runtime 1.32, one row by weights of 768 x 3072: Gemm 17.6 ms, MatMul and Add 19.4 ms for 24 of them, since
+    /// the bias is added while it multiplies; the Reshapes take some microseconds. With many rows both are alike.
+    pub keeps_gemm: Option<u64>,
     /// Operators of ONNX that it lacks, or that it computes slower or otherwise than what they stand for.
     ///
     /// tract 0.23.9 ignores the `alpha` of Swish; ONNX Runtime 1.32 has no kernel for it and writes it out by itself.
@@ -42,11 +45,59 @@ pub struct Target {
 
 /// Which forms of ONNX's Attention a runtime runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "a table of what a runtime does and does not")]
 pub struct AttentionKernel {
     /// Whether it caps scores; tract 0.23.9 refuses to.
     pub softcap: bool,
-    /// Whether a row that is masked whole by -inf gives zeros, as the standard says; tract 0.23.9 gives NaN.
+    /// Whether a row that is masked whole by -inf or by a mask of truth values gives zeros, as the standard says; tract
+    /// 0.23.9 gives NaN, and takes no mask of truth values.
     pub masked_rows: bool,
+    /// Whether a mask need not have an axis for the queries; ONNX Runtime 1.32 and tract 0.23.9 refuse `[batch, 1, 1, key]`.
+    pub broadcast_masks: bool,
+    /// Whether it gives scores, and takes lengths of keys; tract 0.23.9 does neither.
+    pub scores_and_lengths: bool,
+    /// Whether causal queries need not be as many as keys; tract 0.23.9 is wrong where they are not.
+    pub causal_after_past: bool,
+    /// Whether it has windows; ONNX Runtime 1.32 has no kernel for the operator of opset 25, which brought them.
+    pub windows: bool,
+}
+
+impl AttentionKernel {
+    /// All that the standard says.
+    const STANDARD: AttentionKernel = AttentionKernel {
+        softcap: true,
+        masked_rows: true,
+        broadcast_masks: true,
+        scores_and_lengths: true,
+        causal_after_past: true,
+        windows: true,
+    };
+
+    /// Whether it runs the form of a node.
+    pub(crate) fn runs(self, graph: &Graph, node: Value) -> bool {
+        let Op::Attention { is_causal, left_window_size, right_window_size, softcap, .. } = *graph.op(node) else {
+            return false;
+        };
+        let operand = |at: usize| graph.operand(node.node, at);
+        let length = |at: usize| {
+            let shape = graph.shape(operand(at)?)?;
+            shape.get(shape.len().checked_sub(2)?)
+        };
+        let mask = operand(3);
+        let may_mask_rows = mask.is_some_and(|mask| !is_finite(graph, mask));
+        let has_queries = mask.is_none_or(|mask| {
+            let axis = graph.shape(mask).and_then(|shape| shape.get(shape.len().checked_sub(2)?));
+            axis.zip(length(0)).is_some_and(|(own, queries)| own.same(queries) == Some(true))
+        });
+        let scores = graph.results(node.node).nth(3).is_some_and(|scores| graph.use_count(scores) > 0);
+        let is_square = operand(4).is_none() && length(0).zip(length(1)).is_some_and(|(a, b)| a.same(b) == Some(true));
+        (self.softcap || softcap == 0.0)
+            && (self.masked_rows || !may_mask_rows)
+            && (self.broadcast_masks || has_queries)
+            && (self.scores_and_lengths || !scores && operand(6).is_none())
+            && (self.causal_after_past || !is_causal || is_square)
+            && (self.windows || left_window_size < 0 && right_window_size < 0)
+    }
 }
 
 /// The opsets from which on ONNX has the operators that stand for several.
@@ -98,8 +149,9 @@ impl Target {
         name: "onnx",
         summary: "any runtime of ONNX",
         scale: Scale::Mul,
+        keeps_gemm: None,
         lacks: &[],
-        attention: AttentionKernel { softcap: true, masked_rows: true },
+        attention: AttentionKernel::STANDARD,
         contrib: false,
         newest_opset: 23,
     };
@@ -108,8 +160,16 @@ impl Target {
         name: "tract",
         summary: "tract",
         scale: Scale::Projection,
+        keeps_gemm: None,
         lacks: &[Kind::Swish],
-        attention: AttentionKernel { softcap: false, masked_rows: false },
+        attention: AttentionKernel {
+            softcap: false,
+            masked_rows: false,
+            broadcast_masks: false,
+            scores_and_lengths: false,
+            causal_after_past: false,
+            windows: false,
+        },
         contrib: false,
         newest_opset: 23,
     };
@@ -118,8 +178,9 @@ impl Target {
         name: "ort",
         summary: "ONNX Runtime",
         scale: Scale::Projection,
+        keeps_gemm: Some(1 << 16),
         lacks: &[Kind::Swish],
-        attention: AttentionKernel { softcap: true, masked_rows: true },
+        attention: AttentionKernel { broadcast_masks: false, windows: false, ..AttentionKernel::STANDARD },
         contrib: true,
         newest_opset: 24,
     };

@@ -10,17 +10,19 @@ use netwright_ir::{Dim, Graph, Kind, Op, Value};
 /// Exporters flatten all axes but the last for a Gemm, and need arithmetic on shapes to bring them back. MatMul takes
 /// them as they are; runtimes compute it as the same product of one matrix. Off by the rounding of one addition: Gemm
 /// may add the bias before or after the products.
-pub fn unflatten_gemm() -> Pass {
+///
+/// A Gemm with a weight of at least `kept` elements stays: there are runtimes that gain by it.
+pub fn unflatten_gemm(kept: Option<u64>) -> Pass {
     Rule::new(
         "unflatten-gemm",
         "reshape(gemm(reshape(x), w, c)) -> add(matmul(x, w), c), where the axes come back",
         op(Kind::Reshape),
-        |graph, found| unflatten(graph, found.root()),
+        move |graph, found| unflatten(graph, found.root(), kept),
     )
     .into()
 }
 
-fn unflatten(graph: &mut Graph, root: Value) -> Rewritten {
+fn unflatten(graph: &mut Graph, root: Value, kept: Option<u64>) -> Rewritten {
     let product = graph.operand(root.node, 0).ok_or(Skip::NoMatch)?;
     let &Op::Gemm { alpha: 1.0, beta: 1.0, trans_a: false, trans_b: false } = graph.op(product) else {
         return Err(Skip::NoMatch);
@@ -29,6 +31,11 @@ fn unflatten(graph: &mut Graph, root: Value) -> Rewritten {
         return Err(Skip::NoMatch);
     };
     if graph.kind(flat) != Kind::Reshape {
+        return Err(Skip::NoMatch);
+    }
+    if let (Some(kept), Some(weight)) = (kept, graph.tensor(w))
+        && weight.count() >= kept
+    {
         return Err(Skip::NoMatch);
     }
     if graph.use_count(product) != 1 {

@@ -37,10 +37,8 @@ pub(super) struct Scores {
 impl Scores {
     /// Those that a softmax makes probabilities of.
     pub(super) fn of(graph: &Graph, probabilities: Value) -> Result<Self, Skip> {
-        let (softmax, guarded) = match unguarded(graph, probabilities) {
-            Some(softmax) => (softmax, true),
-            None => (probabilities, false),
-        };
+        let guard = unguarded(graph, probabilities);
+        let softmax = guard.map_or(probabilities, |guard| guard.softmax);
         let mut masks = vec![];
         let mut scale = 1.0;
         let (axis, scores) = match graph.op(softmax) {
@@ -64,8 +62,13 @@ impl Scores {
         let (Some(query), Some(key)) = (graph.operand(product.node, 0), graph.operand(product.node, 1)) else {
             return Err(Skip::NoMatch);
         };
-        let mut found = Self { query, key, scale, softcap: 0.0, masks, guarded };
+        let mut found = Self { query, key, scale, softcap: 0.0, masks, guarded: guard.is_some() };
         found.take_in(graph, &path)?;
+        if let Some(guarded) = guard.and_then(|guard| guard.mask)
+            && !matches!(found.masks.as_slice(), [Mask::Added(mask)] if *mask == guarded)
+        {
+            return Err(Skip::rejected(format!("{} is not the mask of the scores", graph.operand_text(guarded))));
+        }
         for side in [&mut found.query, &mut found.key] {
             while let Some((x, factor)) = scaled(graph, *side) {
                 found.scale *= factor;
@@ -119,19 +122,35 @@ impl Scores {
     }
 }
 
-/// The softmax of `where(is_nan(softmax), 0, softmax)`, which nothing else reads.
-fn unguarded(graph: &Graph, value: Value) -> Option<Value> {
-    if graph.kind(value) != Kind::Where || graph.use_count(value) != 1 {
-        return None;
-    }
+/// What makes rows that are masked whole zeros.
+#[derive(Clone, Copy)]
+struct Guard {
+    softmax: Value,
+    /// The mask whose rows are looked at; `None` where the probabilities are.
+    mask: Option<Value>,
+}
+
+/// `where(is_nan(softmax), 0, softmax)` or `where(reduce_max(mask) == -inf, 0, softmax)`, whose parts nothing else reads.
+fn unguarded(graph: &Graph, value: Value) -> Option<Guard> {
+    let number = |of: Value| graph.tensor(of).and_then(Tensor::float);
     let [condition, zero, softmax] = [0, 1, 2].map(|at| graph.operand(value.node, at));
     let (condition, softmax) = (condition?, softmax?);
-    let of = (graph.kind(condition) == Kind::IsNaN).then(|| graph.operand(condition.node, 0))?;
-    let is_guard = graph.tensor(zero?).and_then(Tensor::float) == Some(0.0)
-        && of == Some(softmax)
-        && graph.use_count(condition) == 1
-        && graph.use_count(softmax) == 2;
-    is_guard.then_some(softmax)
+    if graph.kind(value) != Kind::Where || number(zero?) != Some(0.0) || graph.use_count(condition) != 1 {
+        return None;
+    }
+    let of = graph.operand(condition.node, 0)?;
+    match graph.kind(condition) {
+        Kind::IsNaN if of == softmax && graph.use_count(softmax) == 2 => Some(Guard { softmax, mask: None }),
+        Kind::Equal if graph.kind(of) == Kind::ReduceMax && graph.use_count(softmax) == 1 => {
+            let is_infinity = number(graph.operand(condition.node, 1)?) == Some(f64::NEG_INFINITY);
+            let axes = graph.fact(graph.operand(of.node, 1)?).known_elements()?;
+            let rank = graph.fact(of).rank()?;
+            let is_last = matches!(axes.as_slice(), [axis] if position(*axis, rank) == Some(rank - 1));
+            let mask = graph.operand(of.node, 0);
+            (is_infinity && is_last).then_some(Guard { softmax, mask })
+        }
+        _ => None,
+    }
 }
 
 /// From the operand of a softmax to a matrix product of its shape, through what scales, caps and masks.

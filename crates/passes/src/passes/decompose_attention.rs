@@ -1,0 +1,132 @@
+//! Attention written out in standard operators.
+
+mod bias;
+mod heads;
+
+use crate::pattern::op;
+use crate::pipeline::Pass;
+use crate::rewrite::{become_op, become_value, element, insert, number};
+use crate::rule::{Rewritten, Rule, Skip};
+use crate::target::AttentionKernel;
+use netwright_ir::op::CastRounding;
+use netwright_ir::{Dim, Graph, Kind, Op, Value};
+
+/// `attention(q, k, v, m)` -> `softmax(q · kᵀ * c + m) · v`
+///
+/// For opsets below 23, and for forms of the operator that a runtime does not run: those that `kernel` does not list, or
+/// all where there is none. As the standard of opsets 23 to 25 says: keys and values of the past come before the new
+/// ones, scores are capped before they are masked, a query sees no later key where it is causal, and a row that is
+/// masked whole gives zeros.
+pub fn decompose_attention(kernel: Option<AttentionKernel>) -> Pass {
+    let summary = "attention(q, k, v, m) -> softmax(q · kᵀ * c + m) · v, where the target does not run it";
+    Rule::new("decompose-attention", summary, op(Kind::Attention), move |graph, found| {
+        decompose(graph, found.root(), kernel)
+    })
+    .into()
+}
+
+fn decompose(graph: &mut Graph, root: Value, kernel: Option<AttentionKernel>) -> Rewritten {
+    let Op::Attention {
+        is_causal,
+        kv_num_heads,
+        left_window_size,
+        q_num_heads,
+        qk_matmul_output_mode,
+        right_window_size,
+        scale,
+        softcap,
+        softmax_precision,
+    } = graph.op(root).clone()
+    else {
+        return Err(Skip::NoMatch);
+    };
+    if kernel.is_some_and(|kernel| kernel.runs(graph, root)) {
+        return Err(Skip::NoMatch);
+    }
+    let operands = graph.operands(root.node);
+    let operand = |at: usize| operands.get(at).copied().flatten();
+    let (Some(query), Some(key), Some(value)) = (operand(0), operand(1), operand(2)) else { return Err(Skip::NoMatch) };
+    let results: Vec<Value> = graph.results(root.node).collect();
+    let asked = |at: usize| results.get(at).copied().filter(|result| graph.use_count(*result) > 0);
+    let (present_key, present_value, scores_result) = (asked(1), asked(2), asked(3));
+    if scores_result.is_some() && qk_matmul_output_mode == 0 && softcap != 0.0 {
+        return Err(Skip::rejected("what its fourth result is, of scores that are capped, the standard leaves open"));
+    }
+    let element = element(graph, query)?;
+    if graph.fact(query).rank().is_none() {
+        return Err(Skip::rejected(format!("the rank of {} is not known", graph.operand_text(query))));
+    }
+    let is_flat = graph.fact(query).rank() == Some(3);
+    let query = heads::split(graph, root, query, q_num_heads)?;
+    let mut whole = [key, value];
+    for (at, part) in whole.iter_mut().enumerate() {
+        *part = heads::split(graph, root, *part, kv_num_heads)?;
+        if let Some(past) = operand(4 + at) {
+            *part = insert(graph, root, "whole", Op::Concat { axis: -2 }, &[past, *part])?;
+        }
+    }
+    let [keys, values] = whole;
+    let repeated = heads::repeat(graph, root, query, whole)?;
+    let turned = insert(graph, root, "turned", Op::Transpose { perm: vec![0, 1, 3, 2] }, &[repeated[0]])?;
+    let product = insert(graph, root, "product", Op::MatMul, &[query, turned])?;
+    let scale = match (scale, graph.shape(query).and_then(<[Dim]>::last)) {
+        (Some(scale), _) => f64::from(scale),
+        #[expect(clippy::cast_precision_loss, reason = "the size of a head is small")]
+        (None, Some(Dim::Known(size))) if *size > 0 => 1.0 / (*size as f64).sqrt(),
+        _ => return Err(Skip::rejected("no scale is given, and the size of a head is not known")),
+    };
+    let factor = number(graph, root, "scale", element, scale)?;
+    let mut scores = insert(graph, root, "scores", Op::Mul, &[product, factor])?;
+    let mut stages = [Some(scores), None, None, None];
+    if softcap != 0.0 {
+        let cap = number(graph, root, "cap", element, softcap.into())?;
+        let part = insert(graph, root, "part", Op::Div, &[scores, cap])?;
+        let part = insert(graph, root, "bent", Op::Tanh, &[part])?;
+        scores = insert(graph, root, "capped", Op::Mul, &[part, cap])?;
+    }
+    stages[1] = Some(scores);
+    let rules = bias::Rules {
+        is_causal,
+        left_window_size,
+        right_window_size,
+        mask: operand(3),
+        past: operand(4),
+        lengths: operand(6),
+    };
+    let bias = bias::bias(graph, root, &rules, [query, keys], element)?;
+    if let Some(bias) = &bias {
+        scores = insert(graph, root, "masked", Op::Add, &[scores, bias.value])?;
+    }
+    stages[2] = Some(scores);
+    let cast = |to| Op::Cast { to, saturate: true, round_mode: CastRounding::Up };
+    let precision = softmax_precision.unwrap_or(element);
+    if precision != element {
+        scores = insert(graph, root, "wide", cast(precision), &[scores])?;
+    }
+    let mut probabilities = insert(graph, root, "probabilities", Op::Softmax { axis: -1 }, &[scores])?;
+    if let Some(bias) = bias.filter(|bias| bias.may_mask_rows) {
+        probabilities = bias::guard(graph, root, bias.value, probabilities, precision)?;
+    }
+    if precision != element {
+        probabilities = insert(graph, root, "narrow", cast(element), &[probabilities])?;
+    }
+    stages[3] = Some(probabilities);
+    let attended = Op::MatMul;
+    let note = "written out";
+    if let (Some(result), Some(stage)) =
+        (scores_result, usize::try_from(qk_matmul_output_mode).ok().and_then(|mode| *stages.get(mode)?))
+    {
+        become_value(graph, result, stage, note)?;
+    }
+    for (result, whole) in [(present_key, keys), (present_value, values)] {
+        if let Some(result) = result {
+            become_value(graph, result, whole, note)?;
+        }
+    }
+    if is_flat {
+        let attended = insert(graph, root, "attended", attended, &[probabilities, repeated[1]])?;
+        heads::merge(graph, root, attended, note)
+    } else {
+        become_op(graph, root, attended, &[probabilities, repeated[1]], note)
+    }
+}

@@ -1,0 +1,86 @@
+use crate::pattern::op;
+use crate::pipeline::Pass;
+use crate::rewrite::{become_op, insert, number_list};
+use crate::rule::{Rewritten, Rule, Skip};
+use netwright_ir::{Dim, Graph, Kind, Op, Value};
+
+/// `rotary_embedding(x, cos, sin)` -> `concat(x1 * cos - x2 * sin, x1 * sin + x2 * cos)`
+///
+/// For opsets below 23, as the standard writes the operator out. The halves are neighbors where it is interleaved, and
+/// what is not turned stands behind them.
+pub fn decompose_rotary_embedding() -> Pass {
+    let summary = "rotary_embedding(x, cos, sin) -> concat(x1 * cos - x2 * sin, x1 * sin + x2 * cos), below opset 23";
+    Rule::new("decompose-rotary-embedding", summary, op(Kind::RotaryEmbedding), |graph, found| {
+        decompose(graph, found.root())
+    })
+    .into()
+}
+
+fn decompose(graph: &mut Graph, root: Value) -> Rewritten {
+    let &Op::RotaryEmbedding { interleaved, num_heads, rotary_embedding_dim } = graph.op(root) else {
+        return Err(Skip::NoMatch);
+    };
+    let operands = graph.operands(root.node);
+    let operand = |at: usize| operands.get(at).copied().flatten();
+    let (Some(x), Some(cos), Some(sin)) = (operand(0), operand(1), operand(2)) else { return Err(Skip::NoMatch) };
+    let hidden = graph.shape(x).and_then(<[Dim]>::last).and_then(Dim::known);
+    // Heads stand behind the length where they come in one axis, before it where they have their own.
+    let (heads, size, heads_axis) = match (graph.fact(x).rank(), hidden, num_heads) {
+        (Some(3), Some(hidden), Some(heads)) if heads > 0 => (Some(heads), hidden / heads, 2),
+        (Some(4), Some(size), _) => (None, size, 1),
+        _ => return Err(Skip::rejected(format!("the heads of {} are not known", graph.operand_text(x)))),
+    };
+    let turned = if rotary_embedding_dim == 0 { size } else { rotary_embedding_dim };
+    if turned < 2 || turned % 2 != 0 || turned > size {
+        return Err(Skip::rejected(format!("{turned} of {size} elements cannot be turned")));
+    }
+    let mut whole = x;
+    if let Some(heads) = heads {
+        let sizes = number_list(graph, root, "sizes", &[0, 0, heads, size])?;
+        whole = insert(graph, root, "heads", Op::Reshape { allowzero: false }, &[x, sizes])?;
+    }
+    let axes = number_list(graph, root, "axes", &[heads_axis])?;
+    let mut tables = [cos, sin];
+    for table in &mut tables {
+        if let Some(positions) = operand(3) {
+            *table = insert(graph, root, "table", Op::Gather { axis: 0 }, &[*table, positions])?;
+        }
+        *table = insert(graph, root, "table", Op::Unsqueeze, &[*table, axes])?;
+    }
+    let [cos, sin] = tables;
+    let (first, second) = if interleaved {
+        (part(graph, root, whole, [0, turned, 2])?, part(graph, root, whole, [1, turned, 2])?)
+    } else {
+        (part(graph, root, whole, [0, turned / 2, 1])?, part(graph, root, whole, [turned / 2, turned, 1])?)
+    };
+    let mut product = |a, b| insert(graph, root, "product", Op::Mul, &[a, b]);
+    let products = [product(first, cos)?, product(second, sin)?, product(first, sin)?, product(second, cos)?];
+    let real = insert(graph, root, "real", Op::Sub, &products[..2])?;
+    let imaginary = insert(graph, root, "imaginary", Op::Add, &products[2..])?;
+    let mut parts = vec![real, imaginary];
+    if interleaved {
+        let last = number_list(graph, root, "axes", &[-1])?;
+        for part in &mut parts {
+            *part = insert(graph, root, "pair", Op::Unsqueeze, &[*part, last])?;
+        }
+        let pairs = insert(graph, root, "pairs", Op::Concat { axis: -1 }, &parts)?;
+        let sizes = number_list(graph, root, "sizes", &[0, 0, 0, turned])?;
+        parts = vec![insert(graph, root, "neighbors", Op::Reshape { allowzero: false }, &[pairs, sizes])?];
+    }
+    if turned < size {
+        parts.push(part(graph, root, whole, [turned, size, 1])?);
+    }
+    let Some(heads) = heads else {
+        return become_op(graph, root, Op::Concat { axis: -1 }, &parts, "written out");
+    };
+    let joined = insert(graph, root, "joined", Op::Concat { axis: -1 }, &parts)?;
+    let sizes = number_list(graph, root, "sizes", &[0, 0, heads * size])?;
+    become_op(graph, root, Op::Reshape { allowzero: false }, &[joined, sizes], "written out")
+}
+
+/// From one element of the last axis up to another, by a step.
+fn part(graph: &mut Graph, root: Value, x: Value, [from, to, step]: [i64; 3]) -> Result<Value, Skip> {
+    let mut list = |numbers: i64| number_list(graph, root, "bound", &[numbers]);
+    let operands = [x, list(from)?, list(to)?, list(-1)?, list(step)?];
+    insert(graph, root, "part", Op::Slice, &operands)
+}
