@@ -101,6 +101,7 @@ fn optimizations(target: &Target, opset: i64, evaluator: Option<Evaluator>) -> V
         eliminate_dead_code(),
         sink_constants(),
         inline_known_branches(),
+        standardize_contrib_operators(),
         decompose_attention(target.runs(Kind::Attention, opset).then_some(target.attention)),
         canonicalize(),
         resolve_sequences(),
@@ -200,7 +201,8 @@ pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, Error> {
     }
     let mut lowering = lowerings(&options.target, model.opset());
     // What several nodes are written as has constants in common.
-    lowering.extend(selected.into_iter().filter(|pass| pass.name == "eliminate-common-subexpressions"));
+    let shares = options.limits.stop_after.is_none();
+    lowering.extend(selected.into_iter().filter(|pass| shares && pass.name == "eliminate-common-subexpressions"));
     let limits = Limits { stop_after: None, ..options.limits };
     let lowered = pipeline::run(&lowering, &mut model.graph, limits)?;
     report.applied.extend(lowered.applied);
@@ -218,6 +220,7 @@ fn is_wanted(pass: &str, target: &Target, opset: i64) -> bool {
             return target.scale == Scale::Projection;
         }
         "fuse-swish" if target.contrib => return true,
+        "standardize-contrib-operators" => return !target.contrib,
         "fuse-bias-gelu" | "pack-projections" | "sum-residuals" => return target.contrib,
         _ => {}
     }

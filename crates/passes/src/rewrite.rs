@@ -65,7 +65,7 @@ pub fn become_op(
     note: impl Into<Cow<'static, str>>,
 ) -> Rewritten {
     let value = insert(graph, root, "new", op, operands)?;
-    let fact = known_of_either(graph, root, value);
+    let fact = known_of_either(graph.fact(root), graph.fact(value));
     graph.set_fact(value, fact);
     graph.replace(root, value);
     Ok(note.into())
@@ -89,16 +89,15 @@ pub fn become_results(
     let results: Vec<Value> = graph.results(node).collect();
     // The first comes last: the node keeps its label.
     for (root, new) in roots.iter().zip(results).rev() {
-        let fact = known_of_either(graph, *root, new);
+        let fact = known_of_either(graph.fact(*root), graph.fact(new));
         graph.set_fact(new, fact);
         graph.replace(*root, new);
     }
     Ok(note.into())
 }
 
-/// What is known of a value of which one fact and another are true; the spelling of sizes is that of the first.
-fn known_of_either(graph: &Graph, first: Value, second: Value) -> Fact {
-    let (first, second) = (graph.fact(first), graph.fact(second));
+/// What is known of a value of which both facts are true; the spelling of sizes is that of the first.
+pub(crate) fn known_of_either(first: &Fact, second: &Fact) -> Fact {
     let ty = first.ty.and(&second.ty).unwrap_or_else(|| first.ty.clone());
     Fact { ty, elements: first.elements.clone().or_else(|| second.elements.clone()) }
 }
@@ -132,7 +131,7 @@ pub fn become_value(graph: &mut Graph, root: Value, value: Value, note: impl Int
     }
     // What is declared of a source is the caller's word, and so it is of a result of the graph.
     if !graph.kind(value).is_source() && !graph.is_output(root) {
-        let fact = known_of_either(graph, value, root);
+        let fact = known_of_either(graph.fact(value), graph.fact(root));
         graph.set_fact(value, fact);
     }
     graph.replace(root, value);

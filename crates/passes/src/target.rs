@@ -56,6 +56,8 @@ pub struct AttentionKernel {
     pub broadcast_masks: bool,
     /// Whether it gives scores, and takes lengths of keys; tract 0.23.9 does neither.
     pub scores_and_lengths: bool,
+    /// Whether scores of causal attention are those of the standard; ONNX Runtime 1.32 gives others.
+    pub causal_scores: bool,
     /// Whether causal queries need not be as many as keys; tract 0.23.9 is wrong where they are not.
     pub causal_after_past: bool,
     /// Whether it has windows; ONNX Runtime 1.32 has no kernel for the operator of opset 25, which brought them.
@@ -69,6 +71,7 @@ impl AttentionKernel {
         masked_rows: true,
         broadcast_masks: true,
         scores_and_lengths: true,
+        causal_scores: true,
         causal_after_past: true,
         windows: true,
     };
@@ -95,6 +98,7 @@ impl AttentionKernel {
             && (self.masked_rows || !may_mask_rows)
             && (self.broadcast_masks || has_queries)
             && (self.scores_and_lengths || !scores && operand(6).is_none())
+            && (self.causal_scores || !scores || !is_causal)
             && (self.causal_after_past || !is_causal || is_square)
             && (self.windows || left_window_size < 0 && right_window_size < 0)
     }
@@ -167,6 +171,7 @@ impl Target {
             masked_rows: false,
             broadcast_masks: false,
             scores_and_lengths: false,
+            causal_scores: false,
             causal_after_past: false,
             windows: false,
         },
@@ -180,7 +185,12 @@ impl Target {
         scale: Scale::Projection,
         keeps_gemm: Some(1 << 16),
         lacks: &[Kind::Swish],
-        attention: AttentionKernel { broadcast_masks: false, windows: false, ..AttentionKernel::STANDARD },
+        attention: AttentionKernel {
+            broadcast_masks: false,
+            causal_scores: false,
+            windows: false,
+            ..AttentionKernel::STANDARD
+        },
         contrib: true,
         newest_opset: 24,
     };

@@ -1,0 +1,123 @@
+//! Embeddings: of tokens, and of positions by rotation.
+
+use super::Call;
+use crate::rewrite::{insert, number_list};
+use crate::rule::Skip;
+use netwright_ir::op::CastRounding;
+use netwright_ir::{Dim, ElementType, Graph, Op, Tensor, Value};
+
+/// Operands: token ids, segment ids, the tables of words, positions and segments, gamma, beta, mask, position ids.
+/// Results: the norm of the sum of embeddings, the length of each sample, the sum.
+pub(super) fn embed_layer_normalization(graph: &mut Graph, call: &mut Call) -> Result<(), Skip> {
+    let epsilon = call.float("epsilon")?.unwrap_or(1e-12);
+    call.expect_int("mask_index_type", 0)?;
+    call.expect_no_more_attributes()?;
+    call.expect_operands(9)?;
+    let root = call.root;
+    let ids = call.operand(0)?;
+    let look_up =
+        |graph: &mut Graph, table, ids| insert(graph, root, "embedded", Op::Gather { axis: 0 }, &[table, ids]);
+    let mut sum = look_up(graph, call.operand(2)?, ids)?;
+    let positions = match call.optional(8) {
+        Some(positions) => positions,
+        None => positions(graph, root, ids, 1)?,
+    };
+    let embedded = look_up(graph, call.operand(3)?, positions)?;
+    sum = insert(graph, root, "sum", Op::Add, &[sum, embedded])?;
+    if let (Some(segments), Some(table)) = (call.optional(1), call.optional(4)) {
+        let embedded = look_up(graph, table, segments)?;
+        sum = insert(graph, root, "sum", Op::Add, &[sum, embedded])?;
+    }
+    let norm = Op::LayerNormalization { axis: -1, epsilon, stash_type: 1 };
+    let norm = insert(graph, root, "norm", norm, &[sum, call.operand(5)?, call.operand(6)?])?;
+    let lengths = match call.optional(7) {
+        Some(mask) => {
+            let axes = number_list(graph, root, "axes", &[1])?;
+            let count = Op::ReduceSum { keepdims: false, noop_with_empty_axes: false };
+            Some(insert(graph, root, "lengths", count, &[mask, axes])?)
+        }
+        None => None,
+    };
+    call.become_values(graph, &[Some(norm), lengths, Some(sum)])
+}
+
+/// 0, 1, … as long as an axis of a value.
+pub(super) fn positions(graph: &mut Graph, root: Value, of: Value, axis: i64) -> Result<Value, Skip> {
+    let size = insert(graph, root, "length", Op::Shape { start: axis, end: Some(axis + 1) }, &[of])?;
+    let size = insert(graph, root, "length", Op::Squeeze, &[size])?;
+    let [zero, one] = [0, 1].map(|bound| insert(graph, root, "bound", Op::Constant(Tensor::index(bound)), &[]));
+    insert(graph, root, "positions", Op::Range, &[zero?, size, one?])
+}
+
+/// Operands: x, positions, cosines, sines.
+pub(super) fn rotary_embedding(graph: &mut Graph, call: &mut Call) -> Result<(), Skip> {
+    let interleaved = call.int("interleaved", 0)? != 0;
+    let heads = call.int("num_heads", 0)?;
+    let turned = call.int("rotary_embedding_dim", 0)?;
+    if call.float("scale")?.is_some_and(|scale| scale != 1.0) {
+        return Err(Skip::rejected("its attribute `scale` is not 1, which the standard cannot say"));
+    }
+    call.expect_int("is_packed_batching", 0)?;
+    call.expect_no_more_attributes()?;
+    call.expect_operands(4)?;
+    let (x, positions, cos, sin) = (call.operand(0)?, call.operand(1)?, call.operand(2)?, call.operand(3)?);
+    let turned = rotate(graph, call.root, x, Positions::Given(positions), [cos, sin], (interleaved, heads, turned))?;
+    call.become_values(graph, &[Some(turned)])
+}
+
+/// Where the elements of a sequence stand.
+#[derive(Clone, Copy)]
+pub(super) enum Positions {
+    /// `[batch, length]`, or `[1]` for the first.
+    Given(Value),
+    /// Behind so many, given as a vector of one; from 0 on for `None`.
+    After(Option<Value>),
+}
+
+/// Turned by tables that are looked up; `heads` may be 0 where the size of a head says it.
+pub(super) fn rotate(
+    graph: &mut Graph,
+    root: Value,
+    x: Value,
+    at: Positions,
+    [cos, sin]: [Value; 2],
+    (interleaved, heads, turned): (bool, i64, i64),
+) -> Result<Value, Skip> {
+    let unknown = |of: Value| Skip::rejected(format!("the shape of {} is not known", graph.operand_text(of)));
+    let rank = graph.fact(x).rank().ok_or_else(|| unknown(x))?;
+    let last = |of: Value| graph.shape(of).and_then(<[Dim]>::last).and_then(Dim::known).ok_or_else(|| unknown(of));
+    let num_heads = match (rank, heads) {
+        (4, _) => None,
+        (_, 0) => Some(last(x)? / (2 * last(cos)?).max(1)),
+        (_, heads) => Some(heads),
+    };
+    let length = if rank == 4 { 2 } else { 1 };
+    let positions = match at {
+        Positions::Given(given) if graph.fact(given).rank() == Some(2) => given,
+        Positions::Given(given) if graph.fact(given).rank().is_none() => return Err(unknown(given)),
+        Positions::Given(first) => behind(graph, root, x, Some(first), length)?,
+        Positions::After(before) => behind(graph, root, x, before, length)?,
+    };
+    let op = Op::RotaryEmbedding { interleaved, num_heads, rotary_embedding_dim: turned };
+    insert(graph, root, "turned", op, &[x, cos, sin, positions])
+}
+
+/// `[batch, length]` of positions that begin behind those before.
+fn behind(graph: &mut Graph, root: Value, x: Value, before: Option<Value>, length: i64) -> Result<Value, Skip> {
+    let mut row = positions(graph, root, x, length)?;
+    if let Some(before) = before {
+        row = insert(graph, root, "positions", Op::Add, &[row, before])?;
+    }
+    let batch = insert(graph, root, "batch", Op::Shape { start: 0, end: Some(1) }, &[x])?;
+    let length = insert(graph, root, "length", Op::Shape { start: length, end: Some(length + 1) }, &[x])?;
+    let shape = insert(graph, root, "shape", Op::Concat { axis: 0 }, &[batch, length])?;
+    insert(graph, root, "positions", Op::Expand, &[row, shape])
+}
+
+/// The value in another type.
+pub(super) fn cast(graph: &mut Graph, root: Value, x: Value, to: ElementType) -> Result<Value, Skip> {
+    if graph.fact(x).element() == Some(to) {
+        return Ok(x);
+    }
+    insert(graph, root, "cast", Op::Cast { to, saturate: true, round_mode: CastRounding::Up }, &[x])
+}
