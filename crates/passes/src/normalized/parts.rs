@@ -209,12 +209,15 @@ impl<'g> Parts<'g> {
         let share = self.statistics.share;
         let mut reasons = vec![];
         if !close(share, 1.0) {
-            #[expect(clippy::cast_precision_loss, reason = "compared with a float")]
-            let count = count.known().filter(|count| *count > 1).map(|count| count as f64).ok_or(Skip::NoMatch)?;
-            if !close(share, count / (count - 1.0)) {
-                return Err(Skip::NoMatch);
+            let one_less = count.known().filter(|count| *count > 1).map(|count| (count - 1) as f64);
+            match one_less {
+                Some(less) if close(share, (less + 1.0) / less) => {
+                    reasons.push(format!("its variance is the unbiased one, divided by {less} and not by {count}"));
+                }
+                // The number of elements may have been crossed out of the root and what is added to it.
+                _ if quotient.is_shifted => {}
+                _ => return Err(Skip::NoMatch),
             }
-            reasons.push(format!("its variance is the unbiased one, divided by {} and not by {count}", count - 1.0));
         }
         if quotient.is_shifted {
             reasons.push("its epsilon is added behind the root".to_owned());
