@@ -14,7 +14,7 @@ judge() { "$venv/bin/python" "tests/interop/$1.py" target/release/netwright; }
 # Hostile files keep one core busy for minutes; the others are judged beside them.
 judge hostile >target/interop/hostile.log 2>&1 &
 hostile=$!
-for name in emitted corpus backend traps; do
+for name in emitted corpus unfuse backend traps; do
     judge "$name"
 done
 outcome=0

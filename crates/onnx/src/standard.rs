@@ -160,8 +160,14 @@ pub(crate) fn since(operator: &str) -> Option<i64> {
     versions(operator).first().map(|(version, _)| *version)
 }
 
-/// Whether the default domain has the operator in that opset.
+/// Operators that ONNX Runtime writes into the default domain, which ONNX does not have; the same in every opset.
+const OF_ONNX_RUNTIME: [&str; 1] = ["SimplifiedLayerNormalization"];
+
+/// Whether the default domain has the operator in that opset, or ONNX Runtime takes it for one that it has.
 pub(crate) fn knows(opset: i64, operator: &str) -> bool {
+    if OF_ONNX_RUNTIME.contains(&operator) {
+        return true;
+    }
     versions(operator)
         .iter()
         .take_while(|(version, _)| *version <= opset)

@@ -52,7 +52,8 @@ pub struct AttentionKernel {
     /// Whether a row that is masked whole by -inf or by a mask of truth values gives zeros, as the standard says; tract
     /// 0.23.9 gives NaN, and takes no mask of truth values.
     pub masked_rows: bool,
-    /// Whether a mask need not have an axis for the queries; ONNX Runtime 1.32 and tract 0.23.9 refuse `[batch, 1, 1, key]`.
+    /// Whether a mask need not have an axis for the queries; ONNX Runtime 1.32 and tract 0.23.9 refuse `[batch, 1, 1, key]`,
+    /// and so a model for any runtime has none.
     pub broadcast_masks: bool,
     /// Whether it gives scores, and takes lengths of keys; tract 0.23.9 does neither.
     pub scores_and_lengths: bool,
@@ -155,7 +156,7 @@ impl Target {
         scale: Scale::Mul,
         keeps_gemm: None,
         lacks: &[],
-        attention: AttentionKernel::STANDARD,
+        attention: AttentionKernel { broadcast_masks: false, ..AttentionKernel::STANDARD },
         contrib: false,
         newest_opset: 23,
     };
