@@ -120,8 +120,10 @@ def padded(keys):
 class Case:
     """One node: operands by name (arrays; those called `w_…` are initializers), attributes, and how many results."""
 
-    def __init__(self, op_type, operands, results=1, declined=None, domain="com.microsoft", **attributes):
-        self.op_type, self.operands, self.results = op_type, operands, results
+    def __init__(
+        self, op_type, operands, results=1, declined=None, domain="com.microsoft", integers=(), **attributes
+    ):
+        self.op_type, self.operands, self.results, self.integers = op_type, operands, results, integers
         self.declined, self.domain, self.attributes = declined, domain, attributes
 
     def model(self):
@@ -137,7 +139,8 @@ class Case:
             else:
                 shape = ["batch" if size == BATCH and at == 0 else size for at, size in enumerate(value.shape)]
                 ports.append(helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), shape))
-        results = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs]
+        types = [TensorProto.INT32 if name in self.integers else TensorProto.FLOAT for name in outputs]
+        results = [helper.make_tensor_value_info(name, kind, None) for name, kind in zip(outputs, types)]
         graph = helper.make_graph([node], "g", ports, results, tensors)
         opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=10)
@@ -169,9 +172,10 @@ def contrib_cases():
     ends = {"w_gamma": gamma, "w_beta": beta}
     segments = RANDOM.integers(0, 2, (BATCH, LENGTH)).astype(np.int32)
     plain = {"ids": ids, "segments": None, **tables, "w_segments": None, **ends, "mask": padded(LENGTH)}
-    yield Case("EmbedLayerNormalization", plain)
+    yield Case("EmbedLayerNormalization", plain, 2, integers=["y1"])
     embedded = {"ids": ids, "segments": segments, **tables, "w_segments": floats(2, HIDDEN), **ends}
-    yield Case("EmbedLayerNormalization", embedded, 1)
+    yield Case("EmbedLayerNormalization", embedded | {"mask": padded(LENGTH)}, 2, integers=["y1"])
+    yield Case("EmbedLayerNormalization", embedded, 2, "its result 1", integers=["y1"])
     table = {"w_cos": floats(16, SIZE // 2), "w_sin": floats(16, SIZE // 2)}
     places = np.tile(np.arange(3, 3 + LENGTH), (BATCH, 1)).astype(np.int64)
     for interleaved in (0, 1):
