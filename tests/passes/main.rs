@@ -2,6 +2,7 @@
 //! word that the function is the same.
 
 mod activation;
+mod attention;
 mod canonicalize;
 #[path = "../common/mod.rs"]
 mod common;
@@ -14,6 +15,7 @@ mod mutated;
 mod normalization;
 mod pipeline;
 mod resolve_sequences;
+mod runtimes;
 mod shapes;
 
 use common::snapshot;
@@ -65,6 +67,16 @@ fn tolerance(pass: &str) -> f64 {
         | "decompose-rms-normalization"
         | "decompose-layer-normalization"
         | "decompose-swish"
+        | "decompose-attention"
+        | "decompose-rotary-embedding"
+        | "fold-cache-into-attention"
+        | "fold-degrees-of-freedom"
+        | "fold-heads-into-attention"
+        | "fold-repeated-heads"
+        | "fuse-attention"
+        | "fuse-rotary-embedding"
+        | "pack-projections"
+        | "sum-residuals"
         | "fuse-gelu"
         | "fuse-layer-normalization"
         | "fuse-rms-normalization"

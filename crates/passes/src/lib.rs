@@ -77,8 +77,11 @@ pub struct Options {
 pub fn passes() -> Vec<Pass> {
     let mut all = optimizations(&Target::ONNX, i64::MIN, None);
     // What a target does not run is decomposed before anything else, and what is formed on the way at the end.
-    let names: Vec<_> = all.iter().map(|pass| pass.name).collect();
-    all.extend(lowerings(&Target::ONNX, i64::MIN).into_iter().filter(|pass| !names.contains(&pass.name)));
+    for pass in Target::ALL.iter().flat_map(|target| lowerings(target, i64::MIN)) {
+        if all.iter().all(|other| other.name != pass.name) {
+            all.push(pass);
+        }
+    }
     all
 }
 

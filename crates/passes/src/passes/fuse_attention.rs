@@ -34,6 +34,11 @@ fn fuse(graph: &mut Graph, root: Value, kernel: AttentionKernel) -> Rewritten {
     if graph.fact(root).element() != Some(ElementType::F32) {
         return Err(Skip::rejected("its elements are not f32: runtimes round narrower ones in different places"));
     }
+    if let Some(rank) = graph.fact(root).rank().filter(|rank| *rank != 4) {
+        return Err(Skip::rejected(format!(
+            "it has rank {rank}, not 4: batch and heads are one axis, or there are none"
+        )));
+    }
     if scores.softcap != 0.0 && !kernel.softcap {
         return Err(Skip::rejected("the target does not cap scores in its attention"));
     }

@@ -1,0 +1,182 @@
+//! What one runtime gains by: packed projections, sums, operators of its own; and the latter in standard ones.
+//!
+//! tract does not run operators of ONNX Runtime's domain: `tests/interop` judges them.
+
+use super::{check_diff, check_pass};
+use netwright::ir::{Graph, parse};
+
+fn graph(inputs: &str, body: &str) -> Graph {
+    let text = format!("g({inputs}) {{\n{body}\n}}");
+    parse(&text).unwrap_or_else(|error| panic!("{error} in\n{text}"))
+}
+
+#[test]
+fn pack_projections() {
+    let body = |rest: &str| {
+        format!(
+            "%wq = parameter uniform(seed = 1, bound = 0.5) : f32[8, 8]
+             %wk = parameter uniform(seed = 2, bound = 0.5) : f32[8, 4]
+             %wv = parameter uniform(seed = 3, bound = 0.5) : f32[8, 4]
+             %bq = parameter uniform(seed = 4, bound = 0.5) : f32[8]
+             %bk = parameter uniform(seed = 5, bound = 0.5) : f32[4]
+             %bv = parameter uniform(seed = 6, bound = 0.5) : f32[4]
+             %a = matmul %x, %wq : f32[b, s, 8]
+             %q = add %a, %bq : f32[b, s, 8]
+             %c = matmul %x, %wk : f32[b, s, 4]
+             %k = add %bk, %c : f32[b, s, 4]
+             %d = matmul %x, %wv : f32[b, s, 4]
+             {rest}"
+        )
+    };
+    let attention = "%y = attention %q, %k, %v {kv_num_heads = 1, q_num_heads = 2, scale = 0.5} : f32[b, s, 8]";
+    for (case, rest) in [
+        ("projections", format!("%v = add %d, %bv : f32[b, s, 4]\n{attention}\nreturn %y")),
+        // The others are packed.
+        ("projection_that_is_read", format!("%v = add %d, %bv : f32[b, s, 4]\n{attention}\nreturn %y, %k")),
+        (
+            "projection_without_bias",
+            format!("%v = identity %d : f32[b, s, 4]\n%u = exp %bv : f32[4]\n{attention}\nreturn %y, %u"),
+        ),
+    ] {
+        check_pass(case, "pack-projections", &graph("%x: f32[b, s, 8]", &body(&rest)));
+    }
+}
+
+#[test]
+fn sum_residuals() {
+    let norm = "%w = parameter uniform(seed = 1, bound = 0.5) : f32[8]
+        %y = layer_normalization %sum, %w {epsilon = 1e-5} : f32[b, s, 8]
+        return %y";
+    for (case, body) in [
+        ("residual", "%sum = add %x, %z : f32[b, s, 8]"),
+        ("residual_of_a_bias", "%a = add %x, %bias : f32[b, s, 8]\n%sum = add %z, %a : f32[b, s, 8]"),
+        ("bias_alone", "%sum = add %x, %bias : f32[b, s, 8]"),
+    ] {
+        let inputs = "%x: f32[b, s, 8], %z: f32[b, s, 8], %bias: f32[8]";
+        check_pass(case, "sum-residuals", &graph(inputs, &format!("{body}\n{norm}")));
+    }
+    let inputs = "%x: f32[b, s, 8], %z: f32[b, s, 8]";
+    let body = "%sum = add %x, %z : f32[b, s, 8]\n%y = exp %sum : f32[b, s, 8]\nreturn %y";
+    check_pass("sum_before_no_norm", "sum-residuals", &graph(inputs, body));
+}
+
+#[test]
+fn fold_scale_into_embedding() {
+    let table = "%table = parameter uniform(seed = 1, bound = 0.5) : f32[9, 4]
+        %a = gather %table, %ids : f32[b, s, 4]
+        %y = mul %a, 2.0 : f32[b, s, 4]";
+    for (case, rest) in [
+        ("scaled_embedding", "return %y"),
+        ("embedding_that_is_read", "return %y, %a"),
+        ("tied_embedding", "%turned = transpose %table {perm = [1, 0]} : f32[4, 9]\nreturn %y, %turned"),
+    ] {
+        check_pass(case, "fold-scale-into-embedding", &graph("%ids: i64[b, s]", &format!("{table}\n{rest}")));
+    }
+}
+
+#[test]
+fn fold_degrees_of_freedom() {
+    let body = "%w = parameter uniform(seed = 1, bound = 0.5) : f32[8]
+        %squares = mul %x, %x : f32[b, s, 8]
+        %sum = reduce_sum %squares, [-1] : f32[b, s, 1]
+        %variance = div %sum, 7.0 : f32[b, s, 1]
+        %deviation = sqrt %variance : f32[b, s, 1]
+        %above = add %deviation, 0.001 : f32[b, s, 1]
+        %product = mul %w, %x : f32[b, s, 8]
+        %y = div %product, %above : f32[b, s, 8]";
+    for (case, rest) in [("unbiased_norm", "return %y"), ("unbiased_norm_that_is_read", "return %y, %variance")] {
+        check_pass(case, "fold-degrees-of-freedom", &graph("%x: f32[b, s, 8]", &format!("{body}\n{rest}")));
+    }
+}
+
+#[test]
+fn split_axes_before_transposing() {
+    for (case, body) in [
+        (
+            "merged_heads",
+            "%a = reshape %x, [-1, 5, 8] : f32[4*b, 5, 8]
+             %c = transpose %a {perm = [0, 2, 1]} : f32[4*b, 8, 5]
+             %y = reshape %c, [-1, 4, 8, 5] : f32[b, 4, 8, 5]
+             return %y",
+        ),
+        (
+            "heads_split_late",
+            "%a = reshape %z, [0, 5, 32] : f32[b, 5, 32]
+             %c = transpose %a {perm = [1, 0, 2]} : f32[5, b, 32]
+             %y = reshape %c, [0, 0, 4, 8] : f32[5, b, 4, 8]
+             return %y",
+        ),
+        (
+            "axes_that_merge",
+            "%a = reshape %x, [-1, 5, 8] : f32[4*b, 5, 8]
+             %c = transpose %a {perm = [0, 2, 1]} : f32[4*b, 8, 5]
+             %y = reshape %c, [-1, 40] : f32[4*b, 40]
+             return %y",
+        ),
+    ] {
+        let inputs = if case == "heads_split_late" { "%z: f32[b, 160]" } else { "%x: f32[b, 4, 5, 8]" };
+        check_pass(case, "split-axes-before-transposing", &graph(inputs, body));
+    }
+}
+
+#[test]
+fn operators_of_onnx_runtime() {
+    let inputs = "%x: f32[b, s, 8], %bias: f32[8], %cos: f32[s, 2], %sin: f32[s, 2], %size: f32[b, s, 1]";
+    for (case, pass, body) in [
+        (
+            "biases_in_gelus",
+            "fuse-bias-gelu",
+            "%a = add %x, %bias : f32[b, s, 8]
+             %c = gelu %a : f32[b, s, 8]
+             %d = add %bias, %c : f32[b, s, 8]
+             %y = gelu %d {approximate = \"tanh\"} : f32[b, s, 8]
+             return %y",
+        ),
+        (
+            "gelu_of_a_sum",
+            "fuse-bias-gelu",
+            "%a = add %x, %size : f32[b, s, 8]\n%y = gelu %a : f32[b, s, 8]\nreturn %y",
+        ),
+        ("swish_of_alpha", "use-quick-gelu", "%y = swish %x {alpha = 1.702} : f32[b, s, 8]\nreturn %y"),
+        (
+            "tables_for_every_sample",
+            "use-contrib-rotary",
+            "%batch = shape %x {start = 0, end = 1} : i64[1]
+             %shape = concat %batch, [1, 1] {axis = 0} : i64[3]
+             %c = expand %cos, %shape : f32[b, s, 2]
+             %d = expand %sin, %shape : f32[b, s, 2]
+             %y = rotary_embedding %x, %c, %d {num_heads = 2} : f32[b, s, 8]
+             return %y",
+        ),
+    ] {
+        check_diff(case, pass, graph(inputs, body));
+    }
+}
+
+#[test]
+fn standardize_contrib_operators() {
+    let inputs = "%x: f32[b, s, 8], %skip: f32[b, s, 8], %w: f32[8], %mask: i32[b, s]";
+    for (case, body) in [
+        (
+            "activations_and_norms",
+            "%a = \"com.microsoft::BiasGelu@1\" %x, %w : f32[b, s, 8]
+             %c, %d, %e, %f = \"com.microsoft::SkipLayerNormalization@1\" %a, %skip, %w {epsilon = 1e-5}
+                : f32[b, s, 8], f32[b, s, 1], f32[b, s, 1], f32[b, s, 8]
+             %g = \"com.microsoft::FusedMatMul@1\" %c, %f {alpha = 0.5, transB = 1} : f32[b, s, s]
+             return %g",
+        ),
+        (
+            "attention_of_three",
+            "%y = \"com.microsoft::MultiHeadAttention@1\" %x, %skip, %x, _, %mask {num_heads = 2} : f32[b, s, 8]
+             return %y",
+        ),
+        ("unknown_attribute", "%y = \"com.microsoft::FastGelu@1\" %x {speed = 9} : f32[b, s, 8]\nreturn %y"),
+        (
+            "result_without_counterpart",
+            "%y, %mean = \"com.microsoft::SkipLayerNormalization@1\" %x, %skip, %w : f32[b, s, 8], f32[b, s, 1]
+             return %y, %mean",
+        ),
+    ] {
+        check_diff(case, "standardize-contrib-operators", graph(inputs, &body.replace("\n                :", " :")));
+    }
+}
