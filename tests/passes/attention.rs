@@ -1,7 +1,10 @@
 //! Attention: recognized, with its heads, its cache and its positions; and written out.
 
-use super::{check_diff, check_pass};
-use netwright::ir::{Graph, parse};
+use super::{check_diff, check_equal, check_pass};
+use netwright::ir::{Graph, Model, parse};
+use netwright::passes::{Options, Target, optimize};
+use proptest::prelude::*;
+use proptest::test_runner::{RngSeed, TestRunner};
 
 fn graph(inputs: &str, body: &str) -> Graph {
     let text = format!("g({inputs}) {{\n{body}\n}}");
@@ -288,4 +291,112 @@ fn decompose_attention() {
     ] {
         check_diff(case, "decompose-attention", graph(inputs, body));
     }
+}
+
+/// Whatever the sizes, wherever the scale stands and however it is masked: with heads, repeats and cache folded as far as
+/// they go, the function is the same; and writing it out again is too.
+#[test]
+fn attentions_of_every_dialect() {
+    let sizes = (prop::sample::select(vec!["b", "2"]), 1..4_i64, 1..3_i64, 1..5_i64, prop::bool::ANY);
+    let dialect = (0..6_usize, 0..6_usize, prop::bool::ANY, 0.05..2.0_f32);
+    let mut runner = TestRunner::new(ProptestConfig {
+        cases: 40,
+        rng_seed: RngSeed::Fixed(0),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    });
+    let outcome = runner.run(&(sizes, dialect), |(sizes, dialect)| {
+        let (batch, kv_heads, times, size, is_symbolic) = sizes;
+        let (place, mask, has_past, scale) = dialect;
+        let (heads, size) = (kv_heads * times, 2 * size);
+        let (s, p) = if is_symbolic { ("s", "p") } else { ("3", "2") };
+        let total = match (has_past, is_symbolic) {
+            (false, _) => s,
+            (true, true) => "p + s",
+            (true, false) => "5",
+        };
+        let hidden = [heads * size, kv_heads * size];
+        let mut lines = vec![];
+        for (name, count) in [("q", heads), ("k", kv_heads), ("v", kv_heads)] {
+            lines.push(format!(
+                "%{name}.r = reshape %{name}, [0, 0, {count}, {size}] : f32[{batch}, {s}, {count}, {size}]"
+            ));
+            lines.push(format!(
+                "%{name}.h = transpose %{name}.r {{perm = [0, 2, 1, 3]}} : f32[{batch}, {count}, {s}, {size}]"
+            ));
+        }
+        for name in ["k", "v"] {
+            let whole = format!("f32[{batch}, {kv_heads}, {total}, {size}]");
+            lines.push(if has_past {
+                format!("%{name}.w = concat %p{name}, %{name}.h {{axis = 2}} : {whole}")
+            } else {
+                format!("%{name}.w = identity %{name}.h : {whole}")
+            });
+            let indices: Vec<String> = (0..heads).map(|head| (head / times).to_string()).collect();
+            let indices = indices.join(", ");
+            lines.push(format!(
+                "%{name}.e = gather %{name}.w, [{indices}] {{axis = 1}} : f32[{batch}, {heads}, {total}, {size}]"
+            ));
+        }
+        let (query, turned, scores) = (
+            format!("f32[{batch}, {heads}, {s}, {size}]"),
+            format!("f32[{batch}, {heads}, {size}, {total}]"),
+            format!("f32[{batch}, {heads}, {s}, {total}]"),
+        );
+        lines.push(format!("%k.t = transpose %k.e {{perm = [0, 1, 3, 2]}} : {turned}"));
+        let (mut q, mut k) = ("%q.h", "%k.t");
+        if matches!(place, 1 | 3) {
+            lines.push(format!("%q.c = mul %q.h, {scale:?} : {query}"));
+            q = "%q.c";
+        }
+        if matches!(place, 2 | 3) {
+            lines.push(format!("%k.c = div %k.t, {scale:?} : {turned}"));
+            k = "%k.c";
+        }
+        lines.push(format!("%z.0 = matmul {q}, {k} : {scores}"));
+        lines.push(match place {
+            4 => format!("%z.1 = mul {scale:?}, %z.0 : {scores}"),
+            5 => format!("%z.1 = div %z.0, {scale:?} : {scores}"),
+            _ => format!("%z.1 = identity %z.0 : {scores}"),
+        });
+        lines.push(match mask {
+            0 => format!("%z.2 = identity %z.1 : {scores}"),
+            1 => format!("%z.2 = add %z.1, %row : {scores}"),
+            2 => format!("%z.2 = add %square, %z.1 : {scores}"),
+            3 => format!("%z.2 = where %keep, %z.1, -10000.0 : {scores}"),
+            4 => format!(
+                "%m = where %keep, 0.0, -3.4028235e38 : f32[{batch}, 1, 1, {total}]\n%z.2 = add %z.1, %m : {scores}"
+            ),
+            _ => format!("%z.3 = add %z.1, %row : {scores}\n%z.2 = add %z.3, %square : {scores}"),
+        });
+        lines.push(format!("%z = softmax %z.2 {{axis = -1}} : {scores}"));
+        lines.push(format!("%y.h = matmul %z, %v.e : {query}"));
+        lines.push(format!("%y.t = transpose %y.h {{perm = [0, 2, 1, 3]}} : f32[{batch}, {s}, {heads}, {size}]"));
+        lines.push(format!("%y = reshape %y.t, [0, 0, {}] : f32[{batch}, {s}, {}]", hidden[0], hidden[0]));
+        lines.push("return %y".to_owned());
+        let inputs = [
+            format!("%q: f32[{batch}, {s}, {}]", hidden[0]),
+            format!("%k: f32[{batch}, {s}, {}]", hidden[1]),
+            format!("%v: f32[{batch}, {s}, {}]", hidden[1]),
+            format!("%pk: f32[{batch}, {kv_heads}, {p}, {size}]"),
+            format!("%pv: f32[{batch}, {kv_heads}, {p}, {size}]"),
+            format!("%row: f32[{batch}, 1, 1, {total}]"),
+            format!("%square: f32[{s}, {total}]"),
+            format!("%keep: bool[{batch}, 1, 1, {total}]"),
+        ];
+        let before = graph(&inputs.join(", "), &lines.join("\n"));
+        let mut fused = Model::new(before.clone());
+        fused.opsets.insert(String::new(), 23);
+        let options = Options { target: Target::TRACT, ..Options::default() };
+        optimize(&mut fused, &options).unwrap_or_else(|error| panic!("{error}"));
+        let text = fused.graph.to_string();
+        prop_assert!(text.contains(" = attention ") && !text.contains("softmax"), "{before}\n{text}");
+        check_equal("attention", "fuse-attention", &before, &fused.graph);
+        let mut written_out = Model { opsets: [(String::new(), 18)].into(), ..fused };
+        optimize(&mut written_out, &Options::default()).unwrap_or_else(|error| panic!("{error}"));
+        prop_assert!(!written_out.graph.to_string().contains(" = attention "), "{}", written_out.graph);
+        check_equal("attention", "decompose-attention", &before, &written_out.graph);
+        Ok(())
+    });
+    outcome.unwrap_or_else(|error| panic!("{error}"));
 }

@@ -1,13 +1,24 @@
 //! Masks that are added to the scores of attention.
 
-use crate::rewrite::SMALL;
-use netwright_ir::{Graph, Kind, Tensor, Value};
+use crate::rewrite::{SMALL, insert, number, number_list};
+use crate::rule::Skip;
+use crate::sizes::position;
+use netwright_ir::{ElementType, Graph, Kind, Op, Tensor, Value};
 
 /// More operators behind a mask are not followed.
 const MOST_STEPS: usize = 16;
 
-/// Whether a mask is shown to be of finite numbers, so that no row is masked whole.
+/// tract 0.23.9 leaves out blocks of scores of which every mask is less than this, of rows that are masked whole too.
+const DEEP: f64 = -65503.0;
+
+/// Whether a mask is shown to be of finite numbers, so that no row is masked whole by the standard's word.
 pub(crate) fn is_finite(graph: &Graph, mask: Value) -> bool {
+    is_over(graph, mask, f64::MIN)
+}
+
+/// Whether every number of a mask is shown to be so much or more.
+fn is_over(graph: &Graph, mask: Value, least: f64) -> bool {
+    let over = |number: f64| number >= least && number.is_finite();
     let number = |of: Option<Value>| graph.tensor(of?).and_then(Tensor::float);
     let mut open = vec![mask];
     for _ in 0..MOST_STEPS {
@@ -15,15 +26,15 @@ pub(crate) fn is_finite(graph: &Graph, mask: Value) -> bool {
         let operands = graph.operands(value.node);
         let operand = |at: usize| operands.get(at).copied().flatten();
         match graph.kind(value) {
-            Kind::Where if [1, 2].iter().all(|at| number(operand(*at)).is_some_and(f64::is_finite)) => {}
-            Kind::Max if operands.iter().any(|of| number(*of).is_some_and(f64::is_finite)) => {}
-            Kind::Add => open.extend(operands.iter().flatten()),
+            Kind::Where if [1, 2].iter().all(|at| number(operand(*at)).is_some_and(over)) => {}
+            Kind::Max if operands.iter().any(|of| number(*of).is_some_and(over)) => {}
+            Kind::Add if least == f64::MIN => open.extend(operands.iter().flatten()),
             Kind::Expand | Kind::Unsqueeze | Kind::Squeeze | Kind::Reshape | Kind::Transpose | Kind::Slice => {
                 open.extend(operand(0));
             }
             Kind::Constant | Kind::Parameter => {
                 let small = graph.tensor(value).filter(|tensor| tensor.len() <= SMALL);
-                if !small.and_then(Tensor::floats).is_some_and(|all| all.iter().all(|one| one.is_finite())) {
+                if !small.and_then(Tensor::floats).is_some_and(|all| all.iter().all(|one| over(*one))) {
                     return false;
                 }
             }
@@ -31,4 +42,55 @@ pub(crate) fn is_finite(graph: &Graph, mask: Value) -> bool {
         }
     }
     false
+}
+
+/// The mask with rows that are masked whole as far above 0 as they were below, so that no runtime leaves them out.
+///
+/// A number that is added to all scores of a row changes no probability; it absorbs the scores as before, so that the
+/// row stays the mean of all values where it was.
+pub(crate) fn lifted(graph: &mut Graph, root: Value, mask: Value) -> Result<Value, Skip> {
+    if is_lifted(graph, mask) {
+        return Ok(mask);
+    }
+    let axes = number_list(graph, root, "axes", &[-1])?;
+    let most = Op::ReduceMax { keepdims: true, noop_with_empty_axes: false };
+    let most = insert(graph, root, "most", most, &[mask, axes])?;
+    let deep = number(graph, root, "deep", ElementType::F32, DEEP)?;
+    let is_deep = insert(graph, root, "row", Op::Less, &[most, deep])?;
+    let twice = insert(graph, root, "twice", Op::Add, &[most, most])?;
+    let above = insert(graph, root, "above", Op::Sub, &[mask, twice])?;
+    insert(graph, root, "lifted", Op::Where, &[is_deep, above, mask])
+}
+
+/// Whether no row of a mask is so deep that it is left out: it is [lifted], or of numbers that are not deep.
+pub(crate) fn is_lifted(graph: &Graph, mut mask: Value) -> bool {
+    if is_over(graph, mask, DEEP) {
+        return true;
+    }
+    for _ in 0..MOST_STEPS {
+        if !matches!(graph.kind(mask), Kind::Expand | Kind::Unsqueeze) {
+            break;
+        }
+        let Some(inner) = graph.operand(mask.node, 0) else { return false };
+        mask = inner;
+    }
+    let parts = || {
+        let operand = |of: Value, kind: Kind, at: usize| graph.operand(of.node, at).filter(|_| graph.kind(of) == kind);
+        let (row, above, whole) =
+            (operand(mask, Kind::Where, 0)?, operand(mask, Kind::Where, 1)?, operand(mask, Kind::Where, 2)?);
+        let (most, deep) = (operand(row, Kind::Less, 0)?, operand(row, Kind::Less, 1)?);
+        let axes = graph.fact(operand(most, Kind::ReduceMax, 1)?).known_elements()?;
+        let rank = graph.fact(whole).rank()?;
+        let twice = operand(above, Kind::Sub, 1)?;
+        let is_last = matches!(axes.as_slice(), [axis] if position(*axis, rank) == Some(rank - 1));
+        Some(
+            is_last
+                && graph.tensor(deep)?.float()? >= DEEP
+                && operand(most, Kind::ReduceMax, 0)? == whole
+                && operand(above, Kind::Sub, 0)? == whole
+                && operand(twice, Kind::Add, 0)? == most
+                && operand(twice, Kind::Add, 1)? == most,
+        )
+    };
+    parts().unwrap_or(false)
 }

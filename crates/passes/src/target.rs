@@ -1,6 +1,6 @@
 //! Targets: which form runs well where. A table of data; every field carries the measurement behind it.
 
-use crate::masks::is_finite;
+use crate::masks;
 use netwright_ir::{Graph, Kind, Op, Value};
 use std::fmt;
 use std::str::FromStr;
@@ -49,8 +49,8 @@ pub struct Target {
 pub struct AttentionKernel {
     /// Whether it caps scores; tract 0.23.9 refuses to.
     pub softcap: bool,
-    /// Whether a row that is masked whole by -inf or by a mask of truth values gives zeros, as the standard says; tract
-    /// 0.23.9 gives NaN, and takes no mask of truth values.
+    /// Whether a row that is masked whole gives what the standard says: zeros for -inf and truth values, else the mean.
+    /// tract 0.23.9 gives NaN for -inf, takes no truth values, and leaves out blocks whose masks are less than -65503.
     pub masked_rows: bool,
     /// Whether a mask need not have an axis for the queries; ONNX Runtime 1.32 and tract 0.23.9 refuse `[batch, 1, 1, key]`,
     /// and so a model for any runtime has none.
@@ -88,7 +88,7 @@ impl AttentionKernel {
             shape.get(shape.len().checked_sub(2)?)
         };
         let mask = operand(3);
-        let may_mask_rows = mask.is_some_and(|mask| !is_finite(graph, mask));
+        let may_mask_rows = mask.is_some_and(|mask| !masks::is_lifted(graph, mask));
         let has_queries = mask.is_none_or(|mask| {
             let axis = graph.shape(mask).and_then(|shape| shape.get(shape.len().checked_sub(2)?));
             axis.zip(length(0)).is_some_and(|(own, queries)| own.same(queries) == Some(true))

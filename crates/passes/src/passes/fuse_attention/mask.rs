@@ -1,6 +1,7 @@
 //! One mask that is added to the scores, in the form that runtimes run.
 
 use super::scores::{Mask, Scores};
+use crate::masks::lifted;
 use crate::rewrite::{insert, number};
 use crate::rule::Skip;
 use crate::sizes::Sizes;
@@ -41,7 +42,11 @@ pub(super) fn additive(
             None => mask,
         });
     }
-    sum.map(|mask| widened(graph, root, mask, sizes)).transpose()
+    let Some(mut mask) = sum else { return Ok(None) };
+    if !kernel.masked_rows {
+        mask = lifted(graph, root, mask)?;
+    }
+    widened(graph, root, mask, sizes).map(Some)
 }
 
 fn fill_of(graph: &mut Graph, root: Value, fill: f64, infinite: bool) -> Result<Value, Skip> {

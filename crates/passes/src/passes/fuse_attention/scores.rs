@@ -48,10 +48,19 @@ impl Scores {
                 scale = f64::from(*factor);
                 (*axis, graph.operand(softmax.node, 0))
             }
+            Op::Reshape { .. } if graph.operand(softmax.node, 0).is_some_and(|of| is_softmax(graph, of)) => {
+                let name = graph.operand_text(softmax);
+                return Err(Skip::rejected(format!(
+                    "{name} merges batch and heads between the softmax and the values"
+                )));
+            }
             _ => return Err(Skip::NoMatch),
         };
         let scores = scores.ok_or(Skip::NoMatch)?;
-        let path = path(graph, scores).ok_or(Skip::NoMatch)?;
+        let path = path(graph, scores).ok_or_else(|| {
+            let name = graph.operand_text(scores);
+            Skip::rejected(format!("nothing near shows {name} to be products of queries and keys"))
+        })?;
         let product = path.last().copied().unwrap_or(scores);
         // From here on it is attention, so every obstacle is worth a word.
         expect_alone(graph, probabilities)?;
@@ -151,6 +160,10 @@ fn unguarded(graph: &Graph, value: Value) -> Option<Guard> {
         }
         _ => None,
     }
+}
+
+fn is_softmax(graph: &Graph, value: Value) -> bool {
+    matches!(graph.kind(value), Kind::Softmax | Kind::ScaledSoftmax)
 }
 
 /// From the operand of a softmax to a matrix product of its shape, through what scales, caps and masks.
