@@ -95,7 +95,9 @@ fn write(graph: &Graph, path: &Path) {
 
 fn try_write(graph: &Graph, path: &Path) -> Result<(), String> {
     let mut model = Model::new(graph.clone());
-    model.opsets.extend([(String::new(), 24), ("my.domain".to_owned(), 1)]);
+    model
+        .opsets
+        .extend([("", 24), ("my.domain", 1), ("com.microsoft", 1)].map(|(domain, opset)| (domain.to_owned(), opset)));
     // Lowering removes what is dead, which one pass is here to do.
     if graph.schedule().into_iter().any(|id| graph.node(id).op().kind().is_fused()) {
         lower(&mut model, &Target::ONNX, true).map_err(|error| error.to_string())?;
