@@ -14,7 +14,13 @@ judge() { "$venv/bin/python" "tests/interop/$1.py" target/release/netwright; }
 # Hostile files keep one core busy for minutes; the others are judged beside them.
 judge hostile >target/interop/hostile.log 2>&1 &
 hostile=$!
-for name in emitted corpus unfuse backend traps; do
+# The page of --report is opened in a browser.
+if ! command -v chromium >/dev/null; then
+    root=$([ "$(id -u)" = 0 ] || echo sudo)
+    $root apt-get update -qq
+    $root apt-get install --yes -qq --no-install-recommends chromium >/dev/null
+fi
+for name in emitted corpus unfuse report backend traps; do
     judge "$name"
 done
 outcome=0

@@ -182,6 +182,9 @@ pub(crate) struct Optimize {
     /// Say of every near miss why the pass declined.
     #[arg(long)]
     pub(crate) explain: bool,
+    /// Write a page that tells what became of the model, for a browser.
+    #[arg(long, value_name = "FILE.html")]
+    pub(crate) report: Option<PathBuf>,
     /// Print what changed in the text form.
     #[arg(long)]
     pub(crate) diff: bool,

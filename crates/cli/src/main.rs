@@ -6,6 +6,7 @@ mod failure;
 mod inspect;
 mod optimize;
 mod output;
+mod report;
 mod verify;
 
 use args::{Cli, Command};

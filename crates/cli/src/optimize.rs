@@ -3,13 +3,15 @@
 use crate::args::{Input, Opset, Optimize, Upgrade};
 use crate::failure::Failure;
 use crate::output::{Output, table, thousands};
+use crate::report;
 use crate::verify;
 use netwright::evaluate::Tract;
-use netwright::files::{Identity, Source};
+use netwright::files::{AtomicFile, Identity, Source};
 use netwright::inventory::{Inventory, inventory};
 use netwright::ir::{Detail, Model};
 use netwright::onnx::{self, ReadError, ReadOptions, WriteError, WriteOptions};
-use netwright::passes::{self, Evaluator, Event, Limits};
+use netwright::passes::sites::Site;
+use netwright::passes::{self, Evaluator, Limits, Report};
 use netwright::verify::Verdict;
 use serde::Serialize;
 use std::cmp::Ordering;
@@ -25,6 +27,16 @@ struct Side {
     bytes: u64,
     parameters: u64,
     constants: u64,
+}
+
+impl Side {
+    /// As the page of `--report` tells it.
+    fn told<'s>(&'s self, text: &'s str) -> report::Side<'s> {
+        let Self { nodes, operators, bytes, parameters, constants } = self;
+        let counts =
+            [("nodes", *nodes as u64), ("parameters", *parameters), ("constants", *constants), ("bytes", *bytes)];
+        report::Side { operators, counts, text }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -50,7 +62,7 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
     let mut model = read(&args.input, output)?;
     set_opset(&mut model, args.emit.opset)?;
     let before = side(inventory(&model), size(&args.input.model)?);
-    let text = args.diff.then(|| model.graph.to_text(Detail::Elided));
+    let text = (args.diff || args.report.is_some()).then(|| model.graph.to_text(Detail::Elided));
 
     let options = passes::Options {
         target: args.emit.target,
@@ -60,7 +72,7 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
         evaluator: Some(Evaluator::new(Tract)),
         limits: Limits { stop_after: args.stop_after, check: false },
     };
-    let report = passes::optimize(&mut model, &options).map_err(|error| match error {
+    let events = passes::optimize(&mut model, &options).map_err(|error| match error {
         passes::Error::UnknownPass { .. } | passes::Error::Required(_) => Failure::usage(error),
         error => Failure::Model(format!("\"{}\": {error}", args.input.model.to_string_lossy().escape_debug())),
     })?;
@@ -69,12 +81,13 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
     let seconds = start.elapsed().as_secs_f64();
     drop(spinner);
 
-    output.rewrites(&report.applied)?;
+    output.rewrites(&events.applied)?;
     let mut applied: BTreeMap<&'static str, usize> = BTreeMap::new();
-    for event in &report.applied {
+    for event in &events.applied {
         *applied.entry(event.pass).or_default() += 1;
     }
-    let explain = args.explain.then(|| explain(&report.applied, &report.declined));
+    let sites = passes::sites::sites(&model, &events, &args.emit.target);
+    let explain = args.explain.then(|| explain(&sites, &events));
     let verified = if args.verify { Some(verify::compared(args, output)?) } else { None };
     let done = Done { before, after: side(inventory(&model), written.bytes), applied, explain, seconds, verified };
     output.report(&done, || summary(&done))?;
@@ -82,7 +95,17 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
         output.aside(&explain.join("\n"))?;
     }
     if let Some(before) = text {
-        output.aside(&passes::diff(&before, &model.graph.to_text(Detail::Elided)))?;
+        let after = model.graph.to_text(Detail::Elided);
+        if let Some(path) = &args.report {
+            let sides = [(&done.before, &before), (&done.after, &after)].map(|(side, text)| side.told(text));
+            let name = args.input.model.to_string_lossy();
+            let page = report::page(&name, [&sides[0], &sides[1]], &sites, &events, seconds);
+            let mut file = AtomicFile::create(path).map_err(Failure::usage)?;
+            file.append(page.as_bytes()).and_then(|()| file.commit()).map_err(Failure::usage)?;
+        }
+        if args.diff {
+            output.aside(&passes::diff(&before, &after))?;
+        }
     }
     done.verified.iter().try_for_each(verify::judge)
 }
@@ -170,9 +193,24 @@ fn side(counts: Inventory, bytes: u64) -> Side {
     Side { nodes, operators, bytes, parameters, constants }
 }
 
-fn explain(applied: &[Event], declined: &[Event]) -> Vec<String> {
-    let applied = applied.iter().map(|event| format!("applied   {event}"));
-    applied.chain(declined.iter().map(|event| format!("declined  {event}"))).collect()
+/// What became of every attention, normalization and activation; then every rewrite, those that merge what is the same
+/// in a line for each pass, and every near miss.
+fn explain(sites: &[Site], report: &Report) -> Vec<String> {
+    let mut lines: Vec<String> = sites.iter().map(ToString::to_string).collect();
+    lines.push(passes::sites::summary(sites));
+    let mut merged = 0;
+    for event in &report.applied {
+        if event.pass == "eliminate-common-subexpressions" {
+            merged += 1;
+        } else {
+            lines.push(format!("applied   {event}"));
+        }
+    }
+    if merged > 0 {
+        lines.push(format!("applied   eliminate-common-subexpressions: {merged} values are the same as another"));
+    }
+    lines.extend(report.declined.iter().map(|event| format!("declined  {event}")));
+    lines
 }
 
 fn summary(done: &Done) -> String {

@@ -42,6 +42,7 @@ mod polynomial;
 mod products;
 pub mod rewrite;
 mod rule;
+pub mod sites;
 mod sizes;
 pub mod target;
 

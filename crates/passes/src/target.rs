@@ -116,7 +116,7 @@ const SINCE: [(Kind, i64); 6] = [
 ];
 
 /// The opset from which on ONNX has an operator that stands for several; of others nothing is asked.
-fn since(kind: Kind) -> i64 {
+pub(crate) fn since(kind: Kind) -> i64 {
     SINCE.iter().find(|(known, _)| *known == kind).map_or(i64::MIN, |(_, since)| *since)
 }
 

@@ -1,0 +1,261 @@
+//! Sites: every attention, normalization and activation of a model, and what became of it.
+//!
+//! ```
+//! use netwright_ir::{Model, parse};
+//! use netwright_passes::{Options, Target, optimize, sites::sites};
+//! let graph = parse("
+//! g(%x: f32[n]) {
+//!   %gate = sigmoid %x : f32[n]
+//!   %y = mul %x, %gate : f32[n]
+//!   return %y
+//! }")?;
+//! let mut model = Model::new(graph);
+//! let report = optimize(&mut model, &Options::default())?;
+//! let sites = sites(&model, &report, &Target::ONNX);
+//! assert_eq!(
+//!     sites.iter().map(ToString::to_string).collect::<Vec<_>>(),
+//!     ["activation     %y: not fused: swish begins at opset 24, and the model is of 21: raise it"],
+//! );
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use crate::pipeline::Report;
+use crate::target::{Target, since};
+use netwright_ir::{Graph, Kind, Model, Name, NodeId, Op, Value, text};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// More operators between the parts of a site are not followed.
+const MOST_STEPS: usize = 8;
+
+/// What a site is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SiteKind {
+    /// Products of probabilities and values.
+    Attention,
+    /// A quotient by a deviation.
+    Normalization,
+    /// A product with a gate of the operand itself.
+    Activation,
+}
+
+/// An attention, a normalization or an activation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Site {
+    /// Which of them.
+    pub kind: SiteKind,
+    /// The name of its result, or of the value that tells it.
+    pub name: Name,
+    /// The operator that it is, with its form for people; or why it is none.
+    pub outcome: Result<String, String>,
+}
+
+impl fmt::Display for SiteKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            SiteKind::Attention => "attention",
+            SiteKind::Normalization => "normalization",
+            SiteKind::Activation => "activation",
+        })
+    }
+}
+
+impl fmt::Display for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:<14} {}: ", self.kind, text::name(&self.name))?;
+        match &self.outcome {
+            Ok(form) => write!(f, "fused into {form}"),
+            Err(reason) => write!(f, "not fused: {reason}"),
+        }
+    }
+}
+
+/// The sites of a model that was optimized for a target, in program order, and what the report says of them.
+pub fn sites(model: &Model, report: &Report, target: &Target) -> Vec<Site> {
+    let mut declined: BTreeMap<(&str, &str), &str> = BTreeMap::new();
+    for event in &report.declined {
+        declined.entry((event.pass, &event.node)).or_insert(&event.note);
+    }
+    let mut sites = vec![];
+    find(&model.graph, &Reasons { declined, target, opset: model.opset() }, &mut sites);
+    sites
+}
+
+/// How many sites of each kind are fused, of how many: `2 of 2 attentions, 5 of 5 normalizations are fused`.
+pub fn summary(sites: &[Site]) -> String {
+    let mut counts: BTreeMap<SiteKind, (usize, usize)> = BTreeMap::new();
+    for site in sites {
+        let (fused, all) = counts.entry(site.kind).or_default();
+        *fused += usize::from(site.outcome.is_ok());
+        *all += 1;
+    }
+    if counts.is_empty() {
+        return "there are no attentions, normalizations or activations".to_owned();
+    }
+    let counts: Vec<_> = counts.iter().map(|(kind, (fused, all))| format!("{fused} of {all} {kind}s")).collect();
+    format!("{} are fused", counts.join(", "))
+}
+
+struct Reasons<'r> {
+    declined: BTreeMap<(&'r str, &'r str), &'r str>,
+    target: &'r Target,
+    opset: i64,
+}
+
+fn find(graph: &Graph, reasons: &Reasons, sites: &mut Vec<Site>) {
+    for id in graph.schedule() {
+        let value = Value { node: id, result: 0 };
+        let op = graph.node(id).op();
+        for body in op.bodies() {
+            find(body, reasons, sites);
+        }
+        if let Some((kind, form)) = fused(graph, value) {
+            sites.push(Site { kind, name: graph.value_name(value).clone(), outcome: Ok(form) });
+        } else if let Some((kind, operator, pass, path)) = unfused(graph, id) {
+            let mut names = path.iter().map(|value| graph.value_name(*value));
+            let told = names.clone().find_map(|name| Some((name, *reasons.declined.get(&(pass, &**name))?)));
+            let name = told.map_or_else(|| names.next_back(), |(name, _)| Some(name));
+            let name = name.unwrap_or_else(|| graph.value_name(value)).clone();
+            let reason = told.map_or_else(|| reasons.of(operator, pass), |(_, reason)| reason.to_owned());
+            sites.push(Site { kind, name, outcome: Err(reason) });
+        }
+    }
+}
+
+impl Reasons<'_> {
+    /// Why no rule has tried.
+    fn of(&self, operator: Kind, pass: &str) -> String {
+        let word = operator.word();
+        if self.target.runs(operator, self.opset) {
+            format!("{pass} knows no such form, or did not run")
+        } else if self.opset < since(operator) {
+            format!("{word} begins at opset {}, and the model is of {}: raise it", since(operator), self.opset)
+        } else {
+            format!("{} has no {word} that is better than its parts", self.target.summary)
+        }
+    }
+}
+
+/// What an operator stands for, and its form.
+fn fused(graph: &Graph, value: Value) -> Option<(SiteKind, String)> {
+    let op = graph.op(value);
+    let word = op.kind().word();
+    Some(match op {
+        Op::Attention { q_num_heads, kv_num_heads, .. } => {
+            let heads = |at: usize, given: &Option<i64>| {
+                let own = || graph.shape(graph.operand(value.node, at)?)?.get(1)?.known();
+                given.or_else(own).map_or_else(|| "some".to_owned(), |heads| heads.to_string())
+            };
+            let (own, keys) = (heads(0, q_num_heads), heads(1, kv_num_heads));
+            let mut form =
+                if own == keys { format!("{word} of {own} heads") } else { format!("{word} of {own} heads on {keys}") };
+            for (at, what) in [(3, ", masked"), (4, ", with a cache")] {
+                if graph.operand(value.node, at).is_some() {
+                    form += what;
+                }
+            }
+            (SiteKind::Attention, form)
+        }
+        Op::LayerNormalization { .. } | Op::RMSNormalization { .. } => (SiteKind::Normalization, word.to_owned()),
+        Op::Gelu { .. } | Op::Swish { .. } => (SiteKind::Activation, word.to_owned()),
+        Op::Kept(kept) if &*kept.domain == crate::contrib::DOMAIN => {
+            let kind = match &*kept.op_type {
+                name if name.ends_with("Attention") => SiteKind::Attention,
+                name if name.ends_with("Normalization") => SiteKind::Normalization,
+                name if name.ends_with("Gelu") => SiteKind::Activation,
+                _ => return None,
+            };
+            (kind, format!("{}.{}", kept.domain, kept.op_type))
+        }
+        _ => return None,
+    })
+}
+
+/// The operator that a site might be, the pass that forms it, and the values from the one that tells it on, along which
+/// the rules that decline are rooted.
+fn unfused(graph: &Graph, id: NodeId) -> Option<(SiteKind, Kind, &'static str, Vec<Value>)> {
+    let value = Value { node: id, result: 0 };
+    let path = || {
+        let mut path = vec![value];
+        while let Some(&last) = path.last().filter(|_| path.len() < MOST_STEPS) {
+            let users = graph.users(last);
+            let next = users.iter().map(|(user, _)| Value { node: *user, result: 0 }).find(|next| {
+                let kind = graph.kind(*next);
+                !path.contains(next)
+                    && matches!(kind, Kind::Add | Kind::Mul | Kind::Div | Kind::Reciprocal | Kind::Cast)
+            });
+            let Some(next) = next else { break };
+            path.push(next);
+        }
+        path
+    };
+    match graph.kind(value) {
+        Kind::Softmax | Kind::ScaledSoftmax => {
+            let product = behind(graph, value, |next| graph.kind(next) == Kind::MatMul)?;
+            Some((SiteKind::Attention, Kind::Attention, "fuse-attention", vec![product]))
+        }
+        Kind::Sqrt => {
+            let mut of = graph.operand(id, 0)?;
+            for _ in 0..MOST_STEPS {
+                match graph.kind(of) {
+                    Kind::ReduceMean | Kind::ReduceSum => {
+                        let square = graph.operand(of.node, 0)?;
+                        let is_square = matches!(graph.kind(square), Kind::Mul | Kind::Pow);
+                        let is_centered = graph.operand(square.node, 0).is_some_and(|of| graph.kind(of) == Kind::Sub);
+                        let (kind, pass) = if is_centered {
+                            (Kind::LayerNormalization, "fuse-layer-normalization")
+                        } else {
+                            (Kind::RMSNormalization, "fuse-rms-normalization")
+                        };
+                        return is_square.then(|| (SiteKind::Normalization, kind, pass, path()));
+                    }
+                    Kind::Add | Kind::Div | Kind::Mul | Kind::Cast => {
+                        of = (0..2)
+                            .filter_map(|at| graph.operand(of.node, at))
+                            .find(|of| graph.tensor(*of).is_none())?;
+                    }
+                    _ => return None,
+                }
+            }
+            None
+        }
+        Kind::Erf => Some((SiteKind::Activation, Kind::Gelu, "fuse-gelu", path())),
+        Kind::Tanh => {
+            let path = path();
+            let is_gate = graph.kind(*path.get(1)?) == Kind::Add && graph.kind(*path.get(2)?) == Kind::Mul;
+            is_gate.then_some((SiteKind::Activation, Kind::Gelu, "fuse-gelu", path))
+        }
+        Kind::Sigmoid => {
+            let path: Vec<Value> = path().into_iter().take(2).collect();
+            let gated = *path.get(1)?;
+            let gate = graph.operand(id, 0)?;
+            let gate = [Some(gate), graph.operand(gate.node, 0), graph.operand(gate.node, 1)];
+            let is_own = graph.operands(gated.node).iter().any(|operand| operand.is_some() && gate.contains(operand));
+            (graph.kind(gated) == Kind::Mul && is_own).then_some((
+                SiteKind::Activation,
+                Kind::Swish,
+                "fuse-swish",
+                path,
+            ))
+        }
+        _ => None,
+    }
+}
+
+/// The first value behind another that is wanted, through what moves or chooses elements.
+fn behind(graph: &Graph, value: Value, is_wanted: impl Fn(Value) -> bool) -> Option<Value> {
+    let mut open = vec![value];
+    for _ in 0..MOST_STEPS {
+        let users = graph.users(open.pop()?);
+        for (user, at) in users {
+            let next = Value { node: user, result: 0 };
+            if is_wanted(next) && at == 0 {
+                return Some(next);
+            }
+            if matches!(graph.kind(next), Kind::Where | Kind::Cast | Kind::Reshape | Kind::Identity) {
+                open.push(next);
+            }
+        }
+    }
+    None
+}
