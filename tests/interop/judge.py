@@ -98,15 +98,15 @@ def first_line(error):
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
-def difference(found, expected, elements=True):
-    """How two results differ, in type, in shape or (with `elements`) in any bit; or None."""
+def difference(found, expected, elements=True, tolerance=0.0):
+    """How two results differ, in type, in shape or (with `elements`) in any bit, or by over the tolerance; or None."""
     if isinstance(expected, list):
         if not isinstance(found, list):
             return f"{type(found).__name__}, not a list"
         if elements and len(found) != len(expected):
             return f"{len(found)} elements, not {len(expected)}"
         pairs = enumerate(zip(found, expected))
-        return next((f"[{at}]: {text}" for at, pair in pairs if (text := difference(*pair, elements))), None)
+        return next((f"[{at}]: {text}" for at, pair in pairs if (text := difference(*pair, elements, tolerance))), None)
     if expected is None or found is None:
         return None if found is expected else "one of the two is nothing"
     found, expected = np.asarray(found), np.asarray(expected)
@@ -115,6 +115,8 @@ def difference(found, expected, elements=True):
     if found.shape != expected.shape:
         return f"shape {list(found.shape)}, not {list(expected.shape)}"
     if not elements or equal_bits(found, expected):
+        return None
+    if tolerance and found.dtype.kind == "f" and largest_difference(found, expected) <= tolerance:
         return None
     at = np.flatnonzero(found != expected)
     if not at.size:

@@ -87,7 +87,7 @@ pub fn passes() -> Vec<Pass> {
 }
 
 /// The operators that passes form; they run for targets that run these. See [`Target::runs`].
-const FORMED: [(&str, Kind); 10] = [
+const FORMED: [(&str, Kind); 9] = [
     ("fold-cache-into-attention", Kind::Attention),
     ("fold-heads-into-attention", Kind::Attention),
     ("fold-repeated-heads", Kind::Attention),
@@ -96,7 +96,6 @@ const FORMED: [(&str, Kind); 10] = [
     ("fuse-layer-normalization", Kind::LayerNormalization),
     ("fuse-rms-normalization", Kind::RMSNormalization),
     ("fuse-rotary-embedding", Kind::RotaryEmbedding),
-    ("fuse-swish", Kind::Swish),
     ("sink-heads-through-rotary", Kind::RotaryEmbedding),
 ];
 
@@ -223,9 +222,9 @@ fn is_wanted(pass: &str, target: &Target, opset: i64) -> bool {
         "fold-degrees-of-freedom" | "fold-scale-into-embedding" | "fold-scale-into-projection" => {
             return target.scale == Scale::Projection;
         }
-        "fuse-swish" if target.contrib => return true,
         "standardize-contrib-operators" => return !target.contrib,
-        "fuse-bias-gelu" | "pack-projections" | "sum-residuals" => return target.contrib,
+        // ONNX's Swish runs nowhere; what is gained is QuickGelu.
+        "fuse-bias-gelu" | "fuse-swish" | "pack-projections" | "sum-residuals" => return target.contrib,
         _ => {}
     }
     let formed = FORMED.iter().find(|(name, _)| *name == pass);

@@ -31,7 +31,7 @@ pub struct Target {
     pub keeps_gemm: Option<u64>,
     /// Operators of ONNX that it lacks, or that it computes slower or otherwise than what they stand for.
     ///
-    /// tract 0.23.9 ignores the `alpha` of Swish; ONNX Runtime 1.32 has no kernel for it and writes it out by itself.
+    /// tract 0.23.9 ignores the `alpha` of Swish; ONNX Runtime 1.32 has no kernel for it, and writes it out only outside of bodies.
     pub lacks: &'static [Kind],
     /// Which forms of Attention it runs.
     pub attention: AttentionKernel,
