@@ -1,7 +1,7 @@
 """Speed in ONNX Runtime: exported models as they are, beside what `netwright optimize --target ort` makes of them.
 
 Not a part of CI: `export_models.py --large FOLDER` makes the models, for which it needs torch. One thread, all
-optimizations of ONNX Runtime on for both. Runs are interleaved; printed are medians, their ratio, and in which range
+optimizations of ONNX Runtime on for both. Where the cache is shared, past and present are one buffer. Runs are interleaved; printed are medians, their ratio, and in which range
 the middle half of the ratios of neighboring runs lies.
 """
 
@@ -40,30 +40,50 @@ def feeds(session, sizes):
     return arrays
 
 
-def seconds(session, arrays):
+def run(session, sizes):
+    """Runs a session on inputs of those sizes."""
+    arrays = feeds(session, sizes)
+    return lambda: session.run(None, arrays)
+
+
+def run_shared(session, sizes):
+    """Runs a session whose caches are buffers."""
+    binding = session.io_binding()
+    for name, array in feeds(session, sizes).items():
+        value = onnxruntime.OrtValue.ortvalue_from_numpy(array)
+        binding.bind_ortvalue_input(name, value)
+        if name.startswith("past"):
+            binding.bind_ortvalue_output(name.replace("past_key_values", "present"), value)
+    binding.bind_output("logits")
+    return lambda: session.run_with_iobinding(binding)
+
+
+def seconds(step):
     start = time.perf_counter()
-    session.run(None, arrays)
+    step()
     return time.perf_counter() - start
 
 
-def compare(name, before, after, arrays, rounds):
-    for each in (before, after):
-        seconds(each, arrays)
-    pairs = [(seconds(before, arrays), seconds(after, arrays)) for _ in range(rounds)]
+def compare(name, before, after, rounds):
+    for step in (before, after):
+        seconds(step)
+    pairs = [(seconds(before), seconds(after)) for _ in range(rounds)]
     medians = [statistics.median(pair[side] for pair in pairs) for side in (0, 1)]
     ratios = sorted(pair[1] / pair[0] for pair in pairs)
     low, high = ratios[len(ratios) // 4], ratios[-1 - len(ratios) // 4]
     print(
-        f"{name:34}{medians[0] * 1e3:9.2f} ms{medians[1] * 1e3:9.2f} ms{medians[1] / medians[0]:8.3f}"
+        f"{name:48}{medians[0] * 1e3:9.2f} ms{medians[1] * 1e3:9.2f} ms{medians[1] / medians[0]:8.3f}"
         f"  ({low:.3f} to {high:.3f})",
         flush=True,
     )
 
 
+SHARED = ["--kv-cache", "shared"]
 CASES = [
-    ("bert_base", {"batch": 1, "seq": 128}),
-    ("gpt2_past", {"batch": 1, "seq": 1, "past": 511, "past_plus_seq": 512}),
-    ("gpt2_past", {"batch": 1, "seq": 1, "past": 1023, "past_plus_seq": 1024}),
+    ("bert_base", {"batch": 1, "seq": 128}, []),
+    ("gpt2_past", {"batch": 1, "seq": 1, "past": 511, "past_plus_seq": 512}, []),
+    ("gpt2_past", {"batch": 1, "seq": 1, "past": 1023, "past_plus_seq": 1024}, []),
+    ("gpt2_past", {"batch": 1, "seq": 1, "past": 1023, "past_plus_seq": 1024}, SHARED),
 ]
 
 
@@ -72,20 +92,23 @@ def main():
     parser.add_argument("netwright", help="the program")
     parser.add_argument("folder", type=pathlib.Path, help="the models")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("flags", nargs="*", help="for optimize, behind --", default=["--target", "ort"])
     args = parser.parse_args()
-    print(f"{'':34}{'as it is':>12}{'optimized':>12}{'ratio':>8}")
+    print(f"{'':48}{'as it is':>12}{'optimized':>12}{'ratio':>8}")
     for exporter in ("legacy", "dynamo"):
-        for name, sizes in CASES:
+        for name, sizes, flags in CASES:
             path = args.folder / f"{name}.{exporter}.onnx"
-            if not path.exists():
-                continue
             with tempfile.TemporaryDirectory(dir=args.folder) as folder:
                 output = pathlib.Path(folder) / "model.onnx"
-                subprocess.run([args.netwright, "-q", "optimize", path, "-o", output, *args.flags], check=True)
+                command = [args.netwright, "-q", "optimize", path, "-o", output, "--target", "ort", *flags]
+                subprocess.run(command, check=True)
                 before, after = session(path), session(output)
-            label = f"{name}.{exporter} " + " ".join(f"{key}={size}" for key, size in sizes.items() if "_" not in key)
-            compare(label, before, after, feeds(before, sizes), args.rounds)
+            if flags == SHARED:
+                # Twice as long as the past.
+                after = run_shared(after, sizes | {"past + seq": sizes["past_plus_seq"], "max_length": 2048})
+            else:
+                after = run(after, sizes)
+            label = " ".join([f"{name}.{exporter}", *(f"{key}={size}" for key, size in sizes.items() if "_" not in key)])
+            compare(label + (" shared" if flags else ""), run(before, sizes), after, args.rounds)
 
 
 if __name__ == "__main__":

@@ -186,6 +186,10 @@ fn fold_heads_into_attention() {
         ("heads_of_two_counts", format!("{body}\nreturn %y")),
         ("heads_that_are_read", format!("{body}\nreturn %y, %i")),
         (
+            "heads_merged_into_rows",
+            format!("{body}\nreturn %y").replace("[0, 0, 32] : f32[b, s, 32]", "[-1, 32] : f32[b*s, 32]"),
+        ),
+        (
             "queries_with_heads",
             format!("{body}\nreturn %y")
                 .replace("reshape %q, [0, 0, 4, 8] : f32[b, s, 4, 8]", "exp %wide : f32[b, s, 4, 8]"),

@@ -2,8 +2,11 @@
 //!
 //! tract does not run operators of ONNX Runtime's domain: `tests/interop` judges them.
 
+use super::common::snapshot;
 use super::{check_diff, check_pass};
-use netwright::ir::{Graph, parse};
+use netwright::ir::{Graph, Model, parse};
+use netwright::passes::{self, Options, Target};
+use std::fmt::Write as _;
 
 fn graph(inputs: &str, body: &str) -> Graph {
     let text = format!("g({inputs}) {{\n{body}\n}}");
@@ -179,4 +182,82 @@ fn standardize_contrib_operators() {
     ] {
         check_diff(case, "standardize-contrib-operators", graph(inputs, &body.replace("\n                :", " :")));
     }
+}
+
+#[test]
+fn share_cache() {
+    let inputs = "%ids: i64[b, s], %q: f32[b, s, 16], %k: f32[b, s, 8], %padding: i64[b, p + s], \
+                  %past_key: f32[b, 1, p, 8], %past_value: f32[b, 1, p, 8]";
+    let causal = "%size = shape %past_key {start = 2, end = 3} : i64[1]
+        %queries = shape %ids {start = 1} : i64[1]
+        %sum = add %size, %queries : i64[1]
+        %from = squeeze %size : i64[]
+        %to = squeeze %sum : i64[]
+        %own = range %from, %to, 1 : i64[s]
+        %keys = range 0, %to, 1 : i64[p + s]
+        %rows = unsqueeze %own, [1] : i64[s, 1]
+        %before = less_or_equal %keys, %rows : bool[s, p + s]
+        %real = cast %padding {to = bool} : bool[b, p + s]
+        %seen = unsqueeze %real, [1, 2] : bool[b, 1, 1, p + s]
+        %both = and %before, %seen : bool[b, 1, s, p + s]
+        %mask = where %both, 0.0, -1e30 : f32[b, 1, s, p + s]";
+    let attention = "%y, %key, %value = attention %q, %k, %k, %mask, %past_key, %past_value \
+        {kv_num_heads = 1, q_num_heads = 2} : f32[b, s, 16], f32[b, 1, p + s, 8], f32[b, 1, p + s, 8]";
+    let body = format!("{causal}\n{attention}");
+    let outputs = "return %y, %key, %value";
+    let cases = [
+        ("grouped_heads", inputs.to_owned(), format!("{body}\n{outputs}")),
+        (
+            "heads_of_their_own",
+            inputs.replace("[b, 1, p, 8]", "[b, 2, p, 4]").replace("[b, s, 16]", "[b, s, 8]"),
+            format!("{body}\n{outputs}")
+                .replace("kv_num_heads = 1", "kv_num_heads = 2")
+                .replace("[b, 1, p + s, 8]", "[b, 2, p + s, 4]")
+                .replace("[b, s, 16]", "[b, s, 8]"),
+        ),
+        // Later keys are seen.
+        (
+            "mask_that_is_not_causal",
+            inputs.to_owned(),
+            format!("{body}\n{outputs}").replace("less_or_equal", "greater_or_equal"),
+        ),
+        (
+            "cache_that_is_read",
+            inputs.to_owned(),
+            format!("{body}\n%z = exp %key : f32[b, 1, p + s, 8]\n{outputs}, %z"),
+        ),
+        (
+            "past_that_is_read",
+            inputs.to_owned(),
+            format!("{body}\n%z = exp %past_key : f32[b, 1, p, 8]\n{outputs}, %z"),
+        ),
+        (
+            "no_past",
+            inputs.to_owned(),
+            "%y = attention %q, %q, %q {kv_num_heads = 2, q_num_heads = 2} : f32[b, s, 16]\nreturn %y".to_owned(),
+        ),
+        (
+            "no_padding_mask",
+            inputs.replace("%padding: i64[b, p + s]", "%padding: i64[b, 1]"),
+            format!("{body}\n{outputs}")
+                .replace("cast %padding {to = bool} : bool[b, p + s]", "cast %padding {to = bool} : bool[b, 1]")
+                .replace("bool[b, 1, 1, p + s]", "bool[b, 1, 1, 1]"),
+        ),
+    ];
+    let mut text = String::new();
+    for (case, inputs, body) in cases {
+        let mut model = Model::new(graph(&inputs, &body));
+        model.opsets.insert(String::new(), 24);
+        let before = model.graph.to_string();
+        let options = Options { target: Target::ORT, share_cache: true, ..Options::default() };
+        let told = match passes::optimize(&mut model, &options) {
+            Ok(_) => passes::diff(&before, &model.graph.to_string()),
+            Err(error) => format!("{error}\n"),
+        };
+        writeln!(text, "{case}\n{told}").expect("text grows");
+    }
+    let other =
+        passes::optimize(&mut Model::new(Graph::new("g")), &Options { share_cache: true, ..Options::default() });
+    writeln!(text, "another target\n{}", other.expect_err("onnx has no such operator")).expect("text grows");
+    snapshot("passes", "share_cache", &text);
 }

@@ -156,6 +156,15 @@ pub(crate) struct Upgrade {
     pub(crate) share_weights: bool,
 }
 
+/// What becomes of the KV cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KvCache {
+    /// Stays as it is: a step gives the past with its keys and values behind.
+    Concat,
+    /// Is a buffer that the caller preallocates and a step adds to in place; for the target ort.
+    Shared,
+}
+
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct Optimize {
@@ -170,6 +179,9 @@ pub(crate) struct Optimize {
     pub(crate) share_weights: bool,
     #[command(flatten)]
     pub(crate) emit: Emit,
+    /// What becomes of the KV cache; shared changes the model's inputs and outputs and says how.
+    #[arg(long, default_value = "concat")]
+    pub(crate) kv_cache: KvCache,
     /// The passes to run, by name and in the pipeline's order, or `none`.
     #[arg(long, visible_alias = "only", value_delimiter = ',')]
     pub(crate) passes: Option<Vec<String>>,

@@ -1,6 +1,6 @@
 //! `netwright optimize`.
 
-use crate::args::{Input, Opset, Optimize, Upgrade};
+use crate::args::{Input, KvCache, Opset, Optimize, Upgrade};
 use crate::failure::Failure;
 use crate::output::{Output, table, thousands};
 use crate::report;
@@ -44,6 +44,9 @@ struct Done {
     before: Side,
     after: Side,
     applied: BTreeMap<&'static str, usize>,
+    /// What callers have to give or get otherwise.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    interface: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     explain: Option<Vec<String>>,
     seconds: f64,
@@ -55,6 +58,10 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
     if args.verify && same_file(&args.input.model, &args.output) {
         let message =
             "--verify compares the result with the input, which writing in place replaces; write to another file";
+        return Err(Failure::Usage(message.to_owned()));
+    }
+    if args.verify && args.kv_cache == KvCache::Shared {
+        let message = "--verify compares results of the same inputs, and --kv-cache shared changes what these are";
         return Err(Failure::Usage(message.to_owned()));
     }
     let spinner = output.spinner("optimizing");
@@ -69,6 +76,7 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
         raise_opset: args.emit.raises_opset(),
         only: args.passes.clone().map(|names| if names == ["none"] { vec![] } else { names }),
         skip: args.skip.clone(),
+        share_cache: args.kv_cache == KvCache::Shared,
         evaluator: Some(Evaluator::new(Tract)),
         limits: Limits { stop_after: args.stop_after, check: false },
     };
@@ -88,8 +96,12 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
     }
     let sites = passes::sites::sites(&model, &events, &args.emit.target);
     let explain = args.explain.then(|| explain(&sites, &events));
+    let inputs: BTreeSet<_> = model.graph.inputs().map(|input| model.graph.value_name(input)).collect();
+    let changed = events.applied.iter().filter(|event| inputs.contains(&event.node));
+    let interface = changed.map(|event| format!("changed   {event}")).collect();
     let verified = if args.verify { Some(verify::compared(args, output)?) } else { None };
-    let done = Done { before, after: side(inventory(&model), written.bytes), applied, explain, seconds, verified };
+    let done =
+        Done { before, after: side(inventory(&model), written.bytes), applied, interface, explain, seconds, verified };
     output.report(&done, || summary(&done))?;
     if let (Some(explain), true) = (&done.explain, output.quiet) {
         output.aside(&explain.join("\n"))?;
@@ -234,6 +246,9 @@ fn summary(done: &Done) -> String {
     rows.push(row("constants", before.constants, after.constants));
     rows.push(row("bytes", before.bytes, after.bytes));
     let passes = done.applied.iter().map(|(pass, times)| format!("{pass} applied {times} times"));
-    let lines = passes.chain(done.explain.iter().flatten().cloned()).chain([format!("in {:.2} s", done.seconds)]);
+    let lines = passes
+        .chain(done.interface.iter().cloned())
+        .chain(done.explain.iter().flatten().cloned())
+        .chain([format!("in {:.2} s", done.seconds)]);
     table(&rows) + &lines.collect::<Vec<_>>().join("\n") + "\n" + &verdict_text(done.verified.as_ref())
 }

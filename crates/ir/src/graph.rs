@@ -358,6 +358,13 @@ impl Graph {
         }
     }
 
+    /// Changes the type that the caller is told of a value, wherever it is a result of the graph.
+    pub fn declare_output(&mut self, value: Value, declared: &ValueType) {
+        for output in self.outputs.iter_mut().filter(|output| output.value == value) {
+            output.declared = Some(declared.clone());
+        }
+    }
+
     // Asking.
 
     /// The inputs, in the caller's order.

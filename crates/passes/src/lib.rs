@@ -42,6 +42,7 @@ mod polynomial;
 mod products;
 pub mod rewrite;
 mod rule;
+mod shared_cache;
 pub mod sites;
 mod sizes;
 pub mod target;
@@ -68,6 +69,12 @@ pub struct Options {
     pub only: Option<Vec<String>>,
     /// Passes not to run, by name.
     pub skip: Vec<String>,
+    /// Whether the KV cache becomes a buffer that the caller preallocates, for targets with operators of
+    /// `com.microsoft`: every `past` and `present` is `[batch, heads, max_length, head_size]`, and both may be one
+    /// memory, to which a step adds its keys and values; the padding mask is `[batch, past + seq]`, which tells how much
+    /// of the buffer is past. Rows of padding may have other results, and where several tokens follow a past, the batch
+    /// may have to be 1. The report's `share-cache` lines tell what changed.
+    pub share_cache: bool,
     /// What computes constants, where something is to.
     pub evaluator: Option<Evaluator>,
     /// Where to stop, and whether to check; lowering runs in any case.
@@ -199,6 +206,12 @@ pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, Error> {
         return if selected.is_empty() { Ok(Report::default()) } else { Err(Error::Training) };
     }
     let mut report = pipeline::run(&selected, &mut model.graph, options.limits)?;
+    if options.share_cache {
+        if !options.target.contrib {
+            return Err(Error::Cache(format!("the target {} has no operator for it; ort has", options.target)));
+        }
+        report.applied.extend(shared_cache::share_cache(&mut model.graph)?);
+    }
     if let Some(wanted) = target::wanted_opset(&model.graph, &options.target).filter(|_| may_raise) {
         model.opsets.insert(String::new(), wanted.clamp(own, newest));
     }

@@ -115,6 +115,9 @@ pub enum Error {
     /// A pass without which nothing can be written was to be skipped.
     #[error("`{0}` cannot be skipped: ONNX has no form for what it lowers")]
     Required(&'static str),
+    /// A KV cache that was to be shared and cannot be.
+    #[error("the KV cache cannot be shared: {0}")]
+    Cache(String),
     /// A pass left a graph that breaks laws.
     #[error("the pass `{pass}` left a graph that breaks the laws:\n{violations}")]
     Broken {

@@ -1,16 +1,17 @@
 use crate::heads::{is_swap, split};
 use crate::pattern::op;
 use crate::pipeline::Pass;
-use crate::rewrite::become_results;
+use crate::rewrite::{become_op, become_results, insert, number_list};
 use crate::rule::{Rewritten, Rule, Skip};
 use crate::sizes::same_shape;
-use netwright_ir::{Graph, Kind, Op, Value};
+use netwright_ir::{Dim, Graph, Kind, Op, Value};
 
 /// `merge(attention(split(q), split(k), split(v)))` -> `attention(q, k, v; q_num_heads, kv_num_heads)`
 ///
 /// Heads are split by `transpose(reshape(x))`, `[batch, length, heads * size]` to `[batch, heads, length, size]`, and
 /// merged by `reshape(transpose(y))`. The operator does both by itself, where all three are split and the result is
-/// merged. The same numbers are multiplied, so nothing is off.
+/// merged; a Reshape that merges samples and positions too, as in front of a Gemm, then has only that to do. The same
+/// numbers are multiplied, so nothing is off.
 pub fn fold_heads_into_attention() -> Pass {
     let summary = "merge(attention(split(q), split(k), split(v))) -> attention(q, k, v; q_num_heads, kv_num_heads)";
     Rule::new("fold-heads-into-attention", summary, op(Kind::Reshape), |graph, found| fold(graph, found.root())).into()
@@ -41,12 +42,23 @@ fn fold(graph: &mut Graph, root: Value) -> Rewritten {
         Some([batch, heads, length, size]) => [batch.clone(), length.clone(), heads.times(size)],
         _ => return Err(Skip::NoMatch),
     };
-    if key_heads != value_heads || !graph.shape(root).is_some_and(|shape| same_shape(shape, &merged)) {
+    let rows = [merged[0].times(&merged[1]), merged[2].clone()];
+    let is = |expected: &[Dim]| graph.shape(root).is_some_and(|shape| same_shape(shape, expected));
+    let rows_of = merged[2].known().filter(|_| is(&rows));
+    if key_heads != value_heads || rows_of.is_none() && !is(&merged) {
         return Err(Skip::rejected(format!("{} does not merge the heads", graph.operand_text(root))));
     }
     let Op::Attention { q_num_heads, kv_num_heads, .. } = &mut attention else { return Err(Skip::NoMatch) };
     (*q_num_heads, *kv_num_heads) = (Some(query_heads), Some(key_heads));
+    let mut whole = root;
+    if let Some(width) = rows_of {
+        let reshape = Op::Reshape { allowzero: false };
+        let split = number_list(graph, root, "split", &[0, 0, width])?;
+        whole = insert(graph, root, "whole", reshape.clone(), &[transposed, split])?;
+        let merged = number_list(graph, root, "merged", &[-1, width])?;
+        become_op(graph, root, reshape, &[whole, merged], "")?;
+    }
     let presents = graph.results(attended.node).skip(1);
-    let results: Vec<Value> = [root].into_iter().chain(presents).collect();
+    let results: Vec<Value> = [whole].into_iter().chain(presents).collect();
     become_results(graph, &results, attention, &operands, format!("splits {query_heads} heads by itself"))
 }

@@ -1,0 +1,153 @@
+"""`--kv-cache shared`: models that add to buffers of the caller's, beside the exports that give a longer cache each step.
+
+A prompt with padding in front and three steps for a batch of two; a prompt, more tokens at once and a step for one
+sequence. Past and present are the same memory. Logits and caches must be those of the export within 1e-4, but for rows
+of padding, which have other results.
+"""
+
+import argparse
+import pathlib
+import sys
+import tempfile
+
+import judge
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+
+TOLERANCE = 1e-4
+MAX_LENGTH = 16
+MODELS = [
+    "gpt2_past.legacy",
+    "gpt2_past.dynamo",
+    "gpt2_kv.legacy",
+    "gpt2_kv.dynamo",
+    "llama_past.legacy",
+    "llama_past.dynamo",
+    "llama4_kv.dynamo",
+]
+# Tokens of each step, and how many the first sequence is padded with in front.
+RUNS = [(2, [5, 1, 1, 1], 2), (1, [4, 3, 1], 0)]
+
+
+def caches(session, batch, length):
+    """Empty keys and values of the past, by name."""
+    ports = [port for port in session.get_inputs() if port.name.startswith("past_key_values")]
+    return {port.name: np.zeros((batch, port.shape[1], length, port.shape[3]), np.float32) for port in ports}
+
+
+def run_shared(session, feeds, buffers):
+    """The logits; the buffers are added to in place."""
+    binding = session.io_binding()
+    for name, array in feeds.items():
+        binding.bind_cpu_input(name, array)
+    binding.bind_output("logits")
+    for name, buffer in buffers.items():
+        binding.bind_ortvalue_input(name, buffer)
+        binding.bind_ortvalue_output(name.replace("past_key_values", "present"), buffer)
+    session.run_with_iobinding(binding)
+    return binding.get_outputs()[0].numpy()
+
+
+def small_heads():
+    """A model whose heads are too small for GroupQueryAttention, and whose mask need not be causal."""
+    cache = ["batch", 4, "past", 4]
+    ports = [
+        helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["batch", "seq"]),
+        helper.make_tensor_value_info("attention_mask", TensorProto.INT64, ["batch", "past + seq"]),
+        helper.make_tensor_value_info("past_key_values.0.key", TensorProto.FLOAT, cache),
+        helper.make_tensor_value_info("past_key_values.0.value", TensorProto.FLOAT, cache),
+    ]
+    cache = ["batch", 4, "past + seq", 4]
+    outputs = [
+        helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", "seq", 16]),
+        helper.make_tensor_value_info("present.0.key", TensorProto.FLOAT, cache),
+        helper.make_tensor_value_info("present.0.value", TensorProto.FLOAT, cache),
+    ]
+    random = np.random.default_rng(0)
+    constants = {
+        "table": random.standard_normal((64, 16), np.float32),
+        "kept": np.float32(0),
+        "masked": np.float32(-1e30),
+        "axes": np.array([1, 2]),
+        "zeros": np.zeros((1, 1), np.float32),
+        "one": np.array([1]),
+    }
+    nodes = [
+        helper.make_node("Gather", ["table", "input_ids"], ["x"]),
+        helper.make_node("Cast", ["attention_mask"], ["seen"], to=TensorProto.BOOL),
+        helper.make_node("Where", ["seen", "kept", "masked"], ["row"]),
+        helper.make_node("Unsqueeze", ["row", "axes"], ["rows"]),
+        helper.make_node("Shape", ["input_ids"], ["queries"], start=1),
+        helper.make_node("Concat", ["queries", "one"], ["square"], axis=0),
+        helper.make_node("Expand", ["zeros", "square"], ["wide"]),
+        helper.make_node("Add", ["rows", "wide"], ["mask"]),
+        helper.make_node(
+            "Attention",
+            ["x", "x", "x", "mask", "past_key_values.0.key", "past_key_values.0.value"],
+            ["logits", "present.0.key", "present.0.value"],
+            q_num_heads=4,
+            kv_num_heads=4,
+        ),
+    ]
+    tensors = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "small_heads", ports, outputs, tensors)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 24)], ir_version=10)
+
+
+def judge_model(program, path, folder, kernel):
+    name = path.stem
+    output = folder / f"{name}.shared.onnx"
+    outcome = judge.netwright(program, "-q", "optimize", path, "-o", output, "--target", "ort", "--kv-cache", "shared")
+    assert outcome.code == 0, outcome.message
+    assert judge.invalid(output, False) is None, judge.invalid(output, False)
+    assert kernel in {node.op_type for node in onnx.load(output).graph.node}, f"no {kernel}"
+    export, shared = (onnxruntime.InferenceSession(each, providers=["CPUExecutionProvider"]) for each in (path, output))
+    worst = 0.0
+    random = np.random.default_rng(0)
+    for batch, lengths, padding in RUNS:
+        past = caches(export, batch, 0)
+        buffers = caches(shared, batch, MAX_LENGTH)
+        buffers = {name: onnxruntime.OrtValue.ortvalue_from_numpy(array) for name, array in buffers.items()}
+        mask = np.ones((batch, sum(lengths)), np.int64)
+        mask[0, :padding] = 0
+        done = 0
+        for length in lengths:
+            total = done + length
+            tokens = random.integers(0, 64, (batch, length))
+            feeds = {"input_ids": tokens, "attention_mask": np.ascontiguousarray(mask[:, :total])}
+            expected = dict(zip((port.name for port in export.get_outputs()), export.run(None, feeds | past), strict=True))
+            past = {name: expected[name.replace("past_key_values", "present")] for name in past}
+            logits = run_shared(shared, feeds, buffers)
+            real = mask[:, :total].astype(bool)
+            pairs = [(logits[real[:, done:]], expected["logits"][real[:, done:]])]
+            for key, buffer in buffers.items():
+                found = buffer.numpy()[:, :, :total].swapaxes(1, 2)
+                pairs.append((found[real], past[key].swapaxes(1, 2)[real]))
+            worst = max(worst, *(judge.largest_difference(*pair) for pair in pairs))
+            done = total
+    return worst
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("netwright", help="the program")
+    args = parser.parse_args()
+    wrong = 0
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        onnx.save(small_heads(), folder / "small_heads.onnx")
+        exports = pathlib.Path(__file__).parent / "models"
+        cases = [(exports / f"{name}.onnx", "GroupQueryAttention") for name in MODELS]
+        cases.append((folder / "small_heads.onnx", "MultiHeadAttention"))
+        for path, kernel in cases:
+            worst = judge_model(args.netwright, path, folder, kernel)
+            wrong += not worst <= TOLERANCE
+            print(f"{path.stem:20}{kernel:22}{worst:10.1e}")
+    print(f"shared_cache: {len(cases)} models, {wrong} wrong")
+    sys.exit(1 if wrong else 0)
+
+
+if __name__ == "__main__":
+    main()
