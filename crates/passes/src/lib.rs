@@ -196,6 +196,9 @@ pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, Error> {
     if let Some(required) = lowerings(&options.target, newest).iter().find(|pass| skipped(pass)) {
         return Err(Error::Required(required.name));
     }
+    if options.share_cache && !options.target.contrib {
+        return Err(Error::Cache(format!("the target {} has no operator for it; ort has", options.target)));
+    }
     let mut selected = optimizations(&options.target, newest, options.evaluator.clone());
     selected.retain(|pass| !skipped(pass));
     selected.retain(|pass| match &options.only {
@@ -203,13 +206,10 @@ pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, Error> {
         None => is_wanted(pass.name, &options.target, newest),
     });
     if !model.training.is_empty() {
-        return if selected.is_empty() { Ok(Report::default()) } else { Err(Error::Training) };
+        return if selected.is_empty() && !options.share_cache { Ok(Report::default()) } else { Err(Error::Training) };
     }
     let mut report = pipeline::run(&selected, &mut model.graph, options.limits)?;
     if options.share_cache {
-        if !options.target.contrib {
-            return Err(Error::Cache(format!("the target {} has no operator for it; ort has", options.target)));
-        }
         report.applied.extend(shared_cache::share_cache(&mut model.graph)?);
     }
     if let Some(wanted) = target::wanted_opset(&model.graph, &options.target).filter(|_| may_raise) {
