@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import time
 
+import judge
 import numpy as np
 import onnxruntime
 
@@ -48,13 +49,10 @@ def run(session, sizes):
 
 def run_shared(session, sizes):
     """Runs a session whose caches are buffers."""
-    binding = session.io_binding()
-    for name, array in feeds(session, sizes).items():
-        value = onnxruntime.OrtValue.ortvalue_from_numpy(array)
-        binding.bind_ortvalue_input(name, value)
-        if name.startswith("past"):
-            binding.bind_ortvalue_output(name.replace("past_key_values", "present"), value)
-    binding.bind_output("logits")
+    arrays = feeds(session, sizes)
+    pasts = [name for name in arrays if name.startswith("past")]
+    buffers = {name: onnxruntime.OrtValue.ortvalue_from_numpy(arrays.pop(name)) for name in pasts}
+    binding = judge.bind_shared(session, arrays, buffers)
     return lambda: session.run_with_iobinding(binding)
 
 

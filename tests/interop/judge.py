@@ -124,6 +124,18 @@ def difference(found, expected, elements=True, tolerance=0.0):
     return f"{at.size} of {found.size} elements differ, the first {found.flat[at[0]]}, not {expected.flat[at[0]]}"
 
 
+def bind_shared(session, feeds, buffers):
+    """Binds the inputs of a model with `--kv-cache shared`: each buffer is past and present. The output is the logits."""
+    binding = session.io_binding()
+    for name, array in feeds.items():
+        binding.bind_cpu_input(name, array)
+    binding.bind_output("logits")
+    for name, buffer in buffers.items():
+        binding.bind_ortvalue_input(name, buffer)
+        binding.bind_ortvalue_output(name.replace("past_key_values", "present"), buffer)
+    return binding
+
+
 def equal_bits(found, expected):
     # Texts, whose bytes may be pointers.
     if expected.dtype.kind in "OUST":

@@ -37,19 +37,6 @@ def caches(session, batch, length):
     return {port.name: np.zeros((batch, port.shape[1], length, port.shape[3]), np.float32) for port in ports}
 
 
-def run_shared(session, feeds, buffers):
-    """The logits; the buffers are added to in place."""
-    binding = session.io_binding()
-    for name, array in feeds.items():
-        binding.bind_cpu_input(name, array)
-    binding.bind_output("logits")
-    for name, buffer in buffers.items():
-        binding.bind_ortvalue_input(name, buffer)
-        binding.bind_ortvalue_output(name.replace("past_key_values", "present"), buffer)
-    session.run_with_iobinding(binding)
-    return binding.get_outputs()[0].numpy()
-
-
 def small_heads():
     """A model whose heads are too small for GroupQueryAttention, and whose mask need not be causal."""
     cache = ["batch", 4, "past", 4]
@@ -119,7 +106,9 @@ def judge_model(program, path, folder, kernel):
             feeds = {"input_ids": tokens, "attention_mask": np.ascontiguousarray(mask[:, :total])}
             expected = dict(zip((port.name for port in export.get_outputs()), export.run(None, feeds | past), strict=True))
             past = {name: expected[name.replace("past_key_values", "present")] for name in past}
-            logits = run_shared(shared, feeds, buffers)
+            binding = judge.bind_shared(shared, feeds, buffers)
+            shared.run_with_iobinding(binding)
+            logits = binding.get_outputs()[0].numpy()
             real = mask[:, :total].astype(bool)
             pairs = [(logits[real[:, done:]], expected["logits"][real[:, done:]])]
             for key, buffer in buffers.items():

@@ -1,6 +1,7 @@
 //! The words in which rewrites say what they put into the graph.
 
 use crate::rule::{Rewritten, Skip};
+use netwright_ir::op::CastRounding;
 use netwright_ir::{Dim, ElementType, Fact, Graph, Kind, Op, Place, Tensor, Value};
 use std::borrow::Cow;
 
@@ -51,6 +52,11 @@ pub fn scalar_tensor(element: ElementType, dims: &[u64], value: f64) -> Result<T
 /// When a file cannot be read.
 pub fn in_memory(tensor: &Tensor) -> Result<Tensor, Skip> {
     Ok(Tensor::from_bytes(tensor.element(), tensor.dims(), tensor.to_bytes()?)?)
+}
+
+/// A Cast to that type.
+pub fn cast(to: ElementType) -> Op {
+    Op::Cast { to, saturate: true, round_mode: CastRounding::Up }
 }
 
 /// Puts an operator in the place of the root.

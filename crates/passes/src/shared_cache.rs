@@ -1,12 +1,11 @@
 //! A KV cache that the caller preallocates and every step adds to, in place.
 
-use crate::contrib;
+use crate::contrib::operator;
 use crate::masks::is_finite;
 use crate::pipeline::{Error, Event};
-use crate::rewrite::{insert, number_list};
+use crate::rewrite::{become_results, cast, insert, number_list};
 use crate::rule::Skip;
-use crate::sizes::{Sizes, position};
-use netwright_ir::op::CastRounding;
+use crate::sizes::{Expression, Sizes, position};
 use netwright_ir::{Attribute, Dim, ElementType, Fact, Graph, Kind, NodeId, Op, TensorType, Value};
 
 /// What the events are told by.
@@ -281,9 +280,8 @@ fn rewrite(graph: &mut Graph, caches: &[Cache], padding: (Value, usize), asked: 
         Some(expression) => expression.insert(graph, root),
         None => Err(Skip::rejected(format!("no input has the size {dim}"))),
     };
-    let to_i32 = || Op::Cast { to: ElementType::I32, saturate: true, round_mode: CastRounding::Up };
-    let axis = i64::try_from(axis).map_err(|_| Skip::NoMatch)?;
-    let total = insert(graph, root, "total", Op::Shape { start: axis, end: Some(axis + 1) }, &[padding])?;
+    let to_i32 = || cast(ElementType::I32);
+    let total = Expression::Shape(padding, axis, axis + 1).insert(graph, root)?;
     let (seq, batch) = (size(graph, &first.seq)?, size(graph, &first.batch)?);
     let past = insert(graph, root, "past", Op::Sub, &[total, seq])?;
     for &length in asked {
@@ -317,11 +315,9 @@ fn resize(graph: &mut Graph, input: Value, axis: usize, size: &Dim, note: &str) 
 /// A symbol of that name, or the name and a number, that no input has.
 fn free_symbol(graph: &Graph, name: &str) -> Dim {
     let is_used = |symbol: &Dim| graph.inputs().any(|input| graph.shape(input).unwrap_or_default().contains(symbol));
-    let mut symbol = Dim::symbol(name);
-    for number in 1.. {
-        if !is_used(&symbol) {
-            break;
-        }
+    let (mut symbol, mut number) = (Dim::symbol(name), 0);
+    while is_used(&symbol) {
+        number += 1;
         symbol = Dim::symbol(format!("{name}_{number}"));
     }
     symbol
@@ -341,21 +337,21 @@ fn attend(graph: &mut Graph, cache: &Cache, past: Value, lasts: Value, total: Va
     let (op_type, operands) = if cache.is_grouped {
         attributes.push(("kv_num_heads", Attribute::Int(cache.key_heads)));
         attributes.push(("softcap", Attribute::Float(cache.softcap)));
-        let lengths = [Some(lasts), Some(total)];
-        let [cos, sin, positions] = [None; 3];
-        let all = [query, key, value, past_key, past_value, lengths[0], lengths[1], cos, sin, positions, mask];
-        ("GroupQueryAttention", all.to_vec())
+        let (lasts, total, [cos, sin, positions]) = (Some(lasts), Some(total), [None; 3]);
+        let operands = vec![query, key, value, past_key, past_value, lasts, total, cos, sin, positions, mask];
+        ("GroupQueryAttention", operands)
     } else {
         let [bias, padding] = [None; 2];
         ("MultiHeadAttention", vec![query, key, value, bias, padding, mask, past_key, past_value, Some(past)])
     };
-    let roots = [root, cache.present[0], cache.present[1]];
-    let facts = [root, cache.past[0], cache.past[1]].map(|value| graph.fact(value).clone());
-    let node = graph.value_name(root).clone();
     for (present, past) in cache.present.into_iter().zip(cache.past) {
-        let ty = graph.fact(past).ty.clone();
-        graph.declare_output(present, &ty);
+        let fact = graph.fact(past).clone();
+        graph.declare_output(present, &fact.ty);
+        graph.set_fact(present, fact);
     }
-    contrib::become_results(graph, &roots, &facts, op_type, &attributes, &operands);
-    Ok(Event { pass: NAME, node, note: format!("com.microsoft.{op_type}").into() })
+    let node = graph.value_name(root).clone();
+    let roots = [root, cache.present[0], cache.present[1]];
+    let note = format!("com.microsoft.{op_type}");
+    let note = become_results(graph, &roots, operator(op_type, &attributes), &operands, note)?;
+    Ok(Event { pass: NAME, node, note })
 }

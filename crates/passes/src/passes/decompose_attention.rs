@@ -5,10 +5,9 @@ mod heads;
 
 use crate::pattern::op;
 use crate::pipeline::Pass;
-use crate::rewrite::{become_op, become_value, element, insert, number};
+use crate::rewrite::{become_op, become_value, cast, element, insert, number};
 use crate::rule::{Rewritten, Rule, Skip};
 use crate::target::AttentionKernel;
-use netwright_ir::op::CastRounding;
 use netwright_ir::{Dim, Graph, Kind, Op, Value};
 
 /// `attention(q, k, v, m)` -> `softmax(q · kᵀ * c + m) · v`
@@ -98,7 +97,6 @@ fn decompose(graph: &mut Graph, root: Value, kernel: Option<AttentionKernel>) ->
         scores = insert(graph, root, "masked", Op::Add, &[scores, bias.value])?;
     }
     stages[2] = Some(scores);
-    let cast = |to| Op::Cast { to, saturate: true, round_mode: CastRounding::Up };
     let precision = softmax_precision.unwrap_or(element);
     if precision != element {
         scores = insert(graph, root, "wide", cast(precision), &[scores])?;

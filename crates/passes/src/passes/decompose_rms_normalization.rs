@@ -1,8 +1,7 @@
 use crate::pattern::{Found, op};
 use crate::pipeline::Pass;
-use crate::rewrite::{become_op, element, insert, number};
+use crate::rewrite::{become_op, cast, element, insert, number};
 use crate::rule::{Rewritten, Rule, Skip};
-use netwright_ir::op::CastRounding;
 use netwright_ir::{ElementType, Graph, Kind, Op, Tensor, Value};
 
 /// `rms_normalization(x, w)` -> `x / sqrt(mean(x * x) + epsilon) * w`
@@ -79,8 +78,4 @@ impl Statistics {
         let normalized = insert(graph, root, "normalized", Op::Div, &[wide, deviation])?;
         if stash == element { Ok(normalized) } else { insert(graph, root, "narrow", cast(element), &[normalized]) }
     }
-}
-
-fn cast(to: ElementType) -> Op {
-    Op::Cast { to, saturate: true, round_mode: CastRounding::Up }
 }

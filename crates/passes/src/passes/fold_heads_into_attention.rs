@@ -44,14 +44,14 @@ fn fold(graph: &mut Graph, root: Value) -> Rewritten {
     };
     let rows = [merged[0].times(&merged[1]), merged[2].clone()];
     let is = |expected: &[Dim]| graph.shape(root).is_some_and(|shape| same_shape(shape, expected));
-    let rows_of = merged[2].known().filter(|_| is(&rows));
-    if key_heads != value_heads || rows_of.is_none() && !is(&merged) {
+    let width_of_rows = merged[2].known().filter(|_| is(&rows));
+    if key_heads != value_heads || width_of_rows.is_none() && !is(&merged) {
         return Err(Skip::rejected(format!("{} does not merge the heads", graph.operand_text(root))));
     }
     let Op::Attention { q_num_heads, kv_num_heads, .. } = &mut attention else { return Err(Skip::NoMatch) };
     (*q_num_heads, *kv_num_heads) = (Some(query_heads), Some(key_heads));
     let mut whole = root;
-    if let Some(width) = rows_of {
+    if let Some(width) = width_of_rows {
         let reshape = Op::Reshape { allowzero: false };
         let split = number_list(graph, root, "split", &[0, 0, width])?;
         whole = insert(graph, root, "whole", reshape.clone(), &[transposed, split])?;

@@ -1,7 +1,7 @@
-use crate::contrib::become_contrib;
+use crate::contrib::operator;
 use crate::pattern::op;
 use crate::pipeline::Pass;
-use crate::rewrite::expect_alone;
+use crate::rewrite::{become_op, expect_alone};
 use crate::rule::{Rewritten, Rule, Skip};
 use netwright_ir::op::GeluApproximation;
 use netwright_ir::{ElementType, Graph, Kind, Op, Value};
@@ -34,5 +34,5 @@ fn fuse(graph: &mut Graph, root: Value) -> Rewritten {
         GeluApproximation::None => "BiasGelu",
         GeluApproximation::Tanh => "FastGelu",
     };
-    become_contrib(graph, root, op_type, &[], &[x, bias], "took in the bias")
+    become_op(graph, root, operator(op_type, &[]), &[x, bias], "took in the bias")
 }

@@ -1,7 +1,7 @@
-use crate::contrib::become_contrib;
+use crate::contrib::operator;
 use crate::pattern::op;
 use crate::pipeline::Pass;
-use crate::rewrite::insert;
+use crate::rewrite::{become_op, insert};
 use crate::rule::{Rewritten, Rule, Skip};
 use netwright_ir::{Attribute, Dim, ElementType, Graph, Kind, Op, Tensor, Value};
 
@@ -36,5 +36,11 @@ fn replace(graph: &mut Graph, root: Value) -> Rewritten {
     let start = insert(graph, root, "start", Op::Constant(Tensor::indices(&[0])), &[])?;
     let mut attributes = vec![("interleaved", Attribute::Int(interleaved.into()))];
     attributes.extend(num_heads.map(|heads| ("num_heads", Attribute::Int(heads))));
-    become_contrib(graph, root, "RotaryEmbedding", &attributes, &[x, start, cos, sin], "looks up its cosines and sines")
+    become_op(
+        graph,
+        root,
+        operator("RotaryEmbedding", &attributes),
+        &[x, start, cos, sin],
+        "looks up its cosines and sines",
+    )
 }

@@ -1,6 +1,7 @@
-use crate::contrib::become_contrib;
+use crate::contrib::operator;
 use crate::pattern::op;
 use crate::pipeline::Pass;
+use crate::rewrite::become_op;
 use crate::rule::{Rewritten, Rule, Skip};
 use netwright_ir::{Attribute, ElementType, Graph, Kind, Op, Value};
 
@@ -18,5 +19,5 @@ fn replace(graph: &mut Graph, root: Value) -> Rewritten {
     if graph.fact(x).element() != Some(ElementType::F32) {
         return Err(Skip::rejected("the kernel takes f32 alone"));
     }
-    become_contrib(graph, root, "QuickGelu", &[("alpha", Attribute::Float(alpha))], &[x], "is a QuickGelu")
+    become_op(graph, root, operator("QuickGelu", &[("alpha", Attribute::Float(alpha))]), &[x], "is a QuickGelu")
 }

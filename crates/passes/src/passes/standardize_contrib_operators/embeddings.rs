@@ -1,9 +1,8 @@
 //! Embeddings: of tokens, and of positions by rotation.
 
 use super::Call;
-use crate::rewrite::{insert, number_list};
+use crate::rewrite::{self, insert, number_list};
 use crate::rule::Skip;
-use netwright_ir::op::CastRounding;
 use netwright_ir::{Dim, ElementType, Graph, Op, Tensor, Value};
 
 /// Operands: token ids, segment ids, the tables of words, positions and segments, gamma, beta, mask, position ids.
@@ -119,5 +118,5 @@ pub(super) fn cast(graph: &mut Graph, root: Value, x: Value, to: ElementType) ->
     if graph.fact(x).element() == Some(to) {
         return Ok(x);
     }
-    insert(graph, root, "cast", Op::Cast { to, saturate: true, round_mode: CastRounding::Up }, &[x])
+    insert(graph, root, "cast", rewrite::cast(to), &[x])
 }
