@@ -75,7 +75,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// The unoptimized model of the paper, written.
 fn declared(folder: &Path) -> Result<PathBuf, Box<dyn Error>> {
     let graph =
-        Transformer::new(&Config::transformer_base())?.build(Part::Both, &Weights::Random { seed: 0 }, false)?;
+        Transformer::new(&Config::transformer_base())?.build(Part::Whole, &Weights::Random { seed: 0 }, false)?;
     let mut model = Model::new(graph);
     passes::lower(&mut model, &Target::ONNX, false)?;
     let path = folder.join("transformer-base.onnx");

@@ -69,10 +69,10 @@ fn whole_models() {
             Config { positional_encoding: PositionalEncoding::SinusoidalHalves, ..small() },
             false,
         ),
-        ("transformer", Part::Both, small(), true),
+        ("transformer", Part::Whole, small(), true),
         (
             "transformer_untied_learned",
-            Part::Both,
+            Part::Whole,
             Config {
                 tie_embeddings: false,
                 scale_embedding: false,
@@ -125,7 +125,7 @@ fn attention_reads_the_sequences_that_it_should() {
 fn parameters_are_counted_from_the_graph() {
     for (config, expected) in [(Config::transformer_base(), 63_082_496), (Config::transformer_big(), 214_245_376)] {
         let transformer = Transformer::new(&config).expect("a preset is sound");
-        let graph = transformer.build(Part::Both, &Weights::Random { seed: 0 }, false).expect("a preset builds");
+        let graph = transformer.build(Part::Whole, &Weights::Random { seed: 0 }, false).expect("a preset builds");
         let parameters = graph.schedule().into_iter().filter_map(|id| match graph.node(id).op() {
             Op::Parameter(tensor) => Some(tensor.count()),
             _ => None,

@@ -7,7 +7,7 @@ mod dates;
 use dates::Dates;
 use netwright::inventory::inventory;
 use netwright::ir::Model;
-use netwright::nn::{Part, Transformer, Weights};
+use netwright::nn::{Part, Pretrained, PretrainedOptions, Weights};
 use netwright::onnx::{self, ReadOptions, WriteOptions};
 use netwright::passes::{self, Options, Target};
 use netwright::verify::{Array, Session};
@@ -21,10 +21,14 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/dates")
 }
 
+fn open() -> Pretrained {
+    Pretrained::open(&folder(), &PretrainedOptions::default()).expect("the folder holds a model")
+}
+
 /// The graph of a part, optimized for a target or merely lowered.
 fn model(part: Part, target: Option<Target>, attention_weights: bool) -> Model {
-    let (transformer, weights) = Transformer::open(&folder()).expect("the folder holds a model");
-    let graph = transformer.build(part, &weights, attention_weights).unwrap_or_else(|errors| panic!("{errors}"));
+    let pretrained = open();
+    let graph = pretrained.build(part, attention_weights).unwrap_or_else(|errors| panic!("{errors}"));
     let mut model = Model::new(graph);
     match target {
         Some(target) => passes::optimize(&mut model, &Options { target, ..Options::default() }),
@@ -103,7 +107,7 @@ fn equals_pytorch_for_every_target() {
             ("encoder_attention_mask", &mask),
         ];
         assert_close(floats(&run(&decoder, &inputs)["logits"]), floats(&reference["logits"]), 1e-4, |_| true, &what);
-        let both = model(Part::Both, optimized, false);
+        let both = model(Part::Whole, optimized, false);
         let inputs = [("input_ids", source), ("attention_mask", &mask), ("decoder_input_ids", target)];
         assert_close(floats(&run(&both, &inputs)["logits"]), floats(&reference["logits"]), 1e-4, |_| true, &what);
     }
@@ -115,9 +119,9 @@ fn optimized_equals_declared() {
     let (source, target) = (&reference["src"], &reference["tgt"]);
     let mask = mask(source);
     let inputs = [("input_ids", source), ("attention_mask", &mask), ("decoder_input_ids", target)];
-    let declared = run(&model(Part::Both, None, true), &inputs);
+    let declared = run(&model(Part::Whole, None, true), &inputs);
     for target in TARGETS {
-        let optimized = run(&model(Part::Both, Some(target), true), &inputs);
+        let optimized = run(&model(Part::Whole, Some(target), true), &inputs);
         assert_eq!(optimized.len(), 10, "the logits and the weights of nine attentions");
         for (name, expected) in &declared {
             let what = format!("{name} for {}", target.name);
@@ -134,7 +138,7 @@ fn attention_weights_are_a_distribution_over_what_is_not_masked() {
     let mask = mask(source);
     let padded = mask.values::<i64>().expect("ids");
     let inputs = [("input_ids", source), ("attention_mask", &mask), ("decoder_input_ids", target)];
-    let outputs = run(&model(Part::Both, Some(Target::TRACT), true), &inputs);
+    let outputs = run(&model(Part::Whole, Some(Target::TRACT), true), &inputs);
     let mut seen = 0;
     for (name, weights) in outputs.iter().filter(|(name, _)| name.ends_with("attention_weights")) {
         let &[_, heads, queries, keys] = weights.shape() else { panic!("{name} has four axes") };
@@ -172,7 +176,7 @@ fn the_recorded_dates_are_decoded() {
 /// to the byte.
 #[test]
 fn optimizing_the_file_equals_optimizing_the_declaration() {
-    for part in [Part::Encoder, Part::Decoder, Part::Both] {
+    for part in [Part::Encoder, Part::Decoder, Part::Whole] {
         for target in TARGETS {
             let out = TempDir::new().expect("a folder");
             let direct = std::fs::read(write(&model(part, Some(target), false), &out)).expect("it was written");
@@ -192,8 +196,7 @@ fn optimizing_the_file_equals_optimizing_the_declaration() {
 /// No attention keeps a node for its scale where the target folds it, and names play no part in that.
 #[test]
 fn no_scale_remains_and_names_do_not_matter() {
-    let (transformer, weights) = Transformer::open(&folder()).expect("the folder holds a model");
-    let declared = transformer.build(Part::Both, &weights, false).expect("it builds");
+    let declared = open().build(Part::Whole, false).expect("it builds");
     let mut scrambled = declared.clone();
     let values: Vec<_> = scrambled.schedule().into_iter().flat_map(|id| declared.results(id)).collect();
     for (at, value) in values.into_iter().enumerate() {

@@ -20,9 +20,9 @@ pub(crate) struct Dates {
 impl Dates {
     /// Builds both models from the folder of the trained weights, writes them to `out`, and loads the files.
     pub(crate) fn build(folder: &Path, out: &Path) -> Result<Self, Box<dyn Error>> {
-        let (transformer, weights) = Transformer::open(folder)?;
+        let pretrained = Pretrained::open(folder, &PretrainedOptions::default())?;
         let session = |part, name| -> Result<Session, Box<dyn Error>> {
-            let mut model = Model::new(transformer.build(part, &weights, false)?);
+            let mut model = Model::new(pretrained.build(part, false)?);
             optimize(&mut model, &OptimizeOptions { target: Target::TRACT, ..OptimizeOptions::default() })?;
             let path = out.join(name);
             write(&model, &path, &WriteOptions::default())?;

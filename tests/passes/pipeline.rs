@@ -19,7 +19,7 @@ fn encoder_layer() -> Graph {
 /// Encoder and decoder: three attentions, of which one has two masks.
 fn transformer() -> Model {
     let transformer = Transformer::new(&small()).expect("the configuration is sound");
-    let graph = transformer.build(Part::Both, &Weights::Random { seed: 0 }, true);
+    let graph = transformer.build(Part::Whole, &Weights::Random { seed: 0 }, true);
     Model::new(graph.unwrap_or_else(|errors| panic!("{errors}")))
 }
 

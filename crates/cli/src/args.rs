@@ -2,7 +2,8 @@
 
 use crate::failure::Failure;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use netwright::ir::{Dim, Symbol};
+use netwright::ir::{Dim, ElementType, Symbol};
+use netwright::nn::Task;
 use netwright::passes::Target;
 use netwright::{nn, onnx};
 use std::collections::BTreeMap;
@@ -33,8 +34,10 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Build a model from a preset or from a folder of config.json and model.safetensors.
+    /// Build a model from a Hugging Face folder (config.json and safetensors), or from a preset.
     Build(Build),
+    /// List the families of models that `build` knows.
+    Families,
     /// Optimize an ONNX file.
     Optimize(Optimize),
     /// Write a model in a newer version of ONNX's operators, and change nothing else.
@@ -61,14 +64,49 @@ pub(crate) enum Command {
     Worker,
 }
 
+/// A float type of weights.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Float {
+    F32,
+    F16,
+    Bf16,
+}
+
+impl From<Float> for ElementType {
+    fn from(float: Float) -> Self {
+        match float {
+            Float::F32 => ElementType::F32,
+            Float::F16 => ElementType::F16,
+            Float::Bf16 => ElementType::BF16,
+        }
+    }
+}
+
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct Build {
-    /// `transformer-base`, `transformer-big`, or a folder.
+    /// A folder, `transformer-base` or `transformer-big`.
     pub(crate) model: String,
-    /// The file, if it ends in `.onnx`; else a folder for encoder_model.onnx and decoder_model.onnx.
+    /// The file, if it ends in `.onnx`; else a folder for a file of each part, and copies of configuration and
+    /// tokenizer.
     #[arg(short, long)]
     pub(crate) output: PathBuf,
-    /// Which graph [default: both in a file, encoder and decoder in a folder].
+    /// What the model is for [default: what the architecture in config.json is].
+    #[arg(long)]
+    pub(crate) task: Option<Task>,
+    /// The float type of the weights, and of what is computed.
+    #[arg(long, default_value = "f32")]
+    pub(crate) dtype: Float,
+    /// Decoders take and give the keys and values of earlier tokens; the past may be of length 0.
+    #[arg(long)]
+    pub(crate) with_past: bool,
+    /// Leave tensors out that the model does not use, such as those of another head.
+    #[arg(long)]
+    pub(crate) allow_unused: bool,
+    /// Build without an option of config.json that is not known; may be given several times.
+    #[arg(long = "ignore-option", value_name = "NAME")]
+    pub(crate) ignored_options: Vec<String>,
+    /// Which graph of an encoder-decoder [default: the whole in a file, all others in a folder].
     #[arg(long)]
     pub(crate) part: Option<Part>,
     /// The seed of a preset's random weights [default: 0].
@@ -232,7 +270,9 @@ pub(crate) struct Verify {
 pub(crate) enum Part {
     Encoder,
     Decoder,
-    Both,
+    DecoderWithPast,
+    #[value(alias = "both")]
+    Whole,
 }
 
 impl From<Part> for nn::Part {
@@ -240,7 +280,8 @@ impl From<Part> for nn::Part {
         match part {
             Part::Encoder => nn::Part::Encoder,
             Part::Decoder => nn::Part::Decoder,
-            Part::Both => nn::Part::Both,
+            Part::DecoderWithPast => nn::Part::DecoderWithPast,
+            Part::Whole => nn::Part::Whole,
         }
     }
 }

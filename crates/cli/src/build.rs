@@ -1,13 +1,14 @@
 //! `netwright build`.
 
-use crate::args::Build;
+use crate::args::{Build, Float};
 use crate::failure::Failure;
 use crate::output::{Output, thousands};
 use crate::{optimize, verify};
 use netwright::files;
 use netwright::inventory::inventory;
 use netwright::ir::Model;
-use netwright::nn::{Config, ConfigError, OpenError, Part, Transformer, WeightError, Weights};
+use netwright::nn::families::{FAMILIES, Family};
+use netwright::nn::{Config, OpenError, Part, Pretrained, PretrainedOptions, SettingsError, WeightError};
 use netwright::onnx::{self, WriteOptions};
 use netwright::passes;
 use netwright::verify::Verdict;
@@ -30,19 +31,59 @@ struct Built {
 
 pub(crate) fn run(args: &Build, output: Output) -> Result<(), Failure> {
     optimize::check_opset(args.emit.opset)?;
-    let (transformer, weights) = open(args)?;
+    let model = open(args)?;
     let mut built = vec![];
-    for (part, path) in parts(args)? {
+    for (part, path) in parts(args, &model)? {
         let spinner = output.spinner("building");
-        let mut one = build(args, (&transformer, &weights), part, &path, output)?;
+        let mut one = build(args, &model, part, &path, output)?;
         drop(spinner);
         if args.verify {
             one.verified = Some(verify::own(&path, output)?);
         }
         built.push(one);
     }
+    if !is_file(args) {
+        copy_beside(Path::new(&args.model), &args.output)?;
+    }
     output.report(&built, || built.iter().map(line).collect())?;
     built.iter().filter_map(|one| one.verified.as_ref()).try_for_each(verify::judge)
+}
+
+/// Lists the families of models.
+pub(crate) fn families(output: Output) -> Result<(), Failure> {
+    let families: Vec<Known> = FAMILIES.iter().map(Known::new).collect();
+    output.report(&families, || {
+        let width = families.iter().map(|family| family.name.len()).max().unwrap_or_default();
+        let types = families.iter().map(|family| family.model_types.join(", ").len()).max().unwrap_or_default();
+        let line = |family: &Known| {
+            let tasks = family.tasks.join(", ");
+            format!("{:<width$}  {:<types$}  {tasks}\n", family.name, family.model_types.join(", "))
+        };
+        families.iter().map(line).collect()
+    })
+}
+
+/// What is told of a family.
+#[derive(Serialize)]
+struct Known {
+    name: &'static str,
+    model_types: &'static [&'static str],
+    architectures: Vec<&'static str>,
+    tasks: Vec<&'static str>,
+}
+
+impl Known {
+    fn new(family: &Family) -> Self {
+        let mut tasks: Vec<&str> = vec![];
+        for (_, task) in family.architectures {
+            if !tasks.contains(&task.name()) {
+                tasks.push(task.name());
+            }
+        }
+        let mut architectures: Vec<&str> = family.architectures.iter().map(|(name, _)| *name).collect();
+        architectures.dedup();
+        Self { name: family.name, model_types: family.model_types, architectures, tasks }
+    }
 }
 
 fn line(built: &Built) -> String {
@@ -58,7 +99,7 @@ fn line(built: &Built) -> String {
     )
 }
 
-fn open(args: &Build) -> Result<(Transformer, Weights), Failure> {
+fn open(args: &Build) -> Result<Pretrained, Failure> {
     let preset = match args.model.as_str() {
         "transformer-base" => Config::transformer_base(),
         "transformer-big" => Config::transformer_big(),
@@ -66,51 +107,117 @@ fn open(args: &Build) -> Result<(Transformer, Weights), Failure> {
             if args.seed.is_some() {
                 return Err(Failure::Usage("--seed is for presets; the weights of a folder are its own".to_owned()));
             }
-            return Transformer::open(Path::new(folder)).map_err(|error| match error {
-                OpenError::Config(ConfigError::File(error)) if !Path::new(folder).exists() => Failure::Usage(format!(
-                    "{error}\n  help: the presets are transformer-base and transformer-big; a folder must hold \
-                     config.json and model.safetensors"
-                )),
-                OpenError::Weights(WeightError::File(error)) | OpenError::Config(ConfigError::File(error)) => {
-                    Failure::usage(error)
+            let options = PretrainedOptions {
+                task: args.task,
+                with_past: args.with_past,
+                dtype: args.dtype.into(),
+                allow_unused: args.allow_unused,
+                ignored_options: args.ignored_options.clone(),
+                ..PretrainedOptions::default()
+            };
+            return Pretrained::open(Path::new(folder), &options).map_err(|error| match error {
+                OpenError::Settings(SettingsError::File(error)) if !Path::new(folder).exists() => {
+                    Failure::Usage(format!(
+                        "{error}\n  help: the presets are transformer-base and transformer-big; a folder must hold \
+                         config.json and model.safetensors"
+                    ))
                 }
+                OpenError::Weights(WeightError::File(error))
+                | OpenError::Settings(SettingsError::File(error))
+                | OpenError::File(error) => Failure::usage(error),
+                error @ (OpenError::Task { .. } | OpenError::NoPast { .. }) => Failure::usage(error),
                 error => Failure::model(error),
             });
         }
     };
-    let transformer = Transformer::new(&preset).map_err(Failure::model)?;
-    Ok((transformer, Weights::Random { seed: args.seed.unwrap_or(0) }))
+    let asked = [
+        ("--task", args.task.is_some()),
+        ("--with-past", args.with_past),
+        ("--dtype", !matches!(args.dtype, Float::F32)),
+    ];
+    if let Some((flag, _)) = asked.iter().find(|(_, asked)| *asked) {
+        return Err(Failure::Usage(format!("{flag} is for folders, not for presets")));
+    }
+    Pretrained::random(&preset, args.seed.unwrap_or(0)).map_err(Failure::model)
+}
+
+/// Whether the output is one file.
+fn is_file(args: &Build) -> bool {
+    args.output.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"))
 }
 
 /// Which graphs go to which files.
-fn parts(args: &Build) -> Result<Vec<(Part, PathBuf)>, Failure> {
-    if args.output.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx")) {
-        return Ok(vec![(args.part.map_or(Part::Both, Part::from), args.output.clone())]);
+fn parts(args: &Build, model: &Pretrained) -> Result<Vec<(Part, PathBuf)>, Failure> {
+    let asked = args.part.map(Part::from);
+    if asked.is_some_and(|part| part != Part::Whole) && !model.is_encoder_decoder() {
+        return Err(Failure::Usage("--part is for encoder-decoders; this model is one graph".to_owned()));
+    }
+    if asked == Some(Part::DecoderWithPast) && !args.with_past {
+        return Err(Failure::Usage("--part decoder-with-past needs --with-past".to_owned()));
+    }
+    if is_file(args) {
+        let part = asked.unwrap_or(Part::Whole);
+        if part == Part::Whole && args.with_past && model.is_encoder_decoder() {
+            return Err(Failure::Usage(
+                "with a past, an encoder-decoder is three graphs\n  help: name a folder with -o, or one graph with --part"
+                    .to_owned(),
+            ));
+        }
+        return Ok(vec![(part, args.output.clone())]);
     }
     files::create_folder(&args.output).map_err(Failure::usage)?;
     let file = |part: Part| {
         let name = match part {
             Part::Encoder => "encoder_model.onnx",
             Part::Decoder => "decoder_model.onnx",
-            Part::Both => "model.onnx",
+            Part::DecoderWithPast => "decoder_with_past_model.onnx",
+            Part::Whole => "model.onnx",
         };
         (part, args.output.join(name))
     };
-    Ok(match args.part {
-        Some(part) => vec![file(part.into())],
-        None => vec![file(Part::Encoder), file(Part::Decoder)],
-    })
+    Ok(asked.map_or_else(|| model.parts().to_vec(), |part| vec![part]).into_iter().map(file).collect())
 }
 
-fn build(
-    args: &Build,
-    (transformer, weights): (&Transformer, &Weights),
-    part: Part,
-    path: &Path,
-    output: Output,
-) -> Result<Built, Failure> {
+/// What stands beside the weights of a model and belongs to it.
+const BESIDE: [&str; 22] = [
+    "added_tokens.json",
+    "chat_template.jinja",
+    "config.json",
+    "config_sentence_transformers.json",
+    "generation_config.json",
+    "merges.txt",
+    "normalizer.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "sentence_bert_config.json",
+    "sentencepiece.bpe.model",
+    "source.spm",
+    "special_tokens_map.json",
+    "spiece.model",
+    "spm.model",
+    "target.spm",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "vocab.bpe",
+    "vocab.json",
+    "vocab.txt",
+];
+
+/// Copies configuration and tokenizer to the output.
+fn copy_beside(from: &Path, to: &Path) -> Result<(), Failure> {
+    for name in BESIDE {
+        let (from, to) = (from.join(name), to.join(name));
+        if from.is_file() && from.canonicalize().ok() != to.canonicalize().ok() {
+            files::copy_file(&from, &to).map_err(Failure::usage)?;
+        }
+    }
+    Ok(())
+}
+
+fn build(args: &Build, model: &Pretrained, part: Part, path: &Path, output: Output) -> Result<Built, Failure> {
     let start = Instant::now();
-    let graph = transformer.build(part, weights, args.outputs_attention).map_err(Failure::model)?;
+    let graph = model.build(part, args.outputs_attention).map_err(Failure::model)?;
     let mut model = Model::new(graph);
     optimize::set_opset(&mut model, args.emit.opset)?;
     let report = if args.no_optimize {

@@ -27,6 +27,7 @@ fn main() -> ExitCode {
 fn run(command: &Command, output: Output) -> Result<(), Failure> {
     match command {
         Command::Build(args) => build::run(args, output),
+        Command::Families => build::families(output),
         Command::Optimize(args) => optimize::run(args, output),
         Command::Verify(args) => verify::run(args, output),
         Command::Upgrade(args) => optimize::upgrade(args, output),

@@ -37,7 +37,7 @@ pub mod prelude {
         Activation, Embedding, FeedForward, Linear, MultiHeadAttention, Norm, NormKind, PositionalEncoding, Positions,
         causal_mask, padding_mask,
     };
-    pub use crate::nn::{Builder, Config, Part, Transformer, Var, Weights};
+    pub use crate::nn::{Builder, Config, Part, Pretrained, PretrainedOptions, Task, Transformer, Var, Weights};
     pub use crate::onnx::{ReadOptions, WriteOptions, read, write};
     pub use crate::passes::{Options as OptimizeOptions, Target, optimize};
     pub use crate::verify::{Options as VerifyOptions, verify};

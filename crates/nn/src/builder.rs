@@ -1,7 +1,7 @@
 //! The builder: values that remember their graph, and errors that remember the line.
 
 use crate::weights::{Init, Weights};
-use netwright_ir::{Assumption, Graph, InferError, Op, Place, Shape, Tensor, TensorType, Value, files};
+use netwright_ir::{Assumption, ElementType, Graph, InferError, Op, Place, Shape, Tensor, TensorType, Value, files};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
@@ -16,6 +16,7 @@ use std::path::Path;
 #[derive(Debug)]
 pub struct Builder<'w> {
     weights: &'w Weights,
+    element: ElementType,
     state: RefCell<State>,
 }
 
@@ -25,7 +26,8 @@ struct State {
     scope: String,
     parameters: HashMap<String, Value>,
     tables: HashMap<String, Value>,
-    named: HashMap<String, Value>,
+    /// In program order.
+    named: Vec<(String, Value)>,
     errors: Vec<BuildError>,
 }
 
@@ -92,10 +94,26 @@ impl<'w> Builder<'w> {
             scope: String::new(),
             parameters: HashMap::new(),
             tables: HashMap::new(),
-            named: HashMap::new(),
+            named: vec![],
             errors: vec![],
         };
-        Self { weights, state: RefCell::new(state) }
+        Self { weights, element: ElementType::F32, state: RefCell::new(state) }
+    }
+
+    /// Parameters in another float type: weights are converted to it while they are written.
+    pub fn with_element(mut self, element: ElementType) -> Self {
+        self.element = element;
+        self
+    }
+
+    /// The type of parameters, and so of what is computed from them.
+    pub fn element(&self) -> ElementType {
+        self.element
+    }
+
+    /// Where parameters come from.
+    pub fn weights(&self) -> &Weights {
+        self.weights
     }
 
     /// The graph.
@@ -127,7 +145,18 @@ impl<'b> Builder<'b> {
 
     /// The value that was [named](Var::name) so, in full with its scope.
     pub fn named(&'b self, name: &str) -> Option<Var<'b>> {
-        self.state.borrow().named.get(name).map(|value| self.var(*value))
+        let state = self.state.borrow();
+        state.named.iter().find(|(given, _)| given == name).map(|(_, value)| self.var(*value))
+    }
+
+    /// Makes the attention weights of every layer outputs, in program order, named as their values.
+    pub fn output_attention_weights(&self) {
+        let mut state = self.state.borrow_mut();
+        for (name, value) in state.named.clone() {
+            if name.ends_with("attention_weights") {
+                state.graph.output(name, value);
+            }
+        }
     }
 
     /// The trained tensor of that name; the same one wherever it is asked for.
@@ -144,7 +173,7 @@ impl<'b> Builder<'b> {
             state.fail(Some(location), what);
             return self.poisoned();
         }
-        match self.weights.tensor(name, dims, init) {
+        match self.weights.tensor(name, dims, init, self.element) {
             Ok(tensor) => {
                 let value = state.graph.parameter(name, tensor);
                 state.parameters.insert(name.to_owned(), value);
@@ -194,20 +223,28 @@ impl<'b> Builder<'b> {
     /// Applies an operator of one result.
     #[track_caller]
     pub fn apply(&'b self, op: Op, operands: &[Var<'b>]) -> Var<'b> {
+        let [result] = self.apply_several(op, operands);
+        result
+    }
+
+    /// Applies an operator of several results.
+    #[track_caller]
+    pub fn apply_several<const N: usize>(&'b self, op: Op, operands: &[Var<'b>]) -> [Var<'b>; N] {
         let Some(values) = operands.iter().map(|operand| operand.value.map(Some)).collect::<Option<Vec<_>>>() else {
-            return self.poisoned();
+            return [self.poisoned(); N];
         };
         let mut state = self.state.borrow_mut();
-        let inferred = state.graph.infer(&op, &values, 1).and_then(|inferred| {
+        let inferred = state.graph.infer(&op, &values, N).and_then(|inferred| {
             let undecided = inferred.assumed.first().map(|assumption| undecided_error(&op, assumption));
             undecided.map_or(Ok(inferred), Err)
         });
         let word = op.word();
         let name = state.scoped(word);
-        let place = Place::end(&name);
+        let place = Place { results: (0..N).map(|_| name.as_str().into()).collect(), ..Place::end(&name) };
         match inferred {
             Ok(inferred) => {
-                self.var(Value { node: state.graph.insert_inferred(place, op, &values, inferred), result: 0 })
+                let node = state.graph.insert_inferred(place, op, &values, inferred);
+                std::array::from_fn(|at| self.var(Value { node, result: u32::try_from(at).unwrap_or(u32::MAX) }))
             }
             Err(InferError { word, what, help }) => {
                 let operands: Vec<_> = values
@@ -223,7 +260,7 @@ impl<'b> Builder<'b> {
                     what,
                     help,
                 });
-                self.poisoned()
+                [self.poisoned(); N]
             }
         }
     }
@@ -284,7 +321,7 @@ impl<'b> Var<'b> {
             let name = state.scoped(name);
             state.graph.rename(value, &name);
             let given = state.graph.value_name(value).to_string();
-            state.named.insert(given, value);
+            state.named.push((given, value));
         }
         self
     }

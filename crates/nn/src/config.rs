@@ -1,9 +1,7 @@
 //! What Transformers of the paper's kind differ in.
 
 use crate::layers::{Activation, FeedForward, MultiHeadAttention, Norm, NormKind, PositionalEncoding, Positions};
-use netwright_ir::files;
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
 
 /// Where the norm of a residual connection stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,31 +97,6 @@ fn default_true() -> bool {
     true
 }
 
-/// A file that is no configuration, or one that no model can have.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// The file is not read.
-    #[error(transparent)]
-    File(#[from] files::Error),
-    /// The file is no such configuration.
-    #[error("{path}: {source}")]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong, and where.
-        source: serde_json::Error,
-    },
-    /// A number is out of its range.
-    #[error("{path}: {source}")]
-    Range {
-        /// The file.
-        path: PathBuf,
-        /// Which, and what it must be.
-        source: RangeError,
-    },
-}
-
 /// An option whose number is out of its range.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{option} is {value}, but must be {law}")]
@@ -170,18 +143,6 @@ impl Config {
     /// The big model of the paper (table 3).
     pub fn transformer_big() -> Self {
         Self { d_model: 1024, num_heads: 16, d_ff: 4096, ..Self::transformer_base() }
-    }
-
-    /// Reads `config.json`.
-    ///
-    /// # Errors
-    /// When it cannot be read, holds an option that is not known, or a number out of its range.
-    pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = files::read_text(path, 1 << 20)?;
-        let config: Self =
-            serde_json::from_str(&text).map_err(|source| ConfigError::Malformed { path: path.to_owned(), source })?;
-        config.check().map_err(|source| ConfigError::Range { path: path.to_owned(), source })?;
-        Ok(config)
     }
 
     /// Checks the ranges.

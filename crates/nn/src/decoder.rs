@@ -89,9 +89,4 @@ impl Decoder {
         }
         self.final_norm.as_ref().map_or(x, |norm| norm.forward(x))
     }
-
-    /// The names of its values that hold attention weights, those over the target before those over the memory.
-    pub fn attention_weights(&self) -> impl Iterator<Item = String> + '_ {
-        self.layers.iter().flat_map(|layer| [layer.self_attn.weights_name(), layer.cross_attn.weights_name()])
-    }
 }

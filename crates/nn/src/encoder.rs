@@ -95,9 +95,4 @@ impl Encoder {
         }
         self.final_norm.as_ref().map_or(x, |norm| norm.forward(x))
     }
-
-    /// The names of its values that hold attention weights.
-    pub fn attention_weights(&self) -> impl Iterator<Item = String> + '_ {
-        self.layers.iter().map(|layer| layer.self_attn.weights_name())
-    }
 }

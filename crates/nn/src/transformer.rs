@@ -1,13 +1,12 @@
 //! The encoder-decoder of "Attention Is All You Need".
 
-use crate::config::{Config, ConfigError, RangeError};
+use crate::config::{Config, RangeError};
 use crate::decoder::Decoder;
 use crate::encoder::Encoder;
+use crate::families::{Architecture, Head};
 use crate::layers::{Embedding, Linear, Positions, causal_mask, padding_mask};
-use crate::{BuildErrors, Builder, Var, WeightError, Weights};
-use netwright_ir::{ElementType, Graph, Op, TensorType, shape};
-use std::collections::BTreeMap;
-use std::path::Path;
+use crate::{BuildErrors, Builder, Settings, SettingsError, Var, Weights};
+use netwright_ir::{ElementType, Graph, TensorType, shape};
 
 /// Which graph of an encoder-decoder is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,8 +16,10 @@ pub enum Part {
     /// `decoder_input_ids` `[batch, target]`, `encoder_hidden_states` `[batch, source, d_model]`,
     /// `encoder_attention_mask` `[batch, source]` to `logits` `[batch, target, vocab]`, in one pass over the target.
     Decoder,
-    /// Both in one graph: `input_ids`, `attention_mask`, `decoder_input_ids` to `logits`.
-    Both,
+    /// The decoder's later steps, which take the keys and values of the earlier ones.
+    DecoderWithPast,
+    /// All in one graph; of the paper's model `input_ids`, `attention_mask`, `decoder_input_ids` to `logits`.
+    Whole,
 }
 
 /// An encoder-decoder with its embeddings and generator, declared once for all its graphs.
@@ -68,19 +69,6 @@ impl Transformer {
         })
     }
 
-    /// The model of a folder that holds `config.json` and `model.safetensors`, and its weights.
-    ///
-    /// # Errors
-    /// When a file cannot be read or is malformed, and when weights are missing, have another shape or are not used.
-    pub fn open(folder: &Path) -> Result<(Self, Weights), OpenError> {
-        let path = folder.join("config.json");
-        let transformer = Self::new(&Config::read(&path)?).map_err(|source| ConfigError::Range { path, source })?;
-        let path = folder.join("model.safetensors");
-        let weights = Weights::open(&path)?;
-        weights.expect(&path, &transformer.parameters()?)?;
-        Ok((transformer, weights))
-    }
-
     /// The encoder's state: ids and mask `[batch, source]` to `[batch, source, d_model]`.
     #[track_caller]
     pub fn encode<'b>(&self, input_ids: Var<'b>, attention_mask: Var<'b>) -> Var<'b> {
@@ -107,6 +95,23 @@ impl Transformer {
     /// When weights are missing or have another shape.
     pub fn build(&self, part: Part, weights: &Weights, attention_weights: bool) -> Result<Graph, BuildErrors> {
         let builder = Builder::new(part.name(), weights);
+        self.declare(&builder, part);
+        if attention_weights {
+            builder.output_attention_weights();
+        }
+        builder.finish()
+    }
+
+    /// Reads a `config.json`.
+    pub(crate) fn from_settings(settings: &Settings, _: &Head<'_>) -> Result<Box<dyn Architecture>, SettingsError> {
+        let config: Config = settings.deserialize()?;
+        let transformer = Self::new(&config).map_err(|RangeError { option, law, .. }| settings.wrong(option, law))?;
+        Ok(Box::new(transformer))
+    }
+}
+
+impl Architecture for Transformer {
+    fn declare<'b>(&self, builder: &'b Builder<'b>, part: Part) {
         let ids =
             |name: &str, length: &str| builder.input(name, TensorType::new(ElementType::I64, shape!["batch", length]));
         match part {
@@ -117,62 +122,25 @@ impl Transformer {
             Part::Decoder => {
                 let target = ids("decoder_input_ids", "target");
                 let d_model = i64::try_from(self.d_model).unwrap_or(i64::MAX);
-                let memory = TensorType::new(ElementType::F32, shape!["batch", "source", d_model]);
+                let memory = TensorType::new(builder.element(), shape!["batch", "source", d_model]);
                 let memory = builder.input("encoder_hidden_states", memory);
                 let mask = ids("encoder_attention_mask", "source");
                 builder.output("logits", self.decode(target, memory, mask));
             }
-            Part::Both => {
+            Part::Whole => {
                 let (source, mask) = (ids("input_ids", "source"), ids("attention_mask", "source"));
                 let target = ids("decoder_input_ids", "target");
                 builder.output("logits", self.decode(target, self.encode(source, mask), mask));
             }
-        }
-        if attention_weights {
-            for name in self.attention_weights(part) {
-                if let Some(weights) = builder.named(&name) {
-                    builder.output(&name, weights);
-                }
+            Part::DecoderWithPast => {
+                builder.error("the paper's decoder has no keys and values of earlier tokens", None);
             }
         }
-        builder.finish()
     }
 
-    /// The names and shapes of all its parameters.
-    ///
-    /// # Errors
-    /// When the model cannot be built at all.
-    pub fn parameters(&self) -> Result<BTreeMap<String, Vec<u64>>, BuildErrors> {
-        let graph = self.build(Part::Both, &Weights::Random { seed: 0 }, false)?;
-        let parameter = |id| match graph.node(id).op() {
-            Op::Parameter(tensor) => Some((graph.results(id).next()?, tensor.dims().to_vec())),
-            _ => None,
-        };
-        let parameters = graph.schedule().into_iter().filter_map(parameter);
-        Ok(parameters.map(|(value, dims)| (graph.value_name(value).to_string(), dims)).collect())
+    fn is_encoder_decoder(&self) -> bool {
+        true
     }
-
-    /// The names of the values that hold attention weights, in program order.
-    pub fn attention_weights(&self, part: Part) -> Vec<String> {
-        let encoder = (part != Part::Decoder).then(|| self.encoder.attention_weights()).into_iter().flatten();
-        let decoder = (part != Part::Encoder).then(|| self.decoder.attention_weights()).into_iter().flatten();
-        encoder.chain(decoder).collect()
-    }
-}
-
-/// Why a folder holds no model.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// The configuration.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The weights.
-    #[error(transparent)]
-    Weights(#[from] WeightError),
-    /// The graph.
-    #[error(transparent)]
-    Build(#[from] BuildErrors),
 }
 
 impl Part {
@@ -181,7 +149,8 @@ impl Part {
         match self {
             Part::Encoder => "encoder",
             Part::Decoder => "decoder",
-            Part::Both => "transformer",
+            Part::DecoderWithPast => "decoder_with_past",
+            Part::Whole => "model",
         }
     }
 }

@@ -2,10 +2,10 @@
 //!
 //! Each is the operator of the same name in the text form; axes count from the end where they are negative.
 
-use crate::builder::Var;
+use crate::builder::{Builder, Var};
 use netwright_ir::op::{CastRounding, GeluApproximation};
 use netwright_ir::{ElementType, Op, Tensor};
-use std::ops::{Add, Div, Mul, Sub};
+use std::ops::{Add, Div, Mul, Neg, Sub};
 
 macro_rules! unary_words {
     ($($(#[$doc:meta])* $word:ident => $op:expr;)*) => {
@@ -20,6 +20,14 @@ unary_words! {
     exp => Op::Exp;
     /// Square root.
     sqrt => Op::Sqrt;
+    /// Natural logarithm.
+    log => Op::Log;
+    /// The opposite of a truth value.
+    logical_not => Op::Not;
+    /// Sine.
+    sin => Op::Sin;
+    /// Cosine.
+    cos => Op::Cos;
     /// Hyperbolic tangent.
     tanh => Op::Tanh;
     /// `1 / (1 + e^-x)`.
@@ -71,9 +79,12 @@ impl<'b> Var<'b> {
         self.builder.apply(Op::Expand, &[self, sizes])
     }
 
-    /// The elements in another type.
+    /// The elements in another type; the value itself where it is of that type.
     #[track_caller]
     pub fn cast(self, to: ElementType) -> Var<'b> {
+        if self.ty().is_some_and(|ty| ty.element == to) {
+            return self;
+        }
         self.builder.apply(Op::Cast { to, saturate: true, round_mode: CastRounding::Up }, &[self])
     }
 
@@ -84,7 +95,7 @@ impl<'b> Var<'b> {
         self.builder.apply(Op::Shape { start: axis, end }, &[self])
     }
 
-    /// The vector followed by another, along the first axis.
+    /// The values one behind the other along an axis.
     #[track_caller]
     pub fn concat(self, other: Var<'b>, axis: i64) -> Var<'b> {
         self.builder.apply(Op::Concat { axis }, &[self, other])
@@ -100,6 +111,84 @@ impl<'b> Var<'b> {
         self.builder.apply(Op::Range, &[start, limit, step])
     }
 
+    /// Without axes of size 1.
+    #[track_caller]
+    pub fn squeeze(self, axes: &[i64]) -> Var<'b> {
+        let axes = self.builder.constant("axes", Tensor::indices(axes));
+        self.builder.apply(Op::Squeeze, &[self, axes])
+    }
+
+    /// The elements from `start` up to `end` along an axis; both count from its end where they are negative.
+    #[track_caller]
+    pub fn slice(self, axis: i64, start: i64, end: i64) -> Var<'b> {
+        let vector = |name, value| self.builder.constant(name, Tensor::indices(&[value]));
+        self.builder.apply(Op::Slice, &[self, vector("start", start), vector("end", end), vector("axis", axis)])
+    }
+
+    /// Parts of these sizes, one behind the other along an axis.
+    #[track_caller]
+    pub fn split<const N: usize>(self, axis: i64, sizes: [u64; N]) -> [Var<'b>; N] {
+        let sizes = sizes.map(|size| i64::try_from(size).unwrap_or(i64::MAX));
+        let sizes = self.builder.constant("sizes", Tensor::indices(&sizes));
+        self.builder.apply_several(Op::Split { axis }, &[self, sizes])
+    }
+
+    /// This where the condition holds, else the other.
+    #[track_caller]
+    pub fn where_else(self, condition: Var<'b>, other: Var<'b>) -> Var<'b> {
+        self.builder.apply(Op::Where, &[condition, self, other])
+    }
+
+    /// Whether elements are equal.
+    #[track_caller]
+    pub fn equal(self, other: Var<'b>) -> Var<'b> {
+        self.builder.apply(Op::Equal, &[self, other])
+    }
+
+    /// The larger of both, element by element.
+    #[track_caller]
+    pub fn max(self, other: Var<'b>) -> Var<'b> {
+        self.builder.apply(Op::Max, &[self, other])
+    }
+
+    /// The smaller of both, element by element.
+    #[track_caller]
+    pub fn min(self, other: Var<'b>) -> Var<'b> {
+        self.builder.apply(Op::Min, &[self, other])
+    }
+
+    /// Sums of all elements up to and with each, along an axis.
+    #[track_caller]
+    pub fn cum_sum(self, axis: i64) -> Var<'b> {
+        let axis = self.builder.constant("axis", Tensor::index(axis));
+        self.builder.apply(Op::CumSum { exclusive: false, reverse: false }, &[self, axis])
+    }
+
+    /// The place of the largest element along an axis, the first of equal ones; the axis goes.
+    #[track_caller]
+    pub fn arg_max(self, axis: i64) -> Var<'b> {
+        self.builder.apply(Op::ArgMax { axis, keepdims: false, select_last_index: false }, &[self])
+    }
+
+    /// The sum along an axis, which stays with size 1.
+    #[track_caller]
+    pub fn sum(self, axis: i64) -> Var<'b> {
+        let axes = self.builder.constant("axes", Tensor::indices(&[axis]));
+        self.builder.apply(Op::ReduceSum { keepdims: true, noop_with_empty_axes: false }, &[self, axes])
+    }
+
+    /// Of every row of the batch the element at its own index: `[batch, seq, ..]` at `[batch]` is `[batch, ..]`.
+    #[track_caller]
+    pub fn pick(self, index: Var<'b>) -> Var<'b> {
+        self.builder.apply(Op::GatherND { batch_dims: 1 }, &[self, index.unsqueeze(&[1])])
+    }
+
+    /// In the [type of the parameters](crate::Builder::element).
+    #[track_caller]
+    pub fn cast_like_parameters(self) -> Var<'b> {
+        self.cast(self.builder.element())
+    }
+
     /// The rows at the indices: `[rows, ..]` at `[batch, seq]` is `[batch, seq, ..]`; runtimes refuse an index that is
     /// out of range.
     #[track_caller]
@@ -107,11 +196,16 @@ impl<'b> Var<'b> {
         self.builder.apply(Op::Gather { axis: 0 }, &[self, indices])
     }
 
-    /// The upper triangle of the last two axes from the `k`-th diagonal on, 0 elsewhere.
+    /// The upper triangle of the last two axes from a diagonal on, or the lower one up to it; 0 elsewhere.
     #[track_caller]
-    pub fn triu(self, k: i64) -> Var<'b> {
-        let k = self.builder.constant("k", Tensor::index(k));
-        self.builder.apply(Op::Trilu { upper: true }, &[self, k])
+    pub fn triangle(self, upper: bool, diagonal: Var<'b>) -> Var<'b> {
+        self.builder.apply(Op::Trilu { upper }, &[self, diagonal])
+    }
+
+    /// The power of that exponent.
+    #[track_caller]
+    pub fn pow(self, exponent: Var<'b>) -> Var<'b> {
+        self.builder.apply(Op::Pow, &[self, exponent])
     }
 
     /// The mean along an axis, which stays with size 1.
@@ -120,21 +214,54 @@ impl<'b> Var<'b> {
         let axes = self.builder.constant("axes", Tensor::indices(&[axis]));
         self.builder.apply(Op::ReduceMean { keepdims: true, noop_with_empty_axes: false }, &[self, axes])
     }
+}
 
+impl<'b> Var<'b> {
     /// A number of this value's element type.
     #[track_caller]
-    fn scalar(self, value: f32) -> Var<'b> {
-        let element = self.ty().map_or(ElementType::F32, |ty| ty.element);
+    fn scalar_like(self, value: f32) -> Var<'b> {
+        self.builder.scalar_of("scalar", self.ty().map_or(ElementType::F32, |ty| ty.element), value)
+    }
+}
+
+impl<'b> Builder<'b> {
+    /// A number in the [type of the parameters](Builder::element).
+    #[track_caller]
+    pub fn scalar(&'b self, name: &str, value: f32) -> Var<'b> {
+        self.scalar_of(name, self.element(), value)
+    }
+
+    #[track_caller]
+    fn scalar_of(&'b self, name: &str, element: ElementType, value: f32) -> Var<'b> {
+        // Small tensors are in memory, so that their elements are known.
         let scalar = Tensor::scalar(value).cast(element).and_then(|scalar| {
             let bytes = scalar.to_bytes()?;
             Tensor::from_bytes(element, &[], bytes)
         });
         match scalar {
-            Ok(scalar) => self.builder.constant("scalar", scalar),
-            Err(_) => {
-                self.builder.error(format!("{value:?} is no {element}"), Some("cast the value to f32".to_owned()))
-            }
+            Ok(scalar) => self.constant(name, scalar),
+            Err(_) => self.error(format!("{value:?} is no {element}"), Some("cast the value to f32".to_owned())),
         }
+    }
+
+    /// A constant of `f32`.
+    #[track_caller]
+    pub fn floats(&'b self, name: &str, dims: &[u64], values: &[f32]) -> Var<'b> {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        match Tensor::from_bytes(ElementType::F32, dims, bytes) {
+            Ok(tensor) => self.constant(name, tensor),
+            Err(error) => self.error(format!("the constant {name}: {error}"), None),
+        }
+    }
+
+    /// A whole number of 64 bits.
+    pub fn index(&'b self, value: i64) -> Var<'b> {
+        self.constant("index", Tensor::index(value))
+    }
+
+    /// A vector of whole numbers of 64 bits.
+    pub fn indices(&'b self, values: &[i64]) -> Var<'b> {
+        self.constant("indices", Tensor::indices(values))
     }
 }
 
@@ -154,7 +281,7 @@ macro_rules! binary_operators {
 
             #[track_caller]
             fn $word(self, other: f32) -> Var<'b> {
-                self.builder.apply(Op::$trait, &[self, self.scalar(other)])
+                self.builder.apply(Op::$trait, &[self, self.scalar_like(other)])
             }
         }
 
@@ -163,7 +290,7 @@ macro_rules! binary_operators {
 
             #[track_caller]
             fn $word(self, other: Var<'b>) -> Var<'b> {
-                other.builder.apply(Op::$trait, &[other.scalar(self), other])
+                other.builder.apply(Op::$trait, &[other.scalar_like(self), other])
             }
         }
     )*};
@@ -174,4 +301,13 @@ binary_operators! {
     Sub sub;
     Mul mul;
     Div div;
+}
+
+impl<'b> Neg for Var<'b> {
+    type Output = Var<'b>;
+
+    #[track_caller]
+    fn neg(self) -> Var<'b> {
+        self.builder.apply(Op::Neg, &[self])
+    }
 }

@@ -4,8 +4,22 @@ use netwright_ir::files::{self, Source};
 use netwright_ir::tensor::Distribution;
 use netwright_ir::{ElementType, Tensor, TensorError, fingerprint};
 use safetensors::{Dtype, SafeTensors};
+use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+
+/// The file of all weights.
+const SINGLE: &str = "model.safetensors";
+
+/// The types of weights that are converted to one another.
+const FLOATS: [ElementType; 4] = [ElementType::F32, ElementType::F16, ElementType::BF16, ElementType::F64];
+
+/// `model.safetensors.index.json`: the file of every weight.
+#[derive(Deserialize)]
+struct Index {
+    weight_map: BTreeMap<String, String>,
+}
 
 /// The parameters of a model, by name.
 #[derive(Clone, Debug)]
@@ -35,7 +49,7 @@ pub enum Init {
 #[non_exhaustive]
 pub enum WeightError {
     /// No tensor has that name.
-    #[error("the weight {name} is missing; expected f32{expected:?}{}", hint(nearest.as_deref()))]
+    #[error("the weight {name} of shape {expected:?} is missing{}", hint(nearest.as_deref()))]
     Missing {
         /// The name.
         name: String,
@@ -45,7 +59,7 @@ pub enum WeightError {
         nearest: Option<String>,
     },
     /// The tensor of that name has another type or shape.
-    #[error("the weight {name} is {found}, but the model declares f32{expected:?}")]
+    #[error("the weight {name} is {found}, but the model declares floats of shape {expected:?}")]
     Mismatch {
         /// The name.
         name: String,
@@ -63,7 +77,7 @@ pub enum WeightError {
         found: String,
     },
     /// Some of the above.
-    #[error("{path} does not fit the model:{}", list(problems))]
+    #[error("{path} does not fit the model:{}{}", list(problems), unused_help(problems))]
     Misfit {
         /// The file.
         path: PathBuf,
@@ -97,32 +111,61 @@ impl Weights {
     /// # Errors
     /// When the file cannot be read or is malformed.
     pub fn open(path: &Path) -> Result<Self, WeightError> {
-        let malformed = |why: String| WeightError::Malformed { path: path.to_owned(), why };
-        let source = Source::open(path)?;
-        let map = source.map()?;
-        let (header, metadata) = SafeTensors::read_metadata(&map).map_err(|error| malformed(error.to_string()))?;
-        // The header's length stands in eight bytes before it.
-        let data = header as u64 + 8;
-        let mut tensors = BTreeMap::new();
-        for name in metadata.offset_keys() {
-            let Some(info) = metadata.info(&name) else { continue };
-            let element = element_type(info.dtype)
-                .ok_or_else(|| malformed(format!("the weight {name} is {:?}, which ONNX does not have", info.dtype)))?;
-            let dims: Vec<u64> = info.shape.iter().map(|&size| size as u64).collect();
-            let (start, end) = (info.data_offsets.0 as u64, info.data_offsets.1 as u64);
-            let range = source.range(data + start, end.saturating_sub(start))?;
-            let tensor = Tensor::from_file(element, &dims, range)
-                .map_err(|source| WeightError::Tensor { name: name.clone(), source })?;
-            tensors.insert(name, tensor);
-        }
-        Ok(Weights::Trained(tensors))
+        Ok(Weights::Trained(read_file(path)?))
     }
 
-    /// The tensor of that name, as `f32`.
+    /// The tensors of a folder: of `model.safetensors`, or of the files that `model.safetensors.index.json` names.
     ///
     /// # Errors
-    /// When there is none or it has another type or shape.
-    pub fn tensor(&self, name: &str, dims: &[u64], init: Init) -> Result<Tensor, WeightError> {
+    /// When there is neither, a file cannot be read or is malformed, or does not hold what the index says.
+    pub fn open_folder(folder: &Path) -> Result<Self, WeightError> {
+        let (whole, index) = (folder.join(SINGLE), folder.join(format!("{SINGLE}.index.json")));
+        if whole.exists() || !index.exists() {
+            return Self::open(&whole).map_err(|error| other_format(folder, error));
+        }
+        let malformed = |why: String| WeightError::Malformed { path: index.clone(), why };
+        let text = files::read_text(&index, 1 << 26)?;
+        let Index { weight_map } = serde_json::from_str(&text).map_err(|error| malformed(error.to_string()))?;
+        let mut shards: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (name, file) in weight_map {
+            shards.entry(file).or_default().push(name);
+        }
+        let mut all = BTreeMap::new();
+        for (file, names) in shards {
+            // A name, not a path: a shard stands beside its index.
+            if Path::new(&file).file_name() != Some(OsStr::new(&file)) || !file.ends_with(".safetensors") {
+                return Err(malformed(format!("the shard {file:?} is no name of a safetensors file beside it")));
+            }
+            let mut tensors = read_file(&folder.join(&file))?;
+            for name in names {
+                let tensor = tensors.remove(&name);
+                all.insert(
+                    name.clone(),
+                    tensor.ok_or_else(|| malformed(format!("{file} does not hold the weight {name}")))?,
+                );
+            }
+            if let Some((name, _)) = tensors.pop_first() {
+                return Err(malformed(format!("it does not name the weight {name}, which {file} holds")));
+            }
+        }
+        Ok(Weights::Trained(all))
+    }
+
+    /// Whether there is a tensor whose name begins so; of random weights, always.
+    pub fn has(&self, prefix: &str) -> bool {
+        match self {
+            Weights::Random { .. } => true,
+            Weights::Trained(tensors) => {
+                tensors.range(prefix.to_owned()..).next().is_some_and(|(name, _)| name.starts_with(prefix))
+            }
+        }
+    }
+    /// The tensor of that name, in the type that the model computes in: trained floats are converted while they are
+    /// written.
+    ///
+    /// # Errors
+    /// When there is none, it has another shape, or one of the types is no float.
+    pub fn tensor(&self, name: &str, dims: &[u64], init: Init, element: ElementType) -> Result<Tensor, WeightError> {
         match self {
             Weights::Random { seed } => {
                 let made = match init {
@@ -135,10 +178,13 @@ impl Weights {
                         Tensor::random(seed ^ fingerprint(name.bytes()), Distribution::Uniform { bound }, dims)
                     }
                 };
-                made.map_err(|source| WeightError::Tensor { name: name.to_owned(), source })
+                made.and_then(|tensor| tensor.cast(element))
+                    .map_err(|source| WeightError::Tensor { name: name.to_owned(), source })
             }
             Weights::Trained(tensors) => match tensors.get(name) {
-                Some(tensor) if tensor.element() == ElementType::F32 && tensor.dims() == dims => Ok(tensor.clone()),
+                Some(tensor) if FLOATS.contains(&tensor.element()) && tensor.dims() == dims => {
+                    tensor.cast(element).map_err(|source| WeightError::Tensor { name: name.to_owned(), source })
+                }
                 Some(tensor) => Err(WeightError::Mismatch {
                     name: name.to_owned(),
                     expected: dims.to_vec(),
@@ -149,15 +195,20 @@ impl Weights {
         }
     }
 
-    /// Checks that the tensors of a file are those that a model declares, by name and shape.
+    /// Checks that the tensors of a file are those that a model declares, by name and shape, but for some that it leaves.
     ///
     /// # Errors
     /// All that are missing, have another shape, or are not declared.
-    pub(crate) fn expect(&self, path: &Path, declared: &BTreeMap<String, Vec<u64>>) -> Result<(), WeightError> {
+    pub(crate) fn expect(
+        &self,
+        path: &Path,
+        declared: &BTreeMap<String, Vec<u64>>,
+        leaves: impl Fn(&str) -> bool,
+    ) -> Result<(), WeightError> {
         let Weights::Trained(tensors) = self else { return Ok(()) };
         let unused = || tensors.iter().filter(|(name, _)| !declared.contains_key(*name));
         let unfit = declared.iter().filter_map(|(name, dims)| {
-            Some(match self.tensor(name, dims, Init::Zeros).err()? {
+            Some(match self.tensor(name, dims, Init::Zeros, ElementType::F32).err()? {
                 WeightError::Missing { name, expected, .. } => {
                     let nearest = nearest(&name, unused().map(|(name, _)| name));
                     WeightError::Missing { name, expected, nearest }
@@ -165,15 +216,60 @@ impl Weights {
                 error => error,
             })
         });
-        let unused =
-            unused().map(|(name, tensor)| WeightError::Unused { name: name.clone(), found: tensor.ty().to_string() });
+        let unused = unused()
+            .filter(|(name, _)| !leaves(name))
+            .map(|(name, tensor)| WeightError::Unused { name: name.clone(), found: tensor.ty().to_string() });
         let problems: Vec<WeightError> = unfit.chain(unused).collect();
         if problems.is_empty() { Ok(()) } else { Err(WeightError::Misfit { path: path.to_owned(), problems }) }
     }
 }
 
+/// The tensors of a safetensors file, as ranges of it.
+fn read_file(path: &Path) -> Result<BTreeMap<String, Tensor>, WeightError> {
+    let malformed = |why: String| WeightError::Malformed { path: path.to_owned(), why };
+    let source = Source::open(path)?;
+    let map = source.map()?;
+    let (header, metadata) = SafeTensors::read_metadata(&map).map_err(|error| malformed(error.to_string()))?;
+    // The header's length stands in eight bytes before it.
+    let data = header as u64 + 8;
+    let mut tensors = BTreeMap::new();
+    for name in metadata.offset_keys() {
+        let Some(info) = metadata.info(&name) else { continue };
+        let element = element_type(info.dtype)
+            .ok_or_else(|| malformed(format!("the weight {name} is {:?}, which ONNX does not have", info.dtype)))?;
+        let dims: Vec<u64> = info.shape.iter().map(|&size| size as u64).collect();
+        let (start, end) = (info.data_offsets.0 as u64, info.data_offsets.1 as u64);
+        let range = source.range(data + start, end.saturating_sub(start))?;
+        let tensor = Tensor::from_file(element, &dims, range)
+            .map_err(|source| WeightError::Tensor { name: name.clone(), source })?;
+        tensors.insert(name, tensor);
+    }
+    Ok(tensors)
+}
+
+/// The error of a folder without `model.safetensors`, with a way out where the weights are there in another format.
+fn other_format(folder: &Path, error: WeightError) -> WeightError {
+    let others = ["pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "flax_model.msgpack"];
+    match others.into_iter().find(|other| folder.join(other).exists()) {
+        Some(other) if !folder.join(SINGLE).exists() => WeightError::Malformed {
+            path: folder.join(other),
+            why: format!("the weights are not safetensors; save the model again as {SINGLE}"),
+        },
+        _ => error,
+    }
+}
+
 fn hint(nearest: Option<&str>) -> String {
     nearest.map_or_else(String::new, |nearest| format!("; is it the one called {nearest}?"))
+}
+
+/// A way out where nothing is missing.
+fn unused_help(problems: &[WeightError]) -> &'static str {
+    if problems.iter().all(|problem| matches!(problem, WeightError::Unused { .. })) {
+        "\n  help: --allow-unused builds the model without them, such as those of another head"
+    } else {
+        ""
+    }
 }
 
 /// A line for each of the first problems, and how many follow.

@@ -1,11 +1,39 @@
-use super::Linear;
+use super::{Cache, Linear};
 use crate::Var;
 
-/// `softmax(q · kᵀ / sqrt(d_k) + mask) · v` (paper, 3.2.1), and the attention weights that it computes on the way.
-///
-/// Query `[batch, heads, query, d_k]`, key `[batch, heads, key, d_k]`, value `[batch, heads, key, d_v]`; the mask, added
-/// to the scores, broadcasts to `[batch, heads, query, key]`. Results: `[batch, heads, query, d_v]` and the weights
-/// `[batch, heads, query, key]`, whose rows sum to 1.
+/// What attention does with its scores: `softmax(cap(q · kᵀ · scale) + mask) · v` (paper, 3.2.1).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DotProduct {
+    /// Times the scores; the paper's is `1/sqrt(d_k)`.
+    pub scale: f32,
+    /// `softcap · tanh(scores / softcap)` (Gemma 2).
+    pub softcap: Option<f32>,
+}
+
+impl DotProduct {
+    /// That of the paper, for keys of a width.
+    pub fn new(d_k: u64) -> Self {
+        #[expect(clippy::cast_possible_truncation, reason = "the scale is applied in f32")]
+        let scale = (1.0 / (d_k as f64).sqrt()) as f32;
+        Self { scale, softcap: None }
+    }
+
+    /// Query `[batch, heads, query, d_k]`, key `[batch, heads, key, d_k]`, value `[batch, heads, key, d_v]`; the mask,
+    /// added to the scores, broadcasts to `[batch, heads, query, key]`. Results: `[batch, heads, query, d_v]` and the
+    /// weights `[batch, heads, query, key]`, whose rows sum to 1.
+    #[track_caller]
+    pub fn attend<'b>(self, query: Var<'b>, key: Var<'b>, value: Var<'b>, mask: Option<Var<'b>>) -> (Var<'b>, Var<'b>) {
+        let scores = query.matmul(key.transpose(&[0, 1, 3, 2])).name("scores");
+        #[expect(clippy::float_cmp, reason = "1 is said, not computed")]
+        let scores = if self.scale == 1.0 { scores } else { scores * self.scale };
+        let scores = self.softcap.map_or(scores, |cap| (scores / cap).tanh() * cap);
+        let masked = mask.map_or(scores, |mask| scores + mask);
+        let weights = masked.softmax(-1).name("attention_weights");
+        (weights.matmul(value).name("context"), weights)
+    }
+}
+
+/// [`DotProduct::attend`] as the paper has it, for keys of the width `d_k`.
 #[track_caller]
 pub fn scaled_dot_product_attention<'b>(
     query: Var<'b>,
@@ -14,28 +42,59 @@ pub fn scaled_dot_product_attention<'b>(
     mask: Option<Var<'b>>,
     d_k: u64,
 ) -> (Var<'b>, Var<'b>) {
-    #[expect(clippy::cast_possible_truncation, reason = "the scale is applied in f32")]
-    let scale = (1.0 / (d_k as f64).sqrt()) as f32;
-    let scores = query.matmul(key.transpose(&[0, 1, 3, 2])).name("scores") * scale;
-    let masked = mask.map_or(scores, |mask| scores + mask);
-    let weights = masked.softmax(-1).name("attention_weights");
-    (weights.matmul(value).name("context"), weights)
+    DotProduct::new(d_k).attend(query, key, value, mask)
+}
+
+/// `[batch, seq, heads · d_k]` to `[batch, heads, seq, d_k]`.
+#[track_caller]
+pub fn split_heads(x: Var<'_>, heads: u64, d_k: u64) -> Var<'_> {
+    let sizes = [0, 0, heads, d_k].map(|size| i64::try_from(size).unwrap_or(i64::MAX));
+    x.reshape(&sizes).transpose(&[0, 2, 1, 3])
+}
+
+/// `[batch, heads, seq, d_k]` to `[batch, seq, heads · d_k]`.
+#[track_caller]
+pub fn merge_heads(x: Var<'_>) -> Var<'_> {
+    x.transpose(&[0, 2, 1, 3]).reshape(&[0, 0, -1])
+}
+
+/// Grouped-query attention (Ainslie et al., 2023): every one of the key-value heads for `groups` heads of queries,
+/// `[batch, heads, seq, d_k]` to `[batch, heads · groups, seq, d_k]`.
+#[track_caller]
+pub fn repeat_heads(x: Var<'_>, heads: u64, groups: u64, d_k: u64) -> Var<'_> {
+    if groups == 1 {
+        return x;
+    }
+    let size = |size| i64::try_from(size).unwrap_or(i64::MAX);
+    let sizes = x.builder.indices(&[1, 1, size(groups), 1, 1]);
+    x.unsqueeze(&[2]).expand(sizes).reshape(&[0, size(heads.saturating_mul(groups)), -1, size(d_k)])
 }
 
 /// Attention in several heads (paper, 3.2.2): queries from one sequence, keys and values from the same one
 /// (self-attention) or another (cross-attention).
 ///
-/// Parameters: those of the linear layers `q_proj`, `k_proj`, `v_proj` and `out_proj`. The attention weights are the
-/// value `attention_weights` in its scope.
+/// Parameters: those of its linear layers, by default `q_proj`, `k_proj`, `v_proj` and `out_proj`. The attention weights
+/// are the value `attention_weights` in its scope.
 #[derive(Clone, Debug)]
 pub struct MultiHeadAttention {
     name: String,
-    q_proj: Linear,
-    k_proj: Linear,
-    v_proj: Linear,
-    out_proj: Linear,
+    projections: Projections,
     num_heads: u64,
     d_k: u64,
+    scores: DotProduct,
+}
+
+/// The linear layers of an attention.
+#[derive(Clone, Debug)]
+pub struct Projections {
+    /// `[.., d_model]` to `[.., heads · d_k]`.
+    pub query: Linear,
+    /// `[.., d_model]` to `[.., heads · d_k]`.
+    pub key: Linear,
+    /// `[.., d_model]` to `[.., heads · d_k]`.
+    pub value: Linear,
+    /// `[.., heads · d_k]` to `[.., d_model]`.
+    pub output: Linear,
 }
 
 impl MultiHeadAttention {
@@ -43,50 +102,95 @@ impl MultiHeadAttention {
     pub fn new(name: impl Into<String>, d_model: u64, num_heads: u64, bias: bool) -> Self {
         let name = name.into();
         let linear = |part: &str| Linear::new(format!("{name}.{part}"), d_model, d_model, bias);
-        Self {
-            q_proj: linear("q_proj"),
-            k_proj: linear("k_proj"),
-            v_proj: linear("v_proj"),
-            out_proj: linear("out_proj"),
-            num_heads,
-            d_k: d_model / num_heads.max(1),
-            name,
-        }
+        let projections = Projections {
+            query: linear("q_proj"),
+            key: linear("k_proj"),
+            value: linear("v_proj"),
+            output: linear("out_proj"),
+        };
+        Self::with_projections(name, projections, num_heads, d_model / num_heads.max(1))
     }
 
-    /// The name of the value that holds its attention weights `[batch, heads, query, key]`.
-    pub fn weights_name(&self) -> String {
-        format!("{}.attention_weights", self.name)
+    /// An attention with linear layers of its own names.
+    pub fn with_projections(name: impl Into<String>, projections: Projections, num_heads: u64, d_k: u64) -> Self {
+        Self { name: name.into(), projections, num_heads, d_k, scores: DotProduct::new(d_k) }
+    }
+
+    /// With scores that are not the paper's.
+    pub fn with_scores(mut self, scores: DotProduct) -> Self {
+        self.scores = scores;
+        self
     }
 
     /// Self-attention: query, key and value are of one sequence `[batch, seq, d_model]`; so is the result.
     #[track_caller]
     pub fn self_attention<'b>(&self, x: Var<'b>, mask: Option<Var<'b>>) -> Var<'b> {
-        self.forward(x, x, mask)
+        self.cross_attention(x, x, mask)
     }
 
     /// Cross-attention: queries of `x` `[batch, target, d_model]`, keys and values of the memory
     /// `[batch, source, d_model]`; the result is like `x`.
     #[track_caller]
     pub fn cross_attention<'b>(&self, x: Var<'b>, memory: Var<'b>, mask: Option<Var<'b>>) -> Var<'b> {
-        self.forward(x, memory, mask)
+        let _scope = x.builder.enter(&self.name);
+        let query = self.query(x);
+        let (key, value) = self.key_value(memory);
+        self.attend(query, key, value, mask)
+    }
+
+    /// Self-attention of a decoder whose cache has the keys and values of earlier tokens under that name.
+    #[track_caller]
+    pub fn cached_self_attention<'b>(
+        &self,
+        x: Var<'b>,
+        mask: Option<Var<'b>>,
+        cache: &Cache<'b>,
+        entry: &str,
+    ) -> Var<'b> {
+        let _scope = x.builder.enter(&self.name);
+        let query = self.query(x);
+        let (key, value) = self.key_value(x);
+        let (key, value) = cache.extend(entry, key, value);
+        self.attend(query, key, value, mask)
+    }
+
+    /// Cross-attention of a decoder: its keys and values are computed from the memory once, and stand in the cache
+    /// under that name in later steps, which have no memory.
+    #[track_caller]
+    pub fn cached_cross_attention<'b>(
+        &self,
+        x: Var<'b>,
+        memory: Option<Var<'b>>,
+        mask: Option<Var<'b>>,
+        cache: &Cache<'b>,
+        entry: &str,
+    ) -> Var<'b> {
+        let _scope = x.builder.enter(&self.name);
+        let query = self.query(x);
+        let (key, value) = cache.once(entry, || memory.map(|memory| self.key_value(memory)));
+        self.attend(query, key, value, mask)
     }
 
     #[track_caller]
-    fn forward<'b>(&self, x: Var<'b>, memory: Var<'b>, mask: Option<Var<'b>>) -> Var<'b> {
-        let _scope = x.builder.enter(&self.name);
-        let query = self.split_heads(self.q_proj.forward(x)).name("query");
-        let key = self.split_heads(self.k_proj.forward(memory)).name("key");
-        let value = self.split_heads(self.v_proj.forward(memory)).name("value");
-        let (context, _) = scaled_dot_product_attention(query, key, value, mask, self.d_k);
-        let joined = context.transpose(&[0, 2, 1, 3]).reshape(&[0, 0, -1]);
-        self.out_proj.forward(joined)
+    fn query<'b>(&self, x: Var<'b>) -> Var<'b> {
+        self.split_heads(self.projections.query.forward(x)).name("query")
     }
 
-    /// `[batch, seq, d_model]` to `[batch, heads, seq, d_k]`.
+    #[track_caller]
+    fn key_value<'b>(&self, memory: Var<'b>) -> (Var<'b>, Var<'b>) {
+        let key = self.split_heads(self.projections.key.forward(memory)).name("key");
+        let value = self.split_heads(self.projections.value.forward(memory)).name("value");
+        (key, value)
+    }
+
+    #[track_caller]
+    fn attend<'b>(&self, query: Var<'b>, key: Var<'b>, value: Var<'b>, mask: Option<Var<'b>>) -> Var<'b> {
+        let (context, _) = self.scores.attend(query, key, value, mask);
+        self.projections.output.forward(merge_heads(context))
+    }
+
     #[track_caller]
     fn split_heads<'b>(&self, x: Var<'b>) -> Var<'b> {
-        let sizes = [0, 0, self.num_heads, self.d_k].map(|size| i64::try_from(size).unwrap_or(i64::MAX));
-        x.reshape(&sizes).transpose(&[0, 2, 1, 3])
+        split_heads(x, self.num_heads, self.d_k)
     }
 }

@@ -8,13 +8,16 @@ pub struct Embedding {
     name: String,
     vocab: u64,
     d_model: u64,
-    scale: bool,
+    /// Times the rows.
+    factor: Option<f32>,
 }
 
 impl Embedding {
     /// A table of that name.
     pub fn new(name: impl Into<String>, vocab: u64, d_model: u64, scale: bool) -> Self {
-        Self { name: name.into(), vocab, d_model, scale }
+        #[expect(clippy::cast_possible_truncation, reason = "the factor is applied in f32")]
+        let factor = scale.then(|| (d_model as f64).sqrt() as f32);
+        Self { name: name.into(), vocab, d_model, factor }
     }
 
     /// The rows of the ids.
@@ -22,9 +25,10 @@ impl Embedding {
     pub fn forward<'b>(&self, ids: Var<'b>) -> Var<'b> {
         let _scope = ids.builder.enter(&self.name);
         let rows = self.weight(ids).gather(ids);
-        #[expect(clippy::cast_possible_truncation, reason = "the factor is applied in f32")]
-        let factor = (self.d_model as f64).sqrt() as f32;
-        if self.scale { rows * factor } else { rows }
+        match self.factor {
+            Some(factor) => rows * factor,
+            None => rows,
+        }
     }
 
     /// Scores of every token: `[.., d_model]` to `[.., vocab]`, by the table itself (tied embeddings).

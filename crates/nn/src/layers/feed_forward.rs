@@ -15,6 +15,10 @@ pub enum Activation {
     GeluTanh,
     /// `x · sigmoid(x)`.
     Silu,
+    /// `x · sigmoid(1.702 x)`.
+    QuickGelu,
+    /// Hyperbolic tangent.
+    Tanh,
 }
 
 impl Activation {
@@ -26,6 +30,8 @@ impl Activation {
             Activation::Gelu => x.gelu(),
             Activation::GeluTanh => x.gelu_tanh(),
             Activation::Silu => x * x.sigmoid(),
+            Activation::QuickGelu => x * (x * 1.702).sigmoid(),
+            Activation::Tanh => x.tanh(),
         }
     }
 }
@@ -52,13 +58,21 @@ impl FeedForward {
         bias: bool,
     ) -> Self {
         let name = name.into();
-        Self {
-            linear1: Linear::new(format!("{name}.linear1"), d_model, d_ff, bias),
-            linear2: Linear::new(format!("{name}.linear2"), d_ff, d_model, bias),
-            gate: gated.then(|| Linear::new(format!("{name}.gate"), d_model, d_ff, bias)),
-            activation,
-            name,
-        }
+        let linear1 = Linear::new(format!("{name}.linear1"), d_model, d_ff, bias);
+        let linear2 = Linear::new(format!("{name}.linear2"), d_ff, d_model, bias);
+        let gate = gated.then(|| Linear::new(format!("{name}.gate"), d_model, d_ff, bias));
+        Self::with_layers(name, activation, linear1, linear2, gate)
+    }
+
+    /// A feed-forward network with linear layers of its own names.
+    pub fn with_layers(
+        name: impl Into<String>,
+        activation: Activation,
+        linear1: Linear,
+        linear2: Linear,
+        gate: Option<Linear>,
+    ) -> Self {
+        Self { name: name.into(), linear1, linear2, gate, activation }
     }
 
     /// Applies it.

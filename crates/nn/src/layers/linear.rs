@@ -9,20 +9,32 @@ pub struct Linear {
     inputs: u64,
     outputs: u64,
     bias: bool,
+    /// Whether the weight is `[inputs, outputs]`.
+    input_major: bool,
 }
 
 impl Linear {
     /// A linear layer of that name.
     pub fn new(name: impl Into<String>, inputs: u64, outputs: u64, bias: bool) -> Self {
-        Self { name: name.into(), inputs, outputs, bias }
+        Self { name: name.into(), inputs, outputs, bias, input_major: false }
+    }
+
+    /// With a weight `[inputs, outputs]`, as GPT-2 lays it out.
+    pub fn input_major(mut self) -> Self {
+        self.input_major = true;
+        self
     }
 
     /// Applies it.
     #[track_caller]
     pub fn forward<'b>(&self, x: Var<'b>) -> Var<'b> {
         let _scope = x.builder.enter(&self.name);
-        let weight = x.builder.parameter(&format!("{}.weight", self.name), &[self.outputs, self.inputs], Init::Xavier);
-        let y = x.matmul(weight.transpose(&[1, 0]));
+        let name = format!("{}.weight", self.name);
+        let y = x.matmul(if self.input_major {
+            x.builder.parameter(&name, &[self.inputs, self.outputs], Init::Xavier)
+        } else {
+            x.builder.parameter(&name, &[self.outputs, self.inputs], Init::Xavier).transpose(&[1, 0])
+        });
         if !self.bias {
             return y;
         }

@@ -1,7 +1,6 @@
 //! Masks that are added to attention scores: 0 where a query may look, [`MASKED`] where it may not.
 
 use crate::Var;
-use netwright_ir::{ElementType, Tensor};
 
 /// What is added to the score of a masked position.
 ///
@@ -12,7 +11,7 @@ pub const MASKED: f32 = -1e4;
 /// Hides padding: `attention_mask` `[batch, key]`, 1 for tokens and 0 for padding, to `[batch, 1, 1, key]`.
 #[track_caller]
 pub fn padding_mask(attention_mask: Var<'_>) -> Var<'_> {
-    let keep = attention_mask.cast(ElementType::F32).unsqueeze(&[1, 2]);
+    let keep = attention_mask.cast(attention_mask.builder.element()).unsqueeze(&[1, 2]);
     ((1.0 - keep) * MASKED).name("padding_mask")
 }
 
@@ -20,6 +19,6 @@ pub fn padding_mask(attention_mask: Var<'_>) -> Var<'_> {
 #[track_caller]
 pub fn causal_mask(ids: Var<'_>) -> Var<'_> {
     let seq = ids.size(1);
-    let all = ids.builder.constant("masked", Tensor::scalar(MASKED)).expand(seq.concat(seq, 0));
-    all.triu(1).name("causal_mask")
+    let all = ids.builder.scalar("masked", MASKED).expand(seq.concat(seq, 0));
+    all.triangle(true, ids.builder.index(1)).name("causal_mask")
 }

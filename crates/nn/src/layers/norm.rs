@@ -1,5 +1,5 @@
 use crate::{Init, Var};
-use netwright_ir::Op;
+use netwright_ir::{ElementType, Op};
 use serde::{Deserialize, Serialize};
 
 /// How a norm is computed.
@@ -11,6 +11,8 @@ pub enum NormKind {
     LayerNorm,
     /// Divided by the root of the mean square, scaled (Zhang and Sennrich, 2019).
     RmsNorm,
+    /// The same with `1 + weight` as the scale (Gemma).
+    RmsNormPlusOne,
 }
 
 /// Normalization over the last axis: `[.., d_model]` to the same.
@@ -41,10 +43,16 @@ impl Norm {
                 let op = Op::LayerNormalization { axis: -1, epsilon: self.epsilon, stash_type: 1 };
                 x.builder.apply(op, &[x, weight, bias])
             }
-            NormKind::RmsNorm => {
-                let root = ((x * x).mean(-1) + self.epsilon).sqrt();
-                x / root * weight
-            }
+            NormKind::RmsNorm => self.root_mean_square(x) * weight,
+            NormKind::RmsNormPlusOne => self.root_mean_square(x) * (weight + 1.0),
         }
+    }
+
+    /// Computed in `f32`, whose squares do not overflow.
+    #[track_caller]
+    fn root_mean_square<'b>(&self, x: Var<'b>) -> Var<'b> {
+        let wide = x.cast(ElementType::F32);
+        let root = ((wide * wide).mean(-1) + self.epsilon).sqrt();
+        (wide / root).cast_like_parameters()
     }
 }

@@ -1,0 +1,114 @@
+//! What decoders of texts share: inputs, masks, cache and heads.
+
+use super::{BATCH, Head, PAST, SEQ, heads, ids};
+use crate::layers::{Cache, Linear, Span, cache_type, padding_mask};
+use crate::{Builder, Settings, SettingsError, Task, Var};
+use netwright_ir::Dim;
+
+/// The inputs of a decoder, and what follows from them for every layer.
+#[derive(Debug)]
+pub(super) struct Inputs<'b> {
+    pub(super) input_ids: Var<'b>,
+    pub(super) position_ids: Var<'b>,
+    pub(super) cache: Cache<'b>,
+    span: Span<'b>,
+    padding: Var<'b>,
+}
+
+impl<'b> Inputs<'b> {
+    /// Declares `input_ids` `[batch, seq]`, `attention_mask` `[batch, past + seq]`, `position_ids` `[batch, seq]`, and
+    /// with a past the keys and values of every layer.
+    #[track_caller]
+    pub(super) fn declare(builder: &'b Builder<'b>, with_past: bool, layers: u64, heads: u64, d_k: u64) -> Self {
+        let (batch, past) = (Dim::symbol(BATCH), Dim::symbol(PAST));
+        let total = if with_past { past.plus(&Dim::symbol(SEQ)) } else { Dim::symbol(SEQ) };
+        let input_ids = builder.input("input_ids", ids(SEQ));
+        let attention_mask = builder.input("attention_mask", ids(total));
+        let position_ids = builder.input("position_ids", ids(SEQ));
+        let entry = |at: u64| (at.to_string(), cache_type(builder, &batch, heads, &past, d_k));
+        let cache = if with_past { Cache::later(builder, (0..layers).map(entry)) } else { Cache::none(builder) };
+        let span = Span::new(input_ids, &cache);
+        Self { input_ids, position_ids, cache, span, padding: padding_mask(attention_mask) }
+    }
+
+    /// Hides padding and what comes later, and what a window does not reach: `[batch, 1, seq, past + seq]`.
+    #[track_caller]
+    pub(super) fn mask(&self, window: Option<u64>) -> Var<'b> {
+        self.span.causal_mask(window) + self.padding
+    }
+}
+
+/// What stands on the states of a decoder.
+#[derive(Debug)]
+pub(super) enum Output {
+    States,
+    /// Scores of next tokens; by the embeddings where there is no layer.
+    Tokens {
+        layer: Option<Linear>,
+        softcap: Option<f32>,
+    },
+    /// From the last token's state.
+    Class {
+        layer: Linear,
+        padding: u64,
+    },
+    Labels(Linear),
+    Answer(Linear),
+}
+
+impl Output {
+    /// The head of a task; `token_classifier` is the name of its layer.
+    pub(super) fn read(
+        settings: &Settings,
+        head: &Head<'_>,
+        d_model: u64,
+        scores: Output,
+        token_classifier: &str,
+    ) -> Result<Self, SettingsError> {
+        Ok(match head.task {
+            Task::TextGeneration => scores,
+            Task::TextClassification => {
+                let padding = settings.token("pad_token_id")?;
+                Output::Class {
+                    layer: Linear::new("score", d_model, settings.labels()?, false),
+                    padding: padding
+                        .ok_or_else(|| settings.wrong("pad_token_id", "the id of padding, to find the last token"))?,
+                }
+            }
+            Task::TokenClassification => {
+                Output::Labels(Linear::new(token_classifier, d_model, settings.labels()?, true))
+            }
+            Task::QuestionAnswering => Output::Answer(Linear::new("qa_outputs", d_model, 2, true)),
+            _ => Output::States,
+        })
+    }
+
+    /// Whether a cache is of use.
+    pub(super) fn has_cache(&self) -> bool {
+        matches!(self, Output::States | Output::Tokens { .. })
+    }
+
+    /// Makes outputs of the states; `tied` gives scores by the embeddings.
+    #[track_caller]
+    pub(super) fn declare<'b>(
+        &self,
+        builder: &'b Builder<'b>,
+        inputs: &Inputs<'b>,
+        x: Var<'b>,
+        tied: impl Fn(Var<'b>) -> Var<'b>,
+    ) {
+        match self {
+            Output::States => builder.output("last_hidden_state", x),
+            Output::Tokens { layer, softcap } => {
+                let logits = layer.as_ref().map_or_else(|| tied(x), |layer| layer.forward(x));
+                builder.output("logits", softcap.map_or(logits, |cap| (logits / cap).tanh() * cap));
+            }
+            Output::Class { layer, padding } => {
+                builder.output("logits", layer.forward(heads::last_token(x, inputs.input_ids, *padding)));
+            }
+            Output::Labels(layer) => builder.output("logits", layer.forward(x)),
+            Output::Answer(layer) => heads::question_answering(builder, layer, x),
+        }
+        inputs.cache.outputs();
+    }
+}

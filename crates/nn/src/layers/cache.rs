@@ -1,0 +1,147 @@
+use crate::{Builder, Var};
+use netwright_ir::{Dim, TensorType, shape};
+use std::cell::RefCell;
+
+/// The keys and values of earlier tokens: inputs `past_key_values.N.key` `[batch, heads, past, d_k]` and `.value`, and
+/// outputs `present.N.key` `[batch, heads, past + seq, d_k]` and `.value`, as Hugging Face names them. A past of length 0
+/// is allowed.
+#[derive(Debug)]
+pub struct Cache<'b> {
+    builder: &'b Builder<'b>,
+    pasts: Vec<(String, [Var<'b>; 2])>,
+    presents: RefCell<Vec<(String, Var<'b>)>>,
+    gives: bool,
+}
+
+impl<'b> Cache<'b> {
+    /// No cache: all tokens are there at once.
+    pub fn none(builder: &'b Builder<'b>) -> Self {
+        Self { builder, pasts: vec![], presents: RefCell::default(), gives: false }
+    }
+
+    /// The cache of a first step: it gives its keys and values.
+    pub fn first(builder: &'b Builder<'b>) -> Self {
+        Self { gives: true, ..Self::none(builder) }
+    }
+
+    /// The cache of a later step: it takes the keys and values of the earlier ones, of entries of these names and types,
+    /// and gives them with its own behind.
+    pub fn later(builder: &'b Builder<'b>, entries: impl IntoIterator<Item = (String, TensorType)>) -> Self {
+        let past = |(entry, ty): (String, TensorType)| {
+            let parts = ["key", "value"];
+            let inputs = parts.map(|part| builder.input(&format!("past_key_values.{entry}.{part}"), ty.clone()));
+            (entry, inputs)
+        };
+        let pasts = entries.into_iter().map(past).collect();
+        Self { pasts, ..Self::first(builder) }
+    }
+
+    fn past(&self, entry: &str) -> Option<[Var<'b>; 2]> {
+        self.pasts.iter().find(|(name, _)| name == entry).map(|(_, past)| *past)
+    }
+
+    /// The length of the past, a vector of one; `None` where there is none.
+    #[track_caller]
+    pub fn past_length(&self) -> Option<Var<'b>> {
+        self.pasts.first().map(|(_, [key, _])| key.size(2))
+    }
+
+    /// Whether there is a past.
+    pub fn has_past(&self) -> bool {
+        !self.pasts.is_empty()
+    }
+
+    /// The keys and values of all tokens, from those of the new ones.
+    #[track_caller]
+    pub fn extend(&self, entry: &str, key: Var<'b>, value: Var<'b>) -> (Var<'b>, Var<'b>) {
+        let [key, value] = match self.past(entry) {
+            Some([past_key, past_value]) => [past_key.concat(key, 2), past_value.concat(value, 2)],
+            None => [key, value],
+        };
+        self.give(entry, [key, value]);
+        (key, value)
+    }
+
+    /// Keys and values that no step changes: those of the past, else they are made.
+    #[track_caller]
+    pub fn once(&self, entry: &str, make: impl FnOnce() -> Option<(Var<'b>, Var<'b>)>) -> (Var<'b>, Var<'b>) {
+        if let Some([key, value]) = self.past(entry) {
+            return (key, value);
+        }
+        let Some((key, value)) = make() else {
+            let poisoned = self
+                .builder
+                .error(format!("the cache has no entry {entry}, and there is nothing to make it from"), None);
+            return (poisoned, poisoned);
+        };
+        self.give(entry, [key, value]);
+        (key, value)
+    }
+
+    fn give(&self, entry: &str, present: [Var<'b>; 2]) {
+        if self.gives {
+            let named = ["key", "value"].map(|part| format!("present.{entry}.{part}")).into_iter().zip(present);
+            self.presents.borrow_mut().extend(named);
+        }
+    }
+
+    /// Makes what it gives outputs of the graph, behind those that are there.
+    pub fn outputs(&self) {
+        self.presents.borrow().iter().for_each(|(name, value)| self.builder.output(name, *value));
+    }
+}
+
+/// Where the tokens of a decoder stand: behind a past, if there is one.
+#[derive(Clone, Copy, Debug)]
+pub struct Span<'b> {
+    /// How many tokens are new, a vector of one.
+    seq: Var<'b>,
+    /// How many there are with the past, a vector of one.
+    total: Var<'b>,
+    past: Option<Var<'b>>,
+}
+
+impl<'b> Span<'b> {
+    /// That of the ids `[batch, seq]` behind what a cache holds.
+    #[track_caller]
+    pub fn new(ids: Var<'b>, cache: &Cache<'b>) -> Self {
+        let (seq, past) = (ids.size(1), cache.past_length());
+        Self { seq, total: past.map_or(seq, |past| past + seq), past }
+    }
+
+    /// The positions `[seq]` of the new tokens.
+    #[track_caller]
+    pub fn positions(&self) -> Var<'b> {
+        let from_zero = self.seq.range();
+        self.past.map_or(from_zero, |past| from_zero + past)
+    }
+
+    /// The positions `[past + seq]` of all tokens.
+    #[track_caller]
+    pub fn all_positions(&self) -> Var<'b> {
+        self.total.range()
+    }
+
+    /// Hides what comes later, and what comes earlier than a window reaches: `[seq, past + seq]`, to be added to scores.
+    #[track_caller]
+    pub fn causal_mask(&self, window: Option<u64>) -> Var<'b> {
+        let builder = self.seq.builder;
+        let all = builder.scalar("masked", super::MASKED).expand(self.seq.concat(self.total, 0));
+        let diagonal = |at: i64| match self.past {
+            Some(past) => past.squeeze(&[0]) + builder.index(at),
+            None => builder.index(at),
+        };
+        let later = all.triangle(true, diagonal(1));
+        let mask = match window.map(|window| i64::try_from(window).unwrap_or(i64::MAX)) {
+            Some(window) => later + all.triangle(false, diagonal(window.saturating_neg())),
+            None => later,
+        };
+        mask.name("causal_mask")
+    }
+}
+
+/// The type of a cache's entry: `[batch, heads, length, d_k]`.
+pub fn cache_type(builder: &Builder<'_>, batch: &Dim, heads: u64, length: &Dim, d_k: u64) -> TensorType {
+    let known = |size: u64| Dim::Known(i64::try_from(size).unwrap_or(i64::MAX));
+    TensorType::new(builder.element(), shape![batch.clone(), known(heads), length.clone(), known(d_k)])
+}

@@ -1,0 +1,67 @@
+use super::Span;
+use crate::{Init, Var};
+use netwright_ir::Tensor;
+
+/// A trained bias of the scores for every distance between query and key, coarser the further they are apart (Raffel et
+/// al., 2020, 2.1).
+///
+/// Parameter: `weight` `[buckets, heads]`.
+#[derive(Clone, Debug)]
+pub struct RelativeBias {
+    /// The name.
+    pub name: String,
+    /// The number of distances that are told apart.
+    pub buckets: u64,
+    /// From this distance on, all are one.
+    pub max_distance: u64,
+    /// The number of heads.
+    pub heads: u64,
+    /// Whether keys behind the query have buckets of their own; else they share that of distance 0.
+    pub bidirectional: bool,
+}
+
+impl RelativeBias {
+    /// The bias `[1, heads, query, key]`.
+    #[track_caller]
+    pub fn forward<'b>(&self, span: Span<'b>) -> Var<'b> {
+        let query = span.positions();
+        let builder = query.builder;
+        let _scope = builder.enter(&self.name);
+        let weight = builder.parameter(&format!("{}.weight", self.name), &[self.buckets, self.heads], Init::Xavier);
+        // A row for each distance, the furthest first: beyond them all are alike.
+        let furthest = i64::try_from(self.max_distance).unwrap_or(i64::MAX);
+        let buckets: Vec<i64> = (-furthest..=furthest).map(|distance| self.bucket(distance)).collect();
+        let rows = weight.gather(builder.constant("buckets", Tensor::indices(&buckets)));
+        let distance = span.all_positions().unsqueeze(&[0]) - query.unsqueeze(&[1]);
+        let row = distance.max(builder.index(-furthest)).min(builder.index(furthest)) + builder.index(furthest);
+        rows.gather(row).transpose(&[2, 0, 1]).unsqueeze(&[0])
+    }
+
+    /// The bucket of a key so far behind the query; before it where that is negative.
+    fn bucket(&self, distance: i64) -> i64 {
+        let (mut buckets, mut first) = (self.buckets, 0);
+        let away = if self.bidirectional {
+            buckets /= 2;
+            first = if distance > 0 { buckets } else { 0 };
+            distance.unsigned_abs()
+        } else {
+            distance.min(0).unsigned_abs()
+        };
+        let exact = buckets / 2;
+        let bucket = if away < exact {
+            away
+        } else {
+            // In f32, as the model was trained.
+            let (away, exact_f32, furthest) = (away as f32, exact as f32, self.max_distance as f32);
+            let scale = (f64::from(furthest) / f64::from(exact_f32)).ln();
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "whole numbers below the number of buckets"
+            )]
+            let coarse = ((away / exact_f32).ln() / scale as f32 * (buckets - exact) as f32) as u64;
+            (exact + coarse).min(buckets - 1)
+        };
+        i64::try_from(first + bucket).unwrap_or(i64::MAX)
+    }
+}

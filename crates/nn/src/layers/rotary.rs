@@ -1,0 +1,109 @@
+use crate::Var;
+use netwright_ir::{ElementType, Op, Tensor};
+
+/// Rotary positions (Su et al., 2021): the two halves of a query or key are turned by the position times a frequency.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rotary {
+    /// How many elements of a head are turned, from its first on; twice as many as there are frequencies.
+    pub width: u64,
+    /// By how much each pair is turned at a position.
+    pub frequencies: Frequencies,
+    /// Times the sines and cosines, where long positions make attention sharper.
+    pub attention_factor: f32,
+}
+
+/// The frequencies of rotary positions, and what becomes of them for long texts.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Frequencies {
+    /// Whatever the length.
+    Fixed(Vec<f32>),
+    /// Those of short texts up to a length, and of long ones beyond it (LongRoPE).
+    ByLength {
+        /// Up to the length.
+        short: Vec<f32>,
+        /// Beyond it.
+        long: Vec<f32>,
+        /// The length.
+        longest: u64,
+    },
+    /// Of a base that grows with the length beyond that of training (dynamic NTK).
+    Dynamic {
+        /// The base.
+        theta: f64,
+        /// By how much texts are longer than in training.
+        factor: f64,
+        /// The length of training.
+        longest: u64,
+    },
+}
+
+impl Rotary {
+    /// Those of a base, for heads of a width: `theta^(-2i / width)`.
+    pub fn new(width: u64, theta: f64) -> Self {
+        Self { width, frequencies: Frequencies::Fixed(inverse_frequencies(width, theta)), attention_factor: 1.0 }
+    }
+
+    /// Cosines and sines, each `[batch, 1, seq, width]`, of positions `[batch, seq]`.
+    #[track_caller]
+    pub fn tables<'b>(&self, position_ids: Var<'b>) -> (Var<'b>, Var<'b>) {
+        let _scope = position_ids.builder.enter("rotary_emb");
+        let angles = position_ids.cast(ElementType::F32).unsqueeze(&[1, 3]) * self.frequencies(position_ids);
+        let angles = angles.concat(angles, -1);
+        let table = |x: Var<'b>| {
+            let x = if self.attention_factor == 1.0 { x } else { x * self.attention_factor };
+            x.cast_like_parameters()
+        };
+        (table(angles.cos()).name("cos"), table(angles.sin()).name("sin"))
+    }
+
+    /// The frequencies `[1, 1, 1, width / 2]`.
+    #[track_caller]
+    fn frequencies<'b>(&self, position_ids: Var<'b>) -> Var<'b> {
+        let builder = position_ids.builder;
+        let row = |name: &str, values: &[f32]| builder.floats(name, &[1, 1, 1, values.len() as u64], values);
+        // As many tokens as the last position says.
+        let length = || {
+            let axes = builder.constant("axes", Tensor::indices(&[0, 1]));
+            let op = Op::ReduceMax { keepdims: false, noop_with_empty_axes: false };
+            builder.apply(op, &[position_ids, axes]).cast(ElementType::F32) + 1.0
+        };
+        match &self.frequencies {
+            Frequencies::Fixed(values) => row("frequencies", values),
+            Frequencies::ByLength { short, long, longest } => {
+                let is_long = builder.apply(Op::Greater, &[length(), builder.scalar("longest", *longest as f32)]);
+                row("long", long).where_else(is_long, row("short", short))
+            }
+            Frequencies::Dynamic { theta, factor, longest } => {
+                #[expect(clippy::cast_possible_truncation, reason = "frequencies are computed in f32")]
+                let (theta, factor) = (*theta as f32, *factor as f32);
+                let longest = *longest as f32;
+                let exponent = self.width as f32 / (self.width as f32 - 2.0);
+                let length = length().max(builder.scalar("longest", longest));
+                let growth = (length * (factor / longest) - (factor - 1.0)).pow(builder.scalar("exponent", exponent));
+                let powers: Vec<f32> = (0..self.width / 2).map(|at| -(2.0 * at as f32) / self.width as f32).collect();
+                (growth * theta).pow(row("powers", &powers))
+            }
+        }
+    }
+
+    /// A query or key `[batch, heads, seq, d_k]`, turned.
+    #[track_caller]
+    pub fn rotate<'b>(&self, x: Var<'b>, (cos, sin): (Var<'b>, Var<'b>), d_k: u64) -> Var<'b> {
+        let width = i64::try_from(self.width).unwrap_or(i64::MAX);
+        let turn = |x: Var<'b>| {
+            let (first, second) = (x.slice(-1, 0, width / 2), x.slice(-1, width / 2, i64::MAX));
+            x * cos + (-second).concat(first, -1) * sin
+        };
+        if self.width == d_k {
+            return turn(x);
+        }
+        turn(x.slice(-1, 0, width)).concat(x.slice(-1, width, i64::MAX), -1)
+    }
+}
+
+/// `theta^(-2i / width)`, as PyTorch computes it in `f32`.
+pub(crate) fn inverse_frequencies(width: u64, theta: f64) -> Vec<f32> {
+    #[expect(clippy::cast_possible_truncation, reason = "frequencies are computed in f32")]
+    let theta = theta as f32;
+    (0..width / 2).map(|at| 1.0 / theta.powf(2.0 * at as f32 / width as f32)).collect()
+}

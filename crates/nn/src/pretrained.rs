@@ -1,0 +1,329 @@
+//! Folders of pretrained models: `config.json`, safetensors, and what stands beside them.
+
+use crate::families::{Architecture, FAMILIES, Family, Head, Pooling, PoolingMode};
+use crate::{
+    BuildErrors, Builder, Config, Part, RangeError, Settings, SettingsError, Task, Transformer, WeightError, Weights,
+};
+use netwright_ir::{ElementType, Graph, Op, files};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// What of a folder is built, and how.
+#[derive(Clone, Debug)]
+pub struct PretrainedOptions {
+    /// What for; by default what the configuration's `architectures` says.
+    pub task: Option<Task>,
+    /// Whether decoders take and give the keys and values of earlier tokens.
+    pub with_past: bool,
+    /// The float type of weights, and so of what is computed.
+    pub dtype: ElementType,
+    /// Whether the folder may hold tensors that the model does not use, such as those of another head.
+    pub allow_unused: bool,
+    /// Options of `config.json` that are known not to change the function.
+    pub ignored_options: Vec<String>,
+    /// Families beside [`FAMILIES`], which come first.
+    pub families: Vec<Family>,
+}
+
+impl Default for PretrainedOptions {
+    fn default() -> Self {
+        Self {
+            task: None,
+            with_past: false,
+            dtype: ElementType::F32,
+            allow_unused: false,
+            ignored_options: vec![],
+            families: vec![],
+        }
+    }
+}
+
+/// A pretrained model: its architecture, with weights that stay in their files until they are written.
+///
+/// ```no_run
+/// use netwright_nn::{Pretrained, PretrainedOptions};
+/// let model = Pretrained::open("all-MiniLM-L6-v2".as_ref(), &PretrainedOptions::default())?;
+/// for part in model.parts() {
+///     let graph = model.build(*part, false)?;
+///     println!("{part:?} has {} nodes", graph.len());
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Pretrained {
+    architecture: Box<dyn Architecture>,
+    weights: Weights,
+    dtype: ElementType,
+    /// What it is built for.
+    pub task: Task,
+    parts: Vec<Part>,
+}
+
+/// Why a folder holds no model.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The configuration.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The weights.
+    #[error(transparent)]
+    Weights(#[from] WeightError),
+    /// The graph.
+    #[error(transparent)]
+    Build(#[from] BuildErrors),
+    /// Nothing is known of such models.
+    #[error("{path}: the model type `{model_type}` is not known\n  help: `netwright families` lists those that are")]
+    Family {
+        /// The configuration.
+        path: PathBuf,
+        /// Its `model_type`.
+        model_type: String,
+    },
+    /// The family is not built for that.
+    #[error("{path}: {family} models are not built for {task}; the tasks are {}", tasks.join(", "))]
+    Task {
+        /// The configuration.
+        path: PathBuf,
+        /// The family.
+        family: &'static str,
+        /// What was asked for: a task, or an architecture of the configuration.
+        task: String,
+        /// What there is.
+        tasks: Vec<&'static str>,
+    },
+    /// The model has no decoder that could have a past.
+    #[error("{path}: for {task}, {family} models have no keys and values of earlier tokens")]
+    NoPast {
+        /// The configuration.
+        path: PathBuf,
+        /// The family.
+        family: &'static str,
+        /// What the model is for.
+        task: Task,
+    },
+    /// A file beside the model.
+    #[error("{path}: {why}")]
+    Beside {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A file cannot be read.
+    #[error(transparent)]
+    File(#[from] files::Error),
+}
+
+impl Pretrained {
+    /// Opens a folder: reads its configuration, and checks that its weights are those of the model.
+    ///
+    /// # Errors
+    /// When a file cannot be read or is malformed, the configuration holds an option that is not known or a value that
+    /// no model is built with, or weights are missing, have another shape, or are not used.
+    pub fn open(folder: &Path, options: &PretrainedOptions) -> Result<Self, OpenError> {
+        let (folder, pooling) = sentence_transformer(folder)?;
+        let settings = Settings::open(&folder.join("config.json"))?;
+        let weights = Weights::open_folder(&folder)?;
+        Self::new(&folder, &settings, weights, pooling, options)
+    }
+
+    /// The paper's own model, with random weights.
+    ///
+    /// # Errors
+    /// When a number of the configuration is out of its range.
+    pub fn random(config: &Config, seed: u64) -> Result<Self, RangeError> {
+        Ok(Self {
+            architecture: Box::new(Transformer::new(config)?),
+            weights: Weights::Random { seed },
+            dtype: ElementType::F32,
+            task: Task::Text2TextGeneration,
+            parts: vec![Part::Encoder, Part::Decoder],
+        })
+    }
+
+    fn new(
+        folder: &Path,
+        settings: &Settings,
+        weights: Weights,
+        pooling: Option<Pooling>,
+        options: &PretrainedOptions,
+    ) -> Result<Self, OpenError> {
+        let model_type = settings.model_type();
+        let known = options.families.iter().chain(FAMILIES).find(|family| family.model_types.contains(&model_type));
+        let path = || settings.path().to_owned();
+        let family = known.ok_or_else(|| OpenError::Family { path: path(), model_type: model_type.to_owned() })?;
+        let (architecture, task) = choose(family, settings, pooling, options.task)?;
+        let head = Head { task, architecture, with_past: options.with_past, weights: &weights, pooling };
+        let ignored: Vec<&str> = options.ignored_options.iter().map(String::as_str).collect();
+        settings.ignore(&ignored);
+        let architecture = (family.read)(settings, &head)?;
+        settings.finish()?;
+        if options.with_past && !architecture.has_cache() {
+            return Err(OpenError::NoPast { path: path(), family: family.name, task });
+        }
+        let parts = match (architecture.is_encoder_decoder(), options.with_past) {
+            (false, _) => vec![Part::Whole],
+            (true, false) => vec![Part::Encoder, Part::Decoder],
+            (true, true) => vec![Part::Encoder, Part::Decoder, Part::DecoderWithPast],
+        };
+        let model = Self { architecture, weights, dtype: options.dtype, task, parts };
+        let mut declared = BTreeMap::new();
+        for part in &model.parts {
+            declared.append(&mut parameters(&model.declare(*part, &Weights::Random { seed: 0 }, false)?));
+        }
+        let leaves =
+            |name: &str| options.allow_unused || model.architecture.leaves().iter().any(|part| name.contains(part));
+        model.weights.expect(folder, &declared, leaves)?;
+        Ok(model)
+    }
+
+    /// The graphs that the model is made of, each a file of its own.
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    /// Whether it has an encoder and a decoder; both can be one graph too, [`Part::Whole`].
+    pub fn is_encoder_decoder(&self) -> bool {
+        self.architecture.is_encoder_decoder()
+    }
+
+    /// One of its graphs; with `attention_weights`, those of every layer are outputs too, named as their values.
+    ///
+    /// # Errors
+    /// When the model has no such part.
+    pub fn build(&self, part: Part, attention_weights: bool) -> Result<Graph, BuildErrors> {
+        self.declare(part, &self.weights, attention_weights)
+    }
+
+    fn declare(&self, part: Part, weights: &Weights, attention_weights: bool) -> Result<Graph, BuildErrors> {
+        let builder = Builder::new(part.name(), weights).with_element(self.dtype);
+        declare(&*self.architecture, &builder, part, attention_weights);
+        builder.finish()
+    }
+}
+
+/// Declares a graph on a builder, which outlives what is declared.
+fn declare<'b>(architecture: &dyn Architecture, builder: &'b Builder<'b>, part: Part, attention_weights: bool) {
+    architecture.declare(builder, part);
+    if attention_weights {
+        builder.output_attention_weights();
+    }
+}
+
+/// The names and shapes of all parameters of a graph.
+pub(crate) fn parameters(graph: &Graph) -> BTreeMap<String, Vec<u64>> {
+    let parameter = |id| match graph.node(id).op() {
+        Op::Parameter(tensor) => Some((graph.results(id).next()?, tensor.dims().to_vec())),
+        _ => None,
+    };
+    let parameters = graph.schedule().into_iter().filter_map(parameter);
+    parameters.map(|(value, dims)| (graph.value_name(value).to_string(), dims)).collect()
+}
+
+/// The architecture and task: those asked for, else those of the configuration.
+fn choose(
+    family: &Family,
+    settings: &Settings,
+    pooling: Option<Pooling>,
+    asked: Option<Task>,
+) -> Result<(&'static str, Task), OpenError> {
+    let known = family.architectures;
+    let named = settings.words("architectures")?.and_then(|names| names.into_iter().next());
+    let refuse = |what: String| {
+        let mut tasks: Vec<&str> = known.iter().map(|(_, task)| task.name()).collect();
+        tasks.sort_unstable();
+        tasks.dedup();
+        OpenError::Task { path: settings.path().to_owned(), family: family.name, task: what, tasks }
+    };
+    let asked = asked.or(pooling.map(|_| Task::SentenceSimilarity));
+    if let Some(task) = asked {
+        // The configuration's own, where it is for that.
+        let own = known.iter().find(|(name, of)| *of == task && Some(*name) == named.as_deref());
+        let any = own.or_else(|| known.iter().find(|(_, of)| *of == task));
+        return any.copied().ok_or_else(|| refuse(task.to_string()));
+    }
+    match named {
+        Some(named) => {
+            known.iter().find(|(name, _)| *name == named).copied().ok_or_else(|| refuse(format!("`{named}`")))
+        }
+        None => known.first().copied().ok_or_else(|| refuse("anything".to_owned())),
+    }
+}
+
+/// A module of `modules.json`.
+#[derive(Deserialize)]
+struct Module {
+    path: String,
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+/// The folder of the Transformer, and the pooling behind it where the folder is one of sentence-transformers.
+fn sentence_transformer(folder: &Path) -> Result<(PathBuf, Option<Pooling>), OpenError> {
+    let path = folder.join("modules.json");
+    if !path.exists() {
+        return Ok((folder.to_owned(), None));
+    }
+    let beside = |path: &Path, why: String| OpenError::Beside { path: path.to_owned(), why };
+    let text = files::read_text(&path, 1 << 20)?;
+    let modules: Vec<Module> = serde_json::from_str(&text).map_err(|error| beside(&path, error.to_string()))?;
+    let mut transformer = None;
+    let mut pooling = None;
+    for Module { path: place, kind } in modules {
+        if place.contains(['/', '\\']) || place.starts_with('.') {
+            return Err(beside(&path, format!("the module {place:?} does not stand in the folder")));
+        }
+        match (kind.rsplit('.').next().unwrap_or_default(), &mut pooling) {
+            ("Transformer", None) if transformer.is_none() => transformer = Some(folder.join(place)),
+            ("Pooling", None) if transformer.is_some() => {
+                let config = folder.join(place).join("config.json");
+                pooling = Some(Pooling { mode: pooling_mode(&config)?, normalize: false });
+            }
+            ("Normalize", Some(pooling)) if !pooling.normalize => pooling.normalize = true,
+            _ => {
+                let why = format!(
+                    "the module {kind} is none that is built here, in this place; those are Transformer, then Pooling, then perhaps Normalize"
+                );
+                return Err(beside(&path, why));
+            }
+        }
+    }
+    match (transformer, pooling) {
+        (Some(transformer), Some(pooling)) => Ok((transformer, Some(pooling))),
+        _ => Err(beside(&path, "it names no Transformer with a Pooling behind it".to_owned())),
+    }
+}
+
+/// The poolings that a folder may ask for, by the names of their flags and by their own, and those that are built.
+const MODES: [(&str, &str, Option<PoolingMode>); 6] = [
+    ("pooling_mode_cls_token", "cls", Some(PoolingMode::First)),
+    ("pooling_mode_mean_tokens", "mean", Some(PoolingMode::Mean)),
+    ("pooling_mode_max_tokens", "max", None),
+    ("pooling_mode_mean_sqrt_len_tokens", "mean_sqrt_len_tokens", None),
+    ("pooling_mode_weightedmean_tokens", "weightedmean", None),
+    ("pooling_mode_lasttoken", "lasttoken", None),
+];
+
+/// The one vector that `1_Pooling/config.json` asks for.
+fn pooling_mode(path: &Path) -> Result<PoolingMode, OpenError> {
+    let settings = Settings::open(path)?;
+    settings.ignore(&["word_embedding_dimension", "embedding_dimension"]);
+    // All tokens are of the text: no prompt is put before it.
+    settings.flag("include_prompt", true)?;
+    let word = settings.word("pooling_mode")?.map(ToOwned::to_owned);
+    let mut asked = vec![];
+    for (option, name, mode) in MODES {
+        if settings.flag(option, false)? || word.as_deref() == Some(name) {
+            asked.push((if word.is_some() { "pooling_mode" } else { option }, mode));
+        }
+    }
+    settings.finish()?;
+    match asked[..] {
+        [(_, Some(mode))] => Ok(mode),
+        [(option, None)] => Err(settings.wrong(option, "the mean of the tokens or the first token").into()),
+        _ => Err(settings
+            .wrong("pooling_mode_mean_tokens", "the one pooling that is asked for, or pooling_mode_cls_token")
+            .into()),
+    }
+}

@@ -1,0 +1,78 @@
+use std::fmt;
+use std::str::FromStr;
+
+/// What a model is for, by the names of Hugging Face: it chooses the head, and with it the outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// `last_hidden_state`, and `pooler_output` where the model has one.
+    FeatureExtraction,
+    /// `sentence_embedding` `[batch, d_model]`, by the pooling of a sentence-transformers folder.
+    SentenceSimilarity,
+    /// `logits` `[batch, seq, vocab]` of masked tokens.
+    FillMask,
+    /// `logits` `[batch, seq, vocab]` of next tokens.
+    TextGeneration,
+    /// `logits` `[batch, seq, vocab]` of next tokens, for a source.
+    Text2TextGeneration,
+    /// The same, for sound.
+    AutomaticSpeechRecognition,
+    /// `logits` `[batch, labels]`.
+    TextClassification,
+    /// `logits` `[batch, seq, labels]`.
+    TokenClassification,
+    /// `start_logits` and `end_logits` `[batch, seq]`.
+    QuestionAnswering,
+    /// `logits` `[batch, labels]` of images.
+    ImageClassification,
+    /// `logits_per_image`, `logits_per_text`, `text_embeds` and `image_embeds`.
+    ZeroShotImageClassification,
+}
+
+impl Task {
+    /// Every task.
+    pub const ALL: [Task; 11] = [
+        Task::FeatureExtraction,
+        Task::SentenceSimilarity,
+        Task::FillMask,
+        Task::TextGeneration,
+        Task::Text2TextGeneration,
+        Task::AutomaticSpeechRecognition,
+        Task::TextClassification,
+        Task::TokenClassification,
+        Task::QuestionAnswering,
+        Task::ImageClassification,
+        Task::ZeroShotImageClassification,
+    ];
+
+    /// Its name, such as `fill-mask`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Task::FeatureExtraction => "feature-extraction",
+            Task::SentenceSimilarity => "sentence-similarity",
+            Task::FillMask => "fill-mask",
+            Task::TextGeneration => "text-generation",
+            Task::Text2TextGeneration => "text2text-generation",
+            Task::AutomaticSpeechRecognition => "automatic-speech-recognition",
+            Task::TextClassification => "text-classification",
+            Task::TokenClassification => "token-classification",
+            Task::QuestionAnswering => "question-answering",
+            Task::ImageClassification => "image-classification",
+            Task::ZeroShotImageClassification => "zero-shot-image-classification",
+        }
+    }
+}
+
+impl fmt::Display for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Task {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        let names = || Self::ALL.map(Self::name).join(", ");
+        Self::ALL.into_iter().find(|task| task.name() == word).ok_or_else(|| format!("the tasks are {}", names()))
+    }
+}

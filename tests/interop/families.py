@@ -1,0 +1,154 @@
+"""Models built from folders of Hugging Face, beside what PyTorch computed: tests/families.
+
+Every folder is built as declared and for every target, and with a past where it has one; each file is checked with full
+shape inference, and gives in ONNX Runtime what PyTorch gave, within 1e-4, padding left out. With a past, a prompt and
+three steps give what one pass over all tokens gave.
+"""
+
+import argparse
+import pathlib
+import sys
+import tempfile
+
+import judge
+import numpy as np
+import onnx
+from safetensors.numpy import load_file
+
+FOLDERS = pathlib.Path(__file__).parents[1] / "families"
+WAYS = {
+    "declared": ["--no-optimize"],
+    "onnx": [],
+    "onnx 23": ["--opset", "23"],
+    "tract": ["--target", "tract"],
+    "ort": ["--target", "ort"],
+}
+TOLERANCE = 1e-4
+STEPS = 3
+# Their rotary frequencies follow from the length so far, so that keys of earlier steps were turned by others.
+BY_LENGTH = {"llama_dynamic", "phi3"}
+
+
+class Wrong(Exception):
+    pass
+
+
+def cases(folder):
+    """Inputs and outputs of each shape, by name."""
+    tensors = load_file(folder / "expected.safetensors")
+    for at in sorted({name.split("/")[0] for name in tensors}):
+        yield [
+            {name.split("/", 2)[2]: value for name, value in tensors.items() if name.startswith(f"{at}/{part}/")}
+            for part in ("in", "out")
+        ]
+
+
+def build(program, folder, output, *arguments):
+    outcome = judge.netwright(program, "build", str(folder), "-o", str(output), "--quiet", *arguments)
+    if outcome.code != 0:
+        raise Wrong(outcome.stderr.strip())
+    return {path.stem: path for path in sorted(output.glob("*.onnx"))} if output.suffix != ".onnx" else output
+
+
+def load(path):
+    onnx.checker.check_model(str(path), full_check=True)
+    return judge.session(str(path), judge.OPTIMIZED)
+
+
+def run(session, values):
+    """All outputs by name; the session is given what it asks for, and all that is there."""
+    asked = {port.name for port in session.get_inputs()}
+    missing, unasked = asked - values.keys(), values.keys() - asked
+    if missing or unasked:
+        raise Wrong(f"inputs: {sorted(missing)} are not there, {sorted(unasked)} are not asked for")
+    return dict(zip((port.name for port in session.get_outputs()), session.run(None, values)))
+
+
+def difference(found, expected, mask):
+    """The largest difference to what PyTorch gave, each relative to 1 or more, without rows of padding."""
+    largest = 0.0
+    for name, value in expected.items():
+        if name not in found:
+            raise Wrong(f"the output {name} is not there")
+        other = found[name]
+        if other.shape != value.shape:
+            raise Wrong(f"{name} is {other.shape}, not {value.shape}")
+        if mask is not None and value.shape[:2] == mask.shape:
+            value, other = value[mask == 1], other[mask == 1]
+        largest = max(largest, float(np.max(np.abs(value - other) / np.maximum(1, np.abs(value)), initial=0)))
+    return largest
+
+
+def empty_cache(session, batch):
+    ports = [port for port in session.get_inputs() if port.name.startswith("past_key_values")]
+    return {port.name: np.zeros((batch, port.shape[1], 0, port.shape[3]), np.float32) for port in ports}
+
+
+def present_to_past(found):
+    return {f"past_key_values{name[len('present'):]}": value for name, value in found.items() if name.startswith("present")}
+
+
+def in_steps(session, values):
+    """A prompt and single steps, put together."""
+    ids, mask, positions = values["input_ids"], values["attention_mask"], values["position_ids"]
+    length = ids.shape[1]
+    prompt = max(length - STEPS, 1)
+    cache = empty_cache(session, len(ids))
+    pieces = []
+    for first, last in [(0, prompt)] + [(at, at + 1) for at in range(prompt, length)]:
+        step = {"input_ids": ids[:, first:last], "attention_mask": mask[:, :last], "position_ids": positions[:, first:last]}
+        found = run(session, step | cache)
+        cache = present_to_past(found)
+        pieces.append(found)
+    names = [name for name in pieces[0] if not name.startswith("present")]
+    return {name: np.concatenate([piece[name] for piece in pieces], 1) for name in names}
+
+
+def takes_past(folder, values, expected):
+    """Whether it is a decoder that gives states or scores of every token."""
+    is_decoder = "position_ids" in values and {"last_hidden_state", "logits"} & expected.keys()
+    return is_decoder and not folder.name.endswith(("_sequence", "_token")) and folder.name not in BY_LENGTH
+
+
+def judge_folder(program, folder, arguments):
+    """The largest difference of a folder, built in one way."""
+    largest = 0.0
+    with tempfile.TemporaryDirectory() as out:
+        out = pathlib.Path(out)
+        files = build(program, folder, out / "whole", *arguments)
+        if set(files) == {"model"}:
+            session = load(files["model"])
+            for values, expected in cases(folder):
+                largest = max(largest, difference(run(session, values), expected, values.get("attention_mask")))
+            if takes_past(folder, values, expected):
+                past = load(build(program, folder, out / "past.onnx", "--with-past", *arguments))
+                for values, expected in cases(folder):
+                    largest = max(largest, difference(in_steps(past, values), expected, values["attention_mask"]))
+    return largest
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("program")
+    parser.add_argument("folders", nargs="*")
+    arguments = parser.parse_args()
+    failures = 0
+    folders = [path for path in sorted(FOLDERS.iterdir()) if not arguments.folders or path.name in arguments.folders]
+    for folder in folders:
+        largest = 0.0
+        for way, flags in WAYS.items():
+            try:
+                found = judge_folder(arguments.program, folder, flags)
+                largest = max(largest, found)
+                if not found <= TOLERANCE:
+                    raise Wrong(f"differs by {found:.3g}")
+            except Exception as error:
+                failures += 1
+                print(f"{folder.name} for {way}: {str(error)[:600]}")
+        print(f"{folder.name:<24} {largest:.1e}")
+    print(f"{len(folders)} folders in {len(WAYS)} ways, {failures} failures")
+    return 1 if failures or not folders else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
