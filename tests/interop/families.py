@@ -110,21 +110,52 @@ def takes_past(folder, values, expected):
     return is_decoder and not folder.name.endswith(("_sequence", "_token")) and folder.name not in BY_LENGTH
 
 
+def seq2seq_whole(encoder, decoder, values):
+    """Encoder and decoder, each a file of its own, over all tokens at once."""
+    source = {name: value for name, value in values.items() if name != "decoder_input_ids"}
+    memory = run(encoder, source)["last_hidden_state"]
+    mask = {"encoder_attention_mask": values["attention_mask"]} if "attention_mask" in values else {}
+    return run(decoder, {"input_ids": values["decoder_input_ids"], "encoder_hidden_states": memory} | mask), mask
+
+
+def seq2seq_in_steps(encoder, first, later, values):
+    """The same: a prompt for the first decoder, and single steps for the later one."""
+    ids = values["decoder_input_ids"]
+    prompt = max(ids.shape[1] - STEPS, 1)
+    found, mask = seq2seq_whole(encoder, first, values | {"decoder_input_ids": ids[:, :prompt]})
+    cache, pieces = present_to_past(found), [found["logits"]]
+    for at in range(prompt, ids.shape[1]):
+        found = run(later, {"input_ids": ids[:, at : at + 1]} | mask | cache)
+        cache |= present_to_past(found)
+        pieces.append(found["logits"])
+    return {"logits": np.concatenate(pieces, 1)}
+
+
 def judge_folder(program, folder, arguments):
     """The largest difference of a folder, built in one way."""
-    largest = 0.0
+    differences = []
     with tempfile.TemporaryDirectory() as out:
         out = pathlib.Path(out)
-        files = build(program, folder, out / "whole", *arguments)
-        if set(files) == {"model"}:
-            session = load(files["model"])
+
+        def compare(of):
             for values, expected in cases(folder):
-                largest = max(largest, difference(run(session, values), expected, values.get("attention_mask")))
+                differences.append(difference(of(values), expected, values.get("attention_mask")))
+
+        whole = load(build(program, folder, out / "whole.onnx", *arguments))
+        compare(lambda values: run(whole, values))
+        files = build(program, folder, out / "parts", *arguments)
+        values, expected = next(cases(folder))
+        if set(files) == {"model"}:
             if takes_past(folder, values, expected):
                 past = load(build(program, folder, out / "past.onnx", "--with-past", *arguments))
-                for values, expected in cases(folder):
-                    largest = max(largest, difference(in_steps(past, values), expected, values["attention_mask"]))
-    return largest
+                compare(lambda values: in_steps(past, values))
+        else:
+            encoder, decoder = load(files["encoder_model"]), load(files["decoder_model"])
+            compare(lambda values: seq2seq_whole(encoder, decoder, values)[0])
+            files = build(program, folder, out / "past", "--with-past", *arguments)
+            steps = [load(files[name]) for name in ("encoder_model", "decoder_model", "decoder_with_past_model")]
+            compare(lambda values: seq2seq_in_steps(*steps, values))
+    return max(differences)
 
 
 def main():

@@ -28,6 +28,16 @@ LLAMA = dict(**{**TEXT, "num_attention_heads": 4}, num_key_value_heads=2, head_d
 LABELS = dict(num_labels=3)
 
 
+T5 = dict(vocab_size=48, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2, relative_attention_num_buckets=8, relative_attention_max_distance=6, decoder_start_token_id=0)
+BART = dict(vocab_size=48, d_model=16, encoder_layers=2, decoder_layers=2, encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=32, decoder_ffn_dim=32, max_position_embeddings=24, pad_token_id=1, decoder_start_token_id=2)
+WHISPER = dict(**{k: v for k, v in BART.items() if k != "max_position_embeddings"}, num_mel_bins=4, max_source_positions=6, max_target_positions=24, bos_token_id=2, eos_token_id=2, suppress_tokens=None, begin_suppress_tokens=None)
+
+VIT = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, image_size=6, patch_size=2)
+CLIP_TEXT = dict(**{k: v for k, v in TEXT.items()}, max_position_embeddings=24, projection_dim=12, bos_token_id=1, eos_token_id=2, pad_token_id=0)
+CLIP_VISION = dict(**VIT, projection_dim=12)
+CLIP = dict(text_config=CLIP_TEXT | dict(eos_token_id=47), vision_config=CLIP_VISION, projection_dim=12)
+
+
 def rope(kind, **options):
     return dict(rope_parameters=dict(rope_type=kind, rope_theta=100.0, **options))
 
@@ -80,6 +90,25 @@ MODELS = {
     "qwen2": ("Qwen2ForCausalLM", {k: v for k, v in LLAMA.items() if k != "head_dim"} | dict(num_attention_heads=2, num_key_value_heads=1, use_sliding_window=True, sliding_window=3, max_window_layers=1), "causal"),
     "qwen3": ("Qwen3ForCausalLM", LLAMA, "causal"),
     "phi3": ("Phi3ForCausalLM", {k: v for k, v in LLAMA.items() if k != "head_dim"} | rope("longrope", short_factor=[1.0, 1.5], long_factor=[2.0, 3.0]) | dict(original_max_position_embeddings=6, max_position_embeddings=24), "causal"),
+    "t5": ("T5ForConditionalGeneration", T5, "seq2seq"),
+    "t5_gated": ("T5ForConditionalGeneration", T5 | dict(feed_forward_proj="gated-gelu", tie_word_embeddings=False), "seq2seq"),
+    "t5_base": ("T5Model", T5, "seq2seq"),
+    "t5_encoder": ("T5EncoderModel", T5, "text"),
+    "bart": ("BartForConditionalGeneration", BART, "seq2seq"),
+    "bart_base": ("BartModel", BART, "seq2seq"),
+    "marian": ("MarianMTModel", BART | dict(scale_embedding=True, activation_function="swish", bos_token_id=0, forced_eos_token_id=0, pad_token_id=47), "seq2seq"),
+    "marian_base": ("MarianModel", BART | dict(bos_token_id=0, pad_token_id=47), "seq2seq"),
+    "m2m_100": ("M2M100ForConditionalGeneration", BART, "seq2seq"),
+    "m2m_100_base": ("M2M100Model", BART, "seq2seq"),
+    "whisper": ("WhisperForConditionalGeneration", WHISPER, "sound"),
+    "whisper_base": ("WhisperModel", WHISPER, "sound"),
+    "vit": ("ViTModel", VIT, "image"),
+    "vit_classifier": ("ViTForImageClassification", VIT | LABELS, "image"),
+    "clip": ("CLIPModel", CLIP, "clip"),
+    "clip_text": ("CLIPTextModel", CLIP_TEXT, "clip text"),
+    "clip_text_projection": ("CLIPTextModelWithProjection", CLIP_TEXT | dict(eos_token_id=47), "clip text"),
+    "clip_vision": ("CLIPVisionModel", CLIP_VISION, "image"),
+    "clip_vision_projection": ("CLIPVisionModelWithProjection", CLIP_VISION, "image"),
     "gemma2": ("Gemma2ForCausalLM", LLAMA | dict(sliding_window=3, query_pre_attn_scalar=6, attn_logit_softcapping=2.0, final_logit_softcapping=3.0), "causal"),
 }
 
@@ -88,15 +117,17 @@ def randomized(model):
     """Weights that matter: none is 0 or 1, and norms are not the identity."""
     with torch.no_grad():
         for name, parameter in sorted(model.named_parameters()):
+            if not parameter.requires_grad:
+                continue
             noise = torch.randn_like(parameter)
             parameter.copy_(1 + 0.2 * noise if "norm" in name.lower() and name.endswith("weight") else 0.3 * noise)
     return model.eval()
 
 
-def texts(config, pad, sizes=((1, 5), (2, 7), (3, 4)), left=()):
+def texts(pad, sizes=((1, 5), (2, 7), (3, 4)), left=()):
     """For each shape ids and mask, the last text shorter than the others."""
     for at, (batch, length) in enumerate(sizes):
-        ids = torch.randint(3, config.vocab_size, (batch, length))
+        ids = torch.randint(3, 47, (batch, length))
         mask = torch.ones_like(ids)
         if batch > 1:
             cut = slice(0, 2) if at in left else slice(length - 2, length)
@@ -108,20 +139,35 @@ def texts(config, pad, sizes=((1, 5), (2, 7), (3, 4)), left=()):
 def cases(model, kind):
     """Inputs and outputs of three shapes."""
     config = model.config
-    pad = config.pad_token_id or 0
-    for ids, mask in texts(config, pad, left=(2,) if kind == "causal" else ()):
+    pad = getattr(config, "pad_token_id", None) or 0
+    for ids, mask in texts(pad, left=(2,) if kind == "causal" else ()):
         inputs = dict(input_ids=ids, attention_mask=mask)
         if kind == "types":
             inputs["token_type_ids"] = torch.randint(0, 2, ids.shape)
         if kind == "causal":
             inputs["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)
+        if kind in ("seq2seq", "sound"):
+            inputs["decoder_input_ids"] = torch.randint(3, 47, (len(ids), (6, 4, 5)[len(ids) - 1]))
+        if kind == "sound":
+            inputs = dict(input_features=torch.randn(len(ids), 4, 12), decoder_input_ids=inputs["decoder_input_ids"])
+        if kind in ("clip", "clip text"):
+            # Where a text ends tells which state stands for it.
+            inputs["input_ids"][:, -3] = 47
+        if kind in ("clip", "image"):
+            image = dict(pixel_values=torch.randn(len(ids), 3, 6, 6))
+            inputs = inputs | image if kind == "clip" else image
+        if kind == "clip text":
+            # Padding stands behind the end, which no state before it sees.
+            del inputs["attention_mask"]
         outputs = model(**inputs)
         if kind == "sentence":
             tokens, keep = outputs.last_hidden_state, mask[..., None].float()
             mean = (tokens * keep).sum(1) / keep.sum(1).clamp(min=1e-9)
             yield inputs, dict(token_embeddings=tokens, sentence_embedding=torch.nn.functional.normalize(mean, dim=1))
         else:
-            names = ("last_hidden_state", "pooler_output", "logits", "start_logits", "end_logits")
+            names = ("last_hidden_state", "pooler_output", "text_embeds", "image_embeds", "logits_per_image", "logits_per_text", "logits", "start_logits", "end_logits")
+            if "Model" in type(model).__name__ and "encoder_last_hidden_state" in outputs and "MT" not in type(model).__name__:
+                names += ("encoder_last_hidden_state",)
             yield inputs, {name: outputs[name] for name in names if outputs.get(name) is not None}
 
 
@@ -145,7 +191,7 @@ def main():
             for at, (inputs, outputs) in enumerate(cases(model, kind)):
                 for part, values in (("in", inputs), ("out", outputs)):
                     for key, value in values.items():
-                        tensors[f"{at}/{part}/{key}"] = value.contiguous()
+                        tensors[f"{at}/{part}/{key}"] = value.clone().contiguous()
         save_file(tensors, folder / "expected.safetensors")
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
         assert size < 200_000, (name, size)

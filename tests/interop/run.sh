@@ -20,7 +20,7 @@ if ! command -v chromium >/dev/null; then
     $root apt-get update -qq
     $root apt-get install --yes -qq --no-install-recommends chromium >/dev/null
 fi
-for name in emitted corpus shared_cache unfuse report backend traps; do
+for name in families emitted corpus shared_cache unfuse report backend traps; do
     judge "$name"
 done
 outcome=0

@@ -257,6 +257,7 @@ fn data(held: &Tensor, detail: Detail) -> String {
             }
             Recipe::Sinusoidal(Wave::Interleaved) => "sinusoidal(interleaved)".to_owned(),
             Recipe::Sinusoidal(Wave::Halves) => "sinusoidal(halves)".to_owned(),
+            Recipe::Sinusoidal(Wave::Grouped) => "sinusoidal(grouped)".to_owned(),
             Recipe::Scale { factor, of } => format!("scale({factor:?}, {})", tensor(of, detail)),
             Recipe::Cast(of) => format!("cast({})", tensor(of, detail)),
             Recipe::Transpose(of) => format!("transpose({})", tensor(of, detail)),

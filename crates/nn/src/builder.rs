@@ -304,6 +304,11 @@ fn undecided_error(op: &Op, Assumption { left, right, what }: &Assumption) -> In
 }
 
 impl<'b> Var<'b> {
+    /// The builder of its graph.
+    pub fn builder(self) -> &'b Builder<'b> {
+        self.builder
+    }
+
     /// Its shape; `None` for a value that could not be built.
     pub fn shape(self) -> Option<Shape> {
         self.value.and_then(|value| self.builder.state.borrow().graph.fact(value).shape().cloned())

@@ -193,6 +193,18 @@ const HARMLESS: &[&str] = &[
     "chunk_size_feed_forward",
 ];
 
+/// Options that every configuration has, which say nothing while they are such.
+fn says_nothing(option: &str, value: &Value) -> bool {
+    match option {
+        "add_cross_attention" | "is_decoder" | "is_encoder_decoder" | "tf_legacy_loss" | "tie_encoder_decoder" => {
+            *value == Value::Bool(false)
+        }
+        "tie_word_embeddings" => *value == Value::Bool(true),
+        "pruned_heads" => value.as_object().is_some_and(Map::is_empty),
+        _ => false,
+    }
+}
+
 impl Settings {
     /// Reads a `config.json`.
     ///
@@ -421,7 +433,11 @@ impl Settings {
                 && let Some(options) = value.as_object()
             {
                 self.unread(&section, options, unknown);
-            } else if !read.contains(&full) && !HARMLESS.contains(&name.as_str()) && !value.is_null() {
+            } else if !(read.contains(&full)
+                || HARMLESS.contains(&name.as_str())
+                || value.is_null()
+                || says_nothing(name, value))
+            {
                 unknown.push((full, value.to_string()));
             }
         }

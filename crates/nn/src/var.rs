@@ -104,11 +104,19 @@ impl<'b> Var<'b> {
     /// The numbers from 0 up to that of a vector of one: positions, from a [`size`](Var::size).
     #[track_caller]
     pub fn range(self) -> Var<'b> {
-        let axes = self.builder.constant("axes", Tensor::indices(&[0]));
-        let (start, step) = (Tensor::index(0), Tensor::index(1));
-        let (start, step) = (self.builder.constant("start", start), self.builder.constant("step", step));
-        let limit = self.builder.apply(Op::Squeeze, &[self, axes]);
-        self.builder.apply(Op::Range, &[start, limit, step])
+        self.counted(self.builder.constant("start", Tensor::index(0)), self)
+    }
+
+    /// The numbers from that of a vector of one up to that of another.
+    #[track_caller]
+    pub fn range_to(self, end: Var<'b>) -> Var<'b> {
+        self.counted(self.squeeze(&[0]), end)
+    }
+
+    #[track_caller]
+    fn counted(self, start: Var<'b>, end: Var<'b>) -> Var<'b> {
+        let step = self.builder.constant("step", Tensor::index(1));
+        self.builder.apply(Op::Range, &[start, end.squeeze(&[0]), step])
     }
 
     /// Without axes of size 1.
@@ -137,6 +145,12 @@ impl<'b> Var<'b> {
     #[track_caller]
     pub fn where_else(self, condition: Var<'b>, other: Var<'b>) -> Var<'b> {
         self.builder.apply(Op::Where, &[condition, self, other])
+    }
+
+    /// Whether both are true.
+    #[track_caller]
+    pub fn and(self, other: Var<'b>) -> Var<'b> {
+        self.builder.apply(Op::And, &[self, other])
     }
 
     /// Whether elements are equal.

@@ -55,6 +55,8 @@ pub enum Wave {
     Interleaved,
     /// All sines, then all cosines, with `10000^(i / (d/2 - 1))`, as in tensor2tensor and fairseq.
     Halves,
+    /// The sines of [`Interleaved`](Wave::Interleaved), then its cosines, as in Marian.
+    Grouped,
 }
 
 /// Blocks of this size fit the cache of one core and amortise a system call.
@@ -383,13 +385,13 @@ fn mix(x: u64) -> u64 {
 
 fn sinusoidal(wave: Wave, d_model: u64, first: u64, out: &mut [u8]) {
     let half = d_model / 2;
-    let steps = if wave == Wave::Interleaved { half } else { half - 1 };
+    let steps = if wave == Wave::Halves { half - 1 } else { half };
     let frequencies: Vec<f64> = (0..half).map(|at| 10_000f64.powf(-(at as f64) / steps as f64)).collect();
     for (at, place) in (first..).zip(out.as_chunks_mut::<4>().0) {
         let (position, column) = (at / d_model, at % d_model);
         let (frequency, cosine) = match wave {
             Wave::Interleaved => (column / 2, column % 2 == 1),
-            Wave::Halves => (column % half, column >= half),
+            Wave::Halves | Wave::Grouped => (column % half, column >= half),
         };
         let frequency = usize::try_from(frequency).ok().and_then(|at| frequencies.get(at));
         let angle = position as f64 * frequency.copied().unwrap_or_default();
@@ -552,6 +554,8 @@ mod tests {
         }
         let halves = f32s(&Tensor::sinusoidal(Wave::Halves, 2, 4).unwrap());
         assert_eq!(&halves[..4], [0.0, 0.0, 1.0, 1.0]);
+        let grouped = f32s(&Tensor::sinusoidal(Wave::Grouped, 3, 4).unwrap());
+        assert_eq!(grouped[4..8], [table[4], table[6], table[5], table[7]]);
     }
 
     #[test]

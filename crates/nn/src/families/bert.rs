@@ -405,7 +405,7 @@ impl TextEncoder {
         match self.types {
             Some((_, Types::Zero { padding })) => {
                 let padding = input_ids.builder.index(i64::try_from(padding).unwrap_or(i64::MAX));
-                super::positions_of_tokens(input_ids, padding, None)
+                super::positions_of_tokens(input_ids, padding, None).0
             }
             _ => input_ids.size(1).range(),
         }

@@ -1,7 +1,7 @@
 //! What decoders of texts share: inputs, masks, cache and heads.
 
 use super::{BATCH, Head, PAST, SEQ, heads, ids};
-use crate::layers::{Cache, Linear, Span, cache_type, padding_mask};
+use crate::layers::{Cache, Linear, Span, cache_type};
 use crate::{Builder, Settings, SettingsError, Task, Var};
 use netwright_ir::Dim;
 
@@ -12,7 +12,7 @@ pub(super) struct Inputs<'b> {
     pub(super) position_ids: Var<'b>,
     pub(super) cache: Cache<'b>,
     span: Span<'b>,
-    padding: Var<'b>,
+    attention_mask: Var<'b>,
 }
 
 impl<'b> Inputs<'b> {
@@ -28,13 +28,13 @@ impl<'b> Inputs<'b> {
         let entry = |at: u64| (at.to_string(), cache_type(builder, &batch, heads, &past, d_k));
         let cache = if with_past { Cache::later(builder, (0..layers).map(entry)) } else { Cache::none(builder) };
         let span = Span::new(input_ids, &cache);
-        Self { input_ids, position_ids, cache, span, padding: padding_mask(attention_mask) }
+        Self { input_ids, position_ids, cache, span, attention_mask }
     }
 
     /// Hides padding and what comes later, and what a window does not reach: `[batch, 1, seq, past + seq]`.
     #[track_caller]
     pub(super) fn mask(&self, window: Option<u64>) -> Var<'b> {
-        self.span.causal_mask(window) + self.padding
+        self.span.mask(Some(self.attention_mask), window)
     }
 }
 

@@ -174,7 +174,11 @@ enum Mlp {
 fn read(settings: &Settings, head: &Head<'_>, kind: &Kind) -> Result<Llama, SettingsError> {
     settings.must_be("is_decoder", false)?;
     // Models for question answering were saved with a name of their own.
-    let base = if head.task == Task::QuestionAnswering && head.weights.has("transformer.") { "transformer.".to_owned() } else { head.base("model") };
+    let base = if head.task == Task::QuestionAnswering && head.weights.has("transformer.") {
+        "transformer.".to_owned()
+    } else {
+        head.base("model")
+    };
     let d_model = settings.size("hidden_size")?;
     let heads = settings.size("num_attention_heads")?;
     let kv_heads = settings.optional_size("num_key_value_heads")?.unwrap_or(heads);

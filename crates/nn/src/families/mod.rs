@@ -1,13 +1,20 @@
 //! Families of pretrained models, as Hugging Face names and configures them: each is a page that reads a configuration
 //! and declares graphs with the same layers.
 
+mod bart;
 mod bert;
 mod causal;
+mod clip;
+mod encoder_decoder;
 mod gpt2;
 mod gpt_neox;
 mod heads;
 mod llama;
 mod rope;
+mod t5;
+mod vision;
+mod vit;
+mod whisper;
 
 use crate::{Builder, Part, Settings, SettingsError, Task, Transformer, Var, Weights};
 use netwright_ir::{Dim, ElementType, TensorType, shape};
@@ -48,6 +55,13 @@ pub const FAMILIES: &[Family] = &[
     llama::QWEN3,
     llama::PHI3,
     llama::GEMMA2,
+    t5::T5,
+    bart::BART,
+    bart::MARIAN,
+    bart::M2M_100,
+    whisper::WHISPER,
+    vit::VIT,
+    clip::CLIP,
 ];
 
 /// What of a model is asked for, beside its configuration.
@@ -123,12 +137,16 @@ pub(crate) fn ids(length: impl Into<Dim>) -> TensorType {
     TensorType::new(ElementType::I64, shape![BATCH, length.into()])
 }
 
-/// The positions of tokens that are no padding, from behind the id of padding on, which is that of padding itself:
-/// `[batch, seq]`.
+/// The positions `[batch, seq]` of tokens that are no padding, from behind the id of padding on, which is that of padding
+/// itself; and which tokens those are.
 #[track_caller]
-pub(crate) fn positions_of_tokens<'b>(input_ids: Var<'b>, padding: Var<'b>, past: Option<Var<'b>>) -> Var<'b> {
-    let keep = input_ids.equal(padding).logical_not().cast(ElementType::I32);
-    let count = keep.cum_sum(1).cast(ElementType::I64);
+pub(crate) fn positions_of_tokens<'b>(
+    input_ids: Var<'b>,
+    padding: Var<'b>,
+    past: Option<Var<'b>>,
+) -> (Var<'b>, Var<'b>) {
+    let keep = input_ids.equal(padding).logical_not();
+    let count = keep.cast(ElementType::I32).cum_sum(1).cast(ElementType::I64);
     let count = past.map_or(count, |past| count + past);
-    count * keep.cast(ElementType::I64) + padding
+    (count * keep.cast(ElementType::I64) + padding, keep)
 }

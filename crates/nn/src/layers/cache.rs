@@ -1,5 +1,6 @@
+use super::mask::{hide, tokens};
 use crate::{Builder, Var};
-use netwright_ir::{Dim, TensorType, shape};
+use netwright_ir::{Dim, Op, TensorType, shape};
 use std::cell::RefCell;
 
 /// The keys and values of earlier tokens: inputs `past_key_values.N.key` `[batch, heads, past, d_k]` and `.value`, and
@@ -94,8 +95,6 @@ impl<'b> Cache<'b> {
 /// Where the tokens of a decoder stand: behind a past, if there is one.
 #[derive(Clone, Copy, Debug)]
 pub struct Span<'b> {
-    /// How many tokens are new, a vector of one.
-    seq: Var<'b>,
     /// How many there are with the past, a vector of one.
     total: Var<'b>,
     past: Option<Var<'b>>,
@@ -106,14 +105,21 @@ impl<'b> Span<'b> {
     #[track_caller]
     pub fn new(ids: Var<'b>, cache: &Cache<'b>) -> Self {
         let (seq, past) = (ids.size(1), cache.past_length());
-        Self { seq, total: past.map_or(seq, |past| past + seq), past }
+        Self { total: past.map_or(seq, |past| past + seq), past }
+    }
+
+    /// How many tokens there were before, a vector of one; `None` where there is no past.
+    pub fn past_length(&self) -> Option<Var<'b>> {
+        self.past
     }
 
     /// The positions `[seq]` of the new tokens.
     #[track_caller]
     pub fn positions(&self) -> Var<'b> {
-        let from_zero = self.seq.range();
-        self.past.map_or(from_zero, |past| from_zero + past)
+        match self.past {
+            Some(past) => past.range_to(self.total),
+            None => self.total.range(),
+        }
     }
 
     /// The positions `[past + seq]` of all tokens.
@@ -122,21 +128,21 @@ impl<'b> Span<'b> {
         self.total.range()
     }
 
-    /// Hides what comes later, and what comes earlier than a window reaches: `[seq, past + seq]`, to be added to scores.
+    /// Hides padding, by the `attention_mask` `[batch, past + seq]`, what comes later, and what comes earlier than a
+    /// window reaches: `[batch, 1, seq, past + seq]`, or `[seq, past + seq]` without padding, to be added to scores.
     #[track_caller]
-    pub fn causal_mask(&self, window: Option<u64>) -> Var<'b> {
-        let builder = self.seq.builder;
-        let all = builder.scalar("masked", super::MASKED).expand(self.seq.concat(self.total, 0));
-        let diagonal = |at: i64| match self.past {
-            Some(past) => past.squeeze(&[0]) + builder.index(at),
-            None => builder.index(at),
-        };
-        let later = all.triangle(true, diagonal(1));
-        let mask = match window.map(|window| i64::try_from(window).unwrap_or(i64::MAX)) {
-            Some(window) => later + all.triangle(false, diagonal(window.saturating_neg())),
-            None => later,
-        };
-        mask.name("causal_mask")
+    pub fn mask(&self, attention_mask: Option<Var<'b>>, window: Option<u64>) -> Var<'b> {
+        let builder = self.total.builder;
+        let (key, query) = (self.all_positions().unsqueeze(&[0]), self.positions().unsqueeze(&[1]));
+        let mut may_look = builder.apply(Op::LessOrEqual, &[key, query]);
+        if let Some(window) = window {
+            let first = query - builder.index(i64::try_from(window).unwrap_or(i64::MAX));
+            may_look = may_look.and(builder.apply(Op::Greater, &[key, first]));
+        }
+        if let Some(attention_mask) = attention_mask {
+            may_look = may_look.and(tokens(attention_mask));
+        }
+        hide(may_look).name("mask")
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod attention;
 mod cache;
+mod convolution;
 mod embedding;
 mod feed_forward;
 mod linear;
@@ -18,6 +19,7 @@ pub use attention::{
     DotProduct, MultiHeadAttention, Projections, merge_heads, repeat_heads, scaled_dot_product_attention, split_heads,
 };
 pub use cache::{Cache, Span, cache_type};
+pub use convolution::Convolution;
 pub use embedding::Embedding;
 pub use feed_forward::{Activation, FeedForward};
 pub use linear::Linear;

@@ -265,6 +265,8 @@ impl Parser<'_> {
         } else if self.eat("sinusoidal(") {
             let wave = if self.eat("interleaved") {
                 Wave::Interleaved
+            } else if self.eat("grouped") {
+                Wave::Grouped
             } else {
                 self.expect("halves").map(|()| Wave::Halves)?
             };

@@ -1,0 +1,346 @@
+//! BART (Lewis et al., 2020) and its kin, Marian, M2M-100 and Whisper: the paper's encoder-decoder with positions, norms
+//! and names of their own.
+
+use super::encoder_decoder::{EncoderDecoder, SOURCE, Seq2Seq, Step};
+use super::{Family, Head, ids, positions_of_tokens};
+use crate::layers::{
+    Activation, Cache, Embedding, FeedForward, Linear, MultiHeadAttention, Norm, NormKind, Projections, Span,
+};
+use crate::{Builder, Init, Settings, SettingsError, Task, Var};
+use netwright_ir::tensor::Wave;
+use netwright_ir::{Dim, Tensor};
+
+/// BART and mBART-like models with norms behind the blocks.
+pub(super) const BART: Family = Family {
+    name: "BART",
+    model_types: &["bart"],
+    architectures: &[
+        ("BartForConditionalGeneration", Task::Text2TextGeneration),
+        ("BartModel", Task::FeatureExtraction),
+    ],
+    read: |settings, head| {
+        // Both stand in configurations of before, and say what is so anyhow.
+        settings.must_be("add_final_layer_norm", false)?;
+        settings.must_be("normalize_before", false)?;
+        settings.must_be("add_bias_logits", false)?;
+        settings.must_be("normalize_embedding", true)?;
+        settings.must_be("static_position_embeddings", false)?;
+        settings.must_be("extra_pos_embeddings", 2)?;
+        let kind = Kind { embedding_norm: true, scale: false, ..Kind::default() };
+        Ok(Box::new(Seq2Seq::new(read(settings, head, &kind)?, head)))
+    },
+};
+
+/// Marian, the models of OPUS-MT.
+pub(super) const MARIAN: Family = Family {
+    name: "Marian",
+    model_types: &["marian"],
+    architectures: &[("MarianMTModel", Task::Text2TextGeneration), ("MarianModel", Task::FeatureExtraction)],
+    read: |settings, head| {
+        settings.must_be("add_final_layer_norm", false)?;
+        settings.must_be("normalize_before", false)?;
+        settings.must_be("add_bias_logits", false)?;
+        settings.must_be("normalize_embedding", false)?;
+        settings.must_be("static_position_embeddings", true)?;
+        settings.must_be("share_encoder_decoder_embeddings", true)?;
+        let vocab = settings.size("vocab_size")?;
+        settings.must_be("decoder_vocab_size", vocab)?;
+        let positions = if head.weights.has(&format!("{}encoder.embed_positions.", head.base("model"))) {
+            Positions::Table { offset: 0 }
+        } else {
+            Positions::Grouped
+        };
+        let kind = Kind { positions, ..Kind::default() };
+        Ok(Box::new(Seq2Seq::new(read(settings, head, &kind)?, head)))
+    },
+};
+
+/// M2M-100 and NLLB.
+pub(super) const M2M_100: Family = Family {
+    name: "M2M-100, NLLB",
+    model_types: &["m2m_100"],
+    architectures: &[
+        ("M2M100ForConditionalGeneration", Task::Text2TextGeneration),
+        ("M2M100Model", Task::FeatureExtraction),
+    ],
+    read: |settings, head| {
+        let padding = settings.token("pad_token_id")?.unwrap_or(1);
+        let positions = Positions::Waves { padding };
+        let kind = Kind {
+            pre_norm: true,
+            final_norm: true,
+            positions,
+            scale: true,
+            activation: Activation::Relu,
+            ..Kind::default()
+        };
+        Ok(Box::new(Seq2Seq::new(read(settings, head, &kind)?, head)))
+    },
+};
+
+/// In what the kin of BART differ.
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of a family")]
+pub(super) struct Kind {
+    pub(super) pre_norm: bool,
+    /// A norm behind the last layer.
+    pub(super) final_norm: bool,
+    /// A norm behind the embeddings.
+    pub(super) embedding_norm: bool,
+    pub(super) positions: Positions,
+    /// Whether embeddings are scaled where the configuration does not say it.
+    pub(super) scale: bool,
+    pub(super) activation: Activation,
+    pub(super) key_bias: bool,
+}
+
+impl Default for Kind {
+    fn default() -> Self {
+        Self {
+            pre_norm: false,
+            final_norm: false,
+            embedding_norm: false,
+            positions: Positions::Table { offset: 2 },
+            scale: false,
+            activation: Activation::Gelu,
+            key_bias: true,
+        }
+    }
+}
+
+/// Where the vectors of positions come from.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Positions {
+    /// A trained table, of which so many rows stand before the first position.
+    Table { offset: u64 },
+    /// Waves that are not trained.
+    Grouped,
+    /// Waves; tokens are counted without padding, from behind its id on.
+    Waves { padding: u64 },
+}
+
+#[derive(Debug)]
+struct Bart {
+    embeddings: Embedding,
+    encoder: Stack,
+    decoder: Stack,
+    scores: Option<Linear>,
+    /// Whether scores have a bias.
+    has_bias: bool,
+    vocab: u64,
+}
+
+/// An encoder or a decoder.
+#[derive(Debug)]
+pub(super) struct Stack {
+    name: String,
+    positions: Positions,
+    longest: u64,
+    d_model: u64,
+    embedding_norm: Option<Norm>,
+    layers: Vec<Layer>,
+    final_norm: Option<Norm>,
+    heads: u64,
+}
+
+#[derive(Debug)]
+struct Layer {
+    pre_norm: bool,
+    attention: MultiHeadAttention,
+    attention_norm: Norm,
+    cross: Option<(MultiHeadAttention, Norm)>,
+    ffn: FeedForward,
+    ffn_norm: Norm,
+}
+
+fn read(settings: &Settings, head: &Head<'_>, kind: &Kind) -> Result<Bart, SettingsError> {
+    let base = head.base("model");
+    let vocab = settings.size("vocab_size")?;
+    let longest = settings.size("max_position_embeddings")?;
+    let encoder = stack(settings, kind, &format!("{base}encoder"), longest)?;
+    let decoder = stack(settings, kind, &format!("{base}decoder"), longest)?;
+    let scaled = settings.flag("scale_embedding", kind.scale)?;
+    let tied = settings.flag("tie_word_embeddings", true)?;
+    let table = ["shared", "encoder.embed_tokens", "decoder.embed_tokens"].map(|name| format!("{base}{name}"));
+    let table = table.iter().find(|name| head.weights.has(name)).unwrap_or(&table[0]);
+    let d_model = encoder.d_model;
+    Ok(Bart {
+        embeddings: Embedding::new(table, vocab, d_model, scaled),
+        encoder,
+        decoder,
+        scores: (!tied).then(|| Linear::new("lm_head", d_model, vocab, false)),
+        has_bias: head.weights.has("final_logits_bias"),
+        vocab,
+    })
+}
+
+/// The encoder or the decoder, as its name ends.
+pub(super) fn stack(settings: &Settings, kind: &Kind, name: &str, longest: u64) -> Result<Stack, SettingsError> {
+    settings.must_be("is_encoder_decoder", true)?;
+    settings.must_be("is_decoder", false)?;
+    settings.ignore(&["num_hidden_layers", "classifier_dropout", "gradient_checkpointing"]);
+    let is_decoder = name.ends_with("decoder");
+    let part = if is_decoder { "decoder" } else { "encoder" };
+    let d_model = settings.size("d_model")?;
+    let heads = settings.heads(&format!("{part}_attention_heads"), d_model)?;
+    let d_ff = settings.size(&format!("{part}_ffn_dim"))?;
+    let count = settings.layers(&format!("{part}_layers"))?;
+    let activation = settings.activation("activation_function", kind.activation)?;
+    let norm = |name: String| Norm::new(name, NormKind::LayerNorm, d_model, 1e-5);
+    let attention = |name: String| {
+        let linear = |part: &str, bias| Linear::new(format!("{name}.{part}"), d_model, d_model, bias);
+        let projections = Projections {
+            query: linear("q_proj", true),
+            key: linear("k_proj", kind.key_bias),
+            value: linear("v_proj", true),
+            output: linear("out_proj", true),
+        };
+        MultiHeadAttention::with_projections(name, projections, heads, d_model / heads)
+    };
+    let layer = |at: u64| {
+        let name = format!("{name}.layers.{at}");
+        let linear = |part: &str, inputs, outputs| Linear::new(format!("{name}.{part}"), inputs, outputs, true);
+        let (up, down) = (linear("fc1", d_model, d_ff), linear("fc2", d_ff, d_model));
+        let cross = || (attention(format!("{name}.encoder_attn")), norm(format!("{name}.encoder_attn_layer_norm")));
+        Layer {
+            pre_norm: kind.pre_norm,
+            attention: attention(format!("{name}.self_attn")),
+            attention_norm: norm(format!("{name}.self_attn_layer_norm")),
+            cross: is_decoder.then(cross),
+            ffn: FeedForward::with_layers(name.clone(), activation, up, down, None),
+            ffn_norm: norm(format!("{name}.final_layer_norm")),
+        }
+    };
+    Ok(Stack {
+        name: name.to_owned(),
+        positions: kind.positions,
+        longest,
+        d_model,
+        embedding_norm: kind.embedding_norm.then(|| norm(format!("{name}.layernorm_embedding"))),
+        layers: (0..count).map(layer).collect(),
+        final_norm: kind.final_norm.then(|| norm(format!("{name}.layer_norm"))),
+        heads,
+    })
+}
+
+impl Stack {
+    /// The vectors of positions, `[seq, d_model]` or `[batch, seq, d_model]`.
+    #[track_caller]
+    pub(super) fn positions<'b>(&self, ids: Var<'b>, span: Span<'b>) -> Var<'b> {
+        let builder = ids.builder();
+        match self.positions {
+            Positions::Table { offset } => {
+                let name = format!("{}.embed_positions.weight", self.name);
+                let table = builder.parameter(&name, &[self.longest + offset, self.d_model], Init::Xavier);
+                let place = span.positions();
+                let offset = i64::try_from(offset).unwrap_or(i64::MAX);
+                table.gather(if offset == 0 { place } else { place + builder.index(offset) })
+            }
+            Positions::Grouped => {
+                let table = builder.table("positions", || {
+                    Tensor::sinusoidal(Wave::Grouped, self.longest, self.d_model)?.cast(builder.element())
+                });
+                table.gather(span.positions())
+            }
+            Positions::Waves { padding } => {
+                let table = builder.table("positions", || {
+                    Tensor::sinusoidal(Wave::Halves, self.longest + 2, self.d_model)?.cast(builder.element())
+                });
+                let padding = builder.index(i64::try_from(padding).unwrap_or(i64::MAX));
+                let (positions, keep) = positions_of_tokens(ids, padding, span.past_length());
+                // Padding has no position.
+                table.gather(positions) * keep.cast(builder.element()).unsqueeze(&[2])
+            }
+        }
+    }
+
+    /// From the sum of embeddings and positions to the states of an encoder.
+    #[track_caller]
+    pub(super) fn encode<'b>(&self, x: Var<'b>, mask: Option<Var<'b>>) -> Var<'b> {
+        let mut x = self.embedding_norm.iter().fold(x, |x, norm| norm.forward(x));
+        for layer in &self.layers {
+            x = layer.around(x, &layer.attention_norm, |x| layer.attention.self_attention(x, mask));
+            x = layer.around(x, &layer.ffn_norm, |x| layer.ffn.forward(x));
+        }
+        self.final_norm.iter().fold(x, |x, norm| norm.forward(x))
+    }
+
+    /// From the sum of embeddings and positions to the states of a decoder.
+    #[track_caller]
+    pub(super) fn decode<'b>(&self, x: Var<'b>, step: &Step<'b>) -> Var<'b> {
+        let mask = step.span.mask(None, None);
+        let mut x = self.embedding_norm.iter().fold(x, |x, norm| norm.forward(x));
+        for (at, layer) in self.layers.iter().enumerate() {
+            let [own, other] = Step::entries(at);
+            x = layer.around(x, &layer.attention_norm, |x| {
+                layer.attention.cached_self_attention(x, Some(mask), &step.cache, &own)
+            });
+            if let Some((cross, norm)) = &layer.cross {
+                x = layer.around(x, norm, |x| {
+                    cross.cached_cross_attention(x, step.memory, step.padding, &step.cache, &other)
+                });
+            }
+            x = layer.around(x, &layer.ffn_norm, |x| layer.ffn.forward(x));
+        }
+        self.final_norm.iter().fold(x, |x, norm| norm.forward(x))
+    }
+
+    /// How many layers there are, with how many heads of which width.
+    pub(super) fn cache(&self) -> [u64; 3] {
+        [self.layers.len() as u64, self.heads, self.d_model / self.heads]
+    }
+
+    /// The width of its states.
+    pub(super) fn width(&self) -> Dim {
+        Dim::Known(i64::try_from(self.d_model).unwrap_or(i64::MAX))
+    }
+}
+
+impl Layer {
+    /// A part within its residual connection.
+    #[track_caller]
+    fn around<'b>(&self, x: Var<'b>, norm: &Norm, part: impl FnOnce(Var<'b>) -> Var<'b>) -> Var<'b> {
+        if self.pre_norm { x + part(norm.forward(x)) } else { norm.forward(x + part(x)) }
+    }
+}
+
+impl EncoderDecoder for Bart {
+    fn source<'b>(&self, builder: &'b Builder<'b>) -> Var<'b> {
+        builder.input("input_ids", ids(SOURCE))
+    }
+
+    fn encode<'b>(&self, source: Var<'b>, mask: Option<Var<'b>>) -> Var<'b> {
+        let span = Span::new(source, &Cache::none(source.builder()));
+        self.encoder.encode(self.embeddings.forward(source) + self.encoder.positions(source, span), mask)
+    }
+
+    fn decode<'b>(&self, step: &Step<'b>) -> Var<'b> {
+        let positions = self.decoder.positions(step.ids, step.span);
+        self.decoder.decode(self.embeddings.forward(step.ids) + positions, step)
+    }
+
+    fn scores<'b>(&self, x: Var<'b>) -> Var<'b> {
+        let scores = self.scores.as_ref().map_or_else(|| self.embeddings.scores(x), |layer| layer.forward(x));
+        if !self.has_bias {
+            return scores;
+        }
+        scores + x.builder().parameter("final_logits_bias", &[1, self.vocab], Init::Zeros)
+    }
+
+    fn memory(&self) -> [Dim; 2] {
+        [Dim::symbol(SOURCE), self.encoder.width()]
+    }
+
+    fn cache(&self) -> [u64; 3] {
+        self.decoder.cache()
+    }
+
+    fn leaves(&self) -> &'static [&'static str] {
+        // Copies of the table, and waves that are computed.
+        match (self.scores.is_some(), self.encoder.positions) {
+            (true, Positions::Waves { .. }) => &["embed_tokens.weight", "embed_positions.weights"],
+            (true, _) => &["embed_tokens.weight"],
+            (false, Positions::Table { .. } | Positions::Grouped) => &["embed_tokens.weight", "lm_head.weight"],
+            (false, Positions::Waves { .. }) => &["embed_tokens.weight", "lm_head.weight", "embed_positions.weights"],
+        }
+    }
+}

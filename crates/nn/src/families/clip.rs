@@ -1,0 +1,243 @@
+//! CLIP (Radford et al., 2021): an encoder of texts and one of images, whose vectors are alike where both say the same.
+
+use super::vision::{self, Layer, LayerNames, Patches};
+use super::{Architecture, BATCH, Family, Head, Read, SEQ, heads};
+use crate::layers::{Activation, Cache, Embedding, Linear, Norm, NormKind, Span};
+use crate::{Builder, Init, Part, Settings, SettingsError, Task, Var};
+use netwright_ir::{ElementType, TensorType, shape};
+
+/// CLIP, and its encoders each alone.
+pub(super) const CLIP: Family = Family {
+    name: "CLIP",
+    model_types: &["clip", "clip_text_model", "clip_vision_model"],
+    architectures: &[
+        ("CLIPModel", Task::ZeroShotImageClassification),
+        ("CLIPTextModel", Task::FeatureExtraction),
+        ("CLIPTextModelWithProjection", Task::FeatureExtraction),
+        ("CLIPVisionModel", Task::FeatureExtraction),
+        ("CLIPVisionModelWithProjection", Task::FeatureExtraction),
+    ],
+    read,
+};
+
+#[derive(Debug)]
+struct Clip {
+    text: Text,
+    vision: Vision,
+    text_projection: Linear,
+    visual_projection: Linear,
+}
+
+/// An encoder of texts; each state sees those before it.
+#[derive(Debug)]
+struct Text {
+    words: Embedding,
+    positions: Embedding,
+    layers: Vec<Layer>,
+    norm: Norm,
+    /// The id of the token that ends a text; `None` where that is the largest of its ids.
+    end: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Vision {
+    patches: Patches,
+    pre_norm: Norm,
+    layers: Vec<Layer>,
+    post_norm: Norm,
+}
+
+/// One of both, with a projection or without.
+#[derive(Debug)]
+struct Alone<E> {
+    encoder: E,
+    projection: Option<Linear>,
+}
+
+const LAYER: LayerNames = LayerNames {
+    attention: ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj"],
+    norms: ["layer_norm1", "layer_norm2"],
+    ffn: ["mlp.fc1", "mlp.fc2"],
+};
+
+fn read(settings: &Settings, head: &Head<'_>) -> Read {
+    let projection = |name: &str, settings: &Settings| -> Result<Linear, SettingsError> {
+        let outputs = settings.optional_size("projection_dim")?.unwrap_or(512);
+        Ok(Linear::new(name, settings.size("hidden_size")?, outputs, false))
+    };
+    let alone = |name: &str| -> Result<Option<Linear>, SettingsError> {
+        settings.ignore(&["projection_dim"]);
+        head.architecture.ends_with("WithProjection").then(|| projection(name, settings)).transpose()
+    };
+    match settings.model_type() {
+        "clip_text_model" => Ok(Box::new(Alone {
+            encoder: text(settings, &head.base("text_model"))?,
+            projection: alone("text_projection")?,
+        })),
+        "clip_vision_model" => Ok(Box::new(Alone {
+            encoder: vision(settings, &head.base("vision_model"))?,
+            projection: alone("visual_projection")?,
+        })),
+        _ => {
+            if head.task != Task::ZeroShotImageClassification {
+                return Err(
+                    settings.wrong("model_type", "clip_text_model or clip_vision_model for features of one of both")
+                );
+            }
+            // Both hold again what stands in the sections.
+            settings.ignore(&["text_config_dict", "vision_config_dict"]);
+            let section =
+                |name: &str| settings.section(name)?.ok_or_else(|| settings.wrong(name, "an object of options"));
+            let (texts, images) = (section("text_config")?, section("vision_config")?);
+            let outputs = settings.optional_size("projection_dim")?.unwrap_or(512);
+            for section in [&texts, &images] {
+                section.ignore(&["projection_dim"]);
+            }
+            Ok(Box::new(Clip {
+                text: text(&texts, "text_model.")?,
+                vision: vision(&images, "vision_model.")?,
+                text_projection: Linear::new("text_projection", texts.size("hidden_size")?, outputs, false),
+                visual_projection: Linear::new("visual_projection", images.size("hidden_size")?, outputs, false),
+            }))
+        }
+    }
+}
+
+fn text(settings: &Settings, base: &str) -> Result<Text, SettingsError> {
+    let d_model = settings.size("hidden_size")?;
+    let epsilon = settings.epsilon("layer_norm_eps", 1e-5)?;
+    let table = |name: &str, rows| Embedding::new(format!("{base}embeddings.{name}"), rows, d_model, false);
+    let end = settings.token("eos_token_id")?.unwrap_or(49_407);
+    Ok(Text {
+        words: table("token_embedding", settings.size("vocab_size")?),
+        positions: table("position_embedding", settings.size("max_position_embeddings")?),
+        layers: vision::layers(
+            settings,
+            &format!("{base}encoder.layers"),
+            &LAYER,
+            Activation::QuickGelu,
+            epsilon,
+            true,
+        )?,
+        norm: Norm::new(format!("{base}final_layer_norm"), NormKind::LayerNorm, d_model, epsilon),
+        // Configurations of before say 2, whatever the tokenizer has.
+        end: (end != 2).then_some(end),
+    })
+}
+
+fn vision(settings: &Settings, base: &str) -> Result<Vision, SettingsError> {
+    let d_model = settings.size("hidden_size")?;
+    let epsilon = settings.epsilon("layer_norm_eps", 1e-5)?;
+    let norm = |name: &str| Norm::new(format!("{base}{name}"), NormKind::LayerNorm, d_model, epsilon);
+    let mut patches = Patches::read(settings, d_model, false)?;
+    patches.projection.name = format!("{base}embeddings.patch_embedding");
+    patches.class = (format!("{base}embeddings.class_embedding"), vec![d_model]);
+    patches.positions = (format!("{base}embeddings.position_embedding.weight"), vec![patches.positions(), d_model]);
+    Ok(Vision {
+        patches,
+        // So it is called in the files.
+        pre_norm: norm("pre_layrnorm"),
+        layers: vision::layers(
+            settings,
+            &format!("{base}encoder.layers"),
+            &LAYER,
+            Activation::QuickGelu,
+            epsilon,
+            true,
+        )?,
+        post_norm: norm("post_layernorm"),
+    })
+}
+
+impl Text {
+    /// The states of all tokens, and the one that stands for a text.
+    #[track_caller]
+    fn forward<'b>(&self, input_ids: Var<'b>, attention_mask: Option<Var<'b>>) -> [Var<'b>; 2] {
+        let builder = input_ids.builder();
+        let span = Span::new(input_ids, &Cache::none(builder));
+        let x = self.words.forward(input_ids) + self.positions.forward(span.positions());
+        let x = self.norm.forward(vision::forward(&self.layers, x, Some(span.mask(attention_mask, None))));
+        let last = match self.end {
+            Some(end) => {
+                let is_end = input_ids.equal(builder.index(i64::try_from(end).unwrap_or(i64::MAX)));
+                is_end.cast(ElementType::I32).arg_max(1)
+            }
+            None => input_ids.cast(ElementType::I32).arg_max(1),
+        };
+        [x, x.pick(last)]
+    }
+}
+
+impl Vision {
+    /// The states of all patches, and the one that stands for an image.
+    #[track_caller]
+    fn forward<'b>(&self, builder: &'b Builder<'b>, batch: &str) -> [Var<'b>; 2] {
+        let x = self.pre_norm.forward(self.patches.forward(builder, batch));
+        let x = vision::forward(&self.layers, x, None);
+        [x, self.post_norm.forward(heads::first_token(x))]
+    }
+}
+
+fn texts(batch: &str) -> TensorType {
+    TensorType::new(ElementType::I64, shape![batch, SEQ])
+}
+
+/// A vector of length 1.
+#[track_caller]
+fn normalized(x: Var<'_>) -> Var<'_> {
+    x / (x * x).sum(-1).sqrt()
+}
+
+impl Architecture for Clip {
+    fn declare<'b>(&self, builder: &'b Builder<'b>, _: Part) {
+        let input_ids = builder.input("input_ids", texts("text_batch_size"));
+        let [_, image] = self.vision.forward(builder, "image_batch_size");
+        let attention_mask = builder.input("attention_mask", texts("text_batch_size"));
+        let [_, text] = self.text.forward(input_ids, Some(attention_mask));
+        let text = normalized(self.text_projection.forward(text));
+        let image = normalized(self.visual_projection.forward(image));
+        let per_text = text.matmul(image.transpose(&[1, 0])) * builder.parameter("logit_scale", &[], Init::Ones).exp();
+        builder.output("logits_per_image", per_text.transpose(&[1, 0]));
+        builder.output("logits_per_text", per_text);
+        builder.output("text_embeds", text);
+        builder.output("image_embeds", image);
+    }
+
+    fn leaves(&self) -> &'static [&'static str] {
+        &["embeddings.position_ids"]
+    }
+}
+
+impl Architecture for Alone<Text> {
+    fn declare<'b>(&self, builder: &'b Builder<'b>, _: Part) {
+        let [states, text] = self.encoder.forward(builder.input("input_ids", texts(BATCH)), None);
+        if let Some(projection) = &self.projection {
+            builder.output("text_embeds", projection.forward(text));
+            builder.output("last_hidden_state", states);
+        } else {
+            builder.output("last_hidden_state", states);
+            builder.output("pooler_output", text);
+        }
+    }
+
+    fn leaves(&self) -> &'static [&'static str] {
+        &["embeddings.position_ids"]
+    }
+}
+
+impl Architecture for Alone<Vision> {
+    fn declare<'b>(&self, builder: &'b Builder<'b>, _: Part) {
+        let [states, image] = self.encoder.forward(builder, BATCH);
+        if let Some(projection) = &self.projection {
+            builder.output("image_embeds", projection.forward(image));
+            builder.output("last_hidden_state", states);
+        } else {
+            builder.output("last_hidden_state", states);
+            builder.output("pooler_output", image);
+        }
+    }
+
+    fn leaves(&self) -> &'static [&'static str] {
+        &["embeddings.position_ids"]
+    }
+}

@@ -1,0 +1,178 @@
+//! What encoder-decoders share: the graphs of their parts, with inputs, outputs and caches.
+
+use super::{Architecture, BATCH, Head, ids};
+use crate::layers::{Cache, Span, cache_type, padding_mask};
+use crate::{Builder, Part, Task, Var};
+use netwright_ir::{Dim, TensorType, shape};
+use std::fmt::Debug;
+
+/// The dims of sources and targets, as exporters of Hugging Face name them.
+pub(super) const SOURCE: &str = "encoder_sequence_length";
+const TARGET: &str = "decoder_sequence_length";
+const PAST: &str = "past_decoder_sequence_length";
+
+/// An encoder and a decoder with cross-attention.
+pub(super) trait EncoderDecoder: Debug {
+    /// Declares the encoder's inputs, but for the mask of padding.
+    fn source<'b>(&self, builder: &'b Builder<'b>) -> Var<'b>;
+
+    /// The encoder's states `[batch, source, d_model]`; the mask hides padding of the source `[batch, 1, 1, source]`.
+    fn encode<'b>(&self, source: Var<'b>, mask: Option<Var<'b>>) -> Var<'b>;
+
+    /// The decoder's states `[batch, target, d_model]`; later steps have no memory.
+    fn decode<'b>(&self, step: &Step<'b>) -> Var<'b>;
+
+    /// Scores of next tokens.
+    fn scores<'b>(&self, x: Var<'b>) -> Var<'b>;
+
+    /// The shape of a memory without its batch: `[source, d_model]`.
+    fn memory(&self) -> [Dim; 2];
+
+    /// How many layers the decoder has, with how many heads of which width.
+    fn cache(&self) -> [u64; 3];
+
+    /// Whether sources are padded.
+    fn has_padding(&self) -> bool {
+        true
+    }
+
+    /// See [`Architecture::leaves`].
+    fn leaves(&self) -> &'static [&'static str];
+}
+
+/// What a decoder is given.
+#[derive(Debug)]
+pub(super) struct Step<'b> {
+    /// `[batch, target]`.
+    pub(super) ids: Var<'b>,
+    pub(super) span: Span<'b>,
+    /// `[batch, source, d_model]`; in later steps its keys and values stand in the cache.
+    pub(super) memory: Option<Var<'b>>,
+    /// Hides padding of the source `[batch, 1, 1, source]`.
+    pub(super) padding: Option<Var<'b>>,
+    pub(super) cache: Cache<'b>,
+}
+
+impl Step<'_> {
+    /// The entries of a layer in the cache: of its own tokens and of the source's.
+    pub(super) fn entries(layer: usize) -> [String; 2] {
+        [format!("{layer}.decoder"), format!("{layer}.encoder")]
+    }
+}
+
+/// An encoder-decoder with what it is for.
+#[derive(Debug)]
+pub(super) struct Seq2Seq<M> {
+    model: M,
+    output: Output,
+    with_past: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Output {
+    Scores,
+    States,
+    EncoderStates,
+}
+
+impl<M: EncoderDecoder> Seq2Seq<M> {
+    /// The model for a task; its encoder alone is a model too.
+    pub(super) fn new(model: M, head: &Head<'_>) -> Self {
+        let output = match head.task {
+            Task::FeatureExtraction if head.architecture.ends_with("EncoderModel") => Output::EncoderStates,
+            Task::FeatureExtraction => Output::States,
+            _ => Output::Scores,
+        };
+        Self { model, output, with_past: head.with_past }
+    }
+
+    /// The source and the mask of its padding.
+    #[track_caller]
+    fn source<'b>(&self, builder: &'b Builder<'b>) -> (Var<'b>, Option<Var<'b>>) {
+        let source = self.model.source(builder);
+        let mask = self.model.has_padding().then(|| padding_mask(builder.input("attention_mask", ids(SOURCE))));
+        (source, mask)
+    }
+
+    #[track_caller]
+    fn decode<'b>(
+        &self,
+        builder: &'b Builder<'b>,
+        name: &str,
+        memory: Option<Var<'b>>,
+        padding: Option<Var<'b>>,
+        with: Part,
+    ) {
+        let ids = builder.input(name, ids(TARGET));
+        let memory = memory.or_else(|| {
+            let [source, d_model] = self.model.memory();
+            let memory = TensorType::new(builder.element(), shape![BATCH, source, d_model]);
+            (with != Part::DecoderWithPast).then(|| builder.input("encoder_hidden_states", memory))
+        });
+        let cache = match with {
+            Part::DecoderWithPast => {
+                let (batch, [layers, heads, d_k], [source, _]) =
+                    (Dim::symbol(BATCH), self.model.cache(), self.model.memory());
+                let entry = |name: String, length: &Dim| (name, cache_type(builder, &batch, heads, length, d_k));
+                let past = Dim::symbol(PAST);
+                Cache::later(
+                    builder,
+                    (0..layers).flat_map(|layer| {
+                        let [own, cross] = Step::entries(usize::try_from(layer).unwrap_or(usize::MAX));
+                        [entry(own, &past), entry(cross, &source)]
+                    }),
+                )
+            }
+            Part::Decoder if self.with_past => Cache::first(builder),
+            _ => Cache::none(builder),
+        };
+        let span = Span::new(ids, &cache);
+        let step = Step { ids, span, memory, padding, cache };
+        let x = self.model.decode(&step);
+        match self.output {
+            Output::Scores => builder.output("logits", self.model.scores(x)),
+            _ => builder.output("last_hidden_state", x),
+        }
+        step.cache.outputs();
+    }
+}
+
+impl<M: EncoderDecoder> Architecture for Seq2Seq<M> {
+    fn declare<'b>(&self, builder: &'b Builder<'b>, part: Part) {
+        match part {
+            Part::Encoder => {
+                let (source, mask) = self.source(builder);
+                builder.output("last_hidden_state", self.model.encode(source, mask));
+            }
+            Part::Whole => {
+                let (source, mask) = self.source(builder);
+                let memory = self.model.encode(source, mask);
+                if self.output == Output::EncoderStates {
+                    builder.output("last_hidden_state", memory);
+                    return;
+                }
+                self.decode(builder, "decoder_input_ids", Some(memory), mask, part);
+                if self.output == Output::States {
+                    builder.output("encoder_last_hidden_state", memory);
+                }
+            }
+            Part::Decoder | Part::DecoderWithPast => {
+                let mask = || padding_mask(builder.input("encoder_attention_mask", ids(SOURCE)));
+                let mask = self.model.has_padding().then(mask);
+                self.decode(builder, "input_ids", None, mask, part);
+            }
+        }
+    }
+
+    fn is_encoder_decoder(&self) -> bool {
+        self.output == Output::Scores
+    }
+
+    fn has_cache(&self) -> bool {
+        self.output == Output::Scores
+    }
+
+    fn leaves(&self) -> &'static [&'static str] {
+        self.model.leaves()
+    }
+}

@@ -1,0 +1,47 @@
+use crate::{Init, Var};
+use netwright_ir::Op;
+use netwright_ir::op::AutoPad;
+
+/// A convolution over the axes behind the channels: `[batch, inputs, ..]` to `[batch, outputs, ..]`.
+///
+/// Parameters: `weight` `[outputs, inputs, kernel..]` and `bias` `[outputs]`.
+#[derive(Clone, Debug)]
+pub struct Convolution {
+    /// The name.
+    pub name: String,
+    /// The number of channels that it reads.
+    pub inputs: u64,
+    /// The number of channels that it gives.
+    pub outputs: u64,
+    /// The sizes of the kernel, one for each axis.
+    pub kernel: Vec<u64>,
+    /// The step between windows, along every axis.
+    pub stride: u64,
+    /// How many zeros are put before and behind every axis.
+    pub padding: u64,
+    /// Whether there is a bias.
+    pub bias: bool,
+}
+
+impl Convolution {
+    /// Applies it.
+    #[track_caller]
+    pub fn forward<'b>(&self, x: Var<'b>) -> Var<'b> {
+        let _scope = x.builder.enter(&self.name);
+        let size = |size: u64| i64::try_from(size).unwrap_or(i64::MAX);
+        let dims = [&[self.outputs, self.inputs], &self.kernel[..]].concat();
+        let mut operands = vec![x, x.builder.parameter(&format!("{}.weight", self.name), &dims, Init::Xavier)];
+        if self.bias {
+            operands.push(x.builder.parameter(&format!("{}.bias", self.name), &[self.outputs], Init::Zeros));
+        }
+        let op = Op::Conv {
+            auto_pad: AutoPad::NotSet,
+            dilations: vec![],
+            group: 1,
+            kernel_shape: self.kernel.iter().copied().map(size).collect(),
+            pads: vec![size(self.padding); 2 * self.kernel.len()],
+            strides: vec![size(self.stride); self.kernel.len()],
+        };
+        x.builder.apply(op, &operands)
+    }
+}
