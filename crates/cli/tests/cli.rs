@@ -105,14 +105,17 @@ fn a_folder_gets_a_file_for_each_part() {
     let dates = dates();
     let dates = dates.to_str().expect("UTF-8");
     check(folder.path(), "build_folder", &["build", dates, "-o", "out", "--target", "tract", "--verify"], 0);
-    assert_eq!(files(&folder.path().join("out")), ["decoder_model.onnx", "encoder_model.onnx"]);
+    // Configuration and tokenizer go along.
+    let expected = ["config.json", "decoder_model.onnx", "encoder_model.onnx", "vocab.json"];
+    assert_eq!(files(&folder.path().join("out")), expected);
     check(
         folder.path(),
         "build_both",
-        &["-q", "build", dates, "-o", "one", "--part", "both", "--external-data", "always"],
+        &["-q", "build", dates, "-o", "one", "--part", "whole", "--external-data", "always"],
         0,
     );
-    assert_eq!(files(&folder.path().join("one")), ["model.onnx", "model.onnx.data"]);
+    let expected = ["config.json", "model.onnx", "model.onnx.data", "vocab.json"];
+    assert_eq!(files(&folder.path().join("one")), expected);
 }
 
 /// Each with its exit code, and nothing left behind.

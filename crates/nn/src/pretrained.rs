@@ -174,7 +174,7 @@ impl Pretrained {
         }
         let leaves =
             |name: &str| options.allow_unused || model.architecture.leaves().iter().any(|part| name.contains(part));
-        model.weights.expect(folder, &declared, leaves)?;
+        model.weights.expect(&Weights::file_of(folder), &declared, leaves)?;
         Ok(model)
     }
 

@@ -119,9 +119,9 @@ impl Weights {
     /// # Errors
     /// When there is neither, a file cannot be read or is malformed, or does not hold what the index says.
     pub fn open_folder(folder: &Path) -> Result<Self, WeightError> {
-        let (whole, index) = (folder.join(SINGLE), folder.join(format!("{SINGLE}.index.json")));
-        if whole.exists() || !index.exists() {
-            return Self::open(&whole).map_err(|error| other_format(folder, error));
+        let index = Self::file_of(folder);
+        if index.ends_with(SINGLE) {
+            return Self::open(&index).map_err(|error| other_format(folder, error));
         }
         let malformed = |why: String| WeightError::Malformed { path: index.clone(), why };
         let text = files::read_text(&index, 1 << 26)?;
@@ -149,6 +149,12 @@ impl Weights {
             }
         }
         Ok(Weights::Trained(all))
+    }
+
+    /// The file of a folder that holds its weights, or the index that names such files.
+    pub(crate) fn file_of(folder: &Path) -> PathBuf {
+        let (whole, index) = (folder.join(SINGLE), folder.join(format!("{SINGLE}.index.json")));
+        if whole.exists() || !index.exists() { whole } else { index }
     }
 
     /// Whether there is a tensor whose name begins so; of random weights, always.
