@@ -4,7 +4,6 @@
 //! there. Here tract compares what is written for it with what clean-up alone makes of the export.
 
 #[path = "common/mod.rs"]
-#[expect(dead_code, reason = "other tests need the rest")]
 mod common;
 
 use common::snapshot;

@@ -1,13 +1,15 @@
 //! The whole path on trained weights: declared, optimized for each target, written, run in tract, against what PyTorch
 //! computed.
 
+mod common;
 #[path = "../examples/dates/dates.rs"]
 mod dates;
 
+use common::floats;
 use dates::Dates;
 use netwright::inventory::inventory;
 use netwright::ir::Model;
-use netwright::nn::{Part, Pretrained, PretrainedOptions, Weights};
+use netwright::nn::{Part, Pretrained, PretrainedOptions};
 use netwright::onnx::{self, ReadOptions, WriteOptions};
 use netwright::passes::{self, Options, Target};
 use netwright::verify::{Array, Session};
@@ -52,28 +54,7 @@ fn run(model: &Model, inputs: &[(&str, &Array)]) -> BTreeMap<String, Array> {
 
 /// The tensors of `reference.safetensors`: what PyTorch computed for one batch.
 fn reference() -> BTreeMap<String, Array> {
-    let Weights::Trained(tensors) = Weights::open(&folder().join("reference.safetensors")).expect("it opens") else {
-        panic!("a file holds trained tensors")
-    };
-    let array = |tensor: netwright::ir::Tensor| {
-        let shape: Vec<usize> = tensor.dims().iter().map(|&size| usize::try_from(size).expect("it is small")).collect();
-        let bytes = tensor.to_bytes().expect("it is read");
-        match tensor.element() {
-            netwright::ir::ElementType::I64 => Array::new(
-                shape,
-                bytes.as_chunks::<8>().0.iter().map(|raw| i64::from_le_bytes(*raw)).collect::<Vec<_>>(),
-            ),
-            _ => Array::new(
-                shape,
-                bytes.as_chunks::<4>().0.iter().map(|raw| f32::from_le_bytes(*raw)).collect::<Vec<_>>(),
-            ),
-        }
-    };
-    tensors.into_iter().map(|(name, tensor)| (name, array(tensor).expect("the shape fits"))).collect()
-}
-
-fn floats(array: &Array) -> &[f32] {
-    array.values::<f32>().expect("it is f32")
+    common::tensors(&folder().join("reference.safetensors"))
 }
 
 /// 1 where the ids are no padding.

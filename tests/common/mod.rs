@@ -1,7 +1,13 @@
 //! What several test files need.
 
+#![allow(dead_code, reason = "each test file uses some of it")]
+
 use insta::{Settings, assert_snapshot};
-use netwright::nn::Config;
+use netwright::ir::{ElementType, Tensor};
+use netwright::nn::{Config, Weights};
+use netwright::verify::Array;
+use std::collections::BTreeMap;
+use std::path::Path;
 
 /// Compares a text with `snapshots/FOLDER/NAME.snap`.
 pub(crate) fn snapshot(folder: &str, name: &str, text: &str) {
@@ -26,4 +32,31 @@ pub(crate) fn small() -> Config {
         max_positions: 32,
         ..Config::transformer_base()
     }
+}
+
+/// The tensors of a safetensors file.
+pub(crate) fn tensors(path: &Path) -> BTreeMap<String, Array> {
+    let Weights::Trained(tensors) = Weights::open(path).unwrap_or_else(|error| panic!("{error}")) else {
+        panic!("a file holds trained tensors")
+    };
+    let array = |tensor: Tensor| {
+        let shape: Vec<usize> = tensor.dims().iter().map(|&size| usize::try_from(size).expect("it is small")).collect();
+        let bytes = tensor.to_bytes().expect("it is read");
+        match tensor.element() {
+            ElementType::I64 => Array::new(
+                shape,
+                bytes.as_chunks::<8>().0.iter().map(|raw| i64::from_le_bytes(*raw)).collect::<Vec<_>>(),
+            ),
+            _ => Array::new(
+                shape,
+                bytes.as_chunks::<4>().0.iter().map(|raw| f32::from_le_bytes(*raw)).collect::<Vec<_>>(),
+            ),
+        }
+    };
+    tensors.into_iter().map(|(name, tensor)| (name, array(tensor).expect("the shape fits"))).collect()
+}
+
+/// The elements of floats.
+pub(crate) fn floats(array: &Array) -> &[f32] {
+    array.values::<f32>().expect("it is f32")
 }

@@ -26,7 +26,7 @@ WAYS = {
 TOLERANCE = 1e-4
 STEPS = 3
 # Their rotary frequencies follow from the length so far, so that keys of earlier steps were turned by others.
-BY_LENGTH = {"llama_dynamic", "phi3"}
+BY_LENGTH = {"llama_dynamic", "phi3", "phi3_base"}
 
 
 class Wrong(Exception):

@@ -112,6 +112,15 @@ MODELS = {
     "gemma2": ("Gemma2ForCausalLM", LLAMA | dict(sliding_window=3, query_pre_attn_scalar=6, attn_logit_softcapping=2.0, final_logit_softcapping=3.0), "causal"),
 }
 
+# The other heads of families that share their code with another, of one layer.
+for name, camel in (("mistral", "Mistral"), ("qwen2", "Qwen2"), ("qwen3", "Qwen3"), ("phi3", "Phi3"), ("gemma2", "Gemma2"), ("gpt_neox", "GPTNeoX"), ("xlm_roberta", "XLMRoberta"), ("camembert", "Camembert")):
+    of, options, kind = MODELS.get(name) or MODELS["roberta"]
+    options = {key: value for key, value in options.items() if key != "layer_types"} | dict(num_hidden_layers=1) | LABELS
+    heads = {"base": "Model", "sequence": "ForSequenceClassification", "token": "ForTokenClassification", "qa": "ForQuestionAnswering"}
+    if kind == "text":
+        heads["mlm"] = "ForMaskedLM"
+    MODELS |= {f"{name}_{head}": (camel + suffix, options | (dict(num_labels=2) if head == "qa" else {}), kind) for head, suffix in heads.items() if f"{name}_{head}" not in MODELS and hasattr(t, camel + suffix)}
+
 
 def randomized(model):
     """Weights that matter: none is 0 or 1, and norms are not the identity."""

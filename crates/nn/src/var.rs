@@ -147,12 +147,6 @@ impl<'b> Var<'b> {
         self.builder.apply(Op::Where, &[condition, self, other])
     }
 
-    /// Whether both are true.
-    #[track_caller]
-    pub fn and(self, other: Var<'b>) -> Var<'b> {
-        self.builder.apply(Op::And, &[self, other])
-    }
-
     /// Whether elements are equal.
     #[track_caller]
     pub fn equal(self, other: Var<'b>) -> Var<'b> {

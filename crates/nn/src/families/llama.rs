@@ -10,7 +10,7 @@ use crate::layers::{
 use crate::{Builder, Part, Settings, SettingsError, Task, Var};
 
 macro_rules! family {
-    ($(#[$doc:meta])* $constant:ident, $name:literal, $model_type:literal, $class:literal, $read:expr) => {
+    ($(#[$doc:meta])* $constant:ident, $name:literal, $model_type:literal, $class:literal $(+ $suffix:literal)?, $read:expr) => {
         $(#[$doc])*
         pub(super) const $constant: Family = Family {
             name: $name,
@@ -20,7 +20,7 @@ macro_rules! family {
                 (concat!($class, "Model"), Task::FeatureExtraction),
                 (concat!($class, "ForSequenceClassification"), Task::TextClassification),
                 (concat!($class, "ForTokenClassification"), Task::TokenClassification),
-                (concat!($class, "ForQuestionAnswering"), Task::QuestionAnswering),
+                $((concat!($class, $suffix), Task::QuestionAnswering),)?
             ],
             read: |settings, head| Ok(Box::new(($read)(settings, head)?)),
         };
@@ -29,7 +29,7 @@ macro_rules! family {
 
 family! {
     /// Llama 1 to 3, and SmolLM.
-    LLAMA, "Llama, SmolLM", "llama", "Llama", |settings: &Settings, head: &Head<'_>| {
+    LLAMA, "Llama, SmolLM", "llama", "Llama" + "ForQuestionAnswering", |settings: &Settings, head: &Head<'_>| {
         let bias = settings.flag("attention_bias", false)?;
         let kind = Kind { bias: [bias; 4], mlp_bias: settings.flag("mlp_bias", false)?, ..Kind::default() };
         read(settings, head, &kind)
@@ -38,7 +38,7 @@ family! {
 
 family! {
     /// Mistral: a window over the keys.
-    MISTRAL, "Mistral", "mistral", "Mistral", |settings: &Settings, head: &Head<'_>| {
+    MISTRAL, "Mistral", "mistral", "Mistral" + "ForQuestionAnswering", |settings: &Settings, head: &Head<'_>| {
         let window = settings.length("sliding_window")?;
         read(settings, head, &Kind { window, ..Kind::default() })
     }
@@ -46,7 +46,7 @@ family! {
 
 family! {
     /// Qwen2: biases of the projections.
-    QWEN2, "Qwen2", "qwen2", "Qwen2", |settings: &Settings, head: &Head<'_>| {
+    QWEN2, "Qwen2", "qwen2", "Qwen2" + "ForQuestionAnswering", |settings: &Settings, head: &Head<'_>| {
         let kind = Kind { bias: [true, true, true, false], ..qwen(settings)? };
         read(settings, head, &kind)
     }
@@ -54,7 +54,7 @@ family! {
 
 family! {
     /// Qwen3: norms of queries and keys.
-    QWEN3, "Qwen3", "qwen3", "Qwen3", |settings: &Settings, head: &Head<'_>| {
+    QWEN3, "Qwen3", "qwen3", "Qwen3" + "ForQuestionAnswering", |settings: &Settings, head: &Head<'_>| {
         let bias = settings.flag("attention_bias", false)?;
         read(settings, head, &Kind { bias: [bias; 4], norms_heads: true, ..qwen(settings)? })
     }

@@ -1,6 +1,6 @@
-use super::mask::{hide, tokens};
+use super::{MASKED, padding_mask};
 use crate::{Builder, Var};
-use netwright_ir::{Dim, Op, TensorType, shape};
+use netwright_ir::{Dim, ElementType, TensorType, shape};
 use std::cell::RefCell;
 
 /// The keys and values of earlier tokens: inputs `past_key_values.N.key` `[batch, heads, past, d_k]` and `.value`, and
@@ -132,18 +132,48 @@ impl<'b> Span<'b> {
     /// window reaches: `[batch, 1, seq, past + seq]`, or `[seq, past + seq]` without padding, to be added to scores.
     #[track_caller]
     pub fn mask(&self, attention_mask: Option<Var<'b>>, window: Option<u64>) -> Var<'b> {
-        let builder = self.total.builder;
-        let (key, query) = (self.all_positions().unsqueeze(&[0]), self.positions().unsqueeze(&[1]));
-        let mut may_look = builder.apply(Op::LessOrEqual, &[key, query]);
-        if let Some(window) = window {
-            let first = query - builder.index(i64::try_from(window).unwrap_or(i64::MAX));
-            may_look = may_look.and(builder.apply(Op::Greater, &[key, first]));
-        }
+        let mut mask = match self.past {
+            None => self.square_mask(window),
+            Some(_) => self.mask_after_past(window),
+        };
         if let Some(attention_mask) = attention_mask {
-            may_look = may_look.and(tokens(attention_mask));
+            mask = mask + padding_mask(attention_mask);
         }
-        hide(may_look).name("mask")
+        mask.name("mask")
     }
+}
+
+impl<'b> Span<'b> {
+    /// By triangles, which every runtime has for symbolic lengths: `[seq, seq]`.
+    #[track_caller]
+    fn square_mask(&self, window: Option<u64>) -> Var<'b> {
+        let builder = self.total.builder;
+        let all = builder.scalar("masked", MASKED).expand(self.total.concat(self.total, 0));
+        let later = all.triangle(true, builder.index(1));
+        match window {
+            Some(window) => later + all.triangle(false, builder.index(-signed(window))),
+            None => later,
+        }
+    }
+
+    /// By distances, since tract 0.23.9 has no triangles whose diagonal is computed, and is wrong where it compares
+    /// positions of symbolic lengths: `[seq, past + seq]`.
+    #[track_caller]
+    fn mask_after_past(&self, window: Option<u64>) -> Var<'b> {
+        let builder = self.total.builder;
+        let [key, query] = [self.all_positions(), self.positions()].map(|positions| positions.cast(ElementType::F32));
+        let distance = key.unsqueeze(&[0]) - query.unsqueeze(&[1]);
+        let mut beyond = distance.relu();
+        if let Some(window) = window {
+            beyond = beyond + (-distance - (window.saturating_sub(1)) as f32).relu();
+        }
+        let one = builder.floats("one", &[], &[1.0]);
+        (beyond.min(one) * MASKED).cast_like_parameters()
+    }
+}
+
+fn signed(size: u64) -> i64 {
+    i64::try_from(size).unwrap_or(i64::MAX)
 }
 
 /// The type of a cache's entry: `[batch, heads, length, d_k]`.

@@ -12,20 +12,9 @@ pub const MASKED: f32 = -1e4;
 /// Hides padding: `attention_mask` `[batch, key]`, 1 for tokens and 0 for padding, to `[batch, 1, 1, key]`.
 #[track_caller]
 pub fn padding_mask(attention_mask: Var<'_>) -> Var<'_> {
-    hide(tokens(attention_mask)).name("padding_mask")
-}
-
-/// Where a key is no padding: `attention_mask` `[batch, key]` to truth values `[batch, 1, 1, key]`.
-#[track_caller]
-pub(super) fn tokens(attention_mask: Var<'_>) -> Var<'_> {
-    attention_mask.cast(ElementType::Bool).unsqueeze(&[1, 2])
-}
-
-/// What is added to scores, from whether a query may look.
-#[track_caller]
-pub(super) fn hide(may_look: Var<'_>) -> Var<'_> {
-    let builder = may_look.builder;
-    builder.scalar("seen", 0.0).where_else(may_look, builder.scalar("masked", MASKED))
+    let builder = attention_mask.builder;
+    let is_token = attention_mask.cast(ElementType::Bool).unsqueeze(&[1, 2]);
+    builder.scalar("seen", 0.0).where_else(is_token, builder.scalar("masked", MASKED)).name("padding_mask")
 }
 
 /// Hides the future: of ids `[batch, seq]`, `[seq, seq]`, masked above the diagonal.

@@ -1,0 +1,459 @@
+//! Models built from folders of Hugging Face (`tests/families`), in tract, beside what PyTorch computed.
+//! `tests/interop/make_families.py` makes the folders; `tests/interop/families.py` judges them in ONNX Runtime.
+
+mod common;
+
+use common::{floats, tensors};
+use netwright::ir::{ElementType, Model};
+use netwright::nn::families::{FAMILIES, Family};
+use netwright::nn::{OpenError, Part, Pretrained, PretrainedOptions, Settings, Task};
+use netwright::onnx::{self, WriteOptions};
+use netwright::passes::{self, Options, Target};
+use netwright::verify::{Array, Session};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+const TOLERANCE: f32 = 1e-4;
+
+/// Their rotary frequencies follow from the length so far, so that keys of earlier steps were turned by others.
+const BY_LENGTH: [&str; 3] = ["llama_dynamic", "phi3", "phi3_base"];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/families")
+}
+
+fn folders() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(root()).expect("the folders are there");
+    let mut folders: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    folders.sort();
+    folders
+}
+
+fn name(folder: &Path) -> &str {
+    folder.file_name().and_then(|name| name.to_str()).expect("UTF-8")
+}
+
+fn family(folder: &Path) -> &'static Family {
+    let settings = Settings::open(&folder.join("config.json")).expect("a configuration");
+    let known = FAMILIES.iter().find(|family| family.model_types.contains(&settings.model_type()));
+    known.unwrap_or_else(|| panic!("{} is of no family", folder.display()))
+}
+
+type Values = BTreeMap<String, Array>;
+
+/// Inputs and outputs of each shape, by name.
+fn cases(folder: &Path) -> Vec<[Values; 2]> {
+    let mut cases: BTreeMap<String, [Values; 2]> = BTreeMap::new();
+    for (name, array) in tensors(&folder.join("expected.safetensors")) {
+        let mut parts = name.splitn(3, '/');
+        let mut part = || parts.next().expect("case, part and name").to_owned();
+        let (case, side, name) = (part(), part(), part());
+        cases.entry(case).or_default()[usize::from(side == "out")].insert(name, array);
+    }
+    cases.into_values().collect()
+}
+
+/// One part of a model, in tract.
+fn session(model: &Pretrained, part: Part, target: Option<Target>) -> Session {
+    let graph = model.build(part, false).unwrap_or_else(|errors| panic!("{errors}"));
+    let mut model = Model::new(graph);
+    match target {
+        Some(target) => passes::optimize(&mut model, &Options { target, raise_opset: true, ..Options::default() }),
+        None => passes::lower(&mut model, &Target::ONNX, true),
+    }
+    .unwrap_or_else(|error| panic!("{error}"));
+    let out = TempDir::new().expect("a folder");
+    let path = out.path().join("model.onnx");
+    onnx::write(&model, &path, &WriteOptions::default()).unwrap_or_else(|error| panic!("{error}"));
+    Session::load(&path).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// All outputs by name, from all values that there are.
+fn run(session: &Session, values: &Values) -> Values {
+    let inputs: Vec<(&str, &Array)> = values.iter().map(|(name, array)| (name.as_str(), array)).collect();
+    session.run(&inputs).unwrap_or_else(|error| panic!("{error}")).into_iter().collect()
+}
+
+/// The largest difference to what PyTorch gave, each relative to 1 or more, without rows of padding.
+fn difference(found: &Values, expected: &Values, mask: Option<&Array>, what: &str) -> f32 {
+    let mut largest = 0.0_f32;
+    for (name, expected) in expected {
+        let found = found.get(name).unwrap_or_else(|| panic!("{what}: the output {name} is not there"));
+        assert_eq!(found.shape(), expected.shape(), "{what}: {name}");
+        let mask = mask.filter(|mask| expected.shape().starts_with(mask.shape()));
+        let keep = mask.map(|mask| mask.values::<i64>().expect("a mask"));
+        let row: usize = expected.shape().iter().skip(2).product();
+        for (at, (a, b)) in floats(found).iter().zip(floats(expected)).enumerate() {
+            if keep.is_none_or(|keep| keep[at / row] == 1) {
+                largest = largest.max((a - b).abs() / b.abs().max(1.0));
+            }
+        }
+    }
+    largest
+}
+
+fn open(folder: &Path, with_past: bool) -> Pretrained {
+    Pretrained::open(folder, &PretrainedOptions { with_past, ..PretrainedOptions::default() })
+        .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+}
+
+/// The columns from `first` up to `last` of whole numbers `[batch, seq]`.
+fn columns(ids: &Array, first: usize, last: usize) -> Array {
+    let &[batch, length] = ids.shape() else { panic!("two axes") };
+    let all = ids.values::<i64>().expect("whole numbers");
+    let part: Vec<i64> = all.chunks(length).flat_map(|row| row[first..last].to_vec()).collect();
+    Array::new([batch, last - first], part).expect("the shape fits")
+}
+
+/// Rows `[batch, seq, ..]` of steps, put together.
+fn joined(pieces: &[Array]) -> Array {
+    let [batch, _, width] = pieces[0].shape() else { panic!("three axes") };
+    let seq = pieces.iter().map(|piece| piece.shape()[1]).sum();
+    let mut all = vec![];
+    for at in 0..*batch {
+        for piece in pieces {
+            let row = piece.shape()[1] * width;
+            all.extend_from_slice(&floats(piece)[at * row..(at + 1) * row]);
+        }
+    }
+    Array::new([*batch, seq, *width], all).expect("the shape fits")
+}
+
+fn present_to_past(found: &Values) -> Values {
+    let present = found.iter().filter_map(|(name, array)| Some((name.strip_prefix("present")?, array)));
+    present.map(|(name, array)| (format!("past_key_values{name}"), array.clone())).collect()
+}
+
+/// A prompt, and three steps of one token each: first and last column of each.
+fn steps(length: usize) -> Vec<(usize, usize)> {
+    let prompt = length.saturating_sub(3).max(1);
+    std::iter::once((0, prompt)).chain((prompt..length).map(|at| (at, at + 1))).collect()
+}
+
+/// What a decoder gives that is given its tokens in steps.
+fn in_steps(session: &Session, values: &Values, output: &str) -> Values {
+    let mut cache: Values = BTreeMap::new();
+    for port in session.inputs().iter().filter(|port| port.name.starts_with("past_key_values")) {
+        let shape = port.ty.as_ref().and_then(|ty| ty.shape.as_ref()).expect("a shape");
+        let known = |axis: usize| shape[axis].known().expect("a size");
+        let size = |axis| usize::try_from(known(axis)).expect("a small size");
+        let shape = [values["input_ids"].shape()[0], size(1), 0, size(3)];
+        cache.insert(port.name.clone(), Array::new(shape, Vec::<f32>::new()).expect("an empty past"));
+    }
+    let mut pieces = vec![];
+    for (first, last) in steps(values["input_ids"].shape()[1]) {
+        let mut step = cache;
+        step.insert("attention_mask".to_owned(), columns(&values["attention_mask"], 0, last));
+        for name in ["input_ids", "position_ids"] {
+            step.insert(name.to_owned(), columns(&values[name], first, last));
+        }
+        let found = run(session, &step);
+        cache = present_to_past(&found);
+        pieces.push(found[output].clone());
+    }
+    BTreeMap::from([(output.to_owned(), joined(&pieces))])
+}
+
+/// What encoder and decoder give, each a graph of its own, in steps where there is a decoder for later ones.
+fn in_parts(parts: &[Session], values: &Values) -> Values {
+    let mut source = values.clone();
+    let ids = source.remove("decoder_input_ids").expect("a target");
+    let memory = run(&parts[0], &source).remove("last_hidden_state").expect("the memory");
+    let mask = values.get("attention_mask").map(|mask| ("encoder_attention_mask".to_owned(), mask.clone()));
+    let steps = if parts.len() == 3 { steps(ids.shape()[1]) } else { vec![(0, ids.shape()[1])] };
+    let mut cache: Values = BTreeMap::new();
+    let mut pieces = vec![];
+    for (first, last) in steps {
+        let mut step: Values = mask.clone().into_iter().collect();
+        step.insert("input_ids".to_owned(), columns(&ids, first, last));
+        if first == 0 {
+            step.insert("encoder_hidden_states".to_owned(), memory.clone());
+        }
+        step.extend(cache.clone());
+        let found = run(&parts[if first == 0 { 1 } else { 2 }], &step);
+        cache.extend(present_to_past(&found));
+        pieces.push(found["logits"].clone());
+    }
+    BTreeMap::from([("logits".to_owned(), joined(&pieces))])
+}
+
+/// The largest difference of a folder, built in one way.
+fn judge(folder: &Path, target: Option<Target>) -> f32 {
+    let what = format!("{} for {:?}", name(folder), target.map(|target| target.name));
+    let cases = cases(folder);
+    assert_eq!(cases.len(), 3, "{what}");
+    let compare = |of: &dyn Fn(&Values) -> Values| {
+        let differences = cases
+            .iter()
+            .map(|[values, expected]| difference(&of(values), expected, values.get("attention_mask"), &what));
+        let largest = differences.fold(0.0, f32::max);
+        assert!(largest <= TOLERANCE, "{what}: differs by {largest}");
+        largest
+    };
+    let model = open(folder, false);
+    let whole = session(&model, Part::Whole, target);
+    let mut largest = compare(&|values| run(&whole, values));
+    if model.is_encoder_decoder() {
+        for with_past in [false, true] {
+            let model = open(folder, with_past);
+            let parts: Vec<Session> = model.parts().iter().map(|part| session(&model, *part, target)).collect();
+            largest = largest.max(compare(&|values| in_parts(&parts, values)));
+        }
+    }
+    let is_decoder = cases[0][0].contains_key("position_ids");
+    let output = ["logits", "last_hidden_state"].into_iter().find(|name| cases[0][1].contains_key(*name));
+    let has_past = matches!(model.task, Task::TextGeneration | Task::FeatureExtraction);
+    if let Some(output) = output.filter(|_| is_decoder && has_past && !BY_LENGTH.contains(&name(folder))) {
+        let later = session(&open(folder, true), Part::Whole, target);
+        largest = largest.max(compare(&|values| in_steps(&later, values, output)));
+    }
+    largest
+}
+
+/// As declared and as optimized, whole, in parts, and in steps; and the table in README says so.
+#[test]
+fn every_folder_equals_pytorch_in_tract() {
+    let folders = folders();
+    let mut differences: BTreeMap<&str, f32> = BTreeMap::new();
+    // Two halves, since most of the time is tract's.
+    let halves: Vec<Vec<(&'static str, f32)>> = std::thread::scope(|scope| {
+        let (left, right) = folders.split_at(folders.len() / 2);
+        let half = |half: &[PathBuf]| -> Vec<(&'static str, f32)> {
+            let one =
+                |folder: &PathBuf| (family(folder).name, judge(folder, None).max(judge(folder, Some(Target::TRACT))));
+            half.iter().map(one).collect()
+        };
+        let left = scope.spawn(move || half(left));
+        let right = half(right);
+        vec![left.join().expect("the other half"), right]
+    });
+    for (family, difference) in halves.concat() {
+        let largest = differences.entry(family).or_default();
+        *largest = largest.max(difference);
+    }
+    let rows = FAMILIES.iter().filter(|family| !family.model_types.contains(&"transformer")).map(|family| {
+        let difference = differences.get(family.name).unwrap_or_else(|| panic!("{} is not tested", family.name));
+        let types: Vec<String> = family.model_types.iter().map(|name| format!("`{name}`")).collect();
+        let mut tasks: Vec<&str> = vec![];
+        for (_, task) in family.architectures {
+            if !tasks.contains(&task.name()) {
+                tasks.push(task.name());
+            }
+        }
+        (format!("| {} | {} | {} | ", family.name, types.join(", "), tasks.join(", ")), *difference)
+    });
+    keep_in_readme(&rows.collect::<Vec<_>>());
+}
+
+/// Checks that README has the table of families; with `INSTA_UPDATE=always` it is put there. The last digits of a
+/// difference are the machine's, so that it may be some times as large as README says.
+fn keep_in_readme(rows: &[(String, f32)]) {
+    const HEAD: &str = "| family | `model_type` | tasks | largest difference |\n| --- | --- | --- | --- |\n";
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = std::fs::read_to_string(&path).expect("README is there");
+    let start = readme.find(HEAD).expect("README has a table of families");
+    let end = readme[start..].find("\n\n").map_or(readme.len(), |end| start + end + 1);
+    let told: Vec<&str> = readme[start + HEAD.len()..end].lines().collect();
+    let holds = |(line, (row, difference)): (&&str, &(String, f32))| {
+        let rest = line.strip_prefix(row.as_str()).and_then(|rest| rest.strip_suffix(" |"));
+        rest.and_then(|told| told.parse::<f32>().ok()).is_some_and(|told| *difference <= 4.0 * told)
+    };
+    if told.len() == rows.len() && told.iter().zip(rows).all(holds) {
+        return;
+    }
+    let table: String = rows.iter().map(|(row, difference)| format!("{row}{difference:.0e} |\n")).collect();
+    assert!(
+        std::env::var_os("INSTA_UPDATE").is_some_and(|update| update == "always"),
+        "README lacks the table\n{HEAD}{table}"
+    );
+    std::fs::write(path, format!("{}{HEAD}{table}{}", &readme[..start], &readme[end..])).expect("README is written");
+}
+
+/// Weights are converted while they are written, and what half precision computes is near.
+#[test]
+fn half_precision_is_near() {
+    for folder in ["bert", "gpt2", "llama", "gemma2", "t5_encoder"].map(|name| root().join(name)) {
+        for dtype in [ElementType::F16, ElementType::BF16] {
+            let options = PretrainedOptions { dtype, ..PretrainedOptions::default() };
+            let model = Pretrained::open(&folder, &options).unwrap_or_else(|error| panic!("{error}"));
+            let graph = model.build(Part::Whole, false).unwrap_or_else(|errors| panic!("{errors}"));
+            for output in graph.outputs() {
+                assert_eq!(graph.fact(output.value).element(), Some(dtype), "{folder:?}: {}", output.name);
+            }
+            // tract does not read bf16.
+            if dtype == ElementType::F16 {
+                let session = session(&model, Part::Whole, None);
+                for [values, expected] in cases(&folder) {
+                    let found = run(&session, &values).into_iter().map(|(name, array)| (name, to_f32(&array)));
+                    let largest = difference(&found.collect(), &expected, values.get("attention_mask"), "f16");
+                    assert!((1e-5..0.06).contains(&largest), "{folder:?}: differs by {largest}");
+                }
+            }
+        }
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "they were f16")]
+fn to_f32(array: &Array) -> Array {
+    let floats: Vec<f32> = array.any().floats().expect("floats").into_iter().map(|float| float as f32).collect();
+    Array::new(array.shape().to_vec(), floats).expect("the shape is its own")
+}
+
+/// Each names the file, the option or the weight, and the law.
+#[test]
+fn what_is_no_model_is_an_error() {
+    let folder = TempDir::new().expect("a folder");
+    let at = folder.path();
+    let copy = |from: &str| {
+        for name in ["config.json", "model.safetensors"] {
+            std::fs::copy(root().join(from).join(name), at.join(name)).expect("it is copied");
+        }
+    };
+    let config = |from: &str, option: &str, value: &str| {
+        copy(from);
+        let text = std::fs::read_to_string(at.join("config.json")).expect("the configuration");
+        let mut config: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let value = serde_json::from_str(value).expect("JSON");
+        config.as_object_mut().expect("an object").insert(option.to_owned(), value);
+        std::fs::write(at.join("config.json"), config.to_string()).expect("it is written");
+    };
+    let mut told = String::new();
+    let mut tell = |what: &str| {
+        let error = match Pretrained::open(at, &PretrainedOptions::default()) {
+            Ok(_) => panic!("{what} is no error"),
+            Err(error) => error.to_string().replace(at.to_str().expect("UTF-8"), "DIR"),
+        };
+        let lines: Vec<&str> = std::iter::once(what).chain(error.lines().take(4)).collect();
+        told = format!("{told}{}\n", lines.join("\n  "));
+    };
+    for (from, option, value) in [
+        ("bert", "hidden_size", "0"),
+        ("bert", "hidden_size", "1e18"),
+        ("bert", "hidden_size", "-16"),
+        ("bert", "hidden_size", "null"),
+        ("bert", "num_attention_heads", "3"),
+        ("bert", "num_hidden_layers", "4000000000"),
+        ("bert", "num_hidden_layers", "3"),
+        ("bert", "num_hidden_layers", "1"),
+        ("bert", "vocab_size", "1000000"),
+        ("bert", "position_embedding_type", "\"relative_key\""),
+        ("bert", "is_decoder", "true"),
+        ("bert", "hidden_act", "\"cosine\""),
+        ("bert", "shrink_every_layer", "0.5"),
+        ("bert", "quantization_config", "{\"bits\": 4}"),
+        ("bert", "model_type", "\"bort\""),
+        ("bert", "architectures", "[\"BertForMultipleChoice\"]"),
+        ("llama", "num_key_value_heads", "3"),
+        ("llama", "rope_parameters", "{\"rope_type\": \"spiral\", \"rope_theta\": 1e4}"),
+        ("llama", "rope_parameters", "{\"rope_type\": \"linear\", \"rope_theta\": 1e4, \"factor\": 0}"),
+        ("llama", "rope_parameters", "{\"rope_type\": \"default\", \"twist\": 2}"),
+        ("phi3", "rope_parameters", "{\"rope_type\": \"longrope\", \"short_factor\": [1], \"long_factor\": [1]}"),
+        ("gemma2", "layer_types", "[\"full_attention\"]"),
+        ("t5", "feed_forward_proj", "\"gated-relu6\""),
+        ("t5", "relative_attention_num_buckets", "1"),
+        ("marian", "share_encoder_decoder_embeddings", "false"),
+        ("whisper", "use_weighted_layer_sum", "true"),
+        ("vit", "patch_size", "9"),
+        ("clip", "text_config", "null"),
+        ("m2m_100", "max_position_embeddings", "1000000"),
+    ] {
+        config(from, option, value);
+        // A table of waves may have any length: it takes no memory.
+        if option == "max_position_embeddings" {
+            assert!(Pretrained::open(at, &PretrainedOptions::default()).is_ok());
+            continue;
+        }
+        tell(&format!("{from}: {option} = {value}"));
+    }
+    copy("bert");
+    let weights = std::fs::read(at.join("model.safetensors")).expect("the weights");
+    for (what, bytes) in [
+        ("weights cut short", weights[..weights.len() - 100].to_vec()),
+        ("no weights", vec![]),
+        ("a header of a petabyte", [&(1_u64 << 50).to_le_bytes()[..], &weights[8..]].concat()),
+        ("a header that is no JSON", [&weights[..8], b"!", &weights[9..]].concat()),
+        ("weights that overlap", replaced(&weights, "\"data_offsets\":[2", "\"data_offsets\":[1")),
+        ("weights of another type", replaced(&weights, "\"F32\"", "\"I32\"")),
+    ] {
+        std::fs::write(at.join("model.safetensors"), bytes).expect("it is written");
+        tell(what);
+    }
+    std::fs::remove_file(at.join("model.safetensors")).expect("it is removed");
+    tell("no weights at all");
+    std::fs::write(at.join("pytorch_model.bin"), b"pickle").expect("it is written");
+    tell("weights in another format");
+    let index = at.join("model.safetensors.index.json");
+    for (what, text) in [
+        ("a shard that is not there", "{\"weight_map\": {\"a\": \"model-1.safetensors\"}}"),
+        ("an index that names itself", "{\"weight_map\": {\"a\": \"model.safetensors.index.json\"}}"),
+        ("a shard elsewhere", "{\"weight_map\": {\"a\": \"../model.safetensors\"}}"),
+        ("an index of no weights", "{\"weight_map\": []}"),
+        ("an index that is none", "{}"),
+    ] {
+        std::fs::write(&index, text).expect("it is written");
+        tell(what);
+    }
+    common::snapshot("families", "mistakes", &told);
+}
+
+/// The first place of a text in bytes, replaced; as long as before, so that the header's length stays true.
+fn replaced(bytes: &[u8], old: &str, new: &str) -> Vec<u8> {
+    let at = bytes.windows(old.len()).position(|part| part == old.as_bytes()).expect("it is there");
+    let mut replaced = bytes.to_vec();
+    replaced[at..at + new.len()].copy_from_slice(new.as_bytes());
+    replaced
+}
+
+/// Shards are one model.
+#[test]
+fn shards_are_one_model() {
+    let folder = TempDir::new().expect("a folder");
+    let at = folder.path();
+    let from = root().join("bert");
+    std::fs::copy(from.join("config.json"), at.join("config.json")).expect("it is copied");
+    let whole = std::fs::read(from.join("model.safetensors")).expect("the weights");
+    let header = 8 + usize::from(whole[0]) + 256 * usize::from(whole[1]);
+    let all: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&whole[8..header]).expect("JSON");
+    let offset = |value: &serde_json::Value| usize::try_from(value.as_u64().expect("an offset")).expect("a small one");
+    let mut map = serde_json::Map::new();
+    for (shard, file) in ["one.safetensors", "two.safetensors"].into_iter().enumerate() {
+        let (mut part, mut data) = (serde_json::Map::new(), vec![]);
+        for (name, tensor) in all.iter().filter(|(name, _)| *name != "__metadata__").skip(shard).step_by(2) {
+            let [from, to] = [0, 1].map(|end| offset(&tensor["data_offsets"][end]) + header);
+            let mut tensor = tensor.clone();
+            tensor["data_offsets"] = serde_json::json!([data.len(), data.len() + to - from]);
+            data.extend_from_slice(&whole[from..to]);
+            part.insert(name.clone(), tensor);
+            map.insert(name.clone(), file.into());
+        }
+        let text = serde_json::Value::from(part).to_string();
+        let bytes = [&(text.len() as u64).to_le_bytes()[..], text.as_bytes(), &data].concat();
+        std::fs::write(at.join(file), bytes).expect("it is written");
+    }
+    let index = serde_json::json!({ "weight_map": map }).to_string();
+    std::fs::write(at.join("model.safetensors.index.json"), index).expect("it is written");
+    let (sharded, whole) = (open(at, false), open(&from, false));
+    let [sharded, whole] = [&sharded, &whole].map(|model| model.build(Part::Whole, false).expect("it builds"));
+    assert!(sharded.schedule().len() == whole.schedule().len());
+    let bytes = |graph: &netwright::ir::Graph| onnx::to_bytes(&Model::new(graph.clone())).expect("it is written");
+    assert!(bytes(&sharded) == bytes(&whole), "shards are another model");
+}
+
+/// A head that is asked for needs no word of the configuration; what is left over does.
+#[test]
+fn another_head() {
+    let folder = root().join("bert_mlm");
+    let options = PretrainedOptions { task: Some(Task::FeatureExtraction), ..PretrainedOptions::default() };
+    let Err(OpenError::Weights(error)) = Pretrained::open(&folder, &options) else {
+        panic!("the head's weights are unused")
+    };
+    let error = error.to_string();
+    assert!(error.contains("the weight cls.predictions.bias is not declared by the model"), "{error}");
+    assert!(error.ends_with("--allow-unused builds the model without them, such as those of another head"), "{error}");
+    let model = Pretrained::open(&folder, &PretrainedOptions { allow_unused: true, ..options }).expect("it opens");
+    let graph = model.build(Part::Whole, false).expect("it builds");
+    let outputs: Vec<&str> = graph.outputs().iter().map(|output| output.name.as_ref()).collect();
+    // It was saved without a pooler.
+    assert_eq!(outputs, ["last_hidden_state"]);
+}
