@@ -1,14 +1,15 @@
 //! A model file as tract sees it, with the external data brought in.
 
 use crate::Error;
-use netwright_files::{Folder, Source};
+use crate::skim::{OWN, Weights, skim};
+use netwright_files::{Folder, Range, Source};
 use netwright_ir::{Dim, ElementType, Shape, TensorType};
 use std::collections::BTreeSet;
 use std::path::Path;
 use tract_onnx::pb;
 use tract_onnx::prelude::Framework;
 
-/// A model that is to be run: the contents of its file, every weight in memory.
+/// A model that is to be run: the contents of its file, but for large weights.
 #[derive(Debug)]
 pub struct ModelFile {
     pub(crate) name: String,
@@ -17,6 +18,8 @@ pub struct ModelFile {
     /// Without the types of outputs, where they are not inputs too.
     pub(crate) graph: pb::GraphProto,
     outputs: Vec<Port>,
+    /// The large weights, which stay in their files.
+    pub(crate) weights: Weights,
 }
 
 /// An input or output of a model.
@@ -36,17 +39,34 @@ impl ModelFile {
 
     /// Reads a model whose external data may be links into `data_dir`; see [`Folder::with_data_dir`].
     pub fn open_with(path: &Path, data_dir: Option<&Path>) -> Result<Self, Error> {
-        let bytes = Source::open(path)?.map()?;
-        let mut file = Self::from_bytes(&path.display().to_string(), &bytes)?;
+        let source = Source::open(path)?;
+        let bytes = source.map()?;
+        let mut weights = Weights::default();
+        // What is no protobuf is for its decoder to tell.
+        let frame = skim(&bytes, &source, &mut weights);
+        let mut file = Self::from_bytes(&path.display().to_string(), frame.as_deref().unwrap_or(&bytes))?;
+        file.weights = if frame.is_some() { weights } else { Weights::default() };
         let folder = Folder::of(path)?;
         let folder = if let Some(data_dir) = data_dir { folder.with_data_dir(data_dir)? } else { folder };
-        for_each_tensor(&mut file.graph, &mut |tensor| {
-            bring_in(tensor, &folder).map_err(|cause| Error::ExternalData {
-                file: file.name.clone(),
-                tensor: tensor.name.clone(),
-                cause,
-            })
-        })?;
+        let ModelFile { name, graph, weights, .. } = &mut file;
+        let failed = |tensor: &pb::TensorProto, cause| {
+            let tensor = tensor.name.clone();
+            Error::ExternalData { file: name.clone(), tensor, cause }
+        };
+        for tensor in graph.initializer.iter_mut().filter(|tensor| is_external(tensor)) {
+            let own = weights.len();
+            let location = tensor.external_data.iter_mut().find(|entry| entry.key == "location");
+            match location {
+                Some(location) if own > 0 && location.value == OWN => ".".clone_into(&mut location.value),
+                _ => {
+                    let range = external(tensor, &folder).map_err(|cause| failed(tensor, cause))?;
+                    let entry = |key: &str, value| pb::StringStringEntryProto { key: key.to_owned(), value };
+                    tensor.external_data =
+                        vec![entry("location", ".".to_owned()), entry("offset", weights.keep(range))];
+                }
+            }
+        }
+        for_each_other_tensor(graph, &mut |tensor| bring_in(tensor, &folder).map_err(|cause| failed(tensor, cause)))?;
         Ok(file)
     }
 
@@ -63,7 +83,7 @@ impl ModelFile {
         for output in graph.output.iter_mut().filter(|output| !inputs.contains(output.name.as_str())) {
             output.r#type = None;
         }
-        Ok(Self { name: name.to_owned(), model, graph, outputs })
+        Ok(Self { name: name.to_owned(), model, graph, outputs, weights: Weights::default() })
     }
 
     /// The inputs that a caller must give: those without an initializer.
@@ -135,14 +155,18 @@ fn dim(dim: &pb::tensor_shape_proto::Dimension) -> Dim {
     }
 }
 
-/// Calls `visit` with every tensor: initializers and attributes, those of nested graphs too.
-fn for_each_tensor<E>(
+/// Calls `visit` with every tensor but the initializers: those of attributes, and all of nested graphs.
+fn for_each_other_tensor<E>(
     graph: &mut pb::GraphProto,
     visit: &mut dyn FnMut(&mut pb::TensorProto) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut graphs = vec![graph];
+    let mut is_nested = false;
     while let Some(graph) = graphs.pop() {
-        graph.initializer.iter_mut().try_for_each(&mut *visit)?;
+        if is_nested {
+            graph.initializer.iter_mut().try_for_each(&mut *visit)?;
+        }
+        is_nested = true;
         for attribute in graph.node.iter_mut().flat_map(|node| &mut node.attribute) {
             attribute.t.iter_mut().chain(&mut attribute.tensors).try_for_each(&mut *visit)?;
             graphs.extend(attribute.g.iter_mut().chain(&mut attribute.graphs));
@@ -151,11 +175,13 @@ fn for_each_tensor<E>(
     Ok(())
 }
 
-/// Replaces a reference to external data by the data.
-fn bring_in(tensor: &mut pb::TensorProto, folder: &Folder) -> Result<(), String> {
-    if tensor.data_location != Some(pb::tensor_proto::DataLocation::External as i32) {
-        return Ok(());
-    }
+/// Whether the elements of a tensor lie elsewhere.
+pub(crate) fn is_external(tensor: &pb::TensorProto) -> bool {
+    tensor.data_location == Some(pb::tensor_proto::DataLocation::External as i32)
+}
+
+/// Where the elements of a tensor lie.
+fn external(tensor: &pb::TensorProto, folder: &Folder) -> Result<Range, String> {
     let entry = |key: &str| tensor.external_data.iter().find(|entry| entry.key == key).map(|entry| &entry.value);
     let number = |key: &str| {
         let parse = |text: &String| text.parse::<u64>().map_err(|_| format!("its {key} is {text:?}, and no size"));
@@ -164,8 +190,16 @@ fn bring_in(tensor: &mut pb::TensorProto, folder: &Folder) -> Result<(), String>
     let source = folder.open(entry("location").ok_or("no location is given")?).map_err(|error| error.to_string())?;
     let offset = number("offset")?.unwrap_or(0);
     let length = number("length")?.unwrap_or(source.len().saturating_sub(offset));
-    let range = source.range(offset, length).map_err(|error| error.to_string())?;
-    let mut bytes = vec![0; usize::try_from(length).map_err(|_| "it is larger than memory can be")?];
+    source.range(offset, length).map_err(|error| error.to_string())
+}
+
+/// Replaces a reference to external data by the data.
+fn bring_in(tensor: &mut pb::TensorProto, folder: &Folder) -> Result<(), String> {
+    if !is_external(tensor) {
+        return Ok(());
+    }
+    let range = external(tensor, folder)?;
+    let mut bytes = vec![0; usize::try_from(range.len()).map_err(|_| "it is larger than memory can be")?];
     range.read(0, &mut bytes).map_err(|error| error.to_string())?;
     tensor.raw_data = bytes;
     tensor.external_data.clear();

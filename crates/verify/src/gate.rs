@@ -6,7 +6,7 @@
 
 mod operators;
 
-use crate::file::{ModelFile, domain, place, tensor_type};
+use crate::file::{ModelFile, domain, is_external, place, tensor_type};
 use crate::values::has;
 use netwright_ir::{Dim, ElementType, TensorType};
 use serde::{Deserialize, Serialize};
@@ -117,6 +117,7 @@ impl<'m> Gate<'m> {
             self.add(place, format!("tract does not read elements of type {element}"));
         } else if matches!(element, ElementType::U32 | ElementType::U64)
             && tensor.raw_data.is_empty()
+            && !is_external(tensor)
             && !tensor.dims.contains(&0)
         {
             self.add(place, format!("tract reads elements of type {element} from `raw_data` only"));

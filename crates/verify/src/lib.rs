@@ -38,6 +38,7 @@ mod gate;
 mod inputs;
 mod quiet;
 mod run;
+mod skim;
 mod values;
 mod verdict;
 mod verify;

@@ -114,13 +114,15 @@ impl Session {
 }
 
 fn parse(file: &ModelFile) -> TractResult<InferenceModel> {
-    let framework = tract_onnx::onnx().with_ignore_output_shapes(false);
+    let mut framework = tract_onnx::onnx().with_ignore_output_shapes(false);
+    framework.provider = Arc::new(file.weights.clone());
     let context = ParsingContext {
         onnx_operator_set_version: file.opset().unwrap_or(0),
         framework: &framework,
         model: &file.model,
         parent_graphs: vec![],
-        model_dir: None,
+        // Weights are found by their place in a list, whatever the folder.
+        model_dir: Some("."),
         template: InferenceModel::default(),
     };
     let parsed = context.parse_graph(&file.graph)?;
