@@ -6,7 +6,7 @@ mod common;
 use common::{floats, tensors};
 use netwright::ir::{ElementType, Model};
 use netwright::nn::families::{FAMILIES, Family};
-use netwright::nn::{OpenError, Part, Pretrained, PretrainedOptions, Settings, Task};
+use netwright::nn::{OpenError, Part, Pretrained, PretrainedOptions, Settings, Task, WeightError};
 use netwright::onnx::{self, WriteOptions};
 use netwright::passes::{self, Options, Target};
 use netwright::verify::{Array, Session};
@@ -395,6 +395,31 @@ fn what_is_no_model_is_an_error() {
         tell(what);
     }
     common::snapshot("families", "mistakes", &told);
+}
+
+/// Configurations of known models, as they were saved with versions of before, are understood to the last option.
+#[test]
+fn configurations_of_before() {
+    let folder = TempDir::new().expect("a folder");
+    let header = b"{}      ";
+    let empty = [&(header.len() as u64).to_le_bytes()[..], header].concat();
+    std::fs::write(folder.path().join("model.safetensors"), empty).expect("it is written");
+    let configurations = std::fs::read_dir(root().with_file_name("configurations")).expect("they are there");
+    let mut seen = 0;
+    for configuration in configurations.map(|entry| entry.expect("an entry").path()) {
+        std::fs::copy(&configuration, folder.path().join("config.json")).expect("it is copied");
+        // Nothing but the weights is missing.
+        match Pretrained::open(folder.path(), &PretrainedOptions::default()) {
+            Err(OpenError::Weights(WeightError::Misfit { problems, .. })) => {
+                let is_missing = |problem: &WeightError| matches!(problem, WeightError::Missing { .. });
+                assert!(problems.len() > 50 && problems.iter().all(is_missing), "{configuration:?}");
+            }
+            Err(error) => panic!("{configuration:?}: {error}"),
+            Ok(_) => panic!("{configuration:?}: there are no weights"),
+        }
+        seen += 1;
+    }
+    assert!(seen > 20);
 }
 
 /// The first place of a text in bytes, replaced; as long as before, so that the header's length stays true.

@@ -121,7 +121,8 @@ impl Weights {
     pub fn open_folder(folder: &Path) -> Result<Self, WeightError> {
         let index = Self::file_of(folder);
         if index.ends_with(SINGLE) {
-            return Self::open(&index).map_err(|error| other_format(folder, error));
+            let tensors = read_file(&index).map_err(|error| other_format(folder, error))?;
+            return Ok(Weights::Trained(renamed(tensors)));
         }
         let malformed = |why: String| WeightError::Malformed { path: index.clone(), why };
         let text = files::read_text(&index, 1 << 26)?;
@@ -148,7 +149,7 @@ impl Weights {
                 return Err(malformed(format!("it does not name the weight {name}, which {file} holds")));
             }
         }
-        Ok(Weights::Trained(all))
+        Ok(Weights::Trained(renamed(all)))
     }
 
     /// The file of a folder that holds its weights, or the index that names such files.
@@ -228,6 +229,16 @@ impl Weights {
         let problems: Vec<WeightError> = unfit.chain(unused).collect();
         if problems.is_empty() { Ok(()) } else { Err(WeightError::Misfit { path: path.to_owned(), problems }) }
     }
+}
+
+/// The tensors by the names of today: before, norms had `gamma` and `beta`.
+fn renamed(tensors: BTreeMap<String, Tensor>) -> BTreeMap<String, Tensor> {
+    let today = |name: String| match name.rsplit_once('.') {
+        Some((norm, "gamma")) => format!("{norm}.weight"),
+        Some((norm, "beta")) => format!("{norm}.bias"),
+        _ => name,
+    };
+    tensors.into_iter().map(|(name, tensor)| (today(name), tensor)).collect()
 }
 
 /// The tensors of a safetensors file, as ranges of it.

@@ -63,6 +63,7 @@ family! {
 family! {
     /// Phi-3: packed projections.
     PHI3, "Phi-3", "phi3", "Phi3", |settings: &Settings, head: &Head<'_>| {
+        settings.must_be("attention_bias", false)?;
         let window = settings.length("sliding_window")?;
         read(settings, head, &Kind { window, is_packed: true, ..Kind::default() })
     }
@@ -173,6 +174,7 @@ enum Mlp {
 
 fn read(settings: &Settings, head: &Head<'_>, kind: &Kind) -> Result<Llama, SettingsError> {
     settings.must_be("is_decoder", false)?;
+    settings.must_be("rope_interleaved", false)?;
     // Models for question answering were saved with a name of their own.
     let base = if head.task == Task::QuestionAnswering && head.weights.has("transformer.") {
         "transformer.".to_owned()

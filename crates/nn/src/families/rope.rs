@@ -41,10 +41,10 @@ pub(super) fn rotary_named(
         );
     }
     let mut rotary = Rotary::new(width, theta);
-    let Some(scaling) = scaling else { return Ok(rotary) };
-    let (kind, old) = (scaling.word("rope_type")?, scaling.word("type")?);
     let longest = settings.length("max_position_embeddings")?.unwrap_or(2048);
     let outer_original = settings.length("original_max_position_embeddings")?;
+    let Some(scaling) = scaling else { return Ok(rotary) };
+    let (kind, old) = (scaling.word("rope_type")?, scaling.word("type")?);
     let original = scaling.length("original_max_position_embeddings")?;
     let original = outer_original.or(original).unwrap_or(longest);
     let factor = || scaling.positive("factor")?.ok_or_else(|| scaling.wrong("factor", "a number above 0"));
