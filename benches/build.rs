@@ -1,5 +1,5 @@
-//! Whole-process time and peak memory of `netwright build`, beside writing as many random bytes:
-//! `cargo bench --bench build`.
+//! Whole-process time and peak memory of `netwright build`: of presets beside writing as many random bytes, and of a
+//! Llama of 1.2 billion parameters beside copying its weights with `cp`: `cargo bench --bench build`.
 //!
 //! Runs are interleaved, so that what else the machine does meets both alike; medians are printed. Nothing is synced
 //! to disk. The random bytes are drawn by Xoshiro256++, one after the other, and written by 1 MiB.
@@ -29,34 +29,95 @@ fn main() -> Result<(), Box<dyn Error>> {
     assert!(built.success(), "netwright does not build");
     let netwright = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/release/netwright");
     let folder = tempfile::tempdir()?;
+    let at = |name: &str| folder.path().join(name);
+    let (model, other) = (at("model.onnx"), at("other"));
     println!("{:18} {:>12} {:>9} {:>9} {:>7} {:>9}", "", "bytes", "build", "random", "ratio", "peak");
     for preset in ["transformer-base", "transformer-big"] {
-        let (model, random) = (folder.path().join("model.onnx"), folder.path().join("random"));
         let mut build = Command::new(&netwright);
         build.args(["-q", "build", preset, "-o"]).arg(&model);
         run(&mut build)?;
         let bytes = std::fs::metadata(&model)?.len();
         let mut write = Command::new(std::env::current_exe()?);
-        write.arg("write-random").arg(&random).arg(bytes.to_string());
-        let (mut builds, mut writes, mut peak) = (vec![], vec![], 0);
-        for _ in 0..ROUNDS {
-            std::fs::remove_file(&model)?;
-            let (time, memory) = run(&mut build)?;
-            builds.push(time);
-            peak = peak.max(memory);
-            writes.push(run(&mut write)?.0);
-            std::fs::remove_file(&random)?;
-        }
-        let (build, write) = (median(&mut builds), median(&mut writes));
-        let ratio = build.as_secs_f64() / write.as_secs_f64();
-        println!(
-            "{preset:18} {bytes:>12} {:>6} ms {:>6} ms {ratio:>7.2} {:>6} MB",
-            build.as_millis(),
-            write.as_millis(),
-            peak / 1000
-        );
+        write.arg("write-random").arg(&other).arg(bytes.to_string());
+        compare(preset, bytes, (&mut build, &[&model]), (&mut write, &other))?;
+    }
+    println!("{:18} {:>12} {:>9} {:>9} {:>7} {:>9}", "", "bytes", "build", "cp", "ratio", "peak");
+    for (dtype, name, size) in [("f32", "F32", 4), ("bf16", "BF16", 2)] {
+        let llama = at(dtype);
+        let bytes = make_llama(&llama, name, size)?;
+        let mut build = Command::new(&netwright);
+        build.args(["-q", "build", "--dtype", dtype, "-o"]).arg(&model).arg(&llama);
+        let mut copy = Command::new("cp");
+        copy.arg(llama.join("model.safetensors")).arg(&other);
+        let data = at("model.onnx.data");
+        compare(&format!("llama-1b {dtype}"), bytes, (&mut build, &[&model, &data]), (&mut copy, &other))?;
+        std::fs::remove_dir_all(llama)?;
     }
     Ok(())
+}
+
+/// Runs both in turn, each without what it wrote before, and prints a row.
+fn compare(
+    name: &str,
+    bytes: u64,
+    (build, built): (&mut Command, &[&Path]),
+    (other, written): (&mut Command, &Path),
+) -> Result<(), Box<dyn Error>> {
+    let (mut builds, mut others, mut peak) = (vec![], vec![], 0);
+    for _ in 0..ROUNDS {
+        let (time, memory) = run(build)?;
+        builds.push(time);
+        peak = peak.max(memory);
+        built.iter().try_for_each(std::fs::remove_file)?;
+        others.push(run(other)?.0);
+        std::fs::remove_file(written)?;
+    }
+    let (build, other) = (median(&mut builds), median(&mut others));
+    let ratio = build.as_secs_f64() / other.as_secs_f64();
+    let (build, other, peak) = (build.as_millis(), other.as_millis(), peak / 1000);
+    println!("{name:18} {bytes:>12} {build:>6} ms {other:>6} ms {ratio:>7.2} {peak:>6} MB");
+    Ok(())
+}
+
+/// Makes a folder of the sizes of Llama 3.2 1B, with random weights; returns how many bytes they have.
+fn make_llama(folder: &Path, dtype: &str, size: u64) -> Result<u64, Box<dyn Error>> {
+    const LAYERS: u64 = 16;
+    std::fs::create_dir(folder)?;
+    let (vocab, d_model, kv, d_ff) = (128_256_u64, 2048_u64, 512_u64, 8192_u64);
+    let config = serde_json::json!({
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": vocab, "hidden_size": d_model,
+        "intermediate_size": d_ff, "num_hidden_layers": LAYERS, "num_attention_heads": 32, "num_key_value_heads": 8,
+        "head_dim": 64, "max_position_embeddings": 131_072, "rope_theta": 500_000.0, "tie_word_embeddings": true,
+    });
+    std::fs::write(folder.join("config.json"), config.to_string())?;
+    let mut tensors = vec![("model.embed_tokens.weight".to_owned(), vec![vocab, d_model])];
+    tensors.push(("model.norm.weight".to_owned(), vec![d_model]));
+    for layer in 0..LAYERS {
+        let mut tensor =
+            |name: &str, dims: &[u64]| tensors.push((format!("model.layers.{layer}.{name}.weight"), dims.to_vec()));
+        tensor("input_layernorm", &[d_model]);
+        tensor("post_attention_layernorm", &[d_model]);
+        tensor("self_attn.q_proj", &[d_model, d_model]);
+        tensor("self_attn.k_proj", &[kv, d_model]);
+        tensor("self_attn.v_proj", &[kv, d_model]);
+        tensor("self_attn.o_proj", &[d_model, d_model]);
+        tensor("mlp.gate_proj", &[d_ff, d_model]);
+        tensor("mlp.up_proj", &[d_ff, d_model]);
+        tensor("mlp.down_proj", &[d_model, d_ff]);
+    }
+    let (mut header, mut end) = (serde_json::Map::new(), 0);
+    for (name, dims) in tensors {
+        let start = end;
+        end += dims.iter().product::<u64>() * size;
+        header.insert(name, serde_json::json!({"dtype": dtype, "shape": dims, "data_offsets": [start, end]}));
+    }
+    let header = serde_json::Value::from(header).to_string();
+    let path = folder.join("model.safetensors");
+    let mut file = File::create(path)?;
+    file.write_all(&(header.len() as u64).to_le_bytes())?;
+    file.write_all(header.as_bytes())?;
+    random_bytes(&mut file, end)?;
+    Ok(end)
 }
 
 fn median(times: &mut [Duration]) -> Duration {
@@ -85,8 +146,11 @@ fn run(command: &mut Command) -> Result<(Duration, u64), Box<dyn Error>> {
 }
 
 fn write_random(path: &Path, bytes: u64) -> Result<(), Box<dyn Error>> {
+    random_bytes(&mut File::create(path)?, bytes)
+}
+
+fn random_bytes(file: &mut File, bytes: u64) -> Result<(), Box<dyn Error>> {
     let mut random = SmallRng::seed_from_u64(0);
-    let mut file = File::create(path)?;
     let mut block = vec![0; 1 << 20];
     let mut left = bytes;
     while left > 0 {

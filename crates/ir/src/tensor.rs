@@ -259,6 +259,15 @@ impl Tensor {
         Ok(bytes.into())
     }
 
+    /// How many bytes of its elements one thread best [reads](Tensor::read), one part after the other: a multiple of
+    /// every element's size.
+    pub fn block(&self) -> u64 {
+        match &self.data {
+            Data::Recipe(recipe) => recipe.block(self),
+            _ => recipe::BLOCK,
+        }
+    }
+
     /// Fills `out` with the elements from `first` on; both ends must be whole bytes.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 use super::{Data, Tensor, TensorError, count};
 use crate::ElementType;
+use std::cell::RefCell;
 use std::sync::Arc;
 
 /// How the elements of a tensor are made.
@@ -60,10 +61,16 @@ pub enum Wave {
 }
 
 /// Blocks of this size fit the cache of one core and amortise a system call.
-const BLOCK: u64 = 1 << 20;
+pub(super) const BLOCK: u64 = 1 << 20;
 
-/// Transposing reads a source up to this size whole, a larger one in strips.
+/// Transposing reads a matrix of a file up to this size whole, a larger one in strips.
 const WHOLE: u64 = 8 << 20;
+
+/// A strip takes as many bytes of each row of a file: a system call for fewer costs more than they do.
+const PIECE: u64 = 2 << 10;
+
+/// No strip is larger, unless one column is.
+const STRIP: u64 = 16 << 20;
 
 impl Tensor {
     /// `value` repeated.
@@ -196,6 +203,21 @@ impl Recipe {
             Recipe::Concat(tensors) => tensors,
         };
         tensors.iter()
+    }
+
+    /// How many bytes one thread best makes, one part after the other: a multiple of every element's size.
+    pub(super) fn block(&self, tensor: &Tensor) -> u64 {
+        let bits = |tensor: &Tensor| u64::from(tensor.element.bits()).max(1);
+        match self {
+            Recipe::Fill(_) | Recipe::Random { .. } | Recipe::Sinusoidal(_) => BLOCK,
+            Recipe::Transpose(of) => {
+                let rows = of.dims.iter().rev().nth(1).copied().unwrap_or(1);
+                (strip_columns(of) * rows * bits(of) / 8).max(BLOCK)
+            }
+            Recipe::Scale { of, .. } | Recipe::Reshape(of) => of.block(),
+            Recipe::Cast(of) => of.block() / bits(of) * bits(tensor),
+            Recipe::Concat(tensors) => tensors.iter().map(Tensor::block).fold(0, u64::saturating_add).min(1 << 40),
+        }
     }
 
     /// A tensor of this recipe in another shape of as many elements.
@@ -401,39 +423,90 @@ fn sinusoidal(wave: Wave, d_model: u64, first: u64, out: &mut [u8]) {
     }
 }
 
+/// So many columns of a source are read at once to be rows of its transpose.
+fn strip_columns(of: &Tensor) -> u64 {
+    let size = u64::from(of.element.bits() / 8).max(1);
+    let &[.., rows, columns] = of.dims() else { return 1 };
+    let column = rows.saturating_mul(size).max(1);
+    let most = match &of.data {
+        Data::File(_) if column.saturating_mul(columns) <= WHOLE => columns,
+        Data::File(_) => (PIECE / size).min(STRIP / column),
+        // What is made, not read, is best made while it is in the cache.
+        _ => BLOCK / column,
+    };
+    most.clamp(1, columns.max(1))
+}
+
+/// Columns of a source, `width` of them from `first` on of the matrix that begins with the element `base`.
+struct Strip {
+    of: Tensor,
+    base: u64,
+    first: u64,
+    width: u64,
+    bytes: Vec<u8>,
+}
+
+thread_local! {
+    /// What was read last, since the parts of a block that are made one after the other need the same strips.
+    static STRIPS: RefCell<Vec<Strip>> = const { RefCell::new(vec![]) };
+}
+
+/// As many strips stay: weights that are packed are three side by side.
+const MOST_STRIPS: usize = 3;
+
+/// The strip that begins with a column; the caller gives it back to [`STRIPS`].
+fn strip(of: &Tensor, base: u64, first: u64, width: u64) -> Result<Strip, TensorError> {
+    let is_it = |strip: &Strip| strip.base == base && strip.first == first && strip.of.is_same(of);
+    let (known, spare) = STRIPS.with_borrow_mut(|strips| {
+        let known = strips.iter().position(is_it).map(|at| strips.remove(at));
+        let is_full = known.is_none() && strips.len() >= MOST_STRIPS;
+        (known, is_full.then(|| strips.remove(0)))
+    });
+    if let Some(strip) = known {
+        return Ok(strip);
+    }
+    let size = u64::from(of.element.bits() / 8);
+    let &[.., rows, columns] = of.dims() else { return Err(of.refuse("transpose", "it has fewer than two axes")) };
+    let in_memory =
+        |bytes: u64| usize::try_from(bytes).map_err(|_| of.refuse("transpose", "a row does not fit in memory"));
+    // What was used before needs no new pages.
+    let mut bytes = spare.map_or_else(Vec::new, |strip| strip.bytes);
+    bytes.resize(in_memory(rows * width * size)?, 0);
+    if width == columns {
+        of.read(base, &mut bytes)?;
+    } else {
+        for (row, place) in (0..rows).zip(bytes.chunks_exact_mut(in_memory(width * size)?)) {
+            of.read(base + row * columns + first, place)?;
+        }
+    }
+    Ok(Strip { of: of.clone(), base, first, width, bytes })
+}
+
 /// Fills `out` with the elements from `first` on of `of` with its last two axes exchanged.
 fn transpose(of: &Tensor, first: u64, out: &mut [u8]) -> Result<(), TensorError> {
     let size = of.element.bits() as usize / 8;
     let &[.., rows, columns] = of.dims() else { return Err(of.refuse("transpose", "it has fewer than two axes")) };
     let wide = |count: u64| usize::try_from(count).map_err(|_| of.refuse("transpose", "a row does not fit in memory"));
-    let matrix = rows * columns;
+    let (matrix, most) = (rows * columns, strip_columns(of));
     let mut at = first;
     let mut out = out;
     while !out.is_empty() {
-        // Row `r` of the result is column `r` of the source: a strip of whole rows is read as columns of the source.
+        // Row `r` of the result is column `r` of the source: whole rows are read as a strip of columns of the source.
         let (base, within) = (at / matrix * matrix, at % matrix);
-        let (strip_first, skipped) = (within / rows, within % rows);
-        let wanted = (out.len() / size) as u64;
-        let most = if matrix * size as u64 <= WHOLE { columns } else { (WHOLE / (rows * size as u64)).max(1) };
-        let strip_rows = (skipped + wanted).div_ceil(rows).min(columns - strip_first).min(most);
-        let taken = (strip_rows * rows - skipped).min(wanted);
-        let width = wide(strip_rows)?;
-        let mut source = vec![0; width * wide(rows)? * size];
-        if strip_rows == columns {
-            of.read(base, &mut source)?;
-        } else {
-            for (row, place) in (0..rows).zip(source.chunks_exact_mut(width * size)) {
-                of.read(base + row * columns + strip_first, place)?;
-            }
-        }
+        let strip_first = within / rows / most * most;
+        let strip = strip(of, base, strip_first, most.min(columns - strip_first))?;
+        let skipped = within - strip_first * rows;
+        let taken = (strip.width * rows - skipped).min((out.len() / size) as u64);
         let (now, later) = out.split_at_mut(wide(taken)? * size);
+        let (width, rows, skipped) = (wide(strip.width)?, wide(rows)?, wide(skipped)?);
         match size {
-            1 => gather::<1>(&source, width, wide(rows)?, wide(skipped)?, now),
-            2 => gather::<2>(&source, width, wide(rows)?, wide(skipped)?, now),
-            4 => gather::<4>(&source, width, wide(rows)?, wide(skipped)?, now),
-            8 => gather::<8>(&source, width, wide(rows)?, wide(skipped)?, now),
-            _ => gather::<16>(&source, width, wide(rows)?, wide(skipped)?, now),
+            1 => gather::<1>(&strip.bytes, width, rows, skipped, now),
+            2 => gather::<2>(&strip.bytes, width, rows, skipped, now),
+            4 => gather::<4>(&strip.bytes, width, rows, skipped, now),
+            8 => gather::<8>(&strip.bytes, width, rows, skipped, now),
+            _ => gather::<16>(&strip.bytes, width, rows, skipped, now),
         }
+        STRIPS.with_borrow_mut(|strips| strips.push(strip));
         at += taken;
         out = later;
     }
@@ -443,24 +516,33 @@ fn transpose(of: &Tensor, first: u64, out: &mut [u8]) -> Result<(), TensorError>
 /// `out[i]` is element `skipped + i` of the transpose of `source`, a matrix of `rows` rows of `width` elements.
 fn gather<const SIZE: usize>(source: &[u8], width: usize, rows: usize, skipped: usize, out: &mut [u8]) {
     /// Tiles pass through a small buffer: each cache line of both sides is touched once, whatever the strides.
-    const TILE: usize = 16;
+    const TILE: usize = 32;
     let source = source.as_chunks::<SIZE>().0;
     let out = out.as_chunks_mut::<SIZE>().0;
     let mut buffer = [[[0; SIZE]; TILE]; TILE];
-    for left in (0..width).step_by(TILE) {
-        let columns = TILE.min(width - left);
+    let asked = skipped / rows..(skipped + out.len()).div_ceil(rows);
+    for left in asked.clone().step_by(TILE) {
+        let columns = TILE.min(asked.end - left);
         for top in (0..rows).step_by(TILE) {
             let height = TILE.min(rows - top);
             for (row, line) in buffer[..height].iter_mut().enumerate() {
                 let start = (top + row) * width + left;
-                line[..columns].copy_from_slice(&source[start..start + columns]);
+                let found = &source[start..start + columns];
+                // A whole tile has a size that the compiler knows.
+                match <&[[u8; SIZE]; TILE]>::try_from(found) {
+                    Ok(found) => *line = *found,
+                    Err(_) => line[..columns].copy_from_slice(found),
+                }
             }
             for column in 0..columns {
-                // The first strip may begin within a row of the result, and the last end within one.
+                // The first row of the result may begin within, and the last end so.
                 let start = (left + column) * rows + top;
                 let whole = start.checked_sub(skipped).and_then(|start| out.get_mut(start..start + height));
                 if let Some(places) = whole {
-                    places.iter_mut().zip(&buffer).for_each(|(place, line)| *place = line[column]);
+                    match <&mut [[u8; SIZE]; TILE]>::try_from(&mut *places) {
+                        Ok(places) => (0..TILE).for_each(|row| places[row] = buffer[row][column]),
+                        Err(_) => places.iter_mut().zip(&buffer).for_each(|(place, line)| *place = line[column]),
+                    }
                     continue;
                 }
                 for (row, line) in buffer[..height].iter().enumerate() {

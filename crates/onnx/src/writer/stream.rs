@@ -1,4 +1,4 @@
-//! Writing the pieces of a file: copied, or made by several threads into reserved space.
+//! Writing the pieces of a file: copied, or made by several threads in reserved space.
 
 use super::WriteError;
 use super::frame::{Frame, Piece};
@@ -9,11 +9,15 @@ use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// How many bytes of a recipe one thread makes at a time: a multiple of every element's size.
-const BLOCK: u64 = 1 << 20;
+/// How many bytes of a block are made and written at a time, while they are in the cache: a multiple of every element's
+/// size.
+const PART: usize = 1 << 20;
 
 /// Tensors below this are made at once: a block each is not worth a thread.
 const SMALL: u64 = 1 << 16;
+
+/// Tensors of a file from here on are copied by several threads, unless the kernel copies them.
+const LARGE: u64 = 8 << 20;
 
 /// More threads would wait for the disk, and each holds a block and what its recipe reads.
 const MOST_THREADS: usize = 4;
@@ -38,8 +42,10 @@ pub(super) fn write(file: &mut AtomicFile, frame: &Frame) -> Result<(), WriteErr
                 file.reserve(*len)?;
             }
             Piece::Elements(tensor) => match tensor.data() {
-                Data::File(range) => file.copy_from(range)?,
-                Data::Recipe(_) if tensor.len() >= SMALL => {
+                Data::File(range) if tensor.len() < LARGE || file.falls_together_with(range) => {
+                    file.copy_from(range)?;
+                }
+                Data::File(_) | Data::Recipe(_) if tensor.len() >= SMALL => {
                     let start = file.reserve(tensor.len())?;
                     blocks.extend(blocks_of(tensor, start));
                 }
@@ -56,7 +62,6 @@ fn fill(file: &AtomicFile, blocks: &[Block<'_>]) -> Result<(), WriteError> {
     let work = || {
         let mut buffer = vec![];
         while let Some(block) = blocks.get(next.fetch_add(1, Ordering::Relaxed)) {
-            buffer.resize(block.len, 0);
             if let Err(error) = make(file, block, &mut buffer) {
                 // Nobody needs the rest.
                 next.store(blocks.len(), Ordering::Relaxed);
@@ -68,24 +73,31 @@ fn fill(file: &AtomicFile, blocks: &[Block<'_>]) -> Result<(), WriteError> {
     let threads = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS).min(blocks.len());
     thread::scope(|scope| {
         // Where the system has no more threads, those that there are do the work.
-        let others = (1..threads).map_while(|_| thread::Builder::new().spawn_scoped(scope, work).ok());
+        // What a thread keeps of its sources goes with it.
+        let others = (0..threads).map_while(|_| thread::Builder::new().spawn_scoped(scope, work).ok());
         let others: Vec<_> = others.collect();
-        let own = work();
+        let own = if others.is_empty() { work() } else { Ok(()) };
         let others = others.into_iter().map(|other| other.join().unwrap_or_else(|panic| resume_unwind(panic)));
         others.fold(own, Result::and)
     })
 }
 
-fn make(file: &AtomicFile, block: &Block<'_>, buffer: &mut [u8]) -> Result<(), WriteError> {
-    block.tensor.read(block.first, buffer).map_err(|source| failed(block.tensor, source))?;
-    Ok(file.write_at(block.offset, buffer)?)
+fn make(file: &AtomicFile, block: &Block<'_>, buffer: &mut Vec<u8>) -> Result<(), WriteError> {
+    for done in (0..block.len).step_by(PART) {
+        buffer.resize(PART.min(block.len - done), 0);
+        let first = block.first + done as u64 * 8 / u64::from(block.tensor.element().bits()).max(1);
+        block.tensor.read(first, buffer).map_err(|source| failed(block.tensor, source))?;
+        file.write_at(block.offset + done as u64, buffer)?;
+    }
+    Ok(())
 }
 
 fn blocks_of(tensor: &Tensor, start: u64) -> impl Iterator<Item = Block<'_>> {
-    let elements = BLOCK * 8 / u64::from(tensor.element().bits()).max(1);
-    (0..tensor.len().div_ceil(BLOCK)).map(move |at| {
-        let done = at * BLOCK;
-        let len = usize::try_from((tensor.len() - done).min(BLOCK)).unwrap_or(usize::MAX);
+    let block = tensor.block();
+    let elements = block * 8 / u64::from(tensor.element().bits()).max(1);
+    (0..tensor.len().div_ceil(block)).map(move |at| {
+        let done = at * block;
+        let len = usize::try_from((tensor.len() - done).min(block)).unwrap_or(usize::MAX);
         Block { tensor, first: at * elements, offset: start + done, len }
     })
 }
