@@ -1,6 +1,9 @@
 //! Models built from folders of Hugging Face (`tests/families`), in tract, beside what PyTorch computed.
 //! `tests/interop/make_families.py` makes the folders; `tests/interop/families.py` judges them in ONNX Runtime.
 
+#[expect(dead_code, reason = "its main prints")]
+#[path = "../examples/add_a_family.rs"]
+mod add_a_family;
 mod common;
 
 use common::{floats, tensors};
@@ -94,7 +97,8 @@ fn difference(found: &Values, expected: &Values, mask: Option<&Array>, what: &st
 }
 
 fn open(folder: &Path, with_past: bool) -> Pretrained {
-    Pretrained::open(folder, &PretrainedOptions { with_past, ..PretrainedOptions::default() })
+    let families = vec![add_a_family::OPT];
+    Pretrained::open(folder, &PretrainedOptions { with_past, families, ..PretrainedOptions::default() })
         .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
 }
 
@@ -244,6 +248,15 @@ fn every_folder_equals_pytorch_in_tract() {
         (format!("| {} | {} | {} | ", family.name, types.join(", "), tasks.join(", ")), *difference)
     });
     keep_in_readme(&rows.collect::<Vec<_>>());
+}
+
+/// The family of the example is one as the others are.
+#[test]
+fn an_added_family_equals_pytorch() {
+    let folder = root().join("../../examples/opt");
+    for target in [None, Some(Target::ONNX), Some(Target::TRACT), Some(Target::ORT)] {
+        judge(&folder, target);
+    }
 }
 
 /// Checks that README has the table of families; with `INSTA_UPDATE=always` it is put there. The last digits of a

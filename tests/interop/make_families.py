@@ -17,6 +17,7 @@ import transformers as t
 from safetensors.torch import save_file
 
 FAMILIES = Path(__file__).resolve().parents[1] / "families"
+EXAMPLES = FAMILIES.parents[1] / "examples"
 TEXT = dict(vocab_size=48, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32)
 BERT = dict(**TEXT, max_position_embeddings=24, type_vocab_size=2)
 ROBERTA = dict(**TEXT, max_position_embeddings=24, type_vocab_size=1, pad_token_id=1, bos_token_id=0, eos_token_id=2)
@@ -112,6 +113,9 @@ MODELS = {
     "gemma2": ("Gemma2ForCausalLM", LLAMA | dict(sliding_window=3, query_pre_attn_scalar=6, attn_logit_softcapping=2.0, final_logit_softcapping=3.0), "causal"),
 }
 
+# The family of examples/add_a_family.rs.
+MODELS["opt"] = ("OPTForCausalLM", dict(vocab_size=48, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, ffn_dim=32, max_position_embeddings=24, word_embed_proj_dim=16, pad_token_id=0, bos_token_id=1, eos_token_id=2), "causal")
+
 # The other heads of families that share their code with another, of one layer.
 for name, camel in (("mistral", "Mistral"), ("qwen2", "Qwen2"), ("qwen3", "Qwen3"), ("phi3", "Phi3"), ("gemma2", "Gemma2"), ("gpt_neox", "GPTNeoX"), ("xlm_roberta", "XLMRoberta"), ("camembert", "Camembert")):
     of, options, kind = MODELS.get(name) or MODELS["roberta"]
@@ -189,7 +193,7 @@ def main():
         model_class = getattr(t, model_class)
         config = model_class.config_class(attn_implementation="eager", **options)
         model = randomized(model_class(config))
-        folder = FAMILIES / name
+        folder = EXAMPLES / name if name == "opt" else FAMILIES / name
         shutil.rmtree(folder, ignore_errors=True)
         model.save_pretrained(folder)
         (folder / "generation_config.json").unlink(missing_ok=True)

@@ -185,6 +185,13 @@ impl<'b> Var<'b> {
         self.builder.apply(Op::ReduceSum { keepdims: true, noop_with_empty_axes: false }, &[self, axes])
     }
 
+    /// The Euclidean length along the last axis, which stays with size 1.
+    #[track_caller]
+    pub fn length(self) -> Var<'b> {
+        let axes = self.builder.constant("axes", Tensor::indices(&[-1]));
+        self.builder.apply(Op::ReduceL2 { keepdims: true, noop_with_empty_axes: false }, &[self, axes])
+    }
+
     /// Of every row of the batch the element at its own index: `[batch, seq, ..]` at `[batch]` is `[batch, ..]`.
     #[track_caller]
     pub fn pick(self, index: Var<'b>) -> Var<'b> {

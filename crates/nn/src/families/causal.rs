@@ -7,19 +7,22 @@ use netwright_ir::Dim;
 
 /// The inputs of a decoder, and what follows from them for every layer.
 #[derive(Debug)]
-pub(super) struct Inputs<'b> {
-    pub(super) input_ids: Var<'b>,
-    pub(super) position_ids: Var<'b>,
-    pub(super) cache: Cache<'b>,
+pub struct DecoderInputs<'b> {
+    /// `[batch, seq]`.
+    pub input_ids: Var<'b>,
+    /// `[batch, seq]`.
+    pub position_ids: Var<'b>,
+    /// The keys and values of earlier tokens.
+    pub cache: Cache<'b>,
     span: Span<'b>,
     attention_mask: Var<'b>,
 }
 
-impl<'b> Inputs<'b> {
+impl<'b> DecoderInputs<'b> {
     /// Declares `input_ids` `[batch, seq]`, `attention_mask` `[batch, past + seq]`, `position_ids` `[batch, seq]`, and
     /// with a past the keys and values of every layer.
     #[track_caller]
-    pub(super) fn declare(builder: &'b Builder<'b>, with_past: bool, layers: u64, heads: u64, d_k: u64) -> Self {
+    pub fn declare(builder: &'b Builder<'b>, with_past: bool, layers: u64, heads: u64, d_k: u64) -> Self {
         let (batch, past) = (Dim::symbol(BATCH), Dim::symbol(PAST));
         let total = if with_past { past.plus(&Dim::symbol(SEQ)) } else { Dim::symbol(SEQ) };
         let input_ids = builder.input("input_ids", ids(SEQ));
@@ -33,7 +36,7 @@ impl<'b> Inputs<'b> {
 
     /// Hides padding and what comes later, and what a window does not reach: `[batch, 1, seq, past + seq]`.
     #[track_caller]
-    pub(super) fn mask(&self, window: Option<u64>) -> Var<'b> {
+    pub fn mask(&self, window: Option<u64>) -> Var<'b> {
         self.span.mask(Some(self.attention_mask), window)
     }
 }
@@ -93,7 +96,7 @@ impl Output {
     pub(super) fn declare<'b>(
         &self,
         builder: &'b Builder<'b>,
-        inputs: &Inputs<'b>,
+        inputs: &DecoderInputs<'b>,
         x: Var<'b>,
         tied: impl Fn(Var<'b>) -> Var<'b>,
     ) {

@@ -185,7 +185,7 @@ fn texts(batch: &str) -> TensorType {
 /// A vector of length 1.
 #[track_caller]
 fn normalized(x: Var<'_>) -> Var<'_> {
-    x / (x * x).sum(-1).sqrt()
+    x / x.length()
 }
 
 impl Architecture for Clip {

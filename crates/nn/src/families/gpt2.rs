@@ -1,6 +1,6 @@
 //! GPT-2 (Radford et al., 2019): a decoder with learned positions and norms before its blocks.
 
-use super::causal::{Inputs, Output};
+use super::causal::{DecoderInputs, Output};
 use super::{Architecture, Family, Head};
 use crate::layers::{Activation, DotProduct, Embedding, FeedForward, Linear, Norm, NormKind, merge_heads, split_heads};
 use crate::{Builder, Part, Settings, SettingsError, Task, Var};
@@ -93,7 +93,7 @@ fn read(settings: &Settings, head: &Head<'_>) -> Result<Gpt2, SettingsError> {
 
 impl Architecture for Gpt2 {
     fn declare<'b>(&self, builder: &'b Builder<'b>, _: Part) {
-        let inputs = Inputs::declare(builder, self.with_past, self.layers.len() as u64, self.heads, self.d_k);
+        let inputs = DecoderInputs::declare(builder, self.with_past, self.layers.len() as u64, self.heads, self.d_k);
         let mask = inputs.mask(None);
         let mut x = self.words.forward(inputs.input_ids) + self.positions.forward(inputs.position_ids);
         for layer in &self.layers {
@@ -118,7 +118,7 @@ impl Architecture for Gpt2 {
 
 impl Gpt2 {
     #[track_caller]
-    fn attend<'b>(&self, layer: &Layer, x: Var<'b>, inputs: &Inputs<'b>, mask: Var<'b>) -> Var<'b> {
+    fn attend<'b>(&self, layer: &Layer, x: Var<'b>, inputs: &DecoderInputs<'b>, mask: Var<'b>) -> Var<'b> {
         let _scope = x.builder.enter(&format!("{}.attn", layer.name));
         let width = self.heads * self.d_k;
         let [query, key, value] =

@@ -1,6 +1,6 @@
 //! GPT-NeoX (Black et al., 2022), and Pythia: attention and feed-forward side by side, positions that turn a part of a head.
 
-use super::causal::{Inputs, Output};
+use super::causal::{DecoderInputs, Output};
 use super::{Architecture, Family, Head, rope};
 use crate::layers::{Activation, DotProduct, Embedding, FeedForward, Linear, Norm, NormKind, Rotary, merge_heads};
 use crate::{Builder, Part, Settings, SettingsError, Task, Var};
@@ -90,7 +90,7 @@ fn read(settings: &Settings, head: &Head<'_>) -> Result<GptNeoX, SettingsError> 
 
 impl Architecture for GptNeoX {
     fn declare<'b>(&self, builder: &'b Builder<'b>, _: Part) {
-        let inputs = Inputs::declare(builder, self.with_past, self.layers.len() as u64, self.heads, self.d_k);
+        let inputs = DecoderInputs::declare(builder, self.with_past, self.layers.len() as u64, self.heads, self.d_k);
         let mask = inputs.mask(None);
         let turned = self.rotary.tables(inputs.position_ids);
         let mut x = self.words.forward(inputs.input_ids);
@@ -127,7 +127,7 @@ impl GptNeoX {
         &self,
         layer: &Layer,
         x: Var<'b>,
-        inputs: &Inputs<'b>,
+        inputs: &DecoderInputs<'b>,
         turned: (Var<'b>, Var<'b>),
         mask: Var<'b>,
     ) -> Var<'b> {

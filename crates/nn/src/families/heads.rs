@@ -13,17 +13,12 @@ pub(super) fn sentence_embedding<'b>(builder: &'b Builder<'b>, head: super::Pool
     let pooled = match head.mode {
         PoolingMode::First => first_token(tokens),
         PoolingMode::Mean => {
-            let keep = mask.cast_like_parameters().unsqueeze(&[2]);
-            let count = keep.sum(1).max(builder.scalar("least", 1e-9));
-            ((tokens * keep).sum(1) / count).squeeze(&[1])
+            let keep = mask.cast_like_parameters().unsqueeze(&[1]);
+            let count = keep.sum(-1).max(builder.scalar("least", 1e-9));
+            (keep.matmul(tokens) / count).squeeze(&[1])
         }
     };
-    let pooled = if head.normalize {
-        let length = (pooled * pooled).sum(-1).sqrt();
-        pooled / length.max(builder.scalar("least", 1e-12))
-    } else {
-        pooled
-    };
+    let pooled = if head.normalize { pooled / pooled.length().max(builder.scalar("least", 1e-12)) } else { pooled };
     builder.output("token_embeddings", tokens);
     builder.output("sentence_embedding", pooled);
 }

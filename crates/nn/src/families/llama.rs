@@ -1,7 +1,7 @@
 //! Llama (Touvron et al., 2023) and its kin: decoders with RMS norms, rotary positions, grouped key-value heads and gated
 //! feed-forward networks.
 
-use super::causal::{Inputs, Output};
+use super::causal::{DecoderInputs, Output};
 use super::{Architecture, Family, Head, rope};
 use crate::layers::{
     Activation, DotProduct, Embedding, FeedForward, Linear, Norm, NormKind, Rotary, merge_heads, repeat_heads,
@@ -299,7 +299,7 @@ fn windows(settings: &Settings, kind: &Kind, count: u64) -> Result<Vec<Option<u6
 
 impl Architecture for Llama {
     fn declare<'b>(&self, builder: &'b Builder<'b>, _: Part) {
-        let inputs = Inputs::declare(builder, self.with_past, self.layers.len() as u64, self.kv_heads, self.d_k);
+        let inputs = DecoderInputs::declare(builder, self.with_past, self.layers.len() as u64, self.kv_heads, self.d_k);
         let mut x = self.embeddings.forward(inputs.input_ids);
         let turned = self.rotary.tables(inputs.position_ids);
         let mut masks: Vec<(Option<u64>, Var<'b>)> = vec![];
@@ -332,7 +332,7 @@ impl Layer {
     fn forward<'b>(
         &self,
         x: Var<'b>,
-        inputs: &Inputs<'b>,
+        inputs: &DecoderInputs<'b>,
         rotary: &Rotary,
         turned: (Var<'b>, Var<'b>),
         mask: Var<'b>,

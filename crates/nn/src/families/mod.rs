@@ -16,6 +16,8 @@ mod vision;
 mod vit;
 mod whisper;
 
+pub use causal::DecoderInputs;
+
 use crate::{Builder, Part, Settings, SettingsError, Task, Transformer, Var, Weights};
 use netwright_ir::{Dim, ElementType, TensorType, shape};
 
