@@ -43,14 +43,19 @@ fn fuse_attention() {
         ("mask_before_the_scale", "%masked = add %product, %mask : #\n%scores = mul %masked, 0.35 : #"),
         ("filled_with_little", "%scores = where %keep, %product, -5.0 : #"),
         ("negative_scale", "%scores = mul %product, -0.5 : #"),
-        ("bent_scores", "%scores = tanh %product : #"),
+        ("bent_scores", "%bent = tanh %product : #\n%scores = tanh %bent : #"),
     ] {
         check_pass(case, "fuse-attention", &attention(&steps.replace('#', product)));
     }
-    // tract does not cap scores.
-    let capped = "%part = div %product, 30.0 : #\n%bent = tanh %part : #\n%capped = mul %bent, 30.0 : #
-        %scores = add %capped, %bias : #";
-    check_diff("capped_scores", "fuse-attention", attention(&capped.replace('#', product)));
+    // tract does not cap scores; tests/families has a model that does, with a scale beside.
+    for (case, factor) in
+        [("capped_scores", "div %product, 30.0"), ("scaled_and_capped_scores", "mul %product, 0.0125")]
+    {
+        let capped = format!(
+            "%part = {factor} : #\n%bent = tanh %part : #\n%capped = mul %bent, 30.0 : #\n%scores = add %capped, %bias : #"
+        );
+        check_diff(case, "fuse-attention", attention(&capped.replace('#', product)));
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 use crate::{Init, Var};
-use netwright_ir::Op;
 use netwright_ir::op::AutoPad;
+use netwright_ir::{ElementType, Op};
 
 /// A convolution over the axes behind the channels: `[batch, inputs, ..]` to `[batch, outputs, ..]`.
 ///
@@ -30,9 +30,13 @@ impl Convolution {
         let _scope = x.builder.enter(&self.name);
         let size = |size: u64| i64::try_from(size).unwrap_or(i64::MAX);
         let dims = [&[self.outputs, self.inputs], &self.kernel[..]].concat();
-        let mut operands = vec![x, x.builder.parameter(&format!("{}.weight", self.name), &dims, Init::Xavier)];
+        let weight = x.builder.parameter(&format!("{}.weight", self.name), &dims, Init::Xavier);
+        // Before opset 22 there is none of bf16.
+        let wide = if x.builder.element() == ElementType::BF16 { ElementType::F32 } else { x.builder.element() };
+        let mut operands = vec![x.cast(wide), weight.cast(wide)];
         if self.bias {
-            operands.push(x.builder.parameter(&format!("{}.bias", self.name), &[self.outputs], Init::Zeros));
+            let bias = x.builder.parameter(&format!("{}.bias", self.name), &[self.outputs], Init::Zeros);
+            operands.push(bias.cast(wide));
         }
         let op = Op::Conv {
             auto_pad: AutoPad::NotSet,
@@ -42,6 +46,6 @@ impl Convolution {
             pads: vec![size(self.padding); 2 * self.kernel.len()],
             strides: vec![size(self.stride); self.kernel.len()],
         };
-        x.builder.apply(op, &operands)
+        x.builder.apply(op, &operands).cast_like_parameters()
     }
 }

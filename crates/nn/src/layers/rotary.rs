@@ -61,6 +61,7 @@ impl Rotary {
     fn frequencies<'b>(&self, position_ids: Var<'b>) -> Var<'b> {
         let builder = position_ids.builder;
         let row = |name: &str, values: &[f32]| builder.floats(name, &[1, 1, 1, values.len() as u64], values);
+        let scalar = |name: &str, value: f32| builder.floats(name, &[], &[value]);
         // As many tokens as the last position says.
         let length = || {
             let axes = builder.constant("axes", Tensor::indices(&[0, 1]));
@@ -70,7 +71,7 @@ impl Rotary {
         match &self.frequencies {
             Frequencies::Fixed(values) => row("frequencies", values),
             Frequencies::ByLength { short, long, longest } => {
-                let is_long = builder.apply(Op::Greater, &[length(), builder.scalar("longest", *longest as f32)]);
+                let is_long = builder.apply(Op::Greater, &[length(), scalar("longest", *longest as f32)]);
                 row("long", long).where_else(is_long, row("short", short))
             }
             Frequencies::Dynamic { theta, factor, longest } => {
@@ -78,8 +79,8 @@ impl Rotary {
                 let (theta, factor) = (*theta as f32, *factor as f32);
                 let longest = *longest as f32;
                 let exponent = self.width as f32 / (self.width as f32 - 2.0);
-                let length = length().max(builder.scalar("longest", longest));
-                let growth = (length * (factor / longest) - (factor - 1.0)).pow(builder.scalar("exponent", exponent));
+                let length = length().max(scalar("longest", longest));
+                let growth = (length * (factor / longest) - (factor - 1.0)).pow(scalar("exponent", exponent));
                 let powers: Vec<f32> = (0..self.width / 2).map(|at| -(2.0 * at as f32) / self.width as f32).collect();
                 (growth * theta).pow(row("powers", &powers))
             }

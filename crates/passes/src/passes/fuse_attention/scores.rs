@@ -113,19 +113,24 @@ impl Scores {
                     })?;
                     self.masks.push(Mask::Filled { condition: operand(0)?, masked, fill });
                 }
-                _ => match (softcap(graph, *value), scaled(graph, *value)) {
-                    (Some((x, cap)), _) if !is_scaled => {
-                        self.softcap = cap;
-                        let at = path.iter().position(|value| *value == x).ok_or(Skip::NoMatch)?;
-                        rest = &path[at..];
-                    }
-                    (_, Some((_, factor))) => {
-                        self.scale *= factor;
-                        is_scaled = true;
-                    }
-                    _ => return Err(Skip::rejected(format!("{} scales by no constant", name()))),
-                },
+                // `tanh(x * f) * c` caps `x * (f * c)` at `c`.
+                Kind::Tanh if self.softcap == 0.0 && self.scale > 0.0 => {
+                    #[expect(clippy::cast_possible_truncation, reason = "the attribute is an f32; rounded to nearest")]
+                    let cap = self.scale as f32;
+                    self.softcap = cap;
+                    is_scaled = true;
+                }
+                _ => {
+                    let (_, factor) = scaled(graph, *value)
+                        .ok_or_else(|| Skip::rejected(format!("{} scales by no constant", name())))?;
+                    self.scale *= factor;
+                    is_scaled = true;
+                }
             }
+        }
+        // Without a scale of its own, what is capped is divided by what it is multiplied with.
+        if self.softcap != 0.0 && (self.scale - 1.0).abs() < 1e-6 {
+            self.scale = 1.0;
         }
         Ok(())
     }
@@ -201,18 +206,4 @@ fn scaled(graph: &Graph, value: Value) -> Option<(Value, f64)> {
     };
     let keeps = graph.shape(x)?.len() == graph.shape(value)?.len();
     (keeps && factor.is_normal()).then_some((x, factor))
-}
-
-/// `x` and `c` of `tanh(x / c) * c`.
-fn softcap(graph: &Graph, value: Value) -> Option<(Value, f32)> {
-    let (tanh, cap) = scaled(graph, value)?;
-    if graph.kind(tanh) != Kind::Tanh || graph.use_count(tanh) != 1 {
-        return None;
-    }
-    let quotient = graph.operand(tanh.node, 0)?;
-    let (x, factor) = scaled(graph, quotient)?;
-    let is_cap = cap > 0.0 && (factor * cap - 1.0).abs() < 1e-6 && graph.use_count(quotient) == 1;
-    #[expect(clippy::cast_possible_truncation, reason = "the attribute is an f32; rounded to nearest")]
-    let cap = cap as f32;
-    is_cap.then_some((x, cap))
 }
