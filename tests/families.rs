@@ -8,7 +8,7 @@ mod common;
 
 use common::{floats, tensors};
 use netwright::ir::{ElementType, Model};
-use netwright::nn::families::{FAMILIES, Family};
+use netwright::nn::families::{FAMILIES, Family, TESTED_AGAINST};
 use netwright::nn::{OpenError, Part, Pretrained, PretrainedOptions, Settings, Task, WeightError};
 use netwright::onnx::{self, WriteOptions};
 use netwright::passes::{self, Options, Target};
@@ -39,6 +39,8 @@ fn name(folder: &Path) -> &str {
 
 fn family(folder: &Path) -> &'static Family {
     let settings = Settings::open(&folder.join("config.json")).expect("a configuration");
+    let version = settings.word("transformers_version").expect("a word");
+    assert_eq!(version, Some(TESTED_AGAINST), "{}", folder.display());
     let known = FAMILIES.iter().find(|family| family.model_types.contains(&settings.model_type()));
     known.unwrap_or_else(|| panic!("{} is of no family", folder.display()))
 }

@@ -7,7 +7,7 @@ use crate::{optimize, verify};
 use netwright::files;
 use netwright::inventory::inventory;
 use netwright::ir::Model;
-use netwright::nn::families::{FAMILIES, Family};
+use netwright::nn::families::{FAMILIES, Family, TESTED_AGAINST};
 use netwright::nn::{Config, OpenError, Part, Pretrained, PretrainedOptions, SettingsError, WeightError};
 use netwright::onnx::{self, WriteOptions};
 use netwright::passes;
@@ -53,13 +53,20 @@ pub(crate) fn run(args: &Build, output: Output) -> Result<(), Failure> {
 pub(crate) fn families(output: Output) -> Result<(), Failure> {
     let families: Vec<Known> = FAMILIES.iter().map(Known::new).collect();
     output.report(&families, || {
-        let width = families.iter().map(|family| family.name.len()).max().unwrap_or_default();
-        let types = families.iter().map(|family| family.model_types.join(", ").len()).max().unwrap_or_default();
-        let line = |family: &Known| {
-            let tasks = family.tasks.join(", ");
-            format!("{:<width$}  {:<types$}  {tasks}\n", family.name, family.model_types.join(", "))
+        let head = ["family", "model_type", "tested against"].map(ToOwned::to_owned);
+        let rows = families.iter().map(|family| {
+            (
+                [family.name.to_owned(), family.model_types.join(", "), family.tested_against.clone()],
+                family.tasks.join(", "),
+            )
+        });
+        let rows: Vec<([String; 3], String)> = std::iter::once((head, "tasks".to_owned())).chain(rows).collect();
+        let width = |column: usize| rows.iter().map(|(row, _)| row[column].len()).max().unwrap_or_default();
+        let (first, second, third) = (width(0), width(1), width(2));
+        let line = |([name, types, tested], tasks): &([String; 3], String)| {
+            format!("{name:<first$}  {types:<second$}  {tested:<third$}  {tasks}\n")
         };
-        families.iter().map(line).collect()
+        rows.iter().map(line).collect()
     })
 }
 
@@ -70,6 +77,7 @@ struct Known {
     model_types: &'static [&'static str],
     architectures: Vec<&'static str>,
     tasks: Vec<&'static str>,
+    tested_against: String,
 }
 
 impl Known {
@@ -82,7 +90,10 @@ impl Known {
         }
         let mut architectures: Vec<&str> = family.architectures.iter().map(|(name, _)| *name).collect();
         architectures.dedup();
-        Self { name: family.name, model_types: family.model_types, architectures, tasks }
+        // The paper's own is trained with PyTorch alone.
+        let is_own = family.model_types.contains(&"transformer");
+        let tested_against = if is_own { "PyTorch".to_owned() } else { format!("transformers {TESTED_AGAINST}") };
+        Self { name: family.name, model_types: family.model_types, architectures, tasks, tested_against }
     }
 }
 

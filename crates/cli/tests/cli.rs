@@ -118,6 +118,51 @@ fn a_folder_gets_a_file_for_each_part() {
     assert_eq!(files(&folder.path().join("one")), expected);
 }
 
+/// Folders of Hugging Face: one file or several, with a past or without; each mistake with its exit code.
+#[test]
+fn folders_of_pretrained_models() {
+    let folder = TempDir::new().expect("a folder");
+    let at = folder.path();
+    let families = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/families");
+    for name in ["bert_mlm", "gpt2", "whisper"] {
+        std::fs::create_dir(at.join(name)).expect("a folder");
+        for file in ["config.json", "model.safetensors"] {
+            std::fs::copy(families.join(name).join(file), at.join(name).join(file)).expect("copied");
+        }
+    }
+    check(at, "families", &["families"], 0);
+    check(
+        at,
+        "build_with_past",
+        &["build", "gpt2", "-o", "gpt2.onnx", "--with-past", "--target", "tract", "--verify"],
+        0,
+    );
+    check(
+        at,
+        "build_half",
+        &["build", "bert_mlm", "-o", "half", "--dtype", "f16", "--allow-unused", "--task", "feature-extraction"],
+        0,
+    );
+    check(at, "build_parts", &["build", "whisper", "-o", "parts", "--with-past", "--target", "ort", "--json"], 0);
+    let expected = ["config.json", "decoder_model.onnx", "decoder_with_past_model.onnx", "encoder_model.onnx"];
+    assert_eq!(files(&at.join("parts")), expected);
+    assert_eq!(files(&at.join("half")), ["config.json", "model.onnx"]);
+    let before = files(at);
+    for (name, arguments, code) in [
+        ("no_such_task", vec!["build", "gpt2", "-o", "out.onnx", "--task", "poetry"], 2),
+        ("task_of_another", vec!["build", "gpt2", "-o", "out.onnx", "--task", "fill-mask"], 2),
+        ("another_head", vec!["build", "bert_mlm", "-o", "out.onnx", "--task", "token-classification"], 1),
+        ("no_past", vec!["build", "bert_mlm", "-o", "out.onnx", "--with-past"], 2),
+        ("no_part", vec!["build", "gpt2", "-o", "out.onnx", "--part", "decoder"], 2),
+        ("past_in_one_file", vec!["build", "whisper", "-o", "out.onnx", "--with-past"], 2),
+        ("part_without_past", vec!["build", "whisper", "-o", "out", "--part", "decoder-with-past"], 2),
+        ("task_of_a_preset", vec!["build", "transformer-base", "-o", "out.onnx", "--task", "fill-mask"], 2),
+    ] {
+        check(at, name, &arguments, code);
+        assert_eq!(files(at), before, "{name} left something behind");
+    }
+}
+
 /// Each with its exit code, and nothing left behind.
 #[test]
 fn mistakes_are_answered() {

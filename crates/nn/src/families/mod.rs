@@ -37,6 +37,9 @@ pub struct Family {
 /// A model that was read from a configuration.
 pub type Read = Result<Box<dyn Architecture>, SettingsError>;
 
+/// The release of transformers whose results the tests compare every family with.
+pub const TESTED_AGAINST: &str = "5.24.0";
+
 /// Every family that is known.
 pub const FAMILIES: &[Family] = &[
     Family {
