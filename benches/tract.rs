@@ -39,7 +39,15 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let given = inputs(&ModelFile::open(&file)?, &bindings, 0)?;
     let given: Vec<(&str, &Array)> = given.iter().map(|(name, array)| (name.as_str(), array)).collect();
-    let [before, after] = [Session::load(&file)?, Session::load(&optimized)?];
+    // Some models tract loads only for sizes that it knows.
+    let load = |path: &Path| -> Result<(Session, &str), Box<dyn Error>> {
+        let file = ModelFile::open(path)?;
+        Ok(match Session::new(&file) {
+            Ok(session) => (session, "symbolic"),
+            Err(_) => (Session::for_sizes(&file, &bindings)?, "fixed"),
+        })
+    };
+    let ((before, before_dims), (after, after_dims)) = (load(&file)?, load(&optimized)?);
     let time = |session: &Session| -> Result<Duration, Box<dyn Error>> {
         let start = Instant::now();
         session.run(&given)?;
@@ -61,7 +69,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     );
     let middle = ROUNDS / 2;
     println!(
-        "{}: as it is {:.2} ms, optimized {:.2} ms: {:.2} ({:.2} to {:.2})",
+        "{}: as it is ({before_dims} dims) {:.2} ms, optimized ({after_dims} dims) {:.2} ms: {:.2} ({:.2} to {:.2})",
         file.display(),
         before[middle] * 1e3,
         after[middle] * 1e3,

@@ -48,6 +48,11 @@ impl Session {
         Self::of(file, file.output_names(), None)
     }
 
+    /// Loads a model for these sizes of its symbols only: some models tract loads in no other way.
+    pub fn for_sizes(file: &ModelFile, sizes: &Bindings) -> Result<Self, Error> {
+        Self::of(file, file.output_names(), Some(sizes))
+    }
+
     /// Loads a model to compute these values, which may be any of its main graph; with dims symbolic, or for these
     /// sizes only.
     pub(crate) fn of(file: &ModelFile, outputs: Vec<String>, sizes: Option<&Bindings>) -> Result<Self, Error> {

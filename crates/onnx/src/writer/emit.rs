@@ -10,7 +10,8 @@ use crate::wire::{
 };
 use names::Names;
 use netwright_ir::{
-    Attribute, Function, Graph, Model, NodeId, Notes, Op, Tensor, TensorNotes, TensorType, Training, Value, ValueType,
+    Attribute, Dim, DimParts, Function, Graph, Model, NodeId, Notes, Op, Tensor, TensorNotes, TensorType, Training,
+    Value, ValueType,
 };
 use prost::Message;
 use std::collections::{BTreeMap, HashSet};
@@ -285,6 +286,15 @@ impl File<'_> {
     }
 }
 
+/// Whether a size is the smallest of some.
+fn chooses(dim: &Dim) -> bool {
+    match dim.parts() {
+        DimParts::Min(_) => true,
+        DimParts::Sum(parts) | DimParts::Product(parts) => parts.iter().any(chooses),
+        _ => false,
+    }
+}
+
 /// The nodes in the order of the file.
 fn schedule(graph: &Graph) -> Result<Vec<NodeId>, WriteError> {
     let schedule = graph.schedule();
@@ -477,7 +487,9 @@ impl Emitter<'_, '_, '_> {
         // A tensor of unknown rank is no declaration that ONNX's checker takes.
         let fact = self.graph.fact(value);
         let known = fact.ty != ValueType::Unknown && (fact.tensor_type().is_none() || fact.shape().is_some());
-        if known && !self.names.outputs.contains(name) {
+        // tract 0.23.9 takes a declared size at its word, and knows the smaller of two as another than it finds itself.
+        let is_plain = fact.shape().is_none_or(|shape| !shape.iter().any(chooses));
+        if known && is_plain && !self.names.outputs.contains(name) {
             let info = self.file.value_info(self.graph, value, name, &fact.ty);
             self.value_info.push(info);
         }
