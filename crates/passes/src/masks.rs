@@ -16,22 +16,31 @@ pub(crate) fn is_finite(graph: &Graph, mask: Value) -> bool {
     is_over(graph, mask, f64::MIN)
 }
 
-/// Whether every number of a mask is shown to be so much or more.
+/// Whether every number of a mask is shown to be so much or more; that is no number above 0.
 fn is_over(graph: &Graph, mask: Value, least: f64) -> bool {
-    let over = |number: f64| number >= least && number.is_finite();
     let number = |of: Option<Value>| graph.tensor(of?).and_then(Tensor::float);
-    let mut open = vec![mask];
+    let mut open = vec![(mask, least)];
     for _ in 0..MOST_STEPS {
-        let Some(value) = open.pop() else { return true };
+        let Some((value, least)) = open.pop() else { return true };
+        let over = |number: f64| number >= least && number.is_finite();
         let operands = graph.operands(value.node);
         let operand = |at: usize| operands.get(at).copied().flatten();
         match graph.kind(value) {
             Kind::Where if [1, 2].iter().all(|at| number(operand(*at)).is_some_and(over)) => {}
             Kind::Max if operands.iter().any(|of| number(*of).is_some_and(over)) => {}
-            Kind::Add if least == f64::MIN => open.extend(operands.iter().flatten()),
-            Kind::Expand | Kind::Unsqueeze | Kind::Squeeze | Kind::Reshape | Kind::Transpose | Kind::Slice => {
-                open.extend(operand(0));
+            // Each of two may be half as deep; what is only to be finite is.
+            Kind::Add => {
+                let least = if least == f64::MIN { least } else { least / 2.0 };
+                open.extend(operands.iter().flatten().map(|operand| (*operand, least)));
             }
+            // A triangle is 0 elsewhere.
+            Kind::Expand
+            | Kind::Unsqueeze
+            | Kind::Squeeze
+            | Kind::Reshape
+            | Kind::Transpose
+            | Kind::Slice
+            | Kind::Trilu => open.extend(operand(0).map(|inner| (inner, least))),
             Kind::Constant | Kind::Parameter => {
                 let small = graph.tensor(value).filter(|tensor| tensor.len() <= SMALL);
                 if !small.and_then(Tensor::floats).is_some_and(|all| all.iter().all(|one| over(*one))) {
