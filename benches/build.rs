@@ -117,6 +117,8 @@ fn make_llama(folder: &Path, dtype: &str, size: u64) -> Result<u64, Box<dyn Erro
     file.write_all(&(header.len() as u64).to_le_bytes())?;
     file.write_all(header.as_bytes())?;
     random_bytes(&mut file, end)?;
+    // Else the first rounds would wait for what is still on its way to the disk.
+    file.sync_all()?;
     Ok(end)
 }
 
@@ -141,7 +143,7 @@ fn run(command: &mut Command) -> Result<(Duration, u64), Box<dyn Error>> {
         let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let kilobytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
         peak = peak.max(kilobytes.unwrap_or(0));
-        std::thread::sleep(Duration::from_millis(1));
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 

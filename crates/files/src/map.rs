@@ -6,8 +6,8 @@ use std::io;
 
 use bytes::Bytes;
 
-/// Maps the first `len` bytes of a file for reading. No bytes need no map, which the system would refuse.
-pub(crate) fn map(file: &File, len: usize) -> io::Result<Bytes> {
+/// Maps `len` bytes of a file from `offset` on for reading. No bytes need no map, which the system would refuse.
+pub(crate) fn map(file: &File, offset: u64, len: usize) -> io::Result<Bytes> {
     if len == 0 {
         return Ok(Bytes::new());
     }
@@ -16,6 +16,6 @@ pub(crate) fn map(file: &File, len: usize) -> io::Result<Bytes> {
     // another process changes this very file meanwhile. Then a reader may see the change, and a read beyond a
     // shortened end stops the process (SIGBUS); neither can be ruled out for any map of a file, and the alternative,
     // reading models of many gigabytes into memory, is what mapping is there to avoid.
-    let map = unsafe { memmap2::MmapOptions::new().len(len).map(file)? };
+    let map = unsafe { memmap2::MmapOptions::new().offset(offset).len(len).map(file)? };
     Ok(Bytes::from_owner(map))
 }

@@ -1,7 +1,7 @@
-use std::fmt;
+use crate::{Error, Source, map};
+use bytes::Bytes;
 use std::hash::{Hash, Hasher};
-
-use crate::{Error, Source};
+use std::{fmt, io};
 
 /// A piece of a file, checked to lie within it; not read until asked for.
 ///
@@ -42,6 +42,13 @@ impl Range {
     /// Fills `buf` with the bytes from `at` on, counted from the start of the range.
     pub fn read(&self, at: u64, buf: &mut [u8]) -> Result<(), Error> {
         self.source.read_at(self.place(at, buf.len() as u64)?, buf)
+    }
+
+    /// Its bytes in memory, as those of [`Source::map`]; the map lasts as long as the bytes, and is its own each time.
+    pub fn map(&self) -> Result<Bytes, Error> {
+        let len = usize::try_from(self.len).map_err(|_| io::ErrorKind::FileTooLarge.into());
+        len.and_then(|len| map::map(self.source.file(), self.offset, len))
+            .map_err(|error| Error::io("map", self.source.path(), error))
     }
 
     /// The `len` bytes from `at` on, counted from the start of this range.

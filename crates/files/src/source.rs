@@ -119,7 +119,7 @@ impl Source {
         }
         let map = usize::try_from(self.len())
             .map_err(|_| io::ErrorKind::FileTooLarge.into())
-            .and_then(|len| map::map(self.file(), len))
+            .and_then(|len| map::map(self.file(), 0, len))
             .map_err(|e| Error::io("map", self.path(), e))?;
         Ok(self.0.map.get_or_init(|| map).clone())
     }

@@ -2,7 +2,9 @@
 
 use super::{Data, Tensor, TensorError, count};
 use crate::ElementType;
+use bytes::Bytes;
 use std::cell::RefCell;
+use std::ops::Deref;
 use std::sync::Arc;
 
 /// How the elements of a tensor are made.
@@ -63,8 +65,8 @@ pub enum Wave {
 /// Blocks of this size fit the cache of one core and amortise a system call.
 pub(super) const BLOCK: u64 = 1 << 20;
 
-/// Transposing reads a matrix of a file up to this size whole, a larger one in strips.
-const WHOLE: u64 = 8 << 20;
+/// Transposing maps a matrix of a file up to this size, and reads a larger one in strips.
+const WHOLE: u64 = 64 << 20;
 
 /// A strip takes as many bytes of each row of a file: a system call for fewer costs more than they do.
 const PIECE: u64 = 2 << 10;
@@ -443,34 +445,99 @@ struct Strip {
     base: u64,
     first: u64,
     width: u64,
-    bytes: Vec<u8>,
+    bytes: Columns,
+    /// When it was used last.
+    used: u64,
+}
+
+impl Strip {
+    /// When it was used last, and how many bytes it maps.
+    fn mapped(&self) -> Option<(u64, u64)> {
+        matches!(self.bytes, Columns::Mapped(_)).then_some((self.used, self.bytes.len() as u64))
+    }
+}
+
+/// The bytes of columns.
+enum Columns {
+    Mapped(Bytes),
+    Read(Vec<u8>),
+}
+
+impl Deref for Columns {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Columns::Mapped(bytes) => bytes,
+            Columns::Read(bytes) => bytes,
+        }
+    }
+}
+
+/// What was read last, since the parts of a block that are made one after the other need the same strips.
+struct Strips {
+    all: Vec<Strip>,
+    /// How many strips were asked for.
+    asked: u64,
 }
 
 thread_local! {
-    /// What was read last, since the parts of a block that are made one after the other need the same strips.
-    static STRIPS: RefCell<Vec<Strip>> = const { RefCell::new(vec![]) };
+    static STRIPS: RefCell<Strips> = const { RefCell::new(Strips { all: vec![], asked: 0 }) };
 }
 
-/// As many strips stay: weights that are packed are three side by side.
-const MOST_STRIPS: usize = 3;
+/// A strip stays while so many others are asked for: weights that are packed are three side by side.
+const MOST_STRIPS: u64 = 3;
+
+impl Strips {
+    /// A strip that is there, or room for one of so many bytes.
+    fn take(&mut self, wanted: u64, is_it: impl Fn(&Strip) -> bool) -> Result<Strip, Vec<u8>> {
+        self.asked += 1;
+        if let Some(at) = self.all.iter().position(is_it) {
+            return Ok(self.all.swap_remove(at));
+        }
+        let asked = self.asked;
+        // What was mapped first goes first, so that no more than one large matrix is in memory.
+        let mut mapped: Vec<(u64, u64)> = self.all.iter().filter_map(Strip::mapped).collect();
+        mapped.sort_unstable();
+        let mut total: u64 = mapped.iter().map(|(_, len)| len).sum();
+        for (used, len) in mapped {
+            if total + wanted <= WHOLE {
+                break;
+            }
+            self.all.retain(|strip| strip.mapped() != Some((used, len)));
+            total -= len;
+        }
+        let stale = self.all.extract_if(.., |strip| strip.used + MOST_STRIPS < asked);
+        // What was used before needs no new pages.
+        let room = |strip: Strip| match strip.bytes {
+            Columns::Mapped(_) => None,
+            Columns::Read(bytes) => Some(bytes),
+        };
+        Err(stale.filter_map(room).max_by_key(Vec::len).unwrap_or_default())
+    }
+
+    fn put(&mut self, strip: Strip) {
+        self.all.push(Strip { used: self.asked, ..strip });
+    }
+}
 
 /// The strip that begins with a column; the caller gives it back to [`STRIPS`].
 fn strip(of: &Tensor, base: u64, first: u64, width: u64) -> Result<Strip, TensorError> {
     let is_it = |strip: &Strip| strip.base == base && strip.first == first && strip.of.is_same(of);
-    let (known, spare) = STRIPS.with_borrow_mut(|strips| {
-        let known = strips.iter().position(is_it).map(|at| strips.remove(at));
-        let is_full = known.is_none() && strips.len() >= MOST_STRIPS;
-        (known, is_full.then(|| strips.remove(0)))
-    });
-    if let Some(strip) = known {
-        return Ok(strip);
-    }
     let size = u64::from(of.element.bits() / 8);
     let &[.., rows, columns] = of.dims() else { return Err(of.refuse("transpose", "it has fewer than two axes")) };
     let in_memory =
         |bytes: u64| usize::try_from(bytes).map_err(|_| of.refuse("transpose", "a row does not fit in memory"));
-    // What was used before needs no new pages.
-    let mut bytes = spare.map_or_else(Vec::new, |strip| strip.bytes);
+    let mut bytes = match STRIPS.with_borrow_mut(|strips| strips.take(rows * width * size, is_it)) {
+        Ok(strip) => return Ok(strip),
+        Err(bytes) => bytes,
+    };
+    let made = |bytes| Ok(Strip { of: of.clone(), base, first, width, bytes, used: 0 });
+    if width == columns
+        && let Data::File(range) = &of.data
+    {
+        return made(Columns::Mapped(range.slice(base * size, rows * columns * size)?.map()?));
+    }
     bytes.resize(in_memory(rows * width * size)?, 0);
     if width == columns {
         of.read(base, &mut bytes)?;
@@ -479,7 +546,7 @@ fn strip(of: &Tensor, base: u64, first: u64, width: u64) -> Result<Strip, Tensor
             of.read(base + row * columns + first, place)?;
         }
     }
-    Ok(Strip { of: of.clone(), base, first, width, bytes })
+    made(Columns::Read(bytes))
 }
 
 /// Fills `out` with the elements from `first` on of `of` with its last two axes exchanged.
@@ -506,7 +573,7 @@ fn transpose(of: &Tensor, first: u64, out: &mut [u8]) -> Result<(), TensorError>
             8 => gather::<8>(&strip.bytes, width, rows, skipped, now),
             _ => gather::<16>(&strip.bytes, width, rows, skipped, now),
         }
-        STRIPS.with_borrow_mut(|strips| strips.push(strip));
+        STRIPS.with_borrow_mut(|strips| strips.put(strip));
         at += taken;
         out = later;
     }
