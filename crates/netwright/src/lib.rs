@@ -19,6 +19,19 @@
 //! # std::fs::remove_file(path)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! A folder of Hugging Face is a model too:
+//!
+//! ```
+//! use netwright::prelude::*;
+//!
+//! # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))?;
+//! let model = Pretrained::open("tests/families/minilm".as_ref(), &PretrainedOptions::default())?;
+//! let path = std::env::temp_dir().join("netwright_doc_minilm.onnx");
+//! write(&Model::new(model.build(Part::Whole, false)?), &path, &WriteOptions::default())?;
+//! # std::fs::remove_file(path)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub use netwright_files as files;
 pub use netwright_ir as ir;
