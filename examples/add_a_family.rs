@@ -33,11 +33,10 @@ struct Layer {
 
 /// Every option is read or refused; layers are named as their weights are, and bound by these names.
 fn read(settings: &Settings, head: &Head<'_>) -> Result<Opt, SettingsError> {
-    settings.must_be("do_layer_norm_before", true)?;
+    for option in ["do_layer_norm_before", "enable_bias", "layer_norm_elementwise_affine", "tie_word_embeddings"] {
+        settings.must_be(option, true)?;
+    }
     settings.must_be("_remove_final_layer_norm", false)?;
-    settings.must_be("enable_bias", true)?;
-    settings.must_be("layer_norm_elementwise_affine", true)?;
-    settings.must_be("tie_word_embeddings", true)?;
     let d_model = settings.size("hidden_size")?;
     settings.must_be("word_embed_proj_dim", d_model)?;
     let (vocab, d_ff) = (settings.size("vocab_size")?, settings.size("ffn_dim")?);

@@ -241,12 +241,7 @@ fn every_folder_equals_pytorch_in_tract() {
     let rows = FAMILIES.iter().filter(|family| !family.model_types.contains(&"transformer")).map(|family| {
         let difference = differences.get(family.name).unwrap_or_else(|| panic!("{} is not tested", family.name));
         let types: Vec<String> = family.model_types.iter().map(|name| format!("`{name}`")).collect();
-        let mut tasks: Vec<&str> = vec![];
-        for (_, task) in family.architectures {
-            if !tasks.contains(&task.name()) {
-                tasks.push(task.name());
-            }
-        }
+        let tasks: Vec<&str> = family.tasks().into_iter().map(Task::name).collect();
         (format!("| {} | {} | {} | ", family.name, types.join(", "), tasks.join(", ")), *difference)
     });
     keep_in_readme(&rows.collect::<Vec<_>>());

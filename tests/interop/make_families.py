@@ -97,6 +97,8 @@ MODELS = {
     "t5_encoder": ("T5EncoderModel", T5, "text"),
     "bart": ("BartForConditionalGeneration", BART, "seq2seq"),
     "bart_base": ("BartModel", BART, "seq2seq"),
+    "bart_sequence": ("BartForSequenceClassification", BART | LABELS, "ended"),
+    "bart_qa": ("BartForQuestionAnswering", BART | dict(num_labels=2), "ended"),
     "marian": ("MarianMTModel", BART | dict(scale_embedding=True, activation_function="swish", bos_token_id=0, forced_eos_token_id=0, pad_token_id=47), "seq2seq"),
     "marian_base": ("MarianModel", BART | dict(bos_token_id=0, pad_token_id=47), "seq2seq"),
     "m2m_100": ("M2M100ForConditionalGeneration", BART, "seq2seq"),
@@ -159,6 +161,10 @@ def cases(model, kind):
             inputs["token_type_ids"] = torch.randint(0, 2, ids.shape)
         if kind == "causal":
             inputs["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)
+        if kind == "ended":
+            # Each text has one token that ends it.
+            for row, keep in zip(inputs["input_ids"], mask):
+                row[int(keep.sum()) - 1] = 2
         if kind in ("seq2seq", "sound"):
             inputs["decoder_input_ids"] = torch.randint(3, 47, (len(ids), (6, 4, 5)[len(ids) - 1]))
         if kind == "sound":

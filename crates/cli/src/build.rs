@@ -8,7 +8,7 @@ use netwright::files;
 use netwright::inventory::inventory;
 use netwright::ir::Model;
 use netwright::nn::families::{FAMILIES, Family, TESTED_AGAINST};
-use netwright::nn::{Config, OpenError, Part, Pretrained, PretrainedOptions, SettingsError, WeightError};
+use netwright::nn::{Config, OpenError, Part, Pretrained, PretrainedOptions, SettingsError, Task, WeightError};
 use netwright::onnx::{self, WriteOptions};
 use netwright::passes;
 use netwright::verify::Verdict;
@@ -82,18 +82,18 @@ struct Known {
 
 impl Known {
     fn new(family: &Family) -> Self {
-        let mut tasks: Vec<&str> = vec![];
-        for (_, task) in family.architectures {
-            if !tasks.contains(&task.name()) {
-                tasks.push(task.name());
-            }
-        }
         let mut architectures: Vec<&str> = family.architectures.iter().map(|(name, _)| *name).collect();
         architectures.dedup();
         // The paper's own is trained with PyTorch alone.
         let is_own = family.model_types.contains(&"transformer");
         let tested_against = if is_own { "PyTorch".to_owned() } else { format!("transformers {TESTED_AGAINST}") };
-        Self { name: family.name, model_types: family.model_types, architectures, tasks, tested_against }
+        Self {
+            name: family.name,
+            model_types: family.model_types,
+            architectures,
+            tasks: family.tasks().into_iter().map(Task::name).collect(),
+            tested_against,
+        }
     }
 }
 

@@ -231,9 +231,7 @@ fn choose(
     let known = family.architectures;
     let named = settings.words("architectures")?.and_then(|names| names.into_iter().next());
     let refuse = |what: String| {
-        let mut tasks: Vec<&str> = known.iter().map(|(_, task)| task.name()).collect();
-        tasks.sort_unstable();
-        tasks.dedup();
+        let tasks = family.tasks().into_iter().map(Task::name).collect();
         OpenError::Task { path: settings.path().to_owned(), family: family.name, task: what, tasks }
     };
     let asked = asked.or(pooling.map(|_| Task::SentenceSimilarity));

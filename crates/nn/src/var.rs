@@ -178,6 +178,13 @@ impl<'b> Var<'b> {
         self.builder.apply(Op::ArgMax { axis, keepdims: false, select_last_index: false }, &[self])
     }
 
+    /// The largest along an axis; the axis goes.
+    #[track_caller]
+    pub fn largest(self, axis: i64) -> Var<'b> {
+        let axes = self.builder.constant("axes", Tensor::indices(&[axis]));
+        self.builder.apply(Op::ReduceMax { keepdims: false, noop_with_empty_axes: false }, &[self, axes])
+    }
+
     /// The sum along an axis, which stays with size 1.
     #[track_caller]
     pub fn sum(self, axis: i64) -> Var<'b> {

@@ -1,7 +1,7 @@
 //! BART (Lewis et al., 2020) and its kin, Marian, M2M-100 and Whisper: the paper's encoder-decoder with positions, norms
 //! and names of their own.
 
-use super::encoder_decoder::{EncoderDecoder, SOURCE, Seq2Seq, Step};
+use super::encoder_decoder::{EncoderDecoder, Output, SOURCE, Seq2Seq, Step};
 use super::{Family, Head, ids, positions_of_tokens};
 use crate::layers::{
     Activation, Cache, Embedding, FeedForward, Linear, MultiHeadAttention, Norm, NormKind, Projections, Span,
@@ -17,6 +17,8 @@ pub(super) const BART: Family = Family {
     architectures: &[
         ("BartForConditionalGeneration", Task::Text2TextGeneration),
         ("BartModel", Task::FeatureExtraction),
+        ("BartForSequenceClassification", Task::TextClassification),
+        ("BartForQuestionAnswering", Task::QuestionAnswering),
     ],
     read: |settings, head| {
         // Both stand in configurations of before, and say what is so anyhow.
@@ -27,7 +29,25 @@ pub(super) const BART: Family = Family {
         settings.must_be("static_position_embeddings", false)?;
         settings.must_be("extra_pos_embeddings", 2)?;
         let kind = Kind { embedding_norm: true, scale: false, ..Kind::default() };
-        Ok(Box::new(Seq2Seq::new(read(settings, head, &kind)?, head)))
+        let model = read(settings, head, &kind)?;
+        let token = |option: &str| -> Result<i64, SettingsError> {
+            let id = settings.token(option)?.unwrap_or(2);
+            Ok(i64::try_from(id).unwrap_or(i64::MAX))
+        };
+        let linear = |name: &str, outputs| Linear::new(name, model.encoder.d_model, outputs, true);
+        let output = match head.task {
+            Task::TextClassification => Output::Class {
+                dense: linear("classification_head.dense", model.encoder.d_model),
+                classifier: linear("classification_head.out_proj", settings.labels()?),
+                start: token("decoder_start_token_id")?,
+                end: token("eos_token_id")?,
+            },
+            Task::QuestionAnswering => {
+                Output::Answer { layer: linear("qa_outputs", 2), start: token("decoder_start_token_id")? }
+            }
+            _ => return Ok(Box::new(Seq2Seq::new(model, head))),
+        };
+        Ok(Box::new(Seq2Seq::with_output(model, head, output)))
     },
 };
 

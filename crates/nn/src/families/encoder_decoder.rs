@@ -1,9 +1,9 @@
 //! What encoder-decoders share: the graphs of their parts, with inputs, outputs and caches.
 
-use super::{Architecture, BATCH, Head, ids};
-use crate::layers::{Cache, Span, cache_type, padding_mask};
+use super::{Architecture, BATCH, Head, heads, ids};
+use crate::layers::{Cache, Linear, Span, cache_type, padding_mask};
 use crate::{Builder, Part, Task, Var};
-use netwright_ir::{Dim, TensorType, shape};
+use netwright_ir::{Dim, Op, TensorType, shape};
 use std::fmt::Debug;
 
 /// The dims of sources and targets, as exporters of Hugging Face name them.
@@ -68,11 +68,19 @@ pub(super) struct Seq2Seq<M> {
     with_past: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Output {
+/// What an encoder-decoder gives.
+#[derive(Debug)]
+pub(super) enum Output {
+    /// `logits` of next tokens.
     Scores,
+    /// The decoder's states, and the encoder's.
     States,
+    /// The encoder's states alone.
     EncoderStates,
+    /// `logits` of classes, from the decoder's state of the last token that ends the text, which it reads itself.
+    Class { dense: Linear, classifier: Linear, start: i64, end: i64 },
+    /// Where an answer starts and ends in the text, which the decoder reads too.
+    Answer { layer: Linear, start: i64 },
 }
 
 impl<M: EncoderDecoder> Seq2Seq<M> {
@@ -83,6 +91,11 @@ impl<M: EncoderDecoder> Seq2Seq<M> {
             Task::FeatureExtraction => Output::States,
             _ => Output::Scores,
         };
+        Self::with_output(model, head, output)
+    }
+
+    /// The model with a head of its own.
+    pub(super) fn with_output(model: M, head: &Head<'_>, output: Output) -> Self {
         Self { model, output, with_past: head.with_past }
     }
 
@@ -137,6 +150,19 @@ impl<M: EncoderDecoder> Seq2Seq<M> {
     }
 }
 
+impl<M: EncoderDecoder> Seq2Seq<M> {
+    /// The decoder's states where it reads the source itself, behind a token that starts it.
+    #[track_caller]
+    fn reread<'b>(&self, source: Var<'b>, start: i64, memory: Var<'b>, padding: Option<Var<'b>>) -> Var<'b> {
+        let builder = source.builder();
+        let first = builder.index(start).expand(source.size(0).concat(builder.indices(&[1]), 0));
+        let ids = builder.apply(Op::Gather { axis: 1 }, &[first.concat(source, 1), source.size(1).range()]);
+        let cache = Cache::none(builder);
+        let span = Span::new(source, &cache);
+        self.model.decode(&Step { ids, span, memory: Some(memory), padding, cache })
+    }
+}
+
 impl<M: EncoderDecoder> Architecture for Seq2Seq<M> {
     fn declare<'b>(&self, builder: &'b Builder<'b>, part: Part) {
         match part {
@@ -147,13 +173,23 @@ impl<M: EncoderDecoder> Architecture for Seq2Seq<M> {
             Part::Whole => {
                 let (source, mask) = self.source(builder);
                 let memory = self.model.encode(source, mask);
-                if self.output == Output::EncoderStates {
-                    builder.output("last_hidden_state", memory);
-                    return;
-                }
-                self.decode(builder, "decoder_input_ids", Some(memory), mask, part);
-                if self.output == Output::States {
-                    builder.output("encoder_last_hidden_state", memory);
+                match &self.output {
+                    Output::EncoderStates => builder.output("last_hidden_state", memory),
+                    Output::Scores => self.decode(builder, "decoder_input_ids", Some(memory), mask, part),
+                    Output::States => {
+                        self.decode(builder, "decoder_input_ids", Some(memory), mask, part);
+                        builder.output("encoder_last_hidden_state", memory);
+                    }
+                    Output::Class { dense, classifier, start, end } => {
+                        let x = self.reread(source, *start, memory, mask);
+                        let is_end = source.equal(builder.index(*end));
+                        let place = source.size(1).range().where_else(is_end, builder.index(0));
+                        let last = x.pick(place.largest(1));
+                        builder.output("logits", classifier.forward(dense.forward(last).tanh()));
+                    }
+                    Output::Answer { layer, start } => {
+                        heads::question_answering(builder, layer, self.reread(source, *start, memory, mask));
+                    }
                 }
             }
             Part::Decoder | Part::DecoderWithPast => {
@@ -165,11 +201,11 @@ impl<M: EncoderDecoder> Architecture for Seq2Seq<M> {
     }
 
     fn is_encoder_decoder(&self) -> bool {
-        self.output == Output::Scores
+        matches!(self.output, Output::Scores)
     }
 
     fn has_cache(&self) -> bool {
-        self.output == Output::Scores
+        matches!(self.output, Output::Scores)
     }
 
     fn leaves(&self) -> &'static [&'static str] {

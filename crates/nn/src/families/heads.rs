@@ -3,7 +3,7 @@
 use super::{Head, PoolingMode};
 use crate::layers::Linear;
 use crate::{Builder, Settings, SettingsError, Var};
-use netwright_ir::{Op, Tensor};
+use netwright_ir::Op;
 
 /// The sentence's vector from those of its tokens `[batch, seq, d_model]`: outputs `token_embeddings` and
 /// `sentence_embedding` `[batch, d_model]`.
@@ -44,9 +44,7 @@ pub(super) fn last_token<'b>(x: Var<'b>, input_ids: Var<'b>, padding: u64) -> Va
     let builder = x.builder;
     let padding = builder.index(i64::try_from(padding).unwrap_or(i64::MAX));
     let place = builder.index(0).where_else(input_ids.equal(padding), input_ids.size(1).range());
-    let axes = builder.constant("axes", Tensor::indices(&[1]));
-    let op = Op::ReduceMax { keepdims: false, noop_with_empty_axes: false };
-    x.pick(builder.apply(op, &[place, axes]))
+    x.pick(place.largest(1))
 }
 
 /// The pooling of a sentence-transformers folder.

@@ -34,6 +34,19 @@ pub struct Family {
     pub read: fn(&Settings, &Head<'_>) -> Read,
 }
 
+impl Family {
+    /// What its models are for, each once.
+    pub fn tasks(&self) -> Vec<Task> {
+        let mut tasks = vec![];
+        for (_, task) in self.architectures {
+            if !tasks.contains(task) {
+                tasks.push(*task);
+            }
+        }
+        tasks
+    }
+}
+
 /// A model that was read from a configuration.
 pub type Read = Result<Box<dyn Architecture>, SettingsError>;
 
