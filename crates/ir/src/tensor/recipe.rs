@@ -567,11 +567,11 @@ fn transpose(of: &Tensor, first: u64, out: &mut [u8]) -> Result<(), TensorError>
         let (now, later) = out.split_at_mut(wide(taken)? * size);
         let (width, rows, skipped) = (wide(strip.width)?, wide(rows)?, wide(skipped)?);
         match size {
-            1 => gather::<1>(&strip.bytes, width, rows, skipped, now),
-            2 => gather::<2>(&strip.bytes, width, rows, skipped, now),
-            4 => gather::<4>(&strip.bytes, width, rows, skipped, now),
-            8 => gather::<8>(&strip.bytes, width, rows, skipped, now),
-            _ => gather::<16>(&strip.bytes, width, rows, skipped, now),
+            1 => gather::<1, 64>(&strip.bytes, width, rows, skipped, now),
+            2 => gather::<2, 32>(&strip.bytes, width, rows, skipped, now),
+            4 => gather::<4, 16>(&strip.bytes, width, rows, skipped, now),
+            8 => gather::<8, 8>(&strip.bytes, width, rows, skipped, now),
+            _ => gather::<16, 4>(&strip.bytes, width, rows, skipped, now),
         }
         STRIPS.with_borrow_mut(|strips| strips.put(strip));
         at += taken;
@@ -581,9 +581,15 @@ fn transpose(of: &Tensor, first: u64, out: &mut [u8]) -> Result<(), TensorError>
 }
 
 /// `out[i]` is element `skipped + i` of the transpose of `source`, a matrix of `rows` rows of `width` elements.
-fn gather<const SIZE: usize>(source: &[u8], width: usize, rows: usize, skipped: usize, out: &mut [u8]) {
-    /// Tiles pass through a small buffer: each cache line of both sides is touched once, whatever the strides.
-    const TILE: usize = 32;
+///
+/// Tiles, a cache line wide, pass through a small buffer: each line of both sides is touched once, whatever the strides.
+fn gather<const SIZE: usize, const TILE: usize>(
+    source: &[u8],
+    width: usize,
+    rows: usize,
+    skipped: usize,
+    out: &mut [u8],
+) {
     let source = source.as_chunks::<SIZE>().0;
     let out = out.as_chunks_mut::<SIZE>().0;
     let mut buffer = [[[0; SIZE]; TILE]; TILE];

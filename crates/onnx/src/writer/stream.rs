@@ -9,9 +9,9 @@ use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// How many bytes of a block are made and written at a time, while they are in the cache: a multiple of every element's
-/// size.
-const PART: usize = 1 << 20;
+/// How many bytes of a block are made and written at a time, while they are in the cache of one core: a multiple of every
+/// element's size.
+const PART: usize = 1 << 19;
 
 /// Tensors below this are made at once: a block each is not worth a thread.
 const SMALL: u64 = 1 << 16;
