@@ -6,13 +6,14 @@ cd "$(dirname "$0")/../.."
 tests/interop/prepare.sh
 cargo build --release --quiet --package netwright-cli
 judge() { target/interop/venv/bin/python "tests/interop/$1.py" target/release/netwright; }
-# Hostile files keep one core busy for minutes; the others are judged beside them.
-judge hostile >target/interop/hostile.log 2>&1 &
-hostile=$!
-for name in families emitted corpus shared_cache unfuse report backend traps; do
+# Hostile files and traps keep one core busy for minutes; the others are judged beside them.
+beside() { judge hostile && judge traps; }
+beside >target/interop/beside.log 2>&1 &
+beside=$!
+for name in families emitted corpus shared_cache unfuse report backend; do
     judge "$name"
 done
 outcome=0
-wait "$hostile" || outcome=$?
-cat target/interop/hostile.log
+wait "$beside" || outcome=$?
+cat target/interop/beside.log
 exit "$outcome"
