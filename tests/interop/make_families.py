@@ -95,6 +95,9 @@ MODELS = {
     "t5_gated": ("T5ForConditionalGeneration", T5 | dict(feed_forward_proj="gated-gelu", tie_word_embeddings=False), "seq2seq"),
     "t5_base": ("T5Model", T5, "seq2seq"),
     "t5_encoder": ("T5EncoderModel", T5, "text"),
+    "t5_sequence": ("T5ForSequenceClassification", T5 | LABELS, "ended by 1"),
+    "t5_token": ("T5ForTokenClassification", T5 | LABELS, "text"),
+    "t5_qa": ("T5ForQuestionAnswering", T5 | dict(num_labels=2), "text"),
     "bart": ("BartForConditionalGeneration", BART, "seq2seq"),
     "bart_base": ("BartModel", BART, "seq2seq"),
     "bart_sequence": ("BartForSequenceClassification", BART | LABELS, "ended"),
@@ -161,10 +164,10 @@ def cases(model, kind):
             inputs["token_type_ids"] = torch.randint(0, 2, ids.shape)
         if kind == "causal":
             inputs["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)
-        if kind == "ended":
+        if kind.startswith("ended"):
             # Each text has one token that ends it.
             for row, keep in zip(inputs["input_ids"], mask):
-                row[int(keep.sum()) - 1] = 2
+                row[int(keep.sum()) - 1] = 1 if kind == "ended by 1" else 2
         if kind in ("seq2seq", "sound"):
             inputs["decoder_input_ids"] = torch.randint(3, 47, (len(ids), (6, 4, 5)[len(ids) - 1]))
         if kind == "sound":

@@ -79,6 +79,8 @@ pub(super) enum Output {
     EncoderStates,
     /// `logits` of classes, from the decoder's state of the last token that ends the text, which it reads itself.
     Class { dense: Linear, classifier: Linear, start: i64, end: i64 },
+    /// `logits` of every token of the text, from the encoder's states.
+    Labels(Linear),
     /// Where an answer starts and ends in the text, which the decoder reads too.
     Answer { layer: Linear, start: i64 },
 }
@@ -175,6 +177,7 @@ impl<M: EncoderDecoder> Architecture for Seq2Seq<M> {
                 let memory = self.model.encode(source, mask);
                 match &self.output {
                     Output::EncoderStates => builder.output("last_hidden_state", memory),
+                    Output::Labels(layer) => builder.output("logits", layer.forward(memory)),
                     Output::Scores => self.decode(builder, "decoder_input_ids", Some(memory), mask, part),
                     Output::States => {
                         self.decode(builder, "decoder_input_ids", Some(memory), mask, part);

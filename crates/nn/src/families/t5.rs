@@ -1,6 +1,6 @@
 //! T5 (Raffel et al., 2020): relative positions as a bias of the scores, which are not scaled, and RMS norms before blocks.
 
-use super::encoder_decoder::{EncoderDecoder, SOURCE, Seq2Seq, Step};
+use super::encoder_decoder::{EncoderDecoder, Output, SOURCE, Seq2Seq, Step};
 use super::{Family, Head, ids};
 use crate::layers::{
     Activation, Cache, DotProduct, Embedding, FeedForward, Linear, MultiHeadAttention, Norm, NormKind, Projections,
@@ -18,8 +18,33 @@ pub(super) const T5: Family = Family {
         ("T5WithLMHeadModel", Task::Text2TextGeneration),
         ("T5Model", Task::FeatureExtraction),
         ("T5EncoderModel", Task::FeatureExtraction),
+        ("T5ForSequenceClassification", Task::TextClassification),
+        ("T5ForTokenClassification", Task::TokenClassification),
+        ("T5ForQuestionAnswering", Task::QuestionAnswering),
     ],
-    read: |settings, head| Ok(Box::new(Seq2Seq::new(read(settings, head)?, head))),
+    read: |settings, head| {
+        let model = read(settings, head)?;
+        let token = |option: &str, default: u64| -> Result<i64, SettingsError> {
+            let id = settings.token(option)?.unwrap_or(default);
+            Ok(i64::try_from(id).unwrap_or(i64::MAX))
+        };
+        let d_model = model.d_model;
+        let linear = |name: &str, outputs| Linear::new(name, d_model, outputs, true);
+        let output = match head.task {
+            Task::TextClassification => Output::Class {
+                dense: linear("classification_head.dense", d_model),
+                classifier: linear("classification_head.out_proj", settings.labels()?),
+                start: token("decoder_start_token_id", 0)?,
+                end: token("eos_token_id", 1)?,
+            },
+            Task::TokenClassification => Output::Labels(linear("classifier", settings.labels()?)),
+            Task::QuestionAnswering => {
+                Output::Answer { layer: linear("qa_outputs", 2), start: token("decoder_start_token_id", 0)? }
+            }
+            _ => return Ok(Box::new(Seq2Seq::new(model, head))),
+        };
+        Ok(Box::new(Seq2Seq::with_output(model, head, output)))
+    },
 };
 
 #[derive(Debug)]
@@ -94,8 +119,11 @@ fn read(settings: &Settings, head: &Head<'_>) -> Result<T5Model, SettingsError> 
         let scores = DotProduct { scale: 1.0, softcap: None };
         MultiHeadAttention::with_projections(name, projections, heads, d_k).with_scores(scores)
     };
-    let stack = |stack: &str, count: u64| {
-        let is_decoder = stack == "decoder";
+    // Classifiers were saved with a name for all that is beneath them.
+    let base = head.base("transformer");
+    let stack = |part: &str, count: u64| {
+        let is_decoder = part == "decoder";
+        let stack = format!("{base}{part}");
         let layer = |at: u64| {
             let name = format!("{stack}.block.{at}.layer");
             let ffn = if is_decoder { 2 } else { 1 };
@@ -132,7 +160,8 @@ fn read(settings: &Settings, head: &Head<'_>) -> Result<T5Model, SettingsError> 
         if settings.has("num_decoder_layers") { settings.layers("num_decoder_layers")? } else { layers };
     // T5 1.1 is not tied: it has a table of its own for the scores, or else does not scale what the shared one is given.
     let tied = settings.flag("tie_word_embeddings", true)? && settings.flag("scale_decoder_outputs", true)?;
-    let embeddings = if head.weights.has("shared.") { "shared" } else { "encoder.embed_tokens" };
+    let embeddings = [format!("{base}shared"), format!("{base}encoder.embed_tokens")];
+    let embeddings = embeddings.iter().find(|name| head.weights.has(name)).unwrap_or(&embeddings[0]).clone();
     let own_scores = !tied && head.weights.has("lm_head.");
     #[expect(clippy::cast_possible_truncation, reason = "the scale is applied in f32")]
     let scale = tied.then(|| (d_model as f64).powf(-0.5) as f32);
