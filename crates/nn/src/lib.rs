@@ -42,3 +42,8 @@ pub use settings::{Settings, SettingsError};
 pub use task::Task;
 pub use transformer::{Part, Transformer};
 pub use weights::{Init, WeightError, Weights};
+
+/// A size as dims and indices of a graph hold it; no weights or tokens reach the bound.
+fn signed(size: u64) -> i64 {
+    i64::try_from(size).unwrap_or(i64::MAX)
+}

@@ -5,7 +5,7 @@ use crate::decoder::Decoder;
 use crate::encoder::Encoder;
 use crate::families::{Architecture, Head};
 use crate::layers::{Embedding, Linear, Positions, causal_mask, padding_mask};
-use crate::{BuildErrors, Builder, Settings, SettingsError, Var, Weights};
+use crate::{BuildErrors, Builder, Settings, SettingsError, Var, Weights, signed};
 use netwright_ir::{ElementType, Graph, TensorType, shape};
 
 /// Which graph of an encoder-decoder is built.
@@ -121,7 +121,7 @@ impl Architecture for Transformer {
             }
             Part::Decoder => {
                 let target = ids("decoder_input_ids", "target");
-                let d_model = i64::try_from(self.d_model).unwrap_or(i64::MAX);
+                let d_model = signed(self.d_model);
                 let memory = TensorType::new(builder.element(), shape!["batch", "source", d_model]);
                 let memory = builder.input("encoder_hidden_states", memory);
                 let mask = ids("encoder_attention_mask", "source");

@@ -3,6 +3,7 @@
 //! Each is the operator of the same name in the text form; axes count from the end where they are negative.
 
 use crate::builder::{Builder, Var};
+use crate::signed;
 use netwright_ir::op::{CastRounding, GeluApproximation};
 use netwright_ir::{ElementType, Op, Tensor};
 use std::ops::{Add, Div, Mul, Neg, Sub};
@@ -136,7 +137,7 @@ impl<'b> Var<'b> {
     /// Parts of these sizes, one behind the other along an axis.
     #[track_caller]
     pub fn split<const N: usize>(self, axis: i64, sizes: [u64; N]) -> [Var<'b>; N] {
-        let sizes = sizes.map(|size| i64::try_from(size).unwrap_or(i64::MAX));
+        let sizes = sizes.map(signed);
         let sizes = self.builder.constant("sizes", Tensor::indices(&sizes));
         self.builder.apply_several(Op::Split { axis }, &[self, sizes])
     }

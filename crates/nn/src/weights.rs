@@ -167,6 +167,7 @@ impl Weights {
             }
         }
     }
+
     /// The tensor of that name, in the type that the model computes in: trained floats are converted while they are
     /// written.
     ///

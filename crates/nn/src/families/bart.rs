@@ -6,7 +6,7 @@ use super::{Family, Head, ids, positions_of_tokens};
 use crate::layers::{
     Activation, Cache, Embedding, FeedForward, Linear, MultiHeadAttention, Norm, NormKind, Projections, Span,
 };
-use crate::{Builder, Init, Settings, SettingsError, Task, Var};
+use crate::{Builder, Init, Settings, SettingsError, Task, Var, signed};
 use netwright_ir::tensor::Wave;
 use netwright_ir::{Dim, Tensor};
 
@@ -21,7 +21,7 @@ pub(super) const BART: Family = Family {
         ("BartForQuestionAnswering", Task::QuestionAnswering),
     ],
     read: |settings, head| {
-        // Both stand in configurations of before, and say what is so anyhow.
+        // They stand in configurations of before, and say what is so anyhow.
         settings.must_be("add_final_layer_norm", false)?;
         settings.must_be("normalize_before", false)?;
         settings.must_be("add_bias_logits", false)?;
@@ -30,23 +30,7 @@ pub(super) const BART: Family = Family {
         settings.must_be("extra_pos_embeddings", 2)?;
         let kind = Kind { embedding_norm: true, scale: false, ..Kind::default() };
         let model = read(settings, head, &kind)?;
-        let token = |option: &str| -> Result<i64, SettingsError> {
-            let id = settings.token(option)?.unwrap_or(2);
-            Ok(i64::try_from(id).unwrap_or(i64::MAX))
-        };
-        let linear = |name: &str, outputs| Linear::new(name, model.encoder.d_model, outputs, true);
-        let output = match head.task {
-            Task::TextClassification => Output::Class {
-                dense: linear("classification_head.dense", model.encoder.d_model),
-                classifier: linear("classification_head.out_proj", settings.labels()?),
-                start: token("decoder_start_token_id")?,
-                end: token("eos_token_id")?,
-            },
-            Task::QuestionAnswering => {
-                Output::Answer { layer: linear("qa_outputs", 2), start: token("decoder_start_token_id")? }
-            }
-            _ => return Ok(Box::new(Seq2Seq::new(model, head))),
-        };
+        let output = Output::read(settings, head, model.encoder.d_model, [2, 2])?;
         Ok(Box::new(Seq2Seq::with_output(model, head, output)))
     },
 };
@@ -252,7 +236,7 @@ impl Stack {
                 let name = format!("{}.embed_positions.weight", self.name);
                 let table = builder.parameter(&name, &[self.longest + offset, self.d_model], Init::Xavier);
                 let place = span.positions();
-                let offset = i64::try_from(offset).unwrap_or(i64::MAX);
+                let offset = signed(offset);
                 table.gather(if offset == 0 { place } else { place + builder.index(offset) })
             }
             Positions::Grouped => {
@@ -265,7 +249,7 @@ impl Stack {
                 let table = builder.table("positions", || {
                     Tensor::sinusoidal(Wave::Halves, self.longest + 2, self.d_model)?.cast(builder.element())
                 });
-                let padding = builder.index(i64::try_from(padding).unwrap_or(i64::MAX));
+                let padding = builder.index(signed(padding));
                 let (positions, keep) = positions_of_tokens(ids, padding, span.past_length());
                 // Padding has no position.
                 table.gather(positions) * keep.cast(builder.element()).unsqueeze(&[2])
@@ -311,7 +295,7 @@ impl Stack {
 
     /// The width of its states.
     pub(super) fn width(&self) -> Dim {
-        Dim::Known(i64::try_from(self.d_model).unwrap_or(i64::MAX))
+        Dim::Known(signed(self.d_model))
     }
 }
 

@@ -4,7 +4,7 @@ use super::{Architecture, Family, Head, Pooling, SEQ, heads, ids};
 use crate::layers::{
     Activation, Embedding, FeedForward, Linear, MultiHeadAttention, Norm, NormKind, Projections, padding_mask,
 };
-use crate::{Builder, Init, Part, Settings, SettingsError, Task, Var};
+use crate::{Builder, Init, Part, Settings, SettingsError, Task, Var, signed};
 
 /// BERT, MiniLM and what sentence-transformers makes of them.
 pub(super) const BERT: Family = Family {
@@ -404,7 +404,7 @@ impl TextEncoder {
     fn position_ids<'b>(&self, input_ids: Var<'b>) -> Var<'b> {
         match self.types {
             Some((_, Types::Zero { padding })) => {
-                let padding = input_ids.builder.index(i64::try_from(padding).unwrap_or(i64::MAX));
+                let padding = input_ids.builder.index(signed(padding));
                 super::positions_of_tokens(input_ids, padding, None).0
             }
             _ => input_ids.size(1).range(),

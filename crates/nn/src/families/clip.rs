@@ -3,7 +3,7 @@
 use super::vision::{self, Layer, LayerNames, Patches};
 use super::{Architecture, BATCH, Family, Head, Read, SEQ, heads};
 use crate::layers::{Activation, Cache, Embedding, Linear, Norm, NormKind, Span};
-use crate::{Builder, Init, Part, Settings, SettingsError, Task, Var};
+use crate::{Builder, Init, Part, Settings, SettingsError, Task, Var, signed};
 use netwright_ir::{ElementType, TensorType, shape};
 
 /// CLIP, and its encoders each alone.
@@ -159,7 +159,7 @@ impl Text {
         let x = self.norm.forward(vision::forward(&self.layers, x, Some(span.mask(attention_mask, None))));
         let last = match self.end {
             Some(end) => {
-                let is_end = input_ids.equal(builder.index(i64::try_from(end).unwrap_or(i64::MAX)));
+                let is_end = input_ids.equal(builder.index(signed(end)));
                 is_end.cast(ElementType::I32).arg_max(1)
             }
             None => input_ids.cast(ElementType::I32).arg_max(1),

@@ -2,7 +2,7 @@
 
 use super::{Architecture, BATCH, Head, heads, ids};
 use crate::layers::{Cache, Linear, Span, cache_type, padding_mask};
-use crate::{Builder, Part, Task, Var};
+use crate::{Builder, Part, Settings, SettingsError, Task, Var, signed};
 use netwright_ir::{Dim, Op, TensorType, shape};
 use std::fmt::Debug;
 
@@ -85,15 +85,45 @@ pub(super) enum Output {
     Answer { layer: Linear, start: i64 },
 }
 
-impl<M: EncoderDecoder> Seq2Seq<M> {
-    /// The model for a task; its encoder alone is a model too.
-    pub(super) fn new(model: M, head: &Head<'_>) -> Self {
-        let output = match head.task {
+impl Output {
+    /// Of a task that needs no weights of its own; an encoder alone is a model too.
+    fn of(head: &Head<'_>) -> Self {
+        match head.task {
             Task::FeatureExtraction if head.architecture.ends_with("EncoderModel") => Output::EncoderStates,
             Task::FeatureExtraction => Output::States,
             _ => Output::Scores,
-        };
-        Self::with_output(model, head, output)
+        }
+    }
+
+    /// Of any task, from states of width `d_model`; `start` and `end` are the tokens where the settings name none.
+    pub(super) fn read(
+        settings: &Settings,
+        head: &Head<'_>,
+        d_model: u64,
+        [start, end]: [u64; 2],
+    ) -> Result<Self, SettingsError> {
+        let token = |option, default| settings.token(option).map(|token| signed(token.unwrap_or(default)));
+        let linear = |name: &str, outputs| Linear::new(name, d_model, outputs, true);
+        Ok(match head.task {
+            Task::TextClassification => Output::Class {
+                dense: linear("classification_head.dense", d_model),
+                classifier: linear("classification_head.out_proj", settings.labels()?),
+                start: token("decoder_start_token_id", start)?,
+                end: token("eos_token_id", end)?,
+            },
+            Task::TokenClassification => Output::Labels(linear("classifier", settings.labels()?)),
+            Task::QuestionAnswering => {
+                Output::Answer { layer: linear("qa_outputs", 2), start: token("decoder_start_token_id", start)? }
+            }
+            _ => Output::of(head),
+        })
+    }
+}
+
+impl<M: EncoderDecoder> Seq2Seq<M> {
+    /// The model for a task that needs no weights of its own.
+    pub(super) fn new(model: M, head: &Head<'_>) -> Self {
+        Self::with_output(model, head, Output::of(head))
     }
 
     /// The model with a head of its own.

@@ -3,7 +3,7 @@
 use super::causal::{DecoderInputs, Output};
 use super::{Architecture, Family, Head, rope};
 use crate::layers::{Activation, DotProduct, Embedding, FeedForward, Linear, Norm, NormKind, Rotary, merge_heads};
-use crate::{Builder, Part, Settings, SettingsError, Task, Var};
+use crate::{Builder, Part, Settings, SettingsError, Task, Var, signed};
 
 /// GPT-NeoX and Pythia.
 pub(super) const GPT_NEOX: Family = Family {
@@ -132,7 +132,7 @@ impl GptNeoX {
         mask: Var<'b>,
     ) -> Var<'b> {
         let _scope = x.builder.enter(&format!("{}.attention", layer.name));
-        let sizes = [0, 0, self.heads, 3 * self.d_k].map(|size| i64::try_from(size).unwrap_or(i64::MAX));
+        let sizes = [0, 0, self.heads, 3 * self.d_k].map(signed);
         let heads = layer.packed.forward(x).reshape(&sizes);
         let [query, key, value] = heads.split(-1, [self.d_k; 3]).map(|part| part.transpose(&[0, 2, 1, 3]));
         let [query, key] = [query, key].map(|x| self.rotary.rotate(x, turned, self.d_k));

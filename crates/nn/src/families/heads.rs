@@ -2,7 +2,7 @@
 
 use super::{Head, PoolingMode};
 use crate::layers::Linear;
-use crate::{Builder, Settings, SettingsError, Var};
+use crate::{Builder, Settings, SettingsError, Var, signed};
 use netwright_ir::Op;
 
 /// The sentence's vector from those of its tokens `[batch, seq, d_model]`: outputs `token_embeddings` and
@@ -42,7 +42,7 @@ pub(super) fn question_answering<'b>(builder: &'b Builder<'b>, layer: &Linear, x
 #[track_caller]
 pub(super) fn last_token<'b>(x: Var<'b>, input_ids: Var<'b>, padding: u64) -> Var<'b> {
     let builder = x.builder;
-    let padding = builder.index(i64::try_from(padding).unwrap_or(i64::MAX));
+    let padding = builder.index(signed(padding));
     let place = builder.index(0).where_else(input_ids.equal(padding), input_ids.size(1).range());
     x.pick(place.largest(1))
 }

@@ -7,7 +7,7 @@ use crate::layers::{
     Activation, DotProduct, Embedding, FeedForward, Linear, Norm, NormKind, Rotary, merge_heads, repeat_heads,
     split_heads,
 };
-use crate::{Builder, Part, Settings, SettingsError, Task, Var};
+use crate::{Builder, Part, Settings, SettingsError, Task, Var, signed};
 
 macro_rules! family {
     ($(#[$doc:meta])* $constant:ident, $name:literal, $model_type:literal, $class:literal $(+ $suffix:literal)?, $read:expr) => {
@@ -115,8 +115,8 @@ enum LayerTypes {
 fn qwen(settings: &Settings) -> Result<Kind, SettingsError> {
     let window = settings.length("sliding_window")?;
     let first = settings.length("max_window_layers")?.unwrap_or(28);
-    let window = window.filter(|_| matches!(settings.flag("use_sliding_window", false), Ok(true)));
-    settings.flag("use_sliding_window", false)?;
+    let slides = settings.flag("use_sliding_window", false)?;
+    let window = window.filter(|_| slides);
     Ok(Kind { window, layer_types: LayerTypes::From(first), ..Kind::default() })
 }
 
@@ -366,7 +366,7 @@ impl Attention {
         let split = |x: Var<'b>, heads, norm: Option<&Norm>| match norm {
             // The norm is over a head.
             Some(norm) => {
-                let sizes = [0, 0, heads, self.d_k].map(|size| i64::try_from(size).unwrap_or(i64::MAX));
+                let sizes = [0, 0, heads, self.d_k].map(signed);
                 norm.forward(x.reshape(&sizes)).transpose(&[0, 2, 1, 3])
             }
             None => split_heads(x, heads, self.d_k),

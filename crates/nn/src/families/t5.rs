@@ -6,7 +6,7 @@ use crate::layers::{
     Activation, Cache, DotProduct, Embedding, FeedForward, Linear, MultiHeadAttention, Norm, NormKind, Projections,
     RelativeBias, Span,
 };
-use crate::{Builder, Settings, SettingsError, Task, Var};
+use crate::{Builder, Settings, SettingsError, Task, Var, signed};
 use netwright_ir::Dim;
 
 /// T5, T5 1.1 and FLAN-T5.
@@ -24,25 +24,7 @@ pub(super) const T5: Family = Family {
     ],
     read: |settings, head| {
         let model = read(settings, head)?;
-        let token = |option: &str, default: u64| -> Result<i64, SettingsError> {
-            let id = settings.token(option)?.unwrap_or(default);
-            Ok(i64::try_from(id).unwrap_or(i64::MAX))
-        };
-        let d_model = model.d_model;
-        let linear = |name: &str, outputs| Linear::new(name, d_model, outputs, true);
-        let output = match head.task {
-            Task::TextClassification => Output::Class {
-                dense: linear("classification_head.dense", d_model),
-                classifier: linear("classification_head.out_proj", settings.labels()?),
-                start: token("decoder_start_token_id", 0)?,
-                end: token("eos_token_id", 1)?,
-            },
-            Task::TokenClassification => Output::Labels(linear("classifier", settings.labels()?)),
-            Task::QuestionAnswering => {
-                Output::Answer { layer: linear("qa_outputs", 2), start: token("decoder_start_token_id", 0)? }
-            }
-            _ => return Ok(Box::new(Seq2Seq::new(model, head))),
-        };
+        let output = Output::read(settings, head, model.d_model, [0, 1])?;
         Ok(Box::new(Seq2Seq::with_output(model, head, output)))
     },
 };
@@ -219,7 +201,7 @@ impl EncoderDecoder for T5Model {
     }
 
     fn memory(&self) -> [Dim; 2] {
-        [Dim::symbol(SOURCE), Dim::Known(i64::try_from(self.d_model).unwrap_or(i64::MAX))]
+        [Dim::symbol(SOURCE), Dim::Known(signed(self.d_model))]
     }
 
     fn cache(&self) -> [u64; 3] {

@@ -1,7 +1,7 @@
 //! What models of images share: patches with a class token before them, and layers with norms before their parts.
 
 use crate::layers::{Activation, Convolution, FeedForward, Linear, MultiHeadAttention, Norm, NormKind, Projections};
-use crate::{Builder, Init, Settings, SettingsError, Var};
+use crate::{Builder, Init, Settings, SettingsError, Var, signed};
 use netwright_ir::{TensorType, shape};
 
 /// An image in patches.
@@ -48,11 +48,11 @@ impl Patches {
     /// The input `pixel_values` `[batch, channels, height, width]`, as `[batch, 1 + patches, d_model]`.
     #[track_caller]
     pub(super) fn forward<'b>(&self, builder: &'b Builder<'b>, batch: &str) -> Var<'b> {
-        let [channels, size] = [self.channels, self.size].map(|size| i64::try_from(size).unwrap_or(i64::MAX));
+        let [channels, size] = [self.channels, self.size].map(signed);
         let pixels = TensorType::new(builder.element(), shape![batch, channels, size, size]);
         let pixels = builder.input("pixel_values", pixels);
         let _scope = builder.enter("embeddings");
-        let d_model = i64::try_from(self.d_model).unwrap_or(i64::MAX);
+        let d_model = signed(self.d_model);
         let patches = self.projection.forward(pixels).reshape(&[0, d_model, -1]).transpose(&[0, 2, 1]);
         let (name, dims) = &self.class;
         let class = builder.parameter(name, dims, Init::Xavier).reshape(&[1, 1, d_model]);

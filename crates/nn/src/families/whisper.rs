@@ -4,7 +4,7 @@ use super::bart::{self, Kind, Positions, Stack};
 use super::encoder_decoder::{EncoderDecoder, Seq2Seq, Step};
 use super::{BATCH, Family, Head};
 use crate::layers::{Activation, Convolution, Embedding, Linear};
-use crate::{Builder, Init, Settings, SettingsError, Task, Var};
+use crate::{Builder, Init, Settings, SettingsError, Task, Var, signed};
 use netwright_ir::{Dim, TensorType, shape};
 
 /// Whisper and Distil-Whisper.
@@ -75,7 +75,7 @@ fn read(settings: &Settings, head: &Head<'_>) -> Result<Whisper, SettingsError> 
 impl EncoderDecoder for Whisper {
     /// A spectrogram `[batch, mel bins, frames]`, of as many frames as the model was trained with.
     fn source<'b>(&self, builder: &'b Builder<'b>) -> Var<'b> {
-        let [mel_bins, frames] = [self.mel_bins, 2 * self.source].map(|size| i64::try_from(size).unwrap_or(i64::MAX));
+        let [mel_bins, frames] = [self.mel_bins, 2 * self.source].map(signed);
         builder.input("input_features", TensorType::new(builder.element(), shape![BATCH, mel_bins, frames]))
     }
 
@@ -96,7 +96,7 @@ impl EncoderDecoder for Whisper {
     }
 
     fn memory(&self) -> [Dim; 2] {
-        [Dim::Known(i64::try_from(self.source).unwrap_or(i64::MAX)), self.encoder.width()]
+        [Dim::Known(signed(self.source)), self.encoder.width()]
     }
 
     fn cache(&self) -> [u64; 3] {

@@ -1,5 +1,5 @@
 use super::{Cache, Linear};
-use crate::Var;
+use crate::{Var, signed};
 
 /// What attention does with its scores: `softmax(cap(q · kᵀ · scale) + mask) · v` (paper, 3.2.1).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -48,7 +48,7 @@ pub fn scaled_dot_product_attention<'b>(
 /// `[batch, seq, heads · d_k]` to `[batch, heads, seq, d_k]`.
 #[track_caller]
 pub fn split_heads(x: Var<'_>, heads: u64, d_k: u64) -> Var<'_> {
-    let sizes = [0, 0, heads, d_k].map(|size| i64::try_from(size).unwrap_or(i64::MAX));
+    let sizes = [0, 0, heads, d_k].map(signed);
     x.reshape(&sizes).transpose(&[0, 2, 1, 3])
 }
 
@@ -65,9 +65,8 @@ pub fn repeat_heads(x: Var<'_>, heads: u64, groups: u64, d_k: u64) -> Var<'_> {
     if groups == 1 {
         return x;
     }
-    let size = |size| i64::try_from(size).unwrap_or(i64::MAX);
-    let sizes = x.builder.indices(&[1, 1, size(groups), 1, 1]);
-    x.unsqueeze(&[2]).expand(sizes).reshape(&[0, size(heads.saturating_mul(groups)), -1, size(d_k)])
+    let sizes = x.builder.indices(&[1, 1, signed(groups), 1, 1]);
+    x.unsqueeze(&[2]).expand(sizes).reshape(&[0, signed(heads.saturating_mul(groups)), -1, signed(d_k)])
 }
 
 /// Attention in several heads (paper, 3.2.2): queries from one sequence, keys and values from the same one

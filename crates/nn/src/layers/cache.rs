@@ -1,5 +1,6 @@
+use super::mask::square_mask;
 use super::{MASKED, padding_mask};
-use crate::{Builder, Var};
+use crate::{Builder, Var, signed};
 use netwright_ir::{Dim, ElementType, TensorType, shape};
 use std::cell::RefCell;
 
@@ -133,7 +134,7 @@ impl<'b> Span<'b> {
     #[track_caller]
     pub fn mask(&self, attention_mask: Option<Var<'b>>, window: Option<u64>) -> Var<'b> {
         let mut mask = match self.past {
-            None => self.square_mask(window),
+            None => square_mask(self.total, window),
             Some(_) => self.mask_after_past(window),
         };
         if let Some(attention_mask) = attention_mask {
@@ -144,18 +145,6 @@ impl<'b> Span<'b> {
 }
 
 impl<'b> Span<'b> {
-    /// By triangles, which every runtime has for symbolic lengths: `[seq, seq]`.
-    #[track_caller]
-    fn square_mask(&self, window: Option<u64>) -> Var<'b> {
-        let builder = self.total.builder;
-        let all = builder.scalar("masked", MASKED).expand(self.total.concat(self.total, 0));
-        let later = all.triangle(true, builder.index(1));
-        match window {
-            Some(window) => later + all.triangle(false, builder.index(-signed(window))),
-            None => later,
-        }
-    }
-
     /// By distances, since tract 0.23.9 has no triangles whose diagonal is computed, and is wrong where it compares
     /// positions of symbolic lengths: `[seq, past + seq]`.
     #[track_caller]
@@ -172,12 +161,8 @@ impl<'b> Span<'b> {
     }
 }
 
-fn signed(size: u64) -> i64 {
-    i64::try_from(size).unwrap_or(i64::MAX)
-}
-
 /// The type of a cache's entry: `[batch, heads, length, d_k]`.
 pub fn cache_type(builder: &Builder<'_>, batch: &Dim, heads: u64, length: &Dim, d_k: u64) -> TensorType {
-    let known = |size: u64| Dim::Known(i64::try_from(size).unwrap_or(i64::MAX));
+    let known = |size: u64| Dim::Known(signed(size));
     TensorType::new(builder.element(), shape![batch.clone(), known(heads), length.clone(), known(d_k)])
 }

@@ -1,4 +1,4 @@
-use crate::{Init, Var};
+use crate::{Init, Var, signed};
 use netwright_ir::op::AutoPad;
 use netwright_ir::{ElementType, Op};
 
@@ -28,7 +28,6 @@ impl Convolution {
     #[track_caller]
     pub fn forward<'b>(&self, x: Var<'b>) -> Var<'b> {
         let _scope = x.builder.enter(&self.name);
-        let size = |size: u64| i64::try_from(size).unwrap_or(i64::MAX);
         let dims = [&[self.outputs, self.inputs], &self.kernel[..]].concat();
         let weight = x.builder.parameter(&format!("{}.weight", self.name), &dims, Init::Xavier);
         // Before opset 22 there is none of bf16.
@@ -42,9 +41,9 @@ impl Convolution {
             auto_pad: AutoPad::NotSet,
             dilations: vec![],
             group: 1,
-            kernel_shape: self.kernel.iter().copied().map(size).collect(),
-            pads: vec![size(self.padding); 2 * self.kernel.len()],
-            strides: vec![size(self.stride); self.kernel.len()],
+            kernel_shape: self.kernel.iter().copied().map(signed).collect(),
+            pads: vec![signed(self.padding); 2 * self.kernel.len()],
+            strides: vec![signed(self.stride); self.kernel.len()],
         };
         x.builder.apply(op, &operands).cast_like_parameters()
     }

@@ -1,6 +1,6 @@
 //! Masks that are added to attention scores: 0 where a query may look, [`MASKED`] where it may not.
 
-use crate::Var;
+use crate::{Var, signed};
 use netwright_ir::ElementType;
 
 /// What is added to the score of a masked position.
@@ -20,7 +20,18 @@ pub fn padding_mask(attention_mask: Var<'_>) -> Var<'_> {
 /// Hides the future: of ids `[batch, seq]`, `[seq, seq]`, masked above the diagonal.
 #[track_caller]
 pub fn causal_mask(ids: Var<'_>) -> Var<'_> {
-    let seq = ids.size(1);
-    let all = ids.builder.scalar("masked", MASKED).expand(seq.concat(seq, 0));
-    all.triangle(true, ids.builder.index(1)).name("causal_mask")
+    square_mask(ids.size(1), None).name("causal_mask")
+}
+
+/// Hides the future, and what is `window` tokens before or more: `[seq, seq]`, by triangles, which every runtime has
+/// for symbolic lengths.
+#[track_caller]
+pub(super) fn square_mask(seq: Var<'_>, window: Option<u64>) -> Var<'_> {
+    let builder = seq.builder;
+    let all = builder.scalar("masked", MASKED).expand(seq.concat(seq, 0));
+    let later = all.triangle(true, builder.index(1));
+    match window {
+        Some(window) => later + all.triangle(false, builder.index(-signed(window))),
+        None => later,
+    }
 }

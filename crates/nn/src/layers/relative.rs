@@ -1,5 +1,5 @@
 use super::Span;
-use crate::{Init, Var};
+use crate::{Init, Var, signed};
 use netwright_ir::Tensor;
 
 /// A trained bias of the scores for every distance between query and key, coarser the further they are apart (Raffel et
@@ -29,7 +29,7 @@ impl RelativeBias {
         let _scope = builder.enter(&self.name);
         let weight = builder.parameter(&format!("{}.weight", self.name), &[self.buckets, self.heads], Init::Xavier);
         // A row for each distance, the furthest first: beyond them all are alike.
-        let furthest = i64::try_from(self.max_distance).unwrap_or(i64::MAX);
+        let furthest = signed(self.max_distance);
         let buckets: Vec<i64> = (-furthest..=furthest).map(|distance| self.bucket(distance)).collect();
         let rows = weight.gather(builder.constant("buckets", Tensor::indices(&buckets)));
         let distance = span.all_positions().unsqueeze(&[0]) - query.unsqueeze(&[1]);
@@ -62,6 +62,6 @@ impl RelativeBias {
             let coarse = ((away / exact_f32).ln() / scale as f32 * (buckets - exact) as f32) as u64;
             (exact + coarse).min(buckets - 1)
         };
-        i64::try_from(first + bucket).unwrap_or(i64::MAX)
+        signed(first + bucket)
     }
 }

@@ -1,4 +1,4 @@
-use crate::Var;
+use crate::{Var, signed};
 use netwright_ir::{ElementType, Op, Tensor};
 
 /// Rotary positions (Su et al., 2021): the two halves of a query or key are turned by the position times a frequency.
@@ -90,7 +90,7 @@ impl Rotary {
     /// A query or key `[batch, heads, seq, d_k]`, turned.
     #[track_caller]
     pub fn rotate<'b>(&self, x: Var<'b>, (cos, sin): (Var<'b>, Var<'b>), d_k: u64) -> Var<'b> {
-        let width = i64::try_from(self.width).unwrap_or(i64::MAX);
+        let width = signed(self.width);
         let turn = |x: Var<'b>| {
             let (first, second) = (x.slice(-1, 0, width / 2), x.slice(-1, width / 2, i64::MAX));
             x * cos + (-second).concat(first, -1) * sin
