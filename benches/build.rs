@@ -2,7 +2,9 @@
 //! Llama of 1.2 billion parameters beside copying its weights with `cp`: `cargo bench --bench build`.
 //!
 //! Runs are interleaved, so that what else the machine does meets both alike; medians are printed. Nothing is synced
-//! to disk. The random bytes are drawn by Xoshiro256++, one after the other, and written by 1 MiB.
+//! to disk. A virtual machine gives memory that was freed back to its host, for seconds and on the cores that are to
+//! be measured, and to touch it anew is slow: a run begins when that is over. The random bytes are drawn by
+//! Xoshiro256++, one after the other, and written by 1 MiB.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 
 use rand::{Rng, SeedableRng, rngs::SmallRng};
@@ -14,6 +16,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 const ROUNDS: usize = 9;
+
+/// How long after files were removed the next run begins.
+const PAUSE: Duration = Duration::from_secs(4);
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().collect();
@@ -69,8 +74,10 @@ fn compare(
         builds.push(time);
         peak = peak.max(memory);
         built.iter().try_for_each(std::fs::remove_file)?;
+        std::thread::sleep(PAUSE);
         others.push(run(other)?.0);
         std::fs::remove_file(written)?;
+        std::thread::sleep(PAUSE);
     }
     let (build, other) = (median(&mut builds), median(&mut others));
     let ratio = build.as_secs_f64() / other.as_secs_f64();

@@ -202,6 +202,23 @@ fn fold_heads_into_attention() {
     ] {
         check_pass(case, "fold-heads-into-attention", &graph(inputs, &body));
     }
+    let inputs = "%q: f32[s, b, 32], %k: f32[b, t, 32], %v: f32[t, b, 32]";
+    let body = "%a = reshape %q, [0, 0, 4, 8] : f32[s, b, 4, 8]
+        %c = transpose %a {perm = [1, 2, 0, 3]} : f32[b, 4, s, 8]
+        %d = reshape %k, [0, 0, 4, 8] : f32[b, t, 4, 8]
+        %e = transpose %d {perm = [0, 2, 1, 3]} : f32[b, 4, t, 8]
+        %f = reshape %v, [0, 0, 4, 8] : f32[t, b, 4, 8]
+        %g = transpose %f {perm = [1, 2, 0, 3]} : f32[b, 4, t, 8]
+        %h = attention %c, %e, %g {scale = 0.35} : f32[b, 4, s, 8]
+        %i = transpose %h {perm = [2, 0, 1, 3]} : f32[s, b, 4, 8]
+        %y = reshape %i, SIZES : TYPE
+        return %y";
+    for (case, sizes, ty) in
+        [("length_first", "[0, 0, 32]", "f32[s, b, 32]"), ("length_first_in_rows", "[-1, 32]", "f32[b*s, 32]")]
+    {
+        let body = body.replace("SIZES", sizes).replace("TYPE", ty);
+        check_pass(case, "fold-heads-into-attention", &graph(inputs, &body));
+    }
 }
 
 const TURNED: &str = "%half = matmul %at, %frequency : f32[s, 4]

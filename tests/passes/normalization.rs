@@ -286,8 +286,9 @@ fn decompose_layer_normalization() {
         check(&format!("layer_{case}"), "decompose-layer-normalization", &graph(lines, result));
     }
     // tract has no results of statistics.
-    let lines = ["%y, %m = layer_normalization %x, %w {epsilon = 1e-5} : f32[b, s, 8], f32[b, s, 1]"];
-    check_diff("layer_mean", "decompose-layer-normalization", graph(&lines, "%y, %m"));
+    let statistics = "f32[b, s, 8], f32[b, s, 1], f32[b, s, 1]";
+    let lines = [&*format!("%y, %m, %i = layer_normalization %x, %w {{epsilon = 1e-5}} : {statistics}")];
+    check_diff("layer_statistics", "decompose-layer-normalization", graph(&lines, "%y, %m, %i"));
 }
 
 /// A dialect of a normalization: how each step is written.

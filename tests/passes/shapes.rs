@@ -350,6 +350,22 @@ fn unflatten_gemm() {
                  %r = reshape %g, %t : f32[b, q, 8]
                  return %r, %g",
             ),
+            (
+                // With a weight that is transposed too, and which stays where transposes do not meet.
+                "between_transposes",
+                "%w = parameter uniform(seed = 1, bound = 0.5) : f32[8, 32]
+                 %v = parameter uniform(seed = 2, bound = 0.5) : f32[8, 32]
+                 %t = transpose %x {perm = [1, 0, 2]} : f32[q, b, 32]
+                 %f = reshape %t, [-1, 32] : f32[b*q, 32]
+                 %g = gemm %f, %w {transB = true} : f32[b*q, 8]
+                 %h = gemm %f, %v {transB = true} : f32[b*q, 8]
+                 %q = shape %x {start = 1, end = 2} : i64[1]
+                 %n = concat %q, [-1], [8] {axis = 0} : i64[3]
+                 %r = reshape %g, %n : f32[q, b, 8]
+                 %s0 = reshape %h, %n : f32[q, b, 8]
+                 %y = transpose %r {perm = [1, 0, 2]} : f32[b, q, 8]
+                 return %y, %s0",
+            ),
         ],
     );
 }
@@ -477,6 +493,34 @@ fn sink_transposes() {
                  return %a",
             ),
             (
+                // A projection works on rows, and so only where the last axis stays.
+                "projections",
+                "%w = parameter uniform(seed = 1, bound = 0.5) : f32[32, 8]
+                 %c = parameter uniform(seed = 2, bound = 0.5) : f32[8]
+                 %t = transpose %x {perm = [1, 0, 2]} : f32[q, b, 32]
+                 %g = matmul %t, %w : f32[q, b, 8]
+                 %a = add %c, %g : f32[q, b, 8]
+                 %y = transpose %a {perm = [1, 0, 2]} : f32[b, q, 8]
+                 %o = transpose %x {perm = [1, 0, 2]} : f32[q, b, 32]
+                 %h = matmul %o, %w : f32[q, b, 8]
+                 %z = transpose %h {perm = [1, 2, 0]} : f32[b, 8, q]
+                 return %y, %z",
+            ),
+            (
+                // All parts alike, and along an axis that moves.
+                "parts",
+                "%a, %c = split %x, [24, 8] {axis = 2} : f32[b, q, 24], f32[b, q, 8]
+                 %d = transpose %a {perm = [2, 0, 1]} : f32[24, b, q]
+                 %e = transpose %c {perm = [2, 0, 1]} : f32[8, b, q]
+                 return %d, %e",
+            ),
+            (
+                "parts_that_differ",
+                "%a, %c = split %x, [24, 8] {axis = 2} : f32[b, q, 24], f32[b, q, 8]
+                 %d = transpose %a {perm = [1, 0, 2]} : f32[q, b, 24]
+                 return %d, %c",
+            ),
+            (
                 // Read elsewhere, along an axis, and with a vector.
                 "transposes_that_stay",
                 "%t = transpose %s {perm = [0, 2, 1, 3]} : f32[b, q, 4, k]
@@ -489,6 +533,53 @@ fn sink_transposes() {
                  %i = mul %h, f32[1] [0.5] : f32[b, 4, 8, p]
                  %j = transpose %i {perm = [0, 1, 3, 2]} : f32[b, 4, p, 8]
                  return %u, %e, %w, %j",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn slice_packed_axis() {
+    check(
+        "slice-packed-axis",
+        &[
+            (
+                // As torchvision and torch.nn pack them.
+                "parts_in_front",
+                "%n = shape %ids : i64[2]
+                 %o = concat [1], %n, [2, 16] {axis = 0} : i64[5]
+                 %r = reshape %x, %o : f32[1, b, q, 2, 16]
+                 %t = transpose %r {perm = [3, 1, 2, 0, 4]} : f32[2, b, q, 1, 16]
+                 %u = squeeze %t, [3] : f32[2, b, q, 16]
+                 %a = gather %u, 0 : f32[b, q, 16]
+                 %c = gather %u, -1 : f32[b, q, 16]
+                 return %a, %c",
+            ),
+            (
+                // As timm packs them.
+                "parts_with_heads",
+                "%r = reshape %x, [0, 0, 2, 4, 4] : f32[b, q, 2, 4, 4]
+                 %t = transpose %r {perm = [2, 0, 3, 1, 4]} : f32[2, b, 4, q, 4]
+                 %a = gather %t, 1 : f32[b, 4, q, 4]
+                 return %a",
+            ),
+            (
+                "whole_that_is_read",
+                "%r = reshape %x, [0, 0, 2, 16] : f32[b, q, 2, 16]
+                 %t = transpose %r {perm = [2, 0, 1, 3]} : f32[2, b, q, 16]
+                 %a = gather %t, 0 : f32[b, q, 16]
+                 return %a, %t",
+            ),
+            (
+                // Heads come before parts, several parts are looked up, or an axis of another is.
+                "other_axes",
+                "%r = reshape %x, [0, 0, 4, 2, 4] : f32[b, q, 4, 2, 4]
+                 %a = gather %r, 0 {axis = 3} : f32[b, q, 4, 4]
+                 %s0 = reshape %x, [0, 0, 2, 16] : f32[b, q, 2, 16]
+                 %c = gather %s0, [1, 0] {axis = 2} : f32[b, q, 2, 16]
+                 %t = reshape %x, [0, 0, 8, 4] : f32[b, q, 8, 4]
+                 %d = gather %t, 1 {axis = 3} : f32[b, q, 8]
+                 return %a, %c, %d",
             ),
         ],
     );

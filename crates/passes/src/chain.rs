@@ -1,4 +1,4 @@
-//! Chains of operators that work on each element alone: what moves elements may stand on either end of them.
+//! Chains of operators that work on each element, or each row, alone: what moves elements may stand on either end of them.
 
 use crate::rewrite::{become_op, insert};
 use crate::rule::{Rewritten, Skip};
@@ -7,11 +7,12 @@ use netwright_ir::{Graph, Kind, Value};
 /// Longer chains are not followed.
 const MOST_STEPS: usize = 16;
 
-/// Operators on each element, the last first, each with the operand that is no number.
+/// Operators on each element or row, the last first, each with the operand that is no number, matrix or vector.
 pub(crate) type Chain = Vec<(Value, usize)>;
 
-/// From what the root reads first, upward to a value of such a kind, each read by the next alone.
-pub(crate) fn up_to(graph: &Graph, root: Value, ends: fn(Kind) -> bool) -> Option<(Chain, Value)> {
+/// From what the root reads first, upward to a value of such a kind, each read by the next alone; through operators on
+/// each row too, if they may be among the others.
+pub(crate) fn up_to(graph: &Graph, root: Value, rows: bool, ends: fn(Kind) -> bool) -> Option<(Chain, Value)> {
     let mut chain = vec![];
     let mut value = graph.operand(root.node, 0)?;
     for _ in 0..MOST_STEPS {
@@ -21,7 +22,7 @@ pub(crate) fn up_to(graph: &Graph, root: Value, ends: fn(Kind) -> bool) -> Optio
         if ends(graph.kind(value)) {
             return Some((chain, value));
         }
-        let at = operand_of(graph, value)?;
+        let at = operand_of(graph, value).or_else(|| row_operand_of(graph, value).filter(|_| rows))?;
         chain.push((value, at));
         value = graph.operand(value.node, at)?;
     }
@@ -43,6 +44,18 @@ fn operand_of(graph: &Graph, value: Value) -> Option<usize> {
                 _ => None,
             }
         }
+        _ => None,
+    }
+}
+
+/// The operand of which each row is multiplied by a matrix that is held, or a vector added to it.
+fn row_operand_of(graph: &Graph, value: Value) -> Option<usize> {
+    let held = |at: usize| graph.tensor(graph.operand(value.node, at)?).map(|tensor| tensor.dims().len());
+    let rank = |at: usize| graph.fact(graph.operand(value.node, at)?).rank();
+    let is_row = |at: usize, by: usize| held(by) == Some(1) && rank(at).is_some_and(|rank| rank > 1);
+    match graph.kind(value) {
+        Kind::MatMul if held(1) == Some(2) && rank(0) == graph.fact(value).rank() => Some(0),
+        Kind::Add => [(0, 1), (1, 0)].into_iter().find(|(at, by)| is_row(*at, *by)).map(|(at, _)| at),
         _ => None,
     }
 }

@@ -125,6 +125,7 @@ fn optimizations(target: &Target, opset: i64, evaluator: Option<Evaluator>) -> V
         merge_mean_factor(),
         gather_repeated(),
         sink_transposes(),
+        slice_packed_axis(),
         split_axes_before_transposing(),
         merge_slices(),
         unflatten_gemm(target.keeps_gemm),

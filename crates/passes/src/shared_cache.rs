@@ -6,7 +6,7 @@ use crate::pipeline::{Error, Event};
 use crate::rewrite::{become_results, cast, insert, number_list};
 use crate::rule::Skip;
 use crate::sizes::{Expression, Sizes, position};
-use netwright_ir::{Attribute, Dim, ElementType, Fact, Graph, Kind, NodeId, Op, TensorType, Value};
+use netwright_ir::{Attribute, Dim, ElementType, Fact, Graph, Kind, NodeId, Op, Tensor, TensorType, Value};
 
 /// What the events are told by.
 const NAME: &str = "share-cache";
@@ -17,8 +17,9 @@ const LENGTH: usize = 2;
 /// More operators between a mask and the inputs it is made of are not followed.
 const MOST_STEPS: usize = 64;
 
-/// What is added to a score that is masked is less than this.
-const MASKED: f64 = -1e9;
+/// What is added to a score that is masked is this or less: no scores of a trained model lie so far apart that the weight
+/// of a masked one would not be 0.
+const MASKED: f64 = -1e4;
 
 /// An attention with its cache.
 struct Cache {
@@ -166,7 +167,14 @@ fn is_causal(graph: &Graph, cache: &Cache) -> bool {
             Kind::Unsqueeze | Kind::Expand | Kind::Reshape => open.extend(operand(0)),
             Kind::Where => {
                 let fill = operand(2).and_then(|fill| graph.tensor(fill)?.float());
-                open.extend(operand(0).filter(|_| fill.is_some_and(|fill| fill < MASKED)));
+                open.extend(operand(0).filter(|_| fill.is_some_and(|fill| fill <= MASKED)));
+            }
+            Kind::Mul => {
+                let number = |at: usize| operand(at).and_then(|of| graph.tensor(of)?.float());
+                let marks = [(0, 1), (1, 0)].into_iter().find(|(_, fill)| number(*fill).is_some_and(|fill| fill <= MASKED));
+                if marks.and_then(|(marks, _)| operand(marks)).is_some_and(|marks| marks_later_keys(graph, marks, cache)) {
+                    return true;
+                }
             }
             Kind::LessOrEqual | Kind::GreaterOrEqual => {
                 let [key, query] = if graph.kind(value) == Kind::LessOrEqual { [0, 1] } else { [1, 0] }.map(operand);
@@ -183,6 +191,29 @@ fn is_causal(graph: &Graph, cache: &Cache) -> bool {
     false
 }
 
+/// Whether a value, of which no number is below 0, is 1 or more wherever the key is behind the query:
+/// `min(relu(key - query) + relu(..), 1)`.
+fn marks_later_keys(graph: &Graph, mut value: Value, cache: &Cache) -> bool {
+    let operand = |of: Value, at: usize| graph.operand(of.node, at);
+    let is_one = |of: Value| graph.tensor(of).and_then(Tensor::float) == Some(1.0);
+    if graph.kind(value) == Kind::Min {
+        let [Some(a), Some(b)] = [0, 1].map(|at| operand(value, at)) else { return false };
+        value = if is_one(a) { b } else { a };
+        if !is_one(a) && !is_one(b) {
+            return false;
+        }
+    }
+    let parts = if graph.kind(value) == Kind::Add { vec![operand(value, 0), operand(value, 1)] } else { vec![Some(value)] };
+    let is_distance = |relu: Value| {
+        let distance = operand(relu, 0).filter(|of| graph.kind(*of) == Kind::Sub)?;
+        let (key, query) = (operand(distance, 0)?, operand(distance, 1)?);
+        let keys = counts(graph, key, 1, &Dim::Known(0), &cache.total());
+        Some(keys && counts(graph, query, 2, &cache.past_length, &cache.seq))
+    };
+    parts.iter().all(|part| part.is_some_and(|part| graph.kind(part) == Kind::Relu))
+        && parts.iter().flatten().any(|part| is_distance(*part) == Some(true))
+}
+
 /// Whether a value is so many numbers from one on, along an axis that is counted from the end; other axes are 1.
 fn counts(graph: &Graph, mut value: Value, from_end: usize, start: &Dim, length: &Dim) -> bool {
     let Some(shape) = graph.shape(value).filter(|shape| shape.len() >= from_end) else { return false };
@@ -190,7 +221,12 @@ fn counts(graph: &Graph, mut value: Value, from_end: usize, start: &Dim, length:
         let size = if at + 1 == from_end { length } else { &Dim::Known(1) };
         dim.same(size) == Some(true)
     });
-    while matches!(graph.kind(value), Kind::Unsqueeze | Kind::Squeeze | Kind::Reshape) {
+    let keeps_numbers = |op: &Op| match op {
+        // Lengths are less than 2^24.
+        Op::Cast { to, .. } => matches!(to, ElementType::F32 | ElementType::I32 | ElementType::I64),
+        _ => matches!(op.kind(), Kind::Unsqueeze | Kind::Squeeze | Kind::Reshape),
+    };
+    while keeps_numbers(graph.op(value)) {
         let Some(inner) = graph.operand(value.node, 0) else { return false };
         value = inner;
     }

@@ -594,10 +594,10 @@ fn gather<const SIZE: usize, const TILE: usize>(
     let out = out.as_chunks_mut::<SIZE>().0;
     let mut buffer = [[[0; SIZE]; TILE]; TILE];
     let asked = skipped / rows..(skipped + out.len()).div_ceil(rows);
-    for left in asked.clone().step_by(TILE) {
-        let columns = TILE.min(asked.end - left);
-        for top in (0..rows).step_by(TILE) {
-            let height = TILE.min(rows - top);
+    for top in (0..rows).step_by(TILE) {
+        let height = TILE.min(rows - top);
+        for left in asked.clone().step_by(TILE) {
+            let columns = TILE.min(asked.end - left);
             for (row, line) in buffer[..height].iter_mut().enumerate() {
                 let start = (top + row) * width + left;
                 let found = &source[start..start + columns];

@@ -25,7 +25,7 @@ fn decompose(graph: &mut Graph, found: &Found) -> Rewritten {
     };
     let statistics = Statistics { axis, epsilon, stash_type };
     let wide = statistics.widen(graph, root, x)?;
-    let normalized = statistics.normalize(graph, root, x, wide)?;
+    let (normalized, _) = statistics.normalize(graph, root, x, wide)?;
     write_out(graph, root, Op::Mul, [normalized, weight])
 }
 
@@ -67,15 +67,24 @@ impl Statistics {
         insert(graph, root, word, mean, &[x, axes])
     }
 
-    /// What is divided by the root of its mean square, in the type of `x`.
-    pub(super) fn normalize(&self, graph: &mut Graph, root: Value, x: Value, wide: Value) -> Result<Value, Skip> {
+    /// What is divided by the root of its mean square, in the type of `x`; and that root.
+    pub(super) fn normalize(
+        &self,
+        graph: &mut Graph,
+        root: Value,
+        x: Value,
+        wide: Value,
+    ) -> Result<(Value, Value), Skip> {
         let (stash, element) = (self.stash()?, element(graph, x)?);
         let square = insert(graph, root, "square", Op::Mul, &[wide, wide])?;
         let mean = self.mean(graph, root, "mean", square)?;
         let epsilon = number(graph, root, "epsilon", stash, self.epsilon.into())?;
         let shifted = insert(graph, root, "shifted", Op::Add, &[mean, epsilon])?;
         let deviation = insert(graph, root, "root", Op::Sqrt, &[shifted])?;
-        let normalized = insert(graph, root, "normalized", Op::Div, &[wide, deviation])?;
-        if stash == element { Ok(normalized) } else { insert(graph, root, "narrow", cast(element), &[normalized]) }
+        let mut normalized = insert(graph, root, "normalized", Op::Div, &[wide, deviation])?;
+        if stash != element {
+            normalized = insert(graph, root, "narrow", cast(element), &[normalized])?;
+        }
+        Ok((normalized, deviation))
     }
 }

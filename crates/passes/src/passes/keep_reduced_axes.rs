@@ -25,7 +25,7 @@ fn keep(kind: Kind) -> Rule {
     let summary = "reshape(f(reduce(x))) -> f(reduce(x)), the axes kept";
     Rule::new("keep-reduced-axes", summary, op(kind), |graph, found| {
         let root = found.root();
-        let (chain, reduced) = chain::up_to(graph, root, is_reduction).ok_or(Skip::NoMatch)?;
+        let (chain, reduced) = chain::up_to(graph, root, false, is_reduction).ok_or(Skip::NoMatch)?;
         rebuild(graph, root, reduced, &chain)
     })
 }

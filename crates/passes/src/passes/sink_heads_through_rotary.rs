@@ -1,4 +1,4 @@
-use crate::heads::split;
+use crate::heads::{Order, split};
 use crate::pattern::op;
 use crate::pipeline::Pass;
 use crate::rewrite::{become_op, expect_alone, insert};
@@ -19,7 +19,7 @@ fn sink(graph: &mut Graph, root: Value) -> Rewritten {
     let mut rotary = graph.op(root).clone();
     let operands = graph.operands(root.node);
     let heads = operands.first().copied().flatten().ok_or(Skip::NoMatch)?;
-    let (x, count) = split(graph, heads).ok_or(Skip::NoMatch)?;
+    let (x, count, Order::BatchFirst) = split(graph, heads).ok_or(Skip::NoMatch)? else { return Err(Skip::NoMatch) };
     let Op::RotaryEmbedding { num_heads, .. } = &mut rotary else { return Err(Skip::NoMatch) };
     expect_alone(graph, heads)?;
     *num_heads = Some(count);

@@ -1,19 +1,21 @@
 use crate::chain;
 use crate::pattern::op;
 use crate::pipeline::{Body, Pass};
-use crate::rewrite::{become_op, insert};
+use crate::rewrite::{become_op, become_results, insert};
 use crate::rule::{Rule, Skip};
 use crate::sizes::position;
 use netwright_ir::{Graph, Kind, Op, Value};
 
-/// `transpose(f(transpose(x)))` -> `f(transpose(x))`, and `f(transpose(a), transpose(b))` -> `transpose(f(a, b))`
+/// `transpose(f(transpose(x)))` -> `f(transpose(x))`, `f(transpose(a), transpose(b))` -> `transpose(f(a, b))`, and
+/// `transpose(split(x))` of all parts -> `split(transpose(x))`
 ///
 /// Operators on each element do not mind the order of the axes: a transpose sinks through them where it meets another.
+/// Projections do not where the last axis stays the last.
 pub fn sink_transposes() -> Pass {
     Pass {
         name: "sink-transposes",
         summary: "sink transposes through operators on each element, to where two are one",
-        body: Body::Rules(vec![meet(), join()]),
+        body: Body::Rules(vec![meet(), join(), lift()]),
     }
 }
 
@@ -27,11 +29,14 @@ fn meet() -> Rule {
     let summary = "transpose(f(transpose(x))) -> f(transpose(x))";
     Rule::new("meet-transposes", summary, op(Kind::Transpose), |graph, found| {
         let root = found.root();
-        let (chain, inner) = chain::up_to(graph, root, |kind| kind == Kind::Transpose).ok_or(Skip::NoMatch)?;
+        let second = order(graph, root).ok_or(Skip::NoMatch)?;
+        let keeps_rows = second.last().is_some_and(|last| last + 1 == second.len());
+        let (chain, inner) =
+            chain::up_to(graph, root, keeps_rows, |kind| kind == Kind::Transpose).ok_or(Skip::NoMatch)?;
         if chain.is_empty() {
             return Err(Skip::NoMatch);
         }
-        let (Some(first), Some(second)) = (order(graph, inner), order(graph, root)) else { return Err(Skip::NoMatch) };
+        let first = order(graph, inner).ok_or(Skip::NoMatch)?;
         let axis = |at: &usize| first.get(*at).and_then(|axis| i64::try_from(*axis).ok());
         let perm = second.iter().map(axis).collect::<Option<_>>().ok_or(Skip::NoMatch)?;
         let x = graph.operand(inner.node, 0).ok_or(Skip::NoMatch)?;
@@ -59,5 +64,33 @@ fn join() -> Rule {
         };
         let joined = insert(graph, root, "joined", graph.op(root).clone(), &[x, y])?;
         become_op(graph, root, graph.op(a).clone(), &[joined], "transposes the result alone")
+    })
+}
+
+fn lift() -> Rule {
+    let summary = "transpose(split(x)) of all parts -> split(transpose(x))";
+    Rule::new("lift-transposes", summary, op(Kind::Transpose), |graph, found| {
+        let root = found.root();
+        let split = graph.operand(root.node, 0).ok_or(Skip::NoMatch)?.node;
+        let &Op::Split { axis } = graph.node(split).op() else { return Err(Skip::NoMatch) };
+        let operands = graph.operands(split);
+        let (Some(Some(x)), Some(order)) = (operands.first().copied(), order(graph, root)) else {
+            return Err(Skip::NoMatch);
+        };
+        let transpose = graph.op(root).clone();
+        let mut transposed = vec![];
+        for part in graph.results(split) {
+            match graph.users(part).as_slice() {
+                &[(user, _)] if *graph.node(user).op() == transpose && !graph.is_output(part) => {
+                    transposed.push(Value { node: user, result: 0 });
+                }
+                _ => return Err(Skip::NoMatch),
+            }
+        }
+        let axis = position(axis, order.len()).and_then(|axis| order.iter().position(|from| *from == axis));
+        let axis = axis.and_then(|axis| i64::try_from(axis).ok()).ok_or(Skip::NoMatch)?;
+        let whole = insert(graph, root, "whole", transpose, &[x])?;
+        let operands: Vec<Option<Value>> = [Some(whole)].into_iter().chain(operands.into_iter().skip(1)).collect();
+        become_results(graph, &transposed, Op::Split { axis }, &operands, "transposes before it splits")
     })
 }

@@ -1,9 +1,9 @@
 use crate::pattern::op;
 use crate::pipeline::Pass;
-use crate::rewrite::{become_op, insert, number_list};
+use crate::rewrite::{MOST_RECIPES, become_op, insert, number_list};
 use crate::rule::{Rewritten, Rule, Skip};
 use crate::sizes::{constant_shape, same_shape};
-use netwright_ir::{Dim, Graph, Kind, Op, Value};
+use netwright_ir::{Dim, Graph, Kind, NodeId, Op, Value};
 
 /// `reshape(gemm(reshape(x, [-1, k]), w, c), [.., n])` -> `add(matmul(x, w), c)`
 ///
@@ -11,7 +11,8 @@ use netwright_ir::{Dim, Graph, Kind, Op, Value};
 /// them as they are; runtimes compute it as the same product of one matrix. Off by the rounding of one addition: Gemm
 /// may add the bias before or after the products.
 ///
-/// A Gemm with a weight of at least `kept` elements stays: there are runtimes that gain by it.
+/// A Gemm with a weight of at least `kept` elements stays, for runtimes that gain by it, and so does one that transposes
+/// its weight; but not between transposes, which meet without it: then the weight is transposed while it is written.
 pub fn unflatten_gemm(kept: Option<u64>) -> Pass {
     Rule::new(
         "unflatten-gemm",
@@ -24,7 +25,7 @@ pub fn unflatten_gemm(kept: Option<u64>) -> Pass {
 
 fn unflatten(graph: &mut Graph, root: Value, kept: Option<u64>) -> Rewritten {
     let product = graph.operand(root.node, 0).ok_or(Skip::NoMatch)?;
-    let &Op::Gemm { alpha: 1.0, beta: 1.0, trans_a: false, trans_b: false } = graph.op(product) else {
+    let &Op::Gemm { alpha: 1.0, beta: 1.0, trans_a: false, trans_b } = graph.op(product) else {
         return Err(Skip::NoMatch);
     };
     let (Some(flat), Some(w)) = (graph.operand(product.node, 0), graph.operand(product.node, 1)) else {
@@ -33,18 +34,18 @@ fn unflatten(graph: &mut Graph, root: Value, kept: Option<u64>) -> Rewritten {
     if graph.kind(flat) != Kind::Reshape {
         return Err(Skip::NoMatch);
     }
-    if let (Some(kept), Some(weight)) = (kept, graph.tensor(w))
-        && weight.count() >= kept
-    {
+    let x = graph.operand(flat.node, 0).ok_or(Skip::NoMatch)?;
+    let is_kept = kept.zip(graph.tensor(w)).is_some_and(|(kept, weight)| weight.count() >= kept);
+    if (is_kept || trans_b) && !is_between_transposes(graph, x, root) {
         return Err(Skip::NoMatch);
     }
     if graph.use_count(product) != 1 {
         return Err(Skip::rejected(format!("{} has another use", graph.operand_text(product))));
     }
-    let x = graph.operand(flat.node, 0).ok_or(Skip::NoMatch)?;
     let shape = |value| graph.shape(value).map(<[_]>::to_vec).ok_or(Skip::NoMatch);
     let (from, to, inner, weight) = (shape(x)?, shape(root)?, shape(flat)?, shape(w)?);
-    let ([_, k], [_, n]) = (inner.as_slice(), weight.as_slice()) else { return Err(Skip::NoMatch) };
+    let ([_, k], &[ref rows, ref columns]) = (inner.as_slice(), weight.as_slice()) else { return Err(Skip::NoMatch) };
+    let n = if trans_b { rows } else { columns };
     let [leading @ .., last] = to.as_slice() else { return Err(Skip::NoMatch) };
     if leading.len() < 2 || last.same(n) != Some(true) {
         return Err(Skip::NoMatch);
@@ -67,6 +68,7 @@ fn unflatten(graph: &mut Graph, root: Value, kept: Option<u64>) -> Rewritten {
         let target = number_list(graph, root, "shape", &target)?;
         insert(graph, root, "rows", Op::Reshape { allowzero: false }, &[x, target])?
     };
+    let w = if trans_b { transposed(graph, root, w)? } else { w };
     let note = "multiplies without flattening";
     match bias {
         None => become_op(graph, root, Op::MatMul, &[rows, w], note),
@@ -75,4 +77,18 @@ fn unflatten(graph: &mut Graph, root: Value, kept: Option<u64>) -> Rewritten {
             become_op(graph, root, Op::Add, &[product, bias], note)
         }
     }
+}
+
+/// Whether a transpose comes before and another behind.
+fn is_between_transposes(graph: &Graph, x: Value, root: Value) -> bool {
+    let is_transpose = |kind: Kind| kind == Kind::Transpose;
+    let is_next = |user: NodeId| is_transpose(graph.node(user).op().kind());
+    is_transpose(graph.kind(x)) && matches!(graph.users(root).as_slice(), &[(user, _)] if is_next(user))
+}
+
+/// A held weight, transposed.
+fn transposed(graph: &mut Graph, root: Value, weight: Value) -> Result<Value, Skip> {
+    let held = graph.tensor(weight).filter(|_| graph.kind(weight) == Kind::Parameter && graph.use_count(weight) == 1);
+    let held = held.filter(|held| held.recipe_depth() < MOST_RECIPES).ok_or(Skip::NoMatch)?;
+    insert(graph, root, "weight", Op::Parameter(held.transposed()?), &[])
 }

@@ -1,0 +1,104 @@
+use crate::pattern::op;
+use crate::pipeline::Pass;
+use crate::rewrite::{become_op, insert, number_list};
+use crate::rule::{Rewritten, Rule, Skip};
+use crate::sizes::{constant_shape, position, same_shape};
+use netwright_ir::{Dim, Graph, Kind, NodeId, Op, Value};
+
+/// More operators between the look-up and the reshape are not followed.
+const MOST_STEPS: usize = 8;
+
+/// `gather(transpose(reshape(x, [.., 3, n])), 1)` -> `transpose(reshape(slice(x, n, 2 * n)))`
+///
+/// Queries, keys and values that are projected at once are told apart by an axis of three, which exporters move to the
+/// front, and look up. Cut before they are split and transposed, they are slices of the last axis, which
+/// [`merge_slices`](super::merge_slices) makes one Split, and each is transposed by itself. The same elements stand in
+/// the same places.
+pub fn slice_packed_axis() -> Pass {
+    let summary = "gather(transpose(reshape(x, [.., 3, n])), 1) -> transpose(reshape(slice(x, n, 2 * n)))";
+    Rule::new("slice-packed-axis", summary, op(Kind::Gather), |graph, found| slice(graph, found.root())).into()
+}
+
+fn slice(graph: &mut Graph, root: Value) -> Rewritten {
+    let &Op::Gather { axis } = graph.op(root) else { return Err(Skip::NoMatch) };
+    let (Some(from), Some(index)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
+        return Err(Skip::NoMatch);
+    };
+    // One index, without an axis of its own.
+    let index = match (graph.fact(index).rank(), graph.fact(index).known_elements().as_deref()) {
+        (Some(0), Some(&[only])) => only,
+        _ => return Err(Skip::NoMatch),
+    };
+    let (reshaped, axes) = origins(graph, from).ok_or(Skip::NoMatch)?;
+    let x = graph.operand(reshaped.node, 0).ok_or(Skip::NoMatch)?;
+    let (Some(whole), Some(split)) = (graph.shape(x), graph.shape(reshaped)) else { return Err(Skip::NoMatch) };
+    let axis = position(axis, axes.len()).ok_or(Skip::NoMatch)?;
+    let packed = axes[axis];
+    let (before, count, after) = match (&split[..packed], split[packed].known(), &split[packed + 1..]) {
+        (before, Some(count), after) if count > 1 => (before, count, after),
+        _ => return Err(Skip::NoMatch),
+    };
+    // What is packed is the first part of the last axis.
+    let Some((Dim::Known(last), leading)) = whole.split_last() else { return Err(Skip::NoMatch) };
+    let is_one = |dim: &&Dim| **dim != Dim::Known(1);
+    let without_ones = |dims: &[Dim]| dims.iter().filter(is_one).cloned().collect::<Vec<_>>();
+    let part = after.iter().try_fold(1_i64, |product, dim| product.checked_mul(dim.known()?));
+    let part = part.filter(|part| part.checked_mul(count) == Some(*last)).ok_or(Skip::NoMatch)?;
+    if !same_shape(&without_ones(leading), &without_ones(before)) {
+        return Err(Skip::NoMatch);
+    }
+    let is_lookup = |user: NodeId, at: usize| match *graph.node(user).op() {
+        Op::Gather { axis: other } => at == 0 && position(other, axes.len()) == Some(axis),
+        _ => false,
+    };
+    if graph.is_output(from) || !graph.users(from).into_iter().all(|(user, at)| is_lookup(user, at)) {
+        return Err(Skip::rejected(format!("{} has another use", graph.operand_text(from))));
+    }
+    // The axes that are left, in the order of the reshape, and where each goes.
+    let goes: Vec<usize> = axes.iter().copied().filter(|origin| *origin != packed).collect();
+    let mut left = goes.clone();
+    left.sort_unstable();
+    let dims: Vec<Dim> = left.iter().map(|origin| split[*origin].clone()).collect();
+    let place = |origin: &usize| left.iter().position(|own| own == origin).and_then(|at| i64::try_from(at).ok());
+    let perm: Vec<i64> = goes.iter().map(place).collect::<Option<_>>().ok_or(Skip::NoMatch)?;
+    let cut = [leading, &[Dim::Known(part)]].concat();
+    let sizes = constant_shape(Some(&cut), &dims, None).ok_or(Skip::NoMatch)?;
+    let start = if index < 0 { index + count } else { index } * part;
+    let mut operands = vec![x];
+    for (word, number) in [("start", start), ("end", start + part), ("axis", -1)] {
+        operands.push(number_list(graph, root, word, &[number])?);
+    }
+    let part = insert(graph, root, "part", Op::Slice, &operands)?;
+    let sizes = number_list(graph, root, "sizes", &sizes)?;
+    let split = insert(graph, root, "split", Op::Reshape { allowzero: false }, &[part, sizes])?;
+    become_op(graph, root, Op::Transpose { perm }, &[split], "is cut before it is split")
+}
+
+/// The reshape from which transposes and dropped axes lead to a value, each read by the next alone; and which of its
+/// axes those of the value are.
+fn origins(graph: &Graph, mut value: Value) -> Option<(Value, Vec<usize>)> {
+    let mut axes: Vec<usize> = (0..graph.fact(value).rank()?).collect();
+    for _ in 0..MOST_STEPS {
+        let inner = graph.operand(value.node, 0)?;
+        match graph.op(value) {
+            Op::Reshape { .. } => return Some((value, axes)),
+            Op::Transpose { perm } => {
+                let through = |axis: &usize| position(*perm.get(*axis)?, perm.len());
+                axes = axes.iter().map(through).collect::<Option<_>>()?;
+            }
+            Op::Squeeze => {
+                let rank = graph.fact(inner).rank()?;
+                let dropped = graph.fact(graph.operand(value.node, 1)?).known_elements()?;
+                let dropped: Vec<usize> = dropped.iter().map(|axis| position(*axis, rank)).collect::<Option<_>>()?;
+                let kept: Vec<usize> = (0..rank).filter(|axis| !dropped.contains(axis)).collect();
+                axes = axes.iter().map(|axis| kept.get(*axis).copied()).collect::<Option<_>>()?;
+            }
+            _ => return None,
+        }
+        if graph.use_count(inner) != 1 {
+            return None;
+        }
+        value = inner;
+    }
+    None
+}
