@@ -1,4 +1,5 @@
-"""`--kv-cache shared`: models that add to buffers of the caller's, beside the exports that give a longer cache each step.
+"""`--kv-cache shared`: models that add to buffers of the caller's, beside those that give a longer cache each step:
+exports, and what is built from folders of Hugging Face.
 
 A prompt with padding in front and three steps for a batch of two; a prompt, more tokens at once and a step for one
 sequence. Past and present are the same memory. Logits and caches must be those of the export within 1e-4, but for rows
@@ -27,6 +28,7 @@ MODELS = [
     "llama_past.dynamo",
     "llama4_kv.dynamo",
 ]
+FOLDERS = ["gpt2", "gpt_neox", "llama", "llama_yarn", "smollm", "mistral", "qwen2", "qwen3", "gemma2"]
 # Tokens of each step, and how many the first sequence is padded with in front.
 RUNS = [(2, [5, 1, 1, 1], 2), (1, [4, 3, 1], 0)]
 
@@ -84,9 +86,16 @@ def small_heads():
 
 
 def judge_model(program, path, folder, kernel):
-    name = path.stem
-    output = folder / f"{name}.shared.onnx"
-    outcome = judge.netwright(program, "-q", "optimize", path, "-o", output, "--target", "ort", "--kv-cache", "shared")
+    output = folder / "shared.onnx"
+    shared = ["--target", "ort", "--kv-cache", "shared"]
+    if path.suffix == ".onnx":
+        outcome = judge.netwright(program, "-q", "optimize", path, "-o", output, *shared)
+    else:
+        outcome = judge.netwright(program, "-q", "build", path, "-o", output, "--with-past", *shared)
+        assert outcome.code == 0, outcome.message
+        longer = folder / "longer.onnx"
+        outcome = judge.netwright(program, "-q", "build", path, "-o", longer, "--with-past", "--no-optimize")
+        path = longer
     assert outcome.code == 0, outcome.message
     assert judge.invalid(output, False) is None, judge.invalid(output, False)
     assert kernel in {node.op_type for node in onnx.load(output).graph.node}, f"no {kernel}"
@@ -102,8 +111,10 @@ def judge_model(program, path, folder, kernel):
         done = 0
         for length in lengths:
             total = done + length
-            tokens = random.integers(0, 64, (batch, length))
+            tokens = random.integers(0, 48, (batch, length))
             feeds = {"input_ids": tokens, "attention_mask": np.ascontiguousarray(mask[:, :total])}
+            if any(port.name == "position_ids" for port in export.get_inputs()):
+                feeds["position_ids"] = np.maximum(mask.cumsum(1) - 1, 0)[:, done:total]
             expected = dict(zip((port.name for port in export.get_outputs()), export.run(None, feeds | past), strict=True))
             past = {name: expected[name.replace("past_key_values", "present")] for name in past}
             binding = judge.bind_shared(shared, feeds, buffers)
@@ -130,6 +141,8 @@ def main():
         exports = pathlib.Path(__file__).parent / "models"
         cases = [(exports / f"{name}.onnx", "GroupQueryAttention") for name in MODELS]
         cases.append((folder / "small_heads.onnx", "MultiHeadAttention"))
+        families = pathlib.Path(__file__).parents[1] / "families"
+        cases += [(families / name, "GroupQueryAttention") for name in FOLDERS]
         for path, kernel in cases:
             worst = judge_model(args.netwright, path, folder, kernel)
             wrong += not worst <= TOLERANCE

@@ -201,6 +201,20 @@ fn share_cache() {
         %seen = unsqueeze %real, [1, 2] : bool[b, 1, 1, p + s]
         %both = and %before, %seen : bool[b, 1, s, p + s]
         %mask = where %both, 0.0, -1e30 : f32[b, 1, s, p + s]";
+    let (counts, _) = causal.split_once("%rows").expect("it has rows");
+    let distances = format!(
+        "{counts}%key_places = cast %keys {{to = f32}} : f32[p + s]
+        %query_places = cast %own {{to = f32}} : f32[s]
+        %rows = unsqueeze %query_places, [1] : f32[s, 1]
+        %distance = sub %key_places, %rows : f32[s, p + s]
+        %beyond = relu %distance : f32[s, p + s]
+        %share = min %beyond, 1.0 : f32[s, p + s]
+        %later = mul %share, -10000.0 : f32[s, p + s]
+        %real = cast %padding {{to = bool}} : bool[b, p + s]
+        %seen = unsqueeze %real, [1, 2] : bool[b, 1, 1, p + s]
+        %hidden = where %seen, 0.0, -10000.0 : f32[b, 1, 1, p + s]
+        %mask = add %later, %hidden : f32[b, 1, s, p + s]"
+    );
     let attention = "%y, %key, %value = attention %q, %k, %k, %mask, %past_key, %past_value \
         {kv_num_heads = 1, q_num_heads = 2} : f32[b, s, 16], f32[b, 1, p + s, 8], f32[b, 1, p + s, 8]";
     let body = format!("{causal}\n{attention}");
@@ -214,6 +228,13 @@ fn share_cache() {
                 .replace("kv_num_heads = 1", "kv_num_heads = 2")
                 .replace("[b, 1, p + s, 8]", "[b, 2, p + s, 4]")
                 .replace("[b, s, 16]", "[b, s, 8]"),
+        ),
+        ("mask_of_distances", inputs.to_owned(), format!("{distances}\n{attention}\n{outputs}")),
+        // Earlier keys are hidden.
+        (
+            "mask_of_distances_to_earlier_keys",
+            inputs.to_owned(),
+            format!("{distances}\n{attention}\n{outputs}").replace("sub %key_places, %rows", "sub %rows, %key_places"),
         ),
         // Later keys are seen.
         (

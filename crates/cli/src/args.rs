@@ -134,12 +134,30 @@ pub(crate) struct Emit {
     /// [default: auto for tract and ort; for onnx 21, or the file's own].
     #[arg(long)]
     pub(crate) opset: Option<Opset>,
+    /// What becomes of the KV cache; shared changes the model's inputs and outputs and says how.
+    #[arg(long, default_value = "concat")]
+    pub(crate) kv_cache: KvCache,
     /// Whether weights go to a file beside the model: auto does so beyond 2 GiB.
     #[arg(long, default_value = "auto")]
     pub(crate) external_data: ExternalData,
 }
 
 impl Emit {
+    /// Whether the KV cache becomes a buffer of the caller's, if what else is asked for allows it.
+    pub(crate) fn shares_cache(&self, verify: bool) -> Result<bool, Failure> {
+        if self.kv_cache == KvCache::Concat {
+            return Ok(false);
+        }
+        let refused = if !self.target.contrib {
+            format!("--kv-cache shared is for --target ort; {} has no operator for it", self.target)
+        } else if verify {
+            "--verify cannot judge --kv-cache shared, which changes what inputs and results are".to_owned()
+        } else {
+            return Ok(true);
+        };
+        Err(Failure::Usage(refused))
+    }
+
     /// Whether the opset may be raised.
     pub(crate) fn raises_opset(&self) -> bool {
         self.opset.map_or(self.target != Target::ONNX, |opset| opset == Opset::Auto)
@@ -217,9 +235,6 @@ pub(crate) struct Optimize {
     pub(crate) share_weights: bool,
     #[command(flatten)]
     pub(crate) emit: Emit,
-    /// What becomes of the KV cache; shared changes the model's inputs and outputs and says how.
-    #[arg(long, default_value = "concat")]
-    pub(crate) kv_cache: KvCache,
     /// The passes to run, by name and in the pipeline's order, or `none`.
     #[arg(long, visible_alias = "only", value_delimiter = ',')]
     pub(crate) passes: Option<Vec<String>>,

@@ -25,12 +25,18 @@ struct Built {
     constants: u64,
     bytes: u64,
     seconds: f64,
+    /// What callers have to give or get otherwise.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    interface: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     verified: Option<Verdict>,
 }
 
 pub(crate) fn run(args: &Build, output: Output) -> Result<(), Failure> {
     optimize::check_opset(args.emit.opset)?;
+    if args.emit.shares_cache(args.verify)? && (!args.with_past || args.no_optimize) {
+        return Err(Failure::Usage("--kv-cache shared needs --with-past, and none of --no-optimize".to_owned()));
+    }
     let model = open(args)?;
     let mut built = vec![];
     for (part, path) in parts(args, &model)? {
@@ -99,13 +105,14 @@ impl Known {
 
 fn line(built: &Built) -> String {
     format!(
-        "{}: {} nodes, {} parameters, {} constants, {} bytes in {:.2} s\n{}",
+        "{}: {} nodes, {} parameters, {} constants, {} bytes in {:.2} s\n{}{}",
         built.path.display(),
         built.nodes,
         thousands(built.parameters),
         thousands(built.constants),
         thousands(built.bytes),
         built.seconds,
+        built.interface.iter().map(|line| format!("{line}\n")).collect::<String>(),
         optimize::verdict_text(built.verified.as_ref())
     )
 }
@@ -239,12 +246,15 @@ fn build(args: &Build, model: &Pretrained, part: Part, path: &Path, output: Outp
             &passes::Options {
                 target: args.emit.target,
                 raise_opset: args.emit.raises_opset(),
+                share_cache: args.emit.shares_cache(false)? && matches!(part, Part::Whole | Part::DecoderWithPast),
                 evaluator: Some(passes::Evaluator::new(netwright::evaluate::Tract)),
                 ..passes::Options::default()
             },
         )
     };
-    output.rewrites(&report.map_err(Failure::model)?.applied)?;
+    let named = |error| Failure::Model(format!("\"{}\": {error}", path.to_string_lossy().escape_debug()));
+    let report = report.map_err(named)?;
+    output.rewrites(&report.applied)?;
     let options = WriteOptions { external_data: args.emit.external_data.into(), share_weights: false };
     let written = onnx::write(&model, path, &options).map_err(optimize::write_failure)?;
     let counts = inventory(&model);
@@ -255,6 +265,7 @@ fn build(args: &Build, model: &Pretrained, part: Part, path: &Path, output: Outp
         constants: counts.constants,
         bytes: written.bytes,
         seconds: start.elapsed().as_secs_f64(),
+        interface: optimize::interface(&model, &report),
         verified: None,
     })
 }

@@ -1,6 +1,6 @@
 //! `netwright optimize`.
 
-use crate::args::{Input, KvCache, Opset, Optimize, Upgrade};
+use crate::args::{Input, Opset, Optimize, Upgrade};
 use crate::failure::Failure;
 use crate::output::{Output, table, thousands};
 use crate::report;
@@ -60,10 +60,7 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
             "--verify compares the result with the input, which writing in place replaces; write to another file";
         return Err(Failure::Usage(message.to_owned()));
     }
-    if args.verify && args.kv_cache == KvCache::Shared {
-        let message = "--verify compares results of the same inputs, and --kv-cache shared changes what these are";
-        return Err(Failure::Usage(message.to_owned()));
-    }
+    let share_cache = args.emit.shares_cache(args.verify)?;
     let spinner = output.spinner("optimizing");
     let start = Instant::now();
     let mut model = read(&args.input, output)?;
@@ -76,7 +73,7 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
         raise_opset: args.emit.raises_opset(),
         only: args.passes.clone().map(|names| if names == ["none"] { vec![] } else { names }),
         skip: args.skip.clone(),
-        share_cache: args.kv_cache == KvCache::Shared,
+        share_cache,
         evaluator: Some(Evaluator::new(Tract)),
         limits: Limits { stop_after: args.stop_after, check: false },
     };
@@ -96,9 +93,7 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
     }
     let sites = passes::sites::sites(&model, &events, &args.emit.target);
     let explain = args.explain.then(|| explain(&sites, &events));
-    let inputs: BTreeSet<_> = model.graph.inputs().map(|input| model.graph.value_name(input)).collect();
-    let changed = events.applied.iter().filter(|event| inputs.contains(&event.node));
-    let interface = changed.map(|event| format!("changed   {event}")).collect();
+    let interface = interface(&model, &events);
     let verified = if args.verify { Some(verify::compared(args, output)?) } else { None };
     let done =
         Done { before, after: side(inventory(&model), written.bytes), applied, interface, explain, seconds, verified };
@@ -203,6 +198,13 @@ fn size(path: &Path) -> Result<u64, Failure> {
 fn side(counts: Inventory, bytes: u64) -> Side {
     let Inventory { nodes, operators, parameters, constants, .. } = counts;
     Side { nodes, operators, bytes, parameters, constants }
+}
+
+/// What callers have to give or get otherwise.
+pub(crate) fn interface(model: &Model, report: &Report) -> Vec<String> {
+    let inputs: BTreeSet<_> = model.graph.inputs().map(|input| model.graph.value_name(input)).collect();
+    let changed = report.applied.iter().filter(|event| inputs.contains(&event.node));
+    changed.map(|event| format!("changed   {event}")).collect()
 }
 
 /// What became of every attention, normalization and activation; then every rewrite, those that merge what is the same

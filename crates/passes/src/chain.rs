@@ -48,13 +48,12 @@ fn operand_of(graph: &Graph, value: Value) -> Option<usize> {
     }
 }
 
-/// The operand of which each row is multiplied by a matrix that is held, or a vector added to it.
+/// The operand of which each row is multiplied by one matrix, or one vector added to it.
 fn row_operand_of(graph: &Graph, value: Value) -> Option<usize> {
-    let held = |at: usize| graph.tensor(graph.operand(value.node, at)?).map(|tensor| tensor.dims().len());
     let rank = |at: usize| graph.fact(graph.operand(value.node, at)?).rank();
-    let is_row = |at: usize, by: usize| held(by) == Some(1) && rank(at).is_some_and(|rank| rank > 1);
+    let is_row = |at: usize, by: usize| rank(by) == Some(1) && rank(at).is_some_and(|rank| rank > 1);
     match graph.kind(value) {
-        Kind::MatMul if held(1) == Some(2) && rank(0) == graph.fact(value).rank() => Some(0),
+        Kind::MatMul if rank(1) == Some(2) && rank(0).is_some_and(|rank| rank > 1) => Some(0),
         Kind::Add => [(0, 1), (1, 0)].into_iter().find(|(at, by)| is_row(*at, *by)).map(|(at, _)| at),
         _ => None,
     }

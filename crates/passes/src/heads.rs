@@ -1,7 +1,9 @@
 //! Heads of attention: how they are split from `[batch, length, heads * size]`.
 
+use crate::rewrite::{insert, number_list};
+use crate::rule::Skip;
 use crate::sizes::same_shape;
-use netwright_ir::{Dim, Graph, Kind, Op, Value};
+use netwright_ir::{Graph, Kind, Op, Value};
 
 /// Which axis comes first where heads are not split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,18 +23,51 @@ pub(crate) fn gathered(graph: &Graph, value: Value) -> Option<Order> {
     }
 }
 
-/// `[batch, length, heads * size]`, or `[length, batch, heads * size]`, that became `[batch, heads, length, size]`, and
-/// the number of heads.
-pub(crate) fn split(graph: &Graph, value: Value) -> Option<(Value, i64, Order)> {
+/// Heads that were split, `[batch, heads, length, size]`.
+pub(crate) struct Heads {
+    pub(crate) count: i64,
+    pub(crate) order: Order,
+    /// Before they were transposed: with heads and sizes as the last two axes.
+    apart: Value,
+    /// The size of both as one axis, where that is not what they were made of by a Reshape.
+    width: Option<i64>,
+}
+
+impl Heads {
+    /// With heads and sizes as one axis: `[batch, length, heads * size]`, or `[length, batch, heads * size]`.
+    pub(crate) fn merged(&self, graph: &mut Graph, root: Value) -> Result<Value, Skip> {
+        match self.width {
+            None => graph.operand(self.apart.node, 0).ok_or(Skip::NoMatch),
+            Some(width) => {
+                let sizes = number_list(graph, root, "width", &[0, 0, width])?;
+                insert(graph, root, "merged", Op::Reshape { allowzero: false }, &[self.apart, sizes])
+            }
+        }
+    }
+
+    /// Splits the heads of another such value.
+    pub(crate) fn split_again(&self, graph: &mut Graph, root: Value, merged: Value) -> Result<Value, Skip> {
+        let sizes = match self.width {
+            None => graph.operand(self.apart.node, 1).ok_or(Skip::NoMatch)?,
+            Some(width) => number_list(graph, root, "apart", &[0, 0, self.count, width / self.count])?,
+        };
+        insert(graph, root, "heads", Op::Reshape { allowzero: false }, &[merged, sizes])
+    }
+}
+
+/// How the heads of a value were split, by a transpose.
+pub(crate) fn split(graph: &Graph, value: Value) -> Option<Heads> {
     let order = match graph.op(value) {
         Op::Transpose { perm } if perm.as_slice() == [0, 2, 1, 3] => Order::BatchFirst,
         Op::Transpose { perm } if perm.as_slice() == [1, 2, 0, 3] => Order::LengthFirst,
         _ => return None,
     };
-    let reshaped = graph.operand(value.node, 0)?;
-    let x = graph.operand(reshaped.node, 0).filter(|_| graph.kind(reshaped) == Kind::Reshape)?;
-    let [first, second, heads, size] = graph.shape(reshaped)? else { return None };
-    let Dim::Known(count) = heads else { return None };
-    let is_split = same_shape(graph.shape(x)?, &[first.clone(), second.clone(), heads.times(size)]);
-    (is_split && *count > 0).then_some((x, *count, order))
+    let apart = graph.operand(value.node, 0)?;
+    let [first, second, heads, size] = graph.shape(apart)? else { return None };
+    let (count, width) = (heads.known().filter(|count| *count > 0)?, heads.times(size));
+    let whole = graph.operand(apart.node, 0).filter(|_| graph.kind(apart) == Kind::Reshape);
+    let whole = whole.and_then(|whole| graph.shape(whole));
+    let was_merged = whole.is_some_and(|whole| same_shape(whole, &[first.clone(), second.clone(), width.clone()]));
+    let width = if was_merged { None } else { Some(width.known()?) };
+    Some(Heads { count, order, apart, width })
 }

@@ -73,7 +73,8 @@ pub struct Options {
     /// `com.microsoft`: every `past` and `present` is `[batch, heads, max_length, head_size]`, and both may be one
     /// memory, to which a step adds its keys and values; the padding mask is `[batch, past + seq]`, which tells how much
     /// of the buffer is past. Rows of padding may have other results, and where several tokens follow a past, the batch
-    /// may have to be 1. The report's `share-cache` lines tell what changed.
+    /// may have to be 1; a score to which a mask adds -10,000 or less is taken to have no weight. The report's
+    /// `share-cache` lines tell what changed.
     pub share_cache: bool,
     /// What computes constants, where something is to.
     pub evaluator: Option<Evaluator>,

@@ -17,7 +17,7 @@ pub(crate) fn is_finite(graph: &Graph, mask: Value) -> bool {
 }
 
 /// Whether every number of a mask is shown to be so much or more; that is no number above 0.
-fn is_over(graph: &Graph, mask: Value, least: f64) -> bool {
+pub(crate) fn is_over(graph: &Graph, mask: Value, least: f64) -> bool {
     let number = |of: Option<Value>| graph.tensor(of?).and_then(Tensor::float);
     let mut open = vec![(mask, least)];
     for _ in 0..MOST_STEPS {
@@ -27,6 +27,8 @@ fn is_over(graph: &Graph, mask: Value, least: f64) -> bool {
         let operand = |at: usize| operands.get(at).copied().flatten();
         match graph.kind(value) {
             Kind::Where if [1, 2].iter().all(|at| number(operand(*at)).is_some_and(over)) => {}
+            Kind::Mul if (0..2).any(|at| number(operand(at)).is_some_and(over) && is_share(graph, operand(1 - at))) => {
+            }
             Kind::Max if operands.iter().any(|of| number(*of).is_some_and(over)) => {}
             // Each of two may be half as deep; what is only to be finite is.
             Kind::Add => {
@@ -51,6 +53,19 @@ fn is_over(graph: &Graph, mask: Value, least: f64) -> bool {
         }
     }
     false
+}
+
+/// Whether a value is shown to be from 0 up to 1: `min(relu(x), 1)`, or with a sum of such.
+fn is_share(graph: &Graph, value: Option<Value>) -> bool {
+    let Some(value) = value.filter(|value| graph.kind(*value) == Kind::Min) else { return false };
+    let operands = graph.operands(value.node);
+    let is_one = |of: &Value| graph.tensor(*of).and_then(Tensor::float) == Some(1.0);
+    let is_relu = |of: &Value| graph.kind(*of) == Kind::Relu;
+    let is_positive = |of: &Value| match graph.kind(*of) {
+        Kind::Add => graph.operands(of.node).iter().flatten().all(is_relu),
+        _ => is_relu(of),
+    };
+    operands.iter().flatten().any(is_one) && operands.iter().flatten().all(|of| is_one(of) || is_positive(of))
 }
 
 /// The mask with rows that are masked whole as far above 0 as they were below, so that no runtime leaves them out.

@@ -161,18 +161,18 @@ fn is_causal(graph: &Graph, cache: &Cache) -> bool {
     for _ in 0..MOST_STEPS {
         let Some(value) = open.pop() else { return false };
         let operand = |at: usize| graph.operand(value.node, at);
+        let number = |at: usize| operand(at).and_then(|of| graph.tensor(of)?.float());
         match graph.kind(value) {
             // What either masks is masked.
             Kind::Add | Kind::And => open.extend([0, 1].into_iter().filter_map(operand)),
             Kind::Unsqueeze | Kind::Expand | Kind::Reshape => open.extend(operand(0)),
             Kind::Where => {
-                let fill = operand(2).and_then(|fill| graph.tensor(fill)?.float());
-                open.extend(operand(0).filter(|_| fill.is_some_and(|fill| fill <= MASKED)));
+                open.extend(operand(0).filter(|_| number(2).is_some_and(|fill| fill <= MASKED)));
             }
+            Kind::Max if number(1).is_some_and(|fill| fill <= MASKED) => open.extend(operand(0)),
             Kind::Mul => {
-                let number = |at: usize| operand(at).and_then(|of| graph.tensor(of)?.float());
-                let marks = [(0, 1), (1, 0)].into_iter().find(|(_, fill)| number(*fill).is_some_and(|fill| fill <= MASKED));
-                if marks.and_then(|(marks, _)| operand(marks)).is_some_and(|marks| marks_later_keys(graph, marks, cache)) {
+                let marks = (0..2).find(|at| number(1 - at).is_some_and(|fill| fill <= MASKED)).and_then(operand);
+                if marks.is_some_and(|marks| marks_later_keys(graph, marks, cache)) {
                     return true;
                 }
             }
@@ -203,7 +203,8 @@ fn marks_later_keys(graph: &Graph, mut value: Value, cache: &Cache) -> bool {
             return false;
         }
     }
-    let parts = if graph.kind(value) == Kind::Add { vec![operand(value, 0), operand(value, 1)] } else { vec![Some(value)] };
+    let parts =
+        if graph.kind(value) == Kind::Add { vec![operand(value, 0), operand(value, 1)] } else { vec![Some(value)] };
     let is_distance = |relu: Value| {
         let distance = operand(relu, 0).filter(|of| graph.kind(*of) == Kind::Sub)?;
         let (key, query) = (operand(distance, 0)?, operand(distance, 1)?);
@@ -305,7 +306,9 @@ fn rewrite(graph: &mut Graph, caches: &[Cache], padding: (Value, usize), asked: 
     let buffers = caches.iter().flat_map(|cache| cache.past.into_iter().zip(cache.present));
     let others = format!("; so are {} others", 2 * caches.len() - 1);
     for (at, (past, present)) in buffers.enumerate() {
-        let note = format!("a buffer, and {} may be the same{others}", graph.operand_text(present));
+        let output = graph.outputs().iter().find(|output| output.value == present);
+        let name = output.map_or_else(|| graph.value_name(present), |output| &output.name);
+        let note = format!("a buffer, and %{name} may be the same{others}");
         let event = resize(graph, past, LENGTH, &buffer_length, &note)?;
         if at == 0 {
             events.push(event);

@@ -30,17 +30,16 @@ fn fold(graph: &mut Graph, root: Value) -> Rewritten {
     }
     let mut attention = graph.op(attended).clone();
     let mut operands = graph.operands(attended.node);
-    let (mut heads, mut orders) = (vec![], vec![]);
-    for operand in operands.iter_mut().take(3).flatten() {
-        let Some((x, count, order)) = split(graph, *operand) else {
+    let mut parts = vec![];
+    for operand in operands.iter().take(3).flatten() {
+        let no_split = || {
             let name = graph.operand_text(*operand);
-            return Err(Skip::rejected(format!("{name} is no split of [batch, length, heads * size]")));
+            Skip::rejected(format!("{name} is no split of [batch, length, heads * size]"))
         };
-        *operand = x;
-        heads.push(count);
-        orders.push(order);
+        parts.push(split(graph, *operand).ok_or_else(no_split)?);
     }
-    let [query_heads, key_heads, value_heads] = heads[..] else { return Err(Skip::NoMatch) };
+    let counts: Vec<i64> = parts.iter().map(|part| part.count).collect();
+    let [query_heads, key_heads, value_heads] = counts[..] else { return Err(Skip::NoMatch) };
     let merged = match (graph.shape(attended), order) {
         (Some([batch, heads, length, size]), Order::BatchFirst) => [batch.clone(), length.clone(), heads.times(size)],
         (Some([batch, heads, length, size]), Order::LengthFirst) => [length.clone(), batch.clone(), heads.times(size)],
@@ -60,8 +59,9 @@ fn fold(graph: &mut Graph, root: Value) -> Rewritten {
     let Op::Attention { q_num_heads, kv_num_heads, .. } = &mut attention else { return Err(Skip::NoMatch) };
     (*q_num_heads, *kv_num_heads) = (Some(query_heads), Some(key_heads));
     let swap = || Op::Transpose { perm: vec![1, 0, 2] };
-    for (operand, order) in operands.iter_mut().flatten().zip(orders) {
-        if order == Order::LengthFirst {
+    for (operand, part) in operands.iter_mut().flatten().zip(parts) {
+        *operand = part.merged(graph, root)?;
+        if part.order == Order::LengthFirst {
             *operand = insert(graph, root, "by_batch", swap(), &[*operand])?;
         }
     }

@@ -19,18 +19,16 @@ fn sink(graph: &mut Graph, root: Value) -> Rewritten {
     let mut rotary = graph.op(root).clone();
     let operands = graph.operands(root.node);
     let heads = operands.first().copied().flatten().ok_or(Skip::NoMatch)?;
-    let (x, count, Order::BatchFirst) = split(graph, heads).ok_or(Skip::NoMatch)? else { return Err(Skip::NoMatch) };
+    let parts = split(graph, heads).filter(|parts| parts.order == Order::BatchFirst).ok_or(Skip::NoMatch)?;
     let Op::RotaryEmbedding { num_heads, .. } = &mut rotary else { return Err(Skip::NoMatch) };
     expect_alone(graph, heads)?;
-    *num_heads = Some(count);
-    let reshaped = graph.operand(heads.node, 0).ok_or(Skip::NoMatch)?;
-    let shape = graph.operand(reshaped.node, 1).ok_or(Skip::NoMatch)?;
-    let [reshape, transpose] = [reshaped, heads].map(|of| graph.op(of).clone());
+    *num_heads = Some(parts.count);
+    let transpose = graph.op(heads).clone();
     let mut operands: Vec<Value> = operands.into_iter().flatten().collect();
     if let Some(first) = operands.first_mut() {
-        *first = x;
+        *first = parts.merged(graph, root)?;
     }
     let turned = insert(graph, root, "turned", rotary, &operands)?;
-    let heads = insert(graph, root, "heads", reshape, &[turned, shape])?;
-    become_op(graph, root, transpose, &[heads], format!("turns {count} heads before they are split"))
+    let heads = parts.split_again(graph, root, turned)?;
+    become_op(graph, root, transpose, &[heads], format!("turns {} heads before they are split", parts.count))
 }

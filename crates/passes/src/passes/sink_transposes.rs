@@ -87,6 +87,10 @@ fn lift() -> Rule {
                 _ => return Err(Skip::NoMatch),
             }
         }
+        // Attention takes in what splits the heads of each part.
+        if order == [0, 2, 1, 3] {
+            return Err(Skip::NoMatch);
+        }
         let axis = position(axis, order.len()).and_then(|axis| order.iter().position(|from| *from == axis));
         let axis = axis.and_then(|axis| i64::try_from(axis).ok()).ok_or(Skip::NoMatch)?;
         let whole = insert(graph, root, "whole", transpose, &[x])?;

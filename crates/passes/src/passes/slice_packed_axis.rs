@@ -25,9 +25,8 @@ fn slice(graph: &mut Graph, root: Value) -> Rewritten {
         return Err(Skip::NoMatch);
     };
     // One index, without an axis of its own.
-    let index = match (graph.fact(index).rank(), graph.fact(index).known_elements().as_deref()) {
-        (Some(0), Some(&[only])) => only,
-        _ => return Err(Skip::NoMatch),
+    let (Some(0), Some(&[index])) = (graph.fact(index).rank(), graph.fact(index).known_elements().as_deref()) else {
+        return Err(Skip::NoMatch);
     };
     let (reshaped, axes) = origins(graph, from).ok_or(Skip::NoMatch)?;
     let x = graph.operand(reshaped.node, 0).ok_or(Skip::NoMatch)?;

@@ -44,7 +44,7 @@ fn unflatten(graph: &mut Graph, root: Value, kept: Option<u64>) -> Rewritten {
     }
     let shape = |value| graph.shape(value).map(<[_]>::to_vec).ok_or(Skip::NoMatch);
     let (from, to, inner, weight) = (shape(x)?, shape(root)?, shape(flat)?, shape(w)?);
-    let ([_, k], &[ref rows, ref columns]) = (inner.as_slice(), weight.as_slice()) else { return Err(Skip::NoMatch) };
+    let ([_, k], [rows, columns]) = (inner.as_slice(), weight.as_slice()) else { return Err(Skip::NoMatch) };
     let n = if trans_b { rows } else { columns };
     let [leading @ .., last] = to.as_slice() else { return Err(Skip::NoMatch) };
     if leading.len() < 2 || last.same(n) != Some(true) {

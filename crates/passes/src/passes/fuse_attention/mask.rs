@@ -1,7 +1,7 @@
 //! One mask that is added to the scores, in the form that runtimes run.
 
 use super::scores::{Mask, Scores};
-use crate::masks::lifted;
+use crate::masks::{is_over, lifted};
 use crate::rewrite::{insert, number};
 use crate::rule::Skip;
 use crate::sizes::Sizes;
@@ -59,12 +59,16 @@ fn fill_of(graph: &mut Graph, root: Value, fill: f64, infinite: bool) -> Result<
 
 /// The mask with nothing in it that is less than [`MASKED`].
 fn bounded(graph: &mut Graph, root: Value, mask: Value, infinite: bool) -> Result<Value, Skip> {
+    if is_over(graph, mask, MASKED) {
+        return Ok(mask);
+    }
     if let Op::Where = graph.op(mask) {
         let [condition, yes, no] = [0, 1, 2].map(|at| graph.operand(mask.node, at));
         let float = |value: Option<Value>| graph.tensor(value?).and_then(Tensor::float);
         if let (Some(condition), Some(a), Some(b)) = (condition, float(yes), float(no)) {
             let clamp = |fill: f64| if infinite && fill == f64::NEG_INFINITY { fill } else { fill.max(MASKED) };
             if (clamp(a), clamp(b)) == (a, b) {
+                // Such as a guarded minus infinity.
                 return Ok(mask);
             }
             let yes = number(graph, root, "yes", ElementType::F32, clamp(a))?;
