@@ -143,6 +143,8 @@ fn folders_of_pretrained_models() {
         &["build", "bert_mlm", "-o", "half", "--dtype", "f16", "--allow-unused", "--task", "feature-extraction"],
         0,
     );
+    let shared = ["build", "gpt2", "-o", "shared.onnx", "--with-past", "--target", "ort", "--kv-cache", "shared"];
+    check(at, "build_shared_cache", &shared, 0);
     check(at, "build_parts", &["build", "whisper", "-o", "parts", "--with-past", "--target", "ort", "--json"], 0);
     let expected = ["config.json", "decoder_model.onnx", "decoder_with_past_model.onnx", "encoder_model.onnx"];
     assert_eq!(files(&at.join("parts")), expected);
@@ -156,6 +158,9 @@ fn folders_of_pretrained_models() {
         ("no_part", vec!["build", "gpt2", "-o", "out.onnx", "--part", "decoder"], 2),
         ("past_in_one_file", vec!["build", "whisper", "-o", "out.onnx", "--with-past"], 2),
         ("part_without_past", vec!["build", "whisper", "-o", "out", "--part", "decoder-with-past"], 2),
+        ("shared_without_past", [&shared[..4], &shared[5..]].concat(), 2),
+        ("shared_and_verified", [&shared[..], &["--verify"]].concat(), 2),
+        ("shared_for_another_runtime", [&shared[..5], &shared[7..]].concat(), 2),
         ("task_of_a_preset", vec!["build", "transformer-base", "-o", "out.onnx", "--task", "fill-mask"], 2),
     ] {
         check(at, name, &arguments, code);
