@@ -90,6 +90,41 @@ class Plain(nn.Module):
         return self.project(state)
 
 
+class PackedAttention(nn.Module):
+    """Queries, keys and values of one projection, told apart by an axis of three, as timm writes it."""
+
+    def __init__(self, width, heads):
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, x):
+        batch, length, width = x.shape
+        packed = self.qkv(x).reshape(batch, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+        query, key, value = packed.unbind(0)
+        attended = nn.functional.scaled_dot_product_attention(query, key, value)
+        return self.proj(attended.transpose(1, 2).reshape(batch, length, width))
+
+
+class Packed(nn.Module):
+    """Layers of a vision Transformer as timm writes them."""
+
+    def __init__(self, width, heads, layers):
+        super().__init__()
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2 * layers))
+        self.attentions = nn.ModuleList(PackedAttention(width, heads) for _ in range(layers))
+        self.forwards = nn.ModuleList(
+            nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)) for _ in range(layers)
+        )
+
+    def forward(self, x):
+        for at, (attend, forward) in enumerate(zip(self.attentions, self.forwards)):
+            x = x + attend(self.norms[2 * at](x))
+            x = x + forward(self.norms[2 * at + 1](x))
+        return x
+
+
 def ids(*axes):
     return ("ids", axes)
 
@@ -258,6 +293,10 @@ def transformer(_attn):
     return Plain(16, 2, 1), inputs, ["logits"]
 
 
+def packed(_attn):
+    return Packed(16, 2, 2), {"patches": floats("batch", "seq", 16)}, ["features"]
+
+
 # Name, what makes it, and how it attends.
 SMALL = {
     "bert": (bert, "sdpa"),
@@ -276,6 +315,7 @@ SMALL = {
     "marian_decoder": (marian_decoder, "sdpa"),
     "vit": (vit, "eager"),
     "transformer": (transformer, "sdpa"),
+    "packed": (packed, "sdpa"),
 }
 LARGE = {
     "bert_base": (lambda attn: bert(attn, 768, 12, 12), "eager"),

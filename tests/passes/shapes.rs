@@ -564,6 +564,16 @@ fn slice_packed_axis() {
                  return %a",
             ),
             (
+                // As the exporters write what timm unbinds.
+                "parts_that_are_split",
+                "%r = reshape %x, [0, 0, 2, 4, 4] : f32[b, q, 2, 4, 4]
+                 %t = transpose %r {perm = [2, 0, 3, 1, 4]} : f32[2, b, 4, q, 4]
+                 %c, %d = split %t, [1, 1] {axis = 0} : f32[1, b, 4, q, 4], f32[1, b, 4, q, 4]
+                 %e = squeeze %c, [0] : f32[b, 4, q, 4]
+                 %f = squeeze %d, [0] : f32[b, 4, q, 4]
+                 return %e, %f",
+            ),
+            (
                 "whole_that_is_read",
                 "%r = reshape %x, [0, 0, 2, 16] : f32[b, q, 2, 16]
                  %t = transpose %r {perm = [2, 0, 1, 3]} : f32[2, b, q, 16]
@@ -579,7 +589,8 @@ fn slice_packed_axis() {
                  %c = gather %s0, [1, 0] {axis = 2} : f32[b, q, 2, 16]
                  %t = reshape %x, [0, 0, 8, 4] : f32[b, q, 8, 4]
                  %d = gather %t, 1 {axis = 3} : f32[b, q, 8]
-                 return %a, %c, %d",
+                 %u, %v = split %s0, [1, 1] {axis = 2} : f32[b, q, 1, 16], f32[b, q, 1, 16]
+                 return %a, %c, %d, %u, %v",
             ),
         ],
     );

@@ -1,5 +1,5 @@
 use crate::pattern::op;
-use crate::pipeline::Pass;
+use crate::pipeline::{Body, Pass};
 use crate::rewrite::{become_op, insert, number_list};
 use crate::rule::{Rewritten, Rule, Skip};
 use crate::sizes::{constant_shape, position, same_shape};
@@ -11,27 +11,22 @@ const MOST_STEPS: usize = 8;
 /// `gather(transpose(reshape(x, [.., 3, n])), 1)` -> `transpose(reshape(slice(x, n, 2 * n)))`
 ///
 /// Queries, keys and values that are projected at once are told apart by an axis of three, which exporters move to the
-/// front, and look up. Cut before they are split and transposed, they are slices of the last axis, which
+/// front, and look up, or split and drop. Cut before they are transposed, they are slices of the last axis, which
 /// [`merge_slices`](super::merge_slices) makes one Split, and each is transposed by itself. The same elements stand in
 /// the same places.
 pub fn slice_packed_axis() -> Pass {
+    let name = "slice-packed-axis";
     let summary = "gather(transpose(reshape(x, [.., 3, n])), 1) -> transpose(reshape(slice(x, n, 2 * n)))";
-    Rule::new("slice-packed-axis", summary, op(Kind::Gather), |graph, found| slice(graph, found.root())).into()
+    let rules = [Kind::Gather, Kind::Squeeze]
+        .map(|kind| Rule::new(name, summary, op(kind), |graph, found| slice(graph, found.root())));
+    Pass { name, summary, body: Body::Rules(rules.into()) }
 }
 
 fn slice(graph: &mut Graph, root: Value) -> Rewritten {
-    let &Op::Gather { axis } = graph.op(root) else { return Err(Skip::NoMatch) };
-    let (Some(from), Some(index)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
-        return Err(Skip::NoMatch);
-    };
-    // One index, without an axis of its own.
-    let (Some(0), Some(&[index])) = (graph.fact(index).rank(), graph.fact(index).known_elements().as_deref()) else {
-        return Err(Skip::NoMatch);
-    };
+    let Part { from, axis, index } = part(graph, root).ok_or(Skip::NoMatch)?;
     let (reshaped, axes) = origins(graph, from).ok_or(Skip::NoMatch)?;
     let x = graph.operand(reshaped.node, 0).ok_or(Skip::NoMatch)?;
     let (Some(whole), Some(split)) = (graph.shape(x), graph.shape(reshaped)) else { return Err(Skip::NoMatch) };
-    let axis = position(axis, axes.len()).ok_or(Skip::NoMatch)?;
     let packed = axes[axis];
     let (before, count, after) = match (&split[..packed], split[packed].known(), &split[packed + 1..]) {
         (before, Some(count), after) if count > 1 => (before, count, after),
@@ -47,7 +42,7 @@ fn slice(graph: &mut Graph, root: Value) -> Rewritten {
         return Err(Skip::NoMatch);
     }
     let is_lookup = |user: NodeId, at: usize| match *graph.node(user).op() {
-        Op::Gather { axis: other } => at == 0 && position(other, axes.len()) == Some(axis),
+        Op::Gather { axis: other } | Op::Split { axis: other } => at == 0 && position(other, axes.len()) == Some(axis),
         _ => false,
     };
     if graph.is_output(from) || !graph.users(from).into_iter().all(|(user, at)| is_lookup(user, at)) {
@@ -71,6 +66,40 @@ fn slice(graph: &mut Graph, root: Value) -> Rewritten {
     let sizes = number_list(graph, root, "sizes", &sizes)?;
     let split = insert(graph, root, "split", Op::Reshape { allowzero: false }, &[part, sizes])?;
     become_op(graph, root, Op::Transpose { perm }, &[split], "is cut before it is split")
+}
+
+/// What is at one place of an axis, which is dropped.
+struct Part {
+    from: Value,
+    axis: usize,
+    index: i64,
+}
+
+fn part(graph: &Graph, root: Value) -> Option<Part> {
+    let (inner, second) = (graph.operand(root.node, 0)?, graph.operand(root.node, 1)?);
+    let numbers = graph.fact(second).known_elements()?;
+    let &[number] = numbers.as_slice() else { return None };
+    match *graph.op(root) {
+        // An index without an axis of its own.
+        Op::Gather { axis } if graph.fact(second).rank() == Some(0) => {
+            let axis = position(axis, graph.fact(inner).rank()?)?;
+            Some(Part { from: inner, axis, index: number })
+        }
+        Op::Squeeze => {
+            let &Op::Split { axis } = graph.op(inner) else { return None };
+            let from = graph.operand(inner.node, 0)?;
+            let shape = graph.shape(from)?;
+            let axis = position(axis, shape.len()).filter(|axis| position(number, shape.len()) == Some(*axis))?;
+            // As many parts as there are places, each of one.
+            let parts = i64::try_from(graph.node(inner.node).result_count()).ok()?;
+            let is_single = *shape.get(axis)? == Dim::Known(parts)
+                && graph
+                    .results(inner.node)
+                    .all(|part| graph.shape(part).and_then(|shape| shape.get(axis)) == Some(&Dim::Known(1)));
+            is_single.then_some(Part { from, axis, index: inner.result.into() })
+        }
+        _ => None,
+    }
 }
 
 /// The reshape from which transposes and dropped axes lead to a value, each read by the next alone; and which of its
