@@ -1,8 +1,9 @@
 //! A model in tract as it is, and optimized for tract: `cargo bench --bench tract -- FILE.onnx batch=1 seq=128`.
 //!
-//! Without a file, the unoptimized encoder-decoder of the paper (base) is measured. tract computes in one thread. Runs
-//! are interleaved, so that what else the machine does meets both alike; printed are medians, their ratio, and in
-//! which range the middle half of the ratios of neighboring runs lies.
+//! Without a file, the unoptimized encoder-decoder of the paper (base) is measured; each with symbolic dims, and with
+//! those that are given. tract multiplies in one thread, and attends in as many as `RAYON_NUM_THREADS` says. Runs are
+//! interleaved, so that what else the machine does meets all alike; printed are medians, those of the ratios of
+//! neighboring runs to the faster form of the model as it is, and in which range the middle half of these lies.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 
 use netwright::evaluate::Tract;
@@ -13,7 +14,6 @@ use netwright::passes::{self, Evaluator, Options, Target};
 use netwright::verify::{Array, ModelFile, Session, inputs};
 use std::error::Error;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 const ROUNDS: usize = 21;
 
@@ -39,53 +39,51 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let given = inputs(&ModelFile::open(&file)?, &bindings, 0)?;
     let given: Vec<(&str, &Array)> = given.iter().map(|(name, array)| (name.as_str(), array)).collect();
-    let time = |session: &Session| -> Result<Duration, Box<dyn Error>> {
-        let start = Instant::now();
-        session.run(&given)?;
-        Ok(start.elapsed())
-    };
-    // Some models tract loads only for sizes that it knows; of two ways, the faster counts.
-    let load = |path: &Path| -> Result<(Session, &str), Box<dyn Error>> {
+    // Some models tract loads only for sizes that it knows, and of two ways either may be the faster.
+    let mut ways: Vec<(String, Session, Vec<f64>)> = vec![];
+    for (path, form) in [(&file, "as it is"), (&optimized, "optimized")] {
         let file = ModelFile::open(path)?;
-        let mut best: Option<(Duration, Session, &str)> = None;
-        let ways = [("symbolic", Session::new(&file)), ("fixed", Session::for_sizes(&file, &bindings))];
-        for (dims, session) in ways {
-            let Ok(session) = session else { continue };
-            let times = (0..4).map(|_| time(&session)).collect::<Result<Vec<_>, _>>()?;
-            let least = times.into_iter().min().unwrap_or_default();
-            if best.as_ref().is_none_or(|(other, ..)| least < *other) {
-                best = Some((least, session, dims));
+        for (dims, session) in [("symbolic", Session::new(&file)), ("fixed", Session::for_sizes(&file, &bindings))] {
+            match session {
+                Ok(session) => ways.push((format!("{form}, {dims} dims"), session, vec![])),
+                Err(error) => println!("{form}, {dims} dims: {}", error.to_string().lines().next().unwrap_or_default()),
             }
         }
-        let (_, session, dims) = best.ok_or_else(|| format!("tract does not load {}", path.display()))?;
-        Ok((session, dims))
-    };
-    let ((before, before_dims), (after, after_dims)) = (load(&file)?, load(&optimized)?);
-    // The first runs fill caches.
-    time(&before)?;
-    time(&after)?;
-    let mut rounds = vec![];
-    for _ in 0..ROUNDS {
-        rounds.push((time(&before)?.as_secs_f64(), time(&after)?.as_secs_f64()));
     }
-    let [before, after, ratio] = [|(before, _)| before, |(_, after)| after, |(before, after)| after / before].map(
-        |of: fn((f64, f64)) -> f64| {
-            let mut numbers: Vec<f64> = rounds.iter().copied().map(of).collect();
-            numbers.sort_by(f64::total_cmp);
-            numbers
-        },
-    );
-    let middle = ROUNDS / 2;
-    println!(
-        "{}: as it is ({before_dims} dims) {:.2} ms, optimized ({after_dims} dims) {:.2} ms: {:.2} ({:.2} to {:.2})",
-        file.display(),
-        before[middle] * 1e3,
-        after[middle] * 1e3,
-        after[middle] / before[middle],
-        ratio[ROUNDS / 4],
-        ratio[ROUNDS - 1 - ROUNDS / 4],
-    );
+    for round in 0..=ROUNDS {
+        for (_, session, times) in &mut ways {
+            let time = session.time(&given)?.as_secs_f64();
+            // The first runs fill caches.
+            if round > 0 {
+                times.push(time);
+            }
+        }
+    }
+    let base = ways.iter().filter(|(name, ..)| name.starts_with("as it is")).map(|(.., times)| times.clone());
+    let base = base.min_by(|a, b| middle(a).total_cmp(&middle(b)));
+    let base = base.ok_or_else(|| format!("tract does not load {}", file.display()))?;
+    println!("{}", file.display());
+    for (name, _, times) in ways {
+        let ratios = sorted(times.iter().zip(&base).map(|(own, base)| own / base));
+        println!(
+            "{name:26} {:9.2} ms {:6.2} ({:.2} to {:.2})",
+            middle(&times) * 1e3,
+            ratios[ROUNDS / 2],
+            ratios[ROUNDS / 4],
+            ratios[ROUNDS - 1 - ROUNDS / 4],
+        );
+    }
     Ok(())
+}
+
+fn middle(times: &[f64]) -> f64 {
+    sorted(times.iter().copied())[ROUNDS / 2]
+}
+
+fn sorted(numbers: impl IntoIterator<Item = f64>) -> Vec<f64> {
+    let mut numbers: Vec<f64> = numbers.into_iter().collect();
+    numbers.sort_by(f64::total_cmp);
+    numbers
 }
 
 /// The unoptimized model of the paper, written.

@@ -6,12 +6,16 @@ use netwright_ir::{Bindings, Dim};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tract_onnx::model::ParsingContext;
 use tract_onnx::prelude::{
     Datum, InferenceModel, InferenceModelExt, IntoRunnable, IntoTValue, SymbolValues, TDim, TValue, TVec, Tensor,
-    ToDim, TractResult, TypedRunnableModel,
+    ToDim, TractResult, TypedFact, TypedOp, TypedRunnableModel,
 };
+use tract_onnx::tract_core::plan::SimpleState;
 use tract_onnx::tract_hir::infer::{DimFact, ShapeFactoid};
+
+type State = SimpleState<TypedFact, Box<dyn TypedOp>>;
 
 const LOAD: &str = "load the model";
 const RUN: &str = "run the model";
@@ -85,6 +89,28 @@ impl Session {
 
     /// Runs it once; inputs by name in any order, outputs in the model's order.
     pub fn run(&self, inputs: &[(&str, &Array)]) -> Result<Vec<(String, Array)>, Error> {
+        self.exec(inputs, |state| {
+            state.exec()?;
+            let values = state.outputs()?;
+            let symbols = &state.turn_state.resolved_symbols;
+            self.outputs.iter().cloned().zip(values).map(|(name, value)| Ok((name, array(&value, symbols)?))).collect()
+        })
+    }
+
+    /// How long tract takes to run it once, from inputs to outputs of its own.
+    pub fn time(&self, inputs: &[(&str, &Array)]) -> Result<Duration, Error> {
+        self.exec(inputs, |state| {
+            let start = Instant::now();
+            state.exec()?;
+            let outputs = state.outputs()?;
+            let time = start.elapsed();
+            drop(outputs);
+            Ok(time)
+        })
+    }
+
+    /// Runs what is done with the inputs set.
+    fn exec<T>(&self, inputs: &[(&str, &Array)], run: impl FnOnce(&mut State) -> TractResult<T>) -> Result<T, Error> {
         if let Some((unknown, _)) = inputs.iter().find(|(name, _)| self.inputs.iter().all(|port| port.name != *name)) {
             return Err(Error::UnknownInput {
                 file: self.file.clone(),
@@ -97,10 +123,7 @@ impl Session {
             let tensors = given.iter().map(|array| Ok(array.to_tract()?.into_tvalue())).collect::<TractResult<_>>()?;
             let mut state = self.plan.spawn()?;
             state.set_inputs(tensors)?;
-            state.exec()?;
-            let values = state.outputs()?;
-            let symbols = &state.turn_state.resolved_symbols;
-            self.outputs.iter().cloned().zip(values).map(|(name, value)| Ok((name, array(&value, symbols)?))).collect()
+            run(&mut state)
         })
     }
 
