@@ -1,9 +1,8 @@
 //! Encoders of texts: BERT (Devlin et al., 2019) and its kin, which differ in names, positions and heads.
 
+use super::encoder::{Layer, LayerNames, LayerSizes};
 use super::{Architecture, Family, Head, Pooling, SEQ, heads, ids};
-use crate::layers::{
-    Activation, Embedding, FeedForward, Linear, MultiHeadAttention, Norm, NormKind, Projections, padding_mask,
-};
+use crate::layers::{Activation, Embedding, Linear, Norm, NormKind, padding_mask};
 use crate::{Builder, Init, Part, Settings, SettingsError, Task, Var, signed};
 
 /// BERT, MiniLM and what sentence-transformers makes of them.
@@ -114,6 +113,18 @@ pub(super) const DISTILBERT: Family = Family {
     read: |settings, head| Ok(Box::new(distilbert(settings, head)?)),
 };
 
+const BERT_LAYER: LayerNames = LayerNames {
+    attention: ["attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"],
+    norms: ["attention.output.LayerNorm", "output.LayerNorm"],
+    ffn: ["intermediate.dense", "output.dense"],
+};
+
+const DISTILBERT_LAYER: LayerNames = LayerNames {
+    attention: ["attention.q_lin", "attention.k_lin", "attention.v_lin", "attention.out_lin"],
+    norms: ["sa_layer_norm", "output_layer_norm"],
+    ffn: ["ffn.lin1", "ffn.lin2"],
+};
+
 /// In what the kin of BERT differ.
 struct Names {
     base: String,
@@ -144,14 +155,6 @@ struct TextEncoder {
     project: Option<Linear>,
     layers: Vec<Layer>,
     output: Output,
-}
-
-#[derive(Debug)]
-struct Layer {
-    attention: MultiHeadAttention,
-    attention_norm: Norm,
-    ffn: FeedForward,
-    ffn_norm: Norm,
 }
 
 #[derive(Debug)]
@@ -188,39 +191,15 @@ fn bert(settings: &Settings, head: &Head<'_>, names: Names) -> Result<Box<dyn Ar
     settings.must_be("add_cross_attention", false)?;
     settings.must_be("is_encoder_decoder", false)?;
     settings.must_be("position_embedding_type", "absolute")?;
-    let d_model = settings.size("hidden_size")?;
-    let width = settings.optional_size("embedding_size")?.unwrap_or(d_model);
-    let heads = settings.heads("num_attention_heads", d_model)?;
-    let d_ff = settings.size("intermediate_size")?;
-    let vocab = settings.size("vocab_size")?;
-    let activation = settings.activation("hidden_act", Activation::Gelu)?;
     let epsilon = settings.epsilon("layer_norm_eps", 1e-12)?;
+    let sizes = LayerSizes::read(settings, Activation::Gelu, epsilon)?;
+    let LayerSizes { d_model, activation, .. } = sizes;
+    let width = settings.optional_size("embedding_size")?.unwrap_or(d_model);
+    let vocab = settings.size("vocab_size")?;
     let tied = settings.flag("tie_word_embeddings", true)?;
     let Names { base, types, classifier, mlm } = names;
     let norm = |name: String, width| Norm::new(name, NormKind::LayerNorm, width, epsilon);
     let table = |name: &str, rows| Embedding::new(format!("{base}embeddings.{name}"), rows, width, false);
-    let layer = |at: u64| {
-        let name = format!("{base}encoder.layer.{at}");
-        let linear = |part: &str, inputs, outputs| Linear::new(format!("{name}.{part}"), inputs, outputs, true);
-        let projections = Projections {
-            query: linear("attention.self.query", d_model, d_model),
-            key: linear("attention.self.key", d_model, d_model),
-            value: linear("attention.self.value", d_model, d_model),
-            output: linear("attention.output.dense", d_model, d_model),
-        };
-        let (up, down) = (linear("intermediate.dense", d_model, d_ff), linear("output.dense", d_ff, d_model));
-        Layer {
-            attention: MultiHeadAttention::with_projections(
-                format!("{name}.attention"),
-                projections,
-                heads,
-                d_model / heads,
-            ),
-            attention_norm: norm(format!("{name}.attention.output.LayerNorm"), d_model),
-            ffn: FeedForward::with_layers(name.clone(), activation, up, down, None),
-            ffn_norm: norm(format!("{name}.output.LayerNorm"), d_model),
-        }
-    };
     let square = |name: String| Linear::new(name, d_model, d_model, true);
     let output = match head.task {
         Task::SentenceSimilarity => Output::Sentence(heads::pooling(settings, head)?),
@@ -268,7 +247,7 @@ fn bert(settings: &Settings, head: &Head<'_>, names: Names) -> Result<Box<dyn Ar
         types: Some((table("token_type_embeddings", settings.size("type_vocab_size")?), types)),
         norm: norm(format!("{base}embeddings.LayerNorm"), width),
         project: (width != d_model).then(|| Linear::new(format!("{base}embeddings_project"), width, d_model, true)),
-        layers: (0..settings.layers("num_hidden_layers")?).map(layer).collect(),
+        layers: sizes.layers(&format!("{base}encoder.layer"), &BERT_LAYER),
         output,
     }))
 }
@@ -278,36 +257,20 @@ fn distilbert(settings: &Settings, head: &Head<'_>) -> Result<TextEncoder, Setti
     settings.ignore(&["sinusoidal_pos_embds", "tie_weights_"]);
     let base = head.base("distilbert");
     let d_model = settings.size("dim")?;
-    let heads = settings.heads("n_heads", d_model)?;
-    let d_ff = settings.size("hidden_dim")?;
-    let vocab = settings.size("vocab_size")?;
     let activation = settings.activation("activation", Activation::Gelu)?;
+    let sizes = LayerSizes {
+        count: settings.layers("n_layers")?,
+        d_model,
+        heads: settings.heads("n_heads", d_model)?,
+        d_ff: settings.size("hidden_dim")?,
+        activation,
+        epsilon: 1e-12,
+        qkv_bias: true,
+    };
+    let vocab = settings.size("vocab_size")?;
     let tied = settings.flag("tie_word_embeddings", true)?;
     let norm = |name: String| Norm::new(name, NormKind::LayerNorm, d_model, 1e-12);
     let table = |name: &str, rows| Embedding::new(format!("{base}embeddings.{name}"), rows, d_model, false);
-    let layer = |at: u64| {
-        let name = format!("{base}transformer.layer.{at}");
-        let linear = |part: &str, inputs, outputs| Linear::new(format!("{name}.{part}"), inputs, outputs, true);
-        let square = |part: &str| linear(part, d_model, d_model);
-        let projections = Projections {
-            query: square("attention.q_lin"),
-            key: square("attention.k_lin"),
-            value: square("attention.v_lin"),
-            output: square("attention.out_lin"),
-        };
-        let (up, down) = (linear("ffn.lin1", d_model, d_ff), linear("ffn.lin2", d_ff, d_model));
-        Layer {
-            attention: MultiHeadAttention::with_projections(
-                format!("{name}.attention"),
-                projections,
-                heads,
-                d_model / heads,
-            ),
-            attention_norm: norm(format!("{name}.sa_layer_norm")),
-            ffn: FeedForward::with_layers(format!("{name}.ffn"), activation, up, down, None),
-            ffn_norm: norm(format!("{name}.output_layer_norm")),
-        }
-    };
     let linear = |name: &str, outputs| Linear::new(name, d_model, outputs, true);
     let output = match head.task {
         Task::SentenceSimilarity => Output::Sentence(heads::pooling(settings, head)?),
@@ -336,7 +299,7 @@ fn distilbert(settings: &Settings, head: &Head<'_>) -> Result<TextEncoder, Setti
         types: None,
         norm: norm(format!("{base}embeddings.LayerNorm")),
         project: None,
-        layers: (0..settings.layers("n_layers")?).map(layer).collect(),
+        layers: sizes.layers(&format!("{base}transformer.layer"), &DISTILBERT_LAYER),
         output,
     })
 }
@@ -354,10 +317,7 @@ impl Architecture for TextEncoder {
         x = self.norm.forward(x + self.positions.forward(self.position_ids(input_ids)));
         x = self.project.iter().fold(x, |x, project| project.forward(x));
         let mask = Some(padding_mask(attention_mask));
-        for layer in &self.layers {
-            x = layer.attention_norm.forward(x + layer.attention.self_attention(x, mask));
-            x = layer.ffn_norm.forward(x + layer.ffn.forward(x));
-        }
+        x = self.layers.iter().fold(x, |x, layer| layer.post_norm(x, mask));
         match &self.output {
             Output::States { pooler } => {
                 builder.output("last_hidden_state", x);

@@ -1,6 +1,7 @@
 //! CLIP (Radford et al., 2021): an encoder of texts and one of images, whose vectors are alike where both say the same.
 
-use super::vision::{self, Layer, LayerNames, Patches};
+use super::encoder::{Layer, LayerNames, LayerSizes};
+use super::vision::Patches;
 use super::{Architecture, BATCH, Family, Head, Read, SEQ, heads};
 use crate::layers::{Activation, Cache, Embedding, Linear, Norm, NormKind, Span};
 use crate::{Builder, Init, Part, Settings, SettingsError, Task, Var, signed};
@@ -60,6 +61,9 @@ const LAYER: LayerNames = LayerNames {
     ffn: ["mlp.fc1", "mlp.fc2"],
 };
 
+/// Positions that count, as some checkpoints hold.
+const LEAVES: &[&str] = &["embeddings.position_ids"];
+
 fn read(settings: &Settings, head: &Head<'_>) -> Read {
     let projection = |name: &str, settings: &Settings| -> Result<Linear, SettingsError> {
         let outputs = settings.optional_size("projection_dim")?.unwrap_or(512);
@@ -111,14 +115,8 @@ fn text(settings: &Settings, base: &str) -> Result<Text, SettingsError> {
     Ok(Text {
         words: table("token_embedding", settings.size("vocab_size")?),
         positions: table("position_embedding", settings.size("max_position_embeddings")?),
-        layers: vision::layers(
-            settings,
-            &format!("{base}encoder.layers"),
-            &LAYER,
-            Activation::QuickGelu,
-            epsilon,
-            true,
-        )?,
+        layers: LayerSizes::read(settings, Activation::QuickGelu, epsilon)?
+            .layers(&format!("{base}encoder.layers"), &LAYER),
         norm: Norm::new(format!("{base}final_layer_norm"), NormKind::LayerNorm, d_model, epsilon),
         // Configurations of before say 2, whatever the tokenizer has.
         end: (end != 2).then_some(end),
@@ -137,14 +135,8 @@ fn vision(settings: &Settings, base: &str) -> Result<Vision, SettingsError> {
         patches,
         // So it is called in the files.
         pre_norm: norm("pre_layrnorm"),
-        layers: vision::layers(
-            settings,
-            &format!("{base}encoder.layers"),
-            &LAYER,
-            Activation::QuickGelu,
-            epsilon,
-            true,
-        )?,
+        layers: LayerSizes::read(settings, Activation::QuickGelu, epsilon)?
+            .layers(&format!("{base}encoder.layers"), &LAYER),
         post_norm: norm("post_layernorm"),
     })
 }
@@ -156,7 +148,8 @@ impl Text {
         let builder = input_ids.builder();
         let span = Span::new(input_ids, &Cache::none(builder));
         let x = self.words.forward(input_ids) + self.positions.forward(span.positions());
-        let x = self.norm.forward(vision::forward(&self.layers, x, Some(span.mask(attention_mask, None))));
+        let mask = Some(span.mask(attention_mask, None));
+        let x = self.norm.forward(self.layers.iter().fold(x, |x, layer| layer.pre_norm(x, mask)));
         let last = match self.end {
             Some(end) => {
                 let is_end = input_ids.equal(builder.index(signed(end)));
@@ -173,7 +166,7 @@ impl Vision {
     #[track_caller]
     fn forward<'b>(&self, builder: &'b Builder<'b>, batch: &str) -> [Var<'b>; 2] {
         let x = self.pre_norm.forward(self.patches.forward(builder, batch));
-        let x = vision::forward(&self.layers, x, None);
+        let x = self.layers.iter().fold(x, |x, layer| layer.pre_norm(x, None));
         [x, self.post_norm.forward(heads::first_token(x))]
     }
 }
@@ -204,40 +197,39 @@ impl Architecture for Clip {
     }
 
     fn leaves(&self) -> &'static [&'static str] {
-        &["embeddings.position_ids"]
+        LEAVES
+    }
+}
+
+/// Declares what an encoder alone gives: its vector first where it is projected, else its states.
+#[track_caller]
+fn declare_alone<'b>(builder: &'b Builder<'b>, embeds: &str, [states, one]: [Var<'b>; 2], projection: Option<&Linear>) {
+    if let Some(projection) = projection {
+        builder.output(embeds, projection.forward(one));
+        builder.output("last_hidden_state", states);
+    } else {
+        builder.output("last_hidden_state", states);
+        builder.output("pooler_output", one);
     }
 }
 
 impl Architecture for Alone<Text> {
     fn declare<'b>(&self, builder: &'b Builder<'b>, _: Part) {
-        let [states, text] = self.encoder.forward(builder.input("input_ids", texts(BATCH)), None);
-        if let Some(projection) = &self.projection {
-            builder.output("text_embeds", projection.forward(text));
-            builder.output("last_hidden_state", states);
-        } else {
-            builder.output("last_hidden_state", states);
-            builder.output("pooler_output", text);
-        }
+        let found = self.encoder.forward(builder.input("input_ids", texts(BATCH)), None);
+        declare_alone(builder, "text_embeds", found, self.projection.as_ref());
     }
 
     fn leaves(&self) -> &'static [&'static str] {
-        &["embeddings.position_ids"]
+        LEAVES
     }
 }
 
 impl Architecture for Alone<Vision> {
     fn declare<'b>(&self, builder: &'b Builder<'b>, _: Part) {
-        let [states, image] = self.encoder.forward(builder, BATCH);
-        if let Some(projection) = &self.projection {
-            builder.output("image_embeds", projection.forward(image));
-            builder.output("last_hidden_state", states);
-        } else {
-            builder.output("last_hidden_state", states);
-            builder.output("pooler_output", image);
-        }
+        declare_alone(builder, "image_embeds", self.encoder.forward(builder, BATCH), self.projection.as_ref());
     }
 
     fn leaves(&self) -> &'static [&'static str] {
-        &["embeddings.position_ids"]
+        LEAVES
     }
 }

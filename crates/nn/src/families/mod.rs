@@ -5,6 +5,7 @@ mod bart;
 mod bert;
 mod causal;
 mod clip;
+mod encoder;
 mod encoder_decoder;
 mod gpt2;
 mod gpt_neox;

@@ -1,6 +1,6 @@
-//! What models of images share: patches with a class token before them, and layers with norms before their parts.
+//! What models of images share: patches with a class token before them.
 
-use crate::layers::{Activation, Convolution, FeedForward, Linear, MultiHeadAttention, Norm, NormKind, Projections};
+use crate::layers::Convolution;
 use crate::{Builder, Init, Settings, SettingsError, Var, signed};
 use netwright_ir::{TensorType, shape};
 
@@ -61,68 +61,4 @@ impl Patches {
         let (name, dims) = &self.positions;
         class.concat(patches, 1) + builder.parameter(name, dims, Init::Xavier)
     }
-}
-
-/// A layer: `x + attention(norm(x))`, then `x + ffn(norm(x))`.
-#[derive(Debug)]
-pub(super) struct Layer {
-    attention: MultiHeadAttention,
-    attention_norm: Norm,
-    ffn: FeedForward,
-    ffn_norm: Norm,
-}
-
-/// The names of a layer's parts.
-pub(super) struct LayerNames {
-    /// Query, key, value and output.
-    pub(super) attention: [&'static str; 4],
-    pub(super) norms: [&'static str; 2],
-    pub(super) ffn: [&'static str; 2],
-}
-
-/// The layers of a stack, whose names begin alike.
-pub(super) fn layers(
-    settings: &Settings,
-    stack: &str,
-    names: &LayerNames,
-    default_activation: Activation,
-    epsilon: f32,
-    qkv_bias: bool,
-) -> Result<Vec<Layer>, SettingsError> {
-    let d_model = settings.size("hidden_size")?;
-    let heads = settings.heads("num_attention_heads", d_model)?;
-    let d_ff = settings.size("intermediate_size")?;
-    let activation = settings.activation("hidden_act", default_activation)?;
-    let layer = |at: u64| {
-        let name = format!("{stack}.{at}");
-        let linear = |part: &str, inputs, outputs, bias| Linear::new(format!("{name}.{part}"), inputs, outputs, bias);
-        let norm = |part: &str| Norm::new(format!("{name}.{part}"), NormKind::LayerNorm, d_model, epsilon);
-        let [query, key, value, output] = names.attention;
-        let projections = Projections {
-            query: linear(query, d_model, d_model, qkv_bias),
-            key: linear(key, d_model, d_model, qkv_bias),
-            value: linear(value, d_model, d_model, qkv_bias),
-            output: linear(output, d_model, d_model, true),
-        };
-        let [up, down] = names.ffn;
-        let (up, down) = (linear(up, d_model, d_ff, true), linear(down, d_ff, d_model, true));
-        let scope = format!("{name}.attention");
-        Layer {
-            attention: MultiHeadAttention::with_projections(scope, projections, heads, d_model / heads),
-            attention_norm: norm(names.norms[0]),
-            ffn: FeedForward::with_layers(name.clone(), activation, up, down, None),
-            ffn_norm: norm(names.norms[1]),
-        }
-    };
-    Ok((0..settings.layers("num_hidden_layers")?).map(layer).collect())
-}
-
-/// `[batch, seq, d_model]` to the same.
-#[track_caller]
-pub(super) fn forward<'b>(layers: &[Layer], mut x: Var<'b>, mask: Option<Var<'b>>) -> Var<'b> {
-    for layer in layers {
-        x = x + layer.attention.self_attention(layer.attention_norm.forward(x), mask);
-        x = x + layer.ffn.forward(layer.ffn_norm.forward(x));
-    }
-    x
 }

@@ -1,6 +1,7 @@
 //! ViT (Dosovitskiy et al., 2021): an encoder of images.
 
-use super::vision::{self, Layer, LayerNames, Patches};
+use super::encoder::{Layer, LayerNames, LayerSizes};
+use super::vision::Patches;
 use super::{Architecture, BATCH, Family, Head, heads};
 use crate::layers::{Activation, Linear, Norm, NormKind};
 use crate::{Builder, Part, Settings, SettingsError, Task};
@@ -44,7 +45,8 @@ fn read(settings: &Settings, head: &Head<'_>) -> Result<Vit, SettingsError> {
     let base = head.base("vit");
     let d_model = settings.size("hidden_size")?;
     let epsilon = settings.epsilon("layer_norm_eps", 1e-12)?;
-    let bias = settings.flag("qkv_bias", true)?;
+    let mut sizes = LayerSizes::read(settings, Activation::Gelu, epsilon)?;
+    sizes.qkv_bias = settings.flag("qkv_bias", true)?;
     let mut patches = Patches::read(settings, d_model, true)?;
     patches.projection.name = format!("{base}embeddings.patch_embeddings.projection");
     patches.class = (format!("{base}embeddings.cls_token"), vec![1, 1, d_model]);
@@ -60,7 +62,7 @@ fn read(settings: &Settings, head: &Head<'_>) -> Result<Vit, SettingsError> {
     };
     Ok(Vit {
         patches,
-        layers: vision::layers(settings, &format!("{base}encoder.layer"), &LAYER, Activation::Gelu, epsilon, bias)?,
+        layers: sizes.layers(&format!("{base}encoder.layer"), &LAYER),
         norm: Norm::new(format!("{base}layernorm"), NormKind::LayerNorm, d_model, epsilon),
         output,
     })
@@ -68,7 +70,8 @@ fn read(settings: &Settings, head: &Head<'_>) -> Result<Vit, SettingsError> {
 
 impl Architecture for Vit {
     fn declare<'b>(&self, builder: &'b Builder<'b>, _: Part) {
-        let x = vision::forward(&self.layers, self.patches.forward(builder, BATCH), None);
+        let patches = self.patches.forward(builder, BATCH);
+        let x = self.layers.iter().fold(patches, |x, layer| layer.pre_norm(x, None));
         let x = self.norm.forward(x);
         match &self.output {
             Output::States { pooler } => {

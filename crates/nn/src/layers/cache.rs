@@ -142,9 +142,7 @@ impl<'b> Span<'b> {
         }
         mask.name("mask")
     }
-}
 
-impl<'b> Span<'b> {
     /// By distances, since tract 0.23.9 has no triangles whose diagonal is computed, and is wrong where it compares
     /// positions of symbolic lengths: `[seq, past + seq]`.
     #[track_caller]
