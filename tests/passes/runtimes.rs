@@ -151,6 +151,23 @@ fn operators_of_onnx_runtime() {
              %y = rotary_embedding %x, %c, %d {num_heads = 2} : f32[b, s, 8]
              return %y",
         ),
+        (
+            // Tied, beside a matrix that is computed, one that nothing else reads, and one vector.
+            "matrices_that_are_transposed",
+            "use-fused-matmul",
+            "%table = parameter uniform(seed = 1, bound = 0.5) : f32[4, 8]
+             %turned = transpose %table {perm = [1, 0]} : f32[8, 4]
+             %y = matmul %x, %turned : f32[b, s, 4]
+             %row = gather %table, 0 : f32[8]
+             %computed = exp %table : f32[4, 8]
+             %other = transpose %computed {perm = [1, 0]} : f32[8, 4]
+             %z = matmul %x, %other : f32[b, s, 4]
+             %v = matmul %row, %turned : f32[4]
+             %own = parameter uniform(seed = 2, bound = 0.5) : f32[4, 8]
+             %turned_own = transpose %own {perm = [1, 0]} : f32[8, 4]
+             %u = matmul %x, %turned_own : f32[b, s, 4]
+             return %y, %z, %v, %u",
+        ),
     ] {
         check_diff(case, pass, graph(inputs, body));
     }
@@ -236,6 +253,18 @@ fn share_cache() {
             inputs.to_owned(),
             format!("{distances}\n{attention}\n{outputs}").replace("sub %key_places, %rows", "sub %rows, %key_places"),
         ),
+        // A third number masks nothing, and so does what is added behind.
+        (
+            "mask_of_the_least_of_three",
+            inputs.to_owned(),
+            format!("{distances}\n{attention}\n{outputs}").replace("min %beyond, 1.0", "min %beyond, 1.0, 0.0"),
+        ),
+        (
+            "mask_that_is_added_back",
+            inputs.to_owned(),
+            format!("{distances}\n{attention}\n{outputs}").replace("where %seen, 0.0,", "where %seen, 10000.0,"),
+        ),
+        ("mask_that_hides_more", inputs.to_owned(), format!("{body}\n{outputs}").replace("0.0, -1e30", "-1e31, -1e30")),
         // Later keys are seen.
         (
             "mask_that_is_not_causal",

@@ -507,20 +507,6 @@ fn sink_transposes() {
                  return %y, %z",
             ),
             (
-                // All parts alike, and along an axis that moves.
-                "parts",
-                "%a, %c = split %x, [24, 8] {axis = 2} : f32[b, q, 24], f32[b, q, 8]
-                 %d = transpose %a {perm = [2, 0, 1]} : f32[24, b, q]
-                 %e = transpose %c {perm = [2, 0, 1]} : f32[8, b, q]
-                 return %d, %e",
-            ),
-            (
-                "parts_that_differ",
-                "%a, %c = split %x, [24, 8] {axis = 2} : f32[b, q, 24], f32[b, q, 8]
-                 %d = transpose %a {perm = [1, 0, 2]} : f32[q, b, 24]
-                 return %d, %c",
-            ),
-            (
                 // Read elsewhere, along an axis, and with a vector.
                 "transposes_that_stay",
                 "%t = transpose %s {perm = [0, 2, 1, 3]} : f32[b, q, 4, k]
@@ -590,7 +576,43 @@ fn slice_packed_axis() {
                  %t = reshape %x, [0, 0, 8, 4] : f32[b, q, 8, 4]
                  %d = gather %t, 1 {axis = 3} : f32[b, q, 8]
                  %u, %v = split %s0, [1, 1] {axis = 2} : f32[b, q, 1, 16], f32[b, q, 1, 16]
-                 return %a, %c, %d, %u, %v",
+                 %p = reshape %x, [0, 0, 2, 16] : f32[b, q, 2, 16]
+                 %e, %f = split %p, [1, 1] {axis = 2} : f32[b, q, 1, 16], f32[b, q, 1, 16]
+                 %g = squeeze %e, [2] : f32[b, q, 16]
+                 %h = relu %f : f32[b, q, 1, 16]
+                 return %a, %c, %d, %u, %v, %g, %h",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn lift_transposes() {
+    check(
+        "lift-transposes",
+        &[
+            (
+                // All parts alike, and along an axis that moves.
+                "parts",
+                "%a, %c = split %x, [24, 8] {axis = 2} : f32[b, q, 24], f32[b, q, 8]
+                 %d = transpose %a {perm = [2, 0, 1]} : f32[24, b, q]
+                 %e = transpose %c {perm = [2, 0, 1]} : f32[8, b, q]
+                 return %d, %e",
+            ),
+            (
+                "parts_that_differ",
+                "%a, %c = split %x, [24, 8] {axis = 2} : f32[b, q, 24], f32[b, q, 8]
+                 %d = transpose %a {perm = [1, 0, 2]} : f32[q, b, 24]
+                 return %d, %c",
+            ),
+            (
+                // Attention takes in what splits heads.
+                "parts_with_heads_to_split",
+                "%r = reshape %x, [0, 0, 4, 8] : f32[b, q, 4, 8]
+                 %a, %c = split %r, [4, 4] {axis = 3} : f32[b, q, 4, 4], f32[b, q, 4, 4]
+                 %d = transpose %a {perm = [0, 2, 1, 3]} : f32[b, 4, q, 4]
+                 %e = transpose %c {perm = [0, 2, 1, 3]} : f32[b, 4, q, 4]
+                 return %d, %e",
             ),
         ],
     );

@@ -1,4 +1,4 @@
-//! Heads of attention: how they are split from `[batch, length, heads * size]`.
+//! Heads of attention: how they are split from `[batch, length, heads * size]` or `[length, batch, heads * size]`.
 
 use crate::rewrite::{insert, number_list};
 use crate::rule::Skip;

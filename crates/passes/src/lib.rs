@@ -126,6 +126,7 @@ fn optimizations(target: &Target, opset: i64, evaluator: Option<Evaluator>) -> V
         merge_mean_factor(),
         gather_repeated(),
         sink_transposes(),
+        lift_transposes(),
         slice_packed_axis(),
         split_axes_before_transposing(),
         merge_slices(),
@@ -148,6 +149,7 @@ fn optimizations(target: &Target, opset: i64, evaluator: Option<Evaluator>) -> V
         pack_projections(),
         fuse_bias_gelu(),
         sum_residuals(),
+        use_fused_matmul(),
     ]
 }
 
@@ -239,7 +241,9 @@ fn is_wanted(pass: &str, target: &Target, opset: i64) -> bool {
         }
         "standardize-contrib-operators" => return !target.contrib,
         // ONNX's Swish runs nowhere; what is gained is QuickGelu.
-        "fuse-bias-gelu" | "fuse-swish" | "pack-projections" | "sum-residuals" => return target.contrib,
+        "fuse-bias-gelu" | "fuse-swish" | "pack-projections" | "sum-residuals" | "use-fused-matmul" => {
+            return target.contrib;
+        }
         _ => {}
     }
     let formed = FORMED.iter().find(|(name, _)| *name == pass);

@@ -27,8 +27,11 @@ pub(crate) fn is_over(graph: &Graph, mask: Value, least: f64) -> bool {
         let operand = |at: usize| operands.get(at).copied().flatten();
         match graph.kind(value) {
             Kind::Where if [1, 2].iter().all(|at| number(operand(*at)).is_some_and(over)) => {}
-            Kind::Mul if (0..2).any(|at| number(operand(at)).is_some_and(over) && is_share(graph, operand(1 - at))) => {
-            }
+            Kind::Mul
+                if (0..2).any(|at| {
+                    number(operand(at)).is_some_and(over)
+                        && operand(1 - at).is_some_and(|of| share_of(graph, of).is_some())
+                }) => {}
             Kind::Max if operands.iter().any(|of| number(*of).is_some_and(over)) => {}
             // Each of two may be half as deep; what is only to be finite is.
             Kind::Add => {
@@ -55,17 +58,52 @@ pub(crate) fn is_over(graph: &Graph, mask: Value, least: f64) -> bool {
     false
 }
 
-/// Whether a value is shown to be from 0 up to 1: `min(relu(x), 1)`, or with a sum of such.
-fn is_share(graph: &Graph, value: Option<Value>) -> bool {
-    let Some(value) = value.filter(|value| graph.kind(*value) == Kind::Min) else { return false };
-    let operands = graph.operands(value.node);
-    let is_one = |of: &Value| graph.tensor(*of).and_then(Tensor::float) == Some(1.0);
-    let is_relu = |of: &Value| graph.kind(*of) == Kind::Relu;
-    let is_positive = |of: &Value| match graph.kind(*of) {
-        Kind::Add => graph.operands(of.node).iter().flatten().all(is_relu),
-        _ => is_relu(of),
+/// What a value is made of that is from 0 up to 1: the operands of each Relu of `min(relu(a), 1)`, or of
+/// `min(relu(a) + relu(b), 1)`.
+pub(crate) fn share_of(graph: &Graph, value: Value) -> Option<Vec<Value>> {
+    let two = |of: Value, kind: Kind| match graph.operands(of.node)[..] {
+        [Some(a), Some(b)] if graph.kind(of) == kind => Some([a, b]),
+        _ => None,
     };
-    operands.iter().flatten().any(is_one) && operands.iter().flatten().all(|of| is_one(of) || is_positive(of))
+    let is_one = |of: &Value| graph.tensor(*of).and_then(Tensor::float) == Some(1.0);
+    let [a, b] = two(value, Kind::Min)?;
+    let sum = if is_one(&b) { a } else { Some(b).filter(|_| is_one(&a))? };
+    let parts = two(sum, Kind::Add).map_or_else(|| vec![sum], Vec::from);
+    parts.into_iter().map(|part| graph.operand(part.node, 0).filter(|_| graph.kind(part) == Kind::Relu)).collect()
+}
+
+/// Whether no number of a mask is shown to be above 0.
+pub(crate) fn is_at_most_zero(graph: &Graph, mask: Value) -> bool {
+    let mut open = vec![mask];
+    for _ in 0..MOST_STEPS {
+        let Some(value) = open.pop() else { return true };
+        let operands = graph.operands(value.node);
+        let operand = |at: usize| operands.get(at).copied().flatten();
+        let is_negative =
+            |at: usize| operand(at).and_then(|of| graph.tensor(of)?.float()).is_some_and(|one| one <= 0.0);
+        match graph.kind(value) {
+            Kind::Mul
+                if (0..2)
+                    .any(|at| is_negative(at) && operand(1 - at).is_some_and(|of| share_of(graph, of).is_some())) => {}
+            Kind::Add | Kind::Max => open.extend(operands.iter().flatten()),
+            Kind::Where => open.extend(operands.iter().skip(1).flatten()),
+            Kind::Expand
+            | Kind::Unsqueeze
+            | Kind::Squeeze
+            | Kind::Reshape
+            | Kind::Transpose
+            | Kind::Slice
+            | Kind::Trilu => open.extend(operand(0)),
+            Kind::Constant | Kind::Parameter => {
+                let small = graph.tensor(value).filter(|tensor| tensor.len() <= SMALL);
+                if !small.and_then(Tensor::floats).is_some_and(|all| all.iter().all(|one| *one <= 0.0)) {
+                    return false;
+                }
+            }
+            _ => return false,
+        }
+    }
+    false
 }
 
 /// The mask with rows that are masked whole as far above 0 as they were below, so that no runtime leaves them out.

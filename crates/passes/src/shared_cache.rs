@@ -1,7 +1,7 @@
 //! A KV cache that the caller preallocates and every step adds to, in place.
 
 use crate::contrib::operator;
-use crate::masks::is_finite;
+use crate::masks::{is_at_most_zero, is_finite, share_of};
 use crate::pipeline::{Error, Event};
 use crate::rewrite::{become_results, cast, insert, number_list};
 use crate::rule::Skip;
@@ -154,65 +154,63 @@ fn cache(graph: &Graph, node: NodeId) -> Result<Option<Cache>, Error> {
 
 /// Whether no query sees a key behind its own.
 fn is_causal(graph: &Graph, cache: &Cache) -> bool {
-    if matches!(graph.op(cache.root), Op::Attention { is_causal: true, .. }) || cache.seq == Dim::Known(1) {
-        return true;
-    }
-    let mut open: Vec<Value> = cache.mask.into_iter().collect();
-    for _ in 0..MOST_STEPS {
-        let Some(value) = open.pop() else { return false };
-        let operand = |at: usize| graph.operand(value.node, at);
-        let number = |at: usize| operand(at).and_then(|of| graph.tensor(of)?.float());
-        match graph.kind(value) {
-            // What either masks is masked.
-            Kind::Add | Kind::And => open.extend([0, 1].into_iter().filter_map(operand)),
-            Kind::Unsqueeze | Kind::Expand | Kind::Reshape => open.extend(operand(0)),
-            Kind::Where => {
-                open.extend(operand(0).filter(|_| number(2).is_some_and(|fill| fill <= MASKED)));
-            }
-            Kind::Max if number(1).is_some_and(|fill| fill <= MASKED) => open.extend(operand(0)),
-            Kind::Mul => {
-                let marks = (0..2).find(|at| number(1 - at).is_some_and(|fill| fill <= MASKED)).and_then(operand);
-                if marks.is_some_and(|marks| marks_later_keys(graph, marks, cache)) {
-                    return true;
-                }
-            }
-            Kind::LessOrEqual | Kind::GreaterOrEqual => {
-                let [key, query] = if graph.kind(value) == Kind::LessOrEqual { [0, 1] } else { [1, 0] }.map(operand);
-                let start = Dim::Known(0);
-                if key.is_some_and(|key| counts(graph, key, 1, &start, &cache.total()))
-                    && query.is_some_and(|query| counts(graph, query, 2, &cache.past_length, &cache.seq))
-                {
-                    return true;
-                }
-            }
-            _ => {}
-        }
-    }
-    false
+    matches!(graph.op(cache.root), Op::Attention { is_causal: true, .. })
+        || cache.seq == Dim::Known(1)
+        || cache.mask.is_some_and(|mask| hides_later_keys(graph, mask, cache, MOST_STEPS))
 }
 
-/// Whether a value, of which no number is below 0, is 1 or more wherever the key is behind the query:
-/// `min(relu(key - query) + relu(..), 1)`.
-fn marks_later_keys(graph: &Graph, mut value: Value, cache: &Cache) -> bool {
-    let operand = |of: Value, at: usize| graph.operand(of.node, at);
-    let is_one = |of: Value| graph.tensor(of).and_then(Tensor::float) == Some(1.0);
-    if graph.kind(value) == Kind::Min {
-        let [Some(a), Some(b)] = [0, 1].map(|at| operand(value, at)) else { return false };
-        value = if is_one(a) { b } else { a };
-        if !is_one(a) && !is_one(b) {
-            return false;
+/// Whether a mask adds so little to the score of every key behind the query that it has no weight.
+fn hides_later_keys(graph: &Graph, mask: Value, cache: &Cache, steps: usize) -> bool {
+    let Some(steps) = steps.checked_sub(1) else { return false };
+    let operands: Vec<Value> = graph.operands(mask.node).into_iter().flatten().collect();
+    let hides = |value: Value| hides_later_keys(graph, value, cache, steps);
+    let number = |of: Value| graph.tensor(of).and_then(Tensor::float);
+    let is_masked = |of: Value| number(of).is_some_and(|fill| fill <= MASKED);
+    match (graph.kind(mask), operands.as_slice()) {
+        (Kind::Add, &[a, b]) => hides(a) && is_at_most_zero(graph, b) || hides(b) && is_at_most_zero(graph, a),
+        (Kind::Max, &[a, b]) => is_masked(b) && hides(a) || is_masked(a) && hides(b),
+        (Kind::Mul, &[a, b]) => {
+            is_masked(b) && marks_later_keys(graph, a, cache) || is_masked(a) && marks_later_keys(graph, b, cache)
         }
+        (Kind::Where, &[seen, yes, fill]) => {
+            // What is seen is not masked as deep.
+            let is_apart = number(yes).zip(number(fill)).is_some_and(|(yes, fill)| fill - yes <= MASKED);
+            is_masked(fill) && is_apart && excludes_later_keys(graph, seen, cache, steps)
+        }
+        (Kind::Unsqueeze | Kind::Expand | Kind::Reshape, &[inner, _]) => hides(inner),
+        _ => false,
     }
-    let parts =
-        if graph.kind(value) == Kind::Add { vec![operand(value, 0), operand(value, 1)] } else { vec![Some(value)] };
-    let is_distance = |relu: Value| {
-        let distance = operand(relu, 0).filter(|of| graph.kind(*of) == Kind::Sub)?;
-        let (key, query) = (operand(distance, 0)?, operand(distance, 1)?);
-        let keys = counts(graph, key, 1, &Dim::Known(0), &cache.total());
-        Some(keys && counts(graph, query, 2, &cache.past_length, &cache.seq))
+}
+
+/// Whether truth values are false for every key behind the query.
+fn excludes_later_keys(graph: &Graph, seen: Value, cache: &Cache, steps: usize) -> bool {
+    let Some(steps) = steps.checked_sub(1) else { return false };
+    let operands: Vec<Value> = graph.operands(seen.node).into_iter().flatten().collect();
+    match (graph.kind(seen), operands.as_slice()) {
+        (Kind::And, parts) => parts.iter().any(|part| excludes_later_keys(graph, *part, cache, steps)),
+        (Kind::Unsqueeze | Kind::Expand | Kind::Reshape, &[inner, _]) => {
+            excludes_later_keys(graph, inner, cache, steps)
+        }
+        (Kind::LessOrEqual, &[key, query]) | (Kind::GreaterOrEqual, &[query, key]) => {
+            are_places(graph, key, query, cache)
+        }
+        _ => false,
+    }
+}
+
+/// Whether a value, of which no number is below 0, is 1 wherever the key is behind the query:
+/// `min(relu(key - query) + relu(..), 1)`.
+fn marks_later_keys(graph: &Graph, value: Value, cache: &Cache) -> bool {
+    let is_distance = |of: &Value| match graph.operands(of.node)[..] {
+        [Some(key), Some(query)] => graph.kind(*of) == Kind::Sub && are_places(graph, key, query, cache),
+        _ => false,
     };
-    parts.iter().all(|part| part.is_some_and(|part| graph.kind(part) == Kind::Relu))
-        && parts.iter().flatten().any(|part| is_distance(*part) == Some(true))
+    share_of(graph, value).is_some_and(|parts| parts.iter().any(is_distance))
+}
+
+/// Whether two values are the places of all keys, along the last axis, and of the queries, along the one before.
+fn are_places(graph: &Graph, key: Value, query: Value, cache: &Cache) -> bool {
+    counts(graph, key, 1, &Dim::Known(0), &cache.total()) && counts(graph, query, 2, &cache.past_length, &cache.seq)
 }
 
 /// Whether a value is so many numbers from one on, along an axis that is counted from the end; other axes are 1.

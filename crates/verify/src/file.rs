@@ -2,6 +2,7 @@
 
 use crate::Error;
 use crate::skim::{OWN, Weights, skim};
+use crate::spell::spell_out;
 use netwright_files::{Folder, Range, Source};
 use netwright_ir::{Dim, ElementType, Shape, TensorType};
 use std::collections::BTreeSet;
@@ -76,6 +77,7 @@ impl ModelFile {
         let mut model =
             tract_onnx::onnx().proto_model_for_read(&mut bytes).map_err(|error| failed(format!("{error:#}")))?;
         let mut graph = model.graph.take().ok_or_else(|| failed("it holds no graph".to_owned()))?;
+        spell_out(&mut graph);
         let outputs = graph.output.iter().map(port).collect();
         // What a file declares of its outputs is a claim, to be judged by what comes out, and not for tract to build
         // on. Only of an input that is an output itself does tract need the type.

@@ -39,6 +39,7 @@ mod inputs;
 mod quiet;
 mod run;
 mod skim;
+mod spell;
 mod values;
 mod verdict;
 mod verify;

@@ -45,6 +45,25 @@ fn operators_and_attributes() {
     }
 }
 
+/// It is written out where tract can judge what it is: of a matrix that is an initializer.
+#[test]
+fn products_that_transpose() {
+    let unknown = "node `y` (com.microsoft::FusedMatMul): tract does not look at the domain and may take it for another \
+                   operator";
+    for (text, attributes, expected) in [
+        ("y = com.microsoft::FusedMatMul(x, w)", &[("transB", 1)][..], None),
+        ("y = com.microsoft::FusedMatMul(x, w)", &[("transB", 1), ("transA", 1)], Some(unknown)),
+        ("y = com.microsoft::FusedMatMul(x, w)", &[("transB", 0)], Some(unknown)),
+        ("y = com.microsoft::FusedMatMul(x, x)", &[("transB", 1)], Some(unknown)),
+        ("y = com.microsoft::FusedMatMul(x, cube)", &[("transB", 1)], Some(unknown)),
+    ] {
+        let node = attributes.iter().fold(node(text), |node, (name, value)| node.int(name, *value));
+        let mut graph = graph(&["x: f32[batch, 3]"], &["y: f32[batch, 2]"], vec![node]);
+        graph.initializer = vec![floats("w", &[2, 3], &[0.5; 6]), floats("cube", &[1, 2, 3], &[0.5; 6])];
+        check(&format!("{text} {attributes:?}"), &model(graph), &expected.into_iter().collect::<Vec<_>>());
+    }
+}
+
 #[test]
 fn attention() {
     let inputs = [

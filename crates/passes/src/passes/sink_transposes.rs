@@ -1,26 +1,25 @@
 use crate::chain;
 use crate::pattern::op;
 use crate::pipeline::{Body, Pass};
-use crate::rewrite::{become_op, become_results, insert};
+use crate::rewrite::{become_op, insert};
 use crate::rule::{Rule, Skip};
 use crate::sizes::position;
 use netwright_ir::{Graph, Kind, Op, Value};
 
-/// `transpose(f(transpose(x)))` -> `f(transpose(x))`, `f(transpose(a), transpose(b))` -> `transpose(f(a, b))`, and
-/// `transpose(split(x))` of all parts -> `split(transpose(x))`
+/// `transpose(f(transpose(x)))` -> `f(transpose(x))`, and `f(transpose(a), transpose(b))` -> `transpose(f(a, b))`
 ///
 /// Operators on each element do not mind the order of the axes: a transpose sinks through them where it meets another.
 /// Projections do not where the last axis stays the last.
 pub fn sink_transposes() -> Pass {
     Pass {
         name: "sink-transposes",
-        summary: "sink transposes through operators on each element, to where two are one",
-        body: Body::Rules(vec![meet(), join(), lift()]),
+        summary: "sink transposes through operators on each element or row, to where two are one",
+        body: Body::Rules(vec![meet(), join()]),
     }
 }
 
 /// The order of axes, counted from the first.
-fn order(graph: &Graph, value: Value) -> Option<Vec<usize>> {
+pub(super) fn order(graph: &Graph, value: Value) -> Option<Vec<usize>> {
     let Op::Transpose { perm } = graph.op(value) else { return None };
     perm.iter().map(|axis| position(*axis, perm.len())).collect()
 }
@@ -64,37 +63,5 @@ fn join() -> Rule {
         };
         let joined = insert(graph, root, "joined", graph.op(root).clone(), &[x, y])?;
         become_op(graph, root, graph.op(a).clone(), &[joined], "transposes the result alone")
-    })
-}
-
-fn lift() -> Rule {
-    let summary = "transpose(split(x)) of all parts -> split(transpose(x))";
-    Rule::new("lift-transposes", summary, op(Kind::Transpose), |graph, found| {
-        let root = found.root();
-        let split = graph.operand(root.node, 0).ok_or(Skip::NoMatch)?.node;
-        let &Op::Split { axis } = graph.node(split).op() else { return Err(Skip::NoMatch) };
-        let operands = graph.operands(split);
-        let (Some(Some(x)), Some(order)) = (operands.first().copied(), order(graph, root)) else {
-            return Err(Skip::NoMatch);
-        };
-        let transpose = graph.op(root).clone();
-        let mut transposed = vec![];
-        for part in graph.results(split) {
-            match graph.users(part).as_slice() {
-                &[(user, _)] if *graph.node(user).op() == transpose && !graph.is_output(part) => {
-                    transposed.push(Value { node: user, result: 0 });
-                }
-                _ => return Err(Skip::NoMatch),
-            }
-        }
-        // Attention takes in what splits the heads of each part.
-        if order == [0, 2, 1, 3] {
-            return Err(Skip::NoMatch);
-        }
-        let axis = position(axis, order.len()).and_then(|axis| order.iter().position(|from| *from == axis));
-        let axis = axis.and_then(|axis| i64::try_from(axis).ok()).ok_or(Skip::NoMatch)?;
-        let whole = insert(graph, root, "whole", transpose, &[x])?;
-        let operands: Vec<Option<Value>> = [Some(whole)].into_iter().chain(operands.into_iter().skip(1)).collect();
-        become_results(graph, &transposed, Op::Split { axis }, &operands, "transposes before it splits")
     })
 }

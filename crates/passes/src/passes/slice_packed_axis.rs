@@ -23,29 +23,26 @@ pub fn slice_packed_axis() -> Pass {
 }
 
 fn slice(graph: &mut Graph, root: Value) -> Rewritten {
-    let Part { from, axis, index } = part(graph, root).ok_or(Skip::NoMatch)?;
+    let Place { from, axis, index } = place(graph, root).ok_or(Skip::NoMatch)?;
     let (reshaped, axes) = origins(graph, from).ok_or(Skip::NoMatch)?;
     let x = graph.operand(reshaped.node, 0).ok_or(Skip::NoMatch)?;
     let (Some(whole), Some(split)) = (graph.shape(x), graph.shape(reshaped)) else { return Err(Skip::NoMatch) };
     let packed = axes[axis];
+    // A place that is not there is for the runtime to tell.
     let (before, count, after) = match (&split[..packed], split[packed].known(), &split[packed + 1..]) {
-        (before, Some(count), after) if count > 1 => (before, count, after),
+        (before, Some(count), after) if count > 1 && (-count..count).contains(&index) => (before, count, after),
         _ => return Err(Skip::NoMatch),
     };
     // What is packed is the first part of the last axis.
     let Some((Dim::Known(last), leading)) = whole.split_last() else { return Err(Skip::NoMatch) };
-    let is_one = |dim: &&Dim| **dim != Dim::Known(1);
-    let without_ones = |dims: &[Dim]| dims.iter().filter(is_one).cloned().collect::<Vec<_>>();
-    let part = after.iter().try_fold(1_i64, |product, dim| product.checked_mul(dim.known()?));
-    let part = part.filter(|part| part.checked_mul(count) == Some(*last)).ok_or(Skip::NoMatch)?;
+    let is_more = |dim: &&Dim| **dim != Dim::Known(1);
+    let without_ones = |dims: &[Dim]| dims.iter().filter(is_more).cloned().collect::<Vec<_>>();
+    let width = after.iter().try_fold(1_i64, |product, dim| product.checked_mul(dim.known()?));
+    let width = width.filter(|width| width.checked_mul(count) == Some(*last)).ok_or(Skip::NoMatch)?;
     if !same_shape(&without_ones(leading), &without_ones(before)) {
         return Err(Skip::NoMatch);
     }
-    let is_lookup = |user: NodeId, at: usize| match *graph.node(user).op() {
-        Op::Gather { axis: other } | Op::Split { axis: other } => at == 0 && position(other, axes.len()) == Some(axis),
-        _ => false,
-    };
-    if graph.is_output(from) || !graph.users(from).into_iter().all(|(user, at)| is_lookup(user, at)) {
+    if graph.is_output(from) || !graph.users(from).iter().all(|(user, at)| *at == 0 && is_cut(graph, *user, axis)) {
         return Err(Skip::rejected(format!("{} has another use", graph.operand_text(from))));
     }
     // The axes that are left, in the order of the reshape, and where each goes.
@@ -55,11 +52,11 @@ fn slice(graph: &mut Graph, root: Value) -> Rewritten {
     let dims: Vec<Dim> = left.iter().map(|origin| split[*origin].clone()).collect();
     let place = |origin: &usize| left.iter().position(|own| own == origin).and_then(|at| i64::try_from(at).ok());
     let perm: Vec<i64> = goes.iter().map(place).collect::<Option<_>>().ok_or(Skip::NoMatch)?;
-    let cut = [leading, &[Dim::Known(part)]].concat();
+    let cut = [leading, &[Dim::Known(width)]].concat();
     let sizes = constant_shape(Some(&cut), &dims, None).ok_or(Skip::NoMatch)?;
-    let start = if index < 0 { index + count } else { index } * part;
+    let start = if index < 0 { index + count } else { index } * width;
     let mut operands = vec![x];
-    for (word, number) in [("start", start), ("end", start + part), ("axis", -1)] {
+    for (word, number) in [("start", start), ("end", start + width), ("axis", -1)] {
         operands.push(number_list(graph, root, word, &[number])?);
     }
     let part = insert(graph, root, "part", Op::Slice, &operands)?;
@@ -68,14 +65,27 @@ fn slice(graph: &mut Graph, root: Value) -> Rewritten {
     become_op(graph, root, Op::Transpose { perm }, &[split], "is cut before it is split")
 }
 
-/// What is at one place of an axis, which is dropped.
-struct Part {
+/// One place of an axis, which is dropped.
+struct Place {
     from: Value,
     axis: usize,
     index: i64,
 }
 
-fn part(graph: &Graph, root: Value) -> Option<Part> {
+/// Whether a node gives places of that axis and nothing else.
+fn is_cut(graph: &Graph, node: NodeId, axis: usize) -> bool {
+    let is_place = |value: Value| place(graph, value).is_some_and(|place| place.axis == axis);
+    let is_read_so = |part: Value| {
+        let users = graph.users(part);
+        !graph.is_output(part) && users.iter().all(|(user, _)| is_place(Value { node: *user, result: 0 }))
+    };
+    match graph.node(node).op().kind() {
+        Kind::Split => graph.results(node).all(is_read_so),
+        _ => is_place(Value { node, result: 0 }),
+    }
+}
+
+fn place(graph: &Graph, root: Value) -> Option<Place> {
     let (inner, second) = (graph.operand(root.node, 0)?, graph.operand(root.node, 1)?);
     let numbers = graph.fact(second).known_elements()?;
     let &[number] = numbers.as_slice() else { return None };
@@ -83,7 +93,7 @@ fn part(graph: &Graph, root: Value) -> Option<Part> {
         // An index without an axis of its own.
         Op::Gather { axis } if graph.fact(second).rank() == Some(0) => {
             let axis = position(axis, graph.fact(inner).rank()?)?;
-            Some(Part { from: inner, axis, index: number })
+            Some(Place { from: inner, axis, index: number })
         }
         Op::Squeeze => {
             let &Op::Split { axis } = graph.op(inner) else { return None };
@@ -96,7 +106,7 @@ fn part(graph: &Graph, root: Value) -> Option<Part> {
                 && graph
                     .results(inner.node)
                     .all(|part| graph.shape(part).and_then(|shape| shape.get(axis)) == Some(&Dim::Known(1)));
-            is_single.then_some(Part { from, axis, index: inner.result.into() })
+            is_single.then_some(Place { from, axis, index: inner.result.into() })
         }
         _ => None,
     }

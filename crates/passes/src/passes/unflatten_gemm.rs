@@ -2,7 +2,7 @@ use crate::pattern::op;
 use crate::pipeline::Pass;
 use crate::rewrite::{MOST_RECIPES, become_op, insert, number_list};
 use crate::rule::{Rewritten, Rule, Skip};
-use crate::sizes::{constant_shape, same_shape};
+use crate::sizes::{constant_shape, position, same_shape};
 use netwright_ir::{Dim, Graph, Kind, NodeId, Op, Value};
 
 /// `reshape(gemm(reshape(x, [-1, k]), w, c), [.., n])` -> `add(matmul(x, w), c)`
@@ -79,11 +79,15 @@ fn unflatten(graph: &mut Graph, root: Value, kept: Option<u64>) -> Rewritten {
     }
 }
 
-/// Whether a transpose comes before and another behind.
+/// Whether a transpose comes before and one behind that keeps the rows, each for this alone.
 fn is_between_transposes(graph: &Graph, x: Value, root: Value) -> bool {
-    let is_transpose = |kind: Kind| kind == Kind::Transpose;
-    let is_next = |user: NodeId| is_transpose(graph.node(user).op().kind());
-    is_transpose(graph.kind(x)) && matches!(graph.users(root).as_slice(), &[(user, _)] if is_next(user))
+    let keeps_rows = |user: NodeId| match graph.node(user).op() {
+        Op::Transpose { perm } => perm.last().is_some_and(|last| position(*last, perm.len()) == Some(perm.len() - 1)),
+        _ => false,
+    };
+    graph.kind(x) == Kind::Transpose
+        && graph.use_count(x) == 1
+        && matches!(graph.users(root).as_slice(), &[(user, _)] if keeps_rows(user))
 }
 
 /// A held weight, transposed.

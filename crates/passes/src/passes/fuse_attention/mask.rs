@@ -10,7 +10,7 @@ use netwright_ir::{Dim, ElementType, Graph, Op, Tensor, Value};
 
 /// Less than every score by so much that nothing is left of it, and far from where floats end: runtimes take the least
 /// float for a row that is masked whole, and give zeros where the model gives the mean.
-const MASKED: f64 = -1e30;
+const MASKED: f64 = -1e30_f32 as f64;
 
 /// The masks as one, whose axes are those of the scores `[batch, heads, query, key]`, or 1 for the first two.
 pub(super) fn additive(
