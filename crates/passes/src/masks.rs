@@ -27,25 +27,14 @@ pub(crate) fn is_over(graph: &Graph, mask: Value, least: f64) -> bool {
         let operand = |at: usize| operands.get(at).copied().flatten();
         match graph.kind(value) {
             Kind::Where if [1, 2].iter().all(|at| number(operand(*at)).is_some_and(over)) => {}
-            Kind::Mul
-                if (0..2).any(|at| {
-                    number(operand(at)).is_some_and(over)
-                        && operand(1 - at).is_some_and(|of| share_of(graph, of).is_some())
-                }) => {}
+            Kind::Mul if is_share_times(graph, value, over) => {}
             Kind::Max if operands.iter().any(|of| number(*of).is_some_and(over)) => {}
             // Each of two may be half as deep; what is only to be finite is.
             Kind::Add => {
                 let least = if least == f64::MIN { least } else { least / 2.0 };
                 open.extend(operands.iter().flatten().map(|operand| (*operand, least)));
             }
-            // A triangle is 0 elsewhere.
-            Kind::Expand
-            | Kind::Unsqueeze
-            | Kind::Squeeze
-            | Kind::Reshape
-            | Kind::Transpose
-            | Kind::Slice
-            | Kind::Trilu => open.extend(operand(0).map(|inner| (inner, least))),
+            kind if moves(kind) => open.extend(operand(0).map(|inner| (inner, least))),
             Kind::Constant | Kind::Parameter => {
                 let small = graph.tensor(value).filter(|tensor| tensor.len() <= SMALL);
                 if !small.and_then(Tensor::floats).is_some_and(|all| all.iter().all(|one| over(*one))) {
@@ -56,6 +45,14 @@ pub(crate) fn is_over(graph: &Graph, mask: Value, least: f64) -> bool {
         }
     }
     false
+}
+
+/// Whether an operator only moves numbers, and puts none but 0 beside them.
+fn moves(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Expand | Kind::Unsqueeze | Kind::Squeeze | Kind::Reshape | Kind::Transpose | Kind::Slice | Kind::Trilu
+    )
 }
 
 /// What a value is made of that is from 0 up to 1: the operands of each Relu of `min(relu(a), 1)`, or of
@@ -72,28 +69,26 @@ pub(crate) fn share_of(graph: &Graph, value: Value) -> Option<Vec<Value>> {
     parts.into_iter().map(|part| graph.operand(part.node, 0).filter(|_| graph.kind(part) == Kind::Relu)).collect()
 }
 
-/// Whether no number of a mask is shown to be above 0.
+/// Whether a product is one of a [share](share_of) and such a number.
+fn is_share_times(graph: &Graph, product: Value, is: impl Fn(f64) -> bool) -> bool {
+    let [Some(a), Some(b)] = graph.operands(product.node)[..] else { return false };
+    let number = |of: Value| graph.tensor(of).and_then(Tensor::float);
+    [(a, b), (b, a)]
+        .into_iter()
+        .any(|(factor, share)| number(factor).is_some_and(&is) && share_of(graph, share).is_some())
+}
+
+/// Whether every number of a mask is shown to be 0 or less.
 pub(crate) fn is_at_most_zero(graph: &Graph, mask: Value) -> bool {
     let mut open = vec![mask];
     for _ in 0..MOST_STEPS {
         let Some(value) = open.pop() else { return true };
         let operands = graph.operands(value.node);
-        let operand = |at: usize| operands.get(at).copied().flatten();
-        let is_negative =
-            |at: usize| operand(at).and_then(|of| graph.tensor(of)?.float()).is_some_and(|one| one <= 0.0);
         match graph.kind(value) {
-            Kind::Mul
-                if (0..2)
-                    .any(|at| is_negative(at) && operand(1 - at).is_some_and(|of| share_of(graph, of).is_some())) => {}
+            Kind::Mul if is_share_times(graph, value, |number| number <= 0.0) => {}
             Kind::Add | Kind::Max => open.extend(operands.iter().flatten()),
             Kind::Where => open.extend(operands.iter().skip(1).flatten()),
-            Kind::Expand
-            | Kind::Unsqueeze
-            | Kind::Squeeze
-            | Kind::Reshape
-            | Kind::Transpose
-            | Kind::Slice
-            | Kind::Trilu => open.extend(operand(0)),
+            kind if moves(kind) => open.extend(operands.first().copied().flatten()),
             Kind::Constant | Kind::Parameter => {
                 let small = graph.tensor(value).filter(|tensor| tensor.len() <= SMALL);
                 if !small.and_then(Tensor::floats).is_some_and(|all| all.iter().all(|one| *one <= 0.0)) {

@@ -34,6 +34,10 @@ pub struct Target {
     /// tract 0.23.9 ignores the `alpha` of Swish; ONNX Runtime 1.32 has no kernel for it, and writes it out only outside of bodies.
     pub lacks: &'static [Kind],
     /// Which forms of Attention it runs.
+    ///
+    /// tract 0.23.9 attends on all cores, and computes all else on one. Exports beside what is made of them, on one: a
+    /// step of GPT-2 behind 511 tokens 0.75 to 0.86; BERT-base of 128 tokens 0.86 to 0.95 with symbolic dims and 0.92
+    /// to 1.01 with fixed ones, and without the operator 0.04 less with fixed ones.
     pub attention: AttentionKernel,
     /// Whether it runs the operators of the domain `com.microsoft`.
     pub contrib: bool,
