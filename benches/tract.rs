@@ -1,9 +1,11 @@
 //! A model in tract as it is, and optimized for tract: `cargo bench --bench tract -- FILE.onnx batch=1 seq=128`.
 //!
 //! Without a file, the unoptimized encoder-decoder of the paper (base) is measured; each with symbolic dims, and with
-//! those that are given. tract multiplies in one thread, and attends in as many as `RAYON_NUM_THREADS` says. Runs are
-//! interleaved, so that what else the machine does meets all alike; printed are medians, those of the ratios of
-//! neighboring runs to the faster form of the model as it is, and in which range the middle half of these lies.
+//! those that are given. How fast tract is depends on where its memory lies, by half and more, and so every form is
+//! measured in several processes, in turn, each of which gives the median of its runs; printed are the medians of these,
+//! their ratio to the faster form of the model as it is, and the least and the most of any process. tract multiplies in
+//! one thread, and attends in as many as `RAYON_NUM_THREADS` says. Processes keep the memory that they once had, as
+//! one that computes for long does.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 
 use netwright::evaluate::Tract;
@@ -14,22 +16,30 @@ use netwright::passes::{self, Evaluator, Options, Target};
 use netwright::verify::{Array, ModelFile, Session, inputs};
 use std::error::Error;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
-const ROUNDS: usize = 21;
+const PROCESSES: usize = 7;
+const RUNS: usize = 9;
+
+/// What a process is told to measure with.
+const DIMS: [&str; 2] = ["symbolic", "fixed"];
+
+/// So that glibc gives no memory back.
+const MEMORY: [&str; 2] = ["MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     // Cargo adds `--bench` to what is given.
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    if let [dims, file, sizes @ ..] = arguments.as_slice()
+        && DIMS.contains(&dims.as_str())
+    {
+        return measure(dims, Path::new(file), sizes);
+    }
     let folder = tempfile::tempdir()?;
     let (file, sizes) = match arguments.split_first() {
         Some((file, sizes)) => (PathBuf::from(file), sizes.to_vec()),
         None => (declared(folder.path())?, ["batch=1", "source=128", "target=128"].map(str::to_owned).to_vec()),
     };
-    let mut bindings = Bindings::new();
-    for size in sizes {
-        let (symbol, number) = size.split_once('=').ok_or("sizes are given as `seq=128`")?;
-        bindings.insert(Symbol::new(symbol), number.parse()?);
-    }
     let mut model = onnx::read(&file, &ReadOptions::default())?;
     let evaluator = Some(Evaluator::new(Tract));
     let options = Options { target: Target::TRACT, raise_opset: true, evaluator, ..Options::default() };
@@ -37,53 +47,58 @@ fn main() -> Result<(), Box<dyn Error>> {
     let optimized = folder.path().join("optimized.onnx");
     onnx::write(&model, &optimized, &WriteOptions::default())?;
 
-    let given = inputs(&ModelFile::open(&file)?, &bindings, 0)?;
-    let given: Vec<(&str, &Array)> = given.iter().map(|(name, array)| (name.as_str(), array)).collect();
-    // Some models tract loads only for sizes that it knows, and of two ways either may be the faster.
-    let mut ways: Vec<(String, Session, Vec<f64>)> = vec![];
-    for (path, form) in [(&file, "as it is"), (&optimized, "optimized")] {
-        let file = ModelFile::open(path)?;
-        for (dims, session) in [("symbolic", Session::new(&file)), ("fixed", Session::for_sizes(&file, &bindings))] {
-            match session {
-                Ok(session) => ways.push((format!("{form}, {dims} dims"), session, vec![])),
-                Err(error) => println!("{form}, {dims} dims: {}", error.to_string().lines().next().unwrap_or_default()),
-            }
-        }
-    }
-    for round in 0..=ROUNDS {
-        for (_, session, times) in &mut ways {
-            let time = session.time(&given)?.as_secs_f64();
-            // The first runs fill caches.
-            if round > 0 {
-                times.push(time);
-            }
-        }
-    }
-    let base = ways.iter().filter(|(name, ..)| name.starts_with("as it is")).map(|(.., times)| times.clone());
-    let base = base.min_by(|a, b| middle(a).total_cmp(&middle(b)));
-    let base = base.ok_or_else(|| format!("tract does not load {}", file.display()))?;
     println!("{}", file.display());
-    for (name, _, times) in ways {
-        let ratios = sorted(times.iter().zip(&base).map(|(own, base)| own / base));
-        println!(
-            "{name:26} {:9.2} ms {:6.2} ({:.2} to {:.2})",
-            middle(&times) * 1e3,
-            ratios[ROUNDS / 2],
-            ratios[ROUNDS / 4],
-            ratios[ROUNDS - 1 - ROUNDS / 4],
-        );
+    let forms = [("as it is", &file), ("optimized", &optimized)];
+    let mut ways: Vec<(&str, &str, &PathBuf, Vec<f64>)> =
+        forms.iter().flat_map(|(form, path)| DIMS.map(|dims| (*form, dims, *path, vec![]))).collect();
+    for _ in 0..PROCESSES {
+        for (_, dims, path, times) in &mut ways {
+            let mut child = Command::new(std::env::current_exe()?);
+            child.envs(MEMORY.map(|name| (name, "4000000000"))).arg(*dims).arg(path).args(&sizes);
+            let output = child.stderr(Stdio::null()).output()?;
+            // Some models tract loads only for sizes that it knows.
+            if output.status.success() {
+                times.push(String::from_utf8(output.stdout)?.trim().parse()?);
+            }
+        }
+    }
+    let base = ways.iter().filter(|(form, .., times)| *form == "as it is" && !times.is_empty());
+    let base = base.map(|(.., times)| median(times)).min_by(f64::total_cmp).ok_or("tract does not load it")?;
+    for (form, dims, _, times) in ways {
+        let form = format!("{form}, {dims} dims");
+        if times.is_empty() {
+            println!("{form:26} is not loaded");
+            continue;
+        }
+        let [least, most] = [f64::min, f64::max].map(|of| times.iter().copied().reduce(of).unwrap_or_default());
+        let time = median(&times);
+        println!("{form:26} {:9.2} ms {:6.2}  ({least:.2} to {most:.2} ms)", time, time / base);
     }
     Ok(())
 }
 
-fn middle(times: &[f64]) -> f64 {
-    sorted(times.iter().copied())[ROUNDS / 2]
+/// Prints the median of some runs, in milliseconds.
+fn measure(dims: &str, file: &Path, sizes: &[String]) -> Result<(), Box<dyn Error>> {
+    let mut bindings = Bindings::new();
+    for size in sizes {
+        let (symbol, number) = size.split_once('=').ok_or("sizes are given as `seq=128`")?;
+        bindings.insert(Symbol::new(symbol), number.parse()?);
+    }
+    let file = ModelFile::open(file)?;
+    let given = inputs(&file, &bindings, 0)?;
+    let given: Vec<(&str, &Array)> = given.iter().map(|(name, array)| (name.as_str(), array)).collect();
+    let session = if dims == "fixed" { Session::for_sizes(&file, &bindings)? } else { Session::new(&file)? };
+    // The first runs fill caches.
+    let times = (0..RUNS + 2).map(|_| Ok(session.time(&given)?.as_secs_f64() * 1e3));
+    let times = times.collect::<Result<Vec<f64>, Box<dyn Error>>>()?;
+    println!("{}", median(&times[2..]));
+    Ok(())
 }
 
-fn sorted(numbers: impl IntoIterator<Item = f64>) -> Vec<f64> {
-    let mut numbers: Vec<f64> = numbers.into_iter().collect();
+fn median(numbers: &[f64]) -> f64 {
+    let mut numbers = numbers.to_vec();
     numbers.sort_by(f64::total_cmp);
-    numbers
+    numbers[numbers.len() / 2]
 }
 
 /// The unoptimized model of the paper, written.
