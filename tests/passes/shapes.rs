@@ -1,6 +1,6 @@
 //! Shapes, indices and broadcasts that are known before the model runs.
 
-use super::check_pass;
+use super::{check_diff, check_pass};
 use netwright::ir::parse;
 
 fn check(name: &str, cases: &[(&str, &str)]) {
@@ -584,6 +584,15 @@ fn slice_packed_axis() {
             ),
         ],
     );
+    // Runtimes tell of a place that is not there.
+    let text = "g(%x: f32[b, q, 32]) {
+        %r = reshape %x, [0, 0, 2, 16] : f32[b, q, 2, 16]
+        %t = transpose %r {perm = [2, 0, 1, 3]} : f32[2, b, q, 16]
+        %a = gather %t, -3 : f32[b, q, 16]
+        return %a
+    }";
+    let graph = parse(text).unwrap_or_else(|error| panic!("{error} in\n{text}"));
+    check_diff("place_that_is_not_there", "slice-packed-axis", graph);
 }
 
 #[test]
