@@ -199,6 +199,15 @@ fn fold_heads_into_attention() {
             format!("{body}\nreturn %y")
                 .replace("reshape %q, [0, 0, 4, 8] : f32[b, s, 4, 8]", "exp %wide : f32[b, s, 4, 8]"),
         ),
+        (
+            "queries_behind_the_split",
+            format!("{body}\nreturn %y")
+                .replace(
+                    "reshape %q, [0, 0, 4, 8] : f32[b, s, 4, 8]",
+                    "transpose %wide {perm = [0, 2, 1, 3]} : f32[b, 4, s, 8]",
+                )
+                .replace("%c = transpose %a {perm = [0, 2, 1, 3]}", "%c = exp %a"),
+        ),
     ] {
         check_pass(case, "fold-heads-into-attention", &graph(inputs, &body));
     }
