@@ -1,6 +1,6 @@
 //! `netwright build`.
 
-use crate::args::{Build, Float};
+use crate::args::{Build, Float, KvCache};
 use crate::failure::Failure;
 use crate::output::{Output, thousands};
 use crate::{optimize, verify};
@@ -246,14 +246,14 @@ fn build(args: &Build, model: &Pretrained, part: Part, path: &Path, output: Outp
             &passes::Options {
                 target: args.emit.target,
                 raise_opset: args.emit.raises_opset(),
-                share_cache: args.emit.shares_cache(false)? && matches!(part, Part::Whole | Part::DecoderWithPast),
+                share_cache: args.emit.kv_cache == KvCache::Shared
+                    && matches!(part, Part::Whole | Part::DecoderWithPast),
                 evaluator: Some(passes::Evaluator::new(netwright::evaluate::Tract)),
                 ..passes::Options::default()
             },
         )
     };
-    let named = |error| Failure::Model(format!("\"{}\": {error}", path.to_string_lossy().escape_debug()));
-    let report = report.map_err(named)?;
+    let report = report.map_err(|error| Failure::model_at(path, error))?;
     output.rewrites(&report.applied)?;
     let options = WriteOptions { external_data: args.emit.external_data.into(), share_weights: false };
     let written = onnx::write(&model, path, &options).map_err(optimize::write_failure)?;

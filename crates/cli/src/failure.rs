@@ -1,7 +1,9 @@
 //! How a command fails: what it prints, and its exit code.
 
 use std::error::Error;
+use std::fmt::Display;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Why a command failed.
@@ -21,6 +23,11 @@ impl Failure {
     /// A failure of the model, from an error and what caused it.
     pub(crate) fn model(error: impl Error) -> Self {
         Failure::Model(chain(&error))
+    }
+
+    /// A failure of the model of a file, from what is wrong with it.
+    pub(crate) fn model_at(path: &Path, error: impl Display) -> Self {
+        Failure::Model(format!("\"{}\": {error}", path.to_string_lossy().escape_debug()))
     }
 
     /// A failure of the call, from an error and what caused it.

@@ -79,7 +79,7 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
     };
     let events = passes::optimize(&mut model, &options).map_err(|error| match error {
         passes::Error::UnknownPass { .. } | passes::Error::Required(_) => Failure::usage(error),
-        error => Failure::Model(format!("\"{}\": {error}", args.input.model.to_string_lossy().escape_debug())),
+        error => Failure::model_at(&args.input.model, error),
     })?;
     let options = WriteOptions { external_data: args.emit.external_data.into(), share_weights: args.share_weights };
     let written = onnx::write(&model, &args.output, &options).map_err(write_failure)?;

@@ -55,13 +55,18 @@ impl Heads {
     }
 }
 
+/// `[batch, length, heads, size]`, or `[length, batch, heads, size]`, that became `[batch, heads, length, size]`.
+pub(crate) fn parted(graph: &Graph, value: Value) -> Option<Order> {
+    match graph.op(value) {
+        Op::Transpose { perm } if perm.as_slice() == [0, 2, 1, 3] => Some(Order::BatchFirst),
+        Op::Transpose { perm } if perm.as_slice() == [1, 2, 0, 3] => Some(Order::LengthFirst),
+        _ => None,
+    }
+}
+
 /// How the heads of a value were split, by a transpose.
 pub(crate) fn split(graph: &Graph, value: Value) -> Option<Heads> {
-    let order = match graph.op(value) {
-        Op::Transpose { perm } if perm.as_slice() == [0, 2, 1, 3] => Order::BatchFirst,
-        Op::Transpose { perm } if perm.as_slice() == [1, 2, 0, 3] => Order::LengthFirst,
-        _ => return None,
-    };
+    let order = parted(graph, value)?;
     let apart = graph.operand(value.node, 0)?;
     let [first, second, heads, size] = graph.shape(apart)? else { return None };
     let (count, width) = (heads.known().filter(|count| *count > 0)?, heads.times(size));

@@ -46,6 +46,7 @@ mod shared_cache;
 pub mod sites;
 mod sizes;
 pub mod target;
+mod transposes;
 
 pub use evaluate::{Evaluate, Evaluator};
 pub use passes::*;

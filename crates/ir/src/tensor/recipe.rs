@@ -594,6 +594,7 @@ fn gather<const SIZE: usize, const TILE: usize>(
     let out = out.as_chunks_mut::<SIZE>().0;
     let mut buffer = [[[0; SIZE]; TILE]; TILE];
     let asked = skipped / rows..(skipped + out.len()).div_ceil(rows);
+    // Tiles beside one another first: what is next in the same rows of the source is near.
     for top in (0..rows).step_by(TILE) {
         let height = TILE.min(rows - top);
         for left in asked.clone().step_by(TILE) {

@@ -191,9 +191,8 @@ fn bert(settings: &Settings, head: &Head<'_>, names: Names) -> Result<Box<dyn Ar
     settings.must_be("add_cross_attention", false)?;
     settings.must_be("is_encoder_decoder", false)?;
     settings.must_be("position_embedding_type", "absolute")?;
-    let epsilon = settings.epsilon("layer_norm_eps", 1e-12)?;
-    let sizes = LayerSizes::read(settings, Activation::Gelu, epsilon)?;
-    let LayerSizes { d_model, activation, .. } = sizes;
+    let sizes = LayerSizes::read(settings, Activation::Gelu, 1e-12)?;
+    let LayerSizes { d_model, activation, epsilon, .. } = sizes;
     let width = settings.optional_size("embedding_size")?.unwrap_or(d_model);
     let vocab = settings.size("vocab_size")?;
     let tied = settings.flag("tie_word_embeddings", true)?;
@@ -269,7 +268,7 @@ fn distilbert(settings: &Settings, head: &Head<'_>) -> Result<TextEncoder, Setti
     };
     let vocab = settings.size("vocab_size")?;
     let tied = settings.flag("tie_word_embeddings", true)?;
-    let norm = |name: String| Norm::new(name, NormKind::LayerNorm, d_model, 1e-12);
+    let norm = |name: String| Norm::new(name, NormKind::LayerNorm, d_model, sizes.epsilon);
     let table = |name: &str, rows| Embedding::new(format!("{base}embeddings.{name}"), rows, d_model, false);
     let linear = |name: &str, outputs| Linear::new(name, d_model, outputs, true);
     let output = match head.task {

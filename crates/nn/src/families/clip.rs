@@ -108,15 +108,14 @@ fn read(settings: &Settings, head: &Head<'_>) -> Read {
 }
 
 fn text(settings: &Settings, base: &str) -> Result<Text, SettingsError> {
-    let d_model = settings.size("hidden_size")?;
-    let epsilon = settings.epsilon("layer_norm_eps", 1e-5)?;
+    let sizes = LayerSizes::read(settings, Activation::QuickGelu, 1e-5)?;
+    let LayerSizes { d_model, epsilon, .. } = sizes;
     let table = |name: &str, rows| Embedding::new(format!("{base}embeddings.{name}"), rows, d_model, false);
     let end = settings.token("eos_token_id")?.unwrap_or(49_407);
     Ok(Text {
         words: table("token_embedding", settings.size("vocab_size")?),
         positions: table("position_embedding", settings.size("max_position_embeddings")?),
-        layers: LayerSizes::read(settings, Activation::QuickGelu, epsilon)?
-            .layers(&format!("{base}encoder.layers"), &LAYER),
+        layers: sizes.layers(&format!("{base}encoder.layers"), &LAYER),
         norm: Norm::new(format!("{base}final_layer_norm"), NormKind::LayerNorm, d_model, epsilon),
         // Configurations of before say 2, whatever the tokenizer has.
         end: (end != 2).then_some(end),
@@ -124,8 +123,8 @@ fn text(settings: &Settings, base: &str) -> Result<Text, SettingsError> {
 }
 
 fn vision(settings: &Settings, base: &str) -> Result<Vision, SettingsError> {
-    let d_model = settings.size("hidden_size")?;
-    let epsilon = settings.epsilon("layer_norm_eps", 1e-5)?;
+    let sizes = LayerSizes::read(settings, Activation::QuickGelu, 1e-5)?;
+    let LayerSizes { d_model, epsilon, .. } = sizes;
     let norm = |name: &str| Norm::new(format!("{base}{name}"), NormKind::LayerNorm, d_model, epsilon);
     let mut patches = Patches::read(settings, d_model, false)?;
     patches.projection.name = format!("{base}embeddings.patch_embedding");
@@ -135,8 +134,7 @@ fn vision(settings: &Settings, base: &str) -> Result<Vision, SettingsError> {
         patches,
         // So it is called in the files.
         pre_norm: norm("pre_layrnorm"),
-        layers: LayerSizes::read(settings, Activation::QuickGelu, epsilon)?
-            .layers(&format!("{base}encoder.layers"), &LAYER),
+        layers: sizes.layers(&format!("{base}encoder.layers"), &LAYER),
         post_norm: norm("post_layernorm"),
     })
 }

@@ -32,8 +32,8 @@ pub(super) struct LayerSizes {
 }
 
 impl LayerSizes {
-    /// By the names that most configurations have, with biases.
-    pub(super) fn read(settings: &Settings, activation: Activation, epsilon: f32) -> Result<Self, SettingsError> {
+    /// By the names that most configurations have, with biases; an activation and an epsilon for those that say none.
+    pub(super) fn read(settings: &Settings, activation: Activation, epsilon: f64) -> Result<Self, SettingsError> {
         let d_model = settings.size("hidden_size")?;
         Ok(Self {
             count: settings.layers("num_hidden_layers")?,
@@ -41,7 +41,7 @@ impl LayerSizes {
             heads: settings.heads("num_attention_heads", d_model)?,
             d_ff: settings.size("intermediate_size")?,
             activation: settings.activation("hidden_act", activation)?,
-            epsilon,
+            epsilon: settings.epsilon("layer_norm_eps", epsilon)?,
             qkv_bias: true,
         })
     }

@@ -43,10 +43,9 @@ fn read(settings: &Settings, head: &Head<'_>) -> Result<Vit, SettingsError> {
     // Of the head that draws images.
     settings.ignore(&["encoder_stride"]);
     let base = head.base("vit");
-    let d_model = settings.size("hidden_size")?;
-    let epsilon = settings.epsilon("layer_norm_eps", 1e-12)?;
-    let mut sizes = LayerSizes::read(settings, Activation::Gelu, epsilon)?;
+    let mut sizes = LayerSizes::read(settings, Activation::Gelu, 1e-12)?;
     sizes.qkv_bias = settings.flag("qkv_bias", true)?;
+    let LayerSizes { d_model, epsilon, .. } = sizes;
     let mut patches = Patches::read(settings, d_model, true)?;
     patches.projection.name = format!("{base}embeddings.patch_embeddings.projection");
     patches.class = (format!("{base}embeddings.cls_token"), vec![1, 1, d_model]);

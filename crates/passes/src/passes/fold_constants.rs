@@ -2,6 +2,7 @@ use crate::pattern::{Found, any, cast, known, mul, op, scalar, transpose};
 use crate::pipeline::{Body, Pass};
 use crate::rewrite::{MOST_RECIPES, SMALL, become_op, element, in_memory, keeps_shape};
 use crate::rule::{Rewritten, Rule, Skip};
+use crate::transposes::order;
 use netwright_ir::{ElementType, Fact, Graph, Kind, Op, Shape, Tensor, TensorError, Value};
 
 /// Computes what is known when the model is built: arithmetic on shapes, and layout, type and scale of tensors.
@@ -67,13 +68,12 @@ fn counted(graph: &Graph, root: Value) -> Option<Tensor> {
 fn fold_transpose() -> Rule {
     let w = known("w");
     Rule::new("fold-transpose", "transpose(w) -> wᵀ, on its last two axes", transpose(w), move |graph, found| {
-        let Op::Transpose { perm } = graph.op(found.root()) else { return Err(Skip::NoMatch) };
-        let rank = i64::try_from(perm.len()).unwrap_or(0);
-        let mut exchanged: Vec<i64> = (0..rank).collect();
+        let order = order(graph, found.root()).ok_or(Skip::NoMatch)?;
+        let mut exchanged: Vec<usize> = (0..order.len()).collect();
         if let [.., a, b] = exchanged.as_mut_slice() {
             std::mem::swap(a, b);
         }
-        if !perm.iter().map(|&axis| if axis < 0 { axis + rank } else { axis }).eq(exchanged) {
+        if order != exchanged {
             return Err(Skip::NoMatch);
         }
         fold(graph, found.root(), found[w], "transposed", Tensor::transposed)

@@ -1,9 +1,10 @@
-use super::sink_transposes::order;
+use crate::heads::parted;
 use crate::pattern::op;
 use crate::pipeline::Pass;
 use crate::rewrite::{become_results, insert};
 use crate::rule::{Rewritten, Rule, Skip};
 use crate::sizes::position;
+use crate::transposes::order;
 use netwright_ir::{Graph, Kind, Op, Value};
 
 /// `transpose(split(x))` of all parts -> `split(transpose(x))`
@@ -33,7 +34,7 @@ fn lift(graph: &mut Graph, root: Value) -> Rewritten {
         }
     }
     // Attention takes in what splits the heads of each part.
-    if order == [0, 2, 1, 3] || order == [1, 2, 0, 3] {
+    if parted(graph, root).is_some() {
         return Err(Skip::NoMatch);
     }
     let axis = position(axis, order.len()).and_then(|axis| order.iter().position(|from| *from == axis));

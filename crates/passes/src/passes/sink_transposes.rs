@@ -3,8 +3,8 @@ use crate::pattern::op;
 use crate::pipeline::{Body, Pass};
 use crate::rewrite::{become_op, insert};
 use crate::rule::{Rule, Skip};
-use crate::sizes::position;
-use netwright_ir::{Graph, Kind, Op, Value};
+use crate::transposes::{as_one, keeps_rows, order};
+use netwright_ir::Kind;
 
 /// `transpose(f(transpose(x)))` -> `f(transpose(x))`, and `f(transpose(a), transpose(b))` -> `transpose(f(a, b))`
 ///
@@ -18,28 +18,19 @@ pub fn sink_transposes() -> Pass {
     }
 }
 
-/// The order of axes, counted from the first.
-pub(super) fn order(graph: &Graph, value: Value) -> Option<Vec<usize>> {
-    let Op::Transpose { perm } = graph.op(value) else { return None };
-    perm.iter().map(|axis| position(*axis, perm.len())).collect()
-}
-
 fn meet() -> Rule {
     let summary = "transpose(f(transpose(x))) -> f(transpose(x))";
     Rule::new("meet-transposes", summary, op(Kind::Transpose), |graph, found| {
         let root = found.root();
-        let second = order(graph, root).ok_or(Skip::NoMatch)?;
-        let keeps_rows = second.last().is_some_and(|last| last + 1 == second.len());
+        let keeps_rows = keeps_rows(&order(graph, root).ok_or(Skip::NoMatch)?);
         let (chain, inner) =
             chain::up_to(graph, root, keeps_rows, |kind| kind == Kind::Transpose).ok_or(Skip::NoMatch)?;
         if chain.is_empty() {
             return Err(Skip::NoMatch);
         }
-        let first = order(graph, inner).ok_or(Skip::NoMatch)?;
-        let axis = |at: &usize| first.get(*at).and_then(|axis| i64::try_from(*axis).ok());
-        let perm = second.iter().map(axis).collect::<Option<_>>().ok_or(Skip::NoMatch)?;
+        let once = as_one(graph, inner, root).ok_or(Skip::NoMatch)?;
         let x = graph.operand(inner.node, 0).ok_or(Skip::NoMatch)?;
-        let once = insert(graph, root, "once", Op::Transpose { perm }, &[x])?;
+        let once = insert(graph, root, "once", once, &[x])?;
         chain::rebuild(graph, root, &chain, once, "merged with the transpose before it")
     })
 }

@@ -3,6 +3,7 @@ use crate::pipeline::{Body, Pass};
 use crate::rewrite::{become_op, insert, number_list};
 use crate::rule::{Rewritten, Rule, Skip};
 use crate::sizes::{constant_shape, position, same_shape};
+use crate::transposes::order;
 use netwright_ir::{Dim, Graph, Kind, NodeId, Op, Value};
 
 /// More operators between the look-up and the reshape are not followed.
@@ -50,8 +51,8 @@ fn slice(graph: &mut Graph, root: Value) -> Rewritten {
     let mut left = goes.clone();
     left.sort_unstable();
     let dims: Vec<Dim> = left.iter().map(|origin| split[*origin].clone()).collect();
-    let place = |origin: &usize| left.iter().position(|own| own == origin).and_then(|at| i64::try_from(at).ok());
-    let perm: Vec<i64> = goes.iter().map(place).collect::<Option<_>>().ok_or(Skip::NoMatch)?;
+    let among = |origin: &usize| left.iter().position(|own| own == origin).and_then(|at| i64::try_from(at).ok());
+    let perm: Vec<i64> = goes.iter().map(among).collect::<Option<_>>().ok_or(Skip::NoMatch)?;
     let cut = [leading, &[Dim::Known(width)]].concat();
     let sizes = constant_shape(Some(&cut), &dims, None).ok_or(Skip::NoMatch)?;
     let start = if index < 0 { index + count } else { index } * width;
@@ -120,9 +121,9 @@ fn origins(graph: &Graph, mut value: Value) -> Option<(Value, Vec<usize>)> {
         let inner = graph.operand(value.node, 0)?;
         match graph.op(value) {
             Op::Reshape { .. } => return Some((value, axes)),
-            Op::Transpose { perm } => {
-                let through = |axis: &usize| position(*perm.get(*axis)?, perm.len());
-                axes = axes.iter().map(through).collect::<Option<_>>()?;
+            Op::Transpose { .. } => {
+                let order = order(graph, value)?;
+                axes = axes.iter().map(|axis| order.get(*axis).copied()).collect::<Option<_>>()?;
             }
             Op::Squeeze => {
                 let rank = graph.fact(inner).rank()?;

@@ -2,7 +2,8 @@ use crate::pattern::op;
 use crate::pipeline::Pass;
 use crate::rewrite::{become_op, insert, number_list};
 use crate::rule::{Rewritten, Rule, Skip};
-use crate::sizes::{constant_shape, position, same_shape};
+use crate::sizes::{constant_shape, same_shape};
+use crate::transposes::order;
 use netwright_ir::{Dim, Graph, Kind, Op, Value};
 
 /// `reshape(transpose(reshape(x)))` -> `transpose(reshape(x))`, where the outer reshape splits axes alone
@@ -17,9 +18,7 @@ pub fn split_axes_before_transposing() -> Pass {
 
 fn swap(graph: &mut Graph, root: Value) -> Rewritten {
     let transposed = graph.operand(root.node, 0).ok_or(Skip::NoMatch)?;
-    let Op::Transpose { perm } = graph.op(transposed) else { return Err(Skip::NoMatch) };
-    let perm: Vec<usize> =
-        perm.iter().map(|axis| position(*axis, perm.len())).collect::<Option<_>>().ok_or(Skip::NoMatch)?;
+    let perm = order(graph, transposed).ok_or(Skip::NoMatch)?;
     let merged =
         graph.operand(transposed.node, 0).filter(|of| graph.kind(*of) == Kind::Reshape).ok_or(Skip::NoMatch)?;
     let x = graph.operand(merged.node, 0).ok_or(Skip::NoMatch)?;

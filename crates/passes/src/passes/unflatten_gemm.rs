@@ -2,7 +2,8 @@ use crate::pattern::op;
 use crate::pipeline::Pass;
 use crate::rewrite::{MOST_RECIPES, become_op, insert, number_list};
 use crate::rule::{Rewritten, Rule, Skip};
-use crate::sizes::{constant_shape, position, same_shape};
+use crate::sizes::{constant_shape, same_shape};
+use crate::transposes::{keeps_rows, order};
 use netwright_ir::{Dim, Graph, Kind, NodeId, Op, Value};
 
 /// `reshape(gemm(reshape(x, [-1, k]), w, c), [.., n])` -> `add(matmul(x, w), c)`
@@ -81,13 +82,10 @@ fn unflatten(graph: &mut Graph, root: Value, kept: Option<u64>) -> Rewritten {
 
 /// Whether a transpose comes before and one behind that keeps the rows, each for this alone.
 fn is_between_transposes(graph: &Graph, x: Value, root: Value) -> bool {
-    let keeps_rows = |user: NodeId| match graph.node(user).op() {
-        Op::Transpose { perm } => perm.last().is_some_and(|last| position(*last, perm.len()) == Some(perm.len() - 1)),
-        _ => false,
-    };
+    let behind = |user: NodeId| order(graph, Value { node: user, result: 0 });
     graph.kind(x) == Kind::Transpose
         && graph.use_count(x) == 1
-        && matches!(graph.users(root).as_slice(), &[(user, _)] if keeps_rows(user))
+        && matches!(graph.users(root).as_slice(), &[(user, _)] if behind(user).is_some_and(|order| keeps_rows(&order)))
 }
 
 /// A held weight, transposed.
