@@ -247,6 +247,32 @@ fn every_folder_equals_pytorch_in_tract() {
     keep_in_readme(&rows.collect::<Vec<_>>());
 }
 
+/// Folders as they are published (`tests/interop/make_published.py`): options that are absent have the values that they
+/// have in transformers, tables that are not tied are several, and `text_config_dict` replaces `text_config`.
+#[test]
+fn published_folders_equal_pytorch() {
+    for name in ["bart_untied_tables", "clip_text_config_dict", "gemma2_absent_caps"] {
+        let folder = root().with_file_name("published").join(name);
+        for target in [None, Some(Target::TRACT)] {
+            judge(&folder, target);
+        }
+    }
+}
+
+/// An option that is ignored is taken for absent, even one that the family reads.
+#[test]
+fn an_ignored_option_is_absent() {
+    let folder = TempDir::new().expect("a folder");
+    let text = std::fs::read_to_string(root().join("llama/config.json")).expect("the configuration");
+    let text = text.replacen('{', "{ \"partial_rotary_factor\": 0.5,", 1);
+    std::fs::write(folder.path().join("config.json"), text).expect("it is written");
+    std::fs::copy(root().join("llama/model.safetensors"), folder.path().join("model.safetensors")).expect("a copy");
+    let ignored_options = vec!["partial_rotary_factor".to_owned()];
+    let options = PretrainedOptions { ignored_options, ..PretrainedOptions::default() };
+    assert!(Pretrained::open(folder.path(), &PretrainedOptions::default()).is_err());
+    assert!(Pretrained::open(folder.path(), &options).is_ok());
+}
+
 /// The family of the example is one as the others are.
 #[test]
 fn an_added_family_equals_pytorch() {
@@ -338,6 +364,8 @@ fn what_is_no_model_is_an_error() {
         told = format!("{told}{}\n", lines.join("\n  "));
     };
     for (from, option, value) in [
+        ("llama", "partial_rotary_factor", "0.5"),
+        ("gpt_neox", "rope_theta", "7.0"),
         ("bert", "hidden_size", "0"),
         ("bert", "hidden_size", "1e18"),
         ("bert", "hidden_size", "-16"),

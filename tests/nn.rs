@@ -3,9 +3,12 @@
 mod common;
 
 use common::{small, snapshot};
-use netwright::ir::{self, Detail, ElementType, Graph, Op, TensorType, shape};
-use netwright::nn::layers::{Activation, FeedForward, Linear, NormKind, PositionalEncoding};
+use netwright::ir::{self, Detail, ElementType, Graph, Op, Tensor, TensorType, shape};
+use netwright::nn::layers::{
+    Activation, Embedding, FeedForward, Linear, MultiHeadAttention, Norm, NormKind, PositionalEncoding,
+};
 use netwright::nn::{Builder, Config, DecoderLayer, EncoderLayer, NormPlacement, Part, Transformer, Var, Weights};
+use std::collections::BTreeMap;
 
 fn state<'b>(builder: &'b Builder<'b>, name: &str, length: &str) -> Var<'b> {
     builder.input(name, TensorType::new(ElementType::F32, shape!["batch", length, 16]))
@@ -151,4 +154,51 @@ fn mistakes() {
         assert_eq!(wrong.shape(), None);
     }
     snapshot("errors", "mistakes", &builder.finish().expect_err("five lines are wrong").to_string());
+}
+
+/// What beginners write: each message names the layer and the cure.
+#[test]
+fn mistakes_in_layers() {
+    let trained =
+        Weights::Trained(BTreeMap::from([("lin.weigth".to_owned(), Tensor::fill(0.0, &[64, 64]).expect("zeros"))]));
+    let random = Weights::Random { seed: 0 };
+    let text = |shape| TensorType::new(ElementType::F32, shape);
+    let builder = Builder::new("trained", &trained);
+    let x = builder.input("x", text(shape!["batch", "seq", 64]));
+    builder.output("y", Linear::new("lin", 64, 64, false).forward(x));
+    let misspelled = builder.finish().expect_err("the weight has another name");
+
+    let builder = Builder::new("layers", &random);
+    let x = builder.input("x", text(shape!["batch", "seq", 64]));
+    let ids = builder.input("ids", TensorType::new(ElementType::I64, shape!["batch", "seq"]));
+    MultiHeadAttention::new("five", 64, 5, true).self_attention(x, None);
+    MultiHeadAttention::new("masked", 64, 4, true).self_attention(x, Some(ids));
+    Linear::new("of_ids", 64, 64, false).forward(ids);
+    Norm::new("narrow", NormKind::LayerNorm, 32, 1e-5).forward(x);
+    Embedding::new("of_floats", 10, 8, false).forward(x);
+    builder.input("x", text(shape!["batch"]));
+    builder.output("x", x.relu());
+    builder.output("y", x.relu());
+    builder.output("y", x.tanh());
+    let layers = builder.finish().expect_err("eight lines are wrong");
+
+    let builder = Builder::new("silent", &random);
+    builder.input("x", text(shape!["batch"]));
+    let silent = builder.finish().expect_err("it has no output");
+    snapshot("errors", "mistakes_in_layers", &[misspelled, layers, silent].map(|error| error.to_string()).join("\n"));
+}
+
+/// A value is of one graph: in another one, its number would be that of another node.
+#[test]
+fn values_of_two_builders() {
+    let weights = Weights::Random { seed: 0 };
+    let ty = || TensorType::new(ElementType::F32, shape!["batch", 64]);
+    let (one, two) = (Builder::new("one", &weights), Builder::new("two", &weights));
+    let (x, y) = (one.input("x", ty()), two.input("y", ty()).relu());
+    let sum = x + y;
+    assert_eq!(sum.shape(), None);
+    one.output("y", y);
+    two.output("y", sum);
+    let errors = [one, two].map(|builder| builder.finish().expect_err("the values of two graphs meet").to_string());
+    snapshot("errors", "values_of_two_builders", &errors.join("\n"));
 }

@@ -176,7 +176,8 @@ def cases(model, kind):
             # Where a text ends tells which state stands for it.
             inputs["input_ids"][:, -3] = 47
         if kind in ("clip", "image"):
-            image = dict(pixel_values=torch.randn(len(ids), 3, 6, 6))
+            side = getattr(config, "vision_config", config).image_size
+            image = dict(pixel_values=torch.randn(len(ids), 3, side, side))
             inputs = inputs | image if kind == "clip" else image
         if kind == "clip text":
             # Padding stands behind the end, which no state before it sees.
@@ -208,16 +209,21 @@ def main():
         (folder / "generation_config.json").unlink(missing_ok=True)
         if kind == "sentence":
             sentence_transformer(folder)
-        tensors = {}
-        with torch.no_grad():
-            for at, (inputs, outputs) in enumerate(cases(model, kind)):
-                for part, values in (("in", inputs), ("out", outputs)):
-                    for key, value in values.items():
-                        tensors[f"{at}/{part}/{key}"] = value.clone().contiguous()
-        save_file(tensors, folder / "expected.safetensors")
+        save_expected(model, kind, folder)
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
         assert size < 200_000, (name, size)
         print(f"{name}: {size} bytes")
+
+
+def save_expected(model, kind, folder):
+    """Writes what the model computes, and of what."""
+    tensors = {}
+    with torch.no_grad():
+        for at, (inputs, outputs) in enumerate(cases(model, kind)):
+            for part, values in (("in", inputs), ("out", outputs)):
+                for key, value in values.items():
+                    tensors[f"{at}/{part}/{key}"] = value.clone().contiguous()
+    save_file(tensors, folder / "expected.safetensors")
 
 
 def sentence_transformer(folder):

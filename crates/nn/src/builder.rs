@@ -56,7 +56,7 @@ impl Drop for Scope<'_> {
 /// What went wrong at one line of a model.
 #[derive(Debug)]
 pub struct BuildError {
-    /// The line that caused it; a weight that does not fit is the file's fault, not a line's.
+    /// The line that caused it, where there is one.
     location: Option<&'static Location<'static>>,
     /// The application in question, in the text form.
     applied: Option<String>,
@@ -119,9 +119,18 @@ impl<'w> Builder<'w> {
     /// The graph.
     ///
     /// # Errors
-    /// All that went wrong, each with its line.
+    /// All that went wrong, each with its line; and a graph without outputs.
     pub fn finish(self) -> Result<Graph, BuildErrors> {
-        let State { mut graph, errors, .. } = self.state.into_inner();
+        let mut state = self.state.into_inner();
+        if state.errors.is_empty() && state.graph.outputs().is_empty() {
+            state.errors.push(BuildError {
+                location: None,
+                applied: None,
+                what: format!("the graph {} has no output", state.graph.name()),
+                help: Some("make what it computes an output: builder.output(\"y\", y)".to_owned()),
+            });
+        }
+        let State { mut graph, errors, .. } = state;
         if !errors.is_empty() {
             return Err(BuildErrors(errors));
         }
@@ -131,16 +140,59 @@ impl<'w> Builder<'w> {
 }
 
 impl<'b> Builder<'b> {
-    /// An input of the graph.
+    /// Declares an input of the graph. Each input has a name of its own.
+    #[track_caller]
     pub fn input(&'b self, name: &str, ty: TensorType) -> Var<'b> {
-        self.var(self.state.borrow_mut().graph.input(name, ty))
+        let mut state = self.state.borrow_mut();
+        let is_taken = state.graph.inputs().any(|input| **state.graph.value_name(input) == *name);
+        if is_taken {
+            let help =
+                format!("give each input its own name, or use the value that the first `input({name:?}, …)` gave");
+            state.fail(Some(Location::caller()), format!("there is already an input {name}"), Some(help));
+            return self.poisoned();
+        }
+        self.var(state.graph.input(name, ty))
     }
 
-    /// Makes a value a result of the graph.
+    /// Makes a value an output of the graph. Each output has a name of its own.
+    #[track_caller]
     pub fn output(&'b self, name: &str, value: Var<'b>) {
-        if let Some(value) = value.value {
-            self.state.borrow_mut().graph.output(name, value);
+        if self.is_foreign(&format!("output {name}"), &[value]) {
+            return;
         }
+        let Some(value) = value.value else { return };
+        let mut state = self.state.borrow_mut();
+        let is_taken = state.graph.outputs().iter().any(|output| *output.name == *name);
+        let input = state.graph.inputs().find(|input| **state.graph.value_name(*input) == *name);
+        let what = if is_taken {
+            format!("there is already an output {name}")
+        } else if input.is_some() {
+            format!("{name} is the name of an input, so it cannot be that of an output")
+        } else {
+            state.graph.output(name, value);
+            return;
+        };
+        state.fail(Some(Location::caller()), what, Some("give each input and output its own name".to_owned()));
+    }
+
+    /// Whether a value is of another builder, which is an error at the caller's line.
+    #[track_caller]
+    fn is_foreign(&self, word: &str, values: &[Var<'_>]) -> bool {
+        let Some(foreign) = values.iter().find(|value| !std::ptr::eq(value.builder, self)) else { return false };
+        let described = foreign.value.map(|value| {
+            let state = foreign.builder.state.borrow();
+            format!("{} : {}", state.graph.operand_text(value), state.graph.fact(value))
+        });
+        let other = foreign.builder.state.borrow().graph.name().to_owned();
+        let mut state = self.state.borrow_mut();
+        let what = format!("{word}: a value of the builder {other} is used in the builder {}", state.graph.name());
+        state.errors.push(BuildError {
+            location: Some(Location::caller()),
+            applied: described,
+            what,
+            help: Some("declare one graph with one builder; what another graph computes is an input here".to_owned()),
+        });
+        true
     }
 
     /// The value that was [named](Var::name) so, in full with its scope.
@@ -169,8 +221,8 @@ impl<'b> Builder<'b> {
             if found == dims {
                 return self.var(value);
             }
-            let what = format!("the parameter {name} is used as {found:?} and as {dims:?}");
-            state.fail(Some(location), what);
+            let what = format!("the parameter {name} is used with the shape {found:?} and with {dims:?}");
+            state.fail(Some(location), what, Some("give one of the two layers another name".to_owned()));
             return self.poisoned();
         }
         match self.weights.tensor(name, dims, init, self.element) {
@@ -180,7 +232,8 @@ impl<'b> Builder<'b> {
                 self.var(value)
             }
             Err(error) => {
-                state.fail(None, error.to_string());
+                let what = self.weights.with_nearest(error, |name| state.parameters.contains_key(name)).to_string();
+                state.fail(Some(location), what, None);
                 self.poisoned()
             }
         }
@@ -208,7 +261,7 @@ impl<'b> Builder<'b> {
                 self.var(value)
             }
             Err(error) => {
-                state.fail(Some(location), format!("the table {name} cannot be made: {error}"));
+                state.fail(Some(location), format!("the table {name} cannot be made: {error}"), None);
                 self.poisoned()
             }
         }
@@ -230,6 +283,9 @@ impl<'b> Builder<'b> {
     /// Applies an operator of several results.
     #[track_caller]
     pub fn apply_several<const N: usize>(&'b self, op: Op, operands: &[Var<'b>]) -> [Var<'b>; N] {
+        if self.is_foreign(op.word(), operands) {
+            return [self.poisoned(); N];
+        }
         let Some(values) = operands.iter().map(|operand| operand.value.map(Some)).collect::<Option<Vec<_>>>() else {
             return [self.poisoned(); N];
         };
@@ -283,8 +339,8 @@ impl<'b> Builder<'b> {
 }
 
 impl State {
-    fn fail(&mut self, location: Option<&'static Location<'static>>, what: String) {
-        self.errors.push(BuildError { location, applied: None, what, help: None });
+    fn fail(&mut self, location: Option<&'static Location<'static>>, what: String, help: Option<String>) {
+        self.errors.push(BuildError { location, applied: None, what, help });
     }
 
     fn scoped(&self, name: &str) -> String {

@@ -1,6 +1,7 @@
 //! Folders of pretrained models: `config.json`, safetensors, and what stands beside them.
 
 use crate::families::{Architecture, FAMILIES, Family, Head, Pooling, PoolingMode};
+use crate::weights::Unused;
 use crate::{
     BuildErrors, Builder, Config, Part, RangeError, Settings, SettingsError, Task, Transformer, WeightError, Weights,
 };
@@ -150,14 +151,13 @@ impl Pretrained {
         options: &PretrainedOptions,
     ) -> Result<Self, OpenError> {
         let model_type = settings.model_type();
+        let settings = settings.clone().without(&options.ignored_options).with_defaults_of(model_type);
         let known = options.families.iter().chain(FAMILIES).find(|family| family.model_types.contains(&model_type));
         let path = || settings.path().to_owned();
         let family = known.ok_or_else(|| OpenError::Family { path: path(), model_type: model_type.to_owned() })?;
-        let (architecture, task) = choose(family, settings, pooling, options.task)?;
+        let (architecture, task) = choose(family, &settings, pooling, options.task)?;
         let head = Head { task, architecture, with_past: options.with_past, weights: &weights, pooling };
-        let ignored: Vec<&str> = options.ignored_options.iter().map(String::as_str).collect();
-        settings.ignore(&ignored);
-        let architecture = (family.read)(settings, &head)?;
+        let architecture = (family.read)(&settings, &head)?;
         settings.finish()?;
         if options.with_past && !architecture.has_cache() {
             return Err(OpenError::NoPast { path: path(), family: family.name, task });
@@ -172,9 +172,17 @@ impl Pretrained {
         for part in &model.parts {
             declared.append(&mut parameters(&model.declare(*part, &Weights::Random { seed: 0 }, false)?));
         }
-        let leaves =
-            |name: &str| options.allow_unused || model.architecture.leaves().iter().any(|part| name.contains(part));
-        model.weights.expect(&Weights::file_of(folder), &declared, leaves)?;
+        let among = |parts: &[&str], name: &str| parts.iter().any(|part| name.contains(part));
+        let unused = |name: &str| {
+            if options.allow_unused || among(model.architecture.leaves(), name) {
+                Unused::Left
+            } else if among(model.architecture.copies(), name) {
+                Unused::Copy
+            } else {
+                Unused::Refused
+            }
+        };
+        model.weights.expect(&Weights::file_of(folder), &declared, unused)?;
         Ok(model)
     }
 

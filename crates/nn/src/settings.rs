@@ -5,9 +5,10 @@ use netwright_ir::files;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::LazyLock;
 
 /// The options of a `config.json`. Each is remembered when it is read, and [`finish`](Settings::finish) reports those
 /// that were not: an option that nobody reads may change the function.
@@ -27,7 +28,11 @@ pub struct Settings {
     /// What the names of a section's options begin with, such as `text_config.`.
     prefix: String,
     options: Map<String, Value>,
+    /// Values of absent options.
+    defaults: Map<String, Value>,
     read: Rc<RefCell<BTreeSet<String>>>,
+    /// Options that are taken for absent.
+    ignored: Rc<BTreeSet<String>>,
 }
 
 /// A `config.json` that no model is built from.
@@ -82,6 +87,13 @@ pub enum SettingsError {
         options: Vec<(String, String)>,
     },
 }
+
+/// The values of absent options by model type: those that transformers 4.57 declares for its configurations.
+/// `tests/interop/make_defaults.py` writes the file.
+static DEFAULTS: LazyLock<BTreeMap<String, Map<String, Value>>> = LazyLock::new(|| {
+    let table = serde_json::from_str(include_str!("families/defaults.json"));
+    table.unwrap_or_else(|error| unreachable!("a test reads the table: {error}"))
+});
 
 /// No size of a real model comes near it, and products of three such sizes fit 64 bits.
 const MOST: u64 = 1 << 20;
@@ -233,7 +245,31 @@ impl Settings {
         let path: Rc<Path> = path.as_ref().into();
         let options = serde_json::from_str(text)
             .map_err(|error| SettingsError::Malformed { path: path.to_path_buf(), why: error.to_string() })?;
-        Ok(Self { path, text: text.into(), prefix: String::new(), options, read: Rc::default() })
+        Ok(Self {
+            path,
+            text: text.into(),
+            prefix: String::new(),
+            options,
+            defaults: Map::new(),
+            read: Rc::default(),
+            ignored: Rc::default(),
+        })
+    }
+
+    /// With the values that absent options have in transformers for models of a type; none for a type that is not known.
+    /// An option that is null has no value all the same.
+    #[must_use]
+    pub fn with_defaults_of(mut self, model_type: &str) -> Self {
+        self.defaults = DEFAULTS.get(model_type).cloned().unwrap_or_default();
+        self
+    }
+
+    /// Without options of these names, in full with their sections, such as `text_config.hidden_act`: they are taken for
+    /// absent.
+    #[must_use]
+    pub fn without(mut self, options: &[String]) -> Self {
+        self.ignored = Rc::new(options.iter().cloned().collect());
+        self
     }
 
     /// The file.
@@ -252,10 +288,17 @@ impl Settings {
             .map_err(|error| SettingsError::Malformed { path: self.path.to_path_buf(), why: error.to_string() })
     }
 
-    /// The value of an option, unless it is absent or null.
+    /// The value of an option, unless it is null, or absent without a default.
     fn value(&self, option: &str) -> Option<&Value> {
-        self.read.borrow_mut().insert(format!("{}{option}", self.prefix));
-        self.options.get(option).filter(|value| !value.is_null())
+        let name = self.full(option);
+        let given = self.options.get(option).filter(|_| !self.ignored.contains(&name));
+        self.read.borrow_mut().insert(name);
+        given.or_else(|| self.defaults.get(option)).filter(|value| !value.is_null())
+    }
+
+    /// The name of an option with its sections.
+    fn full(&self, option: &str) -> String {
+        format!("{}{option}", self.prefix)
     }
 
     /// Whether an option is there.
@@ -268,14 +311,14 @@ impl Settings {
         let value = self.options.get(option).unwrap_or(&Value::Null);
         SettingsError::Wrong {
             path: self.path.to_path_buf(),
-            option: format!("{}{option}", self.prefix),
+            option: self.full(option),
             value: value.to_string(),
             law: law.into(),
         }
     }
 
     fn missing(&self, option: &str) -> SettingsError {
-        SettingsError::Missing { path: self.path.to_path_buf(), option: format!("{}{option}", self.prefix) }
+        SettingsError::Missing { path: self.path.to_path_buf(), option: self.full(option) }
     }
 
     /// A size from 1 to 1,048,576.
@@ -364,12 +407,21 @@ impl Settings {
     }
 
     /// An option that models are built with in one way only.
+    ///
+    /// # Errors
+    /// When it has another value; the help names the way to build the model without it.
     pub fn must_be(&self, option: &str, value: impl Into<Value>) -> Result<(), SettingsError> {
         let value = value.into();
         let fits = self
             .value(option)
             .is_none_or(|found| *found == value || found.as_f64().is_some_and(|found| Some(found) == value.as_f64()));
-        if fits { Ok(()) } else { Err(self.wrong(option, format!("{value} for models of this type here"))) }
+        let law = || {
+            format!(
+                "{value} for models of this type\n  help: --ignore-option {0} builds the model as if `{0}` were absent, which may change what it computes",
+                self.full(option)
+            )
+        };
+        if fits { Ok(()) } else { Err(self.wrong(option, law())) }
     }
 
     /// Options that training or a part that is not built reads.
@@ -399,7 +451,8 @@ impl Settings {
     pub fn section(&self, option: &str) -> Result<Option<Settings>, SettingsError> {
         let Some(value) = self.value(option) else { return Ok(None) };
         let options = value.as_object().ok_or_else(|| self.wrong(option, "an object"))?.clone();
-        Ok(Some(Self { options, prefix: format!("{}{option}.", self.prefix), ..self.clone() }))
+        let prefix = format!("{}{option}.", self.prefix);
+        Ok(Some(Self { options, prefix, defaults: Map::new(), ..self.clone() }))
     }
 
     /// The number of classes of a classifier: as many as `id2label` names, else two.
@@ -445,6 +498,7 @@ impl Settings {
             {
                 self.unread(&section, options, unknown);
             } else if !(read.contains(&full)
+                || self.ignored.contains(&full)
                 || HARMLESS.contains(&name.as_str())
                 || value.is_null()
                 || says_nothing(name, value))

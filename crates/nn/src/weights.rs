@@ -76,6 +76,14 @@ pub enum WeightError {
         /// What it is.
         found: String,
     },
+    /// A tensor that is a copy of another by the configuration, which ties the two, but not in the file.
+    #[error("the weight {name} is not used, since the configuration ties it to {table}, but the two differ")]
+    Untied {
+        /// The name.
+        name: String,
+        /// The tensor that the model uses in its place.
+        table: String,
+    },
     /// Some of the above.
     #[error("{path} does not fit the model:{}{}", list(problems), unused_help(problems))]
     Misfit {
@@ -203,15 +211,27 @@ impl Weights {
         }
     }
 
-    /// Checks that the tensors of a file are those that a model declares, by name and shape, but for some that it leaves.
+    /// The error with the most similar name among the tensors that the model does not use yet, where a tensor is missing.
+    pub(crate) fn with_nearest(&self, error: WeightError, is_used: impl Fn(&str) -> bool) -> WeightError {
+        match (self, error) {
+            (Weights::Trained(tensors), WeightError::Missing { name, expected, .. }) => {
+                let nearest = nearest(&name, tensors.keys().filter(|other| !is_used(other)));
+                WeightError::Missing { name, expected, nearest }
+            }
+            (_, error) => error,
+        }
+    }
+
+    /// Checks that the tensors of a file are those that a model declares, by name and shape; `rule` says what may be left
+    /// of the others.
     ///
     /// # Errors
-    /// All that are missing, have another shape, or are not declared.
+    /// All that are missing, have another shape, are not declared, or differ from the tensor that they repeat.
     pub(crate) fn expect(
         &self,
         path: &Path,
         declared: &BTreeMap<String, Vec<u64>>,
-        leaves: impl Fn(&str) -> bool,
+        rule: impl Fn(&str) -> Unused,
     ) -> Result<(), WeightError> {
         let Weights::Trained(tensors) = self else { return Ok(()) };
         let unused = || tensors.iter().filter(|(name, _)| !declared.contains_key(*name));
@@ -224,12 +244,68 @@ impl Weights {
                 error => error,
             })
         });
-        let unused = unused()
-            .filter(|(name, _)| !leaves(name))
-            .map(|(name, tensor)| WeightError::Unused { name: name.clone(), found: tensor.ty().to_string() });
-        let problems: Vec<WeightError> = unfit.chain(unused).collect();
+        let mut problems: Vec<WeightError> = unfit.collect();
+        for (name, tensor) in unused() {
+            let repeated = match rule(name) {
+                Unused::Left => continue,
+                Unused::Refused => None,
+                Unused::Copy => repeated(tensor, declared.keys().filter_map(|name| tensors.get_key_value(name)))
+                    .map_err(|source| WeightError::Tensor { name: name.clone(), source })?,
+            };
+            let name = name.clone();
+            problems.push(match repeated {
+                Some((_, true)) => continue,
+                Some((table, false)) => WeightError::Untied { name, table: table.clone() },
+                None => WeightError::Unused { name, found: tensor.ty().to_string() },
+            });
+        }
         if problems.is_empty() { Ok(()) } else { Err(WeightError::Misfit { path: path.to_owned(), problems }) }
     }
+}
+
+/// What a tensor that the model does not declare is to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unused {
+    /// Not needed.
+    Left,
+    /// A copy of a tensor that is declared.
+    Copy,
+    /// Unknown.
+    Refused,
+}
+
+/// The tensor that another repeats, and whether it is equal; of those of its shape that differ, the first.
+fn repeated<'t>(
+    copy: &Tensor,
+    tensors: impl Iterator<Item = (&'t String, &'t Tensor)>,
+) -> Result<Option<(&'t String, bool)>, TensorError> {
+    let mut first = None;
+    for (name, tensor) in tensors.filter(|(_, tensor)| tensor.ty() == copy.ty()) {
+        if is_equal(tensor, copy)? {
+            return Ok(Some((name, true)));
+        }
+        first.get_or_insert((name, false));
+    }
+    Ok(first)
+}
+
+/// Whether two tensors of one type hold the same bytes.
+fn is_equal(a: &Tensor, b: &Tensor) -> Result<bool, TensorError> {
+    let (bytes, block) = (a.len(), a.block());
+    let mut buffers = [vec![], vec![]];
+    let mut start = 0;
+    while start < bytes {
+        let length = usize::try_from(block.min(bytes - start)).unwrap_or(usize::MAX);
+        for (tensor, buffer) in [a, b].into_iter().zip(&mut buffers) {
+            buffer.resize(length, 0);
+            tensor.read(start * 8 / u64::from(tensor.element().bits()), buffer)?;
+        }
+        if buffers[0] != buffers[1] {
+            return Ok(false);
+        }
+        start += length as u64;
+    }
+    Ok(true)
 }
 
 /// The tensors by the names of today: before, norms had `gamma` and `beta`.
@@ -285,6 +361,9 @@ fn hint(nearest: Option<&str>) -> String {
 fn unused_help(problems: &[WeightError]) -> &'static str {
     if problems.iter().all(|problem| matches!(problem, WeightError::Unused { .. })) {
         "\n  help: --allow-unused builds the model without them, such as those of another head"
+    } else if problems.iter().all(|problem| matches!(problem, WeightError::Untied { .. })) {
+        "\n  help: if the model was trained untied, set `tie_word_embeddings` to false in config.json; \
+         --allow-unused builds it tied, as transformers does"
     } else {
         ""
     }
@@ -328,4 +407,32 @@ fn element_type(dtype: Dtype) -> Option<ElementType> {
         Dtype::F8_E5M2 => ElementType::F8E5M2,
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Init, Unused, Weights};
+    use netwright_ir::{ElementType, Tensor};
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    #[test]
+    fn a_copy_is_left_where_it_is_equal() {
+        let table = |last: u8| Tensor::from_bytes(ElementType::F32, &[2, 1], vec![0, 0, 0, 1, 0, 0, 0, last]).unwrap();
+        let declared = BTreeMap::from([("embed.weight".to_owned(), vec![2, 1])]);
+        for (copy, expected) in [
+            (table(2), None),
+            (table(3), Some("the weight head.weight is not used, since the configuration ties it to embed.weight")),
+            (Tensor::fill(0.0, &[2, 2]).unwrap(), Some("the weight head.weight is not declared by the model")),
+        ] {
+            let tensors = [("embed.weight".to_owned(), table(2)), ("head.weight".to_owned(), copy)];
+            let weights = Weights::Trained(tensors.into());
+            assert!(weights.tensor("embed.weight", &[2, 1], Init::Ones, ElementType::F32).is_ok());
+            let found = weights.expect(Path::new("w"), &declared, |_| Unused::Copy).map_err(|error| error.to_string());
+            match expected {
+                None => assert_eq!(found, Ok(())),
+                Some(part) => assert!(found.clone().unwrap_err().contains(part), "{found:?}"),
+            }
+        }
+    }
 }

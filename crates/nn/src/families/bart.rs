@@ -124,7 +124,8 @@ pub(super) enum Positions {
 
 #[derive(Debug)]
 struct Bart {
-    embeddings: Embedding,
+    source_embeddings: Embedding,
+    target_embeddings: Embedding,
     encoder: Stack,
     decoder: Stack,
     scores: Option<Linear>,
@@ -164,11 +165,18 @@ fn read(settings: &Settings, head: &Head<'_>, kind: &Kind) -> Result<Bart, Setti
     let decoder = stack(settings, kind, &format!("{base}decoder"), longest)?;
     let scaled = settings.flag("scale_embedding", kind.scale)?;
     let tied = settings.flag("tie_word_embeddings", true)?;
-    let table = ["shared", "encoder.embed_tokens", "decoder.embed_tokens"].map(|name| format!("{base}{name}"));
-    let table = table.iter().find(|name| head.weights.has(name)).unwrap_or(&table[0]);
     let d_model = encoder.d_model;
+    let embeddings = |own: &str| {
+        // Tied tables are one, whatever it is called; those that are not tied are found by their own names first.
+        let shared = ["shared", "encoder.embed_tokens", "decoder.embed_tokens"];
+        let names = (!tied).then_some(own).into_iter().chain(shared).map(|name| format!("{base}{name}"));
+        let stored = names.clone().find(|name| head.weights.has(&format!("{name}.weight")));
+        let name = stored.unwrap_or_else(|| format!("{base}shared"));
+        Embedding::new(name, vocab, d_model, scaled)
+    };
     Ok(Bart {
-        embeddings: Embedding::new(table, vocab, d_model, scaled),
+        source_embeddings: embeddings("encoder.embed_tokens"),
+        target_embeddings: embeddings("decoder.embed_tokens"),
         encoder,
         decoder,
         scores: (!tied).then(|| Linear::new("lm_head", d_model, vocab, false)),
@@ -314,16 +322,16 @@ impl EncoderDecoder for Bart {
 
     fn encode<'b>(&self, source: Var<'b>, mask: Option<Var<'b>>) -> Var<'b> {
         let span = Span::new(source, &Cache::none(source.builder()));
-        self.encoder.encode(self.embeddings.forward(source) + self.encoder.positions(source, span), mask)
+        self.encoder.encode(self.source_embeddings.forward(source) + self.encoder.positions(source, span), mask)
     }
 
     fn decode<'b>(&self, step: &Step<'b>) -> Var<'b> {
         let positions = self.decoder.positions(step.ids, step.span);
-        self.decoder.decode(self.embeddings.forward(step.ids) + positions, step)
+        self.decoder.decode(self.target_embeddings.forward(step.ids) + positions, step)
     }
 
     fn scores<'b>(&self, x: Var<'b>) -> Var<'b> {
-        let scores = self.scores.as_ref().map_or_else(|| self.embeddings.scores(x), |layer| layer.forward(x));
+        let scores = self.scores.as_ref().map_or_else(|| self.target_embeddings.scores(x), |layer| layer.forward(x));
         if !self.has_bias {
             return scores;
         }
@@ -339,12 +347,16 @@ impl EncoderDecoder for Bart {
     }
 
     fn leaves(&self) -> &'static [&'static str] {
-        // Copies of the table, and waves that are computed.
+        // Waves are computed; the shared table is read only by a model whose encoder and decoder lack their own.
         match (self.scores.is_some(), self.encoder.positions) {
-            (true, Positions::Waves { .. }) => &["embed_tokens.weight", "embed_positions.weights"],
-            (true, _) => &["embed_tokens.weight"],
-            (false, Positions::Table { .. } | Positions::Grouped) => &["embed_tokens.weight", "lm_head.weight"],
-            (false, Positions::Waves { .. }) => &["embed_tokens.weight", "lm_head.weight", "embed_positions.weights"],
+            (true, Positions::Waves { .. }) => &["embed_positions.weights", "shared.weight"],
+            (true, _) => &["shared.weight"],
+            (false, Positions::Waves { .. }) => &["embed_positions.weights"],
+            (false, Positions::Table { .. } | Positions::Grouped) => &[],
         }
+    }
+
+    fn copies(&self) -> &'static [&'static str] {
+        if self.scores.is_some() { &[] } else { &["embed_tokens.weight", "lm_head.weight"] }
     }
 }

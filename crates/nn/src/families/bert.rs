@@ -345,15 +345,20 @@ impl Architecture for TextEncoder {
     }
 
     fn leaves(&self) -> &'static [&'static str] {
-        const COPIES: [&str; 5] = [
-            "embeddings.position_ids",
-            "cls.predictions.decoder.",
-            "lm_head.decoder.",
-            "generator_lm_head.weight",
-            "vocab_projector.weight",
-        ];
-        const WITH_POOLER: [&str; 2] = ["embeddings.position_ids", "pooler."];
-        if matches!(self.output, Output::Sentence(_)) { &WITH_POOLER } else { &COPIES }
+        if matches!(self.output, Output::Sentence(_)) {
+            &["embeddings.position_ids", "pooler."]
+        } else {
+            &["embeddings.position_ids"]
+        }
+    }
+
+    fn copies(&self) -> &'static [&'static str] {
+        match self.output {
+            Output::Sentence(_) => &[],
+            _ => {
+                &["cls.predictions.decoder.", "lm_head.decoder.", "generator_lm_head.weight", "vocab_projector.weight"]
+            }
+        }
     }
 }
 

@@ -86,6 +86,14 @@ impl Output {
         })
     }
 
+    /// See [`Architecture::copies`](super::Architecture::copies).
+    pub(super) fn copies(&self) -> &'static [&'static str] {
+        match self {
+            Output::Tokens { layer: None, .. } => &["lm_head.weight", "embed_out.weight"],
+            _ => &[],
+        }
+    }
+
     /// Whether a cache is of use.
     pub(super) fn has_cache(&self) -> bool {
         matches!(self, Output::States | Output::Tokens { .. })

@@ -88,11 +88,18 @@ fn read(settings: &Settings, head: &Head<'_>) -> Read {
                     settings.wrong("model_type", "clip_text_model or clip_vision_model for features of one of both")
                 );
             }
-            // Both hold again what stands in the sections.
-            settings.ignore(&["text_config_dict", "vision_config_dict"]);
-            let section =
-                |name: &str| settings.section(name)?.ok_or_else(|| settings.wrong(name, "an object of options"));
-            let (texts, images) = (section("text_config")?, section("vision_config")?);
+            let section = |name: &str, model_type: &str| -> Result<Settings, SettingsError> {
+                // What `text_config_dict` says, and the defaults for what it does not say, replace `text_config`.
+                let replaced = settings.section(&format!("{name}_dict"))?;
+                if replaced.is_some() {
+                    settings.ignore(&[name]);
+                }
+                let found = replaced.map_or_else(|| settings.section(name), |section| Ok(Some(section)))?;
+                let found = found.ok_or_else(|| settings.wrong(name, "an object of options"))?;
+                Ok(found.with_defaults_of(model_type))
+            };
+            let texts = section("text_config", "clip_text_model")?;
+            let images = section("vision_config", "clip_vision_model")?;
             let outputs = settings.optional_size("projection_dim")?.unwrap_or(512);
             for section in [&texts, &images] {
                 section.ignore(&["projection_dim"]);

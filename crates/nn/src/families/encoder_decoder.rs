@@ -37,7 +37,12 @@ pub(super) trait EncoderDecoder: Debug {
     }
 
     /// See [`Architecture::leaves`].
-    fn leaves(&self) -> &'static [&'static str];
+    fn leaves(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// See [`Architecture::copies`].
+    fn copies(&self) -> &'static [&'static str];
 }
 
 /// What a decoder is given.
@@ -243,5 +248,9 @@ impl<M: EncoderDecoder> Architecture for Seq2Seq<M> {
 
     fn leaves(&self) -> &'static [&'static str] {
         self.model.leaves()
+    }
+
+    fn copies(&self) -> &'static [&'static str] {
+        self.model.copies()
     }
 }

@@ -109,10 +109,11 @@ impl Architecture for Gpt2 {
     }
 
     fn leaves(&self) -> &'static [&'static str] {
-        match &self.output {
-            Output::Tokens { layer: None, .. } => &[".attn.bias", ".attn.masked_bias", "lm_head.weight"],
-            _ => &[".attn.bias", ".attn.masked_bias"],
-        }
+        &[".attn.bias", ".attn.masked_bias"]
+    }
+
+    fn copies(&self) -> &'static [&'static str] {
+        self.output.copies()
     }
 }
 

@@ -70,6 +70,12 @@ fn read(settings: &Settings, head: &Head<'_>) -> Result<GptNeoX, SettingsError> 
             name,
         }
     };
+    // transformers 4.57 saves both under two names.
+    for (name, other) in [("rope_theta", "rotary_emb_base"), ("partial_rotary_factor", "rotary_pct")] {
+        if let Some(value) = settings.number(other)? {
+            settings.must_be(name, value)?;
+        }
+    }
     let tied = settings.flag("tie_word_embeddings", false)?;
     let layer_of_scores = (!tied).then(|| {
         Linear::new(if head.weights.has("embed_out.") { "embed_out" } else { "lm_head" }, d_model, vocab, false)
@@ -108,16 +114,11 @@ impl Architecture for GptNeoX {
     }
 
     fn leaves(&self) -> &'static [&'static str] {
-        match &self.output {
-            Output::Tokens { layer: None, .. } => &[
-                "rotary_emb.inv_freq",
-                "attention.bias",
-                "attention.masked_bias",
-                "embed_out.weight",
-                "lm_head.weight",
-            ],
-            _ => &["rotary_emb.inv_freq", "attention.bias", "attention.masked_bias"],
-        }
+        &["rotary_emb.inv_freq", "attention.bias", "attention.masked_bias"]
+    }
+
+    fn copies(&self) -> &'static [&'static str] {
+        self.output.copies()
     }
 }
 

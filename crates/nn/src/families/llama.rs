@@ -267,7 +267,7 @@ fn read(settings: &Settings, head: &Head<'_>, kind: &Kind) -> Result<Llama, Sett
     };
     Ok(Llama {
         embeddings: Embedding::new(format!("{base}embed_tokens"), vocab, d_model, kind.is_gemma),
-        rotary: rope::rotary(settings, d_k)?,
+        rotary: rope::rotary(settings, d_k, kind.is_packed)?,
         layers: windows.into_iter().enumerate().map(layer).collect(),
         norm: norm(format!("{base}norm"), d_model),
         output: Output::read(settings, head, d_model, scores, "score")?,
@@ -320,10 +320,11 @@ impl Architecture for Llama {
     }
 
     fn leaves(&self) -> &'static [&'static str] {
-        match &self.output {
-            Output::Tokens { layer: None, .. } => &["rotary_emb.inv_freq", "lm_head.weight"],
-            _ => &["rotary_emb.inv_freq"],
-        }
+        &["rotary_emb.inv_freq"]
+    }
+
+    fn copies(&self) -> &'static [&'static str] {
+        self.output.copies()
     }
 }
 

@@ -139,9 +139,15 @@ pub trait Architecture {
         false
     }
 
-    /// Parts of names of tensors that files of such models hold and that are not needed: copies of tied ones, tables
-    /// that are computed, layers behind the outputs.
+    /// Parts of the names of tensors that checkpoints hold and that the model does not need: tables that are computed,
+    /// layers after the outputs.
     fn leaves(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Parts of the names of tensors that repeat a tensor of the model, such as the scores of a model whose embeddings
+    /// are tied. One that differs from the tensor that it repeats is an error.
+    fn copies(&self) -> &'static [&'static str] {
         &[]
     }
 }

@@ -4,9 +4,16 @@ use crate::layers::{Frequencies, Rotary, inverse_frequencies};
 use crate::{Settings, SettingsError};
 use std::f64::consts::PI;
 
-/// The rotary positions of a model whose heads are `d_k` wide: from `rope_parameters`, or from `rope_theta`,
-/// `rope_scaling` and `partial_rotary_factor`, where they stood before.
-pub(super) fn rotary(settings: &Settings, d_k: u64) -> Result<Rotary, SettingsError> {
+/// The rotary positions of a model whose heads are `d_k` wide: from `rope_parameters`, or from `rope_theta` and
+/// `rope_scaling`, where they stood before. `is_partial` says that the family reads `partial_rotary_factor` too; in
+/// another one it must be 1.
+pub(super) fn rotary(settings: &Settings, d_k: u64, is_partial: bool) -> Result<Rotary, SettingsError> {
+    if !is_partial {
+        let sections = ["rope_parameters", "rope_scaling"].map(|name| settings.section(name));
+        for settings in sections.into_iter().collect::<Result<Vec<_>, _>>()?.iter().flatten().chain([settings]) {
+            settings.must_be("partial_rotary_factor", 1.0)?;
+        }
+    }
     rotary_named(settings, d_k, ["rope_theta", "partial_rotary_factor"], 1.0)
 }
 

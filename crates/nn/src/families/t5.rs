@@ -209,11 +209,11 @@ impl EncoderDecoder for T5Model {
     }
 
     fn leaves(&self) -> &'static [&'static str] {
-        // Copies of the table, and a bias that no layer of cross-attention reads.
-        if self.scores.is_some() {
-            &["embed_tokens.weight", "EncDecAttention.relative_attention_bias"]
-        } else {
-            &["embed_tokens.weight", "EncDecAttention.relative_attention_bias", "lm_head.weight"]
-        }
+        // No layer of cross-attention reads it.
+        &["EncDecAttention.relative_attention_bias"]
+    }
+
+    fn copies(&self) -> &'static [&'static str] {
+        if self.scores.is_some() { &["embed_tokens.weight"] } else { &["embed_tokens.weight", "lm_head.weight"] }
     }
 }

@@ -107,7 +107,7 @@ impl EncoderDecoder for Whisper {
         false
     }
 
-    fn leaves(&self) -> &'static [&'static str] {
+    fn copies(&self) -> &'static [&'static str] {
         if self.scores.is_some() { &[] } else { &["proj_out.weight"] }
     }
 }

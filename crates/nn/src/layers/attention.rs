@@ -137,6 +137,33 @@ impl MultiHeadAttention {
         self.attend(query, key, value, mask)
     }
 
+    /// Checks that the heads share the queries evenly.
+    #[track_caller]
+    fn expect_heads<'b>(&self, x: Var<'b>) -> Result<(), Var<'b>> {
+        let (name, width, heads) = (&self.name, self.projections.query.outputs(), self.num_heads);
+        if heads.checked_mul(self.d_k) == Some(width) {
+            return Ok(());
+        }
+        let what = format!("the attention {name} cannot split queries of width {width} into {heads} heads");
+        Err(x.builder.error(what, Some(format!("choose a number of heads that divides {width}"))))
+    }
+
+    /// Checks that the mask is one that can be added to scores.
+    #[track_caller]
+    fn expect_mask<'b>(&self, mask: Option<Var<'b>>) -> Result<(), Var<'b>> {
+        let Some((mask, ty)) = mask.and_then(|mask| mask.ty().map(|ty| (mask, ty))) else { return Ok(()) };
+        if ty.element.is_float() {
+            return Ok(());
+        }
+        let what = format!(
+            "the mask of the attention {} is {ty}, but masks are floats that are added to its scores [batch, heads, \
+             query, key]",
+            self.name
+        );
+        let help = "make one of a tokenizer's attention_mask [batch, key] with padding_mask(attention_mask)";
+        Err(mask.builder.error(what, Some(help.to_owned())))
+    }
+
     /// Self-attention of a decoder whose cache has the keys and values of earlier tokens under that name.
     #[track_caller]
     pub fn cached_self_attention<'b>(
@@ -172,6 +199,9 @@ impl MultiHeadAttention {
 
     #[track_caller]
     fn query<'b>(&self, x: Var<'b>) -> Var<'b> {
+        if let Err(failed) = self.expect_heads(x) {
+            return failed;
+        }
         self.split_heads(self.projections.query.forward(x)).name("query")
     }
 
@@ -184,6 +214,9 @@ impl MultiHeadAttention {
 
     #[track_caller]
     fn attend<'b>(&self, query: Var<'b>, key: Var<'b>, value: Var<'b>, mask: Option<Var<'b>>) -> Var<'b> {
+        if let Err(failed) = self.expect_mask(mask) {
+            return failed;
+        }
         let (context, _) = self.scores.attend(query, key, value, mask);
         self.projections.output.forward(merge_heads(context))
     }

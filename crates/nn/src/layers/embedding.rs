@@ -23,6 +23,10 @@ impl Embedding {
     /// The rows of the ids.
     #[track_caller]
     pub fn forward<'b>(&self, ids: Var<'b>) -> Var<'b> {
+        if let Some(ty) = ids.ty().filter(|ty| ty.element.is_float()) {
+            let what = format!("the layer {} takes ids, which are whole numbers, but its input is {ty}", self.name);
+            return ids.builder.error(what, Some("declare the input as i64, or cast it".to_owned()));
+        }
         let _scope = ids.builder.enter(&self.name);
         let rows = self.weight(ids).gather(ids);
         match self.factor {

@@ -1,3 +1,4 @@
+use super::expect_features;
 use crate::{Init, Var};
 
 /// `x · Wᵀ + b`: `[.., inputs]` to `[.., outputs]`.
@@ -25,9 +26,17 @@ impl Linear {
         self
     }
 
+    /// The last axis of what it computes.
+    pub(super) fn outputs(&self) -> u64 {
+        self.outputs
+    }
+
     /// Applies it.
     #[track_caller]
     pub fn forward<'b>(&self, x: Var<'b>) -> Var<'b> {
+        if let Err(failed) = expect_features(&self.name, x, self.inputs) {
+            return failed;
+        }
         let _scope = x.builder.enter(&self.name);
         let name = format!("{}.weight", self.name);
         let y = x.matmul(if self.input_major {

@@ -29,3 +29,25 @@ pub use position::{PositionalEncoding, Positions};
 pub use relative::RelativeBias;
 pub(crate) use rotary::inverse_frequencies;
 pub use rotary::{Frequencies, Rotary};
+
+use crate::{Var, signed};
+use netwright_ir::Dim;
+
+/// Checks what a layer reads: floats whose last axis has `width` elements.
+///
+/// # Errors
+/// A value that stands for the failed one, after the error is reported at the caller's line.
+#[track_caller]
+fn expect_features<'b>(layer: &str, x: Var<'b>, width: u64) -> Result<(), Var<'b>> {
+    let Some(ty) = x.ty() else { return Ok(()) };
+    let last = ty.shape.as_ref().and_then(|shape| shape.last()).and_then(Dim::known);
+    let help = if !ty.element.is_float() {
+        format!("`{layer}` computes with floats: look ids up in an Embedding first, or cast the value")
+    } else if last.is_some_and(|last| last != signed(width)) {
+        format!("declare `{layer}` for inputs of the width that it is given, or give it another value")
+    } else {
+        return Ok(());
+    };
+    let what = format!("the layer {layer} takes floats [.., {width}], but its input is {ty}");
+    Err(x.builder.error(what, Some(help)))
+}

@@ -1,3 +1,4 @@
+use super::expect_features;
 use crate::{Init, Var};
 use netwright_ir::{ElementType, Op};
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,9 @@ impl Norm {
     /// Applies it.
     #[track_caller]
     pub fn forward<'b>(&self, x: Var<'b>) -> Var<'b> {
+        if let Err(failed) = expect_features(&self.name, x, self.d_model) {
+            return failed;
+        }
         let _scope = x.builder.enter(&self.name);
         let weight = x.builder.parameter(&format!("{}.weight", self.name), &[self.d_model], Init::Ones);
         match self.kind {

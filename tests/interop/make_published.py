@@ -1,0 +1,35 @@
+"""Writes what PyTorch computes with folders whose configurations and weights are as they are published: tests/published.
+
+    /tmp/venv/bin/pip install torch transformers==4.57.6
+    /tmp/venv/bin/python tests/interop/make_published.py [NAME ...]
+
+Each folder has a `config.json` and safetensors; `expected.safetensors` is as `make_families.py` writes it.
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+import transformers
+from make_families import save_expected
+
+PUBLISHED = Path(__file__).resolve().parents[1] / "published"
+# name: model, what its inputs are
+MODELS = {
+    "bart_untied_tables": ("BartForConditionalGeneration", "seq2seq"),
+    "clip_text_config_dict": ("CLIPModel", "clip"),
+    "gemma2_absent_caps": ("Gemma2ForCausalLM", "causal"),
+}
+
+
+def main():
+    for name, (model_class, kind) in MODELS.items():
+        if len(sys.argv) > 1 and name not in sys.argv[1:]:
+            continue
+        torch.manual_seed(0)
+        folder = PUBLISHED / name
+        model = getattr(transformers, model_class).from_pretrained(folder, attn_implementation="eager", dtype=torch.float32)
+        save_expected(model.eval(), kind, folder)
+
+
+main()
