@@ -129,7 +129,7 @@ pub(crate) fn upgrade(args: &Upgrade, output: Output) -> Result<(), Failure> {
         let message = format!("the model is of opset {}, and {} is older", model.opset(), args.opset);
         return Err(Failure::Usage(message));
     }
-    model.opsets.insert(String::new(), args.opset);
+    onnx::set_opset(&mut model, args.opset).map_err(write_failure)?;
     let options = WriteOptions { external_data: args.external_data.into(), share_weights: args.share_weights };
     let written = onnx::write(&model, &args.output, &options).map_err(write_failure)?;
     output.report(&serde_json::json!({ "opset": args.opset, "bytes": written.bytes }), || {
@@ -181,7 +181,7 @@ pub(crate) fn check_opset(opset: Option<Opset>) -> Result<(), Failure> {
 pub(crate) fn set_opset(model: &mut Model, opset: Option<Opset>) -> Result<(), Failure> {
     check_opset(opset)?;
     if let Some(Opset::Is(opset)) = opset {
-        model.opsets.insert(String::new(), opset);
+        onnx::set_opset(model, opset).map_err(write_failure)?;
     }
     Ok(())
 }

@@ -8,6 +8,7 @@
 //! - **C6** No two outputs have the same name, and no output has the name of another value that is an input.
 //! - **C7** The recorded number of uses of a value is the number of its edges.
 //! - **C8** A graph that is not a body captures nothing; a body keeps all of these laws.
+//! - **C9** No two nodes have the same name, where they have one of their own: runtimes refuse such a graph.
 //!
 //! All violations are returned, in program order, those of a body before its node's.
 
@@ -110,6 +111,13 @@ fn check_names(graph: &Graph, found: &mut Vec<Violation>) {
             } else if named.insert(name.clone(), id).is_some() {
                 found.push(violation(5, graph, id, format!("{} is the name of two values", text::name(name))));
             }
+        }
+    }
+    let mut labels = HashSet::new();
+    for id in graph.schedule() {
+        let label = graph.node(id).label();
+        if !label.is_empty() && !labels.insert(label) {
+            found.push(violation(9, graph, id, format!("{} is the name of two nodes", text::quoted(label))));
         }
     }
     let mut outputs = HashSet::new();

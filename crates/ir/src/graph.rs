@@ -6,7 +6,7 @@
 //! redirected at once, nodes are removed together, at the end of a pass, when nobody holds an id.
 
 use crate::infer::{InferError, Inferred, Operands};
-use crate::{Dim, Fact, Kind, Notes, Op, SparseTensor, Tensor, ValueType};
+use crate::{Dialect, Dim, Fact, Kind, Notes, Op, SparseTensor, Tensor, ValueType};
 use petgraph::Direction::{Incoming, Outgoing};
 use petgraph::stable_graph::{EdgeIndex, NodeIndex, StableDiGraph};
 use petgraph::visit::EdgeRef;
@@ -68,6 +68,8 @@ struct ResultInfo {
     name: Name,
     fact: Fact,
     notes: Option<Arc<Notes>>,
+    /// Whether a file leaves it out; see [`Graph::is_omitted`].
+    omitted: bool,
     /// Operands of living nodes and graph outputs that read it: derived from the edges, kept for constant-time asking.
     uses: u32,
 }
@@ -86,7 +88,8 @@ pub struct Output {
 /// Where a new node stands and how its results are called.
 #[derive(Clone, Debug)]
 pub struct Place {
-    /// The node's own name, which ONNX keeps apart from those of its results; often empty.
+    /// The node's own name, which ONNX keeps apart from those of its results; often empty. One that another node has gets
+    /// a number behind it.
     pub label: Name,
     /// Names of the results; those that are taken get a number behind them.
     pub results: SmallVec<[Name; 1]>,
@@ -108,6 +111,23 @@ pub struct Annotation {
     pub tensor: String,
     /// The names of the tensors that it was quantized with, by what they are, such as `SCALE_TENSOR`.
     pub parameters: Vec<(String, String)>,
+}
+
+/// What a file says of nodes and values beside what they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conventions {
+    /// Whether every node has a name: a node that has none of its own is named after its first result.
+    pub names_nodes: bool,
+    /// Whether every value has its type, as far as it is known; else only those have that the file
+    /// [declares](Graph::declared).
+    pub types_values: bool,
+}
+
+impl Default for Conventions {
+    /// Those of a graph that was not read from a file: everything is said.
+    fn default() -> Self {
+        Self { names_nodes: true, types_values: true }
+    }
 }
 
 /// Bodies nest at most this deep: what walks them recurses.
@@ -147,9 +167,12 @@ pub struct Graph {
     outputs: Vec<Output>,
     /// How deep bodies nest in it.
     depth: u32,
+    conventions: Conventions,
     notes: Notes,
     annotations: Vec<Annotation>,
     next_order: u32,
+    /// What may be inserted, where that is limited.
+    dialect: Option<Dialect>,
     /// Values whose uses were redirected since the last sweep, and to where.
     forward: HashMap<Value, Value>,
     /// The reverse: the values that were redirected to a value.
@@ -157,6 +180,8 @@ pub struct Graph {
     /// Nodes inserted since the last sweep, in order.
     recent: Vec<NodeId>,
     names: Names,
+    /// The names that nodes have of their own.
+    labels: Names,
 }
 
 /// The names in use, and for a base the number to try next.
@@ -282,9 +307,18 @@ impl Graph {
     /// Adds a node; it has as many results as the place has names for.
     ///
     /// # Errors
-    /// When the operator is not defined on such operands.
+    /// When the operator is not defined on such operands, or the [dialect](Graph::set_dialect) does not have it for them.
     pub fn insert(&mut self, place: Place, op: Op, operands: &[Option<Value>]) -> Result<NodeId, InferError> {
         let inferred = self.infer(&op, operands, place.results.len())?;
+        if let Some(dialect) = &self.dialect {
+            let elements: SmallVec<[_; 4]> = operands.iter().map(|value| self.fact((*value)?).element()).collect();
+            let results: SmallVec<[_; 4]> = inferred.facts.iter().map(Fact::element).collect();
+            dialect.allows(&op, &elements, &results).map_err(|what| InferError {
+                word: op.word(),
+                what: if let Op::Kept(kept) = &op { format!("{}: {what}", kept.op_type) } else { what },
+                help: None,
+            })?;
+        }
         Ok(self.insert_inferred(place, op, operands, inferred))
     }
 
@@ -325,12 +359,14 @@ impl Graph {
         self.next_order += 1;
         let names = &mut self.names;
         let results = place.results.iter().zip(facts);
-        let results =
-            results.map(|(name, fact)| ResultInfo { name: names.fresh(name), fact, notes: None, uses: 0 }).collect();
+        let results = results
+            .map(|(name, fact)| ResultInfo { name: names.fresh(name), fact, notes: None, omitted: false, uses: 0 })
+            .collect();
         let depth = op.bodies().iter().map(|body| body.depth + 1).max().unwrap_or(0);
         self.depth = self.depth.max(depth);
         let beside = place.order.is_some();
-        let node = Node { op, label: place.label, order, results, notes: None, beside, dead: false };
+        let label = if place.label.is_empty() { place.label } else { self.labels.fresh(&place.label) };
+        let node = Node { op, label, order, results, notes: None, beside, dead: false };
         let id = NodeId(self.dag.add_node(node));
         for (operand, value) in (0..).zip(operands) {
             if let Some(value) = value {
@@ -380,6 +416,11 @@ impl Graph {
     /// What a body sees of the graph around it, in the order of the operands of its node.
     pub fn captures(&self) -> impl ExactSizeIterator<Item = Value> + '_ {
         self.captures.iter().map(|&node| Value { node, result: 0 })
+    }
+
+    /// What a file of it says of nodes and values.
+    pub fn conventions(&self) -> Conventions {
+        self.conventions
     }
 
     /// What is said of the graph.
@@ -481,6 +522,12 @@ impl Graph {
         self.result(self.resolve(value)).uses as usize
     }
 
+    /// Whether a file leaves a result out, and nothing reads it: a runtime need not compute it.
+    pub fn is_omitted(&self, value: Value) -> bool {
+        let result = self.result(value);
+        result.omitted && result.uses == 0
+    }
+
     /// Whether a value is a result of the graph.
     pub fn is_output(&self, value: Value) -> bool {
         self.outputs.iter().any(|output| output.value == value)
@@ -580,7 +627,7 @@ impl Graph {
     /// Redirects every use of `old` to `new`.
     ///
     /// A `new` that was inserted beside another node since the last sweep takes over the name of `old`, so that texts
-    /// before and after differ in what changed alone. Producers that nothing reads any more die. A value cannot
+    /// before and after differ in what changed alone, and the name of its node where `old` is the first result in use. Producers that nothing reads any more die. A value cannot
     /// replace one that it is computed from: that makes a cycle, which the checker reports.
     pub fn replace(&mut self, old: Value, new: Value) {
         let (old, new) = (self.resolve(old), self.resolve(new));
@@ -592,9 +639,13 @@ impl Graph {
             let new_name = std::mem::replace(&mut self.result_mut(new).name, old_name);
             self.names.taken.remove(&new_name);
             self.result_mut(old).name = new_name;
-            let (label, notes) = (self.node(old.node).label.clone(), self.node(old.node).notes.clone());
+            let notes = self.node(old.node).notes.clone();
             let value_notes = self.result(old).notes.clone();
-            self.dag[new.node.0].label = label;
+            // The node's own name goes with its first result, or where nothing reads that, with the next: once.
+            let is_first = old.result == 0 || self.result(Value { result: 0, ..old }).uses == 0;
+            if is_first && !self.node(old.node).label.is_empty() {
+                self.dag[new.node.0].label = std::mem::replace(&mut self.dag[old.node.0].label, "".into());
+            }
             self.dag[new.node.0].notes = notes;
             self.result_mut(new).notes = value_notes;
         }
@@ -619,6 +670,26 @@ impl Graph {
     /// Replaces what is known of a value, by a caller that knows more than inference.
     pub fn set_fact(&mut self, value: Value, fact: Fact) {
         self.result_mut(value).fact = fact;
+    }
+
+    /// Limits which operators [`Graph::insert`] takes, or no longer does. Those that are there already stay.
+    pub fn set_dialect(&mut self, dialect: Option<Dialect>) {
+        self.dialect = dialect;
+    }
+
+    /// The operators that may be inserted, where that is limited.
+    pub fn dialect(&self) -> Option<Dialect> {
+        self.dialect
+    }
+
+    /// Records that a file leaves a result out.
+    pub fn omit(&mut self, value: Value) {
+        self.result_mut(value).omitted = true;
+    }
+
+    /// Records what the file that it was read from says of nodes and values.
+    pub fn set_conventions(&mut self, conventions: Conventions) {
+        self.conventions = conventions;
     }
 
     /// Says something of the graph.
@@ -785,6 +856,9 @@ impl Graph {
         self.names.taken =
             self.dag.node_weights().flat_map(|node| node.results.iter().map(|r| r.name.clone())).collect();
         self.names.next.clear();
+        let labels = self.dag.node_weights().map(|node| node.label.clone());
+        self.labels.taken = labels.filter(|label| !label.is_empty()).collect();
+        self.labels.next.clear();
         self.recount();
         removed
     }

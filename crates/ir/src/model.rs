@@ -30,6 +30,9 @@ pub struct Model {
     pub doc: String,
     /// Further properties, by key.
     pub metadata: BTreeMap<String, String>,
+    /// Whether the file has operators of the default domain before the opset that brings them, as ONNX Runtime runs
+    /// `LayerNormalization` at any: they are written as they came, not as what they stand for.
+    pub early_operators: bool,
     /// Configurations of devices that nodes are assigned to, each in the encoding of the file.
     pub devices: Vec<Bytes>,
 }
@@ -86,6 +89,7 @@ impl Model {
             version: 0,
             doc: String::new(),
             metadata: BTreeMap::new(),
+            early_operators: false,
             devices: vec![],
         }
     }

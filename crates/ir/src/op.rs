@@ -149,9 +149,11 @@ macro_rules! operators {
 }
 
 mod table;
+mod types;
 mod words;
 
 pub use table::{Kind, Op};
+pub use types::Dialect;
 pub use words::*;
 
 /// An operator that is not understood: its domain, type, version and attributes as they came.

@@ -363,7 +363,7 @@ fn bare_or_quoted(text: &str) -> String {
     if !text.is_empty() && text.chars().all(is_bare) { text.to_owned() } else { quoted(text) }
 }
 
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let escaped: String = text
         .chars()
         .map(|c| if c.is_ascii() || c.is_control() { c.escape_default().to_string() } else { c.to_string() })

@@ -88,6 +88,40 @@ fn c5_and_c7_hold_through_edits() {
     }
 }
 
+/// The names of nodes (C9) cannot be broken from outside either: the first result in use takes the name along, and what
+/// is put in from elsewhere gets a number behind its name.
+#[test]
+fn c9_nodes_have_names_of_their_own() {
+    for (returned, replaced, expected) in [
+        ("%a, %b", vec!["a", "b"], "%a = relu @\"halves\" %x"),
+        ("%a, %b", vec!["b", "a"], "%a = relu @\"halves\" %x"),
+        ("%b", vec!["b"], "%b = relu @\"halves\" %x"),
+        ("%a, %b", vec!["b"], "%a, %a.new = split @\"halves\" %x"),
+    ] {
+        let text = format!(
+            "%a, %b = split @\"halves\" %x {{axis = 2}} : f32[batch, seq, 4], f32[batch, seq, 4]\n return {returned}"
+        );
+        let mut graph = graph(&text);
+        let x = value(&graph, "x");
+        let node = value(&graph, "a").node;
+        for name in replaced {
+            let old = value(&graph, name);
+            let place = graph.beside(node, "new");
+            let id = graph.insert(place, Op::Relu, &[Some(x)]).expect("relu takes floats");
+            let new = graph.results(id).next().expect("one result");
+            graph.replace(old, new);
+        }
+        graph.sweep();
+        assert!(laws(&graph).iter().all(|law| *law != 9));
+        assert!(graph.to_string().contains(expected), "{graph}");
+    }
+    let mut graph = graph("%a = relu @\"same\" %x : f32[batch, seq, 8]\n return %a");
+    let (x, a) = (value(&graph, "x"), value(&graph, "a"));
+    let body = graph.clone();
+    graph.splice(a.node, &body, &[Some(x), None]);
+    assert_eq!(laws(&graph), [0; 0]);
+}
+
 #[test]
 fn replacing_twice_and_undoing() {
     let mut graph = graph("%a = relu %x : f32[batch, seq, 8]\n %b = exp %a : f32[batch, seq, 8]\n return %b");

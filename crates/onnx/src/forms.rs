@@ -220,12 +220,12 @@ pub(crate) fn kept(graph: &Graph, id: NodeId, kept: &Kept, version: Option<i64>)
     });
     match changed {
         Some(to) => Err(FormError::Kept { operator: kept.op_type.to_string(), from: kept.version, to }),
-        None => to_opset(graph, id, kept.version),
+        None => to_opset(graph, id, kept.version, false),
     }
 }
 
-/// The form of a node at an opset.
-pub(crate) fn to_opset(graph: &Graph, id: NodeId, opset: i64) -> Result<Form, FormError> {
+/// The form of a node at an opset; with `early`, of one that ONNX Runtime runs before the opset that brings it, too.
+pub(crate) fn to_opset(graph: &Graph, id: NodeId, opset: i64, early: bool) -> Result<Form, FormError> {
     let op = graph.node(id).op();
     let kind = op.kind();
     if kind.is_fused() {
@@ -248,7 +248,8 @@ pub(crate) fn to_opset(graph: &Graph, id: NodeId, opset: i64) -> Result<Form, Fo
     }
     let site = Site { graph, opset, results };
     let lowered = steps::lower(&mut form, &site);
-    if let Some(since) = standard::since(&form.op_type).filter(|since| opset < *since) {
+    let is_early = early && standard::runs_early(operator);
+    if let Some(since) = standard::since(&form.op_type).filter(|since| opset < *since && !is_early) {
         return Err(FormError::Younger { operator, since, opset });
     }
     let narrower = |why| FormError::Narrower { operator, opset, why };

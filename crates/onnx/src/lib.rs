@@ -43,6 +43,7 @@
 //! one that knows what an ONNX file looks like.
 
 mod forms;
+mod opset;
 mod reader;
 mod standard;
 mod text;
@@ -51,6 +52,7 @@ pub mod wire;
 mod writer;
 
 pub use forms::{FormError, READ_OPSETS, WRITTEN_OPSETS};
+pub use opset::set_opset;
 pub use reader::{KEPT_OPSETS, Problem, ReadError, ReadOptions, read};
 pub use text::to_text;
 pub use writer::{ExternalData, MAX_FILE, WriteError, WriteOptions, Written, to_bytes, write};

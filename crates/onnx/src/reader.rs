@@ -152,7 +152,8 @@ fn decode(bytes: Bytes, source: &Source, folder: &Folder, inline: bool) -> Resul
     }
     let graph = proto.graph.take().ok_or_else(|| Problem::Graph("the model has no graph".to_owned()))?;
     let functions = Functions::new(std::mem::take(&mut proto.functions))?;
-    let context = Context { source, bytes, folder, ir_version, functions, inline, inlined: Cell::new(0) };
+    let (inlined, early_operators) = (Cell::new(0), Cell::new(false));
+    let context = Context { source, bytes, folder, ir_version, functions, inline, inlined, early_operators };
     let keep = opset.is_some_and(is_kept);
     let scope = Scope { opsets: &opsets, keep, given: None, calls: 0, bodies: 0 };
     let mut model = Model::new(graph::read(graph, Surroundings::default(), &context, scope)?);
@@ -165,6 +166,7 @@ fn decode(bytes: Bytes, source: &Source, folder: &Folder, inline: bool) -> Resul
         model.functions = context.functions.read(&context)?;
     }
     model.opsets = opsets;
+    model.early_operators = context.early_operators.get();
     describe(&mut model, proto)?;
     Ok(model)
 }
@@ -181,6 +183,8 @@ struct Context<'a> {
     inline: bool,
     /// How many nodes of functions were put in place.
     inlined: Cell<usize>,
+    /// Whether an operator was found before the opset that brings it.
+    early_operators: Cell<bool>,
 }
 
 /// The default domain has two names.

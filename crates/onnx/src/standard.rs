@@ -160,12 +160,17 @@ pub(crate) fn since(operator: &str) -> Option<i64> {
     versions(operator).first().map(|(version, _)| *version)
 }
 
-/// Operators that ONNX Runtime writes into the default domain, which ONNX does not have; the same in every opset.
-const OF_ONNX_RUNTIME: [&str; 1] = ["SimplifiedLayerNormalization"];
+/// Operators that ONNX Runtime has in the default domain at every opset: ONNX does not, or from a later opset on.
+const OF_ONNX_RUNTIME: [&str; 2] = ["LayerNormalization", "SimplifiedLayerNormalization"];
+
+/// Whether ONNX Runtime runs an operator of the default domain before the opset that brings it.
+pub(crate) fn runs_early(operator: &str) -> bool {
+    OF_ONNX_RUNTIME.contains(&operator)
+}
 
 /// Whether the default domain has the operator in that opset, or ONNX Runtime takes it for one that it has.
 pub(crate) fn knows(opset: i64, operator: &str) -> bool {
-    if OF_ONNX_RUNTIME.contains(&operator) {
+    if runs_early(operator) {
         return true;
     }
     versions(operator)
@@ -198,7 +203,8 @@ mod tests {
     fn operators_begin_and_end() {
         for (opset, operator, expected) in [
             (17, "LayerNormalization", true),
-            (16, "LayerNormalization", false),
+            (16, "LayerNormalization", true),
+            (16, "GroupNormalization", false),
             (28, "SwiGLU", true),
             (21, "GroupNormalization", true),
             (8, "Upsample", true),

@@ -67,6 +67,16 @@ pub enum WriteError {
         /// Why.
         why: FormError,
     },
+    /// A node of a function without a form at the opset of the model.
+    #[error("node {node:?} of the function {function}: {why}; help: put the functions in place of their calls")]
+    Function {
+        /// The function.
+        function: String,
+        /// The name of the node's first result.
+        node: String,
+        /// Why.
+        why: FormError,
+    },
     /// A kept operator of a domain whose version the model does not say.
     #[error("node {node:?} is of domain {domain:?}, for which the model has no opset")]
     Domain {

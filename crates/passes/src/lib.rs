@@ -54,7 +54,7 @@ pub use pipeline::{Body, Error, Event, Limits, Log, Pass, Report};
 pub use rule::{Rewritten, Rule, Skip};
 pub use target::Target;
 
-use netwright_ir::{Kind, Model};
+use netwright_ir::{Dialect, Graph, Kind, Model, Name};
 use target::Scale;
 
 /// What is to be done to a model.
@@ -183,17 +183,48 @@ fn lowerings(target: &Target, opset: i64) -> Vec<Pass> {
 /// Optimizes a model for a target, then lowers it to the opset that it has.
 ///
 /// The result depends on the graph alone: optimizing twice is optimizing once, and so is writing the model in between.
+/// Where an operator of `com.microsoft` would become one that cannot be written out at the opset, those operators stay.
 ///
 /// # Errors
 /// When a pass is not known or cannot be skipped, the graph is broken, or a pass misbehaves.
 pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, Error> {
+    let standardizes = !options.target.contrib && contrib::is_used(&model.graph);
+    let before = standardizes.then(|| model.clone());
+    let report = attempt(model, options)?;
+    let stuck = unwritable(&model.graph, model.opset(), model.early_operators);
+    let (Some(before), Some((node, kind))) = (before, stuck) else { return Ok(report) };
+    *model = before;
+    let pass = "standardize-contrib-operators";
+    let mut options = options.clone();
+    options.skip.push(pass.to_owned());
+    let mut report = attempt(model, &options)?;
+    let note = format!("{} cannot be written out at opset {}", kind.word(), model.opset());
+    report.declined.push(Event { pass, node, note: note.into() });
+    Ok(report)
+}
+
+/// The first operator that stands for several, that the opset does not have and that was not lowered.
+fn unwritable(graph: &Graph, opset: i64, early: bool) -> Option<(Name, Kind)> {
+    graph.schedule().into_iter().find_map(|id| {
+        let kind = graph.node(id).op().kind();
+        let is_early = early && kind == Kind::LayerNormalization;
+        if opset < target::since(kind) && !is_early {
+            return Some((pipeline::name_of(graph, id), kind));
+        }
+        graph.node(id).op().bodies().into_iter().find_map(|body| unwritable(body, opset, early))
+    })
+}
+
+fn attempt(model: &mut Model, options: &Options) -> Result<Report, Error> {
     let known: Vec<&'static str> = passes().iter().map(|pass| pass.name).collect();
     let named = options.only.iter().flatten().chain(&options.skip);
     if let Some(name) = named.into_iter().find(|name| !known.contains(&name.as_str())) {
         return Err(Error::UnknownPass { name: name.clone(), known });
     }
     let own = model.opset();
+    let is_idle = options.only.as_ref().is_some_and(Vec::is_empty) && !options.share_cache;
     let may_raise = options.raise_opset
+        && !is_idle
         && model.functions.is_empty()
         && target::wanted_opset(&model.graph, &options.target).is_some();
     let newest = if may_raise { own.max(options.target.newest_opset) } else { own };
@@ -213,19 +244,20 @@ pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, Error> {
     if !model.training.is_empty() {
         return if selected.is_empty() && !options.share_cache { Ok(Report::default()) } else { Err(Error::Training) };
     }
-    let mut report = pipeline::run(&selected, &mut model.graph, options.limits)?;
+    let dialect = Dialect { opset: own, with_kernels: options.target.asks_for_kernels, lowered: &target::LOWERED };
+    let mut report = run_in(dialect, &selected, &mut model.graph, options.limits)?;
     if options.share_cache {
         report.applied.extend(shared_cache::share_cache(&mut model.graph)?);
     }
     if let Some(wanted) = target::wanted_opset(&model.graph, &options.target).filter(|_| may_raise) {
         model.opsets.insert(String::new(), wanted.clamp(own, newest));
     }
-    let mut lowering = lowerings(&options.target, model.opset());
+    let mut lowering = lowerings_of(model, &options.target);
     // What several nodes are written as has constants in common.
     let shares = options.limits.stop_after.is_none();
     lowering.extend(selected.into_iter().filter(|pass| shares && pass.name == "eliminate-common-subexpressions"));
     let limits = Limits { stop_after: None, ..options.limits };
-    let lowered = pipeline::run(&lowering, &mut model.graph, limits)?;
+    let lowered = run_in(lowered_dialect(model), &lowering, &mut model.graph, limits)?;
     report.applied.extend(lowered.applied);
     report.declined.extend(lowered.declined);
     if contrib::is_used(&model.graph) {
@@ -256,7 +288,30 @@ fn is_wanted(pass: &str, target: &Target, opset: i64) -> bool {
 /// # Errors
 /// When the graph is broken or a pass misbehaves.
 pub fn lower(model: &mut Model, target: &Target, check: bool) -> Result<Report, Error> {
-    pipeline::run(&lowerings(target, model.opset()), &mut model.graph, Limits { stop_after: None, check })
+    let (lowering, dialect) = (lowerings_of(model, target), lowered_dialect(model));
+    run_in(dialect, &lowering, &mut model.graph, Limits { stop_after: None, check })
+}
+
+/// What lowers a model; operators that came before their opset stay.
+fn lowerings_of(model: &Model, target: &Target) -> Vec<Pass> {
+    let mut passes = lowerings(target, model.opset());
+    if model.early_operators {
+        passes.retain(|pass| pass.name != "decompose-layer-normalization");
+    }
+    passes
+}
+
+/// What lowering may form: what the opset has, whether there is a kernel or not, since it cannot be done without.
+fn lowered_dialect(model: &Model) -> Dialect {
+    Dialect { opset: model.opset(), with_kernels: false, lowered: &target::LOWERED }
+}
+
+/// Runs passes that form nothing but operators of a dialect.
+fn run_in(dialect: Dialect, passes: &[Pass], graph: &mut Graph, limits: Limits) -> Result<Report, Error> {
+    graph.set_dialect(Some(dialect));
+    let outcome = pipeline::run(passes, graph, limits);
+    graph.set_dialect(None);
+    outcome
 }
 
 /// The lines of two texts, those that are gone behind `-` and those that are new behind `+`; empty where none are.

@@ -191,9 +191,14 @@ fn apply(pass: &Pass, graph: &mut Graph, log: &mut Log) {
     }
     graph.sweep();
     if graph.has_bodies() {
+        let dialect = graph.dialect();
         for node in graph.schedule() {
             if !graph.node(node).op().bodies().is_empty() {
-                graph.edit_bodies(node, |body| apply(pass, body, log));
+                graph.edit_bodies(node, |body| {
+                    body.set_dialect(dialect);
+                    apply(pass, body, log);
+                    body.set_dialect(None);
+                });
             }
         }
         graph.sweep();

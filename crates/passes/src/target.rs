@@ -41,6 +41,10 @@ pub struct Target {
     pub attention: AttentionKernel,
     /// Whether it runs the operators of the domain `com.microsoft`.
     pub contrib: bool,
+    /// Whether passes form an operator only for element types for which ONNX Runtime's CPU provider has a kernel.
+    ///
+    /// ONNX's Gelu takes f64, and ONNX Runtime 1.32 runs the operators that it stands for in f64, but not Gelu.
+    pub asks_for_kernels: bool,
     /// The newest opset that a model [may be raised](crate::Options::raise_opset) to.
     ///
     /// ONNX Runtime 1.32 has no kernel for the Attention of opset 25.
@@ -119,6 +123,17 @@ const SINCE: [(Kind, i64); 6] = [
     (Kind::Swish, 24),
 ];
 
+/// The operators that are formed whatever the opset: it is raised for them, or they are written out at the end.
+pub(crate) const LOWERED: [Kind; SINCE.len()] = {
+    let mut kinds = [Kind::Attention; SINCE.len()];
+    let mut at = 0;
+    while at < SINCE.len() {
+        kinds[at] = SINCE[at].0;
+        at += 1;
+    }
+    kinds
+};
+
 /// The opset from which on ONNX has an operator that stands for several; of others nothing is asked.
 pub(crate) fn since(kind: Kind) -> i64 {
     SINCE.iter().find(|(known, _)| *known == kind).map_or(i64::MIN, |(_, since)| *since)
@@ -162,6 +177,7 @@ impl Target {
         lacks: &[],
         attention: AttentionKernel { broadcast_masks: false, ..AttentionKernel::STANDARD },
         contrib: false,
+        asks_for_kernels: true,
         newest_opset: 23,
     };
     /// tract.
@@ -181,6 +197,7 @@ impl Target {
             windows: false,
         },
         contrib: false,
+        asks_for_kernels: false,
         newest_opset: 23,
     };
     /// ONNX Runtime.
@@ -197,6 +214,7 @@ impl Target {
             ..AttentionKernel::STANDARD
         },
         contrib: true,
+        asks_for_kernels: true,
         newest_opset: 24,
     };
 

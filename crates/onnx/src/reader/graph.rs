@@ -7,8 +7,8 @@ use crate::types;
 use crate::wire::{AttributeProto, AttributeType, GraphProto, NodeProto, StringStringEntryProto, ValueInfoProto};
 use netwright_ir::op::Kept;
 use netwright_ir::{
-    Annotation, Attribute, ElementType, Fact, Graph, MOST_BODIES, Name, Notes, Op, Place, Shape, Tensor, TensorType,
-    Value, ValueType,
+    Annotation, Attribute, Conventions, ElementType, Fact, Graph, MOST_BODIES, Name, Notes, Op, Place, Shape, Tensor,
+    TensorType, Value, ValueType,
 };
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -63,8 +63,11 @@ pub(super) fn read<'a>(
         names::order(&proto.node, sources)?
     };
     check_output_names(&proto)?;
+    let names_nodes = proto.node.iter().all(|node| node.name.as_deref().is_some_and(|name| !name.is_empty()));
+    let mut graph = Graph::new(proto.name.take().unwrap_or_default());
+    graph.set_conventions(Conventions { names_nodes, types_values: false });
     let mut reader = Reader {
-        graph: Graph::new(proto.name.take().unwrap_or_default()),
+        graph,
         values: HashMap::new(),
         declared: HashMap::new(),
         names: names::defined(&proto).map(str::to_owned).collect(),
@@ -322,8 +325,9 @@ impl<'a> Reader<'a> {
             return Err(fail("it has no result".to_owned()));
         }
         let label = node.name.unwrap_or_default();
-        // A name that merely repeats the result's is not the node's own.
-        let label = if outputs.first() == Some(&label) { String::new() } else { label };
+        // Where every node has a name, one that merely repeats the result's is not the node's own.
+        let repeats = outputs.first() == Some(&label) && self.graph.conventions().names_nodes;
+        let label = if repeats { String::new() } else { label };
         let mut protos = vec![];
         for proto in node.attribute {
             protos.extend(self.given(proto, &text)?);
@@ -365,6 +369,9 @@ impl<'a> Reader<'a> {
         if *op_type == *"Constant" && operands.is_empty() && place.outputs.len() == 1 && dense(&attributes) {
             let tensor = constant(attributes).map_err(|what| Problem::Node { node: place.text.clone(), what })?;
             return self.insert(place, Op::Constant(tensor), &[]).map(|_| ());
+        }
+        if standard::runs_early(&op_type) && standard::since(&op_type).is_some_and(|since| version < since) {
+            self.context.early_operators.set(true);
         }
         let results = place.outputs.len();
         let written =
@@ -484,7 +491,9 @@ impl<'a> Reader<'a> {
         self.graph.set_node_notes(id, said);
         let values: Vec<Value> = self.graph.results(id).collect();
         for (name, &value) in outputs.into_iter().zip(&values) {
-            if !name.is_empty() {
+            if name.is_empty() {
+                self.graph.omit(value);
+            } else {
                 self.define(name, value)?;
             }
         }

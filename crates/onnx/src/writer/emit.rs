@@ -10,8 +10,8 @@ use crate::wire::{
 };
 use names::Names;
 use netwright_ir::{
-    Attribute, Dim, DimParts, Function, Graph, Model, NodeId, Notes, Op, Tensor, TensorNotes, TensorType, Training,
-    Value, ValueType,
+    Attribute, Dim, DimParts, Function, Graph, Model, NodeId, Notes, Op, Output, Tensor, TensorNotes, TensorType,
+    Training, Value, ValueType,
 };
 use prost::Message;
 use std::collections::{BTreeMap, HashSet};
@@ -40,10 +40,17 @@ pub(crate) fn emit(model: &Model) -> Result<Emitted, WriteError> {
     if !WRITTEN_OPSETS.contains(&opset) && !is_kept(opset) {
         return Err(WriteError::Opset { opset });
     }
-    if let Some(output) = model.graph.outputs().iter().find(|it| model.graph.fact(it.value).ty == ValueType::Unknown) {
+    let is_untyped = |it: &&Output| it.declared.is_none() && model.graph.fact(it.value).ty == ValueType::Unknown;
+    if let Some(output) = model.graph.outputs().iter().find(is_untyped) {
         return Err(WriteError::Untyped { name: output.name.to_string() });
     }
-    let mut file = File { opsets: &model.opsets, opset, tensors: vec![], ir_version: forms::ir_version(opset) };
+    let mut file = File {
+        opsets: &model.opsets,
+        opset,
+        early: model.early_operators,
+        tensors: vec![],
+        ir_version: forms::ir_version(opset),
+    };
     let graph = Some(file.graph(&model.graph)?);
     let training_info = model.training.iter().map(|step| file.step(step)).collect::<Result<_, _>>()?;
     let functions = model.functions.iter().map(|function| file.function(function, model)).collect::<Result<_, _>>()?;
@@ -88,6 +95,8 @@ struct File<'m> {
     /// The versions of the operators.
     opsets: &'m BTreeMap<String, i64>,
     opset: i64,
+    /// Whether operators may be older than the opset that brings them.
+    early: bool,
     tensors: Vec<Tensor>,
     /// The version of the format that everything so far is in.
     ir_version: i64,
@@ -118,7 +127,8 @@ impl File<'_> {
     fn function(&mut self, function: &Function, model: &Model) -> Result<FunctionProto, WriteError> {
         self.needs(if function.overload.is_empty() { 8 } else { 10 });
         let opset = function.opsets.get("").copied().unwrap_or(model.opset());
-        let mut own = File { opsets: &function.opsets, opset, tensors: vec![], ir_version: self.ir_version };
+        let mut own =
+            File { opsets: &function.opsets, opset, early: self.early, tensors: vec![], ir_version: self.ir_version };
         let graph = own.graph(&function.graph)?;
         let mut attribute_proto = vec![];
         for (name, value) in &function.defaults {
@@ -254,7 +264,7 @@ impl File<'_> {
                 }
                 // Of what this opset means by an operator nothing is known.
                 _ if is_kept(self.opset) => return Err(WriteError::Opset { opset: self.opset }),
-                _ => forms::to_opset(graph, id, self.opset),
+                _ => forms::to_opset(graph, id, self.opset, self.early),
             };
             let form = form.map_err(|why| WriteError::Form { node: node(), why })?;
             if !form.domain.is_empty() && !self.opsets.contains_key(&*form.domain) {
@@ -345,8 +355,12 @@ struct Emitter<'e, 'm, 'n> {
 
 impl Emitter<'_, '_, '_> {
     fn node(&mut self, id: NodeId, form: Form) -> Result<(), WriteError> {
-        let output: Vec<_> = self.graph.results(id).map(|value| self.names.name(value).to_string()).collect();
-        let first = output.first().map_or("", |name| name.as_str()).to_owned();
+        let name = |value| if self.graph.is_omitted(value) { "".into() } else { self.names.name(value) };
+        let mut output: Vec<_> = self.graph.results(id).map(|value| name(value).to_string()).collect();
+        while output.last().is_some_and(String::is_empty) {
+            output.pop();
+        }
+        let first = output.iter().find(|name| !name.is_empty()).cloned().unwrap_or_default();
         let bodies = form.attributes.iter().flat_map(|(_, value)| value.bodies());
         let captures: usize = bodies.map(|body| body.captures().len()).sum();
         let own = form.operands.len().saturating_sub(captures);
@@ -389,7 +403,7 @@ impl Emitter<'_, '_, '_> {
             }
             attributes.push(proto);
         }
-        for value in self.graph.results(id) {
+        for value in self.graph.results(id).filter(|value| !self.graph.is_omitted(*value)) {
             self.describe(value, &self.names.name(value));
         }
         let input = input.iter().map(ToString::to_string).collect();
@@ -442,6 +456,7 @@ impl Emitter<'_, '_, '_> {
     /// The node's own name, and that of its first result where it has none and no other node is called so.
     fn node_name(&self, label: &str, first: &str) -> Option<String> {
         match label {
+            "" if !self.graph.conventions().names_nodes => None,
             "" => given(first).filter(|first| !self.labels.contains(first.as_str())),
             label => Some(label.to_owned()),
         }
@@ -464,7 +479,7 @@ impl Emitter<'_, '_, '_> {
         let value = Attribute::Tensor(tensor.clone());
         let attribute = attribute(name, "value", &value, notes.attributes.get("value"), &mut self.file.tensors)?;
         self.file.needs(forms::ir_version_of(tensor.element()));
-        if id.is_none() {
+        if id.is_none() && self.graph.conventions().types_values {
             let ty = types::to_wire(&tensor.ty().into());
             self.value_info.push(ValueInfoProto { name: Some(name.to_owned()), r#type: ty, ..Default::default() });
         }

@@ -6,14 +6,14 @@ use crate::rewrite::become_op;
 use crate::rule::{Rewritten, Rule, Skip};
 use crate::sizes::same_shape;
 use netwright_ir::op::GeluApproximation;
-use netwright_ir::{Graph, Kind, Op, Value};
+use netwright_ir::{ElementType, Graph, Kind, Op, Value};
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI};
 
 /// `x * 0.5 * (1 + erf(x / sqrt(2)))` -> `gelu(x)`, and so for the form with the hyperbolic tangent
 ///
 /// Where the target runs the operator. Both sides of the curve are read as polynomials, so that factors and terms may
 /// stand in any order and grouping. The function is the same; a runtime may round its steps differently, and numbers may
-/// be off by a millionth, in types narrower than `f32` by a thousandth, as their digits are.
+/// be off by a millionth, in types narrower than `f32` by a thousandth, as their digits are, and in `f64` not at all.
 pub fn fuse_gelu() -> Pass {
     let summary = "x * 0.5 * (1 + erf(x / sqrt(2))) -> gelu(x), from opset 20 on";
     let rule = |kind| Rule::new("fuse-gelu", summary, op(kind), fuse);
@@ -73,9 +73,12 @@ fn is_gelu(
     if !numbers.iter().all(|(found, expected)| (found - expected).abs() <= 1e-3 * expected) {
         return Err(Skip::NoMatch);
     }
-    let is_narrow = graph.fact(x).element().is_some_and(|element| element.bits() < 32);
-    let exact =
-        |(found, expected): &&(f64, f64)| (found - expected).abs() <= if is_narrow { 1e-3 } else { 1e-6 } * expected;
+    let tolerance = match graph.fact(x).element().map(ElementType::bits) {
+        Some(..32) => 1e-3,
+        Some(64..) => 1e-14,
+        _ => 1e-6,
+    };
+    let exact = |(found, expected): &&(f64, f64)| (found - expected).abs() <= tolerance * expected;
     if let Some((found, expected)) = numbers.iter().find(|number| !exact(number)) {
         return Err(Skip::rejected(format!("{found} is not {expected}")));
     }

@@ -5,7 +5,7 @@ use crate::products::{Region, number};
 use crate::rewrite::become_op;
 use crate::rule::{Rewritten, Rule, Skip};
 use crate::sizes::same_shape;
-use netwright_ir::{Graph, Kind, Op, Value};
+use netwright_ir::{ElementType, Graph, Kind, Op, Value};
 
 /// `x * sigmoid(alpha * x)` -> `swish(x; alpha)`
 ///
@@ -92,8 +92,12 @@ fn alpha(graph: &Graph, root: Value, gate: &Gate) -> Result<f32, Skip> {
     region.insert(root).ok_or(Skip::NoMatch)?;
     let argument = Polynomial::read(graph, gate.argument, &[gate.x], &mut region);
     let [alpha] = argument.and_then(|argument| argument.numbers([[1, 0]])).ok_or(Skip::NoMatch)?;
+    let wide = gate.sign * alpha;
     #[expect(clippy::cast_possible_truncation, reason = "rounded to nearest, as the docs say")]
-    let alpha = (gate.sign * alpha) as f32;
+    let alpha = wide as f32;
+    if graph.fact(root).element() == Some(ElementType::F64) && f64::from(alpha).to_bits() != wide.to_bits() {
+        return Err(Skip::rejected(format!("its alpha {wide} has more digits than an attribute")));
+    }
     if !alpha.is_normal() {
         return Err(Skip::rejected(format!("its alpha {alpha} is no attribute")));
     }

@@ -11,6 +11,8 @@ pub(super) struct Names<'p> {
     around: Option<&'p Names<'p>>,
     of: HashMap<Value, Arc<str>>,
     taken: HashSet<Arc<str>>,
+    /// The names around a body of what it captures.
+    captured: HashSet<Arc<str>>,
     /// Names in bodies, which no new value may have.
     inner: HashSet<Arc<str>>,
     pub(super) outputs: HashSet<Arc<str>>,
@@ -44,7 +46,8 @@ impl<'p> Names<'p> {
         Ok(names)
     }
 
-    /// Those of a body; `captured` are the names around it of what it captures.
+    /// Those of a body; `captured` are the names around it of what it captures. Its inputs and outputs keep their names,
+    /// by which some operators find them, and which hide those of values around it that the body does not capture.
     pub(super) fn of_body(
         graph: &Graph,
         schedule: &[NodeId],
@@ -53,14 +56,15 @@ impl<'p> Names<'p> {
     ) -> Result<Self, WriteError> {
         let mut names = Names { around: Some(around), ..Names::default() };
         names.of.extend(graph.captures().zip(captured.iter().cloned()));
+        names.captured = captured.iter().cloned().collect();
         for input in graph.inputs() {
-            let name = names.own(graph.value_name(input));
+            let name = names.interface(graph.value_name(input));
+            names.taken.insert(name.clone());
             names.of.insert(input, name);
         }
         for output in graph.outputs() {
-            // The caller knows outputs of a body by their place.
             let input = matches!(graph.op(output.value), Op::Input) && *graph.value_name(output.value) == output.name;
-            let name = if input { names.name(output.value) } else { names.spare(&output.name) };
+            let name = if input { names.name(output.value) } else { names.interface(&output.name) };
             names.output(graph, output.value, name)?;
         }
         names.rest(graph, schedule);
@@ -132,14 +136,14 @@ impl<'p> Names<'p> {
 
     /// A name for a value that calls itself so; bodies beside one another may share names.
     fn own(&mut self, base: &str) -> Arc<str> {
-        let name = self.spare(base);
+        let name = Self::unused(base, |name| self.is_taken(name));
         self.taken.insert(name.clone());
         name
     }
 
-    /// The same, still to be taken.
-    fn spare(&self, base: &str) -> Arc<str> {
-        Self::unused(base, |name| self.is_taken(name))
+    /// A name for an input or an output of a body, still to be taken.
+    fn interface(&self, base: &str) -> Arc<str> {
+        Self::unused(base, |name| self.taken.contains(name) || self.captured.contains(name))
     }
 
     /// A name for a new value.

@@ -55,17 +55,16 @@ pub(super) fn bias(
             let distance = distance(graph, root, rules, queries, keys)?;
             let mut limits = vec![];
             if rules.is_causal {
-                limits.push((Op::LessOrEqual, 0));
+                limits.push(Limit::AtMost(0));
             }
             if rules.right_window_size >= 0 {
-                limits.push((Op::LessOrEqual, rules.right_window_size));
+                limits.push(Limit::AtMost(rules.right_window_size));
             }
             if rules.left_window_size >= 0 {
-                limits.push((Op::GreaterOrEqual, -rules.left_window_size));
+                limits.push(Limit::AtLeast(-rules.left_window_size));
             }
-            for (op, limit) in limits {
-                let limit = insert(graph, root, "limit", Op::Constant(Tensor::index(limit)), &[])?;
-                seen.push(insert(graph, root, "near", op, &[distance, limit])?);
+            for limit in limits {
+                seen.push(limit.compare(graph, root, distance)?);
             }
         }
         if let Some(lengths) = rules.lengths {
@@ -89,6 +88,27 @@ pub(super) fn bias(
         sum = Bias { value, may_mask_rows: sum.may_mask_rows || bias.may_mask_rows };
     }
     Ok(Some(sum))
+}
+
+/// How far a key may be from the query.
+enum Limit {
+    AtMost(i64),
+    AtLeast(i64),
+}
+
+impl Limit {
+    /// Whether the distances keep the limit; by the strict comparison where the opset is older than the other.
+    fn compare(&self, graph: &mut Graph, root: Value, distance: Value) -> Result<Value, Skip> {
+        let (op, limit, strict, beyond) = match *self {
+            Limit::AtMost(limit) => (Op::LessOrEqual, limit, Op::Less, limit.saturating_add(1)),
+            Limit::AtLeast(limit) => (Op::GreaterOrEqual, limit, Op::Greater, limit.saturating_sub(1)),
+        };
+        let mut near = |op, limit| {
+            let limit = insert(graph, root, "limit", Op::Constant(Tensor::index(limit)), &[])?;
+            insert(graph, root, "near", op, &[distance, limit])
+        };
+        near(op, limit).or_else(|_| near(strict, beyond))
+    }
 }
 
 /// The probabilities, with zeros for rows that are masked whole.

@@ -1,0 +1,242 @@
+//! Which element types operators take, by the version of their domain: the type constraints of their schemas.
+//!
+//! Inference computes types from the operands, whatever the version. A rule that forms an operator must also know that
+//! the opset of the model has it for these types, and that a runtime can compute it: see [`Dialect`].
+
+use super::{Kind, Op};
+use crate::ElementType;
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+#[path = "types/table.rs"]
+mod table;
+
+/// The operators that may be inserted into a graph: see [`Graph::set_dialect`](crate::Graph::set_dialect).
+///
+/// ```
+/// use netwright_ir::{Dialect, ElementType, Op, op::GeluApproximation};
+/// let gelu = Op::Gelu { approximate: GeluApproximation::None };
+/// let refusal = |opset, element, with_kernels| {
+///     let dialect = Dialect { opset, with_kernels, lowered: &[] };
+///     dialect.allows(&gelu, &[Some(element)], &[Some(element)]).err()
+/// };
+/// assert_eq!(refusal(20, ElementType::F32, true), None);
+/// assert_eq!(refusal(20, ElementType::F64, false), None);
+/// assert_eq!(refusal(20, ElementType::F64, true).unwrap(), "ONNX Runtime has no kernel of it for f64");
+/// assert_eq!(refusal(20, ElementType::I32, false).unwrap(), "it does not take i32 at opset 20");
+/// assert_eq!(refusal(19, ElementType::F32, false).unwrap(), "it begins at opset 20, and the model is of 19");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dialect {
+    /// The opset of the model.
+    pub opset: i64,
+    /// Whether ONNX Runtime must have a CPU kernel for the types, too. bf16 is not asked about: it has hardly any, so
+    /// that a model in bf16 is for another provider. f16 is not, either: where there is no kernel, it casts to f32.
+    pub with_kernels: bool,
+    /// The operators for which the opset is raised, or which are written out at the end where it is not: the first
+    /// opset that has them counts where that is newer.
+    pub lowered: &'static [Kind],
+}
+
+impl Dialect {
+    /// Checks that the operator takes operands and results of these element types; `None` where one is not known.
+    ///
+    /// # Errors
+    /// A sentence that says what does not fit. An operator of which nothing is known fits.
+    pub fn allows(
+        &self,
+        op: &Op,
+        operands: &[Option<ElementType>],
+        results: &[Option<ElementType>],
+    ) -> Result<(), String> {
+        let (versions, version) = match op {
+            Op::Kept(kept) if kept.domain.is_empty() => (versions(&kept.op_type), kept.version),
+            Op::Kept(kept) => (versions(&format!("{}.{}", kept.domain, kept.op_type)), kept.version),
+            _ => (versions(op.kind().name()), self.opset),
+        };
+        let Some(first) = versions.first() else { return Ok(()) };
+        let version = if self.lowered.contains(&op.kind()) { version.max(first.since) } else { version };
+        let Some(types) = versions.iter().rev().find(|types| types.since <= version) else {
+            return Err(format!("it begins at opset {}, and the model is of {version}", first.since));
+        };
+        for (roles, elements) in [(&types.operands, operands), (&types.results, results)] {
+            for (at, element) in elements.iter().enumerate() {
+                let (Some(role), Some(element)) = (roles.get(at), element) else { continue };
+                if !role.takes.contains(*element) {
+                    return Err(format!("it does not take {element} at opset {version}"));
+                }
+                let is_asked = self.with_kernels && !matches!(element, ElementType::F16 | ElementType::BF16);
+                if is_asked && !role.runs.contains(*element) {
+                    return Err(format!("ONNX Runtime has no kernel of it for {element}"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A set of element types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Set(u64);
+
+impl Set {
+    const ALL: Set = Set(u64::MAX);
+
+    fn of(at: &str) -> Option<Set> {
+        let words = table::SETS.get(at.parse::<usize>().ok()?)?;
+        let elements = words.split(' ').filter_map(|word| word.parse::<ElementType>().ok());
+        Some(elements.fold(Set(0), |set, element| Set(set.0 | 1 << element.number())))
+    }
+
+    fn contains(self, element: ElementType) -> bool {
+        self.0 >> element.number() & 1 == 1
+    }
+}
+
+/// The types of an operand or a result.
+#[derive(Clone, Copy, Debug)]
+struct Role {
+    /// Those that the standard allows.
+    takes: Set,
+    /// Those for which ONNX Runtime has a kernel; all where it has no kernel at all.
+    runs: Set,
+}
+
+/// The operands or the results of a version.
+#[derive(Clone, Debug)]
+struct Roles {
+    roles: Vec<Role>,
+    /// Whether the last one repeats.
+    repeats: bool,
+}
+
+impl Roles {
+    fn get(&self, at: usize) -> Option<&Role> {
+        self.roles.get(at).or_else(|| self.roles.last().filter(|_| self.repeats))
+    }
+}
+
+/// The types of a version of an operator.
+#[derive(Clone, Debug)]
+struct Types {
+    since: i64,
+    operands: Roles,
+    results: Roles,
+}
+
+/// The versions of an operator, the oldest first; none where it is not known.
+fn versions(operator: &str) -> &'static [Types] {
+    static VERSIONS: LazyLock<HashMap<&str, Vec<Types>>> = LazyLock::new(|| {
+        let rows = table::TYPES.iter().map(|(names, lines)| (names, lines.iter().filter_map(|line| types(line))));
+        rows.flat_map(|(names, types)| {
+            let types: Vec<_> = types.collect();
+            names.split(' ').map(move |name| (name, types.clone()))
+        })
+        .collect()
+    });
+    VERSIONS.get(operator).map_or(&[], Vec::as_slice)
+}
+
+/// Reads a line of the table.
+fn types(line: &str) -> Option<Types> {
+    let (since, rest) = line.split_once(' ')?;
+    let (operands, rest) = rest.split_once(':')?;
+    let mut words = rest.split(' ');
+    let (mut results, mut variables) = (vec![], HashMap::new());
+    for word in words.by_ref() {
+        match word.split_once('=') {
+            Some((variable, sets)) => {
+                let (takes, runs) = sets.split_once('/').map_or((sets, None), |(takes, runs)| (takes, Some(runs)));
+                let runs = runs.map_or(Some(Set::ALL), Set::of)?;
+                variables.insert(variable, Role { takes: Set::of(takes)?, runs });
+            }
+            None => results.push(word),
+        }
+    }
+    let roles = |words: &[&str]| {
+        let roles = words.iter().filter(|word| !word.is_empty()).map(|word| {
+            let word = word.trim_end_matches('*');
+            let fixed = || Set::of(word).map(|takes| Role { takes, runs: Set::ALL });
+            variables.get(word).copied().or_else(fixed).unwrap_or(Role { takes: Set::ALL, runs: Set::ALL })
+        });
+        Roles { roles: roles.collect(), repeats: words.last().is_some_and(|word| word.ends_with('*')) }
+    };
+    let operands: Vec<&str> = operands.split(' ').collect();
+    Some(Types { since: since.parse().ok()?, operands: roles(&operands), results: roles(&results) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::Kept;
+
+    fn refusal(op: &Op, opset: i64, operands: &[ElementType], with_kernels: bool) -> Option<String> {
+        let operands: Vec<_> = operands.iter().copied().map(Some).collect();
+        Dialect { opset, with_kernels, lowered: &[Kind::RotaryEmbedding] }.allows(op, &operands, &[]).err()
+    }
+
+    #[test]
+    fn every_line_of_the_table_is_read() {
+        let lines: usize = table::TYPES.iter().map(|(names, lines)| names.split(' ').count() * lines.len()).sum();
+        let read: usize =
+            table::TYPES.iter().flat_map(|(names, _)| names.split(' ')).map(|name| versions(name).len()).sum();
+        assert_eq!(read, lines);
+        for (at, words) in table::SETS.iter().enumerate() {
+            let set = Set::of(&at.to_string()).unwrap();
+            assert_eq!(set.0.count_ones() as usize, words.split(' ').count(), "{words}");
+        }
+    }
+
+    #[test]
+    fn types_by_version() {
+        use ElementType::{BF16, Bool, F16, F32, F64, I8, I32, I64};
+        for (op, opset, operands, expected) in [
+            (Op::Mul, 7, vec![F32, F32], None),
+            (Op::Mul, 13, vec![BF16, BF16], None),
+            (Op::Mul, 12, vec![BF16, BF16], Some("it does not take bf16 at opset 12")),
+            (Op::Mul, 13, vec![I8, I8], Some("it does not take i8 at opset 13")),
+            (Op::Mul, 14, vec![I8, I8], None),
+            (Op::Concat { axis: 0 }, 13, vec![F64, F64, Bool], None),
+            (Op::Concat { axis: 0 }, 3, vec![F64, F64, Bool], Some("it does not take bool at opset 3")),
+            (Op::Where, 9, vec![F32, F32, F32], Some("it does not take f32 at opset 9")),
+            (Op::Where, 9, vec![Bool, BF16, BF16], Some("it does not take bf16 at opset 9")),
+            (Op::Reshape { allowzero: false }, 13, vec![F16, I32], Some("it does not take i32 at opset 13")),
+            (Op::Reshape { allowzero: false }, 13, vec![F16, I64], None),
+            (Op::Trilu { upper: true }, 13, vec![F32], Some("it begins at opset 14, and the model is of 13")),
+            // It is formed whatever the opset, and raises the model or is written out.
+            (
+                Op::RotaryEmbedding { interleaved: false, num_heads: None, rotary_embedding_dim: 0 },
+                13,
+                vec![F32; 3],
+                None,
+            ),
+            (
+                Op::RotaryEmbedding { interleaved: false, num_heads: None, rotary_embedding_dim: 0 },
+                13,
+                vec![F64; 3],
+                Some("it does not take f64 at opset 23"),
+            ),
+        ] {
+            assert_eq!(refusal(&op, opset, &operands, false).as_deref(), expected);
+        }
+    }
+
+    #[test]
+    fn kernels_are_asked_for_where_that_is_wanted() {
+        use ElementType::{BF16, F16, F64, I8};
+        let contrib = |op_type: &str| {
+            let (domain, overload) = ("com.microsoft".into(), "".into());
+            Op::Kept(Box::new(Kept { domain, op_type: op_type.into(), overload, version: 1, attributes: vec![] }))
+        };
+        for (op, element, expected) in [
+            (contrib("FusedMatMul"), F64, None),
+            (contrib("QuickGelu"), F64, Some("ONNX Runtime has no kernel of it for f64")),
+            (contrib("QuickGelu"), F16, None),
+            (contrib("QuickGelu"), BF16, None),
+            (contrib("QuickGelu"), I8, Some("it does not take i8 at opset 1")),
+            (contrib("Unheard"), I8, None),
+        ] {
+            assert_eq!(refusal(&op, 21, &[element, element], true).as_deref(), expected);
+        }
+    }
+}
