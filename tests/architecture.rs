@@ -54,6 +54,7 @@ fn rooms_keep_their_secrets() {
         ("petgraph", "netwright-ir"),
         ("prost", "netwright-onnx"),
         ("tract-onnx", "netwright-verify"),
+        ("ort", "netwright-verify"),
         ("memmap2", "netwright-files"),
     ];
     for (member, needs) in dependencies() {

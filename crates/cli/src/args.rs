@@ -5,6 +5,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use netwright::ir::{Dim, ElementType, Symbol};
 use netwright::nn::Task;
 use netwright::passes::Target;
+use netwright::verify::OrtLevel;
 use netwright::{nn, onnx};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,7 +17,7 @@ use std::str::FromStr;
     name = "netwright",
     version,
     after_help = "Exit codes: 0 fine; 1 the model fails (invalid, differs, bad external data); \
-    2 usage or I/O; 3 not verifiable in tract."
+    2 usage or I/O; 3 not verifiable in the runtimes at hand."
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -42,7 +43,7 @@ pub(crate) enum Command {
     Optimize(Optimize),
     /// Write a model in a newer version of ONNX's operators, and change nothing else.
     Upgrade(Upgrade),
-    /// Run a model in tract, or compare two.
+    /// Run a model in tract or ONNX Runtime, or compare two.
     Verify(Verify),
     /// Check that a file is a sound model.
     Check {
@@ -120,7 +121,7 @@ pub(crate) struct Build {
     pub(crate) outputs_attention: bool,
     #[command(flatten)]
     pub(crate) emit: Emit,
-    /// Run the result in tract.
+    /// Run the result in tract, or in ONNX Runtime where tract cannot run it and ONNX Runtime is found.
     #[arg(long)]
     pub(crate) verify: bool,
 }
@@ -253,9 +254,11 @@ pub(crate) struct Optimize {
     /// Print what changed in the text form.
     #[arg(long)]
     pub(crate) diff: bool,
-    /// Compare the result with the input in tract.
+    /// Run the result and the input, and compare what they compute.
     #[arg(long)]
     pub(crate) verify: bool,
+    #[command(flatten)]
+    pub(crate) runtimes: Runtimes,
     /// What a symbol stands for in that, such as batch=2 or past_plus_seq=past+seq; may be given several times.
     #[arg(long = "dim", value_name = "SYMBOL=SIZE", value_parser = binding, requires = "verify")]
     pub(crate) dims: Vec<(Symbol, Dim)>,
@@ -267,6 +270,8 @@ pub(crate) struct Verify {
     pub(crate) model: PathBuf,
     /// A second one, which must compute the same.
     pub(crate) other: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) runtimes: Runtimes,
     /// What a symbol stands for, such as batch=2 or past_plus_seq=past+seq; may be given several times.
     #[arg(long = "dim", value_name = "SYMBOL=SIZE", value_parser = binding)]
     pub(crate) dims: Vec<(Symbol, Dim)>,
@@ -279,6 +284,61 @@ pub(crate) struct Verify {
     /// Write the inputs of every run and the first model's outputs there, as safetensors.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) dump: Option<PathBuf>,
+}
+
+/// Where models run to be verified.
+#[derive(Debug, Args)]
+pub(crate) struct Runtimes {
+    /// The runtime in which models are verified [default: auto].
+    #[arg(long)]
+    pub(crate) runtime: Option<Runtime>,
+    /// The shared library of ONNX Runtime [default: the one that ORT_DYLIB_PATH names, or that of the Python package
+    /// onnxruntime where it is installed].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ort_library: Option<PathBuf>,
+    /// How far ONNX Runtime optimizes a model before it runs it [default: disable].
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) ort_level: Option<Level>,
+}
+
+impl Runtimes {
+    /// Whether any of it is given.
+    pub(crate) fn is_given(&self) -> bool {
+        self.runtime.is_some() || self.ort_library.is_some() || self.ort_level.is_some()
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Runtime {
+    /// tract, and ONNX Runtime for what tract cannot judge, where its library is found.
+    Auto,
+    /// tract alone.
+    Tract,
+    /// ONNX Runtime alone.
+    Ort,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Level {
+    /// Not at all.
+    Disable,
+    /// Constant folding and removal of redundant nodes.
+    Basic,
+    /// Fusions, too.
+    Extended,
+    /// Everything that it has.
+    All,
+}
+
+impl From<Level> for OrtLevel {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Disable => OrtLevel::Disable,
+            Level::Basic => OrtLevel::Basic,
+            Level::Extended => OrtLevel::Extended,
+            Level::All => OrtLevel::All,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

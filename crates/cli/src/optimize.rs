@@ -61,6 +61,7 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
         return Err(Failure::Usage(message.to_owned()));
     }
     let share_cache = args.emit.shares_cache(args.verify)?;
+    let comparison = verify::comparison(args)?;
     let spinner = output.spinner("optimizing");
     let start = Instant::now();
     let mut model = read(&args.input, output)?;
@@ -94,7 +95,7 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
     let sites = passes::sites::sites(&model, &events, &args.emit.target);
     let explain = args.explain.then(|| explain(&sites, &events));
     let interface = interface(&model, &events);
-    let verified = if args.verify { Some(verify::compared(args, output)?) } else { None };
+    let verified = comparison.map(|options| verify::compared(args, &options, output)).transpose()?;
     let done =
         Done { before, after: side(inventory(&model), written.bytes), applied, interface, explain, seconds, verified };
     output.report(&done, || summary(&done))?;

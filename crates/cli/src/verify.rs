@@ -1,25 +1,35 @@
 //! `netwright verify`, and what `--verify` does.
 
-use crate::args::{Optimize, Verify, bindings};
+use crate::args::{self, Optimize, Runtimes, Verify, bindings};
 use crate::failure::Failure;
 use crate::output::Output;
 use netwright::files::{self, AtomicFile};
-use netwright::verify::{self, Array, Error, ModelFile, Options, Session, Verdict, Worker};
+use netwright::verify::{self, Array, Error, ModelFile, OnnxRuntime, Options, Runtime, Session, Verdict, Worker};
 use safetensors::{Dtype, tensor::TensorView};
 use std::io;
 use std::path::Path;
 
 pub(crate) fn run(args: &Verify, output: Output) -> Result<(), Failure> {
-    let options =
-        Options { dims: bindings(&args.dims)?, seed: args.seed, tolerance: args.tolerance, ..Options::default() };
-    let spinner = output.spinner("verifying in tract");
+    let (runtime, fallback) = runtimes(&args.runtimes)?;
+    let options = Options {
+        dims: bindings(&args.dims)?,
+        seed: args.seed,
+        tolerance: args.tolerance,
+        runtime,
+        fallback,
+        ..Options::default()
+    };
+    let spinner = output.spinner("verifying");
     let verdict = worker()?.verify(&args.model, args.other.as_deref(), &options).map_err(failure)?;
     drop(spinner);
-    // Where tract brought the worker down, it is not asked again, in this process.
-    if let (Some(folder), Verdict::Runs { .. } | Verdict::Equal { .. } | Verdict::Differs { .. }) =
-        (&args.dump, &verdict)
+    // Where a runtime brought the worker down, it is not asked again, in this process.
+    if let (
+        Some(folder),
+        Verdict::Runs { runtime, .. } | Verdict::Equal { runtime, .. } | Verdict::Differs { runtime, .. },
+    ) = (&args.dump, &verdict)
     {
-        dump(&args.model, folder, &options)?;
+        let judge = options.fallback.as_ref().filter(|fallback| fallback.to_string() == *runtime);
+        dump(&args.model, folder, &options, judge.unwrap_or(&options.runtime))?;
     }
     match judge(&verdict) {
         Ok(()) => output.report(&verdict, || verdict.to_string()),
@@ -30,30 +40,69 @@ pub(crate) fn run(args: &Verify, output: Output) -> Result<(), Failure> {
 
 /// Runs a model of our own making, in this process.
 pub(crate) fn own(path: &Path, output: Output) -> Result<Verdict, Failure> {
-    let _spinner = output.spinner("verifying in tract");
-    verify::verify(path, None, &Options::default()).map_err(failure)
+    let _spinner = output.spinner("verifying");
+    let fallback = OnnxRuntime::find().ok().map(Runtime::Ort);
+    verify::verify(path, None, &Options { fallback, ..Options::default() }).map_err(failure)
+}
+
+/// How a result is to be compared with its original, if it is.
+pub(crate) fn comparison(args: &Optimize) -> Result<Option<Options>, Failure> {
+    if !args.verify {
+        let message = "--runtime, --ort-library and --ort-level say how to verify; add --verify";
+        return if args.runtimes.is_given() { Err(Failure::Usage(message.to_owned())) } else { Ok(None) };
+    }
+    let (runtime, fallback) = runtimes(&args.runtimes)?;
+    let data_dir = args.input.data_dir.clone();
+    let dims = bindings(&args.dims)?;
+    Ok(Some(Options { dims, tolerance: 1e-4, data_dir, runtime, fallback, ..Options::default() }))
 }
 
 /// Compares an optimized file with its original, in a child process.
-pub(crate) fn compared(args: &Optimize, output: Output) -> Result<Verdict, Failure> {
-    let _spinner = output.spinner("verifying in tract");
-    let data_dir = args.input.data_dir.clone();
-    let options = Options { dims: bindings(&args.dims)?, tolerance: 1e-4, data_dir, ..Options::default() };
-    worker()?.verify(&args.input.model, Some(&args.output), &options).map_err(failure)
+pub(crate) fn compared(args: &Optimize, options: &Options, output: Output) -> Result<Verdict, Failure> {
+    let _spinner = output.spinner("verifying");
+    worker()?.verify(&args.input.model, Some(&args.output), options).map_err(failure)
+}
+
+/// The runtime that judges, and the one that judges what it cannot.
+fn runtimes(args: &Runtimes) -> Result<(Runtime, Option<Runtime>), Failure> {
+    let named = args.ort_library.as_deref().map(OnnxRuntime::at);
+    let ort = |found: Result<OnnxRuntime, Error>| {
+        let level = args.ort_level.map(Into::into).unwrap_or_default();
+        found.map(|runtime| Runtime::Ort(runtime.with_level(level))).map_err(failure)
+    };
+    match (args.runtime.unwrap_or(args::Runtime::Auto), named) {
+        (args::Runtime::Tract, None) if args.ort_level.is_none() => Ok((Runtime::Tract, None)),
+        (args::Runtime::Tract, _) => {
+            let message = "--runtime tract does not use ONNX Runtime; leave out --ort-library and --ort-level";
+            Err(Failure::Usage(message.to_owned()))
+        }
+        (args::Runtime::Ort, named) => Ok((ort(named.unwrap_or_else(OnnxRuntime::find))?, None)),
+        (args::Runtime::Auto, Some(named)) => Ok((Runtime::Tract, Some(ort(named)?))),
+        (args::Runtime::Auto, None) => match OnnxRuntime::find() {
+            Err(Error::NoOnnxRuntime) => Ok((Runtime::Tract, None)),
+            found => Ok((Runtime::Tract, Some(ort(found)?))),
+        },
+    }
 }
 
 /// What a verdict means for the command.
 pub(crate) fn judge(verdict: &Verdict) -> Result<(), Failure> {
     match verdict {
         fine if fine.is_fine() => Ok(()),
-        Verdict::NotVerifiable { .. } => Err(Failure::NotVerifiable(verdict.to_string())),
+        Verdict::NotVerifiable { runtime, .. } => {
+            let help = if *runtime == Runtime::Tract.to_string() { INSTALL } else { "" };
+            Err(Failure::NotVerifiable(format!("{verdict}{help}")))
+        }
         _ => Err(Failure::Model(verdict.to_string())),
     }
 }
 
+const INSTALL: &str = "\nhelp: ONNX Runtime may be able to judge it: install it with `pip install onnxruntime` in the \
+    active Python environment, or pass --ort-library";
+
 /// Judges one model for a parent process.
 pub(crate) fn serve() -> Result<(), Failure> {
-    verify::serve(io::stdin().lock(), io::stdout().lock()).map_err(failure)
+    verify::serve(io::BufReader::new(io::stdin()), io::stdout().lock()).map_err(failure)
 }
 
 /// This program, as a worker.
@@ -66,9 +115,9 @@ fn failure(error: Error) -> Failure {
 }
 
 /// Writes the inputs and outputs of every run as safetensors, for other runtimes to be compared with.
-fn dump(model: &Path, folder: &Path, options: &Options) -> Result<(), Failure> {
+fn dump(model: &Path, folder: &Path, options: &Options, runtime: &Runtime) -> Result<(), Failure> {
     let file = ModelFile::open(model).map_err(failure)?;
-    let session = Session::new(&file).map_err(failure)?;
+    let session = Session::new_in(&file, runtime).map_err(failure)?;
     files::create_folder(folder).map_err(Failure::usage)?;
     let runs = verify::bindings(&file.inputs(), &options.dims).map_err(failure)?;
     for (at, bindings) in runs.iter().enumerate() {
@@ -98,6 +147,7 @@ fn dtype(array: &Array) -> Result<Dtype, Failure> {
         ElementType::F32 => Dtype::F32,
         ElementType::F64 => Dtype::F64,
         ElementType::F16 => Dtype::F16,
+        ElementType::BF16 => Dtype::BF16,
         ElementType::I64 => Dtype::I64,
         ElementType::I32 => Dtype::I32,
         ElementType::I16 => Dtype::I16,

@@ -30,34 +30,56 @@ pub enum Error {
         cause: String,
     },
 
-    /// tract would compute something else than the standard says, or nothing; it was not asked.
-    #[error("{file} is not verifiable in tract: {}", crate::gate::list(reasons))]
+    /// The runtime would compute something else than the standard says, or nothing; it was not asked.
+    #[error("{file} is not verifiable in {runtime}: {}", crate::gate::list(reasons))]
     NotVerifiable {
         /// The model.
         file: String,
+        /// The runtime.
+        runtime: String,
         /// Every reason.
         reasons: Vec<Reason>,
     },
 
-    /// tract returned an error; it names the node.
-    #[error("{file}: tract failed to {action}: {cause}")]
-    Tract {
+    /// The runtime returned an error.
+    #[error("{file}: {runtime} failed to {action}: {cause}")]
+    Runtime {
         /// The model.
         file: String,
+        /// The runtime.
+        runtime: String,
         /// "load the model" or "run the model".
         action: &'static str,
-        /// tract's chain of causes.
+        /// The runtime's message.
         cause: String,
     },
 
-    /// tract panicked.
-    #[error("{file}: tract panicked when it was to {action}: {cause}")]
+    /// The runtime panicked.
+    #[error("{file}: {runtime} panicked when it was to {action}: {cause}")]
     Panic {
         /// The model.
         file: String,
+        /// The runtime.
+        runtime: String,
         /// "load the model" or "run the model".
         action: &'static str,
-        /// The message of the panic and its place in tract.
+        /// The message of the panic and its place in the source.
+        cause: String,
+    },
+
+    /// No library of ONNX Runtime was found.
+    #[error(
+        "the shared library of ONNX Runtime was not found\nhelp: install it with `pip install onnxruntime` in the active \
+         Python environment, or give its path by --ort-library or ORT_DYLIB_PATH"
+    )]
+    NoOnnxRuntime,
+
+    /// A file cannot be loaded as ONNX Runtime.
+    #[error("{library:?} cannot be used as ONNX Runtime: {cause}")]
+    OnnxRuntimeLibrary {
+        /// The file.
+        library: PathBuf,
+        /// What is wrong with it.
         cause: String,
     },
 

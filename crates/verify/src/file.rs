@@ -6,7 +6,7 @@ use crate::spell::spell_out;
 use netwright_files::{Folder, Range, Source};
 use netwright_ir::{Dim, ElementType, Shape, TensorType};
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tract_onnx::pb;
 use tract_onnx::prelude::Framework;
 
@@ -21,6 +21,14 @@ pub struct ModelFile {
     outputs: Vec<Port>,
     /// The large weights, which stay in their files.
     pub(crate) weights: Weights,
+    pub(crate) origin: Origin,
+}
+
+/// What a model was read from, for runtimes that read it themselves.
+#[derive(Debug)]
+pub(crate) enum Origin {
+    File(PathBuf),
+    Bytes(Vec<u8>),
 }
 
 /// An input or output of a model.
@@ -45,7 +53,8 @@ impl ModelFile {
         let mut weights = Weights::default();
         // What is no protobuf is for its decoder to tell.
         let frame = skim(&bytes, &source, &mut weights);
-        let mut file = Self::from_bytes(&path.display().to_string(), frame.as_deref().unwrap_or(&bytes))?;
+        let origin = Origin::File(path.to_owned());
+        let mut file = Self::decode(&path.display().to_string(), frame.as_deref().unwrap_or(&bytes), origin)?;
         file.weights = if frame.is_some() { weights } else { Weights::default() };
         let folder = Folder::of(path)?;
         let folder = if let Some(data_dir) = data_dir { folder.with_data_dir(data_dir)? } else { folder };
@@ -72,7 +81,11 @@ impl ModelFile {
     }
 
     /// A model of these bytes, without external data; `name` is what errors call it.
-    pub fn from_bytes(name: &str, mut bytes: &[u8]) -> Result<Self, Error> {
+    pub fn from_bytes(name: &str, bytes: &[u8]) -> Result<Self, Error> {
+        Self::decode(name, bytes, Origin::Bytes(bytes.to_owned()))
+    }
+
+    fn decode(name: &str, mut bytes: &[u8], origin: Origin) -> Result<Self, Error> {
         let failed = |cause: String| Error::Decode { file: name.to_owned(), cause };
         let mut model =
             tract_onnx::onnx().proto_model_for_read(&mut bytes).map_err(|error| failed(format!("{error:#}")))?;
@@ -85,7 +98,7 @@ impl ModelFile {
         for output in graph.output.iter_mut().filter(|output| !inputs.contains(output.name.as_str())) {
             output.r#type = None;
         }
-        Ok(Self { name: name.to_owned(), model, graph, outputs, weights: Weights::default() })
+        Ok(Self { name: name.to_owned(), model, graph, outputs, weights: Weights::default(), origin })
     }
 
     /// The inputs that a caller must give: those without an initializer.

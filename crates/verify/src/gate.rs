@@ -62,6 +62,24 @@ pub fn gate(file: &ModelFile) -> Vec<Reason> {
     gate.reasons
 }
 
+/// The operators whose results are random, which no runtime can verify.
+pub(crate) fn random(file: &ModelFile) -> Vec<Reason> {
+    let (mut reasons, mut graphs) = (vec![], vec![&file.graph]);
+    while let Some(graph) = graphs.pop() {
+        for node in &graph.node {
+            reasons.extend(is_random(node).then(|| Reason { place: place(node), why: RANDOM.to_owned() }));
+            graphs.extend(node.attribute.iter().flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs)));
+        }
+    }
+    reasons
+}
+
+const RANDOM: &str = "its results are random";
+
+fn is_random(node: &NodeProto) -> bool {
+    domain(&node.domain).is_empty() && operators::RANDOM.contains(&node.op_type.as_str())
+}
+
 struct Gate<'m> {
     reasons: Vec<Reason>,
     /// The domains and names of the model's functions.
@@ -141,8 +159,8 @@ impl<'m> Gate<'m> {
             return Some("it calls a function of the model, and tract does not know those".to_owned());
         }
         let default = domain.is_empty();
-        if default && operators::RANDOM.contains(&operator) {
-            return Some("its results are random".to_owned());
+        if is_random(node) {
+            return Some(RANDOM.to_owned());
         }
         let known = match domain {
             "" => operators::attributes(operators::DEFAULT, operator),

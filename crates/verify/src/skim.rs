@@ -156,7 +156,8 @@ fn put(out: &mut Vec<u8>, mut number: u64) {
     out.push(number.to_le_bytes()[0]);
 }
 
-fn put_bytes(out: &mut Vec<u8>, field: u64, bytes: &[u8]) {
+/// Appends a field of bytes to a message of protobuf.
+pub(crate) fn put_bytes(out: &mut Vec<u8>, field: u64, bytes: &[u8]) {
     put(out, field << 3 | 2);
     put(out, bytes.len() as u64);
     out.extend_from_slice(bytes);

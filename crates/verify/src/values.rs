@@ -1,13 +1,45 @@
 //! Tensors with their elements, free of any runtime's types.
 
 use crate::Error;
-use half::f16;
+use half::{bf16, f16};
 use netwright_ir::ElementType;
+use ort::value::{DynValue, TensorRef};
 use std::fmt;
 use tract_onnx::prelude::{Datum, Tensor, TractResult};
 
 macro_rules! values {
-    ($($name:ident $rust:ty: $bytes:expr;)*) => {
+    (both { $($name:ident $rust:ty: $bytes:expr;)* } ort { $($other:ident $other_rust:ty: $other_bytes:expr;)* }) => {
+        values! { all { $($name $rust: $bytes;)* $($other $other_rust: $other_bytes;)* } }
+
+        /// Whether tract has elements of that type, and arrays too.
+        pub(crate) fn has(element: ElementType) -> bool {
+            matches!(element, $(ElementType::$name)|*)
+        }
+
+        impl Array {
+            pub(crate) fn to_tract(&self) -> TractResult<Tensor> {
+                match &self.values {
+                    $(Values::$name(values) => Tensor::from_shape(&self.shape, values),)*
+                    $(Values::$other(_) => {
+                        let cause = format!("tract has no elements of type {}", ElementType::$other);
+                        Err(std::io::Error::other(cause).into())
+                    })*
+                }
+            }
+
+            /// `None` for the element types that an array does not have.
+            pub(crate) fn from_tract(tensor: &Tensor) -> TractResult<Option<Self>> {
+                let ty = tensor.datum_type();
+                let values = $(if ty == <$rust>::datum_type() {
+                    Values::$name(tensor.try_as_plain_ram()?.as_slice::<$rust>()?.to_vec())
+                } else)* {
+                    return Ok(None);
+                };
+                Ok(Some(Self { shape: tensor.shape().to_vec(), values }))
+            }
+        }
+    };
+    (all { $($name:ident $rust:ty: $bytes:expr;)* }) => {
         /// The elements of an [`Array`], the last axis running fastest.
         #[derive(Clone, Debug, PartialEq)]
         pub enum Values {
@@ -49,43 +81,49 @@ macro_rules! values {
             }
         )*
 
-        /// Whether both tract and arrays have elements of that type.
-        pub(crate) fn has(element: ElementType) -> bool {
-            matches!(element, $(ElementType::$name)|*)
-        }
-
         impl Array {
-            pub(crate) fn to_tract(&self) -> TractResult<Tensor> {
-                match &self.values { $(Values::$name(values) => Tensor::from_shape(&self.shape, values),)* }
+            /// A tensor of ONNX Runtime that borrows the elements.
+            pub(crate) fn to_ort(&self) -> ort::Result<ort::session::SessionInputValue<'_>> {
+                let shape = self.shape.clone();
+                match &self.values {
+                    $(Values::$name(values) => Ok(TensorRef::from_array_view((shape, &values[..]))?.into()),)*
+                }
             }
 
             /// `None` for the element types that an array does not have.
-            pub(crate) fn from_tract(tensor: &Tensor) -> TractResult<Option<Self>> {
-                let ty = tensor.datum_type();
-                let values = $(if ty == <$rust>::datum_type() {
-                    Values::$name(tensor.try_as_plain_ram()?.as_slice::<$rust>()?.to_vec())
+            pub(crate) fn from_ort(value: &DynValue) -> ort::Result<Option<Self>> {
+                let Some(ty) = value.dtype().tensor_type() else { return Ok(None) };
+                let (shape, values) = $(if ty == <$rust as ort::value::IntoTensorElementType>::into_tensor_element_type() {
+                    let (shape, values) = value.try_extract_tensor::<$rust>()?;
+                    (shape, Values::$name(values.to_vec()))
                 } else)* {
                     return Ok(None);
                 };
-                Ok(Some(Self { shape: tensor.shape().to_vec(), values }))
+                let shape = shape.iter().map(|&size| usize::try_from(size)).collect::<Result<_, _>>();
+                Ok(shape.ok().map(|shape| Self { shape, values }))
             }
         }
     };
 }
 
 values! {
-    Bool bool: |truth: bool| [u8::from(truth)];
-    U8 u8: u8::to_le_bytes;
-    I8 i8: i8::to_le_bytes;
-    U16 u16: u16::to_le_bytes;
-    I16 i16: i16::to_le_bytes;
-    U32 u32: u32::to_le_bytes;
-    I32 i32: i32::to_le_bytes;
-    U64 u64: u64::to_le_bytes;
-    I64 i64: i64::to_le_bytes;
-    F16 f16: f16::to_le_bytes;
-    F32 f32: f32::to_le_bytes;
-    F64 f64: f64::to_le_bytes;
+    both {
+        Bool bool: |truth: bool| [u8::from(truth)];
+        U8 u8: u8::to_le_bytes;
+        I8 i8: i8::to_le_bytes;
+        U16 u16: u16::to_le_bytes;
+        I16 i16: i16::to_le_bytes;
+        U32 u32: u32::to_le_bytes;
+        I32 i32: i32::to_le_bytes;
+        U64 u64: u64::to_le_bytes;
+        I64 i64: i64::to_le_bytes;
+        F16 f16: f16::to_le_bytes;
+        F32 f32: f32::to_le_bytes;
+        F64 f64: f64::to_le_bytes;
+    }
+    ort {
+        BF16 bf16: bf16::to_le_bytes;
+    }
 }
 
 impl Values {
@@ -98,6 +136,7 @@ impl Values {
     pub fn floats(&self) -> Option<Vec<f64>> {
         match self {
             Values::F16(values) => Some(values.iter().map(|value| value.to_f64()).collect()),
+            Values::BF16(values) => Some(values.iter().map(|value| value.to_f64()).collect()),
             Values::F32(values) => Some(values.iter().copied().map(f64::from).collect()),
             Values::F64(values) => Some(values.clone()),
             _ => None,

@@ -11,11 +11,15 @@ use std::fmt;
 pub enum Verdict {
     /// One model was given; it ran, and its outputs are what it declares, and finite.
     Runs {
+        /// The runtime that judged, with its version: `tract`, or `ONNX Runtime 1.32.0`.
+        runtime: String,
         /// Each run.
         runs: Vec<Run<Produced>>,
     },
     /// Two models were given; all outputs are equal within the tolerance, in all runs.
     Equal {
+        /// The runtime that judged.
+        runtime: String,
         /// The tolerance.
         tolerance: f64,
         /// Each run.
@@ -28,6 +32,8 @@ pub enum Verdict {
     },
     /// Two models were given that compute different things.
     Differs {
+        /// The runtime that judged.
+        runtime: String,
         /// The tolerance.
         tolerance: f64,
         /// The first run in which they differ.
@@ -41,11 +47,15 @@ pub enum Verdict {
         file: String,
         /// What it does.
         why: String,
+        /// The runtime that judged; `None` where the file itself is at fault.
+        runtime: Option<String>,
     },
-    /// tract cannot tell.
+    /// The runtime cannot tell.
     NotVerifiable {
         /// The model.
         file: String,
+        /// The runtime, or the runtimes.
+        runtime: String,
         /// All that stands in the way.
         reasons: Vec<Reason>,
     },
@@ -101,8 +111,8 @@ impl<T> Run<T> {
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Verdict::Runs { runs } => {
-                f.write_str("runs in tract")?;
+            Verdict::Runs { runtime, runs } => {
+                write!(f, "runs in {runtime}")?;
                 for run in runs {
                     let outputs: Vec<_> =
                         run.outputs.iter().map(|output| format!("`{}` {}", output.output, output.ty)).collect();
@@ -110,14 +120,14 @@ impl fmt::Display for Verdict {
                 }
                 Ok(())
             }
-            Verdict::Equal { tolerance, runs } => {
-                write!(f, "equal in tract within {tolerance:e}")?;
+            Verdict::Equal { runtime, tolerance, runs } => {
+                write!(f, "equal in {runtime} within {tolerance:e}")?;
                 runs.iter().try_for_each(|run| write_run(f, run))
             }
             Verdict::OtherInterface { what } => write!(f, "the models differ: {what}"),
-            Verdict::Differs { tolerance, run, blame } => {
+            Verdict::Differs { runtime, tolerance, run, blame } => {
                 let first = run.outputs.iter().find(|output| output.difference.is_some());
-                write!(f, "the models differ by more than {tolerance:e}")?;
+                write!(f, "the models differ in {runtime} by more than {tolerance:e}")?;
                 if let Some(first) = first {
                     write!(f, ", first in output `{}`", first.output)?;
                 }
@@ -131,9 +141,9 @@ impl fmt::Display for Verdict {
                 }
                 Ok(())
             }
-            Verdict::Fails { file, why } => write!(f, "{file} fails: {why}"),
-            Verdict::NotVerifiable { file, reasons } => {
-                write!(f, "{file} is not verifiable in tract")?;
+            Verdict::Fails { file, why, .. } => write!(f, "{file} fails: {why}"),
+            Verdict::NotVerifiable { file, runtime, reasons } => {
+                write!(f, "{file} is not verifiable in {runtime}")?;
                 reasons.iter().try_for_each(|reason| write!(f, "\n  {reason}"))
             }
         }

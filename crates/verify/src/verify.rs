@@ -3,7 +3,7 @@
 use crate::bindings::bindings;
 use crate::file::{ModelFile, Port, place};
 use crate::verdict::{Blame, Produced, Run, Verdict};
-use crate::{Array, Error, Reason, Session, compare, inputs};
+use crate::{Array, Error, Reason, Runtime, Session, compare, inputs};
 use netwright_ir::{Bindings, Dim, Symbol, TensorType};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -20,6 +20,10 @@ pub struct Options {
     pub tolerance: f64,
     /// Where links to external data may lead; see [`ModelFile::open_with`].
     pub data_dir: Option<PathBuf>,
+    /// The runtime that judges.
+    pub runtime: Runtime,
+    /// The runtime that judges what the first cannot judge.
+    pub fallback: Option<Runtime>,
 }
 
 impl Options {
@@ -32,11 +36,18 @@ impl Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { dims: BTreeMap::new(), seed: 0, tolerance: 1e-5, data_dir: None }
+        Self {
+            dims: BTreeMap::new(),
+            seed: 0,
+            tolerance: 1e-5,
+            data_dir: None,
+            runtime: Runtime::Tract,
+            fallback: None,
+        }
     }
 }
 
-/// Verifies a model file alone, or `a` against `b`; in this process, which tract can bring down.
+/// Verifies a model file alone, or `a` against `b`; in this process, which a runtime can bring down.
 ///
 /// See [`verify_models`]; for files from elsewhere see [`Worker`](crate::Worker). An error means that there is
 /// nothing to judge: a file cannot be read, or the options do not fit the model.
@@ -44,44 +55,80 @@ pub fn verify(a: &Path, b: Option<&Path>, options: &Options) -> Result<Verdict, 
     let open = |path: &Path| ModelFile::open_with(path, options.data_dir.as_deref());
     match open(a).and_then(|a| Ok((a, b.map(open).transpose()?))) {
         Ok((a, b)) => verify_models(&a, b.as_ref(), options),
-        Err(error) => verdict(error, false),
+        Err(error) => verdict(error, &options.runtime, false),
     }
 }
 
 /// Verifies a model alone: it runs for three bindings of its symbolic dims, its outputs are of the types and shapes
 /// that it declares, and finite. Or verifies two models against each other: they have the same inputs and outputs,
 /// and the outputs are equal for the same inputs.
+///
+/// What [`Options::runtime`] cannot judge, or fails to run, [`Options::fallback`] judges.
 pub fn verify_models(a: &ModelFile, b: Option<&ModelFile>, options: &Options) -> Result<Verdict, Error> {
-    let result = match b {
-        None => runs(a, options),
-        Some(b) => equal(a, b, options),
-    };
-    result.or_else(|error| verdict(error, false))
+    with_fallback(options, |options| {
+        let result = match b {
+            None => runs(a, options),
+            Some(b) => equal(a, b, options),
+        };
+        result.or_else(|error| verdict(error, &options.runtime, false))
+    })
 }
 
-/// The verdict that an error amounts to. `proven` says that tract ran the other model: then a failure is this one's.
-fn verdict(error: Error, proven: bool) -> Result<Verdict, Error> {
-    let not_verifiable = |file, why| {
-        let reasons = vec![Reason { place: "tract".to_owned(), why }];
-        Ok(Verdict::NotVerifiable { file, reasons })
+/// What `judge` says in the first runtime, or in the second where the first cannot tell.
+pub(crate) fn with_fallback(
+    options: &Options,
+    judge: impl Fn(&Options) -> Result<Verdict, Error>,
+) -> Result<Verdict, Error> {
+    let first = judge(options)?;
+    let Some(fallback) = &options.fallback else { return Ok(first) };
+    if !matches!(first, Verdict::NotVerifiable { .. } | Verdict::Fails { runtime: Some(_), .. }) {
+        return Ok(first);
+    }
+    let (other, others) = match judge(&Options { runtime: fallback.clone(), ..options.clone() }) {
+        Ok(Verdict::NotVerifiable { runtime, reasons, .. }) => (runtime, reasons),
+        Err(error @ Error::OnnxRuntimeLibrary { .. }) => {
+            let place = fallback.to_string();
+            (place.clone(), vec![Reason { place, why: error.to_string() }])
+        }
+        decided => return decided,
+    };
+    Ok(match first {
+        Verdict::NotVerifiable { file, runtime, mut reasons } => {
+            reasons.extend(others);
+            Verdict::NotVerifiable { file, runtime: format!("{runtime} or {other}"), reasons }
+        }
+        first => first,
+    })
+}
+
+/// The verdict that an error amounts to. `proven` says that the runtime ran the other model: then a failure is this
+/// one's.
+fn verdict(error: Error, runtime: &Runtime, proven: bool) -> Result<Verdict, Error> {
+    let runtime = runtime.to_string();
+    let not_verifiable = |file, place, why| {
+        let reasons = vec![Reason { place, why }];
+        Ok(Verdict::NotVerifiable { file, runtime: runtime.clone(), reasons })
     };
     match error {
-        Error::NotVerifiable { file, reasons } => Ok(Verdict::NotVerifiable { file, reasons }),
-        Error::Decode { file, cause } => Ok(Verdict::Fails { file, why: format!("it is not an ONNX model: {cause}") }),
+        Error::NotVerifiable { file, runtime, reasons } => Ok(Verdict::NotVerifiable { file, runtime, reasons }),
+        Error::Decode { file, cause } => {
+            Ok(Verdict::Fails { file, why: format!("it is not an ONNX model: {cause}"), runtime: None })
+        }
         Error::ExternalData { file, tensor, cause } => {
-            Ok(Verdict::Fails { file, why: format!("the external data of tensor `{tensor}`: {cause}") })
+            let why = format!("the external data of tensor `{tensor}`: {cause}");
+            Ok(Verdict::Fails { file, why, runtime: None })
         }
-        Error::Tract { file, action, cause } | Error::Panic { file, action, cause } if proven => {
-            Ok(Verdict::Fails { file, why: format!("tract runs the first model, and failed to {action}: {cause}") })
+        Error::Runtime { file, runtime, action, cause } | Error::Panic { file, runtime, action, cause } if proven => {
+            let why = format!("{runtime} runs the first model, and failed to {action}: {cause}");
+            Ok(Verdict::Fails { file, why, runtime: Some(runtime) })
         }
-        Error::Unmakable { file, input, cause } => {
-            let reasons = vec![Reason { place: format!("input `{input}`"), why: cause }];
-            Ok(Verdict::NotVerifiable { file, reasons })
+        Error::Unmakable { file, input, cause } => not_verifiable(file, format!("input `{input}`"), cause),
+        // A model that a runtime refuses is not thereby wrong.
+        Error::Runtime { file, runtime, action, cause } => {
+            not_verifiable(file, runtime, format!("it failed to {action}: {cause}"))
         }
-        // A model that tract refuses is not thereby wrong.
-        Error::Tract { file, action, cause } => not_verifiable(file, format!("it failed to {action}: {cause}")),
-        Error::Panic { file, action, cause } => {
-            not_verifiable(file, format!("it panicked when it was to {action}: {cause}"))
+        Error::Panic { file, runtime, action, cause } => {
+            not_verifiable(file, runtime, format!("it panicked when it was to {action}: {cause}"))
         }
         error => Err(error),
     }
@@ -90,50 +137,57 @@ fn verdict(error: Error, proven: bool) -> Result<Verdict, Error> {
 /// A model that runs with symbolic dims where tract can do that, and is loaded anew for each run's sizes where not.
 struct Runner<'m> {
     file: &'m ModelFile,
+    runtime: &'m Runtime,
     outputs: Vec<String>,
     symbolic: Option<Session>,
 }
 
 impl<'m> Runner<'m> {
     /// To compute a model's outputs.
-    fn new(file: &'m ModelFile) -> Result<Self, Error> {
-        Self::of(file, file.output_names())
+    fn new(file: &'m ModelFile, runtime: &'m Runtime) -> Result<Self, Error> {
+        Self::of(file, runtime, file.output_names())
     }
 
     /// To compute any values of the main graph.
-    fn of(file: &'m ModelFile, outputs: Vec<String>) -> Result<Self, Error> {
-        let symbolic = match Session::of(file, outputs.clone(), None) {
+    fn of(file: &'m ModelFile, runtime: &'m Runtime, outputs: Vec<String>) -> Result<Self, Error> {
+        let symbolic = match Session::of(file, runtime, outputs.clone(), None) {
             Ok(session) => Some(session),
-            Err(Error::Tract { .. } | Error::Panic { .. }) => None,
+            Err(Error::Runtime { .. } | Error::Panic { .. }) if *runtime == Runtime::Tract => None,
             Err(error) => return Err(error),
         };
-        Ok(Self { file, outputs, symbolic })
+        Ok(Self { file, runtime, outputs, symbolic })
     }
 
     fn run(&self, inputs: &[(&str, &Array)], sizes: &Bindings) -> Result<Vec<(String, Array)>, Error> {
-        if let Some(Ok(outputs)) = self.symbolic.as_ref().map(|session| session.run(inputs)) {
-            return Ok(outputs);
+        match (&self.symbolic, self.runtime) {
+            (Some(session), Runtime::Ort(_)) => return session.run(inputs),
+            (Some(session), Runtime::Tract) => {
+                if let Ok(outputs) = session.run(inputs) {
+                    return Ok(outputs);
+                }
+            }
+            (None, _) => {}
         }
-        Session::of(self.file, self.outputs.clone(), Some(sizes))?.run(inputs)
+        Session::of(self.file, self.runtime, self.outputs.clone(), Some(sizes))?.run(inputs)
     }
 }
 
 fn runs(model: &ModelFile, options: &Options) -> Result<Verdict, Error> {
-    let runner = Runner::new(model)?;
+    let runner = Runner::new(model, &options.runtime)?;
     let mut runs = vec![];
     for (bindings, seed) in bindings(&model.inputs(), &options.dims)?.into_iter().zip(options.seeds()) {
         let inputs = inputs(model, &bindings, seed)?;
         let outputs = runner.run(&borrowed(&inputs), &bindings)?;
         if let Some(why) = misdeclared(model, &outputs, &bindings) {
-            return Ok(Verdict::Fails { file: model.name.clone(), why });
+            return Ok(Verdict::Fails { file: model.name.clone(), why, runtime: Some(options.runtime.to_string()) });
         }
-        if let Some(verdict) = not_finite(model, &outputs) {
+        if let Some(verdict) = not_finite(model, &outputs, &options.runtime) {
             return Ok(verdict);
         }
         let produced = outputs.iter().map(|(name, array)| Produced { output: name.clone(), ty: array.to_string() });
         runs.push(run(&bindings, seed, produced.collect()));
     }
-    Ok(Verdict::Runs { runs })
+    Ok(Verdict::Runs { runtime: options.runtime.to_string(), runs })
 }
 
 fn equal(a: &ModelFile, b: &ModelFile, options: &Options) -> Result<Verdict, Error> {
@@ -141,7 +195,7 @@ fn equal(a: &ModelFile, b: &ModelFile, options: &Options) -> Result<Verdict, Err
     if let Some(what) = other.or_else(|| other_ports("output", a.outputs(), b.outputs())) {
         return Ok(Verdict::OtherInterface { what });
     }
-    let (first, second) = (Runner::new(a)?, Runner::new(b)?);
+    let (first, second) = (Runner::new(a, &options.runtime)?, Runner::new(b, &options.runtime)?);
     let mut runs = vec![];
     for (bindings, seed) in bindings(&a.inputs(), &options.dims)?.into_iter().zip(options.seeds()) {
         let inputs = inputs(a, &bindings, seed)?;
@@ -149,21 +203,26 @@ fn equal(a: &ModelFile, b: &ModelFile, options: &Options) -> Result<Verdict, Err
         let left = first.run(&inputs, &bindings)?;
         let right = match second.run(&inputs, &bindings) {
             Ok(right) => right,
-            Err(error) => return verdict(error, true),
+            Err(error) => return verdict(error, &options.runtime, true),
         };
         for (model, outputs) in [(a, &left), (b, &right)] {
             if let Some(why) = misdeclared(model, outputs, &bindings) {
-                return Ok(Verdict::Fails { file: model.name.clone(), why });
+                return Ok(Verdict::Fails {
+                    file: model.name.clone(),
+                    why,
+                    runtime: Some(options.runtime.to_string()),
+                });
             }
         }
         let compared = run(&bindings, seed, compare(&left, &right, options.tolerance));
         if compared.outputs.iter().any(|output| output.difference.is_some()) {
-            let blame = blame(a, b, &inputs, &bindings, options.tolerance);
-            return Ok(Verdict::Differs { tolerance: options.tolerance, run: compared, blame });
+            let blame = blame(a, b, &inputs, &bindings, options);
+            let runtime = options.runtime.to_string();
+            return Ok(Verdict::Differs { runtime, tolerance: options.tolerance, run: compared, blame });
         }
         runs.push(compared);
     }
-    Ok(Verdict::Equal { tolerance: options.tolerance, runs })
+    Ok(Verdict::Equal { runtime: options.runtime.to_string(), tolerance: options.tolerance, runs })
 }
 
 fn run<T>(bindings: &Bindings, seed: u64, outputs: Vec<T>) -> Run<T> {
@@ -227,20 +286,21 @@ fn misdeclared(model: &ModelFile, outputs: &[(String, Array)], bindings: &Bindin
 }
 
 /// What it means that an output holds a value that is no number, if one does.
-fn not_finite(model: &ModelFile, outputs: &[(String, Array)]) -> Option<Verdict> {
+fn not_finite(model: &ModelFile, outputs: &[(String, Array)], runtime: &Runtime) -> Option<Verdict> {
     let (name, array, at) = outputs.iter().find_map(|(name, array)| {
         Some((name, array, array.any().floats()?.iter().position(|value| !value.is_finite())?))
     })?;
     let value = array.any().text(at).unwrap_or_default();
     let why = format!("output `{name}` holds {value} at {:?}", array.index(at));
+    let (file, judge) = (model.name.clone(), runtime.to_string());
     let attention = model.graph.node.iter().find(|node| node.op_type.ends_with("Attention"));
-    Some(match attention {
+    Some(match attention.filter(|_| *runtime == Runtime::Tract) {
         Some(node) => {
             let place = place(node);
             let why = format!("{why}, which is what tract gives for a row that is masked in full; the standard says 0");
-            Verdict::NotVerifiable { file: model.name.clone(), reasons: vec![Reason { place, why }] }
+            Verdict::NotVerifiable { file, runtime: judge, reasons: vec![Reason { place, why }] }
         }
-        None => Verdict::Fails { file: model.name.clone(), why },
+        None => Verdict::Fails { file, why, runtime: Some(judge) },
     })
 }
 
@@ -250,15 +310,16 @@ fn blame(
     b: &ModelFile,
     inputs: &[(&str, &Array)],
     bindings: &Bindings,
-    tolerance: f64,
+    options: &Options,
 ) -> Option<Box<Blame>> {
     let results = |node: &NodeProto| node.output.iter().filter(|name| !name.is_empty()).cloned().collect::<Vec<_>>();
     let in_a: BTreeSet<String> = a.graph.node.iter().flat_map(results).collect();
     let in_b = b.graph.node.iter().flat_map(results);
     let common: Vec<String> = in_b.filter(|name| in_a.contains(name)).collect();
-    let values = |model| Runner::of(model, common.clone()).and_then(|runner| runner.run(inputs, bindings));
+    let values =
+        |model| Runner::of(model, &options.runtime, common.clone()).and_then(|runner| runner.run(inputs, bindings));
     let (left, right) = (values(a).ok()?, values(b).ok()?);
-    let value = compare(&left, &right, tolerance).into_iter().find(|value| value.difference.is_some())?;
+    let value = compare(&left, &right, options.tolerance).into_iter().find(|value| value.difference.is_some())?;
     let producer = |model: &ModelFile| {
         let node = model.graph.node.iter().find(|node| node.output.contains(&value.output));
         node.map_or_else(String::new, place)

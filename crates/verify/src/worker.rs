@@ -1,18 +1,22 @@
-//! tract in a child process, for files from elsewhere: it may abort, run without end or take all memory.
+//! A runtime in a child process, for files from elsewhere: it may abort, run without end or take all memory.
 //!
 //! The parent starts the worker program (the `netwright` binary itself, with a hidden subcommand), writes a request
-//! to its standard input and reads the answer from its standard output, each one JSON value. The worker limits its
-//! own memory, the parent its time.
+//! to its standard input and reads the answer from its standard output, each one line of JSON. Both limit the time; the
+//! worker limits its own memory where the system can do that.
+//!
+//! The worker does not outlive its parent, however that ends: the parent keeps the worker's standard input open, and
+//! the worker ends itself when it is closed; Linux kills it besides.
 
-use crate::verify::{Options, verify};
-use crate::{Error, Reason, Verdict};
+use crate::verify::{Options, verify, with_fallback};
+use crate::{Error, Reason, Runtime, Verdict};
 use netwright_ir::Symbol;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
-use std::io::{Read, Write};
+use std::io::{BufRead, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 /// The subcommand that makes the `netwright` binary a worker.
@@ -25,7 +29,8 @@ pub struct Worker {
     pub program: PathBuf,
     /// Its arguments.
     pub arguments: Vec<OsString>,
-    /// Bytes of address space that it may take. tract needs several times the size of the weights.
+    /// Bytes of address space that it may take, on systems that bound it (macOS and Windows do not). A runtime needs
+    /// several times the size of the weights.
     pub memory: u64,
     /// How long it may take.
     pub time: Duration,
@@ -39,13 +44,17 @@ struct Request {
     seed: u64,
     tolerance: f64,
     data_dir: Option<PathBuf>,
+    runtime: Runtime,
     memory: u64,
+    /// After this time the worker ends itself: the parent may be unable to end it.
+    time: Duration,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Answer {
     Verdict(Verdict),
+    OnnxRuntimeLibrary { library: PathBuf, cause: String },
     Error(String),
 }
 
@@ -60,8 +69,12 @@ impl Worker {
         }
     }
 
-    /// [`verify()`], in the child process. If tract brings it down, the model is not verifiable.
+    /// [`verify()`], in the child process. If a runtime brings it down, the model is not verifiable in that runtime.
     pub fn verify(&self, a: &Path, b: Option<&Path>, options: &Options) -> Result<Verdict, Error> {
+        with_fallback(options, |options| self.judge(a, b, options))
+    }
+
+    fn judge(&self, a: &Path, b: Option<&Path>, options: &Options) -> Result<Verdict, Error> {
         let request = Request {
             a: a.to_owned(),
             b: b.map(Path::to_owned),
@@ -69,9 +82,12 @@ impl Worker {
             seed: options.seed,
             tolerance: options.tolerance,
             data_dir: options.data_dir.clone(),
+            runtime: options.runtime.clone(),
             memory: self.memory,
+            time: self.time + GRACE,
         };
-        let request = serde_json::to_vec(&request).map_err(|error| self.failed(&error))?;
+        let mut request = serde_json::to_vec(&request).map_err(|error| self.failed(&error))?;
+        request.push(b'\n');
         let mut child = Command::new(&self.program)
             .args(&self.arguments)
             .stdin(Stdio::piped())
@@ -79,25 +95,30 @@ impl Worker {
             .stderr(Stdio::piped())
             .spawn()
             .map_err(|error| self.failed(&error))?;
-        if let Some(mut stdin) = child.stdin.take() {
+        let stdin = child.stdin.take().map(|mut stdin| {
             // A child that died has closed the pipe; how it died says more.
             _ = stdin.write_all(&request);
-        }
+            stdin
+        });
         let (answer, complaint) = (drain(child.stdout.take()), drain(child.stderr.take()));
         let answer = answer.recv_timeout(self.time);
         if answer.is_err() {
             _ = child.kill();
         }
+        // Closing it ends the worker, so it was open until now.
+        drop(stdin);
         let status = child.wait().map_err(|error| self.failed(&error))?;
+        let lost = |how: &str| lost(a, b, &options.runtime, how);
         let Ok(answer) = answer else {
-            return Ok(lost(a, b, &format!("it was stopped after {} seconds", self.time.as_secs())));
+            return Ok(lost(&format!("it was stopped after {} seconds", self.time.as_secs())));
         };
         match serde_json::from_slice(&answer) {
             Ok(Answer::Verdict(verdict)) => Ok(verdict),
+            Ok(Answer::OnnxRuntimeLibrary { library, cause }) => Err(Error::OnnxRuntimeLibrary { library, cause }),
             Ok(Answer::Error(cause)) => Err(Error::Answered(cause)),
             Err(_) => {
                 let complaint = complaint.recv_timeout(Duration::from_secs(1)).unwrap_or_default();
-                Ok(lost(a, b, &cause_of_death(status, &complaint)))
+                Ok(lost(&cause_of_death(status, &complaint)))
             }
         }
     }
@@ -107,22 +128,44 @@ impl Worker {
     }
 }
 
-/// Serves one request, in the child process: limits its own memory, reads the request from `input`, verifies, writes
-/// the answer to `output`.
-pub fn serve(mut input: impl Read, mut output: impl Write) -> Result<(), Error> {
-    let failed = |cause: String| Error::Answered(format!("the verify worker cannot serve: {cause}"));
+/// How much longer than the parent's limit the worker lets itself run; the parent's message is the better one.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Serves one request, in the child process: reads the request from `input`, limits its own memory and time, verifies,
+/// and writes the answer to `output`. The process ends when `input` does, which is to be open as long as the parent
+/// waits for the answer.
+pub fn serve(mut input: impl BufRead + Send + 'static, output: impl Write) -> Result<(), Error> {
+    die_with_parent();
     let mut request = vec![];
-    input.read_to_end(&mut request).map_err(|error| failed(error.to_string()))?;
-    let answer = match serde_json::from_slice(&request).map_err(|error| failed(error.to_string())).and_then(answer) {
+    input.read_until(b'\n', &mut request).map_err(|error| cannot_serve(&error))?;
+    thread::spawn(move || {
+        // Nothing follows the request.
+        _ = std::io::copy(&mut input, &mut std::io::sink());
+        end(Ended::Orphaned);
+    });
+    serve_request(&request, output)
+}
+
+fn cannot_serve(cause: &dyn std::fmt::Display) -> Error {
+    Error::Answered(format!("the verify worker cannot serve: {cause}"))
+}
+
+fn serve_request(request: &[u8], mut output: impl Write) -> Result<(), Error> {
+    let answer = match serde_json::from_slice(request).map_err(|error| cannot_serve(&error)).and_then(answer) {
         Ok(verdict) => Answer::Verdict(verdict),
+        Err(Error::OnnxRuntimeLibrary { library, cause }) => Answer::OnnxRuntimeLibrary { library, cause },
         Err(error) => Answer::Error(error.to_string()),
     };
-    let answer = serde_json::to_vec(&answer).map_err(|error| failed(error.to_string()))?;
-    output.write_all(&answer).map_err(|error| failed(error.to_string()))
+    let answer = serde_json::to_vec(&answer).map_err(|error| cannot_serve(&error))?;
+    output.write_all(&answer).and_then(|()| output.flush()).map_err(|error| cannot_serve(&error))
 }
 
 fn answer(request: Request) -> Result<Verdict, Error> {
-    limit_memory(request.memory)?;
+    limit_memory(request.memory);
+    thread::spawn(move || {
+        thread::sleep(request.time);
+        end(Ended::OutOfTime);
+    });
     let dims = request.dims.into_iter().map(|(symbol, dim)| {
         let dim = dim.parse().map_err(|error: netwright_ir::ParseDimError| Error::Answered(error.to_string()))?;
         Ok((Symbol::new(symbol), dim))
@@ -132,29 +175,63 @@ fn answer(request: Request) -> Result<Verdict, Error> {
         seed: request.seed,
         tolerance: request.tolerance,
         data_dir: request.data_dir,
+        runtime: request.runtime,
+        fallback: None,
     };
     verify(&request.a, request.b.as_deref(), &options)
 }
 
-/// Bounds this process's address space; and an abort is to leave no core file.
+/// Why the worker ends itself.
+#[derive(Clone, Copy)]
+enum Ended {
+    Orphaned,
+    OutOfTime,
+}
+
+/// Ends this process at once: nothing that runs at an ordinary exit can be trusted while a runtime is at work.
 #[cfg(unix)]
-fn limit_memory(bytes: u64) -> Result<(), Error> {
+fn end(why: Ended) {
+    use rustix::process::{Signal, getpid, kill_process};
+    let signal = match why {
+        Ended::Orphaned => Signal::KILL,
+        Ended::OutOfTime => Signal::ALARM,
+    };
+    _ = kill_process(getpid(), signal);
+}
+
+/// Ends this process at once.
+#[cfg(not(unix))]
+fn end(_: Ended) {
+    std::process::abort()
+}
+
+/// Has the system kill this process when its parent ends. A parent that has ended before this has closed the pipe.
+#[cfg(target_os = "linux")]
+fn die_with_parent() {
+    use rustix::process::{Signal, set_parent_process_death_signal};
+    // Where it is refused, as a sandbox may, the pipe does it.
+    _ = set_parent_process_death_signal(Some(Signal::KILL));
+}
+
+/// Elsewhere the pipe does it alone.
+#[cfg(not(target_os = "linux"))]
+fn die_with_parent() {}
+
+/// Bounds this process's address space, where the system does that (macOS refuses); and an abort is to leave no core
+/// file.
+#[cfg(unix)]
+fn limit_memory(bytes: u64) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     for (resource, most) in [(Resource::As, bytes), (Resource::Core, 0)] {
         let maximum = getrlimit(resource).maximum;
         let current = maximum.map_or(most, |maximum| maximum.min(most));
-        setrlimit(resource, Rlimit { current: Some(current), maximum })
-            .map_err(|error| Error::Answered(format!("the verify worker's limits cannot be set: {error}")))?;
+        _ = setrlimit(resource, Rlimit { current: Some(current), maximum });
     }
-    Ok(())
 }
 
 /// Elsewhere only the time is bounded.
 #[cfg(not(unix))]
-#[expect(clippy::unnecessary_wraps, reason = "it can fail on Unix")]
-fn limit_memory(_: u64) -> Result<(), Error> {
-    Ok(())
-}
+fn limit_memory(_: u64) {}
 
 /// Reads a pipe to its end on a thread of its own.
 fn drain(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<Vec<u8>> {
@@ -170,13 +247,14 @@ fn drain(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<Vec<u8>> {
     receiver
 }
 
-fn lost(a: &Path, b: Option<&Path>, how: &str) -> Verdict {
+fn lost(a: &Path, b: Option<&Path>, runtime: &Runtime, how: &str) -> Verdict {
     let file = match b {
         None => a.display().to_string(),
         Some(b) => format!("{} or {}", a.display(), b.display()),
     };
     let why = format!("it did not survive this model: {how}");
-    Verdict::NotVerifiable { file, reasons: vec![Reason { place: "tract".to_owned(), why }] }
+    let runtime = runtime.to_string();
+    Verdict::NotVerifiable { file, runtime: runtime.clone(), reasons: vec![Reason { place: runtime, why }] }
 }
 
 fn cause_of_death(status: ExitStatus, complaint: &[u8]) -> String {
@@ -187,6 +265,7 @@ fn cause_of_death(status: ExitStatus, complaint: &[u8]) -> String {
     let end = match (signal, status.code()) {
         (Some(6), _) => "signal 6 (abort)".to_owned(),
         (Some(9), _) => "signal 9 (killed, as when memory runs out)".to_owned(),
+        (Some(14), _) => "signal 14 (its own limit of time)".to_owned(),
         (Some(11), _) => "signal 11 (segmentation fault)".to_owned(),
         (Some(signal), _) => format!("signal {signal}"),
         (None, Some(code)) => format!("the worker ended with code {code} and no answer"),
@@ -212,13 +291,16 @@ mod tests {
             seed: 0,
             tolerance: 1e-5,
             data_dir: None,
+            runtime: Runtime::Tract,
             memory: u64::MAX,
+            time: Duration::from_mins(60),
         };
         let serve = |request: &[u8]| {
             let mut answer = vec![];
-            serve(request, &mut answer).unwrap();
+            serve_request(request, &mut answer).unwrap();
             match serde_json::from_slice(&answer).unwrap() {
                 Answer::Verdict(verdict) => verdict.to_string(),
+                Answer::OnnxRuntimeLibrary { cause, .. } => cause,
                 Answer::Error(error) => error,
             }
         };

@@ -158,7 +158,7 @@ fn the_operator_to_blame_is_the_first_that_differs() {
     assert_contains(
         &against(reference(), other),
         &[
-            "the models differ by more than 1e-5, first in output `y`",
+            "the models differ in tract by more than 1e-5, first in output `y`",
             "with batch = 1, seq = 5",
             "first at node `r` (LeakyRelu), in place of node `r` (Relu): value `r` differs at [0, ",
         ],

@@ -1,0 +1,206 @@
+//! A model in ONNX Runtime.
+
+mod library;
+
+use crate::file::{ModelFile, Origin};
+use crate::skim::put_bytes;
+use crate::{Array, Error, runtime};
+use netwright_files::Source;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
+use ort::session::{Session, SessionInputValue};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// ONNX Runtime: its shared library, and how far it optimizes a model before it runs it.
+///
+/// The library is loaded when the first model is; a process can load only one.
+///
+/// ```no_run
+/// use netwright_verify::{OnnxRuntime, OrtLevel, Runtime};
+/// let runtime = OnnxRuntime::at("/opt/onnxruntime/lib/libonnxruntime.so".as_ref())?.with_level(OrtLevel::All);
+/// println!("{}", Runtime::Ort(runtime));
+/// # Ok::<(), netwright_verify::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OnnxRuntime {
+    library: PathBuf,
+    /// Where the name of the library's file says it.
+    version: Option<String>,
+    level: OrtLevel,
+}
+
+/// How far ONNX Runtime optimizes a model before it runs it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OrtLevel {
+    /// Not at all: it runs the operators as they are written.
+    #[default]
+    Disable,
+    /// Constant folding and removal of redundant nodes.
+    Basic,
+    /// Fusions, too.
+    Extended,
+    /// Everything that ONNX Runtime has.
+    All,
+}
+
+impl OnnxRuntime {
+    /// The library in that file.
+    pub fn at(library: &Path) -> Result<Self, Error> {
+        library::check(library)?;
+        Ok(Self::of(&std::path::absolute(library).map_err(|error| library::failed(library, error.to_string()))?))
+    }
+
+    /// The library that the environment variable `ORT_DYLIB_PATH` names; otherwise that of an installed Python package
+    /// `onnxruntime`, the newest of those in the first environment that has one: `VIRTUAL_ENV`, `CONDA_PREFIX`, those of
+    /// the Pythons in `PATH`, the user's own packages. Python is not run.
+    pub fn find() -> Result<Self, Error> {
+        library::find().map(|library| Self::of(&library)).ok_or(Error::NoOnnxRuntime)
+    }
+
+    fn of(library: &Path) -> Self {
+        Self { library: library.to_owned(), version: library::version(library), level: OrtLevel::default() }
+    }
+
+    /// The same library, with another level of optimization.
+    pub fn with_level(self, level: OrtLevel) -> Self {
+        Self { level, ..self }
+    }
+
+    /// The file of the library.
+    pub fn library(&self) -> &Path {
+        &self.library
+    }
+
+    /// Loads a model to compute these values.
+    pub(crate) fn session(&self, file: &ModelFile, outputs: &[String]) -> Result<Loaded, Error> {
+        library::load(&self.library)?;
+        let name = self.to_string();
+        let session = guard(&file.name, &name, runtime::LOAD, || {
+            let mut builder = Session::builder()?
+                .with_optimization_level(self.level.into())?
+                .with_intra_threads(1)?
+                .with_inter_threads(1)?
+                .with_log_level(ort::logging::LogLevel::Fatal)?;
+            if outputs == file.output_names() {
+                match &file.origin {
+                    Origin::File(path) => builder.commit_from_file(path),
+                    Origin::Bytes(bytes) => builder.commit_from_memory(bytes),
+                }
+            } else {
+                with_outputs(builder, file, outputs)
+            }
+        })?;
+        Ok(Loaded { runtime: name, session: Mutex::new(session) })
+    }
+}
+
+/// Fields by the numbers of the ONNX standard.
+const MODEL_GRAPH: u64 = 7;
+const GRAPH_OUTPUT: u64 = 12;
+const VALUE_NAME: u64 = 1;
+
+/// Loads a model with these values as outputs besides its own.
+fn with_outputs(mut builder: SessionBuilder, file: &ModelFile, outputs: &[String]) -> ort::Result<Session> {
+    let mut bytes = match &file.origin {
+        Origin::File(path) => {
+            let folder = path.parent().and_then(Path::to_str).filter(|folder| !folder.is_empty()).unwrap_or(".");
+            builder = builder.with_config_entry("session.model_external_initializers_file_folder_path", folder)?;
+            let bytes = Source::open(path).and_then(|source| source.map()).map_err(ort::Error::wrap)?;
+            bytes.to_vec()
+        }
+        Origin::Bytes(bytes) => bytes.clone(),
+    };
+    let own = file.output_names();
+    let mut graph = vec![];
+    for name in outputs.iter().filter(|name| !own.contains(name)) {
+        let mut output = vec![];
+        put_bytes(&mut output, VALUE_NAME, name.as_bytes());
+        put_bytes(&mut graph, GRAPH_OUTPUT, &output);
+    }
+    // Protobuf joins the repeated fields of a message that occurs twice.
+    put_bytes(&mut bytes, MODEL_GRAPH, &graph);
+    builder.commit_from_memory(&bytes)
+}
+
+/// `ONNX Runtime`, with its version where the name of the library's file says it.
+impl fmt::Display for OnnxRuntime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ONNX Runtime")?;
+        self.version.as_ref().map_or(Ok(()), |version| write!(f, " {version}"))
+    }
+}
+
+impl From<OrtLevel> for GraphOptimizationLevel {
+    fn from(level: OrtLevel) -> Self {
+        match level {
+            OrtLevel::Disable => GraphOptimizationLevel::Disable,
+            OrtLevel::Basic => GraphOptimizationLevel::Level1,
+            OrtLevel::Extended => GraphOptimizationLevel::Level2,
+            OrtLevel::All => GraphOptimizationLevel::All,
+        }
+    }
+}
+
+/// A model that ONNX Runtime has loaded.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    runtime: String,
+    session: Mutex<Session>,
+}
+
+impl Loaded {
+    /// These outputs.
+    pub(crate) fn run(&self, file: &str, inputs: &[(&str, &Array)], outputs: &[String]) -> Result<Vec<Array>, Error> {
+        let arrays = guard(file, &self.runtime, runtime::RUN, || {
+            let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+            let computed = session.run(given(inputs)?)?;
+            let array = |name: &String| match computed.get(name) {
+                Some(value) => Array::from_ort(value).map(|array| array.ok_or_else(|| format!("{}", value.dtype()))),
+                None => Ok(Err("nothing".to_owned())),
+            };
+            outputs.iter().map(array).collect::<ort::Result<Vec<_>>>()
+        })?;
+        arrays
+            .into_iter()
+            .zip(outputs)
+            .map(|(array, output)| {
+                array.map_err(|found| Error::Runtime {
+                    file: file.to_owned(),
+                    runtime: self.runtime.clone(),
+                    action: runtime::RUN,
+                    cause: format!("output `{output}` is {found}, which cannot be compared"),
+                })
+            })
+            .collect()
+    }
+
+    /// How long a run takes, from inputs to outputs of ONNX Runtime's own.
+    pub(crate) fn time(&self, file: &str, inputs: &[(&str, &Array)]) -> Result<Duration, Error> {
+        guard(file, &self.runtime, runtime::RUN, || {
+            let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+            let given = given(inputs)?;
+            let start = Instant::now();
+            let outputs = session.run(given)?;
+            let time = start.elapsed();
+            drop(outputs);
+            Ok(time)
+        })
+    }
+}
+
+fn given<'a>(inputs: &[(&'a str, &'a Array)]) -> ort::Result<Vec<(&'a str, SessionInputValue<'a>)>> {
+    inputs.iter().map(|(name, array)| Ok((*name, array.to_ort()?))).collect()
+}
+
+fn guard<T>(
+    file: &str,
+    runtime: &str,
+    action: &'static str,
+    work: impl FnOnce() -> ort::Result<T>,
+) -> Result<T, Error> {
+    runtime::guard(file, runtime, action, || work().map_err(|error| error.to_string()))
+}

@@ -1,0 +1,137 @@
+//! A model in tract.
+
+use crate::file::{ModelFile, Port};
+use crate::run::list;
+use crate::{Array, Error, runtime};
+use netwright_ir::{Bindings, Dim};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tract_onnx::model::ParsingContext;
+use tract_onnx::prelude::{
+    Datum, InferenceModel, InferenceModelExt, IntoRunnable, IntoTValue, SymbolValues, TDim, TValue, TVec, Tensor,
+    ToDim, TractResult, TypedFact, TypedOp, TypedRunnableModel,
+};
+use tract_onnx::tract_core::plan::SimpleState;
+use tract_onnx::tract_hir::infer::{DimFact, ShapeFactoid};
+
+type State = SimpleState<TypedFact, Box<dyn TypedOp>>;
+
+/// A model that tract has loaded.
+#[derive(Debug)]
+pub(crate) struct Plan(Arc<TypedRunnableModel>);
+
+impl Plan {
+    /// Loads a model to compute these values; also returns the names of the inputs in tract's order.
+    pub(crate) fn load(
+        file: &ModelFile,
+        inputs: &[Port],
+        outputs: &[String],
+        sizes: Option<&Bindings>,
+    ) -> Result<(Self, Vec<String>), Error> {
+        guard(&file.name, runtime::LOAD, || {
+            let mut model = parse(file)?;
+            if let Some(sizes) = sizes {
+                fix(&mut model, inputs, sizes)?;
+            }
+            model.select_outputs_by_name(outputs)?;
+            let plan = model.into_optimized()?.into_runnable()?;
+            let model = plan.model();
+            let order = model.input_outlets()?.iter().map(|input| model.node(input.node).name.clone()).collect();
+            Ok((Self(plan), order))
+        })
+    }
+
+    /// The outputs, in the order in which they were requested; inputs in tract's order.
+    pub(crate) fn run(&self, file: &str, inputs: &[&Array]) -> Result<Vec<Array>, Error> {
+        self.exec(file, inputs, |state| {
+            state.exec()?;
+            let values = state.outputs()?;
+            let symbols = &state.turn_state.resolved_symbols;
+            values.iter().map(|value| array(value, symbols)).collect()
+        })
+    }
+
+    /// How long a run takes, from inputs to outputs of tract's own.
+    pub(crate) fn time(&self, file: &str, inputs: &[&Array]) -> Result<Duration, Error> {
+        self.exec(file, inputs, |state| {
+            let start = Instant::now();
+            state.exec()?;
+            let outputs = state.outputs()?;
+            let time = start.elapsed();
+            drop(outputs);
+            Ok(time)
+        })
+    }
+
+    /// Runs what is done with the inputs set.
+    fn exec<T>(
+        &self,
+        file: &str,
+        inputs: &[&Array],
+        run: impl FnOnce(&mut State) -> TractResult<T>,
+    ) -> Result<T, Error> {
+        guard(file, runtime::RUN, || {
+            let tensors = inputs.iter().map(|array| Ok(array.to_tract()?.into_tvalue())).collect::<TractResult<_>>()?;
+            let mut state = self.0.spawn()?;
+            state.set_inputs(tensors)?;
+            run(&mut state)
+        })
+    }
+}
+
+fn parse(file: &ModelFile) -> TractResult<InferenceModel> {
+    let mut framework = tract_onnx::onnx().with_ignore_output_shapes(false);
+    framework.provider = Arc::new(file.weights.clone());
+    let context = ParsingContext {
+        onnx_operator_set_version: file.opset().unwrap_or(0),
+        framework: &framework,
+        model: &file.model,
+        parent_graphs: vec![],
+        // Weights are found by their place in a list, whatever the folder.
+        model_dir: Some("."),
+        template: InferenceModel::default(),
+    };
+    let parsed = context.parse_graph(&file.graph)?;
+    if parsed.unresolved_inputs.is_empty() {
+        Ok(parsed.model)
+    } else {
+        let missing = list(parsed.unresolved_inputs.iter().map(String::as_str));
+        Err(std::io::Error::other(format!("nothing produces {missing}")).into())
+    }
+}
+
+/// Puts sizes in place of the symbols.
+fn fix(model: &mut InferenceModel, inputs: &[Port], sizes: &Bindings) -> TractResult<()> {
+    let known = sizes.iter().filter_map(|(symbol, size)| Some((model.symbols.get(symbol.as_str())?, size.to_dim())));
+    let known: HashMap<_, _> = known.collect();
+    model.set_symbols(&known)?;
+    for (at, port) in inputs.iter().enumerate() {
+        let Some(shape) = port.ty.as_ref().and_then(|ty| ty.shape.as_ref()) else { continue };
+        let size = |dim: &Dim| dim.evaluate(sizes).map_or_else(DimFact::default, |size| size.to_dim().into());
+        let shape: TVec<_> = shape.iter().map(size).collect();
+        let fact = model.input_fact(at)?.clone().with_shape(ShapeFactoid::closed(shape));
+        model.set_input_fact(at, fact)?;
+    }
+    Ok(())
+}
+
+/// The array of a value; tract computes with int64 as expressions over the symbols, which are known by then.
+fn array(value: &TValue, symbols: &SymbolValues) -> TractResult<Array> {
+    let tensor: &Tensor = value;
+    let found = if tensor.datum_type() == TDim::datum_type() {
+        let dims = tensor.try_as_plain_ram()?;
+        let sizes: Vec<i64> =
+            dims.as_slice::<TDim>()?.iter().map(|dim| dim.eval_to_i64(symbols)).collect::<TractResult<_>>()?;
+        Some(Array::new(tensor.shape(), sizes)?)
+    } else {
+        Array::from_tract(tensor)?
+    };
+    found.ok_or_else(|| {
+        std::io::Error::other(format!("a value has elements of tract's own type {:?}", tensor.datum_type())).into()
+    })
+}
+
+fn guard<T>(file: &str, action: &'static str, work: impl FnOnce() -> TractResult<T>) -> Result<T, Error> {
+    runtime::guard(file, runtime::TRACT, action, || work().map_err(|error| format!("{error:#}")))
+}

@@ -1,0 +1,118 @@
+//! ONNX Runtime as the judge. The tests run where its library is installed, as `tests/interop/prepare.sh` does; the
+//! whole command is tested by `tests/interop/second_judge.py`.
+
+mod models;
+
+use half::{bf16, f16};
+use models::{bytes, floats, graph, model, node};
+use netwright_verify::{Array, ModelFile, OnnxRuntime, Options, OrtLevel, Runtime, Session, Values, verify_models};
+use std::path::Path;
+use tract_onnx::pb::{GraphProto, OperatorSetIdProto};
+
+/// ONNX Runtime, where it is installed.
+fn installed() -> Option<Runtime> {
+    let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/interop/venv/lib");
+    let capi = std::fs::read_dir(venv).ok()?.find_map(|python| {
+        let capi = python.ok()?.path().join("site-packages/onnxruntime/capi");
+        capi.is_dir().then_some(capi)
+    })?;
+    let mut files = std::fs::read_dir(capi).ok()?.map(|file| file.expect("an entry").path());
+    let library = files.find(|file| file.to_string_lossy().contains("/libonnxruntime.so."))?;
+    Some(Runtime::Ort(OnnxRuntime::at(&library).unwrap_or_else(|error| panic!("{error}"))))
+}
+
+fn file(name: &str, graph: GraphProto) -> ModelFile {
+    let mut model = model(graph);
+    model.opset_import.push(OperatorSetIdProto { domain: "com.microsoft".to_owned(), version: 1 });
+    ModelFile::from_bytes(name, &bytes(&model)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+fn with_none<T>(values: Vec<T>) -> [Values; 2]
+where
+    Values: From<Vec<T>>,
+{
+    [values.into(), vec![].into()]
+}
+
+#[test]
+fn every_element_type_goes_in_and_out() {
+    let Some(runtime) = installed() else { return };
+    let cases: [[Values; 2]; 13] = [
+        with_none(vec![true, false]),
+        with_none(vec![1_u8, 255]),
+        with_none(vec![-1_i8, 127]),
+        with_none(vec![1_u16, u16::MAX]),
+        with_none(vec![-1_i16, i16::MAX]),
+        with_none(vec![1_u32, u32::MAX]),
+        with_none(vec![-1_i32, i32::MAX]),
+        with_none(vec![1_u64, u64::MAX]),
+        with_none(vec![-1_i64, i64::MAX]),
+        with_none(vec![f16::from_f32(0.5), f16::MAX]),
+        with_none(vec![bf16::from_f32(0.5), bf16::MAX]),
+        with_none(vec![0.1_f32, f32::MIN_POSITIVE]),
+        with_none(vec![0.1_f64, f64::MAX]),
+    ];
+    for [values, none] in cases {
+        let (element, count) = (values.element(), values.len());
+        let input = format!("x: {element}[n]");
+        let output = format!("y: {element}[n]");
+        let graph = graph(&[&input], &[&output], vec![node("y = Identity(x)")]);
+        let session = Session::new_in(&file("a.onnx", graph), &runtime).unwrap_or_else(|error| panic!("{error}"));
+        for (shape, values) in [(vec![count], values), (vec![0], none)] {
+            let array = Array::new(shape, values).expect("as many");
+            let outputs = session.run(&[("x", &array)]).unwrap_or_else(|error| panic!("{element}: {error}"));
+            assert_eq!(outputs, [("y".to_owned(), array)], "{element}");
+        }
+    }
+}
+
+/// `y = gelu(x * w)`
+fn reference(weight: f32) -> GraphProto {
+    let nodes = vec![node("p = Mul(x, w)"), node("y = com.microsoft::Gelu(p)")];
+    let mut graph = graph(&["x: f32[batch, seq]"], &["y: f32[batch, seq]"], nodes);
+    graph.initializer = vec![floats("w", &[1], &[weight])];
+    graph
+}
+
+#[test]
+fn models_are_judged() {
+    let Some(runtime) = installed() else { return };
+    let options = Options { runtime: runtime.clone(), ..Options::default() };
+    let judge = |a: GraphProto, b: Option<GraphProto>, options: &Options| {
+        let (a, b) = (file("a.onnx", a), b.map(|b| file("b.onnx", b)));
+        verify_models(&a, b.as_ref(), options).unwrap_or_else(|error| panic!("{error}")).to_string()
+    };
+    let text = judge(reference(2.0), None, &options);
+    assert!(text.starts_with(&format!("runs in {runtime}\n  with batch = 1")), "{text}");
+    let text = judge(reference(2.0), Some(reference(2.0)), &options);
+    assert!(text.starts_with(&format!("equal in {runtime} within 1e-5")), "{text}");
+    let text = judge(reference(2.0), Some(reference(3.0)), &options);
+    assert!(text.contains("first at node `p` (Mul), in place of node `p` (Mul): value `p`"), "{text}");
+
+    let unknown = || graph(&["x: f32[n]"], &["y: f32[n]"], vec![node("y = CumProd(x)")]);
+    let fallback = Options { fallback: Some(runtime.clone()), ..Options::default() };
+    let text = judge(unknown(), None, &fallback);
+    let start = format!("a.onnx is not verifiable in tract or {runtime}\n  node `y` (CumProd): tract does not");
+    assert!(
+        text.starts_with(&start) && text.contains(&format!("\n  {runtime}: it failed to load the model: ")),
+        "{text}"
+    );
+    let random = || graph(&["x: f32[n]"], &["y: f32[n]"], vec![node("y = RandomNormalLike(x)")]);
+    let text = judge(random(), None, &options);
+    assert!(text.contains("node `y` (RandomNormalLike): its results are random"), "{text}");
+    let text = judge(reference(2.0), None, &fallback);
+    assert!(text.starts_with("runs in tract\n"), "{text}");
+}
+
+#[test]
+fn levels_are_honoured() {
+    let Some(Runtime::Ort(runtime)) = installed() else { return };
+    for level in [OrtLevel::Disable, OrtLevel::Basic, OrtLevel::Extended, OrtLevel::All] {
+        let runtime = Runtime::Ort(runtime.clone().with_level(level));
+        let session = Session::new_in(&file("a.onnx", reference(2.0)), &runtime).expect("it loads");
+        let x = Array::new([1, 2], vec![0.0_f32, 100.0]).expect("as many");
+        let y = session.run(&[("x", &x)]).expect("it runs").remove(0).1;
+        assert_eq!(y.values::<f32>(), Some(&[0.0, 200.0][..]), "{level:?}");
+        assert!(session.time(&[("x", &x)]).expect("it runs").as_secs() < 60);
+    }
+}
