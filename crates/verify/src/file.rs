@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::skim::{OWN, Weights, skim};
-use crate::spell::spell_out;
+use crate::spell::{spell_out, spell_out_to_judge};
 use netwright_files::{Folder, Range, Source};
 use netwright_ir::{Dim, ElementType, Shape, TensorType};
 use std::collections::BTreeSet;
@@ -11,7 +11,7 @@ use tract_onnx::pb;
 use tract_onnx::prelude::Framework;
 
 /// A model that is to be run: the contents of its file, but for large weights.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ModelFile {
     pub(crate) name: String,
     /// All but the graph.
@@ -25,7 +25,7 @@ pub struct ModelFile {
 }
 
 /// What a model was read from, for runtimes that read it themselves.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Origin {
     File(PathBuf),
     Bytes(Vec<u8>),
@@ -115,6 +115,13 @@ impl ModelFile {
             }
         }
         ports
+    }
+
+    /// The same model, for tract to be compared in.
+    pub(crate) fn to_judge(&self) -> Self {
+        let mut file = self.clone();
+        spell_out_to_judge(&mut file.graph);
+        file
     }
 
     /// The outputs.

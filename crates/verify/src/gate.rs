@@ -88,15 +88,17 @@ struct Gate<'m> {
     types: Vec<BTreeMap<&'m str, TensorType>>,
 }
 
-fn types(graph: &GraphProto) -> BTreeMap<&str, TensorType> {
+/// What a graph declares of its values, and its initializers.
+pub(crate) fn types(graph: &GraphProto) -> BTreeMap<&str, TensorType> {
     let declared = graph.input.iter().chain(&graph.output).chain(&graph.value_info);
     let declared = declared.filter_map(|value| Some((value.name.as_str(), tensor_type(value)?)));
-    let weights = graph.initializer.iter().filter_map(|tensor| {
-        let element = ElementType::from_number(tensor.data_type.into())?;
-        let shape = tensor.dims.iter().map(|&size| Dim::from(size)).collect();
-        Some((tensor.name.as_str(), TensorType::new(element, shape)))
-    });
+    let weights = graph.initializer.iter().filter_map(|tensor| Some((tensor.name.as_str(), type_of(tensor)?)));
     declared.chain(weights).collect()
+}
+
+pub(crate) fn type_of(tensor: &TensorProto) -> Option<TensorType> {
+    let element = ElementType::from_number(tensor.data_type.into())?;
+    Some(TensorType::new(element, tensor.dims.iter().map(|&size| Dim::from(size)).collect()))
 }
 
 impl<'m> Gate<'m> {
@@ -178,51 +180,51 @@ impl<'m> Gate<'m> {
         if let Some(attribute) = unread {
             return Some(format!("tract does not honour {} = {}", attribute.name, text(attribute)));
         }
-        if operator == "Attention" { self.attention(node) } else { None }
-    }
-
-    /// `Attention` (opset 23, 24): operands query, key, value, mask, past key, past value, non-pad lengths.
-    fn attention(&self, node: &NodeProto) -> Option<String> {
-        let given = |at: usize| node.input.get(at).filter(|name| !name.is_empty());
-        let is_causal = node.attribute.iter().any(|attribute| attribute.name == "is_causal" && attribute.i != 0);
-        if node.output.get(3).is_some_and(|name| !name.is_empty()) {
-            return Some("tract does not give the fourth result, the scores".to_owned());
-        }
-        if given(6).is_some() {
-            return Some("tract does not read the lengths without padding".to_owned());
-        }
-        if is_causal && given(4).is_some() {
-            return Some("tract gets is_causal wrong where there is a past".to_owned());
-        }
-        let length = |at: usize| {
-            let shape = self.ty(given(at)?)?.shape.as_ref()?;
-            shape.get(shape.len().checked_sub(2)?).cloned().filter(|_| shape.len() == 3 || shape.len() == 4)
-        };
-        let query = length(0);
-        if is_causal {
-            let same = query.as_ref().zip(length(1)).and_then(|(query, key)| query.same(&key));
-            if same != Some(true) {
-                return Some(
-                    "tract gets is_causal wrong where the lengths of query and key differ, and they are not known to \
-                     be equal"
-                        .to_owned(),
-                );
-            }
-        }
-        let mask = self.ty(given(3)?)?;
-        if mask.element == ElementType::Bool {
-            return Some("tract takes no mask of type bool".to_owned());
-        }
-        let rows = mask.shape.as_ref().and_then(|shape| shape.get(shape.len().checked_sub(2)?));
-        if rows == Some(&Dim::Known(1)) && query != Some(Dim::Known(1)) {
-            return Some("tract does not broadcast a mask along the queries".to_owned());
-        }
-        None
+        if operator == "Attention" { attention_flaw(node, &|value| self.ty(value)) } else { None }
     }
 
     fn ty(&self, value: &str) -> Option<&TensorType> {
         self.types.iter().rev().find_map(|types| types.get(value))
     }
+}
+
+/// What tract gets wrong of an `Attention` (opset 23, 24). Its operands are query, key, value, mask, past key, past value, non-pad lengths.
+pub(crate) fn attention_flaw<'t>(node: &NodeProto, ty: &dyn Fn(&str) -> Option<&'t TensorType>) -> Option<String> {
+    let given = |at: usize| node.input.get(at).filter(|name| !name.is_empty());
+    let is_causal = node.attribute.iter().any(|attribute| attribute.name == "is_causal" && attribute.i != 0);
+    if node.output.get(3).is_some_and(|name| !name.is_empty()) {
+        return Some("tract does not give the fourth result, the scores".to_owned());
+    }
+    if given(6).is_some() {
+        return Some("tract does not read the lengths without padding".to_owned());
+    }
+    if is_causal && given(4).is_some() {
+        return Some("tract gets is_causal wrong where there is a past".to_owned());
+    }
+    let length = |at: usize| {
+        let shape = ty(given(at)?)?.shape.as_ref()?;
+        shape.get(shape.len().checked_sub(2)?).cloned().filter(|_| shape.len() == 3 || shape.len() == 4)
+    };
+    let query = length(0);
+    if is_causal {
+        let same = query.as_ref().zip(length(1)).and_then(|(query, key)| query.same(&key));
+        if same != Some(true) {
+            return Some(
+                "tract gets is_causal wrong where the lengths of query and key differ, and they are not known to \
+                 be equal"
+                    .to_owned(),
+            );
+        }
+    }
+    let mask = ty(given(3)?)?;
+    if mask.element == ElementType::Bool {
+        return Some("tract takes no mask of type bool".to_owned());
+    }
+    let rows = mask.shape.as_ref().and_then(|shape| shape.get(shape.len().checked_sub(2)?));
+    if rows == Some(&Dim::Known(1)) && query != Some(Dim::Known(1)) {
+        return Some("tract does not broadcast a mask along the queries".to_owned());
+    }
+    None
 }
 
 /// Whether a list of attributes holds this one with this value.

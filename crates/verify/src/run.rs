@@ -10,7 +10,8 @@ use std::time::Duration;
 
 /// A model that is loaded in a runtime, ready to run as often as wanted, with any binding of its symbolic dims.
 ///
-/// In tract it is optimized as it stands (`into_optimized`, dims symbolic), after passing the [gate](crate::gate).
+/// In tract it is optimized with its dims symbolic, by all passes but those that tract gets wrong, after passing the
+/// [gate](crate::gate).
 ///
 /// ```no_run
 /// use netwright_verify::{Array, OnnxRuntime, Runtime, Session};

@@ -1,38 +1,272 @@
-//! Operators that tract does not have, in the words of those that it has.
+//! Operators that tract does not have, or gets wrong, in the words of those that it has.
+//!
+//! A node is replaced before the [gate](crate::gate) sees it; what has no such form stays, for the gate to report.
 
-use std::collections::HashSet;
-use tract_onnx::pb::{GraphProto, NodeProto};
+mod attention;
+mod products;
+mod rotary;
+mod sequences;
 
-/// Puts a Transpose and a MatMul in place of every FusedMatMul of `com.microsoft` that does no more than transpose a
-/// matrix which is an initializer; others stay, for the gate to tell.
+use crate::file::domain;
+use netwright_ir::{ElementType, Shape, TensorType};
+use std::collections::BTreeMap;
+use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto, attribute_proto::AttributeType};
+
+/// Puts other nodes in place of those that tract does not run as the standard says.
 pub(crate) fn spell_out(graph: &mut GraphProto) {
-    let tensors = graph.initializer.iter().filter(|tensor| tensor.dims.len() == 2);
-    let matrices: HashSet<&str> = tensors.map(|tensor| tensor.name.as_str()).collect();
+    replace(graph, Purpose::Run);
+}
+
+/// Puts other nodes in place of those, too, that tract gets wrong for some values of their operands alone.
+pub(crate) fn spell_out_to_judge(graph: &mut GraphProto) {
+    replace(graph, Purpose::Judge);
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Run,
+    Judge,
+}
+
+fn replace(graph: &mut GraphProto, purpose: Purpose) {
+    let types = Types::of(graph);
+    let splits = sequences::splits(graph, &types);
     let mut nodes = Vec::with_capacity(graph.node.len());
     for mut node in std::mem::take(&mut graph.node) {
-        if let Some(transpose) = transpose(&node, &matrices) {
-            node.input[1].clone_from(&transpose.output[0]);
-            "MatMul".clone_into(&mut node.op_type);
-            node.domain.clear();
-            node.attribute.clear();
-            nodes.push(transpose);
+        for attribute in &mut node.attribute {
+            attribute.g.iter_mut().chain(&mut attribute.graphs).for_each(|body| replace(body, purpose));
         }
-        nodes.push(node);
+        let form = match (domain(&node.domain), node.op_type.as_str()) {
+            ("", "Attention") => attention::form(&node, &types, purpose),
+            ("", "Cast") => cast(&node, &types),
+            ("", "CumSum") => cumulative_sum(&node, &types),
+            ("", "SequenceAt") => sequences::form(&node, &splits, &types),
+            ("", "SplitToSequence") => node.output.first().and_then(|name| splits.get(name)).map(|_| vec![]),
+            ("com.microsoft", "FusedMatMul" | "TransposeMatMul") => products::form(&node, &types),
+            ("com.microsoft", "RotaryEmbedding") => rotary::form(&node, &types),
+            _ => None,
+        };
+        match form {
+            Some(form) => nodes.extend(form),
+            None => nodes.push(node),
+        }
     }
     graph.node = nodes;
 }
 
-/// The Transpose in front of such a node.
-fn transpose(node: &NodeProto, matrices: &HashSet<&str>) -> Option<NodeProto> {
-    let is_fused = node.domain == "com.microsoft" && node.op_type == "FusedMatMul";
-    let transposes = matches!(node.attribute.as_slice(), [only] if only.name == "transB" && only.i == 1);
-    let ([_, matrix], [result]) = (node.input.as_slice(), node.output.as_slice()) else { return None };
-    // Without an order, the axes are reversed.
-    (is_fused && transposes && matrices.contains(matrix.as_str())).then(|| NodeProto {
-        name: format!("{} (transB)", node.name),
-        op_type: "Transpose".to_owned(),
-        input: vec![matrix.clone()],
-        output: vec![format!("{matrix}, transposed for {result}")],
-        ..NodeProto::default()
-    })
+/// Cast of an i64 to i64 -> Identity: tract makes an expression over symbols of it, and a Slice that ends at the largest
+/// i64, which is to say at the end, is lost on that.
+fn cast(node: &NodeProto, types: &Types) -> Option<Vec<NodeProto>> {
+    let [to] = node.attribute.as_slice() else { return None };
+    let same = [types.element(operand(node, 0)?), ElementType::from_number(to.i)] == [Some(ElementType::I64); 2];
+    same.then(|| Form::new(node).finish(&[(0, &node.input[0])]))
+}
+
+/// CumSum of i64 -> CumSum of f64, since tract sums no expressions over symbols. It is exact up to 2^53.
+fn cumulative_sum(node: &NodeProto, types: &Types) -> Option<Vec<NodeProto>> {
+    let (x, axis) = (operand(node, 0)?, operand(node, 1)?);
+    if types.element(x)? != ElementType::I64 {
+        return None;
+    }
+    let mut form = Form::new(node);
+    let [wide, back] = [ElementType::F64, ElementType::I64].map(|ty| int("to", ty.number().into()));
+    let x = form.add_with("Cast", &[x], vec![wide]);
+    let sum = form.add_with("CumSum", &[&x, axis], node.attribute.clone());
+    let sum = form.add_with("Cast", &[&sum], vec![back]);
+    Some(form.finish(&[(0, &sum)]))
+}
+
+/// What is known of the values of a graph.
+struct Types {
+    types: BTreeMap<String, TensorType>,
+    /// Of small constants.
+    integers: BTreeMap<String, Vec<i64>>,
+}
+
+impl Types {
+    /// What is declared, what constants are, and what follows from the operators.
+    fn of(graph: &GraphProto) -> Self {
+        let mut types: BTreeMap<String, TensorType> =
+            crate::gate::types(graph).into_iter().map(|(name, ty)| (name.to_owned(), ty)).collect();
+        let mut integers: BTreeMap<String, Vec<i64>> =
+            graph.initializer.iter().filter_map(|tensor| Some((tensor.name.clone(), numbers(tensor)?))).collect();
+        for node in &graph.node {
+            let Some(result) = node.output.first() else { continue };
+            let constant = node.attribute.iter().find_map(|attribute| attribute.t.as_ref());
+            let constant = constant.filter(|_| node.op_type == "Constant");
+            let ty = match constant {
+                Some(tensor) => crate::gate::type_of(tensor),
+                None => element(node, &types).map(|element| TensorType { element, shape: None }),
+            };
+            if let Some(ty) = ty {
+                types.entry(result.clone()).or_insert(ty);
+            }
+            if let Some(numbers) = constant.and_then(numbers) {
+                integers.insert(result.clone(), numbers);
+            }
+        }
+        Self { types, integers }
+    }
+
+    fn get(&self, value: &str) -> Option<&TensorType> {
+        self.types.get(value)
+    }
+
+    fn integers(&self, value: &str) -> Option<&[i64]> {
+        self.integers.get(value).map(Vec::as_slice)
+    }
+
+    fn element(&self, value: &str) -> Option<ElementType> {
+        self.types.get(value).map(|ty| ty.element)
+    }
+
+    fn shape(&self, value: &str) -> Option<&Shape> {
+        self.types.get(value)?.shape.as_ref()
+    }
+
+    fn rank(&self, value: &str) -> Option<usize> {
+        self.shape(value).map(|shape| shape.len())
+    }
+}
+
+/// The numbers of a small tensor of i64.
+fn numbers(tensor: &TensorProto) -> Option<Vec<i64>> {
+    let is_i64 = ElementType::from_number(tensor.data_type.into()) == Some(ElementType::I64);
+    let count = tensor.dims.iter().try_fold(1_i64, |count, size| count.checked_mul(*size))?;
+    let numbers: Vec<i64> = if tensor.raw_data.is_empty() {
+        tensor.int64_data.clone()
+    } else {
+        tensor.raw_data.as_chunks::<8>().0.iter().map(|bytes| i64::from_le_bytes(*bytes)).collect()
+    };
+    (is_i64 && (0..=64).contains(&count) && i64::try_from(numbers.len()) == Ok(count)).then_some(numbers)
+}
+
+/// The element type of the operators that masks are made of.
+fn element(node: &NodeProto, types: &BTreeMap<String, TensorType>) -> Option<ElementType> {
+    let of = |at: usize| types.get(node.input.get(at)?).map(|ty| ty.element);
+    match node.op_type.as_str() {
+        "And" | "Equal" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "Not" | "Or" => {
+            Some(ElementType::Bool)
+        }
+        "Cast" => {
+            let to = node.attribute.iter().find(|attribute| attribute.name == "to")?;
+            ElementType::from_number(to.i)
+        }
+        "Add" | "Concat" | "Div" | "Expand" | "Gather" | "Identity" | "Mul" | "Reshape" | "Slice" | "Squeeze"
+        | "Sub" | "Tile" | "Transpose" | "Trilu" | "Unsqueeze" => of(0),
+        "Where" => of(1),
+        _ => None,
+    }
+}
+
+/// The attributes of a node that nobody has read yet.
+struct Attributes<'n>(Vec<&'n AttributeProto>);
+
+impl<'n> Attributes<'n> {
+    fn of(node: &'n NodeProto) -> Self {
+        Self(node.attribute.iter().collect())
+    }
+
+    fn take(&mut self, name: &str) -> Option<&'n AttributeProto> {
+        let at = self.0.iter().position(|attribute| attribute.name == name)?;
+        Some(self.0.swap_remove(at))
+    }
+
+    fn int(&mut self, name: &str, default: i64) -> i64 {
+        self.take(name).map_or(default, |attribute| attribute.i)
+    }
+
+    fn float(&mut self, name: &str) -> Option<f32> {
+        self.take(name).map(|attribute| attribute.f)
+    }
+
+    /// `None` where there is one that nobody has read.
+    fn end(self) -> Option<()> {
+        self.0.is_empty().then_some(())
+    }
+}
+
+/// The operand of a node, where it has it.
+fn operand(node: &NodeProto, at: usize) -> Option<&str> {
+    node.input.get(at).map(String::as_str).filter(|name| !name.is_empty())
+}
+
+/// Nodes that take the place of one.
+struct Form<'n> {
+    of: &'n NodeProto,
+    nodes: Vec<NodeProto>,
+}
+
+impl<'n> Form<'n> {
+    fn new(of: &'n NodeProto) -> Self {
+        Self { of, nodes: vec![] }
+    }
+
+    /// Adds a node of one result, and returns that.
+    fn add(&mut self, op_type: &str, operands: &[&str]) -> String {
+        self.add_with(op_type, operands, vec![])
+    }
+
+    fn add_with(&mut self, op_type: &str, operands: &[&str], attribute: Vec<AttributeProto>) -> String {
+        let name = if self.of.name.is_empty() { self.of.output.first() } else { Some(&self.of.name) };
+        let result = format!("{} ({} {})", name.map_or("", String::as_str), op_type, self.nodes.len());
+        self.nodes.push(NodeProto {
+            name: result.clone(),
+            op_type: op_type.to_owned(),
+            input: operands.iter().map(|&name| name.to_owned()).collect(),
+            output: vec![result.clone()],
+            attribute,
+            ..NodeProto::default()
+        });
+        result
+    }
+
+    fn ints(&mut self, values: &[i64]) -> String {
+        self.add_with("Constant", &[], vec![ints("value_ints", values)])
+    }
+
+    fn float(&mut self, value: f32) -> String {
+        self.add_with("Constant", &[], vec![float("value_float", value)])
+    }
+
+    /// A list of one: the size of a value on an axis, counted from the last where it is negative.
+    fn size(&mut self, of: &str, axis: i64) -> String {
+        let shape = self.add("Shape", &[of]);
+        let axis = self.ints(&[axis]);
+        self.add("Gather", &[&shape, &axis])
+    }
+
+    /// The part of a value between two places of an axis.
+    fn slice(&mut self, of: &str, start: &str, end: &str, axis: i64) -> String {
+        let axis = self.ints(&[axis]);
+        self.add("Slice", &[of, start, end, &axis])
+    }
+
+    /// The nodes, of which the last takes over a result.
+    fn finish(mut self, results: &[(usize, &str)]) -> Vec<NodeProto> {
+        for (at, value) in results {
+            if let Some(result) = self.of.output.get(*at).filter(|name| !name.is_empty()) {
+                let identity = self.add("Identity", &[value]);
+                let node = self.nodes.last_mut().filter(|node| node.output == [identity]);
+                node.into_iter().for_each(|node| node.output = vec![result.clone()]);
+            }
+        }
+        self.nodes
+    }
+}
+
+fn int(name: &str, i: i64) -> AttributeProto {
+    AttributeProto { i, ..attribute(name, AttributeType::Int) }
+}
+
+fn ints(name: &str, ints: &[i64]) -> AttributeProto {
+    AttributeProto { ints: ints.to_vec(), ..attribute(name, AttributeType::Ints) }
+}
+
+fn float(name: &str, f: f32) -> AttributeProto {
+    AttributeProto { f, ..attribute(name, AttributeType::Float) }
+}
+
+fn attribute(name: &str, r#type: AttributeType) -> AttributeProto {
+    AttributeProto { name: name.to_owned(), r#type: r#type as i32, ..AttributeProto::default() }
 }

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use tract_onnx::model::ParsingContext;
 use tract_onnx::prelude::{
     Datum, InferenceModel, InferenceModelExt, IntoRunnable, IntoTValue, SymbolValues, TDim, TValue, TVec, Tensor,
-    ToDim, TractResult, TypedFact, TypedOp, TypedRunnableModel,
+    ToDim, TractResult, TypedFact, TypedModel, TypedOp, TypedRunnableModel,
 };
+use tract_onnx::tract_core::optim::Optimizer;
 use tract_onnx::tract_core::plan::SimpleState;
 use tract_onnx::tract_hir::infer::{DimFact, ShapeFactoid};
 
@@ -35,7 +36,7 @@ impl Plan {
                 fix(&mut model, inputs, sizes)?;
             }
             model.select_outputs_by_name(outputs)?;
-            let plan = model.into_optimized()?.into_runnable()?;
+            let plan = optimized(model)?.into_runnable()?;
             let model = plan.model();
             let order = model.input_outlets()?.iter().map(|input| model.node(input.node).name.clone()).collect();
             Ok((Self(plan), order))
@@ -99,6 +100,23 @@ fn parse(file: &ModelFile) -> TractResult<InferenceModel> {
         let missing = list(parsed.unresolved_inputs.iter().map(String::as_str));
         Err(std::io::Error::other(format!("nothing produces {missing}")).into())
     }
+}
+
+/// Passes of tract 0.23.9 that follow masks through a model: where a mask is made of a Range and a comparison, they leave
+/// values of other shapes, or other numbers.
+const LEFT_OUT: [&str; 3] = ["PropagateUniformTdim", "PropagateRoi", "FoldUniformMask"];
+
+/// `into_optimized`, without those.
+fn optimized(model: InferenceModel) -> TractResult<TypedModel> {
+    let mut model = model.into_typed()?;
+    let mut declutter = Optimizer::declutter();
+    declutter.passes.retain(|pass| {
+        let pass = format!("{pass:?}");
+        LEFT_OUT.iter().all(|name| !pass.starts_with(name))
+    });
+    declutter.optimize(&mut model)?;
+    model.optimize()?;
+    Ok(model)
 }
 
 /// Puts sizes in place of the symbols.

@@ -66,9 +66,11 @@ pub fn verify(a: &Path, b: Option<&Path>, options: &Options) -> Result<Verdict, 
 /// What [`Options::runtime`] cannot judge, or fails to run, [`Options::fallback`] judges.
 pub fn verify_models(a: &ModelFile, b: Option<&ModelFile>, options: &Options) -> Result<Verdict, Error> {
     with_fallback(options, |options| {
-        let result = match b {
-            None => runs(a, options),
-            Some(b) => equal(a, b, options),
+        let result = match (b, &options.runtime) {
+            (None, Runtime::Tract) => runs(&a.to_judge(), options),
+            (Some(b), Runtime::Tract) => equal(&a.to_judge(), &b.to_judge(), options),
+            (None, Runtime::Ort(_)) => runs(a, options),
+            (Some(b), Runtime::Ort(_)) => equal(a, b, options),
         };
         result.or_else(|error| verdict(error, &options.runtime, false))
     })

@@ -4,10 +4,10 @@
 mod models;
 
 use half::{bf16, f16};
-use models::{bytes, floats, graph, model, node};
+use models::{With, bytes, floats, graph, integers, model, node};
 use netwright_verify::{Array, ModelFile, OnnxRuntime, Options, OrtLevel, Runtime, Session, Values, verify_models};
 use std::path::Path;
-use tract_onnx::pb::{GraphProto, OperatorSetIdProto};
+use tract_onnx::pb::{GraphProto, NodeProto, OperatorSetIdProto};
 
 /// ONNX Runtime, where it is installed.
 fn installed() -> Option<Runtime> {
@@ -114,5 +114,85 @@ fn levels_are_honoured() {
         let y = session.run(&[("x", &x)]).expect("it runs").remove(0).1;
         assert_eq!(y.values::<f32>(), Some(&[0.0, 200.0][..]), "{level:?}");
         assert!(session.time(&[("x", &x)]).expect("it runs").as_secs() < 60);
+    }
+}
+
+/// What tract does not run, or gets wrong, is written out for it: it must be what ONNX Runtime computes.
+#[test]
+fn what_is_written_out_for_tract_is_the_same() {
+    let Some(runtime) = installed() else { return };
+    let inputs = [
+        "q: f32[batch, seq, 16]",
+        "k: f32[batch, seq, 8]",
+        "memory: f32[batch, source, 8]",
+        "past: f32[batch, 2, before, 4]",
+        "other_past: f32[batch, 2, before, 4]",
+        "q4: f32[batch, 4, seq, 4]",
+        "k4: f32[batch, 2, seq, 4]",
+        "pad: f32[batch, 1, 1, seq]",
+        "add: f32[seq, seq]",
+        "mask: bool[batch, 1, seq, seq]",
+        "tokens: i64[batch, seq]",
+        "x: f32[batch, 2, seq, 8]",
+        "rows: f32[batch, seq, 16]",
+    ];
+    let merged = |text| node(text).int("q_num_heads", 4).int("kv_num_heads", 2);
+    let fused = |text| node(text);
+    let rotary = |text: &str| node(&format!("y = com.microsoft::RotaryEmbedding({text})"));
+    let cases: Vec<(&str, Vec<NodeProto>)> = vec![
+        ("causal past", vec![merged("y, b, c = Attention(q, k, k, , past, other_past)").int("is_causal", 1)]),
+        ("present", vec![merged("a, b, y = Attention(q, k, k, , past, other_past)").int("is_causal", 1)]),
+        ("other lengths", vec![merged("y = Attention(q, memory, memory)").int("is_causal", 1)]),
+        ("bool mask", vec![merged("y = Attention(q, k, k, mask)").float("scale", 0.3)]),
+        ("four axes", vec![node("y = Attention(q4, k4, k4, mask)")]),
+        ("mask and causal", vec![merged("y = Attention(q, k, k, mask)").int("is_causal", 1)]),
+        ("a mask of the keys", vec![node("w = Expand(pad, shape)"), merged("y = Attention(q, k, k, w)")]),
+        ("a mask without axes", vec![merged("y = Attention(q, k, k, add)")]),
+        ("rotary from the start", vec![rotary("x, start, cos, sin")]),
+        ("rotary from a place", vec![rotary("x, third, cos, sin").int("interleaved", 1)]),
+        ("rotary of tokens", vec![rotary("rows, tokens, cos, sin").int("num_heads", 2)]),
+        ("rotary of half", vec![rotary("rows, third, short, sine").int("num_heads", 2).int("rotary_embedding_dim", 4)]),
+        ("transposed", vec![fused("y = com.microsoft::FusedMatMul(x, x)").int("transB", 1).float("alpha", 0.5)]),
+        ("both", vec![fused("y = com.microsoft::FusedMatMul(x, x)").int("transA", 1)]),
+        ("parts", vec![node("s = SplitToSequence(q, five)").int("axis", 2), node("y = SequenceAt(s, three)")]),
+        ("sizes", vec![node("s = SplitToSequence(q, sizes)").int("axis", -1), node("y = SequenceAt(s, one)")]),
+        ("sums", vec![node("y = CumSum(tokens, one)")]),
+    ];
+    for (what, nodes) in cases {
+        let operands: Vec<String> = nodes.iter().flat_map(|node| node.input.clone()).collect();
+        let used: Vec<&str> = inputs
+            .into_iter()
+            .filter(|input| operands.iter().any(|name| input.starts_with(&format!("{name}: "))))
+            .collect();
+        let mut graph = graph(&used, &["y"], nodes);
+        let table = |from: f32, size: usize| (0..40 * size).map(|at| (from + at as f32).sin()).collect::<Vec<_>>();
+        graph.initializer = vec![
+            integers("start", &[1], &[0]),
+            integers("third", &[1], &[3]),
+            integers("shape", &[4], &[1, 1, 1, 1]),
+            integers("five", &[], &[5]),
+            integers("three", &[], &[3]),
+            integers("sizes", &[2], &[10, 6]),
+            integers("one", &[], &[1]),
+            floats("cos", &[40, 4], &table(0.5, 4)),
+            floats("sin", &[40, 4], &table(1.5, 4)),
+            floats("short", &[40, 2], &table(2.5, 2)),
+            floats("sine", &[40, 2], &table(3.5, 2)),
+        ];
+        let model = file(what, graph);
+        let [tract, ort] = [&Runtime::Tract, &runtime]
+            .map(|runtime| Session::new_in(&model, runtime).unwrap_or_else(|error| panic!("{what}: {error}")));
+        for seed in 0..2 {
+            let sizes = [("batch", 2), ("seq", 5), ("source", 7), ("before", 3)];
+            let sizes = sizes.map(|(name, size)| (netwright_ir::Symbol::new(name), size)).into();
+            let inputs =
+                netwright_verify::inputs(&model, &sizes, seed).unwrap_or_else(|error| panic!("{what}: {error}"));
+            let inputs: Vec<_> = inputs.iter().map(|(name, array)| (name.as_str(), array)).collect();
+            let [a, b] =
+                [&tract, &ort].map(|session| session.run(&inputs).unwrap_or_else(|error| panic!("{what}: {error}")));
+            for comparison in netwright_verify::compare(&a, &b, 1e-5) {
+                assert!(comparison.difference.is_none(), "{what}: {comparison}");
+            }
+        }
     }
 }
