@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 /// A model that takes minutes to run.
 fn slow(folder: &Path) -> PathBuf {
-    let steps: String = (1..99).map(|at| format!("  %v{at} = matmul %v{}, %v0\n", at - 1)).collect();
+    let steps: String = (1..99).map(|at| format!("  %v{at} = matmul %v{}, %v0 : f32[4000, 4000]\n", at - 1)).collect();
     let text = format!("slow(%v0: f32[4000, 4000]) {{\n{steps}  return %v98\n}}\n");
     let graph = ir::parse(&text).unwrap_or_else(|error| panic!("{error}"));
     let path = folder.join("slow.onnx");
