@@ -69,7 +69,7 @@ fn cumulative_sum(node: &NodeProto, types: &Types) -> Option<Vec<NodeProto>> {
         return None;
     }
     let mut form = Form::new(node);
-    let [wide, back] = [ElementType::F64, ElementType::I64].map(|ty| int("to", ty.number().into()));
+    let [wide, back] = [ElementType::F64, ElementType::I64].map(|ty| int("to", ty.number()));
     let x = form.add_with("Cast", &[x], vec![wide]);
     let sum = form.add_with("CumSum", &[&x, axis], node.attribute.clone());
     let sum = form.add_with("Cast", &[&sum], vec![back]);
@@ -242,13 +242,14 @@ impl<'n> Form<'n> {
         self.add("Slice", &[of, start, end, &axis])
     }
 
-    /// The nodes, of which the last takes over a result.
+    /// The nodes, and those that give these values the names of the results.
     fn finish(mut self, results: &[(usize, &str)]) -> Vec<NodeProto> {
         for (at, value) in results {
             if let Some(result) = self.of.output.get(*at).filter(|name| !name.is_empty()) {
-                let identity = self.add("Identity", &[value]);
-                let node = self.nodes.last_mut().filter(|node| node.output == [identity]);
-                node.into_iter().for_each(|node| node.output = vec![result.clone()]);
+                self.add("Identity", &[value]);
+                if let Some(identity) = self.nodes.last_mut() {
+                    identity.output = vec![result.clone()];
+                }
             }
         }
         self.nodes

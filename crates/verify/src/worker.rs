@@ -293,7 +293,7 @@ mod tests {
             data_dir: None,
             runtime: Runtime::Tract,
             memory: u64::MAX,
-            time: Duration::from_mins(60),
+            time: Duration::from_hours(1),
         };
         let serve = |request: &[u8]| {
             let mut answer = vec![];

@@ -62,13 +62,11 @@ fn start() -> String {
 
 /// The library of `ORT_DYLIB_PATH`, or of an installed Python package.
 pub(super) fn find() -> Option<PathBuf> {
-    match var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()) {
-        Some(path) => std::path::absolute(path).ok(),
-        None => {
-            let mut folders = environments().into_iter().flat_map(|prefix| site_packages(&prefix));
-            folders.find_map(|folder| in_package(&folder))
-        }
+    if let Some(path) = var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()) {
+        return std::path::absolute(path).ok();
     }
+    let mut folders = environments().into_iter().flat_map(|prefix| site_packages(&prefix));
+    folders.find_map(|folder| in_package(&folder))
 }
 
 /// The folders that Python environments are in, the most specific first.
@@ -140,7 +138,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let capi = folder.path().join("lib/python3.11/site-packages/onnxruntime/capi");
         let names = ["libonnxruntime.so.1.9.2", "libonnxruntime.so.1.20.1", "libonnxruntime_providers_shared.so"];
-        names.iter().for_each(|name| touch(&capi.join(name)));
+        for name in names {
+            touch(&capi.join(name));
+        }
         let found = site_packages(folder.path()).iter().find_map(|folder| in_package(folder)).unwrap();
         assert_eq!(found, capi.join("libonnxruntime.so.1.20.1"));
         assert_eq!(version(&found).as_deref(), Some("1.20.1"));

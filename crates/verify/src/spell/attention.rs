@@ -1,6 +1,6 @@
 use super::{Attributes, Form, Purpose, Types, int, ints, operand};
 use crate::gate::attention_flaw;
-use netwright_ir::{Dim, ElementType};
+use netwright_ir::ElementType;
 use tract_onnx::pb::{AttributeProto, NodeProto, TensorProto, attribute_proto::AttributeType};
 
 /// Attention (opset 23 and 24) where tract gets it wrong -> the products, the masks and the softmax that it stands for.
@@ -28,7 +28,7 @@ pub(super) fn form(node: &NodeProto, types: &Types, purpose: Purpose) -> Option<
         Some(rank) => rank == 3,
         None => heads[0] != 0,
     };
-    let known = |of: &str| types.shape(of)?.get(1).and_then(Dim::known).and_then(|heads| i64::try_from(heads).ok());
+    let known = |of: &str| types.shape(of)?.get(1)?.known();
     let [query_heads, key_heads] = if is_merged { heads } else { [known(query)?, known(key)?] };
     if query_heads < 1 || key_heads < 1 || query_heads % key_heads != 0 {
         return None;
@@ -57,18 +57,15 @@ pub(super) fn form(node: &NodeProto, types: &Types, purpose: Purpose) -> Option<
 
     let transposed = swapped(&mut form, &keys, [0, 1, 3, 2]);
     let product = form.add("MatMul", &[&query, &transposed]);
-    let mut scores = match scale.filter(|scale| *scale != 0.0) {
-        Some(scale) => {
-            let scale = like(&mut form, scale, &product);
-            form.add("Mul", &[&product, &scale])
-        }
-        None => {
-            let size = form.size(&query, -1);
-            let size = form.add_with("Cast", &[&size], vec![int("to", ElementType::F32.number().into())]);
-            let root = form.add("Sqrt", &[&size]);
-            let root = form.add("CastLike", &[&root, &product]);
-            form.add("Div", &[&product, &root])
-        }
+    let mut scores = if let Some(scale) = scale.filter(|scale| *scale != 0.0) {
+        let scale = like(&mut form, scale, &product);
+        form.add("Mul", &[&product, &scale])
+    } else {
+        let size = form.size(&query, -1);
+        let size = form.add_with("Cast", &[&size], vec![int("to", ElementType::F32.number())]);
+        let root = form.add("Sqrt", &[&size]);
+        let root = form.add("CastLike", &[&root, &product]);
+        form.add("Div", &[&product, &root])
     };
     if let Some(mask) = operand(node, 3) {
         let bias = if types.element(mask)? == ElementType::Bool {
