@@ -59,6 +59,14 @@ fn fuse_gelu() {
                 "%g = mul %x, %h",
             ],
         ),
+        (
+            "rounded_root_of_two",
+            &["%s = div %x, 1.4142", "%e = erf %s", "%c = add %e, 1.0", "%h = mul %x, 0.5", "%g = mul %h, %c"],
+        ),
+        (
+            "rough_root_of_two",
+            &["%s = div %x, 1.414", "%e = erf %s", "%c = add %e, 1.0", "%h = mul %x, 0.5", "%g = mul %h, %c"],
+        ),
         // x is itself a product, and the argument of the curve is not the root's.
         (
             "gelu_of_a_product",

@@ -13,7 +13,9 @@ use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI};
 ///
 /// Where the target runs the operator. Both sides of the curve are read as polynomials, so that factors and terms may
 /// stand in any order and grouping. The function is the same; a runtime may round its steps differently, and numbers may
-/// be off by a millionth, in types narrower than `f32` by a thousandth, as their digits are, and in `f64` not at all.
+/// be off by a millionth, in types narrower than `f32` by a thousandth, as their digits are, and in `f64` not at all. The
+/// square root of 2 may be 1.4142 in `f32`, as Megatron and others have it: a factor in erf that is off by a share `d`
+/// moves no result by more than `0.3 * d`, the most of `x² * exp(-x² / 2) * d / sqrt(2 * pi)`, and that is 3e-6.
 pub fn fuse_gelu() -> Pass {
     let summary = "x * 0.5 * (1 + erf(x / sqrt(2))) -> gelu(x), from opset 20 on";
     let rule = |kind| Rule::new("fuse-gelu", summary, op(kind), fuse);
@@ -73,14 +75,17 @@ fn is_gelu(
     if !numbers.iter().all(|(found, expected)| (found - expected).abs() <= 1e-3 * expected) {
         return Err(Skip::NoMatch);
     }
-    let tolerance = match graph.fact(x).element().map(ElementType::bits) {
-        Some(..32) => 1e-3,
-        Some(64..) => 1e-14,
-        _ => 1e-6,
-    };
-    let exact = |(found, expected): &&(f64, f64)| (found - expected).abs() <= tolerance * expected;
-    if let Some((found, expected)) = numbers.iter().find(|number| !exact(number)) {
-        return Err(Skip::rejected(format!("{found} is not {expected}")));
+    let bits = graph.fact(x).element().map(ElementType::bits);
+    for (at, (found, expected)) in numbers.iter().enumerate() {
+        let tolerance = match bits {
+            Some(..32) => 1e-3,
+            Some(64..) => 1e-14,
+            _ if at == 0 && approximate == GeluApproximation::None => 1e-5,
+            _ => 1e-6,
+        };
+        if (found - expected).abs() > tolerance * expected {
+            return Err(Skip::rejected(format!("{found} is not {expected}")));
+        }
     }
     if !graph.shape(x).zip(graph.shape(root)).is_some_and(|(from, to)| same_shape(from, to)) {
         return Err(Skip::rejected("a number may widen the shape"));
