@@ -39,12 +39,34 @@ def caches(session, batch, length):
     return {port.name: np.zeros((batch, port.shape[1], length, port.shape[3]), np.float32) for port in ports}
 
 
-def small_heads():
-    """A model whose heads are too small for GroupQueryAttention, and whose mask need not be causal."""
+PADDED = [
+    helper.make_node("Cast", ["attention_mask"], ["seen"], to=TensorProto.BOOL),
+    helper.make_node("Where", ["seen", "kept", "masked"], ["row"]),
+    helper.make_node("Unsqueeze", ["row", "axes"], ["rows"]),
+    helper.make_node("Concat", ["queries", "one"], ["square"], axis=0),
+    helper.make_node("Expand", ["zeros", "square"], ["wide"]),
+    helper.make_node("Add", ["rows", "wide"], ["mask"]),
+]
+CAUSAL = [
+    helper.make_node("Shape", ["past_key_values.0.key"], ["before"], start=2, end=3),
+    helper.make_node("Add", ["before", "queries"], ["all"]),
+    helper.make_node("Squeeze", ["before"], ["first"]),
+    helper.make_node("Squeeze", ["all"], ["total"]),
+    helper.make_node("Range", ["number_0", "total", "number_1"], ["keys"]),
+    helper.make_node("Range", ["first", "total", "number_1"], ["places"]),
+    helper.make_node("Unsqueeze", ["places", "last"], ["column"]),
+    helper.make_node("LessOrEqual", ["keys", "column"], ["seen"]),
+    helper.make_node("Where", ["seen", "kept", "masked"], ["mask"]),
+]
+
+
+def small_heads(padded):
+    """A model whose heads are too small for GroupQueryAttention, and whose mask need not be causal: it hides padding, or
+    later keys, so that no input tells how long the past is."""
     cache = ["batch", 4, "past", 4]
     ports = [
         helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["batch", "seq"]),
-        helper.make_tensor_value_info("attention_mask", TensorProto.INT64, ["batch", "past + seq"]),
+        *([helper.make_tensor_value_info("attention_mask", TensorProto.INT64, ["batch", "past + seq"])] if padded else []),
         helper.make_tensor_value_info("past_key_values.0.key", TensorProto.FLOAT, cache),
         helper.make_tensor_value_info("past_key_values.0.value", TensorProto.FLOAT, cache),
     ]
@@ -62,16 +84,14 @@ def small_heads():
         "axes": np.array([1, 2]),
         "zeros": np.zeros((1, 1), np.float32),
         "one": np.array([1]),
+        "number_0": np.array(0),
+        "number_1": np.array(1),
+        "last": np.array([-1]),
     }
     nodes = [
         helper.make_node("Gather", ["table", "input_ids"], ["x"]),
-        helper.make_node("Cast", ["attention_mask"], ["seen"], to=TensorProto.BOOL),
-        helper.make_node("Where", ["seen", "kept", "masked"], ["row"]),
-        helper.make_node("Unsqueeze", ["row", "axes"], ["rows"]),
         helper.make_node("Shape", ["input_ids"], ["queries"], start=1),
-        helper.make_node("Concat", ["queries", "one"], ["square"], axis=0),
-        helper.make_node("Expand", ["zeros", "square"], ["wide"]),
-        helper.make_node("Add", ["rows", "wide"], ["mask"]),
+        *(PADDED if padded else CAUSAL),
         helper.make_node(
             "Attention",
             ["x", "x", "x", "mask", "past_key_values.0.key", "past_key_values.0.value"],
@@ -80,7 +100,8 @@ def small_heads():
             kv_num_heads=4,
         ),
     ]
-    tensors = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
+    used = {name for node in nodes for name in node.input}
+    tensors = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items() if name in used]
     graph = helper.make_graph(nodes, "small_heads", ports, outputs, tensors)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 24)], ir_version=10)
 
@@ -109,14 +130,19 @@ def judge_model(program, path, folder, kernel):
         mask = np.ones((batch, sum(lengths)), np.int64)
         mask[0, :padding] = 0
         done = 0
+        names = {port.name for port in export.get_inputs()}
         for length in lengths:
             total = done + length
             tokens = random.integers(0, 48, (batch, length))
-            feeds = {"input_ids": tokens, "attention_mask": np.ascontiguousarray(mask[:, :total])}
-            if any(port.name == "position_ids" for port in export.get_inputs()):
+            feeds = {"input_ids": tokens}
+            if "attention_mask" in names:
+                feeds["attention_mask"] = np.ascontiguousarray(mask[:, :total])
+            if "position_ids" in names:
                 feeds["position_ids"] = np.maximum(mask.cumsum(1) - 1, 0)[:, done:total]
             expected = dict(zip((port.name for port in export.get_outputs()), export.run(None, feeds | past), strict=True))
             past = {name: expected[name.replace("past_key_values", "present")] for name in past}
+            if "attention_mask" not in names:
+                feeds["past_sequence_length"] = np.array([done])
             binding = judge.bind_shared(shared, feeds, buffers)
             shared.run_with_iobinding(binding)
             logits = binding.get_outputs()[0].numpy()
@@ -137,10 +163,11 @@ def main():
     wrong = 0
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        onnx.save(small_heads(), folder / "small_heads.onnx")
+        onnx.save(small_heads(True), folder / "small_heads.onnx")
+        onnx.save(small_heads(False), folder / "without_padding.onnx")
         exports = pathlib.Path(__file__).parent / "models"
         cases = [(exports / f"{name}.onnx", "GroupQueryAttention") for name in MODELS]
-        cases.append((folder / "small_heads.onnx", "MultiHeadAttention"))
+        cases += [(folder / f"{name}.onnx", "MultiHeadAttention") for name in ["small_heads", "without_padding"]]
         families = pathlib.Path(__file__).parents[1] / "families"
         cases += [(families / name, "GroupQueryAttention") for name in FOLDERS]
         for path, kernel in cases:

@@ -218,7 +218,8 @@ pub(crate) struct Upgrade {
 pub(crate) enum KvCache {
     /// Stays as it is: a step gives the past with its keys and values behind.
     Concat,
-    /// Is a buffer that the caller preallocates and a step adds to in place; for the target ort.
+    /// Is a buffer that the caller preallocates and a step adds to in place; for the target ort. The length of the past
+    /// follows from the padding mask; a model without one gets an input `past_sequence_length`, i64[1].
     Shared,
 }
 
