@@ -1,7 +1,7 @@
 //! What a pass makes of a graph that half matches computes the same, wherever tract can judge.
 
 use super::{run, tolerance, try_write};
-use netwright::ir::{check, parse};
+use netwright::ir::{Graph, Kind, check, parse};
 use netwright::passes::passes;
 use netwright::verify::{self, Verdict, verify};
 use program::{Program, changes, programs};
@@ -13,6 +13,18 @@ use tempfile::TempDir;
 
 #[path = "../../crates/passes/tests/mutated/program.rs"]
 mod program;
+
+/// Whether every attention is shown to have as many values as keys; tract reads past the end of fewer.
+fn has_a_value_for_each_key(graph: &Graph) -> bool {
+    let mut attentions = graph.schedule().into_iter().filter(|id| graph.node(*id).op().kind() == Kind::Attention);
+    attentions.all(|id| {
+        let length = |at: usize| {
+            let shape = graph.shape(graph.operand(id, at)?)?;
+            shape.get(shape.len().checked_sub(2)?)
+        };
+        length(1).zip(length(2)).is_some_and(|(keys, values)| keys.same(values) == Some(true))
+    })
+}
 
 #[test]
 fn passes_keep_the_function_of_graphs_that_half_match() {
@@ -27,6 +39,9 @@ fn passes_keep_the_function_of_graphs_that_half_match() {
     let result = TestRunner::new(config).run(&changes(), |(nth, changes)| {
         let text = Program::changed(&programs, nth, changes).text();
         let Some(before) = parse(&text).ok().filter(|graph| check(graph).is_ok()) else { return Ok(()) };
+        if !has_a_value_for_each_key(&before) {
+            return Ok(());
+        }
         for pass in passes() {
             let mut after = before.clone();
             if run(pass.name, &mut after).applied.is_empty() {

@@ -35,6 +35,7 @@ mod evaluate;
 mod heads;
 mod masks;
 mod normalized;
+mod numbers;
 mod passes;
 pub mod pattern;
 pub mod pipeline;
@@ -73,7 +74,7 @@ pub struct Options {
     /// Whether the KV cache becomes a buffer that the caller preallocates, for targets with operators of
     /// `com.microsoft`: every `past` and `present` is `[batch, heads, max_length, head_size]`, and both may be one
     /// memory, to which a step adds its keys and values; the padding mask is `[batch, past + seq]`, which tells how much
-    /// of the buffer is past. Rows of padding may have other results, and where several tokens follow a past, the batch
+    /// of the buffer is past, as does an input `past_sequence_length`, `i64[1]`, of a model without a mask. Rows of padding may have other results, and where several tokens follow a past, the batch
     /// may have to be 1; a score to which a mask adds -10,000 or less is taken to have no weight. The report's
     /// `share-cache` lines tell what changed.
     pub share_cache: bool,

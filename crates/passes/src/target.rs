@@ -35,6 +35,10 @@ pub struct Target {
     pub lacks: &'static [Kind],
     /// Which forms of Attention it runs.
     ///
+    /// ONNX Runtime 1.32 refuses an Attention whose batch or length is 0 ("must be greater than 0"), where products and
+    /// softmax give an empty result. A size that has only a name may be 0, so every model with Attention is meant for
+    /// sizes of 1 and more; `--skip fuse-attention` writes one that runs for 0.
+    ///
     /// tract 0.23.9 attends on all cores, and computes all else on one. On one alone, exports of BERT-base (128 tokens) and
     /// a step of GPT-2 (behind 511) take 255 ms and 58 ms; with the operator 248 ms and 50 ms, without it BERT-base takes
     /// 231 ms. It stays, for all that decodes and for those who have several cores.
@@ -59,6 +63,7 @@ pub struct AttentionKernel {
     pub softcap: bool,
     /// Whether a row that is masked whole gives what the standard says: zeros for -inf and truth values, else the mean.
     /// tract 0.23.9 gives NaN for -inf, takes no truth values, and leaves out blocks whose masks are less than -65503.
+    /// ONNX Runtime 1.32 gives zeros for a row of the least float too, where the standard says the mean.
     pub masked_rows: bool,
     /// Whether a mask need not have an axis for the queries; ONNX Runtime 1.32 and tract 0.23.9 refuse `[batch, 1, 1, key]`,
     /// and so a model for any runtime has none.
@@ -96,7 +101,7 @@ impl AttentionKernel {
             shape.get(shape.len().checked_sub(2)?)
         };
         let mask = operand(3);
-        let may_mask_rows = mask.is_some_and(|mask| !masks::is_lifted(graph, mask));
+        let may_mask_rows = mask.is_some_and(|mask| !masks::hides_no_row(graph, mask));
         let has_queries = mask.is_none_or(|mask| {
             let axis = graph.shape(mask).and_then(|shape| shape.get(shape.len().checked_sub(2)?));
             axis.zip(length(0)).is_some_and(|(own, queries)| own.same(queries) == Some(true))

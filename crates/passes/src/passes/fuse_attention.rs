@@ -1,6 +1,7 @@
 //! Scaled dot-product attention, in whatever dialect it was written.
 
 mod mask;
+mod outcomes;
 mod scores;
 
 use crate::pattern::op;
@@ -14,13 +15,20 @@ use scores::Scores;
 
 /// `softmax(q · kᵀ * c + m) · v` -> `attention(q, k, v, m; c)`
 ///
-/// The scale may stand on the queries, on the keys, on both or on their products; the mask may be added or chosen by
-/// `where`, in several steps. The mask becomes one that is added, with an axis of its own for the queries, as runtimes
-/// ask for it; a fill such as the least float becomes -1e30, which masks as well and leaves a row that is masked whole
-/// the mean of all values in every runtime, as it was.
+/// The scale may stand on the queries, on the keys, on both or on their products; masks may be added or chosen by
+/// `where`, in several steps. They become one that is added, with an axis of its own for the queries, as runtimes ask
+/// for it.
 ///
-/// How far off: runtimes round in another order. Where the model itself gives NaN (scores that are no numbers, a row
-/// that is masked whole by -inf), the result may be a number.
+/// What masks do to a score, in order, is modelled: a number is added, replaces the score, or absorbs it, as the least
+/// float does. The sum of masks is the same operators on 0; a number that replaces scores becomes one that absorbs them,
+/// the more so the less it is. It declines where a row could tell: one that is masked whole, and in which scores that
+/// were replaced count beside scores to which a mask was added. Runtimes leave out rows that are masked deeply; where
+/// one may be, all of such a row is lifted above 0.
+///
+/// How far off: runtimes round in another order, and so do sums of masks of which nothing is shown. A score is taken to
+/// be above a number that replaces others, -1e4 or less, by a thousand. Where the model gives NaN since the scores are
+/// no numbers, and takes NaN for zeros, the result is NaN. A batch or a length of 0 is taken not to happen: ONNX
+/// Runtime's operator refuses it.
 pub fn fuse_attention(kernel: AttentionKernel) -> Pass {
     let summary = "softmax(q · kᵀ * c + m) · v -> attention(q, k, v, m; c)";
     Rule::new("fuse-attention", summary, op(Kind::MatMul), move |graph, found| fuse(graph, found.root(), kernel)).into()

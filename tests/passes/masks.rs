@@ -1,0 +1,341 @@
+//! Attention under one to three masks, of every kind and in every order: what is fused computes the same in every row, those
+//! that are masked whole included.
+//!
+//! A small evaluator stands for the runtimes: their kernels leave out rows that are masked deeply, each in its own way.
+
+#![expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "every number and size is small")]
+
+use netwright::ir::{Graph, Kind, Op, Value, parse};
+use netwright::passes::{Limits, Pass, Target, pipeline};
+use proptest::prelude::*;
+use proptest::test_runner::{RngSeed, TestRunner};
+use std::collections::HashMap;
+
+const BATCH: usize = 4;
+const HEADS: usize = 2;
+const LENGTH: usize = 4;
+const SIZE: usize = 2;
+
+/// Elements of any type as f32, row by row.
+#[derive(Clone, Debug)]
+struct Array {
+    dims: Vec<usize>,
+    data: Vec<f32>,
+}
+
+impl Array {
+    fn new(dims: &[usize], mut element: impl FnMut(usize) -> f32) -> Self {
+        let count = dims.iter().product();
+        Self { dims: dims.to_vec(), data: (0..count).map(&mut element).collect() }
+    }
+
+    /// The element at these indices of a larger shape, counted from the last axis.
+    fn at(&self, indices: &[usize]) -> f32 {
+        let skipped = indices.len() - self.dims.len();
+        let flat = self
+            .dims
+            .iter()
+            .zip(&indices[skipped..])
+            .fold(0, |flat, (dim, index)| flat * dim + if *dim == 1 { 0 } else { *index });
+        self.data[flat]
+    }
+
+    fn last(&self) -> usize {
+        self.dims.last().copied().unwrap_or(1)
+    }
+}
+
+fn indices(dims: &[usize], mut flat: usize) -> Vec<usize> {
+    let mut all: Vec<usize> = dims
+        .iter()
+        .rev()
+        .map(|dim| {
+            let index = flat % dim;
+            flat /= dim;
+            index
+        })
+        .collect();
+    all.reverse();
+    all
+}
+
+fn zip(operands: &[&Array], function: impl Fn(&[f32]) -> f32) -> Array {
+    let rank = operands.iter().map(|operand| operand.dims.len()).max().unwrap_or(0);
+    let mut dims = vec![1; rank];
+    for operand in operands {
+        for (dim, own) in dims[rank - operand.dims.len()..].iter_mut().zip(&operand.dims) {
+            *dim = (*dim).max(*own);
+        }
+    }
+    Array::new(&dims, |flat| {
+        let place = indices(&dims, flat);
+        function(&operands.iter().map(|operand| operand.at(&place)).collect::<Vec<f32>>())
+    })
+}
+
+fn matmul(a: &Array, b: &Array) -> Array {
+    let (rank, inner, columns) = (a.dims.len(), a.last(), b.last());
+    let dims = [&a.dims[..rank - 1], &[columns]].concat();
+    Array::new(&dims, |flat| {
+        let place = indices(&dims, flat);
+        let (outer, column) = (&place[..rank - 1], place[rank - 1]);
+        let terms = (0..inner).map(|at| {
+            let above = [&outer[..rank - 2], &[at, column]].concat();
+            a.at(&[outer, &[at]].concat()) * b.at(&above)
+        });
+        // A weight of 0 by a value is 0; a weight of NaN is NaN.
+        terms.sum()
+    })
+}
+
+fn softmax(scores: &Array) -> Array {
+    let mut data = scores.data.clone();
+    for row in data.chunks_mut(scores.last()) {
+        let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let most = if row.iter().any(|score| score.is_nan()) { f32::NAN } else { most };
+        for score in row.iter_mut() {
+            *score = (*score - most).exp();
+        }
+        let sum: f32 = row.iter().sum();
+        for score in row {
+            *score /= sum;
+        }
+    }
+    Array { dims: scores.dims.clone(), data }
+}
+
+fn transpose(x: &Array, perm: &[usize]) -> Array {
+    let dims: Vec<usize> = perm.iter().map(|axis| x.dims[*axis]).collect();
+    Array::new(&dims, |flat| {
+        let place = indices(&dims, flat);
+        let mut from = vec![0; perm.len()];
+        perm.iter().zip(&place).for_each(|(axis, index)| from[*axis] = *index);
+        x.at(&from)
+    })
+}
+
+/// Attention as ONNX Runtime 1.32 and tract 0.23.9 compute it.
+fn attention(target: Target, [query, key, value]: [&Array; 3], mask: Option<&Array>, scale: f32) -> Array {
+    let products = matmul(query, &transpose(key, &[0, 1, 3, 2]));
+    let scaled = zip(&[&products], |x| x[0] * scale);
+    let Some(mask) = mask else { return matmul(&softmax(&scaled), value) };
+    assert_eq!(mask.dims[mask.dims.len() - 2..], scaled.dims[2..], "runtimes take no mask without an axis of queries");
+    let scores = zip(&[&scaled, mask], |x| x[0] + x[1]);
+    let whole = zip(&[&scaled, mask], |x| x[1]);
+    let mut probabilities = softmax(&scores);
+    if target == Target::TRACT {
+        // Shorter than a block: one that is masked whole is left out, and minus infinity divides nothing by nothing.
+        let block = LENGTH * LENGTH;
+        for (probabilities, mask) in probabilities.data.chunks_mut(block).zip(whole.data.chunks(block)) {
+            if mask.iter().all(|mask| *mask < -65503.0) {
+                probabilities.fill(0.0);
+            }
+        }
+    } else {
+        for (probabilities, mask) in probabilities.data.chunks_mut(LENGTH).zip(whole.data.chunks(LENGTH)) {
+            if mask.iter().all(|mask| *mask <= f32::MIN) {
+                probabilities.fill(0.0);
+            }
+        }
+    }
+    matmul(&probabilities, value)
+}
+
+fn evaluate(graph: &Graph, target: Target, inputs: &HashMap<&str, Array>) -> Array {
+    let mut values: HashMap<Value, Array> = HashMap::new();
+    let truth = |holds: bool| f32::from(u8::from(holds));
+    for id in graph.schedule() {
+        let root = Value { node: id, result: 0 };
+        let operands: Vec<Option<&Array>> =
+            graph.operands(id).into_iter().map(|operand| operand.map(|operand| &values[&operand])).collect();
+        let operand = |at: usize| operands[at].expect("an operand");
+        let apply = |function: fn(f32, f32) -> f32| zip(&[operand(0), operand(1)], |x| function(x[0], x[1]));
+        let array = match graph.node(id).op() {
+            Op::Input => inputs[&**graph.value_name(root)].clone(),
+            Op::Constant(tensor) => {
+                let dims: Vec<usize> = tensor.dims().iter().map(|dim| usize::try_from(*dim).expect("small")).collect();
+                let integers = || tensor.integers().expect("a small tensor").into_iter().map(|number| number as f64);
+                let all: Vec<f64> = tensor.floats().unwrap_or_else(|| integers().collect());
+                Array::new(&dims, |at| all[at] as f32)
+            }
+            Op::Softmax { .. } => softmax(operand(0)),
+            Op::Transpose { perm } => transpose(
+                operand(0),
+                &perm.iter().map(|axis| usize::try_from(*axis).expect("counted up")).collect::<Vec<_>>(),
+            ),
+            Op::Attention { scale, .. } => {
+                let mask = operands.get(3).copied().flatten();
+                attention(target, [operand(0), operand(1), operand(2)], mask, scale.expect("a scale"))
+            }
+            Op::ReduceMax { .. } => {
+                let rows = operand(0).data.chunks(operand(0).last());
+                let data = rows.map(|row| row.iter().copied().fold(f32::NEG_INFINITY, f32::max)).collect();
+                let mut dims = operand(0).dims.clone();
+                *dims.last_mut().expect("an axis") = 1;
+                Array { dims, data }
+            }
+            Op::Expand => {
+                let shape: Vec<usize> = operand(1).data.iter().map(|size| *size as usize).collect();
+                zip(&[operand(0), &Array::new(&shape, |_| 0.0)], |x| x[0])
+            }
+            op => match op.kind() {
+                Kind::MatMul => matmul(operand(0), operand(1)),
+                Kind::Add => apply(|a, b| a + b),
+                Kind::Sub => apply(|a, b| a - b),
+                Kind::Mul => apply(|a, b| a * b),
+                Kind::Max => apply(f32::max),
+                Kind::Min => apply(f32::min),
+                Kind::Unsqueeze => {
+                    let before = [operand(0).dims.as_slice(), &[1]].concat();
+                    assert_eq!(operand(1).data, [1.0], "a column");
+                    Array { dims: before, data: operand(0).data.clone() }
+                }
+                Kind::LessOrEqual => zip(&[operand(0), operand(1)], |x| truth(x[0] <= x[1])),
+                Kind::Less => zip(&[operand(0), operand(1)], |x| truth(x[0] < x[1])),
+                Kind::IsNaN => zip(&[operand(0)], |x| truth(x[0].is_nan())),
+                Kind::Where => zip(&[operand(0), operand(1), operand(2)], |x| if x[0] == 0.0 { x[2] } else { x[1] }),
+                Kind::Cast => operand(0).clone(),
+                kind => panic!("{} is not evaluated", kind.word()),
+            },
+        };
+        values.insert(root, array);
+    }
+    values[&graph.outputs()[0].value].clone()
+}
+
+const TYPE: &str = "f32[4, 2, 4, 4]";
+
+/// What masks the scores `#x`, into `#y`; `#` stands for the step.
+const STEPS: [&str; 27] = [
+    "#y = add #x, %bias",
+    "#y = add %unknown, #x",
+    "#y = add #x, -50.0",
+    "#y = add #x, -10000.0",
+    "#y = add #x, -3.4028235e38",
+    "#m = where %padding, 0.0, -10000.0 : f32[4, 1, 1, 4]\n#y = add #x, #m",
+    "#m = where %padding, 0.0, -1000000000.0 : f32[4, 1, 1, 4]\n#y = add #x, #m",
+    "#m = where %padding, 0.0, -3.4028235e38 : f32[4, 1, 1, 4]\n#y = add #m, #x",
+    "#m = where %padding, 0.0, -inf : f32[4, 1, 1, 4]\n#y = add #x, #m",
+    "#m = where %hidden, -1e30, 0.0 : f32[4, 1, 4, 4]\n#y = add #x, #m",
+    "#m = where %padding, 0.0, -50.0 : f32[4, 1, 1, 4]\n#y = add #x, #m",
+    "#m = where %causal, 0.0, -10000.0 : f32[4, 4]\n#y = add #x, #m",
+    "#m = where %causal, 0.0, -3.4028235e38 : f32[4, 4]\n#y = add #m, #x",
+    "#m = where %causal, 0.0, -inf : f32[4, 4]\n#y = add #x, #m",
+    "#f = cast %padding {to = f32} : f32[4, 1, 1, 4]\n#g = sub 1.0, #f : f32[4, 1, 1, 4]
+     #m = mul #g, -3.4028235e38 : f32[4, 1, 1, 4]\n#y = add #x, #m",
+    "#f = cast %padding {to = f32} : f32[4, 1, 1, 4]\n#g = sub 1.0, #f : f32[4, 1, 1, 4]
+     #m = mul #g, -10000.0 : f32[4, 1, 1, 4]\n#y = add #x, #m",
+    "#y = where %causal, #x, -10000.0",
+    "#y = where %causal, #x, -1000000000.0",
+    "#y = where %causal, #x, -3.4028235e38",
+    "#y = where %causal, #x, -inf",
+    "#y = where %hidden, -10000.0, #x",
+    "#y = where %hidden, -3.4028235e38, #x",
+    "#y = where %hidden, -inf, #x",
+    "#y = where %padding, #x, -10000.0",
+    "#y = where %padding, #x, -3.4028235e38",
+    "#y = where %padding, #x, -inf",
+    "#y = where %padding, #x, -50.0",
+];
+
+fn masked(steps: &[usize], is_guarded: bool) -> Graph {
+    let mut lines = vec![
+        "%places = unsqueeze [0, 1, 2, 3], [1] : i64[4, 1]".to_owned(),
+        "%causal = less_or_equal [0, 1, 2, 3], %places : bool[4, 4]".to_owned(),
+        "%turned = transpose %k {perm = [0, 1, 3, 2]} : f32[4, 2, 2, 4]".to_owned(),
+        format!("%product = matmul %q, %turned : {TYPE}"),
+        format!("%x.0 = mul %product, 0.5 : {TYPE}"),
+    ];
+    for (at, step) in steps.iter().enumerate() {
+        let step = STEPS[*step].replace("#x", &format!("%x.{at}")).replace("#y", &format!("%x.{}", at + 1));
+        lines.push(format!("{} : {TYPE}", step.replace('#', &format!("%step.{at}."))));
+    }
+    lines.push(format!("%p = softmax %x.{} {{axis = -1}} : {TYPE}", steps.len()));
+    let mut probabilities = "%p";
+    if is_guarded {
+        probabilities = "%guarded";
+        lines.push("%none = is_nan %p : bool[4, 2, 4, 4]".to_owned());
+        lines.push(format!("%guarded = where %none, 0.0, %p : {TYPE}"));
+    }
+    lines.push(format!("%z = matmul {probabilities}, %v : f32[4, 2, 4, 2]\nreturn %z"));
+    let inputs = "%q: f32[4, 2, 4, 2], %k: f32[4, 2, 4, 2], %v: f32[4, 2, 4, 2], %padding: bool[4, 1, 1, 4],
+        %hidden: bool[4, 1, 4, 4], %bias: f32[2, 4, 4], %unknown: f32[4, 1, 4, 4]";
+    let text = format!("g({inputs}) {{\n{}\n}}", lines.join("\n"));
+    parse(&text).unwrap_or_else(|error| panic!("{error} in\n{text}"))
+}
+
+/// Samples without padding, padded left, right and whole; rows that hide some keys, and all; a mask of any numbers.
+fn inputs(magnitude: f32, seed: usize) -> HashMap<&'static str, Array> {
+    let random = |dims: &[usize], salt: usize, by: f32| {
+        Array::new(dims, |at| (((at + 1) * (salt * 7919 + seed * 104_729 + 12_345) % 2003) as f32 / 1001.5 - 1.0) * by)
+    };
+    let heads = [BATCH, HEADS, LENGTH, SIZE];
+    let square = [BATCH, 1, LENGTH, LENGTH];
+    let seen = |holds: bool| f32::from(u8::from(holds));
+    let own = [0.0, -2.0, f32::MIN, f32::NEG_INFINITY, -3.0, f32::MIN, f32::NEG_INFINITY];
+    HashMap::from([
+        ("q", random(&heads, 1, magnitude)),
+        ("k", random(&heads, 2, 2.0)),
+        ("v", random(&heads, 3, 1.0)),
+        ("padding", Array::new(&[BATCH, 1, 1, LENGTH], |at| seen([true, at % 4 > 1, at % 4 < 2, false][at / 4]))),
+        ("hidden", Array::new(&square, |at| seen(at / 4 % 4 == 3 || at / 4 % 4 > 0 && (at + at / 3) % 2 == 0))),
+        ("bias", random(&[HEADS, LENGTH, LENGTH], 4, 3.0)),
+        ("unknown", Array::new(&square, |at| if at / 16 == 3 { own[at / 4 % 4 + at % 2 * 3] } else { own[at % 5] })),
+    ])
+}
+
+fn fused(graph: &Graph, target: Target) -> (Graph, bool) {
+    let mut fused = graph.clone();
+    let pass: Pass = netwright::passes::fuse_attention(target.attention);
+    let report = pipeline::run(&[pass], &mut fused, Limits::default()).unwrap_or_else(|error| panic!("{error}"));
+    (fused, !report.applied.is_empty())
+}
+
+fn check(steps: &[usize], is_guarded: bool) -> [bool; 3] {
+    let before = masked(steps, is_guarded);
+    // Fills of ten thousand are taken to be below every score.
+    let is_shallow = |step: &usize| STEPS[*step].contains("#x, -10000.0") || STEPS[*step].contains("-10000.0, #x");
+    let magnitudes: &[f32] = if steps.iter().any(is_shallow) { &[1.0, 100.0] } else { &[1.0, 100.0, 1e4] };
+    Target::ALL.map(|target| {
+        let (after, is_fused) = fused(&before, target);
+        for (seed, magnitude) in magnitudes.iter().enumerate() {
+            let inputs = inputs(*magnitude, seed);
+            let (expected, found) = (evaluate(&before, target, &inputs), evaluate(&after, target, &inputs));
+            for (at, (a, b)) in expected.data.iter().zip(&found.data).enumerate() {
+                let is_equal = a.is_nan() && b.is_nan() || (a - b).abs() <= 2e-5 * magnitude.max(1.0).sqrt();
+                assert!(is_equal, "{target}, scores of {magnitude}, element {at}: {a} is {b}\n{before}\n{after}");
+            }
+        }
+        is_fused
+    })
+}
+
+#[test]
+fn masks_in_every_order() {
+    let mut counts = [0; 3];
+    let mut count = |steps: &[usize], is_guarded| {
+        for (count, is_fused) in counts.iter_mut().zip(check(steps, is_guarded)) {
+            *count += usize::from(is_fused);
+        }
+    };
+    for a in 0..STEPS.len() {
+        count(&[a], false);
+        count(&[a], true);
+        for b in 0..STEPS.len() {
+            count(&[a, b], false);
+        }
+    }
+    assert!(counts.iter().all(|count| *count > 300), "{counts:?} are fused");
+    let mut runner = TestRunner::new(ProptestConfig {
+        cases: 300,
+        rng_seed: RngSeed::Fixed(0),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    });
+    let three = (prop::collection::vec(0..STEPS.len(), 3), prop::bool::ANY);
+    let outcome = runner.run(&three, |(steps, is_guarded)| {
+        check(&steps, is_guarded);
+        Ok(())
+    });
+    outcome.unwrap_or_else(|error| panic!("{error}"));
+}
