@@ -26,7 +26,7 @@ HEADS, SIZE = 2, 8
 
 
 def model(steps):
-    """softmax(q · kᵀ * 0.5, masked by the steps) · v."""
+    """softmax(q · kᵀ * 0.5, masked by the steps) · v; `guarded` as the last step makes zeros of rows of NaN."""
     nodes, constants, counter = [], [], itertools.count()
 
     def constant(array, dtype=np.float32):
@@ -53,6 +53,8 @@ def model(steps):
     scores = op("Mul", op("MatMul", "q", op("Transpose", "k", perm=[0, 1, 3, 2])), constant(0.5))
     for step in steps:
         way, *rest = step.split("_")
+        if way == "guarded":
+            break
         if way == "bias":
             scores = op("Add", scores, constant(np.random.default_rng(1).standard_normal((HEADS, 1, 1))))
         elif way == "unknown":
@@ -67,7 +69,10 @@ def model(steps):
             scores = op("Add", scores, mask)
         else:
             scores = op("Where", seen(rest[0]), scores, constant(FILLS[rest[1]]))
-    nodes.append(h.make_node("MatMul", [op("Softmax", scores, axis=-1), "v"], ["y"]))
+    probabilities = op("Softmax", scores, axis=-1)
+    if "guarded" in steps:
+        probabilities = op("Where", op("IsNaN", probabilities), constant(0.0), probabilities)
+    nodes.append(h.make_node("MatMul", [probabilities, "v"], ["y"]))
     shape = ["b", HEADS, "s", SIZE]
     inputs = [h.make_tensor_value_info(name, T.FLOAT, shape) for name in "qkv"]
     inputs += [
@@ -96,13 +101,14 @@ def feeds(magnitude):
 
 
 def chains(count):
-    """Every step alone, and as many of two and of three."""
+    """Every step alone, and so many of two and of three."""
     random = np.random.default_rng(0)
     for step in STEPS:
-        yield [step]
+        yield from ([step], [step, "guarded"])
     for length in (2, 3):
         for _ in range(count):
-            yield [STEPS[at] for at in random.integers(0, len(STEPS), length)]
+            chain = [STEPS[at] for at in random.integers(0, len(STEPS), length)]
+            yield chain + ["guarded"] * (random.random() < 0.2)
 
 
 def main():
