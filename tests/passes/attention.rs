@@ -40,6 +40,25 @@ fn fuse_attention() {
             "least_float",
             "%least = where %keep, 0.0, -3.4028235e38 : f32[b, 1, s, t]\n%scores = add %product, %least : #",
         ),
+        // The later fill replaces what the earlier one did; neither is added to the other.
+        (
+            "filled_twice",
+            "%other = less %bias, 0.0 : bool[1, 4, s, t]
+             %once = where %keep, %product, -1000000000.0 : #\n%scores = where %other, -10000.0, %once : #",
+        ),
+        // In a row that is masked whole, keys that were replaced count beside those that padding was added to.
+        (
+            "filled_and_added",
+            "%other = less %bias, 0.0 : bool[1, 4, s, t]\n%once = where %keep, %product, -10000.0 : #
+             %pad = where %other, -10000.0, 0.0 : f32[1, 4, s, t]\n%scores = add %once, %pad : #",
+        ),
+        // What is masked twice is minus infinity, below what is masked once.
+        (
+            "least_float_twice",
+            "%other = less %bias, 0.0 : bool[1, 4, s, t]\n%once = where %keep, %product, -3.4028235e38 : #
+             %pad = where %other, -3.4028235e38, 0.0 : f32[1, 4, s, t]\n%scores = add %once, %pad : #",
+        ),
+        ("absorbed_by_a_constant", "%scores = add %product, -3.4028235e38 : #"),
         ("mask_before_the_scale", "%masked = add %product, %mask : #\n%scores = mul %masked, 0.35 : #"),
         ("filled_with_little", "%scores = where %keep, %product, -5.0 : #"),
         ("negative_scale", "%scores = mul %product, -0.5 : #"),

@@ -128,7 +128,8 @@ pub(crate) struct Build {
 
 #[derive(Debug, Args)]
 pub(crate) struct Emit {
-    /// The runtime to write for: onnx (standard operators), tract or ort (ONNX Runtime).
+    /// The runtime to write for: onnx (standard operators), tract or ort (ONNX Runtime). ONNX Runtime refuses a fused
+    /// attention whose batch or length is 0; `optimize --skip fuse-attention` writes a model that takes them.
     #[arg(long, default_value = "onnx")]
     pub(crate) target: Target,
     /// The version of ONNX's operators, or `auto`: raised as far as the operators ask for that the target runs best
