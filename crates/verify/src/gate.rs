@@ -188,7 +188,8 @@ impl<'m> Gate<'m> {
     }
 }
 
-/// What tract gets wrong of an `Attention` (opset 23, 24). Its operands are query, key, value, mask, past key, past value, non-pad lengths.
+/// What tract gets wrong of an `Attention` (opset 23, 24), whose operands are query, key, value, mask, past key, past
+/// value and the lengths without padding.
 pub(crate) fn attention_flaw<'t>(node: &NodeProto, ty: &dyn Fn(&str) -> Option<&'t TensorType>) -> Option<String> {
     let given = |at: usize| node.input.get(at).filter(|name| !name.is_empty());
     let is_causal = node.attribute.iter().any(|attribute| attribute.name == "is_causal" && attribute.i != 0);

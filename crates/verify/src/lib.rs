@@ -1,13 +1,17 @@
-//! Runs ONNX models in tract, compares them, and says what it cannot judge.
+//! Runs ONNX models in tract or ONNX Runtime, compares them, and reports what it cannot judge.
 //!
 //! [`verify()`] judges a model alone or two against each other: it makes up [inputs](inputs()) for three
 //! [bindings](bindings()) of the symbolic dims, runs, holds what comes out against what the model declares, and
-//! [compares](compare()). The outcome is a [`Verdict`]. Before tract is trusted, every node passes the [`gate`]: tract
-//! is silently wrong on some models, and those are *not verifiable*, never fine. A model that tract refuses is not
-//! verifiable either; that is no proof that the model is wrong.
+//! [compares](compare()). The outcome is a [`Verdict`], which names the [`Runtime`] that judged.
 //!
-//! tract can abort, or run without end. Files that are not of our own making are judged by a [`Worker`], a child
-//! process with bounded memory and time.
+//! tract is a part of this crate. It is silently wrong on some models, so every node passes the [`gate`] first. What
+//! tract gets wrong or does not have is replaced by operators that mean the same where there are such; the rest is *not
+//! verifiable*, never fine. A model that a runtime refuses is not verifiable either; that is no proof that the model is
+//! wrong. [`OnnxRuntime`] is a shared library of the user's, and can judge what tract cannot: see
+//! [`Options::fallback`].
+//!
+//! A runtime can abort, or run without end. Files that are not of our own making are judged by a [`Worker`], a child
+//! process with bounded memory and time, which ends when its parent does.
 //!
 //! ```
 //! use netwright_verify::{Options, Verdict, verify};
@@ -27,8 +31,8 @@
 //!
 //! [`Session`] runs a model for other purposes, such as decoding.
 //!
-//! Only this crate sees tract, and no type of tract stands in a public signature. What it is not for: timing (tract is
-//! asked for results, not for speed) and operators outside the [gate]'s list.
+//! Only this crate sees tract and ONNX Runtime, and no type of theirs stands in a public signature. It is not for timing:
+//! runtimes are asked for results, not for speed.
 
 mod bindings;
 mod compare;

@@ -1,4 +1,4 @@
-//! Panics of tract, as values.
+//! Panics of a runtime, as values.
 
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};

@@ -90,6 +90,9 @@ impl Worker {
         request.push(b'\n');
         let mut child = Command::new(&self.program)
             .args(&self.arguments)
+            // ONNX Runtime refuses operators of a later version than the last that was final when it was built, unless
+            // it is told to run those that it knows.
+            .env("ALLOW_RELEASED_ONNX_OPSET_ONLY", "0")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
