@@ -84,7 +84,7 @@ impl Worker {
             data_dir: options.data_dir.clone(),
             runtime: options.runtime.clone(),
             memory: self.memory,
-            time: self.time + GRACE,
+            time: self.time.saturating_add(GRACE),
         };
         let mut request = serde_json::to_vec(&request).map_err(|error| self.failed(&error))?;
         request.push(b'\n');
