@@ -110,7 +110,7 @@ const FORMED: [(&str, Kind); 9] = [
 ];
 
 fn optimizations(target: &Target, opset: i64, evaluator: Option<Evaluator>) -> Vec<Pass> {
-    vec![
+    let mut passes = vec![
         eliminate_dead_code(),
         sink_constants(),
         inline_known_branches(),
@@ -152,7 +152,13 @@ fn optimizations(target: &Target, opset: i64, evaluator: Option<Evaluator>) -> V
         fuse_bias_gelu(),
         sum_residuals(),
         use_fused_matmul(),
-    ]
+    ];
+    // What takes the place of the operator is optimized with the rest.
+    if !target.runs(Kind::RotaryEmbedding, opset) {
+        let after = passes.iter().position(|pass| pass.name == "decompose-attention").map_or(0, |at| at + 1);
+        passes.insert(after, decompose_rotary_embedding());
+    }
+    passes
 }
 
 /// What makes a graph one that the target has a form for in that version of ONNX's operators.

@@ -8,6 +8,7 @@ use crate::pipeline::Pass;
 use crate::rewrite::{become_op, become_value, cast, element, insert, number};
 use crate::rule::{Rewritten, Rule, Skip};
 use crate::target::AttentionKernel;
+use bias::{Bias, Rules};
 use netwright_ir::{Dim, Graph, Kind, Op, Value};
 
 /// `attention(q, k, v, m)` -> `softmax(q · kᵀ * c + m) · v`
@@ -84,7 +85,7 @@ fn decompose(graph: &mut Graph, root: Value, kernel: Option<AttentionKernel>) ->
         scores = insert(graph, root, "capped", Op::Mul, &[part, cap])?;
     }
     stages[1] = Some(scores);
-    let rules = bias::Rules {
+    let rules = Rules {
         is_causal,
         left_window_size,
         right_window_size,
@@ -92,19 +93,15 @@ fn decompose(graph: &mut Graph, root: Value, kernel: Option<AttentionKernel>) ->
         past: operand(4),
         lengths: operand(6),
     };
-    let bias = bias::bias(graph, root, &rules, [query, keys], element)?;
-    if let Some(bias) = &bias {
-        scores = insert(graph, root, "masked", Op::Add, &[scores, bias.value])?;
-    }
+    let bias = Bias::of(graph, root, &rules, [query, keys], element)?;
+    scores = bias.apply(graph, root, scores, element)?;
     stages[2] = Some(scores);
     let precision = softmax_precision.unwrap_or(element);
     if precision != element {
         scores = insert(graph, root, "wide", cast(precision), &[scores])?;
     }
     let mut probabilities = insert(graph, root, "probabilities", Op::Softmax { axis: -1 }, &[scores])?;
-    if let Some(bias) = bias.filter(|bias| bias.may_mask_rows) {
-        probabilities = bias::guard(graph, root, bias.value, probabilities, precision)?;
-    }
+    probabilities = bias.guarded(graph, root, probabilities, precision)?;
     if precision != element {
         probabilities = insert(graph, root, "narrow", cast(element), &[probabilities])?;
     }

@@ -3,6 +3,8 @@
 mod activations;
 mod attention;
 mod embeddings;
+mod grouped;
+mod masks;
 mod normalizations;
 mod products;
 
@@ -36,7 +38,7 @@ const OPERATORS: [(&str, Rewrite); 15] = [
     ("FastGelu", activations::fast_gelu),
     ("FusedMatMul", products::fused_matmul),
     ("Gelu", activations::gelu),
-    ("GroupQueryAttention", attention::group_query_attention),
+    ("GroupQueryAttention", grouped::group_query_attention),
     ("MatMulNBits", products::matmul_nbits),
     ("MultiHeadAttention", attention::multi_head_attention),
     ("QuickGelu", activations::quick_gelu),

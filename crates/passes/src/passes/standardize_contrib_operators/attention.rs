@@ -1,27 +1,28 @@
-//! Attention in its packed and its grouped forms.
+//! Attention with packed weights, and of heads that are given.
 
 use super::Call;
-use super::embeddings::{Positions, cast, positions, rotate};
-use crate::rewrite::{insert, number, number_list};
+use super::masks::{Mask, Rules, mask};
+use crate::rewrite::{insert, number_list};
 use crate::rule::Skip;
-use netwright_ir::{Attribute, Dim, ElementType, Graph, Op, Place, Value};
+use netwright_ir::{Attribute, Dim, ElementType, Graph, Op, Place, Tensor, Value};
 
 /// What ONNX's operator is asked for.
-struct Asked {
-    query: Value,
-    key: Value,
-    value: Value,
-    mask: Option<Value>,
-    past: Option<[Value; 2]>,
-    heads: i64,
-    kv_heads: i64,
-    scale: Option<f32>,
-    softcap: f32,
-    is_causal: bool,
+pub(super) struct Asked {
+    /// `[batch, length, heads * size]`, or `[batch, heads, length, size]`; the keys and values likewise.
+    pub(super) query: Value,
+    pub(super) key: Value,
+    pub(super) value: Value,
+    pub(super) mask: Option<Value>,
+    pub(super) past: Option<[Value; 2]>,
+    pub(super) heads: i64,
+    pub(super) kv_heads: i64,
+    pub(super) scale: Option<f32>,
+    pub(super) softcap: f32,
+    pub(super) is_causal: bool,
 }
 
-/// The attended values, and present keys and values.
-fn attend(graph: &mut Graph, root: Value, asked: &Asked) -> Result<[Value; 3], Skip> {
+/// The attended values, `[batch, length, heads * size]`, and present keys and values.
+pub(super) fn attend(graph: &mut Graph, root: Value, asked: &Asked) -> Result<[Value; 3], Skip> {
     let is_flat = graph.fact(asked.query).rank() == Some(3);
     let attention = Op::Attention {
         is_causal: asked.is_causal,
@@ -40,23 +41,27 @@ fn attend(graph: &mut Graph, root: Value, asked: &Asked) -> Result<[Value; 3], S
     let name = graph.value_name(root).clone();
     let results = ["attended", "keys", "values"].map(|word| format!("{name}.{word}").into());
     let node = graph.insert(Place { results: results.into_iter().collect(), ..place }, attention, &operands)?;
-    Ok([0, 1, 2].map(|result| Value { node, result }))
+    let [mut attended, keys, values] = [0, 1, 2].map(|result| Value { node, result });
+    if !is_flat {
+        attended = merged(graph, root, attended)?;
+    }
+    Ok([attended, keys, values])
 }
 
-fn heads(call: &mut Call, name: &str) -> Result<i64, Skip> {
+pub(super) fn heads(call: &mut Call, name: &str) -> Result<i64, Skip> {
     match call.int(name, 0)? {
         heads if heads > 0 => Ok(heads),
         heads => Err(Skip::rejected(format!("its attribute `{name}` is {heads}"))),
     }
 }
 
-fn last(graph: &Graph, of: Value) -> Result<i64, Skip> {
+pub(super) fn last(graph: &Graph, of: Value) -> Result<i64, Skip> {
     let last = graph.shape(of).and_then(<[Dim]>::last).and_then(Dim::known);
     last.ok_or_else(|| Skip::rejected(format!("the last axis of {} is not known", graph.operand_text(of))))
 }
 
 /// Parts of the last axis.
-fn split(graph: &mut Graph, root: Value, x: Value, sizes: &[i64]) -> Result<Vec<Value>, Skip> {
+pub(super) fn split(graph: &mut Graph, root: Value, x: Value, sizes: &[i64]) -> Result<Vec<Value>, Skip> {
     let sum = sizes.iter().try_fold(0_i64, |sum, size| sum.checked_add(*size).filter(|_| *size > 0));
     if sum != Some(last(graph, x)?) {
         return Err(Skip::rejected(format!("{} is not of the sizes {sizes:?}", graph.operand_text(x))));
@@ -69,45 +74,29 @@ fn split(graph: &mut Graph, root: Value, x: Value, sizes: &[i64]) -> Result<Vec<
     Ok(graph.results(node).collect())
 }
 
-/// What is added to scores `[batch, heads, query, key]` for a mask of keys: lengths `[batch]`, or 0 for those that are
-/// masked in `[batch, key]` or `[batch, query, key]`.
-fn padding(graph: &mut Graph, root: Value, mask: Value, keys: Value, filter: f32) -> Result<Value, Skip> {
-    let rank = graph.fact(mask).rank();
-    let rank = rank.ok_or_else(|| Skip::rejected(format!("the rank of {} is not known", graph.operand_text(mask))))?;
-    let seen = match rank {
-        1 => {
-            let (Some([own]), Some([batch, ..])) = (graph.shape(mask), graph.shape(keys)) else {
-                return Err(Skip::rejected("the sizes of the mask are not known"));
-            };
-            if own.same(batch) != Some(true) {
-                return Err(Skip::rejected(format!("nothing shows that {} is of lengths", graph.operand_text(mask))));
-            }
-            let places = positions(graph, root, keys, 1)?;
-            let lengths = cast(graph, root, mask, ElementType::I64)?;
-            let axes = number_list(graph, root, "axes", &[1])?;
-            let lengths = insert(graph, root, "lengths", Op::Unsqueeze, &[lengths, axes])?;
-            insert(graph, root, "seen", Op::Less, &[places, lengths])?
-        }
-        2 | 3 => cast(graph, root, mask, ElementType::Bool)?,
-        _ => return Err(Skip::rejected(format!("its mask {} has rank {rank}", graph.operand_text(mask)))),
-    };
-    let axes: &[i64] = if rank == 3 { &[1] } else { &[1, 2] };
-    let axes = number_list(graph, root, "axes", axes)?;
-    let seen = insert(graph, root, "seen", Op::Unsqueeze, &[seen, axes])?;
-    let kept = number(graph, root, "kept", ElementType::F32, 0.0)?;
-    let masked = number(graph, root, "masked", ElementType::F32, filter.into())?;
-    insert(graph, root, "mask", Op::Where, &[seen, kept, masked])
-}
-
-/// Both masks as one.
-fn both(graph: &mut Graph, root: Value, a: Option<Value>, b: Option<Value>) -> Result<Option<Value>, Skip> {
-    match (a, b) {
-        (Some(a), Some(b)) => insert(graph, root, "mask", Op::Add, &[a, b]).map(Some),
-        (a, b) => Ok(a.or(b)),
+/// `[batch, heads, length, size]` of `[batch, length, heads * size]`.
+pub(super) fn by_heads(graph: &mut Graph, root: Value, x: Value, heads: i64) -> Result<Value, Skip> {
+    let width = last(graph, x)?;
+    if width % heads != 0 {
+        return Err(Skip::rejected(format!("{} is not of {heads} heads", graph.operand_text(x))));
     }
+    let sizes = number_list(graph, root, "sizes", &[0, 0, heads, width / heads])?;
+    let apart = insert(graph, root, "apart", Op::Reshape { allowzero: false }, &[x, sizes])?;
+    insert(graph, root, "heads", Op::Transpose { perm: vec![0, 2, 1, 3] }, &[apart])
 }
 
-fn expect_f32(graph: &Graph, x: Value) -> Result<(), Skip> {
+/// `[batch, length, heads * size]` of `[batch, heads, length, size]`.
+pub(super) fn merged(graph: &mut Graph, root: Value, x: Value) -> Result<Value, Skip> {
+    let width = match graph.shape(x) {
+        Some([_, heads, _, size]) => heads.times(size).known().unwrap_or(-1),
+        _ => -1,
+    };
+    let turned = insert(graph, root, "by_length", Op::Transpose { perm: vec![0, 2, 1, 3] }, &[x])?;
+    let sizes = number_list(graph, root, "sizes", &[0, 0, width])?;
+    insert(graph, root, "merged", Op::Reshape { allowzero: false }, &[turned, sizes])
+}
+
+pub(super) fn expect_f32(graph: &Graph, x: Value) -> Result<(), Skip> {
     match graph.fact(x).element() {
         Some(ElementType::F32) => Ok(()),
         _ => Err(Skip::rejected(format!("{} is not shown to be f32", graph.operand_text(x)))),
@@ -142,23 +131,25 @@ pub(super) fn attention(graph: &mut Graph, call: &mut Call) -> Result<(), Skip> 
     let [query, key, value] = split(graph, root, packed, &sizes)?[..] else {
         return Err(Skip::rejected("it has not three hidden sizes"));
     };
-    if call.optional(4).is_some() && call.optional(3).is_some() && graph.fact(call.operand(3)?).rank() == Some(1) {
-        return Err(Skip::rejected("its mask is of lengths, and there is a past"));
-    }
-    let padding = call.optional(3).map(|mask| padding(graph, root, mask, key, filter)).transpose()?;
-    let mask = both(graph, root, padding, call.optional(5))?;
     let past = match call.optional(4) {
         None => None,
         Some(past) => {
             let mut part = |at: i64| -> Result<Value, Skip> {
-                let index = insert(graph, root, "index", Op::Constant(netwright_ir::Tensor::index(at)), &[])?;
+                let index = insert(graph, root, "index", Op::Constant(Tensor::index(at)), &[])?;
                 insert(graph, root, "past", Op::Gather { axis: 0 }, &[past, index])
             };
             Some([part(0)?, part(1)?])
         }
     };
-    let asked = Asked { query, key, value, mask, past, heads, kv_heads: heads, scale, softcap: 0.0, is_causal };
+    let rules = Rules { padding: call.optional(3), filter, bias: call.optional(5), is_causal, past: past.map(|past| past[0]) };
+    let Mask { added, is_causal } = mask(graph, root, &rules, query, key)?;
+    let asked = Asked { query, key, value, mask: added, past, heads, kv_heads: heads, scale, softcap: 0.0, is_causal };
     let [attended, keys, values] = attend(graph, root, &asked)?;
+    // Keys and values of other sizes cannot be one present; the runtime gives none then.
+    let is_present_read = graph.results(root.node).nth(1).is_some_and(|present| graph.use_count(present) > 0);
+    if !is_present_read {
+        return call.become_values(graph, &[Some(attended)]);
+    }
     let mut present = vec![];
     for part in [keys, values] {
         let axes = number_list(graph, root, "axes", &[0])?;
@@ -178,90 +169,68 @@ pub(super) fn multi_head_attention(graph: &mut Graph, call: &mut Call) -> Result
     let filter = call.float("mask_filter_value")?.unwrap_or(-10000.0);
     call.expect_no_more_attributes()?;
     call.expect_operands(8)?;
-    let mut sides = [call.operand(0)?, call.operand(1)?, call.operand(2)?];
-    for side in sides {
-        expect_f32(graph, side)?;
-        if graph.fact(side).rank() != Some(3) {
-            return Err(Skip::rejected(format!("{} has not rank 3", graph.operand_text(side))));
-        }
-    }
-    if let Some(bias) = call.optional(3) {
-        let widths = [last(graph, sides[0])?, last(graph, sides[1])?, last(graph, sides[2])?];
-        let biases = split(graph, root, bias, &widths)?;
-        for (side, bias) in sides.iter_mut().zip(biases) {
-            *side = insert(graph, root, "biased", Op::Add, &[*side, bias])?;
-        }
-    }
-    let [query, key, value] = sides;
+    let [query, key, value] = sides(graph, call, heads)?;
     let past = match (call.optional(6), call.optional(7)) {
         (Some(key), Some(value)) => Some([key, value]),
         (None, None) => None,
         _ => return Err(Skip::rejected("it has a past of keys or of values alone")),
     };
-    if past.is_some() && call.optional(4).is_some_and(|mask| graph.fact(mask).rank() == Some(1)) {
-        return Err(Skip::rejected("its mask is of lengths, and there is a past"));
-    }
-    let padding = call.optional(4).map(|mask| padding(graph, root, mask, key, filter)).transpose()?;
-    let mask = both(graph, root, padding, call.optional(5))?;
-    let asked = Asked { query, key, value, mask, past, heads, kv_heads: heads, scale, softcap: 0.0, is_causal };
+    let rules = Rules { padding: call.optional(4), filter, bias: call.optional(5), is_causal, past: past.map(|past| past[0]) };
+    let Mask { added, is_causal } = mask(graph, root, &rules, query, key)?;
+    let asked = Asked { query, key, value, mask: added, past, heads, kv_heads: heads, scale, softcap: 0.0, is_causal };
     let results = attend(graph, root, &asked)?;
     call.become_values(graph, &results.map(Some))
 }
 
-/// Operands: query, key, value, past key, past value, last places, total length, cosines, sines. Results: attended,
-/// present key and value.
+/// Queries, keys and values, each `[batch, length, heads * size]`, or each `[batch, heads, length, size]`.
 ///
-/// Each sample may have a past of another length, which the standard cannot say: with a past, the batch must be 1. What
-/// is padding behind a sample sees keys that are padding; its results mean nothing before and after.
-pub(super) fn group_query_attention(graph: &mut Graph, call: &mut Call) -> Result<(), Skip> {
+/// Keys and values may come with their heads before the length, as those of cross attention do that are computed once;
+/// or packed, `[batch, length, heads, 2 or 3, size]`.
+fn sides(graph: &mut Graph, call: &Call, heads: i64) -> Result<[Value; 3], Skip> {
     let root = call.root;
-    let (heads, kv_heads) = (heads(call, "num_heads")?, heads(call, "kv_num_heads")?);
-    let scale = call.float("scale")?;
-    let softcap = call.float("softcap")?.unwrap_or(0.0);
-    let turns = call.int("do_rotary", 0)? != 0;
-    let interleaved = call.int("rotary_interleaved", 0)? != 0;
-    call.expect_int("local_window_size", -1)?;
-    for name in ["smooth_softmax", "kv_cache_bit_width", "qk_output"] {
-        call.expect_int(name, 0)?;
-    }
-    call.expect_no_more_attributes()?;
-    call.expect_operands(9)?;
     let mut query = call.operand(0)?;
-    expect_f32(graph, query)?;
-    let [batch, ..] = graph
-        .shape(query)
-        .filter(|shape| shape.len() == 3)
-        .ok_or_else(|| Skip::rejected(format!("{} is not shown to have rank 3", graph.operand_text(query))))?
-    else {
-        return Err(Skip::NoMatch);
-    };
-    let past = match (call.optional(3), call.optional(4)) {
-        (Some(key), Some(value)) => Some([key, value]),
-        (None, None) => None,
-        _ => return Err(Skip::rejected("it has a past of keys or of values alone")),
-    };
-    if past.is_some() && *batch != Dim::Known(1) {
-        return Err(Skip::rejected("samples may have pasts of different lengths, which the standard cannot say"));
+    let (key, value, bias) = (call.optional(1), call.optional(2), call.optional(3));
+    for side in [Some(query), key, value].into_iter().flatten() {
+        expect_f32(graph, side)?;
     }
-    let (mut key, value) = if let (Some(key), Some(value)) = (call.optional(1), call.optional(2)) {
-        (key, value)
-    } else {
-        let size = last(graph, query)? / (heads + 2 * kv_heads);
-        let parts = split(graph, root, query, &[heads * size, kv_heads * size, kv_heads * size])?;
-        let [own, key, value] = parts[..] else { return Err(Skip::NoMatch) };
-        query = own;
-        (key, value)
-    };
-    if turns {
-        let tables = [call.operand(7)?, call.operand(8)?];
-        let before = match past {
-            Some([past, _]) => Some(insert(graph, root, "before", Op::Shape { start: 2, end: Some(3) }, &[past])?),
-            None => None,
-        };
-        query = rotate(graph, root, query, Positions::After(before), tables, (interleaved, heads, 0))?;
-        key = rotate(graph, root, key, Positions::After(before), tables, (interleaved, kv_heads, 0))?;
+    let rank = |of: Option<Value>| of.and_then(|of| graph.fact(of).rank());
+    match (rank(Some(query)), rank(key), rank(value)) {
+        (Some(3), Some(3), Some(3)) => {
+            let mut sides = [query, call.operand(1)?, call.operand(2)?];
+            if let Some(bias) = bias {
+                let widths = [last(graph, sides[0])?, last(graph, sides[1])?, last(graph, sides[2])?];
+                let biases = split(graph, root, bias, &widths)?;
+                for (side, bias) in sides.iter_mut().zip(biases) {
+                    *side = insert(graph, root, "biased", Op::Add, &[*side, bias])?;
+                }
+            }
+            Ok(sides)
+        }
+        (Some(3), Some(4), Some(4)) => {
+            if let Some(bias) = bias {
+                // Only the part of the queries is read.
+                let width = last(graph, query)?;
+                let rest = last(graph, bias)?.saturating_sub(width);
+                let bias = split(graph, root, bias, &[width, rest])?[0];
+                query = insert(graph, root, "biased", Op::Add, &[query, bias])?;
+            }
+            Ok([by_heads(graph, root, query, heads)?, call.operand(1)?, call.operand(2)?])
+        }
+        (Some(3), Some(5), None) if bias.is_none() && value.is_none() => {
+            let [key, value] = [unpacked(graph, root, call.operand(1)?, 0)?, unpacked(graph, root, call.operand(1)?, 1)?];
+            Ok([by_heads(graph, root, query, heads)?, key, value])
+        }
+        (Some(5), None, None) if bias.is_none() && key.is_none() && value.is_none() => {
+            Ok([unpacked(graph, root, query, 0)?, unpacked(graph, root, query, 1)?, unpacked(graph, root, query, 2)?])
+        }
+        (Some(_), Some(_), Some(_)) => Err(Skip::rejected("its queries, keys and values are not split as one form of it has them")),
+        _ => Err(Skip::rejected("the ranks of its queries, keys and values are not known")),
     }
-    let asked = Asked { query, key, value, mask: None, past, heads, kv_heads, scale, softcap, is_causal: true };
-    let results = attend(graph, root, &asked)?;
-    call.become_values(graph, &results.map(Some))
+}
+
+/// A part of `[batch, length, heads, parts, size]`, as `[batch, heads, length, size]`.
+fn unpacked(graph: &mut Graph, root: Value, packed: Value, part: i64) -> Result<Value, Skip> {
+    let index = insert(graph, root, "index", Op::Constant(Tensor::index(part)), &[])?;
+    let part = insert(graph, root, "part", Op::Gather { axis: 3 }, &[packed, index])?;
+    insert(graph, root, "heads", Op::Transpose { perm: vec![0, 2, 1, 3] }, &[part])
 }

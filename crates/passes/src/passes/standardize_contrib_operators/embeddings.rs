@@ -1,9 +1,10 @@
 //! Embeddings: of tokens, and of positions by rotation.
 
 use super::Call;
+use super::masks::range;
 use crate::rewrite::{self, insert, number_list};
 use crate::rule::Skip;
-use netwright_ir::{Dim, ElementType, Graph, Op, Tensor, Value};
+use netwright_ir::{Dim, ElementType, Graph, Op, Value};
 
 /// Operands: token ids, segment ids, the tables of words, positions and segments, gamma, beta, mask, position ids.
 /// Results: the norm of the sum of embeddings, the length of each sample, the sum.
@@ -42,10 +43,14 @@ pub(super) fn embed_layer_normalization(graph: &mut Graph, call: &mut Call) -> R
 
 /// 0, 1, … as long as an axis of a value.
 pub(super) fn positions(graph: &mut Graph, root: Value, of: Value, axis: i64) -> Result<Value, Skip> {
+    let size = size(graph, root, of, axis)?;
+    range(graph, root, size)
+}
+
+/// The size of an axis of a value, as one number.
+pub(super) fn size(graph: &mut Graph, root: Value, of: Value, axis: i64) -> Result<Value, Skip> {
     let size = insert(graph, root, "length", Op::Shape { start: axis, end: Some(axis + 1) }, &[of])?;
-    let size = insert(graph, root, "length", Op::Squeeze, &[size])?;
-    let [zero, one] = [0, 1].map(|bound| insert(graph, root, "bound", Op::Constant(Tensor::index(bound)), &[]));
-    insert(graph, root, "positions", Op::Range, &[zero?, size, one?])
+    insert(graph, root, "length", Op::Squeeze, &[size])
 }
 
 /// Operands: x, positions, cosines, sines.
@@ -88,7 +93,7 @@ pub(super) fn rotate(
     let num_heads = match (rank, heads) {
         (4, _) => None,
         (_, 0) => Some(last(x)? / (2 * last(cos)?).max(1)),
-        (_, heads) => Some(heads),
+        (_, heads) => last(x).map(|_| Some(heads))?,
     };
     let length = if rank == 4 { 2 } else { 1 };
     let positions = match at {
