@@ -131,6 +131,7 @@ fn optimizations(target: &Target, opset: i64, evaluator: Option<Evaluator>) -> V
         lift_transposes(),
         slice_packed_axis(),
         split_axes_before_transposing(),
+        split_merged_heads(),
         merge_slices(),
         unflatten_gemm(target.keeps_gemm),
         eliminate_common_subexpressions(),
