@@ -123,6 +123,7 @@ fn optimizations(target: &Target, opset: i64, evaluator: Option<Evaluator>) -> V
         eliminate_shape_chains(),
         simplify_indexing(),
         simplify_logic(),
+        write_einsum_as_matmul(),
         narrow_broadcasts(),
         keep_reduced_axes(),
         merge_mean_factor(),

@@ -51,6 +51,7 @@ mod unflatten_gemm;
 mod use_contrib_rotary;
 mod use_fused_matmul;
 mod use_quick_gelu;
+mod write_einsum_as_matmul;
 
 pub use canonicalize::canonicalize;
 pub use decompose_attention::decompose_attention;
@@ -103,3 +104,4 @@ pub use unflatten_gemm::unflatten_gemm;
 pub use use_contrib_rotary::use_contrib_rotary;
 pub use use_fused_matmul::use_fused_matmul;
 pub use use_quick_gelu::use_quick_gelu;
+pub use write_einsum_as_matmul::write_einsum_as_matmul;
