@@ -124,6 +124,7 @@ fn optimizations(target: &Target, opset: i64, evaluator: Option<Evaluator>) -> V
         simplify_indexing(),
         simplify_logic(),
         write_einsum_as_matmul(),
+        choose_masked_scores(),
         narrow_broadcasts(),
         keep_reduced_axes(),
         merge_mean_factor(),

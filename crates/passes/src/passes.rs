@@ -1,6 +1,7 @@
 //! The passes, a file each.
 
 mod canonicalize;
+mod choose_masked_scores;
 mod decompose_attention;
 mod decompose_gelu;
 mod decompose_layer_normalization;
@@ -54,6 +55,7 @@ mod use_quick_gelu;
 mod write_einsum_as_matmul;
 
 pub use canonicalize::canonicalize;
+pub use choose_masked_scores::choose_masked_scores;
 pub use decompose_attention::decompose_attention;
 pub use decompose_gelu::decompose_gelu;
 pub use decompose_layer_normalization::decompose_layer_normalization;
