@@ -157,6 +157,120 @@ fn fuse_attention_of_other_shapes() {
 }
 
 #[test]
+fn split_merged_heads() {
+    let inputs =
+        "%q: f32[b, 4, s, 8], %k: f32[b, 4, t, 8], %v: f32[b, 4, t, 8], %mask: f32[s, t], %table: f32[b, 4, t],
+        %other: f32[4*b, s, 8]";
+    let merge = |name: &str, to: &str, length: &str| {
+        format!(
+            "%{name}.shape = shape %{name} {{start = 2}} : i64[2]
+             %{to}.shape = concat [-1], %{name}.shape {{axis = 0}} : i64[3]
+             %{to} = reshape %{name}, %{to}.shape : f32[4*b, {length}, 8]
+             "
+        )
+    };
+    let merged = [merge("q", "a", "s"), merge("k", "c", "t"), merge("v", "d", "t")].concat();
+    let apart = "%y.shape = shape %q : i64[4]\n%y = reshape %e, %y.shape : f32[b, 4, s, 8]";
+    let product = "%turned = transpose %c {perm = [0, 2, 1]} : f32[4*b, 8, t]
+        %scores = matmul %a, %turned : f32[4*b, s, t]";
+    let attended = "%p = softmax %masked {axis = 2} : f32[4*b, s, t]
+        %e = matmul %p, %d : f32[4*b, s, 8]";
+    for (case, steps, rest) in [
+        ("merged_for_products", "%masked = mul %scores, 0.35 : f32[4*b, s, t]", "return %y"),
+        ("merged_with_a_square_mask", "%masked = add %mask, %scores : f32[4*b, s, t]", "return %y"),
+        (
+            "merged_with_a_row_a_head",
+            "%rows.size = shape %table {start = 2} : i64[1]
+             %rows.shape = concat [-1, 1], %rows.size {axis = 0} : i64[3]
+             %rows = reshape %table, %rows.shape : f32[4*b, 1, t]
+             %masked = add %scores, %rows : f32[4*b, s, t]",
+            "return %y",
+        ),
+        ("merged_probabilities_that_are_read", "%masked = mul %scores, 0.35 : f32[4*b, s, t]", "return %y, %p"),
+        ("merged_softmax_over_heads", "%masked = softmax %scores {axis = 0} : f32[4*b, s, t]", "return %y"),
+    ] {
+        let body = format!("{merged}{product}\n{steps}\n{attended}\n{apart}\n{rest}");
+        check_pass(case, "split-merged-heads", &graph(inputs, &body));
+    }
+    // What was merged by nobody stays, and so does what is split into other axes than were merged.
+    let given = format!("{}%e = add %other, %a : f32[4*b, s, 8]\n{apart}\nreturn %y", merge("q", "a", "s"));
+    check_pass("merged_by_the_caller", "split-merged-heads", &graph(inputs, &given));
+    let body = "%a = reshape %q, [24, 5, 8] : f32[24, 5, 8]
+        %e = exp %a : f32[24, 5, 8]
+        %y = reshape %e, [4, 6, 5, 8] : f32[4, 6, 5, 8]
+        return %y";
+    check_pass("split_into_other_axes", "split-merged-heads", &graph("%q: f32[6, 4, 5, 8]", body));
+    let body = "%a = reshape %q, [5, 12, 8] : f32[5, 12, 8]
+        %c = transpose %a {perm = [1, 0, 2]} : f32[12, 5, 8]
+        %turned = transpose %a {perm = [1, 2, 0]} : f32[12, 8, 5]
+        %scores = matmul %c, %turned : f32[12, 5, 5]
+        %p = softmax %scores {axis = -1} : f32[12, 5, 5]
+        %e = matmul %p, %c : f32[12, 5, 8]
+        %f = transpose %e {perm = [1, 0, 2]} : f32[5, 12, 8]
+        %y = reshape %f, SIZES
+        return %y";
+    for (case, sizes) in [
+        ("merged_length_first", "[5, 3, 32] : f32[5, 3, 32]"),
+        ("merged_length_first_in_rows", "[15, 32] : f32[15, 32]"),
+    ] {
+        let body = body.replace("SIZES", sizes);
+        check_pass(case, "split-merged-heads", &graph("%q: f32[5, 3, 32]", &body));
+    }
+}
+
+#[test]
+fn write_einsum_as_matmul() {
+    let inputs = "%x: f32[b, s, 6], %q: f32[b, s, 2, 3], %k: f32[b, t, 2, 3], %p: f32[b, 2, s, t], %w: f32[6, 2, 3],
+        %o: f32[2, 3, 6], %one: f32[1, t, 2, 3], %row: f32[4]";
+    for (case, operands, equation, shape) in [
+        ("einsum_of_a_projection", "%x, %w", "abc,cde->abde", "b, s, 2, 3"),
+        ("einsum_of_scores", "%k, %q", "aecd,abcd->acbe", "b, 2, s, t"),
+        ("einsum_of_values", "%p, %k", "acbe, aecd -> abcd", "b, s, 2, 3"),
+        ("einsum_that_merges", "%q, %o", "abcd,cde->abe", "b, s, 6"),
+        ("einsum_of_columns", "%row, %row", "a,b->ab", "4, 4"),
+        ("einsum_with_dots", "%x, %x", "...bc,...dc->...bd", "b, s, s"),
+        ("einsum_that_sums_alone", "%x, %x", "abc,adc->ab", "b, s"),
+    ] {
+        let body = format!("%y = einsum {operands} {{equation = \"{equation}\"}} : f32[{shape}]\nreturn %y");
+        check_pass(case, "write-einsum-as-matmul", &graph(inputs, &body));
+    }
+    // tract does not repeat an axis of size 1 in an equation.
+    let body = "%y = einsum %q, %one {equation = \"abcd,aecd->acbe\"} : f32[b, 2, s, t]\nreturn %y";
+    check_diff("einsum_that_repeats", "write-einsum-as-matmul", graph(inputs, body));
+}
+
+#[test]
+fn choose_masked_scores() {
+    let inputs = "%x: f32[b, 4, 3, 3], %keep: bool[b, 1, 1, 3], %soft: f32[1, 1, 3, 3], %row: f32[b, 1, 1, 3]";
+    let table = "%m = parameter [1, 0, 0, 1, 1, 0, 1, 1, 1] : f32[3, 3]";
+    for (case, mask, rest) in [
+        ("masked_by_a_difference", table, "%y = sub %a, %c : #"),
+        ("masked_by_a_sum", table, "%d = neg %c : f32[3, 3]\n%y = add %d, %a : #"),
+        ("masked_by_truth", "%m = cast %keep {to = f32} : f32[b, 1, 1, 3]", "%y = sub %a, %c : #"),
+        ("masked_by_shares", "%m = identity %soft : f32[1, 1, 3, 3]", "%y = sub %a, %c : #"),
+        ("masked_and_moved", table, "%d = add %c, 1.0 : f32[3, 3]\n%y = sub %a, %d : #"),
+        ("masked_scores_that_are_read", table, "%z = sub %a, %c : #\n%y = add %z, %a : #"),
+    ] {
+        let shape = if mask.contains("%keep") {
+            "f32[b, 1, 1, 3]"
+        } else if mask.contains("%soft") {
+            "f32[1, 1, 3, 3]"
+        } else {
+            "f32[3, 3]"
+        };
+        let body = format!(
+            "{mask}
+             %a = mul %x, %m : #
+             %rest = sub 1.0, %m : {shape}
+             %c = mul 10000.0, %rest : {shape}
+             {rest}
+             return %y"
+        );
+        check_pass(case, "choose-masked-scores", &graph(inputs, &body.replace('#', "f32[b, 4, 3, 3]")));
+    }
+}
+
+#[test]
 fn fold_repeated_heads() {
     let inputs = "%q: f32[b, 4, s, 8], %k: f32[b, 2, t, 8], %v: f32[b, 2, t, 8], %mask: f32[b, 1, s, t]";
     for (case, indices, others) in [

@@ -77,13 +77,15 @@ fn tolerance(pass: &str) -> f64 {
         | "fuse-attention"
         | "fuse-rotary-embedding"
         | "pack-projections"
+        | "split-merged-heads"
         | "sum-residuals"
         | "fuse-gelu"
         | "fuse-layer-normalization"
         | "fuse-rms-normalization"
         | "fuse-swish"
         | "merge-mean-factor"
-        | "unflatten-gemm" => 1e-5,
+        | "unflatten-gemm"
+        | "write-einsum-as-matmul" => 1e-5,
         _ => 0.0,
     }
 }

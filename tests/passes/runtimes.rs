@@ -175,7 +175,9 @@ fn operators_of_onnx_runtime() {
 
 #[test]
 fn standardize_contrib_operators() {
-    let inputs = "%x: f32[b, s, 8], %skip: f32[b, s, 8], %w: f32[8], %mask: i32[b, s]";
+    let inputs = "%x: f32[b, s, 8], %skip: f32[b, s, 8], %w: f32[8], %mask: i32[b, s], %keys: f32[b, t, 8],
+        %heads: f32[b, 2, t, 4], %packed: f32[b, s, 2, 3, 4], %weight: f32[8, 16], %half: f32[b, s, 4],
+        %past: f32[b, 1, p, 4], %last: i32[b], %total: i32[]";
     for (case, body) in [
         (
             "activations_and_norms",
@@ -189,6 +191,44 @@ fn standardize_contrib_operators() {
             "attention_of_three",
             "%y = \"com.microsoft::MultiHeadAttention@1\" %x, %skip, %x, _, %mask {num_heads = 2} : f32[b, s, 8]
              return %y",
+        ),
+        (
+            "causal_attention_with_a_filter",
+            "%y = \"com.microsoft::MultiHeadAttention@1\" %x, %skip, %x, _, %mask {mask_filter_value = -3.4028235e38, \
+             num_heads = 2, unidirectional = 1} : f32[b, s, 8]
+             return %y",
+        ),
+        (
+            "causal_attention_to_others",
+            "%y = \"com.microsoft::MultiHeadAttention@1\" %x, %keys, %keys {num_heads = 2, unidirectional = 1} : f32[b, s, 8]
+             return %y",
+        ),
+        (
+            "keys_by_heads",
+            "%y = \"com.microsoft::MultiHeadAttention@1\" %x, %heads, %heads {num_heads = 2} : f32[b, s, 8]
+             return %y",
+        ),
+        (
+            "parts_that_are_packed",
+            "%y = \"com.microsoft::MultiHeadAttention@1\" %packed {num_heads = 2} : f32[b, s, 8]
+             return %y",
+        ),
+        (
+            "values_of_another_width",
+            "%y = \"com.microsoft::Attention@1\" %x, %weight {num_heads = 2, qkv_hidden_sizes = [4, 4, 8]} : f32[b, s, 8]
+             return %y",
+        ),
+        (
+            "groups_with_a_past",
+            "%y, %k, %v = \"com.microsoft::GroupQueryAttention@1\" %x, %half, %half, %past, %past, %last, %total \
+             {kv_num_heads = 1, num_heads = 2} : f32[b, s, 8], f32[b, 1, t, 4], f32[b, 1, t, 4]
+             return %y, %k, %v",
+        ),
+        (
+            "groups_in_a_window_of_none",
+            "%y, %k, %v = \"com.microsoft::GroupQueryAttention@1\" %x, %half, %half, %past, %past, %last, %total \
+             {kv_num_heads = 1, local_window_size = 0, num_heads = 2} : f32[b, s, 8], f32[b, 1, t, 4], f32[b, 1, t, 4]
+             return %y, %k, %v",
         ),
         ("unknown_attribute", "%y = \"com.microsoft::FastGelu@1\" %x {speed = 9} : f32[b, s, 8]\nreturn %y"),
         (

@@ -733,12 +733,43 @@ impl Graph {
             self.dag[id.0].op = op;
             return;
         }
-        // A node of other operands takes its place: edges are not removed one by one.
+        self.put_in_place(id, op, &kept);
+    }
+
+    /// Replaces values in the bodies of a node with captures of values of this graph: each is the body by its place,
+    /// the value in it, and the value to capture.
+    ///
+    /// The values are of one type; one of a body must be none of its outputs.
+    pub fn capture_in_bodies(&mut self, id: NodeId, captured: &[(usize, Value, Value)]) {
+        let operands = self.operands(id);
+        let mut op = std::mem::replace(&mut self.dag[id.0].op, Op::Identity);
+        let mut bodies = op.bodies_mut();
+        let old: usize = bodies.iter().map(|body| body.captures.len()).sum();
+        let (own, mut outer) = operands.split_at(operands.len().saturating_sub(old));
+        let mut kept: SmallVec<[Option<Value>; 4]> = own.into();
+        for (place, body) in bodies.iter_mut().enumerate() {
+            let body = Arc::make_mut(body);
+            let (its, rest) = outer.split_at(body.captures.len().min(outer.len()));
+            outer = rest;
+            let mut its = its.to_vec();
+            for (_, inner, value) in captured.iter().filter(|(at, ..)| *at == place) {
+                let capture = body.capture(&self.value_name(*value).clone(), self.fact(*value).clone());
+                body.replace(*inner, capture);
+                its.push(Some(*value));
+            }
+            kept.extend(body.drop_unread_captures(&its));
+            body.sweep();
+        }
+        self.put_in_place(id, op, &kept);
+    }
+
+    /// Puts a node of other operands in the place of a node: edges are not removed one by one.
+    fn put_in_place(&mut self, id: NodeId, op: Op, operands: &[Option<Value>]) {
         let node = self.node(id);
         let names = node.results.iter().map(|result| result.name.clone()).collect();
         let place = Place { label: node.label.clone(), results: names, order: Some(node.order) };
         let facts = node.results.iter().map(|result| result.fact.clone()).collect();
-        let new = self.add(place, op, &kept, facts);
+        let new = self.add(place, op, operands, facts);
         for (old, new) in self.results(id).zip(self.results(new)) {
             self.replace(old, new);
         }

@@ -48,6 +48,7 @@ pub mod sites;
 mod sizes;
 pub mod target;
 mod transposes;
+mod weights;
 
 pub use evaluate::{Evaluate, Evaluator};
 pub use passes::*;
@@ -155,6 +156,7 @@ fn optimizations(target: &Target, opset: i64, evaluator: Option<Evaluator>) -> V
         fuse_bias_gelu(),
         sum_residuals(),
         use_fused_matmul(),
+        share_constants_of_bodies(),
     ];
     // What takes the place of the operator is optimized with the rest.
     if !target.runs(Kind::RotaryEmbedding, opset) {
@@ -254,6 +256,9 @@ fn attempt(model: &mut Model, options: &Options) -> Result<Report, Error> {
     if !model.training.is_empty() {
         return if selected.is_empty() && !options.share_cache { Ok(Report::default()) } else { Err(Error::Training) };
     }
+    // What is captured is not known in a body, so that the tensors of bodies are shared once nothing asks for them.
+    let (late, selected): (Vec<Pass>, Vec<Pass>) =
+        selected.into_iter().partition(|pass| pass.name == "share-constants-of-bodies");
     let dialect = Dialect { opset: own, with_kernels: options.target.asks_for_kernels, lowered: &target::LOWERED };
     let mut report = run_in(dialect, &selected, &mut model.graph, options.limits)?;
     if options.share_cache {
@@ -266,6 +271,7 @@ fn attempt(model: &mut Model, options: &Options) -> Result<Report, Error> {
     // What several nodes are written as has constants in common.
     let shares = options.limits.stop_after.is_none();
     lowering.extend(selected.into_iter().filter(|pass| shares && pass.name == "eliminate-common-subexpressions"));
+    lowering.extend(late.into_iter().filter(|_| shares));
     let limits = Limits { stop_after: None, ..options.limits };
     let lowered = run_in(lowered_dialect(model), &lowering, &mut model.graph, limits)?;
     report.applied.extend(lowered.applied);

@@ -56,7 +56,8 @@ fn choose(graph: &mut Graph, root: Value) -> Rewritten {
 /// The condition with rows and columns that are shown to be those of the scores, where the sizes can be computed: a part
 /// of a table is only shown to be no larger than the table.
 fn whole(graph: &mut Graph, root: Value, condition: Value) -> Result<Value, Skip> {
-    let (Some([.., own_rows, own_columns]), Some([.., rows, columns])) = (graph.shape(condition), graph.shape(root)) else {
+    let (Some([.., own_rows, own_columns]), Some([.., rows, columns])) = (graph.shape(condition), graph.shape(root))
+    else {
         return Ok(condition);
     };
     let is = |own: &Dim, size: &Dim| *own == Dim::Known(1) || own.same(size) == Some(true);
@@ -139,7 +140,13 @@ fn is_binary(graph: &Graph, mut value: Value) -> bool {
         let operand = graph.operand(value.node, 0);
         let moves = matches!(
             graph.kind(value),
-            Kind::Slice | Kind::Gather | Kind::Unsqueeze | Kind::Squeeze | Kind::Reshape | Kind::Transpose | Kind::Expand
+            Kind::Slice
+                | Kind::Gather
+                | Kind::Unsqueeze
+                | Kind::Squeeze
+                | Kind::Reshape
+                | Kind::Transpose
+                | Kind::Expand
                 | Kind::Trilu
         );
         match (graph.kind(value), operand) {

@@ -1,11 +1,10 @@
 use crate::pipeline::{Body, Log, Pass, name_of};
 use crate::rewrite::{SMALL, needs_node_between};
+use crate::weights;
 use bytes::Bytes;
 use netwright_ir::{Data, Graph, NodeId, Op, TensorType, Value};
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
-
-mod weights;
 
 /// Merges nodes that compute the same from the same; the earliest in program order stays.
 ///

@@ -141,7 +141,8 @@ impl Region {
             return Err(Skip::NoMatch);
         }
         let op = graph.op(value).clone();
-        let operands: Vec<Value> = graph.operands(value.node).into_iter().collect::<Option<_>>().ok_or(Skip::NoMatch)?;
+        let operands: Vec<Value> =
+            graph.operands(value.node).into_iter().collect::<Option<_>>().ok_or(Skip::NoMatch)?;
         let apart = |axis_of: i64| {
             let at = position(axis_of, 3).filter(|at| *at != axis)?;
             i64::try_from(if at > axis { at + 1 } else { at }).ok()
@@ -208,7 +209,8 @@ impl Region {
                 let element = graph.fact(operand).element().ok_or(Skip::NoMatch)?;
                 // Another operand has the whole shape, which this one does not widen.
                 let widens = graph.operands(result.node).into_iter().flatten().all(|other| {
-                    other == operand || graph.shape(other).zip(graph.shape(result)).is_none_or(|(a, b)| !same_shape(a, b))
+                    other == operand
+                        || graph.shape(other).zip(graph.shape(result)).is_none_or(|(a, b)| !same_shape(a, b))
                 });
                 match uniform(graph, operand).filter(|_| !widens) {
                     Some(value) => number(graph, self.root, "uniform", element, value),
@@ -223,7 +225,15 @@ impl Region {
 fn is_elementwise(kind: Kind) -> bool {
     matches!(
         kind,
-        Kind::Identity | Kind::Cast | Kind::Neg | Kind::Exp | Kind::Tanh | Kind::Relu | Kind::Sigmoid | Kind::Not | Kind::IsNaN
+        Kind::Identity
+            | Kind::Cast
+            | Kind::Neg
+            | Kind::Exp
+            | Kind::Tanh
+            | Kind::Relu
+            | Kind::Sigmoid
+            | Kind::Not
+            | Kind::IsNaN
     )
 }
 

@@ -113,6 +113,14 @@ impl Call {
         }
     }
 
+    /// Gives a value what is known of the result that it will stand for, so that what reads it first knows it too.
+    fn expect_of_result(&self, graph: &mut Graph, at: usize, value: Value) {
+        if let Some(result) = graph.results(self.root.node).nth(at) {
+            let fact = known_of_either(graph.fact(value), graph.fact(result));
+            graph.set_fact(value, fact);
+        }
+    }
+
     /// Puts values in the place of its results; one that something reads must be among them.
     fn become_values(&self, graph: &mut Graph, values: &[Option<Value>]) -> Result<(), Skip> {
         let results: Vec<Value> = graph.results(self.root.node).collect();

@@ -24,7 +24,9 @@ fn write(graph: &mut Graph, root: Value) -> Rewritten {
     let operands: Vec<Value> = graph.operands(root.node).into_iter().flatten().collect();
     let [a, b] = operands[..] else { return Err(Skip::rejected("it has not two operands")) };
     if !matches!(graph.fact(root).element(), Some(ElementType::F32 | ElementType::F64)) {
-        return Err(Skip::rejected("its elements are not f32 or f64: runtimes round narrower ones in different places"));
+        return Err(Skip::rejected(
+            "its elements are not f32 or f64: runtimes round narrower ones in different places",
+        ));
     }
     let unread = || Skip::rejected(format!("its equation `{}` is not read", text.escape_ascii()));
     let arrow = text.windows(2).position(|pair| pair == b"->").ok_or_else(unread)?;
@@ -49,9 +51,9 @@ fn write(graph: &mut Graph, root: Value) -> Rewritten {
     let left: Vec<Label> = pick(result, &|label| is_own(label, first, second));
     let right: Vec<Label> = pick(result, &|label| is_own(label, second, first));
     let summed: Vec<Label> = pick(first, &|label| !result.contains(label));
-    if summed.iter().any(|label| !second.contains(label)) || second.iter().any(|label| {
-        !first.contains(label) && !result.contains(label)
-    }) {
+    if summed.iter().any(|label| !second.contains(label))
+        || second.iter().any(|label| !first.contains(label) && !result.contains(label))
+    {
         return Err(Skip::rejected("a label is summed over that one operand alone has"));
     }
     if summed.is_empty() || left.is_empty() || right.is_empty() {
@@ -94,7 +96,9 @@ fn write(graph: &mut Graph, root: Value) -> Rewritten {
     if right.len() > 1 {
         value = reshaped(graph, root, value, &[kept, width].concat())?;
     }
-    if is_done { become_value(graph, root, value, note) } else {
+    if is_done {
+        become_value(graph, root, value, note)
+    } else {
         become_op(graph, root, Op::Transpose { perm }, &[value], note)
     }
 }

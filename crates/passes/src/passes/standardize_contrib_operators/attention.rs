@@ -141,7 +141,8 @@ pub(super) fn attention(graph: &mut Graph, call: &mut Call) -> Result<(), Skip> 
             Some([part(0)?, part(1)?])
         }
     };
-    let rules = Rules { padding: call.optional(3), filter, bias: call.optional(5), is_causal, past: past.map(|past| past[0]) };
+    let rules =
+        Rules { padding: call.optional(3), filter, bias: call.optional(5), is_causal, past: past.map(|past| past[0]) };
     let Mask { added, is_causal } = mask(graph, root, &rules, query, key)?;
     let asked = Asked { query, key, value, mask: added, past, heads, kv_heads: heads, scale, softcap: 0.0, is_causal };
     let [attended, keys, values] = attend(graph, root, &asked)?;
@@ -175,7 +176,8 @@ pub(super) fn multi_head_attention(graph: &mut Graph, call: &mut Call) -> Result
         (None, None) => None,
         _ => return Err(Skip::rejected("it has a past of keys or of values alone")),
     };
-    let rules = Rules { padding: call.optional(4), filter, bias: call.optional(5), is_causal, past: past.map(|past| past[0]) };
+    let rules =
+        Rules { padding: call.optional(4), filter, bias: call.optional(5), is_causal, past: past.map(|past| past[0]) };
     let Mask { added, is_causal } = mask(graph, root, &rules, query, key)?;
     let asked = Asked { query, key, value, mask: added, past, heads, kv_heads: heads, scale, softcap: 0.0, is_causal };
     let results = attend(graph, root, &asked)?;
@@ -217,13 +219,16 @@ fn sides(graph: &mut Graph, call: &Call, heads: i64) -> Result<[Value; 3], Skip>
             Ok([by_heads(graph, root, query, heads)?, call.operand(1)?, call.operand(2)?])
         }
         (Some(3), Some(5), None) if bias.is_none() && value.is_none() => {
-            let [key, value] = [unpacked(graph, root, call.operand(1)?, 0)?, unpacked(graph, root, call.operand(1)?, 1)?];
+            let [key, value] =
+                [unpacked(graph, root, call.operand(1)?, 0)?, unpacked(graph, root, call.operand(1)?, 1)?];
             Ok([by_heads(graph, root, query, heads)?, key, value])
         }
         (Some(5), None, None) if bias.is_none() && key.is_none() && value.is_none() => {
             Ok([unpacked(graph, root, query, 0)?, unpacked(graph, root, query, 1)?, unpacked(graph, root, query, 2)?])
         }
-        (Some(_), Some(_), Some(_)) => Err(Skip::rejected("its queries, keys and values are not split as one form of it has them")),
+        (Some(_), Some(_), Some(_)) => {
+            Err(Skip::rejected("its queries, keys and values are not split as one form of it has them"))
+        }
         _ => Err(Skip::rejected("the ranks of its queries, keys and values are not known")),
     }
 }

@@ -4,13 +4,14 @@ use super::Call;
 use super::masks::range;
 use crate::rewrite::{self, insert, number_list};
 use crate::rule::Skip;
-use netwright_ir::{Dim, ElementType, Graph, Op, Value};
+use netwright_ir::{Dim, ElementType, Graph, Op, Tensor, Value};
 
 /// Operands: token ids, segment ids, the tables of words, positions and segments, gamma, beta, mask, position ids.
 /// Results: the norm of the sum of embeddings, the length of each sample, the sum.
 pub(super) fn embed_layer_normalization(graph: &mut Graph, call: &mut Call) -> Result<(), Skip> {
     let epsilon = call.float("epsilon")?.unwrap_or(1e-12);
-    call.expect_int("mask_index_type", 0)?;
+    // What it says of the mask's shape is for other runtimes: the lengths are one number a sample in any case.
+    call.int("mask_index_type", 0)?;
     call.expect_no_more_attributes()?;
     call.expect_operands(9)?;
     let root = call.root;
@@ -30,15 +31,26 @@ pub(super) fn embed_layer_normalization(graph: &mut Graph, call: &mut Call) -> R
     }
     let norm = Op::LayerNormalization { axis: -1, epsilon, stash_type: 1 };
     let norm = insert(graph, root, "norm", norm, &[sum, call.operand(5)?, call.operand(6)?])?;
-    let lengths = match call.optional(7) {
-        Some(mask) => {
-            let axes = number_list(graph, root, "axes", &[1])?;
-            let count = Op::ReduceSum { keepdims: false, noop_with_empty_axes: false };
-            Some(insert(graph, root, "lengths", count, &[mask, axes])?)
-        }
-        None => None,
+    let lengths = lengths(graph, root, ids, call.optional(7))?;
+    call.become_values(graph, &[Some(norm), Some(lengths), Some(sum)])
+}
+
+/// How often a 1 stands in each row of a mask; 0 where there is none.
+fn lengths(graph: &mut Graph, root: Value, ids: Value, mask: Option<Value>) -> Result<Value, Skip> {
+    let constant = |graph: &mut Graph, value: i32| -> Result<Value, Skip> {
+        let tensor = Tensor::from_bytes(ElementType::I32, &[], value.to_le_bytes().to_vec())?;
+        insert(graph, root, "number", Op::Constant(tensor), &[])
     };
-    call.become_values(graph, &[Some(norm), lengths, Some(sum)])
+    let Some(mask) = mask else {
+        let zero = constant(graph, 0)?;
+        let batch = insert(graph, root, "batch", Op::Shape { start: 0, end: Some(1) }, &[ids])?;
+        return insert(graph, root, "lengths", Op::Expand, &[zero, batch]);
+    };
+    let one = constant(graph, 1)?;
+    let seen = insert(graph, root, "seen", Op::Equal, &[mask, one])?;
+    let seen = cast(graph, root, seen, ElementType::I32)?;
+    let axes = number_list(graph, root, "axes", &[1])?;
+    insert(graph, root, "lengths", Op::ReduceSum { keepdims: false, noop_with_empty_axes: false }, &[seen, axes])
 }
 
 /// 0, 1, … as long as an axis of a value.

@@ -71,7 +71,8 @@ pub(super) fn group_query_attention(graph: &mut Graph, call: &mut Call) -> Resul
         if window > 0 {
             return Err(Skip::rejected("it has a window and no past"));
         }
-        let asked = Asked { query, key, value, mask: bias, past: None, heads, kv_heads, scale, softcap, is_causal: true };
+        let asked =
+            Asked { query, key, value, mask: bias, past: None, heads, kv_heads, scale, softcap, is_causal: true };
         let results = attend(graph, root, &asked)?;
         return call.become_values(graph, &results.map(Some));
     };
@@ -81,6 +82,9 @@ pub(super) fn group_query_attention(graph: &mut Graph, call: &mut Call) -> Resul
     let value = by_heads(graph, root, value, kv_heads)?;
     let keys = cache.with(graph, root, past_key, key)?;
     let values = cache.with(graph, root, past_value, value)?;
+    for (at, present) in [(1, keys), (2, values)] {
+        call.expect_of_result(graph, at, present);
+    }
     let hidden = cache.hidden(graph, root, window)?;
     let scores = Scores { scale, softcap, bias, hidden };
     let attended = attend_cached(graph, root, &scores, [query, keys, values], [heads, kv_heads])?;
@@ -156,7 +160,8 @@ impl Cache {
         [query, past]: [Value; 2],
         [last_places, total]: [Value; 2],
     ) -> Result<Self, Skip> {
-        let index = |graph: &mut Graph, value: i64| insert(graph, root, "number", Op::Constant(Tensor::index(value)), &[]);
+        let index =
+            |graph: &mut Graph, value: i64| insert(graph, root, "number", Op::Constant(Tensor::index(value)), &[]);
         let count = size(graph, root, query, 1)?;
         let length = size(graph, root, past, 2)?;
         let total = cast(graph, root, total, ElementType::I64)?;

@@ -89,13 +89,7 @@ fn places(graph: &mut Graph, root: Value, rules: &Rules, keys: Value) -> Result<
 }
 
 /// A mask of four axes whose last two are shown to be those of the scores, or 1: what the operator takes no other of.
-fn sized(
-    graph: &mut Graph,
-    root: Value,
-    mask: Value,
-    rules: &Rules,
-    [query, keys]: [Value; 2],
-) -> Result<Value, Skip> {
+fn sized(graph: &mut Graph, root: Value, mask: Value, rules: &Rules, [query, keys]: [Value; 2]) -> Result<Value, Skip> {
     let Some([.., own_queries, own_keys]) = graph.shape(mask) else { return Ok(mask) };
     let past = rules.past.map(|past| length(graph, past).cloned());
     let all = match (length(graph, keys), past) {

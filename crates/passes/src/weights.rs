@@ -6,7 +6,7 @@ use netwright_ir::{Data, Graph, NodeId, Tensor, TensorType};
 use std::collections::HashSet;
 
 /// The types of which there are several large tensors.
-pub(super) fn repeated(graph: &Graph, nodes: &[NodeId]) -> HashSet<TensorType> {
+pub(crate) fn repeated(graph: &Graph, nodes: &[NodeId]) -> HashSet<TensorType> {
     let (mut once, mut twice) = (HashSet::new(), HashSet::new());
     let tensors = nodes.iter().filter_map(|node| graph.node(*node).op().tensor());
     for tensor in tensors.filter(|tensor| is_large(tensor)) {
@@ -18,7 +18,7 @@ pub(super) fn repeated(graph: &Graph, nodes: &[NodeId]) -> HashSet<TensorType> {
 }
 
 /// Whether it is large and its elements are there, as whole bytes.
-pub(super) fn is_large(tensor: &Tensor) -> bool {
+pub(crate) fn is_large(tensor: &Tensor) -> bool {
     let is_there = matches!(tensor.data(), Data::File(_) | Data::Bytes(_));
     is_there && tensor.len() >= SMALL && tensor.element().bits().is_multiple_of(8)
 }
@@ -29,7 +29,7 @@ fn size(tensor: &Tensor) -> usize {
 }
 
 /// Elements from the first to the last, evenly spaced; `None` where a file cannot be read.
-pub(super) fn sample(tensor: &Tensor) -> Option<Vec<u8>> {
+pub(crate) fn sample(tensor: &Tensor) -> Option<Vec<u8>> {
     const STEPS: u64 = 4;
     let last = tensor.count().checked_sub(1)?;
     let mut bytes = vec![];
@@ -44,7 +44,7 @@ pub(super) fn sample(tensor: &Tensor) -> Option<Vec<u8>> {
 }
 
 /// Whether two tensors are the same bit by bit, as far as that is asked of large ones and files can be read.
-pub(super) fn are_same(a: &Tensor, b: &Tensor) -> bool {
+pub(crate) fn are_same(a: &Tensor, b: &Tensor) -> bool {
     a.is_same(b) || a.ty() == b.ty() && is_large(a) && is_large(b) && same_bytes(a, b) == Some(true)
 }
 

@@ -1,0 +1,111 @@
+use crate::pipeline::{Body, Log, Pass};
+use crate::rewrite::insert;
+use crate::weights::{are_same, is_large, sample};
+use netwright_ir::{Graph, NodeId, Op, Tensor, Value};
+use std::collections::HashMap;
+
+/// `if c { f(w) } else { g(w) }` -> `f` and `g` of one `w` outside
+///
+/// A decoder that was merged of one for the first token and one for those with a cache holds all weights twice. Equal
+/// bit by bit, the larger ones stand once in the graph around the bodies, and the bodies capture them. It comes last: in
+/// a body, what is captured is not known.
+pub fn share_constants_of_bodies() -> Pass {
+    Pass {
+        name: "share-constants-of-bodies",
+        summary: "keep tensors that are equal in several bodies once, in the graph around them",
+        body: Body::Graph(share),
+    }
+}
+
+/// A large tensor, in this graph or in a body of a node.
+struct Found {
+    tensor: Tensor,
+    /// The node, which body of it, and the value there; `None` for a value of this graph.
+    body: Option<(NodeId, usize)>,
+    value: Value,
+}
+
+fn share(graph: &mut Graph, log: &mut Log) {
+    if !graph.has_bodies() {
+        return;
+    }
+    let mut captured: HashMap<NodeId, Vec<(usize, Value, Value)>> = HashMap::new();
+    for group in groups(graph) {
+        let in_bodies: Vec<&Found> = group.iter().filter(|found| found.body.is_some()).collect();
+        let Some(first) = in_bodies.first().filter(|_| group.len() > 1) else { continue };
+        if !log.may_apply() {
+            break;
+        }
+        let outer = match group.iter().find(|found| found.body.is_none()) {
+            Some(found) => found.value,
+            None => {
+                let Some((node, _)) = first.body else { continue };
+                let root = Value { node, result: 0 };
+                let Ok(value) = insert(graph, root, "shared", Op::Parameter(first.tensor.clone()), &[]) else {
+                    continue;
+                };
+                value
+            }
+        };
+        for found in &in_bodies {
+            if let Some((node, body)) = found.body {
+                captured.entry(node).or_default().push((body, found.value, outer));
+            }
+        }
+        let count = in_bodies.len();
+        log.applied(graph.value_name(outer).clone(), format!("stands in place of {count} in bodies"));
+    }
+    for node in graph.schedule() {
+        if let Some(captured) = captured.get(&node) {
+            graph.capture_in_bodies(node, captured);
+        }
+    }
+}
+
+/// The large tensors of the graph and of the bodies in it, those that are equal together.
+fn groups(graph: &Graph) -> Vec<Vec<Found>> {
+    let mut all = vec![];
+    for node in graph.schedule() {
+        let op = graph.node(node).op();
+        if let Op::Parameter(tensor) | Op::Constant(tensor) = op {
+            all.push(Found { tensor: tensor.clone(), body: None, value: Value { node, result: 0 } });
+        }
+        for (place, body) in op.bodies().into_iter().enumerate() {
+            for inner in body.schedule() {
+                let value = Value { node: inner, result: 0 };
+                if let Op::Parameter(tensor) | Op::Constant(tensor) = body.node(inner).op()
+                    && !body.is_output(value)
+                {
+                    all.push(Found { tensor: tensor.clone(), body: Some((node, place)), value });
+                }
+            }
+        }
+    }
+    all.retain(|found| is_large(&found.tensor));
+    // What is the only one of its type is not read.
+    let mut types = HashMap::new();
+    for found in &all {
+        *types.entry(found.tensor.ty()).or_insert(0_usize) += 1;
+    }
+    let mut groups: Vec<Vec<Found>> = vec![];
+    let mut alike: HashMap<Vec<u8>, Vec<usize>> = HashMap::new();
+    for found in all {
+        if types.get(&found.tensor.ty()).is_none_or(|count| *count < 2) {
+            continue;
+        }
+        let Some(sample) = sample(&found.tensor) else { continue };
+        let places = alike.entry(sample).or_default();
+        let same = |at: &&usize| groups[**at].first().is_some_and(|first| are_same(&first.tensor, &found.tensor));
+        match places.iter().take(MOST_COLLISIONS).find(same) {
+            Some(at) => groups[*at].push(found),
+            None => {
+                places.push(groups.len());
+                groups.push(vec![found]);
+            }
+        }
+    }
+    groups
+}
+
+/// A tensor is compared with so many others at most: each comparison may read both.
+const MOST_COLLISIONS: usize = 4;
