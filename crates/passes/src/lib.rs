@@ -131,11 +131,14 @@ fn optimizations(target: &Target, opset: i64, evaluator: Option<Evaluator>) -> V
         merge_mean_factor(),
         gather_repeated(),
         sink_transposes(),
+        cancel_transposes(),
         lift_transposes(),
         slice_packed_axis(),
         split_axes_before_transposing(),
         split_merged_heads(),
         merge_slices(),
+        fold_padding(),
+        fold_batch_normalization(),
         unflatten_gemm(target.keeps_gemm),
         eliminate_common_subexpressions(),
         fuse_layer_normalization(),
@@ -285,7 +288,10 @@ fn attempt(model: &mut Model, options: &Options) -> Result<Report, Error> {
 /// Whether a pass is one for that target in that opset.
 fn is_wanted(pass: &str, target: &Target, opset: i64) -> bool {
     match pass {
-        "fold-degrees-of-freedom" | "fold-scale-into-embedding" | "fold-scale-into-projection" => {
+        "fold-batch-normalization"
+        | "fold-degrees-of-freedom"
+        | "fold-scale-into-embedding"
+        | "fold-scale-into-projection" => {
             return target.scale == Scale::Projection;
         }
         "standardize-contrib-operators" => return !target.contrib,

@@ -1,5 +1,6 @@
 //! The passes, a file each.
 
+mod cancel_transposes;
 mod canonicalize;
 mod choose_masked_scores;
 mod decompose_attention;
@@ -13,10 +14,12 @@ mod eliminate_common_subexpressions;
 mod eliminate_dead_code;
 mod eliminate_shape_chains;
 mod evaluate_constants;
+mod fold_batch_normalization;
 mod fold_cache_into_attention;
 mod fold_constants;
 mod fold_degrees_of_freedom;
 mod fold_heads_into_attention;
+mod fold_padding;
 mod fold_repeated_heads;
 mod fold_scale_into_embedding;
 mod fold_scale_into_projection;
@@ -55,6 +58,7 @@ mod use_fused_matmul;
 mod use_quick_gelu;
 mod write_einsum_as_matmul;
 
+pub use cancel_transposes::cancel_transposes;
 pub use canonicalize::canonicalize;
 pub use choose_masked_scores::choose_masked_scores;
 pub use decompose_attention::decompose_attention;
@@ -68,10 +72,12 @@ pub use eliminate_common_subexpressions::eliminate_common_subexpressions;
 pub use eliminate_dead_code::eliminate_dead_code;
 pub use eliminate_shape_chains::eliminate_shape_chains;
 pub use evaluate_constants::evaluate_constants;
+pub use fold_batch_normalization::fold_batch_normalization;
 pub use fold_cache_into_attention::fold_cache_into_attention;
 pub use fold_constants::fold_constants;
 pub use fold_degrees_of_freedom::fold_degrees_of_freedom;
 pub use fold_heads_into_attention::fold_heads_into_attention;
+pub use fold_padding::fold_padding;
 pub use fold_repeated_heads::fold_repeated_heads;
 pub use fold_scale_into_embedding::fold_scale_into_embedding;
 pub use fold_scale_into_projection::fold_scale_into_projection;

@@ -1,0 +1,113 @@
+use crate::pattern::op;
+use crate::pipeline::Pass;
+use crate::rewrite::{become_op, expect_alone, insert};
+use crate::rule::{Rewritten, Rule, Skip};
+use netwright_ir::{ElementType, Graph, Kind, Op, Tensor, Value};
+
+/// `batch_normalization(conv(x, W, b))` -> `conv(x, W * k, (b - mean) * k + shift)`, with `k = scale / sqrt(variance + e)`
+///
+/// In inference, the statistics are known, and so is the factor of each channel, which can be part of the trained
+/// weights; of a ConvTranspose too. It is computed in f64 and rounded once, so that a weight is off by half a unit in its
+/// last place, as it is where the scale of attention is folded.
+pub fn fold_batch_normalization() -> Pass {
+    let summary = "batch_normalization(conv(x, W, b)) -> conv(x, W * k, (b - mean) * k + shift)";
+    Rule::new("fold-batch-normalization", summary, op(Kind::BatchNormalization), |graph, found| {
+        fold(graph, found.root())
+    })
+    .into()
+}
+
+/// Weights are computed in memory up to this size.
+const MOST_BYTES: u64 = 64 << 20;
+
+fn fold(graph: &mut Graph, root: Value) -> Rewritten {
+    let Op::BatchNormalization { epsilon, training_mode: false, .. } = *graph.op(root) else {
+        return Err(Skip::NoMatch);
+    };
+    let conv = graph.operand(root.node, 0).ok_or(Skip::NoMatch)?;
+    let group = match graph.op(conv) {
+        Op::Conv { .. } => None,
+        Op::ConvTranspose { group, .. } => Some(*group),
+        _ => return Err(Skip::NoMatch),
+    };
+    expect_alone(graph, conv)?;
+    if graph.node(root.node).result_count() > 1 {
+        return Err(Skip::rejected("its statistics are results"));
+    }
+    let weight = graph.operand(conv.node, 1).ok_or(Skip::NoMatch)?;
+    let (dims, elements) = floats(graph, weight)?;
+    let statistics = |at: usize| {
+        let value = graph.operand(root.node, at).ok_or(Skip::NoMatch)?;
+        Ok::<_, Skip>(floats(graph, value)?.1)
+    };
+    let (scale, shift, mean, variance) = (statistics(1)?, statistics(2)?, statistics(3)?, statistics(4)?);
+    let channels = scale.len();
+    let bias = match graph.operand(conv.node, 2) {
+        Some(bias) => floats(graph, bias)?.1,
+        None => vec![0.0; channels],
+    };
+    if [shift.len(), mean.len(), variance.len(), bias.len()].iter().any(|len| *len != channels) {
+        return Err(Skip::NoMatch);
+    }
+    let wide = |numbers: &[f32]| numbers.iter().map(|one| f64::from(*one)).collect::<Vec<_>>();
+    let factors: Vec<f64> = wide(&scale)
+        .iter()
+        .zip(wide(&variance))
+        .map(|(scale, variance)| scale / (variance + f64::from(epsilon)).sqrt())
+        .collect();
+    if factors.iter().any(|factor| !factor.is_finite()) {
+        return Err(Skip::rejected("a variance is not above 0"));
+    }
+    // Which channel of the result each element of the weights belongs to.
+    let kernel: usize = dims.iter().skip(2).product();
+    let (first, second) = match dims.as_slice() {
+        [first, second, ..] if kernel > 0 => (*first, *second),
+        _ => return Err(Skip::NoMatch),
+    };
+    let channel = |at: usize| match group {
+        None => at / (second * kernel),
+        Some(group) => {
+            let rows = first / usize::try_from(group).unwrap_or(1).max(1);
+            (at / (second * kernel)) / rows.max(1) * second + at / kernel % second
+        }
+    };
+    let mut bytes = Vec::with_capacity(4 * elements.len());
+    for (at, element) in elements.iter().enumerate() {
+        let factor = factors.get(channel(at)).ok_or(Skip::NoMatch)?;
+        bytes.extend(narrow(f64::from(*element) * factor).to_le_bytes());
+    }
+    let terms = wide(&bias).into_iter().zip(wide(&mean)).zip(wide(&shift)).zip(&factors);
+    let sums: Vec<u8> = terms
+        .flat_map(|(((bias, mean), shift), factor)| narrow((bias - mean) * factor + shift).to_le_bytes())
+        .collect();
+    let dims: Vec<u64> = dims.into_iter().map(|dim| dim as u64).collect();
+    let weight = Op::Parameter(Tensor::from_bytes(ElementType::F32, &dims, bytes)?);
+    let weight = insert(graph, root, "weight", weight, &[])?;
+    let bias = Op::Parameter(Tensor::from_bytes(ElementType::F32, &[channels as u64], sums)?);
+    let bias = insert(graph, root, "bias", bias, &[])?;
+    let x = graph.operand(conv.node, 0).ok_or(Skip::NoMatch)?;
+    become_op(graph, root, graph.op(conv).clone(), &[x, weight, bias], "went into the weights of the convolution")
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "rounded to nearest")]
+fn narrow(number: f64) -> f32 {
+    number as f32
+}
+
+/// The sizes and elements of a tensor that is known when the model is built.
+fn floats(graph: &Graph, value: Value) -> Result<(Vec<usize>, Vec<f32>), Skip> {
+    let name = || graph.operand_text(value);
+    let tensor = graph
+        .tensor(value)
+        .ok_or_else(|| Skip::rejected(format!("{} is not known when the model is built", name())))?;
+    if tensor.element() != ElementType::F32 {
+        return Err(Skip::rejected(format!("{} is not f32", name())));
+    }
+    if tensor.len() > MOST_BYTES {
+        return Err(Skip::rejected(format!("{} is larger than {} MiB", name(), MOST_BYTES >> 20)));
+    }
+    let dims = tensor.dims().iter().map(|dim| usize::try_from(*dim)).collect::<Result<_, _>>();
+    let bytes = tensor.to_bytes()?;
+    let elements = bytes.as_chunks().0.iter().map(|element| f32::from_le_bytes(*element)).collect();
+    Ok((dims.map_err(|_| Skip::NoMatch)?, elements))
+}
