@@ -6,6 +6,7 @@ mod attention;
 mod canonicalize;
 #[path = "../common/mod.rs"]
 mod common;
+mod convolutions;
 mod eliminate_common_subexpressions;
 mod fold_constants;
 mod fold_scale_into_projection;
@@ -70,6 +71,7 @@ fn tolerance(pass: &str) -> f64 {
         | "decompose-swish"
         | "decompose-attention"
         | "decompose-rotary-embedding"
+        | "fold-batch-normalization"
         | "fold-cache-into-attention"
         | "fold-degrees-of-freedom"
         | "fold-heads-into-attention"

@@ -89,6 +89,49 @@ fn captured_constants() {
     assert_eq!(run(&["sink-constants"], &before), text("0.5", ""));
 }
 
+/// A large tensor that both branches hold, and perhaps the graph around them, stands once; a small one stays.
+#[test]
+fn tensors_of_both_branches() {
+    let large = |first: &str| format!("parameter hex({first}{}) : f32[16, 16]", "0000803f".repeat(255));
+    let (one, two) = (large("0000803f"), large("00000040"));
+    let body = |name: &str, w: &str, captured: &str, operand: &str| {
+        format!(
+            "graph {name}(; %x: f32[n, 16] = %x{captured}) {{
+{w}    %s = parameter [1, 2] : f32[2]
+    %m = matmul %x, %{operand} : f32[n, 16]
+    return y = %m, %s
+  }}"
+        )
+    };
+    let text = |outer: &str, branches: [String; 2]| {
+        let [a, b] = branches;
+        format!(
+            "g(%c: bool[], %x: f32[n, 16]) {{
+{outer}  %y, %t = if %c {{then_branch = {a}, else_branch = {b}}} : f32[n, 16], f32[2]
+  return %y, %t
+}}
+"
+        )
+    };
+    let own = |name: &str, tensor: &str| body(name, &format!("    %w = {tensor}\n"), "", "w");
+    let names = ["share-constants-of-bodies"];
+    let capture = |name: &str, of: &str| body(name, "", &format!(", %{of}: f32[16, 16] = %{of}"), of);
+    let shared = |of: &str| [capture("a", of), capture("b", of)];
+    let parse_and_print = |text: &str| parse(text).unwrap().to_string();
+    assert_eq!(
+        run(&names, &text("", [own("a", &one), own("b", &one)])),
+        parse_and_print(&text(&format!("  %y.shared = {one}\n"), shared("y.shared")))
+    );
+    let different = text("", [own("a", &one), own("b", &two)]);
+    assert_eq!(run(&names, &different), parse_and_print(&different));
+    let outer = format!("  %u = {one}\n  %z = matmul %x, %u : f32[n, 16]\n");
+    let with_outer = |branches| text(&outer, branches).replace("return %y, %t\n}\n", "return %y, %t, %z\n}\n");
+    assert_eq!(
+        run(&names, &with_outer([own("a", &one), own("b", &two)])),
+        parse_and_print(&with_outer([capture("a", "u"), own("b", &two)]))
+    );
+}
+
 #[test]
 fn training_steps_read_values_by_name() {
     let mut model =
