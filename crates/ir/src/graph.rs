@@ -753,8 +753,12 @@ impl Graph {
             outer = rest;
             let mut its = its.to_vec();
             for (_, inner, value) in captured.iter().filter(|(at, ..)| *at == place) {
-                let capture = body.capture(&self.value_name(*value).clone(), self.fact(*value).clone());
-                body.replace(*inner, capture);
+                // Where the value stood, so that what waits for it is computed when it was.
+                let order = Some(body.node(inner.node).order);
+                let place = Place { order, ..Place::end(self.value_name(*value)) };
+                let node = body.add(place, Op::Captured, &[], smallvec![self.fact(*value).clone()]);
+                body.captures.push(node);
+                body.replace(*inner, Value { node, result: 0 });
                 its.push(Some(*value));
             }
             kept.extend(body.drop_unread_captures(&its));

@@ -262,6 +262,9 @@ fn attempt(model: &mut Model, options: &Options) -> Result<Report, Error> {
     // What is captured is not known in a body, so that the tensors of bodies are shared once nothing asks for them.
     let (late, selected): (Vec<Pass>, Vec<Pass>) =
         selected.into_iter().partition(|pass| pass.name == "share-constants-of-bodies");
+    if !late.is_empty() && model.graph.has_bodies() {
+        weights::unify(&mut model.graph);
+    }
     let dialect = Dialect { opset: own, with_kernels: options.target.asks_for_kernels, lowered: &target::LOWERED };
     let mut report = run_in(dialect, &selected, &mut model.graph, options.limits)?;
     if options.share_cache {

@@ -37,11 +37,12 @@ pub(crate) enum Expression {
 }
 
 impl Sizes {
-    /// Those of the inputs. A body with captures has none: a size of its state may change while it runs, whatever name
-    /// it shares with a size outside.
+    /// Those of the inputs; in a branch, which has none, those of what it captures. A body with captures and inputs has
+    /// none: a size of its state may change while it runs, whatever name it shares with a size outside.
     pub(crate) fn of(graph: &Graph) -> Self {
         let mut sources: BTreeMap<Symbol, Vec<(Value, usize)>> = BTreeMap::new();
-        for input in graph.inputs().filter(|_| graph.captures().len() == 0) {
+        let is_loop = graph.captures().len() > 0 && graph.inputs().len() > 0;
+        for input in graph.inputs().chain(graph.captures()).filter(|_| !is_loop) {
             for (axis, dim) in graph.shape(input).unwrap_or_default().iter().enumerate() {
                 if let Dim::Symbol(symbol) = dim {
                     let places = sources.entry(symbol.clone()).or_default();

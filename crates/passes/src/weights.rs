@@ -2,8 +2,8 @@
 //! where those agree. What is the only one of its type is not read.
 
 use crate::rewrite::SMALL;
-use netwright_ir::{Data, Graph, NodeId, Tensor, TensorType};
-use std::collections::HashSet;
+use netwright_ir::{Data, Graph, NodeId, Op, Tensor, TensorType};
+use std::collections::{HashMap, HashSet};
 
 /// The types of which there are several large tensors.
 pub(crate) fn repeated(graph: &Graph, nodes: &[NodeId]) -> HashSet<TensorType> {
@@ -22,6 +22,42 @@ pub(crate) fn is_large(tensor: &Tensor) -> bool {
     let is_there = matches!(tensor.data(), Data::File(_) | Data::Bytes(_));
     is_there && tensor.len() >= SMALL && tensor.element().bits().is_multiple_of(8)
 }
+
+/// Whether it is large and has yet to be made of others.
+pub(crate) fn is_made(tensor: &Tensor) -> bool {
+    matches!(tensor.data(), Data::Recipe(_)) && tensor.len() >= SMALL
+}
+
+/// Gives large tensors that are the same, in the graph and in all bodies in it, the elements of the first of them: what
+/// is made of them is the same too then.
+pub(crate) fn unify(graph: &mut Graph) {
+    let mut first: HashMap<(TensorType, Vec<u8>), Vec<Tensor>> = HashMap::new();
+    unify_in(graph, &mut first);
+}
+
+fn unify_in(graph: &mut Graph, first: &mut HashMap<(TensorType, Vec<u8>), Vec<Tensor>>) {
+    for node in graph.schedule() {
+        if let Op::Parameter(tensor) = graph.node(node).op()
+            && is_large(tensor)
+            && let Some(sample) = sample(tensor)
+        {
+            let alike = first.entry((tensor.ty(), sample)).or_default();
+            match alike.iter().find(|other| are_same(other, tensor)) {
+                Some(other) => {
+                    let op = Op::Parameter(other.clone());
+                    graph.set_op(node, op);
+                }
+                None if alike.len() < MOST_COLLISIONS => alike.push(tensor.clone()),
+                None => {}
+            }
+        } else if !graph.node(node).op().bodies().is_empty() {
+            graph.edit_bodies(node, |body| unify_in(body, first));
+        }
+    }
+}
+
+/// A tensor is compared with so many others at most: each comparison may read both.
+pub(crate) const MOST_COLLISIONS: usize = 4;
 
 /// The bytes of an element.
 fn size(tensor: &Tensor) -> usize {

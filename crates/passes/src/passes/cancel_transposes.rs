@@ -32,7 +32,7 @@ fn cancel(graph: &mut Graph, root: Value) -> Rewritten {
         value = graph.operand(value.node, at).ok_or(Skip::NoMatch)?;
     }
     let Some(Op::Transpose { perm }) = as_one(graph, value, root) else { return Err(Skip::NoMatch) };
-    if steps.is_empty() || !perm.into_iter().eq(0..outer.len() as i64) {
+    if steps.is_empty() || !perm.into_iter().zip(0_i64..).all(|(from, at)| from == at) {
         return Err(Skip::NoMatch);
     }
     let x = graph.operand(value.node, 0).ok_or(Skip::NoMatch)?;
@@ -61,14 +61,7 @@ fn data_operand(graph: &Graph, value: Value, rank: usize) -> Option<usize> {
     };
     let is_number = |of: Value| graph.fact(of).rank() == Some(0);
     match graph.kind(value) {
-        Kind::Abs | Kind::Neg | Kind::Sqrt | Kind::Reciprocal | Kind::Exp | Kind::Log | Kind::Erf | Kind::Tanh => {
-            Some(0)
-        }
-        Kind::Sigmoid | Kind::Relu | Kind::Gelu | Kind::Softplus | Kind::Softsign | Kind::Cast | Kind::Swish => Some(0),
-        Kind::LeakyRelu | Kind::Elu | Kind::Celu | Kind::Selu | Kind::HardSigmoid | Kind::HardSwish | Kind::Mish => {
-            Some(0)
-        }
-        Kind::ThresholdedRelu | Kind::Floor | Kind::Ceil => Some(0),
+        kind if is_elementwise(kind) => Some(0),
         Kind::Clip => operands.iter().skip(1).flatten().all(|bound| is_number(*bound)).then_some(0),
         Kind::Add | Kind::Sub | Kind::Mul | Kind::Div | Kind::Pow | Kind::Max | Kind::Min | Kind::PRelu => {
             let is_beside = |of: Value| is_number(of) || graph.tensor(of).is_some() && channel(graph, of).is_some();
@@ -80,6 +73,42 @@ fn data_operand(graph: &Graph, value: Value, rank: usize) -> Option<usize> {
         }
         _ => None,
     }
+}
+
+/// Operators on each element of one operand.
+fn is_elementwise(kind: Kind) -> bool {
+    let is_arithmetic = matches!(
+        kind,
+        Kind::Abs
+            | Kind::Cast
+            | Kind::Ceil
+            | Kind::Erf
+            | Kind::Exp
+            | Kind::Floor
+            | Kind::Log
+            | Kind::Neg
+            | Kind::Reciprocal
+            | Kind::Sqrt
+            | Kind::Tanh
+    );
+    is_arithmetic
+        || matches!(
+            kind,
+            Kind::Celu
+                | Kind::Elu
+                | Kind::Gelu
+                | Kind::HardSigmoid
+                | Kind::HardSwish
+                | Kind::LeakyRelu
+                | Kind::Mish
+                | Kind::Relu
+                | Kind::Selu
+                | Kind::Sigmoid
+                | Kind::Softplus
+                | Kind::Softsign
+                | Kind::Swish
+                | Kind::ThresholdedRelu
+        )
 }
 
 /// The axis, counted from the last, of what has one size that is not 1, and that size; 0 and 1 where there is none.

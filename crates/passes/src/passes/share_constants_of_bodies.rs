@@ -1,8 +1,8 @@
 use crate::pipeline::{Body, Log, Pass};
 use crate::rewrite::insert;
-use crate::weights::{are_same, is_large, sample};
-use netwright_ir::{Graph, NodeId, Op, Tensor, Value};
-use std::collections::HashMap;
+use crate::weights::{MOST_COLLISIONS, are_same, is_large, is_made, sample};
+use netwright_ir::{Graph, NodeId, Op, Tensor, TensorType, Value};
+use std::collections::{HashMap, HashSet};
 
 /// `if c { f(w) } else { g(w) }` -> `f` and `g` of one `w` outside
 ///
@@ -36,17 +36,8 @@ fn share(graph: &mut Graph, log: &mut Log) {
         if !log.may_apply() {
             break;
         }
-        let outer = match group.iter().find(|found| found.body.is_none()) {
-            Some(found) => found.value,
-            None => {
-                let Some((node, _)) = first.body else { continue };
-                let root = Value { node, result: 0 };
-                let Ok(value) = insert(graph, root, "shared", Op::Parameter(first.tensor.clone()), &[]) else {
-                    continue;
-                };
-                value
-            }
-        };
+        let own = group.iter().find(|found| found.body.is_none()).map(|found| found.value);
+        let Some(outer) = own.or_else(|| hoisted(graph, first)) else { continue };
         for found in &in_bodies {
             if let Some((node, body)) = found.body {
                 captured.entry(node).or_default().push((body, found.value, outer));
@@ -62,6 +53,12 @@ fn share(graph: &mut Graph, log: &mut Log) {
     }
 }
 
+/// A tensor of a body, in the graph around it.
+fn hoisted(graph: &mut Graph, found: &Found) -> Option<Value> {
+    let root = Value { node: found.body?.0, result: 0 };
+    insert(graph, root, "shared", Op::Parameter(found.tensor.clone()), &[]).ok()
+}
+
 /// The large tensors of the graph and of the bodies in it, those that are equal together.
 fn groups(graph: &Graph) -> Vec<Vec<Found>> {
     let mut all = vec![];
@@ -71,41 +68,39 @@ fn groups(graph: &Graph) -> Vec<Vec<Found>> {
             all.push(Found { tensor: tensor.clone(), body: None, value: Value { node, result: 0 } });
         }
         for (place, body) in op.bodies().into_iter().enumerate() {
-            for inner in body.schedule() {
-                let value = Value { node: inner, result: 0 };
-                if let Op::Parameter(tensor) | Op::Constant(tensor) = body.node(inner).op()
-                    && !body.is_output(value)
-                {
+            // In the order in which they are first read, which is that of a file's initializers.
+            let mut seen = HashSet::new();
+            let read = body.schedule().into_iter().flat_map(|reader| body.operands(reader)).flatten();
+            for value in read.filter(|value| seen.insert(*value) && !body.is_output(*value)) {
+                if let Op::Parameter(tensor) | Op::Constant(tensor) = body.op(value) {
                     all.push(Found { tensor: tensor.clone(), body: Some((node, place)), value });
                 }
             }
         }
     }
-    all.retain(|found| is_large(&found.tensor));
+    all.retain(|found| is_large(&found.tensor) || is_made(&found.tensor));
     // What is the only one of its type is not read.
     let mut types = HashMap::new();
     for found in &all {
         *types.entry(found.tensor.ty()).or_insert(0_usize) += 1;
     }
     let mut groups: Vec<Vec<Found>> = vec![];
-    let mut alike: HashMap<Vec<u8>, Vec<usize>> = HashMap::new();
+    let mut alike: HashMap<(TensorType, Vec<u8>), Vec<usize>> = HashMap::new();
     for found in all {
         if types.get(&found.tensor.ty()).is_none_or(|count| *count < 2) {
             continue;
         }
-        let Some(sample) = sample(&found.tensor) else { continue };
-        let places = alike.entry(sample).or_default();
+        // What has yet to be made is told apart by what it is made of.
+        let sample = if is_made(&found.tensor) { Some(vec![]) } else { sample(&found.tensor) };
+        let Some(sample) = sample else { continue };
+        let places = alike.entry((found.tensor.ty(), sample)).or_default();
         let same = |at: &&usize| groups[**at].first().is_some_and(|first| are_same(&first.tensor, &found.tensor));
-        match places.iter().take(MOST_COLLISIONS).find(same) {
-            Some(at) => groups[*at].push(found),
-            None => {
-                places.push(groups.len());
-                groups.push(vec![found]);
-            }
+        if let Some(at) = places.iter().take(MOST_COLLISIONS).find(same) {
+            groups[*at].push(found);
+        } else {
+            places.push(groups.len());
+            groups.push(vec![found]);
         }
     }
     groups
 }
-
-/// A tensor is compared with so many others at most: each comparison may read both.
-const MOST_COLLISIONS: usize = 4;
