@@ -115,7 +115,8 @@ fn tensors_of_both_branches() {
     };
     let own = |name: &str, tensor: &str| body(name, &format!("    %w = {tensor}\n"), "", "w");
     let names = ["share-constants-of-bodies"];
-    let capture = |name: &str, of: &str| body(name, "", &format!(", %{of}: f32[16, 16] = %{of}"), of);
+    // A capture keeps the name of what it takes the place of.
+    let capture = |name: &str, of: &str| body(name, "", &format!(", %w: f32[16, 16] = %{of}"), "w");
     let shared = |of: &str| [capture("a", of), capture("b", of)];
     let parse_and_print = |text: &str| parse(text).unwrap().to_string();
     assert_eq!(
