@@ -28,6 +28,7 @@ fn fold_padding() {
             "%y = max_pool %p {kernel_shape = [3, 3]} : f32[b, 2, 5, 5]",
         ),
     ] {
+        let weight = if steps.contains("%w") { weight } else { "" };
         let body = format!("{weight}\n%p = pad %x, {pad} : f32[b, 2, 7, 7]\n{steps}\nreturn %y");
         check_pass(case, "fold-padding", &graph(IMAGE, &body));
     }
