@@ -135,9 +135,14 @@ impl Sum {
         for (at, a) in deep().enumerate() {
             for b in deep().skip(at + 1).filter(|b| self.matters(a) && self.matters(b)) {
                 if !agree(a, b) {
+                    let how = |pair: &Pair| match (pair.model.varies, pair.model.number) {
+                        (0, number) => format!("scores that are replaced with {number}"),
+                        (_, number) => format!("scores to which {number} is added"),
+                    };
                     return Some(format!(
-                        "in a row that is masked whole, {} and {} are of another rank",
-                        a.model.number, b.model.number
+                        "in a row that is masked whole, {} count beside {}, which no added mask says",
+                        how(a),
+                        how(b)
                     ));
                 }
             }
