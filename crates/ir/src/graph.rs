@@ -67,6 +67,8 @@ pub struct Node {
 struct ResultInfo {
     name: Name,
     fact: Fact,
+    /// What a file declares of it; see [`Graph::declared`].
+    declared: Option<Arc<ValueType>>,
     notes: Option<Arc<Notes>>,
     /// Whether a file leaves it out; see [`Graph::is_omitted`].
     omitted: bool,
@@ -360,7 +362,10 @@ impl Graph {
         let names = &mut self.names;
         let results = place.results.iter().zip(facts);
         let results = results
-            .map(|(name, fact)| ResultInfo { name: names.fresh(name), fact, notes: None, omitted: false, uses: 0 })
+            .map(|(name, fact)| {
+                let name = names.fresh(name);
+                ResultInfo { name, fact, declared: None, notes: None, omitted: false, uses: 0 }
+            })
             .collect();
         let depth = op.bodies().iter().map(|body| body.depth + 1).max().unwrap_or(0);
         self.depth = self.depth.max(depth);
@@ -476,6 +481,11 @@ impl Graph {
     /// What is known of a value.
     pub fn fact(&self, value: Value) -> &Fact {
         &self.result(value).fact
+    }
+
+    /// The type that a file declares for a value, whatever more is known.
+    pub fn declared(&self, value: Value) -> Option<&ValueType> {
+        self.result(value).declared.as_deref()
     }
 
     /// The shape of a value, where it is a tensor of known rank.
@@ -641,6 +651,7 @@ impl Graph {
             self.result_mut(old).name = new_name;
             let notes = self.node(old.node).notes.clone();
             let value_notes = self.result(old).notes.clone();
+            let declared = self.result(old).declared.clone();
             // The node's own name goes with its first result, or where nothing reads that, with the next: once.
             let is_first = old.result == 0 || self.result(Value { result: 0, ..old }).uses == 0;
             if is_first && !self.node(old.node).label.is_empty() {
@@ -648,6 +659,7 @@ impl Graph {
             }
             self.dag[new.node.0].notes = notes;
             self.result_mut(new).notes = value_notes;
+            self.result_mut(new).declared = declared;
         }
         let uses = self.result(old).uses;
         self.count_uses(new, i64::from(uses));
@@ -670,6 +682,11 @@ impl Graph {
     /// Replaces what is known of a value, by a caller that knows more than inference.
     pub fn set_fact(&mut self, value: Value, fact: Fact) {
         self.result_mut(value).fact = fact;
+    }
+
+    /// Records what a file declares of a value.
+    pub fn declare(&mut self, value: Value, declared: ValueType) {
+        self.result_mut(value).declared = Some(Arc::new(declared));
     }
 
     /// Limits which operators [`Graph::insert`] takes, or no longer does. Those that are there already stay.

@@ -288,6 +288,9 @@ impl<'a> Reader<'a> {
             let ty = fact.ty.and(&declared.ty).ok_or_else(|| contradiction(&name, &declared.ty, &fact.ty))?;
             let elements = fact.elements.clone();
             self.graph.set_fact(value, Fact { ty, elements });
+            if declared.ty != ValueType::Unknown {
+                self.graph.declare(value, declared.ty.clone());
+            }
             if !declared.notes.is_empty() {
                 self.graph.set_value_notes(value, declared.notes.clone());
             }

@@ -497,15 +497,25 @@ impl Emitter<'_, '_, '_> {
         Ok(())
     }
 
-    /// Declares the type of an inner value; those of outputs stand with them.
+    /// Declares the type of an inner value; those of outputs stand with them. Of a graph that was read, what the file
+    /// declared is declared again, as long as it is true, and nothing else.
     fn describe(&mut self, value: Value, name: &str) {
+        let known = &self.graph.fact(value).ty;
+        let declared = self.graph.declared(value);
+        if self.names.outputs.contains(name) || declared.is_none() && !self.graph.conventions().types_values {
+            return;
+        }
+        let ty = declared.filter(|declared| !known.contradicts(declared)).unwrap_or(known);
+        let shape = match ty {
+            ValueType::Tensor(tensor) => Some(tensor.shape.as_deref()),
+            _ => None,
+        };
         // A tensor of unknown rank is no declaration that ONNX's checker takes.
-        let fact = self.graph.fact(value);
-        let known = fact.ty != ValueType::Unknown && (fact.tensor_type().is_none() || fact.shape().is_some());
+        let is_told = *ty != ValueType::Unknown && shape != Some(None);
         // tract 0.23.9 takes a declared size at its word, and knows the smaller of two as another than it finds itself.
-        let is_plain = fact.shape().is_none_or(|shape| !shape.iter().any(chooses));
-        if known && is_plain && !self.names.outputs.contains(name) {
-            let info = self.file.value_info(self.graph, value, name, &fact.ty);
+        let is_plain = declared.is_some() || shape.flatten().is_none_or(|shape| !shape.iter().any(chooses));
+        if is_told && is_plain {
+            let info = self.file.value_info(self.graph, value, name, ty);
             self.value_info.push(info);
         }
     }
