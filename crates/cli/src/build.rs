@@ -3,6 +3,7 @@
 use crate::args::{Build, Float, KvCache};
 use crate::failure::Failure;
 use crate::output::{Output, thousands};
+use crate::overwrite::Inputs;
 use crate::{optimize, verify};
 use netwright::files;
 use netwright::inventory::inventory;
@@ -39,7 +40,11 @@ pub(crate) fn run(args: &Build, output: Output) -> Result<(), Failure> {
     }
     let model = open(args)?;
     let mut built = vec![];
-    for (part, path) in parts(args, &model)? {
+    let (inputs, parts) = (Inputs::of_folder(Path::new(&args.model)), parts(args, &model)?);
+    for (_, path) in &parts {
+        inputs.expect_other("the output", path)?;
+    }
+    for (part, path) in parts {
         let spinner = output.spinner("building");
         let mut one = build(args, &model, part, &path, output)?;
         drop(spinner);
@@ -49,7 +54,7 @@ pub(crate) fn run(args: &Build, output: Output) -> Result<(), Failure> {
         built.push(one);
     }
     if !is_file(args) {
-        copy_beside(Path::new(&args.model), &args.output)?;
+        copy_beside(Path::new(&args.model), &args.output, &inputs)?;
     }
     output.report(&built, || built.iter().map(line).collect())?;
     built.iter().filter_map(|one| one.verified.as_ref()).try_for_each(verify::judge)
@@ -223,10 +228,11 @@ const BESIDE: [&str; 22] = [
 ];
 
 /// Copies configuration and tokenizer to the output.
-fn copy_beside(from: &Path, to: &Path) -> Result<(), Failure> {
+fn copy_beside(from: &Path, to: &Path, inputs: &Inputs) -> Result<(), Failure> {
     for name in BESIDE {
         let (from, to) = (from.join(name), to.join(name));
         if from.is_file() && from.canonicalize().ok() != to.canonicalize().ok() {
+            inputs.expect_other(&format!("the copy of {name}"), &to)?;
             files::copy_file(&from, &to).map_err(Failure::usage)?;
         }
     }

@@ -1,5 +1,6 @@
 //! How a command fails: what it prints, and its exit code.
 
+use crate::output::printable;
 use std::error::Error;
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -45,7 +46,7 @@ impl Failure {
         };
         let prefix = if message.starts_with("error") { "" } else { "error: " };
         // Nobody is left to tell when standard error is gone too.
-        let _ = writeln!(io::stderr(), "{prefix}{}", shortened(message));
+        let _ = writeln!(io::stderr(), "{prefix}{}", printable(&shortened(message)));
         ExitCode::from(code)
     }
 }

@@ -6,7 +6,10 @@ mod failure;
 mod inspect;
 mod optimize;
 mod output;
+mod overwrite;
 mod report;
+#[cfg(unix)]
+mod signals;
 mod verify;
 
 use args::{Cli, Command};
@@ -16,7 +19,13 @@ use output::Output;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(answer) => return output::print_usage(&answer),
+    };
+    // Without handlers a signal ends the command as it does any other.
+    #[cfg(unix)]
+    let _ = signals::handle();
     let output = Output { quiet: cli.quiet, verbose: cli.verbose, json: cli.json };
     match run(&cli.command, output) {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,10 +3,11 @@
 use crate::args::{Input, Opset, Optimize, Upgrade};
 use crate::failure::Failure;
 use crate::output::{Output, table, thousands};
+use crate::overwrite::{Inputs, same_file, same_place};
 use crate::report;
 use crate::verify;
 use netwright::evaluate::Tract;
-use netwright::files::{AtomicFile, Identity, Source};
+use netwright::files::{AtomicFile, Source};
 use netwright::inventory::{Inventory, inventory};
 use netwright::ir::{Detail, Model};
 use netwright::onnx::{self, ReadError, ReadOptions, WriteError, WriteOptions};
@@ -65,6 +66,7 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
     let spinner = output.spinner("optimizing");
     let start = Instant::now();
     let mut model = read(&args.input, output)?;
+    expect_outputs(args, &model)?;
     set_opset(&mut model, args.emit.opset)?;
     let before = side(inventory(&model), size(&args.input.model)?);
     let text = (args.diff || args.report.is_some()).then(|| model.graph.to_text(Detail::Elided));
@@ -118,6 +120,25 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
     done.verified.iter().try_for_each(verify::judge)
 }
 
+/// Checks that nothing that is written replaces what is read, but for the output that may replace the model.
+fn expect_outputs(args: &Optimize, model: &Model) -> Result<(), Failure> {
+    let inputs = Inputs::of_model(&args.input.model, model);
+    inputs.expect_other_output(&args.output, &args.input.model)?;
+    let Some(report) = &args.report else { return Ok(()) };
+    inputs.expect_other("--report", report)?;
+    if same_place(report, &args.output) {
+        let message = format!("--report and -o both name {report:?}\n  help: give each a file of its own");
+        return Err(Failure::Usage(message));
+    }
+    let is_page = report
+        .extension()
+        .is_some_and(|extension| ["html", "htm"].iter().any(|known| extension.eq_ignore_ascii_case(known)));
+    if is_page {
+        return Ok(());
+    }
+    Err(Failure::Usage(format!("--report writes a page of HTML, and {report:?} does not end in .html")))
+}
+
 /// A verdict that lets the command succeed; another is told as its failure.
 pub(crate) fn verdict_text(verdict: Option<&Verdict>) -> String {
     verdict.filter(|verdict| verdict.is_fine()).map_or_else(String::new, |verdict| format!("{verdict}\n"))
@@ -130,6 +151,7 @@ pub(crate) fn upgrade(args: &Upgrade, output: Output) -> Result<(), Failure> {
         let message = format!("the model is of opset {}, and {} is older", model.opset(), args.opset);
         return Err(Failure::Usage(message));
     }
+    Inputs::of_model(&args.input.model, &model).expect_other_output(&args.output, &args.input.model)?;
     onnx::set_opset(&mut model, args.opset).map_err(write_failure)?;
     let options = WriteOptions { external_data: args.external_data.into(), share_weights: args.share_weights };
     let written = onnx::write(&model, &args.output, &options).map_err(write_failure)?;
@@ -185,10 +207,6 @@ pub(crate) fn set_opset(model: &mut Model, opset: Option<Opset>) -> Result<(), F
         onnx::set_opset(model, opset).map_err(write_failure)?;
     }
     Ok(())
-}
-
-fn same_file(a: &Path, b: &Path) -> bool {
-    matches!((Identity::of(a), Identity::of(b)), (Ok(a), Ok(b)) if a == b)
 }
 
 fn size(path: &Path) -> Result<u64, Failure> {

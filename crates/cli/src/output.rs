@@ -5,6 +5,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use netwright::passes::Event;
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -23,8 +24,12 @@ pub(crate) struct Output {
 impl Output {
     /// Prints data that was asked for: as JSON where that was asked for, else as text.
     pub(crate) fn data(self, json: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Failure> {
-        let text = if self.json { serde_json::to_string_pretty(json).map_err(Failure::usage)? } else { text() };
-        write_out(&text)
+        if self.json {
+            let text = serde_json::to_string_pretty(json).map_err(Failure::usage)?;
+            // JSON escapes some of the control characters; in its strings all of them may be.
+            return write_out(&escape_control(&text, |c| format!("\\u{:04x}", u32::from(c))));
+        }
+        write_out(&printable(&text()))
     }
 
     /// Prints what a command did, unless it is to be quiet.
@@ -35,16 +40,16 @@ impl Output {
     /// Prints text of its own, such as a diff; with `--json` it goes to standard error to keep the data apart.
     pub(crate) fn aside(self, text: &str) -> Result<(), Failure> {
         if self.json {
-            write!(io::stderr(), "{text}")?;
+            write!(io::stderr(), "{}", printable(text))?;
             return Ok(());
         }
-        write_out(text)
+        write_out(&printable(text))
     }
 
     /// Tells of something that the user should know and that is no failure.
     pub(crate) fn warn(self, text: &str) -> Result<(), Failure> {
         if !self.quiet {
-            writeln!(io::stderr(), "warning: {text}")?;
+            writeln!(io::stderr(), "warning: {}", printable(text))?;
         }
         Ok(())
     }
@@ -53,7 +58,7 @@ impl Output {
     pub(crate) fn rewrites(self, applied: &[Event]) -> Result<(), Failure> {
         if self.verbose {
             let mut out = io::stderr().lock();
-            applied.iter().try_for_each(|event| writeln!(out, "{event}"))?;
+            applied.iter().try_for_each(|event| writeln!(out, "{}", printable(&event.to_string())))?;
         }
         Ok(())
     }
@@ -101,6 +106,35 @@ fn spin(message: &'static str, done: &mpsc::Receiver<()>) {
         bar.tick();
     }
     bar.finish_and_clear();
+}
+
+/// Text in which no character moves the cursor, colours the terminal or turns the direction of writing: names in a model
+/// may hold any.
+pub(crate) fn printable(text: &str) -> String {
+    escape_control(text, |c| c.escape_unicode().to_string())
+}
+
+fn escape_control(text: &str, escape: impl Fn(char) -> String) -> String {
+    let is_direction =
+        |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut printable = String::with_capacity(text.len());
+    for c in text.chars() {
+        if (c.is_control() && !matches!(c, '\n' | '\t')) || is_direction(c) {
+            printable.push_str(&escape(c));
+        } else {
+            printable.push(c);
+        }
+    }
+    printable
+}
+
+/// Prints help, the version or what is wrong with a call; that nothing can be printed is a failure too.
+pub(crate) fn print_usage(answer: &clap::Error) -> ExitCode {
+    let code = u8::try_from(answer.exit_code()).unwrap_or(2);
+    match answer.print().and_then(|()| io::stdout().flush()) {
+        Ok(()) => ExitCode::from(code),
+        Err(error) => Failure::from(error).report(),
+    }
 }
 
 fn write_out(text: &str) -> Result<(), Failure> {

@@ -1,9 +1,8 @@
 use std::fs::{self, File, Permissions};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf, is_separator};
-use std::process;
-use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::unfinished::{self, Unfinished};
 use crate::{Error, Range, system};
 
 /// How many bytes are gathered before they are written.
@@ -18,6 +17,11 @@ const PAGE: u64 = 1 << 12;
 /// destination in one step; dropping it uncommitted removes it. So a failure leaves the old file whole, and whoever
 /// has the old file open or mapped keeps its old contents. `commit` does not wait for the disk.
 ///
+/// Where the system allows it (Linux, most file systems), the temporary file has no name until it is committed, so that
+/// the system removes it when the process is killed. Elsewhere its name is `.netwright.PROCESS.NUMBER.tmp`:
+/// [`remove_unfinished`](crate::remove_unfinished) removes it, for programs that are stopped by a signal, and the next
+/// file that is created in the folder removes those of processes that have died.
+///
 /// The destination may be
 /// - missing, in an existing folder: it gets the permissions of a new file;
 /// - a regular file that may be written to: it is replaced and its permissions are kept;
@@ -31,21 +35,28 @@ const PAGE: u64 = 1 << 12;
 #[derive(Debug)]
 pub struct AtomicFile {
     file: File,
-    temporary: PathBuf,
+    /// The temporary file's name, if it has one.
+    named: Option<Unfinished>,
     target: PathBuf,
     /// The first `written` bytes belong to the file, or are reserved in it; `buffer` follows.
     written: u64,
     buffer: Vec<u8>,
-    committed: bool,
 }
 
 impl AtomicFile {
     /// Begins a file that is to stand at `destination`.
     pub fn create(destination: &Path) -> Result<Self, Error> {
         let (target, permissions) = resolve(destination)?;
-        let (file, temporary) = create_beside(&target, permissions.as_ref())?;
+        unfinished::sweep(&target);
+        let failed = |error| Error::io("write", &target, error);
+        let (file, named) = match system::create_unnamed(&target, permissions.as_ref()) {
+            Some(file) => (file, None),
+            None => Unfinished::create(&target, permissions.as_ref())
+                .map(|(file, name)| (file, Some(name)))
+                .map_err(failed)?,
+        };
         // From here on, dropping `this` removes the temporary file.
-        let this = Self { file, temporary, target, written: 0, buffer: Vec::new(), committed: false };
+        let this = Self { file, named, target, written: 0, buffer: Vec::new() };
         if let Some(permissions) = permissions {
             this.file.set_permissions(permissions).map_err(|e| this.error("write", e))?;
         }
@@ -108,11 +119,26 @@ impl AtomicFile {
 
     /// Appends the bytes of a range: where pages of the two files fall together, inside the kernel if it can, which
     /// shares blocks on disk where the file system does; otherwise through a buffer of 1 MiB, which takes two thirds
-    /// of the time that the kernel takes for pages that do not.
+    /// of the time that the kernel takes for pages that do not. Holes of a sparse file stay holes.
     pub fn copy_from(&mut self, range: &Range) -> Result<(), Error> {
-        let mut done = 0;
         // Small pieces are gathered: writing each by itself takes two to four times as long.
-        if range.len() >= BLOCK as u64 && self.falls_together_with(range) {
+        if range.len() < BLOCK as u64 {
+            return self.copy_through_buffer(range, 0);
+        }
+        let mut copied = 0;
+        for data in system::data(range.source().file(), range.offset(), range.len()) {
+            self.reserve(data.start - range.offset() - copied)?;
+            self.copy_data(&range.slice(data.start - range.offset(), data.end - data.start)?)?;
+            copied = data.end - range.offset();
+        }
+        self.reserve(range.len() - copied)?;
+        Ok(())
+    }
+
+    /// Appends the bytes of a range that has no holes.
+    fn copy_data(&mut self, range: &Range) -> Result<(), Error> {
+        let mut done = 0;
+        if self.falls_together_with(range) {
             self.write_buffer()?;
             let source = range.source().file();
             done = system::copy_range(source, range.offset(), &self.file, self.written, range.len());
@@ -147,9 +173,11 @@ impl AtomicFile {
         self.write_buffer()?;
         // Bytes reserved at the end exist only now.
         self.file.set_len(self.written).map_err(|e| self.error("write", e))?;
-        fs::rename(&self.temporary, &self.target).map_err(|e| self.error("replace", e))?;
-        self.committed = true;
-        Ok(())
+        let named = match self.named.take() {
+            Some(named) => named,
+            None => Unfinished::name(&self.file, &self.target).map_err(|e| self.error("write", e))?,
+        };
+        named.rename(&self.target).map_err(|e| self.error("replace", e))
     }
 
     /// How many bytes to gather until what is written ends at a whole number of blocks: file systems take those faster.
@@ -181,15 +209,6 @@ impl Write for AtomicFile {
     }
 }
 
-impl Drop for AtomicFile {
-    fn drop(&mut self) {
-        if !self.committed {
-            // There is nobody left to tell, and the destination is untouched either way.
-            let _ = fs::remove_file(&self.temporary);
-        }
-    }
-}
-
 /// The file to be written, without links, and the permissions it has if it exists.
 fn resolve(destination: &Path) -> Result<(PathBuf, Option<Permissions>), Error> {
     let failed = |e| Error::io("write", destination, e);
@@ -209,22 +228,6 @@ fn resolve(destination: &Path) -> Result<(PathBuf, Option<Permissions>), Error> 
             };
             let folder = folder.canonicalize().map_err(|e| Error::io("open the folder", folder, e))?;
             Ok((folder.join(name), None))
-        }
-    }
-}
-
-/// Creates a new file in the folder of `target`. Its name is short, so that no long name of the target becomes too
-/// long, and says whose it is, if the process is killed and leaves it behind.
-fn create_beside(target: &Path, permissions: Option<&Permissions>) -> Result<(File, PathBuf), Error> {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    loop {
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let temporary = target.with_file_name(format!(".netwright.{}.{number}.tmp", process::id()));
-        match system::create_new(&temporary, permissions) {
-            Ok(file) => return Ok((file, temporary)),
-            // Left behind by a killed process of this number: take the next name.
-            Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
-            Err(e) => return Err(Error::io("write", target, e)),
         }
     }
 }

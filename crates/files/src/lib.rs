@@ -39,8 +39,9 @@
 //! # Platforms
 //!
 //! On Linux a location is resolved by `openat2` with `RESOLVE_BENEATH` and `RESOLVE_NO_SYMLINKS`; on a kernel without
-//! it and on other Unix systems by opening one folder after the other without following links. Elsewhere neither can
-//! be checked and [`Folder::open`] refuses every location; all else works.
+//! it and on other Unix systems by opening one folder after the other without following links. Elsewhere, as on Windows,
+//! the path without links is compared with that of the folder, between which and the opening another process may
+//! exchange a folder for a link; and the number of a file's names is not known, so that hard links are followed.
 
 mod atomic;
 mod error;
@@ -50,6 +51,7 @@ mod map;
 mod range;
 mod source;
 mod system;
+mod unfinished;
 
 pub use atomic::AtomicFile;
 pub use error::Error;
@@ -57,6 +59,7 @@ pub use folder::Folder;
 pub use image::Image;
 pub use range::Range;
 pub use source::{Identity, Source, read_bytes, read_text};
+pub use unfinished::remove_unfinished;
 
 use std::path::Path;
 

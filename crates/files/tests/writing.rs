@@ -28,7 +28,8 @@ fn an_uncommitted_file_leaves_nothing_behind() {
     fs::write(&path, "old").unwrap();
     let mut file = AtomicFile::create(&path).unwrap();
     file.append(&vec![7; 3 << 20]).unwrap();
-    assert_eq!(names(dir.path()).len(), 2);
+    // Where the file system knows files without a name, there is none to be left behind.
+    assert!(names(dir.path()).len() <= 2);
     drop(file);
     assert_eq!(names(dir.path()), ["model.onnx"]);
     assert_eq!(fs::read(&path).unwrap(), b"old");
@@ -191,4 +192,30 @@ fn files_are_copied_and_folders_created() {
     assert!(matches!(create_folder(&at("file")), Err(Error::Io { .. })));
     assert!(matches!(copy_file(&at("missing"), &at("copy")), Err(Error::NotFound { .. })));
     assert_eq!(names(dir.path()), ["a", "file"]);
+}
+
+/// Zeros that are not stored are not stored in the copy either.
+#[test]
+#[cfg(target_os = "linux")]
+fn holes_stay_holes() {
+    use std::os::unix::fs::MetadataExt;
+    let dir = tempfile::tempdir().unwrap();
+    let size = 64 << 20;
+    let sparse = fs::File::create(dir.path().join("sparse")).unwrap();
+    sparse.set_len(size).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&sparse, b"weight", size / 2 + 1).unwrap();
+    let source = Source::open(&dir.path().join("sparse")).unwrap();
+    // Where pages fall together the kernel copies, elsewhere a buffer does.
+    for head in ["", "head"] {
+        let copy = dir.path().join("copy");
+        let mut file = AtomicFile::create(&copy).unwrap();
+        file.append(head.as_bytes()).unwrap();
+        file.copy_from(&source.whole()).unwrap();
+        file.commit().unwrap();
+        let metadata = fs::metadata(&copy).unwrap();
+        assert_eq!(metadata.len(), size + head.len() as u64);
+        assert!(metadata.blocks() * 512 < 1 << 20, "{} bytes are stored", metadata.blocks() * 512);
+        let copied = fs::read(&copy).unwrap();
+        assert!(copied[head.len()..] == fs::read(dir.path().join("sparse")).unwrap());
+    }
 }

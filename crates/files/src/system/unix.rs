@@ -32,6 +32,74 @@ pub(crate) fn create_new(path: &Path, permissions: Option<&Permissions>) -> io::
     OpenOptions::new().write(true).create_new(true).mode(mode).open(path)
 }
 
+/// Creates a file without a name in the folder of `target`; `None` where the file system has none such, or they could
+/// not be given a name later.
+#[cfg(target_os = "linux")]
+pub(crate) fn create_unnamed(target: &Path, permissions: Option<&Permissions>) -> Option<File> {
+    let folder = target.parent()?;
+    let mode = Mode::from_raw_mode(permissions.map_or(0o666, Permissions::mode));
+    let flags = OFlags::WRONLY.union(OFlags::TMPFILE).union(OFlags::CLOEXEC);
+    let file: File = retry_on_intr(|| openat(CWD, folder, flags, mode)).ok()?.into();
+    Path::new(&name_of_descriptor(&file)).exists().then_some(file)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn create_unnamed(_target: &Path, _permissions: Option<&Permissions>) -> Option<File> {
+    None
+}
+
+/// Gives a file without a name one.
+#[cfg(target_os = "linux")]
+pub(crate) fn link(file: &File, name: &Path) -> io::Result<()> {
+    use rustix::fs::{AtFlags, linkat};
+    Ok(linkat(CWD, name_of_descriptor(file), CWD, name, AtFlags::SYMLINK_FOLLOW)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn link(_file: &File, _name: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(target_os = "linux")]
+fn name_of_descriptor(file: &File) -> String {
+    use std::os::fd::AsRawFd;
+    format!("/proc/self/fd/{}", file.as_raw_fd())
+}
+
+/// Whether a process of that number runs, as far as this one can see.
+pub(crate) fn is_alive(process: u32) -> bool {
+    use rustix::process::{Pid, test_kill_process};
+    let Some(pid) = i32::try_from(process).ok().and_then(Pid::from_raw) else { return false };
+    test_kill_process(pid) != Err(Errno::SRCH)
+}
+
+/// The parts of a file between `start` and `start + len` that are stored: the others are holes, which read as zeros.
+#[cfg(any(target_os = "linux", target_os = "macos"))]
+pub(crate) fn data(file: &File, start: u64, len: u64) -> Vec<std::ops::Range<u64>> {
+    use rustix::fs::{SeekFrom, seek};
+    let (mut parts, mut at, end) = (vec![], start, start.saturating_add(len));
+    while at < end {
+        let from = match seek(file, SeekFrom::Data(at)) {
+            Ok(from) => from.min(end),
+            // A hole up to the end of the file.
+            Err(Errno::NXIO) => end,
+            // The file system does not tell.
+            Err(_) => at,
+        };
+        let to = seek(file, SeekFrom::Hole(from)).map_or(end, |to| to.min(end));
+        if from < to {
+            parts.push(from..to);
+        }
+        at = to.max(from);
+    }
+    parts
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "macos")))]
+pub(crate) fn data(_file: &File, start: u64, len: u64) -> Vec<std::ops::Range<u64>> {
+    vec![start..start.saturating_add(len)]
+}
+
 pub(crate) fn open_folder(path: &Path) -> io::Result<Folder> {
     Ok(retry_on_intr(|| openat(CWD, path, FOLDER, Mode::empty()))?.into())
 }
@@ -133,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn walking_refuses_what_openat2_refuses() {
+    fn all_ways_refuse_the_same() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path();
         std::fs::create_dir_all(root.join("in/deep")).unwrap();
@@ -143,9 +211,10 @@ mod tests {
         std::os::unix::fs::symlink("../out", root.join("in/file_link")).unwrap();
         let folder = open_folder(&root.join("in")).unwrap();
         let check = |location: &str, expected: Option<bool>| {
-            for open in [open_beneath, walk_beneath] {
-                let opened = open(&folder, Path::new(location));
-                assert_eq!(opened.ok().map(|file| file.is_some()), expected, "{location}");
+            let location = Path::new(location);
+            let by_path = super::super::other::open_beneath(&root.join("in"), location);
+            for opened in [open_beneath(&folder, location), walk_beneath(&folder, location), by_path] {
+                assert_eq!(opened.ok().map(|file| file.is_some()), expected, "{location:?}");
             }
         };
         check("deep/file", Some(true));

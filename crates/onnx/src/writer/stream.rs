@@ -87,7 +87,10 @@ fn make(file: &AtomicFile, block: &Block<'_>, buffer: &mut Vec<u8>) -> Result<()
         buffer.resize(PART.min(block.len - done), 0);
         let first = block.first + done as u64 * 8 / u64::from(block.tensor.element().bits()).max(1);
         block.tensor.read(first, buffer).map_err(|source| failed(block.tensor, source))?;
-        file.write_at(block.offset + done as u64, buffer)?;
+        // Reserved bytes are zero: a hole of a sparse file stays one.
+        if buffer.iter().any(|&byte| byte != 0) {
+            file.write_at(block.offset + done as u64, buffer)?;
+        }
     }
     Ok(())
 }

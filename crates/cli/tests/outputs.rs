@@ -1,0 +1,142 @@
+//! What a command writes, and what it does not write over.
+#![cfg(unix)]
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use tempfile::TempDir;
+
+fn netwright(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_netwright"));
+    command.args(arguments).current_dir(folder).stdin(Stdio::null()).output().expect("netwright runs")
+}
+
+fn folder_of(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path).canonicalize().expect("it is in the repository")
+}
+
+/// A folder with a model whose weights are in a file of their own, and links to both.
+fn with_model() -> TempDir {
+    let folder = TempDir::new().expect("a folder");
+    let at = folder.path();
+    let source = folder_of("tests/families/bert");
+    let arguments = ["-q", "build", source.to_str().expect("UTF-8"), "-o", "m.onnx", "--external-data", "always"];
+    let output = netwright(at, &arguments);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    symlink("m.onnx", at.join("link.html")).expect("a link");
+    symlink("m.onnx.data", at.join("data_link.onnx")).expect("a link");
+    fs::copy(at.join("m.onnx"), at.join("o.onnx.data")).expect("a copy");
+    folder
+}
+
+fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let entries = fs::read_dir(folder).expect("the folder is read");
+    let mut files: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    files.sort();
+    files.into_iter().map(|path| (path.clone(), fs::read(path).expect("a file"))).collect()
+}
+
+#[test]
+fn no_input_is_replaced() {
+    let folder = with_model();
+    let at = folder.path();
+    let before = contents(at);
+    let optimize: &[&str] = &["optimize", "m.onnx"];
+    for (arguments, message) in [
+        (&["-o", "m.onnx.data"][..], "the output would replace an input"),
+        (&["-o", "data_link.onnx"], "the output would replace an input"),
+        (&["-o", "n.onnx", "--report", "m.onnx"], "--report would replace an input"),
+        (&["-o", "n.onnx", "--report", "link.html"], "--report would replace an input"),
+        (&["-o", "n.onnx", "--report", "m.onnx.data"], "--report would replace an input"),
+        (&["-o", "n.html", "--report", "n.html"], "--report and -o both name"),
+        (&["-o", "n.onnx", "--report", "notes.txt"], "does not end in .html"),
+    ] {
+        let output = netwright(at, &[optimize, arguments].concat());
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(2) && told.contains(message), "{arguments:?}: {told}");
+    }
+    let output = netwright(at, &["optimize", "o.onnx.data", "-o", "o.onnx", "--external-data", "always"]);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("the external data would replace an input"), "{told}");
+    let output = netwright(at, &["upgrade", "m.onnx", "-o", "m.onnx.data", "--opset", "21"]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("the output would replace an input"));
+    assert!(contents(at) == before);
+
+    // The model itself may be replaced: its weights go to another file first.
+    assert!(netwright(at, &["-q", "optimize", "m.onnx", "-o", "m.onnx"]).status.success());
+    assert!(netwright(at, &["-q", "check", "m.onnx"]).status.success());
+}
+
+#[test]
+fn no_weights_of_a_folder_are_replaced() {
+    let folder = TempDir::new().expect("a folder");
+    let at = folder.path();
+    for name in ["config.json", "model.safetensors"] {
+        fs::copy(folder_of("tests/families/bert").join(name), at.join(name)).expect("a copy");
+    }
+    fs::hard_link(at.join("model.safetensors"), at.join("linked.onnx")).expect("a link");
+    fs::create_dir(at.join("out")).expect("a folder");
+    symlink("../config.json", at.join("out/model.onnx")).expect("a link");
+    for output in ["linked.onnx", "out"] {
+        let run = netwright(at, &["build", ".", "-o", output]);
+        let told = String::from_utf8_lossy(&run.stderr);
+        assert!(run.status.code() == Some(2) && told.contains("would replace an input"), "{output}: {told}");
+    }
+    // A model that was built in the folder is replaced by the next.
+    for _ in 0..2 {
+        assert!(netwright(at, &["-q", "build", ".", "-o", "."]).status.success());
+    }
+}
+
+/// A full disk under standard output is a failure, whatever was to be printed.
+#[test]
+#[cfg(target_os = "linux")]
+fn what_cannot_be_printed_is_a_failure() {
+    let folder = with_model();
+    for arguments in
+        [&["--help"][..], &["--version"], &["optimize", "--help"], &["passes"], &["inspect", "m.onnx", "--json"]]
+    {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_netwright"));
+        let output = command.args(arguments).current_dir(folder.path()).stdout(full).output().expect("netwright runs");
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("No space left"), "{arguments:?}");
+    }
+}
+
+/// Names in a model cannot move the cursor, colour the terminal, or turn what is written.
+#[test]
+fn control_characters_are_escaped() {
+    let folder = with_model();
+    let at = folder.path();
+    let model = fs::read(at.join("m.onnx")).expect("the model");
+    // Of the same length, so that the file stays whole.
+    let (old, new) = (b"token_type_ids", "\u{1b}[31m\u{9b}1\u{202e}\u{7f}\r\u{7}".as_bytes());
+    assert_eq!(old.len(), new.len());
+    let mut bytes = vec![];
+    let mut rest = &model[..];
+    while let Some(found) = rest.windows(old.len()).position(|part| part == old) {
+        bytes.extend_from_slice(&rest[..found]);
+        bytes.extend_from_slice(new);
+        rest = &rest[found + old.len()..];
+    }
+    bytes.extend_from_slice(rest);
+    fs::write(at.join("m.onnx"), bytes).expect("it is written");
+    for arguments in [
+        &["inspect", "m.onnx"][..],
+        &["inspect", "m.onnx", "--text"],
+        &["inspect", "m.onnx", "--json"],
+        &["-v", "optimize", "m.onnx", "-o", "n.onnx", "--explain", "--diff"],
+        &["optimize", "m.onnx", "-o", "n.onnx", "--json", "--diff"],
+        &["verify", "m.onnx"],
+        &["verify", "m.onnx", "--json"],
+    ] {
+        let output = netwright(at, arguments);
+        for text in [&output.stdout, &output.stderr] {
+            let text = String::from_utf8(text.clone()).expect("UTF-8");
+            let raw = text.chars().find(|c| (c.is_control() && !"\n\t".contains(*c)) || *c == '\u{202e}');
+            assert_eq!(raw, None, "{arguments:?}: {text}");
+        }
+    }
+}

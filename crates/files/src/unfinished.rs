@@ -1,0 +1,150 @@
+//! Temporary files that have a name: who removes them if nobody commits them.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, Permissions};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::system;
+
+/// The names of this process's temporary files.
+static NAMES: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+fn names() -> MutexGuard<'static, BTreeSet<PathBuf>> {
+    NAMES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Removes the temporary files of all [`AtomicFile`](crate::AtomicFile)s of this process that are not committed yet.
+///
+/// It is for programs that end without dropping them, as when a signal arrives; no file can be committed afterwards.
+pub fn remove_unfinished() {
+    for name in std::mem::take(&mut *names()) {
+        // There is nobody left to tell.
+        let _ = fs::remove_file(name);
+    }
+}
+
+/// The name of a temporary file, which is removed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Unfinished(PathBuf);
+
+impl Unfinished {
+    /// Creates a file in the folder of `target`.
+    pub(crate) fn create(target: &Path, permissions: Option<&Permissions>) -> io::Result<(File, Self)> {
+        let (file, name) = Self::with_free_name(target, |name| system::create_new(name, permissions))?;
+        // Tells others that its process lives; a file system without locks leaves that to the process's number.
+        let _ = file.try_lock();
+        Ok((file, name))
+    }
+
+    /// Gives a file without a name one in the folder of `target`.
+    pub(crate) fn name(file: &File, target: &Path) -> io::Result<Self> {
+        let _ = file.try_lock();
+        Ok(Self::with_free_name(target, |name| system::link(file, name))?.1)
+    }
+
+    /// The names are short, so that no long name of the target becomes too long, and say whose they are.
+    fn with_free_name<T>(target: &Path, make: impl Fn(&Path) -> io::Result<T>) -> io::Result<(T, Self)> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        loop {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let name = target.with_file_name(format!("{PREFIX}{}.{number}{SUFFIX}", process::id()));
+            // Before it exists, so that a signal in between does not leave it.
+            names().insert(name.clone());
+            match make(&name) {
+                Ok(made) => return Ok((made, Self(name))),
+                Err(error) => {
+                    names().remove(&name);
+                    // Left by a killed process of this number: take the next name.
+                    if error.kind() != ErrorKind::AlreadyExists {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Puts the file in the place of `target`.
+    pub(crate) fn rename(self, target: &Path) -> io::Result<()> {
+        fs::rename(&self.0, target)
+        // Dropped, it finds nothing to remove.
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        names().remove(&self.0);
+        // There is nobody left to tell, and the destination is untouched either way.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+const PREFIX: &str = ".netwright.";
+const SUFFIX: &str = ".tmp";
+
+/// Removes what processes that have died left in the folder of `target`: named files whose process is not alive and
+/// which nobody has locked.
+pub(crate) fn sweep(target: &Path) {
+    let Some(entries) = target.parent().and_then(|folder| fs::read_dir(folder).ok()) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let owner = name.to_str().and_then(owner);
+        let is_left = owner.is_some_and(|owner| owner != process::id() && !system::is_alive(owner));
+        if is_left && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
+            // Another process may have been faster.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// The number of the process that a temporary file's name tells.
+fn owner(name: &str) -> Option<u32> {
+    let (process, number) = name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.split_once('.')?;
+    number.parse::<u64>().ok()?;
+    process.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::AtomicFile;
+
+    /// Files of dead processes vanish; those of living ones, locked ones and others' stay.
+    #[test]
+    fn leftovers_of_the_dead_are_swept() {
+        let dir = tempfile::tempdir().unwrap();
+        // Above the largest number that Linux gives.
+        let dead = 1 << 30;
+        let file = |name: String| File::create_new(dir.path().join(name)).unwrap();
+        file(format!(".netwright.{dead}.0.tmp"));
+        file(format!(".netwright.{}.0.tmp", std::os::unix::process::parent_id()));
+        file(format!(".netwright.{dead}.tmp"));
+        file(format!(".netwright.{dead}.0.tmp.onnx"));
+        let held = file(format!(".netwright.{dead}.1.tmp"));
+        held.try_lock().unwrap();
+        drop(AtomicFile::create(&dir.path().join("model.onnx")).unwrap());
+        let entries = fs::read_dir(dir.path()).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        let mut expected = [
+            format!(".netwright.{dead}.1.tmp"),
+            format!(".netwright.{dead}.0.tmp.onnx"),
+            format!(".netwright.{dead}.tmp"),
+            format!(".netwright.{}.0.tmp", std::os::unix::process::parent_id()),
+        ];
+        expected.sort();
+        assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn a_signal_leaves_no_named_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_file, name) = Unfinished::create(&dir.path().join("model.onnx"), None).unwrap();
+        assert!(name.0.exists());
+        remove_unfinished();
+        assert!(!name.0.exists());
+    }
+}
