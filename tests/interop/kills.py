@@ -28,7 +28,7 @@ def make_model(path):
     random = np.random.default_rng(0)
     names = [f"w{at}" for at in range(LAYERS)]
     tensors = [numpy_helper.from_array(random.standard_normal((WIDTH, WIDTH)).astype(np.float32) / 32, name) for name in names]
-    nodes = [helper.make_node("MatMul", [f"x{at}", name], [f"x{at + 1}"], name) for at, name in enumerate(names)]
+    nodes = [helper.make_node("MatMul", [f"x{at}", name], [f"x{at + 1}"], f"product{at}") for at, name in enumerate(names)]
     port = lambda name: helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", WIDTH])
     graph = helper.make_graph(nodes, "products", [port("x0")], [port(f"x{LAYERS}")], tensors)
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), path)

@@ -57,7 +57,7 @@ pub(crate) fn is_alive(_process: u32) -> bool {
 
 /// Holes are not known here.
 pub(crate) fn data(_file: &File, start: u64, len: u64) -> Vec<std::ops::Range<u64>> {
-    vec![start..start.saturating_add(len)]
+    std::iter::once(start..start.saturating_add(len)).collect()
 }
 
 pub(crate) fn identity(path: &Path, _metadata: &Metadata) -> io::Result<Identity> {

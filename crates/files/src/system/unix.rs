@@ -97,7 +97,7 @@ pub(crate) fn data(file: &File, start: u64, len: u64) -> Vec<std::ops::Range<u64
 
 #[cfg(not(any(target_os = "linux", target_os = "macos")))]
 pub(crate) fn data(_file: &File, start: u64, len: u64) -> Vec<std::ops::Range<u64>> {
-    vec![start..start.saturating_add(len)]
+    std::iter::once(start..start.saturating_add(len)).collect()
 }
 
 pub(crate) fn open_folder(path: &Path) -> io::Result<Folder> {
