@@ -256,9 +256,18 @@ pub(crate) struct Optimize {
     /// Print what changed in the text form.
     #[arg(long)]
     pub(crate) diff: bool,
+    /// Run both sides of every rewrite in tract, at several shapes, and leave out the rewrites that change a result.
+    #[arg(long)]
+    pub(crate) prove: bool,
     /// Run the result and the input, and compare what they compute.
     #[arg(long)]
     pub(crate) verify: bool,
+    /// Where they differ, find the rewrite that changed the result [default with --verify].
+    #[arg(long, requires = "verify", conflicts_with = "no_bisect")]
+    pub(crate) bisect: bool,
+    /// Do not search for the rewrite that changed the result.
+    #[arg(long, requires = "verify")]
+    pub(crate) no_bisect: bool,
     #[command(flatten)]
     pub(crate) runtimes: Runtimes,
     /// What a symbol stands for in that, such as batch=2 or past_plus_seq=past+seq; may be given several times.

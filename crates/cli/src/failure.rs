@@ -67,6 +67,12 @@ fn shortened(message: &str) -> String {
     message.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
+impl From<netwright::passes::Error> for Failure {
+    fn from(error: netwright::passes::Error) -> Self {
+        Failure::model(error)
+    }
+}
+
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe { Failure::BrokenPipe } else { Failure::usage(error) }

@@ -6,13 +6,14 @@ use crate::output::{Output, table, thousands};
 use crate::overwrite::{Inputs, same_file, same_place};
 use crate::report;
 use crate::verify;
+use netwright::bisect::{Culprit, bisect};
 use netwright::evaluate::Tract;
 use netwright::files::{AtomicFile, Source};
 use netwright::inventory::{Inventory, inventory};
 use netwright::ir::{Detail, Model};
 use netwright::onnx::{self, ReadError, ReadOptions, WriteError, WriteOptions};
 use netwright::passes::sites::Site;
-use netwright::passes::{self, Evaluator, Limits, Report};
+use netwright::passes::{self, Evaluator, Limits, Proven, Prover, Report};
 use netwright::verify::Verdict;
 use serde::Serialize;
 use std::cmp::Ordering;
@@ -50,9 +51,43 @@ struct Done {
     interface: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     explain: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proofs: Option<Proofs>,
     seconds: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     verified: Option<Verdict>,
+    /// The rewrite that changed the result.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    culprit: Option<String>,
+}
+
+/// What came of proving every rewrite.
+#[derive(Debug, Serialize)]
+struct Proofs {
+    proven: usize,
+    /// How many rewrites could not be run, by the reason.
+    not_proven: BTreeMap<String, usize>,
+    /// The rewrites that changed a result and were left out.
+    refuted: Vec<String>,
+}
+
+impl Proofs {
+    fn of(proven: &Proven) -> Self {
+        let mut not_proven = BTreeMap::new();
+        for event in &proven.unproven {
+            *not_proven.entry(event.note.to_string()).or_default() += 1;
+        }
+        let refuted = proven.refuted.iter().map(ToString::to_string).collect();
+        Self { proven: proven.proven, not_proven, refuted }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let count = |number: usize| if number == 1 { "1 rewrite".to_owned() } else { format!("{number} rewrites") };
+        let mut lines = vec![format!("proven    {}", count(self.proven))];
+        lines.extend(self.not_proven.iter().map(|(why, number)| format!("not proven {}: {why}", count(*number))));
+        lines.extend(self.refuted.iter().map(|event| format!("refuted   {event}; the rewrite is left out")));
+        lines
+    }
 }
 
 pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
@@ -78,14 +113,16 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
         skip: args.skip.clone(),
         share_cache,
         evaluator: Some(Evaluator::new(Tract)),
+        own: vec![],
+        prover: args.prove.then(|| Prover::new(Tract)),
         limits: Limits { stop_after: args.stop_after, check: false },
     };
     let events = passes::optimize(&mut model, &options).map_err(|error| match error {
         passes::Error::UnknownPass { .. } | passes::Error::Required(_) => Failure::usage(error),
         error => Failure::model_at(&args.input.model, error),
     })?;
-    let options = WriteOptions { external_data: args.emit.external_data.into(), share_weights: args.share_weights };
-    let written = onnx::write(&model, &args.output, &options).map_err(write_failure)?;
+    let form = WriteOptions { external_data: args.emit.external_data.into(), share_weights: args.share_weights };
+    let written = onnx::write(&model, &args.output, &form).map_err(write_failure)?;
     let seconds = start.elapsed().as_secs_f64();
     drop(spinner);
 
@@ -97,9 +134,21 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
     let sites = passes::sites::sites(&model, &events, &args.emit.target);
     let explain = args.explain.then(|| explain(&sites, &events));
     let interface = interface(&model, &events);
-    let verified = comparison.map(|options| verify::compared(args, &options, output)).transpose()?;
-    let done =
-        Done { before, after: side(inventory(&model), written.bytes), applied, interface, explain, seconds, verified };
+    let compare = |options| verify::compared(args, &args.output, options, output);
+    let verified = comparison.as_ref().map(compare).transpose()?;
+    let differs = verified.as_ref().is_some_and(|verdict| verify::is_right(verdict) == Some(false));
+    let culprit = match &comparison {
+        Some(comparison) if differs && !args.no_bisect => {
+            Some(culprit(args, &options, comparison, output)?.to_string())
+        }
+        _ => None,
+    };
+    let after = side(inventory(&model), written.bytes);
+    let proofs = events.proven.as_ref().map(Proofs::of);
+    for event in proofs.iter().flat_map(|proofs| &proofs.refuted) {
+        output.warn(&format!("a rewrite that changes a result was left out: {event}"))?;
+    }
+    let done = Done { before, after, applied, interface, explain, proofs, seconds, verified, culprit };
     output.report(&done, || summary(&done))?;
     if let (Some(explain), true) = (&done.explain, output.quiet) {
         output.aside(&explain.join("\n"))?;
@@ -117,7 +166,34 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
             output.aside(&passes::diff(&before, &after))?;
         }
     }
-    done.verified.iter().try_for_each(verify::judge)
+    done.verified.iter().try_for_each(verify::judge).map_err(|failure| match (failure, &done.culprit) {
+        (Failure::Model(message), Some(culprit)) => Failure::Model(format!("{message}\n  {culprit}")),
+        (failure, _) => failure,
+    })
+}
+
+/// The rewrite that changed the result: what each step is compared with is the input.
+fn culprit(
+    args: &Optimize,
+    options: &passes::Options,
+    comparison: &netwright::verify::Options,
+    output: Output,
+) -> Result<Culprit, Failure> {
+    let _spinner = output.spinner("searching for the rewrite that changed the result");
+    let quiet = Output { quiet: true, ..output };
+    let mut model = read(&args.input, quiet)?;
+    set_opset(&mut model, args.emit.opset)?;
+    let folder = tempfile::tempdir()?;
+    let step = folder.path().join("step.onnx");
+    bisect(&model, options, |model| {
+        match onnx::write(model, &step, &WriteOptions::default()) {
+            Ok(_) => {}
+            Err(WriteError::File(error)) => return Err(Failure::usage(error)),
+            // Between two rewrites that are for one another, a model may have no form in the file.
+            Err(_) => return Ok(None),
+        }
+        Ok(verify::is_right(&verify::compared(args, &step, comparison, quiet)?))
+    })
 }
 
 /// Checks that nothing that is written replaces what is read, but for the output that may replace the model.
@@ -270,6 +346,7 @@ fn summary(done: &Done) -> String {
     let lines = passes
         .chain(done.interface.iter().cloned())
         .chain(done.explain.iter().flatten().cloned())
+        .chain(done.proofs.iter().flat_map(Proofs::lines))
         .chain([format!("in {:.2} s", done.seconds)]);
     table(&rows) + &lines.collect::<Vec<_>>().join("\n") + "\n" + &verdict_text(done.verified.as_ref())
 }

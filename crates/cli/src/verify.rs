@@ -57,10 +57,18 @@ pub(crate) fn comparison(args: &Optimize) -> Result<Option<Options>, Failure> {
     Ok(Some(Options { dims, tolerance: 1e-4, data_dir, runtime, fallback, ..Options::default() }))
 }
 
-/// Compares an optimized file with its original, in a child process.
-pub(crate) fn compared(args: &Optimize, options: &Options, output: Output) -> Result<Verdict, Failure> {
+/// Compares a file that optimizing made with its original, in a child process.
+pub(crate) fn compared(args: &Optimize, result: &Path, options: &Options, output: Output) -> Result<Verdict, Failure> {
     let _spinner = output.spinner("verifying");
-    worker()?.verify(&args.input.model, Some(&args.output), options).map_err(failure)
+    worker()?.verify(&args.input.model, Some(result), options).map_err(failure)
+}
+
+/// Whether the result is right by that verdict; `None` where it does not say.
+pub(crate) fn is_right(verdict: &Verdict) -> Option<bool> {
+    match verdict {
+        Verdict::NotVerifiable { .. } => None,
+        verdict => Some(verdict.is_fine()),
+    }
 }
 
 /// The runtime that judges, and the one that judges what it cannot.

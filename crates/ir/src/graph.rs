@@ -15,6 +15,11 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 
+mod window;
+
+use window::Edit;
+pub use window::{Mark, Window};
+
 /// The name of a value.
 pub type Name = Arc<str>;
 
@@ -181,6 +186,8 @@ pub struct Graph {
     absorbed: HashMap<Value, Vec<Value>>,
     /// Nodes inserted since the last sweep, in order.
     recent: Vec<NodeId>,
+    /// Other changes since the last sweep, in order.
+    edits: Vec<Edit>,
     names: Names,
     /// The names that nodes have of their own.
     labels: Names,
@@ -662,6 +669,7 @@ impl Graph {
             self.result_mut(new).declared = declared;
         }
         let uses = self.result(old).uses;
+        self.edits.push(Edit::Redirected { old, uses, is_output: self.is_output(old) });
         self.count_uses(new, i64::from(uses));
         self.forward.insert(old, new);
         self.absorbed.entry(new).or_default().push(old);
@@ -676,7 +684,8 @@ impl Graph {
 
     /// Changes the operator of a node in place; its operands and the facts of its results must stay true.
     pub fn set_op(&mut self, id: NodeId, op: Op) {
-        self.dag[id.0].op = op;
+        let op = std::mem::replace(&mut self.dag[id.0].op, op);
+        self.edits.push(Edit::Op { node: id, op });
     }
 
     /// Replaces what is known of a value, by a caller that knows more than inference.
@@ -845,14 +854,14 @@ impl Graph {
         }
     }
 
-    /// A mark for [`Graph::undo_to`].
-    pub fn mark(&self) -> usize {
-        self.recent.len()
+    /// A mark for [`Graph::undo_to`] and [`Graph::window`].
+    pub fn mark(&self) -> Mark {
+        Mark { nodes: self.recent.len(), edits: self.edits.len() }
     }
 
     /// Lets the nodes die that were inserted since the mark and that nothing reads.
-    pub fn undo_to(&mut self, mark: usize) {
-        while self.recent.len() > mark {
+    pub fn undo_to(&mut self, mark: Mark) {
+        while self.recent.len() > mark.nodes {
             if let Some(id) = self.recent.pop() {
                 self.bury(id);
             }
@@ -874,6 +883,7 @@ impl Graph {
             }
         }
         let removed = self.dag.node_indices().filter(|&id| !needed[id.index()] && !self.dag[id].dead).count();
+        self.edits.clear();
         for id in self.recent.drain(..) {
             if let Some(node) = self.dag.node_weight_mut(id.0) {
                 node.beside = false;

@@ -39,7 +39,9 @@ pub use check::{Violation, Violations, check};
 pub use dim::{Bindings, Dim, DimParts, ParseDimError, Symbol};
 pub use element::{ElementType, UnknownElementType};
 pub use fingerprint::fingerprint;
-pub use graph::{Annotation, Conventions, Graph, MOST_BODIES, Name, Node, NodeId, Order, Output, Place, Value};
+pub use graph::{
+    Annotation, Conventions, Graph, MOST_BODIES, Mark, Name, Node, NodeId, Order, Output, Place, Value, Window,
+};
 pub use infer::{Assumption, InferError, Inferred};
 pub use model::{DEFAULT_OPSET, Function, Model, Training};
 pub use netwright_files as files;

@@ -40,8 +40,10 @@ pub use netwright_onnx as onnx;
 pub use netwright_passes as passes;
 pub use netwright_verify as verify;
 
+pub mod bisect;
 pub mod evaluate;
 pub mod inventory;
+mod prove;
 
 /// What most programs need.
 pub mod prelude {

@@ -11,7 +11,8 @@ pub trait Evaluate: fmt::Debug + Send + Sync {
     fn evaluate(&self, op: &Op, operands: &[&Tensor]) -> Option<Tensor>;
 }
 
-/// A runtime, and how often it may still be asked: it takes about a millisecond, and a model may have a million nodes.
+/// A runtime, and how often it may still be asked for one model: it takes about a millisecond, and a model may have a
+/// million nodes.
 #[derive(Clone, Debug)]
 pub struct Evaluator {
     runtime: Arc<dyn Evaluate>,
@@ -25,6 +26,11 @@ impl Evaluator {
     /// An evaluator that asks this runtime.
     pub fn new(runtime: impl Evaluate + 'static) -> Self {
         Self { runtime: Arc::new(runtime), left: Arc::new(AtomicUsize::new(MOST_EVALUATIONS)) }
+    }
+
+    /// The same runtime, to be asked as often as at first.
+    pub(crate) fn anew(&self) -> Self {
+        Self { runtime: self.runtime.clone(), left: Arc::new(AtomicUsize::new(MOST_EVALUATIONS)) }
     }
 
     pub(crate) fn evaluate(&self, op: &Op, operands: &[&Tensor]) -> Option<Tensor> {

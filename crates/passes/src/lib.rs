@@ -41,6 +41,7 @@ pub mod pattern;
 pub mod pipeline;
 mod polynomial;
 mod products;
+pub mod prove;
 pub mod rewrite;
 mod rule;
 mod shared_cache;
@@ -53,10 +54,13 @@ mod weights;
 pub use evaluate::{Evaluate, Evaluator};
 pub use passes::*;
 pub use pipeline::{Body, Error, Event, Limits, Log, Pass, Report};
+pub use prove::{Claim, Proof, Prove, Proven, Prover};
 pub use rule::{Rewritten, Rule, Skip};
 pub use target::Target;
 
 use netwright_ir::{Dialect, Graph, Kind, Model, Name};
+use std::borrow::Borrow;
+use std::sync::Arc;
 use target::Scale;
 
 /// What is to be done to a model.
@@ -72,6 +76,8 @@ pub struct Options {
     pub only: Option<Vec<String>>,
     /// Passes not to run, by name.
     pub skip: Vec<String>,
+    /// Passes of the caller's own. They run after the others, in this order, whatever `only` and `skip` name.
+    pub own: Vec<Arc<Pass>>,
     /// Whether the KV cache becomes a buffer that the caller preallocates, for targets with operators of
     /// `com.microsoft`: every `past` and `present` is `[batch, heads, max_length, head_size]`, and both may be one
     /// memory, to which a step adds its keys and values; the padding mask is `[batch, past + seq]`, which tells how much
@@ -81,6 +87,8 @@ pub struct Options {
     pub share_cache: bool,
     /// What computes constants, where something is to.
     pub evaluator: Option<Evaluator>,
+    /// What proves every rewrite, where that is wanted; those that it refutes are left out.
+    pub prover: Option<Prover>,
     /// Where to stop, and whether to check; lowering runs in any case.
     pub limits: Limits,
 }
@@ -169,6 +177,38 @@ fn optimizations(target: &Target, opset: i64, evaluator: Option<Evaluator>) -> V
     passes
 }
 
+/// Passes that may round otherwise than what they replace.
+const ROUNDING: [&str; 22] = [
+    "decompose-attention",
+    "decompose-rotary-embedding",
+    "fold-cache-into-attention",
+    "fold-degrees-of-freedom",
+    "fold-heads-into-attention",
+    "fold-repeated-heads",
+    "fold-scale-into-embedding",
+    "fold-scale-into-projection",
+    "fuse-attention",
+    "fuse-bias-gelu",
+    "fuse-gelu",
+    "fuse-layer-normalization",
+    "fuse-rms-normalization",
+    "fuse-rotary-embedding",
+    "fuse-scale-softmax",
+    "fuse-swish",
+    "merge-mean-factor",
+    "pack-projections",
+    "standardize-contrib-operators",
+    "sum-residuals",
+    "unflatten-gemm",
+    "use-fused-matmul",
+];
+
+/// Whether what a pass leaves is equal bit by bit to what was there.
+fn is_exact(pass: &str) -> bool {
+    let known = optimizations(&Target::ORT, i64::MAX, None).iter().any(|known| known.name == pass);
+    known && !ROUNDING.contains(&pass)
+}
+
 /// What makes a graph one that the target has a form for in that version of ONNX's operators.
 fn lowerings(target: &Target, opset: i64) -> Vec<Pass> {
     let mut passes = vec![lower_scaled_softmax()];
@@ -250,14 +290,15 @@ fn attempt(model: &mut Model, options: &Options) -> Result<Report, Error> {
     if options.share_cache && !options.target.contrib {
         return Err(Error::Cache(format!("the target {} has no operator for it; ort has", options.target)));
     }
-    let mut selected = optimizations(&options.target, newest, options.evaluator.clone());
+    let mut selected = optimizations(&options.target, newest, options.evaluator.as_ref().map(Evaluator::anew));
     selected.retain(|pass| !skipped(pass));
     selected.retain(|pass| match &options.only {
         Some(only) => only.iter().any(|name| name == pass.name),
         None => is_wanted(pass.name, &options.target, newest),
     });
     if !model.training.is_empty() {
-        return if selected.is_empty() && !options.share_cache { Ok(Report::default()) } else { Err(Error::Training) };
+        let nothing = selected.is_empty() && options.own.is_empty() && !options.share_cache;
+        return if nothing { Ok(Report::default()) } else { Err(Error::Training) };
     }
     // What is captured is not known in a body, so that the tensors of bodies are shared once nothing asks for them.
     let (late, selected): (Vec<Pass>, Vec<Pass>) =
@@ -265,27 +306,67 @@ fn attempt(model: &mut Model, options: &Options) -> Result<Report, Error> {
     if !late.is_empty() && model.graph.has_bodies() {
         weights::unify(&mut model.graph);
     }
+    let mut selected: Vec<Arc<Pass>> = selected.into_iter().map(Arc::new).collect();
+    selected.extend(options.own.iter().cloned());
     let dialect = Dialect { opset: own, with_kernels: options.target.asks_for_kernels, lowered: &target::LOWERED };
-    let mut report = run_in(dialect, &selected, &mut model.graph, options.limits)?;
+    let mut report = run(dialect, &selected, model, options, options.limits, false)?;
     if options.share_cache {
         report.applied.extend(shared_cache::share_cache(&mut model.graph)?);
     }
     if let Some(wanted) = target::wanted_opset(&model.graph, &options.target).filter(|_| may_raise) {
         model.opsets.insert(String::new(), wanted.clamp(own, newest));
     }
-    let mut lowering = lowerings_of(model, &options.target);
+    let mut lowering: Vec<Arc<Pass>> = lowerings_of(model, &options.target).into_iter().map(Arc::new).collect();
     // What several nodes are written as has constants in common.
     let shares = options.limits.stop_after.is_none();
     lowering.extend(selected.into_iter().filter(|pass| shares && pass.name == "eliminate-common-subexpressions"));
-    lowering.extend(late.into_iter().filter(|_| shares));
+    lowering.extend(late.into_iter().filter(|_| shares).map(Arc::new));
     let limits = Limits { stop_after: None, ..options.limits };
-    let lowered = run_in(lowered_dialect(model), &lowering, &mut model.graph, limits)?;
+    let lowered = run(lowered_dialect(model), &lowering, model, options, limits, true)?;
     report.applied.extend(lowered.applied);
     report.declined.extend(lowered.declined);
+    if let (Some(proven), Some(lowered)) = (&mut report.proven, lowered.proven) {
+        proven.proven += lowered.proven;
+        proven.unproven.extend(lowered.unproven);
+        proven.refuted.extend(lowered.refuted);
+    }
     if contrib::is_used(&model.graph) {
         model.opsets.entry(contrib::DOMAIN.to_owned()).or_insert(1);
     }
     Ok(report)
+}
+
+/// How often a run begins again without the rewrites that were refuted, before whole passes are left out.
+const MOST_RUNS: usize = 8;
+
+/// Runs passes; where rewrites are proven, until none is refuted. Those that are required cannot be left out.
+fn run(
+    dialect: Dialect,
+    passes: &[Arc<Pass>],
+    model: &mut Model,
+    options: &Options,
+    limits: Limits,
+    required: bool,
+) -> Result<Report, Error> {
+    let Some(prover) = &options.prover else { return run_in(dialect, passes, &mut model.graph, limits, &mut None) };
+    let original = model.graph.clone();
+    let mut proofs = Some(prove::Proofs::new(prover.clone()));
+    let mut refuted = vec![];
+    for count in 0.. {
+        let mut report = run_in(dialect, passes, &mut model.graph, limits, &mut proofs)?;
+        let (Some(proofs), Some(proven)) = (&mut proofs, &mut report.proven) else { return Ok(report) };
+        if proven.refuted.is_empty() {
+            proven.refuted = refuted;
+            return Ok(report);
+        }
+        if let Some(event) = proven.refuted.first().filter(|_| required) {
+            return Err(Error::Refuted(event.clone()));
+        }
+        proofs.ban(&proven.refuted, count >= MOST_RUNS);
+        refuted.append(&mut proven.refuted);
+        model.graph = original.clone();
+    }
+    Ok(Report::default())
 }
 
 /// Whether a pass is one for that target in that opset.
@@ -314,7 +395,7 @@ fn is_wanted(pass: &str, target: &Target, opset: i64) -> bool {
 /// When the graph is broken or a pass misbehaves.
 pub fn lower(model: &mut Model, target: &Target, check: bool) -> Result<Report, Error> {
     let (lowering, dialect) = (lowerings_of(model, target), lowered_dialect(model));
-    run_in(dialect, &lowering, &mut model.graph, Limits { stop_after: None, check })
+    run_in(dialect, &lowering, &mut model.graph, Limits { stop_after: None, check }, &mut None)
 }
 
 /// What lowers a model; operators that came before their opset stay.
@@ -332,9 +413,15 @@ fn lowered_dialect(model: &Model) -> Dialect {
 }
 
 /// Runs passes that form nothing but operators of a dialect.
-fn run_in(dialect: Dialect, passes: &[Pass], graph: &mut Graph, limits: Limits) -> Result<Report, Error> {
+fn run_in<P: Borrow<Pass>>(
+    dialect: Dialect,
+    passes: &[P],
+    graph: &mut Graph,
+    limits: Limits,
+    proofs: &mut Option<prove::Proofs>,
+) -> Result<Report, Error> {
     graph.set_dialect(Some(dialect));
-    let outcome = pipeline::run(passes, graph, limits);
+    let outcome = pipeline::run_proving(passes, graph, limits, proofs);
     graph.set_dialect(None);
     outcome
 }

@@ -1,8 +1,9 @@
 //! The pipeline: passes in order, again and again until none applies.
 
+use crate::prove::{Proofs, Proven};
 use crate::rule::{Rule, Skip};
 use netwright_ir::{Graph, Name, NodeId, Violations, check, text};
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
 use std::fmt;
 
 /// A pass: rules that are tried at every node, or a function of the whole graph.
@@ -21,7 +22,7 @@ pub struct Pass {
 pub enum Body {
     /// Rules, tried in this order at every node, operands before what reads them.
     Rules(Vec<Rule>),
-    /// A function of the whole graph; it asks [`Log::may_apply`] before a change and tells [`Log::applied`] of it.
+    /// A function of the whole graph; it asks [`Log::may_apply_at`] before a change and tells [`Log::applied_in`] of it.
     Graph(fn(&mut Graph, &mut Log)),
 }
 
@@ -54,8 +55,12 @@ impl fmt::Display for Event {
 pub struct Report {
     /// The rewrites, in the order in which they were applied.
     pub applied: Vec<Event>,
+    /// How many of them came before lowering: those that [`Limits::stop_after`] counts.
+    pub optimized: usize,
     /// The near misses that remain at the end, each once.
     pub declined: Vec<Event>,
+    /// What came of proving the rewrites, where that was wanted.
+    pub proven: Option<Proven>,
 }
 
 /// What a run has done so far.
@@ -65,6 +70,7 @@ pub struct Log {
     may_apply: usize,
     applied: Vec<Event>,
     declined: Vec<Event>,
+    proofs: Option<Proofs>,
 }
 
 impl Log {
@@ -73,10 +79,43 @@ impl Log {
         self.may_apply > 0
     }
 
-    /// Records a rewrite.
+    /// Whether another rewrite is wanted, and one at the node of that name was not refuted; see
+    /// [`Options::prover`](crate::Options::prover).
+    pub fn may_apply_at(&self, node: &Name) -> bool {
+        self.may_apply() && !self.proofs.as_ref().is_some_and(|proofs| proofs.is_banned(self.pass, node))
+    }
+
+    /// Records a rewrite that cannot be proven, because the graph does not show what it changed.
     pub fn applied(&mut self, node: Name, note: impl Into<Cow<'static, str>>) {
+        if let Some(proofs) = &mut self.proofs {
+            proofs.unseen(self.pass, &node);
+        }
+        self.record(node, note.into());
+    }
+
+    /// Records a rewrite of a graph that was not swept since.
+    pub fn applied_in(&mut self, graph: &Graph, node: Name, note: impl Into<Cow<'static, str>>) {
+        self.applied_to(graph, None, node, note.into());
+    }
+
+    /// Records a rewrite, of what computes the node at its root.
+    fn applied_to(&mut self, graph: &Graph, root: Option<NodeId>, node: Name, note: Cow<'static, str>) {
+        if let Some(proofs) = &mut self.proofs {
+            proofs.prove(graph, root, self.pass, &node);
+        }
+        self.record(node, note);
+    }
+
+    fn record(&mut self, node: Name, note: Cow<'static, str>) {
         self.may_apply = self.may_apply.saturating_sub(1);
-        self.applied.push(Event { pass: self.pass, node, note: note.into() });
+        self.applied.push(Event { pass: self.pass, node, note });
+    }
+
+    /// What follows changes that graph as it is now.
+    fn enter(&mut self, graph: &Graph) {
+        if let Some(proofs) = &mut self.proofs {
+            proofs.mark(graph);
+        }
     }
 
     /// Records a near miss.
@@ -88,7 +127,7 @@ impl Log {
 /// How far a run goes, and how it is watched.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// Stop after so many rewrites, to find by bisection the one that is to blame.
+    /// Stop after so many rewrites, to find the one that changed the result by bisection.
     pub stop_after: Option<usize>,
     /// Check the graph after every pass; debug builds always do.
     pub check: bool,
@@ -118,6 +157,9 @@ pub enum Error {
     /// A KV cache that was to be shared and cannot be.
     #[error("the KV cache cannot be shared: {0}")]
     Cache(String),
+    /// A rewrite without which nothing can be written was refuted.
+    #[error("the model cannot be written: {0}, and ONNX has no form for what stood there")]
+    Refuted(Event),
     /// A pass left a graph that breaks laws.
     #[error("the pass `{pass}` left a graph that breaks the laws:\n{violations}")]
     Broken {
@@ -144,18 +186,28 @@ const MOST_ROUNDS: usize = 32;
 ///
 /// # Errors
 /// When a pass does not come to an end or, where that is checked, breaks a law.
-pub fn run(passes: &[Pass], graph: &mut Graph, limits: Limits) -> Result<Report, Error> {
+pub fn run<P: Borrow<Pass>>(passes: &[P], graph: &mut Graph, limits: Limits) -> Result<Report, Error> {
+    run_proving(passes, graph, limits, &mut None)
+}
+
+/// The same, and every rewrite is proven. Those that are refuted are left out when it runs again on the graph as it was.
+pub(crate) fn run_proving<P: Borrow<Pass>>(
+    passes: &[P],
+    graph: &mut Graph,
+    limits: Limits,
+    proofs: &mut Option<Proofs>,
+) -> Result<Report, Error> {
     let watched = limits.check || cfg!(debug_assertions);
     if watched {
         check(graph).map_err(Error::Invalid)?;
     }
     let may_apply = limits.stop_after.unwrap_or(usize::MAX);
-    let mut log = Log { pass: "", may_apply, applied: vec![], declined: vec![] };
+    let mut log = Log { pass: "", may_apply, applied: vec![], declined: vec![], proofs: proofs.take() };
     // Only the last walk of each pass tells what remains declined.
     let mut declined = vec![vec![]; passes.len()];
     for _ in 0..MOST_ROUNDS {
         let before = log.applied.len();
-        for (pass, declined) in passes.iter().zip(&mut declined) {
+        for (pass, declined) in passes.iter().map(Borrow::borrow).zip(&mut declined) {
             run_pass(pass, graph, &mut log)?;
             *declined = std::mem::take(&mut log.declined);
             if watched {
@@ -163,7 +215,10 @@ pub fn run(passes: &[Pass], graph: &mut Graph, limits: Limits) -> Result<Report,
             }
         }
         if log.applied.len() == before {
-            return Ok(Report { applied: log.applied, declined: declined.concat() });
+            let optimized = log.applied.len();
+            let proven = log.proofs.as_mut().map(Proofs::take);
+            *proofs = log.proofs;
+            return Ok(Report { applied: log.applied, optimized, declined: declined.concat(), proven });
         }
     }
     Err(Error::Endless { pass: log.applied.last().map_or("", |event| event.pass) })
@@ -185,6 +240,7 @@ fn run_pass(pass: &Pass, graph: &mut Graph, log: &mut Log) -> Result<(), Error> 
 
 /// Runs a pass once over a graph and the bodies in it, which nest to a bound.
 fn apply(pass: &Pass, graph: &mut Graph, log: &mut Log) {
+    log.enter(graph);
     match &pass.body {
         Body::Rules(rules) => walk(rules, graph, log),
         Body::Graph(function) => function(graph, log),
@@ -220,10 +276,13 @@ fn walk(rules: &[Rule], graph: &mut Graph, log: &mut Log) {
 fn visit(rules: &[Rule], graph: &mut Graph, node: NodeId, log: &mut Log) {
     // Taken before: a replacement inherits it.
     let name = name_of(graph, node);
+    if !log.may_apply_at(&name) {
+        return;
+    }
     let mut reasons = vec![];
     for rule in rules {
         match rule.apply(graph, node) {
-            Ok(note) => return log.applied(name, note),
+            Ok(note) => return log.applied_to(graph, Some(node), name, note),
             Err(Skip::Rejected(reason)) if !reasons.contains(&reason) => reasons.push(reason),
             Err(_) => {}
         }

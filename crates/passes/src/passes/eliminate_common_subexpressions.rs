@@ -103,12 +103,13 @@ fn same_op(graph: &Graph, a: NodeId, b: NodeId) -> bool {
 fn merge(graph: &mut Graph, log: &mut Log, earlier: NodeId, later: NodeId) {
     let name = name_of(graph, later);
     let pairs: Vec<_> = graph.results(later).zip(graph.results(earlier)).collect();
-    if pairs.iter().any(|&(later, earlier)| needs_node_between(graph, later, earlier)) {
+    let needs_node = pairs.iter().any(|&(later, earlier)| needs_node_between(graph, later, earlier));
+    if needs_node || !log.may_apply_at(&name) {
         return;
     }
     for (later, earlier) in pairs {
         graph.replace(later, earlier);
     }
     let same = graph.operand_text(Value { node: earlier, result: 0 });
-    log.applied(name, format!("is the same as {same}"));
+    log.applied_in(graph, name, format!("is the same as {same}"));
 }

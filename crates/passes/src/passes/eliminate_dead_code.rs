@@ -20,7 +20,8 @@ fn eliminate(graph: &mut Graph, log: &mut Log) {
     graph.sweep();
     for (node, name) in nodes {
         if !graph.is_alive(node) {
-            log.applied(name, "no output depends on it");
+            // Nothing that is left reads it.
+            log.applied_in(graph, name, "no output depends on it");
         }
     }
 }

@@ -34,9 +34,12 @@ fn eliminate(graph: &mut Graph, log: &mut Log) {
             continue;
         }
         let name = name_of(graph, node);
+        if !log.may_apply_at(&name) {
+            continue;
+        }
         let mark = graph.mark();
         match simplify(graph, &sizes, node) {
-            Ok(note) => log.applied(name, note),
+            Ok(note) => log.applied_in(graph, name, note),
             Err(skip) => {
                 graph.undo_to(mark);
                 if let Skip::Rejected(reason) = skip {

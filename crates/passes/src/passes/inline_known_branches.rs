@@ -21,10 +21,10 @@ fn inline(graph: &mut Graph, log: &mut Log) {
         if !log.may_apply() {
             return;
         }
-        if let Some(condition) = known_condition(graph, node) {
-            let name = name_of(graph, node);
+        let name = name_of(graph, node);
+        if let Some(condition) = known_condition(graph, node).filter(|_| log.may_apply_at(&name)) {
             replace(graph, node, condition);
-            log.applied(name, format!("its condition is {condition}"));
+            log.applied_in(graph, name, format!("its condition is {condition}"));
         }
     }
 }

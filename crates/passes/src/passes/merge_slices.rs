@@ -40,8 +40,8 @@ fn merge(graph: &mut Graph, log: &mut Log) {
         let whole = parts.first().map(|part| part.0) == Some(0) && parts.last().map(|part| part.1) == size;
         let (true, true, Some(first)) = (joins && whole, parts.len() > 1, first) else { continue };
         let name = name_of(graph, first.node);
-        if split(graph, of, axis, first, &parts).is_ok() {
-            log.applied(name, format!("one split in place of {} slices", parts.len()));
+        if log.may_apply_at(&name) && split(graph, of, axis, first, &parts).is_ok() {
+            log.applied_in(graph, name, format!("one split in place of {} slices", parts.len()));
         }
     }
 }

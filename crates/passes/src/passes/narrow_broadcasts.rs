@@ -55,10 +55,10 @@ fn narrow(graph: &mut Graph, log: &mut Log) {
         if reads_changed && refresh(graph, root) {
             changed.insert(root);
         }
-        if !log.may_apply() {
+        let name = name_of(graph, node);
+        if !log.may_apply_at(&name) {
             continue;
         }
-        let name = name_of(graph, node);
         let mark = graph.mark();
         let need = needs.get(&root).copied().unwrap_or_default();
         let rewritten = match graph.kind(root) {
@@ -70,7 +70,7 @@ fn narrow(graph: &mut Graph, log: &mut Log) {
         match rewritten {
             Ok((value, note)) => {
                 changed.insert(value);
-                log.applied(name, note);
+                log.applied_in(graph, name, note);
             }
             Err(_) => graph.undo_to(mark),
         }

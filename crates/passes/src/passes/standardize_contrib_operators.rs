@@ -155,11 +155,14 @@ fn standardize(graph: &mut Graph, log: &mut Log) {
             continue;
         };
         let name = name_of(graph, node);
+        if !log.may_apply_at(&name) {
+            continue;
+        }
         let mark = graph.mark();
         match rewrite(graph, &mut call) {
             Ok(()) => {
                 changed = true;
-                log.applied(name, "in standard operators");
+                log.applied_in(graph, name, "in standard operators");
             }
             Err(Skip::Rejected(why)) => {
                 graph.undo_to(mark);

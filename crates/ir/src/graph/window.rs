@@ -1,0 +1,333 @@
+//! What a rewrite changed, cut out of the graph around it.
+
+use super::{Graph, Name, NodeId, Place, Value};
+use crate::{Fact, Op};
+use petgraph::Direction::{Incoming, Outgoing};
+use petgraph::visit::EdgeRef;
+use smallvec::SmallVec;
+use std::collections::{HashMap, HashSet};
+
+/// A moment in the history of a graph since its last sweep; see [`Graph::mark`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mark {
+    pub(super) nodes: usize,
+    pub(super) edits: usize,
+}
+
+/// A change of what was there; nodes that are inserted are listed elsewhere.
+#[derive(Clone, Debug)]
+pub(super) enum Edit {
+    /// The uses of a value were redirected; the graph's outputs are among them.
+    Redirected { old: Value, uses: u32, is_output: bool },
+    /// A node had this operator.
+    Op { node: NodeId, op: Op },
+}
+
+/// The same values computed as before and as after a rewrite, each in a graph of its own.
+///
+/// Both graphs have the same inputs and as many outputs, in one order.
+#[derive(Clone, Debug)]
+pub struct Window {
+    /// What computed the values before.
+    pub before: Graph,
+    /// What computes them after.
+    pub after: Graph,
+    /// Whether a window with more layers before it would hold more nodes.
+    pub can_widen: bool,
+}
+
+/// More nodes are not taken into a window, nor followed from the root of a rewrite.
+const MOST_NODES: usize = 512;
+
+impl Graph {
+    /// What was changed since the mark, with so many layers of the nodes before it, and of those that read it.
+    ///
+    /// The window's inputs are the values that both sides read, its outputs those that anything beyond it reads. `root`
+    /// is the node that the rewrite was about: what changed on the way to the root is within the window. `None` where
+    /// nothing changed that anything reads.
+    pub fn window(&self, mark: Mark, root: Option<NodeId>, before: usize, after: usize) -> Option<Window> {
+        let past = Past::of(self, mark);
+        let changed = past.changed();
+        let between = past.between(&changed, root, after);
+        let compared = past.compared(&changed, &between);
+        if compared.is_empty() {
+            return None;
+        }
+        let is_core = |id: NodeId| {
+            between.contains(&id)
+                || self.dag[id.0].dead
+                || past.new.contains(&id)
+                || changed.iter().any(|value| value.node == id)
+        };
+        let (old, new): (Vec<Value>, Vec<Value>) = compared.iter().map(|&value| (value, self.resolve(value))).unzip();
+        let views = [(View::Before(&past), &old), (View::After, &new)];
+        // Both sides are widened by the same nodes.
+        let mut wide: HashSet<NodeId> = HashSet::new();
+        let mut can_widen;
+        let mut layer = 0;
+        loop {
+            let mut frontier = vec![];
+            for (view, outputs) in &views {
+                frontier.extend(self.cut(*view, outputs, &|id| is_core(id) || wide.contains(&id)).1);
+            }
+            // What cannot be run is an input of the window, whatever computes it.
+            frontier.retain(|value| {
+                let op = self.op(*value);
+                !matches!(op, Op::Input | Op::Captured | Op::Kept(_)) && !op.kind().is_random()
+            });
+            can_widen = !frontier.is_empty() && wide.len() < MOST_NODES;
+            if layer == before || !can_widen {
+                break;
+            }
+            wide.extend(frontier.iter().map(|value| value.node));
+            layer += 1;
+        }
+        let is_within = |id: NodeId| is_core(id) || wide.contains(&id);
+        let cuts = views.map(|(view, outputs)| (view, outputs, self.cut(view, outputs, &is_within)));
+        let mut inputs: Vec<Value> = vec![];
+        for value in cuts.iter().flat_map(|(_, _, (_, inputs))| inputs) {
+            if !inputs.contains(value) {
+                inputs.push(*value);
+            }
+        }
+        let [before, after] = cuts.map(|(view, outputs, (nodes, _))| self.copy(view, outputs, &nodes, &inputs));
+        Some(Window { before, after, can_widen })
+    }
+
+    /// The nodes that compute the outputs, operands first, as far as they lie within; and the values that those read.
+    fn cut(&self, view: View, outputs: &[Value], is_within: &dyn Fn(NodeId) -> bool) -> (Vec<NodeId>, Vec<Value>) {
+        let (mut nodes, mut inputs) = (vec![], vec![]);
+        let mut seen: HashSet<Value> = HashSet::new();
+        let mut entered: HashSet<NodeId> = HashSet::new();
+        // A node is listed when it is met for the second time, after its operands.
+        let mut pending: Vec<(Value, bool)> = outputs.iter().rev().map(|value| (*value, false)).collect();
+        while let Some((value, is_done)) = pending.pop() {
+            if is_done {
+                nodes.push(value.node);
+                continue;
+            }
+            if !seen.insert(value) {
+                continue;
+            }
+            let op = view.op(self, value.node);
+            let is_source = matches!(op, Op::Constant(_) | Op::Parameter(_) | Op::SparseParameter(_));
+            if matches!(op, Op::Input | Op::Captured) || !(is_source || is_within(value.node)) {
+                inputs.push(value);
+                continue;
+            }
+            if entered.insert(value.node) {
+                pending.push((value, true));
+                let operands = view.operands(self, value.node);
+                pending.extend(operands.into_iter().rev().flatten().map(|operand| (operand, false)));
+            }
+        }
+        (nodes, inputs)
+    }
+
+    /// A graph of these nodes.
+    fn copy(&self, view: View, outputs: &[Value], nodes: &[NodeId], inputs: &[Value]) -> Graph {
+        let mut graph = Graph::new("window");
+        let mut values: HashMap<Value, Value> = HashMap::new();
+        for &input in inputs {
+            let fact = self.fact(input).clone();
+            let copied = graph.input(self.value_name(input), fact.ty.clone());
+            graph.set_fact(copied, fact);
+            values.insert(input, copied);
+        }
+        for &id in nodes {
+            let operands = view.operands(self, id).into_iter();
+            let operands: SmallVec<[Option<Value>; 4]> =
+                operands.map(|operand| operand.and_then(|value| values.get(&value).copied())).collect();
+            let names: SmallVec<[Name; 1]> = self.results(id).map(|value| self.value_name(value).clone()).collect();
+            let facts: SmallVec<[Fact; 1]> = self.results(id).map(|value| self.fact(value).clone()).collect();
+            let place = Place { label: "".into(), results: names, order: None };
+            let copied = graph.add(place, view.op(self, id).clone(), &operands, facts);
+            for (value, copied) in self.results(id).zip(graph.results(copied)) {
+                values.entry(value).or_insert(copied);
+            }
+        }
+        for (at, output) in outputs.iter().enumerate() {
+            if let Some(value) = values.get(output) {
+                graph.output(format!("result.{at}"), *value);
+            }
+        }
+        graph
+    }
+}
+
+/// A graph as it was at a mark, or as it is.
+#[derive(Clone, Copy)]
+enum View<'g> {
+    Before(&'g Past<'g>),
+    After,
+}
+
+impl<'g> View<'g> {
+    fn op(self, graph: &'g Graph, id: NodeId) -> &'g Op {
+        match self {
+            View::Before(past) => past.op(id),
+            View::After => &graph.dag[id.0].op,
+        }
+    }
+
+    fn operands(self, graph: &Graph, id: NodeId) -> SmallVec<[Option<Value>; 4]> {
+        match self {
+            View::Before(past) => past.operands(id),
+            View::After => graph.operands(id),
+        }
+    }
+}
+
+/// A graph as it was at a mark.
+struct Past<'g> {
+    graph: &'g Graph,
+    edits: &'g [Edit],
+    /// Nodes inserted since.
+    new: HashSet<NodeId>,
+    /// Values redirected since.
+    late: HashSet<Value>,
+    ops: HashMap<NodeId, &'g Op>,
+}
+
+impl<'g> Past<'g> {
+    fn of(graph: &'g Graph, mark: Mark) -> Self {
+        let edits = graph.edits.get(mark.edits..).unwrap_or_default();
+        let new = graph.recent.get(mark.nodes..).unwrap_or_default().iter().copied().collect();
+        let (mut late, mut ops) = (HashSet::new(), HashMap::new());
+        for edit in edits {
+            match edit {
+                Edit::Redirected { old, .. } => _ = late.insert(*old),
+                Edit::Op { node, op } => _ = ops.entry(*node).or_insert(op),
+            }
+        }
+        Self { graph, edits, new, late, ops }
+    }
+
+    fn op(&self, id: NodeId) -> &'g Op {
+        self.ops.get(&id).copied().unwrap_or(&self.graph.dag[id.0].op)
+    }
+
+    fn operands(&self, id: NodeId) -> SmallVec<[Option<Value>; 4]> {
+        let edges = self.graph.dag.edges_directed(id.0, Incoming);
+        let mut found: SmallVec<[(u32, Value); 4]> = edges
+            .map(|edge| {
+                let source = Value { node: NodeId(edge.source()), result: edge.weight().result };
+                (edge.weight().operand, self.resolve(source))
+            })
+            .collect();
+        found.sort_unstable_by_key(|(operand, _)| *operand);
+        let mut operands = SmallVec::new();
+        for (operand, value) in found {
+            operands.resize(operand as usize, None);
+            operands.push(Some(value));
+        }
+        operands
+    }
+
+    /// Where the uses of a value had gone.
+    fn resolve(&self, mut value: Value) -> Value {
+        while let Some(&next) = self.graph.forward.get(&value).filter(|_| !self.late.contains(&value)) {
+            value = next;
+        }
+        value
+    }
+
+    /// The values that were read and that something else is read for since, in the order of the changes.
+    fn changed(&self) -> Vec<Value> {
+        let mut changed = vec![];
+        for edit in self.edits {
+            match edit {
+                Edit::Redirected { old, uses, .. } if *uses > 0 && !self.new.contains(&old.node) => changed.push(*old),
+                Edit::Op { node, .. } if !self.new.contains(node) => changed.extend(self.graph.results(*node)),
+                _ => {}
+            }
+        }
+        let mut seen = HashSet::new();
+        changed.retain(|value| seen.insert(*value));
+        changed
+    }
+
+    /// The nodes between the changed values and the root, which stay but compute something else than before; and so many
+    /// layers of those that read them.
+    fn between(&self, changed: &[Value], root: Option<NodeId>, layers: usize) -> HashSet<NodeId> {
+        let mut between = root.map(|root| self.up_to(changed, root)).unwrap_or_default();
+        for _ in 0..layers {
+            let mut values = self.results_of(&between);
+            values.extend(changed);
+            let readers: Vec<NodeId> = values.into_iter().flat_map(|value| self.readers(value)).collect();
+            if between.len() + readers.len() > MOST_NODES {
+                break;
+            }
+            between.extend(readers);
+        }
+        between
+    }
+
+    fn results_of(&self, nodes: &HashSet<NodeId>) -> Vec<Value> {
+        let mut nodes: Vec<NodeId> = nodes.iter().copied().collect();
+        nodes.sort();
+        nodes.into_iter().flat_map(|id| self.graph.results(id)).collect()
+    }
+
+    fn up_to(&self, changed: &[Value], root: NodeId) -> HashSet<NodeId> {
+        let (mut order, mut seen) = (vec![root], HashSet::from([root]));
+        let mut at = 0;
+        while let Some(&id) = order.get(at).filter(|_| order.len() < MOST_NODES) {
+            let operands = self.operands(id).into_iter().flatten().map(|operand| operand.node);
+            order.extend(operands.filter(|operand| seen.insert(*operand)));
+            at += 1;
+        }
+        let mut between = HashSet::new();
+        loop {
+            let count = between.len();
+            for &id in &order {
+                let mut operands = self.operands(id).into_iter().flatten();
+                let reads = operands.any(|value| changed.contains(&value) || between.contains(&value.node));
+                if reads && !self.graph.dag[id.0].dead {
+                    between.insert(id);
+                }
+            }
+            if between.len() == count {
+                return between;
+            }
+        }
+    }
+
+    /// The values to be compared: those that changed, or may have, and that something beyond the window reads.
+    fn compared(&self, changed: &[Value], between: &HashSet<NodeId>) -> Vec<Value> {
+        let escapes =
+            |value: Value| self.is_output(value) || self.readers(value).iter().any(|reader| !between.contains(reader));
+        let mut compared: Vec<Value> = changed.to_vec();
+        compared.extend(self.results_of(between));
+        compared.retain(|value| escapes(*value));
+        let mut seen = HashSet::new();
+        compared.retain(|value| seen.insert(*value));
+        compared
+    }
+
+    /// The nodes that read a value, and still live.
+    fn readers(&self, value: Value) -> Vec<NodeId> {
+        let (mut readers, mut pending) = (vec![], vec![value]);
+        while let Some(value) = pending.pop() {
+            let edges = self.graph.dag.edges_directed(value.node.0, Outgoing);
+            let edges = edges.filter(|edge| edge.weight().result == value.result);
+            readers.extend(edges.map(|edge| edge.target()).filter(|id| !self.graph.dag[*id].dead).map(NodeId));
+            let absorbed = self.graph.absorbed.get(&value).into_iter().flatten();
+            pending.extend(absorbed.filter(|absorbed| !self.late.contains(absorbed)));
+        }
+        readers
+    }
+
+    fn is_output(&self, value: Value) -> bool {
+        let mut became = false;
+        for edit in self.edits {
+            if let Edit::Redirected { old, is_output, .. } = edit {
+                if *old == value {
+                    return *is_output;
+                }
+                became |= *is_output && self.graph.resolve(*old) == value;
+            }
+        }
+        !became && self.graph.is_output(value)
+    }
+}

@@ -1,0 +1,214 @@
+//! Rewrites that prove themselves: both sides of each are run, and what is refuted is left out.
+//!
+//! Passes know no runtime, so one is handed to them, as for [constants](crate::Evaluate). After every rewrite its
+//! [`Window`] is cut out of the graph, as narrow as the rewrite itself at first: what holds for any values at its inputs
+//! holds anywhere. Where that is refuted, or cannot be run, the window is widened by the nodes before it, since a rule
+//! may build on what computes its operands.
+
+use crate::pipeline::Event;
+use crate::rewrite::{SMALL, in_memory};
+use netwright_ir::{Detail, Graph, Mark, Name, NodeId, Op, Tensor, Value, Window};
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A rewrite to be proven.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim<'w> {
+    /// The name of the pass.
+    pub pass: &'static str,
+    /// Whether both sides must be equal bit by bit; else the difference may be one of rounding.
+    pub exact: bool,
+    /// Both sides.
+    pub window: &'w Window,
+}
+
+/// What came of running both sides of a rewrite.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// They were equal in every run.
+    Holds,
+    /// They were not: the worst difference, and the inputs.
+    Refuted(String),
+    /// They could not be run, or not compared, and why.
+    Unknown(String),
+}
+
+/// A runtime that runs both sides of a rewrite.
+pub trait Prove: fmt::Debug + Send + Sync {
+    /// Runs both sides at several shapes and compares the results.
+    fn prove(&self, claim: Claim<'_>) -> Proof;
+}
+
+/// A runtime that proves rewrites, and what it proved: layers repeat, and what is alike is proven once.
+#[derive(Clone, Debug)]
+pub struct Prover {
+    runtime: Arc<dyn Prove>,
+    known: Arc<Mutex<HashMap<String, Proof>>>,
+}
+
+/// How many layers of nodes before a rewrite, and of those that read it, are taken into its windows, one after the other.
+const WIDTHS: [(usize, usize); 7] = [(0, 0), (1, 0), (2, 1), (4, 2), (8, 4), (16, 8), (32, 16)];
+
+impl Prover {
+    /// A prover that runs both sides in this runtime.
+    pub fn new(runtime: impl Prove + 'static) -> Self {
+        Self { runtime: Arc::new(runtime), known: Arc::default() }
+    }
+
+    /// Proves what was changed since the mark; `None` where nothing was that anything reads.
+    fn prove(&self, graph: &Graph, mark: Mark, root: Option<NodeId>, pass: &'static str) -> Option<Proof> {
+        let exact = crate::is_exact(pass);
+        let mut last = None;
+        for (before, after) in WIDTHS {
+            let Some(window) = graph.window(mark, root, before, after) else { break };
+            let proof = self.known_or_proven(Claim { pass, exact, window: &window });
+            // Of a window that cannot be run, a narrower one may say more.
+            match (&proof, &last) {
+                (Proof::Holds, _) => return Some(proof),
+                (Proof::Unknown(_), Some(_)) => {}
+                _ => last = Some(proof),
+            }
+        }
+        last
+    }
+
+    fn known_or_proven(&self, claim: Claim<'_>) -> Proof {
+        let Some(key) = key(claim) else { return self.runtime.prove(claim) };
+        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(proof) = known().get(&key) {
+            return proof.clone();
+        }
+        let proof = self.runtime.prove(claim);
+        known().insert(key, proof.clone());
+        proof
+    }
+}
+
+/// What claims have in common that are equal but for names and weights; `None` where the weights decide.
+fn key(claim: Claim<'_>) -> Option<String> {
+    let Window { before, after, .. } = claim.window;
+    let is_source = |graph: &Graph| graph.outputs().iter().any(|output| graph.kind(output.value).is_source());
+    // Two tensors that are the same by their elements, or one that was computed.
+    if is_source(before) && is_source(after) {
+        return None;
+    }
+    let mut files: Vec<String> = vec![];
+    let sides = [before, after].map(|graph| anonymous(&renamed(graph), &mut files));
+    let [before_text, after_text] = sides;
+    Some(format!("{} {}\n{}\n{before_text}{after_text}", claim.pass, claim.exact, elements(before)))
+}
+
+/// A graph whose values are named by their position, and whose small tensors are in memory.
+fn renamed(graph: &Graph) -> Graph {
+    let mut graph = graph.clone();
+    // Twice, so that no name is taken by another value's old one.
+    for prefix in ["window", "v"] {
+        for (at, id) in graph.schedule().into_iter().enumerate() {
+            for value in graph.results(id).collect::<Vec<Value>>() {
+                graph.rename(value, &format!("{prefix}{at}.{}", value.result));
+            }
+        }
+    }
+    for id in graph.schedule() {
+        let small = |tensor: &Tensor| (tensor.len() <= SMALL).then(|| in_memory(tensor).ok()).flatten();
+        match graph.node(id).op() {
+            Op::Parameter(tensor) => _ = small(tensor).map(|tensor| graph.set_op(id, Op::Parameter(tensor))),
+            Op::Constant(tensor) => _ = small(tensor).map(|tensor| graph.set_op(id, Op::Constant(tensor))),
+            _ => {}
+        }
+    }
+    graph
+}
+
+/// What is known of the elements of a graph's inputs.
+fn elements(graph: &Graph) -> String {
+    graph.inputs().map(|input| format!("{:?};", graph.fact(input).elements)).collect()
+}
+
+/// The text of a graph in which ranges of files are numbered as they are met: `file(0)`.
+fn anonymous(graph: &Graph, files: &mut Vec<String>) -> String {
+    let text = graph.to_text(Detail::Elided);
+    let mut parts = text.split("file(");
+    let mut told = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        // A path is quoted and may hold anything but a quote that is not escaped.
+        let quote = part.match_indices("\", ").find(|(at, _)| !part[..*at].ends_with('\\')).map_or(0, |(at, _)| at);
+        let end = part[quote..].find(')').map_or(0, |length| quote + length);
+        let (file, rest) = part.split_at(end);
+        let number = files.iter().position(|known| known == file).unwrap_or_else(|| {
+            files.push(file.to_owned());
+            files.len() - 1
+        });
+        told.push_str(&format!("file({number}{rest}"));
+    }
+    told
+}
+
+/// The proofs of a run.
+#[derive(Debug)]
+pub(crate) struct Proofs {
+    prover: Prover,
+    /// Passes and the nodes at which they were refuted.
+    banned: BTreeSet<(&'static str, Option<Name>)>,
+    /// Since when the next rewrite changes the graph.
+    mark: Mark,
+    found: Proven,
+}
+
+/// What came of proving the rewrites of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Proven {
+    /// How many were equal on both sides.
+    pub proven: usize,
+    /// Those that could not be run, and why; they are applied.
+    pub unproven: Vec<Event>,
+    /// Those that were refuted, with the difference; they are left out.
+    pub refuted: Vec<Event>,
+}
+
+impl Proofs {
+    pub(crate) fn new(prover: Prover) -> Self {
+        Self { prover, banned: BTreeSet::new(), mark: Mark::default(), found: Proven::default() }
+    }
+
+    /// What follows changes the graph as it is now.
+    pub(crate) fn mark(&mut self, graph: &Graph) {
+        self.mark = graph.mark();
+    }
+
+    pub(crate) fn is_banned(&self, pass: &'static str, node: &Name) -> bool {
+        !self.banned.is_empty()
+            && (self.banned.contains(&(pass, Some(node.clone()))) || self.banned.contains(&(pass, None)))
+    }
+
+    /// Proves the last rewrite.
+    pub(crate) fn prove(&mut self, graph: &Graph, root: Option<NodeId>, pass: &'static str, node: &Name) {
+        let event = |note: String| Event { pass, node: node.clone(), note: Cow::Owned(note) };
+        match self.prover.prove(graph, self.mark, root, pass) {
+            None => {}
+            Some(Proof::Holds) => self.found.proven += 1,
+            Some(Proof::Refuted(why)) => self.found.refuted.push(event(why)),
+            Some(Proof::Unknown(why)) => self.found.unproven.push(event(why)),
+        }
+        self.mark(graph);
+    }
+
+    /// Counts a rewrite that no window shows.
+    pub(crate) fn unseen(&mut self, pass: &'static str, node: &Name) {
+        let note = "the pass does not show what it changed".into();
+        self.found.unproven.push(Event { pass, node: node.clone(), note });
+    }
+
+    /// What was found, for the report.
+    pub(crate) fn take(&mut self) -> Proven {
+        std::mem::take(&mut self.found)
+    }
+
+    /// Leaves out what was refuted, from now on; whole passes where that was tried often.
+    pub(crate) fn ban(&mut self, refuted: &[Event], whole_passes: bool) {
+        let banned = refuted.iter().map(|event| (event.pass, (!whole_passes).then(|| event.node.clone())));
+        self.banned.extend(banned);
+    }
+}

@@ -1,0 +1,165 @@
+//! Rewrites that are wrong, planted into the pipeline: each is found by bisection, and left out where rewrites are
+//! proven. Those of the pipeline itself hold.
+
+#[path = "common/mod.rs"]
+mod common;
+
+use common::snapshot;
+use netwright::bisect::bisect;
+use netwright::evaluate::Tract;
+use netwright::ir::{Graph, Kind, Model, Op, Value, parse};
+use netwright::onnx::{self, ReadOptions, WriteOptions};
+use netwright::passes::pattern::op;
+use netwright::passes::rewrite::become_op;
+use netwright::passes::{Evaluator, Options, Pass, Prover, Report, Rule, Skip, Target, optimize};
+use netwright::verify::{self, ModelFile, Verdict, verify_models};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A block of a Transformer as an exporter writes it, with much to clean up.
+const BLOCK: &str = "block(%x: f32[batch, seq, 8], %mask: f32[batch, 1, seq], %w: f32[8], %b: f32[8]) {
+  %same = identity %x : f32[batch, seq, 8]
+  %n = layer_normalization %same, %w, %b {axis = -1, epsilon = 1e-5} : f32[batch, seq, 8]
+  %t = transpose %n {perm = [0, 2, 1]} : f32[batch, 8, seq]
+  %scores = matmul %n, %t : f32[batch, seq, seq]
+  %scaled = div %scores, 4.0 : f32[batch, seq, seq]
+  %masked = add %scaled, %mask : f32[batch, seq, seq]
+  %probs = softmax %masked {axis = -1} : f32[batch, seq, seq]
+  %back = transpose %t {perm = [0, 2, 1]} : f32[batch, seq, 8]
+  %out = matmul %probs, %back : f32[batch, seq, 8]
+  %half = div %out, 2.0 : f32[batch, seq, 8]
+  %rest = sub %x, %half : f32[batch, seq, 8]
+  %kept = dropout %rest : f32[batch, seq, 8]
+  %y = identity %kept : f32[batch, seq, 8]
+  return %y
+}";
+
+/// Puts another operator, on some of its operands, in the place of the first of a kind.
+fn planted(
+    name: &'static str,
+    kind: Kind,
+    wrong: impl Fn(&Graph, &Op, &[Value]) -> Option<(Op, Vec<Value>)> + Send + Sync + 'static,
+) -> Pass {
+    let rewrite = move |graph: &mut Graph, found: &netwright::passes::pattern::Found| {
+        let root = found.root();
+        let operands: Vec<Value> = graph.operands(root.node).into_iter().flatten().collect();
+        let (op, operands) = wrong(graph, graph.op(root), &operands).ok_or(Skip::NoMatch)?;
+        become_op(graph, root, op, &operands, "planted")
+    };
+    Rule::new(name, "a -> b", op(kind), rewrite).into()
+}
+
+/// Wrong rewrites, and the value that each changes.
+fn wrong_rewrites() -> Vec<(Pass, &'static str)> {
+    let drop_mask = planted("drop-mask", Kind::ScaledSoftmax, |_, op, operands| match operands {
+        [x, _] => Some((op.clone(), vec![*x])),
+        _ => None,
+    });
+    let change_epsilon = planted("change-epsilon", Kind::LayerNormalization, |_, op, operands| match op {
+        Op::LayerNormalization { axis, epsilon: 1e-5, stash_type } => {
+            let wrong = Op::LayerNormalization { axis: *axis, epsilon: 1e-2, stash_type: *stash_type };
+            Some((wrong, operands.to_vec()))
+        }
+        _ => None,
+    });
+    let swap_operands = planted("swap-operands", Kind::Sub, |graph, op, operands| match operands {
+        [a, b] if graph.kind(*a) == Kind::Input => Some((op.clone(), vec![*b, *a])),
+        _ => None,
+    });
+    let wrong_axis = planted("wrong-axis", Kind::ScaledSoftmax, |_, op, operands| match op {
+        Op::ScaledSoftmax { axis: -1, scale } => {
+            Some((Op::ScaledSoftmax { axis: -2, scale: *scale }, operands.to_vec()))
+        }
+        _ => None,
+    });
+    vec![(drop_mask, "%probs"), (change_epsilon, "%n"), (swap_operands, "%rest"), (wrong_axis, "%probs")]
+}
+
+fn file(model: &Model) -> ModelFile {
+    let mut model = model.clone();
+    netwright::passes::lower(&mut model, &netwright::passes::Target::ONNX, true).expect("it is lowered");
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let path = folder.path().join("model.onnx");
+    onnx::write(&model, &path, &WriteOptions::default()).expect("it is written");
+    ModelFile::open(&path).expect("it is read")
+}
+
+#[test]
+fn bisection_finds_the_wrong_rewrite() {
+    let model = Model::new(parse(BLOCK).expect("it is well-formed"));
+    let original = file(&model);
+    for (pass, node) in wrong_rewrites() {
+        let name = pass.name;
+        let options = Options { own: vec![Arc::new(pass)], ..Options::default() };
+        let judge = |model: &Model| {
+            let verdict = verify_models(&original, Some(&file(model)), &verify::Options::default())?;
+            Ok(match verdict {
+                Verdict::NotVerifiable { .. } => None,
+                verdict => Some(verdict.is_fine()),
+            })
+        };
+        let culprit = bisect::<Box<dyn std::error::Error>>(&model, &options, judge).expect("it is judged").to_string();
+        let expected = format!("the rewrite that changed the result: {name} at {node} (rewrite ");
+        assert!(culprit.starts_with(&expected) && culprit.ends_with("): planted"), "{culprit}");
+    }
+}
+
+fn proving(own: Vec<Arc<Pass>>, prover: &Prover) -> Options {
+    Options { own, prover: Some(prover.clone()), evaluator: Some(Evaluator::new(Tract)), ..Options::default() }
+}
+
+fn optimized(model: &Model, options: &Options) -> (Model, Report) {
+    let mut model = model.clone();
+    let report = optimize(&mut model, options).unwrap_or_else(|error| panic!("{error}"));
+    (model, report)
+}
+
+/// What is refuted is left out, with the difference and the shapes of the inputs; all else is as without it.
+#[test]
+fn proving_leaves_out_the_wrong_rewrite() {
+    let model = Model::new(parse(BLOCK).expect("it is well-formed"));
+    let prover = Prover::new(Tract);
+    let (right, report) = optimized(&model, &proving(vec![], &prover));
+    let proven = report.proven.expect("it was proven");
+    assert_eq!((proven.refuted, proven.unproven), (vec![], vec![]));
+    for (pass, node) in wrong_rewrites() {
+        let name = pass.name;
+        let (result, report) = optimized(&model, &proving(vec![Arc::new(pass)], &prover));
+        let refuted = report.proven.expect("it was proven").refuted;
+        let told: Vec<String> = refuted.iter().map(ToString::to_string).collect();
+        assert!(told.len() == 1 && told[0].starts_with(&format!("{name}: {node}: ")), "{told:?}");
+        assert!(told[0].contains(" became ") && told[0].contains(", for the inputs "), "{told:?}");
+        assert_eq!(result.graph, right.graph, "{name}");
+    }
+}
+
+/// Every rewrite of the exports, for every target: none is refuted, and few cannot be run.
+#[test]
+fn rewrites_of_exports_are_proven() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/models");
+    let entries = std::fs::read_dir(folder).expect("the folder of models");
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "onnx"));
+    paths.sort();
+    let prover = Prover::new(Tract);
+    let (mut proven, mut refuted) = (0, vec![]);
+    let mut unproven: BTreeMap<(&'static str, String), usize> = BTreeMap::new();
+    for path in &paths {
+        let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        let model = onnx::read(path, &ReadOptions::default()).unwrap_or_else(|error| panic!("{error}"));
+        for target in Target::ALL {
+            let options = Options { target, raise_opset: target != Target::ONNX, ..proving(vec![], &prover) };
+            let found = optimized(&model, &options).1.proven.expect("it was proven");
+            proven += found.proven;
+            refuted.extend(found.refuted.iter().map(|event| format!("{name} for {target}: {event}")));
+            for event in found.unproven {
+                let why = event.note.split(['`', ':']).next().unwrap_or_default().to_owned();
+                *unproven.entry((event.pass, why)).or_default() += 1;
+            }
+        }
+    }
+    assert!(refuted.is_empty(), "{} are refuted:\n{}", refuted.len(), refuted.join("\n"));
+    let lines = unproven.iter().map(|((pass, why), count)| format!("not proven: {pass}: {count}: {why}\n"));
+    snapshot("exports", "proven", &format!("proven: {proven}\n{}", lines.collect::<String>()));
+}
