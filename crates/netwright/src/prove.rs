@@ -3,7 +3,10 @@
 mod inputs;
 
 use crate::evaluate::Tract;
-use crate::ir::{Bindings, Dim, ElementType, Graph, Kind, Model, Op, Place, Symbol, Tensor, Value, Window};
+use crate::ir::{
+    Bindings, Dim, ElementType, Fact, Graph, Kind, Model, Op, Place, Symbol, Tensor, TensorType, Value, ValueType,
+    Window,
+};
 use crate::onnx;
 use crate::passes::{Claim, Proof, Prove, Target, lower};
 use crate::verify::{Array, ModelFile, Session, Values};
@@ -123,7 +126,7 @@ impl Pair {
         };
         let shapes = || arrays.iter().map(|(name, array)| format!("`{name}` {array}")).collect::<Vec<_>>().join(", ");
         let pairs = before.iter().zip(&after);
-        let difference = pairs.filter_map(|((_, a), (_, b))| difference(a, b, exact)).next();
+        let difference = pairs.map(|((_, a), (_, b))| (a, b)).find_map(|(a, b)| difference(a, b, exact));
         Ok(difference.map(|difference| format!("{difference}, for the inputs {}", shapes())))
     }
 }
@@ -200,7 +203,7 @@ fn instance(graph: &Graph, bindings: &Bindings) -> Result<(Graph, Vec<Input>), S
                 is_score: is_score(graph, input),
             };
             inputs.push(input);
-            instance.input(name, crate::ir::TensorType::new(ty.element, known.collect()))
+            instance.input(name, TensorType::new(ty.element, known.collect()))
         };
         values.insert(input, value);
     }
@@ -220,7 +223,14 @@ fn instance(graph: &Graph, bindings: &Bindings) -> Result<(Graph, Vec<Input>), S
         let results = graph.results(id).map(|value| graph.value_name(value).clone()).collect();
         let place = Place { label: "".into(), results, order: None };
         let copied = instance.insert(place, op.into_owned(), &operands).map_err(|error| error.to_string())?;
-        values.extend(graph.results(id).zip(instance.results(copied)));
+        for (value, copied) in graph.results(id).zip(instance.results(copied)) {
+            // Of operators that are kept as they came, the window knows more than inference.
+            if instance.fact(copied).ty == ValueType::Unknown {
+                let fact = graph.fact(value).tensor_type().and_then(|ty| at_sizes(ty, bindings));
+                instance.set_fact(copied, fact.map_or_else(|| instance.fact(copied).clone(), Fact::of));
+            }
+            values.insert(value, copied);
+        }
     }
     for output in graph.outputs() {
         let value = *values.get(&output.value).ok_or("an output is not computed")?;
@@ -229,6 +239,12 @@ fn instance(graph: &Graph, bindings: &Bindings) -> Result<(Graph, Vec<Input>), S
         instance.output(output.name.clone(), value);
     }
     Ok((instance, inputs))
+}
+
+/// The type at known sizes, where those are all known.
+fn at_sizes(ty: &TensorType, bindings: &Bindings) -> Option<TensorType> {
+    let dims = ty.shape.as_ref()?.iter().map(|dim| dim.evaluate(bindings).map(Dim::Known));
+    Some(TensorType::new(ty.element, dims.collect::<Option<_>>()?))
 }
 
 /// Integers are cut to this: tract 0.23.9 casts the largest, at which exporters let slices end, to -1.
@@ -308,24 +324,23 @@ fn difference(a: &Array, b: &Array, exact: bool) -> Option<String> {
     }
     let (Some(left), Some(right)) = (a.any().floats(), b.any().floats()) else {
         let at = (0..a.any().len()).find(|&at| a.any().text(at) != b.any().text(at))?;
-        return Some(told(a.any(), b.any(), a.index(at), at));
+        return Some(told(a.any(), b.any(), &a.index(at), at));
     };
     let scale = scale(&left);
     let distance = |(a, b): (&f64, &f64)| match (exact, a.is_nan(), b.is_nan()) {
         (_, true, true) | (false, true, _) => 0.0,
         (true, false, false) if a.to_bits() == b.to_bits() => 0.0,
-        (true, ..) => f64::INFINITY,
-        (false, false, true) => f64::INFINITY,
+        (true, ..) | (false, false, true) => f64::INFINITY,
         // An overflow may happen on one side alone.
         (false, ..) if a == b || a.is_infinite() => 0.0,
         (false, ..) => (a - b).abs() / (ROUNDING * a.abs().max(scale)),
     };
     let distances = left.iter().zip(&right).map(distance);
     let (at, worst) = distances.enumerate().max_by(|(_, a), (_, b)| a.total_cmp(b))?;
-    (worst > 1.0).then(|| told(a.any(), b.any(), a.index(at), at))
+    (worst > 1.0).then(|| told(a.any(), b.any(), &a.index(at), at))
 }
 
-fn told(a: &Values, b: &Values, index: Vec<usize>, at: usize) -> String {
+fn told(a: &Values, b: &Values, index: &[usize], at: usize) -> String {
     let text = |values: &Values| values.text(at).unwrap_or_default();
     format!("{} became {} at {index:?}", text(a), text(b))
 }

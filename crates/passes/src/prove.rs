@@ -141,7 +141,9 @@ fn anonymous(graph: &Graph, files: &mut Vec<String>) -> String {
             files.push(file.to_owned());
             files.len() - 1
         });
-        told.push_str(&format!("file({number}{rest}"));
+        told += "file(";
+        told += &number.to_string();
+        told += rest;
     }
     told
 }
