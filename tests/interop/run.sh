@@ -13,6 +13,7 @@ beside=$!
 for name in families emitted second_judge corpus masks contrib shared_cache unfuse report backend; do
     judge "$name"
 done
+cargo test --release --quiet --test rewrites -- --ignored
 outcome=0
 wait "$beside" || outcome=$?
 cat target/interop/beside.log
