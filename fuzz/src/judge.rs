@@ -1,0 +1,397 @@
+//! The judge: what an optimized model must be, and what is wrong with it where it is not.
+
+use crate::compare::{Difference, difference};
+use crate::element::Elem;
+use crate::feeds::{SCENARIOS, feeds, moved};
+use crate::runtime::{self, Loaded};
+use netwright::evaluate::Tract;
+use netwright::ir::Model;
+use netwright::onnx::{self, ReadOptions};
+use netwright::passes::{self, Evaluator, Limits, Target};
+use netwright::verify::Array;
+use onnx_protobuf::tensor_shape_proto::dimension;
+use onnx_protobuf::{GraphProto, ModelProto, ValueInfoProto, type_proto};
+use protobuf::Message;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Once;
+
+/// How a model is optimized.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mode {
+    /// For any runtime.
+    Onnx,
+    /// For tract.
+    Tract,
+    /// For ONNX Runtime.
+    Ort,
+    /// For any runtime, in opset 23.
+    Opset23,
+    /// Not at all: read and written.
+    None,
+}
+
+impl Mode {
+    /// Every mode.
+    pub const ALL: [Mode; 5] = [Mode::Onnx, Mode::Tract, Mode::Ort, Mode::Opset23, Mode::None];
+
+    fn options(self, stop_after: Option<usize>) -> passes::Options {
+        let target = match self {
+            Mode::Tract => Target::TRACT,
+            Mode::Ort => Target::ORT,
+            Mode::Onnx | Mode::Opset23 | Mode::None => Target::ONNX,
+        };
+        passes::Options {
+            target,
+            raise_opset: matches!(self, Mode::Tract | Mode::Ort),
+            only: (self == Mode::None).then(Vec::new),
+            evaluator: Some(Evaluator::new(Tract)),
+            limits: Limits { stop_after, check: true },
+            ..passes::Options::default()
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Mode::Onnx => "onnx",
+            Mode::Tract => "tract",
+            Mode::Ort => "ort",
+            Mode::Opset23 => "opset23",
+            Mode::None => "none",
+        })
+    }
+}
+
+impl FromStr for Mode {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|mode| mode.to_string() == word);
+        found.ok_or_else(|| format!("`{word}` is not a target; choose onnx, tract, ort, opset23 or none"))
+    }
+}
+
+/// What is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// The library panicked.
+    Panic,
+    /// The library refused the model, which the runtime runs.
+    Refused,
+    /// The written model does not load.
+    NotLoaded,
+    /// It loads and does not run where the original does.
+    NotRun,
+    /// It computes something else.
+    Wrong,
+    /// It computes something else where the original gives NaN or an infinity.
+    NotFinite,
+    /// Inputs or outputs have other names, types or order.
+    Interface,
+    /// A second run changes the file.
+    SecondRun,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Kind::Panic => "panic",
+            Kind::Refused => "refused",
+            Kind::NotLoaded => "does not load",
+            Kind::NotRun => "does not run",
+            Kind::Wrong => "wrong value",
+            Kind::NotFinite => "other where not finite",
+            Kind::Interface => "interface changed",
+            Kind::SecondRun => "second run differs",
+        })
+    }
+}
+
+/// What is wrong with one model in one mode.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What.
+    pub kind: Kind,
+    /// The pass after whose rewrite it is wrong; empty where it is so before any.
+    pub pass: String,
+    /// The details.
+    pub detail: String,
+}
+
+/// What a model computes before it is optimized.
+#[derive(Debug)]
+pub struct Reference {
+    proto: ModelProto,
+    bytes: Vec<u8>,
+    /// Of the scenarios that it accepts, which they are, what it was given and what it gave.
+    runs: Vec<(usize, Vec<(String, Array)>, Vec<(String, Array)>)>,
+}
+
+/// Judges models in ONNX Runtime.
+#[derive(Debug)]
+pub struct Judge {
+    folder: tempfile::TempDir,
+}
+
+thread_local! {
+    static PANIC: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// Runs some work; a panic becomes its message.
+fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        std::panic::set_hook(Box::new(|info| PANIC.with(|panic| *panic.borrow_mut() = info.to_string())));
+    });
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| PANIC.with(RefCell::take))
+}
+
+/// An optimized model, and the passes of its rewrites.
+struct Optimized {
+    bytes: Vec<u8>,
+    passes: Vec<&'static str>,
+}
+
+impl Judge {
+    /// Loads ONNX Runtime.
+    ///
+    /// # Errors
+    /// When its library is not found.
+    pub fn new() -> Result<Self, String> {
+        runtime::load()?;
+        let shared = PathBuf::from("/dev/shm");
+        let folder = if shared.is_dir() { tempfile::tempdir_in(shared) } else { tempfile::tempdir() };
+        Ok(Self { folder: folder.map_err(|error| error.to_string())? })
+    }
+
+    /// Runs a model as it is; `None` where it does not load, or runs in no scenario.
+    pub fn reference(&self, proto: &ModelProto) -> Result<Reference, String> {
+        let bytes = proto.write_to_bytes().map_err(|error| error.to_string())?;
+        let mut loaded = Loaded::new(&bytes)?;
+        let mut runs = vec![];
+        let mut error = String::new();
+        for (at, scenario) in SCENARIOS.iter().enumerate() {
+            let given = feeds(proto, scenario, at as u64);
+            match loaded.run(&given) {
+                Ok(outputs) => runs.push((at, given, outputs)),
+                Err(cause) => error = cause,
+            }
+        }
+        if runs.is_empty() { Err(error) } else { Ok(Reference { proto: proto.clone(), bytes, runs }) }
+    }
+
+    fn read(&self, bytes: &[u8]) -> Result<Model, String> {
+        let path = self.folder.path().join("model.onnx");
+        std::fs::write(&path, bytes).map_err(|error| error.to_string())?;
+        onnx::read(&path, &ReadOptions::default()).map_err(|error| chain(&error))
+    }
+
+    fn optimize(&self, bytes: &[u8], mode: Mode, stop_after: Option<usize>) -> Result<Optimized, Finding> {
+        let refused = |detail| Finding { kind: Kind::Refused, pass: String::new(), detail };
+        let work = || -> Result<Optimized, String> {
+            let mut model = self.read(bytes)?;
+            if mode == Mode::Opset23 && model.opset() < 23 {
+                model.opsets.insert(String::new(), 23);
+            }
+            let report = passes::optimize(&mut model, &mode.options(stop_after)).map_err(|error| chain(&error))?;
+            let bytes = onnx::to_bytes(&model).map_err(|error| chain(&error))?;
+            Ok(Optimized { bytes, passes: report.applied.iter().map(|event| event.pass).collect() })
+        };
+        caught(work)
+            .map_err(|detail| Finding { kind: Kind::Panic, pass: String::new(), detail })
+            .and_then(|done| done.map_err(refused))
+    }
+
+    /// Optimizes a model and judges the result.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn judge(&self, reference: &Reference, mode: Mode) -> Result<(), Finding> {
+        let Err((mut finding, rewrites)) = self.judge_at(reference, mode, None) else { return Ok(()) };
+        if finding.pass.is_empty() && rewrites > 0 {
+            finding.pass = self.bisect(reference, mode, finding.kind, rewrites);
+        }
+        Err(finding)
+    }
+
+    /// The pass after whose rewrite the fault appears.
+    fn bisect(&self, reference: &Reference, mode: Mode, kind: Kind, rewrites: usize) -> String {
+        let fails = |rewrites: usize| {
+            let outcome = self.judge_at(reference, mode, Some(rewrites));
+            outcome.is_err_and(|(finding, _)| finding.kind == kind)
+        };
+        if fails(0) {
+            return "(none)".to_owned();
+        }
+        let (mut fine, mut bad) = (0, rewrites);
+        while bad - fine > 1 {
+            let middle = usize::midpoint(fine, bad);
+            if fails(middle) {
+                bad = middle;
+            } else {
+                fine = middle;
+            }
+        }
+        let optimized = self.optimize(&reference.bytes, mode, Some(bad));
+        optimized.ok().and_then(|done| done.passes.get(bad - 1).copied()).unwrap_or("(lowering)").to_owned()
+    }
+
+    fn judge_at(&self, reference: &Reference, mode: Mode, stop: Option<usize>) -> Result<(), (Finding, usize)> {
+        let optimized = self.optimize(&reference.bytes, mode, stop).map_err(|finding| (finding, 0))?;
+        let rewrites = optimized.passes.len();
+        self.hold(reference, &optimized.bytes).map_err(|(kind, detail)| {
+            let finding = Finding { kind, pass: String::new(), detail };
+            (finding, rewrites)
+        })?;
+        if stop.is_some() {
+            return Ok(());
+        }
+        let again = self.optimize(&optimized.bytes, mode, None);
+        let again = again.map_err(|finding| (Finding { detail: format!("second run: {}", finding.detail), ..finding }, 0))?;
+        if again.bytes != optimized.bytes {
+            let pass = again.passes.first().copied().unwrap_or("(none)").to_owned();
+            let detail = format!("{} rewrites, then {} bytes for {}", again.passes.len(), again.bytes.len(), optimized.bytes.len());
+            return Err((Finding { kind: Kind::SecondRun, pass, detail }, rewrites));
+        }
+        Ok(())
+    }
+
+    /// Holds a written model against what the original computes.
+    fn hold(&self, reference: &Reference, bytes: &[u8]) -> Result<(), (Kind, String)> {
+        let mut loaded = Loaded::new(bytes).map_err(|error| (Kind::NotLoaded, error))?;
+        let written = ModelProto::parse_from_bytes(bytes).map_err(|error| (Kind::NotLoaded, error.to_string()))?;
+        if let Some(change) = interface_change(&written, &reference.proto) {
+            return Err((Kind::Interface, change));
+        }
+        let is_narrow = uses(&reference.proto, Elem::F16);
+        let tolerance = if is_narrow { 1e-2 } else { 1e-4 };
+        let mut not_finite = None;
+        for (at, given, expected) in &reference.runs {
+            let summary = SCENARIOS[*at].summary;
+            let found = loaded.run(given).map_err(|error| (Kind::NotRun, format!("{summary}: {error}")))?;
+            for (name, expected) in expected {
+                let Some((_, found)) = found.iter().find(|(other, _)| other == name) else {
+                    return Err((Kind::Interface, format!("output {name} is missing")));
+                };
+                let Some(difference) = difference(found, expected, tolerance) else { continue };
+                let text = format!("{summary}: output {name}: {}", difference.text());
+                match difference {
+                    Difference::NotFinite { .. } => not_finite = not_finite.or(Some(text)),
+                    difference if is_rounding(reference, given, name, &difference, is_narrow) => {}
+                    _ => return Err((Kind::Wrong, text)),
+                }
+            }
+        }
+        not_finite.map_or(Ok(()), |text| Err((Kind::NotFinite, text)))
+    }
+}
+
+/// Whether changes of the inputs as small as rounding change the original's output as much.
+fn is_rounding(
+    reference: &Reference,
+    given: &[(String, Array)],
+    name: &str,
+    difference: &Difference,
+    is_narrow: bool,
+) -> bool {
+    let Ok(mut loaded) = Loaded::new(&reference.bytes) else { return false };
+    let part = if is_narrow { 1e-3 } else { 1e-6 };
+    (0..6).any(|seed| {
+        let Ok(outputs) = loaded.run(&moved(given, part, seed)) else { return false };
+        let Some((_, array)) = outputs.iter().find(|(other, _)| other == name) else { return false };
+        match (difference, array.any().floats()) {
+            (Difference::Float { at, found, expected }, Some(floats)) => {
+                let moved = (floats.get(*at).copied().unwrap_or(0.0) - expected).abs();
+                !moved.is_finite() || (found - expected).abs() <= 20.0 * moved
+            }
+            _ => false,
+        }
+    })
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// Whether a model has tensors of an element type, or casts to it.
+fn uses(model: &ModelProto, elem: Elem) -> bool {
+    fn graph_uses(graph: &GraphProto, elem: i32) -> bool {
+        graph.initializer.iter().any(|tensor| tensor.data_type == elem)
+            || graph.node.iter().flat_map(|node| &node.attribute).any(|attribute| {
+                attribute.name == "to" && attribute.i == i64::from(elem)
+                    || attribute.g.as_ref().is_some_and(|body| graph_uses(body, elem))
+            })
+    }
+    model.graph.as_ref().is_some_and(|graph| graph_uses(graph, elem as i32))
+}
+
+/// How inputs or outputs differ in name, order or what is declared of them.
+fn interface_change(found: &ModelProto, expected: &ModelProto) -> Option<String> {
+    let (found, expected) = (found.graph.as_ref()?, expected.graph.as_ref()?);
+    let sides = [("input", &found.input, &expected.input), ("output", &found.output, &expected.output)];
+    for (side, ports, wanted) in sides {
+        let names = |ports: &[ValueInfoProto]| ports.iter().map(|port| port.name.clone()).collect::<Vec<_>>();
+        if names(ports) != names(wanted) {
+            return Some(format!("{side}s {:?}, not {:?}", names(ports), names(wanted)));
+        }
+        for (port, want) in ports.iter().zip(wanted) {
+            let (own, declared) = (tensor_type(port), tensor_type(want));
+            let Some((elem, shape)) = declared else { continue };
+            let Some((own_elem, own_shape)) = own else { return Some(format!("{side} {} has no type", port.name)) };
+            let same_shape = match (&own_shape, &shape) {
+                (_, None) => true,
+                (None, Some(_)) => false,
+                (Some(own), Some(declared)) => {
+                    own.len() == declared.len()
+                        && own.iter().zip(declared).all(|(own, declared)| declared.is_none() || own == declared)
+                }
+            };
+            if own_elem != elem || !same_shape {
+                return Some(format!("{side} {}: {own_shape:?}, not {shape:?}", port.name));
+            }
+        }
+    }
+    None
+}
+
+type Declared = (i32, Option<Vec<Option<dimension::Value>>>);
+
+fn tensor_type(port: &ValueInfoProto) -> Option<Declared> {
+    let Some(type_proto::Value::TensorType(tensor)) = &port.type_.as_ref()?.value else { return None };
+    let shape = tensor.shape.as_ref().map(|shape| shape.dim.iter().map(|dim| dim.value.clone()).collect());
+    Some((tensor.elem_type, shape))
+}
+
+/// How often each kind of finding occurred, by mode, kind and pass.
+#[derive(Clone, Debug, Default)]
+pub struct Tally(pub BTreeMap<(Mode, Kind, String), Vec<u64>>);
+
+impl Tally {
+    /// Counts a finding.
+    pub fn add(&mut self, mode: Mode, finding: &Finding, seed: u64) {
+        self.0.entry((mode, finding.kind, finding.pass.clone())).or_default().push(seed);
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for ((mode, kind, pass), seeds) in &self.0 {
+            let some: Vec<String> = seeds.iter().take(5).map(ToString::to_string).collect();
+            writeln!(f, "{:6} {mode:7} {kind:22} {pass:36} seeds {}", seeds.len(), some.join(" "))?;
+        }
+        Ok(())
+    }
+}
