@@ -3,7 +3,9 @@
 use crate::element::Elem;
 use crate::proto::{self, Attribute, Dim};
 use crate::random::Random;
-use onnx_protobuf::{FunctionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto};
+use onnx_protobuf::{
+    FunctionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto,
+};
 use protobuf::MessageField;
 use std::collections::BTreeMap;
 
@@ -77,7 +79,8 @@ pub(crate) struct Draft {
 impl Draft {
     pub(crate) fn new(mut random: Random) -> Self {
         let opset = i64::try_from(11 + random.below(14)).unwrap_or(11);
-        let elem = random.pick(&[Elem::F32, Elem::F32, Elem::F32, Elem::F32, Elem::F32, Elem::F32, Elem::F16, Elem::F64]);
+        let elem =
+            random.pick(&[Elem::F32, Elem::F32, Elem::F32, Elem::F32, Elem::F32, Elem::F32, Elem::F16, Elem::F64]);
         let declared = random.pick(&[Declared::Nothing, Declared::Everything, Declared::Some, Declared::OtherNames]);
         let named = random.percent(80);
         Self {

@@ -163,22 +163,3 @@ pub(crate) fn array(elem: Elem, shape: Vec<usize>, values: &[f64]) -> Option<Arr
     };
     Array::new(shape, values).ok()
 }
-
-/// The inputs with every float moved by a small part of itself.
-pub(crate) fn moved(feeds: &[(String, Array)], part: f64, seed: u64) -> Vec<(String, Array)> {
-    let mut random = Random::new(seed);
-    let mut nudge = |value: f64| value + part * random.normal() * (value.abs() + 1e-3);
-    let mut one = |array: &Array| {
-        let shape = array.shape().to_vec();
-        let moved = match array.any() {
-            #[expect(clippy::cast_possible_truncation, reason = "the numbers stay about where they are")]
-            Values::F32(values) => {
-                Array::new(shape, values.iter().map(|&value| nudge(value.into()) as f32).collect::<Vec<_>>())
-            }
-            Values::F64(values) => Array::new(shape, values.iter().map(|&value| nudge(value)).collect::<Vec<_>>()),
-            _ => return array.clone(),
-        };
-        moved.unwrap_or_else(|_| array.clone())
-    };
-    feeds.iter().map(|(name, array)| (name.clone(), one(array))).collect()
-}

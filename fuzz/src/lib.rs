@@ -11,6 +11,7 @@ mod element;
 mod feeds;
 mod generate;
 mod judge;
+mod noise;
 mod proto;
 mod random;
 mod runtime;

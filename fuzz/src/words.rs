@@ -290,8 +290,7 @@ impl Draft {
     pub(crate) fn sizes(&mut self, value: &Value, shape: &[Dim], reshaped: bool) -> Value {
         // One size may be left to be found, and sizes at their places may be copied.
         let infer = (reshaped && self.random.percent(60)).then(|| {
-            let symbols: Vec<usize> =
-                (0..shape.len()).filter(|&at| matches!(shape[at], Dim::Symbol(_))).collect();
+            let symbols: Vec<usize> = (0..shape.len()).filter(|&at| matches!(shape[at], Dim::Symbol(_))).collect();
             if symbols.is_empty() || self.random.percent(20) {
                 self.random.below(shape.len().max(1))
             } else {
@@ -327,15 +326,14 @@ impl Draft {
         let mut vectors: Vec<Value> = vec![];
         let mut pending: Vec<i64> = vec![];
         for (number, dim) in parts {
-            match number {
-                Some(number) => pending.push(number),
-                None => {
-                    if !pending.is_empty() {
-                        vectors.push(self.vector(&std::mem::take(&mut pending)));
-                    }
-                    vectors.push(self.size_of_one(&dim));
-                }
+            if let Some(number) = number {
+                pending.push(number);
+                continue;
             }
+            if !pending.is_empty() {
+                vectors.push(self.vector(&std::mem::take(&mut pending)));
+            }
+            vectors.push(self.size_of_one(&dim));
         }
         if !pending.is_empty() {
             vectors.push(self.vector(&pending));

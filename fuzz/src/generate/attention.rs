@@ -11,7 +11,8 @@ impl Draft {
         let from = x.width();
         if self.random.percent(12) {
             // As a product of matrices between two reshapes.
-            let rows = x.shape[..x.shape.len() - 1].iter().fold(Dim::Known(1), |rows, dim| crate::words::product(&rows, dim));
+            let rows =
+                x.shape[..x.shape.len() - 1].iter().fold(Dim::Known(1), |rows, dim| crate::words::product(&rows, dim));
             let flat = self.reshape(x, vec![rows.clone(), from.into()]);
             let transposed = self.random.percent(50);
             let weight = if transposed { self.weight(&[width, from]) } else { self.weight(&[from, width]) };
@@ -219,9 +220,7 @@ impl Draft {
     fn attention_of_merged_heads(&mut self, x: &Value, [q, k, v]: [&Value; 3]) -> Value {
         let heads = q.dim(1);
         let merged = crate::words::product(&q.dim(0), &heads);
-        let [q3, k3, v3] = [q, k, v].map(|value| {
-            self.reshape(value, vec![merged.clone(), value.dim(2), value.dim(3)])
-        });
+        let [q3, k3, v3] = [q, k, v].map(|value| self.reshape(value, vec![merged.clone(), value.dim(2), value.dim(3)]));
         let transposed = self.transpose(&k3, &[0, 2, 1]);
         let mut scores = self.matmul(&q3, &transposed);
         if self.random.percent(60) {

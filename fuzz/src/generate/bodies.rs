@@ -113,8 +113,7 @@ impl Draft {
         let next = if out == next { self.same("Identity", &[&next], vec![]) } else { next };
         let body = self.end_body(&[state, row], &[next, out]);
         let attributes = vec![proto::int("num_scan_inputs", 1), proto::graph("body", body)];
-        let results =
-            self.nodes("Scan", &[&start, x], attributes, &[(x.elem, row_shape), (x.elem, x.shape.clone())]);
+        let results = self.nodes("Scan", &[&start, x], attributes, &[(x.elem, row_shape), (x.elem, x.shape.clone())]);
         if self.random.percent(50) { self.add(&results[1], &results[0]) } else { results[1].clone() }
     }
 

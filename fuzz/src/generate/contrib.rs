@@ -19,7 +19,8 @@ impl Draft {
         let width = x.width();
         match self.random.below(12) {
             0 => {
-                let op = self.random.pick(&["com.microsoft::Gelu", "com.microsoft::FastGelu", "com.microsoft::BiasGelu"]);
+                let op =
+                    self.random.pick(&["com.microsoft::Gelu", "com.microsoft::FastGelu", "com.microsoft::BiasGelu"]);
                 let bias = match op {
                     "com.microsoft::BiasGelu" => self.weight(&[width]),
                     "com.microsoft::FastGelu" if self.random.percent(50) => self.weight(&[width]),
@@ -39,10 +40,8 @@ impl Draft {
             }
             5 => {
                 let other = self.weight(&[width, width]);
-                let attributes = vec![
-                    proto::float("alpha", 0.5),
-                    proto::int("transB", i64::from(self.random.percent(50))),
-                ];
+                let attributes =
+                    vec![proto::float("alpha", 0.5), proto::int("transB", i64::from(self.random.percent(50)))];
                 self.same("com.microsoft::FusedMatMul", &[x, &other], attributes)
             }
             6 => self.blocks(x),
@@ -69,14 +68,14 @@ impl Draft {
             results.extend([row.clone(), row, whole]);
         }
         let results = if simplified {
-            self.nodes("com.microsoft::SkipSimplifiedLayerNormalization", &[x, &skip, &weight, &bias], epsilon, &results)
-        } else {
             self.nodes(
-                "com.microsoft::SkipLayerNormalization",
-                &[x, &skip, &weight, &beta, &bias],
+                "com.microsoft::SkipSimplifiedLayerNormalization",
+                &[x, &skip, &weight, &bias],
                 epsilon,
                 &results,
             )
+        } else {
+            self.nodes("com.microsoft::SkipLayerNormalization", &[x, &skip, &weight, &beta, &bias], epsilon, &results)
         };
         match results.get(3) {
             Some(sum) => self.add(&results[0], sum),
@@ -88,18 +87,13 @@ impl Draft {
     fn blocks(&mut self, x: &Value) -> Value {
         let width = x.width();
         let blocks = (width + 15) / 16;
-        let bytes: Vec<f64> = (0..width * blocks * 8)
-            .map(|_| f64::from(u8::try_from(self.random.below(256)).unwrap_or(0)))
-            .collect();
+        let bytes: Vec<f64> =
+            (0..width * blocks * 8).map(|_| f64::from(u8::try_from(self.random.below(256)).unwrap_or(0))).collect();
         let b = self.tensor(Elem::U8, &[width, blocks, 8], &bytes);
         let scales: Vec<f64> = (0..width * blocks).map(|_| 0.02 + 0.002 * self.random.normal().abs()).collect();
         let scales = self.tensor(Elem::F32, &[width * blocks], &scales);
-        let attributes = vec![
-            proto::int("K", width),
-            proto::int("N", width),
-            proto::int("bits", 4),
-            proto::int("block_size", 16),
-        ];
+        let attributes =
+            vec![proto::int("K", width), proto::int("N", width), proto::int("bits", 4), proto::int("block_size", 16)];
         self.same("com.microsoft::MatMulNBits", &[x, &b, &scales], attributes)
     }
 

@@ -116,12 +116,8 @@ impl Draft {
                 if self.random.percent(50) {
                     return self.same("Dropout", &[x], vec![]);
                 }
-                let mut results = self.nodes(
-                    "Dropout",
-                    &[x],
-                    vec![],
-                    &[(x.elem, x.shape.clone()), (Elem::Bool, x.shape.clone())],
-                );
+                let mut results =
+                    self.nodes("Dropout", &[x], vec![], &[(x.elem, x.shape.clone()), (Elem::Bool, x.shape.clone())]);
                 let mask = results.remove(1);
                 let mask = self.cast(&mask, x.elem);
                 self.mul(&results[0], &mask)
@@ -129,7 +125,7 @@ impl Draft {
             16 => {
                 let axis = if x.shape.is_empty() { return x.clone() } else { self.vector(&[0]) };
                 let axis = self.squeeze(&axis, &[0]);
-                if self.opset < 14 && x.elem == Elem::F16 || x.elem == Elem::F16 {
+                if x.elem == Elem::F16 {
                     return self.same("Identity", &[x], vec![]);
                 }
                 let exclusive = proto::int("exclusive", i64::from(self.random.percent(30)));
@@ -173,7 +169,8 @@ impl Draft {
 
     /// Arithmetic of integers of any type, added to `x` in the end.
     pub(crate) fn integers(&mut self, x: &Value) -> Value {
-        let elem = self.random.pick(&[Elem::I64, Elem::I32, Elem::U8, Elem::I8, Elem::I16, Elem::U16, Elem::U32, Elem::U64]);
+        let elem =
+            self.random.pick(&[Elem::I64, Elem::I32, Elem::U8, Elem::I8, Elem::I16, Elem::U16, Elem::U32, Elem::U64]);
         let numbers = self.input("numbers", Elem::I64, &x.shape.clone());
         let mut y = if elem == Elem::I64 { numbers } else { self.cast(&numbers, elem) };
         let wide = matches!(elem, Elem::I64 | Elem::I32) || self.opset >= 14 && matches!(elem, Elem::U32 | Elem::U64);

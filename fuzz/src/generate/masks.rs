@@ -45,22 +45,20 @@ impl Draft {
                 _ => {}
             }
         }
-        masks.into_iter().fold(scores, |scores, mask| {
-            match mask {
-                Mask::Seen(seen) if self.random.percent(35) => {
-                    let fill = self.fill();
-                    let fill = self.number(fill);
-                    self.choose(&seen, &scores, &fill)
-                }
-                Mask::Hidden(hidden) if self.random.percent(35) => {
-                    let fill = self.fill();
-                    let fill = self.number(fill);
-                    self.choose(&hidden, &fill, &scores)
-                }
-                mask => {
-                    let added = self.added(mask);
-                    self.add(&scores, &added)
-                }
+        masks.into_iter().fold(scores, |scores, mask| match mask {
+            Mask::Seen(seen) if self.random.percent(35) => {
+                let fill = self.fill();
+                let fill = self.number(fill);
+                self.choose(&seen, &scores, &fill)
+            }
+            Mask::Hidden(hidden) if self.random.percent(35) => {
+                let fill = self.fill();
+                let fill = self.number(fill);
+                self.choose(&hidden, &fill, &scores)
+            }
+            mask => {
+                let added = self.added(mask);
+                self.add(&scores, &added)
             }
         })
     }

@@ -31,13 +31,9 @@ impl Draft {
         }
         // Reduced to one number a row, or to one number, and spread again.
         let axes: Vec<i64> = (0..y.rank()).collect();
-        let one = self.reduce(self.reducer(), y, &axes, false);
-        self.expand(&one, shape)
-    }
-
-    fn reducer(&self) -> &'static str {
         // The mean of nothing is NaN; a sum is 0.
-        "ReduceSum"
+        let one = self.reduce("ReduceSum", y, &axes, false);
+        self.expand(&one, shape)
     }
 
     fn move_once(&mut self, x: &Value) -> Value {
@@ -288,13 +284,8 @@ impl Draft {
                 let last = if self.opset >= 12 { self.either("Max", &last, &zero) } else { self.mul(&last, &zero) };
                 let shape = [x.dim(0), 1.into(), x.dim(2)];
                 let indices = self.expand(&last, &shape);
-                let row = self.node(
-                    "GatherElements",
-                    &[x, &indices],
-                    vec![proto::int("axis", 1)],
-                    x.elem,
-                    shape.to_vec(),
-                );
+                let row =
+                    self.node("GatherElements", &[x, &indices], vec![proto::int("axis", 1)], x.elem, shape.to_vec());
                 self.add(x, &row)
             }
         }
