@@ -4,12 +4,12 @@ use crate::compare::{Difference, difference};
 use crate::element::Elem;
 use crate::feeds::{SCENARIOS, feeds};
 use crate::noise;
-use crate::runtime::{self, Loaded};
+use crate::runtime;
 use netwright::evaluate::Tract;
 use netwright::ir::Model;
 use netwright::onnx::{self, ReadOptions};
 use netwright::passes::{self, Evaluator, Limits, Target};
-use netwright::verify::Array;
+use netwright::verify::{Array, Session};
 use onnx_protobuf::tensor_shape_proto::dimension;
 use onnx_protobuf::{GraphProto, ModelProto, ValueInfoProto, type_proto};
 use protobuf::Message;
@@ -168,7 +168,7 @@ impl Judge {
     /// # Errors
     /// When its library is not found.
     pub fn new() -> Result<Self, String> {
-        runtime::load()?;
+        runtime::find()?;
         let shared = PathBuf::from("/dev/shm");
         let folder = if shared.is_dir() { tempfile::tempdir_in(shared) } else { tempfile::tempdir() };
         Ok(Self { folder: folder.map_err(|error| error.to_string())? })
@@ -177,12 +177,12 @@ impl Judge {
     /// Runs a model as it is; `None` where it does not load, or runs in no scenario.
     pub fn reference(&self, proto: &ModelProto) -> Result<Reference, String> {
         let bytes = proto.write_to_bytes().map_err(|error| error.to_string())?;
-        let mut loaded = Loaded::new(&bytes)?;
+        let loaded = runtime::load(&bytes)?;
         let mut runs = vec![];
         let mut error = String::new();
         for (at, scenario) in SCENARIOS.iter().enumerate() {
             let given = feeds(proto, scenario, at as u64);
-            match loaded.run(&given) {
+            match runtime::run(&loaded, &given) {
                 Ok(outputs) => runs.push((at, given, outputs)),
                 Err(cause) => error = cause,
             }
@@ -275,7 +275,7 @@ impl Judge {
 
 /// Holds a written model against what the original computes.
 fn hold(reference: &Reference, bytes: &[u8]) -> Result<(), (Kind, String)> {
-    let mut loaded = Loaded::new(bytes).map_err(|error| (Kind::NotLoaded, error))?;
+    let loaded = runtime::load(bytes).map_err(|error| (Kind::NotLoaded, error))?;
     let written = ModelProto::parse_from_bytes(bytes).map_err(|error| (Kind::NotLoaded, error.to_string()))?;
     if let Some(change) = interface_change(&written, &reference.proto) {
         return Err((Kind::Interface, change));
@@ -285,7 +285,7 @@ fn hold(reference: &Reference, bytes: &[u8]) -> Result<(), (Kind, String)> {
     let mut noisy = None;
     for (at, given, expected) in &reference.runs {
         let summary = SCENARIOS[*at].summary;
-        let found = loaded.run(given).map_err(|error| (Kind::NotRun, format!("{summary}: {error}")))?;
+        let found = runtime::run(&loaded, given).map_err(|error| (Kind::NotRun, format!("{summary}: {error}")))?;
         for (name, expected) in expected {
             let Some((_, found)) = found.iter().find(|(other, _)| other == name) else {
                 return Err((Kind::Interface, format!("output {name} is missing")));
@@ -296,7 +296,7 @@ fn hold(reference: &Reference, bytes: &[u8]) -> Result<(), (Kind, String)> {
                 Difference::NotFinite { .. } => not_finite = not_finite.or(Some(text)),
                 difference => {
                     let noisy = noisy.get_or_insert_with(|| noise::noisy(&reference.proto, given));
-                    if !is_rounding(noisy.as_mut(), given, name, &difference) {
+                    if !is_rounding(noisy.as_ref(), given, name, &difference) {
                         return Err((Kind::Wrong, text));
                     }
                 }
@@ -307,10 +307,10 @@ fn hold(reference: &Reference, bytes: &[u8]) -> Result<(), (Kind, String)> {
 }
 
 /// Whether rounding changes the original's output as much.
-fn is_rounding(noisy: Option<&mut Loaded>, given: &[(String, Array)], name: &str, difference: &Difference) -> bool {
+fn is_rounding(noisy: Option<&Session>, given: &[(String, Array)], name: &str, difference: &Difference) -> bool {
     let Some(noisy) = noisy else { return false };
-    (0..6).any(|_| {
-        let Ok(outputs) = noisy.run(given) else { return false };
+    (1..8_u8).any(|seed| {
+        let Ok(outputs) = noise::run(noisy, given, seed) else { return false };
         let Some((_, array)) = outputs.iter().find(|(other, _)| other == name) else { return false };
         match (difference, array.any().floats()) {
             (Difference::Float { at, found, expected }, Some(floats)) => {

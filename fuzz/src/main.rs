@@ -21,7 +21,7 @@ Usage: netwright-fuzz [--count N] [--seed S] [--target LIST] [--save DIR] [FILE.
   --dump DIR     writes every generated model to DIR, and judges nothing
   FILE...        judges these models instead of generated ones
 
-The library of ONNX Runtime is the one that ORT_DYLIB_PATH names.";
+The library of ONNX Runtime is the one that ORT_DYLIB_PATH names, or that of an installed Python package.";
 
 struct Arguments {
     count: u64,

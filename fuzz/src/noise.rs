@@ -2,13 +2,13 @@
 //!
 //! Whether a difference is rounding cannot be told from its size: a score of -10,000 loses three digits, and a variance
 //! of nearly 0 multiplies what is left. So every float that the original computes is multiplied by a random number
-//! that is 1 but for the last bits, and results that move as much as they differ are the same.
+//! that is 1 but for its last bits, and results that move as much as they differ are the same.
 
 use crate::element::Elem;
 use crate::proto;
-use crate::runtime::Loaded;
+use crate::runtime;
 use netwright::ir::ElementType;
-use netwright::verify::Array;
+use netwright::verify::{Array, Session};
 use onnx_protobuf::{ModelProto, NodeProto, ValueInfoProto};
 use protobuf::Message;
 use std::collections::BTreeMap;
@@ -33,8 +33,11 @@ const EXACT: [&str; 16] = [
     "Where",
 ];
 
+/// The input whose value chooses the noise.
+const SEED: &str = "noise/seed";
+
 /// Loads the model with noise after every node of the graph; `given` are inputs that it runs with.
-pub(crate) fn noisy(model: &ModelProto, given: &[(String, Array)]) -> Option<Loaded> {
+pub(crate) fn noisy(model: &ModelProto, given: &[(String, Array)]) -> Option<Session> {
     let floats = floats(model, given)?;
     let mut model = model.clone();
     let graph = model.graph.as_mut()?;
@@ -45,13 +48,27 @@ pub(crate) fn noisy(model: &ModelProto, given: &[(String, Array)]) -> Option<Loa
         for output in &mut node.output {
             let Some(&elem) = floats.get(output).filter(|_| !is_exact) else { continue };
             let plain = format!("{output}/plain");
-            after.extend(noise(std::mem::replace(output, plain.clone()), plain, elem, nodes.len()));
+            after.extend(noise(output, &plain, elem));
+            *output = plain;
         }
         nodes.push(node);
         nodes.extend(after);
     }
     graph.node = nodes;
-    Loaded::new(&model.write_to_bytes().ok()?).ok()
+    graph.input.push(proto::declaration(SEED, Elem::F32, Some(&[])));
+    for (name, number) in [("noise/low", -1e6), ("noise/high", 1e6), ("noise/one", 1.0), ("noise/part", 1.2e-7)] {
+        graph.initializer.push(proto::tensor_of(name, Elem::F32, &[], &[number]));
+    }
+    graph.initializer.push(proto::tensor_of("noise/wide_part", Elem::F32, &[], &[1e-3]));
+    runtime::load(&model.write_to_bytes().ok()?).ok()
+}
+
+/// Runs a model with noise.
+pub(crate) fn run(noisy: &Session, given: &[(String, Array)], seed: u8) -> Result<Vec<(String, Array)>, String> {
+    let seed = Array::new([], vec![f32::from(seed) * 1234.567]).map_err(|error| error.to_string())?;
+    let mut given = given.to_vec();
+    given.push((SEED.to_owned(), seed));
+    runtime::run(noisy, &given)
 }
 
 /// The results of nodes that are floats.
@@ -60,41 +77,40 @@ fn floats(model: &ModelProto, given: &[(String, Array)]) -> Option<BTreeMap<Stri
     let graph = model.graph.as_mut()?;
     let inner = graph.node.iter().flat_map(|node| &node.output).filter(|name| !name.is_empty()).cloned();
     graph.output = inner.map(|name| ValueInfoProto { name, ..Default::default() }).collect();
-    let mut loaded = Loaded::new(&model.write_to_bytes().ok()?).ok()?;
+    let session = runtime::load(&model.write_to_bytes().ok()?).ok()?;
     let elem = |array: &Array| match array.element() {
         ElementType::F32 => Some(Elem::F32),
         ElementType::F64 => Some(Elem::F64),
         ElementType::F16 => Some(Elem::F16),
         _ => None,
     };
-    let outputs = loaded.run(given).ok()?;
+    let outputs = runtime::run(&session, given).ok()?;
     Some(outputs.into_iter().filter_map(|(name, array)| Some((name, elem(&array)?))).collect())
 }
 
-/// The nodes that compute `to` from `from`.
-fn noise(to: String, from: String, elem: Elem, seed: usize) -> Vec<NodeProto> {
-    // The distance of 1 from its neighbours; attributes are f32, and so f64 gets that of f32.
-    let part = if elem == Elem::F16 { 1e-3 } else { 1.2e-7 };
-    let wide = if elem == Elem::F64 { Elem::F64 } else { Elem::F32 };
-    let (factor, cast) = (format!("{to}/factor"), format!("{to}/cast"));
-    #[expect(clippy::cast_precision_loss, reason = "nodes are few")]
-    let attribute = vec![
-        proto::int("dtype", wide as i64),
-        proto::float("low", 1.0 - part),
-        proto::float("high", 1.0 + part),
-        proto::float("seed", seed as f64),
-    ];
-    let node = |op: &str, input: Vec<String>, output: String| NodeProto {
+/// The nodes that compute `to` from `from`: `from * (1 + part * sin(seed * from))`.
+fn noise(to: &str, from: &str, elem: Elem) -> Vec<NodeProto> {
+    let node = |op: &str, input: &[&str], output: &str| NodeProto {
         op_type: op.to_owned(),
-        input,
-        output: vec![output],
+        input: input.iter().map(|name| (*name).to_owned()).collect(),
+        output: vec![output.to_owned()],
         ..Default::default()
     };
-    let random = NodeProto { attribute, ..node("RandomUniformLike", vec![from.clone()], factor.clone()) };
-    if wide == elem {
-        return vec![random, node("Mul", vec![from, factor], to)];
-    }
-    let to_elem = vec![proto::int("to", elem as i64)];
-    let narrow = NodeProto { attribute: to_elem, ..node("Cast", vec![factor], cast.clone()) };
-    vec![random, narrow, node("Mul", vec![from, cast], to)]
+    let cast = |input: &str, output: &str, elem: Elem| NodeProto {
+        attribute: vec![proto::int("to", elem as i64)],
+        ..node("Cast", &[input], output)
+    };
+    let step = |number: usize| format!("{to}/noise{number}");
+    // Infinities have no sine.
+    let part = if elem == Elem::F16 { "noise/wide_part" } else { "noise/part" };
+    vec![
+        cast(from, &step(0), Elem::F32),
+        node("Clip", &[&step(0), "noise/low", "noise/high"], &step(1)),
+        node("Mul", &[&step(1), SEED], &step(2)),
+        node("Sin", &[&step(2)], &step(3)),
+        node("Mul", &[&step(3), part], &step(4)),
+        node("Add", &[&step(4), "noise/one"], &step(5)),
+        cast(&step(5), &step(6), elem),
+        node("Mul", &[from, &step(6)], to),
+    ]
 }

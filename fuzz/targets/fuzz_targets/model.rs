@@ -1,0 +1,20 @@
+//! Bytes to the reader; what it reads, to the writer; what that writes is read again and written alike.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use netwright_ir::{Model, check};
+use netwright_onnx::{ReadError, ReadOptions, read, to_bytes};
+
+fn read_bytes(bytes: &[u8]) -> Result<Model, ReadError> {
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::fs::write(file.path(), bytes).expect("it is written");
+    read(file.path(), &ReadOptions::default())
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(model) = read_bytes(bytes) else { return };
+    check(&model.graph).expect("what is read keeps the laws");
+    let Ok(written) = to_bytes(&model) else { return };
+    let again = read_bytes(&written).expect("what is written can be read");
+    assert_eq!(to_bytes(&again).expect("it can be written again"), written);
+});
