@@ -51,7 +51,8 @@ impl Mode {
             raise_opset: matches!(self, Mode::Tract | Mode::Ort),
             only: (self == Mode::None).then(Vec::new),
             evaluator: Some(Evaluator::new(Tract)),
-            limits: Limits { stop_after, check: true },
+            // Debug builds check in any case; the laws are the same for every target.
+            limits: Limits { stop_after, check: self == Mode::Onnx },
             ..passes::Options::default()
         }
     }
@@ -280,7 +281,9 @@ fn hold(reference: &Reference, bytes: &[u8]) -> Result<(), (Kind, String)> {
     if let Some(change) = interface_change(&written, &reference.proto) {
         return Err((Kind::Interface, change));
     }
-    let tolerance = if uses(&reference.proto, Elem::F16) { 3e-3 } else { 1e-4 };
+    // Attention of com.microsoft adds -10,000 where a key is masked, which leaves three digits of a score.
+    let coarse = uses(&reference.proto, Elem::F16) || has_contrib_attention(&reference.proto);
+    let tolerance = if coarse { 3e-3 } else { 1e-4 };
     let mut not_finite = None;
     let mut noisy = None;
     for (at, given, expected) in &reference.runs {
@@ -331,6 +334,17 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+/// Whether a model attends with an operator of `com.microsoft`.
+fn has_contrib_attention(model: &ModelProto) -> bool {
+    fn graph_has(graph: &GraphProto) -> bool {
+        graph.node.iter().any(|node| {
+            node.domain == "com.microsoft" && node.op_type.contains("Attention")
+                || node.attribute.iter().filter_map(|attribute| attribute.g.as_ref()).any(graph_has)
+        })
+    }
+    model.graph.as_ref().is_some_and(graph_has)
 }
 
 /// Whether a model has tensors of an element type, or casts to it.
