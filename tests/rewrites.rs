@@ -5,14 +5,16 @@
 mod common;
 
 use common::snapshot;
-use netwright::bisect::bisect;
+use netwright::bisect::{Culprit, bisect};
 use netwright::evaluate::Tract;
+use netwright::inventory::inventory;
 use netwright::ir::{Graph, Kind, Model, Op, Value, parse};
 use netwright::onnx::{self, ReadOptions, WriteOptions};
 use netwright::passes::pattern::op;
 use netwright::passes::rewrite::become_op;
 use netwright::passes::{Evaluator, Options, Pass, Prover, Report, Rule, Skip, Target, optimize};
-use netwright::verify::{self, ModelFile, Verdict, verify_models};
+use netwright::reproduce::reproduce;
+use netwright::verify::{self, ModelFile, Session, Verdict, verify_models};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -85,23 +87,56 @@ fn file(model: &Model) -> ModelFile {
     ModelFile::open(&path).expect("it is read")
 }
 
+/// What changed the result of the optimized model.
+fn culprit(model: &Model, options: &Options) -> Culprit {
+    let original = file(model);
+    let judge = |model: &Model| {
+        let verdict = verify_models(&original, Some(&file(model)), &verify::Options::default())?;
+        Ok(match verdict {
+            Verdict::NotVerifiable { .. } => None,
+            verdict => Some(verdict.is_fine()),
+        })
+    };
+    bisect::<Box<dyn std::error::Error>>(model, options, judge).expect("it is judged")
+}
+
 #[test]
 fn bisection_finds_the_wrong_rewrite() {
     let model = Model::new(parse(BLOCK).expect("it is well-formed"));
-    let original = file(&model);
     for (pass, node) in wrong_rewrites() {
         let name = pass.name;
         let options = Options { own: vec![Arc::new(pass)], ..Options::default() };
-        let judge = |model: &Model| {
-            let verdict = verify_models(&original, Some(&file(model)), &verify::Options::default())?;
-            Ok(match verdict {
-                Verdict::NotVerifiable { .. } => None,
-                verdict => Some(verdict.is_fine()),
-            })
-        };
-        let culprit = bisect::<Box<dyn std::error::Error>>(&model, &options, judge).expect("it is judged").to_string();
+        let culprit = culprit(&model, &options).to_string();
         let expected = format!("the rewrite that changed the result: {name} at {node} (rewrite ");
         assert!(culprit.starts_with(&expected) && culprit.ends_with("): planted"), "{culprit}");
+    }
+}
+
+/// The reproducer is a model of few nodes that computes what it says before the rewrite, and something else after it.
+#[test]
+fn wrong_rewrites_are_reproduced_by_small_models() {
+    let model = Model::new(parse(BLOCK).expect("it is well-formed"));
+    {
+        for (pass, _) in wrong_rewrites() {
+            let name = pass.name;
+            let options = Options { own: vec![Arc::new(pass)], ..Options::default() };
+            let found =
+                reproduce(&model, &options, &culprit(&model, &options)).unwrap_or_else(|e| panic!("{name}: {e}"));
+            let [before, after] = [&found.before, &found.after].map(|side| {
+                let nodes = inventory(side).nodes;
+                assert!((1..=5).contains(&nodes), "{name}: {nodes} nodes:\n{}", side.graph);
+                ModelFile::from_bytes("side", &onnx::to_bytes(side).expect("it is written")).expect("it is read")
+            });
+            let verdict = verify_models(&before, Some(&after), &verify::Options::default()).expect("it is judged");
+            assert!(matches!(verdict, Verdict::Differs { .. }), "{name}: {verdict}");
+            let inputs: Vec<_> = found.inputs.iter().map(|(name, array)| (name.as_str(), array)).collect();
+            for (file, outputs) in [(&before, Some(&found.before_outputs)), (&after, found.after_outputs.as_ref())] {
+                let computed = Session::new(file).and_then(|session| session.run(&inputs)).expect("it runs");
+                assert_eq!(Some(&computed), outputs, "{name}");
+            }
+            assert!(found.difference.contains(" became "), "{name}: {}", found.difference);
+            assert_eq!((found.before_outputs.len(), found.inputs.len() <= 3), (1, true), "{name}");
+        }
     }
 }
 

@@ -268,6 +268,10 @@ pub(crate) struct Optimize {
     /// Do not search for the rewrite that changed the result.
     #[arg(long, requires = "verify")]
     pub(crate) no_bisect: bool,
+    /// Where they differ, write the smallest model that shows it there: before.onnx and after.onnx, and what both
+    /// compute for inputs.safetensors. The folder is created, or holds nothing but these files.
+    #[arg(long, value_name = "FOLDER", requires = "verify", conflicts_with = "no_bisect")]
+    pub(crate) reproduce: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) runtimes: Runtimes,
     /// What a symbol stands for in that, such as batch=2 or past_plus_seq=past+seq; may be given several times.

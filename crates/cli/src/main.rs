@@ -8,6 +8,7 @@ mod optimize;
 mod output;
 mod overwrite;
 mod report;
+mod reproduce;
 #[cfg(unix)]
 mod signals;
 mod verify;

@@ -5,6 +5,7 @@ use crate::failure::Failure;
 use crate::output::{Output, table, thousands};
 use crate::overwrite::{Inputs, same_file, same_place};
 use crate::report;
+use crate::reproduce;
 use crate::verify;
 use netwright::bisect::{Culprit, bisect};
 use netwright::evaluate::Tract;
@@ -59,6 +60,9 @@ struct Done {
     /// The rewrite that changed the result.
     #[serde(skip_serializing_if = "Option::is_none")]
     culprit: Option<String>,
+    /// The smallest model that shows the difference, or why there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reproducer: Option<String>,
 }
 
 /// What came of proving every rewrite.
@@ -98,6 +102,7 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
     }
     let share_cache = args.emit.shares_cache(args.verify)?;
     let comparison = verify::comparison(args)?;
+    args.reproduce.as_deref().map(reproduce::expect_folder).transpose()?;
     let spinner = output.spinner("optimizing");
     let start = Instant::now();
     let mut model = read(&args.input, output)?;
@@ -138,17 +143,20 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
     let verified = comparison.as_ref().map(compare).transpose()?;
     let differs = verified.as_ref().is_some_and(|verdict| verify::is_right(verdict) == Some(false));
     let culprit = match &comparison {
-        Some(comparison) if differs && !args.no_bisect => {
-            Some(culprit(args, &options, comparison, output)?.to_string())
-        }
+        Some(comparison) if differs && !args.no_bisect => Some(culprit(args, &options, comparison, output)?),
         _ => None,
     };
+    let reproducer = match (&culprit, &args.reproduce) {
+        (Some(culprit), Some(folder)) => Some(reproducer(args, &options, culprit, folder, output)?),
+        _ => None,
+    };
+    let culprit = culprit.map(|culprit| culprit.to_string());
     let after = side(inventory(&model), written.bytes);
     let proofs = events.proven.as_ref().map(Proofs::of);
     for event in proofs.iter().flat_map(|proofs| &proofs.refuted) {
         output.warn(&format!("a rewrite that changes a result was left out: {event}"))?;
     }
-    let done = Done { before, after, applied, interface, explain, proofs, seconds, verified, culprit };
+    let done = Done { before, after, applied, interface, explain, proofs, seconds, verified, culprit, reproducer };
     output.report(&done, || summary(&done))?;
     if let (Some(explain), true) = (&done.explain, output.quiet) {
         output.aside(&explain.join("\n"))?;
@@ -167,9 +175,37 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
         }
     }
     done.verified.iter().try_for_each(verify::judge).map_err(|failure| match (failure, &done.culprit) {
-        (Failure::Model(message), Some(culprit)) => Failure::Model(format!("{message}\n  {culprit}")),
+        (Failure::Model(message), Some(culprit)) => {
+            let reproducer = done.reproducer.iter().map(|line| format!("\n  {line}")).collect::<String>();
+            Failure::Model(format!("{message}\n  {culprit}{reproducer}"))
+        }
         (failure, _) => failure,
     })
+}
+
+/// The model that is optimized.
+fn original(args: &Optimize, output: Output) -> Result<Model, Failure> {
+    let mut model = read(&args.input, Output { quiet: true, ..output })?;
+    set_opset(&mut model, args.emit.opset)?;
+    Ok(model)
+}
+
+/// Writes the smallest model that shows what the rewrite changed; returns what to print about it.
+fn reproducer(
+    args: &Optimize,
+    options: &passes::Options,
+    culprit: &Culprit,
+    folder: &Path,
+    output: Output,
+) -> Result<String, Failure> {
+    let _spinner = output.spinner("searching for the smallest model that shows the difference");
+    match netwright::reproduce::reproduce(&original(args, output)?, options, culprit) {
+        Ok(reproducer) => reproduce::write(folder, &reproducer),
+        Err(netwright::reproduce::Error::NotARewrite(_)) => {
+            Ok("no reproducer is written: there is one of a rewrite only".to_owned())
+        }
+        Err(error) => Ok(format!("no reproducer is written: {error}")),
+    }
 }
 
 /// The rewrite that changed the result: what each step is compared with is the input.
@@ -181,8 +217,7 @@ fn culprit(
 ) -> Result<Culprit, Failure> {
     let _spinner = output.spinner("searching for the rewrite that changed the result");
     let quiet = Output { quiet: true, ..output };
-    let mut model = read(&args.input, quiet)?;
-    set_opset(&mut model, args.emit.opset)?;
+    let model = original(args, output)?;
     let folder = tempfile::tempdir()?;
     let step = folder.path().join("step.onnx");
     bisect(&model, options, |model| {
@@ -200,6 +235,9 @@ fn culprit(
 fn expect_outputs(args: &Optimize, model: &Model) -> Result<(), Failure> {
     let inputs = Inputs::of_model(&args.input.model, model);
     inputs.expect_other_output(&args.output, &args.input.model)?;
+    if let Some(folder) = &args.reproduce {
+        reproduce::expect_other_files(folder, &inputs, [Some(&args.output), args.report.as_ref()])?;
+    }
     let Some(report) = &args.report else { return Ok(()) };
     inputs.expect_other("--report", report)?;
     if same_place(report, &args.output) {

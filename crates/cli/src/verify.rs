@@ -136,17 +136,22 @@ fn dump(model: &Path, folder: &Path, options: &Options, runtime: &Runtime) -> Re
         let inputs = inputs.iter().map(|(name, array)| (format!("input.{name}"), array));
         let named: Vec<_> =
             inputs.chain(outputs.iter().map(|(name, array)| (format!("output.{name}"), array))).collect();
-        let bytes: Vec<Vec<u8>> = named.iter().map(|(_, array)| array.to_bytes()).collect();
-        let views = named.iter().zip(&bytes).map(|((name, array), bytes)| {
-            let view = TensorView::new(dtype(array)?, array.shape().to_vec(), bytes).map_err(Failure::usage)?;
-            Ok((name, view))
-        });
-        let views = views.collect::<Result<Vec<_>, Failure>>()?;
-        let text = safetensors::serialize(views, None).map_err(Failure::usage)?;
-        let mut out = AtomicFile::create(&folder.join(format!("run{at}.safetensors"))).map_err(Failure::usage)?;
-        out.append(&text).and_then(|()| out.commit()).map_err(Failure::usage)?;
+        save(&folder.join(format!("run{at}.safetensors")), &named)?;
     }
     Ok(())
+}
+
+/// Writes tensors as safetensors.
+pub(crate) fn save(path: &Path, named: &[(String, &Array)]) -> Result<(), Failure> {
+    let bytes: Vec<Vec<u8>> = named.iter().map(|(_, array)| array.to_bytes()).collect();
+    let views = named.iter().zip(&bytes).map(|((name, array), bytes)| {
+        let view = TensorView::new(dtype(array)?, array.shape().to_vec(), bytes).map_err(Failure::usage)?;
+        Ok((name, view))
+    });
+    let views = views.collect::<Result<Vec<_>, Failure>>()?;
+    let text = safetensors::serialize(views, None).map_err(Failure::usage)?;
+    let mut out = AtomicFile::create(path).map_err(Failure::usage)?;
+    out.append(&text).and_then(|()| out.commit()).map_err(Failure::usage)
 }
 
 fn dtype(array: &Array) -> Result<Dtype, Failure> {

@@ -44,6 +44,7 @@ pub mod bisect;
 pub mod evaluate;
 pub mod inventory;
 mod prove;
+pub mod reproduce;
 
 /// What most programs need.
 pub mod prelude {

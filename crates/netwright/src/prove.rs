@@ -10,7 +10,7 @@ use crate::ir::{
 use crate::onnx;
 use crate::passes::{Claim, Proof, Prove, Target, lower};
 use crate::verify::{Array, ModelFile, Session, Values};
-use inputs::{Sample, made_up};
+pub(crate) use inputs::{Sample, made_up};
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 
@@ -25,7 +25,7 @@ const ROUNDING: f64 = 1e-4;
 
 /// The sizes of a run.
 #[derive(Clone, Copy, Debug)]
-enum Sizes {
+pub(crate) enum Sizes {
     /// Of different symbols different ones, from this place in the list on.
     Distinct(usize),
     Ones,
@@ -49,9 +49,16 @@ impl Prove for Tract {
     }
 }
 
+/// What rewrites are run on.
+pub(crate) const RUNS: [(Sizes, &[Sample]); 3] = [
+    (Sizes::Distinct(0), &[Sample::Moderate, Sample::Small, Sample::Masked]),
+    (Sizes::Distinct(1), &[Sample::Edges, Sample::Special]),
+    (Sizes::Ones, &[Sample::Moderate]),
+];
+
 /// How operators that stand for several are run.
 #[derive(Clone, Copy, Debug)]
-enum Form {
+pub(crate) enum Form {
     AsItIs,
     Decomposed,
 }
@@ -60,11 +67,7 @@ fn prove_in(form: Form, claim: Claim<'_>) -> Proof {
     let has_symbols = !symbols(claim.window).is_empty();
     let mut holds = false;
     let mut unknown = None;
-    for (sizes, samples) in [
-        (Sizes::Distinct(0), &[Sample::Moderate, Sample::Small, Sample::Masked][..]),
-        (Sizes::Distinct(1), &[Sample::Edges, Sample::Special]),
-        (Sizes::Ones, &[Sample::Moderate]),
-    ] {
+    for (sizes, samples) in RUNS {
         let pair = match Pair::new(claim.window, sizes, form) {
             Ok(pair) => pair,
             Err(why) => {
@@ -92,7 +95,7 @@ struct Pair {
 }
 
 /// An input of a window at known sizes.
-struct Input {
+pub(crate) struct Input {
     name: String,
     element: ElementType,
     dims: Vec<usize>,
@@ -105,30 +108,32 @@ impl Pair {
         let bindings = bindings(window, sizes);
         let (before, inputs) = instance(&window.before, &bindings)?;
         let (after, _) = instance(&window.after, &bindings)?;
-        Ok(Self { before: session(before, form)?, after: session(after, form)?, inputs })
+        Ok(Self { before: session(&lowered(before, form)?)?, after: session(&lowered(after, form)?)?, inputs })
     }
 
     /// How the sides differ on such inputs, if they do.
     fn run(&self, sample: Sample, exact: bool) -> Result<Option<String>, String> {
         let arrays = self.inputs.iter().map(|input| made_up(input, sample));
         let arrays: Vec<(String, Array)> = arrays.collect::<Result<_, String>>()?;
-        let run = |session: &Session| {
-            // What an input does not reach, tract does not ask for.
-            let known = |name: &str| session.inputs().iter().any(|port| port.name == name);
-            let given: Vec<(&str, &Array)> =
-                arrays.iter().map(|(name, array)| (name.as_str(), array)).filter(|(name, _)| known(name)).collect();
-            session.run(&given).map_err(|error| error.to_string())
-        };
-        let before = run(&self.before)?;
-        let after = match run(&self.after) {
+        let before = run(&self.before, &arrays)?;
+        let after = match run(&self.after, &arrays) {
             Ok(after) => after,
             Err(error) => return Ok(Some(format!("it fails where it ran before: {error}"))),
         };
         let shapes = || arrays.iter().map(|(name, array)| format!("`{name}` {array}")).collect::<Vec<_>>().join(", ");
-        let pairs = before.iter().zip(&after);
-        let difference = pairs.map(|((_, a), (_, b))| (a, b)).find_map(|(a, b)| difference(a, b, exact));
+        let mut pairs = before.iter().zip(&after);
+        let difference = pairs.find_map(|((_, a), (_, b))| difference(a, b, exact));
         Ok(difference.map(|difference| format!("{difference}, for the inputs {}", shapes())))
     }
+}
+
+/// Runs a model on those of the inputs that it has.
+pub(crate) fn run(session: &Session, inputs: &[(String, Array)]) -> Result<Vec<(String, Array)>, String> {
+    // What an input does not reach, tract does not ask for.
+    let known = |name: &str| session.inputs().iter().any(|port| port.name == name);
+    let given: Vec<(&str, &Array)> =
+        inputs.iter().map(|(name, array)| (name.as_str(), array)).filter(|(name, _)| known(name)).collect();
+    session.run(&given).map_err(|error| error.to_string())
 }
 
 /// The symbols in the types of a window's inputs.
@@ -146,7 +151,7 @@ fn symbols(window: &Window) -> BTreeSet<Symbol> {
     symbols
 }
 
-fn bindings(window: &Window, sizes: Sizes) -> Bindings {
+pub(crate) fn bindings(window: &Window, sizes: Sizes) -> Bindings {
     let size = |at: usize| match sizes {
         Sizes::Distinct(first) => SIZES[(at + first) % SIZES.len()],
         Sizes::Ones => 1,
@@ -172,7 +177,7 @@ fn terms(name: &str) -> Option<[&str; 2]> {
 }
 
 /// The graph at known sizes: what is known of an input's elements makes it a constant.
-fn instance(graph: &Graph, bindings: &Bindings) -> Result<(Graph, Vec<Input>), String> {
+pub(crate) fn instance(graph: &Graph, bindings: &Bindings) -> Result<(Graph, Vec<Input>), String> {
     let mut instance = Graph::new("window");
     let mut values: HashMap<Value, Value> = HashMap::new();
     let mut inputs = vec![];
@@ -304,7 +309,8 @@ fn integers(element: ElementType, dims: &[u64], elements: &[i64]) -> Option<Tens
     Tensor::from_bytes(element, dims, bytes).ok()
 }
 
-fn session(graph: Graph, form: Form) -> Result<Session, String> {
+/// A model of the graph, lowered for tract.
+pub(crate) fn lowered(graph: Graph, form: Form) -> Result<Model, String> {
     let mut model = Model::new(graph);
     let (opset, target) = match form {
         Form::AsItIs => (24, Target::TRACT),
@@ -312,13 +318,18 @@ fn session(graph: Graph, form: Form) -> Result<Session, String> {
     };
     model.opsets = [("", opset), ("com.microsoft", 1)].map(|(domain, opset)| (domain.to_owned(), opset)).into();
     lower(&mut model, &target, false).map_err(|error| error.to_string())?;
-    let bytes = onnx::to_bytes(&model).map_err(|error| error.to_string())?;
+    Ok(model)
+}
+
+/// The model, loaded.
+pub(crate) fn session(model: &Model) -> Result<Session, String> {
+    let bytes = onnx::to_bytes(model).map_err(|error| error.to_string())?;
     let file = ModelFile::from_bytes("window", &bytes).map_err(|error| error.to_string())?;
     Session::new(&file).map_err(|error| error.to_string())
 }
 
 /// How two results differ: the worst element, and both values.
-fn difference(a: &Array, b: &Array, exact: bool) -> Option<String> {
+pub(crate) fn difference(a: &Array, b: &Array, exact: bool) -> Option<String> {
     if a.shape() != b.shape() || a.element() != b.element() {
         return Some(format!("{a} became {b}"));
     }

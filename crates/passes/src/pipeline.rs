@@ -101,7 +101,7 @@ impl Log {
     /// Records a rewrite, of what computes the node at its root.
     fn applied_to(&mut self, graph: &Graph, root: Option<NodeId>, node: Name, note: Cow<'static, str>) {
         if let Some(proofs) = &mut self.proofs {
-            proofs.prove(graph, root, self.pass, &node);
+            proofs.prove(graph, root, self.pass, &node, self.applied.len() + 1);
         }
         self.record(node, note);
     }

@@ -44,8 +44,19 @@ pub trait Prove: fmt::Debug + Send + Sync {
 /// A runtime that proves rewrites, and what it proved: layers repeat, and what is alike is proven once.
 #[derive(Clone, Debug)]
 pub struct Prover {
-    runtime: Arc<dyn Prove>,
+    /// `None` where rewrites are only watched.
+    runtime: Option<Arc<dyn Prove>>,
     known: Arc<Mutex<HashMap<String, Proof>>>,
+    recording: Option<Recording>,
+}
+
+/// The windows of one rewrite, as they are cut.
+#[derive(Clone, Debug)]
+struct Recording {
+    number: usize,
+    pass: &'static str,
+    node: Name,
+    windows: Arc<Mutex<Vec<Window>>>,
 }
 
 /// How many layers of nodes before a rewrite, and of those that read it, are taken into its windows, one after the other.
@@ -54,16 +65,43 @@ const WIDTHS: [(usize, usize); 7] = [(0, 0), (1, 0), (2, 1), (4, 2), (8, 4), (16
 impl Prover {
     /// A prover that runs both sides in this runtime.
     pub fn new(runtime: impl Prove + 'static) -> Self {
-        Self { runtime: Arc::new(runtime), known: Arc::default() }
+        Self { runtime: Some(Arc::new(runtime)), known: Arc::default(), recording: None }
+    }
+
+    /// A prover that does what `prover` does, and keeps the windows of one rewrite: that of the event, whose number,
+    /// from 1, is its place among the rewrites of a run.
+    pub fn recording(prover: Option<Self>, number: usize, event: &Event) -> Self {
+        let (runtime, known) = prover.map(|prover| (prover.runtime, prover.known)).unwrap_or_default();
+        let (pass, node) = (event.pass, event.node.clone());
+        let recording = Some(Recording { number, pass, node, windows: Arc::default() });
+        Self { runtime, known, recording }
+    }
+
+    /// The windows of the rewrite that is [recorded](Self::recording), from the narrowest to the widest; empty where
+    /// the pass does not show what it changed.
+    pub fn recorded(&self) -> Vec<Window> {
+        let windows = self.recording.as_ref().map(|recording| &recording.windows);
+        windows.map(|windows| windows.lock().unwrap_or_else(PoisonError::into_inner).clone()).unwrap_or_default()
+    }
+
+    /// Keeps the windows of a rewrite, where it is the one that is recorded.
+    fn record(&self, graph: &Graph, mark: Mark, root: Option<NodeId>, pass: &str, node: &Name, number: usize) {
+        let Some(recording) = &self.recording else { return };
+        if (recording.number, recording.pass, &recording.node) != (number, pass, node) {
+            return;
+        }
+        let windows = WIDTHS.iter().map_while(|&(before, after)| graph.window(mark, root, before, after));
+        *recording.windows.lock().unwrap_or_else(PoisonError::into_inner) = windows.collect();
     }
 
     /// Proves what was changed since the mark; `None` where nothing was that anything reads.
     fn prove(&self, graph: &Graph, mark: Mark, root: Option<NodeId>, pass: &'static str) -> Option<Proof> {
+        let runtime = self.runtime.as_deref()?;
         let exact = crate::is_exact(pass);
         let mut last = None;
         for (before, after) in WIDTHS {
             let Some(window) = graph.window(mark, root, before, after) else { break };
-            let proof = self.known_or_proven(Claim { pass, exact, window: &window });
+            let proof = self.known_or_proven(runtime, Claim { pass, exact, window: &window });
             // Of a window that cannot be run, a narrower one may say more.
             match (&proof, &last) {
                 (Proof::Holds, _) => return Some(proof),
@@ -74,13 +112,13 @@ impl Prover {
         last
     }
 
-    fn known_or_proven(&self, claim: Claim<'_>) -> Proof {
-        let Some(key) = key(claim) else { return self.runtime.prove(claim) };
+    fn known_or_proven(&self, runtime: &dyn Prove, claim: Claim<'_>) -> Proof {
+        let Some(key) = key(claim) else { return runtime.prove(claim) };
         let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(proof) = known().get(&key) {
             return proof.clone();
         }
-        let proof = self.runtime.prove(claim);
+        let proof = runtime.prove(claim);
         known().insert(key, proof.clone());
         proof
     }
@@ -185,8 +223,16 @@ impl Proofs {
             && (self.banned.contains(&(pass, Some(node.clone()))) || self.banned.contains(&(pass, None)))
     }
 
-    /// Proves the last rewrite.
-    pub(crate) fn prove(&mut self, graph: &Graph, root: Option<NodeId>, pass: &'static str, node: &Name) {
+    /// Proves the last rewrite, which has that number among those of the run.
+    pub(crate) fn prove(
+        &mut self,
+        graph: &Graph,
+        root: Option<NodeId>,
+        pass: &'static str,
+        node: &Name,
+        number: usize,
+    ) {
+        self.prover.record(graph, self.mark, root, pass, node, number);
         let event = |note: String| Event { pass, node: node.clone(), note: Cow::Owned(note) };
         match self.prover.prove(graph, self.mark, root, pass) {
             None => {}

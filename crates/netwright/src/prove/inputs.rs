@@ -6,7 +6,7 @@ use crate::verify::{Array, Values};
 
 /// A kind of values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sample {
+pub(crate) enum Sample {
     /// From -2 to 2.
     Moderate,
     /// From -0.001 to 0.001, where an epsilon shows.
@@ -24,7 +24,7 @@ const MASKS: [f64; 5] = [0.0, -1e4, -1e9, f32::MIN as f64, f64::NEG_INFINITY];
 const SPECIAL: [f64; 9] = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.0, -0.0, 1e38, -1e38, 1e-40, -1e-30];
 
 /// Values of an input.
-pub(super) fn made_up(input: &Input, sample: Sample) -> Result<(String, Array), String> {
+pub(crate) fn made_up(input: &Input, sample: Sample) -> Result<(String, Array), String> {
     let count: usize = input.dims.iter().product();
     let row = input.dims.last().copied().unwrap_or(1).max(1);
     let seed = fingerprint(input.name.bytes());
