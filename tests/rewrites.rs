@@ -11,9 +11,9 @@ use netwright::inventory::inventory;
 use netwright::ir::{Graph, Kind, Model, Op, Value, parse};
 use netwright::onnx::{self, ReadOptions, WriteOptions};
 use netwright::passes::pattern::op;
-use netwright::passes::rewrite::become_op;
-use netwright::passes::{Evaluator, Options, Pass, Prover, Report, Rule, Skip, Target, optimize};
-use netwright::reproduce::reproduce;
+use netwright::passes::rewrite::{become_op, become_value};
+use netwright::passes::{Body, Evaluator, Log, Options, Pass, Prover, Report, Rule, Skip, Target, optimize};
+use netwright::reproduce::{self, reproduce};
 use netwright::verify::{self, ModelFile, Session, Verdict, verify_models};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -138,6 +138,67 @@ fn wrong_rewrites_are_reproduced_by_small_models() {
             assert_eq!((found.before_outputs.len(), found.inputs.len() <= 3), (1, true), "{name}");
         }
     }
+}
+
+/// Drops what the first relu does, where that is said by the pass and where not.
+fn drop_relu() -> Pass {
+    let rewrite = |graph: &mut Graph, found: &netwright::passes::pattern::Found| {
+        let operand = graph.operand(found.root().node, 0).ok_or(Skip::NoMatch)?;
+        become_value(graph, found.root(), operand, "planted")
+    };
+    Rule::new("drop-relu", "relu a -> a", op(Kind::Relu), rewrite).into()
+}
+
+fn drop_relu_unseen() -> Pass {
+    fn drop(graph: &mut Graph, log: &mut Log) {
+        let relu = graph.schedule().into_iter().find(|id| graph.node(*id).op().kind() == Kind::Relu);
+        let Some((relu, operand)) = relu.and_then(|id| Some((id, graph.operand(id, 0)?))) else { return };
+        let Some(result) = graph.results(relu).next() else { return };
+        if log.may_apply() {
+            let name = graph.value_name(result).clone();
+            graph.replace(result, operand);
+            log.applied(name, "planted");
+        }
+    }
+    Pass { name: "drop-relu", summary: "relu a -> a", body: Body::Graph(drop) }
+}
+
+/// The rewrites of a pass in a graph of relu, as the culprit.
+fn dropped_relu(before: &str, pass: Pass) -> (Model, Options, Culprit) {
+    let text = format!(
+        "g(%x: f32[n, 4]) {{\n%a = sin %x : f32[n, 4]\n%b = {before} %a : f32[n, 4]\n%c = relu %b : f32[n, 4]\n\
+         %d = sigmoid %c : f32[n, 4]\n%y = cos %d : f32[n, 4]\nreturn %y\n}}"
+    );
+    let model = Model::new(parse(&text).expect("it is well-formed"));
+    let options = Options { own: vec![Arc::new(pass)], ..Options::default() };
+    let events = optimized(&model, &options).1.applied;
+    assert_eq!(events.len(), 1);
+    (model, options, Culprit::Rewrites { events, first: 1, of: 1 })
+}
+
+/// A pass that does not show what it changed is reproduced from the whole model.
+#[test]
+fn an_operator_that_was_dropped_is_reproduced() {
+    for pass in [drop_relu(), drop_relu_unseen()] {
+        let (model, options, culprit) = dropped_relu("neg", pass);
+        let found = reproduce(&model, &options, &culprit).expect("it is reproduced");
+        // Of an input that is an output, a runtime asks for a node between.
+        let kinds = [&found.before, &found.after].map(|side| inventory(side).operators.into_keys().collect::<Vec<_>>());
+        assert_eq!(kinds, [["Relu"], ["Identity"]], "{}{}", found.before.graph, found.after.graph);
+        let [before, after] = [&found.before, &found.after].map(file);
+        let verdict = verify_models(&before, Some(&after), &verify::Options::default()).expect("it is judged");
+        assert!(matches!(verdict, Verdict::Differs { .. }), "{verdict}");
+    }
+}
+
+/// A rule may rely on what computes its operands: the result of `exp` is positive.
+#[test]
+fn a_right_rewrite_is_not_reproduced() {
+    let (model, options, culprit) = dropped_relu("exp", drop_relu());
+    let found = reproduce(&model, &options, &culprit);
+    assert!(matches!(found, Err(reproduce::Error::Equal)), "{found:?}");
+    let found = reproduce(&model, &options, &Culprit::AfterRewrites);
+    assert!(matches!(found, Err(reproduce::Error::NotARewrite(_))), "{found:?}");
 }
 
 fn proving(own: Vec<Arc<Pass>>, prover: &Prover) -> Options {

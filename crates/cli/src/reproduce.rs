@@ -46,7 +46,7 @@ pub(crate) fn expect_folder(folder: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Checks that the files of the folder replace neither an input nor what else is written.
+/// Checks that the files of the folder replace no input, and that nothing else is written there.
 pub(crate) fn expect_other_files(
     folder: &Path,
     inputs: &Inputs,
@@ -54,10 +54,11 @@ pub(crate) fn expect_other_files(
 ) -> Result<(), Failure> {
     for path in FILES.map(|name| folder.join(name)) {
         inputs.expect_other("--reproduce", &path)?;
-        if written.into_iter().flatten().any(|other| same_place(other, &path)) {
-            let message = format!("--reproduce would replace {path:?}, which is written, too");
-            return Err(Failure::Usage(format!("{message}\n  help: give the reproducer a folder of its own")));
-        }
+    }
+    let is_within = |path: &Path| path.parent().is_some_and(|parent| same_place(parent, folder));
+    if let Some(path) = written.into_iter().flatten().find(|path| is_within(path)) {
+        let message = format!("--reproduce: {path:?} is written to the folder, too");
+        return Err(Failure::Usage(format!("{message}\n  help: give the reproducer a folder of its own")));
     }
     Ok(())
 }

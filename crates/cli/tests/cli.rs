@@ -216,6 +216,17 @@ fn mistakes_are_answered() {
         ("empty_model", vec!["check", "empty.onnx"], 1),
         ("no_such_output", vec!["optimize", "encoder.onnx", "-o", "missing/out.onnx"], 2),
         ("verify_in_place", vec!["optimize", "encoder.onnx", "-o", "encoder.onnx", "--verify"], 2),
+        (
+            "reproduce_among_files",
+            vec!["optimize", "encoder.onnx", "-o", "out.onnx", "--verify", "--reproduce", "option"],
+            2,
+        ),
+        ("reproduce_unverified", vec!["optimize", "encoder.onnx", "-o", "out.onnx", "--reproduce", "new"], 2),
+        (
+            "reproduce_and_output",
+            vec!["optimize", "encoder.onnx", "-o", "new/before.onnx", "--verify", "--reproduce", "new"],
+            2,
+        ),
         ("seed_of_a_folder", vec!["build", "heads", "-o", "out.onnx", "--seed", "7"], 2),
         ("none_and_more", vec!["optimize", "encoder.onnx", "-o", "out.onnx", "--passes", "none,canonicalize"], 2),
         ("symbol_twice", vec!["verify", "encoder.onnx", "--dim", "batch=2", "--dim", "batch=3"], 2),

@@ -69,6 +69,30 @@ fn no_input_is_replaced() {
 }
 
 #[test]
+fn a_reproducer_replaces_nothing() {
+    let folder = with_model();
+    let at = folder.path();
+    for name in ["linked", "empty"] {
+        fs::create_dir(at.join(name)).expect("a folder");
+    }
+    fs::hard_link(at.join("m.onnx"), at.join("linked/before.onnx")).expect("a link");
+    for (output, reproduce, message) in [
+        ("n.onnx", ".", "which is not part of a reproducer"),
+        ("n.onnx", "m.onnx", "cannot be read"),
+        ("n.onnx", "linked", "--reproduce would replace an input"),
+        ("linked/../empty/n.onnx", "empty", "is written to the folder, too"),
+    ] {
+        let run = netwright(at, &["optimize", "m.onnx", "-o", output, "--verify", "--reproduce", reproduce]);
+        let told = String::from_utf8_lossy(&run.stderr);
+        assert!(run.status.code() == Some(2) && told.contains(message), "{reproduce}: {told}");
+    }
+    assert!(!at.join("n.onnx").exists() && fs::read_dir(at.join("empty")).expect("it is read").next().is_none());
+    // Where nothing differs, there is nothing to reproduce.
+    let run = netwright(at, &["-q", "optimize", "m.onnx", "-o", "n.onnx", "--verify", "--reproduce", "new"]);
+    assert!(run.status.success() && !at.join("new").exists(), "{}", String::from_utf8_lossy(&run.stderr));
+}
+
+#[test]
 fn no_weights_of_a_folder_are_replaced() {
     let folder = TempDir::new().expect("a folder");
     let at = folder.path();

@@ -41,7 +41,7 @@ pub enum Culprit {
 /// let culprit = bisect::<Box<dyn std::error::Error>>(&model, &Options::default(), judge)?;
 /// assert_eq!(
 ///     culprit.to_string(),
-///     "the rewrite that changed the result: canonicalize at %b (rewrite 2 of 2): multiplied by the inverse"
+///     "the rewrite that changed the result: canonicalize at %b (rewrite 2 of 2): multiplies by the inverse, which is exact"
 /// );
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
