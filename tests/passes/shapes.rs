@@ -42,6 +42,17 @@ fn eliminate_shape_chains() {
                  return %r",
             ),
             (
+                // Where b and p are 0, the second size keeps 4.
+                "sizes_that_are_perhaps_zero",
+                "%s0 = shape %past : i64[4]
+                 %b = gather %s0, [0] : i64[1]
+                 %p = gather %s0, [2] : i64[1]
+                 %n = concat %b, %p, [32] {axis = 0} : i64[3]
+                 %r = reshape %past, %n : ?
+                 %s1 = shape %r : ?
+                 return %r, %s1",
+            ),
+            (
                 // Both stay in their places, so no -1 is needed.
                 "kept_sizes",
                 "%s0 = shape %past : i64[4]
@@ -349,6 +360,29 @@ fn unflatten_gemm() {
                  %t = concat %n, [8] {axis = 0} : i64[3]
                  %r = reshape %g, %t : f32[b, q, 8]
                  return %r, %g",
+            ),
+            (
+                // Where b and q are 0, the second size keeps 32.
+                "sizes_that_are_perhaps_zero",
+                "%w = parameter uniform(seed = 1, bound = 0.5) : f32[32, 32]
+                 %f = reshape %x, [-1, 32] : ?
+                 %g = gemm %f, %w : ?
+                 %n = shape %ids : i64[2]
+                 %t = concat %n, [32] {axis = 0} : i64[3]
+                 %r = reshape %g, %t : ?
+                 return %r",
+            ),
+            (
+                // The sum fails where q is 0.
+                "sizes_that_are_never_zero",
+                "%w = parameter uniform(seed = 1, bound = 0.5) : f32[32, 32]
+                 %f = reshape %x, [-1, 32] : ?
+                 %g = gemm %f, %w : ?
+                 %n = shape %ids : i64[2]
+                 %t = concat %n, [32] {axis = 0} : i64[3]
+                 %r = reshape %g, %t : ?
+                 %y = add %r, %x : ?
+                 return %y",
             ),
             (
                 // With a weight that is transposed too, and which stays where transposes do not meet.

@@ -194,6 +194,9 @@ pub(crate) struct Input {
     /// Put the functions of the model in place of the nodes that call them.
     #[arg(long)]
     pub(crate) inline_functions: bool,
+    /// Refuse what is otherwise a warning: a declared shape that is not the inferred one, a size of -1.
+    #[arg(long)]
+    pub(crate) strict: bool,
 }
 
 #[derive(Debug, Args)]

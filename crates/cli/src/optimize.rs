@@ -274,13 +274,23 @@ pub(crate) fn upgrade(args: &Upgrade, output: Output) -> Result<(), Failure> {
     })
 }
 
+/// The other warnings are counted.
+const MOST_WARNINGS: usize = 10;
+
 /// Reads a model; what is wrong with its contents is its own fault, what keeps it from being read is the call's.
 pub(crate) fn read(input: &Input, output: Output) -> Result<Model, Failure> {
-    let options = ReadOptions { data_dir: input.data_dir.clone(), inline_functions: input.inline_functions };
+    let &Input { inline_functions, strict, .. } = input;
+    let options = ReadOptions { data_dir: input.data_dir.clone(), inline_functions, strict };
     let model = onnx::read(&input.model, &options).map_err(|error| match error {
         ReadError::File(error) => Failure::usage(error),
         error => Failure::model(error),
     })?;
+    for warning in model.warnings.iter().take(MOST_WARNINGS) {
+        output.warn(&format!("{}: {warning}", input.model.display()))?;
+    }
+    if let Some(more @ 1..) = model.warnings.len().checked_sub(MOST_WARNINGS) {
+        output.warn(&format!("{}: and {more} more", input.model.display()))?;
+    }
     let (opset, understood) = (model.opset(), onnx::READ_OPSETS);
     if !understood.contains(&opset) {
         let (first, last) = (understood.start(), understood.end());

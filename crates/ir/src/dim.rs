@@ -154,6 +154,38 @@ impl Dim {
         self.minus(&Dim::Known(1)).is_nonnegative()
     }
 
+    /// The sets of symbols of which one is all 0 wherever the dim is 0, each sorted; `None` where that is not seen.
+    pub(crate) fn zeros(&self) -> Option<Vec<Vec<Symbol>>> {
+        let terms = self.terms()?;
+        let symbols = |monomial: &Monomial| {
+            let symbol = |atom: &Atom| match atom {
+                Atom::Symbol(symbol) => Some(symbol.clone()),
+                Atom::Apply(..) => None,
+            };
+            monomial.iter().map(symbol).collect::<Option<Vec<Symbol>>>()
+        };
+        if terms.iter().any(|(_, factor)| *factor < 0) {
+            return None;
+        }
+        match terms.as_slice() {
+            // A product is 0 where one of its factors is.
+            [(monomial, _)] => Some(symbols(monomial)?.into_iter().map(|symbol| vec![symbol]).collect()),
+            // A sum is 0 where all of its terms are; a constant term is not.
+            terms => {
+                let mut all = vec![];
+                for (monomial, _) in terms {
+                    match symbols(monomial)?.as_slice() {
+                        [] => return Some(vec![]),
+                        [symbol] => all.push(symbol.clone()),
+                        _ => return None,
+                    }
+                }
+                all.sort();
+                Some(vec![all])
+            }
+        }
+    }
+
     /// Whether it is a size that two dims of a broadcast have only if one gives way; see [`Dim::broadcast`].
     pub fn is_broadcast(&self) -> bool {
         self.any_atom(&mut |atom| matches!(atom, Atom::Apply(Function::Broadcast, _)))

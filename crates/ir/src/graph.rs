@@ -5,7 +5,7 @@
 //! used again. So edits go through [`Graph::insert`], [`Graph::replace`] and [`Graph::sweep`] alone: uses are
 //! redirected at once, nodes are removed together, at the end of a pass, when nobody holds an id.
 
-use crate::infer::{InferError, Inferred, Operands};
+use crate::infer::{InferError, Inferred, NeverZero, Operands};
 use crate::{Dialect, Dim, Fact, Kind, Notes, Op, SparseTensor, Tensor, ValueType};
 use petgraph::Direction::{Incoming, Outgoing};
 use petgraph::stable_graph::{EdgeIndex, NodeIndex, StableDiGraph};
@@ -175,6 +175,8 @@ pub struct Graph {
     /// How deep bodies nest in it.
     depth: u32,
     conventions: Conventions,
+    /// Sets of symbols of which not all are 0 in any run that succeeds.
+    never_zero: NeverZero,
     notes: Notes,
     annotations: Vec<Annotation>,
     next_order: u32,
@@ -359,7 +361,7 @@ impl Graph {
             return Err(InferError { word: op.word(), what, help: None });
         }
         let tensors: SmallVec<[Option<&Tensor>; 4]> = operands.iter().map(|value| self.tensor((*value)?)).collect();
-        op.infer(&Operands { kind: op.kind(), facts: &facts, tensors: &tensors, results })
+        op.infer(&Operands { kind: op.kind(), facts: &facts, tensors: &tensors, results, never_zero: &self.never_zero })
     }
 
     fn add(&mut self, place: Place, op: Op, operands: &[Option<Value>], facts: SmallVec<[Fact; 1]>) -> NodeId {
@@ -435,6 +437,11 @@ impl Graph {
         self.conventions
     }
 
+    /// Sets of symbols of which not all are 0 in any run that succeeds; see [`Graph::settle_sizes`].
+    pub fn never_zero(&self) -> &NeverZero {
+        &self.never_zero
+    }
+
     /// What is said of the graph.
     pub fn notes(&self) -> &Notes {
         &self.notes
@@ -490,7 +497,9 @@ impl Graph {
         &self.result(value).fact
     }
 
-    /// The type that a file declares for a value, whatever more is known.
+    /// The type that a file declares for a value and that nothing proves: no rule may rely on it.
+    ///
+    /// It does not contradict the [fact](Graph::fact) that was known when it was read.
     pub fn declared(&self, value: Value) -> Option<&ValueType> {
         self.result(value).declared.as_deref()
     }
@@ -923,6 +932,14 @@ impl Graph {
         self.labels.next.clear();
         self.recount();
         removed
+    }
+
+    pub(crate) fn set_never_zero(&mut self, never_zero: NeverZero) {
+        self.never_zero = never_zero;
+    }
+
+    pub(crate) fn bodies_mut(&mut self, id: NodeId) -> Vec<&mut Arc<Graph>> {
+        self.dag[id.0].op.bodies_mut()
     }
 
     /// Counts the uses anew: those by nodes that were removed while they lived are gone.

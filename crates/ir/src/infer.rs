@@ -8,13 +8,15 @@
     reason = "the table of operators hands every attribute by reference"
 )]
 
-use crate::{Dim, ElementType, Fact, Kind, Shape, Tensor, ValueType};
+use crate::{Dim, ElementType, Fact, Kind, Shape, Symbol, Tensor, ValueType};
 use smallvec::{SmallVec, smallvec};
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 pub(crate) mod attention;
 pub(crate) mod blocks;
 pub(crate) mod contraction;
+pub(crate) mod contrib;
 pub(crate) mod control;
 pub(crate) mod convolution;
 pub(crate) mod einsum;
@@ -48,7 +50,12 @@ pub struct Operands<'a> {
     pub tensors: &'a [Option<&'a Tensor>],
     /// How many results are asked for.
     pub results: usize,
+    /// Sets of symbols of which not all are 0 in any run that succeeds.
+    pub never_zero: &'a NeverZero,
 }
+
+/// Sets of symbols of which not all are 0 in any run that succeeds; see [`Graph::settle_sizes`](crate::Graph::settle_sizes).
+pub type NeverZero = BTreeSet<Vec<Symbol>>;
 
 /// What is known of an operator's results.
 #[derive(Debug)]
@@ -97,6 +104,17 @@ pub(crate) fn unknown(operands: &Operands<'_>) -> Inferred {
 }
 
 impl<'a> Operands<'a> {
+    /// Whether the dim is one or more in every run that succeeds.
+    pub(crate) fn is_positive(&self, dim: &Dim) -> bool {
+        let shown = || dim.zeros().is_some_and(|zeros| zeros.iter().all(|zeros| self.are_never_zero(zeros)));
+        dim.is_positive() || (!self.never_zero.is_empty() && dim.is_nonnegative() && shown())
+    }
+
+    /// Whether these symbols are not all 0 in any run that succeeds.
+    pub(crate) fn are_never_zero(&self, symbols: &[Symbol]) -> bool {
+        self.never_zero.iter().any(|set| set.iter().all(|symbol| symbols.contains(symbol)))
+    }
+
     /// An error of this operator.
     pub(crate) fn fail(&self, what: impl Into<String>) -> InferError {
         InferError { word: self.kind.word(), what: what.into(), help: None }

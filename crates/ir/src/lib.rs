@@ -30,6 +30,7 @@ pub mod infer;
 mod model;
 mod notes;
 pub mod op;
+mod settle;
 pub mod tensor;
 pub mod text;
 mod types;
@@ -42,7 +43,7 @@ pub use fingerprint::fingerprint;
 pub use graph::{
     Annotation, Conventions, Graph, MOST_BODIES, Mark, Name, Node, NodeId, Order, Output, Place, Value, Window,
 };
-pub use infer::{Assumption, InferError, Inferred};
+pub use infer::{Assumption, InferError, Inferred, NeverZero};
 pub use model::{DEFAULT_OPSET, Function, Model, Training};
 pub use netwright_files as files;
 pub use notes::{AttributeNotes, Notes, TensorNotes};

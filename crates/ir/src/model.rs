@@ -35,6 +35,8 @@ pub struct Model {
     pub early_operators: bool,
     /// Configurations of devices that nodes are assigned to, each in the encoding of the file.
     pub devices: Vec<Bytes>,
+    /// What the reader found wrong with the file and read all the same, each a sentence.
+    pub warnings: Vec<String>,
 }
 
 /// A function that nodes call by its domain, name and overload.
@@ -91,6 +93,7 @@ impl Model {
             metadata: BTreeMap::new(),
             early_operators: false,
             devices: vec![],
+            warnings: vec![],
         }
     }
 

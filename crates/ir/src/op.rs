@@ -138,7 +138,8 @@ macro_rules! operators {
             /// When the operator is not defined on such operands.
             pub fn infer(&self, operands: &Operands<'_>) -> Result<Inferred, InferError> {
                 match self {
-                    Op::Input | Op::Captured | Op::Kept(_) => Ok(infer::unknown(operands)),
+                    Op::Input | Op::Captured => Ok(infer::unknown(operands)),
+                    Op::Kept(kept) => Ok(infer::contrib::kept(operands, kept)),
                     Op::Parameter(tensor) | Op::Constant(tensor) => Ok(tensor.fact().into()),
                     Op::SparseParameter(tensor) => Ok(tensor.fact().into()),
                     $( Op::$name $({ $( $field ),* })? => $infer(operands $( $(, $field)* )?), )*

@@ -144,6 +144,20 @@ impl ValueType {
         contradicts(self, other)
     }
 
+    /// The same type without what it says of shapes.
+    #[must_use]
+    pub fn without_shapes(&self) -> ValueType {
+        let tensor = |tensor: &TensorType| TensorType { element: tensor.element, shape: None };
+        match self {
+            ValueType::Unknown => ValueType::Unknown,
+            ValueType::Tensor(own) => ValueType::Tensor(tensor(own)),
+            ValueType::SparseTensor(own) => ValueType::SparseTensor(tensor(own)),
+            ValueType::Sequence(inner) => ValueType::Sequence(Box::new(inner.without_shapes())),
+            ValueType::Optional(inner) => ValueType::Optional(Box::new(inner.without_shapes())),
+            ValueType::Map(key, inner) => ValueType::Map(*key, Box::new(inner.without_shapes())),
+        }
+    }
+
     /// What is known when either is true: what both say. Sizes that differ are unknown, as is a rank or a type that
     /// does.
     pub fn or(&self, other: &ValueType) -> ValueType {
@@ -235,6 +249,22 @@ impl Fact {
     /// The shape, where it is a tensor of known rank.
     pub fn shape(&self) -> Option<&Shape> {
         self.tensor_type().and_then(|tensor| tensor.shape.as_ref())
+    }
+
+    pub(crate) fn shape_mut(&mut self) -> Option<&mut Shape> {
+        if let ValueType::Tensor(tensor) = &mut self.ty { tensor.shape.as_mut() } else { None }
+    }
+
+    /// What is known where both are true: the more precise of each part, and `self` where they contradict.
+    #[must_use]
+    pub fn and(&self, other: &Fact) -> Fact {
+        let elements = match (&self.elements, &other.elements) {
+            (Some(a), Some(b)) if a.len() == b.len() => {
+                Some(a.iter().zip(b.iter()).map(|(a, b)| a.and(b).clone()).collect())
+            }
+            (a, b) => a.clone().or_else(|| b.clone()),
+        };
+        Fact { ty: self.ty.and(&other.ty).unwrap_or_else(|| self.ty.clone()), elements }
     }
 
     /// The rank, where it is a tensor of known rank.

@@ -267,3 +267,126 @@ fn errors() {
         check(body, expected);
     }
 }
+
+/// A size of 0 in a Reshape keeps the operand's, and one that is computed is perhaps 0.
+#[test]
+fn sizes_that_are_perhaps_zero() {
+    let reshape = |from: &str, sizes: &[&str]| {
+        let size = |dim: &&str| match *dim {
+            "b" => "%b".to_owned(),
+            "s" => "%s".to_owned(),
+            "bs" => "%bs".to_owned(),
+            known => format!("[{known}]"),
+        };
+        let sizes = sizes.iter().map(size).collect::<Vec<_>>().join(", ");
+        let text = format!(
+            "g(%x: f32[{from}], %i: i64[b, s]) {{\n%b = shape %i {{end = 1}} : ?\n%s = shape %i {{start = 1}} : ?\n\
+             %bs = mul %b, %s : ?\n%t = concat {sizes} {{axis = 0}} : ?\n%y = reshape %x, %t : ?\nreturn %y\n}}"
+        );
+        let graph = parse(&text).unwrap_or_else(|error| panic!("{error}"));
+        graph.fact(graph.outputs()[0].value).to_string()
+    };
+    for (from, sizes, expected) in [
+        // Each keeps its own size.
+        ("b, s, 32", &["b", "s", "4", "8"][..], "f32[b, s, 4, 8]"),
+        ("b, s, 32", &["b", "-1", "8"], "f32[b, 4*s, 8]"),
+        // Without rows it keeps the batch size, and has elements where the operand has none.
+        ("b, s, 32", &["bs", "32"], "f32[b*s, 32]"),
+        ("b, 4, s, 8", &["-1", "s", "8"], "f32[?, ?, 8]"),
+        // Where both are 0, the second keeps 32 and 4.
+        ("b*s, 32", &["b", "s", "32"], "f32[b, ?, 32]"),
+        ("b, 4, s, 8", &["b", "s", "32"], "f32[b, ?, 32]"),
+        // One that is 0 keeps s, and the rest is 0.
+        ("s, s, b, 1", &["-1", "b", "1"], "f32[?, ?, 1]"),
+        // Another symbol, which is perhaps 0 where the operand's is not.
+        ("n, 32", &["b", "32"], "f32[?, 32]"),
+        ("7, 32", &["s", "-1"], "f32[?, ?]"),
+    ] {
+        assert_eq!(reshape(from, sizes), expected, "{from} to {sizes:?}");
+    }
+}
+
+#[test]
+fn slices_from_the_end() {
+    for (start, expected) in [
+        // The last seq of seq, where -0 is the beginning too.
+        ("%x", "f32[batch, seq, 8]"),
+        // The last batch of seq: all of them where batch is 0.
+        ("%ids", "f32[batch, ?, 8]"),
+    ] {
+        let size = if start == "%x" { "{start = 1, end = 2}" } else { "{end = 1}" };
+        let body = format!("%s = shape {start} {size}\n%m = neg %s\n%a = slice %x, %m, [9223372036854775807], [1]");
+        check(&body, expected);
+    }
+}
+
+/// ONNX Runtime leaves out what has no elements, whatever its other sizes are.
+#[test]
+fn joined_tensors_that_are_perhaps_empty() {
+    check("%a = concat %x, %x {axis = 0}", "f32[2*batch, seq, 8]");
+    let text = "g(%x: f32[a, 4], %y: f32[b, 4], %z: f32[3, 4]) {\n%j = concat %x, %y {axis = 1} : ?\n\
+                %k = concat %x, %z {axis = 1} : ?\nreturn %j, %k\n}";
+    let graph = parse(text).unwrap_or_else(|error| panic!("{error}"));
+    let facts: Vec<_> = graph.outputs().iter().map(|output| graph.fact(output.value).to_string()).collect();
+    assert_eq!(facts, ["f32[?, 8]", "f32[3, 8]"]);
+}
+
+/// A symbol is 0 in no run that succeeds where the model fails for 0.
+#[test]
+fn sizes_that_are_never_zero() {
+    let heads = |rest: &str| {
+        let text = format!(
+            "g(%x: f32[b, 4, s, 8], %r: f32[b, s, 32]) {{\n%b = shape %r {{end = 1}} : ?\n\
+             %s = shape %r {{start = 1, end = 2}} : ?\n%t = concat %b, %s, [32] {{axis = 0}} : ?\n\
+             %y = reshape %x, %t : ?\n{rest}\nreturn %z\n}}"
+        );
+        let mut graph = parse(&text).unwrap_or_else(|error| panic!("{error}"));
+        graph.settle_sizes();
+        let sets =
+            graph.never_zero().iter().map(|set| set.iter().map(ToString::to_string).collect::<Vec<_>>().join("+"));
+        (graph.fact(graph.outputs()[0].value).to_string(), sets.collect::<Vec<_>>().join(", "))
+    };
+    for (rest, expected, positive) in [
+        // The sum fails where it is 4 rows to none.
+        ("%z = add %y, %r : ?", "f32[b, s, 32]", "s"),
+        ("%z = neg %y : ?", "f32[b, ?, 32]", ""),
+        // What no result depends on does not run.
+        ("%u = add %y, %r : ?\n%z = neg %y : ?", "f32[b, ?, 32]", ""),
+        // ONNX Runtime joins them.
+        ("%z = concat %y, %r {axis = 2} : ?", "f32[b, ?, 64]", ""),
+    ] {
+        assert_eq!(heads(rest), (expected.to_owned(), positive.to_owned()), "{rest}");
+    }
+}
+
+/// A Loop that runs not once makes each size that is not a number 0.
+#[test]
+fn scanned_results_of_a_loop() {
+    let text = "g(%x: f32[n, 4], %m: i64[]) {\n\
+                %s, %y = loop %m, _, %x {body = graph b(%i: i64[], %c: bool[], %a: f32[n, 4]) {\n\
+                %e = neg %a : ?\n%f = abs %a : ?\nreturn %c, %e, %f\n}} : ?, ?\nreturn %s, %y\n}";
+    let graph = parse(text).unwrap_or_else(|error| panic!("{error}"));
+    let facts: Vec<_> = graph.outputs().iter().map(|output| graph.fact(output.value).to_string()).collect();
+    assert_eq!(facts, ["f32[n, 4]", "f32[?, ?, 4]"]);
+}
+
+#[test]
+fn operators_of_onnx_runtime() {
+    let inputs = "%x: f32[b, s, 32], %w: u8[64, 1, 16], %q: f32[b, s, 96], %t: u8[100, 16], %i: i64[b, s], %h: f32[8], \
+                  %m: f32[32, 96], %k: f32[b, 4, n, 8]";
+    for (node, expected) in [
+        (r#""com.microsoft::MatMulNBits@1" %x, %w, %h {K = 32, N = 64, bits = 4, block_size = 32}"#, "f32[b, s, 64]"),
+        (r#""com.microsoft::MatMulNBits@1" %x, %w, %h {K = 32}"#, "?"),
+        (r#""com.microsoft::GatherBlockQuantized@1" %t, %i, %h {bits = 4, block_size = 32}"#, "f32[b, s, 32]"),
+        (r#""com.microsoft::FastGelu@1" %x, %h"#, "f32[b, s, 32]"),
+        (r#""com.microsoft::FusedMatMul@1" %q, %m {transB = 1}"#, "f32[b, s, 32]"),
+        (r#""com.microsoft::Attention@1" %x, %m {num_heads = 4}"#, "f32[b, s, 32]"),
+        (r#""com.microsoft::MultiHeadAttention@1" %x, %k, %k {num_heads = 4}"#, "f32[b, s, 32]"),
+        (r#""com.microsoft::GroupQueryAttention@1" %q, _, _ {num_heads = 4, kv_num_heads = 4}"#, "f32[b, s, 32]"),
+        (r#""com.example::FastGelu@1" %x, %h"#, "?"),
+    ] {
+        let graph = parse(&format!("g({inputs}) {{\n%y = {node} : ?\nreturn %y\n}}"));
+        let graph = graph.unwrap_or_else(|error| panic!("{node}: {error}"));
+        assert_eq!(graph.fact(graph.outputs()[0].value).to_string(), expected, "{node}");
+    }
+}

@@ -14,7 +14,7 @@ use graph::{Scope, Surroundings};
 use netwright_files::{self as files, Folder, Source};
 use netwright_ir::{Fact, Graph, Model, Training};
 use prost::Message;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -42,6 +42,9 @@ pub struct ReadOptions {
     pub data_dir: Option<PathBuf>,
     /// Whether functions of the model are put in place of the nodes that call them.
     pub inline_functions: bool,
+    /// Whether what is otherwise a [warning](Model::warnings) is an error: a declared shape that inference contradicts,
+    /// a size of -1.
+    pub strict: bool,
 }
 
 /// Why a file cannot be read.
@@ -132,11 +135,10 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<Model, ReadError> {
     if let Some(data_dir) = &options.data_dir {
         folder = folder.with_data_dir(data_dir)?;
     }
-    let inline = options.inline_functions;
-    decode(bytes, &source, &folder, inline).map_err(|problem| ReadError::Invalid { path: path.to_owned(), problem })
+    decode(bytes, &source, &folder, options).map_err(|problem| ReadError::Invalid { path: path.to_owned(), problem })
 }
 
-fn decode(bytes: Bytes, source: &Source, folder: &Folder, inline: bool) -> Result<Model, Problem> {
+fn decode(bytes: Bytes, source: &Source, folder: &Folder, options: &ReadOptions) -> Result<Model, Problem> {
     if let Some(field) = wire::scan(&schema::MODEL, &bytes)?.into_iter().next() {
         return Err(Problem::UnknownField(field));
     }
@@ -152,8 +154,21 @@ fn decode(bytes: Bytes, source: &Source, folder: &Folder, inline: bool) -> Resul
     }
     let graph = proto.graph.take().ok_or_else(|| Problem::Graph("the model has no graph".to_owned()))?;
     let functions = Functions::new(std::mem::take(&mut proto.functions))?;
-    let (inlined, early_operators) = (Cell::new(0), Cell::new(false));
-    let context = Context { source, bytes, folder, ir_version, functions, inline, inlined, early_operators };
+    functions.check_expansion(&graph)?;
+    let inline = options.inline_functions;
+    let context = Context {
+        source,
+        bytes,
+        folder,
+        ir_version,
+        functions,
+        inline,
+        inlined: Cell::new(0),
+        early_operators: Cell::new(false),
+        strict: options.strict,
+        warnings: RefCell::new(vec![]),
+        has_negative_size: Cell::new(false),
+    };
     let keep = opset.is_some_and(is_kept);
     let scope = Scope { opsets: &opsets, keep, given: None, calls: 0, bodies: 0 };
     let mut model = Model::new(graph::read(graph, Surroundings::default(), &context, scope)?);
@@ -168,6 +183,7 @@ fn decode(bytes: Bytes, source: &Source, folder: &Folder, inline: bool) -> Resul
     model.opsets = opsets;
     model.early_operators = context.early_operators.get();
     describe(&mut model, proto)?;
+    model.warnings = context.warnings.into_inner();
     Ok(model)
 }
 
@@ -185,6 +201,25 @@ struct Context<'a> {
     inlined: Cell<usize>,
     /// Whether an operator was found before the opset that brings it.
     early_operators: Cell<bool>,
+    /// Whether a warning is an error.
+    strict: bool,
+    warnings: RefCell<Vec<String>>,
+    /// Whether the file was found to declare a size below 0, which is reported once.
+    has_negative_size: Cell<bool>,
+}
+
+impl Context<'_> {
+    /// Reports what is wrong with the file and harmless.
+    ///
+    /// # Errors
+    /// The problem itself where the reader is strict.
+    fn warn(&self, problem: Problem) -> Result<(), Problem> {
+        if self.strict {
+            return Err(problem);
+        }
+        self.warnings.borrow_mut().push(problem.to_string());
+        Ok(())
+    }
 }
 
 /// The default domain has two names.

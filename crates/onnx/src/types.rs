@@ -90,13 +90,36 @@ pub(crate) fn element(number: Option<i32>) -> Result<ElementType, String> {
 
 fn tensor_from_wire(number: Option<i32>, shape: Option<&TensorShapeProto>) -> Result<TensorType, String> {
     let dim = |dim: &DimensionProto| match &dim.value {
-        None => Ok(Dim::Unknown),
-        Some(DimensionValue::Value(size)) if *size < 0 => Err(format!("the size {size} is negative")),
-        Some(DimensionValue::Value(size)) => Ok(Dim::Known(*size)),
-        Some(DimensionValue::Param(param)) => Ok(dim_of(param)),
+        None => Dim::Unknown,
+        // Runtimes take a size below 0 as unknown, and paddle2onnx writes one so.
+        Some(DimensionValue::Value(..0)) => Dim::Unknown,
+        Some(DimensionValue::Value(size)) => Dim::Known(*size),
+        Some(DimensionValue::Param(param)) => dim_of(param),
     };
-    let shape = shape.map(|shape| shape.dim.iter().map(dim).collect::<Result<Shape, _>>()).transpose()?;
+    let shape = shape.map(|shape| shape.dim.iter().map(dim).collect());
     Ok(TensorType { element: element(number)?, shape })
+}
+
+/// The shape that a type declares of a tensor; that of a sequence's elements is not looked at.
+fn shape(ty: &TypeProto) -> Option<&TensorShapeProto> {
+    match &ty.value {
+        Some(TypeValue::Tensor(tensor)) => tensor.shape.as_ref(),
+        Some(TypeValue::SparseTensor(tensor)) => tensor.shape.as_ref(),
+        _ => None,
+    }
+}
+
+/// The rank that a type declares of a tensor.
+pub(crate) fn rank(ty: Option<&TypeProto>) -> Option<usize> {
+    Some(shape(ty?)?.dim.len())
+}
+
+/// The first size below 0 that a type declares.
+pub(crate) fn negative_size(ty: &TypeProto) -> Option<i64> {
+    shape(ty)?.dim.iter().find_map(|dim| match dim.value {
+        Some(DimensionValue::Value(size @ ..0)) => Some(size),
+        _ => None,
+    })
 }
 
 /// What a type and its axes stand for; `None` where a type within it says such a thing, which has no place.

@@ -201,11 +201,15 @@ pub(crate) fn run_proving<P: Borrow<Pass>>(
     if watched {
         check(graph).map_err(Error::Invalid)?;
     }
+    graph.settle_sizes();
     let may_apply = limits.stop_after.unwrap_or(usize::MAX);
     let mut log = Log { pass: "", may_apply, applied: vec![], declined: vec![], proofs: proofs.take() };
     // Only the last walk of each pass tells what remains declined.
     let mut declined = vec![vec![]; passes.len()];
-    for _ in 0..MOST_ROUNDS {
+    for round in 0..MOST_ROUNDS {
+        if round > 0 {
+            graph.refresh();
+        }
         let before = log.applied.len();
         for (pass, declined) in passes.iter().map(Borrow::borrow).zip(&mut declined) {
             run_pass(pass, graph, &mut log)?;

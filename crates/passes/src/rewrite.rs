@@ -117,6 +117,18 @@ pub fn element(graph: &Graph, value: Value) -> Result<ElementType, Skip> {
     graph.fact(value).element().ok_or_else(unknown)
 }
 
+/// Why a rule that needs the rank, the shape or the size of a value does not apply: it is not known, though perhaps
+/// declared.
+pub(crate) fn unknown(graph: &Graph, what: &str, value: Value) -> Skip {
+    let name = graph.operand_text(value);
+    Skip::rejected(match graph.declared(value) {
+        Some(declared) => {
+            format!("the {what} of {name} is not known: the file declares {declared}, which nothing proves")
+        }
+        None => format!("the {what} of {name} is not known"),
+    })
+}
+
 /// Whether `root` is a result of the graph that `value` cannot stand for: an input, a tensor or another result.
 /// Runtimes ask for a node between those.
 pub fn needs_node_between(graph: &Graph, root: Value, value: Value) -> bool {

@@ -168,7 +168,7 @@ external(
         os.link(folder.parent / "other.bin", folder / "hard"),
     ),
 )
-external("itself", "bounded", "the model itself as data", outside("model.onnx", length=16))
+external("itself", "reject", "the model itself as data", outside("model.onnx", length=16))
 external(
     "itself_beyond",
     "reject",

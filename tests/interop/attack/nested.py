@@ -259,7 +259,7 @@ add(
 )
 add(
     "function_expands",
-    "bounded",
+    "reject",
     "40 functions of which each calls the next twice",
     calling(
         *(function(f"f{i}", f"a = d.f{i + 1}(x) y = d.f{i + 1}(a)") for i in range(40)), function("f40", "y = Neg(x)")

@@ -256,7 +256,7 @@ add(
     "a sparse Constant of 2^40 elements",
     changed(lambda model: attribute(model, "sparse_value", sparse([1], [1], [2**40]))),
 )
-add("sparse_bomb_2_62", "bounded", "a sparse weight of 2^61 elements", with_sparse(sparse([1], [1], [2**61])))
+add("sparse_bomb_2_62", "reject", "a sparse weight of 2^61 elements", with_sparse(sparse([1], [1], [2**61])))
 add(
     "annotation_of_nobody",
     "bounded",

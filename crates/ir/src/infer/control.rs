@@ -82,9 +82,16 @@ pub(crate) fn loop_(x: &Operands<'_>, body: &Arc<Graph>) -> Outcome {
         // It may run not once.
         Some(Some(before)) if at < states => Fact::of(before.ty.or(&after.ty)),
         _ if at < states => Fact::of(ValueType::Unknown),
-        _ => stacked(after, 0, &Dim::Unknown),
+        _ => Fact::of(of_known_sizes(&stacked(after, 0, &Dim::Unknown).ty)),
     });
     Ok(Inferred { facts: facts.collect(), assumed: vec![] })
+}
+
+/// The type with the symbols left out: where a Loop runs not once, ONNX Runtime makes each size that is not a number 0.
+fn of_known_sizes(ty: &ValueType) -> ValueType {
+    let ValueType::Tensor(TensorType { element, shape: Some(shape) }) = ty else { return ty.clone() };
+    let known = |dim: &Dim| dim.known().map_or(Dim::Unknown, Dim::Known);
+    TensorType { element: *element, shape: Some(shape.iter().map(known).collect()) }.into()
 }
 
 /// A tensor for each iteration, along a new axis.

@@ -108,11 +108,22 @@ pub(crate) fn cast_like(x: &Operands<'_>, _saturate: &bool, _round_mode: &CastRo
 
 fn cast_to(x: &Operands<'_>, to: Option<ElementType>) -> Outcome {
     let types = x.element(0)?.zip(to);
-    let elements = types.zip(x.followed(0)).map(|((from, to), all)| {
+    let elements = types.zip(x.followed(0).or_else(|| whole_numbers(x))).map(|((from, to), all)| {
         let cast = |element: &Dim| elements::cast(element, from, to);
         all.iter().map(cast).collect()
     });
     Ok(Fact { elements, ..tensor(to, x.shape(0).cloned()) }.into())
+}
+
+/// The elements of a scalar or vector of a few floats, where all are integers, as exporters write the bounds of a Range.
+fn whole_numbers(x: &Operands<'_>) -> Option<Arc<[Dim]>> {
+    let tensor = x.tensors.first().copied().flatten().filter(|tensor| tensor.dims().len() <= 1)?;
+    // Larger ones have no digits after the point, and no i32 holds them.
+    let whole = |number: &f64| number.fract() == 0.0 && number.abs() < f64::from(i32::MAX);
+    let numbers = tensor.floats().filter(|numbers| numbers.iter().all(whole))?;
+    #[expect(clippy::cast_possible_truncation, reason = "whole, and in range")]
+    let dim = |number: f64| Dim::Known(number as i64);
+    Some(numbers.into_iter().map(dim).collect())
 }
 
 /// The bits stay, so the type must have as many.

@@ -38,7 +38,7 @@ pub(crate) fn slice(x: &Operands<'_>) -> Outcome {
         let ambiguous = |end: &Dim, step: i64| step < 0 && matches!(end, Dim::Known(i64::MAX | 0x7fff_ffff));
         let bounds = bound(1).zip(bound(2)).zip(step).filter(|((_, end), step)| !ambiguous(end, *step));
         result.dims_mut()[axis] = match &bounds {
-            Some(((start, end), step)) => sliced(&shape[axis], start, end, *step),
+            Some(((start, end), step)) => sliced(x, &shape[axis], start, end, *step),
             None => Dim::Unknown,
         };
         if let [_] = shape[..]
@@ -53,7 +53,7 @@ pub(crate) fn slice(x: &Operands<'_>) -> Outcome {
 }
 
 /// The size of a slice of an axis of that size.
-fn sliced(size: &Dim, start: &Dim, end: &Dim, step: i64) -> Dim {
+fn sliced(x: &Operands<'_>, size: &Dim, start: &Dim, end: &Dim, step: i64) -> Dim {
     match size {
         Dim::Known(0) => return Dim::Known(0),
         Dim::Known(..0) => return Dim::Unknown,
@@ -64,7 +64,7 @@ fn sliced(size: &Dim, start: &Dim, end: &Dim, step: i64) -> Dim {
         let (start, end) = elements::positions(size, start, end, step);
         Dim::Known(if step > 0 { end - start } else { start - end }.max(0))
     } else if step > 0 {
-        span_forward(size, start, end)
+        span_forward(x, size, start, end)
     } else {
         match (start, end) {
             // The whole axis, from its end to its start.
@@ -76,14 +76,22 @@ fn sliced(size: &Dim, start: &Dim, end: &Dim, step: i64) -> Dim {
 }
 
 /// How many elements lie between two bounds.
-fn span_forward(size: &Dim, start: &Dim, end: &Dim) -> Dim {
+fn span_forward(x: &Operands<'_>, size: &Dim, start: &Dim, end: &Dim) -> Dim {
     // Bounds that count from the end or reach past it, made positions where that is decided.
     let position = |bound: &Dim| -> Option<Dim> {
         match bound {
             Dim::Known(i64::MAX) => Some(size.clone()),
             Dim::Known(known) if *known < 0 => Some(size.plus(bound).maximum(&Dim::Known(0))),
             _ if bound.is_nonnegative() => Some(bound.minimum(size)),
-            _ => None,
+            // As many from the end as a size says, which may be 0: then it is the beginning.
+            _ => {
+                let (back, from_end) = (Dim::Known(0).minus(bound), size.plus(bound));
+                match (back.is_nonnegative(), Dim::Known(0).minus(&from_end).is_nonnegative()) {
+                    (true, true) => Some(Dim::Known(0)),
+                    (true, false) if x.is_positive(&back) => Some(from_end.maximum(&Dim::Known(0))),
+                    _ => None,
+                }
+            }
         }
     };
     match (position(start), position(end)) {

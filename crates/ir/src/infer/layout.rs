@@ -5,7 +5,7 @@ use super::expect::of_rank;
 use super::indexing::ceil_div;
 use super::{InferError, Inferred, Operands, Outcome, tensor};
 use crate::types::MOST_ELEMENTS;
-use crate::{Dim, ElementType, Fact, Shape, Tensor};
+use crate::{Dim, ElementType, Fact, Shape, Symbol, Tensor};
 use smallvec::smallvec;
 use std::sync::Arc;
 
@@ -56,8 +56,7 @@ pub(crate) fn reshape(x: &Operands<'_>, allowzero: &bool) -> Outcome {
                 Dim::Known(1)
             }
             Dim::Known(size) if *size < -1 => return Err(x.fail(format!("the size {size} is negative"))),
-            // A symbolic size that is 0 at run time would keep the operand's; where that is another one, the numbers of
-            // elements differ and the model does not run. One that may be negative is no size.
+            // One that may be negative is no size.
             dim if dim.is_nonnegative() => dim.clone(),
             _ => Dim::Unknown,
         });
@@ -79,9 +78,48 @@ pub(crate) fn reshape(x: &Operands<'_>, allowzero: &bool) -> Outcome {
     } else if let Some(open) = open {
         dims[open] = Dim::Unknown;
     }
+    let kept: Vec<usize> = if *allowzero { vec![] } else { kept_by_zero(x, from, &wanted, &asked, open) };
+    if !kept.is_empty() {
+        kept.into_iter().chain(open).for_each(|axis| dims[axis] = Dim::Unknown);
+    }
     let elements = x.followed(0).filter(|_| dims.len() <= 1);
     let fact = Fact { elements, ..tensor(element, Some(dims.into_iter().collect())) };
     Ok(Inferred { facts: smallvec![fact], assumed })
+}
+
+/// The axes of which the size that is asked for is perhaps 0 when the model runs, where it keeps the operand's size, and
+/// that size is perhaps another one.
+///
+/// It is not another one where the operand's size is 0 too. And where both have as many elements, there are none, so
+/// that another size is 0: one that can be.
+fn kept_by_zero(
+    x: &Operands<'_>,
+    from: Option<&Shape>,
+    wanted: &[Dim],
+    asked: &Dim,
+    open: Option<usize>,
+) -> Vec<usize> {
+    let own = |axis: usize| from.and_then(|from| from.get(axis));
+    let vanishes_with = |own: &Dim, dim: &Dim| {
+        let zeros = dim.zeros().unwrap_or_else(|| vec![vec![]]);
+        let possible = |zeros: &&Vec<Symbol>| !x.are_never_zero(zeros);
+        zeros
+            .iter()
+            .filter(possible)
+            .all(|zeros| own.substitute(&|symbol| zeros.contains(symbol).then_some(Dim::Known(0))) == Dim::Known(0))
+    };
+    let keeps_another = |axis: usize| {
+        let dim = &wanted[axis];
+        dim.known().is_none()
+            && *dim != Dim::Unknown
+            && !x.is_positive(dim)
+            && own(axis).is_none_or(|own| own.same(dim) != Some(true) && !vanishes_with(own, dim))
+    };
+    let as_many = open.is_none() && from.is_some_and(|from| from.count().same(asked) == Some(true));
+    // Where it is 0, it keeps a size that is not.
+    let is_positive = |axis: usize| x.is_positive(&wanted[axis]) || own(axis).is_some_and(|own| x.is_positive(own));
+    let alone = |axis: usize| (0..wanted.len()).all(|other| other == axis || is_positive(other));
+    (0..wanted.len()).filter(|&axis| keeps_another(axis) && !(as_many && alone(axis))).collect()
 }
 
 /// The size that is left over for one axis, once sizes that stand in both shapes are crossed out.
@@ -221,6 +259,8 @@ pub(crate) fn concat(x: &Operands<'_>, axis: &i64) -> Outcome {
     let mut dims = shapes[0].to_vec();
     let axis = x.axis(*axis, dims.len())?;
     let mut assumed = vec![];
+    // ONNX Runtime leaves operands without elements out, whatever their other sizes are.
+    let certain = shapes.iter().find(|shape| x.is_positive(&shape.count()));
     for shape in &shapes[1..] {
         if shape.len() != dims.len() {
             return Err(x.fail(format!("the ranks of {} and {shape} differ", shapes[0])));
@@ -231,6 +271,9 @@ pub(crate) fn concat(x: &Operands<'_>, axis: &i64) -> Outcome {
             } else {
                 let what = format!("the sizes of axis {at} of {} and {shape}", shapes[0]);
                 x.expect_same(dim, other, &what, &mut assumed)?;
+                if dim.same(other) != Some(true) {
+                    *dim = certain.map_or(Dim::Unknown, |certain| certain[at].clone());
+                }
             }
         }
     }

@@ -16,11 +16,16 @@ const MOST_CALLS: u32 = 100;
 /// At most so many nodes are put in place of calls, to stay or to infer the results.
 const MOST_INLINED: usize = 200_000;
 
+/// A model whose calls make more nodes is not read: runtimes put every function in place.
+const MOST_EXPANDED: u64 = 1_000_000;
+
 /// The functions of a file.
 pub(super) struct Functions {
     all: Vec<Callable>,
     /// By domain, name and overload.
     index: HashMap<(String, String, String), usize>,
+    /// How many nodes each makes, with those of the functions that it calls.
+    expanded: Vec<u64>,
 }
 
 /// A function, checked and ready to be put in place of a call.
@@ -33,7 +38,7 @@ pub(super) struct Callable {
 
 impl Functions {
     pub(super) fn new(protos: Vec<FunctionProto>) -> Result<Self, Problem> {
-        let mut functions = Self { all: vec![], index: HashMap::new() };
+        let mut functions = Self { all: vec![], index: HashMap::new(), expanded: vec![] };
         for proto in protos {
             let key = key(&proto);
             if key.1.is_empty() {
@@ -47,7 +52,11 @@ impl Functions {
             }
             functions.all.push(Callable { proto, opsets, order });
         }
-        functions.check_circles()?;
+        let order = functions.order()?;
+        functions.expanded = vec![0; functions.all.len()];
+        for at in order.into_iter().rev() {
+            functions.expanded[at] = functions.count(&functions.all[at].proto.node);
+        }
         Ok(functions)
     }
 
@@ -59,14 +68,57 @@ impl Functions {
         self.index.get(&key).map(|at| &self.all[*at])
     }
 
-    /// No function may call itself, through others and through bodies included.
-    fn check_circles(&self) -> Result<(), Problem> {
+    /// How many nodes these are once every function stands in the place of its calls.
+    fn count(&self, nodes: &[NodeProto]) -> u64 {
+        let mut count = 0u64;
+        let mut pending: Vec<&[NodeProto]> = vec![nodes];
+        while let Some(nodes) = pending.pop() {
+            for node in nodes {
+                let of_call = self.callee(node).map_or(1, |callee| self.expanded[callee]);
+                count = count.saturating_add(of_call);
+                pending.extend(names::bodies(node).map(|body| body.node.as_slice()));
+            }
+        }
+        count
+    }
+
+    /// Counts, without making them, the nodes that runtimes make of the calls in a graph.
+    ///
+    /// # Errors
+    /// When there are too many.
+    pub(super) fn check_expansion(&self, graph: &GraphProto) -> Result<(), Problem> {
+        if self.all.is_empty() {
+            return Ok(());
+        }
+        match self.count(&graph.node) {
+            ..=MOST_EXPANDED => Ok(()),
+            u64::MAX => Err(Problem::Graph(format!(
+                "the functions make more nodes of their calls than can be counted; at most {MOST_EXPANDED} are read"
+            ))),
+            count => Err(Problem::Graph(format!(
+                "the functions make {count} nodes of their calls; at most {MOST_EXPANDED} are read"
+            ))),
+        }
+    }
+
+    /// The function that a node calls.
+    fn callee(&self, node: &NodeProto) -> Option<usize> {
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let domain = super::domain(node.domain.as_deref()).to_owned();
+        self.index.get(&(domain, text(&node.op_type), text(&node.overload))).copied()
+    }
+
+    /// The functions, each before those that it calls. No function may call itself, through others and through bodies
+    /// included.
+    fn order(&self) -> Result<Vec<usize>, Problem> {
         let calls: Vec<Vec<usize>> = self.all.iter().map(|function| self.calls(&function.proto.node)).collect();
         // Functions that nobody calls go first; what remains when none is left are circles.
         let mut callers = vec![0usize; self.all.len()];
         calls.iter().flatten().for_each(|&callee| callers[callee] += 1);
         let mut free: Vec<usize> = (0..self.all.len()).filter(|&at| callers[at] == 0).collect();
+        let mut order = vec![];
         while let Some(at) = free.pop() {
+            order.push(at);
             for &callee in &calls[at] {
                 callers[callee] -= 1;
                 if callers[callee] == 0 {
@@ -79,7 +131,7 @@ impl Functions {
                 let name = spelled(&key(&self.all[at].proto));
                 Err(Problem::Graph(format!("the function {name:?} calls itself, or is called by one that does")))
             }
-            None => Ok(()),
+            None => Ok(order),
         }
     }
 
@@ -89,9 +141,7 @@ impl Functions {
         let mut pending: Vec<&[NodeProto]> = vec![nodes];
         while let Some(nodes) = pending.pop() {
             for node in nodes {
-                let text = |text: &Option<String>| text.clone().unwrap_or_default();
-                let domain = super::domain(node.domain.as_deref()).to_owned();
-                calls.extend(self.index.get(&(domain, text(&node.op_type), text(&node.overload))));
+                calls.extend(self.callee(node));
                 pending.extend(names::bodies(node).map(|body| body.node.as_slice()));
             }
         }
@@ -213,7 +263,7 @@ impl<'a> Reader<'a> {
                 return Err(fail(format!("its function does not compute its result {own:?}")));
             };
             if **self.graph.value_name(value) == *name {
-                self.define(caller, value)?;
+                self.define(caller, value, Some(text))?;
             } else {
                 // An operand that the function hands on, or a result that it has twice.
                 let outputs = vec![caller];

@@ -7,7 +7,7 @@ use crate::types;
 use crate::wire::{AttributeProto, AttributeType, GraphProto, NodeProto, StringStringEntryProto, ValueInfoProto};
 use netwright_ir::op::Kept;
 use netwright_ir::{
-    Annotation, Attribute, Conventions, ElementType, Fact, Graph, MOST_BODIES, Name, Notes, Op, Place, Shape, Tensor,
+    Annotation, Attribute, Conventions, Dim, ElementType, Fact, Graph, MOST_BODIES, Name, Notes, Op, Place, Shape, Tensor,
     TensorType, Value, ValueType,
 };
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -66,6 +66,7 @@ pub(super) fn read<'a>(
     let names_nodes = proto.node.iter().all(|node| node.name.as_deref().is_some_and(|name| !name.is_empty()));
     let mut graph = Graph::new(proto.name.take().unwrap_or_default());
     graph.set_conventions(Conventions { names_nodes, types_values: false });
+    let is_body = around.body;
     let mut reader = Reader {
         graph,
         values: HashMap::new(),
@@ -87,8 +88,11 @@ pub(super) fn read<'a>(
         let name = output.name.as_deref().unwrap_or_default();
         let value = reader.values.get(name).copied().flatten();
         let value = value.ok_or_else(|| Problem::Graph(format!("the output {name:?} is not computed")))?;
-        match reader.declared.get(name).map(|declared| declared.ty.clone()) {
-            Some(ty) if ty != ValueType::Unknown => reader.graph.declared_output(name, value, ty),
+        let known = &reader.graph.fact(value).ty;
+        match reader.declared.get(name).map(|declared| declared.ty.clone()).filter(|ty| *ty != ValueType::Unknown) {
+            Some(ty) if !known.contradicts(&ty) => reader.graph.declared_output(name, value, ty),
+            // Sizes that differ were reported where the value is computed; on the rank its callers rely.
+            Some(ty) if !is_body && !is_of_rank_of(known, &ty) => return Err(contradiction(name, None, &ty, known)),
             _ => reader.graph.output(name, value),
         }
     }
@@ -105,6 +109,15 @@ fn check_output_names(proto: &GraphProto) -> Result<(), Problem> {
         }
     }
     Ok(())
+}
+
+/// Whether two tensor types may have the same rank.
+fn is_of_rank_of(a: &ValueType, b: &ValueType) -> bool {
+    let rank = |ty: &ValueType| match ty {
+        ValueType::Tensor(tensor) | ValueType::SparseTensor(tensor) => tensor.shape.as_ref().map(|shape| shape.len()),
+        _ => None,
+    };
+    rank(a).zip(rank(b)).is_none_or(|(a, b)| a == b)
 }
 
 /// What a file declares of a value.
@@ -169,7 +182,7 @@ impl<'a> Reader<'a> {
         }
         for (name, fact) in around.captured {
             let value = self.graph.capture(&name, fact);
-            self.define(name, value)?;
+            self.define(name, value, None)?;
         }
         let mut defaults: HashMap<String, Tensor> = HashMap::new();
         let mut parameters = vec![];
@@ -207,12 +220,17 @@ impl<'a> Reader<'a> {
         for (name, tensor, said) in parameters {
             let value = self.graph.parameter(&name, tensor);
             self.graph.set_node_notes(value.node, said);
-            self.define(name, value)?;
+            // A tensor of the file is what it is: runtimes refuse another declaration.
+            if let Some(declared) = self.declared.get(&name) {
+                let own = &self.graph.fact(value).ty;
+                own.and(&declared.ty).ok_or_else(|| contradiction(&name, None, &declared.ty, own))?;
+            }
+            self.define(name, value, None)?;
         }
         for sparse in std::mem::take(&mut proto.sparse_initializer) {
             let (name, tensor) = tensor::read_sparse(sparse, "", self.context)?;
             let value = self.graph.sparse_parameter(&name, tensor);
-            self.define(name, value)?;
+            self.define(name, value, None)?;
         }
         Ok(())
     }
@@ -231,17 +249,30 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn declaration(proto: &ValueInfoProto) -> Result<(&str, Declared), Problem> {
+    fn declaration<'p>(&self, proto: &'p ValueInfoProto) -> Result<(&'p str, Declared), Problem> {
         let name = proto.name.as_deref().unwrap_or_default();
         let ty = proto.r#type.as_ref().map_or(Ok(ValueType::Unknown), types::from_wire);
+        let negative = proto.r#type.as_ref().and_then(types::negative_size);
+        if let Some(size) = negative.filter(|_| !self.context.has_negative_size.replace(true)) {
+            let what = format!("the size {size} is taken as unknown, here and wherever else a size is negative");
+            self.context.warn(Problem::Value { name: name.to_owned(), what })?;
+        }
         let ty = ty.map_err(|what| Problem::Value { name: name.to_owned(), what })?;
         Ok((name, Declared { ty, notes: notes::of_value(proto, name)? }))
     }
 
     pub(super) fn declare(&mut self, proto: &ValueInfoProto) -> Result<(), Problem> {
-        let (name, mut new) = Self::declaration(proto)?;
+        let (name, mut new) = self.declaration(proto)?;
         if let Some(before) = self.declared.get(name) {
-            new.ty = before.ty.and(&new.ty).ok_or_else(|| contradiction(name, &new.ty, &before.ty))?;
+            new.ty = match before.ty.and(&new.ty) {
+                Some(ty) => ty,
+                None if before.ty.and(&new.ty.without_shapes()).is_some() => {
+                    let what = format!("it is declared twice: {} and {}", before.ty, new.ty);
+                    self.context.warn(Problem::Value { name: name.to_owned(), what })?;
+                    new.ty
+                }
+                None => return Err(contradiction(name, None, &new.ty, &before.ty)),
+            };
             if new.notes.is_empty() {
                 new.notes = before.notes.clone();
             }
@@ -257,11 +288,11 @@ impl<'a> Reader<'a> {
         fact: Option<Fact>,
         body: bool,
     ) -> Result<(), Problem> {
-        let (name, Declared { ty, notes }) = Self::declaration(proto)?;
+        let (name, Declared { ty, notes }) = self.declaration(proto)?;
         let value = match default {
             Some(tensor) => {
                 let own = ValueType::from(tensor.ty());
-                let ty = ty.and(&own).ok_or_else(|| contradiction(name, &ty, &own))?;
+                let ty = ty.and(&own).ok_or_else(|| contradiction(name, None, &ty, &own))?;
                 let value = self.graph.input_with_default(name, tensor);
                 self.graph.set_fact(value, Fact::of(ty));
                 value
@@ -270,30 +301,43 @@ impl<'a> Reader<'a> {
                 let what = "the type of an input must be declared".to_owned();
                 return Err(Problem::Value { name: name.to_owned(), what });
             }
-            None => {
-                let outer = fact.map_or(ValueType::Unknown, |fact| fact.ty);
-                let both = ty.and(&outer).ok_or_else(|| contradiction(name, &ty, &outer))?;
-                self.graph.input(name, both)
+            // What a body's input is, its node says; what the body declares of its sizes, nothing proves.
+            None if body => {
+                let value = self.graph.input(name, fact.map_or(ValueType::Unknown, |fact| fact.ty));
+                self.assume(name, value, &ty, None)?;
+                value
             }
+            None => self.graph.input(name, ty),
         };
         self.graph.set_value_notes(value, notes);
-        self.define(name.to_owned(), value)
+        self.define(name.to_owned(), value, None)
     }
 
-    /// Checks a new value against its declaration, and takes over what that says beyond inference. A name that an
-    /// exporter gives to a size of an output is no reason to take that for the size of an input of the same name.
-    pub(super) fn define(&mut self, name: String, value: Value) -> Result<(), Problem> {
-        if let Some(declared) = self.declared.get(&name) {
-            let fact = self.graph.fact(value);
-            let ty = fact.ty.and(&declared.ty).ok_or_else(|| contradiction(&name, &declared.ty, &fact.ty))?;
-            let elements = fact.elements.clone();
-            self.graph.set_fact(value, Fact { ty, elements });
-            if declared.ty != ValueType::Unknown {
-                self.graph.declare(value, declared.ty.clone());
-            }
+    /// Takes over what a declaration says of a value. Runtimes hold its element type against what is computed, so it
+    /// is known; they do not so with its sizes, which are kept beside what is known, for writing.
+    fn assume(&mut self, name: &str, value: Value, declared: &ValueType, node: Option<&str>) -> Result<(), Problem> {
+        let fact = self.graph.fact(value);
+        let Some(ty) = fact.ty.and(&declared.without_shapes()) else {
+            return Err(contradiction(name, node, declared, &fact.ty));
+        };
+        if ty.contradicts(declared) {
+            self.context.warn(contradiction(name, node, declared, &ty))?;
+        } else if *declared != ValueType::Unknown {
+            self.graph.declare(value, declared.clone());
+        }
+        let elements = self.graph.fact(value).elements.clone();
+        self.graph.set_fact(value, Fact { ty, elements });
+        Ok(())
+    }
+
+    /// Records a new value under its name, with what is declared of it.
+    pub(super) fn define(&mut self, name: String, value: Value, node: Option<&str>) -> Result<(), Problem> {
+        if let Some(declared) = self.declared.remove(&name) {
+            self.assume(&name, value, &declared.ty, node)?;
             if !declared.notes.is_empty() {
                 self.graph.set_value_notes(value, declared.notes.clone());
             }
+            self.declared.insert(name.clone(), declared);
         }
         self.values.insert(name, Some(value));
         Ok(())
@@ -347,7 +391,7 @@ impl<'a> Reader<'a> {
         let mut attributes = vec![];
         let facts: Vec<Option<&Fact>> =
             operands.iter().map(|value| value.map(|value| self.graph.fact(value))).collect();
-        let inputs = body_inputs(&op_type, version, &protos, &facts);
+        let inputs = if domain.is_empty() { body_inputs(&op_type, version, &protos, &facts) } else { vec![] };
         for proto in protos {
             let mut its = vec![];
             let (name, value) = self.attribute(proto, &text, &inputs, &mut its)?;
@@ -363,8 +407,9 @@ impl<'a> Reader<'a> {
             let values = self.insert(place, op, &operands)?;
             for (value, fact) in values.into_iter().zip(called) {
                 let known = self.graph.fact(value).ty.and(&fact.ty);
-                let ty = known
-                    .ok_or_else(|| contradiction(self.graph.value_name(value), &self.graph.fact(value).ty, &fact.ty))?;
+                let ty = known.ok_or_else(|| {
+                    contradiction(self.graph.value_name(value), None, &self.graph.fact(value).ty, &fact.ty)
+                })?;
                 self.graph.set_fact(value, Fact { ty, elements: fact.elements });
             }
             return Ok(());
@@ -387,6 +432,11 @@ impl<'a> Reader<'a> {
             normal_operands.extend(captures(&normal.op, &mut captured.clone()));
             // Exporters leave branches that cannot run for the shapes at hand, and that never do.
             let runs = self.scope.bodies == 0 || self.graph.infer(&normal.op, &normal_operands, results).is_ok();
+            if self.scope.bodies == 0
+                && let Some(what) = self.out_of_range(&normal.op, &normal_operands)
+            {
+                return Err(Problem::Node { node: place.text, what });
+            }
             if runs {
                 return self.insert(place, normal.op, &normal_operands).map(|_| ());
             }
@@ -406,6 +456,20 @@ impl<'a> Reader<'a> {
             self.graph.set_fact(*value, fact);
         }
         Ok(())
+    }
+
+    /// What is wrong with the constant indices of a look-up, where one is out of range: no run gets past the node.
+    fn out_of_range(&self, op: &Op, operands: &[Option<Value>]) -> Option<String> {
+        let (Op::Gather { axis } | Op::GatherElements { axis }) = op else { return None };
+        let [Some(data), Some(indices)] = operands else { return None };
+        let shape = self.graph.shape(*data)?;
+        let rank = i64::try_from(shape.len()).ok()?;
+        let axis = usize::try_from(if *axis < 0 { axis.checked_add(rank)? } else { *axis }).ok()?;
+        let size = shape.get(axis)?.known()?;
+        // Of small tensors alone: larger ones are data, which is not read.
+        let indices = self.graph.tensor(*indices)?.integers()?;
+        let index = indices.into_iter().find(|index| !(-size..size).contains(index))?;
+        Some(format!("the index {index} is out of range for the {size} elements of axis {axis}"))
     }
 
     /// The attribute, or what the call that is put in place gives for it; `None` where it gives nothing.
@@ -497,7 +561,7 @@ impl<'a> Reader<'a> {
             if name.is_empty() {
                 self.graph.omit(value);
             } else {
-                self.define(name, value)?;
+                self.define(name, value, Some(&text))?;
             }
         }
         Ok(values)
@@ -549,8 +613,12 @@ fn body_inputs(op_type: &str, version: i64, attributes: &[AttributeProto], opera
     let scanned = attribute("num_scan_inputs").and_then(|scanned| usize::try_from(scanned.i?).ok());
     let states = scanned.and_then(|scanned| operands.len().checked_sub(scanned));
     let fact = |at: usize| match (op_type, states) {
-        ("Loop", _) if at == 0 => Fact::tensor(ElementType::I64, Shape::default()),
-        ("Loop", _) if at == 1 => unknown(),
+        // Runtimes give the iteration and the condition the rank that the body declares: a scalar, or a vector of one.
+        ("Loop", _) if at <= 1 => {
+            let element = if at == 0 { ElementType::I64 } else { ElementType::Bool };
+            let vector = types::rank(body.input[at].r#type.as_ref()) == Some(1);
+            Fact::tensor(element, if vector { Shape::from_iter([Dim::Known(1)]) } else { Shape::default() })
+        }
         // Shapes may change from one iteration to the next.
         ("Loop", _) => tensor(at).map_or_else(unknown, |tensor| of(tensor.element, None)),
         // Below version 9 the operands are batches.
@@ -579,8 +647,15 @@ fn without(shape: &Shape, axis: i64) -> Option<Shape> {
     (axis < shape.len()).then(|| shape[..axis].iter().chain(&shape[axis + 1..]).cloned().collect())
 }
 
-fn contradiction(name: &str, declared: &ValueType, inferred: &ValueType) -> Problem {
-    Problem::Value { name: name.to_owned(), what: format!("it is declared {declared}, but is {inferred}") }
+/// A value that is not what it is declared to be, with the node that computes it, where one does.
+fn contradiction(name: &str, node: Option<&str>, declared: &ValueType, known: &ValueType) -> Problem {
+    match node {
+        Some(node) => {
+            let what = format!("its result {name:?} is declared {declared}, but is {known}");
+            Problem::Node { node: node.to_owned(), what }
+        }
+        None => Problem::Value { name: name.to_owned(), what: format!("it is declared {declared}, but is {known}") },
+    }
 }
 
 /// Whether a `Constant` holds a dense tensor; a sparse one is kept.

@@ -9,6 +9,9 @@ use netwright_ir::{ElementType, SparseTensor, Tensor, TensorError};
 /// Larger tensors stay in the file; smaller ones are copied, so that they do not hold all that was read of it.
 pub(super) const SMALLEST_RANGE: usize = 1024;
 
+/// A sparse tensor that runtimes would make a larger dense one of is not read: 64 GiB.
+const MOST_DENSE_BYTES: u64 = 1 << 36;
+
 /// The tensor; `place` names it in errors.
 pub(super) fn read(proto: TensorProto, place: &str, context: &Context<'_>) -> Result<Tensor, Problem> {
     let fail = |what: String| Problem::Tensor { name: place.to_owned(), what };
@@ -91,6 +94,14 @@ pub(super) fn read_sparse(
     let size = |&size: &i64| u64::try_from(size).map_err(|_| fail(format!("the size {size} is negative")));
     let dims = proto.dims.iter().map(size).collect::<Result<Vec<u64>, _>>()?;
     let (values, indices) = (read(values, place, context)?, read(indices, place, context)?);
+    let count = dims.iter().try_fold(1u64, |count, &dim| count.checked_mul(dim));
+    let dense = count.and_then(|count| values.element().bytes(count));
+    if dense.is_none_or(|bytes| bytes > MOST_DENSE_BYTES) {
+        let shape = dims.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        return Err(fail(format!(
+            "the sparse tensor of shape [{shape}] is dense larger than {MOST_DENSE_BYTES} bytes, and runtimes make it dense"
+        )));
+    }
     let tensor = SparseTensor::new(values, indices, &dims).map_err(|error| fail(error.to_string()))?;
     Ok((own, tensor))
 }
@@ -126,6 +137,9 @@ fn external_data(
     let location = location.ok_or_else(|| fail("its external data has no location".to_owned()))?;
     let file = |error: netwright_files::Error| fail(format!("its external data: {}", chain(&error)));
     let source = context.folder.open(location).map_err(file)?;
+    if source.identity() == context.source.identity() {
+        return Err(fail(format!("its external data {location:?} is the model file itself")));
+    }
     let offset = offset.unwrap_or(0);
     // Without a length it is as long as the tensor.
     let count = dims.iter().try_fold(1u64, |count, &dim| count.checked_mul(dim));

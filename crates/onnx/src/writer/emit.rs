@@ -14,6 +14,7 @@ use netwright_ir::{
     Training, Value, ValueType,
 };
 use prost::Message;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use tensors::{attribute, entries, given, sparse_proto, tensor_proto};
@@ -216,7 +217,7 @@ impl File<'_> {
         let Emitter { file, names, nodes, value_info, .. } = emitter;
         let mut input = vec![];
         for value in graph.inputs() {
-            input.push(file.value_info(graph, value, &names.name(value), &graph.fact(value).ty));
+            input.push(file.value_info(graph, value, &names.name(value), &written_type(graph, value)));
         }
         let mut output = vec![];
         for (result, name) in graph.outputs().iter().zip(&names.results) {
@@ -293,6 +294,15 @@ impl File<'_> {
             }
         }
         proto
+    }
+}
+
+/// What is known of a value, and what the file that it came from declares beyond that.
+fn written_type(graph: &Graph, value: Value) -> Cow<'_, ValueType> {
+    let known = &graph.fact(value).ty;
+    match graph.declared(value).and_then(|declared| known.and(declared)) {
+        Some(both) => Cow::Owned(both),
+        None => Cow::Borrowed(known),
     }
 }
 
@@ -497,25 +507,24 @@ impl Emitter<'_, '_, '_> {
         Ok(())
     }
 
-    /// Declares the type of an inner value; those of outputs stand with them. Of a graph that was read, what the file
-    /// declared is declared again, as long as it is true, and nothing else.
+    /// Declares the type of an inner value; those of outputs stand with them. Of a graph that was read, only
+    /// what the file declared is declared again.
     fn describe(&mut self, value: Value, name: &str) {
-        let known = &self.graph.fact(value).ty;
-        let declared = self.graph.declared(value);
-        if self.names.outputs.contains(name) || declared.is_none() && !self.graph.conventions().types_values {
+        let is_declared = self.graph.declared(value).is_some() || self.graph.conventions().types_values;
+        if !is_declared || self.names.outputs.contains(name) {
             return;
         }
-        let ty = declared.filter(|declared| !known.contradicts(declared)).unwrap_or(known);
-        let shape = match ty {
+        let ty = written_type(self.graph, value);
+        let shape = match &*ty {
             ValueType::Tensor(tensor) => Some(tensor.shape.as_deref()),
             _ => None,
         };
         // A tensor of unknown rank is no declaration that ONNX's checker takes.
         let is_told = *ty != ValueType::Unknown && shape != Some(None);
         // tract 0.23.9 takes a declared size at its word, and knows the smaller of two as another than it finds itself.
-        let is_plain = declared.is_some() || shape.flatten().is_none_or(|shape| !shape.iter().any(chooses));
+        let is_plain = shape.flatten().is_none_or(|shape| !shape.iter().any(chooses));
         if is_told && is_plain {
-            let info = self.file.value_info(self.graph, value, name, ty);
+            let info = self.file.value_info(self.graph, value, name, &ty);
             self.value_info.push(info);
         }
     }

@@ -160,10 +160,15 @@ fn nodes() {
         "node \"y\" (Neg): neg: it takes 1 operands, but there are 2",
     );
     check(|graph| graph.node[0].op_type = text("Concat"), "node \"y\" (Concat): the attribute `axis` is missing");
-    check(|graph| graph.output = vec![typed("y", 1, &[Some(3)])], "value \"y\": it is declared f32[3], but is f32[2]");
-    check(|graph| graph.output = vec![typed("y", 7, &[None])], "value \"y\": it is declared i64[n], but is f32[2]");
+    check(
+        |graph| graph.output = vec![typed("y", 1, &[Some(2), Some(3)])],
+        "value \"y\": it is declared f32[2, 3], but is f32[2]",
+    );
+    check(
+        |graph| graph.output = vec![typed("y", 7, &[None])],
+        "node \"y\" (Neg): its result \"y\" is declared i64[n], but is f32[2]",
+    );
     check(|graph| graph.input = vec![typed("x", 99, &[])], "value \"x\": 99 is no element type of ONNX (1 to 28)");
-    check(|graph| graph.input = vec![typed("x", 1, &[Some(-2)])], "value \"x\": the size -2 is negative");
     check(|graph| graph.input[0].r#type = None, "value \"x\": the type of an input must be declared");
     check(
         |graph| graph.sparse_initializer.push(SparseTensorProto::default()),

@@ -36,7 +36,11 @@ fn reads(opsets: std::ops::RangeInclusive<i64>, body: &str, expected: &[&str]) {
 fn keeps(opset: i64, body: &str) {
     let model = read_bytes(&written(opset, body)).unwrap_or_else(|error| panic!("{error}"));
     let line = versioned(opset, &body.replace('<', "\"::").replace('>', "\""));
-    assert_eq!(lines(&model), [line], "opset {opset}");
+    // Nothing proves a shape that is declared.
+    let (node, types) = line.rsplit_once(" : ").unwrap();
+    let unproven = |ty: &str| ty.split_once('[').map_or(ty.to_owned(), |(element, _)| format!("{element}[*]"));
+    let types: String = types.split(']').map(unproven).collect();
+    assert_eq!(lines(&model), [format!("{node} : {types}")], "opset {opset}");
     assert_eq!(to_bytes(&model).unwrap(), written(opset, body));
 }
 
@@ -117,7 +121,7 @@ fn attributes_that_became_operands() {
     );
     // The sizes are not known; that they come out even, the runtime sees to.
     let even = "%y, %z = <Split> %n : f32[a, 4], f32[b, 4]";
-    reads(7..=17, even, &["%y, %z = split %n : f32[floor_div(n + 1, 2), 4], f32[b, 4]"]);
+    reads(7..=17, even, &["%y, %z = split %n : f32[floor_div(n + 1, 2), 4], f32[?, 4]"]);
     reads(7..=17, "%y, %z = <Split> %x : f32[3, 4], f32[3, 4]", &["%y, %z = split %x : f32[3, 4], f32[3, 4]"]);
     reads(
         7..=9,

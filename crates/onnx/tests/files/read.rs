@@ -145,7 +145,7 @@ fn operators_and_operands() {
 }
 
 #[test]
-fn the_more_precise_type_is_kept() {
+fn an_element_type_is_known_by_its_declaration() {
     let model = read_graph(|graph| {
         graph.input = vec![typed("x", 1, &[None]), typed("z", 1, &[None])];
         let own = AttributeProto { name: text("own"), r#type: Some(AttributeType::Int.into()), ..Default::default() };
@@ -153,7 +153,7 @@ fn the_more_precise_type_is_kept() {
         graph.node = vec![unknown, node("Add", &["a", "z"], &["y"])];
         graph.output = vec![typed("y", 1, &[None])];
     });
-    let expected = "g(%x: f32[n], %z: f32[n]) {\n  %a = \"::Celu@21\" %x {own = 0} : ?\n  %y = add %a, %z : f32[n]\n  return %y\n}\n";
+    let expected = "g(%x: f32[n], %z: f32[n]) {\n  %a = \"::Celu@21\" %x {own = 0} : ?\n  %y = add %a, %z : f32[*]\n  return %y\n}\n";
     assert_eq!(model.graph.to_string(), expected);
 }
 
@@ -170,4 +170,143 @@ fn the_symbols_of_outputs_stay() {
     assert_eq!(model.graph.fact(output.value).to_string(), "f32[2]");
     let again = read_bytes(&netwright_onnx::to_bytes(&model).unwrap()).unwrap();
     assert_eq!(again.graph.outputs()[0].declared, output.declared);
+}
+
+/// The facts of values by name, and the warnings.
+fn facts(model: &Model, names: &[&str]) -> Vec<String> {
+    let graph = &model.graph;
+    let values: Vec<_> = graph.schedule().into_iter().flat_map(|id| graph.results(id)).collect();
+    let fact = |name: &&str| {
+        let value = values.iter().find(|value| **graph.value_name(**value) == **name);
+        value.map_or_else(|| "none".to_owned(), |value| graph.fact(*value).to_string())
+    };
+    names.iter().map(fact).collect()
+}
+
+/// A size that no inference supports is not known, but it is written again.
+#[test]
+fn declared_sizes_are_not_believed() {
+    let model = read_graph(|graph| {
+        graph.input = vec![typed("x", 1, &[None, Some(3)]), typed("c", 9, &[Some(3)])];
+        let axis = AttributeProto {
+            name: text("axis"),
+            r#type: Some(AttributeType::Int.into()),
+            i: Some(1),
+            ..AttributeProto::default()
+        };
+        let own = AttributeProto { name: text("own"), r#type: Some(AttributeType::Int.into()), ..Default::default() };
+        graph.node = vec![
+            NodeProto { attribute: vec![axis], ..node("Compress", &["x", "c"], &["z"]) },
+            NodeProto { attribute: vec![own], ..node("Celu", &["z"], &["u"]) },
+            node("Neg", &["u"], &["y"]),
+        ];
+        graph.value_info = vec![typed("z", 1, &[None, Some(3)]), typed("u", 1, &[None, Some(3)])];
+        graph.output = vec![typed("y", 1, &[None, Some(3)])];
+    });
+    // Runtimes hold element types against what is computed, so those are known.
+    assert_eq!(facts(&model, &["z", "u", "y"]), ["f32[n, ?]", "f32[*]", "f32[*]"]);
+    assert_eq!(model.warnings, [""; 0]);
+    let proto = ModelProto::decode(&*netwright_onnx::to_bytes(&model).unwrap()).unwrap();
+    let graph = proto.graph.unwrap();
+    assert_eq!(graph.output, [typed("y", 1, &[None, Some(3)])]);
+    for info in graph.value_info {
+        assert_eq!(info, typed(info.name.as_deref().unwrap(), 1, &[None, Some(3)]));
+    }
+}
+
+/// What inference contradicts is a warning, and an error where the reader is strict.
+#[test]
+fn declared_shapes_that_are_wrong() {
+    let read = |change: &dyn Fn(&mut wire::GraphProto), strict: bool| {
+        let mut model = base();
+        change(model.graph.as_mut().unwrap());
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("model.onnx");
+        std::fs::write(&path, model.encode_to_vec()).unwrap();
+        let read = netwright_onnx::read(&path, &netwright_onnx::ReadOptions { strict, ..Default::default() });
+        read.map_err(|error| error.to_string().replace(dir.path().to_str().unwrap(), "DIR"))
+    };
+    let inner = |graph: &mut wire::GraphProto, info: ValueInfoProto| {
+        graph.node = vec![node("Abs", &["x"], &["a"]), node("Neg", &["a"], &["y"])];
+        graph.value_info = vec![info];
+    };
+    type Change<'c> = &'c dyn Fn(&mut wire::GraphProto);
+    let cases: [(Change<'_>, &str, [&str; 2]); 4] = [
+        (
+            &|graph| inner(graph, typed("a", 1, &[Some(7), Some(7)])),
+            "node \"a\" (Abs): its result \"a\" is declared f32[7, 7], but is f32[2]",
+            ["f32[2]", "f32[2]"],
+        ),
+        (
+            &|graph| inner(graph, typed("a", 1, &[Some(3)])),
+            "node \"a\" (Abs): its result \"a\" is declared f32[3], but is f32[2]",
+            ["f32[2]", "f32[2]"],
+        ),
+        (
+            &|graph| {
+                inner(graph, typed("a", 1, &[Some(2)]));
+                graph.output = vec![typed("y", 1, &[Some(5)])];
+            },
+            "node \"y\" (Neg): its result \"y\" is declared f32[5], but is f32[2]",
+            ["f32[2]", "f32[2]"],
+        ),
+        (
+            &|graph| {
+                inner(graph, typed("a", 1, &[Some(-1)]));
+                graph.input = vec![typed("x", 1, &[Some(-1)])];
+            },
+            "value \"a\": the size -1 is taken as unknown, here and wherever else a size is negative",
+            ["f32[?]", "f32[?]"],
+        ),
+    ];
+    for (change, warning, expected) in cases {
+        let model = read(change, false).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(model.warnings, [warning]);
+        assert_eq!(facts(&model, &["a", "y"]), expected, "{warning}");
+        assert_eq!(read(change, true).map(|_| ()), Err(format!("\"DIR/model.onnx\": {warning}")));
+    }
+}
+
+/// A state may change its shape from one iteration to the next, whatever the body declares of it, and a name of a size
+/// within the body is none of the graph around it.
+#[test]
+fn declared_sizes_of_bodies_are_not_believed() {
+    let model = read_graph(|graph| {
+        let scalar = |name: &str, element: i32| typed(name, element, &[]);
+        let body = wire::GraphProto {
+            name: text("b"),
+            node: vec![
+                NodeProto {
+                    attribute: vec![AttributeProto {
+                        name: text("axis"),
+                        r#type: Some(AttributeType::Int.into()),
+                        i: Some(0),
+                        ..AttributeProto::default()
+                    }],
+                    ..node("Concat", &["s", "t"], &["so"])
+                },
+                node("Identity", &["t"], &["to"]),
+                node("Identity", &["c"], &["co"]),
+            ],
+            // The iteration as a vector of one, which runtimes take.
+            input: vec![typed("i", 7, &[Some(1)]), scalar("c", 9), typed("s", 1, &[None]), typed("t", 1, &[None])],
+            output: vec![scalar("co", 9), typed("so", 1, &[None]), typed("to", 1, &[None])],
+            ..Default::default()
+        };
+        let body = AttributeProto {
+            name: text("body"),
+            r#type: Some(AttributeType::Graph.into()),
+            g: Some(Box::new(body)),
+            ..AttributeProto::default()
+        };
+        graph.input = vec![typed("x", 1, &[None]), scalar("m", 7), scalar("d", 9)];
+        graph.node = vec![NodeProto { attribute: vec![body], ..node("Loop", &["m", "d", "x", "x"], &["y", "u"]) }];
+        graph.output = vec![typed("y", 1, &[None])];
+    });
+    assert_eq!(facts(&model, &["y", "u"]), ["f32[*]", "f32[*]"]);
+    let graph = &model.graph;
+    let node = graph.outputs()[0].value.node;
+    let body = graph.node(node).op().bodies()[0].clone();
+    let known: Vec<String> = body.inputs().map(|input| body.fact(input).to_string()).collect();
+    assert_eq!(known, ["i64[1]", "bool[]", "f32[*]", "f32[*]"]);
 }

@@ -5,7 +5,7 @@ mod heads;
 
 use crate::pattern::op;
 use crate::pipeline::Pass;
-use crate::rewrite::{become_op, become_value, cast, element, insert, number};
+use crate::rewrite::{become_op, become_value, cast, element, insert, number, unknown};
 use crate::rule::{Rewritten, Rule, Skip};
 use crate::target::AttentionKernel;
 use bias::{Bias, Rules};
@@ -54,7 +54,7 @@ fn decompose(graph: &mut Graph, root: Value, kernel: Option<AttentionKernel>) ->
     }
     let element = element(graph, query)?;
     if graph.fact(query).rank().is_none() {
-        return Err(Skip::rejected(format!("the rank of {} is not known", graph.operand_text(query))));
+        return Err(unknown(graph, "rank", query));
     }
     let is_flat = graph.fact(query).rank() == Some(3);
     let query = heads::split(graph, root, query, q_num_heads)?;

@@ -1,6 +1,6 @@
 use crate::pattern::{Found, op};
 use crate::pipeline::Pass;
-use crate::rewrite::{become_op, cast, element, insert, number};
+use crate::rewrite::{become_op, cast, element, insert, number, unknown};
 use crate::rule::{Rewritten, Rule, Skip};
 use netwright_ir::{ElementType, Graph, Kind, Op, Tensor, Value};
 
@@ -60,7 +60,7 @@ impl Statistics {
     /// The mean over the axes from the first on.
     pub(super) fn mean(&self, graph: &mut Graph, root: Value, word: &str, x: Value) -> Result<Value, Skip> {
         let rank = graph.fact(x).rank().and_then(|rank| i64::try_from(rank).ok());
-        let rank = rank.ok_or_else(|| Skip::rejected(format!("the rank of {} is not known", graph.operand_text(x))))?;
+        let rank = rank.ok_or_else(|| unknown(graph, "rank", x))?;
         let axes: Vec<i64> = (if self.axis < 0 { self.axis } else { self.axis - rank }..0).collect();
         let axes = insert(graph, root, "axes", Op::Constant(Tensor::indices(&axes)), &[])?;
         let mean = Op::ReduceMean { keepdims: true, noop_with_empty_axes: false };

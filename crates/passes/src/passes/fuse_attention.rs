@@ -6,7 +6,7 @@ mod scores;
 
 use crate::pattern::op;
 use crate::pipeline::Pass;
-use crate::rewrite::{become_op, insert};
+use crate::rewrite::{become_op, insert, unknown};
 use crate::rule::{Rewritten, Rule, Skip};
 use crate::sizes::same_shape;
 use crate::target::AttentionKernel;
@@ -94,7 +94,7 @@ fn sizes(graph: &Graph, query: Value, key: Value, value: Value) -> Result<(Dim, 
     let shape = |of: Value| match graph.shape(of) {
         Some([batch, heads, length, size]) => Ok([batch, heads, length, size].map(Dim::clone)),
         Some(other) => Err(Skip::rejected(format!("{} has rank {}, not 4", graph.operand_text(of), other.len()))),
-        None => Err(Skip::rejected(format!("the rank of {} is not known", graph.operand_text(of)))),
+        None => Err(unknown(graph, "rank", of)),
     };
     let ([batch, heads, queries, _], [key_batch, key_heads, keys, _], [value_batch, value_heads, values, _]) =
         (shape(query)?, shape(key)?, shape(value)?);

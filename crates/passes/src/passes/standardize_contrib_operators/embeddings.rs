@@ -99,7 +99,7 @@ pub(super) fn rotate(
     [cos, sin]: [Value; 2],
     (interleaved, heads, turned): (bool, i64, i64),
 ) -> Result<Value, Skip> {
-    let unknown = |of: Value| Skip::rejected(format!("the shape of {} is not known", graph.operand_text(of)));
+    let unknown = |of: Value| rewrite::unknown(graph, "shape", of);
     let rank = graph.fact(x).rank().ok_or_else(|| unknown(x))?;
     let last = |of: Value| graph.shape(of).and_then(<[Dim]>::last).and_then(Dim::known).ok_or_else(|| unknown(of));
     let num_heads = match (rank, heads) {

@@ -1,7 +1,7 @@
 //! Matrix products, with what is fused to them, and of weights in few bits.
 
 use super::Call;
-use crate::rewrite::{element, insert, number};
+use crate::rewrite::{element, insert, number, unknown};
 use crate::rule::Skip;
 use netwright_ir::{ElementType, Graph, Op, Tensor, Value};
 
@@ -33,7 +33,7 @@ pub(super) fn fused_matmul(graph: &mut Graph, call: &mut Call) -> Result<(), Ski
 
 fn transposed(graph: &mut Graph, root: Value, x: Value) -> Result<Value, Skip> {
     let rank = graph.fact(x).rank().and_then(|rank| i64::try_from(rank).ok()).filter(|rank| *rank > 1);
-    let rank = rank.ok_or_else(|| Skip::rejected(format!("the rank of {} is not known", graph.operand_text(x))))?;
+    let rank = rank.ok_or_else(|| unknown(graph, "rank", x))?;
     let perm = (0..rank - 2).chain([rank - 1, rank - 2]).collect();
     insert(graph, root, "turned", Op::Transpose { perm }, &[x])
 }

@@ -1,0 +1,165 @@
+//! Sizes that are never 0, found by what fails where they are.
+//!
+//! Exporters reshape to sizes that they compute, and a size of 0 keeps that of the operand. So a Reshape of
+//! `[batch, 4, seq, 8]` to `[batch, seq, 32]` makes `[0, 4, 32]` where both symbols are 0, and inference knows nothing of
+//! that size. Mostly the model fails then: the residual that is added has the length 0. Where it does, whatever the
+//! other sizes are, the symbol is one or more in every run that succeeds, and the size is `seq`.
+
+use crate::infer::{NeverZero, Operands};
+use crate::{Dim, Fact, Graph, Kind, NodeId, Op, Symbol, Tensor, Value};
+use smallvec::SmallVec;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+type Facts = HashMap<Value, Fact>;
+
+/// Of more sets of symbols the others are not looked at.
+const MOST_SETS: usize = 16;
+
+impl Graph {
+    /// Finds the symbols of inputs that are 0 in no run that succeeds, alone or together, and infers anew what depends on
+    /// that, in bodies too.
+    ///
+    /// It takes a walk over the graph, and where something depends on it, one for each set of symbols.
+    pub fn settle_sizes(&mut self) {
+        self.settle(&NeverZero::new());
+    }
+
+    /// Infers all facts anew, from those of which more became known, in bodies too.
+    pub fn refresh(&mut self) {
+        let schedule = self.needed();
+        self.take_over(&schedule, self.facts_where(&schedule, self.never_zero(), &[]));
+        if self.has_bodies() {
+            for id in schedule {
+                self.bodies_mut(id).into_iter().for_each(|body| Arc::make_mut(body).refresh());
+            }
+        }
+    }
+
+    fn take_over(&mut self, schedule: &[NodeId], facts: Option<Facts>) {
+        let mut facts = facts.unwrap_or_default();
+        for value in schedule.iter().flat_map(|&id| self.results(id)).collect::<Vec<_>>() {
+            if let Some(fact) = facts.remove(&value) {
+                self.set_fact(value, fact);
+            }
+        }
+    }
+
+    /// The same as for a whole graph for a body, of which some is known already.
+    fn settle(&mut self, outer: &NeverZero) {
+        let schedule = self.needed();
+        let mut all = outer.clone();
+        for source in self.inputs().chain(self.captures()) {
+            for dim in self.shape(source).unwrap_or_default() {
+                dim.for_each_symbol(&mut |symbol| _ = all.insert(vec![symbol.clone()]));
+            }
+        }
+        let mut found: NeverZero = outer.union(self.never_zero()).cloned().collect();
+        // At best, no symbol is 0.
+        let best = self.facts_where(&schedule, &all, &[]).filter(|_| !all.is_empty()).unwrap_or_default();
+        if best.iter().any(|(value, fact)| fact != self.fact(*value)) {
+            for set in self.zeros(&schedule, &best) {
+                let shown = found.iter().any(|other| other.iter().all(|symbol| set.contains(symbol)));
+                if !shown && self.facts_where(&schedule, outer, &set).is_none() {
+                    found.insert(set);
+                }
+            }
+            self.take_over(&schedule, self.facts_where(&schedule, &found, &[]));
+        }
+        if self.has_bodies() {
+            for id in schedule {
+                self.bodies_mut(id).into_iter().for_each(|body| Arc::make_mut(body).settle(&found));
+            }
+        }
+        self.set_never_zero(found);
+    }
+
+    /// The nodes that an output depends on, in order.
+    fn needed(&self) -> Vec<NodeId> {
+        let mut needed: HashSet<NodeId> = self.outputs().iter().map(|output| output.value.node).collect();
+        let mut schedule = self.schedule();
+        for id in schedule.iter().rev() {
+            if needed.contains(id) {
+                needed.extend(self.operands(*id).into_iter().flatten().map(|value| value.node));
+            }
+        }
+        schedule.retain(|id| needed.contains(id));
+        schedule
+    }
+
+    /// The sets of symbols for which the sizes that Reshape and Slice take are 0, the small ones first.
+    fn zeros(&self, schedule: &[NodeId], facts: &Facts) -> Vec<Vec<Symbol>> {
+        let mut sets = NeverZero::new();
+        for &id in schedule {
+            let bounds = match self.node(id).op() {
+                Op::Reshape { allowzero: false } => 1..2,
+                Op::Slice => 1..3,
+                _ => continue,
+            };
+            for operand in bounds {
+                let elements = self.operand(id, operand).and_then(|value| facts.get(&value)?.elements.clone());
+                for dim in elements.iter().flat_map(|elements| elements.iter()) {
+                    let back = Dim::Known(0).minus(dim);
+                    let size = if dim.is_nonnegative() { dim } else { &back };
+                    sets.extend(size.zeros().unwrap_or_default().into_iter().filter(|set| !set.is_empty()));
+                }
+            }
+        }
+        let mut sets: Vec<Vec<Symbol>> = sets.into_iter().collect();
+        sets.sort_by_key(Vec::len);
+        sets.truncate(MOST_SETS);
+        sets
+    }
+
+    /// What is known of the results of the nodes where these sets of symbols are never 0, or where some symbols are 0;
+    /// `None` where the model fails then.
+    fn facts_where(&self, schedule: &[NodeId], never_zero: &NeverZero, zero: &[Symbol]) -> Option<Facts> {
+        let mut facts = Facts::with_capacity(schedule.len());
+        for &id in schedule {
+            let node = self.node(id);
+            let recorded = self.results(id).map(|value| with_zero(self.fact(value), zero));
+            let kind = node.op().kind();
+            if kind.is_source() {
+                facts.extend(self.results(id).zip(recorded));
+                continue;
+            }
+            let operands = self.operands(id);
+            let inferred = {
+                let known: SmallVec<[Option<&Fact>; 4]> =
+                    operands.iter().map(|value| value.and_then(|value| facts.get(&value))).collect();
+                let tensors: SmallVec<[Option<&Tensor>; 4]> =
+                    operands.iter().map(|value| self.tensor((*value)?)).collect();
+                let results = node.result_count();
+                node.op().infer(&Operands { kind, facts: &known, tensors: &tensors, results, never_zero })
+            };
+            let new: Vec<Fact> = match inferred {
+                Ok(inferred) => {
+                    recorded.zip(inferred.facts).map(|(old, new)| old.and(&with_zero(&new, zero))).collect()
+                }
+                Err(_) if !zero.is_empty() && refuses_sizes(kind) => return None,
+                Err(_) => recorded.collect(),
+            };
+            facts.extend(self.results(id).zip(new));
+        }
+        Some(facts)
+    }
+}
+
+/// Whether every runtime fails where the operator is not defined on the sizes, those of tensors without elements too.
+fn refuses_sizes(kind: Kind) -> bool {
+    matches!(kind, Kind::Add | Kind::Sub | Kind::Mul | Kind::Div | Kind::MatMul | Kind::Reshape)
+}
+
+/// What is known where these symbols are 0.
+fn with_zero(fact: &Fact, zero: &[Symbol]) -> Fact {
+    let mut fact = fact.clone();
+    if zero.is_empty() {
+        return fact;
+    }
+    let of = |dim: &Dim| dim.substitute(&|symbol| zero.contains(symbol).then_some(Dim::Known(0)));
+    if let Some(shape) = fact.shape_mut() {
+        shape.dims_mut().iter_mut().for_each(|dim| *dim = of(dim));
+    }
+    fact.elements = fact.elements.map(|elements| elements.iter().map(of).collect());
+    fact
+}
