@@ -7,8 +7,8 @@ use crate::types;
 use crate::wire::{AttributeProto, AttributeType, GraphProto, NodeProto, StringStringEntryProto, ValueInfoProto};
 use netwright_ir::op::Kept;
 use netwright_ir::{
-    Annotation, Attribute, Conventions, Dim, ElementType, Fact, Graph, MOST_BODIES, Name, Notes, Op, Place, Shape, Tensor,
-    TensorType, Value, ValueType,
+    Annotation, Attribute, Conventions, Dim, ElementType, Fact, Graph, MOST_BODIES, Name, Notes, Op, Place, Shape,
+    Tensor, TensorType, Value, ValueType,
 };
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
