@@ -30,6 +30,9 @@ mod tensor;
 /// The opsets newer than those that are understood: their operators are kept as they came.
 pub const KEPT_OPSETS: RangeInclusive<i64> = 29..=40;
 
+/// The operators of ONNX Runtime, which runs them in models that do not import them; not so in their functions.
+const CONTRIB: &str = "com.microsoft";
+
 /// Whether the operators of an opset are kept as they came, for it is newer or older than those that are understood.
 pub(crate) fn is_kept(opset: i64) -> bool {
     KEPT_OPSETS.contains(&opset) || (1..*READ_OPSETS.start()).contains(&opset)
@@ -42,8 +45,8 @@ pub struct ReadOptions {
     pub data_dir: Option<PathBuf>,
     /// Whether functions of the model are put in place of the nodes that call them.
     pub inline_functions: bool,
-    /// Whether what is otherwise a [warning](Model::warnings) is an error: a declared shape that inference contradicts,
-    /// a size of -1.
+    /// Whether what is otherwise a [warning](Model::warnings) is an error: a declared type that is wrong, a size of -1, an
+    /// operator set that is not imported.
     pub strict: bool,
 }
 
@@ -169,6 +172,13 @@ fn decode(bytes: Bytes, source: &Source, folder: &Folder, options: &ReadOptions)
         warnings: RefCell::new(vec![]),
         has_negative_size: Cell::new(false),
     };
+    if !opsets.contains_key(CONTRIB)
+        && let Some(node) = names::nodes(&graph).find(|node| node.domain.as_deref() == Some(CONTRIB))
+    {
+        let what = format!("the model imports no operator set {CONTRIB:?}; version 1, the only one, is imported");
+        context.warn(Problem::Node { node: node_text(node), what })?;
+        opsets.insert(CONTRIB.to_owned(), 1);
+    }
     let keep = opset.is_some_and(is_kept);
     let scope = Scope { opsets: &opsets, keep, given: None, calls: 0, bodies: 0 };
     let mut model = Model::new(graph::read(graph, Surroundings::default(), &context, scope)?);

@@ -90,9 +90,8 @@ pub(crate) fn element(number: Option<i32>) -> Result<ElementType, String> {
 
 fn tensor_from_wire(number: Option<i32>, shape: Option<&TensorShapeProto>) -> Result<TensorType, String> {
     let dim = |dim: &DimensionProto| match &dim.value {
-        None => Dim::Unknown,
         // Runtimes take a size below 0 as unknown, and paddle2onnx writes one so.
-        Some(DimensionValue::Value(..0)) => Dim::Unknown,
+        None | Some(DimensionValue::Value(..0)) => Dim::Unknown,
         Some(DimensionValue::Value(size)) => Dim::Known(*size),
         Some(DimensionValue::Param(param)) => dim_of(param),
     };

@@ -220,8 +220,8 @@ impl<'a> Reader<'a> {
         for (name, tensor, said) in parameters {
             let value = self.graph.parameter(&name, tensor);
             self.graph.set_node_notes(value.node, said);
-            // A tensor of the file is what it is: runtimes refuse another declaration.
-            if let Some(declared) = self.declared.get(&name) {
+            // ONNX Runtime refuses another declaration in the early versions of the format alone.
+            if let Some(declared) = self.declared.get(&name).filter(|_| self.context.ir_version < 4) {
                 let own = &self.graph.fact(value).ty;
                 own.and(&declared.ty).ok_or_else(|| contradiction(&name, None, &declared.ty, own))?;
             }
@@ -314,10 +314,13 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes over what a declaration says of a value. Runtimes hold its element type against what is computed, so it
-    /// is known; they do not so with its sizes, which are kept beside what is known, for writing.
+    /// is known; they do not so with its sizes, which are kept beside what is known, for writing, nor with anything that
+    /// is declared of a tensor of the file.
     fn assume(&mut self, name: &str, value: Value, declared: &ValueType, node: Option<&str>) -> Result<(), Problem> {
         let fact = self.graph.fact(value);
-        let Some(ty) = fact.ty.and(&declared.without_shapes()) else {
+        let is_tensor = self.graph.tensor(value).is_some();
+        let checked = if is_tensor { ValueType::Unknown } else { declared.without_shapes() };
+        let Some(ty) = fact.ty.and(&checked) else {
             return Err(contradiction(name, node, declared, &fact.ty));
         };
         if ty.contradicts(declared) {

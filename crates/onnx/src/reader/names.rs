@@ -10,6 +10,16 @@ pub(super) fn bodies(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
     node.attribute.iter().flat_map(|attribute| attribute.g.as_deref().into_iter().chain(&attribute.graphs))
 }
 
+/// The nodes of a graph and of its bodies, in no particular order.
+pub(super) fn nodes(graph: &GraphProto) -> impl Iterator<Item = &NodeProto> {
+    let mut pending: Vec<&NodeProto> = graph.node.iter().rev().collect();
+    std::iter::from_fn(move || {
+        let node = pending.pop()?;
+        pending.extend(bodies(node).flat_map(|body| &body.node));
+        Some(node)
+    })
+}
+
 /// The names that a node reads, those that its bodies read of the graph around them included.
 fn reads(node: &NodeProto) -> Vec<&str> {
     let mut names: Vec<&str> = node.input.iter().map(String::as_str).filter(|name| !name.is_empty()).collect();

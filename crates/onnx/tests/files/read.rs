@@ -230,8 +230,40 @@ fn declared_shapes_that_are_wrong() {
         graph.node = vec![node("Abs", &["x"], &["a"]), node("Neg", &["a"], &["y"])];
         graph.value_info = vec![info];
     };
+    let tensor = |name: &str| TensorProto {
+        name: text(name),
+        data_type: Some(1),
+        dims: vec![2],
+        float_data: vec![1.0, 2.0],
+        ..Default::default()
+    };
+    let constant = |name: &str| {
+        let value = AttributeProto {
+            name: text("value"),
+            r#type: Some(AttributeType::Tensor.into()),
+            t: Some(Box::new(tensor(""))),
+            ..Default::default()
+        };
+        NodeProto { attribute: vec![value], ..node("Constant", &[], &[name]) }
+    };
+    let contrib = |op_type: &str, from: &str, to: &str| NodeProto {
+        domain: text("com.microsoft"),
+        ..node(op_type, &[from], &[to])
+    };
+    // An If whose branches are that node.
+    let branches = |to: &str, of: NodeProto| {
+        let output = vec![value(&of.output[0])];
+        let body = wire::GraphProto { name: text("b"), node: vec![of], output, ..Default::default() };
+        let branch = |name: &str| AttributeProto {
+            name: text(name),
+            r#type: Some(AttributeType::Graph.into()),
+            g: Some(Box::new(body.clone())),
+            ..Default::default()
+        };
+        NodeProto { attribute: vec![branch("then_branch"), branch("else_branch")], ..node("If", &["c"], &[to]) }
+    };
     type Change<'c> = &'c dyn Fn(&mut wire::GraphProto);
-    let cases: [(Change<'_>, &str, [&str; 2]); 4] = [
+    let cases: [(Change<'_>, &str, [&str; 2]); 8] = [
         (
             &|graph| inner(graph, typed("a", 1, &[Some(7), Some(7)])),
             "node \"a\" (Abs): its result \"a\" is declared f32[7, 7], but is f32[2]",
@@ -257,6 +289,39 @@ fn declared_shapes_that_are_wrong() {
             },
             "value \"a\": the size -1 is taken as unknown, here and wherever else a size is negative",
             ["f32[?]", "f32[?]"],
+        ),
+        // Of a constant, ONNX Runtime believes nothing but its tensor.
+        (
+            &|graph| {
+                inner(graph, typed("a", 1, &[]));
+                graph.node.remove(0);
+                graph.initializer = vec![tensor("a")];
+            },
+            "value \"a\": it is declared f32[], but is f32[2]",
+            ["f32[2]", "f32[2]"],
+        ),
+        (
+            &|graph| {
+                inner(graph, typed("a", 7, &[Some(2)]));
+                graph.node[0] = constant("a");
+            },
+            "node \"a\" (Constant): its result \"a\" is declared i64[2], but is f32[2]",
+            ["f32[2]", "f32[2]"],
+        ),
+        (
+            &|graph| graph.node = vec![contrib("Gelu", "x", "a"), contrib("Gelu", "a", "y")],
+            "node \"a\" (com.microsoft.Gelu): the model imports no operator set \"com.microsoft\"; version 1, the only \
+             one, is imported",
+            ["f32[2]", "f32[2]"],
+        ),
+        (
+            &|graph| {
+                graph.input.push(typed("c", 9, &[]));
+                graph.node = vec![node("Abs", &["x"], &["a"]), branches("y", contrib("Gelu", "a", "z"))];
+            },
+            "node \"z\" (com.microsoft.Gelu): the model imports no operator set \"com.microsoft\"; version 1, the only \
+             one, is imported",
+            ["f32[2]", "f32[2]"],
         ),
     ];
     for (change, warning, expected) in cases {
