@@ -217,6 +217,7 @@ fn declared_sizes_are_not_believed() {
 /// What inference contradicts is a warning, and an error where the reader is strict.
 #[test]
 fn declared_shapes_that_are_wrong() {
+    type Change<'c> = &'c dyn Fn(&mut wire::GraphProto);
     let read = |change: &dyn Fn(&mut wire::GraphProto), strict: bool| {
         let mut model = base();
         change(model.graph.as_mut().unwrap());
@@ -262,7 +263,6 @@ fn declared_shapes_that_are_wrong() {
         };
         NodeProto { attribute: vec![branch("then_branch"), branch("else_branch")], ..node("If", &["c"], &[to]) }
     };
-    type Change<'c> = &'c dyn Fn(&mut wire::GraphProto);
     let cases: [(Change<'_>, &str, [&str; 2]); 8] = [
         (
             &|graph| inner(graph, typed("a", 1, &[Some(7), Some(7)])),

@@ -104,11 +104,20 @@ fn sized(graph: &mut Graph, root: Value, mask: Value, rules: &Rules, [query, key
     if are_queries && are_keys {
         return Ok(mask);
     }
-    let mut sizes = vec![number_list(graph, root, "kept", &[0, 0])?];
+    // A size of 0 that is asked for would keep the mask's; before opset 14 it does.
+    let allowzero = graph.dialect().is_none_or(|dialect| dialect.opset >= 14);
+    let kept = |graph: &mut Graph, start: i64, end: i64| {
+        if allowzero {
+            insert(graph, root, "kept", Op::Shape { start, end: Some(end) }, &[mask])
+        } else {
+            number_list(graph, root, "kept", &(start..end).map(|_| 0).collect::<Vec<_>>())
+        }
+    };
+    let mut sizes = vec![kept(graph, 0, 2)?];
     let first = number_list(graph, root, "axes", &[0])?;
     for (is_right, at) in [(are_queries, 2), (are_keys, 3)] {
         if is_right {
-            sizes.push(number_list(graph, root, "kept", &[0])?);
+            sizes.push(kept(graph, at, at + 1)?);
             continue;
         }
         let size = match at {
@@ -118,7 +127,7 @@ fn sized(graph: &mut Graph, root: Value, mask: Value, rules: &Rules, [query, key
         sizes.push(insert(graph, root, "size", Op::Unsqueeze, &[size, first])?);
     }
     let sizes = insert(graph, root, "sizes", Op::Concat { axis: 0 }, &sizes)?;
-    insert(graph, root, "sized", Op::Reshape { allowzero: false }, &[mask, sizes])
+    insert(graph, root, "sized", Op::Reshape { allowzero }, &[mask, sizes])
 }
 
 /// 0, 1, … up to a size.
