@@ -47,7 +47,8 @@ pub enum Error {
 /// `options` are those with which the culprit was found. The rewrite is run in tract with what surrounds it, for
 /// concrete sizes and made-up inputs, in ever narrower windows while both sides differ. Then outputs that do not matter
 /// are dropped, and values that both sides compute alike become inputs that hold what was computed: the models differ
-/// as the rewritten model does, also where a rule relies on what computes its operands. Where the pass does not show
+/// as the rewritten model does, also where a rule relies on what computes its operands. So do values that one side
+/// computes of inputs that the other does not read. Where the pass does not show
 /// what it changed, or several rewrites cannot be told apart, the whole models before and after are cut down.
 ///
 /// ```
@@ -147,8 +148,8 @@ struct Shown {
 /// Values that take the place of what computes them, each by the name of the input that it becomes.
 type Given<'a> = HashMap<Value, (&'a str, &'a Array)>;
 
-/// A value that both sides compute alike: before, after, and its name and elements.
-type Shared = (Value, Value, (String, Array));
+/// A value that the sides compute alike, or that only one reads: before, after, and its name and elements.
+type Shared = (Option<Value>, Option<Value>, (String, Array));
 
 /// Larger tensors become inputs; smaller ones of integers, such as shapes, become constants.
 const MOST_CONSTANTS: usize = 64;
@@ -181,7 +182,8 @@ impl Case {
                     match shown {
                         Ok(Some((inputs, shown))) => {
                             let differs = shown.after.is_some();
-                            let case = Self { form, before: before.clone(), after: after.clone(), inputs, shown };
+                            let (before, after) = (before.clone(), after.clone());
+                            let case = Self { form, before, after, inputs, shown };
                             if differs {
                                 return Ok(Some(case));
                             }
@@ -210,8 +212,13 @@ impl Case {
         while let Some(smaller) = self.before_last_node() {
             self = smaller;
         }
-        let shared = self.shared();
-        let outputs = self.outputs();
+        // What only one side reads is known once the others are cut.
+        self.cut().cut()
+    }
+
+    /// The same with what the sides share as inputs, as far as it differs.
+    fn cut(self) -> Self {
+        let (shared, outputs) = (self.shared(), self.outputs());
         if let Some(smaller) = self.attempt(&outputs, &shared) {
             return smaller;
         }
@@ -243,7 +250,7 @@ impl Case {
         computed.find_map(|pair| self.attempt(&[pair], &[]))
     }
 
-    /// What both sides compute alike, operands first.
+    /// What both sides compute alike, and what one side computes of inputs that the other does not read; operands first.
     fn shared(&self) -> Vec<Shared> {
         let Ok(mut before) = values(&self.before, self.form, &self.inputs) else { return vec![] };
         let after = values(&self.after, self.form, &self.inputs).ok();
@@ -252,14 +259,40 @@ impl Case {
             // Where the model after the rewrite fails, its values are not known, but their types are.
             None => self.after.fact(value).tensor_type().is_some_and(|ty| ty.element == array.element()),
         };
-        let others: HashMap<String, Value> = computed(&self.after).into_iter().collect();
-        let names = computed(&self.before);
-        let shared = names.into_iter().filter_map(|(name, value)| {
-            let other = *others.get(&name)?;
-            let (_, array) = before.remove(&name)?;
-            alike(&name, &array, other).then_some((value, other, (name, array)))
-        });
-        shared.collect()
+        let mut others: BTreeMap<String, Value> = computed(&self.after).into_iter().collect();
+        let is_apart = |side: &Graph, value: Value, other: &Graph| {
+            let read = |graph: &Graph, of: &[Value]| -> HashSet<String> {
+                let reached = reached(graph, of, &Given::new());
+                graph
+                    .inputs()
+                    .filter(|input| reached.contains(input))
+                    .map(|input| graph.value_name(input).to_string())
+                    .collect()
+            };
+            let outputs: Vec<Value> = other.outputs().iter().map(|output| output.value).collect();
+            let own = read(side, &[value]);
+            let is_output = side.outputs().iter().any(|output| copied(side, output.value) == value);
+            !is_output && !own.is_empty() && own.is_disjoint(&read(other, &outputs))
+        };
+        let mut shared = vec![];
+        for (name, value) in computed(&self.before) {
+            let Some((_, array)) = before.remove(&name) else { continue };
+            let other = others.remove(&name);
+            let is_shared = match other {
+                Some(other) => alike(&name, &array, other),
+                None => is_apart(&self.before, value, &self.after),
+            };
+            if is_shared {
+                shared.push((Some(value), other, (name, array)));
+            }
+        }
+        let mut after = after.unwrap_or_default();
+        others.retain(|_, value| is_apart(&self.after, *value, &self.before));
+        shared.extend(others.into_iter().filter_map(|(name, value)| {
+            let (_, array) = after.remove(&name)?;
+            Some((None, Some(value), (name, array)))
+        }));
+        shared
     }
 
     /// The case of these outputs, with shared values given; `None` where the sides do not differ.
@@ -269,8 +302,9 @@ impl Case {
                 let (name, array) = self.inputs.iter().find(|(name, _)| **name == **graph.value_name(input))?;
                 Some((input, (name.as_str(), array)))
             });
-            let cut = shared.iter().map(|(before, after, (name, array))| {
-                (if is_after { *after } else { *before }, (name.as_str(), array))
+            let cut = shared.iter().filter_map(|(before, after, (name, array))| {
+                let value = if is_after { *after } else { *before };
+                Some((value?, (name.as_str(), array)))
             });
             own.chain(cut).collect()
         };
@@ -295,7 +329,7 @@ impl Case {
         let shown = shown(self.form, &before, &after, &inputs).ok()??;
         // A model that fails does not show the difference of one that runs.
         let is_alike = shown.after.is_some() == self.shown.after.is_some();
-        is_alike.then_some(Self { form: self.form, before, after, inputs, shown })
+        is_alike.then(|| Self { form: self.form, before, after, inputs, shown })
     }
 
     fn into_reproducer(self) -> Result<Reproducer, Error> {
@@ -457,7 +491,9 @@ mod tests {
     use crate::ir::parse;
 
     fn case(before: &str, after: &str) -> Result<Option<Case>, String> {
-        let graph = |body: &str| parse(&format!("g(%x: f32[n, 4]) {{\n{body}\nreturn %y\n}}")).expect("well-formed");
+        let graph = |body: &str| {
+            parse(&format!("g(%x: f32[n, 4], %m: f32[n, 1]) {{\n{body}\nreturn %y\n}}")).expect("well-formed")
+        };
         Case::of(&Window { before: graph(before), after: graph(after), can_widen: false })
     }
 
@@ -473,6 +509,19 @@ mod tests {
         assert!(case.shown.after.is_none());
         assert!(case.shown.difference.starts_with("it fails where it ran before: "), "{}", case.shown.difference);
         assert!(case.inputs.iter().any(|(name, _)| name == "a"), "{}", case.before);
+    }
+
+    /// The side after the rewrite reads nothing of which the mask is computed.
+    #[test]
+    fn what_one_side_reads_becomes_an_input() {
+        let common = "%a = sin %x : f32[n, 4]\n%b = exp %a : f32[n, 4]";
+        let mask = "%c = neg %m : f32[n, 1]\n%d = exp %c : f32[n, 1]\n%e = sqrt %d : f32[n, 1]";
+        let before = format!("{common}\n{mask}\n%f = add %b, %e : f32[n, 4]\n%y = cos %f : f32[n, 4]");
+        let after = format!("{common}\n%y = cos %b : f32[n, 4]");
+        let case = case(&before, &after).expect("it is run").expect("it differs").shrunk();
+        let expected = "reproducer(%b: f32[2, 4], %e: f32[2, 1]) {\n  %f = add %b, %e : f32[2, 4]\n";
+        assert!(case.before.to_string().starts_with(expected), "{}", case.before);
+        assert_eq!(case.after.schedule().len(), 3, "{}", case.after);
     }
 
     #[test]
