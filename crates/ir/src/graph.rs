@@ -667,7 +667,8 @@ impl Graph {
             self.result_mut(old).name = new_name;
             let notes = self.node(old.node).notes.clone();
             let value_notes = self.result(old).notes.clone();
-            let declared = self.result(old).declared.clone();
+            // A value that readers broadcast may have another shape than the one it replaces.
+            let declared = self.result(old).declared.clone().filter(|declared| self.fact(new).ty.keeps(declared));
             // The node's own name goes with its first result, or where nothing reads that, with the next: once.
             let is_first = old.result == 0 || self.result(Value { result: 0, ..old }).uses == 0;
             if is_first && !self.node(old.node).label.is_empty() {

@@ -158,6 +158,21 @@ impl ValueType {
         }
     }
 
+    /// Whether every value of this type may be declared to be of the other: no size is known to be another, or said by
+    /// other symbols.
+    pub fn keeps(&self, declared: &ValueType) -> bool {
+        let shape = |ty: &ValueType| match ty {
+            ValueType::Tensor(tensor) => tensor.shape.clone(),
+            _ => None,
+        };
+        let fits = |(own, declared): (&Dim, &Dim)| {
+            *own == Dim::Unknown || *declared == Dim::Unknown || own.same(declared) == Some(true)
+        };
+        let (own, other) = (shape(self), shape(declared));
+        let dims = own.iter().zip(&other).all(|(own, other)| own.iter().zip(other.iter()).all(fits));
+        !self.contradicts(declared) && dims
+    }
+
     /// What is known when either is true: what both say. Sizes that differ are unknown, as is a rank or a type that
     /// does.
     pub fn or(&self, other: &ValueType) -> ValueType {

@@ -4,7 +4,7 @@ use crate::wire::{
     DimensionProto, DimensionValue, MapTypeProto, OptionalTypeProto, SequenceTypeProto, SparseTensorTypeProto,
     TensorShapeProto, TensorTypeProto, TypeProto, TypeValue,
 };
-use netwright_ir::{Dim, ElementType, Shape, TensorType, ValueType};
+use netwright_ir::{Dim, DimParts, ElementType, Shape, TensorType, ValueType};
 
 /// The type as a file has it; `None` where nothing is known.
 pub(crate) fn to_wire(ty: &ValueType) -> Option<TypeProto> {
@@ -177,5 +177,26 @@ pub(crate) fn denote(ty: &mut TypeProto, denotation: &str, axes: &[String]) {
         for (dim, axis) in shape.dim.iter_mut().zip(axes) {
             dim.denotation = given(axis);
         }
+    }
+}
+
+/// Whether a type is one that is declared of inner values.
+pub(crate) fn can_be_declared(ty: &ValueType) -> bool {
+    let shape = match ty {
+        ValueType::Tensor(tensor) => Some(tensor.shape.as_deref()),
+        _ => None,
+    };
+    // A tensor of unknown rank is no declaration that ONNX's checker takes.
+    let is_told = *ty != ValueType::Unknown && shape != Some(None);
+    // tract 0.23.9 takes a declared size at its word, and knows the smaller of two as another than it finds itself.
+    is_told && shape.flatten().is_none_or(|shape| !shape.iter().any(chooses))
+}
+
+/// Whether a size is the smallest of some.
+fn chooses(dim: &Dim) -> bool {
+    match dim.parts() {
+        DimParts::Min(_) => true,
+        DimParts::Sum(parts) | DimParts::Product(parts) => parts.iter().any(chooses),
+        _ => false,
     }
 }

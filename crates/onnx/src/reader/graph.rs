@@ -64,8 +64,7 @@ pub(super) fn read<'a>(
     };
     check_output_names(&proto)?;
     let names_nodes = proto.node.iter().all(|node| node.name.as_deref().is_some_and(|name| !name.is_empty()));
-    let mut graph = Graph::new(proto.name.take().unwrap_or_default());
-    graph.set_conventions(Conventions { names_nodes, types_values: false });
+    let graph = Graph::new(proto.name.take().unwrap_or_default());
     let is_body = around.body;
     let mut reader = Reader {
         graph,
@@ -97,7 +96,17 @@ pub(super) fn read<'a>(
         }
     }
     reader.describe(&mut proto)?;
-    Ok(reader.graph)
+    let mut graph = reader.graph;
+    graph.set_conventions(Conventions { names_nodes, types_values: types_values(&graph) });
+    Ok(graph)
+}
+
+/// Whether the file declares inner values, and all of them whose types are known.
+fn types_values(graph: &Graph) -> bool {
+    let nodes = graph.schedule().into_iter().filter(|id| !graph.node(*id).op().kind().is_source());
+    let values = nodes.flat_map(|id| graph.results(id)).filter(|value| !graph.is_output(*value));
+    let mut known = values.filter(|value| types::can_be_declared(&graph.fact(*value).ty)).peekable();
+    known.peek().is_some() && known.all(|value| graph.declared(value).is_some())
 }
 
 fn check_output_names(proto: &GraphProto) -> Result<(), Problem> {

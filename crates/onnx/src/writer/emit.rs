@@ -10,8 +10,8 @@ use crate::wire::{
 };
 use names::Names;
 use netwright_ir::{
-    Attribute, Dim, DimParts, Function, Graph, Model, NodeId, Notes, Op, Output, Tensor, TensorNotes, TensorType,
-    Training, Value, ValueType,
+    Attribute, Function, Graph, Model, NodeId, Notes, Op, Output, Tensor, TensorNotes, TensorType, Training, Value,
+    ValueType,
 };
 use prost::Message;
 use std::borrow::Cow;
@@ -300,18 +300,9 @@ impl File<'_> {
 /// What is known of a value, and what the file that it came from declares beyond that.
 fn written_type(graph: &Graph, value: Value) -> Cow<'_, ValueType> {
     let known = &graph.fact(value).ty;
-    match graph.declared(value).and_then(|declared| known.and(declared)) {
+    match graph.declared(value).filter(|declared| known.keeps(declared)).and_then(|declared| known.and(declared)) {
         Some(both) => Cow::Owned(both),
         None => Cow::Borrowed(known),
-    }
-}
-
-/// Whether a size is the smallest of some.
-fn chooses(dim: &Dim) -> bool {
-    match dim.parts() {
-        DimParts::Min(_) => true,
-        DimParts::Sum(parts) | DimParts::Product(parts) => parts.iter().any(chooses),
-        _ => false,
     }
 }
 
@@ -515,15 +506,7 @@ impl Emitter<'_, '_, '_> {
             return;
         }
         let ty = written_type(self.graph, value);
-        let shape = match &*ty {
-            ValueType::Tensor(tensor) => Some(tensor.shape.as_deref()),
-            _ => None,
-        };
-        // A tensor of unknown rank is no declaration that ONNX's checker takes.
-        let is_told = *ty != ValueType::Unknown && shape != Some(None);
-        // tract 0.23.9 takes a declared size at its word, and knows the smaller of two as another than it finds itself.
-        let is_plain = shape.flatten().is_none_or(|shape| !shape.iter().any(chooses));
-        if is_told && is_plain {
+        if types::can_be_declared(&ty) {
             let info = self.file.value_info(self.graph, value, name, &ty);
             self.value_info.push(info);
         }
