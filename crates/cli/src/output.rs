@@ -115,8 +115,7 @@ pub(crate) fn printable(text: &str) -> String {
 }
 
 fn escape_control(text: &str, escape: impl Fn(char) -> String) -> String {
-    let is_direction =
-        |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let is_direction = |c: char| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let mut printable = String::with_capacity(text.len());
     for c in text.chars() {
         if (c.is_control() && !matches!(c, '\n' | '\t')) || is_direction(c) {

@@ -41,7 +41,10 @@ pub(crate) fn run(args: &Verify, output: Output) -> Result<(), Failure> {
 /// Runs a model of our own making, in this process.
 pub(crate) fn own(path: &Path, output: Output) -> Result<Verdict, Failure> {
     let _spinner = output.spinner("verifying");
-    let fallback = OnnxRuntime::find().ok().map(Runtime::Ort);
+    let fallback = match OnnxRuntime::find() {
+        Err(Error::NoOnnxRuntime) => None,
+        found => Some(Runtime::Ort(found.map_err(failure)?)),
+    };
     verify::verify(path, None, &Options { fallback, ..Options::default() }).map_err(failure)
 }
 
@@ -87,7 +90,7 @@ fn runtimes(args: &Runtimes) -> Result<(Runtime, Option<Runtime>), Failure> {
         (args::Runtime::Ort, named) => Ok((ort(named.unwrap_or_else(OnnxRuntime::find))?, None)),
         (args::Runtime::Auto, Some(named)) => Ok((Runtime::Tract, Some(ort(named)?))),
         (args::Runtime::Auto, None) => match OnnxRuntime::find() {
-            Err(Error::NoOnnxRuntime) => Ok((Runtime::Tract, None)),
+            Err(Error::NoOnnxRuntime) if args.ort_level.is_none() => Ok((Runtime::Tract, None)),
             found => Ok((Runtime::Tract, Some(ort(found)?))),
         },
     }

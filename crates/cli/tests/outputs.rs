@@ -140,6 +140,7 @@ fn control_characters_are_escaped() {
     assert_eq!(old.len(), new.len());
     let mut bytes = vec![];
     let mut rest = &model[..];
+    assert!(rest.windows(old.len()).any(|part| part == old));
     while let Some(found) = rest.windows(old.len()).position(|part| part == old) {
         bytes.extend_from_slice(&rest[..found]);
         bytes.extend_from_slice(new);
@@ -157,6 +158,7 @@ fn control_characters_are_escaped() {
         &["verify", "m.onnx", "--json"],
     ] {
         let output = netwright(at, arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         for text in [&output.stdout, &output.stderr] {
             let text = String::from_utf8(text.clone()).expect("UTF-8");
             let raw = text.chars().find(|c| (c.is_control() && !"\n\t".contains(*c)) || *c == '\u{202e}');

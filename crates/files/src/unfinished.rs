@@ -1,12 +1,13 @@
 //! Temporary files that have a name: who removes them if nobody commits them.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, Permissions};
+use std::fs::{self, DirEntry, File, Permissions};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::system;
 
@@ -85,19 +86,27 @@ impl Drop for Unfinished {
 const PREFIX: &str = ".netwright.";
 const SUFFIX: &str = ".tmp";
 
-/// Removes what processes that have died left in the folder of `target`: named files whose process is not alive and
-/// which nobody has locked.
+/// Removes what processes that have died left in the folder of `target`: named files whose process is not alive, which
+/// nobody has locked, and to which nobody has written for ten minutes.
 pub(crate) fn sweep(target: &Path) {
     let Some(entries) = target.parent().and_then(|folder| fs::read_dir(folder).ok()) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
         let owner = name.to_str().and_then(owner);
         let is_left = owner.is_some_and(|owner| owner != process::id() && !system::is_alive(owner));
-        if is_left && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
+        if is_left && is_old(&entry) && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
             // Another process may have been faster.
             let _ = fs::remove_file(entry.path());
         }
     }
+}
+
+/// Whether it is a regular file to which nobody has written for long: where a process cannot be seen, as in another
+/// container, and files cannot be locked, that tells a living one from a dead one.
+fn is_old(entry: &DirEntry) -> bool {
+    let Ok(metadata) = entry.metadata() else { return false };
+    let age = metadata.modified().ok().and_then(|time| time.elapsed().ok());
+    metadata.is_file() && age.is_some_and(|age| age > Duration::from_mins(10))
 }
 
 /// The number of the process that a temporary file's name tells.
@@ -111,6 +120,7 @@ fn owner(name: &str) -> Option<u32> {
 mod tests {
     use super::*;
     use crate::AtomicFile;
+    use std::time::SystemTime;
 
     /// Files of dead processes vanish; those of living ones, locked ones and others' stay.
     #[test]
@@ -118,7 +128,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         // Above the largest number that Linux gives.
         let dead = 1 << 30;
-        let file = |name: String| File::create_new(dir.path().join(name)).unwrap();
+        let file = |name: String| {
+            let file = File::create_new(dir.path().join(name)).unwrap();
+            file.set_modified(SystemTime::now() - Duration::from_hours(1)).unwrap();
+            file
+        };
+        File::create_new(dir.path().join(format!(".netwright.{dead}.2.tmp"))).unwrap();
         file(format!(".netwright.{dead}.0.tmp"));
         file(format!(".netwright.{}.0.tmp", std::os::unix::process::parent_id()));
         file(format!(".netwright.{dead}.tmp"));
@@ -131,6 +146,7 @@ mod tests {
         names.sort();
         let mut expected = [
             format!(".netwright.{dead}.1.tmp"),
+            format!(".netwright.{dead}.2.tmp"),
             format!(".netwright.{dead}.0.tmp.onnx"),
             format!(".netwright.{dead}.tmp"),
             format!(".netwright.{}.0.tmp", std::os::unix::process::parent_id()),

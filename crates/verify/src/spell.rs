@@ -208,7 +208,8 @@ impl<'n> Form<'n> {
     }
 
     fn add_with(&mut self, op_type: &str, operands: &[&str], attribute: Vec<AttributeProto>) -> String {
-        let name = if self.of.name.is_empty() { self.of.output.first() } else { Some(&self.of.name) };
+        // Names of results are unique, those of nodes need not be.
+        let name = self.of.output.iter().find(|name| !name.is_empty());
         let result = format!("{} ({} {})", name.map_or("", String::as_str), op_type, self.nodes.len());
         self.nodes.push(NodeProto {
             name: result.clone(),

@@ -131,6 +131,9 @@ impl MultiHeadAttention {
     /// `[batch, source, d_model]`; the result is like `x`.
     #[track_caller]
     pub fn cross_attention<'b>(&self, x: Var<'b>, memory: Var<'b>, mask: Option<Var<'b>>) -> Var<'b> {
+        if let Err(failed) = self.expect_heads(x) {
+            return failed;
+        }
         let _scope = x.builder.enter(&self.name);
         let query = self.query(x);
         let (key, value) = self.key_value(memory);
@@ -173,6 +176,9 @@ impl MultiHeadAttention {
         cache: &Cache<'b>,
         entry: &str,
     ) -> Var<'b> {
+        if let Err(failed) = self.expect_heads(x) {
+            return failed;
+        }
         let _scope = x.builder.enter(&self.name);
         let query = self.query(x);
         let (key, value) = self.key_value(x);
@@ -191,6 +197,9 @@ impl MultiHeadAttention {
         cache: &Cache<'b>,
         entry: &str,
     ) -> Var<'b> {
+        if let Err(failed) = self.expect_heads(x) {
+            return failed;
+        }
         let _scope = x.builder.enter(&self.name);
         let query = self.query(x);
         let (key, value) = cache.once(entry, || memory.map(|memory| self.key_value(memory)));
@@ -199,9 +208,6 @@ impl MultiHeadAttention {
 
     #[track_caller]
     fn query<'b>(&self, x: Var<'b>) -> Var<'b> {
-        if let Err(failed) = self.expect_heads(x) {
-            return failed;
-        }
         self.split_heads(self.projections.query.forward(x)).name("query")
     }
 

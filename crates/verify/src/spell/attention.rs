@@ -50,8 +50,9 @@ pub(super) fn form(node: &NodeProto, types: &Types, purpose: Purpose) -> Option<
     }
     let present = [keys.clone(), values.clone()];
     if query_heads != key_heads {
+        let times = query_heads.checked_div(key_heads).filter(|times| (1..=MOST_COPIES).contains(times))?;
         for operand in [&mut keys, &mut values] {
-            *operand = repeated(&mut form, operand, query_heads, query_heads / key_heads);
+            *operand = repeated(&mut form, operand, query_heads, times);
         }
     }
 
@@ -110,6 +111,9 @@ pub(super) fn form(node: &NodeProto, types: &Types, purpose: Purpose) -> Option<
     }
     Some(form.finish(&[(0, &result), (1, &present[0]), (2, &present[1])]))
 }
+
+/// No model has more heads of queries for one of keys.
+const MOST_COPIES: i64 = 1024;
 
 fn swapped(form: &mut Form, of: &str, perm: [i64; 4]) -> String {
     form.add_with("Transpose", &[of], vec![ints("perm", &perm)])

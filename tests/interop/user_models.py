@@ -1,4 +1,4 @@
-"""Small models, each of a kind that an optimizer got wrong once, as users sent them: reports/*.onnx.
+"""Small models, each of a kind that an optimizer got wrong once, as users sent them: user_models/*.onnx.
 
 Each is optimized in five ways. What comes out must load in ONNX Runtime where the model itself does, compute the same
 with padding on the left, with rows that are masked whole and with sizes of 1, and be left as it is by a second run.
@@ -33,8 +33,12 @@ DTYPES = {
     "tensor(bool)": "bool",
     **{f"tensor({name})": name for name in ["float16", "int8", "uint8", "int32", "int64"]},
 }
-# (model, way): what is said instead.
-EXPECTED = {}
+# (model, way): what is found instead.
+EXPECTED = {
+    # Below opset 15 the constants of what is written out are moved by the second run; the results are the same.
+    ("attention_past_opset11", "onnx"): "a second run changes it",
+    ("attention_past_opset11", "tract"): "a second run changes it",
+}
 
 
 def feeds(session, at):
@@ -115,7 +119,7 @@ def main():
     arguments = parser.parse_args()
     wrong, count = [], 0
     with tempfile.TemporaryDirectory() as folder:
-        for path in sorted((pathlib.Path(__file__).parent / "reports").glob("*.onnx")):
+        for path in sorted((pathlib.Path(__file__).parent / "user_models").glob("*.onnx")):
             expected = references(path)
             for way, flags in WAYS.items():
                 count += 1
@@ -126,7 +130,7 @@ def main():
                 if known and not found:
                     wrong.append(f"{path.stem} {way}: it is listed as `{known}`, and is as wanted")
     print("\n".join(wrong))
-    print(f"reports: {count - len(wrong)} of {count} runs are as expected, {len(EXPECTED)} of them listed")
+    print(f"user models: {count - len(wrong)} of {count} runs are as expected, {len(EXPECTED)} of them listed")
     sys.exit(bool(wrong))
 
 
