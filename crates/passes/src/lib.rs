@@ -352,7 +352,8 @@ fn run(
     let original = model.graph.clone();
     let mut proofs = Some(prove::Proofs::new(prover.clone()));
     let mut refuted = vec![];
-    for count in 0.. {
+    let mut runs = 0;
+    loop {
         let mut report = run_in(dialect, passes, &mut model.graph, limits, &mut proofs)?;
         let (Some(proofs), Some(proven)) = (&mut proofs, &mut report.proven) else { return Ok(report) };
         if proven.refuted.is_empty() {
@@ -362,11 +363,11 @@ fn run(
         if let Some(event) = proven.refuted.first().filter(|_| required) {
             return Err(Error::Refuted(event.clone()));
         }
-        proofs.ban(&proven.refuted, count >= MOST_RUNS);
+        proofs.ban(&proven.refuted, runs >= MOST_RUNS);
+        runs += 1;
         refuted.append(&mut proven.refuted);
         model.graph = original.clone();
     }
-    Ok(Report::default())
 }
 
 /// Whether a pass is one for that target in that opset.

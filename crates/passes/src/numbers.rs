@@ -104,7 +104,7 @@ impl Numbers {
         bounded(self).with(&bounded(other), function)
     }
 
-    /// The whole numbers of the interval, which is a short one.
+    /// The whole numbers of the interval, which is a short one of [small](is_small) numbers.
     fn integral(&self) -> Self {
         let numbers = std::iter::successors(Some(self.least.ceil()), |number| Some(number + 1.0));
         Self::all(numbers.take_while(|number| *number <= self.most))
@@ -223,7 +223,31 @@ impl Reader<'_> {
             },
         };
         let is_narrow = numbers.few.is_none() && numbers.most - numbers.least < MOST_FEW.into();
-        if is_narrow && holds_integers(graph, value, depth) { numbers.integral() } else { numbers }
+        // Of large floats, the next whole number may be the same float.
+        if is_narrow && is_small(&numbers) && self.holds_integers(value, depth) { numbers.integral() } else { numbers }
+    }
+
+    /// Whether elements are shown to be whole numbers.
+    fn holds_integers(&mut self, value: Value, depth: usize) -> bool {
+        let graph = self.graph;
+        if graph.fact(value).element().is_some_and(is_whole) {
+            return true;
+        }
+        let Some(depth) = depth.checked_sub(1).filter(|_| self.nodes > 0) else { return false };
+        self.nodes -= 1;
+        let operands = graph.operands(value.node);
+        let mut inner = |value: Option<Value>| value.is_some_and(|value| self.holds_integers(value, depth));
+        match graph.kind(value) {
+            Kind::Cast => {
+                operands.first().copied().flatten().and_then(|from| graph.fact(from).element()).is_some_and(is_whole)
+            }
+            Kind::Add | Kind::Sub | Kind::Mul | Kind::Max | Kind::Min => operands.into_iter().all(inner),
+            Kind::Relu | Kind::Neg | Kind::Unsqueeze | Kind::Expand | Kind::Reshape => {
+                inner(operands.first().copied().flatten())
+            }
+            Kind::Constant => graph.tensor(value).and_then(Tensor::float).is_some_and(|number| number.fract() == 0.0),
+            _ => false,
+        }
     }
 
     /// What inference knows of the elements.
@@ -277,27 +301,6 @@ fn moved(graph: &Graph, value: Value, part: Part) -> Part {
     if keeps_rows { part } else { Part::Whole }
 }
 
-/// Whether elements are shown to be whole numbers.
-fn holds_integers(graph: &Graph, value: Value, depth: usize) -> bool {
-    let Some(depth) = depth.checked_sub(1) else { return false };
-    if graph.fact(value).element().is_some_and(is_whole) {
-        return true;
-    }
-    let inner = |value: Option<Value>| value.is_some_and(|value| holds_integers(graph, value, depth));
-    let operands = graph.operands(value.node);
-    match graph.kind(value) {
-        Kind::Cast => {
-            operands.first().copied().flatten().and_then(|from| graph.fact(from).element()).is_some_and(is_whole)
-        }
-        Kind::Add | Kind::Sub | Kind::Mul | Kind::Max | Kind::Min => operands.iter().all(|operand| inner(*operand)),
-        Kind::Relu | Kind::Neg | Kind::Unsqueeze | Kind::Expand | Kind::Reshape => {
-            inner(operands.first().copied().flatten())
-        }
-        Kind::Constant => graph.tensor(value).and_then(Tensor::float).is_some_and(|number| number.fract() == 0.0),
-        _ => false,
-    }
-}
-
 fn is_whole(element: ElementType) -> bool {
     use ElementType::{Bool, I8, I16, I32, I64, U8, U16, U32, U64};
     matches!(element, Bool | I8 | I16 | I32 | I64 | U8 | U16 | U32 | U64)
@@ -337,5 +340,47 @@ fn decoded(tensor: &Tensor) -> Option<Vec<f64>> {
             Some(floats.map(f64::from).collect())
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use netwright_ir::parse;
+
+    /// The numbers of the only output.
+    fn numbers(text: &str) -> Numbers {
+        let graph = parse(text).unwrap_or_else(|error| panic!("{error} in\n{text}"));
+        Numbers::of(&graph, graph.outputs()[0].value)
+    }
+
+    #[test]
+    fn few_whole_numbers_are_listed() {
+        let text = "g(%x: i64[n]) {
+  %above = max 2, %x : i64[n]
+  %y = min 4, %above : i64[n]
+  return %y
+}";
+        assert_eq!(numbers(text), Numbers::all([2.0, 3.0, 4.0]));
+    }
+
+    #[test]
+    fn large_numbers_are_an_interval() {
+        let text = "g(%x: i64[n]) {
+  %below = min %x, 10000000000000002 : i64[n]
+  %y = max %below, 10000000000000000 : i64[n]
+  return %y
+}";
+        assert_eq!(numbers(text), Numbers::between(1e16, 1e16 + 2.0));
+    }
+
+    #[test]
+    fn long_chains_are_not_followed() {
+        let doubled: String = (1..=60).map(|at| format!("%t{at} = add %t{0}, %t{0} : f32[n]\n", at - 1)).collect();
+        let text = format!(
+            "g(%x: i64[n]) {{\n%t0 = cast %x {{to = f32}} : f32[n]\n{doubled}%above = max 0.0, %t60 : f32[n]\n\
+             %y = min 3.0, %above : f32[n]\nreturn %y\n}}"
+        );
+        assert_eq!(numbers(&text), Numbers::between(0.0, 3.0));
     }
 }
