@@ -54,6 +54,11 @@ pub const SCENARIOS: [Scenario; 6] = [
 ];
 
 impl Scenario {
+    /// Whether the batch or the tokens are none.
+    pub fn is_empty(&self) -> bool {
+        self.batch == 0 || self.seq == 0
+    }
+
     /// The size of a name, which may be a sum or a product of names.
     fn size(&self, name: &str) -> usize {
         if let Some((a, b)) = name.split_once(" + ") {
@@ -116,7 +121,8 @@ fn small(random: &mut Random, end: usize) -> f64 {
 fn floats(count: usize, scenario: &Scenario, random: &mut Random) -> Vec<f64> {
     let mut values: Vec<f64> = (0..count).map(|_| random.normal() * scenario.scale).collect();
     if count > 0 && scenario.mask == Masking::RightAndWhole {
-        values[random.below(count)] = 60.0;
+        // Scores stay below about 1,000: fusing a mask of -10,000 assumes that no score comes near it.
+        values[random.below(count)] = 20.0;
     }
     if scenario.past == 0 {
         for at in (0..count).step_by(3) {

@@ -121,12 +121,16 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
         println!("{:6} do not run as generated: {error} (seeds {})", seeds.len(), some.join(" "));
     }
     print!("{tally}");
-    let failures = tally.0.iter().filter(|((_, kind, _), _)| *kind != Kind::SecondRun);
-    let failures: usize = failures.map(|(_, seeds)| seeds.len()).sum();
-    let again = tally.0.values().map(Vec::len).sum::<usize>() - failures;
+    let count = |is: fn(Kind) -> bool| -> usize {
+        let counted = tally.0.iter().filter(|((_, kind, _), _)| is(*kind));
+        counted.map(|(_, seeds)| seeds.len()).sum()
+    };
+    let failures = count(Kind::is_failure);
+    let again = count(|kind| kind == Kind::SecondRun);
+    let empty = count(|kind| kind == Kind::EmptyAttention);
     let seconds = start.elapsed().as_secs_f64();
     println!(
-        "{valid} models, {judged} optimizations: {failures} failures, {again} that a second run changes, in {seconds:.1} s"
+        "{valid} models, {judged} optimizations: {failures} failures, {again} that a second run changes, {empty} that refuse empty attention, in {seconds:.1} s"
     );
     Ok(failures == 0)
 }

@@ -390,6 +390,26 @@ fn fuse_rotary_embedding() {
         let body = format!("{first}\n{angle}{tables}\n{turn}\n{rest}");
         check_pass(case, "fuse-rotary-embedding", &graph(inputs, &body));
     }
+    // A length of 1 on one side is broadcast where the halves are multiplied; the operator takes equal lengths only.
+    let tables = TURNED.replace("%OTHER", "%half");
+    let turn = turn.replace("MINUS", "two").replace("PLUS", "one");
+    let of_length_1 = tables.replace("f32[s,", "f32[1,");
+    let case = graph(&inputs.replace("%at: f32[s, 1]", "%at: f32[1, 1]"), &format!("{of_length_1}\n{turn}\nreturn %y"));
+    check_pass("tables_of_length_1", "fuse-rotary-embedding", &case);
+    let parts = ["one", "two", "minus", "turned"].map(|name| format!("%{name} "));
+    let turn_1: Vec<String> = turn
+        .lines()
+        .map(|line| {
+            let is_part = parts.iter().any(|part| line.trim_start().starts_with(part)) || line.contains("%one, %two");
+            if is_part { line.replace("4, s,", "4, 1,") } else { line.to_owned() }
+        })
+        .collect();
+    let body = format!("{tables}\n{}\nreturn %y", turn_1.join("\n"));
+    check_pass(
+        "turned_at_length_1",
+        "fuse-rotary-embedding",
+        &graph(&inputs.replace("%x: f32[b, 4, s,", "%x: f32[b, 4, 1,"), &body),
+    );
     let partial = "%first, %rest = split %long, [8, 4] {axis = 3} : f32[b, 4, s, 8], f32[b, 4, s, 4]
         %y = rotary_embedding %first, %table, %other : f32[b, 4, s, 8]
         %z = concat %y, %rest {axis = -1} : f32[b, 4, s, 12]

@@ -1,4 +1,5 @@
-//! Operators of ONNX Runtime's domain `com.microsoft`, which are kept as they came: the types of their results.
+//! Operators of ONNX Runtime's domain `com.microsoft`, which are kept as they came: the types of their results. The
+//! runtime has `SimplifiedLayerNormalization` in ONNX's own domain, too.
 //!
 //! Only what the operator's contract fixes is inferred, and nothing is an error: what is not as expected is unknown.
 
@@ -12,7 +13,8 @@ const DOMAIN: &str = "com.microsoft";
 
 /// What is known of the results of a kept operator; nothing where it is of another domain.
 pub(crate) fn kept(x: &Operands<'_>, kept: &Kept) -> Inferred {
-    let mut facts = if &*kept.domain == DOMAIN { results(x, kept).unwrap_or_default() } else { vec![] };
+    let is_own = &*kept.domain == DOMAIN || kept.domain.is_empty() && &*kept.op_type == "SimplifiedLayerNormalization";
+    let mut facts = if is_own { results(x, kept).unwrap_or_default() } else { vec![] };
     facts.resize_with(x.results, || Fact::of(ValueType::Unknown));
     Inferred { facts: facts.into_iter().collect(), assumed: vec![] }
 }
@@ -22,8 +24,20 @@ fn results(x: &Operands<'_>, kept: &Kept) -> Option<Vec<Fact>> {
     let node = Node { x, kept };
     let first = || Some(vec![node.like(0)?]);
     match &*kept.op_type {
-        "BiasAdd" | "BiasDropout" | "BiasGelu" | "BiasSoftmax" | "FastGelu" | "Gelu" | "GroupNorm" | "Inverse"
-        | "QLinearLeakyRelu" | "QLinearSigmoid" | "QuickGelu" | "RotaryEmbedding" | "Trilu" => first(),
+        "BiasAdd"
+        | "BiasDropout"
+        | "BiasGelu"
+        | "BiasSoftmax"
+        | "FastGelu"
+        | "Gelu"
+        | "GroupNorm"
+        | "Inverse"
+        | "QLinearLeakyRelu"
+        | "QLinearSigmoid"
+        | "QuickGelu"
+        | "RotaryEmbedding"
+        | "SimplifiedLayerNormalization"
+        | "Trilu" => first(),
         // Between them come the mean and the deviation, which inference leaves out.
         "SkipLayerNormalization" | "SkipSimplifiedLayerNormalization" => {
             let unknown = || Fact::of(ValueType::Unknown);

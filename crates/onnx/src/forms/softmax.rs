@@ -10,7 +10,7 @@ enum Span {
     Axis,
     /// Several, or nobody knows.
     Several,
-    /// There is no such axis, or one of size 0, of which no `Reshape` can be sure.
+    /// There is no such axis, or one that may have size 0, which `Reshape` would not restore.
     None,
 }
 
@@ -18,15 +18,27 @@ fn span(axis: i64, shape: Option<&[Dim]>) -> Span {
     let Some(shape) = shape else { return if axis == -1 { Span::Axis } else { Span::Several } };
     let rank = i64::try_from(shape.len()).unwrap_or(i64::MAX);
     let front = if axis < 0 { axis.saturating_add(rank) } else { axis };
-    let Some(behind) = usize::try_from(front).ok().filter(|at| *at < shape.len()).map(|at| &shape[at + 1..]) else {
-        return Span::None;
+    let Some(front) = usize::try_from(front).ok().filter(|at| *at < shape.len()) else { return Span::None };
+    let is_restored = |(at, dim): (usize, &Dim)| match dim {
+        Dim::Known(size) => *size != 0,
+        _ => restores_zero(at, front),
     };
-    if behind.iter().all(|dim| *dim == Dim::Known(1)) {
+    if shape[front + 1..].iter().all(|dim| *dim == Dim::Known(1)) {
         Span::Axis
-    } else if shape.contains(&Dim::Known(0)) {
-        Span::None
-    } else {
+    } else if shape.iter().enumerate().all(is_restored) {
         Span::Several
+    } else {
+        Span::None
+    }
+}
+
+/// Whether a size of 0 at `at` comes back when the operand, flattened at `front`, is reshaped: a 0 in the shape that
+/// `Reshape` takes stands for the flattened operand's own size there.
+fn restores_zero(at: usize, front: usize) -> bool {
+    match at {
+        0 => front >= 1,
+        1 => front <= 1,
+        _ => false,
     }
 }
 

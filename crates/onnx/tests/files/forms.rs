@@ -217,6 +217,18 @@ fn softmax_over_several_axes_is_flattened() {
             "%y = reshape %y.flat_result, %y.shape : f32[2, 3, 4]",
         ],
     );
+    // A size of 0 is restored where the flattened operand has it at the same axis.
+    reads(
+        7..=12,
+        "%y = <Softmax> %q : f32[n, 5, 6, 2]",
+        &[
+            "%y.flat = flatten %q : f32[n, 60]",
+            "%y.flat_result = softmax %y.flat {axis = 1} : f32[n, 60]",
+            "%y.shape = shape %q : i64[4]",
+            "%y = reshape %y.flat_result, %y.shape : f32[n, 5, 6, 2]",
+        ],
+    );
+    keeps(11, "%y = <Softmax> %q {axis = 0} : f32[n, 5, 6, 2]");
 }
 
 #[test]
