@@ -16,7 +16,7 @@ done
 cargo test --release --quiet --test rewrites -- --ignored
 # Models that are generated, judged for three targets.
 library=$(find target/interop/venv/ -name 'libonnxruntime.so.*' | sort | tail -1)
-ORT_DYLIB_PATH=$library cargo run --release --quiet --package netwright-fuzz -- --count 2000
+ORT_DYLIB_PATH=$library cargo run --release --quiet --package netwright-fuzz -- --count 80
 outcome=0
 wait "$beside" || outcome=$?
 cat target/interop/beside.log

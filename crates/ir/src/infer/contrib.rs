@@ -24,20 +24,9 @@ fn results(x: &Operands<'_>, kept: &Kept) -> Option<Vec<Fact>> {
     let node = Node { x, kept };
     let first = || Some(vec![node.like(0)?]);
     match &*kept.op_type {
-        "BiasAdd"
-        | "BiasDropout"
-        | "BiasGelu"
-        | "BiasSoftmax"
-        | "FastGelu"
-        | "Gelu"
-        | "GroupNorm"
-        | "Inverse"
-        | "QLinearLeakyRelu"
-        | "QLinearSigmoid"
-        | "QuickGelu"
-        | "RotaryEmbedding"
-        | "SimplifiedLayerNormalization"
-        | "Trilu" => first(),
+        "BiasAdd" | "BiasDropout" | "BiasGelu" | "BiasSoftmax" | "FastGelu" | "Gelu" | "GroupNorm" | "Inverse"
+        | "QLinearLeakyRelu" | "QLinearSigmoid" | "QuickGelu" | "RotaryEmbedding" | "Trilu" => first(),
+        "SimplifiedLayerNormalization" => Some(vec![tensor(node.element(1), x.shape(0).cloned())]),
         // Between them come the mean and the deviation, which inference leaves out.
         "SkipLayerNormalization" | "SkipSimplifiedLayerNormalization" => {
             let unknown = || Fact::of(ValueType::Unknown);
