@@ -60,7 +60,8 @@ pub use target::Target;
 
 use netwright_ir::{Dialect, Graph, Kind, Model, Name};
 use std::borrow::Borrow;
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, LazyLock};
 use target::Scale;
 
 /// What is to be done to a model.
@@ -177,13 +178,16 @@ fn optimizations(target: &Target, opset: i64, evaluator: Option<Evaluator>) -> V
     passes
 }
 
-/// Passes that may round otherwise than what they replace.
-const ROUNDING: [&str; 22] = [
+/// Passes that may round otherwise than what they replace, or differ in the sign of zero or where that is NaN.
+const ROUNDING: [&str; 27] = [
+    "choose-masked-scores",
     "decompose-attention",
     "decompose-rotary-embedding",
+    "fold-batch-normalization",
     "fold-cache-into-attention",
     "fold-degrees-of-freedom",
     "fold-heads-into-attention",
+    "fold-padding",
     "fold-repeated-heads",
     "fold-scale-into-embedding",
     "fold-scale-into-projection",
@@ -197,16 +201,21 @@ const ROUNDING: [&str; 22] = [
     "fuse-swish",
     "merge-mean-factor",
     "pack-projections",
+    "split-merged-heads",
     "standardize-contrib-operators",
     "sum-residuals",
     "unflatten-gemm",
     "use-fused-matmul",
+    "write-einsum-as-matmul",
 ];
 
 /// Whether what a pass leaves is equal bit by bit to what was there.
 fn is_exact(pass: &str) -> bool {
-    let known = optimizations(&Target::ORT, i64::MAX, None).iter().any(|known| known.name == pass);
-    known && !ROUNDING.contains(&pass)
+    static EXACT: LazyLock<BTreeSet<&str>> = LazyLock::new(|| {
+        let names = optimizations(&Target::ORT, i64::MAX, None).into_iter().map(|pass| pass.name);
+        names.filter(|name| !ROUNDING.contains(name)).collect()
+    });
+    EXACT.contains(pass)
 }
 
 /// What makes a graph one that the target has a form for in that version of ONNX's operators.
@@ -434,4 +443,29 @@ pub fn diff(before: &str, after: &str) -> String {
     }
     let diff = similar::TextDiff::from_lines(before, after);
     diff.iter_all_changes().map(|change| format!("{}{change}", change.tag())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passes_that_round_are_passes() {
+        let known: BTreeSet<&str> = passes().iter().map(|pass| pass.name).collect();
+        let unknown: Vec<&&str> = ROUNDING.iter().filter(|name| !known.contains(**name)).collect();
+        assert_eq!(unknown, Vec::<&&str>::new());
+    }
+
+    #[test]
+    fn exact_are_the_passes_that_do_not_round() {
+        for (name, expected) in [
+            ("canonicalize", true),
+            ("cancel-transposes", true),
+            ("fold-batch-normalization", false),
+            ("write-einsum-as-matmul", false),
+            ("of-the-caller", false),
+        ] {
+            assert_eq!(is_exact(name), expected, "{name}");
+        }
+    }
 }
