@@ -7,10 +7,11 @@
 
 use crate::pipeline::Event;
 use crate::rewrite::{SMALL, in_memory};
-use netwright_ir::{Detail, Graph, Mark, Name, NodeId, Op, Tensor, Value, Window};
+use netwright_ir::{Data, Detail, Graph, Mark, Name, NodeId, Op, Tensor, Value, Window};
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
+use std::hash::{DefaultHasher, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A rewrite to be proven.
@@ -124,7 +125,8 @@ impl Prover {
     }
 }
 
-/// What claims have in common that are equal but for names and weights; `None` where the weights decide.
+/// What claims have in common that are equal but for names, and for where tensors are stored; `None` where that is not
+/// known.
 fn key(claim: Claim<'_>) -> Option<String> {
     let Window { before, after, .. } = claim.window;
     let is_source = |graph: &Graph| graph.outputs().iter().any(|output| graph.kind(output.value).is_source());
@@ -133,9 +135,38 @@ fn key(claim: Claim<'_>) -> Option<String> {
         return None;
     }
     let mut files: Vec<String> = vec![];
-    let sides = [before, after].map(|graph| anonymous(&renamed(graph), &mut files));
+    let sides = [before, after].map(|graph| anonymous(&renamed(graph).to_text(Detail::Elided), &mut files));
     let [before_text, after_text] = sides;
-    Some(format!("{} {}\n{}\n{before_text}{after_text}", claim.pass, claim.exact, elements(before)))
+    let mut tensors = vec![];
+    identify(before, &mut tensors)?;
+    identify(after, &mut tensors)?;
+    Some(format!("{} {}\n{}\n{tensors:?}\n{before_text}{after_text}", claim.pass, claim.exact, elements(before)))
+}
+
+/// Of larger tensors in files, the place is compared and not the elements.
+const MOST_HASHED: u64 = 16 << 20;
+
+/// Adds what tells the larger tensors of a graph and of its bodies from others: a rule may decide by their elements.
+/// `None` where they cannot be read.
+fn identify(graph: &Graph, tensors: &mut Vec<String>) -> Option<()> {
+    for id in graph.schedule() {
+        let op = graph.node(id).op();
+        if let Some(tensor) = op.tensor().filter(|tensor| tensor.len() > SMALL) {
+            let is_hashed = tensor.len() <= MOST_HASHED || !matches!(tensor.data(), Data::File(_));
+            tensors.push(if is_hashed { hash(tensor)?.to_string() } else { tensor.to_string() });
+        }
+        for body in op.bodies() {
+            identify(body, tensors)?;
+        }
+    }
+    Some(())
+}
+
+/// A hash of the elements; `None` where they cannot be read.
+fn hash(tensor: &Tensor) -> Option<u64> {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(&tensor.to_bytes().ok()?);
+    Some(hasher.finish())
 }
 
 /// A graph whose values are named by their position, and whose small tensors are in memory.
@@ -165,14 +196,15 @@ fn elements(graph: &Graph) -> String {
     graph.inputs().map(|input| format!("{:?};", graph.fact(input).elements)).collect()
 }
 
-/// The text of a graph in which ranges of files are numbered as they are met: `file(0)`.
-fn anonymous(graph: &Graph, files: &mut Vec<String>) -> String {
-    let text = graph.to_text(Detail::Elided);
+/// The text of a graph with ranges of files numbered as they are met: `file(0)`.
+fn anonymous(text: &str, files: &mut Vec<String>) -> String {
     let mut parts = text.split("file(");
     let mut told = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         // A path is quoted and may hold anything but a quote that is not escaped.
-        let quote = part.match_indices("\", ").find(|(at, _)| !part[..*at].ends_with('\\')).map_or(0, |(at, _)| at);
+        let backslashes = |at: usize| part[..at].len() - part[..at].trim_end_matches('\\').len();
+        let mut quotes = part.match_indices("\", ").map(|(at, _)| at);
+        let quote = quotes.find(|at| backslashes(*at).is_multiple_of(2)).unwrap_or(0);
         let end = part[quote..].find(')').map_or(0, |length| quote + length);
         let (file, rest) = part.split_at(end);
         let number = files.iter().position(|known| known == file).unwrap_or_else(|| {
@@ -258,5 +290,44 @@ impl Proofs {
     pub(crate) fn ban(&mut self, refuted: &[Event], whole_passes: bool) {
         let banned = refuted.iter().map(|event| (event.pass, (!whole_passes).then(|| event.node.clone())));
         self.banned.extend(banned);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use netwright_ir::{ElementType, parse};
+
+    /// The key of a claim about a graph that holds a large tensor of one number.
+    fn key_of(number: f32) -> Option<String> {
+        let text = "g(%x: f32[512]) {\n%w = parameter fill(0.0) : f32[512]\n%y = add %x, %w : f32[512]\nreturn %y\n}";
+        let mut before = parse(text).unwrap_or_else(|error| panic!("{error} in\n{text}"));
+        let tensor = Tensor::from_bytes(ElementType::F32, &[512], number.to_le_bytes().repeat(512));
+        let tensor = tensor.unwrap_or_else(|error| panic!("{error}"));
+        for id in before.schedule() {
+            if before.node(id).op().tensor().is_some() {
+                before.set_op(id, Op::Parameter(tensor.clone()));
+            }
+        }
+        let window = Window { after: before.clone(), before, can_widen: false };
+        key(Claim { pass: "choose-masked-scores", exact: false, window: &window })
+    }
+
+    #[test]
+    fn claims_about_other_elements_are_other_claims() {
+        assert!(key_of(1.0).is_some());
+        assert_eq!(key_of(1.0), key_of(1.0));
+        assert_ne!(key_of(1.0), key_of(0.0));
+    }
+
+    #[test]
+    fn ranges_of_files_are_numbered() {
+        for (text, expected) in [
+            (r#"file("a", 0, 8) file("b", 0, 8) file("a", 0, 8)"#, "file(0) file(1) file(0)"),
+            (r#"file("a)\\", 0, 8) f("b", 1)"#, r#"file(0) f("b", 1)"#),
+            (r#"file("a\", 1, 2)", 0, 8) f("b", 1)"#, r#"file(0) f("b", 1)"#),
+        ] {
+            assert_eq!(anonymous(text, &mut vec![]), expected, "{text}");
+        }
     }
 }
