@@ -5,7 +5,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use netwright::ir::{Dim, ElementType, Symbol};
 use netwright::nn::Task;
 use netwright::passes::Target;
-use netwright::verify::OrtLevel;
+use netwright::verify::{OrtLevel, TOLERANCE};
 use netwright::{nn, onnx};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -280,6 +280,12 @@ pub(crate) struct Optimize {
     /// What a symbol stands for in that, such as batch=2 or past_plus_seq=past+seq; may be given several times.
     #[arg(long = "dim", value_name = "SYMBOL=SIZE", value_parser = binding, requires = "verify")]
     pub(crate) dims: Vec<(Symbol, Dim)>,
+    /// How far elements may differ there, as in `verify`.
+    #[arg(long, default_value_t = TOLERANCE, value_parser = tolerance, requires = "verify")]
+    pub(crate) tolerance: f64,
+    /// Try lengths of 512 there, as in `verify`.
+    #[arg(long, requires = "verify")]
+    pub(crate) long: bool,
 }
 
 #[derive(Debug, Args)]
@@ -296,9 +302,16 @@ pub(crate) struct Verify {
     /// The seed of the inputs.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
-    /// How much elements may differ: |a - b| <= t * max(1, |b|).
-    #[arg(long, default_value_t = 1e-4, value_parser = tolerance)]
+    /// How far elements may differ: |a - b| <= t * max(|a|, scale), where the scale is the median magnitude of the
+    /// output's elements.
+    #[arg(long, default_value_t = TOLERANCE, value_parser = tolerance)]
     pub(crate) tolerance: f64,
+    /// Also try lengths of 512, and lengths of 64 where the model has more than 300 million parameters.
+    #[arg(long)]
+    pub(crate) long: bool,
+    /// Run with these inputs only: a safetensors file, or a folder with an .npy file for each input.
+    #[arg(long, value_name = "FILE|FOLDER", conflicts_with_all = ["dims", "seed", "long", "dump"])]
+    pub(crate) inputs: Option<PathBuf>,
     /// Write the inputs of every run and the first model's outputs there, as safetensors.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) dump: Option<PathBuf>,

@@ -4,7 +4,8 @@ use crate::args::{self, Optimize, Runtimes, Verify, bindings};
 use crate::failure::Failure;
 use crate::output::Output;
 use netwright::files::{self, AtomicFile};
-use netwright::verify::{self, Array, Error, ModelFile, OnnxRuntime, Options, Runtime, Session, Verdict, Worker};
+use netwright::ir::{Bindings, Symbol};
+use netwright::verify::{self, Array, Error, ModelFile, OnnxRuntime, Options, Run, Runtime, Session, Verdict, Worker};
 use safetensors::{Dtype, tensor::TensorView};
 use std::io;
 use std::path::Path;
@@ -15,6 +16,8 @@ pub(crate) fn run(args: &Verify, output: Output) -> Result<(), Failure> {
         dims: bindings(&args.dims)?,
         seed: args.seed,
         tolerance: args.tolerance,
+        long: args.long,
+        inputs: args.inputs.clone(),
         runtime,
         fallback,
         ..Options::default()
@@ -29,7 +32,7 @@ pub(crate) fn run(args: &Verify, output: Output) -> Result<(), Failure> {
     ) = (&args.dump, &verdict)
     {
         let judge = options.fallback.as_ref().filter(|fallback| fallback.to_string() == *runtime);
-        dump(&args.model, folder, &options, judge.unwrap_or(&options.runtime))?;
+        dump(&args.model, folder, &runs(&verdict), judge.unwrap_or(&options.runtime))?;
     }
     match judge(&verdict) {
         Ok(()) => output.report(&verdict, || verdict.to_string()),
@@ -57,7 +60,15 @@ pub(crate) fn comparison(args: &Optimize) -> Result<Option<Options>, Failure> {
     let (runtime, fallback) = runtimes(&args.runtimes)?;
     let data_dir = args.input.data_dir.clone();
     let dims = bindings(&args.dims)?;
-    Ok(Some(Options { dims, tolerance: 1e-4, data_dir, runtime, fallback, ..Options::default() }))
+    Ok(Some(Options {
+        dims,
+        tolerance: args.tolerance,
+        long: args.long,
+        data_dir,
+        runtime,
+        fallback,
+        ..Options::default()
+    }))
 }
 
 /// Compares a file that optimizing made with its original, in a child process.
@@ -125,15 +136,26 @@ fn failure(error: Error) -> Failure {
     Failure::usage(error)
 }
 
+/// The sizes and the seed of every run.
+fn runs(verdict: &Verdict) -> Vec<(Bindings, u64)> {
+    fn of<T>(run: &Run<T>) -> (Bindings, u64) {
+        (run.bindings.iter().map(|(symbol, size)| (Symbol::new(symbol.as_str()), *size)).collect(), run.seed)
+    }
+    match verdict {
+        Verdict::Runs { runs, .. } => runs.iter().map(of).collect(),
+        Verdict::Equal { runs, .. } => runs.iter().map(of).collect(),
+        Verdict::Differs { run, .. } => vec![of(run)],
+        _ => vec![],
+    }
+}
+
 /// Writes the inputs and outputs of every run as safetensors, for other runtimes to be compared with.
-fn dump(model: &Path, folder: &Path, options: &Options, runtime: &Runtime) -> Result<(), Failure> {
+fn dump(model: &Path, folder: &Path, runs: &[(Bindings, u64)], runtime: &Runtime) -> Result<(), Failure> {
     let file = ModelFile::open(model).map_err(failure)?;
     let session = Session::new_in(&file, runtime).map_err(failure)?;
     files::create_folder(folder).map_err(Failure::usage)?;
-    let runs = verify::bindings(&file.inputs(), &options.dims).map_err(failure)?;
-    for (at, bindings) in runs.iter().enumerate() {
-        let seed = options.seed.wrapping_add(at as u64);
-        let inputs = verify::inputs(&file, bindings, seed).map_err(failure)?;
+    for (at, (bindings, seed)) in runs.iter().enumerate() {
+        let inputs = verify::inputs(&file, bindings, *seed).map_err(failure)?;
         let given: Vec<(&str, &Array)> = inputs.iter().map(|(name, array)| (name.as_str(), array)).collect();
         let outputs = session.run(&given).map_err(failure)?;
         let inputs = inputs.iter().map(|(name, array)| (format!("input.{name}"), array));

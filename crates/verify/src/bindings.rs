@@ -6,16 +6,75 @@ use crate::run::list;
 use netwright_ir::{Bindings, Dim, Symbol};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How often a model is run, each time with other sizes and other inputs.
-pub const RUNS: usize = 3;
-
 /// No size is larger: a model is verified on small inputs.
 const MOST: i64 = 1 << 20;
 
+/// The length of the long run.
+const LONG: i64 = 64;
+
+/// The length of the run that is made on request.
+const LONGEST: i64 = 512;
+
+/// The sizes of one run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// What each symbol stands for.
+    pub bindings: Bindings,
+    /// Why these.
+    pub kind: SizesKind,
+}
+
+/// Why a run has the sizes that it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SizesKind {
+    /// A model has to run with these.
+    Usual,
+    /// Other small ones, such as a past of length 0; a run that the first model refuses is left out.
+    Unusual,
+    /// Lengths of 64 and more, or of 512; as for `Unusual`.
+    Long,
+    /// Lengths of about 30, where the first model refuses the long run; as for `Unusual`.
+    Shorter,
+    /// A size is 0; as for `Unusual`.
+    Empty,
+}
+
+/// What the free symbols stand for in a run: batches, lengths and lengths of the past.
+///
+/// Lengths are distinct, `first`, `first + step` and so on in the order of their names. The past is one of them
+/// where nothing is said.
+struct Row {
+    kind: SizesKind,
+    batch: i64,
+    first: i64,
+    step: i64,
+    past: Option<i64>,
+}
+
+const ROWS: [Row; 10] = {
+    use SizesKind::{Empty, Long, Shorter, Unusual, Usual};
+    [
+        Row { kind: Usual, batch: 1, first: 5, step: 3, past: None },
+        Row { kind: Usual, batch: 2, first: 7, step: 2, past: None },
+        Row { kind: Usual, batch: 3, first: 2, step: 2, past: None },
+        Row { kind: Unusual, batch: 5, first: 3, step: 1, past: Some(0) },
+        Row { kind: Unusual, batch: 2, first: 1, step: 0, past: None },
+        Row { kind: Unusual, batch: 3, first: 6, step: 3, past: None },
+        Row { kind: Long, batch: 2, first: LONG, step: 3, past: None },
+        Row { kind: Shorter, batch: 4, first: 29, step: 1, past: None },
+        Row { kind: Empty, batch: 0, first: 4, step: 1, past: None },
+        Row { kind: Empty, batch: 2, first: 0, step: 0, past: Some(3) },
+    ]
+};
+
+/// The run that is made on request.
+const LONGEST_ROW: Row = Row { kind: SizesKind::Long, batch: 1, first: LONGEST, step: 5, past: Some(130) };
+
 /// The sizes of all symbols in the inputs' shapes, for each run.
 ///
-/// `dims` says what is to hold of symbols: a number, or an expression over other symbols. The others are small and
-/// distinct in each run: 1, 2 and 3 for batches, for lengths from 5, 7 and 2 on.
+/// `dims` says what is to hold of symbols: a number, or an expression over other symbols. The others are mostly small,
+/// and distinct where they are lengths: among the runs are a batch of 5, lengths of 1, a past of length 0, lengths of
+/// 64 and more, and sizes of 0. `longest` adds a run with lengths of 512.
 ///
 /// ```
 /// use netwright_ir::{Dim, Symbol, TensorType, ElementType::I64, shape};
@@ -23,15 +82,13 @@ const MOST: i64 = 1 << 20;
 /// let mask = Port { name: "mask".into(), ty: Some(TensorType::new(I64, shape!["batch", "past_plus_seq"])) };
 /// let past = Port { name: "past".into(), ty: Some(TensorType::new(I64, shape!["past", "seq"])) };
 /// let dims = [(Symbol::new("past_plus_seq"), "past + seq".parse()?)].into();
-/// let runs = bindings(&[mask, past], &dims)?;
-/// assert_eq!(runs[0].values().collect::<Vec<_>>(), [&1, &5, &13, &8]); // batch, past, past_plus_seq, seq
+/// let runs = bindings(&[mask, past], &dims, false)?;
+/// // batch, past, past_plus_seq, seq
+/// assert_eq!(runs[0].bindings.values().collect::<Vec<_>>(), [&1, &5, &13, &8]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn bindings(inputs: &[Port], dims: &BTreeMap<Symbol, Dim>) -> Result<[Bindings; RUNS], Error> {
-    let mut symbols = BTreeSet::new();
-    for dim in inputs.iter().filter_map(|port| port.ty.as_ref()?.shape.as_ref()).flat_map(|shape| shape.iter()) {
-        dim.for_each_symbol(&mut |symbol| _ = symbols.insert(symbol.clone()));
-    }
+pub fn bindings(inputs: &[Port], dims: &BTreeMap<Symbol, Dim>, longest: bool) -> Result<Vec<Sizes>, Error> {
+    let symbols = symbols(inputs);
     let mut named: Vec<Symbol> = dims.keys().cloned().collect();
     for dim in dims.values() {
         dim.for_each_symbol(&mut |symbol| named.push(symbol.clone()));
@@ -39,18 +96,58 @@ pub fn bindings(inputs: &[Port], dims: &BTreeMap<Symbol, Dim>) -> Result<[Bindin
     if let Some(symbol) = named.into_iter().find(|symbol| !symbols.contains(symbol)) {
         return Err(Error::UnknownSymbol { symbol, symbols: list(symbols.iter().map(Symbol::as_str)) });
     }
-    let mut runs = [const { Bindings::new() }; RUNS];
-    for (bound, (batch, first, step)) in runs.iter_mut().zip([(1, 5, 3), (2, 7, 2), (3, 2, 2)]) {
-        let free = symbols.iter().filter(|symbol| !dims.contains_key(*symbol));
-        let (batches, lengths): (Vec<&Symbol>, Vec<_>) = free.partition(|symbol| is_batch(symbol.as_str()));
-        bound.extend(batches.into_iter().cloned().zip(std::iter::repeat(batch)));
-        bound.extend(lengths.into_iter().cloned().zip((0..).map(|at| first + step * at)));
-        resolve(dims, bound)?;
+    let free: Vec<&Symbol> = symbols.iter().filter(|symbol| !dims.contains_key(*symbol)).collect();
+    let has_length = free.iter().any(|symbol| !is_batch(symbol.as_str()));
+    let mut runs: Vec<Sizes> = vec![];
+    for row in ROWS.iter().chain(longest.then_some(&LONGEST_ROW)) {
+        let mut bound = row.bind(&free);
+        let failed = resolve(dims, &mut bound);
+        match (row.kind, failed) {
+            (SizesKind::Usual, failed) => failed?,
+            // An expression may have no size for these.
+            (_, Err(_)) => continue,
+            (SizesKind::Long | SizesKind::Shorter, Ok(())) if !has_length => continue,
+            (SizesKind::Empty, Ok(())) if bound.values().all(|&size| size > 0) => continue,
+            _ => {}
+        }
+        // Where nothing is free, inputs alone differ between runs.
+        if row.kind == SizesKind::Usual || free.is_empty() || runs.iter().all(|run| run.bindings != bound) {
+            runs.push(Sizes { bindings: bound, kind: row.kind });
+        }
     }
     Ok(runs)
 }
 
-fn is_batch(name: &str) -> bool {
+/// All symbols of the inputs' shapes.
+pub(crate) fn symbols(inputs: &[Port]) -> BTreeSet<Symbol> {
+    let mut symbols = BTreeSet::new();
+    for dim in inputs.iter().filter_map(|port| port.ty.as_ref()?.shape.as_ref()).flat_map(|shape| shape.iter()) {
+        dim.for_each_symbol(&mut |symbol| _ = symbols.insert(symbol.clone()));
+    }
+    symbols
+}
+
+impl Row {
+    fn bind(&self, free: &[&Symbol]) -> Bindings {
+        let (batches, lengths): (Vec<&Symbol>, Vec<&Symbol>) =
+            free.iter().partition(|symbol| is_batch(symbol.as_str()));
+        let mut bound: Bindings = batches.into_iter().map(|symbol| (symbol.clone(), self.batch)).collect();
+        let sizes = (0..).map(|at| self.first + self.step * at);
+        bound.extend(lengths.iter().map(|&symbol| symbol.clone()).zip(sizes));
+        if let Some(past) = self.past {
+            bound.extend(lengths.into_iter().filter(|symbol| is_past(symbol)).map(|symbol| (symbol.clone(), past)));
+        }
+        bound
+    }
+}
+
+/// Whether a symbol is by its name the length of the past alone.
+pub(crate) fn is_past(symbol: &Symbol) -> bool {
+    let name = symbol.as_str().to_lowercase();
+    name.contains("past") && !["plus", "total", "+", "and"].iter().any(|word| name.contains(word))
+}
+
+pub(crate) fn is_batch(name: &str) -> bool {
     let name = name.to_lowercase();
     name.contains("batch") || name == "b" || name == "n"
 }

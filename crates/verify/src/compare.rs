@@ -11,14 +11,46 @@ pub struct Comparison {
     pub output: String,
     /// Its type, as `f32[2, 7, 512]`.
     pub ty: String,
+    /// The scale of the output: the median of `|a|`, over the elements that are finite and not 0; 0 if there are none.
+    pub scale: f64,
     /// The largest `|a - b|`, over the pairs that are both finite.
     pub max_abs: f64,
-    /// The largest `|a - b| / |b|`, over the pairs that are both finite and where `b` is not 0.
+    /// The largest `|a - b| / |a|`, over the pairs that are both finite and where `a` is not 0.
     pub max_rel: f64,
     /// The cosine of the angle between the two, over the pairs that are both finite; `None` where a length is 0.
     pub cosine: Option<f64>,
-    /// The first difference that is not tolerated.
+    /// The element with the largest error; `None` where all elements are the same.
+    pub worst: Option<Worst>,
+    /// How many elements were not compared, because the first model itself gives NaN or an infinity there.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub not_compared: usize,
+    /// The difference, if it is not tolerated.
     pub difference: Option<Difference>,
+    /// Why a difference beyond the tolerance is rounding, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rounding: Option<Rounding>,
+}
+
+/// The element with the largest error.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Worst {
+    /// Its index on each axis.
+    pub index: Vec<usize>,
+    /// The value of the first model, as printed.
+    pub a: String,
+    /// The value of the second.
+    pub b: String,
+    /// `|a - b| / max(|a|, scale)`; `None` for integers, and where a value is not finite.
+    pub error: Option<f64>,
+}
+
+/// A difference beyond the tolerance that both models do not have when they compute in f64.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rounding {
+    /// The largest error of the models as they are.
+    pub observed: f64,
+    /// The largest error of their f64 twins.
+    pub twins: f64,
 }
 
 /// A difference between two outputs that is not tolerated.
@@ -34,34 +66,50 @@ pub enum Difference {
         /// That of the second.
         b: String,
     },
-    /// An element.
-    Element {
-        /// Where, one index for each axis.
-        index: Vec<usize>,
-        /// The value of the first model, as printed.
-        a: String,
-        /// The value of the second.
-        b: String,
+    /// Elements; [`Comparison::worst`] is one of them.
+    Elements {
+        /// How many differ.
+        count: usize,
     },
+}
+
+/// Which elements are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Where {
+    /// All.
+    Everywhere,
+    /// Those at which the first model is finite.
+    FirstIsFinite,
 }
 
 /// Compares outputs one by one, by name.
 ///
-/// Floats are equal where `|a - b| <= tolerance * max(1, |b|)`; NaN equals NaN, and an infinity itself. Everything
-/// else must be equal exactly.
+/// Floats are equal where `|a - b| <= tolerance * max(|a|, scale)`. The scale is that of the output: the median of
+/// `|a|` over its elements that are finite and not 0. So a tolerance means the same for an output of any magnitude;
+/// elements that nearly cancel out are held against what is usual in their output, and a few huge elements, such as the
+/// fill of a mask, do not hide the others. NaN equals NaN, and an infinity itself. Everything else must be equal
+/// exactly.
 pub fn compare(a: &[(String, Array)], b: &[(String, Array)], tolerance: f64) -> Vec<Comparison> {
-    let other = |name: &String| b.iter().find(|(other, _)| other == name).map(|(_, array)| array);
-    a.iter().map(|(name, array)| compare_one(name, array, other(name), tolerance)).collect()
+    compare_at(a, b, tolerance, Where::Everywhere)
 }
 
-fn compare_one(output: &str, a: &Array, b: Option<&Array>, tolerance: f64) -> Comparison {
+pub(crate) fn compare_at(a: &[(String, Array)], b: &[(String, Array)], tolerance: f64, at: Where) -> Vec<Comparison> {
+    let other = |name: &String| b.iter().find(|(other, _)| other == name).map(|(_, array)| array);
+    a.iter().map(|(name, array)| compare_one(name, array, other(name), tolerance, at)).collect()
+}
+
+fn compare_one(output: &str, a: &Array, b: Option<&Array>, tolerance: f64, places: Where) -> Comparison {
     let mut comparison = Comparison {
         output: output.to_owned(),
         ty: a.to_string(),
+        scale: 0.0,
         max_abs: 0.0,
         max_rel: 0.0,
         cosine: None,
+        worst: None,
+        not_compared: 0,
         difference: None,
+        rounding: None,
     };
     let Some(b) = b else {
         comparison.difference = Some(Difference::Missing);
@@ -71,61 +119,113 @@ fn compare_one(output: &str, a: &Array, b: Option<&Array>, tolerance: f64) -> Co
         comparison.difference = Some(Difference::Type { a: a.to_string(), b: b.to_string() });
         return comparison;
     }
-    let first = match (a.any().floats(), b.any().floats()) {
-        (Some(left), Some(right)) => {
-            comparison.measure(&left, &right);
-            left.iter().zip(&right).position(|(&a, &b)| !within(a, b, tolerance))
-        }
+    let (count, worst) = match (a.any().floats(), b.any().floats()) {
+        (Some(left), Some(right)) => comparison.floats(&left, &right, tolerance, places),
         _ => differing(a.any(), b.any()),
     };
     let text = |array: &Array, at| array.any().text(at).unwrap_or_default();
-    comparison.difference = first.map(|at| Difference::Element { index: a.index(at), a: text(a, at), b: text(b, at) });
+    comparison.worst = worst.map(|(at, error)| Worst { index: a.index(at), a: text(a, at), b: text(b, at), error });
+    comparison.difference = (count > 0).then_some(Difference::Elements { count });
     comparison
 }
 
-fn within(a: f64, b: f64, tolerance: f64) -> bool {
-    // The first covers infinities, whose difference is NaN.
-    a == b || (a.is_nan() && b.is_nan()) || ((a - b).abs() <= tolerance * b.abs().max(1.0) && b.is_finite())
+/// How many elements of two lists that are not floats differ, and the first of them.
+fn differing(a: &Values, b: &Values) -> (usize, Option<(usize, Option<f64>)>) {
+    if a == b {
+        return (0, None);
+    }
+    let mut all = (0..a.len()).filter(|&at| a.text(at) != b.text(at));
+    let first = all.next();
+    (first.iter().count() + all.count(), first.map(|at| (at, None)))
 }
 
-/// The first place where two lists that are not floats differ.
-fn differing(a: &Values, b: &Values) -> Option<usize> {
-    if a == b { None } else { (0..a.len()).find(|&at| a.text(at) != b.text(at)) }
+/// The median of the magnitudes of the elements that are finite and not 0.
+fn scale(values: &[f64]) -> f64 {
+    let mut magnitudes: Vec<f64> =
+        values.iter().map(|value| value.abs()).filter(|value| value.is_finite() && *value > 0.0).collect();
+    if magnitudes.is_empty() {
+        return 0.0;
+    }
+    let middle = magnitudes.len() / 2;
+    *magnitudes.select_nth_unstable_by(middle, f64::total_cmp).1
 }
 
 impl Comparison {
-    fn measure(&mut self, a: &[f64], b: &[f64]) {
+    /// Measures the distances; returns how many elements differ beyond the tolerance, and the worst with its error.
+    fn floats(&mut self, a: &[f64], b: &[f64], tolerance: f64, at: Where) -> (usize, Option<(usize, Option<f64>)>) {
+        self.scale = scale(a);
         let (mut dot, mut left, mut right) = (0.0, 0.0, 0.0);
-        for (&a, &b) in a.iter().zip(b).filter(|(a, b)| a.is_finite() && b.is_finite()) {
-            // Finite, that it can be written as JSON.
-            let distance = (a - b).abs().min(f64::MAX);
-            self.max_abs = self.max_abs.max(distance);
-            if b != 0.0 {
-                self.max_rel = self.max_rel.max((distance / b.abs()).min(f64::MAX));
+        let mut differ = 0;
+        // An element that is not finite on one side alone is worse than any error.
+        let mut worst: Option<(usize, f64)> = None;
+        for (place, (&a, &b)) in a.iter().zip(b).enumerate() {
+            let error = if a.is_finite() && b.is_finite() {
+                // Finite, that it can be written as JSON.
+                let distance = (a - b).abs().min(f64::MAX);
+                self.max_abs = self.max_abs.max(distance);
+                if a != 0.0 {
+                    self.max_rel = self.max_rel.max((distance / a.abs()).min(f64::MAX));
+                }
+                dot += a * b;
+                left += a * a;
+                right += b * b;
+                let allowed = a.abs().max(self.scale);
+                differ += usize::from(distance > tolerance * allowed);
+                if distance == 0.0 { 0.0 } else { (distance / allowed).min(f64::MAX) }
+            } else if at == Where::FirstIsFinite && !a.is_finite() {
+                self.not_compared += 1;
+                0.0
+            } else if a == b || (a.is_nan() && b.is_nan()) {
+                0.0
+            } else {
+                differ += 1;
+                f64::INFINITY
+            };
+            if error > worst.map_or(0.0, |(_, error)| error) {
+                worst = Some((place, error));
             }
-            dot += a * b;
-            left += a * a;
-            right += b * b;
         }
         self.cosine = Some(dot / (left.sqrt() * right.sqrt())).filter(|cosine| cosine.is_finite());
+        (differ, worst.map(|(place, error)| (place, Some(error).filter(|error| error.is_finite()))))
+    }
+
+    /// The error of the worst element, where both values are finite.
+    pub(crate) fn error(&self) -> Option<f64> {
+        self.worst.as_ref().map_or(Some(0.0), |worst| worst.error)
     }
 }
 
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "output `{}` {}: ", self.output, self.ty)?;
-        match &self.difference {
-            Some(difference) => write!(f, "{difference}")?,
-            None => f.write_str("equal")?,
-        }
-        if !matches!(self.difference, Some(Difference::Missing | Difference::Type { .. })) {
-            write!(f, " (max abs {:.3e}, max rel {:.3e}", self.max_abs, self.max_rel)?;
-            if let Some(cosine) = self.cosine {
-                write!(f, ", cosine {cosine:.9}")?;
+        match (&self.difference, &self.worst) {
+            (Some(Difference::Elements { count }), Some(worst)) => {
+                let elements = if *count == 1 { "element differs" } else { "elements differ" };
+                write!(f, "{count} {elements}, most at {worst}")?;
             }
-            f.write_str(")")?;
+            (Some(difference), _) => return write!(f, "{difference}"),
+            (None, None) => f.write_str("the same")?,
+            (None, Some(worst)) => write!(f, "equal, worst at {worst}")?,
+        }
+        write!(f, " (scale {:.3e}, max abs {:.3e}, max rel {:.3e}", self.scale, self.max_abs, self.max_rel)?;
+        if let Some(cosine) = self.cosine {
+            write!(f, ", cosine {cosine:.9}")?;
+        }
+        f.write_str(")")?;
+        if self.not_compared > 0 {
+            write!(f, "; {} elements not compared: the first model gives NaN or infinity", self.not_compared)?;
+        }
+        if let Some(Rounding { observed, twins }) = self.rounding {
+            write!(f, "; rounding: the error is {observed:.1e}, and {twins:.1e} where both compute in f64")?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Worst {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {} against {}", self.index, self.a, self.b)?;
+        self.error.map_or(Ok(()), |error| write!(f, ", error {error:.3e}"))
     }
 }
 
@@ -134,9 +234,14 @@ impl fmt::Display for Difference {
         match self {
             Difference::Missing => f.write_str("the second model does not have it"),
             Difference::Type { a, b } => write!(f, "{a} in the first model, {b} in the second"),
-            Difference::Element { index, a, b } => write!(f, "differs at {index:?}: {a} against {b}"),
+            Difference::Elements { count } => write!(f, "{count} elements differ"),
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 #[cfg(test)]
@@ -154,8 +259,9 @@ mod tests {
         for (a, b, equal) in [
             (1.0, 1.0009, true),
             (1.0, 1.0011, false),
-            (0.0, 0.0009, true),    // absolute below 1
-            (1000.0, 1000.9, true), // relative above
+            (0.0, 0.0009, true), // held against the scale
+            (0.0, 0.0011, false),
+            (1000.0, 1000.9, true), // relative above the scale
             (1000.0, 1001.1, false),
             (-0.0, 0.0, true),
             (nan, nan, true),
@@ -163,20 +269,57 @@ mod tests {
             (1.0, nan, false),
             (inf, inf, true),
             (inf, -inf, false),
-            (inf, f32::MAX, false),
+            (inf, 1e20, false),
             (1.0, inf, false),
         ] {
-            let comparison = one(vec![0.5, a], vec![0.5, b]);
-            let difference = Difference::Element { index: vec![0, 1], a: a.to_string(), b: b.to_string() };
-            assert_eq!(comparison.difference, (!equal).then_some(difference), "{a} {b}");
-            assert!(comparison.max_abs.is_finite() && comparison.max_rel.is_finite(), "{a} {b}");
+            // Whatever the unit is in which the output is measured.
+            for unit in [1.0, 1e-12, 1e12] {
+                let [left, right] = [[1.0, a, 1.0], [1.0, b, 1.0]].map(|all| all.map(|value| value * unit).to_vec());
+                let comparison = one(left.clone(), right.clone());
+                let difference = Difference::Elements { count: 1 };
+                assert_eq!(comparison.difference, (!equal).then_some(difference), "{a} {b} {unit}");
+                assert!(comparison.max_abs.is_finite() && comparison.max_rel.is_finite(), "{a} {b}");
+                if !equal {
+                    let worst = comparison.worst.expect("a difference has a place");
+                    assert_eq!(worst.index, [0, 1], "{a} {b}");
+                    assert_eq!((worst.a, worst.b), (left[1].to_string(), right[1].to_string()));
+                }
+            }
         }
+    }
+
+    #[test]
+    fn the_scale_is_that_of_most_elements() {
+        // The fill of a mask does not hide the others, and zeros do not make the others strict.
+        for (values, scale) in [
+            (vec![0.5_f32, -1.0, 2.0, -1e9, f32::NEG_INFINITY], 2.0),
+            (vec![0.0, 0.0, 0.0, 4.0, f32::NAN], 4.0),
+            (vec![0.0, -0.0], 0.0),
+            (vec![], 0.0),
+        ] {
+            assert_eq!(one(values.clone(), values).scale, scale);
+        }
+        let worst = one(vec![1.0_f32, 3.0, 2.0], vec![1.0_f32, 3.3, 2.4]).worst.unwrap();
+        assert_eq!((worst.index, worst.a.as_str(), worst.b.as_str()), (vec![0, 2], "2", "2.4"));
+        assert!((worst.error.unwrap() - 0.2).abs() < 1e-6);
+        // Nothing but 0 equals an output of zeros.
+        assert_eq!(one(vec![0.0_f32], vec![1e-30_f32]).difference, Some(Difference::Elements { count: 1 }));
+    }
+
+    #[test]
+    fn places_where_the_first_is_not_finite_may_be_left_out() {
+        let array = |values: Vec<f32>| vec![("y".to_owned(), Array::new([values.len()], values).unwrap())];
+        let (nan, inf) = (f32::NAN, f32::INFINITY);
+        let compare = |a, b| compare_at(&array(a), &array(b), 1e-3, Where::FirstIsFinite).remove(0);
+        let lenient = compare(vec![nan, inf, 1.0], vec![1.0, 2.0, 1.0]);
+        assert_eq!((lenient.difference, lenient.not_compared), (None, 2));
+        assert_eq!(compare(vec![1.0, 1.0], vec![nan, 1.0]).difference, Some(Difference::Elements { count: 1 }));
     }
 
     #[test]
     fn distances_are_of_finite_pairs() {
         let comparison = one(vec![3.0, 4.0, f32::NAN], vec![3.0, 5.0, f32::NAN]);
-        assert_eq!((comparison.max_abs, comparison.max_rel), (1.0, 0.2));
+        assert_eq!((comparison.max_abs, comparison.max_rel), (1.0, 0.25));
         assert!((comparison.cosine.unwrap() - 29.0 / (5.0 * 34_f64.sqrt())).abs() < 1e-12);
         assert_eq!(one(vec![0.0_f32], vec![0.0_f32]).cosine, None);
         assert_eq!(one(vec![f64::MAX], vec![-f64::MAX]).max_abs, f64::MAX);
@@ -184,16 +327,20 @@ mod tests {
 
     #[test]
     fn all_else_is_equal_exactly() {
-        let element =
-            |a: &str, b: &str| Some(Difference::Element { index: vec![0, 1], a: a.to_owned(), b: b.to_owned() });
+        let found = |comparison: Comparison| {
+            let count = match comparison.difference {
+                Some(Difference::Elements { count }) => count,
+                other => return format!("{other:?}"),
+            };
+            let worst = comparison.worst.expect("a difference has a place");
+            format!("{count} {worst}")
+        };
         let ty = |a: &str, b: &str| Some(Difference::Type { a: a.to_owned(), b: b.to_owned() });
         let most = i64::MAX;
-        assert_eq!(one(vec![1, most], vec![1, most]).difference, None);
-        assert_eq!(
-            one(vec![1, most], vec![1, most - 1]).difference,
-            element("9223372036854775807", "9223372036854775806")
-        );
-        assert_eq!(one(vec![true, true], vec![true, false]).difference, element("true", "false"));
+        assert_eq!(found(one(vec![1, most], vec![1, most])), "None");
+        let expected = "1 [0, 1]: 9223372036854775807 against 9223372036854775806";
+        assert_eq!(found(one(vec![1, most], vec![1, most - 1])), expected);
+        assert_eq!(found(one(vec![true, true], vec![true, false])), "1 [0, 1]: true against false");
         assert_eq!(one(vec![1_i32], vec![1_i64]).difference, ty("i32[1, 1]", "i64[1, 1]"));
         assert_eq!(one(vec![1_i64], vec![1_i64, 1]).difference, ty("i64[1, 1]", "i64[1, 2]"));
         let array = Array::new([], vec![1.0_f32]).unwrap();

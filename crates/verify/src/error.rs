@@ -129,6 +129,15 @@ pub enum Error {
         cause: String,
     },
 
+    /// The inputs that the user gave cannot be read, or do not fit the model.
+    #[error("{}: {cause}", path.display())]
+    Inputs {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: String,
+    },
+
     /// A shape and its elements do not fit.
     #[error("{found} elements were given for the shape {shape:?}")]
     ElementCount {

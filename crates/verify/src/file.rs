@@ -124,6 +124,18 @@ impl ModelFile {
         file
     }
 
+    /// The same model with another graph, which holds all its weights.
+    pub(crate) fn with_graph(&self, graph: pb::GraphProto, outputs: Vec<Port>) -> Self {
+        Self {
+            name: self.name.clone(),
+            model: self.model.clone(),
+            graph,
+            outputs,
+            weights: Weights::default(),
+            origin: self.origin.clone(),
+        }
+    }
+
     /// The outputs.
     pub fn outputs(&self) -> &[Port] {
         &self.outputs

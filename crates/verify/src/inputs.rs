@@ -1,6 +1,8 @@
 //! Made-up inputs: the same for the same seed.
 
+use crate::bindings::{is_batch, is_past};
 use crate::file::{ModelFile, Port};
+use crate::uses::Graphs;
 use crate::{Array, Error, Values};
 use half::f16;
 use netwright_ir::{Bindings, ElementType, fingerprint};
@@ -11,18 +13,129 @@ const MOST_ELEMENTS: usize = 1 << 28;
 /// Ids of an input that no table is seen to bound are below this.
 const IDS: u64 = 16;
 
-/// Values for all inputs of a model, for these sizes.
+/// Positions of which no table says how many there are go up to this.
+const POSITIONS: u64 = 100;
+
+/// A mask that is added holds this, in one run of two, where it masks; else the lowest f32.
+const FILL: f32 = -1e4;
+
+/// Values for all inputs of a model, for these sizes: the same for the same seed.
 ///
-/// - An input with `mask` in its name is a mask: ones, with zeros for padding at the end of some rows, or at their
-///   start where the seed is odd; never a whole row.
-/// - Other integers are ids. Where the input goes straight into a `Gather`, they are below the size of its table;
-///   otherwise below 16.
-/// - Floats are uniform in [-1, 1].
+/// What an input is follows from its name, its type and what the graph does with it:
+///
+/// - *Masks* have `mask` in their name: ones, with zeros for padding. They are padded at the end, at the start, or in
+///   between, keep everything, or mask a row as a whole. Where the graph adds a float mask to something, it holds 0 in
+///   place of 1, and a large negative number in place of 0.
+/// - *Ids* are other integers. Where they index a table, through whatever reshapes them, they take every value below
+///   its size once before one comes again, the last one first and 0 second; otherwise they are below 16.
+/// - *Positions* have `position` in their name: they count up along the last axis, or are ids.
+/// - *Lengths* are `seqlens_k`, `total_sequence_length` and what has `length` in its name and at most one axis.
+/// - *Floats* are uniform in [-1, 1], [-10, 10] or [-100, 100]; or in [-1, 1] with zeros of both signs among them, or
+///   with one element of 1000.
+///
+/// How masks pad and which range floats have follows from the seed modulo 8. In runs of consecutive seeds all occur.
 pub fn inputs(file: &ModelFile, bindings: &Bindings, seed: u64) -> Result<Vec<(String, Array)>, Error> {
-    file.inputs().into_iter().map(|port| Ok((port.name.clone(), make(file, &port, bindings, seed)?))).collect()
+    let graphs = Graphs::new(&file.graph);
+    let ports = file.inputs();
+    let made = ports.iter().map(|port| Ok((port.name.clone(), make(file, &graphs, &ports, port, bindings, seed)?)));
+    made.collect()
 }
 
-fn make(file: &ModelFile, port: &Port, bindings: &Bindings, seed: u64) -> Result<Array, Error> {
+/// How masks pad.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Padding {
+    /// At the end of rows.
+    Right,
+    /// At the start of rows.
+    Left,
+    /// Anywhere.
+    Holes,
+    /// Nowhere.
+    Kept,
+    /// One row as a whole, others at the end.
+    Whole,
+}
+
+/// What range floats have.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Range {
+    /// Up to this.
+    UpTo(f32),
+    /// Up to 1, with 0 and -0 among them.
+    Zeros,
+    /// Up to 1, but for one element of 1000.
+    Outlier,
+}
+
+/// How the inputs of a run are made up.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Style {
+    padding: Padding,
+    range: Range,
+}
+
+impl Style {
+    pub(crate) fn of(seed: u64) -> Self {
+        let (padding, range) = match seed % 8 {
+            0 => (Padding::Right, Range::UpTo(1.0)),
+            1 => (Padding::Left, Range::UpTo(10.0)),
+            2 => (Padding::Kept, Range::UpTo(100.0)),
+            3 => (Padding::Holes, Range::Zeros),
+            4 => (Padding::Kept, Range::Outlier),
+            5 => (Padding::Whole, Range::UpTo(1.0)),
+            6 => (Padding::Left, Range::UpTo(1.0)),
+            _ => (Padding::Right, Range::UpTo(10.0)),
+        };
+        Self { padding, range }
+    }
+
+    /// Whether floats are so large that f32 may overflow, or lose all precision.
+    pub(crate) fn is_extreme(self) -> bool {
+        matches!(self.range, Range::Outlier) || matches!(self.range, Range::UpTo(most) if most > 1.0)
+    }
+
+    /// Whether a mask hides a row as a whole, which leaves a softmax nothing.
+    pub(crate) fn hides_rows(self) -> bool {
+        self.padding == Padding::Whole
+    }
+}
+
+/// What an input is, from its name and type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Mask,
+    Positions,
+    Length,
+    Ids,
+    Floats,
+}
+
+pub(crate) fn role(port: &Port) -> Role {
+    let name = port.name.to_lowercase();
+    let element = port.ty.as_ref().map(|ty| ty.element);
+    let rank = port.ty.as_ref().and_then(|ty| ty.shape.as_ref()).map_or(0, |shape| shape.len());
+    let is_float = element.is_some_and(ElementType::is_float);
+    if name.contains("mask") {
+        Role::Mask
+    } else if is_float {
+        Role::Floats
+    } else if name.contains("position") {
+        Role::Positions
+    } else if rank < 2 && (name.contains("length") || name.contains("seqlens")) {
+        Role::Length
+    } else {
+        Role::Ids
+    }
+}
+
+fn make(
+    file: &ModelFile,
+    graphs: &Graphs<'_>,
+    ports: &[Port],
+    port: &Port,
+    bindings: &Bindings,
+    seed: u64,
+) -> Result<Array, Error> {
     let failed = |cause: String| Error::Unmakable { file: file.name.clone(), input: port.name.clone(), cause };
     let ty = port.ty.as_ref().ok_or_else(|| failed("its type is not declared".to_owned()))?;
     let dims = ty.shape.as_ref().ok_or_else(|| failed(format!("the rank of {ty} is not declared")))?;
@@ -35,50 +148,130 @@ fn make(file: &ModelFile, port: &Port, bindings: &Bindings, seed: u64) -> Result
         .ok_or_else(|| failed(format!("{ty} has too many elements: {shape:?}")))?;
 
     let mut random = Random::new(seed, &port.name);
-    let integers = if port.name.to_lowercase().contains("mask") {
-        Some(mask(&shape, count, seed % 2 == 1, &mut random))
-    } else if ty.element.is_float() {
-        None
-    } else {
-        let below = if ty.element == ElementType::Bool { 2 } else { table(file, &port.name).unwrap_or(IDS) };
-        Some((0..count).map(|_| random.below(below)).collect::<Vec<_>>())
-    };
-    let values = match integers {
-        Some(integers) => from_integers(ty.element, &integers),
-        None => from_floats(ty.element, (0..count).map(|_| random.symmetric()).collect()),
+    let style = Style::of(seed);
+    let uses = graphs.uses(&port.name);
+    let is_bool = ty.element == ElementType::Bool;
+    let values = match role(port) {
+        Role::Mask => {
+            let mask = mask(&shape, count, style.padding, &mut random);
+            if uses.is_added && ty.element.is_float() {
+                let fill = if seed % 2 == 1 { FILL } else { f32::MIN };
+                from_floats(ty.element, mask.iter().map(|&keep| if keep == 1 { 0.0 } else { fill }).collect())
+            } else {
+                from_integers(ty.element, &mask)
+            }
+        }
+        Role::Floats => from_floats(ty.element, floats(count, style.range, &mut random)),
+        // A flag: each value in one run of two.
+        Role::Ids if is_bool && count == 1 => from_integers(ty.element, &[seed % 2]),
+        Role::Ids if is_bool => from_integers(ty.element, &(0..count).map(|_| random.below(2)).collect::<Vec<_>>()),
+        Role::Ids => from_integers(ty.element, &ids(count, uses.table.unwrap_or(IDS), &mut random)),
+        Role::Positions => {
+            let below = uses.table.unwrap_or(POSITIONS);
+            let positions = if seed % 2 == 0 { counted(&shape, count, below) } else { ids(count, below, &mut random) };
+            from_integers(ty.element, &positions)
+        }
+        Role::Length => {
+            let total = total_length(ports, bindings);
+            let lengths = match port.name.to_lowercase() {
+                name if name.contains("total") => vec![total; count],
+                name if name.contains("seqlens") => vec![total.saturating_sub(1); count],
+                _ => (0..count).map(|_| 1 + random.below(total.max(1))).collect(),
+            };
+            from_integers(ty.element, &lengths)
+        }
     };
     let values = values.ok_or_else(|| failed(format!("there are no values of type {}", ty.element)))?;
     Array::new(shape, values)
 }
 
-/// Rows of ones with zeros on one side; every row keeps a one, and the last has a zero if it is long enough.
-fn mask(shape: &[usize], count: usize, left: bool, random: &mut Random) -> Vec<u64> {
+/// Rows of ones with zeros for padding; only where a row is masked as a whole does it not keep a one. The last row has
+/// a zero if it is long enough.
+fn mask(shape: &[usize], count: usize, padding: Padding, random: &mut Random) -> Vec<u64> {
     let length = shape.last().copied().unwrap_or(1).max(1);
     let mut mask = vec![1; count];
     let rows = count / length;
+    let whole = usize::try_from(random.below(rows as u64)).unwrap_or(0);
     for (at, row) in mask.chunks_exact_mut(length).enumerate() {
         let most = length as u64 / 2;
         let zeros = if at + 1 == rows { most.min(1) + random.below(most.max(1)) } else { random.below(most + 1) };
         let zeros = usize::try_from(zeros).unwrap_or(0).min(length - 1);
-        if left { row[..zeros].fill(0) } else { row[length - zeros..].fill(0) }
+        match padding {
+            Padding::Kept => {}
+            Padding::Left => row[..zeros].fill(0),
+            Padding::Whole if at == whole => row.fill(0),
+            Padding::Right | Padding::Whole => row[length - zeros..].fill(0),
+            Padding::Holes => {
+                for _ in 0..zeros {
+                    row[usize::try_from(random.below(length as u64)).unwrap_or(0)] = 0;
+                }
+            }
+        }
     }
     mask
 }
 
-/// The size of the smallest table that the input indexes directly, by a `Gather` on an initializer.
-fn table(file: &ModelFile, input: &str) -> Option<u64> {
-    let gathers = file
-        .graph
-        .node
-        .iter()
-        .filter(|node| node.op_type == "Gather" && node.input.get(1).is_some_and(|indices| indices == input));
-    gathers
-        .filter_map(|gather| {
-            let axis = gather.attribute.iter().find(|attribute| attribute.name == "axis").map_or(0, |axis| axis.i);
-            let data = file.graph.initializer.iter().find(|tensor| Some(&tensor.name) == gather.input.first())?;
-            u64::try_from(*data.dims.get(usize::try_from(axis).ok()?)?).ok()
-        })
-        .min()
+/// Every value below a bound once before one comes again: the last one, then 0, then the others in some order.
+fn ids(count: usize, below: u64, random: &mut Random) -> Vec<u64> {
+    // A step that has no divisor in common with the bound reaches all.
+    let mut step = 1 + random.below(below.max(2) - 1);
+    while divisor(step, below) != 1 {
+        step += 1;
+    }
+    let mut ids: Vec<u64> =
+        (0..count as u64).map(|at| below.wrapping_sub(1).wrapping_add(at.wrapping_mul(step)) % below.max(1)).collect();
+    if let Some(second) = ids.get_mut(1) {
+        *second = 0;
+    }
+    // The last id and 0 do not always stand first.
+    for at in (1..count).rev() {
+        ids.swap(at, usize::try_from(random.below(at as u64 + 1)).unwrap_or(0));
+    }
+    ids
+}
+
+fn divisor(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { divisor(b, a % b) }
+}
+
+/// Positions that count up along the last axis.
+fn counted(shape: &[usize], count: usize, below: u64) -> Vec<u64> {
+    let length = shape.last().copied().unwrap_or(1).max(1) as u64;
+    (0..count as u64).map(|at| (at % length) % below.max(1)).collect()
+}
+
+fn floats(count: usize, range: Range, random: &mut Random) -> Vec<f32> {
+    let most = if let Range::UpTo(most) = range { most } else { 1.0 };
+    let mut values: Vec<f32> = (0..count).map(|_| most * random.symmetric()).collect();
+    match range {
+        Range::UpTo(_) => {}
+        Range::Zeros => {
+            for (at, value) in values.iter_mut().enumerate().filter(|_| random.below(4) == 0) {
+                *value = if at % 2 == 0 { 0.0 } else { -0.0 };
+            }
+        }
+        Range::Outlier => {
+            let place = usize::try_from(random.below(count as u64)).unwrap_or(0);
+            if let Some(value) = values.get_mut(place) {
+                *value = 1000.0;
+            }
+        }
+    }
+    values
+}
+
+/// The number of tokens with those of the past: the largest size of a symbol that is not a batch.
+fn total_length(ports: &[Port], bindings: &Bindings) -> u64 {
+    let dims = ports.iter().filter_map(|port| port.ty.as_ref()?.shape.as_ref()).flat_map(|shape| shape.iter());
+    let is_length = |dim: &&netwright_ir::Dim| match dim {
+        netwright_ir::Dim::Symbol(symbol) => !is_batch(symbol.as_str()),
+        netwright_ir::Dim::Known(_) => false,
+        _ => true,
+    };
+    let sizes = dims.filter(is_length).filter_map(|dim| dim.evaluate(bindings));
+    let largest = sizes.max().unwrap_or(1);
+    let sum = bindings.iter().filter(|(symbol, _)| is_past(symbol)).map(|(_, size)| *size).max().unwrap_or(0);
+    u64::try_from(largest.max(sum)).unwrap_or(1)
 }
 
 fn from_integers(element: ElementType, values: &[u64]) -> Option<Values> {
@@ -144,20 +337,61 @@ mod tests {
     use super::*;
 
     #[test]
-    fn masks_pad_some_rows_and_never_a_whole_one() {
-        for (left, seed) in [(false, 2), (true, 3)] {
+    fn masks_pad_as_they_are_told() {
+        use Padding::{Holes, Kept, Left, Right, Whole};
+        for padding in [Right, Left, Holes, Kept, Whole] {
             for length in 1..9 {
-                let rows = mask(&[3, length], 3 * length, left, &mut Random::new(seed, "attention_mask"));
+                let rows = mask(&[3, length], 3 * length, padding, &mut Random::new(2, "attention_mask"));
+                let mut whole = 0;
                 for row in rows.chunks(length) {
                     let kept = row.iter().filter(|&&one| one == 1).count();
-                    let (start, end) = if left { (length - kept, length) } else { (0, kept) };
-                    assert!(kept > 0 && row[start..end].iter().all(|&one| one == 1), "{row:?}");
+                    whole += usize::from(kept == 0);
+                    let (start, end) = match padding {
+                        Left => (length - kept, length),
+                        Holes => (0, 0),
+                        _ => (0, kept),
+                    };
+                    assert!(row[start..end].iter().all(|&one| one == 1), "{padding:?} {row:?}");
                 }
-                assert_eq!(rows[2 * length..].contains(&0), length > 1, "{rows:?}");
+                assert_eq!(whole, usize::from(padding == Whole), "{padding:?} {rows:?}");
+                let pads = padding == Whole || (padding != Kept && length > 1);
+                assert_eq!(rows.contains(&0), pads, "{padding:?} {rows:?}");
             }
         }
-        assert!(mask(&[2, 0], 0, false, &mut Random::new(0, "")).is_empty());
-        assert_eq!(mask(&[], 1, false, &mut Random::new(0, "")), [1]);
+        assert!(mask(&[2, 0], 0, Right, &mut Random::new(0, "")).is_empty());
+        assert_eq!(mask(&[], 1, Right, &mut Random::new(0, "")), [1]);
+    }
+
+    #[test]
+    fn ids_are_all_taken_before_one_comes_again() {
+        for below in [1, 2, 3, 6, 16, 97, 120] {
+            for seed in 0..20 {
+                let mut ids = ids(120, below, &mut Random::new(seed, "ids"));
+                ids.truncate(120);
+                for id in 0..below {
+                    let times = ids.iter().filter(|&&other| other == id).count();
+                    assert!(times > 0 || below > 100, "{id} of {below}");
+                }
+            }
+            let two = ids(2, below, &mut Random::new(7, "ids"));
+            assert!(two.contains(&0) && two.contains(&(below - 1)), "{two:?}");
+        }
+        assert!(ids(0, 5, &mut Random::new(0, "")).is_empty());
+        assert_eq!(ids(3, 1, &mut Random::new(0, "")), [0; 3]);
+    }
+
+    #[test]
+    fn floats_have_their_range() {
+        let of = |range| floats(64, range, &mut Random::new(3, "x"));
+        assert!(of(Range::UpTo(10.0)).iter().any(|value| value.abs() > 5.0));
+        let zeros: Vec<u32> = of(Range::Zeros).iter().map(|value| value.to_bits()).collect();
+        assert!(zeros.contains(&0) && zeros.contains(&0x8000_0000), "both zeros");
+        assert_eq!(of(Range::Outlier).iter().filter(|value| value.abs() > 1.0).count(), 1);
+        assert!(floats(0, Range::Outlier, &mut Random::new(3, "x")).is_empty());
+        let seeds: Vec<Style> = (0..8).map(Style::of).collect();
+        for padding in [Padding::Right, Padding::Left, Padding::Holes, Padding::Kept, Padding::Whole] {
+            assert!(seeds.iter().any(|style| style.padding == padding), "{padding:?}");
+        }
     }
 
     #[test]

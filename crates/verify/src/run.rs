@@ -75,6 +75,21 @@ impl Session {
         outputs: Vec<String>,
         sizes: Option<&Bindings>,
     ) -> Result<Self, Error> {
+        Self::loaded(file, runtime, outputs, sizes, true)
+    }
+
+    /// Loads a model in tract for these sizes of its symbols, and runs its operators as they stand.
+    pub(crate) fn plain(file: &ModelFile, sizes: &Bindings) -> Result<Self, Error> {
+        Self::loaded(file, &Runtime::Tract, file.output_names(), Some(sizes), false)
+    }
+
+    fn loaded(
+        file: &ModelFile,
+        runtime: &Runtime,
+        outputs: Vec<String>,
+        sizes: Option<&Bindings>,
+        optimize: bool,
+    ) -> Result<Self, Error> {
         let reasons = match runtime {
             Runtime::Tract => gate(file),
             Runtime::Ort(_) => gate::random(file),
@@ -85,7 +100,7 @@ impl Session {
         let mut inputs = file.inputs();
         let engine = match runtime {
             Runtime::Tract => {
-                let (plan, order) = Plan::load(file, &inputs, &outputs, sizes)?;
+                let (plan, order) = Plan::load(file, &inputs, &outputs, sizes, optimize)?;
                 // tract takes inputs by position.
                 inputs.sort_by_key(|port| order.iter().position(|name| *name == port.name));
                 Engine::Tract(plan)

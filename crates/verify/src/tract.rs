@@ -29,6 +29,7 @@ impl Plan {
         inputs: &[Port],
         outputs: &[String],
         sizes: Option<&Bindings>,
+        optimize: bool,
     ) -> Result<(Self, Vec<String>), Error> {
         guard(&file.name, runtime::LOAD, || {
             let mut model = parse(file)?;
@@ -36,7 +37,8 @@ impl Plan {
                 fix(&mut model, inputs, sizes)?;
             }
             model.select_outputs_by_name(outputs)?;
-            let plan = optimized(model)?.into_runnable()?;
+            let model = if optimize { optimized(model)? } else { model.into_typed()? };
+            let plan = model.into_runnable()?;
             let model = plan.model();
             let order = model.input_outlets()?.iter().map(|input| model.node(input.node).name.clone()).collect();
             Ok((Self(plan), order))

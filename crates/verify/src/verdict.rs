@@ -15,6 +15,9 @@ pub enum Verdict {
         runtime: String,
         /// Each run.
         runs: Vec<Run<Produced>>,
+        /// How sizes were chosen, which runs were left out, and what else a reader should know.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        notes: Vec<String>,
     },
     /// Two models were given; all outputs are equal within the tolerance, in all runs.
     Equal {
@@ -24,6 +27,9 @@ pub enum Verdict {
         tolerance: f64,
         /// Each run.
         runs: Vec<Run<Comparison>>,
+        /// As for `Runs`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        notes: Vec<String>,
     },
     /// Two models were given that do not have the same inputs and outputs.
     OtherInterface {
@@ -40,6 +46,9 @@ pub enum Verdict {
         run: Run<Comparison>,
         /// The operator in which they part, if both have a value there.
         blame: Option<Box<Blame>>,
+        /// As for `Runs`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        notes: Vec<String>,
     },
     /// A model does not do what it says, or is none.
     Fails {
@@ -111,21 +120,22 @@ impl<T> Run<T> {
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Verdict::Runs { runtime, runs } => {
+            Verdict::Runs { runtime, runs, notes } => {
                 write!(f, "runs in {runtime}")?;
                 for run in runs {
                     let outputs: Vec<_> =
                         run.outputs.iter().map(|output| format!("`{}` {}", output.output, output.ty)).collect();
                     write!(f, "\n  with {}: {}", run.sizes(), outputs.join(", "))?;
                 }
-                Ok(())
+                write_notes(f, notes)
             }
-            Verdict::Equal { runtime, tolerance, runs } => {
+            Verdict::Equal { runtime, tolerance, runs, notes } => {
                 write!(f, "equal in {runtime} within {tolerance:e}")?;
-                runs.iter().try_for_each(|run| write_run(f, run))
+                runs.iter().try_for_each(|run| write_run(f, run))?;
+                write_notes(f, notes)
             }
             Verdict::OtherInterface { what } => write!(f, "the models differ: {what}"),
-            Verdict::Differs { runtime, tolerance, run, blame } => {
+            Verdict::Differs { runtime, tolerance, run, blame, notes } => {
                 let first = run.outputs.iter().find(|output| output.difference.is_some());
                 write!(f, "the models differ in {runtime} by more than {tolerance:e}")?;
                 if let Some(first) = first {
@@ -135,11 +145,13 @@ impl fmt::Display for Verdict {
                 if let Some(blame) = blame {
                     let Blame { node, instead_of, value } = &**blame;
                     write!(f, "\n  first at {node}, in place of {instead_of}: value `{}`", value.output)?;
-                    if let Some(difference) = &value.difference {
-                        write!(f, " {difference}")?;
+                    match (&value.worst, &value.difference) {
+                        (Some(worst), _) => write!(f, " differs most at {worst}")?,
+                        (None, Some(difference)) => write!(f, " {difference}")?,
+                        (None, None) => {}
                     }
                 }
-                Ok(())
+                write_notes(f, notes)
             }
             Verdict::Fails { file, why, .. } => write!(f, "{file} fails: {why}"),
             Verdict::NotVerifiable { file, runtime, reasons } => {
@@ -153,4 +165,8 @@ impl fmt::Display for Verdict {
 fn write_run(f: &mut fmt::Formatter<'_>, run: &Run<Comparison>) -> fmt::Result {
     write!(f, "\n  with {}", run.sizes())?;
     run.outputs.iter().try_for_each(|output| write!(f, "\n    {output}"))
+}
+
+fn write_notes(f: &mut fmt::Formatter<'_>, notes: &[String]) -> fmt::Result {
+    notes.iter().try_for_each(|note| write!(f, "\n  note: {note}"))
 }

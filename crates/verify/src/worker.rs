@@ -45,6 +45,9 @@ struct Request {
     tolerance: f64,
     data_dir: Option<PathBuf>,
     runtime: Runtime,
+    #[serde(default)]
+    long: bool,
+    inputs: Option<PathBuf>,
     memory: u64,
     /// After this time the worker ends itself: the parent may be unable to end it.
     time: Duration,
@@ -83,6 +86,8 @@ impl Worker {
             tolerance: options.tolerance,
             data_dir: options.data_dir.clone(),
             runtime: options.runtime.clone(),
+            long: options.long,
+            inputs: options.inputs.clone(),
             memory: self.memory,
             time: self.time.saturating_add(GRACE),
         };
@@ -180,6 +185,8 @@ fn answer(request: Request) -> Result<Verdict, Error> {
         data_dir: request.data_dir,
         runtime: request.runtime,
         fallback: None,
+        long: request.long,
+        inputs: request.inputs,
     };
     verify(&request.a, request.b.as_deref(), &options)
 }
@@ -295,6 +302,8 @@ mod tests {
             tolerance: 1e-5,
             data_dir: None,
             runtime: Runtime::Tract,
+            long: false,
+            inputs: None,
             memory: u64::MAX,
             time: Duration::from_hours(1),
         };

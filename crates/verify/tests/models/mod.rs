@@ -115,3 +115,7 @@ impl With for NodeProto {
 fn attribute(name: &str, r#type: AttributeType) -> AttributeProto {
     AttributeProto { name: name.to_owned(), r#type: r#type as i32, ..Default::default() }
 }
+
+pub(crate) fn ints(name: &str, ints: &[i64]) -> AttributeProto {
+    AttributeProto { ints: ints.to_vec(), ..attribute(name, AttributeType::Ints) }
+}

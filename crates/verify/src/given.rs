@@ -1,0 +1,123 @@
+//! Inputs that the user gives.
+
+use crate::file::{ModelFile, Port};
+use crate::npy::{self, from_bytes};
+use crate::run::list;
+use crate::{Array, Error};
+use netwright_files::{Folder, Source};
+use netwright_ir::{Bindings, Dim, ElementType};
+use safetensors::{Dtype, SafeTensors};
+use std::path::Path;
+
+/// What the names of inputs begin with in the files that `verify --dump` writes.
+const PREFIX: &str = "input.";
+
+/// Reads all inputs of a model from a safetensors file, or from a folder of `.npy` files; also returns the sizes that
+/// their shapes give to the symbols.
+pub(crate) fn read(path: &Path, model: &ModelFile) -> Result<(Bindings, Vec<(String, Array)>), Error> {
+    let ports = model.inputs();
+    let found = if path.is_dir() { folder(path, &ports)? } else { tensors(path, &ports)? };
+    let (mut missing, mut given) = (vec![], vec![]);
+    for (port, array) in ports.iter().zip(found) {
+        match array {
+            Some(array) => given.push((port.name.clone(), array)),
+            None => missing.push(port),
+        }
+    }
+    if !missing.is_empty() {
+        let types = missing.iter().map(|port| {
+            let ty = port.ty.as_ref().map_or_else(String::new, |ty| format!(" ({ty})"));
+            format!("`{}`{ty}", port.name)
+        });
+        let missing = types.collect::<Vec<_>>().join(", ");
+        return Err(failed(path, format!("inputs of the model are missing: {missing}")));
+    }
+    let mut bindings = Bindings::new();
+    for (port, (_, array)) in ports.iter().zip(&given) {
+        fit(port, array, &mut bindings).map_err(|cause| failed(path, cause))?;
+    }
+    // Expressions are known once all symbols are.
+    for (port, (_, array)) in ports.iter().zip(&given) {
+        fit(port, array, &mut bindings).map_err(|cause| failed(path, cause))?;
+    }
+    Ok((bindings, given))
+}
+
+fn failed(path: &Path, cause: String) -> Error {
+    Error::Inputs { path: path.to_owned(), cause }
+}
+
+/// Binds the symbols of a declared shape to the sizes of an array.
+fn fit(port: &Port, array: &Array, bindings: &mut Bindings) -> Result<(), String> {
+    let Some(ty) = &port.ty else { return Ok(()) };
+    let wrong = |why: &str| Err(format!("input `{}` is declared as {ty} and is given as {array}{why}", port.name));
+    if ty.element != array.element() {
+        return wrong("");
+    }
+    let Some(dims) = &ty.shape else { return Ok(()) };
+    if dims.len() != array.shape().len() {
+        return wrong("");
+    }
+    for (dim, &size) in dims.iter().zip(array.shape()) {
+        let size = i64::try_from(size).unwrap_or(i64::MAX);
+        let expected = match dim {
+            Dim::Symbol(symbol) => *bindings.entry(symbol.clone()).or_insert(size),
+            dim => dim.evaluate(bindings).unwrap_or(size),
+        };
+        if expected != size {
+            return wrong(&format!(", where {dim} is {expected}"));
+        }
+    }
+    Ok(())
+}
+
+fn folder(path: &Path, ports: &[Port]) -> Result<Vec<Option<Array>>, Error> {
+    let folder = Folder::at(path)?;
+    let read = |port: &Port| {
+        let name = format!("{}.npy", port.name);
+        if !path.join(&name).exists() {
+            return Ok(None);
+        }
+        let bytes = folder.open(&name)?.map()?;
+        npy::parse(&bytes).map(Some).map_err(|cause| failed(&path.join(name), cause))
+    };
+    ports.iter().map(read).collect()
+}
+
+fn tensors(path: &Path, ports: &[Port]) -> Result<Vec<Option<Array>>, Error> {
+    let bytes = Source::open(path)?.map()?;
+    let tensors =
+        SafeTensors::deserialize(&bytes).map_err(|error| failed(path, format!("it is not safetensors: {error}")))?;
+    let read = |port: &Port| {
+        let tensor = tensors.tensor(&port.name).or_else(|_| tensors.tensor(&format!("{PREFIX}{}", port.name)));
+        let Ok(tensor) = tensor else { return Ok(None) };
+        let array = element(tensor.dtype()).and_then(|element| from_bytes(element, tensor.shape(), tensor.data()));
+        let cause = || failed(path, format!("no input has elements such as those of `{}`", port.name));
+        array.map(Some).ok_or_else(cause)
+    };
+    let found: Vec<Option<Array>> = ports.iter().map(read).collect::<Result<_, _>>()?;
+    if found.iter().all(Option::is_none) && !ports.is_empty() {
+        let names = list(tensors.names().into_iter());
+        let wanted = list(ports.iter().map(|port| port.name.as_str()));
+        return Err(failed(path, format!("it has none of the inputs {wanted}; it has {names}")));
+    }
+    Ok(found)
+}
+
+fn element(dtype: Dtype) -> Option<ElementType> {
+    Some(match dtype {
+        Dtype::BOOL => ElementType::Bool,
+        Dtype::U8 => ElementType::U8,
+        Dtype::I8 => ElementType::I8,
+        Dtype::U16 => ElementType::U16,
+        Dtype::I16 => ElementType::I16,
+        Dtype::U32 => ElementType::U32,
+        Dtype::I32 => ElementType::I32,
+        Dtype::U64 => ElementType::U64,
+        Dtype::I64 => ElementType::I64,
+        Dtype::F16 => ElementType::F16,
+        Dtype::F32 => ElementType::F32,
+        Dtype::F64 => ElementType::F64,
+        _ => return None,
+    })
+}

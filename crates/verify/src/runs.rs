@@ -1,0 +1,421 @@
+//! The runs that a verdict rests on.
+
+use crate::bindings::{Sizes, SizesKind, bindings};
+use crate::compare::{Where, compare_at};
+use crate::file::{ModelFile, place};
+use crate::inputs::{Role, Style, role};
+use crate::interface::{misdeclared, other_ports, sizes};
+use crate::relations::{candidates, describe};
+use crate::verdict::{Blame, Produced, Run, Verdict};
+use crate::verify::verdict;
+use crate::{
+    Array, Comparison, Difference, Error, Options, Reason, Rounding, Runtime, Session, compare, given, inputs, twin,
+};
+use netwright_ir::Bindings;
+use std::collections::BTreeSet;
+use tract_onnx::pb::NodeProto;
+
+/// A model of more parameters is not run with long inputs, unless that is asked for.
+const LARGE: i64 = 300_000_000;
+
+/// A difference beyond so many times the tolerance is not excused as rounding.
+const MOST_ROUNDING: f64 = 100.0;
+
+/// A model that runs with symbolic dims where tract can do that, and is loaded anew for each run's sizes where not.
+struct Runner<'m> {
+    file: &'m ModelFile,
+    runtime: &'m Runtime,
+    outputs: Vec<String>,
+    symbolic: Option<Session>,
+}
+
+impl<'m> Runner<'m> {
+    /// To compute a model's outputs.
+    fn new(file: &'m ModelFile, runtime: &'m Runtime) -> Result<Self, Error> {
+        Self::of(file, runtime, file.output_names())
+    }
+
+    /// To compute any values of the main graph.
+    fn of(file: &'m ModelFile, runtime: &'m Runtime, outputs: Vec<String>) -> Result<Self, Error> {
+        let symbolic = match Session::of(file, runtime, outputs.clone(), None) {
+            Ok(session) => Some(session),
+            Err(Error::Runtime { .. } | Error::Panic { .. }) if *runtime == Runtime::Tract => None,
+            Err(error) => return Err(error),
+        };
+        Ok(Self { file, runtime, outputs, symbolic })
+    }
+
+    fn run(&self, inputs: &[(&str, &Array)], sizes: &Bindings) -> Result<Vec<(String, Array)>, Error> {
+        match (&self.symbolic, self.runtime) {
+            (Some(session), Runtime::Ort(_)) => return session.run(inputs),
+            (Some(session), Runtime::Tract) => {
+                if let Ok(outputs) = session.run(inputs) {
+                    return Ok(outputs);
+                }
+            }
+            (None, _) => {}
+        }
+        Session::of(self.file, self.runtime, self.outputs.clone(), Some(sizes))?.run(inputs)
+    }
+}
+
+/// One run to be made.
+struct Case {
+    bindings: Bindings,
+    seed: u64,
+    kind: SizesKind,
+    inputs: Vec<(String, Array)>,
+    /// Whether floats are so large that a sound model may overflow, or lose all precision.
+    is_extreme: bool,
+    /// Whether a sound model may give NaN or infinities.
+    may_be_nan: bool,
+}
+
+impl Case {
+    fn run<T>(&self, outputs: Vec<T>) -> Run<T> {
+        let bindings = self.bindings.iter().map(|(symbol, size)| (symbol.as_str().to_owned(), *size)).collect();
+        Run { bindings, seed: self.seed, outputs }
+    }
+
+    fn borrowed(&self) -> Vec<(&str, &Array)> {
+        borrowed(&self.inputs)
+    }
+}
+
+fn borrowed(inputs: &[(String, Array)]) -> Vec<(&str, &Array)> {
+    inputs.iter().map(|(name, array)| (name.as_str(), array)).collect()
+}
+
+/// Runs a model for several bindings, or two models to compare them.
+pub(crate) fn judge(a: &ModelFile, b: Option<&ModelFile>, options: &Options) -> Result<Verdict, Error> {
+    if let Some(b) = b {
+        let other = other_ports("input", &a.inputs(), &b.inputs());
+        if let Some(what) = other.or_else(|| other_ports("output", a.outputs(), b.outputs())) {
+            return Ok(Verdict::OtherInterface { what });
+        }
+    }
+    let first = Runner::new(a, &options.runtime)?;
+    let second = b.map(|b| Second::new(b, &options.runtime)).transpose()?;
+    let mut notes = vec![];
+    let cases = cases(a, &first, options, &mut notes)?;
+    let judge = Judge { a, first, options, notes, twins: None, unjudged: None, refused_long: false };
+    match second {
+        None => judge.alone(cases),
+        Some(second) => judge.compared(&second, cases),
+    }
+}
+
+/// The sizes and seeds of the runs, and what is noted of them.
+fn cases(
+    model: &ModelFile,
+    runner: &Runner<'_>,
+    options: &Options,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Planned>, Error> {
+    if let Some(path) = &options.inputs {
+        let (bindings, inputs) = given::read(path, model)?;
+        return Ok(vec![Planned {
+            sizes: Sizes { bindings, kind: SizesKind::Usual },
+            seed: options.seed,
+            inputs: Some(inputs),
+        }]);
+    }
+    let ports = model.inputs();
+    // What the user says must fit the model, whatever else is tried.
+    bindings(&ports, &options.dims, options.long)?;
+    let mut failed = None;
+    for relations in candidates(model, &options.dims) {
+        let Ok(mut all) = bindings(&ports, &relations, options.long) else { continue };
+        let Some(usual) = all.first() else { continue };
+        let made = inputs(model, &usual.bindings, options.seed)?;
+        match runner.run(&borrowed(&made), &usual.bindings) {
+            Ok(_) => {
+                notes.extend(describe(&relations, &options.dims));
+                if !options.long && parameters(model) > LARGE && all.iter().any(|sizes| sizes.kind == SizesKind::Long) {
+                    notes.push(
+                        "lengths of 64 and more are left out, since the model is large; --long has them run".to_owned(),
+                    );
+                    all.retain(|sizes| !matches!(sizes.kind, SizesKind::Long | SizesKind::Shorter));
+                }
+                let planned = all.into_iter().zip(0..).map(|(sizes, at)| Planned {
+                    sizes,
+                    seed: options.seed.wrapping_add(at),
+                    inputs: None,
+                });
+                return Ok(planned.collect());
+            }
+            Err(error) => failed = Some(error),
+        }
+    }
+    Err(failed.unwrap_or_else(|| Error::Answered("no sizes fit the inputs of the model".to_owned())))
+}
+
+fn parameters(model: &ModelFile) -> i64 {
+    model.graph.initializer.iter().map(|tensor| tensor.dims.iter().product::<i64>()).fold(0, i64::saturating_add)
+}
+
+struct Planned {
+    sizes: Sizes,
+    seed: u64,
+    /// `None` to have them made.
+    inputs: Option<Vec<(String, Array)>>,
+}
+
+struct Second<'m> {
+    model: &'m ModelFile,
+    runner: Runner<'m>,
+}
+
+impl<'m> Second<'m> {
+    fn new(model: &'m ModelFile, runtime: &'m Runtime) -> Result<Self, Error> {
+        Ok(Self { model, runner: Runner::new(model, runtime)? })
+    }
+}
+
+struct Judge<'m> {
+    a: &'m ModelFile,
+    first: Runner<'m>,
+    options: &'m Options,
+    notes: Vec<String>,
+    /// The two models in f64, or why there are none.
+    twins: Option<Result<[ModelFile; 2], String>>,
+    /// What keeps a run from being judged, in a runtime that is known to be wrong there.
+    unjudged: Option<Verdict>,
+    /// Whether the first model refused the long run.
+    refused_long: bool,
+}
+
+impl Judge<'_> {
+    fn alone(mut self, cases: Vec<Planned>) -> Result<Verdict, Error> {
+        let mut runs = vec![];
+        for planned in cases {
+            let Some((case, outputs)) = self.run_first(planned)? else { continue };
+            if let Some(why) = misdeclared(self.a, &outputs, &case.bindings) {
+                if case.kind == SizesKind::Empty {
+                    self.leave_out(&case, &why);
+                    continue;
+                }
+                return Ok(self.fails(self.a, why));
+            }
+            if let Some((what, verdict)) = not_finite(self.a, &outputs, &self.options.runtime) {
+                if !case.may_be_nan {
+                    return Ok(verdict);
+                }
+                self.notes.push(format!("with {}, seed {}: {what}", sizes(&case.bindings), case.seed));
+            }
+            let produced = outputs.iter().map(|(name, array)| Produced { output: name.clone(), ty: array.to_string() });
+            runs.push(case.run(produced.collect()));
+        }
+        Ok(Verdict::Runs { runtime: self.options.runtime.to_string(), runs, notes: self.notes })
+    }
+
+    fn compared(mut self, second: &Second<'_>, cases: Vec<Planned>) -> Result<Verdict, Error> {
+        let (runtime, tolerance) = (self.options.runtime.to_string(), self.options.tolerance);
+        let mut runs = vec![];
+        for planned in cases {
+            let Some((case, left)) = self.run_first(planned)? else { continue };
+            if let (Some(why), SizesKind::Empty) = (misdeclared(self.a, &left, &case.bindings), case.kind) {
+                self.leave_out(&case, &why);
+                continue;
+            }
+            let right = match (second.runner.run(&case.borrowed(), &case.bindings), case.kind) {
+                (Ok(right), _) => right,
+                // A runtime may refuse empty tensors for reasons of its own.
+                (Err(error), SizesKind::Empty) => {
+                    let cause = cause(error);
+                    self.leave_out(&case, &format!("the second model refuses these sizes, the first runs: {cause}"));
+                    continue;
+                }
+                (Err(error), _) => return verdict(error, &self.options.runtime, true),
+            };
+            for (model, outputs) in [(self.a, &left), (second.model, &right)] {
+                if let Some(why) = misdeclared(model, outputs, &case.bindings) {
+                    return Ok(self.fails(model, why));
+                }
+            }
+            let places = if case.may_be_nan { Where::FirstIsFinite } else { Where::Everywhere };
+            let mut outputs = compare_at(&left, &right, tolerance, places);
+            if outputs.iter().any(|output| output.difference.is_some()) {
+                if let Some(unjudged) = blind_spot(&outputs, second.model, &right, &self.options.runtime) {
+                    self.unjudged.get_or_insert(unjudged);
+                    continue;
+                }
+                self.arbitrate(second.model, &case, &mut outputs);
+            }
+            if outputs.iter().any(|output| output.difference.is_some()) {
+                let blame = blame(self.a, second.model, &case.borrowed(), &case.bindings, self.options);
+                return Ok(Verdict::Differs { runtime, tolerance, run: case.run(outputs), blame, notes: self.notes });
+            }
+            runs.push(case.run(outputs));
+        }
+        Ok(self.unjudged.unwrap_or(Verdict::Equal { runtime, tolerance, runs, notes: self.notes }))
+    }
+
+    fn fails(&self, model: &ModelFile, why: String) -> Verdict {
+        Verdict::Fails { file: model.name.clone(), why, runtime: Some(self.options.runtime.to_string()) }
+    }
+
+    /// Makes the inputs and runs the first model; `None` where it refuses sizes that it may refuse.
+    fn run_first(&mut self, planned: Planned) -> Result<Option<(Case, Vec<(String, Array)>)>, Error> {
+        let Planned { sizes: Sizes { bindings, kind }, seed, inputs: given } = planned;
+        if kind == SizesKind::Shorter && !self.refused_long {
+            return Ok(None);
+        }
+        let has = |wanted| self.a.inputs().iter().any(|port| role(port) == wanted);
+        let (style, is_made) = (Style::of(seed), given.is_none());
+        let is_extreme = is_made && style.is_extreme() && has(Role::Floats);
+        let may_be_nan = is_extreme || (is_made && style.hides_rows() && has(Role::Mask));
+        let inputs = given.map_or_else(|| inputs(self.a, &bindings, seed), Ok);
+        let (bindings, inputs) = match (inputs, kind) {
+            (Ok(inputs), _) => (bindings, inputs),
+            (Err(error), SizesKind::Usual) => return Err(error),
+            (Err(_), _) => return Ok(None),
+        };
+        let case = Case { bindings, seed, kind, inputs, is_extreme, may_be_nan };
+        match (self.first.run(&case.borrowed(), &case.bindings), kind) {
+            (Ok(outputs), _) => Ok(Some((case, outputs))),
+            (Err(error), SizesKind::Usual) => Err(error),
+            (Err(error), _) => {
+                self.refused_long |= kind == SizesKind::Long;
+                let cause = cause(error);
+                self.leave_out(&case, &format!("the first model refuses these sizes: {cause}"));
+                Ok(None)
+            }
+        }
+    }
+
+    fn leave_out(&mut self, case: &Case, why: &str) {
+        let why = why.lines().next().unwrap_or_default();
+        let short: String = why.chars().take(160).collect();
+        let dots = if short.len() < why.len() { "…" } else { "" };
+        self.notes.push(format!("with {}: left out; {short}{dots}", sizes(&case.bindings)));
+    }
+
+    /// Runs both models in f64, and takes back differences that are rounding.
+    ///
+    /// A difference that is left in f64 is one between the functions. One that is not is rounding, unless it is so large
+    /// that f32 computes something else.
+    fn arbitrate(&mut self, second: &ModelFile, case: &Case, outputs: &mut [Comparison]) {
+        let is_float = |output: &Comparison| output.ty.starts_with(['f', 'b']) && !output.ty.starts_with("bool");
+        let may_be_rounding = |output: &Comparison| match &output.difference {
+            None => true,
+            Some(Difference::Elements { .. }) => !is_float(output) || output.error().is_some(),
+            Some(_) => false,
+        };
+        if !outputs.iter().all(may_be_rounding) {
+            return;
+        }
+        let twins =
+            self.twins.get_or_insert_with(|| Ok([twin::twin(&self.a.to_judge())?, twin::twin(&second.to_judge())?]));
+        let run = |model: &ModelFile| {
+            let inputs: Vec<(String, Array)> =
+                case.inputs.iter().map(|(name, array)| (name.clone(), array.widened())).collect();
+            let session = Session::plain(model, &case.bindings).map_err(|error| error.to_string())?;
+            session.run(&borrowed(&inputs)).map_err(|error| error.to_string())
+        };
+        let ran = match twins {
+            Ok([left, right]) => run(left).and_then(|left| Ok((left, run(right)?))),
+            Err(why) => Err(why.clone()),
+        };
+        let (left, right) = match ran {
+            Ok(both) => both,
+            Err(why) => {
+                self.notes.push(format!("whether it is rounding could not be found out in f64: {why}"));
+                return;
+            }
+        };
+        let tolerance = self.options.tolerance;
+        for output in outputs.iter_mut().filter(|output| output.difference.is_some()) {
+            let pick =
+                |all: &[(String, Array)]| all.iter().filter(|(name, _)| *name == output.output).cloned().collect();
+            let (left, right): (Vec<_>, Vec<_>) = (pick(&left), pick(&right));
+            let Some(twins) = compare(&left, &right, tolerance).pop() else { continue };
+            let (None, Some(error)) = (&twins.difference, twins.error()) else { continue };
+            let observed = output.error().unwrap_or(0.0);
+            if observed <= MOST_ROUNDING * tolerance {
+                output.rounding = Some(Rounding { observed, twins: error });
+                output.difference = None;
+            } else if case.is_extreme {
+                self.notes.push(format!(
+                    "with {}, seed {}: output `{}` is not compared; these inputs leave it no precision: the error is                      {observed:.1e}, and {error:.1e} where both models compute in f64",
+                    sizes(&case.bindings),
+                    case.seed,
+                    output.output
+                ));
+                output.difference = None;
+            } else {
+                self.notes.push(format!(
+                    "output `{}` has an error of {error:.1e} where both models compute in f64, but f32 gives other values",
+                    output.output
+                ));
+            }
+        }
+    }
+}
+
+/// Why a runtime failed, without the name of the file.
+fn cause(error: Error) -> String {
+    match error {
+        Error::Runtime { cause, .. } | Error::Panic { cause, .. } => cause,
+        error => error.to_string(),
+    }
+}
+
+/// What keeps tract from judging: it gives NaN for a row that is masked as a whole in an `Attention`.
+fn blind_spot(
+    outputs: &[Comparison],
+    model: &ModelFile,
+    right: &[(String, Array)],
+    runtime: &Runtime,
+) -> Option<Verdict> {
+    let is_nan = |output: &Comparison| output.worst.as_ref().is_some_and(|worst| worst.b == "NaN");
+    let differing = || outputs.iter().filter(|output| output.difference.is_some());
+    if !differing().all(is_nan) {
+        return None;
+    }
+    let (_, verdict) = not_finite(model, right, runtime)?;
+    matches!(verdict, Verdict::NotVerifiable { .. }).then_some(verdict)
+}
+
+/// Which output holds NaN or an infinity, if one does, and what that means.
+fn not_finite(model: &ModelFile, outputs: &[(String, Array)], runtime: &Runtime) -> Option<(String, Verdict)> {
+    let (name, array, at) = outputs.iter().find_map(|(name, array)| {
+        Some((name, array, array.any().floats()?.iter().position(|value| !value.is_finite())?))
+    })?;
+    let value = array.any().text(at).unwrap_or_default();
+    let why = format!("output `{name}` holds {value} at {:?}", array.index(at));
+    let (file, judge) = (model.name.clone(), runtime.to_string());
+    let attention = model.graph.node.iter().find(|node| node.op_type.ends_with("Attention"));
+    let verdict = match attention.filter(|_| *runtime == Runtime::Tract) {
+        Some(node) => {
+            let place = place(node);
+            let why = format!("{why}, which is what tract gives for a row that is masked in full; the standard says 0");
+            Verdict::NotVerifiable { file, runtime: judge, reasons: vec![Reason { place, why }] }
+        }
+        None => Verdict::Fails { file, why: why.clone(), runtime: Some(judge) },
+    };
+    Some((why, verdict))
+}
+
+/// Where the second model parts from the first: both are run again for all values that they have in common.
+fn blame(
+    a: &ModelFile,
+    b: &ModelFile,
+    inputs: &[(&str, &Array)],
+    bindings: &Bindings,
+    options: &Options,
+) -> Option<Box<Blame>> {
+    let results = |node: &NodeProto| node.output.iter().filter(|name| !name.is_empty()).cloned().collect::<Vec<_>>();
+    let in_a: BTreeSet<String> = a.graph.node.iter().flat_map(results).collect();
+    let in_b = b.graph.node.iter().flat_map(results);
+    let common: Vec<String> = in_b.filter(|name| in_a.contains(name)).collect();
+    let values =
+        |model| Runner::of(model, &options.runtime, common.clone()).and_then(|runner| runner.run(inputs, bindings));
+    let (left, right) = (values(a).ok()?, values(b).ok()?);
+    let value = compare(&left, &right, options.tolerance).into_iter().find(|value| value.difference.is_some())?;
+    let producer = |model: &ModelFile| {
+        let node = model.graph.node.iter().find(|node| node.output.contains(&value.output));
+        node.map_or_else(String::new, place)
+    };
+    Some(Box::new(Blame { node: producer(b), instead_of: producer(a), value }))
+}

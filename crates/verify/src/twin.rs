@@ -1,0 +1,171 @@
+//! A model in f64.
+//!
+//! Two models that differ by rounding alone agree when they compute in f64; two that differ as functions do not. The
+//! twin of a model has f64 wherever the model has f32, f16 or bf16: in its inputs, constants, casts and results.
+//! Operators that tract does not have for f64 are [written out](forms).
+
+mod forms;
+
+use crate::file::{ModelFile, Port, is_external};
+use crate::{Array, Values};
+use half::{bf16, f16};
+use netwright_ir::ElementType;
+use std::path::Path;
+use tract_onnx::data_resolver::ModelDataResolver;
+use tract_onnx::pb::{
+    AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto, attribute_proto::AttributeType, type_proto,
+};
+
+/// Numbers of element types.
+const F32: i32 = 1;
+const F16: i32 = 10;
+const F64: i32 = 11;
+const BF16: i32 = 16;
+
+/// The model in f64, or why there is none.
+pub(crate) fn twin(file: &ModelFile) -> Result<ModelFile, String> {
+    let mut graph = file.graph.clone();
+    let mut fresh = 0;
+    widen_graph(&mut graph, file, &mut fresh)?;
+    let outputs = file.outputs().iter().map(|port| {
+        let ty = port.ty.clone().map(|mut ty| {
+            if ty.element.is_float() {
+                ty.element = ElementType::F64;
+            }
+            ty
+        });
+        Port { name: port.name.clone(), ty }
+    });
+    let outputs = outputs.collect();
+    Ok(file.with_graph(graph, outputs))
+}
+
+fn is_narrow(element: i32) -> bool {
+    matches!(element, F32 | F16 | BF16)
+}
+
+fn widen_graph(graph: &mut GraphProto, file: &ModelFile, fresh: &mut usize) -> Result<(), String> {
+    // What is said of inner values is inferred again.
+    graph.value_info.clear();
+    graph.input.iter_mut().chain(&mut graph.output).for_each(widen_type);
+    for tensor in &mut graph.initializer {
+        widen_tensor(tensor, file)?;
+    }
+    let mut nodes = vec![];
+    for mut node in std::mem::take(&mut graph.node) {
+        widen_node(&mut node, file, fresh)?;
+        forms::write_out(node, &mut nodes, fresh)?;
+    }
+    graph.node = nodes;
+    Ok(())
+}
+
+fn widen_type(value: &mut ValueInfoProto) {
+    if let Some(type_proto::Value::TensorType(tensor)) = value.r#type.as_mut().and_then(|ty| ty.value.as_mut())
+        && is_narrow(tensor.elem_type)
+    {
+        tensor.elem_type = F64;
+    }
+}
+
+fn widen_tensor(tensor: &mut TensorProto, file: &ModelFile) -> Result<(), String> {
+    if !is_narrow(tensor.data_type) {
+        return Ok(());
+    }
+    let values = floats(tensor, file)?;
+    tensor.raw_data = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    tensor.data_type = F64;
+    tensor.float_data.clear();
+    tensor.int32_data.clear();
+    tensor.external_data.clear();
+    tensor.data_location = None;
+    Ok(())
+}
+
+/// The elements of a tensor of f32, f16 or bf16.
+fn floats(tensor: &TensorProto, file: &ModelFile) -> Result<Vec<f64>, String> {
+    let mut read = vec![];
+    let raw = if is_external(tensor) {
+        let offset = tensor.external_data.iter().find(|entry| entry.key == "offset");
+        let at = offset.and_then(|entry| entry.value.parse().ok()).ok_or("a weight has no place")?;
+        let weights: &dyn ModelDataResolver = &file.weights;
+        weights.read_bytes_from_path(&mut read, Path::new("."), at, None).map_err(|error| error.to_string())?;
+        &read
+    } else {
+        &tensor.raw_data
+    };
+    let halves = || raw.as_chunks::<2>().0.iter().map(|pair| u16::from_le_bytes(*pair));
+    let given = || tensor.int32_data.iter().filter_map(|&bits| u16::try_from(bits).ok());
+    let of = |bits: u16| {
+        if tensor.data_type == F16 { f16::from_bits(bits).to_f64() } else { bf16::from_bits(bits).to_f64() }
+    };
+    Ok(match (tensor.data_type, raw.is_empty()) {
+        (F32, true) => tensor.float_data.iter().copied().map(f64::from).collect(),
+        (F32, false) => raw.as_chunks::<4>().0.iter().map(|four| f64::from(f32::from_le_bytes(*four))).collect(),
+        (_, true) => given().map(of).collect(),
+        (_, false) => halves().map(of).collect(),
+    })
+}
+
+fn widen_node(node: &mut NodeProto, file: &ModelFile, fresh: &mut usize) -> Result<(), String> {
+    for attribute in &mut node.attribute {
+        if let (true, true) = (matches!(&*attribute.name, "to" | "dtype" | "stash_type"), is_narrow_type(attribute)) {
+            attribute.i = F64.into();
+        }
+        for tensor in attribute.t.iter_mut().chain(&mut attribute.tensors) {
+            widen_tensor(tensor, file)?;
+        }
+        for graph in attribute.g.iter_mut().chain(&mut attribute.graphs) {
+            widen_graph(graph, file, fresh)?;
+        }
+    }
+    let has = |name: &str| node.attribute.iter().any(|attribute| attribute.name == name);
+    match node.op_type.as_str() {
+        // f32 where nothing is said.
+        "ConstantOfShape" if !has("value") => node.attribute.push(tensor_attribute("value", &[1], &[0.0])),
+        "LayerNormalization" if !has("stash_type") => node.attribute.push(int_attribute("stash_type", F64.into())),
+        "Constant" => {
+            for attribute in &mut node.attribute {
+                if attribute.name == "value_float" {
+                    *attribute = tensor_attribute("value", &[], &[attribute.f.into()]);
+                } else if attribute.name == "value_floats" {
+                    let values: Vec<f64> = attribute.floats.iter().copied().map(f64::from).collect();
+                    *attribute = tensor_attribute("value", &[values.len()], &values);
+                }
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn is_narrow_type(attribute: &AttributeProto) -> bool {
+    i32::try_from(attribute.i).is_ok_and(is_narrow)
+}
+
+fn int_attribute(name: &str, i: i64) -> AttributeProto {
+    AttributeProto { name: name.to_owned(), r#type: AttributeType::Int as i32, i, ..AttributeProto::default() }
+}
+
+fn tensor_attribute(name: &str, shape: &[usize], values: &[f64]) -> AttributeProto {
+    let t = TensorProto {
+        data_type: F64,
+        dims: shape.iter().filter_map(|&size| i64::try_from(size).ok()).collect(),
+        raw_data: values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        ..TensorProto::default()
+    };
+    AttributeProto {
+        name: name.to_owned(),
+        r#type: AttributeType::Tensor as i32,
+        t: Some(t),
+        ..AttributeProto::default()
+    }
+}
+
+impl Array {
+    /// The same in f64, where it holds floats.
+    pub(crate) fn widened(&self) -> Array {
+        let values = self.any().floats().map_or_else(|| self.any().clone(), Values::F64);
+        Array::new(self.shape(), values).unwrap_or_else(|_| self.clone())
+    }
+}

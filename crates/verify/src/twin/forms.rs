@@ -1,0 +1,486 @@
+//! Operators in terms of others that tract has for f64.
+
+use super::{int_attribute, tensor_attribute};
+use tract_onnx::pb::{AttributeProto, NodeProto};
+
+/// Appends a node, written out where tract does not have it for f64.
+pub(super) fn write_out(node: NodeProto, nodes: &mut Vec<NodeProto>, fresh: &mut usize) -> Result<(), String> {
+    let mut writer = Writer { nodes, fresh };
+    let input = |at: usize| node.input.get(at).filter(|name| !name.is_empty()).cloned();
+    let float = |name: &str, default: f64| {
+        let attribute = node.attribute.iter().find(|attribute| attribute.name == name);
+        attribute.map_or(default, |attribute| f64::from(attribute.f))
+    };
+    let int = |name: &str| node.attribute.iter().find(|attribute| attribute.name == name).map(|attribute| attribute.i);
+    let Some(x) = input(0) else {
+        writer.nodes.push(node);
+        return Ok(());
+    };
+    let w = &mut writer;
+    let result = match node.op_type.as_str() {
+        "Gemm" => {
+            let Some(y) = input(1) else { return Err("it holds a Gemm of one operand".to_owned()) };
+            let turned = |w: &mut Writer<'_>, x: String, flag: &str| {
+                if int(flag).unwrap_or(0) == 0 { x } else { w.transposed(&x, &[1, 0]) }
+            };
+            let (a, b) = (turned(w, x, "transA"), turned(w, y, "transB"));
+            let product = w.op("MatMul", &[&a, &b]);
+            let product = w.scaled(&product, float("alpha", 1.0));
+            match input(2) {
+                Some(c) => {
+                    let c = w.scaled(&c, float("beta", 1.0));
+                    w.op("Add", &[&product, &c])
+                }
+                None => product,
+            }
+        }
+        "Erf" => w.erf(&x),
+        "Sigmoid" => w.sigmoid(&x),
+        "Gelu" => match node.attribute.iter().find(|attribute| attribute.name == "approximate") {
+            Some(attribute) if attribute.s == b"tanh" => w.gelu_tanh(&x),
+            _ => w.gelu(&x),
+        },
+        "BiasGelu" | "FastGelu" => {
+            let sum = input(1).map_or(x.clone(), |bias| w.op("Add", &[&x, &bias]));
+            if node.op_type == "BiasGelu" { w.gelu(&sum) } else { w.gelu_tanh(&sum) }
+        }
+        "QuickGelu" => w.swish(&x, float("alpha", 1.702)),
+        "Swish" => w.swish(&x, float("alpha", 1.0)),
+        "HardSwish" => {
+            let gate = w.hard_sigmoid(&x, 1.0 / 6.0, 0.5);
+            w.op("Mul", &[&x, &gate])
+        }
+        "HardSigmoid" => w.hard_sigmoid(&x, float("alpha", f64::from(0.2_f32)), float("beta", 0.5)),
+        "LeakyRelu" => {
+            let low = w.scaled(&x, float("alpha", f64::from(0.01_f32)));
+            w.where_positive(&x, &x, &low)
+        }
+        "ThresholdedRelu" => {
+            let (alpha, zero) = (w.constant(float("alpha", 1.0)), w.constant(0.0));
+            let above = w.op("Greater", &[&x, &alpha]);
+            w.op("Where", &[&above, &x, &zero])
+        }
+        "Elu" => w.elu(&x, float("alpha", 1.0), 1.0),
+        "Celu" => w.elu(&x, float("alpha", 1.0), float("alpha", 1.0)),
+        "Selu" => {
+            let elu = w.elu(&x, float("alpha", 1.673_263_2), 1.0);
+            w.scaled(&elu, float("gamma", 1.050_701))
+        }
+        "Softplus" => w.softplus(&x),
+        "Mish" => {
+            let softplus = w.softplus(&x);
+            let tanh = w.op("Tanh", &[&softplus]);
+            w.op("Mul", &[&x, &tanh])
+        }
+        "IsNaN" => {
+            let same = w.op("Equal", &[&x, &x]);
+            w.op("Not", &[&same])
+        }
+        "IsInf" => {
+            let infinity = w.constant(f64::INFINITY);
+            match (int("detect_positive").unwrap_or(1) != 0, int("detect_negative").unwrap_or(1) != 0) {
+                (true, true) => {
+                    let magnitude = w.op("Abs", &[&x]);
+                    w.op("Equal", &[&magnitude, &infinity])
+                }
+                (true, false) => w.op("Equal", &[&x, &infinity]),
+                _ => return Err("it holds an IsInf that looks for negative infinity alone".to_owned()),
+            }
+        }
+        "RMSNormalization" | "SimplifiedLayerNormalization" => {
+            if node.output.len() > 1 {
+                return Err(format!("it holds a {} of several results", node.op_type));
+            }
+            let normalized = w.rms(&x, int("axis").unwrap_or(-1), float("epsilon", f64::from(1e-5_f32)))?;
+            input(1).map_or(normalized.clone(), |scale| w.op("Mul", &[&normalized, &scale]))
+        }
+        "SkipLayerNormalization" | "SkipSimplifiedLayerNormalization" => {
+            return w.skip_norm(&node, float("epsilon", f64::from(1e-5_f32)));
+        }
+        "Attention" if node.domain.is_empty() => return w.attention(&node),
+        "MultiHeadAttention"
+        | "GroupQueryAttention"
+        | "GroupNormalization"
+        | "InstanceNormalization"
+        | "Round"
+        | "LRN"
+        | "GridSample"
+        | "Resize"
+        | "MatMulNBits"
+        | "GatherBlockQuantized" => {
+            return Err(format!("it holds {}, which has no f64 form", node.op_type));
+        }
+        _ => {
+            writer.nodes.push(node);
+            return Ok(());
+        }
+    };
+    let [output] = node.output.as_slice() else {
+        return Err(format!("it holds a {} of several results", node.op_type));
+    };
+    writer.rename(&result, output);
+    Ok(())
+}
+
+/// Appends nodes to a graph.
+struct Writer<'n> {
+    nodes: &'n mut Vec<NodeProto>,
+    /// How many names were made up.
+    fresh: &'n mut usize,
+}
+
+impl Writer<'_> {
+    fn name(&mut self) -> String {
+        *self.fresh += 1;
+        format!("f64.{}", self.fresh)
+    }
+
+    fn node(&mut self, operator: &str, operands: &[&str], attributes: Vec<AttributeProto>, result: String) -> String {
+        self.nodes.push(NodeProto {
+            name: result.clone(),
+            op_type: operator.to_owned(),
+            input: operands.iter().map(|&name| name.to_owned()).collect(),
+            output: vec![result.clone()],
+            attribute: attributes,
+            ..NodeProto::default()
+        });
+        result
+    }
+
+    fn op(&mut self, operator: &str, operands: &[&String]) -> String {
+        self.with(operator, operands, vec![])
+    }
+
+    fn with(&mut self, operator: &str, operands: &[&String], attributes: Vec<AttributeProto>) -> String {
+        let (operands, name): (Vec<&str>, _) = (operands.iter().map(|name| name.as_str()).collect(), self.name());
+        self.node(operator, &operands, attributes, name)
+    }
+
+    fn constant(&mut self, value: f64) -> String {
+        let name = self.name();
+        self.node("Constant", &[], vec![tensor_attribute("value", &[], &[value])], name)
+    }
+
+    fn integers(&mut self, values: &[i64]) -> String {
+        let mut attribute = tensor_attribute("value", &[values.len()], &[]);
+        if let Some(tensor) = &mut attribute.t {
+            tensor.data_type = 7;
+            tensor.raw_data = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        }
+        let name = self.name();
+        self.node("Constant", &[], vec![attribute], name)
+    }
+
+    fn rename(&mut self, from: &str, to: &str) {
+        self.node("Identity", &[from], vec![], to.to_owned());
+    }
+
+    fn scaled(&mut self, x: &String, by: f64) -> String {
+        let by = self.constant(by);
+        self.op("Mul", &[x, &by])
+    }
+
+    fn plus(&mut self, x: &String, more: f64) -> String {
+        let more = self.constant(more);
+        self.op("Add", &[x, &more])
+    }
+
+    fn where_positive(&mut self, x: &String, positive: &String, other: &String) -> String {
+        let zero = self.constant(0.0);
+        let is_positive = self.op("Greater", &[x, &zero]);
+        self.op("Where", &[&is_positive, positive, other])
+    }
+
+    fn sigmoid(&mut self, x: &String) -> String {
+        let minus = self.op("Neg", &[x]);
+        let exp = self.op("Exp", &[&minus]);
+        let below = self.plus(&exp, 1.0);
+        let one = self.constant(1.0);
+        self.op("Div", &[&one, &below])
+    }
+
+    fn swish(&mut self, x: &String, alpha: f64) -> String {
+        let scaled = self.scaled(x, alpha);
+        let gate = self.sigmoid(&scaled);
+        self.op("Mul", &[x, &gate])
+    }
+
+    fn hard_sigmoid(&mut self, x: &String, alpha: f64, beta: f64) -> String {
+        let scaled = self.scaled(x, alpha);
+        let line = self.plus(&scaled, beta);
+        let (zero, one) = (self.constant(0.0), self.constant(1.0));
+        let low = self.op("Max", &[&line, &zero]);
+        self.op("Min", &[&low, &one])
+    }
+
+    fn elu(&mut self, x: &String, alpha: f64, divisor: f64) -> String {
+        let zero = self.constant(0.0);
+        let low = self.op("Min", &[x, &zero]);
+        let scaled = self.scaled(&low, divisor.recip());
+        let exp = self.op("Exp", &[&scaled]);
+        let less = self.plus(&exp, -1.0);
+        let low = self.scaled(&less, alpha);
+        self.where_positive(x, x, &low)
+    }
+
+    /// `max(x, 0) + log(1 + exp(-|x|))`
+    fn softplus(&mut self, x: &String) -> String {
+        let zero = self.constant(0.0);
+        let high = self.op("Max", &[x, &zero]);
+        let magnitude = self.op("Abs", &[x]);
+        let minus = self.op("Neg", &[&magnitude]);
+        let exp = self.op("Exp", &[&minus]);
+        let more = self.plus(&exp, 1.0);
+        let log = self.op("Log", &[&more]);
+        self.op("Add", &[&high, &log])
+    }
+
+    fn gelu(&mut self, x: &String) -> String {
+        let scaled = self.scaled(x, std::f64::consts::FRAC_1_SQRT_2);
+        let erf = self.erf(&scaled);
+        self.half_gated(x, &erf)
+    }
+
+    fn gelu_tanh(&mut self, x: &String) -> String {
+        let square = self.op("Mul", &[x, x]);
+        let cube = self.op("Mul", &[&square, x]);
+        let small = self.scaled(&cube, f64::from(0.044_715_f32));
+        let sum = self.op("Add", &[x, &small]);
+        let scaled = self.scaled(&sum, (2.0 / std::f64::consts::PI).sqrt());
+        let tanh = self.op("Tanh", &[&scaled]);
+        self.half_gated(x, &tanh)
+    }
+
+    /// `0.5 * x * (1 + gate)`
+    fn half_gated(&mut self, x: &String, gate: &String) -> String {
+        let more = self.plus(gate, 1.0);
+        let half = self.scaled(x, 0.5);
+        self.op("Mul", &[&half, &more])
+    }
+
+    /// The error function, by a Chebyshev series of `erfc(z) = t * exp(-z^2 + series(t))` with `t = 2 / (2 + z)`.
+    fn erf(&mut self, x: &String) -> String {
+        let z = self.op("Abs", &[x]);
+        let below = self.plus(&z, 2.0);
+        let two = self.constant(2.0);
+        let t = self.op("Div", &[&two, &below]);
+        let scaled = self.scaled(&t, 4.0);
+        let y = self.plus(&scaled, -2.0);
+        let zero = self.constant(0.0);
+        let (mut d, mut before) = (zero.clone(), zero);
+        for &coefficient in ERFC[1..].iter().rev() {
+            let product = self.op("Mul", &[&y, &d]);
+            let difference = self.op("Sub", &[&product, &before]);
+            before = d;
+            d = self.plus(&difference, coefficient);
+        }
+        let product = self.op("Mul", &[&y, &d]);
+        let sum = self.plus(&product, ERFC[0]);
+        let half = self.scaled(&sum, 0.5);
+        let series = self.op("Sub", &[&half, &before]);
+        let square = self.op("Mul", &[&z, &z]);
+        let exponent = self.op("Sub", &[&series, &square]);
+        let exp = self.op("Exp", &[&exponent]);
+        let erfc = self.op("Mul", &[&t, &exp]);
+        let one = self.constant(1.0);
+        let erf = self.op("Sub", &[&one, &erfc]);
+        let minus = self.op("Neg", &[&erf]);
+        self.where_positive(x, &erf, &minus)
+    }
+
+    /// `x / sqrt(mean(x^2) + epsilon)` over the last axis.
+    fn rms(&mut self, x: &String, axis: i64, epsilon: f64) -> Result<String, String> {
+        if axis != -1 {
+            return Err("it holds a normalization over other axes than the last".to_owned());
+        }
+        let square = self.op("Mul", &[x, x]);
+        let mean = self.mean(&square);
+        let more = self.plus(&mean, epsilon);
+        let root = self.op("Sqrt", &[&more]);
+        Ok(self.op("Div", &[x, &root]))
+    }
+
+    /// The mean over the last axis: tract takes the axes as an attribute at any opset.
+    fn mean(&mut self, x: &String) -> String {
+        let axes = AttributeProto { name: "axes".to_owned(), r#type: 7, ints: vec![-1], ..AttributeProto::default() };
+        self.with("ReduceMean", &[x], vec![axes])
+    }
+
+    /// Operands x, skip, gamma, then beta (or bias where simplified), bias; the fourth result is the sum.
+    fn skip_norm(&mut self, node: &NodeProto, epsilon: f64) -> Result<(), String> {
+        let w = self;
+        let is_simplified = node.op_type.contains("Simplified");
+        let input = |at: usize| node.input.get(at).filter(|name| !name.is_empty());
+        let (Some(x), Some(skip), Some(gamma)) = (input(0), input(1), input(2)) else {
+            return Err(format!("it holds a {} without its operands", node.op_type));
+        };
+        let (beta, bias) = if is_simplified { (None, input(3)) } else { (input(3), input(4)) };
+        let mut sum = w.op("Add", &[x, skip]);
+        if let Some(bias) = bias {
+            sum = w.op("Add", &[&sum, bias]);
+        }
+        let centred = if is_simplified {
+            sum.clone()
+        } else {
+            let mean = w.mean(&sum);
+            w.op("Sub", &[&sum, &mean])
+        };
+        let mut normalized = w.rms(&centred, -1, epsilon)?;
+        normalized = w.op("Mul", &[&normalized, gamma]);
+        if let Some(beta) = beta {
+            normalized = w.op("Add", &[&normalized, beta]);
+        }
+        for (at, output) in node.output.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
+            match at {
+                0 => w.rename(&normalized, output),
+                3 => w.rename(&sum, output),
+                _ => return Err(format!("it holds a {} that returns its mean", node.op_type)),
+            }
+        }
+        Ok(())
+    }
+
+    /// ONNX's `Attention`: query, key, value, mask, past key, past value.
+    fn attention(&mut self, node: &NodeProto) -> Result<(), String> {
+        let input = |at: usize| node.input.get(at).filter(|name| !name.is_empty());
+        let attribute = |name: &str| node.attribute.iter().find(|attribute| attribute.name == name);
+        let heads = |name: &str| attribute(name).map(|heads| heads.i);
+        let unknown = |what: &str| Err(format!("it holds an Attention with {what}, which has no f64 form"));
+        if attribute("softcap").is_some_and(|cap| cap.f != 0.0) || input(6).is_some() || node.output.len() > 3 {
+            return unknown("a softcap, lengths or scores");
+        }
+        let (Some(query), Some(key), Some(value)) = (input(0), input(1), input(2)) else {
+            return unknown("operands left out");
+        };
+        let (query_heads, key_heads) = (heads("q_num_heads"), heads("kv_num_heads"));
+        let split = |w: &mut Self, x: &String, heads: Option<i64>| {
+            let Some(heads) = heads else { return x.clone() };
+            let shape = w.integers(&[0, 0, heads, -1]);
+            let split = w.op("Reshape", &[x, &shape]);
+            w.transposed(&split, &[0, 2, 1, 3])
+        };
+        let query = split(self, query, query_heads);
+        let (mut key, mut value) = (split(self, key, key_heads), split(self, value, key_heads));
+        if let (Some(past_key), Some(past_value)) = (input(4), input(5)) {
+            key = self.with("Concat", &[past_key, &key], vec![int_attribute("axis", 2)]);
+            value = self.with("Concat", &[past_value, &value], vec![int_attribute("axis", 2)]);
+        }
+        for (all, at) in [(&key, 1), (&value, 2)] {
+            if let Some(output) = node.output.get(at).filter(|name| !name.is_empty()) {
+                self.rename(all, output);
+            }
+        }
+        if let (Some(queries), Some(keys)) = (query_heads, key_heads)
+            && queries != keys
+        {
+            let repeated = |w: &mut Self, x: &String| {
+                let one = w.integers(&[2]);
+                let wide = w.op("Unsqueeze", &[x, &one]);
+                let copies = vec![&wide; usize::try_from(queries / keys.max(1)).unwrap_or(1)];
+                let all = w.with("Concat", &copies, vec![int_attribute("axis", 2)]);
+                // [batch, kv, copies, length, size] to [batch, heads, length, size]
+                let moved = w.transposed(&all, &[0, 3, 1, 2, 4]);
+                let shape = w.integers(&[0, 0, queries, -1]);
+                let flat = w.op("Reshape", &[&moved, &shape]);
+                w.transposed(&flat, &[0, 2, 1, 3])
+            };
+            key = repeated(self, &key);
+            value = repeated(self, &value);
+        }
+        let turned = self.transposed(&key, &[0, 1, 3, 2]);
+        let product = self.op("MatMul", &[&query, &turned]);
+        let mut scores = match attribute("scale") {
+            Some(scale) => self.scaled(&product, scale.f.into()),
+            None => {
+                let size = self.size(&query, 3);
+                let root = self.op("Sqrt", &[&size]);
+                self.op("Div", &[&product, &root])
+            }
+        };
+        if let Some(mask) = input(3) {
+            // A mask of bool has another form; the twin then fails to load.
+            scores = self.op("Add", &[&scores, mask]);
+        }
+        if attribute("is_causal").is_some_and(|flag| flag.i != 0) {
+            scores = self.causal(&scores, &query, &key);
+        }
+        let softmax = self.with("Softmax", &[&scores], vec![int_attribute("axis", -1)]);
+        let mut result = self.op("MatMul", &[&softmax, &value]);
+        if query_heads.is_some() {
+            let together = self.transposed(&result, &[0, 2, 1, 3]);
+            let shape = self.integers(&[0, 0, -1]);
+            result = self.op("Reshape", &[&together, &shape]);
+        }
+        if let Some(output) = node.output.first() {
+            self.rename(&result, output);
+        }
+        Ok(())
+    }
+
+    fn transposed(&mut self, x: &String, order: &[i64]) -> String {
+        let perm =
+            AttributeProto { name: "perm".to_owned(), r#type: 7, ints: order.to_vec(), ..AttributeProto::default() };
+        self.with("Transpose", &[x], vec![perm])
+    }
+
+    /// The size of an axis, as f64.
+    fn size(&mut self, x: &String, axis: i64) -> String {
+        let shape = self.op("Shape", &[x]);
+        let at = self.integers(&[axis]);
+        let size = self.with("Gather", &[&shape, &at], vec![int_attribute("axis", 0)]);
+        self.with("Cast", &[&size], vec![int_attribute("to", super::F64.into())])
+    }
+
+    /// Scores of keys that come after their query become -infinity; the last query is beside the last key.
+    fn causal(&mut self, scores: &String, query: &String, key: &String) -> String {
+        let ones = {
+            let shape = self.op("Shape", &[scores]);
+            self.with("ConstantOfShape", &[&shape], vec![tensor_attribute("value", &[1], &[1.0])])
+        };
+        let count = |w: &mut Self, axis: i64| {
+            let (at, zero) = (w.integers(&[axis]), w.integers(&[0]));
+            let at = w.op("Squeeze", &[&at, &zero]);
+            w.with("CumSum", &[&ones, &at], vec![int_attribute("exclusive", 1)])
+        };
+        let (row, column) = (count(self, 2), count(self, 3));
+        let (queries, keys) = (self.size(query, 2), self.size(key, 2));
+        let past = self.op("Sub", &[&keys, &queries]);
+        let last = self.op("Add", &[&row, &past]);
+        let is_after = self.op("Greater", &[&column, &last]);
+        let masked = self.constant(f64::NEG_INFINITY);
+        self.op("Where", &[&is_after, &masked, scores])
+    }
+}
+
+/// The Chebyshev coefficients of the logarithm of `erfc(z) * exp(z^2) / t` over `4 * t - 2`: errors are below 3e-16.
+#[expect(clippy::unreadable_literal, reason = "digits of coefficients have no groups")]
+const ERFC: [f64; 28] = [
+    -1.3026537197817094,
+    6.4196979235649026e-1,
+    1.9476473204185836e-2,
+    -9.561514786808631e-3,
+    -9.46595344482036e-4,
+    3.66839497852761e-4,
+    4.2523324806907e-5,
+    -2.0278578112534e-5,
+    -1.624290004647e-6,
+    1.303655835580e-6,
+    1.5626441722e-8,
+    -8.5238095915e-8,
+    6.529054439e-9,
+    5.059343495e-9,
+    -9.91364156e-10,
+    -2.27365122e-10,
+    9.6467911e-11,
+    2.394038e-12,
+    -6.886027e-12,
+    8.94487e-13,
+    3.13092e-13,
+    -1.12708e-13,
+    3.81e-16,
+    7.106e-15,
+    -1.523e-15,
+    -9.4e-17,
+    1.21e-16,
+    -2.8e-17,
+];

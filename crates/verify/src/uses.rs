@@ -1,0 +1,218 @@
+//! What the inputs of a model are used for, as far as their values matter.
+
+use std::collections::{BTreeMap, BTreeSet};
+use tract_onnx::pb::{GraphProto, NodeProto, TensorProto};
+
+/// What the graph does with an input.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Uses {
+    /// The size of the smallest table that its elements index.
+    pub(crate) table: Option<u64>,
+    /// Whether it is added to something, as a mask is that holds 0 and large negative numbers.
+    pub(crate) is_added: bool,
+}
+
+/// The nodes of a model and of the bodies inside, with the sizes of the constants.
+pub(crate) struct Graphs<'m> {
+    /// The nodes that take a value, with the operand's place.
+    users: BTreeMap<&'m str, Vec<(&'m NodeProto, usize)>>,
+    producers: BTreeMap<&'m str, &'m NodeProto>,
+    constants: BTreeMap<&'m str, &'m TensorProto>,
+    /// The sizes of the constants.
+    sizes: BTreeMap<&'m str, &'m [i64]>,
+    /// From the outputs of bodies to the results of their nodes.
+    leaves: BTreeMap<&'m str, Vec<&'m str>>,
+}
+
+impl<'m> Graphs<'m> {
+    pub(crate) fn new(graph: &'m GraphProto) -> Self {
+        let mut all = Self {
+            users: BTreeMap::new(),
+            producers: BTreeMap::new(),
+            constants: BTreeMap::new(),
+            sizes: BTreeMap::new(),
+            leaves: BTreeMap::new(),
+        };
+        let mut graphs = vec![graph];
+        while let Some(graph) = graphs.pop() {
+            for tensor in &graph.initializer {
+                all.sizes.insert(&tensor.name, &tensor.dims);
+                all.constants.insert(&tensor.name, tensor);
+            }
+            for node in &graph.node {
+                all.node(node, &mut graphs);
+            }
+        }
+        all
+    }
+
+    fn node(&mut self, node: &'m NodeProto, graphs: &mut Vec<&'m GraphProto>) {
+        for (place, operand) in node.input.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
+            self.users.entry(operand).or_default().push((node, place));
+        }
+        for result in node.output.iter().filter(|name| !name.is_empty()) {
+            self.producers.insert(result, node);
+        }
+        for attribute in &node.attribute {
+            if let (Some(tensor), "Constant", [result]) = (&attribute.t, node.op_type.as_str(), &*node.output) {
+                self.sizes.insert(result, &tensor.dims);
+                self.constants.insert(result, tensor);
+            }
+            for body in attribute.g.iter().chain(&attribute.graphs) {
+                for (output, result) in body.output.iter().zip(&node.output) {
+                    self.leaves.entry(&output.name).or_default().push(result);
+                }
+                graphs.push(body);
+            }
+        }
+    }
+
+    /// The constant of that name.
+    pub(crate) fn constant(&self, name: &str) -> Option<&'m TensorProto> {
+        self.constants.get(name).copied()
+    }
+
+    /// All constants.
+    pub(crate) fn constants(&self) -> impl Iterator<Item = &'m TensorProto> {
+        self.constants.values().copied()
+    }
+
+    /// The nodes that take a value, with the place of the operand.
+    pub(crate) fn users(&self, name: &str) -> &[(&'m NodeProto, usize)] {
+        self.users.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// The values that hold the elements of one, in whatever order and shape, with what was added to them.
+    pub(crate) fn carriers(&self, name: &'m str) -> Vec<(&'m str, i64)> {
+        let mut found = vec![(name, 0)];
+        let mut known = BTreeSet::from([name]);
+        let mut next = 0;
+        while let Some(&(name, offset)) = found.get(next) {
+            next += 1;
+            let mut add = |name: &'m str, offset| {
+                if !name.is_empty() && known.insert(name) {
+                    found.push((name, offset));
+                }
+            };
+            for &result in self.leaves.get(name).into_iter().flatten() {
+                add(result, offset);
+            }
+            for &(node, place) in self.users(name) {
+                let body = |first: usize| {
+                    let body = node.attribute.iter().find_map(|attribute| attribute.g.as_ref());
+                    body.and_then(|body| body.input.get(place - first)).map_or("", |input| input.name.as_str())
+                };
+                match (node.op_type.as_str(), place) {
+                    ("Loop", 2..) => add(body(0), offset),
+                    ("Scan", _) => add(body(0), offset),
+                    ("Add" | "Sub", _) => {
+                        let other = node.input.get(1 - place.min(1)).and_then(|name| integer(self.constant(name)?));
+                        match other {
+                            Some(other) if node.op_type == "Add" => add(first(node), offset + other),
+                            Some(other) if place == 0 => add(first(node), offset - other),
+                            _ => {}
+                        }
+                    }
+                    _ if carries(&node.op_type, place) => node.output.iter().for_each(|result| add(result, offset)),
+                    _ => {}
+                }
+            }
+        }
+        found
+    }
+
+    /// What the graph does with an input.
+    pub(crate) fn uses(&self, input: &'m str) -> Uses {
+        let mut uses = Uses::default();
+        for (name, offset) in self.carriers(input) {
+            for &(node, place) in self.users(name) {
+                let size = self.table(node, place).and_then(|size| u64::try_from(size - offset).ok());
+                uses.table = uses.table.into_iter().chain(size.filter(|&size| size > 0)).min();
+                let operator = node.op_type.as_str();
+                uses.is_added |= offset == 0
+                    && match operator {
+                        "Add" | "Sum" => node.input.iter().all(|other| self.constant(other).is_none()),
+                        "Attention" => place == 3,
+                        "MultiHeadAttention" => place == 5,
+                        _ => false,
+                    };
+            }
+        }
+        uses
+    }
+
+    /// The size of the axis of a constant that an operand indexes.
+    fn table(&self, node: &NodeProto, place: usize) -> Option<i64> {
+        let axis = |name: &str| node.attribute.iter().find(|attribute| attribute.name == name).map_or(0, |axis| axis.i);
+        let (table, axis) = match (node.op_type.as_str(), place) {
+            ("Gather" | "GatherElements", 1) => (0, axis("axis")),
+            ("GatherBlockQuantized", 1) => (0, axis("gather_axis")),
+            ("EmbedLayerNormalization", 0) => (2, 0),
+            ("EmbedLayerNormalization", 1) => (4, 0),
+            ("RotaryEmbedding", 1) => (2, 0),
+            ("RotaryEmbedding", 3) => (1, 0),
+            _ => return None,
+        };
+        let sizes = self.sizes(node.input.get(table)?)?;
+        let axis = if axis < 0 { axis + i64::try_from(sizes.len()).ok()? } else { axis };
+        sizes.get(usize::try_from(axis).ok()?).copied()
+    }
+
+    /// The sizes of a value that is a constant but for its type and the order of its axes.
+    pub(crate) fn sizes(&self, name: &str) -> Option<Vec<i64>> {
+        let (sizes, order) = self.shape(name)?;
+        let Some(order) = order else { return Some(sizes.to_vec()) };
+        order.iter().map(|&axis| sizes.get(usize::try_from(axis).ok()?).copied()).collect()
+    }
+
+    /// The sizes of the constant that a value is made from, and the order of its axes.
+    fn shape(&self, name: &str) -> Option<(&'m [i64], Option<&'m [i64]>)> {
+        let mut name = name;
+        let mut order = None;
+        for _ in 0..8 {
+            if let Some(sizes) = self.sizes.get(name) {
+                return Some((sizes, order));
+            }
+            let node = self.producers.get(name)?;
+            match node.op_type.as_str() {
+                "Identity" | "Cast" | "CastLike" | "DequantizeLinear" | "Dropout" => {}
+                "Transpose" if order.is_none() => {
+                    order = Some(&*node.attribute.iter().find(|attribute| attribute.name == "perm")?.ints);
+                }
+                _ => return None,
+            }
+            name = node.input.first()?;
+        }
+        None
+    }
+}
+
+/// Whether the results of an operator are elements of that operand.
+fn carries(operator: &str, place: usize) -> bool {
+    match operator {
+        "Cast" | "CastLike" | "Identity" | "Reshape" | "Unsqueeze" | "Squeeze" | "Flatten" | "Transpose" | "Slice"
+        | "Expand" | "Tile" | "Gather" | "GatherND" | "GatherElements" | "Split" | "Dropout" | "Compress" => place == 0,
+        "Concat" | "Max" | "Min" => true,
+        "Clip" | "Pad" => place == 0,
+        "Where" => place > 0,
+        _ => false,
+    }
+}
+
+fn first(node: &NodeProto) -> &str {
+    node.output.first().map_or("", String::as_str)
+}
+
+/// The value of an integer constant of one element.
+pub(crate) fn integer(tensor: &TensorProto) -> Option<i64> {
+    if tensor.dims.iter().product::<i64>() != 1 {
+        return None;
+    }
+    match (tensor.data_type, &*tensor.raw_data) {
+        (7, raw) if raw.len() == 8 => Some(i64::from_le_bytes(raw.try_into().ok()?)),
+        (6, raw) if raw.len() == 4 => Some(i64::from(i32::from_le_bytes(raw.try_into().ok()?))),
+        (7, []) => tensor.int64_data.first().copied(),
+        (6, []) => tensor.int32_data.first().map(|&value| i64::from(value)),
+        _ => None,
+    }
+}

@@ -1,0 +1,207 @@
+//! Differences that only some inputs and some sizes show are noticed; rounding is not taken for one.
+
+mod models;
+
+use models::{With, bytes, floats, graph, integers, model, node};
+use netwright_verify::{ModelFile, Options, Verdict, verify_models};
+use tract_onnx::pb::{GraphProto, TensorProto};
+
+fn judge(a: &GraphProto, b: &GraphProto, long: bool) -> Verdict {
+    let file = |name: &str, graph: &GraphProto| {
+        ModelFile::from_bytes(name, &bytes(&model(graph.clone()))).unwrap_or_else(|error| panic!("{error}"))
+    };
+    let options = Options { long, ..Options::default() };
+    verify_models(&file("a.onnx", a), Some(&file("b.onnx", b)), &options).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A graph of nodes in the notation of [`node`], with constants.
+fn with(
+    inputs: &[&str],
+    outputs: &[&str],
+    nodes: Vec<tract_onnx::pb::NodeProto>,
+    constants: &[TensorProto],
+) -> GraphProto {
+    GraphProto { initializer: constants.to_vec(), ..graph(inputs, outputs, nodes) }
+}
+
+const X: &[&str] = &["x: f32[batch, seq]"];
+const Y: &[&str] = &["y: f32[batch, seq]"];
+
+#[test]
+fn values_beyond_the_usual_range() {
+    let scalar = |name: &str, value: f32| floats(name, &[], &[value]);
+    let (zero, six) = (scalar("zero", 0.0), scalar("six", 6.0));
+    let relu = with(X, Y, vec![node("y = Relu(x)")], &[]);
+    let cases = [
+        ("a clip at 6", relu.clone(), with(X, Y, vec![node("y = Clip(x, zero, six)")], &[zero.clone(), six])),
+        (
+            "another slope below -1.5",
+            with(X, Y, vec![node("y = Identity(x)")], &[]),
+            with(
+                X,
+                Y,
+                vec![node("is_low = Less(x, edge)"), node("low = Mul(x, half)"), node("y = Where(is_low, low, x)")],
+                &[scalar("edge", -1.5), scalar("half", 0.5)],
+            ),
+        ),
+        (
+            "an exponential that overflows",
+            with(X, Y, vec![node("y = Softmax(x)").int("axis", -1)], &[]),
+            with(
+                X,
+                Y,
+                vec![node("e = Exp(x)"), node("s = ReduceSum(e, axes)"), node("y = Div(e, s)")],
+                &[integers("axes", &[1], &[-1])],
+            ),
+        ),
+        (
+            "the sign of 0",
+            with(X, Y, vec![node("y = Sign(x)")], &[]),
+            with(
+                X,
+                Y,
+                vec![node("is_low = Less(x, zero)"), node("y = Where(is_low, minus, one)")],
+                &[zero, scalar("one", 1.0), scalar("minus", -1.0)],
+            ),
+        ),
+        (
+            "outputs of 1e-12",
+            with(X, Y, vec![node("y = Mul(x, c)")], &[scalar("c", 1e-12)]),
+            with(X, Y, vec![node("y = Mul(x, c)")], &[scalar("c", 1.01e-12)]),
+        ),
+    ];
+    for (name, a, b) in cases {
+        let verdict = judge(&a, &b, false);
+        assert!(matches!(verdict, Verdict::Differs { .. }), "{name}: {verdict}");
+        let same = judge(&a, &a, false);
+        assert!(matches!(same, Verdict::Equal { .. }), "{name}: {same}");
+    }
+}
+
+/// `y = x`, and 1 more where a size of an input is as told.
+fn more_where(inputs: &[&str], of: &str, axis: i64, operator: &str, size: i64) -> [GraphProto; 2] {
+    let shared = if inputs.len() > 1 { "x = Concat(past, new)" } else { "x = Identity(new)" };
+    let shared = node(shared).int("axis", 1);
+    let shared = if inputs.len() > 1 { shared } else { node("x = Identity(new)") };
+    let outputs = ["y: f32[batch, all]"];
+    let plain = with(inputs, &outputs, vec![shared.clone(), node("y = Identity(x)")], &[]);
+    let nodes = vec![
+        shared,
+        node(&format!("shape = Shape({of})")),
+        node("size = Gather(shape, axis)").int("axis", 0),
+        node(&format!("is_so = {operator}(size, bound)")),
+        node("more = Cast(is_so)").int("to", 1),
+        node("y = Add(x, more)"),
+    ];
+    let constants = [integers("axis", &[], &[axis]), integers("bound", &[], &[size])];
+    [plain, with(inputs, &outputs, nodes, &constants)]
+}
+
+#[test]
+fn sizes_that_few_runs_have() {
+    let (one, two) = (&["new: f32[batch, seq]"][..], &["past: f32[batch, past_length]", "new: f32[batch, seq]"][..]);
+    for (name, inputs, of, axis, operator, size, long) in [
+        ("a batch above 3", one, "new", 0, "Greater", 3, false),
+        ("a length of 64 and more", one, "new", 1, "GreaterOrEqual", 64, false),
+        ("a length of 1", one, "new", 1, "Less", 2, false),
+        ("a past of length 0", two, "past", 1, "Less", 1, false),
+        ("a past above 100", two, "past", 1, "Greater", 100, true),
+        ("a length of 512", one, "new", 1, "GreaterOrEqual", 512, true),
+    ] {
+        let [a, b] = more_where(inputs, of, axis, operator, size);
+        let verdict = judge(&a, &b, long);
+        assert!(matches!(verdict, Verdict::Differs { .. }), "{name}: {verdict}");
+        let same = judge(&a, &a, long);
+        assert!(matches!(same, Verdict::Equal { .. }), "{name}: {same}");
+    }
+}
+
+/// The softmax of scores of which a mask fills some; by addition, or by selection.
+fn masked(fill: f32, is_added: bool) -> GraphProto {
+    let inputs = ["scores: f32[batch, seq, seq]", "attention_mask: i64[batch, seq]"];
+    let mut nodes = vec![
+        node("row = Unsqueeze(attention_mask, middle)"),
+        node("kept = Cast(row)").int("to", 1),
+        node("hidden = Sub(one, kept)"),
+    ];
+    if is_added {
+        nodes.extend([node("bias = Mul(hidden, fill)"), node("sum = Add(scores, bias)")]);
+    } else {
+        nodes.extend([node("is_hidden = Cast(hidden)").int("to", 9), node("sum = Where(is_hidden, fill, scores)")]);
+    }
+    nodes.push(node("y = Softmax(sum)").int("axis", -1));
+    let constants = [integers("middle", &[1], &[1]), floats("one", &[], &[1.0]), floats("fill", &[], &[fill])];
+    with(&inputs, &["y: f32[batch, seq, seq]"], nodes, &constants)
+}
+
+#[test]
+fn masks_of_every_kind() {
+    for (name, a, b) in [
+        ("a fill that does not hide", masked(f32::MIN, true), masked(-5.0, true)),
+        (
+            "rows that are masked as a whole: -1e9 absorbs the scores, -50 does not",
+            masked(-1e9, true),
+            masked(-50.0, true),
+        ),
+        ("rows that are masked as a whole: replaced or added", masked(-1e4, false), masked(-1e4, true)),
+    ] {
+        let verdict = judge(&a, &b, false);
+        assert!(matches!(verdict, Verdict::Differs { .. }), "{name}: {verdict}");
+    }
+    let same = judge(&masked(f32::MIN, true), &masked(f32::MIN, false), false);
+    assert!(matches!(same, Verdict::Equal { .. }), "{same}");
+}
+
+#[test]
+fn every_id_of_a_table_is_looked_up() {
+    let table = |changed: usize| {
+        let mut values: Vec<f32> = (0..100).map(|value| value as f32 / 10.0).collect();
+        values[changed] += 1.0;
+        floats("table", &[100], &values)
+    };
+    let inputs = ["input_ids: i32[batch, seq]"];
+    let nodes = vec![
+        node("wide = Cast(input_ids)").int("to", 7),
+        node("flat = Reshape(wide, all)"),
+        node("y = Gather(table, flat)"),
+    ];
+    let of = |changed| with(&inputs, &["y: f32[ids]"], nodes.clone(), &[table(changed), integers("all", &[1], &[-1])]);
+    for changed in [0, 1, 50, 98] {
+        let verdict = judge(&of(99), &of(changed), false);
+        assert!(matches!(verdict, Verdict::Differs { .. }), "{changed}: {verdict}");
+    }
+}
+
+#[test]
+fn rounding_is_no_difference() {
+    // (x A) B against x (A B), with values near 1000, and what is left cancels out.
+    let size = 8_usize;
+    let a: Vec<f32> = (0..64_u16).map(|at| 1000.0 + f32::from(at * 37 % 64) / 7.0).collect();
+    let b: Vec<f32> = (0..64_u16).map(|at| if at % 2 == 0 { 1000.3 } else { -1000.1 } + f32::from(at) / 9.0).collect();
+    let mut product = vec![0.0_f32; 64];
+    for (at, value) in product.iter_mut().enumerate() {
+        let (row, column) = (at / size, at % size);
+        let sum: f64 = (0..size).map(|k| f64::from(a[row * size + k]) * f64::from(b[k * size + column])).sum();
+        #[expect(clippy::cast_possible_truncation, reason = "weights are f32")]
+        let rounded = sum as f32;
+        *value = rounded;
+    }
+    let io = (&["x: f32[batch, 8]"][..], &["y: f32[batch, 8]"][..]);
+    let [a, b, product] = [("a", a), ("b", b), ("ab", product)].map(|(name, values)| floats(name, &[8, 8], &values));
+    let twice = with(io.0, io.1, vec![node("t = MatMul(x, a)"), node("y = MatMul(t, b)")], &[a, b]);
+    let once = with(io.0, io.1, vec![node("y = MatMul(x, ab)")], &[product]);
+    let verdict = judge(&twice, &once, false);
+    assert!(matches!(verdict, Verdict::Equal { .. }), "{verdict}");
+
+    // What is left of large numbers that cancel out is rounding alone: f64 says that it is, and how much.
+    let sum = |order: [&str; 2]| {
+        let nodes = vec![node(order[0]), node(order[1])];
+        with(X, Y, nodes, &[floats("c", &[], &[4096.0]), floats("m", &[], &[-4096.0])])
+    };
+    let verdict =
+        judge(&sum(["t = Add(x, c)", "y = Add(t, m)"]), &with(X, Y, vec![node("y = Identity(x)")], &[]), false);
+    let Verdict::Equal { runs, .. } = &verdict else { panic!("{verdict}") };
+    let rounding = runs.iter().flat_map(|run| &run.outputs).find_map(|output| output.rounding).expect("f64 was asked");
+    assert!(rounding.observed > 1e-4 && rounding.twins < 1e-11, "{verdict}");
+    assert!(verdict.to_string().contains("; rounding: the error is "), "{verdict}");
+}
