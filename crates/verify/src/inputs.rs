@@ -168,7 +168,8 @@ fn make(
         Role::Ids => from_integers(ty.element, &ids(count, uses.table.unwrap_or(IDS), &mut random)),
         Role::Positions => {
             let below = uses.table.unwrap_or(POSITIONS);
-            let positions = if seed % 2 == 0 { counted(&shape, count, below) } else { ids(count, below, &mut random) };
+            let positions =
+                if seed.is_multiple_of(2) { counted(&shape, count, below) } else { ids(count, below, &mut random) };
             from_integers(ty.element, &positions)
         }
         Role::Length => {

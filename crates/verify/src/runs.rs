@@ -161,6 +161,9 @@ struct Planned {
     inputs: Option<Vec<(String, Array)>>,
 }
 
+/// Arrays with the names of the inputs or outputs that they are.
+type Named = Vec<(String, Array)>;
+
 struct Second<'m> {
     model: &'m ModelFile,
     runner: Runner<'m>,
@@ -256,7 +259,7 @@ impl Judge<'_> {
     }
 
     /// Makes the inputs and runs the first model; `None` where it refuses sizes that it may refuse.
-    fn run_first(&mut self, planned: Planned) -> Result<Option<(Case, Vec<(String, Array)>)>, Error> {
+    fn run_first(&mut self, planned: Planned) -> Result<Option<(Case, Named)>, Error> {
         let Planned { sizes: Sizes { bindings, kind }, seed, inputs: given } = planned;
         if kind == SizesKind::Shorter && !self.refused_long {
             return Ok(None);

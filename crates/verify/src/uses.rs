@@ -103,13 +103,12 @@ impl<'m> Graphs<'m> {
                     body.and_then(|body| body.input.get(place - first)).map_or("", |input| input.name.as_str())
                 };
                 match (node.op_type.as_str(), place) {
-                    ("Loop", 2..) => add(body(0), offset),
-                    ("Scan", _) => add(body(0), offset),
+                    ("Loop", 2..) | ("Scan", _) => add(body(0), offset),
                     ("Add" | "Sub", _) => {
                         let other = node.input.get(1 - place.min(1)).and_then(|name| integer(self.constant(name)?));
                         match other {
-                            Some(other) if node.op_type == "Add" => add(first(node), offset + other),
-                            Some(other) if place == 0 => add(first(node), offset - other),
+                            Some(other) if node.op_type == "Add" => add(first(node), offset.saturating_add(other)),
+                            Some(other) if place == 0 => add(first(node), offset.saturating_sub(other)),
                             _ => {}
                         }
                     }
@@ -126,7 +125,7 @@ impl<'m> Graphs<'m> {
         let mut uses = Uses::default();
         for (name, offset) in self.carriers(input) {
             for &(node, place) in self.users(name) {
-                let size = self.table(node, place).and_then(|size| u64::try_from(size - offset).ok());
+                let size = self.table(node, place).and_then(|size| u64::try_from(size.saturating_sub(offset)).ok());
                 uses.table = uses.table.into_iter().chain(size.filter(|&size| size > 0)).min();
                 let operator = node.op_type.as_str();
                 uses.is_added |= offset == 0

@@ -389,13 +389,12 @@ impl Writer<'_> {
         }
         let turned = self.transposed(&key, &[0, 1, 3, 2]);
         let product = self.op("MatMul", &[&query, &turned]);
-        let mut scores = match attribute("scale") {
-            Some(scale) => self.scaled(&product, scale.f.into()),
-            None => {
-                let size = self.size(&query, 3);
-                let root = self.op("Sqrt", &[&size]);
-                self.op("Div", &[&product, &root])
-            }
+        let mut scores = if let Some(scale) = attribute("scale") {
+            self.scaled(&product, scale.f.into())
+        } else {
+            let size = self.size(&query, 3);
+            let root = self.op("Sqrt", &[&size]);
+            self.op("Div", &[&product, &root])
         };
         if let Some(mask) = input(3) {
             // A mask of bool has another form; the twin then fails to load.
@@ -456,9 +455,9 @@ impl Writer<'_> {
 #[expect(clippy::unreadable_literal, reason = "digits of coefficients have no groups")]
 const ERFC: [f64; 28] = [
     -1.3026537197817094,
-    6.4196979235649026e-1,
+    6.419697923564902e-1,
     1.9476473204185836e-2,
-    -9.561514786808631e-3,
+    -9.56151478680863e-3,
     -9.46595344482036e-4,
     3.66839497852761e-4,
     4.2523324806907e-5,
