@@ -241,7 +241,7 @@ fn expect_outputs(args: &Optimize, model: &Model) -> Result<(), Failure> {
     let Some(report) = &args.report else { return Ok(()) };
     inputs.expect_other("--report", report)?;
     if same_place(report, &args.output) {
-        let message = format!("--report and -o both name {report:?}\n  help: give each a file of its own");
+        let message = format!("--report and -o both name {}\n  help: give each a file of its own", report.display());
         return Err(Failure::Usage(message));
     }
     let is_page = report
@@ -250,7 +250,10 @@ fn expect_outputs(args: &Optimize, model: &Model) -> Result<(), Failure> {
     if is_page {
         return Ok(());
     }
-    Err(Failure::Usage(format!("--report writes a page of HTML, and {report:?} does not end in .html")))
+    Err(Failure::Usage(format!(
+        "--report writes a page of HTML, and the name {} does not end in .html\n  help: choose a name that does",
+        report.display()
+    )))
 }
 
 /// A verdict that lets the command succeed; another is told as its failure.

@@ -66,7 +66,9 @@ impl Inputs {
         match self.0.iter().find(|(_, input)| *input == identity) {
             None => Ok(()),
             Some((input, _)) => Err(Failure::Usage(format!(
-                "{what} would replace an input: {path:?} is the file {input:?}\n  help: write to another file"
+                "{what} would replace an input: {} is the file {}\n  help: write to another file",
+                path.display(),
+                input.display()
             ))),
         }
     }

@@ -84,12 +84,12 @@ impl<'m> Graphs<'m> {
 
     /// The values that hold the elements of one, in whatever order and shape, with what was added to them.
     pub(crate) fn carriers(&self, name: &'m str) -> Vec<(&'m str, i64)> {
-        let mut found = vec![(name, 0)];
+        let mut found = vec![(name, 0_i64)];
         let mut known = BTreeSet::from([name]);
         let mut next = 0;
         while let Some(&(name, offset)) = found.get(next) {
             next += 1;
-            let mut add = |name: &'m str, offset| {
+            let mut add = |name: &'m str, offset: i64| {
                 if !name.is_empty() && known.insert(name) {
                     found.push((name, offset));
                 }
@@ -146,9 +146,8 @@ impl<'m> Graphs<'m> {
         let (table, axis) = match (node.op_type.as_str(), place) {
             ("Gather" | "GatherElements", 1) => (0, axis("axis")),
             ("GatherBlockQuantized", 1) => (0, axis("gather_axis")),
-            ("EmbedLayerNormalization", 0) => (2, 0),
+            ("EmbedLayerNormalization", 0) | ("RotaryEmbedding", 1) => (2, 0),
             ("EmbedLayerNormalization", 1) => (4, 0),
-            ("RotaryEmbedding", 1) => (2, 0),
             ("RotaryEmbedding", 3) => (1, 0),
             _ => return None,
         };
@@ -190,9 +189,9 @@ impl<'m> Graphs<'m> {
 fn carries(operator: &str, place: usize) -> bool {
     match operator {
         "Cast" | "CastLike" | "Identity" | "Reshape" | "Unsqueeze" | "Squeeze" | "Flatten" | "Transpose" | "Slice"
-        | "Expand" | "Tile" | "Gather" | "GatherND" | "GatherElements" | "Split" | "Dropout" | "Compress" => place == 0,
+        | "Expand" | "Tile" | "Gather" | "GatherND" | "GatherElements" | "Split" | "Dropout" | "Compress" | "Clip"
+        | "Pad" => place == 0,
         "Concat" | "Max" | "Min" => true,
-        "Clip" | "Pad" => place == 0,
         "Where" => place > 0,
         _ => false,
     }
