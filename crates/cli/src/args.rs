@@ -223,7 +223,7 @@ pub(crate) enum KvCache {
     /// Stays as it is: a step gives the past with its keys and values behind.
     Concat,
     /// Is a buffer that the caller preallocates and a step adds to in place; for the target ort. The length of the past
-    /// follows from the padding mask; a model without one gets an input `past_sequence_length`, i64[1].
+    /// follows from the padding mask; a model without one gets an input `past_sequence_length`, i64 of one element.
     Shared,
 }
 
