@@ -44,7 +44,7 @@ fn fuse_attention() {
         (
             "filled_twice",
             "%other = less %bias, 0.0 : bool[1, 4, s, t]
-             %once = where %keep, %product, -1000000000.0 : #\n%scores = where %other, -10000.0, %once : #",
+             %once = where %keep, %product, -1000000000.0 : #\n%scores = where %other, -100000000.0, %once : #",
         ),
         // In a row that is masked whole, keys that were replaced count beside those that padding was added to.
         (
