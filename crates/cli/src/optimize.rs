@@ -240,6 +240,11 @@ fn expect_outputs(args: &Optimize, model: &Model) -> Result<(), Failure> {
     }
     let Some(report) = &args.report else { return Ok(()) };
     inputs.expect_other("--report", report)?;
+    if report.is_symlink() && !report.exists() {
+        // It may lead to the output, which does not exist yet.
+        let message = format!("--report is a link to nothing: {}\n  help: name the page itself", report.display());
+        return Err(Failure::Usage(message));
+    }
     if same_place(report, &args.output) {
         let message = format!("--report and -o both name {}\n  help: give each a file of its own", report.display());
         return Err(Failure::Usage(message));

@@ -34,13 +34,15 @@ fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let entries = fs::read_dir(folder).expect("the folder is read");
     let mut files: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
     files.sort();
-    files.into_iter().map(|path| (path.clone(), fs::read(path).expect("a file"))).collect()
+    let files = files.into_iter().filter(|path| path.exists());
+    files.map(|path| (path.clone(), fs::read(path).expect("a file"))).collect()
 }
 
 #[test]
 fn no_input_is_replaced() {
     let folder = with_model();
     let at = folder.path();
+    symlink("n.onnx", at.join("later.html")).expect("a link");
     let before = contents(at);
     let optimize: &[&str] = &["optimize", "m.onnx"];
     for (arguments, message) in [
@@ -50,6 +52,7 @@ fn no_input_is_replaced() {
         (&["-o", "n.onnx", "--report", "link.html"], "--report would replace an input"),
         (&["-o", "n.onnx", "--report", "m.onnx.data"], "--report would replace an input"),
         (&["-o", "n.html", "--report", "n.html"], "--report and -o both name"),
+        (&["-o", "n.onnx", "--report", "later.html"], "--report is a link to nothing"),
         (&["-o", "n.onnx", "--report", "notes.txt"], "does not end in .html"),
     ] {
         let output = netwright(at, &[optimize, arguments].concat());
