@@ -26,7 +26,6 @@ fn results(x: &Operands<'_>, kept: &Kept) -> Option<Vec<Fact>> {
     match &*kept.op_type {
         "BiasAdd" | "BiasDropout" | "BiasGelu" | "BiasSoftmax" | "FastGelu" | "Gelu" | "GroupNorm" | "Inverse"
         | "QLinearLeakyRelu" | "QLinearSigmoid" | "QuickGelu" | "RotaryEmbedding" | "Trilu" => first(),
-        "SimplifiedLayerNormalization" => Some(vec![tensor(node.element(1), x.shape(0).cloned())]),
         // Between them come the mean and the deviation, which inference leaves out.
         "SkipLayerNormalization" | "SkipSimplifiedLayerNormalization" => {
             let unknown = || Fact::of(ValueType::Unknown);
@@ -52,7 +51,7 @@ fn results(x: &Operands<'_>, kept: &Kept) -> Option<Vec<Fact>> {
             let element = if x.fact(2).is_some() { node.element(2) } else { Some(ElementType::U8) };
             Some(vec![tensor(element, x.shape(0).cloned())])
         }
-        "DequantizeLinear" => Some(vec![tensor(node.element(1), x.shape(0).cloned())]),
+        "DequantizeLinear" | "SimplifiedLayerNormalization" => Some(vec![tensor(node.element(1), x.shape(0).cloned())]),
         "EmbedLayerNormalization" => {
             let [batch, length] = x.shape(0)?.to_vec().try_into().ok()?;
             let hidden = x.shape(2)?.last()?.clone();
