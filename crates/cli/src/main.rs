@@ -1,7 +1,5 @@
 //! The command line of Netwright: `netwright build`, `optimize`, `upgrade`, `verify`, `check`, `inspect`, `passes`.
 
-#![expect(clippy::unnecessary_debug_formatting, reason = "names of files are quoted and escaped")]
-
 mod args;
 mod build;
 mod failure;
