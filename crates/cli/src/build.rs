@@ -2,7 +2,7 @@
 
 use crate::args::{Build, Float, KvCache};
 use crate::failure::Failure;
-use crate::output::{Output, thousands};
+use crate::output::{Output, in_line, thousands};
 use crate::overwrite::Inputs;
 use crate::{optimize, verify};
 use netwright::files;
@@ -111,7 +111,7 @@ impl Known {
 fn line(built: &Built) -> String {
     format!(
         "{}: {} nodes, {} parameters, {} constants, {} bytes in {:.2} s\n{}{}",
-        built.path.display(),
+        in_line(&built.path),
         built.nodes,
         thousands(built.parameters),
         thousands(built.constants),
@@ -261,7 +261,7 @@ fn build(args: &Build, model: &Pretrained, part: Part, path: &Path, output: Outp
     };
     let report = report.map_err(|error| Failure::model_at(path, error))?;
     output.rewrites(&report.applied)?;
-    let options = WriteOptions { external_data: args.emit.external_data.into(), share_weights: false };
+    let options = WriteOptions { external_data: args.emit.external_data.into(), ..WriteOptions::default() };
     let written = onnx::write(&model, path, &options).map_err(optimize::write_failure)?;
     let counts = inventory(&model);
     Ok(Built {

@@ -3,7 +3,7 @@
 use crate::args::Input;
 use crate::failure::Failure;
 use crate::optimize::read;
-use crate::output::{Output, table, thousands};
+use crate::output::{Output, in_line, table, thousands};
 use netwright::inventory::inventory;
 use netwright::ir;
 use netwright::passes;
@@ -78,8 +78,8 @@ fn summary(contents: &Contents) -> String {
 pub(crate) fn check(input: &Input, output: Output) -> Result<(), Failure> {
     let model = read(input, output)?;
     let path = &input.model;
-    ir::check(&model.graph).map_err(|violations| Failure::Model(format!("{}:\n{violations}", path.display())))?;
-    output.report(&serde_json::json!({ "sound": true }), || format!("{} is sound", path.display()))
+    ir::check(&model.graph).map_err(|violations| Failure::Model(format!("{}:\n{violations}", in_line(path))))?;
+    output.report(&serde_json::json!({ "sound": true }), || format!("{} is sound", in_line(path)))
 }
 
 pub(crate) fn passes(output: Output) -> Result<(), Failure> {

@@ -2,7 +2,7 @@
 
 use crate::args::{Input, Opset, Optimize, Upgrade};
 use crate::failure::Failure;
-use crate::output::{Output, table, thousands};
+use crate::output::{Output, in_line, table, thousands};
 use crate::overwrite::{Inputs, same_file, same_place};
 use crate::report;
 use crate::reproduce;
@@ -106,7 +106,8 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
     let spinner = output.spinner("optimizing");
     let start = Instant::now();
     let mut model = read(&args.input, output)?;
-    expect_outputs(args, &model)?;
+    let inputs = Inputs::of_model(&args.input.model, &model);
+    expect_outputs(args, &inputs)?;
     set_opset(&mut model, args.emit.opset)?;
     let before = side(inventory(&model), size(&args.input.model)?);
     let text = (args.diff || args.report.is_some()).then(|| model.graph.to_text(Detail::Elided));
@@ -126,7 +127,11 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
         passes::Error::UnknownPass { .. } | passes::Error::Required(_) => Failure::usage(error),
         error => Failure::model_at(&args.input.model, error),
     })?;
-    let form = WriteOptions { external_data: args.emit.external_data.into(), share_weights: args.share_weights };
+    let form = WriteOptions {
+        external_data: args.emit.external_data.into(),
+        share_weights: args.share_weights,
+        kept_files: inputs.identities(),
+    };
     let written = onnx::write(&model, &args.output, &form).map_err(write_failure)?;
     let seconds = start.elapsed().as_secs_f64();
     drop(spinner);
@@ -232,21 +237,20 @@ fn culprit(
 }
 
 /// Checks that nothing that is written replaces what is read, but for the output that may replace the model.
-fn expect_outputs(args: &Optimize, model: &Model) -> Result<(), Failure> {
-    let inputs = Inputs::of_model(&args.input.model, model);
+fn expect_outputs(args: &Optimize, inputs: &Inputs) -> Result<(), Failure> {
     inputs.expect_other_output(&args.output, &args.input.model)?;
     if let Some(folder) = &args.reproduce {
-        reproduce::expect_other_files(folder, &inputs, [Some(&args.output), args.report.as_ref()])?;
+        reproduce::expect_other_files(folder, inputs, [Some(&args.output), args.report.as_ref()])?;
     }
     let Some(report) = &args.report else { return Ok(()) };
     inputs.expect_other("--report", report)?;
     if report.is_symlink() && !report.exists() {
         // It may lead to the output, which does not exist yet.
-        let message = format!("--report is a link to nothing: {}\n  help: name the page itself", report.display());
+        let message = format!("--report is a link to nothing: {}\n  help: name the page itself", in_line(report));
         return Err(Failure::Usage(message));
     }
     if same_place(report, &args.output) {
-        let message = format!("--report and -o both name {}\n  help: give each a file of its own", report.display());
+        let message = format!("--report and -o both name {}\n  help: give each a file of its own", in_line(report));
         return Err(Failure::Usage(message));
     }
     let is_page = report
@@ -257,7 +261,7 @@ fn expect_outputs(args: &Optimize, model: &Model) -> Result<(), Failure> {
     }
     Err(Failure::Usage(format!(
         "--report writes a page of HTML, and the name {} does not end in .html\n  help: choose a name that does",
-        report.display()
+        in_line(report)
     )))
 }
 
@@ -273,12 +277,17 @@ pub(crate) fn upgrade(args: &Upgrade, output: Output) -> Result<(), Failure> {
         let message = format!("the model is of opset {}, and {} is older", model.opset(), args.opset);
         return Err(Failure::Usage(message));
     }
-    Inputs::of_model(&args.input.model, &model).expect_other_output(&args.output, &args.input.model)?;
+    let inputs = Inputs::of_model(&args.input.model, &model);
+    inputs.expect_other_output(&args.output, &args.input.model)?;
     onnx::set_opset(&mut model, args.opset).map_err(write_failure)?;
-    let options = WriteOptions { external_data: args.external_data.into(), share_weights: args.share_weights };
+    let options = WriteOptions {
+        external_data: args.external_data.into(),
+        share_weights: args.share_weights,
+        kept_files: inputs.identities(),
+    };
     let written = onnx::write(&model, &args.output, &options).map_err(write_failure)?;
     output.report(&serde_json::json!({ "opset": args.opset, "bytes": written.bytes }), || {
-        format!("{} is of opset {}, {} bytes", args.output.display(), args.opset, thousands(written.bytes))
+        format!("{} is of opset {}, {} bytes", in_line(&args.output), args.opset, thousands(written.bytes))
     })
 }
 
@@ -294,10 +303,10 @@ pub(crate) fn read(input: &Input, output: Output) -> Result<Model, Failure> {
         error => Failure::model(error),
     })?;
     for warning in model.warnings.iter().take(MOST_WARNINGS) {
-        output.warn(&format!("{}: {warning}", input.model.display()))?;
+        output.warn(&format!("{}: {warning}", in_line(&input.model)))?;
     }
     if let Some(more @ 1..) = model.warnings.len().checked_sub(MOST_WARNINGS) {
-        output.warn(&format!("{}: and {more} more", input.model.display()))?;
+        output.warn(&format!("{}: and {more} more", in_line(&input.model)))?;
     }
     let (opset, understood) = (model.opset(), onnx::READ_OPSETS);
     if !understood.contains(&opset) {

@@ -5,6 +5,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use netwright::passes::Event;
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
@@ -112,6 +113,11 @@ fn spin(message: &'static str, done: &mpsc::Receiver<()>) {
 /// may hold any.
 pub(crate) fn printable(text: &str) -> String {
     escape_control(text, |c| c.escape_unicode().to_string())
+}
+
+/// A path in a line of text.
+pub(crate) fn in_line(path: &Path) -> String {
+    path.to_string_lossy().replace('\n', "\\n")
 }
 
 fn escape_control(text: &str, escape: impl Fn(char) -> String) -> String {

@@ -1,6 +1,7 @@
 //! What no command may write over: the files that it reads.
 
 use crate::failure::Failure;
+use crate::output::in_line;
 use netwright::files::Identity;
 use netwright::ir::{Graph, Model};
 use std::path::{Path, PathBuf};
@@ -67,8 +68,8 @@ impl Inputs {
             None => Ok(()),
             Some((input, _)) => Err(Failure::Usage(format!(
                 "{what} would replace an input: {} is the file {}\n  help: write to another file",
-                path.display(),
-                input.display()
+                in_line(path),
+                in_line(input)
             ))),
         }
     }
@@ -78,15 +79,12 @@ impl Inputs {
         if same_file(path, model) {
             return Ok(());
         }
-        self.expect_other("the output", path)?;
-        // Weights that go beside the model avoid the files of other weights by themselves, but not the model's.
-        let mut data = path.as_os_str().to_owned();
-        data.push(".data");
-        if same_file(Path::new(&data), model) {
-            self.expect_other("the external data", Path::new(&data))
-        } else {
-            Ok(())
-        }
+        self.expect_other("the output", path)
+    }
+
+    /// The files themselves, for the writer of external data.
+    pub(crate) fn identities(&self) -> Vec<Identity> {
+        self.0.iter().map(|(_, identity)| identity.clone()).collect()
     }
 }
 

@@ -88,10 +88,11 @@ pub(crate) fn write(folder: &Path, reproducer: &Reproducer) -> Result<String, Fa
     let at = |name: &str| quoted(&folder.join(name));
     Ok(format!(
         "the smallest model that shows it has {before} before the rewrite and {after} after it: {}\n  \
-        run it with: netwright verify {} {}",
+        run it with: netwright verify {} {} --inputs {}",
         reproducer.difference,
         at(BEFORE),
         at(AFTER),
+        at(INPUTS),
     ))
 }
 
@@ -141,7 +142,7 @@ mod tests {
         let (before, after) = (at.join(BEFORE), at.join(AFTER));
         let expected = "the smallest model that shows it has 1 node before the rewrite and 1 node after it: ";
         assert!(text.starts_with(expected), "{text}");
-        let command = format!("\n  run it with: netwright verify {} {}", before.display(), after.display());
+        let command = format!("\n  run it with: netwright verify {} {} --inputs ", before.display(), after.display());
         assert!(text.contains(&command), "{text}");
         let mut files = FILES.to_vec();
         files.sort_unstable();

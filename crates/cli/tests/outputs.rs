@@ -26,7 +26,6 @@ fn with_model() -> TempDir {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     symlink("m.onnx", at.join("link.html")).expect("a link");
     symlink("m.onnx.data", at.join("data_link.onnx")).expect("a link");
-    fs::copy(at.join("m.onnx"), at.join("o.onnx.data")).expect("a copy");
     folder
 }
 
@@ -59,12 +58,18 @@ fn no_input_is_replaced() {
         let told = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.code() == Some(2) && told.contains(message), "{arguments:?}: {told}");
     }
-    let output = netwright(at, &["optimize", "o.onnx.data", "-o", "o.onnx", "--external-data", "always"]);
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(told.contains("the external data would replace an input"), "{told}");
     let output = netwright(at, &["upgrade", "m.onnx", "-o", "m.onnx.data", "--opset", "21"]);
     assert!(String::from_utf8_lossy(&output.stderr).contains("the output would replace an input"));
     assert!(contents(at) == before);
+
+    // External data takes a name that no input has.
+    for (model, others) in [("o.onnx.data", &[][..]), ("o.onnx.1.data", &["o.onnx.data"])] {
+        others.iter().for_each(|other| assert!(fs::copy(at.join("m.onnx.data"), at.join(other)).is_ok()));
+        fs::copy(at.join("m.onnx"), at.join(model)).expect("a copy");
+        let output = netwright(at, &["-q", "optimize", model, "-o", "o.onnx", "--external-data", "always"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(fs::read(at.join(model)).expect("a file"), fs::read(at.join("m.onnx")).expect("a file"));
+    }
 
     // The model itself may be replaced: its weights go to another file first.
     assert!(netwright(at, &["-q", "optimize", "m.onnx", "-o", "m.onnx"]).status.success());

@@ -16,13 +16,15 @@ mod stream;
 pub const MAX_FILE: u64 = (1 << 31) - 1;
 
 /// How a model is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WriteOptions {
     /// Where the weights go.
     pub external_data: ExternalData,
     /// Whether weights that already stand in files are not copied: the model names those files, which must lie in its
     /// folder and must stay as they are. The file that the model was read from may be one of them.
     pub share_weights: bool,
+    /// Files that external data does not replace, beside those that hold weights of the model.
+    pub kept_files: Vec<Identity>,
 }
 
 /// Whether weights go to a file of their own, `NAME.onnx.data` beside `NAME.onnx`.
@@ -181,7 +183,7 @@ pub fn write(model: &Model, path: &Path, options: &WriteOptions) -> Result<Writt
             file.commit()?;
             Ok(Written { files: vec![path.to_owned()], bytes: embedded.len() })
         }
-        _ => write_external(&emitted, path, shared.as_ref()),
+        _ => write_external(&emitted, path, shared.as_ref(), &options.kept_files),
     }
 }
 
@@ -214,8 +216,13 @@ fn share(emitted: &emit::Emitted, path: &Path) -> Result<frame::Shared, WriteErr
     Ok(shared)
 }
 
-fn write_external(emitted: &emit::Emitted, path: &Path, shared: Option<&frame::Shared>) -> Result<Written, WriteError> {
-    let data_path = data_path(emitted, path)?;
+fn write_external(
+    emitted: &emit::Emitted,
+    path: &Path,
+    shared: Option<&frame::Shared>,
+    kept_files: &[Identity],
+) -> Result<Written, WriteError> {
+    let data_path = data_path(emitted, path, kept_files)?;
     let location = data_path.file_name().and_then(|name| name.to_str());
     let location = location.ok_or_else(|| WriteError::Name { path: path.to_owned() })?;
     let mut external = frame::External::new(location);
@@ -240,14 +247,15 @@ fn write_external(emitted: &emit::Emitted, path: &Path, shared: Option<&frame::S
     Ok(written)
 }
 
-/// `NAME.data`, or `NAME.1.data` and so on where that holds weights of the model itself: the old model stays whole
-/// until the new one takes its place.
-fn data_path(emitted: &emit::Emitted, path: &Path) -> Result<PathBuf, WriteError> {
+/// `NAME.data`, or `NAME.1.data` and so on where that is to be kept or holds weights of the model itself: the old model
+/// stays whole until the new one takes its place.
+fn data_path(emitted: &emit::Emitted, path: &Path, kept_files: &[Identity]) -> Result<PathBuf, WriteError> {
     let name = path.file_name().and_then(|name| name.to_str());
     let name = name.ok_or_else(|| WriteError::Name { path: path.to_owned() })?;
     let mut candidate = path.with_file_name(format!("{name}.data"));
     let mut number = 0;
-    while Identity::of(&candidate).is_ok_and(|identity| emitted.tensors.iter().any(|of| reads(of, &identity))) {
+    let is_kept = |file: &Identity| kept_files.contains(file) || emitted.tensors.iter().any(|of| reads(of, file));
+    while Identity::of(&candidate).is_ok_and(|file| is_kept(&file)) {
         number += 1;
         candidate = path.with_file_name(format!("{name}.{number}.data"));
     }

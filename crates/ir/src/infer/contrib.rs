@@ -1,5 +1,6 @@
 //! Operators of ONNX Runtime's domain `com.microsoft`, which are kept as they came: the types of their results. The
-//! runtime has `SimplifiedLayerNormalization` in ONNX's own domain, too.
+//! runtime has `SimplifiedLayerNormalization` in ONNX's own domain, too, and old forms of the standard's operators are
+//! kept.
 //!
 //! Only what the operator's contract fixes is inferred, and nothing is an error: what is not as expected is unknown.
 
@@ -11,9 +12,12 @@ use crate::{Dim, ElementType, Fact, Shape, ValueType};
 /// The domain.
 const DOMAIN: &str = "com.microsoft";
 
+/// Operators of ONNX that may be kept, since their old forms flatten axes.
+const STANDARD: [&str; 4] = ["SimplifiedLayerNormalization", "Softmax", "LogSoftmax", "Hardmax"];
+
 /// What is known of the results of a kept operator; nothing where it is of another domain.
 pub(crate) fn kept(x: &Operands<'_>, kept: &Kept) -> Inferred {
-    let is_own = &*kept.domain == DOMAIN || kept.domain.is_empty() && &*kept.op_type == "SimplifiedLayerNormalization";
+    let is_own = &*kept.domain == DOMAIN || kept.domain.is_empty() && STANDARD.contains(&&*kept.op_type);
     let mut facts = if is_own { results(x, kept).unwrap_or_default() } else { vec![] };
     facts.resize_with(x.results, || Fact::of(ValueType::Unknown));
     Inferred { facts: facts.into_iter().collect(), assumed: vec![] }
@@ -24,8 +28,9 @@ fn results(x: &Operands<'_>, kept: &Kept) -> Option<Vec<Fact>> {
     let node = Node { x, kept };
     let first = || Some(vec![node.like(0)?]);
     match &*kept.op_type {
-        "BiasAdd" | "BiasDropout" | "BiasGelu" | "BiasSoftmax" | "FastGelu" | "Gelu" | "GroupNorm" | "Inverse"
-        | "QLinearLeakyRelu" | "QLinearSigmoid" | "QuickGelu" | "RotaryEmbedding" | "Trilu" => first(),
+        "BiasAdd" | "BiasDropout" | "BiasGelu" | "BiasSoftmax" | "FastGelu" | "Gelu" | "GroupNorm" | "Hardmax"
+        | "Inverse" | "LogSoftmax" | "QLinearLeakyRelu" | "QLinearSigmoid" | "QuickGelu" | "RotaryEmbedding"
+        | "Softmax" | "Trilu" => first(),
         // Between them come the mean and the deviation, which inference leaves out.
         "SkipLayerNormalization" | "SkipSimplifiedLayerNormalization" => {
             let unknown = || Fact::of(ValueType::Unknown);
