@@ -1,0 +1,254 @@
+//! Changing what is there: replacing values, bodies, names and what is recorded.
+
+use super::window::{Edit, Mark};
+use super::{Annotation, Conventions, Graph, NodeId, Place, Value};
+use crate::infer::NeverZero;
+use crate::{Dialect, Fact, Notes, Op, ValueType};
+use smallvec::{SmallVec, smallvec};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+impl Graph {
+    /// The place beside a node: its position, and the name of its first result with a word behind it.
+    pub fn beside(&self, root: NodeId, word: &str) -> Place {
+        let node = self.node(root);
+        let name = node.results.first().map_or("", |result| &*result.name);
+        Place { label: "".into(), results: smallvec![format!("{name}.{word}").into()], order: Some(node.order) }
+    }
+
+    /// Redirects every use of `old` to `new`.
+    ///
+    /// A `new` that was inserted beside another node since the last sweep takes over the name of `old`, so that texts
+    /// before and after differ in what changed alone, and the name of its node where `old` is the first result in use. Producers that nothing reads any more die. A value cannot
+    /// replace one that it is computed from: that makes a cycle, which the checker reports.
+    pub fn replace(&mut self, old: Value, new: Value) {
+        let (old, new) = (self.resolve(old), self.resolve(new));
+        if old == new {
+            return;
+        }
+        if self.node(new.node).beside && !matches!(self.op(old), Op::Input | Op::Captured) {
+            let old_name = std::mem::replace(&mut self.result_mut(old).name, "".into());
+            let new_name = std::mem::replace(&mut self.result_mut(new).name, old_name);
+            self.names.taken.remove(&new_name);
+            self.result_mut(old).name = new_name;
+            let notes = self.node(old.node).notes.clone();
+            let value_notes = self.result(old).notes.clone();
+            // A value that readers broadcast may have another shape than the one it replaces.
+            let declared = self.result(old).declared.clone().filter(|declared| self.fact(new).ty.keeps(declared));
+            // The node's own name goes with its first result, or where nothing reads that, with the next: once.
+            let is_first = old.result == 0 || self.result(Value { result: 0, ..old }).uses == 0;
+            if is_first && !self.node(old.node).label.is_empty() {
+                self.dag[new.node.0].label = std::mem::replace(&mut self.dag[old.node.0].label, "".into());
+            }
+            self.dag[new.node.0].notes = notes;
+            self.result_mut(new).notes = value_notes;
+            self.result_mut(new).declared = declared;
+        }
+        let uses = self.result(old).uses;
+        self.edits.push(Edit::Redirected { old, uses, is_output: self.is_output(old) });
+        self.count_uses(new, i64::from(uses));
+        self.forward.insert(old, new);
+        self.absorbed.entry(new).or_default().push(old);
+        for output in &mut self.outputs {
+            if output.value == old {
+                output.value = new;
+            }
+        }
+        self.result_mut(old).uses = 0;
+        self.bury(old.node);
+    }
+
+    /// Changes the operator of a node in place; its operands and the facts of its results must stay true.
+    pub fn set_op(&mut self, id: NodeId, op: Op) {
+        let op = std::mem::replace(&mut self.dag[id.0].op, op);
+        self.edits.push(Edit::Op { node: id, op });
+    }
+
+    /// Replaces what is known of a value, by a caller that knows more than inference.
+    pub fn set_fact(&mut self, value: Value, fact: Fact) {
+        self.result_mut(value).fact = fact;
+    }
+
+    /// Records what a file declares of a value.
+    pub fn declare(&mut self, value: Value, declared: ValueType) {
+        self.result_mut(value).declared = Some(Arc::new(declared));
+    }
+
+    /// Limits which operators [`Graph::insert`] takes, or no longer does. Those that are there already stay.
+    pub fn set_dialect(&mut self, dialect: Option<Dialect>) {
+        self.dialect = dialect;
+    }
+
+    /// The operators that may be inserted, where that is limited.
+    pub fn dialect(&self) -> Option<Dialect> {
+        self.dialect
+    }
+
+    /// Records that a file leaves a result out.
+    pub fn omit(&mut self, value: Value) {
+        self.result_mut(value).omitted = true;
+    }
+
+    /// Records what the file that it was read from says of nodes and values.
+    pub fn set_conventions(&mut self, conventions: Conventions) {
+        self.conventions = conventions;
+    }
+
+    /// Says something of the graph.
+    pub fn set_notes(&mut self, notes: Notes) {
+        self.notes = notes;
+    }
+
+    /// Says something of a node.
+    pub fn set_node_notes(&mut self, id: NodeId, notes: Notes) {
+        self.dag[id.0].notes = (!notes.is_empty()).then(|| Arc::new(notes));
+    }
+
+    /// Says something of a value.
+    pub fn set_value_notes(&mut self, value: Value, notes: Notes) {
+        self.result_mut(value).notes = (!notes.is_empty()).then(|| Arc::new(notes));
+    }
+
+    /// Says how tensors were quantized.
+    pub fn set_annotations(&mut self, annotations: Vec<Annotation>) {
+        self.annotations = annotations;
+    }
+
+    /// Changes the bodies of a node, one after the other; the node loses the operands that they no longer read.
+    ///
+    /// A body's inputs, the number of its outputs, and what it captures must stay.
+    pub fn edit_bodies(&mut self, id: NodeId, mut edit: impl FnMut(&mut Graph)) {
+        let operands = self.operands(id);
+        let mut op = std::mem::replace(&mut self.dag[id.0].op, Op::Identity);
+        let mut bodies = op.bodies_mut();
+        let captured: usize = bodies.iter().map(|body| body.captures.len()).sum();
+        let (own, mut outer) = operands.split_at(operands.len().saturating_sub(captured));
+        let mut kept: SmallVec<[Option<Value>; 4]> = own.into();
+        for body in &mut bodies {
+            let body = Arc::make_mut(body);
+            edit(body);
+            let (its, rest) = outer.split_at(body.captures.len().min(outer.len()));
+            outer = rest;
+            kept.extend(body.drop_unread_captures(its));
+        }
+        if kept.len() == operands.len() {
+            self.dag[id.0].op = op;
+            return;
+        }
+        self.put_in_place(id, op, &kept);
+    }
+
+    /// Replaces values in the bodies of a node with captures of values of this graph: each is the body by its place,
+    /// the value in it, and the value to capture.
+    ///
+    /// The values are of one type; one of a body must be none of its outputs.
+    pub fn capture_in_bodies(&mut self, id: NodeId, captured: &[(usize, Value, Value)]) {
+        let operands = self.operands(id);
+        let mut op = std::mem::replace(&mut self.dag[id.0].op, Op::Identity);
+        let mut bodies = op.bodies_mut();
+        let old: usize = bodies.iter().map(|body| body.captures.len()).sum();
+        let (own, mut outer) = operands.split_at(operands.len().saturating_sub(old));
+        let mut kept: SmallVec<[Option<Value>; 4]> = own.into();
+        for (place, body) in bodies.iter_mut().enumerate() {
+            let body = Arc::make_mut(body);
+            let (its, rest) = outer.split_at(body.captures.len().min(outer.len()));
+            outer = rest;
+            let mut its = its.to_vec();
+            for (_, inner, value) in captured.iter().filter(|(at, ..)| *at == place) {
+                // Where the value stood, so that what waits for it is computed when it was.
+                let order = Some(body.node(inner.node).order);
+                let place = Place { order, ..Place::end(self.value_name(*value)) };
+                let node = body.add(place, Op::Captured, &[], smallvec![self.fact(*value).clone()]);
+                body.captures.push(node);
+                body.replace(*inner, Value { node, result: 0 });
+                its.push(Some(*value));
+            }
+            kept.extend(body.drop_unread_captures(&its));
+            body.sweep();
+        }
+        self.put_in_place(id, op, &kept);
+    }
+
+    /// Puts a node of other operands in the place of a node: edges are not removed one by one.
+    fn put_in_place(&mut self, id: NodeId, op: Op, operands: &[Option<Value>]) {
+        let node = self.node(id);
+        let names = node.results.iter().map(|result| result.name.clone()).collect();
+        let place = Place { label: node.label.clone(), results: names, order: Some(node.order) };
+        let facts = node.results.iter().map(|result| result.fact.clone()).collect();
+        let new = self.add(place, op, operands, facts);
+        for (old, new) in self.results(id).zip(self.results(new)) {
+            self.replace(old, new);
+        }
+    }
+
+    /// Drops the captures that nothing reads, and of their operands, given in order, returns those of the others.
+    fn drop_unread_captures(&mut self, operands: &[Option<Value>]) -> Vec<Option<Value>> {
+        let read = |id: &NodeId| self.use_count(Value { node: *id, result: 0 }) > 0;
+        let kept = self.captures.iter().zip(operands).filter(|(id, _)| read(id)).map(|(_, value)| *value).collect();
+        let (read, unread): (Vec<NodeId>, Vec<NodeId>) = self.captures.iter().partition(|id| read(id));
+        self.captures = read;
+        if !unread.is_empty() {
+            self.sweep();
+        }
+        kept
+    }
+
+    /// Puts the nodes of another graph beside a node of this one, its inputs and captures replaced by values of this
+    /// one, in that order. Returns what its outputs are.
+    pub fn splice(&mut self, beside: NodeId, body: &Graph, operands: &[Option<Value>]) -> Vec<Option<Value>> {
+        let mut values: HashMap<Value, Value> = HashMap::new();
+        for (inner, outer) in body.inputs().chain(body.captures()).zip(operands) {
+            values.extend(outer.map(|outer| (inner, outer)));
+        }
+        let order = self.node(beside).order;
+        for id in body.schedule() {
+            let node = body.node(id);
+            if matches!(node.op, Op::Input | Op::Captured) {
+                continue;
+            }
+            let operands = body.operands(id).into_iter();
+            let operands: SmallVec<[Option<Value>; 4]> =
+                operands.map(|operand| operand.and_then(|value| values.get(&value).copied())).collect();
+            let names = node.results.iter().map(|result| result.name.clone()).collect();
+            let place = Place { label: node.label.clone(), results: names, order: Some(order) };
+            let facts = node.results.iter().map(|result| result.fact.clone()).collect();
+            let new = self.add(place, node.op.clone(), &operands, facts);
+            self.dag[new.0].notes.clone_from(&node.notes);
+            values.extend(body.results(id).zip(self.results(new)));
+        }
+        body.outputs.iter().map(|output| values.get(&output.value).copied()).collect()
+    }
+
+    /// Gives a value another name; one that is taken gets a number behind it.
+    pub fn rename(&mut self, value: Value, name: &str) {
+        let value = self.resolve(value);
+        let old = self.value_name(value).clone();
+        if *old != *name {
+            self.names.taken.remove(&old);
+            let fresh = self.names.fresh(name);
+            self.result_mut(value).name = fresh;
+        }
+    }
+
+    /// A mark for [`Graph::undo_to`] and [`Graph::window`].
+    pub fn mark(&self) -> Mark {
+        Mark { nodes: self.recent.len(), edits: self.edits.len() }
+    }
+
+    /// Lets the nodes die that were inserted since the mark and that nothing reads.
+    pub fn undo_to(&mut self, mark: Mark) {
+        while self.recent.len() > mark.nodes {
+            if let Some(id) = self.recent.pop() {
+                self.bury(id);
+            }
+        }
+    }
+
+    pub(crate) fn set_never_zero(&mut self, never_zero: NeverZero) {
+        self.never_zero = never_zero;
+    }
+
+    pub(crate) fn bodies_mut(&mut self, id: NodeId) -> Vec<&mut Arc<Graph>> {
+        self.dag[id.0].op.bodies_mut()
+    }
+}

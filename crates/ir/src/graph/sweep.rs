@@ -1,0 +1,101 @@
+//! Removing nodes that nothing reads.
+
+use super::{Graph, NodeId, Use, Value};
+use crate::Op;
+use petgraph::Direction::Incoming;
+use petgraph::stable_graph::{EdgeIndex, NodeIndex};
+use petgraph::visit::EdgeRef;
+
+impl Graph {
+    /// Removes what no output depends on; inputs stay. Returns how many nodes went that were not dead before.
+    ///
+    /// Ids of removed nodes are used again, so none may be held across a sweep.
+    pub fn sweep(&mut self) -> usize {
+        let bound = self.dag.node_indices().map(NodeIndex::index).max().map_or(0, |last| last + 1);
+        let mut needed = vec![false; bound];
+        let mut pending: Vec<NodeId> = self.outputs.iter().map(|output| output.value.node).collect();
+        pending.extend(self.inputs.iter().chain(&self.captures));
+        while let Some(id) = pending.pop() {
+            if !std::mem::replace(&mut needed[id.0.index()], true) {
+                let edges = self.dag.edges_directed(id.0, Incoming);
+                pending.extend(edges.map(|edge| self.source_of(edge.source(), *edge.weight()).node));
+            }
+        }
+        let removed = self.dag.node_indices().filter(|&id| !needed[id.index()] && !self.dag[id].dead).count();
+        self.edits.clear();
+        for id in self.recent.drain(..) {
+            if let Some(node) = self.dag.node_weight_mut(id.0) {
+                node.beside = false;
+            }
+        }
+        if needed.iter().filter(|needed| **needed).count() == self.dag.node_count() && self.forward.is_empty() {
+            return 0;
+        }
+        // Edges whose source was redirected are made anew; the others stay.
+        let mut moved = vec![];
+        let edges = self.dag.edge_indices().map(EdgeIndex::index).max().map_or(0, |last| last + 1);
+        let mut stale = vec![false; edges];
+        for edge in self.dag.edge_indices() {
+            let Some((source, target)) = self.dag.edge_endpoints(edge) else { continue };
+            let Use { operand, result } = self.dag[edge];
+            let from = Value { node: NodeId(source), result };
+            let to = self.resolve(from);
+            if to != from && needed[target.index()] {
+                moved.push((to, target, operand));
+                stale[edge.index()] = true;
+            }
+        }
+        self.dag = std::mem::take(&mut self.dag).filter_map_owned(
+            |id, node| needed[id.index()].then_some(node),
+            |id, edge| (!stale[id.index()]).then_some(edge),
+        );
+        for (to, target, operand) in moved {
+            self.dag.add_edge(to.node.0, target, Use { operand, result: to.result });
+        }
+        self.forward.clear();
+        self.absorbed.clear();
+        self.names.taken =
+            self.dag.node_weights().flat_map(|node| node.results.iter().map(|r| r.name.clone())).collect();
+        self.names.next.clear();
+        let labels = self.dag.node_weights().map(|node| node.label.clone());
+        self.labels.taken = labels.filter(|label| !label.is_empty()).collect();
+        self.labels.next.clear();
+        self.recount();
+        removed
+    }
+
+    /// Counts the uses anew: those by nodes that were removed while they lived are gone.
+    fn recount(&mut self) {
+        for node in self.dag.node_weights_mut() {
+            node.results.iter_mut().for_each(|result| result.uses = 0);
+        }
+        let used: Vec<Value> = self
+            .dag
+            .edge_indices()
+            .filter_map(|edge| {
+                Some(Value { node: NodeId(self.dag.edge_endpoints(edge)?.0), result: self.dag[edge].result })
+            })
+            .chain(self.outputs.iter().map(|output| output.value))
+            .collect();
+        for value in used {
+            self.count_uses(value, 1);
+        }
+    }
+
+    /// Lets a node die that nothing reads, and what it alone read with it.
+    pub(super) fn bury(&mut self, id: NodeId) {
+        let mut pending = vec![id];
+        while let Some(id) = pending.pop() {
+            let node = &self.dag[id.0];
+            let unread = node.results.iter().all(|result| result.uses == 0);
+            if node.dead || !unread || matches!(node.op, Op::Input | Op::Captured) {
+                continue;
+            }
+            self.dag[id.0].dead = true;
+            for operand in self.operands(id).into_iter().flatten() {
+                self.count_uses(operand, -1);
+                pending.push(operand.node);
+            }
+        }
+    }
+}
