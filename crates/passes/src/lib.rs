@@ -29,36 +29,39 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod chain;
-mod contrib;
+mod cleanup;
 mod evaluate;
-mod heads;
-mod masks;
-mod normalized;
-mod numbers;
-mod passes;
+mod fold;
+mod fuse;
+mod layout;
+mod lower;
 pub mod pattern;
 pub mod pipeline;
-mod polynomial;
-mod products;
 pub mod prove;
+mod read;
 pub mod rewrite;
 mod rule;
-mod shared_cache;
+mod runtime;
+mod shapes;
 pub mod sites;
-mod sizes;
 pub mod target;
-mod transposes;
 mod weights;
 
+pub use cleanup::*;
 pub use evaluate::{Evaluate, Evaluator};
-pub use passes::*;
+pub use fold::*;
+pub use fuse::*;
+pub use layout::*;
+pub use lower::*;
 pub use pipeline::{Body, Error, Event, Limits, Log, Pass, Report};
 pub use prove::{Claim, Proof, Prove, Proven, Prover};
 pub use rule::{Rewritten, Rule, Skip};
+pub use runtime::*;
+pub use shapes::*;
 pub use target::Target;
 
 use netwright_ir::{Dialect, Graph, Kind, Model, Name};
+use runtime::{contrib, shared_cache};
 use std::borrow::Borrow;
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};

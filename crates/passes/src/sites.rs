@@ -158,7 +158,7 @@ fn fused(graph: &Graph, value: Value) -> Option<(SiteKind, String)> {
         }
         Op::LayerNormalization { .. } | Op::RMSNormalization { .. } => (SiteKind::Normalization, word.to_owned()),
         Op::Gelu { .. } | Op::Swish { .. } => (SiteKind::Activation, word.to_owned()),
-        Op::Kept(kept) if &*kept.domain == crate::contrib::DOMAIN => {
+        Op::Kept(kept) if &*kept.domain == crate::runtime::contrib::DOMAIN => {
             let kind = match &*kept.op_type {
                 name if name.ends_with("Attention") => SiteKind::Attention,
                 name if name.ends_with("Normalization") => SiteKind::Normalization,

@@ -1,6 +1,6 @@
 //! Targets: which form runs well where. A table of data; every field carries the measurement behind it.
 
-use crate::masks;
+use crate::read::masks;
 use netwright_ir::{Graph, Kind, Op, Value};
 use std::fmt;
 use std::str::FromStr;

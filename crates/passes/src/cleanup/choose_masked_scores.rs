@@ -1,0 +1,159 @@
+use crate::pipeline::{Body, Pass};
+use crate::read::sizes::{Sizes, same_shape};
+use crate::rewrite::{become_op, cast, element, insert, number};
+use crate::rule::{Rewritten, Rule, Skip};
+use netwright_ir::{Dim, ElementType, Graph, Kind, Op, Tensor, Value};
+
+/// `x * m - c * (1 - m)` -> `where(m, x, -c)`, where `m` is shown to be of 0 and 1
+///
+/// So GPT-2 and its kin masked scores before ONNX had Where; attention is recognized behind it. Where `x` is infinite or
+/// NaN, and `m` is 0, the result was NaN and is the number.
+pub fn choose_masked_scores() -> Pass {
+    let rule = |kind| {
+        let summary = "x * m - c * (1 - m) -> where(m, x, -c), where m is of 0 and 1";
+        Rule::new("choose-masked-scores", summary, crate::pattern::op(kind), |graph, found| choose(graph, found.root()))
+    };
+    let summary = "x * m - c * (1 - m) -> where(m, x, -c)";
+    Pass { name: "choose-masked-scores", summary, body: Body::Rules(vec![rule(Kind::Sub), rule(Kind::Add)]) }
+}
+
+fn choose(graph: &mut Graph, root: Value) -> Rewritten {
+    let (Some(a), Some(b)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
+        return Err(Skip::NoMatch);
+    };
+    let is_sum = graph.kind(root) == Kind::Add;
+    let sides = if is_sum { vec![(a, b), (b, a)] } else { vec![(a, b)] };
+    for (product, rest) in sides {
+        if graph.kind(product) != Kind::Mul {
+            continue;
+        }
+        let (Some(x), Some(y)) = (graph.operand(product.node, 0), graph.operand(product.node, 1)) else { continue };
+        for (x, mask) in [(x, y), (y, x)] {
+            let Some(hidden) = rest_where_hidden(graph, rest, mask) else { continue };
+            let fill = if is_sum { hidden } else { -hidden };
+            let is_whole = graph.shape(x).zip(graph.shape(root)).is_some_and(|(own, whole)| same_shape(own, whole));
+            if !is_whole {
+                return Err(Skip::rejected(format!("{} widens what it masks", graph.operand_text(mask))));
+            }
+            if graph.use_count(product) != 1 {
+                return Err(Skip::rejected(format!("{} has another use", graph.operand_text(product))));
+            }
+            let element = element(graph, root)?;
+            let condition = match graph.kind(mask) {
+                Kind::Cast if is_truth(graph, graph.operand(mask.node, 0)) => {
+                    graph.operand(mask.node, 0).ok_or(Skip::NoMatch)?
+                }
+                _ => insert(graph, root, "seen", cast(ElementType::Bool), &[mask])?,
+            };
+            let condition = whole(graph, root, condition)?;
+            let fill = number(graph, root, "masked", element, fill)?;
+            return become_op(graph, root, Op::Where, &[condition, x, fill], "as a choice");
+        }
+    }
+    Err(Skip::NoMatch)
+}
+
+/// The condition with rows and columns that are shown to be those of the scores, where the sizes can be computed: a part
+/// of a table is only shown to be no larger than the table.
+fn whole(graph: &mut Graph, root: Value, condition: Value) -> Result<Value, Skip> {
+    let (Some([.., own_rows, own_columns]), Some([.., rows, columns])) = (graph.shape(condition), graph.shape(root))
+    else {
+        return Ok(condition);
+    };
+    let is = |own: &Dim, size: &Dim| *own == Dim::Known(1) || own.same(size) == Some(true);
+    if is(own_rows, rows) && is(own_columns, columns) {
+        return Ok(condition);
+    }
+    let asked = [rows.clone(), columns.clone()];
+    let Some(sizes) = Sizes::of(graph).expression(&asked, true) else { return Ok(condition) };
+    let sizes = sizes.insert(graph, root)?;
+    insert(graph, root, "seen.whole", Op::Expand, &[condition, sizes])
+}
+
+/// What is added where the mask is 0, if nothing is where it is 1.
+fn rest_where_hidden(graph: &Graph, rest: Value, mask: Value) -> Option<f64> {
+    if let (Some(rest), Some(mask)) = (graph.tensor(rest), graph.tensor(mask)) {
+        if rest.dims() != mask.dims() || mask.dims().is_empty() {
+            return None;
+        }
+        let mut all = elements(rest)?.into_iter().zip(elements(mask)?);
+        let fill = all.clone().find(|(_, mask)| *mask == 0.0)?.0;
+        let fits = |(rest, mask): (f32, f32)| mask == 0.0 && rest == fill || mask == 1.0 && rest == 0.0;
+        return all.all(fits).then_some(fill.into());
+    }
+    let Line { at_0, at_1 } = line(graph, rest, mask, MOST_DEPTH)?;
+    (at_1 == 0.0 && at_0 != 0.0 && is_binary(graph, mask)).then_some(at_0)
+}
+
+/// Larger masks are not read.
+const MOST_BYTES: u64 = 1 << 24;
+
+/// Expressions are looked through so far.
+const MOST_DEPTH: usize = 6;
+
+fn elements(mask: &Tensor) -> Option<Vec<f32>> {
+    if mask.element() != ElementType::F32 || mask.len() > MOST_BYTES {
+        return None;
+    }
+    let bytes = mask.to_bytes().ok()?;
+    Some(bytes.as_chunks().0.iter().map(|element| f32::from_le_bytes(*element)).collect())
+}
+
+/// A number that depends on the mask alone.
+struct Line {
+    at_0: f64,
+    at_1: f64,
+}
+
+fn line(graph: &Graph, value: Value, mask: Value, depth: usize) -> Option<Line> {
+    if value == mask {
+        return Some(Line { at_0: 0.0, at_1: 1.0 });
+    }
+    if let Some(number) = graph.tensor(value).and_then(Tensor::float) {
+        return Some(Line { at_0: number, at_1: number });
+    }
+    let part = |at| line(graph, graph.operand(value.node, at)?, mask, depth.checked_sub(1)?);
+    let apply: fn(f64, f64) -> f64 = match graph.kind(value) {
+        Kind::Add => |a, b| a + b,
+        Kind::Sub => |a, b| a - b,
+        Kind::Mul => |a, b| a * b,
+        Kind::Neg => {
+            let of = part(0)?;
+            return Some(Line { at_0: -of.at_0, at_1: -of.at_1 });
+        }
+        _ => return None,
+    };
+    let (a, b) = (part(0)?, part(1)?);
+    Some(Line { at_0: apply(a.at_0, b.at_0), at_1: apply(a.at_1, b.at_1) })
+}
+
+fn is_truth(graph: &Graph, value: Option<Value>) -> bool {
+    value.is_some_and(|value| graph.fact(value).element() == Some(ElementType::Bool))
+}
+
+/// Whether every element is shown to be 0 or 1.
+fn is_binary(graph: &Graph, mut value: Value) -> bool {
+    for _ in 0..MOST_DEPTH {
+        if let Some(tensor) = graph.tensor(value) {
+            return elements(tensor).is_some_and(|all| all.iter().all(|one| *one == 0.0 || *one == 1.0));
+        }
+        let operand = graph.operand(value.node, 0);
+        let moves = matches!(
+            graph.kind(value),
+            Kind::Slice
+                | Kind::Gather
+                | Kind::Unsqueeze
+                | Kind::Squeeze
+                | Kind::Reshape
+                | Kind::Transpose
+                | Kind::Expand
+                | Kind::Trilu
+        );
+        match (graph.kind(value), operand) {
+            (Kind::Cast, inner) if is_truth(graph, inner) => return true,
+            (_, Some(inner)) if moves => value = inner,
+            _ => return false,
+        }
+    }
+    false
+}

@@ -1,0 +1,38 @@
+use crate::pattern::{any, mul, reduce_mean, scalar};
+use crate::pipeline::Pass;
+use crate::read::sizes::position;
+use crate::rewrite::{become_op, keeps_shape};
+use crate::rule::{Rule, Skip};
+use netwright_ir::{Dim, ElementType, Op, Shape};
+
+/// `reduce_mean(x) * n` -> `reduce_sum(x)`, of `n` elements
+///
+/// Exporters make the unbiased variance of a mean: `mean * n / (n - 1)`. The sum is what the mean was divided from: one
+/// rounding less, and none where `n` is a power of two, but for numbers so small that the mean lost digits. `f16`
+/// declines, where a sum may be out of range that no mean is.
+pub fn merge_mean_factor() -> Pass {
+    let (x, axes, n) = (any("x"), any("axes"), scalar("n"));
+    let summary = "reduce_mean(x) * n -> reduce_sum(x), of n elements";
+    Rule::new("merge-mean-factor", summary, mul(reduce_mean(x, axes).single_use(), n), move |graph, found| {
+        let root = found.root();
+        let operands = [graph.operand(root.node, 0), graph.operand(root.node, 1)];
+        let mean = operands.into_iter().flatten().find(|value| *value != found[n]).ok_or(Skip::NoMatch)?;
+        let &Op::ReduceMean { keepdims, noop_with_empty_axes } = graph.op(mean) else { return Err(Skip::NoMatch) };
+        if !matches!(graph.fact(found[x]).element(), Some(ElementType::F32 | ElementType::F64)) {
+            return Err(Skip::NoMatch);
+        }
+        let shape = graph.shape(found[x]).ok_or(Skip::NoMatch)?;
+        let along = graph.fact(found[axes]).known_elements().ok_or(Skip::NoMatch)?;
+        let reduced: Option<Shape> =
+            along.iter().map(|axis| Some(shape[position(*axis, shape.len())?].clone())).collect();
+        let Dim::Known(count) = reduced.ok_or(Skip::NoMatch)?.count() else { return Err(Skip::NoMatch) };
+        #[expect(clippy::cast_precision_loss, reason = "compared with a float")]
+        let count = count as f64;
+        if along.is_empty() || found.scalar(n) != count || !keeps_shape(graph, mean, found[n]) {
+            return Err(Skip::NoMatch);
+        }
+        let op = Op::ReduceSum { keepdims, noop_with_empty_axes };
+        become_op(graph, root, op, &[found[x], found[axes]], "is the sum")
+    })
+    .into()
+}

@@ -1,0 +1,202 @@
+use crate::pattern::{Found, any, cast, known, mul, op, scalar, transpose};
+use crate::pipeline::{Body, Pass};
+use crate::read::transposes::order;
+use crate::rewrite::{MOST_RECIPES, SMALL, become_op, element, in_memory, keeps_shape};
+use crate::rule::{Rewritten, Rule, Skip};
+use netwright_ir::{ElementType, Fact, Graph, Kind, Op, Shape, Tensor, TensorError, Value};
+
+/// Computes what is known when the model is built: arithmetic on shapes, and layout, type and scale of tensors.
+///
+/// Large tensors are not computed but become recipes, evaluated while they are written, and stay where and what they
+/// are: a trained tensor remains one, under its name. None is copied: one with another use, such as an embedding that
+/// is also the output projection, stays tied. Small constants (1 KiB) may be copied.
+pub fn fold_constants() -> Pass {
+    let mut rules =
+        vec![fold_integers(), fold_transpose(), fold_cast(), fold_whole_number(), fold_cast_like(), fold_factor()];
+    rules.extend([Kind::Reshape, Kind::Unsqueeze, Kind::Squeeze].map(fold_shape));
+    Pass {
+        name: "fold-constants",
+        summary: "compute shapes, and the layout, type and scale of tensors, when the model is built",
+        body: Body::Rules(rules),
+    }
+}
+
+/// What shape inference knows the elements of.
+fn fold_integers() -> Rule {
+    Rule::new("fold-integers", "integers that are known -> a constant", any("x").into(), |graph, found: &Found| {
+        let root = found.root();
+        if matches!(graph.kind(root), Kind::Input | Kind::Parameter | Kind::Constant | Kind::Kept)
+            || graph.node(root.node).result_count() != 1
+        {
+            return Err(Skip::NoMatch);
+        }
+        let tensor = integers(graph.fact(root)).or_else(|| counted(graph, root)).ok_or(Skip::NoMatch)?;
+        not_output(graph, root)?;
+        become_op(graph, root, Op::Constant(tensor), &[], "computed")
+    })
+}
+
+/// The tensor of which a fact knows every element.
+fn integers(fact: &Fact) -> Option<Tensor> {
+    let elements = fact.known_elements()?;
+    let dims = fact.shape()?.known()?;
+    if dims.len() > 1 || dims.iter().product::<u64>() != elements.len() as u64 {
+        return None;
+    }
+    let bytes: Option<Vec<Vec<u8>>> = elements
+        .into_iter()
+        .map(|element| match fact.element()? {
+            ElementType::I64 => Some(element.to_le_bytes().to_vec()),
+            ElementType::I32 => Some(i32::try_from(element).ok()?.to_le_bytes().to_vec()),
+            ElementType::Bool => Some(vec![u8::from(element != 0)]),
+            _ => None,
+        })
+        .collect();
+    Tensor::from_bytes(fact.element()?, &dims, bytes?.concat()).ok()
+}
+
+/// The elements of a Range whose bounds were not known when it was read.
+fn counted(graph: &Graph, root: Value) -> Option<Tensor> {
+    let operands = graph.operands(root.node);
+    let known = || operands.iter().flatten().all(|bound| graph.tensor(*bound).is_some());
+    if graph.kind(root) != Kind::Range || !known() {
+        return None;
+    }
+    integers(graph.infer(graph.op(root), &operands, 1).ok()?.facts.first()?)
+}
+
+fn fold_transpose() -> Rule {
+    let w = known("w");
+    Rule::new("fold-transpose", "transpose(w) -> wᵀ, on its last two axes", transpose(w), move |graph, found| {
+        let order = order(graph, found.root()).ok_or(Skip::NoMatch)?;
+        let mut exchanged: Vec<usize> = (0..order.len()).collect();
+        if let [.., a, b] = exchanged.as_mut_slice() {
+            std::mem::swap(a, b);
+        }
+        if order != exchanged {
+            return Err(Skip::NoMatch);
+        }
+        fold(graph, found.root(), found[w], "transposed", Tensor::transposed)
+    })
+}
+
+/// Reshape, Unsqueeze and Squeeze keep the elements as they lie.
+fn fold_shape(kind: Kind) -> Rule {
+    Rule::new("fold-shape", "a tensor in another shape -> a tensor of that shape", op(kind), |graph, found| {
+        let root = found.root();
+        let from = graph.operand(root.node, 0).filter(|from| graph.tensor(*from).is_some()).ok_or(Skip::NoMatch)?;
+        let dims = graph.fact(root).shape().and_then(Shape::known).ok_or(Skip::NoMatch)?;
+        fold(graph, root, from, "reshaped", |tensor| tensor.reshaped(&dims))
+    })
+}
+
+/// Between float types, and never to a wider one, which would make the file larger.
+fn fold_cast() -> Rule {
+    let w = known("w");
+    Rule::new("fold-cast", "cast(w) -> w in that type", cast(w), move |graph, found| {
+        let &Op::Cast { to, .. } = graph.op(found.root()) else { return Err(Skip::NoMatch) };
+        let tensor = graph.tensor(found[w]).ok_or(Skip::NoMatch)?;
+        if !tensor.element().is_float() || !to.is_float() {
+            return Err(Skip::NoMatch);
+        }
+        if to.bits() > tensor.element().bits() && tensor.len() > SMALL {
+            let name = graph.operand_text(found[w]);
+            return Err(Skip::rejected(format!("{name} would be larger as {to} than as {}", tensor.element())));
+        }
+        fold(graph, found.root(), found[w], "cast", |tensor| tensor.cast(to))
+    })
+}
+
+/// A number of a float type, as exporters write the bounds of a Range, that is an integer or a truth value.
+fn fold_whole_number() -> Rule {
+    let c = scalar("c");
+    let summary = "cast(c) -> c as an integer or a truth value, for a whole number";
+    Rule::new("fold-whole-number", summary, cast(c), move |graph, found| {
+        let root = found.root();
+        let (&Op::Cast { to, .. }, number) = (graph.op(root), found.scalar(c)) else { return Err(Skip::NoMatch) };
+        // Larger ones have no digits behind the point, and no i32 holds them.
+        if number.fract() != 0.0 || number.abs() >= f64::from(i32::MAX) || graph.kind(found[c]) != Kind::Constant {
+            return Err(Skip::NoMatch);
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "whole, and in range")]
+        let whole = number as i64;
+        let dims = graph.tensor(found[c]).ok_or(Skip::NoMatch)?.dims().to_vec();
+        let bytes = match to {
+            ElementType::I64 => whole.to_le_bytes().to_vec(),
+            ElementType::I32 => i32::try_from(whole).map_err(|_| Skip::NoMatch)?.to_le_bytes().to_vec(),
+            ElementType::Bool => vec![u8::from(whole != 0)],
+            _ => return Err(Skip::NoMatch),
+        };
+        not_output(graph, root)?;
+        become_op(graph, root, Op::Constant(Tensor::from_bytes(to, &dims, bytes)?), &[], "computed")
+    })
+}
+
+/// The type is known when the model is built.
+fn fold_cast_like() -> Rule {
+    let summary = "cast_like(x, y) -> cast(x) to the type of y";
+    Rule::new("fold-cast-like", summary, op(Kind::CastLike), |graph, found| {
+        let root = found.root();
+        let &Op::CastLike { saturate, round_mode } = graph.op(root) else { return Err(Skip::NoMatch) };
+        let (Some(x), Some(like)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
+            return Err(Skip::NoMatch);
+        };
+        let to = element(graph, like)?;
+        become_op(graph, root, Op::Cast { to, saturate, round_mode }, &[x], "casts to the type that is known")
+    })
+}
+
+/// Rounded as the operator rounds: once, to the tensor's type.
+fn fold_factor() -> Rule {
+    let (w, c) = (known("w"), scalar("c"));
+    Rule::new("fold-factor", "w * c -> a scaled w", mul(w, c), move |graph, found| {
+        #[expect(clippy::cast_possible_truncation, reason = "compared with what it came from")]
+        let factor = found.scalar(c) as f32;
+        if f64::from(factor) != found.scalar(c) || !keeps_shape(graph, found[w], found[c]) {
+            return Err(Skip::NoMatch);
+        }
+        if graph.kind(found[w]) == Kind::Constant && graph.kind(found[c]) == Kind::Parameter {
+            return Err(Skip::rejected(format!("{} is trained", graph.operand_text(found[c]))));
+        }
+        fold(graph, found.root(), found[w], "scaled", |tensor| tensor.scaled(factor))
+    })
+}
+
+/// Rules out a root that is a result of the graph: runtimes ask for a node there.
+fn not_output(graph: &Graph, root: Value) -> Result<(), Skip> {
+    if graph.is_output(root) { Err(Skip::rejected("it is a result of the graph")) } else { Ok(()) }
+}
+
+/// Puts a tensor in the place of the root, which is that tensor changed.
+fn fold(
+    graph: &mut Graph,
+    root: Value,
+    of: Value,
+    note: &'static str,
+    change: impl FnOnce(&Tensor) -> Result<Tensor, TensorError>,
+) -> Rewritten {
+    not_output(graph, root)?;
+    let old = graph.op(of).clone();
+    let name = graph.operand_text(of);
+    let changed = change(old.tensor().ok_or(Skip::NoMatch)?)?;
+    if changed.recipe_depth() > MOST_RECIPES {
+        return Err(Skip::rejected(format!("{name} was changed {MOST_RECIPES} times already")));
+    }
+    let op = match old {
+        Op::Constant(_) if changed.len() <= SMALL => Op::Constant(in_memory(&changed)?),
+        Op::Constant(_) => Op::Constant(changed),
+        _ => Op::Parameter(changed),
+    };
+    if graph.use_count(of) == 1 {
+        // In its place, so that a trained tensor keeps name and position.
+        let fact = op.tensor().map(Tensor::fact).ok_or(Skip::NoMatch)?;
+        graph.set_op(of.node, op);
+        graph.set_fact(of, fact);
+        graph.replace(root, of);
+        return Ok(note.into());
+    }
+    match op {
+        Op::Constant(tensor) if tensor.len() <= SMALL => become_op(graph, root, Op::Constant(tensor), &[], note),
+        _ => Err(Skip::rejected(format!("{name} has another use, and a second copy would make the file larger"))),
+    }
+}

@@ -1,0 +1,56 @@
+use crate::pattern::op;
+use crate::pipeline::Pass;
+use crate::read::sizes::position;
+use crate::rewrite::become_results;
+use crate::rule::{Rewritten, Rule, Skip};
+use netwright_ir::{Graph, Kind, Op, Value};
+
+/// `attention(q, concat(pk, k), concat(pv, v), m)` -> `attention(q, k, v, m, pk, pv)`
+///
+/// The KV cache: the operator puts the new keys and values behind those of the past by itself, and gives the whole as
+/// its second and third result. The same numbers are multiplied, so nothing is off.
+///
+/// It declines where something else reads the whole, which might be what the queries are computed from, and where
+/// queries see no later keys: what is later depends on the length of the past.
+pub fn fold_cache_into_attention() -> Pass {
+    let summary = "attention(q, concat(pk, k), concat(pv, v), m) -> attention(q, k, v, m, pk, pv)";
+    Rule::new("fold-cache-into-attention", summary, op(Kind::Attention), |graph, found| fold(graph, found.root()))
+        .into()
+}
+
+fn fold(graph: &mut Graph, root: Value) -> Rewritten {
+    let attention = graph.op(root).clone();
+    let operands = graph.operands(root.node);
+    let operand = |at: usize| operands.get(at).copied().flatten();
+    let (Some(keys), Some(values)) = (operand(1), operand(2)) else { return Err(Skip::NoMatch) };
+    let (Some((past_key, key)), Some((past_value, value))) = (appended(graph, keys), appended(graph, values)) else {
+        return Err(Skip::NoMatch);
+    };
+    if !matches!(attention, Op::Attention { is_causal: false, left_window_size: -1, right_window_size: -1, .. }) {
+        return Err(Skip::rejected("which keys a query sees depends on the length of the past"));
+    }
+    if operands.len() > 4 || graph.node(root.node).result_count() > 1 {
+        return Err(Skip::rejected("it has a cache already"));
+    }
+    for whole in [keys, values] {
+        let others = graph.users(whole).into_iter().filter(|(user, _)| *user != root.node).count();
+        if others > 0 {
+            return Err(Skip::rejected(format!("{} has another use", graph.operand_text(whole))));
+        }
+    }
+    if keys == values {
+        return Err(Skip::rejected("keys and values are the same"));
+    }
+    let operands = [operand(0), Some(key), Some(value), operand(3), Some(past_key), Some(past_value)];
+    become_results(graph, &[root, keys, values], attention, &operands, "keeps the cache by itself")
+}
+
+/// The past and what is put behind it, along the axis of the length.
+fn appended(graph: &Graph, value: Value) -> Option<(Value, Value)> {
+    let Op::Concat { axis } = graph.op(value) else { return None };
+    let is_length = graph.shape(value)?.len() == 4 && position(*axis, 4) == Some(2);
+    match graph.operands(value.node).as_slice() {
+        [Some(past), Some(new)] if is_length => Some((*past, *new)),
+        _ => None,
+    }
+}

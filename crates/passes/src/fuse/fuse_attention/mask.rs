@@ -1,0 +1,265 @@
+//! One mask that is added to the scores, in the form that runtimes run.
+
+use super::outcomes::{Effect, SHALLOW, Step, Sum, absorbs};
+use super::scores::{Mask, Scores};
+use crate::read::masks::{DEEP, MASKED, bounded, lifted};
+use crate::read::numbers::Numbers;
+use crate::read::sizes::Sizes;
+use crate::rewrite::{insert, number};
+use crate::rule::Skip;
+use crate::target::AttentionKernel;
+use netwright_ir::{Dim, ElementType, Graph, Op, Tensor, Value};
+
+/// A fill above this is not taken for a mask: scores may be as low.
+const HIGHEST_FILL: f64 = -1e4;
+
+/// What is added may be replaced where it is this or less, since runtimes take it for a mark of rows to leave out.
+const HUGE: f64 = -1e35;
+
+/// A number that is added to every score changes no probability; up to this magnitude it hardly rounds them.
+const HARMLESS: f64 = 64.0;
+
+/// The masks as one, whose axes are those of the scores `[batch, heads, query, key]`, or 1 for the first two.
+pub(super) fn additive(
+    graph: &mut Graph,
+    root: Value,
+    scores: &Scores,
+    kernel: AttentionKernel,
+    sizes: &[Dim; 4],
+) -> Result<Option<Value>, Skip> {
+    if scores.guarded && !kernel.masked_rows {
+        return Err(Skip::rejected("the target gives NaN for a row that is masked whole, where the model gives zeros"));
+    }
+    let mut masks = vec![];
+    for mask in scores.masks.iter().rev() {
+        masks.push((*mask, step(graph, *mask)?));
+    }
+    if !masks.iter().any(|(_, step)| step.is_unknown || step.effects.iter().any(is_coarse)) {
+        masks.retain(|(_, step)| !is_harmless(step));
+    }
+    if masks.is_empty() {
+        return Ok(None);
+    }
+    let steps: Vec<Step> = masks.iter().map(|(_, step)| step.clone()).collect();
+    let (forms, sum) = plan(graph, &masks, &steps, kernel, scores.guarded)?;
+    let mut mask = None;
+    for ((own, step), form) in masks.iter().zip(&forms) {
+        mask = Some(match *own {
+            Mask::Added(added) => {
+                let added = replaced(graph, root, added, step, form)?;
+                match mask {
+                    Some(mask) => insert(graph, root, "masks", Op::Add, &[mask, added])?,
+                    None => added,
+                }
+            }
+            Mask::Filled { condition, masked, .. } => {
+                let fill =
+                    form.iter().find_map(|effect| if let Effect::Fill(fill) = effect { Some(*fill) } else { None });
+                let fill = number(graph, root, "masked", ElementType::F32, fill.unwrap_or(MASKED))?;
+                let kept = match mask {
+                    Some(mask) => mask,
+                    None => number(graph, root, "kept", ElementType::F32, 0.0)?,
+                };
+                let (yes, no) = if masked { (fill, kept) } else { (kept, fill) };
+                insert(graph, root, "mask", Op::Where, &[condition, yes, no])?
+            }
+        });
+    }
+    let Some(mut mask) = mask else { return Ok(None) };
+    let least = Numbers::of(graph, mask).least;
+    if needs_lift(&sum, kernel, scores.guarded) && least <= limit(kernel) {
+        mask = lifted(graph, root, mask, scores.guarded)?;
+    }
+    if !kernel.masked_rows && sum.has_infinity() && least == f64::NEG_INFINITY {
+        mask = bounded(graph, root, mask)?;
+    }
+    widened(graph, root, mask, sizes).map(Some)
+}
+
+/// Whether a step is nothing that a softmax tells, where no other one rounds coarsely.
+fn is_harmless(step: &Step) -> bool {
+    matches!(step.effects.as_slice(), [Effect::Add(number)] if number.abs() <= HARMLESS)
+}
+
+/// Whether scores to which a number is added are rounded by it, and are not lost.
+fn is_coarse(effect: &Effect) -> bool {
+    matches!(effect, Effect::Add(number) if *number < SHALLOW && !absorbs(*number))
+}
+
+/// What a mask may do to a score.
+fn step(graph: &Graph, mask: Mask) -> Result<Step, Skip> {
+    match mask {
+        Mask::Added(mask) => {
+            let numbers = Numbers::of(graph, mask);
+            let is_shallow = numbers.least >= SHALLOW && numbers.most <= -SHALLOW;
+            let effects = match numbers.few {
+                Some(few) => few.into_iter().map(Effect::Add).collect(),
+                None => vec![Effect::Bias],
+            };
+            let is_unknown = effects == [Effect::Bias] && !is_shallow;
+            let keeps_first = !is_unknown && Numbers::first_of_rows(graph, mask).least >= SHALLOW;
+            Ok(Step { effects, keeps_first, is_unknown })
+        }
+        Mask::Filled { condition, masked, fill } => {
+            if fill.is_nan() || fill > HIGHEST_FILL {
+                return Err(Skip::rejected(format!("the scores are replaced with {fill}, which masks nothing")));
+            }
+            let kept = if masked { 0.0 } else { 1.0 };
+            let keeps_first = Numbers::first_of_rows(graph, condition).only() == Some(kept);
+            Ok(Step { effects: vec![Effect::Add(0.0), Effect::Fill(fill)], keeps_first, is_unknown: false })
+        }
+    }
+}
+
+/// The effects of each step in a sum of masks that is the same in every row, preferably without a lift.
+fn plan(
+    graph: &Graph,
+    masks: &[(Mask, Step)],
+    steps: &[Step],
+    kernel: AttentionKernel,
+    guarded: bool,
+) -> Result<(Vec<Vec<Effect>>, Sum), Skip> {
+    let mut best = None;
+    let mut why = None;
+    let all = |number: f64| !guarded || number != f64::NEG_INFINITY;
+    let finite = |number: f64| number != f64::NEG_INFINITY;
+    for forms in [leveled(steps, all), leveled(steps, finite), natural(steps)] {
+        let Some(sum) = Sum::of(steps, &forms) else { continue };
+        if let Some(difference) = sum.difference() {
+            why.get_or_insert(difference);
+        } else if !needs_lift(&sum, kernel, guarded) {
+            return Ok((forms, sum));
+        } else if best.is_none() {
+            best = Some((forms, sum));
+        }
+    }
+    best.ok_or_else(|| {
+        let unknown = masks.iter().find(|(_, step)| step.is_unknown);
+        let name = unknown.map(|(mask, _)| match mask {
+            Mask::Added(mask) | Mask::Filled { condition: mask, .. } => graph.operand_text(*mask),
+        });
+        Skip::rejected(match (why, name) {
+            (Some(why), _) => why,
+            (None, Some(name)) => format!("nothing shows which scores {name} masks, beside those that are replaced"),
+            (None, None) => "its masks have too many numbers".to_owned(),
+        })
+    })
+}
+
+/// The steps with every deep number as one that absorbs the scores and that runtimes run: the first in rank [`MASKED`],
+/// the next twice that.
+fn leveled(steps: &[Step], may_change: impl Fn(f64) -> bool) -> Vec<Vec<Effect>> {
+    let own = |effect: &Effect| match *effect {
+        Effect::Fill(number) => Some(number),
+        Effect::Add(number) => Some(number).filter(|number| *number <= HUGE),
+        Effect::Bias => None,
+    };
+    let may_change = |number: &f64| may_change(*number);
+    let is_single = |step: &Step| step.effects.iter().filter_map(own).count() == 1;
+    let singles = steps.iter().filter(|step| is_single(step));
+    let ranks = ranked(singles.flat_map(|step| step.effects.iter().filter_map(own)).filter(may_change));
+    let form = |step: &Step, effect: &Effect| match (own(effect).filter(may_change).filter(|_| is_single(step)), effect)
+    {
+        (Some(number), Effect::Fill(_)) => Effect::Fill(level(&ranks, number)),
+        (Some(number), _) => Effect::Add(level(&ranks, number)),
+        (None, effect) => *effect,
+    };
+    steps.iter().map(|step| step.effects.iter().map(|effect| form(step, effect)).collect()).collect()
+}
+
+/// The steps as they are, but for fills that do not absorb the scores.
+fn natural(steps: &[Step]) -> Vec<Vec<Effect>> {
+    let fills = steps.iter().flat_map(|step| &step.effects).filter_map(|effect| match effect {
+        Effect::Fill(number) if *number > MASKED => Some(*number),
+        _ => None,
+    });
+    let ranks = ranked(fills);
+    let form = |effect: &Effect| match *effect {
+        Effect::Fill(number) if number > MASKED => Effect::Fill(level(&ranks, number)),
+        effect => effect,
+    };
+    steps.iter().map(|step| step.effects.iter().map(form).collect()).collect()
+}
+
+/// The numbers in descending order, each once.
+fn ranked(numbers: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut ranks: Vec<f64> = numbers.collect();
+    ranks.sort_by(|a, b| b.total_cmp(a));
+    ranks.dedup();
+    ranks
+}
+
+fn level(ranks: &[f64], number: f64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "the masks are few")]
+    let rank = ranks.iter().position(|other| *other == number).unwrap_or(0) as f64;
+    #[expect(clippy::cast_possible_truncation, reason = "as it is stored")]
+    f64::from((MASKED * (rank + 1.0)) as f32)
+}
+
+/// Rows that have no greater number are left out by the runtime.
+fn limit(kernel: AttentionKernel) -> f64 {
+    if kernel.masked_rows { f32::MIN.into() } else { DEEP }
+}
+
+/// Whether the runtime may leave out a row, of which the model gives something.
+fn needs_lift(sum: &Sum, kernel: AttentionKernel, guarded: bool) -> bool {
+    sum.may_be_whole(|number| number <= limit(kernel) && !(guarded && number == f64::NEG_INFINITY))
+}
+
+/// A mask with the number of its form for the one that is replaced.
+fn replaced(graph: &mut Graph, root: Value, mask: Value, step: &Step, form: &[Effect]) -> Result<Value, Skip> {
+    let changed = step.effects.iter().zip(form).find_map(|(own, new)| match (own, new) {
+        (Effect::Add(own), Effect::Add(new)) if own != new => Some((*own, *new)),
+        _ => None,
+    });
+    let Some((own, new)) = changed else { return Ok(mask) };
+    if let Op::Where = graph.op(mask) {
+        let [condition, yes, no] = [0, 1, 2].map(|at| graph.operand(mask.node, at));
+        let float = |value: Option<Value>| graph.tensor(value?).and_then(Tensor::float);
+        if let (Some(condition), Some(a), Some(b)) = (condition, float(yes), float(no)) {
+            let with = |number: f64| if number == own { new } else { number };
+            let yes = number(graph, root, "yes", ElementType::F32, with(a))?;
+            let no = number(graph, root, "no", ElementType::F32, with(b))?;
+            return insert(graph, root, "mask", Op::Where, &[condition, yes, no]);
+        }
+    }
+    // It is the least.
+    let least = number(graph, root, "masked", ElementType::F32, new)?;
+    insert(graph, root, "mask", Op::Max, &[mask, least])
+}
+
+/// The mask with an axis for the queries and one for the keys, neither of them broadcast.
+fn widened(graph: &mut Graph, root: Value, mask: Value, sizes: &[Dim; 4]) -> Result<Value, Skip> {
+    let name = || graph.operand_text(mask);
+    let shape = graph.shape(mask).ok_or_else(|| Skip::rejected(format!("the rank of {} is not known", name())))?;
+    if shape.len() > 4 {
+        return Err(Skip::rejected(format!("the mask {} has rank {}", name(), shape.len())));
+    }
+    let mut own = vec![Dim::Known(1); 4 - shape.len()];
+    own.extend(shape.iter().cloned());
+    let mut wide = own.clone();
+    for (axis, (own, size)) in own.iter().zip(sizes).enumerate() {
+        if own.same(size) == Some(true) {
+            continue;
+        }
+        if *own != Dim::Known(1) {
+            let text = format!("nothing shows that axis {axis} of the mask {} is that of the scores", name());
+            return Err(Skip::rejected(text));
+        }
+        if axis >= 2 {
+            wide[axis] = size.clone();
+        }
+    }
+    if wide == own && (shape.len() == 4 || shape.len() == 2) {
+        return Ok(mask);
+    }
+    // What stays as it is needs no size: an Expand takes the larger of both.
+    let asked: Vec<Dim> =
+        wide.iter().zip(&own).map(|(wide, own)| if wide == own { Dim::Known(1) } else { wide.clone() }).collect();
+    let expression = Sizes::of(graph).expression(&asked, true);
+    let shape = match expression {
+        Some(expression) => expression.insert(graph, root)?,
+        None => return Err(Skip::rejected(format!("no input has the sizes that the mask {} lacks", name()))),
+    };
+    insert(graph, root, "mask.wide", Op::Expand, &[mask, shape])
+}

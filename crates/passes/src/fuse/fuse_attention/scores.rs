@@ -1,0 +1,209 @@
+//! From the probabilities back to queries and keys.
+
+use crate::read::sizes::{position, same_shape};
+use crate::rewrite::expect_alone;
+use crate::rule::Skip;
+use netwright_ir::{Graph, Kind, Op, Tensor, Value};
+
+/// More nodes between the product and the softmax are not looked at.
+const MOST_NODES: usize = 64;
+
+/// A mask, as it stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Mask {
+    /// Added to the scores.
+    Added(Value),
+    /// Where the condition is `masked`, the scores are a number.
+    Filled { condition: Value, masked: bool, fill: f64 },
+}
+
+/// What the probabilities are computed from.
+#[derive(Debug)]
+pub(super) struct Scores {
+    /// `[batch, heads, query, size]`
+    pub(super) query: Value,
+    /// `[batch, heads, size, key]`
+    pub(super) key: Value,
+    /// What the products are multiplied with.
+    pub(super) scale: f64,
+    /// `tanh(x / c) * c` of what is scaled; 0 for none.
+    pub(super) softcap: f32,
+    /// The last first.
+    pub(super) masks: Vec<Mask>,
+    /// Whether a row of NaN, which a mask of -inf alone makes, is zeros.
+    pub(super) guarded: bool,
+}
+
+impl Scores {
+    /// Those that a softmax makes probabilities of.
+    pub(super) fn of(graph: &Graph, probabilities: Value) -> Result<Self, Skip> {
+        let guard = unguarded(graph, probabilities);
+        let softmax = guard.map_or(probabilities, |guard| guard.softmax);
+        let mut masks = vec![];
+        let mut scale = 1.0;
+        let (axis, scores) = match graph.op(softmax) {
+            Op::Softmax { axis } => (*axis, graph.operand(softmax.node, 0)),
+            Op::ScaledSoftmax { axis, scale: factor } => {
+                masks.extend(graph.operand(softmax.node, 1).map(Mask::Added));
+                scale = f64::from(*factor);
+                (*axis, graph.operand(softmax.node, 0))
+            }
+            Op::Reshape { .. } if graph.operand(softmax.node, 0).is_some_and(|of| is_softmax(graph, of)) => {
+                let name = graph.operand_text(softmax);
+                return Err(Skip::rejected(format!(
+                    "{name} merges batch and heads between the softmax and the values"
+                )));
+            }
+            _ => return Err(Skip::NoMatch),
+        };
+        let scores = scores.ok_or(Skip::NoMatch)?;
+        let path = path(graph, scores).ok_or_else(|| {
+            let name = graph.operand_text(scores);
+            Skip::rejected(format!("nothing near shows {name} to be products of queries and keys"))
+        })?;
+        let product = path.last().copied().unwrap_or(scores);
+        // From here on it is attention, so every obstacle is worth a word.
+        expect_alone(graph, probabilities)?;
+        let rank = graph.shape(softmax).map(<[_]>::len);
+        if rank.is_none_or(|rank| position(axis, rank) != Some(rank - 1)) {
+            return Err(Skip::rejected("the softmax is not along the keys"));
+        }
+        let (Some(query), Some(key)) = (graph.operand(product.node, 0), graph.operand(product.node, 1)) else {
+            return Err(Skip::NoMatch);
+        };
+        let mut found = Self { query, key, scale, softcap: 0.0, masks, guarded: guard.is_some() };
+        found.take_in(graph, &path)?;
+        if let Some(guarded) = guard.and_then(|guard| guard.mask)
+            && !matches!(found.masks.as_slice(), [Mask::Added(mask)] if *mask == guarded)
+        {
+            return Err(Skip::rejected(format!("{} is not the mask of the scores", graph.operand_text(guarded))));
+        }
+        for side in [&mut found.query, &mut found.key] {
+            while let Some((x, factor)) = scaled(graph, *side) {
+                found.scale *= factor;
+                *side = x;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Takes in what stands between the softmax and the product, to which the path leads.
+    fn take_in(&mut self, graph: &Graph, path: &[Value]) -> Result<(), Skip> {
+        // What a scaled softmax multiplies is scaled before its mask is added: a mask further in would be scaled too.
+        let mut is_scaled = self.scale != 1.0;
+        let mut rest = path;
+        while let [value, after @ ..] = rest {
+            expect_alone(graph, *value)?;
+            let [inner, ..] = after else { break };
+            rest = after;
+            let name = || graph.operand_text(*value);
+            let operand = |at| graph.operand(value.node, at).ok_or(Skip::NoMatch);
+            match graph.kind(*value) {
+                Kind::Add | Kind::Where if is_scaled || self.softcap != 0.0 => {
+                    return Err(Skip::rejected(format!("the mask {} stands before the scale", name())));
+                }
+                Kind::Add => {
+                    self.masks.push(Mask::Added(if operand(0)? == *inner { operand(1)? } else { operand(0)? }));
+                }
+                Kind::Where => {
+                    let masked = operand(1)? != *inner;
+                    let fill = graph.tensor(if masked { operand(1)? } else { operand(2)? }).and_then(Tensor::float);
+                    let fill = fill.ok_or_else(|| {
+                        Skip::rejected(format!("{} chooses between the scores and what is no constant", name()))
+                    })?;
+                    self.masks.push(Mask::Filled { condition: operand(0)?, masked, fill });
+                }
+                // `tanh(x * f) * c` caps `x * (f * c)` at `c`.
+                Kind::Tanh if self.softcap == 0.0 && self.scale > 0.0 => {
+                    #[expect(clippy::cast_possible_truncation, reason = "the attribute is an f32; rounded to nearest")]
+                    let cap = self.scale as f32;
+                    self.softcap = cap;
+                    is_scaled = true;
+                }
+                _ => {
+                    let (_, factor) = scaled(graph, *value)
+                        .ok_or_else(|| Skip::rejected(format!("{} scales by no constant", name())))?;
+                    self.scale *= factor;
+                    is_scaled = true;
+                }
+            }
+        }
+        // Without a scale of its own, what is capped is divided by what it is multiplied with.
+        if self.softcap != 0.0 && (self.scale - 1.0).abs() < 1e-6 {
+            self.scale = 1.0;
+        }
+        Ok(())
+    }
+}
+
+/// What makes rows that are masked whole zeros.
+#[derive(Clone, Copy)]
+struct Guard {
+    softmax: Value,
+    /// The mask whose rows are looked at; `None` where the probabilities are.
+    mask: Option<Value>,
+}
+
+/// `where(is_nan(softmax), 0, softmax)` or `where(reduce_max(mask) == -inf, 0, softmax)`, whose parts nothing else reads.
+fn unguarded(graph: &Graph, value: Value) -> Option<Guard> {
+    let number = |of: Value| graph.tensor(of).and_then(Tensor::float);
+    let [condition, zero, softmax] = [0, 1, 2].map(|at| graph.operand(value.node, at));
+    let (condition, softmax) = (condition?, softmax?);
+    if graph.kind(value) != Kind::Where || number(zero?) != Some(0.0) || graph.use_count(condition) != 1 {
+        return None;
+    }
+    let of = graph.operand(condition.node, 0)?;
+    match graph.kind(condition) {
+        Kind::IsNaN if of == softmax && graph.use_count(softmax) == 2 => Some(Guard { softmax, mask: None }),
+        Kind::Equal if graph.kind(of) == Kind::ReduceMax && graph.use_count(softmax) == 1 => {
+            let is_infinity = number(graph.operand(condition.node, 1)?) == Some(f64::NEG_INFINITY);
+            let axes = graph.fact(graph.operand(of.node, 1)?).known_elements()?;
+            let rank = graph.fact(of).rank()?;
+            let is_last = matches!(axes.as_slice(), [axis] if position(*axis, rank) == Some(rank - 1));
+            let mask = graph.operand(of.node, 0);
+            (is_infinity && is_last).then_some(Guard { softmax, mask })
+        }
+        _ => None,
+    }
+}
+
+fn is_softmax(graph: &Graph, value: Value) -> bool {
+    matches!(graph.kind(value), Kind::Softmax | Kind::ScaledSoftmax)
+}
+
+/// From the operand of a softmax to a matrix product of its shape, through what scales, caps and masks.
+fn path(graph: &Graph, scores: Value) -> Option<Vec<Value>> {
+    let shape = graph.shape(scores)?;
+    let mut open = vec![vec![scores]];
+    for _ in 0..MOST_NODES {
+        let path = open.pop()?;
+        let value = *path.last()?;
+        let places: &[usize] = match graph.kind(value) {
+            Kind::MatMul => return Some(path),
+            Kind::Add | Kind::Mul => &[1, 0],
+            Kind::Div | Kind::Tanh => &[0],
+            Kind::Where => &[2, 1],
+            _ => continue,
+        };
+        let operands = places.iter().filter_map(|&at| graph.operand(value.node, at));
+        let own = operands.filter(|operand| graph.shape(*operand).is_some_and(|own| same_shape(own, shape)));
+        open.extend(own.map(|operand| [path.as_slice(), &[operand]].concat()));
+    }
+    None
+}
+
+/// What is multiplied with or divided by a constant number, and by which factor.
+fn scaled(graph: &Graph, value: Value) -> Option<(Value, f64)> {
+    let number = |at: usize| graph.operand(value.node, at).and_then(|operand| graph.tensor(operand)?.float());
+    let (x, factor) = match graph.kind(value) {
+        Kind::Mul => match (number(0), number(1)) {
+            (_, Some(factor)) => (graph.operand(value.node, 0)?, factor),
+            (Some(factor), _) => (graph.operand(value.node, 1)?, factor),
+            _ => return None,
+        },
+        Kind::Div => (graph.operand(value.node, 0)?, 1.0 / number(1)?),
+        _ => return None,
+    };
+    let keeps = graph.shape(x)?.len() == graph.shape(value)?.len();
+    (keeps && factor.is_normal()).then_some((x, factor))
+}

@@ -1,0 +1,95 @@
+use crate::pattern::{Found, op};
+use crate::pipeline::{Body, Pass};
+use crate::read::polynomial::{Polynomial, above};
+use crate::read::products::Region;
+use crate::read::sizes::same_shape;
+use crate::rewrite::become_op;
+use crate::rule::{Rewritten, Rule, Skip};
+use netwright_ir::op::GeluApproximation;
+use netwright_ir::{ElementType, Graph, Kind, Op, Value};
+use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI};
+
+/// `x * 0.5 * (1 + erf(x / sqrt(2)))` -> `gelu(x)`, and so for the form with the hyperbolic tangent
+///
+/// Where the target runs the operator. Both sides of the curve are read as polynomials, so that factors and terms may
+/// stand in any order and grouping. The function is the same; a runtime may round its steps differently, and numbers may
+/// be off by a millionth, in types narrower than `f32` by a thousandth, as their digits are, and in `f64` not at all. The
+/// square root of 2 may be 1.4142 in `f32`, as Megatron and others have it: a factor in erf that is off by a share `d`
+/// moves no result by more than `0.3 * d`, the most of `x² * exp(-x² / 2) * d / sqrt(2 * pi)`, and that is 3e-6.
+pub fn fuse_gelu() -> Pass {
+    let summary = "x * 0.5 * (1 + erf(x / sqrt(2))) -> gelu(x), from opset 20 on";
+    let rule = |kind| Rule::new("fuse-gelu", summary, op(kind), fuse);
+    Pass { name: "fuse-gelu", summary, body: Body::Rules([Kind::Mul, Kind::Div, Kind::Add].map(rule).into()) }
+}
+
+fn fuse(graph: &mut Graph, found: &Found) -> Rewritten {
+    let root = found.root();
+    let mut skip = Skip::NoMatch;
+    for curve in above(graph, root) {
+        let approximate = match graph.kind(curve) {
+            Kind::Erf => GeluApproximation::None,
+            Kind::Tanh => GeluApproximation::Tanh,
+            _ => continue,
+        };
+        let Some(argument) = graph.operand(curve.node, 0) else { continue };
+        for x in above(graph, argument) {
+            match is_gelu(graph, root, curve, argument, x, approximate) {
+                Ok(()) => return become_op(graph, root, Op::Gelu { approximate }, &[x], "is a gelu"),
+                Err(near @ Skip::Rejected(_)) if skip == Skip::NoMatch => skip = near,
+                Err(_) => {}
+            }
+        }
+    }
+    Err(skip)
+}
+
+/// Whether the root is a gelu of `x` by a curve of that argument.
+fn is_gelu(
+    graph: &Graph,
+    root: Value,
+    curve: Value,
+    argument: Value,
+    x: Value,
+    approximate: GeluApproximation,
+) -> Result<(), Skip> {
+    let mut region = Region::default();
+    let mut read = |value, variables: &[Value]| Polynomial::read(graph, value, variables, &mut region);
+    let (inner, outer) = read(argument, &[x]).zip(read(root, &[x, curve])).ok_or(Skip::NoMatch)?;
+    let numbers = match approximate {
+        GeluApproximation::None => inner.numbers([[1, 0]]).map(|[a]| vec![(a, FRAC_1_SQRT_2)]),
+        GeluApproximation::Tanh => inner.numbers([[1, 0], [3, 0]]).map(|[a, b]| {
+            let b_of_a = b / a;
+            vec![(a, FRAC_2_PI.sqrt()), (b_of_a, 0.044_715)]
+        }),
+    };
+    let halves = outer.numbers([[1, 0], [1, 1]]).map(|halves| halves.map(|half| (half, 0.5)));
+    let (mut numbers, halves) = numbers.zip(halves).ok_or(Skip::NoMatch)?;
+    // The curves are odd: 1 - erf(-x) is 1 + erf(x).
+    if numbers[0].0 < 0.0 && halves[1].0 < 0.0 {
+        numbers[0].0 = -numbers[0].0;
+        numbers.extend([halves[0], (-halves[1].0, 0.5)]);
+    } else {
+        numbers.extend(halves);
+    }
+    // The digits of an f16 tell the numbers apart.
+    if !numbers.iter().all(|(found, expected)| (found - expected).abs() <= 1e-3 * expected) {
+        return Err(Skip::NoMatch);
+    }
+    let bits = graph.fact(x).element().map(ElementType::bits);
+    for (at, (found, expected)) in numbers.iter().enumerate() {
+        let tolerance = match bits {
+            Some(..32) => 1e-3,
+            Some(64..) => 1e-14,
+            _ if at == 0 && approximate == GeluApproximation::None => 1e-5,
+            _ => 1e-6,
+        };
+        if (found - expected).abs() > tolerance * expected {
+            return Err(Skip::rejected(format!("{found} is not {expected}")));
+        }
+    }
+    if !graph.shape(x).zip(graph.shape(root)).is_some_and(|(from, to)| same_shape(from, to)) {
+        return Err(Skip::rejected("a number may widen the shape"));
+    }
+    region.insert(curve).ok_or(Skip::NoMatch)?;
+    region.is_private(graph, root)
+}

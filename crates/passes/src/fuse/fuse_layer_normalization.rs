@@ -1,0 +1,51 @@
+use crate::pattern::op;
+use crate::pipeline::{Body, Pass};
+use crate::read::normalized::rule;
+use crate::read::sizes::same_shape;
+use crate::rewrite::{become_op, expect_alone, keeps_shape};
+use crate::rule::{Rewritten, Rule, Skip};
+use netwright_ir::{Graph, Kind, Value};
+
+/// `(x - mean(x)) / sqrt(mean((x - mean(x)) ^ 2) + epsilon) * w + b` -> `layer_normalization(x, w, b)`
+///
+/// From opset 17 on, whatever the order of the factors and the spelling of the inverse root, and multiplied out as
+/// `x * (w * r) + (b - mean(x) * (w * r))`. A cast between the division and the weight is that to the type of `x` from
+/// the type of the statistics, which must be `f32`; casts around the whole stay.
+///
+/// The function is the same; runtimes sum and take the inverse root in other orders, which is off by some units in the
+/// last place of an `f32`, and multiplied out, where the mean is large beside the deviation, it is the more exact. The
+/// unbiased deviation of "The Annotated Transformer", to which epsilon is added, is another function.
+pub fn fuse_layer_normalization() -> Pass {
+    let name = "fuse-layer-normalization";
+    let summary = "(x - mean(x)) / sqrt(mean((x - mean(x)) ^ 2) + epsilon) * w + b -> layer_normalization(x, w, b)";
+    let kinds = [Kind::Mul, Kind::Div, Kind::Add, Kind::Sub, Kind::Cast];
+    let mut rules = Vec::from(kinds.map(|kind| rule(name, summary, kind, true)));
+    rules.push(Rule::new(
+        name,
+        "layer_normalization(x, w) + b -> layer_normalization(x, w, b)",
+        op(Kind::Add),
+        |graph, found| take_in_bias(graph, found.root()),
+    ));
+    Pass { name, summary, body: Body::Rules(rules) }
+}
+
+fn take_in_bias(graph: &mut Graph, root: Value) -> Rewritten {
+    let (Some(a), Some(b)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
+        return Err(Skip::NoMatch);
+    };
+    let is_norm = |value: Value| graph.kind(value) == Kind::LayerNormalization && value.result == 0;
+    let (norm, bias) = if is_norm(a) { (a, b) } else { (b, a) };
+    let operands: Vec<Value> = graph.operands(norm.node).into_iter().flatten().collect();
+    let (true, &[x, weight]) = (is_norm(norm), operands.as_slice()) else { return Err(Skip::NoMatch) };
+    // A residual has more axes.
+    let is_alike = graph.shape(weight).zip(graph.shape(bias)).is_some_and(|(weight, bias)| same_shape(weight, bias));
+    if !is_alike || !keeps_shape(graph, x, bias) {
+        return Err(Skip::NoMatch);
+    }
+    if graph.results(norm.node).skip(1).any(|statistic| graph.use_count(statistic) > 0) {
+        return Err(Skip::rejected("its mean or its deviation is used"));
+    }
+    expect_alone(graph, norm)?;
+    let op = graph.op(norm).clone();
+    become_op(graph, root, op, &[x, weight, bias], "took in the bias")
+}

@@ -1,0 +1,18 @@
+use crate::pipeline::{Body, Pass};
+use crate::read::normalized::rule;
+use netwright_ir::Kind;
+
+/// `x / sqrt(mean(x ^ 2) + epsilon) * w` -> `rms_normalization(x, w)`
+///
+/// From opset 23 on, whatever the order of the factors and the spelling of the inverse root. The weight may be computed,
+/// as the `1 + w` of Gemma. A cast between the division and the weight is that to the type of `x` from the type of the
+/// statistics, which must be `f32`; casts around the whole stay.
+///
+/// The function is the same; runtimes sum and take the inverse root in other orders, which is off by some units in the
+/// last place of an `f32`.
+pub fn fuse_rms_normalization() -> Pass {
+    let name = "fuse-rms-normalization";
+    let summary = "x / sqrt(mean(x ^ 2) + epsilon) * w -> rms_normalization(x, w)";
+    let kinds = [Kind::Mul, Kind::Div, Kind::Cast];
+    Pass { name, summary, body: Body::Rules(kinds.map(|kind| rule(name, summary, kind, false)).into()) }
+}

@@ -1,0 +1,79 @@
+//! Cosines and sines, in the form that the operator takes.
+
+use crate::read::sizes::{Sizes, position};
+use crate::rewrite::insert;
+use crate::rule::Skip;
+use netwright_ir::{Dim, Graph, Op, Tensor, Value};
+
+/// More operators between the halves and the product are not followed.
+const MOST_STEPS: usize = 8;
+
+/// What turns `x`, `[batch, heads, length, size]`, as `[batch, length, size / 2]`.
+pub(super) fn cache(graph: &mut Graph, root: Value, angles: Value, x: &[Dim]) -> Result<Value, Skip> {
+    let [batch, _, length, _] = x else { return Err(Skip::NoMatch) };
+    let mut half = halved(graph, root, angles, 0)?;
+    if graph.fact(half).rank() == Some(4) {
+        if graph.shape(half).and_then(|shape| shape.get(1)) != Some(&Dim::Known(1)) {
+            return Err(Skip::rejected(format!("{} differs from head to head", graph.operand_text(angles))));
+        }
+        let axes = insert(graph, root, "axes", Op::Constant(Tensor::indices(&[1])), &[])?;
+        half = insert(graph, root, "half", Op::Squeeze, &[half, axes])?;
+    }
+    let shape = graph.shape(half).ok_or(Skip::NoMatch)?;
+    let (own_batch, own_length) = match shape {
+        [length, _] => (Dim::Known(1), length),
+        [batch, length, _] => (batch.clone(), length),
+        _ => return Err(Skip::rejected(format!("{} has rank {}", graph.operand_text(angles), shape.len()))),
+    };
+    if own_length.same(length) != Some(true) {
+        return Err(Skip::rejected(format!(
+            "nothing shows that {} is as long as what it turns",
+            graph.operand_text(angles)
+        )));
+    }
+    if shape.len() == 3 && own_batch.same(batch) == Some(true) {
+        return Ok(half);
+    }
+    if own_batch != Dim::Known(1) {
+        return Err(Skip::rejected(format!("nothing shows that {} is of the same batch", graph.operand_text(angles))));
+    }
+    let sizes = Sizes::of(graph).expression(&[batch.clone(), Dim::Known(1), Dim::Known(1)], true);
+    let sizes = sizes.ok_or_else(|| Skip::rejected(format!("no input has the size {batch}")))?;
+    let sizes = sizes.insert(graph, root)?;
+    insert(graph, root, "batch", Op::Expand, &[half, sizes])
+}
+
+/// The first half along the last axis of what is shown to be twice the same.
+fn halved(graph: &mut Graph, root: Value, value: Value, depth: usize) -> Result<Value, Skip> {
+    let unknown =
+        || Skip::rejected(format!("nothing shows that the halves of {} are equal", graph.operand_text(value)));
+    let rank = graph.fact(value).rank().filter(|_| depth < MOST_STEPS).ok_or_else(unknown)?;
+    let operands: Vec<Value> = graph.operands(value.node).into_iter().flatten().collect();
+    let op = graph.op(value).clone();
+    match (&op, operands.as_slice()) {
+        (Op::Concat { axis }, [a, b]) if a == b && position(*axis, rank) == Some(rank - 1) => Ok(*a),
+        (Op::Cos | Op::Sin | Op::Cast { .. } | Op::Neg, [x]) => {
+            let half = halved(graph, root, *x, depth + 1)?;
+            insert(graph, root, "half", op, &[half])
+        }
+        (Op::Mul, [x, y]) => {
+            let is_number = |of: Value| graph.tensor(of).and_then(Tensor::float).is_some();
+            let (x, y) = match (is_number(*x), is_number(*y)) {
+                (false, true) => (*x, *y),
+                (true, false) => (*y, *x),
+                _ => return Err(unknown()),
+            };
+            let half = halved(graph, root, x, depth + 1)?;
+            insert(graph, root, "half", op, &[half, y])
+        }
+        (Op::Unsqueeze, [x, axes]) => {
+            let known = graph.fact(*axes).known_elements().ok_or_else(unknown)?;
+            if known.iter().any(|axis| position(*axis, rank) == Some(rank - 1)) {
+                return Err(unknown());
+            }
+            let half = halved(graph, root, *x, depth + 1)?;
+            insert(graph, root, "half", op, &[half, *axes])
+        }
+        _ => Err(unknown()),
+    }
+}

@@ -1,0 +1,109 @@
+use crate::pattern::{Found, op};
+use crate::pipeline::{Body, Pass};
+use crate::read::polynomial::{Polynomial, above};
+use crate::read::products::{Region, number};
+use crate::read::sizes::same_shape;
+use crate::rewrite::become_op;
+use crate::rule::{Rewritten, Rule, Skip};
+use netwright_ir::{ElementType, Graph, Kind, Op, Value};
+
+/// `x * sigmoid(alpha * x)` -> `swish(x; alpha)`
+///
+/// Where the target runs the operator. `SiLU` is the swish of alpha 1, and the quick gelu that of 1.702. A sigmoid may be
+/// written as `1 / (1 + exp(-x))`. The function is the same; a runtime may round its steps differently, and an alpha that
+/// is computed of several numbers is rounded once. No target is given `SwiGLU`, which is a swish times another value:
+/// ONNX has it from opset 28 on, which runtimes do not load.
+pub fn fuse_swish() -> Pass {
+    let summary = "x * sigmoid(alpha * x) -> swish(x; alpha), where the target runs it";
+    let rule = |kind| Rule::new("fuse-swish", summary, op(kind), fuse);
+    Pass { name: "fuse-swish", summary, body: Body::Rules([Kind::Mul, Kind::Div].map(rule).into()) }
+}
+
+/// A sigmoid, by the operator or written out.
+struct Gate {
+    /// What is multiplied by the gate.
+    x: Value,
+    /// What the curve is applied to, and its sign in that.
+    argument: Value,
+    sign: f64,
+    region: Region,
+}
+
+fn fuse(graph: &mut Graph, found: &Found) -> Rewritten {
+    let root = found.root();
+    let (Some(a), Some(b)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
+        return Err(Skip::NoMatch);
+    };
+    let gates = match graph.kind(root) {
+        Kind::Div => vec![by_exponential(graph, a, b)],
+        _ => vec![by_sigmoid(graph, a, b), by_sigmoid(graph, b, a), by_inverse(graph, a, b), by_inverse(graph, b, a)],
+    };
+    let mut skip = Skip::NoMatch;
+    for gate in gates.into_iter().flatten() {
+        match alpha(graph, root, &gate) {
+            Ok(alpha) => {
+                return become_op(
+                    graph,
+                    root,
+                    Op::Swish { alpha },
+                    &[gate.x],
+                    format!("is a swish of alpha {alpha:?}"),
+                );
+            }
+            Err(near @ Skip::Rejected(_)) if skip == Skip::NoMatch => skip = near,
+            Err(_) => {}
+        }
+    }
+    Err(skip)
+}
+
+fn by_sigmoid(graph: &Graph, x: Value, curve: Value) -> Option<Gate> {
+    let mut region = Region::default();
+    region.insert(curve)?;
+    let argument = graph.operand(curve.node, 0).filter(|_| graph.kind(curve) == Kind::Sigmoid)?;
+    Some(Gate { x, argument, sign: 1.0, region })
+}
+
+/// `x * (1 / (1 + exp(-argument)))`.
+fn by_inverse(graph: &Graph, x: Value, inverse: Value) -> Option<Gate> {
+    let divisor = match graph.kind(inverse) {
+        Kind::Reciprocal => graph.operand(inverse.node, 0)?,
+        Kind::Div if number(graph, graph.operand(inverse.node, 0)?) == Some(1.0) => graph.operand(inverse.node, 1)?,
+        _ => return None,
+    };
+    let mut gate = by_exponential(graph, x, divisor)?;
+    gate.region.insert(inverse)?;
+    Some(gate)
+}
+
+/// `x / (1 + exp(-argument))`.
+fn by_exponential(graph: &Graph, x: Value, divisor: Value) -> Option<Gate> {
+    let curve = above(graph, divisor).into_iter().find(|value| graph.kind(*value) == Kind::Exp)?;
+    let mut region = Region::default();
+    region.insert(curve)?;
+    let [one, times] = Polynomial::read(graph, divisor, &[curve], &mut region)?.numbers([[0, 0], [1, 0]])?;
+    (one == 1.0 && times == 1.0).then_some(())?;
+    Some(Gate { x, argument: graph.operand(curve.node, 0)?, sign: -1.0, region })
+}
+
+/// What `x` is multiplied by in the gate.
+fn alpha(graph: &Graph, root: Value, gate: &Gate) -> Result<f32, Skip> {
+    let mut region = gate.region.clone();
+    region.insert(root).ok_or(Skip::NoMatch)?;
+    let argument = Polynomial::read(graph, gate.argument, &[gate.x], &mut region);
+    let [alpha] = argument.and_then(|argument| argument.numbers([[1, 0]])).ok_or(Skip::NoMatch)?;
+    let wide = gate.sign * alpha;
+    #[expect(clippy::cast_possible_truncation, reason = "rounded to nearest, as the docs say")]
+    let alpha = wide as f32;
+    if graph.fact(root).element() == Some(ElementType::F64) && f64::from(alpha).to_bits() != wide.to_bits() {
+        return Err(Skip::rejected(format!("its alpha {wide} has more digits than an attribute")));
+    }
+    if !alpha.is_normal() {
+        return Err(Skip::rejected(format!("its alpha {alpha} is no attribute")));
+    }
+    if !graph.shape(gate.x).zip(graph.shape(root)).is_some_and(|(from, to)| same_shape(from, to)) {
+        return Err(Skip::rejected("a number may widen the shape"));
+    }
+    region.is_private(graph, root)?;
+    Ok(alpha)
+}

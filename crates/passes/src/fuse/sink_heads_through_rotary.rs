@@ -1,0 +1,34 @@
+use crate::pattern::op;
+use crate::pipeline::Pass;
+use crate::read::heads::{Order, split};
+use crate::rewrite::{become_op, expect_alone, insert};
+use crate::rule::{Rewritten, Rule, Skip};
+use netwright_ir::{Graph, Kind, Op, Value};
+
+/// `rotary_embedding(split(x))` -> `split(rotary_embedding(x; num_heads))`
+///
+/// The operator turns heads that are not split as well, and behind it the split can become part of the attention. The
+/// same numbers are multiplied, so nothing is off.
+pub fn sink_heads_through_rotary() -> Pass {
+    let summary = "rotary_embedding(split(x)) -> split(rotary_embedding(x; num_heads))";
+    Rule::new("sink-heads-through-rotary", summary, op(Kind::RotaryEmbedding), |graph, found| sink(graph, found.root()))
+        .into()
+}
+
+fn sink(graph: &mut Graph, root: Value) -> Rewritten {
+    let mut rotary = graph.op(root).clone();
+    let operands = graph.operands(root.node);
+    let heads = operands.first().copied().flatten().ok_or(Skip::NoMatch)?;
+    let parts = split(graph, heads).filter(|parts| parts.order == Order::BatchFirst).ok_or(Skip::NoMatch)?;
+    let Op::RotaryEmbedding { num_heads, .. } = &mut rotary else { return Err(Skip::NoMatch) };
+    expect_alone(graph, heads)?;
+    *num_heads = Some(parts.count);
+    let transpose = graph.op(heads).clone();
+    let mut operands: Vec<Value> = operands.into_iter().flatten().collect();
+    if let Some(first) = operands.first_mut() {
+        *first = parts.merged(graph, root)?;
+    }
+    let turned = insert(graph, root, "turned", rotary, &operands)?;
+    let heads = parts.split_again(graph, root, turned)?;
+    become_op(graph, root, transpose, &[heads], format!("turns {} heads before they are split", parts.count))
+}

@@ -1,0 +1,142 @@
+use crate::pattern::op;
+use crate::pipeline::Pass;
+use crate::read::sizes::same_shape;
+use crate::read::transposes::{as_one, order};
+use crate::rewrite::{insert, number_list};
+use crate::rule::{Rewritten, Rule, Skip};
+use netwright_ir::{Dim, Graph, Kind, Op, Value};
+
+/// `transpose(f(transpose(x), w))` -> `f(x, w)`, where the transposes undo one another
+///
+/// Models of TensorFlow hold images with the channels last, and their exports transpose around every convolution.
+/// Between two of those, activations and numbers by channel do not mind the order of axes. The same numbers are
+/// computed.
+pub fn cancel_transposes() -> Pass {
+    let summary = "transpose(f(transpose(x), w)) -> f(x, w), where the transposes undo one another";
+    Rule::new("cancel-transposes", summary, op(Kind::Transpose), |graph, found| cancel(graph, found.root())).into()
+}
+
+/// Longer chains are not followed.
+const MOST_STEPS: usize = 16;
+
+fn cancel(graph: &mut Graph, root: Value) -> Rewritten {
+    let outer = order(graph, root).ok_or(Skip::NoMatch)?;
+    let mut value = graph.operand(root.node, 0).ok_or(Skip::NoMatch)?;
+    let mut steps = vec![];
+    while graph.kind(value) != Kind::Transpose {
+        if steps.len() == MOST_STEPS || graph.use_count(value) != 1 {
+            return Err(Skip::NoMatch);
+        }
+        let at = data_operand(graph, value, outer.len()).ok_or(Skip::NoMatch)?;
+        steps.push((value, at));
+        value = graph.operand(value.node, at).ok_or(Skip::NoMatch)?;
+    }
+    let Some(Op::Transpose { perm }) = as_one(graph, value, root) else { return Err(Skip::NoMatch) };
+    if steps.is_empty() || !perm.into_iter().zip(0_i64..).all(|(from, at)| from == at) {
+        return Err(Skip::NoMatch);
+    }
+    let x = graph.operand(value.node, 0).ok_or(Skip::NoMatch)?;
+    let mut moved = x;
+    for (step, at) in steps.into_iter().rev() {
+        let mut operands = vec![];
+        for (place, operand) in graph.operands(step.node).into_iter().enumerate() {
+            operands.push(match operand {
+                Some(_) if place == at => Some(moved),
+                Some(other) => Some(reordered(graph, root, other, &outer)?),
+                None => None,
+            });
+        }
+        let place = graph.beside(root.node, "moved");
+        moved = Value { node: graph.insert(place, graph.op(step).clone(), &operands)?, result: 0 };
+    }
+    crate::rewrite::become_value(graph, root, moved, "undone by the transpose before it")
+}
+
+/// The operand whose elements an operator changes one by one; the others are numbers, or known and by channel.
+fn data_operand(graph: &Graph, value: Value, rank: usize) -> Option<usize> {
+    let operands = graph.operands(value.node);
+    let has_shape = |of: Value| {
+        let shapes = graph.shape(of).zip(graph.shape(value));
+        shapes.is_some_and(|(own, whole)| own.len() == rank && same_shape(own, whole))
+    };
+    let is_number = |of: Value| graph.fact(of).rank() == Some(0);
+    match graph.kind(value) {
+        kind if is_elementwise(kind) => Some(0),
+        Kind::Clip => operands.iter().skip(1).flatten().all(|bound| is_number(*bound)).then_some(0),
+        Kind::Add | Kind::Sub | Kind::Mul | Kind::Div | Kind::Pow | Kind::Max | Kind::Min | Kind::PRelu => {
+            let is_beside = |of: Value| is_number(of) || graph.tensor(of).is_some() && channel(graph, of).is_some();
+            let data =
+                operands.iter().position(|of| of.is_some_and(|of| graph.tensor(of).is_none() && has_shape(of)))?;
+            let others = operands.iter().enumerate().filter(|(at, _)| *at != data);
+            let is_first = data == 0 || graph.kind(value) != Kind::PRelu;
+            (is_first && others.into_iter().all(|(_, of)| of.is_some_and(is_beside))).then_some(data)
+        }
+        _ => None,
+    }
+}
+
+/// Operators on each element of one operand.
+fn is_elementwise(kind: Kind) -> bool {
+    let is_arithmetic = matches!(
+        kind,
+        Kind::Abs
+            | Kind::Cast
+            | Kind::Ceil
+            | Kind::Erf
+            | Kind::Exp
+            | Kind::Floor
+            | Kind::Log
+            | Kind::Neg
+            | Kind::Reciprocal
+            | Kind::Sqrt
+            | Kind::Tanh
+    );
+    is_arithmetic
+        || matches!(
+            kind,
+            Kind::Celu
+                | Kind::Elu
+                | Kind::Gelu
+                | Kind::HardSigmoid
+                | Kind::HardSwish
+                | Kind::LeakyRelu
+                | Kind::Mish
+                | Kind::Relu
+                | Kind::Selu
+                | Kind::Sigmoid
+                | Kind::Softplus
+                | Kind::Softsign
+                | Kind::Swish
+                | Kind::ThresholdedRelu
+        )
+}
+
+/// The axis, counted from the last, of what has one size that is not 1, and that size; 0 and 1 where there is none.
+fn channel(graph: &Graph, value: Value) -> Option<(usize, i64)> {
+    let mut found = None;
+    for (at, dim) in graph.shape(value)?.iter().rev().enumerate() {
+        match dim {
+            Dim::Known(1) => {}
+            Dim::Known(size) if found.is_none() => found = Some((at, *size)),
+            _ => return None,
+        }
+    }
+    Some(found.unwrap_or((0, 1)))
+}
+
+/// What is broadcast along the axes before the transpose, for those behind it.
+fn reordered(graph: &mut Graph, root: Value, value: Value, order: &[usize]) -> Result<Value, Skip> {
+    if graph.fact(value).rank() == Some(0) {
+        return Ok(value);
+    }
+    let (from_last, size) = channel(graph, value).ok_or(Skip::NoMatch)?;
+    let axis = order.len().checked_sub(from_last + 1).ok_or(Skip::NoMatch)?;
+    let to = order.iter().position(|from| *from == axis).ok_or(Skip::NoMatch)?;
+    // No leading axes of size 1 are needed.
+    let mut sizes = vec![1; order.len() - to];
+    if let Some(first) = sizes.first_mut() {
+        *first = size;
+    }
+    let sizes = number_list(graph, root, "by_channel", &sizes)?;
+    insert(graph, root, "by_channel", Op::Reshape { allowzero: false }, &[value, sizes])
+}

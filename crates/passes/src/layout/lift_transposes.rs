@@ -1,0 +1,45 @@
+use crate::pattern::op;
+use crate::pipeline::Pass;
+use crate::read::heads::parted;
+use crate::read::sizes::position;
+use crate::read::transposes::order;
+use crate::rewrite::{become_results, insert};
+use crate::rule::{Rewritten, Rule, Skip};
+use netwright_ir::{Graph, Kind, Op, Value};
+
+/// `transpose(split(x))` of all parts -> `split(transpose(x))`
+///
+/// One in place of several, where [`sink_transposes`](super::sink_transposes) found none that they meet; and what splits
+/// the heads of each part stays, since attention takes it in.
+pub fn lift_transposes() -> Pass {
+    let summary = "transpose(split(x)) of all parts -> split(transpose(x))";
+    Rule::new("lift-transposes", summary, op(Kind::Transpose), |graph, found| lift(graph, found.root())).into()
+}
+
+fn lift(graph: &mut Graph, root: Value) -> Rewritten {
+    let split = graph.operand(root.node, 0).ok_or(Skip::NoMatch)?.node;
+    let &Op::Split { axis } = graph.node(split).op() else { return Err(Skip::NoMatch) };
+    let operands = graph.operands(split);
+    let (Some(Some(x)), Some(order)) = (operands.first().copied(), order(graph, root)) else {
+        return Err(Skip::NoMatch);
+    };
+    let transpose = graph.op(root).clone();
+    let mut transposed = vec![];
+    for part in graph.results(split) {
+        match graph.users(part).as_slice() {
+            &[(user, _)] if *graph.node(user).op() == transpose && !graph.is_output(part) => {
+                transposed.push(Value { node: user, result: 0 });
+            }
+            _ => return Err(Skip::NoMatch),
+        }
+    }
+    // Attention takes in what splits the heads of each part.
+    if parted(graph, root).is_some() {
+        return Err(Skip::NoMatch);
+    }
+    let axis = position(axis, order.len()).and_then(|axis| order.iter().position(|from| *from == axis));
+    let axis = axis.and_then(|axis| i64::try_from(axis).ok()).ok_or(Skip::NoMatch)?;
+    let whole = insert(graph, root, "whole", transpose, &[x])?;
+    let operands: Vec<Option<Value>> = [Some(whole)].into_iter().chain(operands.into_iter().skip(1)).collect();
+    become_results(graph, &transposed, Op::Split { axis }, &operands, "transposes before it splits")
+}

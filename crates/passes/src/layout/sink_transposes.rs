@@ -1,0 +1,58 @@
+use crate::pattern::op;
+use crate::pipeline::{Body, Pass};
+use crate::read::chain;
+use crate::read::transposes::{as_one, keeps_rows, order};
+use crate::rewrite::{become_op, insert};
+use crate::rule::{Rule, Skip};
+use netwright_ir::Kind;
+
+/// `transpose(f(transpose(x)))` -> `f(transpose(x))`, and `f(transpose(a), transpose(b))` -> `transpose(f(a, b))`
+///
+/// Operators on each element do not mind the order of the axes: a transpose sinks through them where it meets another.
+/// Projections do not where the last axis stays the last.
+pub fn sink_transposes() -> Pass {
+    Pass {
+        name: "sink-transposes",
+        summary: "sink transposes through operators on each element or row, to where two are one",
+        body: Body::Rules(vec![meet(), join()]),
+    }
+}
+
+fn meet() -> Rule {
+    let summary = "transpose(f(transpose(x))) -> f(transpose(x))";
+    Rule::new("meet-transposes", summary, op(Kind::Transpose), |graph, found| {
+        let root = found.root();
+        let keeps_rows = keeps_rows(&order(graph, root).ok_or(Skip::NoMatch)?);
+        let (chain, inner) =
+            chain::up_to(graph, root, keeps_rows, |kind| kind == Kind::Transpose).ok_or(Skip::NoMatch)?;
+        if chain.is_empty() {
+            return Err(Skip::NoMatch);
+        }
+        let once = as_one(graph, inner, root).ok_or(Skip::NoMatch)?;
+        let x = graph.operand(inner.node, 0).ok_or(Skip::NoMatch)?;
+        let once = insert(graph, root, "once", once, &[x])?;
+        chain::rebuild(graph, root, &chain, once, "merged with the transpose before it")
+    })
+}
+
+fn join() -> Rule {
+    let summary = "f(transpose(a), transpose(b)) -> transpose(f(a, b))";
+    Rule::new("join-transposes", summary, crate::pattern::any("x").into(), |graph, found| {
+        let root = found.root();
+        if !matches!(graph.kind(root), Kind::Add | Kind::Sub | Kind::Mul | Kind::Div) {
+            return Err(Skip::NoMatch);
+        }
+        let (Some(a), Some(b)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
+            return Err(Skip::NoMatch);
+        };
+        let (Some(left), Some(right)) = (order(graph, a), order(graph, b)) else { return Err(Skip::NoMatch) };
+        if left != right || a == b || graph.use_count(a) != 1 || graph.use_count(b) != 1 {
+            return Err(Skip::NoMatch);
+        }
+        let (Some(x), Some(y)) = (graph.operand(a.node, 0), graph.operand(b.node, 0)) else {
+            return Err(Skip::NoMatch);
+        };
+        let joined = insert(graph, root, "joined", graph.op(root).clone(), &[x, y])?;
+        become_op(graph, root, graph.op(a).clone(), &[joined], "transposes the result alone")
+    })
+}

@@ -1,0 +1,96 @@
+use crate::pattern::op;
+use crate::pipeline::Pass;
+use crate::read::sizes::{constant_shape, same_shape};
+use crate::read::transposes::{keeps_rows, order};
+use crate::rewrite::{MOST_RECIPES, become_op, insert, number_list};
+use crate::rule::{Rewritten, Rule, Skip};
+use netwright_ir::{Dim, Graph, Kind, NodeId, Op, Value};
+
+/// `reshape(gemm(reshape(x, [-1, k]), w, c), [.., n])` -> `add(matmul(x, w), c)`
+///
+/// Exporters flatten all axes but the last for a Gemm, and need arithmetic on shapes to bring them back. MatMul takes
+/// them as they are; runtimes compute it as the same product of one matrix. Off by the rounding of one addition: Gemm
+/// may add the bias before or after the products.
+///
+/// A Gemm with a weight of at least `kept` elements stays, for runtimes that gain by it, and so does one that transposes
+/// its weight; but not between transposes, which meet without it: then the weight is transposed while it is written.
+pub fn unflatten_gemm(kept: Option<u64>) -> Pass {
+    Rule::new(
+        "unflatten-gemm",
+        "reshape(gemm(reshape(x), w, c)) -> add(matmul(x, w), c), where the axes come back",
+        op(Kind::Reshape),
+        move |graph, found| unflatten(graph, found.root(), kept),
+    )
+    .into()
+}
+
+fn unflatten(graph: &mut Graph, root: Value, kept: Option<u64>) -> Rewritten {
+    let product = graph.operand(root.node, 0).ok_or(Skip::NoMatch)?;
+    let &Op::Gemm { alpha: 1.0, beta: 1.0, trans_a: false, trans_b } = graph.op(product) else {
+        return Err(Skip::NoMatch);
+    };
+    let (Some(flat), Some(w)) = (graph.operand(product.node, 0), graph.operand(product.node, 1)) else {
+        return Err(Skip::NoMatch);
+    };
+    if graph.kind(flat) != Kind::Reshape {
+        return Err(Skip::NoMatch);
+    }
+    let x = graph.operand(flat.node, 0).ok_or(Skip::NoMatch)?;
+    let is_kept = kept.zip(graph.tensor(w)).is_some_and(|(kept, weight)| weight.count() >= kept);
+    if (is_kept || trans_b) && !is_between_transposes(graph, x, root) {
+        return Err(Skip::NoMatch);
+    }
+    if graph.use_count(product) != 1 {
+        return Err(Skip::rejected(format!("{} has another use", graph.operand_text(product))));
+    }
+    let shape = |value| graph.shape(value).map(<[_]>::to_vec).ok_or(Skip::NoMatch);
+    let (from, to, inner, weight) = (shape(x)?, shape(root)?, shape(flat)?, shape(w)?);
+    let ([_, k], [rows, columns]) = (inner.as_slice(), weight.as_slice()) else { return Err(Skip::NoMatch) };
+    let n = if trans_b { rows } else { columns };
+    let [leading @ .., last] = to.as_slice() else { return Err(Skip::NoMatch) };
+    if leading.len() < 2 || last.same(n) != Some(true) {
+        return Err(Skip::NoMatch);
+    }
+    // A bias for each row cannot follow.
+    let bias = graph.operand(product.node, 2);
+    if let Some(bias) = bias {
+        let own = shape(bias)?;
+        let (rows, columns) = own.split_at(own.len().saturating_sub(1));
+        let one = |dim: &Dim| *dim == Dim::Known(1);
+        if !rows.iter().all(one) || !columns.iter().all(|dim| one(dim) || dim.same(n) == Some(true)) {
+            return Err(Skip::NoMatch);
+        }
+    }
+    let wanted: Vec<_> = leading.iter().chain([k]).cloned().collect();
+    let rows = if same_shape(&from, &wanted) {
+        x
+    } else {
+        let target = constant_shape(Some(&from), &wanted, None).ok_or(Skip::NoMatch)?;
+        let target = number_list(graph, root, "shape", &target)?;
+        insert(graph, root, "rows", Op::Reshape { allowzero: false }, &[x, target])?
+    };
+    let w = if trans_b { transposed(graph, root, w)? } else { w };
+    let note = "multiplies without flattening";
+    match bias {
+        None => become_op(graph, root, Op::MatMul, &[rows, w], note),
+        Some(bias) => {
+            let product = insert(graph, root, "product", Op::MatMul, &[rows, w])?;
+            become_op(graph, root, Op::Add, &[product, bias], note)
+        }
+    }
+}
+
+/// Whether a transpose comes before and one behind that keeps the rows, each for this alone.
+fn is_between_transposes(graph: &Graph, x: Value, root: Value) -> bool {
+    let behind = |user: NodeId| order(graph, Value { node: user, result: 0 });
+    graph.kind(x) == Kind::Transpose
+        && graph.use_count(x) == 1
+        && matches!(graph.users(root).as_slice(), &[(user, _)] if behind(user).is_some_and(|order| keeps_rows(&order)))
+}
+
+/// A held weight, transposed.
+fn transposed(graph: &mut Graph, root: Value, weight: Value) -> Result<Value, Skip> {
+    let held = graph.tensor(weight).filter(|_| graph.kind(weight) == Kind::Parameter && graph.use_count(weight) == 1);
+    let held = held.filter(|held| held.recipe_depth() < MOST_RECIPES).ok_or(Skip::NoMatch)?;
+    insert(graph, root, "weight", Op::Parameter(held.transposed()?), &[])
+}

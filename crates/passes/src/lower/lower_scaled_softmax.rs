@@ -1,0 +1,38 @@
+use crate::pattern::op;
+use crate::pipeline::Pass;
+use crate::rewrite::{become_op, element, insert, number};
+use crate::rule::{Rewritten, Rule, Skip};
+use netwright_ir::{Graph, Kind, Op, Value};
+
+/// `scaled_softmax(x, m; c)` -> `softmax(x * c + m)`
+///
+/// ONNX has no scaled softmax. The product comes first: directly behind a matrix product, runtimes fold it in.
+pub fn lower_scaled_softmax() -> Pass {
+    Rule::new(
+        "lower-scaled-softmax",
+        "scaled_softmax(x, m; c) -> softmax(x * c + m)",
+        op(Kind::ScaledSoftmax),
+        |graph, found| expand(graph, found.root()),
+    )
+    .into()
+}
+
+/// Writes a scaled softmax out, less a scale of 1 and an absent mask.
+pub(crate) fn expand(graph: &mut Graph, root: Value) -> Rewritten {
+    let &Op::ScaledSoftmax { axis, scale } = graph.op(root) else { return Err(Skip::NoMatch) };
+    let mut scores = graph.operand(root.node, 0).ok_or(Skip::NoMatch)?;
+    let mask = graph.operand(root.node, 1);
+    let mut words = vec![];
+    if scale != 1.0 {
+        let element = element(graph, root)?;
+        let scale = number(graph, root, "scale", element, scale.into())?;
+        scores = insert(graph, root, "scaled", Op::Mul, &[scores, scale])?;
+        words.push("mul");
+    }
+    if let Some(mask) = mask {
+        scores = insert(graph, root, "masked", Op::Add, &[scores, mask])?;
+        words.push("add");
+    }
+    words.push("softmax");
+    become_op(graph, root, Op::Softmax { axis }, &[scores], format!("written as {}", words.join(", ")))
+}

@@ -1,0 +1,11 @@
+//! What several passes read off the graph.
+
+pub(crate) mod chain;
+pub(crate) mod heads;
+pub(crate) mod masks;
+pub(crate) mod normalized;
+pub(crate) mod numbers;
+pub(crate) mod polynomial;
+pub(crate) mod products;
+pub(crate) mod sizes;
+pub(crate) mod transposes;

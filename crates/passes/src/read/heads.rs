@@ -1,0 +1,78 @@
+//! Heads of attention: how they are split from `[batch, length, heads * size]` or `[length, batch, heads * size]`.
+
+use crate::read::sizes::same_shape;
+use crate::rewrite::{insert, number_list};
+use crate::rule::Skip;
+use netwright_ir::{Graph, Kind, Op, Value};
+
+/// Which axis comes first where heads are not split.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// `[batch, length, heads * size]`.
+    BatchFirst,
+    /// `[length, batch, heads * size]`.
+    LengthFirst,
+}
+
+/// `[batch, heads, length, size]` that became `[batch, length, heads, size]`, or `[length, batch, heads, size]`.
+pub(crate) fn gathered(graph: &Graph, value: Value) -> Option<Order> {
+    match graph.op(value) {
+        Op::Transpose { perm } if perm.as_slice() == [0, 2, 1, 3] => Some(Order::BatchFirst),
+        Op::Transpose { perm } if perm.as_slice() == [2, 0, 1, 3] => Some(Order::LengthFirst),
+        _ => None,
+    }
+}
+
+/// Heads that were split, `[batch, heads, length, size]`.
+pub(crate) struct Heads {
+    pub(crate) count: i64,
+    pub(crate) order: Order,
+    /// Before they were transposed: with heads and sizes as the last two axes.
+    apart: Value,
+    /// The size of both as one axis, where that is not what they were made of by a Reshape.
+    width: Option<i64>,
+}
+
+impl Heads {
+    /// With heads and sizes as one axis: `[batch, length, heads * size]`, or `[length, batch, heads * size]`.
+    pub(crate) fn merged(&self, graph: &mut Graph, root: Value) -> Result<Value, Skip> {
+        match self.width {
+            None => graph.operand(self.apart.node, 0).ok_or(Skip::NoMatch),
+            Some(width) => {
+                let sizes = number_list(graph, root, "width", &[0, 0, width])?;
+                insert(graph, root, "merged", Op::Reshape { allowzero: false }, &[self.apart, sizes])
+            }
+        }
+    }
+
+    /// Splits the heads of another such value.
+    pub(crate) fn split_again(&self, graph: &mut Graph, root: Value, merged: Value) -> Result<Value, Skip> {
+        let sizes = match self.width {
+            None => graph.operand(self.apart.node, 1).ok_or(Skip::NoMatch)?,
+            Some(width) => number_list(graph, root, "apart", &[0, 0, self.count, width / self.count])?,
+        };
+        insert(graph, root, "heads", Op::Reshape { allowzero: false }, &[merged, sizes])
+    }
+}
+
+/// `[batch, length, heads, size]`, or `[length, batch, heads, size]`, that became `[batch, heads, length, size]`.
+pub(crate) fn parted(graph: &Graph, value: Value) -> Option<Order> {
+    match graph.op(value) {
+        Op::Transpose { perm } if perm.as_slice() == [0, 2, 1, 3] => Some(Order::BatchFirst),
+        Op::Transpose { perm } if perm.as_slice() == [1, 2, 0, 3] => Some(Order::LengthFirst),
+        _ => None,
+    }
+}
+
+/// How the heads of a value were split, by a transpose.
+pub(crate) fn split(graph: &Graph, value: Value) -> Option<Heads> {
+    let order = parted(graph, value)?;
+    let apart = graph.operand(value.node, 0)?;
+    let [first, second, heads, size] = graph.shape(apart)? else { return None };
+    let (count, width) = (heads.known().filter(|count| *count > 0)?, heads.times(size));
+    let whole = graph.operand(apart.node, 0).filter(|_| graph.kind(apart) == Kind::Reshape);
+    let whole = whole.and_then(|whole| graph.shape(whole));
+    let was_merged = whole.is_some_and(|whole| same_shape(whole, &[first.clone(), second.clone(), width.clone()]));
+    let width = if was_merged { None } else { Some(width.known()?) };
+    Some(Heads { count, order, apart, width })
+}

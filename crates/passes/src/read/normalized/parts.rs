@@ -1,0 +1,227 @@
+//! What the root is made of: the normalized values, a weight and a bias.
+
+use super::statistics::{Statistics, close};
+use super::{Normalization, Weight};
+use crate::read::products::{Product, Region, product, terms};
+use crate::read::sizes::same_shape;
+use crate::rule::Skip;
+use netwright_ir::{Dim, ElementType, Graph, Kind, Shape, Value};
+
+/// A weight that is not there is made of ones up to this many elements.
+const MOST_ONES: u64 = 1 << 14;
+
+/// A product in which something is divided by the root.
+#[derive(Clone, Copy, PartialEq)]
+struct Quotient {
+    /// What is divided: `d`, or in a sum of two `x` and its mean.
+    divided: Value,
+    number: f64,
+    weight: Option<Value>,
+    /// The cast between the division and the weight.
+    cast: Option<Value>,
+    /// Whether it is divided by the root and a number added to it.
+    is_shifted: bool,
+}
+
+/// A root seen as a normalization of known statistics.
+pub(super) struct Parts<'g> {
+    graph: &'g Graph,
+    root: Value,
+    statistics: &'g Statistics,
+    /// What is normalized: what `d` is less the mean of, where that is wanted, else `d`.
+    x: Value,
+    centered: bool,
+}
+
+impl<'g> Parts<'g> {
+    pub(super) fn find(
+        graph: &'g Graph,
+        root: Value,
+        statistics: &'g Statistics,
+        centered: bool,
+    ) -> Option<Result<Normalization, Skip>> {
+        let mut region = statistics.region.clone();
+        let center = statistics.centered(graph, statistics.d, &mut region);
+        let (x, region) = if centered { (center?, region) } else { (statistics.d, statistics.region.clone()) };
+        let parts = Self { graph, root, statistics, x, centered };
+        let found = parts.read(region)?;
+        // Of what is centered, the pass of layer normalizations tells why it is none.
+        if found.is_err() && !centered && center.is_some() { None } else { Some(found) }
+    }
+
+    fn is_centered(&self, value: Value, region: &mut Region) -> bool {
+        if !self.centered {
+            return value == self.x;
+        }
+        self.statistics.centered(self.graph, value, region) == Some(self.x)
+    }
+
+    fn is_mean(&self, value: Value, region: &mut Region) -> bool {
+        self.centered && self.statistics.is_mean(self.graph, value, self.x, region)
+    }
+
+    /// Whether a value is a part: no product or sum to be looked into.
+    fn is_part(&self, value: Value) -> bool {
+        let rank = |value: Value| self.graph.fact(value).rank();
+        let mut region = Region::default();
+        value == self.statistics.deviation
+            || value == self.x
+            || (value != self.root && rank(value).is_some_and(|own| Some(own) < rank(self.x)))
+            || self.is_centered(value, &mut region)
+            || self.is_mean(value, &mut region)
+    }
+
+    fn read(&self, mut region: Region) -> Option<Result<Normalization, Skip>> {
+        let is_part = |value: Value| self.is_part(value);
+        let (mut quotients, mut bias) = (vec![], None);
+        for (term, sign) in terms(self.graph, self.root, &is_part, &mut region)? {
+            let mut own = Region::default();
+            match self.quotient(term, sign, &mut own) {
+                Some(quotient) => {
+                    region.extend(&own)?;
+                    quotients.push(quotient);
+                }
+                None if sign > 0.0 && bias.replace(term).is_none() => {}
+                None => return None,
+            }
+        }
+        let quotient = match *quotients.as_slice() {
+            [quotient] if self.is_centered(quotient.divided, &mut region) => quotient,
+            // (x - mean) * r, multiplied out.
+            [a, b] => {
+                let (of_x, of_mean) = if a.divided == self.x { (a, b) } else { (b, a) };
+                let opposite = Quotient { divided: of_mean.divided, number: -of_x.number, ..of_x };
+                if of_x.divided != self.x || of_mean != opposite || !self.is_mean(of_mean.divided, &mut region) {
+                    return None;
+                }
+                of_x
+            }
+            _ => return None,
+        };
+        let vector =
+            |value: Value| self.graph.shape(value).zip(self.last_axes()).is_some_and(|(own, x)| same_shape(own, x));
+        if !quotient.weight.into_iter().chain(bias).all(vector) {
+            return None;
+        }
+        let x = match quotient.cast {
+            Some(cast) => self.graph.operand(self.x.node, 0).filter(|x| {
+                self.graph.kind(self.x) == Kind::Cast
+                    && self.graph.fact(*x).element().is_some_and(|from| self.graph.fact(cast).element() == Some(from))
+            })?,
+            None => self.x,
+        };
+        Some(self.normalization(x, quotient, bias, &region))
+    }
+
+    fn last_axes(&self) -> Option<&'g [Dim]> {
+        let shape = self.graph.shape(self.x)?;
+        shape.get(shape.len().checked_sub(self.statistics.axes)?..)
+    }
+
+    /// A term in which something is divided by the root.
+    fn quotient(&self, term: Value, sign: f64, region: &mut Region) -> Option<Quotient> {
+        let is_part = |value: Value| self.is_part(value);
+        let mut outer = product(self.graph, term, &is_part, region)?;
+        let is_cast =
+            |(value, power): &(Value, f64)| *power > 0.0 && self.graph.kind(*value) == Kind::Cast && *value != self.x;
+        let mut cast = None;
+        let mut inner = outer.clone();
+        if let Some(at) = outer.factors.iter().position(is_cast)
+            && !outer.factors.iter().any(|(value, _)| *value == self.statistics.deviation)
+        {
+            let (value, _) = outer.factors.remove(at);
+            region.insert(value)?;
+            inner = product(self.graph, self.graph.operand(value.node, 0)?, &is_part, region)?;
+            cast = Some(value);
+        }
+        let (mut divided, mut rest, mut is_shifted) = (None, vec![], None);
+        for &(value, power) in &inner.factors {
+            let is_root = value == self.statistics.deviation;
+            if power == self.statistics.power && (is_root || self.statistics.is_shifted(self.graph, value, region)) {
+                is_shifted.replace(!is_root).is_none().then_some(())?;
+            } else if value == self.x || self.is_centered(value, region) || self.is_mean(value, region) {
+                (power > 0.0 && divided.replace(value).is_none()).then_some(())?;
+            } else {
+                rest.push((value, power));
+            }
+        }
+        if cast.is_some() {
+            // A weight before the cast is multiplied in the wider type.
+            (rest.is_empty() && inner.number == 1.0).then_some(())?;
+            rest = outer.factors;
+        }
+        let weight = match rest.as_slice() {
+            [] => None,
+            &[(weight, 1.0)] if outer.number == 1.0 => Some(weight),
+            _ => return None,
+        };
+        let Product { number, .. } = outer;
+        Some(Quotient { divided: divided?, number: sign * number, weight, cast, is_shifted: is_shifted? })
+    }
+
+    /// What stands in the way, where the root is made of the right parts.
+    fn normalization(
+        &self,
+        x: Value,
+        quotient: Quotient,
+        bias: Option<Value>,
+        region: &Region,
+    ) -> Result<Normalization, Skip> {
+        let graph = self.graph;
+        let last = self.last_axes().ok_or(Skip::NoMatch)?;
+        let count = last.iter().cloned().collect::<Shape>().count();
+        self.is_defined_alike(&quotient, &count)?;
+        let element = crate::rewrite::element(graph, self.x)?;
+        if element != ElementType::F32 {
+            return Err(Skip::rejected(format!("its statistics are computed in {element}, not in f32")));
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "compared with what it came from")]
+        let epsilon = self.statistics.epsilon as f32;
+        if !epsilon.is_finite() || epsilon < 0.0 || f64::from(epsilon) != self.statistics.epsilon {
+            return Err(Skip::rejected(format!("its epsilon {} is no attribute", self.statistics.epsilon)));
+        }
+        if !graph.shape(self.root).zip(graph.shape(self.x)).is_some_and(|(root, x)| same_shape(root, x)) {
+            return Err(Skip::rejected("a number may widen the shape"));
+        }
+        region.is_private(graph, self.root)?;
+        let weight = match quotient.weight {
+            Some(weight) if quotient.number == 1.0 => Weight::Value(weight),
+            Some(_) => {
+                return Err(Skip::rejected(format!("beside its weight it is multiplied by {}", quotient.number)));
+            }
+            None => {
+                let dims = last.iter().cloned().collect::<Shape>().known();
+                let dims = dims.filter(|_| {
+                    count.known().is_some_and(|count| u64::try_from(count).is_ok_and(|count| count <= MOST_ONES))
+                });
+                let dims = dims.ok_or_else(|| {
+                    Skip::rejected(format!("it has no weight, and one of {count} ones is not to be made"))
+                })?;
+                Weight::Number(quotient.number, dims)
+            }
+        };
+        let axis = i64::try_from(self.statistics.axes).map_err(|_| Skip::NoMatch)?;
+        Ok(Normalization { x, weight, bias, axis: -axis, epsilon })
+    }
+
+    /// Whether it is divided by the root of the mean square with epsilon in it.
+    fn is_defined_alike(&self, quotient: &Quotient, count: &Dim) -> Result<(), Skip> {
+        let share = self.statistics.share;
+        let mut reasons = vec![];
+        if !close(share, 1.0) {
+            let one_less = count.known().filter(|count| *count > 1).map(|count| (count - 1) as f64);
+            match one_less {
+                Some(less) if close(share, (less + 1.0) / less) => {
+                    reasons.push(format!("its variance is the unbiased one, divided by {less} and not by {count}"));
+                }
+                // The number of elements may have been crossed out of the root and what is added to it.
+                _ if quotient.is_shifted => {}
+                _ => return Err(Skip::NoMatch),
+            }
+        }
+        if quotient.is_shifted {
+            reasons.push("its epsilon is added behind the root".to_owned());
+        }
+        if reasons.is_empty() { Ok(()) } else { Err(Skip::rejected(reasons.join(", and "))) }
+    }
+}

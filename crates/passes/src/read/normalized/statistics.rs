@@ -1,0 +1,114 @@
+//! What the values are divided by, and what is known of them from that.
+
+use crate::read::products::{Product, Region, number, product, terms};
+use crate::read::sizes::position;
+use netwright_ir::{Graph, Kind, Op, Shape, Value};
+
+/// `sqrt(mean(d * d) + epsilon)`.
+#[derive(Clone)]
+pub(super) struct Statistics {
+    /// The root, or its inverse.
+    pub(super) deviation: Value,
+    /// The power in which that is a factor: -1, or 1 of the inverse.
+    pub(super) power: f64,
+    /// What was squared.
+    pub(super) d: Value,
+    /// Over how many of the last axes.
+    pub(super) axes: usize,
+    /// How many times the mean it is; once, but for what only looks like it.
+    pub(super) share: f64,
+    pub(super) epsilon: f64,
+    pub(super) region: Region,
+}
+
+/// A mean over the last axes.
+struct Mean {
+    of: Value,
+    axes: usize,
+    share: f64,
+}
+
+/// The mean that a value is, times a number.
+fn mean(graph: &Graph, value: Value, region: &mut Region) -> Option<Mean> {
+    let is_reduction = |value: Value| matches!(graph.kind(value), Kind::ReduceMean | Kind::ReduceSum);
+    let Product { number, factors } = product(graph, value, &is_reduction, region)?;
+    let &[(reduced, 1.0)] = factors.as_slice() else { return None };
+    let (of, axes) = (graph.operand(reduced.node, 0)?, graph.operand(reduced.node, 1)?);
+    let shape = graph.shape(of)?;
+    let axes = graph.fact(axes).known_elements()?;
+    let mut axes: Vec<usize> = axes.iter().map(|axis| position(*axis, shape.len())).collect::<Option<_>>()?;
+    axes.sort_unstable();
+    let first = shape.len().checked_sub(axes.len())?;
+    if axes.is_empty() || !axes.iter().copied().eq(first..shape.len()) {
+        return None;
+    }
+    let share = match graph.op(reduced) {
+        Op::ReduceMean { keepdims: true, .. } => number,
+        #[expect(clippy::cast_precision_loss, reason = "compared with a float")]
+        Op::ReduceSum { keepdims: true, .. } => {
+            number * shape[first..].iter().cloned().collect::<Shape>().count().known()? as f64
+        }
+        _ => return None,
+    };
+    region.insert(reduced)?;
+    Some(Mean { of, axes: axes.len(), share })
+}
+
+/// Whether two numbers are the same but for the rounding of an `f32`.
+pub(super) fn close(found: f64, expected: f64) -> bool {
+    (found - expected).abs() <= 1e-6 * expected
+}
+
+impl Statistics {
+    /// Those of a root, given with the power that it is.
+    pub(super) fn of(graph: &Graph, (deviation, power): (Value, f64)) -> Option<Self> {
+        let mut region = Region::default();
+        region.insert(deviation)?;
+        let variance = graph.operand(deviation.node, 0)?;
+        let is_number = |value: Value| number(graph, value).is_some();
+        let mut all = terms(graph, variance, &is_number, &mut region)?;
+        let at = all.iter().position(|(term, sign)| *sign > 0.0 && !is_number(*term))?;
+        let (square, _) = all.remove(at);
+        let epsilon = all.into_iter().try_fold(0.0, |sum, (term, sign)| Some(sum + sign * number(graph, term)?))?;
+        let mean = mean(graph, square, &mut region)?;
+        let (a, b) = (graph.operand(mean.of.node, 0)?, graph.operand(mean.of.node, 1)?);
+        let is_square = match graph.kind(mean.of) {
+            Kind::Mul => a == b,
+            Kind::Pow => number(graph, b) == Some(2.0),
+            _ => false,
+        };
+        region.insert(mean.of)?;
+        let power = if power > 0.0 { -1.0 } else { 1.0 };
+        is_square.then_some(Self { deviation, power, d: a, axes: mean.axes, share: mean.share, epsilon, region })
+    }
+
+    /// The value that `d` is less its mean over the same axes.
+    pub(super) fn centered(&self, graph: &Graph, d: Value, region: &mut Region) -> Option<Value> {
+        if graph.kind(d) != Kind::Sub {
+            return None;
+        }
+        let (x, subtracted) = (graph.operand(d.node, 0)?, graph.operand(d.node, 1)?);
+        if !self.is_mean(graph, subtracted, x, region) {
+            return None;
+        }
+        region.insert(d)?;
+        Some(x)
+    }
+
+    /// Whether a value is the mean of `x` over the same axes.
+    pub(super) fn is_mean(&self, graph: &Graph, value: Value, x: Value, region: &mut Region) -> bool {
+        let mut own = Region::default();
+        mean(graph, value, &mut own)
+            .is_some_and(|mean| mean.of == x && mean.axes == self.axes && close(mean.share, 1.0))
+            && region.extend(&own).is_some()
+    }
+
+    /// Whether it is the root with a number added to it.
+    pub(super) fn is_shifted(&self, graph: &Graph, value: Value, region: &mut Region) -> bool {
+        let operands = [graph.operand(value.node, 0), graph.operand(value.node, 1)];
+        graph.kind(value) == Kind::Add
+            && operands.contains(&Some(self.deviation))
+            && operands.into_iter().flatten().any(|operand| number(graph, operand).is_some())
+            && region.insert(value).is_some()
+    }
+}

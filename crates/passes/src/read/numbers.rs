@@ -1,0 +1,386 @@
+//! Which numbers a value may hold, whatever the inputs are.
+
+use crate::read::sizes::position;
+use netwright_ir::{Dim, ElementType, Graph, Kind, Op, Tensor, Value};
+
+/// More distinct numbers are remembered as an interval.
+const MOST_FEW: u8 = 8;
+
+/// More nodes before a value are not followed.
+const MOST_NODES: usize = 192;
+
+/// Nodes further before a value are not followed.
+const MOST_DEPTH: usize = 40;
+
+/// Constants of more bytes are not read.
+const MOST_BYTES: u64 = 1 << 20;
+
+/// The numbers that the elements of a value may be; NaN aside. Truth values are 0 and 1.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Numbers {
+    /// None is less.
+    pub(crate) least: f64,
+    /// None is greater.
+    pub(crate) most: f64,
+    /// All of them, in ascending order, where they are few.
+    pub(crate) few: Option<Vec<f64>>,
+}
+
+/// Of which elements of a value is asked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// All of them.
+    Whole,
+    /// The first of every row, along the last axis.
+    First,
+}
+
+impl Numbers {
+    const UNKNOWN: Self = Self { least: f64::NEG_INFINITY, most: f64::INFINITY, few: None };
+
+    /// Those of all elements of a value.
+    pub(crate) fn of(graph: &Graph, value: Value) -> Self {
+        Reader { graph, nodes: MOST_NODES }.read(value, Part::Whole, MOST_DEPTH)
+    }
+
+    /// Those of the first element of every row, along the last axis: of the first key of every query, in a mask.
+    pub(crate) fn first_of_rows(graph: &Graph, value: Value) -> Self {
+        Reader { graph, nodes: MOST_NODES }.read(value, Part::First, MOST_DEPTH)
+    }
+
+    /// The number, where there is but one.
+    pub(crate) fn only(&self) -> Option<f64> {
+        (self.least == self.most).then_some(self.least)
+    }
+
+    fn between(least: f64, most: f64) -> Self {
+        if least.is_nan() || most.is_nan() {
+            return Self::UNKNOWN;
+        }
+        Self { least, most, few: (least == most).then(|| vec![least]) }
+    }
+
+    fn all(numbers: impl IntoIterator<Item = f64>) -> Self {
+        let mut few: Vec<f64> = numbers.into_iter().collect();
+        if few.is_empty() || few.iter().any(|number| number.is_nan()) {
+            return Self::UNKNOWN;
+        }
+        few.sort_by(f64::total_cmp);
+        few.dedup();
+        let (least, most) = (few[0], few[few.len() - 1]);
+        Self { least, most, few: (few.len() <= usize::from(MOST_FEW)).then_some(few) }
+    }
+
+    fn truth(may_be_false: bool, may_be_true: bool) -> Self {
+        Self::all(
+            [(may_be_false, 0.0), (may_be_true, 1.0)].into_iter().filter(|(may, _)| *may).map(|(_, number)| number),
+        )
+    }
+
+    fn or(&self, other: &Self) -> Self {
+        match (&self.few, &other.few) {
+            (Some(a), Some(b)) => Self::all(a.iter().chain(b).copied()),
+            _ => Self::between(self.least.min(other.least), self.most.max(other.most)),
+        }
+    }
+
+    /// The numbers of a function that is monotone in each operand.
+    fn with(&self, other: &Self, function: impl Fn(f64, f64) -> f64) -> Self {
+        if let (Some(a), Some(b)) = (&self.few, &other.few) {
+            return Self::all(a.iter().flat_map(|a| b.iter().map(|b| function(*a, *b))));
+        }
+        let corners = [self.least, self.most].map(|a| [other.least, other.most].map(|b| function(a, b)));
+        let corners = Self::all(corners.into_iter().flatten());
+        Self::between(corners.least, corners.most)
+    }
+
+    fn negated(&self) -> Self {
+        self.with(&Self::all([0.0]), |number, _| -number)
+    }
+
+    /// Of two truth values, or what is not known of them.
+    fn truth_with(&self, other: &Self, function: fn(f64, f64) -> f64) -> Self {
+        let bounded = |of: &Self| of.with(&Self::all([0.0]), f64::max).with(&Self::all([1.0]), f64::min);
+        bounded(self).with(&bounded(other), function)
+    }
+
+    /// The whole numbers of the interval, which is a short one of [small](is_small) numbers.
+    fn integral(&self) -> Self {
+        let numbers = std::iter::successors(Some(self.least.ceil()), |number| Some(number + 1.0));
+        Self::all(numbers.take_while(|number| *number <= self.most))
+    }
+}
+
+struct Reader<'g> {
+    graph: &'g Graph,
+    nodes: usize,
+}
+
+impl Reader<'_> {
+    fn read(&mut self, value: Value, part: Part, depth: usize) -> Numbers {
+        let Some(depth) = depth.checked_sub(1).filter(|_| self.nodes > 0) else { return Numbers::UNKNOWN };
+        self.nodes -= 1;
+        let graph = self.graph;
+        if let Some(known) = self.known(value, part) {
+            return known;
+        }
+        let operands = graph.operands(value.node);
+        let mut operand = |at: usize, part: Part| match operands.get(at).copied().flatten() {
+            Some(value) => self.read(value, part, depth),
+            None => Numbers::UNKNOWN,
+        };
+        let number = |of: f64| Numbers::all([of]);
+        let is_f32 = graph.fact(value).element() == Some(ElementType::F32);
+        // Sums and products are rounded as they are when they run; other types round, or wrap, otherwise.
+        let arithmetic = |a: Numbers, b: Numbers, function: fn(f64, f64) -> f64| match graph.fact(value).element() {
+            #[expect(clippy::cast_possible_truncation, reason = "rounded as it is when it runs")]
+            Some(ElementType::F32) => a.with(&b, |a, b| f64::from(function(a, b) as f32)),
+            Some(ElementType::I64) if [&a, &b].iter().all(|of| is_small(of)) => a.with(&b, function),
+            _ => Numbers::UNKNOWN,
+        };
+        let numbers = match graph.op(value) {
+            Op::Constant(_) | Op::Parameter(_) => self.tensor(value, part),
+            Op::Input if graph.fact(value).element() == Some(ElementType::Bool) => Numbers::truth(true, true),
+            Op::Where => {
+                let condition = operand(0, part);
+                let (yes, no) = (operand(1, part), operand(2, part));
+                match condition.only() {
+                    Some(0.0) => no,
+                    Some(_) => yes,
+                    None => yes.or(&no),
+                }
+            }
+            Op::Trilu { upper } => {
+                let above = operands.get(1).copied().flatten();
+                let above = above.map_or(Some(0), |at| graph.fact(at).known_elements()?.first().copied());
+                let is_cleared = *upper && part == Part::First && above.is_some_and(|above| above > 0);
+                if is_cleared { number(0.0) } else { operand(0, part).or(&number(0.0)) }
+            }
+            Op::Range => {
+                let (start, step) = (operand(0, Part::Whole), operand(2, Part::Whole));
+                match part {
+                    Part::First => start,
+                    Part::Whole if step.least >= 0.0 => Numbers::between(start.least, f64::INFINITY),
+                    Part::Whole => Numbers::UNKNOWN,
+                }
+            }
+            Op::Cast { to, .. } => {
+                let from = operands.first().copied().flatten().and_then(|from| graph.fact(from).element());
+                let inner = operand(0, part);
+                let keeps = matches!(to, ElementType::F32 | ElementType::F64 | ElementType::I32 | ElementType::I64);
+                match (from, to) {
+                    (_, ElementType::Bool) => not_zero(&inner),
+                    (Some(ElementType::Bool), _) if keeps => inner,
+                    (Some(from), ElementType::F32 | ElementType::F64) if from != ElementType::F64 => inner,
+                    (Some(from), _) if keeps && is_whole(from) && is_small(&inner) => inner,
+                    _ => Numbers::UNKNOWN,
+                }
+            }
+            op => match op.kind() {
+                Kind::Add => arithmetic(operand(0, part), operand(1, part), |a, b| a + b),
+                Kind::Sub => arithmetic(operand(0, part), operand(1, part), |a, b| a - b),
+                Kind::Mul => arithmetic(operand(0, part), operand(1, part), |a, b| a * b),
+                kind @ (Kind::Max | Kind::Min) => {
+                    let function = if kind == Kind::Max { f64::max } else { f64::min };
+                    let mut all = (0..operands.len()).map(|at| operand(at, part));
+                    let first = all.next().unwrap_or(Numbers::UNKNOWN);
+                    all.fold(first, |a, b| a.with(&b, function))
+                }
+                Kind::ReduceMax | Kind::ReduceMin => operand(0, Part::Whole),
+                Kind::Neg if is_f32 => operand(0, part).negated(),
+                Kind::Relu => operand(0, part).with(&number(0.0), f64::max),
+                Kind::Sigmoid => Numbers::between(0.0, 1.0),
+                Kind::Tanh => Numbers::between(-1.0, 1.0),
+                Kind::Not => {
+                    let inner = operand(0, part);
+                    Numbers::truth(inner.most > 0.0, inner.least < 1.0)
+                }
+                Kind::And => operand(0, part).truth_with(&operand(1, part), f64::min),
+                Kind::Or => operand(0, part).truth_with(&operand(1, part), f64::max),
+                Kind::Less => is_less(&operand(0, part), &operand(1, part), false),
+                Kind::Greater => is_less(&operand(1, part), &operand(0, part), false),
+                Kind::LessOrEqual => is_less(&operand(0, part), &operand(1, part), true),
+                Kind::GreaterOrEqual => is_less(&operand(1, part), &operand(0, part), true),
+                Kind::Equal => {
+                    let (a, b) = (operand(0, part), operand(1, part));
+                    let both = a.only().is_some_and(|only| b.only() == Some(only));
+                    Numbers::truth(!both, a.most >= b.least && b.most >= a.least)
+                }
+                Kind::Concat => {
+                    let all = (0..operands.len()).map(|at| operand(at, moved(graph, value, part)));
+                    all.reduce(|a, b| a.or(&b)).unwrap_or(Numbers::UNKNOWN)
+                }
+                Kind::Identity
+                | Kind::Expand
+                | Kind::Unsqueeze
+                | Kind::Squeeze
+                | Kind::Reshape
+                | Kind::Transpose
+                | Kind::Slice
+                | Kind::Gather
+                | Kind::GatherElements => operand(0, moved(graph, value, part)),
+                _ => Numbers::UNKNOWN,
+            },
+        };
+        let is_narrow = numbers.few.is_none() && numbers.most - numbers.least < MOST_FEW.into();
+        // Of large floats, the next whole number may be the same float.
+        if is_narrow && is_small(&numbers) && self.holds_integers(value, depth) { numbers.integral() } else { numbers }
+    }
+
+    /// Whether elements are shown to be whole numbers.
+    fn holds_integers(&mut self, value: Value, depth: usize) -> bool {
+        let graph = self.graph;
+        if graph.fact(value).element().is_some_and(is_whole) {
+            return true;
+        }
+        let Some(depth) = depth.checked_sub(1).filter(|_| self.nodes > 0) else { return false };
+        self.nodes -= 1;
+        let operands = graph.operands(value.node);
+        let mut inner = |value: Option<Value>| value.is_some_and(|value| self.holds_integers(value, depth));
+        match graph.kind(value) {
+            Kind::Cast => {
+                operands.first().copied().flatten().and_then(|from| graph.fact(from).element()).is_some_and(is_whole)
+            }
+            Kind::Add | Kind::Sub | Kind::Mul | Kind::Max | Kind::Min => operands.into_iter().all(inner),
+            Kind::Relu | Kind::Neg | Kind::Unsqueeze | Kind::Expand | Kind::Reshape => {
+                inner(operands.first().copied().flatten())
+            }
+            Kind::Constant => graph.tensor(value).and_then(Tensor::float).is_some_and(|number| number.fract() == 0.0),
+            _ => false,
+        }
+    }
+
+    /// What inference knows of the elements.
+    fn known(&self, value: Value, part: Part) -> Option<Numbers> {
+        let elements = self.graph.fact(value).elements.as_deref().filter(|elements| !elements.is_empty())?;
+        let asked = if part == Part::First { &elements[..1] } else { elements };
+        if let Some(known) = asked.iter().map(Dim::known).collect::<Option<Vec<i64>>>() {
+            #[expect(clippy::cast_precision_loss, reason = "rounded as a Cast does")]
+            return Some(Numbers::all(known.into_iter().map(|number| number as f64)));
+        }
+        asked.iter().all(Dim::is_nonnegative).then(|| Numbers::between(0.0, f64::INFINITY))
+    }
+
+    /// What is stored; of large constants nothing is known.
+    fn tensor(&self, value: Value, part: Part) -> Numbers {
+        let Some(tensor) = self.graph.tensor(value).filter(|tensor| tensor.len() <= MOST_BYTES) else {
+            return Numbers::UNKNOWN;
+        };
+        let Some(numbers) = decoded(tensor) else { return Numbers::UNKNOWN };
+        let row = tensor.dims().last().and_then(|size| usize::try_from(*size).ok()).filter(|size| *size > 0);
+        Numbers::all(numbers.into_iter().step_by(if part == Part::First { row.unwrap_or(1) } else { 1 }))
+    }
+}
+
+/// The part of the operand that a part of the result is: where rows stay rows and keep their first element, that.
+fn moved(graph: &Graph, value: Value, part: Part) -> Part {
+    let operand = |at: usize| graph.operand(value.node, at);
+    let rank = operand(0).and_then(|from| graph.fact(from).rank());
+    let last = rank.and_then(|rank| rank.checked_sub(1));
+    let is_last = |axis: i64| last.is_none_or(|last| position(axis, last + 1) == Some(last));
+    let keeps_rows = match graph.op(value) {
+        Op::Identity => true,
+        // A row of one element is repeated, or rows are.
+        Op::Expand => rank.is_some_and(|rank| rank > 0),
+        Op::Transpose { perm } => perm.last().is_some_and(|axis| is_last(*axis)) && last.is_some(),
+        Op::Gather { axis } | Op::Concat { axis } => last.is_some() && !is_last(*axis),
+        Op::Unsqueeze | Op::Squeeze | Op::Reshape { .. } => {
+            let size = |of: Value| graph.shape(of)?.last().cloned();
+            operand(0).and_then(size).zip(size(value)).is_some_and(|(a, b)| a.same(&b) == Some(true))
+        }
+        Op::Slice => {
+            let known = |at: usize| operand(at).and_then(|of| graph.fact(of).known_elements());
+            let (Some(starts), Some(axes)) = (known(1), known(3)) else { return Part::Whole };
+            let steps = if operand(4).is_some() { known(4) } else { Some(vec![1; axes.len()]) };
+            let Some(steps) = steps else { return Part::Whole };
+            let mut sliced = axes.iter().zip(&starts).zip(&steps);
+            last.is_some() && sliced.all(|((axis, start), step)| !is_last(*axis) || *start == 0 && *step > 0)
+        }
+        _ => false,
+    };
+    if keeps_rows { part } else { Part::Whole }
+}
+
+fn is_whole(element: ElementType) -> bool {
+    use ElementType::{Bool, I8, I16, I32, I64, U8, U16, U32, U64};
+    matches!(element, Bool | I8 | I16 | I32 | I64 | U8 | U16 | U32 | U64)
+}
+
+/// Whether all are whole numbers that every type of integers and f32 hold.
+fn is_small(numbers: &Numbers) -> bool {
+    numbers.least.abs() < 1e6 && numbers.most.abs() < 1e6
+}
+
+fn not_zero(numbers: &Numbers) -> Numbers {
+    let may_be_zero =
+        numbers.few.as_ref().map_or(numbers.least <= 0.0 && numbers.most >= 0.0, |few| few.contains(&0.0));
+    Numbers::truth(may_be_zero, numbers.only() != Some(0.0))
+}
+
+/// Of `a < b`, or `a <= b` where they may be equal.
+fn is_less(a: &Numbers, b: &Numbers, or_equal: bool) -> Numbers {
+    let less = |a: f64, b: f64| a < b || or_equal && a == b;
+    Numbers::truth(!less(a.most, b.least), less(a.least, b.most))
+}
+
+/// The elements of a tensor of floats, truth values or common integers.
+fn decoded(tensor: &Tensor) -> Option<Vec<f64>> {
+    #[expect(clippy::cast_precision_loss, reason = "rounded as a Cast does")]
+    if let Some(integers) = tensor.integers() {
+        return Some(integers.into_iter().map(|number| number as f64).collect());
+    }
+    if let Some(floats) = tensor.floats() {
+        return Some(floats);
+    }
+    let bytes = tensor.to_bytes().ok()?;
+    match tensor.element() {
+        ElementType::Bool | ElementType::U8 => Some(bytes.iter().map(|byte| f64::from(*byte)).collect()),
+        ElementType::F32 => {
+            let floats = bytes.chunks_exact(4).filter_map(|four| four.try_into().ok().map(f32::from_le_bytes));
+            Some(floats.map(f64::from).collect())
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use netwright_ir::parse;
+
+    /// The numbers of the only output.
+    fn numbers(text: &str) -> Numbers {
+        let graph = parse(text).unwrap_or_else(|error| panic!("{error} in\n{text}"));
+        Numbers::of(&graph, graph.outputs()[0].value)
+    }
+
+    #[test]
+    fn few_whole_numbers_are_listed() {
+        let text = "g(%x: i64[n]) {
+  %above = max 2, %x : i64[n]
+  %y = min 4, %above : i64[n]
+  return %y
+}";
+        assert_eq!(numbers(text), Numbers::all([2.0, 3.0, 4.0]));
+    }
+
+    #[test]
+    fn large_numbers_are_an_interval() {
+        let text = "g(%x: i64[n]) {
+  %below = min %x, 10000000000000002 : i64[n]
+  %y = max %below, 10000000000000000 : i64[n]
+  return %y
+}";
+        assert_eq!(numbers(text), Numbers::between(1e16, 1e16 + 2.0));
+    }
+
+    #[test]
+    fn long_chains_are_not_followed() {
+        let doubled: String = (1..=60).map(|at| format!("%t{at} = add %t{0}, %t{0} : f32[n]\n", at - 1)).collect();
+        let text = format!(
+            "g(%x: i64[n]) {{\n%t0 = cast %x {{to = f32}} : f32[n]\n{doubled}%above = max 0.0, %t60 : f32[n]\n\
+             %y = min 3.0, %above : f32[n]\nreturn %y\n}}"
+        );
+        assert_eq!(numbers(&text), Numbers::between(0.0, 3.0));
+    }
+}

@@ -1,0 +1,117 @@
+//! Arithmetic as a polynomial of values, in a normal form: whatever the order and the grouping of terms and factors.
+
+use crate::read::products::{Region, number};
+use netwright_ir::{Graph, Kind, Value};
+use std::collections::{BTreeMap, VecDeque};
+
+/// No polynomial of a higher degree is of use.
+const MOST_POWER: u8 = 4;
+
+/// Arithmetic is followed so far.
+const MOST_DEPTH: usize = 12;
+
+/// No more values above a root are searched, and none so many operators away: most roots have nothing to be found.
+const MOST_VALUES: usize = 24;
+const MOST_STEPS: usize = 6;
+
+/// The numbers before the products of powers of two variables.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Polynomial(BTreeMap<[u8; 2], f64>);
+
+impl Polynomial {
+    /// What a value is, as arithmetic on the variables and numbers; the region takes in what was looked through.
+    pub(crate) fn read(graph: &Graph, value: Value, variables: &[Value], region: &mut Region) -> Option<Self> {
+        Self::read_to(graph, value, variables, region, MOST_DEPTH)
+    }
+
+    fn read_to(graph: &Graph, value: Value, variables: &[Value], region: &mut Region, depth: usize) -> Option<Self> {
+        if let Some(at) = variables.iter().position(|variable| *variable == value) {
+            return Some(Self::term([u8::from(at == 0), u8::from(at == 1)], 1.0));
+        }
+        if let Some(number) = number(graph, value) {
+            return Some(Self::term([0, 0], number));
+        }
+        let depth = depth.checked_sub(1)?;
+        let mut operand = |at| Self::read_to(graph, graph.operand(value.node, at)?, variables, &mut *region, depth);
+        let polynomial = match graph.kind(value) {
+            Kind::Add => operand(0)?.plus(&operand(1)?, 1.0),
+            Kind::Sub => operand(0)?.plus(&operand(1)?, -1.0),
+            Kind::Mul => operand(0)?.times(&operand(1)?)?,
+            Kind::Neg => operand(0)?.times(&Self::term([0, 0], -1.0))?,
+            Kind::Div => operand(0)?.times(&Self::term([0, 0], operand(1)?.number()?.recip()))?,
+            Kind::Pow => {
+                let (base, power) = (operand(0)?, operand(1)?.number()?);
+                match power {
+                    2.0 => base.times(&base)?,
+                    3.0 => base.times(&base)?.times(&base)?,
+                    _ => return None,
+                }
+            }
+            _ => return None,
+        };
+        region.insert(value)?;
+        polynomial.0.values().all(|number| number.is_finite()).then_some(polynomial)
+    }
+
+    fn term(powers: [u8; 2], number: f64) -> Self {
+        Self(BTreeMap::from([(powers, number)]))
+    }
+
+    fn plus(mut self, other: &Self, times: f64) -> Self {
+        for (powers, number) in &other.0 {
+            *self.0.entry(*powers).or_insert(0.0) += times * number;
+        }
+        self
+    }
+
+    fn times(&self, other: &Self) -> Option<Self> {
+        let mut product = Self(BTreeMap::new());
+        for (a, number) in &self.0 {
+            for (b, other) in &other.0 {
+                let powers = [a[0] + b[0], a[1] + b[1]];
+                (powers[0].max(powers[1]) <= MOST_POWER).then_some(())?;
+                *product.0.entry(powers).or_insert(0.0) += number * other;
+            }
+        }
+        Some(product)
+    }
+
+    /// The number that it is, where it holds no variable.
+    fn number(&self) -> Option<f64> {
+        if self.0.keys().all(|powers| *powers == [0, 0]) { self.0.get(&[0, 0]).copied() } else { None }
+    }
+
+    /// The numbers before these powers, where there are no others.
+    pub(crate) fn numbers<const N: usize>(&self, powers: [[u8; 2]; N]) -> Option<[f64; N]> {
+        if self.0.len() != N {
+            return None;
+        }
+        let mut numbers = [0.0; N];
+        for (number, powers) in numbers.iter_mut().zip(powers) {
+            *number = *self.0.get(&powers)?;
+        }
+        Some(numbers)
+    }
+}
+
+/// The values near above another one, itself first, through arithmetic and the nodes that it is applied to.
+pub(crate) fn above(graph: &Graph, root: Value) -> Vec<Value> {
+    let mut seen = vec![root];
+    let mut open = VecDeque::from([(root, 0)]);
+    while let Some((value, depth)) = open.pop_front() {
+        let is_arithmetic = matches!(
+            graph.kind(value),
+            Kind::Add | Kind::Sub | Kind::Mul | Kind::Div | Kind::Neg | Kind::Pow | Kind::Reciprocal
+        );
+        if !is_arithmetic || depth == MOST_STEPS {
+            continue;
+        }
+        for operand in [0, 1].into_iter().filter_map(|at| graph.operand(value.node, at)) {
+            if seen.len() < MOST_VALUES && !seen.contains(&operand) {
+                seen.push(operand);
+                open.push_back((operand, depth + 1));
+            }
+        }
+    }
+    seen
+}

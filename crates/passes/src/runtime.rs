@@ -1,0 +1,19 @@
+//! What one runtime gains by: operators of ONNX Runtime's own domain, to and from the standard, and packed weights.
+
+pub(crate) mod contrib;
+mod fuse_bias_gelu;
+mod pack_projections;
+pub(crate) mod shared_cache;
+mod standardize_contrib_operators;
+mod sum_residuals;
+mod use_contrib_rotary;
+mod use_fused_matmul;
+mod use_quick_gelu;
+
+pub use fuse_bias_gelu::fuse_bias_gelu;
+pub use pack_projections::pack_projections;
+pub use standardize_contrib_operators::standardize_contrib_operators;
+pub use sum_residuals::sum_residuals;
+pub use use_contrib_rotary::use_contrib_rotary;
+pub use use_fused_matmul::use_fused_matmul;
+pub use use_quick_gelu::use_quick_gelu;

@@ -1,0 +1,38 @@
+use crate::pattern::op;
+use crate::pipeline::Pass;
+use crate::rewrite::{become_op, expect_alone};
+use crate::rule::{Rewritten, Rule, Skip};
+use crate::runtime::contrib::operator;
+use netwright_ir::op::GeluApproximation;
+use netwright_ir::{ElementType, Graph, Kind, Op, Value};
+
+/// `gelu(x + b)` -> `com.microsoft.BiasGelu(x, b)`, or `FastGelu` for the form with the hyperbolic tangent
+///
+/// The bias has one axis, the last of `x`. ONNX Runtime 1.32 makes the same of it by itself where it optimizes; its
+/// FastGelu and its Gelu differ in the last places.
+pub fn fuse_bias_gelu() -> Pass {
+    let summary = "gelu(x + b) -> com.microsoft.BiasGelu(x, b)";
+    Rule::new("fuse-bias-gelu", summary, op(Kind::Gelu), |graph, found| fuse(graph, found.root())).into()
+}
+
+fn fuse(graph: &mut Graph, root: Value) -> Rewritten {
+    let &Op::Gelu { approximate } = graph.op(root) else { return Err(Skip::NoMatch) };
+    let sum = graph.operand(root.node, 0).filter(|sum| graph.kind(*sum) == Kind::Add).ok_or(Skip::NoMatch)?;
+    let [Some(a), Some(b)] = graph.operands(sum.node)[..] else { return Err(Skip::NoMatch) };
+    let rank = |of: Value| graph.fact(of).rank();
+    let (x, bias) = match (rank(a), rank(b)) {
+        (Some(2..), Some(1)) => (a, b),
+        (Some(1), Some(2..)) => (b, a),
+        _ => return Err(Skip::NoMatch),
+    };
+    let last = |of: Value| graph.shape(of).and_then(|shape| shape.last()).cloned();
+    if last(x).is_none() || last(x) != last(bias) || graph.fact(x).element() != Some(ElementType::F32) {
+        return Err(Skip::NoMatch);
+    }
+    expect_alone(graph, sum)?;
+    let op_type = match approximate {
+        GeluApproximation::None => "BiasGelu",
+        GeluApproximation::Tanh => "FastGelu",
+    };
+    become_op(graph, root, operator(op_type, &[]), &[x, bias], "took in the bias")
+}

@@ -1,0 +1,46 @@
+use crate::pattern::op;
+use crate::pipeline::Pass;
+use crate::rewrite::{become_op, insert};
+use crate::rule::{Rewritten, Rule, Skip};
+use crate::runtime::contrib::operator;
+use netwright_ir::{Attribute, Dim, ElementType, Graph, Kind, Op, Tensor, Value};
+
+/// `rotary_embedding(x, expand(cos), expand(sin))` -> `com.microsoft.RotaryEmbedding(x, [0], cos, sin)`
+///
+/// ONNX's operator wants cosines and sines for every sample of the batch; this one looks them up, from a position on,
+/// and so needs no Expand. The same numbers are multiplied, so nothing is off.
+pub fn use_contrib_rotary() -> Pass {
+    let summary = "rotary_embedding(x, expand(cos), expand(sin)) -> com.microsoft.RotaryEmbedding(x, [0], cos, sin)";
+    Rule::new("use-contrib-rotary", summary, op(Kind::RotaryEmbedding), |graph, found| replace(graph, found.root()))
+        .into()
+}
+
+fn replace(graph: &mut Graph, root: Value) -> Rewritten {
+    let &Op::RotaryEmbedding { interleaved, num_heads, rotary_embedding_dim: 0 } = graph.op(root) else {
+        return Err(Skip::NoMatch);
+    };
+    let [Some(x), Some(cos), Some(sin)] = graph.operands(root.node)[..] else { return Err(Skip::NoMatch) };
+    let table = |wide: Value| {
+        let table = graph.operand(wide.node, 0).filter(|_| graph.kind(wide) == Kind::Expand)?;
+        // A table without an axis for the batch, `[length, size / 2]`, of which only that axis is new.
+        let ([length, size], [_, own_length, own_size]) = (graph.shape(table)?, graph.shape(wide)?) else {
+            return None;
+        };
+        let same = |a: &Dim, b: &Dim| a.same(b) == Some(true);
+        (same(length, own_length) && same(size, own_size)).then_some(table)
+    };
+    let (Some(cos), Some(sin)) = (table(cos), table(sin)) else { return Err(Skip::NoMatch) };
+    if graph.fact(x).element() != Some(ElementType::F32) {
+        return Err(Skip::NoMatch);
+    }
+    let start = insert(graph, root, "start", Op::Constant(Tensor::indices(&[0])), &[])?;
+    let mut attributes = vec![("interleaved", Attribute::Int(interleaved.into()))];
+    attributes.extend(num_heads.map(|heads| ("num_heads", Attribute::Int(heads))));
+    become_op(
+        graph,
+        root,
+        operator("RotaryEmbedding", &attributes),
+        &[x, start, cos, sin],
+        "looks up its cosines and sines",
+    )
+}

@@ -1,0 +1,82 @@
+use crate::pattern::op;
+use crate::pipeline::{Body, Pass};
+use crate::read::chain::{self, Chain};
+use crate::read::sizes::{position, same_shape};
+use crate::rewrite::{become_value, insert};
+use crate::rule::{Rewritten, Rule, Skip};
+use netwright_ir::{Graph, Kind, Op, Value};
+
+/// `reshape(f(reduce(x)), ..)` -> `f(reduce(x))`, the axes kept with size 1
+///
+/// A mean that is brought back to the rank of what it was taken of may as well keep its axes. Between the two may stand
+/// operators on each element alone, and with a number.
+pub fn keep_reduced_axes() -> Pass {
+    Pass {
+        name: "keep-reduced-axes",
+        summary: "reduce with the axes kept, in place of a reshape that brings them back",
+        body: Body::Rules(vec![keep(Kind::Reshape), keep(Kind::Unsqueeze), merge_reductions()]),
+    }
+}
+
+/// Among more readers no twin is looked for.
+const MOST_USES: usize = 64;
+
+fn keep(kind: Kind) -> Rule {
+    let summary = "reshape(f(reduce(x))) -> f(reduce(x)), the axes kept";
+    Rule::new("keep-reduced-axes", summary, op(kind), |graph, found| {
+        let root = found.root();
+        let (chain, reduced) = chain::up_to(graph, root, false, is_reduction).ok_or(Skip::NoMatch)?;
+        rebuild(graph, root, reduced, &chain)
+    })
+}
+
+fn is_reduction(kind: Kind) -> bool {
+    matches!(kind, Kind::ReduceMean | Kind::ReduceSum | Kind::ReduceMax | Kind::ReduceMin)
+}
+
+fn rebuild(graph: &mut Graph, root: Value, reduced: Value, chain: &Chain) -> Rewritten {
+    let mut op = graph.op(reduced).clone();
+    match &mut op {
+        Op::ReduceMean { keepdims, .. }
+        | Op::ReduceSum { keepdims, .. }
+        | Op::ReduceMax { keepdims, .. }
+        | Op::ReduceMin { keepdims, .. }
+            if !*keepdims =>
+        {
+            *keepdims = true;
+        }
+        _ => return Err(Skip::NoMatch),
+    }
+    let to = graph.shape(root).ok_or(Skip::NoMatch)?.to_vec();
+    let operands: Vec<Value> = graph.operands(reduced.node).into_iter().flatten().collect();
+    let kept = insert(graph, root, "reduced", op, &operands)?;
+    if !graph.shape(kept).is_some_and(|shape| same_shape(shape, &to)) {
+        return Err(Skip::NoMatch);
+    }
+    chain::rebuild(graph, root, chain, kept, "the reduction keeps its axes")
+}
+
+/// Reductions of the same that write the same axes in two ways, from the first and from the last.
+fn merge_reductions() -> Rule {
+    let summary = "reduce(x, [-1]), reduce(x, [2]) -> the first";
+    Rule::new("merge-reductions", summary, op(Kind::ReduceMean), |graph, found| {
+        let root = found.root();
+        let x = graph.operand(root.node, 0).filter(|x| graph.use_count(*x) <= MOST_USES).ok_or(Skip::NoMatch)?;
+        let axes = |value: Value| -> Option<Vec<usize>> {
+            let rank = graph.fact(x).rank()?;
+            let axes = graph.fact(graph.operand(value.node, 1)?).known_elements()?;
+            let mut axes = axes.iter().map(|axis| position(*axis, rank)).collect::<Option<Vec<_>>>()?;
+            axes.sort_unstable();
+            Some(axes)
+        };
+        let own = axes(root).filter(|axes| !axes.is_empty()).ok_or(Skip::NoMatch)?;
+        let order = graph.node(root.node).order();
+        let twin = graph.users(x).into_iter().map(|(node, _)| Value { node, result: 0 }).find(|twin| {
+            graph.node(twin.node).order() < order
+                && graph.op(*twin) == graph.op(root)
+                && graph.operand(twin.node, 0) == Some(x)
+                && axes(*twin).as_ref() == Some(&own)
+        });
+        become_value(graph, root, twin.ok_or(Skip::NoMatch)?, "the same axes")
+    })
+}

@@ -1,0 +1,258 @@
+use crate::pattern::op;
+use crate::pipeline::{Body, Pass};
+use crate::read::sizes::{position, same_shape};
+use crate::rewrite::{become_op, become_value, insert, keeps_shape, number_list};
+use crate::rule::{Rewritten, Rule, Skip};
+use netwright_ir::{Dim, ElementType, Graph, Kind, Op, Value};
+
+/// Looking up by indices that count -> nothing, or a look-up along one axis
+///
+/// Exporters write `mask[b, k]`, with `b` and `k` counting up to the sizes of their axes, as a look-up of every single
+/// element: GatherND by pairs of indices, or Gather in the flattened mask at `b * size + k`. Where symbolic inference
+/// shows that `b` runs over all rows this is a look-up of columns, and where `k` runs over all columns it is the mask.
+///
+/// An index that is out of range stays one, and is one even where there are no rows. Integers are exact, so `x + 0` is
+/// `x`.
+pub fn simplify_indexing() -> Pass {
+    Pass {
+        name: "simplify-indexing",
+        summary: "look up rows and columns in place of elements, and nothing where all are looked up",
+        body: Body::Rules(vec![
+            drop_integer_zero(),
+            drop_gather_of_all(),
+            gather_columns_of_flat(),
+            gather_columns_of_pairs(),
+        ]),
+    }
+}
+
+/// How far what indices are made of is followed.
+const MOST_STEPS: usize = 16;
+
+/// An integer tensor that is the sum of a size and of multiples of vectors that count, each along an axis of its own.
+#[derive(Clone, Debug)]
+struct Count {
+    start: Dim,
+    terms: Vec<Term>,
+    rank: usize,
+}
+
+/// `factor * vector[i]`, where `i` is the index on the axis and `vector[i]` is `first + i`.
+#[derive(Clone, Debug)]
+struct Term {
+    /// Counted from the last axis.
+    axis: usize,
+    factor: Dim,
+    vector: Value,
+    first: Dim,
+    size: Dim,
+}
+
+fn is_integer(graph: &Graph, value: Value) -> bool {
+    matches!(graph.fact(value).element(), Some(ElementType::I64 | ElementType::I32))
+}
+
+/// The one number that an integer tensor of one element is.
+fn single(graph: &Graph, value: Value) -> Option<Dim> {
+    let fact = graph.fact(value);
+    match fact.elements.as_deref() {
+        Some([only]) if is_integer(graph, value) => Some(only.clone()),
+        _ => None,
+    }
+}
+
+/// What an integer tensor counts, where that is seen; it recurses to a bound.
+fn count(graph: &Graph, value: Value, steps: usize) -> Option<Count> {
+    let rank = graph.fact(value).rank()?;
+    if let Some(start) = single(graph, value) {
+        return Some(Count { start, terms: vec![], rank });
+    }
+    let steps = steps.checked_sub(1)?;
+    let operand = |at| graph.operand(value.node, at);
+    let of = |at| count(graph, operand(at)?, steps);
+    match graph.op(value) {
+        Op::Range if single(graph, operand(2)?)? == Dim::Known(1) => {
+            let first = single(graph, operand(0)?)?;
+            let size = graph.shape(value)?.first()?.clone();
+            let term = Term { axis: 0, factor: Dim::Known(1), vector: value, first, size };
+            Some(Count { start: Dim::Known(0), terms: vec![term], rank })
+        }
+        Op::Unsqueeze => {
+            let mut count = of(0)?;
+            let axes = graph.fact(operand(1)?).known_elements()?;
+            let put_in: Vec<usize> = axes.iter().map(|axis| position(*axis, rank)).collect::<Option<_>>()?;
+            // Where the operand's axes are in the result, from the first.
+            let places: Vec<usize> = (0..rank).filter(|axis| !put_in.contains(axis)).collect();
+            for term in &mut count.terms {
+                term.axis = rank - 1 - places.get(count.rank.checked_sub(term.axis + 1)?)?;
+            }
+            Some(Count { rank, ..count })
+        }
+        // Broadcast from the last axis on.
+        Op::Expand => Some(Count { rank, ..of(0)? }),
+        Op::Add => {
+            let (mut left, right) = (of(0)?, of(1)?);
+            left.start = left.start.plus(&right.start);
+            left.terms.extend(right.terms);
+            Some(Count { rank, ..left })
+        }
+        Op::Mul => {
+            let (left, right) = (of(0)?, of(1)?);
+            let (mut count, factor) = match (left.terms.is_empty(), right.terms.is_empty()) {
+                (_, true) => (left, right.start),
+                (true, _) => (right, left.start),
+                _ => return None,
+            };
+            count.start = count.start.times(&factor);
+            for term in &mut count.terms {
+                term.factor = term.factor.times(&factor);
+            }
+            Some(Count { rank, ..count })
+        }
+        _ => None,
+    }
+}
+
+/// Whether the vector of the term names every index of an axis of that size, in order.
+fn is_all(term: &Term, size: &Dim) -> bool {
+    term.first == Dim::Known(0) && term.size.same(size) == Some(true)
+}
+
+fn drop_integer_zero() -> Rule {
+    Rule::new("drop-integer-zero", "x + 0 -> x, for integers", op(Kind::Add), |graph, found| {
+        let root = found.root();
+        let (Some(a), Some(b)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
+            return Err(Skip::NoMatch);
+        };
+        for (zero, x) in [(a, b), (b, a)] {
+            if single(graph, zero) == Some(Dim::Known(0)) && keeps_shape(graph, x, zero) {
+                return become_value(graph, root, x, "dropped: it adds 0");
+            }
+        }
+        Err(Skip::NoMatch)
+    })
+}
+
+fn drop_gather_of_all() -> Rule {
+    Rule::new("drop-gather-of-all", "gather(x, range(0, n)) -> x, of n", op(Kind::Gather), |graph, found| {
+        let root = found.root();
+        let &Op::Gather { axis } = graph.op(root) else { return Err(Skip::NoMatch) };
+        let (Some(x), Some(indices)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
+            return Err(Skip::NoMatch);
+        };
+        let shape = graph.shape(x).ok_or(Skip::NoMatch)?.to_vec();
+        let axis = position(axis, shape.len()).ok_or(Skip::NoMatch)?;
+        let count = count(graph, indices, MOST_STEPS).ok_or(Skip::NoMatch)?;
+        // A vector of one that was broadcast does not count.
+        let as_many = graph.shape(indices).is_some_and(|own| same_shape(own, &shape[axis..=axis]));
+        match count.terms.as_slice() {
+            [term] if as_many && count.start == Dim::Known(0) && is_plain(term) && is_all(term, &shape[axis]) => {
+                become_value(graph, root, x, "dropped: it gathers all")
+            }
+            _ => Err(Skip::NoMatch),
+        }
+    })
+}
+
+fn is_plain(term: &Term) -> bool {
+    term.factor == Dim::Known(1)
+}
+
+/// The columns of a matrix at the indices of a term, with its rows on one axis and the columns on another.
+fn become_columns(graph: &mut Graph, root: Value, matrix: Value, rows: &Term, columns: &Term) -> Rewritten {
+    let shape = graph.shape(root).ok_or(Skip::NoMatch)?.to_vec();
+    let rank = shape.len();
+    let place = |term: &Term| rank.checked_sub(term.axis + 1).ok_or(Skip::NoMatch);
+    let (row, column) = (place(rows)?, place(columns)?);
+    // A vector of one that was broadcast does not count.
+    if shape[row].same(&rows.size) != Some(true) || shape[column].same(&columns.size) != Some(true) {
+        return Err(Skip::NoMatch);
+    }
+    let others = || (0..rank).filter(|axis| *axis != row && *axis != column);
+    if row >= column || others().any(|axis| shape[axis] != Dim::Known(1)) {
+        return Err(Skip::NoMatch);
+    }
+    let axes: Vec<i64> = others().filter_map(|axis| i64::try_from(axis).ok()).collect();
+    let note = "looks up columns";
+    if axes.is_empty() {
+        return become_op(graph, root, Op::Gather { axis: 1 }, &[matrix, columns.vector], note);
+    }
+    let gathered = insert(graph, root, "columns", Op::Gather { axis: 1 }, &[matrix, columns.vector])?;
+    let axes = number_list(graph, root, "axes", &axes)?;
+    become_op(graph, root, Op::Unsqueeze, &[gathered, axes], note)
+}
+
+/// Rows and columns of `rows * n + columns`, in a matrix of `n` columns.
+///
+/// A column out of range would be one of the next row, but for the last row, where the model fails.
+fn gather_columns_of_flat() -> Rule {
+    let summary = "gather(flatten(x), row * n + column) -> gather(x, column), of all rows";
+    Rule::new("gather-columns-of-flat", summary, op(Kind::Gather), |graph, found| {
+        let root = found.root();
+        let Op::Gather { axis: 0 } = graph.op(root) else { return Err(Skip::NoMatch) };
+        let (Some(flat), Some(indices)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
+            return Err(Skip::NoMatch);
+        };
+        let matrix = match graph.kind(flat) {
+            Kind::Flatten | Kind::Reshape => graph.operand(flat.node, 0).ok_or(Skip::NoMatch)?,
+            _ => return Err(Skip::NoMatch),
+        };
+        let (Some(shape), Some(flat)) = (graph.shape(matrix), graph.shape(flat)) else {
+            return Err(Skip::NoMatch);
+        };
+        let [height, width] = shape else { return Err(Skip::NoMatch) };
+        // What is behind the first axis is of size 1, and the first has all elements.
+        let [all, ones @ ..] = flat else { return Err(Skip::NoMatch) };
+        let trailing = ones.len();
+        if all.same(&height.times(width)) != Some(true) || ones.iter().any(|dim| *dim != Dim::Known(1)) {
+            return Err(Skip::NoMatch);
+        }
+        let mut count = count(graph, indices, MOST_STEPS).ok_or(Skip::NoMatch)?;
+        for term in &mut count.terms {
+            term.axis += trailing;
+        }
+        match count.terms.as_slice() {
+            [a, b] if count.start == Dim::Known(0) => {
+                let (rows, columns) = if is_plain(a) { (b, a) } else { (a, b) };
+                if !is_plain(columns) || rows.factor.same(width) != Some(true) || !is_all(rows, height) {
+                    return Err(Skip::NoMatch);
+                }
+                become_columns(graph, root, matrix, rows, columns)
+            }
+            _ => Err(Skip::NoMatch),
+        }
+    })
+}
+
+fn gather_columns_of_pairs() -> Rule {
+    let summary = "gather_nd(x, [row, column]) -> gather(x, column), of all rows";
+    Rule::new("gather-columns-of-pairs", summary, op(Kind::GatherND), |graph, found| {
+        let root = found.root();
+        let Op::GatherND { batch_dims: 0 } = graph.op(root) else { return Err(Skip::NoMatch) };
+        let (Some(matrix), Some(pairs)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
+            return Err(Skip::NoMatch);
+        };
+        let shape = graph.shape(matrix).ok_or(Skip::NoMatch)?.to_vec();
+        let rank = graph.fact(pairs).rank().ok_or(Skip::NoMatch)?;
+        let along_last = matches!(graph.op(pairs), Op::Concat { axis } if position(*axis, rank) == rank.checked_sub(1));
+        let ([height, _], true) = (shape.as_slice(), along_last) else { return Err(Skip::NoMatch) };
+        let parts = graph.operands(pairs.node);
+        let [Some(row), Some(column)] = parts[..] else { return Err(Skip::NoMatch) };
+        // Each of one index, so that its last axis is of size 1.
+        let counted = |part: Value| -> Option<Term> {
+            let last = graph.shape(part)?.last()?;
+            let count = count(graph, part, MOST_STEPS).filter(|_| *last == Dim::Known(1))?;
+            match count.terms.as_slice() {
+                [term] if is_plain(term) && count.start == Dim::Known(0) => {
+                    Some(Term { axis: term.axis.checked_sub(1)?, ..term.clone() })
+                }
+                _ => None,
+            }
+        };
+        let (Some(rows), Some(columns)) = (counted(row), counted(column)) else { return Err(Skip::NoMatch) };
+        if !is_all(&rows, height) {
+            return Err(Skip::NoMatch);
+        }
+        become_columns(graph, root, matrix, &rows, &columns)
+    })
+}
