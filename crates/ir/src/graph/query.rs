@@ -110,9 +110,18 @@ impl Graph {
 
     /// The operands of a node in order; `None` for one that is absent.
     pub fn operands(&self, id: NodeId) -> SmallVec<[Option<Value>; 4]> {
+        self.operands_by(id, |value| self.resolve(value))
+    }
+
+    /// The operands of a node in order, each mapped by `resolve` from the value at the other end of its edge.
+    pub(super) fn operands_by(&self, id: NodeId, resolve: impl Fn(Value) -> Value) -> SmallVec<[Option<Value>; 4]> {
         let edges = self.dag.edges_directed(id.0, Incoming);
-        let mut found: SmallVec<[(u32, Value); 4]> =
-            edges.map(|edge| (edge.weight().operand, self.source_of(edge.source(), *edge.weight()))).collect();
+        let mut found: SmallVec<[(u32, Value); 4]> = edges
+            .map(|edge| {
+                let source = Value { node: NodeId(edge.source()), result: edge.weight().result };
+                (edge.weight().operand, resolve(source))
+            })
+            .collect();
         found.sort_unstable_by_key(|(operand, _)| *operand);
         let mut operands = SmallVec::new();
         for (operand, value) in found {

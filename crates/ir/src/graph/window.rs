@@ -2,7 +2,7 @@
 
 use super::{Graph, Name, NodeId, Place, Value};
 use crate::{Fact, Op};
-use petgraph::Direction::{Incoming, Outgoing};
+use petgraph::Direction::Outgoing;
 use petgraph::visit::EdgeRef;
 use smallvec::SmallVec;
 use std::collections::{HashMap, HashSet};
@@ -208,20 +208,7 @@ impl<'g> Past<'g> {
     }
 
     fn operands(&self, id: NodeId) -> SmallVec<[Option<Value>; 4]> {
-        let edges = self.graph.dag.edges_directed(id.0, Incoming);
-        let mut found: SmallVec<[(u32, Value); 4]> = edges
-            .map(|edge| {
-                let source = Value { node: NodeId(edge.source()), result: edge.weight().result };
-                (edge.weight().operand, self.resolve(source))
-            })
-            .collect();
-        found.sort_unstable_by_key(|(operand, _)| *operand);
-        let mut operands = SmallVec::new();
-        for (operand, value) in found {
-            operands.resize(operand as usize, None);
-            operands.push(Some(value));
-        }
-        operands
+        self.graph.operands_by(id, |value| self.resolve(value))
     }
 
     /// Where the uses of a value had gone.
