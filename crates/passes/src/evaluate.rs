@@ -11,26 +11,29 @@ pub trait Evaluate: fmt::Debug + Send + Sync {
     fn evaluate(&self, op: &Op, operands: &[&Tensor]) -> Option<Tensor>;
 }
 
-/// A runtime, and how often it may still be asked for one model: it takes about a millisecond, and a model may have a
-/// million nodes.
+/// A runtime that computes constants.
 #[derive(Clone, Debug)]
-pub struct Evaluator {
-    runtime: Arc<dyn Evaluate>,
-    left: Arc<AtomicUsize>,
-}
-
-/// How often a runtime is asked at most.
-const MOST_EVALUATIONS: usize = 2_000;
+pub struct Evaluator(Arc<dyn Evaluate>);
 
 impl Evaluator {
-    /// An evaluator that asks this runtime.
+    /// Creates an evaluator that asks this runtime.
     pub fn new(runtime: impl Evaluate + 'static) -> Self {
-        Self { runtime: Arc::new(runtime), left: Arc::new(AtomicUsize::new(MOST_EVALUATIONS)) }
+        Self(Arc::new(runtime))
     }
+}
 
-    /// The same runtime, to be asked as often as at first.
-    pub(crate) fn anew(&self) -> Self {
-        Self { runtime: self.runtime.clone(), left: Arc::new(AtomicUsize::new(MOST_EVALUATIONS)) }
+/// How often one run may ask a runtime: it takes about a millisecond, and a model may have a million nodes.
+const MOST_EVALUATIONS: usize = 2_000;
+
+/// A runtime, and how often one run may still ask it.
+pub(crate) struct Budget {
+    runtime: Arc<dyn Evaluate>,
+    left: AtomicUsize,
+}
+
+impl Budget {
+    pub(crate) fn new(evaluator: Evaluator) -> Self {
+        Self { runtime: evaluator.0, left: AtomicUsize::new(MOST_EVALUATIONS) }
     }
 
     pub(crate) fn evaluate(&self, op: &Op, operands: &[&Tensor]) -> Option<Tensor> {

@@ -35,6 +35,7 @@ mod fold;
 mod fuse;
 mod layout;
 mod lower;
+mod options;
 pub mod pattern;
 pub mod pipeline;
 pub mod prove;
@@ -53,6 +54,7 @@ pub use fold::*;
 pub use fuse::*;
 pub use layout::*;
 pub use lower::*;
+pub use options::Options;
 pub use pipeline::{Body, Error, Event, Limits, Log, Pass, Report};
 pub use prove::{Claim, Proof, Prove, Proven, Prover};
 pub use rule::{Rewritten, Rule, Skip};
@@ -66,36 +68,6 @@ use std::borrow::Borrow;
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 use target::Scale;
-
-/// What is to be done to a model.
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// The runtime that the model is for.
-    pub target: Target,
-    /// Whether the opset may be raised, as far as the operators ask for that the target runs better than what they
-    /// stand for. It stays where the model has functions, or operators of ONNX that are not understood, which another
-    /// opset may give another meaning.
-    pub raise_opset: bool,
-    /// The passes to run, by name, whatever the target; `None` for those that the target wants.
-    pub only: Option<Vec<String>>,
-    /// Passes not to run, by name.
-    pub skip: Vec<String>,
-    /// Passes of the caller's own. They run after the others, in this order, whatever `only` and `skip` name.
-    pub own: Vec<Arc<Pass>>,
-    /// Whether the KV cache becomes a buffer that the caller preallocates, for targets with operators of
-    /// `com.microsoft`: every `past` and `present` is `[batch, heads, max_length, head_size]`, and both may be one
-    /// memory, to which a step adds its keys and values; the padding mask is `[batch, past + seq]`, which tells how much
-    /// of the buffer is past, as does an input `past_sequence_length`, `i64[1]`, of a model without a mask. Rows of padding may have other results, and where several tokens follow a past, the batch
-    /// may have to be 1; a score to which a mask adds -10,000 or less is taken to have no weight. The report's
-    /// `share-cache` lines tell what changed.
-    pub share_cache: bool,
-    /// What computes constants, where something is to.
-    pub evaluator: Option<Evaluator>,
-    /// What proves every rewrite, where that is wanted; those that it refutes are left out.
-    pub prover: Option<Prover>,
-    /// Where to stop, and whether to check; lowering runs in any case.
-    pub limits: Limits,
-}
 
 /// Every pass, in the order in which they run.
 pub fn passes() -> Vec<Pass> {
@@ -302,7 +274,7 @@ fn attempt(model: &mut Model, options: &Options) -> Result<Report, Error> {
     if options.share_cache && !options.target.contrib {
         return Err(Error::Cache(format!("the target {} has no operator for it; ort has", options.target)));
     }
-    let mut selected = optimizations(&options.target, newest, options.evaluator.as_ref().map(Evaluator::anew));
+    let mut selected = optimizations(&options.target, newest, options.evaluator.clone());
     selected.retain(|pass| !skipped(pass));
     selected.retain(|pass| match &options.only {
         Some(only) => only.iter().any(|name| name == pass.name),

@@ -49,6 +49,10 @@ pub struct Target {
     ///
     /// ONNX's Gelu takes f64, and ONNX Runtime 1.32 runs the operators that it stands for in f64, but not Gelu.
     pub asks_for_kernels: bool,
+    /// Whether the opset of a model is raised [by default](crate::Options::for_target).
+    ///
+    /// A file for any runtime keeps its opset: an older runtime may be the one that opens it.
+    pub raises_opset: bool,
     /// The newest opset that a model [may be raised](crate::Options::raise_opset) to.
     ///
     /// ONNX Runtime 1.32 has no kernel for the Attention of opset 25.
@@ -183,6 +187,7 @@ impl Target {
         attention: AttentionKernel { broadcast_masks: false, ..AttentionKernel::STANDARD },
         contrib: false,
         asks_for_kernels: true,
+        raises_opset: false,
         newest_opset: 23,
     };
     /// tract.
@@ -203,6 +208,7 @@ impl Target {
         },
         contrib: false,
         asks_for_kernels: false,
+        raises_opset: true,
         newest_opset: 23,
     };
     /// ONNX Runtime.
@@ -220,6 +226,7 @@ impl Target {
         },
         contrib: true,
         asks_for_kernels: true,
+        raises_opset: true,
         newest_opset: 24,
     };
 

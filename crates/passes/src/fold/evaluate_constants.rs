@@ -1,4 +1,4 @@
-use crate::evaluate::Evaluator;
+use crate::evaluate::{Budget, Evaluator};
 use crate::pattern::{Found, any};
 use crate::pipeline::Pass;
 use crate::rewrite::{SMALL, become_op};
@@ -11,13 +11,14 @@ use netwright_ir::{ElementType, Graph, Kind, Op, Shape, Value};
 /// A runtime does it, behind [`Evaluate`](crate::Evaluate). Trained tensors stay, and so does what would make the file
 /// larger: a result is at most 1 KiB or no larger than the constants that it takes the place of.
 ///
-/// Without a runtime it does nothing.
+/// Without a runtime it does nothing. A pass asks it 2,000 times at most.
 pub fn evaluate_constants(evaluator: Option<Evaluator>) -> Pass {
+    let budget = evaluator.map(Budget::new);
     Rule::new(
         "evaluate-constants",
         "an exact operator on constants -> a constant",
         any("x").into(),
-        move |graph, found| evaluate(graph, found, evaluator.as_ref().ok_or(Skip::NoMatch)?),
+        move |graph, found| evaluate(graph, found, budget.as_ref().ok_or(Skip::NoMatch)?),
     )
     .into()
 }
@@ -25,7 +26,7 @@ pub fn evaluate_constants(evaluator: Option<Evaluator>) -> Pass {
 /// Larger tensors are data.
 const MOST_BYTES: u64 = 1 << 16;
 
-fn evaluate(graph: &mut Graph, found: &Found, evaluator: &Evaluator) -> Rewritten {
+fn evaluate(graph: &mut Graph, found: &Found, budget: &Budget) -> Rewritten {
     let root = found.root();
     let op = graph.op(root);
     if !is_exact(graph, root) || graph.node(root.node).result_count() != 1 || graph.is_output(root) {
@@ -52,7 +53,7 @@ fn evaluate(graph: &mut Graph, found: &Found, evaluator: &Evaluator) -> Rewritte
     if bytes > freed.max(SMALL) {
         return Err(Skip::rejected(format!("{bytes} bytes would take the place of {freed}")));
     }
-    let result = evaluator.evaluate(op, &tensors).ok_or(Skip::NoMatch)?;
+    let result = budget.evaluate(op, &tensors).ok_or(Skip::NoMatch)?;
     if result.element() != ty.element || result.dims() != dims {
         return Err(Skip::NoMatch);
     }

@@ -1,0 +1,101 @@
+//! What a caller asks of [`optimize`](crate::optimize).
+
+use crate::evaluate::{Evaluate, Evaluator};
+use crate::pipeline::{Limits, Pass};
+use crate::prove::Prover;
+use crate::target::Target;
+use std::sync::Arc;
+
+/// How a model is optimized.
+///
+/// [`Options::for_target`] returns the defaults of a target, which the command line and the library share.
+///
+/// ```
+/// use netwright_passes::{Options, Target};
+/// let options = Options::for_target(Target::ORT).with_skip(["fuse-gelu"]);
+/// assert!(options.raise_opset);
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The runtime that the model is for.
+    pub target: Target,
+    /// Whether the opset may be raised, as far as the operators ask for that the target runs better than what they
+    /// stand for. It stays where the model has functions, or operators of ONNX that are not understood, which another
+    /// opset may give another meaning.
+    pub raise_opset: bool,
+    /// The passes to run, by name, whatever the target; `None` for those that the target wants.
+    pub only: Option<Vec<String>>,
+    /// Passes not to run, by name.
+    pub skip: Vec<String>,
+    /// Passes of the caller's own. They run after the others, in this order, whatever `only` and `skip` name.
+    pub own: Vec<Arc<Pass>>,
+    /// Whether the KV cache becomes a buffer that the caller preallocates, for targets with operators of
+    /// `com.microsoft`: every `past` and `present` is `[batch, heads, max_length, head_size]`, and both may be one
+    /// memory, to which a step adds its keys and values; the padding mask is `[batch, past + seq]`, which tells how much
+    /// of the buffer is past, as does an input `past_sequence_length`, `i64[1]`, of a model without a mask. Rows of
+    /// padding may have other results, and where several tokens follow a past, the batch may have to be 1; a score to
+    /// which a mask adds -10,000 or less is taken to have no weight. The report's `share-cache` lines tell what changed.
+    pub share_cache: bool,
+    /// The runtime that computes constants, if any.
+    pub evaluator: Option<Evaluator>,
+    /// The runtime that proves every rewrite, if any; rewrites that it refutes are left out.
+    pub prover: Option<Prover>,
+    /// Where to stop, and whether to check; lowering runs in any case.
+    pub limits: Limits,
+}
+
+impl Options {
+    /// Returns the defaults for a target: all passes that it wants, and the opset raised as far as its forms need.
+    /// [`Target::ONNX`] keeps the opset of the model.
+    pub fn for_target(target: Target) -> Self {
+        Self { target, raise_opset: target.raises_opset, ..Self::default() }
+    }
+
+    /// Sets [`raise_opset`](Self::raise_opset).
+    pub fn with_raise_opset(mut self, raise_opset: bool) -> Self {
+        self.raise_opset = raise_opset;
+        self
+    }
+
+    /// Sets [`only`](Self::only): the passes to run.
+    pub fn with_only<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.only = Some(names.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Sets [`skip`](Self::skip): the passes not to run.
+    pub fn with_skip<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.skip = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets [`own`](Self::own): passes of the caller.
+    pub fn with_own(mut self, passes: impl IntoIterator<Item = Arc<Pass>>) -> Self {
+        self.own = passes.into_iter().collect();
+        self
+    }
+
+    /// Sets [`share_cache`](Self::share_cache).
+    pub fn with_share_cache(mut self, share_cache: bool) -> Self {
+        self.share_cache = share_cache;
+        self
+    }
+
+    /// Sets the runtime that computes constants.
+    pub fn with_evaluator(mut self, runtime: impl Evaluate + 'static) -> Self {
+        self.evaluator = Some(Evaluator::new(runtime));
+        self
+    }
+
+    /// Sets the runtime that proves every rewrite.
+    pub fn with_prover(mut self, prover: Prover) -> Self {
+        self.prover = Some(prover);
+        self
+    }
+
+    /// Sets [`limits`](Self::limits): where to stop, and whether to check.
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+}
