@@ -12,7 +12,7 @@ use netwright::evaluate::Tract;
 use netwright::ir::{Bindings, Model, Symbol};
 use netwright::nn::{Config, Part, Transformer, Weights};
 use netwright::onnx::{self, ReadOptions, WriteOptions};
-use netwright::passes::{self, Evaluator, Options, Target};
+use netwright::passes::{self, Options, Target};
 use netwright::verify::{Array, ModelFile, Session, inputs};
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -41,8 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         None => (declared(folder.path())?, ["batch=1", "source=128", "target=128"].map(str::to_owned).to_vec()),
     };
     let mut model = onnx::read(&file, &ReadOptions::default())?;
-    let evaluator = Some(Evaluator::new(Tract));
-    let options = Options { target: Target::TRACT, raise_opset: true, evaluator, ..Options::default() };
+    let options = Options::for_target(Target::TRACT).with_evaluator(Tract);
     passes::optimize(&mut model, &options)?;
     let optimized = folder.path().join("optimized.onnx");
     onnx::write(&model, &optimized, &WriteOptions::default())?;

@@ -61,7 +61,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     builder.output("logits", tokens.scores(state));
 
     let mut model = Model::new(builder.finish()?);
-    let options = OptimizeOptions { target: Target::TRACT, ..OptimizeOptions::default() };
+    let options = OptimizeOptions::for_target(Target::TRACT);
     let report = optimize(&mut model, &options)?;
     let path = std::env::temp_dir().join("transformer.onnx");
     write(&model, &path, &WriteOptions::default())?;

@@ -10,7 +10,7 @@ use common::snapshot;
 use netwright::evaluate::Tract;
 use netwright::ir::{Kind, Model};
 use netwright::onnx::{self, ReadOptions, WriteOptions};
-use netwright::passes::{self, Evaluator, Options, Target};
+use netwright::passes::{self, Options, Target};
 use netwright::verify::{self, Verdict, verify};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -56,8 +56,7 @@ fn optimized(path: &Path, target: Target, opset: Option<i64>) -> (Model, passes:
     if let Some(opset) = opset {
         model.opsets.insert(String::new(), opset);
     }
-    let evaluator = Some(Evaluator::new(Tract));
-    let options = Options { target, raise_opset: target != Target::ONNX, evaluator, ..Options::default() };
+    let options = Options::for_target(target).with_evaluator(Tract);
     let report = passes::optimize(&mut model, &options).unwrap_or_else(|error| panic!("{error}"));
     (model, report)
 }

@@ -64,7 +64,7 @@ fn session(model: &Pretrained, part: Part, target: Option<Target>) -> Session {
     let graph = model.build(part, false).unwrap_or_else(|errors| panic!("{errors}"));
     let mut model = Model::new(graph);
     match target {
-        Some(target) => passes::optimize(&mut model, &Options { target, raise_opset: true, ..Options::default() }),
+        Some(target) => passes::optimize(&mut model, &Options::for_target(target)),
         None => passes::lower(&mut model, &Target::ONNX, true),
     }
     .unwrap_or_else(|error| panic!("{error}"));

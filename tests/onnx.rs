@@ -71,12 +71,15 @@ fn models() -> Vec<(String, Model)> {
     let optimized = |graph: &Graph, target: Target, opset| {
         let mut model = Model::new(graph.clone());
         model.opsets.insert(String::new(), opset);
-        optimize(&mut model, &Options { target, ..Options::default() }).unwrap_or_else(|error| panic!("{error}"));
+        optimize(&mut model, &Options::for_target(target)).unwrap_or_else(|error| panic!("{error}"));
         model
     };
     let of_case = |(name, graph, targets, opset): &(&str, Graph, &[Target], i64)| {
-        let name = |target: &Target| format!("{name}@{target}-opset{opset}");
-        targets.iter().map(|target| (name(target), optimized(graph, *target, *opset))).collect::<Vec<_>>()
+        let named = |target: &Target| {
+            let model = optimized(graph, *target, *opset);
+            (format!("{name}@{target}-opset{}", model.opset()), model)
+        };
+        targets.iter().map(named).collect::<Vec<_>>()
     };
     cases.iter().flat_map(of_case).collect()
 }

@@ -8,12 +8,11 @@ use netwright::ir::{Graph, Kind, Model, Op, Value, parse};
 use netwright::onnx::{self, ReadOptions, WriteOptions};
 use netwright::passes::pattern::op;
 use netwright::passes::rewrite::{become_op, become_value};
-use netwright::passes::{Body, Evaluator, Log, Options, Pass, Prover, Report, Rule, Skip, Target, optimize};
+use netwright::passes::{Body, Log, Options, Pass, Prover, Report, Rule, Skip, Target, optimize};
 use netwright::reproduce::{self, reproduce};
 use netwright::verify::{self, ModelFile, Session, Verdict, verify_models};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// A block of a Transformer as an exporter writes it, with much to clean up.
 const BLOCK: &str = "block(%x: f32[batch, seq, 8], %mask: f32[batch, 1, seq], %w: f32[8], %b: f32[8]) {
@@ -101,7 +100,7 @@ fn bisection_finds_the_wrong_rewrite() {
     let model = Model::new(parse(BLOCK).expect("it is well-formed"));
     for (pass, node) in wrong_rewrites() {
         let name = pass.name;
-        let options = Options { own: vec![Arc::new(pass)], ..Options::default() };
+        let options = Options::default().with_own(pass);
         let culprit = culprit(&model, &options).to_string();
         let expected = format!("the rewrite that changed the result: {name} at {node} (rewrite ");
         assert!(culprit.starts_with(&expected) && culprit.ends_with("): planted"), "{culprit}");
@@ -115,7 +114,7 @@ fn wrong_rewrites_are_reproduced_by_small_models() {
     {
         for (pass, _) in wrong_rewrites() {
             let name = pass.name;
-            let options = Options { own: vec![Arc::new(pass)], ..Options::default() };
+            let options = Options::default().with_own(pass);
             let found =
                 reproduce(&model, &options, &culprit(&model, &options)).unwrap_or_else(|e| panic!("{name}: {e}"));
             let [before, after] = [&found.before, &found.after].map(|side| {
@@ -166,7 +165,7 @@ fn dropped_relu(before: &str, pass: Pass) -> (Model, Options, Culprit) {
          %d = sigmoid %c : f32[n, 4]\n%y = cos %d : f32[n, 4]\nreturn %y\n}}"
     );
     let model = Model::new(parse(&text).expect("it is well-formed"));
-    let options = Options { own: vec![Arc::new(pass)], ..Options::default() };
+    let options = Options::default().with_own(pass);
     let events = optimized(&model, &options).1.applied;
     assert_eq!(events.len(), 1);
     (model, options, Culprit::Rewrites { events, first: 1, of: 1 })
@@ -197,8 +196,8 @@ fn a_right_rewrite_is_not_reproduced() {
     assert!(matches!(found, Err(reproduce::Error::NotARewrite(_))), "{found:?}");
 }
 
-fn proving(own: Vec<Arc<Pass>>, prover: &Prover) -> Options {
-    Options { own, prover: Some(prover.clone()), evaluator: Some(Evaluator::new(Tract)), ..Options::default() }
+fn proving(target: Target, prover: &Prover) -> Options {
+    Options::for_target(target).with_prover(prover.clone()).with_evaluator(Tract)
 }
 
 fn optimized(model: &Model, options: &Options) -> (Model, Report) {
@@ -212,12 +211,12 @@ fn optimized(model: &Model, options: &Options) -> (Model, Report) {
 fn proving_leaves_out_the_wrong_rewrite() {
     let model = Model::new(parse(BLOCK).expect("it is well-formed"));
     let prover = Prover::new(Tract);
-    let (right, report) = optimized(&model, &proving(vec![], &prover));
+    let (right, report) = optimized(&model, &proving(Target::ONNX, &prover));
     let proven = report.proven.expect("it was proven");
     assert_eq!((proven.refuted, proven.unproven), (vec![], vec![]));
     for (pass, node) in wrong_rewrites() {
         let name = pass.name;
-        let (result, report) = optimized(&model, &proving(vec![Arc::new(pass)], &prover));
+        let (result, report) = optimized(&model, &proving(Target::ONNX, &prover).with_own(pass));
         let refuted = report.proven.expect("it was proven").refuted;
         let told: Vec<String> = refuted.iter().map(ToString::to_string).collect();
         assert!(told.len() == 1 && told[0].starts_with(&format!("{name}: {node}: ")), "{told:?}");
@@ -242,8 +241,7 @@ fn rewrites_of_exports_are_proven() {
         let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
         let model = onnx::read(path, &ReadOptions::default()).unwrap_or_else(|error| panic!("{error}"));
         for target in Target::ALL {
-            let options = Options { target, raise_opset: target != Target::ONNX, ..proving(vec![], &prover) };
-            let found = optimized(&model, &options).1.proven.expect("it was proven");
+            let found = optimized(&model, &proving(target, &prover)).1.proven.expect("it was proven");
             proven += found.proven;
             refuted.extend(found.refuted.iter().map(|event| format!("{name} for {target}: {event}")));
             unproven.extend(found.unproven.iter().map(|event| event.pass));

@@ -33,7 +33,7 @@ fn model(part: Part, target: Option<Target>, attention_weights: bool) -> Model {
     let graph = pretrained.build(part, attention_weights).unwrap_or_else(|errors| panic!("{errors}"));
     let mut model = Model::new(graph);
     match target {
-        Some(target) => passes::optimize(&mut model, &Options { target, ..Options::default() }),
+        Some(target) => passes::optimize(&mut model, &Options::for_target(target)),
         None => passes::lower(&mut model, &Target::ONNX, true),
     }
     .unwrap_or_else(|error| panic!("{error}"));
@@ -164,8 +164,7 @@ fn optimizing_the_file_equals_optimizing_the_declaration() {
             let declared = write(&model(part, None, false), &out);
             for round in ["once", "twice"] {
                 let mut read = onnx::read(&declared, &ReadOptions::default()).unwrap_or_else(|error| panic!("{error}"));
-                passes::optimize(&mut read, &Options { target, ..Options::default() })
-                    .unwrap_or_else(|error| panic!("{error}"));
+                passes::optimize(&mut read, &Options::for_target(target)).unwrap_or_else(|error| panic!("{error}"));
                 onnx::write(&read, &declared, &WriteOptions::default()).unwrap_or_else(|error| panic!("{error}"));
                 let indirect = std::fs::read(&declared).expect("it was written");
                 assert!(direct == indirect, "{part:?} for {} differs when optimized {round}", target.name);
@@ -187,8 +186,7 @@ fn no_scale_remains_and_names_do_not_matter() {
     }
     let count = |graph: &netwright::ir::Graph, target| {
         let mut model = Model::new(graph.clone());
-        passes::optimize(&mut model, &Options { target, ..Options::default() })
-            .unwrap_or_else(|error| panic!("{error}"));
+        passes::optimize(&mut model, &Options::for_target(target)).unwrap_or_else(|error| panic!("{error}"));
         inventory(&model).operators
     };
     for target in TARGETS {

@@ -23,7 +23,7 @@ impl Dates {
         let pretrained = Pretrained::open(folder, &PretrainedOptions::default())?;
         let session = |part, name| -> Result<Session, Box<dyn Error>> {
             let mut model = Model::new(pretrained.build(part, false)?);
-            optimize(&mut model, &OptimizeOptions { target: Target::TRACT, ..OptimizeOptions::default() })?;
+            optimize(&mut model, &OptimizeOptions::for_target(Target::TRACT))?;
             let path = out.join(name);
             write(&model, &path, &WriteOptions::default())?;
             Ok(Session::load(&path)?)

@@ -8,7 +8,7 @@ use crate::runtime;
 use netwright::evaluate::Tract;
 use netwright::ir::Model;
 use netwright::onnx::{self, ReadOptions};
-use netwright::passes::{self, Evaluator, Limits, Target};
+use netwright::passes::{self, Limits, Target};
 use netwright::verify::{Array, Session};
 use onnx_protobuf::tensor_shape_proto::dimension;
 use onnx_protobuf::{GraphProto, ModelProto, NodeProto, ValueInfoProto, type_proto};
@@ -46,15 +46,11 @@ impl Mode {
             Mode::Ort => Target::ORT,
             Mode::Onnx | Mode::Opset23 | Mode::None => Target::ONNX,
         };
-        passes::Options {
-            target,
-            raise_opset: matches!(self, Mode::Tract | Mode::Ort),
-            only: (self == Mode::None).then(Vec::new),
-            evaluator: Some(Evaluator::new(Tract)),
-            // Debug builds check in any case; the laws are the same for every target.
-            limits: Limits { stop_after, check: self == Mode::Onnx },
-            ..passes::Options::default()
-        }
+        // Debug builds check in any case; the laws are the same for every target.
+        let limits = Limits { stop_after, check: self == Mode::Onnx };
+        let mut options = passes::Options::for_target(target).with_evaluator(Tract).with_limits(limits);
+        options.only = (self == Mode::None).then(Vec::new);
+        options
     }
 }
 

@@ -24,7 +24,7 @@ fn models_keep_their_interface_and_can_be_read_again() {
         for target in Target::ALL {
             let mut model = model.clone();
             let limits = Limits { check: true, ..Limits::default() };
-            let options = Options { target, raise_opset: target != Target::ONNX, limits, ..Options::default() };
+            let options = Options::for_target(target).with_limits(limits);
             optimize(&mut model, &options).unwrap_or_else(|error| panic!("seed {seed}, {target}: {error}"));
             let bytes = to_bytes(&model).unwrap_or_else(|error| panic!("seed {seed}, {target}: {error}"));
             let written = ModelProto::parse_from_bytes(&bytes).expect("the second decoder reads it");

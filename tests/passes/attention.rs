@@ -576,7 +576,7 @@ fn attentions_of_every_dialect() {
         let before = graph(&inputs.join(", "), &lines.join("\n"));
         let mut fused = Model::new(before.clone());
         fused.opsets.insert(String::new(), 23);
-        let options = Options { target: Target::TRACT, ..Options::default() };
+        let options = Options::for_target(Target::TRACT);
         optimize(&mut fused, &options).unwrap_or_else(|error| panic!("{error}"));
         let text = fused.graph.to_string();
         prop_assert!(text.contains(" = attention ") && !text.contains("softmax"), "{before}\n{text}");

@@ -5,7 +5,7 @@ use crate::common::{small, snapshot};
 use netwright::evaluate::Tract;
 use netwright::ir::{Detail, ElementType, Graph, Kind, Model, Op, Tensor, TensorType, check, parse, shape};
 use netwright::nn::{Builder, EncoderLayer, Part, Transformer, Weights};
-use netwright::passes::{Evaluator, Limits, Options, Report, Target, diff, lower, optimize, passes};
+use netwright::passes::{Limits, Options, Report, Target, diff, lower, optimize, passes};
 
 fn encoder_layer() -> Graph {
     let weights = Weights::Random { seed: 0 };
@@ -24,7 +24,7 @@ fn transformer() -> Model {
 }
 
 fn optimized(mut model: Model, target: Target) -> (Model, Report) {
-    let report = optimize(&mut model, &Options { target, ..Options::default() });
+    let report = optimize(&mut model, &Options::for_target(target));
     let report = report.unwrap_or_else(|error| panic!("{error}"));
     check(&model.graph).unwrap_or_else(|violations| panic!("{violations}"));
     (model, report)
@@ -82,8 +82,7 @@ fn expressions_of_constants_stay() {
         tensors.sum()
     };
     let mut model = Model::new(graph.clone());
-    let evaluator = Some(Evaluator::new(Tract));
-    optimize(&mut model, &Options { evaluator, ..Options::default() }).unwrap_or_else(|error| panic!("{error}"));
+    optimize(&mut model, &Options::default().with_evaluator(Tract)).unwrap_or_else(|error| panic!("{error}"));
     let left: Vec<Kind> = model.graph.schedule().into_iter().map(|id| model.graph.node(id).op().kind()).collect();
     assert!(kinds.iter().all(|kind| left.contains(kind)), "{}", model.graph);
     assert!(bytes(&model.graph) <= bytes(&graph), "{}", model.graph);
@@ -148,20 +147,19 @@ fn scales_are_folded_for_runtimes_that_gain_by_it() {
 
 #[test]
 fn options() {
-    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     let applied = |options: &Options| optimize(&mut transformer(), options).map(|report| report.applied.len());
     let names: Vec<&str> = passes().iter().map(|pass| pass.name).collect();
     let cases = [
-        (Options { only: Some(words(&["fold-scale-into-projection"])), ..Options::default() }, Ok(0)),
+        (Options::default().with_only(["fold-scale-into-projection"]), Ok(0)),
         // Three fused, and three lowered.
-        (Options { only: Some(words(&["fuse-scale-softmax"])), ..Options::default() }, Ok(6)),
-        (Options { limits: Limits { stop_after: Some(0), check: true }, ..Options::default() }, Ok(0)),
+        (Options::default().with_only(["fuse-scale-softmax"]), Ok(6)),
+        (Options::default().with_limits(Limits { stop_after: Some(0), check: true }), Ok(0)),
         (
-            Options { skip: words(&["fuse-softmax"]), ..Options::default() },
+            Options::default().with_skip(["fuse-softmax"]),
             Err(format!("`fuse-softmax` is no pass; they are {}", names.join(", "))),
         ),
         (
-            Options { skip: words(&["lower-scaled-softmax"]), ..Options::default() },
+            Options::default().with_skip(["lower-scaled-softmax"]),
             Err("`lower-scaled-softmax` cannot be skipped: ONNX has no form for what it lowers".to_owned()),
         ),
     ];
@@ -177,7 +175,7 @@ fn stop_after_any_number_of_rewrites() {
     let stopped = |count| {
         let limits = Limits { stop_after: Some(count), check: true };
         let mut model = transformer();
-        let options = Options { target: Target::ORT, limits, ..Options::default() };
+        let options = Options::for_target(Target::ORT).with_limits(limits);
         let report = optimize(&mut model, &options).unwrap_or_else(|error| panic!("{error}"));
         (model, report)
     };
@@ -203,7 +201,7 @@ fn the_opset_is_raised_as_far_as_needed() {
         let graph = parse(&format!("g(%x: f32[n]) {{ {body}\n return %y }}")).unwrap_or_else(|error| panic!("{error}"));
         let mut model = Model::new(graph);
         model.opsets.insert(String::new(), 17);
-        let options = Options { target, raise_opset, ..Options::default() };
+        let options = Options::for_target(target).with_raise_opset(raise_opset);
         optimize(&mut model, &options).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(model.opset(), expected, "{target}: {body}");
     };

@@ -339,15 +339,14 @@ fn share_cache() {
         let mut model = Model::new(graph(&inputs, &body));
         model.opsets.insert(String::new(), 24);
         let before = model.graph.to_string();
-        let options = Options { target: Target::ORT, share_cache: true, ..Options::default() };
+        let options = Options::for_target(Target::ORT).with_share_cache(true);
         let told = match passes::optimize(&mut model, &options) {
             Ok(_) => passes::diff(&before, &model.graph.to_string()),
             Err(error) => format!("{error}\n"),
         };
         writeln!(text, "{case}\n{told}").expect("text grows");
     }
-    let other =
-        passes::optimize(&mut Model::new(Graph::new("g")), &Options { share_cache: true, ..Options::default() });
+    let other = passes::optimize(&mut Model::new(Graph::new("g")), &Options::default().with_share_cache(true));
     writeln!(text, "another target\n{}", other.expect_err("onnx has no such operator")).expect("text grows");
     snapshot("passes", "share_cache", &text);
 }

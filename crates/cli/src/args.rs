@@ -2,9 +2,10 @@
 
 use crate::failure::Failure;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use netwright::evaluate::Tract;
 use netwright::ir::{Dim, ElementType, Symbol};
 use netwright::nn::Task;
-use netwright::passes::Target;
+use netwright::passes::{self, Target};
 use netwright::verify::{OrtLevel, TOLERANCE};
 use netwright::{nn, onnx};
 use std::collections::BTreeMap;
@@ -160,9 +161,13 @@ impl Emit {
         Err(Failure::Usage(refused))
     }
 
-    /// Whether the opset may be raised.
-    pub(crate) fn raises_opset(&self) -> bool {
-        self.opset.map_or(self.target != Target::ONNX, |opset| opset == Opset::Auto)
+    /// Returns how a model is optimized for the target, with the opset and the KV cache that are asked for.
+    pub(crate) fn options(&self) -> passes::Options {
+        let mut options = passes::Options::for_target(self.target).with_evaluator(Tract);
+        if let Some(opset) = self.opset {
+            options.raise_opset = opset == Opset::Auto;
+        }
+        options.with_share_cache(self.kv_cache == KvCache::Shared)
     }
 }
 

@@ -1,6 +1,6 @@
 //! `netwright build`.
 
-use crate::args::{Build, Float, KvCache};
+use crate::args::{Build, Float};
 use crate::failure::Failure;
 use crate::output::{Output, in_line, thousands};
 use crate::overwrite::Inputs;
@@ -247,17 +247,9 @@ fn build(args: &Build, model: &Pretrained, part: Part, path: &Path, output: Outp
     let report = if args.no_optimize {
         passes::lower(&mut model, &args.emit.target, false)
     } else {
-        passes::optimize(
-            &mut model,
-            &passes::Options {
-                target: args.emit.target,
-                raise_opset: args.emit.raises_opset(),
-                share_cache: args.emit.kv_cache == KvCache::Shared
-                    && matches!(part, Part::Whole | Part::DecoderWithPast),
-                evaluator: Some(passes::Evaluator::new(netwright::evaluate::Tract)),
-                ..passes::Options::default()
-            },
-        )
+        let mut options = args.emit.options();
+        options.share_cache &= matches!(part, Part::Whole | Part::DecoderWithPast);
+        passes::optimize(&mut model, &options)
     };
     let report = report.map_err(|error| Failure::model_at(path, error))?;
     output.rewrites(&report.applied)?;

@@ -14,7 +14,7 @@ use netwright::inventory::{Inventory, inventory};
 use netwright::ir::{Detail, Model};
 use netwright::onnx::{self, ReadError, ReadOptions, WriteError, WriteOptions};
 use netwright::passes::sites::Site;
-use netwright::passes::{self, Evaluator, Limits, Proven, Prover, Report};
+use netwright::passes::{self, Proven, Prover, Report};
 use netwright::verify::Verdict;
 use serde::Serialize;
 use std::cmp::Ordering;
@@ -100,7 +100,7 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
             "--verify compares the result with the input, which writing in place replaces; write to another file";
         return Err(Failure::Usage(message.to_owned()));
     }
-    let share_cache = args.emit.shares_cache(args.verify)?;
+    args.emit.shares_cache(args.verify)?;
     let comparison = verify::comparison(args)?;
     args.reproduce.as_deref().map(reproduce::expect_folder).transpose()?;
     let spinner = output.spinner("optimizing");
@@ -112,17 +112,10 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
     let before = side(inventory(&model), size(&args.input.model)?);
     let text = (args.diff || args.report.is_some()).then(|| model.graph.to_text(Detail::Elided));
 
-    let options = passes::Options {
-        target: args.emit.target,
-        raise_opset: args.emit.raises_opset(),
-        only: args.passes.clone().map(|names| if names == ["none"] { vec![] } else { names }),
-        skip: args.skip.clone(),
-        share_cache,
-        evaluator: Some(Evaluator::new(Tract)),
-        own: vec![],
-        prover: args.prove.then(|| Prover::new(Tract)),
-        limits: Limits { stop_after: args.stop_after, check: false },
-    };
+    let mut options = args.emit.options().with_skip(&args.skip);
+    options.only = args.passes.clone().map(|names| if names == ["none"] { vec![] } else { names });
+    options.prover = args.prove.then(|| Prover::new(Tract));
+    options.limits.stop_after = args.stop_after;
     let events = passes::optimize(&mut model, &options).map_err(|error| match error {
         passes::Error::UnknownPass { .. } | passes::Error::Required(_) => Failure::usage(error),
         error => Failure::model_at(&args.input.model, error),

@@ -109,7 +109,6 @@ mod tests {
     use netwright::bisect::Culprit;
     use netwright::ir::{Kind, Model, Op, parse};
     use netwright::passes::{Options, Rule, Skip, optimize, pattern, rewrite};
-    use std::sync::Arc;
 
     /// A reproducer of a rule that takes `exp` for `neg`.
     fn reproducer() -> Reproducer {
@@ -119,7 +118,7 @@ mod tests {
             let operands = [graph.operand(found.root().node, 0).ok_or(Skip::NoMatch)?];
             rewrite::become_op(graph, found.root(), Op::Exp, &operands, "wrong")
         });
-        let options = Options { own: vec![Arc::new(wrong.into())], ..Options::default() };
+        let options = Options::default().with_own(wrong);
         let events = optimize(&mut model.clone(), &options).expect("it is optimized").applied;
         netwright::reproduce::reproduce(&model, &options, &Culprit::Rewrites { events, first: 1, of: 1 })
             .expect("it is reproduced")

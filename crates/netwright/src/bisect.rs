@@ -57,7 +57,7 @@ pub fn bisect<E: From<passes::Error>>(
     let rewritten = |count: usize| -> Result<(Model, Report), passes::Error> {
         let limits = Limits { stop_after: Some(count.min(most)), ..options.limits };
         let mut model = model.clone();
-        let report = optimize(&mut model, &Options { limits, ..options.clone() })?;
+        let report = optimize(&mut model, &options.clone().with_limits(limits))?;
         Ok((model, report))
     };
     let (_, report) = rewritten(most)?;

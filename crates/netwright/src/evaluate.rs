@@ -8,15 +8,15 @@ use crate::{ir, onnx};
 /// Computes constants with tract.
 ///
 /// ```
-/// use netwright::passes::{Evaluator, Options, optimize};
+/// use netwright::evaluate::Tract;
+/// use netwright::passes::{Options, optimize};
 /// let graph = netwright::ir::parse("g(%x: f32[n]) {
 ///   %half = sqrt 0.25 : f32[]
 ///   %y = mul %x, %half : f32[n]
 ///   return %y
 /// }")?;
 /// let mut model = netwright::ir::Model::new(graph);
-/// let evaluator = Some(Evaluator::new(netwright::evaluate::Tract));
-/// optimize(&mut model, &Options { evaluator, ..Options::default() })?;
+/// optimize(&mut model, &Options::default().with_evaluator(Tract))?;
 /// assert!(model.graph.to_string().contains("%y = mul %x, 0.5"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -12,7 +12,7 @@
 //! builder.output("y", Norm::new("norm", NormKind::LayerNorm, 64, 1e-5).forward(x + attended));
 //!
 //! let mut model = Model::new(builder.finish()?);
-//! optimize(&mut model, &OptimizeOptions { target: Target::TRACT, ..OptimizeOptions::default() })?;
+//! optimize(&mut model, &OptimizeOptions::for_target(Target::TRACT))?;
 //! let path = std::env::temp_dir().join("netwright_doc_attention.onnx");
 //! write(&model, &path, &WriteOptions::default())?;
 //! println!("{}", verify(&path, None, &VerifyOptions::default())?);

@@ -56,7 +56,6 @@ pub enum Error {
 /// use netwright::ir::{Kind, Model, Op, parse};
 /// use netwright::passes::{Options, Rule, optimize, pattern, rewrite};
 /// use netwright::reproduce::reproduce;
-/// use std::sync::Arc;
 ///
 /// let text = "g(%x: f32[n]) {\n%a = exp %x : f32[n]\n%b = neg %a : f32[n]\n%y = sin %b : f32[n]\nreturn %y\n}";
 /// let model = Model::new(parse(text)?);
@@ -65,7 +64,7 @@ pub enum Error {
 ///     let operands = [graph.operand(found.root().node, 0).ok_or(netwright::passes::Skip::NoMatch)?];
 ///     rewrite::become_op(graph, found.root(), Op::Exp, &operands, "wrong")
 /// });
-/// let options = Options { own: vec![Arc::new(wrong.into())], ..Options::default() };
+/// let options = Options::default().with_own(wrong);
 /// let events = optimize(&mut model.clone(), &options)?.applied;
 /// let reproducer = reproduce(&model, &options, &Culprit::Rewrites { events, first: 1, of: 1 })?;
 /// assert!(reproducer.before.graph.to_string().contains("= neg %a"));
@@ -95,7 +94,7 @@ pub fn reproduce(model: &Model, options: &Options, culprit: &Culprit) -> Result<
 /// The windows of a rewrite, from the narrowest to the widest.
 fn windows(model: &Model, options: &Options, number: usize, event: &Event) -> Result<Vec<Window>, passes::Error> {
     let prover = Prover::recording(options.prover.clone(), number, event);
-    rewritten(model, &Options { prover: Some(prover.clone()), ..options.clone() }, number)?;
+    rewritten(model, &options.clone().with_prover(prover.clone()), number)?;
     Ok(prover.recorded())
 }
 
@@ -109,7 +108,7 @@ fn whole(model: &Model, options: &Options, first: usize, count: usize) -> Result
 fn rewritten(model: &Model, options: &Options, count: usize) -> Result<Model, passes::Error> {
     let mut model = model.clone();
     let limits = Limits { stop_after: Some(count), ..options.limits };
-    optimize(&mut model, &Options { limits, ..options.clone() })?;
+    optimize(&mut model, &options.clone().with_limits(limits))?;
     Ok(model)
 }
 

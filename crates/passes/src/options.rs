@@ -16,6 +16,7 @@ use std::sync::Arc;
 /// assert!(options.raise_opset);
 /// ```
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct Options {
     /// The runtime that the model is for.
     pub target: Target,
@@ -69,9 +70,9 @@ impl Options {
         self
     }
 
-    /// Sets [`own`](Self::own): passes of the caller.
-    pub fn with_own(mut self, passes: impl IntoIterator<Item = Arc<Pass>>) -> Self {
-        self.own = passes.into_iter().collect();
+    /// Adds a pass of the caller to [`own`](Self::own).
+    pub fn with_own(mut self, pass: impl Into<Pass>) -> Self {
+        self.own.push(Arc::new(pass.into()));
         self
     }
 

@@ -144,6 +144,6 @@ fn training_steps_read_values_by_name() {
         update_binding: vec![],
     });
     assert_eq!(optimize(&mut model, &Options::default()).unwrap_err(), Error::Training);
-    let none = Options { only: Some(vec![]), ..Options::default() };
+    let none = Options::default().with_only::<&str>([]);
     assert_eq!(optimize(&mut model, &none).unwrap().applied, []);
 }

@@ -53,7 +53,7 @@ fn optimized(text: &str, element: &str, target: Target, opset: i64) -> String {
     let text = text.replace("T[", &format!("{element}["));
     let mut model = Model::new(parse(&text).unwrap_or_else(|error| panic!("{error} in\n{text}")));
     model.opsets.insert(String::new(), opset);
-    optimize(&mut model, &Options { target, ..Options::default() }).unwrap_or_else(|error| panic!("{error}"));
+    optimize(&mut model, &Options::for_target(target)).unwrap_or_else(|error| panic!("{error}"));
     model.graph.to_string()
 }
 

@@ -54,7 +54,7 @@ fn passes_keep_the_laws_on_graphs_that_half_match() {
         let target = Target::ALL[nth.index(Target::ALL.len())];
         let mut model = Model::new(graph);
         model.opsets.insert(String::new(), [13, 17, 23, 24][nth.index(4)]);
-        outcome(&text, target.name, || optimize(&mut model, &Options { target, limits, ..Options::default() }))
+        outcome(&text, target.name, || optimize(&mut model, &Options::for_target(target).with_limits(limits)))
     });
     result.unwrap_or_else(|error| panic!("{error}"));
     assert!(accepted_texts.get() > 100, "only {} were graphs", accepted_texts.get());
