@@ -189,6 +189,7 @@ impl FromStr for Opset {
     }
 }
 
+/// The model that a command opens, and how.
 #[derive(Debug, Args)]
 pub(crate) struct Input {
     /// The ONNX file.
@@ -295,8 +296,8 @@ pub(crate) struct Optimize {
 
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
-    /// The ONNX file.
-    pub(crate) model: PathBuf,
+    #[command(flatten)]
+    pub(crate) input: Input,
     /// A second one, which must compute the same.
     pub(crate) other: Option<PathBuf>,
     #[command(flatten)]

@@ -4,13 +4,12 @@ use crate::args::{Build, Float};
 use crate::failure::Failure;
 use crate::output::{Output, in_line, thousands};
 use crate::overwrite::Inputs;
-use crate::{optimize, verify};
+use crate::{model_io, optimize, verify};
 use netwright::files;
 use netwright::inventory::inventory;
 use netwright::ir::Model;
 use netwright::nn::families::{FAMILIES, Family, TESTED_AGAINST};
 use netwright::nn::{Config, OpenError, Part, Pretrained, PretrainedOptions, SettingsError, Task, WeightError};
-use netwright::onnx::{self, WriteOptions};
 use netwright::passes;
 use netwright::verify::Verdict;
 use serde::Serialize;
@@ -34,7 +33,7 @@ struct Built {
 }
 
 pub(crate) fn run(args: &Build, output: Output) -> Result<(), Failure> {
-    optimize::check_opset(args.emit.opset)?;
+    model_io::check_opset(args.emit.opset)?;
     if args.emit.shares_cache(args.verify)? && (!args.with_past || args.no_optimize) {
         return Err(Failure::Usage("--kv-cache shared needs --with-past, and none of --no-optimize".to_owned()));
     }
@@ -46,7 +45,7 @@ pub(crate) fn run(args: &Build, output: Output) -> Result<(), Failure> {
     }
     for (part, path) in parts {
         let spinner = output.spinner("building");
-        let mut one = build(args, &model, part, &path, output)?;
+        let mut one = build(args, &model, part, &path, &inputs, output)?;
         drop(spinner);
         if args.verify {
             one.verified = Some(verify::own(&path, output)?);
@@ -118,7 +117,7 @@ fn line(built: &Built) -> String {
         thousands(built.bytes),
         built.seconds,
         built.interface.iter().map(|line| format!("{line}\n")).collect::<String>(),
-        optimize::verdict_text(built.verified.as_ref())
+        verify::verdict_text(built.verified.as_ref())
     )
 }
 
@@ -239,11 +238,18 @@ fn copy_beside(from: &Path, to: &Path, inputs: &Inputs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn build(args: &Build, model: &Pretrained, part: Part, path: &Path, output: Output) -> Result<Built, Failure> {
+fn build(
+    args: &Build,
+    model: &Pretrained,
+    part: Part,
+    path: &Path,
+    inputs: &Inputs,
+    output: Output,
+) -> Result<Built, Failure> {
     let start = Instant::now();
     let graph = model.build(part, args.outputs_attention).map_err(Failure::model)?;
     let mut model = Model::new(graph);
-    optimize::set_opset(&mut model, args.emit.opset)?;
+    model_io::set_opset(&mut model, args.emit.opset)?;
     let report = if args.no_optimize {
         passes::lower(&mut model, &args.emit.target, false)
     } else {
@@ -253,8 +259,7 @@ fn build(args: &Build, model: &Pretrained, part: Part, path: &Path, output: Outp
     };
     let report = report.map_err(|error| Failure::model_at(path, error))?;
     output.rewrites(&report.applied)?;
-    let options = WriteOptions { external_data: args.emit.external_data.into(), ..WriteOptions::default() };
-    let written = onnx::write(&model, path, &options).map_err(optimize::write_failure)?;
+    let written = model_io::write(&model, path, args.emit.external_data, false, inputs)?;
     let counts = inventory(&model);
     Ok(Built {
         path: path.to_owned(),

@@ -2,7 +2,7 @@
 
 use crate::args::Input;
 use crate::failure::Failure;
-use crate::optimize::read;
+use crate::model_io::read;
 use crate::output::{Output, in_line, table, thousands};
 use netwright::inventory::inventory;
 use netwright::ir;

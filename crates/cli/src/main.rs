@@ -4,6 +4,7 @@ mod args;
 mod build;
 mod failure;
 mod inspect;
+mod model_io;
 mod optimize;
 mod output;
 mod overwrite;
@@ -11,6 +12,7 @@ mod report;
 mod reproduce;
 #[cfg(unix)]
 mod signals;
+mod upgrade;
 mod verify;
 
 use args::{Cli, Command};
@@ -40,7 +42,7 @@ fn run(command: &Command, output: Output) -> Result<(), Failure> {
         Command::Families => build::families(output),
         Command::Optimize(args) => optimize::run(args, output),
         Command::Verify(args) => verify::run(args, output),
-        Command::Upgrade(args) => optimize::upgrade(args, output),
+        Command::Upgrade(args) => upgrade::run(args, output),
         Command::Check { input } => inspect::check(input, output),
         Command::Inspect { input, text } => inspect::run(input, *text, output),
         Command::Passes => inspect::passes(output),

@@ -1,7 +1,8 @@
 //! `netwright optimize`.
 
-use crate::args::{Input, Opset, Optimize, Upgrade};
+use crate::args::Optimize;
 use crate::failure::Failure;
+use crate::model_io;
 use crate::output::{Output, in_line, table, thousands};
 use crate::overwrite::{Inputs, same_file, same_place};
 use crate::report;
@@ -9,10 +10,10 @@ use crate::reproduce;
 use crate::verify;
 use netwright::bisect::{Culprit, bisect};
 use netwright::evaluate::Tract;
-use netwright::files::{AtomicFile, Source};
+use netwright::files::AtomicFile;
 use netwright::inventory::{Inventory, inventory};
 use netwright::ir::{Detail, Model};
-use netwright::onnx::{self, ReadError, ReadOptions, WriteError, WriteOptions};
+use netwright::onnx::{self, WriteError, WriteOptions};
 use netwright::passes::sites::Site;
 use netwright::passes::{self, Proven, Prover, Report};
 use netwright::verify::Verdict;
@@ -105,11 +106,11 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
     args.reproduce.as_deref().map(reproduce::expect_folder).transpose()?;
     let spinner = output.spinner("optimizing");
     let start = Instant::now();
-    let mut model = read(&args.input, output)?;
+    let mut model = model_io::read(&args.input, output)?;
     let inputs = Inputs::of_model(&args.input.model, &model);
     expect_outputs(args, &inputs)?;
-    set_opset(&mut model, args.emit.opset)?;
-    let before = side(inventory(&model), size(&args.input.model)?);
+    model_io::set_opset(&mut model, args.emit.opset)?;
+    let before = side(inventory(&model), model_io::file_size(&args.input.model)?);
     let text = (args.diff || args.report.is_some()).then(|| model.graph.to_text(Detail::Elided));
 
     let mut options = args.emit.options().with_skip(&args.skip);
@@ -120,12 +121,7 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
         passes::Error::UnknownPass { .. } | passes::Error::Required(_) => Failure::usage(error),
         error => Failure::model_at(&args.input.model, error),
     })?;
-    let form = WriteOptions {
-        external_data: args.emit.external_data.into(),
-        share_weights: args.share_weights,
-        kept_files: inputs.identities(),
-    };
-    let written = onnx::write(&model, &args.output, &form).map_err(write_failure)?;
+    let written = model_io::write(&model, &args.output, args.emit.external_data, args.share_weights, &inputs)?;
     let seconds = start.elapsed().as_secs_f64();
     drop(spinner);
 
@@ -183,8 +179,8 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
 
 /// The model that is optimized.
 fn original(args: &Optimize, output: Output) -> Result<Model, Failure> {
-    let mut model = read(&args.input, Output { quiet: true, ..output })?;
-    set_opset(&mut model, args.emit.opset)?;
+    let mut model = model_io::read(&args.input, Output { quiet: true, ..output })?;
+    model_io::set_opset(&mut model, args.emit.opset)?;
     Ok(model)
 }
 
@@ -258,96 +254,6 @@ fn expect_outputs(args: &Optimize, inputs: &Inputs) -> Result<(), Failure> {
     )))
 }
 
-/// A verdict that lets the command succeed; another is told as its failure.
-pub(crate) fn verdict_text(verdict: Option<&Verdict>) -> String {
-    verdict.filter(|verdict| verdict.is_fine()).map_or_else(String::new, |verdict| format!("{verdict}\n"))
-}
-
-pub(crate) fn upgrade(args: &Upgrade, output: Output) -> Result<(), Failure> {
-    check_opset(Some(Opset::Is(args.opset)))?;
-    let mut model = read(&args.input, output)?;
-    if args.opset < model.opset() {
-        let message = format!("the model is of opset {}, and {} is older", model.opset(), args.opset);
-        return Err(Failure::Usage(message));
-    }
-    let inputs = Inputs::of_model(&args.input.model, &model);
-    inputs.expect_other_output(&args.output, &args.input.model)?;
-    onnx::set_opset(&mut model, args.opset).map_err(write_failure)?;
-    let options = WriteOptions {
-        external_data: args.external_data.into(),
-        share_weights: args.share_weights,
-        kept_files: inputs.identities(),
-    };
-    let written = onnx::write(&model, &args.output, &options).map_err(write_failure)?;
-    output.report(&serde_json::json!({ "opset": args.opset, "bytes": written.bytes }), || {
-        format!("{} is of opset {}, {} bytes", in_line(&args.output), args.opset, thousands(written.bytes))
-    })
-}
-
-/// The other warnings are counted.
-const MOST_WARNINGS: usize = 10;
-
-/// Reads a model; what is wrong with its contents is its own fault, what keeps it from being read is the call's.
-pub(crate) fn read(input: &Input, output: Output) -> Result<Model, Failure> {
-    let &Input { inline_functions, strict, .. } = input;
-    let options = ReadOptions { data_dir: input.data_dir.clone(), inline_functions, strict };
-    let model = onnx::read(&input.model, &options).map_err(|error| match error {
-        ReadError::File(error) => Failure::usage(error),
-        error => Failure::model(error),
-    })?;
-    for warning in model.warnings.iter().take(MOST_WARNINGS) {
-        output.warn(&format!("{}: {warning}", in_line(&input.model)))?;
-    }
-    if let Some(more @ 1..) = model.warnings.len().checked_sub(MOST_WARNINGS) {
-        output.warn(&format!("{}: and {more} more", in_line(&input.model)))?;
-    }
-    let (opset, understood) = (model.opset(), onnx::READ_OPSETS);
-    if !understood.contains(&opset) {
-        let (first, last) = (understood.start(), understood.end());
-        output.warn(&format!(
-            "opset {opset} is none of those that are understood ({first} to {last}): its operators are kept as they came"
-        ))?;
-    }
-    Ok(model)
-}
-
-/// A file that cannot be written is the call's fault, a model that cannot be is its own.
-pub(crate) fn write_failure(error: WriteError) -> Failure {
-    match error {
-        WriteError::File(error) => Failure::usage(error),
-        error => Failure::model(error),
-    }
-}
-
-/// The newest opset that a model is brought to: those behind it lose kernels in runtimes.
-const NEWEST_OPSET: i64 = 24;
-
-/// Checks that the version of the operators is one that a model is brought to.
-pub(crate) fn check_opset(opset: Option<Opset>) -> Result<(), Failure> {
-    let first = *onnx::WRITTEN_OPSETS.start();
-    match opset {
-        Some(Opset::Is(opset)) if !(first..=NEWEST_OPSET).contains(&opset) => {
-            let message = format!("opset {opset} cannot be written; those from {first} to {NEWEST_OPSET} can");
-            Err(Failure::Usage(message))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Sets the version of the operators that is to be written, where it is given.
-pub(crate) fn set_opset(model: &mut Model, opset: Option<Opset>) -> Result<(), Failure> {
-    check_opset(opset)?;
-    if let Some(Opset::Is(opset)) = opset {
-        onnx::set_opset(model, opset).map_err(write_failure)?;
-    }
-    Ok(())
-}
-
-fn size(path: &Path) -> Result<u64, Failure> {
-    let source = Source::open(path).map_err(Failure::usage)?;
-    Ok(source.len())
-}
-
 fn side(counts: Inventory, bytes: u64) -> Side {
     let Inventory { nodes, operators, parameters, constants, .. } = counts;
     Side { nodes, operators, bytes, parameters, constants }
@@ -406,5 +312,5 @@ fn summary(done: &Done) -> String {
         .chain(done.explain.iter().flatten().cloned())
         .chain(done.proofs.iter().flat_map(Proofs::lines))
         .chain([format!("in {:.2} s", done.seconds)]);
-    table(&rows) + &lines.collect::<Vec<_>>().join("\n") + "\n" + &verdict_text(done.verified.as_ref())
+    table(&rows) + &lines.collect::<Vec<_>>().join("\n") + "\n" + &verify::verdict_text(done.verified.as_ref())
 }

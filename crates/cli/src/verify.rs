@@ -1,14 +1,16 @@
 //! `netwright verify`, and what `--verify` does.
 
-use crate::args::{self, Optimize, Runtimes, Verify, bindings};
+use crate::args::{self, ExternalData, Input, Optimize, Runtimes, Verify, bindings};
 use crate::failure::Failure;
+use crate::model_io;
 use crate::output::Output;
+use crate::overwrite::Inputs;
 use netwright::files::{self, AtomicFile};
 use netwright::ir::{Bindings, Symbol};
 use netwright::verify::{self, Array, Error, ModelFile, OnnxRuntime, Options, Run, Runtime, Session, Verdict, Worker};
 use safetensors::{Dtype, tensor::TensorView};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub(crate) fn run(args: &Verify, output: Output) -> Result<(), Failure> {
     let (runtime, fallback) = runtimes(&args.runtimes)?;
@@ -18,12 +20,17 @@ pub(crate) fn run(args: &Verify, output: Output) -> Result<(), Failure> {
         tolerance: args.tolerance,
         long: args.long,
         inputs: args.inputs.clone(),
+        data_dir: args.input.data_dir.clone(),
         runtime,
         fallback,
         ..Options::default()
     };
     let spinner = output.spinner("verifying");
-    let verdict = worker()?.verify(&args.model, args.other.as_deref(), &options).map_err(failure)?;
+    let copies = tempfile::tempdir()?;
+    let opened = |path: &Path, side| opened(path, &args.input, &copies.path().join(side), output);
+    let model = opened(&args.input.model, "first")?;
+    let other = args.other.as_deref().map(|other| opened(other, "second")).transpose()?;
+    let verdict = worker()?.verify(&model, other.as_deref(), &options).map_err(failure)?;
     drop(spinner);
     // Where a runtime brought the worker down, it is not asked again, in this process.
     if let (
@@ -32,13 +39,29 @@ pub(crate) fn run(args: &Verify, output: Output) -> Result<(), Failure> {
     ) = (&args.dump, &verdict)
     {
         let judge = options.fallback.as_ref().filter(|fallback| fallback.to_string() == *runtime);
-        dump(&args.model, folder, &runs(&verdict), judge.unwrap_or(&options.runtime))?;
+        let file = ModelFile::open_with(&model, options.data_dir.as_deref()).map_err(failure)?;
+        dump(&file, folder, &runs(&verdict), judge.unwrap_or(&options.runtime))?;
     }
     match judge(&verdict) {
         Ok(()) => output.report(&verdict, || verdict.to_string()),
         Err(failed) if output.json => output.data(&verdict, String::new).and(Err(failed)),
         Err(failed) => Err(failed),
     }
+}
+
+/// Returns the file that a runtime opens: the model's own, or a copy of it whose functions are put in place of their calls.
+fn opened(path: &Path, input: &Input, folder: &Path, output: Output) -> Result<PathBuf, Failure> {
+    if !input.strict && !input.inline_functions {
+        return Ok(path.to_owned());
+    }
+    let model = model_io::read_at(path, input, output)?;
+    if !input.inline_functions {
+        return Ok(path.to_owned());
+    }
+    files::create_folder(folder).map_err(Failure::usage)?;
+    let copy = folder.join("model.onnx");
+    model_io::write(&model, &copy, ExternalData::Auto, false, &Inputs::default())?;
+    Ok(copy)
 }
 
 /// Runs a model of our own making, in this process.
@@ -107,6 +130,11 @@ fn runtimes(args: &Runtimes) -> Result<(Runtime, Option<Runtime>), Failure> {
     }
 }
 
+/// A verdict that lets the command succeed; another is told as its failure.
+pub(crate) fn verdict_text(verdict: Option<&Verdict>) -> String {
+    verdict.filter(|verdict| verdict.is_fine()).map_or_else(String::new, |verdict| format!("{verdict}\n"))
+}
+
 /// What a verdict means for the command.
 pub(crate) fn judge(verdict: &Verdict) -> Result<(), Failure> {
     match verdict {
@@ -150,12 +178,11 @@ fn runs(verdict: &Verdict) -> Vec<(Bindings, u64)> {
 }
 
 /// Writes the inputs and outputs of every run as safetensors, for other runtimes to be compared with.
-fn dump(model: &Path, folder: &Path, runs: &[(Bindings, u64)], runtime: &Runtime) -> Result<(), Failure> {
-    let file = ModelFile::open(model).map_err(failure)?;
-    let session = Session::new_in(&file, runtime).map_err(failure)?;
+fn dump(file: &ModelFile, folder: &Path, runs: &[(Bindings, u64)], runtime: &Runtime) -> Result<(), Failure> {
+    let session = Session::new_in(file, runtime).map_err(failure)?;
     files::create_folder(folder).map_err(Failure::usage)?;
     for (at, (bindings, seed)) in runs.iter().enumerate() {
-        let inputs = verify::inputs(&file, bindings, *seed).map_err(failure)?;
+        let inputs = verify::inputs(file, bindings, *seed).map_err(failure)?;
         let given: Vec<(&str, &Array)> = inputs.iter().map(|(name, array)| (name.as_str(), array)).collect();
         let outputs = session.run(&given).map_err(failure)?;
         let inputs = inputs.iter().map(|(name, array)| (format!("input.{name}"), array));

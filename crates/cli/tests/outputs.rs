@@ -1,6 +1,8 @@
 //! What a command writes, and what it does not write over.
 #![cfg(unix)]
 
+use netwright::ir::{Function, Model, Notes, parse};
+use netwright::onnx::{WriteOptions, write};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -175,4 +177,55 @@ fn control_characters_are_escaped() {
             assert_eq!(raw, None, "{arguments:?}: {text}");
         }
     }
+}
+
+/// A model with a function: `y = my.domain::Twice(x)`.
+fn write_with_function(path: &Path) {
+    let [mut model, function] =
+        ["%y = \"my.domain::Twice@1\" %x : f32[n]", "%y = \"::Add@17\" %x, %x : f32[n]"].map(|body| {
+            let text = format!("g(%x: f32[n]) {{\n{body}\nreturn %y\n}}");
+            Model::new(parse(&text).unwrap_or_else(|error| panic!("{error}")))
+        });
+    model.opsets = [(String::new(), 17), ("my.domain".to_owned(), 1)].into();
+    model.functions.push(Function {
+        domain: "my.domain".into(),
+        name: "Twice".into(),
+        overload: "".into(),
+        graph: function.graph,
+        attributes: vec![],
+        defaults: vec![],
+        opsets: [(String::new(), 17)].into(),
+        notes: Notes::default(),
+    });
+    write(&model, path, &WriteOptions::default()).unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// Every command that opens a model takes the flags that say how it is read.
+#[test]
+fn all_commands_read_alike() {
+    let folder = with_model();
+    let at = folder.path();
+    fs::create_dir(at.join("cache")).expect("a folder");
+    fs::rename(at.join("m.onnx.data"), at.join("cache/blob")).expect("moved");
+    symlink("cache/blob", at.join("m.onnx.data")).expect("a link");
+    write_with_function(&at.join("f.onnx"));
+    for (command, more) in [
+        ("check", &[][..]),
+        ("inspect", &[]),
+        ("optimize", &["-o", "out.onnx"]),
+        ("upgrade", &["-o", "out.onnx", "--opset", "22"]),
+        ("verify", &[]),
+    ] {
+        let run = |model: &str, flags: &[&str]| netwright(at, &[&[command, model], more, flags].concat());
+        let linked = run("m.onnx", &[]);
+        assert!(!linked.status.success(), "{command}: {}", String::from_utf8_lossy(&linked.stdout));
+        let told = [run("m.onnx", &["--data-dir", "cache"]), run("f.onnx", &["--inline-functions", "--strict"])];
+        for output in told {
+            assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+    let called = netwright(at, &["verify", "f.onnx", "--runtime", "tract"]);
+    assert_eq!(called.status.code(), Some(3), "{}", String::from_utf8_lossy(&called.stdout));
+    let both = netwright(at, &["verify", "f.onnx", "f.onnx", "--inline-functions"]);
+    assert!(String::from_utf8_lossy(&both.stdout).starts_with("equal in tract"), "{both:?}");
 }

@@ -1,0 +1,24 @@
+//! `netwright upgrade`.
+
+use crate::args::{Opset, Upgrade};
+use crate::failure::Failure;
+use crate::model_io;
+use crate::output::{Output, in_line, thousands};
+use crate::overwrite::Inputs;
+
+pub(crate) fn run(args: &Upgrade, output: Output) -> Result<(), Failure> {
+    let opset = Some(Opset::Is(args.opset));
+    model_io::check_opset(opset)?;
+    let mut model = model_io::read(&args.input, output)?;
+    if args.opset < model.opset() {
+        let message = format!("the model is of opset {}, and {} is older", model.opset(), args.opset);
+        return Err(Failure::Usage(message));
+    }
+    let inputs = Inputs::of_model(&args.input.model, &model);
+    inputs.expect_other_output(&args.output, &args.input.model)?;
+    model_io::set_opset(&mut model, opset)?;
+    let written = model_io::write(&model, &args.output, args.external_data, args.share_weights, &inputs)?;
+    output.report(&serde_json::json!({ "opset": args.opset, "bytes": written.bytes }), || {
+        format!("{} is of opset {}, {} bytes", in_line(&args.output), args.opset, thousands(written.bytes))
+    })
+}
