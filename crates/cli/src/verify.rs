@@ -23,7 +23,6 @@ pub(crate) fn run(args: &Verify, output: Output) -> Result<(), Failure> {
         data_dir: args.input.data_dir.clone(),
         runtime,
         fallback,
-        ..Options::default()
     };
     let spinner = output.spinner("verifying");
     let copies = tempfile::tempdir()?;
