@@ -93,6 +93,15 @@ impl Attribute {
         }
     }
 
+    /// The same, to be changed.
+    pub(crate) fn bodies_mut(&mut self) -> &mut [Arc<Graph>] {
+        match self {
+            Attribute::Graph(body) => std::slice::from_mut(body),
+            Attribute::Graphs(bodies) => bodies,
+            _ => &mut [],
+        }
+    }
+
     /// Calls `visit` with every tensor in it, those in bodies not included.
     pub fn for_each_tensor(&self, visit: &mut dyn FnMut(&Tensor)) {
         let mut sparse = |held: &SparseTensor| {
@@ -220,6 +229,16 @@ pub(crate) trait AttributeValue: Sized + PartialEq {
     fn to_attribute(&self) -> Option<Attribute>;
 
     fn from_attribute(attribute: &Attribute) -> Option<Self>;
+
+    /// The graph that it is.
+    fn body(&self) -> Option<&Arc<Graph>> {
+        None
+    }
+
+    /// The same, to be changed.
+    fn body_mut(&mut self) -> Option<&mut Arc<Graph>> {
+        None
+    }
 
     /// Whether the attribute says that there is none.
     fn is_none(_attribute: &Attribute) -> bool {
@@ -377,6 +396,14 @@ impl AttributeValue for Arc<Graph> {
 
     fn from_attribute(attribute: &Attribute) -> Option<Self> {
         if let Attribute::Graph(body) = attribute { Some(body.clone()) } else { None }
+    }
+
+    fn body(&self) -> Option<&Arc<Graph>> {
+        Some(self)
+    }
+
+    fn body_mut(&mut self) -> Option<&mut Arc<Graph>> {
+        Some(self)
     }
 }
 
