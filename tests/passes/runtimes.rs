@@ -242,6 +242,24 @@ fn standardize_contrib_operators() {
 }
 
 #[test]
+fn contrib_attention_that_cannot_be_lowered_stays() {
+    // Nothing says how many queries there are, so that neither a kernel nor other operators serve.
+    let graph = graph(
+        "%x: f32[b, ?, 8], %mask: i32[b, s]",
+        "%y = \"com.microsoft::MultiHeadAttention@1\" %x, %x, %x, _, %mask {num_heads = 2} : f32[b, ?, 8]
+         return %y",
+    );
+    let mut model = Model::new(graph);
+    model.opsets.insert("com.microsoft".to_owned(), 1);
+    let before = model.graph.to_string();
+    let report = passes::optimize(&mut model, &Options::for_target(Target::TRACT)).expect("it is optimized");
+    assert_eq!(model.graph.to_string(), before);
+    let declined: Vec<String> = report.declined.iter().map(ToString::to_string).collect();
+    let expected = "standardize-contrib-operators: %y: attention can neither stand nor be written out at opset";
+    assert!(declined.iter().any(|event| event.starts_with(expected)), "{declined:?}");
+}
+
+#[test]
 fn share_cache() {
     let inputs = "%ids: i64[b, s], %q: f32[b, s, 16], %k: f32[b, s, 8], %padding: i64[b, p + s], \
                   %past_key: f32[b, 1, p, 8], %past_value: f32[b, 1, p, 8]";

@@ -62,7 +62,7 @@ pub use runtime::*;
 pub use shapes::*;
 pub use target::Target;
 
-use netwright_ir::{Dialect, Graph, Kind, Model, Name};
+use netwright_ir::{Dialect, Graph, Kind, Model, Name, Value};
 use runtime::{contrib, shared_cache};
 use std::borrow::Borrow;
 use std::collections::BTreeSet;
@@ -230,27 +230,29 @@ pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, Error> {
     let standardizes = !options.target.contrib && contrib::is_used(&model.graph);
     let before = standardizes.then(|| model.clone());
     let report = attempt(model, options)?;
-    let stuck = unwritable(&model.graph, model.opset(), model.early_operators);
+    let stuck = unwritable(&model.graph, model, &options.target);
     let (Some(before), Some((node, kind))) = (before, stuck) else { return Ok(report) };
     *model = before;
     let pass = "standardize-contrib-operators";
     let mut options = options.clone();
     options.skip.push(pass.to_owned());
     let mut report = attempt(model, &options)?;
-    let note = format!("{} cannot be written out at opset {}", kind.word(), model.opset());
+    let note = format!("{} can neither stand nor be written out at opset {}", kind.word(), model.opset());
     report.declined.push(Event { pass, node, note: note.into() });
     Ok(report)
 }
 
-/// The first operator that stands for several, that the opset does not have and that was not lowered.
-fn unwritable(graph: &Graph, opset: i64, early: bool) -> Option<(Name, Kind)> {
+/// The first operator that stands for several, that the opset or the target does not have and that was not lowered.
+fn unwritable(graph: &Graph, model: &Model, target: &Target) -> Option<(Name, Kind)> {
     graph.schedule().into_iter().find_map(|id| {
         let kind = graph.node(id).op().kind();
-        let is_early = early && kind == Kind::LayerNormalization;
-        if opset < target::since(kind) && !is_early {
+        let is_early = model.early_operators && kind == Kind::LayerNormalization;
+        let is_missing = model.opset() < target::since(kind) && !is_early;
+        let has_no_kernel = kind == Kind::Attention && !target.attention.runs(graph, Value { node: id, result: 0 });
+        if is_missing || has_no_kernel {
             return Some((pipeline::name_of(graph, id), kind));
         }
-        graph.node(id).op().bodies().into_iter().find_map(|body| unwritable(body, opset, early))
+        graph.node(id).op().bodies().into_iter().find_map(|body| unwritable(body, model, target))
     })
 }
 

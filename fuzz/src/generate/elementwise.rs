@@ -44,7 +44,9 @@ impl Draft {
             6 => {
                 let power = self.random.pick(&[1.0, 2.0, 3.0, 0.0]);
                 let power = self.number_of(x.elem, power);
-                self.binary("Pow", x, &power)
+                // Powers of larger numbers would be scores that come near the fills of masks.
+                let bounded = self.same("Tanh", &[x], vec![]);
+                self.binary("Pow", &bounded, &power)
             }
             7 | 8 => {
                 let ops = ["Neg", "Abs", "Relu", "Tanh", "Sigmoid", "Erf", "Identity", "Softsign", "Sin", "Cos"];

@@ -10,8 +10,8 @@ use crate::wire::{
 };
 use names::Names;
 use netwright_ir::{
-    Attribute, Function, Graph, Model, NodeId, Notes, Op, Output, Tensor, TensorNotes, TensorType, Training, Value,
-    ValueType,
+    Attribute, Dim, Function, Graph, Kind, Model, NodeId, Notes, Op, Output, Tensor, TensorNotes, TensorType, Training,
+    Value, ValueType,
 };
 use prost::Message;
 use std::borrow::Cow;
@@ -344,6 +344,13 @@ fn needed_constants(graph: &Graph, forms: &Forms, names: &Names<'_>) -> HashSet<
     read.filter(|id| matches!(graph.node(*id).op(), Op::Constant(_))).collect()
 }
 
+/// Whether ONNX Runtime does not load a model without the type of a value: where it cannot tell the last size of the
+/// values of a flat Attention, `[batch, key, hidden]`, it takes it for 0 (1.32).
+fn is_taken_wrongly(graph: &Graph, value: Value) -> bool {
+    let is_flat = graph.shape(value).is_some_and(|shape| matches!(shape, [_, _, Dim::Known(_)]));
+    is_flat && graph.users(value).iter().any(|&(id, at)| at == 2 && graph.node(id).op().kind() == Kind::Attention)
+}
+
 struct Emitter<'e, 'm, 'n> {
     file: &'e mut File<'m>,
     graph: &'e Graph,
@@ -499,9 +506,11 @@ impl Emitter<'_, '_, '_> {
     }
 
     /// Declares the type of an inner value; those of outputs stand with them. Of a graph that was read, only
-    /// what the file declared is declared again.
+    /// what the file declared is declared again, and what ONNX Runtime would take wrongly.
     fn describe(&mut self, value: Value, name: &str) {
-        let is_declared = self.graph.declared(value).is_some() || self.graph.conventions().types_values;
+        let is_declared = self.graph.declared(value).is_some()
+            || self.graph.conventions().types_values
+            || is_taken_wrongly(self.graph, value);
         if !is_declared || self.names.outputs.contains(name) {
             return;
         }

@@ -2,7 +2,7 @@
 
 use super::{expected, model, read_bytes};
 use netwright_ir::tensor::{Distribution, Wave};
-use netwright_ir::{Data, ElementType, Graph, Model, Op, Tensor, TensorType, shape};
+use netwright_ir::{Conventions, Data, ElementType, Graph, Model, Op, Tensor, TensorType, shape};
 use netwright_onnx::{ExternalData, ReadOptions, WriteError, WriteOptions, read, to_bytes, to_text, write};
 use protobuf::Message;
 
@@ -30,6 +30,27 @@ fn every_field_as_another_code_base_reads_it() {
     // Fields unknown to its schema would be a difference too.
     let found = onnx_protobuf::ModelProto::parse_from_bytes(&to_bytes(&small()).unwrap()).unwrap();
     assert_eq!(found, expected::small());
+}
+
+#[test]
+fn values_of_a_flat_attention_are_declared() {
+    let mut model = model(
+        23,
+        "g(%x: f32[b, s, 8], %shape: i64[3]) {
+  %r = reshape %x, %shape : f32[*]
+  %w = parameter fill(1.0) : f32[8, 4]
+  %v = matmul %x, %w : f32[b, s, 4]
+  %k = neg %x : f32[b, s, 8]
+  %y = attention %x, %k, %v {is_causal = false, kv_num_heads = 2, q_num_heads = 2} : f32[b, s, 4]
+  return %y, %r
+}",
+    );
+    // A graph of our own making declares every value; one that was read declares what its file did.
+    let conventions = Conventions { types_values: false, ..model.graph.conventions() };
+    model.graph.set_conventions(conventions);
+    let found = onnx_protobuf::ModelProto::parse_from_bytes(&to_bytes(&model).unwrap()).unwrap();
+    let names: Vec<&str> = found.graph.value_info.iter().map(|info| info.name.as_str()).collect();
+    assert_eq!(names, ["v"]);
 }
 
 #[test]
