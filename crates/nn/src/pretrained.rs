@@ -58,6 +58,8 @@ pub struct Pretrained {
     /// What it is built for.
     pub task: Task,
     parts: Vec<Part>,
+    /// The graphs that opening the folder declared, one for each part.
+    declared: Vec<Graph>,
 }
 
 /// Why a folder holds no model.
@@ -140,6 +142,7 @@ impl Pretrained {
             dtype: ElementType::F32,
             task: Task::Text2TextGeneration,
             parts: vec![Part::Encoder, Part::Decoder],
+            declared: vec![],
         })
     }
 
@@ -167,11 +170,16 @@ impl Pretrained {
             (true, false) => vec![Part::Encoder, Part::Decoder],
             (true, true) => vec![Part::Encoder, Part::Decoder, Part::DecoderWithPast],
         };
-        let model = Self { architecture, weights, dtype: options.dtype, task, parts };
-        let mut declared = BTreeMap::new();
-        for part in &model.parts {
-            declared.append(&mut parameters(&model.declare(*part, &Weights::Random { seed: 0 }, false)?));
-        }
+        let mut model = Self { architecture, weights, dtype: options.dtype, task, parts, declared: vec![] };
+        let declare = |weights: &Weights| -> Result<Vec<Graph>, BuildErrors> {
+            model.parts.iter().map(|part| model.declare(*part, weights, false)).collect()
+        };
+        let (graphs, failed) = match declare(&model.weights) {
+            Ok(graphs) => (graphs, None),
+            // Weights that do not fit are reported together, against all that a model with any weights has.
+            Err(errors) => (declare(&Weights::Random { seed: 0 })?, Some(errors)),
+        };
+        let declared: BTreeMap<String, Vec<u64>> = graphs.iter().flat_map(parameters).collect();
         let among = |parts: &[&str], name: &str| parts.iter().any(|part| name.contains(part));
         let unused = |name: &str| {
             if options.allow_unused || among(model.architecture.leaves(), name) {
@@ -183,6 +191,10 @@ impl Pretrained {
             }
         };
         model.weights.expect(&Weights::file_of(folder), &declared, unused)?;
+        if let Some(errors) = failed {
+            return Err(errors.into());
+        }
+        model.declared = graphs;
         Ok(model)
     }
 
@@ -201,7 +213,8 @@ impl Pretrained {
     /// # Errors
     /// When the model has no such part.
     pub fn build(&self, part: Part, attention_weights: bool) -> Result<Graph, BuildErrors> {
-        self.declare(part, &self.weights, attention_weights)
+        let declared = self.parts.iter().zip(&self.declared).find(|(own, _)| **own == part && !attention_weights);
+        declared.map_or_else(|| self.declare(part, &self.weights, attention_weights), |(_, graph)| Ok(graph.clone()))
     }
 
     fn declare(&self, part: Part, weights: &Weights, attention_weights: bool) -> Result<Graph, BuildErrors> {
@@ -333,3 +346,9 @@ fn pooling_mode(path: &Path) -> Result<PoolingMode, OpenError> {
             .into()),
     }
 }
+
+/// A model can be opened in one thread and built in others.
+const _: () = {
+    const fn is_shared<T: Send + Sync>() {}
+    is_shared::<Pretrained>();
+};

@@ -12,7 +12,7 @@ const TARGET: &str = "decoder_sequence_length";
 const PAST: &str = "past_decoder_sequence_length";
 
 /// An encoder and a decoder with cross-attention.
-pub(super) trait EncoderDecoder: Debug {
+pub(super) trait EncoderDecoder: Debug + Send + Sync {
     /// Declares the encoder's inputs, but for the mask of padding.
     fn source<'b>(&self, builder: &'b Builder<'b>) -> Var<'b>;
 

@@ -125,7 +125,7 @@ impl Head<'_> {
 }
 
 /// A model of a family, with the sizes that its configuration says.
-pub trait Architecture {
+pub trait Architecture: Send + Sync {
     /// Declares a graph: inputs, layers, outputs.
     fn declare<'b>(&self, builder: &'b Builder<'b>, part: Part);
 

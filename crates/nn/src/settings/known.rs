@@ -1,0 +1,139 @@
+//! What is known of options whatever the family: values of absent ones, and those that change nothing.
+
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+/// The values of absent options by model type: those that transformers 4.57 declares for its configurations.
+/// `tests/interop/make_defaults.py` writes the file.
+pub(super) static DEFAULTS: LazyLock<BTreeMap<String, Map<String, Value>>> = LazyLock::new(|| {
+    let table = serde_json::from_str(include_str!("../families/defaults.json"));
+    table.unwrap_or_else(|error| unreachable!("a test reads the table: {error}"))
+});
+
+/// Options that do not change what a trained model computes.
+pub(super) const HARMLESS: &[&str] = &[
+    // What the file says of itself.
+    "_attn_implementation_autoset",
+    "_commit_hash",
+    "_name_or_path",
+    "_num_labels",
+    "architectures",
+    "auto_map",
+    "dtype",
+    "gradient_checkpointing",
+    "id2label",
+    "is_llama_config",
+    "label2id",
+    "model_type",
+    "name_or_path",
+    "num_labels",
+    "tokenizer_class",
+    "torch_dtype",
+    "torchscript",
+    "transformers.js_config",
+    "transformers_version",
+    "use_cache",
+    "use_bfloat16",
+    // Training.
+    "activation_dropout",
+    "apply_spec_augment",
+    "attention_dropout",
+    "attention_probs_dropout_prob",
+    "attn_dropout",
+    "attn_pdrop",
+    "classif_dropout",
+    "classifier_dropout",
+    "cls_dropout",
+    "decoder_layerdrop",
+    "dropout",
+    "dropout_rate",
+    "embd_pdrop",
+    "encoder_layerdrop",
+    "finetuning_task",
+    "hidden_dropout",
+    "hidden_dropout_prob",
+    "init_std",
+    "initializer_cutoff_factor",
+    "initializer_factor",
+    "initializer_range",
+    "layerdrop",
+    "logit_scale_init_value",
+    "mask_feature_length",
+    "mask_feature_min_masks",
+    "mask_feature_prob",
+    "mask_time_length",
+    "mask_time_min_masks",
+    "mask_time_prob",
+    "output_attentions",
+    "output_hidden_states",
+    "pretraining_tp",
+    "problem_type",
+    "qa_dropout",
+    "resid_pdrop",
+    "return_dict",
+    "reorder_and_upcast_attn",
+    "seq_classif_dropout",
+    "summary_first_dropout",
+    // Tokens and generation.
+    "bad_words_ids",
+    "begin_suppress_tokens",
+    "bos_token_id",
+    "cls_token_id",
+    "decoder_bos_token_id",
+    "decoder_start_token_id",
+    "diversity_penalty",
+    "do_sample",
+    "early_stopping",
+    "encoder_no_repeat_ngram_size",
+    "eos_token_id",
+    "exponential_decay_length_penalty",
+    "forced_bos_token_id",
+    "forced_decoder_ids",
+    "forced_eos_token_id",
+    "image_token_id",
+    "length_penalty",
+    "mask_token_id",
+    "max_length",
+    "median_filter_width",
+    "min_length",
+    "no_repeat_ngram_size",
+    "num_beam_groups",
+    "num_beams",
+    "num_return_sequences",
+    "output_scores",
+    "pad_token_id",
+    "prefix",
+    "remove_invalid_values",
+    "repetition_penalty",
+    "return_dict_in_generate",
+    "sep_token_id",
+    "suppress_tokens",
+    "task_specific_params",
+    "temperature",
+    "top_k",
+    "top_p",
+    "typical_p",
+    "unk_token_id",
+    // How the same is computed, and what no code reads.
+    "directionality",
+    "output_past",
+    "pooler_fc_size",
+    "pooler_num_attention_heads",
+    "pooler_num_fc_layers",
+    "pooler_size_per_head",
+    "pooler_type",
+    "chunk_size_feed_forward",
+];
+
+/// Options that every configuration has, which say nothing while they are such.
+pub(super) fn says_nothing(option: &str, value: &Value) -> bool {
+    match option {
+        "add_cross_attention" | "is_decoder" | "is_encoder_decoder" | "tf_legacy_loss" | "tie_encoder_decoder" => {
+            *value == Value::Bool(false)
+        }
+        "tie_word_embeddings" => *value == Value::Bool(true),
+        "pruned_heads" => value.as_object().is_some_and(Map::is_empty),
+        _ => false,
+    }
+}
