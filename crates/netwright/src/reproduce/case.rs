@@ -1,0 +1,286 @@
+//! Two graphs that differ for some inputs, and smaller ones that still do.
+
+use super::graphs::{Given, as_constant, computed, copied, is_computed, is_same, reached, rebuilt, values};
+use super::{Error, Reproducer};
+use crate::ir::{Graph, Value, Window};
+use crate::prove::{Form, RUNS, Sample, bindings, difference, instance, lowered, made_up, run, session};
+use crate::verify::Array;
+use std::collections::{BTreeMap, HashSet};
+
+/// Two graphs with the same inputs and outputs that differ for these inputs.
+pub(super) struct Case {
+    form: Form,
+    before: Graph,
+    after: Graph,
+    inputs: Vec<(String, Array)>,
+    shown: Shown,
+}
+
+/// What two graphs computed, and how it differs.
+struct Shown {
+    before: Vec<(String, Array)>,
+    after: Option<Vec<(String, Array)>>,
+    difference: String,
+}
+
+/// A value that the sides compute alike, or that only one reads: before, after, and its name and elements.
+type Shared = (Option<Value>, Option<Value>, (String, Array));
+
+/// So many values are tried one by one as inputs.
+const MOST_TRIES: usize = 64;
+
+impl Case {
+    /// The first run in which the sides of a window differ, or else in which the one after fails.
+    pub(super) fn of(window: &Window) -> Result<Option<Self>, String> {
+        let (mut failing, mut ran, mut not_run) = (None, false, None);
+        for form in [Form::AsItIs, Form::Decomposed] {
+            for (sizes, samples) in RUNS {
+                let bindings = bindings(window, sizes);
+                let sides =
+                    instance(&window.before, &bindings).and_then(|a| Ok((a, instance(&window.after, &bindings)?)));
+                let ((before, inputs), (after, _)) = match sides {
+                    Ok(sides) => sides,
+                    Err(why) => {
+                        not_run.get_or_insert(why);
+                        continue;
+                    }
+                };
+                for sample in samples.iter().filter(|sample| **sample != Sample::Special) {
+                    let arrays = inputs.iter().map(|input| made_up(input, *sample));
+                    let shown = arrays.collect::<Result<Vec<_>, _>>().and_then(|inputs| {
+                        let shown = shown(form, &before, &after, &inputs)?;
+                        Ok(shown.map(|shown| (inputs, shown)))
+                    });
+                    match shown {
+                        Ok(Some((inputs, shown))) => {
+                            let differs = shown.after.is_some();
+                            let (before, after) = (before.clone(), after.clone());
+                            let case = Self { form, before, after, inputs, shown };
+                            if differs {
+                                return Ok(Some(case));
+                            }
+                            failing.get_or_insert(case);
+                        }
+                        Ok(None) => ran = true,
+                        Err(why) => _ = not_run.get_or_insert(why),
+                    }
+                }
+            }
+        }
+        match (failing, not_run) {
+            // What fails in one form and holds in another is a limit of tract.
+            (Some(case), _) if !ran => Ok(Some(case)),
+            (_, Some(why)) if !ran => Err(why),
+            _ => Ok(None),
+        }
+    }
+
+    /// The same with fewer outputs and nodes, as long as it differs.
+    pub(super) fn shrunk(mut self) -> Self {
+        let outputs = self.outputs();
+        if let Some(smaller) = outputs.iter().find_map(|pair| self.attempt(&[*pair], &[])) {
+            self = smaller;
+        }
+        while let Some(smaller) = self.before_last_node() {
+            self = smaller;
+        }
+        // What only one side reads is known once the others are cut.
+        self.cut().cut()
+    }
+
+    /// The same with what the sides share as inputs, as far as it differs.
+    fn cut(self) -> Self {
+        let (shared, outputs) = (self.shared(), self.outputs());
+        if let Some(smaller) = self.attempt(&outputs, &shared) {
+            return smaller;
+        }
+        let mut cut: Vec<Shared> = vec![];
+        for one in shared.into_iter().rev().take(MOST_TRIES) {
+            cut.push(one);
+            if self.attempt(&outputs, &cut).is_none() {
+                cut.pop();
+            }
+        }
+        self.attempt(&outputs, &cut).unwrap_or(self)
+    }
+
+    fn outputs(&self) -> Vec<(Value, Value)> {
+        let pairs = self.before.outputs().iter().zip(self.after.outputs());
+        pairs.map(|(before, after)| (before.value, after.value)).collect()
+    }
+
+    /// The case whose output is an operand of the last node, where both sides end in the same one.
+    fn before_last_node(&self) -> Option<Self> {
+        let [(before, after)] = self.outputs()[..] else { return None };
+        if self.before.op(before) != self.after.op(after) {
+            return None;
+        }
+        let operands = self.before.operands(before.node).into_iter().zip(self.after.operands(after.node));
+        let pairs = operands.filter_map(|(before, after)| before.zip(after));
+        let mut computed =
+            pairs.filter(|(before, after)| is_computed(self.before.op(*before)) && is_computed(self.after.op(*after)));
+        computed.find_map(|pair| self.attempt(&[pair], &[]))
+    }
+
+    /// What both sides compute alike, and what one side computes of inputs that the other does not read; operands first.
+    fn shared(&self) -> Vec<Shared> {
+        let Ok(mut before) = values(&self.before, self.form, &self.inputs) else { return vec![] };
+        let after = values(&self.after, self.form, &self.inputs).ok();
+        let alike = |name: &str, array: &Array, value: Value| match &after {
+            Some(after) => after.get(name).is_some_and(|(_, other)| is_same(array, other)),
+            // Where the model after the rewrite fails, its values are not known, but their types are.
+            None => self.after.fact(value).tensor_type().is_some_and(|ty| ty.element == array.element()),
+        };
+        let mut others: BTreeMap<String, Value> = computed(&self.after).into_iter().collect();
+        let is_apart = |side: &Graph, value: Value, other: &Graph| {
+            let read = |graph: &Graph, of: &[Value]| -> HashSet<String> {
+                let reached = reached(graph, of, &Given::new());
+                graph
+                    .inputs()
+                    .filter(|input| reached.contains(input))
+                    .map(|input| graph.value_name(input).to_string())
+                    .collect()
+            };
+            let outputs: Vec<Value> = other.outputs().iter().map(|output| output.value).collect();
+            let own = read(side, &[value]);
+            let is_output = side.outputs().iter().any(|output| copied(side, output.value) == value);
+            !is_output && !own.is_empty() && own.is_disjoint(&read(other, &outputs))
+        };
+        let mut shared = vec![];
+        for (name, value) in computed(&self.before) {
+            let Some((_, array)) = before.remove(&name) else { continue };
+            let other = others.remove(&name);
+            let is_shared = match other {
+                Some(other) => alike(&name, &array, other),
+                None => is_apart(&self.before, value, &self.after),
+            };
+            if is_shared {
+                shared.push((Some(value), other, (name, array)));
+            }
+        }
+        let mut after = after.unwrap_or_default();
+        others.retain(|_, value| is_apart(&self.after, *value, &self.before));
+        shared.extend(others.into_iter().filter_map(|(name, value)| {
+            let (_, array) = after.remove(&name)?;
+            Some((None, Some(value), (name, array)))
+        }));
+        shared
+    }
+
+    /// The case of these outputs, with shared values given; `None` where the sides do not differ.
+    fn attempt(&self, outputs: &[(Value, Value)], shared: &[Shared]) -> Option<Self> {
+        let given = |graph: &Graph, is_after: bool| -> Given<'_> {
+            let own = graph.inputs().filter_map(|input| {
+                let (name, array) = self.inputs.iter().find(|(name, _)| **name == **graph.value_name(input))?;
+                Some((input, (name.as_str(), array)))
+            });
+            let cut = shared.iter().filter_map(|(before, after, (name, array))| {
+                let value = if is_after { *after } else { *before };
+                Some((value?, (name.as_str(), array)))
+            });
+            own.chain(cut).collect()
+        };
+        let given = [given(&self.before, false), given(&self.after, true)];
+        let outputs =
+            outputs.iter().map(|(before, after)| (copied(&self.before, *before), copied(&self.after, *after)));
+        let (old, new): (Vec<Value>, Vec<Value>) = outputs.unzip();
+        let sides = [(&self.before, &old, &given[0]), (&self.after, &new, &given[1])];
+        let reached = sides.map(|(graph, outputs, given)| reached(graph, outputs, given));
+        let known = self.inputs.iter().chain(shared.iter().map(|(_, _, named)| named));
+        let is_read = |name: &str| {
+            let mut sides = reached.iter().zip(&given);
+            sides.any(|(reached, given)| reached.iter().any(|value| given.get(value).is_some_and(|one| one.0 == name)))
+        };
+        let inputs: Vec<(String, Array)> =
+            known.filter(|(name, array)| is_read(name) && as_constant(array).is_none()).cloned().collect();
+        let [before, after] = [0, 1].map(|at| {
+            let (graph, outputs, given) = sides[at];
+            rebuilt(graph, outputs, given, &reached[at], &inputs)
+        });
+        let (before, after) = (before.ok()?, after.ok()?);
+        let shown = shown(self.form, &before, &after, &inputs).ok()??;
+        // A model that fails does not show the difference of one that runs.
+        let is_alike = shown.after.is_some() == self.shown.after.is_some();
+        is_alike.then(|| Self { form: self.form, before, after, inputs, shown })
+    }
+
+    pub(super) fn into_reproducer(self) -> Result<Reproducer, Error> {
+        let model = |graph| lowered(graph, self.form).map_err(Error::NotRun);
+        let Shown { before, after, difference } = self.shown;
+        Ok(Reproducer {
+            before: model(self.before)?,
+            after: model(self.after)?,
+            inputs: self.inputs,
+            before_outputs: before,
+            after_outputs: after,
+            difference,
+        })
+    }
+}
+
+/// What the sides compute, if that differs.
+fn shown(form: Form, before: &Graph, after: &Graph, inputs: &[(String, Array)]) -> Result<Option<Shown>, String> {
+    // What tract cannot load, another runtime may.
+    let load = |graph: &Graph| session(&lowered(graph.clone(), form)?);
+    let (before, after) = (load(before)?, load(after)?);
+    let before = run(&before, inputs)?;
+    let after = match run(&after, inputs) {
+        Ok(after) => after,
+        Err(error) => {
+            let difference = format!("it fails where it ran before: {error}");
+            return Ok(Some(Shown { before, after: None, difference }));
+        }
+    };
+    let mut pairs = before.iter().zip(&after);
+    let difference = pairs.find_map(|((_, a), (_, b))| difference(a, b, false));
+    Ok(difference.map(|difference| Shown { before, after: Some(after), difference }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ir::parse;
+
+    fn case(before: &str, after: &str) -> Result<Option<Case>, String> {
+        let graph = |body: &str| {
+            parse(&format!("g(%x: f32[n, 4], %m: f32[n, 1]) {{\n{body}\nreturn %y\n}}")).expect("well-formed")
+        };
+        Case::of(&Window { before: graph(before), after: graph(after), can_widen: false })
+    }
+
+    #[test]
+    fn a_side_that_fails_is_shown_without_outputs() {
+        let side = |index| {
+            format!(
+                "%a = sin %x : f32[n, 4]\n%s = shape %a : i64[2]\n%l = gather %s, {index} {{axis = 0}} : i64[]\n\
+                     %y = gather %a, %l {{axis = 1}} : f32[n]"
+            )
+        };
+        let case = case(&side(0), &side(1)).expect("it is run").expect("it fails").shrunk();
+        assert!(case.shown.after.is_none());
+        assert!(case.shown.difference.starts_with("it fails where it ran before: "), "{}", case.shown.difference);
+        assert!(case.inputs.iter().any(|(name, _)| name == "a"), "{}", case.before);
+    }
+
+    /// The side after the rewrite reads nothing of which the mask is computed.
+    #[test]
+    fn what_one_side_reads_becomes_an_input() {
+        let common = "%a = sin %x : f32[n, 4]\n%b = exp %a : f32[n, 4]";
+        let mask = "%c = neg %m : f32[n, 1]\n%d = exp %c : f32[n, 1]\n%e = sqrt %d : f32[n, 1]";
+        let before = format!("{common}\n{mask}\n%f = add %b, %e : f32[n, 4]\n%y = cos %f : f32[n, 4]");
+        let after = format!("{common}\n%y = cos %b : f32[n, 4]");
+        let case = case(&before, &after).expect("it is run").expect("it differs").shrunk();
+        let expected = "reproducer(%b: f32[2, 4], %e: f32[2, 1]) {\n  %f = add %b, %e : f32[2, 4]\n";
+        assert!(case.before.to_string().starts_with(expected), "{}", case.before);
+        assert_eq!(case.after.schedule().len(), 3, "{}", case.after);
+    }
+
+    #[test]
+    fn sides_that_cannot_be_run_say_why() {
+        let sides = ["%y = sin %x : f32[n, 4]", "%y = \"my.domain::Twist@1\" %x : f32[n, 4]"];
+        for after in sides {
+            let why = case(sides[1], after).err().expect("tract does not know the operator");
+            assert!(why.contains("my.domain"), "{why}");
+        }
+    }
+}
