@@ -107,6 +107,16 @@ fn fuse_attention_of_other_shapes() {
              return %y, %scores",
         ),
         (
+            "number_before_an_unknown_mask",
+            "%turned = transpose %k {perm = [0, 1, 3, 2]} : f32[b, 4, 8, t]
+             %scores = matmul %q, %turned : f32[b, 4, s, t]
+             %lower = add %scores, -50.0 : f32[b, 4, s, t]
+             %masked = add %lower, %mask : f32[b, 4, s, t]
+             %p = softmax %masked {axis = -1} : f32[b, 4, s, t]
+             %y = matmul %p, %v : f32[b, 4, s, 8]
+             return %y",
+        ),
+        (
             "softmax_over_queries",
             "%turned = transpose %k {perm = [0, 1, 3, 2]} : f32[b, 4, 8, t]
              %scores = matmul %q, %turned : f32[b, 4, s, t]

@@ -241,22 +241,36 @@ fn standardize_contrib_operators() {
     }
 }
 
+/// What neither has a kernel nor can be written out stays as it came.
+fn stays(opset: i64, inputs: &str, body: &str, expected: &str) {
+    let mut model = Model::new(graph(inputs, body));
+    model.opsets.extend([(String::new(), opset), ("com.microsoft".to_owned(), 1)]);
+    let before = model.graph.to_string();
+    let report = passes::optimize(&mut model, &Options::for_target(Target::ONNX)).expect("it is optimized");
+    assert_eq!(model.graph.to_string(), before);
+    let declined: Vec<String> = report.declined.iter().map(ToString::to_string).collect();
+    let expected = format!("standardize-contrib-operators: %y: {expected} can neither stand nor be written out");
+    assert!(declined.iter().any(|event| event.starts_with(&expected)), "{declined:?}");
+}
+
 #[test]
-fn contrib_attention_that_cannot_be_lowered_stays() {
-    // Nothing says how many queries there are, so that neither a kernel nor other operators serve.
-    let graph = graph(
+fn operators_that_cannot_be_lowered_stay() {
+    // Nothing says how many queries there are.
+    stays(
+        23,
         "%x: f32[b, ?, 8], %mask: i32[b, s]",
         "%y = \"com.microsoft::MultiHeadAttention@1\" %x, %x, %x, _, %mask {num_heads = 2} : f32[b, ?, 8]
          return %y",
+        "attention",
     );
-    let mut model = Model::new(graph);
-    model.opsets.insert("com.microsoft".to_owned(), 1);
-    let before = model.graph.to_string();
-    let report = passes::optimize(&mut model, &Options::for_target(Target::TRACT)).expect("it is optimized");
-    assert_eq!(model.graph.to_string(), before);
-    let declined: Vec<String> = report.declined.iter().map(ToString::to_string).collect();
-    let expected = "standardize-contrib-operators: %y: attention can neither stand nor be written out at opset";
-    assert!(declined.iter().any(|event| event.starts_with(expected)), "{declined:?}");
+    // Nothing says which axes there are.
+    stays(
+        19,
+        "%x: f32[*], %w: f32[8]",
+        "%y = \"::SimplifiedLayerNormalization@19\" %x, %w {axis = -1, epsilon = 1e-5} : f32[*]
+         return %y",
+        "rms_normalization",
+    );
 }
 
 #[test]

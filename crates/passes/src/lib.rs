@@ -227,7 +227,7 @@ fn lowerings(target: &Target, opset: i64) -> Vec<Pass> {
 /// # Errors
 /// When a pass is not known or cannot be skipped, the graph is broken, or a pass misbehaves.
 pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, Error> {
-    let standardizes = !options.target.contrib && contrib::is_used(&model.graph);
+    let standardizes = !options.target.contrib && contrib::has_own(&model.graph);
     let before = standardizes.then(|| model.clone());
     let report = attempt(model, options)?;
     let stuck = unwritable(&model.graph, model, &options.target);

@@ -19,8 +19,22 @@ pub(crate) fn operator(op_type: &str, attributes: &[(&str, Attribute)]) -> Op {
 
 /// Whether the graph or a body in it has an operator of the domain.
 pub(crate) fn is_used(graph: &Graph) -> bool {
+    has(graph, |kept| &*kept.domain == DOMAIN)
+}
+
+/// Whether the graph or a body in it has an operator that ONNX Runtime alone has.
+pub(crate) fn has_own(graph: &Graph) -> bool {
+    has(graph, is_own)
+}
+
+/// Whether ONNX Runtime alone has an operator; one it has in ONNX's own domain.
+pub(crate) fn is_own(kept: &Kept) -> bool {
+    &*kept.domain == DOMAIN || kept.domain.is_empty() && &*kept.op_type == "SimplifiedLayerNormalization"
+}
+
+fn has(graph: &Graph, is: fn(&Kept) -> bool) -> bool {
     graph.schedule().into_iter().any(|id| {
         let op = graph.node(id).op();
-        matches!(op, Op::Kept(kept) if &*kept.domain == DOMAIN) || op.bodies().iter().any(|body| is_used(body))
+        matches!(op, Op::Kept(kept) if is(kept)) || op.bodies().iter().any(|body| has(body, is))
     })
 }

@@ -11,7 +11,7 @@ mod products;
 use crate::pipeline::{Body, Log, Pass, name_of};
 use crate::rewrite::{become_value, known_of_either};
 use crate::rule::Skip;
-use crate::runtime::contrib::DOMAIN;
+use crate::runtime::contrib::is_own;
 use netwright_ir::{Attribute, Fact, Graph, Kept, NodeId, Op, Value};
 use std::sync::Arc;
 
@@ -175,10 +175,8 @@ fn standardize(graph: &mut Graph, log: &mut Log) {
 
 fn call(graph: &Graph, node: NodeId) -> Option<(Rewrite, Call)> {
     let Op::Kept(kept) = graph.node(node).op() else { return None };
-    let Kept { domain, op_type, attributes, .. } = &**kept;
-    // ONNX Runtime has this one in ONNX's own domain.
-    let is_own = &**domain == DOMAIN || (domain.is_empty() && &**op_type == "SimplifiedLayerNormalization");
-    let (_, rewrite) = OPERATORS.iter().find(|(name, _)| is_own && *name == &**op_type)?;
+    let Kept { op_type, attributes, .. } = &**kept;
+    let (_, rewrite) = OPERATORS.iter().find(|(name, _)| is_own(kept) && *name == &**op_type)?;
     let operands = graph.operands(node).into_iter().collect();
     Some((*rewrite, Call { root: Value { node, result: 0 }, operands, attributes: attributes.clone() }))
 }

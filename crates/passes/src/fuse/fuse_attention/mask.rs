@@ -34,7 +34,11 @@ pub(super) fn additive(
     for mask in scores.masks.iter().rev() {
         masks.push((*mask, step(graph, *mask)?));
     }
-    if !masks.iter().any(|(_, step)| step.is_unknown || step.effects.iter().any(is_coarse)) {
+    let has_unknown = masks.iter().any(|(_, step)| step.is_unknown);
+    if has_unknown && masks.iter().any(|(_, step)| is_harmless(step) && step.effects != [Effect::Add(0.0)]) {
+        return Err(Skip::rejected("a mask of which nothing is known may round the number that is added before it"));
+    }
+    if !has_unknown && !masks.iter().any(|(_, step)| step.effects.iter().any(is_coarse)) {
         masks.retain(|(_, step)| !is_harmless(step));
     }
     if masks.is_empty() {
