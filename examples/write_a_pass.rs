@@ -1,14 +1,14 @@
 //! How a pass is written: `cargo run --release --example write_a_pass`.
 //!
-//! A pass is data: a name, one line that says `a -> b`, a pattern in the words of the text form, and a rewrite. This one
-//! turns `x / sqrt(y)` into `x * rsqrt`, with the reciprocal computed first, and declines where that would not be equal.
+//! A pass is a card and a rewrite: a name, one line that says `a -> b`, how exact it is, what it looks for, and what it
+//! puts there. This one looks for a pattern in the words of the text form, and others for the kind of a node. It turns `x / sqrt(y)` into `x * rsqrt`, with the reciprocal computed first, and declines where that would not be equal.
 #![expect(clippy::print_stdout, reason = "an example shows what it did")]
 
-use netwright::ir::{Detail, ElementType, Graph, Op, parse};
+use netwright::ir::{Detail, ElementType, Op, parse};
 use netwright::passes::pattern::{any, div, sqrt};
 use netwright::passes::pipeline::{self, Limits};
 use netwright::passes::rewrite::{become_op, insert, keeps_shape};
-use netwright::passes::{Pass, Rule, Skip, diff};
+use netwright::passes::{Exactness, Pass, Skip, diff};
 
 /// `x / sqrt(y)` -> `x * (1 / sqrt(y))`
 ///
@@ -16,12 +16,10 @@ use netwright::passes::{Pass, Rule, Skip, diff};
 /// once, so a result may be off by a unit in its last place.
 fn multiply_by_reciprocal() -> Pass {
     let (x, y) = (any("x"), any("y"));
-    Rule::new(
-        "multiply-by-reciprocal",
-        "x / sqrt(y) -> x * (1 / sqrt(y))",
+    Pass::new("multiply-by-reciprocal", "x / sqrt(y) -> x * (1 / sqrt(y))", Exactness::Rounding).matching(
         // What is taken away must have no other use.
         div(x, sqrt(y).single_use()),
-        move |graph: &mut Graph, found| {
+        move |graph, found| {
             let root = found.root();
             // A side condition is written down, and says why the rule declines.
             if graph.fact(root).element() != Some(ElementType::F32) {
@@ -36,7 +34,6 @@ fn multiply_by_reciprocal() -> Pass {
             become_op(graph, root, Op::Mul, &[found[x], reciprocal], "multiplies by the reciprocal")
         },
     )
-    .into()
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

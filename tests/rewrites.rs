@@ -6,9 +6,8 @@ use netwright::evaluate::Tract;
 use netwright::inventory::inventory;
 use netwright::ir::{Graph, Kind, Model, Op, Value, parse};
 use netwright::onnx::{self, ReadOptions, WriteOptions};
-use netwright::passes::pattern::op;
 use netwright::passes::rewrite::{become_op, become_value};
-use netwright::passes::{Body, Log, Options, Pass, Prover, Report, Rule, Skip, Target, optimize};
+use netwright::passes::{Exactness, Log, Options, Pass, Prover, Report, Skip, Target, optimize};
 use netwright::reproduce::{self, reproduce};
 use netwright::verify::{self, ModelFile, Session, Verdict, verify_models};
 use std::collections::BTreeSet;
@@ -38,13 +37,11 @@ fn planted(
     kind: Kind,
     wrong: impl Fn(&Graph, &Op, &[Value]) -> Option<(Op, Vec<Value>)> + Send + Sync + 'static,
 ) -> Pass {
-    let rewrite = move |graph: &mut Graph, found: &netwright::passes::pattern::Found| {
-        let root = found.root();
+    Pass::new(name, "a -> b", Exactness::Rounding).at([kind], move |graph, root| {
         let operands: Vec<Value> = graph.operands(root.node).into_iter().flatten().collect();
         let (op, operands) = wrong(graph, graph.op(root), &operands).ok_or(Skip::NoMatch)?;
         become_op(graph, root, op, &operands, "planted")
-    };
-    Rule::new(name, "a -> b", op(kind), rewrite).into()
+    })
 }
 
 /// Wrong rewrites, and the value that each changes.
@@ -137,11 +134,10 @@ fn wrong_rewrites_are_reproduced_by_small_models() {
 
 /// Drops what the first relu does, where that is said by the pass and where not.
 fn drop_relu() -> Pass {
-    let rewrite = |graph: &mut Graph, found: &netwright::passes::pattern::Found| {
-        let operand = graph.operand(found.root().node, 0).ok_or(Skip::NoMatch)?;
-        become_value(graph, found.root(), operand, "planted")
-    };
-    Rule::new("drop-relu", "relu a -> a", op(Kind::Relu), rewrite).into()
+    Pass::new("drop-relu", "relu a -> a", Exactness::Rounding).at([Kind::Relu], |graph, root| {
+        let operand = graph.operand(root.node, 0).ok_or(Skip::NoMatch)?;
+        become_value(graph, root, operand, "planted")
+    })
 }
 
 fn drop_relu_unseen() -> Pass {
@@ -155,7 +151,7 @@ fn drop_relu_unseen() -> Pass {
             log.applied(name, "planted");
         }
     }
-    Pass { name: "drop-relu", summary: "relu a -> a", body: Body::Graph(drop) }
+    Pass::new("drop-relu", "relu a -> a", Exactness::Rounding).on_graph(drop)
 }
 
 /// The rewrites of a pass in a graph of relu, as the culprit.

@@ -59,37 +59,9 @@ const NOT_VERIFIABLE: [(&str, &str); 8] = [
     ("bf16_projection", "elements of type bf16"),
 ];
 
-/// How far a pass may move a number: not at all, where it says that it is exact.
-fn tolerance(pass: &str) -> f64 {
-    match pass {
-        "fuse-scale-softmax"
-        | "fold-scale-into-projection"
-        | "lower-scaled-softmax"
-        | "decompose-gelu"
-        | "decompose-rms-normalization"
-        | "decompose-layer-normalization"
-        | "decompose-swish"
-        | "decompose-attention"
-        | "decompose-rotary-embedding"
-        | "fold-batch-normalization"
-        | "fold-cache-into-attention"
-        | "fold-degrees-of-freedom"
-        | "fold-heads-into-attention"
-        | "fold-repeated-heads"
-        | "fuse-attention"
-        | "fuse-rotary-embedding"
-        | "pack-projections"
-        | "split-merged-heads"
-        | "sum-residuals"
-        | "fuse-gelu"
-        | "fuse-layer-normalization"
-        | "fuse-rms-normalization"
-        | "fuse-swish"
-        | "merge-mean-factor"
-        | "unflatten-gemm"
-        | "write-einsum-as-matmul" => 1e-5,
-        _ => 0.0,
-    }
+/// How far a pass may move a number.
+fn tolerance(name: &str) -> f64 {
+    pass(name).exactness.tolerance()
 }
 
 /// Lowers and writes at an opset that has every operator but the fused, so that those that are decomposed for older

@@ -286,7 +286,7 @@ fn inputs(magnitude: f32, seed: usize) -> HashMap<&'static str, Array> {
 
 fn fused(graph: &Graph, target: Target) -> (Graph, bool) {
     let mut fused = graph.clone();
-    let pass: Pass = netwright::passes::fuse_attention(target.attention);
+    let pass: Pass = netwright::passes::fuse::fuse_attention(target.attention);
     let report = pipeline::run(&[pass], &mut fused, Limits::default()).unwrap_or_else(|error| panic!("{error}"));
     (fused, !report.applied.is_empty())
 }

@@ -35,8 +35,7 @@ impl Prove for Tract {
     fn prove(&self, claim: Claim<'_>) -> Proof {
         // What tract computes with the operators as they are; else what the operators stand for, which shows nothing
         // of a pass that puts it in their place.
-        let forms: &[Form] =
-            if claim.pass.starts_with("decompose-") { &[Form::AsItIs] } else { &[Form::AsItIs, Form::Decomposed] };
+        let forms: &[Form] = if claim.lowers { &[Form::AsItIs] } else { &[Form::AsItIs, Form::Decomposed] };
         let mut worst = Proof::Unknown("nothing was run".to_owned());
         for form in forms {
             match (prove_in(*form, claim), &worst) {

@@ -56,15 +56,15 @@ pub enum Error {
 /// ```
 /// use netwright::bisect::Culprit;
 /// use netwright::ir::{Kind, Model, Op, parse};
-/// use netwright::passes::{Options, Rule, optimize, pattern, rewrite};
+/// use netwright::passes::{Exactness, Options, Pass, Skip, optimize, rewrite};
 /// use netwright::reproduce::reproduce;
 ///
 /// let text = "g(%x: f32[n]) {\n%a = exp %x : f32[n]\n%b = neg %a : f32[n]\n%y = sin %b : f32[n]\nreturn %y\n}";
 /// let model = Model::new(parse(text)?);
-/// // A rule that takes `exp` for `-`.
-/// let wrong = Rule::new("wrong", "neg -> exp", pattern::op(Kind::Neg), |graph, found| {
-///     let operands = [graph.operand(found.root().node, 0).ok_or(netwright::passes::Skip::NoMatch)?];
-///     rewrite::become_op(graph, found.root(), Op::Exp, &operands, "wrong")
+/// // A pass that takes `exp` for `-`.
+/// let wrong = Pass::new("wrong", "neg -> exp", Exactness::Rounding).at([Kind::Neg], |graph, root| {
+///     let operands = [graph.operand(root.node, 0).ok_or(Skip::NoMatch)?];
+///     rewrite::become_op(graph, root, Op::Exp, &operands, "wrong")
 /// });
 /// let options = Options::default().with_own(wrong);
 /// let events = optimize(&mut model.clone(), &options)?.applied;

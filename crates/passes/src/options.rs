@@ -1,7 +1,8 @@
 //! What a caller asks of [`optimize`](crate::optimize).
 
 use crate::evaluate::{Evaluate, Evaluator};
-use crate::pipeline::{Limits, Pass};
+use crate::pass::Pass;
+use crate::pipeline::Limits;
 use crate::prove::Prover;
 use crate::target::Target;
 use std::sync::Arc;
@@ -71,8 +72,8 @@ impl Options {
     }
 
     /// Adds a pass of the caller to [`own`](Self::own).
-    pub fn with_own(mut self, pass: impl Into<Pass>) -> Self {
-        self.own.push(Arc::new(pass.into()));
+    pub fn with_own(mut self, pass: Pass) -> Self {
+        self.own.push(Arc::new(pass));
         self
     }
 

@@ -1,43 +1,19 @@
 //! The pipeline: passes in order, again and again until none applies.
 
+use crate::pass::{Body, Exactness, Pass};
 use crate::prove::{Proofs, Proven};
 use crate::rule::{Rule, Skip};
 use netwright_ir::{Graph, Name, NodeId, Violations, check, text};
 use std::borrow::{Borrow, Cow};
 use std::fmt;
 
-/// A pass: rules that are tried at every node, or a function of the whole graph.
-#[derive(Debug)]
-pub struct Pass {
-    /// A verb phrase in kebab case: the word on the command line, of the file and of the snapshots.
-    pub name: &'static str,
-    /// One line on what it does.
-    pub summary: &'static str,
-    /// How it does it.
-    pub body: Body,
-}
-
-/// How a pass works.
-#[derive(Debug)]
-pub enum Body {
-    /// Rules, tried in this order at every node, operands before what reads them.
-    Rules(Vec<Rule>),
-    /// A function of the whole graph; it asks [`Log::may_apply_at`] before a change and tells [`Log::applied_in`] of it.
-    Graph(fn(&mut Graph, &mut Log)),
-}
-
-impl From<Rule> for Pass {
-    /// The pass of one rule, with its name.
-    fn from(rule: Rule) -> Self {
-        Self { name: rule.name, summary: rule.summary, body: Body::Rules(vec![rule]) }
-    }
-}
-
 /// What a pass did to a node, or why it did not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     /// The name of the pass.
     pub pass: &'static str,
+    /// The rule of the pass, where that has a name of its own.
+    pub rule: Option<&'static str>,
     /// The name of the node's first result.
     pub node: Name,
     /// What was done, or what stood in the way.
@@ -46,7 +22,11 @@ pub struct Event {
 
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}: {}", self.pass, text::name(&self.node), self.note)
+        f.write_str(self.pass)?;
+        if let Some(rule) = self.rule {
+            write!(f, "/{rule}")?;
+        }
+        write!(f, ": {}: {}", text::name(&self.node), self.note)
     }
 }
 
@@ -63,10 +43,30 @@ pub struct Report {
     pub proven: Option<Proven>,
 }
 
+/// The pass that is running, as far as events and proofs need it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Running {
+    pub(crate) pass: &'static str,
+    rule: Option<&'static str>,
+    pub(crate) is_exact: bool,
+    pub(crate) lowers: bool,
+}
+
+impl Running {
+    fn new(pass: &Pass) -> Self {
+        let is_exact = pass.exactness == Exactness::Bits;
+        Self { pass: pass.name, rule: None, is_exact, lowers: pass.lowers.is_some() }
+    }
+
+    pub(crate) fn event(self, node: Name, note: impl Into<Cow<'static, str>>) -> Event {
+        Event { pass: self.pass, rule: self.rule, node, note: note.into() }
+    }
+}
+
 /// What a run has done so far.
 #[derive(Debug)]
 pub struct Log {
-    pass: &'static str,
+    running: Running,
     may_apply: usize,
     applied: Vec<Event>,
     declined: Vec<Event>,
@@ -82,13 +82,13 @@ impl Log {
     /// Whether another rewrite is wanted, and one at the node of that name was not refuted; see
     /// [`Options::prover`](crate::Options::prover).
     pub fn may_apply_at(&self, node: &Name) -> bool {
-        self.may_apply() && !self.proofs.as_ref().is_some_and(|proofs| proofs.is_banned(self.pass, node))
+        self.may_apply() && !self.proofs.as_ref().is_some_and(|proofs| proofs.is_banned(self.running.pass, node))
     }
 
     /// Records a rewrite that cannot be proven, because the graph does not show what it changed.
     pub fn applied(&mut self, node: Name, note: impl Into<Cow<'static, str>>) {
         if let Some(proofs) = &mut self.proofs {
-            proofs.unseen(self.pass, &node);
+            proofs.unseen(self.running.event(node.clone(), "the pass does not show what it changed"));
         }
         self.record(node, note.into());
     }
@@ -101,14 +101,14 @@ impl Log {
     /// Records a rewrite, of what computes the node at its root.
     fn applied_to(&mut self, graph: &Graph, root: Option<NodeId>, node: Name, note: Cow<'static, str>) {
         if let Some(proofs) = &mut self.proofs {
-            proofs.prove(graph, root, self.pass, &node, self.applied.len() + 1);
+            proofs.prove(graph, root, self.running, &node, self.applied.len() + 1);
         }
         self.record(node, note);
     }
 
     fn record(&mut self, node: Name, note: Cow<'static, str>) {
         self.may_apply = self.may_apply.saturating_sub(1);
-        self.applied.push(Event { pass: self.pass, node, note });
+        self.applied.push(self.running.event(node, note));
     }
 
     /// What follows changes that graph as it is now.
@@ -120,7 +120,7 @@ impl Log {
 
     /// Records a near miss.
     pub fn declined(&mut self, node: Name, reason: impl Into<Cow<'static, str>>) {
-        self.declined.push(Event { pass: self.pass, node, note: reason.into() });
+        self.declined.push(self.running.event(node, reason));
     }
 }
 
@@ -203,7 +203,8 @@ pub(crate) fn run_proving<P: Borrow<Pass>>(
     }
     graph.settle_sizes();
     let may_apply = limits.stop_after.unwrap_or(usize::MAX);
-    let mut log = Log { pass: "", may_apply, applied: vec![], declined: vec![], proofs: proofs.take() };
+    let running = Running::default();
+    let mut log = Log { running, may_apply, applied: vec![], declined: vec![], proofs: proofs.take() };
     // Only the last walk of each pass tells what remains declined.
     let mut declined = vec![vec![]; passes.len()];
     for round in 0..MOST_ROUNDS {
@@ -230,7 +231,7 @@ pub(crate) fn run_proving<P: Borrow<Pass>>(
 
 /// Runs one pass until it no longer applies.
 fn run_pass(pass: &Pass, graph: &mut Graph, log: &mut Log) -> Result<(), Error> {
-    log.pass = pass.name;
+    log.running = Running::new(pass);
     for _ in 0..MOST_ROUNDS {
         let before = log.applied.len();
         log.declined.clear();
@@ -283,16 +284,19 @@ fn visit(rules: &[Rule], graph: &mut Graph, node: NodeId, log: &mut Log) {
     if !log.may_apply_at(&name) {
         return;
     }
-    let mut reasons = vec![];
+    let before = log.declined.len();
     for rule in rules {
+        log.running.rule = Some(rule.name).filter(|rule| *rule != log.running.pass);
         match rule.apply(graph, node) {
-            Ok(note) => return log.applied_to(graph, Some(node), name, note),
-            Err(Skip::Rejected(reason)) if !reasons.contains(&reason) => reasons.push(reason),
+            Ok(note) => {
+                log.declined.truncate(before);
+                return log.applied_to(graph, Some(node), name, note);
+            }
+            Err(Skip::Rejected(reason)) if log.declined[before..].iter().all(|near| near.note != reason) => {
+                log.declined(name.clone(), reason);
+            }
             Err(_) => {}
         }
-    }
-    for reason in reasons {
-        log.declined(name.clone(), reason);
     }
 }
 

@@ -5,10 +5,9 @@
 //! holds anywhere. Where that is refuted, or cannot be run, the window is widened by the nodes before it, since a rule
 //! may build on what computes its operands.
 
-use crate::pipeline::Event;
+use crate::pipeline::{Event, Running};
 use crate::rewrite::{SMALL, in_memory};
 use netwright_ir::{Data, Detail, Graph, Mark, Name, NodeId, Op, Tensor, Value, Window};
-use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::hash::{DefaultHasher, Hasher};
@@ -21,6 +20,8 @@ pub struct Claim<'w> {
     pub pass: &'static str,
     /// Whether both sides must be equal bit by bit; else the difference may be one of rounding.
     pub exact: bool,
+    /// Whether the pass writes an operator out in those that it stands for.
+    pub lowers: bool,
     /// Both sides.
     pub window: &'w Window,
 }
@@ -96,13 +97,13 @@ impl Prover {
     }
 
     /// Proves what was changed since the mark; `None` where nothing was that anything reads.
-    fn prove(&self, graph: &Graph, mark: Mark, root: Option<NodeId>, pass: &'static str) -> Option<Proof> {
+    fn prove(&self, graph: &Graph, mark: Mark, root: Option<NodeId>, running: Running) -> Option<Proof> {
         let runtime = self.runtime.as_deref()?;
-        let exact = crate::is_exact(pass);
+        let Running { pass, is_exact: exact, lowers, .. } = running;
         let mut last = None;
         for (before, after) in WIDTHS {
             let Some(window) = graph.window(mark, root, before, after) else { break };
-            let proof = self.known_or_proven(runtime, Claim { pass, exact, window: &window });
+            let proof = self.known_or_proven(runtime, Claim { pass, exact, lowers, window: &window });
             // Of a window that cannot be run, a narrower one may say more.
             match (&proof, &last) {
                 (Proof::Holds, _) => return Some(proof),
@@ -256,17 +257,10 @@ impl Proofs {
     }
 
     /// Proves the last rewrite, which has that number among those of the run.
-    pub(crate) fn prove(
-        &mut self,
-        graph: &Graph,
-        root: Option<NodeId>,
-        pass: &'static str,
-        node: &Name,
-        number: usize,
-    ) {
-        self.prover.record(graph, self.mark, root, pass, node, number);
-        let event = |note: String| Event { pass, node: node.clone(), note: Cow::Owned(note) };
-        match self.prover.prove(graph, self.mark, root, pass) {
+    pub(crate) fn prove(&mut self, graph: &Graph, root: Option<NodeId>, running: Running, node: &Name, number: usize) {
+        self.prover.record(graph, self.mark, root, running.pass, node, number);
+        let event = |note: String| running.event(node.clone(), note);
+        match self.prover.prove(graph, self.mark, root, running) {
             None => {}
             Some(Proof::Holds) => self.found.proven += 1,
             Some(Proof::Refuted(why)) => self.found.refuted.push(event(why)),
@@ -276,9 +270,8 @@ impl Proofs {
     }
 
     /// Counts a rewrite that no window shows.
-    pub(crate) fn unseen(&mut self, pass: &'static str, node: &Name) {
-        let note = "the pass does not show what it changed".into();
-        self.found.unproven.push(Event { pass, node: node.clone(), note });
+    pub(crate) fn unseen(&mut self, event: Event) {
+        self.found.unproven.push(event);
     }
 
     /// What was found, for the report.
@@ -310,7 +303,7 @@ mod tests {
             }
         }
         let window = Window { after: before.clone(), before, can_widen: false };
-        key(Claim { pass: "choose-masked-scores", exact: false, window: &window })
+        key(Claim { pass: "choose-masked-scores", exact: false, lowers: false, window: &window })
     }
 
     #[test]

@@ -88,7 +88,7 @@ pub fn become_results(
     operands: &[Option<Value>],
     note: impl Into<Cow<'static, str>>,
 ) -> Rewritten {
-    let Some(first) = roots.first() else { return Err(Skip::NoEffect) };
+    let Some(first) = roots.first() else { return Err(Skip::NoMatch) };
     let results = roots.iter().map(|root| format!("{}.new", graph.value_name(*root)).into()).collect();
     let place = Place { results, ..graph.beside(first.node, "new") };
     let node = graph.insert(place, op, operands)?;
@@ -143,7 +143,7 @@ pub fn needs_node_between(graph: &Graph, root: Value, value: Value) -> bool {
 pub fn become_value(graph: &mut Graph, root: Value, value: Value, note: impl Into<Cow<'static, str>>) -> Rewritten {
     if needs_node_between(graph, root, value) {
         if graph.kind(root) == Kind::Identity {
-            return Err(Skip::NoEffect);
+            return Err(Skip::NoMatch);
         }
         return become_op(graph, root, Op::Identity, &[value], note);
     }

@@ -8,10 +8,8 @@ use std::fmt;
 /// Why a rule was not applied to a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Skip {
-    /// The node is not what the rule is about.
+    /// The node is not what the rule is about, or is already what the rule would make of it.
     NoMatch,
-    /// The node already is what the rule would make of it.
-    NoEffect,
     /// The rule nearly applied; what stood in the way, for people.
     Rejected(Cow<'static, str>),
 }

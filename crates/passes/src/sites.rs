@@ -19,6 +19,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+use crate::pass::Pass;
 use crate::pipeline::Report;
 use crate::target::{Target, since};
 use netwright_ir::{Graph, Kind, Model, Name, NodeId, Op, Value, text};
@@ -77,7 +78,7 @@ pub fn sites(model: &Model, report: &Report, target: &Target) -> Vec<Site> {
         declined.entry((event.pass, &event.node)).or_insert(&event.note);
     }
     let mut sites = vec![];
-    find(&model.graph, &Reasons { declined, target, opset: model.opset() }, &mut sites);
+    find(&model.graph, &Reasons { passes: crate::passes(), declined, target, opset: model.opset() }, &mut sites);
     sites
 }
 
@@ -97,6 +98,7 @@ pub fn summary(sites: &[Site]) -> String {
 }
 
 struct Reasons<'r> {
+    passes: Vec<Pass>,
     declined: BTreeMap<(&'r str, &'r str), &'r str>,
     target: &'r Target,
     opset: i64,
@@ -111,8 +113,9 @@ fn find(graph: &Graph, reasons: &Reasons, sites: &mut Vec<Site>) {
         }
         if let Some((kind, form)) = fused(graph, value) {
             sites.push(Site { kind, name: graph.value_name(value).clone(), outcome: Ok(form) });
-        } else if let Some((kind, operator, pass, path)) = unfused(graph, id) {
+        } else if let Some((kind, operator, path)) = unfused(graph, id) {
             let mut names = path.iter().map(|value| graph.value_name(*value));
+            let pass = reasons.former(operator);
             let told = names.clone().find_map(|name| Some((name, *reasons.declined.get(&(pass, &**name))?)));
             let name = told.map_or_else(|| names.next_back(), |(name, _)| Some(name));
             let name = name.unwrap_or_else(|| graph.value_name(value)).clone();
@@ -123,6 +126,11 @@ fn find(graph: &Graph, reasons: &Reasons, sites: &mut Vec<Site>) {
 }
 
 impl Reasons<'_> {
+    /// The pass that forms an operator, by name; the first, where others move more into it.
+    fn former(&self, operator: Kind) -> &'static str {
+        self.passes.iter().find(|pass| pass.forms == Some(operator)).map_or("", |pass| pass.name)
+    }
+
     /// Why no rule has tried.
     fn of(&self, operator: Kind, pass: &str) -> String {
         let word = operator.word();
@@ -171,9 +179,9 @@ fn fused(graph: &Graph, value: Value) -> Option<(SiteKind, String)> {
     })
 }
 
-/// The operator that a site might be, the pass that forms it, and the values from the one that tells it on, along which
+/// The operator that a site might be, and the values from the one that tells it on, along which
 /// the rules that decline are rooted.
-fn unfused(graph: &Graph, id: NodeId) -> Option<(SiteKind, Kind, &'static str, Vec<Value>)> {
+fn unfused(graph: &Graph, id: NodeId) -> Option<(SiteKind, Kind, Vec<Value>)> {
     let value = Value { node: id, result: 0 };
     let path = || {
         let mut path = vec![value];
@@ -192,7 +200,7 @@ fn unfused(graph: &Graph, id: NodeId) -> Option<(SiteKind, Kind, &'static str, V
     match graph.kind(value) {
         Kind::Softmax | Kind::ScaledSoftmax => {
             let product = behind(graph, value, |next| graph.kind(next) == Kind::MatMul)?;
-            Some((SiteKind::Attention, Kind::Attention, "fuse-attention", vec![product]))
+            Some((SiteKind::Attention, Kind::Attention, vec![product]))
         }
         Kind::Sqrt => {
             let mut of = graph.operand(id, 0)?;
@@ -202,12 +210,8 @@ fn unfused(graph: &Graph, id: NodeId) -> Option<(SiteKind, Kind, &'static str, V
                         let square = graph.operand(of.node, 0)?;
                         let is_square = matches!(graph.kind(square), Kind::Mul | Kind::Pow);
                         let is_centered = graph.operand(square.node, 0).is_some_and(|of| graph.kind(of) == Kind::Sub);
-                        let (kind, pass) = if is_centered {
-                            (Kind::LayerNormalization, "fuse-layer-normalization")
-                        } else {
-                            (Kind::RMSNormalization, "fuse-rms-normalization")
-                        };
-                        return is_square.then(|| (SiteKind::Normalization, kind, pass, path()));
+                        let kind = if is_centered { Kind::LayerNormalization } else { Kind::RMSNormalization };
+                        return is_square.then(|| (SiteKind::Normalization, kind, path()));
                     }
                     Kind::Add | Kind::Div | Kind::Mul | Kind::Cast => {
                         of = (0..2)
@@ -219,11 +223,11 @@ fn unfused(graph: &Graph, id: NodeId) -> Option<(SiteKind, Kind, &'static str, V
             }
             None
         }
-        Kind::Erf => Some((SiteKind::Activation, Kind::Gelu, "fuse-gelu", path())),
+        Kind::Erf => Some((SiteKind::Activation, Kind::Gelu, path())),
         Kind::Tanh => {
             let path = path();
             let is_gate = graph.kind(*path.get(1)?) == Kind::Add && graph.kind(*path.get(2)?) == Kind::Mul;
-            is_gate.then_some((SiteKind::Activation, Kind::Gelu, "fuse-gelu", path))
+            is_gate.then_some((SiteKind::Activation, Kind::Gelu, path))
         }
         Kind::Sigmoid => {
             let path: Vec<Value> = path().into_iter().take(2).collect();
@@ -231,12 +235,7 @@ fn unfused(graph: &Graph, id: NodeId) -> Option<(SiteKind, Kind, &'static str, V
             let gate = graph.operand(id, 0)?;
             let gate = [Some(gate), graph.operand(gate.node, 0), graph.operand(gate.node, 1)];
             let is_own = graph.operands(gated.node).iter().any(|operand| operand.is_some() && gate.contains(operand));
-            (graph.kind(gated) == Kind::Mul && is_own).then_some((
-                SiteKind::Activation,
-                Kind::Swish,
-                "fuse-swish",
-                path,
-            ))
+            (graph.kind(gated) == Kind::Mul && is_own).then_some((SiteKind::Activation, Kind::Swish, path))
         }
         _ => None,
     }

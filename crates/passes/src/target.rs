@@ -148,6 +148,11 @@ pub(crate) fn since(kind: Kind) -> i64 {
     SINCE.iter().find(|(known, _)| *known == kind).map_or(i64::MIN, |(_, since)| *since)
 }
 
+/// Whether ONNX Runtime runs the operator in opsets before the one that brings it.
+pub(crate) fn runs_early(kind: Kind) -> bool {
+    kind == Kind::LayerNormalization
+}
+
 /// The opset that the operators of a graph and of the bodies in it ask for; `None` where one is not understood, which
 /// another opset may give another meaning.
 pub(crate) fn wanted_opset(graph: &Graph, target: &Target) -> Option<i64> {

@@ -1,9 +1,9 @@
 //! How passes are run: bounds, errors that name the pass, what counts, what is told.
 
 use netwright_ir::{Fact, Graph, Kind, Op, parse};
-use netwright_passes::pattern::{any, op};
+use netwright_passes::pattern::any;
 use netwright_passes::rewrite::become_op;
-use netwright_passes::{Body, Error, Limits, Log, Pass, Rule, Skip, pipeline};
+use netwright_passes::{Error, Exactness, Limits, Log, Pass, Skip, pipeline};
 
 fn chain(length: usize) -> Graph {
     let line = |at: usize| format!("%n{} = neg %n{at} : f32[b]\n", at + 1);
@@ -13,11 +13,10 @@ fn chain(length: usize) -> Graph {
 
 /// Puts one operator of one operand in the place of another.
 fn exchange(name: &'static str, from: Kind, to: Op) -> Pass {
-    let rewrite = move |graph: &mut Graph, found: &netwright_passes::pattern::Found| {
-        let operand = graph.operand(found.root().node, 0).ok_or(Skip::NoMatch)?;
-        become_op(graph, found.root(), to.clone(), &[operand], "exchanged")
-    };
-    Rule::new(name, "a -> b", op(from), rewrite).into()
+    Pass::new(name, "a -> b", Exactness::Rounding).at([from], move |graph, root| {
+        let operand = graph.operand(root.node, 0).ok_or(Skip::NoMatch)?;
+        become_op(graph, root, to.clone(), &[operand], "exchanged")
+    })
 }
 
 fn run(passes: &[Pass], graph: &mut Graph, stop_after: Option<usize>) -> Result<pipeline::Report, Error> {
@@ -66,7 +65,7 @@ fn a_broken_graph_names_the_pass() {
             log.applied("n1".into(), "lied");
         }
     }
-    let liar = || Pass { name: "lie", summary: "", body: Body::Graph(lie) };
+    let liar = || Pass::new("lie", "", Exactness::Bits).on_graph(lie);
     let mut graph = chain(1);
     let error = run(&[liar()], &mut graph, None).expect_err("the shape is wrong").to_string();
     assert!(error.starts_with("the pass `lie` left a graph that breaks the laws:\nC4: %n1 is recorded as"), "{error}");
@@ -78,19 +77,20 @@ fn a_broken_graph_names_the_pass() {
 #[test]
 fn near_misses_are_those_of_the_end() {
     let last = |graph: &Graph, value| graph.is_output(value);
-    let rule = Rule::new("exp-the-last", "a -> exp(a)", any("x").into(), move |graph, found| {
-        let root = found.root();
-        match graph.op(root) {
-            Op::Neg => Err(Skip::rejected("it is still negated")),
-            Op::Abs if last(graph, root) => {
-                let operand = graph.operand(root.node, 0).ok_or(Skip::NoMatch)?;
-                become_op(graph, root, Op::Exp, &[operand], "done")
+    let pass =
+        Pass::new("exp-the-last", "a -> exp(a)", Exactness::Rounding).matching(any("x").into(), move |graph, found| {
+            let root = found.root();
+            match graph.op(root) {
+                Op::Neg => Err(Skip::rejected("it is still negated")),
+                Op::Abs if last(graph, root) => {
+                    let operand = graph.operand(root.node, 0).ok_or(Skip::NoMatch)?;
+                    become_op(graph, root, Op::Exp, &[operand], "done")
+                }
+                Op::Abs => Err(Skip::rejected("it is not the last")),
+                _ => Err(Skip::NoMatch),
             }
-            Op::Abs => Err(Skip::rejected("it is not the last")),
-            _ => Err(Skip::NoMatch),
-        }
-    });
-    let passes = [rule.into(), exchange("neg-to-abs", Kind::Neg, Op::Abs)];
+        });
+    let passes = [pass, exchange("neg-to-abs", Kind::Neg, Op::Abs)];
     let report = run(&passes, &mut chain(2), None).expect("it ends");
     let declined: Vec<String> = report.declined.iter().map(ToString::to_string).collect();
     assert_eq!(declined, ["exp-the-last: %n1: it is not the last"]);

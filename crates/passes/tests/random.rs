@@ -1,7 +1,8 @@
 //! Nodes that draw at random compute different things, though they look the same.
 
 use netwright_ir::parse;
-use netwright_passes::{Limits, eliminate_common_subexpressions, pipeline};
+use netwright_passes::cleanup::eliminate_common_subexpressions;
+use netwright_passes::{Limits, pipeline};
 
 #[test]
 fn random_nodes_are_not_merged() {

@@ -1,5 +1,5 @@
+use crate::pass::{Exactness, Pass};
 use crate::pattern::{Found, op};
-use crate::pipeline::{Body, Pass};
 use crate::rule::{Rule, Skip};
 use netwright_ir::{Kind, Op};
 
@@ -15,17 +15,15 @@ mod transposes;
 /// widen the shape, and `x + 0`, `x * 0`, `x - x`, `x ^ 1` and `log(exp(x))` are no `x`. Nodes that move no element in
 /// memory are merged, as are casts that lose nothing.
 pub fn canonicalize() -> Pass {
-    let mut rules = arithmetic::rules();
-    rules.extend(casts::rules());
-    rules.extend(layout::rules());
-    rules.extend(transposes::rules());
-    rules.extend(reshapes::rules());
-    rules.push(drop_unit_scale());
-    Pass {
-        name: "canonicalize",
-        summary: "drop what changes nothing, merge transposes, reshapes and casts, divide by powers of two by multiplying",
-        body: Body::Rules(rules),
-    }
+    let summary =
+        "drop what changes nothing, merge transposes, reshapes and casts, divide by powers of two by multiplying";
+    Pass::new("canonicalize", summary, Exactness::Bits)
+        .rules(arithmetic::rules())
+        .rules(casts::rules())
+        .rules(layout::rules())
+        .rules(transposes::rules())
+        .rules(reshapes::rules())
+        .rules([drop_unit_scale()])
 }
 
 fn drop_unit_scale() -> Rule {

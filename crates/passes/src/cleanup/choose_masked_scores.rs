@@ -1,7 +1,7 @@
-use crate::pipeline::{Body, Pass};
+use crate::pass::{Exactness, Pass};
 use crate::read::sizes::{Sizes, same_shape};
 use crate::rewrite::{become_op, cast, element, insert, number};
-use crate::rule::{Rewritten, Rule, Skip};
+use crate::rule::{Rewritten, Skip};
 use netwright_ir::{Dim, ElementType, Graph, Kind, Op, Tensor, Value};
 
 /// `x * m - c * (1 - m)` -> `where(m, x, -c)`, where `m` is shown to be of 0 and 1
@@ -9,12 +9,8 @@ use netwright_ir::{Dim, ElementType, Graph, Kind, Op, Tensor, Value};
 /// So GPT-2 and its kin masked scores before ONNX had Where; attention is recognized behind it. Where `x` is infinite or
 /// NaN, and `m` is 0, the result was NaN and is the number.
 pub fn choose_masked_scores() -> Pass {
-    let rule = |kind| {
-        let summary = "x * m - c * (1 - m) -> where(m, x, -c), where m is of 0 and 1";
-        Rule::new("choose-masked-scores", summary, crate::pattern::op(kind), |graph, found| choose(graph, found.root()))
-    };
     let summary = "x * m - c * (1 - m) -> where(m, x, -c)";
-    Pass { name: "choose-masked-scores", summary, body: Body::Rules(vec![rule(Kind::Sub), rule(Kind::Add)]) }
+    Pass::new("choose-masked-scores", summary, Exactness::Numbers).at([Kind::Sub, Kind::Add], choose)
 }
 
 fn choose(graph: &mut Graph, root: Value) -> Rewritten {

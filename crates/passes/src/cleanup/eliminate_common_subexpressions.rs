@@ -1,4 +1,5 @@
-use crate::pipeline::{Body, Log, Pass, name_of};
+use crate::pass::{Exactness, Pass, Stage};
+use crate::pipeline::{Log, name_of};
 use crate::rewrite::{SMALL, needs_node_between};
 use crate::weights;
 use bytes::Bytes;
@@ -15,11 +16,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 ///
 /// Inputs stay, what is drawn at random, and operators that are not understood, which may be.
 pub fn eliminate_common_subexpressions() -> Pass {
-    Pass {
-        name: "eliminate-common-subexpressions",
-        summary: "merge nodes that compute the same from the same",
-        body: Body::Graph(eliminate),
-    }
+    let summary = "merge nodes that compute the same from the same";
+    Pass::new("eliminate-common-subexpressions", summary, Exactness::Bits)
+        .on_graph(eliminate)
+        .in_stages(&[Stage::Optimize, Stage::Share])
 }
 
 fn eliminate(graph: &mut Graph, log: &mut Log) {

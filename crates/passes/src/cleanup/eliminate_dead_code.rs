@@ -1,15 +1,13 @@
-use crate::pipeline::{Body, Log, Pass, name_of};
+use crate::pass::{Exactness, Pass};
+use crate::pipeline::{Log, name_of};
 use netwright_ir::Graph;
 
 /// Removes what no output depends on.
 ///
 /// Every pass is followed by such a removal; this one comes first, so that no rule takes a dead node for a use.
 pub fn eliminate_dead_code() -> Pass {
-    Pass {
-        name: "eliminate-dead-code",
-        summary: "remove nodes that no output depends on",
-        body: Body::Graph(eliminate),
-    }
+    let summary = "remove nodes that no output depends on";
+    Pass::new("eliminate-dead-code", summary, Exactness::Bits).on_graph(eliminate)
 }
 
 fn eliminate(graph: &mut Graph, log: &mut Log) {

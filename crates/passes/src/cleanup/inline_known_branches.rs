@@ -1,4 +1,5 @@
-use crate::pipeline::{Body, Log, Pass, name_of};
+use crate::pass::{Exactness, Pass};
+use crate::pipeline::{Log, name_of};
 use netwright_ir::{Graph, NodeId, Op, Value};
 
 /// `if(true, a, b)` -> `a`
@@ -6,11 +7,8 @@ use netwright_ir::{Graph, NodeId, Op, Value};
 /// Exporters leave a branch for each form that an input might have had. The branch that runs takes the place of the
 /// node; the other one goes.
 pub fn inline_known_branches() -> Pass {
-    Pass {
-        name: "inline-known-branches",
-        summary: "put the branch of a known condition in place of its `if`",
-        body: Body::Graph(inline),
-    }
+    let summary = "put the branch of a known condition in place of its `if`";
+    Pass::new("inline-known-branches", summary, Exactness::Bits).on_graph(inline)
 }
 
 fn inline(graph: &mut Graph, log: &mut Log) {

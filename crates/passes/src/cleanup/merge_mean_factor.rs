@@ -1,8 +1,8 @@
+use crate::pass::{Exactness, Pass};
 use crate::pattern::{any, mul, reduce_mean, scalar};
-use crate::pipeline::Pass;
 use crate::read::sizes::position;
 use crate::rewrite::{become_op, keeps_shape};
-use crate::rule::{Rule, Skip};
+use crate::rule::Skip;
 use netwright_ir::{Dim, ElementType, Op, Shape};
 
 /// `reduce_mean(x) * n` -> `reduce_sum(x)`, of `n` elements
@@ -13,7 +13,8 @@ use netwright_ir::{Dim, ElementType, Op, Shape};
 pub fn merge_mean_factor() -> Pass {
     let (x, axes, n) = (any("x"), any("axes"), scalar("n"));
     let summary = "reduce_mean(x) * n -> reduce_sum(x), of n elements";
-    Rule::new("merge-mean-factor", summary, mul(reduce_mean(x, axes).single_use(), n), move |graph, found| {
+    let pattern = mul(reduce_mean(x, axes).single_use(), n);
+    Pass::new("merge-mean-factor", summary, Exactness::Rounding).matching(pattern, move |graph, found| {
         let root = found.root();
         let operands = [graph.operand(root.node, 0), graph.operand(root.node, 1)];
         let mean = operands.into_iter().flatten().find(|value| *value != found[n]).ok_or(Skip::NoMatch)?;
@@ -34,5 +35,4 @@ pub fn merge_mean_factor() -> Pass {
         let op = Op::ReduceSum { keepdims, noop_with_empty_axes };
         become_op(graph, root, op, &[found[x], found[axes]], "is the sum")
     })
-    .into()
 }

@@ -1,5 +1,5 @@
+use crate::pass::{Exactness, Pass};
 use crate::pattern::op;
-use crate::pipeline::{Body, Pass};
 use crate::rewrite::{become_op, become_value, insert};
 use crate::rule::{Rule, Skip};
 use netwright_ir::{ElementType, Graph, Kind, NodeId, Op, Place, Tensor, Value};
@@ -9,11 +9,9 @@ use netwright_ir::{ElementType, Graph, Kind, NodeId, Op, Place, Tensor, Value};
 /// An index that is out of range stays as it is, and so does a split of which the model does not say how many parts it
 /// makes: what fails when the model runs goes on failing.
 pub fn resolve_sequences() -> Pass {
-    Pass {
-        name: "resolve-sequences",
-        summary: "split, gather and concatenate tensors without a sequence between",
-        body: Body::Rules(vec![take_element(), gather_part(), split_at_once(), concatenate(), count_elements()]),
-    }
+    let summary = "split, gather and concatenate tensors without a sequence between";
+    let rules = [take_element(), gather_part(), split_at_once(), concatenate(), count_elements()];
+    Pass::new("resolve-sequences", summary, Exactness::Bits).rules(rules)
 }
 
 /// What makes the sequence that is the first operand of the node.

@@ -1,6 +1,7 @@
-use crate::pipeline::{Body, Log, Pass};
+use crate::pass::{Exactness, Pass, Stage};
+use crate::pipeline::Log;
 use crate::rewrite::insert;
-use crate::weights::{MOST_COLLISIONS, are_same, is_large, is_made, sample};
+use crate::weights::{MOST_COLLISIONS, are_same, is_large, is_made, sample, unify};
 use netwright_ir::{Graph, NodeId, Op, Tensor, TensorType, Value};
 use std::collections::{HashMap, HashSet};
 
@@ -10,11 +11,11 @@ use std::collections::{HashMap, HashSet};
 /// bit by bit, the larger ones stand once in the graph around the bodies, and the bodies capture them. It comes last: in
 /// a body, what is captured is not known.
 pub fn share_constants_of_bodies() -> Pass {
-    Pass {
-        name: "share-constants-of-bodies",
-        summary: "keep tensors that are equal in several bodies once, in the graph around them",
-        body: Body::Graph(share),
-    }
+    let summary = "keep tensors that are equal in several bodies once, in the graph around them";
+    Pass::new("share-constants-of-bodies", summary, Exactness::Bits)
+        .on_graph(share)
+        .in_stages(&[Stage::Share])
+        .prepares(unify)
 }
 
 /// A large tensor, in this graph or in a body of a node.

@@ -1,5 +1,5 @@
+use crate::pass::{Exactness, Pass};
 use crate::pattern::{any, cast, equal, not, op, where_};
-use crate::pipeline::{Body, Pass};
 use crate::rewrite::{become_op, become_value, insert};
 use crate::rule::{Rule, Skip};
 use netwright_ir::{Dim, ElementType, Kind, Op};
@@ -9,11 +9,9 @@ use netwright_ir::{Dim, ElementType, Kind, Op};
 /// Masks are made by comparing with 0 what was compared before, and turned around on their way to the Where that reads
 /// them. A `not` sinks through what moves elements alone, to where another one or a Where takes it away.
 pub fn simplify_logic() -> Pass {
-    Pass {
-        name: "simplify-logic",
-        summary: "take away double negation, and negation before a where",
-        body: Body::Rules(vec![compare_truth(), drop_double_negation(), exchange_choices(), sink_negation()]),
-    }
+    let summary = "take away double negation, and negation before a where";
+    let rules = [compare_truth(), drop_double_negation(), exchange_choices(), sink_negation()];
+    Pass::new("simplify-logic", summary, Exactness::Bits).rules(rules)
 }
 
 /// A truth value is 1 or 0 in every number type.

@@ -1,4 +1,5 @@
-use crate::pipeline::{Body, Log, Pass, name_of};
+use crate::pass::{Exactness, Pass};
+use crate::pipeline::{Log, name_of};
 use crate::rewrite::SMALL;
 use netwright_ir::{Data, Graph, NodeId, Op, Tensor};
 
@@ -6,11 +7,8 @@ use netwright_ir::{Data, Graph, NodeId, Op, Tensor};
 ///
 /// A constant is no node of the file's count, and 1 KiB at most; trained tensors stay where they are.
 pub fn sink_constants() -> Pass {
-    Pass {
-        name: "sink-constants",
-        summary: "copy small constants into the bodies that read them",
-        body: Body::Graph(sink),
-    }
+    let summary = "copy small constants into the bodies that read them";
+    Pass::new("sink-constants", summary, Exactness::Bits).on_graph(sink)
 }
 
 fn sink(graph: &mut Graph, log: &mut Log) {

@@ -1,8 +1,8 @@
 use crate::evaluate::{Budget, Evaluator};
+use crate::pass::{Exactness, Pass};
 use crate::pattern::{Found, any};
-use crate::pipeline::Pass;
 use crate::rewrite::{SMALL, become_op};
-use crate::rule::{Rewritten, Rule, Skip};
+use crate::rule::{Rewritten, Skip};
 use netwright_ir::{ElementType, Graph, Kind, Op, Shape, Value};
 
 /// Computes what operators make of constants, where the standard of floating-point numbers leaves one answer: no
@@ -13,14 +13,10 @@ use netwright_ir::{ElementType, Graph, Kind, Op, Shape, Value};
 ///
 /// Without a runtime it does nothing. A pass asks it 2,000 times at most.
 pub fn evaluate_constants(evaluator: Option<Evaluator>) -> Pass {
+    let summary = "an exact operator on constants -> a constant";
     let budget = evaluator.map(Budget::new);
-    Rule::new(
-        "evaluate-constants",
-        "an exact operator on constants -> a constant",
-        any("x").into(),
-        move |graph, found| evaluate(graph, found, budget.as_ref().ok_or(Skip::NoMatch)?),
-    )
-    .into()
+    Pass::new("evaluate-constants", summary, Exactness::Bits)
+        .matching(any("x").into(), move |graph, found| evaluate(graph, found, budget.as_ref().ok_or(Skip::NoMatch)?))
 }
 
 /// Larger tensors are data.

@@ -1,7 +1,7 @@
-use crate::pattern::op;
-use crate::pipeline::Pass;
+use crate::pass::{Exactness, Pass};
 use crate::rewrite::{become_op, expect_alone, insert};
-use crate::rule::{Rewritten, Rule, Skip};
+use crate::rule::{Rewritten, Skip};
+use crate::target::Scale;
 use netwright_ir::{ElementType, Graph, Kind, Op, Tensor, Value};
 
 /// `batch_normalization(conv(x, W, b))` -> `conv(x, W * k, (b - mean) * k + shift)`, with `k = scale / sqrt(variance + e)`
@@ -11,10 +11,9 @@ use netwright_ir::{ElementType, Graph, Kind, Op, Tensor, Value};
 /// last place, as it is where the scale of attention is folded.
 pub fn fold_batch_normalization() -> Pass {
     let summary = "batch_normalization(conv(x, W, b)) -> conv(x, W * k, (b - mean) * k + shift)";
-    Rule::new("fold-batch-normalization", summary, op(Kind::BatchNormalization), |graph, found| {
-        fold(graph, found.root())
-    })
-    .into()
+    Pass::new("fold-batch-normalization", summary, Exactness::Rounding)
+        .at([Kind::BatchNormalization], fold)
+        .only_for(|target, _| target.scale == Scale::Projection)
 }
 
 /// Weights are computed in memory up to this size.

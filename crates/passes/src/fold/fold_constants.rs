@@ -1,5 +1,5 @@
+use crate::pass::{Exactness, Pass};
 use crate::pattern::{Found, any, cast, known, mul, op, scalar, transpose};
-use crate::pipeline::{Body, Pass};
 use crate::read::transposes::order;
 use crate::rewrite::{MOST_RECIPES, SMALL, become_op, element, in_memory, keeps_shape};
 use crate::rule::{Rewritten, Rule, Skip};
@@ -11,14 +11,10 @@ use netwright_ir::{ElementType, Fact, Graph, Kind, Op, Shape, Tensor, TensorErro
 /// are: a trained tensor remains one, under its name. None is copied: one with another use, such as an embedding that
 /// is also the output projection, stays tied. Small constants (1 KiB) may be copied.
 pub fn fold_constants() -> Pass {
-    let mut rules =
-        vec![fold_integers(), fold_transpose(), fold_cast(), fold_whole_number(), fold_cast_like(), fold_factor()];
-    rules.extend([Kind::Reshape, Kind::Unsqueeze, Kind::Squeeze].map(fold_shape));
-    Pass {
-        name: "fold-constants",
-        summary: "compute shapes, and the layout, type and scale of tensors, when the model is built",
-        body: Body::Rules(rules),
-    }
+    let summary = "compute shapes, and the layout, type and scale of tensors, when the model is built";
+    Pass::new("fold-constants", summary, Exactness::Bits)
+        .rules([fold_integers(), fold_transpose(), fold_cast(), fold_whole_number(), fold_cast_like(), fold_factor()])
+        .rules([Kind::Reshape, Kind::Unsqueeze, Kind::Squeeze].map(fold_shape))
 }
 
 /// What shape inference knows the elements of.

@@ -1,7 +1,8 @@
+use crate::pass::{Exactness, Pass};
 use crate::pattern::{add, any, div, known, mul, scalar, sqrt};
-use crate::pipeline::Pass;
 use crate::rewrite::{MOST_RECIPES, become_op, insert, keeps_shape, number};
-use crate::rule::{Rule, Skip};
+use crate::rule::Skip;
+use crate::target::Scale;
 use netwright_ir::{ElementType, Op};
 
 /// `a * d / (sqrt(s / n) + e)` -> `(√n a) * d / (sqrt(s) + √n e)`
@@ -14,7 +15,8 @@ pub fn fold_degrees_of_freedom() -> Pass {
     let deviation = sqrt(div(s, n).single_use()).single_use();
     let pattern = div(mul(a, d).single_use(), add(deviation, e).single_use());
     let summary = "a * d / (sqrt(s / n) + e) -> (√n a) * d / (sqrt(s) + √n e)";
-    Rule::new("fold-degrees-of-freedom", summary, pattern, move |graph, found| {
+    let pass = Pass::new("fold-degrees-of-freedom", summary, Exactness::Rounding);
+    pass.only_for(|target, _| target.scale == Scale::Projection).matching(pattern, move |graph, found| {
         let root = found.root();
         let weight = graph.tensor(found[a]).ok_or(Skip::NoMatch)?;
         let factor = found.scalar(n).sqrt();
@@ -42,5 +44,4 @@ pub fn fold_degrees_of_freedom() -> Pass {
             format!("the divisor {} went into the weight", found.scalar(n)),
         )
     })
-    .into()
 }

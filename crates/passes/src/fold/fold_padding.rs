@@ -1,8 +1,7 @@
-use crate::pattern::op;
-use crate::pipeline::{Body, Pass};
+use crate::pass::{Exactness, Pass};
 use crate::read::sizes::position;
 use crate::rewrite::become_op;
-use crate::rule::{Rewritten, Rule, Skip};
+use crate::rule::{Rewritten, Skip};
 use netwright_ir::op::{AutoPad, PadMode};
 use netwright_ir::{Graph, Kind, Op, Tensor, Value};
 
@@ -11,15 +10,8 @@ use netwright_ir::{Graph, Kind, Op, Tensor, Value};
 /// A convolution and a mean are padded with zeros, a maximum with minus infinity, or with zeros where nothing is less
 /// than 0. The same numbers are computed.
 pub fn fold_padding() -> Pass {
-    let rule = |kind| {
-        let summary = "conv(pad(x)) -> conv(x; pads), and so for pools";
-        Rule::new("fold-padding", summary, op(kind), |graph, found| fold(graph, found.root()))
-    };
-    Pass {
-        name: "fold-padding",
-        summary: "conv(pad(x)) -> conv(x; pads), and so for pools",
-        body: Body::Rules([Kind::Conv, Kind::AveragePool, Kind::MaxPool].map(rule).into()),
-    }
+    let summary = "conv(pad(x)) -> conv(x; pads), and so for pools";
+    Pass::new("fold-padding", summary, Exactness::Numbers).at([Kind::Conv, Kind::AveragePool, Kind::MaxPool], fold)
 }
 
 fn fold(graph: &mut Graph, root: Value) -> Rewritten {

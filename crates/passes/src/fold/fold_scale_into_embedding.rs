@@ -1,7 +1,8 @@
+use crate::pass::{Exactness, Pass};
 use crate::pattern::{any, gather, known, mul, scalar};
-use crate::pipeline::Pass;
 use crate::rewrite::{MOST_RECIPES, become_op, insert, keeps_shape};
-use crate::rule::{Rule, Skip};
+use crate::rule::Skip;
+use crate::target::Scale;
 use netwright_ir::{ElementType, Op};
 
 /// `gather(W, ids) * c` -> `gather(c W, ids)`
@@ -12,7 +13,8 @@ pub fn fold_scale_into_embedding() -> Pass {
     let (table, ids, c) = (known("table"), any("ids"), scalar("c"));
     let summary = "gather(W, ids) * c -> gather(c W, ids)";
     let pattern = mul(gather(table, ids).single_use(), c);
-    Rule::new("fold-scale-into-embedding", summary, pattern, move |graph, found| {
+    let pass = Pass::new("fold-scale-into-embedding", summary, Exactness::Numbers);
+    pass.only_for(|target, _| target.scale == Scale::Projection).matching(pattern, move |graph, found| {
         let root = found.root();
         let gathered =
             graph.operands(root.node).into_iter().flatten().find(|of| graph.operand(of.node, 0) == Some(found[table]));
@@ -40,5 +42,4 @@ pub fn fold_scale_into_embedding() -> Pass {
         let table = insert(graph, root, "table", held, &[])?;
         become_op(graph, root, op, &[table, ids], format!("the scale {factor:?} went into the table"))
     })
-    .into()
 }

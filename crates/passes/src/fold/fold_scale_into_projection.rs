@@ -1,7 +1,8 @@
+use crate::pass::{Exactness, Pass};
 use crate::pattern::{Found, op};
-use crate::pipeline::Pass;
 use crate::rewrite::MOST_RECIPES;
-use crate::rule::{Rewritten, Rule, Skip};
+use crate::rule::{Rewritten, Skip};
+use crate::target::Scale;
 use netwright_ir::{ElementType, Graph, Kind, NodeId, Op, Tensor, Value};
 
 /// `scaled_softmax(heads(x · W + b) · k, m; c)` -> `scaled_softmax(heads(x · (c W) + c b) · k, m; 1)`
@@ -12,20 +13,17 @@ use netwright_ir::{ElementType, Graph, Kind, NodeId, Op, Tensor, Value};
 /// With a power of two, `1 / sqrt(64)` say, every number is the same as before; else a weight is off by half a unit
 /// in its last place. `f16` declines, whose small weights would become subnormal; `bf16` takes powers of two alone.
 pub fn fold_scale_into_projection() -> Pass {
-    Rule::new(
-        "fold-scale-into-projection",
-        "scaled_softmax(heads(x W + b) k; c) -> scaled_softmax(heads(x (c W) + c b) k; 1)",
-        op(Kind::ScaledSoftmax),
-        fold,
-    )
-    .into()
+    let summary = "scaled_softmax(heads(x W + b) k; c) -> scaled_softmax(heads(x (c W) + c b) k; 1)";
+    Pass::new("fold-scale-into-projection", summary, Exactness::Rounding)
+        .only_for(|target, _| target.scale == Scale::Projection)
+        .matching(op(Kind::ScaledSoftmax), fold)
 }
 
 fn fold(graph: &mut Graph, found: &Found) -> Rewritten {
     let root = found.root();
     let &Op::ScaledSoftmax { axis, scale } = graph.op(root) else { return Err(Skip::NoMatch) };
     if scale == 1.0 {
-        return Err(Skip::NoEffect);
+        return Err(Skip::NoMatch);
     }
     if !scale.is_normal() {
         return Err(Skip::rejected(format!("the scale {scale:?} is no normal number")));

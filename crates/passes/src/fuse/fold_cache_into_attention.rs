@@ -1,8 +1,7 @@
-use crate::pattern::op;
-use crate::pipeline::Pass;
+use crate::pass::{Exactness, Pass};
 use crate::read::sizes::position;
 use crate::rewrite::become_results;
-use crate::rule::{Rewritten, Rule, Skip};
+use crate::rule::{Rewritten, Skip};
 use netwright_ir::{Graph, Kind, Op, Value};
 
 /// `attention(q, concat(pk, k), concat(pv, v), m)` -> `attention(q, k, v, m, pk, pv)`
@@ -14,8 +13,9 @@ use netwright_ir::{Graph, Kind, Op, Value};
 /// queries see no later keys: what is later depends on the length of the past.
 pub fn fold_cache_into_attention() -> Pass {
     let summary = "attention(q, concat(pk, k), concat(pv, v), m) -> attention(q, k, v, m, pk, pv)";
-    Rule::new("fold-cache-into-attention", summary, op(Kind::Attention), |graph, found| fold(graph, found.root()))
-        .into()
+    Pass::new("fold-cache-into-attention", summary, Exactness::Rounding)
+        .at([Kind::Attention], fold)
+        .forms(Kind::Attention)
 }
 
 fn fold(graph: &mut Graph, root: Value) -> Rewritten {

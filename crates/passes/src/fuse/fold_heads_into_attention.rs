@@ -1,9 +1,8 @@
-use crate::pattern::op;
-use crate::pipeline::Pass;
+use crate::pass::{Exactness, Pass};
 use crate::read::heads::{Order, gathered, split};
 use crate::read::sizes::same_shape;
 use crate::rewrite::{become_op, become_results, insert, number_list};
-use crate::rule::{Rewritten, Rule, Skip};
+use crate::rule::{Rewritten, Skip};
 use netwright_ir::{Dim, Graph, Kind, Op, Value};
 
 /// `merge(attention(split(q), split(k), split(v)))` -> `attention(q, k, v; q_num_heads, kv_num_heads)`
@@ -15,7 +14,9 @@ use netwright_ir::{Dim, Graph, Kind, Op, Value};
 /// transposed outside.
 pub fn fold_heads_into_attention() -> Pass {
     let summary = "merge(attention(split(q), split(k), split(v))) -> attention(q, k, v; q_num_heads, kv_num_heads)";
-    Rule::new("fold-heads-into-attention", summary, op(Kind::Reshape), |graph, found| fold(graph, found.root())).into()
+    Pass::new("fold-heads-into-attention", summary, Exactness::Rounding)
+        .at([Kind::Reshape], fold)
+        .forms(Kind::Attention)
 }
 
 fn fold(graph: &mut Graph, root: Value) -> Rewritten {

@@ -1,8 +1,7 @@
-use crate::pattern::op;
-use crate::pipeline::Pass;
+use crate::pass::{Exactness, Pass};
 use crate::read::sizes::position;
 use crate::rewrite::become_results;
-use crate::rule::{Rewritten, Rule, Skip};
+use crate::rule::{Rewritten, Skip};
 use netwright_ir::{Dim, Graph, Kind, Op, Value};
 
 /// `attention(q, gather(k, [0, 0, 1, 1]), gather(v, [0, 0, 1, 1]))` -> `attention(q, k, v)`
@@ -11,7 +10,7 @@ use netwright_ir::{Dim, Graph, Kind, Op, Value};
 /// operator does by itself. The same numbers are multiplied, so nothing is off. Keys that are read elsewhere stay there.
 pub fn fold_repeated_heads() -> Pass {
     let summary = "attention(q, gather(k, [0, 0, 1, 1]), gather(v, [0, 0, 1, 1])) -> attention(q, k, v)";
-    Rule::new("fold-repeated-heads", summary, op(Kind::Attention), |graph, found| fold(graph, found.root())).into()
+    Pass::new("fold-repeated-heads", summary, Exactness::Rounding).at([Kind::Attention], fold).forms(Kind::Attention)
 }
 
 fn fold(graph: &mut Graph, root: Value) -> Rewritten {

@@ -4,11 +4,10 @@ mod mask;
 mod outcomes;
 mod scores;
 
-use crate::pattern::op;
-use crate::pipeline::Pass;
+use crate::pass::{Exactness, Pass};
 use crate::read::sizes::same_shape;
 use crate::rewrite::{become_op, insert, unknown};
-use crate::rule::{Rewritten, Rule, Skip};
+use crate::rule::{Rewritten, Skip};
 use crate::target::AttentionKernel;
 use netwright_ir::{Dim, ElementType, Graph, Kind, Op, Value};
 use scores::Scores;
@@ -31,7 +30,9 @@ use scores::Scores;
 /// Runtime's operator refuses it.
 pub fn fuse_attention(kernel: AttentionKernel) -> Pass {
     let summary = "softmax(q · kᵀ * c + m) · v -> attention(q, k, v, m; c)";
-    Rule::new("fuse-attention", summary, op(Kind::MatMul), move |graph, found| fuse(graph, found.root(), kernel)).into()
+    Pass::new("fuse-attention", summary, Exactness::Rounding)
+        .forms(Kind::Attention)
+        .at([Kind::MatMul], move |graph, root| fuse(graph, root, kernel))
 }
 
 fn fuse(graph: &mut Graph, root: Value, kernel: AttentionKernel) -> Rewritten {

@@ -1,10 +1,9 @@
-use crate::pattern::{Found, op};
-use crate::pipeline::{Body, Pass};
+use crate::pass::{Exactness, Pass};
 use crate::read::polynomial::{Polynomial, above};
 use crate::read::products::Region;
 use crate::read::sizes::same_shape;
 use crate::rewrite::become_op;
-use crate::rule::{Rewritten, Rule, Skip};
+use crate::rule::{Rewritten, Skip};
 use netwright_ir::op::GeluApproximation;
 use netwright_ir::{ElementType, Graph, Kind, Op, Value};
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI};
@@ -18,12 +17,10 @@ use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI};
 /// moves no result by more than `0.3 * d`, the most of `x² * exp(-x² / 2) * d / sqrt(2 * pi)`, and that is 3e-6.
 pub fn fuse_gelu() -> Pass {
     let summary = "x * 0.5 * (1 + erf(x / sqrt(2))) -> gelu(x), from opset 20 on";
-    let rule = |kind| Rule::new("fuse-gelu", summary, op(kind), fuse);
-    Pass { name: "fuse-gelu", summary, body: Body::Rules([Kind::Mul, Kind::Div, Kind::Add].map(rule).into()) }
+    Pass::new("fuse-gelu", summary, Exactness::Rounding).forms(Kind::Gelu).at([Kind::Mul, Kind::Div, Kind::Add], fuse)
 }
 
-fn fuse(graph: &mut Graph, found: &Found) -> Rewritten {
-    let root = found.root();
+fn fuse(graph: &mut Graph, root: Value) -> Rewritten {
     let mut skip = Skip::NoMatch;
     for curve in above(graph, root) {
         let approximate = match graph.kind(curve) {

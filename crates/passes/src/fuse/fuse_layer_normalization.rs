@@ -1,9 +1,8 @@
-use crate::pattern::op;
-use crate::pipeline::{Body, Pass};
-use crate::read::normalized::rule;
+use crate::pass::{Exactness, Pass};
+use crate::read::normalized::normalize;
 use crate::read::sizes::same_shape;
 use crate::rewrite::{become_op, expect_alone, keeps_shape};
-use crate::rule::{Rewritten, Rule, Skip};
+use crate::rule::{Rewritten, Skip};
 use netwright_ir::{Graph, Kind, Value};
 
 /// `(x - mean(x)) / sqrt(mean((x - mean(x)) ^ 2) + epsilon) * w + b` -> `layer_normalization(x, w, b)`
@@ -16,17 +15,12 @@ use netwright_ir::{Graph, Kind, Value};
 /// last place of an `f32`, and multiplied out, where the mean is large beside the deviation, it is the more exact. The
 /// unbiased deviation of "The Annotated Transformer", to which epsilon is added, is another function.
 pub fn fuse_layer_normalization() -> Pass {
-    let name = "fuse-layer-normalization";
     let summary = "(x - mean(x)) / sqrt(mean((x - mean(x)) ^ 2) + epsilon) * w + b -> layer_normalization(x, w, b)";
     let kinds = [Kind::Mul, Kind::Div, Kind::Add, Kind::Sub, Kind::Cast];
-    let mut rules = Vec::from(kinds.map(|kind| rule(name, summary, kind, true)));
-    rules.push(Rule::new(
-        name,
-        "layer_normalization(x, w) + b -> layer_normalization(x, w, b)",
-        op(Kind::Add),
-        |graph, found| take_in_bias(graph, found.root()),
-    ));
-    Pass { name, summary, body: Body::Rules(rules) }
+    Pass::new("fuse-layer-normalization", summary, Exactness::Rounding)
+        .forms(Kind::LayerNormalization)
+        .at(kinds, |graph, root| normalize(graph, root, true))
+        .at([Kind::Add], take_in_bias)
 }
 
 fn take_in_bias(graph: &mut Graph, root: Value) -> Rewritten {

@@ -1,5 +1,5 @@
-use crate::pipeline::{Body, Pass};
-use crate::read::normalized::rule;
+use crate::pass::{Exactness, Pass};
+use crate::read::normalized::normalize;
 use netwright_ir::Kind;
 
 /// `x / sqrt(mean(x ^ 2) + epsilon) * w` -> `rms_normalization(x, w)`
@@ -11,8 +11,8 @@ use netwright_ir::Kind;
 /// The function is the same; runtimes sum and take the inverse root in other orders, which is off by some units in the
 /// last place of an `f32`.
 pub fn fuse_rms_normalization() -> Pass {
-    let name = "fuse-rms-normalization";
     let summary = "x / sqrt(mean(x ^ 2) + epsilon) * w -> rms_normalization(x, w)";
-    let kinds = [Kind::Mul, Kind::Div, Kind::Cast];
-    Pass { name, summary, body: Body::Rules(kinds.map(|kind| rule(name, summary, kind, false)).into()) }
+    Pass::new("fuse-rms-normalization", summary, Exactness::Rounding)
+        .forms(Kind::RMSNormalization)
+        .at([Kind::Mul, Kind::Div, Kind::Cast], |graph, root| normalize(graph, root, false))
 }

@@ -2,11 +2,10 @@
 
 mod caches;
 
-use crate::pattern::op;
-use crate::pipeline::{Body, Pass};
+use crate::pass::{Exactness, Pass};
 use crate::read::sizes::position;
 use crate::rewrite::{become_op, expect_alone};
-use crate::rule::{Rewritten, Rule, Skip};
+use crate::rule::{Rewritten, Skip};
 use caches::cache;
 use netwright_ir::{Dim, Graph, Kind, Op, Value};
 
@@ -18,15 +17,11 @@ use netwright_ir::{Dim, Graph, Kind, Op, Value};
 ///
 /// The same numbers are multiplied; a runtime may round their sum differently.
 pub fn fuse_rotary_embedding() -> Pass {
-    let rule = |kind, rewrite: fn(&mut Graph, Value) -> Rewritten| {
-        let summary = "x * cos + concat(-x2, x1) * sin -> rotary_embedding(x, cos, sin)";
-        Rule::new("fuse-rotary-embedding", summary, op(kind), move |graph, found| rewrite(graph, found.root()))
-    };
-    Pass {
-        name: "fuse-rotary-embedding",
-        summary: "x * cos + concat(-x2, x1) * sin -> rotary_embedding(x, cos, sin), from opset 23 on",
-        body: Body::Rules(vec![rule(Kind::Add, whole), rule(Kind::Concat, partial)]),
-    }
+    let summary = "x * cos + concat(-x2, x1) * sin -> rotary_embedding(x, cos, sin), from opset 23 on";
+    Pass::new("fuse-rotary-embedding", summary, Exactness::Rounding)
+        .forms(Kind::RotaryEmbedding)
+        .at([Kind::Add], whole)
+        .at([Kind::Concat], partial)
 }
 
 fn whole(graph: &mut Graph, root: Value) -> Rewritten {

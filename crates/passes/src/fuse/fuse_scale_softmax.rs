@@ -1,5 +1,5 @@
+use crate::pass::{Exactness, Pass};
 use crate::pattern::{Found, Scalar, add, any, div, mul, scalar, softmax};
-use crate::pipeline::{Body, Pass};
 use crate::rewrite::{become_op, keeps_shape};
 use crate::rule::{Rewritten, Rule, Skip};
 use netwright_ir::{ElementType, Graph, Op, Value};
@@ -17,36 +17,33 @@ pub fn fuse_scale_softmax() -> Pass {
     let masked =
         move |graph: &mut Graph, found: &Found, scale: f32| fuse(graph, found.root(), &[found[x], found[m]], scale);
     let plain = move |graph: &mut Graph, found: &Found, scale: f32| fuse(graph, found.root(), &[found[x]], scale);
-    Pass {
-        name: "fuse-scale-softmax",
-        summary: "softmax(x * c + m) -> scaled_softmax(x, m; c)",
-        body: Body::Rules(vec![
-            Rule::new(
-                "fuse-mul-mask-softmax",
-                "softmax(x * c + m) -> scaled_softmax(x, m; c)",
-                softmax(add(mul(scores(), c).single_use(), m).single_use()),
-                move |graph, found| masked(graph, found, factor(graph, found, found[x], c)?),
-            ),
-            Rule::new(
-                "fuse-div-mask-softmax",
-                "softmax(x / c + m) -> scaled_softmax(x, m; 1 / c)",
-                softmax(add(div(scores(), c).single_use(), m).single_use()),
-                move |graph, found| masked(graph, found, inverse(graph, found, found[x], c)?),
-            ),
-            Rule::new(
-                "fuse-mul-softmax",
-                "softmax(x * c) -> scaled_softmax(x; c)",
-                softmax(mul(x, c).single_use()),
-                move |graph, found| plain(graph, found, factor(graph, found, found[x], c)?),
-            ),
-            Rule::new(
-                "fuse-div-softmax",
-                "softmax(x / c) -> scaled_softmax(x; 1 / c)",
-                softmax(div(x, c).single_use()),
-                move |graph, found| plain(graph, found, inverse(graph, found, found[x], c)?),
-            ),
-        ]),
-    }
+    let summary = "softmax(x * c + m) -> scaled_softmax(x, m; c)";
+    Pass::new("fuse-scale-softmax", summary, Exactness::Rounding).rules([
+        Rule::new(
+            "fuse-mul-mask-softmax",
+            summary,
+            softmax(add(mul(scores(), c).single_use(), m).single_use()),
+            move |graph, found| masked(graph, found, factor(graph, found, found[x], c)?),
+        ),
+        Rule::new(
+            "fuse-div-mask-softmax",
+            "softmax(x / c + m) -> scaled_softmax(x, m; 1 / c)",
+            softmax(add(div(scores(), c).single_use(), m).single_use()),
+            move |graph, found| masked(graph, found, inverse(graph, found, found[x], c)?),
+        ),
+        Rule::new(
+            "fuse-mul-softmax",
+            "softmax(x * c) -> scaled_softmax(x; c)",
+            softmax(mul(x, c).single_use()),
+            move |graph, found| plain(graph, found, factor(graph, found, found[x], c)?),
+        ),
+        Rule::new(
+            "fuse-div-softmax",
+            "softmax(x / c) -> scaled_softmax(x; 1 / c)",
+            softmax(div(x, c).single_use()),
+            move |graph, found| plain(graph, found, inverse(graph, found, found[x], c)?),
+        ),
+    ])
 }
 
 fn fuse(graph: &mut Graph, root: Value, operands: &[Value], scale: f32) -> Rewritten {
@@ -79,7 +76,7 @@ fn inverse(graph: &Graph, found: &Found, x: Value, c: Scalar) -> Result<f32, Ski
     let inverse = 1.0 / f64::from(divisor);
     let is_power = exactly(inverse).is_some_and(|inverse| f64::from(inverse) * f64::from(divisor) == 1.0);
     if is_power {
-        return exactly(inverse).ok_or(Skip::NoEffect);
+        return exactly(inverse).ok_or(Skip::NoMatch);
     }
     if graph.fact(x).element() != Some(ElementType::F32) {
         return Err(Skip::rejected(format!("1 / {name} is not exact, which shows in types other than f32")));

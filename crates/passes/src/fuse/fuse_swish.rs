@@ -1,10 +1,9 @@
-use crate::pattern::{Found, op};
-use crate::pipeline::{Body, Pass};
+use crate::pass::{Exactness, Pass};
 use crate::read::polynomial::{Polynomial, above};
 use crate::read::products::{Region, number};
 use crate::read::sizes::same_shape;
 use crate::rewrite::become_op;
-use crate::rule::{Rewritten, Rule, Skip};
+use crate::rule::{Rewritten, Skip};
 use netwright_ir::{ElementType, Graph, Kind, Op, Value};
 
 /// `x * sigmoid(alpha * x)` -> `swish(x; alpha)`
@@ -15,8 +14,11 @@ use netwright_ir::{ElementType, Graph, Kind, Op, Value};
 /// ONNX has it from opset 28 on, which runtimes do not load.
 pub fn fuse_swish() -> Pass {
     let summary = "x * sigmoid(alpha * x) -> swish(x; alpha), where the target runs it";
-    let rule = |kind| Rule::new("fuse-swish", summary, op(kind), fuse);
-    Pass { name: "fuse-swish", summary, body: Body::Rules([Kind::Mul, Kind::Div].map(rule).into()) }
+    Pass::new("fuse-swish", summary, Exactness::Rounding)
+        .forms(Kind::Swish)
+        // ONNX's Swish runs nowhere; what is gained is QuickGelu.
+        .only_for(|target, _| target.contrib)
+        .at([Kind::Mul, Kind::Div], fuse)
 }
 
 /// A sigmoid, by the operator or written out.
@@ -29,8 +31,7 @@ struct Gate {
     region: Region,
 }
 
-fn fuse(graph: &mut Graph, found: &Found) -> Rewritten {
-    let root = found.root();
+fn fuse(graph: &mut Graph, root: Value) -> Rewritten {
     let (Some(a), Some(b)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
         return Err(Skip::NoMatch);
     };

@@ -1,8 +1,7 @@
-use crate::pattern::op;
-use crate::pipeline::Pass;
+use crate::pass::{Exactness, Pass};
 use crate::read::heads::{Order, split};
 use crate::rewrite::{become_op, expect_alone, insert};
-use crate::rule::{Rewritten, Rule, Skip};
+use crate::rule::{Rewritten, Skip};
 use netwright_ir::{Graph, Kind, Op, Value};
 
 /// `rotary_embedding(split(x))` -> `split(rotary_embedding(x; num_heads))`
@@ -11,8 +10,9 @@ use netwright_ir::{Graph, Kind, Op, Value};
 /// same numbers are multiplied, so nothing is off.
 pub fn sink_heads_through_rotary() -> Pass {
     let summary = "rotary_embedding(split(x)) -> split(rotary_embedding(x; num_heads))";
-    Rule::new("sink-heads-through-rotary", summary, op(Kind::RotaryEmbedding), |graph, found| sink(graph, found.root()))
-        .into()
+    Pass::new("sink-heads-through-rotary", summary, Exactness::Bits)
+        .at([Kind::RotaryEmbedding], sink)
+        .forms(Kind::RotaryEmbedding)
 }
 
 fn sink(graph: &mut Graph, root: Value) -> Rewritten {

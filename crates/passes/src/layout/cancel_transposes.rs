@@ -1,9 +1,8 @@
-use crate::pattern::op;
-use crate::pipeline::Pass;
+use crate::pass::{Exactness, Pass};
 use crate::read::sizes::same_shape;
 use crate::read::transposes::{as_one, order};
 use crate::rewrite::{insert, number_list};
-use crate::rule::{Rewritten, Rule, Skip};
+use crate::rule::{Rewritten, Skip};
 use netwright_ir::{Dim, Graph, Kind, Op, Value};
 
 /// `transpose(f(transpose(x), w))` -> `f(x, w)`, where the transposes undo one another
@@ -13,7 +12,7 @@ use netwright_ir::{Dim, Graph, Kind, Op, Value};
 /// computed.
 pub fn cancel_transposes() -> Pass {
     let summary = "transpose(f(transpose(x), w)) -> f(x, w), where the transposes undo one another";
-    Rule::new("cancel-transposes", summary, op(Kind::Transpose), |graph, found| cancel(graph, found.root())).into()
+    Pass::new("cancel-transposes", summary, Exactness::Bits).at([Kind::Transpose], cancel)
 }
 
 /// Longer chains are not followed.

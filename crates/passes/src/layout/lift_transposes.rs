@@ -1,10 +1,9 @@
-use crate::pattern::op;
-use crate::pipeline::Pass;
+use crate::pass::{Exactness, Pass};
 use crate::read::heads::parted;
 use crate::read::sizes::position;
 use crate::read::transposes::order;
 use crate::rewrite::{become_results, insert};
-use crate::rule::{Rewritten, Rule, Skip};
+use crate::rule::{Rewritten, Skip};
 use netwright_ir::{Graph, Kind, Op, Value};
 
 /// `transpose(split(x))` of all parts -> `split(transpose(x))`
@@ -13,7 +12,7 @@ use netwright_ir::{Graph, Kind, Op, Value};
 /// the heads of each part stays, since attention takes it in.
 pub fn lift_transposes() -> Pass {
     let summary = "transpose(split(x)) of all parts -> split(transpose(x))";
-    Rule::new("lift-transposes", summary, op(Kind::Transpose), |graph, found| lift(graph, found.root())).into()
+    Pass::new("lift-transposes", summary, Exactness::Bits).at([Kind::Transpose], lift)
 }
 
 fn lift(graph: &mut Graph, root: Value) -> Rewritten {

@@ -1,4 +1,5 @@
-use crate::pipeline::{Body, Log, Pass, name_of};
+use crate::pass::{Exactness, Pass};
+use crate::pipeline::{Log, name_of};
 use crate::read::sizes::position;
 use crate::rewrite::{become_results, number_list};
 use crate::rule::Skip;
@@ -9,11 +10,8 @@ use std::collections::BTreeMap;
 ///
 /// Slices that cut a known axis into parts, one behind the other and all of it, are one Split.
 pub fn merge_slices() -> Pass {
-    Pass {
-        name: "merge-slices",
-        summary: "cut an axis into parts by one split in place of a slice for each",
-        body: Body::Graph(merge),
-    }
+    let summary = "cut an axis into parts by one split in place of a slice for each";
+    Pass::new("merge-slices", summary, Exactness::Bits).on_graph(merge)
 }
 
 /// A slice along one axis: from, up to, and its result.

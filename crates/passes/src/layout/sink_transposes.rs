@@ -1,5 +1,5 @@
+use crate::pass::{Exactness, Pass};
 use crate::pattern::op;
-use crate::pipeline::{Body, Pass};
 use crate::read::chain;
 use crate::read::transposes::{as_one, keeps_rows, order};
 use crate::rewrite::{become_op, insert};
@@ -11,11 +11,8 @@ use netwright_ir::Kind;
 /// Operators on each element do not mind the order of the axes: a transpose sinks through them where it meets another.
 /// Projections do not where the last axis stays the last.
 pub fn sink_transposes() -> Pass {
-    Pass {
-        name: "sink-transposes",
-        summary: "sink transposes through operators on each element or row, to where two are one",
-        body: Body::Rules(vec![meet(), join()]),
-    }
+    let summary = "sink transposes through operators on each element or row, to where two are one";
+    Pass::new("sink-transposes", summary, Exactness::Bits).rules([meet(), join()])
 }
 
 fn meet() -> Rule {

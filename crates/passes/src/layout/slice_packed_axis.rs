@@ -1,9 +1,8 @@
-use crate::pattern::op;
-use crate::pipeline::{Body, Pass};
+use crate::pass::{Exactness, Pass};
 use crate::read::sizes::{constant_shape, position, same_shape};
 use crate::read::transposes::order;
 use crate::rewrite::{become_op, insert, number_list};
-use crate::rule::{Rewritten, Rule, Skip};
+use crate::rule::{Rewritten, Skip};
 use netwright_ir::{Dim, Graph, Kind, NodeId, Op, Value};
 
 /// More operators between the look-up and the reshape are not followed.
@@ -16,11 +15,8 @@ const MOST_STEPS: usize = 8;
 /// [`merge_slices`](super::merge_slices) makes one Split, and each is transposed by itself. The same elements stand in
 /// the same places.
 pub fn slice_packed_axis() -> Pass {
-    let name = "slice-packed-axis";
     let summary = "gather(transpose(reshape(x, [.., 3, n])), 1) -> transpose(reshape(slice(x, n, 2 * n)))";
-    let rules = [Kind::Gather, Kind::Squeeze]
-        .map(|kind| Rule::new(name, summary, op(kind), |graph, found| slice(graph, found.root())));
-    Pass { name, summary, body: Body::Rules(rules.into()) }
+    Pass::new("slice-packed-axis", summary, Exactness::Bits).at([Kind::Gather, Kind::Squeeze], slice)
 }
 
 fn slice(graph: &mut Graph, root: Value) -> Rewritten {

@@ -1,9 +1,8 @@
-use crate::pattern::op;
-use crate::pipeline::Pass;
+use crate::pass::{Exactness, Pass};
 use crate::read::sizes::{constant_shape, same_shape};
 use crate::read::transposes::order;
 use crate::rewrite::{become_op, insert, number_list};
-use crate::rule::{Rewritten, Rule, Skip};
+use crate::rule::{Rewritten, Skip};
 use netwright_ir::{Dim, Graph, Kind, Op, Value};
 
 /// `reshape(transpose(reshape(x)))` -> `transpose(reshape(x))`, where the outer reshape splits axes alone
@@ -12,8 +11,7 @@ use netwright_ir::{Dim, Graph, Kind, Op, Value};
 /// often none. The same elements stand in the same places.
 pub fn split_axes_before_transposing() -> Pass {
     let summary = "reshape(transpose(reshape(x))) -> transpose(reshape(x)), where axes are split again";
-    Rule::new("split-axes-before-transposing", summary, op(Kind::Reshape), |graph, found| swap(graph, found.root()))
-        .into()
+    Pass::new("split-axes-before-transposing", summary, Exactness::Bits).at([Kind::Reshape], swap)
 }
 
 fn swap(graph: &mut Graph, root: Value) -> Rewritten {

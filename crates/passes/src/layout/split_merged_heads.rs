@@ -1,9 +1,8 @@
-use crate::pattern::op;
-use crate::pipeline::Pass;
+use crate::pass::{Exactness, Pass};
 use crate::read::sizes::{constant_shape, position, same_shape};
 use crate::read::transposes::order;
 use crate::rewrite::{become_op, become_value, insert, number, number_list};
-use crate::rule::{Rewritten, Rule, Skip};
+use crate::rule::{Rewritten, Skip};
 use netwright_ir::{Dim, Graph, Kind, Op, Tensor, Value};
 use std::collections::BTreeMap;
 
@@ -14,7 +13,7 @@ use std::collections::BTreeMap;
 /// recognized. The same numbers are computed; a runtime may sum the products in another order.
 pub fn split_merged_heads() -> Pass {
     let summary = "split(f(merge(x), merge(y))) -> f(x, y), where batch and heads are merged";
-    Rule::new("split-merged-heads", summary, op(Kind::Reshape), |graph, found| split(graph, found.root())).into()
+    Pass::new("split-merged-heads", summary, Exactness::Rounding).at([Kind::Reshape], split)
 }
 
 /// More nodes between merging and splitting are not looked at.

@@ -1,9 +1,8 @@
-use crate::pattern::op;
-use crate::pipeline::Pass;
+use crate::pass::{Exactness, Pass};
 use crate::read::sizes::{constant_shape, same_shape};
 use crate::read::transposes::{keeps_rows, order};
 use crate::rewrite::{MOST_RECIPES, become_op, insert, number_list};
-use crate::rule::{Rewritten, Rule, Skip};
+use crate::rule::{Rewritten, Skip};
 use netwright_ir::{Dim, Graph, Kind, NodeId, Op, Value};
 
 /// `reshape(gemm(reshape(x, [-1, k]), w, c), [.., n])` -> `add(matmul(x, w), c)`
@@ -15,13 +14,9 @@ use netwright_ir::{Dim, Graph, Kind, NodeId, Op, Value};
 /// A Gemm with a weight of at least `kept` elements stays, for runtimes that gain by it, and so does one that transposes
 /// its weight; but not between transposes, which meet without it: then the weight is transposed while it is written.
 pub fn unflatten_gemm(kept: Option<u64>) -> Pass {
-    Rule::new(
-        "unflatten-gemm",
-        "reshape(gemm(reshape(x), w, c)) -> add(matmul(x, w), c), where the axes come back",
-        op(Kind::Reshape),
-        move |graph, found| unflatten(graph, found.root(), kept),
-    )
-    .into()
+    let summary = "reshape(gemm(reshape(x), w, c)) -> add(matmul(x, w), c), where the axes come back";
+    Pass::new("unflatten-gemm", summary, Exactness::Rounding)
+        .at([Kind::Reshape], move |graph, root| unflatten(graph, root, kept))
 }
 
 fn unflatten(graph: &mut Graph, root: Value, kept: Option<u64>) -> Rewritten {

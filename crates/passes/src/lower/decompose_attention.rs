@@ -3,10 +3,9 @@
 mod bias;
 mod heads;
 
-use crate::pattern::op;
-use crate::pipeline::Pass;
+use crate::pass::{Exactness, Pass, Stage};
 use crate::rewrite::{become_op, become_value, cast, element, insert, number, unknown};
-use crate::rule::{Rewritten, Rule, Skip};
+use crate::rule::{Rewritten, Skip};
 use crate::target::AttentionKernel;
 use bias::{Bias, Rules};
 use netwright_ir::{Dim, Graph, Kind, Op, Value};
@@ -19,10 +18,10 @@ use netwright_ir::{Dim, Graph, Kind, Op, Value};
 /// masked whole gives zeros.
 pub fn decompose_attention(kernel: Option<AttentionKernel>) -> Pass {
     let summary = "attention(q, k, v, m) -> softmax(q · kᵀ * c + m) · v, where the target does not run it";
-    Rule::new("decompose-attention", summary, op(Kind::Attention), move |graph, found| {
-        decompose(graph, found.root(), kernel)
-    })
-    .into()
+    Pass::new("decompose-attention", summary, Exactness::Rounding)
+        .lowers(Kind::Attention)
+        .in_stages(&[Stage::Optimize, Stage::Lower])
+        .at([Kind::Attention], move |graph, root| decompose(graph, root, kernel))
 }
 
 fn decompose(graph: &mut Graph, root: Value, kernel: Option<AttentionKernel>) -> Rewritten {

@@ -1,8 +1,7 @@
 use super::decompose_rms_normalization::{Statistics, write_out};
-use crate::pattern::{Found, op};
-use crate::pipeline::Pass;
+use crate::pass::{Exactness, Pass};
 use crate::rewrite::{become_op, become_value, insert};
-use crate::rule::{Rewritten, Rule, Skip};
+use crate::rule::{Rewritten, Skip};
 use netwright_ir::{Graph, Kind, Op, Value};
 
 /// `layer_normalization(x, w, b)` -> `(x - mean(x)) / sqrt(mean((x - mean(x)) ^ 2) + epsilon) * w + b`
@@ -10,17 +9,13 @@ use netwright_ir::{Graph, Kind, Op, Value};
 /// For opsets below 17, as the standard writes the operator out: the statistics in its stash type. The mean and the
 /// inverse of the root are the operator's other results.
 pub fn decompose_layer_normalization() -> Pass {
-    Rule::new(
-        "decompose-layer-normalization",
-        "layer_normalization(x, w, b) -> (x - mean(x)) / sqrt(mean((x - mean(x)) ^ 2) + epsilon) * w + b, below opset 17",
-        op(Kind::LayerNormalization),
-        decompose,
-    )
-    .into()
+    let summary = "layer_normalization(x, w, b) -> (x - mean(x)) / sqrt(mean((x - mean(x)) ^ 2) + epsilon) * w + b, below opset 17";
+    Pass::new("decompose-layer-normalization", summary, Exactness::Rounding)
+        .at([Kind::LayerNormalization], decompose)
+        .lowers(Kind::LayerNormalization)
 }
 
-fn decompose(graph: &mut Graph, found: &Found) -> Rewritten {
-    let root = found.root();
+fn decompose(graph: &mut Graph, root: Value) -> Rewritten {
     let &Op::LayerNormalization { axis, epsilon, stash_type } = graph.op(root) else { return Err(Skip::NoMatch) };
     let operands: Vec<_> = graph.operands(root.node).into_iter().collect::<Option<_>>().ok_or(Skip::NoMatch)?;
     let (&[x, weight], bias) =

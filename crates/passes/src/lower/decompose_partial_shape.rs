@@ -1,7 +1,6 @@
-use crate::pattern::op;
-use crate::pipeline::Pass;
+use crate::pass::{Exactness, Pass, Stage};
 use crate::rewrite::{become_op, insert, number_list};
-use crate::rule::{Rule, Skip};
+use crate::rule::Skip;
 use netwright_ir::{Kind, Op};
 
 /// `shape(x) {start, end}` -> `slice(shape(x), start, end)`
@@ -9,18 +8,19 @@ use netwright_ir::{Kind, Op};
 /// For opsets below 15, whose Shape tells all sizes.
 pub fn decompose_partial_shape() -> Pass {
     let summary = "shape(x) {start, end} -> slice(shape(x), start, end), below opset 15";
-    Rule::new("decompose-partial-shape", summary, op(Kind::Shape), |graph, found| {
-        let root = found.root();
-        let &Op::Shape { start, end } = graph.op(root) else { return Err(Skip::NoMatch) };
-        if start == 0 && end.is_none() {
-            return Err(Skip::NoMatch);
-        }
-        let x = graph.operand(root.node, 0).ok_or(Skip::NoMatch)?;
-        let all = insert(graph, root, "all", Op::Shape { start: 0, end: None }, &[x])?;
-        let start = number_list(graph, root, "start", &[start])?;
-        let end = number_list(graph, root, "end", &[end.unwrap_or(i64::MAX)])?;
-        let axes = number_list(graph, root, "axes", &[0])?;
-        become_op(graph, root, Op::Slice, &[all, start, end, axes], "written as a slice of the shape")
-    })
-    .into()
+    Pass::new("decompose-partial-shape", summary, Exactness::Bits)
+        .in_stages(&[Stage::Lower])
+        .only_for(|_, opset| opset < 15)
+        .at([Kind::Shape], |graph, root| {
+            let &Op::Shape { start, end } = graph.op(root) else { return Err(Skip::NoMatch) };
+            if start == 0 && end.is_none() {
+                return Err(Skip::NoMatch);
+            }
+            let x = graph.operand(root.node, 0).ok_or(Skip::NoMatch)?;
+            let all = insert(graph, root, "all", Op::Shape { start: 0, end: None }, &[x])?;
+            let start = number_list(graph, root, "start", &[start])?;
+            let end = number_list(graph, root, "end", &[end.unwrap_or(i64::MAX)])?;
+            let axes = number_list(graph, root, "axes", &[0])?;
+            become_op(graph, root, Op::Slice, &[all, start, end, axes], "written as a slice of the shape")
+        })
 }

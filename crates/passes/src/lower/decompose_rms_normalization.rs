@@ -1,24 +1,19 @@
-use crate::pattern::{Found, op};
-use crate::pipeline::Pass;
+use crate::pass::{Exactness, Pass};
 use crate::rewrite::{become_op, cast, element, insert, number, unknown};
-use crate::rule::{Rewritten, Rule, Skip};
+use crate::rule::{Rewritten, Skip};
 use netwright_ir::{ElementType, Graph, Kind, Op, Tensor, Value};
 
 /// `rms_normalization(x, w)` -> `x / sqrt(mean(x * x) + epsilon) * w`
 ///
 /// For opsets below 23, as the standard writes the operator out: the statistics in its stash type.
 pub fn decompose_rms_normalization() -> Pass {
-    Rule::new(
-        "decompose-rms-normalization",
-        "rms_normalization(x, w) -> x / sqrt(mean(x * x) + epsilon) * w, below opset 23",
-        op(Kind::RMSNormalization),
-        decompose,
-    )
-    .into()
+    let summary = "rms_normalization(x, w) -> x / sqrt(mean(x * x) + epsilon) * w, below opset 23";
+    Pass::new("decompose-rms-normalization", summary, Exactness::Rounding)
+        .at([Kind::RMSNormalization], decompose)
+        .lowers(Kind::RMSNormalization)
 }
 
-fn decompose(graph: &mut Graph, found: &Found) -> Rewritten {
-    let root = found.root();
+fn decompose(graph: &mut Graph, root: Value) -> Rewritten {
     let &Op::RMSNormalization { axis, epsilon, stash_type } = graph.op(root) else { return Err(Skip::NoMatch) };
     let (Some(x), Some(weight)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
         return Err(Skip::NoMatch);

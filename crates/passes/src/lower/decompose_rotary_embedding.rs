@@ -1,19 +1,19 @@
-use crate::pattern::op;
-use crate::pipeline::Pass;
+use crate::pass::{Exactness, Pass, Stage};
 use crate::rewrite::{become_op, insert, number_list};
-use crate::rule::{Rewritten, Rule, Skip};
+use crate::rule::{Rewritten, Skip};
 use netwright_ir::{Dim, Graph, Kind, Op, Value};
 
 /// `rotary_embedding(x, cos, sin)` -> `concat(x1 * cos - x2 * sin, x1 * sin + x2 * cos)`
 ///
 /// For opsets below 23, as the standard writes the operator out. The halves are neighbors where it is interleaved, and
 /// what is not turned stands behind them.
-pub fn decompose_rotary_embedding() -> Pass {
+pub fn decompose_rotary_embedding(runs: bool) -> Pass {
     let summary = "rotary_embedding(x, cos, sin) -> concat(x1 * cos - x2 * sin, x1 * sin + x2 * cos), below opset 23";
-    Rule::new("decompose-rotary-embedding", summary, op(Kind::RotaryEmbedding), |graph, found| {
-        decompose(graph, found.root())
-    })
-    .into()
+    Pass::new("decompose-rotary-embedding", summary, Exactness::Rounding)
+        .lowers(Kind::RotaryEmbedding)
+        // What takes the place of the operator is optimized with the rest.
+        .in_stages(&[Stage::Optimize, Stage::Lower])
+        .at([Kind::RotaryEmbedding], move |graph, root| if runs { Err(Skip::NoMatch) } else { decompose(graph, root) })
 }
 
 fn decompose(graph: &mut Graph, root: Value) -> Rewritten {

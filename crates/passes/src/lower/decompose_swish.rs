@@ -1,7 +1,6 @@
-use crate::pattern::op;
-use crate::pipeline::Pass;
+use crate::pass::{Exactness, Pass};
 use crate::rewrite::{become_op, element, insert, number};
-use crate::rule::{Rewritten, Rule, Skip};
+use crate::rule::{Rewritten, Skip};
 use netwright_ir::{Graph, Kind, Op, Value};
 
 /// `swish(x; alpha)` -> `x * sigmoid(alpha * x)`
@@ -9,7 +8,7 @@ use netwright_ir::{Graph, Kind, Op, Value};
 /// For opsets below 24, and for runtimes that have no kernel for it or ignore alpha.
 pub fn decompose_swish() -> Pass {
     let summary = "swish(x; alpha) -> x * sigmoid(alpha * x), below opset 24 and for runtimes without a kernel";
-    Rule::new("decompose-swish", summary, op(Kind::Swish), |graph, found| decompose(graph, found.root())).into()
+    Pass::new("decompose-swish", summary, Exactness::Rounding).at([Kind::Swish], decompose).lowers(Kind::Swish)
 }
 
 fn decompose(graph: &mut Graph, root: Value) -> Rewritten {

@@ -1,20 +1,16 @@
-use crate::pattern::op;
-use crate::pipeline::Pass;
+use crate::pass::{Exactness, Pass, Stage};
 use crate::rewrite::{become_op, element, insert, number};
-use crate::rule::{Rewritten, Rule, Skip};
+use crate::rule::{Rewritten, Skip};
 use netwright_ir::{Graph, Kind, Op, Value};
 
 /// `scaled_softmax(x, m; c)` -> `softmax(x * c + m)`
 ///
 /// ONNX has no scaled softmax. The product comes first: directly behind a matrix product, runtimes fold it in.
 pub fn lower_scaled_softmax() -> Pass {
-    Rule::new(
-        "lower-scaled-softmax",
-        "scaled_softmax(x, m; c) -> softmax(x * c + m)",
-        op(Kind::ScaledSoftmax),
-        |graph, found| expand(graph, found.root()),
-    )
-    .into()
+    let summary = "scaled_softmax(x, m; c) -> softmax(x * c + m)";
+    Pass::new("lower-scaled-softmax", summary, Exactness::Rounding)
+        .at([Kind::ScaledSoftmax], expand)
+        .in_stages(&[Stage::Lower])
 }
 
 /// Writes a scaled softmax out, less a scale of 1 and an absent mask.

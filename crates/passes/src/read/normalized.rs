@@ -6,10 +6,9 @@
 mod parts;
 mod statistics;
 
-use crate::pattern::op;
 use crate::read::products::number;
 use crate::rewrite::{become_op, element, in_memory, insert, scalar_tensor};
-use crate::rule::{Rewritten, Rule, Skip};
+use crate::rule::{Rewritten, Skip};
 use netwright_ir::{Graph, Kind, Op, Tensor, Value};
 use parts::Parts;
 use statistics::Statistics;
@@ -35,18 +34,15 @@ enum Weight {
     Number(f64, Vec<u64>),
 }
 
-/// The rule that makes layer normalizations, or RMS normalizations, of one kind of root.
-pub(crate) fn rule(name: &'static str, summary: &'static str, kind: Kind, centered: bool) -> Rule {
-    Rule::new(name, summary, op(kind), move |graph, found| {
-        let root = found.root();
-        let normalization = find(graph, root, centered).ok_or(Skip::NoMatch)?;
-        // A weight, a bias or a cast behind it is taken in; the reader tells for both.
-        match (&normalization, reader(graph, root).and_then(|reader| find(graph, reader, centered))) {
-            (_, Some(Ok(_))) | (Err(_), Some(Err(_))) => return Err(Skip::NoMatch),
-            _ => {}
-        }
-        rewrite(graph, root, normalization?, centered)
-    })
+/// Makes a layer normalization, where it is `centered`, or an RMS normalization of what the root is the last node of.
+pub(crate) fn normalize(graph: &mut Graph, root: Value, centered: bool) -> Rewritten {
+    let normalization = find(graph, root, centered).ok_or(Skip::NoMatch)?;
+    // A weight, a bias or a cast behind it is taken in; the reader tells for both.
+    match (&normalization, reader(graph, root).and_then(|reader| find(graph, reader, centered))) {
+        (_, Some(Ok(_))) | (Err(_), Some(Err(_))) => return Err(Skip::NoMatch),
+        _ => {}
+    }
+    rewrite(graph, root, normalization?, centered)
 }
 
 /// The first result of the one node that reads a value.

@@ -1,7 +1,6 @@
-use crate::pattern::op;
-use crate::pipeline::Pass;
+use crate::pass::{Exactness, Pass};
 use crate::rewrite::{become_op, expect_alone};
-use crate::rule::{Rewritten, Rule, Skip};
+use crate::rule::{Rewritten, Skip};
 use crate::runtime::contrib::operator;
 use netwright_ir::op::GeluApproximation;
 use netwright_ir::{ElementType, Graph, Kind, Op, Value};
@@ -12,7 +11,9 @@ use netwright_ir::{ElementType, Graph, Kind, Op, Value};
 /// FastGelu and its Gelu differ in the last places.
 pub fn fuse_bias_gelu() -> Pass {
     let summary = "gelu(x + b) -> com.microsoft.BiasGelu(x, b)";
-    Rule::new("fuse-bias-gelu", summary, op(Kind::Gelu), |graph, found| fuse(graph, found.root())).into()
+    Pass::new("fuse-bias-gelu", summary, Exactness::Rounding)
+        .at([Kind::Gelu], fuse)
+        .only_for(|target, _| target.contrib)
 }
 
 fn fuse(graph: &mut Graph, root: Value) -> Rewritten {

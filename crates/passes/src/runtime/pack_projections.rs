@@ -1,7 +1,6 @@
-use crate::pattern::op;
-use crate::pipeline::Pass;
+use crate::pass::{Exactness, Pass};
 use crate::rewrite::{MOST_RECIPES, become_results, insert, number_list};
-use crate::rule::{Rewritten, Rule, Skip};
+use crate::rule::{Rewritten, Skip};
 use netwright_ir::{Dim, ElementType, Graph, Kind, NodeId, Op, Tensor, Value};
 
 /// Of more users of a value the others are not looked at, so that a value with many does not take long.
@@ -14,7 +13,9 @@ const MOST_USERS: usize = 64;
 /// orders a sum may depend on the width of the matrix.
 pub fn pack_projections() -> Pass {
     let summary = "x · Wq + bq, x · Wk + bk, x · Wv + bv -> split(x · [Wq Wk Wv] + [bq bk bv]), before attention";
-    Rule::new("pack-projections", summary, op(Kind::MatMul), |graph, found| pack(graph, found.root())).into()
+    Pass::new("pack-projections", summary, Exactness::Rounding)
+        .at([Kind::MatMul], pack)
+        .only_for(|target, _| target.contrib)
 }
 
 /// A projection of a value.

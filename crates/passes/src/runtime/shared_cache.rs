@@ -78,7 +78,7 @@ pub(crate) fn share_cache(graph: &mut Graph) -> Result<Vec<Event>, Error> {
     let asked = lengths_asked(graph, &caches)?;
     rewrite(graph, &caches, source, &asked).or_else(|skip| match skip {
         Skip::Rejected(why) => refused(why),
-        other => refused(format!("{other:?}")),
+        Skip::NoMatch => refused("its attention is not of a form that takes one"),
     })
 }
 
@@ -337,7 +337,7 @@ fn rewrite(
         let ty = TensorType::new(ElementType::I64, [Dim::Known(1)].into_iter().collect::<Shape>());
         let past = graph.input(&free_input(graph, PAST_LENGTH), ty.clone());
         let note = format!("{ty}, how many places of the buffers are past");
-        events.push(Event { pass: NAME, node: graph.value_name(past).clone(), note: note.into() });
+        events.push(Event { pass: NAME, rule: None, node: graph.value_name(past).clone(), note: note.into() });
         (past, insert(graph, root, "total", Op::Add, &[past, seq])?)
     };
     for &length in asked {
@@ -363,7 +363,8 @@ fn resize(graph: &mut Graph, input: Value, axis: usize, size: &Dim, note: &str) 
     };
     shape.dims_mut()[axis] = size.clone();
     let ty = TensorType::new(element, shape);
-    let event = Event { pass: NAME, node: graph.value_name(input).clone(), note: format!("{ty}, {note}").into() };
+    let event =
+        Event { pass: NAME, rule: None, node: graph.value_name(input).clone(), note: format!("{ty}, {note}").into() };
     graph.set_fact(input, Fact::of(ty));
     Ok(event)
 }
@@ -420,5 +421,5 @@ fn attend(graph: &mut Graph, cache: &Cache, past: Value, lasts: Value, total: Va
     let roots = [root, cache.present[0], cache.present[1]];
     let note = format!("com.microsoft.{op_type}");
     let note = become_results(graph, &roots, operator(op_type, &attributes), &operands, note)?;
-    Ok(Event { pass: NAME, node, note })
+    Ok(Event { pass: NAME, rule: None, node, note })
 }

@@ -8,10 +8,11 @@ mod masks;
 mod normalizations;
 mod products;
 
-use crate::pipeline::{Body, Log, Pass, name_of};
+use crate::pass::{Exactness, Pass};
+use crate::pipeline::{Log, name_of};
 use crate::rewrite::{become_value, known_of_either};
 use crate::rule::Skip;
-use crate::runtime::contrib::is_own;
+use crate::runtime::contrib::{has_own, is_own};
 use netwright_ir::{Attribute, Fact, Graph, Kept, NodeId, Op, Value};
 use std::sync::Arc;
 
@@ -21,11 +22,11 @@ use std::sync::Arc;
 /// rounding. What an operator is asked for beyond what is known here, by an attribute, an operand or a result, stays as
 /// it is, with the reason.
 pub fn standardize_contrib_operators() -> Pass {
-    Pass {
-        name: "standardize-contrib-operators",
-        summary: "write operators of com.microsoft in standard ones, for runtimes without that domain",
-        body: Body::Graph(standardize),
-    }
+    let summary = "write operators of com.microsoft in standard ones, for runtimes without that domain";
+    Pass::new("standardize-contrib-operators", summary, Exactness::Rounding)
+        .on_graph(standardize)
+        .only_for(|target, _| !target.contrib)
+        .tentative_in(has_own)
 }
 
 type Rewrite = fn(&mut Graph, &mut Call) -> Result<(), Skip>;

@@ -1,8 +1,7 @@
-use crate::pattern::op;
-use crate::pipeline::Pass;
+use crate::pass::{Exactness, Pass};
 use crate::read::sizes::same_shape;
 use crate::rewrite::become_op;
-use crate::rule::{Rewritten, Rule, Skip};
+use crate::rule::{Rewritten, Skip};
 use netwright_ir::{Graph, Kind, Op, Value};
 
 /// `norm(x + (y + b))` -> `norm(sum(y, b, x))`
@@ -12,7 +11,7 @@ use netwright_ir::{Graph, Kind, Op, Value};
 /// operand is taken in; the order of summation is the same, so nothing is off.
 pub fn sum_residuals() -> Pass {
     let summary = "norm(x + (y + b)) -> norm(sum(y, b, x))";
-    Rule::new("sum-residuals", summary, op(Kind::Add), |graph, found| sum(graph, found.root())).into()
+    Pass::new("sum-residuals", summary, Exactness::Rounding).at([Kind::Add], sum).only_for(|target, _| target.contrib)
 }
 
 fn sum(graph: &mut Graph, root: Value) -> Rewritten {

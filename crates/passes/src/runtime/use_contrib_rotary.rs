@@ -1,7 +1,6 @@
-use crate::pattern::op;
-use crate::pipeline::Pass;
+use crate::pass::{Exactness, Pass, Stage};
 use crate::rewrite::{become_op, insert};
-use crate::rule::{Rewritten, Rule, Skip};
+use crate::rule::{Rewritten, Skip};
 use crate::runtime::contrib::operator;
 use netwright_ir::{Attribute, Dim, ElementType, Graph, Kind, Op, Tensor, Value};
 
@@ -11,8 +10,10 @@ use netwright_ir::{Attribute, Dim, ElementType, Graph, Kind, Op, Tensor, Value};
 /// and so needs no Expand. The same numbers are multiplied, so nothing is off.
 pub fn use_contrib_rotary() -> Pass {
     let summary = "rotary_embedding(x, expand(cos), expand(sin)) -> com.microsoft.RotaryEmbedding(x, [0], cos, sin)";
-    Rule::new("use-contrib-rotary", summary, op(Kind::RotaryEmbedding), |graph, found| replace(graph, found.root()))
-        .into()
+    Pass::new("use-contrib-rotary", summary, Exactness::Rounding)
+        .at([Kind::RotaryEmbedding], replace)
+        .in_stages(&[Stage::Lower])
+        .only_for(|target, _| target.contrib)
 }
 
 fn replace(graph: &mut Graph, root: Value) -> Rewritten {

@@ -1,7 +1,6 @@
-use crate::pattern::op;
-use crate::pipeline::Pass;
+use crate::pass::{Exactness, Pass};
 use crate::rewrite::become_op;
-use crate::rule::{Rewritten, Rule, Skip};
+use crate::rule::{Rewritten, Skip};
 use crate::runtime::contrib::operator;
 use netwright_ir::{Attribute, ElementType, Graph, Kind, Op, Value};
 
@@ -12,7 +11,9 @@ use netwright_ir::{Attribute, ElementType, Graph, Kind, Op, Value};
 /// this operator, which reads the matrix as it is; a step takes as long. The same numbers are multiplied.
 pub fn use_fused_matmul() -> Pass {
     let summary = "x · transpose(w) -> com.microsoft.FusedMatMul(x, w; transB)";
-    Rule::new("use-fused-matmul", summary, op(Kind::MatMul), |graph, found| replace(graph, found.root())).into()
+    Pass::new("use-fused-matmul", summary, Exactness::Rounding)
+        .at([Kind::MatMul], replace)
+        .only_for(|target, _| target.contrib)
 }
 
 fn replace(graph: &mut Graph, root: Value) -> Rewritten {

@@ -1,7 +1,6 @@
-use crate::pattern::op;
-use crate::pipeline::Pass;
+use crate::pass::{Exactness, Pass, Stage};
 use crate::rewrite::become_op;
-use crate::rule::{Rewritten, Rule, Skip};
+use crate::rule::{Rewritten, Skip};
 use crate::runtime::contrib::operator;
 use netwright_ir::{Attribute, ElementType, Graph, Kind, Op, Value};
 
@@ -10,7 +9,10 @@ use netwright_ir::{Attribute, ElementType, Graph, Kind, Op, Value};
 /// ONNX Runtime 1.32 has no kernel for Swish; QuickGelu is the same function.
 pub fn use_quick_gelu() -> Pass {
     let summary = "swish(x; alpha) -> com.microsoft.QuickGelu(x; alpha)";
-    Rule::new("use-quick-gelu", summary, op(Kind::Swish), |graph, found| replace(graph, found.root())).into()
+    Pass::new("use-quick-gelu", summary, Exactness::Rounding)
+        .at([Kind::Swish], replace)
+        .in_stages(&[Stage::Lower])
+        .only_for(|target, _| target.contrib)
 }
 
 fn replace(graph: &mut Graph, root: Value) -> Rewritten {

@@ -1,4 +1,5 @@
-use crate::pipeline::{Body, Log, Pass, name_of};
+use crate::pass::{Exactness, Pass};
+use crate::pipeline::{Log, name_of};
 use crate::read::sizes::{Sizes, axes_put_in, constant_shape, count};
 use crate::rewrite::{become_op, become_value, number_list};
 use crate::rule::{Rewritten, Skip};
@@ -17,11 +18,8 @@ use netwright_ir::{Dim, ElementType, Graph, Kind, NodeId, Op, Value};
 /// Where a size is needed as a number (by Range, Slice or a Reshape of two free sizes) it is computed from the first
 /// input that has it, and once. So `range(0, n) + c` is `range(c, n + c)`: integers are exact.
 pub fn eliminate_shape_chains() -> Pass {
-    Pass {
-        name: "eliminate-shape-chains",
-        summary: "reshape and expand to constant shapes, and compute sizes once, from the inputs",
-        body: Body::Graph(eliminate),
-    }
+    let summary = "reshape and expand to constant shapes, and compute sizes once, from the inputs";
+    Pass::new("eliminate-shape-chains", summary, Exactness::Bits).on_graph(eliminate)
 }
 
 fn eliminate(graph: &mut Graph, log: &mut Log) {
@@ -126,7 +124,7 @@ fn expand(graph: &mut Graph, sizes: &Sizes, root: Value) -> Rewritten {
     };
     let target: Vec<Dim> = wanted.iter().enumerate().map(narrow).collect();
     if target[..] == wanted[..] {
-        return Err(Skip::NoEffect);
+        return Err(Skip::NoMatch);
     }
     let target = sizes.expression(&target, true).ok_or(Skip::NoMatch)?;
     let target = target.insert(graph, root)?;
@@ -175,7 +173,7 @@ fn shorten(graph: &mut Graph, sizes: &Sizes, root: Value) -> Rewritten {
     }
     let new = sizes.expression(&elements, rank == 1).ok_or(Skip::NoMatch)?;
     if new.is(graph, root) || new.cost() > Sizes::cost_of(graph, root) {
-        return Err(Skip::NoEffect);
+        return Err(Skip::NoMatch);
     }
     let value = new.insert(graph, root)?;
     become_value(graph, root, value, "computed from the sizes of inputs")

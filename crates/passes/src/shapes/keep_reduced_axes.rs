@@ -1,5 +1,5 @@
+use crate::pass::{Exactness, Pass};
 use crate::pattern::op;
-use crate::pipeline::{Body, Pass};
 use crate::read::chain::{self, Chain};
 use crate::read::sizes::{position, same_shape};
 use crate::rewrite::{become_value, insert};
@@ -11,11 +11,9 @@ use netwright_ir::{Graph, Kind, Op, Value};
 /// A mean that is brought back to the rank of what it was taken of may as well keep its axes. Between the two may stand
 /// operators on each element alone, and with a number.
 pub fn keep_reduced_axes() -> Pass {
-    Pass {
-        name: "keep-reduced-axes",
-        summary: "reduce with the axes kept, in place of a reshape that brings them back",
-        body: Body::Rules(vec![keep(Kind::Reshape), keep(Kind::Unsqueeze), merge_reductions()]),
-    }
+    let summary = "reduce with the axes kept, in place of a reshape that brings them back";
+    let rules = [keep(Kind::Reshape), keep(Kind::Unsqueeze), merge_reductions()];
+    Pass::new("keep-reduced-axes", summary, Exactness::Bits).rules(rules)
 }
 
 /// Among more readers no twin is looked for.

@@ -1,4 +1,5 @@
-use crate::pipeline::{Body, Log, Pass, name_of};
+use crate::pass::{Exactness, Pass};
+use crate::pipeline::{Log, name_of};
 use crate::read::sizes::{is_defined, position};
 use crate::rewrite::{SMALL, insert, needs_node_between, number_list};
 use crate::rule::Skip;
@@ -12,11 +13,8 @@ use std::collections::{HashMap, HashSet};
 /// with what always holds, go. On every axis one operand keeps the size that the others are broadcast to, and that one
 /// is shown to have it, so no result of the graph changes its shape, and no other number is computed.
 pub fn narrow_broadcasts() -> Pass {
-    Pass {
-        name: "narrow-broadcasts",
-        summary: "leave narrow what is broadcast by its readers anyway",
-        body: Body::Graph(narrow),
-    }
+    let summary = "leave narrow what is broadcast by its readers anyway";
+    Pass::new("narrow-broadcasts", summary, Exactness::Bits).on_graph(narrow)
 }
 
 /// Axes, counted from the last; a bit each.

@@ -1,5 +1,5 @@
+use crate::pass::{Exactness, Pass};
 use crate::pattern::op;
-use crate::pipeline::{Body, Pass};
 use crate::read::sizes::{position, same_shape};
 use crate::rewrite::{become_op, become_value, insert, keeps_shape, number_list};
 use crate::rule::{Rewritten, Rule, Skip};
@@ -14,16 +14,9 @@ use netwright_ir::{Dim, ElementType, Graph, Kind, Op, Value};
 /// An index that is out of range stays one, and is one even where there are no rows. Integers are exact, so `x + 0` is
 /// `x`.
 pub fn simplify_indexing() -> Pass {
-    Pass {
-        name: "simplify-indexing",
-        summary: "look up rows and columns in place of elements, and nothing where all are looked up",
-        body: Body::Rules(vec![
-            drop_integer_zero(),
-            drop_gather_of_all(),
-            gather_columns_of_flat(),
-            gather_columns_of_pairs(),
-        ]),
-    }
+    let summary = "look up rows and columns in place of elements, and nothing where all are looked up";
+    let rules = [drop_integer_zero(), drop_gather_of_all(), gather_columns_of_flat(), gather_columns_of_pairs()];
+    Pass::new("simplify-indexing", summary, Exactness::Bits).rules(rules)
 }
 
 /// How far what indices are made of is followed.

@@ -1,0 +1,196 @@
+//! Optimizing a model for a target, and lowering it.
+
+use crate::options::Options;
+use crate::order;
+use crate::pass::{Pass, Stage};
+use crate::pipeline::{self, Error, Event, Limits, Report};
+use crate::prove::Proofs;
+use crate::runtime::{contrib, shared_cache};
+use crate::target::{self, Target};
+use netwright_ir::{Dialect, Graph, Kind, Model, Name, Value};
+use std::borrow::Borrow;
+use std::sync::Arc;
+
+/// Optimizes a model for a target, then lowers it to the opset that it has.
+///
+/// The result depends on the graph alone: optimizing twice is optimizing once, and so is writing the model in between.
+/// Where an operator of `com.microsoft` would become one that cannot be written out at the opset, those operators stay.
+///
+/// # Errors
+/// When a pass is not known or cannot be skipped, the graph is broken, or a pass misbehaves.
+pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, Error> {
+    let opset = model.opset();
+    let mut tentative = order::all(&options.target, opset, None);
+    tentative.retain(|pass| {
+        pass.is_tentative.is_some_and(|is_tentative| is_tentative(&model.graph)) && is_selected(pass, options, opset)
+    });
+    let before = (!tentative.is_empty()).then(|| model.clone());
+    let report = attempt(model, options)?;
+    let stuck = unwritable(&model.graph, model, &options.target);
+    let (Some(before), Some((node, kind))) = (before, stuck) else { return Ok(report) };
+    *model = before;
+    let mut options = options.clone();
+    options.skip.extend(tentative.iter().map(|pass| pass.name.to_owned()));
+    let mut report = attempt(model, &options)?;
+    let note = format!("{} can neither stand nor be written out at opset {}", kind.word(), model.opset());
+    let event = |pass: &Pass| Event { pass: pass.name, rule: None, node: node.clone(), note: note.clone().into() };
+    report.declined.extend(tentative.iter().map(event));
+    Ok(report)
+}
+
+/// Whether a pass was neither skipped nor left out.
+fn is_selected(pass: &Pass, options: &Options, opset: i64) -> bool {
+    let is_named = |names: &[String]| names.iter().any(|name| name == pass.name);
+    let is_wanted = || options.only.as_deref().map_or_else(|| pass.is_for(&options.target, opset), is_named);
+    !is_named(&options.skip) && is_wanted()
+}
+
+/// The first operator that stands for several, that the opset or the target does not have and that was not lowered.
+fn unwritable(graph: &Graph, model: &Model, target: &Target) -> Option<(Name, Kind)> {
+    graph.schedule().into_iter().find_map(|id| {
+        let kind = graph.node(id).op().kind();
+        let is_early = model.early_operators && target::runs_early(kind);
+        let is_missing = model.opset() < target::since(kind) && !is_early;
+        let has_no_kernel = kind == Kind::Attention && !target.attention.runs(graph, Value { node: id, result: 0 });
+        if is_missing || has_no_kernel {
+            return Some((pipeline::name_of(graph, id), kind));
+        }
+        graph.node(id).op().bodies().into_iter().find_map(|body| unwritable(body, model, target))
+    })
+}
+
+fn attempt(model: &mut Model, options: &Options) -> Result<Report, Error> {
+    let own = model.opset();
+    let is_idle = options.only.as_ref().is_some_and(Vec::is_empty) && !options.share_cache;
+    let may_raise = options.raise_opset
+        && !is_idle
+        && model.functions.is_empty()
+        && target::wanted_opset(&model.graph, &options.target).is_some();
+    let newest = if may_raise { own.max(options.target.newest_opset) } else { own };
+    let all = order::all(&options.target, newest, options.evaluator.clone());
+    check_names(&all, options, newest)?;
+    if options.share_cache && !options.target.contrib {
+        return Err(Error::Cache(format!("the target {} has no operator for it; ort has", options.target)));
+    }
+    let optimizes = |pass: &Pass| pass.stages.iter().any(|stage| *stage != Stage::Lower);
+    let selected = all.into_iter().filter(|pass| optimizes(pass) && is_selected(pass, options, newest));
+    let selected: Vec<Arc<Pass>> = selected.map(Arc::new).chain(options.own.iter().cloned()).collect();
+    if !model.training.is_empty() {
+        let nothing = selected.is_empty() && !options.share_cache;
+        return if nothing { Ok(Report::default()) } else { Err(Error::Training) };
+    }
+    if model.graph.has_bodies() {
+        selected.iter().filter_map(|pass| pass.prepare).for_each(|prepare| prepare(&mut model.graph));
+    }
+    let in_stage = |stage| selected.iter().filter(move |pass| pass.stages.contains(&stage)).cloned();
+    let optimizations: Vec<Arc<Pass>> = in_stage(Stage::Optimize).collect();
+    let dialect = Dialect { opset: own, with_kernels: options.target.asks_for_kernels, lowered: &target::LOWERED };
+    let mut report = run(dialect, &optimizations, model, options, options.limits, false)?;
+    if options.share_cache {
+        report.applied.extend(shared_cache::share_cache(&mut model.graph)?);
+    }
+    if let Some(wanted) = target::wanted_opset(&model.graph, &options.target).filter(|_| may_raise) {
+        model.opsets.insert(String::new(), wanted.clamp(own, newest));
+    }
+    let mut lowering: Vec<Arc<Pass>> = lowerings(model, &options.target).into_iter().map(Arc::new).collect();
+    if options.limits.stop_after.is_none() {
+        lowering.extend(in_stage(Stage::Share));
+    }
+    let limits = Limits { stop_after: None, ..options.limits };
+    let lowered = run(lowered_dialect(model), &lowering, model, options, limits, true)?;
+    report.applied.extend(lowered.applied);
+    report.declined.extend(lowered.declined);
+    if let (Some(proven), Some(lowered)) = (&mut report.proven, lowered.proven) {
+        proven.proven += lowered.proven;
+        proven.unproven.extend(lowered.unproven);
+        proven.refuted.extend(lowered.refuted);
+    }
+    if contrib::is_used(&model.graph) {
+        model.opsets.entry(contrib::DOMAIN.to_owned()).or_insert(1);
+    }
+    Ok(report)
+}
+
+/// Fails where the options name what is no pass, or skip one without which nothing can be written.
+fn check_names(all: &[Pass], options: &Options, opset: i64) -> Result<(), Error> {
+    for name in options.only.iter().flatten().chain(&options.skip) {
+        if all.iter().all(|pass| pass.name != name) {
+            let known = all.iter().map(|pass| pass.name).collect();
+            return Err(Error::UnknownPass { name: name.clone(), known });
+        }
+    }
+    let is_skipped = |pass: &&Pass| options.skip.iter().any(|name| name == pass.name);
+    match all.iter().find(|pass| is_skipped(pass) && pass.is_required(&options.target, opset, false)) {
+        Some(required) => Err(Error::Required(required.name)),
+        None => Ok(()),
+    }
+}
+
+/// How often a run begins again without the rewrites that were refuted, before whole passes are left out.
+const MOST_RUNS: usize = 8;
+
+/// Runs passes; where rewrites are proven, until none is refuted. Those that are required cannot be left out.
+fn run(
+    dialect: Dialect,
+    passes: &[Arc<Pass>],
+    model: &mut Model,
+    options: &Options,
+    limits: Limits,
+    required: bool,
+) -> Result<Report, Error> {
+    let Some(prover) = &options.prover else { return run_in(dialect, passes, &mut model.graph, limits, &mut None) };
+    let original = model.graph.clone();
+    let mut proofs = Some(Proofs::new(prover.clone()));
+    let mut refuted = vec![];
+    let mut runs = 0;
+    loop {
+        let mut report = run_in(dialect, passes, &mut model.graph, limits, &mut proofs)?;
+        let (Some(proofs), Some(proven)) = (&mut proofs, &mut report.proven) else { return Ok(report) };
+        if proven.refuted.is_empty() {
+            proven.refuted = refuted;
+            return Ok(report);
+        }
+        if let Some(event) = proven.refuted.first().filter(|_| required) {
+            return Err(Error::Refuted(event.clone()));
+        }
+        proofs.ban(&proven.refuted, runs >= MOST_RUNS);
+        runs += 1;
+        refuted.append(&mut proven.refuted);
+        model.graph = original.clone();
+    }
+}
+
+/// Lowers to what the target has a form for in the opset of the model, and changes nothing else.
+///
+/// # Errors
+/// When the graph is broken or a pass misbehaves.
+pub fn lower(model: &mut Model, target: &Target, check: bool) -> Result<Report, Error> {
+    let (lowering, dialect) = (lowerings(model, target), lowered_dialect(model));
+    run_in(dialect, &lowering, &mut model.graph, Limits { stop_after: None, check }, &mut None)
+}
+
+/// What lowers a model; operators that came before their opset stay.
+fn lowerings(model: &Model, target: &Target) -> Vec<Pass> {
+    let mut passes = order::all(target, model.opset(), None);
+    passes.retain(|pass| pass.is_required(target, model.opset(), model.early_operators));
+    passes
+}
+
+/// What lowering may form: what the opset has, whether there is a kernel or not, since it cannot be done without.
+fn lowered_dialect(model: &Model) -> Dialect {
+    Dialect { opset: model.opset(), with_kernels: false, lowered: &target::LOWERED }
+}
+
+/// Runs passes that form nothing but operators of a dialect.
+fn run_in<P: Borrow<Pass>>(
+    dialect: Dialect,
+    passes: &[P],
+    graph: &mut Graph,
+    limits: Limits,
+    proofs: &mut Option<Proofs>,
+) -> Result<Report, Error> {
+    graph.set_dialect(Some(dialect));
+    let outcome = pipeline::run_proving(passes, graph, limits, proofs);
+    graph.set_dialect(None);
+    outcome
+}

@@ -1,0 +1,73 @@
+//! The order in which passes run.
+
+use crate::evaluate::Evaluator;
+use crate::pass::Pass;
+use crate::target::Target;
+use crate::{cleanup, fold, fuse, layout, lower, runtime, shapes};
+use netwright_ir::Kind;
+
+/// Every pass, in the order in which they run within each stage.
+pub(crate) fn all(target: &Target, opset: i64, evaluator: Option<Evaluator>) -> Vec<Pass> {
+    let runs = |kind| target.runs(kind, opset);
+    vec![
+        cleanup::eliminate_dead_code(),
+        cleanup::sink_constants(),
+        cleanup::inline_known_branches(),
+        runtime::standardize_contrib_operators(),
+        // What a target does not run is decomposed before anything else.
+        lower::decompose_attention(runs(Kind::Attention).then_some(target.attention)),
+        runtime::use_contrib_rotary(),
+        lower::decompose_rotary_embedding(runs(Kind::RotaryEmbedding)),
+        cleanup::canonicalize(),
+        cleanup::resolve_sequences(),
+        fold::fold_constants(),
+        fold::evaluate_constants(evaluator),
+        shapes::eliminate_shape_chains(),
+        shapes::simplify_indexing(),
+        cleanup::simplify_logic(),
+        cleanup::write_einsum_as_matmul(),
+        cleanup::choose_masked_scores(),
+        shapes::narrow_broadcasts(),
+        shapes::keep_reduced_axes(),
+        cleanup::merge_mean_factor(),
+        shapes::gather_repeated(),
+        layout::sink_transposes(),
+        layout::cancel_transposes(),
+        layout::lift_transposes(),
+        layout::slice_packed_axis(),
+        layout::split_axes_before_transposing(),
+        layout::split_merged_heads(),
+        layout::merge_slices(),
+        fold::fold_padding(),
+        fold::fold_batch_normalization(),
+        layout::unflatten_gemm(target.keeps_gemm),
+        cleanup::eliminate_common_subexpressions(),
+        fuse::fuse_layer_normalization(),
+        fuse::fuse_rms_normalization(),
+        fuse::fuse_gelu(),
+        fuse::fuse_swish(),
+        fuse::fuse_scale_softmax(),
+        fuse::fuse_rotary_embedding(),
+        fuse::sink_heads_through_rotary(),
+        fuse::fuse_attention(target.attention),
+        fuse::fold_repeated_heads(),
+        fuse::fold_cache_into_attention(),
+        fuse::fold_heads_into_attention(),
+        fold::fold_scale_into_projection(),
+        fold::fold_scale_into_embedding(),
+        fold::fold_degrees_of_freedom(),
+        runtime::pack_projections(),
+        runtime::fuse_bias_gelu(),
+        runtime::sum_residuals(),
+        runtime::use_fused_matmul(),
+        cleanup::share_constants_of_bodies(),
+        // What is formed on the way is written out at the end.
+        lower::lower_scaled_softmax(),
+        lower::decompose_partial_shape(),
+        runtime::use_quick_gelu(),
+        lower::decompose_gelu(),
+        lower::decompose_layer_normalization(),
+        lower::decompose_rms_normalization(),
+        lower::decompose_swish(),
+    ]
+}
