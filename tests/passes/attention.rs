@@ -187,6 +187,12 @@ fn split_merged_heads() {
         %e = matmul %p, %d : f32[4*b, s, 8]";
     for (case, steps, rest) in [
         ("merged_for_products", "%masked = mul %scores, 0.35 : f32[4*b, s, t]", "return %y"),
+        (
+            "merged_before_a_root",
+            "%large = abs %scores : f32[4*b, s, t]
+             %masked = pow %large, 0.5 : f32[4*b, s, t]",
+            "return %y",
+        ),
         ("merged_with_a_square_mask", "%masked = add %mask, %scores : f32[4*b, s, t]", "return %y"),
         (
             "merged_with_a_row_a_head",

@@ -100,6 +100,12 @@ fn cancel_transposes() {
              %r = relu %t : f32[b, 5, 5, 2]
              %f = add %r, %bias : f32[b, 5, 5, 2]",
         ),
+        (
+            "mean_by_channel",
+            "%bias = parameter [1, -1] : f32[2]
+             %r = round %t : f32[b, 5, 5, 2]
+             %f = mean %r, %bias : f32[b, 5, 5, 2]",
+        ),
         ("activation_with_bounds", "%f = clip %t, 0.0, 6.0 : f32[b, 5, 5, 2]"),
         ("normalized_channels", "%f = softmax %t {axis = -1} : f32[b, 5, 5, 2]"),
         (

@@ -1,7 +1,9 @@
 //! Shapes, indices and broadcasts that are known before the model runs.
 
 use super::{check_diff, check_pass};
-use netwright::ir::parse;
+use netwright::ir::{Model, parse};
+use netwright::onnx;
+use netwright::passes::{Options, optimize};
 
 fn check(name: &str, cases: &[(&str, &str)]) {
     let inputs = "%x: f32[b, q, 32], %s: f32[b, 4, q, k], %m: i64[b, k], %ids: i64[b, q], %past: f32[b, 4, p, 8]";
@@ -135,6 +137,17 @@ fn narrow_broadcasts() {
                  return %r, %w",
             ),
             (
+                "widened_before_other_operators",
+                "%c = cast %m {to = f32} : f32[b, k]
+                 %u = unsqueeze %c, [1, 2] : f32[b, 1, 1, k]
+                 %n = shape %s : i64[4]
+                 %w = expand %u, %n : f32[b, 4, q, k]
+                 %f = floor %w : f32[b, 4, q, k]
+                 %p = pow %f, 2.0 : f32[b, 4, q, k]
+                 %r = sum %p, %s, 1.0 : f32[b, 4, q, k]
+                 return %r",
+            ),
+            (
                 "leading_axes",
                 "%n = shape %ids {start = 1} : i64[1]
                  %q = squeeze %n : i64[]
@@ -154,6 +167,20 @@ fn narrow_broadcasts() {
                  %c = cast %m {to = bool} : bool[b, k]
                  %v = unsqueeze %c, [1, 2] : bool[b, 1, 1, k]
                  %a = and %t, %v : bool[b, 1, q, k]
+                 %w = where %a, %s, -10000.0 : f32[b, 4, q, k]
+                 return %w",
+            ),
+            (
+                "always_true_in_another_order",
+                "%n = shape %ids {start = 1} : i64[1]
+                 %q = squeeze %n : i64[]
+                 %r = range 0, %q, 1 : i64[q]
+                 %u = unsqueeze %r, [0, 1, 2] : i64[1, 1, 1, q]
+                 %t = greater_or_equal %u, 0 : bool[1, 1, 1, q]
+                 %o = transpose %t {perm = [0, 1, 3, 2]} : bool[1, 1, q, 1]
+                 %c = cast %m {to = bool} : bool[b, k]
+                 %v = unsqueeze %c, [1, 2] : bool[b, 1, 1, k]
+                 %a = and %o, %v : bool[b, 1, q, k]
                  %w = where %a, %s, -10000.0 : f32[b, 4, q, k]
                  return %w",
             ),
@@ -299,6 +326,22 @@ fn keep_reduced_axes() {
                  %i = reshape %h, [0, 0, 1] : f32[b, q, 1]
                  %j = sub %x, %a : f32[b, q, 32]
                  %k = div %j, %i : f32[b, q, 32]
+                 return %k",
+            ),
+            (
+                "norm",
+                "%f = reduce_l2 %x, [2] {keepdims = false} : f32[b, q]
+                 %g = max %f, 1e-6 : f32[b, q]
+                 %i = reshape %g, [0, 0, 1] : f32[b, q, 1]
+                 %k = div %x, %i : f32[b, q, 32]
+                 return %k",
+            ),
+            (
+                "index_of_the_largest",
+                "%f = arg_max %x {axis = 2, keepdims = false} : i64[b, q]
+                 %c = cast %f {to = f32} : f32[b, q]
+                 %i = unsqueeze %c, [2] : f32[b, q, 1]
+                 %k = sub %x, %i : f32[b, q, 32]
                  return %k",
             ),
             (
@@ -519,6 +562,14 @@ fn sink_transposes() {
                  return %u",
             ),
             (
+                "meet_beyond_other_operators",
+                "%t = transpose %s {perm = [0, 2, 1, 3]} : f32[b, q, 4, k]
+                 %a = round %t : f32[b, q, 4, k]
+                 %g = greater %a, 0.5 : bool[b, q, 4, k]
+                 %u = transpose %g {perm = [0, 2, 3, 1]} : bool[b, 4, k, q]
+                 return %u",
+            ),
+            (
                 "join",
                 "%e = exp %s : f32[b, 4, q, k]
                  %t = transpose %s {perm = [0, 2, 1, 3]} : f32[b, q, 4, k]
@@ -659,4 +710,21 @@ fn lift_transposes() {
             ),
         ],
     );
+}
+
+/// Before opset 8, the operators of any number of operands did not broadcast them.
+#[test]
+fn operands_of_one_shape_keep_it() {
+    let text = "g(%a: f32[1, n], %b: f32[n]) {
+        %u = unsqueeze %b, [0] : f32[1, n]
+        %r = max %a, %u : f32[1, n]
+        return %r
+    }";
+    for (opset, is_left) in [(7, true), (8, false)] {
+        let mut model = Model::new(parse(text).unwrap_or_else(|error| panic!("{error}")));
+        model.opsets.insert(String::new(), opset);
+        optimize(&mut model, &Options::default()).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(model.graph.to_string().contains("unsqueeze"), is_left, "opset {opset}: {}", model.graph);
+        onnx::to_bytes(&model).unwrap_or_else(|error| panic!("opset {opset}: {error}"));
+    }
 }

@@ -277,15 +277,8 @@ fn is_score(graph: &Graph, value: Value) -> bool {
             match graph.node(user).op().kind() {
                 Kind::Softmax | Kind::ScaledSoftmax => return true,
                 Kind::Attention if at == 3 => return true,
-                Kind::Add
-                | Kind::Unsqueeze
-                | Kind::Expand
-                | Kind::Reshape
-                | Kind::Transpose
-                | Kind::Where
-                | Kind::Identity
-                | Kind::Cast
-                    if seen.insert(user) =>
+                kind if (kind.moves_elements() || matches!(kind, Kind::Add | Kind::Where | Kind::Cast))
+                    && seen.insert(user) =>
                 {
                     pending.extend(graph.results(user));
                 }

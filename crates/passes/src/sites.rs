@@ -251,7 +251,7 @@ fn behind(graph: &Graph, value: Value, is_wanted: impl Fn(Value) -> bool) -> Opt
             if is_wanted(next) && at == 0 {
                 return Some(next);
             }
-            if matches!(graph.kind(next), Kind::Where | Kind::Cast | Kind::Reshape | Kind::Identity) {
+            if graph.kind(next).moves_elements() || matches!(graph.kind(next), Kind::Where | Kind::Cast) {
                 open.push(next);
             }
         }

@@ -122,30 +122,14 @@ impl AttentionKernel {
     }
 }
 
-/// The opsets from which on ONNX has the operators that stand for several.
-const SINCE: [(Kind, i64); 6] = [
-    (Kind::LayerNormalization, 17),
-    (Kind::Gelu, 20),
-    (Kind::RMSNormalization, 23),
-    (Kind::RotaryEmbedding, 23),
-    (Kind::Attention, 23),
-    (Kind::Swish, 24),
-];
-
-/// The operators that are formed whatever the opset: it is raised for them, or they are written out at the end.
-pub(crate) const LOWERED: [Kind; SINCE.len()] = {
-    let mut kinds = [Kind::Attention; SINCE.len()];
-    let mut at = 0;
-    while at < SINCE.len() {
-        kinds[at] = SINCE[at].0;
-        at += 1;
-    }
-    kinds
-};
+/// The operators that stand for several, and are formed whatever the opset: it is raised for them, or they are written
+/// out at the end.
+pub(crate) const LOWERED: [Kind; 6] =
+    [Kind::LayerNormalization, Kind::Gelu, Kind::RMSNormalization, Kind::RotaryEmbedding, Kind::Attention, Kind::Swish];
 
 /// The opset from which on ONNX has an operator that stands for several; of others nothing is asked.
 pub(crate) fn since(kind: Kind) -> i64 {
-    SINCE.iter().find(|(known, _)| *known == kind).map_or(i64::MIN, |(_, since)| *since)
+    Some(kind).filter(|kind| LOWERED.contains(kind)).and_then(Kind::since).unwrap_or(i64::MIN)
 }
 
 /// Whether ONNX Runtime runs the operator in opsets before the one that brings it.

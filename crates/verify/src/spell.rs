@@ -8,7 +8,7 @@ mod rotary;
 mod sequences;
 
 use crate::file::domain;
-use netwright_ir::{ElementType, Shape, TensorType};
+use netwright_ir::{ElementType, Kind, Shape, TensorType};
 use std::collections::BTreeMap;
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto, attribute_proto::AttributeType};
 
@@ -152,9 +152,9 @@ fn element(node: &NodeProto, types: &BTreeMap<String, TensorType>) -> Option<Ele
             let to = node.attribute.iter().find(|attribute| attribute.name == "to")?;
             ElementType::from_number(to.i)
         }
-        "Add" | "Concat" | "Div" | "Expand" | "Gather" | "Identity" | "Mul" | "Reshape" | "Slice" | "Squeeze"
-        | "Sub" | "Tile" | "Transpose" | "Trilu" | "Unsqueeze" => of(0),
+        "Add" | "Concat" | "Div" | "Mul" | "Sub" | "Trilu" => of(0),
         "Where" => of(1),
+        other if Kind::from_name(other).is_some_and(Kind::moves_elements) => of(0),
         _ => None,
     }
 }

@@ -1,5 +1,6 @@
 //! What the inputs of a model are used for, as far as their values matter.
 
+use netwright_ir::Kind;
 use std::collections::{BTreeMap, BTreeSet};
 use tract_onnx::pb::{GraphProto, NodeProto, TensorProto};
 
@@ -187,10 +188,11 @@ impl<'m> Graphs<'m> {
 
 /// Whether the results of an operator are elements of that operand.
 fn carries(operator: &str, place: usize) -> bool {
+    if Kind::from_name(operator).is_some_and(Kind::moves_elements) {
+        return place == 0;
+    }
     match operator {
-        "Cast" | "CastLike" | "Identity" | "Reshape" | "Unsqueeze" | "Squeeze" | "Flatten" | "Transpose" | "Slice"
-        | "Expand" | "Tile" | "Gather" | "GatherND" | "GatherElements" | "Split" | "Dropout" | "Compress" | "Clip"
-        | "Pad" => place == 0,
+        "Cast" | "CastLike" | "Clip" | "Dropout" | "Pad" => place == 0,
         "Concat" | "Max" | "Min" => true,
         "Where" => place > 0,
         _ => false,

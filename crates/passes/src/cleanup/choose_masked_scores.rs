@@ -134,17 +134,8 @@ fn is_binary(graph: &Graph, mut value: Value) -> bool {
             return elements(tensor).is_some_and(|all| all.iter().all(|one| *one == 0.0 || *one == 1.0));
         }
         let operand = graph.operand(value.node, 0);
-        let moves = matches!(
-            graph.kind(value),
-            Kind::Slice
-                | Kind::Gather
-                | Kind::Unsqueeze
-                | Kind::Squeeze
-                | Kind::Reshape
-                | Kind::Transpose
-                | Kind::Expand
-                | Kind::Trilu
-        );
+        // What is outside of a triangle is 0.
+        let moves = graph.kind(value).moves_elements() || graph.kind(value) == Kind::Trilu;
         match (graph.kind(value), operand) {
             (Kind::Cast, inner) if is_truth(graph, inner) => return true,
             (_, Some(inner)) if moves => value = inner,

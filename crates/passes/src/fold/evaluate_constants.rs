@@ -63,6 +63,9 @@ fn is_plain(element: ElementType) -> bool {
 
 /// Whether the result is the same in every runtime: moved elements, comparisons, and the operations that IEEE 754
 /// rounds correctly. Integers that could overflow or be divided by zero are not.
+///
+/// Not all operators of the classes of these are here: a wrong kernel of the runtime that computes them would get into
+/// the file, so there are only those that exporters do apply to constants.
 fn is_exact(graph: &Graph, root: Value) -> bool {
     let element = |value: Value| graph.fact(value).element();
     let first = graph.operand(root.node, 0).and_then(element);

@@ -3,6 +3,7 @@ use crate::pattern::{Found, op};
 use crate::rewrite::MOST_RECIPES;
 use crate::rule::{Rewritten, Skip};
 use crate::target::Scale;
+use netwright_ir::op::Class;
 use netwright_ir::{ElementType, Graph, Kind, NodeId, Op, Tensor, Value};
 
 /// `scaled_softmax(heads(x · W + b) · k, m; c)` -> `scaled_softmax(heads(x · (c W) + c b) · k, m; 1)`
@@ -79,9 +80,10 @@ fn scaled(graph: &Graph, value: Value, scale: f32) -> Result<Vec<(NodeId, Op)>, 
     Ok(tensors)
 }
 
-/// Whether it moves or repeats the elements of its first operand, and changes none.
+/// Whether its result is the elements of its first operand, all of them: of one that selects some, the others may be
+/// read elsewhere.
 fn is_layout(kind: Kind) -> bool {
-    matches!(kind, Kind::Transpose | Kind::Reshape | Kind::Unsqueeze | Kind::Squeeze | Kind::Expand | Kind::Identity)
+    kind.keeps_order() || kind.class() == Class::Rearranges
 }
 
 /// Whether it is a tensor that is known when the model is built, perhaps in another layout.

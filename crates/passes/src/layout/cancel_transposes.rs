@@ -3,6 +3,7 @@ use crate::read::sizes::same_shape;
 use crate::read::transposes::{as_one, order};
 use crate::rewrite::{insert, number_list};
 use crate::rule::{Rewritten, Skip};
+use netwright_ir::op::Class;
 use netwright_ir::{Dim, Graph, Kind, Op, Value};
 
 /// `transpose(f(transpose(x), w))` -> `f(x, w)`, where the transposes undo one another
@@ -60,9 +61,9 @@ fn data_operand(graph: &Graph, value: Value, rank: usize) -> Option<usize> {
     };
     let is_number = |of: Value| graph.fact(of).rank() == Some(0);
     match graph.kind(value) {
-        kind if is_elementwise(kind) => Some(0),
+        kind if kind.class() == Class::ElementwiseUnary => Some(0),
         Kind::Clip => operands.iter().skip(1).flatten().all(|bound| is_number(*bound)).then_some(0),
-        Kind::Add | Kind::Sub | Kind::Mul | Kind::Div | Kind::Pow | Kind::Max | Kind::Min | Kind::PRelu => {
+        kind if kind.class() == Class::Broadcasting || kind == Kind::PRelu => {
             let is_beside = |of: Value| is_number(of) || graph.tensor(of).is_some() && channel(graph, of).is_some();
             let data =
                 operands.iter().position(|of| of.is_some_and(|of| graph.tensor(of).is_none() && has_shape(of)))?;
@@ -72,42 +73,6 @@ fn data_operand(graph: &Graph, value: Value, rank: usize) -> Option<usize> {
         }
         _ => None,
     }
-}
-
-/// Operators on each element of one operand.
-fn is_elementwise(kind: Kind) -> bool {
-    let is_arithmetic = matches!(
-        kind,
-        Kind::Abs
-            | Kind::Cast
-            | Kind::Ceil
-            | Kind::Erf
-            | Kind::Exp
-            | Kind::Floor
-            | Kind::Log
-            | Kind::Neg
-            | Kind::Reciprocal
-            | Kind::Sqrt
-            | Kind::Tanh
-    );
-    is_arithmetic
-        || matches!(
-            kind,
-            Kind::Celu
-                | Kind::Elu
-                | Kind::Gelu
-                | Kind::HardSigmoid
-                | Kind::HardSwish
-                | Kind::LeakyRelu
-                | Kind::Mish
-                | Kind::Relu
-                | Kind::Selu
-                | Kind::Sigmoid
-                | Kind::Softplus
-                | Kind::Softsign
-                | Kind::Swish
-                | Kind::ThresholdedRelu
-        )
 }
 
 /// The axis, counted from the last, of what has one size that is not 1, and that size; 0 and 1 where there is none.

@@ -3,6 +3,7 @@ use crate::read::sizes::{constant_shape, position, same_shape};
 use crate::read::transposes::order;
 use crate::rewrite::{become_op, become_value, insert, number, number_list};
 use crate::rule::{Rewritten, Skip};
+use netwright_ir::op::Class;
 use netwright_ir::{Dim, Graph, Kind, Op, Tensor, Value};
 use std::collections::BTreeMap;
 
@@ -174,8 +175,8 @@ impl Region {
                 let parts = parts.iter().map(|part| self.whole(graph, *part, axis));
                 (Op::Concat { axis: along }, parts.collect::<Result<_, _>>()?)
             }
-            (op, [x]) if is_elementwise(op.kind()) => (op, vec![self.whole(graph, *x, axis)?]),
-            (op, all) if is_broadcast(op.kind()) => {
+            (op, [x]) if op.kind().class() == Class::ElementwiseUnary => (op, vec![self.whole(graph, *x, axis)?]),
+            (op, all) if op.kind().class() == Class::Broadcasting => {
                 let mut apart = vec![];
                 for operand in all {
                     apart.push(self.broadcast(graph, value, *operand, axis)?);
@@ -218,30 +219,6 @@ impl Region {
             }
         }
     }
-}
-
-/// Operators on each element of one operand.
-fn is_elementwise(kind: Kind) -> bool {
-    matches!(
-        kind,
-        Kind::Identity
-            | Kind::Cast
-            | Kind::Neg
-            | Kind::Exp
-            | Kind::Tanh
-            | Kind::Relu
-            | Kind::Sigmoid
-            | Kind::Not
-            | Kind::IsNaN
-    )
-}
-
-/// Operators on each element of operands that are broadcast.
-fn is_broadcast(kind: Kind) -> bool {
-    matches!(
-        kind,
-        Kind::Add | Kind::Sub | Kind::Mul | Kind::Div | Kind::Max | Kind::Min | Kind::Where | Kind::And | Kind::Or
-    )
 }
 
 /// The one number that all elements are.

@@ -2,6 +2,7 @@
 
 use crate::rewrite::{become_op, insert};
 use crate::rule::{Rewritten, Skip};
+use netwright_ir::op::Class;
 use netwright_ir::{Graph, Kind, Value};
 
 /// Longer chains are not followed.
@@ -31,12 +32,9 @@ pub(crate) fn up_to(graph: &Graph, root: Value, rows: bool, ends: fn(Kind) -> bo
 
 /// The one operand that is no number, of an operator on each element.
 fn operand_of(graph: &Graph, value: Value) -> Option<usize> {
-    match graph.kind(value) {
-        Kind::Sqrt | Kind::Reciprocal | Kind::Neg | Kind::Abs | Kind::Exp | Kind::Log | Kind::Cast | Kind::Not => {
-            Some(0)
-        }
-        Kind::Tanh | Kind::Sigmoid | Kind::Relu | Kind::Erf | Kind::Gelu => Some(0),
-        Kind::Add | Kind::Sub | Kind::Mul | Kind::Div | Kind::Pow => {
+    match graph.kind(value).class() {
+        Class::ElementwiseUnary => Some(0),
+        Class::Broadcasting if graph.operands(value.node).len() == 2 => {
             let is_number = |at| graph.operand(value.node, at).is_some_and(|value| graph.fact(value).rank() == Some(0));
             match (is_number(0), is_number(1)) {
                 (false, true) => Some(0),

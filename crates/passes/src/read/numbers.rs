@@ -210,15 +210,7 @@ impl Reader<'_> {
                     let all = (0..operands.len()).map(|at| operand(at, moved(graph, value, part)));
                     all.reduce(|a, b| a.or(&b)).unwrap_or(Numbers::UNKNOWN)
                 }
-                Kind::Identity
-                | Kind::Expand
-                | Kind::Unsqueeze
-                | Kind::Squeeze
-                | Kind::Reshape
-                | Kind::Transpose
-                | Kind::Slice
-                | Kind::Gather
-                | Kind::GatherElements => operand(0, moved(graph, value, part)),
+                kind if kind.moves_elements() => operand(0, moved(graph, value, part)),
                 _ => Numbers::UNKNOWN,
             },
         };
@@ -242,9 +234,8 @@ impl Reader<'_> {
                 operands.first().copied().flatten().and_then(|from| graph.fact(from).element()).is_some_and(is_whole)
             }
             Kind::Add | Kind::Sub | Kind::Mul | Kind::Max | Kind::Min => operands.into_iter().all(inner),
-            Kind::Relu | Kind::Neg | Kind::Unsqueeze | Kind::Expand | Kind::Reshape => {
-                inner(operands.first().copied().flatten())
-            }
+            Kind::Relu | Kind::Neg => inner(operands.first().copied().flatten()),
+            kind if kind.moves_elements() => inner(operands.first().copied().flatten()),
             Kind::Constant => graph.tensor(value).and_then(Tensor::float).is_some_and(|number| number.fract() == 0.0),
             _ => false,
         }

@@ -227,7 +227,7 @@ fn counts(graph: &Graph, mut value: Value, from_end: usize, start: &Dim, length:
     let keeps_numbers = |op: &Op| match op {
         // Lengths are less than 2^24.
         Op::Cast { to, .. } => matches!(to, ElementType::F32 | ElementType::I32 | ElementType::I64),
-        _ => matches!(op.kind(), Kind::Unsqueeze | Kind::Squeeze | Kind::Reshape),
+        _ => op.kind().keeps_order(),
     };
     while keeps_numbers(graph.op(value)) {
         let Some(inner) = graph.operand(value.node, 0) else { return false };

@@ -100,8 +100,7 @@ fn unsqueezed(graph: &Graph, mut value: Value, to: &[Dim]) -> Option<(Value, Vec
         if let Some(axes) = axes_put_in(shape, to) {
             return Some((value, axes));
         }
-        let moves = matches!(graph.kind(value), Kind::Reshape | Kind::Unsqueeze | Kind::Squeeze | Kind::Flatten);
-        if !moves || count(shape).same(&elements) != Some(true) {
+        if !graph.kind(value).keeps_order() || count(shape).same(&elements) != Some(true) {
             return None;
         }
         value = graph.operand(value.node, 0)?;

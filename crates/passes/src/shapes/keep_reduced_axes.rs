@@ -4,6 +4,8 @@ use crate::read::chain::{self, Chain};
 use crate::read::sizes::{position, same_shape};
 use crate::rewrite::{become_value, insert};
 use crate::rule::{Rewritten, Rule, Skip};
+use netwright_ir::attribute::Attributes;
+use netwright_ir::op::Class;
 use netwright_ir::{Graph, Kind, Op, Value};
 
 /// `reshape(f(reduce(x)), ..)` -> `f(reduce(x))`, the axes kept with size 1
@@ -29,22 +31,11 @@ fn keep(kind: Kind) -> Rule {
 }
 
 fn is_reduction(kind: Kind) -> bool {
-    matches!(kind, Kind::ReduceMean | Kind::ReduceSum | Kind::ReduceMax | Kind::ReduceMin)
+    kind.class() == Class::Reduces
 }
 
 fn rebuild(graph: &mut Graph, root: Value, reduced: Value, chain: &Chain) -> Rewritten {
-    let mut op = graph.op(reduced).clone();
-    match &mut op {
-        Op::ReduceMean { keepdims, .. }
-        | Op::ReduceSum { keepdims, .. }
-        | Op::ReduceMax { keepdims, .. }
-        | Op::ReduceMin { keepdims, .. }
-            if !*keepdims =>
-        {
-            *keepdims = true;
-        }
-        _ => return Err(Skip::NoMatch),
-    }
+    let op = keeping_axes(graph.op(reduced)).ok_or(Skip::NoMatch)?;
     let to = graph.shape(root).ok_or(Skip::NoMatch)?.to_vec();
     let operands: Vec<Value> = graph.operands(reduced.node).into_iter().flatten().collect();
     let kept = insert(graph, root, "reduced", op, &operands)?;
@@ -52,6 +43,14 @@ fn rebuild(graph: &mut Graph, root: Value, reduced: Value, chain: &Chain) -> Rew
         return Err(Skip::NoMatch);
     }
     chain::rebuild(graph, root, chain, kept, "the reduction keeps its axes")
+}
+
+/// The reduction that keeps its axes, of one that does not.
+fn keeping_axes(op: &Op) -> Option<Op> {
+    // It is so by default.
+    let (dropped, others): (Vec<_>, Vec<_>) = op.attributes().into_iter().partition(|(name, _)| *name == "keepdims");
+    let others = others.into_iter().map(|(name, value)| (name.into(), value)).collect();
+    if dropped.is_empty() { None } else { Op::from_attributes(op.kind(), Attributes::new(others).ok()?).ok() }
 }
 
 /// Reductions of the same that write the same axes in two ways, from the first and from the last.

@@ -3,6 +3,7 @@ use crate::pipeline::{Log, name_of};
 use crate::read::sizes::{is_defined, position};
 use crate::rewrite::{SMALL, insert, needs_node_between, number_list};
 use crate::rule::Skip;
+use netwright_ir::op::Class;
 use netwright_ir::{Dim, ElementType, Graph, Kind, NodeId, Op, Tensor, TensorType, Value};
 use std::collections::{HashMap, HashSet};
 
@@ -162,12 +163,19 @@ fn drop_and(graph: &mut Graph, root: Value, need: Need) -> Narrowed {
 /// How far what a value is made of is followed.
 const MOST_STEPS: usize = 16;
 
+/// Whether every element of the result is one of the first operand. What looks elements up by index is not among them:
+/// it fails where an index is out of range, and would fail no more.
+fn moves(op: &Op) -> bool {
+    let kind = op.kind();
+    kind.keeps_order() || kind.class() == Class::Rearranges || kind == Kind::Slice
+}
+
 /// Whether every element is true.
 fn always(graph: &Graph, mut value: Value) -> bool {
     for _ in 0..MOST_STEPS {
         match graph.op(value) {
             Op::Constant(tensor) => return all_true(tensor),
-            Op::Expand | Op::Unsqueeze | Op::Squeeze | Op::Reshape { .. } | Op::Identity => {}
+            op if moves(op) => {}
             Op::GreaterOrEqual => {
                 let (left, right) = (graph.operand(value.node, 0), graph.operand(value.node, 1));
                 let bound = right.and_then(|right| graph.fact(right).known_elements());
@@ -199,7 +207,7 @@ fn is_nonnegative(graph: &Graph, mut value: Value) -> bool {
                 return first(0).is_some_and(|start| start.is_nonnegative())
                     && first(2).is_some_and(|step| step.is_nonnegative());
             }
-            Op::Expand | Op::Unsqueeze | Op::Squeeze | Op::Reshape { .. } | Op::Slice | Op::Identity => {}
+            op if moves(op) => {}
             _ => return false,
         }
         let Some(operand) = operand(0) else { return false };
@@ -231,48 +239,10 @@ fn refresh(graph: &mut Graph, root: Value) -> bool {
     true
 }
 
-/// Whether its operands are broadcast.
-fn broadcasts(kind: Kind) -> bool {
-    matches!(
-        kind,
-        Kind::Add
-            | Kind::Sub
-            | Kind::Mul
-            | Kind::Div
-            | Kind::Min
-            | Kind::Max
-            | Kind::And
-            | Kind::Or
-            | Kind::Xor
-            | Kind::Equal
-            | Kind::Greater
-            | Kind::GreaterOrEqual
-            | Kind::Less
-            | Kind::LessOrEqual
-            | Kind::Where
-    )
-}
-
-/// Whether it works element by element on one operand.
-fn is_unary(kind: Kind) -> bool {
-    matches!(
-        kind,
-        Kind::Neg
-            | Kind::Abs
-            | Kind::Not
-            | Kind::Cast
-            | Kind::Sqrt
-            | Kind::Reciprocal
-            | Kind::Exp
-            | Kind::Log
-            | Kind::Sin
-            | Kind::Cos
-            | Kind::Tanh
-            | Kind::Sigmoid
-            | Kind::Relu
-            | Kind::Erf
-            | Kind::Identity
-    )
+/// Whether its operands are broadcast, in the opset of the model too: before 8, those of any number of operands were not.
+fn broadcasts(graph: &Graph, kind: Kind) -> bool {
+    let is_young = matches!(kind, Kind::Max | Kind::Mean | Kind::Min | Kind::Sum);
+    kind.class() == Class::Broadcasting && (!is_young || graph.dialect().is_none_or(|dialect| dialect.opset >= 8))
 }
 
 /// Of every value the axes on which it was widened, and could be narrow.
@@ -286,9 +256,9 @@ fn widened(graph: &Graph, schedule: &[NodeId]) -> HashMap<Value, Axes> {
         let kind = graph.kind(root);
         let operands = graph.operands(node);
         let of = |value: &Value| widened.get(value).copied().unwrap_or(0);
-        let axes = if is_unary(kind) {
+        let axes = if kind.class() == Class::ElementwiseUnary {
             operands.iter().flatten().map(of).fold(0, |all, axes| all | axes)
-        } else if kind == Kind::Expand || broadcasts(kind) {
+        } else if kind == Kind::Expand || broadcasts(graph, kind) {
             let Some(shape) = graph.shape(root) else { continue };
             let read = if kind == Kind::Expand { &operands[..1] } else { &operands[..] };
             let narrow = |axis: &usize| {
@@ -322,8 +292,8 @@ fn needs(graph: &Graph, schedule: &[NodeId], widened: &HashMap<Value, Axes>) -> 
         let need = needs.get(&root).copied().unwrap_or_default();
         let of_operands = match (single.then(|| graph.shape(root)).flatten(), kind) {
             (Some(shape), _) if shape.len() > 64 => None,
-            (Some(_), kind) if is_unary(kind) => Some(vec![need; operands.len()]),
-            (Some(shape), kind) if broadcasts(kind) => by_operand(graph, &operands, shape, need, widened),
+            (Some(_), kind) if kind.class() == Class::ElementwiseUnary => Some(vec![need; operands.len()]),
+            (Some(shape), kind) if broadcasts(graph, kind) => by_operand(graph, &operands, shape, need, widened),
             (Some(_), Kind::Gather) => by_index(graph, root, need),
             (Some(shape), Kind::Concat) => by_part(graph, root, &operands, shape.len(), need),
             _ => None,

@@ -186,10 +186,7 @@ fn gather_columns_of_flat() -> Rule {
         let (Some(flat), Some(indices)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
             return Err(Skip::NoMatch);
         };
-        let matrix = match graph.kind(flat) {
-            Kind::Flatten | Kind::Reshape => graph.operand(flat.node, 0).ok_or(Skip::NoMatch)?,
-            _ => return Err(Skip::NoMatch),
-        };
+        let matrix = graph.operand(flat.node, 0).filter(|_| graph.kind(flat).keeps_order()).ok_or(Skip::NoMatch)?;
         let (Some(shape), Some(flat)) = (graph.shape(matrix), graph.shape(flat)) else {
             return Err(Skip::NoMatch);
         };

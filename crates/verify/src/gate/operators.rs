@@ -89,10 +89,6 @@ pub(super) const MICROSOFT: &[(&str, &str)] = &[
     ("SkipLayerNormalization SkipSimplifiedLayerNormalization", "epsilon"),
 ];
 
-/// Operators whose results are drawn anew in each run.
-pub(super) const RANDOM: &[&str] =
-    &["Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"];
-
 /// The versions of ONNX's operators that were looked at. Before 7, broadcasting had other rules.
 pub(super) const OPSETS: std::ops::RangeInclusive<i64> = 7..=24;
 

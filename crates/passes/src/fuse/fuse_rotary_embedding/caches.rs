@@ -3,6 +3,7 @@
 use crate::read::sizes::{Sizes, position};
 use crate::rewrite::insert;
 use crate::rule::Skip;
+use netwright_ir::op::Class;
 use netwright_ir::{Dim, Graph, Op, Tensor, Value};
 
 /// More operators between the halves and the product are not followed.
@@ -52,9 +53,9 @@ fn halved(graph: &mut Graph, root: Value, value: Value, depth: usize) -> Result<
     let op = graph.op(value).clone();
     match (&op, operands.as_slice()) {
         (Op::Concat { axis }, [a, b]) if a == b && position(*axis, rank) == Some(rank - 1) => Ok(*a),
-        (Op::Cos | Op::Sin | Op::Cast { .. } | Op::Neg, [x]) => {
+        (op, [x]) if op.kind().class() == Class::ElementwiseUnary => {
             let half = halved(graph, root, *x, depth + 1)?;
-            insert(graph, root, "half", op, &[half])
+            insert(graph, root, "half", op.clone(), &[half])
         }
         (Op::Mul, [x, y]) => {
             let is_number = |of: Value| graph.tensor(of).and_then(Tensor::float).is_some();
