@@ -32,7 +32,7 @@ pub const SCENARIOS: [Scenario; 6] = [
     Scenario { summary: "left padding", batch: 2, seq: 5, past: 3, memory: 4, scale: 1.0, mask: Masking::Left },
     Scenario { summary: "sizes of 1", batch: 1, seq: 1, past: 2, memory: 1, scale: 3.0, mask: Masking::None },
     Scenario {
-        summary: "right padding, a row masked whole, one outlier",
+        summary: "right padding, a fully masked row, one outlier",
         batch: 3,
         seq: 4,
         past: 1,

@@ -2,7 +2,7 @@
 //!
 //! [`generate()`] makes a model of a seed, straight as ONNX's messages through `onnx-protobuf`, so that it shares no
 //! code with the reader and the writer. [`Judge`] optimizes it and holds the result against the original in ONNX
-//! Runtime, under inputs that are made to find faults: padded and wholly masked rows, sizes of 1 and 0, an empty past,
+//! Runtime, under inputs that are made to find faults: padded and fully masked rows, sizes of 1 and 0, an empty past,
 //! zeros of either sign, outliers. [`shrink()`] makes a model that fails small.
 
 mod compare;

@@ -1,7 +1,7 @@
 """Judges how operators of com.microsoft, attention of older exports and stems of vision models are read: contrib.py BIN.
 
 Each model is written for every target; ONNX Runtime must load the output with every node named and compute the same,
-with left padding, rows that are masked whole, sizes of 1 and NaN in later keys of grouped attention; and a second run
+with left padding, rows that are fully masked, sizes of 1 and NaN in later keys of grouped attention; and a second run
 must change no byte. Without the domain, no operator of com.microsoft may be left."""
 
 import subprocess

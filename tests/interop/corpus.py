@@ -21,7 +21,7 @@ import onnx.inliner
 WAYS = {
     "onnx": ([], 1e-5, [86, 78, 97, 85, 312, 312, 148]),
     "onnx 23": (["--opset", "23"], 1e-4, [55, 55, 51, 53, 243, 243, 60]),
-    # Five nodes more: tract leaves out rows that are masked whole, unless their mask is lifted.
+    # Five nodes more: tract leaves out rows that are fully masked, unless their mask is lifted.
     "tract": (["--target", "tract"], 1e-4, [60, 60, 56, 58, 248, 248, 65]),
     "ort": (["--target", "ort"], 1e-4, [40, 40, 43, 45, 195, 195, 52]),
 }

@@ -1,7 +1,7 @@
 """Attention under one to three masks, of every kind and in every order, before and after `netwright optimize`.
 
 A mask is causal, of padding or of truth values that the caller gives; it is added, or replaces scores, with a number that
-absorbs them or does not. What the model computes has to stay in every row, those that are masked whole included, whether
+absorbs them or does not. What the model computes has to stay in every row, those that are fully masked included, whether
 the attention is fused or not; the table says how many are.
 """
 

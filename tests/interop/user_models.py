@@ -1,7 +1,7 @@
 """Small models, each of a kind that an optimizer got wrong once, as users sent them: user_models/*.onnx.
 
 Each is optimized in five ways. What comes out must load in ONNX Runtime where the model itself does, compute the same
-with padding on the left, with rows that are masked whole and with sizes of 1, and be left as it is by a second run.
+with padding on the left, with rows that are fully masked and with sizes of 1, and be left as it is by a second run.
 `EXPECTED` lists the runs that end otherwise, and why they may.
 """
 

@@ -46,7 +46,7 @@ fn fuse_attention() {
             "%other = less %bias, 0.0 : bool[1, 4, s, t]
              %once = where %keep, %product, -1000000000.0 : #\n%scores = where %other, -100000000.0, %once : #",
         ),
-        // In a row that is masked whole, keys that were replaced count beside those that padding was added to.
+        // In a row that is fully masked, keys that were replaced count beside those that padding was added to.
         (
             "filled_and_added",
             "%other = less %bias, 0.0 : bool[1, 4, s, t]\n%once = where %keep, %product, -10000.0 : #
@@ -146,7 +146,7 @@ fn fuse_attention_of_other_shapes() {
     ] {
         check_pass(case, "fuse-attention", &graph(SPLIT, body));
     }
-    // Rows that are masked whole give zeros, where tract gives NaN.
+    // Rows that are fully masked give zeros, where tract gives NaN.
     let guarded = "%turned = transpose %k {perm = [0, 1, 3, 2]} : f32[b, 4, 8, t]
         %scores = matmul %q, %turned : f32[b, 4, s, t]
         %least = where %keep, 0.0, -inf : f32[b, 1, s, t]

@@ -1,5 +1,5 @@
 //! Attention under one to three masks, of every kind and in every order: what is fused computes the same in every row, those
-//! that are masked whole included.
+//! that are fully masked included.
 //!
 //! A small evaluator stands for the runtimes: their kernels leave out rows that are masked deeply, each in its own way.
 
@@ -124,7 +124,7 @@ fn attention(target: Target, [query, key, value]: [&Array; 3], mask: Option<&Arr
     let whole = zip(&[&scaled, mask], |x| x[1]);
     let mut probabilities = softmax(&scores);
     if target == Target::TRACT {
-        // Shorter than a block: one that is masked whole is left out, and minus infinity divides nothing by nothing.
+        // Shorter than a block: one that is fully masked is left out, and minus infinity divides nothing by nothing.
         let block = LENGTH * LENGTH;
         for (probabilities, mask) in probabilities.data.chunks_mut(block).zip(whole.data.chunks(block)) {
             if mask.iter().all(|mask| *mask < -65503.0) {

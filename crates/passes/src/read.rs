@@ -8,4 +8,5 @@ pub(crate) mod numbers;
 pub(crate) mod polynomial;
 pub(crate) mod products;
 pub(crate) mod sizes;
+pub(crate) mod thresholds;
 pub(crate) mod transposes;

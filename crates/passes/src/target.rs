@@ -65,7 +65,7 @@ pub struct Target {
 pub struct AttentionKernel {
     /// Whether it caps scores; tract 0.23.9 refuses to.
     pub softcap: bool,
-    /// Whether a row that is masked whole gives what the standard says: zeros for -inf and truth values, else the mean.
+    /// Whether a row that is fully masked gives what the standard says: zeros for -inf and truth values, else the mean.
     /// tract 0.23.9 gives NaN for -inf, takes no truth values, and leaves out blocks whose masks are less than -65503.
     /// ONNX Runtime 1.32 gives zeros for a row of the least float too, where the standard says the mean.
     pub masked_rows: bool,

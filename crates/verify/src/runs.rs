@@ -392,7 +392,7 @@ fn not_finite(model: &ModelFile, outputs: &[(String, Array)], runtime: &Runtime)
     let verdict = match attention.filter(|_| *runtime == Runtime::Tract) {
         Some(node) => {
             let place = place(node);
-            let why = format!("{why}, which is what tract gives for a row that is masked in full; the standard says 0");
+            let why = format!("{why}, which is what tract gives for a row that is fully masked; the standard says 0");
             Verdict::NotVerifiable { file, runtime: judge, reasons: vec![Reason { place, why }] }
         }
         None => Verdict::Fails { file, why: why.clone(), runtime: Some(judge) },

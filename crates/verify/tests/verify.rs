@@ -86,7 +86,7 @@ fn values_that_are_no_numbers() {
     let log = graph(&["x: f32[4]"], &["y: f32[4]"], vec![node("n = Abs(x)"), node("m = Neg(n)"), node("y = Log(m)")]);
     assert_contains(&alone(log), &["a.onnx fails: output `y` holds NaN at [0]"]);
 
-    // By the standard, a row of attention that is masked in full is 0.
+    // By the standard, a row of attention that is fully masked is 0.
     let masked = |result: Vec<NodeProto>| {
         let nodes = [vec![node("y = Attention(q, q, q, mask)")], result].concat();
         let mut graph = graph(&["q: f32[1, 2, 3, 8]"], &["r: f32[1, 2, 1, 8]"], nodes);

@@ -1,4 +1,5 @@
 use crate::pass::{Exactness, Pass};
+use crate::read::numbers;
 use crate::read::sizes::{Sizes, same_shape};
 use crate::rewrite::{become_op, cast, element, insert, number};
 use crate::rule::{Rewritten, Skip};
@@ -74,8 +75,8 @@ fn rest_where_hidden(graph: &Graph, rest: Value, mask: Value) -> Option<f64> {
         }
         let mut all = elements(rest)?.into_iter().zip(elements(mask)?);
         let fill = all.clone().find(|(_, mask)| *mask == 0.0)?.0;
-        let fits = |(rest, mask): (f32, f32)| mask == 0.0 && rest == fill || mask == 1.0 && rest == 0.0;
-        return all.all(fits).then_some(fill.into());
+        let fits = |(rest, mask): (f64, f64)| mask == 0.0 && rest == fill || mask == 1.0 && rest == 0.0;
+        return all.all(fits).then_some(fill);
     }
     let Line { at_0, at_1 } = line(graph, rest, mask, MOST_DEPTH)?;
     (at_1 == 0.0 && at_0 != 0.0 && is_binary(graph, mask)).then_some(at_0)
@@ -87,12 +88,11 @@ const MOST_BYTES: u64 = 1 << 24;
 /// Expressions are looked through so far.
 const MOST_DEPTH: usize = 6;
 
-fn elements(mask: &Tensor) -> Option<Vec<f32>> {
+fn elements(mask: &Tensor) -> Option<Vec<f64>> {
     if mask.element() != ElementType::F32 || mask.len() > MOST_BYTES {
         return None;
     }
-    let bytes = mask.to_bytes().ok()?;
-    Some(bytes.as_chunks().0.iter().map(|element| f32::from_le_bytes(*element)).collect())
+    numbers::elements(mask).ok()
 }
 
 /// A number that depends on the mask alone.

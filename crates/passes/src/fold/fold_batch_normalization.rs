@@ -1,4 +1,5 @@
 use crate::pass::{Exactness, Pass};
+use crate::read::numbers::elements;
 use crate::rewrite::{become_op, expect_alone, insert};
 use crate::rule::{Rewritten, Skip};
 use crate::target::Scale;
@@ -48,12 +49,8 @@ fn fold(graph: &mut Graph, root: Value) -> Rewritten {
     if [shift.len(), mean.len(), variance.len(), bias.len()].iter().any(|len| *len != channels) {
         return Err(Skip::NoMatch);
     }
-    let wide = |numbers: &[f32]| numbers.iter().map(|one| f64::from(*one)).collect::<Vec<_>>();
-    let factors: Vec<f64> = wide(&scale)
-        .iter()
-        .zip(wide(&variance))
-        .map(|(scale, variance)| scale / (variance + f64::from(epsilon)).sqrt())
-        .collect();
+    let factors: Vec<f64> =
+        scale.iter().zip(variance).map(|(scale, variance)| scale / (variance + f64::from(epsilon)).sqrt()).collect();
     if factors.iter().any(|factor| !factor.is_finite()) {
         return Err(Skip::rejected("a variance is not above 0"));
     }
@@ -73,9 +70,9 @@ fn fold(graph: &mut Graph, root: Value) -> Rewritten {
     let mut bytes = Vec::with_capacity(4 * elements.len());
     for (at, element) in elements.iter().enumerate() {
         let factor = factors.get(channel(at)).ok_or(Skip::NoMatch)?;
-        bytes.extend(narrow(f64::from(*element) * factor).to_le_bytes());
+        bytes.extend(narrow(element * factor).to_le_bytes());
     }
-    let terms = wide(&bias).into_iter().zip(wide(&mean)).zip(wide(&shift)).zip(&factors);
+    let terms = bias.into_iter().zip(mean).zip(shift).zip(&factors);
     let sums: Vec<u8> = terms
         .flat_map(|(((bias, mean), shift), factor)| narrow((bias - mean) * factor + shift).to_le_bytes())
         .collect();
@@ -94,7 +91,7 @@ fn narrow(number: f64) -> f32 {
 }
 
 /// The sizes and elements of a tensor that is known when the model is built.
-fn floats(graph: &Graph, value: Value) -> Result<(Vec<usize>, Vec<f32>), Skip> {
+fn floats(graph: &Graph, value: Value) -> Result<(Vec<usize>, Vec<f64>), Skip> {
     let name = || graph.operand_text(value);
     let tensor = graph
         .tensor(value)
@@ -106,7 +103,5 @@ fn floats(graph: &Graph, value: Value) -> Result<(Vec<usize>, Vec<f32>), Skip> {
         return Err(Skip::rejected(format!("{} is larger than {} MiB", name(), MOST_BYTES >> 20)));
     }
     let dims = tensor.dims().iter().map(|dim| usize::try_from(*dim)).collect::<Result<_, _>>();
-    let bytes = tensor.to_bytes()?;
-    let elements = bytes.as_chunks().0.iter().map(|element| f32::from_le_bytes(*element)).collect();
-    Ok((dims.map_err(|_| Skip::NoMatch)?, elements))
+    Ok((dims.map_err(|_| Skip::NoMatch)?, elements(tensor)?))
 }

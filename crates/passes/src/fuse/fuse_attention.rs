@@ -20,7 +20,7 @@ use scores::Scores;
 ///
 /// What masks do to a score, in order, is modelled: a number is added, replaces the score, or absorbs it, as the least
 /// float does. The sum of masks is the same operators on 0; a number that replaces scores becomes one that absorbs them,
-/// the more so the less it is. It declines where a row could tell: one that is masked whole, and in which scores that
+/// the more so the less it is. It declines where a row could tell: one that is fully masked, and in which scores that
 /// were replaced count beside scores to which a mask was added. Runtimes leave out rows that are masked deeply; where
 /// one may be, all of such a row is lifted above 0.
 ///

@@ -15,7 +15,7 @@ use netwright_ir::{Dim, Graph, Kind, Op, Value};
 /// For opsets below 23, and for forms of the operator that a runtime does not run: those that `kernel` does not list, or
 /// all where there is none. As the standard of opsets 23 to 25 says: keys and values of the past come before the new
 /// ones, scores are capped before they are masked, a query sees no later key where it is causal, and a row that is
-/// masked whole gives zeros.
+/// fully masked gives zeros.
 pub fn decompose_attention(kernel: Option<AttentionKernel>) -> Pass {
     let summary = "attention(q, k, v, m) -> softmax(q · kᵀ * c + m) · v, where the target does not run it";
     Pass::new("decompose-attention", summary, Exactness::Rounding)

@@ -2,19 +2,13 @@
 
 use crate::read::numbers::Numbers;
 use crate::read::sizes::position;
+use crate::read::thresholds::{MASKED, TRACT_SKIPS};
 use crate::rewrite::{insert, number, number_list};
 use crate::rule::Skip;
 use netwright_ir::{ElementType, Graph, Kind, Op, Tensor, Value};
 
 /// More operators after a mask are not followed.
 const MOST_STEPS: usize = 16;
-
-/// tract 0.23.9 skips blocks of scores of which every mask is less than this, those of fully masked rows too.
-pub(crate) const DEEP: f64 = -65503.0;
-
-/// Less than every score by so much that its weight is 0, more than a score that is added to it changes, and far from
-/// where floats end.
-pub(crate) const MASKED: f64 = -1e30_f32 as f64;
 
 /// Whether a mask is shown to hold no minus infinity, so that by the standard no row is fully masked.
 pub(crate) fn is_finite(graph: &Graph, mask: Value) -> bool {
@@ -51,7 +45,7 @@ pub(crate) fn share_of(graph: &Graph, value: Value) -> Option<Vec<Value>> {
 /// least float stays the mean of all values. A row of minus infinity becomes NaN, as a softmax of it is, or stays one
 /// where it `keeps_infinity`.
 pub(crate) fn lifted(graph: &mut Graph, root: Value, mask: Value, keeps_infinity: bool) -> Result<Value, Skip> {
-    if is_over(graph, mask, DEEP) || of_lifted(graph, mask).is_some() {
+    if is_over(graph, mask, TRACT_SKIPS) || of_lifted(graph, mask).is_some() {
         return Ok(mask);
     }
     let axes = number_list(graph, root, "axes", &[-1])?;
@@ -84,7 +78,7 @@ pub(crate) fn bounded(graph: &mut Graph, root: Value, mask: Value) -> Result<Val
 /// is seen, or the mask is [lifted] and [bounded].
 pub(crate) fn hides_no_row(graph: &Graph, mask: Value) -> bool {
     let is_bounded = |whole: Value| is_bounded(graph, mask) || is_finite(graph, whole);
-    Numbers::first_of_rows(graph, mask).least >= DEEP || of_lifted(graph, mask).is_some_and(is_bounded)
+    Numbers::first_of_rows(graph, mask).least >= TRACT_SKIPS || of_lifted(graph, mask).is_some_and(is_bounded)
 }
 
 /// What was [lifted] to be a mask.

@@ -1,6 +1,7 @@
 //! Which numbers a value may hold, whatever the inputs are.
 
 use crate::read::sizes::position;
+use crate::rule::Skip;
 use netwright_ir::{Dim, ElementType, Graph, Kind, Op, Tensor, Value};
 
 /// More distinct numbers are remembered as an interval.
@@ -257,7 +258,7 @@ impl Reader<'_> {
         let Some(tensor) = self.graph.tensor(value).filter(|tensor| tensor.len() <= MOST_BYTES) else {
             return Numbers::UNKNOWN;
         };
-        let Some(numbers) = decoded(tensor) else { return Numbers::UNKNOWN };
+        let Ok(numbers) = elements(tensor) else { return Numbers::UNKNOWN };
         let row = tensor.dims().last().and_then(|size| usize::try_from(*size).ok()).filter(|size| *size > 0);
         Numbers::all(numbers.into_iter().step_by(if part == Part::First { row.unwrap_or(1) } else { 1 }))
     }
@@ -314,23 +315,24 @@ fn is_less(a: &Numbers, b: &Numbers, or_equal: bool) -> Numbers {
     Numbers::truth(!less(a.most, b.least), less(a.least, b.most))
 }
 
-/// The elements of a tensor of floats, truth values or common integers.
-fn decoded(tensor: &Tensor) -> Option<Vec<f64>> {
+/// The elements of a tensor of `f32`, truth values or bytes, and those of a small one of any other float or integer.
+///
+/// # Errors
+/// When a file cannot be read, and for other tensors.
+pub(crate) fn elements(tensor: &Tensor) -> Result<Vec<f64>, Skip> {
+    if let Some(floats) = tensor.floats() {
+        return Ok(floats);
+    }
     #[expect(clippy::cast_precision_loss, reason = "rounded as a Cast does")]
     if let Some(integers) = tensor.integers() {
-        return Some(integers.into_iter().map(|number| number as f64).collect());
+        return Ok(integers.into_iter().map(|number| number as f64).collect());
     }
-    if let Some(floats) = tensor.floats() {
-        return Some(floats);
-    }
-    let bytes = tensor.to_bytes().ok()?;
     match tensor.element() {
-        ElementType::Bool | ElementType::U8 => Some(bytes.iter().map(|byte| f64::from(*byte)).collect()),
+        ElementType::Bool | ElementType::U8 => Ok(tensor.to_bytes()?.iter().map(|byte| f64::from(*byte)).collect()),
         ElementType::F32 => {
-            let floats = bytes.chunks_exact(4).filter_map(|four| four.try_into().ok().map(f32::from_le_bytes));
-            Some(floats.map(f64::from).collect())
+            Ok(tensor.to_bytes()?.as_chunks().0.iter().map(|four| f32::from_le_bytes(*four).into()).collect())
         }
-        _ => None,
+        other => Err(Skip::rejected(format!("elements of type {other} are not read"))),
     }
 }
 

@@ -3,9 +3,10 @@
 use crate::pipeline::{Error, Event};
 use crate::read::masks::{is_at_most_zero, is_finite, share_of};
 use crate::read::sizes::{Expression, Sizes, position};
+use crate::read::thresholds::LIGHTEST;
 use crate::rewrite::{become_results, cast, insert, number_list};
 use crate::rule::Skip;
-use crate::runtime::contrib::operator;
+use crate::runtime::contrib::{DOMAIN, operator};
 use netwright_ir::{Attribute, Dim, ElementType, Fact, Graph, Kind, NodeId, Op, Shape, Tensor, TensorType, Value};
 
 /// What the events are told by.
@@ -19,10 +20,6 @@ const LENGTH: usize = 2;
 
 /// More operators between a mask and the inputs it is made of are not followed.
 const MOST_STEPS: usize = 64;
-
-/// What is added to a score that is masked is this or less: no scores of a trained model lie so far apart that the weight
-/// of a masked one would not be 0.
-const MASKED: f64 = -1e4;
 
 /// An attention with its cache.
 struct Cache {
@@ -169,7 +166,7 @@ fn hides_later_keys(graph: &Graph, mask: Value, cache: &Cache, steps: usize) -> 
     let operands: Vec<Value> = graph.operands(mask.node).into_iter().flatten().collect();
     let hides = |value: Value| hides_later_keys(graph, value, cache, steps);
     let number = |of: Value| graph.tensor(of).and_then(Tensor::float);
-    let is_masked = |of: Value| number(of).is_some_and(|fill| fill <= MASKED);
+    let is_masked = |of: Value| number(of).is_some_and(|fill| fill <= LIGHTEST);
     match (graph.kind(mask), operands.as_slice()) {
         (Kind::Add, &[a, b]) => hides(a) && is_at_most_zero(graph, b) || hides(b) && is_at_most_zero(graph, a),
         (Kind::Max, &[a, b]) => is_masked(b) && hides(a) || is_masked(a) && hides(b),
@@ -178,7 +175,7 @@ fn hides_later_keys(graph: &Graph, mask: Value, cache: &Cache, steps: usize) -> 
         }
         (Kind::Where, &[seen, yes, fill]) => {
             // What is seen is not masked as deep.
-            let is_apart = number(yes).zip(number(fill)).is_some_and(|(yes, fill)| fill - yes <= MASKED);
+            let is_apart = number(yes).zip(number(fill)).is_some_and(|(yes, fill)| fill - yes <= LIGHTEST);
             is_masked(fill) && is_apart && excludes_later_keys(graph, seen, cache, steps)
         }
         (Kind::Unsqueeze | Kind::Expand | Kind::Reshape, &[inner, _]) => hides(inner),
@@ -419,7 +416,7 @@ fn attend(graph: &mut Graph, cache: &Cache, past: Value, lasts: Value, total: Va
     }
     let node = graph.value_name(root).clone();
     let roots = [root, cache.present[0], cache.present[1]];
-    let note = format!("com.microsoft.{op_type}");
+    let note = format!("{DOMAIN}.{op_type}");
     let note = become_results(graph, &roots, operator(op_type, &attributes), &operands, note)?;
     Ok(Event { pass: NAME, rule: None, node, note })
 }

@@ -5,7 +5,7 @@ use tract_onnx::pb::{AttributeProto, NodeProto, TensorProto, attribute_proto::At
 
 /// Attention (opset 23 and 24) where tract gets it wrong -> the products, the masks and the softmax that it stands for.
 ///
-/// A row that is masked in full has no weights at all, and so gives 0; tract gives no number.
+/// A row that is fully masked has no weights at all, and so gives 0; tract gives no number.
 pub(super) fn form(node: &NodeProto, types: &Types, purpose: Purpose) -> Option<Vec<NodeProto>> {
     let may_mask_rows = purpose == Purpose::Judge && operand(node, 3).is_some();
     if !may_mask_rows && attention_flaw(node, &|value| types.get(value)).is_none() {

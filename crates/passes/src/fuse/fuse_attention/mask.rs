@@ -1,23 +1,15 @@
 //! One mask that is added to the scores, in the form that runtimes run.
 
-use super::outcomes::{Effect, SHALLOW, Step, Sum, absorbs};
+use super::outcomes::{Effect, Step, Sum, absorbs};
 use super::scores::{Mask, Scores};
-use crate::read::masks::{DEEP, MASKED, bounded, lifted};
+use crate::read::masks::{bounded, lifted};
 use crate::read::numbers::Numbers;
 use crate::read::sizes::Sizes;
+use crate::read::thresholds::{HARMLESS, HUGE, LIGHTEST, MASKED, ORT_SKIPS, SHALLOW, TRACT_SKIPS};
 use crate::rewrite::{insert, number};
 use crate::rule::Skip;
 use crate::target::AttentionKernel;
 use netwright_ir::{Dim, ElementType, Graph, Op, Tensor, Value};
-
-/// A fill above this is not taken for a mask: scores may be as low.
-const HIGHEST_FILL: f64 = -1e4;
-
-/// What is added may be replaced where it is this or less, since runtimes take it for a mark of rows to leave out.
-const HUGE: f64 = -1e35;
-
-/// A number that is added to every score changes no probability; up to this magnitude it hardly rounds them.
-const HARMLESS: f64 = 64.0;
 
 /// The masks as one, whose axes are those of the scores `[batch, heads, query, key]`, or 1 for the first two.
 pub(super) fn additive(
@@ -28,7 +20,7 @@ pub(super) fn additive(
     sizes: &[Dim; 4],
 ) -> Result<Option<Value>, Skip> {
     if scores.guarded && !kernel.masked_rows {
-        return Err(Skip::rejected("the target gives NaN for a row that is masked whole, where the model gives zeros"));
+        return Err(Skip::rejected("the target gives NaN for a row that is fully masked, where the model gives zeros"));
     }
     let mut masks = vec![];
     for mask in scores.masks.iter().rev() {
@@ -105,7 +97,7 @@ fn step(graph: &Graph, mask: Mask) -> Result<Step, Skip> {
             Ok(Step { effects, keeps_first, is_unknown })
         }
         Mask::Filled { condition, masked, fill } => {
-            if fill.is_nan() || fill > HIGHEST_FILL {
+            if fill.is_nan() || fill > LIGHTEST {
                 return Err(Skip::rejected(format!("the scores are replaced with {fill}, which masks nothing")));
             }
             let kept = if masked { 0.0 } else { 1.0 };
@@ -202,7 +194,7 @@ fn level(ranks: &[f64], number: f64) -> f64 {
 
 /// Rows that have no greater number are left out by the runtime.
 fn limit(kernel: AttentionKernel) -> f64 {
-    if kernel.masked_rows { f32::MIN.into() } else { DEEP }
+    if kernel.masked_rows { ORT_SKIPS } else { TRACT_SKIPS }
 }
 
 /// Whether the runtime may leave out a row, of which the model gives something.

@@ -3,17 +3,10 @@
 //! A step adds a number to a score or replaces it, so after all steps an entry of the scores is its score and a number, or
 //! a number alone. A fused attention adds one number to each score. Both are the same for an entry that keeps its score,
 //! where the number is the same. A number alone stands for one that is added where that absorbs every score; it may be
-//! another number then, as long as no row can tell. That matters in rows that are masked whole: there the deepest are
+//! another number then, as long as no row can tell. That matters in rows that are fully masked: there the deepest are
 //! what is left.
 
-/// A number of this magnitude or more absorbs the scores that are added to it: half of its last place is 3e7.
-const ABSORBS: f64 = 1e15;
-
-/// An entry to which less is added counts beside those to which nothing is.
-pub(super) const SHALLOW: f64 = -1e3;
-
-/// An entry that is so much less than another has no weight beside it.
-const GAP: f64 = 1e3;
+use crate::read::thresholds::{ABSORBING, GAP, SHALLOW};
 
 /// More combinations are not looked at.
 const MOST_ENTRIES: usize = 1 << 10;
@@ -116,19 +109,19 @@ impl Sum {
             }
             if model.varies != fused.varies || model.varies != 0 && model.number != fused.number {
                 return Some(format!(
-                    "in a row that is masked whole, scores that a mask replaces with {} count beside scores to which \
+                    "in a row that is fully masked, scores that a mask replaces with {} count beside scores to which \
                      a mask is added",
                     model.number
                 ));
             }
             if model.rounds {
                 return Some(format!(
-                    "in a row that is masked whole, the sum of masks, {}, rounds otherwise than one after the other",
+                    "in a row that is fully masked, the sum of masks, {}, rounds otherwise than one after the other",
                     model.number
                 ));
             }
             if model.number == f64::NEG_INFINITY && fused.number != model.number {
-                return Some("a row that is masked whole by minus infinity is NaN".to_owned());
+                return Some("a row that is fully masked by minus infinity is NaN".to_owned());
             }
         }
         let deep = || self.pairs.iter().filter(|pair| pair.model.number < SHALLOW);
@@ -140,7 +133,7 @@ impl Sum {
                         (_, number) => format!("scores to which {number} is added"),
                     };
                     return Some(format!(
-                        "in a row that is masked whole, {} count beside {}, which no added mask says",
+                        "in a row that is fully masked, {} count beside {}, which no added mask says",
                         how(a),
                         how(b)
                     ));
@@ -150,7 +143,7 @@ impl Sum {
         None
     }
 
-    /// Whether an entry may have weight in a row that is masked whole, in one of the forms.
+    /// Whether an entry may have weight in a row that is fully masked, in one of the forms.
     fn matters(&self, pair: &Pair) -> bool {
         let is_above = |first: &Pair| {
             first.model.number - pair.model.number >= GAP && first.fused.number - pair.fused.number >= GAP
@@ -181,7 +174,7 @@ fn agree(a: &Pair, b: &Pair) -> bool {
 
 /// Whether nothing is left of a score to which a number is added.
 pub(super) fn absorbs(number: f64) -> bool {
-    number.abs() >= ABSORBS
+    number.abs() >= ABSORBING
 }
 
 /// Whether a step leaves an entry visible.

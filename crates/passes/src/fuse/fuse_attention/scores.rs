@@ -136,7 +136,7 @@ impl Scores {
     }
 }
 
-/// What makes rows that are masked whole zeros.
+/// What makes rows that are fully masked zeros.
 #[derive(Clone, Copy)]
 struct Guard {
     softmax: Value,

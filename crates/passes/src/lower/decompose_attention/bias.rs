@@ -1,6 +1,7 @@
 //! Masks, causality, windows and lengths as one bias of the scores.
 
 use crate::read::masks::is_finite;
+use crate::read::thresholds::MASKED;
 use crate::rewrite::{insert, number, number_list};
 use crate::rule::Skip;
 use netwright_ir::op::PadMode;
@@ -32,9 +33,6 @@ struct Choice {
     seen: bool,
     fill: f64,
 }
-
-/// The least number that a mask may add to hide a score whatever it is: it absorbs all that are not as large.
-const ABSORBS: f64 = -1e30_f32 as f64;
 
 impl Bias {
     /// The bias for queries and keys, `[batch, heads, length, size]`.
@@ -155,7 +153,7 @@ impl Bias {
         self.replaced(graph, root, scores, element)
     }
 
-    /// The probabilities, with zeros for rows that are masked whole, where there may be some.
+    /// The probabilities, with zeros for rows that are fully masked, where there may be some.
     pub(super) fn guarded(
         &self,
         graph: &mut Graph,
@@ -239,8 +237,8 @@ fn choice(graph: &Graph, mask: Value) -> Option<Choice> {
     let number = |of: Option<Value>| graph.tensor(of?).and_then(Tensor::float);
     let condition = condition?;
     match (number(yes)?, number(no)?) {
-        (0.0, fill) if fill <= ABSORBS && fill.is_finite() => Some(Choice { condition, seen: true, fill }),
-        (fill, 0.0) if fill <= ABSORBS && fill.is_finite() => Some(Choice { condition, seen: false, fill }),
+        (0.0, fill) if fill <= MASKED && fill.is_finite() => Some(Choice { condition, seen: true, fill }),
+        (fill, 0.0) if fill <= MASKED && fill.is_finite() => Some(Choice { condition, seen: false, fill }),
         _ => None,
     }
 }

@@ -1,7 +1,7 @@
 //! Attention with packed weights, and of heads that are given.
 
 use super::Call;
-use super::masks::{Mask, Rules, mask};
+use super::masks::{FILTER, Mask, Rules, mask};
 use crate::rewrite::{insert, number_list};
 use crate::rule::Skip;
 use netwright_ir::{Attribute, Dim, ElementType, Graph, Op, Place, Tensor, Value};
@@ -109,7 +109,7 @@ pub(super) fn attention(graph: &mut Graph, call: &mut Call) -> Result<(), Skip> 
     let heads = heads(call, "num_heads")?;
     let is_causal = call.int("unidirectional", 0)? != 0;
     let scale = call.float("scale")?;
-    let filter = call.float("mask_filter_value")?.unwrap_or(-10000.0);
+    let filter = call.float("mask_filter_value")?.unwrap_or(FILTER);
     let sizes = match call.take("qkv_hidden_sizes") {
         None => None,
         Some(Attribute::Ints(sizes)) => Some(sizes),
@@ -167,7 +167,7 @@ pub(super) fn multi_head_attention(graph: &mut Graph, call: &mut Call) -> Result
     let heads = heads(call, "num_heads")?;
     let is_causal = call.int("unidirectional", 0)? != 0;
     let scale = call.float("scale")?;
-    let filter = call.float("mask_filter_value")?.unwrap_or(-10000.0);
+    let filter = call.float("mask_filter_value")?.unwrap_or(FILTER);
     call.expect_no_more_attributes()?;
     call.expect_operands(8)?;
     let [query, key, value] = sides(graph, call, heads)?;

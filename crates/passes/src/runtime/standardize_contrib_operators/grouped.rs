@@ -3,7 +3,8 @@
 use super::Call;
 use super::attention::{Asked, attend, by_heads, expect_f32, heads, last, merged, split};
 use super::embeddings::{Positions, cast, rotate, size};
-use super::masks::{MASKED, bounded, range};
+use super::masks::{bounded, range};
+use crate::read::thresholds::MASKED;
 use crate::rewrite::{insert, number, number_list};
 use crate::rule::Skip;
 use netwright_ir::op::PadMode;

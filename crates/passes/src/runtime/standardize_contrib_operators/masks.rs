@@ -2,13 +2,13 @@
 
 use super::embeddings::{cast, positions, size};
 use crate::read::masks::is_over;
+use crate::read::thresholds::MASKED;
 use crate::rewrite::{insert, number, number_list};
 use crate::rule::Skip;
 use netwright_ir::{Dim, ElementType, Graph, Kind, Op, Tensor, Value};
 
-/// Absorbs every score. ONNX Runtime's own operators mask with the least float, for which those of the standard give
-/// zeros where a row is masked whole.
-pub(super) const MASKED: f64 = -1e30_f32 as f64;
+/// What the scores of padding are lowered by where an operator does not say: the default of `mask_filter_value`.
+pub(super) const FILTER: f32 = -10000.0;
 
 /// What says which keys a query sees.
 pub(super) struct Rules {
@@ -32,7 +32,8 @@ pub(super) struct Mask {
 /// The mask of these rules for queries and new keys, `[batch, length, hidden]` or `[batch, heads, length, size]`.
 ///
 /// In causal attention, ONNX Runtime chooses the least float for later keys in the place of the filter, and hides none
-/// from the last query; the bias is added afterwards.
+/// from the last query; the bias is added afterwards. Here [`MASKED`] hides them: for the least float, the standard
+/// operators of ONNX Runtime give zeros where a row is fully masked.
 pub(super) fn mask(graph: &mut Graph, root: Value, rules: &Rules, query: Value, keys: Value) -> Result<Mask, Skip> {
     let filter = f64::from(rules.filter).max(MASKED);
     let padding = match rules.padding {
