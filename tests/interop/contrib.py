@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
+
+from judge import session
 
 F, I32, I64, BOOL = TensorProto.FLOAT, TensorProto.INT32, TensorProto.INT64, TensorProto.BOOL
 LEAST = float(np.finfo(np.float32).min)
@@ -61,13 +62,6 @@ class Net:
         return helper.make_model(graph, opset_imports=opsets, ir_version=10)
 
 
-def session(path):
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
-    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-
 def verdict(binary, source, flags, feeds, expected, folder, tolerance):
     first, second = folder / "first.onnx", folder / "second.onnx"
     for before, after in ((source, first), (first, second)):
@@ -78,7 +72,7 @@ def verdict(binary, source, flags, feeds, expected, folder, tolerance):
     if kept and "ort" not in flags:
         return f"stays: {', '.join(sorted(kept))}"
     try:
-        runtime = session(first)
+        runtime = session(str(first))
         for feed, wanted in zip(feeds, expected):
             for one, other in zip(wanted, runtime.run(None, feed)):
                 if one.shape != other.shape:
@@ -97,7 +91,7 @@ def judge(binary, name, model, feeds, tolerance=1e-5):
         folder = Path(folder)
         source = folder / "source.onnx"
         onnx.save(model, source)
-        expected = [session(source).run(None, feed) for feed in feeds]
+        expected = [session(str(source)).run(None, feed) for feed in feeds]
         for mode, flags in MODES.items():
             total += 1
             why = verdict(binary, source, flags, feeds, expected, folder, tolerance)

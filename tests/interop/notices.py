@@ -19,21 +19,14 @@ import tempfile
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import numpy_helper
+
+from judge import session
 
 FOLDER = pathlib.Path(__file__).parent / "models"
 KINDS = ["constant", "axis", "fill", "epsilon", "order", "weight"]
 DIFFERS = 1e-3
 WANTED = 0.97
-
-
-def session(model):
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def table_size(model, name):
@@ -318,7 +311,7 @@ def main():
             if name not in loaded:
                 model = onnx.load(FOLDER / name)
                 feeds = [inputs(model, trial, np.random.default_rng([args.seed, trial])) for trial in range(6)]
-                loaded[name] = (model, feeds, [session(model).run(None, feed) for feed in feeds])
+                loaded[name] = (model, feeds, [session(model.SerializeToString()).run(None, feed) for feed in feeds])
             model, feeds, before = loaded[name]
             kind = KINDS[tried % len(KINDS)]
             made = change(model, kind, rng)
@@ -326,7 +319,7 @@ def main():
                 continue
             changed, what = made
             try:
-                runner = session(changed)
+                runner = session(changed.SerializeToString())
                 after = [runner.run(None, feed) for feed in feeds]
             except Exception:
                 # It does not run: no change of what a model computes.

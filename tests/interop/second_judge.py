@@ -20,9 +20,6 @@ HERE = pathlib.Path(__file__).resolve().parent
 [LIBRARY] = (pathlib.Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so.*")
 ENVIRONMENT = {**os.environ, "ORT_DYLIB_PATH": str(LIBRARY)}
 
-# Models that tract alone cannot judge, and why.
-BEYOND_TRACT = {}
-
 WAYS = {
     "tract": ["--runtime", "tract"],
     "auto": ["--runtime", "auto"],
@@ -46,11 +43,8 @@ def judge(netwright, model, folder):
     wrong = []
     for way, arguments in WAYS.items():
         told = run(netwright, "verify", model, output, *arguments, *dims)
-        runtime = "ONNX Runtime" if way.startswith("ort") or (way == "auto" and name in BEYOND_TRACT) else "tract"
-        is_right = told.returncode == 0 and told.stdout.startswith(f"equal in {runtime}")
-        if way == "tract" and name in BEYOND_TRACT:
-            is_right = told.returncode == 3 and BEYOND_TRACT[name] in told.stderr
-        if not is_right:
+        runtime = "ONNX Runtime" if way.startswith("ort") else "tract"
+        if told.returncode != 0 or not told.stdout.startswith(f"equal in {runtime}"):
             wrong.append(f"{name}, {way}: exit code {told.returncode}\n{told.stdout}{told.stderr}")
     return wrong
 

@@ -22,9 +22,9 @@ import tempfile
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from onnx.reference import ReferenceEvaluator
 
+from judge import session
 from trap import arithmetic, control, folding, identities, interface, layout, merging, opsets, shapes
 
 FAMILIES = [folding, arithmetic, merging, identities, shapes, layout, control, interface, opsets]
@@ -46,11 +46,7 @@ class Failed(Exception):
 def load(path, engine):
     if engine == "reference":
         return ReferenceEvaluator(str(path)).run
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 4
-    return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"]).run
+    return session(path).run
 
 
 def child(path, engine, feeds, pipe):
