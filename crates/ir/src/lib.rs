@@ -51,3 +51,8 @@ pub use op::{Dialect, Kept, Kind, Op};
 pub use tensor::{Data, SparseTensor, Tensor, TensorError};
 pub use text::{Detail, ParseError, parse, parse_with_files};
 pub use types::{Fact, Shape, TensorType, ValueType};
+
+/// The examples of the crate's page compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,6 +1,7 @@
 //! Declare Transformer models in Rust, optimize them, write them as ONNX and verify them in tract.
 //!
-//! The rooms of the workspace are modules here; [`prelude`] holds what most programs need.
+//! The crates of the workspace are modules here; [`prelude`] holds what most programs need. The feature `verify`, on by
+//! default, brings tract; without it there are no `verify`, `evaluate` and `reproduce`.
 //!
 //! ```
 //! use netwright::prelude::*;
@@ -38,12 +39,16 @@ pub use netwright_ir as ir;
 pub use netwright_nn as nn;
 pub use netwright_onnx as onnx;
 pub use netwright_passes as passes;
+#[cfg(feature = "verify")]
 pub use netwright_verify as verify;
 
 pub mod bisect;
+#[cfg(feature = "verify")]
 pub mod evaluate;
 pub mod inventory;
+#[cfg(feature = "verify")]
 mod prove;
+#[cfg(feature = "verify")]
 pub mod reproduce;
 
 /// What most programs need.
@@ -56,5 +61,11 @@ pub mod prelude {
     pub use crate::nn::{Builder, Config, Part, Pretrained, PretrainedOptions, Task, Transformer, Var, Weights};
     pub use crate::onnx::{ReadOptions, WriteOptions, read, write};
     pub use crate::passes::{Options as OptimizeOptions, Target, optimize};
+    #[cfg(feature = "verify")]
     pub use crate::verify::{Options as VerifyOptions, verify};
 }
+
+/// The examples of the crate's page compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

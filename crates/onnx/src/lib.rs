@@ -56,3 +56,8 @@ pub use opset::set_opset;
 pub use reader::{KEPT_OPSETS, Problem, ReadError, ReadOptions, read};
 pub use text::to_text;
 pub use writer::{ExternalData, MAX_FILE, WriteError, WriteOptions, Written, to_bytes, write};
+
+/// The examples of the crate's page compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -75,3 +75,8 @@ pub fn diff(before: &str, after: &str) -> String {
     let diff = similar::TextDiff::from_lines(before, after);
     diff.iter_all_changes().map(|change| format!("{}{change}", change.tag())).collect()
 }
+
+/// The examples of the crate's page compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

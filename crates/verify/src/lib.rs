@@ -72,3 +72,8 @@ pub use values::{Array, Element, Values};
 pub use verdict::{Blame, Produced, Run, Verdict};
 pub use verify::{Options, TOLERANCE, verify, verify_models};
 pub use worker::{WORKER_SUBCOMMAND, Worker, serve};
+
+/// The examples of the crate's page compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
