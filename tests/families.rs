@@ -38,7 +38,7 @@ fn name(folder: &Path) -> &str {
 }
 
 fn family(folder: &Path) -> &'static Family {
-    let settings = Settings::open(&folder.join("config.json")).expect("a configuration");
+    let settings = Settings::open(folder.join("config.json")).expect("a configuration");
     let version = settings.word("transformers_version").expect("a word");
     assert_eq!(version, Some(TESTED_AGAINST), "{}", folder.display());
     let known = FAMILIES.iter().find(|family| family.model_types.contains(&settings.model_type()));

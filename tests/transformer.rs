@@ -24,7 +24,7 @@ fn folder() -> PathBuf {
 }
 
 fn open() -> Pretrained {
-    Pretrained::open(&folder(), &PretrainedOptions::default()).expect("the folder holds a model")
+    Pretrained::open(folder(), &PretrainedOptions::default()).expect("the folder holds a model")
 }
 
 /// The graph of a part, optimized for a target or merely lowered.
@@ -48,7 +48,7 @@ fn write(model: &Model, folder: &TempDir) -> PathBuf {
 
 fn run(model: &Model, inputs: &[(&str, &Array)]) -> BTreeMap<String, Array> {
     let folder = TempDir::new().expect("a folder");
-    let session = Session::load(&write(model, &folder)).unwrap_or_else(|error| panic!("{error}"));
+    let session = Session::load(write(model, &folder)).unwrap_or_else(|error| panic!("{error}"));
     session.run(inputs).unwrap_or_else(|error| panic!("{error}")).into_iter().collect()
 }
 

@@ -68,7 +68,7 @@ pub(crate) fn write(folder: &Path, reproducer: &Reproducer) -> Result<String, Fa
     expect_folder(folder)?;
     files::create_folder(folder).map_err(Failure::usage)?;
     for (name, model) in [(BEFORE, &reproducer.before), (AFTER, &reproducer.after)] {
-        onnx::write(model, &folder.join(name), &WriteOptions::default()).map_err(Failure::usage)?;
+        onnx::write(model, folder.join(name), &WriteOptions::default()).map_err(Failure::usage)?;
     }
     let save = |name: &str, tensors: &[(String, Array)]| {
         let named: Vec<(String, &Array)> = tensors.iter().map(|(name, array)| (name.clone(), array)).collect();

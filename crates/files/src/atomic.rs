@@ -45,7 +45,8 @@ pub struct AtomicFile {
 
 impl AtomicFile {
     /// Begins a file that is to stand at `destination`.
-    pub fn create(destination: &Path) -> Result<Self, Error> {
+    pub fn create(destination: impl AsRef<Path>) -> Result<Self, Error> {
+        let destination = destination.as_ref();
         let (target, permissions) = resolve(destination)?;
         unfinished::sweep(&target);
         let failed = |error| Error::io("write", &target, error);
@@ -243,9 +244,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let bytes: Vec<u8> = (0..=250).cycle().take(2 * BLOCK + 3).collect();
         fs::write(dir.path().join("in"), &bytes).unwrap();
-        let range = Source::open(&dir.path().join("in")).unwrap().range(1, 2 * BLOCK as u64 + 1).unwrap();
+        let range = Source::open(dir.path().join("in")).unwrap().range(1, 2 * BLOCK as u64 + 1).unwrap();
         for done in [0, 1, BLOCK, 2 * BLOCK, 2 * BLOCK + 1] {
-            let mut file = AtomicFile::create(&dir.path().join("out")).unwrap();
+            let mut file = AtomicFile::create(dir.path().join("out")).unwrap();
             file.copy_through_buffer(&range, done as u64).unwrap();
             file.commit().unwrap();
             assert!(fs::read(dir.path().join("out")).unwrap() == bytes[1 + done..2 * BLOCK + 2], "{done}");

@@ -38,7 +38,8 @@ impl Handle {
 
 impl Folder {
     /// The folder in which `model` lies *by its name*: where it is a link, the folder of the link.
-    pub fn of(model: &Path) -> Result<Self, Error> {
+    pub fn of(model: impl AsRef<Path>) -> Result<Self, Error> {
+        let model = model.as_ref();
         match model.parent() {
             Some(parent) if parent.as_os_str().is_empty() => Self::at(Path::new(".")),
             Some(parent) => Self::at(parent),
@@ -47,7 +48,8 @@ impl Folder {
     }
 
     /// The folder with this path.
-    pub fn at(path: &Path) -> Result<Self, Error> {
+    pub fn at(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
         Ok(Self { own: Handle::open(path.to_owned())?, data_dir: None, opened: Mutex::default() })
     }
 
@@ -55,7 +57,8 @@ impl Folder {
     ///
     /// Caches (Hugging Face's among them) keep a model's files as links into a common store; `dir` is that store, and
     /// only the user can vouch for it. A location is still relative to the model's folder and never holds `..`.
-    pub fn with_data_dir(mut self, dir: &Path) -> Result<Self, Error> {
+    pub fn with_data_dir(mut self, dir: impl AsRef<Path>) -> Result<Self, Error> {
+        let dir = dir.as_ref();
         let dir = dir.canonicalize().map_err(|e| Error::io("open the folder", dir, e))?;
         self.data_dir = Some(Handle::open(dir)?);
         Ok(self)

@@ -64,12 +64,15 @@ pub use unfinished::remove_unfinished;
 use std::path::Path;
 
 /// Creates a folder and its missing parents; one that exists is fine.
-pub fn create_folder(path: &Path) -> Result<(), Error> {
+pub fn create_folder(path: impl AsRef<Path>) -> Result<(), Error> {
+    let path = path.as_ref();
     std::fs::create_dir_all(path).map_err(|e| Error::io("create the folder", path, e))
 }
 
 /// Copies the bytes of a regular file; the copy appears at once and complete, as with [`AtomicFile`].
-pub fn copy_file(from: &Path, to: &Path) -> Result<(), Error> {
+pub fn copy_file(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<(), Error> {
+    let from = from.as_ref();
+    let to = to.as_ref();
     let source = Source::open(from)?;
     let mut file = AtomicFile::create(to)?;
     file.copy_from(&source.whole())?;

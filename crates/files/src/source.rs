@@ -31,7 +31,8 @@ pub struct Identity(system::Identity);
 
 impl Identity {
     /// The identity of the file that `path` leads to, through links.
-    pub fn of(path: &Path) -> Result<Self, Error> {
+    pub fn of(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
         let metadata = std::fs::metadata(path).map_err(|e| Error::io("open", path, e))?;
         Self::new(path, &metadata)
     }
@@ -44,7 +45,8 @@ impl Identity {
 impl Source {
     /// Opens a file that the *user* named; it may be a symbolic link. What a model names is for
     /// [`Folder::open`](crate::Folder::open).
-    pub fn open(path: &Path) -> Result<Self, Error> {
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
         if path.as_os_str().as_encoded_bytes().contains(&0) {
             return Err(Error::NulInName { name: path.to_string_lossy().into_owned() });
         }
@@ -137,7 +139,8 @@ impl fmt::Debug for Source {
 }
 
 /// Reads a file that the user named and that is small: of at most `limit` bytes.
-pub fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
+pub fn read_bytes(path: impl AsRef<Path>, limit: u64) -> Result<Vec<u8>, Error> {
+    let path = path.as_ref();
     let source = Source::open(path)?;
     let size = source.len();
     let too_large = || Error::TooLarge { path: path.to_owned(), size, limit };
@@ -150,6 +153,7 @@ pub fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
 }
 
 /// Reads a text file in UTF-8 that the user named and that is small: of at most `limit` bytes.
-pub fn read_text(path: &Path, limit: u64) -> Result<String, Error> {
+pub fn read_text(path: impl AsRef<Path>, limit: u64) -> Result<String, Error> {
+    let path = path.as_ref();
     String::from_utf8(read_bytes(path, limit)?).map_err(|_| Error::NotText { path: path.to_owned() })
 }

@@ -140,7 +140,7 @@ mod tests {
         file(format!(".netwright.{dead}.0.tmp.onnx"));
         let held = file(format!(".netwright.{dead}.1.tmp"));
         held.try_lock().unwrap();
-        drop(AtomicFile::create(&dir.path().join("model.onnx")).unwrap());
+        drop(AtomicFile::create(dir.path().join("model.onnx")).unwrap());
         let entries = fs::read_dir(dir.path()).unwrap();
         let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();

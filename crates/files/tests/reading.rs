@@ -54,9 +54,9 @@ fn content(source: &Source) -> String {
 #[test]
 fn a_model_reads_beneath_its_folder_only() {
     let dir = disk();
-    let own = Folder::of(&dir.path().join("model/model.onnx")).unwrap();
-    let with_cache = Folder::at(&dir.path().join("model")).unwrap();
-    let with_cache = with_cache.with_data_dir(&dir.path().join("cache")).unwrap();
+    let own = Folder::of(dir.path().join("model/model.onnx")).unwrap();
+    let with_cache = Folder::at(dir.path().join("model")).unwrap();
+    let with_cache = with_cache.with_data_dir(dir.path().join("cache")).unwrap();
     let opened = |folder: &Folder, location: &str| match folder.open(location) {
         Ok(source) => content(&source),
         Err(e) => message(&dir, &e),
@@ -109,7 +109,7 @@ fn a_model_reads_beneath_its_folder_only() {
         differ(location, &hard_linked, &escapes(location, outside));
     }
 
-    let own_data = Folder::at(&dir.path().join("model")).unwrap().with_data_dir(&dir.path().join("model")).unwrap();
+    let own_data = Folder::at(dir.path().join("model")).unwrap().with_data_dir(dir.path().join("model")).unwrap();
     for (location, expected) in [("two_names", "model/two_names"), ("link_in", "model/weights")] {
         assert_eq!(opened(&own_data, location), expected);
     }
@@ -118,9 +118,9 @@ fn a_model_reads_beneath_its_folder_only() {
 #[test]
 fn a_location_leads_back() {
     let dir = disk();
-    let folder = Folder::at(&dir.path().join("model")).unwrap();
+    let folder = Folder::at(dir.path().join("model")).unwrap();
     let location = |path: &str| {
-        let source = Source::open(&dir.path().join(path)).unwrap();
+        let source = Source::open(dir.path().join(path)).unwrap();
         folder.location_of(&source).map_err(|e| message(&dir, &e))
     };
     assert_eq!(location("model/weights"), Ok("weights".to_owned()));
@@ -145,7 +145,7 @@ fn a_pipe_does_not_block() {
 #[test]
 fn the_user_may_name_a_link() {
     let dir = disk();
-    let opened = |path: &str| match Source::open(&dir.path().join(path)) {
+    let opened = |path: &str| match Source::open(dir.path().join(path)) {
         Ok(source) => content(&source),
         Err(e) => message(&dir, &e),
     };
@@ -156,14 +156,14 @@ fn the_user_may_name_a_link() {
     assert_eq!(opened("a\0b"), r#"the file name "/a\0b" holds a NUL character"#);
     assert!(matches!(Source::open(Path::new("")), Err(Error::NotFound { .. })));
     assert!(matches!(Folder::of(Path::new("/")), Err(Error::NotRegular { .. })));
-    assert!(matches!(Folder::at(&dir.path().join("nowhere")), Err(Error::NotFound { .. })));
+    assert!(matches!(Folder::at(dir.path().join("nowhere")), Err(Error::NotFound { .. })));
     assert!(Folder::of(Path::new("model.onnx")).is_ok());
 }
 
 #[test]
 fn one_file_is_opened_once() {
     let dir = disk();
-    let folder = Folder::at(&dir.path().join("model")).unwrap();
+    let folder = Folder::at(dir.path().join("model")).unwrap();
     let [first, second] = [(); 2].map(|()| folder.open("weights").unwrap());
     assert_eq!(first.map().unwrap().as_ptr(), second.map().unwrap().as_ptr());
 }
@@ -171,17 +171,17 @@ fn one_file_is_opened_once() {
 #[test]
 fn identity_is_the_file_not_its_name() {
     let dir = disk();
-    let of = |path: &str| Identity::of(&dir.path().join(path)).unwrap();
+    let of = |path: &str| Identity::of(dir.path().join(path)).unwrap();
     assert_eq!(of("model/link_in"), of("model/weights"));
     assert_eq!(of("model/two_names"), of("model/other_name"));
     assert_ne!(of("model/two_names"), of("model/weights"));
-    assert_eq!(*Source::open(&dir.path().join("model/link_in")).unwrap().identity(), of("model/weights"));
+    assert_eq!(*Source::open(dir.path().join("model/link_in")).unwrap().identity(), of("model/weights"));
 }
 
 #[test]
 fn ranges_lie_within_their_file() {
     let dir = disk();
-    let source = Source::open(&dir.path().join("model/weights")).unwrap();
+    let source = Source::open(dir.path().join("model/weights")).unwrap();
     assert_eq!(source.len(), 13);
     let middle = source.range(2, 5).unwrap();
     let mut buf = [0; 3];
@@ -192,7 +192,7 @@ fn ranges_lie_within_their_file() {
     assert_eq!(source.range(13, 0).unwrap().len(), 0);
     assert_eq!(middle.slice(5, 0).unwrap().offset(), 7);
     assert_eq!(source.whole(), source.range(0, 13).unwrap());
-    let again = Source::open(&dir.path().join("model/link_in")).unwrap();
+    let again = Source::open(dir.path().join("model/link_in")).unwrap();
     assert_eq!(again.range(2, 5).unwrap(), middle);
 
     let beyond = |error: Error, expected: &str| assert_eq!(message(&dir, &error), expected);
@@ -233,7 +233,7 @@ fn an_image_holds_what_was_read() {
     let bytes = image.into_bytes();
     assert_eq!(bytes.len(), content.len());
     assert!(bytes[100_000..900_000].iter().all(|byte| *byte == 0), "what nobody asked for is not read");
-    let empty = Source::open(&dir.path().join("model/empty")).unwrap();
+    let empty = Source::open(dir.path().join("model/empty")).unwrap();
     assert!(empty.image().unwrap().into_bytes().is_empty());
     assert!(empty.map().unwrap().is_empty());
 }

@@ -68,8 +68,8 @@ fn bytes_arrive_in_order() {
     let dir = tempfile::tempdir().unwrap();
     let bytes: Vec<u8> = (0..=250).cycle().take(3 * BLOCK).collect();
     fs::write(dir.path().join("in"), &bytes).unwrap();
-    let source = Source::open(&dir.path().join("in")).unwrap();
-    let mut file = AtomicFile::create(&dir.path().join("out")).unwrap();
+    let source = Source::open(dir.path().join("in")).unwrap();
+    let mut file = AtomicFile::create(dir.path().join("out")).unwrap();
     let mut expected = Vec::new();
     for len in [0, 1, BLOCK - 1, BLOCK, 5, BLOCK / 2, BLOCK + 1, 2 * BLOCK] {
         assert_eq!(file.position(), expected.len() as u64);
@@ -116,7 +116,7 @@ fn threads_fill_reserved_bytes() {
 #[test]
 fn only_reserved_bytes_can_be_filled() {
     let dir = tempfile::tempdir().unwrap();
-    let mut file = AtomicFile::create(&dir.path().join("weights")).unwrap();
+    let mut file = AtomicFile::create(dir.path().join("weights")).unwrap();
     file.reserve(10).unwrap();
     file.append(b"in the buffer").unwrap();
     for (offset, len) in [(10, 1), (0, 11), (u64::MAX, 1)] {
@@ -184,13 +184,13 @@ fn a_destination_must_be_a_file() {
 fn files_are_copied_and_folders_created() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
-    create_folder(&at("a/b")).unwrap();
-    create_folder(&at("a/b")).unwrap();
+    create_folder(at("a/b")).unwrap();
+    create_folder(at("a/b")).unwrap();
     fs::write(at("file"), "content").unwrap();
-    copy_file(&at("file"), &at("a/b/copy")).unwrap();
+    copy_file(at("file"), at("a/b/copy")).unwrap();
     assert_eq!(fs::read(at("a/b/copy")).unwrap(), b"content");
-    assert!(matches!(create_folder(&at("file")), Err(Error::Io { .. })));
-    assert!(matches!(copy_file(&at("missing"), &at("copy")), Err(Error::NotFound { .. })));
+    assert!(matches!(create_folder(at("file")), Err(Error::Io { .. })));
+    assert!(matches!(copy_file(at("missing"), at("copy")), Err(Error::NotFound { .. })));
     assert_eq!(names(dir.path()), ["a", "file"]);
 }
 
@@ -204,7 +204,7 @@ fn holes_stay_holes() {
     let sparse = fs::File::create(dir.path().join("sparse")).unwrap();
     sparse.set_len(size).unwrap();
     std::os::unix::fs::FileExt::write_all_at(&sparse, b"weight", size / 2 + 1).unwrap();
-    let source = Source::open(&dir.path().join("sparse")).unwrap();
+    let source = Source::open(dir.path().join("sparse")).unwrap();
     // Where pages fall together the kernel copies, elsewhere a buffer does.
     for head in ["", "head"] {
         let copy = dir.path().join("copy");

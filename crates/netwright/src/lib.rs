@@ -27,7 +27,7 @@
 //! use netwright::prelude::*;
 //!
 //! # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))?;
-//! let model = Pretrained::open("tests/families/minilm".as_ref(), &PretrainedOptions::default())?;
+//! let model = Pretrained::open("tests/families/minilm", &PretrainedOptions::default())?;
 //! let path = std::env::temp_dir().join("netwright_doc_minilm.onnx");
 //! write(&Model::new(model.build(Part::Whole, false)?), &path, &WriteOptions::default())?;
 //! # std::fs::remove_file(path)?;

@@ -44,7 +44,7 @@ impl Default for PretrainedOptions {
 ///
 /// ```no_run
 /// use netwright_nn::{Pretrained, PretrainedOptions};
-/// let model = Pretrained::open("all-MiniLM-L6-v2".as_ref(), &PretrainedOptions::default())?;
+/// let model = Pretrained::open("all-MiniLM-L6-v2", &PretrainedOptions::default())?;
 /// for part in model.parts() {
 ///     let graph = model.build(*part, false)?;
 ///     println!("{part:?} has {} nodes", graph.len());
@@ -124,9 +124,10 @@ impl Pretrained {
     /// # Errors
     /// When a file cannot be read or is malformed, the configuration holds an option that is not known or a value that
     /// no model is built with, or weights are missing, have another shape, or are not used.
-    pub fn open(folder: &Path, options: &PretrainedOptions) -> Result<Self, OpenError> {
+    pub fn open(folder: impl AsRef<Path>, options: &PretrainedOptions) -> Result<Self, OpenError> {
+        let folder = folder.as_ref();
         let (folder, pooling) = sentence_transformer(folder)?;
-        let settings = Settings::open(&folder.join("config.json"))?;
+        let settings = Settings::open(folder.join("config.json"))?;
         let weights = Weights::open_folder(&folder)?;
         Self::new(&folder, &settings, weights, pooling, options)
     }

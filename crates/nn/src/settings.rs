@@ -95,7 +95,8 @@ impl Settings {
     ///
     /// # Errors
     /// When it cannot be read or is no JSON object.
-    pub fn open(path: &Path) -> Result<Self, SettingsError> {
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, SettingsError> {
+        let path = path.as_ref();
         Self::parse(path, &files::read_text(path, 1 << 22)?)
     }
 

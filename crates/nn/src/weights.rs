@@ -118,7 +118,8 @@ impl Weights {
     ///
     /// # Errors
     /// When the file cannot be read or is malformed.
-    pub fn open(path: &Path) -> Result<Self, WeightError> {
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, WeightError> {
+        let path = path.as_ref();
         Ok(Weights::Trained(read_file(path)?))
     }
 
@@ -126,7 +127,8 @@ impl Weights {
     ///
     /// # Errors
     /// When there is neither, a file cannot be read or is malformed, or does not hold what the index says.
-    pub fn open_folder(folder: &Path) -> Result<Self, WeightError> {
+    pub fn open_folder(folder: impl AsRef<Path>) -> Result<Self, WeightError> {
+        let folder = folder.as_ref();
         let index = Self::file_of(folder);
         if index.ends_with(SINGLE) {
             let tensors = read_file(&index).map_err(|error| other_format(folder, error))?;

@@ -131,7 +131,8 @@ fn show(version: Option<i64>) -> String {
 ///
 /// # Errors
 /// When the file is not ONNX, breaks a law of ONNX, or holds what is not read yet.
-pub fn read(path: &Path, options: &ReadOptions) -> Result<Model, ReadError> {
+pub fn read(path: impl AsRef<Path>, options: &ReadOptions) -> Result<Model, ReadError> {
+    let path = path.as_ref();
     let source = Source::open(path)?;
     let bytes = frames::read(&source)?;
     let mut folder = Folder::of(path)?;

@@ -168,7 +168,8 @@ pub enum WriteError {
 /// # Errors
 /// Before anything is written where the model has no ONNX form or does not fit; else when a file cannot be read or
 /// written.
-pub fn write(model: &Model, path: &Path, options: &WriteOptions) -> Result<Written, WriteError> {
+pub fn write(model: &Model, path: impl AsRef<Path>, options: &WriteOptions) -> Result<Written, WriteError> {
+    let path = path.as_ref();
     let emitted = emit::emit(model)?;
     let shared = if options.share_weights { Some(share(&emitted, path)?) } else { None };
     let embedded = frame::encode(&emitted, None, shared.as_ref());

@@ -42,12 +42,13 @@ pub struct Port {
 
 impl ModelFile {
     /// Reads a model; its external data must lie beneath its folder.
-    pub fn open(path: &Path) -> Result<Self, Error> {
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         Self::open_with(path, None)
     }
 
     /// Reads a model whose external data may be links into `data_dir`; see [`Folder::with_data_dir`].
-    pub fn open_with(path: &Path, data_dir: Option<&Path>) -> Result<Self, Error> {
+    pub fn open_with(path: impl AsRef<Path>, data_dir: Option<&Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
         let source = Source::open(path)?;
         let bytes = source.map()?;
         let mut weights = Weights::default();

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 ///
 /// ```no_run
 /// use netwright_verify::{OnnxRuntime, OrtLevel, Runtime};
-/// let runtime = OnnxRuntime::at("/opt/onnxruntime/lib/libonnxruntime.so".as_ref())?.with_level(OrtLevel::All);
+/// let runtime = OnnxRuntime::at("/opt/onnxruntime/lib/libonnxruntime.so")?.with_level(OrtLevel::All);
 /// println!("{}", Runtime::Ort(runtime));
 /// # Ok::<(), netwright_verify::Error>(())
 /// ```
@@ -49,7 +49,8 @@ pub enum OrtLevel {
 
 impl OnnxRuntime {
     /// The library in that file.
-    pub fn at(library: &Path) -> Result<Self, Error> {
+    pub fn at(library: impl AsRef<Path>) -> Result<Self, Error> {
+        let library = library.as_ref();
         library::check(library)?;
         Ok(Self::of(&std::path::absolute(library).map_err(|error| library::failed(library, error.to_string()))?))
     }

@@ -15,14 +15,14 @@ use std::time::Duration;
 ///
 /// ```no_run
 /// use netwright_verify::{Array, OnnxRuntime, Runtime, Session};
-/// let encoder = Session::load("encoder_model.onnx".as_ref())?;
+/// let encoder = Session::load("encoder_model.onnx")?;
 /// let ids = Array::new([1, 3], vec![5_i64, 7, 2])?;
 /// let mask = Array::new([1, 3], vec![1_i64; 3])?;
 /// let inputs = [("input_ids", &ids), ("attention_mask", &mask)];
 /// let memory = encoder.run(&inputs)?.remove(0).1;
 ///
 /// let runtime = Runtime::Ort(OnnxRuntime::find()?);
-/// let encoder = Session::load_in("encoder_model.onnx".as_ref(), &runtime)?;
+/// let encoder = Session::load_in("encoder_model.onnx", &runtime)?;
 /// let also_memory = encoder.run(&inputs)?.remove(0).1;
 /// # Ok::<(), netwright_verify::Error>(())
 /// ```
@@ -43,12 +43,12 @@ enum Engine {
 
 impl Session {
     /// Loads a model file in tract; its external data must lie beneath its folder.
-    pub fn load(path: &Path) -> Result<Self, Error> {
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
         Self::load_in(path, &Runtime::Tract)
     }
 
     /// Loads a model file in a runtime; its external data must lie beneath its folder.
-    pub fn load_in(path: &Path, runtime: &Runtime) -> Result<Self, Error> {
+    pub fn load_in(path: impl AsRef<Path>, runtime: &Runtime) -> Result<Self, Error> {
         Self::new_in(&ModelFile::open(path)?, runtime)
     }
 

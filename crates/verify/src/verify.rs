@@ -52,7 +52,8 @@ impl Default for Options {
 ///
 /// See [`verify_models`]; for files from elsewhere see [`Worker`](crate::Worker). An error means that there is
 /// nothing to judge: a file cannot be read, or the options do not fit the model.
-pub fn verify(a: &Path, b: Option<&Path>, options: &Options) -> Result<Verdict, Error> {
+pub fn verify(a: impl AsRef<Path>, b: Option<&Path>, options: &Options) -> Result<Verdict, Error> {
+    let a = a.as_ref();
     let open = |path: &Path| ModelFile::open_with(path, options.data_dir.as_deref());
     match open(a).and_then(|a| Ok((a, b.map(open).transpose()?))) {
         Ok((a, b)) => verify_models(&a, b.as_ref(), options),

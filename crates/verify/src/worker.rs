@@ -73,7 +73,8 @@ impl Worker {
     }
 
     /// [`verify()`], in the child process. If a runtime brings it down, the model is not verifiable in that runtime.
-    pub fn verify(&self, a: &Path, b: Option<&Path>, options: &Options) -> Result<Verdict, Error> {
+    pub fn verify(&self, a: impl AsRef<Path>, b: Option<&Path>, options: &Options) -> Result<Verdict, Error> {
+        let a = a.as_ref();
         with_fallback(options, |options| self.judge(a, b, options))
     }
 

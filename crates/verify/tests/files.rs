@@ -35,7 +35,7 @@ fn external_data_lies_beneath_the_model() {
         ("w.bin", "x", "4", "fails: the external data of tensor `w`: its offset is \"x\", and no size"),
         ("none.bin", "4", "4", "does not exist"),
     ] {
-        let verdict = verify(&write(&folder, location, offset, length), None, &Options::default());
+        let verdict = verify(write(&folder, location, offset, length), None, &Options::default());
         let text = verdict.expect("it is judged").to_string();
         assert!(text.contains(expected), "{location}: {text}");
     }
@@ -44,6 +44,6 @@ fn external_data_lies_beneath_the_model() {
 #[test]
 fn a_file_that_is_not_there_is_no_verdict() {
     let dir = tempfile::tempdir().expect("a folder");
-    let error = verify(&dir.path().join("none.onnx"), None, &Options::default()).expect_err("no verdict");
+    let error = verify(dir.path().join("none.onnx"), None, &Options::default()).expect_err("no verdict");
     assert!(error.to_string().contains("none.onnx\" does not exist"), "{error}");
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 fn with(script: &str) -> Result<Verdict, Error> {
     let arguments = vec!["-c".into(), script.into()];
     let worker = Worker { arguments, time: Duration::from_secs(1), ..Worker::new("/bin/sh") };
-    worker.verify("a.onnx".as_ref(), None, &Options::default())
+    worker.verify("a.onnx", None, &Options::default())
 }
 
 #[test]
@@ -40,7 +40,6 @@ fn answers_are_passed_on() {
 
 #[test]
 fn a_worker_that_is_not_there() {
-    let error =
-        Worker::new("/nowhere/netwright").verify("a.onnx".as_ref(), None, &Options::default()).expect_err("none");
+    let error = Worker::new("/nowhere/netwright").verify("a.onnx", None, &Options::default()).expect_err("none");
     assert!(error.to_string().starts_with("the verify worker \"/nowhere/netwright\": "), "{error}");
 }

@@ -148,7 +148,7 @@ fn weights_are_shared() {
         assert_eq!(written.files, std::slice::from_ref(&small));
         let back = read(&small, &ReadOptions::default()).unwrap();
         assert!(tensors(&back) == tensors(&model), "{external_data:?}");
-        let again = write(&back, &dir.path().join("again.onnx"), &share).unwrap();
+        let again = write(&back, dir.path().join("again.onnx"), &share).unwrap();
         assert_eq!(again.bytes, written.bytes);
     }
     write(&weights(), &path, &WriteOptions::default()).unwrap();
@@ -156,7 +156,7 @@ fn weights_are_shared() {
     let error = write(&model, &path, &share).expect_err("it would name itself").to_string();
     assert!(error.ends_with("write to another file of its folder"), "{error}");
     let elsewhere = tempfile::tempdir().unwrap();
-    let error = write(&model, &elsewhere.path().join("w.onnx"), &share).expect_err("another folder").to_string();
+    let error = write(&model, elsewhere.path().join("w.onnx"), &share).expect_err("another folder").to_string();
     assert!(error.ends_with("so that a model there cannot name it"), "{error}");
     assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 0);
 }
@@ -311,7 +311,7 @@ fn beyond_protobuf_never_is_an_error_before_anything_is_written() {
     graph.output("w", w);
     let dir = tempfile::tempdir().unwrap();
     let options = WriteOptions { external_data: ExternalData::Never, ..Default::default() };
-    let error = write(&Model::new(graph), &dir.path().join("large.onnx"), &options).unwrap_err();
+    let error = write(&Model::new(graph), dir.path().join("large.onnx"), &options).unwrap_err();
     let WriteError::TooLarge { bytes, .. } = error else { panic!("{error}") };
     assert_eq!(
         error.to_string(),
