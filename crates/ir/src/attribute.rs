@@ -205,7 +205,7 @@ impl Attributes {
             Some(value) => T::from_attribute(&value).ok_or_else(|| AttributeError::Type {
                 name: name.to_owned(),
                 expected: T::EXPECTED,
-                found: crate::text::attribute(&value),
+                found: value.to_string(),
             }),
             None => default.ok_or(AttributeError::Missing(name)),
         }

@@ -7,7 +7,6 @@
 use crate::{Dim, ElementType, Fact, Shape, TensorType, types::MOST_ELEMENTS};
 use bytes::Bytes;
 use netwright_files as files;
-use std::fmt;
 use std::sync::Arc;
 
 mod recipe;
@@ -344,12 +343,6 @@ impl Data {
             (Data::Strings(a), Data::Strings(b)) => a == b,
             _ => false,
         }
-    }
-}
-
-impl fmt::Display for Tensor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", crate::text::tensor(self, crate::text::Detail::Elided))
     }
 }
 

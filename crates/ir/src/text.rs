@@ -31,7 +31,6 @@ use std::fmt::{self, Write};
 
 mod parse;
 
-pub(crate) use parse::unescape;
 pub use parse::{ParseError, parse, parse_with_files};
 
 /// How much of long tensors is printed.
@@ -218,8 +217,21 @@ fn literal(tensor: &Tensor) -> String {
     if plain { elements } else { format!("{} {elements}", tensor.ty()) }
 }
 
+impl fmt::Display for Tensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&tensor(self, Detail::Elided))
+    }
+}
+
+impl fmt::Display for Attribute {
+    /// As a node prints it, but for a body, of which it is the name alone.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&attribute(self))
+    }
+}
+
 /// A tensor with its type.
-pub(crate) fn tensor(held: &Tensor, detail: Detail) -> String {
+fn tensor(held: &Tensor, detail: Detail) -> String {
     format!("{} {}", held.ty(), data(held, detail))
 }
 
@@ -319,7 +331,7 @@ fn elements(element: ElementType, bytes: &[u8]) -> Option<Vec<String>> {
 }
 
 /// An attribute's value.
-pub(crate) fn attribute(value: &Attribute) -> String {
+fn attribute(value: &Attribute) -> String {
     let list = |items: Vec<String>| format!("[{}]", items.join(", "));
     match value {
         Attribute::Int(value) => value.to_string(),

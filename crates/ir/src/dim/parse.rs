@@ -1,7 +1,7 @@
 //! The expression syntax of dims: sums, products, `//` (or `/`, both rounded down), `%`, and the functions.
 
 use super::{Dim, Function};
-use std::str::FromStr;
+use std::str::{CharIndices, FromStr};
 
 /// Text that is not a dim.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -157,11 +157,34 @@ impl<'t> Parser<'t> {
                     self.rest = &self.rest[at + 1..];
                     return Ok(Dim::symbol(name));
                 }
-                '\\' => name.push(crate::text::unescape(&mut chars).ok_or("an escape is malformed")?),
+                '\\' => name.push(unescape(&mut chars).ok_or("an escape is malformed")?),
                 _ => name.push(c),
             }
         }
         Err("a quoted name is not closed".to_owned())
+    }
+}
+
+/// The character that an escape of `char::escape_default` stands for; `chars` is behind the backslash.
+pub(crate) fn unescape(chars: &mut CharIndices<'_>) -> Option<char> {
+    match chars.next()?.1 {
+        'n' => Some('\n'),
+        'r' => Some('\r'),
+        't' => Some('\t'),
+        c @ ('\\' | '\'' | '"') => Some(c),
+        'u' => {
+            if chars.next()?.1 != '{' {
+                return None;
+            }
+            let mut code = 0u32;
+            loop {
+                match chars.next()?.1 {
+                    '}' => return char::from_u32(code),
+                    digit => code = code.checked_mul(16)?.checked_add(digit.to_digit(16)?)?,
+                }
+            }
+        }
+        _ => None,
     }
 }
 

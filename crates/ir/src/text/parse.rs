@@ -4,12 +4,12 @@ mod values;
 
 use super::is_bare;
 use crate::attribute::{Attribute, Attributes};
+use crate::dim::unescape;
 use crate::op::{Kept, Kind};
 use crate::{Dim, ElementType, Fact, Graph, Op, Place, TensorType, Value, ValueType};
 use netwright_files::Folder;
 use smallvec::SmallVec;
 use std::collections::HashMap;
-use std::str::CharIndices;
 use std::sync::Arc;
 
 /// Text that is no graph.
@@ -40,29 +40,6 @@ pub fn parse(text: &str) -> Result<Graph, ParseError> {
 /// As [`parse`], and when a file cannot be opened.
 pub fn parse_with_files(text: &str, files: &Folder) -> Result<Graph, ParseError> {
     Parser { text, at: 0, files: Some(files) }.whole()
-}
-
-/// The character that an escape of `char::escape_default` stands for; `chars` is behind the backslash.
-pub(crate) fn unescape(chars: &mut CharIndices<'_>) -> Option<char> {
-    match chars.next()?.1 {
-        'n' => Some('\n'),
-        'r' => Some('\r'),
-        't' => Some('\t'),
-        c @ ('\\' | '\'' | '"') => Some(c),
-        'u' => {
-            if chars.next()?.1 != '{' {
-                return None;
-            }
-            let mut code = 0u32;
-            loop {
-                match chars.next()?.1 {
-                    '}' => return char::from_u32(code),
-                    digit => code = code.checked_mul(16)?.checked_add(digit.to_digit(16)?)?,
-                }
-            }
-        }
-        _ => None,
-    }
 }
 
 struct Parser<'t> {

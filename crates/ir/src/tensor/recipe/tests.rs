@@ -1,0 +1,113 @@
+//! Recipes make the same elements whole and in blocks.
+
+use super::*;
+
+fn f32s(tensor: &Tensor) -> Vec<f32> {
+    let bytes = tensor.to_bytes().expect("it is small");
+    bytes.as_chunks::<4>().0.iter().map(|element| f32::from_le_bytes(*element)).collect()
+}
+
+fn counting(dims: &[u64]) -> Tensor {
+    let count = dims.iter().product::<u64>();
+    let bytes: Vec<u8> = (0..count).flat_map(|at| (at as f32).to_le_bytes()).collect();
+    Tensor::from_bytes(ElementType::F32, dims, bytes).expect("the length fits")
+}
+
+#[test]
+fn blocks_agree_with_the_whole() {
+    let counting = counting(&[3, 37, 41]);
+    let tensors = [
+        Tensor::random(7, Distribution::Uniform { bound: 0.5 }, &[50, 30]).unwrap(),
+        Tensor::sinusoidal(Wave::Interleaved, 20, 64).unwrap(),
+        Tensor::sinusoidal(Wave::Halves, 20, 64).unwrap(),
+        Tensor::fill(0.25, &[11]).unwrap(),
+        counting.scaled(0.5).unwrap(),
+        counting.transposed().unwrap(),
+        counting.transposed().unwrap().scaled(3.0).unwrap().transposed().unwrap(),
+        counting.cast(ElementType::F64).unwrap().cast(ElementType::F32).unwrap(),
+        Tensor::sinusoidal(Wave::Halves, 20, 64).unwrap().reshaped(&[1280]).unwrap(),
+        Tensor::concatenated(&[counting.clone(), counting.scaled(2.0).unwrap()]).unwrap(),
+    ];
+    for tensor in tensors {
+        let whole = tensor.to_bytes().unwrap();
+        for block in [4, 44, 1000] {
+            let mut parts = vec![0; whole.len()];
+            for (at, part) in parts.chunks_mut(block).enumerate() {
+                tensor.read((at * block / 4) as u64, part).unwrap();
+            }
+            assert_eq!(parts, whole, "{tensor:?} by {block}");
+        }
+    }
+}
+
+#[test]
+fn rows_stand_side_by_side() {
+    let [a, b] = [[2, 1], [2, 3]].map(|dims| counting(&dims));
+    let both = Tensor::concatenated(&[a, b]).unwrap();
+    assert_eq!((both.dims(), f32s(&both)), (&[2, 4][..], vec![0.0, 0.0, 1.0, 2.0, 1.0, 3.0, 4.0, 5.0]));
+}
+
+#[test]
+fn transposing_in_strips_equals_transposing_whole() {
+    // 9 MiB, over the limit of what is read whole.
+    let tensor = Tensor::random(1, Distribution::Uniform { bound: 1.0 }, &[1024, 2304]).unwrap();
+    let (plain, turned) = (f32s(&tensor), f32s(&tensor.transposed().unwrap()));
+    for (row, column) in [(0, 0), (1, 0), (0, 1), (1023, 2303), (512, 77)] {
+        assert_eq!(plain[row * 2304 + column].to_bits(), turned[column * 1024 + row].to_bits());
+    }
+}
+
+#[test]
+fn random_elements_are_uniform_and_distinct() {
+    let sample = f32s(&Tensor::random(3, Distribution::Uniform { bound: 2.0 }, &[100_000]).unwrap());
+    let mean = sample.iter().sum::<f32>() / 100_000.0;
+    let variance = sample.iter().map(|x| x * x).sum::<f32>() / 100_000.0;
+    assert!(mean.abs() < 0.02, "{mean}");
+    assert!((variance - 4.0 / 3.0).abs() < 0.02, "{variance}");
+    assert!(sample.iter().all(|x| x.abs() <= 2.0));
+    let other = f32s(&Tensor::random(4, Distribution::Uniform { bound: 2.0 }, &[100_000]).unwrap());
+    let alike = sample.iter().zip(&other).filter(|(a, b)| a == b).count();
+    assert!(alike < 5, "{alike} elements are alike under two seeds");
+}
+
+#[test]
+fn sinusoidal_as_in_the_paper() {
+    let table = f32s(&Tensor::sinusoidal(Wave::Interleaved, 3, 4).unwrap());
+    let expected = [0.0, 1.0, 0.0, 1.0, 1f32.sin(), 1f32.cos(), 0.01f32.sin(), 0.01f32.cos()];
+    for (found, expected) in table.iter().zip(expected) {
+        assert!((found - expected).abs() < 1e-7, "{found} {expected}");
+    }
+    let halves = f32s(&Tensor::sinusoidal(Wave::Halves, 2, 4).unwrap());
+    assert_eq!(&halves[..4], [0.0, 0.0, 1.0, 1.0]);
+    let grouped = f32s(&Tensor::sinusoidal(Wave::Grouped, 3, 4).unwrap());
+    assert_eq!(grouped[4..8], [table[4], table[6], table[5], table[7]]);
+}
+
+#[test]
+fn what_does_not_apply_is_an_error() {
+    let indices = Tensor::indices(&[1, 2]);
+    let cases = [
+        (indices.scaled(2.0), "scale does not apply to i64[2]: its elements are no f32, f16, bf16 or f64"),
+        (Tensor::concatenated(&[]), "concat does not apply to i64[0]: there are no tensors"),
+        (
+            Tensor::concatenated(&[counting(&[2, 2]), counting(&[3, 2])]),
+            "concat does not apply to f32[3, 2]: its type or another axis differs from the first's",
+        ),
+        (indices.transposed(), "transpose does not apply to i64[2]: it has fewer than two axes"),
+        (
+            Tensor::sinusoidal(Wave::Interleaved, 2, 3),
+            "sinusoidal does not apply to f32[2, 3]: the width must be even, and at least 4 in halves",
+        ),
+        (Tensor::fill(0.0, &[u64::MAX, 2]), "a tensor of f32[18446744073709551615, 2] is larger than any file"),
+    ];
+    for (made, expected) in cases {
+        assert_eq!(made.map_err(|error| error.to_string()), Err(expected.to_owned()));
+    }
+}
+
+#[test]
+fn halves_round_to_nearest_even() {
+    let tensor = Tensor::from_bytes(ElementType::F32, &[1], 1.000_488_3f32.to_le_bytes().to_vec()).unwrap();
+    let cast = tensor.cast(ElementType::F16).unwrap();
+    assert_eq!(cast.floats(), Some(vec![1.0]));
+}

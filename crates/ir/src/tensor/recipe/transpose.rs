@@ -1,0 +1,219 @@
+//! The last two axes of a tensor exchanged, strip by strip.
+
+use super::{BLOCK, Data, Tensor, TensorError};
+use bytes::Bytes;
+use std::cell::RefCell;
+use std::ops::Deref;
+
+/// Transposing maps a matrix of a file up to this size, and reads a larger one in strips.
+const WHOLE: u64 = 64 << 20;
+
+/// A strip takes as many bytes of each row of a file: a system call for fewer costs more than they do.
+const PIECE: u64 = 2 << 10;
+
+/// No strip is larger, unless one column is.
+const STRIP: u64 = 16 << 20;
+
+/// So many columns of a source are read at once to be rows of its transpose.
+pub(super) fn strip_columns(of: &Tensor) -> u64 {
+    let size = u64::from(of.element.bits() / 8).max(1);
+    let &[.., rows, columns] = of.dims() else { return 1 };
+    let column = rows.saturating_mul(size).max(1);
+    let most = match &of.data {
+        Data::File(_) if column.saturating_mul(columns) <= WHOLE => columns,
+        Data::File(_) => (PIECE / size).min(STRIP / column),
+        // What is made, not read, is best made while it is in the cache.
+        _ => BLOCK / column,
+    };
+    most.clamp(1, columns.max(1))
+}
+
+/// Columns of a source, `width` of them from `first` on of the matrix that begins with the element `base`.
+struct Strip {
+    of: Tensor,
+    base: u64,
+    first: u64,
+    width: u64,
+    bytes: Columns,
+    /// When it was used last.
+    used: u64,
+}
+
+impl Strip {
+    /// When it was used last, and how many bytes it maps.
+    fn mapped(&self) -> Option<(u64, u64)> {
+        matches!(self.bytes, Columns::Mapped(_)).then_some((self.used, self.bytes.len() as u64))
+    }
+}
+
+/// The bytes of columns.
+enum Columns {
+    Mapped(Bytes),
+    Read(Vec<u8>),
+}
+
+impl Deref for Columns {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Columns::Mapped(bytes) => bytes,
+            Columns::Read(bytes) => bytes,
+        }
+    }
+}
+
+/// What was read last, since the parts of a block that are made one after the other need the same strips.
+struct Strips {
+    all: Vec<Strip>,
+    /// How many strips were asked for.
+    asked: u64,
+}
+
+thread_local! {
+    static STRIPS: RefCell<Strips> = const { RefCell::new(Strips { all: vec![], asked: 0 }) };
+}
+
+/// A strip stays while so many others are asked for: weights that are packed are three side by side.
+const MOST_STRIPS: u64 = 3;
+
+impl Strips {
+    /// A strip that is there, or room for one of so many bytes.
+    fn take(&mut self, wanted: u64, is_it: impl Fn(&Strip) -> bool) -> Result<Strip, Vec<u8>> {
+        self.asked += 1;
+        if let Some(at) = self.all.iter().position(is_it) {
+            return Ok(self.all.swap_remove(at));
+        }
+        let asked = self.asked;
+        // What was mapped first goes first, so that no more than one large matrix is in memory.
+        let mut mapped: Vec<(u64, u64)> = self.all.iter().filter_map(Strip::mapped).collect();
+        mapped.sort_unstable();
+        let mut total: u64 = mapped.iter().map(|(_, len)| len).sum();
+        for (used, len) in mapped {
+            if total + wanted <= WHOLE {
+                break;
+            }
+            self.all.retain(|strip| strip.mapped() != Some((used, len)));
+            total -= len;
+        }
+        let stale = self.all.extract_if(.., |strip| strip.used + MOST_STRIPS < asked);
+        // What was used before needs no new pages.
+        let room = |strip: Strip| match strip.bytes {
+            Columns::Mapped(_) => None,
+            Columns::Read(bytes) => Some(bytes),
+        };
+        Err(stale.filter_map(room).max_by_key(Vec::len).unwrap_or_default())
+    }
+
+    fn put(&mut self, strip: Strip) {
+        self.all.push(Strip { used: self.asked, ..strip });
+    }
+}
+
+/// The strip that begins with a column; the caller gives it back to [`STRIPS`].
+fn strip(of: &Tensor, base: u64, first: u64, width: u64) -> Result<Strip, TensorError> {
+    let is_it = |strip: &Strip| strip.base == base && strip.first == first && strip.of.is_same(of);
+    let size = u64::from(of.element.bits() / 8);
+    let &[.., rows, columns] = of.dims() else { return Err(of.refuse("transpose", "it has fewer than two axes")) };
+    let in_memory =
+        |bytes: u64| usize::try_from(bytes).map_err(|_| of.refuse("transpose", "a row does not fit in memory"));
+    let mut bytes = match STRIPS.with_borrow_mut(|strips| strips.take(rows * width * size, is_it)) {
+        Ok(strip) => return Ok(strip),
+        Err(bytes) => bytes,
+    };
+    let made = |bytes| Ok(Strip { of: of.clone(), base, first, width, bytes, used: 0 });
+    if width == columns
+        && let Data::File(range) = &of.data
+    {
+        return made(Columns::Mapped(range.slice(base * size, rows * columns * size)?.map()?));
+    }
+    bytes.resize(in_memory(rows * width * size)?, 0);
+    if width == columns {
+        of.read(base, &mut bytes)?;
+    } else {
+        for (row, place) in (0..rows).zip(bytes.chunks_exact_mut(in_memory(width * size)?)) {
+            of.read(base + row * columns + first, place)?;
+        }
+    }
+    made(Columns::Read(bytes))
+}
+
+/// Fills `out` with the elements from `first` on of `of` with its last two axes exchanged.
+pub(super) fn transpose(of: &Tensor, first: u64, out: &mut [u8]) -> Result<(), TensorError> {
+    let size = of.element.bits() as usize / 8;
+    let &[.., rows, columns] = of.dims() else { return Err(of.refuse("transpose", "it has fewer than two axes")) };
+    let wide = |count: u64| usize::try_from(count).map_err(|_| of.refuse("transpose", "a row does not fit in memory"));
+    let (matrix, most) = (rows * columns, strip_columns(of));
+    let mut at = first;
+    let mut out = out;
+    while !out.is_empty() {
+        // Row `r` of the result is column `r` of the source: whole rows are read as a strip of columns of the source.
+        let (base, within) = (at / matrix * matrix, at % matrix);
+        let strip_first = within / rows / most * most;
+        let strip = strip(of, base, strip_first, most.min(columns - strip_first))?;
+        let skipped = within - strip_first * rows;
+        let taken = (strip.width * rows - skipped).min((out.len() / size) as u64);
+        let (now, later) = out.split_at_mut(wide(taken)? * size);
+        let (width, rows, skipped) = (wide(strip.width)?, wide(rows)?, wide(skipped)?);
+        match size {
+            1 => gather::<1, 64>(&strip.bytes, width, rows, skipped, now),
+            2 => gather::<2, 32>(&strip.bytes, width, rows, skipped, now),
+            4 => gather::<4, 16>(&strip.bytes, width, rows, skipped, now),
+            8 => gather::<8, 8>(&strip.bytes, width, rows, skipped, now),
+            _ => gather::<16, 4>(&strip.bytes, width, rows, skipped, now),
+        }
+        STRIPS.with_borrow_mut(|strips| strips.put(strip));
+        at += taken;
+        out = later;
+    }
+    Ok(())
+}
+
+/// `out[i]` is element `skipped + i` of the transpose of `source`, a matrix of `rows` rows of `width` elements.
+///
+/// Tiles, a cache line wide, pass through a small buffer: each line of both sides is touched once, whatever the strides.
+fn gather<const SIZE: usize, const TILE: usize>(
+    source: &[u8],
+    width: usize,
+    rows: usize,
+    skipped: usize,
+    out: &mut [u8],
+) {
+    let source = source.as_chunks::<SIZE>().0;
+    let out = out.as_chunks_mut::<SIZE>().0;
+    let mut buffer = [[[0; SIZE]; TILE]; TILE];
+    let asked = skipped / rows..(skipped + out.len()).div_ceil(rows);
+    // Tiles beside one another first: what is next in the same rows of the source is near.
+    for top in (0..rows).step_by(TILE) {
+        let height = TILE.min(rows - top);
+        for left in asked.clone().step_by(TILE) {
+            let columns = TILE.min(asked.end - left);
+            for (row, line) in buffer[..height].iter_mut().enumerate() {
+                let start = (top + row) * width + left;
+                let found = &source[start..start + columns];
+                // A whole tile has a size that the compiler knows.
+                match <&[[u8; SIZE]; TILE]>::try_from(found) {
+                    Ok(found) => *line = *found,
+                    Err(_) => line[..columns].copy_from_slice(found),
+                }
+            }
+            for column in 0..columns {
+                // The first row of the result may begin within, and the last end so.
+                let start = (left + column) * rows + top;
+                let whole = start.checked_sub(skipped).and_then(|start| out.get_mut(start..start + height));
+                if let Some(places) = whole {
+                    match <&mut [[u8; SIZE]; TILE]>::try_from(&mut *places) {
+                        Ok(places) => (0..TILE).for_each(|row| places[row] = buffer[row][column]),
+                        Err(_) => places.iter_mut().zip(&buffer).for_each(|(place, line)| *place = line[column]),
+                    }
+                    continue;
+                }
+                for (row, line) in buffer[..height].iter().enumerate() {
+                    if let Some(place) = (start + row).checked_sub(skipped).and_then(|at| out.get_mut(at)) {
+                        *place = line[column];
+                    }
+                }
+            }
+        }
+    }
+}
