@@ -1,6 +1,8 @@
-//! The invariants of the code map in README, read off `cargo metadata`.
+//! The invariants of the code map in README, read off `cargo metadata`, and of the sources, read off their text.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The direct dependencies (not the development ones) of each member of the workspace.
@@ -60,6 +62,132 @@ fn rooms_keep_their_secrets() {
     for (member, needs) in dependencies() {
         for (secret, owner) in owners {
             assert!(member == owner || !needs.contains(secret), "only {owner} sees {secret}, but {member} does");
+        }
+    }
+}
+
+/// The sources of the members, by their paths in `crates`; tests are left out.
+fn sources() -> BTreeMap<String, String> {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates");
+    let entries = |folder: &Path| -> Vec<PathBuf> {
+        let entries = fs::read_dir(folder).expect("a folder");
+        entries.map(|entry| entry.expect("an entry").path()).collect()
+    };
+    let mut found = BTreeMap::new();
+    let mut open: Vec<PathBuf> = entries(&crates).iter().map(|member| member.join("src")).collect();
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(entries(&path));
+        } else if path.extension().is_some_and(|end| end == "rs") && !path.ends_with("tests.rs") {
+            let text = fs::read_to_string(&path).expect("a text");
+            let name = path.strip_prefix(&crates).expect("a path below").to_string_lossy().replace('\\', "/");
+            found.insert(name, text);
+        }
+    }
+    found
+}
+
+/// The table of element types, which a script generates.
+const GENERATED: &str = "ir/src/op/types/table.rs";
+
+/// A source without comments and its own tests.
+fn code(text: &str) -> String {
+    let text = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+    text.lines().map(|line| line.split("//").next().unwrap_or_default().to_owned() + "\n").collect()
+}
+
+#[test]
+fn files_are_short() {
+    for (path, text) in sources() {
+        let lines = text.lines().count();
+        assert!(lines <= 600 || path == GENERATED, "{path} has {lines} lines: split it by meaning");
+    }
+}
+
+/// What is known of an operator stands in its row. Elsewhere it has a name only where code is about that operator, and in
+/// the verifier, which knows of each what tract computes and of some what they mean.
+#[test]
+fn an_operator_is_named_by_its_row_alone() {
+    let tract = "verify/src/gate/operators.rs";
+    let meaning = "verify/src/twin/forms.rs";
+    let sources: BTreeMap<String, String> = sources().into_iter().map(|(path, text)| (path, code(&text))).collect();
+    for (operator, row, others) in [
+        ("Acosh", "elementwise", &[tract][..]),
+        ("Celu", "activation", &[tract, meaning]),
+        ("BitShift", "elementwise", &[tract]),
+        ("ReverseSequence", "layout", &[]),
+        ("DepthToSpace", "layout", &[tract]),
+        ("Unique", "indexing", &[]),
+        ("Det", "product", &[]),
+        ("CumProd", "reduction", &[]),
+        ("LpNormalization", "normalization", &[tract]),
+        ("LinearAttention", "attention", &[]),
+        ("ConvInteger", "convolution", &[tract]),
+        ("GlobalLpPool", "pooling", &[tract]),
+        ("AffineGrid", "image", &[]),
+        ("SequenceErase", "sequence", &[]),
+        ("GRU", "recurrent", &[]),
+        ("Bernoulli", "random", &[]),
+        ("DynamicQuantizeLinear", "quantization", &[tract]),
+        ("NegativeLogLikelihoodLoss", "loss", &[]),
+        ("HannWindow", "signal", &[]),
+        ("StringSplit", "string", &[]),
+    ] {
+        let names = |code: &str| code.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == operator);
+        let named = sources.iter().filter(|(path, code)| *path != GENERATED && names(code));
+        let named: BTreeSet<&str> = named.map(|(path, _)| path.as_str()).collect();
+        let row = format!("ir/src/op/{row}.rs");
+        let expected: BTreeSet<&str> = others.iter().copied().chain([row.as_str()]).collect();
+        assert_eq!(named, expected, "{operator}: derive lists of operators from the rows, as by `Kind::class`");
+    }
+}
+
+/// The modules of the IR, each after those that it needs. Those in one line need one another: a graph holds operators,
+/// and an operator holds graphs, which run as a part of its node.
+const LAYERS: [&[&str]; 11] = [
+    &["element"],
+    &["dim"],
+    &["types"],
+    &["tensor"],
+    &["notes"],
+    &["attribute", "graph", "infer", "op"],
+    &["settle"],
+    &["model"],
+    &["fingerprint"],
+    &["text"],
+    &["check"],
+];
+
+/// The first names of the paths into the crate, such as `Dim` and `Fact` of `use crate::{Dim, Fact};`.
+fn names_of_crate(code: &str) -> BTreeSet<&str> {
+    let first_word = |path: &str| path.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(path.len());
+    let lists = code.split("crate::").skip(1).map(|rest| match rest.strip_prefix('{') {
+        Some(list) => list.split("};").next().unwrap_or_default(),
+        None => &rest[..first_word(rest)],
+    });
+    let paths = lists.flat_map(|list| list.split(',')).map(str::trim);
+    paths.map(|path| &path[..first_word(path)]).collect()
+}
+
+#[test]
+fn modules_of_the_ir_have_an_order() {
+    let rank = |module: &str| LAYERS.iter().position(|layer| layer.contains(&module));
+    let sources = sources();
+    let root = code(&sources["ir/src/lib.rs"]);
+    // What the crate gives out is named without its module.
+    let mut homes: BTreeMap<&str, &str> = BTreeMap::new();
+    for line in root.split(';').filter_map(|line| line.trim().strip_prefix("pub use ")) {
+        let (module, names) = line.split_once("::").unwrap_or((line, ""));
+        homes.extend(names.split(|c: char| !c.is_alphanumeric() && c != '_').map(|name| (name, module)));
+    }
+    for (path, text) in &sources {
+        let Some(inner) = path.strip_prefix("ir/src/").filter(|inner| *inner != "lib.rs") else { continue };
+        let module = inner.split(['/', '.']).next().unwrap_or_default();
+        let own = rank(module).unwrap_or_else(|| panic!("give the module {module} a place in the order"));
+        for name in names_of_crate(&code(text)) {
+            let needed = homes.get(name).copied().filter(|_| rank(name).is_none()).unwrap_or(name);
+            let Some(needed) = rank(needed) else { continue };
+            assert!(needed <= own, "{path} needs `crate::{name}`, which comes after it");
         }
     }
 }
