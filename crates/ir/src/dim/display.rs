@@ -1,4 +1,4 @@
-//! Dims as text; [`parse`](super::parse) reads it.
+//! Dims as text; [`parse`] reads it.
 
 use super::{Atom, Dim, Function, Symbol, parse};
 use std::fmt;
