@@ -89,7 +89,7 @@ impl Architecture for Opt {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/opt");
-    let options = PretrainedOptions { families: vec![OPT], with_past: true, ..PretrainedOptions::default() };
+    let options = PretrainedOptions::default().with_families(vec![OPT]).with_past(true);
     let mut model = Model::new(Pretrained::open(folder, &options)?.build(Part::Whole, false)?);
     optimize(&mut model, &OptimizeOptions::for_target(Target::TRACT))?;
     let path = std::env::temp_dir().join("netwright_opt.onnx");

@@ -113,7 +113,7 @@ fn tract_computes_the_same() {
             onnx::write(&model, &output, &WriteOptions::default()).unwrap_or_else(|error| panic!("{error}"));
             output
         });
-        let mut options = verify::Options { tolerance: 1e-4, ..verify::Options::default() };
+        let mut options = verify::Options::default().with_tolerance(1e-4);
         if name.contains("past") || name.contains("_kv") {
             options.dims.insert(netwright::ir::Symbol::new("past_plus_seq"), "past + seq".parse().expect("a dim"));
         }

@@ -100,7 +100,7 @@ fn difference(found: &Values, expected: &Values, mask: Option<&Array>, what: &st
 
 fn open(folder: &Path, with_past: bool) -> Pretrained {
     let families = vec![add_a_family::OPT];
-    Pretrained::open(folder, &PretrainedOptions { with_past, families, ..PretrainedOptions::default() })
+    Pretrained::open(folder, &PretrainedOptions::default().with_past(with_past).with_families(families))
         .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
 }
 
@@ -268,7 +268,7 @@ fn an_ignored_option_is_absent() {
     std::fs::write(folder.path().join("config.json"), text).expect("it is written");
     std::fs::copy(root().join("llama/model.safetensors"), folder.path().join("model.safetensors")).expect("a copy");
     let ignored_options = vec!["partial_rotary_factor".to_owned()];
-    let options = PretrainedOptions { ignored_options, ..PretrainedOptions::default() };
+    let options = PretrainedOptions::default().with_ignored_options(ignored_options);
     assert!(Pretrained::open(folder.path(), &PretrainedOptions::default()).is_err());
     assert!(Pretrained::open(folder.path(), &options).is_ok());
 }
@@ -311,7 +311,7 @@ fn keep_in_readme(rows: &[(String, f32)]) {
 fn half_precision_is_near() {
     for folder in ["bert", "gpt2", "llama", "gemma2", "t5_encoder"].map(|name| root().join(name)) {
         for dtype in [ElementType::F16, ElementType::BF16] {
-            let options = PretrainedOptions { dtype, ..PretrainedOptions::default() };
+            let options = PretrainedOptions::default().with_dtype(dtype);
             let model = Pretrained::open(&folder, &options).unwrap_or_else(|error| panic!("{error}"));
             let graph = model.build(Part::Whole, false).unwrap_or_else(|errors| panic!("{errors}"));
             for output in graph.outputs() {
@@ -507,14 +507,14 @@ fn shards_are_one_model() {
 #[test]
 fn another_head() {
     let folder = root().join("bert_mlm");
-    let options = PretrainedOptions { task: Some(Task::FeatureExtraction), ..PretrainedOptions::default() };
+    let options = PretrainedOptions::default().with_task(Task::FeatureExtraction);
     let Err(OpenError::Weights(error)) = Pretrained::open(&folder, &options) else {
         panic!("the head's weights are unused")
     };
     let error = error.to_string();
     assert!(error.contains("the weight cls.predictions.bias is not declared by the model"), "{error}");
     assert!(error.ends_with("--allow-unused builds the model without them, such as those of another head"), "{error}");
-    let model = Pretrained::open(&folder, &PretrainedOptions { allow_unused: true, ..options }).expect("it opens");
+    let model = Pretrained::open(&folder, &options.with_allow_unused(true)).expect("it opens");
     let graph = model.build(Part::Whole, false).expect("it builds");
     let outputs: Vec<&str> = graph.outputs().iter().map(|output| output.name.as_ref()).collect();
     // It was saved without a pooler.

@@ -187,9 +187,9 @@ fn an_operator_that_was_dropped_is_reproduced() {
 fn a_right_rewrite_is_not_reproduced() {
     let (model, options, culprit) = dropped_relu("exp", drop_relu());
     let found = reproduce(&model, &options, &culprit);
-    assert!(matches!(found, Err(reproduce::Error::Equal)), "{found:?}");
+    assert!(matches!(found, Err(reproduce::ReproduceError::Equal)), "{found:?}");
     let found = reproduce(&model, &options, &Culprit::AfterRewrites);
-    assert!(matches!(found, Err(reproduce::Error::NotARewrite(_))), "{found:?}");
+    assert!(matches!(found, Err(reproduce::ReproduceError::NotARewrite(_))), "{found:?}");
 }
 
 fn proving(target: Target, prover: &Prover) -> Options {

@@ -103,8 +103,8 @@ fn check_near(case: &str, name: &str, before: &Graph, after: &Graph, tolerance: 
         path
     });
     let fixed = NEVER_EMPTY.iter().filter(|(other, ..)| *other == case);
-    let dims = fixed.map(|(_, symbol, size)| (Symbol::new(*symbol), Dim::Known(*size))).collect();
-    let options = verify::Options { dims, tolerance, ..verify::Options::default() };
+    let dims = fixed.map(|(_, symbol, size)| (Symbol::new(*symbol), Dim::Known(*size)));
+    let options = verify::Options::default().with_dims(dims).with_tolerance(tolerance);
     let verdict = verify(&a, Some(&b), &options).unwrap_or_else(|error| panic!("{case}: {error}"));
     let expected = NOT_VERIFIABLE.iter().find(|(other, _)| *other == case).map(|(_, why)| *why);
     match (&verdict, expected) {

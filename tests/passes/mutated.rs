@@ -57,7 +57,7 @@ fn passes_keep_the_function_of_graphs_that_half_match() {
             prop_assert_eq!(written, Ok(()), "{}: {}", pass.name, text);
             // A unit in the last place of an f16.
             let own = if text.contains("f16") { 3e-3 } else { 1e-4 };
-            let options = verify::Options { tolerance: tolerance(pass.name).max(own), ..verify::Options::default() };
+            let options = verify::Options::default().with_tolerance(tolerance(pass.name).max(own));
             match verify(&a, Some(&b), &options) {
                 Ok(Verdict::Equal { .. }) => equal.set(equal.get() + 1),
                 Ok(verdict @ Verdict::Differs { .. }) => {

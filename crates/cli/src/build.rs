@@ -129,14 +129,12 @@ fn open(args: &Build) -> Result<Pretrained, Failure> {
             if args.seed.is_some() {
                 return Err(Failure::Usage("--seed is for presets; the weights of a folder are its own".to_owned()));
             }
-            let options = PretrainedOptions {
-                task: args.task,
-                with_past: args.with_past,
-                dtype: args.dtype.into(),
-                allow_unused: args.allow_unused,
-                ignored_options: args.ignored_options.clone(),
-                ..PretrainedOptions::default()
-            };
+            let mut options = PretrainedOptions::default()
+                .with_past(args.with_past)
+                .with_dtype(args.dtype.into())
+                .with_allow_unused(args.allow_unused)
+                .with_ignored_options(&args.ignored_options);
+            options.task = args.task;
             return Pretrained::open(Path::new(folder), &options).map_err(|error| match error {
                 OpenError::Settings(SettingsError::File(error)) if !Path::new(folder).exists() => {
                     Failure::Usage(format!(

@@ -67,8 +67,8 @@ fn shortened(message: &str) -> String {
     message.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
-impl From<netwright::passes::Error> for Failure {
-    fn from(error: netwright::passes::Error) -> Self {
+impl From<netwright::passes::PassError> for Failure {
+    fn from(error: netwright::passes::PassError) -> Self {
         Failure::model(error)
     }
 }

@@ -21,8 +21,8 @@ pub(crate) fn read(input: &Input, output: Output) -> Result<Model, Failure> {
 ///
 /// An error in the contents is the fault of the model; one that keeps the file from being read is that of the call.
 pub(crate) fn read_at(path: &Path, input: &Input, output: Output) -> Result<Model, Failure> {
-    let &Input { inline_functions, strict, .. } = input;
-    let options = ReadOptions { data_dir: input.data_dir.clone(), inline_functions, strict };
+    let mut options = ReadOptions::default().with_inline_functions(input.inline_functions).with_strict(input.strict);
+    options.data_dir.clone_from(&input.data_dir);
     let model = onnx::read(path, &options).map_err(|error| match error {
         ReadError::File(error) => Failure::usage(error),
         error => Failure::model(error),
@@ -51,7 +51,10 @@ pub(crate) fn write(
     share_weights: bool,
     inputs: &Inputs,
 ) -> Result<Written, Failure> {
-    let options = WriteOptions { external_data: external_data.into(), share_weights, kept_files: inputs.identities() };
+    let options = WriteOptions::default()
+        .with_external_data(external_data.into())
+        .with_share_weights(share_weights)
+        .with_kept_files(inputs.identities());
     onnx::write(model, path, &options).map_err(write_failure)
 }
 

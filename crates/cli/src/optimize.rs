@@ -118,7 +118,7 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
     options.prover = args.prove.then(|| Prover::new(Tract));
     options.limits.stop_after = args.stop_after;
     let events = passes::optimize(&mut model, &options).map_err(|error| match error {
-        passes::Error::UnknownPass { .. } | passes::Error::Required(_) => Failure::usage(error),
+        passes::PassError::UnknownPass { .. } | passes::PassError::Required(_) => Failure::usage(error),
         error => Failure::model_at(&args.input.model, error),
     })?;
     let written = model_io::write(&model, &args.output, args.emit.external_data, args.share_weights, &inputs)?;
@@ -195,7 +195,7 @@ fn reproducer(
     let _spinner = output.spinner("searching for the smallest model that shows the difference");
     match netwright::reproduce::reproduce(&original(args, output)?, options, culprit) {
         Ok(reproducer) => reproduce::write(folder, &reproducer),
-        Err(netwright::reproduce::Error::NotARewrite(_)) => {
+        Err(netwright::reproduce::ReproduceError::NotARewrite(_)) => {
             Ok("no reproducer is written: there is one of a rewrite only".to_owned())
         }
         Err(error) => Ok(format!("no reproducer is written: {error}")),

@@ -7,23 +7,24 @@ use crate::output::Output;
 use crate::overwrite::Inputs;
 use netwright::files::{self, AtomicFile};
 use netwright::ir::{Bindings, Symbol};
-use netwright::verify::{self, Array, Error, ModelFile, OnnxRuntime, Options, Run, Runtime, Session, Verdict, Worker};
+use netwright::verify::{
+    self, Array, ModelFile, OnnxRuntime, Options, Run, Runtime, Session, Verdict, VerifyError, Worker,
+};
 use safetensors::{Dtype, tensor::TensorView};
 use std::io;
 use std::path::{Path, PathBuf};
 
 pub(crate) fn run(args: &Verify, output: Output) -> Result<(), Failure> {
     let (runtime, fallback) = runtimes(&args.runtimes)?;
-    let options = Options {
-        dims: bindings(&args.dims)?,
-        seed: args.seed,
-        tolerance: args.tolerance,
-        long: args.long,
-        inputs: args.inputs.clone(),
-        data_dir: args.input.data_dir.clone(),
-        runtime,
-        fallback,
-    };
+    let mut options = Options::default()
+        .with_dims(bindings(&args.dims)?)
+        .with_seed(args.seed)
+        .with_tolerance(args.tolerance)
+        .with_long(args.long)
+        .with_runtime(runtime);
+    options.inputs.clone_from(&args.inputs);
+    options.data_dir.clone_from(&args.input.data_dir);
+    options.fallback = fallback;
     let spinner = output.spinner("verifying");
     let copies = tempfile::tempdir()?;
     let opened = |path: &Path, side| opened(path, &args.input, &copies.path().join(side), output);
@@ -67,10 +68,12 @@ fn opened(path: &Path, input: &Input, folder: &Path, output: Output) -> Result<P
 pub(crate) fn own(path: &Path, output: Output) -> Result<Verdict, Failure> {
     let _spinner = output.spinner("verifying");
     let fallback = match OnnxRuntime::find() {
-        Err(Error::NoOnnxRuntime) => None,
+        Err(VerifyError::NoOnnxRuntime) => None,
         found => Some(Runtime::Ort(found.map_err(failure)?)),
     };
-    verify::verify(path, None, &Options { fallback, ..Options::default() }).map_err(failure)
+    let mut options = Options::default();
+    options.fallback = fallback;
+    verify::verify(path, None, &options).map_err(failure)
 }
 
 /// How a result is to be compared with its original, if it is.
@@ -80,17 +83,14 @@ pub(crate) fn comparison(args: &Optimize) -> Result<Option<Options>, Failure> {
         return if args.runtimes.is_given() { Err(Failure::Usage(message.to_owned())) } else { Ok(None) };
     }
     let (runtime, fallback) = runtimes(&args.runtimes)?;
-    let data_dir = args.input.data_dir.clone();
-    let dims = bindings(&args.dims)?;
-    Ok(Some(Options {
-        dims,
-        tolerance: args.tolerance,
-        long: args.long,
-        data_dir,
-        runtime,
-        fallback,
-        ..Options::default()
-    }))
+    let mut options = Options::default()
+        .with_dims(bindings(&args.dims)?)
+        .with_tolerance(args.tolerance)
+        .with_long(args.long)
+        .with_runtime(runtime);
+    options.data_dir.clone_from(&args.input.data_dir);
+    options.fallback = fallback;
+    Ok(Some(options))
 }
 
 /// Compares a file that optimizing made with its original, in a child process.
@@ -110,7 +110,7 @@ pub(crate) fn is_right(verdict: &Verdict) -> Option<bool> {
 /// The runtime that judges, and the one that judges what it cannot.
 fn runtimes(args: &Runtimes) -> Result<(Runtime, Option<Runtime>), Failure> {
     let named = args.ort_library.as_deref().map(OnnxRuntime::at);
-    let ort = |found: Result<OnnxRuntime, Error>| {
+    let ort = |found: Result<OnnxRuntime, VerifyError>| {
         let level = args.ort_level.map(Into::into).unwrap_or_default();
         found.map(|runtime| Runtime::Ort(runtime.with_level(level))).map_err(failure)
     };
@@ -123,7 +123,7 @@ fn runtimes(args: &Runtimes) -> Result<(Runtime, Option<Runtime>), Failure> {
         (args::Runtime::Ort, named) => Ok((ort(named.unwrap_or_else(OnnxRuntime::find))?, None)),
         (args::Runtime::Auto, Some(named)) => Ok((Runtime::Tract, Some(ort(named)?))),
         (args::Runtime::Auto, None) => match OnnxRuntime::find() {
-            Err(Error::NoOnnxRuntime) if args.ort_level.is_none() => Ok((Runtime::Tract, None)),
+            Err(VerifyError::NoOnnxRuntime) if args.ort_level.is_none() => Ok((Runtime::Tract, None)),
             found => Ok((Runtime::Tract, Some(ort(found)?))),
         },
     }
@@ -159,7 +159,7 @@ fn worker() -> Result<Worker, Failure> {
     Ok(Worker::new(std::env::current_exe()?))
 }
 
-fn failure(error: Error) -> Failure {
+fn failure(error: VerifyError) -> Failure {
     Failure::usage(error)
 }
 

@@ -3,7 +3,7 @@ use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf, is_separator};
 
 use crate::unfinished::{self, Unfinished};
-use crate::{Error, Range, system};
+use crate::{FileError, Range, system};
 
 /// How many bytes are gathered before they are written.
 const BLOCK: usize = 1 << 20;
@@ -45,11 +45,11 @@ pub struct AtomicFile {
 
 impl AtomicFile {
     /// Begins a file that is to stand at `destination`.
-    pub fn create(destination: impl AsRef<Path>) -> Result<Self, Error> {
+    pub fn create(destination: impl AsRef<Path>) -> Result<Self, FileError> {
         let destination = destination.as_ref();
         let (target, permissions) = resolve(destination)?;
         unfinished::sweep(&target);
-        let failed = |error| Error::io("write", &target, error);
+        let failed = |error| FileError::io("write", &target, error);
         let (file, named) = match system::create_unnamed(&target, permissions.as_ref()) {
             Some(file) => (file, None),
             None => Unfinished::create(&target, permissions.as_ref())
@@ -75,7 +75,7 @@ impl AtomicFile {
     }
 
     /// Appends bytes.
-    pub fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
+    pub fn append(&mut self, bytes: &[u8]) -> Result<(), FileError> {
         if self.buffer.len() + bytes.len() > BLOCK {
             self.write_buffer()?;
         }
@@ -89,7 +89,7 @@ impl AtomicFile {
     }
 
     /// Appends `len` bytes that are zero until [`write_at`](Self::write_at) fills them; returns where they begin.
-    pub fn reserve(&mut self, len: u64) -> Result<u64, Error> {
+    pub fn reserve(&mut self, len: u64) -> Result<u64, FileError> {
         self.write_buffer()?;
         let start = self.written;
         // File systems count in signed 64-bit numbers.
@@ -102,12 +102,12 @@ impl AtomicFile {
 
     /// Writes over bytes that were [reserved](Self::reserve) before. Threads may share the file; they must not write
     /// to the same bytes, of which either may win.
-    pub fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
+    pub fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), FileError> {
         let len = bytes.len() as u64;
         match offset.checked_add(len) {
             Some(end) if end <= self.written => {}
             _ => {
-                return Err(Error::BeyondEnd { path: self.target.clone(), offset, len, size: self.written });
+                return Err(FileError::BeyondEnd { path: self.target.clone(), offset, len, size: self.written });
             }
         }
         system::write_all_at(&self.file, bytes, offset).map_err(|e| self.error("write", e))
@@ -121,7 +121,7 @@ impl AtomicFile {
     /// Appends the bytes of a range: where pages of the two files fall together, inside the kernel if it can, which
     /// shares blocks on disk where the file system does; otherwise through a buffer of 1 MiB, which takes two thirds
     /// of the time that the kernel takes for pages that do not. Holes of a sparse file stay holes.
-    pub fn copy_from(&mut self, range: &Range) -> Result<(), Error> {
+    pub fn copy_from(&mut self, range: &Range) -> Result<(), FileError> {
         // Small pieces are gathered: writing each by itself takes two to four times as long.
         if range.len() < BLOCK as u64 {
             return self.copy_through_buffer(range, 0);
@@ -137,7 +137,7 @@ impl AtomicFile {
     }
 
     /// Appends the bytes of a range that has no holes.
-    fn copy_data(&mut self, range: &Range) -> Result<(), Error> {
+    fn copy_data(&mut self, range: &Range) -> Result<(), FileError> {
         let mut done = 0;
         if self.falls_together_with(range) {
             self.write_buffer()?;
@@ -149,7 +149,7 @@ impl AtomicFile {
     }
 
     /// Appends the bytes of the range from `done` on.
-    fn copy_through_buffer(&mut self, range: &Range, mut done: u64) -> Result<(), Error> {
+    fn copy_through_buffer(&mut self, range: &Range, mut done: u64) -> Result<(), FileError> {
         while done < range.len() {
             let room = self.room();
             if room == 0 {
@@ -170,7 +170,7 @@ impl AtomicFile {
 
     /// Completes the file and puts it in its place. Of several files that belong together, commit the one that
     /// names the others last.
-    pub fn commit(mut self) -> Result<(), Error> {
+    pub fn commit(mut self) -> Result<(), FileError> {
         self.write_buffer()?;
         // Bytes reserved at the end exist only now.
         self.file.set_len(self.written).map_err(|e| self.error("write", e))?;
@@ -187,15 +187,15 @@ impl AtomicFile {
         (BLOCK - begun).saturating_sub(self.buffer.len())
     }
 
-    fn write_buffer(&mut self) -> Result<(), Error> {
+    fn write_buffer(&mut self) -> Result<(), FileError> {
         system::write_all_at(&self.file, &self.buffer, self.written).map_err(|e| self.error("write", e))?;
         self.written += self.buffer.len() as u64;
         self.buffer.clear();
         Ok(())
     }
 
-    fn error(&self, action: &'static str, source: io::Error) -> Error {
-        Error::io(action, &self.target, source)
+    fn error(&self, action: &'static str, source: io::Error) -> FileError {
+        FileError::io(action, &self.target, source)
     }
 }
 
@@ -211,9 +211,9 @@ impl Write for AtomicFile {
 }
 
 /// The file to be written, without links, and the permissions it has if it exists.
-fn resolve(destination: &Path) -> Result<(PathBuf, Option<Permissions>), Error> {
-    let failed = |e| Error::io("write", destination, e);
-    let refuse = |found| Err(Error::NotRegular { path: destination.to_owned(), found });
+fn resolve(destination: &Path) -> Result<(PathBuf, Option<Permissions>), FileError> {
+    let failed = |e| FileError::io("write", destination, e);
+    let refuse = |found| Err(FileError::NotRegular { path: destination.to_owned(), found });
     match fs::metadata(destination) {
         Ok(metadata) if !metadata.is_file() => refuse(system::kind(metadata.file_type())),
         Ok(metadata) if metadata.permissions().readonly() => Err(failed(ErrorKind::PermissionDenied.into())),
@@ -227,7 +227,7 @@ fn resolve(destination: &Path) -> Result<(PathBuf, Option<Permissions>), Error> 
                 Some(parent) if !parent.as_os_str().is_empty() => parent,
                 _ => Path::new("."),
             };
-            let folder = folder.canonicalize().map_err(|e| Error::io("open the folder", folder, e))?;
+            let folder = folder.canonicalize().map_err(|e| FileError::io("open the folder", folder, e))?;
             Ok((folder.join(name), None))
         }
     }

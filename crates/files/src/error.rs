@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// Names are quoted and escaped in the messages: many come out of untrusted files.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Error {
+pub enum FileError {
     /// Nothing has this name.
     #[error("{path:?} does not exist")]
     NotFound {
@@ -106,7 +106,7 @@ pub enum Error {
     },
 }
 
-impl Error {
+impl FileError {
     pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         match source.kind() {
@@ -116,13 +116,13 @@ impl Error {
     }
 }
 
-impl From<Error> for io::Error {
-    fn from(error: Error) -> Self {
+impl From<FileError> for io::Error {
+    fn from(error: FileError) -> Self {
         let kind = match &error {
-            Error::NotFound { .. } => io::ErrorKind::NotFound,
-            Error::Io { source, .. } => source.kind(),
-            Error::BeyondEnd { .. } => io::ErrorKind::UnexpectedEof,
-            Error::TooLarge { .. } => io::ErrorKind::FileTooLarge,
+            FileError::NotFound { .. } => io::ErrorKind::NotFound,
+            FileError::Io { source, .. } => source.kind(),
+            FileError::BeyondEnd { .. } => io::ErrorKind::UnexpectedEof,
+            FileError::TooLarge { .. } => io::ErrorKind::FileTooLarge,
             _ => io::ErrorKind::InvalidInput,
         };
         Self::new(kind, error)

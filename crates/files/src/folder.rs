@@ -3,7 +3,7 @@ use std::fs::File;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use crate::{Error, Source, system};
+use crate::{FileError, Source, system};
 
 /// The folder of a model: what the model may read.
 ///
@@ -23,32 +23,32 @@ struct Handle {
 }
 
 impl Handle {
-    fn open(path: PathBuf) -> Result<Self, Error> {
+    fn open(path: PathBuf) -> Result<Self, FileError> {
         match system::open_folder(&path) {
             Ok(opened) => Ok(Self { path, opened }),
-            Err(e) => Err(Error::io("open the folder", &path, e)),
+            Err(e) => Err(FileError::io("open the folder", &path, e)),
         }
     }
 
     /// Opens `relative` beneath the folder; `None` if a symbolic link or the folder's edge is in the way.
-    fn beneath(&self, relative: &Path) -> Result<Option<File>, Error> {
-        system::open_beneath(&self.opened, relative).map_err(|e| Error::io("open", &self.path.join(relative), e))
+    fn beneath(&self, relative: &Path) -> Result<Option<File>, FileError> {
+        system::open_beneath(&self.opened, relative).map_err(|e| FileError::io("open", &self.path.join(relative), e))
     }
 }
 
 impl Folder {
     /// The folder in which `model` lies *by its name*: where it is a link, the folder of the link.
-    pub fn of(model: impl AsRef<Path>) -> Result<Self, Error> {
+    pub fn of(model: impl AsRef<Path>) -> Result<Self, FileError> {
         let model = model.as_ref();
         match model.parent() {
             Some(parent) if parent.as_os_str().is_empty() => Self::at(Path::new(".")),
             Some(parent) => Self::at(parent),
-            None => Err(Error::NotRegular { path: model.to_owned(), found: "a folder" }),
+            None => Err(FileError::NotRegular { path: model.to_owned(), found: "a folder" }),
         }
     }
 
     /// The folder with this path.
-    pub fn at(path: impl AsRef<Path>) -> Result<Self, Error> {
+    pub fn at(path: impl AsRef<Path>) -> Result<Self, FileError> {
         let path = path.as_ref();
         Ok(Self { own: Handle::open(path.to_owned())?, data_dir: None, opened: Mutex::default() })
     }
@@ -57,9 +57,9 @@ impl Folder {
     ///
     /// Caches (Hugging Face's among them) keep a model's files as links into a common store; `dir` is that store, and
     /// only the user can vouch for it. A location is still relative to the model's folder and never holds `..`.
-    pub fn with_data_dir(mut self, dir: impl AsRef<Path>) -> Result<Self, Error> {
+    pub fn with_data_dir(mut self, dir: impl AsRef<Path>) -> Result<Self, FileError> {
         let dir = dir.as_ref();
-        let dir = dir.canonicalize().map_err(|e| Error::io("open the folder", dir, e))?;
+        let dir = dir.canonicalize().map_err(|e| FileError::io("open the folder", dir, e))?;
         self.data_dir = Some(Handle::open(dir)?);
         Ok(self)
     }
@@ -68,7 +68,7 @@ impl Folder {
     ///
     /// It must be a regular file with one name that lies beneath the folder and is reached without a symbolic link,
     /// or lie beneath the [data folder](Self::with_data_dir). Nothing else is opened: a pipe does not block.
-    pub fn open(&self, location: &str) -> Result<Source, Error> {
+    pub fn open(&self, location: &str) -> Result<Source, FileError> {
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(source) = opened.get(location) {
             return Ok(source.clone());
@@ -79,9 +79,9 @@ impl Folder {
     }
 
     /// The location by which a model in this folder may name a file that is open: [`open`](Self::open) leads back to it.
-    pub fn location_of(&self, source: &Source) -> Result<String, Error> {
-        let outside = || Error::Elsewhere { path: source.path().to_owned(), folder: self.own.path.clone() };
-        let full = |path: &Path| path.canonicalize().map_err(|e| Error::io("open", path, e));
+    pub fn location_of(&self, source: &Source) -> Result<String, FileError> {
+        let outside = || FileError::Elsewhere { path: source.path().to_owned(), folder: self.own.path.clone() };
+        let full = |path: &Path| path.canonicalize().map_err(|e| FileError::io("open", path, e));
         let (file, folder) = (full(source.path())?, full(&self.own.path)?);
         let relative = file.strip_prefix(folder).map_err(|_| outside())?;
         let names = relative.iter().map(|name| name.to_str()).collect::<Option<Vec<_>>>();
@@ -90,12 +90,12 @@ impl Folder {
         if found.identity() == source.identity() { Ok(location) } else { Err(outside()) }
     }
 
-    fn open_unshared(&self, location: &str) -> Result<Source, Error> {
+    fn open_unshared(&self, location: &str) -> Result<Source, FileError> {
         if location.is_empty() {
-            return Err(Error::EmptyLocation);
+            return Err(FileError::EmptyLocation);
         }
         if location.contains('\0') {
-            return Err(Error::NulInName { name: location.to_owned() });
+            return Err(FileError::NulInName { name: location.to_owned() });
         }
         let relative = Path::new(location);
         for component in relative.components() {
@@ -109,14 +109,14 @@ impl Folder {
         }
         let path = self.own.path.join(relative);
         match (self.open_own(location, &path), &self.data_dir) {
-            (Err(Error::Escapes { .. } | Error::HardLinked { .. }), Some(data_dir)) => {
+            (Err(FileError::Escapes { .. } | FileError::HardLinked { .. }), Some(data_dir)) => {
                 self.open_data(location, &path, data_dir)
             }
             (result, _) => result,
         }
     }
 
-    fn open_own(&self, location: &str, path: &Path) -> Result<Source, Error> {
+    fn open_own(&self, location: &str, path: &Path) -> Result<Source, FileError> {
         let Some(file) = self.own.beneath(Path::new(location))? else {
             return Err(self.escapes(
                 location,
@@ -126,21 +126,21 @@ impl Folder {
         let source = Source::from_file(path.to_owned(), file)?;
         match source.links()? {
             0 | 1 => Ok(source),
-            links => Err(Error::HardLinked { path: path.to_owned(), links }),
+            links => Err(FileError::HardLinked { path: path.to_owned(), links }),
         }
     }
 
     /// Follows links by name, then lets the kernel check the *result* against the data folder: whoever exchanges a
     /// link in between gains nothing but another file of that folder.
-    fn open_data(&self, location: &str, path: &Path, data_dir: &Handle) -> Result<Source, Error> {
-        let reached = path.canonicalize().map_err(|e| Error::io("open", path, e))?;
+    fn open_data(&self, location: &str, path: &Path, data_dir: &Handle) -> Result<Source, FileError> {
+        let reached = path.canonicalize().map_err(|e| FileError::io("open", path, e))?;
         let outside = || self.escapes(location, "the file it leads to does not lie in the data folder either");
         let relative = reached.strip_prefix(&data_dir.path).map_err(|_| outside())?;
         let file = data_dir.beneath(relative)?.ok_or_else(outside)?;
         Source::from_file(path.to_owned(), file)
     }
 
-    fn escapes(&self, location: &str, reason: &'static str) -> Error {
-        Error::Escapes { location: location.to_owned(), folder: self.own.path.clone(), reason }
+    fn escapes(&self, location: &str, reason: &'static str) -> FileError {
+        FileError::Escapes { location: location.to_owned(), folder: self.own.path.clone(), reason }
     }
 }

@@ -1,4 +1,4 @@
-use crate::{Error, Source};
+use crate::{FileError, Source};
 use bytes::Bytes;
 use memmap2::{MmapMut, MmapOptions};
 use std::io;
@@ -22,8 +22,8 @@ pub struct Image {
 }
 
 impl Image {
-    pub(crate) fn new(source: Source) -> Result<Self, Error> {
-        let fail = |error| Error::io("make room for", source.path(), error);
+    pub(crate) fn new(source: Source) -> Result<Self, FileError> {
+        let fail = |error| FileError::io("make room for", source.path(), error);
         let len = usize::try_from(source.len()).map_err(|_| fail(io::ErrorKind::FileTooLarge.into()))?;
         // A map has one byte at least.
         let bytes = MmapOptions::new().len(len.max(1)).no_reserve_swap().map_anon().map_err(fail)?;
@@ -43,11 +43,11 @@ impl Image {
     ///
     /// # Errors
     /// When the file cannot be read, or ends before.
-    pub fn read(&mut self, from: usize, to: usize) -> Result<&[u8], Error> {
+    pub fn read(&mut self, from: usize, to: usize) -> Result<&[u8], FileError> {
         if to > self.len || from > to {
             let (offset, len) = (from as u64, to.saturating_sub(from) as u64);
             let path = self.source.path().to_owned();
-            return Err(Error::BeyondEnd { path, offset, len, size: self.source.len() });
+            return Err(FileError::BeyondEnd { path, offset, len, size: self.source.len() });
         }
         let goes_on = (self.part.start..=self.part.end).contains(&from);
         if !goes_on || to > self.part.end {

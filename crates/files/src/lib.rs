@@ -54,7 +54,7 @@ mod system;
 mod unfinished;
 
 pub use atomic::AtomicFile;
-pub use error::Error;
+pub use error::FileError;
 pub use folder::Folder;
 pub use image::Image;
 pub use range::Range;
@@ -64,13 +64,13 @@ pub use unfinished::remove_unfinished;
 use std::path::Path;
 
 /// Creates a folder and its missing parents; one that exists is fine.
-pub fn create_folder(path: impl AsRef<Path>) -> Result<(), Error> {
+pub fn create_folder(path: impl AsRef<Path>) -> Result<(), FileError> {
     let path = path.as_ref();
-    std::fs::create_dir_all(path).map_err(|e| Error::io("create the folder", path, e))
+    std::fs::create_dir_all(path).map_err(|e| FileError::io("create the folder", path, e))
 }
 
 /// Copies the bytes of a regular file; the copy appears at once and complete, as with [`AtomicFile`].
-pub fn copy_file(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<(), Error> {
+pub fn copy_file(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<(), FileError> {
     let from = from.as_ref();
     let to = to.as_ref();
     let source = Source::open(from)?;

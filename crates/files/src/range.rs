@@ -1,4 +1,4 @@
-use crate::{Error, Source, map};
+use crate::{FileError, Source, map};
 use bytes::Bytes;
 use std::hash::{Hash, Hasher};
 use std::{fmt, io};
@@ -40,27 +40,27 @@ impl Range {
     }
 
     /// Fills `buf` with the bytes from `at` on, counted from the start of the range.
-    pub fn read(&self, at: u64, buf: &mut [u8]) -> Result<(), Error> {
+    pub fn read(&self, at: u64, buf: &mut [u8]) -> Result<(), FileError> {
         self.source.read_at(self.place(at, buf.len() as u64)?, buf)
     }
 
     /// Its bytes in memory, as those of [`Source::map`]; the map lasts as long as the bytes, and is its own each time.
-    pub fn map(&self) -> Result<Bytes, Error> {
+    pub fn map(&self) -> Result<Bytes, FileError> {
         let len = usize::try_from(self.len).map_err(|_| io::ErrorKind::FileTooLarge.into());
         len.and_then(|len| map::map(self.source.file(), self.offset, len))
-            .map_err(|error| Error::io("map", self.source.path(), error))
+            .map_err(|error| FileError::io("map", self.source.path(), error))
     }
 
     /// The `len` bytes from `at` on, counted from the start of this range.
-    pub fn slice(&self, at: u64, len: u64) -> Result<Self, Error> {
+    pub fn slice(&self, at: u64, len: u64) -> Result<Self, FileError> {
         Ok(Self { source: self.source.clone(), offset: self.place(at, len)?, len })
     }
 
     /// Where in the file `len` bytes from `at` on begin, if all of them lie in this range.
-    fn place(&self, at: u64, len: u64) -> Result<u64, Error> {
+    fn place(&self, at: u64, len: u64) -> Result<u64, FileError> {
         match at.checked_add(len) {
             Some(end) if end <= self.len => Ok(self.offset + at),
-            _ => Err(Error::BeyondEnd {
+            _ => Err(FileError::BeyondEnd {
                 path: self.source.path().to_owned(),
                 offset: self.offset.saturating_add(at),
                 len,

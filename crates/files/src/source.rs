@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-use crate::{Error, Image, Range, map, system};
+use crate::{FileError, Image, Range, map, system};
 
 /// A regular file opened for reading; clones share it.
 ///
@@ -31,33 +31,33 @@ pub struct Identity(system::Identity);
 
 impl Identity {
     /// The identity of the file that `path` leads to, through links.
-    pub fn of(path: impl AsRef<Path>) -> Result<Self, Error> {
+    pub fn of(path: impl AsRef<Path>) -> Result<Self, FileError> {
         let path = path.as_ref();
-        let metadata = std::fs::metadata(path).map_err(|e| Error::io("open", path, e))?;
+        let metadata = std::fs::metadata(path).map_err(|e| FileError::io("open", path, e))?;
         Self::new(path, &metadata)
     }
 
-    fn new(path: &Path, metadata: &std::fs::Metadata) -> Result<Self, Error> {
-        system::identity(path, metadata).map(Self).map_err(|e| Error::io("identify", path, e))
+    fn new(path: &Path, metadata: &std::fs::Metadata) -> Result<Self, FileError> {
+        system::identity(path, metadata).map(Self).map_err(|e| FileError::io("identify", path, e))
     }
 }
 
 impl Source {
     /// Opens a file that the *user* named; it may be a symbolic link. What a model names is for
     /// [`Folder::open`](crate::Folder::open).
-    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, FileError> {
         let path = path.as_ref();
         if path.as_os_str().as_encoded_bytes().contains(&0) {
-            return Err(Error::NulInName { name: path.to_string_lossy().into_owned() });
+            return Err(FileError::NulInName { name: path.to_string_lossy().into_owned() });
         }
-        let file = system::open(path).map_err(|e| Error::io("open", path, e))?;
+        let file = system::open(path).map_err(|e| FileError::io("open", path, e))?;
         Self::from_file(path.to_owned(), file)
     }
 
-    pub(crate) fn from_file(path: PathBuf, file: File) -> Result<Self, Error> {
-        let metadata = file.metadata().map_err(|e| Error::io("open", &path, e))?;
+    pub(crate) fn from_file(path: PathBuf, file: File) -> Result<Self, FileError> {
+        let metadata = file.metadata().map_err(|e| FileError::io("open", &path, e))?;
         if !metadata.is_file() {
-            return Err(Error::NotRegular { found: system::kind(metadata.file_type()), path });
+            return Err(FileError::NotRegular { found: system::kind(metadata.file_type()), path });
         }
         let identity = Identity::new(&path, &metadata)?;
         Ok(Self(Arc::new(Opened { path, file, len: metadata.len(), identity, map: OnceLock::new() })))
@@ -80,8 +80,8 @@ impl Source {
     }
 
     /// How many names the file has.
-    pub(crate) fn links(&self) -> Result<u64, Error> {
-        let metadata = self.file().metadata().map_err(|e| Error::io("open", self.path(), e))?;
+    pub(crate) fn links(&self) -> Result<u64, FileError> {
+        let metadata = self.file().metadata().map_err(|e| FileError::io("open", self.path(), e))?;
         Ok(system::links(&metadata))
     }
 
@@ -90,13 +90,13 @@ impl Source {
     }
 
     /// Fills `buf` with the bytes from `offset` on.
-    pub fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), Error> {
+    pub fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), FileError> {
         self.check(offset, buf.len() as u64)?;
-        system::read_exact_at(self.file(), buf, offset).map_err(|e| Error::io("read", self.path(), e))
+        system::read_exact_at(self.file(), buf, offset).map_err(|e| FileError::io("read", self.path(), e))
     }
 
     /// The `len` bytes from `offset` on.
-    pub fn range(&self, offset: u64, len: u64) -> Result<Range, Error> {
+    pub fn range(&self, offset: u64, len: u64) -> Result<Range, FileError> {
         self.check(offset, len)?;
         Ok(Range::new(self.clone(), offset, len))
     }
@@ -106,28 +106,28 @@ impl Source {
         Range::new(self.clone(), 0, self.len())
     }
 
-    fn check(&self, offset: u64, len: u64) -> Result<(), Error> {
+    fn check(&self, offset: u64, len: u64) -> Result<(), FileError> {
         match offset.checked_add(len) {
             Some(end) if end <= self.len() => Ok(()),
-            _ => Err(Error::BeyondEnd { path: self.path().to_owned(), offset, len, size: self.len() }),
+            _ => Err(FileError::BeyondEnd { path: self.path().to_owned(), offset, len, size: self.len() }),
         }
     }
 
     /// The whole file as bytes in memory that the system reads in when they are touched. Mapped once; later calls
     /// share the map, and it lasts as long as this source or any of the bytes.
-    pub fn map(&self) -> Result<Bytes, Error> {
+    pub fn map(&self) -> Result<Bytes, FileError> {
         if let Some(map) = self.0.map.get() {
             return Ok(map.clone());
         }
         let map = usize::try_from(self.len())
             .map_err(|_| io::ErrorKind::FileTooLarge.into())
             .and_then(|len| map::map(self.file(), 0, len))
-            .map_err(|e| Error::io("map", self.path(), e))?;
+            .map_err(|e| FileError::io("map", self.path(), e))?;
         Ok(self.0.map.get_or_init(|| map).clone())
     }
 
     /// Room for the file's bytes in memory, into which parts of it can be read.
-    pub fn image(&self) -> Result<Image, Error> {
+    pub fn image(&self) -> Result<Image, FileError> {
         Image::new(self.clone())
     }
 }
@@ -139,11 +139,11 @@ impl fmt::Debug for Source {
 }
 
 /// Reads a file that the user named and that is small: of at most `limit` bytes.
-pub fn read_bytes(path: impl AsRef<Path>, limit: u64) -> Result<Vec<u8>, Error> {
+pub fn read_bytes(path: impl AsRef<Path>, limit: u64) -> Result<Vec<u8>, FileError> {
     let path = path.as_ref();
     let source = Source::open(path)?;
     let size = source.len();
-    let too_large = || Error::TooLarge { path: path.to_owned(), size, limit };
+    let too_large = || FileError::TooLarge { path: path.to_owned(), size, limit };
     if size > limit {
         return Err(too_large());
     }
@@ -153,7 +153,7 @@ pub fn read_bytes(path: impl AsRef<Path>, limit: u64) -> Result<Vec<u8>, Error> 
 }
 
 /// Reads a text file in UTF-8 that the user named and that is small: of at most `limit` bytes.
-pub fn read_text(path: impl AsRef<Path>, limit: u64) -> Result<String, Error> {
+pub fn read_text(path: impl AsRef<Path>, limit: u64) -> Result<String, FileError> {
     let path = path.as_ref();
-    String::from_utf8(read_bytes(path, limit)?).map_err(|_| Error::NotText { path: path.to_owned() })
+    String::from_utf8(read_bytes(path, limit)?).map_err(|_| FileError::NotText { path: path.to_owned() })
 }

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use netwright_files::{Error, Folder, Identity, Source, read_bytes, read_text};
+use netwright_files::{FileError, Folder, Identity, Source, read_bytes, read_text};
 use tempfile::TempDir;
 
 /// `model/` is the folder of a model, `cache/` is the store that some of its files are links into.
@@ -37,7 +37,7 @@ fn disk() -> TempDir {
 }
 
 /// The error and its causes in one line, without the name of the temporary folder.
-fn message(dir: &TempDir, error: &Error) -> String {
+fn message(dir: &TempDir, error: &FileError) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -154,9 +154,9 @@ fn the_user_may_name_a_link() {
     assert_eq!(opened("model"), r#""/model" is a folder, and a regular file is needed"#);
     assert_eq!(opened("model/link_to_nothing"), r#""/model/link_to_nothing" does not exist"#);
     assert_eq!(opened("a\0b"), r#"the file name "/a\0b" holds a NUL character"#);
-    assert!(matches!(Source::open(Path::new("")), Err(Error::NotFound { .. })));
-    assert!(matches!(Folder::of(Path::new("/")), Err(Error::NotRegular { .. })));
-    assert!(matches!(Folder::at(dir.path().join("nowhere")), Err(Error::NotFound { .. })));
+    assert!(matches!(Source::open(Path::new("")), Err(FileError::NotFound { .. })));
+    assert!(matches!(Folder::of(Path::new("/")), Err(FileError::NotRegular { .. })));
+    assert!(matches!(Folder::at(dir.path().join("nowhere")), Err(FileError::NotFound { .. })));
     assert!(Folder::of(Path::new("model.onnx")).is_ok());
 }
 
@@ -195,7 +195,7 @@ fn ranges_lie_within_their_file() {
     let again = Source::open(dir.path().join("model/link_in")).unwrap();
     assert_eq!(again.range(2, 5).unwrap(), middle);
 
-    let beyond = |error: Error, expected: &str| assert_eq!(message(&dir, &error), expected);
+    let beyond = |error: FileError, expected: &str| assert_eq!(message(&dir, &error), expected);
     let text = |len: u64, offset: u64, size: u64| {
         format!(r#"{len} bytes from byte {offset} on lie beyond the end of "/model/weights" ({size} bytes)"#)
     };
@@ -244,7 +244,7 @@ fn an_image_of_a_file_that_was_shortened_is_an_error() {
     let path = dir.path().join("model/weights");
     let mut image = Source::open(&path).unwrap().image().unwrap();
     fs::File::options().write(true).open(&path).unwrap().set_len(3).unwrap();
-    assert!(matches!(image.read(0, 13).unwrap_err(), Error::Io { action: "read", .. }));
+    assert!(matches!(image.read(0, 13).unwrap_err(), FileError::Io { action: "read", .. }));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use netwright_files::{AtomicFile, Error, Source, copy_file, create_folder};
+use netwright_files::{AtomicFile, FileError, Source, copy_file, create_folder};
 
 fn names(dir: &Path) -> Vec<String> {
     let mut names: Vec<_> =
@@ -15,7 +15,7 @@ fn names(dir: &Path) -> Vec<String> {
     names
 }
 
-fn write(destination: &Path, bytes: &[u8]) -> Result<(), Error> {
+fn write(destination: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let mut file = AtomicFile::create(destination)?;
     file.append(bytes)?;
     file.commit()
@@ -42,7 +42,7 @@ fn a_commit_that_fails_leaves_nothing_behind() {
     let file = AtomicFile::create(&path).unwrap();
     fs::create_dir(&path).unwrap();
     let error = file.commit().unwrap_err();
-    assert!(matches!(error, Error::Io { action: "replace", .. }), "{error}");
+    assert!(matches!(error, FileError::Io { action: "replace", .. }), "{error}");
     assert_eq!(names(dir.path()), ["model.onnx"]);
 }
 
@@ -121,7 +121,7 @@ fn only_reserved_bytes_can_be_filled() {
     file.append(b"in the buffer").unwrap();
     for (offset, len) in [(10, 1), (0, 11), (u64::MAX, 1)] {
         let error = file.write_at(offset, &vec![0; len]).unwrap_err();
-        assert!(matches!(error, Error::BeyondEnd { size: 10, .. }), "{error}");
+        assert!(matches!(error, FileError::BeyondEnd { size: 10, .. }), "{error}");
     }
     for len in [u64::MAX, i64::MAX as u64] {
         let error = io::Error::from(file.reserve(len).unwrap_err());
@@ -189,8 +189,8 @@ fn files_are_copied_and_folders_created() {
     fs::write(at("file"), "content").unwrap();
     copy_file(at("file"), at("a/b/copy")).unwrap();
     assert_eq!(fs::read(at("a/b/copy")).unwrap(), b"content");
-    assert!(matches!(create_folder(at("file")), Err(Error::Io { .. })));
-    assert!(matches!(copy_file(at("missing"), at("copy")), Err(Error::NotFound { .. })));
+    assert!(matches!(create_folder(at("file")), Err(FileError::Io { .. })));
+    assert!(matches!(copy_file(at("missing"), at("copy")), Err(FileError::NotFound { .. })));
     assert_eq!(names(dir.path()), ["a", "file"]);
 }
 

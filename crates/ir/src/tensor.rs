@@ -82,7 +82,7 @@ pub enum TensorError {
     },
     /// The file could not be read.
     #[error(transparent)]
-    File(#[from] files::Error),
+    File(#[from] files::FileError),
 }
 
 impl Tensor {

@@ -6,6 +6,7 @@ use std::fmt;
 
 /// What changed the result of a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
 pub enum Culprit {
     /// Rewrites, of which the first changes the result and the others cannot be told from it, because what the model is
     /// after them cannot be judged; usually one.
@@ -48,13 +49,13 @@ pub enum Culprit {
 ///
 /// # Errors
 /// When the model cannot be optimized, or `judge` fails.
-pub fn bisect<E: From<passes::Error>>(
+pub fn bisect<E: From<passes::PassError>>(
     model: &Model,
     options: &Options,
     mut judge: impl FnMut(&Model) -> Result<Option<bool>, E>,
 ) -> Result<Culprit, E> {
     let most = options.limits.stop_after.unwrap_or(usize::MAX);
-    let rewritten = |count: usize| -> Result<(Model, Report), passes::Error> {
+    let rewritten = |count: usize| -> Result<(Model, Report), passes::PassError> {
         let limits = Limits { stop_after: Some(count.min(most)), ..options.limits };
         let mut model = model.clone();
         let report = optimize(&mut model, &options.clone().with_limits(limits))?;

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 
 /// Counts of a model: of its graph, of bodies each once, and of functions as often as they are called.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use]
+#[non_exhaustive]
 pub struct Inventory {
     /// Nodes that compute something: neither inputs nor tensors.
     pub nodes: usize,

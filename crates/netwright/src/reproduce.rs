@@ -11,6 +11,8 @@ mod graphs;
 
 /// Two small models that differ: a part of a model before a rewrite, and the same part after it.
 #[derive(Clone, Debug)]
+#[must_use]
+#[non_exhaustive]
 pub struct Reproducer {
     /// What was computed before the rewrite; lowered, so that it can be written.
     pub before: Model,
@@ -29,13 +31,13 @@ pub struct Reproducer {
 /// The reason why there is no reproducer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Error {
+pub enum ReproduceError {
     /// The culprit is not a rewrite.
     #[error("{0}")]
     NotARewrite(Culprit),
     /// The model cannot be optimized.
     #[error(transparent)]
-    Passes(#[from] passes::Error),
+    Passes(#[from] passes::PassError),
     /// Both sides of the rewrite were equal in every run.
     #[error("both sides of the rewrite computed the same in tract for every input that was tried")]
     Equal,
@@ -77,16 +79,18 @@ pub enum Error {
 ///
 /// # Errors
 /// When the culprit is not a rewrite, or tract does not show a difference.
-pub fn reproduce(model: &Model, options: &Options, culprit: &Culprit) -> Result<Reproducer, Error> {
-    let Culprit::Rewrites { events, first, .. } = culprit else { return Err(Error::NotARewrite(culprit.clone())) };
-    let mut found = Err(Error::Equal);
+pub fn reproduce(model: &Model, options: &Options, culprit: &Culprit) -> Result<Reproducer, ReproduceError> {
+    let Culprit::Rewrites { events, first, .. } = culprit else {
+        return Err(ReproduceError::NotARewrite(culprit.clone()));
+    };
+    let mut found = Err(ReproduceError::Equal);
     if let [event] = &events[..] {
         found = narrowest(&windows(model, options, *first, event)?);
     }
     let case = match found {
         Ok(case) => case,
         Err(why) => narrowest(&[whole(model, options, *first, events.len())?]).map_err(|other| match (why, other) {
-            (why @ Error::NotRun(_), _) => why,
+            (why @ ReproduceError::NotRun(_), _) => why,
             (_, other) => other,
         })?,
     };
@@ -94,20 +98,20 @@ pub fn reproduce(model: &Model, options: &Options, culprit: &Culprit) -> Result<
 }
 
 /// The windows of a rewrite, from the narrowest to the widest.
-fn windows(model: &Model, options: &Options, number: usize, event: &Event) -> Result<Vec<Window>, passes::Error> {
+fn windows(model: &Model, options: &Options, number: usize, event: &Event) -> Result<Vec<Window>, passes::PassError> {
     let prover = Prover::recording(options.prover.clone(), number, event);
     rewritten(model, &options.clone().with_prover(prover.clone()), number)?;
     Ok(prover.recorded())
 }
 
 /// The whole models before and after some rewrites, as a window.
-fn whole(model: &Model, options: &Options, first: usize, count: usize) -> Result<Window, passes::Error> {
+fn whole(model: &Model, options: &Options, first: usize, count: usize) -> Result<Window, passes::PassError> {
     let before = rewritten(model, options, first.saturating_sub(1))?.graph;
     let after = rewritten(model, options, first + count.saturating_sub(1))?.graph;
     Ok(Window { before, after, can_widen: false })
 }
 
-fn rewritten(model: &Model, options: &Options, count: usize) -> Result<Model, passes::Error> {
+fn rewritten(model: &Model, options: &Options, count: usize) -> Result<Model, passes::PassError> {
     let mut model = model.clone();
     let limits = Limits { stop_after: Some(count), ..options.limits };
     optimize(&mut model, &options.clone().with_limits(limits))?;
@@ -118,7 +122,7 @@ fn rewritten(model: &Model, options: &Options, count: usize) -> Result<Model, pa
 ///
 /// A rule may rely on what computes its operands: then its sides differ in a window that is too narrow, though the
 /// rewrite is right.
-fn narrowest(windows: &[Window]) -> Result<Case, Error> {
+fn narrowest(windows: &[Window]) -> Result<Case, ReproduceError> {
     let (mut found, mut not_run) = (None, None);
     for window in windows.iter().rev() {
         match Case::of(window) {
@@ -127,5 +131,5 @@ fn narrowest(windows: &[Window]) -> Result<Case, Error> {
             Err(why) => _ = not_run.get_or_insert(why),
         }
     }
-    found.ok_or_else(|| not_run.map_or(Error::Equal, Error::NotRun))
+    found.ok_or_else(|| not_run.map_or(ReproduceError::Equal, ReproduceError::NotRun))
 }

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 /// What of a folder is built, and how.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct PretrainedOptions {
     /// What for; by default what the configuration's `architectures` says.
     pub task: Option<Task>,
@@ -37,6 +38,44 @@ impl Default for PretrainedOptions {
             ignored_options: vec![],
             families: vec![],
         }
+    }
+}
+
+impl PretrainedOptions {
+    /// Sets [`task`](Self::task).
+    pub fn with_task(mut self, task: Task) -> Self {
+        self.task = Some(task);
+        self
+    }
+
+    /// Sets [`with_past`](Self::with_past).
+    pub fn with_past(mut self, with_past: bool) -> Self {
+        self.with_past = with_past;
+        self
+    }
+
+    /// Sets [`dtype`](Self::dtype).
+    pub fn with_dtype(mut self, dtype: ElementType) -> Self {
+        self.dtype = dtype;
+        self
+    }
+
+    /// Sets [`allow_unused`](Self::allow_unused).
+    pub fn with_allow_unused(mut self, allow_unused: bool) -> Self {
+        self.allow_unused = allow_unused;
+        self
+    }
+
+    /// Sets [`ignored_options`](Self::ignored_options).
+    pub fn with_ignored_options<N: Into<String>>(mut self, ignored_options: impl IntoIterator<Item = N>) -> Self {
+        self.ignored_options = ignored_options.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets [`families`](Self::families).
+    pub fn with_families(mut self, families: Vec<Family>) -> Self {
+        self.families = families;
+        self
     }
 }
 
@@ -115,7 +154,7 @@ pub enum OpenError {
     },
     /// A file cannot be read.
     #[error(transparent)]
-    File(#[from] files::Error),
+    File(#[from] files::FileError),
 }
 
 impl Pretrained {

@@ -43,7 +43,7 @@ pub struct Settings {
 pub enum SettingsError {
     /// It cannot be read.
     #[error(transparent)]
-    File(#[from] files::Error),
+    File(#[from] files::FileError),
     /// It is no JSON object.
     #[error("{path}: {why}")]
     Malformed {

@@ -110,7 +110,7 @@ pub enum WeightError {
     },
     /// The file cannot be read.
     #[error(transparent)]
-    File(#[from] files::Error),
+    File(#[from] files::FileError),
 }
 
 impl Weights {

@@ -40,6 +40,7 @@ pub(crate) fn is_kept(opset: i64) -> bool {
 
 /// How a model is read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ReadOptions {
     /// A folder beneath which external data may lie where the model's folder has links into it.
     pub data_dir: Option<PathBuf>,
@@ -50,13 +51,33 @@ pub struct ReadOptions {
     pub strict: bool,
 }
 
+impl ReadOptions {
+    /// Sets [`data_dir`](Self::data_dir).
+    pub fn with_data_dir(mut self, data_dir: impl Into<PathBuf>) -> Self {
+        self.data_dir = Some(data_dir.into());
+        self
+    }
+
+    /// Sets [`inline_functions`](Self::inline_functions).
+    pub fn with_inline_functions(mut self, inline_functions: bool) -> Self {
+        self.inline_functions = inline_functions;
+        self
+    }
+
+    /// Sets [`strict`](Self::strict).
+    pub fn with_strict(mut self, strict: bool) -> Self {
+        self.strict = strict;
+        self
+    }
+}
+
 /// Why a file cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {
     /// It cannot be opened.
     #[error(transparent)]
-    File(#[from] files::Error),
+    File(#[from] files::FileError),
     /// It can, but it is no model, or not one that is read.
     #[error("{path:?}: {problem}")]
     Invalid {

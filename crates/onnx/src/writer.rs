@@ -17,6 +17,7 @@ pub const MAX_FILE: u64 = (1 << 31) - 1;
 
 /// How a model is written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct WriteOptions {
     /// Where the weights go.
     pub external_data: ExternalData,
@@ -25,6 +26,26 @@ pub struct WriteOptions {
     pub share_weights: bool,
     /// Files that external data does not replace, beside those that hold weights of the model.
     pub kept_files: Vec<Identity>,
+}
+
+impl WriteOptions {
+    /// Sets [`external_data`](Self::external_data).
+    pub fn with_external_data(mut self, external_data: ExternalData) -> Self {
+        self.external_data = external_data;
+        self
+    }
+
+    /// Sets [`share_weights`](Self::share_weights).
+    pub fn with_share_weights(mut self, share_weights: bool) -> Self {
+        self.share_weights = share_weights;
+        self
+    }
+
+    /// Sets [`kept_files`](Self::kept_files).
+    pub fn with_kept_files(mut self, kept_files: Vec<Identity>) -> Self {
+        self.kept_files = kept_files;
+        self
+    }
 }
 
 /// Whether weights go to a file of their own, `NAME.onnx.data` beside `NAME.onnx`.
@@ -41,6 +62,7 @@ pub enum ExternalData {
 
 /// What was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Written {
     /// The model, and then its external data, where it has some.
     pub files: Vec<PathBuf>,
@@ -157,7 +179,7 @@ pub enum WriteError {
     },
     /// A file could not be written, or one that weights are copied from not be read.
     #[error(transparent)]
-    File(#[from] files::Error),
+    File(#[from] files::FileError),
 }
 
 /// Writes a model to `path`, in the forms of its opset.

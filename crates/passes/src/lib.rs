@@ -57,7 +57,7 @@ pub use evaluate::{Evaluate, Evaluator};
 pub use optimize::{lower, optimize};
 pub use options::Options;
 pub use pass::{Body, Exactness, Pass, Stage};
-pub use pipeline::{Error, Event, Limits, Log, Report};
+pub use pipeline::{Event, Limits, Log, PassError, Report};
 pub use prove::{Claim, Proof, Prove, Proven, Prover};
 pub use rule::{Rewritten, Rule, Skip};
 pub use target::Target;

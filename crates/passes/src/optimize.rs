@@ -3,7 +3,7 @@
 use crate::options::Options;
 use crate::order;
 use crate::pass::{Pass, Stage};
-use crate::pipeline::{self, Error, Event, Limits, Report};
+use crate::pipeline::{self, Event, Limits, PassError, Report};
 use crate::prove::Proofs;
 use crate::runtime::{contrib, shared_cache};
 use crate::target::{self, Target};
@@ -18,7 +18,7 @@ use std::sync::Arc;
 ///
 /// # Errors
 /// When a pass is not known or cannot be skipped, the graph is broken, or a pass misbehaves.
-pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, Error> {
+pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, PassError> {
     let opset = model.opset();
     let mut tentative = order::all(&options.target, opset, None);
     tentative.retain(|pass| {
@@ -59,7 +59,7 @@ fn unwritable(graph: &Graph, model: &Model, target: &Target) -> Option<(Name, Ki
     })
 }
 
-fn attempt(model: &mut Model, options: &Options) -> Result<Report, Error> {
+fn attempt(model: &mut Model, options: &Options) -> Result<Report, PassError> {
     let own = model.opset();
     let is_idle = options.only.as_ref().is_some_and(Vec::is_empty) && !options.share_cache;
     let may_raise = options.raise_opset
@@ -70,14 +70,14 @@ fn attempt(model: &mut Model, options: &Options) -> Result<Report, Error> {
     let all = order::all(&options.target, newest, options.evaluator.clone());
     check_names(&all, options, newest)?;
     if options.share_cache && !options.target.contrib {
-        return Err(Error::Cache(format!("the target {} has no operator for it; ort has", options.target)));
+        return Err(PassError::Cache(format!("the target {} has no operator for it; ort has", options.target)));
     }
     let optimizes = |pass: &Pass| pass.stages.iter().any(|stage| *stage != Stage::Lower);
     let selected = all.into_iter().filter(|pass| optimizes(pass) && is_selected(pass, options, newest));
     let selected: Vec<Arc<Pass>> = selected.map(Arc::new).chain(options.own.iter().cloned()).collect();
     if !model.training.is_empty() {
         let nothing = selected.is_empty() && !options.share_cache;
-        return if nothing { Ok(Report::default()) } else { Err(Error::Training) };
+        return if nothing { Ok(Report::default()) } else { Err(PassError::Training) };
     }
     if model.graph.has_bodies() {
         selected.iter().filter_map(|pass| pass.prepare).for_each(|prepare| prepare(&mut model.graph));
@@ -112,16 +112,16 @@ fn attempt(model: &mut Model, options: &Options) -> Result<Report, Error> {
 }
 
 /// Fails where the options name what is no pass, or skip one without which nothing can be written.
-fn check_names(all: &[Pass], options: &Options, opset: i64) -> Result<(), Error> {
+fn check_names(all: &[Pass], options: &Options, opset: i64) -> Result<(), PassError> {
     for name in options.only.iter().flatten().chain(&options.skip) {
         if all.iter().all(|pass| pass.name != name) {
             let known = all.iter().map(|pass| pass.name).collect();
-            return Err(Error::UnknownPass { name: name.clone(), known });
+            return Err(PassError::UnknownPass { name: name.clone(), known });
         }
     }
     let is_skipped = |pass: &&Pass| options.skip.iter().any(|name| name == pass.name);
     match all.iter().find(|pass| is_skipped(pass) && pass.is_required(&options.target, opset, false)) {
-        Some(required) => Err(Error::Required(required.name)),
+        Some(required) => Err(PassError::Required(required.name)),
         None => Ok(()),
     }
 }
@@ -137,7 +137,7 @@ fn run(
     options: &Options,
     limits: Limits,
     required: bool,
-) -> Result<Report, Error> {
+) -> Result<Report, PassError> {
     let Some(prover) = &options.prover else { return run_in(dialect, passes, &mut model.graph, limits, &mut None) };
     let original = model.graph.clone();
     let mut proofs = Some(Proofs::new(prover.clone()));
@@ -151,7 +151,7 @@ fn run(
             return Ok(report);
         }
         if let Some(event) = proven.refuted.first().filter(|_| required) {
-            return Err(Error::Refuted(event.clone()));
+            return Err(PassError::Refuted(event.clone()));
         }
         proofs.ban(&proven.refuted, runs >= MOST_RUNS);
         runs += 1;
@@ -164,7 +164,7 @@ fn run(
 ///
 /// # Errors
 /// When the graph is broken or a pass misbehaves.
-pub fn lower(model: &mut Model, target: &Target, check: bool) -> Result<Report, Error> {
+pub fn lower(model: &mut Model, target: &Target, check: bool) -> Result<Report, PassError> {
     let (lowering, dialect) = (lowerings(model, target), lowered_dialect(model));
     run_in(dialect, &lowering, &mut model.graph, Limits { stop_after: None, check }, &mut None)
 }
@@ -188,7 +188,7 @@ fn run_in<P: Borrow<Pass>>(
     graph: &mut Graph,
     limits: Limits,
     proofs: &mut Option<Proofs>,
-) -> Result<Report, Error> {
+) -> Result<Report, PassError> {
     graph.set_dialect(Some(dialect));
     let outcome = pipeline::run_proving(passes, graph, limits, proofs);
     graph.set_dialect(None);

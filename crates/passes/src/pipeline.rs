@@ -32,6 +32,7 @@ impl fmt::Display for Event {
 
 /// What a run did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Report {
     /// The rewrites, in the order in which they were applied.
     pub applied: Vec<Event>,
@@ -136,7 +137,7 @@ pub struct Limits {
 /// Why a run failed: each is a bug of a pass, but for the first two.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Error {
+pub enum PassError {
     /// The graph was broken before any pass ran.
     #[error("the graph breaks the laws before any pass has run:\n{0}")]
     Invalid(Violations),
@@ -186,7 +187,7 @@ const MOST_ROUNDS: usize = 32;
 ///
 /// # Errors
 /// When a pass does not come to an end or, where that is checked, breaks a law.
-pub fn run<P: Borrow<Pass>>(passes: &[P], graph: &mut Graph, limits: Limits) -> Result<Report, Error> {
+pub fn run<P: Borrow<Pass>>(passes: &[P], graph: &mut Graph, limits: Limits) -> Result<Report, PassError> {
     run_proving(passes, graph, limits, &mut None)
 }
 
@@ -196,10 +197,10 @@ pub(crate) fn run_proving<P: Borrow<Pass>>(
     graph: &mut Graph,
     limits: Limits,
     proofs: &mut Option<Proofs>,
-) -> Result<Report, Error> {
+) -> Result<Report, PassError> {
     let watched = limits.check || cfg!(debug_assertions);
     if watched {
-        check(graph).map_err(Error::Invalid)?;
+        check(graph).map_err(PassError::Invalid)?;
     }
     graph.settle_sizes();
     let may_apply = limits.stop_after.unwrap_or(usize::MAX);
@@ -216,7 +217,7 @@ pub(crate) fn run_proving<P: Borrow<Pass>>(
             run_pass(pass, graph, &mut log)?;
             *declined = std::mem::take(&mut log.declined);
             if watched {
-                check(graph).map_err(|violations| Error::Broken { pass: pass.name, violations })?;
+                check(graph).map_err(|violations| PassError::Broken { pass: pass.name, violations })?;
             }
         }
         if log.applied.len() == before {
@@ -226,11 +227,11 @@ pub(crate) fn run_proving<P: Borrow<Pass>>(
             return Ok(Report { applied: log.applied, optimized, declined: declined.concat(), proven });
         }
     }
-    Err(Error::Endless { pass: log.applied.last().map_or("", |event| event.pass) })
+    Err(PassError::Endless { pass: log.applied.last().map_or("", |event| event.pass) })
 }
 
 /// Runs one pass until it no longer applies.
-fn run_pass(pass: &Pass, graph: &mut Graph, log: &mut Log) -> Result<(), Error> {
+fn run_pass(pass: &Pass, graph: &mut Graph, log: &mut Log) -> Result<(), PassError> {
     log.running = Running::new(pass);
     for _ in 0..MOST_ROUNDS {
         let before = log.applied.len();
@@ -240,7 +241,7 @@ fn run_pass(pass: &Pass, graph: &mut Graph, log: &mut Log) -> Result<(), Error> 
             return Ok(());
         }
     }
-    Err(Error::Endless { pass: pass.name })
+    Err(PassError::Endless { pass: pass.name })
 }
 
 /// Runs a pass once over a graph and the bodies in it, which nest to a bound.

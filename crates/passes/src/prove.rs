@@ -28,6 +28,7 @@ pub struct Claim<'w> {
 
 /// What came of running both sides of a rewrite.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "a proof may refute the rewrite"]
 pub enum Proof {
     /// They were equal in every run.
     Holds,
@@ -232,6 +233,7 @@ pub(crate) struct Proofs {
 
 /// What came of proving the rewrites of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Proven {
     /// How many were equal on both sides.
     pub proven: usize,

@@ -42,6 +42,7 @@ pub enum SiteKind {
 
 /// An attention, a normalization or an activation.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Site {
     /// Which of them.
     pub kind: SiteKind,

@@ -12,6 +12,7 @@ use std::str::FromStr;
 /// assert_eq!("ort".parse(), Ok(Target::ORT));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Target {
     /// The word on the command line.
     pub name: &'static str,
@@ -61,6 +62,7 @@ pub struct Target {
 
 /// Which forms of ONNX's Attention a runtime runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 #[expect(clippy::struct_excessive_bools, reason = "a table of what a runtime does and does not")]
 pub struct AttentionKernel {
     /// Whether it caps scores; tract 0.23.9 refuses to.

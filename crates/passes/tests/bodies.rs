@@ -1,7 +1,7 @@
 //! What passes do to bodies and to the nodes that have them.
 
 use netwright_ir::{Model, check, parse};
-use netwright_passes::{Error, Limits, Options, optimize, passes, pipeline};
+use netwright_passes::{Limits, Options, PassError, optimize, passes, pipeline};
 
 fn run(names: &[&str], text: &str) -> String {
     let mut graph = parse(text).unwrap_or_else(|error| panic!("{error} in\n{text}"));
@@ -143,7 +143,7 @@ fn training_steps_read_values_by_name() {
         initialization_binding: vec![],
         update_binding: vec![],
     });
-    assert_eq!(optimize(&mut model, &Options::default()).unwrap_err(), Error::Training);
+    assert_eq!(optimize(&mut model, &Options::default()).unwrap_err(), PassError::Training);
     let none = Options::default().with_only::<&str>([]);
     assert_eq!(optimize(&mut model, &none).unwrap().applied, []);
 }

@@ -3,7 +3,7 @@
 use netwright_ir::{Fact, Graph, Kind, Op, parse};
 use netwright_passes::pattern::any;
 use netwright_passes::rewrite::become_op;
-use netwright_passes::{Error, Exactness, Limits, Log, Pass, Skip, pipeline};
+use netwright_passes::{Exactness, Limits, Log, Pass, PassError, Skip, pipeline};
 
 fn chain(length: usize) -> Graph {
     let line = |at: usize| format!("%n{} = neg %n{at} : f32[b]\n", at + 1);
@@ -19,7 +19,7 @@ fn exchange(name: &'static str, from: Kind, to: Op) -> Pass {
     })
 }
 
-fn run(passes: &[Pass], graph: &mut Graph, stop_after: Option<usize>) -> Result<pipeline::Report, Error> {
+fn run(passes: &[Pass], graph: &mut Graph, stop_after: Option<usize>) -> Result<pipeline::Report, PassError> {
     pipeline::run(passes, graph, Limits { stop_after, check: true })
 }
 
@@ -52,7 +52,7 @@ fn an_exhausted_bound_names_the_pass() {
         (vec![exchange("neg-to-neg", Kind::Neg, Op::Neg)], "neg-to-neg"),
     ];
     for (passes, expected) in cases {
-        assert_eq!(run(&passes, &mut chain(1), None), Err(Error::Endless { pass: expected }));
+        assert_eq!(run(&passes, &mut chain(1), None), Err(PassError::Endless { pass: expected }));
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the symbolic dims of a model stand for in each run.
 
-use crate::Error;
+use crate::VerifyError;
 use crate::file::Port;
 use crate::run::list;
 use netwright_ir::{Bindings, Dim, Symbol};
@@ -87,14 +87,14 @@ const LONGEST_ROW: Row = Row { kind: SizesKind::Long, batch: 1, first: LONGEST, 
 /// assert_eq!(runs[0].bindings.values().collect::<Vec<_>>(), [&1, &5, &13, &8]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn bindings(inputs: &[Port], dims: &BTreeMap<Symbol, Dim>, longest: bool) -> Result<Vec<Sizes>, Error> {
+pub fn bindings(inputs: &[Port], dims: &BTreeMap<Symbol, Dim>, longest: bool) -> Result<Vec<Sizes>, VerifyError> {
     let symbols = symbols(inputs);
     let mut named: Vec<Symbol> = dims.keys().cloned().collect();
     for dim in dims.values() {
         dim.for_each_symbol(&mut |symbol| named.push(symbol.clone()));
     }
     if let Some(symbol) = named.into_iter().find(|symbol| !symbols.contains(symbol)) {
-        return Err(Error::UnknownSymbol { symbol, symbols: list(symbols.iter().map(Symbol::as_str)) });
+        return Err(VerifyError::UnknownSymbol { symbol, symbols: list(symbols.iter().map(Symbol::as_str)) });
     }
     let free: Vec<&Symbol> = symbols.iter().filter(|symbol| !dims.contains_key(*symbol)).collect();
     let has_length = free.iter().any(|symbol| !is_batch(symbol.as_str()));
@@ -153,11 +153,11 @@ pub(crate) fn is_batch(name: &str) -> bool {
 }
 
 /// Adds what `dims` comes down to, given what is bound.
-fn resolve(dims: &BTreeMap<Symbol, Dim>, bound: &mut Bindings) -> Result<(), Error> {
+fn resolve(dims: &BTreeMap<Symbol, Dim>, bound: &mut Bindings) -> Result<(), VerifyError> {
     let mut open: Vec<_> = dims.iter().collect();
     while let Some(&(symbol, dim)) = open.first() {
         let failed = |symbol: &Symbol, dim: &Dim, cause| {
-            Err(Error::Binding { symbol: symbol.clone(), dim: dim.to_string(), cause })
+            Err(VerifyError::Binding { symbol: symbol.clone(), dim: dim.to_string(), cause })
         };
         let before = open.len();
         let mut wrong = None;

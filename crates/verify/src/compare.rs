@@ -6,6 +6,8 @@ use std::fmt;
 
 /// How one output of two models compares.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[must_use = "a comparison may say that the outputs differ"]
+#[non_exhaustive]
 pub struct Comparison {
     /// The name of the output.
     pub output: String,

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 /// Why something could not be run or judged at all.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Error {
+pub enum VerifyError {
     /// A file that the user named could not be opened or read.
     #[error(transparent)]
-    File(#[from] netwright_files::Error),
+    File(#[from] netwright_files::FileError),
 
     /// The bytes are no ONNX model.
     #[error("{file} is not an ONNX model: {cause}")]

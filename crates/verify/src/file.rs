@@ -1,6 +1,6 @@
 //! A model file as tract sees it, with the external data brought in.
 
-use crate::Error;
+use crate::VerifyError;
 use crate::skim::{OWN, Weights, skim};
 use crate::spell::{spell_out, spell_out_to_judge};
 use netwright_files::{Folder, Range, Source};
@@ -42,12 +42,12 @@ pub struct Port {
 
 impl ModelFile {
     /// Reads a model; its external data must lie beneath its folder.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, VerifyError> {
         Self::open_with(path, None)
     }
 
     /// Reads a model whose external data may be links into `data_dir`; see [`Folder::with_data_dir`].
-    pub fn open_with(path: impl AsRef<Path>, data_dir: Option<&Path>) -> Result<Self, Error> {
+    pub fn open_with(path: impl AsRef<Path>, data_dir: Option<&Path>) -> Result<Self, VerifyError> {
         let path = path.as_ref();
         let source = Source::open(path)?;
         let bytes = source.map()?;
@@ -62,7 +62,7 @@ impl ModelFile {
         let ModelFile { name, graph, weights, .. } = &mut file;
         let failed = |tensor: &pb::TensorProto, cause| {
             let tensor = tensor.name.clone();
-            Error::ExternalData { file: name.clone(), tensor, cause }
+            VerifyError::ExternalData { file: name.clone(), tensor, cause }
         };
         for tensor in graph.initializer.iter_mut().filter(|tensor| is_external(tensor)) {
             let own = weights.len();
@@ -82,12 +82,12 @@ impl ModelFile {
     }
 
     /// A model of these bytes, without external data; `name` is what errors call it.
-    pub fn from_bytes(name: &str, bytes: &[u8]) -> Result<Self, Error> {
+    pub fn from_bytes(name: &str, bytes: &[u8]) -> Result<Self, VerifyError> {
         Self::decode(name, bytes, Origin::Bytes(bytes.to_owned()))
     }
 
-    fn decode(name: &str, mut bytes: &[u8], origin: Origin) -> Result<Self, Error> {
-        let failed = |cause: String| Error::Decode { file: name.to_owned(), cause };
+    fn decode(name: &str, mut bytes: &[u8], origin: Origin) -> Result<Self, VerifyError> {
+        let failed = |cause: String| VerifyError::Decode { file: name.to_owned(), cause };
         let mut model =
             tract_onnx::onnx().proto_model_for_read(&mut bytes).map_err(|error| failed(format!("{error:#}")))?;
         let mut graph = model.graph.take().ok_or_else(|| failed("it holds no graph".to_owned()))?;

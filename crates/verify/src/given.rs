@@ -3,7 +3,7 @@
 use crate::file::{ModelFile, Port};
 use crate::npy::{self, from_bytes};
 use crate::run::list;
-use crate::{Array, Error};
+use crate::{Array, VerifyError};
 use netwright_files::{Folder, Source};
 use netwright_ir::{Bindings, Dim, ElementType};
 use safetensors::{Dtype, SafeTensors};
@@ -14,7 +14,7 @@ const PREFIX: &str = "input.";
 
 /// Reads all inputs of a model from a safetensors file, or from a folder of `.npy` files; also returns the sizes that
 /// their shapes give to the symbols.
-pub(crate) fn read(path: &Path, model: &ModelFile) -> Result<(Bindings, Vec<(String, Array)>), Error> {
+pub(crate) fn read(path: &Path, model: &ModelFile) -> Result<(Bindings, Vec<(String, Array)>), VerifyError> {
     let ports = model.inputs();
     let found = if path.is_dir() { folder(path, &ports)? } else { tensors(path, &ports)? };
     let (mut missing, mut given) = (vec![], vec![]);
@@ -43,8 +43,8 @@ pub(crate) fn read(path: &Path, model: &ModelFile) -> Result<(Bindings, Vec<(Str
     Ok((bindings, given))
 }
 
-fn failed(path: &Path, cause: String) -> Error {
-    Error::Inputs { path: path.to_owned(), cause }
+fn failed(path: &Path, cause: String) -> VerifyError {
+    VerifyError::Inputs { path: path.to_owned(), cause }
 }
 
 /// Binds the symbols of a declared shape to the sizes of an array.
@@ -71,7 +71,7 @@ fn fit(port: &Port, array: &Array, bindings: &mut Bindings) -> Result<(), String
     Ok(())
 }
 
-fn folder(path: &Path, ports: &[Port]) -> Result<Vec<Option<Array>>, Error> {
+fn folder(path: &Path, ports: &[Port]) -> Result<Vec<Option<Array>>, VerifyError> {
     let folder = Folder::at(path)?;
     let read = |port: &Port| {
         let name = format!("{}.npy", port.name);
@@ -84,7 +84,7 @@ fn folder(path: &Path, ports: &[Port]) -> Result<Vec<Option<Array>>, Error> {
     ports.iter().map(read).collect()
 }
 
-fn tensors(path: &Path, ports: &[Port]) -> Result<Vec<Option<Array>>, Error> {
+fn tensors(path: &Path, ports: &[Port]) -> Result<Vec<Option<Array>>, VerifyError> {
     let bytes = Source::open(path)?.map()?;
     let tensors =
         SafeTensors::deserialize(&bytes).map_err(|error| failed(path, format!("it is not safetensors: {error}")))?;

@@ -3,7 +3,7 @@
 use crate::bindings::{is_batch, is_past};
 use crate::file::{ModelFile, Port};
 use crate::uses::Graphs;
-use crate::{Array, Error, Values};
+use crate::{Array, Values, VerifyError};
 use half::f16;
 use netwright_ir::{Bindings, ElementType, fingerprint};
 
@@ -34,7 +34,7 @@ const FILL: f32 = -1e4;
 ///   with one element of 1000.
 ///
 /// How masks pad and which range floats have follows from the seed modulo 8. In runs of consecutive seeds all occur.
-pub fn inputs(file: &ModelFile, bindings: &Bindings, seed: u64) -> Result<Vec<(String, Array)>, Error> {
+pub fn inputs(file: &ModelFile, bindings: &Bindings, seed: u64) -> Result<Vec<(String, Array)>, VerifyError> {
     let graphs = Graphs::new(&file.graph);
     let ports = file.inputs();
     let made = ports.iter().map(|port| Ok((port.name.clone(), make(file, &graphs, &ports, port, bindings, seed)?)));
@@ -135,8 +135,8 @@ fn make(
     port: &Port,
     bindings: &Bindings,
     seed: u64,
-) -> Result<Array, Error> {
-    let failed = |cause: String| Error::Unmakable { file: file.name.clone(), input: port.name.clone(), cause };
+) -> Result<Array, VerifyError> {
+    let failed = |cause: String| VerifyError::Unmakable { file: file.name.clone(), input: port.name.clone(), cause };
     let ty = port.ty.as_ref().ok_or_else(|| failed("its type is not declared".to_owned()))?;
     let dims = ty.shape.as_ref().ok_or_else(|| failed(format!("the rank of {ty} is not declared")))?;
     let size = |dim: &netwright_ir::Dim| usize::try_from(dim.evaluate(bindings)?).ok();

@@ -61,7 +61,7 @@ mod worker;
 
 pub use bindings::{Sizes, SizesKind, bindings};
 pub use compare::{Comparison, Difference, Rounding, Worst, compare};
-pub use error::Error;
+pub use error::VerifyError;
 pub use file::{ModelFile, Port};
 pub use gate::{Reason, gate};
 pub use inputs::inputs;

@@ -4,7 +4,7 @@ mod library;
 
 use crate::file::{ModelFile, Origin};
 use crate::skim::put_bytes;
-use crate::{Array, Error, runtime};
+use crate::{Array, VerifyError, runtime};
 use netwright_files::Source;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{Session, SessionInputValue};
@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 /// use netwright_verify::{OnnxRuntime, OrtLevel, Runtime};
 /// let runtime = OnnxRuntime::at("/opt/onnxruntime/lib/libonnxruntime.so")?.with_level(OrtLevel::All);
 /// println!("{}", Runtime::Ort(runtime));
-/// # Ok::<(), netwright_verify::Error>(())
+/// # Ok::<(), netwright_verify::VerifyError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OnnxRuntime {
@@ -49,7 +49,7 @@ pub enum OrtLevel {
 
 impl OnnxRuntime {
     /// The library in that file.
-    pub fn at(library: impl AsRef<Path>) -> Result<Self, Error> {
+    pub fn at(library: impl AsRef<Path>) -> Result<Self, VerifyError> {
         let library = library.as_ref();
         library::check(library)?;
         Ok(Self::of(&std::path::absolute(library).map_err(|error| library::failed(library, error.to_string()))?))
@@ -58,8 +58,8 @@ impl OnnxRuntime {
     /// The library that the environment variable `ORT_DYLIB_PATH` names; otherwise that of an installed Python package
     /// `onnxruntime`, the newest of those in the first environment that has one: `VIRTUAL_ENV`, `CONDA_PREFIX`, those of
     /// the Pythons in `PATH`, the user's own packages. Python is not run.
-    pub fn find() -> Result<Self, Error> {
-        library::find().map(|library| Self::of(&library)).ok_or(Error::NoOnnxRuntime)
+    pub fn find() -> Result<Self, VerifyError> {
+        library::find().map(|library| Self::of(&library)).ok_or(VerifyError::NoOnnxRuntime)
     }
 
     fn of(library: &Path) -> Self {
@@ -77,7 +77,7 @@ impl OnnxRuntime {
     }
 
     /// Loads a model to compute these values.
-    pub(crate) fn session(&self, file: &ModelFile, outputs: &[String]) -> Result<Loaded, Error> {
+    pub(crate) fn session(&self, file: &ModelFile, outputs: &[String]) -> Result<Loaded, VerifyError> {
         library::load(&self.library)?;
         let name = self.to_string();
         let session = guard(&file.name, &name, runtime::LOAD, || {
@@ -155,7 +155,12 @@ pub(crate) struct Loaded {
 
 impl Loaded {
     /// These outputs.
-    pub(crate) fn run(&self, file: &str, inputs: &[(&str, &Array)], outputs: &[String]) -> Result<Vec<Array>, Error> {
+    pub(crate) fn run(
+        &self,
+        file: &str,
+        inputs: &[(&str, &Array)],
+        outputs: &[String],
+    ) -> Result<Vec<Array>, VerifyError> {
         let arrays = guard(file, &self.runtime, runtime::RUN, || {
             let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
             let computed = session.run(given(inputs)?)?;
@@ -169,7 +174,7 @@ impl Loaded {
             .into_iter()
             .zip(outputs)
             .map(|(array, output)| {
-                array.map_err(|found| Error::Runtime {
+                array.map_err(|found| VerifyError::Runtime {
                     file: file.to_owned(),
                     runtime: self.runtime.clone(),
                     action: runtime::RUN,
@@ -180,7 +185,7 @@ impl Loaded {
     }
 
     /// How long a run takes, from inputs to outputs of ONNX Runtime's own.
-    pub(crate) fn time(&self, file: &str, inputs: &[(&str, &Array)]) -> Result<Duration, Error> {
+    pub(crate) fn time(&self, file: &str, inputs: &[(&str, &Array)]) -> Result<Duration, VerifyError> {
         guard(file, &self.runtime, runtime::RUN, || {
             let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
             let given = given(inputs)?;
@@ -202,6 +207,6 @@ fn guard<T>(
     runtime: &str,
     action: &'static str,
     work: impl FnOnce() -> ort::Result<T>,
-) -> Result<T, Error> {
+) -> Result<T, VerifyError> {
     runtime::guard(file, runtime, action, || work().map_err(|error| error.to_string()))
 }

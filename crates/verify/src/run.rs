@@ -3,7 +3,7 @@
 use crate::file::{ModelFile, Port};
 use crate::onnx_runtime::Loaded;
 use crate::tract::Plan;
-use crate::{Array, Error, Runtime, gate};
+use crate::{Array, Runtime, VerifyError, gate};
 use netwright_ir::Bindings;
 use std::path::Path;
 use std::time::Duration;
@@ -24,7 +24,7 @@ use std::time::Duration;
 /// let runtime = Runtime::Ort(OnnxRuntime::find()?);
 /// let encoder = Session::load_in("encoder_model.onnx", &runtime)?;
 /// let also_memory = encoder.run(&inputs)?.remove(0).1;
-/// # Ok::<(), netwright_verify::Error>(())
+/// # Ok::<(), netwright_verify::VerifyError>(())
 /// ```
 #[derive(Debug)]
 pub struct Session {
@@ -43,27 +43,27 @@ enum Engine {
 
 impl Session {
     /// Loads a model file in tract; its external data must lie beneath its folder.
-    pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, VerifyError> {
         Self::load_in(path, &Runtime::Tract)
     }
 
     /// Loads a model file in a runtime; its external data must lie beneath its folder.
-    pub fn load_in(path: impl AsRef<Path>, runtime: &Runtime) -> Result<Self, Error> {
+    pub fn load_in(path: impl AsRef<Path>, runtime: &Runtime) -> Result<Self, VerifyError> {
         Self::new_in(&ModelFile::open(path)?, runtime)
     }
 
     /// Loads a model in tract.
-    pub fn new(file: &ModelFile) -> Result<Self, Error> {
+    pub fn new(file: &ModelFile) -> Result<Self, VerifyError> {
         Self::new_in(file, &Runtime::Tract)
     }
 
     /// Loads a model in a runtime.
-    pub fn new_in(file: &ModelFile, runtime: &Runtime) -> Result<Self, Error> {
+    pub fn new_in(file: &ModelFile, runtime: &Runtime) -> Result<Self, VerifyError> {
         Self::of(file, runtime, file.output_names(), None)
     }
 
     /// Loads a model in tract for these sizes of its symbols only: some models tract loads in no other way.
-    pub fn for_sizes(file: &ModelFile, sizes: &Bindings) -> Result<Self, Error> {
+    pub fn for_sizes(file: &ModelFile, sizes: &Bindings) -> Result<Self, VerifyError> {
         Self::of(file, &Runtime::Tract, file.output_names(), Some(sizes))
     }
 
@@ -74,12 +74,12 @@ impl Session {
         runtime: &Runtime,
         outputs: Vec<String>,
         sizes: Option<&Bindings>,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, VerifyError> {
         Self::loaded(file, runtime, outputs, sizes, true)
     }
 
     /// Loads a model in tract for these sizes of its symbols, and runs its operators as they stand.
-    pub(crate) fn plain(file: &ModelFile, sizes: &Bindings) -> Result<Self, Error> {
+    pub(crate) fn plain(file: &ModelFile, sizes: &Bindings) -> Result<Self, VerifyError> {
         Self::loaded(file, &Runtime::Tract, file.output_names(), Some(sizes), false)
     }
 
@@ -89,13 +89,13 @@ impl Session {
         outputs: Vec<String>,
         sizes: Option<&Bindings>,
         optimize: bool,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, VerifyError> {
         let reasons = match runtime {
             Runtime::Tract => gate(file),
             Runtime::Ort(_) => gate::random(file),
         };
         if !reasons.is_empty() {
-            return Err(Error::NotVerifiable { file: file.name.clone(), runtime: runtime.to_string(), reasons });
+            return Err(VerifyError::NotVerifiable { file: file.name.clone(), runtime: runtime.to_string(), reasons });
         }
         let mut inputs = file.inputs();
         let engine = match runtime {
@@ -116,7 +116,7 @@ impl Session {
     }
 
     /// Runs it once; inputs by name in any order, outputs in the model's order.
-    pub fn run(&self, inputs: &[(&str, &Array)]) -> Result<Vec<(String, Array)>, Error> {
+    pub fn run(&self, inputs: &[(&str, &Array)]) -> Result<Vec<(String, Array)>, VerifyError> {
         let given = self.given(inputs)?;
         let outputs = match &self.engine {
             Engine::Tract(plan) => plan.run(&self.file, &given),
@@ -126,7 +126,7 @@ impl Session {
     }
 
     /// How long the runtime takes to run it once, from inputs to outputs of its own.
-    pub fn time(&self, inputs: &[(&str, &Array)]) -> Result<Duration, Error> {
+    pub fn time(&self, inputs: &[(&str, &Array)]) -> Result<Duration, VerifyError> {
         let given = self.given(inputs)?;
         match &self.engine {
             Engine::Tract(plan) => plan.time(&self.file, &given),
@@ -139,9 +139,9 @@ impl Session {
     }
 
     /// The inputs, in the runtime's order.
-    fn given<'a>(&self, inputs: &[(&str, &'a Array)]) -> Result<Vec<&'a Array>, Error> {
+    fn given<'a>(&self, inputs: &[(&str, &'a Array)]) -> Result<Vec<&'a Array>, VerifyError> {
         if let Some((unknown, _)) = inputs.iter().find(|(name, _)| self.inputs.iter().all(|port| port.name != *name)) {
-            return Err(Error::UnknownInput {
+            return Err(VerifyError::UnknownInput {
                 file: self.file.clone(),
                 input: (*unknown).to_owned(),
                 inputs: list(self.inputs.iter().map(|port| port.name.as_str())),
@@ -150,15 +150,15 @@ impl Session {
         self.inputs.iter().map(|port| self.one(port, inputs)).collect()
     }
 
-    fn one<'a>(&self, port: &Port, inputs: &[(&str, &'a Array)]) -> Result<&'a Array, Error> {
+    fn one<'a>(&self, port: &Port, inputs: &[(&str, &'a Array)]) -> Result<&'a Array, VerifyError> {
         let file = || self.file.clone();
         let expected = port.ty.as_ref().map_or_else(String::new, ToString::to_string);
         let Some((_, array)) = inputs.iter().find(|(name, _)| *name == port.name) else {
-            return Err(Error::MissingInput { file: file(), input: port.name.clone(), expected });
+            return Err(VerifyError::MissingInput { file: file(), input: port.name.clone(), expected });
         };
         if port.ty.as_ref().is_some_and(|ty| ty.element != array.element()) {
             let found = array.to_string();
-            return Err(Error::InputType { file: file(), input: port.name.clone(), expected, found });
+            return Err(VerifyError::InputType { file: file(), input: port.name.clone(), expected, found });
         }
         Ok(array)
     }

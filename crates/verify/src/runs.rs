@@ -9,7 +9,8 @@ use crate::relations::{candidates, describe};
 use crate::verdict::{Blame, Produced, Run, Verdict};
 use crate::verify::verdict;
 use crate::{
-    Array, Comparison, Difference, Error, Options, Reason, Rounding, Runtime, Session, compare, given, inputs, twin,
+    Array, Comparison, Difference, Options, Reason, Rounding, Runtime, Session, VerifyError, compare, given, inputs,
+    twin,
 };
 use netwright_ir::Bindings;
 use std::collections::BTreeSet;
@@ -31,21 +32,21 @@ struct Runner<'m> {
 
 impl<'m> Runner<'m> {
     /// To compute a model's outputs.
-    fn new(file: &'m ModelFile, runtime: &'m Runtime) -> Result<Self, Error> {
+    fn new(file: &'m ModelFile, runtime: &'m Runtime) -> Result<Self, VerifyError> {
         Self::of(file, runtime, file.output_names())
     }
 
     /// To compute any values of the main graph.
-    fn of(file: &'m ModelFile, runtime: &'m Runtime, outputs: Vec<String>) -> Result<Self, Error> {
+    fn of(file: &'m ModelFile, runtime: &'m Runtime, outputs: Vec<String>) -> Result<Self, VerifyError> {
         let symbolic = match Session::of(file, runtime, outputs.clone(), None) {
             Ok(session) => Some(session),
-            Err(Error::Runtime { .. } | Error::Panic { .. }) if *runtime == Runtime::Tract => None,
+            Err(VerifyError::Runtime { .. } | VerifyError::Panic { .. }) if *runtime == Runtime::Tract => None,
             Err(error) => return Err(error),
         };
         Ok(Self { file, runtime, outputs, symbolic })
     }
 
-    fn run(&self, inputs: &[(&str, &Array)], sizes: &Bindings) -> Result<Vec<(String, Array)>, Error> {
+    fn run(&self, inputs: &[(&str, &Array)], sizes: &Bindings) -> Result<Vec<(String, Array)>, VerifyError> {
         match (&self.symbolic, self.runtime) {
             (Some(session), Runtime::Ort(_)) => return session.run(inputs),
             (Some(session), Runtime::Tract) => {
@@ -87,7 +88,7 @@ fn borrowed(inputs: &[(String, Array)]) -> Vec<(&str, &Array)> {
 }
 
 /// Runs a model for several bindings, or two models to compare them.
-pub(crate) fn judge(a: &ModelFile, b: Option<&ModelFile>, options: &Options) -> Result<Verdict, Error> {
+pub(crate) fn judge(a: &ModelFile, b: Option<&ModelFile>, options: &Options) -> Result<Verdict, VerifyError> {
     if let Some(b) = b {
         let other = other_ports("input", &a.inputs(), &b.inputs());
         if let Some(what) = other.or_else(|| other_ports("output", a.outputs(), b.outputs())) {
@@ -111,7 +112,7 @@ fn cases(
     runner: &Runner<'_>,
     options: &Options,
     notes: &mut Vec<String>,
-) -> Result<Vec<Planned>, Error> {
+) -> Result<Vec<Planned>, VerifyError> {
     if let Some(path) = &options.inputs {
         let (bindings, inputs) = given::read(path, model)?;
         return Ok(vec![Planned {
@@ -147,7 +148,7 @@ fn cases(
             Err(error) => failed = Some(error),
         }
     }
-    Err(failed.unwrap_or_else(|| Error::Answered("no sizes fit the inputs of the model".to_owned())))
+    Err(failed.unwrap_or_else(|| VerifyError::Answered("no sizes fit the inputs of the model".to_owned())))
 }
 
 fn parameters(model: &ModelFile) -> i64 {
@@ -170,7 +171,7 @@ struct Second<'m> {
 }
 
 impl<'m> Second<'m> {
-    fn new(model: &'m ModelFile, runtime: &'m Runtime) -> Result<Self, Error> {
+    fn new(model: &'m ModelFile, runtime: &'m Runtime) -> Result<Self, VerifyError> {
         Ok(Self { model, runner: Runner::new(model, runtime)? })
     }
 }
@@ -189,7 +190,7 @@ struct Judge<'m> {
 }
 
 impl Judge<'_> {
-    fn alone(mut self, cases: Vec<Planned>) -> Result<Verdict, Error> {
+    fn alone(mut self, cases: Vec<Planned>) -> Result<Verdict, VerifyError> {
         let mut runs = vec![];
         for planned in cases {
             let Some((case, outputs)) = self.run_first(planned)? else { continue };
@@ -212,7 +213,7 @@ impl Judge<'_> {
         Ok(Verdict::Runs { runtime: self.options.runtime.to_string(), runs, notes: self.notes })
     }
 
-    fn compared(mut self, second: &Second<'_>, cases: Vec<Planned>) -> Result<Verdict, Error> {
+    fn compared(mut self, second: &Second<'_>, cases: Vec<Planned>) -> Result<Verdict, VerifyError> {
         let (runtime, tolerance) = (self.options.runtime.to_string(), self.options.tolerance);
         let mut runs = vec![];
         for planned in cases {
@@ -259,7 +260,7 @@ impl Judge<'_> {
     }
 
     /// Makes the inputs and runs the first model; `None` where it refuses sizes that it may refuse.
-    fn run_first(&mut self, planned: Planned) -> Result<Option<(Case, Named)>, Error> {
+    fn run_first(&mut self, planned: Planned) -> Result<Option<(Case, Named)>, VerifyError> {
         let Planned { sizes: Sizes { bindings, kind }, seed, inputs: given } = planned;
         if kind == SizesKind::Shorter && !self.refused_long {
             return Ok(None);
@@ -357,9 +358,9 @@ impl Judge<'_> {
 }
 
 /// Why a runtime failed, without the name of the file.
-fn cause(error: Error) -> String {
+fn cause(error: VerifyError) -> String {
     match error {
-        Error::Runtime { cause, .. } | Error::Panic { cause, .. } => cause,
+        VerifyError::Runtime { cause, .. } | VerifyError::Panic { cause, .. } => cause,
         error => error.to_string(),
     }
 }

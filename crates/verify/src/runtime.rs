@@ -1,6 +1,6 @@
 //! The runtimes that can run a model.
 
-use crate::{Error, OnnxRuntime, quiet};
+use crate::{OnnxRuntime, VerifyError, quiet};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -37,11 +37,11 @@ pub(crate) fn guard<T>(
     runtime: &str,
     action: &'static str,
     work: impl FnOnce() -> Result<T, String>,
-) -> Result<T, Error> {
+) -> Result<T, VerifyError> {
     let (file, runtime) = (file.to_owned(), runtime.to_owned());
     match quiet::catch(work) {
         Ok(Ok(done)) => Ok(done),
-        Ok(Err(cause)) => Err(Error::Runtime { file, runtime, action, cause }),
-        Err(cause) => Err(Error::Panic { file, runtime, action, cause }),
+        Ok(Err(cause)) => Err(VerifyError::Runtime { file, runtime, action, cause }),
+        Err(cause) => Err(VerifyError::Panic { file, runtime, action, cause }),
     }
 }

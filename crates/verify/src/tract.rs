@@ -2,7 +2,7 @@
 
 use crate::file::{ModelFile, Port};
 use crate::run::list;
-use crate::{Array, Error, runtime};
+use crate::{Array, VerifyError, runtime};
 use netwright_ir::{Bindings, Dim};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ impl Plan {
         outputs: &[String],
         sizes: Option<&Bindings>,
         optimize: bool,
-    ) -> Result<(Self, Vec<String>), Error> {
+    ) -> Result<(Self, Vec<String>), VerifyError> {
         guard(&file.name, runtime::LOAD, || {
             let mut model = parse(file)?;
             if let Some(sizes) = sizes {
@@ -46,7 +46,7 @@ impl Plan {
     }
 
     /// The outputs, in the order in which they were requested; inputs in tract's order.
-    pub(crate) fn run(&self, file: &str, inputs: &[&Array]) -> Result<Vec<Array>, Error> {
+    pub(crate) fn run(&self, file: &str, inputs: &[&Array]) -> Result<Vec<Array>, VerifyError> {
         self.exec(file, inputs, |state| {
             state.exec()?;
             let values = state.outputs()?;
@@ -56,7 +56,7 @@ impl Plan {
     }
 
     /// How long a run takes, from inputs to outputs of tract's own.
-    pub(crate) fn time(&self, file: &str, inputs: &[&Array]) -> Result<Duration, Error> {
+    pub(crate) fn time(&self, file: &str, inputs: &[&Array]) -> Result<Duration, VerifyError> {
         self.exec(file, inputs, |state| {
             let start = Instant::now();
             state.exec()?;
@@ -73,7 +73,7 @@ impl Plan {
         file: &str,
         inputs: &[&Array],
         run: impl FnOnce(&mut State) -> TractResult<T>,
-    ) -> Result<T, Error> {
+    ) -> Result<T, VerifyError> {
         guard(file, runtime::RUN, || {
             let tensors = inputs.iter().map(|array| Ok(array.to_tract()?.into_tvalue())).collect::<TractResult<_>>()?;
             let mut state = self.0.spawn()?;
@@ -152,6 +152,6 @@ fn array(value: &TValue, symbols: &SymbolValues) -> TractResult<Array> {
     })
 }
 
-fn guard<T>(file: &str, action: &'static str, work: impl FnOnce() -> TractResult<T>) -> Result<T, Error> {
+fn guard<T>(file: &str, action: &'static str, work: impl FnOnce() -> TractResult<T>) -> Result<T, VerifyError> {
     runtime::guard(file, runtime::TRACT, action, || work().map_err(|error| format!("{error:#}")))
 }

@@ -1,6 +1,6 @@
 //! Tensors with their elements, free of any runtime's types.
 
-use crate::Error;
+use crate::VerifyError;
 use half::{bf16, f16};
 use netwright_ir::ElementType;
 use ort::value::{DynValue, TensorRef};
@@ -157,7 +157,7 @@ pub trait Element: Sized {
 /// let ids = Array::new([1, 3], vec![5_i64, 7, 2])?;
 /// assert_eq!(ids.values::<i64>(), Some(&[5, 7, 2][..]));
 /// assert_eq!(ids.to_string(), "i64[1, 3]");
-/// # Ok::<(), netwright_verify::Error>(())
+/// # Ok::<(), netwright_verify::VerifyError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Array {
@@ -167,13 +167,13 @@ pub struct Array {
 
 impl Array {
     /// A tensor of that shape; the elements must be as many as the shape says.
-    pub fn new(shape: impl Into<Vec<usize>>, values: impl Into<Values>) -> Result<Self, Error> {
+    pub fn new(shape: impl Into<Vec<usize>>, values: impl Into<Values>) -> Result<Self, VerifyError> {
         let (shape, values) = (shape.into(), values.into());
         let count = shape.iter().try_fold(1_usize, |count, &size| count.checked_mul(size));
         if count == Some(values.len()) {
             Ok(Self { shape, values })
         } else {
-            Err(Error::ElementCount { shape, found: values.len() })
+            Err(VerifyError::ElementCount { shape, found: values.len() })
         }
     }
 

@@ -7,6 +7,8 @@ use std::fmt;
 
 /// What came of a verification; its text says it in full, and it serializes for programs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[must_use = "a verdict may say that the model is wrong"]
+#[non_exhaustive]
 #[serde(tag = "verdict", rename_all = "kebab-case")]
 pub enum Verdict {
     /// One model was given; it ran, and its outputs are what it declares, and finite.

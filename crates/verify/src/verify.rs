@@ -3,13 +3,14 @@
 use crate::file::ModelFile;
 use crate::runs::judge;
 use crate::verdict::Verdict;
-use crate::{Error, Reason, Runtime};
+use crate::{Reason, Runtime, VerifyError};
 use netwright_ir::{Dim, Symbol};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// How to verify.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Options {
     /// What is to hold of the symbols of the inputs' shapes: a number, or an expression over other symbols. What names
     /// and constants say of the others is tried.
@@ -48,11 +49,61 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// Sets [`dims`](Self::dims).
+    pub fn with_dims(mut self, dims: impl IntoIterator<Item = (Symbol, Dim)>) -> Self {
+        self.dims = dims.into_iter().collect();
+        self
+    }
+
+    /// Sets [`seed`](Self::seed).
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Sets [`tolerance`](Self::tolerance).
+    pub fn with_tolerance(mut self, tolerance: f64) -> Self {
+        self.tolerance = tolerance;
+        self
+    }
+
+    /// Sets [`data_dir`](Self::data_dir).
+    pub fn with_data_dir(mut self, data_dir: impl Into<PathBuf>) -> Self {
+        self.data_dir = Some(data_dir.into());
+        self
+    }
+
+    /// Sets [`long`](Self::long).
+    pub fn with_long(mut self, long: bool) -> Self {
+        self.long = long;
+        self
+    }
+
+    /// Sets [`inputs`](Self::inputs).
+    pub fn with_inputs(mut self, inputs: impl Into<PathBuf>) -> Self {
+        self.inputs = Some(inputs.into());
+        self
+    }
+
+    /// Sets [`runtime`](Self::runtime).
+    pub fn with_runtime(mut self, runtime: Runtime) -> Self {
+        self.runtime = runtime;
+        self
+    }
+
+    /// Sets [`fallback`](Self::fallback).
+    pub fn with_fallback(mut self, fallback: Runtime) -> Self {
+        self.fallback = Some(fallback);
+        self
+    }
+}
+
 /// Verifies a model file alone, or `a` against `b`; in this process, which a runtime can bring down.
 ///
 /// See [`verify_models`]; for files from elsewhere see [`Worker`](crate::Worker). An error means that there is
 /// nothing to judge: a file cannot be read, or the options do not fit the model.
-pub fn verify(a: impl AsRef<Path>, b: Option<&Path>, options: &Options) -> Result<Verdict, Error> {
+pub fn verify(a: impl AsRef<Path>, b: Option<&Path>, options: &Options) -> Result<Verdict, VerifyError> {
     let a = a.as_ref();
     let open = |path: &Path| ModelFile::open_with(path, options.data_dir.as_deref());
     match open(a).and_then(|a| Ok((a, b.map(open).transpose()?))) {
@@ -69,7 +120,7 @@ pub fn verify(a: impl AsRef<Path>, b: Option<&Path>, options: &Options) -> Resul
 /// below 100 times the tolerance, it is [rounding](crate::Rounding), and no difference.
 ///
 /// What [`Options::runtime`] cannot judge, or fails to run, [`Options::fallback`] judges.
-pub fn verify_models(a: &ModelFile, b: Option<&ModelFile>, options: &Options) -> Result<Verdict, Error> {
+pub fn verify_models(a: &ModelFile, b: Option<&ModelFile>, options: &Options) -> Result<Verdict, VerifyError> {
     with_fallback(options, |options| {
         let result = match options.runtime {
             Runtime::Tract => judge(&a.to_judge(), b.map(ModelFile::to_judge).as_ref(), options),
@@ -82,16 +133,16 @@ pub fn verify_models(a: &ModelFile, b: Option<&ModelFile>, options: &Options) ->
 /// What `judge` says in the first runtime, or in the second where the first cannot tell.
 pub(crate) fn with_fallback(
     options: &Options,
-    judge: impl Fn(&Options) -> Result<Verdict, Error>,
-) -> Result<Verdict, Error> {
+    judge: impl Fn(&Options) -> Result<Verdict, VerifyError>,
+) -> Result<Verdict, VerifyError> {
     let first = judge(options)?;
     let Some(fallback) = &options.fallback else { return Ok(first) };
     if !matches!(first, Verdict::NotVerifiable { .. } | Verdict::Fails { runtime: Some(_), .. }) {
         return Ok(first);
     }
-    let (other, others) = match judge(&Options { runtime: fallback.clone(), ..options.clone() }) {
+    let (other, others) = match judge(&options.clone().with_runtime(fallback.clone())) {
         Ok(Verdict::NotVerifiable { runtime, reasons, .. }) => (runtime, reasons),
-        Err(error @ Error::OnnxRuntimeLibrary { .. }) => {
+        Err(error @ VerifyError::OnnxRuntimeLibrary { .. }) => {
             let place = fallback.to_string();
             (place.clone(), vec![Reason { place, why: error.to_string() }])
         }
@@ -108,31 +159,33 @@ pub(crate) fn with_fallback(
 
 /// The verdict that an error amounts to. `proven` says that the runtime ran the other model: then a failure is this
 /// one's.
-pub(crate) fn verdict(error: Error, runtime: &Runtime, proven: bool) -> Result<Verdict, Error> {
+pub(crate) fn verdict(error: VerifyError, runtime: &Runtime, proven: bool) -> Result<Verdict, VerifyError> {
     let runtime = runtime.to_string();
     let not_verifiable = |file, place, why| {
         let reasons = vec![Reason { place, why }];
         Ok(Verdict::NotVerifiable { file, runtime: runtime.clone(), reasons })
     };
     match error {
-        Error::NotVerifiable { file, runtime, reasons } => Ok(Verdict::NotVerifiable { file, runtime, reasons }),
-        Error::Decode { file, cause } => {
+        VerifyError::NotVerifiable { file, runtime, reasons } => Ok(Verdict::NotVerifiable { file, runtime, reasons }),
+        VerifyError::Decode { file, cause } => {
             Ok(Verdict::Fails { file, why: format!("it is not an ONNX model: {cause}"), runtime: None })
         }
-        Error::ExternalData { file, tensor, cause } => {
+        VerifyError::ExternalData { file, tensor, cause } => {
             let why = format!("the external data of tensor `{tensor}`: {cause}");
             Ok(Verdict::Fails { file, why, runtime: None })
         }
-        Error::Runtime { file, runtime, action, cause } | Error::Panic { file, runtime, action, cause } if proven => {
+        VerifyError::Runtime { file, runtime, action, cause } | VerifyError::Panic { file, runtime, action, cause }
+            if proven =>
+        {
             let why = format!("{runtime} runs the first model, and failed to {action}: {cause}");
             Ok(Verdict::Fails { file, why, runtime: Some(runtime) })
         }
-        Error::Unmakable { file, input, cause } => not_verifiable(file, format!("input `{input}`"), cause),
+        VerifyError::Unmakable { file, input, cause } => not_verifiable(file, format!("input `{input}`"), cause),
         // A model that a runtime refuses is not thereby wrong.
-        Error::Runtime { file, runtime, action, cause } => {
+        VerifyError::Runtime { file, runtime, action, cause } => {
             not_verifiable(file, runtime, format!("it failed to {action}: {cause}"))
         }
-        Error::Panic { file, runtime, action, cause } => {
+        VerifyError::Panic { file, runtime, action, cause } => {
             not_verifiable(file, runtime, format!("it panicked when it was to {action}: {cause}"))
         }
         error => Err(error),

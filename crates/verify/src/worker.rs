@@ -8,7 +8,7 @@
 //! the worker ends itself when it is closed; Linux kills it besides.
 
 use crate::verify::{Options, verify, with_fallback};
-use crate::{Error, Reason, Runtime, Verdict};
+use crate::{Reason, Runtime, Verdict, VerifyError};
 use netwright_ir::Symbol;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
@@ -73,12 +73,12 @@ impl Worker {
     }
 
     /// [`verify()`], in the child process. If a runtime brings it down, the model is not verifiable in that runtime.
-    pub fn verify(&self, a: impl AsRef<Path>, b: Option<&Path>, options: &Options) -> Result<Verdict, Error> {
+    pub fn verify(&self, a: impl AsRef<Path>, b: Option<&Path>, options: &Options) -> Result<Verdict, VerifyError> {
         let a = a.as_ref();
         with_fallback(options, |options| self.judge(a, b, options))
     }
 
-    fn judge(&self, a: &Path, b: Option<&Path>, options: &Options) -> Result<Verdict, Error> {
+    fn judge(&self, a: &Path, b: Option<&Path>, options: &Options) -> Result<Verdict, VerifyError> {
         let request = Request {
             a: a.to_owned(),
             b: b.map(Path::to_owned),
@@ -123,8 +123,10 @@ impl Worker {
         };
         match serde_json::from_slice(&answer) {
             Ok(Answer::Verdict(verdict)) => Ok(verdict),
-            Ok(Answer::OnnxRuntimeLibrary { library, cause }) => Err(Error::OnnxRuntimeLibrary { library, cause }),
-            Ok(Answer::Error(cause)) => Err(Error::Answered(cause)),
+            Ok(Answer::OnnxRuntimeLibrary { library, cause }) => {
+                Err(VerifyError::OnnxRuntimeLibrary { library, cause })
+            }
+            Ok(Answer::Error(cause)) => Err(VerifyError::Answered(cause)),
             Err(_) => {
                 let complaint = complaint.recv_timeout(Duration::from_secs(1)).unwrap_or_default();
                 Ok(lost(&cause_of_death(status, &complaint)))
@@ -132,8 +134,8 @@ impl Worker {
         }
     }
 
-    fn failed(&self, error: &dyn std::error::Error) -> Error {
-        Error::Worker { program: self.program.clone(), cause: error.to_string() }
+    fn failed(&self, error: &dyn std::error::Error) -> VerifyError {
+        VerifyError::Worker { program: self.program.clone(), cause: error.to_string() }
     }
 }
 
@@ -143,7 +145,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// Serves one request, in the child process: reads the request from `input`, limits its own memory and time, verifies,
 /// and writes the answer to `output`. The process ends when `input` does, which is to be open as long as the parent
 /// waits for the answer.
-pub fn serve(mut input: impl BufRead + Send + 'static, output: impl Write) -> Result<(), Error> {
+pub fn serve(mut input: impl BufRead + Send + 'static, output: impl Write) -> Result<(), VerifyError> {
     die_with_parent();
     let mut request = vec![];
     input.read_until(b'\n', &mut request).map_err(|error| cannot_serve(&error))?;
@@ -155,32 +157,32 @@ pub fn serve(mut input: impl BufRead + Send + 'static, output: impl Write) -> Re
     serve_request(&request, output)
 }
 
-fn cannot_serve(cause: &dyn std::fmt::Display) -> Error {
-    Error::Answered(format!("the verify worker cannot serve: {cause}"))
+fn cannot_serve(cause: &dyn std::fmt::Display) -> VerifyError {
+    VerifyError::Answered(format!("the verify worker cannot serve: {cause}"))
 }
 
-fn serve_request(request: &[u8], mut output: impl Write) -> Result<(), Error> {
+fn serve_request(request: &[u8], mut output: impl Write) -> Result<(), VerifyError> {
     let answer = match serde_json::from_slice(request).map_err(|error| cannot_serve(&error)).and_then(answer) {
         Ok(verdict) => Answer::Verdict(verdict),
-        Err(Error::OnnxRuntimeLibrary { library, cause }) => Answer::OnnxRuntimeLibrary { library, cause },
+        Err(VerifyError::OnnxRuntimeLibrary { library, cause }) => Answer::OnnxRuntimeLibrary { library, cause },
         Err(error) => Answer::Error(error.to_string()),
     };
     let answer = serde_json::to_vec(&answer).map_err(|error| cannot_serve(&error))?;
     output.write_all(&answer).and_then(|()| output.flush()).map_err(|error| cannot_serve(&error))
 }
 
-fn answer(request: Request) -> Result<Verdict, Error> {
+fn answer(request: Request) -> Result<Verdict, VerifyError> {
     limit_memory(request.memory);
     thread::spawn(move || {
         thread::sleep(request.time);
         end(Ended::OutOfTime);
     });
     let dims = request.dims.into_iter().map(|(symbol, dim)| {
-        let dim = dim.parse().map_err(|error: netwright_ir::ParseDimError| Error::Answered(error.to_string()))?;
+        let dim = dim.parse().map_err(|error: netwright_ir::ParseDimError| VerifyError::Answered(error.to_string()))?;
         Ok((Symbol::new(symbol), dim))
     });
     let options = Options {
-        dims: dims.collect::<Result<_, Error>>()?,
+        dims: dims.collect::<Result<_, VerifyError>>()?,
         seed: request.seed,
         tolerance: request.tolerance,
         data_dir: request.data_dir,

@@ -10,7 +10,7 @@ fn judge(a: &GraphProto, b: &GraphProto, long: bool) -> Verdict {
     let file = |name: &str, graph: &GraphProto| {
         ModelFile::from_bytes(name, &bytes(&model(graph.clone()))).unwrap_or_else(|error| panic!("{error}"))
     };
-    let options = Options { long, ..Options::default() };
+    let options = Options::default().with_long(long);
     verify_models(&file("a.onnx", a), Some(&file("b.onnx", b)), &options).unwrap_or_else(|error| panic!("{error}"))
 }
 

@@ -83,7 +83,7 @@ fn reference(weight: f32) -> GraphProto {
 #[test]
 fn models_are_judged() {
     let Some(runtime) = installed() else { return };
-    let options = Options { runtime: runtime.clone(), ..Options::default() };
+    let options = Options::default().with_runtime(runtime.clone());
     let judge = |a: GraphProto, b: Option<GraphProto>, options: &Options| {
         let (a, b) = (file("a.onnx", a), b.map(|b| file("b.onnx", b)));
         verify_models(&a, b.as_ref(), options).unwrap_or_else(|error| panic!("{error}")).to_string()
@@ -96,7 +96,7 @@ fn models_are_judged() {
     assert!(text.contains("first at node `p` (Mul), in place of node `p` (Mul): value `p`"), "{text}");
 
     let unknown = || graph(&["x: f32[n]"], &["y: f32[n]"], vec![node("y = CumProd(x)")]);
-    let fallback = Options { fallback: Some(runtime.clone()), ..Options::default() };
+    let fallback = Options::default().with_fallback(runtime.clone());
     let text = judge(unknown(), None, &fallback);
     let start = format!("a.onnx is not verifiable in tract or {runtime}\n  node `y` (CumProd): tract does not");
     assert!(

@@ -9,7 +9,8 @@ use tract_onnx::pb::GraphProto;
 
 fn text(graph: GraphProto, inputs: Option<&Path>) -> String {
     let file = ModelFile::from_bytes("a.onnx", &bytes(&model(graph))).unwrap_or_else(|error| panic!("{error}"));
-    let options = Options { inputs: inputs.map(Path::to_owned), ..Options::default() };
+    let mut options = Options::default();
+    options.inputs = inputs.map(Path::to_owned);
     match verify_models(&file, None, &options) {
         Ok(verdict) => verdict.to_string(),
         Err(error) => error.to_string(),

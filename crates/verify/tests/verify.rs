@@ -4,7 +4,7 @@ mod models;
 
 use models::{With, bytes, floats, graph, integers, model, node};
 use netwright_ir::{Dim, Symbol};
-use netwright_verify::{Array, Error, ModelFile, Options, Session, Verdict, verify_models};
+use netwright_verify::{Array, ModelFile, Options, Session, Verdict, VerifyError, verify_models};
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto};
 
 fn file(name: &str, graph: GraphProto) -> ModelFile {
@@ -122,7 +122,7 @@ fn what_tract_refuses_is_not_thereby_wrong() {
 fn dims_that_tract_cannot_keep_symbolic_become_sizes() {
     let flatten = node("y = Flatten(x)").int("axis", 2);
     let square = graph(&["x: f32[batch, seq, 8]"], &["y: f32[rows, 8]"], vec![flatten]);
-    assert!(matches!(Session::new(&file("a.onnx", square.clone())), Err(Error::Runtime { .. })));
+    assert!(matches!(Session::new(&file("a.onnx", square.clone())), Err(VerifyError::Runtime { .. })));
     assert_contains(&alone(square), &["runs in tract", "batch = 2, seq = 7: `y` f32[14, 8]"]);
 }
 
@@ -236,9 +236,8 @@ fn symbols_are_bound_by_expressions() {
     let inputs = ["past: f32[past]", "new: f32[seq]", "mask: f32[past_plus_seq]"];
     let cache = file("a.onnx", graph(&inputs, &["y: f32[past_plus_seq]"], nodes));
     let with = |dims: &[(&str, &str)]| {
-        let dims =
-            dims.iter().map(|(symbol, dim)| (Symbol::new(*symbol), dim.parse::<Dim>().expect("a dim"))).collect();
-        verify_models(&cache, None, &Options { dims, ..Options::default() }).map(|verdict| verdict.to_string())
+        let dims = dims.iter().map(|(symbol, dim)| (Symbol::new(*symbol), dim.parse::<Dim>().expect("a dim")));
+        verify_models(&cache, None, &Options::default().with_dims(dims)).map(|verdict| verdict.to_string())
     };
     assert_contains(
         &with(&[("past_plus_seq", "past + seq"), ("seq", "2")]).expect("it is judged"),

@@ -1,11 +1,11 @@
 //! A worker that fails, in all ways.
 #![cfg(unix)]
 
-use netwright_verify::{Error, Options, Verdict, Worker};
+use netwright_verify::{Options, Verdict, VerifyError, Worker};
 use std::time::{Duration, Instant};
 
 /// What a shell script as worker comes to.
-fn with(script: &str) -> Result<Verdict, Error> {
+fn with(script: &str) -> Result<Verdict, VerifyError> {
     let arguments = vec!["-c".into(), script.into()];
     let worker = Worker { arguments, time: Duration::from_secs(1), ..Worker::new("/bin/sh") };
     worker.verify("a.onnx", None, &Options::default())

@@ -1,7 +1,7 @@
 //! Two graphs that differ for some inputs, and smaller ones that still do.
 
 use super::graphs::{Given, as_constant, computed, copied, is_computed, is_same, reached, rebuilt, values};
-use super::{Error, Reproducer};
+use super::{ReproduceError, Reproducer};
 use crate::ir::{Graph, Value, Window};
 use crate::prove::{Form, RUNS, Sample, bindings, difference, instance, lowered, made_up, run, session};
 use crate::verify::Array;
@@ -204,8 +204,8 @@ impl Case {
         is_alike.then(|| Self { form: self.form, before, after, inputs, shown })
     }
 
-    pub(super) fn into_reproducer(self) -> Result<Reproducer, Error> {
-        let model = |graph| lowered(graph, self.form).map_err(Error::NotRun);
+    pub(super) fn into_reproducer(self) -> Result<Reproducer, ReproduceError> {
+        let model = |graph| lowered(graph, self.form).map_err(ReproduceError::NotRun);
         let Shown { before, after, difference } = self.shown;
         Ok(Reproducer {
             before: model(self.before)?,

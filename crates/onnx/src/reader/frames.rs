@@ -4,7 +4,7 @@ use super::tensor::SMALLEST_RANGE;
 use crate::wire::schema::{self, Kind};
 use crate::wire::{self, MAX_DEPTH};
 use bytes::Bytes;
-use netwright_files::{Error, Image, Source};
+use netwright_files::{FileError, Image, Source};
 
 /// A number of 64 bits, seven in a byte.
 const LONGEST_VARINT: usize = 10;
@@ -12,7 +12,7 @@ const LONGEST_VARINT: usize = 10;
 /// The file, with zeros for each `raw_data` that is no smaller than a range.
 ///
 /// The walk ends where the file is damaged, which is where [`wire::scan`](crate::wire::scan()) says so.
-pub(super) fn read(source: &Source) -> Result<Bytes, Error> {
+pub(super) fn read(source: &Source) -> Result<Bytes, FileError> {
     let mut image = source.image()?;
     let mut stack = vec![(&schema::MODEL, image.len())];
     let mut at = 0;
@@ -53,7 +53,7 @@ pub(super) fn read(source: &Source) -> Result<Bytes, Error> {
 }
 
 /// The varint at `*at`, and `*at` behind it; `None` where there is none.
-fn varint(image: &mut Image, at: &mut usize, end: usize) -> Result<Option<u64>, Error> {
+fn varint(image: &mut Image, at: &mut usize, end: usize) -> Result<Option<u64>, FileError> {
     let bytes = image.read(*at, end.min(*at + LONGEST_VARINT))?;
     let mut taken = 0;
     let value = wire::varint(bytes, &mut taken).ok();

@@ -135,7 +135,7 @@ fn external_data(
         }
     }
     let location = location.ok_or_else(|| fail("its external data has no location".to_owned()))?;
-    let file = |error: netwright_files::Error| fail(format!("its external data: {}", chain(&error)));
+    let file = |error: netwright_files::FileError| fail(format!("its external data: {}", chain(&error)));
     let source = context.folder.open(location).map_err(file)?;
     if source.identity() == context.source.identity() {
         return Err(fail(format!("its external data {location:?} is the model file itself")));

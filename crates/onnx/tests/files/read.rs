@@ -224,7 +224,7 @@ fn declared_shapes_that_are_wrong() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("model.onnx");
         std::fs::write(&path, model.encode_to_vec()).unwrap();
-        let read = netwright_onnx::read(&path, &netwright_onnx::ReadOptions { strict, ..Default::default() });
+        let read = netwright_onnx::read(&path, &netwright_onnx::ReadOptions::default().with_strict(strict));
         read.map_err(|error| error.to_string().replace(dir.path().to_str().unwrap(), "DIR"))
     };
     let inner = |graph: &mut wire::GraphProto, info: ValueInfoProto| {

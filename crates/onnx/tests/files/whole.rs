@@ -253,7 +253,8 @@ fn read_with(bytes: &[u8], inline_functions: bool) -> netwright_ir::Model {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("model.onnx");
     std::fs::write(&path, bytes).unwrap();
-    read(&path, &ReadOptions { inline_functions, ..Default::default() }).unwrap_or_else(|error| panic!("{error}"))
+    read(&path, &ReadOptions::default().with_inline_functions(inline_functions))
+        .unwrap_or_else(|error| panic!("{error}"))
 }
 
 #[test]

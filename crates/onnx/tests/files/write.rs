@@ -117,7 +117,7 @@ fn embedded_or_external_the_elements_are_the_same() {
         (ExternalData::Never, vec![path.clone()]),
         (ExternalData::Always, vec![path.clone(), data.clone()]),
     ] {
-        let written = write(&model, &path, &WriteOptions { external_data: place, ..Default::default() }).unwrap();
+        let written = write(&model, &path, &WriteOptions::default().with_external_data(place)).unwrap();
         assert_eq!(written.files, files);
         let sizes = files.iter().map(|file| std::fs::metadata(file).unwrap().len());
         assert_eq!(written.bytes, sizes.sum::<u64>());
@@ -140,9 +140,9 @@ fn embedded_or_external_the_elements_are_the_same() {
 fn weights_are_shared() {
     let dir = tempfile::tempdir().unwrap();
     let (path, small) = (dir.path().join("w.onnx"), dir.path().join("small.onnx"));
-    let share = WriteOptions { share_weights: true, ..Default::default() };
+    let share = WriteOptions::default().with_share_weights(true);
     for external_data in [ExternalData::Never, ExternalData::Always] {
-        write(&weights(), &path, &WriteOptions { external_data, ..Default::default() }).unwrap();
+        write(&weights(), &path, &WriteOptions::default().with_external_data(external_data)).unwrap();
         let model = read(&path, &ReadOptions::default()).unwrap();
         let written = write(&model, &small, &share).unwrap();
         assert_eq!(written.files, std::slice::from_ref(&small));
@@ -167,7 +167,7 @@ fn in_place() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("w.onnx");
     for place in [ExternalData::Never, ExternalData::Always, ExternalData::Always] {
-        let options = WriteOptions { external_data: place, ..Default::default() };
+        let options = WriteOptions::default().with_external_data(place);
         write(&model, &path, &options).unwrap();
         let read_again = read(&path, &ReadOptions::default()).unwrap();
         let written = write(&read_again, &path, &options).unwrap();
@@ -201,7 +201,7 @@ fn every_element_type() {
             let model = Model::new(graph);
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join("types.onnx");
-            write(&model, &path, &WriteOptions { external_data, ..Default::default() }).unwrap();
+            write(&model, &path, &WriteOptions::default().with_external_data(external_data)).unwrap();
             let back = read(&path, &ReadOptions::default()).unwrap();
             assert_eq!(to_text(&back).unwrap(), to_text(&model).unwrap(), "{element}");
             let proto = onnx_protobuf::ModelProto::parse_from_bytes(&std::fs::read(&path).unwrap()).unwrap();
@@ -310,7 +310,7 @@ fn beyond_protobuf_never_is_an_error_before_anything_is_written() {
     let w = graph.parameter("w", Tensor::fill(0.0, &[1 << 29]).unwrap());
     graph.output("w", w);
     let dir = tempfile::tempdir().unwrap();
-    let options = WriteOptions { external_data: ExternalData::Never, ..Default::default() };
+    let options = WriteOptions::default().with_external_data(ExternalData::Never);
     let error = write(&Model::new(graph), dir.path().join("large.onnx"), &options).unwrap_err();
     let WriteError::TooLarge { bytes, .. } = error else { panic!("{error}") };
     assert_eq!(

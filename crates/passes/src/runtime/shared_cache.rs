@@ -1,6 +1,6 @@
 //! A KV cache that the caller preallocates and every step adds to, in place.
 
-use crate::pipeline::{Error, Event};
+use crate::pipeline::{Event, PassError};
 use crate::read::masks::{is_at_most_zero, is_finite, share_of};
 use crate::read::sizes::{Expression, Sizes, position};
 use crate::read::thresholds::LIGHTEST;
@@ -59,7 +59,7 @@ impl Cache {
 ///
 /// # Errors
 /// When a model has no cache, or one that cannot be a buffer: nothing is changed in halves, the model is of no use then.
-pub(crate) fn share_cache(graph: &mut Graph) -> Result<Vec<Event>, Error> {
+pub(crate) fn share_cache(graph: &mut Graph) -> Result<Vec<Event>, PassError> {
     let attentions = graph.schedule().into_iter().filter(|node| graph.node(*node).op().kind() == Kind::Attention);
     let caches: Vec<Cache> = attentions.filter_map(|node| cache(graph, node).transpose()).collect::<Result<_, _>>()?;
     let Some(first) = caches.first() else {
@@ -79,12 +79,12 @@ pub(crate) fn share_cache(graph: &mut Graph) -> Result<Vec<Event>, Error> {
     })
 }
 
-fn refused<T>(why: impl Into<String>) -> Result<T, Error> {
-    Err(Error::Cache(why.into()))
+fn refused<T>(why: impl Into<String>) -> Result<T, PassError> {
+    Err(PassError::Cache(why.into()))
 }
 
 /// What an attention and its cache are; `None` where it has no past.
-fn cache(graph: &Graph, node: NodeId) -> Result<Option<Cache>, Error> {
+fn cache(graph: &Graph, node: NodeId) -> Result<Option<Cache>, PassError> {
     let operands = graph.operands(node);
     let operand = |at: usize| operands.get(at).copied().flatten();
     let &Op::Attention { q_num_heads, kv_num_heads, scale, softcap, left_window_size, right_window_size, .. } =
@@ -268,7 +268,7 @@ fn length_source(graph: &Graph, cache: &Cache) -> Option<(Value, usize)> {
 }
 
 /// The values that are the length of the past, which the buffers no longer tell.
-fn lengths_asked(graph: &Graph, caches: &[Cache]) -> Result<Vec<Value>, Error> {
+fn lengths_asked(graph: &Graph, caches: &[Cache]) -> Result<Vec<Value>, PassError> {
     let mut asked = vec![];
     for buffer in caches.iter().flat_map(|cache| cache.past) {
         let name = graph.operand_text(buffer);

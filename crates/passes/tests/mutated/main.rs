@@ -21,7 +21,7 @@ fn accepted(text: &str) -> Option<Graph> {
 fn outcome<T>(
     text: &str,
     name: &str,
-    run: impl FnOnce() -> Result<T, netwright_passes::Error>,
+    run: impl FnOnce() -> Result<T, netwright_passes::PassError>,
 ) -> Result<(), TestCaseError> {
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(Ok(_)) => Ok(()),

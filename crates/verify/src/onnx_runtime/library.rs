@@ -1,6 +1,6 @@
 //! The shared library of ONNX Runtime: where it is found, and how it is loaded.
 
-use crate::{Error, quiet};
+use crate::{VerifyError, quiet};
 use std::env::{consts, home_dir, split_paths, var_os};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 static LOADED: Mutex<Option<PathBuf>> = Mutex::new(None);
 
 /// Loads the library, once.
-pub(super) fn load(library: &Path) -> Result<(), Error> {
+pub(super) fn load(library: &Path) -> Result<(), VerifyError> {
     let failed = |cause| failed(library, cause);
     let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
     match &*loaded {
@@ -35,7 +35,7 @@ pub(super) fn load(library: &Path) -> Result<(), Error> {
 }
 
 /// Checks that a library is a file; to open another thing might block.
-pub(super) fn check(library: &Path) -> Result<(), Error> {
+pub(super) fn check(library: &Path) -> Result<(), VerifyError> {
     match library.metadata() {
         Ok(metadata) if metadata.is_file() => Ok(()),
         Ok(_) => Err(failed(library, "it is not a file".to_owned())),
@@ -43,8 +43,8 @@ pub(super) fn check(library: &Path) -> Result<(), Error> {
     }
 }
 
-pub(super) fn failed(library: &Path, cause: String) -> Error {
-    Error::OnnxRuntimeLibrary { library: library.to_owned(), cause }
+pub(super) fn failed(library: &Path, cause: String) -> VerifyError {
+    VerifyError::OnnxRuntimeLibrary { library: library.to_owned(), cause }
 }
 
 /// The version that the name of the library's file holds, as in `libonnxruntime.so.1.32.0`; links are followed.
