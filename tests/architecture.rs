@@ -66,6 +66,55 @@ fn rooms_keep_their_secrets() {
     }
 }
 
+/// The packages that `cargo tree` lists with these arguments, by name and version, with the features that each is built
+/// with.
+fn resolved(arguments: &[&str]) -> BTreeMap<String, BTreeSet<String>> {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--prefix=none", "--format={p}|{f}"])
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        // What is asked is how cargo resolves features by default.
+        .env_remove("CARGO_RESOLVER_FEATURE_UNIFICATION")
+        .output()
+        .expect("cargo runs");
+    let text = String::from_utf8(output.stdout).expect("cargo prints text");
+    let mut packages: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (package, features) in text.lines().filter_map(|line| line.split_once('|')) {
+        let name = package.split(" (").next().unwrap_or_default().to_owned();
+        packages.entry(name).or_default().insert(features.trim_end_matches(" (*)").to_owned());
+    }
+    assert!(!packages.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    packages
+}
+
+/// tract takes minutes to compile. Where development dependencies ask for other features of what it depends on than the
+/// command line does, it is compiled once more for tests and examples.
+#[test]
+fn tract_is_compiled_once() {
+    let features = |arguments: &[&str]| {
+        let all = resolved(arguments);
+        let tract = resolved(&["-p=tract-onnx", "-e=normal,build"]).into_keys();
+        tract.filter_map(|name| Some((name.clone(), all.get(&name)?.clone()))).collect::<BTreeMap<_, _>>()
+    };
+    let command = features(&["-e=normal,build"]);
+    assert!(command.keys().any(|name| name.starts_with("tract-core ")));
+    for others in [&["-e=normal,build,dev"][..], &["-e=normal,build,dev", "--workspace"]] {
+        let others = features(others);
+        let differ: Vec<_> = command.iter().filter(|(name, own)| others.get(*name) != Some(*own)).collect();
+        assert!(differ.is_empty(), "tests and examples ask for other features than {differ:#?}");
+    }
+}
+
+#[test]
+fn the_library_does_without_tract() {
+    let runtimes = |arguments: &[&str]| -> Vec<String> {
+        let packages = resolved(arguments).into_keys();
+        packages.filter(|name| name.starts_with("tract-") || name.starts_with("ort ")).collect()
+    };
+    assert_eq!(runtimes(&["-p=netwright", "-e=normal,build", "--no-default-features"]), Vec::<String>::new());
+    assert!(runtimes(&["-p=netwright", "-e=normal,build"]).len() > 1);
+}
+
 /// The sources of the members, by their paths in `crates`; tests are left out.
 fn sources() -> BTreeMap<String, String> {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates");
