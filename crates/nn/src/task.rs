@@ -3,6 +3,7 @@ use std::str::FromStr;
 
 /// What a model is for, by the names of Hugging Face: it chooses the head, and with it the outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Task {
     /// `last_hidden_state`, and `pooler_output` where the model has one.
     FeatureExtraction,

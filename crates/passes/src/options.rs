@@ -49,6 +49,8 @@ pub struct Options {
 impl Options {
     /// Returns the defaults for a target: all passes that it wants, and the opset raised as far as its forms need.
     /// [`Target::ONNX`] keeps the opset of the model.
+    ///
+    /// No runtime computes constants yet; the command line adds tract [with an evaluator](Self::with_evaluator).
     pub fn for_target(target: Target) -> Self {
         Self { target, raise_opset: target.raises_opset, ..Self::default() }
     }

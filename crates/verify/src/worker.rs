@@ -24,6 +24,7 @@ pub const WORKER_SUBCOMMAND: &str = "__verify-worker";
 
 /// A program that calls [`serve`], and the limits within which it verifies.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Worker {
     /// The program.
     pub program: PathBuf,

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 /// What a shell script as worker comes to.
 fn with(script: &str) -> Result<Verdict, VerifyError> {
     let arguments = vec!["-c".into(), script.into()];
-    let worker = Worker { arguments, time: Duration::from_secs(1), ..Worker::new("/bin/sh") };
+    let mut worker = Worker::new("/bin/sh");
+    worker.arguments = arguments;
+    worker.time = Duration::from_secs(1);
     worker.verify("a.onnx", None, &Options::default())
 }
 
