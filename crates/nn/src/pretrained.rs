@@ -48,7 +48,7 @@ impl PretrainedOptions {
         self
     }
 
-    /// Sets [`with_past`](Self::with_past).
+    /// Sets whether decoders take and give the keys and values of earlier tokens.
     pub fn with_past(mut self, with_past: bool) -> Self {
         self.with_past = with_past;
         self
