@@ -578,6 +578,14 @@ fn sink_transposes() {
                  return %a",
             ),
             (
+                "join_to_compare",
+                "%e = exp %s : f32[b, 4, q, k]
+                 %t = transpose %s {perm = [0, 2, 1, 3]} : f32[b, q, 4, k]
+                 %u = transpose %e {perm = [0, 2, 1, 3]} : f32[b, q, 4, k]
+                 %a = less %t, %u : bool[b, q, 4, k]
+                 return %a",
+            ),
+            (
                 // A projection works on rows, and so only where the last axis stays.
                 "projections",
                 "%w = parameter uniform(seed = 1, bound = 0.5) : f32[32, 8]

@@ -5,6 +5,7 @@ use crate::read::transposes::{as_one, keeps_rows, order};
 use crate::rewrite::{become_op, insert};
 use crate::rule::{Rule, Skip};
 use netwright_ir::Kind;
+use netwright_ir::op::Class;
 
 /// `transpose(f(transpose(x)))` -> `f(transpose(x))`, and `f(transpose(a), transpose(b))` -> `transpose(f(a, b))`
 ///
@@ -36,7 +37,7 @@ fn join() -> Rule {
     let summary = "f(transpose(a), transpose(b)) -> transpose(f(a, b))";
     Rule::new("join-transposes", summary, crate::pattern::any("x").into(), |graph, found| {
         let root = found.root();
-        if !matches!(graph.kind(root), Kind::Add | Kind::Sub | Kind::Mul | Kind::Div) {
+        if graph.kind(root).class() != Class::Broadcasting || graph.operands(root.node).len() != 2 {
             return Err(Skip::NoMatch);
         }
         let (Some(a), Some(b)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
