@@ -9,7 +9,7 @@ use crate::infer::NeverZero;
 use crate::{Dialect, Fact, Notes, Op, Tensor, ValueType};
 use petgraph::stable_graph::{NodeIndex, StableDiGraph};
 use smallvec::{SmallVec, smallvec};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 mod build;
@@ -191,6 +191,8 @@ pub struct Graph {
     recent: Vec<NodeId>,
     /// Other changes since the last sweep, in order.
     edits: Vec<Edit>,
+    /// Nodes that read values of which more became known; see [`Graph::refresh`].
+    pub(crate) stale: BTreeSet<(Order, NodeId)>,
     names: Names,
     /// The names that nodes have of their own.
     labels: Names,

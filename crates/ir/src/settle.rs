@@ -8,7 +8,7 @@
 use crate::infer::{NeverZero, Operands};
 use crate::{Dim, Fact, Graph, Kind, NodeId, Op, Symbol, Tensor, Value};
 use smallvec::SmallVec;
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 type Facts = HashMap<Value, Fact>;
@@ -25,14 +25,51 @@ impl Graph {
         self.settle(&NeverZero::new());
     }
 
-    /// Infers all facts anew, from those of which more became known, in bodies too.
+    /// Infers again what reads values of which more became known since, and what reads that in turn, in bodies too.
     pub fn refresh(&mut self) {
-        let schedule = self.needed();
-        self.take_over(&schedule, self.facts_where(&schedule, self.never_zero(), &[]));
-        if self.has_bodies() {
-            for id in schedule {
-                self.bodies_mut(id).into_iter().for_each(|body| Arc::make_mut(body).refresh());
+        while let Some((_, id)) = self.stale.pop_first() {
+            if !self.is_alive(id) || self.node(id).op().kind().is_source() {
+                continue;
             }
+            let operands = self.operands(id);
+            if !self.node(id).op().bodies().is_empty() {
+                self.refresh_captures(id, &operands);
+            }
+            let node = self.node(id);
+            let Ok(inferred) = self.infer(node.op(), &operands, node.result_count()) else { continue };
+            for (value, new) in self.results(id).zip(inferred.facts) {
+                self.learn(value, &new);
+            }
+        }
+    }
+
+    /// Tells the bodies of a node what is known of what they capture.
+    fn refresh_captures(&mut self, id: NodeId, operands: &[Option<Value>]) {
+        let captured: usize = self.node(id).op().bodies().iter().map(|body| body.captures().len()).sum();
+        let captured = &operands[operands.len().saturating_sub(captured)..];
+        let mut facts: VecDeque<Option<Fact>> =
+            captured.iter().map(|value| value.map(|value| self.fact(value).clone())).collect();
+        for body in self.bodies_mut(id) {
+            let known: Vec<(Value, Option<Fact>)> =
+                body.captures().map(|capture| (capture, facts.pop_front().flatten())).collect();
+            let is_news = |(capture, fact): &(Value, Option<Fact>)| {
+                fact.as_ref().is_some_and(|fact| body.fact(*capture).and(fact) != *body.fact(*capture))
+            };
+            if known.iter().any(is_news) {
+                let body = Arc::make_mut(body);
+                for (capture, fact) in known {
+                    fact.iter().for_each(|fact| body.learn(capture, fact));
+                }
+                body.refresh();
+            }
+        }
+    }
+
+    /// Adds to what is known of a value what is true of it too.
+    fn learn(&mut self, value: Value, new: &Fact) {
+        let fact = self.fact(value).and(new);
+        if fact != *self.fact(value) {
+            self.set_fact(value, fact);
         }
     }
 
@@ -40,9 +77,10 @@ impl Graph {
         let mut facts = facts.unwrap_or_default();
         for value in schedule.iter().flat_map(|&id| self.results(id)).collect::<Vec<_>>() {
             if let Some(fact) = facts.remove(&value) {
-                self.set_fact(value, fact);
+                self.record_fact(value, fact);
             }
         }
+        self.stale.clear();
     }
 
     /// The same as for a whole graph for a body, of which some is known already.

@@ -94,16 +94,17 @@ impl Log {
         self.record(node, note.into());
     }
 
-    /// Records a rewrite of a graph that was not swept since.
-    pub fn applied_in(&mut self, graph: &Graph, node: Name, note: impl Into<Cow<'static, str>>) {
+    /// Records a rewrite of a graph that was not swept since, and infers what depends on it.
+    pub fn applied_in(&mut self, graph: &mut Graph, node: Name, note: impl Into<Cow<'static, str>>) {
         self.applied_to(graph, None, node, note.into());
     }
 
     /// Records a rewrite, of what computes the node at its root.
-    fn applied_to(&mut self, graph: &Graph, root: Option<NodeId>, node: Name, note: Cow<'static, str>) {
+    fn applied_to(&mut self, graph: &mut Graph, root: Option<NodeId>, node: Name, note: Cow<'static, str>) {
         if let Some(proofs) = &mut self.proofs {
             proofs.prove(graph, root, self.running, &node, self.applied.len() + 1);
         }
+        graph.refresh();
         self.record(node, note);
     }
 
@@ -208,10 +209,7 @@ pub(crate) fn run_proving<P: Borrow<Pass>>(
     let mut log = Log { running, may_apply, applied: vec![], declined: vec![], proofs: proofs.take() };
     // Only the last walk of each pass tells what remains declined.
     let mut declined = vec![vec![]; passes.len()];
-    for round in 0..MOST_ROUNDS {
-        if round > 0 {
-            graph.refresh();
-        }
+    for _ in 0..MOST_ROUNDS {
         let before = log.applied.len();
         for (pass, declined) in passes.iter().map(Borrow::borrow).zip(&mut declined) {
             run_pass(pass, graph, &mut log)?;

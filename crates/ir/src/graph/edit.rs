@@ -44,6 +44,10 @@ impl Graph {
             self.result_mut(new).notes = value_notes;
             self.result_mut(new).declared = declared;
         }
+        let was_tensor = self.tensor(old).is_some();
+        if self.fact(old) != self.fact(new) || (self.tensor(new).is_some() && !was_tensor) {
+            self.mark_stale(old);
+        }
         let uses = self.result(old).uses;
         self.edits.push(Edit::Redirected { old, uses, is_output: self.is_output(old) });
         self.count_uses(new, i64::from(uses));
@@ -64,9 +68,20 @@ impl Graph {
         self.edits.push(Edit::Op { node: id, op });
     }
 
-    /// Replaces what is known of a value, by a caller that knows more than inference.
+    /// Replaces what is known of a value, by a caller that knows more than inference. What reads it is inferred again by
+    /// [`Graph::refresh`].
     pub fn set_fact(&mut self, value: Value, fact: Fact) {
+        self.record_fact(value, fact);
+        self.mark_stale(value);
+    }
+
+    pub(crate) fn record_fact(&mut self, value: Value, fact: Fact) {
         self.result_mut(value).fact = fact;
+    }
+
+    fn mark_stale(&mut self, value: Value) {
+        let users = self.users(value).into_iter().map(|(id, _)| (self.node(id).order, id));
+        self.stale.extend(users.collect::<Vec<_>>());
     }
 
     /// Records what a file declares of a value.

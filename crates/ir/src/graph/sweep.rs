@@ -11,6 +11,7 @@ impl Graph {
     ///
     /// Ids of removed nodes are used again, so none may be held across a sweep.
     pub fn sweep(&mut self) -> usize {
+        self.refresh();
         let bound = self.dag.node_indices().map(NodeIndex::index).max().map_or(0, |last| last + 1);
         let mut needed = vec![false; bound];
         let mut pending: Vec<NodeId> = self.outputs.iter().map(|output| output.value.node).collect();
