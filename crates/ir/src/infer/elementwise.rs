@@ -107,7 +107,9 @@ pub(crate) fn cast_like(x: &Operands<'_>, _saturate: &bool, _round_mode: &CastRo
 }
 
 fn cast_to(x: &Operands<'_>, to: Option<ElementType>) -> Outcome {
-    let types = x.element(0)?.zip(to);
+    // Elements are followed as integers and truth values.
+    let followed = to.filter(|to| to.is_integer() || *to == ElementType::Bool);
+    let types = x.element(0)?.zip(followed);
     let elements = types.zip(x.followed(0).or_else(|| whole_numbers(x))).map(|((from, to), all)| {
         let cast = |element: &Dim| elements::cast(element, from, to);
         all.iter().map(cast).collect()
