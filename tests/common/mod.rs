@@ -3,8 +3,11 @@
 #![allow(dead_code, reason = "each test file uses some of it")]
 
 use insta::{Settings, assert_snapshot};
-use netwright::ir::{ElementType, Tensor};
+use netwright::evaluate::Tract;
+use netwright::ir::{ElementType, Model, Tensor};
 use netwright::nn::{Config, Weights};
+use netwright::onnx::{self, ReadOptions};
+use netwright::passes::{self, Options, Target};
 use netwright::verify::Array;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,6 +21,34 @@ pub(crate) fn snapshot(folder: &str, name: &str, text: &str) {
     // The source beside them says more, and stays when lines move.
     settings.add_filter(r"\.rs:\d+:\d+", ".rs:[line]");
     settings.bind(|| assert_snapshot!(name, text));
+}
+
+/// Optimizing what was optimized, written and read changes no byte, whatever the target. A model that cannot be written
+/// as it is, or read again, is left out.
+pub(crate) fn check_second_run(name: &str, model: &Model) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("model.onnx");
+    let mut plain = model.clone();
+    let bytes = passes::lower(&mut plain, &Target::ONNX, true).is_ok().then(|| onnx::to_bytes(&plain));
+    let Some(Ok(bytes)) = bytes else { return };
+    let read = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).expect("it is written");
+        onnx::read(&path, &ReadOptions::default())
+    };
+    let Ok(plain) = read(&bytes) else { return };
+    for target in Target::ALL {
+        let run = |mut model: Model| {
+            let options = Options::for_target(target).with_evaluator(Tract);
+            let report = passes::optimize(&mut model, &options).expect("the passes come to an end");
+            let bytes = onnx::to_bytes(&model).unwrap_or_else(|error| panic!("{name}, {target}: {error}"));
+            (bytes, report)
+        };
+        let (first, _) = run(plain.clone());
+        let (second, report) = run(read(&first).unwrap_or_else(|error| panic!("{name}, {target}: {error}")));
+        let passes: Vec<&str> = report.applied.iter().map(|event| event.pass).collect();
+        assert!(first == second, "{name}, {target}: a second run changes it: {passes:?}");
+        read(&bytes).expect("it was read before");
+    }
 }
 
 /// The paper's model, with one layer each and few of everything.

@@ -70,11 +70,16 @@ fn write(graph: &Graph, path: &Path) {
     try_write(graph, path).unwrap_or_else(|error| panic!("{error}"));
 }
 
-fn try_write(graph: &Graph, path: &Path) -> Result<(), String> {
+fn model(graph: &Graph) -> Model {
     let mut model = Model::new(graph.clone());
     model
         .opsets
         .extend([("", 24), ("my.domain", 1), ("com.microsoft", 1)].map(|(domain, opset)| (domain.to_owned(), opset)));
+    model
+}
+
+fn try_write(graph: &Graph, path: &Path) -> Result<(), String> {
+    let mut model = model(graph);
     // Lowering removes what is dead, which one pass is here to do.
     if graph.schedule().into_iter().any(|id| graph.node(id).op().kind().is_fused()) {
         lower(&mut model, &Target::ONNX, true).map_err(|error| error.to_string())?;
@@ -123,6 +128,7 @@ fn check_pass(case: &str, name: &str, graph: &Graph) {
 
 /// The diff of one pass and what it declined; the pass does nothing when run again, and the text stays readable.
 fn check_diff(case: &str, name: &str, mut graph: Graph) -> Graph {
+    common::check_second_run(case, &model(&graph));
     let before = graph.to_string();
     let report = run(name, &mut graph);
     let after = graph.to_string();

@@ -194,6 +194,8 @@ pub struct Graph {
     /// Nodes that read values of which more became known; see [`Graph::refresh`].
     pub(crate) stale: BTreeSet<(Order, NodeId)>,
     names: Names,
+    /// Results of nodes inserted beside others since the last sweep whose wanted name, which is given, was taken.
+    numbered: Vec<(Value, Name)>,
     /// The names that nodes have of their own.
     labels: Names,
 }

@@ -105,11 +105,15 @@ impl Graph {
             self.take_over(&schedule, self.facts_where(&schedule, &found, &[]));
         }
         if self.has_bodies() {
-            for id in schedule {
+            for id in schedule.into_iter().filter(|id| !self.node(*id).op().bodies().is_empty()).collect::<Vec<_>>() {
+                self.refresh_captures(id, &self.operands(id));
                 self.bodies_mut(id).into_iter().for_each(|body| Arc::make_mut(body).settle(&found));
+                // More may be known of what the bodies give.
+                self.stale.insert((self.node(id).order(), id));
             }
         }
         self.set_never_zero(found);
+        self.refresh();
     }
 
     /// The nodes that an output depends on, in order.

@@ -5,6 +5,7 @@ use crate::order;
 use crate::pass::{Pass, Stage};
 use crate::pipeline::{self, Event, Limits, PassError, Report};
 use crate::prove::Proofs;
+use crate::read::sizes::PARTIAL_SHAPE;
 use crate::runtime::{contrib, shared_cache};
 use crate::target::{self, Target};
 use netwright_ir::{Dialect, Graph, Kind, Model, Name, Value};
@@ -25,7 +26,14 @@ pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, PassErro
         pass.is_tentative.is_some_and(|is_tentative| is_tentative(&model.graph)) && is_selected(pass, options, opset)
     });
     let before = (!tentative.is_empty()).then(|| model.clone());
-    let report = attempt(model, options)?;
+    let could_raise = can_raise(model, options);
+    let mut report = attempt(model, options)?;
+    // What was in the way of a newer opset may be gone, and a newer one may have shorter forms.
+    let is_newer = opset < PARTIAL_SHAPE && model.opset() >= PARTIAL_SHAPE;
+    let may_be_newer = !could_raise && can_raise(model, options);
+    if (is_newer || may_be_newer) && options.limits.stop_after.is_none() {
+        report.append(attempt(model, options)?);
+    }
     let stuck = unwritable(&model.graph, model, &options.target);
     let (Some(before), Some((node, kind))) = (before, stuck) else { return Ok(report) };
     *model = before;
@@ -36,6 +44,11 @@ pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, PassErro
     let event = |pass: &Pass| Event { pass: pass.name, rule: None, node: node.clone(), note: note.clone().into() };
     report.declined.extend(tentative.iter().map(event));
     Ok(report)
+}
+
+/// Whether the opset may be raised.
+fn can_raise(model: &Model, options: &Options) -> bool {
+    options.raise_opset && model.functions.is_empty() && target::wanted_opset(&model.graph, &options.target).is_some()
 }
 
 /// Whether a pass was neither skipped nor left out.
@@ -62,10 +75,7 @@ fn unwritable(graph: &Graph, model: &Model, target: &Target) -> Option<(Name, Ki
 fn attempt(model: &mut Model, options: &Options) -> Result<Report, PassError> {
     let own = model.opset();
     let is_idle = options.only.as_ref().is_some_and(Vec::is_empty) && !options.share_cache;
-    let may_raise = options.raise_opset
-        && !is_idle
-        && model.functions.is_empty()
-        && target::wanted_opset(&model.graph, &options.target).is_some();
+    let may_raise = !is_idle && can_raise(model, options);
     let newest = if may_raise { own.max(options.target.newest_opset) } else { own };
     let all = order::all(&options.target, newest, options.evaluator.clone());
     check_names(&all, options, newest)?;
@@ -98,13 +108,7 @@ fn attempt(model: &mut Model, options: &Options) -> Result<Report, PassError> {
     }
     let limits = Limits { stop_after: None, ..options.limits };
     let lowered = run(lowered_dialect(model), &lowering, model, options, limits, true)?;
-    report.applied.extend(lowered.applied);
-    report.declined.extend(lowered.declined);
-    if let (Some(proven), Some(lowered)) = (&mut report.proven, lowered.proven) {
-        proven.proven += lowered.proven;
-        proven.unproven.extend(lowered.unproven);
-        proven.refuted.extend(lowered.refuted);
-    }
+    report.append(lowered);
     if contrib::is_used(&model.graph) {
         model.opsets.entry(contrib::DOMAIN.to_owned()).or_insert(1);
     }

@@ -62,12 +62,13 @@ pub(crate) fn all(target: &Target, opset: i64, evaluator: Option<Evaluator>) -> 
         runtime::use_fused_matmul(),
         cleanup::share_constants_of_bodies(),
         // What is formed on the way is written out at the end.
-        lower::lower_scaled_softmax(),
         lower::decompose_partial_shape(),
         runtime::use_quick_gelu(),
         lower::decompose_gelu(),
         lower::decompose_layer_normalization(),
         lower::decompose_rms_normalization(),
         lower::decompose_swish(),
+        // A scale stands next to its softmax whatever else was written out, and so it does when that is done again.
+        lower::lower_scaled_softmax(),
     ]
 }

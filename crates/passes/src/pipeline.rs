@@ -64,6 +64,19 @@ impl Running {
     }
 }
 
+impl Report {
+    /// Adds what a later run did.
+    pub(crate) fn append(&mut self, later: Report) {
+        self.applied.extend(later.applied);
+        self.declined.extend(later.declined);
+        if let (Some(proven), Some(later)) = (&mut self.proven, later.proven) {
+            proven.proven += later.proven;
+            proven.unproven.extend(later.unproven);
+            proven.refuted.extend(later.refuted);
+        }
+    }
+}
+
 /// What a run has done so far.
 #[derive(Debug)]
 pub struct Log {
@@ -210,6 +223,8 @@ pub(crate) fn run_proving<P: Borrow<Pass>>(
     // Only the last walk of each pass tells what remains declined.
     let mut declined = vec![vec![]; passes.len()];
     for _ in 0..MOST_ROUNDS {
+        // A smaller graph may show of more sizes that they are never 0.
+        graph.settle_sizes();
         let before = log.applied.len();
         for (pass, declined) in passes.iter().map(Borrow::borrow).zip(&mut declined) {
             run_pass(pass, graph, &mut log)?;

@@ -141,6 +141,12 @@ impl Graph {
             }
         }
         self.recent.push(id);
+        if beside {
+            let wanted = self.results(id).zip(place.results);
+            let is_numbered = |(value, wanted): &(Value, Name)| !wanted.is_empty() && self.value_name(*value) != wanted;
+            let numbered: SmallVec<[_; 1]> = wanted.filter(is_numbered).collect();
+            self.numbered.extend(numbered);
+        }
         id
     }
 

@@ -148,6 +148,7 @@ impl Graph {
         }
         if kept.len() == operands.len() {
             self.dag[id.0].op = op;
+            self.stale.insert((self.node(id).order, id));
             return;
         }
         self.put_in_place(id, op, &kept);
@@ -194,6 +195,7 @@ impl Graph {
         for (old, new) in self.results(id).zip(self.results(new)) {
             self.replace(old, new);
         }
+        self.stale.insert((self.node(new).order, new));
     }
 
     /// Drops the captures that nothing reads, and of their operands, given in order, returns those of the others.

@@ -30,6 +30,7 @@ impl Graph {
             }
         }
         if needed.iter().filter(|needed| **needed).count() == self.dag.node_count() && self.forward.is_empty() {
+            self.numbered.clear();
             return 0;
         }
         // Edges whose source was redirected are made anew; the others stay.
@@ -61,8 +62,25 @@ impl Graph {
         let labels = self.dag.node_weights().map(|node| node.label.clone());
         self.labels.taken = labels.filter(|label| !label.is_empty()).collect();
         self.labels.next.clear();
+        self.renumber();
         self.recount();
         removed
+    }
+
+    /// Gives new values the names that they were meant to have, where those are no longer taken: a rewrite that is made
+    /// again on its own result makes the same names.
+    fn renumber(&mut self) {
+        let mut numbered = std::mem::take(&mut self.numbered);
+        numbered.retain(|(value, wanted)| {
+            self.is_alive(value.node) && is_number_of(self.value_name(*value), wanted)
+        });
+        for (value, _) in &numbered {
+            let name = self.value_name(*value).clone();
+            self.names.taken.remove(&name);
+        }
+        for (value, wanted) in numbered {
+            self.result_mut(value).name = self.names.fresh(&wanted);
+        }
     }
 
     /// Counts the uses anew: those by nodes that were removed while they lived are gone.
@@ -99,4 +117,10 @@ impl Graph {
             }
         }
     }
+}
+
+/// Whether a name is the wanted one with a number behind it.
+fn is_number_of(name: &str, wanted: &str) -> bool {
+    let number = name.strip_prefix(wanted).and_then(|rest| rest.strip_prefix('.'));
+    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }

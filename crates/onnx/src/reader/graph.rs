@@ -3,7 +3,7 @@
 use super::{Context, Problem, names, notes};
 use crate::types;
 use crate::wire::{AttributeProto, GraphProto, NodeProto, StringStringEntryProto};
-use netwright_ir::{Annotation, Conventions, Fact, Graph, Notes, Value, ValueType};
+use netwright_ir::{Annotation, Conventions, Fact, Graph, Kind, Notes, Value, ValueType};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 mod bodies;
@@ -102,7 +102,8 @@ pub(super) fn read<'a>(
 
 /// Whether the file declares inner values, and all of them whose types are known.
 fn types_values(graph: &Graph) -> bool {
-    let nodes = graph.schedule().into_iter().filter(|id| !graph.node(*id).op().kind().is_source());
+    let kind = |id| graph.node(id).op().kind();
+    let nodes = graph.schedule().into_iter().filter(|id| kind(*id) == Kind::Constant || !kind(*id).is_source());
     let values = nodes.flat_map(|id| graph.results(id)).filter(|value| !graph.is_output(*value));
     let mut known = values.filter(|value| types::can_be_declared(&graph.fact(*value).ty)).peekable();
     known.peek().is_some() && known.all(|value| graph.declared(value).is_some())

@@ -1,4 +1,5 @@
 use crate::pass::{Exactness, Pass, Stage};
+use crate::read::sizes::PARTIAL_SHAPE;
 use crate::rewrite::{become_op, insert, number_list};
 use crate::rule::Skip;
 use netwright_ir::{Kind, Op};
@@ -10,7 +11,7 @@ pub fn decompose_partial_shape() -> Pass {
     let summary = "shape(x) {start, end} -> slice(shape(x), start, end), below opset 15";
     Pass::new("decompose-partial-shape", summary, Exactness::Bits)
         .in_stages(&[Stage::Lower])
-        .only_for(|_, opset| opset < 15)
+        .only_for(|_, opset| opset < PARTIAL_SHAPE)
         .at([Kind::Shape], |graph, root| {
             let &Op::Shape { start, end } = graph.op(root) else { return Err(Skip::NoMatch) };
             if start == 0 && end.is_none() {

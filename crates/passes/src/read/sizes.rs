@@ -11,6 +11,9 @@ const MOST_NODES: usize = 64;
 /// Of more inputs of the same size the others are not looked at.
 const MOST_SOURCES: usize = 16;
 
+/// The opset whose Shape takes the axes from where and up to where.
+pub(crate) const PARTIAL_SHAPE: i64 = 15;
+
 /// Sums of sums are followed so far.
 const MOST_DEPTH: usize = 8;
 
@@ -42,7 +45,10 @@ impl Sizes {
     pub(crate) fn of(graph: &Graph) -> Self {
         let mut sources: BTreeMap<Symbol, Vec<(Value, usize)>> = BTreeMap::new();
         let is_loop = graph.captures().len() > 0 && graph.inputs().len() > 0;
-        for input in graph.inputs().chain(graph.captures()).filter(|_| !is_loop) {
+        // Captures stand in the order in which they were first read, which changes with what reads them.
+        let mut captures: Vec<Value> = graph.captures().collect();
+        captures.sort_by_key(|capture| graph.value_name(*capture));
+        for input in graph.inputs().chain(captures).filter(|_| !is_loop) {
             for (axis, dim) in graph.shape(input).unwrap_or_default().iter().enumerate() {
                 if let Dim::Symbol(symbol) = dim {
                     let places = sources.entry(symbol.clone()).or_default();
@@ -177,6 +183,9 @@ impl Expression {
             (Expression::Shape(of, from, to), Op::Shape { .. }) => {
                 operands[..] == [Some(*of)] && graph.node(node).op() == &shape_op(graph, *of, *from, *to)
             }
+            (Expression::Shape(of, from, to), Op::Slice) if !has_partial_shape(graph) => {
+                sliced_shape(graph, value) == Some((*of, shape_op(graph, *of, *from, *to)))
+            }
             (Expression::Only(vector), Op::Squeeze) => operands.len() == 1 && all(std::slice::from_ref(vector)),
             (Expression::Apply(kind, parts), op) => op.kind() == *kind && all(&parts[..]),
             (Expression::Concat(parts), Op::Concat { axis: 0 }) => all(parts),
@@ -211,6 +220,26 @@ fn shape_op(graph: &Graph, of: Value, from: usize, to: usize) -> Op {
     let rank = graph.shape(of).map_or(0, <[Dim]>::len);
     let axis = |axis: usize| i64::try_from(axis).unwrap_or(i64::MAX);
     Op::Shape { start: axis(from), end: (to < rank).then(|| axis(to)) }
+}
+
+/// Whether Shape may tell the sizes of some axes alone. Below opset 15, `decompose-partial-shape` writes a Slice.
+pub(crate) fn has_partial_shape(graph: &Graph) -> bool {
+    graph.dialect().is_none_or(|dialect| dialect.opset >= PARTIAL_SHAPE)
+}
+
+/// `slice(shape(x), from, to)`: x, and the Shape of these axes.
+pub(crate) fn sliced_shape(graph: &Graph, value: Value) -> Option<(Value, Op)> {
+    let operand = |at| graph.operand(value.node, at);
+    let whole = operand(0).filter(|_| graph.kind(value) == Kind::Slice)?;
+    let x = graph.operand(whole.node, 0).filter(|_| graph.op(whole) == &Op::Shape { start: 0, end: None })?;
+    let one = |at| match graph.fact(operand(at)?).known_elements()?[..] {
+        [one] => Some(one),
+        _ => None,
+    };
+    let is_plain = |at, plain| operand(at).is_none() || one(at) == Some(plain);
+    let from = usize::try_from(one(1)?).ok()?;
+    let to = usize::try_from(one(2)?).ok()?.min(graph.shape(x)?.len());
+    (is_plain(3, 0) && is_plain(4, 1) && from < to).then(|| (x, shape_op(graph, x, from, to)))
 }
 
 /// Whether both are shown to be equal for every binding.

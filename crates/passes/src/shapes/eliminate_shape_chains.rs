@@ -1,6 +1,6 @@
 use crate::pass::{Exactness, Pass};
 use crate::pipeline::{Log, name_of};
-use crate::read::sizes::{Sizes, axes_put_in, constant_shape, count};
+use crate::read::sizes::{Sizes, axes_put_in, constant_shape, count, has_partial_shape, sliced_shape};
 use crate::rewrite::{become_op, become_value, number_list};
 use crate::rule::{Rewritten, Skip};
 use netwright_ir::{Dim, ElementType, Graph, Kind, NodeId, Op, Value};
@@ -54,6 +54,9 @@ fn simplify(graph: &mut Graph, sizes: &Sizes, node: NodeId) -> Rewritten {
         return Err(Skip::NoMatch);
     }
     let root = Value { node, result: 0 };
+    if let Some((x, part)) = sliced_shape(graph, root).filter(|_| has_partial_shape(graph)) {
+        return become_op(graph, root, part, &[x], "takes the sizes of some axes alone");
+    }
     if graph.fact(root).elements.is_some() {
         return shorten(graph, sizes, root);
     }

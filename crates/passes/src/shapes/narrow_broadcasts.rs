@@ -294,6 +294,8 @@ fn needs(graph: &Graph, schedule: &[NodeId], widened: &HashMap<Value, Axes>) -> 
             (Some(shape), _) if shape.len() > 64 => None,
             (Some(_), kind) if kind.class() == Class::ElementwiseUnary => Some(vec![need; operands.len()]),
             (Some(shape), kind) if broadcasts(graph, kind) => by_operand(graph, &operands, shape, need, widened),
+            // The scores and the mask that is added to them.
+            (Some(shape), Kind::ScaledSoftmax) => by_operand(graph, &operands, shape, Need::ALL, widened),
             (Some(_), Kind::Gather) => by_index(graph, root, need),
             (Some(shape), Kind::Concat) => by_part(graph, root, &operands, shape.len(), need),
             _ => None,
