@@ -101,7 +101,7 @@ pub enum Kind {
 impl Kind {
     /// Whether it is counted without failing.
     pub fn is_failure(self) -> bool {
-        !matches!(self, Kind::SecondRun | Kind::EmptyAttention)
+        self != Kind::EmptyAttention
     }
 }
 

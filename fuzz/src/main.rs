@@ -126,11 +126,10 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
         counted.map(|(_, seeds)| seeds.len()).sum()
     };
     let failures = count(Kind::is_failure);
-    let again = count(|kind| kind == Kind::SecondRun);
     let empty = count(|kind| kind == Kind::EmptyAttention);
     let seconds = start.elapsed().as_secs_f64();
     println!(
-        "{valid} models, {judged} optimizations: {failures} failures, {again} that a second run changes, {empty} that refuse empty attention, in {seconds:.1} s"
+        "{valid} models, {judged} optimizations: {failures} failures, {empty} that refuse empty attention, in {seconds:.1} s"
     );
     Ok(failures == 0)
 }

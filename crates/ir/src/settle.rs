@@ -57,8 +57,8 @@ impl Graph {
             };
             if known.iter().any(is_news) {
                 let body = Arc::make_mut(body);
-                for (capture, fact) in known {
-                    fact.iter().for_each(|fact| body.learn(capture, fact));
+                for (capture, fact) in known.iter().filter_map(|(capture, fact)| Some((capture, fact.as_ref()?))) {
+                    body.learn(*capture, fact);
                 }
                 body.refresh();
             }

@@ -71,9 +71,7 @@ impl Graph {
     /// again on its own result makes the same names.
     fn renumber(&mut self) {
         let mut numbered = std::mem::take(&mut self.numbered);
-        numbered.retain(|(value, wanted)| {
-            self.is_alive(value.node) && is_number_of(self.value_name(*value), wanted)
-        });
+        numbered.retain(|(value, wanted)| self.is_alive(value.node) && is_number_of(self.value_name(*value), wanted));
         for (value, _) in &numbered {
             let name = self.value_name(*value).clone();
             self.names.taken.remove(&name);
