@@ -187,7 +187,7 @@ def judge(case, netwright, verb, root):
         raise Failed("rejected", f"exit {code}: {last}")
     if code not in case.codes:
         raise Failed("exit", f"{code}: {last}")
-    lines = [line for line in err.splitlines() if line and not line.startswith("warning")]
+    lines = [line for line in err.splitlines() if line and not line.startswith(("warning", "  help: "))]
     if len(lines) != 1 or len(lines[0]) > LINE or not lines[0].startswith("error: "):
         raise Failed("message", f"{len(lines)} lines, {len(err)} characters: {err[:300]!r}")
     # A file name may hold what no line may: its beginning is enough.

@@ -175,7 +175,7 @@ external(
     "the model itself as data, beyond its end",
     outside("model.onnx", offset=1 << 20, length=16),
 )
-external("output", "bounded", "the output as data", outside("data.bin", length=16), output="data.bin")
+external("output", "bounded", "the output as data", outside("data.bin", length=16), output="data.bin", codes=(2,))
 external(
     "output_missing",
     "reject",

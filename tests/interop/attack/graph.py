@@ -136,8 +136,8 @@ edited(
 )
 edited(
     "inner_other_rank",
-    "reject",
-    "a value that declares another rank",
+    "accept",
+    "a value that declares another rank, which runtimes warn of",
     lambda model: model.graph.value_info.append(helper.make_tensor_value_info("a", 1, ["n", 2])),
 )
 edited(

@@ -12,8 +12,8 @@ use crate::{Dim, ElementType, Fact, Shape, ValueType};
 /// The domain.
 const DOMAIN: &str = "com.microsoft";
 
-/// Operators of ONNX that may be kept, since their old forms flatten axes.
-const STANDARD: [&str; 4] = ["SimplifiedLayerNormalization", "Softmax", "LogSoftmax", "Hardmax"];
+/// Operators of ONNX that may be kept: old forms flatten axes, or have a second result.
+const STANDARD: [&str; 5] = ["Dropout", "Hardmax", "LogSoftmax", "SimplifiedLayerNormalization", "Softmax"];
 
 /// What is known of the results of a kept operator; nothing where it is of another domain.
 pub(crate) fn kept(x: &Operands<'_>, kept: &Kept) -> Inferred {
@@ -31,6 +31,10 @@ fn results(x: &Operands<'_>, kept: &Kept) -> Option<Vec<Fact>> {
         "BiasAdd" | "BiasDropout" | "BiasGelu" | "BiasSoftmax" | "FastGelu" | "Gelu" | "GroupNorm" | "Hardmax"
         | "Inverse" | "LogSoftmax" | "QLinearLeakyRelu" | "QLinearSigmoid" | "QuickGelu" | "RotaryEmbedding"
         | "Softmax" | "Trilu" => first(),
+        "Dropout" => {
+            let element = if kept.version >= 10 { Some(ElementType::Bool) } else { node.element(0) };
+            Some(vec![node.like(0)?, tensor(element, x.shape(0).cloned())])
+        }
         // Between them come the mean and the deviation, which inference leaves out.
         "SkipLayerNormalization" | "SkipSimplifiedLayerNormalization" => {
             let unknown = || Fact::of(ValueType::Unknown);

@@ -8,14 +8,14 @@ use netwright_ir::{Attribute, Dim};
 enum Span {
     /// One axis, and others of size 1.
     Axis,
-    /// Several.
+    /// Several, or nobody knows.
     Several,
-    /// There is no such axis, nobody knows, or one may have size 0, which `Reshape` would not restore.
+    /// There is no such axis, or one that may have size 0, which `Reshape` would not restore.
     None,
 }
 
 fn span(axis: i64, shape: Option<&[Dim]>) -> Span {
-    let Some(shape) = shape else { return if axis == -1 { Span::Axis } else { Span::None } };
+    let Some(shape) = shape else { return if axis == -1 { Span::Axis } else { Span::Several } };
     let rank = i64::try_from(shape.len()).unwrap_or(i64::MAX);
     let front = if axis < 0 { axis.saturating_add(rank) } else { axis };
     let Some(front) = usize::try_from(front).ok().filter(|at| *at < shape.len()) else { return Span::None };
