@@ -187,7 +187,7 @@ fn an_operator_is_named_by_its_row_alone() {
         let named: BTreeSet<&str> = named.map(|(path, _)| path.as_str()).collect();
         let row = format!("ir/src/op/{row}.rs");
         let expected: BTreeSet<&str> = others.iter().copied().chain([row.as_str()]).collect();
-        assert_eq!(named, expected, "{operator}: derive lists of operators from the rows, as by `Kind::class`");
+        assert_eq!(named, expected, "{operator}: derive lists of operators from the rows, as by `OpKind::class`");
     }
 }
 

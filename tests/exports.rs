@@ -8,7 +8,7 @@ mod common;
 
 use common::snapshot;
 use netwright::evaluate::Tract;
-use netwright::ir::{Kind, Model};
+use netwright::ir::{Model, OpKind};
 use netwright::onnx::{self, ReadOptions, WriteOptions};
 use netwright::passes::{self, Options, Target};
 use netwright::verify::{self, Verdict, verify};
@@ -61,7 +61,7 @@ fn optimized(path: &Path, target: Target, opset: Option<i64>) -> (Model, passes:
     (model, report)
 }
 
-fn count(model: &Model, kind: Kind) -> usize {
+fn count(model: &Model, kind: OpKind) -> usize {
     let graph = &model.graph;
     graph.schedule().into_iter().filter(|id| graph.node(*id).op().kind() == kind).count()
 }
@@ -69,12 +69,12 @@ fn count(model: &Model, kind: Kind) -> usize {
 #[test]
 fn attentions_are_recognized() {
     let kinds = [
-        Kind::Attention,
-        Kind::Gelu,
-        Kind::LayerNormalization,
-        Kind::RMSNormalization,
-        Kind::RotaryEmbedding,
-        Kind::Swish,
+        OpKind::Attention,
+        OpKind::Gelu,
+        OpKind::LayerNormalization,
+        OpKind::RMSNormalization,
+        OpKind::RotaryEmbedding,
+        OpKind::Swish,
     ];
     let (mut fused, mut all) = (0, 0);
     let mut text = String::new();

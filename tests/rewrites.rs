@@ -4,7 +4,7 @@
 use netwright::bisect::{Culprit, bisect};
 use netwright::evaluate::Tract;
 use netwright::inventory::inventory;
-use netwright::ir::{Graph, Kind, Model, Op, Value, parse};
+use netwright::ir::{Graph, Model, Op, OpKind, Value, parse};
 use netwright::onnx::{self, ReadOptions, WriteOptions};
 use netwright::passes::rewrite::{become_op, become_value};
 use netwright::passes::{Exactness, Log, Options, Pass, Prover, Report, Skip, Target, optimize};
@@ -34,7 +34,7 @@ const BLOCK: &str = "block(%x: f32[batch, seq, 8], %mask: f32[batch, 1, seq], %w
 /// Puts another operator, on some of its operands, in the place of the first of a kind.
 fn planted(
     name: &'static str,
-    kind: Kind,
+    kind: OpKind,
     wrong: impl Fn(&Graph, &Op, &[Value]) -> Option<(Op, Vec<Value>)> + Send + Sync + 'static,
 ) -> Pass {
     Pass::new(name, "a -> b", Exactness::Rounding).at([kind], move |graph, root| {
@@ -46,22 +46,22 @@ fn planted(
 
 /// Wrong rewrites, and the value that each changes.
 fn wrong_rewrites() -> Vec<(Pass, &'static str)> {
-    let drop_mask = planted("drop-mask", Kind::ScaledSoftmax, |_, op, operands| match operands {
+    let drop_mask = planted("drop-mask", OpKind::ScaledSoftmax, |_, op, operands| match operands {
         [x, _] => Some((op.clone(), vec![*x])),
         _ => None,
     });
-    let change_epsilon = planted("change-epsilon", Kind::LayerNormalization, |_, op, operands| match op {
+    let change_epsilon = planted("change-epsilon", OpKind::LayerNormalization, |_, op, operands| match op {
         Op::LayerNormalization { axis, epsilon: 1e-5, stash_type } => {
             let wrong = Op::LayerNormalization { axis: *axis, epsilon: 1e-2, stash_type: *stash_type };
             Some((wrong, operands.to_vec()))
         }
         _ => None,
     });
-    let swap_operands = planted("swap-operands", Kind::Sub, |graph, op, operands| match operands {
-        [a, b] if graph.kind(*a) == Kind::Input => Some((op.clone(), vec![*b, *a])),
+    let swap_operands = planted("swap-operands", OpKind::Sub, |graph, op, operands| match operands {
+        [a, b] if graph.kind(*a) == OpKind::Input => Some((op.clone(), vec![*b, *a])),
         _ => None,
     });
-    let wrong_axis = planted("wrong-axis", Kind::ScaledSoftmax, |_, op, operands| match op {
+    let wrong_axis = planted("wrong-axis", OpKind::ScaledSoftmax, |_, op, operands| match op {
         Op::ScaledSoftmax { axis: -1, scale } => {
             Some((Op::ScaledSoftmax { axis: -2, scale: *scale }, operands.to_vec()))
         }
@@ -134,7 +134,7 @@ fn wrong_rewrites_are_reproduced_by_small_models() {
 
 /// Drops what the first relu does, where that is said by the pass and where not.
 fn drop_relu() -> Pass {
-    Pass::new("drop-relu", "relu a -> a", Exactness::Rounding).at([Kind::Relu], |graph, root| {
+    Pass::new("drop-relu", "relu a -> a", Exactness::Rounding).at([OpKind::Relu], |graph, root| {
         let operand = graph.operand(root.node, 0).ok_or(Skip::NoMatch)?;
         become_value(graph, root, operand, "planted")
     })
@@ -142,7 +142,7 @@ fn drop_relu() -> Pass {
 
 fn drop_relu_unseen() -> Pass {
     fn drop(graph: &mut Graph, log: &mut Log) {
-        let relu = graph.schedule().into_iter().find(|id| graph.node(*id).op().kind() == Kind::Relu);
+        let relu = graph.schedule().into_iter().find(|id| graph.node(*id).op().kind() == OpKind::Relu);
         let Some((relu, operand)) = relu.and_then(|id| Some((id, graph.operand(id, 0)?))) else { return };
         let Some(result) = graph.results(relu).next() else { return };
         if log.may_apply() {

@@ -1,5 +1,5 @@
 use super::{check_cases, check_pass, run, write};
-use netwright::ir::{ElementType, Graph, Kind, Op, Tensor, TensorType, shape};
+use netwright::ir::{ElementType, Graph, Op, OpKind, Tensor, TensorType, shape};
 use netwright::onnx::{self, ReadOptions};
 use tempfile::TempDir;
 
@@ -113,7 +113,7 @@ fn weights_of_a_file() {
     write(&biased("tied", &[("w", 0, one), ("v", 9, 0), ("w.tied", 0, one)]), &path);
     let mut graph = onnx::read(&path, &ReadOptions::default()).unwrap_or_else(|error| panic!("{error}")).graph;
     run("eliminate-common-subexpressions", &mut graph);
-    let names = graph.schedule().into_iter().filter(|id| graph.node(*id).op().kind() == Kind::Parameter);
+    let names = graph.schedule().into_iter().filter(|id| graph.node(*id).op().kind() == OpKind::Parameter);
     let names: Vec<String> = names.flat_map(|id| graph.results(id)).map(|w| graph.value_name(w).to_string()).collect();
     assert_eq!(names, ["w", "v"]);
 }

@@ -5,7 +5,7 @@
 
 #![expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "every number and size is small")]
 
-use netwright::ir::{Graph, Kind, Op, Value, parse};
+use netwright::ir::{Graph, Op, OpKind, Value, parse};
 use netwright::passes::{Limits, Pass, Target, pipeline};
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestRunner};
@@ -179,22 +179,22 @@ fn evaluate(graph: &Graph, target: Target, inputs: &HashMap<&str, Array>) -> Arr
                 zip(&[operand(0), &Array::new(&shape, |_| 0.0)], |x| x[0])
             }
             op => match op.kind() {
-                Kind::MatMul => matmul(operand(0), operand(1)),
-                Kind::Add => apply(|a, b| a + b),
-                Kind::Sub => apply(|a, b| a - b),
-                Kind::Mul => apply(|a, b| a * b),
-                Kind::Max => apply(f32::max),
-                Kind::Min => apply(f32::min),
-                Kind::Unsqueeze => {
+                OpKind::MatMul => matmul(operand(0), operand(1)),
+                OpKind::Add => apply(|a, b| a + b),
+                OpKind::Sub => apply(|a, b| a - b),
+                OpKind::Mul => apply(|a, b| a * b),
+                OpKind::Max => apply(f32::max),
+                OpKind::Min => apply(f32::min),
+                OpKind::Unsqueeze => {
                     let before = [operand(0).dims.as_slice(), &[1]].concat();
                     assert_eq!(operand(1).data, [1.0], "a column");
                     Array { dims: before, data: operand(0).data.clone() }
                 }
-                Kind::LessOrEqual => zip(&[operand(0), operand(1)], |x| truth(x[0] <= x[1])),
-                Kind::Less => zip(&[operand(0), operand(1)], |x| truth(x[0] < x[1])),
-                Kind::IsNaN => zip(&[operand(0)], |x| truth(x[0].is_nan())),
-                Kind::Where => zip(&[operand(0), operand(1), operand(2)], |x| if x[0] == 0.0 { x[2] } else { x[1] }),
-                Kind::Cast => operand(0).clone(),
+                OpKind::LessOrEqual => zip(&[operand(0), operand(1)], |x| truth(x[0] <= x[1])),
+                OpKind::Less => zip(&[operand(0), operand(1)], |x| truth(x[0] < x[1])),
+                OpKind::IsNaN => zip(&[operand(0)], |x| truth(x[0].is_nan())),
+                OpKind::Where => zip(&[operand(0), operand(1), operand(2)], |x| if x[0] == 0.0 { x[2] } else { x[1] }),
+                OpKind::Cast => operand(0).clone(),
                 kind => panic!("{} is not evaluated", kind.word()),
             },
         };

@@ -1,7 +1,7 @@
 //! What a pass makes of a graph that half matches computes the same, wherever tract can judge.
 
 use super::{run, tolerance, try_write};
-use netwright::ir::{Graph, Kind, check, parse};
+use netwright::ir::{Graph, OpKind, check, parse};
 use netwright::passes::passes;
 use netwright::verify::{self, Verdict, verify};
 use program::{Program, changes, programs};
@@ -16,7 +16,7 @@ mod program;
 
 /// Whether every attention is shown to have as many values as keys; tract reads past the end of fewer.
 fn has_a_value_for_each_key(graph: &Graph) -> bool {
-    let mut attentions = graph.schedule().into_iter().filter(|id| graph.node(*id).op().kind() == Kind::Attention);
+    let mut attentions = graph.schedule().into_iter().filter(|id| graph.node(*id).op().kind() == OpKind::Attention);
     attentions.all(|id| {
         let length = |at: usize| {
             let shape = graph.shape(graph.operand(id, at)?)?;

@@ -3,7 +3,7 @@
 use super::{check_pass, lines, run};
 use crate::common::{small, snapshot};
 use netwright::evaluate::Tract;
-use netwright::ir::{Detail, ElementType, Graph, Kind, Model, Op, Tensor, TensorType, check, parse, shape};
+use netwright::ir::{Detail, ElementType, Graph, Model, Op, OpKind, Tensor, TensorType, check, parse, shape};
 use netwright::nn::{Builder, EncoderLayer, Part, Transformer, Weights};
 use netwright::passes::{Limits, Options, Report, Target, diff, lower, optimize, passes};
 
@@ -72,7 +72,7 @@ fn expressions_of_constants_stay() {
     ];
     // An operator that broadcasts would do without those that repeat elements.
     let mut parts = vec![x];
-    let kinds: Vec<Kind> = expressions.iter().map(|(_, op, _)| op.kind()).collect();
+    let kinds: Vec<OpKind> = expressions.iter().map(|(_, op, _)| op.kind()).collect();
     for (name, op, operands) in expressions {
         parts.push(graph.append(name, op, &operands).unwrap_or_else(|error| panic!("{error}")));
     }
@@ -84,7 +84,7 @@ fn expressions_of_constants_stay() {
     };
     let mut model = Model::new(graph.clone());
     optimize(&mut model, &Options::default().with_evaluator(Tract)).unwrap_or_else(|error| panic!("{error}"));
-    let left: Vec<Kind> = model.graph.schedule().into_iter().map(|id| model.graph.node(id).op().kind()).collect();
+    let left: Vec<OpKind> = model.graph.schedule().into_iter().map(|id| model.graph.node(id).op().kind()).collect();
     assert!(kinds.iter().all(|kind| left.contains(kind)), "{}", model.graph);
     assert!(bytes(&model.graph) <= bytes(&graph), "{}", model.graph);
 }
@@ -140,7 +140,7 @@ fn scales_are_folded_for_runtimes_that_gain_by_it() {
     let products = |target| {
         let (model, report) = optimized(transformer(), target);
         let graph = model.graph;
-        let products = graph.schedule().into_iter().filter(|id| graph.node(*id).op().kind() == Kind::Mul).count();
+        let products = graph.schedule().into_iter().filter(|id| graph.node(*id).op().kind() == OpKind::Mul).count();
         (products, report.applied.iter().filter(|event| event.pass == "fold-scale-into-projection").count())
     };
     assert_eq!(Target::ALL.map(products), [(5, 0), (2, 3), (2, 3)]);

@@ -107,14 +107,14 @@ fn quoted(path: &Path) -> String {
 mod tests {
     use super::*;
     use netwright::bisect::Culprit;
-    use netwright::ir::{Kind, Model, Op, parse};
+    use netwright::ir::{Model, Op, OpKind, parse};
     use netwright::passes::{Exactness, Options, Pass, Skip, optimize, rewrite};
 
     /// A reproducer of a rule that takes `exp` for `neg`.
     fn reproducer() -> Reproducer {
         let text = "g(%x: f32[n]) {\n%a = exp %x : f32[n]\n%y = neg %a : f32[n]\nreturn %y\n}";
         let model = Model::new(parse(text).expect("it is well-formed"));
-        let wrong = Pass::new("wrong", "neg -> exp", Exactness::Rounding).at([Kind::Neg], |graph, root| {
+        let wrong = Pass::new("wrong", "neg -> exp", Exactness::Rounding).at([OpKind::Neg], |graph, root| {
             let operands = [graph.operand(root.node, 0).ok_or(Skip::NoMatch)?];
             rewrite::become_op(graph, root, Op::Exp, &operands, "wrong")
         });

@@ -1,6 +1,6 @@
 //! Attributes: what an operator is told when the model is built.
 
-use crate::op::Kind;
+use crate::op::OpKind;
 use crate::tensor::SparseTensor;
 use crate::{ElementType, Graph, Tensor, ValueType};
 use bytes::Bytes;
@@ -168,7 +168,7 @@ pub enum AttributeError {
     Twice(String),
     /// Tensors and kept operators are not made of attributes.
     #[error("`{}` is not made of attributes", .0.word())]
-    NotByAttributes(Kind),
+    NotByAttributes(OpKind),
 }
 
 /// Attributes by name, taken one by one.

@@ -56,7 +56,7 @@ pub fn check(graph: &Graph) -> Result<(), Violations> {
     if found.is_empty() { Ok(()) } else { Err(Violations(found)) }
 }
 
-/// Recurses into bodies, which nest at most [`crate::MOST_BODIES`] deep.
+/// Recurses into bodies, which nest at most [`crate::MAX_BODY_DEPTH`] deep.
 fn check_graph(graph: &Graph, found: &mut Vec<Violation>) {
     let schedule = graph.schedule();
     for &id in &schedule {

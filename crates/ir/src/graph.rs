@@ -84,7 +84,7 @@ struct ResultInfo {
 
 /// A result of the whole graph.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Output {
+pub struct GraphOutput {
     /// The name by which the caller asks for it.
     pub name: Name,
     /// What it is.
@@ -114,7 +114,7 @@ impl Place {
 
 /// How a tensor was quantized: what a file says of it beside its meaning.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Annotation {
+pub struct QuantizationAnnotation {
     /// The name of the tensor.
     pub tensor: String,
     /// The names of the tensors that it was quantized with, by what they are, such as `SCALE_TENSOR`.
@@ -139,7 +139,7 @@ impl Default for Conventions {
 }
 
 /// Bodies nest at most this deep: what walks them recurses.
-pub const MOST_BODIES: u32 = 32;
+pub const MAX_BODY_DEPTH: u32 = 32;
 
 /// A graph: inputs, nodes, outputs.
 ///
@@ -172,14 +172,14 @@ pub struct Graph {
     /// The tensors that inputs are where the caller gives none.
     defaults: BTreeMap<NodeId, Tensor>,
     captures: Vec<NodeId>,
-    outputs: Vec<Output>,
+    outputs: Vec<GraphOutput>,
     /// How deep bodies nest in it.
     depth: u32,
     conventions: Conventions,
     /// Sets of symbols of which not all are 0 in any run that succeeds.
     never_zero: NeverZero,
     notes: Notes,
-    annotations: Vec<Annotation>,
+    annotations: Vec<QuantizationAnnotation>,
     next_order: u32,
     /// What may be inserted, where that is limited.
     dialect: Option<Dialect>,

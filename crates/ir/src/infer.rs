@@ -8,7 +8,7 @@
     reason = "the table of operators hands every attribute by reference"
 )]
 
-use crate::{Dim, ElementType, Fact, Kind, Shape, Symbol, Tensor, ValueType};
+use crate::{Dim, ElementType, Fact, OpKind, Shape, Symbol, Tensor, ValueType};
 use smallvec::{SmallVec, smallvec};
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -43,7 +43,7 @@ mod window;
 #[derive(Debug)]
 pub struct Operands<'a> {
     /// The operator.
-    pub kind: Kind,
+    pub kind: OpKind,
     /// The facts of the operands; `None` for one that is absent.
     pub facts: &'a [Option<&'a Fact>],
     /// The operands that are tensors known when the model is built; facts do not tell the elements of floats.

@@ -41,13 +41,14 @@ pub use dim::{Bindings, Dim, DimParts, ParseDimError, Symbol};
 pub use element::{ElementType, UnknownElementType};
 pub use fingerprint::fingerprint;
 pub use graph::{
-    Annotation, Conventions, Graph, MOST_BODIES, Mark, Name, Node, NodeId, Order, Output, Place, Value, Window,
+    Conventions, Graph, GraphOutput, MAX_BODY_DEPTH, Mark, Name, Node, NodeId, Order, Place, QuantizationAnnotation,
+    Value, Window,
 };
 pub use infer::{Assumption, InferError, Inferred, NeverZero};
 pub use model::{DEFAULT_OPSET, Function, Model, Training};
 pub use netwright_files as files;
 pub use notes::{AttributeNotes, Notes, TensorNotes};
-pub use op::{Dialect, Kept, Kind, Op};
+pub use op::{Dialect, Op, OpKind, OpaqueOp};
 pub use tensor::{Data, SparseTensor, Tensor, TensorError};
 pub use text::{Detail, ParseError, parse, parse_with_files};
 pub use types::{Fact, Shape, TensorType, ValueType};

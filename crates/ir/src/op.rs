@@ -3,7 +3,7 @@
 //! The vocabulary is ONNX's, in one normal form: the semantics of the default domain's opsets 21 to 28, with axes and
 //! shapes as operands where those versions have them so. [`ScaledSoftmax`](Op::ScaledSoftmax) and other fused
 //! operators have no ONNX form; lowering turns them into those that do. What the compiler does not understand is
-//! [`Kept`] as it came.
+//! [`OpaqueOp`] as it came.
 //!
 //! Each operator has one row, in the file of its family: its word in the text form, the versions of ONNX that changed
 //! it, its class, its attributes with their defaults, and the function that infers its results, which stands with its
@@ -59,13 +59,13 @@ mod types;
 mod words;
 
 pub use card::{Addition, Class, Part, Version};
-pub use table::{Kind, Op};
+pub use table::{Op, OpKind};
 pub use types::Dialect;
 pub use words::*;
 
 /// An operator that is not understood: its domain, type, version and attributes as they came.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Kept {
+pub struct OpaqueOp {
     /// The domain; empty for ONNX's default.
     pub domain: Arc<str>,
     /// The operator's type.
@@ -100,7 +100,7 @@ impl Op {
                 visit(tensor.values());
                 visit(tensor.indices());
             }
-            Op::Kept(kept) => kept.attributes.iter().for_each(|(_, value)| value.for_each_tensor(visit)),
+            Op::Opaque(kept) => kept.attributes.iter().for_each(|(_, value)| value.for_each_tensor(visit)),
             _ => {}
         }
     }

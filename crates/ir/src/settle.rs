@@ -6,7 +6,7 @@
 //! other sizes are, the symbol is one or more in every run that succeeds, and the size is `seq`.
 
 use crate::infer::{NeverZero, Operands};
-use crate::{Dim, Fact, Graph, Kind, NodeId, Op, Symbol, Tensor, Value};
+use crate::{Dim, Fact, Graph, NodeId, Op, OpKind, Symbol, Tensor, Value};
 use smallvec::SmallVec;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -188,8 +188,8 @@ impl Graph {
 }
 
 /// Whether every runtime fails where the operator is not defined on the sizes, those of tensors without elements too.
-fn refuses_sizes(kind: Kind) -> bool {
-    matches!(kind, Kind::Add | Kind::Sub | Kind::Mul | Kind::Div | Kind::MatMul | Kind::Reshape)
+fn refuses_sizes(kind: OpKind) -> bool {
+    matches!(kind, OpKind::Add | OpKind::Sub | OpKind::Mul | OpKind::Div | OpKind::MatMul | OpKind::Reshape)
 }
 
 /// What is known where these symbols are 0.

@@ -147,7 +147,7 @@ impl Printer {
         }
         f.write_str(" = ")?;
         match node.op() {
-            Op::Kept(kept) => {
+            Op::Opaque(kept) => {
                 let overload = if kept.overload.is_empty() { String::new() } else { format!(":{}", kept.overload) };
                 let version = kept.version;
                 f.write_str(&quoted(&format!("{}::{}{overload}@{version}", kept.domain, kept.op_type)))?;

@@ -32,7 +32,7 @@ pub enum Culprit {
 ///
 /// ```
 /// use netwright::bisect::bisect;
-/// use netwright::ir::{Kind, Model, parse};
+/// use netwright::ir::{OpKind, Model, parse};
 /// use netwright::passes::Options;
 ///
 /// let text = "g(%x: f32[n]) {\n%a = div %x, 2.0 : f32[n]\n%b = div %a, 8.0 : f32[n]\n%y = neg %b : f32[n]\nreturn %y\n}";

@@ -1,6 +1,6 @@
 //! What a model is made of, counted from its graph.
 
-use crate::ir::{Graph, Kind, Model, Op};
+use crate::ir::{Graph, Model, Op, OpKind};
 use std::collections::{BTreeMap, HashMap};
 
 /// Counts of a model: of its graph, of bodies each once, and of functions as often as they are called.
@@ -87,7 +87,7 @@ fn count<'m>(graph: &'m Graph, times: u64, inventory: &mut Inventory, calls: &mu
             op if op.kind().is_source() => {}
             op => {
                 let name = match op {
-                    Op::Kept(kept) => {
+                    Op::Opaque(kept) => {
                         let calls = calls.entry((&kept.domain, &kept.op_type, &kept.overload)).or_default();
                         *calls = calls.saturating_add(times);
                         name(&kept.domain, &kept.op_type)
@@ -98,7 +98,7 @@ fn count<'m>(graph: &'m Graph, times: u64, inventory: &mut Inventory, calls: &mu
                 if name != "Constant" {
                     let times = usize::try_from(times).unwrap_or(usize::MAX);
                     inventory.nodes = inventory.nodes.saturating_add(times);
-                    if op.kind() == Kind::Kept {
+                    if op.kind() == OpKind::Opaque {
                         add(&mut inventory.kept, name.clone(), times);
                     }
                     add(&mut inventory.operators, name, times);

@@ -4,7 +4,7 @@ mod inputs;
 
 use crate::evaluate::Tract;
 use crate::ir::{
-    Bindings, Dim, ElementType, Fact, Graph, Kind, Model, Op, Place, Symbol, Tensor, TensorType, Value, ValueType,
+    Bindings, Dim, ElementType, Fact, Graph, Model, Op, OpKind, Place, Symbol, Tensor, TensorType, Value, ValueType,
     Window,
 };
 use crate::onnx;
@@ -275,9 +275,9 @@ fn is_score(graph: &Graph, value: Value) -> bool {
     while let Some(value) = pending.pop() {
         for (user, at) in graph.users(value) {
             match graph.node(user).op().kind() {
-                Kind::Softmax | Kind::ScaledSoftmax => return true,
-                Kind::Attention if at == 3 => return true,
-                kind if (kind.moves_elements() || matches!(kind, Kind::Add | Kind::Where | Kind::Cast))
+                OpKind::Softmax | OpKind::ScaledSoftmax => return true,
+                OpKind::Attention if at == 3 => return true,
+                kind if (kind.moves_elements() || matches!(kind, OpKind::Add | OpKind::Where | OpKind::Cast))
                     && seen.insert(user) =>
                 {
                     pending.extend(graph.results(user));

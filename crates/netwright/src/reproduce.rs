@@ -57,14 +57,14 @@ pub enum ReproduceError {
 ///
 /// ```
 /// use netwright::bisect::Culprit;
-/// use netwright::ir::{Kind, Model, Op, parse};
+/// use netwright::ir::{OpKind, Model, Op, parse};
 /// use netwright::passes::{Exactness, Options, Pass, Skip, optimize, rewrite};
 /// use netwright::reproduce::reproduce;
 ///
 /// let text = "g(%x: f32[n]) {\n%a = exp %x : f32[n]\n%b = neg %a : f32[n]\n%y = sin %b : f32[n]\nreturn %y\n}";
 /// let model = Model::new(parse(text)?);
 /// // A pass that takes `exp` for `-`.
-/// let wrong = Pass::new("wrong", "neg -> exp", Exactness::Rounding).at([Kind::Neg], |graph, root| {
+/// let wrong = Pass::new("wrong", "neg -> exp", Exactness::Rounding).at([OpKind::Neg], |graph, root| {
 ///     let operands = [graph.operand(root.node, 0).ok_or(Skip::NoMatch)?];
 ///     rewrite::become_op(graph, root, Op::Exp, &operands, "wrong")
 /// });

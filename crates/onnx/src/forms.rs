@@ -14,8 +14,8 @@ mod steps;
 
 use crate::standard;
 use netwright_ir::attribute::{AttributeError, Attributes};
-use netwright_ir::op::Kept;
-use netwright_ir::{Attribute, Dim, ElementType, Fact, Graph, Kind, NodeId, Op, Tensor, Value};
+use netwright_ir::op::OpaqueOp;
+use netwright_ir::{Attribute, Dim, ElementType, Fact, Graph, NodeId, Op, OpKind, Tensor, Value};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -98,7 +98,7 @@ pub enum FormError {
     },
     /// It is kept as it came, and its operators changed since.
     #[error("{operator} is not understood as it stands, was written for version {from}, and changed in version {to}")]
-    Kept {
+    Opaque {
         /// The operator's type.
         operator: String,
         /// The version that it was written for.
@@ -209,7 +209,7 @@ impl Form {
 }
 
 /// The form of an operator that is kept as it came, where its domain is of that version in the file to be written.
-pub(crate) fn kept(graph: &Graph, id: NodeId, kept: &Kept, version: Option<i64>) -> Result<Form, FormError> {
+pub(crate) fn kept(graph: &Graph, id: NodeId, kept: &OpaqueOp, version: Option<i64>) -> Result<Form, FormError> {
     let changed = version.filter(|version| *version != kept.version).and_then(|version| {
         // Nothing is known of versions beyond the newest.
         if kept.domain.is_empty() && version.max(kept.version) <= NEWEST {
@@ -219,7 +219,7 @@ pub(crate) fn kept(graph: &Graph, id: NodeId, kept: &Kept, version: Option<i64>)
         }
     });
     match changed {
-        Some(to) => Err(FormError::Kept { operator: kept.op_type.to_string(), from: kept.version, to }),
+        Some(to) => Err(FormError::Opaque { operator: kept.op_type.to_string(), from: kept.version, to }),
         None => to_opset(graph, id, kept.version, false),
     }
 }
@@ -232,18 +232,18 @@ pub(crate) fn to_opset(graph: &Graph, id: NodeId, opset: i64, early: bool) -> Re
         return Err(FormError::Fused(kind.word()));
     }
     let (domain, op_type, overload) = match op {
-        Op::Kept(kept) => (kept.domain.clone(), kept.op_type.clone(), kept.overload.clone()),
+        Op::Opaque(kept) => (kept.domain.clone(), kept.op_type.clone(), kept.overload.clone()),
         _ => ("".into(), kind.name().into(), "".into()),
     };
     let attributes = op.attributes().into_iter().map(|(name, value)| (name.into(), value)).collect();
     let operands = graph.operands(id).into_iter().map(|operand| operand.map_or(Operand::Absent, Operand::Value));
     let mut form = Form { domain, op_type, overload, attributes, operands: operands.collect(), flattened: None };
-    if kind == Kind::Kept {
+    if kind == OpKind::Opaque {
         return Ok(form);
     }
     let operator = kind.name();
     let results: Vec<_> = graph.results(id).map(|value| Some(graph.fact(value))).collect();
-    if kind == Kind::Split && form.is_absent(1) {
+    if kind == OpKind::Split && form.is_absent(1) {
         form.attributes.push(("num_outputs".into(), count(results.len())));
     }
     let site = Site { graph, opset, results };
@@ -303,7 +303,7 @@ pub(crate) fn from_opset(
     if younger || steps::gap(node.op_type, node.opset).is_some() || !steps::raise(&mut form, &site) {
         return Ok(None);
     }
-    let Some(kind) = Kind::from_name(&form.op_type) else { return Ok(None) };
+    let Some(kind) = OpKind::from_name(&form.op_type) else { return Ok(None) };
     let rank = site.shape(&form, 0).map(<[_]>::len);
     if !complete(kind, &mut form, rank, node.results) {
         return Ok(None);
@@ -328,7 +328,7 @@ pub(crate) fn from_opset(
 }
 
 /// Fills in what the IR always has, and takes away what it never has; `false` where that cannot be.
-fn complete(kind: Kind, form: &mut Form, rank: Option<usize>, results: usize) -> bool {
+fn complete(kind: OpKind, form: &mut Form, rank: Option<usize>, results: usize) -> bool {
     let mut default = |name: &str, value: Attribute| {
         if !form.has(name) {
             form.attributes.push((name.into(), value));

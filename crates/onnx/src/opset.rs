@@ -3,7 +3,7 @@
 use crate::forms::{self, FormError};
 use crate::standard;
 use crate::writer::WriteError;
-use netwright_ir::{Function, Graph, Kept, Model, NodeId, Op, Place};
+use netwright_ir::{Function, Graph, Model, NodeId, Op, OpaqueOp, Place};
 use std::sync::Arc;
 
 /// Sets the opset that a model is written in, and brings its functions to it.
@@ -41,17 +41,17 @@ type Refusal = (String, FormError);
 /// Recurses on bodies, which nest to a bound.
 fn bring_graph(graph: &mut Graph, opset: i64) -> Result<(), Refusal> {
     for id in graph.schedule() {
-        let Op::Kept(kept) = graph.node(id).op() else { continue };
+        let Op::Opaque(kept) = graph.node(id).op() else { continue };
         if !kept.domain.is_empty() {
             continue;
         }
-        let kept = Kept::clone(kept);
+        let kept = OpaqueOp::clone(kept);
         match standard::changed_between(&kept.op_type, kept.version, opset) {
-            None => graph.set_op(id, Op::Kept(Box::new(Kept { version: opset, ..kept }))),
+            None => graph.set_op(id, Op::Opaque(Box::new(OpaqueOp { version: opset, ..kept }))),
             Some(to) => {
                 let node = graph.results(id).next().map_or_else(String::new, |it| graph.value_name(it).to_string());
                 let from = kept.version;
-                let refusal = || FormError::Kept { operator: kept.op_type.to_string(), from, to };
+                let refusal = || FormError::Opaque { operator: kept.op_type.to_string(), from, to };
                 normalize(graph, id, &kept).ok_or_else(|| (node, refusal()))?;
                 continue;
             }
@@ -69,13 +69,13 @@ fn bring_graph(graph: &mut Graph, opset: i64) -> Result<(), Refusal> {
 }
 
 /// Puts the normal form in place of a node, where that asks for no types.
-fn normalize(graph: &mut Graph, id: NodeId, kept: &Kept) -> Option<()> {
+fn normalize(graph: &mut Graph, id: NodeId, kept: &OpaqueOp) -> Option<()> {
     if kept.attributes.iter().any(|(_, value)| !value.bodies().is_empty()) {
         return None;
     }
     let operands = graph.operands(id);
     let results: Vec<_> = graph.results(id).collect();
-    let Kept { op_type, version, attributes, .. } = kept;
+    let OpaqueOp { op_type, version, attributes, .. } = kept;
     let written = forms::Written { op_type, opset: *version, attributes, operands: &operands, results: results.len() };
     let first = results.first().map_or_else(|| "".into(), |value| graph.value_name(*value).clone());
     let mut name = |word: &str| -> Arc<str> { format!("{first}.{word}").into() };

@@ -3,7 +3,7 @@
 //! They stand in the IR's table of operators, which was generated from the schemas of ONNX 1.23.2 (opset 28); where two
 //! schemas do not tell whether a node changes, the documents of both versions were read.
 
-use netwright_ir::Kind;
+use netwright_ir::OpKind;
 use std::cmp::Ordering;
 
 /// What a version does to the nodes written before it.
@@ -40,7 +40,7 @@ const READ_AS_OTHERS: [(&str, &[(i64, Change)]); 3] = [
 
 /// The versions of an operator, the oldest first; none where ONNX has no such operator.
 fn versions(operator: &str) -> impl Iterator<Item = (i64, Change)> {
-    let known = Kind::from_name(operator).map_or(&[][..], Kind::versions);
+    let known = OpKind::from_name(operator).map_or(&[][..], OpKind::versions);
     let known =
         known.iter().map(|version| (version.since, if version.keeps_nodes { Change::None } else { Change::Meaning }));
     let others = READ_AS_OTHERS.iter().filter(move |(name, _)| *name == operator);

@@ -8,7 +8,7 @@ use crate::prove::Proofs;
 use crate::read::sizes::PARTIAL_SHAPE;
 use crate::runtime::{contrib, shared_cache};
 use crate::target::{self, Target};
-use netwright_ir::{Dialect, Graph, Kind, Model, Name, Value};
+use netwright_ir::{Dialect, Graph, Model, Name, OpKind, Value};
 use std::borrow::Borrow;
 use std::sync::Arc;
 
@@ -59,12 +59,12 @@ fn is_selected(pass: &Pass, options: &Options, opset: i64) -> bool {
 }
 
 /// The first operator that stands for several, that the opset or the target does not have and that was not lowered.
-fn unwritable(graph: &Graph, model: &Model, target: &Target) -> Option<(Name, Kind)> {
+fn unwritable(graph: &Graph, model: &Model, target: &Target) -> Option<(Name, OpKind)> {
     graph.schedule().into_iter().find_map(|id| {
         let kind = graph.node(id).op().kind();
         let is_early = model.early_operators && target::runs_early(kind);
         let is_missing = model.opset() < target::since(kind) && !is_early;
-        let has_no_kernel = kind == Kind::Attention && !target.attention.runs(graph, Value { node: id, result: 0 });
+        let has_no_kernel = kind == OpKind::Attention && !target.attention.runs(graph, Value { node: id, result: 0 });
         if is_missing || has_no_kernel {
             return Some((pipeline::name_of(graph, id), kind));
         }

@@ -4,7 +4,7 @@ use crate::evaluate::Evaluator;
 use crate::pass::Pass;
 use crate::target::Target;
 use crate::{cleanup, fold, fuse, layout, lower, runtime, shapes};
-use netwright_ir::Kind;
+use netwright_ir::OpKind;
 
 /// Every pass, in the order in which they run within each stage.
 pub(crate) fn all(target: &Target, opset: i64, evaluator: Option<Evaluator>) -> Vec<Pass> {
@@ -15,9 +15,9 @@ pub(crate) fn all(target: &Target, opset: i64, evaluator: Option<Evaluator>) -> 
         cleanup::inline_known_branches(),
         runtime::standardize_contrib_operators(),
         // What a target does not run is decomposed before anything else.
-        lower::decompose_attention(runs(Kind::Attention).then_some(target.attention)),
+        lower::decompose_attention(runs(OpKind::Attention).then_some(target.attention)),
         runtime::use_contrib_rotary(),
-        lower::decompose_rotary_embedding(runs(Kind::RotaryEmbedding)),
+        lower::decompose_rotary_embedding(runs(OpKind::RotaryEmbedding)),
         cleanup::canonicalize(),
         cleanup::resolve_sequences(),
         fold::fold_constants(),

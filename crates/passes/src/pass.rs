@@ -4,20 +4,20 @@ use crate::pattern::{Found, Pattern, op};
 use crate::pipeline::Log;
 use crate::rule::{Rewritten, Rule};
 use crate::target::{self, Target};
-use netwright_ir::{Graph, Kind, Value};
+use netwright_ir::{Graph, OpKind, Value};
 use std::fmt;
 use std::sync::Arc;
 
 /// A pass, and all that is known of it: a pass of a few rules is a card and a rewrite.
 ///
 /// ```
-/// use netwright_ir::{Kind, parse};
+/// use netwright_ir::{OpKind, parse};
 /// use netwright_passes::pipeline::{Limits, run};
 /// use netwright_passes::rewrite::become_value;
 /// use netwright_passes::{Exactness, Pass, Skip};
 ///
-/// let drop_abs = Pass::new("drop-abs", "abs(exp(x)) -> exp(x)", Exactness::Bits).at([Kind::Abs], |graph, root| {
-///     let operand = graph.operand(root.node, 0).filter(|operand| graph.kind(*operand) == Kind::Exp);
+/// let drop_abs = Pass::new("drop-abs", "abs(exp(x)) -> exp(x)", Exactness::Bits).at([OpKind::Abs], |graph, root| {
+///     let operand = graph.operand(root.node, 0).filter(|operand| graph.kind(*operand) == OpKind::Exp);
 ///     become_value(graph, root, operand.ok_or(Skip::NoMatch)?, "is positive already")
 /// });
 /// let mut graph = parse("g(%x: f32[n]) {\n%a = exp %x : f32[n]\n%b = abs %a : f32[n]\n%y = neg %b : f32[n]\nreturn %y\n}")?;
@@ -37,9 +37,9 @@ pub struct Pass {
     /// When it runs; among the optimizations by default.
     pub stages: &'static [Stage],
     /// The operator that it forms; by default, such a pass runs for targets that [run](Target::runs) it.
-    pub forms: Option<Kind>,
+    pub forms: Option<OpKind>,
     /// The operator that it writes out, so that lowering needs it for targets that do not run that.
-    pub lowers: Option<Kind>,
+    pub lowers: Option<OpKind>,
     /// The targets and opsets that it runs for, where that is not told by what it forms.
     pub runs_for: Option<fn(&Target, i64) -> bool>,
     /// Passes of the same stages that must run before it, because of what both might take.
@@ -121,7 +121,7 @@ impl Pass {
     #[must_use]
     pub fn at<const N: usize>(
         mut self,
-        kinds: [Kind; N],
+        kinds: [OpKind; N],
         rewrite: impl Fn(&mut Graph, Value) -> Rewritten + Send + Sync + 'static,
     ) -> Self {
         let rewrite = Arc::new(rewrite);
@@ -161,13 +161,13 @@ impl Pass {
 
     /// Forms that operator.
     #[must_use]
-    pub fn forms(self, kind: Kind) -> Self {
+    pub fn forms(self, kind: OpKind) -> Self {
         Self { forms: Some(kind), ..self }
     }
 
     /// Writes that operator out when the graph is lowered.
     #[must_use]
-    pub fn lowers(self, kind: Kind) -> Self {
+    pub fn lowers(self, kind: OpKind) -> Self {
         Self { lowers: Some(kind), stages: &[Stage::Lower], ..self }
     }
 

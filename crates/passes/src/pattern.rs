@@ -7,9 +7,9 @@
 //! assert_eq!(pattern.to_string(), "softmax(mul(?x, #c))");
 //! ```
 //! A pattern says which operators are applied to which; attributes are left to the rewrite. Operands of operators
-//! that [commute](Kind::commutes) match in both orders, and a variable that stands twice is the same value twice.
+//! that [commute](OpKind::commutes) match in both orders, and a variable that stands twice is the same value twice.
 
-use netwright_ir::{Dim, Graph, Kind, NodeId, Tensor, Value};
+use netwright_ir::{Dim, Graph, NodeId, OpKind, Tensor, Value};
 use std::fmt;
 use std::ops::Index;
 
@@ -63,7 +63,7 @@ enum Form {
     Scalar(&'static str),
     Known(&'static str),
     /// An operator; `None` stands for whatever operands it has.
-    Op(Kind, Option<Vec<Pattern>>),
+    Op(OpKind, Option<Vec<Pattern>>),
 }
 
 impl From<Form> for Pattern {
@@ -91,7 +91,7 @@ impl From<Known> for Pattern {
 }
 
 /// An operator with whatever operands.
-pub fn op(kind: Kind) -> Pattern {
+pub fn op(kind: OpKind) -> Pattern {
     Form::Op(kind, None).into()
 }
 
@@ -99,7 +99,7 @@ macro_rules! words {
     ($($word:ident($($operand:ident),*) = $kind:ident;)*) => {$(
         #[doc = concat!("The result of `", stringify!($word), "`.")]
         pub fn $word($($operand: impl Into<Pattern>),*) -> Pattern {
-            Form::Op(Kind::$kind, Some(vec![$($operand.into()),*])).into()
+            Form::Op(OpKind::$kind, Some(vec![$($operand.into()),*])).into()
         }
     )*};
 }
@@ -202,10 +202,10 @@ impl Pattern {
     }
 
     /// Whether the pattern may match a node of that kind.
-    pub fn may_match(&self, kind: Kind) -> bool {
+    pub fn may_match(&self, kind: OpKind) -> bool {
         match self.form {
             Form::Op(expected, _) => kind == expected,
-            Form::Known(_) | Form::Scalar(_) => matches!(kind, Kind::Constant | Kind::Parameter),
+            Form::Known(_) | Form::Scalar(_) => matches!(kind, OpKind::Constant | OpKind::Parameter),
             Form::Any(_) => true,
         }
     }

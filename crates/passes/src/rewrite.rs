@@ -2,7 +2,7 @@
 
 use crate::rule::{Rewritten, Skip};
 use netwright_ir::op::CastRounding;
-use netwright_ir::{Dim, ElementType, Fact, Graph, Kind, Op, Place, Tensor, Value};
+use netwright_ir::{Dim, ElementType, Fact, Graph, Op, OpKind, Place, Tensor, Value};
 use std::borrow::Cow;
 
 /// Tensors of up to this many bytes may be copied; larger ones would make the file larger.
@@ -142,7 +142,7 @@ pub fn needs_node_between(graph: &Graph, root: Value, value: Value) -> bool {
 /// When the root is that identity.
 pub fn become_value(graph: &mut Graph, root: Value, value: Value, note: impl Into<Cow<'static, str>>) -> Rewritten {
     if needs_node_between(graph, root, value) {
-        if graph.kind(root) == Kind::Identity {
+        if graph.kind(root) == OpKind::Identity {
             return Err(Skip::NoMatch);
         }
         return become_op(graph, root, Op::Identity, &[value], note);

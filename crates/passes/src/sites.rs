@@ -22,7 +22,7 @@
 use crate::pass::Pass;
 use crate::pipeline::Report;
 use crate::target::{Target, since};
-use netwright_ir::{Graph, Kind, Model, Name, NodeId, Op, Value, text};
+use netwright_ir::{Graph, Model, Name, NodeId, Op, OpKind, Value, text};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -128,12 +128,12 @@ fn find(graph: &Graph, reasons: &Reasons, sites: &mut Vec<Site>) {
 
 impl Reasons<'_> {
     /// The pass that forms an operator, by name; the first, where others move more into it.
-    fn former(&self, operator: Kind) -> &'static str {
+    fn former(&self, operator: OpKind) -> &'static str {
         self.passes.iter().find(|pass| pass.forms == Some(operator)).map_or("", |pass| pass.name)
     }
 
     /// Why no rule has tried.
-    fn of(&self, operator: Kind, pass: &str) -> String {
+    fn of(&self, operator: OpKind, pass: &str) -> String {
         let word = operator.word();
         if self.target.runs(operator, self.opset) {
             format!("{pass} knows no such form, or did not run")
@@ -167,7 +167,7 @@ fn fused(graph: &Graph, value: Value) -> Option<(SiteKind, String)> {
         }
         Op::LayerNormalization { .. } | Op::RMSNormalization { .. } => (SiteKind::Normalization, word.to_owned()),
         Op::Gelu { .. } | Op::Swish { .. } => (SiteKind::Activation, word.to_owned()),
-        Op::Kept(kept) if &*kept.domain == crate::runtime::contrib::DOMAIN => {
+        Op::Opaque(kept) if &*kept.domain == crate::runtime::contrib::DOMAIN => {
             let kind = match &*kept.op_type {
                 name if name.ends_with("Attention") => SiteKind::Attention,
                 name if name.ends_with("Normalization") => SiteKind::Normalization,
@@ -182,7 +182,7 @@ fn fused(graph: &Graph, value: Value) -> Option<(SiteKind, String)> {
 
 /// The operator that a site might be, and the values from the one that tells it on, along which
 /// the rules that decline are rooted.
-fn unfused(graph: &Graph, id: NodeId) -> Option<(SiteKind, Kind, Vec<Value>)> {
+fn unfused(graph: &Graph, id: NodeId) -> Option<(SiteKind, OpKind, Vec<Value>)> {
     let value = Value { node: id, result: 0 };
     let path = || {
         let mut path = vec![value];
@@ -191,7 +191,7 @@ fn unfused(graph: &Graph, id: NodeId) -> Option<(SiteKind, Kind, Vec<Value>)> {
             let next = users.iter().map(|(user, _)| Value { node: *user, result: 0 }).find(|next| {
                 let kind = graph.kind(*next);
                 !path.contains(next)
-                    && matches!(kind, Kind::Add | Kind::Mul | Kind::Div | Kind::Reciprocal | Kind::Cast)
+                    && matches!(kind, OpKind::Add | OpKind::Mul | OpKind::Div | OpKind::Reciprocal | OpKind::Cast)
             });
             let Some(next) = next else { break };
             path.push(next);
@@ -199,22 +199,22 @@ fn unfused(graph: &Graph, id: NodeId) -> Option<(SiteKind, Kind, Vec<Value>)> {
         path
     };
     match graph.kind(value) {
-        Kind::Softmax | Kind::ScaledSoftmax => {
-            let product = behind(graph, value, |next| graph.kind(next) == Kind::MatMul)?;
-            Some((SiteKind::Attention, Kind::Attention, vec![product]))
+        OpKind::Softmax | OpKind::ScaledSoftmax => {
+            let product = behind(graph, value, |next| graph.kind(next) == OpKind::MatMul)?;
+            Some((SiteKind::Attention, OpKind::Attention, vec![product]))
         }
-        Kind::Sqrt => {
+        OpKind::Sqrt => {
             let mut of = graph.operand(id, 0)?;
             for _ in 0..MOST_STEPS {
                 match graph.kind(of) {
-                    Kind::ReduceMean | Kind::ReduceSum => {
+                    OpKind::ReduceMean | OpKind::ReduceSum => {
                         let square = graph.operand(of.node, 0)?;
-                        let is_square = matches!(graph.kind(square), Kind::Mul | Kind::Pow);
-                        let is_centered = graph.operand(square.node, 0).is_some_and(|of| graph.kind(of) == Kind::Sub);
-                        let kind = if is_centered { Kind::LayerNormalization } else { Kind::RMSNormalization };
+                        let is_square = matches!(graph.kind(square), OpKind::Mul | OpKind::Pow);
+                        let is_centered = graph.operand(square.node, 0).is_some_and(|of| graph.kind(of) == OpKind::Sub);
+                        let kind = if is_centered { OpKind::LayerNormalization } else { OpKind::RMSNormalization };
                         return is_square.then(|| (SiteKind::Normalization, kind, path()));
                     }
-                    Kind::Add | Kind::Div | Kind::Mul | Kind::Cast => {
+                    OpKind::Add | OpKind::Div | OpKind::Mul | OpKind::Cast => {
                         of = (0..2)
                             .filter_map(|at| graph.operand(of.node, at))
                             .find(|of| graph.tensor(*of).is_none())?;
@@ -224,19 +224,19 @@ fn unfused(graph: &Graph, id: NodeId) -> Option<(SiteKind, Kind, Vec<Value>)> {
             }
             None
         }
-        Kind::Erf => Some((SiteKind::Activation, Kind::Gelu, path())),
-        Kind::Tanh => {
+        OpKind::Erf => Some((SiteKind::Activation, OpKind::Gelu, path())),
+        OpKind::Tanh => {
             let path = path();
-            let is_gate = graph.kind(*path.get(1)?) == Kind::Add && graph.kind(*path.get(2)?) == Kind::Mul;
-            is_gate.then_some((SiteKind::Activation, Kind::Gelu, path))
+            let is_gate = graph.kind(*path.get(1)?) == OpKind::Add && graph.kind(*path.get(2)?) == OpKind::Mul;
+            is_gate.then_some((SiteKind::Activation, OpKind::Gelu, path))
         }
-        Kind::Sigmoid => {
+        OpKind::Sigmoid => {
             let path: Vec<Value> = path().into_iter().take(2).collect();
             let gated = *path.get(1)?;
             let gate = graph.operand(id, 0)?;
             let gate = [Some(gate), graph.operand(gate.node, 0), graph.operand(gate.node, 1)];
             let is_own = graph.operands(gated.node).iter().any(|operand| operand.is_some() && gate.contains(operand));
-            (graph.kind(gated) == Kind::Mul && is_own).then_some((SiteKind::Activation, Kind::Swish, path))
+            (graph.kind(gated) == OpKind::Mul && is_own).then_some((SiteKind::Activation, OpKind::Swish, path))
         }
         _ => None,
     }
@@ -252,7 +252,7 @@ fn behind(graph: &Graph, value: Value, is_wanted: impl Fn(Value) -> bool) -> Opt
             if is_wanted(next) && at == 0 {
                 return Some(next);
             }
-            if graph.kind(next).moves_elements() || matches!(graph.kind(next), Kind::Where | Kind::Cast) {
+            if graph.kind(next).moves_elements() || matches!(graph.kind(next), OpKind::Where | OpKind::Cast) {
                 open.push(next);
             }
         }

@@ -1,7 +1,7 @@
 //! Targets: which form runs well where. A table of data; every field carries the measurement behind it.
 
 use crate::read::masks;
-use netwright_ir::{Graph, Kind, Op, Value};
+use netwright_ir::{Graph, Op, OpKind, Value};
 use std::fmt;
 use std::str::FromStr;
 
@@ -33,7 +33,7 @@ pub struct Target {
     /// Operators of ONNX that it lacks, or that it computes slower or otherwise than what they stand for.
     ///
     /// tract 0.23.9 ignores the `alpha` of Swish; ONNX Runtime 1.32 has no kernel for it, and writes it out only outside of bodies.
-    pub lacks: &'static [Kind],
+    pub lacks: &'static [OpKind],
     /// Which forms of Attention it runs.
     ///
     /// ONNX Runtime 1.32 refuses an Attention whose batch or length is 0 ("must be greater than 0"), where products and
@@ -126,17 +126,23 @@ impl AttentionKernel {
 
 /// The operators that stand for several, and are formed whatever the opset: it is raised for them, or they are written
 /// out at the end.
-pub(crate) const LOWERED: [Kind; 6] =
-    [Kind::LayerNormalization, Kind::Gelu, Kind::RMSNormalization, Kind::RotaryEmbedding, Kind::Attention, Kind::Swish];
+pub(crate) const LOWERED: [OpKind; 6] = [
+    OpKind::LayerNormalization,
+    OpKind::Gelu,
+    OpKind::RMSNormalization,
+    OpKind::RotaryEmbedding,
+    OpKind::Attention,
+    OpKind::Swish,
+];
 
 /// The opset from which on ONNX has an operator that stands for several; of others nothing is asked.
-pub(crate) fn since(kind: Kind) -> i64 {
-    Some(kind).filter(|kind| LOWERED.contains(kind)).and_then(Kind::since).unwrap_or(i64::MIN)
+pub(crate) fn since(kind: OpKind) -> i64 {
+    Some(kind).filter(|kind| LOWERED.contains(kind)).and_then(OpKind::since).unwrap_or(i64::MIN)
 }
 
 /// Whether ONNX Runtime runs the operator in opsets before the one that brings it.
-pub(crate) fn runs_early(kind: Kind) -> bool {
-    kind == Kind::LayerNormalization
+pub(crate) fn runs_early(kind: OpKind) -> bool {
+    kind == OpKind::LayerNormalization
 }
 
 /// The opset that the operators of a graph and of the bodies in it ask for; `None` where one is not understood, which
@@ -145,7 +151,7 @@ pub(crate) fn wanted_opset(graph: &Graph, target: &Target) -> Option<i64> {
     let mut wanted = i64::MIN;
     for id in graph.schedule() {
         let op = graph.node(id).op();
-        if matches!(op, Op::Kept(kept) if kept.domain.is_empty()) {
+        if matches!(op, Op::Opaque(kept) if kept.domain.is_empty()) {
             return None;
         }
         if !target.lacks.contains(&op.kind()) {
@@ -187,7 +193,7 @@ impl Target {
         summary: "tract",
         scale: Scale::Projection,
         keeps_gemm: None,
-        lacks: &[Kind::Swish],
+        lacks: &[OpKind::Swish],
         attention: AttentionKernel {
             softcap: false,
             masked_rows: false,
@@ -208,7 +214,7 @@ impl Target {
         summary: "ONNX Runtime",
         scale: Scale::Projection,
         keeps_gemm: Some(1 << 16),
-        lacks: &[Kind::Swish],
+        lacks: &[OpKind::Swish],
         attention: AttentionKernel {
             broadcast_masks: false,
             causal_scores: false,
@@ -225,7 +231,7 @@ impl Target {
     pub const ALL: [Target; 3] = [Self::ONNX, Self::TRACT, Self::ORT];
 
     /// Whether it runs that operator in that opset, and as well as what the operator stands for.
-    pub fn runs(&self, kind: Kind, opset: i64) -> bool {
+    pub fn runs(&self, kind: OpKind, opset: i64) -> bool {
         opset >= since(kind) && !self.lacks.contains(&kind)
     }
 }

@@ -1,6 +1,6 @@
 //! The matcher: what binds to what, and what stood in the way.
 
-use netwright_ir::{Graph, Kind, Value, parse};
+use netwright_ir::{Graph, OpKind, Value, parse};
 use netwright_passes::pattern::{Matches, Pattern, add, any, div, known, matmul, mul, op, reshape, scalar, softmax};
 
 fn graph(body: &str) -> Graph {
@@ -24,7 +24,7 @@ fn patterns_print_as_they_are_written() {
     let cases = [
         (softmax(mul(x, c).single_use()), "softmax(mul(?x, #c))"),
         (matmul(reshape(x, any("shape")), w), "matmul(reshape(?x, ?shape), $w)"),
-        (op(Kind::ScaledSoftmax), "scaled_softmax(..)"),
+        (op(OpKind::ScaledSoftmax), "scaled_softmax(..)"),
     ];
     for (pattern, expected) in cases {
         assert_eq!(pattern.to_string(), expected);

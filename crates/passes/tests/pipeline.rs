@@ -1,6 +1,6 @@
 //! How passes are run: bounds, errors that name the pass, what counts, what is told.
 
-use netwright_ir::{Fact, Graph, Kind, Op, parse};
+use netwright_ir::{Fact, Graph, Op, OpKind, parse};
 use netwright_passes::pattern::any;
 use netwright_passes::rewrite::become_op;
 use netwright_passes::{Exactness, Limits, Log, Pass, PassError, Skip, pipeline};
@@ -12,7 +12,7 @@ fn chain(length: usize) -> Graph {
 }
 
 /// Puts one operator of one operand in the place of another.
-fn exchange(name: &'static str, from: Kind, to: Op) -> Pass {
+fn exchange(name: &'static str, from: OpKind, to: Op) -> Pass {
     Pass::new(name, "a -> b", Exactness::Rounding).at([from], move |graph, root| {
         let operand = graph.operand(root.node, 0).ok_or(Skip::NoMatch)?;
         become_op(graph, root, to.clone(), &[operand], "exchanged")
@@ -26,7 +26,7 @@ fn run(passes: &[Pass], graph: &mut Graph, stop_after: Option<usize>) -> Result<
 #[test]
 fn every_rewrite_counts() {
     let mut graph = chain(5);
-    let report = run(&[exchange("neg-to-abs", Kind::Neg, Op::Abs)], &mut graph, None).expect("it ends");
+    let report = run(&[exchange("neg-to-abs", OpKind::Neg, Op::Abs)], &mut graph, None).expect("it ends");
     assert_eq!(report.applied.len(), 5);
     assert_eq!(report.applied[0].to_string(), "neg-to-abs: %n1: exchanged");
     assert_eq!(graph.to_string().matches("abs").count(), 5);
@@ -34,7 +34,7 @@ fn every_rewrite_counts() {
 
 #[test]
 fn stop_after_counts_across_passes() {
-    let passes = || [exchange("neg-to-abs", Kind::Neg, Op::Abs), exchange("abs-to-exp", Kind::Abs, Op::Exp)];
+    let passes = || [exchange("neg-to-abs", OpKind::Neg, Op::Abs), exchange("abs-to-exp", OpKind::Abs, Op::Exp)];
     let counts =
         |graph: &Graph| ["neg", "abs", "exp"].map(|word| graph.to_string().matches(&format!(" {word} ")).count());
     for (stop_after, expected) in [(0, [3, 0, 0]), (2, [1, 2, 0]), (4, [0, 2, 1]), (9, [0, 0, 3])] {
@@ -48,8 +48,11 @@ fn stop_after_counts_across_passes() {
 #[test]
 fn an_exhausted_bound_names_the_pass() {
     let cases = [
-        (vec![exchange("neg-to-abs", Kind::Neg, Op::Abs), exchange("abs-to-neg", Kind::Abs, Op::Neg)], "abs-to-neg"),
-        (vec![exchange("neg-to-neg", Kind::Neg, Op::Neg)], "neg-to-neg"),
+        (
+            vec![exchange("neg-to-abs", OpKind::Neg, Op::Abs), exchange("abs-to-neg", OpKind::Abs, Op::Neg)],
+            "abs-to-neg",
+        ),
+        (vec![exchange("neg-to-neg", OpKind::Neg, Op::Neg)], "neg-to-neg"),
     ];
     for (passes, expected) in cases {
         assert_eq!(run(&passes, &mut chain(1), None), Err(PassError::Endless { pass: expected }));
@@ -90,7 +93,7 @@ fn near_misses_are_those_of_the_end() {
                 _ => Err(Skip::NoMatch),
             }
         });
-    let passes = [pass, exchange("neg-to-abs", Kind::Neg, Op::Abs)];
+    let passes = [pass, exchange("neg-to-abs", OpKind::Neg, Op::Abs)];
     let report = run(&passes, &mut chain(2), None).expect("it ends");
     let declined: Vec<String> = report.declined.iter().map(ToString::to_string).collect();
     assert_eq!(declined, ["exp-the-last: %n1: it is not the last"]);

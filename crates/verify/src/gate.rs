@@ -8,7 +8,7 @@ mod operators;
 
 use crate::file::{ModelFile, domain, is_external, place, tensor_type};
 use crate::values::has;
-use netwright_ir::{Dim, ElementType, Kind, TensorType};
+use netwright_ir::{Dim, ElementType, OpKind, TensorType};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -78,8 +78,8 @@ const RANDOM: &str = "its results are random";
 
 fn is_random(node: &NodeProto) -> bool {
     // Dropout drops nothing unless it is told to train, which a model that is run for its results is not.
-    let is_random = |kind: Kind| kind.is_random() && kind != Kind::Dropout;
-    domain(&node.domain).is_empty() && Kind::from_name(&node.op_type).is_some_and(is_random)
+    let is_random = |kind: OpKind| kind.is_random() && kind != OpKind::Dropout;
+    domain(&node.domain).is_empty() && OpKind::from_name(&node.op_type).is_some_and(is_random)
 }
 
 struct Gate<'m> {

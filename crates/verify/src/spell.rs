@@ -8,7 +8,7 @@ mod rotary;
 mod sequences;
 
 use crate::file::domain;
-use netwright_ir::{ElementType, Kind, Shape, TensorType};
+use netwright_ir::{ElementType, OpKind, Shape, TensorType};
 use std::collections::BTreeMap;
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto, attribute_proto::AttributeType};
 
@@ -154,7 +154,7 @@ fn element(node: &NodeProto, types: &BTreeMap<String, TensorType>) -> Option<Ele
         }
         "Add" | "Concat" | "Div" | "Mul" | "Sub" | "Trilu" => of(0),
         "Where" => of(1),
-        other if Kind::from_name(other).is_some_and(Kind::moves_elements) => of(0),
+        other if OpKind::from_name(other).is_some_and(OpKind::moves_elements) => of(0),
         _ => None,
     }
 }

@@ -1,6 +1,6 @@
 //! What the inputs of a model are used for, as far as their values matter.
 
-use netwright_ir::Kind;
+use netwright_ir::OpKind;
 use std::collections::{BTreeMap, BTreeSet};
 use tract_onnx::pb::{GraphProto, NodeProto, TensorProto};
 
@@ -188,7 +188,7 @@ impl<'m> Graphs<'m> {
 
 /// Whether the results of an operator are elements of that operand.
 fn carries(operator: &str, place: usize) -> bool {
-    if Kind::from_name(operator).is_some_and(Kind::moves_elements) {
+    if OpKind::from_name(operator).is_some_and(OpKind::moves_elements) {
         return place == 0;
     }
     match operator {

@@ -1,6 +1,6 @@
 //! Adding to a graph: sources, nodes and outputs.
 
-use super::{Graph, MOST_BODIES, Name, Node, NodeId, Order, Output, Place, ResultInfo, Use, Value};
+use super::{Graph, GraphOutput, MAX_BODY_DEPTH, Name, Node, NodeId, Order, Place, ResultInfo, Use, Value};
 use crate::infer::{InferError, Inferred, Operands};
 use crate::{Fact, Op, SparseTensor, Tensor, ValueType};
 use smallvec::{SmallVec, smallvec};
@@ -71,7 +71,7 @@ impl Graph {
             let results: SmallVec<[_; 4]> = inferred.facts.iter().map(Fact::element).collect();
             dialect.allows(&op, &elements, &results).map_err(|what| InferError {
                 word: op.word(),
-                what: if let Op::Kept(kept) = &op { format!("{}: {what}", kept.op_type) } else { what },
+                what: if let Op::Opaque(kept) = &op { format!("{}: {what}", kept.op_type) } else { what },
                 help: None,
             })?;
         }
@@ -101,8 +101,8 @@ impl Graph {
             }
         };
         let facts: SmallVec<[Option<&Fact>; 4]> = operands.iter().enumerate().map(known).collect::<Result<_, _>>()?;
-        if op.bodies().iter().any(|body| body.depth >= MOST_BODIES) {
-            let what = format!("its bodies nest deeper than {MOST_BODIES}");
+        if op.bodies().iter().any(|body| body.depth >= MAX_BODY_DEPTH) {
+            let what = format!("its bodies nest deeper than {MAX_BODY_DEPTH}");
             return Err(InferError { word: op.word(), what, help: None });
         }
         let tensors: SmallVec<[Option<&Tensor>; 4]> = operands.iter().map(|value| self.tensor((*value)?)).collect();
@@ -154,7 +154,7 @@ impl Graph {
     pub fn output(&mut self, name: impl Into<Name>, value: Value) {
         let value = self.resolve(value);
         self.count_uses(value, 1);
-        self.outputs.push(Output { name: name.into(), value, declared: None });
+        self.outputs.push(GraphOutput { name: name.into(), value, declared: None });
     }
 
     /// The same, where the caller was told its type.

@@ -1,7 +1,7 @@
 //! Changing what is there: replacing values, bodies, names and what is recorded.
 
 use super::window::{Edit, Mark};
-use super::{Annotation, Conventions, Graph, NodeId, Place, Value};
+use super::{Conventions, Graph, NodeId, Place, QuantizationAnnotation, Value};
 use crate::infer::NeverZero;
 use crate::{Dialect, Fact, Notes, Op, ValueType};
 use smallvec::{SmallVec, smallvec};
@@ -125,7 +125,7 @@ impl Graph {
     }
 
     /// Says how tensors were quantized.
-    pub fn set_annotations(&mut self, annotations: Vec<Annotation>) {
+    pub fn set_annotations(&mut self, annotations: Vec<QuantizationAnnotation>) {
         self.annotations = annotations;
     }
 

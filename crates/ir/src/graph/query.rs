@@ -1,8 +1,8 @@
 //! What can be asked of a graph.
 
-use super::{Annotation, Conventions, Graph, Name, Node, NodeId, Output, Use, Value};
+use super::{Conventions, Graph, GraphOutput, Name, Node, NodeId, QuantizationAnnotation, Use, Value};
 use crate::infer::NeverZero;
-use crate::{Dim, Fact, Kind, Notes, Op, Tensor, ValueType};
+use crate::{Dim, Fact, Notes, Op, OpKind, Tensor, ValueType};
 use petgraph::Direction::{Incoming, Outgoing};
 use petgraph::stable_graph::NodeIndex;
 use petgraph::visit::EdgeRef;
@@ -52,12 +52,12 @@ impl Graph {
     }
 
     /// How tensors were quantized, in the order of the file.
-    pub fn annotations(&self) -> &[Annotation] {
+    pub fn annotations(&self) -> &[QuantizationAnnotation] {
         &self.annotations
     }
 
     /// The outputs, in the caller's order.
-    pub fn outputs(&self) -> &[Output] {
+    pub fn outputs(&self) -> &[GraphOutput] {
         &self.outputs
     }
 
@@ -72,7 +72,7 @@ impl Graph {
     }
 
     /// The kind of the operator that makes a value.
-    pub fn kind(&self, value: Value) -> Kind {
+    pub fn kind(&self, value: Value) -> OpKind {
         self.op(value).kind()
     }
 

@@ -73,7 +73,7 @@ impl Graph {
             // What cannot be run is an input of the window, whatever computes it.
             frontier.retain(|value| {
                 let op = self.op(*value);
-                !matches!(op, Op::Input | Op::Captured | Op::Kept(_)) && !op.kind().is_random()
+                !matches!(op, Op::Input | Op::Captured | Op::Opaque(_)) && !op.kind().is_random()
             });
             can_widen = !frontier.is_empty() && wide.len() < MOST_NODES;
             if layer == before || !can_widen {

@@ -6,7 +6,7 @@
 
 use super::{Inferred, Operands, tensor};
 use crate::attribute::Attribute;
-use crate::op::Kept;
+use crate::op::OpaqueOp;
 use crate::{Dim, ElementType, Fact, Shape, ValueType};
 
 /// The domain.
@@ -16,7 +16,7 @@ const DOMAIN: &str = "com.microsoft";
 const STANDARD: [&str; 5] = ["Dropout", "Hardmax", "LogSoftmax", "SimplifiedLayerNormalization", "Softmax"];
 
 /// What is known of the results of a kept operator; nothing where it is of another domain.
-pub(crate) fn kept(x: &Operands<'_>, kept: &Kept) -> Inferred {
+pub(crate) fn kept(x: &Operands<'_>, kept: &OpaqueOp) -> Inferred {
     let is_own = &*kept.domain == DOMAIN || kept.domain.is_empty() && STANDARD.contains(&&*kept.op_type);
     let mut facts = if is_own { results(x, kept).unwrap_or_default() } else { vec![] };
     facts.resize_with(x.results, || Fact::of(ValueType::Unknown));
@@ -24,7 +24,7 @@ pub(crate) fn kept(x: &Operands<'_>, kept: &Kept) -> Inferred {
 }
 
 /// The first results.
-fn results(x: &Operands<'_>, kept: &Kept) -> Option<Vec<Fact>> {
+fn results(x: &Operands<'_>, kept: &OpaqueOp) -> Option<Vec<Fact>> {
     let node = Node { x, kept };
     let first = || Some(vec![node.like(0)?]);
     match &*kept.op_type {
@@ -76,7 +76,7 @@ fn results(x: &Operands<'_>, kept: &Kept) -> Option<Vec<Fact>> {
 /// A kept operator on its operands.
 struct Node<'n, 'x> {
     x: &'n Operands<'x>,
-    kept: &'n Kept,
+    kept: &'n OpaqueOp,
 }
 
 impl Node<'_, '_> {

@@ -2,7 +2,7 @@
 
 use super::Operands;
 use crate::types::MOST_ELEMENTS;
-use crate::{Dim, ElementType, Kind};
+use crate::{Dim, ElementType, OpKind};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -78,26 +78,27 @@ pub(super) fn folded(x: &Operands<'_>, on_dims: fn(&Dim, &Dim) -> Dim) -> Option
 }
 
 /// The elements that arithmetic gave, of that type: unknown where they may have wrapped.
-pub(super) fn fitting(kind: Kind, element: Option<ElementType>, all: &[Dim]) -> Option<Arc<[Dim]>> {
+pub(super) fn fitting(kind: OpKind, element: Option<ElementType>, all: &[Dim]) -> Option<Arc<[Dim]>> {
     let element = element?;
     // None of these leads out of the range of what it is given.
-    let shrinks = matches!(kind, Kind::Div | Kind::Mod | Kind::Relu | Kind::Sign | Kind::ReduceMax | Kind::ReduceMin);
+    let shrinks =
+        matches!(kind, OpKind::Div | OpKind::Mod | OpKind::Relu | OpKind::Sign | OpKind::ReduceMax | OpKind::ReduceMin);
     let symbolic = element == ElementType::I64 || (element == ElementType::I32 && shrinks);
     let fits = |dim: &Dim| dim.known().map_or(symbolic, |known| holds(element, known));
     Some(all.iter().map(|dim| if fits(dim) { dim.clone() } else { Dim::Unknown }).collect())
 }
 
 /// Whether a comparison holds, where the difference decides it for all sizes.
-pub(super) fn compared(kind: Kind, a: &Dim, b: &Dim) -> Dim {
+pub(super) fn compared(kind: OpKind, a: &Dim, b: &Dim) -> Dim {
     let (up, down) = (b.minus(a), a.minus(b));
     let (below, above) = (up.is_positive(), down.is_positive());
     let (at_most, at_least) = (up.is_nonnegative(), down.is_nonnegative());
     let (yes, no) = match kind {
-        Kind::Equal => (at_most && at_least, below || above),
-        Kind::Less => (below, at_least),
-        Kind::LessOrEqual => (at_most, above),
-        Kind::Greater => (above, at_most),
-        Kind::GreaterOrEqual => (at_least, below),
+        OpKind::Equal => (at_most && at_least, below || above),
+        OpKind::Less => (below, at_least),
+        OpKind::LessOrEqual => (at_most, above),
+        OpKind::Greater => (above, at_most),
+        OpKind::GreaterOrEqual => (at_least, below),
         _ => (false, false),
     };
     if yes || no { Dim::Known(i64::from(yes)) } else { Dim::Unknown }

@@ -2,7 +2,7 @@
 
 use super::{Inferred, Operands, Outcome, elements, tensor};
 use crate::op::{CastRounding, GeluApproximation, ShiftDirection};
-use crate::{Dim, ElementType, Fact, Kind};
+use crate::{Dim, ElementType, Fact, OpKind};
 use smallvec::smallvec;
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ pub(crate) fn same(x: &Operands<'_>) -> Outcome {
     x.arity(1..=1, 1..=1)?;
     x.expect_element(0, "a number type", ElementType::is_number)?;
     let on_dims: Option<fn(&Dim) -> Dim> = match x.kind {
-        Kind::Neg => Some(|dim| Dim::Known(0).minus(dim)),
-        Kind::Abs => Some(absolute),
-        Kind::Sign => Some(sign),
-        Kind::Relu => Some(|dim| dim.maximum(&Dim::Known(0))),
+        OpKind::Neg => Some(|dim| Dim::Known(0).minus(dim)),
+        OpKind::Abs => Some(absolute),
+        OpKind::Sign => Some(sign),
+        OpKind::Relu => Some(|dim| dim.maximum(&Dim::Known(0))),
         _ => None,
     };
     let element = x.element(0)?;
@@ -288,8 +288,8 @@ pub(crate) fn logical(x: &Operands<'_>) -> Outcome {
     }
     let mut inferred = broadcast(x, Some(ElementType::Bool))?;
     let on_truths = match x.kind {
-        Kind::And => elements::both,
-        Kind::Or => elements::either,
+        OpKind::And => elements::both,
+        OpKind::Or => elements::either,
         _ => elements::one_alone,
     };
     inferred.facts[0].elements = zip_elements(x, on_truths);

@@ -2,7 +2,7 @@
 
 use super::expect::{first_results, of_rank};
 use super::{Inferred, Operands, Outcome, elements, tensor};
-use crate::{Dim, ElementType, Fact, Kind, Shape};
+use crate::{Dim, ElementType, Fact, OpKind, Shape};
 use smallvec::smallvec;
 use std::sync::Arc;
 
@@ -76,7 +76,7 @@ fn normalization(x: &Operands<'_>, axis: i64, weights: std::ops::Range<usize>) -
 pub(crate) fn reduce(x: &Operands<'_>, keepdims: &bool, noop_with_empty_axes: &bool) -> Outcome {
     x.arity(1..=2, 1..=1)?;
     match x.kind {
-        Kind::ReduceMax | Kind::ReduceMin => {
+        OpKind::ReduceMax | OpKind::ReduceMin => {
             x.expect_element(0, "a number type or bool", |element| {
                 element.is_number() || element == ElementType::Bool
             })?;
@@ -117,10 +117,10 @@ pub(crate) fn reduce(x: &Operands<'_>, keepdims: &bool, noop_with_empty_axes: &b
 fn reduced_elements(x: &Operands<'_>, reduced: &[bool]) -> Option<Arc<[Dim]>> {
     let elements = x.fact(0)?.elements.as_ref()?;
     let on_dims = match x.kind {
-        Kind::ReduceSum => Dim::plus,
-        Kind::ReduceProd => Dim::times,
-        Kind::ReduceMax => Dim::maximum,
-        Kind::ReduceMin => Dim::minimum,
+        OpKind::ReduceSum => Dim::plus,
+        OpKind::ReduceProd => Dim::times,
+        OpKind::ReduceMax => Dim::maximum,
+        OpKind::ReduceMin => Dim::minimum,
         _ => return None,
     };
     let (first, rest) = elements.split_first().filter(|_| reduced == [true])?;

@@ -1,6 +1,6 @@
 //! What the table of operators says of an operator, whatever its attributes.
 
-use super::Kind;
+use super::OpKind;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
@@ -78,7 +78,7 @@ pub enum Class {
     Other,
 }
 
-impl Kind {
+impl OpKind {
     /// The word of the text form, such as `scaled_softmax`.
     pub fn word(self) -> &'static str {
         self.card().word
@@ -90,16 +90,16 @@ impl Kind {
     }
 
     /// The kind of that word of the text form.
-    pub fn from_word(word: &str) -> Option<Kind> {
-        static BY_WORD: LazyLock<HashMap<&str, Kind>> =
-            LazyLock::new(|| Kind::ALL.iter().map(|kind| (kind.word(), *kind)).collect());
+    pub fn from_word(word: &str) -> Option<OpKind> {
+        static BY_WORD: LazyLock<HashMap<&str, OpKind>> =
+            LazyLock::new(|| OpKind::ALL.iter().map(|kind| (kind.word(), *kind)).collect());
         BY_WORD.get(word).copied()
     }
 
     /// The kind of that ONNX operator; fused ones are none.
-    pub fn from_name(name: &str) -> Option<Kind> {
-        static BY_NAME: LazyLock<HashMap<&str, Kind>> = LazyLock::new(|| {
-            Kind::ALL.iter().filter(|kind| !kind.is_fused()).map(|kind| (kind.name(), *kind)).collect()
+    pub fn from_name(name: &str) -> Option<OpKind> {
+        static BY_NAME: LazyLock<HashMap<&str, OpKind>> = LazyLock::new(|| {
+            OpKind::ALL.iter().filter(|kind| !kind.is_fused()).map(|kind| (kind.name(), *kind)).collect()
         });
         BY_NAME.get(name).copied()
     }
@@ -107,8 +107,8 @@ impl Kind {
     /// The opsets of ONNX that brought a version of the operator, the oldest first; none where ONNX does not have it.
     ///
     /// ```
-    /// use netwright_ir::Kind;
-    /// let versions: Vec<i64> = Kind::Where.versions().iter().map(|version| version.since).collect();
+    /// use netwright_ir::OpKind;
+    /// let versions: Vec<i64> = OpKind::Where.versions().iter().map(|version| version.since).collect();
     /// assert_eq!(versions, [9, 16]);
     /// ```
     pub fn versions(self) -> &'static [Version] {
@@ -132,12 +132,15 @@ impl Kind {
 
     /// Whether it is a source of the graph: it has no operands, and is what it is by itself or by the caller.
     pub fn is_source(self) -> bool {
-        matches!(self, Kind::Input | Kind::Captured | Kind::Parameter | Kind::Constant | Kind::SparseParameter)
+        matches!(
+            self,
+            OpKind::Input | OpKind::Captured | OpKind::Parameter | OpKind::Constant | OpKind::SparseParameter
+        )
     }
 
     /// Whether it exists in the IR alone and must be lowered before it is written.
     pub fn is_fused(self) -> bool {
-        self.versions().is_empty() && !self.is_source() && self != Kind::Kept
+        self.versions().is_empty() && !self.is_source() && self != OpKind::Opaque
     }
 
     /// Whether its two operands may be exchanged.
@@ -152,7 +155,7 @@ impl Kind {
 
     /// Whether its result is the elements of its first operand in their order, in the same or another shape.
     pub fn keeps_order(self) -> bool {
-        self == Kind::Identity || self.class() == Class::Reshapes
+        self == OpKind::Identity || self.class() == Class::Reshapes
     }
 
     /// Whether every element of its results is an element of its first operand.
@@ -170,27 +173,30 @@ mod tests {
 
     #[test]
     fn rows_agree_with_themselves() {
-        for kind in Kind::ALL {
+        for kind in OpKind::ALL {
             let name = kind.name();
             let versions: Vec<i64> = kind.versions().iter().map(|version| version.since).collect();
             assert!(versions.is_sorted_by(|a, b| a < b), "{name}");
             for Addition { part, since } in kind.additions() {
                 assert!(versions[1..].contains(&since), "{name} has no version of opset {since}, which adds {part:?}");
             }
-            assert_eq!(Kind::from_word(kind.word()), Some(*kind));
-            assert_eq!(Kind::from_name(name), Some(*kind).filter(|kind| !kind.is_fused()));
+            assert_eq!(OpKind::from_word(kind.word()), Some(*kind));
+            assert_eq!(OpKind::from_name(name), Some(*kind).filter(|kind| !kind.is_fused()));
         }
-        assert_eq!(Kind::ALL.iter().copied().filter(|kind| kind.is_fused()).collect::<Vec<_>>(), [Kind::ScaledSoftmax]);
+        assert_eq!(
+            OpKind::ALL.iter().copied().filter(|kind| kind.is_fused()).collect::<Vec<_>>(),
+            [OpKind::ScaledSoftmax]
+        );
     }
 
     /// What becomes of an operator that has the attribute, and no other.
-    fn with(kind: Kind, name: &str, value: Attribute) -> Result<Op, AttributeError> {
+    fn with(kind: OpKind, name: &str, value: Attribute) -> Result<Op, AttributeError> {
         Op::from_attributes(kind, Attributes::new(vec![(name.into(), value)]).unwrap())
     }
 
     #[test]
     fn classes_agree_with_attributes() {
-        for kind in Kind::ALL.iter().copied() {
+        for kind in OpKind::ALL.iter().copied() {
             let takes_body = match Op::from_attributes(kind, Attributes::default()) {
                 Err(AttributeError::Missing(name)) => {
                     let given = with(kind, name, Attribute::Graph(Arc::default()));
@@ -212,7 +218,7 @@ mod tests {
     }
 
     /// The shape of the result of the operator on operands of these shapes, of the first element type that it takes.
-    fn inferred(kind: Kind, shapes: &[Shape]) -> Option<Shape> {
+    fn inferred(kind: OpKind, shapes: &[Shape]) -> Option<Shape> {
         let op = [vec![], vec![("to", 7)], vec![("direction", 0)]].into_iter().find_map(|given| {
             let value = |(name, number): (&str, i64)| match name {
                 "direction" => (name.into(), Attribute::Text("LEFT".into())),
@@ -224,7 +230,7 @@ mod tests {
         elements.into_iter().find_map(|element| {
             let mut graph = Graph::new("g");
             let operand = |(at, shape): (usize, &Shape)| {
-                let element = if kind == Kind::Where && at == 0 { ElementType::Bool } else { element };
+                let element = if kind == OpKind::Where && at == 0 { ElementType::Bool } else { element };
                 Some(graph.input("x", TensorType::new(element, shape.clone())))
             };
             let operands: Vec<Option<Value>> = shapes.iter().enumerate().map(operand).collect();
@@ -236,14 +242,14 @@ mod tests {
     #[test]
     fn classes_agree_with_inference() {
         let (whole, narrow) = (shape!["a", 3, "b"], shape![3, 1]);
-        for kind in Kind::ALL.iter().copied() {
+        for kind in OpKind::ALL.iter().copied() {
             match kind.class() {
                 Class::ElementwiseUnary => {
                     let result = inferred(kind, std::slice::from_ref(&whole));
                     assert_eq!(result.as_ref(), Some(&whole), "{}", kind.name());
                 }
                 Class::Broadcasting => {
-                    let count = if kind == Kind::Where { 3 } else { 2 };
+                    let count = if kind == OpKind::Where { 3 } else { 2 };
                     for at in 0..count {
                         let shapes: Vec<Shape> =
                             (0..count).map(|other| if other == at { whole.clone() } else { narrow.clone() }).collect();
@@ -257,12 +263,12 @@ mod tests {
 
     #[test]
     fn marks_of_a_row_are_read() {
-        let squeeze = Kind::Squeeze.versions();
+        let squeeze = OpKind::Squeeze.versions();
         let breaking: Vec<i64> =
             squeeze.iter().filter(|version| !version.keeps_nodes).map(|version| version.since).collect();
         assert_eq!((squeeze[0].since, breaking), (1, vec![13]));
-        assert!(Kind::Add.commutes() && !Kind::Sub.commutes());
-        let added: Vec<Addition> = Kind::ScatterND.additions().collect();
+        assert!(OpKind::Add.commutes() && !OpKind::Sub.commutes());
+        let added: Vec<Addition> = OpKind::ScatterND.additions().collect();
         assert_eq!(
             added,
             [

@@ -20,7 +20,7 @@
 use super::card::{Addition, Card, Class, Part, Version};
 use super::{
     AspectRatioPolicy, AutoPad, BlockOrder, CaseChange, CastRounding, ConvActivation, Direction, GeluApproximation,
-    GridPadding, Interpolation, Kept, LinearAttentionRule, LossReduction, NearestMode, PadMode, PixelFormat,
+    GridPadding, Interpolation, LinearAttentionRule, LossReduction, NearestMode, OpaqueOp, PadMode, PixelFormat,
     ResizeCoordinates, RoiCoordinates, RoiMode, ScatterMode, ScatterReduction, ShiftDirection, TermWeighting,
 };
 use crate::attribute::{Attribute, AttributeError, AttributeValue, Attributes};
@@ -75,29 +75,29 @@ macro_rules! operators {
             /// In a body: a value of the graph around it.
             Captured,
             /// An operator that is not understood, kept as it came.
-            Kept(Box<Kept>),
+            Opaque(Box<OpaqueOp>),
             $( $(#[$doc])* $name $({ $( $(#[$field_doc])* $field: $type ),* })?, )*
         }
 
         /// Which operator, whatever its attributes.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[expect(missing_docs, reason = "each stands for the variant of `Op` of the same name")]
-        pub enum Kind { Input, Parameter, Constant, SparseParameter, Captured, Kept, $( $name ),* }
+        pub enum OpKind { Input, Parameter, Constant, SparseParameter, Captured, Opaque, $( $name ),* }
 
-        impl Kind {
+        impl OpKind {
             /// Every kind of operator with a word of its own.
-            pub const ALL: &'static [Kind] = &[$( Kind::$name ),*];
+            pub const ALL: &'static [OpKind] = &[$( OpKind::$name ),*];
 
             /// What the table says of the operator.
             pub(super) fn card(self) -> &'static Card {
                 match self {
-                    Kind::Input => const { &Card::source("Input", "input") },
-                    Kind::Parameter => const { &Card::source("Parameter", "parameter") },
-                    Kind::Constant => const { &Card::source("Constant", "constant") },
-                    Kind::SparseParameter => const { &Card::source("SparseParameter", "sparse_parameter") },
-                    Kind::Captured => const { &Card::source("Captured", "captured") },
-                    Kind::Kept => const { &Card::source("Kept", "kept") },
-                    $( Kind::$name => const { &Card {
+                    OpKind::Input => const { &Card::source("Input", "input") },
+                    OpKind::Parameter => const { &Card::source("Parameter", "parameter") },
+                    OpKind::Constant => const { &Card::source("Constant", "constant") },
+                    OpKind::SparseParameter => const { &Card::source("SparseParameter", "sparse_parameter") },
+                    OpKind::Captured => const { &Card::source("Captured", "captured") },
+                    OpKind::Opaque => const { &Card::source("Kept", "kept") },
+                    $( OpKind::$name => const { &Card {
                         name: stringify!($name),
                         word: $word,
                         versions: operators!(@versions [] $($versions)*),
@@ -117,15 +117,15 @@ macro_rules! operators {
 
         impl Op {
             /// Which operator it is.
-            pub fn kind(&self) -> Kind {
+            pub fn kind(&self) -> OpKind {
                 match self {
-                    Op::Input => Kind::Input,
-                    Op::Parameter(_) => Kind::Parameter,
-                    Op::Constant(_) => Kind::Constant,
-                    Op::SparseParameter(_) => Kind::SparseParameter,
-                    Op::Captured => Kind::Captured,
-                    Op::Kept(_) => Kind::Kept,
-                    $( Op::$name { .. } => Kind::$name, )*
+                    Op::Input => OpKind::Input,
+                    Op::Parameter(_) => OpKind::Parameter,
+                    Op::Constant(_) => OpKind::Constant,
+                    Op::SparseParameter(_) => OpKind::SparseParameter,
+                    Op::Captured => OpKind::Captured,
+                    Op::Opaque(_) => OpKind::Opaque,
+                    $( Op::$name { .. } => OpKind::$name, )*
                 }
             }
 
@@ -133,7 +133,7 @@ macro_rules! operators {
             pub fn attributes(&self) -> Vec<(&str, Attribute)> {
                 match self {
                     Op::Input | Op::Parameter(_) | Op::Constant(_) | Op::SparseParameter(_) | Op::Captured => vec![],
-                    Op::Kept(kept) => kept.attributes.iter().map(|(name, value)| (&**name, value.clone())).collect(),
+                    Op::Opaque(kept) => kept.attributes.iter().map(|(name, value)| (&**name, value.clone())).collect(),
                     $( Op::$name $({ $( $field ),* })? => {
                         #[allow(unused_mut, reason = "operators without attributes")]
                         let mut attributes = vec![];
@@ -153,13 +153,13 @@ macro_rules! operators {
             ///
             /// # Errors
             /// When an attribute is missing, of another type or out of its range, or unknown to the operator.
-            pub fn from_attributes(kind: Kind, attributes: Attributes) -> Result<Op, AttributeError> {
+            pub fn from_attributes(kind: OpKind, attributes: Attributes) -> Result<Op, AttributeError> {
                 #[allow(unused_mut, reason = "operators without attributes")]
                 let mut attributes = attributes;
                 let op = match kind {
-                    Kind::Input | Kind::Parameter | Kind::Constant | Kind::SparseParameter | Kind::Captured
-                    | Kind::Kept => return Err(AttributeError::NotByAttributes(kind)),
-                    $( Kind::$name => Op::$name $({ $(
+                    OpKind::Input | OpKind::Parameter | OpKind::Constant | OpKind::SparseParameter | OpKind::Captured
+                    | OpKind::Opaque => return Err(AttributeError::NotByAttributes(kind)),
+                    $( OpKind::$name => Op::$name $({ $(
                         $field: attributes.take(
                             operators!(@name $field $($onnx)?),
                             operators!(@default $($default)?),
@@ -175,7 +175,7 @@ macro_rules! operators {
                 let mut bodies = vec![];
                 match self {
                     Op::Input | Op::Parameter(_) | Op::Constant(_) | Op::SparseParameter(_) | Op::Captured => {}
-                    Op::Kept(kept) => bodies.extend(kept.attributes.iter().flat_map(|(_, value)| value.bodies())),
+                    Op::Opaque(kept) => bodies.extend(kept.attributes.iter().flat_map(|(_, value)| value.bodies())),
                     $( Op::$name $({ $( $field ),* })? => { $($( bodies.extend($field.body()); )*)? } )*
                 }
                 bodies
@@ -186,7 +186,7 @@ macro_rules! operators {
                 let mut bodies = vec![];
                 match self {
                     Op::Input | Op::Parameter(_) | Op::Constant(_) | Op::SparseParameter(_) | Op::Captured => {}
-                    Op::Kept(kept) => {
+                    Op::Opaque(kept) => {
                         bodies.extend(kept.attributes.iter_mut().flat_map(|(_, value)| value.bodies_mut()));
                     }
                     $( Op::$name $({ $( $field ),* })? => { $($( bodies.extend($field.body_mut()); )*)? } )*
@@ -201,7 +201,7 @@ macro_rules! operators {
             pub fn infer(&self, operands: &Operands<'_>) -> Result<Inferred, InferError> {
                 match self {
                     Op::Input | Op::Captured => Ok(infer::unknown(operands)),
-                    Op::Kept(kept) => Ok(infer::contrib::kept(operands, kept)),
+                    Op::Opaque(kept) => Ok(infer::contrib::kept(operands, kept)),
                     Op::Parameter(tensor) | Op::Constant(tensor) => Ok(tensor.fact().into()),
                     Op::SparseParameter(tensor) => Ok(tensor.fact().into()),
                     $( Op::$name $({ $( $field ),* })? => $infer(operands $( $(, $field)* )?), )*

@@ -3,7 +3,7 @@
 //! Inference computes types from the operands, whatever the version. A rule that forms an operator must also know that
 //! the opset of the model has it for these types, and that a runtime can compute it: see [`Dialect`].
 
-use super::{Kind, Op};
+use super::{Op, OpKind};
 use crate::ElementType;
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -35,7 +35,7 @@ pub struct Dialect {
     pub with_kernels: bool,
     /// The operators for which the opset is raised, or which are written out at the end where it is not: the first
     /// opset that has them counts where that is newer.
-    pub lowered: &'static [Kind],
+    pub lowered: &'static [OpKind],
 }
 
 impl Dialect {
@@ -50,8 +50,8 @@ impl Dialect {
         results: &[Option<ElementType>],
     ) -> Result<(), String> {
         let (versions, version) = match op {
-            Op::Kept(kept) if kept.domain.is_empty() => (versions(&kept.op_type), kept.version),
-            Op::Kept(kept) => (versions(&format!("{}.{}", kept.domain, kept.op_type)), kept.version),
+            Op::Opaque(kept) if kept.domain.is_empty() => (versions(&kept.op_type), kept.version),
+            Op::Opaque(kept) => (versions(&format!("{}.{}", kept.domain, kept.op_type)), kept.version),
             _ => (versions(op.kind().name()), self.opset),
         };
         let Some(first) = versions.first() else { return Ok(()) };
@@ -168,11 +168,11 @@ fn types(line: &str) -> Option<Types> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::op::Kept;
+    use crate::op::OpaqueOp;
 
     fn refusal(op: &Op, opset: i64, operands: &[ElementType], with_kernels: bool) -> Option<String> {
         let operands: Vec<_> = operands.iter().copied().map(Some).collect();
-        Dialect { opset, with_kernels, lowered: &[Kind::RotaryEmbedding] }.allows(op, &operands, &[]).err()
+        Dialect { opset, with_kernels, lowered: &[OpKind::RotaryEmbedding] }.allows(op, &operands, &[]).err()
     }
 
     #[test]
@@ -190,10 +190,10 @@ mod tests {
     /// The schemas tell the versions too: those of the rows must be among them.
     #[test]
     fn rows_have_the_versions_of_the_schemas() {
-        for kind in Kind::ALL.iter().filter(|kind| !kind.is_fused()) {
+        for kind in OpKind::ALL.iter().filter(|kind| !kind.is_fused()) {
             let types = versions(kind.name());
             // ONNX has deprecated its version of opset 18, which the schemas therefore leave out.
-            let first = if *kind == Kind::GroupNormalization { Some(21) } else { kind.since() };
+            let first = if *kind == OpKind::GroupNormalization { Some(21) } else { kind.since() };
             assert_eq!(types.first().map(|types| types.since), first, "{}", kind.name());
             for Types { since, .. } in types {
                 let is_known = kind.versions().iter().any(|version| version.since == *since);
@@ -241,7 +241,7 @@ mod tests {
         use ElementType::{BF16, F16, F64, I8};
         let contrib = |op_type: &str| {
             let (domain, overload) = ("com.microsoft".into(), "".into());
-            Op::Kept(Box::new(Kept { domain, op_type: op_type.into(), overload, version: 1, attributes: vec![] }))
+            Op::Opaque(Box::new(OpaqueOp { domain, op_type: op_type.into(), overload, version: 1, attributes: vec![] }))
         };
         for (op, element, expected) in [
             (contrib("FusedMatMul"), F64, None),

@@ -5,7 +5,7 @@ mod values;
 use super::is_bare;
 use crate::attribute::{Attribute, Attributes};
 use crate::dim::unescape;
-use crate::op::{Kept, Kind};
+use crate::op::{OpKind, OpaqueOp};
 use crate::{Dim, ElementType, Fact, Graph, Op, Place, TensorType, Value, ValueType};
 use netwright_files::Folder;
 use smallvec::SmallVec;
@@ -272,9 +272,9 @@ impl<'t> Parser<'t> {
         let attributes = self.attributes(&mut around)?;
         operands.extend(around.captured);
         let op = if let Some(kept) = kept {
-            Op::Kept(Box::new(self.kept(&kept, attributes)?))
+            Op::Opaque(Box::new(self.kept(&kept, attributes)?))
         } else {
-            let Some(kind) = Kind::from_word(word) else { return self.fail(format!("`{word}` is no operator")) };
+            let Some(kind) = OpKind::from_word(word) else { return self.fail(format!("`{word}` is no operator")) };
             Attributes::new(attributes)
                 .and_then(|attributes| Op::from_attributes(kind, attributes))
                 .map_err(|error| self.error(format!("{word}: {error}")))?
@@ -305,13 +305,13 @@ impl<'t> Parser<'t> {
         Ok(())
     }
 
-    fn kept(&self, text: &str, attributes: Vec<(Arc<str>, Attribute)>) -> Parsed<Kept> {
+    fn kept(&self, text: &str, attributes: Vec<(Arc<str>, Attribute)>) -> Parsed<OpaqueOp> {
         let version = text.rsplit_once('@').and_then(|(text, version)| Some((text, version.parse().ok()?)));
         let Some(((domain, op_type), version)) = version.and_then(|(text, v)| Some((text.split_once("::")?, v))) else {
             return self.fail(format!("\"{text}\" is no operator: \"domain::Type@version\" is expected"));
         };
         let (op_type, overload) = op_type.split_once(':').unwrap_or((op_type, ""));
-        Ok(Kept { domain: domain.into(), op_type: op_type.into(), overload: overload.into(), version, attributes })
+        Ok(OpaqueOp { domain: domain.into(), op_type: op_type.into(), overload: overload.into(), version, attributes })
     }
 
     fn operand(&mut self, graph: &mut Graph, values: &HashMap<String, Value>) -> Parsed<Option<Value>> {

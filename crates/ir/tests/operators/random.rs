@@ -1,5 +1,5 @@
 use super::check;
-use netwright_ir::Kind;
+use netwright_ir::OpKind;
 
 #[test]
 fn random_numbers() {
@@ -36,7 +36,7 @@ fn random_numbers() {
 
 #[test]
 fn what_is_random_says_so() {
-    let random: Vec<_> = Kind::ALL.iter().filter(|kind| kind.is_random()).map(|kind| kind.word()).collect();
+    let random: Vec<_> = OpKind::ALL.iter().filter(|kind| kind.is_random()).map(|kind| kind.word()).collect();
     let seeded = "dropout bernoulli random_normal random_normal_like random_uniform random_uniform_like multinomial";
     assert_eq!(random.join(" "), seeded);
 }

@@ -2,7 +2,7 @@
 
 use super::{Form, Operand};
 use netwright_ir::op::{Addition, Part};
-use netwright_ir::{Attribute, Kind};
+use netwright_ir::{Attribute, OpKind};
 
 /// Additions to ONNX's forms that the IR's operators do not have.
 const OF_FORMS: [(&str, Addition); 3] = [
@@ -25,7 +25,7 @@ pub(super) fn younger(operator: &str, form: &Form, results: usize, opset: i64) -
         Part::Operand(at, _) => form.operands.get(*at).is_some_and(|operand| !matches!(operand, Operand::Absent)),
         Part::Result(at, _) => results > *at,
     };
-    let known = Kind::from_name(operator).into_iter().flat_map(Kind::additions);
+    let known = OpKind::from_name(operator).into_iter().flat_map(OpKind::additions);
     let of_forms = OF_FORMS.iter().filter(|(name, _)| *name == operator).map(|(_, addition)| *addition);
     let additions = known.chain(of_forms).filter(|addition| opset < addition.since && has(&addition.part));
     // The opset to which it is enough to go first.

@@ -3,7 +3,7 @@
 use super::{Context, Problem, names, notes};
 use crate::types;
 use crate::wire::{AttributeProto, GraphProto, NodeProto, StringStringEntryProto};
-use netwright_ir::{Annotation, Conventions, Fact, Graph, Kind, Notes, Value, ValueType};
+use netwright_ir::{Conventions, Fact, Graph, Notes, OpKind, QuantizationAnnotation, Value, ValueType};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 mod bodies;
@@ -103,7 +103,7 @@ pub(super) fn read<'a>(
 /// Whether the file declares inner values, and all of them whose types are known.
 fn types_values(graph: &Graph) -> bool {
     let kind = |id| graph.node(id).op().kind();
-    let nodes = graph.schedule().into_iter().filter(|id| kind(*id) == Kind::Constant || !kind(*id).is_source());
+    let nodes = graph.schedule().into_iter().filter(|id| kind(*id) == OpKind::Constant || !kind(*id).is_source());
     let values = nodes.flat_map(|id| graph.results(id)).filter(|value| !graph.is_output(*value));
     let mut known = values.filter(|value| types::can_be_declared(&graph.fact(*value).ty)).peekable();
     known.peek().is_some() && known.all(|value| graph.declared(value).is_some())
@@ -190,10 +190,11 @@ impl<'a> Reader<'a> {
         self.graph.set_notes(notes::described("the graph", proto.doc_string.take(), entries)?);
         let text = |text: Option<String>| text.unwrap_or_default();
         let pair = |entry: StringStringEntryProto| (text(entry.key), text(entry.value));
-        let annotations = std::mem::take(&mut proto.quantization_annotation).into_iter().map(|annotation| Annotation {
-            tensor: text(annotation.tensor_name),
-            parameters: annotation.quant_parameter_tensor_names.into_iter().map(pair).collect(),
-        });
+        let annotations =
+            std::mem::take(&mut proto.quantization_annotation).into_iter().map(|annotation| QuantizationAnnotation {
+                tensor: text(annotation.tensor_name),
+                parameters: annotation.quant_parameter_tensor_names.into_iter().map(pair).collect(),
+            });
         self.graph.set_annotations(annotations.collect());
         Ok(())
     }

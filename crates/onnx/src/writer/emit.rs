@@ -10,8 +10,8 @@ use crate::wire::{
 };
 use names::Names;
 use netwright_ir::{
-    Attribute, Dim, Function, Graph, Kind, Model, NodeId, Notes, Op, Output, Tensor, TensorNotes, TensorType, Training,
-    Value, ValueType,
+    Attribute, Dim, Function, Graph, GraphOutput, Model, NodeId, Notes, Op, OpKind, Tensor, TensorNotes, TensorType,
+    Training, Value, ValueType,
 };
 use prost::Message;
 use std::borrow::Cow;
@@ -41,7 +41,7 @@ pub(crate) fn emit(model: &Model) -> Result<Emitted, WriteError> {
     if !WRITTEN_OPSETS.contains(&opset) && !is_kept(opset) {
         return Err(WriteError::Opset { opset });
     }
-    let is_untyped = |it: &&Output| it.declared.is_none() && model.graph.fact(it.value).ty == ValueType::Unknown;
+    let is_untyped = |it: &&GraphOutput| it.declared.is_none() && model.graph.fact(it.value).ty == ValueType::Unknown;
     if let Some(output) = model.graph.outputs().iter().find(is_untyped) {
         return Err(WriteError::Untyped { name: output.name.to_string() });
     }
@@ -258,7 +258,7 @@ impl File<'_> {
             let node =
                 || graph.results(id).next().map_or_else(String::new, |value| graph.value_name(value).to_string());
             let form = match op {
-                Op::Kept(kept) => {
+                Op::Opaque(kept) => {
                     let ours =
                         if kept.domain.is_empty() { Some(self.opset) } else { self.opsets.get(&*kept.domain).copied() };
                     forms::kept(graph, id, kept, ours)
@@ -348,7 +348,7 @@ fn needed_constants(graph: &Graph, forms: &Forms, names: &Names<'_>) -> HashSet<
 /// values of a flat Attention, `[batch, key, hidden]`, it takes it for 0 (1.32).
 fn is_taken_wrongly(graph: &Graph, value: Value) -> bool {
     let is_flat = graph.shape(value).is_some_and(|shape| matches!(shape, [_, _, Dim::Known(_)]));
-    is_flat && graph.users(value).iter().any(|&(id, at)| at == 2 && graph.node(id).op().kind() == Kind::Attention)
+    is_flat && graph.users(value).iter().any(|&(id, at)| at == 2 && graph.node(id).op().kind() == OpKind::Attention)
 }
 
 struct Emitter<'e, 'm, 'n> {

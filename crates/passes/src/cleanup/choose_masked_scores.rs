@@ -3,7 +3,7 @@ use crate::read::numbers;
 use crate::read::sizes::{Sizes, same_shape};
 use crate::rewrite::{become_op, cast, element, insert, number};
 use crate::rule::{Rewritten, Skip};
-use netwright_ir::{Dim, ElementType, Graph, Kind, Op, Tensor, Value};
+use netwright_ir::{Dim, ElementType, Graph, Op, OpKind, Tensor, Value};
 
 /// `x * m - c * (1 - m)` -> `where(m, x, -c)`, where `m` is shown to be of 0 and 1
 ///
@@ -11,17 +11,17 @@ use netwright_ir::{Dim, ElementType, Graph, Kind, Op, Tensor, Value};
 /// NaN, and `m` is 0, the result was NaN and is the number.
 pub fn choose_masked_scores() -> Pass {
     let summary = "x * m - c * (1 - m) -> where(m, x, -c)";
-    Pass::new("choose-masked-scores", summary, Exactness::Numbers).at([Kind::Sub, Kind::Add], choose)
+    Pass::new("choose-masked-scores", summary, Exactness::Numbers).at([OpKind::Sub, OpKind::Add], choose)
 }
 
 fn choose(graph: &mut Graph, root: Value) -> Rewritten {
     let (Some(a), Some(b)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
         return Err(Skip::NoMatch);
     };
-    let is_sum = graph.kind(root) == Kind::Add;
+    let is_sum = graph.kind(root) == OpKind::Add;
     let sides = if is_sum { vec![(a, b), (b, a)] } else { vec![(a, b)] };
     for (product, rest) in sides {
-        if graph.kind(product) != Kind::Mul {
+        if graph.kind(product) != OpKind::Mul {
             continue;
         }
         let (Some(x), Some(y)) = (graph.operand(product.node, 0), graph.operand(product.node, 1)) else { continue };
@@ -37,7 +37,7 @@ fn choose(graph: &mut Graph, root: Value) -> Rewritten {
             }
             let element = element(graph, root)?;
             let condition = match graph.kind(mask) {
-                Kind::Cast if is_truth(graph, graph.operand(mask.node, 0)) => {
+                OpKind::Cast if is_truth(graph, graph.operand(mask.node, 0)) => {
                     graph.operand(mask.node, 0).ok_or(Skip::NoMatch)?
                 }
                 _ => insert(graph, root, "seen", cast(ElementType::Bool), &[mask])?,
@@ -110,10 +110,10 @@ fn line(graph: &Graph, value: Value, mask: Value, depth: usize) -> Option<Line> 
     }
     let part = |at| line(graph, graph.operand(value.node, at)?, mask, depth.checked_sub(1)?);
     let apply: fn(f64, f64) -> f64 = match graph.kind(value) {
-        Kind::Add => |a, b| a + b,
-        Kind::Sub => |a, b| a - b,
-        Kind::Mul => |a, b| a * b,
-        Kind::Neg => {
+        OpKind::Add => |a, b| a + b,
+        OpKind::Sub => |a, b| a - b,
+        OpKind::Mul => |a, b| a * b,
+        OpKind::Neg => {
             let of = part(0)?;
             return Some(Line { at_0: -of.at_0, at_1: -of.at_1 });
         }
@@ -135,9 +135,9 @@ fn is_binary(graph: &Graph, mut value: Value) -> bool {
         }
         let operand = graph.operand(value.node, 0);
         // What is outside of a triangle is 0.
-        let moves = graph.kind(value).moves_elements() || graph.kind(value) == Kind::Trilu;
+        let moves = graph.kind(value).moves_elements() || graph.kind(value) == OpKind::Trilu;
         match (graph.kind(value), operand) {
-            (Kind::Cast, inner) if is_truth(graph, inner) => return true,
+            (OpKind::Cast, inner) if is_truth(graph, inner) => return true,
             (_, Some(inner)) if moves => value = inner,
             _ => return false,
         }

@@ -68,7 +68,7 @@ impl Key {
 
 fn key(graph: &Graph, node: NodeId, repeated: &HashSet<TensorType>) -> Option<Key> {
     match graph.node(node).op() {
-        Op::Input | Op::Captured | Op::Kept(_) => None,
+        Op::Input | Op::Captured | Op::Opaque(_) => None,
         op if op.kind().is_random() || !op.bodies().is_empty() => None,
         Op::Constant(tensor) if tensor.len() <= SMALL => tensor.to_bytes().ok().map(Key::Elements),
         Op::Parameter(tensor) | Op::Constant(tensor) if weights::is_large(tensor) => {

@@ -2,7 +2,7 @@ use crate::pass::{Exactness, Pass};
 use crate::pattern::op;
 use crate::rewrite::{become_op, become_value, insert};
 use crate::rule::{Rule, Skip};
-use netwright_ir::{ElementType, Graph, Kind, NodeId, Op, Place, Tensor, Value};
+use netwright_ir::{ElementType, Graph, NodeId, Op, OpKind, Place, Tensor, Value};
 
 /// Takes sequences apart whose elements are known, which exporters build to split and join tensors.
 ///
@@ -15,7 +15,7 @@ pub fn resolve_sequences() -> Pass {
 }
 
 /// What makes the sequence that is the first operand of the node.
-fn sequence(graph: &Graph, node: NodeId, kind: Kind) -> Option<NodeId> {
+fn sequence(graph: &Graph, node: NodeId, kind: OpKind) -> Option<NodeId> {
     graph.operand(node, 0).filter(|sequence| graph.kind(*sequence) == kind).map(|sequence| sequence.node)
 }
 
@@ -31,9 +31,9 @@ fn position(graph: &Graph, node: NodeId, count: usize) -> Result<usize, Skip> {
 
 fn take_element() -> Rule {
     let summary = "sequence_at(sequence_construct(a, b, …), 1) -> b";
-    Rule::new("take-element", summary, op(Kind::SequenceAt), |graph, found| {
+    Rule::new("take-element", summary, op(OpKind::SequenceAt), |graph, found| {
         let node = found.root().node;
-        let sequence = sequence(graph, node, Kind::SequenceConstruct).ok_or(Skip::NoMatch)?;
+        let sequence = sequence(graph, node, OpKind::SequenceConstruct).ok_or(Skip::NoMatch)?;
         let elements = graph.operands(sequence);
         let element = elements[position(graph, node, elements.len())?].ok_or(Skip::NoMatch)?;
         become_value(graph, found.root(), element, "taken without the sequence")
@@ -43,9 +43,9 @@ fn take_element() -> Rule {
 /// The index may be any, and fails for both alike where it is out of range.
 fn gather_part() -> Rule {
     let summary = "sequence_at(split_to_sequence(x), i) -> gather(x, i), for parts of size 1";
-    Rule::new("gather-part", summary, op(Kind::SequenceAt), |graph, found| {
+    Rule::new("gather-part", summary, op(OpKind::SequenceAt), |graph, found| {
         let root = found.root();
-        let split = sequence(graph, root.node, Kind::SplitToSequence).ok_or(Skip::NoMatch)?;
+        let split = sequence(graph, root.node, OpKind::SplitToSequence).ok_or(Skip::NoMatch)?;
         let &Op::SplitToSequence { axis, keepdims } = graph.node(split).op() else { return Err(Skip::NoMatch) };
         let (x, index) = (graph.operand(split, 0), graph.operand(root.node, 1));
         let (Some(x), Some(index)) = (x, index) else { return Err(Skip::NoMatch) };
@@ -67,7 +67,7 @@ fn gather_part() -> Rule {
 /// Sound where all that reads the sequence takes elements that are there; the sizes go on being checked.
 fn split_at_once() -> Rule {
     let summary = "sequence_at(split_to_sequence(x, sizes), 1), … -> the results of split(x, sizes)";
-    Rule::new("split-at-once", summary, op(Kind::SplitToSequence), |graph, found| {
+    Rule::new("split-at-once", summary, op(OpKind::SplitToSequence), |graph, found| {
         let sequence = found.root();
         let &Op::SplitToSequence { axis, keepdims } = graph.op(sequence) else { return Err(Skip::NoMatch) };
         let split = graph.operand(sequence.node, 1);
@@ -77,7 +77,8 @@ fn split_at_once() -> Rule {
         let x = graph.operand(sequence.node, 0).ok_or(Skip::NoMatch)?;
         let parts = parts(graph, x, split, axis)?;
         let users = graph.users(sequence);
-        if users.iter().any(|&(user, _)| graph.node(user).op().kind() != Kind::SequenceAt) || graph.is_output(sequence)
+        if users.iter().any(|&(user, _)| graph.node(user).op().kind() != OpKind::SequenceAt)
+            || graph.is_output(sequence)
         {
             return Err(Skip::rejected("it is used as a sequence"));
         }
@@ -148,9 +149,9 @@ fn length(graph: &Graph, x: Value, axis: i64) -> Option<i64> {
 
 fn concatenate() -> Rule {
     let summary = "concat_from_sequence(sequence_construct(a, b, …)) -> concat(a, b, …), unsqueezed for a new axis";
-    Rule::new("concatenate", summary, op(Kind::ConcatFromSequence), |graph, found| {
+    Rule::new("concatenate", summary, op(OpKind::ConcatFromSequence), |graph, found| {
         let root = found.root();
-        let sequence = sequence(graph, root.node, Kind::SequenceConstruct).ok_or(Skip::NoMatch)?;
+        let sequence = sequence(graph, root.node, OpKind::SequenceConstruct).ok_or(Skip::NoMatch)?;
         let &Op::ConcatFromSequence { axis, new_axis } = graph.op(root) else { return Err(Skip::NoMatch) };
         let mut elements = graph.operands(sequence).into_iter().collect::<Option<Vec<Value>>>().ok_or(Skip::NoMatch)?;
         if new_axis {
@@ -166,7 +167,7 @@ fn concatenate() -> Rule {
 /// Parts whose sizes are all given may not add up, which is an error that must stay.
 fn count_elements() -> Rule {
     let summary = "sequence_length of a sequence whose elements are known -> a constant";
-    Rule::new("count-elements", summary, op(Kind::SequenceLength), |graph, found| {
+    Rule::new("count-elements", summary, op(OpKind::SequenceLength), |graph, found| {
         let root = found.root();
         let sequence = graph.operand(root.node, 0).ok_or(Skip::NoMatch)?;
         let operands = graph.operands(sequence.node);

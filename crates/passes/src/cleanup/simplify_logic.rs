@@ -2,7 +2,7 @@ use crate::pass::{Exactness, Pass};
 use crate::pattern::{any, cast, equal, not, op, where_};
 use crate::rewrite::{become_op, become_value, insert};
 use crate::rule::{Rule, Skip};
-use netwright_ir::{Dim, ElementType, Kind, Op};
+use netwright_ir::{Dim, ElementType, Op, OpKind};
 
 /// Truth values as they are: `cast(b) == 0` -> `not(b)`, `where(not(c), x, y)` -> `where(c, y, x)`
 ///
@@ -48,12 +48,12 @@ fn exchange_choices() -> Rule {
 /// Through an operator that moves elements, where that is the only one that reads it.
 fn sink_negation() -> Rule {
     let summary = "unsqueeze(not(x)) -> not(unsqueeze(x))";
-    Rule::new("sink-negation", summary, op(Kind::Unsqueeze), |graph, found| {
+    Rule::new("sink-negation", summary, op(OpKind::Unsqueeze), |graph, found| {
         let root = found.root();
         let (Some(negated), Some(axes)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
             return Err(Skip::NoMatch);
         };
-        if graph.kind(negated) != Kind::Not || graph.use_count(negated) != 1 {
+        if graph.kind(negated) != OpKind::Not || graph.use_count(negated) != 1 {
             return Err(Skip::NoMatch);
         }
         let x = graph.operand(negated.node, 0).ok_or(Skip::NoMatch)?;

@@ -1,7 +1,7 @@
 use crate::pass::{Exactness, Pass};
 use crate::rewrite::{become_op, become_value, insert, number_list};
 use crate::rule::{Rewritten, Skip};
-use netwright_ir::{Dim, ElementType, Graph, Kind, Op, Value};
+use netwright_ir::{Dim, ElementType, Graph, Op, OpKind, Value};
 
 /// `einsum(a, b)` -> `matmul(a, b)` of operands that are transposed
 ///
@@ -11,7 +11,7 @@ use netwright_ir::{Dim, ElementType, Graph, Kind, Op, Value};
 /// multiplied; a runtime may sum them in another order.
 pub fn write_einsum_as_matmul() -> Pass {
     let summary = "einsum(a, b) -> matmul(a, b) of operands that are transposed";
-    Pass::new("write-einsum-as-matmul", summary, Exactness::Rounding).at([Kind::Einsum], write)
+    Pass::new("write-einsum-as-matmul", summary, Exactness::Rounding).at([OpKind::Einsum], write)
 }
 
 /// A label of an equation.

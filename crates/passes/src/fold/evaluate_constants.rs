@@ -3,7 +3,7 @@ use crate::pass::{Exactness, Pass};
 use crate::pattern::{Found, any};
 use crate::rewrite::{SMALL, become_op};
 use crate::rule::{Rewritten, Skip};
-use netwright_ir::{ElementType, Graph, Kind, Op, Shape, Value};
+use netwright_ir::{ElementType, Graph, Op, OpKind, Shape, Value};
 
 /// Computes what operators make of constants, where the standard of floating-point numbers leaves one answer: no
 /// runtime then computes another, to the bit and to the sign of zero.
@@ -73,23 +73,23 @@ fn is_exact(graph: &Graph, root: Value) -> bool {
     match graph.op(root) {
         op if matches!(
             op.kind(),
-            Kind::Concat
-                | Kind::Slice
-                | Kind::Gather
-                | Kind::Transpose
-                | Kind::Reshape
-                | Kind::Unsqueeze
-                | Kind::Squeeze
-                | Kind::Expand
-                | Kind::Where
-                | Kind::Not
-                | Kind::And
-                | Kind::Or
-                | Kind::Equal
-                | Kind::Less
-                | Kind::LessOrEqual
-                | Kind::Greater
-                | Kind::GreaterOrEqual
+            OpKind::Concat
+                | OpKind::Slice
+                | OpKind::Gather
+                | OpKind::Transpose
+                | OpKind::Reshape
+                | OpKind::Unsqueeze
+                | OpKind::Squeeze
+                | OpKind::Expand
+                | OpKind::Where
+                | OpKind::Not
+                | OpKind::And
+                | OpKind::Or
+                | OpKind::Equal
+                | OpKind::Less
+                | OpKind::LessOrEqual
+                | OpKind::Greater
+                | OpKind::GreaterOrEqual
         ) =>
         {
             true

@@ -3,7 +3,7 @@ use crate::read::numbers::elements;
 use crate::rewrite::{become_op, expect_alone, insert};
 use crate::rule::{Rewritten, Skip};
 use crate::target::Scale;
-use netwright_ir::{ElementType, Graph, Kind, Op, Tensor, Value};
+use netwright_ir::{ElementType, Graph, Op, OpKind, Tensor, Value};
 
 /// `batch_normalization(conv(x, W, b))` -> `conv(x, W * k, (b - mean) * k + shift)`, with `k = scale / sqrt(variance + e)`
 ///
@@ -13,7 +13,7 @@ use netwright_ir::{ElementType, Graph, Kind, Op, Tensor, Value};
 pub fn fold_batch_normalization() -> Pass {
     let summary = "batch_normalization(conv(x, W, b)) -> conv(x, W * k, (b - mean) * k + shift)";
     Pass::new("fold-batch-normalization", summary, Exactness::Rounding)
-        .at([Kind::BatchNormalization], fold)
+        .at([OpKind::BatchNormalization], fold)
         .only_for(|target, _| target.scale == Scale::Projection)
 }
 

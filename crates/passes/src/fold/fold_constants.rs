@@ -3,7 +3,7 @@ use crate::pattern::{Found, any, cast, known, mul, op, scalar, transpose};
 use crate::read::transposes::order;
 use crate::rewrite::{MOST_RECIPES, SMALL, become_op, element, in_memory, keeps_shape};
 use crate::rule::{Rewritten, Rule, Skip};
-use netwright_ir::{ElementType, Fact, Graph, Kind, Op, Shape, Tensor, TensorError, Value};
+use netwright_ir::{ElementType, Fact, Graph, Op, OpKind, Shape, Tensor, TensorError, Value};
 
 /// Computes what is known when the model is built: arithmetic on shapes, and layout, type and scale of tensors.
 ///
@@ -14,14 +14,14 @@ pub fn fold_constants() -> Pass {
     let summary = "compute shapes, and the layout, type and scale of tensors, when the model is built";
     Pass::new("fold-constants", summary, Exactness::Bits)
         .rules([fold_integers(), fold_transpose(), fold_cast(), fold_whole_number(), fold_cast_like(), fold_factor()])
-        .rules([Kind::Reshape, Kind::Unsqueeze, Kind::Squeeze].map(fold_shape))
+        .rules([OpKind::Reshape, OpKind::Unsqueeze, OpKind::Squeeze].map(fold_shape))
 }
 
 /// What shape inference knows the elements of.
 fn fold_integers() -> Rule {
     Rule::new("fold-integers", "integers that are known -> a constant", any("x").into(), |graph, found: &Found| {
         let root = found.root();
-        if matches!(graph.kind(root), Kind::Input | Kind::Parameter | Kind::Constant | Kind::Kept)
+        if matches!(graph.kind(root), OpKind::Input | OpKind::Parameter | OpKind::Constant | OpKind::Opaque)
             || graph.node(root.node).result_count() != 1
         {
             return Err(Skip::NoMatch);
@@ -55,7 +55,7 @@ fn integers(fact: &Fact) -> Option<Tensor> {
 fn counted(graph: &Graph, root: Value) -> Option<Tensor> {
     let operands = graph.operands(root.node);
     let known = || operands.iter().flatten().all(|bound| graph.tensor(*bound).is_some());
-    if graph.kind(root) != Kind::Range || !known() {
+    if graph.kind(root) != OpKind::Range || !known() {
         return None;
     }
     integers(graph.infer(graph.op(root), &operands, 1).ok()?.facts.first()?)
@@ -77,7 +77,7 @@ fn fold_transpose() -> Rule {
 }
 
 /// Reshape, Unsqueeze and Squeeze keep the elements as they lie.
-fn fold_shape(kind: Kind) -> Rule {
+fn fold_shape(kind: OpKind) -> Rule {
     Rule::new("fold-shape", "a tensor in another shape -> a tensor of that shape", op(kind), |graph, found| {
         let root = found.root();
         let from = graph.operand(root.node, 0).filter(|from| graph.tensor(*from).is_some()).ok_or(Skip::NoMatch)?;
@@ -111,7 +111,7 @@ fn fold_whole_number() -> Rule {
         let root = found.root();
         let (&Op::Cast { to, .. }, number) = (graph.op(root), found.scalar(c)) else { return Err(Skip::NoMatch) };
         // Larger ones have no digits behind the point, and no i32 holds them.
-        if number.fract() != 0.0 || number.abs() >= f64::from(i32::MAX) || graph.kind(found[c]) != Kind::Constant {
+        if number.fract() != 0.0 || number.abs() >= f64::from(i32::MAX) || graph.kind(found[c]) != OpKind::Constant {
             return Err(Skip::NoMatch);
         }
         #[expect(clippy::cast_possible_truncation, reason = "whole, and in range")]
@@ -131,7 +131,7 @@ fn fold_whole_number() -> Rule {
 /// The type is known when the model is built.
 fn fold_cast_like() -> Rule {
     let summary = "cast_like(x, y) -> cast(x) to the type of y";
-    Rule::new("fold-cast-like", summary, op(Kind::CastLike), |graph, found| {
+    Rule::new("fold-cast-like", summary, op(OpKind::CastLike), |graph, found| {
         let root = found.root();
         let &Op::CastLike { saturate, round_mode } = graph.op(root) else { return Err(Skip::NoMatch) };
         let (Some(x), Some(like)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
@@ -151,7 +151,7 @@ fn fold_factor() -> Rule {
         if f64::from(factor) != found.scalar(c) || !keeps_shape(graph, found[w], found[c]) {
             return Err(Skip::NoMatch);
         }
-        if graph.kind(found[w]) == Kind::Constant && graph.kind(found[c]) == Kind::Parameter {
+        if graph.kind(found[w]) == OpKind::Constant && graph.kind(found[c]) == OpKind::Parameter {
             return Err(Skip::rejected(format!("{} is trained", graph.operand_text(found[c]))));
         }
         fold(graph, found.root(), found[w], "scaled", |tensor| tensor.scaled(factor))

@@ -3,7 +3,7 @@ use crate::read::sizes::position;
 use crate::rewrite::become_op;
 use crate::rule::{Rewritten, Skip};
 use netwright_ir::op::{AutoPad, PadMode};
-use netwright_ir::{Graph, Kind, Op, Tensor, Value};
+use netwright_ir::{Graph, Op, OpKind, Tensor, Value};
 
 /// `conv(pad(x))` -> `conv(x; pads)`, and so for pools
 ///
@@ -11,7 +11,8 @@ use netwright_ir::{Graph, Kind, Op, Tensor, Value};
 /// than 0. The same numbers are computed.
 pub fn fold_padding() -> Pass {
     let summary = "conv(pad(x)) -> conv(x; pads), and so for pools";
-    Pass::new("fold-padding", summary, Exactness::Numbers).at([Kind::Conv, Kind::AveragePool, Kind::MaxPool], fold)
+    Pass::new("fold-padding", summary, Exactness::Numbers)
+        .at([OpKind::Conv, OpKind::AveragePool, OpKind::MaxPool], fold)
 }
 
 fn fold(graph: &mut Graph, root: Value) -> Rewritten {
@@ -122,8 +123,8 @@ fn fits(ceil_mode: bool, kernel: &[i64], pads: &[i64]) -> Result<(), Skip> {
 fn is_at_least_zero(graph: &Graph, value: Value) -> bool {
     let least = || graph.operand(value.node, 1).and_then(|least| graph.tensor(least)?.float());
     match graph.kind(value) {
-        Kind::Relu | Kind::Sigmoid | Kind::Abs | Kind::Exp => true,
-        Kind::Clip => least().is_some_and(|least| least >= 0.0),
+        OpKind::Relu | OpKind::Sigmoid | OpKind::Abs | OpKind::Exp => true,
+        OpKind::Clip => least().is_some_and(|least| least >= 0.0),
         _ => false,
     }
 }

@@ -4,7 +4,7 @@ use crate::rewrite::MOST_RECIPES;
 use crate::rule::{Rewritten, Skip};
 use crate::target::Scale;
 use netwright_ir::op::Class;
-use netwright_ir::{ElementType, Graph, Kind, NodeId, Op, Tensor, Value};
+use netwright_ir::{ElementType, Graph, NodeId, Op, OpKind, Tensor, Value};
 
 /// `scaled_softmax(heads(x · W + b) · k, m; c)` -> `scaled_softmax(heads(x · (c W) + c b) · k, m; 1)`
 ///
@@ -17,7 +17,7 @@ pub fn fold_scale_into_projection() -> Pass {
     let summary = "scaled_softmax(heads(x W + b) k; c) -> scaled_softmax(heads(x (c W) + c b) k; 1)";
     Pass::new("fold-scale-into-projection", summary, Exactness::Rounding)
         .only_for(|target, _| target.scale == Scale::Projection)
-        .matching(op(Kind::ScaledSoftmax), fold)
+        .matching(op(OpKind::ScaledSoftmax), fold)
 }
 
 fn fold(graph: &mut Graph, found: &Found) -> Rewritten {
@@ -31,7 +31,7 @@ fn fold(graph: &mut Graph, found: &Found) -> Rewritten {
     }
     let scores = graph.operand(root.node, 0).ok_or(Skip::NoMatch)?;
     single(graph, scores).map_err(Skip::rejected)?;
-    let (Kind::MatMul, Some(query), Some(key)) =
+    let (OpKind::MatMul, Some(query), Some(key)) =
         (graph.kind(scores), graph.operand(scores.node, 0), graph.operand(scores.node, 1))
     else {
         return Err(Skip::rejected(format!("{} is no matrix product", graph.operand_text(scores))));
@@ -82,7 +82,7 @@ fn scaled(graph: &Graph, value: Value, scale: f32) -> Result<Vec<(NodeId, Op)>, 
 
 /// Whether its result is the elements of its first operand, all of them: of one that selects some, the others may be
 /// read elsewhere.
-fn is_layout(kind: Kind) -> bool {
+fn is_layout(kind: OpKind) -> bool {
     kind.keeps_order() || kind.class() == Class::Rearranges
 }
 

@@ -2,7 +2,7 @@ use crate::pass::{Exactness, Pass};
 use crate::read::sizes::position;
 use crate::rewrite::become_results;
 use crate::rule::{Rewritten, Skip};
-use netwright_ir::{Graph, Kind, Op, Value};
+use netwright_ir::{Graph, Op, OpKind, Value};
 
 /// `attention(q, concat(pk, k), concat(pv, v), m)` -> `attention(q, k, v, m, pk, pv)`
 ///
@@ -14,8 +14,8 @@ use netwright_ir::{Graph, Kind, Op, Value};
 pub fn fold_cache_into_attention() -> Pass {
     let summary = "attention(q, concat(pk, k), concat(pv, v), m) -> attention(q, k, v, m, pk, pv)";
     Pass::new("fold-cache-into-attention", summary, Exactness::Rounding)
-        .at([Kind::Attention], fold)
-        .forms(Kind::Attention)
+        .at([OpKind::Attention], fold)
+        .forms(OpKind::Attention)
 }
 
 fn fold(graph: &mut Graph, root: Value) -> Rewritten {

@@ -3,7 +3,7 @@ use crate::read::heads::{Order, gathered, split};
 use crate::read::sizes::same_shape;
 use crate::rewrite::{become_op, become_results, insert, number_list};
 use crate::rule::{Rewritten, Skip};
-use netwright_ir::{Dim, Graph, Kind, Op, Value};
+use netwright_ir::{Dim, Graph, Op, OpKind, Value};
 
 /// `merge(attention(split(q), split(k), split(v)))` -> `attention(q, k, v; q_num_heads, kv_num_heads)`
 ///
@@ -15,8 +15,8 @@ use netwright_ir::{Dim, Graph, Kind, Op, Value};
 pub fn fold_heads_into_attention() -> Pass {
     let summary = "merge(attention(split(q), split(k), split(v))) -> attention(q, k, v; q_num_heads, kv_num_heads)";
     Pass::new("fold-heads-into-attention", summary, Exactness::Rounding)
-        .at([Kind::Reshape], fold)
-        .forms(Kind::Attention)
+        .at([OpKind::Reshape], fold)
+        .forms(OpKind::Attention)
 }
 
 fn fold(graph: &mut Graph, root: Value) -> Rewritten {

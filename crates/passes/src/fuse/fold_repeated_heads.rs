@@ -2,7 +2,7 @@ use crate::pass::{Exactness, Pass};
 use crate::read::sizes::position;
 use crate::rewrite::become_results;
 use crate::rule::{Rewritten, Skip};
-use netwright_ir::{Dim, Graph, Kind, Op, Value};
+use netwright_ir::{Dim, Graph, Op, OpKind, Value};
 
 /// `attention(q, gather(k, [0, 0, 1, 1]), gather(v, [0, 0, 1, 1]))` -> `attention(q, k, v)`
 ///
@@ -10,7 +10,9 @@ use netwright_ir::{Dim, Graph, Kind, Op, Value};
 /// operator does by itself. The same numbers are multiplied, so nothing is off. Keys that are read elsewhere stay there.
 pub fn fold_repeated_heads() -> Pass {
     let summary = "attention(q, gather(k, [0, 0, 1, 1]), gather(v, [0, 0, 1, 1])) -> attention(q, k, v)";
-    Pass::new("fold-repeated-heads", summary, Exactness::Rounding).at([Kind::Attention], fold).forms(Kind::Attention)
+    Pass::new("fold-repeated-heads", summary, Exactness::Rounding)
+        .at([OpKind::Attention], fold)
+        .forms(OpKind::Attention)
 }
 
 fn fold(graph: &mut Graph, root: Value) -> Rewritten {

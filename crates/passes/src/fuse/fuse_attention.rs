@@ -9,7 +9,7 @@ use crate::read::sizes::same_shape;
 use crate::rewrite::{become_op, insert, unknown};
 use crate::rule::{Rewritten, Skip};
 use crate::target::AttentionKernel;
-use netwright_ir::{Dim, ElementType, Graph, Kind, Op, Value};
+use netwright_ir::{Dim, ElementType, Graph, Op, OpKind, Value};
 use scores::Scores;
 
 /// `softmax(q · kᵀ * c + m) · v` -> `attention(q, k, v, m; c)`
@@ -31,8 +31,8 @@ use scores::Scores;
 pub fn fuse_attention(kernel: AttentionKernel) -> Pass {
     let summary = "softmax(q · kᵀ * c + m) · v -> attention(q, k, v, m; c)";
     Pass::new("fuse-attention", summary, Exactness::Rounding)
-        .forms(Kind::Attention)
-        .at([Kind::MatMul], move |graph, root| fuse(graph, root, kernel))
+        .forms(OpKind::Attention)
+        .at([OpKind::MatMul], move |graph, root| fuse(graph, root, kernel))
 }
 
 fn fuse(graph: &mut Graph, root: Value, kernel: AttentionKernel) -> Rewritten {

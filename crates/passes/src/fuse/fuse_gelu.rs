@@ -5,7 +5,7 @@ use crate::read::sizes::same_shape;
 use crate::rewrite::become_op;
 use crate::rule::{Rewritten, Skip};
 use netwright_ir::op::GeluApproximation;
-use netwright_ir::{ElementType, Graph, Kind, Op, Value};
+use netwright_ir::{ElementType, Graph, Op, OpKind, Value};
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI};
 
 /// `x * 0.5 * (1 + erf(x / sqrt(2)))` -> `gelu(x)`, and so for the form with the hyperbolic tangent
@@ -17,15 +17,17 @@ use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI};
 /// moves no result by more than `0.3 * d`, the most of `x² * exp(-x² / 2) * d / sqrt(2 * pi)`, and that is 3e-6.
 pub fn fuse_gelu() -> Pass {
     let summary = "x * 0.5 * (1 + erf(x / sqrt(2))) -> gelu(x), from opset 20 on";
-    Pass::new("fuse-gelu", summary, Exactness::Rounding).forms(Kind::Gelu).at([Kind::Mul, Kind::Div, Kind::Add], fuse)
+    Pass::new("fuse-gelu", summary, Exactness::Rounding)
+        .forms(OpKind::Gelu)
+        .at([OpKind::Mul, OpKind::Div, OpKind::Add], fuse)
 }
 
 fn fuse(graph: &mut Graph, root: Value) -> Rewritten {
     let mut skip = Skip::NoMatch;
     for curve in above(graph, root) {
         let approximate = match graph.kind(curve) {
-            Kind::Erf => GeluApproximation::None,
-            Kind::Tanh => GeluApproximation::Tanh,
+            OpKind::Erf => GeluApproximation::None,
+            OpKind::Tanh => GeluApproximation::Tanh,
             _ => continue,
         };
         let Some(argument) = graph.operand(curve.node, 0) else { continue };

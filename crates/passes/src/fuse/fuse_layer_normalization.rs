@@ -3,7 +3,7 @@ use crate::read::normalized::normalize;
 use crate::read::sizes::same_shape;
 use crate::rewrite::{become_op, expect_alone, keeps_shape};
 use crate::rule::{Rewritten, Skip};
-use netwright_ir::{Graph, Kind, Value};
+use netwright_ir::{Graph, OpKind, Value};
 
 /// `(x - mean(x)) / sqrt(mean((x - mean(x)) ^ 2) + epsilon) * w + b` -> `layer_normalization(x, w, b)`
 ///
@@ -16,18 +16,18 @@ use netwright_ir::{Graph, Kind, Value};
 /// unbiased deviation of "The Annotated Transformer", to which epsilon is added, is another function.
 pub fn fuse_layer_normalization() -> Pass {
     let summary = "(x - mean(x)) / sqrt(mean((x - mean(x)) ^ 2) + epsilon) * w + b -> layer_normalization(x, w, b)";
-    let kinds = [Kind::Mul, Kind::Div, Kind::Add, Kind::Sub, Kind::Cast];
+    let kinds = [OpKind::Mul, OpKind::Div, OpKind::Add, OpKind::Sub, OpKind::Cast];
     Pass::new("fuse-layer-normalization", summary, Exactness::Rounding)
-        .forms(Kind::LayerNormalization)
+        .forms(OpKind::LayerNormalization)
         .at(kinds, |graph, root| normalize(graph, root, true))
-        .at([Kind::Add], take_in_bias)
+        .at([OpKind::Add], take_in_bias)
 }
 
 fn take_in_bias(graph: &mut Graph, root: Value) -> Rewritten {
     let (Some(a), Some(b)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
         return Err(Skip::NoMatch);
     };
-    let is_norm = |value: Value| graph.kind(value) == Kind::LayerNormalization && value.result == 0;
+    let is_norm = |value: Value| graph.kind(value) == OpKind::LayerNormalization && value.result == 0;
     let (norm, bias) = if is_norm(a) { (a, b) } else { (b, a) };
     let operands: Vec<Value> = graph.operands(norm.node).into_iter().flatten().collect();
     let (true, &[x, weight]) = (is_norm(norm), operands.as_slice()) else { return Err(Skip::NoMatch) };

@@ -1,6 +1,6 @@
 use crate::pass::{Exactness, Pass};
 use crate::read::normalized::normalize;
-use netwright_ir::Kind;
+use netwright_ir::OpKind;
 
 /// `x / sqrt(mean(x ^ 2) + epsilon) * w` -> `rms_normalization(x, w)`
 ///
@@ -13,6 +13,6 @@ use netwright_ir::Kind;
 pub fn fuse_rms_normalization() -> Pass {
     let summary = "x / sqrt(mean(x ^ 2) + epsilon) * w -> rms_normalization(x, w)";
     Pass::new("fuse-rms-normalization", summary, Exactness::Rounding)
-        .forms(Kind::RMSNormalization)
-        .at([Kind::Mul, Kind::Div, Kind::Cast], |graph, root| normalize(graph, root, false))
+        .forms(OpKind::RMSNormalization)
+        .at([OpKind::Mul, OpKind::Div, OpKind::Cast], |graph, root| normalize(graph, root, false))
 }

@@ -7,7 +7,7 @@ use crate::read::sizes::position;
 use crate::rewrite::{become_op, expect_alone};
 use crate::rule::{Rewritten, Skip};
 use caches::cache;
-use netwright_ir::{Dim, Graph, Kind, Op, Value};
+use netwright_ir::{Dim, Graph, Op, OpKind, Value};
 
 /// `x * cos + concat(-x2, x1) * sin` -> `rotary_embedding(x, cos, sin)`
 ///
@@ -19,9 +19,9 @@ use netwright_ir::{Dim, Graph, Kind, Op, Value};
 pub fn fuse_rotary_embedding() -> Pass {
     let summary = "x * cos + concat(-x2, x1) * sin -> rotary_embedding(x, cos, sin), from opset 23 on";
     Pass::new("fuse-rotary-embedding", summary, Exactness::Rounding)
-        .forms(Kind::RotaryEmbedding)
-        .at([Kind::Add], whole)
-        .at([Kind::Concat], partial)
+        .forms(OpKind::RotaryEmbedding)
+        .at([OpKind::Add], whole)
+        .at([OpKind::Concat], partial)
 }
 
 fn whole(graph: &mut Graph, root: Value) -> Rewritten {
@@ -47,7 +47,7 @@ fn whole(graph: &mut Graph, root: Value) -> Rewritten {
 
 /// Both operands of a product, either first.
 fn sides(graph: &Graph, value: Value) -> Option<[(Value, Value); 2]> {
-    let [a, b] = [0, 1].map(|at| graph.operand(value.node, at).filter(|_| graph.kind(value) == Kind::Mul));
+    let [a, b] = [0, 1].map(|at| graph.operand(value.node, at).filter(|_| graph.kind(value) == OpKind::Mul));
     Some([(a?, b?), (b?, a?)])
 }
 
@@ -56,7 +56,7 @@ fn turns(graph: &Graph, value: Value, x: Value) -> bool {
     let Op::Concat { axis } = graph.op(value) else { return false };
     let Some(rank) = graph.fact(x).rank().filter(|rank| position(*axis, *rank) == Some(rank - 1)) else { return false };
     let [Some(negated), Some(first)] = graph.operands(value.node)[..] else { return false };
-    let Some(second) = graph.operand(negated.node, 0).filter(|_| graph.kind(negated) == Kind::Neg) else {
+    let Some(second) = graph.operand(negated.node, 0).filter(|_| graph.kind(negated) == OpKind::Neg) else {
         return false;
     };
     let is_half = |of: Value, result: u32| {

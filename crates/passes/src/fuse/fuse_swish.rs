@@ -4,7 +4,7 @@ use crate::read::products::{Region, number};
 use crate::read::sizes::same_shape;
 use crate::rewrite::become_op;
 use crate::rule::{Rewritten, Skip};
-use netwright_ir::{ElementType, Graph, Kind, Op, Value};
+use netwright_ir::{ElementType, Graph, Op, OpKind, Value};
 
 /// `x * sigmoid(alpha * x)` -> `swish(x; alpha)`
 ///
@@ -15,10 +15,10 @@ use netwright_ir::{ElementType, Graph, Kind, Op, Value};
 pub fn fuse_swish() -> Pass {
     let summary = "x * sigmoid(alpha * x) -> swish(x; alpha), where the target runs it";
     Pass::new("fuse-swish", summary, Exactness::Rounding)
-        .forms(Kind::Swish)
+        .forms(OpKind::Swish)
         // ONNX's Swish runs nowhere; what is gained is QuickGelu.
         .only_for(|target, _| target.contrib)
-        .at([Kind::Mul, Kind::Div], fuse)
+        .at([OpKind::Mul, OpKind::Div], fuse)
 }
 
 /// A sigmoid, by the operator or written out.
@@ -36,7 +36,7 @@ fn fuse(graph: &mut Graph, root: Value) -> Rewritten {
         return Err(Skip::NoMatch);
     };
     let gates = match graph.kind(root) {
-        Kind::Div => vec![by_exponential(graph, a, b)],
+        OpKind::Div => vec![by_exponential(graph, a, b)],
         _ => vec![by_sigmoid(graph, a, b), by_sigmoid(graph, b, a), by_inverse(graph, a, b), by_inverse(graph, b, a)],
     };
     let mut skip = Skip::NoMatch;
@@ -61,15 +61,15 @@ fn fuse(graph: &mut Graph, root: Value) -> Rewritten {
 fn by_sigmoid(graph: &Graph, x: Value, curve: Value) -> Option<Gate> {
     let mut region = Region::default();
     region.insert(curve)?;
-    let argument = graph.operand(curve.node, 0).filter(|_| graph.kind(curve) == Kind::Sigmoid)?;
+    let argument = graph.operand(curve.node, 0).filter(|_| graph.kind(curve) == OpKind::Sigmoid)?;
     Some(Gate { x, argument, sign: 1.0, region })
 }
 
 /// `x * (1 / (1 + exp(-argument)))`.
 fn by_inverse(graph: &Graph, x: Value, inverse: Value) -> Option<Gate> {
     let divisor = match graph.kind(inverse) {
-        Kind::Reciprocal => graph.operand(inverse.node, 0)?,
-        Kind::Div if number(graph, graph.operand(inverse.node, 0)?) == Some(1.0) => graph.operand(inverse.node, 1)?,
+        OpKind::Reciprocal => graph.operand(inverse.node, 0)?,
+        OpKind::Div if number(graph, graph.operand(inverse.node, 0)?) == Some(1.0) => graph.operand(inverse.node, 1)?,
         _ => return None,
     };
     let mut gate = by_exponential(graph, x, divisor)?;
@@ -79,7 +79,7 @@ fn by_inverse(graph: &Graph, x: Value, inverse: Value) -> Option<Gate> {
 
 /// `x / (1 + exp(-argument))`.
 fn by_exponential(graph: &Graph, x: Value, divisor: Value) -> Option<Gate> {
-    let curve = above(graph, divisor).into_iter().find(|value| graph.kind(*value) == Kind::Exp)?;
+    let curve = above(graph, divisor).into_iter().find(|value| graph.kind(*value) == OpKind::Exp)?;
     let mut region = Region::default();
     region.insert(curve)?;
     let [one, times] = Polynomial::read(graph, divisor, &[curve], &mut region)?.numbers([[0, 0], [1, 0]])?;

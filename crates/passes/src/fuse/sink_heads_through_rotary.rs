@@ -2,7 +2,7 @@ use crate::pass::{Exactness, Pass};
 use crate::read::heads::{Order, split};
 use crate::rewrite::{become_op, expect_alone, insert};
 use crate::rule::{Rewritten, Skip};
-use netwright_ir::{Graph, Kind, Op, Value};
+use netwright_ir::{Graph, Op, OpKind, Value};
 
 /// `rotary_embedding(split(x))` -> `split(rotary_embedding(x; num_heads))`
 ///
@@ -11,8 +11,8 @@ use netwright_ir::{Graph, Kind, Op, Value};
 pub fn sink_heads_through_rotary() -> Pass {
     let summary = "rotary_embedding(split(x)) -> split(rotary_embedding(x; num_heads))";
     Pass::new("sink-heads-through-rotary", summary, Exactness::Bits)
-        .at([Kind::RotaryEmbedding], sink)
-        .forms(Kind::RotaryEmbedding)
+        .at([OpKind::RotaryEmbedding], sink)
+        .forms(OpKind::RotaryEmbedding)
 }
 
 fn sink(graph: &mut Graph, root: Value) -> Rewritten {

@@ -4,7 +4,7 @@ use crate::read::transposes::{as_one, order};
 use crate::rewrite::{insert, number_list};
 use crate::rule::{Rewritten, Skip};
 use netwright_ir::op::Class;
-use netwright_ir::{Dim, Graph, Kind, Op, Value};
+use netwright_ir::{Dim, Graph, Op, OpKind, Value};
 
 /// `transpose(f(transpose(x), w))` -> `f(x, w)`, where the transposes undo one another
 ///
@@ -13,7 +13,7 @@ use netwright_ir::{Dim, Graph, Kind, Op, Value};
 /// computed.
 pub fn cancel_transposes() -> Pass {
     let summary = "transpose(f(transpose(x), w)) -> f(x, w), where the transposes undo one another";
-    Pass::new("cancel-transposes", summary, Exactness::Bits).at([Kind::Transpose], cancel)
+    Pass::new("cancel-transposes", summary, Exactness::Bits).at([OpKind::Transpose], cancel)
 }
 
 /// Longer chains are not followed.
@@ -23,7 +23,7 @@ fn cancel(graph: &mut Graph, root: Value) -> Rewritten {
     let outer = order(graph, root).ok_or(Skip::NoMatch)?;
     let mut value = graph.operand(root.node, 0).ok_or(Skip::NoMatch)?;
     let mut steps = vec![];
-    while graph.kind(value) != Kind::Transpose {
+    while graph.kind(value) != OpKind::Transpose {
         if steps.len() == MOST_STEPS || graph.use_count(value) != 1 {
             return Err(Skip::NoMatch);
         }
@@ -62,13 +62,13 @@ fn data_operand(graph: &Graph, value: Value, rank: usize) -> Option<usize> {
     let is_number = |of: Value| graph.fact(of).rank() == Some(0);
     match graph.kind(value) {
         kind if kind.class() == Class::ElementwiseUnary => Some(0),
-        Kind::Clip => operands.iter().skip(1).flatten().all(|bound| is_number(*bound)).then_some(0),
-        kind if kind.class() == Class::Broadcasting || kind == Kind::PRelu => {
+        OpKind::Clip => operands.iter().skip(1).flatten().all(|bound| is_number(*bound)).then_some(0),
+        kind if kind.class() == Class::Broadcasting || kind == OpKind::PRelu => {
             let is_beside = |of: Value| is_number(of) || graph.tensor(of).is_some() && channel(graph, of).is_some();
             let data =
                 operands.iter().position(|of| of.is_some_and(|of| graph.tensor(of).is_none() && has_shape(of)))?;
             let others = operands.iter().enumerate().filter(|(at, _)| *at != data);
-            let is_first = data == 0 || graph.kind(value) != Kind::PRelu;
+            let is_first = data == 0 || graph.kind(value) != OpKind::PRelu;
             (is_first && others.into_iter().all(|(_, of)| of.is_some_and(is_beside))).then_some(data)
         }
         _ => None,

@@ -4,7 +4,7 @@ use crate::read::sizes::position;
 use crate::read::transposes::order;
 use crate::rewrite::{become_results, insert};
 use crate::rule::{Rewritten, Skip};
-use netwright_ir::{Graph, Kind, Op, Value};
+use netwright_ir::{Graph, Op, OpKind, Value};
 
 /// `transpose(split(x))` of all parts -> `split(transpose(x))`
 ///
@@ -12,7 +12,7 @@ use netwright_ir::{Graph, Kind, Op, Value};
 /// the heads of each part stays, since attention takes it in.
 pub fn lift_transposes() -> Pass {
     let summary = "transpose(split(x)) of all parts -> split(transpose(x))";
-    Pass::new("lift-transposes", summary, Exactness::Bits).at([Kind::Transpose], lift)
+    Pass::new("lift-transposes", summary, Exactness::Bits).at([OpKind::Transpose], lift)
 }
 
 fn lift(graph: &mut Graph, root: Value) -> Rewritten {

@@ -3,7 +3,7 @@ use crate::pipeline::{Log, name_of};
 use crate::read::sizes::position;
 use crate::rewrite::{become_results, number_list};
 use crate::rule::Skip;
-use netwright_ir::{Graph, Kind, NodeId, Op, Value};
+use netwright_ir::{Graph, NodeId, Op, OpKind, Value};
 use std::collections::BTreeMap;
 
 /// `slice(x, 0, h)`, `slice(x, h, n)` -> `split(x, [h, n - h])`
@@ -46,7 +46,7 @@ fn merge(graph: &mut Graph, log: &mut Log) {
 
 /// What a slice cuts, along which axis, and which part; only along one axis of known size, forward.
 fn part(graph: &Graph, node: NodeId) -> Option<(Value, usize, Part)> {
-    if graph.node(node).op().kind() != Kind::Slice {
+    if graph.node(node).op().kind() != OpKind::Slice {
         return None;
     }
     let one = |at: usize| match graph.fact(graph.operand(node, at)?).known_elements()?.as_slice() {

@@ -4,7 +4,7 @@ use crate::read::chain;
 use crate::read::transposes::{as_one, keeps_rows, order};
 use crate::rewrite::{become_op, insert};
 use crate::rule::{Rule, Skip};
-use netwright_ir::Kind;
+use netwright_ir::OpKind;
 use netwright_ir::op::Class;
 
 /// `transpose(f(transpose(x)))` -> `f(transpose(x))`, and `f(transpose(a), transpose(b))` -> `transpose(f(a, b))`
@@ -18,11 +18,11 @@ pub fn sink_transposes() -> Pass {
 
 fn meet() -> Rule {
     let summary = "transpose(f(transpose(x))) -> f(transpose(x))";
-    Rule::new("meet-transposes", summary, op(Kind::Transpose), |graph, found| {
+    Rule::new("meet-transposes", summary, op(OpKind::Transpose), |graph, found| {
         let root = found.root();
         let keeps_rows = keeps_rows(&order(graph, root).ok_or(Skip::NoMatch)?);
         let (chain, inner) =
-            chain::up_to(graph, root, keeps_rows, |kind| kind == Kind::Transpose).ok_or(Skip::NoMatch)?;
+            chain::up_to(graph, root, keeps_rows, |kind| kind == OpKind::Transpose).ok_or(Skip::NoMatch)?;
         if chain.is_empty() {
             return Err(Skip::NoMatch);
         }

@@ -3,7 +3,7 @@ use crate::read::sizes::{constant_shape, position, same_shape};
 use crate::read::transposes::order;
 use crate::rewrite::{become_op, insert, number_list};
 use crate::rule::{Rewritten, Skip};
-use netwright_ir::{Dim, Graph, Kind, NodeId, Op, Value};
+use netwright_ir::{Dim, Graph, NodeId, Op, OpKind, Value};
 
 /// More operators between the look-up and the reshape are not followed.
 const MOST_STEPS: usize = 8;
@@ -16,7 +16,7 @@ const MOST_STEPS: usize = 8;
 /// the same places.
 pub fn slice_packed_axis() -> Pass {
     let summary = "gather(transpose(reshape(x, [.., 3, n])), 1) -> transpose(reshape(slice(x, n, 2 * n)))";
-    Pass::new("slice-packed-axis", summary, Exactness::Bits).at([Kind::Gather, Kind::Squeeze], slice)
+    Pass::new("slice-packed-axis", summary, Exactness::Bits).at([OpKind::Gather, OpKind::Squeeze], slice)
 }
 
 fn slice(graph: &mut Graph, root: Value) -> Rewritten {
@@ -77,7 +77,7 @@ fn is_cut(graph: &Graph, node: NodeId, axis: usize) -> bool {
         !graph.is_output(part) && users.iter().all(|(user, _)| is_place(Value { node: *user, result: 0 }))
     };
     match graph.node(node).op().kind() {
-        Kind::Split => graph.results(node).all(is_read_so),
+        OpKind::Split => graph.results(node).all(is_read_so),
         _ => is_place(Value { node, result: 0 }),
     }
 }

@@ -3,7 +3,7 @@ use crate::read::sizes::{constant_shape, same_shape};
 use crate::read::transposes::order;
 use crate::rewrite::{become_op, insert, number_list};
 use crate::rule::{Rewritten, Skip};
-use netwright_ir::{Dim, Graph, Kind, Op, Value};
+use netwright_ir::{Dim, Graph, Op, OpKind, Value};
 
 /// `reshape(transpose(reshape(x)))` -> `transpose(reshape(x))`, where the outer reshape splits axes alone
 ///
@@ -11,14 +11,14 @@ use netwright_ir::{Dim, Graph, Kind, Op, Value};
 /// often none. The same elements stand in the same places.
 pub fn split_axes_before_transposing() -> Pass {
     let summary = "reshape(transpose(reshape(x))) -> transpose(reshape(x)), where axes are split again";
-    Pass::new("split-axes-before-transposing", summary, Exactness::Bits).at([Kind::Reshape], swap)
+    Pass::new("split-axes-before-transposing", summary, Exactness::Bits).at([OpKind::Reshape], swap)
 }
 
 fn swap(graph: &mut Graph, root: Value) -> Rewritten {
     let transposed = graph.operand(root.node, 0).ok_or(Skip::NoMatch)?;
     let perm = order(graph, transposed).ok_or(Skip::NoMatch)?;
     let merged =
-        graph.operand(transposed.node, 0).filter(|of| graph.kind(*of) == Kind::Reshape).ok_or(Skip::NoMatch)?;
+        graph.operand(transposed.node, 0).filter(|of| graph.kind(*of) == OpKind::Reshape).ok_or(Skip::NoMatch)?;
     let x = graph.operand(merged.node, 0).ok_or(Skip::NoMatch)?;
     if graph.use_count(transposed) != 1 || graph.use_count(merged) != 1 {
         return Err(Skip::NoMatch);

@@ -4,7 +4,7 @@ use crate::read::transposes::order;
 use crate::rewrite::{become_op, become_value, insert, number, number_list};
 use crate::rule::{Rewritten, Skip};
 use netwright_ir::op::Class;
-use netwright_ir::{Dim, Graph, Kind, Op, Tensor, Value};
+use netwright_ir::{Dim, Graph, Op, OpKind, Tensor, Value};
 use std::collections::BTreeMap;
 
 /// `split(f(merge(x), merge(y)))` -> `f(x, y)`, where `[batch, heads, …]` is merged to `[batch * heads, …]`
@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 /// recognized. The same numbers are computed; a runtime may sum the products in another order.
 pub fn split_merged_heads() -> Pass {
     let summary = "split(f(merge(x), merge(y))) -> f(x, y), where batch and heads are merged";
-    Pass::new("split-merged-heads", summary, Exactness::Rounding).at([Kind::Reshape], split)
+    Pass::new("split-merged-heads", summary, Exactness::Rounding).at([OpKind::Reshape], split)
 }
 
 /// More nodes between merging and splitting are not looked at.
@@ -22,7 +22,7 @@ const MOST_NODES: usize = 64;
 
 fn split(graph: &mut Graph, root: Value) -> Rewritten {
     let x = graph.operand(root.node, 0).ok_or(Skip::NoMatch)?;
-    if graph.kind(x) == Kind::Reshape {
+    if graph.kind(x) == OpKind::Reshape {
         return Err(Skip::NoMatch);
     }
     let (Some(from), Some(to)) = (graph.shape(x), graph.shape(root)) else { return Err(Skip::NoMatch) };
@@ -98,7 +98,7 @@ impl Region {
 
     /// What a Reshape merged.
     fn unmerged(&self, graph: &mut Graph, value: Value, axis: usize) -> Result<Option<Value>, Skip> {
-        if graph.kind(value) != Kind::Reshape {
+        if graph.kind(value) != OpKind::Reshape {
             return Ok(None);
         }
         let (Some(x), Some(own)) = (graph.operand(value.node, 0), graph.shape(value)) else { return Ok(None) };

@@ -3,7 +3,7 @@ use crate::read::sizes::{constant_shape, same_shape};
 use crate::read::transposes::{keeps_rows, order};
 use crate::rewrite::{MOST_RECIPES, become_op, insert, number_list};
 use crate::rule::{Rewritten, Skip};
-use netwright_ir::{Dim, Graph, Kind, NodeId, Op, Value};
+use netwright_ir::{Dim, Graph, NodeId, Op, OpKind, Value};
 
 /// `reshape(gemm(reshape(x, [-1, k]), w, c), [.., n])` -> `add(matmul(x, w), c)`
 ///
@@ -16,7 +16,7 @@ use netwright_ir::{Dim, Graph, Kind, NodeId, Op, Value};
 pub fn unflatten_gemm(kept: Option<u64>) -> Pass {
     let summary = "reshape(gemm(reshape(x), w, c)) -> add(matmul(x, w), c), where the axes come back";
     Pass::new("unflatten-gemm", summary, Exactness::Rounding)
-        .at([Kind::Reshape], move |graph, root| unflatten(graph, root, kept))
+        .at([OpKind::Reshape], move |graph, root| unflatten(graph, root, kept))
 }
 
 fn unflatten(graph: &mut Graph, root: Value, kept: Option<u64>) -> Rewritten {
@@ -27,7 +27,7 @@ fn unflatten(graph: &mut Graph, root: Value, kept: Option<u64>) -> Rewritten {
     let (Some(flat), Some(w)) = (graph.operand(product.node, 0), graph.operand(product.node, 1)) else {
         return Err(Skip::NoMatch);
     };
-    if graph.kind(flat) != Kind::Reshape {
+    if graph.kind(flat) != OpKind::Reshape {
         return Err(Skip::NoMatch);
     }
     let x = graph.operand(flat.node, 0).ok_or(Skip::NoMatch)?;
@@ -78,14 +78,14 @@ fn unflatten(graph: &mut Graph, root: Value, kept: Option<u64>) -> Rewritten {
 /// Whether a transpose comes before and one behind that keeps the rows, each for this alone.
 fn is_between_transposes(graph: &Graph, x: Value, root: Value) -> bool {
     let behind = |user: NodeId| order(graph, Value { node: user, result: 0 });
-    graph.kind(x) == Kind::Transpose
+    graph.kind(x) == OpKind::Transpose
         && graph.use_count(x) == 1
         && matches!(graph.users(root).as_slice(), &[(user, _)] if behind(user).is_some_and(|order| keeps_rows(&order)))
 }
 
 /// A held weight, transposed.
 fn transposed(graph: &mut Graph, root: Value, weight: Value) -> Result<Value, Skip> {
-    let held = graph.tensor(weight).filter(|_| graph.kind(weight) == Kind::Parameter && graph.use_count(weight) == 1);
+    let held = graph.tensor(weight).filter(|_| graph.kind(weight) == OpKind::Parameter && graph.use_count(weight) == 1);
     let held = held.filter(|held| held.recipe_depth() < MOST_RECIPES).ok_or(Skip::NoMatch)?;
     insert(graph, root, "weight", Op::Parameter(held.transposed()?), &[])
 }

@@ -8,7 +8,7 @@ use crate::rewrite::{become_op, become_value, cast, element, insert, number, unk
 use crate::rule::{Rewritten, Skip};
 use crate::target::AttentionKernel;
 use bias::{Bias, Rules};
-use netwright_ir::{Dim, Graph, Kind, Op, Value};
+use netwright_ir::{Dim, Graph, Op, OpKind, Value};
 
 /// `attention(q, k, v, m)` -> `softmax(q · kᵀ * c + m) · v`
 ///
@@ -19,9 +19,9 @@ use netwright_ir::{Dim, Graph, Kind, Op, Value};
 pub fn decompose_attention(kernel: Option<AttentionKernel>) -> Pass {
     let summary = "attention(q, k, v, m) -> softmax(q · kᵀ * c + m) · v, where the target does not run it";
     Pass::new("decompose-attention", summary, Exactness::Rounding)
-        .lowers(Kind::Attention)
+        .lowers(OpKind::Attention)
         .in_stages(&[Stage::Optimize, Stage::Lower])
-        .at([Kind::Attention], move |graph, root| decompose(graph, root, kernel))
+        .at([OpKind::Attention], move |graph, root| decompose(graph, root, kernel))
 }
 
 fn decompose(graph: &mut Graph, root: Value, kernel: Option<AttentionKernel>) -> Rewritten {

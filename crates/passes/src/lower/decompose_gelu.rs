@@ -2,7 +2,7 @@ use crate::pass::{Exactness, Pass};
 use crate::rewrite::{become_op, element, insert, number};
 use crate::rule::{Rewritten, Skip};
 use netwright_ir::op::GeluApproximation;
-use netwright_ir::{Graph, Kind, Op, Value};
+use netwright_ir::{Graph, Op, OpKind, Value};
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI};
 
 /// `gelu(x)` -> `x * 0.5 * (1 + erf(x / sqrt(2)))`, or by the hyperbolic tangent
@@ -11,7 +11,7 @@ use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI};
 /// runtimes compute ten times as fast.
 pub fn decompose_gelu() -> Pass {
     let summary = "gelu(x) -> x * 0.5 * (1 + erf(x / sqrt(2))), below opset 20";
-    Pass::new("decompose-gelu", summary, Exactness::Rounding).lowers(Kind::Gelu).at([Kind::Gelu], decompose)
+    Pass::new("decompose-gelu", summary, Exactness::Rounding).lowers(OpKind::Gelu).at([OpKind::Gelu], decompose)
 }
 
 fn decompose(graph: &mut Graph, root: Value) -> Rewritten {

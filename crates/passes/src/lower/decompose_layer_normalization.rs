@@ -2,7 +2,7 @@ use super::decompose_rms_normalization::{Statistics, write_out};
 use crate::pass::{Exactness, Pass};
 use crate::rewrite::{become_op, become_value, insert};
 use crate::rule::{Rewritten, Skip};
-use netwright_ir::{Graph, Kind, Op, Value};
+use netwright_ir::{Graph, Op, OpKind, Value};
 
 /// `layer_normalization(x, w, b)` -> `(x - mean(x)) / sqrt(mean((x - mean(x)) ^ 2) + epsilon) * w + b`
 ///
@@ -11,8 +11,8 @@ use netwright_ir::{Graph, Kind, Op, Value};
 pub fn decompose_layer_normalization() -> Pass {
     let summary = "layer_normalization(x, w, b) -> (x - mean(x)) / sqrt(mean((x - mean(x)) ^ 2) + epsilon) * w + b, below opset 17";
     Pass::new("decompose-layer-normalization", summary, Exactness::Rounding)
-        .at([Kind::LayerNormalization], decompose)
-        .lowers(Kind::LayerNormalization)
+        .at([OpKind::LayerNormalization], decompose)
+        .lowers(OpKind::LayerNormalization)
 }
 
 fn decompose(graph: &mut Graph, root: Value) -> Rewritten {

@@ -2,7 +2,7 @@ use crate::pass::{Exactness, Pass, Stage};
 use crate::read::sizes::PARTIAL_SHAPE;
 use crate::rewrite::{become_op, insert, number_list};
 use crate::rule::Skip;
-use netwright_ir::{Kind, Op};
+use netwright_ir::{Op, OpKind};
 
 /// `shape(x) {start, end}` -> `slice(shape(x), start, end)`
 ///
@@ -12,7 +12,7 @@ pub fn decompose_partial_shape() -> Pass {
     Pass::new("decompose-partial-shape", summary, Exactness::Bits)
         .in_stages(&[Stage::Lower])
         .only_for(|_, opset| opset < PARTIAL_SHAPE)
-        .at([Kind::Shape], |graph, root| {
+        .at([OpKind::Shape], |graph, root| {
             let &Op::Shape { start, end } = graph.op(root) else { return Err(Skip::NoMatch) };
             if start == 0 && end.is_none() {
                 return Err(Skip::NoMatch);

@@ -1,7 +1,7 @@
 use crate::pass::{Exactness, Pass};
 use crate::rewrite::{become_op, cast, element, insert, number, unknown};
 use crate::rule::{Rewritten, Skip};
-use netwright_ir::{ElementType, Graph, Kind, Op, Tensor, Value};
+use netwright_ir::{ElementType, Graph, Op, OpKind, Tensor, Value};
 
 /// `rms_normalization(x, w)` -> `x / sqrt(mean(x * x) + epsilon) * w`
 ///
@@ -9,8 +9,8 @@ use netwright_ir::{ElementType, Graph, Kind, Op, Tensor, Value};
 pub fn decompose_rms_normalization() -> Pass {
     let summary = "rms_normalization(x, w) -> x / sqrt(mean(x * x) + epsilon) * w, below opset 23";
     Pass::new("decompose-rms-normalization", summary, Exactness::Rounding)
-        .at([Kind::RMSNormalization], decompose)
-        .lowers(Kind::RMSNormalization)
+        .at([OpKind::RMSNormalization], decompose)
+        .lowers(OpKind::RMSNormalization)
 }
 
 fn decompose(graph: &mut Graph, root: Value) -> Rewritten {

@@ -1,7 +1,7 @@
 use crate::pass::{Exactness, Pass, Stage};
 use crate::rewrite::{become_op, insert, number_list};
 use crate::rule::{Rewritten, Skip};
-use netwright_ir::{Dim, Graph, Kind, Op, Value};
+use netwright_ir::{Dim, Graph, Op, OpKind, Value};
 
 /// `rotary_embedding(x, cos, sin)` -> `concat(x1 * cos - x2 * sin, x1 * sin + x2 * cos)`
 ///
@@ -10,10 +10,13 @@ use netwright_ir::{Dim, Graph, Kind, Op, Value};
 pub fn decompose_rotary_embedding(runs: bool) -> Pass {
     let summary = "rotary_embedding(x, cos, sin) -> concat(x1 * cos - x2 * sin, x1 * sin + x2 * cos), below opset 23";
     Pass::new("decompose-rotary-embedding", summary, Exactness::Rounding)
-        .lowers(Kind::RotaryEmbedding)
+        .lowers(OpKind::RotaryEmbedding)
         // What takes the place of the operator is optimized with the rest.
         .in_stages(&[Stage::Optimize, Stage::Lower])
-        .at([Kind::RotaryEmbedding], move |graph, root| if runs { Err(Skip::NoMatch) } else { decompose(graph, root) })
+        .at(
+            [OpKind::RotaryEmbedding],
+            move |graph, root| if runs { Err(Skip::NoMatch) } else { decompose(graph, root) },
+        )
 }
 
 fn decompose(graph: &mut Graph, root: Value) -> Rewritten {

@@ -1,14 +1,14 @@
 use crate::pass::{Exactness, Pass};
 use crate::rewrite::{become_op, element, insert, number};
 use crate::rule::{Rewritten, Skip};
-use netwright_ir::{Graph, Kind, Op, Value};
+use netwright_ir::{Graph, Op, OpKind, Value};
 
 /// `swish(x; alpha)` -> `x * sigmoid(alpha * x)`
 ///
 /// For opsets below 24, and for runtimes that have no kernel for it or ignore alpha.
 pub fn decompose_swish() -> Pass {
     let summary = "swish(x; alpha) -> x * sigmoid(alpha * x), below opset 24 and for runtimes without a kernel";
-    Pass::new("decompose-swish", summary, Exactness::Rounding).at([Kind::Swish], decompose).lowers(Kind::Swish)
+    Pass::new("decompose-swish", summary, Exactness::Rounding).at([OpKind::Swish], decompose).lowers(OpKind::Swish)
 }
 
 fn decompose(graph: &mut Graph, root: Value) -> Rewritten {

@@ -1,7 +1,7 @@
 use crate::pass::{Exactness, Pass, Stage};
 use crate::rewrite::{become_op, element, insert, number};
 use crate::rule::{Rewritten, Skip};
-use netwright_ir::{Graph, Kind, Op, Value};
+use netwright_ir::{Graph, Op, OpKind, Value};
 
 /// `scaled_softmax(x, m; c)` -> `softmax(x * c + m)`
 ///
@@ -9,7 +9,7 @@ use netwright_ir::{Graph, Kind, Op, Value};
 pub fn lower_scaled_softmax() -> Pass {
     let summary = "scaled_softmax(x, m; c) -> softmax(x * c + m)";
     Pass::new("lower-scaled-softmax", summary, Exactness::Rounding)
-        .at([Kind::ScaledSoftmax], expand)
+        .at([OpKind::ScaledSoftmax], expand)
         .in_stages(&[Stage::Lower])
 }
 

@@ -3,7 +3,7 @@
 use crate::rewrite::{become_op, insert};
 use crate::rule::{Rewritten, Skip};
 use netwright_ir::op::Class;
-use netwright_ir::{Graph, Kind, Value};
+use netwright_ir::{Graph, OpKind, Value};
 
 /// Longer chains are not followed.
 const MOST_STEPS: usize = 16;
@@ -13,7 +13,7 @@ pub(crate) type Chain = Vec<(Value, usize)>;
 
 /// From what the root reads first, upward to a value of such a kind, each read by the next alone; through operators on
 /// each row too, if they may be among the others.
-pub(crate) fn up_to(graph: &Graph, root: Value, rows: bool, ends: fn(Kind) -> bool) -> Option<(Chain, Value)> {
+pub(crate) fn up_to(graph: &Graph, root: Value, rows: bool, ends: fn(OpKind) -> bool) -> Option<(Chain, Value)> {
     let mut chain = vec![];
     let mut value = graph.operand(root.node, 0)?;
     for _ in 0..MOST_STEPS {
@@ -51,8 +51,8 @@ fn row_operand_of(graph: &Graph, value: Value) -> Option<usize> {
     let rank = |at: usize| graph.fact(graph.operand(value.node, at)?).rank();
     let is_row = |at: usize, by: usize| rank(by) == Some(1) && rank(at).is_some_and(|rank| rank > 1);
     match graph.kind(value) {
-        Kind::MatMul if rank(1) == Some(2) && rank(0).is_some_and(|rank| rank > 1) => Some(0),
-        Kind::Add => [(0, 1), (1, 0)].into_iter().find(|(at, by)| is_row(*at, *by)).map(|(at, _)| at),
+        OpKind::MatMul if rank(1) == Some(2) && rank(0).is_some_and(|rank| rank > 1) => Some(0),
+        OpKind::Add => [(0, 1), (1, 0)].into_iter().find(|(at, by)| is_row(*at, *by)).map(|(at, _)| at),
         _ => None,
     }
 }

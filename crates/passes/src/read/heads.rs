@@ -3,7 +3,7 @@
 use crate::read::sizes::same_shape;
 use crate::rewrite::{insert, number_list};
 use crate::rule::Skip;
-use netwright_ir::{Graph, Kind, Op, Value};
+use netwright_ir::{Graph, Op, OpKind, Value};
 
 /// Which axis comes first where heads are not split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +70,7 @@ pub(crate) fn split(graph: &Graph, value: Value) -> Option<Heads> {
     let apart = graph.operand(value.node, 0)?;
     let [first, second, heads, size] = graph.shape(apart)? else { return None };
     let (count, width) = (heads.known().filter(|count| *count > 0)?, heads.times(size));
-    let whole = graph.operand(apart.node, 0).filter(|_| graph.kind(apart) == Kind::Reshape);
+    let whole = graph.operand(apart.node, 0).filter(|_| graph.kind(apart) == OpKind::Reshape);
     let whole = whole.and_then(|whole| graph.shape(whole));
     let was_merged = whole.is_some_and(|whole| same_shape(whole, &[first.clone(), second.clone(), width.clone()]));
     let width = if was_merged { None } else { Some(width.known()?) };

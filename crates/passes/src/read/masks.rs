@@ -5,7 +5,7 @@ use crate::read::sizes::position;
 use crate::read::thresholds::{MASKED, TRACT_SKIPS};
 use crate::rewrite::{insert, number, number_list};
 use crate::rule::Skip;
-use netwright_ir::{ElementType, Graph, Kind, Op, Tensor, Value};
+use netwright_ir::{ElementType, Graph, Op, OpKind, Tensor, Value};
 
 /// More operators after a mask are not followed.
 const MOST_STEPS: usize = 16;
@@ -27,15 +27,15 @@ pub(crate) fn is_at_most_zero(graph: &Graph, mask: Value) -> bool {
 
 /// The operands of each Relu of `min(relu(a), 1)`, or of `min(relu(a) + relu(b), 1)`: what is from 0 up to 1.
 pub(crate) fn share_of(graph: &Graph, value: Value) -> Option<Vec<Value>> {
-    let two = |of: Value, kind: Kind| match graph.operands(of.node)[..] {
+    let two = |of: Value, kind: OpKind| match graph.operands(of.node)[..] {
         [Some(a), Some(b)] if graph.kind(of) == kind => Some([a, b]),
         _ => None,
     };
     let is_one = |of: &Value| graph.tensor(*of).and_then(Tensor::float) == Some(1.0);
-    let [a, b] = two(value, Kind::Min)?;
+    let [a, b] = two(value, OpKind::Min)?;
     let sum = if is_one(&b) { a } else { Some(b).filter(|_| is_one(&a))? };
-    let parts = two(sum, Kind::Add).map_or_else(|| vec![sum], Vec::from);
-    parts.into_iter().map(|part| graph.operand(part.node, 0).filter(|_| graph.kind(part) == Kind::Relu)).collect()
+    let parts = two(sum, OpKind::Add).map_or_else(|| vec![sum], Vec::from);
+    parts.into_iter().map(|part| graph.operand(part.node, 0).filter(|_| graph.kind(part) == OpKind::Relu)).collect()
 }
 
 /// The mask with every row whose greatest number is below 0 as far above 0: `m - 2 * min(max(m), 0)`.
@@ -84,21 +84,21 @@ pub(crate) fn hides_no_row(graph: &Graph, mask: Value) -> bool {
 /// What was [lifted] to be a mask.
 fn of_lifted(graph: &Graph, mask: Value) -> Option<Value> {
     let mask = without_bound(graph, narrow(graph, mask)).map_or_else(|| narrow(graph, mask), |(mask, _)| mask);
-    let operand = |of: Value, kind: Kind, at: usize| graph.operand(of.node, at).filter(|_| graph.kind(of) == kind);
-    let (level, most) = (operand(mask, Kind::Sub, 0)?, operand(mask, Kind::Sub, 1)?);
-    let whole = operand(level, Kind::Sub, 0)?;
-    let number = |of: Value, kind: Kind| graph.tensor(operand(of, kind, 1)?)?.float();
+    let operand = |of: Value, kind: OpKind, at: usize| graph.operand(of.node, at).filter(|_| graph.kind(of) == kind);
+    let (level, most) = (operand(mask, OpKind::Sub, 0)?, operand(mask, OpKind::Sub, 1)?);
+    let whole = operand(level, OpKind::Sub, 0)?;
+    let number = |of: Value, kind: OpKind| graph.tensor(operand(of, kind, 1)?)?.float();
     let mut own = most;
-    if number(own, Kind::Max) == Some(f32::MIN.into()) {
-        own = operand(own, Kind::Max, 0)?;
+    if number(own, OpKind::Max) == Some(f32::MIN.into()) {
+        own = operand(own, OpKind::Max, 0)?;
     }
-    if number(own, Kind::Min) == Some(0.0) {
-        own = operand(own, Kind::Min, 0)?;
+    if number(own, OpKind::Min) == Some(0.0) {
+        own = operand(own, OpKind::Min, 0)?;
     }
-    let axes = graph.fact(operand(own, Kind::ReduceMax, 1)?).known_elements()?;
+    let axes = graph.fact(operand(own, OpKind::ReduceMax, 1)?).known_elements()?;
     let rank = graph.fact(whole).rank()?;
     let is_last = matches!(axes.as_slice(), [axis] if position(*axis, rank) == Some(rank - 1));
-    let is_own = operand(own, Kind::ReduceMax, 0)? == whole && operand(level, Kind::Sub, 1)? == most;
+    let is_own = operand(own, OpKind::ReduceMax, 0)? == whole && operand(level, OpKind::Sub, 1)? == most;
     (is_last && is_own).then_some(whole)
 }
 
@@ -112,7 +112,7 @@ fn is_bounded(graph: &Graph, mask: Value) -> bool {
 fn narrow(graph: &Graph, mut mask: Value) -> Value {
     for _ in 0..MOST_STEPS {
         match graph.operand(mask.node, 0) {
-            Some(inner) if matches!(graph.kind(mask), Kind::Expand | Kind::Unsqueeze) => mask = inner,
+            Some(inner) if matches!(graph.kind(mask), OpKind::Expand | OpKind::Unsqueeze) => mask = inner,
             _ => break,
         }
     }
@@ -123,8 +123,8 @@ fn narrow(graph: &Graph, mut mask: Value) -> Value {
 fn without_bound(graph: &Graph, mask: Value) -> Option<(Value, f64)> {
     let operand = |of: Value, at: usize| graph.operand(of.node, at);
     let (condition, least, whole) = (operand(mask, 0)?, operand(mask, 1)?, operand(mask, 2)?);
-    let is_bound = graph.kind(mask) == Kind::Where
-        && graph.kind(condition) == Kind::Less
+    let is_bound = graph.kind(mask) == OpKind::Where
+        && graph.kind(condition) == OpKind::Less
         && operand(condition, 0) == Some(whole)
         && operand(condition, 1) == Some(least);
     graph.tensor(least).and_then(Tensor::float).filter(|_| is_bound).map(|least| (whole, least))

@@ -9,7 +9,7 @@ mod statistics;
 use crate::read::products::number;
 use crate::rewrite::{become_op, element, in_memory, insert, scalar_tensor};
 use crate::rule::{Rewritten, Skip};
-use netwright_ir::{Graph, Kind, Op, Tensor, Value};
+use netwright_ir::{Graph, Op, OpKind, Tensor, Value};
 use parts::Parts;
 use statistics::Statistics;
 use std::collections::VecDeque;
@@ -97,11 +97,11 @@ fn inverse_roots(graph: &Graph, root: Value) -> Vec<(Value, f64)> {
     while let Some((value, depth)) = open.pop_front() {
         let (a, b) = (graph.operand(value.node, 0), graph.operand(value.node, 1));
         match graph.kind(value) {
-            Kind::Sqrt => found.push((value, 0.5)),
-            Kind::Pow => found.extend(
+            OpKind::Sqrt => found.push((value, 0.5)),
+            OpKind::Pow => found.extend(
                 b.and_then(|power| number(graph, power)).filter(|power| power.abs() == 0.5).map(|power| (value, power)),
             ),
-            Kind::Add | Kind::Sub | Kind::Mul | Kind::Div | Kind::Reciprocal | Kind::Neg | Kind::Cast
+            OpKind::Add | OpKind::Sub | OpKind::Mul | OpKind::Div | OpKind::Reciprocal | OpKind::Neg | OpKind::Cast
                 if depth < MOST_STEPS =>
             {
                 for operand in [a, b].into_iter().flatten() {

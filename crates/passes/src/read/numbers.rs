@@ -2,7 +2,7 @@
 
 use crate::read::sizes::position;
 use crate::rule::Skip;
-use netwright_ir::{Dim, ElementType, Graph, Kind, Op, Tensor, Value};
+use netwright_ir::{Dim, ElementType, Graph, Op, OpKind, Tensor, Value};
 
 /// More distinct numbers are remembered as an interval.
 const MOST_FEW: u8 = 8;
@@ -178,36 +178,36 @@ impl Reader<'_> {
                 }
             }
             op => match op.kind() {
-                Kind::Add => arithmetic(operand(0, part), operand(1, part), |a, b| a + b),
-                Kind::Sub => arithmetic(operand(0, part), operand(1, part), |a, b| a - b),
-                Kind::Mul => arithmetic(operand(0, part), operand(1, part), |a, b| a * b),
-                kind @ (Kind::Max | Kind::Min) => {
-                    let function = if kind == Kind::Max { f64::max } else { f64::min };
+                OpKind::Add => arithmetic(operand(0, part), operand(1, part), |a, b| a + b),
+                OpKind::Sub => arithmetic(operand(0, part), operand(1, part), |a, b| a - b),
+                OpKind::Mul => arithmetic(operand(0, part), operand(1, part), |a, b| a * b),
+                kind @ (OpKind::Max | OpKind::Min) => {
+                    let function = if kind == OpKind::Max { f64::max } else { f64::min };
                     let mut all = (0..operands.len()).map(|at| operand(at, part));
                     let first = all.next().unwrap_or(Numbers::UNKNOWN);
                     all.fold(first, |a, b| a.with(&b, function))
                 }
-                Kind::ReduceMax | Kind::ReduceMin => operand(0, Part::Whole),
-                Kind::Neg if is_f32 => operand(0, part).negated(),
-                Kind::Relu => operand(0, part).with(&number(0.0), f64::max),
-                Kind::Sigmoid => Numbers::between(0.0, 1.0),
-                Kind::Tanh => Numbers::between(-1.0, 1.0),
-                Kind::Not => {
+                OpKind::ReduceMax | OpKind::ReduceMin => operand(0, Part::Whole),
+                OpKind::Neg if is_f32 => operand(0, part).negated(),
+                OpKind::Relu => operand(0, part).with(&number(0.0), f64::max),
+                OpKind::Sigmoid => Numbers::between(0.0, 1.0),
+                OpKind::Tanh => Numbers::between(-1.0, 1.0),
+                OpKind::Not => {
                     let inner = operand(0, part);
                     Numbers::truth(inner.most > 0.0, inner.least < 1.0)
                 }
-                Kind::And => operand(0, part).truth_with(&operand(1, part), f64::min),
-                Kind::Or => operand(0, part).truth_with(&operand(1, part), f64::max),
-                Kind::Less => is_less(&operand(0, part), &operand(1, part), false),
-                Kind::Greater => is_less(&operand(1, part), &operand(0, part), false),
-                Kind::LessOrEqual => is_less(&operand(0, part), &operand(1, part), true),
-                Kind::GreaterOrEqual => is_less(&operand(1, part), &operand(0, part), true),
-                Kind::Equal => {
+                OpKind::And => operand(0, part).truth_with(&operand(1, part), f64::min),
+                OpKind::Or => operand(0, part).truth_with(&operand(1, part), f64::max),
+                OpKind::Less => is_less(&operand(0, part), &operand(1, part), false),
+                OpKind::Greater => is_less(&operand(1, part), &operand(0, part), false),
+                OpKind::LessOrEqual => is_less(&operand(0, part), &operand(1, part), true),
+                OpKind::GreaterOrEqual => is_less(&operand(1, part), &operand(0, part), true),
+                OpKind::Equal => {
                     let (a, b) = (operand(0, part), operand(1, part));
                     let both = a.only().is_some_and(|only| b.only() == Some(only));
                     Numbers::truth(!both, a.most >= b.least && b.most >= a.least)
                 }
-                Kind::Concat => {
+                OpKind::Concat => {
                     let all = (0..operands.len()).map(|at| operand(at, moved(graph, value, part)));
                     all.reduce(|a, b| a.or(&b)).unwrap_or(Numbers::UNKNOWN)
                 }
@@ -231,13 +231,13 @@ impl Reader<'_> {
         let operands = graph.operands(value.node);
         let mut inner = |value: Option<Value>| value.is_some_and(|value| self.holds_integers(value, depth));
         match graph.kind(value) {
-            Kind::Cast => {
+            OpKind::Cast => {
                 operands.first().copied().flatten().and_then(|from| graph.fact(from).element()).is_some_and(is_whole)
             }
-            Kind::Add | Kind::Sub | Kind::Mul | Kind::Max | Kind::Min => operands.into_iter().all(inner),
-            Kind::Relu | Kind::Neg => inner(operands.first().copied().flatten()),
+            OpKind::Add | OpKind::Sub | OpKind::Mul | OpKind::Max | OpKind::Min => operands.into_iter().all(inner),
+            OpKind::Relu | OpKind::Neg => inner(operands.first().copied().flatten()),
             kind if kind.moves_elements() => inner(operands.first().copied().flatten()),
-            Kind::Constant => graph.tensor(value).and_then(Tensor::float).is_some_and(|number| number.fract() == 0.0),
+            OpKind::Constant => graph.tensor(value).and_then(Tensor::float).is_some_and(|number| number.fract() == 0.0),
             _ => false,
         }
     }

@@ -1,7 +1,7 @@
 //! Arithmetic as a polynomial of values, in a normal form: whatever the order and the grouping of terms and factors.
 
 use crate::read::products::{Region, number};
-use netwright_ir::{Graph, Kind, Value};
+use netwright_ir::{Graph, OpKind, Value};
 use std::collections::{BTreeMap, VecDeque};
 
 /// No polynomial of a higher degree is of use.
@@ -34,12 +34,12 @@ impl Polynomial {
         let depth = depth.checked_sub(1)?;
         let mut operand = |at| Self::read_to(graph, graph.operand(value.node, at)?, variables, &mut *region, depth);
         let polynomial = match graph.kind(value) {
-            Kind::Add => operand(0)?.plus(&operand(1)?, 1.0),
-            Kind::Sub => operand(0)?.plus(&operand(1)?, -1.0),
-            Kind::Mul => operand(0)?.times(&operand(1)?)?,
-            Kind::Neg => operand(0)?.times(&Self::term([0, 0], -1.0))?,
-            Kind::Div => operand(0)?.times(&Self::term([0, 0], operand(1)?.number()?.recip()))?,
-            Kind::Pow => {
+            OpKind::Add => operand(0)?.plus(&operand(1)?, 1.0),
+            OpKind::Sub => operand(0)?.plus(&operand(1)?, -1.0),
+            OpKind::Mul => operand(0)?.times(&operand(1)?)?,
+            OpKind::Neg => operand(0)?.times(&Self::term([0, 0], -1.0))?,
+            OpKind::Div => operand(0)?.times(&Self::term([0, 0], operand(1)?.number()?.recip()))?,
+            OpKind::Pow => {
                 let (base, power) = (operand(0)?, operand(1)?.number()?);
                 match power {
                     2.0 => base.times(&base)?,
@@ -101,7 +101,7 @@ pub(crate) fn above(graph: &Graph, root: Value) -> Vec<Value> {
     while let Some((value, depth)) = open.pop_front() {
         let is_arithmetic = matches!(
             graph.kind(value),
-            Kind::Add | Kind::Sub | Kind::Mul | Kind::Div | Kind::Neg | Kind::Pow | Kind::Reciprocal
+            OpKind::Add | OpKind::Sub | OpKind::Mul | OpKind::Div | OpKind::Neg | OpKind::Pow | OpKind::Reciprocal
         );
         if !is_arithmetic || depth == MOST_STEPS {
             continue;

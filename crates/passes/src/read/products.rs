@@ -1,7 +1,7 @@
 //! Products and sums in a normal form: which factors and terms there are, whatever their order, grouping and spelling.
 
 use crate::rule::Skip;
-use netwright_ir::{Graph, Kind, Tensor, Value};
+use netwright_ir::{Graph, OpKind, Tensor, Value};
 
 /// Larger expressions are not looked through.
 const MOST_NODES: usize = 24;
@@ -72,12 +72,12 @@ pub(crate) fn product(
             product.number *= number.powf(power);
             continue;
         }
-        let kind = if whole(value) { Kind::Identity } else { graph.kind(value) };
+        let kind = if whole(value) { OpKind::Identity } else { graph.kind(value) };
         match (kind, graph.operand(value.node, 0), graph.operand(value.node, 1)) {
-            (Kind::Mul, Some(a), Some(b)) => open.extend([(b, power), (a, power)]),
-            (Kind::Div, Some(a), Some(b)) => open.extend([(b, -power), (a, power)]),
-            (Kind::Reciprocal, Some(a), _) => open.push((a, -power)),
-            (Kind::Neg, Some(a), _) => {
+            (OpKind::Mul, Some(a), Some(b)) => open.extend([(b, power), (a, power)]),
+            (OpKind::Div, Some(a), Some(b)) => open.extend([(b, -power), (a, power)]),
+            (OpKind::Reciprocal, Some(a), _) => open.push((a, -power)),
+            (OpKind::Neg, Some(a), _) => {
                 product.number = -product.number;
                 open.push((a, power));
             }
@@ -101,10 +101,10 @@ pub(crate) fn terms(
     let mut terms = vec![];
     let mut open = vec![(root, 1.0)];
     while let Some((value, sign)) = open.pop() {
-        let kind = if whole(value) { Kind::Identity } else { graph.kind(value) };
+        let kind = if whole(value) { OpKind::Identity } else { graph.kind(value) };
         match (kind, graph.operand(value.node, 0), graph.operand(value.node, 1)) {
-            (Kind::Add, Some(a), Some(b)) => open.extend([(b, sign), (a, sign)]),
-            (Kind::Sub, Some(a), Some(b)) => open.extend([(b, -sign), (a, sign)]),
+            (OpKind::Add, Some(a), Some(b)) => open.extend([(b, sign), (a, sign)]),
+            (OpKind::Sub, Some(a), Some(b)) => open.extend([(b, -sign), (a, sign)]),
             _ => {
                 terms.push((value, sign));
                 continue;

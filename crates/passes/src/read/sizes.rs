@@ -2,7 +2,7 @@
 
 use crate::rewrite::insert;
 use crate::rule::Skip;
-use netwright_ir::{Dim, DimParts, Graph, Kind, Op, Shape, Symbol, Tensor, Value};
+use netwright_ir::{Dim, DimParts, Graph, Op, OpKind, Shape, Symbol, Tensor, Value};
 use std::collections::{BTreeMap, HashSet};
 
 /// Longer arithmetic is not searched through.
@@ -34,7 +34,7 @@ pub(crate) enum Expression {
     /// The one element of a vector.
     Only(Box<Expression>),
     /// Add or Mul of two of the same rank.
-    Apply(Kind, Box<[Expression; 2]>),
+    Apply(OpKind, Box<[Expression; 2]>),
     /// Vectors one behind the other.
     Concat(Vec<Expression>),
 }
@@ -117,8 +117,8 @@ impl Sizes {
         let (kind, operands) = match dim.parts() {
             DimParts::Known(known) => return Some(Expression::Known(vec![known])),
             DimParts::Symbol(symbol) => return Some(self.run(&symbol, std::slice::from_ref(dim))?.0),
-            DimParts::Sum(operands) => (Kind::Add, operands),
-            DimParts::Product(operands) => (Kind::Mul, operands),
+            DimParts::Sum(operands) => (OpKind::Add, operands),
+            DimParts::Product(operands) => (OpKind::Mul, operands),
             // Min takes no integers below opset 12.
             DimParts::Min(_) | DimParts::Other => return None,
         };
@@ -138,7 +138,7 @@ impl Sizes {
             if cost == MOST_NODES {
                 break;
             }
-            if kind != Kind::Shape {
+            if kind != OpKind::Shape {
                 let operands = graph.operands(node);
                 open.extend(operands.into_iter().flatten().map(|value| value.node).filter(|node| seen.insert(*node)));
             }
@@ -203,7 +203,7 @@ impl Expression {
             Expression::Shape(of, from, to) => ("size", shape_op(graph, *of, *from, *to), vec![*of]),
             Expression::Only(vector) => ("only", Op::Squeeze, vec![vector.insert(graph, root)?]),
             Expression::Apply(kind, parts) => {
-                let op = if *kind == Kind::Add { Op::Add } else { Op::Mul };
+                let op = if *kind == OpKind::Add { Op::Add } else { Op::Mul };
                 (kind.word(), op, parts.iter().map(|part| part.insert(graph, root)).collect::<Result<_, _>>()?)
             }
             Expression::Concat(parts) => {
@@ -230,7 +230,7 @@ pub(crate) fn has_partial_shape(graph: &Graph) -> bool {
 /// `slice(shape(x), from, to)`: x, and the Shape of these axes.
 pub(crate) fn sliced_shape(graph: &Graph, value: Value) -> Option<(Value, Op)> {
     let operand = |at| graph.operand(value.node, at);
-    let whole = operand(0).filter(|_| graph.kind(value) == Kind::Slice)?;
+    let whole = operand(0).filter(|_| graph.kind(value) == OpKind::Slice)?;
     let x = graph.operand(whole.node, 0).filter(|_| graph.op(whole) == &Op::Shape { start: 0, end: None })?;
     let one = |at| match graph.fact(operand(at)?).known_elements()?[..] {
         [one] => Some(one),

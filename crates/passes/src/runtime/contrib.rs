@@ -1,6 +1,6 @@
 //! Operators of ONNX Runtime's own domain, `com.microsoft`, as kept operators.
 
-use netwright_ir::{Attribute, Graph, Kept, Op};
+use netwright_ir::{Attribute, Graph, Op, OpaqueOp};
 use std::sync::Arc;
 
 /// The domain.
@@ -8,7 +8,7 @@ pub(crate) const DOMAIN: &str = "com.microsoft";
 
 /// An operator of the domain.
 pub(crate) fn operator(op_type: &str, attributes: &[(&str, Attribute)]) -> Op {
-    Op::Kept(Box::new(Kept {
+    Op::Opaque(Box::new(OpaqueOp {
         domain: DOMAIN.into(),
         op_type: op_type.into(),
         overload: "".into(),
@@ -28,13 +28,13 @@ pub(crate) fn has_own(graph: &Graph) -> bool {
 }
 
 /// Whether ONNX Runtime alone has an operator; one it has in ONNX's own domain.
-pub(crate) fn is_own(kept: &Kept) -> bool {
+pub(crate) fn is_own(kept: &OpaqueOp) -> bool {
     &*kept.domain == DOMAIN || kept.domain.is_empty() && &*kept.op_type == "SimplifiedLayerNormalization"
 }
 
-fn has(graph: &Graph, is: fn(&Kept) -> bool) -> bool {
+fn has(graph: &Graph, is: fn(&OpaqueOp) -> bool) -> bool {
     graph.schedule().into_iter().any(|id| {
         let op = graph.node(id).op();
-        matches!(op, Op::Kept(kept) if is(kept)) || op.bodies().iter().any(|body| has(body, is))
+        matches!(op, Op::Opaque(kept) if is(kept)) || op.bodies().iter().any(|body| has(body, is))
     })
 }

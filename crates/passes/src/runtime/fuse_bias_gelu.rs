@@ -3,7 +3,7 @@ use crate::rewrite::{become_op, expect_alone};
 use crate::rule::{Rewritten, Skip};
 use crate::runtime::contrib::operator;
 use netwright_ir::op::GeluApproximation;
-use netwright_ir::{ElementType, Graph, Kind, Op, Value};
+use netwright_ir::{ElementType, Graph, Op, OpKind, Value};
 
 /// `gelu(x + b)` -> `com.microsoft.BiasGelu(x, b)`, or `FastGelu` for the form with the hyperbolic tangent
 ///
@@ -12,13 +12,13 @@ use netwright_ir::{ElementType, Graph, Kind, Op, Value};
 pub fn fuse_bias_gelu() -> Pass {
     let summary = "gelu(x + b) -> com.microsoft.BiasGelu(x, b)";
     Pass::new("fuse-bias-gelu", summary, Exactness::Rounding)
-        .at([Kind::Gelu], fuse)
+        .at([OpKind::Gelu], fuse)
         .only_for(|target, _| target.contrib)
 }
 
 fn fuse(graph: &mut Graph, root: Value) -> Rewritten {
     let &Op::Gelu { approximate } = graph.op(root) else { return Err(Skip::NoMatch) };
-    let sum = graph.operand(root.node, 0).filter(|sum| graph.kind(*sum) == Kind::Add).ok_or(Skip::NoMatch)?;
+    let sum = graph.operand(root.node, 0).filter(|sum| graph.kind(*sum) == OpKind::Add).ok_or(Skip::NoMatch)?;
     let [Some(a), Some(b)] = graph.operands(sum.node)[..] else { return Err(Skip::NoMatch) };
     let rank = |of: Value| graph.fact(of).rank();
     let (x, bias) = match (rank(a), rank(b)) {

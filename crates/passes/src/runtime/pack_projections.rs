@@ -1,7 +1,7 @@
 use crate::pass::{Exactness, Pass};
 use crate::rewrite::{MOST_RECIPES, become_results, insert, number_list};
 use crate::rule::{Rewritten, Skip};
-use netwright_ir::{Dim, ElementType, Graph, Kind, NodeId, Op, Tensor, Value};
+use netwright_ir::{Dim, ElementType, Graph, NodeId, Op, OpKind, Tensor, Value};
 
 /// Of more users of a value the others are not looked at, so that a value with many does not take long.
 const MOST_USERS: usize = 64;
@@ -14,7 +14,7 @@ const MOST_USERS: usize = 64;
 pub fn pack_projections() -> Pass {
     let summary = "x · Wq + bq, x · Wk + bk, x · Wv + bv -> split(x · [Wq Wk Wv] + [bq bk bv]), before attention";
     Pass::new("pack-projections", summary, Exactness::Rounding)
-        .at([Kind::MatMul], pack)
+        .at([OpKind::MatMul], pack)
         .only_for(|target, _| target.contrib)
 }
 
@@ -71,7 +71,7 @@ fn pack(graph: &mut Graph, root: Value) -> Rewritten {
 /// The projection of which a node is the product, where attention alone reads it.
 fn projection(graph: &Graph, node: NodeId) -> Result<Projection, Skip> {
     let product = Value { node, result: 0 };
-    if graph.kind(product) != Kind::MatMul {
+    if graph.kind(product) != OpKind::MatMul {
         return Err(Skip::NoMatch);
     }
     let held = |at: usize| graph.operand(node, at).and_then(|of| Some((of, graph.tensor(of)?.clone())));
@@ -84,7 +84,7 @@ fn projection(graph: &Graph, node: NodeId) -> Result<Projection, Skip> {
     }
     let width = i64::try_from(width).map_err(|_| Skip::NoMatch)?;
     let (result, bias) = match graph.users(product).as_slice() {
-        [(user, _)] if graph.node(*user).op().kind() == Kind::Add => {
+        [(user, _)] if graph.node(*user).op().kind() == OpKind::Add => {
             let biased = Value { node: *user, result: 0 };
             let operands = graph.operands(*user);
             let bias = operands.iter().flatten().find_map(|of| graph.tensor(*of)).ok_or(Skip::NoMatch)?;
@@ -96,8 +96,8 @@ fn projection(graph: &Graph, node: NodeId) -> Result<Projection, Skip> {
     let users = graph.users(result);
     let serves_attention = !users.is_empty()
         && users.iter().all(|(user, at)| match graph.node(*user).op().kind() {
-            Kind::Attention => *at < 3,
-            Kind::RotaryEmbedding => *at == 0,
+            OpKind::Attention => *at < 3,
+            OpKind::RotaryEmbedding => *at == 0,
             _ => false,
         });
     let is_wide = graph.shape(result).and_then(<[Dim]>::last) == Some(&Dim::Known(width));

@@ -7,7 +7,7 @@ use crate::read::thresholds::LIGHTEST;
 use crate::rewrite::{become_results, cast, insert, number_list};
 use crate::rule::Skip;
 use crate::runtime::contrib::{DOMAIN, operator};
-use netwright_ir::{Attribute, Dim, ElementType, Fact, Graph, Kind, NodeId, Op, Shape, Tensor, TensorType, Value};
+use netwright_ir::{Attribute, Dim, ElementType, Fact, Graph, NodeId, Op, OpKind, Shape, Tensor, TensorType, Value};
 
 /// What the events are told by.
 const NAME: &str = "share-cache";
@@ -60,7 +60,7 @@ impl Cache {
 /// # Errors
 /// When a model has no cache, or one that cannot be a buffer: nothing is changed in halves, the model is of no use then.
 pub(crate) fn share_cache(graph: &mut Graph) -> Result<Vec<Event>, PassError> {
-    let attentions = graph.schedule().into_iter().filter(|node| graph.node(*node).op().kind() == Kind::Attention);
+    let attentions = graph.schedule().into_iter().filter(|node| graph.node(*node).op().kind() == OpKind::Attention);
     let caches: Vec<Cache> = attentions.filter_map(|node| cache(graph, node).transpose()).collect::<Result<_, _>>()?;
     let Some(first) = caches.first() else {
         return refused("no attention was fused with a past; --explain says why");
@@ -98,7 +98,7 @@ fn cache(graph: &Graph, node: NodeId) -> Result<Option<Cache>, PassError> {
     let fail = |why: &str| refused(format!("{} {why}", graph.operand_text(root)));
     let &[_, key, value, ref rest @ ..] = &results[..] else { return fail("does not give its cache back") };
     let is_output = |value: Value| graph.is_output(value) && graph.use_count(value) == 1;
-    if [past_key, past_value].iter().any(|past| graph.kind(*past) != Kind::Input) {
+    if [past_key, past_value].iter().any(|past| graph.kind(*past) != OpKind::Input) {
         return fail("has a past that is no input");
     }
     if !is_output(key) || !is_output(value) {
@@ -168,17 +168,17 @@ fn hides_later_keys(graph: &Graph, mask: Value, cache: &Cache, steps: usize) -> 
     let number = |of: Value| graph.tensor(of).and_then(Tensor::float);
     let is_masked = |of: Value| number(of).is_some_and(|fill| fill <= LIGHTEST);
     match (graph.kind(mask), operands.as_slice()) {
-        (Kind::Add, &[a, b]) => hides(a) && is_at_most_zero(graph, b) || hides(b) && is_at_most_zero(graph, a),
-        (Kind::Max, &[a, b]) => is_masked(b) && hides(a) || is_masked(a) && hides(b),
-        (Kind::Mul, &[a, b]) => {
+        (OpKind::Add, &[a, b]) => hides(a) && is_at_most_zero(graph, b) || hides(b) && is_at_most_zero(graph, a),
+        (OpKind::Max, &[a, b]) => is_masked(b) && hides(a) || is_masked(a) && hides(b),
+        (OpKind::Mul, &[a, b]) => {
             is_masked(b) && marks_later_keys(graph, a, cache) || is_masked(a) && marks_later_keys(graph, b, cache)
         }
-        (Kind::Where, &[seen, yes, fill]) => {
+        (OpKind::Where, &[seen, yes, fill]) => {
             // What is seen is not masked as deep.
             let is_apart = number(yes).zip(number(fill)).is_some_and(|(yes, fill)| fill - yes <= LIGHTEST);
             is_masked(fill) && is_apart && excludes_later_keys(graph, seen, cache, steps)
         }
-        (Kind::Unsqueeze | Kind::Expand | Kind::Reshape, &[inner, _]) => hides(inner),
+        (OpKind::Unsqueeze | OpKind::Expand | OpKind::Reshape, &[inner, _]) => hides(inner),
         _ => false,
     }
 }
@@ -188,11 +188,11 @@ fn excludes_later_keys(graph: &Graph, seen: Value, cache: &Cache, steps: usize) 
     let Some(steps) = steps.checked_sub(1) else { return false };
     let operands: Vec<Value> = graph.operands(seen.node).into_iter().flatten().collect();
     match (graph.kind(seen), operands.as_slice()) {
-        (Kind::And, parts) => parts.iter().any(|part| excludes_later_keys(graph, *part, cache, steps)),
-        (Kind::Unsqueeze | Kind::Expand | Kind::Reshape, &[inner, _]) => {
+        (OpKind::And, parts) => parts.iter().any(|part| excludes_later_keys(graph, *part, cache, steps)),
+        (OpKind::Unsqueeze | OpKind::Expand | OpKind::Reshape, &[inner, _]) => {
             excludes_later_keys(graph, inner, cache, steps)
         }
-        (Kind::LessOrEqual, &[key, query]) | (Kind::GreaterOrEqual, &[query, key]) => {
+        (OpKind::LessOrEqual, &[key, query]) | (OpKind::GreaterOrEqual, &[query, key]) => {
             are_places(graph, key, query, cache)
         }
         _ => false,
@@ -203,7 +203,7 @@ fn excludes_later_keys(graph: &Graph, seen: Value, cache: &Cache, steps: usize) 
 /// `min(relu(key - query) + relu(..), 1)`.
 fn marks_later_keys(graph: &Graph, value: Value, cache: &Cache) -> bool {
     let is_distance = |of: &Value| match graph.operands(of.node)[..] {
-        [Some(key), Some(query)] => graph.kind(*of) == Kind::Sub && are_places(graph, key, query, cache),
+        [Some(key), Some(query)] => graph.kind(*of) == OpKind::Sub && are_places(graph, key, query, cache),
         _ => false,
     };
     share_of(graph, value).is_some_and(|parts| parts.iter().any(is_distance))
@@ -234,7 +234,7 @@ fn counts(graph: &Graph, mut value: Value, from_end: usize, start: &Dim, length:
         let elements = graph.operand(value.node, at).and_then(|operand| graph.fact(operand).elements.as_ref());
         elements.is_some_and(|all| matches!(&all[..], [only] if only.same(number) == Some(true)))
     };
-    is_along && graph.kind(value) == Kind::Range && is(0, start) && is(2, &Dim::Known(1))
+    is_along && graph.kind(value) == OpKind::Range && is(0, start) && is(2, &Dim::Known(1))
 }
 
 /// The input, and its axis, that is as long as past and new tokens: one of that size, or of which so many are taken.

@@ -13,7 +13,7 @@ use crate::pipeline::{Log, name_of};
 use crate::rewrite::{become_value, known_of_either};
 use crate::rule::Skip;
 use crate::runtime::contrib::{has_own, is_own};
-use netwright_ir::{Attribute, Fact, Graph, Kept, NodeId, Op, Value};
+use netwright_ir::{Attribute, Fact, Graph, NodeId, Op, OpaqueOp, Value};
 use std::sync::Arc;
 
 /// `com.microsoft.BiasGelu(x, b)` -> `gelu(x + b)`, and so on
@@ -175,8 +175,8 @@ fn standardize(graph: &mut Graph, log: &mut Log) {
 }
 
 fn call(graph: &Graph, node: NodeId) -> Option<(Rewrite, Call)> {
-    let Op::Kept(kept) = graph.node(node).op() else { return None };
-    let Kept { op_type, attributes, .. } = &**kept;
+    let Op::Opaque(kept) = graph.node(node).op() else { return None };
+    let OpaqueOp { op_type, attributes, .. } = &**kept;
     let (_, rewrite) = OPERATORS.iter().find(|(name, _)| is_own(kept) && *name == &**op_type)?;
     let operands = graph.operands(node).into_iter().collect();
     Some((*rewrite, Call { root: Value { node, result: 0 }, operands, attributes: attributes.clone() }))

@@ -2,7 +2,7 @@ use crate::pass::{Exactness, Pass};
 use crate::read::sizes::same_shape;
 use crate::rewrite::become_op;
 use crate::rule::{Rewritten, Skip};
-use netwright_ir::{Graph, Kind, Op, Value};
+use netwright_ir::{Graph, Op, OpKind, Value};
 
 /// `norm(x + (y + b))` -> `norm(sum(y, b, x))`
 ///
@@ -11,11 +11,11 @@ use netwright_ir::{Graph, Kind, Op, Value};
 /// operand is taken in; the order of summation is the same, so nothing is off.
 pub fn sum_residuals() -> Pass {
     let summary = "norm(x + (y + b)) -> norm(sum(y, b, x))";
-    Pass::new("sum-residuals", summary, Exactness::Rounding).at([Kind::Add], sum).only_for(|target, _| target.contrib)
+    Pass::new("sum-residuals", summary, Exactness::Rounding).at([OpKind::Add], sum).only_for(|target, _| target.contrib)
 }
 
 fn sum(graph: &mut Graph, root: Value) -> Rewritten {
-    let is_norm = |kind| matches!(kind, Kind::LayerNormalization | Kind::RMSNormalization | Kind::ReduceMean);
+    let is_norm = |kind| matches!(kind, OpKind::LayerNormalization | OpKind::RMSNormalization | OpKind::ReduceMean);
     let before_norm = graph.users(root).into_iter().any(|(user, at)| at == 0 && is_norm(graph.node(user).op().kind()));
     let [Some(a), Some(b)] = graph.operands(root.node)[..] else { return Err(Skip::NoMatch) };
     let shape = graph.shape(root).ok_or(Skip::NoMatch)?;
@@ -23,7 +23,7 @@ fn sum(graph: &mut Graph, root: Value) -> Rewritten {
     if !before_norm || !is_whole(a) && !is_whole(b) {
         return Err(Skip::NoMatch);
     }
-    let taken_in = |of: Value| graph.kind(of) == Kind::Add && graph.use_count(of) == 1 && is_whole(of);
+    let taken_in = |of: Value| graph.kind(of) == OpKind::Add && graph.use_count(of) == 1 && is_whole(of);
     let operands: Vec<Value> = match (taken_in(a), taken_in(b)) {
         (true, _) => graph.operands(a.node).into_iter().flatten().chain([b]).collect(),
         (_, true) => graph.operands(b.node).into_iter().flatten().chain([a]).collect(),

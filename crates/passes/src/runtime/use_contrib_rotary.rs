@@ -2,7 +2,7 @@ use crate::pass::{Exactness, Pass, Stage};
 use crate::rewrite::{become_op, insert};
 use crate::rule::{Rewritten, Skip};
 use crate::runtime::contrib::operator;
-use netwright_ir::{Attribute, Dim, ElementType, Graph, Kind, Op, Tensor, Value};
+use netwright_ir::{Attribute, Dim, ElementType, Graph, Op, OpKind, Tensor, Value};
 
 /// `rotary_embedding(x, expand(cos), expand(sin))` -> `com.microsoft.RotaryEmbedding(x, [0], cos, sin)`
 ///
@@ -11,7 +11,7 @@ use netwright_ir::{Attribute, Dim, ElementType, Graph, Kind, Op, Tensor, Value};
 pub fn use_contrib_rotary() -> Pass {
     let summary = "rotary_embedding(x, expand(cos), expand(sin)) -> com.microsoft.RotaryEmbedding(x, [0], cos, sin)";
     Pass::new("use-contrib-rotary", summary, Exactness::Rounding)
-        .at([Kind::RotaryEmbedding], replace)
+        .at([OpKind::RotaryEmbedding], replace)
         .in_stages(&[Stage::Lower])
         .only_for(|target, _| target.contrib)
 }
@@ -22,7 +22,7 @@ fn replace(graph: &mut Graph, root: Value) -> Rewritten {
     };
     let [Some(x), Some(cos), Some(sin)] = graph.operands(root.node)[..] else { return Err(Skip::NoMatch) };
     let table = |wide: Value| {
-        let table = graph.operand(wide.node, 0).filter(|_| graph.kind(wide) == Kind::Expand)?;
+        let table = graph.operand(wide.node, 0).filter(|_| graph.kind(wide) == OpKind::Expand)?;
         // A table without an axis for the batch, `[length, size / 2]`, of which only that axis is new.
         let ([length, size], [_, own_length, own_size]) = (graph.shape(table)?, graph.shape(wide)?) else {
             return None;

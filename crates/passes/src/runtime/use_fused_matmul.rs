@@ -2,7 +2,7 @@ use crate::pass::{Exactness, Pass};
 use crate::rewrite::become_op;
 use crate::rule::{Rewritten, Skip};
 use crate::runtime::contrib::operator;
-use netwright_ir::{Attribute, ElementType, Graph, Kind, Op, Value};
+use netwright_ir::{Attribute, ElementType, Graph, Op, OpKind, Value};
 
 /// `x · transpose(w)` -> `com.microsoft.FusedMatMul(x, w; transB)`, of a matrix that is held and read elsewhere
 ///
@@ -12,7 +12,7 @@ use netwright_ir::{Attribute, ElementType, Graph, Kind, Op, Value};
 pub fn use_fused_matmul() -> Pass {
     let summary = "x · transpose(w) -> com.microsoft.FusedMatMul(x, w; transB)";
     Pass::new("use-fused-matmul", summary, Exactness::Rounding)
-        .at([Kind::MatMul], replace)
+        .at([OpKind::MatMul], replace)
         .only_for(|target, _| target.contrib)
 }
 

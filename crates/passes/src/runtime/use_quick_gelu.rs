@@ -2,7 +2,7 @@ use crate::pass::{Exactness, Pass, Stage};
 use crate::rewrite::become_op;
 use crate::rule::{Rewritten, Skip};
 use crate::runtime::contrib::operator;
-use netwright_ir::{Attribute, ElementType, Graph, Kind, Op, Value};
+use netwright_ir::{Attribute, ElementType, Graph, Op, OpKind, Value};
 
 /// `swish(x; alpha)` -> `com.microsoft.QuickGelu(x; alpha)`
 ///
@@ -10,7 +10,7 @@ use netwright_ir::{Attribute, ElementType, Graph, Kind, Op, Value};
 pub fn use_quick_gelu() -> Pass {
     let summary = "swish(x; alpha) -> com.microsoft.QuickGelu(x; alpha)";
     Pass::new("use-quick-gelu", summary, Exactness::Rounding)
-        .at([Kind::Swish], replace)
+        .at([OpKind::Swish], replace)
         .in_stages(&[Stage::Lower])
         .only_for(|target, _| target.contrib)
 }

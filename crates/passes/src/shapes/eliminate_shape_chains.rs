@@ -3,7 +3,7 @@ use crate::pipeline::{Log, name_of};
 use crate::read::sizes::{Sizes, axes_put_in, constant_shape, count, has_partial_shape, sliced_shape};
 use crate::rewrite::{become_op, become_value, number_list};
 use crate::rule::{Rewritten, Skip};
-use netwright_ir::{Dim, ElementType, Graph, Kind, NodeId, Op, Value};
+use netwright_ir::{Dim, ElementType, Graph, NodeId, Op, OpKind, Value};
 
 /// Shapes that are computed when the model runs -> constants with 0 and -1, or the shortest arithmetic on the sizes
 /// of inputs.
@@ -61,9 +61,9 @@ fn simplify(graph: &mut Graph, sizes: &Sizes, node: NodeId) -> Rewritten {
         return shorten(graph, sizes, root);
     }
     match kind {
-        Kind::Reshape => reshape(graph, root),
-        Kind::Expand => expand(graph, sizes, root),
-        Kind::Add => shift_range(graph, sizes, root),
+        OpKind::Reshape => reshape(graph, root),
+        OpKind::Expand => expand(graph, sizes, root),
+        OpKind::Add => shift_range(graph, sizes, root),
         _ => Err(Skip::NoMatch),
     }
 }
@@ -137,9 +137,9 @@ fn expand(graph: &mut Graph, sizes: &Sizes, root: Value) -> Rewritten {
 fn shift_range(graph: &mut Graph, sizes: &Sizes, root: Value) -> Rewritten {
     let operands = [graph.operand(root.node, 0), graph.operand(root.node, 1)];
     let [Some(a), Some(b)] = operands else { return Err(Skip::NoMatch) };
-    let (range, by) = if graph.kind(a) == Kind::Range { (a, b) } else { (b, a) };
+    let (range, by) = if graph.kind(a) == OpKind::Range { (a, b) } else { (b, a) };
     let fact = graph.fact(range);
-    if graph.kind(range) != Kind::Range || graph.use_count(range) != 1 || fact.element() != Some(ElementType::I64) {
+    if graph.kind(range) != OpKind::Range || graph.use_count(range) != 1 || fact.element() != Some(ElementType::I64) {
         return Err(Skip::NoMatch);
     }
     let number = |value: Option<Value>| match graph.fact(value?) {

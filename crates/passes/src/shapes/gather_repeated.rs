@@ -3,7 +3,7 @@ use crate::pattern::{any, expand, reshape, unsqueeze};
 use crate::read::sizes::{is_defined, position, same_shape};
 use crate::rewrite::{SMALL, become_op, number_list};
 use crate::rule::{Rewritten, Skip};
-use netwright_ir::{Dim, Graph, Kind, Op, Value};
+use netwright_ir::{Dim, Graph, Op, OpKind, Value};
 
 /// `reshape(expand(unsqueeze(x)))` -> `gather(x, [0, 0, 1, 1])`
 ///
@@ -12,7 +12,7 @@ use netwright_ir::{Dim, Graph, Kind, Op, Value};
 /// does for the axes that merge.
 pub fn gather_repeated() -> Pass {
     let summary = "reshape(expand(unsqueeze(x))) -> gather(x, [0, 0, 1, 1]), for slices that are repeated";
-    Pass::new("gather-repeated", summary, Exactness::Bits).at([Kind::Reshape], repeat)
+    Pass::new("gather-repeated", summary, Exactness::Bits).at([OpKind::Reshape], repeat)
 }
 
 fn repeat(graph: &mut Graph, root: Value) -> Rewritten {

@@ -6,7 +6,7 @@ use crate::rewrite::{become_value, insert};
 use crate::rule::{Rewritten, Rule, Skip};
 use netwright_ir::attribute::Attributes;
 use netwright_ir::op::Class;
-use netwright_ir::{Graph, Kind, Op, Value};
+use netwright_ir::{Graph, Op, OpKind, Value};
 
 /// `reshape(f(reduce(x)), ..)` -> `f(reduce(x))`, the axes kept with size 1
 ///
@@ -14,14 +14,14 @@ use netwright_ir::{Graph, Kind, Op, Value};
 /// operators on each element alone, and with a number.
 pub fn keep_reduced_axes() -> Pass {
     let summary = "reduce with the axes kept, in place of a reshape that brings them back";
-    let rules = [keep(Kind::Reshape), keep(Kind::Unsqueeze), merge_reductions()];
+    let rules = [keep(OpKind::Reshape), keep(OpKind::Unsqueeze), merge_reductions()];
     Pass::new("keep-reduced-axes", summary, Exactness::Bits).rules(rules)
 }
 
 /// Among more readers no twin is looked for.
 const MOST_USES: usize = 64;
 
-fn keep(kind: Kind) -> Rule {
+fn keep(kind: OpKind) -> Rule {
     let summary = "reshape(f(reduce(x))) -> f(reduce(x)), the axes kept";
     Rule::new("keep-reduced-axes", summary, op(kind), |graph, found| {
         let root = found.root();
@@ -30,7 +30,7 @@ fn keep(kind: Kind) -> Rule {
     })
 }
 
-fn is_reduction(kind: Kind) -> bool {
+fn is_reduction(kind: OpKind) -> bool {
     kind.class() == Class::Reduces
 }
 
@@ -56,7 +56,7 @@ fn keeping_axes(op: &Op) -> Option<Op> {
 /// Reductions of the same that write the same axes in two ways, from the first and from the last.
 fn merge_reductions() -> Rule {
     let summary = "reduce(x, [-1]), reduce(x, [2]) -> the first";
-    Rule::new("merge-reductions", summary, op(Kind::ReduceMean), |graph, found| {
+    Rule::new("merge-reductions", summary, op(OpKind::ReduceMean), |graph, found| {
         let root = found.root();
         let x = graph.operand(root.node, 0).filter(|x| graph.use_count(*x) <= MOST_USES).ok_or(Skip::NoMatch)?;
         let axes = |value: Value| -> Option<Vec<usize>> {

@@ -4,7 +4,7 @@ use crate::read::sizes::{is_defined, position};
 use crate::rewrite::{SMALL, insert, needs_node_between, number_list};
 use crate::rule::Skip;
 use netwright_ir::op::Class;
-use netwright_ir::{Dim, ElementType, Graph, Kind, NodeId, Op, Tensor, TensorType, Value};
+use netwright_ir::{Dim, ElementType, Graph, NodeId, Op, OpKind, Tensor, TensorType, Value};
 use std::collections::{HashMap, HashSet};
 
 /// `add(x, expand(m, s))` -> `add(x, m)`, and so through every chain of operators that broadcast
@@ -61,9 +61,9 @@ fn narrow(graph: &mut Graph, log: &mut Log) {
         let mark = graph.mark();
         let need = needs.get(&root).copied().unwrap_or_default();
         let rewritten = match graph.kind(root) {
-            Kind::Expand => drop_expand(graph, root, need),
-            Kind::Unsqueeze => drop_axes(graph, root, need),
-            Kind::And => drop_and(graph, root, need),
+            OpKind::Expand => drop_expand(graph, root, need),
+            OpKind::Unsqueeze => drop_axes(graph, root, need),
+            OpKind::And => drop_and(graph, root, need),
             _ => Err(Skip::NoMatch),
         };
         match rewritten {
@@ -167,7 +167,7 @@ const MOST_STEPS: usize = 16;
 /// it fails where an index is out of range, and would fail no more.
 fn moves(op: &Op) -> bool {
     let kind = op.kind();
-    kind.keeps_order() || kind.class() == Class::Rearranges || kind == Kind::Slice
+    kind.keeps_order() || kind.class() == Class::Rearranges || kind == OpKind::Slice
 }
 
 /// Whether every element is true.
@@ -240,8 +240,8 @@ fn refresh(graph: &mut Graph, root: Value) -> bool {
 }
 
 /// Whether its operands are broadcast, in the opset of the model too: before 8, those of any number of operands were not.
-fn broadcasts(graph: &Graph, kind: Kind) -> bool {
-    let is_young = matches!(kind, Kind::Max | Kind::Mean | Kind::Min | Kind::Sum);
+fn broadcasts(graph: &Graph, kind: OpKind) -> bool {
+    let is_young = matches!(kind, OpKind::Max | OpKind::Mean | OpKind::Min | OpKind::Sum);
     kind.class() == Class::Broadcasting && (!is_young || graph.dialect().is_none_or(|dialect| dialect.opset >= 8))
 }
 
@@ -258,15 +258,15 @@ fn widened(graph: &Graph, schedule: &[NodeId]) -> HashMap<Value, Axes> {
         let of = |value: &Value| widened.get(value).copied().unwrap_or(0);
         let axes = if kind.class() == Class::ElementwiseUnary {
             operands.iter().flatten().map(of).fold(0, |all, axes| all | axes)
-        } else if kind == Kind::Expand || broadcasts(graph, kind) {
+        } else if kind == OpKind::Expand || broadcasts(graph, kind) {
             let Some(shape) = graph.shape(root) else { continue };
-            let read = if kind == Kind::Expand { &operands[..1] } else { &operands[..] };
+            let read = if kind == OpKind::Expand { &operands[..1] } else { &operands[..] };
             let narrow = |axis: &usize| {
                 read.iter().flatten().all(|operand| {
                     let full = graph
                         .shape(*operand)
                         .is_none_or(|own| own.len().checked_sub(axis + 1).is_some_and(|at| own[at] != Dim::Known(1)));
-                    !full || has(of(operand), *axis) || (kind == Kind::And && always(graph, *operand))
+                    !full || has(of(operand), *axis) || (kind == OpKind::And && always(graph, *operand))
                 })
             };
             let wide = |axis: &usize| shape[shape.len() - 1 - axis] != Dim::Known(1);
@@ -295,9 +295,9 @@ fn needs(graph: &Graph, schedule: &[NodeId], widened: &HashMap<Value, Axes>) -> 
             (Some(_), kind) if kind.class() == Class::ElementwiseUnary => Some(vec![need; operands.len()]),
             (Some(shape), kind) if broadcasts(graph, kind) => by_operand(graph, &operands, shape, need, widened),
             // The scores and the mask that is added to them.
-            (Some(shape), Kind::ScaledSoftmax) => by_operand(graph, &operands, shape, Need::ALL, widened),
-            (Some(_), Kind::Gather) => by_index(graph, root, need),
-            (Some(shape), Kind::Concat) => by_part(graph, root, &operands, shape.len(), need),
+            (Some(shape), OpKind::ScaledSoftmax) => by_operand(graph, &operands, shape, Need::ALL, widened),
+            (Some(_), OpKind::Gather) => by_index(graph, root, need),
+            (Some(shape), OpKind::Concat) => by_part(graph, root, &operands, shape.len(), need),
             _ => None,
         };
         for (at, operand) in operands.iter().enumerate() {
@@ -339,7 +339,7 @@ fn by_operand(
         }
     }
     // The operand that keeps the number of axes: one that was not given them.
-    let given = |at: &usize| matches!(graph.kind(values[*at]), Kind::Unsqueeze | Kind::Expand);
+    let given = |at: &usize| matches!(graph.kind(values[*at]), OpKind::Unsqueeze | OpKind::Expand);
     let longest = (0..values.len()).filter(|at| shapes[*at].len() >= rank).min_by_key(given)?;
     needs[longest].rank = rank;
     Some(needs)

@@ -3,7 +3,7 @@ use crate::pattern::op;
 use crate::read::sizes::{position, same_shape};
 use crate::rewrite::{become_op, become_value, insert, keeps_shape, number_list};
 use crate::rule::{Rewritten, Rule, Skip};
-use netwright_ir::{Dim, ElementType, Graph, Kind, Op, Value};
+use netwright_ir::{Dim, ElementType, Graph, Op, OpKind, Value};
 
 /// Looking up by indices that count -> nothing, or a look-up along one axis
 ///
@@ -112,7 +112,7 @@ fn is_all(term: &Term, size: &Dim) -> bool {
 }
 
 fn drop_integer_zero() -> Rule {
-    Rule::new("drop-integer-zero", "x + 0 -> x, for integers", op(Kind::Add), |graph, found| {
+    Rule::new("drop-integer-zero", "x + 0 -> x, for integers", op(OpKind::Add), |graph, found| {
         let root = found.root();
         let (Some(a), Some(b)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
             return Err(Skip::NoMatch);
@@ -127,7 +127,7 @@ fn drop_integer_zero() -> Rule {
 }
 
 fn drop_gather_of_all() -> Rule {
-    Rule::new("drop-gather-of-all", "gather(x, range(0, n)) -> x, of n", op(Kind::Gather), |graph, found| {
+    Rule::new("drop-gather-of-all", "gather(x, range(0, n)) -> x, of n", op(OpKind::Gather), |graph, found| {
         let root = found.root();
         let &Op::Gather { axis } = graph.op(root) else { return Err(Skip::NoMatch) };
         let (Some(x), Some(indices)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
@@ -180,7 +180,7 @@ fn become_columns(graph: &mut Graph, root: Value, matrix: Value, rows: &Term, co
 /// A column out of range would be one of the next row, but for the last row, where the model fails.
 fn gather_columns_of_flat() -> Rule {
     let summary = "gather(flatten(x), row * n + column) -> gather(x, column), of all rows";
-    Rule::new("gather-columns-of-flat", summary, op(Kind::Gather), |graph, found| {
+    Rule::new("gather-columns-of-flat", summary, op(OpKind::Gather), |graph, found| {
         let root = found.root();
         let Op::Gather { axis: 0 } = graph.op(root) else { return Err(Skip::NoMatch) };
         let (Some(flat), Some(indices)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
@@ -216,7 +216,7 @@ fn gather_columns_of_flat() -> Rule {
 
 fn gather_columns_of_pairs() -> Rule {
     let summary = "gather_nd(x, [row, column]) -> gather(x, column), of all rows";
-    Rule::new("gather-columns-of-pairs", summary, op(Kind::GatherND), |graph, found| {
+    Rule::new("gather-columns-of-pairs", summary, op(OpKind::GatherND), |graph, found| {
         let root = found.root();
         let Op::GatherND { batch_dims: 0 } = graph.op(root) else { return Err(Skip::NoMatch) };
         let (Some(matrix), Some(pairs)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {

@@ -3,7 +3,7 @@
 use super::{Around, MOST_DEPTH, Parsed, Parser};
 use crate::attribute::Attribute;
 use crate::tensor::{Distribution, SparseTensor, Tensor, Wave};
-use crate::{Dim, ElementType, Graph, MOST_BODIES, Shape, TensorType, ValueType};
+use crate::{Dim, ElementType, Graph, MAX_BODY_DEPTH, Shape, TensorType, ValueType};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -173,8 +173,8 @@ impl Parser<'_> {
     }
 
     fn body(&mut self, around: &mut Around<'_>) -> Parsed<Arc<Graph>> {
-        if around.depth >= MOST_BODIES {
-            return self.fail(format!("bodies nest deeper than {MOST_BODIES}"));
+        if around.depth >= MAX_BODY_DEPTH {
+            return self.fail(format!("bodies nest deeper than {MAX_BODY_DEPTH}"));
         }
         Ok(Arc::new(self.graph(Some(around))?))
     }

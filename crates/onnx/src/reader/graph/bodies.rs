@@ -4,7 +4,7 @@ use super::super::{Problem, names};
 use super::{Reader, Scope, Surroundings, read};
 use crate::types;
 use crate::wire::{AttributeProto, GraphProto};
-use netwright_ir::{Dim, ElementType, Fact, Graph, MOST_BODIES, Shape, TensorType, Value, ValueType};
+use netwright_ir::{Dim, ElementType, Fact, Graph, MAX_BODY_DEPTH, Shape, TensorType, Value, ValueType};
 use std::sync::Arc;
 
 impl Reader<'_> {
@@ -15,8 +15,8 @@ impl Reader<'_> {
         inputs: &[Fact],
         captured: &mut Vec<Option<Value>>,
     ) -> Result<Arc<Graph>, Problem> {
-        if self.scope.bodies >= MOST_BODIES {
-            let what = format!("its bodies nest deeper than {MOST_BODIES}");
+        if self.scope.bodies >= MAX_BODY_DEPTH {
+            let what = format!("its bodies nest deeper than {MAX_BODY_DEPTH}");
             return Err(Problem::Node { node: text.to_owned(), what });
         }
         let mut facts = vec![];

@@ -5,7 +5,7 @@ use super::bodies::body_inputs;
 use super::{Reader, contradiction, fresh};
 use crate::wire::{AttributeProto, AttributeType, NodeProto};
 use crate::{forms, standard};
-use netwright_ir::op::Kept;
+use netwright_ir::op::OpaqueOp;
 use netwright_ir::{Attribute, ElementType, Fact, Name, Notes, Op, Place, Tensor, Value};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -77,9 +77,9 @@ impl Reader<'_> {
         }
         let place = Written { text, label, outputs, said };
         let kept =
-            |attributes| Kept { domain: domain.clone(), op_type: op_type.clone(), overload, version, attributes };
+            |attributes| OpaqueOp { domain: domain.clone(), op_type: op_type.clone(), overload, version, attributes };
         if self.scope.keep || function.is_some() || !domain.is_empty() {
-            let op = Op::Kept(Box::new(kept(attributes)));
+            let op = Op::Opaque(Box::new(kept(attributes)));
             operands.extend(captures(&op, &mut captured));
             let values = self.insert(place, op, &operands)?;
             for (value, fact) in values.into_iter().zip(called) {
@@ -126,7 +126,7 @@ impl Reader<'_> {
             Attribute::Sparse(tensor) if *op_type == *"Constant" => Some(tensor.fact()),
             _ => None,
         });
-        let op = Op::Kept(Box::new(kept(attributes)));
+        let op = Op::Opaque(Box::new(kept(attributes)));
         operands.extend(captures(&op, &mut captured));
         let values = self.insert(place, op, &operands)?;
         if let ([value], Some(fact)) = (values.as_slice(), sparse) {

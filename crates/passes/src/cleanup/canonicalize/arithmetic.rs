@@ -3,7 +3,7 @@
 use crate::pattern::{Pattern, add, any, div, known, mul, not, op, scalar, sub, where_};
 use crate::rewrite::{become_op, become_value, insert, keeps_shape, scalar_tensor};
 use crate::rule::{Rule, Skip};
-use netwright_ir::{Kind, Op, Tensor};
+use netwright_ir::{Op, OpKind, Tensor};
 
 pub(super) fn rules() -> Vec<Rule> {
     let (x, c) = (any("x"), known("c"));
@@ -16,7 +16,7 @@ pub(super) fn rules() -> Vec<Rule> {
         drop_double_negation(),
         multiply_by_inverse(),
     ];
-    rules.extend([Kind::Sum, Kind::Mean, Kind::Max, Kind::Min, Kind::Concat].map(drop_only));
+    rules.extend([OpKind::Sum, OpKind::Mean, OpKind::Max, OpKind::Min, OpKind::Concat].map(drop_only));
     rules
 }
 
@@ -32,13 +32,13 @@ fn drop_neutral(summary: &'static str, pattern: Pattern) -> Rule {
     })
 }
 
-fn is_neutral(kind: Kind, number: &Tensor) -> bool {
+fn is_neutral(kind: OpKind, number: &Tensor) -> bool {
     match (kind, number.float(), number.integers().as_deref()) {
-        (Kind::Mul | Kind::Div, Some(float), _) => float == 1.0,
+        (OpKind::Mul | OpKind::Div, Some(float), _) => float == 1.0,
         // -0.0 + 0.0 is 0.0, and so is -0.0 - -0.0.
-        (Kind::Add, Some(float), _) => float == 0.0 && float.is_sign_negative(),
-        (Kind::Sub, Some(float), _) => float == 0.0 && float.is_sign_positive(),
-        (Kind::Mul | Kind::Div, None, Some([1])) | (Kind::Add | Kind::Sub, None, Some([0])) => true,
+        (OpKind::Add, Some(float), _) => float == 0.0 && float.is_sign_negative(),
+        (OpKind::Sub, Some(float), _) => float == 0.0 && float.is_sign_positive(),
+        (OpKind::Mul | OpKind::Div, None, Some([1])) | (OpKind::Add | OpKind::Sub, None, Some([0])) => true,
         _ => false,
     }
 }
@@ -61,7 +61,7 @@ fn drop_double_negation() -> Rule {
     })
 }
 
-fn drop_only(kind: Kind) -> Rule {
+fn drop_only(kind: OpKind) -> Rule {
     Rule::new("drop-only", "the sum, mean, maximum, minimum or join of x alone -> x", op(kind), |graph, found| {
         match graph.operands(found.root().node)[..] {
             [Some(x)] => become_value(graph, found.root(), x, "dropped: it has one operand"),

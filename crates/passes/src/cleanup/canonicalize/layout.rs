@@ -3,18 +3,18 @@
 use crate::pattern::op;
 use crate::rewrite::{become_op, become_value, insert};
 use crate::rule::{Rule, Skip};
-use netwright_ir::{Graph, Kind, NodeId, Op, Tensor, Value};
+use netwright_ir::{Graph, NodeId, Op, OpKind, Tensor, Value};
 
 pub(super) fn rules() -> Vec<Rule> {
     let kinds = [
-        Kind::Reshape,
-        Kind::Flatten,
-        Kind::Unsqueeze,
-        Kind::Squeeze,
-        Kind::Expand,
-        Kind::Tile,
-        Kind::Slice,
-        Kind::Split,
+        OpKind::Reshape,
+        OpKind::Flatten,
+        OpKind::Unsqueeze,
+        OpKind::Squeeze,
+        OpKind::Expand,
+        OpKind::Tile,
+        OpKind::Slice,
+        OpKind::Split,
     ];
     let mut rules = Vec::from(kinds.map(drop_same_shape));
     rules.extend([drop_pad(), drop_dropout(), scalar_range()]);
@@ -24,7 +24,7 @@ pub(super) fn rules() -> Vec<Rule> {
 /// ONNX's checker refuses a `Range` whose operands are shown to have axes, and runtimes take one element of any shape:
 /// what a branch or a function made of them comes to light when it takes the place of its call.
 fn scalar_range() -> Rule {
-    Rule::new("scalar-range", "range(a[1], b, c) -> range(a[], b, c)", op(Kind::Range), |graph, found| {
+    Rule::new("scalar-range", "range(a[1], b, c) -> range(a[], b, c)", op(OpKind::Range), |graph, found| {
         let root = found.root();
         let has_axes = |value: Value| graph.shape(value).is_some_and(|shape| !shape.is_empty());
         let operands: Vec<Value> = graph.operands(root.node).into_iter().collect::<Option<_>>().ok_or(Skip::NoMatch)?;
@@ -47,7 +47,7 @@ fn scalar_range() -> Rule {
 
 /// Sound where every size is shown to be the operand's: elements that stay in order and in number are the same. A -1
 /// beside a size that is 0 when the model runs is an error that goes with the node.
-fn drop_same_shape(kind: Kind) -> Rule {
+fn drop_same_shape(kind: OpKind) -> Rule {
     Rule::new("drop-same-shape", "x in the shape that it has -> x", op(kind), |graph, found| {
         let root = found.root();
         let x = graph.operand(root.node, 0).ok_or(Skip::NoMatch)?;
@@ -83,7 +83,7 @@ fn all_are(graph: &Graph, value: Value, number: i64) -> bool {
 }
 
 fn drop_pad() -> Rule {
-    Rule::new("drop-pad", "pad(x, 0) -> x", op(Kind::Pad), |graph, found| {
+    Rule::new("drop-pad", "pad(x, 0) -> x", op(OpKind::Pad), |graph, found| {
         let node = found.root().node;
         let (x, pads) = (graph.operand(node, 0), graph.operand(node, 1));
         match (x, pads) {
@@ -97,7 +97,7 @@ fn drop_pad() -> Rule {
 
 /// Sound where it is not training and nobody asks which elements are kept.
 fn drop_dropout() -> Rule {
-    Rule::new("drop-dropout", "dropout(x) -> x, outside training", op(Kind::Dropout), |graph, found| {
+    Rule::new("drop-dropout", "dropout(x) -> x, outside training", op(OpKind::Dropout), |graph, found| {
         let node = found.root().node;
         let x = graph.operand(node, 0).ok_or(Skip::NoMatch)?;
         if graph.operand(node, 2).is_some_and(|training| !all_are(graph, training, 0)) {

@@ -3,9 +3,9 @@
 use crate::pattern::op;
 use crate::rewrite::{become_op, become_value, insert};
 use crate::rule::{Rule, Skip};
-use netwright_ir::{Dim, Graph, Kind, NodeId, Op, Shape, Tensor, Value};
+use netwright_ir::{Dim, Graph, NodeId, Op, OpKind, Shape, Tensor, Value};
 
-const KINDS: [Kind; 4] = [Kind::Reshape, Kind::Unsqueeze, Kind::Squeeze, Kind::Flatten];
+const KINDS: [OpKind; 4] = [OpKind::Reshape, OpKind::Unsqueeze, OpKind::Squeeze, OpKind::Flatten];
 
 pub(super) fn rules() -> Vec<Rule> {
     KINDS.map(merge_reshapes).into()
@@ -17,7 +17,7 @@ pub(super) fn same(a: &[Dim], b: &[Dim]) -> bool {
 }
 
 /// Sound where the first node is shown not to fail, and the second shape keeps no size that only the first has.
-fn merge_reshapes(kind: Kind) -> Rule {
+fn merge_reshapes(kind: OpKind) -> Rule {
     let summary = "reshape(reshape(x)) -> reshape(x), and so for unsqueeze, squeeze and flatten";
     Rule::new("merge-reshapes", summary, op(kind), |graph, found| {
         let root = found.root();
@@ -54,7 +54,7 @@ const MERGED: &str = "merged with the node before it";
 fn shape_of(graph: &Graph, node: NodeId) -> Option<Shape> {
     let op = graph.node(node).op();
     // Axes that are there and none: all of size 1 to some runtimes, none to others.
-    let axes = graph.operand(node, 1).filter(|_| op.kind() == Kind::Squeeze);
+    let axes = graph.operand(node, 1).filter(|_| op.kind() == OpKind::Squeeze);
     if axes.is_some_and(|axes| graph.fact(axes).known_elements().is_none_or(|axes| axes.is_empty())) {
         return None;
     }
@@ -136,12 +136,12 @@ fn sizes(from: &[Dim], to: &[Dim], open: Option<usize>) -> Option<Vec<i64>> {
 /// The axis of a -1 in one of two nodes, of which the other moves but sizes of 1.
 fn open_axis(graph: &Graph, [first, second]: [NodeId; 2], between: &[Dim], to: &[Dim]) -> Option<usize> {
     let open = |node: NodeId| {
-        let sizes = graph.operand(node, 1).filter(|_| graph.node(node).op().kind() == Kind::Reshape)?;
+        let sizes = graph.operand(node, 1).filter(|_| graph.node(node).op().kind() == OpKind::Reshape)?;
         graph.fact(sizes).elements.as_ref()?.iter().position(|size| *size == Dim::Known(-1))
     };
     match graph.node(second).op().kind() {
-        Kind::Reshape => open(second),
-        Kind::Unsqueeze | Kind::Squeeze => {
+        OpKind::Reshape => open(second),
+        OpKind::Unsqueeze | OpKind::Squeeze => {
             let size = between.get(open(first)?)?;
             to.iter().position(|dim| dim.same(size) == Some(true))
         }

@@ -3,7 +3,7 @@
 use crate::read::sizes::{position, same_shape};
 use crate::rewrite::expect_alone;
 use crate::rule::Skip;
-use netwright_ir::{Graph, Kind, Op, Tensor, Value};
+use netwright_ir::{Graph, Op, OpKind, Tensor, Value};
 
 /// More nodes between the product and the softmax are not looked at.
 const MOST_NODES: usize = 64;
@@ -99,13 +99,13 @@ impl Scores {
             let name = || graph.operand_text(*value);
             let operand = |at| graph.operand(value.node, at).ok_or(Skip::NoMatch);
             match graph.kind(*value) {
-                Kind::Add | Kind::Where if is_scaled || self.softcap != 0.0 => {
+                OpKind::Add | OpKind::Where if is_scaled || self.softcap != 0.0 => {
                     return Err(Skip::rejected(format!("the mask {} stands before the scale", name())));
                 }
-                Kind::Add => {
+                OpKind::Add => {
                     self.masks.push(Mask::Added(if operand(0)? == *inner { operand(1)? } else { operand(0)? }));
                 }
-                Kind::Where => {
+                OpKind::Where => {
                     let masked = operand(1)? != *inner;
                     let fill = graph.tensor(if masked { operand(1)? } else { operand(2)? }).and_then(Tensor::float);
                     let fill = fill.ok_or_else(|| {
@@ -114,7 +114,7 @@ impl Scores {
                     self.masks.push(Mask::Filled { condition: operand(0)?, masked, fill });
                 }
                 // `tanh(x * f) * c` caps `x * (f * c)` at `c`.
-                Kind::Tanh if self.softcap == 0.0 && self.scale > 0.0 => {
+                OpKind::Tanh if self.softcap == 0.0 && self.scale > 0.0 => {
                     #[expect(clippy::cast_possible_truncation, reason = "the attribute is an f32; rounded to nearest")]
                     let cap = self.scale as f32;
                     self.softcap = cap;
@@ -149,13 +149,13 @@ fn unguarded(graph: &Graph, value: Value) -> Option<Guard> {
     let number = |of: Value| graph.tensor(of).and_then(Tensor::float);
     let [condition, zero, softmax] = [0, 1, 2].map(|at| graph.operand(value.node, at));
     let (condition, softmax) = (condition?, softmax?);
-    if graph.kind(value) != Kind::Where || number(zero?) != Some(0.0) || graph.use_count(condition) != 1 {
+    if graph.kind(value) != OpKind::Where || number(zero?) != Some(0.0) || graph.use_count(condition) != 1 {
         return None;
     }
     let of = graph.operand(condition.node, 0)?;
     match graph.kind(condition) {
-        Kind::IsNaN if of == softmax && graph.use_count(softmax) == 2 => Some(Guard { softmax, mask: None }),
-        Kind::Equal if graph.kind(of) == Kind::ReduceMax && graph.use_count(softmax) == 1 => {
+        OpKind::IsNaN if of == softmax && graph.use_count(softmax) == 2 => Some(Guard { softmax, mask: None }),
+        OpKind::Equal if graph.kind(of) == OpKind::ReduceMax && graph.use_count(softmax) == 1 => {
             let is_infinity = number(graph.operand(condition.node, 1)?) == Some(f64::NEG_INFINITY);
             let axes = graph.fact(graph.operand(of.node, 1)?).known_elements()?;
             let rank = graph.fact(of).rank()?;
@@ -168,7 +168,7 @@ fn unguarded(graph: &Graph, value: Value) -> Option<Guard> {
 }
 
 fn is_softmax(graph: &Graph, value: Value) -> bool {
-    matches!(graph.kind(value), Kind::Softmax | Kind::ScaledSoftmax)
+    matches!(graph.kind(value), OpKind::Softmax | OpKind::ScaledSoftmax)
 }
 
 /// From the operand of a softmax to a matrix product of its shape, through what scales, caps and masks.
@@ -179,10 +179,10 @@ fn path(graph: &Graph, scores: Value) -> Option<Vec<Value>> {
         let path = open.pop()?;
         let value = *path.last()?;
         let places: &[usize] = match graph.kind(value) {
-            Kind::MatMul => return Some(path),
-            Kind::Add | Kind::Mul => &[1, 0],
-            Kind::Div | Kind::Tanh => &[0],
-            Kind::Where => &[2, 1],
+            OpKind::MatMul => return Some(path),
+            OpKind::Add | OpKind::Mul => &[1, 0],
+            OpKind::Div | OpKind::Tanh => &[0],
+            OpKind::Where => &[2, 1],
             _ => continue,
         };
         let operands = places.iter().filter_map(|&at| graph.operand(value.node, at));
@@ -196,12 +196,12 @@ fn path(graph: &Graph, scores: Value) -> Option<Vec<Value>> {
 fn scaled(graph: &Graph, value: Value) -> Option<(Value, f64)> {
     let number = |at: usize| graph.operand(value.node, at).and_then(|operand| graph.tensor(operand)?.float());
     let (x, factor) = match graph.kind(value) {
-        Kind::Mul => match (number(0), number(1)) {
+        OpKind::Mul => match (number(0), number(1)) {
             (_, Some(factor)) => (graph.operand(value.node, 0)?, factor),
             (Some(factor), _) => (graph.operand(value.node, 1)?, factor),
             _ => return None,
         },
-        Kind::Div => (graph.operand(value.node, 0)?, 1.0 / number(1)?),
+        OpKind::Div => (graph.operand(value.node, 0)?, 1.0 / number(1)?),
         _ => return None,
     };
     let keeps = graph.shape(x)?.len() == graph.shape(value)?.len();

@@ -5,7 +5,7 @@ use crate::read::thresholds::MASKED;
 use crate::rewrite::{insert, number, number_list};
 use crate::rule::Skip;
 use netwright_ir::op::PadMode;
-use netwright_ir::{Dim, ElementType, Graph, Kind, Op, Tensor, Value};
+use netwright_ir::{Dim, ElementType, Graph, Op, OpKind, Tensor, Value};
 
 /// What says which keys a query sees.
 pub(super) struct Rules {
@@ -230,7 +230,7 @@ fn guard(
 
 /// The choice that a mask stands for that adds 0, or a number that absorbs every score.
 fn choice(graph: &Graph, mask: Value) -> Option<Choice> {
-    if graph.kind(mask) != Kind::Where {
+    if graph.kind(mask) != OpKind::Where {
         return None;
     }
     let [condition, yes, no] = [0, 1, 2].map(|at| graph.operand(mask.node, at));

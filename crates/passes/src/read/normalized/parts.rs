@@ -5,7 +5,7 @@ use super::{Normalization, Weight};
 use crate::read::products::{Product, Region, product, terms};
 use crate::read::sizes::same_shape;
 use crate::rule::Skip;
-use netwright_ir::{Dim, ElementType, Graph, Kind, Shape, Value};
+use netwright_ir::{Dim, ElementType, Graph, OpKind, Shape, Value};
 
 /// A weight that is not there is made of ones up to this many elements.
 const MOST_ONES: u64 = 1 << 14;
@@ -105,7 +105,7 @@ impl<'g> Parts<'g> {
         }
         let x = match quotient.cast {
             Some(cast) => self.graph.operand(self.x.node, 0).filter(|x| {
-                self.graph.kind(self.x) == Kind::Cast
+                self.graph.kind(self.x) == OpKind::Cast
                     && self.graph.fact(*x).element().is_some_and(|from| self.graph.fact(cast).element() == Some(from))
             })?,
             None => self.x,
@@ -123,7 +123,7 @@ impl<'g> Parts<'g> {
         let is_part = |value: Value| self.is_part(value);
         let mut outer = product(self.graph, term, &is_part, region)?;
         let is_cast =
-            |(value, power): &(Value, f64)| *power > 0.0 && self.graph.kind(*value) == Kind::Cast && *value != self.x;
+            |(value, power): &(Value, f64)| *power > 0.0 && self.graph.kind(*value) == OpKind::Cast && *value != self.x;
         let mut cast = None;
         let mut inner = outer.clone();
         if let Some(at) = outer.factors.iter().position(is_cast)

@@ -2,7 +2,7 @@
 
 use crate::read::products::{Product, Region, number, product, terms};
 use crate::read::sizes::position;
-use netwright_ir::{Graph, Kind, Op, Shape, Value};
+use netwright_ir::{Graph, Op, OpKind, Shape, Value};
 
 /// `sqrt(mean(d * d) + epsilon)`.
 #[derive(Clone)]
@@ -30,7 +30,7 @@ struct Mean {
 
 /// The mean that a value is, times a number.
 fn mean(graph: &Graph, value: Value, region: &mut Region) -> Option<Mean> {
-    let is_reduction = |value: Value| matches!(graph.kind(value), Kind::ReduceMean | Kind::ReduceSum);
+    let is_reduction = |value: Value| matches!(graph.kind(value), OpKind::ReduceMean | OpKind::ReduceSum);
     let Product { number, factors } = product(graph, value, &is_reduction, region)?;
     let &[(reduced, 1.0)] = factors.as_slice() else { return None };
     let (of, axes) = (graph.operand(reduced.node, 0)?, graph.operand(reduced.node, 1)?);
@@ -73,8 +73,8 @@ impl Statistics {
         let mean = mean(graph, square, &mut region)?;
         let (a, b) = (graph.operand(mean.of.node, 0)?, graph.operand(mean.of.node, 1)?);
         let is_square = match graph.kind(mean.of) {
-            Kind::Mul => a == b,
-            Kind::Pow => number(graph, b) == Some(2.0),
+            OpKind::Mul => a == b,
+            OpKind::Pow => number(graph, b) == Some(2.0),
             _ => false,
         };
         region.insert(mean.of)?;
@@ -84,7 +84,7 @@ impl Statistics {
 
     /// The value that `d` is less its mean over the same axes.
     pub(super) fn centered(&self, graph: &Graph, d: Value, region: &mut Region) -> Option<Value> {
-        if graph.kind(d) != Kind::Sub {
+        if graph.kind(d) != OpKind::Sub {
             return None;
         }
         let (x, subtracted) = (graph.operand(d.node, 0)?, graph.operand(d.node, 1)?);
@@ -106,7 +106,7 @@ impl Statistics {
     /// Whether it is the root with a number added to it.
     pub(super) fn is_shifted(&self, graph: &Graph, value: Value, region: &mut Region) -> bool {
         let operands = [graph.operand(value.node, 0), graph.operand(value.node, 1)];
-        graph.kind(value) == Kind::Add
+        graph.kind(value) == OpKind::Add
             && operands.contains(&Some(self.deviation))
             && operands.into_iter().flatten().any(|operand| number(graph, operand).is_some())
             && region.insert(value).is_some()

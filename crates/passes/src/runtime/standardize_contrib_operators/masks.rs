@@ -5,7 +5,7 @@ use crate::read::masks::is_over;
 use crate::read::thresholds::MASKED;
 use crate::rewrite::{insert, number, number_list};
 use crate::rule::Skip;
-use netwright_ir::{Dim, ElementType, Graph, Kind, Op, Tensor, Value};
+use netwright_ir::{Dim, ElementType, Graph, Op, OpKind, Tensor, Value};
 
 /// What the scores of padding are lowered by where an operator does not say: the default of `mask_filter_value`.
 pub(super) const FILTER: f32 = -10000.0;
@@ -208,7 +208,7 @@ fn positive(graph: &mut Graph, root: Value, mask: Value) -> Result<Value, Skip> 
     if is_truth(mask) {
         return Ok(mask);
     }
-    let inner = graph.operand(mask.node, 0).filter(|inner| graph.kind(mask) == Kind::Cast && is_truth(*inner));
+    let inner = graph.operand(mask.node, 0).filter(|inner| graph.kind(mask) == OpKind::Cast && is_truth(*inner));
     if let Some(inner) = inner {
         return Ok(inner);
     }
