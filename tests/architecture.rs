@@ -191,6 +191,51 @@ fn an_operator_is_named_by_its_row_alone() {
     }
 }
 
+/// Passes that are named beside their own file, their room and the order, and why.
+const MENTIONS: [(&str, &str); 3] = [
+    // A rule for a scale of 1 writes it out as the pass does.
+    ("lower-scaled-softmax", "passes/src/cleanup/canonicalize.rs"),
+    // Both are written out with the same statistics.
+    ("decompose-rms-normalization", "passes/src/lower/decompose_layer_normalization.rs"),
+    // `--explain` counts what it merges, in place of a line for each.
+    ("eliminate-common-subexpressions", "cli/src/optimize.rs"),
+];
+
+/// A pass is added by a file, a declaration in its room and a line in the order. Nothing else knows it by name, but for
+/// passes that say which others they come after.
+#[test]
+fn a_pass_is_named_by_its_card_alone() {
+    let sources: BTreeMap<String, String> = sources().into_iter().map(|(path, text)| (path, code(&text))).collect();
+    for pass in netwright::passes::passes() {
+        let module = pass.name.replace('-', "_");
+        let own = format!("/{module}.rs");
+        let own = sources.keys().find(|path| path.starts_with("passes/src/") && path.ends_with(&own));
+        let own = own.unwrap_or_else(|| panic!("{} has no file", pass.name));
+        let (room, _) = own.rsplit_once('/').expect("it is in a room");
+        let places = [own.clone(), format!("{room}.rs"), "passes/src/order.rs".to_owned()];
+        let others = sources.iter().filter(|(path, _)| {
+            let is_part = path.starts_with(&format!("{room}/{module}/"));
+            !is_part && !places.contains(path) && !MENTIONS.contains(&(pass.name, path))
+        });
+        for (path, code) in others {
+            let named = code.lines().find(|line| {
+                let is_order = line.contains(".after(&[") && path.starts_with("passes/src/");
+                !is_order && (line.contains(&format!("\"{}\"", pass.name)) || is_used(line, &module))
+            });
+            assert_eq!(named, None, "{path} names {}: let its card say what is known of it", pass.name);
+        }
+    }
+}
+
+/// Whether a line has a name that is no method's.
+fn is_used(line: &str, name: &str) -> bool {
+    let is_part = |char: char| char.is_alphanumeric() || char == '_';
+    line.match_indices(name).any(|(at, _)| {
+        let before = line[..at].chars().next_back().is_some_and(|char| is_part(char) || char == '.');
+        !before && !line[at + name.len()..].starts_with(is_part)
+    })
+}
+
 /// The modules of the IR, each after those that it needs. Those in one line need one another: a graph holds operators,
 /// and an operator holds graphs, which run as a part of its node.
 const LAYERS: [&[&str]; 11] = [

@@ -173,6 +173,11 @@ pub fn lower(model: &mut Model, target: &Target, check: bool) -> Result<Report, 
     run_in(dialect, &lowering, &mut model.graph, Limits { stop_after: None, check }, &mut None)
 }
 
+#[cfg(test)]
+pub(crate) fn lower_by(passes: &[Arc<Pass>], model: &mut Model) -> Result<Report, PassError> {
+    run_in(lowered_dialect(model), passes, &mut model.graph, Limits { stop_after: None, check: true }, &mut None)
+}
+
 /// What lowers a model; operators that came before their opset stay.
 fn lowerings(model: &Model, target: &Target) -> Vec<Pass> {
     let mut passes = order::all(target, model.opset(), None);

@@ -72,3 +72,6 @@ pub(crate) fn all(target: &Target, opset: i64, evaluator: Option<Evaluator>) -> 
         lower::lower_scaled_softmax(),
     ]
 }
+
+#[cfg(test)]
+mod tests;

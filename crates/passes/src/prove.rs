@@ -305,7 +305,7 @@ mod tests {
             }
         }
         let window = Window { after: before.clone(), before, can_widen: false };
-        key(Claim { pass: "choose-masked-scores", exact: false, lowers: false, window: &window })
+        key(Claim { pass: "drop-abs", exact: false, lowers: false, window: &window })
     }
 
     #[test]

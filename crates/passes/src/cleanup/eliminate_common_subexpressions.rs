@@ -19,6 +19,8 @@ pub fn eliminate_common_subexpressions() -> Pass {
     let summary = "merge nodes that compute the same from the same";
     Pass::new("eliminate-common-subexpressions", summary, Exactness::Bits)
         .on_graph(eliminate)
+        // A node that several read is one that other passes leave.
+        .after(&["narrow-broadcasts", "sink-transposes"])
         .in_stages(&[Stage::Optimize, Stage::Share])
 }
 

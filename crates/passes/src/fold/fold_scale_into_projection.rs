@@ -16,6 +16,8 @@ use netwright_ir::{ElementType, Graph, NodeId, Op, OpKind, Tensor, Value};
 pub fn fold_scale_into_projection() -> Pass {
     let summary = "scaled_softmax(heads(x W + b) k; c) -> scaled_softmax(heads(x (c W) + c b) k; 1)";
     Pass::new("fold-scale-into-projection", summary, Exactness::Rounding)
+        // Attention takes the scale, and a weight is transposed before it is scaled.
+        .after(&["fold-constants", "fuse-attention"])
         .only_for(|target, _| target.scale == Scale::Projection)
         .matching(op(OpKind::ScaledSoftmax), fold)
 }

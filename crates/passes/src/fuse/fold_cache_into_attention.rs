@@ -16,6 +16,8 @@ pub fn fold_cache_into_attention() -> Pass {
     Pass::new("fold-cache-into-attention", summary, Exactness::Rounding)
         .at([OpKind::Attention], fold)
         .forms(OpKind::Attention)
+        // A form that the target does not run is written out before it grows.
+        .after(&["decompose-attention"])
 }
 
 fn fold(graph: &mut Graph, root: Value) -> Rewritten {

@@ -17,6 +17,8 @@ pub fn fold_heads_into_attention() -> Pass {
     Pass::new("fold-heads-into-attention", summary, Exactness::Rounding)
         .at([OpKind::Reshape], fold)
         .forms(OpKind::Attention)
+        // A form that the target does not run is written out before it grows.
+        .after(&["decompose-attention"])
 }
 
 fn fold(graph: &mut Graph, root: Value) -> Rewritten {

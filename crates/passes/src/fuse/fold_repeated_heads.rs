@@ -13,6 +13,8 @@ pub fn fold_repeated_heads() -> Pass {
     Pass::new("fold-repeated-heads", summary, Exactness::Rounding)
         .at([OpKind::Attention], fold)
         .forms(OpKind::Attention)
+        // A form that the target does not run is written out before it grows.
+        .after(&["decompose-attention"])
 }
 
 fn fold(graph: &mut Graph, root: Value) -> Rewritten {

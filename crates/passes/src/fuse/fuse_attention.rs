@@ -32,6 +32,8 @@ pub fn fuse_attention(kernel: AttentionKernel) -> Pass {
     let summary = "softmax(q · kᵀ * c + m) · v -> attention(q, k, v, m; c)";
     Pass::new("fuse-attention", summary, Exactness::Rounding)
         .forms(OpKind::Attention)
+        // A mask that was broadcast for another form is one that this form may take as it is.
+        .after(&["narrow-broadcasts"])
         .at([OpKind::MatMul], move |graph, root| fuse(graph, root, kernel))
 }
 

@@ -14,5 +14,7 @@ pub fn fuse_rms_normalization() -> Pass {
     let summary = "x / sqrt(mean(x ^ 2) + epsilon) * w -> rms_normalization(x, w)";
     Pass::new("fuse-rms-normalization", summary, Exactness::Rounding)
         .forms(OpKind::RMSNormalization)
+        // What is centered is a layer normalization, and an RMS normalization of a difference.
+        .after(&["fuse-layer-normalization"])
         .at([OpKind::Mul, OpKind::Div, OpKind::Cast], |graph, root| normalize(graph, root, false))
 }

@@ -13,6 +13,7 @@ pub fn decompose_rotary_embedding(runs: bool) -> Pass {
         .lowers(OpKind::RotaryEmbedding)
         // What takes the place of the operator is optimized with the rest.
         .in_stages(&[Stage::Optimize, Stage::Lower])
+        .after(&["use-contrib-rotary"])
         .at(
             [OpKind::RotaryEmbedding],
             move |graph, root| if runs { Err(Skip::NoMatch) } else { decompose(graph, root) },

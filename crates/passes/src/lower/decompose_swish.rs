@@ -8,7 +8,10 @@ use netwright_ir::{Graph, Op, OpKind, Value};
 /// For opsets below 24, and for runtimes that have no kernel for it or ignore alpha.
 pub fn decompose_swish() -> Pass {
     let summary = "swish(x; alpha) -> x * sigmoid(alpha * x), below opset 24 and for runtimes without a kernel";
-    Pass::new("decompose-swish", summary, Exactness::Rounding).at([OpKind::Swish], decompose).lowers(OpKind::Swish)
+    Pass::new("decompose-swish", summary, Exactness::Rounding)
+        .at([OpKind::Swish], decompose)
+        .lowers(OpKind::Swish)
+        .after(&["use-quick-gelu"])
 }
 
 fn decompose(graph: &mut Graph, root: Value) -> Rewritten {

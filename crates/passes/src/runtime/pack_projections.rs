@@ -15,6 +15,8 @@ pub fn pack_projections() -> Pass {
     let summary = "x · Wq + bq, x · Wk + bk, x · Wv + bv -> split(x · [Wq Wk Wv] + [bq bk bv]), before attention";
     Pass::new("pack-projections", summary, Exactness::Rounding)
         .at([OpKind::MatMul], pack)
+        // It packs for an attention that stays one.
+        .after(&["decompose-attention"])
         .only_for(|target, _| target.contrib)
 }
 

@@ -15,7 +15,7 @@ use std::collections::{HashMap, HashSet};
 /// is shown to have it, so no result of the graph changes its shape, and no other number is computed.
 pub fn narrow_broadcasts() -> Pass {
     let summary = "leave narrow what is broadcast by its readers anyway";
-    Pass::new("narrow-broadcasts", summary, Exactness::Bits).on_graph(narrow)
+    Pass::new("narrow-broadcasts", summary, Exactness::Bits).on_graph(narrow).after(&["decompose-attention"])
 }
 
 /// Axes, counted from the last; a bit each.
