@@ -5,7 +5,6 @@ use crate::pipeline::Log;
 use crate::rule::{Rewritten, Rule};
 use crate::target::{self, Target};
 use netwright_ir::{Graph, OpKind, Value};
-use std::fmt;
 use std::sync::Arc;
 
 /// A pass, and all that is known of it: a pass of a few rules is a card and a rewrite.
@@ -44,10 +43,10 @@ pub struct Pass {
     pub runs_for: Option<fn(&Target, i64) -> bool>,
     /// Passes of the same stages that must run before it, because of what both might take.
     pub after: &'static [&'static str],
-    /// What it does to a graph with bodies before the first pass of all runs.
+    /// Prepares a graph with bodies, before any pass runs.
     pub prepare: Option<fn(&mut Graph)>,
-    /// Whether it may make operators of a graph that no opset below some has, so that optimization begins again without
-    /// it where they cannot be written.
+    /// Whether it may leave such a graph with operators that cannot be written at the opset of the model. Optimization then
+    /// begins again without it.
     pub is_tentative: Option<fn(&Graph) -> bool>,
     /// How it does it.
     pub body: Body,
@@ -213,15 +212,5 @@ impl Pass {
     pub(crate) fn is_required(&self, target: &Target, opset: i64, early: bool) -> bool {
         let stays = |kind| target.runs(kind, opset) || early && target::runs_early(kind);
         self.stages.contains(&Stage::Lower) && self.is_for(target, opset) && !self.lowers.is_some_and(stays)
-    }
-}
-
-impl fmt::Display for Stage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Stage::Optimize => "optimize",
-            Stage::Lower => "lower",
-            Stage::Share => "share",
-        })
     }
 }
