@@ -153,6 +153,9 @@ impl ModelFile {
     }
 }
 
+/// The domain of the operators that ONNX Runtime alone has.
+pub(crate) const CONTRIB: &str = "com.microsoft";
+
 /// A domain in one spelling; that of ONNX's own operators, the empty one, has two.
 pub(crate) fn domain(name: &str) -> &str {
     if name == "ai.onnx" { "" } else { name }

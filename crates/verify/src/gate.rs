@@ -6,7 +6,7 @@
 
 mod operators;
 
-use crate::file::{ModelFile, domain, is_external, place, tensor_type};
+use crate::file::{CONTRIB, ModelFile, domain, is_external, place, tensor_type};
 use crate::values::has;
 use netwright_ir::{Dim, ElementType, OpKind, TensorType};
 use serde::{Deserialize, Serialize};
@@ -168,7 +168,7 @@ impl<'m> Gate<'m> {
         }
         let known = match domain {
             "" => operators::attributes(operators::DEFAULT, operator),
-            "com.microsoft" => operators::attributes(operators::MICROSOFT, operator),
+            CONTRIB => operators::attributes(operators::MICROSOFT, operator),
             _ => None,
         };
         let Some(known) = known else {

@@ -7,7 +7,7 @@ mod products;
 mod rotary;
 mod sequences;
 
-use crate::file::domain;
+use crate::file::{CONTRIB, domain};
 use netwright_ir::{ElementType, OpKind, Shape, TensorType};
 use std::collections::BTreeMap;
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto, attribute_proto::AttributeType};
@@ -42,8 +42,8 @@ fn replace(graph: &mut GraphProto, purpose: Purpose) {
             ("", "CumSum") => cumulative_sum(&node, &types),
             ("", "SequenceAt") => sequences::form(&node, &splits, &types),
             ("", "SplitToSequence") => node.output.first().and_then(|name| splits.get(name)).map(|_| vec![]),
-            ("com.microsoft", "FusedMatMul" | "TransposeMatMul") => products::form(&node, &types),
-            ("com.microsoft", "RotaryEmbedding") => rotary::form(&node, &types),
+            (CONTRIB, "FusedMatMul" | "TransposeMatMul") => products::form(&node, &types),
+            (CONTRIB, "RotaryEmbedding") => rotary::form(&node, &types),
             _ => None,
         };
         match form {
