@@ -141,8 +141,8 @@ fn differing(a: &Values, b: &Values) -> (usize, Option<(usize, Option<f64>)>) {
     (first.iter().count() + all.count(), first.map(|at| (at, None)))
 }
 
-/// The median of the magnitudes of the elements that are finite and not 0.
-fn scale(values: &[f64]) -> f64 {
+/// Returns the scale of a tensor: the median of the magnitudes of the elements that are finite and not 0.
+pub fn scale(values: &[f64]) -> f64 {
     let mut magnitudes: Vec<f64> =
         values.iter().map(|value| value.abs()).filter(|value| value.is_finite() && *value > 0.0).collect();
     if magnitudes.is_empty() {

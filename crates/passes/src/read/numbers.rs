@@ -62,13 +62,20 @@ impl Numbers {
     }
 
     fn all(numbers: impl IntoIterator<Item = f64>) -> Self {
-        let mut few: Vec<f64> = numbers.into_iter().collect();
-        if few.is_empty() || few.iter().any(|number| number.is_nan()) {
+        let (mut least, mut most, mut few) = (f64::INFINITY, f64::NEG_INFINITY, vec![]);
+        for number in numbers {
+            if number.is_nan() {
+                return Self::UNKNOWN;
+            }
+            (least, most) = (least.min(number), most.max(number));
+            if few.len() <= usize::from(MOST_FEW) && !few.contains(&number) {
+                few.push(number);
+            }
+        }
+        if few.is_empty() {
             return Self::UNKNOWN;
         }
         few.sort_by(f64::total_cmp);
-        few.dedup();
-        let (least, most) = (few[0], few[few.len() - 1]);
         Self { least, most, few: (few.len() <= usize::from(MOST_FEW)).then_some(few) }
     }
 
