@@ -1,4 +1,4 @@
-//! The invariants of the code map in README, read off `cargo metadata`, and of the sources, read off their text.
+//! The invariants of docs/architecture.md, checked with `cargo metadata` and on the text of the sources.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -217,7 +217,7 @@ fn judge(folder: &Path, target: Option<Target>) -> f32 {
     largest
 }
 
-/// As declared and as optimized, whole, in parts, and in steps; and the table in README says so.
+/// As declared and as optimized, whole, in parts, and in steps; docs/families.md has the differences.
 #[test]
 fn every_folder_equals_pytorch_in_tract() {
     let folders = folders();
@@ -244,7 +244,7 @@ fn every_folder_equals_pytorch_in_tract() {
         let tasks: Vec<&str> = family.tasks().into_iter().map(Task::name).collect();
         (format!("| {} | {} | {} | ", family.name, types.join(", "), tasks.join(", ")), *difference)
     });
-    keep_in_readme(&rows.collect::<Vec<_>>());
+    check_families_page(&rows.collect::<Vec<_>>());
 }
 
 /// Folders as they are published (`tests/interop/make_published.py`): options that are absent have the values that they
@@ -282,28 +282,28 @@ fn an_added_family_equals_pytorch() {
     }
 }
 
-/// Checks that README has the table of families; with `INSTA_UPDATE=always` it is put there. The last digits of a
-/// difference are the machine's, so that it may be some times as large as README says.
-fn keep_in_readme(rows: &[(String, f32)]) {
+/// Checks that docs/families.md has the table of families, and writes it there with `INSTA_UPDATE=always`. The last
+/// digits of a difference depend on the machine, so a difference may be up to four times as large as the page says.
+fn check_families_page(rows: &[(String, f32)]) {
     const HEAD: &str = "| family | `model_type` | tasks | largest difference |\n| --- | --- | --- | --- |\n";
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let readme = std::fs::read_to_string(&path).expect("README is there");
-    let start = readme.find(HEAD).expect("README has a table of families");
-    let end = readme[start..].find("\n\n").map_or(readme.len(), |end| start + end + 1);
-    let told: Vec<&str> = readme[start + HEAD.len()..end].lines().collect();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/families.md");
+    let page = std::fs::read_to_string(&path).expect("the page is read");
+    let start = page.find(HEAD).expect("the page has a table of families");
+    let end = page[start..].find("\n\n").map_or(page.len(), |end| start + end + 1);
+    let lines: Vec<&str> = page[start + HEAD.len()..end].lines().collect();
     let holds = |(line, (row, difference)): (&&str, &(String, f32))| {
         let rest = line.strip_prefix(row.as_str()).and_then(|rest| rest.strip_suffix(" |"));
-        rest.and_then(|told| told.parse::<f32>().ok()).is_some_and(|told| *difference <= 4.0 * told)
+        rest.and_then(|written| written.parse::<f32>().ok()).is_some_and(|written| *difference <= 4.0 * written)
     };
-    if told.len() == rows.len() && told.iter().zip(rows).all(holds) {
+    if lines.len() == rows.len() && lines.iter().zip(rows).all(holds) {
         return;
     }
     let table: String = rows.iter().map(|(row, difference)| format!("{row}{difference:.0e} |\n")).collect();
     assert!(
         std::env::var_os("INSTA_UPDATE").is_some_and(|update| update == "always"),
-        "README lacks the table\n{HEAD}{table}"
+        "docs/families.md lacks the table\n{HEAD}{table}"
     );
-    std::fs::write(path, format!("{}{HEAD}{table}{}", &readme[..start], &readme[end..])).expect("README is written");
+    std::fs::write(path, format!("{}{HEAD}{table}{}", &page[..start], &page[end..])).expect("the page is written");
 }
 
 /// Weights are converted while they are written, and what half precision computes is near.
