@@ -1,4 +1,4 @@
-//! The command line, as clap reads it.
+//! The arguments of the command line, parsed by clap.
 
 use crate::failure::Failure;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -17,16 +17,16 @@ use std::str::FromStr;
 #[command(
     name = "netwright",
     version,
-    after_help = "Exit codes: 0 fine; 1 the model fails (invalid, differs, bad external data); \
-    2 usage or I/O; 3 not verifiable in the runtimes at hand."
+    after_help = "Exit codes: 0 success; 1 the model fails (invalid, differs, bad external data); \
+    2 usage or I/O; 3 not verifiable in the available runtimes."
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
-    /// Print nothing but errors and asked-for data.
+    /// Print only errors and requested data.
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
-    /// Print more: every pass that did something.
+    /// Also print every rewrite.
     #[arg(short, long, global = true, conflicts_with = "quiet")]
     pub(crate) verbose: bool,
     /// Print data as JSON.
@@ -38,20 +38,20 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Build a model from a Hugging Face folder (config.json and safetensors), or from a preset.
     Build(Build),
-    /// List the families of models that `build` knows.
+    /// List the model families that `build` supports.
     Families,
     /// Optimize an ONNX file.
     Optimize(Optimize),
-    /// Write a model in a newer version of ONNX's operators, and change nothing else.
+    /// Convert a model to a newer opset, and change nothing else.
     Upgrade(Upgrade),
-    /// Run a model in tract or ONNX Runtime, or compare two.
+    /// Run a model in tract or ONNX Runtime, or compare two models.
     Verify(Verify),
-    /// Check that a file is a sound model.
+    /// Check that a file is a valid model.
     Check {
         #[command(flatten)]
         input: Input,
     },
-    /// Show what a model is made of.
+    /// Show the inputs, outputs and operators of a model.
     Inspect {
         #[command(flatten)]
         input: Input,
@@ -61,12 +61,12 @@ pub(crate) enum Command {
     },
     /// List the passes.
     Passes,
-    /// Judge one model for a parent process.
+    /// Verify one model for a parent process.
     #[command(name = netwright::verify::WORKER_SUBCOMMAND, hide = true)]
     Worker,
 }
 
-/// A float type of weights.
+/// A float type for weights.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Float {
     F32,
@@ -87,42 +87,42 @@ impl From<Float> for ElementType {
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct Build {
-    /// A folder, `transformer-base` or `transformer-big`.
+    /// A Hugging Face folder, or one of the presets `transformer-base` and `transformer-big`.
     pub(crate) model: String,
-    /// The file, if it ends in `.onnx`; else a folder for a file of each part, and copies of configuration and
-    /// tokenizer.
+    /// A file, if it ends in `.onnx`; otherwise a folder for one file per part and copies of the configuration and
+    /// the tokenizer.
     #[arg(short, long)]
     pub(crate) output: PathBuf,
-    /// What the model is for [default: what the architecture in config.json is].
+    /// The task, which selects the head [default: from `architectures` in config.json].
     #[arg(long)]
     pub(crate) task: Option<Task>,
-    /// The float type of the weights, and of what is computed.
+    /// The float type of the weights and of the computation.
     #[arg(long, default_value = "f32")]
     pub(crate) dtype: Float,
-    /// Decoders take and give the keys and values of earlier tokens; the past may be of length 0.
+    /// Give decoders a KV cache: past keys and values as inputs, present ones as outputs; the past may be empty.
     #[arg(long)]
     pub(crate) with_past: bool,
-    /// Leave tensors out that the model does not use, such as those of another head.
+    /// Ignore tensors that the model does not use, such as those of another head.
     #[arg(long)]
     pub(crate) allow_unused: bool,
-    /// Build without an option of config.json that is not known; may be given several times.
+    /// Ignore this unsupported option of config.json; may be given several times.
     #[arg(long = "ignore-option", value_name = "NAME")]
     pub(crate) ignored_options: Vec<String>,
-    /// Which graph of an encoder-decoder [default: the whole in a file, all others in a folder].
+    /// Which graph of an encoder-decoder to build [default: `whole` into a file, all others into a folder].
     #[arg(long)]
     pub(crate) part: Option<Part>,
     /// The seed of a preset's random weights [default: 0].
     #[arg(long)]
     pub(crate) seed: Option<u64>,
-    /// Write the operators as they are declared, whatever the target.
+    /// Write the declared operators without optimizing them for the target.
     #[arg(long)]
     pub(crate) no_optimize: bool,
-    /// Make the attention weights of every layer outputs.
+    /// Add the attention weights of every layer to the outputs.
     #[arg(long)]
     pub(crate) outputs_attention: bool,
     #[command(flatten)]
     pub(crate) emit: Emit,
-    /// Run the result in tract, or in ONNX Runtime where tract cannot run it and ONNX Runtime is found.
+    /// Run the result in tract, or in ONNX Runtime if tract cannot run it and ONNX Runtime is installed.
     #[arg(long)]
     pub(crate) verify: bool,
 }
@@ -130,14 +130,14 @@ pub(crate) struct Build {
 #[derive(Debug, Args)]
 pub(crate) struct Emit {
     /// The runtime to write for: onnx (standard operators), tract or ort (ONNX Runtime). ONNX Runtime refuses a fused
-    /// attention whose batch or length is 0; `optimize --skip fuse-attention` writes a model that takes them.
+    /// attention whose batch or length is 0; `optimize --skip fuse-attention` writes a model that accepts them.
     #[arg(long, default_value = "onnx")]
     pub(crate) target: Target,
-    /// The version of ONNX's operators, or `auto`: raised as far as the operators ask for that the target runs best
-    /// [default: auto for tract and ort; for onnx 21, or the file's own].
+    /// The opset of the output, or `auto`: raised as far as the operators that the target runs best need it
+    /// [default: auto for tract and ort; for onnx 21, or the opset of the input].
     #[arg(long)]
     pub(crate) opset: Option<Opset>,
-    /// What becomes of the KV cache; shared changes the model's inputs and outputs and says how.
+    /// How the KV cache is written; `shared` changes the inputs and outputs of the model and reports how.
     #[arg(long, default_value = "concat")]
     pub(crate) kv_cache: KvCache,
     /// Whether weights go to a file beside the model: auto does so beyond 2 GiB.
@@ -146,22 +146,27 @@ pub(crate) struct Emit {
 }
 
 impl Emit {
-    /// Whether the KV cache becomes a buffer of the caller's, if what else is asked for allows it.
+    /// Returns whether the KV cache becomes a buffer of the caller's; an error if other flags conflict with that.
     pub(crate) fn shares_cache(&self, verify: bool) -> Result<bool, Failure> {
         if self.kv_cache == KvCache::Concat {
             return Ok(false);
         }
         let refused = if !self.target.contrib {
-            format!("--kv-cache shared is for --target ort; {} has no operator for it", self.target)
+            format!(
+                "--kv-cache shared is not available for --target {}, which has no operator for it\n  help: use --target ort",
+                self.target
+            )
         } else if verify {
-            "--verify cannot judge --kv-cache shared, which changes what inputs and results are".to_owned()
+            "--verify conflicts with --kv-cache shared, which changes the inputs and outputs of the model\n  help: leave out \
+             one of them"
+                .to_owned()
         } else {
             return Ok(true);
         };
         Err(Failure::Usage(refused))
     }
 
-    /// Returns how a model is optimized for the target, with the opset and the KV cache that are asked for.
+    /// Returns the options of the optimizer, with the requested target, opset and KV cache.
     pub(crate) fn options(&self) -> passes::Options {
         let mut options = passes::Options::for_target(self.target).with_evaluator(Tract);
         if let Some(opset) = self.opset {
@@ -171,7 +176,7 @@ impl Emit {
     }
 }
 
-/// A version of ONNX's operators.
+/// The requested opset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Opset {
     Auto,
@@ -184,23 +189,23 @@ impl FromStr for Opset {
     fn from_str(word: &str) -> Result<Self, String> {
         match word {
             "auto" => Ok(Opset::Auto),
-            number => number.parse().map(Opset::Is).map_err(|_| "it is a number or `auto`".to_owned()),
+            number => number.parse().map(Opset::Is).map_err(|_| "expected a number or `auto`".to_owned()),
         }
     }
 }
 
-/// The model that a command opens, and how.
+/// The model that a command opens, and how it is read.
 #[derive(Debug, Args)]
 pub(crate) struct Input {
     /// The ONNX file.
     pub(crate) model: PathBuf,
-    /// A folder in which external data may lie that the model's folder only has links to, such as a cache.
+    /// An additional folder into which links to external data may lead, such as a download cache.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// Put the functions of the model in place of the nodes that call them.
+    /// Replace every call of a function by the body of the function.
     #[arg(long)]
     pub(crate) inline_functions: bool,
-    /// Refuse what is otherwise a warning: a declared shape that is not the inferred one, a size of -1.
+    /// Treat warnings as errors: a declared shape that is not the inferred one, a size of -1.
     #[arg(long)]
     pub(crate) strict: bool,
 }
@@ -212,7 +217,7 @@ pub(crate) struct Upgrade {
     /// The file to write; it may be the input.
     #[arg(short, long)]
     pub(crate) output: PathBuf,
-    /// The version of ONNX's operators.
+    /// The opset to convert to.
     #[arg(long)]
     pub(crate) opset: i64,
     /// Whether weights go to a file beside the model: auto does so beyond 2 GiB.
@@ -223,13 +228,13 @@ pub(crate) struct Upgrade {
     pub(crate) share_weights: bool,
 }
 
-/// What becomes of the KV cache.
+/// How the KV cache is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum KvCache {
-    /// Stays as it is: a step gives the past with its keys and values behind.
+    /// Unchanged: each step returns the past and the new keys and values concatenated.
     Concat,
-    /// Is a buffer that the caller preallocates and a step adds to in place; for the target ort. The length of the past
-    /// follows from the padding mask; a model without one gets an input `past_sequence_length`, i64 of one element.
+    /// A buffer that the caller preallocates and each step updates in place; requires --target ort. The length of the
+    /// past follows from the padding mask; a model without one gets an input `past_sequence_length`, i64 of one element.
     Shared,
 }
 
@@ -241,55 +246,56 @@ pub(crate) struct Optimize {
     /// The file to write; it may be the input.
     #[arg(short, long)]
     pub(crate) output: PathBuf,
-    /// Leave weights in the input's files, which must lie in the output's folder and stay as they are: the output is
-    /// small and names them by file, offset and length.
+    /// Leave weights in the input's files, which must lie in the output's folder and must not change: the output is
+    /// small and refers to them by file, offset and length.
     #[arg(long)]
     pub(crate) share_weights: bool,
     #[command(flatten)]
     pub(crate) emit: Emit,
-    /// The passes to run, by name and in the pipeline's order, or `none`.
+    /// Run only these passes, in the order of the pipeline, or `none`.
     #[arg(long, visible_alias = "only", value_delimiter = ',')]
     pub(crate) passes: Option<Vec<String>>,
-    /// Passes to leave out.
+    /// Do not run these passes.
     #[arg(long, value_delimiter = ',', conflicts_with = "passes")]
     pub(crate) skip: Vec<String>,
-    /// Stop after so many rewrites, to find the one that is to blame.
+    /// Stop after this many rewrites, to find the one that changed the result.
     #[arg(long)]
     pub(crate) stop_after: Option<usize>,
-    /// Say of every near miss why the pass declined.
+    /// Report what each attention, normalization and activation became, every rewrite, and why a pass declined a
+    /// near miss.
     #[arg(long)]
     pub(crate) explain: bool,
-    /// Write a page that tells what became of the model, for a browser.
+    /// Write a report of all changes as an HTML page.
     #[arg(long, value_name = "FILE.html")]
     pub(crate) report: Option<PathBuf>,
-    /// Print what changed in the text form.
+    /// Print the change of the graph in the text form.
     #[arg(long)]
     pub(crate) diff: bool,
-    /// Run both sides of every rewrite in tract, at several shapes, and leave out the rewrites that change a result.
+    /// Run both sides of every rewrite in tract at several shapes, and leave out rewrites that change a result.
     #[arg(long)]
     pub(crate) prove: bool,
-    /// Run the result and the input, and compare what they compute.
+    /// Run the input and the result, and compare their outputs.
     #[arg(long)]
     pub(crate) verify: bool,
-    /// Where they differ, find the rewrite that changed the result [default with --verify].
+    /// If they differ, find the rewrite that changed the result [default with --verify].
     #[arg(long, requires = "verify", conflicts_with = "no_bisect")]
     pub(crate) bisect: bool,
     /// Do not search for the rewrite that changed the result.
     #[arg(long, requires = "verify")]
     pub(crate) no_bisect: bool,
-    /// Where they differ, write the smallest model that shows it there: before.onnx and after.onnx, and what both
-    /// compute for inputs.safetensors. The folder is created, or holds nothing but these files.
+    /// If they differ, write the smallest model that shows the difference: before.onnx, after.onnx, inputs.safetensors
+    /// and the outputs of both. The folder must be new or hold only these files.
     #[arg(long, value_name = "FOLDER", requires = "verify", conflicts_with = "no_bisect")]
     pub(crate) reproduce: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) runtimes: Runtimes,
-    /// What a symbol stands for in that, such as batch=2 or past_plus_seq=past+seq; may be given several times.
+    /// The size of a symbolic dim for --verify, such as batch=2 or past_plus_seq=past+seq; may be given several times.
     #[arg(long = "dim", value_name = "SYMBOL=SIZE", value_parser = binding, requires = "verify")]
     pub(crate) dims: Vec<(Symbol, Dim)>,
-    /// How far elements may differ there, as in `verify`.
+    /// How far elements may differ, as in `verify`.
     #[arg(long, default_value_t = TOLERANCE, value_parser = tolerance, requires = "verify")]
     pub(crate) tolerance: f64,
-    /// Try lengths of 512 there, as in `verify`.
+    /// Also try longer lengths, as in `verify`.
     #[arg(long, requires = "verify")]
     pub(crate) long: bool,
 }
@@ -298,14 +304,14 @@ pub(crate) struct Optimize {
 pub(crate) struct Verify {
     #[command(flatten)]
     pub(crate) input: Input,
-    /// A second one, which must compute the same.
+    /// A second model, whose outputs must be equal.
     pub(crate) other: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) runtimes: Runtimes,
-    /// What a symbol stands for, such as batch=2 or past_plus_seq=past+seq; may be given several times.
+    /// The size of a symbolic dim, such as batch=2 or past_plus_seq=past+seq; may be given several times.
     #[arg(long = "dim", value_name = "SYMBOL=SIZE", value_parser = binding)]
     pub(crate) dims: Vec<(Symbol, Dim)>,
-    /// The seed of the inputs.
+    /// The seed of the random inputs.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
     /// How far elements may differ: |a - b| <= t * max(|a|, scale), where the scale is the median magnitude of the
@@ -315,31 +321,31 @@ pub(crate) struct Verify {
     /// Also try lengths of 512, and lengths of 64 where the model has more than 300 million parameters.
     #[arg(long)]
     pub(crate) long: bool,
-    /// Run with these inputs only: a safetensors file, or a folder with an .npy file for each input.
+    /// Run with only these inputs: a safetensors file, or a folder with one .npy file per input.
     #[arg(long, value_name = "FILE|FOLDER", conflicts_with_all = ["dims", "seed", "long", "dump"])]
     pub(crate) inputs: Option<PathBuf>,
-    /// Write the inputs of every run and the first model's outputs there, as safetensors.
+    /// Write the inputs of every run and the outputs of the first model to this folder, as safetensors.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) dump: Option<PathBuf>,
 }
 
-/// Where models run to be verified.
+/// The runtimes in which models are verified.
 #[derive(Debug, Args)]
 pub(crate) struct Runtimes {
     /// The runtime in which models are verified [default: auto].
     #[arg(long)]
     pub(crate) runtime: Option<Runtime>,
-    /// The shared library of ONNX Runtime [default: the one that ORT_DYLIB_PATH names, or that of the Python package
-    /// onnxruntime where it is installed].
+    /// The shared library of ONNX Runtime [default: ORT_DYLIB_PATH, or the library of an installed Python package
+    /// onnxruntime].
     #[arg(long, value_name = "FILE")]
     pub(crate) ort_library: Option<PathBuf>,
-    /// How far ONNX Runtime optimizes a model before it runs it [default: disable].
+    /// The graph optimization level of ONNX Runtime [default: disable].
     #[arg(long, value_name = "LEVEL")]
     pub(crate) ort_level: Option<Level>,
 }
 
 impl Runtimes {
-    /// Whether any of it is given.
+    /// Returns whether any of these flags is given.
     pub(crate) fn is_given(&self) -> bool {
         self.runtime.is_some() || self.ort_library.is_some() || self.ort_level.is_some()
     }
@@ -347,23 +353,23 @@ impl Runtimes {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Runtime {
-    /// tract, and ONNX Runtime for what tract cannot judge, where its library is found.
+    /// tract, and ONNX Runtime for models that tract cannot run, if its library is found.
     Auto,
-    /// tract alone.
+    /// Only tract.
     Tract,
-    /// ONNX Runtime alone.
+    /// Only ONNX Runtime.
     Ort,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Level {
-    /// Not at all.
+    /// No optimizations.
     Disable,
     /// Constant folding and removal of redundant nodes.
     Basic,
-    /// Fusions, too.
+    /// Also fusions.
     Extended,
-    /// Everything that it has.
+    /// All optimizations.
     All,
 }
 
@@ -426,12 +432,12 @@ fn tolerance(text: &str) -> Result<f64, String> {
     if tolerance.is_finite() && tolerance >= 0.0 { Ok(tolerance) } else { Err("expected 0 or more".to_owned()) }
 }
 
-/// What symbols are to stand for, each once.
+/// Returns the sizes of symbolic dims; an error if one is given twice.
 pub(crate) fn bindings(dims: &[(Symbol, Dim)]) -> Result<BTreeMap<Symbol, Dim>, Failure> {
     let mut bindings = BTreeMap::new();
     for (symbol, dim) in dims {
         if bindings.insert(symbol.clone(), dim.clone()).is_some() {
-            return Err(Failure::Usage(format!("--dim says twice what {symbol} stands for")));
+            return Err(Failure::Usage(format!("--dim gives {symbol} two sizes\n  help: leave out one of them")));
         }
     }
     Ok(bindings)

@@ -16,7 +16,7 @@ use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// One file that was built.
+/// A file that was built.
 #[derive(Debug, Serialize)]
 struct Built {
     path: PathBuf,
@@ -25,7 +25,7 @@ struct Built {
     constants: u64,
     bytes: u64,
     seconds: f64,
-    /// What callers have to give or get otherwise.
+    /// Changes of the inputs and outputs that callers must follow.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     interface: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -35,7 +35,9 @@ struct Built {
 pub(crate) fn run(args: &Build, output: Output) -> Result<(), Failure> {
     model_io::check_opset(args.emit.opset)?;
     if args.emit.shares_cache(args.verify)? && (!args.with_past || args.no_optimize) {
-        return Err(Failure::Usage("--kv-cache shared needs --with-past, and none of --no-optimize".to_owned()));
+        return Err(Failure::Usage(
+            "--kv-cache shared requires --with-past and conflicts with --no-optimize".to_owned(),
+        ));
     }
     let model = open(args)?;
     let mut built = vec![];
@@ -61,7 +63,7 @@ pub(crate) fn run(args: &Build, output: Output) -> Result<(), Failure> {
 
 /// Lists the families of models.
 pub(crate) fn families(output: Output) -> Result<(), Failure> {
-    let families: Vec<Known> = FAMILIES.iter().map(Known::new).collect();
+    let families: Vec<FamilyRow> = FAMILIES.iter().map(FamilyRow::new).collect();
     output.report(&families, || {
         let head = ["family", "model_type", "tested against"].map(ToOwned::to_owned);
         let rows = families.iter().map(|family| {
@@ -80,9 +82,9 @@ pub(crate) fn families(output: Output) -> Result<(), Failure> {
     })
 }
 
-/// What is told of a family.
+/// A row of the list of families.
 #[derive(Serialize)]
-struct Known {
+struct FamilyRow {
     name: &'static str,
     model_types: &'static [&'static str],
     architectures: Vec<&'static str>,
@@ -90,11 +92,11 @@ struct Known {
     tested_against: String,
 }
 
-impl Known {
+impl FamilyRow {
     fn new(family: &Family) -> Self {
         let mut architectures: Vec<&str> = family.architectures.iter().map(|(name, _)| *name).collect();
         architectures.dedup();
-        // The paper's own is trained with PyTorch alone.
+        // The paper's own model is compared with PyTorch, not with transformers.
         let is_own = family.model_types.contains(&"transformer");
         let tested_against = if is_own { "PyTorch".to_owned() } else { format!("transformers {TESTED_AGAINST}") };
         Self {
@@ -127,7 +129,9 @@ fn open(args: &Build) -> Result<Pretrained, Failure> {
         "transformer-big" => Config::transformer_big(),
         folder => {
             if args.seed.is_some() {
-                return Err(Failure::Usage("--seed is for presets; the weights of a folder are its own".to_owned()));
+                return Err(Failure::Usage(
+                    "--seed is only for presets, whose weights are random\n  help: leave out --seed".to_owned(),
+                ));
             }
             let mut options = PretrainedOptions::default()
                 .with_past(args.with_past)
@@ -138,8 +142,8 @@ fn open(args: &Build) -> Result<Pretrained, Failure> {
             return Pretrained::open(Path::new(folder), &options).map_err(|error| match error {
                 OpenError::Settings(SettingsError::File(error)) if !Path::new(folder).exists() => {
                     Failure::Usage(format!(
-                        "{error}\n  help: the presets are transformer-base and transformer-big; a folder must hold \
-                         config.json and model.safetensors"
+                        "{error}\n  help: name a preset, transformer-base or transformer-big, or a folder with config.json and \
+                         model.safetensors"
                     ))
                 }
                 OpenError::Weights(WeightError::File(error))
@@ -156,30 +160,33 @@ fn open(args: &Build) -> Result<Pretrained, Failure> {
         ("--dtype", !matches!(args.dtype, Float::F32)),
     ];
     if let Some((flag, _)) = asked.iter().find(|(_, asked)| *asked) {
-        return Err(Failure::Usage(format!("{flag} is for folders, not for presets")));
+        return Err(Failure::Usage(format!("{flag} is only for folders, not for presets\n  help: leave out {flag}")));
     }
     Pretrained::random(&preset, args.seed.unwrap_or(0)).map_err(Failure::model)
 }
 
-/// Whether the output is one file.
+/// Returns whether the output is a file, not a folder.
 fn is_file(args: &Build) -> bool {
     args.output.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"))
 }
 
-/// Which graphs go to which files.
+/// Returns the graphs to build and their files.
 fn parts(args: &Build, model: &Pretrained) -> Result<Vec<(Part, PathBuf)>, Failure> {
     let asked = args.part.map(Part::from);
     if asked.is_some_and(|part| part != Part::Whole) && !model.is_encoder_decoder() {
-        return Err(Failure::Usage("--part is for encoder-decoders; this model is one graph".to_owned()));
+        return Err(Failure::Usage(
+            "--part is only for encoder-decoders; this model is one graph\n  help: leave out --part".to_owned(),
+        ));
     }
     if asked == Some(Part::DecoderWithPast) && !args.with_past {
-        return Err(Failure::Usage("--part decoder-with-past needs --with-past".to_owned()));
+        return Err(Failure::Usage("--part decoder-with-past requires --with-past".to_owned()));
     }
     if is_file(args) {
         let part = asked.unwrap_or(Part::Whole);
         if part == Part::Whole && args.with_past && model.is_encoder_decoder() {
             return Err(Failure::Usage(
-                "with a past, an encoder-decoder is three graphs\n  help: name a folder with -o, or one graph with --part"
+                "with a past, an encoder-decoder is three graphs, which do not fit in one file\n  help: name a folder with -o, or \
+                 select one graph with --part"
                     .to_owned(),
             ));
         }
@@ -198,7 +205,7 @@ fn parts(args: &Build, model: &Pretrained) -> Result<Vec<(Part, PathBuf)>, Failu
     Ok(asked.map_or_else(|| model.parts().to_vec(), |part| vec![part]).into_iter().map(file).collect())
 }
 
-/// What stands beside the weights of a model and belongs to it.
+/// Files of the configuration and the tokenizer, which are copied beside a built model.
 const BESIDE: [&str; 22] = [
     "added_tokens.json",
     "chat_template.jinja",
@@ -224,7 +231,7 @@ const BESIDE: [&str; 22] = [
     "vocab.txt",
 ];
 
-/// Copies configuration and tokenizer to the output.
+/// Copies the configuration and the tokenizer to the output folder.
 fn copy_beside(from: &Path, to: &Path, inputs: &Inputs) -> Result<(), Failure> {
     for name in BESIDE {
         let (from, to) = (from.join(name), to.join(name));

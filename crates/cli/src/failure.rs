@@ -10,33 +10,33 @@ use std::process::ExitCode;
 /// Why a command failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The model is at fault: invalid, different, or with bad external data. Exit code 1.
+    /// The model is invalid, differs, or has bad external data. Exit code 1.
     Model(String),
-    /// The call is: a wrong name, a file that cannot be read or written. Exit code 2.
+    /// The call is wrong, or a file cannot be read or written. Exit code 2.
     Usage(String),
-    /// tract cannot judge the model. Exit code 3.
+    /// No available runtime can judge the model. Exit code 3.
     NotVerifiable(String),
-    /// Whoever reads our output has seen enough. Exit code 0.
+    /// The reader of the output closed it. Exit code 0.
     BrokenPipe,
 }
 
 impl Failure {
-    /// A failure of the model, from an error and what caused it.
+    /// Returns a failure of the model, from an error and its causes.
     pub(crate) fn model(error: impl Error) -> Self {
         Failure::Model(chain(&error))
     }
 
-    /// A failure of the model of a file, from what is wrong with it.
+    /// Returns a failure of the model in the file `path`.
     pub(crate) fn model_at(path: &Path, error: impl Display) -> Self {
         Failure::Model(format!("\"{}\": {error}", path.to_string_lossy().escape_debug()))
     }
 
-    /// A failure of the call, from an error and what caused it.
+    /// Returns a failure of the call, from an error and its causes.
     pub(crate) fn usage(error: impl Error) -> Self {
         Failure::Usage(chain(&error))
     }
 
-    /// Prints it to standard error.
+    /// Prints the failure to standard error, and returns its exit code.
     pub(crate) fn report(&self) -> ExitCode {
         let (message, code) = match self {
             Failure::BrokenPipe => return ExitCode::SUCCESS,
@@ -45,13 +45,13 @@ impl Failure {
             Failure::NotVerifiable(message) => (message, 3),
         };
         let prefix = if message.starts_with("error") { "" } else { "error: " };
-        // Nobody is left to tell when standard error is gone too.
+        // If standard error is closed, there is nowhere to report that.
         let _ = writeln!(io::stderr(), "{prefix}{}", printable(&shortened(message)));
         ExitCode::from(code)
     }
 }
 
-/// A model may have names of a megabyte; beyond so many characters the middle of a line says nothing more.
+/// The number of characters to which a line is shortened: a model may have names of a megabyte.
 const LONGEST: usize = 900;
 
 fn shortened(message: &str) -> String {
@@ -79,7 +79,7 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// An error and its causes, each once.
+/// Returns the messages of an error and its causes, each once.
 fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

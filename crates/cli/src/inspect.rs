@@ -1,4 +1,4 @@
-//! `netwright inspect`, `check` and `passes`: what is in a file, and what there is to do to it.
+//! `netwright inspect`, `check` and `passes`.
 
 use crate::args::Input;
 use crate::failure::Failure;
@@ -25,7 +25,7 @@ struct Contents {
     outputs: Vec<Port>,
     nodes: usize,
     operators: BTreeMap<String, usize>,
-    /// Those of them that are not understood.
+    /// The operators that Netwright does not know.
     kept: BTreeMap<String, usize>,
     parameters: u64,
     parameter_bytes: u64,
@@ -69,7 +69,7 @@ fn summary(contents: &Contents) -> String {
     let row = |(name, count): (&String, &usize)| vec![format!("  {name}"), thousands(*count as u64)];
     rows.extend(contents.operators.iter().map(row));
     if !contents.kept.is_empty() {
-        rows.push(vec!["kept as they came".to_owned()]);
+        rows.push(vec!["unknown operators".to_owned()]);
         rows.extend(contents.kept.iter().map(row));
     }
     table(&rows)
@@ -79,7 +79,7 @@ pub(crate) fn check(input: &Input, output: Output) -> Result<(), Failure> {
     let model = read(input, output)?;
     let path = &input.model;
     ir::check(&model.graph).map_err(|violations| Failure::Model(format!("{}:\n{violations}", in_line(path))))?;
-    output.report(&serde_json::json!({ "sound": true }), || format!("{} is sound", in_line(path)))
+    output.report(&serde_json::json!({ "valid": true }), || format!("{} is valid", in_line(path)))
 }
 
 pub(crate) fn passes(output: Output) -> Result<(), Failure> {

@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(answer) => return output::print_usage(&answer),
     };
-    // Without handlers a signal ends the command as it does any other.
+    // Without handlers, signals have their default effect.
     #[cfg(unix)]
     let _ = signals::handle();
     let output = Output { quiet: cli.quiet, verbose: cli.verbose, json: cli.json };

@@ -1,4 +1,4 @@
-//! Reading and writing models, as all commands do it.
+//! Reading and writing models, shared by all commands.
 
 use crate::args::{ExternalData, Input, Opset};
 use crate::failure::Failure;
@@ -9,17 +9,17 @@ use netwright::ir::Model;
 use netwright::onnx::{self, ReadError, ReadOptions, WriteError, WriteOptions, Written};
 use std::path::Path;
 
-/// The other warnings are counted.
+/// The number of warnings that are printed; further ones are only counted.
 const MOST_WARNINGS: usize = 10;
 
-/// Reads the model of a command.
+/// Reads the model that a command names.
 pub(crate) fn read(input: &Input, output: Output) -> Result<Model, Failure> {
     read_at(&input.model, input, output)
 }
 
-/// Reads a model, as the flags of a command say.
+/// Reads the model at `path` with the flags of a command.
 ///
-/// An error in the contents is the fault of the model; one that keeps the file from being read is that of the call.
+/// An error in the contents is a failure of the model; a file that cannot be read is a failure of the call.
 pub(crate) fn read_at(path: &Path, input: &Input, output: Output) -> Result<Model, Failure> {
     let mut options = ReadOptions::default().with_inline_functions(input.inline_functions).with_strict(input.strict);
     options.data_dir.clone_from(&input.data_dir);
@@ -37,13 +37,13 @@ pub(crate) fn read_at(path: &Path, input: &Input, output: Output) -> Result<Mode
     if !understood.contains(&opset) {
         let (first, last) = (understood.start(), understood.end());
         output.warn(&format!(
-            "opset {opset} is none of those that are understood ({first} to {last}): its operators are kept as they came"
+            "opset {opset} is not supported ({first} to {last} are): its operators pass through unchanged"
         ))?;
     }
     Ok(model)
 }
 
-/// Writes a model; its external data replaces none of the inputs.
+/// Writes a model without replacing any of the inputs by its external data.
 pub(crate) fn write(
     model: &Model,
     path: &Path,
@@ -58,7 +58,7 @@ pub(crate) fn write(
     onnx::write(model, path, &options).map_err(write_failure)
 }
 
-/// A file that cannot be written is the call's fault, a model that cannot be is its own.
+/// Returns a failure of the call for a file that cannot be written, and one of the model for a model that cannot be.
 fn write_failure(error: WriteError) -> Failure {
     match error {
         WriteError::File(error) => Failure::usage(error),
@@ -66,22 +66,23 @@ fn write_failure(error: WriteError) -> Failure {
     }
 }
 
-/// The newest opset that a model is brought to: those behind it lose kernels in runtimes.
+/// The newest opset that models are converted to: runtimes lack kernels for newer ones.
 const NEWEST_OPSET: i64 = 24;
 
-/// Checks that the version of the operators is one that a model is brought to.
+/// Checks that models can be written with the opset.
 pub(crate) fn check_opset(opset: Option<Opset>) -> Result<(), Failure> {
     let first = *onnx::WRITTEN_OPSETS.start();
     match opset {
         Some(Opset::Is(opset)) if !(first..=NEWEST_OPSET).contains(&opset) => {
-            let message = format!("opset {opset} cannot be written; those from {first} to {NEWEST_OPSET} can");
+            let message =
+                format!("opset {opset} cannot be written\n  help: choose an opset from {first} to {NEWEST_OPSET}");
             Err(Failure::Usage(message))
         }
         _ => Ok(()),
     }
 }
 
-/// Sets the version of the operators that is to be written, where it is given.
+/// Sets the opset of a model, if one is given.
 pub(crate) fn set_opset(model: &mut Model, opset: Option<Opset>) -> Result<(), Failure> {
     check_opset(opset)?;
     if let Some(Opset::Is(opset)) = opset {

@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Instant;
 
-/// One side of the comparison.
+/// The model before or after optimizing.
 #[derive(Debug, Serialize)]
 struct Side {
     nodes: usize,
@@ -34,8 +34,8 @@ struct Side {
 }
 
 impl Side {
-    /// As the page of `--report` tells it.
-    fn told<'s>(&'s self, text: &'s str) -> report::Side<'s> {
+    /// Returns this side for the page of `--report`.
+    fn for_report<'s>(&'s self, text: &'s str) -> report::Side<'s> {
         let Self { nodes, operators, bytes, parameters, constants } = self;
         let counts =
             [("nodes", *nodes as u64), ("parameters", *parameters), ("constants", *constants), ("bytes", *bytes)];
@@ -44,11 +44,11 @@ impl Side {
 }
 
 #[derive(Debug, Serialize)]
-struct Done {
+struct Summary {
     before: Side,
     after: Side,
     applied: BTreeMap<&'static str, usize>,
-    /// What callers have to give or get otherwise.
+    /// Changes of the inputs and outputs that callers must follow.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     interface: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -66,18 +66,18 @@ struct Done {
     reproducer: Option<String>,
 }
 
-/// What came of proving every rewrite.
+/// The results of proving every rewrite.
 #[derive(Debug, Serialize)]
 struct Proofs {
     proven: usize,
-    /// How many rewrites could not be run, by the reason.
+    /// The number of rewrites that could not be run, by reason.
     not_proven: BTreeMap<String, usize>,
     /// The rewrites that changed a result and were left out.
     refuted: Vec<String>,
 }
 
 impl Proofs {
-    fn of(proven: &Proven) -> Self {
+    fn new(proven: &Proven) -> Self {
         let mut not_proven = BTreeMap::new();
         for event in &proven.unproven {
             *not_proven.entry(event.note.to_string()).or_default() += 1;
@@ -97,8 +97,7 @@ impl Proofs {
 
 pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
     if args.verify && same_file(&args.input.model, &args.output) {
-        let message =
-            "--verify compares the result with the input, which writing in place replaces; write to another file";
+        let message = "--verify compares the result with the input, which writing in place replaces\n  help: write to another file";
         return Err(Failure::Usage(message.to_owned()));
     }
     args.emit.shares_cache(args.verify)?;
@@ -146,11 +145,11 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
     };
     let culprit = culprit.map(|culprit| culprit.to_string());
     let after = side(inventory(&model), written.bytes);
-    let proofs = events.proven.as_ref().map(Proofs::of);
+    let proofs = events.proven.as_ref().map(Proofs::new);
     for event in proofs.iter().flat_map(|proofs| &proofs.refuted) {
         output.warn(&format!("a rewrite that changes a result was left out: {event}"))?;
     }
-    let done = Done { before, after, applied, interface, explain, proofs, seconds, verified, culprit, reproducer };
+    let done = Summary { before, after, applied, interface, explain, proofs, seconds, verified, culprit, reproducer };
     output.report(&done, || summary(&done))?;
     if let (Some(explain), true) = (&done.explain, output.quiet) {
         output.aside(&explain.join("\n"))?;
@@ -158,7 +157,7 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
     if let Some(before) = text {
         let after = model.graph.to_text(Detail::Elided);
         if let Some(path) = &args.report {
-            let sides = [(&done.before, &before), (&done.after, &after)].map(|(side, text)| side.told(text));
+            let sides = [(&done.before, &before), (&done.after, &after)].map(|(side, text)| side.for_report(text));
             let name = args.input.model.to_string_lossy();
             let page = report::page(&name, [&sides[0], &sides[1]], &sites, &events, seconds);
             let mut file = AtomicFile::create(path).map_err(Failure::usage)?;
@@ -177,14 +176,14 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
     })
 }
 
-/// The model that is optimized.
+/// Reads the model again as it was before optimizing.
 fn original(args: &Optimize, output: Output) -> Result<Model, Failure> {
     let mut model = model_io::read(&args.input, Output { quiet: true, ..output })?;
     model_io::set_opset(&mut model, args.emit.opset)?;
     Ok(model)
 }
 
-/// Writes the smallest model that shows what the rewrite changed; returns what to print about it.
+/// Writes the smallest model that shows the difference, and returns the text to print.
 fn reproducer(
     args: &Optimize,
     options: &passes::Options,
@@ -196,13 +195,13 @@ fn reproducer(
     match netwright::reproduce::reproduce(&original(args, output)?, options, culprit) {
         Ok(reproducer) => reproduce::write(folder, &reproducer),
         Err(netwright::reproduce::ReproduceError::NotARewrite(_)) => {
-            Ok("no reproducer is written: there is one of a rewrite only".to_owned())
+            Ok("no reproducer is written: only a difference caused by a rewrite has one".to_owned())
         }
         Err(error) => Ok(format!("no reproducer is written: {error}")),
     }
 }
 
-/// The rewrite that changed the result: what each step is compared with is the input.
+/// Finds the rewrite that changed the result, by comparing the model after each step with the input.
 fn culprit(
     args: &Optimize,
     options: &passes::Options,
@@ -218,14 +217,14 @@ fn culprit(
         match onnx::write(model, &step, &WriteOptions::default()) {
             Ok(_) => {}
             Err(WriteError::File(error)) => return Err(Failure::usage(error)),
-            // Between two rewrites that are for one another, a model may have no form in the file.
+            // Between two rewrites that belong together, a model may not be expressible in ONNX.
             Err(_) => return Ok(None),
         }
         Ok(verify::is_right(&verify::compared(args, &step, comparison, quiet)?))
     })
 }
 
-/// Checks that nothing that is written replaces what is read, but for the output that may replace the model.
+/// Checks that no output replaces an input; only the model itself may be replaced.
 fn expect_outputs(args: &Optimize, inputs: &Inputs) -> Result<(), Failure> {
     inputs.expect_other_output(&args.output, &args.input.model)?;
     if let Some(folder) = &args.reproduce {
@@ -234,8 +233,8 @@ fn expect_outputs(args: &Optimize, inputs: &Inputs) -> Result<(), Failure> {
     let Some(report) = &args.report else { return Ok(()) };
     inputs.expect_other("--report", report)?;
     if report.is_symlink() && !report.exists() {
-        // It may lead to the output, which does not exist yet.
-        let message = format!("--report is a link to nothing: {}\n  help: name the page itself", in_line(report));
+        // The link may lead to the output, which does not exist yet.
+        let message = format!("--report is a dangling link: {}\n  help: name the page itself", in_line(report));
         return Err(Failure::Usage(message));
     }
     if same_place(report, &args.output) {
@@ -249,7 +248,7 @@ fn expect_outputs(args: &Optimize, inputs: &Inputs) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::Usage(format!(
-        "--report writes a page of HTML, and the name {} does not end in .html\n  help: choose a name that does",
+        "--report writes an HTML page, and the name {} does not end in .html\n  help: choose a name that does",
         in_line(report)
     )))
 }
@@ -259,15 +258,15 @@ fn side(counts: Inventory, bytes: u64) -> Side {
     Side { nodes, operators, bytes, parameters, constants }
 }
 
-/// What callers have to give or get otherwise.
+/// Returns the changes of the inputs and outputs that callers must follow.
 pub(crate) fn interface(model: &Model, report: &Report) -> Vec<String> {
     let inputs: BTreeSet<_> = model.graph.inputs().map(|input| model.graph.value_name(input)).collect();
     let changed = report.applied.iter().filter(|event| inputs.contains(&event.node));
     changed.map(|event| format!("changed   {event}")).collect()
 }
 
-/// What became of every attention, normalization and activation; then every rewrite, those that merge what is the same
-/// in a line for each pass, and every near miss.
+/// Returns the lines of `--explain`: every attention, normalization and activation, every rewrite, with merged common
+/// subexpressions in one line, and every near miss.
 fn explain(sites: &[Site], report: &Report) -> Vec<String> {
     let mut lines: Vec<String> = sites.iter().map(ToString::to_string).collect();
     lines.push(passes::sites::summary(sites));
@@ -280,13 +279,13 @@ fn explain(sites: &[Site], report: &Report) -> Vec<String> {
         }
     }
     if merged > 0 {
-        lines.push(format!("applied   eliminate-common-subexpressions: {merged} values are the same as another"));
+        lines.push(format!("applied   eliminate-common-subexpressions: {merged} values equal another and are merged"));
     }
     lines.extend(report.declined.iter().map(|event| format!("declined  {event}")));
     lines
 }
 
-fn summary(done: &Done) -> String {
+fn summary(done: &Summary) -> String {
     let row = |name: &str, before: u64, after: u64| {
         let change = match after.cmp(&before) {
             Ordering::Less => format!("-{}", thousands(before - after)),

@@ -1,4 +1,4 @@
-//! What is printed, and how.
+//! Printing: data, reports, warnings, progress and tables.
 
 use crate::failure::Failure;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -14,31 +14,31 @@ use std::time::Duration;
 /// The global flags.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Output {
-    /// Print errors and asked-for data alone.
+    /// Print only errors and requested data.
     pub(crate) quiet: bool,
-    /// Print details.
+    /// Print every rewrite.
     pub(crate) verbose: bool,
     /// Print data as JSON.
     pub(crate) json: bool,
 }
 
 impl Output {
-    /// Prints data that was asked for: as JSON where that was asked for, else as text.
+    /// Prints requested data, as JSON with `--json` and otherwise as text.
     pub(crate) fn data(self, json: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Failure> {
         if self.json {
             let text = serde_json::to_string_pretty(json).map_err(Failure::usage)?;
-            // JSON escapes some of the control characters; in its strings all of them may be.
+            // serde_json escapes only some control characters; JSON strings may escape all.
             return write_out(&escape_control(&text, |c| format!("\\u{:04x}", u32::from(c))));
         }
         write_out(&printable(&text()))
     }
 
-    /// Prints what a command did, unless it is to be quiet.
+    /// Prints what a command did, unless `--quiet` is given.
     pub(crate) fn report(self, json: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Failure> {
         if self.quiet { Ok(()) } else { self.data(json, text) }
     }
 
-    /// Prints text of its own, such as a diff; with `--json` it goes to standard error to keep the data apart.
+    /// Prints additional text, such as a diff; with `--json` it goes to standard error, apart from the data.
     pub(crate) fn aside(self, text: &str) -> Result<(), Failure> {
         if self.json {
             write!(io::stderr(), "{}", printable(text))?;
@@ -47,7 +47,7 @@ impl Output {
         write_out(&printable(text))
     }
 
-    /// Tells of something that the user should know and that is no failure.
+    /// Prints a warning, unless `--quiet` is given.
     pub(crate) fn warn(self, text: &str) -> Result<(), Failure> {
         if !self.quiet {
             writeln!(io::stderr(), "warning: {}", printable(text))?;
@@ -55,7 +55,7 @@ impl Output {
         Ok(())
     }
 
-    /// Prints, with `--verbose`, every rewrite as it was applied; to standard error, which keeps data apart.
+    /// With `--verbose`, prints every applied rewrite to standard error.
     pub(crate) fn rewrites(self, applied: &[Event]) -> Result<(), Failure> {
         if self.verbose {
             let mut out = io::stderr().lock();
@@ -64,7 +64,7 @@ impl Output {
         Ok(())
     }
 
-    /// A spinner for work that takes over a second, on a terminal; it lasts until the result is dropped.
+    /// Shows a spinner on a terminal for work that takes over a second, until the result is dropped.
     pub(crate) fn spinner(self, message: &'static str) -> Spinner {
         let (done, waiting) = mpsc::channel::<()>();
         let shown = !self.quiet && io::stderr().is_terminal();
@@ -73,7 +73,7 @@ impl Output {
     }
 }
 
-/// Shows that something is being done, until it is dropped.
+/// A spinner that is shown until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Spinner {
     /// Closed to end the spinner.
@@ -85,13 +85,13 @@ impl Drop for Spinner {
     fn drop(&mut self) {
         self.done.take();
         if let Some(thread) = self.thread.take() {
-            // It only draws: a panic there is no failure of the work.
+            // The thread only draws: its panic is not a failure of the work.
             let _ = thread.join();
         }
     }
 }
 
-/// Draws from the second second on, until the channel is closed.
+/// Draws after the first second, until the channel is closed.
 fn spin(message: &'static str, done: &mpsc::Receiver<()>) {
     if done.recv_timeout(Duration::from_secs(1)) != Err(RecvTimeoutError::Timeout) {
         return;
@@ -109,13 +109,13 @@ fn spin(message: &'static str, done: &mpsc::Receiver<()>) {
     bar.finish_and_clear();
 }
 
-/// Text in which no character moves the cursor, colours the terminal or turns the direction of writing: names in a model
-/// may hold any.
+/// Escapes characters that move the cursor, color the terminal or change the text direction: names in a model may
+/// contain any.
 pub(crate) fn printable(text: &str) -> String {
     escape_control(text, |c| c.escape_unicode().to_string())
 }
 
-/// A path in a line of text.
+/// Returns a path as text on one line.
 pub(crate) fn in_line(path: &Path) -> String {
     path.to_string_lossy().replace('\n', "\\n")
 }
@@ -133,7 +133,7 @@ fn escape_control(text: &str, escape: impl Fn(char) -> String) -> String {
     printable
 }
 
-/// Prints help, the version or what is wrong with a call; that nothing can be printed is a failure too.
+/// Prints help, the version or a usage error; failing to print is a failure too.
 pub(crate) fn print_usage(answer: &clap::Error) -> ExitCode {
     let code = u8::try_from(answer.exit_code()).unwrap_or(2);
     match answer.print().and_then(|()| io::stdout().flush()) {
@@ -151,10 +151,10 @@ fn write_out(text: &str) -> Result<(), Failure> {
     Ok(out.flush()?)
 }
 
-/// Longer cells of a table are cut: a model may have names of a megabyte.
+/// The width at which cells of a table are cut: a model may have names of a megabyte.
 const WIDEST: usize = 120;
 
-/// Columns, the first to the left and the others to the right.
+/// Formats a table, with the first column aligned left and the others right.
 pub(crate) fn table(rows: &[Vec<String>]) -> String {
     let cut = |cell: &String| match cell.char_indices().nth(WIDEST) {
         Some((end, _)) => format!("{}…", &cell[..end]),
@@ -177,7 +177,7 @@ pub(crate) fn table(rows: &[Vec<String>]) -> String {
     text
 }
 
-/// A number with its thousands apart: `63,082,496`.
+/// Formats a number with thousands separators: `63,082,496`.
 pub(crate) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();

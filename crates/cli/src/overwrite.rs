@@ -1,4 +1,4 @@
-//! What no command may write over: the files that it reads.
+//! Protects the files that a command reads from being overwritten by its outputs.
 
 use crate::failure::Failure;
 use crate::output::in_line;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Inputs(Vec<(PathBuf, Identity)>);
 
 impl Inputs {
-    /// A model's file, and the files that its weights are in.
+    /// Returns the file of a model and the files of its weights.
     pub(crate) fn of_model(path: &Path, model: &Model) -> Self {
         let mut inputs = Self::default();
         inputs.add(path);
@@ -38,7 +38,7 @@ impl Inputs {
         }
     }
 
-    /// The files of a folder of a pretrained model and of the folders in it, but for models that were built there.
+    /// Returns the files of a pretrained model: of its folder and the folders in it, without models built there.
     pub(crate) fn of_folder(folder: &Path) -> Self {
         let mut inputs = Self::default();
         let is_built =
@@ -48,7 +48,7 @@ impl Inputs {
         inputs
     }
 
-    /// Adds a file, through links; one that cannot be reached is for whoever reads it to report.
+    /// Adds a file, following links; the reader reports a file that does not exist.
     fn add(&mut self, path: &Path) {
         if let Ok(identity) = Identity::of(path) {
             self.add_identity(path, &identity);
@@ -61,7 +61,7 @@ impl Inputs {
         }
     }
 
-    /// Fails if `path` is one of them, by whatever name; `what` is to be written there.
+    /// Fails if `path` leads to one of the files; `what` names the output in the error.
     pub(crate) fn expect_other(&self, what: &str, path: &Path) -> Result<(), Failure> {
         let Ok(identity) = Identity::of(path) else { return Ok(()) };
         match self.0.iter().find(|(_, input)| *input == identity) {
@@ -74,7 +74,7 @@ impl Inputs {
         }
     }
 
-    /// Like [`expect_other`](Self::expect_other) for a model that is written, which may replace the model itself.
+    /// Like [`expect_other`](Self::expect_other) for the output model, which may replace the input model.
     pub(crate) fn expect_other_output(&self, path: &Path, model: &Path) -> Result<(), Failure> {
         if same_file(path, model) {
             return Ok(());
@@ -82,7 +82,7 @@ impl Inputs {
         self.expect_other("the output", path)
     }
 
-    /// The files themselves, for the writer of external data.
+    /// Returns the identities of the files, for the writer of external data.
     pub(crate) fn identities(&self) -> Vec<Identity> {
         self.0.iter().map(|(_, identity)| identity.clone()).collect()
     }
@@ -92,12 +92,12 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
     std::fs::read_dir(folder).map(|entries| entries.flatten().map(|entry| entry.path()).collect()).unwrap_or_default()
 }
 
-/// Whether two paths lead to one file that exists.
+/// Returns whether two paths lead to the same existing file.
 pub(crate) fn same_file(a: &Path, b: &Path) -> bool {
     matches!((Identity::of(a), Identity::of(b)), (Ok(a), Ok(b)) if a == b)
 }
 
-/// Whether two paths are one place, where a file may stand or not.
+/// Returns whether two paths name the same file, which need not exist.
 pub(crate) fn same_place(a: &Path, b: &Path) -> bool {
     let place = |path: &Path| {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -1,4 +1,4 @@
-//! The page of `optimize --report`: what was there, what became of it, and why the rest did not.
+//! The HTML page of `optimize --report`: the model before and after, every rewrite and every near miss.
 
 use crate::output::thousands;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -8,7 +8,7 @@ use netwright::passes::{self, Report};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
 
-/// What is told of one side: names and numbers, then operators and their numbers.
+/// The model before or after optimizing, as the page shows it.
 pub(crate) struct Side<'s> {
     pub(crate) operators: &'s BTreeMap<String, usize>,
     pub(crate) counts: [(&'static str, u64); 4],
@@ -16,11 +16,11 @@ pub(crate) struct Side<'s> {
     pub(crate) text: &'s str,
 }
 
-/// More lines of text, near misses and sites are cut, and how many is said.
+/// The most lines of a listing; the page says how many more there are.
 const MOST_LINES: usize = 1200;
-/// Longer blocks are not looked for.
+/// The most lines of a repeated block.
 const LONGEST_BLOCK: usize = 400;
-/// Shorter ones say nothing.
+/// The fewest lines of a repeated block.
 const SHORTEST_BLOCK: usize = 4;
 
 const STYLE: &str = "
@@ -38,7 +38,7 @@ td.name { font-family: ui-monospace, monospace; font-size: .8rem; overflow-wrap:
 summary { cursor: pointer; }
 ";
 
-/// The page, self-contained: nothing in it is fetched, and no script runs.
+/// Returns the page, which is self-contained: it fetches nothing and runs no script.
 pub(crate) fn page(model: &str, [before, after]: [&Side; 2], sites: &[Site], report: &Report, seconds: f64) -> String {
     let mut applied: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for event in &report.applied {
@@ -69,11 +69,11 @@ pub(crate) fn page(model: &str, [before, after]: [&Side; 2], sites: &[Site], rep
                         (lines(events))
                     }
                 }
-                h2 { "The graph, repeated blocks once" }
+                h2 { "The graph, with repeated blocks shown once" }
                 (blocks(after.text))
                 h2 { "What changed" }
                 details {
-                    summary { "the difference of the graphs" }
+                    summary { "diff of the text form" }
                     (difference(&passes::diff(before.text, after.text)))
                 }
                 h2 { "Near misses" }
@@ -113,7 +113,7 @@ fn counts(before: &Side, after: &Side) -> Markup {
 
 fn site_table(sites: &[Site]) -> Markup {
     html! {
-        @if sites.is_empty() { p { "There are none." } } @else {
+        @if sites.is_empty() { p { "None." } } @else {
             div.wide {
                 table {
                     tr { th { "what" } th { "name" } th { "became" } }
@@ -157,7 +157,7 @@ fn difference(diff: &str) -> Markup {
     }
 }
 
-/// The lines of a graph, of which a run of equal blocks is shown once.
+/// Renders the lines of a graph, with the longest run of equal blocks shown once.
 fn blocks(text: &str) -> Markup {
     let all: Vec<&str> = text.lines().filter(|line| !line.contains(" = parameter ")).collect();
     let run = repeated(&all);
@@ -167,7 +167,7 @@ fn blocks(text: &str) -> Markup {
         all.get(from..to).unwrap_or_default().iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     html! {
-        p { (all.len()) " lines, parameters left out" @if times > 1 { "; a block of " (length) " stands " (times) " times" } "." }
+        p { (all.len()) " lines, parameters left out" @if times > 1 { "; a block of " (length) " lines appears " (times) " times" } "." }
         (lines(&part(0, first)))
         @if times > 1 {
             details open {
@@ -179,7 +179,7 @@ fn blocks(text: &str) -> Markup {
     }
 }
 
-/// Where the run of blocks that are alike begins which covers most lines, how long a block is and how many there are.
+/// Finds the run of similar blocks that covers most lines; returns its start, the length of a block and their number.
 fn repeated(lines: &[&str]) -> Option<(usize, usize, usize)> {
     let mut known = HashMap::new();
     let shapes: Vec<usize> = lines
@@ -204,7 +204,7 @@ fn repeated(lines: &[&str]) -> Option<(usize, usize, usize)> {
     best
 }
 
-/// A line without names: its operator, attributes and types.
+/// Returns a line without its names: the operator, attributes and types.
 fn shape_of(line: &str) -> String {
     let mut shape = String::new();
     let mut rest = line;
@@ -226,7 +226,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn blocks_that_repeat() {
+    fn finds_repeated_blocks() {
         let block = |layer: usize| (0..5).map(move |at| format!("  %l{layer}.{at} = op{at} %l{layer} : f32[n]"));
         let text: Vec<String> =
             ["head".to_owned()].into_iter().chain((0..3).flat_map(block)).chain(["return".to_owned()]).collect();

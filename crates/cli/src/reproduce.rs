@@ -19,10 +19,10 @@ const OUTPUTS_AFTER: &str = "outputs.after.safetensors";
 
 const FILES: [&str; 5] = [BEFORE, AFTER, INPUTS, OUTPUTS_BEFORE, OUTPUTS_AFTER];
 
-/// Checks that a folder is missing, or holds nothing but an earlier reproducer.
+/// Checks that a folder does not exist, or contains only an earlier reproducer.
 pub(crate) fn expect_folder(folder: &Path) -> Result<(), Failure> {
     let refused = |what: String| {
-        let help = "name a new folder, or one with nothing but an earlier reproducer";
+        let help = "name a new folder, or one that contains only an earlier reproducer";
         Err(Failure::Usage(format!("--reproduce: {what}\n  help: {help}")))
     };
     let entries = match std::fs::read_dir(folder) {
@@ -41,12 +41,12 @@ pub(crate) fn expect_folder(folder: &Path) -> Result<(), Failure> {
     }
     others.sort();
     match others.first() {
-        Some(other) => refused(format!("the folder {folder:?} holds {other:?}, which is not part of a reproducer")),
+        Some(other) => refused(format!("the folder {folder:?} contains {other:?}, which is not part of a reproducer")),
         None => Ok(()),
     }
 }
 
-/// Checks that the files of the folder replace no input, and that nothing else is written there.
+/// Checks that the files of the folder replace no input, and that no other output is written there.
 pub(crate) fn expect_other_files(
     folder: &Path,
     inputs: &Inputs,
@@ -57,13 +57,13 @@ pub(crate) fn expect_other_files(
     }
     let is_within = |path: &Path| path.parent().is_some_and(|parent| same_place(parent, folder));
     if let Some(path) = written.into_iter().flatten().find(|path| is_within(path)) {
-        let message = format!("--reproduce: {path:?} is written to the folder, too");
+        let message = format!("--reproduce: {path:?} is written to the folder too");
         return Err(Failure::Usage(format!("{message}\n  help: give the reproducer a folder of its own")));
     }
     Ok(())
 }
 
-/// Writes a reproducer; returns what to print about it.
+/// Writes a reproducer, and returns the text to print.
 pub(crate) fn write(folder: &Path, reproducer: &Reproducer) -> Result<String, Failure> {
     expect_folder(folder)?;
     files::create_folder(folder).map_err(Failure::usage)?;
@@ -87,7 +87,7 @@ pub(crate) fn write(folder: &Path, reproducer: &Reproducer) -> Result<String, Fa
     let [before, after] = [&reproducer.before, &reproducer.after].map(|model| nodes(inventory(model).nodes));
     let at = |name: &str| quoted(&folder.join(name));
     Ok(format!(
-        "the smallest model that shows it has {before} before the rewrite and {after} after it: {}\n  \
+        "the smallest model that shows the difference has {before} before the rewrite and {after} after it: {}\n  \
         run it with: netwright verify {} {} --inputs {}",
         reproducer.difference,
         at(BEFORE),
@@ -96,7 +96,7 @@ pub(crate) fn write(folder: &Path, reproducer: &Reproducer) -> Result<String, Fa
     ))
 }
 
-/// A path as a shell reads it.
+/// Quotes a path for a shell.
 fn quoted(path: &Path) -> String {
     let text = path.to_string_lossy();
     let is_plain = |c: char| c.is_alphanumeric() || "/._-+,:@".contains(c);
@@ -139,7 +139,8 @@ mod tests {
         let mut found = reproducer();
         let text = write(&at, &found).expect("it is written");
         let (before, after) = (at.join(BEFORE), at.join(AFTER));
-        let expected = "the smallest model that shows it has 1 node before the rewrite and 1 node after it: ";
+        let expected =
+            "the smallest model that shows the difference has 1 node before the rewrite and 1 node after it: ";
         assert!(text.starts_with(expected), "{text}");
         let command = format!("\n  run it with: netwright verify {} {} --inputs ", before.display(), after.display());
         assert!(text.contains(&command), "{text}");
@@ -152,7 +153,7 @@ mod tests {
         let inputs = safetensors::SafeTensors::deserialize(&bytes).expect("they are safetensors");
         let tensor = inputs.tensor(&found.inputs[0].0).expect("the input is there");
         assert_eq!(tensor.data(), found.inputs[0].1.to_bytes());
-        // It may be replaced; what a failing model does not compute is not left from before.
+        // It may be replaced; outputs of the earlier reproducer that the new one lacks are removed.
         found.after_outputs = None;
         write(&at, &found).expect("it is written again");
         files.retain(|name| *name != OUTPUTS_AFTER);
@@ -164,7 +165,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("notes.txt"), "").expect("written");
         let Err(Failure::Usage(message)) = write(folder.path(), &reproducer()) else { panic!("it is refused") };
-        assert!(message.contains("holds \"notes.txt\", which is not part of a reproducer\n  help: "), "{message}");
+        assert!(message.contains("contains \"notes.txt\", which is not part of a reproducer\n  help: "), "{message}");
         assert_eq!(names(folder.path()), ["notes.txt"]);
         assert!(matches!(expect_folder(&folder.path().join("notes.txt")), Err(Failure::Usage(_))));
     }

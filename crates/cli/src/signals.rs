@@ -1,4 +1,4 @@
-//! What signals do: a command that is stopped leaves no unfinished file.
+//! Signal handlers: a command that is stopped leaves no unfinished file.
 
 use netwright::files;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
@@ -8,8 +8,8 @@ use std::io;
 use std::sync::Arc;
 use std::thread;
 
-/// Removes unfinished files when the command is told to stop, and makes a write beyond the shell's limit of file sizes
-/// an error like a full disk, in place of an end without a word.
+/// Installs handlers that remove unfinished files when a signal ends the command. A write beyond the shell's limit on
+/// file sizes becomes an error, like a full disk, instead of ending the command silently.
 pub(crate) fn handle() -> io::Result<()> {
     signal_hook::flag::register(SIGXFSZ, Arc::default())?;
     let ignored = ignored();
@@ -19,15 +19,15 @@ pub(crate) fn handle() -> io::Result<()> {
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for signal in signals.forever() {
             files::remove_unfinished();
-            // If the default is to go on, so does this.
+            // If the default does not end the process, continue.
             let _ = emulate_default_handler(signal);
         }
     })?;
     Ok(())
 }
 
-/// The signals that whoever started the command wants ignored, such as `nohup` and shells in the background, a bit each;
-/// none where the system does not tell.
+/// Returns a bit mask of the signals that the parent process set to be ignored, as `nohup` and background jobs do; 0 if
+/// the system does not report them.
 fn ignored() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

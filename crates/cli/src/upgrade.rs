@@ -11,7 +11,11 @@ pub(crate) fn run(args: &Upgrade, output: Output) -> Result<(), Failure> {
     model_io::check_opset(opset)?;
     let mut model = model_io::read(&args.input, output)?;
     if args.opset < model.opset() {
-        let message = format!("the model is of opset {}, and {} is older", model.opset(), args.opset);
+        let message = format!(
+            "the model has opset {}, and opset {} is older\n  help: choose a newer opset",
+            model.opset(),
+            args.opset
+        );
         return Err(Failure::Usage(message));
     }
     let inputs = Inputs::of_model(&args.input.model, &model);
@@ -19,6 +23,6 @@ pub(crate) fn run(args: &Upgrade, output: Output) -> Result<(), Failure> {
     model_io::set_opset(&mut model, opset)?;
     let written = model_io::write(&model, &args.output, args.external_data, args.share_weights, &inputs)?;
     output.report(&serde_json::json!({ "opset": args.opset, "bytes": written.bytes }), || {
-        format!("{} is of opset {}, {} bytes", in_line(&args.output), args.opset, thousands(written.bytes))
+        format!("{} has opset {}, {} bytes", in_line(&args.output), args.opset, thousands(written.bytes))
     })
 }

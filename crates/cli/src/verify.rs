@@ -1,4 +1,4 @@
-//! `netwright verify`, and what `--verify` does.
+//! `netwright verify`, and the flag `--verify`.
 
 use crate::args::{self, ExternalData, Input, Optimize, Runtimes, Verify, bindings};
 use crate::failure::Failure;
@@ -32,7 +32,7 @@ pub(crate) fn run(args: &Verify, output: Output) -> Result<(), Failure> {
     let other = args.other.as_deref().map(|other| opened(other, "second")).transpose()?;
     let verdict = worker()?.verify(&model, other.as_deref(), &options).map_err(failure)?;
     drop(spinner);
-    // Where a runtime brought the worker down, it is not asked again, in this process.
+    // A runtime that crashed the worker is not run again in this process.
     if let (
         Some(folder),
         Verdict::Runs { runtime, .. } | Verdict::Equal { runtime, .. } | Verdict::Differs { runtime, .. },
@@ -49,7 +49,7 @@ pub(crate) fn run(args: &Verify, output: Output) -> Result<(), Failure> {
     }
 }
 
-/// Returns the file that a runtime opens: the model's own, or a copy of it whose functions are put in place of their calls.
+/// Returns the file that a runtime opens: the model, or a copy with its functions inlined.
 fn opened(path: &Path, input: &Input, folder: &Path, output: Output) -> Result<PathBuf, Failure> {
     if !input.strict && !input.inline_functions {
         return Ok(path.to_owned());
@@ -64,7 +64,7 @@ fn opened(path: &Path, input: &Input, folder: &Path, output: Output) -> Result<P
     Ok(copy)
 }
 
-/// Runs a model of our own making, in this process.
+/// Runs a model that this command built, in this process.
 pub(crate) fn own(path: &Path, output: Output) -> Result<Verdict, Failure> {
     let _spinner = output.spinner("verifying");
     let fallback = match OnnxRuntime::find() {
@@ -76,10 +76,10 @@ pub(crate) fn own(path: &Path, output: Output) -> Result<Verdict, Failure> {
     verify::verify(path, None, &options).map_err(failure)
 }
 
-/// How a result is to be compared with its original, if it is.
+/// Returns the options for comparing the result with the input, or `None` without `--verify`.
 pub(crate) fn comparison(args: &Optimize) -> Result<Option<Options>, Failure> {
     if !args.verify {
-        let message = "--runtime, --ort-library and --ort-level say how to verify; add --verify";
+        let message = "--runtime, --ort-library and --ort-level require --verify";
         return if args.runtimes.is_given() { Err(Failure::Usage(message.to_owned())) } else { Ok(None) };
     }
     let (runtime, fallback) = runtimes(&args.runtimes)?;
@@ -93,13 +93,13 @@ pub(crate) fn comparison(args: &Optimize) -> Result<Option<Options>, Failure> {
     Ok(Some(options))
 }
 
-/// Compares a file that optimizing made with its original, in a child process.
+/// Compares an optimized file with the input, in a child process.
 pub(crate) fn compared(args: &Optimize, result: &Path, options: &Options, output: Output) -> Result<Verdict, Failure> {
     let _spinner = output.spinner("verifying");
     worker()?.verify(&args.input.model, Some(result), options).map_err(failure)
 }
 
-/// Whether the result is right by that verdict; `None` where it does not say.
+/// Returns whether the result is correct; `None` if no runtime can judge it.
 pub(crate) fn is_right(verdict: &Verdict) -> Option<bool> {
     match verdict {
         Verdict::NotVerifiable { .. } => None,
@@ -107,7 +107,7 @@ pub(crate) fn is_right(verdict: &Verdict) -> Option<bool> {
     }
 }
 
-/// The runtime that judges, and the one that judges what it cannot.
+/// Returns the runtime that judges, and the fallback for models that it cannot judge.
 fn runtimes(args: &Runtimes) -> Result<(Runtime, Option<Runtime>), Failure> {
     let named = args.ort_library.as_deref().map(OnnxRuntime::at);
     let ort = |found: Result<OnnxRuntime, VerifyError>| {
@@ -117,7 +117,7 @@ fn runtimes(args: &Runtimes) -> Result<(Runtime, Option<Runtime>), Failure> {
     match (args.runtime.unwrap_or(args::Runtime::Auto), named) {
         (args::Runtime::Tract, None) if args.ort_level.is_none() => Ok((Runtime::Tract, None)),
         (args::Runtime::Tract, _) => {
-            let message = "--runtime tract does not use ONNX Runtime; leave out --ort-library and --ort-level";
+            let message = "--runtime tract does not use ONNX Runtime\n  help: leave out --ort-library and --ort-level";
             Err(Failure::Usage(message.to_owned()))
         }
         (args::Runtime::Ort, named) => Ok((ort(named.unwrap_or_else(OnnxRuntime::find))?, None)),
@@ -129,12 +129,12 @@ fn runtimes(args: &Runtimes) -> Result<(Runtime, Option<Runtime>), Failure> {
     }
 }
 
-/// A verdict that lets the command succeed; another is told as its failure.
+/// Returns the text of a verdict with which the command succeeds; any other verdict is reported as the error.
 pub(crate) fn verdict_text(verdict: Option<&Verdict>) -> String {
     verdict.filter(|verdict| verdict.is_fine()).map_or_else(String::new, |verdict| format!("{verdict}\n"))
 }
 
-/// What a verdict means for the command.
+/// Returns the failure that a verdict means for the command, if any.
 pub(crate) fn judge(verdict: &Verdict) -> Result<(), Failure> {
     match verdict {
         fine if fine.is_fine() => Ok(()),
@@ -146,15 +146,15 @@ pub(crate) fn judge(verdict: &Verdict) -> Result<(), Failure> {
     }
 }
 
-const INSTALL: &str = "\nhelp: ONNX Runtime may be able to judge it: install it with `pip install onnxruntime` in the \
-    active Python environment, or pass --ort-library";
+const INSTALL: &str = "\nhelp: try ONNX Runtime: install it with `pip install onnxruntime` in the active Python environment, or \
+    pass --ort-library";
 
-/// Judges one model for a parent process.
+/// Verifies one model for a parent process.
 pub(crate) fn serve() -> Result<(), Failure> {
     verify::serve(io::BufReader::new(io::stdin()), io::stdout().lock()).map_err(failure)
 }
 
-/// This program, as a worker.
+/// Returns this program as a worker.
 fn worker() -> Result<Worker, Failure> {
     Ok(Worker::new(std::env::current_exe()?))
 }
@@ -163,7 +163,7 @@ fn failure(error: VerifyError) -> Failure {
     Failure::usage(error)
 }
 
-/// The sizes and the seed of every run.
+/// Returns the sizes and the seed of every run.
 fn runs(verdict: &Verdict) -> Vec<(Bindings, u64)> {
     fn of<T>(run: &Run<T>) -> (Bindings, u64) {
         (run.bindings.iter().map(|(symbol, size)| (Symbol::new(symbol.as_str()), *size)).collect(), run.seed)
@@ -176,7 +176,7 @@ fn runs(verdict: &Verdict) -> Vec<(Bindings, u64)> {
     }
 }
 
-/// Writes the inputs and outputs of every run as safetensors, for other runtimes to be compared with.
+/// Writes the inputs and outputs of every run as safetensors, for comparison with other runtimes.
 fn dump(file: &ModelFile, folder: &Path, runs: &[(Bindings, u64)], runtime: &Runtime) -> Result<(), Failure> {
     let session = Session::new_in(file, runtime).map_err(failure)?;
     files::create_folder(folder).map_err(Failure::usage)?;
@@ -221,6 +221,6 @@ fn dtype(array: &Array) -> Result<Dtype, Failure> {
         ElementType::U16 => Dtype::U16,
         ElementType::U8 => Dtype::U8,
         ElementType::Bool => Dtype::BOOL,
-        other => return Err(Failure::Usage(format!("safetensors has no {other}"))),
+        other => return Err(Failure::Usage(format!("safetensors cannot store element type {other}"))),
     })
 }

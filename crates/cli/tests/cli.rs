@@ -1,4 +1,4 @@
-//! The command line as a person sees it: output, exit codes, what is left on the disk.
+//! Tests of the command line: output, exit codes, files on disk.
 
 use insta::{Settings, assert_snapshot};
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ fn netwright(folder: &Path, arguments: &[&str]) -> Output {
         .expect("netwright runs")
 }
 
-/// Runs in the folder and compares what is printed, times aside.
+/// Runs the command in the folder and compares its output, except for times, with the snapshot.
 fn check(folder: &Path, name: &str, arguments: &[&str], code: i32) {
     let output = netwright(folder, arguments);
     let text = format!(
@@ -44,7 +44,7 @@ fn regex_escape(text: &str) -> String {
     text.chars().map(|c| if c.is_alphanumeric() || c == '/' { c.to_string() } else { format!("\\{c}") }).collect()
 }
 
-/// A folder with the date model's encoder, as declared.
+/// Returns a folder with the encoder of the date model, not optimized.
 fn with_encoder() -> TempDir {
     let folder = TempDir::new().expect("a folder");
     let dates = dates();
@@ -95,7 +95,7 @@ fn the_common_paths() {
     check(at, "verify_one", &["verify", "ort.onnx", "--dim", "batch=2"], 0);
     check(at, "verify_two", &["verify", "encoder.onnx", "ort.onnx"], 0);
     let ort = std::fs::read(at.join("ort.onnx")).expect("it is there");
-    assert_eq!(std::fs::read(at.join("again.onnx")).expect("it is there"), ort, "optimizing twice is optimizing once");
+    assert_eq!(std::fs::read(at.join("again.onnx")).expect("it is there"), ort, "optimizing again changes no byte");
     assert_eq!(files(at), ["again.onnx", "encoder.onnx", "ort.onnx", "quiet.onnx", "stop.onnx", "tract.onnx"]);
 }
 
@@ -105,7 +105,7 @@ fn a_folder_gets_a_file_for_each_part() {
     let dates = dates();
     let dates = dates.to_str().expect("UTF-8");
     check(folder.path(), "build_folder", &["build", dates, "-o", "out", "--target", "tract", "--verify"], 0);
-    // Configuration and tokenizer go along.
+    // The configuration and the tokenizer are copied.
     let expected = ["config.json", "decoder_model.onnx", "encoder_model.onnx", "vocab.json"];
     assert_eq!(files(&folder.path().join("out")), expected);
     check(
@@ -118,7 +118,7 @@ fn a_folder_gets_a_file_for_each_part() {
     assert_eq!(files(&folder.path().join("one")), expected);
 }
 
-/// Folders of Hugging Face: one file or several, with a past or without; each mistake with its exit code.
+/// Builds from Hugging Face folders: one file or several, with and without a past; mistakes with their exit codes.
 #[test]
 fn folders_of_pretrained_models() {
     let folder = TempDir::new().expect("a folder");
@@ -164,13 +164,13 @@ fn folders_of_pretrained_models() {
         ("task_of_a_preset", vec!["build", "transformer-base", "-o", "out.onnx", "--task", "fill-mask"], 2),
     ] {
         check(at, name, &arguments, code);
-        assert_eq!(files(at), before, "{name} left something behind");
+        assert_eq!(files(at), before, "{name} left a file");
     }
 }
 
-/// Each with its exit code, and nothing left behind.
+/// Mistakes are reported with their exit codes, and leave no files.
 #[test]
-fn mistakes_are_answered() {
+fn mistakes_are_reported() {
     let folder = with_encoder();
     let at = folder.path();
     let weights = std::fs::read(dates().join("model.safetensors")).expect("the weights are there");
@@ -235,18 +235,18 @@ fn mistakes_are_answered() {
         ("unknown_symbol", vec!["verify", "encoder.onnx", "--dim", "sequence=3"], 2),
     ] {
         check(at, name, &arguments, code);
-        assert_eq!(files(at), before, "{name} left something behind");
+        assert_eq!(files(at), before, "{name} left a file");
     }
 }
 
-/// Two models that differ: exit code 1, the first output that differs, and the operator that is to blame.
+/// Two models that differ: exit code 1, the first output that differs, and the operator that causes it.
 #[test]
-fn different_models_are_told_apart() {
+fn different_models_are_reported() {
     let folder = with_encoder();
     let changed = TempDir::new().expect("a folder");
     std::fs::copy(dates().join("config.json"), changed.path().join("config.json")).expect("copied");
     let mut weights = std::fs::read(dates().join("model.safetensors")).expect("the weights are there");
-    // The second half of the file is the decoder's, the first tensors behind it the encoder's.
+    // These bytes belong to tensors of the encoder.
     let end = weights.len();
     weights[end - 400_000..end - 300_000].fill(0);
     std::fs::write(changed.path().join("model.safetensors"), weights).expect("written");
@@ -257,9 +257,9 @@ fn different_models_are_told_apart() {
     check(folder.path(), "verify_differs", &["verify", "encoder.onnx", "changed.onnx"], 1);
 }
 
-/// Whoever reads our output may stop: that is no error.
+/// The reader of the output may close it.
 #[test]
-fn a_broken_pipe_is_no_error() {
+fn a_broken_pipe_is_not_an_error() {
     let folder = with_encoder();
     let mut child = Command::new(env!("CARGO_BIN_EXE_netwright"))
         .args(["inspect", "encoder.onnx", "--text"])

@@ -1,4 +1,4 @@
-//! What a command writes, and what it does not write over.
+//! The files that a command writes, and those that it must not overwrite.
 #![cfg(unix)]
 
 use netwright::ir::{Function, Model, Notes, parse};
@@ -18,7 +18,7 @@ fn folder_of(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path).canonicalize().expect("it is in the repository")
 }
 
-/// A folder with a model whose weights are in a file of their own, and links to both.
+/// Returns a folder with a model, its external data, and links to both.
 fn with_model() -> TempDir {
     let folder = TempDir::new().expect("a folder");
     let at = folder.path();
@@ -53,18 +53,18 @@ fn no_input_is_replaced() {
         (&["-o", "n.onnx", "--report", "link.html"], "--report would replace an input"),
         (&["-o", "n.onnx", "--report", "m.onnx.data"], "--report would replace an input"),
         (&["-o", "n.html", "--report", "n.html"], "--report and -o both name"),
-        (&["-o", "n.onnx", "--report", "later.html"], "--report is a link to nothing"),
+        (&["-o", "n.onnx", "--report", "later.html"], "--report is a dangling link"),
         (&["-o", "n.onnx", "--report", "notes.txt"], "does not end in .html"),
     ] {
         let output = netwright(at, &[optimize, arguments].concat());
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.code() == Some(2) && told.contains(message), "{arguments:?}: {told}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(2) && stderr.contains(message), "{arguments:?}: {stderr}");
     }
     let output = netwright(at, &["upgrade", "m.onnx", "-o", "m.onnx.data", "--opset", "21"]);
     assert!(String::from_utf8_lossy(&output.stderr).contains("the output would replace an input"));
     assert!(contents(at) == before);
 
-    // External data takes a name that no input has.
+    // External data gets a name that no input has.
     for (model, others) in [("o.onnx.data", &[][..]), ("o.onnx.1.data", &["o.onnx.data"])] {
         for other in others {
             fs::copy(at.join("m.onnx.data"), at.join(other)).expect("a copy");
@@ -92,14 +92,14 @@ fn a_reproducer_replaces_nothing() {
         ("n.onnx", ".", "which is not part of a reproducer"),
         ("n.onnx", "m.onnx", "cannot be read"),
         ("n.onnx", "linked", "--reproduce would replace an input"),
-        ("linked/../empty/n.onnx", "empty", "is written to the folder, too"),
+        ("linked/../empty/n.onnx", "empty", "is written to the folder too"),
     ] {
         let run = netwright(at, &["optimize", "m.onnx", "-o", output, "--verify", "--reproduce", reproduce]);
-        let told = String::from_utf8_lossy(&run.stderr);
-        assert!(run.status.code() == Some(2) && told.contains(message), "{reproduce}: {told}");
+        let stderr = String::from_utf8_lossy(&run.stderr);
+        assert!(run.status.code() == Some(2) && stderr.contains(message), "{reproduce}: {stderr}");
     }
     assert!(!at.join("n.onnx").exists() && fs::read_dir(at.join("empty")).expect("it is read").next().is_none());
-    // Where nothing differs, there is nothing to reproduce.
+    // Without a difference no reproducer is written.
     let run = netwright(at, &["-q", "optimize", "m.onnx", "-o", "n.onnx", "--verify", "--reproduce", "new"]);
     assert!(run.status.success() && !at.join("new").exists(), "{}", String::from_utf8_lossy(&run.stderr));
 }
@@ -116,19 +116,19 @@ fn no_weights_of_a_folder_are_replaced() {
     symlink("../config.json", at.join("out/model.onnx")).expect("a link");
     for output in ["linked.onnx", "out"] {
         let run = netwright(at, &["build", ".", "-o", output]);
-        let told = String::from_utf8_lossy(&run.stderr);
-        assert!(run.status.code() == Some(2) && told.contains("would replace an input"), "{output}: {told}");
+        let stderr = String::from_utf8_lossy(&run.stderr);
+        assert!(run.status.code() == Some(2) && stderr.contains("would replace an input"), "{output}: {stderr}");
     }
-    // A model that was built in the folder is replaced by the next.
+    // A model that was built in the folder may be replaced.
     for _ in 0..2 {
         assert!(netwright(at, &["-q", "build", ".", "-o", "."]).status.success());
     }
 }
 
-/// A full disk under standard output is a failure, whatever was to be printed.
+/// Standard output on a full disk is a failure.
 #[test]
 #[cfg(target_os = "linux")]
-fn what_cannot_be_printed_is_a_failure() {
+fn failing_to_print_is_a_failure() {
     let folder = with_model();
     for arguments in
         [&["--help"][..], &["--version"], &["optimize", "--help"], &["passes"], &["inspect", "m.onnx", "--json"]]
@@ -141,13 +141,13 @@ fn what_cannot_be_printed_is_a_failure() {
     }
 }
 
-/// Names in a model cannot move the cursor, colour the terminal, or turn what is written.
+/// Names in a model cannot move the cursor, color the terminal or change the text direction.
 #[test]
 fn control_characters_are_escaped() {
     let folder = with_model();
     let at = folder.path();
     let model = fs::read(at.join("m.onnx")).expect("the model");
-    // Of the same length, so that the file stays whole.
+    // The same length keeps the file valid.
     let (old, new) = (b"token_type_ids", "\u{1b}[31m\u{9b}1\u{202e}\u{7f}\r\u{7}".as_bytes());
     assert_eq!(old.len(), new.len());
     let mut bytes = vec![];
@@ -179,7 +179,7 @@ fn control_characters_are_escaped() {
     }
 }
 
-/// A model with a function: `y = my.domain::Twice(x)`.
+/// Writes a model that calls a function: `y = my.domain::Twice(x)`.
 fn write_with_function(path: &Path) {
     let [mut model, function] =
         ["%y = \"my.domain::Twice@1\" %x : f32[n]", "%y = \"::Add@17\" %x, %x : f32[n]"].map(|body| {
@@ -200,9 +200,9 @@ fn write_with_function(path: &Path) {
     write(&model, path, &WriteOptions::default()).unwrap_or_else(|error| panic!("{error}"));
 }
 
-/// Every command that opens a model takes the flags that say how it is read.
+/// Every command that opens a model accepts the flags for reading it.
 #[test]
-fn all_commands_read_alike() {
+fn all_commands_accept_the_flags_for_reading() {
     let folder = with_model();
     let at = folder.path();
     fs::create_dir(at.join("cache")).expect("a folder");
@@ -219,8 +219,8 @@ fn all_commands_read_alike() {
         let run = |model: &str, flags: &[&str]| netwright(at, &[&[command, model], more, flags].concat());
         let linked = run("m.onnx", &[]);
         assert!(!linked.status.success(), "{command}: {}", String::from_utf8_lossy(&linked.stdout));
-        let told = [run("m.onnx", &["--data-dir", "cache"]), run("f.onnx", &["--inline-functions", "--strict"])];
-        for output in told {
+        let outputs = [run("m.onnx", &["--data-dir", "cache"]), run("f.onnx", &["--inline-functions", "--strict"])];
+        for output in outputs {
             assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
         }
     }

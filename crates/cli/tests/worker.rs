@@ -1,4 +1,4 @@
-//! The process in which models are verified ends with the command that started it, or in its own time.
+//! The worker process that verifies models ends with the command that started it, or at its time limit.
 #![cfg(target_os = "linux")]
 
 use netwright::{ir, ir::Model, onnx};
@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// A model that takes minutes to run.
+/// Writes a model that takes minutes to run.
 fn slow(folder: &Path) -> PathBuf {
     let steps: String = (1..99).map(|at| format!("  %v{at} = matmul %v{}, %v0 : f32[4000, 4000]\n", at - 1)).collect();
     let text = format!("slow(%v0: f32[4000, 4000]) {{\n{steps}  return %v98\n}}\n");
@@ -19,7 +19,7 @@ fn slow(folder: &Path) -> PathBuf {
     path
 }
 
-/// Waits until something is there, for some seconds.
+/// Waits until `is_there` returns something, for at most `seconds`.
 fn wait<T>(seconds: u64, mut is_there: impl FnMut() -> Option<T>) -> Option<T> {
     let start = Instant::now();
     loop {
@@ -31,14 +31,14 @@ fn wait<T>(seconds: u64, mut is_there: impl FnMut() -> Option<T>) -> Option<T> {
     }
 }
 
-/// State and parent of a process.
+/// Returns the state and the parent of a process.
 fn stat(process: u32) -> Option<(String, u32)> {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     let mut fields = stat.rsplit_once(") ")?.1.split(' ');
     Some((fields.next()?.to_owned(), fields.next()?.parse().ok()?))
 }
 
-/// Whether a process is there and not only waited for.
+/// Returns whether a process runs and is not a zombie.
 fn lives(process: u32) -> bool {
     stat(process).is_some_and(|(state, _)| state != "Z" && state != "X")
 }
@@ -61,20 +61,20 @@ fn the_worker_ends_with_its_parent() {
     for signal in ["KILL", "TERM", "INT", "HUP"] {
         let mut parent = netwright(&["verify", model.to_str().expect("UTF-8"), "--runtime", "tract"]);
         let worker = wait(20, || child_of(parent.id())).expect("a worker starts");
-        // Long enough for it to be at work, most of the times; it must not matter.
+        // Usually long enough for the worker to start running the model; the test must pass either way.
         std::thread::sleep(Duration::from_millis(300));
         assert!(lives(worker), "{signal}");
         let sent = Command::new("kill").args(["-s", signal, &parent.id().to_string()]).status().expect("kill runs");
         assert!(sent.success());
         if wait(2, || parent.try_wait().expect("it is ours")).is_none() {
-            // Tests in the background may have been told to ignore INT and HUP, and so is what they start.
+            // A background job may ignore INT and HUP, and its children inherit that.
             parent.kill().and_then(|()| parent.wait()).expect("it ends");
         }
         assert!(wait(1, || (!lives(worker)).then_some(())).is_some(), "the worker outlives its parent: {signal}");
     }
 }
 
-/// What a parent writes to its worker.
+/// Returns the request that a parent writes to its worker.
 fn request(model: &Path, seconds: u64) -> String {
     let request = serde_json::json!({
         "a": model, "b": null, "dims": [], "seed": 0, "tolerance": 1e-4, "data_dir": null, "runtime": "tract",
@@ -83,7 +83,7 @@ fn request(model: &Path, seconds: u64) -> String {
     format!("{request}\n")
 }
 
-/// Where nothing kills it, it still knows.
+/// The worker also ends without a signal, when its input is closed.
 #[test]
 fn the_worker_ends_with_its_input() {
     let folder = TempDir::new().expect("a folder");
