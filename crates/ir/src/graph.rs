@@ -10,7 +10,7 @@ use crate::{Dialect, Fact, Notes, Op, Tensor, ValueType};
 use petgraph::stable_graph::{NodeIndex, StableDiGraph};
 use smallvec::{SmallVec, smallvec};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 mod build;
 mod edit;
@@ -191,6 +191,10 @@ pub struct Graph {
     recent: Vec<NodeId>,
     /// Other changes since the last sweep, in order.
     edits: Vec<Edit>,
+    /// Whether nodes were inserted, replaced or left without readers since the last sweep.
+    unswept: bool,
+    /// What [`Graph::schedule`] gives until that changes.
+    scheduled: OnceLock<Vec<NodeId>>,
     /// Nodes that read values of which more became known; see [`Graph::refresh`].
     pub(crate) stale: BTreeSet<(Order, NodeId)>,
     names: Names,
@@ -266,6 +270,12 @@ impl Graph {
 
     fn result(&self, value: Value) -> &ResultInfo {
         &self.node(value.node).results[value.result as usize]
+    }
+
+    /// What was known of the order and of what is read holds no longer.
+    fn touch(&mut self) {
+        self.unswept = true;
+        self.scheduled.take();
     }
 
     fn result_mut(&mut self, value: Value) -> &mut ResultInfo {

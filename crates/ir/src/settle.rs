@@ -8,7 +8,7 @@
 use crate::infer::{NeverZero, Operands};
 use crate::{Dim, Fact, Graph, NodeId, Op, OpKind, Symbol, Tensor, Value};
 use smallvec::SmallVec;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 type Facts = HashMap<Value, Fact>;
@@ -93,8 +93,13 @@ impl Graph {
             }
         }
         let mut found: NeverZero = outer.union(self.never_zero()).cloned().collect();
+        // Nothing else shows that a size is never 0.
+        let shows = |id: &NodeId| matches!(self.node(*id).op().kind(), Kind::Reshape | Kind::Slice);
+        if found.is_empty() && !schedule.iter().any(shows) {
+            all.clear();
+        }
         // At best, no symbol is 0.
-        let best = self.facts_where(&schedule, &all, &[]).filter(|_| !all.is_empty()).unwrap_or_default();
+        let best = if all.is_empty() { None } else { self.facts_where(&schedule, &all, &[]) }.unwrap_or_default();
         if best.iter().any(|(value, fact)| fact != self.fact(*value)) {
             for set in self.zeros(&schedule, &best) {
                 let shown = found.iter().any(|other| other.iter().all(|symbol| set.contains(symbol)));
@@ -114,19 +119,6 @@ impl Graph {
         }
         self.set_never_zero(found);
         self.refresh();
-    }
-
-    /// The nodes that an output depends on, in order.
-    fn needed(&self) -> Vec<NodeId> {
-        let mut needed: HashSet<NodeId> = self.outputs().iter().map(|output| output.value.node).collect();
-        let mut schedule = self.schedule();
-        for id in schedule.iter().rev() {
-            if needed.contains(id) {
-                needed.extend(self.operands(*id).into_iter().flatten().map(|value| value.node));
-            }
-        }
-        schedule.retain(|id| needed.contains(id));
-        schedule
     }
 
     /// The sets of symbols for which the sizes that Reshape and Slice take are 0, the small ones first.

@@ -285,7 +285,8 @@ fn walk(rules: &[Rule], graph: &mut Graph, log: &mut Log) {
         if !log.may_apply() {
             return;
         }
-        if graph.is_alive(node) {
+        let kind = graph.node(node).op().kind();
+        if graph.is_alive(node) && rules.iter().any(|rule| rule.pattern.may_match(kind)) {
             visit(rules, graph, node, log);
         }
     }

@@ -116,6 +116,7 @@ impl Graph {
         operands: &[Option<Value>],
         facts: SmallVec<[Fact; 1]>,
     ) -> NodeId {
+        self.touch();
         let insertion = self.next_order;
         let order = Order { position: place.order.map_or(insertion, |beside| beside.position), insertion };
         self.next_order += 1;

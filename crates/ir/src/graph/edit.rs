@@ -26,6 +26,7 @@ impl Graph {
         if old == new {
             return;
         }
+        self.touch();
         if self.node(new.node).beside && !matches!(self.op(old), Op::Input | Op::Captured) {
             let old_name = std::mem::replace(&mut self.result_mut(old).name, "".into());
             let new_name = std::mem::replace(&mut self.result_mut(new).name, old_name);
@@ -204,6 +205,7 @@ impl Graph {
         let kept = self.captures.iter().zip(operands).filter(|(id, _)| read(id)).map(|(_, value)| *value).collect();
         let (read, unread): (Vec<NodeId>, Vec<NodeId>) = self.captures.iter().partition(|id| read(id));
         self.captures = read;
+        self.touch();
         if !unread.is_empty() {
             self.sweep();
         }

@@ -176,6 +176,10 @@ impl Graph {
     ///
     /// Nodes of a cycle are left out; the checker tells (law C2).
     pub fn schedule(&self) -> Vec<NodeId> {
+        self.scheduled.get_or_init(|| self.in_order()).clone()
+    }
+
+    fn in_order(&self) -> Vec<NodeId> {
         let bound = self.dag.node_indices().map(NodeIndex::index).max().map_or(0, |last| last + 1);
         let mut waiting = vec![0u32; bound];
         let mut ready = BinaryHeap::new();

@@ -12,18 +12,13 @@ impl Graph {
     /// Ids of removed nodes are used again, so none may be held across a sweep.
     pub fn sweep(&mut self) -> usize {
         self.refresh();
-        let bound = self.dag.node_indices().map(NodeIndex::index).max().map_or(0, |last| last + 1);
-        let mut needed = vec![false; bound];
-        let mut pending: Vec<NodeId> = self.outputs.iter().map(|output| output.value.node).collect();
-        pending.extend(self.inputs.iter().chain(&self.captures));
-        while let Some(id) = pending.pop() {
-            if !std::mem::replace(&mut needed[id.0.index()], true) {
-                let edges = self.dag.edges_directed(id.0, Incoming);
-                pending.extend(edges.map(|edge| self.source_of(edge.source(), *edge.weight()).node));
-            }
-        }
-        let removed = self.dag.node_indices().filter(|&id| !needed[id.index()] && !self.dag[id].dead).count();
         self.edits.clear();
+        if !std::mem::take(&mut self.unswept) {
+            return 0;
+        }
+        let outputs = self.outputs.iter().map(|output| output.value.node);
+        let needed = self.before(outputs.chain(self.inputs.iter().chain(&self.captures).copied()).collect());
+        let removed = self.dag.node_indices().filter(|&id| !needed[id.index()] && !self.dag[id].dead).count();
         for id in self.recent.drain(..) {
             if let Some(node) = self.dag.node_weight_mut(id.0) {
                 node.beside = false;
@@ -33,6 +28,7 @@ impl Graph {
             self.numbered.clear();
             return 0;
         }
+        self.scheduled.take();
         // Edges whose source was redirected are made anew; the others stay.
         let mut moved = vec![];
         let edges = self.dag.edge_indices().map(EdgeIndex::index).max().map_or(0, |last| last + 1);
@@ -65,6 +61,27 @@ impl Graph {
         self.renumber();
         self.recount();
         removed
+    }
+
+    /// The nodes that an output depends on, in order.
+    pub(crate) fn needed(&self) -> Vec<NodeId> {
+        let needed = self.before(self.outputs.iter().map(|output| output.value.node).collect());
+        let mut schedule = self.schedule();
+        schedule.retain(|id| needed[id.0.index()]);
+        schedule
+    }
+
+    /// Of every index whether it is that of one of these nodes, or of one that they are computed from.
+    fn before(&self, mut pending: Vec<NodeId>) -> Vec<bool> {
+        let bound = self.dag.node_indices().map(NodeIndex::index).max().map_or(0, |last| last + 1);
+        let mut before = vec![false; bound];
+        while let Some(id) = pending.pop() {
+            if !std::mem::replace(&mut before[id.0.index()], true) {
+                let edges = self.dag.edges_directed(id.0, Incoming);
+                pending.extend(edges.map(|edge| self.source_of(edge.source(), *edge.weight()).node));
+            }
+        }
+        before
     }
 
     /// Gives new values the names that they were meant to have, where those are no longer taken: a rewrite that is made
@@ -109,6 +126,7 @@ impl Graph {
                 continue;
             }
             self.dag[id.0].dead = true;
+            self.touch();
             for operand in self.operands(id).into_iter().flatten() {
                 self.count_uses(operand, -1);
                 pending.push(operand.node);
