@@ -94,7 +94,7 @@ impl Graph {
         }
         let mut found: NeverZero = outer.union(self.never_zero()).cloned().collect();
         // Nothing else shows that a size is never 0.
-        let shows = |id: &NodeId| matches!(self.node(*id).op().kind(), Kind::Reshape | Kind::Slice);
+        let shows = |id: &NodeId| matches!(self.node(*id).op().kind(), OpKind::Reshape | OpKind::Slice);
         if found.is_empty() && !schedule.iter().any(shows) {
             all.clear();
         }
