@@ -245,7 +245,7 @@ const LAYERS: [&[&str]; 11] = [
     &["tensor"],
     &["notes"],
     &["attribute", "graph", "infer", "op"],
-    &["settle"],
+    &["nonzero"],
     &["model"],
     &["fingerprint"],
     &["text"],

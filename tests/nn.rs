@@ -14,7 +14,7 @@ fn state<'b>(builder: &'b Builder<'b>, name: &str, length: &str) -> Var<'b> {
     builder.input(name, TensorType::new(ElementType::F32, shape!["batch", length, 16]))
 }
 
-/// The graph keeps the laws, and its text reads back as itself.
+/// The graph is valid, and its text reads back as itself.
 fn checked(builder: Builder<'_>) -> Graph {
     let graph = builder.finish().unwrap_or_else(|errors| panic!("{errors}"));
     ir::check(&graph).unwrap_or_else(|violations| panic!("{violations}"));

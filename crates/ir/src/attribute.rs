@@ -1,4 +1,4 @@
-//! Attributes: what an operator is told when the model is built.
+//! Attributes: the parameters of an operator that are fixed at compile time.
 
 use crate::op::OpKind;
 use crate::tensor::SparseTensor;
@@ -7,24 +7,24 @@ use bytes::Bytes;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-/// The value of an attribute, as the text form and ONNX write it.
+/// The value of an attribute, as in ONNX and in the text form.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Attribute {
-    /// A whole number.
+    /// An integer.
     Int(i64),
-    /// A number.
+    /// A float.
     Float(f32),
-    /// Text, not always UTF-8.
+    /// A string, not always UTF-8.
     Text(Bytes),
-    /// A truth value; 0 or 1 in ONNX.
+    /// A boolean; 0 or 1 in ONNX.
     Bool(bool),
-    /// An element type; its number in ONNX.
+    /// An element type; in ONNX its number.
     Element(ElementType),
-    /// Whole numbers.
+    /// Integers.
     Ints(Vec<i64>),
-    /// Numbers.
+    /// Floats.
     Floats(Vec<f32>),
-    /// Texts.
+    /// Strings.
     Texts(Vec<Bytes>),
     /// A tensor.
     Tensor(Tensor),
@@ -38,31 +38,31 @@ pub enum Attribute {
     Type(ValueType),
     /// Types.
     Types(Vec<ValueType>),
-    /// A body: a graph that runs as a part of the node.
+    /// A body: a graph that runs as part of the node.
     Graph(Arc<Graph>),
     /// Bodies.
     Graphs(Vec<Arc<Graph>>),
-    /// In a function: the attribute of that name of the node that calls it.
+    /// In a function: a reference to an attribute of the calling node.
     Reference {
         /// The name.
         name: Arc<str>,
-        /// Its type, by ONNX's number.
+        /// The attribute type, by ONNX's number.
         ty: i32,
     },
 }
 
 impl Attribute {
-    /// What it is, for messages.
+    /// Returns a noun phrase for the kind of value, for messages.
     pub fn class(&self) -> &'static str {
         match self {
             Attribute::Int(_) => "an int",
             Attribute::Float(_) => "a float",
-            Attribute::Text(_) => "a text",
-            Attribute::Bool(_) => "a truth value",
+            Attribute::Text(_) => "a string",
+            Attribute::Bool(_) => "a bool",
             Attribute::Element(_) => "an element type",
             Attribute::Ints(_) => "a list of ints",
             Attribute::Floats(_) => "a list of floats",
-            Attribute::Texts(_) => "a list of texts",
+            Attribute::Texts(_) => "a list of strings",
             Attribute::Tensor(_) => "a tensor",
             Attribute::Tensors(_) => "a list of tensors",
             Attribute::Sparse(_) => "a sparse tensor",
@@ -71,11 +71,11 @@ impl Attribute {
             Attribute::Types(_) => "a list of types",
             Attribute::Graph(_) => "a graph",
             Attribute::Graphs(_) => "a list of graphs",
-            Attribute::Reference { .. } => "an attribute of a function",
+            Attribute::Reference { .. } => "a reference to an attribute of a function",
         }
     }
 
-    /// Whether both are the same, the sign of zero included.
+    /// Whether both are the same, including the sign of zero.
     pub fn is_same(&self, other: &Attribute) -> bool {
         match (self, other) {
             (Attribute::Float(a), Attribute::Float(b)) => a.same(b),
@@ -84,7 +84,7 @@ impl Attribute {
         }
     }
 
-    /// The bodies in it.
+    /// Returns the bodies in the value.
     pub fn bodies(&self) -> &[Arc<Graph>] {
         match self {
             Attribute::Graph(body) => std::slice::from_ref(body),
@@ -93,7 +93,7 @@ impl Attribute {
         }
     }
 
-    /// The same, to be changed.
+    /// Returns the bodies in the value for editing.
     pub(crate) fn bodies_mut(&mut self) -> &mut [Arc<Graph>] {
         match self {
             Attribute::Graph(body) => std::slice::from_mut(body),
@@ -102,7 +102,7 @@ impl Attribute {
         }
     }
 
-    /// Calls `visit` with every tensor in it, those in bodies not included.
+    /// Calls `visit` with every tensor in the value, except those in bodies.
     pub fn for_each_tensor(&self, visit: &mut dyn FnMut(&Tensor)) {
         let mut sparse = |held: &SparseTensor| {
             visit(held.values());
@@ -117,9 +117,9 @@ impl Attribute {
         }
     }
 
-    /// A hash that agrees with `==`; a tensor counts by its type alone.
+    /// Hashes the value consistently with `==`; a tensor only by its type.
     pub(crate) fn hash_value(&self, state: &mut impl Hasher) {
-        // -0.0 == 0.0, so both must hash alike.
+        // -0.0 == 0.0, so both must have the same hash.
         let bits = |value: &f32| if *value == 0.0 { 0 } else { value.to_bits() };
         match self {
             Attribute::Int(value) => value.hash(state),
@@ -147,39 +147,39 @@ impl Attribute {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AttributeError {
-    /// One that has no default is not there.
+    /// An attribute without a default is missing.
     #[error("the attribute `{0}` is missing")]
     Missing(&'static str),
-    /// One of another type.
+    /// An attribute has the wrong type.
     #[error("the attribute `{name}` must be {expected}, but is {found}")]
     Type {
-        /// Which.
+        /// The name.
         name: String,
-        /// What the operator takes.
+        /// The type or values that the operator accepts.
         expected: &'static str,
-        /// What it was given.
+        /// The value that was given.
         found: String,
     },
-    /// One that the operator does not have.
-    #[error("the attribute `{0}` is not one of the operator's")]
+    /// The operator does not have the attribute.
+    #[error("the operator has no attribute `{0}`")]
     Unknown(String),
-    /// One given twice.
+    /// An attribute is given twice.
     #[error("the attribute `{0}` is given twice")]
     Twice(String),
-    /// Tensors and kept operators are not made of attributes.
-    #[error("`{}` is not made of attributes", .0.word())]
+    /// The operator is not constructed from attributes: a tensor or an opaque operator.
+    #[error("`{}` cannot be constructed from attributes", .0.word())]
     NotByAttributes(OpKind),
 }
 
-/// Attributes by name, taken one by one.
+/// The attributes of a node while an operator is constructed from them.
 #[derive(Debug, Default)]
 pub struct Attributes(Vec<(Arc<str>, Attribute)>);
 
 impl Attributes {
-    /// The attributes of a node.
+    /// Creates the list.
     ///
     /// # Errors
-    /// When one is given twice.
+    /// When an attribute is given twice.
     pub fn new(attributes: Vec<(Arc<str>, Attribute)>) -> Result<Self, AttributeError> {
         let mut names: Vec<_> = attributes.iter().map(|(name, _)| name).collect();
         names.sort();
@@ -189,13 +189,13 @@ impl Attributes {
         }
     }
 
-    /// Takes the attribute out by name.
+    /// Removes an attribute and returns it.
     pub fn remove(&mut self, name: &str) -> Option<Attribute> {
         let at = self.0.iter().position(|(other, _)| **other == *name)?;
         Some(self.0.remove(at).1)
     }
 
-    /// Takes the attribute out, as that type.
+    /// Removes an attribute and converts it.
     pub(crate) fn take<T: AttributeValue>(
         &mut self,
         name: &'static str,
@@ -216,31 +216,31 @@ impl Attributes {
     }
 }
 
-/// The types that attributes have in the table of operators.
+/// A type of attribute in the operator table.
 pub(crate) trait AttributeValue: Sized + PartialEq {
     const EXPECTED: &'static str;
 
-    /// Whether both are the same, the sign of zero included.
+    /// Whether both are the same, including the sign of zero.
     fn same(&self, other: &Self) -> bool {
         self == other
     }
 
-    /// `None` where the attribute is absent.
+    /// Converts to an attribute; `None` if it is absent.
     fn to_attribute(&self) -> Option<Attribute>;
 
     fn from_attribute(attribute: &Attribute) -> Option<Self>;
 
-    /// The graph that it is.
+    /// Returns the body.
     fn body(&self) -> Option<&Arc<Graph>> {
         None
     }
 
-    /// The same, to be changed.
+    /// Returns the body for editing.
     fn body_mut(&mut self) -> Option<&mut Arc<Graph>> {
         None
     }
 
-    /// Whether the attribute says that there is none.
+    /// Whether the attribute stands for an absent one.
     fn is_none(_attribute: &Attribute) -> bool {
         false
     }
@@ -303,7 +303,7 @@ impl<T: AttributeValue> AttributeValue for Option<T> {
 }
 
 impl AttributeValue for Bytes {
-    const EXPECTED: &'static str = "a text";
+    const EXPECTED: &'static str = "a string";
 
     fn to_attribute(&self) -> Option<Attribute> {
         Some(Attribute::Text(self.clone()))
@@ -331,7 +331,7 @@ impl AttributeValue for Vec<f32> {
 }
 
 impl AttributeValue for Vec<Bytes> {
-    const EXPECTED: &'static str = "a list of texts";
+    const EXPECTED: &'static str = "a list of strings";
 
     fn to_attribute(&self) -> Option<Attribute> {
         Some(Attribute::Texts(self.clone()))

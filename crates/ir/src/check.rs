@@ -1,16 +1,16 @@
-//! The checker: what every graph must hold to, as numbered laws.
+//! The checker: the invariants of every graph, numbered C1 to C9.
 //!
-//! - **C1** Every operand is a value of the graph; nothing else can be inserted.
-//! - **C2** No node is computed from itself.
-//! - **C3** Every operator is defined on its operands, by the laws of its own inference.
-//! - **C4** What is recorded of a value does not contradict what is inferred.
+//! - **C1** Every operand is a value of the graph; [`Graph::insert`] already refuses any other.
+//! - **C2** No node depends on itself.
+//! - **C3** Shape inference accepts the operands of every operator.
+//! - **C4** The recorded fact of a value does not contradict the inferred one.
 //! - **C5** No two values have the same name, and every value has one.
-//! - **C6** No two outputs have the same name, and no output has the name of another value that is an input.
-//! - **C7** The recorded number of uses of a value is the number of its edges.
-//! - **C8** A graph that is not a body captures nothing; a body keeps all of these laws.
-//! - **C9** No two nodes have the same name, where they have one of their own: runtimes refuse such a graph.
+//! - **C6** No two outputs have the same name, and no output has the name of an input unless it is that input.
+//! - **C7** The recorded number of uses of a value is the number of edges that read it.
+//! - **C8** A graph that is not a body captures nothing; a body has all of these invariants too.
+//! - **C9** No two nodes have the same name of their own: runtimes refuse such a graph.
 //!
-//! All violations are returned, in program order, those of a body before its node's.
+//! All violations are returned, in program order; those of a body come before those of its node.
 
 use crate::infer::InferError;
 use crate::text;
@@ -18,39 +18,39 @@ use crate::{Graph, Name, NodeId};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 
-/// A law that a graph breaks.
+/// A violated invariant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// The number of the law.
-    pub law: u8,
-    /// The line of the node, in the text form.
+    /// The number of the invariant.
+    pub invariant: u8,
+    /// The node's line in the text form.
     pub node: String,
     /// What is wrong.
     pub what: String,
-    /// A way out, where there is a usual one.
+    /// How to fix it, if there is a usual way.
     pub help: Option<String>,
 }
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "C{}: {}\n  in {}", self.law, self.what, self.node)?;
+        write!(f, "C{}: {}\n  in {}", self.invariant, self.what, self.node)?;
         self.help.iter().try_for_each(|help| write!(f, "\n  help: {help}"))
     }
 }
 
-/// A graph that breaks laws.
+/// All violations of a graph.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct Violations(pub Vec<Violation>);
 
-/// Checks the laws.
+/// Checks the invariants of a graph.
 ///
 /// # Errors
-/// All violations.
+/// Returns all violations.
 pub fn check(graph: &Graph) -> Result<(), Violations> {
     let mut found = vec![];
     if let Some(capture) = graph.captures().next() {
-        found.push(violation(8, graph, capture.node, "it is captured, but there is no graph around this one"));
+        found.push(violation(8, graph, capture.node, "the value is captured, but the graph is not a body"));
     }
     check_graph(graph, &mut found);
     if found.is_empty() { Ok(()) } else { Err(Violations(found)) }
@@ -66,14 +66,14 @@ fn check_graph(graph: &Graph, found: &mut Vec<Violation>) {
     if schedule.len() != graph.len() {
         let scheduled: BTreeSet<_> = schedule.into_iter().collect();
         for id in graph.living().filter(|id| !scheduled.contains(id)) {
-            found.push(violation(2, graph, id, "the node is computed from itself or from one that is"));
+            found.push(violation(2, graph, id, "the node depends on itself, or on a node that does"));
         }
     }
     check_names(graph, found);
 }
 
-fn violation(law: u8, graph: &Graph, id: NodeId, what: impl Into<String>) -> Violation {
-    Violation { law, node: graph.node_text(id), what: what.into(), help: None }
+fn violation(invariant: u8, graph: &Graph, id: NodeId, what: impl Into<String>) -> Violation {
+    Violation { invariant, node: graph.node_text(id), what: what.into(), help: None }
 }
 
 fn check_node(graph: &Graph, id: NodeId, found: &mut Vec<Violation>) {
@@ -87,7 +87,12 @@ fn check_node(graph: &Graph, id: NodeId, found: &mut Vec<Violation>) {
                 let recorded = graph.fact(value);
                 if recorded.ty.contradicts(&inferred.ty) {
                     let name = text::name(graph.value_name(value));
-                    found.push(violation(4, graph, id, format!("{name} is recorded as {recorded}, but is {inferred}")));
+                    found.push(violation(
+                        4,
+                        graph,
+                        id,
+                        format!("{name} is recorded as {recorded}, but inferred as {inferred}"),
+                    ));
                 }
             }
         }
@@ -95,7 +100,7 @@ fn check_node(graph: &Graph, id: NodeId, found: &mut Vec<Violation>) {
     for value in graph.results(id) {
         let (counted, edges) = (graph.use_count(value), graph.uses_by_edges(value));
         if counted != edges {
-            let what = format!("{counted} uses are recorded, but {edges} read it");
+            let what = format!("{counted} uses are recorded, but {edges} operands and outputs read the value");
             found.push(violation(7, graph, id, what));
         }
     }

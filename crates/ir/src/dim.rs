@@ -1,7 +1,7 @@
-//! Symbolic dims: whole numbers that may depend on names such as `batch` and `seq`.
+//! Symbolic dims: integers that may depend on names such as `batch` and `seq`.
 //!
-//! A [`Dim`] is kept in a canonical form (a polynomial over symbols and a few opaque functions), so two dims that are
-//! equal by the laws of sums and products compare equal, whatever way they came about:
+//! A [`Dim`] is kept in a canonical form (a polynomial over symbols and a few opaque functions), so dims that are equal
+//! by the rules of sums and products compare equal, however they were computed:
 //!
 //! ```
 //! use netwright_ir::Dim;
@@ -24,38 +24,38 @@ mod tests;
 pub use parse::ParseDimError;
 pub(crate) use parse::unescape;
 
-/// A name that stands for a whole number, zero or more, fixed when the model runs.
+/// A name for a nonnegative integer that is fixed at run time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Symbol(Arc<str>);
 
 impl Symbol {
-    /// The symbol of that name.
+    /// Creates the symbol of this name.
     pub fn new(name: impl Into<Arc<str>>) -> Self {
         Self(name.into())
     }
 
-    /// Its name.
+    /// Returns the name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// What the symbols of a model stand for in one run.
+/// The values of a model's symbols in one run.
 pub type Bindings = BTreeMap<Symbol, i64>;
 
-/// The size of an axis, or a whole number computed from sizes.
+/// The size of an axis, or an integer computed from sizes.
 ///
-/// `==` compares the canonical forms; where soundness matters, ask [`Dim::same`], for which two unknown dims are
-/// not known to be equal.
+/// `==` compares the canonical forms; where soundness matters use [`Dim::same`], for which two unknown dims are not
+/// known to be equal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Dim {
     /// A number.
     Known(i64),
-    /// A symbol alone.
+    /// A single symbol.
     Symbol(Symbol),
     /// A sum of products that is neither of the above.
     Expr(Arc<DimExpr>),
-    /// Nothing is known, not even that it equals another unknown.
+    /// Unknown, and not known to equal another unknown dim.
     Unknown,
 }
 
@@ -63,7 +63,7 @@ pub enum Dim {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DimExpr(Vec<(Monomial, i64)>);
 
-/// A product of atoms, sorted, each as often as its power; empty for the constant term.
+/// A sorted product of atoms, each repeated for its power; empty for the constant term.
 type Monomial = Vec<Atom>;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -72,7 +72,7 @@ enum Atom {
     Apply(Function, Vec<Dim>),
 }
 
-/// What is not a polynomial; the operands stay as they are.
+/// A function that is not a polynomial; its operands are kept unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Function {
     FloorDiv,
@@ -82,25 +82,25 @@ enum Function {
     Broadcast,
 }
 
-/// A dim taken apart once, for those who compute it when the model runs.
+/// The top level of a dim, for callers that compute it at run time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DimParts {
     /// A number.
     Known(i64),
-    /// A symbol alone.
+    /// A single symbol.
     Symbol(Symbol),
-    /// The sum of two or more.
+    /// The sum of two or more dims.
     Sum(Vec<Dim>),
-    /// The product of two or more.
+    /// The product of two or more dims.
     Product(Vec<Dim>),
-    /// The smallest of two or more.
+    /// The minimum of two or more dims.
     Min(Vec<Dim>),
-    /// Nothing is known, or another function.
+    /// Unknown, or another function.
     Other,
 }
 
-/// A longer sum is not kept: comparing it would cost more than it tells.
-const MOST_TERMS: usize = 64;
+/// The maximum number of terms of a sum; longer sums become unknown, as comparing them would cost too much.
+const MAX_TERMS: usize = 64;
 
 impl From<i64> for Dim {
     fn from(known: i64) -> Self {
@@ -109,24 +109,24 @@ impl From<i64> for Dim {
 }
 
 impl From<&str> for Dim {
-    /// The symbol of that name (not an expression: parse those).
+    /// Creates the symbol of this name; the name is not parsed as an expression.
     fn from(name: &str) -> Self {
         Dim::symbol(name)
     }
 }
 
 impl Dim {
-    /// The dim that a name stands for.
+    /// Creates the dim of a symbol.
     pub fn symbol(name: impl Into<Arc<str>>) -> Self {
         Dim::Symbol(Symbol::new(name))
     }
 
-    /// The number, where it is one.
+    /// Returns the number, if it is one.
     pub fn known(&self) -> Option<i64> {
         if let Dim::Known(known) = self { Some(*known) } else { None }
     }
 
-    /// Calls `visit` with every symbol, as often as it occurs.
+    /// Calls `visit` with every symbol, once per occurrence.
     pub fn for_each_symbol(&self, visit: &mut dyn FnMut(&Symbol)) {
         self.any_atom(&mut |atom| {
             if let Atom::Symbol(symbol) = atom {
@@ -144,7 +144,7 @@ impl Dim {
         })
     }
 
-    /// Takes it apart once.
+    /// Returns the top level of the dim.
     pub fn parts(&self) -> DimParts {
         let expr = match self {
             Dim::Known(known) => return DimParts::Known(*known),
@@ -167,7 +167,7 @@ impl Dim {
         }
     }
 
-    /// The sum that it is; `None` for an unknown one.
+    /// Returns the dim as a sum; `None` if it is unknown.
     fn terms(&self) -> Option<Vec<(Monomial, i64)>> {
         match self {
             Dim::Known(0) => Some(vec![]),
@@ -187,12 +187,12 @@ impl Dim {
                 ([Atom::Symbol(symbol)], 1) => Dim::Symbol(symbol.clone()),
                 _ => Dim::Expr(Arc::new(DimExpr(terms))),
             },
-            _ if terms.len() > MOST_TERMS => Dim::Unknown,
+            _ if terms.len() > MAX_TERMS => Dim::Unknown,
             _ => Dim::Expr(Arc::new(DimExpr(terms))),
         }
     }
 
-    /// How deep functions nest in it.
+    /// Returns how deeply functions nest in it.
     fn depth(&self) -> usize {
         let Dim::Expr(expr) = self else { return 0 };
         let atoms = expr.0.iter().flat_map(|(monomial, _)| monomial);
@@ -203,7 +203,7 @@ impl Dim {
         depths.max().unwrap_or(0)
     }
 
-    /// The arguments where it is that function, else itself.
+    /// Returns the arguments if it is this function, else the dim itself.
     fn arguments_of(self, function: Function) -> Vec<Dim> {
         if let Dim::Expr(expr) = &self
             && let [(monomial, 1)] = expr.0.as_slice()

@@ -20,12 +20,12 @@ macro_rules! element_types {
             /// Every element type.
             pub const ALL: &'static [ElementType] = &[$(ElementType::$name,)*];
 
-            /// The word of the text form, such as `f32`.
+            /// Returns the name in the text form, such as `f32`.
             pub fn word(self) -> &'static str {
                 match self { $(ElementType::$name => $word,)* }
             }
 
-            /// Bits of one element as stored; 0 for strings, whose length varies.
+            /// Returns the bits of one stored element; 0 for strings, whose length varies.
             pub fn bits(self) -> u32 {
                 match self { $(ElementType::$name => $bits,)* }
             }
@@ -64,7 +64,7 @@ element_types! {
     I64 "i64" 64 Signed;
     /// Text.
     String "string" 0 Text;
-    /// Truth value, one byte.
+    /// Boolean, one byte.
     Bool "bool" 8 Truth;
     /// IEEE 754 half precision.
     F16 "f16" 16 Float;
@@ -88,17 +88,17 @@ element_types! {
     F8E5M2 "f8e5m2" 8 Float;
     /// 8-bit float, 5 exponent bits, finite only, no negative zero.
     F8E5M2FNUZ "f8e5m2fnuz" 8 Float;
-    /// Unsigned 4-bit integer, two a byte.
+    /// Unsigned 4-bit integer, two per byte.
     U4 "u4" 4 Unsigned;
-    /// Signed 4-bit integer, two a byte.
+    /// Signed 4-bit integer, two per byte.
     I4 "i4" 4 Signed;
-    /// 4-bit float, two a byte.
+    /// 4-bit float, two per byte.
     F4E2M1 "f4e2m1" 4 Float;
     /// 8-bit power-of-two scale.
     F8E8M0 "f8e8m0" 8 Float;
-    /// Unsigned 2-bit integer, four a byte.
+    /// Unsigned 2-bit integer, four per byte.
     U2 "u2" 2 Unsigned;
-    /// Signed 2-bit integer, four a byte.
+    /// Signed 2-bit integer, four per byte.
     I2 "i2" 2 Signed;
     /// 6-bit float with 2 exponent bits, four in three bytes.
     F6E2M3 "f6e2m3" 6 Float;
@@ -107,33 +107,33 @@ element_types! {
 }
 
 impl ElementType {
-    /// Whether it approximates real numbers.
+    /// Whether it is a floating-point type.
     pub fn is_float(self) -> bool {
         self.class() == Class::Float
     }
 
-    /// Whether it is a whole number, signed or not; `bool` is not.
+    /// Whether it is an integer type, signed or not; `bool` is not.
     pub fn is_integer(self) -> bool {
         matches!(self.class(), Class::Signed | Class::Unsigned)
     }
 
-    /// Whether arithmetic is defined on it: floats, integers and complex numbers.
+    /// Whether it has arithmetic: floats, integers and complex numbers.
     pub fn is_number(self) -> bool {
         !matches!(self.class(), Class::Truth | Class::Text)
     }
 
-    /// Its number in ONNX's `TensorProto.DataType`.
+    /// Returns the type's number in ONNX's `TensorProto.DataType`.
     pub fn number(self) -> i64 {
-        // The variants stand in ONNX's order, which begins at 1.
+        // The variants are in ONNX's order, which begins at 1.
         self as i64 + 1
     }
 
-    /// The element type of that number in ONNX's `TensorProto.DataType`.
+    /// Returns the element type with this number in ONNX's `TensorProto.DataType`.
     pub fn from_number(number: i64) -> Option<Self> {
         Self::ALL.get(usize::try_from(number).ok()?.checked_sub(1)?).copied()
     }
 
-    /// Bytes that `count` elements take, packed; `None` where that overflows and for strings.
+    /// Returns the bytes that `count` packed elements take; `None` on overflow and for strings.
     pub fn bytes(self, count: u64) -> Option<u64> {
         match self {
             ElementType::String => None,
@@ -148,9 +148,11 @@ impl fmt::Display for ElementType {
     }
 }
 
-/// A word that names no element type.
+/// The error for a name that is not an element type.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no element type; they are f32, f16, bf16, i64, i32, bool and the like")]
+#[error(
+    "`{0}` is not an element type; expected f32, f16, bf16, i64, i32, bool or another in the list of `ElementType`"
+)]
 pub struct UnknownElementType(pub String);
 
 impl FromStr for ElementType {

@@ -1,6 +1,6 @@
-/// A hash of bytes that is short and the same on every machine and in every version (FNV-1a, 64 bits).
+/// Returns a short hash of bytes that is the same on every machine and in every version (FNV-1a, 64 bits).
 ///
-/// It tells texts and names apart; it is no protection against somebody who looks for two that are alike.
+/// It distinguishes texts and names; it does not withstand a deliberate search for collisions.
 ///
 /// ```
 /// assert_eq!(netwright_ir::fingerprint(*b"a"), 0xaf63_dc4c_8601_ec8c);

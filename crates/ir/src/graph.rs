@@ -1,9 +1,9 @@
-//! The graph: nodes, the values that they produce, and the few doors through which it is edited.
+//! The graph: nodes, the values that they produce, and the few functions that edit it.
 //!
-//! The edges of a petgraph [`StableDiGraph`] are the only record of operands. petgraph stays inside: its incoming
-//! edges come in reverse order, parallel edges (`mul(x, x)`) confuse its look-ups, and an index that was removed is
-//! used again. So edits go through [`Graph::insert`], [`Graph::replace`] and [`Graph::sweep`] alone: uses are
-//! redirected at once, nodes are removed together, at the end of a pass, when nobody holds an id.
+//! The edges of a petgraph [`StableDiGraph`] are the only record of operands. petgraph stays private: it lists incoming
+//! edges in reverse order, its edge look-ups ignore parallel edges (`mul(x, x)`), and it reuses removed indices. So all
+//! edits go through [`Graph::insert`], [`Graph::replace`] and [`Graph::sweep`]: uses are redirected at once, and nodes
+//! are removed together at the end of a pass, when nobody holds an id.
 
 use crate::infer::NeverZero;
 use crate::{Dialect, Fact, Notes, Op, Tensor, ValueType};
@@ -24,37 +24,37 @@ pub use window::{Mark, Window};
 /// The name of a value.
 pub type Name = Arc<str>;
 
-/// A node of one graph; valid until that graph is swept.
+/// The id of a node of one graph; valid until that graph is swept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId(NodeIndex);
 
-/// Result `result` of `node`.
+/// A value: one result of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Value {
-    /// Its producer.
+    /// The node that produces it.
     pub node: NodeId,
-    /// Which of the producer's results.
+    /// The index among the node's results.
     pub result: u32,
 }
 
-/// Position in the program; text and files list nodes by it.
+/// The position of a node in the program; texts and files list nodes in this order.
 ///
-/// Nodes inserted beside another share its position and stand in the order of their insertion. Ids could not tell
-/// that: petgraph hands out the indices of removed nodes again, so they depend on the graph's history.
+/// Nodes inserted beside another node share its position and follow in the order of insertion. Ids cannot serve for
+/// this: petgraph reuses the indices of removed nodes, so ids depend on the graph's history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Order {
     position: u32,
     insertion: u32,
 }
 
-/// An edge: which result feeds which operand.
+/// An edge: which result is which operand.
 #[derive(Clone, Copy, Debug)]
 struct Use {
     operand: u32,
     result: u32,
 }
 
-/// An operator applied to operands, which are the graph's edges.
+/// An operator applied to operands; the operands are the graph's edges.
 #[derive(Clone, Debug)]
 pub struct Node {
     op: Op,
@@ -62,92 +62,93 @@ pub struct Node {
     order: Order,
     results: SmallVec<[ResultInfo; 1]>,
     notes: Option<Arc<Notes>>,
-    /// Inserted beside another since the last sweep.
+    /// Whether it was inserted beside another node since the last sweep.
     beside: bool,
-    /// Replaced, or left without readers by that; removed by the next sweep.
+    /// Whether it was replaced, or lost its last reader by that; the next sweep removes it.
     dead: bool,
 }
 
-/// What is known of one result of a node.
+/// The name, fact and uses of one result of a node.
 #[derive(Clone, Debug)]
 struct ResultInfo {
     name: Name,
     fact: Fact,
-    /// What a file declares of it; see [`Graph::declared`].
+    /// The type that the file declares; see [`Graph::declared`].
     declared: Option<Arc<ValueType>>,
     notes: Option<Arc<Notes>>,
-    /// Whether a file leaves it out; see [`Graph::is_omitted`].
+    /// Whether the file leaves it out; see [`Graph::is_omitted`].
     omitted: bool,
-    /// Operands of living nodes and graph outputs that read it: derived from the edges, kept for constant-time asking.
+    /// The number of operands of living nodes and graph outputs that read it; derived from the edges and kept for
+    /// constant-time queries.
     uses: u32,
 }
 
-/// A result of the whole graph.
+/// An output of the graph.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GraphOutput {
-    /// The name by which the caller asks for it.
+    /// The name by which the caller requests it.
     pub name: Name,
-    /// What it is.
+    /// The value.
     pub value: Value,
-    /// The type that the caller was told, which stays whatever more becomes known.
+    /// The type declared to the caller; it stays the same when inference learns more.
     pub declared: Option<ValueType>,
 }
 
-/// Where a new node stands and how its results are called.
+/// Where a new node is placed, and how it and its results are named.
 #[derive(Clone, Debug)]
 pub struct Place {
-    /// The node's own name, which ONNX keeps apart from those of its results; often empty. One that another node has gets
-    /// a number behind it.
+    /// The node's own name, which ONNX keeps apart from the names of its results; often empty. A name that another node
+    /// has gets a numeric suffix.
     pub label: Name,
-    /// Names of the results; those that are taken get a number behind them.
+    /// The names of the results; a name that is taken gets a numeric suffix.
     pub results: SmallVec<[Name; 1]>,
-    /// Behind everything else where it is `None`.
+    /// The position; `None` is the end of the program.
     pub order: Option<Order>,
 }
 
 impl Place {
-    /// The end of the program, for a node of one result of that name.
+    /// Returns the end of the program, for a node with one result of this name.
     pub fn end(name: &str) -> Self {
         Self { label: "".into(), results: smallvec![name.into()], order: None }
     }
 }
 
-/// How a tensor was quantized: what a file says of it beside its meaning.
+/// How a tensor was quantized: ONNX's `quantization_annotation`. It does not affect what the graph computes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuantizationAnnotation {
     /// The name of the tensor.
     pub tensor: String,
-    /// The names of the tensors that it was quantized with, by what they are, such as `SCALE_TENSOR`.
+    /// The names of the tensors it was quantized with, by role, such as `SCALE_TENSOR`.
     pub parameters: Vec<(String, String)>,
 }
 
-/// What a file says of nodes and values beside what they are.
+/// Which optional names and types a file gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conventions {
-    /// Whether every node has a name: a node that has none of its own is named after its first result.
+    /// Whether every node has a name; a node without a name of its own is then named after its first result.
     pub names_nodes: bool,
-    /// Whether every value has its type, as far as it is known; else only those have that the file
+    /// Whether the type of every value is written, as far as it is known; otherwise only the types that the file
     /// [declares](Graph::declared).
     pub types_values: bool,
 }
 
 impl Default for Conventions {
-    /// Those of a graph that was not read from a file: everything is said.
+    /// The conventions of a graph that was not read from a file: all names and types are written.
     fn default() -> Self {
         Self { names_nodes: true, types_values: true }
     }
 }
 
-/// Bodies nest at most this deep: what walks them recurses.
+/// The maximum depth of nested bodies; functions that walk them recurse.
 pub const MAX_BODY_DEPTH: u32 = 32;
 
 /// A graph: inputs, nodes, outputs.
 ///
-/// A body, the graph that runs as a part of a node such as `If`, also has captures: values of the graph around it. They
-/// are operands of the node, behind the operator's own.
+/// A body is a graph that runs as part of a node such as `If` (ONNX's subgraph). It also has captures: values of the
+/// graph around it. They are operands of the node, after the operator's own.
 ///
-/// Ids and values are those of the graph that gave them, until it is swept. [`Graph::insert`] refuses any other; the
-/// other methods index like a slice: a foreign id panics.
+/// Ids and values belong to the graph that returned them, until it is swept. [`Graph::insert`] refuses any other; the
+/// other methods panic on a foreign id, as indexing a slice does.
 ///
 /// ```
 /// use netwright_ir::{ElementType, Graph, Op, Tensor, TensorType, shape};
@@ -169,42 +170,42 @@ pub struct Graph {
     name: String,
     dag: StableDiGraph<Node, Use>,
     inputs: Vec<NodeId>,
-    /// The tensors that inputs are where the caller gives none.
+    /// The default tensors of inputs that the caller may omit.
     defaults: BTreeMap<NodeId, Tensor>,
     captures: Vec<NodeId>,
     outputs: Vec<GraphOutput>,
-    /// How deep bodies nest in it.
+    /// How deeply bodies nest in the graph.
     depth: u32,
     conventions: Conventions,
-    /// Sets of symbols of which not all are 0 in any run that succeeds.
+    /// Sets of symbols that are not all 0 in any run that succeeds.
     never_zero: NeverZero,
     notes: Notes,
     annotations: Vec<QuantizationAnnotation>,
     next_order: u32,
-    /// What may be inserted, where that is limited.
+    /// The operators that may be inserted, if that is limited.
     dialect: Option<Dialect>,
-    /// Values whose uses were redirected since the last sweep, and to where.
+    /// The values whose uses were redirected since the last sweep, each with its replacement.
     forward: HashMap<Value, Value>,
-    /// The reverse: the values that were redirected to a value.
+    /// The inverse of `forward`: the values that each value replaces.
     absorbed: HashMap<Value, Vec<Value>>,
-    /// Nodes inserted since the last sweep, in order.
+    /// The nodes inserted since the last sweep, in order.
     recent: Vec<NodeId>,
     /// Other changes since the last sweep, in order.
     edits: Vec<Edit>,
     /// Whether nodes were inserted, replaced or left without readers since the last sweep.
     unswept: bool,
-    /// What [`Graph::schedule`] gives until that changes.
+    /// The cached result of [`Graph::schedule`], valid until that changes.
     scheduled: OnceLock<Vec<NodeId>>,
-    /// Nodes that read values of which more became known; see [`Graph::refresh`].
+    /// The nodes that read values whose facts became more precise; see [`Graph::refresh`].
     pub(crate) stale: BTreeSet<(Order, NodeId)>,
     names: Names,
-    /// Results of nodes inserted beside others since the last sweep whose wanted name, which is given, was taken.
+    /// The results of nodes inserted beside others since the last sweep whose requested name was taken, with that name.
     numbered: Vec<(Value, Name)>,
-    /// The names that nodes have of their own.
+    /// The nodes' own names.
     labels: Names,
 }
 
-/// The names in use, and for a base the number to try next.
+/// The names in use, and for each base name the suffix to try next.
 #[derive(Clone, Debug, Default)]
 struct Names {
     taken: HashSet<Name>,
@@ -231,39 +232,39 @@ impl Names {
 }
 
 impl Node {
-    /// What it computes.
+    /// Returns the operator.
     pub fn op(&self) -> &Op {
         &self.op
     }
 
-    /// Its own name, which ONNX keeps apart from those of its results; often empty.
+    /// Returns the node's own name, which ONNX keeps apart from the names of its results; often empty.
     pub fn label(&self) -> &str {
         &self.label
     }
 
-    /// Its position in the program.
+    /// Returns the position in the program.
     pub fn order(&self) -> Order {
         self.order
     }
 
-    /// How many results it has.
+    /// Returns the number of results.
     pub fn result_count(&self) -> usize {
         self.results.len()
     }
 
-    /// What is said of it, where something is.
+    /// Returns the node's metadata, if any.
     pub fn notes(&self) -> Option<&Notes> {
         self.notes.as_deref()
     }
 }
 
 impl Graph {
-    /// A graph without nodes.
+    /// Creates a graph without nodes.
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), ..Self::default() }
     }
 
-    /// Its name.
+    /// Returns the graph's name.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -282,7 +283,7 @@ impl Graph {
         &mut self.dag[value.node.0].results[value.result as usize]
     }
 
-    /// Where the uses of a value went.
+    /// Follows replacements to the value that is read in place of `value` now.
     fn resolve(&self, mut value: Value) -> Value {
         if !self.forward.is_empty() {
             while let Some(&next) = self.forward.get(&value) {

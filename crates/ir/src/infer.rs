@@ -1,7 +1,8 @@
-//! Shape inference: the facts of an operator's results from those of its operands, a module for each family.
+//! Shape inference: computes the facts of an operator's results from those of its operands. Each family of operators
+//! has a module.
 //!
-//! Shapes are symbolic, and small integer tensors carry their elements as dims, so that arithmetic on shapes
-//! (`Shape`, `Gather`, `Concat`, `Reshape`) is followed through.
+//! Shapes are symbolic, and small integer tensors carry their elements as dims, so that inference follows shape
+//! arithmetic (`Shape`, `Gather`, `Concat`, `Reshape`).
 #![expect(
     clippy::trivially_copy_pass_by_ref,
     clippy::ref_option,
@@ -39,41 +40,42 @@ pub(crate) mod signal;
 pub(crate) mod strings;
 mod window;
 
-/// What an operator is given to infer from.
+/// The input to the inference of an operator.
 #[derive(Debug)]
 pub struct Operands<'a> {
     /// The operator.
     pub kind: OpKind,
-    /// The facts of the operands; `None` for one that is absent.
+    /// The facts of the operands; `None` for an absent operand.
     pub facts: &'a [Option<&'a Fact>],
-    /// The operands that are tensors known when the model is built; facts do not tell the elements of floats.
+    /// The operands that are constants; facts do not hold the elements of float tensors.
     pub tensors: &'a [Option<&'a Tensor>],
-    /// How many results are asked for.
+    /// The number of results requested.
     pub results: usize,
-    /// Sets of symbols of which not all are 0 in any run that succeeds.
+    /// Sets of symbols that are not all 0 in any run that succeeds.
     pub never_zero: &'a NeverZero,
 }
 
-/// Sets of symbols of which not all are 0 in any run that succeeds; see [`Graph::settle_sizes`](crate::Graph::settle_sizes).
+/// Sets of symbols that are not all 0 in any run that succeeds; see
+/// [`Graph::infer_nonzero_sizes`](crate::Graph::infer_nonzero_sizes).
 pub type NeverZero = BTreeSet<Vec<Symbol>>;
 
-/// What is known of an operator's results.
+/// The inferred facts of an operator's results.
 #[derive(Debug)]
 pub struct Inferred {
     /// A fact for each result.
     pub facts: SmallVec<[Fact; 1]>,
-    /// What must hold when the model runs, though nothing shows that it does.
+    /// Equalities that must hold at run time but that inference cannot decide.
     pub assumed: Vec<Assumption>,
 }
 
-/// Two dims that must be equal when the model runs.
+/// Two dims that must be equal at run time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assumption {
-    /// One.
+    /// The left-hand dim.
     pub left: Dim,
-    /// The other.
+    /// The right-hand dim.
     pub right: Dim,
-    /// What they are.
+    /// What the dims are, as a plural noun phrase.
     pub what: String,
 }
 
@@ -83,28 +85,28 @@ impl From<Fact> for Inferred {
     }
 }
 
-/// Why an operator is not defined on such operands.
+/// The error if an operator is not defined on its operands.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{word}: {what}")]
 pub struct InferError {
-    /// The word of the operator.
+    /// The operator's name in the text form.
     pub word: &'static str,
-    /// The law that is broken, with the dims or types in question.
+    /// What is wrong, with the dims or types in question.
     pub what: String,
-    /// A way out, where there is a usual one.
+    /// How to fix it, if there is a usual way.
     pub help: Option<String>,
 }
 
 type Outcome = Result<Inferred, InferError>;
 
-/// Results of which nothing is known.
+/// Returns results of unknown type.
 pub(crate) fn unknown(operands: &Operands<'_>) -> Inferred {
     let facts = (0..operands.results).map(|_| Fact::of(ValueType::Unknown)).collect();
     Inferred { facts, assumed: vec![] }
 }
 
 impl<'a> Operands<'a> {
-    /// Whether the dim is one or more in every run that succeeds.
+    /// Whether the dim is at least 1 in every run that succeeds.
     pub(crate) fn is_positive(&self, dim: &Dim) -> bool {
         let shown = || dim.zeros().is_some_and(|zeros| zeros.iter().all(|zeros| self.are_never_zero(zeros)));
         dim.is_positive() || (!self.never_zero.is_empty() && dim.is_nonnegative() && shown())
@@ -115,12 +117,12 @@ impl<'a> Operands<'a> {
         self.never_zero.iter().any(|set| set.iter().all(|symbol| symbols.contains(symbol)))
     }
 
-    /// An error of this operator.
+    /// Returns an error of this operator.
     pub(crate) fn fail(&self, what: impl Into<String>) -> InferError {
         InferError { word: self.kind.word(), what: what.into(), help: None }
     }
 
-    /// Checks how many operands and results there are; the operands from the lower bound on may be absent.
+    /// Checks the numbers of operands and results; operands from the lower bound on may be absent.
     pub(crate) fn arity(
         &self,
         operands: RangeInclusive<usize>,
@@ -133,12 +135,12 @@ impl<'a> Operands<'a> {
         }
         if !results.contains(&self.results) {
             let expected = range(&results);
-            return Err(self.fail(format!("it has {expected} results, but {} are asked for", self.results)));
+            return Err(self.fail(format!("it has {expected} results, but {} are requested", self.results)));
         }
         Ok(())
     }
 
-    /// The operand at that place, where it is present.
+    /// Returns the fact of an operand, if it is present.
     pub(crate) fn fact(&self, at: usize) -> Option<&'a Fact> {
         self.facts.get(at).copied().flatten()
     }
@@ -147,7 +149,7 @@ impl<'a> Operands<'a> {
         self.fact(at)?.shape()
     }
 
-    /// The shape of the operand, where it is known; an error where it has another rank.
+    /// Returns the shape of an operand, if it is known; an error if it has another rank.
     pub(crate) fn shape_of_rank(&self, at: usize, rank: usize) -> Result<Option<&'a Shape>, InferError> {
         match self.shape(at) {
             Some(shape) if shape.len() != rank => {
@@ -157,7 +159,7 @@ impl<'a> Operands<'a> {
         }
     }
 
-    /// Checks that the operand, where it is present, is a vector of that size.
+    /// Checks that an operand, if present, is a vector of this size.
     pub(crate) fn expect_vector(
         &self,
         at: usize,
@@ -171,7 +173,7 @@ impl<'a> Operands<'a> {
         }
     }
 
-    /// The element type of the operand; `None` where it is not known. A value that is no tensor is an error.
+    /// Returns the element type of an operand; `None` if it is unknown; an error if the operand is not a tensor.
     pub(crate) fn element(&self, at: usize) -> Result<Option<ElementType>, InferError> {
         match self.fact(at).map(|fact| &fact.ty) {
             Some(ValueType::Tensor(tensor)) => Ok(Some(tensor.element)),
@@ -180,7 +182,7 @@ impl<'a> Operands<'a> {
         }
     }
 
-    /// The element type that the operands share; an error where they differ.
+    /// Returns the common element type of operands; an error if they differ.
     pub(crate) fn common_element(
         &self,
         operands: impl IntoIterator<Item = usize>,
@@ -200,7 +202,7 @@ impl<'a> Operands<'a> {
         Ok(common)
     }
 
-    /// Checks that the element type, where it is known, is of a class.
+    /// Checks that the element type of an operand, if known, is in a class.
     pub(crate) fn expect_element(
         &self,
         at: usize,
@@ -209,13 +211,13 @@ impl<'a> Operands<'a> {
     ) -> Result<(), InferError> {
         match self.element(at)? {
             Some(element) if !fits(element) => {
-                Err(self.fail(format!("operand {at} must be of {class}, but its elements are {element}")))
+                Err(self.fail(format!("operand {at} must be of {class}, but its element type is {element}")))
             }
             _ => Ok(()),
         }
     }
 
-    /// An axis in 0 up to `rank`, from one that may count from the end.
+    /// Converts an axis that may count from the end to one in `0..rank`.
     pub(crate) fn axis(&self, axis: i64, rank: usize) -> Result<usize, InferError> {
         let size = i64::try_from(rank).unwrap_or(i64::MAX);
         let positive = if axis < 0 { axis.checked_add(size) } else { Some(axis) };
@@ -225,7 +227,7 @@ impl<'a> Operands<'a> {
         }
     }
 
-    /// The axes as places in 0 up to `rank`, none of them twice.
+    /// Converts axes to distinct indices in `0..rank`.
     pub(crate) fn axes(&self, axes: &[i64], rank: usize) -> Result<Vec<usize>, InferError> {
         let places = axes.iter().map(|axis| self.axis(*axis, rank)).collect::<Result<Vec<_>, _>>()?;
         let mut seen = vec![false; rank];
@@ -237,7 +239,7 @@ impl<'a> Operands<'a> {
         Ok(places)
     }
 
-    /// The elements of a vector that holds the size of each of so many axes; unknown ones where it is not known.
+    /// Returns the elements of a vector that holds one size per axis; unknown dims if they are not known.
     pub(crate) fn sizes(&self, at: usize, axes: usize) -> Result<Vec<Dim>, InferError> {
         let count = i64::try_from(axes).map_or(Dim::Unknown, Dim::Known);
         self.expect_vector(at, &count, "the number of axes", &mut vec![])?;
@@ -247,7 +249,7 @@ impl<'a> Operands<'a> {
         }
     }
 
-    /// An element of a shape as a size: unknown where it may be negative, an error where it is.
+    /// Checks that an element of a shape tensor is a size: unknown if it may be negative, an error if it is.
     pub(crate) fn expect_size(&self, size: &Dim) -> Result<Dim, InferError> {
         match size {
             Dim::Known(size @ ..0) => Err(self.fail(format!("the size {size} is negative"))),
@@ -256,15 +258,17 @@ impl<'a> Operands<'a> {
         }
     }
 
-    /// Checks that the dim, where that is decided, divides into so many parts.
+    /// Checks that the dim divides evenly into `parts`, if that can be decided.
     pub(crate) fn expect_multiple(&self, dim: &Dim, parts: i64, what: &str, into: &str) -> Result<(), InferError> {
         match dim.modulo(&Dim::Known(parts)) {
-            Dim::Known(rest) if rest != 0 => Err(self.fail(format!("{dim} {what} do not divide into {parts} {into}"))),
+            Dim::Known(rest) if rest != 0 => {
+                Err(self.fail(format!("{dim} {what} do not divide evenly into {parts} {into}")))
+            }
             _ => Ok(()),
         }
     }
 
-    /// The shape that the operands are broadcast to; `None` where a rank is not known.
+    /// Returns the shape that the operands broadcast to; `None` if a rank is unknown.
     pub(crate) fn broadcast(
         &self,
         shapes: impl IntoIterator<Item = Option<&'a Shape>>,
@@ -292,10 +296,10 @@ impl<'a> Operands<'a> {
                 let (a, b) = (Shape::from_iter(a.to_vec()), Shape::from_iter(b.to_vec()));
                 let mut error =
                     self.fail(format!("the shapes {a} and {b} do not broadcast: {left} ≠ {right} on axis {axis}"));
-                error.help = Some("sizes must be equal, or one of them 1, counted from the last axis".to_owned());
+                error.help = Some("make the sizes equal or one of them 1, counted from the last axis".to_owned());
                 error
             })?;
-            // Where one is 1 or both are the same, nothing is assumed.
+            // If one is 1 or both are equal, nothing is assumed.
             let ones = left == Dim::Known(1) || right == Dim::Known(1);
             if !ones && left.same(&right) != Some(true) && left != Dim::Unknown && right != Dim::Unknown {
                 let (a, b) = (Shape::from_iter(a.to_vec()), Shape::from_iter(b.to_vec()));
@@ -306,7 +310,7 @@ impl<'a> Operands<'a> {
         dims.collect()
     }
 
-    /// Checks that two dims may be equal; an assumption where that is not decided.
+    /// Checks that two dims may be equal; adds an assumption if that cannot be decided.
     pub(crate) fn expect_same(
         &self,
         a: &Dim,
@@ -327,7 +331,7 @@ impl<'a> Operands<'a> {
     }
 }
 
-/// A tensor of that element type and shape; nothing is known where the element type is not.
+/// Returns the fact of a tensor of this element type and shape; unknown if the element type is.
 fn tensor(element: Option<ElementType>, shape: Option<Shape>) -> Fact {
     match element {
         Some(element) => Fact::of(crate::TensorType { element, shape }),

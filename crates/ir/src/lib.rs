@@ -1,9 +1,9 @@
-//! The graph of a Transformer, and all that can be said of it without a file format or a runtime: values, operators,
-//! symbolic dims, tensors, shape inference, the text form and the checker.
+//! The graph of a Transformer: values, operators, symbolic dims, tensors, shape inference, the text form and the
+//! checker. None of it needs a file format or a runtime.
 //!
-//! A [`Graph`] is made of nodes; a node applies an [`Op`] to [`Value`]s and has results, which are values again. What
-//! is known of a value before the model runs is its [`Fact`]: element type, symbolic shape, and for small integer
-//! tensors their elements. The [text form](text) prints it all, and [`parse`] reads it back:
+//! A [`Graph`] consists of nodes; a node applies an [`Op`] to [`Value`]s, and its results are values again. What is
+//! known about a value at compile time is its [`Fact`]: element type, symbolic shape, and the elements of small integer
+//! tensors. The [text form](text) prints a graph, and [`parse`] reads it back:
 //!
 //! ```
 //! let graph = netwright_ir::parse("
@@ -13,12 +13,12 @@
 //!   %probs = softmax %scaled {axis = -1} : f32[batch, 8, seq, seq]
 //!   return %probs
 //! }")?;
-//! netwright_ir::check(&graph).expect("the graph keeps the laws");
+//! netwright_ir::check(&graph).expect("the graph is valid");
 //! assert_eq!(netwright_ir::parse(&graph.to_string())?, graph);
 //! # Ok::<(), netwright_ir::ParseError>(())
 //! ```
 //!
-//! This crate knows nothing of ONNX files, protobuf or tract, and no petgraph type stands in a public signature.
+//! This crate knows nothing of ONNX files, protobuf or tract, and its public signatures have no petgraph type.
 
 pub mod attribute;
 pub mod check;
@@ -28,9 +28,9 @@ mod fingerprint;
 mod graph;
 pub mod infer;
 mod model;
+mod nonzero;
 mod notes;
 pub mod op;
-mod settle;
 pub mod tensor;
 pub mod text;
 mod types;

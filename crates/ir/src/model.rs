@@ -1,4 +1,4 @@
-//! A model: a graph, and what a file says beside it.
+//! A model: a graph, its operator sets, functions and metadata.
 
 use crate::attribute::Attribute;
 use crate::{Graph, Notes};
@@ -6,80 +6,80 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The version of the default domain's operators that a model is written in.
+/// The opset that a model is written in by default.
 pub const DEFAULT_OPSET: i64 = 21;
 
-/// A graph with the versions of its operators and what describes it.
+/// A graph with the versions of its operator sets, its functions and its metadata.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Model {
     /// The graph.
     pub graph: Graph,
     /// The version of each operator set, by domain; ONNX's default domain is the empty one.
     pub opsets: BTreeMap<String, i64>,
-    /// Functions that nodes may call, in the order of the file.
+    /// The functions that nodes may call, in the order of the file.
     pub functions: Vec<Function>,
-    /// Steps that train it, in the order of the file.
+    /// The training steps, in the order of the file.
     pub training: Vec<Training>,
-    /// The tool that made it, and its version.
+    /// The tool that created the model, and its version.
     pub producer: Option<(String, String)>,
-    /// The domain of its name, such as `com.example`.
+    /// The model's domain, such as `com.example`.
     pub domain: String,
     /// The version of the model itself.
     pub version: i64,
     /// A description.
     pub doc: String,
-    /// Further properties, by key.
+    /// Metadata properties, by key.
     pub metadata: BTreeMap<String, String>,
-    /// Whether the file has operators of the default domain before the opset that brings them, as ONNX Runtime runs
-    /// `LayerNormalization` at any: they are written as they came, not as what they stand for.
+    /// Whether the file has operators of the default domain before the opset that introduces them, which ONNX Runtime
+    /// accepts (`LayerNormalization` at any opset): they are written unchanged, not decomposed.
     pub early_operators: bool,
-    /// Configurations of devices that nodes are assigned to, each in the encoding of the file.
+    /// The device configurations that nodes refer to, each in its protobuf encoding.
     pub devices: Vec<Bytes>,
-    /// What the reader found wrong with the file and read all the same, each a sentence.
+    /// What the reader found wrong with the file but accepted, one sentence each.
     pub warnings: Vec<String>,
 }
 
 /// A function that nodes call by its domain, name and overload.
 ///
-/// Its operators are kept as they came: they may take attributes of the calling node, and the types of its inputs are
-/// those of the call.
+/// Its operators are opaque: they may refer to attributes of the calling node, and the types of its inputs depend on
+/// the call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Function {
     /// The domain.
     pub domain: Arc<str>,
-    /// The operator's type that calls it.
+    /// The name: the operator type of the nodes that call it.
     pub name: Arc<str>,
-    /// Which of the functions of that name.
+    /// The overload, which distinguishes functions of the same name.
     pub overload: Arc<str>,
-    /// What it computes.
+    /// The graph of the function.
     pub graph: Graph,
     /// The attributes that a call must give.
     pub attributes: Vec<Arc<str>>,
     /// The attributes that a call may give, with their defaults.
     pub defaults: Vec<(Arc<str>, Attribute)>,
-    /// The version of each operator set that its nodes are of.
+    /// The version of each operator set that its nodes use.
     pub opsets: BTreeMap<String, i64>,
-    /// What is said of it.
+    /// The metadata.
     pub notes: Notes,
 }
 
-/// A step that trains a model, kept as it came.
+/// A training step of a model, passed through unchanged.
 ///
-/// Its graphs capture values of the model's graph; the captures have their names.
+/// Its graphs capture values of the model's graph under their names there.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Training {
-    /// What gives the trained tensors their first values.
+    /// The graph that computes the initial values of the trained tensors.
     pub initialization: Option<Graph>,
-    /// What computes their next values.
+    /// The graph that computes their next values.
     pub algorithm: Option<Graph>,
-    /// Which tensor gets which output of the initialization.
+    /// The tensor that each output of `initialization` sets: pairs of tensor and output.
     pub initialization_binding: Vec<(String, String)>,
-    /// Which tensor gets which output of the algorithm.
+    /// The tensor that each output of `algorithm` sets: pairs of tensor and output.
     pub update_binding: Vec<(String, String)>,
 }
 
 impl Model {
-    /// A model in the [default opset](DEFAULT_OPSET).
+    /// Creates a model in the [default opset](DEFAULT_OPSET).
     pub fn new(graph: Graph) -> Self {
         Self {
             graph,
@@ -97,7 +97,7 @@ impl Model {
         }
     }
 
-    /// The version of the default domain.
+    /// Returns the opset: the version of the default domain.
     pub fn opset(&self) -> i64 {
         self.opsets.get("").copied().unwrap_or(DEFAULT_OPSET)
     }

@@ -1,42 +1,43 @@
-//! What a file says beside its meaning, kept as it came.
+//! Metadata of a file that does not affect what it computes, passed through unchanged.
 
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Descriptions and properties of a graph, a node, a value, a tensor or a function.
+/// The metadata of a graph, a node, a value, a tensor or a function.
 ///
-/// No pass reads them; a node that takes the place of another has its notes.
+/// No pass reads it; a node that replaces another inherits its metadata.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Notes {
     /// A description.
     pub doc: String,
     /// Properties, by key.
     pub metadata: BTreeMap<String, String>,
-    /// Of a value: what its type stands for, in ONNX's standard words, such as `IMAGE`.
+    /// Of a value: what it means, in ONNX's standard words, such as `IMAGE`.
     pub denotation: String,
-    /// Of a value: what its axes stand for, such as `DATA_BATCH`; empty where none is said.
+    /// Of a value: what each axis means, such as `DATA_BATCH`; empty if the file does not say.
     pub axes: Vec<String>,
-    /// Of a value: how the file spells its sizes, such as `2 * n` for `2*n`; empty where there is one way only.
+    /// Of a value: how the file spells its symbolic sizes, such as `2 * n` for `2*n`; empty if the spelling is the
+    /// canonical one.
     pub spellings: Vec<String>,
-    /// Of a node: on which devices it runs, each in the encoding of the file.
+    /// Of a node: the devices it runs on, each in its protobuf encoding.
     pub devices: Vec<Bytes>,
-    /// Of a node: what is said of its attributes and of the tensors in them.
+    /// Of a node: the metadata of its attributes and of the tensors in them.
     pub attributes: BTreeMap<Arc<str>, AttributeNotes>,
 }
 
-/// What is said of an attribute.
+/// The metadata of an attribute.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AttributeNotes {
     /// A description.
     pub doc: String,
-    /// Of the tensor in it: its name, where it has one.
+    /// The name of the tensor in it, if it has one.
     pub tensor_name: String,
-    /// Of the tensor in it.
+    /// The metadata of the tensor in it.
     pub tensor: TensorNotes,
 }
 
-/// What is said of a tensor.
+/// The metadata of a tensor.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TensorNotes {
     /// A description.
@@ -46,7 +47,7 @@ pub struct TensorNotes {
 }
 
 impl Notes {
-    /// Whether nothing is said.
+    /// Whether there is no metadata.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }

@@ -1,13 +1,13 @@
 //! Operators: what a node computes.
 //!
-//! The vocabulary is ONNX's, in one normal form: the semantics of the default domain's opsets 21 to 28, with axes and
-//! shapes as operands where those versions have them so. [`ScaledSoftmax`](Op::ScaledSoftmax) and other fused
-//! operators have no ONNX form; lowering turns them into those that do. What the compiler does not understand is
-//! [`OpaqueOp`] as it came.
+//! The operators are ONNX's, in one normal form: the semantics of opsets 21 to 28 of the default domain, with axes and
+//! shapes as operands if those versions have them so. [`ScaledSoftmax`](Op::ScaledSoftmax) and the other fused
+//! operators have no ONNX form; lowering decomposes them. Operators that Netwright does not know pass through unchanged
+//! as [`OpaqueOp`].
 //!
-//! Each operator has one row, in the file of its family: its word in the text form, the versions of ONNX that changed
-//! it, its class, its attributes with their defaults, and the function that infers its results, which stands with its
-//! family in [`crate::infer`]. `op/table.rs` unites the families and says how a row is read.
+//! Each operator has one row, in the file of its family: its name in the text form, the ONNX versions that changed it,
+//! its class, its attributes with their defaults, and its inference function, which is in the same family of
+//! [`crate::infer`]. `op/table.rs` combines the families and explains the syntax of a row.
 
 use crate::Tensor;
 use crate::attribute::Attribute;
@@ -63,23 +63,23 @@ pub use table::{Op, OpKind};
 pub use types::Dialect;
 pub use words::*;
 
-/// An operator that is not understood: its domain, type, version and attributes as they came.
+/// An operator that Netwright does not know, passed through unchanged.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OpaqueOp {
-    /// The domain; empty for ONNX's default.
+    /// The domain; empty for ONNX's default domain.
     pub domain: Arc<str>,
-    /// The operator's type.
+    /// The operator type.
     pub op_type: Arc<str>,
-    /// Which of the functions of that name.
+    /// The overload, which distinguishes functions of the same name.
     pub overload: Arc<str>,
-    /// The version of the domain's operators that it was written for.
+    /// The version of the domain that the node was written for.
     pub version: i64,
-    /// The attributes, in their order.
+    /// The attributes, in the order of the file.
     pub attributes: Vec<(Arc<str>, Attribute)>,
 }
 
 impl Op {
-    /// The tensor, where it is one that is known when the model is built.
+    /// Returns the tensor of a parameter or a constant.
     pub fn tensor(&self) -> Option<&Tensor> {
         match self {
             Op::Parameter(tensor) | Op::Constant(tensor) => Some(tensor),
@@ -87,12 +87,12 @@ impl Op {
         }
     }
 
-    /// The word of the text form.
+    /// Returns the name in the text form.
     pub fn word(&self) -> &'static str {
         self.kind().word()
     }
 
-    /// Calls `visit` with every tensor that it holds, those in bodies not included.
+    /// Calls `visit` with every tensor that the operator holds, except those in bodies.
     pub fn for_each_tensor(&self, visit: &mut dyn FnMut(&Tensor)) {
         match self {
             Op::Parameter(tensor) | Op::Constant(tensor) => visit(tensor),
@@ -105,7 +105,7 @@ impl Op {
         }
     }
 
-    /// A hash that agrees with `==`; tensors count by their type alone.
+    /// Hashes the operator consistently with `==`; tensors only by their type.
     pub fn hash_attributes(&self, state: &mut impl Hasher) {
         self.kind().hash(state);
         for (name, value) in self.attributes() {

@@ -1,10 +1,9 @@
-//! Tensors whose elements are known when the model is built: weights, tables, shapes, scalars.
+//! Tensors whose elements are known at compile time: weights, tables, shapes, scalars.
 //!
-//! A [`Tensor`] is cheap to clone and holds its elements in one of three ways: a few bytes in memory, a range of a
-//! file, or a [`Recipe`] that makes them from other tensors block by block while they are written. A weight that no
-//! pass changes is never read.
+//! A [`Tensor`] is cheap to clone and holds its elements in one of three ways: bytes in memory, a range of a file, or a
+//! [`Recipe`] that computes them block by block while they are written. A weight that no pass changes is never read.
 
-use crate::{Dim, ElementType, Fact, Shape, TensorType, types::MOST_ELEMENTS};
+use crate::{Dim, ElementType, Fact, Shape, TensorType, types::MAX_ELEMENTS};
 use bytes::Bytes;
 use netwright_files as files;
 use std::sync::Arc;
@@ -15,7 +14,7 @@ mod sparse;
 pub use recipe::{Distribution, Recipe, Wave};
 pub use sparse::SparseTensor;
 
-/// A tensor whose elements are known.
+/// A tensor whose elements are known at compile time.
 #[derive(Clone, Debug)]
 pub struct Tensor {
     element: ElementType,
@@ -23,24 +22,24 @@ pub struct Tensor {
     data: Data,
 }
 
-/// Where the elements are: little-endian and packed as in ONNX's `raw_data`.
+/// Where the elements are stored: little-endian and packed as in ONNX's `raw_data`.
 #[derive(Clone, Debug)]
 pub enum Data {
     /// In memory.
     Bytes(Bytes),
     /// In a file.
     File(files::Range),
-    /// Made when they are asked for.
+    /// Computed when they are requested.
     Recipe(Arc<Recipe>),
-    /// Text elements, which have no fixed size; ONNX does not demand that they be UTF-8.
+    /// Strings, which have no fixed size; ONNX does not require UTF-8.
     Strings(Arc<[Bytes]>),
 }
 
-/// Why there is no such tensor, or why its elements cannot be had.
+/// Why a tensor cannot be created or its elements cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TensorError {
-    /// More elements than fit a number.
+    /// The size in bits overflows 64 bits.
     #[error("a tensor of {element}{dims:?} is larger than any file")]
     TooLarge {
         /// The element type.
@@ -48,36 +47,36 @@ pub enum TensorError {
         /// The sizes of its axes.
         dims: Vec<u64>,
     },
-    /// The bytes are not those of the shape.
+    /// The number of bytes does not match the shape.
     #[error("a tensor of {element}{dims:?} takes {expected} bytes, but there are {found}")]
     Length {
         /// The element type.
         element: ElementType,
         /// The sizes of its axes.
         dims: Vec<u64>,
-        /// What the shape asks for.
+        /// The number of bytes that the shape requires.
         expected: u64,
-        /// What is there.
+        /// The number of bytes given.
         found: u64,
     },
-    /// A recipe does not apply to that tensor.
+    /// A recipe does not apply to the tensor.
     #[error("{recipe} does not apply to {tensor}: {why}")]
     Recipe {
-        /// The word of the recipe.
+        /// The recipe's name in the text form.
         recipe: &'static str,
         /// The type of the tensor.
         tensor: String,
-        /// The law that it breaks.
+        /// The condition that does not hold.
         why: &'static str,
     },
-    /// Values and indices are not those of a sparse tensor.
-    #[error("{tensor} at {indices} is no sparse tensor: {why}")]
+    /// The values and indices do not form a sparse tensor.
+    #[error("{tensor} at {indices} is not a sparse tensor: {why}")]
     Sparse {
         /// The type of the values.
         tensor: String,
         /// The type of the indices.
         indices: String,
-        /// The law that they break.
+        /// The condition that does not hold.
         why: &'static str,
     },
     /// The file could not be read.
@@ -86,29 +85,29 @@ pub enum TensorError {
 }
 
 impl Tensor {
-    /// A tensor of these bytes, little-endian and packed.
+    /// Creates a tensor from bytes, little-endian and packed.
     ///
     /// # Errors
-    /// When the bytes are more or fewer than the shape asks for.
+    /// When the number of bytes does not match the shape.
     pub fn from_bytes(element: ElementType, dims: &[u64], bytes: impl Into<Bytes>) -> Result<Self, TensorError> {
         let bytes = bytes.into();
         let found = bytes.len() as u64;
         Self::checked(element, dims, found, Data::Bytes(bytes))
     }
 
-    /// A tensor whose bytes stand in a file.
+    /// Creates a tensor whose bytes are a range of a file.
     ///
     /// # Errors
-    /// When the range is longer or shorter than the shape asks for.
+    /// When the length of the range does not match the shape.
     pub fn from_file(element: ElementType, dims: &[u64], range: files::Range) -> Result<Self, TensorError> {
         let found = range.len();
         Self::checked(element, dims, found, Data::File(range))
     }
 
-    /// A tensor of text.
+    /// Creates a tensor of strings.
     ///
     /// # Errors
-    /// When there are more or fewer than the shape asks for.
+    /// When the number of strings does not match the shape.
     pub fn from_strings(dims: &[u64], strings: Vec<Bytes>) -> Result<Self, TensorError> {
         let element = ElementType::String;
         let (expected, found) = (count(element, dims)?, strings.len() as u64);
@@ -127,66 +126,66 @@ impl Tensor {
         Ok(Self { element, dims: dims.into(), data })
     }
 
-    /// A tensor of rank 0 that holds one `f32`.
+    /// Creates an `f32` tensor of rank 0.
     pub fn scalar(value: f32) -> Self {
         Self::small(ElementType::F32, &[], value.to_le_bytes().to_vec())
     }
 
-    /// A tensor of rank 0 that holds one `i64`.
+    /// Creates an `i64` tensor of rank 0.
     pub fn index(value: i64) -> Self {
         Self::small(ElementType::I64, &[], value.to_le_bytes().to_vec())
     }
 
-    /// A tensor of rank 1 that holds `i64`s: a shape, axes, a permutation.
+    /// Creates an `i64` tensor of rank 1: a shape, axes, a permutation.
     pub fn indices(values: &[i64]) -> Self {
         let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         Self::small(ElementType::I64, &[values.len() as u64], bytes)
     }
 
-    /// Of bytes that are known to fit.
+    /// Creates a tensor from bytes whose number is known to match the shape.
     fn small(element: ElementType, dims: &[u64], bytes: Vec<u8>) -> Self {
         Self { element, dims: dims.into(), data: Data::Bytes(bytes.into()) }
     }
 
-    /// The type of its elements.
+    /// Returns the element type.
     pub fn element(&self) -> ElementType {
         self.element
     }
 
-    /// The sizes of its axes.
+    /// Returns the sizes of the axes.
     pub fn dims(&self) -> &[u64] {
         &self.dims
     }
 
-    /// Where its elements are.
+    /// Returns where the elements are stored.
     pub fn data(&self) -> &Data {
         &self.data
     }
 
-    /// The number of its elements; that it fits was checked when it was made.
+    /// Returns the number of elements; it fits, as was checked on creation.
     pub fn count(&self) -> u64 {
         self.dims.iter().product()
     }
 
-    /// The number of its bytes; 0 for text.
+    /// Returns the number of bytes; 0 for strings.
     pub fn len(&self) -> u64 {
         self.element.bytes(self.count()).unwrap_or(0)
     }
 
-    /// Whether it has no elements.
+    /// Whether the tensor has no elements.
     pub fn is_empty(&self) -> bool {
         self.count() == 0
     }
 
-    /// Its type.
+    /// Returns the tensor's type.
     pub fn ty(&self) -> TensorType {
         type_of(self.element, &self.dims)
     }
 
-    /// The same elements in another shape.
+    /// Returns the same elements in another shape.
     ///
     /// # Errors
-    /// When the shape asks for more or fewer.
+    /// When the shape has another number of elements.
     pub fn reshaped(&self, dims: &[u64]) -> Result<Self, TensorError> {
         let (expected, found) = (count(self.element, dims)?, self.count());
         if expected != found {
@@ -198,13 +197,13 @@ impl Tensor {
         }
     }
 
-    /// What shape inference knows of it; small integers in memory or a file are read.
+    /// Returns the fact of the tensor; small integers in memory or in a file are read.
     pub fn fact(&self) -> Fact {
         let elements = (self.dims.len() <= 1).then(|| self.integers()).flatten();
         Fact { ty: self.ty().into(), elements: elements.map(|all| all.into_iter().map(Dim::Known).collect()) }
     }
 
-    /// The elements of a small tensor of integers or truth values; `None` for any other.
+    /// Returns the elements of a small tensor of integers or bools; `None` for any other tensor.
     pub fn integers(&self) -> Option<Vec<i64>> {
         self.small_elements(|element, bytes| match element {
             ElementType::I64 => Some(i64::from_le_bytes(bytes.try_into().ok()?)),
@@ -219,7 +218,7 @@ impl Tensor {
         })
     }
 
-    /// The elements of a small tensor of floats; `None` for any other.
+    /// Returns the elements of a small tensor of floats; `None` for any other tensor.
     pub fn floats(&self) -> Option<Vec<f64>> {
         self.small_elements(|element, bytes| match element {
             ElementType::F32 => Some(f32::from_le_bytes(bytes.try_into().ok()?).into()),
@@ -230,24 +229,24 @@ impl Tensor {
         })
     }
 
-    /// The one element of a tensor of floats that has one, whatever its rank.
+    /// Returns the only element of a float tensor with one element, of any rank.
     pub fn float(&self) -> Option<f64> {
         if self.count() == 1 { self.floats()?.first().copied() } else { None }
     }
 
     fn small_elements<T>(&self, decode: impl Fn(ElementType, &[u8]) -> Option<T>) -> Option<Vec<T>> {
         let size = usize::try_from(self.element.bits() / 8).ok().filter(|&size| size > 0)?;
-        if self.count() > MOST_ELEMENTS {
+        if self.count() > MAX_ELEMENTS {
             return None;
         }
         let bytes = self.to_bytes().ok()?;
         bytes.chunks_exact(size).map(|element| decode(self.element, element)).collect()
     }
 
-    /// All its bytes, in memory; for tensors that are known to be small.
+    /// Reads all bytes into memory; meant for tensors known to be small.
     ///
     /// # Errors
-    /// When a file cannot be read, and for text.
+    /// When a file cannot be read, and for strings.
     pub fn to_bytes(&self) -> Result<Bytes, TensorError> {
         if let Data::Bytes(bytes) = &self.data {
             return Ok(bytes.clone());
@@ -258,8 +257,8 @@ impl Tensor {
         Ok(bytes.into())
     }
 
-    /// How many bytes of its elements one thread best [reads](Tensor::read), one part after the other: a multiple of
-    /// every element's size.
+    /// Returns the number of bytes that one thread should [read](Tensor::read) as one piece: a multiple of every
+    /// element size.
     pub fn block(&self) -> u64 {
         match &self.data {
             Data::Recipe(recipe) => recipe.block(self),
@@ -267,33 +266,33 @@ impl Tensor {
         }
     }
 
-    /// Fills `out` with the elements from `first` on; both ends must be whole bytes.
+    /// Fills `out` with the elements from `first` on; both ends must be on byte boundaries.
     ///
     /// # Errors
-    /// When a file cannot be read, when the range passes the end, and for text.
+    /// When a file cannot be read, when the range passes the end of the tensor, and for strings.
     pub fn read(&self, first: u64, out: &mut [u8]) -> Result<(), TensorError> {
         let refuse = |why| TensorError::Recipe { recipe: "read", tensor: self.ty().to_string(), why };
         let start = match first.checked_mul(u64::from(self.element.bits())) {
             Some(bits) if bits % 8 == 0 => bits / 8,
-            _ => return Err(refuse("the first element does not begin a byte")),
+            _ => return Err(refuse("the first element is not on a byte boundary")),
         };
         if start.checked_add(out.len() as u64).is_none_or(|end| end > self.len()) {
-            return Err(refuse("the range passes the end"));
+            return Err(refuse("the range passes the end of the tensor"));
         }
         match &self.data {
             Data::Bytes(bytes) => {
                 // The range was checked against the length, which is in memory.
-                let start = usize::try_from(start).map_err(|_| refuse("the range passes the end"))?;
+                let start = usize::try_from(start).map_err(|_| refuse("the range passes the end of the tensor"))?;
                 out.copy_from_slice(&bytes[start..start + out.len()]);
                 Ok(())
             }
             Data::File(range) => Ok(range.read(start, out)?),
             Data::Recipe(recipe) => recipe.fill(self, first, out),
-            Data::Strings(_) => Err(refuse("text has no fixed size")),
+            Data::Strings(_) => Err(refuse("strings have no fixed size")),
         }
     }
 
-    /// How many recipes lie between it and tensors that are there; reading recurses on them.
+    /// Returns how deeply recipes nest; reading recurses on them.
     pub fn recipe_depth(&self) -> usize {
         let (mut depth, mut level) = (0, vec![self]);
         loop {
@@ -309,7 +308,7 @@ impl Tensor {
         }
     }
 
-    /// Calls `visit` with every range of a file that the elements come from, through recipes too.
+    /// Calls `visit` with every file range that the elements come from, through recipes too.
     pub fn for_each_file(&self, visit: &mut dyn FnMut(&files::Range)) {
         let mut pending = vec![self];
         while let Some(tensor) = pending.pop() {
@@ -321,8 +320,8 @@ impl Tensor {
         }
     }
 
-    /// Whether both are known to hold the same elements without reading any file: same type and the same bytes in
-    /// memory, the same range of the same file, or the same recipe of such.
+    /// Whether both are known to hold the same elements without reading any file: the same type and the same bytes in
+    /// memory, the same range of the same file, or the same recipe.
     pub fn is_same(&self, other: &Tensor) -> bool {
         self.element == other.element && self.dims == other.dims && self.data.is_same(&other.data)
     }
@@ -353,7 +352,7 @@ fn type_of(element: ElementType, dims: &[u64]) -> TensorType {
 
 fn count(element: ElementType, dims: &[u64]) -> Result<u64, TensorError> {
     let product = dims.iter().try_fold(1u64, |product, &dim| product.checked_mul(dim));
-    // Bits must fit too, so that no later product of size and count overflows.
+    // The bits must fit too, so that no later product of size and count overflows.
     let fits = product.filter(|count| count.checked_mul(128).is_some());
     fits.ok_or_else(|| TensorError::TooLarge { element, dims: dims.to_vec() })
 }

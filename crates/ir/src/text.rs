@@ -1,4 +1,4 @@
-//! The text form, shared by printer, parser, snapshots, errors and docs.
+//! The text form of a graph, as printed and parsed, and shown in snapshots, errors and docs.
 //!
 //! ```text
 //! encoder(%x: f32[batch, seq, 512], %mask: f32[batch, 1, 1, seq]) {
@@ -8,13 +8,12 @@
 //!   return %probs, last = %q
 //! }
 //! ```
-//! Values have names, never numbers. Small constants stand where they are used (`0.5`, `[0, 0, 8, 64]`, `i32[] 3`) and
-//! have no name. A type of `?` says nothing: the one that is inferred stands. `_` is an operand that is absent. An operator in quotes is kept as it came: `"domain::Type"`.
-//! A node's own label, where it has one that is not its first result's name, stands behind the operator: `@"label"`.
-//! A kept operator has its version too: `"domain::Type@1"`. An input that the caller may leave out stands with what it
-//! is then: `%x: f32[2] = [0.5, 1.0]`.
+//! Values have names. Small constants are written where they are used (`0.5`, `[0, 0, 8, 64]`, `i32[] 3`) and have no
+//! name. A type of `?` is unknown or left to inference. `_` is an absent operand. A quoted operator is opaque, written
+//! with its version: `"domain::Type@1"`. A node's own name follows the operator unless it is that of its first result:
+//! `@"label"`. An input that the caller may omit is followed by its default: `%x: f32[2] = [0.5, 1.0]`.
 //!
-//! A body is an attribute; behind a semicolon stands what it captures of the graph around it:
+//! A body is an attribute; after its inputs and a semicolon come the values that it captures from the graph around it:
 //! ```text
 //!   %y = if %cond {then_branch = graph then(; %b: f32[2] = %a) {
 //!     return y = %b
@@ -22,7 +21,7 @@
 //!     return y = [0.0, 0.0]
 //!   }} : f32[2]
 //! ```
-//! What a file says beside its meaning (notes, annotations) is not printed.
+//! The metadata of a file (notes, quantization annotations) is not printed.
 
 use crate::attribute::Attribute;
 use crate::tensor::{Data, Distribution, Recipe, SparseTensor, Wave};
@@ -33,20 +32,20 @@ mod parse;
 
 pub use parse::{ParseError, parse, parse_with_files};
 
-/// How much of long tensors is printed.
+/// How long tensors are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detail {
-    /// Everything: the text parses back to the same graph.
+    /// In full: the text parses back to the same graph.
     Full,
-    /// A hash in place of more than 16 elements, for people.
+    /// A hash in place of more than 16 elements, for people to read.
     Elided,
 }
 
-/// Constants of up to this many elements stand where they are used.
+/// The maximum number of elements of a constant that is written where it is used.
 const INLINE: u64 = 8;
 
 impl fmt::Display for Graph {
-    /// The text form with long tensors elided; [`Graph::to_text`] prints them whole.
+    /// Prints the text form with long tensors elided; [`Graph::to_text`] prints them in full.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Printer { detail: Detail::Elided, depth: 0 }.graph(self, &[], f)?;
         f.write_str("\n")
@@ -54,14 +53,14 @@ impl fmt::Display for Graph {
 }
 
 impl PartialEq for Graph {
-    /// Whether both print the same text.
+    /// Whether both print the same text in full.
     fn eq(&self, other: &Self) -> bool {
         self.to_text(Detail::Full) == other.to_text(Detail::Full)
     }
 }
 
 impl Graph {
-    /// The text form.
+    /// Returns the text form.
     pub fn to_text(&self, detail: Detail) -> String {
         let mut text = String::new();
         // Writing to a string does not fail.
@@ -70,7 +69,7 @@ impl Graph {
         text
     }
 
-    /// A value as an operand is printed: its name, or the constant that it is.
+    /// Returns a value as it is printed as an operand: its name, or the constant itself.
     pub fn operand_text(&self, value: Value) -> String {
         match inline(self, value) {
             Some(tensor) => literal(tensor),
@@ -78,7 +77,7 @@ impl Graph {
         }
     }
 
-    /// The line of a node, without indentation.
+    /// Returns the line of a node, without indentation.
     pub fn node_text(&self, id: NodeId) -> String {
         let mut text = String::new();
         let _ = Printer { detail: Detail::Elided, depth: 0 }.node(self, id, &mut text);
@@ -86,16 +85,16 @@ impl Graph {
     }
 }
 
-/// Prints graphs, and bodies within them.
+/// Prints graphs and their bodies.
 #[derive(Clone, Copy)]
 struct Printer {
     detail: Detail,
-    /// How many bodies deep, which is bounded.
+    /// The depth of nested bodies, which is bounded.
     depth: usize,
 }
 
 impl Printer {
-    /// A graph; `outer` are the values that it captures, as the graph around it prints them.
+    /// Prints a graph; `outer` are the values that it captures, as the graph around it prints them.
     fn graph(self, graph: &Graph, outer: &[String], f: &mut impl Write) -> fmt::Result {
         let margin = "  ".repeat(self.depth);
         f.write_str(&bare_or_quoted(graph.name()))?;
@@ -198,7 +197,7 @@ impl Printer {
     }
 }
 
-/// The constant that stands where the value is used.
+/// Returns the constant that is written where the value is used, if it is one.
 fn inline(graph: &Graph, value: Value) -> Option<&Tensor> {
     match graph.op(value) {
         Op::Constant(tensor) if tensor.count() <= INLINE && matches!(tensor.data(), Data::Bytes(_)) => Some(tensor),
@@ -206,7 +205,7 @@ fn inline(graph: &Graph, value: Value) -> Option<&Tensor> {
     }
 }
 
-/// A constant where it is used.
+/// Returns a constant as it is written where it is used.
 fn literal(tensor: &Tensor) -> String {
     let elements = data(tensor, Detail::Full);
     let plain = match (tensor.element(), tensor.dims().len()) {
@@ -224,23 +223,23 @@ impl fmt::Display for Tensor {
 }
 
 impl fmt::Display for Attribute {
-    /// As a node prints it, but for a body, of which it is the name alone.
+    /// Prints the attribute as a node does, but only the name of a body.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&attribute(self))
     }
 }
 
-/// A tensor with its type.
+/// Returns a tensor with its type.
 fn tensor(held: &Tensor, detail: Detail) -> String {
     format!("{} {}", held.ty(), data(held, detail))
 }
 
-/// A tensor stored by its nonzero elements.
+/// Returns a tensor stored by its nonzero elements.
 fn sparse(held: &SparseTensor, detail: Detail) -> String {
     format!("sparse({:?}, {}, {})", held.dims(), tensor(held.values(), detail), tensor(held.indices(), detail))
 }
 
-/// The elements of a tensor: a list, one element for rank 0, or where they come from.
+/// Returns the elements of a tensor: a list, one element for rank 0, or where they come from.
 fn data(held: &Tensor, detail: Detail) -> String {
     match held.data() {
         Data::Bytes(bytes) if detail == Detail::Elided && held.count() > 16 => {
@@ -281,7 +280,7 @@ fn data(held: &Tensor, detail: Detail) -> String {
     }
 }
 
-/// The elements in decimal, where that loses nothing.
+/// Returns the elements in decimal, if that loses nothing.
 fn elements(element: ElementType, bytes: &[u8]) -> Option<Vec<String>> {
     macro_rules! decimal {
         ($type:ty) => {
@@ -301,7 +300,7 @@ fn elements(element: ElementType, bytes: &[u8]) -> Option<Vec<String>> {
                 .iter()
                 .map(|raw| {
                     let value = <$type>::from_le_bytes(*raw);
-                    // Every NaN prints alike, so one that is not the usual one is no decimal.
+                    // Every NaN prints the same, so a NaN other than the usual one has no decimal form.
                     (!value.is_nan() || value.to_bits() == <$type>::NAN.to_bits()).then(|| format!("{value:?}"))
                 })
                 .collect()
@@ -330,7 +329,7 @@ fn elements(element: ElementType, bytes: &[u8]) -> Option<Vec<String>> {
     }
 }
 
-/// An attribute's value.
+/// Returns an attribute's value.
 fn attribute(value: &Attribute) -> String {
     let list = |items: Vec<String>| format!("[{}]", items.join(", "));
     match value {
@@ -340,7 +339,7 @@ fn attribute(value: &Attribute) -> String {
         Attribute::Bool(value) => value.to_string(),
         Attribute::Element(value) => value.to_string(),
         Attribute::Ints(values) => list(values.iter().map(i64::to_string).collect()),
-        // The word tells an empty list of these from one of ints.
+        // The word distinguishes an empty list of floats from one of ints.
         Attribute::Floats(values) => {
             format!("floats{}", list(values.iter().map(|value| format!("{value:?}")).collect()))
         }
@@ -355,14 +354,14 @@ fn attribute(value: &Attribute) -> String {
         }
         Attribute::Type(ty) => format!("type({ty})"),
         Attribute::Types(types) => format!("types{}", list(types.iter().map(ToString::to_string).collect())),
-        // The node prints these, with what they capture.
+        // The node prints bodies itself, with what they capture.
         Attribute::Graph(body) => format!("graph {}", bare_or_quoted(body.name())),
         Attribute::Graphs(bodies) => format!("graphs[{}]", bodies.len()),
         Attribute::Reference { name, ty } => format!("reference({}, {ty})", bare_or_quoted(name)),
     }
 }
 
-/// A value's name as the text form writes it.
+/// Returns a value's name as the text form writes it.
 pub fn name(name: &str) -> String {
     format!("%{}", bare_or_quoted(name))
 }
@@ -383,7 +382,7 @@ pub(crate) fn quoted(text: &str) -> String {
     format!("\"{escaped}\"")
 }
 
-/// Text that need not be UTF-8: what is not is written in hexadecimal.
+/// Quotes text that may not be UTF-8; invalid bytes are written in hexadecimal.
 fn quoted_bytes(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => quoted(text),

@@ -1,4 +1,4 @@
-//! The types of values: element type and symbolic shape, and what is known of a value's own elements.
+//! The types of values: element type, symbolic shape, and the known elements of small integer tensors.
 
 use crate::{Dim, ElementType};
 use smallvec::SmallVec;
@@ -17,17 +17,17 @@ macro_rules! shape {
 }
 
 impl Shape {
-    /// The number of elements, symbolic.
+    /// Returns the number of elements, as a dim.
     pub fn count(&self) -> Dim {
         self.iter().fold(Dim::Known(1), |product, dim| product.times(dim))
     }
 
-    /// The sizes as numbers, where all are.
+    /// Returns the sizes as numbers, if all are known.
     pub fn known(&self) -> Option<Vec<u64>> {
         self.iter().map(|dim| dim.known().and_then(|known| u64::try_from(known).ok())).collect()
     }
 
-    /// The dims, to be changed.
+    /// Returns the dims for editing.
     pub fn dims_mut(&mut self) -> &mut [Dim] {
         &mut self.0
     }
@@ -57,22 +57,22 @@ impl fmt::Display for Shape {
     }
 }
 
-/// Element type and shape of a tensor; a shape of `None` means that not even the rank is known.
+/// The element type and shape of a tensor; a shape of `None` means that not even the rank is known.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TensorType {
-    /// The type of the elements.
+    /// The element type.
     pub element: ElementType,
     /// The sizes of the axes.
     pub shape: Option<Shape>,
 }
 
 impl TensorType {
-    /// A tensor of that shape.
+    /// Creates the type of a tensor of this element type and shape.
     pub fn new(element: ElementType, shape: Shape) -> Self {
         Self { element, shape: Some(shape) }
     }
 
-    /// [`ValueType::and`] of two that do not contradict.
+    /// [`ValueType::and`] of two types that do not contradict.
     fn and(&self, other: &TensorType) -> TensorType {
         let shape = match (&self.shape, &other.shape) {
             (Some(a), Some(b)) => Some(a.iter().zip(b.iter()).map(|(a, b)| a.and(b).clone()).collect()),
@@ -81,7 +81,7 @@ impl TensorType {
         TensorType { element: self.element, shape }
     }
 
-    /// [`ValueType::or`] of two of the same element type.
+    /// [`ValueType::or`] of two types with the same element type.
     fn or(&self, other: &TensorType) -> TensorType {
         let either = |(a, b): (&Dim, &Dim)| if a.same(b) == Some(true) { a.clone() } else { Dim::Unknown };
         let shape = match (&self.shape, &other.shape) {
@@ -93,7 +93,7 @@ impl TensorType {
 }
 
 impl fmt::Display for TensorType {
-    /// `f32[batch, seq, 512]`; `f32[*]` where the rank is not known.
+    /// Prints `f32[batch, seq, 512]`, or `f32[*]` if the rank is not known.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.shape {
             Some(shape) => write!(f, "{}{shape}", self.element),
@@ -105,23 +105,23 @@ impl fmt::Display for TensorType {
 /// The type of a value.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ValueType {
-    /// Nothing is known; results of operators that are kept as they came.
+    /// Unknown; the results of most opaque operators.
     Unknown,
     /// A tensor.
     Tensor(TensorType),
     /// A tensor stored by its nonzero elements.
     SparseTensor(TensorType),
-    /// A list of values of one type.
+    /// A list of values of one type: ONNX's sequence.
     Sequence(Box<ValueType>),
-    /// A value or nothing.
+    /// A value or nothing: ONNX's optional.
     Optional(Box<ValueType>),
-    /// Keys to values.
+    /// A map from keys of an element type to values.
     Map(ElementType, Box<ValueType>),
 }
 
 impl ValueType {
-    /// What is known when both are true: the more precise of each part, and `self` where neither is (two expressions
-    /// for one size). `None` where they contradict.
+    /// Combines two types that a value has both: takes the more precise of each part, and `self` if neither is more
+    /// precise (two expressions for one size). Returns `None` if they contradict.
     pub fn and(&self, other: &ValueType) -> Option<ValueType> {
         if self.contradicts(other) {
             return None;
@@ -139,12 +139,12 @@ impl ValueType {
 }
 
 impl ValueType {
-    /// Whether no value has both types.
+    /// Whether no value can have both types.
     pub fn contradicts(&self, other: &ValueType) -> bool {
         contradicts(self, other)
     }
 
-    /// The same type without what it says of shapes.
+    /// Returns the type without its shapes.
     #[must_use]
     pub fn without_shapes(&self) -> ValueType {
         let tensor = |tensor: &TensorType| TensorType { element: tensor.element, shape: None };
@@ -158,7 +158,7 @@ impl ValueType {
         }
     }
 
-    /// Whether every value of this type may be declared to be of the other: no size is known to be another, or said by
+    /// Whether a value of this type may be declared to be of the other: no size is known to differ or is written with
     /// other symbols.
     pub fn keeps(&self, declared: &ValueType) -> bool {
         let shape = |ty: &ValueType| match ty {
@@ -173,8 +173,8 @@ impl ValueType {
         !self.contradicts(declared) && dims
     }
 
-    /// What is known when either is true: what both say. Sizes that differ are unknown, as is a rank or a type that
-    /// does.
+    /// Returns what two types have in common, for a value that has either. Sizes that differ become unknown, as does a
+    /// rank or a type that differs.
     pub fn or(&self, other: &ValueType) -> ValueType {
         match (self, other) {
             (ValueType::Tensor(a), ValueType::Tensor(b)) if a.element == b.element => ValueType::Tensor(a.or(b)),
@@ -228,40 +228,40 @@ impl fmt::Display for ValueType {
     }
 }
 
-/// What is known of a value before the model runs.
+/// What is known about a value at compile time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fact {
-    /// Its type.
+    /// The type.
     pub ty: ValueType,
-    /// The elements of a small integer tensor of rank 0 or 1, as dims: what shape arithmetic computes with.
+    /// The elements of a small integer tensor of rank 0 or 1, as dims, for shape arithmetic.
     pub elements: Option<Arc<[Dim]>>,
 }
 
-/// Longer tensors are data, not shapes.
-pub(crate) const MOST_ELEMENTS: u64 = 64;
+/// The maximum number of elements that inference follows; longer tensors are data, not shapes.
+pub(crate) const MAX_ELEMENTS: u64 = 64;
 
 impl Fact {
-    /// A value of which the type alone is known.
+    /// Creates the fact of a value of which only the type is known.
     pub fn of(ty: impl Into<ValueType>) -> Self {
         Self { ty: ty.into(), elements: None }
     }
 
-    /// A tensor of that element type and shape.
+    /// Creates the fact of a tensor of this element type and shape.
     pub fn tensor(element: ElementType, shape: Shape) -> Self {
         Self::of(TensorType::new(element, shape))
     }
 
-    /// The tensor type, where it is a tensor.
+    /// Returns the tensor type, if it is a tensor.
     pub fn tensor_type(&self) -> Option<&TensorType> {
         if let ValueType::Tensor(tensor) = &self.ty { Some(tensor) } else { None }
     }
 
-    /// The element type, where it is a tensor.
+    /// Returns the element type, if it is a tensor.
     pub fn element(&self) -> Option<ElementType> {
         self.tensor_type().map(|tensor| tensor.element)
     }
 
-    /// The shape, where it is a tensor of known rank.
+    /// Returns the shape, if it is a tensor of known rank.
     pub fn shape(&self) -> Option<&Shape> {
         self.tensor_type().and_then(|tensor| tensor.shape.as_ref())
     }
@@ -270,7 +270,7 @@ impl Fact {
         if let ValueType::Tensor(tensor) = &mut self.ty { tensor.shape.as_mut() } else { None }
     }
 
-    /// What is known where both are true: the more precise of each part, and `self` where they contradict.
+    /// Combines two facts about one value: takes the more precise of each part, and `self` if they contradict.
     #[must_use]
     pub fn and(&self, other: &Fact) -> Fact {
         let elements = match (&self.elements, &other.elements) {
@@ -282,12 +282,12 @@ impl Fact {
         Fact { ty: self.ty.and(&other.ty).unwrap_or_else(|| self.ty.clone()), elements }
     }
 
-    /// The rank, where it is a tensor of known rank.
+    /// Returns the rank, if it is a tensor of known rank.
     pub fn rank(&self) -> Option<usize> {
         self.shape().map(|shape| shape.len())
     }
 
-    /// The elements as numbers, where all are known.
+    /// Returns the elements as numbers, if all are known.
     pub fn known_elements(&self) -> Option<Vec<i64>> {
         self.elements.as_ref()?.iter().map(Dim::known).collect()
     }

@@ -1,4 +1,4 @@
-//! Bodies: their text form, their laws, and how they are changed.
+//! Bodies: their text form, their invariants, and edits.
 
 use netwright_ir::{Detail, Graph, NodeId, Op, check, parse};
 
@@ -41,12 +41,12 @@ fn text_is_read_back() {
     ] {
         let graph = parse(text).unwrap_or_else(|error| panic!("{error} in\n{text}"));
         assert_eq!(graph.to_text(Detail::Full), text);
-        check(&graph).expect("it keeps the laws");
+        check(&graph).expect("the graph is valid");
     }
 }
 
 #[test]
-fn malformed_bodies_are_told() {
+fn malformed_bodies_are_reported() {
     for (text, expected) in [
         (
             "g(%x: f32[2]) { %y = if %x {then_branch = graph t() { return y = 1 }, else_branch = graph e() { return y = 1 }} : ? return %y }",
@@ -54,11 +54,11 @@ fn malformed_bodies_are_told() {
         ),
         (
             "g(%c: bool[]) { %y = if %c {then_branch = graph t() { return y = 1 }, else_branch = graph e() { return }} : ? return %y }",
-            "1 and 0 results",
+            "1 and 0",
         ),
         (
             "g(%c: bool[]) { %y = loop _, %c {body = graph t(%i: i64[]) { return y = 1 }} : ? return %y }",
-            "less than the iteration",
+            "at least the iteration",
         ),
         (
             "g() { %w = sparse_parameter sparse([6], f32[2] [1.0, 2.0], i64[2] [5, 0]) : f32[6] return %w }",
@@ -70,7 +70,7 @@ fn malformed_bodies_are_told() {
         ),
         (
             "g() { %w = sparse_parameter sparse([2, 3], f32[1] [1.0], i64[1, 3] [0, 0, 0]) : f32[6] return %w }",
-            "for each axis",
+            "one index per axis",
         ),
     ] {
         let error = parse(text).expect_err(text).to_string();
@@ -93,12 +93,13 @@ fn bodies_nest_to_a_bound() {
 #[test]
 fn c8_only_bodies_capture() {
     let graph = parse("g(; %x: f32[2]) { return y = %x }").expect("a body alone");
-    let laws: Vec<u8> = check(&graph).expect_err("it captures").0.iter().map(|violation| violation.law).collect();
-    assert_eq!(laws, [8]);
+    let violated: Vec<u8> =
+        check(&graph).expect_err("it captures").0.iter().map(|violation| violation.invariant).collect();
+    assert_eq!(violated, [8]);
 }
 
 #[test]
-fn what_a_body_no_longer_reads_is_no_operand() {
+fn unread_captures_are_dropped() {
     let mut graph = nested();
     let node = find(&graph, "if");
     assert_eq!(graph.operands(node).len(), 6);
@@ -106,7 +107,7 @@ fn what_a_body_no_longer_reads_is_no_operand() {
         body.sweep();
     });
     graph.sweep();
-    check(&graph).expect("it keeps the laws");
+    check(&graph).expect("the graph is valid");
     assert!(!graph.to_string().contains("%unread"), "{graph}");
     assert_eq!(graph.operands(find(&graph, "if")).len(), 5);
 }
@@ -121,7 +122,7 @@ fn a_body_is_spliced_in() {
     let y = graph.results(node).next().expect("a result");
     graph.replace(y, outputs[0].expect("it has an output"));
     graph.sweep();
-    check(&graph).expect("it keeps the laws");
+    check(&graph).expect("the graph is valid");
     assert_eq!(graph.schedule().iter().filter(|id| graph.node(**id).op().word() == "if").count(), 1, "{graph}");
     assert!(graph.to_string().contains("%d = mul %a, "), "{graph}");
 }

@@ -1,11 +1,11 @@
-//! What inference says of operators that move, pick and hold values, and of the shapes that they compute.
+//! Inference of operators that move, select and hold values, and of the shapes that they compute.
 
 use netwright_ir::{Fact, parse};
 
 const INPUTS: &str = "%x: f32[batch, seq, 8], %h: f16[2, 3], %ids: i64[batch, seq], %v: i64[3], %n: i64[], \
                       %d: bool[2], %any: f32[*], %loose: i64[?]";
 
-/// What is known of the results of the last node.
+/// Returns the facts of the results of the last node.
 fn facts(body: &str) -> Result<Vec<Fact>, String> {
     let (names, _) = body.lines().last().and_then(|line| line.split_once(" = ")).expect("a node");
     let lines = body.lines().map(|line| {
@@ -36,7 +36,7 @@ fn check_elements(body: &str, expected: &str) {
 #[test]
 fn shape_arithmetic() {
     for (body, expected) in [
-        // What an exporter writes for an expansion in which -1 keeps a size.
+        // The pattern that exporters write for an Expand in which -1 keeps a size.
         (
             "%s = shape %x\n%t = shape %s\n%ones = constant_of_shape %t {value = tensor(i64[1] [1])}\n\
              %minus = mul %ones, -1\n%e = equal %s, %minus\n%a = where %e, %ones, %s",
@@ -194,10 +194,13 @@ fn recurrent_networks() {
 #[test]
 fn errors() {
     for (body, expected) in [
-        ("%a = slice %x, [0, 1], [2], [0, 1]", "slice: starts, ends, axes and steps differ in number: 2 and 1"),
+        (
+            "%a = slice %x, [0, 1], [2], [0, 1]",
+            "slice: starts, ends, axes and steps must have the same length, but have 2 and 1",
+        ),
         ("%a = gather %v, [3]", "gather: the index 3 is out of range for 3 elements"),
-        ("%a = tile %x, [1, -2, 1]", "tile: an axis is to be repeated -2 times"),
-        ("%a = tile %x, [1, 2]", "tile: there are 2 numbers of repeats for the shape [batch, seq, 8]"),
+        ("%a = tile %x, [1, -2, 1]", "tile: the number of repeats -2 is negative"),
+        ("%a = tile %x, [1, 2]", "tile: there are 2 numbers of repeats, but the shape is [batch, seq, 8]"),
         ("%a = eye_like %x", "eye_like: operand 0 must have rank 2, but its shape is [batch, seq, 8]"),
         (
             "%a = reverse_sequence %x, [1] {batch_axis = 1, time_axis = 1}",
@@ -205,14 +208,14 @@ fn errors() {
         ),
         (
             "%a = gather_nd %x, i64[5, 4] fill(0)",
-            "gather_nd: the indices [5, 4] hold tuples of 4, but there are 3 axes to point at",
+            "gather_nd: the indices [5, 4] hold tuples of 4, but a tuple must index 1 to 3 axes",
         ),
         (
             "%a = gather_nd %x, i64[5, 0] fill(0)",
-            "gather_nd: the indices [5, 0] hold tuples of 0, but there are 3 axes to point at",
+            "gather_nd: the indices [5, 0] hold tuples of 0, but a tuple must index 1 to 3 axes",
         ),
-        ("%a = gather_nd %x, %ids {batch_dims = 2}", "gather_nd: 2 batch axes leave nothing of the shape [batch, seq]"),
-        ("%a = gather_nd %x, %ids {batch_dims = -1}", "gather_nd: -1 batch axes are asked for"),
+        ("%a = gather_nd %x, %ids {batch_dims = 2}", "gather_nd: 2 batch axes are too many for the shape [batch, seq]"),
+        ("%a = gather_nd %x, %ids {batch_dims = -1}", "gather_nd: `batch_dims` must not be negative, but is -1"),
         (
             "%a = scatter_elements %h, i64[1, 2] fill(0), f16[1, 3] fill(hex(0000))",
             "scatter_elements: the shapes of the indices and the updates differ: 2 ≠ 3",
@@ -234,23 +237,23 @@ fn errors() {
         ("%a = sequence_at %x, 0", "sequence_at: operand 0 must be a sequence, but is f32[batch, seq, 8]"),
         (
             "%s = sequence_empty\n%a = sequence_insert %s, %ids",
-            "sequence_insert: a tensor of i64 does not go into a sequence of f32[*]",
+            "sequence_insert: a tensor of i64 cannot be inserted into a sequence of f32[*]",
         ),
         (
             "%s = sequence_empty\n%a = sequence_at %s, %v",
             "sequence_at: operand 1 must be one number, but its shape is [3]",
         ),
-        ("%a = split_to_sequence %x, 0", "split_to_sequence: batch is to be split into parts of 0"),
+        ("%a = split_to_sequence %x, 0", "split_to_sequence: batch cannot be split into parts of size 0"),
         ("%a = split_to_sequence %x, [9, -1] {axis = 2}", "split_to_sequence: a part would have the size -1"),
         (
             "%a = split_to_sequence %x, [4, 5] {axis = 2}",
-            "split_to_sequence: the sum of the sizes and that of the axis differ: 9 ≠ 8",
+            "split_to_sequence: the sum of the sizes and the size of the axis differ: 9 ≠ 8",
         ),
         (
             "%s = split_to_sequence %x\n%a = concat_from_sequence %s {axis = 3}",
             "concat_from_sequence: the axis 3 is out of range for rank 3",
         ),
-        ("%a = optional", "optional: it has neither an operand nor the type of one"),
+        ("%a = optional", "optional: it must have an operand or the attribute `type`"),
         (
             "%a = lstm %x, f32[1, 20, 9] fill(0.0), f32[1, 20, 5] fill(0.0)",
             "lstm: the shape [1, 20, 9] of W and [1, 20, 8] differ: 9 ≠ 8",
@@ -268,9 +271,9 @@ fn errors() {
     }
 }
 
-/// A size of 0 in a Reshape keeps the operand's, and one that is computed is perhaps 0.
+/// A size of 0 in a Reshape keeps the operand's size, and a computed size may be 0.
 #[test]
-fn sizes_that_are_perhaps_zero() {
+fn sizes_that_may_be_zero() {
     let reshape = |from: &str, sizes: &[&str]| {
         let size = |dim: &&str| match *dim {
             "b" => "%b".to_owned(),
@@ -290,15 +293,15 @@ fn sizes_that_are_perhaps_zero() {
         // Each keeps its own size.
         ("b, s, 32", &["b", "s", "4", "8"][..], "f32[b, s, 4, 8]"),
         ("b, s, 32", &["b", "-1", "8"], "f32[b, 4*s, 8]"),
-        // Without rows it keeps the batch size, and has elements where the operand has none.
+        // Without rows it keeps the batch size, and has elements although the operand has none.
         ("b, s, 32", &["bs", "32"], "f32[b*s, 32]"),
         ("b, 4, s, 8", &["-1", "s", "8"], "f32[?, ?, 8]"),
-        // Where both are 0, the second keeps 32 and 4.
+        // If both are 0, the second keeps 32 and 4.
         ("b*s, 32", &["b", "s", "32"], "f32[b, ?, 32]"),
         ("b, 4, s, 8", &["b", "s", "32"], "f32[b, ?, 32]"),
-        // One that is 0 keeps s, and the rest is 0.
+        // A size of 0 keeps s, and the rest is 0.
         ("s, s, b, 1", &["-1", "b", "1"], "f32[?, ?, 1]"),
-        // Another symbol, which is perhaps 0 where the operand's is not.
+        // Another symbol, which may be 0 although the operand's size is not.
         ("n, 32", &["b", "32"], "f32[?, 32]"),
         ("7, 32", &["s", "-1"], "f32[?, ?]"),
     ] {
@@ -320,9 +323,9 @@ fn slices_from_the_end() {
     }
 }
 
-/// ONNX Runtime leaves out what has no elements, whatever its other sizes are.
+/// ONNX Runtime leaves out operands without elements, whatever their other sizes.
 #[test]
-fn joined_tensors_that_are_perhaps_empty() {
+fn concatenated_tensors_that_may_be_empty() {
     check("%a = concat %x, %x {axis = 0}", "f32[2*batch, seq, 8]");
     let text = "g(%x: f32[a, 4], %y: f32[b, 4], %z: f32[3, 4]) {\n%j = concat %x, %y {axis = 1} : ?\n\
                 %k = concat %x, %z {axis = 1} : ?\nreturn %j, %k\n}";
@@ -331,7 +334,7 @@ fn joined_tensors_that_are_perhaps_empty() {
     assert_eq!(facts, ["f32[?, 8]", "f32[3, 8]"]);
 }
 
-/// A symbol is 0 in no run that succeeds where the model fails for 0.
+/// A symbol is never 0 in a run that succeeds if the model fails when it is 0.
 #[test]
 fn sizes_that_are_never_zero() {
     let heads = |rest: &str| {
@@ -341,25 +344,25 @@ fn sizes_that_are_never_zero() {
              %y = reshape %x, %t : ?\n{rest}\nreturn %z\n}}"
         );
         let mut graph = parse(&text).unwrap_or_else(|error| panic!("{error}"));
-        graph.settle_sizes();
+        graph.infer_nonzero_sizes();
         let sets =
             graph.never_zero().iter().map(|set| set.iter().map(ToString::to_string).collect::<Vec<_>>().join("+"));
         (graph.fact(graph.outputs()[0].value).to_string(), sets.collect::<Vec<_>>().join(", "))
     };
     for (rest, expected, positive) in [
-        // The sum fails where it is 4 rows to none.
+        // The sum fails if it adds 4 rows to none.
         ("%z = add %y, %r : ?", "f32[b, s, 32]", "s"),
         ("%z = neg %y : ?", "f32[b, ?, 32]", ""),
-        // What no result depends on does not run.
+        // A node that no output depends on does not run.
         ("%u = add %y, %r : ?\n%z = neg %y : ?", "f32[b, ?, 32]", ""),
-        // ONNX Runtime joins them.
+        // ONNX Runtime concatenates them.
         ("%z = concat %y, %r {axis = 2} : ?", "f32[b, ?, 64]", ""),
     ] {
         assert_eq!(heads(rest), (expected.to_owned(), positive.to_owned()), "{rest}");
     }
 }
 
-/// A Loop that runs not once makes each size that is not a number 0.
+/// A Loop that runs zero times makes each symbolic size 0.
 #[test]
 fn scanned_results_of_a_loop() {
     let text = "g(%x: f32[n, 4], %m: i64[]) {\n\

@@ -153,7 +153,7 @@ pub struct Limits {
 #[non_exhaustive]
 pub enum PassError {
     /// The graph was broken before any pass ran.
-    #[error("the graph breaks the laws before any pass has run:\n{0}")]
+    #[error("the graph violates invariants before any pass has run:\n{0}")]
     Invalid(Violations),
     /// A word that names no pass.
     #[error("`{name}` is no pass; they are {}", known.join(", "))]
@@ -175,12 +175,12 @@ pub enum PassError {
     /// A rewrite without which nothing can be written was refuted.
     #[error("the model cannot be written: {0}, and ONNX has no form for what stood there")]
     Refuted(Event),
-    /// A pass left a graph that breaks laws.
-    #[error("the pass `{pass}` left a graph that breaks the laws:\n{violations}")]
+    /// A pass left a graph that violates invariants.
+    #[error("the pass `{pass}` left a graph that violates invariants:\n{violations}")]
     Broken {
         /// The pass.
         pass: &'static str,
-        /// The laws, and where.
+        /// The violations.
         violations: Violations,
     },
     /// A pass applied again and again.
@@ -200,7 +200,7 @@ const MOST_ROUNDS: usize = 32;
 /// After every pass, what no output depends on is removed.
 ///
 /// # Errors
-/// When a pass does not come to an end or, where that is checked, breaks a law.
+/// When a pass does not come to an end or, if that is checked, violates an invariant.
 pub fn run<P: Borrow<Pass>>(passes: &[P], graph: &mut Graph, limits: Limits) -> Result<Report, PassError> {
     run_proving(passes, graph, limits, &mut None)
 }
@@ -216,7 +216,7 @@ pub(crate) fn run_proving<P: Borrow<Pass>>(
     if watched {
         check(graph).map_err(PassError::Invalid)?;
     }
-    graph.settle_sizes();
+    graph.infer_nonzero_sizes();
     let may_apply = limits.stop_after.unwrap_or(usize::MAX);
     let running = Running::default();
     let mut log = Log { running, may_apply, applied: vec![], declined: vec![], proofs: proofs.take() };
@@ -224,7 +224,7 @@ pub(crate) fn run_proving<P: Borrow<Pass>>(
     let mut declined = vec![vec![]; passes.len()];
     for _ in 0..MOST_ROUNDS {
         // A smaller graph may show of more sizes that they are never 0.
-        graph.settle_sizes();
+        graph.infer_nonzero_sizes();
         let before = log.applied.len();
         for (pass, declined) in passes.iter().map(Borrow::borrow).zip(&mut declined) {
             run_pass(pass, graph, &mut log)?;

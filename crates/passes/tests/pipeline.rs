@@ -71,9 +71,12 @@ fn a_broken_graph_names_the_pass() {
     let liar = || Pass::new("lie", "", Exactness::Bits).on_graph(lie);
     let mut graph = chain(1);
     let error = run(&[liar()], &mut graph, None).expect_err("the shape is wrong").to_string();
-    assert!(error.starts_with("the pass `lie` left a graph that breaks the laws:\nC4: %n1 is recorded as"), "{error}");
+    assert!(
+        error.starts_with("the pass `lie` left a graph that violates invariants:\nC4: %n1 is recorded as"),
+        "{error}"
+    );
     let error = run(&[liar()], &mut graph, None).expect_err("it is still wrong").to_string();
-    assert!(error.starts_with("the graph breaks the laws before any pass has run:\nC4"), "{error}");
+    assert!(error.starts_with("the graph violates invariants before any pass has run:\nC4"), "{error}");
 }
 
 /// What was declined in one round and applied in a later one is not told as declined; what remains is told once.

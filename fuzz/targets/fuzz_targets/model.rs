@@ -13,7 +13,7 @@ fn read_bytes(bytes: &[u8]) -> Result<Model, ReadError> {
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(model) = read_bytes(bytes) else { return };
-    check(&model.graph).expect("what is read keeps the laws");
+    check(&model.graph).expect("a graph that is read is valid");
     let Ok(written) = to_bytes(&model) else { return };
     let again = read_bytes(&written).expect("what is written can be read");
     assert_eq!(to_bytes(&again).expect("it can be written again"), written);

@@ -1,21 +1,21 @@
 //! Arithmetic on dims.
 
-use super::{Atom, Bindings, Dim, Function, MOST_TERMS, Monomial, Symbol};
+use super::{Atom, Bindings, Dim, Function, MAX_TERMS, Monomial, Symbol};
 use std::collections::BTreeMap;
 
-/// No shape is a product of more sizes.
-const MOST_DEGREE: usize = 32;
+/// The maximum degree of a product; no shape has more factors.
+const MAX_DEGREE: usize = 32;
 
-/// Functions of functions nest at most this deep: what walks an expression recurses.
-const MOST_DEPTH: usize = 8;
+/// The maximum nesting of functions; code that walks an expression recurses.
+const MAX_DEPTH: usize = 8;
 
 impl Dim {
-    /// `self + other`.
+    /// Returns `self + other`.
     pub fn plus(&self, other: &Dim) -> Dim {
         self.combine(other, 1)
     }
 
-    /// `self - other`.
+    /// Returns `self - other`.
     pub fn minus(&self, other: &Dim) -> Dim {
         self.combine(other, -1)
     }
@@ -33,19 +33,19 @@ impl Dim {
         Dim::from_terms(sum)
     }
 
-    /// `self * other`.
+    /// Returns `self * other`.
     pub fn times(&self, other: &Dim) -> Dim {
         if *self == Dim::Known(0) || *other == Dim::Known(0) {
             return Dim::Known(0);
         }
         let (Some(a), Some(b)) = (self.terms(), other.terms()) else { return Dim::Unknown };
-        if a.len().saturating_mul(b.len()) > MOST_TERMS * MOST_TERMS {
+        if a.len().saturating_mul(b.len()) > MAX_TERMS * MAX_TERMS {
             return Dim::Unknown;
         }
         let mut sum: BTreeMap<Monomial, i64> = BTreeMap::new();
         for (left, m) in &a {
             for (right, n) in &b {
-                if left.len() + right.len() > MOST_DEGREE {
+                if left.len() + right.len() > MAX_DEGREE {
                     return Dim::Unknown;
                 }
                 let mut monomial = [left.as_slice(), right.as_slice()].concat();
@@ -60,7 +60,7 @@ impl Dim {
         Dim::from_terms(sum)
     }
 
-    /// `self / other`, rounded down; unknown for a division by zero.
+    /// Returns `self / other`, rounded down; unknown for a division by zero.
     pub fn floor_div(&self, other: &Dim) -> Dim {
         let (Some(terms), Some(divisor)) = (self.terms(), other.terms()) else { return Dim::Unknown };
         match (self, other) {
@@ -74,7 +74,7 @@ impl Dim {
             _ => {}
         }
         if let [(monomial, factor)] = divisor.as_slice() {
-            // What the divisor divides exactly leaves the division; (d * q + r) // d = q + r // d.
+            // Terms that the divisor divides exactly are taken out: (d * q + r) // d = q + r // d.
             let mut whole = BTreeMap::new();
             let mut rest = BTreeMap::new();
             for (term, coefficient) in terms {
@@ -91,7 +91,7 @@ impl Dim {
                 Dim::Known(rest) if monomial.is_empty() => Dim::Known(floor(*rest, *factor)),
                 Dim::Known(0) => Dim::Known(0),
                 _ => {
-                    // A common factor leaves the quotient as it is.
+                    // Canceling a common factor does not change the quotient.
                     let common =
                         rest.terms().unwrap_or_default().iter().fold(*factor, |common, (_, n)| gcd(common, *n));
                     let reduce = |dim: &Dim| {
@@ -109,7 +109,7 @@ impl Dim {
         Dim::apply(Function::FloorDiv, vec![self.clone(), other.clone()])
     }
 
-    /// The remainder of [`Dim::floor_div`], with the divisor's sign.
+    /// Returns the remainder of [`Dim::floor_div`], with the sign of the divisor.
     pub fn modulo(&self, other: &Dim) -> Dim {
         match (self, other) {
             (Dim::Unknown, _) | (_, Dim::Unknown | Dim::Known(0)) => Dim::Unknown,
@@ -122,12 +122,12 @@ impl Dim {
         }
     }
 
-    /// The smaller of both.
+    /// Returns the smaller of both.
     pub fn minimum(&self, other: &Dim) -> Dim {
         self.extremum(other, Function::Min)
     }
 
-    /// The larger of both.
+    /// Returns the larger of both.
     pub fn maximum(&self, other: &Dim) -> Dim {
         self.extremum(other, Function::Max)
     }
@@ -146,10 +146,11 @@ impl Dim {
         if function == Function::Min { low.clone() } else { high.clone() }
     }
 
-    /// The size of an axis on which two operands are broadcast: the other where one is 1, both where they are equal.
+    /// Returns the size of an axis on which two operands are broadcast: the other dim if one is 1, either if they are
+    /// equal.
     ///
-    /// Where that is not decided (two different symbols), the result is an expression of its own,
-    /// [`is_broadcast`](Dim::is_broadcast), or the number where one is known. `None` where it cannot be.
+    /// If that cannot be decided (two different symbols), the result is the number if one of them is known, else a
+    /// special expression; see [`is_broadcast`](Dim::is_broadcast). Returns `None` if they do not broadcast.
     pub fn broadcast(&self, other: &Dim) -> Option<Dim> {
         match (self, other) {
             (Dim::Known(1), dim) | (dim, Dim::Known(1)) => Some(dim.clone()),
@@ -164,12 +165,12 @@ impl Dim {
         }
     }
 
-    /// The number for these bindings; `None` where a symbol has none, where it overflows, and for unknown dims.
+    /// Returns the number for these bindings; `None` if a symbol has no binding, on overflow, and for unknown dims.
     pub fn evaluate(&self, bindings: &Bindings) -> Option<i64> {
         self.substitute(&|symbol| bindings.get(symbol).copied().map(Dim::Known)).known()
     }
 
-    /// With symbols replaced where `with` gives something for them.
+    /// Replaces the symbols for which `with` returns a dim.
     pub fn substitute(&self, with: &dyn Fn(&Symbol) -> Option<Dim>) -> Dim {
         let Some(terms) = self.terms() else { return Dim::Unknown };
         terms.into_iter().fold(Dim::Known(0), |sum, (monomial, factor)| {
@@ -186,9 +187,9 @@ impl Dim {
         })
     }
 
-    /// A function that nothing simplifies; those that commute are flattened and sorted.
+    /// Applies a function without simplifying; operands of commutative functions are flattened and sorted.
     fn apply(function: Function, operands: Vec<Dim>) -> Dim {
-        if operands.iter().any(|operand| *operand == Dim::Unknown || operand.depth() >= MOST_DEPTH) {
+        if operands.iter().any(|operand| *operand == Dim::Unknown || operand.depth() >= MAX_DEPTH) {
             return Dim::Unknown;
         }
         let operands = if matches!(function, Function::FloorDiv | Function::Mod) {
@@ -201,7 +202,7 @@ impl Dim {
         };
         match operands.as_slice() {
             [only] => only.clone(),
-            _ if operands.len() > MOST_TERMS => Dim::Unknown,
+            _ if operands.len() > MAX_TERMS => Dim::Unknown,
             _ => Dim::from_terms(BTreeMap::from([(vec![Atom::Apply(function, operands)], 1)])),
         }
     }
@@ -219,13 +220,13 @@ impl Function {
     }
 }
 
-/// `a / b` rounded down, for operands whose quotient does not overflow.
+/// Returns `a / b` rounded down, for operands whose quotient does not overflow.
 fn floor(a: i64, b: i64) -> i64 {
     let quotient = a.wrapping_div(b);
     if a.wrapping_rem(b) != 0 && ((a < 0) != (b < 0)) { quotient - 1 } else { quotient }
 }
 
-/// The largest positive number that divides both; at least 1.
+/// Returns the greatest common divisor; at least 1.
 fn gcd(a: i64, b: i64) -> i64 {
     let (mut a, mut b) = (a.unsigned_abs(), b.unsigned_abs());
     while b != 0 {
@@ -234,7 +235,7 @@ fn gcd(a: i64, b: i64) -> i64 {
     i64::try_from(a).unwrap_or(1).max(1)
 }
 
-/// `product` with the atoms of `part` taken out, where it has them all.
+/// Returns `product` without the atoms of `part`, if it has them all.
 fn without(product: &[Atom], part: &[Atom]) -> Option<Monomial> {
     let mut rest = product.to_vec();
     for atom in part {

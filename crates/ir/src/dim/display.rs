@@ -1,10 +1,10 @@
-//! Dims as text; [`parse`] reads it.
+//! Printing of dims; [`parse`] reads the text back.
 
 use super::{Atom, Dim, Function, Symbol, parse};
 use std::fmt;
 
 impl fmt::Display for Symbol {
-    /// The name as it stands in an expression: quoted unless it is a plain identifier.
+    /// Prints the name as in an expression: quoted unless it is an identifier.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if parse::is_identifier(&self.0) { f.write_str(&self.0) } else { write!(f, "'{}'", self.0.escape_default()) }
     }
@@ -17,7 +17,7 @@ impl fmt::Display for Dim {
             Dim::Symbol(symbol) => write!(f, "{symbol}"),
             Dim::Unknown => f.write_str("?"),
             Dim::Expr(expr) => {
-                // The constant term sorts first and reads best last: `seq + 1`.
+                // The constant term sorts first but is printed last: `seq + 1`.
                 let (constant, terms): (Vec<_>, Vec<_>) = expr.0.iter().partition(|(monomial, _)| monomial.is_empty());
                 for (at, (monomial, factor)) in terms.into_iter().chain(constant).enumerate() {
                     match (at, *factor < 0) {

@@ -1,9 +1,9 @@
-//! What is known of a dim, and of two compared, whatever the symbols are.
+//! Comparisons of dims that hold for all values of the symbols.
 
 use super::{Atom, Dim, DimParts, Function, Monomial, Symbol};
 
 impl Dim {
-    /// `Some(true)` where both are equal for every binding, `Some(false)` where they differ for every binding.
+    /// Returns `Some(true)` if both are equal for every binding, `Some(false)` if they differ for every binding.
     pub fn same(&self, other: &Dim) -> Option<bool> {
         match self.minus(other) {
             Dim::Known(difference) => Some(difference == 0),
@@ -11,19 +11,20 @@ impl Dim {
         }
     }
 
-    /// Whether it is zero or more for every binding.
+    /// Whether the dim is at least 0 for every binding.
     pub fn is_nonnegative(&self) -> bool {
         self.terms().is_some_and(|terms| {
             terms.iter().all(|(monomial, factor)| *factor >= 0 && monomial.iter().all(Atom::is_nonnegative))
         })
     }
 
-    /// Whether it is one or more for every binding (symbols may be zero).
+    /// Whether the dim is at least 1 for every binding (symbols may be 0).
     pub fn is_positive(&self) -> bool {
         self.minus(&Dim::Known(1)).is_nonnegative()
     }
 
-    /// The sets of symbols of which one is all 0 wherever the dim is 0, each sorted; `None` where that is not seen.
+    /// Returns sets of symbols such that one of them is all 0 wherever the dim is 0, each sorted; `None` if that cannot
+    /// be decided.
     pub(crate) fn zeros(&self) -> Option<Vec<Vec<Symbol>>> {
         let terms = self.terms()?;
         let symbols = |monomial: &Monomial| {
@@ -37,9 +38,9 @@ impl Dim {
             return None;
         }
         match terms.as_slice() {
-            // A product is 0 where one of its factors is.
+            // A product is 0 if one of its factors is.
             [(monomial, _)] => Some(symbols(monomial)?.into_iter().map(|symbol| vec![symbol]).collect()),
-            // A sum is 0 where all of its terms are; a constant term is not.
+            // A sum is 0 if all of its terms are; a constant term is not.
             terms => {
                 let mut all = vec![];
                 for (monomial, _) in terms {
@@ -55,19 +56,19 @@ impl Dim {
         }
     }
 
-    /// Whether it is a size that two dims of a broadcast have only if one gives way; see [`Dim::broadcast`].
+    /// Whether the dim is the size of an undecided broadcast; see [`Dim::broadcast`].
     pub fn is_broadcast(&self) -> bool {
         self.any_atom(&mut |atom| matches!(atom, Atom::Apply(Function::Broadcast, _)))
     }
 
-    /// The one of two that are equal which says more: an undecided broadcast says less than anything known, and an
-    /// unknown dim nothing.
+    /// Returns the more informative of two equal dims: an undecided broadcast is less informative than any other dim,
+    /// and an unknown dim the least.
     pub(crate) fn and<'d>(&'d self, other: &'d Dim) -> &'d Dim {
         let vague = *self == Dim::Unknown || self.is_broadcast();
         if vague && *other != Dim::Unknown { other } else { self }
     }
 
-    /// Whether it is the smaller of `other` and of sizes of one or more: broadcast to `other` it gives way or is it.
+    /// Whether the dim is the minimum of `other` and sizes of at least 1: broadcast with `other`, it gives `other`.
     pub(super) fn is_minimum_of(&self, other: &Dim) -> bool {
         matches!(self.parts(), DimParts::Min(operands)
             if operands.contains(other) && operands.iter().all(|operand| operand == other || operand.is_positive()))

@@ -1,20 +1,20 @@
-//! The expression syntax of dims: sums, products, `//` (or `/`, both rounded down), `%`, and the functions.
+//! Parsing of dims: sums, products, `//` (or `/`, both rounded down), `%`, and the functions.
 
 use super::{Dim, Function};
 use std::str::{CharIndices, FromStr};
 
-/// Text that is not a dim.
+/// The error for text that is not a dim.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is no dim: {what}")]
+#[error("`{text}` is not a dim: {what}")]
 pub struct ParseDimError {
     /// The whole text.
     pub text: String,
-    /// What was wrong with it, and where.
+    /// What is wrong with it, and where.
     pub what: String,
 }
 
-/// Parentheses and signs nest at most this deep; the parser recurses.
-const MOST_DEPTH: u32 = 50;
+/// The maximum nesting of parentheses and signs; the parser recurses.
+const MAX_DEPTH: u32 = 50;
 
 pub(super) fn is_identifier(name: &str) -> bool {
     name.starts_with(|c: char| c.is_alphabetic() || c == '_')
@@ -28,7 +28,7 @@ impl FromStr for Dim {
         let fail = |what: String| ParseDimError { text: text.to_owned(), what };
         let mut parser = Parser { rest: text };
         let dim = parser.sum(0).map_err(fail)?;
-        if parser.peek().is_some() { Err(fail(format!("`{}` is left over", parser.rest))) } else { Ok(dim) }
+        if parser.peek().is_some() { Err(fail(format!("unexpected `{}`", parser.rest))) } else { Ok(dim) }
     }
 }
 
@@ -85,14 +85,14 @@ impl<'t> Parser<'t> {
     }
 
     fn factor(&mut self, depth: u32) -> Result<Dim, String> {
-        if depth > MOST_DEPTH {
-            return Err(format!("it nests deeper than {MOST_DEPTH}"));
+        if depth > MAX_DEPTH {
+            return Err(format!("nested deeper than {MAX_DEPTH}"));
         }
         match self.peek() {
             Some('(') => {
                 self.eat("(");
                 let inner = self.sum(depth + 1)?;
-                if self.eat(")") { Ok(inner) } else { Err("a parenthesis is not closed".to_owned()) }
+                if self.eat(")") { Ok(inner) } else { Err("unclosed parenthesis".to_owned()) }
             }
             Some('-') => {
                 self.eat("-");
@@ -115,8 +115,8 @@ impl<'t> Parser<'t> {
                 let function = Function::ALL.into_iter().find(|function| function.word() == name);
                 self.call(name, function, depth + 1)
             }
-            Some(c) => Err(format!("`{c}` is not expected")),
-            None => Err("it ends too early".to_owned()),
+            Some(c) => Err(format!("unexpected `{c}`")),
+            None => Err("unexpected end".to_owned()),
         }
     }
 
@@ -131,10 +131,10 @@ impl<'t> Parser<'t> {
             arguments.push(self.sum(depth)?);
         }
         if !self.eat(")") {
-            return Err(format!("the parenthesis of {name} is not closed"));
+            return Err(format!("unclosed parenthesis of {name}"));
         }
         match (function, arguments.as_slice()) {
-            // Division rounds down anyway.
+            // Division rounds down already.
             (None, [argument]) if name == "floor" => Ok(argument.clone()),
             (Some(Function::FloorDiv | Function::Mod), [left, right]) => {
                 Ok(function.map_or(Dim::Unknown, |function| function.of(left, right)))
@@ -142,11 +142,11 @@ impl<'t> Parser<'t> {
             (Some(function @ (Function::Min | Function::Max | Function::Broadcast)), [first, rest @ ..]) => {
                 Ok(rest.iter().fold(first.clone(), |left, right| function.of(&left, right)))
             }
-            _ => Err(format!("{name} of {} arguments is unknown", arguments.len())),
+            _ => Err(format!("there is no function {name} of {} arguments", arguments.len())),
         }
     }
 
-    /// A symbol in quotes, with the escapes of `char::escape_default`.
+    /// Parses a symbol in quotes, with the escapes of `char::escape_default`.
     fn quoted(&mut self) -> Result<Dim, String> {
         self.eat("'");
         let mut name = String::new();
@@ -157,15 +157,15 @@ impl<'t> Parser<'t> {
                     self.rest = &self.rest[at + 1..];
                     return Ok(Dim::symbol(name));
                 }
-                '\\' => name.push(unescape(&mut chars).ok_or("an escape is malformed")?),
+                '\\' => name.push(unescape(&mut chars).ok_or("malformed escape")?),
                 _ => name.push(c),
             }
         }
-        Err("a quoted name is not closed".to_owned())
+        Err("unclosed quoted name".to_owned())
     }
 }
 
-/// The character that an escape of `char::escape_default` stands for; `chars` is behind the backslash.
+/// Parses an escape of `char::escape_default`; `chars` is after the backslash.
 pub(crate) fn unescape(chars: &mut CharIndices<'_>) -> Option<char> {
     match chars.next()?.1 {
         'n' => Some('\n'),
@@ -193,17 +193,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn malformed_text_is_named() {
+    fn malformed_text_is_reported() {
         let deep = "(".repeat(200);
         for (text, what) in [
-            ("", "it ends too early"),
-            ("seq +", "it ends too early"),
-            ("(seq", "a parenthesis is not closed"),
-            ("seq )", "`)` is left over"),
+            ("", "unexpected end"),
+            ("seq +", "unexpected end"),
+            ("(seq", "unclosed parenthesis"),
+            ("seq )", "unexpected `)`"),
             ("99999999999999999999", "99999999999999999999 is too large"),
-            ("sin(seq)", "sin of 1 arguments is unknown"),
-            ("'seq", "a quoted name is not closed"),
-            (&deep, "it nests deeper than 50"),
+            ("sin(seq)", "there is no function sin of 1 arguments"),
+            ("'seq", "unclosed quoted name"),
+            (&deep, "nested deeper than 50"),
         ] {
             assert_eq!(text.parse::<Dim>().map_err(|error| error.what), Err(what.to_owned()), "{text}");
         }

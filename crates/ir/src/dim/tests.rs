@@ -1,4 +1,4 @@
-//! Laws of dims.
+//! Tests of the arithmetic of dims.
 
 use super::*;
 
@@ -88,7 +88,7 @@ fn broadcasting() {
         ("4", "5", None),
         ("seq", "past", Some("broadcast(past, seq)")),
         ("seq", "min(64, seq)", Some("seq")),
-        // With n = 0 and seq = 1 it is 0.
+        // With n = 0 and seq = 1 the size is 0.
         ("seq", "min(n, seq)", Some("broadcast(min(n, seq), seq)")),
     ] {
         assert_eq!(dim(a).broadcast(&dim(b)), expected.map(dim), "{a} {b}");

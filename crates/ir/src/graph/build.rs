@@ -1,4 +1,4 @@
-//! Adding to a graph: sources, nodes and outputs.
+//! Adding to a graph: inputs, tensors, nodes and outputs.
 
 use super::{Graph, GraphOutput, MAX_BODY_DEPTH, Name, Node, NodeId, Order, Place, ResultInfo, Use, Value};
 use crate::infer::{InferError, Inferred, Operands};
@@ -13,34 +13,34 @@ impl Graph {
         value
     }
 
-    /// Adds an input that is a tensor where the caller gives none.
+    /// Adds an input with a default: the tensor that is used if the caller gives none.
     pub fn input_with_default(&mut self, name: &str, tensor: Tensor) -> Value {
-        // The caller's tensor may have other elements.
+        // The caller's tensor may have other elements, so the default's elements are not recorded as known.
         let value = self.input(name, tensor.ty());
         self.defaults.insert(value.node, tensor);
         value
     }
 
-    /// Adds a value of the graph around this one, which becomes the body of a node there.
+    /// Adds a captured value: a value of the graph around this one, which is to become a body of a node there.
     pub fn capture(&mut self, name: &str, fact: Fact) -> Value {
         let value = self.source(name, Op::Captured, fact);
         self.captures.push(value.node);
         value
     }
 
-    /// Adds a trained tensor.
+    /// Adds a trained tensor: an initializer.
     pub fn parameter(&mut self, name: &str, tensor: Tensor) -> Value {
         let fact = tensor.fact();
         self.source(name, Op::Parameter(tensor), fact)
     }
 
-    /// Adds a tensor that was computed.
+    /// Adds a tensor that the compiler or an exporter computed.
     pub fn constant(&mut self, name: &str, tensor: Tensor) -> Value {
         let fact = tensor.fact();
         self.source(name, Op::Constant(tensor), fact)
     }
 
-    /// Adds a trained tensor that is stored by its nonzero elements.
+    /// Adds a trained tensor stored by its nonzero elements.
     pub fn sparse_parameter(&mut self, name: &str, tensor: SparseTensor) -> Value {
         let fact = tensor.fact();
         self.source(name, Op::SparseParameter(tensor), fact)
@@ -51,19 +51,20 @@ impl Graph {
         Value { node, result: 0 }
     }
 
-    /// Adds a node of one result at the end.
+    /// Adds a node with one result at the end of the program.
     ///
     /// # Errors
-    /// When the operator is not defined on such operands.
+    /// When the operator is not defined on these operands.
     pub fn append(&mut self, name: &str, op: Op, operands: &[Value]) -> Result<Value, InferError> {
         let operands: SmallVec<[Option<Value>; 4]> = operands.iter().copied().map(Some).collect();
         Ok(Value { node: self.insert(Place::end(name), op, &operands)?, result: 0 })
     }
 
-    /// Adds a node; it has as many results as the place has names for.
+    /// Adds a node with one result for each name in `place.results`.
     ///
     /// # Errors
-    /// When the operator is not defined on such operands, or the [dialect](Graph::set_dialect) does not have it for them.
+    /// When the operator is not defined on these operands, or the [dialect](Graph::set_dialect) does not have it for
+    /// their types.
     pub fn insert(&mut self, place: Place, op: Op, operands: &[Option<Value>]) -> Result<NodeId, InferError> {
         let inferred = self.infer(&op, operands, place.results.len())?;
         if let Some(dialect) = &self.dialect {
@@ -78,15 +79,15 @@ impl Graph {
         Ok(self.insert_inferred(place, op, operands, inferred))
     }
 
-    /// Adds a node of which the caller has already [inferred](Graph::infer) the results, on the same operands.
+    /// Adds a node whose results the caller has already [inferred](Graph::infer) on the same operands.
     pub fn insert_inferred(&mut self, place: Place, op: Op, operands: &[Option<Value>], inferred: Inferred) -> NodeId {
         self.add(place, op, operands, inferred.facts)
     }
 
-    /// What is known of the results of an operator on these operands.
+    /// Infers the facts of an operator's results on these operands.
     ///
     /// # Errors
-    /// When the operator is not defined on such operands.
+    /// When the operator is not defined on these operands.
     pub fn infer(&self, op: &Op, operands: &[Option<Value>], results: usize) -> Result<Inferred, InferError> {
         let known = |(at, value): (usize, &Option<Value>)| match value {
             None => Ok(None),
@@ -95,7 +96,7 @@ impl Graph {
                 let result = node.and_then(|node| node.results.get(value.result as usize));
                 result.map(|result| Some(&result.fact)).ok_or_else(|| InferError {
                     word: op.word(),
-                    what: format!("operand {at} is no value of this graph"),
+                    what: format!("operand {at} is not a value of this graph"),
                     help: None,
                 })
             }
@@ -151,14 +152,14 @@ impl Graph {
         id
     }
 
-    /// Makes a value a result of the graph.
+    /// Makes a value an output of the graph.
     pub fn output(&mut self, name: impl Into<Name>, value: Value) {
         let value = self.resolve(value);
         self.count_uses(value, 1);
         self.outputs.push(GraphOutput { name: name.into(), value, declared: None });
     }
 
-    /// The same, where the caller was told its type.
+    /// Makes a value an output of the graph with the type that is declared to the caller.
     pub fn declared_output(&mut self, name: impl Into<Name>, value: Value, declared: ValueType) {
         self.output(name, value);
         if let Some(output) = self.outputs.last_mut() {
@@ -166,7 +167,7 @@ impl Graph {
         }
     }
 
-    /// Changes the type that the caller is told of a value, wherever it is a result of the graph.
+    /// Changes the type that is declared to the caller wherever the value is an output of the graph.
     pub fn declare_output(&mut self, value: Value, declared: &ValueType) {
         for output in self.outputs.iter_mut().filter(|output| output.value == value) {
             output.declared = Some(declared.clone());

@@ -1,4 +1,4 @@
-//! Changing what is there: replacing values, bodies, names and what is recorded.
+//! Editing a graph: replacing values, bodies, names and recorded facts.
 
 use super::window::{Edit, Mark};
 use super::{Conventions, Graph, NodeId, Place, QuantizationAnnotation, Value};
@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 impl Graph {
-    /// The place beside a node: its position, and the name of its first result with a word behind it.
+    /// Returns the place beside a node: its position, and the name of its first result with `word` appended.
     pub fn beside(&self, root: NodeId, word: &str) -> Place {
         let node = self.node(root);
         let name = node.results.first().map_or("", |result| &*result.name);
@@ -18,9 +18,10 @@ impl Graph {
 
     /// Redirects every use of `old` to `new`.
     ///
-    /// A `new` that was inserted beside another node since the last sweep takes over the name of `old`, so that texts
-    /// before and after differ in what changed alone, and the name of its node where `old` is the first result in use. Producers that nothing reads any more die. A value cannot
-    /// replace one that it is computed from: that makes a cycle, which the checker reports.
+    /// A `new` that was inserted beside another node since the last sweep takes over the name of `old`, so that the
+    /// texts before and after differ only in what changed; its node takes over the name of the old node if `old` is the
+    /// first result in use. Producers that lose their last reader die. A value cannot replace one that it is computed
+    /// from: that makes a cycle, which the checker reports.
     pub fn replace(&mut self, old: Value, new: Value) {
         let (old, new) = (self.resolve(old), self.resolve(new));
         if old == new {
@@ -34,9 +35,9 @@ impl Graph {
             self.result_mut(old).name = new_name;
             let notes = self.node(old.node).notes.clone();
             let value_notes = self.result(old).notes.clone();
-            // A value that readers broadcast may have another shape than the one it replaces.
+            // A replacement that readers broadcast may have another shape than the value it replaces.
             let declared = self.result(old).declared.clone().filter(|declared| self.fact(new).ty.keeps(declared));
-            // The node's own name goes with its first result, or where nothing reads that, with the next: once.
+            // The node's own name passes on once: with its first result, or with the next one if nothing reads that.
             let is_first = old.result == 0 || self.result(Value { result: 0, ..old }).uses == 0;
             if is_first && !self.node(old.node).label.is_empty() {
                 self.dag[new.node.0].label = std::mem::replace(&mut self.dag[old.node.0].label, "".into());
@@ -60,17 +61,17 @@ impl Graph {
             }
         }
         self.result_mut(old).uses = 0;
-        self.bury(old.node);
+        self.mark_dead(old.node);
     }
 
-    /// Changes the operator of a node in place; its operands and the facts of its results must stay true.
+    /// Changes the operator of a node in place; its operands and the facts of its results must stay valid.
     pub fn set_op(&mut self, id: NodeId, op: Op) {
         let op = std::mem::replace(&mut self.dag[id.0].op, op);
         self.edits.push(Edit::Op { node: id, op });
     }
 
-    /// Replaces what is known of a value, by a caller that knows more than inference. What reads it is inferred again by
-    /// [`Graph::refresh`].
+    /// Replaces the fact of a value, for a caller that knows more than inference does. [`Graph::refresh`] then infers
+    /// its readers again.
     pub fn set_fact(&mut self, value: Value, fact: Fact) {
         self.record_fact(value, fact);
         self.mark_stale(value);
@@ -85,54 +86,54 @@ impl Graph {
         self.stale.extend(users.collect::<Vec<_>>());
     }
 
-    /// Records what a file declares of a value.
+    /// Records the type that a file declares for a value.
     pub fn declare(&mut self, value: Value, declared: ValueType) {
         self.result_mut(value).declared = Some(Arc::new(declared));
     }
 
-    /// Limits which operators [`Graph::insert`] takes, or no longer does. Those that are there already stay.
+    /// Limits the operators that [`Graph::insert`] accepts, or with `None` lifts the limit. Existing nodes stay.
     pub fn set_dialect(&mut self, dialect: Option<Dialect>) {
         self.dialect = dialect;
     }
 
-    /// The operators that may be inserted, where that is limited.
+    /// Returns the limit on operators that may be inserted, if any.
     pub fn dialect(&self) -> Option<Dialect> {
         self.dialect
     }
 
-    /// Records that a file leaves a result out.
+    /// Records that the file leaves a result out.
     pub fn omit(&mut self, value: Value) {
         self.result_mut(value).omitted = true;
     }
 
-    /// Records what the file that it was read from says of nodes and values.
+    /// Records which optional names and types the file gave that the graph was read from.
     pub fn set_conventions(&mut self, conventions: Conventions) {
         self.conventions = conventions;
     }
 
-    /// Says something of the graph.
+    /// Sets the graph's metadata.
     pub fn set_notes(&mut self, notes: Notes) {
         self.notes = notes;
     }
 
-    /// Says something of a node.
+    /// Sets a node's metadata.
     pub fn set_node_notes(&mut self, id: NodeId, notes: Notes) {
         self.dag[id.0].notes = (!notes.is_empty()).then(|| Arc::new(notes));
     }
 
-    /// Says something of a value.
+    /// Sets a value's metadata.
     pub fn set_value_notes(&mut self, value: Value, notes: Notes) {
         self.result_mut(value).notes = (!notes.is_empty()).then(|| Arc::new(notes));
     }
 
-    /// Says how tensors were quantized.
+    /// Sets the quantization annotations.
     pub fn set_annotations(&mut self, annotations: Vec<QuantizationAnnotation>) {
         self.annotations = annotations;
     }
 
-    /// Changes the bodies of a node, one after the other; the node loses the operands that they no longer read.
+    /// Edits the bodies of a node one after the other; the node loses the operands that they no longer capture.
     ///
-    /// A body's inputs, the number of its outputs, and what it captures must stay.
+    /// `edit` must keep a body's inputs, its number of outputs, and its captures.
     pub fn edit_bodies(&mut self, id: NodeId, mut edit: impl FnMut(&mut Graph)) {
         let operands = self.operands(id);
         let mut op = std::mem::replace(&mut self.dag[id.0].op, Op::Identity);
@@ -155,10 +156,10 @@ impl Graph {
         self.put_in_place(id, op, &kept);
     }
 
-    /// Replaces values in the bodies of a node with captures of values of this graph: each is the body by its place,
-    /// the value in it, and the value to capture.
+    /// Replaces values in the bodies of a node with captures of values of this graph. Each entry is the index of the
+    /// body, the value in the body, and the value to capture.
     ///
-    /// The values are of one type; one of a body must be none of its outputs.
+    /// The two values must have the same type, and the value in the body must not be one of its outputs.
     pub fn capture_in_bodies(&mut self, id: NodeId, captured: &[(usize, Value, Value)]) {
         let operands = self.operands(id);
         let mut op = std::mem::replace(&mut self.dag[id.0].op, Op::Identity);
@@ -172,7 +173,7 @@ impl Graph {
             outer = rest;
             let mut its = its.to_vec();
             for (_, inner, value) in captured.iter().filter(|(at, ..)| *at == place) {
-                // Where the value stood, so that what waits for it is computed when it was.
+                // At the replaced value's position, so that its readers keep their place in the program.
                 let order = Some(body.node(inner.node).order);
                 let place = Place { order, ..Place::end(self.value_name(*value)) };
                 let node = body.add(place, Op::Captured, &[], smallvec![self.fact(*value).clone()]);
@@ -186,7 +187,7 @@ impl Graph {
         self.put_in_place(id, op, &kept);
     }
 
-    /// Puts a node of other operands in the place of a node: edges are not removed one by one.
+    /// Replaces a node with one that has other operands: edges are not removed one by one.
     fn put_in_place(&mut self, id: NodeId, op: Op, operands: &[Option<Value>]) {
         let node = self.node(id);
         let names = node.results.iter().map(|result| result.name.clone()).collect();
@@ -199,7 +200,8 @@ impl Graph {
         self.stale.insert((self.node(new).order, new));
     }
 
-    /// Drops the captures that nothing reads, and of their operands, given in order, returns those of the others.
+    /// Drops the captures that nothing reads. `operands` are the operands for all captures; returns those for the
+    /// remaining ones.
     fn drop_unread_captures(&mut self, operands: &[Option<Value>]) -> Vec<Option<Value>> {
         let read = |id: &NodeId| self.use_count(Value { node: *id, result: 0 }) > 0;
         let kept = self.captures.iter().zip(operands).filter(|(id, _)| read(id)).map(|(_, value)| *value).collect();
@@ -212,8 +214,8 @@ impl Graph {
         kept
     }
 
-    /// Puts the nodes of another graph beside a node of this one, its inputs and captures replaced by values of this
-    /// one, in that order. Returns what its outputs are.
+    /// Inserts the nodes of another graph beside a node of this one. `operands` replace its inputs and captures, in
+    /// that order. Returns the values of its outputs.
     pub fn splice(&mut self, beside: NodeId, body: &Graph, operands: &[Option<Value>]) -> Vec<Option<Value>> {
         let mut values: HashMap<Value, Value> = HashMap::new();
         for (inner, outer) in body.inputs().chain(body.captures()).zip(operands) {
@@ -238,7 +240,7 @@ impl Graph {
         body.outputs.iter().map(|output| values.get(&output.value).copied()).collect()
     }
 
-    /// Gives a value another name; one that is taken gets a number behind it.
+    /// Renames a value; a name that is taken gets a numeric suffix.
     pub fn rename(&mut self, value: Value, name: &str) {
         let value = self.resolve(value);
         let old = self.value_name(value).clone();
@@ -249,16 +251,16 @@ impl Graph {
         }
     }
 
-    /// A mark for [`Graph::undo_to`] and [`Graph::window`].
+    /// Returns a mark of the current state for [`Graph::undo_to`] and [`Graph::window`].
     pub fn mark(&self) -> Mark {
         Mark { nodes: self.recent.len(), edits: self.edits.len() }
     }
 
-    /// Lets the nodes die that were inserted since the mark and that nothing reads.
+    /// Discards the unused nodes inserted since the mark.
     pub fn undo_to(&mut self, mark: Mark) {
         while self.recent.len() > mark.nodes {
             if let Some(id) = self.recent.pop() {
-                self.bury(id);
+                self.mark_dead(id);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What can be asked of a graph.
+//! Queries on a graph.
 
 use super::{Conventions, Graph, GraphOutput, Name, Node, NodeId, QuantizationAnnotation, Use, Value};
 use crate::infer::NeverZero;
@@ -11,109 +11,109 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 impl Graph {
-    /// The inputs, in the caller's order.
+    /// Returns the inputs, in the caller's order.
     pub fn inputs(&self) -> impl ExactSizeIterator<Item = Value> + '_ {
         self.inputs.iter().map(|&node| Value { node, result: 0 })
     }
 
-    /// The tensor that an input is where the caller gives none.
+    /// Returns the default of an input that the caller may omit.
     pub fn default_of(&self, input: Value) -> Option<&Tensor> {
         self.defaults.get(&input.node)
     }
 
-    /// What a body sees of the graph around it, in the order of the operands of its node.
+    /// Returns the captured values of a body, in the order of the operands of its node.
     pub fn captures(&self) -> impl ExactSizeIterator<Item = Value> + '_ {
         self.captures.iter().map(|&node| Value { node, result: 0 })
     }
 
-    /// What a file of it says of nodes and values.
+    /// Returns which optional names and types a file of the graph gives.
     pub fn conventions(&self) -> Conventions {
         self.conventions
     }
 
-    /// Sets of symbols of which not all are 0 in any run that succeeds; see [`Graph::settle_sizes`].
+    /// Returns the sets of symbols that are not all 0 in any run that succeeds; see [`Graph::infer_nonzero_sizes`].
     pub fn never_zero(&self) -> &NeverZero {
         &self.never_zero
     }
 
-    /// What is said of the graph.
+    /// Returns the graph's metadata.
     pub fn notes(&self) -> &Notes {
         &self.notes
     }
 
-    /// What is said of a value, where something is.
+    /// Returns the value's metadata, if any.
     pub fn value_notes(&self, value: Value) -> Option<&Notes> {
         self.result(value).notes.as_deref()
     }
 
-    /// Whether a node has a body, or had one since the graph was made.
+    /// Whether a node has a body, or has had one since the graph was created.
     pub fn has_bodies(&self) -> bool {
         self.depth > 0
     }
 
-    /// How tensors were quantized, in the order of the file.
+    /// Returns the quantization annotations, in the order of the file.
     pub fn annotations(&self) -> &[QuantizationAnnotation] {
         &self.annotations
     }
 
-    /// The outputs, in the caller's order.
+    /// Returns the outputs, in the caller's order.
     pub fn outputs(&self) -> &[GraphOutput] {
         &self.outputs
     }
 
-    /// The node of that id.
+    /// Returns the node with this id.
     pub fn node(&self, id: NodeId) -> &Node {
         &self.dag[id.0]
     }
 
-    /// The operator that makes a value.
+    /// Returns the operator that produces a value.
     pub fn op(&self, value: Value) -> &Op {
         &self.node(value.node).op
     }
 
-    /// The kind of the operator that makes a value.
+    /// Returns the kind of the operator that produces a value.
     pub fn kind(&self, value: Value) -> OpKind {
         self.op(value).kind()
     }
 
-    /// The tensor that a value is, where it is known when the model is built.
+    /// Returns the tensor of a value that is a parameter or a constant.
     pub fn tensor(&self, value: Value) -> Option<&Tensor> {
         self.op(value).tensor()
     }
 
-    /// The name of a value.
+    /// Returns the name of a value.
     pub fn value_name(&self, value: Value) -> &Name {
         &self.result(value).name
     }
 
-    /// What is known of a value.
+    /// Returns the fact of a value: what is known about it at compile time.
     pub fn fact(&self, value: Value) -> &Fact {
         &self.result(value).fact
     }
 
-    /// The type that a file declares for a value and that nothing proves: no rule may rely on it.
+    /// Returns the type that a file declares for a value but inference does not confirm: no rule may rely on it.
     ///
-    /// It does not contradict the [fact](Graph::fact) that was known when it was read.
+    /// It did not contradict the [fact](Graph::fact) when the file was read.
     pub fn declared(&self, value: Value) -> Option<&ValueType> {
         self.result(value).declared.as_deref()
     }
 
-    /// The shape of a value, where it is a tensor of known rank.
+    /// Returns the shape of a value that is a tensor of known rank.
     pub fn shape(&self, value: Value) -> Option<&[Dim]> {
         self.fact(value).shape().map(|shape| &**shape)
     }
 
-    /// The results of a node.
+    /// Returns the results of a node.
     pub fn results(&self, id: NodeId) -> impl Iterator<Item = Value> + use<> {
         (0..self.node(id).results.len()).zip(0..).map(move |(_, result)| Value { node: id, result })
     }
 
-    /// The operands of a node in order; `None` for one that is absent.
+    /// Returns the operands of a node in order; `None` stands for an absent operand.
     pub fn operands(&self, id: NodeId) -> SmallVec<[Option<Value>; 4]> {
         self.operands_by(id, |value| self.resolve(value))
     }
 
-    /// The operands of a node in order, each mapped by `resolve` from the value at the other end of its edge.
+    /// Returns the operands of a node in order, with `resolve` applied to the value at the source of each edge.
     pub(super) fn operands_by(&self, id: NodeId, resolve: impl Fn(Value) -> Value) -> SmallVec<[Option<Value>; 4]> {
         let edges = self.dag.edges_directed(id.0, Incoming);
         let mut found: SmallVec<[(u32, Value); 4]> = edges
@@ -131,7 +131,7 @@ impl Graph {
         operands
     }
 
-    /// One operand of a node, where it is present.
+    /// Returns one operand of a node, if it is present.
     pub fn operand(&self, id: NodeId, at: usize) -> Option<Value> {
         let mut edges = self.dag.edges_directed(id.0, Incoming);
         let edge = edges.find(|edge| edge.weight().operand as usize == at)?;
@@ -142,23 +142,23 @@ impl Graph {
         self.resolve(Value { node: NodeId(source), result: edge.result })
     }
 
-    /// How many operands and graph outputs read a value.
+    /// Returns how many operands and graph outputs read a value.
     pub fn use_count(&self, value: Value) -> usize {
         self.result(self.resolve(value)).uses as usize
     }
 
-    /// Whether a file leaves a result out, and nothing reads it: a runtime need not compute it.
+    /// Whether the file leaves a result out and nothing reads it: a runtime need not compute it.
     pub fn is_omitted(&self, value: Value) -> bool {
         let result = self.result(value);
         result.omitted && result.uses == 0
     }
 
-    /// Whether a value is a result of the graph.
+    /// Whether a value is an output of the graph.
     pub fn is_output(&self, value: Value) -> bool {
         self.outputs.iter().any(|output| output.value == value)
     }
 
-    /// The nodes that read a value, each with the operand at which it does, in program order.
+    /// Returns the nodes that read a value, each with the index of the operand, in program order.
     pub fn users(&self, value: Value) -> Vec<(NodeId, usize)> {
         let mut users = vec![];
         let mut pending = vec![value];
@@ -172,9 +172,9 @@ impl Graph {
         users
     }
 
-    /// The living nodes, each behind its operands, else in program order.
+    /// Returns the living nodes, each after its operands and otherwise in program order.
     ///
-    /// Nodes of a cycle are left out; the checker tells (law C2).
+    /// Nodes of a cycle are left out; the checker reports them (C2).
     pub fn schedule(&self) -> Vec<NodeId> {
         self.scheduled.get_or_init(|| self.in_order()).clone()
     }
@@ -204,7 +204,7 @@ impl Graph {
         order
     }
 
-    /// The living nodes that read any result of a node, as often as they do.
+    /// Returns the living nodes that read any result of a node, once for each operand.
     fn readers(&self, id: NodeId) -> SmallVec<[NodeIndex; 4]> {
         let mut readers = SmallVec::new();
         let mut direct = |source: NodeIndex, result: Option<u32>| {
@@ -212,7 +212,7 @@ impl Graph {
             let edges = edges.filter(|edge| {
                 result.is_none_or(|result| edge.weight().result == result) && !self.dag[edge.target()].dead
             });
-            // What was redirected elsewhere is read there, not here.
+            // A use that was redirected belongs to the replacement.
             let elsewhere = |edge: &Use| {
                 result.is_none() && self.forward.contains_key(&Value { node: NodeId(source), result: edge.result })
             };
@@ -229,17 +229,17 @@ impl Graph {
         readers
     }
 
-    /// How many nodes live, tensors and inputs included.
+    /// Returns the number of living nodes, tensors and inputs included.
     pub fn len(&self) -> usize {
         self.dag.node_weights().filter(|node| !node.dead).count()
     }
 
-    /// Whether no node lives.
+    /// Whether the graph has no living node.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether the node lives: it was neither replaced nor left without users by that.
+    /// Whether the node lives: it was neither replaced nor left without readers by a replacement.
     pub fn is_alive(&self, id: NodeId) -> bool {
         self.dag.node_weight(id.0).is_some_and(|node| !node.dead)
     }

@@ -7,9 +7,10 @@ use petgraph::stable_graph::{EdgeIndex, NodeIndex};
 use petgraph::visit::EdgeRef;
 
 impl Graph {
-    /// Removes what no output depends on; inputs stay. Returns how many nodes went that were not dead before.
+    /// Removes the nodes that no output depends on; inputs stay. Returns how many of the removed nodes were still
+    /// alive.
     ///
-    /// Ids of removed nodes are used again, so none may be held across a sweep.
+    /// Ids of removed nodes are reused, so no id may be held across a sweep.
     pub fn sweep(&mut self) -> usize {
         self.refresh();
         self.edits.clear();
@@ -29,7 +30,7 @@ impl Graph {
             return 0;
         }
         self.scheduled.take();
-        // Edges whose source was redirected are made anew; the others stay.
+        // Edges whose source was redirected are created anew; the others stay.
         let mut moved = vec![];
         let edges = self.dag.edge_indices().map(EdgeIndex::index).max().map_or(0, |last| last + 1);
         let mut stale = vec![false; edges];
@@ -63,7 +64,7 @@ impl Graph {
         removed
     }
 
-    /// The nodes that an output depends on, in order.
+    /// Returns the nodes that an output depends on, in order.
     pub(crate) fn needed(&self) -> Vec<NodeId> {
         let needed = self.before(self.outputs.iter().map(|output| output.value.node).collect());
         let mut schedule = self.schedule();
@@ -71,7 +72,7 @@ impl Graph {
         schedule
     }
 
-    /// Of every index whether it is that of one of these nodes, or of one that they are computed from.
+    /// Returns for every node index whether it is that of one of these nodes or of a node they depend on.
     fn before(&self, mut pending: Vec<NodeId>) -> Vec<bool> {
         let bound = self.dag.node_indices().map(NodeIndex::index).max().map_or(0, |last| last + 1);
         let mut before = vec![false; bound];
@@ -84,8 +85,8 @@ impl Graph {
         before
     }
 
-    /// Gives new values the names that they were meant to have, where those are no longer taken: a rewrite that is made
-    /// again on its own result makes the same names.
+    /// Gives new values the names that were requested for them, where those are free now: a rewrite applied again to
+    /// its own result then produces the same names.
     fn renumber(&mut self) {
         let mut numbered = std::mem::take(&mut self.numbered);
         numbered.retain(|(value, wanted)| self.is_alive(value.node) && is_number_of(self.value_name(*value), wanted));
@@ -98,7 +99,7 @@ impl Graph {
         }
     }
 
-    /// Counts the uses anew: those by nodes that were removed while they lived are gone.
+    /// Counts the uses again: the uses by nodes that were removed alive are gone.
     fn recount(&mut self) {
         for node in self.dag.node_weights_mut() {
             node.results.iter_mut().for_each(|result| result.uses = 0);
@@ -116,8 +117,8 @@ impl Graph {
         }
     }
 
-    /// Lets a node die that nothing reads, and what it alone read with it.
-    pub(super) fn bury(&mut self, id: NodeId) {
+    /// Marks a node that nothing reads as dead, and then each operand that only it read.
+    pub(super) fn mark_dead(&mut self, id: NodeId) {
         let mut pending = vec![id];
         while let Some(id) = pending.pop() {
             let node = &self.dag[id.0];
@@ -135,7 +136,7 @@ impl Graph {
     }
 }
 
-/// Whether a name is the wanted one with a number behind it.
+/// Whether a name is the requested one with a numeric suffix.
 fn is_number_of(name: &str, wanted: &str) -> bool {
     let number = name.strip_prefix(wanted).and_then(|rest| rest.strip_prefix('.'));
     number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))

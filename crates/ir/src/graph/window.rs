@@ -1,4 +1,4 @@
-//! What a rewrite changed, cut out of the graph around it.
+//! Windows: the part of a graph that a rewrite changed, before and after.
 
 use super::{Graph, Name, NodeId, Place, Value};
 use crate::{Fact, Op};
@@ -14,37 +14,37 @@ pub struct Mark {
     pub(super) edits: usize,
 }
 
-/// A change of what was there; nodes that are inserted are listed elsewhere.
+/// A change to an existing node; inserted nodes are recorded in `Graph::recent`.
 #[derive(Clone, Debug)]
 pub(super) enum Edit {
-    /// The uses of a value were redirected; the graph's outputs are among them.
+    /// The uses of a value were redirected, graph outputs included.
     Redirected { old: Value, uses: u32, is_output: bool },
-    /// A node had this operator.
+    /// A node had this operator before.
     Op { node: NodeId, op: Op },
 }
 
-/// The same values computed as before and as after a rewrite, each in a graph of its own.
+/// The same values computed as before and as after a rewrite, each in its own graph.
 ///
-/// Both graphs have the same inputs and as many outputs, in one order.
+/// Both graphs have the same inputs and the same number of outputs, in the same order.
 #[derive(Clone, Debug)]
 pub struct Window {
-    /// What computed the values before.
+    /// The graph that computed the values before the rewrite.
     pub before: Graph,
-    /// What computes them after.
+    /// The graph that computes them after the rewrite.
     pub after: Graph,
-    /// Whether a window with more layers before it would hold more nodes.
+    /// Whether a window with more layers before it would contain more nodes.
     pub can_widen: bool,
 }
 
-/// More nodes are not taken into a window, nor followed from the root of a rewrite.
-const MOST_NODES: usize = 512;
+/// The maximum number of nodes of a window, and of nodes followed from the root of a rewrite.
+const MAX_NODES: usize = 512;
 
 impl Graph {
-    /// What was changed since the mark, with so many layers of the nodes before it, and of those that read it.
+    /// Returns the changes since the mark, extended by `before` layers of operands and `after` layers of readers.
     ///
-    /// The window's inputs are the values that both sides read, its outputs those that anything beyond it reads. `root`
-    /// is the node that the rewrite was about: what changed on the way to the root is within the window. `None` where
-    /// nothing changed that anything reads.
+    /// The window's inputs are the values that both sides read; its outputs are the values that anything outside it
+    /// reads. `root` is the node that the rewrite matched: changes on the way to the root are within the window.
+    /// Returns `None` if nothing changed that anything reads.
     pub fn window(&self, mark: Mark, root: Option<NodeId>, before: usize, after: usize) -> Option<Window> {
         let past = Past::of(self, mark);
         let changed = past.changed();
@@ -70,12 +70,12 @@ impl Graph {
             for (view, outputs) in &views {
                 frontier.extend(self.cut(*view, outputs, &|id| is_core(id) || wide.contains(&id)).1);
             }
-            // What cannot be run is an input of the window, whatever computes it.
+            // A value whose node cannot be run here is an input of the window.
             frontier.retain(|value| {
                 let op = self.op(*value);
                 !matches!(op, Op::Input | Op::Captured | Op::Opaque(_)) && !op.kind().is_random()
             });
-            can_widen = !frontier.is_empty() && wide.len() < MOST_NODES;
+            can_widen = !frontier.is_empty() && wide.len() < MAX_NODES;
             if layer == before || !can_widen {
                 break;
             }
@@ -94,12 +94,13 @@ impl Graph {
         Some(Window { before, after, can_widen })
     }
 
-    /// The nodes that compute the outputs, operands first, as far as they lie within; and the values that those read.
+    /// Returns the nodes within the window that compute the outputs, operands first, and the values they read from
+    /// outside.
     fn cut(&self, view: View, outputs: &[Value], is_within: &dyn Fn(NodeId) -> bool) -> (Vec<NodeId>, Vec<Value>) {
         let (mut nodes, mut inputs) = (vec![], vec![]);
         let mut seen: HashSet<Value> = HashSet::new();
         let mut entered: HashSet<NodeId> = HashSet::new();
-        // A node is listed when it is met for the second time, after its operands.
+        // A node is listed when it is visited for the second time, after its operands.
         let mut pending: Vec<(Value, bool)> = outputs.iter().rev().map(|value| (*value, false)).collect();
         while let Some((value, is_done)) = pending.pop() {
             if is_done {
@@ -124,7 +125,7 @@ impl Graph {
         (nodes, inputs)
     }
 
-    /// A graph of these nodes.
+    /// Copies these nodes into a graph of their own.
     fn copy(&self, view: View, outputs: &[Value], nodes: &[NodeId], inputs: &[Value]) -> Graph {
         let mut graph = Graph::new("window");
         let mut values: HashMap<Value, Value> = HashMap::new();
@@ -155,7 +156,7 @@ impl Graph {
     }
 }
 
-/// A graph as it was at a mark, or as it is.
+/// A graph as it was at a mark, or as it is now.
 #[derive(Clone, Copy)]
 enum View<'g> {
     Before(&'g Past<'g>),
@@ -182,10 +183,10 @@ impl<'g> View<'g> {
 struct Past<'g> {
     graph: &'g Graph,
     edits: &'g [Edit],
-    /// Nodes inserted since.
+    /// The nodes inserted since the mark.
     new: HashSet<NodeId>,
-    /// Values redirected since.
-    late: HashSet<Value>,
+    /// The values redirected since the mark.
+    redirected: HashSet<Value>,
     ops: HashMap<NodeId, &'g Op>,
 }
 
@@ -193,14 +194,14 @@ impl<'g> Past<'g> {
     fn of(graph: &'g Graph, mark: Mark) -> Self {
         let edits = graph.edits.get(mark.edits..).unwrap_or_default();
         let new = graph.recent.get(mark.nodes..).unwrap_or_default().iter().copied().collect();
-        let (mut late, mut ops) = (HashSet::new(), HashMap::new());
+        let (mut redirected, mut ops) = (HashSet::new(), HashMap::new());
         for edit in edits {
             match edit {
-                Edit::Redirected { old, .. } => _ = late.insert(*old),
+                Edit::Redirected { old, .. } => _ = redirected.insert(*old),
                 Edit::Op { node, op } => _ = ops.entry(*node).or_insert(op),
             }
         }
-        Self { graph, edits, new, late, ops }
+        Self { graph, edits, new, redirected, ops }
     }
 
     fn op(&self, id: NodeId) -> &'g Op {
@@ -211,15 +212,16 @@ impl<'g> Past<'g> {
         self.graph.operands_by(id, |value| self.resolve(value))
     }
 
-    /// Where the uses of a value had gone.
+    /// Follows the replacements made before the mark.
     fn resolve(&self, mut value: Value) -> Value {
-        while let Some(&next) = self.graph.forward.get(&value).filter(|_| !self.late.contains(&value)) {
+        while let Some(&next) = self.graph.forward.get(&value).filter(|_| !self.redirected.contains(&value)) {
             value = next;
         }
         value
     }
 
-    /// The values that were read and that something else is read for since, in the order of the changes.
+    /// Returns the values that had readers and that were replaced or computed differently since, in the order of the
+    /// changes.
     fn changed(&self) -> Vec<Value> {
         let mut changed = vec![];
         for edit in self.edits {
@@ -234,15 +236,15 @@ impl<'g> Past<'g> {
         changed
     }
 
-    /// The nodes between the changed values and the root, which stay but compute something else than before; and so many
-    /// layers of those that read them.
+    /// Returns the nodes between the changed values and the root, whose results change although they stay, and `layers`
+    /// layers of their readers.
     fn between(&self, changed: &[Value], root: Option<NodeId>, layers: usize) -> HashSet<NodeId> {
         let mut between = root.map(|root| self.up_to(changed, root)).unwrap_or_default();
         for _ in 0..layers {
             let mut values = self.results_of(&between);
             values.extend(changed);
             let readers: Vec<NodeId> = values.into_iter().flat_map(|value| self.readers(value)).collect();
-            if between.len() + readers.len() > MOST_NODES {
+            if between.len() + readers.len() > MAX_NODES {
                 break;
             }
             between.extend(readers);
@@ -259,7 +261,7 @@ impl<'g> Past<'g> {
     fn up_to(&self, changed: &[Value], root: NodeId) -> HashSet<NodeId> {
         let (mut order, mut seen) = (vec![root], HashSet::from([root]));
         let mut at = 0;
-        while let Some(&id) = order.get(at).filter(|_| order.len() < MOST_NODES) {
+        while let Some(&id) = order.get(at).filter(|_| order.len() < MAX_NODES) {
             let operands = self.operands(id).into_iter().flatten().map(|operand| operand.node);
             order.extend(operands.filter(|operand| seen.insert(*operand)));
             at += 1;
@@ -280,7 +282,7 @@ impl<'g> Past<'g> {
         }
     }
 
-    /// The values to be compared: those that changed, or may have, and that something beyond the window reads.
+    /// Returns the values to compare: those that changed, or may have, and that something outside the window reads.
     fn compared(&self, changed: &[Value], between: &HashSet<NodeId>) -> Vec<Value> {
         let escapes =
             |value: Value| self.is_output(value) || self.readers(value).iter().any(|reader| !between.contains(reader));
@@ -292,7 +294,7 @@ impl<'g> Past<'g> {
         compared
     }
 
-    /// The nodes that read a value, and still live.
+    /// Returns the living nodes that read a value.
     fn readers(&self, value: Value) -> Vec<NodeId> {
         let (mut readers, mut pending) = (vec![], vec![value]);
         while let Some(value) = pending.pop() {
@@ -300,7 +302,7 @@ impl<'g> Past<'g> {
             let edges = edges.filter(|edge| edge.weight().result == value.result);
             readers.extend(edges.map(|edge| edge.target()).filter(|id| !self.graph.dag[*id].dead).map(NodeId));
             let absorbed = self.graph.absorbed.get(&value).into_iter().flatten();
-            pending.extend(absorbed.filter(|absorbed| !self.late.contains(absorbed)));
+            pending.extend(absorbed.filter(|absorbed| !self.redirected.contains(absorbed)));
         }
         readers
     }

@@ -1,14 +1,14 @@
-//! Attention, its caches and its positions.
+//! Attention, rotary embeddings, KV caches and linear attention.
 //!
-//! Queries, keys and values come as `[batch, heads, length, size]`, or as `[batch, length, heads * size]` with the
-//! number of heads as an attribute.
+//! Queries, keys and values are `[batch, heads, length, size]`, or `[batch, length, heads * size]` with the number of
+//! heads as an attribute.
 
 use super::expect::first_results;
 use super::{Assumption, InferError, Inferred, Operands, Outcome, tensor};
 use crate::op::{LinearAttentionRule, ScatterMode};
 use crate::{Dim, ElementType, Fact, Shape};
 
-/// The sizes of queries, keys or values, whichever way they came.
+/// The sizes of queries, keys or values, in either layout.
 struct Sizes {
     batch: Dim,
     heads: Dim,
@@ -17,12 +17,12 @@ struct Sizes {
 }
 
 impl Sizes {
-    /// Those of an operand; unknown ones where its shape is not known.
+    /// Returns the sizes of an operand; unknown dims if its shape is unknown.
     fn of(x: &Operands<'_>, at: usize, heads: Option<i64>, attribute: &str) -> Result<Self, InferError> {
         match x.shape(at).map(|shape| &**shape) {
             Some([batch, length, hidden]) => {
                 let Some(heads) = heads else {
-                    return Err(x.fail(format!("operand {at} has rank 3, so the attribute `{attribute}` is needed")));
+                    return Err(x.fail(format!("operand {at} has rank 3, so the attribute `{attribute}` is required")));
                 };
                 let size = x.part_of(hidden, heads, "heads")?;
                 Ok(Self { batch: batch.clone(), heads: Dim::Known(heads), length: length.clone(), size })
@@ -38,8 +38,8 @@ impl Sizes {
     }
 }
 
-/// Operands: queries, keys, values, mask, past keys, past values, the lengths of the keys that are no padding.
-/// Results: the attended values, present keys, present values, and the scores at a stage of their computation.
+/// Operands: queries, keys, values, mask, past keys, past values, the lengths of the keys without padding. Results: the
+/// attended values, present keys, present values, and the scores at a stage of their computation.
 #[expect(clippy::too_many_arguments, reason = "as many as ONNX has attributes")]
 pub(crate) fn attention(
     x: &Operands<'_>,
@@ -131,7 +131,7 @@ pub(crate) fn attention(
     Ok(first_results(x, results, assumed))
 }
 
-/// The mask is broadcast to the scores; its last axis may be shorter.
+/// Checks that the mask broadcasts to the scores; its last axis may be shorter.
 fn expect_mask(
     x: &Operands<'_>,
     mask: &Shape,
@@ -145,7 +145,7 @@ fn expect_mask(
     x.expect_broadcast_to(outer, full, "the mask, but for its last axis,", assumed)
 }
 
-/// Operands: embeddings, cosines, sines, positions. The result has the shape of the first.
+/// Operands: embeddings, cosines, sines, positions. The result has the shape of the embeddings.
 pub(crate) fn rotary_embedding(
     x: &Operands<'_>,
     _interleaved: &bool,
@@ -162,7 +162,9 @@ pub(crate) fn rotary_embedding(
     let data = Sizes::of(x, 0, *num_heads, "num_heads")?;
     let rotated = if *rotary_embedding_dim == 0 { data.size.clone() } else { Dim::Known(*rotary_embedding_dim) };
     if rotated.minus(&data.size).is_positive() {
-        return Err(x.fail(format!("{rotated} of the {} elements of a head are to be rotated", data.size)));
+        return Err(
+            x.fail(format!("`rotary_embedding_dim` rotates {rotated} elements, but a head has only {}", data.size))
+        );
     }
     let half = x.part_of(&rotated, 2, "halves")?;
     let mut assumed = vec![];
@@ -185,7 +187,8 @@ pub(crate) fn rotary_embedding(
     Ok(Inferred { assumed, ..x.shaped(element) })
 }
 
-/// Operands: a cache, what is written into it along an axis, and where in each sample. The result is as the cache.
+/// Operands: a cache, the update that is written into it along an axis, and the position in each sample. The result has
+/// the shape of the cache.
 pub(crate) fn tensor_scatter(x: &Operands<'_>, axis: &i64, _mode: &ScatterMode) -> Outcome {
     x.arity(2..=3, 1..=1)?;
     let element = x.common_element(0..2)?;
@@ -195,7 +198,7 @@ pub(crate) fn tensor_scatter(x: &Operands<'_>, axis: &i64, _mode: &ScatterMode) 
     if let Some(cache) = x.shape(0) {
         let axis = x.axis(*axis, cache.len())?;
         if axis == 0 {
-            return Err(x.fail(format!("the axis 0 of {cache} is the batch")));
+            return Err(x.fail(format!("the axis 0 of {cache} is the batch axis, which cannot be updated")));
         }
         x.expect_same(&starts, &cache[0], "the number of indices and the batch size", &mut assumed)?;
         if let Some(update) = x.shape(1) {
@@ -239,7 +242,7 @@ pub(crate) fn linear_attention(
     };
     for (needed, at, what) in [(decays, 4, "decay"), (updates, 5, "update rate")] {
         if needed && x.fact(at).is_none() {
-            return Err(x.fail(format!("the update rule needs the {what}, operand {at}")));
+            return Err(x.fail(format!("the update rule requires the {what}, operand {at}")));
         }
     }
     let mut assumed = vec![];
@@ -270,7 +273,7 @@ pub(crate) fn linear_attention(
     let key_size = key_size.and(&query_size).clone();
     let state = [batch.clone(), Dim::Known(*kv_num_heads), key_size, value_size.clone()];
     if let Some(past) = x.shape(3) {
-        let what = format!("the sizes of the past state {past} and of the present one");
+        let what = format!("the sizes of the past state {past} and of the present state");
         x.expect_same_shape(past, &state, &what, &mut assumed)?;
     }
     let output = Shape::from_iter([batch, length, Dim::Known(*q_num_heads).times(&value_size)]);

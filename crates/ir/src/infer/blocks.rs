@@ -1,4 +1,4 @@
-//! Operators that group elements anew: blocks of space and depth, columns of an image, rows of a matrix.
+//! Operators that regroup elements: blocks of space and depth, columns of an image, rows of a matrix.
 
 use super::window::{Rounding, Sliding, windows};
 use super::{InferError, Inferred, Operands, Outcome, tensor};
@@ -31,11 +31,11 @@ pub(crate) fn space_to_depth(x: &Operands<'_>, blocksize: &i64, _mode: &BlockOrd
     Ok(tensor(x.element(0)?, shape).into())
 }
 
-/// The side of a block and its area.
+/// Returns the side length of a block and its area.
 fn block(x: &Operands<'_>, blocksize: i64) -> Result<(Dim, i64), InferError> {
     match blocksize.checked_mul(blocksize) {
         Some(area) if blocksize >= 1 => Ok((Dim::Known(blocksize), area)),
-        _ => Err(x.fail(format!("a block cannot have the side {blocksize}"))),
+        _ => Err(x.fail(format!("a block cannot have the side length {blocksize}"))),
     }
 }
 
@@ -44,7 +44,7 @@ fn part(x: &Operands<'_>, size: &Dim, parts: i64, what: &str) -> Result<Dim, Inf
     Ok(size.floor_div(&Dim::Known(parts)))
 }
 
-/// Operands: `[n, c * elements of a block, blocks]`, the shape of the image, and that of a block; result: `[n, c, …]`.
+/// Operands: `[n, c * elements of a block, blocks]`, the shape of the image, and that of a block. Result: `[n, c, …]`.
 pub(crate) fn col2im(x: &Operands<'_>, dilations: &[i64], pads: &[i64], strides: &[i64]) -> Outcome {
     x.arity(3..=3, 1..=1)?;
     for at in 1..3 {
@@ -59,7 +59,7 @@ pub(crate) fn col2im(x: &Operands<'_>, dilations: &[i64], pads: &[i64], strides:
     if let (Some(image), Some(block)) = (size(1), size(2))
         && image != block
     {
-        return Err(x.fail(format!("the image has {image} axes and a block {block}")));
+        return Err(x.fail(format!("the image has {image} axes, but a block has {block}")));
     }
     let (batch, rows) = columns.map_or((&Dim::Unknown, &Dim::Unknown), |columns| (&columns[0], &columns[1]));
     let in_block = block.map(|block| block.iter().fold(Dim::Known(1), |product, size| product.times(size)));
@@ -71,7 +71,7 @@ pub(crate) fn col2im(x: &Operands<'_>, dilations: &[i64], pads: &[i64], strides:
     let mut assumed = vec![];
     let sizes = match image {
         Some(image) => image.iter().map(|size| x.expect_size(size)).collect::<Result<Vec<_>, _>>()?,
-        // A longer one is no shape.
+        // A longer vector is not a shape.
         None => match size(1).or(size(2)).and_then(|axes| usize::try_from(axes).ok()).filter(|&axes| axes <= 64) {
             Some(axes) => vec![Dim::Unknown; axes],
             None => return Ok(tensor(element, None).into()),
@@ -88,14 +88,14 @@ pub(crate) fn col2im(x: &Operands<'_>, dilations: &[i64], pads: &[i64], strides:
     Ok(Inferred { facts: smallvec![tensor(element, Some(shape))], assumed })
 }
 
-/// A matrix: the axes before `axis` are its rows, the others its columns.
+/// Flattens to a matrix: the axes before `axis` become rows, the others columns.
 pub(crate) fn flatten(x: &Operands<'_>, axis: &i64) -> Outcome {
     x.arity(1..=1, 1..=1)?;
     let element = x.element(0)?;
     let Some(shape) = x.shape(0) else {
         return Ok(tensor(element, Some(Shape::from_iter([Dim::Unknown, Dim::Unknown]))).into());
     };
-    // Behind the last axis is a place too.
+    // The position after the last axis is valid too.
     let at = if usize::try_from(*axis) == Ok(shape.len()) { shape.len() } else { x.axis(*axis, shape.len())? };
     let (rows, columns) = shape.split_at(at);
     let count = |dims: &[Dim]| dims.iter().fold(Dim::Known(1), |product, dim| product.times(dim));

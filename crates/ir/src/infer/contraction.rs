@@ -11,7 +11,7 @@ pub(crate) fn matmul(x: &Operands<'_>) -> Outcome {
     product(x, 0, 1, x.common_element(0..2)?)
 }
 
-/// A product of 8-bit integers in `i32`. Operands: both factors, and their zero points.
+/// The product of 8-bit integers in `i32`. Operands: both factors, and their zero points.
 pub(crate) fn matmul_integer(x: &Operands<'_>) -> Outcome {
     x.arity(2..=4, 1..=1)?;
     for at in 0..2 {
@@ -21,7 +21,8 @@ pub(crate) fn matmul_integer(x: &Operands<'_>) -> Outcome {
     product(x, 0, 1, Some(ElementType::I32))
 }
 
-/// A product of quantized tensors: each factor, and then the result, with a scale and a zero point.
+/// The product of quantized tensors. Operands: each factor with its scale and zero point, and the scale and zero point
+/// of the result.
 pub(crate) fn qlinear_matmul(x: &Operands<'_>) -> Outcome {
     x.arity(8..=8, 1..=1)?;
     x.common_element([0, 2])?;
@@ -34,7 +35,7 @@ pub(crate) fn qlinear_matmul(x: &Operands<'_>) -> Outcome {
     product(x, 0, 3, x.element(7)?)
 }
 
-/// The matrix product of two of the operands.
+/// Infers the matrix product of two of the operands.
 fn product(x: &Operands<'_>, left: usize, right: usize, element: Option<ElementType>) -> Outcome {
     let (Some(a), Some(b)) = (x.shape(left), x.shape(right)) else { return Ok(tensor(element, None).into()) };
     let (Some(left), Some(right)) = (a.last(), if b.len() == 1 { b.first() } else { b.iter().rev().nth(1) }) else {
@@ -55,7 +56,7 @@ fn product(x: &Operands<'_>, left: usize, right: usize, element: Option<ElementT
     Ok(Inferred { facts: smallvec![tensor(element, Some(shape))], assumed })
 }
 
-/// `[m, k] × [k, n] + [m, n]`, each factor perhaps transposed; the addend is broadcast and may be absent.
+/// `[m, k] × [k, n] + [m, n]`, either factor possibly transposed; the addend is broadcast and may be absent.
 pub(crate) fn gemm(x: &Operands<'_>, _alpha: &f32, _beta: &f32, trans_a: &bool, trans_b: &bool) -> Outcome {
     x.arity(2..=3, 1..=1)?;
     x.expect_element(0, "a number type", ElementType::is_number)?;

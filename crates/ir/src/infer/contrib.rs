@@ -1,21 +1,21 @@
-//! Operators of ONNX Runtime's domain `com.microsoft`, which are kept as they came: the types of their results. The
-//! runtime has `SimplifiedLayerNormalization` in ONNX's own domain, too, and old forms of the standard's operators are
-//! kept.
+//! Inference for opaque operators of ONNX Runtime's domain `com.microsoft`, for `SimplifiedLayerNormalization`, which
+//! the runtime has in ONNX's own domain too, and for old forms of standard operators.
 //!
-//! Only what the operator's contract fixes is inferred, and nothing is an error: what is not as expected is unknown.
+//! Only what the operator's documentation guarantees is inferred, and nothing is an error: anything unexpected is
+//! unknown.
 
 use super::{Inferred, Operands, tensor};
 use crate::attribute::Attribute;
 use crate::op::OpaqueOp;
 use crate::{Dim, ElementType, Fact, Shape, ValueType};
 
-/// The domain.
+/// The domain of ONNX Runtime's operators.
 const DOMAIN: &str = "com.microsoft";
 
-/// Operators of ONNX that may be kept: old forms flatten axes, or have a second result.
+/// Standard operators that may be opaque: old forms flatten axes, or have a second result.
 const STANDARD: [&str; 5] = ["Dropout", "Hardmax", "LogSoftmax", "SimplifiedLayerNormalization", "Softmax"];
 
-/// What is known of the results of a kept operator; nothing where it is of another domain.
+/// Infers the results of an opaque operator; unknown for other domains.
 pub(crate) fn kept(x: &Operands<'_>, kept: &OpaqueOp) -> Inferred {
     let is_own = &*kept.domain == DOMAIN || kept.domain.is_empty() && STANDARD.contains(&&*kept.op_type);
     let mut facts = if is_own { results(x, kept).unwrap_or_default() } else { vec![] };
@@ -23,7 +23,7 @@ pub(crate) fn kept(x: &Operands<'_>, kept: &OpaqueOp) -> Inferred {
     Inferred { facts: facts.into_iter().collect(), assumed: vec![] }
 }
 
-/// The first results.
+/// Returns the facts of the first results.
 fn results(x: &Operands<'_>, kept: &OpaqueOp) -> Option<Vec<Fact>> {
     let node = Node { x, kept };
     let first = || Some(vec![node.like(0)?]);
@@ -35,7 +35,7 @@ fn results(x: &Operands<'_>, kept: &OpaqueOp) -> Option<Vec<Fact>> {
             let element = if kept.version >= 10 { Some(ElementType::Bool) } else { node.element(0) };
             Some(vec![node.like(0)?, tensor(element, x.shape(0).cloned())])
         }
-        // Between them come the mean and the deviation, which inference leaves out.
+        // The mean and the deviation come between them, and inference leaves them out.
         "SkipLayerNormalization" | "SkipSimplifiedLayerNormalization" => {
             let unknown = || Fact::of(ValueType::Unknown);
             Some(vec![node.like(0)?, unknown(), unknown(), node.like(0)?])
@@ -73,7 +73,7 @@ fn results(x: &Operands<'_>, kept: &OpaqueOp) -> Option<Vec<Fact>> {
     }
 }
 
-/// A kept operator on its operands.
+/// An opaque operator and its operands.
 struct Node<'n, 'x> {
     x: &'n Operands<'x>,
     kept: &'n OpaqueOp,
@@ -84,12 +84,12 @@ impl Node<'_, '_> {
         self.x.fact(at)?.element()
     }
 
-    /// A tensor of the type of an operand.
+    /// Returns a tensor of the type of an operand.
     fn like(&self, at: usize) -> Option<Fact> {
         Some(Fact::of(self.x.fact(at)?.ty.clone()))
     }
 
-    /// A whole number among the attributes; `None` where it is of another type.
+    /// Returns an integer attribute; `None` if it has another type.
     fn int(&self, name: &str, default: i64) -> Option<i64> {
         match self.kept.attributes.iter().find(|(found, _)| **found == *name) {
             Some((_, Attribute::Int(value))) => Some(*value),
@@ -98,12 +98,12 @@ impl Node<'_, '_> {
         }
     }
 
-    /// A positive whole number among the attributes.
+    /// Returns a positive integer attribute.
     fn size(&self, name: &str) -> Option<Dim> {
         self.int(name, 0).filter(|size| *size > 0).map(Dim::Known)
     }
 
-    /// Rows of a table of blocks. Operands: the packed table, indices, scales.
+    /// Gathers rows of a table quantized in blocks. Operands: the packed table, indices, scales.
     fn gather_blocks(&self) -> Option<Fact> {
         let (data, indices) = (self.x.shape(0)?, self.x.shape(1)?);
         let rank = i64::try_from(data.len()).ok()?;
@@ -111,7 +111,7 @@ impl Node<'_, '_> {
         let axis = usize::try_from(if axis < 0 { axis + rank } else { axis }).ok().filter(|axis| *axis < data.len())?;
         let mut data = data.to_vec();
         if self.element(0)? == ElementType::U8 {
-            // The elements of a byte lie along the last axis.
+            // The elements packed into a byte are along the last axis.
             let bits = self.int("bits", 4)?;
             let packed = [2, 4, 8].contains(&bits).then(|| 8 / bits)?;
             let last = data.last_mut()?;
@@ -121,7 +121,7 @@ impl Node<'_, '_> {
         Some(tensor(self.element(2), Some(shape)))
     }
 
-    /// Operands: the input `[batch, length, hidden]`, the packed weights of queries, keys and values, their bias.
+    /// Operands: the input `[batch, length, hidden]`, the packed weights of queries, keys and values, and their bias.
     fn attention(&self) -> Option<Fact> {
         let [batch, length, _] = <[Dim; 3]>::try_from(self.x.shape(0)?.to_vec()).ok()?;
         let sizes = self.kept.attributes.iter().find(|(name, _)| **name == *"qkv_hidden_sizes");
@@ -133,11 +133,12 @@ impl Node<'_, '_> {
         Some(tensor(self.element(0), Some(Shape::from_iter([batch, length, hidden]))))
     }
 
-    /// Operands: queries, keys, values, of which keys and values, or all three, may be packed into one.
+    /// Operands: queries, keys, values; keys and values, or all three, may be packed into one tensor.
     fn multi_head_attention(&self) -> Option<Fact> {
         let queries = self.x.shape(0)?;
         let last = match (&**queries, self.x.shape(1).map(|shape| &**shape), self.x.shape(2).map(|shape| &**shape)) {
-            // All three packed, keys and values packed, or those of another attention: `[batch, heads, length, size]`.
+            // All three packed, keys and values packed, or keys and values of another attention: `[batch, heads,
+            // length, size]`.
             ([_, _, heads, Dim::Known(3), size], None, None)
             | ([_, _, _], Some([_, _, heads, Dim::Known(2), size]), None)
             | ([_, _, _], Some([_, _, _, _]), Some([_, heads, _, size])) => heads.times(size),
@@ -148,7 +149,8 @@ impl Node<'_, '_> {
         Some(tensor(self.element(0), Some(shape)))
     }
 
-    /// Operands: queries `[batch, length, heads * size]`, keys, values; queries hold all three where those are absent.
+    /// Operands: queries `[batch, length, heads * size]`, keys, values; without keys and values, queries hold all
+    /// three.
     fn group_query_attention(&self) -> Option<Fact> {
         let queries = self.x.shape(0)?;
         let [batch, length, hidden] = <[Dim; 3]>::try_from(queries.to_vec()).ok()?;
@@ -165,20 +167,20 @@ impl Node<'_, '_> {
     }
 }
 
-/// A third of a size, where it is a whole number.
+/// Returns a third of a size, if it is an integer.
 fn third(size: &Dim) -> Option<Dim> {
     let three = Dim::Known(3);
     (size.modulo(&three) == Dim::Known(0)).then(|| size.floor_div(&three))
 }
 
-/// The shape with another last size.
+/// Returns the shape with another last size.
 fn with_last(shape: &Shape, last: Dim) -> Option<Shape> {
     let mut shape = shape.clone();
     *shape.dims_mut().last_mut()? = last;
     Some(shape)
 }
 
-/// The shape of a product of matrices or of stacks of them, each perhaps transposed on its last two axes.
+/// Returns the shape of a product of matrices or of stacks of them, either possibly transposed on its last two axes.
 fn product(a: &[Dim], b: &[Dim], transpose_a: bool, transpose_b: bool) -> Option<Shape> {
     let ([outer_a @ .., m, k], [outer_b @ .., l, n]) = (a, b) else { return None };
     let (rows, columns) = (if transpose_a { k } else { m }, if transpose_b { l } else { n });

@@ -1,7 +1,7 @@
-//! Operators with bodies: graphs that run as a part of a node.
+//! Operators with bodies: graphs that run as part of a node.
 //!
-//! A body sees values of the graph around it through its captures. Those are operands of the node too, behind the
-//! operator's own: those of the first body, then those of the next.
+//! A body captures values of the graph around it. They are operands of the node too, after the operator's own: those of
+//! the first body, then those of the next.
 
 use super::{Inferred, Operands, Outcome, unknown};
 use crate::{Dim, ElementType, Fact, Graph, InferError, Shape, TensorType, ValueType};
@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 type Facts<'a> = &'a [Option<&'a Fact>];
 
-/// The operator's own operands; those behind them must be what the bodies capture.
+/// Returns the operator's own operands and checks that the operands after them are those that the bodies capture.
 fn own<'a>(x: &Operands<'a>, bodies: &[&Graph]) -> Result<Facts<'a>, InferError> {
     let captures: Vec<_> = bodies.iter().flat_map(|body| body.captures().map(|value| body.fact(value))).collect();
     let Some((own, captured)) = x.facts.len().checked_sub(captures.len()).map(|own| x.facts.split_at(own)) else {
@@ -20,7 +20,7 @@ fn own<'a>(x: &Operands<'a>, bodies: &[&Graph]) -> Result<Facts<'a>, InferError>
         match outer {
             None => return Err(x.fail(format!("the captured value {at} is absent"))),
             Some(outer) if outer.ty.contradicts(&inner.ty) => {
-                return Err(x.fail(format!("the captured value {at} is {outer}, but in the body it is {inner}")));
+                return Err(x.fail(format!("the captured value {at} is {outer}, but the body declares it as {inner}")));
             }
             Some(_) => {}
         }
@@ -30,7 +30,7 @@ fn own<'a>(x: &Operands<'a>, bodies: &[&Graph]) -> Result<Facts<'a>, InferError>
 
 fn results(x: &Operands<'_>, expected: usize) -> Result<(), InferError> {
     if x.results > expected {
-        return Err(x.fail(format!("it has {expected} results, but {} are asked for", x.results)));
+        return Err(x.fail(format!("it has {expected} results, but {} are requested", x.results)));
     }
     Ok(())
 }
@@ -39,7 +39,7 @@ fn output_facts(body: &Graph) -> impl Iterator<Item = &Fact> {
     body.outputs().iter().map(|output| body.fact(output.value))
 }
 
-/// One of two bodies without inputs.
+/// Runs one of two bodies, which have no inputs.
 pub(crate) fn if_(x: &Operands<'_>, then_branch: &Arc<Graph>, else_branch: &Arc<Graph>) -> Outcome {
     let own = own(x, &[then_branch, else_branch])?;
     if own.len() != 1 {
@@ -48,12 +48,12 @@ pub(crate) fn if_(x: &Operands<'_>, then_branch: &Arc<Graph>, else_branch: &Arc<
     x.expect_element(0, "bool", |element| element == ElementType::Bool)?;
     for (name, body) in [("then_branch", then_branch), ("else_branch", else_branch)] {
         if body.inputs().len() != 0 {
-            return Err(x.fail(format!("its {name} has inputs")));
+            return Err(x.fail(format!("its {name} must not have inputs")));
         }
     }
     let (yes, no) = (then_branch.outputs().len(), else_branch.outputs().len());
     if yes != no {
-        return Err(x.fail(format!("its branches have {yes} and {no} results")));
+        return Err(x.fail(format!("its branches must have the same number of results, but have {yes} and {no}")));
     }
     results(x, yes)?;
     let both = output_facts(then_branch).zip(output_facts(else_branch));
@@ -61,25 +61,28 @@ pub(crate) fn if_(x: &Operands<'_>, then_branch: &Arc<Graph>, else_branch: &Arc<
     Ok(Inferred { facts, assumed: vec![] })
 }
 
-/// Operands: the trip count and the first condition, both perhaps absent, and the first state. Body: from iteration,
-/// condition and state to condition, state and what is scanned. Results: the last state, and the scanned values of all
-/// iterations, one after the other.
+/// Operands: the trip count and the initial condition, either possibly absent, and the initial state. Body: takes the
+/// iteration, the condition and the state; returns the condition, the state and scanned values. Results: the last
+/// state, and the scanned values of all iterations, stacked.
 pub(crate) fn loop_(x: &Operands<'_>, body: &Arc<Graph>) -> Outcome {
     let own = own(x, &[body])?;
     let states = body.inputs().len().checked_sub(2);
-    let states = states.ok_or_else(|| x.fail("its body takes less than the iteration and the condition"))?;
+    let states = states.ok_or_else(|| x.fail("its body must take at least the iteration and the condition"))?;
     if own.len() > states + 2 {
-        return Err(x.fail(format!("its body takes a state of {states}, but it has {} operands", own.len())));
+        return Err(x.fail(format!("its body takes {states} state values, but the node has {} operands", own.len())));
     }
     if (2..states + 2).any(|at| own.get(at).copied().flatten().is_none()) {
-        return Err(x.fail(format!("its body takes a state of {states}, and one of them is absent")));
+        return Err(x.fail(format!("its body takes {states} state values, but one of them is absent")));
     }
     if body.outputs().len() < states + 1 {
-        return Err(x.fail(format!("its body has {} results: a condition and {states} are due", body.outputs().len())));
+        return Err(x.fail(format!(
+            "its body has {} results, but must have at least a condition and {states} state values",
+            body.outputs().len()
+        )));
     }
     results(x, body.outputs().len() - 1)?;
     let facts = output_facts(body).skip(1).enumerate().take(x.results).map(|(at, after)| match own.get(at + 2) {
-        // It may run not once.
+        // It may run zero times.
         Some(Some(before)) if at < states => Fact::of(before.ty.or(&after.ty)),
         _ if at < states => Fact::of(ValueType::Unknown),
         _ => Fact::of(of_known_sizes(&stacked(after, 0, &Dim::Unknown).ty)),
@@ -87,14 +90,14 @@ pub(crate) fn loop_(x: &Operands<'_>, body: &Arc<Graph>) -> Outcome {
     Ok(Inferred { facts: facts.collect(), assumed: vec![] })
 }
 
-/// The type with the symbols left out: where a Loop runs not once, ONNX Runtime makes each size that is not a number 0.
+/// Returns the type without symbols: if a Loop runs zero times, ONNX Runtime makes each symbolic size 0.
 fn of_known_sizes(ty: &ValueType) -> ValueType {
     let ValueType::Tensor(TensorType { element, shape: Some(shape) }) = ty else { return ty.clone() };
     let known = |dim: &Dim| dim.known().map_or(Dim::Unknown, Dim::Known);
     TensorType { element: *element, shape: Some(shape.iter().map(known).collect()) }.into()
 }
 
-/// A tensor for each iteration, along a new axis.
+/// Stacks a tensor of each iteration along a new axis.
 fn stacked(one: &Fact, axis: i64, count: &Dim) -> Fact {
     let Some(one) = one.tensor_type() else { return Fact::of(ValueType::Unknown) };
     let shape = one.shape.as_ref().and_then(|shape| {
@@ -106,8 +109,8 @@ fn stacked(one: &Fact, axis: i64, count: &Dim) -> Fact {
     Fact::of(TensorType { element: one.element, shape })
 }
 
-/// Operands: the first state, then the tensors that are scanned along an axis. Body: from state and slices to state
-/// and slices. Results: the last state, and the slices of all iterations along an axis.
+/// Operands: the initial state, then the tensors that are scanned along an axis. Body: takes the state and slices;
+/// returns the state and slices. Results: the last state, and the slices of all iterations, stacked along an axis.
 pub(crate) fn scan(
     x: &Operands<'_>,
     body: &Arc<Graph>,
@@ -120,14 +123,18 @@ pub(crate) fn scan(
     let own = own(x, &[body])?;
     let scanned = usize::try_from(*num_scan_inputs).ok().filter(|scanned| (1..=own.len()).contains(scanned));
     let Some(scanned) = scanned else {
-        return Err(x.fail(format!("num_scan_inputs is {num_scan_inputs}, and it has {} operands", own.len())));
+        return Err(x.fail(format!("`num_scan_inputs` is {num_scan_inputs}, but the node has {} operands", own.len())));
     };
     let states = own.len() - scanned;
     if body.inputs().len() != own.len() {
-        return Err(x.fail(format!("its body takes {} values, but it has {}", body.inputs().len(), own.len())));
+        return Err(x.fail(format!(
+            "its body takes {} values, but the node has {} operands",
+            body.inputs().len(),
+            own.len()
+        )));
     }
     if body.outputs().len() < states {
-        return Err(x.fail(format!("its body has {} results, and the state has {states}", body.outputs().len())));
+        return Err(x.fail(format!("its body has {} results, but the state has {states} values", body.outputs().len())));
     }
     results(x, body.outputs().len())?;
     let mut count = Dim::Unknown;
@@ -144,12 +151,16 @@ pub(crate) fn scan(
     Ok(Inferred { facts: facts.collect(), assumed: vec![] })
 }
 
-/// Operands: a sequence, then sequences of its length or tensors. Body: from an element of each to an element of each
-/// result, which are sequences.
+/// Operands: a sequence, then sequences of its length or tensors. Body: takes an element of each; returns an element of
+/// each result. Results: sequences.
 pub(crate) fn sequence_map(x: &Operands<'_>, body: &Arc<Graph>) -> Outcome {
     let own = own(x, &[body])?;
     if own.len() != body.inputs().len() {
-        return Err(x.fail(format!("its body takes {} values, but it has {}", body.inputs().len(), own.len())));
+        return Err(x.fail(format!(
+            "its body takes {} values, but the node has {} operands",
+            body.inputs().len(),
+            own.len()
+        )));
     }
     results(x, body.outputs().len())?;
     let mut inferred = unknown(x);

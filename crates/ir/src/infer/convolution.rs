@@ -41,7 +41,7 @@ pub(crate) fn conv_integer(
     convolved(x, [0, 1, usize::MAX], *group, kernel_shape, &sliding, Some(ElementType::I32))
 }
 
-/// Operands: data, weight and result, each with scale and zero point (of the result, these alone), and a bias.
+/// Operands: data and weight, each with scale and zero point, the scale and zero point of the result, and a bias.
 pub(crate) fn qlinear_conv(
     x: &Operands<'_>,
     auto_pad: &AutoPad,
@@ -69,7 +69,8 @@ fn is_byte(element: ElementType) -> bool {
     matches!(element, ElementType::U8 | ElementType::I8)
 }
 
-/// `[n, c, …]` with weights `[m, c / group, …]` and a bias `[m]`, which stand at these operands.
+/// Infers `[n, c, …]` convolved with weights `[m, c / group, …]` and a bias `[m]`; `data`, `weight` and `bias` are
+/// operand indices.
 fn convolved(
     x: &Operands<'_>,
     [data, weight, bias]: [usize; 3],
@@ -121,7 +122,7 @@ pub(crate) fn conv_transpose(
     let more = per_axis(x, "output_padding", output_padding, axes, 0, 0)?;
     let wanted = per_axis(x, "output_shape", output_shape, axes, 0, 0)?;
     let sizes = windows.iter().zip(&data[2..]).zip(more).zip(wanted).map(|(((window, size), more), wanted)| {
-        // The padding is then what it must be.
+        // The padding then follows from it.
         if output_shape.is_empty() { window.spread(x, size, more) } else { Ok(Dim::Known(wanted)) }
     });
     let shape = [Ok(data[0].clone()), Ok(channels)].into_iter().chain(sizes).collect::<Result<Shape, _>>()?;
@@ -146,7 +147,7 @@ pub(crate) fn deform_conv(
     let mut inferred = convolved(x, [0, 1, 3], *group, kernel_shape, &sliding, element)?;
     let Some(Images { data, kernel, .. }) = images(x, 0, 1, kernel_shape, &mut vec![])? else { return Ok(inferred) };
     if *offset_group < 1 {
-        return Err(x.fail(format!("`offset_group` is {offset_group}, but 1 is the least")));
+        return Err(x.fail(format!("`offset_group` is {offset_group}, but must be at least 1")));
     }
     x.expect_multiple(&data[1], *offset_group, "input channels", "offset groups")?;
     let Some(result) = inferred.facts[0].shape().cloned() else { return Ok(inferred) };
@@ -156,14 +157,14 @@ pub(crate) fn deform_conv(
         let Some(shape) = x.shape_of_rank(at, result.len())? else { continue };
         let expected = [&result[0], &channels].into_iter().chain(&result[2..]);
         for (axis, (found, expected)) in shape.iter().zip(expected).enumerate() {
-            let what = format!("the size of axis {axis} of operand {at} and what the weights ask for");
+            let what = format!("the size of axis {axis} of operand {at} and the size that the weights require");
             x.expect_same(found, expected, &what, &mut inferred.assumed)?;
         }
     }
     Ok(inferred)
 }
 
-/// Operands: data `[n, c, length]`, weight `[c, 1, k]`, bias `[c]`, the last state `[n, c, k - 1]`. Results: the data's
+/// Operands: data `[n, c, length]`, weight `[c, 1, k]`, bias `[c]`, the past state `[n, c, k - 1]`. Results: the data's
 /// shape, and the next state.
 pub(crate) fn causal_conv_with_state(x: &Operands<'_>, _activation: &ConvActivation) -> Outcome {
     x.arity(2..=4, 1..=2)?;
@@ -185,7 +186,7 @@ pub(crate) fn causal_conv_with_state(x: &Operands<'_>, _activation: &ConvActivat
         (None, None) => Dim::Unknown,
     };
     if matches!(kept, Dim::Known(..0)) {
-        return Err(x.fail("the weights have no taps"));
+        return Err(x.fail("the kernel size is 0"));
     }
     x.expect_vector(2, channels, "the channels", &mut assumed)?;
     let state = Shape::from_iter([batch.clone(), channels.clone(), kept]);
@@ -198,14 +199,14 @@ pub(crate) fn causal_conv_with_state(x: &Operands<'_>, _activation: &ConvActivat
     Ok(Inferred { facts, assumed })
 }
 
-/// Data and weights of the same rank, and the sizes of the kernel.
+/// The shapes of data and weights, of the same rank, and the sizes of the kernel.
 struct Images {
     data: Shape,
     weight: Shape,
     kernel: Vec<Dim>,
 }
 
-/// Where one of both is not known, its sizes are not; `None` where neither is.
+/// Returns the shapes; unknown sizes if one of both is unknown, `None` if both are.
 fn images(
     x: &Operands<'_>,
     data: usize,
@@ -237,10 +238,10 @@ fn images(
     Ok(Some(Images { data, weight, kernel }))
 }
 
-/// The number of groups, as a dim.
+/// Returns the number of groups, as a dim.
 fn grouped(x: &Operands<'_>, group: i64) -> Result<Dim, InferError> {
     if group < 1 {
-        return Err(x.fail(format!("`group` is {group}, but 1 is the least")));
+        return Err(x.fail(format!("`group` is {group}, but must be at least 1")));
     }
     Ok(Dim::Known(group))
 }

@@ -1,4 +1,4 @@
-//! Products and sums by an equation: `bij,bjk->bik`.
+//! Einstein summation by an equation: `bij,bjk->bik`.
 
 use super::{Assumption, InferError, Inferred, Operands, Outcome, tensor};
 use crate::{Dim, ElementType, Shape};
@@ -6,14 +6,14 @@ use bytes::Bytes;
 use smallvec::smallvec;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The labels of an operand or of the result, and where among them the ellipsis stands.
+/// The labels of an operand or of the result, and the position of the ellipsis among them.
 struct Term {
     labels: Vec<u8>,
     ellipsis: Option<usize>,
 }
 
-/// Any number of operands, each with a term of labels; equal labels are axes of one size, or in another operand of
-/// size 1.
+/// Any number of operands, each with a term of labels. Axes with the same label have the same size, or size 1 in some
+/// operands.
 pub(crate) fn einsum(x: &Operands<'_>, equation: &Bytes) -> Outcome {
     x.arity(1..=usize::MAX, 1..=1)?;
     x.expect_element(0, "a number type", ElementType::is_number)?;
@@ -36,7 +36,7 @@ pub(crate) fn einsum(x: &Operands<'_>, equation: &Bytes) -> Outcome {
     Ok(Inferred { facts: smallvec![fact], assumed: axes.assumed })
 }
 
-/// The terms of the operands, and that of the result where the equation has one.
+/// Parses the terms of the operands, and that of the result if the equation has one.
 fn terms(x: &Operands<'_>, equation: &Bytes) -> Result<(Vec<Term>, Option<Term>), InferError> {
     let plain: Vec<u8> = equation.iter().copied().filter(|byte| *byte != b' ').collect();
     let arrow = plain.windows(2).position(|pair| pair == b"->");
@@ -62,10 +62,10 @@ fn term(x: &Operands<'_>, text: &[u8]) -> Result<Term, InferError> {
     if labels.iter().all(u8::is_ascii_alphabetic) {
         return Ok(Term { labels, ellipsis: dots });
     }
-    Err(x.fail(format!("the term `{}` is not one of letters and an ellipsis", text.escape_ascii())))
+    Err(x.fail(format!("the term `{}` must consist of letters and at most one ellipsis", text.escape_ascii())))
 }
 
-/// Labels that occur just once, in the order of their letters, behind the ellipsis.
+/// Returns the implicit result: the ellipsis, then the labels that occur once, in alphabetical order.
 fn implicit(terms: &[Term]) -> Term {
     let mut counts = BTreeMap::new();
     for label in terms.iter().flat_map(|term| &term.labels) {
@@ -79,13 +79,13 @@ fn sizes_of(label: u8) -> String {
     format!("the sizes of label `{}`", char::from(label))
 }
 
-/// What the operands say of the sizes.
+/// The sizes of the labels and of the ellipsis, collected from the operands.
 #[derive(Default)]
 struct Axes {
     labels: BTreeMap<u8, Dim>,
-    /// The axes that the ellipsis stands for, broadcast over the operands whose rank is known.
+    /// The axes that the ellipsis stands for, broadcast over the operands of known rank.
     hidden: Option<Shape>,
-    /// Whether it stands for axes of an operand whose rank is not known.
+    /// Whether an operand of unknown rank has an ellipsis.
     vague: bool,
     assumed: Vec<Assumption>,
 }
@@ -108,7 +108,7 @@ impl Axes {
         let (before, behind) = (&shape[..start], &shape[start + hidden..]);
         let mut own: BTreeMap<u8, &Dim> = BTreeMap::new();
         for (&label, dim) in term.labels.iter().zip(before.iter().chain(behind)) {
-            // The diagonal of one operand is of one size; between operands, a 1 gives way.
+            // Axes of a diagonal of one operand have one size; between operands, a 1 is broadcast.
             if let Some(other) = own.insert(label, dim) {
                 x.expect_same(other, dim, &sizes_of(label), &mut self.assumed)?;
             }
@@ -125,7 +125,7 @@ impl Axes {
         let Some(both) = size.broadcast(dim) else {
             return Err(x.fail(format!("{} differ: {size} ≠ {dim}", sizes_of(label))));
         };
-        // Where one is 1, nothing is assumed.
+        // If one is 1, nothing is assumed.
         if *size != Dim::Known(1) && *dim != Dim::Known(1) {
             x.expect_same(size, dim, &sizes_of(label), &mut self.assumed)?;
         }
@@ -145,10 +145,10 @@ impl Axes {
         Ok(())
     }
 
-    /// The axes that the ellipsis stands for; `None` where their number is not known.
+    /// Returns the axes that the ellipsis stands for; `None` if their number is unknown.
     fn hidden(&self) -> Option<Shape> {
         match &self.hidden {
-            // Where a rank is not known, a 1 may give way.
+            // If a rank is unknown, a 1 may be broadcast.
             Some(shape) if self.vague => {
                 Some(shape.iter().map(|dim| dim.broadcast(&Dim::Unknown).unwrap_or(Dim::Unknown)).collect())
             }
@@ -157,16 +157,16 @@ impl Axes {
         }
     }
 
-    /// Checks the term of the result: each label is one of the operands', and none is there twice.
+    /// Checks the term of the result: each label occurs in an operand, and none occurs twice.
     fn explicit(&self, x: &Operands<'_>, result: Term) -> Result<Term, InferError> {
         let mut seen = BTreeSet::new();
         for &label in &result.labels {
             let name = char::from(label);
             if !self.labels.contains_key(&label) {
-                return Err(x.fail(format!("the label `{name}` of the result is none of the operands'")));
+                return Err(x.fail(format!("the label `{name}` of the result occurs in no operand")));
             }
             if !seen.insert(label) {
-                return Err(x.fail(format!("the label `{name}` is twice in the result")));
+                return Err(x.fail(format!("the label `{name}` occurs twice in the result")));
             }
         }
         Ok(result)

@@ -1,12 +1,12 @@
-//! Shape arithmetic: what becomes of the elements of small integer tensors, which are followed as dims.
+//! Shape arithmetic: the elements of small integer tensors, followed as dims.
 
 use super::Operands;
-use crate::types::MOST_ELEMENTS;
+use crate::types::MAX_ELEMENTS;
 use crate::{Dim, ElementType, OpKind};
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// The elements of an operand of rank 0 or 1: unknown ones where nothing but their number is known.
+/// Returns the elements of an operand of rank 0 or 1; unknown dims if only their number is known.
 pub(super) fn of<'a>(x: &Operands<'a>, at: usize) -> Option<Cow<'a, [Dim]>> {
     let fact = x.fact(at)?;
     if let Some(elements) = &fact.elements {
@@ -22,24 +22,24 @@ pub(super) fn of<'a>(x: &Operands<'a>, at: usize) -> Option<Cow<'a, [Dim]>> {
     followed.then(|| Cow::Owned(vec![Dim::Unknown; count]))
 }
 
-/// The number of elements of a small vector of that size.
+/// Returns the number of elements of a small vector of this size.
 pub(super) fn few(size: &Dim) -> Option<usize> {
-    usize::try_from(size.known()?).ok().filter(|&count| count as u64 <= MOST_ELEMENTS)
+    usize::try_from(size.known()?).ok().filter(|&count| count as u64 <= MAX_ELEMENTS)
 }
 
-/// A count as a dim.
+/// Returns a count as a dim.
 pub(super) fn number(count: usize) -> Dim {
     i64::try_from(count).map_or(Dim::Unknown, Dim::Known)
 }
 
-/// The elements repeated, so that there are `count`.
+/// Returns the elements repeated cyclically to `count` elements.
 pub(super) fn repeated(all: &[Dim], count: usize) -> Option<Arc<[Dim]>> {
-    let fits = !all.is_empty() && count.is_multiple_of(all.len()) && count as u64 <= MOST_ELEMENTS;
+    let fits = !all.is_empty() && count.is_multiple_of(all.len()) && count as u64 <= MAX_ELEMENTS;
     fits.then(|| all.iter().cycle().take(count).cloned().collect())
 }
 
-/// Where the first and the end of a slice are, from bounds that may count from the end of the axis or pass it; the
-/// size is one or more. The end of a slice backward may be -1.
+/// Returns the start and end of a slice, from bounds that may count from the end of the axis or pass it; the size is at
+/// least 1. The end of a backward slice may be -1.
 pub(super) fn positions(size: i64, start: i64, end: i64, step: i64) -> (i64, i64) {
     let shift = |bound: i64| if bound < 0 { bound.saturating_add(size) } else { bound };
     if step > 0 {
@@ -49,7 +49,7 @@ pub(super) fn positions(size: i64, start: i64, end: i64, step: i64) -> (i64, i64
     }
 }
 
-/// The elements that a slice takes.
+/// Returns the elements of a slice.
 pub(super) fn sliced(all: &[Dim], start: i64, end: i64, step: i64) -> Arc<[Dim]> {
     let size = i64::try_from(all.len()).unwrap_or(i64::MAX);
     if size == 0 || step == 0 {
@@ -61,7 +61,7 @@ pub(super) fn sliced(all: &[Dim], start: i64, end: i64, step: i64) -> Arc<[Dim]>
     places.filter_map(|at| all.get(usize::try_from(at).ok()?).cloned()).collect()
 }
 
-/// The elements of two operands put together, each as often as broadcasting repeats it.
+/// Combines the elements of two operands, with broadcasting.
 pub(super) fn zip(left: &[Dim], right: &[Dim], with: impl Fn(&Dim, &Dim) -> Dim) -> Option<Arc<[Dim]>> {
     let count = match (left.len(), right.len()) {
         (1, count) | (count, 1) => count,
@@ -71,16 +71,16 @@ pub(super) fn zip(left: &[Dim], right: &[Dim], with: impl Fn(&Dim, &Dim) -> Dim)
     (0..count).map(|at| Some(with(&pick(left, at)?, &pick(right, at)?))).collect()
 }
 
-/// The elements of all operands put together.
+/// Combines the elements of all operands.
 pub(super) fn folded(x: &Operands<'_>, on_dims: fn(&Dim, &Dim) -> Dim) -> Option<Arc<[Dim]>> {
     let first: Arc<[Dim]> = of(x, 0)?.into();
     (1..x.facts.len()).try_fold(first, |all, at| zip(&all, &of(x, at)?, on_dims))
 }
 
-/// The elements that arithmetic gave, of that type: unknown where they may have wrapped.
+/// Checks the results of arithmetic against the element type: unknown if they may have wrapped.
 pub(super) fn fitting(kind: OpKind, element: Option<ElementType>, all: &[Dim]) -> Option<Arc<[Dim]>> {
     let element = element?;
-    // None of these leads out of the range of what it is given.
+    // None of these operators leaves the range of its operands.
     let shrinks =
         matches!(kind, OpKind::Div | OpKind::Mod | OpKind::Relu | OpKind::Sign | OpKind::ReduceMax | OpKind::ReduceMin);
     let symbolic = element == ElementType::I64 || (element == ElementType::I32 && shrinks);
@@ -88,7 +88,7 @@ pub(super) fn fitting(kind: OpKind, element: Option<ElementType>, all: &[Dim]) -
     Some(all.iter().map(|dim| if fits(dim) { dim.clone() } else { Dim::Unknown }).collect())
 }
 
-/// Whether a comparison holds, where the difference decides it for all sizes.
+/// Returns whether a comparison is true, if the difference decides it for all sizes.
 pub(super) fn compared(kind: OpKind, a: &Dim, b: &Dim) -> Dim {
     let (up, down) = (b.minus(a), a.minus(b));
     let (below, above) = (up.is_positive(), down.is_positive());
@@ -104,7 +104,7 @@ pub(super) fn compared(kind: OpKind, a: &Dim, b: &Dim) -> Dim {
     if yes || no { Dim::Known(i64::from(yes)) } else { Dim::Unknown }
 }
 
-/// Each element from one branch or the other; where the condition is not known, what both agree on.
+/// Selects each element by the condition; if the condition is unknown, what both branches agree on.
 pub(super) fn selected(x: &Operands<'_>) -> Option<Arc<[Dim]>> {
     let (condition, yes, no) = (of(x, 0)?, of(x, 1)?, of(x, 2)?);
     let lengths = [condition.len(), yes.len(), no.len()];
@@ -122,7 +122,7 @@ pub(super) fn selected(x: &Operands<'_>) -> Option<Arc<[Dim]>> {
     (0..count).map(element).collect()
 }
 
-/// `not`, where the truth is known.
+/// Returns the negation, if the value is known.
 pub(super) fn opposite(truth: &Dim) -> Dim {
     truth.known().map_or(Dim::Unknown, |truth| Dim::Known(i64::from(truth == 0)))
 }
@@ -143,7 +143,7 @@ pub(super) fn one_alone(a: &Dim, b: &Dim) -> Dim {
     a.known().zip(b.known()).map_or(Dim::Unknown, |(a, b)| Dim::Known(i64::from((a == 0) != (b == 0))))
 }
 
-/// The element in another type: unknown where that may not hold it, and where rounding or wrapping would change it.
+/// Casts an element: unknown if the type may not hold it, or if rounding or wrapping would change it.
 pub(super) fn cast(element: &Dim, from: ElementType, to: ElementType) -> Dim {
     match (element, from, to) {
         (Dim::Known(truth), ElementType::Bool, _) if !(0..=1).contains(truth) => Dim::Unknown,
@@ -151,13 +151,13 @@ pub(super) fn cast(element: &Dim, from: ElementType, to: ElementType) -> Dim {
         (size, _, ElementType::Bool) if size.is_positive() => Dim::Known(1),
         (_, _, ElementType::Bool) => Dim::Unknown,
         (Dim::Known(known), _, _) if holds(to, *known) => element.clone(),
-        // Sizes that do not fit in an i32 are no sizes of tensors that 32-bit arithmetic runs on.
+        // A size that does not fit an i32 cannot be that of a tensor in 32-bit arithmetic.
         (Dim::Symbol(_) | Dim::Expr(_), _, ElementType::I64 | ElementType::I32) => element.clone(),
         _ => Dim::Unknown,
     }
 }
 
-/// Whether the integer type has that number.
+/// Whether the integer type can represent the number.
 pub(super) fn holds(element: ElementType, number: i64) -> bool {
     let bits = element.bits();
     match element {
@@ -173,7 +173,7 @@ pub(super) fn holds(element: ElementType, number: i64) -> bool {
 }
 
 impl Operands<'_> {
-    /// The elements of the operand, where they are followed.
+    /// Returns the elements of the operand, if inference follows them.
     pub(super) fn followed(&self, at: usize) -> Option<Arc<[Dim]>> {
         self.fact(at)?.elements.clone()
     }

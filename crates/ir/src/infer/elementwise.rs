@@ -1,4 +1,4 @@
-//! Operators that work element by element, their operands broadcast.
+//! Elementwise operators; their operands are broadcast.
 
 use super::{Inferred, Operands, Outcome, elements, tensor};
 use crate::op::{CastRounding, GeluApproximation, ShiftDirection};
@@ -65,7 +65,7 @@ pub(crate) fn shrink(x: &Operands<'_>, _lambd: &f32, _bias: &f32) -> Outcome {
     same(x)
 }
 
-/// One operand of a float type; the result is truth values.
+/// One operand of a float type; the result is bool.
 pub(crate) fn is_nan(x: &Operands<'_>) -> Outcome {
     float(x)?;
     Ok(x.shaped(Some(ElementType::Bool)))
@@ -82,7 +82,7 @@ pub(crate) fn integer(x: &Operands<'_>) -> Outcome {
     Ok(x.shaped(x.element(0)?))
 }
 
-/// One operand of truth values.
+/// One operand of type bool.
 pub(crate) fn truth(x: &Operands<'_>) -> Outcome {
     x.arity(1..=1, 1..=1)?;
     x.expect_element(0, "bool", |element| element == ElementType::Bool)?;
@@ -100,14 +100,14 @@ pub(crate) fn cast(x: &Operands<'_>, to: &ElementType, _saturate: &bool, _round_
     cast_to(x, Some(*to))
 }
 
-/// The type is the second operand's.
+/// Casts to the element type of the second operand.
 pub(crate) fn cast_like(x: &Operands<'_>, _saturate: &bool, _round_mode: &CastRounding) -> Outcome {
     x.arity(2..=2, 1..=1)?;
     cast_to(x, x.element(1)?)
 }
 
 fn cast_to(x: &Operands<'_>, to: Option<ElementType>) -> Outcome {
-    // Elements are followed as integers and truth values.
+    // Inference follows elements of integer types and bool.
     let followed = to.filter(|to| to.is_integer() || *to == ElementType::Bool);
     let types = x.element(0)?.zip(followed);
     let elements = types.zip(x.followed(0).or_else(|| whole_numbers(x))).map(|((from, to), all)| {
@@ -117,23 +117,24 @@ fn cast_to(x: &Operands<'_>, to: Option<ElementType>) -> Outcome {
     Ok(Fact { elements, ..tensor(to, x.shape(0).cloned()) }.into())
 }
 
-/// The elements of a scalar or vector of a few floats, where all are integers, as exporters write the bounds of a Range.
+/// Returns the elements of a small float scalar or vector if all are integers, as exporters write the bounds of a
+/// Range.
 fn whole_numbers(x: &Operands<'_>) -> Option<Arc<[Dim]>> {
     let tensor = x.tensors.first().copied().flatten().filter(|tensor| tensor.dims().len() <= 1)?;
-    // Larger ones have no digits after the point, and no i32 holds them.
+    // Larger floats have no fractional digits, and no i32 can hold them.
     let whole = |number: &f64| number.fract() == 0.0 && number.abs() < f64::from(i32::MAX);
     let numbers = tensor.floats().filter(|numbers| numbers.iter().all(whole))?;
-    #[expect(clippy::cast_possible_truncation, reason = "whole, and in range")]
+    #[expect(clippy::cast_possible_truncation, reason = "an integer in range")]
     let dim = |number: f64| Dim::Known(number as i64);
     Some(numbers.into_iter().map(dim).collect())
 }
 
-/// The bits stay, so the type must have as many.
+/// The bits stay, so the type must have the same width.
 pub(crate) fn bit_cast(x: &Operands<'_>, to: &ElementType) -> Outcome {
     x.arity(1..=1, 1..=1)?;
     let from = x.element(0)?;
     if let Some(text) = from.into_iter().chain([*to]).find(|element| *element == ElementType::String) {
-        return Err(x.fail(format!("{text} has no bits to be read as another type")));
+        return Err(x.fail(format!("{text} cannot be reinterpreted as another type")));
     }
     match from {
         Some(from) if from.bits() != to.bits() => {
@@ -143,7 +144,7 @@ pub(crate) fn bit_cast(x: &Operands<'_>, to: &ElementType) -> Outcome {
     }
 }
 
-/// Operands: data, the smallest and the largest number, both optional.
+/// Operands: data, the minimum and the maximum, both optional.
 pub(crate) fn clip(x: &Operands<'_>) -> Outcome {
     x.arity(1..=3, 1..=1)?;
     x.expect_element(0, "a number type", ElementType::is_number)?;
@@ -159,7 +160,7 @@ pub(crate) fn clip(x: &Operands<'_>) -> Outcome {
     Ok(Fact { elements, ..tensor(element, x.shape(0).cloned()) }.into())
 }
 
-/// The slope must be broadcast to the data without changing its shape.
+/// The slope must broadcast to the data without changing its shape.
 pub(crate) fn prelu(x: &Operands<'_>) -> Outcome {
     x.arity(2..=2, 1..=1)?;
     x.expect_element(0, "a number type", ElementType::is_number)?;
@@ -171,7 +172,7 @@ pub(crate) fn prelu(x: &Operands<'_>) -> Outcome {
     Ok(Inferred { assumed, ..x.shaped(element) })
 }
 
-/// Two operands of one shape; nothing is broadcast.
+/// Two operands of the same shape; nothing is broadcast.
 pub(crate) fn swiglu(x: &Operands<'_>, _alpha: &f32) -> Outcome {
     x.arity(2..=2, 1..=1)?;
     x.expect_element(0, "a float type", ElementType::is_float)?;
@@ -200,7 +201,7 @@ pub(crate) fn mul(x: &Operands<'_>) -> Outcome {
 }
 
 pub(crate) fn div(x: &Operands<'_>) -> Outcome {
-    // ONNX rounds toward zero and dims round down; they agree where nothing is negative.
+    // ONNX truncates, dims round down; both agree if nothing is negative.
     arithmetic(x, |a, b| match (a, b) {
         (Dim::Known(a), Dim::Known(b)) => a.checked_div(*b).map_or(Dim::Unknown, Dim::Known),
         _ if a.is_nonnegative() && b.is_nonnegative() => a.floor_div(b),
@@ -212,7 +213,7 @@ pub(crate) fn modulo(x: &Operands<'_>, fmod: &bool) -> Outcome {
     if !*fmod {
         return arithmetic(x, Dim::modulo);
     }
-    // The result has the sign of the dividend here, and the divisor's there.
+    // With `fmod` the result has the sign of the dividend, otherwise that of the divisor.
     arithmetic(x, |a, b| match (a, b) {
         (Dim::Known(a), Dim::Known(b)) => a.checked_rem(*b).map_or(Dim::Unknown, Dim::Known),
         _ if a.is_nonnegative() && b.is_nonnegative() => a.modulo(b),
@@ -229,7 +230,7 @@ fn arithmetic(x: &Operands<'_>, on_dims: fn(&Dim, &Dim) -> Dim) -> Outcome {
     Ok(inferred)
 }
 
-/// The elements of the result, where those of both operands are followed.
+/// Returns the elements of the result, if inference follows those of both operands.
 fn zip_elements(x: &Operands<'_>, with: impl Fn(&Dim, &Dim) -> Dim) -> Option<Arc<[Dim]>> {
     elements::zip(&elements::of(x, 0)?, &elements::of(x, 1)?, with)
 }

@@ -1,14 +1,14 @@
-//! What families of operators ask of their operands beyond what broadcasting does.
+//! Checks of operands that several families of operators share.
 
 use super::{Assumption, InferError, Inferred, Operands, tensor};
 use crate::{Dim, ElementType, Fact, Shape};
 
-/// The shape of a tensor of that rank of which no size is known.
+/// Returns a shape of this rank with unknown sizes.
 pub(super) fn of_rank(rank: usize) -> Shape {
     std::iter::repeat_n(Dim::Unknown, rank).collect()
 }
 
-/// The results that are asked for, of all that there can be.
+/// Returns the requested results out of all possible ones.
 pub(super) fn first_results(
     x: &Operands<'_>,
     results: impl IntoIterator<Item = Fact>,
@@ -18,19 +18,19 @@ pub(super) fn first_results(
 }
 
 impl<'a> Operands<'a> {
-    /// One result of that element type with the shape of the first operand.
+    /// Returns one result of this element type with the shape of the first operand.
     pub(super) fn shaped(&self, element: Option<ElementType>) -> Inferred {
         tensor(element, self.shape(0).cloned()).into()
     }
 
-    /// The sizes of the operand; unknown ones where it is absent or its shape is not known.
+    /// Returns the sizes of the operand; unknown dims if it is absent or its shape is unknown.
     pub(super) fn sizes_of<const RANK: usize>(&self, at: usize) -> Result<[Dim; RANK], InferError> {
         let Some(shape) = self.shape(at) else { return Ok([const { Dim::Unknown }; RANK]) };
         <[Dim; RANK]>::try_from(shape.to_vec())
             .map_err(|_| self.fail(format!("operand {at} must have rank {RANK}, but its shape is {shape}")))
     }
 
-    /// The one element of an integer operand: unknown where it is absent or not known.
+    /// Returns the only element of an integer operand: unknown if it is absent or not known.
     pub(super) fn scalar(&self, at: usize) -> Result<Dim, InferError> {
         if let Some(shape) = self.shape(at)
             && shape.count().same(&Dim::Known(1)) == Some(false)
@@ -41,7 +41,7 @@ impl<'a> Operands<'a> {
         Ok(element.unwrap_or(Dim::Unknown))
     }
 
-    /// The one element of an integer operand as a size: unknown where it may be negative, an error where it is.
+    /// Returns the only element of an integer operand as a size: unknown if it may be negative, an error if it is.
     pub(super) fn scalar_size(&self, at: usize) -> Result<Dim, InferError> {
         match self.scalar(at)? {
             Dim::Known(size @ ..0) => Err(self.fail(format!("operand {at} must not be negative, but is {size}"))),
@@ -50,17 +50,17 @@ impl<'a> Operands<'a> {
         }
     }
 
-    /// Checks that the operand, where it is present, is `i32` or `i64`.
+    /// Checks that the operand, if present, is `i32` or `i64`.
     pub(super) fn expect_index(&self, at: usize) -> Result<(), InferError> {
         self.expect_element(at, "i64 or i32", |element| matches!(element, ElementType::I64 | ElementType::I32))
     }
 
-    /// Checks that the operand, where it is present, is text.
+    /// Checks that the operand, if present, is a string tensor.
     pub(super) fn expect_text(&self, at: usize) -> Result<(), InferError> {
         self.expect_element(at, "string", |element| element == ElementType::String)
     }
 
-    /// Checks that the shape may be broadcast to another without changing that.
+    /// Checks that the shape may broadcast to another without changing it.
     pub(super) fn expect_broadcast_to(
         &self,
         from: &[Dim],
@@ -81,7 +81,7 @@ impl<'a> Operands<'a> {
         Ok(())
     }
 
-    /// Checks that two shapes may be the same.
+    /// Checks that two shapes may be equal.
     pub(super) fn expect_same_shape(
         &self,
         a: &[Dim],
@@ -96,19 +96,19 @@ impl<'a> Operands<'a> {
         a.iter().zip(b).try_for_each(|(a, b)| self.expect_same(a, b, what, assumed))
     }
 
-    /// The size of each of `parts` equal parts of a dim; an error where it does not divide.
+    /// Returns the size of each of `parts` equal parts of a dim; an error if it does not divide evenly.
     pub(super) fn part_of(&self, dim: &Dim, parts: i64, what: &str) -> Result<Dim, InferError> {
         if parts <= 0 {
             return Err(self.fail(format!("the number of {what} must be positive, but is {parts}")));
         }
         let parts = Dim::Known(parts);
         match dim.modulo(&parts) {
-            Dim::Known(rest) if rest != 0 => Err(self.fail(format!("{dim} is no multiple of {parts} {what}"))),
+            Dim::Known(rest) if rest != 0 => Err(self.fail(format!("{dim} is not a multiple of {parts} {what}"))),
             _ => Ok(dim.floor_div(&parts)),
         }
     }
 
-    /// The shape of the operand, where it is known; an error where it has fewer axes.
+    /// Returns the shape of the operand, if it is known; an error if it has fewer axes.
     pub(super) fn shape_of_least_rank(&self, at: usize, rank: usize) -> Result<Option<&'a Shape>, InferError> {
         match self.shape(at) {
             Some(shape) if shape.len() < rank => {

@@ -5,8 +5,8 @@ use crate::op::{AspectRatioPolicy, GridPadding, Interpolation, NearestMode, Pixe
 use crate::{Dim, ElementType, Fact, Shape, Tensor};
 use smallvec::smallvec;
 
-/// Operands: data, region, scales, sizes. One of the last two is there; the others may be absent or, as older models
-/// have it, empty.
+/// Operands: data, region, scales, sizes. One of the last two is present; the others may be absent or, in older models,
+/// empty.
 #[expect(clippy::too_many_arguments, reason = "the table of operators hands every attribute by itself")]
 pub(crate) fn resize(
     x: &Operands<'_>,
@@ -27,11 +27,11 @@ pub(crate) fn resize(
     let given = |at: usize| x.fact(at).is_some_and(|fact| fact.shape().is_none_or(|shape| **shape != [Dim::Known(0)]));
     let (by_scales, by_sizes) = (given(2), given(3));
     if by_scales == by_sizes {
-        let both = if by_scales { "both scales and sizes" } else { "neither scales nor sizes" };
-        return Err(x.fail(format!("there are {both}")));
+        let both = if by_scales { "both scales and sizes are given" } else { "neither scales nor sizes are given" };
+        return Err(x.fail(both));
     }
     if by_scales && *policy != AspectRatioPolicy::Stretch {
-        return Err(x.fail("scales keep the ratio of the axes already; `keep_aspect_ratio_policy` is for sizes"));
+        return Err(x.fail("`keep_aspect_ratio_policy` applies to sizes only, but scales are given"));
     }
     let element = x.element(0)?;
     let Some(shape) = x.shape(0) else { return Ok(tensor(element, None).into()) };
@@ -47,7 +47,7 @@ pub(crate) fn resize(
         let count = i64::try_from(axes.len()).map_or(Dim::Unknown, Dim::Known);
         x.expect_vector(2, &count, "the number of axes", &mut vec![])?;
         match x.tensors.get(2).copied().flatten().and_then(Tensor::floats) {
-            // There the region counts too.
+            // In this mode the region matters too.
             _ if *coordinates == ResizeCoordinates::TfCropAndResize => vec![Dim::Unknown; axes.len()],
             None => vec![Dim::Unknown; axes.len()],
             Some(scales) => from.iter().zip(scales).map(|(size, by)| scaled(x, size, by)).collect::<Result<_, _>>()?,
@@ -60,9 +60,9 @@ pub(crate) fn resize(
     Ok(tensor(element, Some(result)).into())
 }
 
-/// The size times the scale, rounded down.
+/// Returns the size times the scale, rounded down.
 ///
-/// With a symbol it is known where the scale is a fraction of few bits, for which all precisions agree.
+/// For a symbolic size it is known if the scale is a fraction of few bits, for which all precisions agree.
 fn scaled(x: &Operands<'_>, size: &Dim, scale: f64) -> Result<Dim, InferError> {
     if !(scale > 0.0 && scale.is_finite()) {
         return Err(x.fail(format!("the scale {scale} is not positive")));
@@ -78,7 +78,7 @@ fn scaled(x: &Operands<'_>, size: &Dim, scale: f64) -> Result<Dim, InferError> {
     }))
 }
 
-/// All sizes times the smallest or largest ratio of a wanted size to its axis, rounded to the nearest.
+/// Multiplies all sizes by the smallest or largest ratio of a requested size to its axis, rounded to the nearest.
 fn in_ratio(from: &[&Dim], wanted: &[Dim], policy: AspectRatioPolicy) -> Vec<Dim> {
     let axes = from.iter().zip(wanted).map(|(from, to)| Some((from.known().filter(|from| *from > 0)?, to.known()?)));
     let axes: Option<Vec<(i64, i64)>> = axes.collect();
@@ -98,26 +98,26 @@ fn in_ratio(from: &[&Dim], wanted: &[Dim], policy: AspectRatioPolicy) -> Vec<Dim
     sizes.collect()
 }
 
-/// The product in single and in double precision: some runtimes do the one, some the other, and a size is known
-/// where both come to it.
-#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "runtimes round so too")]
+/// Returns the product in single and in double precision: runtimes use one or the other, and the size is known if both
+/// agree.
+#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "runtimes round the same way")]
 fn product(size: i64, scale: f64) -> [f64; 2] {
     [f64::from(size as f32 * scale as f32), size as f64 * scale]
 }
 
-#[expect(clippy::cast_precision_loss, reason = "runtimes round so too")]
+#[expect(clippy::cast_precision_loss, reason = "runtimes round the same way")]
 fn quotient(part: i64, over: i64) -> f64 {
     part as f64 / over as f64
 }
 
-/// The whole number, where it is one that the double holds exactly.
+/// Returns the integer, if the double is exactly one.
 fn whole(value: f64) -> Option<i64> {
     let exact = value.fract() == 0.0 && (0.0..9.0e15).contains(&value);
-    #[expect(clippy::cast_possible_truncation, reason = "it is whole and in the range")]
+    #[expect(clippy::cast_possible_truncation, reason = "it is an integer in range")]
     exact.then_some(value as i64)
 }
 
-/// Operands: `[n, c, …]` and a grid `[n, …, axes]`; result: `[n, c, …]` with the sizes of the grid.
+/// Operands: `[n, c, …]` and a grid `[n, …, axes]`. Result: `[n, c, …]` with the sizes of the grid.
 pub(crate) fn grid_sample(
     x: &Operands<'_>,
     _align_corners: &bool,
@@ -133,7 +133,9 @@ pub(crate) fn grid_sample(
     };
     let (data, grid) = (x.shape_of_rank(0, rank)?, x.shape_of_rank(1, rank)?);
     let Some(axes) = rank.checked_sub(2).filter(|axes| *axes > 0) else {
-        return Err(x.fail(format!("rank {rank} has no spatial axis behind batch and channels")));
+        return Err(
+            x.fail(format!("the data must have a batch axis, channels and a spatial axis, but has rank {rank}"))
+        );
     };
     let mut dims = vec![Dim::Unknown; rank];
     if let Some(grid) = grid {
@@ -149,7 +151,7 @@ pub(crate) fn grid_sample(
     Ok(Inferred { facts: smallvec![tensor(element, Some(dims.into_iter().collect()))], assumed })
 }
 
-/// Operands: matrices `[n, axes, axes + 1]` and the shape `[n, c, …]` of an image; result: a grid `[n, …, axes]`.
+/// Operands: matrices `[n, axes, axes + 1]` and the shape `[n, c, …]` of an image. Result: a grid `[n, …, axes]`.
 pub(crate) fn affine_grid(x: &Operands<'_>, _align_corners: &bool) -> Outcome {
     x.arity(2..=2, 1..=1)?;
     x.expect_element(0, "a float type", ElementType::is_float)?;
@@ -162,7 +164,7 @@ pub(crate) fn affine_grid(x: &Operands<'_>, _align_corners: &bool) -> Outcome {
     let axes = match by_size.or(by_theta) {
         Some(2) => 2,
         Some(3) => 3,
-        Some(axes) => return Err(x.fail(format!("a grid has two or three axes, but there are {axes}"))),
+        Some(axes) => return Err(x.fail(format!("a grid must have two or three axes, but has {axes}"))),
         None => return Ok(tensor(element, None).into()),
     };
     let image = x.sizes(1, axes + 2)?;
@@ -170,7 +172,7 @@ pub(crate) fn affine_grid(x: &Operands<'_>, _align_corners: &bool) -> Outcome {
     if let Some(theta) = theta {
         let expected = [&image[0], &coordinates, &coordinates.plus(&Dim::Known(1))];
         for (axis, (found, expected)) in theta.iter().zip(expected).enumerate() {
-            let what = format!("the size of axis {axis} of {theta} and what the image asks for");
+            let what = format!("the size of axis {axis} of {theta} and the size that the image requires");
             x.expect_same(found, expected, &what, &mut assumed)?;
         }
     }
@@ -179,7 +181,7 @@ pub(crate) fn affine_grid(x: &Operands<'_>, _align_corners: &bool) -> Outcome {
     Ok(Inferred { facts: smallvec![tensor(element, Some(shape))], assumed })
 }
 
-/// Bytes of a file to `[height, width, channels]`; what cannot be decoded is empty.
+/// Decodes the bytes of a file to `[height, width, channels]`; the result is empty if they cannot be decoded.
 pub(crate) fn image_decoder(x: &Operands<'_>, _pixel_format: &PixelFormat) -> Outcome {
     x.arity(1..=1, 1..=1)?;
     x.expect_element(0, "u8", |element| element == ElementType::U8)?;

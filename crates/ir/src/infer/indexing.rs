@@ -1,4 +1,4 @@
-//! Operators that pick elements, or put them, by index or condition.
+//! Operators that select or replace elements by index or condition.
 
 use super::elements::{self, number};
 use super::expect::{first_results, of_rank};
@@ -14,7 +14,9 @@ pub(crate) fn slice(x: &Operands<'_>) -> Outcome {
     let element = x.element(0)?;
     let counts = (1..5).filter_map(|at| x.shape(at)?.first()?.known()).collect::<Vec<_>>();
     if let Some([one, other]) = counts.windows(2).find(|pair| pair[0] != pair[1]) {
-        return Err(x.fail(format!("starts, ends, axes and steps differ in number: {one} and {other}")));
+        return Err(
+            x.fail(format!("starts, ends, axes and steps must have the same length, but have {one} and {other}"))
+        );
     }
     let Some(shape) = x.shape(0) else { return Ok(tensor(element, None).into()) };
     let axes: Option<Vec<i64>> = match x.fact(3) {
@@ -32,9 +34,10 @@ pub(crate) fn slice(x: &Operands<'_>) -> Outcome {
             Some(_) => bound(4).and_then(|step| step.known()),
         };
         if step == Some(0) {
-            return Err(x.fail("a step is 0"));
+            return Err(x.fail("a step must not be 0"));
         }
-        // Backward, the largest end is behind the axis by ONNX's text, and the axis's beginning in ONNX Runtime.
+        // In a backward slice, the largest end is past the axis by ONNX's text, but the beginning of the axis in ONNX
+        // Runtime.
         let ambiguous = |end: &Dim, step: i64| step < 0 && matches!(end, Dim::Known(i64::MAX | 0x7fff_ffff));
         let bounds = bound(1).zip(bound(2)).zip(step).filter(|((_, end), step)| !ambiguous(end, *step));
         result.dims_mut()[axis] = match &bounds {
@@ -52,7 +55,7 @@ pub(crate) fn slice(x: &Operands<'_>) -> Outcome {
     Ok(Fact { elements: picked, ..tensor(element, Some(result)) }.into())
 }
 
-/// The size of a slice of an axis of that size.
+/// Returns the size of a slice of an axis of this size.
 fn sliced(x: &Operands<'_>, size: &Dim, start: &Dim, end: &Dim, step: i64) -> Dim {
     match size {
         Dim::Known(0) => return Dim::Known(0),
@@ -75,15 +78,15 @@ fn sliced(x: &Operands<'_>, size: &Dim, start: &Dim, end: &Dim, step: i64) -> Di
     ceil_div(&span, pace)
 }
 
-/// How many elements lie between two bounds.
+/// Returns the number of elements between two bounds.
 fn span_forward(x: &Operands<'_>, size: &Dim, start: &Dim, end: &Dim) -> Dim {
-    // Bounds that count from the end or reach past it, made positions where that is decided.
+    // Bounds that count from the end or pass it are converted to positions if that can be decided.
     let position = |bound: &Dim| -> Option<Dim> {
         match bound {
             Dim::Known(i64::MAX) => Some(size.clone()),
             Dim::Known(known) if *known < 0 => Some(size.plus(bound).maximum(&Dim::Known(0))),
             _ if bound.is_nonnegative() => Some(bound.minimum(size)),
-            // As many from the end as a size says, which may be 0: then it is the beginning.
+            // A bound of -size, where the size may be 0: then it is the beginning.
             _ => {
                 let (back, from_end) = (Dim::Known(0).minus(bound), size.plus(bound));
                 match (back.is_nonnegative(), Dim::Known(0).minus(&from_end).is_nonnegative()) {
@@ -97,14 +100,14 @@ fn span_forward(x: &Operands<'_>, size: &Dim, start: &Dim, end: &Dim) -> Dim {
     match (position(start), position(end)) {
         (Some(start), Some(end)) => {
             let span = end.minus(&start);
-            // No start lies behind the end of the axis.
+            // No start is past the end of the axis.
             if end == *size { span } else { span.maximum(&Dim::Known(0)) }
         }
         _ => Dim::Unknown,
     }
 }
 
-/// `span / pace` rounded up; the pace is positive.
+/// Returns `span / pace` rounded up; the pace is positive.
 pub(super) fn ceil_div(span: &Dim, pace: i64) -> Dim {
     match span {
         Dim::Known(span) => {
@@ -126,7 +129,7 @@ pub(crate) fn gather(x: &Operands<'_>, axis: &i64) -> Outcome {
     Ok(Fact { elements, ..tensor(element, Some(dims)) }.into())
 }
 
-/// The elements of a vector at the indices; unknown where the index is.
+/// Returns the elements of a vector at the indices; unknown if the index is.
 fn gathered(x: &Operands<'_>) -> Result<Option<Arc<[Dim]>>, InferError> {
     let all = x.fact(0).filter(|fact| fact.rank() == Some(1)).and_then(|_| elements::of(x, 0));
     let (Some(all), Some(indices)) = (all, elements::of(x, 1)) else { return Ok(None) };
@@ -135,7 +138,7 @@ fn gathered(x: &Operands<'_>) -> Result<Option<Arc<[Dim]>>, InferError> {
     indices.iter().map(pick).collect::<Result<_, _>>().map(Some)
 }
 
-/// The place of an element, from an index that may count from the end.
+/// Converts an index that may count from the end to a position.
 fn place(x: &Operands<'_>, index: i64, count: usize) -> Result<usize, InferError> {
     let size = i64::try_from(count).unwrap_or(i64::MAX);
     let at = if index < 0 { index.saturating_add(size) } else { index };
@@ -152,7 +155,7 @@ pub(crate) fn gather_elements(x: &Operands<'_>, axis: &i64) -> Outcome {
     Ok(Fact { elements: gathered(x)?, ..tensor(x.element(0)?, shape) }.into())
 }
 
-/// Checks that data and indices have the same rank, and that the axis is one.
+/// Checks that data and indices have the same rank, and that the axis is in range.
 fn along_axis(x: &Operands<'_>, axis: i64) -> Result<(), InferError> {
     match (x.shape_of_least_rank(0, 1)?, x.shape(1)) {
         (Some(data), Some(indices)) if data.len() != indices.len() => {
@@ -163,15 +166,16 @@ fn along_axis(x: &Operands<'_>, axis: i64) -> Result<(), InferError> {
     }
 }
 
-/// The last axis of the indices holds tuples that point behind the batch axes of the data.
+/// The last axis of the indices holds tuples that index the axes of the data after the batch axes.
 pub(crate) fn gather_nd(x: &Operands<'_>, batch_dims: &i64) -> Outcome {
     x.arity(2..=2, 1..=1)?;
     x.expect_element(1, "i64", |element| element == ElementType::I64)?;
     let element = x.element(0)?;
     let (data, indices) = (x.shape_of_least_rank(0, 1)?, x.shape_of_least_rank(1, 1)?);
-    let batch = usize::try_from(*batch_dims).map_err(|_| x.fail(format!("{batch_dims} batch axes are asked for")))?;
+    let batch = usize::try_from(*batch_dims)
+        .map_err(|_| x.fail(format!("`batch_dims` must not be negative, but is {batch_dims}")))?;
     if let Some(short) = [data, indices].into_iter().flatten().find(|shape| shape.len() <= batch) {
-        return Err(x.fail(format!("{batch} batch axes leave nothing of the shape {short}")));
+        return Err(x.fail(format!("{batch} batch axes are too many for the shape {short}")));
     }
     let (Some(data), Some(indices)) = (data, indices) else { return Ok(tensor(element, None).into()) };
     let mut assumed = vec![];
@@ -183,12 +187,12 @@ pub(crate) fn gather_nd(x: &Operands<'_>, batch_dims: &i64) -> Outcome {
     Ok(Inferred { facts: smallvec![tensor(element, shape)], assumed })
 }
 
-/// The axes of the data that the tuples leave; the indices have a last axis.
+/// Returns the axes of the data that the tuples do not index; the indices have a last axis.
 fn pointed_at<'d>(x: &Operands<'_>, data: &'d [Dim], indices: &Shape) -> Result<Option<&'d [Dim]>, InferError> {
     let Some(tuple) = indices.last().and_then(Dim::known) else { return Ok(None) };
     let left = usize::try_from(tuple).ok().filter(|&tuple| tuple > 0).and_then(|tuple| data.get(tuple..));
     left.map(Some).ok_or_else(|| {
-        x.fail(format!("the indices {indices} hold tuples of {tuple}, but there are {} axes to point at", data.len()))
+        x.fail(format!("the indices {indices} hold tuples of {tuple}, but a tuple must index 1 to {} axes", data.len()))
     })
 }
 
@@ -206,7 +210,7 @@ pub(crate) fn scatter_elements(x: &Operands<'_>, axis: &i64, reduction: &Scatter
     Ok(Inferred { facts: smallvec![Fact { elements, ..tensor(element, x.shape(0).cloned()) }], assumed })
 }
 
-/// The elements of a vector with some replaced.
+/// Returns the elements of a vector with some replaced.
 fn scattered(x: &Operands<'_>) -> Result<Option<Arc<[Dim]>>, InferError> {
     let indices = x.fact(1).and_then(Fact::known_elements);
     let (Some(all), Some(indices), Some(updates)) = (elements::of(x, 0), indices, elements::of(x, 2)) else {
@@ -220,7 +224,7 @@ fn scattered(x: &Operands<'_>) -> Result<Option<Arc<[Dim]>>, InferError> {
     Ok(Some(all.into()))
 }
 
-/// Operands: data, tuples of indices, updates: a slice of the data for each tuple.
+/// Operands: data, tuples of indices, and updates: a slice of the data for each tuple.
 pub(crate) fn scatter_nd(x: &Operands<'_>, _reduction: &ScatterReduction) -> Outcome {
     x.arity(3..=3, 1..=1)?;
     x.expect_element(1, "i64", |element| element == ElementType::I64)?;
@@ -241,7 +245,8 @@ pub(crate) fn scatter_nd(x: &Operands<'_>, _reduction: &ScatterReduction) -> Out
     Ok(Inferred { facts: smallvec![tensor(element, x.shape(0).cloned())], assumed })
 }
 
-/// The slices along an axis, or elements where there is none, at which the condition holds; it may be shorter.
+/// The slices along an axis, or without one the elements, for which the condition is true; the condition may be
+/// shorter.
 pub(crate) fn compress(x: &Operands<'_>, axis: &Option<i64>) -> Outcome {
     x.arity(2..=2, 1..=1)?;
     x.expect_element(1, "bool", |element| element == ElementType::Bool)?;
@@ -258,7 +263,7 @@ pub(crate) fn compress(x: &Operands<'_>, axis: &Option<i64>) -> Outcome {
         None => (Shape::from_iter([shape.count()]), 0),
     };
     let condition = x.fact(1).and_then(Fact::known_elements);
-    // What of the condition lies behind the axis counts for nothing.
+    // The part of the condition past the axis is ignored.
     let within = condition.filter(|all| result[axis].minus(&number(all.len())).is_nonnegative());
     let taken = within.as_ref().map(|all| all.iter().filter(|truth| **truth != 0).count());
     let elements = within.zip(elements::of(x, 0).filter(|_| shape.len() == 1)).map(|(condition, all)| {
@@ -269,18 +274,18 @@ pub(crate) fn compress(x: &Operands<'_>, axis: &Option<i64>) -> Outcome {
     Ok(Fact { elements, ..tensor(element, Some(result)) }.into())
 }
 
-/// A column for each element that is not zero: its indices.
+/// One column of indices for each nonzero element.
 pub(crate) fn non_zero(x: &Operands<'_>) -> Outcome {
     x.arity(1..=1, 1..=1)?;
     x.element(0)?;
-    // A scalar has no index by ONNX's text, and one in ONNX Runtime.
+    // A scalar has no index by ONNX's text, but one in ONNX Runtime.
     let rank = x.shape(0).filter(|shape| !shape.is_empty()).map_or(Dim::Unknown, |shape| number(shape.len()));
     let truths: Option<Vec<bool>> = elements::of(x, 0).and_then(|all| all.iter().map(nonzero).collect());
     let count = truths.map_or(Dim::Unknown, |all| number(all.into_iter().filter(|&truth| truth).count()));
     Ok(Fact::tensor(ElementType::I64, Shape::from_iter([rank, count])).into())
 }
 
-/// Whether an element is not zero, where that is decided.
+/// Returns whether an element is nonzero, if that can be decided.
 fn nonzero(element: &Dim) -> Option<bool> {
     match element {
         Dim::Known(known) => Some(*known != 0),
@@ -288,7 +293,7 @@ fn nonzero(element: &Dim) -> Option<bool> {
     }
 }
 
-/// Operands: indices, depth, and the values for the other places and that of the index.
+/// Operands: indices, depth, and the off and on values.
 pub(crate) fn one_hot(x: &Operands<'_>, axis: &i64) -> Outcome {
     x.arity(3..=3, 1..=1)?;
     let number = |at| x.expect_element(at, "a number type", ElementType::is_number);
@@ -307,8 +312,8 @@ pub(crate) fn one_hot(x: &Operands<'_>, axis: &i64) -> Outcome {
     Ok(Inferred { facts: smallvec![tensor(x.element(2)?, shape)], assumed })
 }
 
-/// Results: the distinct slices along an axis, or elements where there is none; where each is first; which of them each
-/// of the operand is; how often each occurs.
+/// Results: the distinct slices along an axis, or without one the distinct elements; their first indices; inverse
+/// indices; counts.
 pub(crate) fn unique(x: &Operands<'_>, axis: &Option<i64>, _sorted: &bool) -> Outcome {
     x.arity(1..=1, 1..=4)?;
     let (distinct, all) = match (x.shape(0), axis) {

@@ -1,10 +1,10 @@
-//! Operators that move elements: shapes, slices, joins.
+//! Operators that move elements: shapes, slices, concatenations.
 
 use super::elements::{self, number};
 use super::expect::of_rank;
 use super::indexing::ceil_div;
 use super::{InferError, Inferred, Operands, Outcome, tensor};
-use crate::types::MOST_ELEMENTS;
+use crate::types::MAX_ELEMENTS;
 use crate::{Dim, ElementType, Fact, Shape, Symbol, Tensor};
 use smallvec::smallvec;
 use std::sync::Arc;
@@ -21,11 +21,11 @@ pub(crate) fn shape(x: &Operands<'_>, start: &i64, end: &Option<i64>) -> Outcome
     };
     let dims = &shape[start..end.max(start)];
     let vector = Fact::tensor(ElementType::I64, Shape::from_iter([number(dims.len())]));
-    let few = dims.len() as u64 <= MOST_ELEMENTS;
+    let few = dims.len() as u64 <= MAX_ELEMENTS;
     Ok(Fact { elements: few.then(|| dims.into()), ..vector }.into())
 }
 
-/// The number of elements.
+/// Infers the number of elements.
 pub(crate) fn size(x: &Operands<'_>) -> Outcome {
     x.arity(1..=1, 1..=1)?;
     x.element(0)?;
@@ -33,7 +33,7 @@ pub(crate) fn size(x: &Operands<'_>) -> Outcome {
     Ok(Fact { elements: Some(Arc::new([count])), ..Fact::tensor(ElementType::I64, Shape::default()) }.into())
 }
 
-/// The second operand holds the shape: 0 keeps a size unless `allowzero`, and one -1 is what is left.
+/// The second operand holds the shape: 0 keeps a size unless `allowzero`, and one -1 is inferred.
 pub(crate) fn reshape(x: &Operands<'_>, allowzero: &bool) -> Outcome {
     x.arity(2..=2, 1..=1)?;
     x.expect_element(1, "i64", |element| element == ElementType::I64)?;
@@ -46,17 +46,17 @@ pub(crate) fn reshape(x: &Operands<'_>, allowzero: &bool) -> Outcome {
         dims.push(match dim {
             Dim::Known(0) if !*allowzero => match from {
                 Some(from) => from.get(axis).cloned().ok_or_else(|| {
-                    x.fail(format!("size {axis} is to be kept, but the operand {from} has no such axis"))
+                    x.fail(format!("the size 0 keeps the size of axis {axis}, but the operand {from} has no such axis"))
                 })?,
                 None => Dim::Unknown,
             },
-            Dim::Known(-1) if open.is_some() => return Err(x.fail("two sizes are -1")),
+            Dim::Known(-1) if open.is_some() => return Err(x.fail("only one size may be -1")),
             Dim::Known(-1) => {
                 open = Some(axis);
                 Dim::Known(1)
             }
             Dim::Known(size) if *size < -1 => return Err(x.fail(format!("the size {size} is negative"))),
-            // One that may be negative is no size.
+            // A dim that may be negative is not a size.
             dim if dim.is_nonnegative() => dim.clone(),
             _ => Dim::Unknown,
         });
@@ -69,7 +69,11 @@ pub(crate) fn reshape(x: &Operands<'_>, allowzero: &bool) -> Outcome {
         if let Some(open) = open {
             dims[open] = match count.modulo(&asked) {
                 Dim::Known(0) => count.floor_div(&asked),
-                Dim::Known(_) => return Err(x.fail(format!("{from} has no whole number of {asked} elements for -1"))),
+                Dim::Known(_) => {
+                    return Err(x.fail(format!(
+                        "the elements of {from} do not divide evenly into {asked} to infer the size -1"
+                    )));
+                }
                 _ => quotient(from, &dims, open).unwrap_or_else(|| count.floor_div(&asked)),
             };
         } else {
@@ -87,11 +91,11 @@ pub(crate) fn reshape(x: &Operands<'_>, allowzero: &bool) -> Outcome {
     Ok(Inferred { facts: smallvec![fact], assumed })
 }
 
-/// The axes of which the size that is asked for is perhaps 0 when the model runs, where it keeps the operand's size, and
-/// that size is perhaps another one.
+/// Returns the axes whose requested size may be 0 at run time, where it then keeps the operand's size, and the
+/// operand's size may differ from 0.
 ///
-/// It is not another one where the operand's size is 0 too. And where both have as many elements, there are none, so
-/// that another size is 0: one that can be.
+/// The size cannot differ if the operand's size is 0 too. And if both shapes have the same number of elements, that
+/// number is 0, so another size must be 0: one that can be.
 fn kept_by_zero(
     x: &Operands<'_>,
     from: Option<&Shape>,
@@ -116,16 +120,16 @@ fn kept_by_zero(
             && own(axis).is_none_or(|own| own.same(dim) != Some(true) && !vanishes_with(own, dim))
     };
     let as_many = open.is_none() && from.is_some_and(|from| from.count().same(asked) == Some(true));
-    // Where it is 0, it keeps a size that is not.
+    // If it is 0, it keeps a size that is not.
     let is_positive = |axis: usize| x.is_positive(&wanted[axis]) || own(axis).is_some_and(|own| x.is_positive(own));
     let alone = |axis: usize| (0..wanted.len()).all(|other| other == axis || is_positive(other));
     (0..wanted.len()).filter(|&axis| keeps_another(axis) && !(as_many && alone(axis))).collect()
 }
 
-/// The size that is left over for one axis, once sizes that stand in both shapes are crossed out.
+/// Returns the size inferred for -1, after canceling sizes that are in both shapes.
 ///
-/// Where one of them is 0 when the model runs, nothing is defined for that axis, and the model does not run. Nor does it
-/// where the rest of the division, if it is not known, is not 0.
+/// If a canceled size is 0 at run time, the size for -1 is undefined and the model fails. It also fails if the division
+/// has a remainder, where that is not known.
 fn quotient(from: &Shape, dims: &[Dim], open: usize) -> Option<Dim> {
     let mut from: Vec<Dim> = from.to_vec();
     let mut asked = Dim::Known(1);
@@ -139,7 +143,7 @@ fn quotient(from: &Shape, dims: &[Dim], open: usize) -> Option<Dim> {
     (count.modulo(&asked) == Dim::Known(0)).then(|| count.floor_div(&asked))
 }
 
-/// The number of elements; an error where the sizes are known and their product is larger than any tensor.
+/// Returns the number of elements; an error if the sizes are known and their product is larger than any tensor.
 fn checked_count(x: &Operands<'_>, shape: &Shape) -> Result<Dim, InferError> {
     let count = shape.count();
     if count == Dim::Unknown && shape.known().is_some() {
@@ -155,10 +159,10 @@ pub(crate) fn transpose(x: &Operands<'_>, perm: &Vec<i64>) -> Outcome {
     let mut seen = order.clone();
     seen.sort_unstable();
     if !seen.into_iter().eq(0..shape.len()) {
-        return Err(x.fail(format!("{perm:?} is no order of the {} axes of {shape}", shape.len())));
+        return Err(x.fail(format!("{perm:?} is not a permutation of the {} axes of {shape}", shape.len())));
     }
     let dims = order.into_iter().map(|axis| shape[axis].clone()).collect();
-    // A vector has one order.
+    // A vector has only one permutation.
     Ok(Fact { elements: x.followed(0), ..tensor(x.element(0)?, Some(dims)) }.into())
 }
 
@@ -183,7 +187,7 @@ pub(crate) fn squeeze(x: &Operands<'_>) -> Outcome {
     let element = x.element(0)?;
     let Some(shape) = x.shape(0) else { return Ok(tensor(element, None).into()) };
     let axes: Vec<usize> = match x.fact(1) {
-        // All axes of size 1: decided only where no size is symbolic.
+        // All axes of size 1: decided only if no size is symbolic.
         None if shape.known().is_none() => return Ok(tensor(element, None).into()),
         None => (0..shape.len()).filter(|&axis| shape[axis] == Dim::Known(1)).collect(),
         Some(axes) => {
@@ -219,7 +223,7 @@ pub(crate) fn expand(x: &Operands<'_>) -> Outcome {
     Ok(Inferred { facts: smallvec![Fact { elements, ..tensor(element, result) }], assumed })
 }
 
-/// The number of elements of a scalar or small vector.
+/// Returns the number of elements of a scalar or small vector.
 fn count_of(shape: &[Dim]) -> Option<usize> {
     match shape {
         [] => Some(1),
@@ -228,21 +232,21 @@ fn count_of(shape: &[Dim]) -> Option<usize> {
     }
 }
 
-/// The data as often along each axis as the second operand says.
+/// Repeats the data along each axis as often as the second operand gives.
 pub(crate) fn tile(x: &Operands<'_>) -> Outcome {
     x.arity(2..=2, 1..=1)?;
     x.expect_element(1, "i64", |element| element == ElementType::I64)?;
     let element = x.element(0)?;
     let repeats = elements::of(x, 1);
     if let Some(negative) = repeats.iter().flat_map(|all| all.iter()).filter_map(Dim::known).find(|times| *times < 0) {
-        return Err(x.fail(format!("an axis is to be repeated {negative} times")));
+        return Err(x.fail(format!("the number of repeats {negative} is negative")));
     }
     let Some(shape) = x.shape(0) else {
         return Ok(tensor(element, repeats.map(|repeats| of_rank(repeats.len()))).into());
     };
     let repeats = repeats.map_or_else(|| of_rank(shape.len()), |repeats| repeats.iter().cloned().collect());
     if repeats.len() != shape.len() {
-        return Err(x.fail(format!("there are {} numbers of repeats for the shape {shape}", repeats.len())));
+        return Err(x.fail(format!("there are {} numbers of repeats, but the shape is {shape}", repeats.len())));
     }
     let repeated = |(dim, times): (&Dim, &Dim)| if times.is_nonnegative() { dim.times(times) } else { Dim::Unknown };
     let result: Shape = shape.iter().zip(repeats.iter()).map(repeated).collect();
@@ -259,7 +263,7 @@ pub(crate) fn concat(x: &Operands<'_>, axis: &i64) -> Outcome {
     let mut dims = shapes[0].to_vec();
     let axis = x.axis(*axis, dims.len())?;
     let mut assumed = vec![];
-    // ONNX Runtime leaves operands without elements out, whatever their other sizes are.
+    // ONNX Runtime leaves operands without elements out, whatever their other sizes.
     let certain = shapes.iter().find(|shape| x.is_positive(&shape.count()));
     for shape in &shapes[1..] {
         if shape.len() != dims.len() {
@@ -281,7 +285,7 @@ pub(crate) fn concat(x: &Operands<'_>, axis: &i64) -> Outcome {
     Ok(Inferred { facts: smallvec![Fact { elements, ..tensor(element, Some(dims.into_iter().collect())) }], assumed })
 }
 
-/// The elements of vectors, one after the other.
+/// Concatenates the elements of vectors.
 fn joined(x: &Operands<'_>) -> Option<Arc<[Dim]>> {
     let parts: Option<Vec<_>> = (0..x.facts.len()).map(|at| elements::of(x, at)).collect();
     Some(parts?.concat().into())
@@ -314,7 +318,7 @@ pub(crate) fn split(x: &Operands<'_>, axis: &i64) -> Outcome {
     }
     let mut left = elements::of(x, 0).filter(|_| shape.len() == 1).map(|all| all.into_owned().into_iter());
     let part = |size: Dim| {
-        // Behind a part of unknown size, no place is known.
+        // After a part of unknown size, no position is known.
         let own = left.take().zip(elements::few(&size)).map(|(mut all, count)| {
             let own = all.by_ref().take(count).collect();
             left = Some(all);
@@ -327,7 +331,8 @@ pub(crate) fn split(x: &Operands<'_>, axis: &i64) -> Outcome {
     Ok(Inferred { facts: sizes.into_iter().map(part).collect(), assumed })
 }
 
-/// Equal parts; the last is smaller where the size is no multiple of their number (ONNX Split 18, `num_outputs`).
+/// Returns equal parts; the last is smaller if the size is not a multiple of their number (ONNX Split 18,
+/// `num_outputs`).
 fn equal_parts(size: &Dim, parts: usize) -> Vec<Dim> {
     let count = i64::try_from(parts).unwrap_or(i64::MAX);
     let part = size.plus(&Dim::Known(count - 1)).floor_div(&Dim::Known(count));
@@ -351,7 +356,7 @@ pub(crate) fn range(x: &Operands<'_>) -> Outcome {
     x.arity(3..=3, 1..=1)?;
     let element = x.common_element(0..3)?;
     for shape in (0..3).filter_map(|at| x.shape(at)) {
-        // Runtimes take one element of any rank for a scalar.
+        // Runtimes accept one element of any rank as a scalar.
         if shape.iter().any(|dim| dim.same(&Dim::Known(1)) == Some(false)) {
             return Err(x.fail(format!("its operands must be scalars, but one has the shape {shape}")));
         }
@@ -361,14 +366,14 @@ pub(crate) fn range(x: &Operands<'_>) -> Outcome {
         return Ok(tensor(element, Some(Shape::from_iter([Dim::Unknown]))).into());
     };
     let count = match delta {
-        Dim::Known(0) => return Err(x.fail("the step is 0")),
+        Dim::Known(0) => return Err(x.fail("the step must not be 0")),
         Dim::Known(pace @ 1..) => ceil_div(&limit.minus(&start), pace),
         Dim::Known(delta) => delta.checked_neg().map_or(Dim::Unknown, |pace| ceil_div(&start.minus(&limit), pace)),
         _ => Dim::Unknown,
     };
     let count = count.maximum(&Dim::Known(0));
     let elements = count.known().zip(start.known()).zip(delta.known()).and_then(|((count, start), delta)| {
-        if count > i64::try_from(MOST_ELEMENTS).ok()? {
+        if count > i64::try_from(MAX_ELEMENTS).ok()? {
             return None;
         }
         (0..count)
@@ -396,7 +401,7 @@ pub(crate) fn constant_of_shape(x: &Operands<'_>, value: &Tensor) -> Outcome {
     Ok(Fact { elements, ..tensor(Some(value.element()), Some(shape)) }.into())
 }
 
-/// 1 on a diagonal of a matrix, 0 elsewhere.
+/// A matrix with 1 on a diagonal and 0 elsewhere.
 pub(crate) fn eye_like(x: &Operands<'_>, dtype: &Option<ElementType>, _k: &i64) -> Outcome {
     x.arity(1..=1, 1..=1)?;
     let sizes: [Dim; 2] = x.sizes_of(0)?;
@@ -404,7 +409,7 @@ pub(crate) fn eye_like(x: &Operands<'_>, dtype: &Option<ElementType>, _k: &i64) 
     Ok(tensor(element, Some(Shape::from_iter(sizes))).into())
 }
 
-/// The first elements along the time axis in reverse, of each batch as many as the second operand says.
+/// Reverses the first elements of each sequence of a batch; the second operand gives their number.
 pub(crate) fn reverse_sequence(x: &Operands<'_>, batch_axis: &i64, time_axis: &i64) -> Outcome {
     x.arity(2..=2, 1..=1)?;
     x.expect_element(1, "i64", |element| element == ElementType::I64)?;

@@ -1,4 +1,4 @@
-//! Losses of classification: scores `[N, C, d1, …]` against labels `[N, d1, …]`.
+//! Classification losses: scores `[N, C, d1, …]` against labels `[N, d1, …]`.
 
 use super::expect::first_results;
 use super::{Assumption, InferError, Operands, Outcome, tensor};
@@ -16,7 +16,7 @@ pub(crate) fn negative_log_likelihood(
     Ok(first_results(x, [tensor(x.common_element([0, 2])?, loss)], assumed))
 }
 
-/// Results: the loss, and the logarithms of the probabilities.
+/// Results: the loss, and the log-probabilities.
 pub(crate) fn softmax_cross_entropy(
     x: &Operands<'_>,
     reduction: &LossReduction,
@@ -29,7 +29,7 @@ pub(crate) fn softmax_cross_entropy(
     Ok(first_results(x, [tensor(element, loss), tensor(element, x.shape(0).cloned())], assumed))
 }
 
-/// The shape of the loss: that of the labels, or of one number where it is reduced.
+/// Infers the shape of the loss: that of the labels, or a scalar if it is reduced.
 fn loss(
     x: &Operands<'_>,
     reduction: LossReduction,

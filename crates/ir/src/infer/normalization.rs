@@ -1,11 +1,11 @@
-//! Normalization over channels; the shape stays.
+//! Normalization over channels; the shape stays the same.
 
 use super::{InferError, Inferred, Operands, Outcome, tensor};
 use crate::{Dim, ElementType, Shape};
 use smallvec::smallvec;
 
 /// Operands: `[n, c, …]`, then `[c]` four times: scale, shift, mean, variance. Results: the normalized tensor, and in
-/// training the mean and variance to be kept.
+/// training the new running mean and variance.
 pub(crate) fn batch_normalization(x: &Operands<'_>, _epsilon: &f32, _momentum: &f32, training_mode: &bool) -> Outcome {
     x.arity(5..=5, 1..=if *training_mode { 3 } else { 1 })?;
     x.common_element(1..3)?;
@@ -26,20 +26,20 @@ pub(crate) fn group_normalization(x: &Operands<'_>, _epsilon: &f32, num_groups: 
     x.arity(3..=3, 1..=1)?;
     x.common_element(0..3)?;
     if *num_groups < 1 {
-        return Err(x.fail(format!("`num_groups` is {num_groups}, but 1 is the least")));
+        return Err(x.fail(format!("`num_groups` is {num_groups}, but must be at least 1")));
     }
     let (inferred, channels) = by_channel(x, 1..3)?;
     x.expect_multiple(&channels, *num_groups, "channels", "groups")?;
     Ok(inferred)
 }
 
-/// A result of the shape `[n, c, …]` of the first operand, and `c`, the size of the operands in the range.
+/// Returns a result of the shape `[n, c, …]` of the first operand, and `c`, the size of the operands in the range.
 fn by_channel(x: &Operands<'_>, vectors: std::ops::Range<usize>) -> Result<(Inferred, Dim), InferError> {
     x.expect_element(0, "a float type", ElementType::is_float)?;
     let vector = || vectors.clone().find_map(|at| x.shape(at)?.first());
     let channels = match x.shape(0).map(|shape| &**shape) {
         Some([_, channels, ..]) => channels.clone(),
-        // A batch of single values.
+        // A batch of scalars.
         Some([_]) => Dim::Known(1),
         Some([]) => return Err(x.fail("the operand has rank 0")),
         None => vector().cloned().unwrap_or(Dim::Unknown),
@@ -55,7 +55,7 @@ pub(crate) fn local_response(x: &Operands<'_>, _alpha: &f32, _beta: &f32, _bias:
     x.arity(1..=1, 1..=1)?;
     x.expect_element(0, "a float type", ElementType::is_float)?;
     if *size < 1 {
-        return Err(x.fail(format!("`size` is {size}, but 1 is the least")));
+        return Err(x.fail(format!("`size` is {size}, but must be at least 1")));
     }
     if x.shape(0).is_some_and(|shape| shape.len() < 2) {
         return Err(x.fail("the operand has no channels"));
@@ -65,7 +65,7 @@ pub(crate) fn local_response(x: &Operands<'_>, _alpha: &f32, _beta: &f32, _bias:
 
 pub(crate) fn lp(x: &Operands<'_>, axis: &i64, p: &i64) -> Outcome {
     if !matches!(p, 1 | 2) {
-        return Err(x.fail(format!("`p` is {p}, but must be 1 or 2")));
+        return Err(x.fail(format!("`p` must be 1 or 2, but is {p}")));
     }
     super::reduction::along(x, axis)
 }

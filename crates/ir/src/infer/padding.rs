@@ -1,10 +1,10 @@
-//! Operators that put something around a tensor or cut it off.
+//! Operators that pad or crop.
 
 use super::{Operands, Outcome, tensor};
 use crate::op::PadMode;
 use crate::{Dim, ElementType, Fact};
 
-/// Operands: data, pads (all beginnings, then all ends; negative ones cut off), the constant, axes (default: all).
+/// Operands: data, pads (all beginnings, then all ends; negative pads crop), the constant, axes (default: all).
 pub(crate) fn pad(x: &Operands<'_>, _mode: &PadMode) -> Outcome {
     x.arity(2..=4, 1..=1)?;
     x.expect_element(1, "i64", |element| element == ElementType::I64)?;
@@ -25,7 +25,7 @@ pub(crate) fn pad(x: &Operands<'_>, _mode: &PadMode) -> Outcome {
     if let Some(Dim::Known(count)) = count
         && usize::try_from(count) != Ok(sides)
     {
-        return Err(x.fail(format!("there are {count} pads for {} axes, but {sides} are needed", axes.len())));
+        return Err(x.fail(format!("there are {count} pads, but {} axes need {sides}", axes.len())));
     }
     let mut result = shape.clone();
     for (at, &axis) in axes.iter().enumerate() {
@@ -33,14 +33,14 @@ pub(crate) fn pad(x: &Operands<'_>, _mode: &PadMode) -> Outcome {
         let (begin, end) = (side(at), side(at + axes.len()));
         let size = shape[axis].plus(begin).plus(end);
         if matches!(size, Dim::Known(..0)) {
-            return Err(x.fail(format!("{begin} and {end} leave nothing of axis {axis} of {shape}")));
+            return Err(x.fail(format!("the pads {begin} and {end} make axis {axis} of {shape} negative")));
         }
         result.dims_mut()[axis] = size;
     }
     Ok(tensor(element, Some(result)).into())
 }
 
-/// The second operand holds the sizes of the axes; the data stays in the middle.
+/// The second operand holds the sizes of the axes; the data stays centered.
 pub(crate) fn center_crop_pad(x: &Operands<'_>, axes: &Option<Vec<i64>>) -> Outcome {
     x.arity(2..=2, 1..=1)?;
     x.expect_element(1, "i64 or i32", is_index)?;

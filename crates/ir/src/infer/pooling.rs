@@ -1,4 +1,4 @@
-//! Pools: what they make of the elements of a window, they make of its place.
+//! Pooling, and regions of interest.
 
 use super::window::{Rounding, Sliding, Window, per_axis, windows};
 use super::{InferError, Inferred, Operands, Outcome, tensor};
@@ -6,7 +6,7 @@ use crate::op::{AutoPad, RoiCoordinates, RoiMode};
 use crate::{Dim, ElementType, Fact, Shape};
 use smallvec::smallvec;
 
-/// Results: the largest of each window, and on request where it stands in the operand.
+/// Results: the maximum of each window, and on request its index in the operand.
 #[expect(clippy::too_many_arguments, reason = "the table of operators hands every attribute by itself")]
 pub(crate) fn max_pool(
     x: &Operands<'_>,
@@ -60,7 +60,7 @@ pub(crate) fn lp_pool(
     average_pool(x, auto_pad, ceil_mode, &false, dilations, kernel_shape, pads, strides)
 }
 
-/// The shape of the result: batch and channels stay.
+/// Infers the shape of the result: batch and channels stay.
 fn pooled(x: &Operands<'_>, kernel_shape: &[i64], sliding: &Sliding<'_>) -> Result<Shape, InferError> {
     let windows = pool_windows(x, kernel_shape, sliding)?;
     let images = images(x, kernel_shape)?;
@@ -73,20 +73,20 @@ fn pool_windows(x: &Operands<'_>, kernel_shape: &[i64], sliding: &Sliding<'_>) -
     windows(x, &kernel, sliding)
 }
 
-/// The shape of the first operand: batch, channels, and as many axes as the kernel has.
+/// Returns the shape of the first operand: batch, channels, and as many axes as the kernel has.
 fn images(x: &Operands<'_>, kernel_shape: &[i64]) -> Result<Shape, InferError> {
     let rank = kernel_shape.len().saturating_add(2);
     match x.shape(0) {
-        _ if kernel_shape.is_empty() => Err(x.fail("`kernel_shape` is empty")),
+        _ if kernel_shape.is_empty() => Err(x.fail("`kernel_shape` must not be empty")),
         Some(shape) if shape.len() != rank => {
-            Err(x.fail(format!("a kernel of {} axes is not for the shape {shape}", kernel_shape.len())))
+            Err(x.fail(format!("a kernel of {} axes does not fit the shape {shape}", kernel_shape.len())))
         }
         Some(shape) => Ok(shape.clone()),
         None => Ok((0..rank).map(|_| Dim::Unknown).collect()),
     }
 }
 
-/// All spatial axes become 1.
+/// All spatial axes get size 1.
 pub(crate) fn global(x: &Operands<'_>) -> Outcome {
     x.arity(1..=1, 1..=1)?;
     x.expect_element(0, "a float type", ElementType::is_float)?;
@@ -101,7 +101,7 @@ pub(crate) fn global_lp(x: &Operands<'_>, _p: &i64) -> Outcome {
     global(x)
 }
 
-/// Operands: the elements, where they stood, and perhaps the shape of the result.
+/// Operands: the elements, their indices, and optionally the shape of the result.
 pub(crate) fn max_unpool(x: &Operands<'_>, kernel_shape: &[i64], pads: &[i64], strides: &[i64]) -> Outcome {
     x.arity(2..=3, 1..=1)?;
     x.expect_element(0, "a float type", ElementType::is_float)?;
@@ -126,17 +126,17 @@ pub(crate) fn max_unpool(x: &Operands<'_>, kernel_shape: &[i64], pads: &[i64], s
     Ok(Inferred { facts: smallvec![tensor(x.element(0)?, Some(shape))], assumed })
 }
 
-/// Operands: `[n, c, h, w]` and regions `[r, 5]`; result: `[r, c, …]`.
+/// Operands: `[n, c, h, w]` and regions `[r, 5]`. Result: `[r, c, …]`.
 pub(crate) fn max_roi_pool(x: &Operands<'_>, pooled_shape: &[i64], _spatial_scale: &f32) -> Outcome {
     x.arity(2..=2, 1..=1)?;
     if pooled_shape.is_empty() {
-        return Err(x.fail("`pooled_shape` is empty"));
+        return Err(x.fail("`pooled_shape` must not be empty"));
     }
     let pooled = per_axis(x, "pooled_shape", pooled_shape, 2, 1, 1)?;
     regions(x, 5, pooled)
 }
 
-/// Operands: `[n, c, h, w]`, regions `[r, 4]`, and for each the index in the batch; result: `[r, c, …]`.
+/// Operands: `[n, c, h, w]`, regions `[r, 4]`, and for each region its index in the batch. Result: `[r, c, …]`.
 pub(crate) fn roi_align(
     x: &Operands<'_>,
     _coordinates: &RoiCoordinates,
@@ -160,7 +160,7 @@ fn regions(x: &Operands<'_>, coordinates: i64, pooled: Vec<i64>) -> Outcome {
     let count = regions.map_or(Dim::Unknown, |shape| shape[0].clone());
     let mut assumed = vec![];
     if let Some(regions) = regions {
-        let what = "the size of a region and the coordinates that it takes";
+        let what = "the size of a region and the number of its coordinates";
         x.expect_same(&regions[1], &Dim::Known(coordinates), what, &mut assumed)?;
     }
     x.expect_vector(2, &count, "the number of regions", &mut assumed)?;
@@ -170,7 +170,7 @@ fn regions(x: &Operands<'_>, coordinates: i64, pooled: Vec<i64>) -> Outcome {
 }
 
 /// Operands: boxes `[n, boxes, 4]`, scores `[n, classes, boxes]`, and up to three scalars. The result holds three
-/// indices for each box that is left.
+/// indices for each selected box.
 pub(crate) fn non_max_suppression(x: &Operands<'_>, _center_point_box: &bool) -> Outcome {
     x.arity(2..=5, 1..=1)?;
     for at in [0, 1, 3, 4] {

@@ -1,11 +1,12 @@
-//! Quantization: numbers as small integers or floats times a scale, for a tensor, for each slice of an axis, or for
-//! blocks along one.
+//! Quantization: numbers as narrow integers or floats times a scale, per tensor, per slice of an axis, or per block
+//! along one.
 
 use super::expect::first_results;
 use super::{Assumption, InferError, Inferred, Operands, Outcome, tensor};
 use crate::{Dim, ElementType, Fact, Shape};
 
-/// Operands: data, scale, zero point. The result's type is the zero point's, or the attribute's, or `u8`.
+/// Operands: data, scale, zero point. The element type of the result is that of the zero point, or the attribute's, or
+/// `u8`.
 pub(crate) fn quantize(
     x: &Operands<'_>,
     axis: &i64,
@@ -25,18 +26,19 @@ pub(crate) fn quantize(
         (None, _, None) => Some(ElementType::U8),
     };
     if let Some(element) = element.filter(|element| !is_narrow(*element)) {
-        return Err(x.fail(format!("its result cannot be of {element}")));
+        return Err(x.fail(format!("its result cannot be {element}")));
     }
     let assumed = granularity(x, *axis, *block_size)?;
     Ok(Inferred { assumed, ..x.shaped(element) })
 }
 
-/// Whether numbers are quantized to that type.
+/// Whether it is a type that numbers are quantized to.
 fn is_narrow(element: ElementType) -> bool {
     (element.is_integer() && element.bits() <= 16) || (element.is_float() && element.bits() <= 8)
 }
 
-/// Operands: quantized data, scale, zero point. The result's type is the attribute's, or the scale's.
+/// Operands: quantized data, scale, zero point. The element type of the result is the attribute's, or that of the
+/// scale.
 pub(crate) fn dequantize(
     x: &Operands<'_>,
     axis: &i64,
@@ -49,22 +51,23 @@ pub(crate) fn dequantize(
     x.expect_element(1, "a float type", ElementType::is_float)?;
     let element = output_dtype.or(x.element(1)?);
     if element == Some(ElementType::F8E8M0) {
-        let mut error = x.fail("its result cannot be of f8e8m0, which holds powers of two alone");
-        error.help = Some("give a float type as `output_dtype`".to_owned());
+        let mut error = x.fail("its result cannot be f8e8m0, which can hold only powers of two");
+        error.help = Some("set `output_dtype` to a float type".to_owned());
         return Err(error);
     }
     let assumed = granularity(x, *axis, *block_size)?;
     Ok(Inferred { assumed, ..x.shaped(element) })
 }
 
-/// Checks that the scale is one number, a vector for an axis, or of blocks along it, and the zero point as the scale.
+/// Checks that the scale is one number, a vector for an axis, or per block along it, and that the zero point has its
+/// shape.
 fn granularity(x: &Operands<'_>, axis: i64, block_size: i64) -> Result<Vec<Assumption>, InferError> {
     let mut assumed = vec![];
     if block_size < 0 {
         return Err(x.fail(format!("the block size {block_size} is negative")));
     }
     let Some(scale) = x.shape(1) else { return Ok(assumed) };
-    // A vector of one element is as good as a scalar.
+    // A vector of one element counts as a scalar.
     let single = |shape: &Shape| matches!(**shape, [] | [Dim::Known(1)]);
     if let Some(zero) = x.shape(2).filter(|zero| !(single(zero) && single(scale))) {
         let what = format!("the sizes of the scale {scale} and the zero point {zero}");
@@ -89,8 +92,8 @@ fn granularity(x: &Operands<'_>, axis: i64, block_size: i64) -> Result<Vec<Assum
             x.expect_same(size, &data[axis], &what, &mut assumed)?;
         }
         _ => {
-            let mut error = x.fail(format!("the scale {scale} is neither one number nor a vector for an axis"));
-            error.help = Some("blocks need a `block_size`".to_owned());
+            let mut error = x.fail(format!("the scale {scale} must be one number or a vector for an axis"));
+            error.help = Some("set `block_size` if the scale is per block".to_owned());
             return Err(error);
         }
     }

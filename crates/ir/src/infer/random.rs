@@ -1,10 +1,10 @@
-//! Operators whose results are drawn at random.
+//! Operators with random results.
 
 use super::expect::first_results;
 use super::{Operands, Outcome, tensor};
 use crate::{Dim, ElementType, Fact, Shape};
 
-/// Operands: data, the ratio that is dropped, and whether it is training. Results: what is left, and which was.
+/// Operands: data, the dropout ratio, and whether it is training. Results: the elements, and the mask of kept ones.
 pub(crate) fn dropout(x: &Operands<'_>, _seed: &Option<i64>) -> Outcome {
     x.arity(1..=3, 1..=2)?;
     x.expect_element(0, "a float type", ElementType::is_float)?;
@@ -17,14 +17,14 @@ pub(crate) fn dropout(x: &Operands<'_>, _seed: &Option<i64>) -> Outcome {
     Ok(first_results(x, results, vec![]))
 }
 
-/// 0 or 1, each with the probability that the operand says.
+/// 0 or 1, with the probability given by the operand.
 pub(crate) fn bernoulli(x: &Operands<'_>, dtype: &Option<ElementType>, _seed: &Option<f32>) -> Outcome {
     x.arity(1..=1, 1..=1)?;
     x.expect_element(0, "a float type", ElementType::is_float)?;
     Ok(x.shaped(dtype.or(x.element(0)?)))
 }
 
-/// Random numbers of a shape that is an attribute.
+/// Random numbers in a shape given by an attribute.
 pub(crate) fn random(
     x: &Operands<'_>,
     shape: &[i64],
@@ -38,7 +38,7 @@ pub(crate) fn random(
         return Err(x.fail(format!("the size {negative} is negative")));
     }
     if !dtype.is_float() {
-        return Err(x.fail(format!("its result must be of a float type, but is {dtype}")));
+        return Err(x.fail(format!("its result must be a float type, but is {dtype}")));
     }
     let shape: Shape = shape.iter().copied().map(Dim::Known).collect();
     if shape.count() == Dim::Unknown {
@@ -47,7 +47,7 @@ pub(crate) fn random(
     Ok(Fact::tensor(*dtype, shape).into())
 }
 
-/// Random numbers of the operand's shape, and of its type unless told another.
+/// Random numbers in the operand's shape, and of its element type unless an attribute gives another.
 pub(crate) fn random_like(
     x: &Operands<'_>,
     dtype: &Option<ElementType>,
@@ -58,15 +58,15 @@ pub(crate) fn random_like(
     x.arity(1..=1, 1..=1)?;
     match dtype.or(x.element(0)?) {
         Some(element) if !element.is_float() => {
-            let mut error = x.fail(format!("its result must be of a float type, but is {element}"));
-            error.help = Some("give a float type as `dtype`".to_owned());
+            let mut error = x.fail(format!("its result must be a float type, but is {element}"));
+            error.help = Some("set `dtype` to a float type".to_owned());
             Err(error)
         }
         element => Ok(x.shaped(element)),
     }
 }
 
-/// Samples of the classes of each row.
+/// Samples of classes for each row.
 pub(crate) fn multinomial(x: &Operands<'_>, sample_size: &i64, dtype: &ElementType, _seed: &Option<f32>) -> Outcome {
     x.arity(1..=1, 1..=1)?;
     x.expect_element(0, "a float type", ElementType::is_float)?;

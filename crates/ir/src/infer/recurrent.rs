@@ -36,7 +36,7 @@ pub(crate) fn gru(
     recurrent(x, &Cell { gates: 3, direction: *direction, hidden_size: *hidden_size, batch_first: *layout })
 }
 
-/// The only one with a second state, the cell, and with peepholes.
+/// LSTM: the only one with a second state, the cell, and with peepholes.
 pub(crate) fn lstm(
     x: &Operands<'_>,
     _activation_alpha: &Option<Vec<f32>>,
@@ -96,7 +96,7 @@ fn recurrent(x: &Operands<'_>, cell: &Cell) -> Outcome {
     Ok(first_results(x, [known(&all), known(&state), known(&state)], assumed))
 }
 
-/// The attribute, or the last size of the weights of the state.
+/// Returns the attribute, or the last size of the weights of the state.
 fn hidden_size(x: &Operands<'_>, cell: &Cell) -> Result<Dim, InferError> {
     match cell.hidden_size {
         Some(size) if size <= 0 => Err(x.fail(format!("the hidden size must be positive, but is {size}"))),

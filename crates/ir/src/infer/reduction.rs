@@ -1,4 +1,4 @@
-//! Operators along axes: softmax, normalization, reduction, the largest.
+//! Operators along axes: softmax, normalization, reduction, top-k.
 
 use super::expect::{first_results, of_rank};
 use super::{Inferred, Operands, Outcome, elements, tensor};
@@ -6,7 +6,7 @@ use crate::{Dim, ElementType, Fact, OpKind, Shape};
 use smallvec::smallvec;
 use std::sync::Arc;
 
-/// The shape stays; the axis must exist.
+/// The shape stays; the axis must be in range.
 pub(crate) fn along(x: &Operands<'_>, axis: &i64) -> Outcome {
     x.arity(1..=1, 1..=1)?;
     x.expect_element(0, "a float type", ElementType::is_float)?;
@@ -16,7 +16,7 @@ pub(crate) fn along(x: &Operands<'_>, axis: &i64) -> Outcome {
     Ok(tensor(x.element(0)?, x.shape(0).cloned()).into())
 }
 
-/// `softmax(x * scale + mask)`: the mask, where there is one, must not change the shape.
+/// `softmax(x * scale + mask)`: the mask, if any, must not change the shape.
 pub(crate) fn scaled_softmax(x: &Operands<'_>, axis: &i64, _scale: &f32) -> Outcome {
     x.arity(1..=2, 1..=1)?;
     x.expect_element(0, "a float type", ElementType::is_float)?;
@@ -32,7 +32,8 @@ pub(crate) fn scaled_softmax(x: &Operands<'_>, axis: &i64, _scale: &f32) -> Outc
     Ok(Inferred { facts: smallvec![tensor(element, shape)], assumed })
 }
 
-/// Results: the normalized tensor, and on request the mean and the inverse deviation, sizes 1 from the axis on.
+/// Results: the normalized tensor, and on request the mean and the inverse standard deviation, with size 1 from the
+/// axis on.
 pub(crate) fn layer_normalization(x: &Operands<'_>, axis: &i64, _epsilon: &f32, stash_type: &i64) -> Outcome {
     x.arity(2..=3, 1..=3)?;
     let mut inferred = normalization(x, *axis, 1..3)?;
@@ -49,14 +50,14 @@ pub(crate) fn layer_normalization(x: &Operands<'_>, axis: &i64, _epsilon: &f32, 
 pub(crate) fn rms_normalization(x: &Operands<'_>, axis: &i64, _epsilon: &f32, _stash_type: &i64) -> Outcome {
     x.arity(2..=2, 1..=1)?;
     let mut inferred = normalization(x, *axis, 1..2)?;
-    // The standard gives the result the scale's type, and its own shape inference the operand's.
+    // The standard gives the result the element type of the scale, but its own shape inference that of the operand.
     if x.element(0)? != x.element(1)? {
         inferred.facts[0] = tensor(None, None);
     }
     Ok(inferred)
 }
 
-/// The scale and shift must broadcast to the operand without changing it.
+/// The scale and shift must broadcast to the operand without changing its shape.
 fn normalization(x: &Operands<'_>, axis: i64, weights: std::ops::Range<usize>) -> Outcome {
     x.expect_element(0, "a float type", ElementType::is_float)?;
     let mut assumed = vec![];
@@ -72,7 +73,7 @@ fn normalization(x: &Operands<'_>, axis: i64, weights: std::ops::Range<usize>) -
     Ok(Inferred { facts: smallvec![tensor(x.element(0)?, x.shape(0).cloned())], assumed })
 }
 
-/// The second operand holds the axes; none means all, or with `noop_with_empty_axes` none.
+/// The second operand holds the axes; without axes it reduces all, or with `noop_with_empty_axes` none.
 pub(crate) fn reduce(x: &Operands<'_>, keepdims: &bool, noop_with_empty_axes: &bool) -> Outcome {
     x.arity(1..=2, 1..=1)?;
     match x.kind {
@@ -86,7 +87,7 @@ pub(crate) fn reduce(x: &Operands<'_>, keepdims: &bool, noop_with_empty_axes: &b
     x.expect_element(1, "i64", |element| element == ElementType::I64)?;
     let element = x.element(0)?;
     let axes = match x.fact(1) {
-        // An empty list of axes is as none.
+        // An empty list of axes counts as no axes.
         Some(axes) if axes.shape().is_none_or(|shape| shape.count() != Dim::Known(0)) => axes.known_elements(),
         _ => Some(vec![]),
     };
@@ -96,7 +97,7 @@ pub(crate) fn reduce(x: &Operands<'_>, keepdims: &bool, noop_with_empty_axes: &b
         return Ok(tensor(element, dims).into());
     };
     let Some(axes) = axes else {
-        // Which axes is not known, but with keepdims the rank is.
+        // The axes are unknown, but with keepdims the rank is known.
         return Ok(tensor(element, keepdims.then(|| of_rank(shape.len()))).into());
     };
     let axes = axes.into_iter().map(|axis| x.axis(axis, shape.len())).collect::<Result<Vec<_>, _>>()?;
@@ -113,7 +114,7 @@ pub(crate) fn reduce(x: &Operands<'_>, keepdims: &bool, noop_with_empty_axes: &b
     Ok(Fact { elements, ..tensor(element, Some(dims.collect())) }.into())
 }
 
-/// The one element that a vector of known elements is reduced to; such as the number of elements of a shape.
+/// Returns the one element that a vector of known elements is reduced to, such as the number of elements of a shape.
 fn reduced_elements(x: &Operands<'_>, reduced: &[bool]) -> Option<Arc<[Dim]>> {
     let elements = x.fact(0)?.elements.as_ref()?;
     let on_dims = match x.kind {
@@ -127,7 +128,7 @@ fn reduced_elements(x: &Operands<'_>, reduced: &[bool]) -> Option<Arc<[Dim]>> {
     Some([rest.iter().fold(first.clone(), |all, next| on_dims(&all, next))].into())
 }
 
-/// The place of the largest or smallest along an axis.
+/// The index of the maximum or minimum along an axis.
 pub(crate) fn arg(x: &Operands<'_>, axis: &i64, keepdims: &bool, _select_last_index: &bool) -> Outcome {
     x.arity(1..=1, 1..=1)?;
     x.expect_element(0, "a number type", ElementType::is_number)?;
@@ -149,7 +150,7 @@ pub(crate) fn cumulative(x: &Operands<'_>, _exclusive: &bool, _reverse: &bool) -
     Ok(x.shaped(x.element(0)?))
 }
 
-/// Operands: data, and how many. Results: the largest or smallest along an axis, and where they are.
+/// Operands: data, and k. Results: the k largest or smallest elements along an axis, and their indices.
 pub(crate) fn top_k(x: &Operands<'_>, axis: &i64, _largest: &bool, _sorted: &bool) -> Outcome {
     x.arity(2..=2, 1..=2)?;
     x.expect_element(0, "a number type", ElementType::is_number)?;
@@ -159,7 +160,7 @@ pub(crate) fn top_k(x: &Operands<'_>, axis: &i64, _largest: &bool, _sorted: &boo
     if let Some(shape) = &mut shape {
         let axis = x.axis(*axis, shape.len())?;
         if count.minus(&shape[axis]).is_positive() {
-            return Err(x.fail(format!("{count} are asked for, but axis {axis} of {shape} has fewer")));
+            return Err(x.fail(format!("k is {count}, but axis {axis} of {shape} has fewer elements")));
         }
         shape.dims_mut()[axis] = count;
     }

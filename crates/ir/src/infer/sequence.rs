@@ -3,7 +3,7 @@
 use super::{Assumption, InferError, Inferred, Operands, Outcome, tensor};
 use crate::{Dim, ElementType, Fact, Shape, TensorType, ValueType};
 
-/// One tensor or more, all of one element type.
+/// One or more tensors of one element type.
 pub(crate) fn construct(x: &Operands<'_>) -> Outcome {
     x.arity(1..=usize::MAX, 1..=1)?;
     if let Some(absent) = x.facts.iter().position(Option::is_none) {
@@ -15,7 +15,7 @@ pub(crate) fn construct(x: &Operands<'_>) -> Outcome {
     Ok(sequence(all))
 }
 
-/// The type of the operand; that of the elements alone where nothing more is known.
+/// Returns the type of the operand; only the element type if nothing more is known.
 fn tensor_of(fact: &Fact, element: Option<ElementType>) -> ValueType {
     match (&fact.ty, element) {
         (ValueType::Unknown, Some(element)) => TensorType { element, shape: None }.into(),
@@ -32,7 +32,7 @@ pub(crate) fn empty(x: &Operands<'_>, dtype: &ElementType) -> Outcome {
     Ok(sequence(TensorType { element: *dtype, shape: None }.into()))
 }
 
-/// The type that the elements of the first operand share; unknown where it is.
+/// Returns the element type of the sequence in the first operand; unknown if that is.
 fn elements_of(x: &Operands<'_>) -> Result<ValueType, InferError> {
     match x.fact(0).map(|fact| &fact.ty) {
         Some(ValueType::Sequence(inner)) => Ok((**inner).clone()),
@@ -41,7 +41,7 @@ fn elements_of(x: &Operands<'_>) -> Result<ValueType, InferError> {
     }
 }
 
-/// Checks that the operand, where it is present, is one index.
+/// Checks that the operand, if present, is one index.
 fn expect_position(x: &Operands<'_>, at: usize) -> Result<(), InferError> {
     x.expect_index(at)?;
     x.scalar(at).map(|_| ())
@@ -53,7 +53,7 @@ pub(crate) fn at(x: &Operands<'_>) -> Outcome {
     Ok(Fact::of(elements_of(x)?).into())
 }
 
-/// The tensor goes before the position, or to the end where there is none.
+/// Inserts a tensor before the position, or at the end without one.
 pub(crate) fn insert(x: &Operands<'_>) -> Outcome {
     x.arity(2..=3, 1..=1)?;
     expect_position(x, 2)?;
@@ -61,9 +61,9 @@ pub(crate) fn insert(x: &Operands<'_>) -> Outcome {
     let inserted = x.element(1)?;
     let inner = match (&inner, inserted) {
         (ValueType::Tensor(tensor), Some(inserted)) if tensor.element != inserted => {
-            return Err(x.fail(format!("a tensor of {inserted} does not go into a sequence of {inner}")));
+            return Err(x.fail(format!("a tensor of {inserted} cannot be inserted into a sequence of {inner}")));
         }
-        // The element type is the sequence's, whatever was in it.
+        // The element type is that of the sequence, whatever was in it.
         (ValueType::Unknown, Some(element)) => TensorType { element, shape: None }.into(),
         (ValueType::Tensor(tensor), _) => {
             x.fact(1).map_or(ValueType::Unknown, |fact| inner.or(&tensor_of(fact, Some(tensor.element))))
@@ -73,7 +73,7 @@ pub(crate) fn insert(x: &Operands<'_>) -> Outcome {
     Ok(sequence(inner))
 }
 
-/// Without the element at the position, or the last where there is none.
+/// Removes the element at the position, or the last without one.
 pub(crate) fn erase(x: &Operands<'_>) -> Outcome {
     x.arity(1..=2, 1..=1)?;
     expect_position(x, 1)?;
@@ -86,8 +86,8 @@ pub(crate) fn length(x: &Operands<'_>) -> Outcome {
     Ok(Fact::tensor(ElementType::I64, Shape::default()).into())
 }
 
-/// Parts along an axis: of the size that the second operand is, the last perhaps smaller; of the sizes that it holds; or
-/// of size 1, their axis taken out unless `keepdims`.
+/// Splits along an axis into parts of the size that the second operand gives, the last possibly smaller; of the sizes
+/// that it holds; or of size 1, the axis then removed unless `keepdims`.
 pub(crate) fn split(x: &Operands<'_>, axis: &i64, keepdims: &bool) -> Outcome {
     x.arity(1..=2, 1..=1)?;
     x.expect_index(1)?;
@@ -104,7 +104,7 @@ pub(crate) fn split(x: &Operands<'_>, axis: &i64, keepdims: &bool) -> Outcome {
     Ok(Inferred { assumed, ..sequence(tensor(element, Some(dims)).ty) })
 }
 
-/// The size that the parts of an axis share.
+/// Returns the common size of the parts of an axis.
 fn part(x: &Operands<'_>, sizes: &Fact, whole: &Dim, assumed: &mut Vec<Assumption>) -> Result<Dim, InferError> {
     let Some(elements) = &sizes.elements else { return Ok(Dim::Unknown) };
     if let Some(negative) = elements.iter().filter_map(Dim::known).find(|size| *size < 0) {
@@ -113,20 +113,20 @@ fn part(x: &Operands<'_>, sizes: &Fact, whole: &Dim, assumed: &mut Vec<Assumptio
     let Some(first) = elements.first().filter(|first| first.is_nonnegative()) else { return Ok(Dim::Unknown) };
     if sizes.rank() == Some(0) {
         return match (whole, first) {
-            (_, Dim::Known(0)) => Err(x.fail(format!("{whole} is to be split into parts of 0"))),
-            // All in one part.
+            (_, Dim::Known(0)) => Err(x.fail(format!("{whole} cannot be split into parts of size 0"))),
+            // Everything in one part.
             _ if first.minus(whole).is_nonnegative() => Ok(whole.clone()),
             _ if whole.modulo(first) == Dim::Known(0) => Ok(first.clone()),
             _ => Ok(Dim::Unknown),
         };
     }
     let sum = elements.iter().fold(Dim::Known(0), |sum, size| sum.plus(size));
-    x.expect_same(&sum, whole, "the sum of the sizes and that of the axis", assumed)?;
+    x.expect_same(&sum, whole, "the sum of the sizes and the size of the axis", assumed)?;
     let equal = elements.iter().all(|size| size.same(first) == Some(true));
     Ok(if equal { first.clone() } else { Dim::Unknown })
 }
 
-/// One after the other along an axis, which is a new one with `new_axis`.
+/// Concatenates along an axis, which is new with `new_axis`.
 pub(crate) fn concat(x: &Operands<'_>, axis: &i64, new_axis: &bool) -> Outcome {
     x.arity(1..=1, 1..=1)?;
     let (element, shape) = match elements_of(x)? {
@@ -136,25 +136,25 @@ pub(crate) fn concat(x: &Operands<'_>, axis: &i64, new_axis: &bool) -> Outcome {
     };
     let Some(shape) = shape else { return Ok(tensor(Some(element), None).into()) };
     let axis = x.axis(*axis, shape.len() + usize::from(*new_axis))?;
-    let behind = if *new_axis { axis } else { axis + 1 };
-    // How many there are is not known.
-    let dims = shape[..axis].iter().chain([&Dim::Unknown]).chain(&shape[behind..]).cloned().collect();
+    let after = if *new_axis { axis } else { axis + 1 };
+    // The number of tensors is unknown.
+    let dims = shape[..axis].iter().chain([&Dim::Unknown]).chain(&shape[after..]).cloned().collect();
     Ok(Fact::tensor(element, dims).into())
 }
 
-/// The operand, or nothing of that type.
+/// The operand wrapped in an optional value, or an empty one of this type.
 pub(crate) fn optional(x: &Operands<'_>, ty: &Option<ValueType>) -> Outcome {
     x.arity(0..=1, 1..=1)?;
     let inner = match (x.fact(0).map(|fact| &fact.ty), ty) {
-        (Some(held), Some(ty)) => held.and(ty).ok_or_else(|| x.fail(format!("a value of {held} is no {ty}")))?,
+        (Some(held), Some(ty)) => held.and(ty).ok_or_else(|| x.fail(format!("a value of {held} is not a {ty}")))?,
         (Some(held), None) => held.clone(),
         (None, Some(ty)) => ty.clone(),
-        (None, None) => return Err(x.fail("it has neither an operand nor the type of one")),
+        (None, None) => return Err(x.fail("it must have an operand or the attribute `type`")),
     };
     Ok(Fact::of(ValueType::Optional(Box::new(inner))).into())
 }
 
-/// Whether the operand is there and holds something.
+/// Whether the operand is present and holds a value.
 pub(crate) fn has_element(x: &Operands<'_>) -> Outcome {
     x.arity(0..=1, 1..=1)?;
     let truth = match x.fact(0).map(|fact| &fact.ty) {
@@ -165,7 +165,7 @@ pub(crate) fn has_element(x: &Operands<'_>) -> Outcome {
     Ok(Fact { elements: Some([truth].into()), ..Fact::tensor(ElementType::Bool, Shape::default()) }.into())
 }
 
-/// What the optional value holds; what is not optional is held.
+/// Unwraps the optional value; a value that is not optional stays the same.
 pub(crate) fn get_element(x: &Operands<'_>) -> Outcome {
     x.arity(1..=1, 1..=1)?;
     match x.fact(0) {

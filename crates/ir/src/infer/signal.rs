@@ -1,4 +1,5 @@
-//! Fourier transforms and windows of signals. A signal's last axis holds a real number, or a real and an imaginary one.
+//! Fourier transforms and windows of signals. The last axis of a signal holds a real number, or a real and an imaginary
+//! one.
 
 use super::{InferError, Inferred, Operands, Outcome, tensor};
 use crate::{Dim, ElementType, Fact, Shape};
@@ -34,7 +35,7 @@ pub(crate) fn dft(x: &Operands<'_>, inverse: &bool, onesided: &bool) -> Outcome 
         Some(axis) => {
             let axis = x.axis(axis, shape.len())?;
             if axis == last {
-                return Err(x.fail(format!("the axis {axis} of {shape} is not one of the signal's")));
+                return Err(x.fail(format!("the axis {axis} of {shape} holds the real and imaginary parts")));
             }
             let length = told.unwrap_or_else(|| match parts {
                 Some(2) => shape[axis].minus(&Dim::Known(1)).times(&Dim::Known(2)),
@@ -46,7 +47,7 @@ pub(crate) fn dft(x: &Operands<'_>, inverse: &bool, onesided: &bool) -> Outcome 
                 length => length,
             };
         }
-        // Whichever it is, its size stays.
+        // Whichever axis it is, its size stays.
         None if told.is_none() && parts.is_none() => {}
         None => dims[..last].fill(Dim::Unknown),
     }
@@ -54,7 +55,7 @@ pub(crate) fn dft(x: &Operands<'_>, inverse: &bool, onesided: &bool) -> Outcome 
     Ok(Inferred { facts: smallvec![tensor(element, Some(result))], assumed })
 }
 
-/// How many frequencies of the transform of a real signal of that length tell all.
+/// Returns the number of nonredundant frequencies of a real signal of this length.
 fn unique(length: &Dim) -> Dim {
     length.floor_div(&Dim::Known(2)).plus(&Dim::Known(1))
 }
@@ -68,8 +69,8 @@ fn real_or_complex(x: &Operands<'_>, shape: &Shape) -> Result<(), InferError> {
     }
 }
 
-/// Operands: signals `[batch, length, 1 or 2]`, the step of the frames, a window, the length of a frame. The length's
-/// default is the window's, and without one the signal's.
+/// Operands: signals `[batch, length, 1 or 2]`, the step of the frames, a window, the length of a frame (default: the
+/// window's, without one the signal's).
 pub(crate) fn stft(x: &Operands<'_>, onesided: &bool) -> Outcome {
     x.arity(2..=4, 1..=1)?;
     x.expect_element(0, "a float type", ElementType::is_float)?;
@@ -82,7 +83,7 @@ pub(crate) fn stft(x: &Operands<'_>, onesided: &bool) -> Outcome {
     }
     let step = x.scalar_size(1)?;
     if step == Dim::Known(0) {
-        return Err(x.fail("the step of the frames is 0"));
+        return Err(x.fail("the step of the frames must not be 0"));
     }
     let [window] = x.sizes_of(2)?;
     let mut assumed = vec![];
@@ -97,7 +98,7 @@ pub(crate) fn stft(x: &Operands<'_>, onesided: &bool) -> Outcome {
     };
     let rest = length.minus(&frame);
     if matches!(rest, Dim::Known(..0)) {
-        return Err(x.fail(format!("a frame of {frame} is longer than a signal of {length}")));
+        return Err(x.fail(format!("the frame length {frame} is longer than the signal length {length}")));
     }
     let frames = rest.floor_div(&step).plus(&Dim::Known(1));
     let bins = if *onesided { unique(&frame) } else { frame };
@@ -105,14 +106,15 @@ pub(crate) fn stft(x: &Operands<'_>, onesided: &bool) -> Outcome {
     Ok(Inferred { facts: smallvec![tensor(element, Some(shape))], assumed })
 }
 
-/// A window of the size of the operand.
+/// A window of the size given by the operand.
 pub(crate) fn window(x: &Operands<'_>, _periodic: &bool, output_datatype: &ElementType) -> Outcome {
     x.arity(1..=1, 1..=1)?;
     x.expect_index(0)?;
     Ok(Fact::tensor(expect_number(x, *output_datatype)?, Shape::from_iter([x.scalar_size(0)?])).into())
 }
 
-/// Operands: how many bands, the length of the transform, the sample rate, the lowest and the highest frequency.
+/// Operands: the number of mel bands, the length of the transform, the sample rate, the lowest and the highest
+/// frequency.
 pub(crate) fn mel_weight_matrix(x: &Operands<'_>, output_datatype: &ElementType) -> Outcome {
     x.arity(5..=5, 1..=1)?;
     for at in 0..3 {
@@ -126,5 +128,5 @@ pub(crate) fn mel_weight_matrix(x: &Operands<'_>, output_datatype: &ElementType)
 }
 
 fn expect_number(x: &Operands<'_>, element: ElementType) -> Result<ElementType, InferError> {
-    if element.is_number() { Ok(element) } else { Err(x.fail(format!("its result cannot be of {element}"))) }
+    if element.is_number() { Ok(element) } else { Err(x.fail(format!("its result cannot be {element}"))) }
 }

@@ -1,4 +1,4 @@
-//! Operators on text.
+//! Operators on strings.
 
 use super::expect::first_results;
 use super::{Inferred, Operands, Outcome, tensor};
@@ -7,7 +7,7 @@ use crate::{Dim, ElementType, Fact, Shape};
 use bytes::Bytes;
 use smallvec::smallvec;
 
-/// One text behind the other, broadcast.
+/// Concatenates strings element by element, with broadcasting.
 pub(crate) fn concat(x: &Operands<'_>) -> Outcome {
     x.arity(2..=2, 1..=1)?;
     x.expect_text(0)?;
@@ -17,7 +17,7 @@ pub(crate) fn concat(x: &Operands<'_>) -> Outcome {
     Ok(Inferred { facts: smallvec![tensor(Some(ElementType::String), shape)], assumed })
 }
 
-/// Results: the parts along a new last axis, as many as the longest text has, and how many there are of each.
+/// Results: the parts along a new last axis, as many as the longest string has, and the number of parts of each string.
 pub(crate) fn split(x: &Operands<'_>, _delimiter: &Option<Bytes>, _maxsplit: &Option<i64>) -> Outcome {
     x.arity(1..=1, 1..=2)?;
     x.expect_text(0)?;
@@ -27,7 +27,7 @@ pub(crate) fn split(x: &Operands<'_>, _delimiter: &Option<Bytes>, _maxsplit: &Op
     Ok(first_results(x, results, vec![]))
 }
 
-/// `[C]` or `[1, C]`, of which stop words are dropped; a lone empty text where nothing is left.
+/// Removes stop words from `[C]` or `[1, C]`; one empty string if nothing is left.
 pub(crate) fn normalize(
     x: &Operands<'_>,
     _case_change_action: &CaseChange,
@@ -52,14 +52,14 @@ pub(crate) fn normalize(
     Ok(Inferred { facts: smallvec![tensor(Some(ElementType::String), shape)], assumed })
 }
 
-/// Whether each text matches.
+/// Whether each string matches the pattern.
 pub(crate) fn matches(x: &Operands<'_>, _pattern: &Option<Bytes>) -> Outcome {
     x.arity(1..=1, 1..=1)?;
     x.expect_text(0)?;
     Ok(x.shaped(Some(ElementType::Bool)))
 }
 
-/// `[C]` or `[N, C]` of words; the last axis becomes one of counts, up to the largest index of an n-gram.
+/// Counts n-grams in `[C]` or `[N, C]` words; the last axis gets the counts, up to the largest index of an n-gram.
 #[expect(clippy::too_many_arguments, reason = "as many as ONNX has attributes")]
 pub(crate) fn tf_idf(
     x: &Operands<'_>,
@@ -77,11 +77,11 @@ pub(crate) fn tf_idf(
     match (pool_int64s, pool_strings) {
         (Some(_), None) => x.expect_index(0)?,
         (None, Some(_)) => x.expect_text(0)?,
-        _ => return Err(x.fail("it takes one of `pool_int64s` and `pool_strings`")),
+        _ => return Err(x.fail("it requires exactly one of `pool_int64s` and `pool_strings`")),
     }
     if *min_gram_length < 1 || min_gram_length > max_gram_length || *max_skip_count < 0 {
         return Err(x.fail(format!(
-            "there are no n-grams of {min_gram_length} to {max_gram_length} words that skip up to {max_skip_count}"
+            "the lengths {min_gram_length} to {max_gram_length} and the skip count {max_skip_count} of n-grams are not valid"
         )));
     }
     if let Some(weights) = weights.as_ref().filter(|weights| weights.len() != ngram_indexes.len()) {
@@ -91,7 +91,7 @@ pub(crate) fn tf_idf(
         return Err(x.fail(format!("the index {negative} of an n-gram is negative")));
     }
     let Some(size) = ngram_indexes.iter().max().map(|last| Dim::Known(*last).plus(&Dim::Known(1))) else {
-        return Err(x.fail("`ngram_indexes` is empty"));
+        return Err(x.fail("`ngram_indexes` must not be empty"));
     };
     let shape = match x.shape(0).map(|shape| &**shape) {
         None => None,

@@ -1,10 +1,10 @@
-//! Windows that slide along the spatial axes: what convolutions and pools share.
+//! Windows that slide along the spatial axes, as convolutions and pools have them.
 
 use super::{InferError, Operands};
 use crate::Dim;
 use crate::op::AutoPad;
 
-/// The attributes of windows, as they stand in the operator; an empty list is one that is absent.
+/// The window attributes of an operator; an empty list stands for an absent one.
 #[derive(Clone, Copy)]
 pub(super) struct Sliding<'a> {
     pub(super) strides: &'a [i64],
@@ -14,10 +14,10 @@ pub(super) struct Sliding<'a> {
     pub(super) rounding: Rounding,
 }
 
-/// What becomes of elements at the end that do not fill a window.
+/// How elements at the end that do not fill a window are treated.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rounding {
-    /// Convolutions leave them out, and have one window at least.
+    /// Convolutions leave them out, and have at least one window.
     Whole,
     /// Pools leave them out.
     Down,
@@ -33,7 +33,7 @@ impl Rounding {
 
 /// The window along one axis.
 pub(super) struct Window {
-    /// How far it reaches: `dilation * (kernel - 1) + 1`.
+    /// The extent: `dilation * (kernel - 1) + 1`.
     extent: Dim,
     stride: i64,
     padding: Padding,
@@ -42,15 +42,15 @@ pub(super) struct Window {
 
 #[derive(Clone, Copy)]
 enum Padding {
-    /// So much before and behind.
+    /// The sizes before and after.
     Given(i64, i64),
-    /// As much as `SAME_UPPER` and `SAME_LOWER` need.
+    /// As much as `SAME_UPPER` and `SAME_LOWER` require.
     Same,
     /// The standard and the runtimes do not agree.
     Undecided,
 }
 
-/// A list with a value for each axis, all at least `least`; where it is empty, `default` for each.
+/// Returns a list with one value per axis, each at least `least`; an empty list gives `default` for each.
 pub(super) fn per_axis(
     x: &Operands<'_>,
     name: &str,
@@ -60,23 +60,23 @@ pub(super) fn per_axis(
     default: i64,
 ) -> Result<Vec<i64>, InferError> {
     if let Some(value) = values.iter().find(|value| **value < least) {
-        return Err(x.fail(format!("`{name}` holds {value}, but {least} is the least")));
+        return Err(x.fail(format!("`{name}` holds {value}, but must be at least {least}")));
     }
     match values.len() {
         0 => Ok(vec![default; axes]),
         count if count == axes => Ok(values.to_vec()),
-        count => Err(x.fail(format!("`{name}` holds {count} values, but {axes} are needed"))),
+        count => Err(x.fail(format!("`{name}` holds {count} values, but must hold {axes}"))),
     }
 }
 
-/// The window along each axis, from the sizes of the kernel.
+/// Returns the window along each axis, from the sizes of the kernel.
 pub(super) fn windows(x: &Operands<'_>, kernel: &[Dim], sliding: &Sliding<'_>) -> Result<Vec<Window>, InferError> {
     let axes = kernel.len();
     let strides = per_axis(x, "strides", sliding.strides, axes, 1, 1)?;
     let dilations = per_axis(x, "dilations", sliding.dilations, axes, 1, 1)?;
     let pads = per_axis(x, "pads", sliding.pads, axes.saturating_mul(2), 0, 0)?;
     if let Some(size) = kernel.iter().filter_map(Dim::known).find(|size| *size < 1) {
-        return Err(x.fail(format!("the kernel has the size {size}, but 1 is the least")));
+        return Err(x.fail(format!("the kernel size is {size}, but must be at least 1")));
     }
     let one = Dim::Known(1);
     let (pool, ceil) = (sliding.rounding != Rounding::Whole, sliding.rounding == Rounding::Up);
@@ -85,13 +85,13 @@ pub(super) fn windows(x: &Operands<'_>, kernel: &[Dim], sliding: &Sliding<'_>) -
     let windows = shapes.map(|(((kernel, stride), dilation), (&begin, &end))| {
         let padding = match sliding.auto_pad {
             AutoPad::NotSet => Padding::Given(begin, end),
-            // With `ceil_mode` the standard gives two formulas for it, which differ where a step is more than 1.
+            // With `ceil_mode` the standard gives two formulas, which differ if a stride is more than 1.
             AutoPad::Valid if (begin, end) == (0, 0) && (!ceil || stride == 1) => Padding::Given(0, 0),
-            // Some runtimes leave out the dilation of a pool there.
+            // Some runtimes ignore the dilation of a pool here.
             AutoPad::SameUpper | AutoPad::SameLower if sliding.pads.is_empty() && (!pool || dilation == 1) => {
                 Padding::Same
             }
-            // `pads` must not be given with it, and where it is, one runtime heeds it and the other does not.
+            // `pads` must not be given with `auto_pad`; if it is, the runtimes differ.
             _ => Padding::Undecided,
         };
         let extent = kernel.minus(&one).times(&Dim::Known(dilation)).plus(&one);
@@ -101,7 +101,7 @@ pub(super) fn windows(x: &Operands<'_>, kernel: &[Dim], sliding: &Sliding<'_>) -
 }
 
 impl Window {
-    /// How many places the window takes along an axis of that size.
+    /// Returns the number of positions of the window along an axis of this size.
     pub(super) fn places(&self, x: &Operands<'_>, size: &Dim) -> Result<Dim, InferError> {
         let stride = Dim::Known(self.stride);
         let before_next = Dim::Known(self.stride - 1);
@@ -116,7 +116,7 @@ impl Window {
         let last = if ceil { last.plus(&before_next) } else { last };
         if matches!(last, Dim::Known(..0)) {
             let what = format!("a window of {} does not fit in {size} + {begin} + {end}", self.extent);
-            // A pool over less than a window is one window to some runtimes, and to others none.
+            // A pool over less than a window is one window to some runtimes and none to others.
             return if self.rounding == Rounding::Whole { Err(x.fail(what)) } else { Ok(Dim::Unknown) };
         }
         let next = last.plus(&stride);
@@ -124,7 +124,7 @@ impl Window {
             return Ok(next.floor_div(&stride));
         }
         if !self.extent.minus(&end).is_nonnegative() {
-            // Several windows might begin in the padding, and the standard leaves out but one.
+            // Several windows might begin in the padding, and the standard leaves out only one.
             return Ok(Dim::Unknown);
         }
         // A last window that would begin in the padding at the end is left out.
@@ -132,7 +132,7 @@ impl Window {
         Ok(next.minimum(&inside).floor_div(&stride))
     }
 
-    /// The size of an axis on which windows at `places` lie side by side, as a transposed convolution spreads them.
+    /// Returns the size of an axis that windows at `places` cover, as a transposed convolution spreads them.
     pub(super) fn spread(&self, x: &Operands<'_>, places: &Dim, more: i64) -> Result<Dim, InferError> {
         let stride = Dim::Known(self.stride);
         let size = match self.padding {
@@ -141,7 +141,7 @@ impl Window {
                 let whole = last.plus(&self.extent).plus(&Dim::Known(more));
                 whole.minus(&Dim::Known(begin)).minus(&Dim::Known(end))
             }
-            // Where the window is smaller than the step, there is nothing to take away to come to this size.
+            // If the window is smaller than the stride, nothing can be cropped to reach this size.
             Padding::Same if more == 0 && self.extent.minus(&stride).is_nonnegative() => places.times(&stride),
             Padding::Same | Padding::Undecided => Dim::Unknown,
         };

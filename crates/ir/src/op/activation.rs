@@ -10,17 +10,17 @@ macro_rules! activation {
         Softplus "softplus" [1 22] ElementwiseUnary => infer::elementwise::float;
         /// `max(x, 0)`.
         Relu "relu" [1 6! 13 14] ElementwiseUnary => infer::elementwise::same;
-        /// Gaussian error linear unit (ONNX 20).
+        /// The Gaussian error linear unit (ONNX 20).
         Gelu "gelu" [20] ElementwiseUnary {
-            /// Exact, or by a hyperbolic tangent.
+            /// Exact, or approximated with tanh.
             approximate: GeluApproximation = GeluApproximation::None,
         } => infer::elementwise::gelu;
-        /// `e^x / sum(e^x)` along an axis.
+        /// Softmax: `e^x / sum(e^x)` along an axis.
         Softmax "softmax" [1 11 13!] Other {
             /// The axis.
             axis: i64,
         } => infer::reduction::along;
-        /// The logarithm of the softmax.
+        /// The logarithm of the softmax along an axis.
         LogSoftmax "log_softmax" [1 11 13!] Other {
             /// The axis.
             axis: i64,
@@ -29,7 +29,7 @@ macro_rules! activation {
         ScaledSoftmax "scaled_softmax" [] Other {
             /// The axis.
             axis: i64,
-            /// Times the first operand, before the mask is added.
+            /// The factor of the first operand, before the mask is added.
             scale: f32,
         } => infer::reduction::scaled_softmax;
         /// `x * max(0, min(1, x / 6 + 1 / 2))`.
@@ -40,24 +40,24 @@ macro_rules! activation {
         Softsign "softsign" [1 22] ElementwiseUnary => infer::elementwise::float;
         /// `max(0, x) + min(0, alpha * (e^(x / alpha) - 1))`.
         Celu "celu" [12 28] ElementwiseUnary {
-            /// Where the negative part flattens.
+            /// The negative part approaches `-alpha`.
             alpha: f32 = 1.0,
         } => infer::elementwise::float_with_alpha;
         /// `x`, or `alpha * (e^x - 1)` below 0.
         Elu "elu" [1 6! 22] ElementwiseUnary {
-            /// Times the negative part.
+            /// The factor of the negative part.
             alpha: f32 = 1.0,
         } => infer::elementwise::float_with_alpha;
         /// `gamma * x`, or `gamma * alpha * (e^x - 1)` below 0.
         Selu "selu" [1 6! 22] ElementwiseUnary {
-            /// Times the negative part.
+            /// The factor of the negative part.
             alpha: f32 = 1.673_263_2,
-            /// Times all.
+            /// The factor of the whole result.
             gamma: f32 = 1.050_701,
         } => infer::elementwise::float_with_two;
         /// `x`, or `alpha * x` below 0.
         LeakyRelu "leaky_relu" [1 6! 16] ElementwiseUnary {
-            /// Times the negative part.
+            /// The factor of the negative part.
             alpha: f32 = 0.01,
         } => infer::elementwise::float_with_alpha;
         /// `x` above `alpha`, else 0.
@@ -72,26 +72,26 @@ macro_rules! activation {
             /// The value at 0.
             beta: f32 = 0.5,
         } => infer::elementwise::float_with_two;
-        /// `x` nearer to 0 by `bias`, and 0 within `lambd` of it.
+        /// `x - bias` above `lambd`, `x + bias` below `-lambd`, 0 between.
         Shrink "shrink" [9] ElementwiseUnary {
-            /// What lies within is 0.
+            /// The threshold: values between `-lambd` and `lambd` become 0.
             lambd: f32 = 0.5,
-            /// How much nearer.
+            /// The offset toward 0.
             bias: f32 = 0.0,
         } => infer::elementwise::shrink;
         /// `x * sigmoid(alpha * x)` (ONNX 24).
         Swish "swish" [24] ElementwiseUnary {
-            /// Times the operand of the sigmoid.
+            /// The factor of the operand of the sigmoid.
             alpha: f32 = 1.0,
         } => infer::elementwise::float_with_alpha;
         /// `x`, or `slope * x` below 0.
         PRelu "prelu" [1 6! 7! 9 16] Other => infer::elementwise::prelu;
-        /// `swish(a) * b` of two operands of one shape (ONNX 28).
+        /// `swish(a) * b` of two operands of the same shape (ONNX 28).
         SwiGLU "swiglu" [28] Other {
-            /// Times the operand of the sigmoid.
+            /// The factor of the operand of the sigmoid.
             alpha: f32 = 1.0,
         } => infer::elementwise::swiglu;
-        /// 1 at the first largest along an axis, else 0.
+        /// 1 at the first maximum along an axis, 0 elsewhere.
         Hardmax "hardmax" [1 11 13!] Other {
             /// The axis.
             axis: i64 = -1,

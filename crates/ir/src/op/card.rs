@@ -1,4 +1,4 @@
-//! What the table of operators says of an operator, whatever its attributes.
+//! The rows of the operator table: what holds for an operator with any attributes.
 
 use super::OpKind;
 use std::collections::HashMap;
@@ -12,31 +12,32 @@ pub(super) struct Card {
     pub(super) versions: &'static [Version],
     pub(super) class: Class,
     pub(super) commutes: bool,
-    /// Those of each attribute, those of the values of each attribute, those of operands and results.
+    /// The additions of each attribute, then those of the values of each attribute, then those of operands and results.
     pub(super) additions: &'static [&'static [Addition]],
 }
 
 impl Card {
-    /// The row of a kind that is not an operator of ONNX.
+    /// Creates the row of a kind that is not an ONNX operator.
     pub(super) const fn source(name: &'static str, word: &'static str) -> Self {
         Self { name, word, versions: &[], class: Class::Other, commutes: false, additions: &[] }
     }
 }
 
-/// A version of an operator of ONNX.
+/// A version of an ONNX operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Version {
-    /// The opset that brought it.
+    /// The opset that introduced it.
     pub since: i64,
-    /// Whether it keeps the meaning of every node written before: it takes more types, or has attributes and operands
-    /// whose absence says what was so before. Otherwise it may change a node's meaning, or no longer have its form.
+    /// Whether every node written for the version before means the same: the version only accepts more types, or adds
+    /// attributes and operands whose absence means the earlier behavior. Otherwise it may change a node's meaning or
+    /// reject its form.
     pub keeps_nodes: bool,
 }
 
-/// What a version of an operator added: a node without it means the same in the version before.
+/// A part that a version of an operator added: a node without it means the same in the version before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Addition {
-    /// What was added.
+    /// The part that was added.
     pub part: Part,
     /// The opset that added it.
     pub since: i64,
@@ -45,58 +46,58 @@ pub struct Addition {
 /// A part of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// The attribute of that name.
+    /// The attribute of this name.
     Attribute(&'static str),
-    /// The attribute of that name, where it has that value.
+    /// The attribute of this name with this value.
     Value(&'static str, &'static str),
-    /// The operand at that position, and its name.
+    /// The operand at this index, and its name.
     Operand(usize, &'static str),
-    /// The result at that position, and its name.
+    /// The result at this index, and its name.
     Result(usize, &'static str),
 }
 
-/// What the elements of an operator's results are made of.
+/// How the elements of an operator's results relate to those of its operands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// Each element is computed from one element of the only operand, at the same place.
+    /// Each element is computed from the element of the only operand at the same position.
     ElementwiseUnary,
-    /// Each element is computed from one element of every operand; all operands are broadcast to one shape.
+    /// Each element is computed from one element of every operand; the operands are broadcast to one shape.
     Broadcasting,
-    /// The elements of the first operand in their order, in another shape.
+    /// The elements of the first operand in the same order, in another shape.
     Reshapes,
-    /// The elements of the first operand, all of them, in another order or more than once.
+    /// All elements of the first operand, in another order or repeated.
     Rearranges,
     /// Some of the elements of the first operand.
     Selects,
-    /// One element for those along some axes, and `keepdims` says whether these axes stay.
+    /// One element for all elements along some axes; `keepdims` decides whether these axes stay.
     Reduces,
-    /// Random numbers, or elements changed by them, so that two nodes that look the same compute different ones.
+    /// Random numbers, or elements changed at random: two equal nodes compute different results.
     Random,
-    /// What bodies compute, which run as a part of the node.
+    /// The results of bodies, which run as part of the node.
     Control,
     /// Anything else.
     Other,
 }
 
 impl OpKind {
-    /// The word of the text form, such as `scaled_softmax`.
+    /// Returns the name in the text form, such as `scaled_softmax`.
     pub fn word(self) -> &'static str {
         self.card().word
     }
 
-    /// The name as ONNX writes it, such as `LayerNormalization`.
+    /// Returns the name in ONNX, such as `LayerNormalization`.
     pub fn name(self) -> &'static str {
         self.card().name
     }
 
-    /// The kind of that word of the text form.
+    /// Returns the kind with this name in the text form.
     pub fn from_word(word: &str) -> Option<OpKind> {
         static BY_WORD: LazyLock<HashMap<&str, OpKind>> =
             LazyLock::new(|| OpKind::ALL.iter().map(|kind| (kind.word(), *kind)).collect());
         BY_WORD.get(word).copied()
     }
 
-    /// The kind of that ONNX operator; fused ones are none.
+    /// Returns the kind of this ONNX operator; fused operators have none.
     pub fn from_name(name: &str) -> Option<OpKind> {
         static BY_NAME: LazyLock<HashMap<&str, OpKind>> = LazyLock::new(|| {
             OpKind::ALL.iter().filter(|kind| !kind.is_fused()).map(|kind| (kind.name(), *kind)).collect()
@@ -104,7 +105,7 @@ impl OpKind {
         BY_NAME.get(name).copied()
     }
 
-    /// The opsets of ONNX that brought a version of the operator, the oldest first; none where ONNX does not have it.
+    /// Returns the versions of the operator, oldest first; none if ONNX does not have it.
     ///
     /// ```
     /// use netwright_ir::OpKind;
@@ -115,22 +116,23 @@ impl OpKind {
         self.card().versions
     }
 
-    /// The first opset of ONNX that has the operator.
+    /// Returns the first opset that has the operator.
     pub fn since(self) -> Option<i64> {
         self.versions().first().map(|version| version.since)
     }
 
-    /// What later versions added to the first: attributes, values of them, operands and results, in that order.
+    /// Returns what later versions added to the first: attributes, values of attributes, operands and results, in that
+    /// order.
     pub fn additions(self) -> impl Iterator<Item = Addition> {
         self.card().additions.iter().copied().flatten().copied()
     }
 
-    /// What the elements of its results are made of.
+    /// Returns how the elements of its results relate to those of its operands.
     pub fn class(self) -> Class {
         self.card().class
     }
 
-    /// Whether it is a source of the graph: it has no operands, and is what it is by itself or by the caller.
+    /// Whether it is a source of the graph: an input, a capture or a tensor.
     pub fn is_source(self) -> bool {
         matches!(
             self,
@@ -138,22 +140,22 @@ impl OpKind {
         )
     }
 
-    /// Whether it exists in the IR alone and must be lowered before it is written.
+    /// Whether it exists only in the IR and must be lowered before it is written.
     pub fn is_fused(self) -> bool {
         self.versions().is_empty() && !self.is_source() && self != OpKind::Opaque
     }
 
-    /// Whether its two operands may be exchanged.
+    /// Whether its two operands may be swapped.
     pub fn commutes(self) -> bool {
         self.card().commutes
     }
 
-    /// Whether its results are drawn at random, so that two nodes that look the same compute different ones.
+    /// Whether its results are random, so that two equal nodes compute different results.
     pub fn is_random(self) -> bool {
         self.class() == Class::Random
     }
 
-    /// Whether its result is the elements of its first operand in their order, in the same or another shape.
+    /// Whether its result has the elements of its first operand in the same order, in the same or another shape.
     pub fn keeps_order(self) -> bool {
         self == OpKind::Identity || self.class() == Class::Reshapes
     }
@@ -172,13 +174,13 @@ mod tests {
     use std::sync::Arc;
 
     #[test]
-    fn rows_agree_with_themselves() {
+    fn rows_are_consistent() {
         for kind in OpKind::ALL {
             let name = kind.name();
             let versions: Vec<i64> = kind.versions().iter().map(|version| version.since).collect();
             assert!(versions.is_sorted_by(|a, b| a < b), "{name}");
             for Addition { part, since } in kind.additions() {
-                assert!(versions[1..].contains(&since), "{name} has no version of opset {since}, which adds {part:?}");
+                assert!(versions[1..].contains(&since), "{name} has no version at opset {since}, which adds {part:?}");
             }
             assert_eq!(OpKind::from_word(kind.word()), Some(*kind));
             assert_eq!(OpKind::from_name(name), Some(*kind).filter(|kind| !kind.is_fused()));
@@ -189,7 +191,7 @@ mod tests {
         );
     }
 
-    /// What becomes of an operator that has the attribute, and no other.
+    /// Constructs an operator with this attribute only.
     fn with(kind: OpKind, name: &str, value: Attribute) -> Result<Op, AttributeError> {
         Op::from_attributes(kind, Attributes::new(vec![(name.into(), value)]).unwrap())
     }
@@ -217,7 +219,8 @@ mod tests {
         }
     }
 
-    /// The shape of the result of the operator on operands of these shapes, of the first element type that it takes.
+    /// Returns the shape of the result for operands of these shapes, of the first element type that the operator
+    /// accepts.
     fn inferred(kind: OpKind, shapes: &[Shape]) -> Option<Shape> {
         let op = [vec![], vec![("to", 7)], vec![("direction", 0)]].into_iter().find_map(|given| {
             let value = |(name, number): (&str, i64)| match name {
@@ -262,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn marks_of_a_row_are_read() {
+    fn markers_of_a_row_are_parsed() {
         let squeeze = OpKind::Squeeze.versions();
         let breaking: Vec<i64> =
             squeeze.iter().filter(|version| !version.keeps_nodes).map(|version| version.since).collect();

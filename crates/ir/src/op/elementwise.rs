@@ -10,9 +10,9 @@ macro_rules! elementwise {
         Sign "sign" [9 13] ElementwiseUnary => infer::elementwise::same;
         /// `1 / x`.
         Reciprocal "reciprocal" [1 6! 13] ElementwiseUnary => infer::elementwise::float;
-        /// The largest whole number that is not larger.
+        /// Rounds down to an integer.
         Floor "floor" [1 6! 13] ElementwiseUnary => infer::elementwise::float;
-        /// The smallest whole number that is not smaller.
+        /// Rounds up to an integer.
         Ceil "ceil" [1 6! 13] ElementwiseUnary => infer::elementwise::float;
         /// Square root.
         Sqrt "sqrt" [1 6! 13] ElementwiseUnary => infer::elementwise::float;
@@ -26,17 +26,17 @@ macro_rules! elementwise {
         Cos "cos" [7 22] ElementwiseUnary => infer::elementwise::float;
         /// The error function.
         Erf "erf" [9 13!] ElementwiseUnary => infer::elementwise::same;
-        /// The truth value's opposite.
+        /// Logical negation.
         Not "not" [1] ElementwiseUnary => infer::elementwise::truth;
         /// The operand itself.
         Identity "identity" [1 13 14 16 19 21 23 24 25] ElementwiseUnary => infer::elementwise::identity;
-        /// The elements in another type; the result is known where a shape's elements are.
+        /// Casts to another element type; inference follows the elements of a shape.
         Cast "cast" [1 6! 9 13 19 21 23 24! 25 28] ElementwiseUnary {
-            /// The type.
+            /// The element type of the result.
             to: ElementType,
-            /// Whether values out of the range of an 8-bit float become its largest.
+            /// Whether values outside the range of an 8-bit float become its largest value.
             saturate since 19: bool = true,
-            /// How a number is rounded to a power of two, the type `f8e8m0`.
+            /// How a number is rounded to a power of two (`f8e8m0`).
             round_mode since 24: CastRounding = CastRounding::Up,
         } => infer::elementwise::cast;
         /// `a + b`.
@@ -45,26 +45,26 @@ macro_rules! elementwise {
         Sub "sub" [1 6! 7! 13 14] Broadcasting => infer::elementwise::sub;
         /// `a * b`.
         Mul "mul" [1 6! 7! 13 14] Broadcasting, commutes => infer::elementwise::mul;
-        /// `a / b`; integers are rounded toward zero.
+        /// `a / b`; integer division truncates.
         Div "div" [1 6! 7! 13 14] Broadcasting => infer::elementwise::div;
-        /// The remainder: of floored division with `fmod = 0`, of truncated division with 1.
+        /// The remainder of floored division, or with `fmod` of truncated division.
         Mod "mod" [10 13 28] Broadcasting {
             /// Whether the result has the sign of the dividend.
             fmod: bool = false,
         } => infer::elementwise::modulo;
         /// `a ^ b`; the result has the type of `a`.
         Pow "pow" [1 7! 12 13 15] Broadcasting => infer::elementwise::pow;
-        /// The smallest.
+        /// The minimum of any number of operands.
         Min "min" [1 6! 8 12 13] Broadcasting, commutes => infer::elementwise::min;
-        /// The largest.
+        /// The maximum of any number of operands.
         Max "max" [1 6! 8 12 13] Broadcasting, commutes => infer::elementwise::max;
         /// The sum of any number of operands.
         Sum "sum" [1 6! 8 13] Broadcasting => infer::elementwise::sum;
-        /// Whether both hold.
+        /// Logical and.
         And "and" [1 7!] Broadcasting, commutes => infer::elementwise::logical;
-        /// Whether one holds.
+        /// Logical or.
         Or "or" [1 7!] Broadcasting, commutes => infer::elementwise::logical;
-        /// Whether just one holds.
+        /// Logical exclusive or.
         Xor "xor" [1 7!] Broadcasting, commutes => infer::elementwise::logical;
         /// `a == b`.
         Equal "equal" [1 7! 11 13 19] Broadcasting, commutes => infer::elementwise::compare;
@@ -76,7 +76,7 @@ macro_rules! elementwise {
         Less "less" [1 7! 9 13] Broadcasting => infer::elementwise::compare;
         /// `a <= b`.
         LessOrEqual "less_or_equal" [12 16] Broadcasting => infer::elementwise::compare;
-        /// `a` where the condition holds, `b` elsewhere.
+        /// `a` where the condition is true, `b` elsewhere.
         Where "where" [9 16] Broadcasting => infer::elementwise::select;
         /// Arc cosine.
         Acos "acos" [7 22] ElementwiseUnary => infer::elementwise::float;
@@ -96,29 +96,29 @@ macro_rules! elementwise {
         Sinh "sinh" [9 22] ElementwiseUnary => infer::elementwise::float;
         /// Tangent.
         Tan "tan" [7 22] ElementwiseUnary => infer::elementwise::float;
-        /// The nearest whole number; the even one from the middle.
+        /// Rounds to the nearest integer, ties to even.
         Round "round" [11 22] ElementwiseUnary => infer::elementwise::float;
-        /// Whether it is no number.
+        /// Whether the element is NaN.
         IsNaN "is_nan" [9 13 20] ElementwiseUnary => infer::elementwise::is_nan;
-        /// Whether it is infinite.
+        /// Whether the element is infinite.
         IsInf "is_inf" [10 20] ElementwiseUnary {
             /// Whether negative infinity counts.
             detect_negative: bool = true,
             /// Whether positive infinity counts.
             detect_positive: bool = true,
         } => infer::elementwise::is_inf;
-        /// Each bit's opposite.
+        /// Bitwise negation.
         BitwiseNot "bitwise_not" [18] ElementwiseUnary => infer::elementwise::integer;
-        /// The bits read as another type of as many (ONNX 26).
+        /// Reinterprets the bits as another type of the same width (ONNX 26).
         BitCast "bit_cast" [26] ElementwiseUnary {
-            /// The type.
+            /// The element type of the result.
             to: ElementType,
         } => infer::elementwise::bit_cast;
-        /// The elements in the type of the second operand.
+        /// Casts to the element type of the second operand.
         CastLike "cast_like" [15 19 21 23 24! 25] Other {
-            /// Whether values out of the range of an 8-bit float become its largest.
+            /// Whether values outside the range of an 8-bit float become its largest value.
             saturate since 19: bool = true,
-            /// How a number is rounded to a power of two, the type `f8e8m0`.
+            /// How a number is rounded to a power of two (`f8e8m0`).
             round_mode since 24: CastRounding = CastRounding::Up,
         } => infer::elementwise::cast_like;
         /// `min(max(x, low), high)`; either bound may be absent.
@@ -126,15 +126,15 @@ macro_rules! elementwise {
             added(Operand 1 "min" since 11, Operand 2 "max" since 11) => infer::elementwise::clip;
         /// The mean of any number of operands.
         Mean "mean" [1 6! 8 13] Broadcasting => infer::elementwise::variadic;
-        /// Bits that both have.
+        /// Bitwise and.
         BitwiseAnd "bitwise_and" [18] Broadcasting, commutes => infer::elementwise::bitwise;
-        /// Bits that one has.
+        /// Bitwise or.
         BitwiseOr "bitwise_or" [18] Broadcasting, commutes => infer::elementwise::bitwise;
-        /// Bits that just one has.
+        /// Bitwise exclusive or.
         BitwiseXor "bitwise_xor" [18] Broadcasting, commutes => infer::elementwise::bitwise;
-        /// The bits of `a` shifted by `b` places.
+        /// Shifts the bits of `a` by `b`.
         BitShift "bit_shift" [11 28] Broadcasting {
-            /// Where to.
+            /// The direction of the shift.
             direction: ShiftDirection,
         } => infer::elementwise::bit_shift;
     } };

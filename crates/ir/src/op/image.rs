@@ -2,45 +2,45 @@
 
 macro_rules! image {
     ($($before:tt)*) => { unite! { $($before)*
-        /// The axes in other sizes, by `scales` or `sizes`.
+        /// Resizes axes by `scales` or to `sizes`.
         Resize "resize" [10 11! 13! 18 19] Other added(Operand 2 "scales" since 11, Operand 3 "sizes" since 11) {
-            /// Whether what is made smaller is smoothed.
+            /// Whether to smooth when downsampling.
             antialias since 18: bool = false,
-            /// The axes that the operands speak of; none means all.
+            /// The axes that the operands refer to; empty means all.
             axes since 18: Vec<i64> = vec![],
-            /// Where in the operand an element lies.
+            /// How an index of the result maps to a coordinate in the operand.
             coordinate_transformation_mode since 11
                 values("half_pixel_symmetric" since 19): ResizeCoordinates = ResizeCoordinates::HalfPixel,
             /// The coefficient of cubic interpolation.
             cubic_coeff_a since 11: f32 = -0.75,
-            /// Whether what lies outside has no weight.
+            /// Whether elements outside the operand have weight 0.
             exclude_outside since 11: bool = false,
-            /// What is read outside of a region.
+            /// The value read outside a region.
             extrapolation_value since 11: f32 = 0.0,
-            /// What `sizes` say of the ratio of the axes.
+            /// How `sizes` treat the aspect ratio.
             keep_aspect_ratio_policy since 18: AspectRatioPolicy = AspectRatioPolicy::Stretch,
-            /// What an element is made of.
+            /// The interpolation mode.
             mode: Interpolation = Interpolation::Nearest,
-            /// Which element is the nearest.
+            /// How a coordinate is rounded to the nearest element.
             nearest_mode since 11: NearestMode = NearestMode::RoundPreferFloor,
         } => infer::image::resize;
-        /// Sampled at the coordinates of a grid.
+        /// Samples at the coordinates of a grid.
         GridSample "grid_sample" [16 20! 22] Other {
-            /// Whether the outermost coordinates are the centers of pixels, not their edges.
+            /// Whether the extreme coordinates are the centers of the corner pixels, not their edges.
             align_corners: bool = false,
-            /// What an element is made of.
+            /// The interpolation mode.
             mode: Interpolation = Interpolation::Linear,
-            /// What is read outside.
+            /// The value read outside the image.
             padding_mode: GridPadding = GridPadding::Zeros,
         } => infer::image::grid_sample;
-        /// The grid that samples by affine matrices (ONNX 20).
+        /// The sampling grid of affine matrices (ONNX 20).
         AffineGrid "affine_grid" [20] Other {
-            /// Whether the outermost coordinates are the centers of pixels, not their edges.
+            /// Whether the extreme coordinates are the centers of the corner pixels, not their edges.
             align_corners: bool = false,
         } => infer::image::affine_grid;
-        /// The pixels of an image file (ONNX 20).
+        /// Decodes an image file to pixels (ONNX 20).
         ImageDecoder "image_decoder" [20] Other {
-            /// The channels.
+            /// The channels of a pixel.
             pixel_format: PixelFormat = PixelFormat::Rgb,
         } => infer::image::image_decoder;
     } };

@@ -1,8 +1,8 @@
-//! Elements chosen or replaced by index or condition.
+//! Elements selected or replaced by index or condition.
 
 macro_rules! indexing {
     ($($before:tt)*) => { unite! { $($before)*
-        /// From `starts` up to `ends` along `axes`, by `steps`.
+        /// The slice from `starts` to `ends` along `axes`, with `steps`.
         Slice "slice" [1 10! 11 13] Selects
             added(
                 Operand 1 "starts" since 10,
@@ -15,52 +15,52 @@ macro_rules! indexing {
             /// The axis.
             axis: i64 = 0,
         } => infer::indexing::gather;
-        /// The elements at the indices along an axis, the other indices their own.
+        /// The elements at the indices along an axis; the other coordinates stay.
         GatherElements "gather_elements" [11 13] Selects {
             /// The axis.
             axis: i64 = 0,
         } => infer::indexing::gather_elements;
         /// The slices at tuples of indices, which are the last axis of the second operand.
         GatherND "gather_nd" [11 12 13] Selects {
-            /// How many axes of data and indices go side by side.
+            /// The number of leading batch axes of data and indices.
             batch_dims since 12: i64 = 0,
         } => infer::indexing::gather_nd;
-        /// With the elements at the indices along an axis replaced (ONNX 18).
+        /// Replaces the elements at the indices along an axis (ONNX 18).
         ScatterElements "scatter_elements" [11 13 16 18] Other {
             /// The axis.
             axis: i64 = 0,
-            /// What becomes of the element that is there.
+            /// How an update combines with the element that it replaces.
             reduction since 16 values("max" since 18, "min" since 18): ScatterReduction = ScatterReduction::None,
         } => infer::indexing::scatter_elements;
-        /// With the slices at tuples of indices replaced (ONNX 18).
+        /// Replaces the slices at tuples of indices (ONNX 18).
         ScatterND "scatter_nd" [11 13 16 18] Other {
-            /// What becomes of the elements that are there.
+            /// How an update combines with the elements that it replaces.
             reduction since 16 values("max" since 18, "min" since 18): ScatterReduction = ScatterReduction::None,
         } => infer::indexing::scatter_nd;
-        /// The slices along an axis at which a condition holds.
+        /// The slices along an axis for which a condition is true.
         Compress "compress" [9 11 28] Selects {
-            /// The axis; all elements in order where it is absent.
+            /// The axis; if absent, the operand is flattened.
             axis: Option<i64> = None,
         } => infer::indexing::compress;
-        /// The indices of the elements that are not zero, a column each.
+        /// The indices of the nonzero elements, one column each.
         NonZero "non_zero" [9 13] Other => infer::indexing::non_zero;
-        /// A new axis of the size of the second operand, on at the index and off elsewhere.
+        /// One-hot vectors along a new axis: the on value at each index, the off value elsewhere.
         OneHot "one_hot" [9 11 28] Other {
-            /// Where the new axis stands.
+            /// The position of the new axis.
             axis: i64 = -1,
         } => infer::indexing::one_hot;
-        /// The distinct slices along an axis, where each is first, which each slice is, and how often each occurs.
+        /// The distinct slices along an axis. Results: the slices, first indices, inverse indices, counts.
         Unique "unique" [11 28] Other {
-            /// The axis; all elements in order where it is absent.
+            /// The axis; if absent, the operand is flattened.
             axis: Option<i64> = None,
-            /// Whether they are sorted, or stand in the order of their first occurrence.
+            /// Whether they are sorted, not in the order of their first occurrence.
             sorted: bool = true,
         } => infer::indexing::unique;
-        /// A cache with new elements written along an axis (ONNX 24).
+        /// Writes new elements into a cache along an axis (ONNX 24).
         TensorScatter "tensor_scatter" [24] Other {
             /// The axis.
             axis: i64 = -2,
-            /// What lies behind the end.
+            /// What happens to writes past the end.
             mode: ScatterMode = ScatterMode::Linear,
         } => infer::attention::tensor_scatter;
     } };

@@ -2,18 +2,18 @@
 
 macro_rules! loss {
     ($($before:tt)*) => { unite! { $($before)*
-        /// What the labels cost by the logarithms of their probabilities.
+        /// Negative log-likelihood loss of labels, from log-probabilities.
         NegativeLogLikelihoodLoss "negative_log_likelihood_loss" [12 13 22] Other {
-            /// What becomes of the losses of the samples.
+            /// How the losses of the samples are combined.
             reduction: LossReduction = LossReduction::Mean,
-            /// A label that costs nothing.
+            /// A label without loss.
             ignore_index: Option<i64> = None,
         } => infer::loss::negative_log_likelihood;
-        /// What the labels cost by their scores. Results: that, and the logarithms of the probabilities.
+        /// Cross-entropy loss of labels, from scores. Results: the loss, the log-probabilities.
         SoftmaxCrossEntropyLoss "softmax_cross_entropy_loss" [12 13] Other {
-            /// What becomes of the losses of the samples.
+            /// How the losses of the samples are combined.
             reduction: LossReduction = LossReduction::Mean,
-            /// A label that costs nothing.
+            /// A label without loss.
             ignore_index: Option<i64> = None,
         } => infer::loss::softmax_cross_entropy;
     } };

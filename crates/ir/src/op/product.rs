@@ -2,27 +2,27 @@
 
 macro_rules! product {
     ($($before:tt)*) => { unite! { $($before)*
-        /// The matrix product of the last two axes, the others broadcast.
+        /// The matrix product over the last two axes; the others are broadcast.
         MatMul "matmul" [1 9 13] Other => infer::contraction::matmul;
         /// `alpha * A * B + beta * C` of matrices.
         Gemm "gemm" [1 6 7! 9 11 13] Other {
-            /// Times the product.
+            /// The factor of the product.
             alpha: f32 = 1.0,
-            /// Times the addend.
+            /// The factor of the addend.
             beta: f32 = 1.0,
             /// Whether A is transposed.
             trans_a as "transA": bool = false,
             /// Whether B is transposed.
             trans_b as "transB": bool = false,
         } => infer::contraction::gemm;
-        /// Products summed by an equation of labels: `bij,bjk->bik`.
+        /// Einstein summation by an equation such as `bij,bjk->bik`.
         Einsum "einsum" [12 28] Other {
             /// The equation.
             equation: Bytes,
         } => infer::einsum::einsum;
         /// The determinants of the matrices of the last two axes.
         Det "det" [11 22] Other => infer::contraction::determinant;
-        /// The matrix product of 8-bit integers less their zero points, in `i32`.
+        /// The matrix product of 8-bit integers minus their zero points, in `i32`.
         MatMulInteger "matmul_integer" [10] Other => infer::contraction::matmul_integer;
         /// The matrix product of quantized tensors, quantized.
         QLinearMatMul "qlinear_matmul" [10 21] Other => infer::contraction::qlinear_matmul;

@@ -1,49 +1,49 @@
-//! Text.
+//! Strings.
 
 macro_rules! string {
     ($($before:tt)*) => { unite! { $($before)*
-        /// One text behind the other.
+        /// Concatenates strings element by element.
         StringConcat "string_concat" [20] Other => infer::strings::concat;
-        /// The parts of texts. Results: them along a new last axis, and how many there are.
+        /// Splits strings. Results: the parts along a new last axis, and their numbers.
         StringSplit "string_split" [20] Other {
-            /// What stands between parts; white space without one.
+            /// The delimiter; the default is white space.
             delimiter: Option<Bytes> = None,
-            /// The most cuts; as many as there can be without one.
+            /// The maximum number of splits; the default is unlimited.
             maxsplit: Option<i64> = None,
         } => infer::strings::split;
-        /// Texts without stop words, in one case.
+        /// Removes stop words and changes the case of strings.
         StringNormalizer "string_normalizer" [10] Other {
-            /// What becomes of the case.
+            /// How the case changes.
             case_change_action: CaseChange = CaseChange::None,
-            /// Whether stop words are told apart by case.
+            /// Whether stop words are case-sensitive.
             is_case_sensitive: bool = false,
             /// The stop words.
             stopwords: Option<Vec<Bytes>> = None,
-            /// The language, by which the case is changed.
+            /// The locale for changing case.
             locale: Option<Bytes> = None,
         } => infer::strings::normalize;
-        /// Whether the whole text matches a pattern.
+        /// Whether the whole string matches a pattern.
         RegexFullMatch "regex_full_match" [20] Other {
             /// The pattern, in the syntax of RE2.
             pattern: Option<Bytes> = None,
         } => infer::strings::matches;
-        /// How often n-grams occur, weighted.
+        /// Counts n-grams, optionally weighted.
         TfIdfVectorizer "tf_idf_vectorizer" [9] Other {
-            /// What with.
+            /// The weighting.
             mode: TermWeighting,
-            /// The least words of an n-gram.
+            /// The minimum number of words of an n-gram.
             min_gram_length: i64,
-            /// The most words of an n-gram.
+            /// The maximum number of words of an n-gram.
             max_gram_length: i64,
-            /// The most words between two of an n-gram.
+            /// The maximum number of words skipped between two words of an n-gram.
             max_skip_count: i64,
-            /// Where in the pool the 1-grams begin, the 2-grams, and so on.
+            /// The start in the pool of the 1-grams, the 2-grams, and so on.
             ngram_counts: Vec<i64>,
-            /// The place in the result of each n-gram.
+            /// The index in the result of each n-gram.
             ngram_indexes: Vec<i64>,
-            /// The n-grams, as numbers.
+            /// The n-grams as integers.
             pool_int64s: Option<Vec<i64>> = None,
-            /// The n-grams, as texts.
+            /// The n-grams as strings.
             pool_strings: Option<Vec<Bytes>> = None,
             /// The weight of each n-gram.
             weights: Option<Vec<f32>> = None,

@@ -1,21 +1,21 @@
-//! The table of operators: the rows of all families, and what is made of them.
+//! The table of operators: combines the rows of all families and generates [`Op`] and [`OpKind`] from them.
 //!
-//! A row says all that is known of an operator. For example:
+//! A row holds everything that is known about an operator. For example:
 //!
 //! ```text
 //! /// The squeezed tensor.
 //! Squeeze "squeeze" [1 11 13! 21] Reshapes added(Operand 1 "axes" since 13) => infer::layout::squeeze;
 //! ```
 //!
-//! - the name, which is ONNX's but for an operator without versions, and the word of the text form;
-//! - the opsets with a version of it, the first one first; `!` marks one that may change the meaning or the form of a
-//!   node written before: see [`Version`]. An operator without versions is the IR's own, and is lowered before it is
+//! - the name, which is ONNX's unless the operator has no versions, and the name in the text form;
+//! - the opsets that introduced its versions, oldest first; `!` marks a version that may change the meaning or the form
+//!   of existing nodes: see [`Version`]. An operator without versions exists only in the IR and is lowered before it is
 //!   written;
-//! - its [`Class`], and `commutes` where its two operands may be exchanged;
-//! - the operands and results that a version after the first has added;
-//! - its attributes: the field's name, `as` ONNX's where that is another, the opset that has added it and values that
-//!   were added `since`, the type, and the default where it has one;
-//! - the function that infers its results, which stands with its family in [`crate::infer`].
+//! - its [`Class`], and `commutes` if its two operands may be swapped;
+//! - the operands and results that later versions added;
+//! - its attributes: the field's name, `as` ONNX's name if it differs, the opset that added the attribute or some of
+//!   its values (`since`), the type, and the default if there is one;
+//! - its inference function, which is in the same family of [`crate::infer`].
 
 use super::card::{Addition, Card, Class, Part, Version};
 use super::{
@@ -61,34 +61,34 @@ macro_rules! operators {
         ),* $(,)? })?
         => $infer:path;
     )*) => {
-        /// What a node computes.
+        /// An operator with its attributes: what a node computes.
         #[derive(Clone, Debug, PartialEq)]
         pub enum Op {
-            /// A value that the caller gives when the model runs.
+            /// A value that the caller gives at run time.
             Input,
             /// A trained tensor; an initializer in ONNX.
             Parameter(Tensor),
             /// A tensor that the compiler or an exporter computed: a shape, a scalar, a table.
             Constant(Tensor),
-            /// A trained tensor stored by its nonzero elements; what reads it sees a dense one.
+            /// A trained tensor stored by its nonzero elements; readers see a dense tensor.
             SparseParameter(SparseTensor),
-            /// In a body: a value of the graph around it.
+            /// In a body: a captured value of the graph around it.
             Captured,
-            /// An operator that is not understood, kept as it came.
+            /// An operator that Netwright does not know, passed through unchanged.
             Opaque(Box<OpaqueOp>),
             $( $(#[$doc])* $name $({ $( $(#[$field_doc])* $field: $type ),* })?, )*
         }
 
-        /// Which operator, whatever its attributes.
+        /// The kind of an operator, without its attributes.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[expect(missing_docs, reason = "each stands for the variant of `Op` of the same name")]
         pub enum OpKind { Input, Parameter, Constant, SparseParameter, Captured, Opaque, $( $name ),* }
 
         impl OpKind {
-            /// Every kind of operator with a word of its own.
+            /// Every kind of operator in the table; sources and opaque operators are not among them.
             pub const ALL: &'static [OpKind] = &[$( OpKind::$name ),*];
 
-            /// What the table says of the operator.
+            /// Returns the operator's row of the table.
             pub(super) fn card(self) -> &'static Card {
                 match self {
                     OpKind::Input => const { &Card::source("Input", "input") },
@@ -96,7 +96,7 @@ macro_rules! operators {
                     OpKind::Constant => const { &Card::source("Constant", "constant") },
                     OpKind::SparseParameter => const { &Card::source("SparseParameter", "sparse_parameter") },
                     OpKind::Captured => const { &Card::source("Captured", "captured") },
-                    OpKind::Opaque => const { &Card::source("Kept", "kept") },
+                    OpKind::Opaque => const { &Card::source("Opaque", "opaque") },
                     $( OpKind::$name => const { &Card {
                         name: stringify!($name),
                         word: $word,
@@ -116,7 +116,7 @@ macro_rules! operators {
         }
 
         impl Op {
-            /// Which operator it is.
+            /// Returns the kind of the operator.
             pub fn kind(&self) -> OpKind {
                 match self {
                     Op::Input => OpKind::Input,
@@ -129,7 +129,7 @@ macro_rules! operators {
                 }
             }
 
-            /// The attributes that differ from their defaults, by ONNX's names, in the order of the table.
+            /// Returns the attributes that differ from their defaults, by ONNX's names, in the order of the table.
             pub fn attributes(&self) -> Vec<(&str, Attribute)> {
                 match self {
                     Op::Input | Op::Parameter(_) | Op::Constant(_) | Op::SparseParameter(_) | Op::Captured => vec![],
@@ -149,10 +149,10 @@ macro_rules! operators {
                 }
             }
 
-            /// The operator of that kind with these attributes; those of the table that are absent get their defaults.
+            /// Constructs an operator of this kind from its attributes; absent attributes get their defaults.
             ///
             /// # Errors
-            /// When an attribute is missing, of another type or out of its range, or unknown to the operator.
+            /// When an attribute is missing, has the wrong type, is out of range, or does not belong to the operator.
             pub fn from_attributes(kind: OpKind, attributes: Attributes) -> Result<Op, AttributeError> {
                 #[allow(unused_mut, reason = "operators without attributes")]
                 let mut attributes = attributes;
@@ -170,7 +170,7 @@ macro_rules! operators {
                 Ok(op)
             }
 
-            /// The graphs that run as a part of the node, in the order of its attributes.
+            /// Returns the bodies: the graphs that run as part of the node, in the order of its attributes.
             pub fn bodies(&self) -> Vec<&Arc<Graph>> {
                 let mut bodies = vec![];
                 match self {
@@ -181,7 +181,7 @@ macro_rules! operators {
                 bodies
             }
 
-            /// The same, to be changed.
+            /// Returns the bodies for editing.
             pub(crate) fn bodies_mut(&mut self) -> Vec<&mut Arc<Graph>> {
                 let mut bodies = vec![];
                 match self {
@@ -194,10 +194,10 @@ macro_rules! operators {
                 bodies
             }
 
-            /// The facts of the results, from those of the operands.
+            /// Infers the facts of the results from those of the operands.
             ///
             /// # Errors
-            /// When the operator is not defined on such operands.
+            /// When the operator is not defined on these operands.
             pub fn infer(&self, operands: &Operands<'_>) -> Result<Inferred, InferError> {
                 match self {
                     Op::Input | Op::Captured => Ok(infer::unknown(operands)),
@@ -211,7 +211,7 @@ macro_rules! operators {
     };
 }
 
-/// The rows of all families, one behind the other: each macro of a family adds its own and calls the next.
+/// Combines the rows of all families: the macro of each family adds its rows and calls the next.
 macro_rules! unite {
     ([] $($rows:tt)*) => { operators! { $($rows)* } };
     ([$family:ident $($others:ident)*] $($rows:tt)*) => { $family! { [$($others)*] $($rows)* } };

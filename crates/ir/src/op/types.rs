@@ -1,7 +1,7 @@
-//! Which element types operators take, by the version of their domain: the type constraints of their schemas.
+//! The element types that operators accept, by version: the type constraints of their schemas.
 //!
-//! Inference computes types from the operands, whatever the version. A rule that forms an operator must also know that
-//! the opset of the model has it for these types, and that a runtime can compute it: see [`Dialect`].
+//! Inference computes types from the operands, whatever the version. A rule that inserts an operator must also know
+//! that the model's opset has it for these types and that a runtime has a kernel for it: see [`Dialect`].
 
 use super::{Op, OpKind};
 use crate::ElementType;
@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 #[path = "types/table.rs"]
 mod table;
 
-/// The operators that may be inserted into a graph: see [`Graph::set_dialect`](crate::Graph::set_dialect).
+/// A limit on the operators that may be inserted into a graph; see [`Graph::set_dialect`](crate::Graph::set_dialect).
 ///
 /// ```
 /// use netwright_ir::{Dialect, ElementType, Op, op::GeluApproximation};
@@ -22,27 +22,29 @@ mod table;
 /// };
 /// assert_eq!(refusal(20, ElementType::F32, true), None);
 /// assert_eq!(refusal(20, ElementType::F64, false), None);
-/// assert_eq!(refusal(20, ElementType::F64, true).unwrap(), "ONNX Runtime has no kernel of it for f64");
-/// assert_eq!(refusal(20, ElementType::I32, false).unwrap(), "it does not take i32 at opset 20");
-/// assert_eq!(refusal(19, ElementType::F32, false).unwrap(), "it begins at opset 20, and the model is of 19");
+/// assert_eq!(refusal(20, ElementType::F64, true).unwrap(), "ONNX Runtime has no kernel of the operator for f64");
+/// assert_eq!(refusal(20, ElementType::I32, false).unwrap(), "the operator does not accept i32 at opset 20");
+/// let since = "the operator requires opset 20, but the model has opset 19";
+/// assert_eq!(refusal(19, ElementType::F32, false).unwrap(), since);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dialect {
     /// The opset of the model.
     pub opset: i64,
-    /// Whether ONNX Runtime must have a CPU kernel for the types, too. bf16 is not asked about: it has hardly any, so
-    /// that a model in bf16 is for another provider. f16 is not, either: where there is no kernel, it casts to f32.
+    /// Whether ONNX Runtime must also have a CPU kernel for the types. bf16 is exempt: ONNX Runtime has hardly any CPU
+    /// kernels for it, so a model in bf16 is meant for another provider. f16 is exempt too: where it has no kernel,
+    /// ONNX Runtime casts to f32.
     pub with_kernels: bool,
-    /// The operators for which the opset is raised, or which are written out at the end where it is not: the first
-    /// opset that has them counts where that is newer.
+    /// The operators that later raise the model's opset or, if that is not possible, are decomposed at the end: for
+    /// them the limit is the first opset that has them, if that is newer.
     pub lowered: &'static [OpKind],
 }
 
 impl Dialect {
-    /// Checks that the operator takes operands and results of these element types; `None` where one is not known.
+    /// Checks that the operator accepts operands and results of these element types; `None` is an unknown type.
     ///
     /// # Errors
-    /// A sentence that says what does not fit. An operator of which nothing is known fits.
+    /// A sentence that names the conflict. An operator without known type constraints is allowed.
     pub fn allows(
         &self,
         op: &Op,
@@ -57,17 +59,17 @@ impl Dialect {
         let Some(first) = versions.first() else { return Ok(()) };
         let version = if self.lowered.contains(&op.kind()) { version.max(first.since) } else { version };
         let Some(types) = versions.iter().rev().find(|types| types.since <= version) else {
-            return Err(format!("it begins at opset {}, and the model is of {version}", first.since));
+            return Err(format!("the operator requires opset {}, but the model has opset {version}", first.since));
         };
         for (roles, elements) in [(&types.operands, operands), (&types.results, results)] {
             for (at, element) in elements.iter().enumerate() {
                 let (Some(role), Some(element)) = (roles.get(at), element) else { continue };
                 if !role.takes.contains(*element) {
-                    return Err(format!("it does not take {element} at opset {version}"));
+                    return Err(format!("the operator does not accept {element} at opset {version}"));
                 }
                 let is_asked = self.with_kernels && !matches!(element, ElementType::F16 | ElementType::BF16);
                 if is_asked && !role.runs.contains(*element) {
-                    return Err(format!("ONNX Runtime has no kernel of it for {element}"));
+                    return Err(format!("ONNX Runtime has no kernel of the operator for {element}"));
                 }
             }
         }
@@ -93,20 +95,20 @@ impl Set {
     }
 }
 
-/// The types of an operand or a result.
+/// The element types of an operand or a result.
 #[derive(Clone, Copy, Debug)]
 struct Role {
-    /// Those that the standard allows.
+    /// The types that the standard allows.
     takes: Set,
-    /// Those for which ONNX Runtime has a kernel; all where it has no kernel at all.
+    /// The types for which ONNX Runtime has a kernel; all if it has no kernel at all.
     runs: Set,
 }
 
-/// The operands or the results of a version.
+/// The element types of the operands or the results of a version.
 #[derive(Clone, Debug)]
 struct Roles {
     roles: Vec<Role>,
-    /// Whether the last one repeats.
+    /// Whether the last operand or result may repeat.
     repeats: bool,
 }
 
@@ -116,7 +118,7 @@ impl Roles {
     }
 }
 
-/// The types of a version of an operator.
+/// The element types of a version of an operator.
 #[derive(Clone, Debug)]
 struct Types {
     since: i64,
@@ -124,7 +126,7 @@ struct Types {
     results: Roles,
 }
 
-/// The versions of an operator, the oldest first; none where it is not known.
+/// Returns the versions of an operator, oldest first; none if it is unknown.
 fn versions(operator: &str) -> &'static [Types] {
     static VERSIONS: LazyLock<HashMap<&str, Vec<Types>>> = LazyLock::new(|| {
         let rows = table::TYPES.iter().map(|(names, lines)| (names, lines.iter().filter_map(|line| types(line))));
@@ -137,7 +139,7 @@ fn versions(operator: &str) -> &'static [Types] {
     VERSIONS.get(operator).map_or(&[], Vec::as_slice)
 }
 
-/// Reads a line of the table.
+/// Parses a line of the table.
 fn types(line: &str) -> Option<Types> {
     let (since, rest) = line.split_once(' ')?;
     let (operands, rest) = rest.split_once(':')?;
@@ -176,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn every_line_of_the_table_is_read() {
+    fn every_line_of_the_table_is_parsed() {
         let lines: usize = table::TYPES.iter().map(|(names, lines)| names.split(' ').count() * lines.len()).sum();
         let read: usize =
             table::TYPES.iter().flat_map(|(names, _)| names.split(' ')).map(|name| versions(name).len()).sum();
@@ -187,17 +189,17 @@ mod tests {
         }
     }
 
-    /// The schemas tell the versions too: those of the rows must be among them.
+    /// The schemas list the versions too: those of the rows must be among them.
     #[test]
     fn rows_have_the_versions_of_the_schemas() {
         for kind in OpKind::ALL.iter().filter(|kind| !kind.is_fused()) {
             let types = versions(kind.name());
-            // ONNX has deprecated its version of opset 18, which the schemas therefore leave out.
+            // ONNX has deprecated the version of opset 18, so the schemas leave it out.
             let first = if *kind == OpKind::GroupNormalization { Some(21) } else { kind.since() };
             assert_eq!(types.first().map(|types| types.since), first, "{}", kind.name());
             for Types { since, .. } in types {
                 let is_known = kind.versions().iter().any(|version| version.since == *since);
-                assert!(is_known, "{} has a version of opset {since}", kind.name());
+                assert!(is_known, "{} has no version at opset {since} in the schemas", kind.name());
             }
         }
     }
@@ -208,17 +210,27 @@ mod tests {
         for (op, opset, operands, expected) in [
             (Op::Mul, 7, vec![F32, F32], None),
             (Op::Mul, 13, vec![BF16, BF16], None),
-            (Op::Mul, 12, vec![BF16, BF16], Some("it does not take bf16 at opset 12")),
-            (Op::Mul, 13, vec![I8, I8], Some("it does not take i8 at opset 13")),
+            (Op::Mul, 12, vec![BF16, BF16], Some("the operator does not accept bf16 at opset 12")),
+            (Op::Mul, 13, vec![I8, I8], Some("the operator does not accept i8 at opset 13")),
             (Op::Mul, 14, vec![I8, I8], None),
             (Op::Concat { axis: 0 }, 13, vec![F64, F64, Bool], None),
-            (Op::Concat { axis: 0 }, 3, vec![F64, F64, Bool], Some("it does not take bool at opset 3")),
-            (Op::Where, 9, vec![F32, F32, F32], Some("it does not take f32 at opset 9")),
-            (Op::Where, 9, vec![Bool, BF16, BF16], Some("it does not take bf16 at opset 9")),
-            (Op::Reshape { allowzero: false }, 13, vec![F16, I32], Some("it does not take i32 at opset 13")),
+            (Op::Concat { axis: 0 }, 3, vec![F64, F64, Bool], Some("the operator does not accept bool at opset 3")),
+            (Op::Where, 9, vec![F32, F32, F32], Some("the operator does not accept f32 at opset 9")),
+            (Op::Where, 9, vec![Bool, BF16, BF16], Some("the operator does not accept bf16 at opset 9")),
+            (
+                Op::Reshape { allowzero: false },
+                13,
+                vec![F16, I32],
+                Some("the operator does not accept i32 at opset 13"),
+            ),
             (Op::Reshape { allowzero: false }, 13, vec![F16, I64], None),
-            (Op::Trilu { upper: true }, 13, vec![F32], Some("it begins at opset 14, and the model is of 13")),
-            // It is formed whatever the opset, and raises the model or is written out.
+            (
+                Op::Trilu { upper: true },
+                13,
+                vec![F32],
+                Some("the operator requires opset 14, but the model has opset 13"),
+            ),
+            // It may be inserted at any opset, and later raises the model's opset or is decomposed.
             (
                 Op::RotaryEmbedding { interleaved: false, num_heads: None, rotary_embedding_dim: 0 },
                 13,
@@ -229,7 +241,7 @@ mod tests {
                 Op::RotaryEmbedding { interleaved: false, num_heads: None, rotary_embedding_dim: 0 },
                 13,
                 vec![F64; 3],
-                Some("it does not take f64 at opset 23"),
+                Some("the operator does not accept f64 at opset 23"),
             ),
         ] {
             assert_eq!(refusal(&op, opset, &operands, false).as_deref(), expected);
@@ -237,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn kernels_are_asked_for_where_that_is_wanted() {
+    fn kernels_are_required_if_requested() {
         use ElementType::{BF16, F16, F64, I8};
         let contrib = |op_type: &str| {
             let (domain, overload) = ("com.microsoft".into(), "".into());
@@ -245,10 +257,10 @@ mod tests {
         };
         for (op, element, expected) in [
             (contrib("FusedMatMul"), F64, None),
-            (contrib("QuickGelu"), F64, Some("ONNX Runtime has no kernel of it for f64")),
+            (contrib("QuickGelu"), F64, Some("ONNX Runtime has no kernel of the operator for f64")),
             (contrib("QuickGelu"), F16, None),
             (contrib("QuickGelu"), BF16, None),
-            (contrib("QuickGelu"), I8, Some("it does not take i8 at opset 1")),
+            (contrib("QuickGelu"), I8, Some("the operator does not accept i8 at opset 1")),
             (contrib("Unheard"), I8, None),
         ] {
             assert_eq!(refusal(&op, 21, &[element, element], true).as_deref(), expected);

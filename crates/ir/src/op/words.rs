@@ -1,4 +1,4 @@
-//! Attributes that are one of a few words.
+//! Attributes whose value is one of a few words.
 
 use crate::attribute::{Attribute, AttributeValue};
 use bytes::Bytes;
@@ -40,92 +40,92 @@ words! {
 }
 
 words! {
-    /// How much is put around an image before a window slides over it.
+    /// The automatic padding mode of convolutions and pools.
     AutoPad = "`NOTSET`, `SAME_UPPER`, `SAME_LOWER` or `VALID`" {
-        /// What the attribute `pads` says.
+        /// The attribute `pads` gives the padding.
         NotSet "NOTSET",
-        /// So much that the size is divided by the stride, rounded up; more of it at the end.
+        /// Pads so that the size is divided by the stride, rounded up; the odd element goes to the end.
         SameUpper "SAME_UPPER",
-        /// So much that the size is divided by the stride, rounded up; more of it at the beginning.
+        /// Pads so that the size is divided by the stride, rounded up; the odd element goes to the beginning.
         SameLower "SAME_LOWER",
-        /// Nothing.
+        /// No padding.
         Valid "VALID",
     }
 
-    /// What is computed behind a causal convolution.
+    /// The activation of a causal convolution.
     ConvActivation = "`none`, `silu` or `swish`" {
-        /// Nothing.
+        /// No activation.
         None "none",
         /// `x * sigmoid(x)`.
         Silu "silu",
-        /// The same by another name.
+        /// Another name of `silu`.
         Swish "swish",
     }
 
-    /// What an element between those of the operand is made of.
+    /// How an element at a fractional coordinate is interpolated.
     Interpolation = "`nearest`, `linear` or `cubic`" {
-        /// The nearest one.
+        /// From the nearest element.
         Nearest "nearest",
-        /// Two along each axis.
+        /// From two elements along each axis.
         Linear "linear",
-        /// Four along each axis.
+        /// From four elements along each axis.
         Cubic "cubic",
     }
 
-    /// Where in the operand of a resize an element of the result lies.
+    /// How an index of the result of a Resize maps to a coordinate in its operand.
     ResizeCoordinates = "`half_pixel`, `half_pixel_symmetric`, `pytorch_half_pixel`, `align_corners`, `asymmetric` or \
                          `tf_crop_and_resize`" {
-        /// The centers of the outermost pixels are as far inside as pixels are large.
+        /// The outer edges of the corner pixels coincide.
         HalfPixel "half_pixel",
-        /// So too, and what the size was rounded by is shared by both ends.
+        /// As `half_pixel`, with the rounding of the size split evenly between both ends.
         HalfPixelSymmetric "half_pixel_symmetric",
         /// As `half_pixel`, but an axis of size 1 is read at 0.
         PytorchHalfPixel "pytorch_half_pixel",
-        /// The outermost pixels lie on one another.
+        /// The centers of the corner pixels coincide.
         AlignCorners "align_corners",
-        /// The first pixels lie on one another.
+        /// The centers of the first pixels coincide.
         Asymmetric "asymmetric",
-        /// Within the region that an operand gives.
+        /// Coordinates lie within the region given by an operand.
         TfCropAndResize "tf_crop_and_resize",
     }
 
-    /// What `sizes` of a resize say of the ratio of the axes.
+    /// How `sizes` of a Resize treat the aspect ratio.
     AspectRatioPolicy = "`stretch`, `not_larger` or `not_smaller`" {
-        /// Nothing: each axis gets its size.
+        /// Ignored: each axis gets its size.
         Stretch "stretch",
-        /// It is kept, and no axis gets larger than its size.
+        /// Kept: no axis gets larger than its size.
         NotLarger "not_larger",
-        /// It is kept, and no axis gets smaller than its size.
+        /// Kept: no axis gets smaller than its size.
         NotSmaller "not_smaller",
     }
 
-    /// Which element is the nearest.
+    /// How a coordinate is rounded to the nearest element.
     NearestMode = "`round_prefer_floor`, `round_prefer_ceil`, `floor` or `ceil`" {
-        /// The nearer one, the lower of two.
+        /// To the nearer element, ties to the lower.
         RoundPreferFloor "round_prefer_floor",
-        /// The nearer one, the upper of two.
+        /// To the nearer element, ties to the upper.
         RoundPreferCeil "round_prefer_ceil",
-        /// The lower one.
+        /// To the lower element.
         Floor "floor",
-        /// The upper one.
+        /// To the upper element.
         Ceil "ceil",
     }
 
-    /// What is read outside of an image that is sampled on a grid.
+    /// The value read outside an image that is sampled on a grid.
     GridPadding = "`zeros`, `border` or `reflection`" {
-        /// 0.
+        /// Zero.
         Zeros "zeros",
         /// The element at the border.
         Border "border",
-        /// The element at the place reflected at the border.
+        /// The element at the reflected position.
         Reflection "reflection",
     }
 
-    /// What axes are padded with.
+    /// The values that axes are padded with.
     PadMode = "`constant`, `reflect`, `edge` or `wrap`" {
-        /// One value.
+        /// A constant.
         Constant "constant",
-        /// The elements reflected at the outermost one.
+        /// The elements mirrored at the outermost one.
         Reflect "reflect",
         /// The outermost element.
         Edge "edge",
@@ -133,7 +133,7 @@ words! {
         Wrap "wrap",
     }
 
-    /// In which order the channels hold the elements of a block.
+    /// The order of a block's elements in the channels.
     BlockOrder = "`DCR` or `CRD`" {
         /// Row, column, then channel.
         Dcr "DCR",
@@ -141,15 +141,15 @@ words! {
         Crd "CRD",
     }
 
-    /// What is made of the samples of a region.
+    /// How the samples of a cell are combined.
     RoiMode = "`avg` or `max`" {
         /// Their mean.
         Average "avg",
-        /// The largest.
+        /// The maximum.
         Max "max",
     }
 
-    /// How the coordinates of regions fall on pixels.
+    /// How the coordinates of regions map to pixels.
     RoiCoordinates = "`half_pixel` or `output_half_pixel`" {
         /// Shifted by half a pixel.
         HalfPixel "half_pixel",
@@ -163,44 +163,44 @@ words! {
         Rgb "RGB",
         /// Blue, green, red.
         Bgr "BGR",
-        /// One.
+        /// One channel.
         Grayscale "Grayscale",
     }
 
-    /// How an element that is scattered meets the one that is there.
+    /// How an update combines with the element that it replaces.
     ScatterReduction = "`none`, `add`, `mul`, `max` or `min`" {
-        /// It replaces it.
+        /// The update replaces the element.
         None "none",
         /// Their sum.
         Add "add",
         /// Their product.
         Mul "mul",
-        /// The larger.
+        /// The maximum.
         Max "max",
-        /// The smaller.
+        /// The minimum.
         Min "min",
     }
-    /// Which way a recurrent network goes through the sequence.
+    /// The direction in which a recurrent network traverses the sequence.
     Direction = "`forward`, `reverse` or `bidirectional`" {
         /// From the first to the last.
         Forward "forward",
         /// From the last to the first.
         Reverse "reverse",
-        /// Both, side by side.
+        /// Both directions, concatenated.
         Bidirectional "bidirectional",
     }
 
-    /// How a number that is no power of two becomes one, in a cast to such a type.
+    /// How a cast to `f8e8m0` rounds to a power of two.
     CastRounding = "`up`, `down` or `nearest`" {
         /// Away from zero.
         Up "up",
         /// Toward zero.
         Down "down",
-        /// To the nearest; from the middle up.
+        /// To the nearest, ties up.
         Nearest "nearest",
     }
 
-    /// Where bits are shifted.
+    /// The direction of a bit shift.
     ShiftDirection = "`LEFT` or `RIGHT`" {
         /// Toward the high bits.
         Left "LEFT",
@@ -208,25 +208,25 @@ words! {
         Right "RIGHT",
     }
 
-    /// What becomes of the losses of the samples.
+    /// How the losses of the samples are combined.
     LossReduction = "`none`, `mean` or `sum`" {
-        /// They stay.
+        /// The losses are not combined.
         None "none",
-        /// Their mean, by their weights.
+        /// The weighted mean.
         Mean "mean",
         /// Their sum.
         Sum "sum",
     }
 
-    /// Where what does not fit behind the end of a cache is written.
+    /// Where writes past the end of a cache go.
     ScatterMode = "`linear` or `circular`" {
-        /// Nothing lies behind the end.
+        /// Writes past the end are not allowed.
         Linear "linear",
-        /// From its beginning.
+        /// To the beginning of the cache.
         Circular "circular",
     }
 
-    /// How the state of a linear attention follows from the one before.
+    /// How linear attention updates its state.
     LinearAttentionRule = "`linear`, `gated`, `delta` or `gated_delta`" {
         /// `S + k ⊗ v`.
         Linear "linear",
@@ -238,23 +238,23 @@ words! {
         GatedDelta "gated_delta",
     }
 
-    /// What becomes of the case of letters.
+    /// How the case of letters changes.
     CaseChange = "`LOWER`, `UPPER` or `NONE`" {
         /// Lower case.
         Lower "LOWER",
         /// Upper case.
         Upper "UPPER",
-        /// It stays.
+        /// Unchanged.
         None "NONE",
     }
 
-    /// What the number of an n-gram is weighted with.
+    /// How the count of an n-gram is weighted.
     TermWeighting = "`TF`, `IDF` or `TFIDF`" {
-        /// Nothing.
+        /// The count of the n-gram.
         Frequency "TF",
-        /// Its weight alone, where it occurs.
+        /// The weight of the n-gram if it occurs.
         InverseDocument "IDF",
-        /// Its weight.
+        /// The count times the weight.
         Both "TFIDF",
     }
 }

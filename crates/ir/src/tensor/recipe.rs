@@ -1,4 +1,4 @@
-//! Recipes: tensors made from numbers or from other tensors, block by block, while they are written.
+//! Recipes: tensors computed from numbers or from other tensors, block by block, while they are written.
 
 use super::{Data, Tensor, TensorError, count};
 use crate::ElementType;
@@ -13,54 +13,54 @@ mod sinusoidal;
 mod tests;
 mod transpose;
 
-/// How the elements of a tensor are made.
+/// How the elements of a tensor are computed.
 ///
-/// Any block of elements can be made without those before it, so blocks may be made by several threads at once, and
-/// a tensor larger than memory needs a bounded buffer only.
+/// Any block can be computed without the blocks before it, so several threads can compute blocks at once, and a tensor
+/// larger than memory needs only a bounded buffer.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Recipe {
-    /// One element, given by its bytes, repeated.
+    /// One element repeated, given by its bytes.
     Fill(Box<[u8]>),
     /// Pseudo-random `f32`s; the same seed gives the same elements on every machine.
     Random {
-        /// Which sequence.
+        /// The seed of the sequence.
         seed: u64,
-        /// How they are distributed.
+        /// The distribution.
         distribution: Distribution,
     },
-    /// The sinusoidal table of positions `[positions, d_model]` (paper, section 3.5), `f32`.
+    /// The sinusoidal position table `[positions, d_model]` in `f32` ("Attention Is All You Need", section 3.5).
     Sinusoidal(Wave),
-    /// The elements of a float tensor, each multiplied in its own type.
+    /// A float tensor multiplied by a number, each product rounded to the tensor's type.
     Scale {
         /// The factor.
         factor: f32,
         /// The tensor.
         of: Tensor,
     },
-    /// The elements of a float tensor in another float type, rounded to nearest, ties to even.
+    /// A float tensor in another float type, rounded to nearest, ties to even.
     Cast(Tensor),
-    /// The tensor with its last two axes exchanged.
+    /// A tensor with its last two axes swapped.
     Transpose(Tensor),
-    /// The elements of a tensor whose recipe depends on its shape, in another one.
+    /// A tensor in another shape, if its own recipe depends on the shape.
     Reshape(Tensor),
-    /// Tensors one behind the other along their last axis.
+    /// Tensors concatenated along their last axis.
     Concat(Box<[Tensor]>),
 }
 
 /// A distribution of random weights.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Distribution {
-    /// Every value from `-bound` up to `bound` alike.
+    /// Uniform from `-bound` to `bound`.
     Uniform {
         /// The bound.
         bound: f32,
     },
 }
 
-/// Where the sines and cosines of the sinusoidal table stand.
+/// The order of sines and cosines in the sinusoidal table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wave {
-    /// `sin(p / 10000^(2i/d))` at `2i` and the cosine at `2i + 1`, as in the paper.
+    /// `sin(p / 10000^(2i/d))` at `2i` and its cosine at `2i + 1`, as in the paper.
     Interleaved,
     /// All sines, then all cosines, with `10000^(i / (d/2 - 1))`, as in tensor2tensor and fairseq.
     Halves,
@@ -68,40 +68,40 @@ pub enum Wave {
     Grouped,
 }
 
-/// Blocks of this size fit the cache of one core and amortise a system call.
+/// The size of a block: it fits the cache of one core and amortizes a system call.
 pub(super) const BLOCK: u64 = 1 << 20;
 
 impl Tensor {
-    /// `value` repeated.
+    /// Creates an `f32` tensor of one repeated value.
     ///
     /// # Errors
-    /// When the shape has more elements than fit.
+    /// When the size of the shape overflows.
     pub fn fill(value: f32, dims: &[u64]) -> Result<Self, TensorError> {
         Self::fill_with(ElementType::F32, value.to_le_bytes().to_vec(), dims)
     }
 
-    /// One element, given by its bytes, repeated.
+    /// Creates a tensor of one repeated element, given by its bytes.
     ///
     /// # Errors
-    /// When the bytes are not those of one element, and when the shape has more elements than fit.
+    /// When the bytes are not those of one element, and when the size of the shape overflows.
     pub fn fill_with(element: ElementType, value: Vec<u8>, dims: &[u64]) -> Result<Self, TensorError> {
         let whole = element.bits() > 0 && element.bits() as usize == value.len() * 8;
         let tensor = Self::made(element, dims, Recipe::Fill(value.into()))?;
         if whole { Ok(tensor) } else { Err(tensor.refuse("fill", "its bytes are not those of one element")) }
     }
 
-    /// Random `f32` weights.
+    /// Creates a tensor of pseudo-random `f32` weights.
     ///
     /// # Errors
-    /// When the shape has more elements than fit.
+    /// When the size of the shape overflows.
     pub fn random(seed: u64, distribution: Distribution, dims: &[u64]) -> Result<Self, TensorError> {
         Self::made(ElementType::F32, dims, Recipe::Random { seed, distribution })
     }
 
-    /// The sinusoidal table `[positions, d_model]`, computed in double precision and rounded to `f32`.
+    /// Creates the sinusoidal table `[positions, d_model]`, computed in double precision and rounded to `f32`.
     ///
     /// # Errors
-    /// When `d_model` is odd, or below 4 in halves: the table has a sine and a cosine for each frequency.
+    /// When `d_model` is odd, or below 4 for [`Wave::Halves`]: the table has a sine and a cosine for each frequency.
     pub fn sinusoidal(wave: Wave, positions: u64, d_model: u64) -> Result<Self, TensorError> {
         let table = Self::made(ElementType::F32, &[positions, d_model], Recipe::Sinusoidal(wave))?;
         if !d_model.is_multiple_of(2) || d_model < if wave == Wave::Halves { 4 } else { 2 } {
@@ -110,35 +110,35 @@ impl Tensor {
         Ok(table)
     }
 
-    /// The tensor times `factor`, each product rounded to the tensor's own type.
+    /// Multiplies the tensor by `factor`, each product rounded to the tensor's type.
     ///
     /// # Errors
-    /// When it is none of `f32`, `f16`, `bf16`, `f64`.
+    /// When the element type is not `f32`, `f16`, `bf16` or `f64`.
     pub fn scaled(&self, factor: f32) -> Result<Self, TensorError> {
         if Number::of(self.element).is_none() {
-            return Err(self.refuse("scale", "its elements are no f32, f16, bf16 or f64"));
+            return Err(self.refuse("scale", "its elements are not f32, f16, bf16 or f64"));
         }
         Self::made(self.element, &self.dims, Recipe::Scale { factor, of: self.clone() })
     }
 
-    /// The tensor in another float type.
+    /// Casts the tensor to another float type.
     ///
     /// # Errors
-    /// When one of the types is none of `f32`, `f16`, `bf16`, `f64`.
+    /// When one of the types is not `f32`, `f16`, `bf16` or `f64`.
     pub fn cast(&self, to: ElementType) -> Result<Self, TensorError> {
         if to == self.element {
             return Ok(self.clone());
         }
         if Number::of(self.element).and(Number::of(to)).is_none() {
-            return Err(self.refuse("cast", "both types must be of f32, f16, bf16 and f64"));
+            return Err(self.refuse("cast", "both types must be f32, f16, bf16 or f64"));
         }
         Self::made(to, &self.dims, Recipe::Cast(self.clone()))
     }
 
-    /// The tensor with its last two axes exchanged.
+    /// Swaps the last two axes.
     ///
     /// # Errors
-    /// When it has fewer than two axes, or elements that are not whole bytes.
+    /// When the tensor has fewer than two axes, or elements that are not whole bytes.
     pub fn transposed(&self) -> Result<Self, TensorError> {
         let mut dims = self.dims.to_vec();
         let [.., rows, columns] = dims.as_mut_slice() else {
@@ -148,7 +148,7 @@ impl Tensor {
         if self.element.bits() == 0 || !self.element.bits().is_multiple_of(8) {
             return Err(self.refuse("transpose", "its elements are not whole bytes"));
         }
-        // Twice is not at all.
+        // Two transpositions cancel.
         if let Data::Recipe(recipe) = &self.data
             && let Recipe::Transpose(of) = recipe.as_ref()
         {
@@ -157,10 +157,10 @@ impl Tensor {
         Self::made(self.element, &dims, Recipe::Transpose(self.clone()))
     }
 
-    /// Tensors one behind the other along their last axis, which alone may differ.
+    /// Concatenates tensors along their last axis, the only one on which their sizes may differ.
     ///
     /// # Errors
-    /// When there are none, their types or other axes differ, or their elements are not whole bytes.
+    /// When there are no tensors, their types or other axes differ, or their elements are not whole bytes.
     pub fn concatenated(tensors: &[Tensor]) -> Result<Self, TensorError> {
         let Some(first) = tensors.first() else {
             return Err(Self::indices(&[]).refuse("concat", "there are no tensors"));
@@ -175,7 +175,9 @@ impl Tensor {
         for tensor in tensors {
             let last = tensor.dims.split_last().filter(|(_, own)| *own == outer && tensor.element == first.element);
             let sum = last.and_then(|(last, _)| width.checked_add(*last));
-            width = sum.ok_or_else(|| tensor.refuse("concat", "its type or another axis differs from the first's"))?;
+            width = sum.ok_or_else(|| {
+                tensor.refuse("concat", "its type or another axis differs from that of the first tensor")
+            })?;
         }
         let dims = [outer, &[width]].concat();
         Self::made(first.element, &dims, Recipe::Concat(tensors.into()))
@@ -192,7 +194,7 @@ impl Tensor {
 }
 
 impl Recipe {
-    /// The tensors that it reads.
+    /// Returns the tensors that the recipe reads.
     pub(super) fn tensors(&self) -> impl Iterator<Item = &Tensor> {
         let tensors = match self {
             Recipe::Fill(_) | Recipe::Random { .. } | Recipe::Sinusoidal(_) => &[],
@@ -204,7 +206,7 @@ impl Recipe {
         tensors.iter()
     }
 
-    /// How many bytes one thread best makes, one part after the other: a multiple of every element's size.
+    /// Returns the number of bytes that one thread should compute as one piece: a multiple of every element size.
     pub(super) fn block(&self, tensor: &Tensor) -> u64 {
         let bits = |tensor: &Tensor| u64::from(tensor.element.bits()).max(1);
         match self {
@@ -219,7 +221,7 @@ impl Recipe {
         }
     }
 
-    /// A tensor of this recipe in another shape of as many elements.
+    /// Creates a tensor of this recipe in another shape with the same number of elements.
     pub(super) fn reshape(&self, tensor: &Tensor, dims: &[u64]) -> Tensor {
         match self {
             Recipe::Fill(_) | Recipe::Random { .. } => Tensor { dims: dims.into(), ..tensor.clone() },
@@ -229,7 +231,7 @@ impl Recipe {
         }
     }
 
-    /// Makes the elements from `first` on; the caller checked that they are within the tensor.
+    /// Computes the elements from `first` on; the caller checked that they are within the tensor.
     pub(super) fn fill(&self, tensor: &Tensor, first: u64, out: &mut [u8]) -> Result<(), TensorError> {
         match self {
             Recipe::Fill(element) => {

@@ -4,9 +4,9 @@ use super::{Tensor, TensorError};
 use crate::{ElementType, Fact, TensorType};
 use std::sync::Arc;
 
-/// A tensor of zeros but for the elements that are listed: ONNX's `SparseTensorProto`.
+/// A tensor stored by its nonzero elements: ONNX's `SparseTensorProto`.
 ///
-/// The nodes that read it see a dense tensor. It is never made dense here: it may be small where that is huge.
+/// The nodes that read it see a dense tensor. It is never expanded here: the dense tensor may be far larger.
 #[derive(Clone, Debug)]
 pub struct SparseTensor {
     values: Tensor,
@@ -14,26 +14,26 @@ pub struct SparseTensor {
     dims: Arc<[u64]>,
 }
 
-/// Indices are checked in pieces of so many bytes.
+/// The number of bytes of indices that are checked at a time.
 const PIECE: usize = 1 << 16;
 
 impl SparseTensor {
-    /// The tensor of shape `dims` with `values`, `[count]`, at `indices`: `[count]` positions in row-major order, or
-    /// `[count, rank]` coordinates; ascending either way.
+    /// Creates the tensor of shape `dims` with `values`, `[count]`, at `indices`: ascending `[count]` positions in
+    /// row-major order, or `[count, rank]` coordinates.
     ///
     /// # Errors
-    /// When the shapes do not agree, an index is outside of the tensor, or the indices do not ascend.
+    /// When the shapes do not agree, an index is out of range, or the indices do not ascend.
     pub fn new(values: Tensor, indices: Tensor, dims: &[u64]) -> Result<Self, TensorError> {
         let fail =
             |why| Err(TensorError::Sparse { tensor: values.ty().to_string(), indices: indices.ty().to_string(), why });
         if indices.element() != ElementType::I64 {
-            return fail("the indices must be of i64");
+            return fail("the indices must be i64");
         }
         let [count] = *values.dims() else { return fail("the values must have one axis") };
         let width = match *indices.dims() {
             [n] if n == count => 1,
             [n, rank] if n == count && rank == dims.len() as u64 => dims.len(),
-            _ => return fail("there must be one index, or one for each axis, for each value"),
+            _ => return fail("each value must have one index, or one index per axis"),
         };
         let total = super::count(values.element(), dims)?;
         let extents: Vec<u64> = if indices.dims().len() == 1 { vec![total] } else { dims.to_vec() };
@@ -43,27 +43,27 @@ impl SparseTensor {
         Ok(Self { values, indices, dims: dims.into() })
     }
 
-    /// The elements that are listed, `[count]`.
+    /// Returns the listed elements, `[count]`.
     pub fn values(&self) -> &Tensor {
         &self.values
     }
 
-    /// Where they are.
+    /// Returns the positions of the listed elements.
     pub fn indices(&self) -> &Tensor {
         &self.indices
     }
 
-    /// The sizes of the axes.
+    /// Returns the sizes of the axes.
     pub fn dims(&self) -> &[u64] {
         &self.dims
     }
 
-    /// The type of the dense tensor.
+    /// Returns the type of the dense tensor.
     pub fn ty(&self) -> TensorType {
         super::type_of(self.values.element(), &self.dims)
     }
 
-    /// What is known of the dense tensor.
+    /// Returns the fact of the dense tensor.
     pub fn fact(&self) -> Fact {
         Fact::of(self.ty())
     }
@@ -75,7 +75,7 @@ impl PartialEq for SparseTensor {
     }
 }
 
-/// Whether the rows of `width` numbers ascend and each number stays below its extent.
+/// Whether the rows of `width` numbers ascend and each number is below its extent.
 fn ascend(indices: &Tensor, extents: &[u64], width: usize) -> Result<bool, TensorError> {
     let mut row: Vec<u64> = Vec::with_capacity(width);
     let mut last: Option<Vec<u64>> = None;

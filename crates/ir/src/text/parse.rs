@@ -1,4 +1,4 @@
-//! The parser of the text form. It goes from left to right and never back.
+//! The parser of the text form: it reads from left to right without backtracking.
 
 mod values;
 
@@ -12,29 +12,29 @@ use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Text that is no graph.
+/// The error for text that is not a graph.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {what}")]
 pub struct ParseError {
-    /// The line, from 1 on.
+    /// The line, counted from 1.
     pub line: usize,
     /// What is wrong.
     pub what: String,
 }
 
-/// Recipes and types nest at most this deep; the parser recurses.
-const MOST_DEPTH: u32 = 32;
+/// The maximum nesting of recipes and types; the parser recurses.
+const MAX_DEPTH: u32 = 32;
 
-/// The graph of a text.
+/// Parses a graph.
 ///
 /// # Errors
-/// When the text is malformed, an operator is not defined on its operands, a declared type contradicts what is
-/// inferred, or a tensor is in a file ([`parse_with_files`] opens those).
+/// When the text is malformed, an operator is not defined on its operands, a declared type contradicts the inferred
+/// one, or a tensor is in a file ([`parse_with_files`] opens those).
 pub fn parse(text: &str) -> Result<Graph, ParseError> {
     Parser { text, at: 0, files: None }.whole()
 }
 
-/// The graph of a text, its `file(…)` tensors opened beneath a folder.
+/// Parses a graph and opens its `file(…)` tensors in a folder.
 ///
 /// # Errors
 /// As [`parse`], and when a file cannot be opened.
@@ -48,13 +48,13 @@ struct Parser<'t> {
     files: Option<&'t Folder>,
 }
 
-/// The graph around a body.
+/// The graph around a body, as far as the body's parser needs it.
 struct Around<'a> {
     graph: &'a mut Graph,
     values: &'a HashMap<String, Value>,
-    /// What its bodies capture.
+    /// The values that the bodies capture.
     captured: Vec<Option<Value>>,
-    /// How many graphs are around it.
+    /// The number of graphs around the body.
     depth: u32,
 }
 
@@ -94,7 +94,7 @@ impl<'t> Parser<'t> {
             return Ok(());
         }
         let found: String = self.rest().chars().take(20).collect();
-        self.fail(format!("`{token}` is expected before `{}`", found.escape_debug()))
+        self.fail(format!("expected `{token}` before `{}`", found.escape_debug()))
     }
 
     fn take_while(&mut self, accept: impl Fn(char) -> bool) -> &'t str {
@@ -104,13 +104,13 @@ impl<'t> Parser<'t> {
         &rest[..end]
     }
 
-    /// A word of the characters that need no quotes, or one in quotes.
+    /// Parses a bare word or a quoted one.
     fn word(&mut self) -> Parsed<String> {
         if self.peek() == Some('"') {
             return self.quoted();
         }
         let word = self.take_while(is_bare);
-        if word.is_empty() { self.fail("a name is expected") } else { Ok(word.to_owned()) }
+        if word.is_empty() { self.fail("expected a name") } else { Ok(word.to_owned()) }
     }
 
     fn quoted(&mut self) -> Parsed<String> {
@@ -126,20 +126,20 @@ impl<'t> Parser<'t> {
                 }
                 '\\' => match unescape(&mut chars) {
                     Some(c) => text.push(c),
-                    None => return self.fail("an escape is malformed"),
+                    None => return self.fail("malformed escape"),
                 },
                 c => text.push(c),
             }
         }
-        self.fail("a quoted text is not closed")
+        self.fail("unclosed quoted text")
     }
 
     fn whole(mut self) -> Parsed<Graph> {
         let graph = self.graph(None)?;
-        if self.peek().is_some() { self.fail("there is text behind the graph") } else { Ok(graph) }
+        if self.peek().is_some() { self.fail("unexpected text after the graph") } else { Ok(graph) }
     }
 
-    /// A graph; of a body, the values that it captures of the graph around it are appended to `around`.
+    /// Parses a graph; for a body, appends the captured values of the graph around it to `around`.
     fn graph(&mut self, mut around: Option<&mut Around<'_>>) -> Parsed<Graph> {
         let depth = around.as_ref().map_or(0, |around| around.depth + 1);
         let mut graph = Graph::new(self.word()?);
@@ -211,7 +211,7 @@ impl<'t> Parser<'t> {
         Ok(graph)
     }
 
-    /// The name and type of an input or a captured value.
+    /// Parses the name and type of an input or a captured value.
     fn declaration(&mut self) -> Parsed<(String, ValueType)> {
         self.expect("%")?;
         let name = self.word()?;
@@ -245,7 +245,7 @@ impl<'t> Parser<'t> {
         let label = if self.eat("@") { self.quoted()? } else { String::new() };
         if matches!(word, "parameter" | "constant") {
             let [name] = names.as_slice() else { return self.fail("a tensor has one name") };
-            // The type stands behind the elements, but tells how to read them.
+            // The type follows the elements, but determines how to read them.
             let ty = self.type_ahead()?;
             let tensor = self.data(&ty, 0)?;
             self.expect(":")?;
@@ -274,7 +274,7 @@ impl<'t> Parser<'t> {
         let op = if let Some(kept) = kept {
             Op::Opaque(Box::new(self.kept(&kept, attributes)?))
         } else {
-            let Some(kind) = OpKind::from_word(word) else { return self.fail(format!("`{word}` is no operator")) };
+            let Some(kind) = OpKind::from_word(word) else { return self.fail(format!("`{word}` is not an operator")) };
             Attributes::new(attributes)
                 .and_then(|attributes| Op::from_attributes(kind, attributes))
                 .map_err(|error| self.error(format!("{word}: {error}")))?
@@ -295,7 +295,7 @@ impl<'t> Parser<'t> {
             let inferred = graph.fact(value);
             let known = Fact { ty: declared, elements: inferred.elements.clone() };
             if inferred.ty.contradicts(&known.ty) {
-                return self.fail(format!("%{name} is declared {known}, but is {inferred}"));
+                return self.fail(format!("%{name} is declared {known}, but inferred as {inferred}"));
             }
             if known.ty != ValueType::Unknown {
                 graph.set_fact(value, known);
@@ -308,7 +308,7 @@ impl<'t> Parser<'t> {
     fn kept(&self, text: &str, attributes: Vec<(Arc<str>, Attribute)>) -> Parsed<OpaqueOp> {
         let version = text.rsplit_once('@').and_then(|(text, version)| Some((text, version.parse().ok()?)));
         let Some(((domain, op_type), version)) = version.and_then(|(text, v)| Some((text.split_once("::")?, v))) else {
-            return self.fail(format!("\"{text}\" is no operator: \"domain::Type@version\" is expected"));
+            return self.fail(format!("\"{text}\" is not an operator; expected \"domain::Type@version\""));
         };
         let (op_type, overload) = op_type.split_once(':').unwrap_or((op_type, ""));
         Ok(OpaqueOp { domain: domain.into(), op_type: op_type.into(), overload: overload.into(), version, attributes })
@@ -341,7 +341,7 @@ impl<'t> Parser<'t> {
         Ok(Some(graph.constant("", tensor)))
     }
 
-    /// The type of a literal without one: `f32` where a number has a point, else `i64`.
+    /// Returns the type of a literal without one: `f32` if a number has a decimal point, else `i64`.
     fn plain_type(&mut self) -> TensorType {
         let rest = self.rest();
         let end = if rest.starts_with('[') { rest.find(']').map_or(rest.len(), |end| end + 1) } else { rest.len() };
@@ -355,7 +355,7 @@ impl<'t> Parser<'t> {
         TensorType::new(element, shape.into_iter().collect())
     }
 
-    /// The type at the end of this line, from where the parser stays.
+    /// Parses the type at the end of this line without moving the parser.
     fn type_ahead(&mut self) -> Parsed<TensorType> {
         let start = self.at;
         let line = self.rest().lines().next().unwrap_or("");

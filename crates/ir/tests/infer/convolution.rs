@@ -20,7 +20,7 @@ fn conv() {
         (IMAGE, r#"conv %x, %w {auto_pad = "VALID"}"#, "f32[n, 8, h - 2, w - 2]"),
         (known, "conv %x, %w {strides = [2, 2]}", "f32[2, 8, 5, 4]"),
         (known, r#"conv %x, %w {auto_pad = "SAME_LOWER", strides = [2, 3]}"#, "f32[2, 8, 6, 4]"),
-        // What is read where both are given differs.
+        // Runtimes differ if both are given.
         (known, r#"conv %x, %w {auto_pad = "SAME_LOWER", pads = [0, 0, 0, 0]}"#, "f32[2, 8, ?, ?]"),
         (known, r#"conv %x, %w {auto_pad = "VALID", pads = [0, 0, 1, 0]}"#, "f32[2, 8, ?, 8]"),
         ("%x: f32[1, 8, 9], %w: f32[8, 2, k]", "conv %x, %w {group = 4}", "f32[1, 8, -k + 10]"),
@@ -29,7 +29,7 @@ fn conv() {
         ("%x: f32[1, 3, 9], %w: f32[*]", "conv %x, %w", "f32[1, ?, ?]"),
         ("%x: f32[1, 3, 9], %w: f32[*]", "conv %x, %w {kernel_shape = [2]}", "f32[1, ?, 8]"),
         ("%x: f32[*], %w: f32[*]", "conv %x, %w", "f32[*]"),
-        // More than a number holds.
+        // Overflow.
         (known, "conv %x, %w {pads = [9223372036854775807, 0, 9223372036854775807, 0]}", "f32[2, 8, ?, 8]"),
         (known, "conv %x, %w {strides = [9223372036854775807, 1]}", "f32[2, 8, ?, 8]"),
         (IMAGE, "conv %x, %w {dilations = [9223372036854775807, 1]}", "f32[n, 8, ?, w - 2]"),
@@ -47,28 +47,28 @@ fn conv() {
 fn conv_is_not_defined() {
     let known = "%x: f32[2, 3, 2, 10], %w: f32[8, 3, 3, 3]";
     for (inputs, node, expected) in [
-        (IMAGE, "conv %x, %w {strides = [0, 1]}", "conv: `strides` holds 0, but 1 is the least"),
+        (IMAGE, "conv %x, %w {strides = [0, 1]}", "conv: `strides` holds 0, but must be at least 1"),
         (
             IMAGE,
             "conv %x, %w {strides = [1, -9223372036854775808]}",
-            "conv: `strides` holds -9223372036854775808, but 1 is the least",
+            "conv: `strides` holds -9223372036854775808, but must be at least 1",
         ),
-        (IMAGE, "conv %x, %w {strides = [1]}", "conv: `strides` holds 1 values, but 2 are needed"),
-        (IMAGE, "conv %x, %w {dilations = [1, -1]}", "conv: `dilations` holds -1, but 1 is the least"),
-        (IMAGE, "conv %x, %w {pads = [0, -1, 0, 0]}", "conv: `pads` holds -1, but 0 is the least"),
-        (IMAGE, "conv %x, %w {pads = [1, 1]}", "conv: `pads` holds 2 values, but 4 are needed"),
-        (IMAGE, "conv %x, %w {kernel_shape = [3]}", "conv: `kernel_shape` holds 1 values, but 2 are needed"),
+        (IMAGE, "conv %x, %w {strides = [1]}", "conv: `strides` holds 1 values, but must hold 2"),
+        (IMAGE, "conv %x, %w {dilations = [1, -1]}", "conv: `dilations` holds -1, but must be at least 1"),
+        (IMAGE, "conv %x, %w {pads = [0, -1, 0, 0]}", "conv: `pads` holds -1, but must be at least 0"),
+        (IMAGE, "conv %x, %w {pads = [1, 1]}", "conv: `pads` holds 2 values, but must hold 4"),
+        (IMAGE, "conv %x, %w {kernel_shape = [3]}", "conv: `kernel_shape` holds 1 values, but must hold 2"),
         (
             IMAGE,
             "conv %x, %w {kernel_shape = [3, 5]}",
             "conv: the sizes of the weights and of `kernel_shape` differ: 3 ≠ 5",
         ),
-        (IMAGE, "conv %x, %w {group = 0}", "conv: `group` is 0, but 1 is the least"),
+        (IMAGE, "conv %x, %w {group = 0}", "conv: `group` is 0, but must be at least 1"),
         (IMAGE, "conv %x, %w {group = 2}", "conv: the channels of the data and of the weights differ: 3 ≠ 6"),
         (
             "%x: f32[1, 9, 9], %w: f32[8, 3, 3]",
             "conv %x, %w {group = 3}",
-            "conv: 8 output channels do not divide into 3 groups",
+            "conv: 8 output channels do not divide evenly into 3 groups",
         ),
         (IMAGE, "conv %x, %w, %x", "conv: operand 2 must have rank 1, but its shape is [n, 3, h, w]"),
         (
@@ -79,11 +79,11 @@ fn conv_is_not_defined() {
         (IMAGE, "conv %x, %b", "conv: the ranks of the data [n, 3, h, w] and of the weights [8] differ"),
         (IMAGE, "conv %b, %b", "conv: the data must have a batch, channels and a spatial axis, but is [8]"),
         (known, "conv %x, %w", "conv: a window of 3 does not fit in 2 + 0 + 0"),
-        ("%x: f32[1, 3, 9], %w: f32[8, 3, 0]", "conv %x, %w", "conv: the kernel has the size 0, but 1 is the least"),
+        ("%x: f32[1, 3, 9], %w: f32[8, 3, 0]", "conv %x, %w", "conv: the kernel size is 0, but must be at least 1"),
         (
             "%x: i32[1, 3, 9], %w: i32[8, 3, 3]",
             "conv %x, %w",
-            "conv: operand 0 must be of a float type, but its elements are i32",
+            "conv: operand 0 must be of a float type, but its element type is i32",
         ),
         ("%x: f32[1, 3, 9], %w: f16[8, 3, 3]", "conv %x, %w", "conv: the element types differ: f32 and f16"),
         (
@@ -114,14 +114,14 @@ fn conv_transpose() {
     for (node, expected) in [
         (
             "conv_transpose %x, %w {output_padding = [-1, 0]}",
-            "conv_transpose: `output_padding` holds -1, but 0 is the least",
+            "conv_transpose: `output_padding` holds -1, but must be at least 0",
         ),
         (
             "conv_transpose %x, %w {output_shape = [9]}",
-            "conv_transpose: `output_shape` holds 1 values, but 2 are needed",
+            "conv_transpose: `output_shape` holds 1 values, but must hold 2",
         ),
         ("conv_transpose %x, %w {pads = [0, 9, 0, 9]}", "conv_transpose: the size -11 would be negative"),
-        ("conv_transpose %x, %w {group = 3}", "conv_transpose: 4 input channels do not divide into 3 groups"),
+        ("conv_transpose %x, %w {group = 3}", "conv_transpose: 4 input channels do not divide evenly into 3 groups"),
     ] {
         check_error(inputs, node, expected);
     }
@@ -136,7 +136,7 @@ fn conv_of_integers() {
     check_error(
         bytes,
         "qlinear_conv %x, %s, %zx, %w, %s, %zw, %s, %zw, %s",
-        "qlinear_conv: operand 8 must be of i32, but its elements are f32",
+        "qlinear_conv: operand 8 must be of i32, but its element type is f32",
     );
 }
 
@@ -148,7 +148,7 @@ fn deform_conv() {
     check_error(
         inputs,
         "deform_conv %x, %w, %o {pads = [1, 1, 1, 1]}",
-        "deform_conv: the size of axis 1 of operand 2 and what the weights ask for differ: 36 ≠ 18",
+        "deform_conv: the size of axis 1 of operand 2 and the size that the weights require differ: 36 ≠ 18",
     );
 }
 
@@ -173,9 +173,9 @@ fn col2im() {
     check(inputs, "col2im %x, %s, %s", "f32[n, ?, ?, ?]");
     for (node, expected) in [
         ("col2im %x, [6, 6], [3, 3]", "col2im: the numbers of columns and of blocks in the image differ: 12 ≠ 16"),
-        ("col2im %x, [5, 6], [5, 1]", "col2im: 18 rows do not divide into 5 parts"),
+        ("col2im %x, [5, 6], [5, 1]", "col2im: 18 rows do not divide evenly into 5 parts"),
         ("col2im %x, [5, 6], [0, 3]", "col2im: a block cannot have 0 elements"),
-        ("col2im %x, [5, 6], [3]", "col2im: the image has 2 axes and a block 1"),
+        ("col2im %x, [5, 6], [3]", "col2im: the image has 2 axes, but a block has 1"),
         ("col2im %x, [5, -6], [3, 3]", "col2im: the size -6 is negative"),
     ] {
         check_error(inputs, node, expected);

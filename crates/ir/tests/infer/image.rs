@@ -13,7 +13,7 @@ fn resize() {
         ("resize %x, _, _, [1, 3, 7, 9]", "f32[1, 3, 7, 9]"),
         ("resize %x, _, %none, [7, 9] {axes = [2, 3]}", "f32[n, 3, 7, 9]"),
         ("resize %x, _, _, %z", "f32[?, ?, ?, ?]"),
-        // The region counts as well.
+        // The region matters as well.
         (
             r#"resize %x, %s, [2.0] {axes = [3], coordinate_transformation_mode = "tf_crop_and_resize"}"#,
             "f32[n, 3, h, ?]",
@@ -26,7 +26,7 @@ fn resize() {
         (r#"resize %x, _, _, [8, 8] {keep_aspect_ratio_policy = "not_larger"}"#, "f32[5, 8]"),
         (r#"resize %x, _, _, [8, 8] {keep_aspect_ratio_policy = "not_smaller"}"#, "f32[8, 12]"),
         (r#"resize %y, _, _, [5, 7] {keep_aspect_ratio_policy = "not_larger"}"#, "f32[5, 2]"),
-        // Exactly 3.5 by a ratio that no float holds: runtimes round either way.
+        // Exactly 3.5 by a ratio that no float can hold: runtimes round either way.
         (r#"resize %y, _, _, [3, 35] {axes = [1, 0], keep_aspect_ratio_policy = "not_larger"}"#, "f32[10, 3]"),
     ] {
         check(known, node, expected);
@@ -34,8 +34,8 @@ fn resize() {
     // 5 times 1.4 is 7 in single precision, and less than 7 in double.
     check("%x: f32[5]", "resize %x, _, f32[1] [1.4]", "f32[?]");
     for (node, expected) in [
-        ("resize %x", "resize: there are neither scales nor sizes"),
-        ("resize %x, _, %s, %z", "resize: there are both scales and sizes"),
+        ("resize %x", "resize: neither scales nor sizes are given"),
+        ("resize %x, _, %s, %z", "resize: both scales and sizes are given"),
         ("resize %x, _, [1.0, 1.0]", "resize: the size of operand 2 and the number of axes differ: 2 ≠ 4"),
         ("resize %x, _, [1.0, 1.0, 0.0, 1.0]", "resize: the scale 0 is not positive"),
         ("resize %x, _, [NaN, 1.0, 1.0, 1.0]", "resize: the scale NaN is not positive"),
@@ -44,7 +44,7 @@ fn resize() {
         ("resize %x, _, _, [1, 2] {axes = [2, 4]}", "resize: the axis 4 is out of range for rank 4"),
         (
             r#"resize %x, _, %s {keep_aspect_ratio_policy = "not_larger"}"#,
-            "resize: scales keep the ratio of the axes already; `keep_aspect_ratio_policy` is for sizes",
+            "resize: `keep_aspect_ratio_policy` applies to sizes only, but scales are given",
         ),
     ] {
         check_error(IMAGE, node, expected);
@@ -63,9 +63,9 @@ fn grids() {
         ("grid_sample %x, %t", "grid_sample: operand 1 must have rank 4, but its shape is [n, 2, 3]"),
         (
             "affine_grid %t, [4, 3, 5, 6, 7]",
-            "affine_grid: the size of axis 1 of [n, 2, 3] and what the image asks for differ: 2 ≠ 3",
+            "affine_grid: the size of axis 1 of [n, 2, 3] and the size that the image requires differ: 2 ≠ 3",
         ),
-        ("affine_grid %t, [4, 3, 5]", "affine_grid: a grid has two or three axes, but there are 1"),
+        ("affine_grid %t, [4, 3, 5]", "affine_grid: a grid must have two or three axes, but has 1"),
     ] {
         check_error(inputs, node, expected);
     }

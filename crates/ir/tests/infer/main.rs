@@ -1,4 +1,4 @@
-//! Shape inference, by text: the inputs of a graph, one node, and what is inferred of it.
+//! Shape inference, by text: the inputs of a graph, one node, and the inferred types.
 
 mod convolution;
 mod image;
@@ -8,7 +8,7 @@ mod shape;
 
 use netwright_ir::{Attribute, Graph, parse};
 
-/// The types of the results of a node, `; ` between them; `results` is how many there are.
+/// Returns the types of the results of a node, separated by `; `; `results` is their number.
 fn infer(inputs: &str, node: &str, results: usize) -> Result<String, String> {
     let names: Vec<String> = (0..results).map(|at| format!("%r{at}")).collect();
     let types = vec!["?"; results].join(", ");
@@ -25,12 +25,12 @@ fn check(inputs: &str, node: &str, expected: &str) {
     assert_eq!(found.as_deref(), Ok(expected), "{node} of {inputs}");
 }
 
-/// Checks what is said of an operator that is not defined on its operands.
+/// Checks the error of an operator that is not defined on its operands.
 fn check_error(inputs: &str, node: &str, expected: &str) {
     assert_eq!(infer(inputs, node, 1), Err(expected.to_owned()), "{node} of {inputs}");
 }
 
-/// Every attribute of the node is understood, and those equal to their defaults are left out of the text.
+/// Checks that every attribute of the node is parsed and that those equal to their defaults are left out of the text.
 fn check_attributes(inputs: &str, node: &str, expected: &[(&str, Attribute)]) {
     let graph: Graph = parse(&format!("g({inputs}) {{\n%y = {node} : ?\nreturn %y\n}}")).unwrap();
     let op = graph.op(graph.outputs()[0].value);

@@ -34,19 +34,19 @@ fn normalization_is_not_defined() {
         ("instance_normalization %x, %c, %d", "instance_normalization: the element types differ: f32 and f16"),
         (
             "group_normalization %x, %c, %c {num_groups = 4}",
-            "group_normalization: 6 channels do not divide into 4 groups",
+            "group_normalization: 6 channels do not divide evenly into 4 groups",
         ),
         (
             "group_normalization %x, %c, %c {num_groups = 0}",
-            "group_normalization: `num_groups` is 0, but 1 is the least",
+            "group_normalization: `num_groups` is 0, but must be at least 1",
         ),
-        ("lrn %x {size = 0}", "lrn: `size` is 0, but 1 is the least"),
-        ("lp_normalization %x {p = 3}", "lp_normalization: `p` is 3, but must be 1 or 2"),
+        ("lrn %x {size = 0}", "lrn: `size` is 0, but must be at least 1"),
+        ("lp_normalization %x {p = 3}", "lp_normalization: `p` must be 1 or 2, but is 3"),
         ("lp_normalization %x {axis = 4}", "lp_normalization: the axis 4 is out of range for rank 4"),
         ("mean_variance_normalization %c", "mean_variance_normalization: the axis 2 is out of range for rank 1"),
     ] {
         check_error(IMAGE, node, expected);
     }
     let three = super::infer(IMAGE, "batch_normalization %x, %c, %c, %c, %c", 3);
-    assert_eq!(three, Err("batch_normalization: it has 1 results, but 3 are asked for".to_owned()));
+    assert_eq!(three, Err("batch_normalization: it has 1 results, but 3 are requested".to_owned()));
 }

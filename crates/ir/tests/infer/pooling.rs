@@ -17,7 +17,7 @@ fn pools() {
             r#"average_pool %x {auto_pad = "SAME_UPPER", ceil_mode = true, kernel_shape = [3, 3], strides = [3, 3]}"#,
             "f32[n, 3, floor_div(h + 2, 3), 4]",
         ),
-        // What some runtimes do there is not what others do.
+        // Runtimes differ here.
         ("max_pool %x {kernel_shape = [2, 12]}", "f32[n, 3, h - 1, ?]"),
         (r#"max_pool %x {auto_pad = "SAME_UPPER", dilations = [2, 1], kernel_shape = [2, 2]}"#, "f32[n, 3, ?, 10]"),
         ("global_average_pool %x", "f32[n, 3, 1, 1]"),
@@ -29,14 +29,14 @@ fn pools() {
     check("%x: i8[1, 1, 4]", "max_pool %x {kernel_shape = [2]}", "i8[1, 1, 3]");
     check("%x: f32[*]", "max_pool %x {kernel_shape = [2]}", "f32[?, ?, ?]");
     for (node, expected) in [
-        ("max_pool %x {kernel_shape = [2]}", "max_pool: a kernel of 1 axes is not for the shape [n, 3, h, 10]"),
-        ("max_pool %x {kernel_shape = []}", "max_pool: `kernel_shape` is empty"),
-        ("max_pool %x {kernel_shape = [0, 1]}", "max_pool: the kernel has the size 0, but 1 is the least"),
+        ("max_pool %x {kernel_shape = [2]}", "max_pool: a kernel of 1 axes does not fit the shape [n, 3, h, 10]"),
+        ("max_pool %x {kernel_shape = []}", "max_pool: `kernel_shape` must not be empty"),
+        ("max_pool %x {kernel_shape = [0, 1]}", "max_pool: the kernel size is 0, but must be at least 1"),
         ("max_pool %x", "max_pool: the attribute `kernel_shape` is missing"),
         ("global_max_pool %v", "global_max_pool: the operand has no batch and channels"),
         (
             "average_pool %x {kernel_shape = [2, 2], strides = [1, 0]}",
-            "average_pool: `strides` holds 0, but 1 is the least",
+            "average_pool: `strides` holds 0, but must be at least 1",
         ),
     ] {
         check_error(IMAGE, node, expected);
@@ -92,13 +92,10 @@ fn regions() {
     for (node, expected) in [
         (
             "max_roi_pool %x, %four {pooled_shape = [2, 3]}",
-            "max_roi_pool: the size of a region and the coordinates that it takes differ: 4 ≠ 5",
+            "max_roi_pool: the size of a region and the number of its coordinates differ: 4 ≠ 5",
         ),
-        (
-            "max_roi_pool %x, %five {pooled_shape = [2]}",
-            "max_roi_pool: `pooled_shape` holds 1 values, but 2 are needed",
-        ),
-        ("roi_align %x, %four, %i {output_width = 0}", "roi_align: `output_width` holds 0, but 1 is the least"),
+        ("max_roi_pool %x, %five {pooled_shape = [2]}", "max_roi_pool: `pooled_shape` holds 1 values, but must hold 2"),
+        ("roi_align %x, %four, %i {output_width = 0}", "roi_align: `output_width` holds 0, but must be at least 1"),
         ("roi_align %x, %v, %i", "roi_align: operand 1 must have rank 2, but its shape is [r]"),
     ] {
         check_error(inputs, node, expected);
@@ -116,7 +113,7 @@ fn non_max_suppression() {
     );
 }
 
-/// What is inferred of a symbol is, for any number in its place, what is inferred of the number.
+/// Inference for a symbol gives, for any number in its place, what inference for the number gives.
 #[test]
 fn symbols_agree_with_numbers() {
     let mut compared = 0;

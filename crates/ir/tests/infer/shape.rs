@@ -7,12 +7,12 @@ fn blocks() {
     check(inputs, "depth_to_space %x {blocksize = 2}", "f32[n, 2, 8, 2*w]");
     check(inputs, r#"space_to_depth %x {blocksize = 2, mode = "CRD"}"#, "f32[n, 32, 2, floor_div(w, 2)]");
     for (node, expected) in [
-        ("depth_to_space %x {blocksize = 3}", "depth_to_space: 8 channels do not divide into 9 parts"),
-        ("space_to_depth %x {blocksize = 3}", "space_to_depth: 4 rows do not divide into 3 parts"),
-        ("space_to_depth %x {blocksize = 0}", "space_to_depth: a block cannot have the side 0"),
+        ("depth_to_space %x {blocksize = 3}", "depth_to_space: 8 channels do not divide evenly into 9 parts"),
+        ("space_to_depth %x {blocksize = 3}", "space_to_depth: 4 rows do not divide evenly into 3 parts"),
+        ("space_to_depth %x {blocksize = 0}", "space_to_depth: a block cannot have the side length 0"),
         (
             "depth_to_space %x {blocksize = 9223372036854775807}",
-            "depth_to_space: a block cannot have the side 9223372036854775807",
+            "depth_to_space: a block cannot have the side length 9223372036854775807",
         ),
         ("depth_to_space %v {blocksize = 2}", "depth_to_space: operand 0 must have rank 4, but its shape is [8]"),
     ] {
@@ -35,9 +35,9 @@ fn pad() {
         check(inputs, node, expected);
     }
     for (node, expected) in [
-        ("pad %x, [0, 1]", "pad: there are 2 pads for 2 axes, but 4 are needed"),
-        ("pad %x, %two", "pad: there are 2 pads for 2 axes, but 4 are needed"),
-        ("pad %x, [0, -3, 0, -2]", "pad: -3 and -2 leave nothing of axis 1 of [n, 4]"),
+        ("pad %x, [0, 1]", "pad: there are 2 pads, but 2 axes need 4"),
+        ("pad %x, %two", "pad: there are 2 pads, but 2 axes need 4"),
+        ("pad %x, [0, -3, 0, -2]", "pad: the pads -3 and -2 make axis 1 of [n, 4] negative"),
         ("pad %x, [0, 0, 0, 0], _, [1, -1]", "pad: the axis 1 is given twice in [1, -1]"),
         ("pad %x, [0, 0], _, [2]", "pad: the axis 2 is out of range for rank 2"),
         ("pad %x, [0, 0, 0, 0], 1", "pad: the element types differ: f32 and i64"),

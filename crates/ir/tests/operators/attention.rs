@@ -47,18 +47,18 @@ fn attentions() {
 }
 
 #[test]
-fn attentions_that_are_none() {
+fn attention_is_not_defined() {
     for (operands, attributes, expected) in [
-        ("%q3, %k3, %v3", "", "operand 0 has rank 3, so the attribute `q_num_heads` is needed"),
+        ("%q3, %k3, %v3", "", "operand 0 has rank 3, so the attribute `q_num_heads` is required"),
         ("%q3, %k3, %v3", "q_num_heads = 0, kv_num_heads = 3", "the number of heads must be positive, but is 0"),
-        ("%q3, %k3, %v3", "q_num_heads = 7, kv_num_heads = 3", "72 is no multiple of 7 heads"),
+        ("%q3, %k3, %v3", "q_num_heads = 7, kv_num_heads = 3", "72 is not a multiple of 7 heads"),
         (
             "%q3, %k3, %v3",
             "q_num_heads = 4, kv_num_heads = 3",
             "the sizes of the heads of queries and keys differ: 18 ≠ 8",
         ),
         ("%q, %k3, %v", "kv_num_heads = 3", "the ranks of queries, keys and values differ: [4, 3, 4]"),
-        ("%k, %q, %q", "", "3 is no multiple of 9 heads of keys"),
+        ("%k, %q, %q", "", "3 is not a multiple of 9 heads of keys"),
         ("%q, %k, %v, _, %pk", "", "past keys and past values must be given together"),
         ("%q, %k, %v, _, %pv, %pv", "", "the sizes of the heads of past and new keys differ: 10 ≠ 8"),
         (
@@ -102,15 +102,15 @@ fn rotary_embeddings() {
         ),
         (
             format!("{four}\n%a = rotary_embedding %r, {table}, {table}, %p {{rotary_embedding_dim = 3}}"),
-            "rotary_embedding: 3 is no multiple of 2 halves",
+            "rotary_embedding: 3 is not a multiple of 2 halves",
         ),
         (
             format!("{four}\n%a = rotary_embedding %r, {table}, {table}, %p {{rotary_embedding_dim = 16}}"),
-            "rotary_embedding: 16 of the 8 elements of a head are to be rotated",
+            "rotary_embedding: `rotary_embedding_dim` rotates 16 elements, but a head has only 8",
         ),
         (
             format!("%a = rotary_embedding %x, {table}, {table}"),
-            "rotary_embedding: operand 0 has rank 3, so the attribute `num_heads` is needed",
+            "rotary_embedding: operand 0 has rank 3, so the attribute `num_heads` is required",
         ),
         (format!("%a = rotary_embedding %x, {table}, {table}, %i {{num_heads = 1}}"), "f32[batch, seq, 8]"),
     ] {
@@ -144,7 +144,11 @@ fn caches_are_written() {
             ", [0]",
             "tensor_scatter: the number of indices and the batch size differ: 1 ≠ 2",
         ),
-        ("f32[2, 3, 4, 8] fill(0.0)", " {axis = -4}", "tensor_scatter: the axis 0 of [2, 3, 16, 8] is the batch"),
+        (
+            "f32[2, 3, 4, 8] fill(0.0)",
+            " {axis = -4}",
+            "tensor_scatter: the axis 0 of [2, 3, 16, 8] is the batch axis, which cannot be updated",
+        ),
         ("f32[2, 3, 4, 8] fill(0.0)", " {axis = 4}", "tensor_scatter: the axis 4 is out of range for rank 4"),
     ] {
         check(&format!("%a = tensor_scatter {cache}, {update}{more}"), expected);
@@ -169,11 +173,11 @@ fn linear_attentions() {
             format!("{heads}, update_rule = \"delta\""),
             "f32[2, 4, 64], f16[2, 4, 8, 8]",
         ),
-        (format!("{q}, {k}, {k}"), heads.to_owned(), "linear_attention: the update rule needs the decay, operand 4"),
+        (format!("{q}, {k}, {k}"), heads.to_owned(), "linear_attention: the update rule requires the decay, operand 4"),
         (
             format!("{q}, {k}, {k}"),
             "q_num_heads = 8, kv_num_heads = 3".to_owned() + ", update_rule = \"linear\"",
-            "linear_attention: 8 is no multiple of 3 heads of keys",
+            "linear_attention: 8 is not a multiple of 3 heads of keys",
         ),
         (
             format!("{q}, {k}, {k}, _, {k}, {k}"),
@@ -188,7 +192,7 @@ fn linear_attentions() {
         (
             format!("{q}, {k}, {k}, f32[2, 4, 8, 9] fill(0.0)"),
             format!("{heads}, update_rule = \"linear\""),
-            "linear_attention: the sizes of the past state [2, 4, 8, 9] and of the present one differ: 9 ≠ 8",
+            "linear_attention: the sizes of the past state [2, 4, 8, 9] and of the present state differ: 9 ≠ 8",
         ),
         (
             format!("{q}, {k}, {k}"),

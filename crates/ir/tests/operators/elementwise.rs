@@ -14,13 +14,13 @@ fn the_shape_stays() {
     }
     for (body, expected) in [
         ("%a = shrink %i {bias = 1.5}", "i64[2, 3]"),
-        ("%a = tan %i", "tan: operand 0 must be of a float type, but its elements are i64"),
+        ("%a = tan %i", "tan: operand 0 must be of a float type, but its element type is i64"),
         ("%a = selu %h {alpha = 1.0, gamma = 2.0}", "f16[2, 3]"),
         ("%a = is_nan %x", "bool[batch, seq, 8]"),
         ("%a = is_inf %h {detect_negative = false}", "bool[2, 3]"),
-        ("%a = is_inf %i", "is_inf: operand 0 must be of a float type, but its elements are i64"),
+        ("%a = is_inf %i", "is_inf: operand 0 must be of a float type, but its element type is i64"),
         ("%a = bitwise_not %i", "i64[2, 3]"),
-        ("%a = bitwise_not %h", "bitwise_not: operand 0 must be of an integer type, but its elements are f16"),
+        ("%a = bitwise_not %h", "bitwise_not: operand 0 must be of an integer type, but its element type is f16"),
         ("%a = hardmax %h {axis = 2}", "hardmax: the axis 2 is out of range for rank 2"),
     ] {
         check(body, expected);
@@ -39,7 +39,7 @@ fn types_change() {
         ("%a = cast_like %any, %h {saturate = false}", "f16[*]"),
         ("%a = bit_cast %x {to = i32}", "i32[batch, seq, 8]"),
         ("%a = bit_cast %h {to = f32}", "bit_cast: f16 has 16 bits, but f32 has 32"),
-        ("%a = bit_cast %s {to = i32}", "bit_cast: string has no bits to be read as another type"),
+        ("%a = bit_cast %s {to = i32}", "bit_cast: string cannot be reinterpreted as another type"),
     ] {
         check(body, expected);
     }
@@ -71,7 +71,7 @@ fn several_operands() {
             "%a = bitwise_or %i, i64[4] fill(1)",
             "bitwise_or: the shapes [2, 3] and [4] do not broadcast: 3 ≠ 4 on axis 1",
         ),
-        ("%a = bitwise_xor %b, %b", "bitwise_xor: operand 0 must be of an integer type, but its elements are bool"),
+        ("%a = bitwise_xor %b, %b", "bitwise_xor: operand 0 must be of an integer type, but its element type is bool"),
         ("%a = bit_shift %u, u8[6] fill(1) {direction = \"LEFT\"}", "u8[4, 6]"),
         ("%a = bit_shift %u, u8[6] fill(1)", "bit_shift: the attribute `direction` is missing"),
     ] {
@@ -79,7 +79,7 @@ fn several_operands() {
     }
 }
 
-/// Arithmetic on shapes is followed through.
+/// Inference follows shape arithmetic.
 #[test]
 fn elements_are_known() {
     for (body, expected) in [

@@ -1,5 +1,5 @@
-//! What inference says of operators, by the text form: elementwise, reductions, products, quantization, losses,
-//! signals, attention, text, random numbers.
+//! Inference of operators, by the text form: elementwise, reductions, products, quantization, losses, signals,
+//! attention, text, random numbers.
 
 mod attention;
 mod elementwise;
@@ -33,7 +33,7 @@ fn check(body: &str, expected: &str) {
     assert_eq!(found, expected, "{body}");
 }
 
-/// Checks what is known of the elements of the last node's result: the shape of a range or a reshape by them.
+/// Checks the inferred elements of the last node's result, through the shape of a range or a reshape by them.
 #[track_caller]
 fn check_elements(body: &str, expected: &str) {
     let (name, _) = body.lines().last().unwrap_or_default().split_once('=').expect("the last line defines a value");

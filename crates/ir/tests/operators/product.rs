@@ -34,7 +34,7 @@ fn equations() {
 }
 
 #[test]
-fn equations_that_are_none() {
+fn equations_that_are_invalid() {
     for (equation, operands, expected) in [
         ("ij,jk->ik", "%h, f16[4, 2] fill(hex(0000))", "the sizes of label `j` differ: 3 ≠ 4"),
         ("ii", "%h", "the sizes of label `i` differ: 2 ≠ 3"),
@@ -42,12 +42,12 @@ fn equations_that_are_none() {
         ("ij", "%x", "the term of operand 0 has 2 labels, but its shape is [batch, seq, 8]"),
         ("...abcd", "%x", "the term of operand 0 has 4 labels, but its shape is [batch, seq, 8]"),
         ("ij,jk", "%h", "the equation has 2 terms, but there are 1 operands"),
-        ("i1->i", "%h", "the term `i1` is not one of letters and an ellipsis"),
-        ("i..j", "%h", "the term `i..j` is not one of letters and an ellipsis"),
-        ("......", "%h", "the term `......` is not one of letters and an ellipsis"),
-        ("ij->i->j", "%h", "the term `i->j` is not one of letters and an ellipsis"),
-        ("ij->ik", "%h", "the label `k` of the result is none of the operands'"),
-        ("ij->ii", "%h", "the label `i` is twice in the result"),
+        ("i1->i", "%h", "the term `i1` must consist of letters and at most one ellipsis"),
+        ("i..j", "%h", "the term `i..j` must consist of letters and at most one ellipsis"),
+        ("......", "%h", "the term `......` must consist of letters and at most one ellipsis"),
+        ("ij->i->j", "%h", "the term `i->j` must consist of letters and at most one ellipsis"),
+        ("ij->ik", "%h", "the label `k` of the result occurs in no operand"),
+        ("ij->ii", "%h", "the label `i` occurs twice in the result"),
         (
             "...i,...j->...",
             "%h, f16[2, 3, 4] fill(hex(0000))",
@@ -73,7 +73,7 @@ fn products_and_determinants() {
         (format!("%a = matmul_integer %u, {q}, i8[] 1"), "matmul_integer: the element types differ: u8 and i8"),
         (
             "%a = matmul_integer %i, %i".to_owned(),
-            "matmul_integer: operand 0 must be of i8 or u8, but its elements are i64",
+            "matmul_integer: operand 0 must be of i8 or u8, but its element type is i64",
         ),
         ("%a = matmul_integer %u, %u".to_owned(), "matmul_integer: the inner dims of [4, 6] × [4, 6] differ: 6 ≠ 4"),
         (format!("%a = qlinear_matmul %u, {s}, {z}, {q}, {s}, {z}, {s}, i8[] 1"), "i8[4, 2]"),

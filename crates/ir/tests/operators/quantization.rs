@@ -28,7 +28,7 @@ fn quantization() {
         ),
         (
             "%a = quantize_linear %h, f16[2, 3] fill(hex(003c))".to_owned(),
-            "quantize_linear: the scale [2, 3] is neither one number nor a vector for an axis",
+            "quantize_linear: the scale [2, 3] must be one number or a vector for an axis",
         ),
         (
             "%a = quantize_linear f32[4, 7] fill(1.0), f32[4, 2] fill(0.1) {block_size = 3}".to_owned(),
@@ -39,23 +39,23 @@ fn quantization() {
             format!("%a = quantize_linear %x, {eight}, u8[2] fill(1) {{axis = 2}}"),
             "quantize_linear: the sizes of the scale [8] and the zero point [2] differ: 8 ≠ 2",
         ),
-        ("%a = quantize_linear %x, 0.1, 0".to_owned(), "quantize_linear: its result cannot be of i64"),
+        ("%a = quantize_linear %x, 0.1, 0".to_owned(), "quantize_linear: its result cannot be i64"),
         ("%a = dequantize_linear %u, 0.1".to_owned(), "f32[4, 6]"),
         (
             "%a = dequantize_linear %x, 0.1".to_owned(),
-            "dequantize_linear: operand 0 must be of a narrow type or i32, but its elements are f32",
+            "dequantize_linear: operand 0 must be of a narrow type or i32, but its element type is f32",
         ),
         ("%a = dequantize_linear %u, f16[6] fill(hex(003c)), u8[6] fill(1)".to_owned(), "f16[4, 6]"),
         ("%a = dequantize_linear %u, 0.1 {output_dtype = bf16}".to_owned(), "bf16[4, 6]"),
         ("%a = dequantize_linear %u, 0.1, i8[] 0".to_owned(), "dequantize_linear: the element types differ: u8 and i8"),
         (
             "%a = dequantize_linear %u, f8e8m0[] hex(7f)".to_owned(),
-            "dequantize_linear: its result cannot be of f8e8m0, which holds powers of two alone",
+            "dequantize_linear: its result cannot be f8e8m0, which can hold only powers of two",
         ),
         ("%a, %b2, %c2 = dynamic_quantize_linear %x".to_owned(), "u8[batch, seq, 8], f32[], u8[]"),
         (
             "%a, %b2, %c2 = dynamic_quantize_linear %h".to_owned(),
-            "dynamic_quantize_linear: operand 0 must be of f32, but its elements are f16",
+            "dynamic_quantize_linear: operand 0 must be of f32, but its element type is f16",
         ),
     ] {
         check(&body, expected);
@@ -89,7 +89,7 @@ fn losses() {
         ),
         (
             format!("%a = negative_log_likelihood_loss {scores}, {scores}"),
-            "negative_log_likelihood_loss: operand 1 must be of i64 or i32, but its elements are f32",
+            "negative_log_likelihood_loss: operand 1 must be of i64 or i32, but its element type is f32",
         ),
     ] {
         check(&body, expected);

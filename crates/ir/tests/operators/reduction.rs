@@ -13,8 +13,8 @@ fn reductions() {
         ("%a = reduce_prod %x, i64[0] [] {keepdims = false}", "f32[]"),
         ("%a = reduce_sum %any {keepdims = false}", "f32[]"),
         ("%a = reduce_max %b, [0]", "bool[1, 3]"),
-        ("%a = reduce_sum %b", "reduce_sum: operand 0 must be of a number type, but its elements are bool"),
-        ("%a = reduce_sum %x, [1.0]", "reduce_sum: operand 1 must be of i64, but its elements are f32"),
+        ("%a = reduce_sum %b", "reduce_sum: operand 0 must be of a number type, but its element type is bool"),
+        ("%a = reduce_sum %x, [1.0]", "reduce_sum: operand 1 must be of i64, but its element type is f32"),
     ] {
         check(body, expected);
     }
@@ -32,7 +32,7 @@ fn along_an_axis() {
         ("%a = cum_sum %x, 1 {exclusive = true}", "f32[batch, seq, 8]"),
         ("%a = cum_prod %i, %n {reverse = true}", "i64[2, 3]"),
         ("%a = cum_sum %x, 3", "cum_sum: the axis 3 is out of range for rank 3"),
-        ("%a = cum_sum %x, 1.0", "cum_sum: operand 1 must be of i64 or i32, but its elements are f32"),
+        ("%a = cum_sum %x, 1.0", "cum_sum: operand 1 must be of i64 or i32, but its element type is f32"),
         ("%v, %w = top_k %x, [5]", "f32[batch, seq, 5], i64[batch, seq, 5]"),
         ("%v = top_k %x, [5] {axis = 1, largest = false}", "f32[batch, 5, 8]"),
         (
@@ -40,10 +40,10 @@ fn along_an_axis() {
             "f32[seq, seq, 8], i64[seq, seq, 8]",
         ),
         ("%v, %w = top_k %x, [-1]", "top_k: operand 1 must not be negative, but is -1"),
-        ("%v, %w = top_k %x, [9]", "top_k: 9 are asked for, but axis 2 of [batch, seq, 8] has fewer"),
+        ("%v, %w = top_k %x, [9]", "top_k: k is 9, but axis 2 of [batch, seq, 8] has fewer elements"),
         ("%v, %w = top_k %x, [1, 2]", "top_k: operand 1 must be one number, but its shape is [2]"),
         ("%v, %w = top_k %any, [1]", "f32[*], i64[*]"),
-        ("%v, %w, %z = top_k %x, [1]", "top_k: it has 1 to 2 results, but 3 are asked for"),
+        ("%v, %w, %z = top_k %x, [1]", "top_k: it has 1 to 2 results, but 3 are requested"),
     ] {
         check(body, expected);
     }

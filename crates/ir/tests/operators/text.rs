@@ -4,7 +4,7 @@ use super::check;
 fn texts() {
     for (body, expected) in [
         ("%a = string_concat %s, string[] [\"x\"]", "string[2, 3]"),
-        ("%a = string_concat %s, %i", "string_concat: operand 1 must be of string, but its elements are i64"),
+        ("%a = string_concat %s, %i", "string_concat: operand 1 must be of string, but its element type is i64"),
         ("%a, %k = string_split %s {delimiter = \",\", maxsplit = 2}", "string[2, 3, ?], i64[2, 3]"),
         ("%a = regex_full_match %s {pattern = \"a*\"}", "bool[2, 3]"),
         ("%a = string_normalizer string[2] [\"a\", \"b\"] {case_change_action = \"LOWER\"}", "string[2]"),
@@ -25,14 +25,14 @@ fn n_grams() {
     for (operand, more, expected) in [
         ("%i", "ngram_indexes = [0, 4, 2], pool_int64s = [1, 2, 3]", "f32[2, 5]"),
         ("string[2] [\"a\", \"b\"]", "ngram_indexes = [0, 1], pool_strings = texts[\"a\", \"b\"]", "f32[2]"),
-        ("%i", "ngram_indexes = [0]", "tf_idf_vectorizer: it takes one of `pool_int64s` and `pool_strings`"),
+        ("%i", "ngram_indexes = [0]", "tf_idf_vectorizer: it requires exactly one of `pool_int64s` and `pool_strings`"),
         (
             "%s",
             "ngram_indexes = [0], pool_int64s = [1]",
-            "tf_idf_vectorizer: operand 0 must be of i64 or i32, but its elements are string",
+            "tf_idf_vectorizer: operand 0 must be of i64 or i32, but its element type is string",
         ),
         ("%i", "ngram_indexes = [-1], pool_int64s = [1]", "tf_idf_vectorizer: the index -1 of an n-gram is negative"),
-        ("%i", "ngram_indexes = [], pool_int64s = []", "tf_idf_vectorizer: `ngram_indexes` is empty"),
+        ("%i", "ngram_indexes = [], pool_int64s = []", "tf_idf_vectorizer: `ngram_indexes` must not be empty"),
         (
             "%i",
             "ngram_indexes = [0], pool_int64s = [1], weights = floats[1.0, 2.0]",

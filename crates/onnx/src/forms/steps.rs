@@ -205,11 +205,11 @@ fn into_attribute(form: &mut Form, site: &Site<'_>, name: &str, at: usize, given
 }
 
 /// The most elements that an attribute is made of.
-const MOST_ELEMENTS: u64 = 1 << 20;
+const MAX_ELEMENTS: u64 = 1 << 20;
 
 /// The elements of a tensor of whole numbers.
 fn integers(tensor: &Tensor) -> Option<Vec<i64>> {
-    if tensor.element() != ElementType::I64 || tensor.count() > MOST_ELEMENTS {
+    if tensor.element() != ElementType::I64 || tensor.count() > MAX_ELEMENTS {
         return tensor.integers();
     }
     let bytes = tensor.to_bytes().ok()?;

@@ -11,13 +11,13 @@ use netwright_ir::{Fact, Function, Notes, Op, Value, ValueType};
 use std::collections::{BTreeMap, HashMap};
 
 /// Calls nest at most this deep.
-const MOST_CALLS: u32 = 100;
+const MAX_CALLS: u32 = 100;
 
 /// At most so many nodes are put in place of calls, to stay or to infer the results.
-const MOST_INLINED: usize = 200_000;
+const MAX_INLINED: usize = 200_000;
 
 /// A model whose calls make more nodes is not read: runtimes put every function in place.
-const MOST_EXPANDED: u64 = 1_000_000;
+const MAX_EXPANDED: u64 = 1_000_000;
 
 /// The functions of a file.
 pub(super) struct Functions {
@@ -91,12 +91,12 @@ impl Functions {
             return Ok(());
         }
         match self.count(&graph.node) {
-            ..=MOST_EXPANDED => Ok(()),
+            ..=MAX_EXPANDED => Ok(()),
             u64::MAX => Err(Problem::Graph(format!(
-                "the functions make more nodes of their calls than can be counted; at most {MOST_EXPANDED} are read"
+                "the functions make more nodes of their calls than can be counted; at most {MAX_EXPANDED} are read"
             ))),
             count => Err(Problem::Graph(format!(
-                "the functions make {count} nodes of their calls; at most {MOST_EXPANDED} are read"
+                "the functions make {count} nodes of their calls; at most {MAX_EXPANDED} are read"
             ))),
         }
     }
@@ -219,13 +219,13 @@ impl<'a> Reader<'a> {
     ) -> Result<(), Problem> {
         let fail = |what: String| Problem::Node { node: text.to_owned(), what };
         let Callable { proto, opsets, order } = function;
-        if self.scope.calls >= MOST_CALLS {
-            return Err(fail(format!("calls nest deeper than {MOST_CALLS}")));
+        if self.scope.calls >= MAX_CALLS {
+            return Err(fail(format!("calls nest deeper than {MAX_CALLS}")));
         }
         let inlined = self.context.inlined.get().saturating_add(order.len());
         self.context.inlined.set(inlined);
-        if inlined > MOST_INLINED {
-            return Err(fail(format!("the functions make more than {MOST_INLINED} nodes of their calls")));
+        if inlined > MAX_INLINED {
+            return Err(fail(format!("the functions make more than {MAX_INLINED} nodes of their calls")));
         }
         let (inputs, results) = (proto.input.len(), proto.output.len());
         if operands.len() > inputs || outputs.len() > results {
@@ -283,7 +283,7 @@ impl<'a> Reader<'a> {
         attributes: Vec<AttributeProto>,
         results: usize,
     ) -> Result<Vec<Fact>, Problem> {
-        if self.context.inlined.get().saturating_add(function.order.len()) > MOST_INLINED {
+        if self.context.inlined.get().saturating_add(function.order.len()) > MAX_INLINED {
             return Ok(vec![]);
         }
         let mut reader = Reader::scratch(self.context, self.scope);

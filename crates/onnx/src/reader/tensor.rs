@@ -10,7 +10,7 @@ use netwright_ir::{ElementType, SparseTensor, Tensor, TensorError};
 pub(super) const SMALLEST_RANGE: usize = 1024;
 
 /// A sparse tensor that runtimes would make a larger dense one of is not read: 64 GiB.
-const MOST_DENSE_BYTES: u64 = 1 << 36;
+const MAX_DENSE_BYTES: u64 = 1 << 36;
 
 /// The tensor; `place` names it in errors.
 pub(super) fn read(proto: TensorProto, place: &str, context: &Context<'_>) -> Result<Tensor, Problem> {
@@ -96,10 +96,10 @@ pub(super) fn read_sparse(
     let (values, indices) = (read(values, place, context)?, read(indices, place, context)?);
     let count = dims.iter().try_fold(1u64, |count, &dim| count.checked_mul(dim));
     let dense = count.and_then(|count| values.element().bytes(count));
-    if dense.is_none_or(|bytes| bytes > MOST_DENSE_BYTES) {
+    if dense.is_none_or(|bytes| bytes > MAX_DENSE_BYTES) {
         let shape = dims.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         return Err(fail(format!(
-            "the sparse tensor of shape [{shape}] is dense larger than {MOST_DENSE_BYTES} bytes, and runtimes make it dense"
+            "the sparse tensor of shape [{shape}] is dense larger than {MAX_DENSE_BYTES} bytes, and runtimes make it dense"
         )));
     }
     let tensor = SparseTensor::new(values, indices, &dims).map_err(|error| fail(error.to_string()))?;

@@ -20,7 +20,7 @@ const SMALL: u64 = 1 << 16;
 const LARGE: u64 = 8 << 20;
 
 /// More threads would wait for the disk, and each holds a block and what its recipe reads.
-const MOST_THREADS: usize = 4;
+const MAX_THREADS: usize = 4;
 
 /// Bytes of the file that a recipe is to fill.
 struct Block<'a> {
@@ -70,7 +70,7 @@ fn fill(file: &AtomicFile, blocks: &[Block<'_>]) -> Result<(), WriteError> {
         }
         Ok(())
     };
-    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS).min(blocks.len());
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(MAX_THREADS).min(blocks.len());
     thread::scope(|scope| {
         // Where the system has no more threads, those that there are do the work.
         // What a thread keeps of its sources goes with it.

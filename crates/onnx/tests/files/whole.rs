@@ -261,7 +261,7 @@ fn read_with(bytes: &[u8], inline_functions: bool) -> netwright_ir::Model {
 fn nothing_is_lost() {
     let original = everything();
     let model = read_with(&original.encode_to_vec(), false);
-    netwright_ir::check(&model.graph).expect("the graph keeps the laws");
+    netwright_ir::check(&model.graph).expect("the graph is valid");
     let written = to_bytes(&model).unwrap();
     assert_eq!(wire::scan(&schema::MODEL, &written).unwrap(), []);
     let again = ModelProto::decode(&*written).unwrap();

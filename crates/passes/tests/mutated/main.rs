@@ -31,7 +31,7 @@ fn outcome<T>(
 }
 
 #[test]
-fn passes_keep_the_laws_on_graphs_that_half_match() {
+fn passes_keep_graphs_valid_on_graphs_that_half_match() {
     let programs = programs(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../snapshots/passes"));
     assert!(programs.len() > 200, "{} texts", programs.len());
     let passes = passes();

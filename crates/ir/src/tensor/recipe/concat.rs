@@ -1,8 +1,8 @@
-//! Tensors one behind the other along their last axis.
+//! Concatenation of tensors along their last axis.
 
 use super::{BLOCK, Tensor, TensorError};
 
-/// Reads each tensor in strips of whole rows, and puts the rows side by side.
+/// Reads each tensor in strips of whole rows and puts the rows side by side.
 pub(super) fn concat(whole: &Tensor, tensors: &[Tensor], first: u64, out: &mut [u8]) -> Result<(), TensorError> {
     let size = u64::from(whole.element.bits() / 8);
     let Some(width) = whole.dims.last().map(|width| width * size).filter(|width| *width > 0) else { return Ok(()) };

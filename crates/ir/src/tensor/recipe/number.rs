@@ -1,9 +1,9 @@
-//! The float types that recipes compute with: scaling and casting.
+//! The float types that recipes scale and cast.
 
 use super::{BLOCK, Tensor, TensorError};
 use crate::ElementType;
 
-/// The float types that recipes compute with.
+/// A float type that recipes compute with.
 #[derive(Clone, Copy)]
 pub(super) enum Number {
     F32,
@@ -25,7 +25,7 @@ impl Number {
 
     pub(super) fn scale(self, factor: f32, all: &mut [u8]) {
         match self {
-            // Written out: this loop runs over every weight and must vectorise.
+            // Written out because this loop runs over every weight and must vectorize.
             Number::F32 => all.as_chunks_mut::<4>().0.iter_mut().for_each(|place| {
                 *place = (f32::from_le_bytes(*place) * factor).to_le_bytes();
             }),
@@ -47,10 +47,10 @@ impl Number {
         }
     }
 
-    /// Rounds once, from the double: no type here is wider.
+    /// Rounds once, from `f64`: no type here is wider.
     fn write(self, value: f64, place: &mut [u8]) {
         match self {
-            #[expect(clippy::cast_possible_truncation, reason = "rounding to f32 is what is asked for")]
+            #[expect(clippy::cast_possible_truncation, reason = "the result is an f32")]
             Number::F32 => place.copy_from_slice(&(value as f32).to_le_bytes()),
             Number::F64 => place.copy_from_slice(&value.to_le_bytes()),
             Number::F16 => place.copy_from_slice(&half::f16::from_f64(value).to_le_bytes()),
@@ -62,7 +62,7 @@ impl Number {
 /// Fills `out` with the elements of `of` from `first` on, in the type of `tensor`.
 pub(super) fn cast(tensor: &Tensor, of: &Tensor, first: u64, out: &mut [u8]) -> Result<(), TensorError> {
     let (Some(from), Some(to)) = (Number::of(of.element), Number::of(tensor.element)) else {
-        return Err(tensor.refuse("cast", "both types must be of f32, f16, bf16 and f64"));
+        return Err(tensor.refuse("cast", "both types must be f32, f16, bf16 or f64"));
     };
     let (from_size, to_size) = (of.element.bits() as usize / 8, tensor.element.bits() as usize / 8);
     let block = usize::try_from(BLOCK).unwrap_or(usize::MAX);

@@ -1,13 +1,14 @@
 //! Pseudo-random weights.
 
-/// Elements `2i` and `2i + 1` of the sequence are the halves of element `i` of SplitMix64's (Steele et al., 2014), which
-/// is a hash of `i`: elements are drawn one by one, and in any order.
+/// Fills `out` with uniform numbers from element `first` on. Elements `2i` and `2i + 1` of the sequence are the halves
+/// of element `i` of SplitMix64 (Steele et al., 2014), which is a hash of `i`: elements can be drawn one by one and in
+/// any order.
 pub(super) fn random(seed: u64, bound: f32, first: u64, out: &mut [u8]) {
     const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
-    // Seeds that differ by little must not give sequences that are shifts of one another.
+    // Similar seeds must not give sequences that are shifts of one another.
     let start = mix(mix(seed).wrapping_add(STEP));
     let pair = |at: u64| mix(start.wrapping_add(at.wrapping_mul(STEP)));
-    // A signed number of 24 bits is one that an f32 holds exactly.
+    // An f32 holds every signed 24-bit integer exactly.
     let scale = bound / 8_388_608.0;
     let halves = |at: u64| {
         let bits = pair(at);
@@ -31,7 +32,7 @@ pub(super) fn random(seed: u64, bound: f32, first: u64, out: &mut [u8]) {
     }
 }
 
-/// The finaliser of SplitMix64: a bijection of 64 bits with good avalanche.
+/// The finalizer of SplitMix64: a bijection of 64 bits with good avalanche.
 fn mix(x: u64) -> u64 {
     let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

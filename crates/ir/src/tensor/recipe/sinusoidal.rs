@@ -1,4 +1,4 @@
-//! The sinusoidal table of positions.
+//! The sinusoidal position table.
 
 use super::Wave;
 

@@ -1,4 +1,4 @@
-//! Recipes make the same elements whole and in blocks.
+//! Recipes give the same elements as a whole and in blocks.
 
 use super::*;
 
@@ -49,7 +49,7 @@ fn rows_stand_side_by_side() {
 
 #[test]
 fn transposing_in_strips_equals_transposing_whole() {
-    // 9 MiB, over the limit of what is read whole.
+    // 9 MiB, above the limit for reading a matrix whole.
     let tensor = Tensor::random(1, Distribution::Uniform { bound: 1.0 }, &[1024, 2304]).unwrap();
     let (plain, turned) = (f32s(&tensor), f32s(&tensor.transposed().unwrap()));
     for (row, column) in [(0, 0), (1, 0), (0, 1), (1023, 2303), (512, 77)] {
@@ -84,14 +84,14 @@ fn sinusoidal_as_in_the_paper() {
 }
 
 #[test]
-fn what_does_not_apply_is_an_error() {
+fn inapplicable_recipes_are_errors() {
     let indices = Tensor::indices(&[1, 2]);
     let cases = [
-        (indices.scaled(2.0), "scale does not apply to i64[2]: its elements are no f32, f16, bf16 or f64"),
+        (indices.scaled(2.0), "scale does not apply to i64[2]: its elements are not f32, f16, bf16 or f64"),
         (Tensor::concatenated(&[]), "concat does not apply to i64[0]: there are no tensors"),
         (
             Tensor::concatenated(&[counting(&[2, 2]), counting(&[3, 2])]),
-            "concat does not apply to f32[3, 2]: its type or another axis differs from the first's",
+            "concat does not apply to f32[3, 2]: its type or another axis differs from that of the first tensor",
         ),
         (indices.transposed(), "transpose does not apply to i64[2]: it has fewer than two axes"),
         (

@@ -1,20 +1,20 @@
-//! The last two axes of a tensor exchanged, strip by strip.
+//! Swapping the last two axes of a tensor, strip by strip.
 
 use super::{BLOCK, Data, Tensor, TensorError};
 use bytes::Bytes;
 use std::cell::RefCell;
 use std::ops::Deref;
 
-/// Transposing maps a matrix of a file up to this size, and reads a larger one in strips.
+/// A matrix in a file is mapped up to this size; a larger one is read in strips.
 const WHOLE: u64 = 64 << 20;
 
-/// A strip takes as many bytes of each row of a file: a system call for fewer costs more than they do.
+/// The bytes of each row of a file that a strip takes: with fewer, the system call costs more than the bytes.
 const PIECE: u64 = 2 << 10;
 
-/// No strip is larger, unless one column is.
+/// The maximum size of a strip, unless one column is larger.
 const STRIP: u64 = 16 << 20;
 
-/// So many columns of a source are read at once to be rows of its transpose.
+/// Returns the number of columns of a source that are read at once, to become rows of its transpose.
 pub(super) fn strip_columns(of: &Tensor) -> u64 {
     let size = u64::from(of.element.bits() / 8).max(1);
     let &[.., rows, columns] = of.dims() else { return 1 };
@@ -22,31 +22,31 @@ pub(super) fn strip_columns(of: &Tensor) -> u64 {
     let most = match &of.data {
         Data::File(_) if column.saturating_mul(columns) <= WHOLE => columns,
         Data::File(_) => (PIECE / size).min(STRIP / column),
-        // What is made, not read, is best made while it is in the cache.
+        // Computed elements are best computed while they are in the cache.
         _ => BLOCK / column,
     };
     most.clamp(1, columns.max(1))
 }
 
-/// Columns of a source, `width` of them from `first` on of the matrix that begins with the element `base`.
+/// `width` columns of a source from `first` on, in the matrix that begins with the element `base`.
 struct Strip {
     of: Tensor,
     base: u64,
     first: u64,
     width: u64,
     bytes: Columns,
-    /// When it was used last.
+    /// When the strip was used last.
     used: u64,
 }
 
 impl Strip {
-    /// When it was used last, and how many bytes it maps.
+    /// Returns when the strip was used last and how many bytes it maps, if it is a map.
     fn mapped(&self) -> Option<(u64, u64)> {
         matches!(self.bytes, Columns::Mapped(_)).then_some((self.used, self.bytes.len() as u64))
     }
 }
 
-/// The bytes of columns.
+/// The bytes of the columns of a strip.
 enum Columns {
     Mapped(Bytes),
     Read(Vec<u8>),
@@ -63,10 +63,10 @@ impl Deref for Columns {
     }
 }
 
-/// What was read last, since the parts of a block that are made one after the other need the same strips.
+/// The strips read last: parts of a block that are computed one after the other need the same strips.
 struct Strips {
     all: Vec<Strip>,
-    /// How many strips were asked for.
+    /// The number of strips requested so far.
     asked: u64,
 }
 
@@ -74,18 +74,18 @@ thread_local! {
     static STRIPS: RefCell<Strips> = const { RefCell::new(Strips { all: vec![], asked: 0 }) };
 }
 
-/// A strip stays while so many others are asked for: weights that are packed are three side by side.
-const MOST_STRIPS: u64 = 3;
+/// The number of strips that are kept: packed weights are three side by side.
+const MAX_STRIPS: u64 = 3;
 
 impl Strips {
-    /// A strip that is there, or room for one of so many bytes.
+    /// Takes out a matching strip, or else a buffer of `wanted` bytes.
     fn take(&mut self, wanted: u64, is_it: impl Fn(&Strip) -> bool) -> Result<Strip, Vec<u8>> {
         self.asked += 1;
         if let Some(at) = self.all.iter().position(is_it) {
             return Ok(self.all.swap_remove(at));
         }
         let asked = self.asked;
-        // What was mapped first goes first, so that no more than one large matrix is in memory.
+        // The oldest map goes first, so that at most one large matrix is in memory.
         let mut mapped: Vec<(u64, u64)> = self.all.iter().filter_map(Strip::mapped).collect();
         mapped.sort_unstable();
         let mut total: u64 = mapped.iter().map(|(_, len)| len).sum();
@@ -96,8 +96,8 @@ impl Strips {
             self.all.retain(|strip| strip.mapped() != Some((used, len)));
             total -= len;
         }
-        let stale = self.all.extract_if(.., |strip| strip.used + MOST_STRIPS < asked);
-        // What was used before needs no new pages.
+        let stale = self.all.extract_if(.., |strip| strip.used + MAX_STRIPS < asked);
+        // A reused buffer needs no new pages.
         let room = |strip: Strip| match strip.bytes {
             Columns::Mapped(_) => None,
             Columns::Read(bytes) => Some(bytes),
@@ -110,7 +110,7 @@ impl Strips {
     }
 }
 
-/// The strip that begins with a column; the caller gives it back to [`STRIPS`].
+/// Returns the strip that begins with column `first`; the caller gives it back to [`STRIPS`].
 fn strip(of: &Tensor, base: u64, first: u64, width: u64) -> Result<Strip, TensorError> {
     let is_it = |strip: &Strip| strip.base == base && strip.first == first && strip.of.is_same(of);
     let size = u64::from(of.element.bits() / 8);
@@ -138,7 +138,7 @@ fn strip(of: &Tensor, base: u64, first: u64, width: u64) -> Result<Strip, Tensor
     made(Columns::Read(bytes))
 }
 
-/// Fills `out` with the elements from `first` on of `of` with its last two axes exchanged.
+/// Fills `out` with the elements from `first` on of `of` with its last two axes swapped.
 pub(super) fn transpose(of: &Tensor, first: u64, out: &mut [u8]) -> Result<(), TensorError> {
     let size = of.element.bits() as usize / 8;
     let &[.., rows, columns] = of.dims() else { return Err(of.refuse("transpose", "it has fewer than two axes")) };
@@ -169,9 +169,10 @@ pub(super) fn transpose(of: &Tensor, first: u64, out: &mut [u8]) -> Result<(), T
     Ok(())
 }
 
-/// `out[i]` is element `skipped + i` of the transpose of `source`, a matrix of `rows` rows of `width` elements.
+/// Sets `out[i]` to element `skipped + i` of the transpose of `source`, a matrix of `rows` rows of `width` elements.
 ///
-/// Tiles, a cache line wide, pass through a small buffer: each line of both sides is touched once, whatever the strides.
+/// Tiles, a cache line wide, pass through a small buffer: each line of both sides is touched once, whatever the
+/// strides.
 fn gather<const SIZE: usize, const TILE: usize>(
     source: &[u8],
     width: usize,
@@ -183,7 +184,7 @@ fn gather<const SIZE: usize, const TILE: usize>(
     let out = out.as_chunks_mut::<SIZE>().0;
     let mut buffer = [[[0; SIZE]; TILE]; TILE];
     let asked = skipped / rows..(skipped + out.len()).div_ceil(rows);
-    // Tiles beside one another first: what is next in the same rows of the source is near.
+    // Neighboring tiles first: they share the rows of the source that are in the cache.
     for top in (0..rows).step_by(TILE) {
         let height = TILE.min(rows - top);
         for left in asked.clone().step_by(TILE) {
@@ -191,14 +192,14 @@ fn gather<const SIZE: usize, const TILE: usize>(
             for (row, line) in buffer[..height].iter_mut().enumerate() {
                 let start = (top + row) * width + left;
                 let found = &source[start..start + columns];
-                // A whole tile has a size that the compiler knows.
+                // A whole tile has a size known to the compiler.
                 match <&[[u8; SIZE]; TILE]>::try_from(found) {
                     Ok(found) => *line = *found,
                     Err(_) => line[..columns].copy_from_slice(found),
                 }
             }
             for column in 0..columns {
-                // The first row of the result may begin within, and the last end so.
+                // The first row of the result may begin, and the last end, within the tile.
                 let start = (left + column) * rows + top;
                 let whole = start.checked_sub(skipped).and_then(|start| out.get_mut(start..start + height));
                 if let Some(places) = whole {

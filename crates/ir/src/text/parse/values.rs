@@ -1,6 +1,6 @@
-//! Types, attributes and tensors.
+//! Parsing of types, attributes and tensors.
 
-use super::{Around, MOST_DEPTH, Parsed, Parser};
+use super::{Around, MAX_DEPTH, Parsed, Parser};
 use crate::attribute::Attribute;
 use crate::tensor::{Distribution, SparseTensor, Tensor, Wave};
 use crate::{Dim, ElementType, Graph, MAX_BODY_DEPTH, Shape, TensorType, ValueType};
@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 impl Parser<'_> {
     pub(super) fn value_type(&mut self, depth: u32) -> Parsed<ValueType> {
-        if depth > MOST_DEPTH {
-            return self.fail("the type nests too deep");
+        if depth > MAX_DEPTH {
+            return self.fail("the type nests too deeply");
         }
         if self.eat("?") {
             return Ok(ValueType::Unknown);
@@ -61,7 +61,7 @@ impl Parser<'_> {
         word.parse().map_err(|error| self.error(format!("{error}")))
     }
 
-    /// A dim: up to the comma or bracket outside of its own parentheses and quotes.
+    /// Parses a dim: up to the comma or bracket outside its own parentheses and quotes.
     fn dim(&mut self) -> Parsed<Dim> {
         let rest = self.rest();
         let (mut depth, mut quoted, mut escaped) = (0u32, false, false);
@@ -77,7 +77,7 @@ impl Parser<'_> {
             }
             false
         });
-        let Some(end) = end else { return self.fail("a shape is not closed") };
+        let Some(end) = end else { return self.fail("unclosed shape") };
         let dim = rest[..end].trim().parse().map_err(|error| self.error(format!("{error}")))?;
         self.at += end;
         Ok(dim)
@@ -167,7 +167,7 @@ impl Parser<'_> {
             _ => match (word.parse(), word.parse()) {
                 (Ok(int), _) => Ok(Attribute::Int(int)),
                 (_, Ok(float)) => Ok(Attribute::Float(float)),
-                _ => self.fail(format!("`{word}` is no attribute")),
+                _ => self.fail(format!("`{word}` is not an attribute")),
             },
         }
     }
@@ -193,15 +193,15 @@ impl Parser<'_> {
 
     fn number<T: std::str::FromStr>(&mut self) -> Parsed<T> {
         let word = self.take_while(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '+'));
-        word.parse().map_err(|_| self.error(format!("`{word}` is not such a number")))
+        word.parse().map_err(|_| self.error(format!("`{word}` is not a number of the expected type")))
     }
 
-    /// Text in quotes, or bytes in hexadecimal.
+    /// Parses text in quotes, or bytes in hexadecimal.
     fn bytes(&mut self) -> Parsed<Bytes> {
         if self.eat("hex(") { Ok(self.hex()?.into()) } else { Ok(self.quoted()?.into_bytes().into()) }
     }
 
-    /// Bytes in hexadecimal up to the parenthesis, which is taken.
+    /// Parses bytes in hexadecimal up to and including the closing parenthesis.
     fn hex(&mut self) -> Parsed<Vec<u8>> {
         let digits = self.take_while(|c| c.is_ascii_hexdigit());
         let pairs = digits.as_bytes().chunks(2).map(|pair| {
@@ -210,13 +210,13 @@ impl Parser<'_> {
         });
         let bytes = pairs.collect::<Option<Vec<_>>>();
         self.expect(")")?;
-        bytes.ok_or_else(|| self.error("a byte takes two digits"))
+        bytes.ok_or_else(|| self.error("a byte has two hexadecimal digits"))
     }
 
-    /// A tensor with its type.
+    /// Parses a tensor with its type.
     fn tensor(&mut self, depth: u32) -> Parsed<Tensor> {
-        if depth > MOST_DEPTH {
-            return self.fail("the recipe nests too deep");
+        if depth > MAX_DEPTH {
+            return self.fail("the recipe nests too deeply");
         }
         match self.value_type(0)? {
             ValueType::Tensor(ty) => self.data(&ty, depth),
@@ -224,7 +224,7 @@ impl Parser<'_> {
         }
     }
 
-    /// A tensor stored by its nonzero elements.
+    /// Parses a tensor stored by its nonzero elements.
     pub(super) fn sparse(&mut self, depth: u32) -> Parsed<SparseTensor> {
         self.expect("sparse(")?;
         let dims: Vec<u64> = self.list(Self::number)?;
@@ -236,10 +236,10 @@ impl Parser<'_> {
         SparseTensor::new(values, indices, &dims).map_err(|error| self.error(error.to_string()))
     }
 
-    /// The elements of a tensor of that type.
+    /// Parses the elements of a tensor of this type.
     pub(super) fn data(&mut self, ty: &TensorType, depth: u32) -> Parsed<Tensor> {
         let Some(dims) = ty.shape.as_ref().and_then(Shape::known) else {
-            return self.fail(format!("the shape of {ty} must be of numbers"));
+            return self.fail(format!("the shape of {ty} must consist of numbers"));
         };
         let element = ty.element;
         if self.eat("#") {

@@ -1,4 +1,4 @@
-//! Each law of the checker, broken on purpose; inference, by text; and the doors through which a graph is edited.
+//! Each invariant of the checker, violated on purpose; inference, by text; and the functions that edit a graph.
 
 use netwright_ir::{ElementType, Graph, Op, Place, Tensor, TensorType, Value, check, parse, shape};
 
@@ -7,8 +7,9 @@ fn graph(body: &str) -> Graph {
     parse(&text).unwrap_or_else(|error| panic!("{error} in\n{text}"))
 }
 
-fn laws(graph: &Graph) -> Vec<u8> {
-    check(graph).map_or_else(|violations| violations.0.iter().map(|violation| violation.law).collect(), |()| vec![])
+fn violated(graph: &Graph) -> Vec<u8> {
+    check(graph)
+        .map_or_else(|violations| violations.0.iter().map(|violation| violation.invariant).collect(), |()| vec![])
 }
 
 fn value(graph: &Graph, name: &str) -> Value {
@@ -22,16 +23,16 @@ fn c1_operands_are_results_that_exist() {
     let a = value(&graph, "a");
     let place = Place { label: "".into(), results: ["b".into()].into_iter().collect(), order: None };
     let error = graph.insert(place, Op::Relu, &[Some(Value { result: 7, ..a })]).expect_err("there is one result");
-    assert_eq!(error.to_string(), "relu: operand 0 is no value of this graph");
+    assert_eq!(error.to_string(), "relu: operand 0 is not a value of this graph");
 }
 
 #[test]
-fn c2_no_node_is_computed_from_itself() {
+fn c2_no_node_depends_on_itself() {
     let mut graph = graph("%a = relu %x : f32[batch, seq, 8]\n %b = exp %a : f32[batch, seq, 8]\n return %b");
     let (a, b) = (value(&graph, "a"), value(&graph, "b"));
     graph.replace(a, b);
     graph.sweep();
-    assert!(laws(&graph).contains(&2), "{:?}", laws(&graph));
+    assert!(violated(&graph).contains(&2), "{:?}", violated(&graph));
 }
 
 #[test]
@@ -39,7 +40,7 @@ fn c3_operators_are_defined_on_their_operands() {
     let mut graph = graph("%a = matmul %x, f32[8, 8] fill(0.0) : f32[batch, seq, 8]\n return %a");
     let x = value(&graph, "x");
     graph.set_fact(x, netwright_ir::Fact::tensor(ElementType::F32, shape!["batch", "seq", 9]));
-    assert_eq!(laws(&graph), [3]);
+    assert_eq!(violated(&graph), [3]);
 }
 
 #[test]
@@ -47,7 +48,7 @@ fn c4_recorded_types_do_not_contradict() {
     let mut graph = graph("%a = relu %x : f32[batch, seq, 8]\n return %a");
     let a = value(&graph, "a");
     graph.set_fact(a, netwright_ir::Fact::tensor(ElementType::F16, shape!["batch", "seq", 8]));
-    assert_eq!(laws(&graph), [4]);
+    assert_eq!(violated(&graph), [4]);
 }
 
 #[test]
@@ -55,14 +56,14 @@ fn c6_outputs_have_names_of_their_own() {
     let mut twice = graph("%a = relu %x : f32[batch, seq, 8]\n return %a");
     let a = value(&twice, "a");
     twice.output("a", a);
-    assert_eq!(laws(&twice), [6]);
+    assert_eq!(violated(&twice), [6]);
     let mut input = graph("%a = relu %x : f32[batch, seq, 8]\n return %a");
     let a = value(&input, "a");
     input.output("x", a);
-    assert_eq!(laws(&input), [6]);
+    assert_eq!(violated(&input), [6]);
 }
 
-/// Names (C5) and counts (C7) cannot be broken from outside; editing keeps them.
+/// Names (C5) and counts (C7) cannot be violated from outside; edits keep them valid.
 #[test]
 fn c5_and_c7_hold_through_edits() {
     let mut graph = graph(
@@ -77,7 +78,7 @@ fn c5_and_c7_hold_through_edits() {
     let fused = graph.results(id).next().expect("one result");
     graph.replace(a, fused);
     for swept in [false, true] {
-        assert_eq!(laws(&graph), [0; 0], "swept: {swept}");
+        assert_eq!(violated(&graph), [0; 0], "swept: {swept}");
         assert_eq!((graph.use_count(fused), graph.use_count(x)), (4, 1), "swept: {swept}");
         assert_eq!(graph.users(fused).len(), 3);
         let expected = "g(%x: f32[batch, seq, 8], %ids: i64[batch, seq]) {\n  %a = relu %x : f32[batch, seq, 8]\n  \
@@ -88,8 +89,8 @@ fn c5_and_c7_hold_through_edits() {
     }
 }
 
-/// The names of nodes (C9) cannot be broken from outside either: the first result in use takes the name along, and what
-/// is put in from elsewhere gets a number behind its name.
+/// The names of nodes (C9) cannot be violated from outside either: the first result in use passes on the name, and
+/// inserted nodes get a numeric suffix.
 #[test]
 fn c9_nodes_have_names_of_their_own() {
     for (returned, replaced, expected) in [
@@ -112,14 +113,14 @@ fn c9_nodes_have_names_of_their_own() {
             graph.replace(old, new);
         }
         graph.sweep();
-        assert!(laws(&graph).iter().all(|law| *law != 9));
+        assert!(violated(&graph).iter().all(|invariant| *invariant != 9));
         assert!(graph.to_string().contains(expected), "{graph}");
     }
     let mut graph = graph("%a = relu @\"same\" %x : f32[batch, seq, 8]\n return %a");
     let (x, a) = (value(&graph, "x"), value(&graph, "a"));
     let body = graph.clone();
     graph.splice(a.node, &body, &[Some(x), None]);
-    assert_eq!(laws(&graph), [0; 0]);
+    assert_eq!(violated(&graph), [0; 0]);
 }
 
 #[test]
@@ -137,7 +138,7 @@ fn replacing_twice_and_undoing() {
     graph.replace(a, second);
     assert_eq!(graph.operand(b.node, 0), Some(second));
     graph.sweep();
-    assert_eq!(laws(&graph), [0; 0]);
+    assert_eq!(violated(&graph), [0; 0]);
     assert_eq!(graph.len(), 4, "{graph}");
 }
 
@@ -164,7 +165,7 @@ fn large_graphs_are_edited_in_linear_time() {
     }
     graph.sweep();
     assert_eq!(graph.len(), 20_002);
-    assert_eq!(laws(&graph), [0; 0]);
+    assert_eq!(violated(&graph), [0; 0]);
 }
 
 #[test]
@@ -217,7 +218,7 @@ fn inference() {
 }
 
 #[test]
-fn what_is_not_defined_is_told() {
+fn undefined_operators_are_reported() {
     let cases = [
         ("%a = matmul %x, %ids : ?", "matmul: the element types differ: f32 and i64"),
         ("%a = matmul %x, f32[9, 4] fill(1.0) : ?", "matmul: the inner dims of [batch, seq, 8] × [9, 4] differ: 8 ≠ 9"),
@@ -229,31 +230,37 @@ fn what_is_not_defined_is_told() {
             "%a = reshape f32[5] fill(0.0), [2, 3] : ?",
             "reshape: the numbers of elements of [5] and [2, 3] differ: 5 ≠ 6",
         ),
-        ("%a = reshape f32[5] fill(0.0), [2, -1] : ?", "reshape: [5] has no whole number of 2 elements for -1"),
-        ("%a = reshape %x, [-1, -1] : ?", "reshape: two sizes are -1"),
+        (
+            "%a = reshape f32[5] fill(0.0), [2, -1] : ?",
+            "reshape: the elements of [5] do not divide evenly into 2 to infer the size -1",
+        ),
+        ("%a = reshape %x, [-1, -1] : ?", "reshape: only one size may be -1"),
         (
             "%a = reshape f32[2] fill(0.0), [4294967296, 4294967296] : ?",
             "reshape: the shape [4294967296, 4294967296] is larger than any tensor",
         ),
         (
             "%a = transpose %x {perm = [0, 0, 1]} : ?",
-            "transpose: [0, 0, 1] is no order of the 3 axes of [batch, seq, 8]",
+            "transpose: [0, 0, 1] is not a permutation of the 3 axes of [batch, seq, 8]",
         ),
         ("%a = transpose %x {perm = [5, 7, 0]} : ?", "transpose: the axis 5 is out of range for rank 3"),
-        ("%a = slice %x, [0], [1], [1], [0] : ?", "slice: a step is 0"),
+        ("%a = slice %x, [0], [1], [1], [0] : ?", "slice: a step must not be 0"),
         ("%a = concat %x, %x {axis = 1099511627776} : ?", "concat: the axis 1099511627776 is out of range for rank 3"),
-        ("%a = softmax %ids {axis = -1} : ?", "softmax: operand 0 must be of a float type, but its elements are i64"),
+        (
+            "%a = softmax %ids {axis = -1} : ?",
+            "softmax: operand 0 must be of a float type, but its element type is i64",
+        ),
         ("%a = relu %x, %x : ?", "relu: it takes 1 operands, but there are 2"),
         (
             "%a = constant_of_shape [-2] {value = tensor(f32[1] [0.0])} : ?",
             "constant_of_shape: the size -2 is negative",
         ),
-        ("%a = relu %x : f32[batch, seq, 9]", "%a is declared f32[batch, seq, 9], but is f32[batch, seq, 8]"),
+        ("%a = relu %x : f32[batch, seq, 9]", "%a is declared f32[batch, seq, 9], but inferred as f32[batch, seq, 8]"),
         ("%a = softmax %x {axis = 0.5} : ?", "softmax: the attribute `axis` must be an int, but is 0.5"),
         ("%a = softmax %x : ?", "softmax: the attribute `axis` is missing"),
-        ("%a = softmax %x {axis = 1, beta = 2} : ?", "softmax: the attribute `beta` is not one of the operator's"),
+        ("%a = softmax %x {axis = 1, beta = 2} : ?", "softmax: the operator has no attribute `beta`"),
         ("%a = softmax %x {axis = 1, axis = 2} : ?", "softmax: the attribute `axis` is given twice"),
-        ("%a = soft %x : ?", "`soft` is no operator"),
+        ("%a = soft %x : ?", "`soft` is not an operator"),
         ("%a = relu %y : ?", "%y is not defined"),
         ("%x = relu %x : ?", "%x is defined twice"),
         ("%a = parameter #00ff : f32[20]", "the elements were elided; only a full text can be read"),

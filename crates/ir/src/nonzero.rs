@@ -1,9 +1,9 @@
-//! Sizes that are never 0, found by what fails where they are.
+//! Finds sizes that are never 0, because the model would fail if they were.
 //!
-//! Exporters reshape to sizes that they compute, and a size of 0 keeps that of the operand. So a Reshape of
-//! `[batch, 4, seq, 8]` to `[batch, seq, 32]` makes `[0, 4, 32]` where both symbols are 0, and inference knows nothing of
-//! that size. Mostly the model fails then: the residual that is added has the length 0. Where it does, whatever the
-//! other sizes are, the symbol is one or more in every run that succeeds, and the size is `seq`.
+//! Exporters reshape to computed sizes, and in a Reshape a size of 0 keeps that of the operand. So a Reshape of
+//! `[batch, 4, seq, 8]` to `[batch, seq, 32]` makes `[0, 4, 32]` if both symbols are 0, and inference can say nothing
+//! about that size. Usually the model then fails: for example the residual that is added has length 0. If the model
+//! fails whatever the other sizes are, the symbol is at least 1 in every run that succeeds, and the size is `seq`.
 
 use crate::infer::{NeverZero, Operands};
 use crate::{Dim, Fact, Graph, NodeId, Op, OpKind, Symbol, Tensor, Value};
@@ -13,19 +13,19 @@ use std::sync::Arc;
 
 type Facts = HashMap<Value, Fact>;
 
-/// Of more sets of symbols the others are not looked at.
-const MOST_SETS: usize = 16;
+/// The maximum number of sets of symbols that are examined.
+const MAX_SETS: usize = 16;
 
 impl Graph {
-    /// Finds the symbols of inputs that are 0 in no run that succeeds, alone or together, and infers anew what depends on
-    /// that, in bodies too.
+    /// Finds the symbols of inputs that are never 0 in a run that succeeds, alone or together, and infers again what
+    /// depends on that, in bodies too.
     ///
-    /// It takes a walk over the graph, and where something depends on it, one for each set of symbols.
-    pub fn settle_sizes(&mut self) {
+    /// It walks the graph once, and if something depends on it, once more for each set of symbols.
+    pub fn infer_nonzero_sizes(&mut self) {
         self.settle(&NeverZero::new());
     }
 
-    /// Infers again what reads values of which more became known since, and what reads that in turn, in bodies too.
+    /// Infers again the readers of values whose facts became more precise, and their readers in turn, in bodies too.
     pub fn refresh(&mut self) {
         while let Some((_, id)) = self.stale.pop_first() {
             if !self.is_alive(id) || self.node(id).op().kind().is_source() {
@@ -43,7 +43,7 @@ impl Graph {
         }
     }
 
-    /// Tells the bodies of a node what is known of what they capture.
+    /// Updates the facts of the captures in the bodies of a node.
     fn refresh_captures(&mut self, id: NodeId, operands: &[Option<Value>]) {
         let captured: usize = self.node(id).op().bodies().iter().map(|body| body.captures().len()).sum();
         let captured = &operands[operands.len().saturating_sub(captured)..];
@@ -65,7 +65,7 @@ impl Graph {
         }
     }
 
-    /// Adds to what is known of a value what is true of it too.
+    /// Combines the fact of a value with another fact about it.
     fn learn(&mut self, value: Value, new: &Fact) {
         let fact = self.fact(value).and(new);
         if fact != *self.fact(value) {
@@ -83,7 +83,7 @@ impl Graph {
         self.stale.clear();
     }
 
-    /// The same as for a whole graph for a body, of which some is known already.
+    /// Finds the sizes that are never 0 in a graph or a body; `outer` are those found for the graph around it.
     fn settle(&mut self, outer: &NeverZero) {
         let schedule = self.needed();
         let mut all = outer.clone();
@@ -93,12 +93,12 @@ impl Graph {
             }
         }
         let mut found: NeverZero = outer.union(self.never_zero()).cloned().collect();
-        // Nothing else shows that a size is never 0.
+        // Nothing else can show that a size is never 0.
         let shows = |id: &NodeId| matches!(self.node(*id).op().kind(), OpKind::Reshape | OpKind::Slice);
         if found.is_empty() && !schedule.iter().any(shows) {
             all.clear();
         }
-        // At best, no symbol is 0.
+        // The best case: no symbol is 0.
         let best = if all.is_empty() { None } else { self.facts_where(&schedule, &all, &[]) }.unwrap_or_default();
         if best.iter().any(|(value, fact)| fact != self.fact(*value)) {
             for set in self.zeros(&schedule, &best) {
@@ -113,7 +113,7 @@ impl Graph {
             for id in schedule.into_iter().filter(|id| !self.node(*id).op().bodies().is_empty()).collect::<Vec<_>>() {
                 self.refresh_captures(id, &self.operands(id));
                 self.bodies_mut(id).into_iter().for_each(|body| Arc::make_mut(body).settle(&found));
-                // More may be known of what the bodies give.
+                // The bodies' outputs may be known more precisely now.
                 self.stale.insert((self.node(id).order(), id));
             }
         }
@@ -121,7 +121,7 @@ impl Graph {
         self.refresh();
     }
 
-    /// The sets of symbols for which the sizes that Reshape and Slice take are 0, the small ones first.
+    /// Returns the sets of symbols that make sizes of Reshape and Slice 0, the small sets first.
     fn zeros(&self, schedule: &[NodeId], facts: &Facts) -> Vec<Vec<Symbol>> {
         let mut sets = NeverZero::new();
         for &id in schedule {
@@ -141,12 +141,12 @@ impl Graph {
         }
         let mut sets: Vec<Vec<Symbol>> = sets.into_iter().collect();
         sets.sort_by_key(Vec::len);
-        sets.truncate(MOST_SETS);
+        sets.truncate(MAX_SETS);
         sets
     }
 
-    /// What is known of the results of the nodes where these sets of symbols are never 0, or where some symbols are 0;
-    /// `None` where the model fails then.
+    /// Infers the facts of the nodes' results if the sets `never_zero` are never 0 and the symbols `zero` are 0; `None`
+    /// if the model then fails.
     fn facts_where(&self, schedule: &[NodeId], never_zero: &NeverZero, zero: &[Symbol]) -> Option<Facts> {
         let mut facts = Facts::with_capacity(schedule.len());
         for &id in schedule {
@@ -179,12 +179,12 @@ impl Graph {
     }
 }
 
-/// Whether every runtime fails where the operator is not defined on the sizes, those of tensors without elements too.
+/// Whether every runtime fails if the operator is not defined on the sizes, even for tensors without elements.
 fn refuses_sizes(kind: OpKind) -> bool {
     matches!(kind, OpKind::Add | OpKind::Sub | OpKind::Mul | OpKind::Div | OpKind::MatMul | OpKind::Reshape)
 }
 
-/// What is known where these symbols are 0.
+/// Returns the fact with these symbols set to 0.
 fn with_zero(fact: &Fact, zero: &[Symbol]) -> Fact {
     let mut fact = fact.clone();
     if zero.is_empty() {
