@@ -19,6 +19,28 @@ fn fold_constants() {
                  return %r",
             ),
             (
+                // As exporters order pads that they compute.
+                "pairs_turned",
+                "%pairs = reshape [0, 1, 2, 3], [-1, 2] : i64[2, 2]
+                 %s = slice %pairs, [-1], [-9223372036854775807], [0], [-1] : i64[2, 2]
+                 %t = transpose %s {perm = [1, 0]} : i64[2, 2]
+                 %r = reshape %t, [-1] : i64[4]
+                 %e = cast %r {to = f32} : f32[4]
+                 %f = exp %e : f32[4]
+                 return %f",
+            ),
+            (
+                // It stops short of the first row.
+                "pairs_turned_in_part",
+                "%pairs = reshape [0, 1, 2, 3], [-1, 2] : i64[2, 2]
+                 %s = slice %pairs, [-1], [0], [0], [-1] : i64[1, 2]
+                 %t = transpose %s {perm = [1, 0]} : i64[2, 1]
+                 %r = reshape %t, [-1] : i64[2]
+                 %e = cast %r {to = f32} : f32[2]
+                 %f = exp %e : f32[2]
+                 return %f",
+            ),
+            (
                 // Sizes that are known only when the model runs.
                 "symbolic_shape",
                 "%s = shape %ids {start = 0, end = 1} : i64[1]

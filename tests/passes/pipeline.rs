@@ -217,3 +217,29 @@ fn the_opset_is_raised_as_far_as_needed() {
         check(target, true, &read, 17);
     }
 }
+
+/// However many paddings by nothing follow one another, each of a size that is computed from the one before it: what
+/// becomes known of a value is known of its readers at once, so that the passes come to an end.
+#[test]
+fn computed_paddings_vanish() {
+    let layer = |at: usize| {
+        let next = at + 1;
+        format!(
+            "%s{at} = shape %x{at} {{start = 2, end = 3}} : i64[1]
+             %m{at} = mod %s{at}, [4] : i64[1]
+             %c{at} = concat [0, 0], [0], %m{at}, [0, 0, 0, 0] {{axis = 0}} : i64[8]
+             %p{at} = reshape %c{at}, [-1, 2] : i64[4, 2]
+             %r{at} = slice %p{at}, [-1], [-9223372036854775807], [0], [-1] : i64[4, 2]
+             %t{at} = transpose %r{at} {{perm = [1, 0]}} : i64[2, 4]
+             %v{at} = reshape %t{at}, [-1] : i64[8]
+             %w{at} = pad %x{at}, %v{at} : f32[?, ?, ?, ?]
+             %x{next} = relu %w{at} : f32[?, ?, ?, ?]\n"
+        )
+    };
+    let layers: String = (0..40).map(layer).collect();
+    let text = format!("g(%x0: f32[b, 8, 8, 3]) {{ {layers} return %x40 }}");
+    let model = Model::new(parse(&text).unwrap_or_else(|error| panic!("{error}")));
+    let (model, _) = optimized(model, Target::ONNX);
+    let kinds: Vec<OpKind> = model.graph.schedule().into_iter().map(|id| model.graph.node(id).op().kind()).collect();
+    assert_eq!(kinds.iter().filter(|kind| !kind.is_source()).copied().collect::<Vec<_>>(), [OpKind::Relu; 40]);
+}

@@ -26,12 +26,16 @@ pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, PassErro
         pass.is_tentative.is_some_and(|is_tentative| is_tentative(&model.graph)) && is_selected(pass, options, opset)
     });
     let before = (!tentative.is_empty()).then(|| model.clone());
-    let could_raise = can_raise(model, options);
+    let (mut own, mut could_raise) = (opset, can_raise(model, options));
     let mut report = attempt(model, options)?;
     // What was in the way of a newer opset may be gone, and a newer one may have shorter forms.
-    let is_newer = opset < PARTIAL_SHAPE && model.opset() >= PARTIAL_SHAPE;
-    let may_be_newer = !could_raise && can_raise(model, options);
-    if (is_newer || may_be_newer) && options.limits.stop_after.is_none() {
+    while options.limits.stop_after.is_none() {
+        let may_raise = !could_raise && can_raise(model, options);
+        let is_newer = own < PARTIAL_SHAPE && model.opset() >= PARTIAL_SHAPE;
+        if !may_raise && !is_newer {
+            break;
+        }
+        (own, could_raise) = (model.opset(), can_raise(model, options));
         report.append(attempt(model, options)?);
     }
     let stuck = unwritable(&model.graph, model, &options.target);

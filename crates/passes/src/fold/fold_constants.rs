@@ -26,7 +26,10 @@ fn fold_integers() -> Rule {
         {
             return Err(Skip::NoMatch);
         }
-        let tensor = integers(graph.fact(root)).or_else(|| counted(graph, root)).ok_or(Skip::NoMatch)?;
+        let tensor = integers(graph.fact(root))
+            .or_else(|| counted(graph, root))
+            .or_else(|| turned(graph, root))
+            .ok_or(Skip::NoMatch)?;
         not_output(graph, root)?;
         become_op(graph, root, Op::Constant(tensor), &[], "computed")
     })
@@ -59,6 +62,57 @@ fn counted(graph: &Graph, root: Value) -> Option<Tensor> {
         return None;
     }
     integers(graph.infer(graph.op(root), &operands, 1).ok()?.facts.first()?)
+}
+
+/// A vector of the elements of a small matrix: exporters turn pads that they compute, a pair for each axis from the last
+/// to the first, into those before each axis and those after, which takes a Slice backward and a Transpose.
+fn turned(graph: &Graph, root: Value) -> Option<Tensor> {
+    let operand = graph.operand(root.node, 0).filter(|_| graph.kind(root) == OpKind::Reshape)?;
+    let rows = matrix(graph, operand, 0)?;
+    (graph.fact(root).rank() == Some(1)).then(|| Tensor::indices(&rows.concat()))
+}
+
+/// More nodes do not turn a matrix.
+const MOST_TURNS: usize = 4;
+
+/// The rows of a small matrix of known integers, by way of nodes that move its elements.
+fn matrix(graph: &Graph, value: Value, depth: usize) -> Option<Vec<Vec<i64>>> {
+    let ty = graph.fact(value).tensor_type().filter(|ty| ty.element == ElementType::I64)?;
+    let dims = ty.shape.as_ref()?.known()?;
+    let &[count, size] = &dims[..] else { return None };
+    if depth == MOST_TURNS || count.checked_mul(size).is_none_or(|count| count == 0 || 8 * count > SMALL) {
+        return None;
+    }
+    let size = usize::try_from(size).ok()?;
+    let operand = graph.operand(value.node, 0);
+    let rows = |all: Vec<i64>| all.chunks(size).map(<[i64]>::to_vec).collect();
+    if let Some(tensor) = graph.tensor(value) {
+        return tensor.integers().map(rows);
+    }
+    match graph.op(value) {
+        Op::Reshape { .. } => match graph.fact(operand?).known_elements() {
+            Some(all) => Some(rows(all)),
+            None => matrix(graph, operand?, depth + 1).map(|all| rows(all.concat())),
+        },
+        Op::Transpose { perm } if *perm == [1, 0] => {
+            let all = matrix(graph, operand?, depth + 1)?;
+            Some((0..all.first()?.len()).map(|at| all.iter().map(|row| row[at]).collect()).collect())
+        }
+        Op::Slice => {
+            let mut all = matrix(graph, operand?, depth + 1)?;
+            let one = |at| match graph.fact(graph.operand(value.node, at)?).known_elements()?[..] {
+                [one] => Some(one),
+                _ => None,
+            };
+            let last = i64::try_from(all.len()).ok()? - 1;
+            let is_whole = [-1, last].contains(&one(1)?) && one(2)? < -last - 1;
+            (is_whole && one(3)? == 0 && one(4)? == -1).then(|| {
+                all.reverse();
+                all
+            })
+        }
+        _ => None,
+    }
 }
 
 fn fold_transpose() -> Rule {

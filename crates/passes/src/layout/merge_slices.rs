@@ -53,7 +53,8 @@ fn part(graph: &Graph, node: NodeId) -> Option<(Value, usize, Part)> {
         [only] => Some(*only),
         _ => None,
     };
-    let of = graph.operand(node, 0)?;
+    // A slice of a shape is one until the opset has another form for it.
+    let of = graph.operand(node, 0).filter(|of| graph.kind(*of) != OpKind::Shape)?;
     let shape = graph.shape(of)?;
     let axis = match graph.operand(node, 3) {
         Some(_) => position(one(3)?, shape.len())?,
