@@ -4,7 +4,8 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 tests/interop/prepare.sh
-cargo build --release --quiet --package netwright-cli
+# At once, so that what the packages have in common is compiled once.
+cargo build --release --quiet --workspace --bins --test rewrites
 judge() { target/interop/venv/bin/python "tests/interop/$1.py" target/release/netwright; }
 # Hostile files and traps keep one core busy for minutes; the others are judged beside them.
 beside() { judge hostile && judge traps; }
@@ -13,10 +14,10 @@ beside=$!
 for name in user_models families emitted second_judge corpus masks contrib shared_cache unfuse report backend; do
     judge "$name"
 done
-cargo test --release --quiet --test rewrites -- --ignored
+cargo test --release --quiet --workspace --test rewrites -- --ignored
 # Models that are generated, judged for three targets.
 library=$(find target/interop/venv/ -name 'libonnxruntime.so.*' | sort | tail -1)
-ORT_DYLIB_PATH=$library cargo run --release --quiet --package netwright-fuzz -- --count 80
+ORT_DYLIB_PATH=$library target/release/netwright-fuzz --count 2000
 outcome=0
 wait "$beside" || outcome=$?
 cat target/interop/beside.log
