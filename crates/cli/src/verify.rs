@@ -146,7 +146,7 @@ pub(crate) fn judge(verdict: &Verdict) -> Result<(), Failure> {
     }
 }
 
-const INSTALL: &str = "\nhelp: try ONNX Runtime: install it with `pip install onnxruntime` in the active Python environment, or \
+const INSTALL: &str = "\n  help: try ONNX Runtime: install it with `pip install onnxruntime` in the active Python environment, or \
     pass --ort-library";
 
 /// Verifies one model for a parent process.

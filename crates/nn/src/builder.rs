@@ -1,4 +1,4 @@
-//! The builder: values that remember their graph, and errors that remember the line.
+//! The graph builder, its values, and errors that refer to the source line.
 
 use crate::weights::{Init, Weights};
 use netwright_ir::{Assumption, ElementType, Graph, InferError, Op, Place, Shape, Tensor, TensorType, Value, files};
@@ -10,9 +10,9 @@ use std::path::Path;
 
 /// Builds one graph.
 ///
-/// Every word infers its type at once. One that is not defined on its operands is remembered with the caller's line,
-/// gives a value that any other word accepts, and is reported by [`finish`](Builder::finish) with all the others; so
-/// no line of a model needs a `?`.
+/// The type of every operator is inferred immediately. An operator that is not defined on its operands is recorded with
+/// the caller's line and returns a value that every other operator accepts; [`finish`](Builder::finish) reports all
+/// such errors. So no line of a model needs a `?`.
 #[derive(Debug)]
 pub struct Builder<'w> {
     weights: &'w Weights,
@@ -26,20 +26,20 @@ struct State {
     scope: String,
     parameters: HashMap<String, Value>,
     tables: HashMap<String, Value>,
-    /// In program order.
+    /// Named values, in program order.
     named: Vec<(String, Value)>,
     errors: Vec<BuildError>,
 }
 
-/// A value of a graph that is being built, or of one that could not be: see [`Builder`].
+/// A value of a graph that is being built, or the result of an error: see [`Builder`].
 #[derive(Clone, Copy, Debug)]
 pub struct Var<'b> {
     pub(crate) builder: &'b Builder<'b>,
-    /// `None` once something that it is computed from failed.
+    /// `None` if the value, or a value that it is computed from, failed.
     value: Option<Value>,
 }
 
-/// Values are named after the scope that is entered until this is dropped.
+/// A guard of a scope of names, which ends when the guard is dropped.
 #[derive(Debug)]
 #[must_use = "the scope ends when this is dropped"]
 pub struct Scope<'b> {
@@ -53,18 +53,18 @@ impl Drop for Scope<'_> {
     }
 }
 
-/// What went wrong at one line of a model.
+/// An error at one line of a model.
 #[derive(Debug)]
 pub struct BuildError {
-    /// The line that caused it, where there is one.
+    /// The line that caused it, if known.
     location: Option<&'static Location<'static>>,
-    /// The application in question, in the text form.
+    /// The operator and its operands, in the text form.
     applied: Option<String>,
     what: String,
     help: Option<String>,
 }
 
-/// All that went wrong while a graph was built.
+/// All errors of building a graph.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct BuildErrors(pub Vec<BuildError>);
@@ -75,7 +75,7 @@ impl fmt::Display for BuildError {
         if let Some(location) = self.location {
             let (file, line) = (location.file(), location.line());
             write!(f, "\n  --> {file}:{line}:{}", location.column())?;
-            // The source is a courtesy: a program that was moved away from it is told the place alone.
+            // The source line is optional: it is left out if the source file is not available.
             let source = files::read_text(Path::new(file), 1 << 20).ok();
             if let Some(text) = source.as_deref().and_then(|source| source.lines().nth(line as usize - 1)) {
                 write!(f, "\n   | {}", text.trim())?;
@@ -87,7 +87,7 @@ impl fmt::Display for BuildError {
 }
 
 impl<'w> Builder<'w> {
-    /// A builder of a graph of that name, which takes its parameters from `weights`.
+    /// Creates a builder of a graph with that name and with parameters from `weights`.
     pub fn new(name: &str, weights: &'w Weights) -> Self {
         let state = State {
             graph: Graph::new(name),
@@ -100,26 +100,26 @@ impl<'w> Builder<'w> {
         Self { weights, element: ElementType::F32, state: RefCell::new(state) }
     }
 
-    /// Parameters in another float type: weights are converted to it while they are written.
+    /// Sets the float type of parameters: weights are converted to it while they are written.
     pub fn with_element(mut self, element: ElementType) -> Self {
         self.element = element;
         self
     }
 
-    /// The type of parameters, and so of what is computed from them.
+    /// Returns the type of parameters, and so of the computation.
     pub fn element(&self) -> ElementType {
         self.element
     }
 
-    /// Where parameters come from.
+    /// Returns the source of parameters.
     pub fn weights(&self) -> &Weights {
         self.weights
     }
 
-    /// The graph.
+    /// Returns the graph.
     ///
     /// # Errors
-    /// All that went wrong, each with its line; and a graph without outputs.
+    /// All errors of the declaration, each with its line; and a graph without outputs.
     pub fn finish(self) -> Result<Graph, BuildErrors> {
         let mut state = self.state.into_inner();
         if state.errors.is_empty() && state.graph.outputs().is_empty() {
@@ -127,7 +127,7 @@ impl<'w> Builder<'w> {
                 location: None,
                 applied: None,
                 what: format!("the graph {} has no output", state.graph.name()),
-                help: Some("make what it computes an output: builder.output(\"y\", y)".to_owned()),
+                help: Some("declare an output: builder.output(\"y\", y)".to_owned()),
             });
         }
         let State { mut graph, errors, .. } = state;
@@ -140,21 +140,21 @@ impl<'w> Builder<'w> {
 }
 
 impl<'b> Builder<'b> {
-    /// Declares an input of the graph. Each input has a name of its own.
+    /// Declares an input of the graph. Names of inputs must be unique.
     #[track_caller]
     pub fn input(&'b self, name: &str, ty: TensorType) -> Var<'b> {
         let mut state = self.state.borrow_mut();
         let is_taken = state.graph.inputs().any(|input| **state.graph.value_name(input) == *name);
         if is_taken {
             let help =
-                format!("give each input its own name, or use the value that the first `input({name:?}, …)` gave");
+                format!("give each input its own name, or use the value that the first `input({name:?}, …)` returned");
             state.fail(Some(Location::caller()), format!("there is already an input {name}"), Some(help));
             return self.poisoned();
         }
         self.var(state.graph.input(name, ty))
     }
 
-    /// Makes a value an output of the graph. Each output has a name of its own.
+    /// Declares an output of the graph. Names of outputs must be unique.
     #[track_caller]
     pub fn output(&'b self, name: &str, value: Var<'b>) {
         if self.is_foreign(&format!("output {name}"), &[value]) {
@@ -167,7 +167,7 @@ impl<'b> Builder<'b> {
         let what = if is_taken {
             format!("there is already an output {name}")
         } else if input.is_some() {
-            format!("{name} is the name of an input, so it cannot be that of an output")
+            format!("{name} is the name of an input and cannot also be the name of an output")
         } else {
             state.graph.output(name, value);
             return;
@@ -175,7 +175,7 @@ impl<'b> Builder<'b> {
         state.fail(Some(Location::caller()), what, Some("give each input and output its own name".to_owned()));
     }
 
-    /// Whether a value is of another builder, which is an error at the caller's line.
+    /// Returns whether a value belongs to another builder, and records that as an error at the caller's line.
     #[track_caller]
     fn is_foreign(&self, word: &str, values: &[Var<'_>]) -> bool {
         let Some(foreign) = values.iter().find(|value| !std::ptr::eq(value.builder, self)) else { return false };
@@ -190,18 +190,18 @@ impl<'b> Builder<'b> {
             location: Some(Location::caller()),
             applied: described,
             what,
-            help: Some("declare one graph with one builder; what another graph computes is an input here".to_owned()),
+            help: Some("use one builder per graph, and declare values of other graphs as inputs".to_owned()),
         });
         true
     }
 
-    /// The value that was [named](Var::name) so, in full with its scope.
+    /// Returns the value with a [name](Var::name), including its scope.
     pub fn named(&'b self, name: &str) -> Option<Var<'b>> {
         let state = self.state.borrow();
         state.named.iter().find(|(given, _)| given == name).map(|(_, value)| self.var(*value))
     }
 
-    /// Makes the attention weights of every layer outputs, in program order, named as their values.
+    /// Declares the attention weights of every layer as outputs, in program order, with the names of the values.
     pub fn output_attention_weights(&self) {
         let mut state = self.state.borrow_mut();
         for (name, value) in state.named.clone() {
@@ -211,7 +211,7 @@ impl<'b> Builder<'b> {
         }
     }
 
-    /// The trained tensor of that name; the same one wherever it is asked for.
+    /// Returns the parameter with a name; every call with that name returns the same value.
     #[track_caller]
     pub fn parameter(&'b self, name: &str, dims: &[u64], init: Init) -> Var<'b> {
         let mut state = self.state.borrow_mut();
@@ -221,7 +221,7 @@ impl<'b> Builder<'b> {
             if found == dims {
                 return self.var(value);
             }
-            let what = format!("the parameter {name} is used with the shape {found:?} and with {dims:?}");
+            let what = format!("the parameter {name} is used with shape {found:?} and with shape {dims:?}");
             state.fail(Some(location), what, Some("give one of the two layers another name".to_owned()));
             return self.poisoned();
         }
@@ -239,14 +239,14 @@ impl<'b> Builder<'b> {
         }
     }
 
-    /// A computed tensor.
+    /// Adds a constant.
     pub fn constant(&'b self, name: &str, tensor: Tensor) -> Var<'b> {
         let mut state = self.state.borrow_mut();
         let name = state.scoped(name);
         self.var(state.graph.constant(&name, tensor))
     }
 
-    /// A computed tensor that several layers share by name.
+    /// Adds a constant that several layers share by name.
     #[track_caller]
     pub fn table(&'b self, name: &str, make: impl FnOnce() -> Result<Tensor, netwright_ir::TensorError>) -> Var<'b> {
         let location = Location::caller();
@@ -261,26 +261,26 @@ impl<'b> Builder<'b> {
                 self.var(value)
             }
             Err(error) => {
-                state.fail(Some(location), format!("the table {name} cannot be made: {error}"), None);
+                state.fail(Some(location), format!("the table {name} cannot be computed: {error}"), None);
                 self.poisoned()
             }
         }
     }
 
-    /// Names the values that follow after a scope, until the result is dropped.
+    /// Prefixes the names of the following values with a scope, until the result is dropped.
     pub fn enter(&'b self, scope: &str) -> Scope<'b> {
         let outer = std::mem::replace(&mut self.state.borrow_mut().scope, scope.to_owned());
         Scope { builder: self, outer }
     }
 
-    /// Applies an operator of one result.
+    /// Applies an operator with one result.
     #[track_caller]
     pub fn apply(&'b self, op: Op, operands: &[Var<'b>]) -> Var<'b> {
         let [result] = self.apply_several(op, operands);
         result
     }
 
-    /// Applies an operator of several results.
+    /// Applies an operator with several results.
     #[track_caller]
     pub fn apply_several<const N: usize>(&'b self, op: Op, operands: &[Var<'b>]) -> [Var<'b>; N] {
         if self.is_foreign(op.word(), operands) {
@@ -321,7 +321,7 @@ impl<'b> Builder<'b> {
         }
     }
 
-    /// Reports something that is wrong at the caller's line.
+    /// Records an error at the caller's line.
     #[track_caller]
     pub fn error(&'b self, what: impl Into<String>, help: Option<String>) -> Var<'b> {
         let error = BuildError { location: Some(Location::caller()), applied: None, what: what.into(), help };
@@ -348,7 +348,7 @@ impl State {
     }
 }
 
-/// A model that is declared must say which dims are equal; only one that is imported may leave it to the run.
+/// Returns the error for dims that may differ. Imported models may leave that to the run; declared models must not.
 fn undecided_error(op: &Op, Assumption { left, right, what }: &Assumption) -> InferError {
     let what = format!("{what} may differ: nothing shows that {left} and {right} are equal");
     let help = if matches!(op, Op::MatMul) && (left.known().is_some() || right.known().is_some()) {
@@ -360,22 +360,22 @@ fn undecided_error(op: &Op, Assumption { left, right, what }: &Assumption) -> In
 }
 
 impl<'b> Var<'b> {
-    /// The builder of its graph.
+    /// Returns the builder of its graph.
     pub fn builder(self) -> &'b Builder<'b> {
         self.builder
     }
 
-    /// Its shape; `None` for a value that could not be built.
+    /// Returns its shape; `None` for the result of an error.
     pub fn shape(self) -> Option<Shape> {
         self.value.and_then(|value| self.builder.state.borrow().graph.fact(value).shape().cloned())
     }
 
-    /// Its type; `None` for a value that could not be built.
+    /// Returns its type; `None` for the result of an error.
     pub fn ty(self) -> Option<TensorType> {
         self.value.and_then(|value| self.builder.state.borrow().graph.fact(value).tensor_type().cloned())
     }
 
-    /// Gives the value a name, within the current scope.
+    /// Names the value, within the current scope.
     pub fn name(self, name: &str) -> Var<'b> {
         if let Some(value) = self.value {
             let mut state = self.builder.state.borrow_mut();

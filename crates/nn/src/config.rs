@@ -1,20 +1,21 @@
-//! What Transformers of the paper's kind differ in.
+//! The configuration of the paper's encoder-decoder.
 
 use crate::layers::{Activation, FeedForward, MultiHeadAttention, Norm, NormKind, PositionalEncoding, Positions};
 use serde::{Deserialize, Serialize};
 
-/// Where the norm of a residual connection stands.
+/// The position of the norm in a residual connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NormPlacement {
-    /// Behind the sum, as in the paper.
+    /// After the sum, as in the paper.
     #[default]
     Post,
-    /// Before the part, with a last norm behind the stack.
+    /// Before the block, with a final norm after the stack.
     Pre,
 }
 
-/// An encoder-decoder of "Attention Is All You Need", as `config.json` says it. An option that is not known is an error.
+/// The configuration of an encoder-decoder of "Attention Is All You Need". An unknown option in `config.json` is an
+/// error.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of config.json")]
@@ -23,32 +24,32 @@ pub struct Config {
     pub model_type: ModelType,
     /// The width of every block.
     pub d_model: u64,
-    /// The number of attention heads; it divides the width.
+    /// The number of attention heads, a divisor of the width.
     pub num_heads: u64,
-    /// The width within a feed-forward network.
+    /// The inner width of feed-forward networks.
     pub d_ff: u64,
     /// The number of encoder layers.
     pub encoder_layers: u64,
     /// The number of decoder layers.
     pub decoder_layers: u64,
-    /// The number of tokens, of source and target together.
+    /// The size of the vocabulary, shared by source and target.
     pub vocab_size: u64,
-    /// What stands between the layers of a feed-forward network.
+    /// The activation of feed-forward networks.
     #[serde(default)]
     pub activation: Activation,
     /// Whether feed-forward networks are gated.
     #[serde(default)]
     pub gated_ffn: bool,
-    /// Where norms stand.
+    /// The position of norms.
     #[serde(default)]
     pub norm: NormPlacement,
-    /// How norms are computed.
+    /// The kind of norms.
     #[serde(default)]
     pub norm_kind: NormKind,
-    /// Added to the variance.
+    /// The epsilon of norms.
     #[serde(default = "default_epsilon")]
     pub layer_norm_eps: f32,
-    /// How tokens are told where they stand.
+    /// The encoding of positions.
     #[serde(default)]
     pub positional_encoding: PositionalEncoding,
     /// The longest sequence.
@@ -60,16 +61,16 @@ pub struct Config {
     /// Whether the layers of feed-forward networks have biases.
     #[serde(default = "default_true")]
     pub ffn_bias: bool,
-    /// Whether source, target and output share one table.
+    /// Whether source embedding, target embedding and output layer share one table.
     #[serde(default = "default_true")]
     pub tie_embeddings: bool,
     /// Whether embeddings are multiplied by `sqrt(d_model)`.
     #[serde(default = "default_true")]
     pub scale_embedding: bool,
-    /// The token that fills short sequences.
+    /// The padding token.
     #[serde(default)]
     pub pad_token_id: Option<u64>,
-    /// The token that the target begins with.
+    /// The first token of the target.
     #[serde(default)]
     pub bos_token_id: Option<u64>,
     /// The token that ends a sequence.
@@ -81,7 +82,7 @@ pub struct Config {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ModelType {
-    /// The paper's own.
+    /// The paper's model.
     Transformer,
 }
 
@@ -97,7 +98,7 @@ fn default_true() -> bool {
     true
 }
 
-/// An option whose number is out of its range.
+/// An option is out of range.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{option} is {value}, but must be {law}")]
 pub struct RangeError {
@@ -109,11 +110,11 @@ pub struct RangeError {
     pub law: String,
 }
 
-/// No size of a real model comes near it, and products of three such sizes fit 64 bits.
+/// The largest size. Real models stay far below it, and a product of three such sizes fits in 64 bits.
 const MOST: u64 = 1 << 20;
 
 impl Config {
-    /// The base model of the paper (table 3), with a shared vocabulary of 37,000 tokens.
+    /// Returns the base model of the paper (table 3), with a shared vocabulary of 37,000 tokens.
     pub fn transformer_base() -> Self {
         Self {
             model_type: ModelType::Transformer,
@@ -140,7 +141,7 @@ impl Config {
         }
     }
 
-    /// The big model of the paper (table 3).
+    /// Returns the big model of the paper (table 3).
     pub fn transformer_big() -> Self {
         Self { d_model: 1024, num_heads: 16, d_ff: 4096, ..Self::transformer_base() }
     }
@@ -148,7 +149,7 @@ impl Config {
     /// Checks the ranges.
     ///
     /// # Errors
-    /// The first number that is out of its range.
+    /// The first number that is out of range.
     pub fn check(&self) -> Result<(), RangeError> {
         let sizes = [
             ("d_model", self.d_model),
@@ -185,7 +186,7 @@ impl Config {
         Norm::new(name, self.norm_kind, self.d_model, self.layer_norm_eps)
     }
 
-    /// The norm behind a stack whose blocks have theirs first.
+    /// Returns the final norm of a stack whose blocks have the norm first.
     pub(crate) fn final_norm(&self, name: String) -> Option<Norm> {
         (self.norm == NormPlacement::Pre).then(|| self.norm(name))
     }

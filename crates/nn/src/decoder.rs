@@ -3,8 +3,8 @@ use crate::config::Config;
 use crate::encoder::Residual;
 use crate::layers::{FeedForward, MultiHeadAttention, Norm};
 
-/// Self-attention, cross-attention over the memory and feed-forward, each with a residual connection and a norm
-/// (paper, 3.1): `[batch, target, d_model]` to the same.
+/// A decoder layer: self-attention, cross-attention over the memory and feed-forward, each with a residual connection
+/// and a norm (paper, 3.1): `[batch, target, d_model]` to the same.
 ///
 /// Parameters: those of `self_attn`, `norm1`, `cross_attn`, `norm2`, `ffn` and `norm3`.
 #[derive(Clone, Debug)]
@@ -19,7 +19,7 @@ pub struct DecoderLayer {
 }
 
 impl DecoderLayer {
-    /// A layer of that name.
+    /// Creates a layer.
     pub fn new(name: impl Into<String>, config: &Config) -> Self {
         let name = name.into();
         Self {
@@ -33,7 +33,7 @@ impl DecoderLayer {
         }
     }
 
-    /// Applies it: `mask` is added to the scores over the target, `memory_mask` to those over the memory.
+    /// Applies the layers; `mask` is added to the scores over the target, `memory_mask` to those over the memory.
     #[track_caller]
     pub fn forward<'b>(
         &self,
@@ -52,7 +52,7 @@ impl DecoderLayer {
     }
 }
 
-/// Layers one after the other: `[batch, target, d_model]` to the same. With the norm first, a last one follows them.
+/// A stack of decoder layers: `[batch, target, d_model]` to the same. With the norm first, a final norm follows.
 #[derive(Clone, Debug)]
 pub struct Decoder {
     name: String,
@@ -61,7 +61,7 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// A stack of that name.
+    /// Creates a stack.
     pub fn new(name: impl Into<String>, config: &Config) -> Self {
         let name = name.into();
         Self {
@@ -73,7 +73,7 @@ impl Decoder {
         }
     }
 
-    /// Applies it: `mask` is added to the scores over the target, `memory_mask` to those over the memory.
+    /// Applies the layers; `mask` is added to the scores over the target, `memory_mask` to those over the memory.
     #[track_caller]
     pub fn forward<'b>(
         &self,

@@ -2,7 +2,7 @@ use crate::Var;
 use crate::config::{Config, NormPlacement};
 use crate::layers::{FeedForward, MultiHeadAttention, Norm};
 
-/// A block's part within its residual connection: `norm(x + f(x))`, or `x + f(norm(x))` with the norm first.
+/// A residual connection with its norm: `norm(x + f(x))`, or `x + f(norm(x))` with the norm first.
 #[derive(Clone, Debug)]
 pub(crate) struct Residual {
     norm: Norm,
@@ -14,21 +14,21 @@ impl Residual {
         Self { norm: config.norm(name), placement: config.norm }
     }
 
-    /// What the part is applied to.
+    /// Returns the input of `f`.
     #[track_caller]
     pub(crate) fn before<'b>(&self, x: Var<'b>) -> Var<'b> {
         if self.placement == NormPlacement::Pre { self.norm.forward(x) } else { x }
     }
 
-    /// The block's state after the part gave `y`.
+    /// Returns the result of the connection for `y = f(x)`.
     #[track_caller]
     pub(crate) fn after<'b>(&self, x: Var<'b>, y: Var<'b>) -> Var<'b> {
         if self.placement == NormPlacement::Pre { x + y } else { self.norm.forward(x + y) }
     }
 }
 
-/// Self-attention and feed-forward, each with a residual connection and a norm (paper, 3.1): `[batch, seq, d_model]` to
-/// the same.
+/// An encoder layer: self-attention and feed-forward, each with a residual connection and a norm (paper, 3.1):
+/// `[batch, seq, d_model]` to the same.
 ///
 /// Parameters: those of `self_attn`, `norm1`, `ffn` and `norm2`.
 #[derive(Clone, Debug)]
@@ -41,7 +41,7 @@ pub struct EncoderLayer {
 }
 
 impl EncoderLayer {
-    /// A layer of that name.
+    /// Creates a layer.
     pub fn new(name: impl Into<String>, config: &Config) -> Self {
         let name = name.into();
         Self {
@@ -53,7 +53,7 @@ impl EncoderLayer {
         }
     }
 
-    /// Applies it, the mask added to the attention scores.
+    /// Applies the layers; the mask is added to the attention scores.
     #[track_caller]
     pub fn forward<'b>(&self, x: Var<'b>, mask: Option<Var<'b>>) -> Var<'b> {
         let _scope = x.builder.enter(&self.name);
@@ -64,7 +64,7 @@ impl EncoderLayer {
     }
 }
 
-/// Layers one after the other: `[batch, seq, d_model]` to the same. With the norm first, a last one follows them.
+/// A stack of encoder layers: `[batch, seq, d_model]` to the same. With the norm first, a final norm follows.
 #[derive(Clone, Debug)]
 pub struct Encoder {
     name: String,
@@ -73,7 +73,7 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// A stack of that name.
+    /// Creates a stack.
     pub fn new(name: impl Into<String>, config: &Config) -> Self {
         let name = name.into();
         Self {
@@ -85,7 +85,7 @@ impl Encoder {
         }
     }
 
-    /// Applies it, the mask added to the attention scores.
+    /// Applies the layers; the mask is added to the attention scores.
     #[track_caller]
     pub fn forward<'b>(&self, x: Var<'b>, mask: Option<Var<'b>>) -> Var<'b> {
         let _scope = x.builder.enter(&self.name);

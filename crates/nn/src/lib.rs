@@ -1,9 +1,9 @@
-//! The DSL that declares Transformers: a model reads like the paper.
+//! A DSL that declares Transformers: a model reads like the paper.
 //!
-//! Values are [`Var`]s: they are `Copy`, know their graph and shape, and take `+`, `*` and the words of the text form.
-//! Layers own names and sizes; their parameters are bound by name when they are applied, so one declaration serves
-//! any number of graphs. What goes wrong is remembered with the line that caused it and told by
-//! [`Builder::finish`], all at once.
+//! Values are [`Var`]s: they are `Copy`, know their graph and shape, and have `+`, `*` and the operators of the text
+//! form as methods. Layers own names and sizes; their parameters are bound by name when they are applied, so one layer
+//! can be used in any number of graphs. Errors are recorded with the line that caused them, and
+//! [`Builder::finish`] reports all of them.
 //!
 //! ```
 //! use netwright_ir::{ElementType, TensorType, shape};
@@ -43,7 +43,7 @@ pub use task::Task;
 pub use transformer::{Part, Transformer};
 pub use weights::{Init, WeightError, Weights};
 
-/// A size as dims and indices of a graph hold it; no weights or tokens reach the bound.
+/// Converts a size to the i64 of dims and indices; no real size exceeds its range.
 fn signed(size: u64) -> i64 {
     i64::try_from(size).unwrap_or(i64::MAX)
 }

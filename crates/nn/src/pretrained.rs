@@ -1,4 +1,4 @@
-//! Folders of pretrained models: `config.json`, safetensors, and what stands beside them.
+//! Pretrained models: folders with `config.json` and safetensors.
 
 use crate::families::{Architecture, FAMILIES, Family, Head, Pooling, PoolingMode};
 use crate::weights::Unused;
@@ -10,21 +10,21 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// What of a folder is built, and how.
+/// Options of opening a folder.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PretrainedOptions {
-    /// What for; by default what the configuration's `architectures` says.
+    /// The task; by default that of `architectures` in the configuration.
     pub task: Option<Task>,
-    /// Whether decoders take and give the keys and values of earlier tokens.
+    /// Whether decoders have a KV cache: past keys and values as inputs, present ones as outputs.
     pub with_past: bool,
-    /// The float type of weights, and so of what is computed.
+    /// The float type of the weights and of the computation.
     pub dtype: ElementType,
-    /// Whether the folder may hold tensors that the model does not use, such as those of another head.
+    /// Whether to ignore tensors that the model does not use, such as those of another head.
     pub allow_unused: bool,
-    /// Options of `config.json` that are known not to change the function.
+    /// Options of `config.json` to ignore.
     pub ignored_options: Vec<String>,
-    /// Families beside [`FAMILIES`], which come first.
+    /// Additional families; [`FAMILIES`] are tried first.
     pub families: Vec<Family>,
 }
 
@@ -48,7 +48,7 @@ impl PretrainedOptions {
         self
     }
 
-    /// Sets whether decoders take and give the keys and values of earlier tokens.
+    /// Sets whether decoders have a KV cache.
     pub fn with_past(mut self, with_past: bool) -> Self {
         self.with_past = with_past;
         self
@@ -79,7 +79,7 @@ impl PretrainedOptions {
     }
 }
 
-/// A pretrained model: its architecture, with weights that stay in their files until they are written.
+/// A pretrained model: its architecture, and weights that stay in their files until they are written.
 ///
 /// ```no_run
 /// use netwright_nn::{Pretrained, PretrainedOptions};
@@ -94,57 +94,59 @@ pub struct Pretrained {
     architecture: Box<dyn Architecture>,
     weights: Weights,
     dtype: ElementType,
-    /// What it is built for.
+    /// The task.
     pub task: Task,
     parts: Vec<Part>,
-    /// The graphs that opening the folder declared, one for each part.
+    /// The graphs of the parts, declared when the folder was opened.
     declared: Vec<Graph>,
 }
 
-/// Why a folder holds no model.
+/// An error of opening a folder of a pretrained model.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// The configuration.
+    /// The configuration is invalid.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// The weights.
+    /// The weights do not fit the model.
     #[error(transparent)]
     Weights(#[from] WeightError),
-    /// The graph.
+    /// The graph cannot be built.
     #[error(transparent)]
     Build(#[from] BuildErrors),
-    /// Nothing is known of such models.
-    #[error("{path}: the model type `{model_type}` is not known\n  help: `netwright families` lists those that are")]
+    /// The model type is not supported.
+    #[error(
+        "{path}: the model type `{model_type}` is not supported\n  help: list the supported ones with `netwright families`"
+    )]
     Family {
         /// The configuration.
         path: PathBuf,
         /// Its `model_type`.
         model_type: String,
     },
-    /// The family is not built for that.
-    #[error("{path}: {family} models are not built for {task}; the tasks are {}", tasks.join(", "))]
+    /// The family does not support the task.
+    #[error("{path}: {family} models do not support {task}\n  help: choose one of {}", tasks.join(", "))]
     Task {
         /// The configuration.
         path: PathBuf,
         /// The family.
         family: &'static str,
-        /// What was asked for: a task, or an architecture of the configuration.
+        /// The requested task, or an architecture of the configuration.
         task: String,
-        /// What there is.
+        /// The tasks that the family supports.
         tasks: Vec<&'static str>,
     },
-    /// The model has no decoder that could have a past.
-    #[error("{path}: for {task}, {family} models have no keys and values of earlier tokens")]
+    /// The model has no decoder with a KV cache.
+    #[error("{path}: {family} models for {task} have no KV cache\n  help: leave out --with-past")]
     NoPast {
         /// The configuration.
         path: PathBuf,
         /// The family.
         family: &'static str,
-        /// What the model is for.
+        /// The task.
         task: Task,
     },
-    /// A file beside the model.
+    /// Another file of the folder is invalid.
     #[error("{path}: {why}")]
     Beside {
         /// The file.
@@ -161,8 +163,8 @@ impl Pretrained {
     /// Opens a folder: reads its configuration, and checks that its weights are those of the model.
     ///
     /// # Errors
-    /// When a file cannot be read or is malformed, the configuration holds an option that is not known or a value that
-    /// no model is built with, or weights are missing, have another shape, or are not used.
+    /// If a file cannot be read or is malformed, the configuration has an unknown option or an unsupported value, or
+    /// weights are missing, have another shape, or are not used.
     pub fn open(folder: impl AsRef<Path>, options: &PretrainedOptions) -> Result<Self, OpenError> {
         let folder = folder.as_ref();
         let (folder, pooling) = sentence_transformer(folder)?;
@@ -171,10 +173,10 @@ impl Pretrained {
         Self::new(&folder, &settings, weights, pooling, options)
     }
 
-    /// The paper's own model, with random weights.
+    /// Returns the paper's model with random weights.
     ///
     /// # Errors
-    /// When a number of the configuration is out of its range.
+    /// If a number of the configuration is out of range.
     pub fn random(config: &Config, seed: u64) -> Result<Self, RangeError> {
         Ok(Self {
             architecture: Box::new(Transformer::new(config)?),
@@ -216,7 +218,7 @@ impl Pretrained {
         };
         let (graphs, failed) = match declare(&model.weights) {
             Ok(graphs) => (graphs, None),
-            // Weights that do not fit are reported together, against all that a model with any weights has.
+            // Declare with random weights, so that all weights that do not fit are reported together.
             Err(errors) => (declare(&Weights::Random { seed: 0 })?, Some(errors)),
         };
         let declared: BTreeMap<String, Vec<u64>> = graphs.iter().flat_map(parameters).collect();
@@ -238,20 +240,20 @@ impl Pretrained {
         Ok(model)
     }
 
-    /// The graphs that the model is made of, each a file of its own.
+    /// Returns the graphs of the model, one for each file.
     pub fn parts(&self) -> &[Part] {
         &self.parts
     }
 
-    /// Whether it has an encoder and a decoder; both can be one graph too, [`Part::Whole`].
+    /// Returns whether the model has an encoder and a decoder; [`Part::Whole`] is both in one graph.
     pub fn is_encoder_decoder(&self) -> bool {
         self.architecture.is_encoder_decoder()
     }
 
-    /// One of its graphs; with `attention_weights`, those of every layer are outputs too, named as their values.
+    /// Builds one of its graphs; with `attention_weights`, the attention weights of every layer are outputs too.
     ///
     /// # Errors
-    /// When the model has no such part.
+    /// If the model has no such part.
     pub fn build(&self, part: Part, attention_weights: bool) -> Result<Graph, BuildErrors> {
         let declared = self.parts.iter().zip(&self.declared).find(|(own, _)| **own == part && !attention_weights);
         declared.map_or_else(|| self.declare(part, &self.weights, attention_weights), |(_, graph)| Ok(graph.clone()))
@@ -264,7 +266,7 @@ impl Pretrained {
     }
 }
 
-/// Declares a graph on a builder, which outlives what is declared.
+/// Declares a graph on a builder.
 fn declare<'b>(architecture: &dyn Architecture, builder: &'b Builder<'b>, part: Part, attention_weights: bool) {
     architecture.declare(builder, part);
     if attention_weights {
@@ -272,7 +274,7 @@ fn declare<'b>(architecture: &dyn Architecture, builder: &'b Builder<'b>, part: 
     }
 }
 
-/// The names and shapes of all parameters of a graph.
+/// Returns the names and shapes of all parameters of a graph.
 pub(crate) fn parameters(graph: &Graph) -> BTreeMap<String, Vec<u64>> {
     let parameter = |id| match graph.node(id).op() {
         Op::Parameter(tensor) => Some((graph.results(id).next()?, tensor.dims().to_vec())),
@@ -282,7 +284,7 @@ pub(crate) fn parameters(graph: &Graph) -> BTreeMap<String, Vec<u64>> {
     parameters.map(|(value, dims)| (graph.value_name(value).to_string(), dims)).collect()
 }
 
-/// The architecture and task: those asked for, else those of the configuration.
+/// Returns the requested architecture and task, or those of the configuration.
 fn choose(
     family: &Family,
     settings: &Settings,
@@ -297,7 +299,7 @@ fn choose(
     };
     let asked = asked.or(pooling.map(|_| Task::SentenceSimilarity));
     if let Some(task) = asked {
-        // The configuration's own, where it is for that.
+        // Prefer the architecture of the configuration, if it is for the task.
         let own = known.iter().find(|(name, of)| *of == task && Some(*name) == named.as_deref());
         let any = own.or_else(|| known.iter().find(|(_, of)| *of == task));
         return any.copied().ok_or_else(|| refuse(task.to_string()));
@@ -310,7 +312,7 @@ fn choose(
     }
 }
 
-/// A module of `modules.json`.
+/// An entry of `modules.json`.
 #[derive(Deserialize)]
 struct Module {
     path: String,
@@ -318,7 +320,7 @@ struct Module {
     kind: String,
 }
 
-/// The folder of the Transformer, and the pooling behind it where the folder is one of sentence-transformers.
+/// Returns the folder of the Transformer, and the pooling of a sentence-transformers folder.
 fn sentence_transformer(folder: &Path) -> Result<(PathBuf, Option<Pooling>), OpenError> {
     let path = folder.join("modules.json");
     if !path.exists() {
@@ -331,7 +333,7 @@ fn sentence_transformer(folder: &Path) -> Result<(PathBuf, Option<Pooling>), Ope
     let mut pooling = None;
     for Module { path: place, kind } in modules {
         if place.contains(['/', '\\']) || place.starts_with('.') {
-            return Err(beside(&path, format!("the module {place:?} does not stand in the folder")));
+            return Err(beside(&path, format!("the module {place:?} is not in the folder")));
         }
         match (kind.rsplit('.').next().unwrap_or_default(), &mut pooling) {
             ("Transformer", None) if transformer.is_none() => transformer = Some(folder.join(place)),
@@ -342,7 +344,7 @@ fn sentence_transformer(folder: &Path) -> Result<(PathBuf, Option<Pooling>), Ope
             ("Normalize", Some(pooling)) if !pooling.normalize => pooling.normalize = true,
             _ => {
                 let why = format!(
-                    "the module {kind} is none that is built here, in this place; those are Transformer, then Pooling, then perhaps Normalize"
+                    "the module {kind} is not supported here; expected Transformer, then Pooling, then optionally Normalize"
                 );
                 return Err(beside(&path, why));
             }
@@ -350,11 +352,11 @@ fn sentence_transformer(folder: &Path) -> Result<(PathBuf, Option<Pooling>), Ope
     }
     match (transformer, pooling) {
         (Some(transformer), Some(pooling)) => Ok((transformer, Some(pooling))),
-        _ => Err(beside(&path, "it names no Transformer with a Pooling behind it".to_owned())),
+        _ => Err(beside(&path, "it has no Transformer followed by a Pooling".to_owned())),
     }
 }
 
-/// The poolings that a folder may ask for, by the names of their flags and by their own, and those that are built.
+/// The poolings of sentence-transformers, by flag and by name, with the mode if it is supported.
 const MODES: [(&str, &str, Option<PoolingMode>); 6] = [
     ("pooling_mode_cls_token", "cls", Some(PoolingMode::First)),
     ("pooling_mode_mean_tokens", "mean", Some(PoolingMode::Mean)),
@@ -364,11 +366,11 @@ const MODES: [(&str, &str, Option<PoolingMode>); 6] = [
     ("pooling_mode_lasttoken", "lasttoken", None),
 ];
 
-/// The one vector that `1_Pooling/config.json` asks for.
+/// Returns the pooling mode of `1_Pooling/config.json`.
 fn pooling_mode(path: &Path) -> Result<PoolingMode, OpenError> {
     let settings = Settings::open(path)?;
     settings.ignore(&["word_embedding_dimension", "embedding_dimension"]);
-    // All tokens are of the text: no prompt is put before it.
+    // Without a prompt, all tokens belong to the text.
     settings.flag("include_prompt", true)?;
     let word = settings.word("pooling_mode")?.map(ToOwned::to_owned);
     let mut asked = vec![];
@@ -381,13 +383,11 @@ fn pooling_mode(path: &Path) -> Result<PoolingMode, OpenError> {
     match asked[..] {
         [(_, Some(mode))] => Ok(mode),
         [(option, None)] => Err(settings.wrong(option, "the mean of the tokens or the first token").into()),
-        _ => Err(settings
-            .wrong("pooling_mode_mean_tokens", "the one pooling that is asked for, or pooling_mode_cls_token")
-            .into()),
+        _ => Err(settings.wrong("pooling_mode_mean_tokens", "the only pooling, or pooling_mode_cls_token").into()),
     }
 }
 
-/// A model can be opened in one thread and built in others.
+/// Asserts that a model can be opened in one thread and built in others.
 const _: () = {
     const fn is_shared<T: Send + Sync>() {}
     is_shared::<Pretrained>();

@@ -1,4 +1,4 @@
-//! `config.json` of a pretrained model, read strictly: what is not read is an error, so no option is ignored.
+//! Reads `config.json` of a pretrained model strictly: an option that is not read is an error.
 
 use known::{DEFAULTS, HARMLESS, says_nothing};
 use netwright_ir::files;
@@ -12,39 +12,39 @@ use std::rc::Rc;
 mod known;
 mod typed;
 
-/// The options of a `config.json`. Each is remembered when it is read, and [`finish`](Settings::finish) reports those
-/// that were not: an option that nobody reads may change the function.
+/// The options of a `config.json`. [`finish`](Settings::finish) reports the options that were never read, because they
+/// may change the function.
 ///
 /// ```
 /// use netwright_nn::Settings;
 /// let settings = Settings::parse("config.json", r#"{"model_type": "bert", "hidden_size": 32, "shrink": true}"#)?;
 /// assert_eq!(settings.size("hidden_size")?, 32);
 /// let error = settings.finish().expect_err("nobody read `shrink`").to_string();
-/// assert!(error.starts_with("config.json: the option `shrink` is true, and is not known for the model type `bert`"));
+/// assert!(error.starts_with("config.json: the option `shrink` (true) is not supported for the model type `bert`"));
 /// # Ok::<(), netwright_nn::SettingsError>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Settings {
     path: Rc<Path>,
     text: Rc<str>,
-    /// What the names of a section's options begin with, such as `text_config.`.
+    /// The prefix of the names of a section's options, such as `text_config.`.
     prefix: String,
     options: Map<String, Value>,
-    /// Values of absent options.
+    /// The values of absent options.
     defaults: Map<String, Value>,
     read: Rc<RefCell<BTreeSet<String>>>,
-    /// Options that are taken for absent.
+    /// Options that are treated as absent.
     ignored: Rc<BTreeSet<String>>,
 }
 
-/// A `config.json` that no model is built from.
+/// An error in a `config.json`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettingsError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error(transparent)]
     File(#[from] files::FileError),
-    /// It is no JSON object.
+    /// The file is not a JSON object.
     #[error("{path}: {why}")]
     Malformed {
         /// The file.
@@ -52,7 +52,7 @@ pub enum SettingsError {
         /// What is wrong, and where.
         why: String,
     },
-    /// An option is absent that has no default.
+    /// An option without a default is missing.
     #[error("{path}: the option `{option}` is missing")]
     Missing {
         /// The file.
@@ -60,7 +60,7 @@ pub enum SettingsError {
         /// The option.
         option: String,
     },
-    /// An option has a value that no model is built with.
+    /// An option has an unsupported value.
     #[error("{path}: the option `{option}` is {value}, but must be {law}")]
     Wrong {
         /// The file.
@@ -72,12 +72,12 @@ pub enum SettingsError {
         /// What it must be.
         law: String,
     },
-    /// Options that nothing is known of.
+    /// Options are not supported.
     #[error(
-        "{path}: the option{} {}, and {} not known for the model type `{model_type}`\n  help: --ignore-option NAME \
-         builds the model without it, if you know that it does not change the function",
+        "{path}: the option{} {} {} not supported for the model type `{model_type}`\n  help: pass --ignore-option NAME \
+         to ignore an option that does not change what the model computes",
         if options.len() == 1 { "" } else { "s" },
-        options.iter().map(|(name, value)| format!("`{name}` is {value}")).collect::<Vec<_>>().join(", "),
+        options.iter().map(|(name, value)| format!("`{name}` ({value})")).collect::<Vec<_>>().join(", "),
         if options.len() == 1 { "is" } else { "are" },
     )]
     Unknown {
@@ -103,7 +103,7 @@ impl Settings {
     /// Takes the options from the text of a `config.json`; the path is for errors.
     ///
     /// # Errors
-    /// When it is no JSON object.
+    /// If it is not a JSON object.
     pub fn parse(path: impl AsRef<Path>, text: &str) -> Result<Self, SettingsError> {
         let path: Rc<Path> = path.as_ref().into();
         let options = serde_json::from_str(text)
@@ -119,31 +119,30 @@ impl Settings {
         })
     }
 
-    /// With the values that absent options have in transformers for models of a type; none for a type that is not known.
-    /// An option that is null has no value all the same.
+    /// Sets the defaults of absent options to those of transformers for a model type, if it is supported. An option
+    /// that is null still has no value.
     #[must_use]
     pub fn with_defaults_of(mut self, model_type: &str) -> Self {
         self.defaults = DEFAULTS.get(model_type).cloned().unwrap_or_default();
         self
     }
 
-    /// Without options of these names, in full with their sections, such as `text_config.hidden_act`: they are taken for
-    /// absent.
+    /// Treats options as absent, by their full names with sections, such as `text_config.hidden_act`.
     #[must_use]
     pub fn without(mut self, options: &[String]) -> Self {
         self.ignored = Rc::new(options.iter().cloned().collect());
         self
     }
 
-    /// The file.
+    /// Returns the path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The whole file, as a type that knows all options itself.
+    /// Deserializes the whole file as a type that knows all options itself.
     ///
     /// # Errors
-    /// Those of the type, with line and column.
+    /// The errors of the type, with line and column.
     pub fn deserialize<T: DeserializeOwned>(&self) -> Result<T, SettingsError> {
         let names: Vec<&str> = self.options.keys().map(String::as_str).collect();
         self.ignore(&names);
@@ -151,7 +150,7 @@ impl Settings {
             .map_err(|error| SettingsError::Malformed { path: self.path.to_path_buf(), why: error.to_string() })
     }
 
-    /// The value of an option, unless it is null, or absent without a default.
+    /// Returns the value of an option, or its default; `None` if it is null or has neither.
     fn value(&self, option: &str) -> Option<&Value> {
         let name = self.full(option);
         let given = self.options.get(option).filter(|_| !self.ignored.contains(&name));
@@ -159,17 +158,17 @@ impl Settings {
         given.or_else(|| self.defaults.get(option)).filter(|value| !value.is_null())
     }
 
-    /// The name of an option with its sections.
+    /// Returns the full name of an option with its sections.
     fn full(&self, option: &str) -> String {
         format!("{}{option}", self.prefix)
     }
 
-    /// Whether an option is there.
+    /// Returns whether an option is present.
     pub fn has(&self, option: &str) -> bool {
         self.value(option).is_some()
     }
 
-    /// An error about an option.
+    /// Returns the error that an option must be `law`.
     pub fn wrong(&self, option: &str, law: impl Into<String>) -> SettingsError {
         let value = self.options.get(option).unwrap_or(&Value::Null);
         SettingsError::Wrong {
@@ -184,13 +183,13 @@ impl Settings {
         SettingsError::Missing { path: self.path.to_path_buf(), option: self.full(option) }
     }
 
-    /// Options that training or a part that is not built reads.
+    /// Marks options as read that only training or parts that are not built use.
     pub fn ignore(&self, options: &[&str]) {
         let mut read = self.read.borrow_mut();
         read.extend(options.iter().map(|option| format!("{}{option}", self.prefix)));
     }
 
-    /// Options that stand in an object of their own, if it is there.
+    /// Returns the options of a nested object, if it is present.
     pub fn section(&self, option: &str) -> Result<Option<Settings>, SettingsError> {
         let Some(value) = self.value(option) else { return Ok(None) };
         let options = value.as_object().ok_or_else(|| self.wrong(option, "an object"))?.clone();
@@ -198,15 +197,15 @@ impl Settings {
         Ok(Some(Self { options, prefix, defaults: Map::new(), ..self.clone() }))
     }
 
-    /// The `model_type`; empty where there is none.
+    /// Returns the `model_type`, or an empty string.
     pub fn model_type(&self) -> &str {
         self.options.get("model_type").and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// Checks that all options of the file, and of the sections that were read, were read too.
+    /// Checks that all options of the file, and of the sections that were read, were read.
     ///
     /// # Errors
-    /// Those that were not.
+    /// The options that were not read.
     pub fn finish(&self) -> Result<(), SettingsError> {
         let mut unknown = vec![];
         self.unread("", &self.options, &mut unknown);

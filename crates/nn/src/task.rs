@@ -1,21 +1,21 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// What a model is for, by the names of Hugging Face: it chooses the head, and with it the outputs.
+/// A task, named as in Hugging Face. It selects the head of a model, and so its outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Task {
-    /// `last_hidden_state`, and `pooler_output` where the model has one.
+    /// `last_hidden_state`, and `pooler_output` if the model has one.
     FeatureExtraction,
-    /// `sentence_embedding` `[batch, d_model]`, by the pooling of a sentence-transformers folder.
+    /// `sentence_embedding` `[batch, d_model]`, pooled as a sentence-transformers folder says.
     SentenceSimilarity,
     /// `logits` `[batch, seq, vocab]` of masked tokens.
     FillMask,
     /// `logits` `[batch, seq, vocab]` of next tokens.
     TextGeneration,
-    /// `logits` `[batch, seq, vocab]` of next tokens, for a source.
+    /// `logits` `[batch, seq, vocab]` of next tokens, given a source text.
     Text2TextGeneration,
-    /// The same, for sound.
+    /// `logits` `[batch, seq, vocab]` of next tokens, given audio.
     AutomaticSpeechRecognition,
     /// `logits` `[batch, labels]`.
     TextClassification,
@@ -45,7 +45,7 @@ impl Task {
         Task::ZeroShotImageClassification,
     ];
 
-    /// Its name, such as `fill-mask`.
+    /// Returns its name, such as `fill-mask`.
     pub fn name(self) -> &'static str {
         match self {
             Task::FeatureExtraction => "feature-extraction",
@@ -74,6 +74,6 @@ impl FromStr for Task {
 
     fn from_str(word: &str) -> Result<Self, String> {
         let names = || Self::ALL.map(Self::name).join(", ");
-        Self::ALL.into_iter().find(|task| task.name() == word).ok_or_else(|| format!("the tasks are {}", names()))
+        Self::ALL.into_iter().find(|task| task.name() == word).ok_or_else(|| format!("expected one of {}", names()))
     }
 }

@@ -8,7 +8,7 @@ use crate::layers::{Embedding, Linear, Positions, causal_mask, padding_mask};
 use crate::{BuildErrors, Builder, Settings, SettingsError, Var, Weights, signed};
 use netwright_ir::{ElementType, Graph, TensorType, shape};
 
-/// Which graph of an encoder-decoder is built.
+/// A graph of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// `input_ids`, `attention_mask` `[batch, source]` to `last_hidden_state` `[batch, source, d_model]`.
@@ -16,9 +16,10 @@ pub enum Part {
     /// `decoder_input_ids` `[batch, target]`, `encoder_hidden_states` `[batch, source, d_model]`,
     /// `encoder_attention_mask` `[batch, source]` to `logits` `[batch, target, vocab]`, in one pass over the target.
     Decoder,
-    /// The decoder's later steps, which take the keys and values of the earlier ones.
+    /// A decode step of the decoder, with a KV cache.
     DecoderWithPast,
-    /// All in one graph; of the paper's model `input_ids`, `attention_mask`, `decoder_input_ids` to `logits`.
+    /// The whole model in one graph; for the paper's model `input_ids`, `attention_mask`, `decoder_input_ids` to
+    /// `logits`.
     Whole,
 }
 
@@ -41,15 +42,15 @@ pub struct Transformer {
     decoder_positions: Positions,
     encoder: Encoder,
     decoder: Decoder,
-    /// `None` where the scores come from the target embedding.
+    /// `None` if the target embedding computes the scores.
     generator: Option<Linear>,
 }
 
 impl Transformer {
-    /// The model of a configuration.
+    /// Creates the model of a configuration.
     ///
     /// # Errors
-    /// When a number is out of its range.
+    /// If a number is out of range.
     pub fn new(config: &Config) -> Result<Self, RangeError> {
         config.check()?;
         let embedding = |name: &str| {
@@ -69,7 +70,7 @@ impl Transformer {
         })
     }
 
-    /// The encoder's state: ids and mask `[batch, source]` to `[batch, source, d_model]`.
+    /// Returns the encoder's states: ids and mask `[batch, source]` to `[batch, source, d_model]`.
     #[track_caller]
     pub fn encode<'b>(&self, input_ids: Var<'b>, attention_mask: Var<'b>) -> Var<'b> {
         let mask = padding_mask(attention_mask);
@@ -77,7 +78,7 @@ impl Transformer {
         self.encoder.forward(x, Some(mask))
     }
 
-    /// The scores of every next token: `[batch, target, vocab]`.
+    /// Returns the scores of next tokens, `[batch, target, vocab]`.
     #[track_caller]
     pub fn decode<'b>(&self, decoder_input_ids: Var<'b>, memory: Var<'b>, memory_mask: Var<'b>) -> Var<'b> {
         let (causal, padding) = (causal_mask(decoder_input_ids), padding_mask(memory_mask));
@@ -89,10 +90,10 @@ impl Transformer {
         }
     }
 
-    /// One of its graphs; with `attention_weights`, those of every layer are outputs too, named as their values.
+    /// Builds one of its graphs; with `attention_weights`, the attention weights of every layer are outputs too.
     ///
     /// # Errors
-    /// When weights are missing or have another shape.
+    /// If weights are missing or have another shape.
     pub fn build(&self, part: Part, weights: &Weights, attention_weights: bool) -> Result<Graph, BuildErrors> {
         let builder = Builder::new(part.name(), weights);
         self.declare(&builder, part);
@@ -133,7 +134,7 @@ impl Architecture for Transformer {
                 builder.output("logits", self.decode(target, self.encode(source, mask), mask));
             }
             Part::DecoderWithPast => {
-                builder.error("the paper's decoder has no keys and values of earlier tokens", None);
+                builder.error("the paper's decoder has no KV cache", None);
             }
         }
     }
@@ -144,7 +145,7 @@ impl Architecture for Transformer {
 }
 
 impl Part {
-    /// The graph's name.
+    /// Returns the name of the graph.
     pub fn name(self) -> &'static str {
         match self {
             Part::Encoder => "encoder",

@@ -1,6 +1,6 @@
-//! The words of the DSL: methods and operators on values.
+//! The operators of the DSL: methods and Rust operators on values.
 //!
-//! Each is the operator of the same name in the text form; axes count from the end where they are negative.
+//! Each is the operator of the same name in the text form; negative axes count from the end.
 
 use crate::builder::{Builder, Var};
 use crate::signed;
@@ -23,7 +23,7 @@ unary_words! {
     sqrt => Op::Sqrt;
     /// Natural logarithm.
     log => Op::Log;
-    /// The opposite of a truth value.
+    /// The negation of a bool.
     logical_not => Op::Not;
     /// Sine.
     sin => Op::Sin;
@@ -37,7 +37,7 @@ unary_words! {
     relu => Op::Relu;
     /// `x / 2 * (1 + erf(x / sqrt(2)))`.
     gelu => Op::Gelu { approximate: GeluApproximation::None };
-    /// GELU by a hyperbolic tangent.
+    /// The tanh approximation of GELU.
     gelu_tanh => Op::Gelu { approximate: GeluApproximation::Tanh };
 }
 
@@ -54,33 +54,33 @@ impl<'b> Var<'b> {
         self.builder.apply(Op::Softmax { axis }, &[self])
     }
 
-    /// The axes in another order.
+    /// Permutes the axes.
     #[track_caller]
     pub fn transpose(self, perm: &[i64]) -> Var<'b> {
         self.builder.apply(Op::Transpose { perm: perm.to_vec() }, &[self])
     }
 
-    /// The elements in another shape: 0 keeps a size, -1 is what is left.
+    /// Changes the shape: 0 keeps a size, -1 is inferred.
     #[track_caller]
     pub fn reshape(self, sizes: &[i64]) -> Var<'b> {
         let sizes = self.builder.constant("sizes", Tensor::indices(sizes));
         self.builder.apply(Op::Reshape { allowzero: false }, &[self, sizes])
     }
 
-    /// With axes of size 1 put in.
+    /// Inserts axes of size 1.
     #[track_caller]
     pub fn unsqueeze(self, axes: &[i64]) -> Var<'b> {
         let axes = self.builder.constant("axes", Tensor::indices(axes));
         self.builder.apply(Op::Unsqueeze, &[self, axes])
     }
 
-    /// Broadcast to a shape, a vector of sizes.
+    /// Broadcasts to a shape, given as a vector of sizes.
     #[track_caller]
     pub fn expand(self, sizes: Var<'b>) -> Var<'b> {
         self.builder.apply(Op::Expand, &[self, sizes])
     }
 
-    /// The elements in another type; the value itself where it is of that type.
+    /// Casts to an element type; returns the value itself if it has that type.
     #[track_caller]
     pub fn cast(self, to: ElementType) -> Var<'b> {
         if self.ty().is_some_and(|ty| ty.element == to) {
@@ -89,26 +89,26 @@ impl<'b> Var<'b> {
         self.builder.apply(Op::Cast { to, saturate: true, round_mode: CastRounding::Up }, &[self])
     }
 
-    /// The size of an axis, a vector of one.
+    /// The size of an axis, as a vector of one element.
     #[track_caller]
     pub fn size(self, axis: i64) -> Var<'b> {
         let end = axis.checked_add(1).filter(|end| *end != 0);
         self.builder.apply(Op::Shape { start: axis, end }, &[self])
     }
 
-    /// The values one behind the other along an axis.
+    /// Concatenates along an axis.
     #[track_caller]
     pub fn concat(self, other: Var<'b>, axis: i64) -> Var<'b> {
         self.builder.apply(Op::Concat { axis }, &[self, other])
     }
 
-    /// The numbers from 0 up to that of a vector of one: positions, from a [`size`](Var::size).
+    /// The numbers from 0 up to a size, a vector of one element such as [`size`](Var::size).
     #[track_caller]
     pub fn range(self) -> Var<'b> {
         self.counted(self.builder.constant("start", Tensor::index(0)), self)
     }
 
-    /// The numbers from that of a vector of one up to that of another.
+    /// The numbers from one bound up to another, both vectors of one element.
     #[track_caller]
     pub fn range_to(self, end: Var<'b>) -> Var<'b> {
         self.counted(self.squeeze(&[0]), end)
@@ -120,21 +120,21 @@ impl<'b> Var<'b> {
         self.builder.apply(Op::Range, &[start, end.squeeze(&[0]), step])
     }
 
-    /// Without axes of size 1.
+    /// Removes axes of size 1.
     #[track_caller]
     pub fn squeeze(self, axes: &[i64]) -> Var<'b> {
         let axes = self.builder.constant("axes", Tensor::indices(axes));
         self.builder.apply(Op::Squeeze, &[self, axes])
     }
 
-    /// The elements from `start` up to `end` along an axis; both count from its end where they are negative.
+    /// The elements from `start` up to `end` along an axis; negative bounds count from the end.
     #[track_caller]
     pub fn slice(self, axis: i64, start: i64, end: i64) -> Var<'b> {
         let vector = |name, value| self.builder.constant(name, Tensor::indices(&[value]));
         self.builder.apply(Op::Slice, &[self, vector("start", start), vector("end", end), vector("axis", axis)])
     }
 
-    /// Parts of these sizes, one behind the other along an axis.
+    /// Splits an axis into consecutive parts of these sizes.
     #[track_caller]
     pub fn split<const N: usize>(self, axis: i64, sizes: [u64; N]) -> [Var<'b>; N] {
         let sizes = sizes.map(signed);
@@ -142,96 +142,96 @@ impl<'b> Var<'b> {
         self.builder.apply_several(Op::Split { axis }, &[self, sizes])
     }
 
-    /// This where the condition holds, else the other.
+    /// Selects this value where the condition is true, and the other elsewhere.
     #[track_caller]
     pub fn where_else(self, condition: Var<'b>, other: Var<'b>) -> Var<'b> {
         self.builder.apply(Op::Where, &[condition, self, other])
     }
 
-    /// Whether elements are equal.
+    /// Compares elements for equality.
     #[track_caller]
     pub fn equal(self, other: Var<'b>) -> Var<'b> {
         self.builder.apply(Op::Equal, &[self, other])
     }
 
-    /// The larger of both, element by element.
+    /// The larger of both elements.
     #[track_caller]
     pub fn max(self, other: Var<'b>) -> Var<'b> {
         self.builder.apply(Op::Max, &[self, other])
     }
 
-    /// The smaller of both, element by element.
+    /// The smaller of both elements.
     #[track_caller]
     pub fn min(self, other: Var<'b>) -> Var<'b> {
         self.builder.apply(Op::Min, &[self, other])
     }
 
-    /// Sums of all elements up to and with each, along an axis.
+    /// The inclusive cumulative sum along an axis.
     #[track_caller]
     pub fn cum_sum(self, axis: i64) -> Var<'b> {
         let axis = self.builder.constant("axis", Tensor::index(axis));
         self.builder.apply(Op::CumSum { exclusive: false, reverse: false }, &[self, axis])
     }
 
-    /// The place of the largest element along an axis, the first of equal ones; the axis goes.
+    /// The index of the largest element along an axis, the first of equal ones; removes the axis.
     #[track_caller]
     pub fn arg_max(self, axis: i64) -> Var<'b> {
         self.builder.apply(Op::ArgMax { axis, keepdims: false, select_last_index: false }, &[self])
     }
 
-    /// The largest along an axis; the axis goes.
+    /// The largest element along an axis; removes the axis.
     #[track_caller]
     pub fn largest(self, axis: i64) -> Var<'b> {
         let axes = self.builder.constant("axes", Tensor::indices(&[axis]));
         self.builder.apply(Op::ReduceMax { keepdims: false, noop_with_empty_axes: false }, &[self, axes])
     }
 
-    /// The sum along an axis, which stays with size 1.
+    /// The sum along an axis, which is kept with size 1.
     #[track_caller]
     pub fn sum(self, axis: i64) -> Var<'b> {
         let axes = self.builder.constant("axes", Tensor::indices(&[axis]));
         self.builder.apply(Op::ReduceSum { keepdims: true, noop_with_empty_axes: false }, &[self, axes])
     }
 
-    /// The Euclidean length along the last axis, which stays with size 1.
+    /// The Euclidean norm along the last axis, which is kept with size 1.
     #[track_caller]
     pub fn length(self) -> Var<'b> {
         let axes = self.builder.constant("axes", Tensor::indices(&[-1]));
         self.builder.apply(Op::ReduceL2 { keepdims: true, noop_with_empty_axes: false }, &[self, axes])
     }
 
-    /// Of every row of the batch the element at its own index: `[batch, seq, ..]` at `[batch]` is `[batch, ..]`.
+    /// Selects one element per batch row: `[batch, seq, ..]` with indices `[batch]` gives `[batch, ..]`.
     #[track_caller]
     pub fn pick(self, index: Var<'b>) -> Var<'b> {
         self.builder.apply(Op::GatherND { batch_dims: 1 }, &[self, index.unsqueeze(&[1])])
     }
 
-    /// In the [type of the parameters](crate::Builder::element).
+    /// Casts to the [type of the parameters](crate::Builder::element).
     #[track_caller]
     pub fn cast_like_parameters(self) -> Var<'b> {
         self.cast(self.builder.element())
     }
 
-    /// The rows at the indices: `[rows, ..]` at `[batch, seq]` is `[batch, seq, ..]`; runtimes refuse an index that is
-    /// out of range.
+    /// Looks up rows: `[rows, ..]` with indices `[batch, seq]` gives `[batch, seq, ..]`; runtimes refuse an index that
+    /// is out of range.
     #[track_caller]
     pub fn gather(self, indices: Var<'b>) -> Var<'b> {
         self.builder.apply(Op::Gather { axis: 0 }, &[self, indices])
     }
 
-    /// The upper triangle of the last two axes from a diagonal on, or the lower one up to it; 0 elsewhere.
+    /// The upper or lower triangle of the last two axes, including the diagonal; 0 elsewhere.
     #[track_caller]
     pub fn triangle(self, upper: bool, diagonal: Var<'b>) -> Var<'b> {
         self.builder.apply(Op::Trilu { upper }, &[self, diagonal])
     }
 
-    /// The power of that exponent.
+    /// Raises to a power.
     #[track_caller]
     pub fn pow(self, exponent: Var<'b>) -> Var<'b> {
         self.builder.apply(Op::Pow, &[self, exponent])
     }
 
-    /// The mean along an axis, which stays with size 1.
+    /// The mean along an axis, which is kept with size 1.
     #[track_caller]
     pub fn mean(self, axis: i64) -> Var<'b> {
         let axes = self.builder.constant("axes", Tensor::indices(&[axis]));
@@ -240,7 +240,7 @@ impl<'b> Var<'b> {
 }
 
 impl<'b> Var<'b> {
-    /// A number of this value's element type.
+    /// A scalar of this value's element type.
     #[track_caller]
     fn scalar_like(self, value: f32) -> Var<'b> {
         self.builder.scalar_of("scalar", self.ty().map_or(ElementType::F32, |ty| ty.element), value)
@@ -248,7 +248,7 @@ impl<'b> Var<'b> {
 }
 
 impl<'b> Builder<'b> {
-    /// A number in the [type of the parameters](Builder::element).
+    /// A scalar of the [type of the parameters](Builder::element).
     #[track_caller]
     pub fn scalar(&'b self, name: &str, value: f32) -> Var<'b> {
         self.scalar_of(name, self.element(), value)
@@ -256,18 +256,21 @@ impl<'b> Builder<'b> {
 
     #[track_caller]
     fn scalar_of(&'b self, name: &str, element: ElementType, value: f32) -> Var<'b> {
-        // Small tensors are in memory, so that their elements are known.
+        // Small tensors stay in memory, so that passes know their elements.
         let scalar = Tensor::scalar(value).cast(element).and_then(|scalar| {
             let bytes = scalar.to_bytes()?;
             Tensor::from_bytes(element, &[], bytes)
         });
         match scalar {
             Ok(scalar) => self.constant(name, scalar),
-            Err(_) => self.error(format!("{value:?} is no {element}"), Some("cast the value to f32".to_owned())),
+            Err(_) => self.error(
+                format!("{value:?} is not representable as {element}"),
+                Some("cast the value to f32".to_owned()),
+            ),
         }
     }
 
-    /// A constant of `f32`.
+    /// An f32 constant.
     #[track_caller]
     pub fn floats(&'b self, name: &str, dims: &[u64], values: &[f32]) -> Var<'b> {
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
@@ -277,12 +280,12 @@ impl<'b> Builder<'b> {
         }
     }
 
-    /// A whole number of 64 bits.
+    /// An i64 scalar.
     pub fn index(&'b self, value: i64) -> Var<'b> {
         self.constant("index", Tensor::index(value))
     }
 
-    /// A vector of whole numbers of 64 bits.
+    /// An i64 vector.
     pub fn indices(&'b self, values: &[i64]) -> Var<'b> {
         self.constant("indices", Tensor::indices(values))
     }

@@ -1,4 +1,4 @@
-//! Where parameters come from: a seed, or safetensors files, bound by name.
+//! The weights of a model: random, or from safetensors files, bound by name.
 
 use netwright_ir::files::{self, Source};
 use netwright_ir::tensor::Distribution;
@@ -9,13 +9,13 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-/// The file of all weights.
+/// The file name of unsharded weights.
 const SINGLE: &str = "model.safetensors";
 
-/// The types of weights that are converted to one another.
+/// The element types of weights that are converted to one another.
 const FLOATS: [ElementType; 4] = [ElementType::F32, ElementType::F16, ElementType::BF16, ElementType::F64];
 
-/// `model.safetensors.index.json`: the file of every weight.
+/// The contents of `model.safetensors.index.json`: the file of each weight.
 #[derive(Deserialize)]
 struct Index {
     weight_map: BTreeMap<String, String>,
@@ -24,16 +24,16 @@ struct Index {
 /// The parameters of a model, by name.
 #[derive(Clone, Debug)]
 pub enum Weights {
-    /// Drawn at random, each by its own sequence, which the seed and its name choose.
+    /// Random weights; the sequence of each depends on the seed and its name.
     Random {
         /// The seed.
         seed: u64,
     },
-    /// Trained ones.
+    /// Trained weights.
     Trained(BTreeMap<String, Tensor>),
 }
 
-/// How a parameter begins before it is trained.
+/// The initialization of a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Init {
     /// Uniform up to `sqrt(6 / (fan_in + fan_out))` (Glorot and Bengio, 2010).
@@ -44,7 +44,7 @@ pub enum Init {
     Zeros,
 }
 
-/// Why a parameter cannot be had.
+/// An error of reading or binding weights.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WeightError {
@@ -55,44 +55,44 @@ pub enum WeightError {
         name: String,
         /// The shape that the model declares.
         expected: Vec<u64>,
-        /// The most similar name of those that the model does not declare, where they were compared.
+        /// The most similar name of a tensor that the model does not declare, if they were compared.
         nearest: Option<String>,
     },
     /// The tensor of that name has another type or shape.
-    #[error("the weight {name} is {found}, but the model declares floats of shape {expected:?}")]
+    #[error("the weight {name} is {found}, but the model requires floats of shape {expected:?}")]
     Mismatch {
         /// The name.
         name: String,
         /// The shape that the model declares.
         expected: Vec<u64>,
-        /// What is there.
+        /// Its type and shape in the file.
         found: String,
     },
-    /// A tensor that the model does not declare.
-    #[error("the weight {name} is not declared by the model; it is {found}")]
+    /// The model does not use the tensor.
+    #[error("the weight {name} ({found}) is not used by the model")]
     Unused {
         /// The name.
         name: String,
-        /// What it is.
+        /// Its type and shape.
         found: String,
     },
-    /// A tensor that is a copy of another by the configuration, which ties the two, but not in the file.
-    #[error("the weight {name} is not used, since the configuration ties it to {table}, but the two differ")]
+    /// The configuration ties the tensor to another, but the two differ in the file.
+    #[error("the configuration ties the weight {name} to {table}, but the two differ")]
     Untied {
         /// The name.
         name: String,
-        /// The tensor that the model uses in its place.
+        /// The tensor that the model uses instead.
         table: String,
     },
-    /// Some of the above.
+    /// Several of the errors above.
     #[error("{path} does not fit the model:{}{}", list(problems), unused_help(problems))]
     Misfit {
         /// The file.
         path: PathBuf,
-        /// Each, in the order of their names; those that the model does not declare last.
+        /// The errors in the order of names; unused tensors last.
         problems: Vec<WeightError>,
     },
-    /// The file is no safetensors file.
+    /// The file is not a valid safetensors file.
     #[error("{path}: {why}")]
     Malformed {
         /// The file.
@@ -100,7 +100,7 @@ pub enum WeightError {
         /// What is wrong with it.
         why: String,
     },
-    /// The tensor cannot be made.
+    /// The tensor cannot be created.
     #[error("the weight {name}: {source}")]
     Tensor {
         /// The name.
@@ -114,19 +114,19 @@ pub enum WeightError {
 }
 
 impl Weights {
-    /// The tensors of a safetensors file. They stay in the file until they are written.
+    /// Opens a safetensors file. The tensors stay in the file until they are written.
     ///
     /// # Errors
-    /// When the file cannot be read or is malformed.
+    /// If the file cannot be read or is malformed.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, WeightError> {
         let path = path.as_ref();
         Ok(Weights::Trained(read_file(path)?))
     }
 
-    /// The tensors of a folder: of `model.safetensors`, or of the files that `model.safetensors.index.json` names.
+    /// Opens the weights of a folder: `model.safetensors`, or the files that `model.safetensors.index.json` names.
     ///
     /// # Errors
-    /// When there is neither, a file cannot be read or is malformed, or does not hold what the index says.
+    /// If both are missing, a file cannot be read or is malformed, or a file does not match the index.
     pub fn open_folder(folder: impl AsRef<Path>) -> Result<Self, WeightError> {
         let folder = folder.as_ref();
         let index = Self::file_of(folder);
@@ -143,32 +143,34 @@ impl Weights {
         }
         let mut all = BTreeMap::new();
         for (file, names) in shards {
-            // A name, not a path: a shard stands beside its index.
+            // A shard must be in the folder of its index.
             if Path::new(&file).file_name() != Some(OsStr::new(&file)) || !file.ends_with(".safetensors") {
-                return Err(malformed(format!("the shard {file:?} is no name of a safetensors file beside it")));
+                return Err(malformed(format!(
+                    "the shard {file:?} is not the name of a safetensors file in this folder"
+                )));
             }
             let mut tensors = read_file(&folder.join(&file))?;
             for name in names {
                 let tensor = tensors.remove(&name);
                 all.insert(
                     name.clone(),
-                    tensor.ok_or_else(|| malformed(format!("{file} does not hold the weight {name}")))?,
+                    tensor.ok_or_else(|| malformed(format!("{file} does not contain the weight {name}")))?,
                 );
             }
             if let Some((name, _)) = tensors.pop_first() {
-                return Err(malformed(format!("it does not name the weight {name}, which {file} holds")));
+                return Err(malformed(format!("it does not list the weight {name}, which {file} contains")));
             }
         }
         Ok(Weights::Trained(renamed(all)))
     }
 
-    /// The file of a folder that holds its weights, or the index that names such files.
+    /// Returns the weights file of a folder, or the index of its shards.
     pub(crate) fn file_of(folder: &Path) -> PathBuf {
         let (whole, index) = (folder.join(SINGLE), folder.join(format!("{SINGLE}.index.json")));
         if whole.exists() || !index.exists() { whole } else { index }
     }
 
-    /// Whether there is a tensor whose name begins so; of random weights, always.
+    /// Returns whether a tensor has a name with this prefix; always true for random weights.
     pub fn has(&self, prefix: &str) -> bool {
         match self {
             Weights::Random { .. } => true,
@@ -178,11 +180,10 @@ impl Weights {
         }
     }
 
-    /// The tensor of that name, in the type that the model computes in: trained floats are converted while they are
-    /// written.
+    /// Returns a tensor in the element type of the computation: trained floats are converted while they are written.
     ///
     /// # Errors
-    /// When there is none, it has another shape, or one of the types is no float.
+    /// If the tensor is missing or has another shape, or one of the types is not a float type.
     pub fn tensor(&self, name: &str, dims: &[u64], init: Init, element: ElementType) -> Result<Tensor, WeightError> {
         match self {
             Weights::Random { seed } => {
@@ -213,7 +214,7 @@ impl Weights {
         }
     }
 
-    /// The error with the most similar name among the tensors that the model does not use yet, where a tensor is missing.
+    /// Adds to the error of a missing tensor the most similar name among the unused tensors.
     pub(crate) fn with_nearest(&self, error: WeightError, is_used: impl Fn(&str) -> bool) -> WeightError {
         match (self, error) {
             (Weights::Trained(tensors), WeightError::Missing { name, expected, .. }) => {
@@ -224,11 +225,11 @@ impl Weights {
         }
     }
 
-    /// Checks that the tensors of a file are those that a model declares, by name and shape; `rule` says what may be left
-    /// of the others.
+    /// Checks that the tensors of a file match those that a model declares, by name and shape; `rule` decides about the
+    /// others.
     ///
     /// # Errors
-    /// All that are missing, have another shape, are not declared, or differ from the tensor that they repeat.
+    /// All tensors that are missing, have another shape, are not declared, or differ from the tensor that they repeat.
     pub(crate) fn expect(
         &self,
         path: &Path,
@@ -265,18 +266,18 @@ impl Weights {
     }
 }
 
-/// What a tensor that the model does not declare is to it.
+/// The treatment of a tensor that the model does not declare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unused {
-    /// Not needed.
+    /// It is ignored.
     Left,
-    /// A copy of a tensor that is declared.
+    /// It must equal a declared tensor.
     Copy,
-    /// Unknown.
+    /// It is an error.
     Refused,
 }
 
-/// The tensor that another repeats, and whether it is equal; of those of its shape that differ, the first.
+/// Finds the declared tensor that another repeats: an equal one, or else the first with its shape.
 fn repeated<'t>(
     copy: &Tensor,
     tensors: impl Iterator<Item = (&'t String, &'t Tensor)>,
@@ -291,7 +292,7 @@ fn repeated<'t>(
     Ok(first)
 }
 
-/// Whether two tensors of one type hold the same bytes.
+/// Returns whether two tensors of one type have the same bytes.
 fn is_equal(a: &Tensor, b: &Tensor) -> Result<bool, TensorError> {
     let (bytes, block) = (a.len(), a.block());
     let mut buffers = [vec![], vec![]];
@@ -310,7 +311,7 @@ fn is_equal(a: &Tensor, b: &Tensor) -> Result<bool, TensorError> {
     Ok(true)
 }
 
-/// The tensors by the names of today: before, norms had `gamma` and `beta`.
+/// Renames `gamma` and `beta` of norms in old checkpoints to `weight` and `bias`.
 fn renamed(tensors: BTreeMap<String, Tensor>) -> BTreeMap<String, Tensor> {
     let today = |name: String| match name.rsplit_once('.') {
         Some((norm, "gamma")) => format!("{norm}.weight"),
@@ -320,19 +321,20 @@ fn renamed(tensors: BTreeMap<String, Tensor>) -> BTreeMap<String, Tensor> {
     tensors.into_iter().map(|(name, tensor)| (today(name), tensor)).collect()
 }
 
-/// The tensors of a safetensors file, as ranges of it.
+/// Reads the tensors of a safetensors file as ranges of the file.
 fn read_file(path: &Path) -> Result<BTreeMap<String, Tensor>, WeightError> {
     let malformed = |why: String| WeightError::Malformed { path: path.to_owned(), why };
     let source = Source::open(path)?;
     let map = source.map()?;
     let (header, metadata) = SafeTensors::read_metadata(&map).map_err(|error| malformed(error.to_string()))?;
-    // The header's length stands in eight bytes before it.
+    // Eight bytes before the header are its length.
     let data = header as u64 + 8;
     let mut tensors = BTreeMap::new();
     for name in metadata.offset_keys() {
         let Some(info) = metadata.info(&name) else { continue };
-        let element = element_type(info.dtype)
-            .ok_or_else(|| malformed(format!("the weight {name} is {:?}, which ONNX does not have", info.dtype)))?;
+        let element = element_type(info.dtype).ok_or_else(|| {
+            malformed(format!("the weight {name} has type {:?}, which ONNX does not have", info.dtype))
+        })?;
         let dims: Vec<u64> = info.shape.iter().map(|&size| size as u64).collect();
         let (start, end) = (info.data_offsets.0 as u64, info.data_offsets.1 as u64);
         let range = source.range(data + start, end.saturating_sub(start))?;
@@ -343,35 +345,35 @@ fn read_file(path: &Path) -> Result<BTreeMap<String, Tensor>, WeightError> {
     Ok(tensors)
 }
 
-/// The error of a folder without `model.safetensors`, with a way out where the weights are there in another format.
+/// Returns the error of a folder without `model.safetensors`, with help if it has weights in another format.
 fn other_format(folder: &Path, error: WeightError) -> WeightError {
     let others = ["pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "flax_model.msgpack"];
     match others.into_iter().find(|other| folder.join(other).exists()) {
         Some(other) if !folder.join(SINGLE).exists() => WeightError::Malformed {
             path: folder.join(other),
-            why: format!("the weights are not safetensors; save the model again as {SINGLE}"),
+            why: format!("the weights are not safetensors\n  help: save the model again as {SINGLE}"),
         },
         _ => error,
     }
 }
 
 fn hint(nearest: Option<&str>) -> String {
-    nearest.map_or_else(String::new, |nearest| format!("; is it the one called {nearest}?"))
+    nearest.map_or_else(String::new, |nearest| format!("; the most similar name is {nearest}"))
 }
 
-/// A way out where nothing is missing.
+/// Returns help for unused tensors, if nothing else is wrong.
 fn unused_help(problems: &[WeightError]) -> &'static str {
     if problems.iter().all(|problem| matches!(problem, WeightError::Unused { .. })) {
-        "\n  help: --allow-unused builds the model without them, such as those of another head"
+        "\n  help: pass --allow-unused to ignore them, for example if they belong to another head"
     } else if problems.iter().all(|problem| matches!(problem, WeightError::Untied { .. })) {
         "\n  help: if the model was trained untied, set `tie_word_embeddings` to false in config.json; \
-         --allow-unused builds it tied, as transformers does"
+         otherwise pass --allow-unused to build it tied, as transformers does"
     } else {
         ""
     }
 }
 
-/// A line for each of the first problems, and how many follow.
+/// Lists the first problems, one per line, and the number of further ones.
 fn list(problems: &[WeightError]) -> String {
     const MOST: usize = 12;
     let lines: String = problems.iter().take(MOST).map(|problem| format!("\n  {problem}")).collect();
@@ -379,7 +381,7 @@ fn list(problems: &[WeightError]) -> String {
     if more > 0 { format!("{lines}\n  and {more} more") } else { lines }
 }
 
-/// The name that shares the longest beginning and end, where that is most of it.
+/// Returns the name with the longest common prefix and suffix, if they cover most of it.
 fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n String>) -> Option<String> {
     let common = |other: &str| {
         let start = name.bytes().zip(other.bytes()).take_while(|(a, b)| a == b).count();
@@ -419,13 +421,13 @@ mod tests {
     use std::path::Path;
 
     #[test]
-    fn a_copy_is_left_where_it_is_equal() {
+    fn an_equal_copy_is_ignored() {
         let table = |last: u8| Tensor::from_bytes(ElementType::F32, &[2, 1], vec![0, 0, 0, 1, 0, 0, 0, last]).unwrap();
         let declared = BTreeMap::from([("embed.weight".to_owned(), vec![2, 1])]);
         for (copy, expected) in [
             (table(2), None),
-            (table(3), Some("the weight head.weight is not used, since the configuration ties it to embed.weight")),
-            (Tensor::fill(0.0, &[2, 2]).unwrap(), Some("the weight head.weight is not declared by the model")),
+            (table(3), Some("the configuration ties the weight head.weight to embed.weight, but the two differ")),
+            (Tensor::fill(0.0, &[2, 2]).unwrap(), Some("the weight head.weight (f32[2, 2]) is not used by the model")),
         ] {
             let tensors = [("embed.weight".to_owned(), table(2)), ("head.weight".to_owned(), copy)];
             let weights = Weights::Trained(tensors.into());

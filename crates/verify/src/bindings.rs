@@ -1,4 +1,4 @@
-//! What the symbolic dims of a model stand for in each run.
+//! The sizes of symbolic dims in each run.
 
 use crate::VerifyError;
 use crate::file::Port;
@@ -6,43 +6,43 @@ use crate::run::list;
 use netwright_ir::{Bindings, Dim, Symbol};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// No size is larger: a model is verified on small inputs.
+/// The largest size: models are verified with small inputs.
 const MOST: i64 = 1 << 20;
 
 /// The length of the long run.
 const LONG: i64 = 64;
 
-/// The length of the run that is made on request.
+/// The length of the run that `longest` adds.
 const LONGEST: i64 = 512;
 
 /// The sizes of one run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sizes {
-    /// What each symbol stands for.
+    /// The size of each symbol.
     pub bindings: Bindings,
-    /// Why these.
+    /// The purpose of the run.
     pub kind: SizesKind,
 }
 
-/// Why a run has the sizes that it has.
+/// The purpose of a run, which determines its sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SizesKind {
-    /// A model has to run with these.
+    /// Sizes with which every model must run.
     Usual,
-    /// Other small ones, such as a past of length 0; a run that the first model refuses is left out.
+    /// Other small sizes, such as a past of length 0; left out if the first model refuses them.
     Unusual,
-    /// Lengths of 64 and more, or of 512; as for `Unusual`.
+    /// Lengths of 64 and more, or of 512; optional as `Unusual` is.
     Long,
-    /// Lengths of about 30, where the first model refuses the long run; as for `Unusual`.
+    /// Lengths of about 30, if the first model refuses `Long`; optional as `Unusual` is.
     Shorter,
-    /// A size is 0; as for `Unusual`.
+    /// A size of 0; optional as `Unusual` is.
     Empty,
 }
 
-/// What the free symbols stand for in a run: batches, lengths and lengths of the past.
+/// The sizes of the free symbols in a run: batches, lengths and lengths of the past.
 ///
-/// Lengths are distinct, `first`, `first + step` and so on in the order of their names. The past is one of them
-/// where nothing is said.
+/// Lengths are distinct: `first`, `first + step` and so on, in the order of their names. The past is one of them if
+/// `past` is `None`.
 struct Row {
     kind: SizesKind,
     batch: i64,
@@ -67,14 +67,14 @@ const ROWS: [Row; 10] = {
     ]
 };
 
-/// The run that is made on request.
+/// The run that `longest` adds.
 const LONGEST_ROW: Row = Row { kind: SizesKind::Long, batch: 1, first: LONGEST, step: 5, past: Some(130) };
 
-/// The sizes of all symbols in the inputs' shapes, for each run.
+/// Returns the sizes of all symbols in the inputs' shapes, for each run.
 ///
-/// `dims` says what is to hold of symbols: a number, or an expression over other symbols. The others are mostly small,
-/// and distinct where they are lengths: among the runs are a batch of 5, lengths of 1, a past of length 0, lengths of
-/// 64 and more, and sizes of 0. `longest` adds a run with lengths of 512.
+/// `dims` gives sizes of symbols: numbers, or expressions over other symbols. The other sizes are mostly small, and
+/// lengths are distinct. Among the runs are a batch of 5, lengths of 1, a past of length 0, lengths of 64 and more, and
+/// sizes of 0. `longest` adds a run with lengths of 512.
 ///
 /// ```
 /// use netwright_ir::{Dim, Symbol, TensorType, ElementType::I64, shape};
@@ -104,13 +104,13 @@ pub fn bindings(inputs: &[Port], dims: &BTreeMap<Symbol, Dim>, longest: bool) ->
         let failed = resolve(dims, &mut bound);
         match (row.kind, failed) {
             (SizesKind::Usual, failed) => failed?,
-            // An expression may have no size for these.
+            // An expression may not be a size for these.
             (_, Err(_)) => continue,
             (SizesKind::Long | SizesKind::Shorter, Ok(())) if !has_length => continue,
             (SizesKind::Empty, Ok(())) if bound.values().all(|&size| size > 0) => continue,
             _ => {}
         }
-        // Where nothing is free, inputs alone differ between runs.
+        // Without free symbols, runs differ only in their inputs.
         if row.kind == SizesKind::Usual || free.is_empty() || runs.iter().all(|run| run.bindings != bound) {
             runs.push(Sizes { bindings: bound, kind: row.kind });
         }
@@ -118,7 +118,7 @@ pub fn bindings(inputs: &[Port], dims: &BTreeMap<Symbol, Dim>, longest: bool) ->
     Ok(runs)
 }
 
-/// All symbols of the inputs' shapes.
+/// Returns all symbols of the inputs' shapes.
 pub(crate) fn symbols(inputs: &[Port]) -> BTreeSet<Symbol> {
     let mut symbols = BTreeSet::new();
     for dim in inputs.iter().filter_map(|port| port.ty.as_ref()?.shape.as_ref()).flat_map(|shape| shape.iter()) {
@@ -141,7 +141,7 @@ impl Row {
     }
 }
 
-/// Whether a symbol is by its name the length of the past alone.
+/// Returns whether a symbol is named after the length of the past alone.
 pub(crate) fn is_past(symbol: &Symbol) -> bool {
     let name = symbol.as_str().to_lowercase();
     name.contains("past") && !["plus", "total", "+", "and"].iter().any(|word| name.contains(word))
@@ -152,7 +152,7 @@ pub(crate) fn is_batch(name: &str) -> bool {
     name.contains("batch") || name == "b" || name == "n"
 }
 
-/// Adds what `dims` comes down to, given what is bound.
+/// Evaluates `dims` with the sizes in `bound`, and adds the results to it.
 fn resolve(dims: &BTreeMap<Symbol, Dim>, bound: &mut Bindings) -> Result<(), VerifyError> {
     let mut open: Vec<_> = dims.iter().collect();
     while let Some(&(symbol, dim)) = open.first() {
@@ -170,10 +170,10 @@ fn resolve(dims: &BTreeMap<Symbol, Dim>, bound: &mut Bindings) -> Result<(), Ver
             None => true,
         });
         if let Some((symbol, dim)) = wrong {
-            return failed(symbol, dim, "that is no size between 0 and 1,048,576");
+            return failed(symbol, dim, "it is not between 0 and 1,048,576");
         }
         if open.len() == before {
-            return failed(symbol, dim, "it depends on itself, or is no number for these sizes");
+            return failed(symbol, dim, "it depends on itself, or is not a whole number for these sizes");
         }
     }
     Ok(())

@@ -1,34 +1,34 @@
-//! Comparing what two models put out.
+//! Compares the outputs of two models.
 
 use crate::{Array, Values};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// How one output of two models compares.
+/// The comparison of one output of two models.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[must_use = "a comparison may say that the outputs differ"]
 #[non_exhaustive]
 pub struct Comparison {
     /// The name of the output.
     pub output: String,
-    /// Its type, as `f32[2, 7, 512]`.
+    /// Its type, such as `f32[2, 7, 512]`.
     pub ty: String,
     /// The scale of the output: the median of `|a|`, over the elements that are finite and not 0; 0 if there are none.
     pub scale: f64,
-    /// The largest `|a - b|`, over the pairs that are both finite.
+    /// The largest `|a - b|`, over pairs of finite elements.
     pub max_abs: f64,
-    /// The largest `|a - b| / |a|`, over the pairs that are both finite and where `a` is not 0.
+    /// The largest `|a - b| / |a|`, over pairs of finite elements where `a` is not 0.
     pub max_rel: f64,
-    /// The cosine of the angle between the two, over the pairs that are both finite; `None` where a length is 0.
+    /// The cosine similarity, over pairs of finite elements; `None` if a norm is 0.
     pub cosine: Option<f64>,
-    /// The element with the largest error; `None` where all elements are the same.
+    /// The element with the largest error; `None` if all elements are the same.
     pub worst: Option<Worst>,
-    /// How many elements were not compared, because the first model itself gives NaN or an infinity there.
+    /// The number of elements that were not compared because the first model returns NaN or an infinity.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub not_compared: usize,
-    /// The difference, if it is not tolerated.
+    /// The difference, if it exceeds the tolerance.
     pub difference: Option<Difference>,
-    /// Why a difference beyond the tolerance is rounding, if it is.
+    /// The evidence that a difference beyond the tolerance is rounding, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rounding: Option<Rounding>,
 }
@@ -40,37 +40,37 @@ pub struct Worst {
     pub index: Vec<usize>,
     /// The value of the first model, as printed.
     pub a: String,
-    /// The value of the second.
+    /// The value of the second model.
     pub b: String,
-    /// `|a - b| / max(|a|, scale)`; `None` for integers, and where a value is not finite.
+    /// `|a - b| / max(|a|, scale)`; `None` for integers and values that are not finite.
     pub error: Option<f64>,
 }
 
-/// A difference beyond the tolerance that both models do not have when they compute in f64.
+/// A difference beyond the tolerance that disappears when both models compute in f64.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rounding {
-    /// The largest error of the models as they are.
+    /// The largest error of the models in their own precision.
     pub observed: f64,
-    /// The largest error of their f64 twins.
+    /// The largest error of the models in f64.
     pub twins: f64,
 }
 
-/// A difference between two outputs that is not tolerated.
+/// A difference between two outputs beyond the tolerance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Difference {
     /// Only the first model has this output.
     Missing,
-    /// Element type or shape.
+    /// The element types or shapes differ.
     Type {
-        /// That of the first model.
+        /// The type in the first model.
         a: String,
-        /// That of the second.
+        /// The type in the second model.
         b: String,
     },
-    /// Elements; [`Comparison::worst`] is one of them.
+    /// Elements differ; [`Comparison::worst`] is one of them.
     Elements {
-        /// How many differ.
+        /// The number of elements that differ.
         count: usize,
     },
 }
@@ -78,19 +78,18 @@ pub enum Difference {
 /// Which elements are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Where {
-    /// All.
+    /// All elements.
     Everywhere,
-    /// Those at which the first model is finite.
+    /// Elements that are finite in the first model.
     FirstIsFinite,
 }
 
 /// Compares outputs one by one, by name.
 ///
-/// Floats are equal where `|a - b| <= tolerance * max(|a|, scale)`. The scale is that of the output: the median of
-/// `|a|` over its elements that are finite and not 0. So a tolerance means the same for an output of any magnitude;
-/// elements that nearly cancel out are held against what is usual in their output, and a few huge elements, such as the
-/// fill of a mask, do not hide the others. NaN equals NaN, and an infinity itself. Everything else must be equal
-/// exactly.
+/// Floats are equal if `|a - b| <= tolerance * max(|a|, scale)`. The scale of an output is the median of `|a|` over its
+/// elements that are finite and not 0. So a tolerance means the same for outputs of any magnitude; elements near 0 are
+/// compared relative to typical elements of their output, and a few huge elements, such as the fill of a mask, do not
+/// hide the others. NaN equals NaN, and an infinity equals itself. All other types must be equal exactly.
 pub fn compare(a: &[(String, Array)], b: &[(String, Array)], tolerance: f64) -> Vec<Comparison> {
     compare_at(a, b, tolerance, Where::Everywhere)
 }
@@ -131,7 +130,7 @@ fn compare_one(output: &str, a: &Array, b: Option<&Array>, tolerance: f64, place
     comparison
 }
 
-/// How many elements of two lists that are not floats differ, and the first of them.
+/// Compares elements that are not floats; returns how many differ, and the first of them.
 fn differing(a: &Values, b: &Values) -> (usize, Option<(usize, Option<f64>)>) {
     if a == b {
         return (0, None);
@@ -153,16 +152,16 @@ pub fn scale(values: &[f64]) -> f64 {
 }
 
 impl Comparison {
-    /// Measures the distances; returns how many elements differ beyond the tolerance, and the worst with its error.
+    /// Compares floats; returns how many elements differ beyond the tolerance, and the worst with its error.
     fn floats(&mut self, a: &[f64], b: &[f64], tolerance: f64, at: Where) -> (usize, Option<(usize, Option<f64>)>) {
         self.scale = scale(a);
         let (mut dot, mut left, mut right) = (0.0, 0.0, 0.0);
         let mut differ = 0;
-        // An element that is not finite on one side alone is worse than any error.
+        // An element that is finite on one side only is worse than any error.
         let mut worst: Option<(usize, f64)> = None;
         for (place, (&a, &b)) in a.iter().zip(b).enumerate() {
             let error = if a.is_finite() && b.is_finite() {
-                // Finite, that it can be written as JSON.
+                // Clamped to finite values, because JSON has no infinity.
                 let distance = (a - b).abs().min(f64::MAX);
                 self.max_abs = self.max_abs.max(distance);
                 if a != 0.0 {
@@ -191,7 +190,7 @@ impl Comparison {
         (differ, worst.map(|(place, error)| (place, Some(error).filter(|error| error.is_finite()))))
     }
 
-    /// The error of the worst element, where both values are finite.
+    /// Returns the error of the worst element, if both values are finite.
     pub(crate) fn error(&self) -> Option<f64> {
         self.worst.as_ref().map_or(Some(0.0), |worst| worst.error)
     }
@@ -215,10 +214,10 @@ impl fmt::Display for Comparison {
         }
         f.write_str(")")?;
         if self.not_compared > 0 {
-            write!(f, "; {} elements not compared: the first model gives NaN or infinity", self.not_compared)?;
+            write!(f, "; {} elements not compared: the first model returns NaN or infinity", self.not_compared)?;
         }
         if let Some(Rounding { observed, twins }) = self.rounding {
-            write!(f, "; rounding: the error is {observed:.1e}, and {twins:.1e} where both compute in f64")?;
+            write!(f, "; rounding: the error is {observed:.1e}, and {twins:.1e} when both models compute in f64")?;
         }
         Ok(())
     }
@@ -261,7 +260,7 @@ mod tests {
         for (a, b, equal) in [
             (1.0, 1.0009, true),
             (1.0, 1.0011, false),
-            (0.0, 0.0009, true), // held against the scale
+            (0.0, 0.0009, true), // compared relative to the scale
             (0.0, 0.0011, false),
             (1000.0, 1000.9, true), // relative above the scale
             (1000.0, 1001.1, false),
@@ -274,7 +273,7 @@ mod tests {
             (inf, 1e20, false),
             (1.0, inf, false),
         ] {
-            // Whatever the unit is in which the output is measured.
+            // The result does not depend on the magnitude of the output.
             for unit in [1.0, 1e-12, 1e12] {
                 let [left, right] = [[1.0, a, 1.0], [1.0, b, 1.0]].map(|all| all.map(|value| value * unit).to_vec());
                 let comparison = one(left.clone(), right.clone());
@@ -291,8 +290,8 @@ mod tests {
     }
 
     #[test]
-    fn the_scale_is_that_of_most_elements() {
-        // The fill of a mask does not hide the others, and zeros do not make the others strict.
+    fn the_scale_is_the_median() {
+        // Neither the fill of a mask nor zeros affect the scale.
         for (values, scale) in [
             (vec![0.5_f32, -1.0, 2.0, -1e9, f32::NEG_INFINITY], 2.0),
             (vec![0.0, 0.0, 0.0, 4.0, f32::NAN], 4.0),
@@ -304,12 +303,12 @@ mod tests {
         let worst = one(vec![1.0_f32, 3.0, 2.0], vec![1.0_f32, 3.3, 2.4]).worst.unwrap();
         assert_eq!((worst.index, worst.a.as_str(), worst.b.as_str()), (vec![0, 2], "2", "2.4"));
         assert!((worst.error.unwrap() - 0.2).abs() < 1e-6);
-        // Nothing but 0 equals an output of zeros.
+        // Only zeros equal an output of zeros.
         assert_eq!(one(vec![0.0_f32], vec![1e-30_f32]).difference, Some(Difference::Elements { count: 1 }));
     }
 
     #[test]
-    fn places_where_the_first_is_not_finite_may_be_left_out() {
+    fn elements_that_are_not_finite_in_the_first_may_be_left_out() {
         let array = |values: Vec<f32>| vec![("y".to_owned(), Array::new([values.len()], values).unwrap())];
         let (nan, inf) = (f32::NAN, f32::INFINITY);
         let compare = |a, b| compare_at(&array(a), &array(b), 1e-3, Where::FirstIsFinite).remove(0);
@@ -319,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn distances_are_of_finite_pairs() {
+    fn errors_are_measured_on_finite_pairs() {
         let comparison = one(vec![3.0, 4.0, f32::NAN], vec![3.0, 5.0, f32::NAN]);
         assert_eq!((comparison.max_abs, comparison.max_rel), (1.0, 0.25));
         assert!((comparison.cosine.unwrap() - 29.0 / (5.0 * 34_f64.sqrt())).abs() < 1e-12);
@@ -328,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn all_else_is_equal_exactly() {
+    fn other_types_must_be_equal_exactly() {
         let found = |comparison: Comparison| {
             let count = match comparison.difference {
                 Some(Difference::Elements { count }) => count,

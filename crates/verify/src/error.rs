@@ -2,7 +2,7 @@ use crate::gate::Reason;
 use netwright_ir::Symbol;
 use std::path::PathBuf;
 
-/// Why something could not be run or judged at all.
+/// An error that keeps a model from being run or judged.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum VerifyError {
@@ -10,7 +10,7 @@ pub enum VerifyError {
     #[error(transparent)]
     File(#[from] netwright_files::FileError),
 
-    /// The bytes are no ONNX model.
+    /// The bytes are not an ONNX model.
     #[error("{file} is not an ONNX model: {cause}")]
     Decode {
         /// The model.
@@ -19,7 +19,7 @@ pub enum VerifyError {
         cause: String,
     },
 
-    /// A weight that lies in another file could not be had.
+    /// The external data of a tensor cannot be read.
     #[error("{file}: the external data of tensor `{tensor}`: {cause}")]
     ExternalData {
         /// The model.
@@ -30,7 +30,7 @@ pub enum VerifyError {
         cause: String,
     },
 
-    /// The runtime would compute something else than the standard says, or nothing; it was not asked.
+    /// The runtime is known to compute the model wrong, or not at all, so it was not run.
     #[error("{file} is not verifiable in {runtime}: {}", crate::gate::list(reasons))]
     NotVerifiable {
         /// The model.
@@ -55,7 +55,7 @@ pub enum VerifyError {
     },
 
     /// The runtime panicked.
-    #[error("{file}: {runtime} panicked when it was to {action}: {cause}")]
+    #[error("{file}: {runtime} panicked when trying to {action}: {cause}")]
     Panic {
         /// The model.
         file: String,
@@ -69,12 +69,12 @@ pub enum VerifyError {
 
     /// No library of ONNX Runtime was found.
     #[error(
-        "the shared library of ONNX Runtime was not found\nhelp: install it with `pip install onnxruntime` in the active \
-         Python environment, or give its path by --ort-library or ORT_DYLIB_PATH"
+        "the shared library of ONNX Runtime was not found\n  help: install it with `pip install onnxruntime` in the active \
+         Python environment, or pass its path with --ort-library or ORT_DYLIB_PATH"
     )]
     NoOnnxRuntime,
 
-    /// A file cannot be loaded as ONNX Runtime.
+    /// A file cannot be loaded as the library of ONNX Runtime.
     #[error("{library:?} cannot be used as ONNX Runtime: {cause}")]
     OnnxRuntimeLibrary {
         /// The file.
@@ -105,8 +105,8 @@ pub enum VerifyError {
         expected: String,
     },
 
-    /// An input has elements of another type.
-    #[error("{file}: input `{input}` is of type {expected} and was given {found}")]
+    /// An input has the wrong element type.
+    #[error("{file}: input `{input}` has type {expected}, but {found} was given")]
     InputType {
         /// The model.
         file: String,
@@ -118,18 +118,18 @@ pub enum VerifyError {
         found: String,
     },
 
-    /// An input whose values cannot be made up, because its shape is not known.
-    #[error("{file}: no values can be made for input `{input}`: {cause}")]
+    /// The values of an input cannot be generated, because its type or shape is not known.
+    #[error("{file}: no values can be generated for input `{input}`: {cause}")]
     Unmakable {
         /// The model.
         file: String,
         /// The input.
         input: String,
-        /// What is not known of it.
+        /// What is missing.
         cause: String,
     },
 
-    /// The inputs that the user gave cannot be read, or do not fit the model.
+    /// The given inputs cannot be read, or do not fit the model.
     #[error("{}: {cause}", path.display())]
     Inputs {
         /// The file or folder.
@@ -138,8 +138,8 @@ pub enum VerifyError {
         cause: String,
     },
 
-    /// A shape and its elements do not fit.
-    #[error("{found} elements were given for the shape {shape:?}")]
+    /// The number of elements does not match the shape.
+    #[error("{found} elements do not fit the shape {shape:?}")]
     ElementCount {
         /// The shape.
         shape: Vec<usize>,
@@ -147,27 +147,27 @@ pub enum VerifyError {
         found: usize,
     },
 
-    /// A symbol was bound that the model does not have.
-    #[error("no dim of the models' inputs holds the symbol `{symbol}`; they hold {symbols}")]
+    /// A symbol was given a size that the model does not have.
+    #[error("no input has the symbolic dim `{symbol}`\n  help: choose from {symbols}")]
     UnknownSymbol {
         /// The symbol.
         symbol: Symbol,
-        /// Those that there are.
+        /// The symbols that the model has.
         symbols: String,
     },
 
-    /// What symbols are bound to does not come down to numbers.
-    #[error("`{symbol}` cannot be bound to `{dim}`: {cause}")]
+    /// The size of a symbol cannot be computed.
+    #[error("symbol `{symbol}` cannot have the size `{dim}`: {cause}")]
     Binding {
         /// The symbol.
         symbol: Symbol,
-        /// What it was bound to.
+        /// The size that was given.
         dim: String,
-        /// Why that is no size.
+        /// Why that is not a size.
         cause: &'static str,
     },
 
-    /// The child process could not be started or spoken to.
+    /// The child process could not be started, or communication with it failed.
     #[error("the verify worker {program:?}: {cause}")]
     Worker {
         /// The program.
@@ -176,7 +176,7 @@ pub enum VerifyError {
         cause: String,
     },
 
-    /// What the child process reported in place of a verdict.
+    /// An error that the child process reported instead of a verdict.
     #[error("{0}")]
     Answered(String),
 }

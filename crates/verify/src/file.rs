@@ -1,4 +1,4 @@
-//! A model file as tract sees it, with the external data brought in.
+//! A model file in the form in which tract reads it, with its external data.
 
 use crate::VerifyError;
 use crate::skim::{OWN, Weights, skim};
@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 use tract_onnx::pb;
 use tract_onnx::prelude::Framework;
 
-/// A model that is to be run: the contents of its file, but for large weights.
+/// A model to run: the contents of its file, without large weights.
 #[derive(Clone, Debug)]
 pub struct ModelFile {
     pub(crate) name: String,
-    /// All but the graph.
+    /// The model without its graph.
     pub(crate) model: pb::ModelProto,
-    /// Without the types of outputs, where they are not inputs too.
+    /// The graph, without the declared types of outputs that are not inputs.
     pub(crate) graph: pb::GraphProto,
     outputs: Vec<Port>,
     /// The large weights, which stay in their files.
@@ -24,7 +24,7 @@ pub struct ModelFile {
     pub(crate) origin: Origin,
 }
 
-/// What a model was read from, for runtimes that read it themselves.
+/// The file or bytes of a model, for runtimes that read it themselves.
 #[derive(Clone, Debug)]
 pub(crate) enum Origin {
     File(PathBuf),
@@ -36,7 +36,7 @@ pub(crate) enum Origin {
 pub struct Port {
     /// Its name.
     pub name: String,
-    /// Its declared type; `None` where none is declared, or not that of a tensor.
+    /// Its declared type; `None` if it has none or is not a tensor.
     pub ty: Option<TensorType>,
 }
 
@@ -52,7 +52,7 @@ impl ModelFile {
         let source = Source::open(path)?;
         let bytes = source.map()?;
         let mut weights = Weights::default();
-        // What is no protobuf is for its decoder to tell.
+        // The decoder reports bytes that are not protobuf.
         let frame = skim(&bytes, &source, &mut weights);
         let origin = Origin::File(path.to_owned());
         let mut file = Self::decode(&path.display().to_string(), frame.as_deref().unwrap_or(&bytes), origin)?;
@@ -81,7 +81,7 @@ impl ModelFile {
         Ok(file)
     }
 
-    /// A model of these bytes, without external data; `name` is what errors call it.
+    /// Reads a model from bytes, without external data; errors call it `name`.
     pub fn from_bytes(name: &str, bytes: &[u8]) -> Result<Self, VerifyError> {
         Self::decode(name, bytes, Origin::Bytes(bytes.to_owned()))
     }
@@ -90,11 +90,11 @@ impl ModelFile {
         let failed = |cause: String| VerifyError::Decode { file: name.to_owned(), cause };
         let mut model =
             tract_onnx::onnx().proto_model_for_read(&mut bytes).map_err(|error| failed(format!("{error:#}")))?;
-        let mut graph = model.graph.take().ok_or_else(|| failed("it holds no graph".to_owned()))?;
+        let mut graph = model.graph.take().ok_or_else(|| failed("it has no graph".to_owned()))?;
         spell_out(&mut graph);
         let outputs = graph.output.iter().map(port).collect();
-        // What a file declares of its outputs is a claim, to be judged by what comes out, and not for tract to build
-        // on. Only of an input that is an output itself does tract need the type.
+        // The declared types of outputs are checked against the results, so tract must not rely on them. It needs the
+        // type only of an output that is an input.
         let inputs: BTreeSet<&str> = graph.input.iter().map(|input| input.name.as_str()).collect();
         for output in graph.output.iter_mut().filter(|output| !inputs.contains(output.name.as_str())) {
             output.r#type = None;
@@ -102,9 +102,9 @@ impl ModelFile {
         Ok(Self { name: name.to_owned(), model, graph, outputs, weights: Weights::default(), origin })
     }
 
-    /// The inputs that a caller must give: those without an initializer.
+    /// Returns the inputs that a caller must give: those without an initializer.
     ///
-    /// A dim of which nothing is declared is a symbol of its own: `mask.1` for the second of `mask`.
+    /// An undeclared dim becomes a symbol of its own, such as `mask.1` for axis 1 of `mask`.
     pub fn inputs(&self) -> Vec<Port> {
         let initialized: BTreeSet<&str> = self.graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
         let given = self.graph.input.iter().filter(|input| !initialized.contains(input.name.as_str()));
@@ -118,14 +118,14 @@ impl ModelFile {
         ports
     }
 
-    /// The same model, for tract to be compared in.
+    /// Returns the model with operators replaced that tract gets wrong for some values, for comparison in tract.
     pub(crate) fn to_judge(&self) -> Self {
         let mut file = self.clone();
         spell_out_to_judge(&mut file.graph);
         file
     }
 
-    /// The same model with another graph, which holds all its weights.
+    /// Returns the model with another graph, which contains all its weights.
     pub(crate) fn with_graph(&self, graph: pb::GraphProto, outputs: Vec<Port>) -> Self {
         Self {
             name: self.name.clone(),
@@ -137,7 +137,7 @@ impl ModelFile {
         }
     }
 
-    /// The outputs.
+    /// Returns the outputs.
     pub fn outputs(&self) -> &[Port] {
         &self.outputs
     }
@@ -146,7 +146,7 @@ impl ModelFile {
         self.outputs.iter().map(|port| port.name.clone()).collect()
     }
 
-    /// The version of the default domain.
+    /// Returns the opset of the default domain.
     pub(crate) fn opset(&self) -> Option<i64> {
         let mut imports = self.model.opset_import.iter();
         imports.find(|import| domain(&import.domain).is_empty()).map(|import| import.version)
@@ -156,12 +156,12 @@ impl ModelFile {
 /// The domain of the operators that ONNX Runtime alone has.
 pub(crate) const CONTRIB: &str = "com.microsoft";
 
-/// A domain in one spelling; that of ONNX's own operators, the empty one, has two.
+/// Normalizes a domain: `ai.onnx` is another name of the default domain, the empty string.
 pub(crate) fn domain(name: &str) -> &str {
     if name == "ai.onnx" { "" } else { name }
 }
 
-/// A node and its operator, as errors name it; a node without a name goes by its first result.
+/// Describes a node and its operator in errors; a node without a name is described by its first result.
 pub(crate) fn place(node: &pb::NodeProto) -> String {
     let name = if node.name.is_empty() { node.output.first().map_or("", String::as_str) } else { &node.name };
     match domain(&node.domain) {
@@ -181,7 +181,7 @@ pub(crate) fn tensor_type(value: &pb::ValueInfoProto) -> Option<TensorType> {
     Some(TensorType { element, shape })
 }
 
-/// A name that is no expression is a symbol; what cannot be a size is unknown.
+/// Converts a dim: a name that is not an expression becomes a symbol, an invalid size an unknown dim.
 fn dim(dim: &pb::tensor_shape_proto::Dimension) -> Dim {
     use pb::tensor_shape_proto::dimension::Value;
     match &dim.value {
@@ -193,7 +193,7 @@ fn dim(dim: &pb::tensor_shape_proto::Dimension) -> Dim {
     }
 }
 
-/// Calls `visit` with every tensor but the initializers: those of attributes, and all of nested graphs.
+/// Calls `visit` with every tensor except the initializers: tensors of attributes, and all of nested graphs.
 fn for_each_other_tensor<E>(
     graph: &mut pb::GraphProto,
     visit: &mut dyn FnMut(&mut pb::TensorProto) -> Result<(), E>,
@@ -213,31 +213,32 @@ fn for_each_other_tensor<E>(
     Ok(())
 }
 
-/// Whether the elements of a tensor lie elsewhere.
+/// Returns whether the elements of a tensor are external data.
 pub(crate) fn is_external(tensor: &pb::TensorProto) -> bool {
     tensor.data_location == Some(pb::tensor_proto::DataLocation::External as i32)
 }
 
-/// Where the elements of a tensor lie.
+/// Returns the range of a file that holds the external data of a tensor.
 fn external(tensor: &pb::TensorProto, folder: &Folder) -> Result<Range, String> {
     let entry = |key: &str| tensor.external_data.iter().find(|entry| entry.key == key).map(|entry| &entry.value);
     let number = |key: &str| {
-        let parse = |text: &String| text.parse::<u64>().map_err(|_| format!("its {key} is {text:?}, and no size"));
+        let parse =
+            |text: &String| text.parse::<u64>().map_err(|_| format!("its {key} is {text:?}, which is not a size"));
         entry(key).map(parse).transpose()
     };
-    let source = folder.open(entry("location").ok_or("no location is given")?).map_err(|error| error.to_string())?;
+    let source = folder.open(entry("location").ok_or("it has no location")?).map_err(|error| error.to_string())?;
     let offset = number("offset")?.unwrap_or(0);
     let length = number("length")?.unwrap_or(source.len().saturating_sub(offset));
     source.range(offset, length).map_err(|error| error.to_string())
 }
 
-/// Replaces a reference to external data by the data.
+/// Reads external data into the tensor.
 fn bring_in(tensor: &mut pb::TensorProto, folder: &Folder) -> Result<(), String> {
     if !is_external(tensor) {
         return Ok(());
     }
     let range = external(tensor, folder)?;
-    let mut bytes = vec![0; usize::try_from(range.len()).map_err(|_| "it is larger than memory can be")?];
+    let mut bytes = vec![0; usize::try_from(range.len()).map_err(|_| "it is larger than the address space")?];
     range.read(0, &mut bytes).map_err(|error| error.to_string())?;
     tensor.raw_data = bytes;
     tensor.external_data.clear();

@@ -1,8 +1,8 @@
-//! What tract cannot be trusted with.
+//! Finds the nodes that tract computes wrong.
 //!
-//! tract looks an operator up by its name alone, without its domain, ignores attributes that it does not know, and
-//! does not know the functions of a model: it then computes something else, without a word. So before a model is
-//! run, every node is held against a list of what tract computes as the standard says.
+//! tract looks an operator up by its name without its domain, ignores attributes that it does not know, and does not
+//! support functions of a model: it then computes something else without an error. So before a model runs, every node
+//! is checked against a list of operators and attributes that tract computes as the standard says.
 
 mod operators;
 
@@ -14,12 +14,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto, attribute_proto::AttributeType};
 
-/// Why a model cannot be verified in tract.
+/// A reason why a runtime cannot judge a model.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Reason {
     /// The node and its operator, the tensor or the model.
     pub place: String,
-    /// What tract does.
+    /// What the runtime does wrong.
     pub why: String,
 }
 
@@ -33,7 +33,7 @@ pub(crate) fn list(reasons: &[Reason]) -> String {
     reasons.iter().map(Reason::to_string).collect::<Vec<_>>().join("; ")
 }
 
-/// All reasons why tract cannot be trusted with a model; none if it can.
+/// Returns all reasons why tract cannot judge a model; empty if it can.
 pub fn gate(file: &ModelFile) -> Vec<Reason> {
     let mut gate = Gate { reasons: vec![], functions: vec![], types: vec![] };
     match file.opset() {
@@ -43,13 +43,15 @@ pub fn gate(file: &ModelFile) -> Vec<Reason> {
             let version = version.map_or_else(|| "no version".to_owned(), |version| format!("version {version}"));
             gate.add(
                 "the model",
-                format!("it imports {version} of ONNX's operators; tract's were compared with {first} to {last}"),
+                format!(
+                    "it imports {version} of ONNX's operators; only opsets {first} to {last} were compared with tract"
+                ),
             );
         }
     }
     let functions = file.model.functions.iter();
     gate.functions = functions.map(|function| (domain(function.domain()), function.name())).collect();
-    // Graphs in graphs, outermost first; each sees the types of those around it.
+    // Nested graphs, outermost first; each sees the types of the graphs around it.
     let mut graphs = vec![(&file.graph, 0)];
     while let Some((graph, depth)) = graphs.pop() {
         gate.types.truncate(depth);
@@ -62,7 +64,7 @@ pub fn gate(file: &ModelFile) -> Vec<Reason> {
     gate.reasons
 }
 
-/// The operators whose results are random, which no runtime can verify.
+/// Returns the operators whose results are random, which no runtime can verify.
 pub(crate) fn random(file: &ModelFile) -> Vec<Reason> {
     let (mut reasons, mut graphs) = (vec![], vec![&file.graph]);
     while let Some(graph) = graphs.pop() {
@@ -77,7 +79,7 @@ pub(crate) fn random(file: &ModelFile) -> Vec<Reason> {
 const RANDOM: &str = "its results are random";
 
 fn is_random(node: &NodeProto) -> bool {
-    // Dropout drops nothing unless it is told to train, which a model that is run for its results is not.
+    // Dropout does nothing in inference.
     let is_random = |kind: OpKind| kind.is_random() && kind != OpKind::Dropout;
     domain(&node.domain).is_empty() && OpKind::from_name(&node.op_type).is_some_and(is_random)
 }
@@ -86,11 +88,11 @@ struct Gate<'m> {
     reasons: Vec<Reason>,
     /// The domains and names of the model's functions.
     functions: Vec<(&'m str, &'m str)>,
-    /// Of the values of the graph at hand and those around it.
+    /// The types of the values of the current graph and of the graphs around it.
     types: Vec<BTreeMap<&'m str, TensorType>>,
 }
 
-/// What a graph declares of its values, and its initializers.
+/// Returns the types that a graph declares for its values, and the types of its initializers.
 pub(crate) fn types(graph: &GraphProto) -> BTreeMap<&str, TensorType> {
     let declared = graph.input.iter().chain(&graph.output).chain(&graph.value_info);
     let declared = declared.filter_map(|value| Some((value.name.as_str(), tensor_type(value)?)));
@@ -120,10 +122,13 @@ impl<'m> Gate<'m> {
             let element = tensor_type(value).map(|ty| ty.element);
             match element.filter(|&element| !has(element)) {
                 Some(element) => {
-                    self.add(format!("input `{}`", value.name), format!("tract has no elements of type {element}"));
+                    self.add(
+                        format!("input `{}`", value.name),
+                        format!("tract does not support elements of type {element}"),
+                    );
                 }
                 None if element.is_none() && self.types.len() == 1 => {
-                    self.add(format!("input `{}`", value.name), "tract takes tensors of declared types only");
+                    self.add(format!("input `{}`", value.name), "tract accepts only tensors of declared types");
                 }
                 None => {}
             }
@@ -160,7 +165,7 @@ impl<'m> Gate<'m> {
         let operator = node.op_type.as_str();
         let domain = domain(&node.domain);
         if self.functions.contains(&(domain, operator)) {
-            return Some("it calls a function of the model, and tract does not know those".to_owned());
+            return Some("it calls a function of the model, which tract does not support".to_owned());
         }
         let default = domain.is_empty();
         if is_random(node) {
@@ -173,14 +178,14 @@ impl<'m> Gate<'m> {
         };
         let Some(known) = known else {
             return Some(if default {
-                "tract does not run it, or not for certain as the standard says".to_owned()
+                "tract does not support it, or was not checked against the standard".to_owned()
             } else {
-                "tract does not look at the domain and may take it for another operator".to_owned()
+                "tract ignores the domain and may run another operator of that name".to_owned()
             });
         };
         let unread = node.attribute.iter().find(|attribute| !allows(known, attribute));
         if let Some(attribute) = unread {
-            return Some(format!("tract does not honour {} = {}", attribute.name, text(attribute)));
+            return Some(format!("tract ignores {} = {}", attribute.name, text(attribute)));
         }
         if operator == "Attention" { attention_flaw(node, &|value| self.ty(value)) } else { None }
     }
@@ -190,19 +195,19 @@ impl<'m> Gate<'m> {
     }
 }
 
-/// What tract gets wrong of an `Attention` (opset 23, 24), whose operands are query, key, value, mask, past key, past
-/// value and the lengths without padding.
+/// Returns what tract computes wrong in an `Attention` of opset 23 or 24. Its operands are query, key, value, mask,
+/// past key, past value and the lengths without padding.
 pub(crate) fn attention_flaw<'t>(node: &NodeProto, ty: &dyn Fn(&str) -> Option<&'t TensorType>) -> Option<String> {
     let given = |at: usize| node.input.get(at).filter(|name| !name.is_empty());
     let is_causal = node.attribute.iter().any(|attribute| attribute.name == "is_causal" && attribute.i != 0);
     if node.output.get(3).is_some_and(|name| !name.is_empty()) {
-        return Some("tract does not give the fourth result, the scores".to_owned());
+        return Some("tract does not return the fourth result, the scores".to_owned());
     }
     if given(6).is_some() {
-        return Some("tract does not read the lengths without padding".to_owned());
+        return Some("tract ignores the lengths without padding".to_owned());
     }
     if is_causal && given(4).is_some() {
-        return Some("tract gets is_causal wrong where there is a past".to_owned());
+        return Some("tract computes is_causal wrong with a past".to_owned());
     }
     let length = |at: usize| {
         let shape = ty(given(at)?)?.shape.as_ref()?;
@@ -213,15 +218,14 @@ pub(crate) fn attention_flaw<'t>(node: &NodeProto, ty: &dyn Fn(&str) -> Option<&
         let same = query.as_ref().zip(length(1)).and_then(|(query, key)| query.same(&key));
         if same != Some(true) {
             return Some(
-                "tract gets is_causal wrong where the lengths of query and key differ, and they are not known to \
-                 be equal"
+                "tract computes is_causal wrong unless query and key have the same length, which is not known here"
                     .to_owned(),
             );
         }
     }
     let mask = ty(given(3)?)?;
     if mask.element == ElementType::Bool {
-        return Some("tract takes no mask of type bool".to_owned());
+        return Some("tract does not support masks of type bool".to_owned());
     }
     let rows = mask.shape.as_ref().and_then(|shape| shape.get(shape.len().checked_sub(2)?));
     if rows == Some(&Dim::Known(1)) && query != Some(Dim::Known(1)) {
@@ -230,7 +234,7 @@ pub(crate) fn attention_flaw<'t>(node: &NodeProto, ty: &dyn Fn(&str) -> Option<&
     None
 }
 
-/// Whether a list of attributes holds this one with this value.
+/// Returns whether a list of attributes allows this attribute with its value.
 fn allows(known: &str, attribute: &AttributeProto) -> bool {
     known.split_whitespace().any(|entry| match entry.split_once('=') {
         None => entry == attribute.name,
@@ -238,7 +242,7 @@ fn allows(known: &str, attribute: &AttributeProto) -> bool {
     })
 }
 
-/// The value of an attribute, as short as it can be said.
+/// Formats the value of an attribute.
 fn text(attribute: &AttributeProto) -> String {
     match AttributeType::try_from(attribute.r#type) {
         Ok(AttributeType::Int) => attribute.i.to_string(),
@@ -246,6 +250,6 @@ fn text(attribute: &AttributeProto) -> String {
         Ok(AttributeType::String) => format!("{:?}", String::from_utf8_lossy(&attribute.s)),
         Ok(AttributeType::Ints) => format!("{:?}", attribute.ints),
         Ok(AttributeType::Floats) => format!("{:?}", attribute.floats),
-        _ => "a value of another kind".to_owned(),
+        _ => "a value of another type".to_owned(),
     }
 }

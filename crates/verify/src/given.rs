@@ -1,4 +1,4 @@
-//! Inputs that the user gives.
+//! Reads inputs that the user gives.
 
 use crate::file::{ModelFile, Port};
 use crate::npy::{self, from_bytes};
@@ -9,11 +9,11 @@ use netwright_ir::{Bindings, Dim, ElementType};
 use safetensors::{Dtype, SafeTensors};
 use std::path::Path;
 
-/// What the names of inputs begin with in the files that `verify --dump` writes.
+/// The prefix of the names of inputs in the files that `verify --dump` writes.
 const PREFIX: &str = "input.";
 
-/// Reads all inputs of a model from a safetensors file, or from a folder of `.npy` files; also returns the sizes that
-/// their shapes give to the symbols.
+/// Reads all inputs of a model from a safetensors file or a folder of `.npy` files; also returns the sizes of symbols
+/// that follow from their shapes.
 pub(crate) fn read(path: &Path, model: &ModelFile) -> Result<(Bindings, Vec<(String, Array)>), VerifyError> {
     let ports = model.inputs();
     let found = if path.is_dir() { folder(path, &ports)? } else { tensors(path, &ports)? };
@@ -36,7 +36,7 @@ pub(crate) fn read(path: &Path, model: &ModelFile) -> Result<(Bindings, Vec<(Str
     for (port, (_, array)) in ports.iter().zip(&given) {
         fit(port, array, &mut bindings).map_err(|cause| failed(path, cause))?;
     }
-    // Expressions are known once all symbols are.
+    // Expressions are checked once all symbols have sizes.
     for (port, (_, array)) in ports.iter().zip(&given) {
         fit(port, array, &mut bindings).map_err(|cause| failed(path, cause))?;
     }
@@ -50,7 +50,7 @@ fn failed(path: &Path, cause: String) -> VerifyError {
 /// Binds the symbols of a declared shape to the sizes of an array.
 fn fit(port: &Port, array: &Array, bindings: &mut Bindings) -> Result<(), String> {
     let Some(ty) = &port.ty else { return Ok(()) };
-    let wrong = |why: &str| Err(format!("input `{}` is declared as {ty} and is given as {array}{why}", port.name));
+    let wrong = |why: &str| Err(format!("input `{}` is declared as {ty}, but {array} was given{why}", port.name));
     if ty.element != array.element() {
         return wrong("");
     }
@@ -92,14 +92,14 @@ fn tensors(path: &Path, ports: &[Port]) -> Result<Vec<Option<Array>>, VerifyErro
         let tensor = tensors.tensor(&port.name).or_else(|_| tensors.tensor(&format!("{PREFIX}{}", port.name)));
         let Ok(tensor) = tensor else { return Ok(None) };
         let array = element(tensor.dtype()).and_then(|element| from_bytes(element, tensor.shape(), tensor.data()));
-        let cause = || failed(path, format!("no input has elements such as those of `{}`", port.name));
+        let cause = || failed(path, format!("the element type of `{}` is not supported", port.name));
         array.map(Some).ok_or_else(cause)
     };
     let found: Vec<Option<Array>> = ports.iter().map(read).collect::<Result<_, _>>()?;
     if found.iter().all(Option::is_none) && !ports.is_empty() {
         let names = list(tensors.names().into_iter());
         let wanted = list(ports.iter().map(|port| port.name.as_str()));
-        return Err(failed(path, format!("it has none of the inputs {wanted}; it has {names}")));
+        return Err(failed(path, format!("it has none of the inputs {wanted}, only {names}")));
     }
     Ok(found)
 }

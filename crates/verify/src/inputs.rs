@@ -1,4 +1,4 @@
-//! Made-up inputs: the same for the same seed.
+//! Generates inputs: the same seed gives the same inputs.
 
 use crate::bindings::{is_batch, is_past};
 use crate::file::{ModelFile, Port};
@@ -7,33 +7,33 @@ use crate::{Array, Values, VerifyError};
 use half::f16;
 use netwright_ir::{Bindings, ElementType, fingerprint};
 
-/// No input has more elements.
+/// The largest number of elements of an input.
 const MOST_ELEMENTS: usize = 1 << 28;
 
-/// Ids of an input that no table is seen to bound are below this.
+/// The bound of ids that do not index a known table.
 const IDS: u64 = 16;
 
-/// Positions of which no table says how many there are go up to this.
+/// The bound of positions that do not index a known table.
 const POSITIONS: u64 = 100;
 
-/// A mask that is added holds this, in one run of two, where it masks; else the lowest f32.
+/// The masking value of an added mask in every second run; otherwise it is the lowest f32.
 const FILL: f32 = -1e4;
 
-/// Values for all inputs of a model, for these sizes: the same for the same seed.
+/// Generates values for all inputs of a model, with the sizes in `bindings`: the same seed gives the same values.
 ///
-/// What an input is follows from its name, its type and what the graph does with it:
+/// The role of an input follows from its name, its type and its use in the graph:
 ///
-/// - *Masks* have `mask` in their name: ones, with zeros for padding. They are padded at the end, at the start, or in
-///   between, keep everything, or mask a row as a whole. Where the graph adds a float mask to something, it holds 0 in
-///   place of 1, and a large negative number in place of 0.
-/// - *Ids* are other integers. Where they index a table, through whatever reshapes them, they take every value below
-///   its size once before one comes again, the last one first and 0 second; otherwise they are below 16.
+/// - *Masks* have `mask` in their name: ones, with zeros for padding. They pad at the end, at the start or in between,
+///   keep everything, or mask a whole row. A float mask that the graph adds to something has 0 instead of 1, and a
+///   large negative number instead of 0.
+/// - *Ids* are other integers. If they index a table, directly or after a reshape, they take every value below its size
+///   before they repeat one, the last first and 0 second; otherwise they are below 16.
 /// - *Positions* have `position` in their name: they count up along the last axis, or are ids.
-/// - *Lengths* are `seqlens_k`, `total_sequence_length` and what has `length` in its name and at most one axis.
-/// - *Floats* are uniform in [-1, 1], [-10, 10] or [-100, 100]; or in [-1, 1] with zeros of both signs among them, or
-///   with one element of 1000.
+/// - *Lengths* are `seqlens_k`, `total_sequence_length` and inputs with `length` in their name and at most one axis.
+/// - *Floats* are uniform in [-1, 1], [-10, 10] or [-100, 100]; or in [-1, 1] with zeros of both signs, or with one
+///   element of 1000.
 ///
-/// How masks pad and which range floats have follows from the seed modulo 8. In runs of consecutive seeds all occur.
+/// The padding of masks and the range of floats depend on the seed modulo 8; eight consecutive seeds cover all.
 pub fn inputs(file: &ModelFile, bindings: &Bindings, seed: u64) -> Result<Vec<(String, Array)>, VerifyError> {
     let graphs = Graphs::new(&file.graph);
     let ports = file.inputs();
@@ -41,33 +41,33 @@ pub fn inputs(file: &ModelFile, bindings: &Bindings, seed: u64) -> Result<Vec<(S
     made.collect()
 }
 
-/// How masks pad.
+/// Where masks have zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Padding {
     /// At the end of rows.
     Right,
     /// At the start of rows.
     Left,
-    /// Anywhere.
+    /// Anywhere in rows.
     Holes,
     /// Nowhere.
     Kept,
-    /// One row as a whole, others at the end.
+    /// A whole row, and other rows at the end.
     Whole,
 }
 
-/// What range floats have.
+/// The range of floats.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Range {
     /// Up to this.
     UpTo(f32),
     /// Up to 1, with 0 and -0 among them.
     Zeros,
-    /// Up to 1, but for one element of 1000.
+    /// Up to 1, except for one element of 1000.
     Outlier,
 }
 
-/// How the inputs of a run are made up.
+/// How the inputs of a run are generated.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Style {
     padding: Padding,
@@ -89,18 +89,18 @@ impl Style {
         Self { padding, range }
     }
 
-    /// Whether floats are so large that f32 may overflow, or lose all precision.
+    /// Returns whether floats are so large that f32 may overflow or lose all precision.
     pub(crate) fn is_extreme(self) -> bool {
         matches!(self.range, Range::Outlier) || matches!(self.range, Range::UpTo(most) if most > 1.0)
     }
 
-    /// Whether a mask hides a row as a whole, which leaves a softmax nothing.
+    /// Returns whether a mask hides a whole row, which leaves a softmax without elements.
     pub(crate) fn hides_rows(self) -> bool {
         self.padding == Padding::Whole
     }
 }
 
-/// What an input is, from its name and type.
+/// The role of an input, from its name and type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     Mask,
@@ -141,7 +141,7 @@ fn make(
     let dims = ty.shape.as_ref().ok_or_else(|| failed(format!("the rank of {ty} is not declared")))?;
     let size = |dim: &netwright_ir::Dim| usize::try_from(dim.evaluate(bindings)?).ok();
     let shape: Option<Vec<usize>> = dims.iter().map(size).collect();
-    let shape = shape.ok_or_else(|| failed(format!("the sizes of {ty} are not all bound to sizes")))?;
+    let shape = shape.ok_or_else(|| failed(format!("the sizes of {ty} are not all known")))?;
     let count = shape.iter().try_fold(1_usize, |count, &size| count.checked_mul(size));
     let count = count
         .filter(|&count| count <= MOST_ELEMENTS)
@@ -162,7 +162,7 @@ fn make(
             }
         }
         Role::Floats => from_floats(ty.element, floats(count, style.range, &mut random)),
-        // A flag: each value in one run of two.
+        // A flag alternates between runs.
         Role::Ids if is_bool && count == 1 => from_integers(ty.element, &[seed % 2]),
         Role::Ids if is_bool => from_integers(ty.element, &(0..count).map(|_| random.below(2)).collect::<Vec<_>>()),
         Role::Ids => from_integers(ty.element, &ids(count, uses.table.unwrap_or(IDS), &mut random)),
@@ -182,11 +182,11 @@ fn make(
             from_integers(ty.element, &lengths)
         }
     };
-    let values = values.ok_or_else(|| failed(format!("there are no values of type {}", ty.element)))?;
+    let values = values.ok_or_else(|| failed(format!("values of type {} are not supported", ty.element)))?;
     Array::new(shape, values)
 }
 
-/// Rows of ones with zeros for padding; only where a row is masked as a whole does it not keep a one. The last row has
+/// Generates rows of ones with zeros for padding. Every row keeps a one, unless whole rows are masked; the last row has
 /// a zero if it is long enough.
 fn mask(shape: &[usize], count: usize, padding: Padding, random: &mut Random) -> Vec<u64> {
     let length = shape.last().copied().unwrap_or(1).max(1);
@@ -212,9 +212,9 @@ fn mask(shape: &[usize], count: usize, padding: Padding, random: &mut Random) ->
     mask
 }
 
-/// Every value below a bound once before one comes again: the last one, then 0, then the others in some order.
+/// Generates every value below a bound before repeating one: the last, then 0, then the others in some order.
 fn ids(count: usize, below: u64, random: &mut Random) -> Vec<u64> {
-    // A step that has no divisor in common with the bound reaches all.
+    // A step that is coprime to the bound reaches every value.
     let mut step = 1 + random.below(below.max(2) - 1);
     while divisor(step, below) != 1 {
         step += 1;
@@ -224,7 +224,7 @@ fn ids(count: usize, below: u64, random: &mut Random) -> Vec<u64> {
     if let Some(second) = ids.get_mut(1) {
         *second = 0;
     }
-    // The last id and 0 do not always stand first.
+    // Shuffle, so that the last id and 0 are not always first.
     for at in (1..count).rev() {
         ids.swap(at, usize::try_from(random.below(at as u64 + 1)).unwrap_or(0));
     }
@@ -235,7 +235,7 @@ fn divisor(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { divisor(b, a % b) }
 }
 
-/// Positions that count up along the last axis.
+/// Generates positions that count up along the last axis.
 fn counted(shape: &[usize], count: usize, below: u64) -> Vec<u64> {
     let length = shape.last().copied().unwrap_or(1).max(1) as u64;
     (0..count as u64).map(|at| (at % length) % below.max(1)).collect()
@@ -261,7 +261,7 @@ fn floats(count: usize, range: Range, random: &mut Random) -> Vec<f32> {
     values
 }
 
-/// The number of tokens with those of the past: the largest size of a symbol that is not a batch.
+/// Returns the number of tokens including the past: the largest size of a symbol that is not a batch.
 fn total_length(ports: &[Port], bindings: &Bindings) -> u64 {
     let dims = ports.iter().filter_map(|port| port.ty.as_ref()?.shape.as_ref()).flat_map(|shape| shape.iter());
     let is_length = |dim: &&netwright_ir::Dim| match dim {
@@ -306,11 +306,11 @@ fn from_floats(element: ElementType, values: Vec<f32>) -> Option<Values> {
     }
 }
 
-/// SplitMix64.
+/// The SplitMix64 generator.
 struct Random(u64);
 
 impl Random {
-    /// A stream for each seed and name.
+    /// Returns the generator for a seed and a name.
     fn new(seed: u64, name: &str) -> Self {
         Self(fingerprint(name.bytes().chain(seed.to_le_bytes())))
     }
@@ -322,12 +322,12 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// In `0..bound`; 0 where there is nothing below the bound.
+    /// Returns a number in `0..bound`; 0 if the bound is 0.
     fn below(&mut self, bound: u64) -> u64 {
         self.next().checked_rem(bound).unwrap_or(0)
     }
 
-    /// In [-1, 1), in steps of 2^-23.
+    /// Returns a number in [-1, 1), in steps of 2^-23.
     fn symmetric(&mut self) -> f32 {
         (self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0
     }
@@ -338,7 +338,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn masks_pad_as_they_are_told() {
+    fn masks_have_the_requested_padding() {
         use Padding::{Holes, Kept, Left, Right, Whole};
         for padding in [Right, Left, Holes, Kept, Whole] {
             for length in 1..9 {
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_all_taken_before_one_comes_again() {
+    fn every_id_occurs_before_one_repeats() {
         for below in [1, 2, 3, 6, 16, 97, 120] {
             for seed in 0..20 {
                 let mut ids = ids(120, below, &mut Random::new(seed, "ids"));
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn streams_depend_on_seed_and_name_alone() {
+    fn values_depend_only_on_seed_and_name() {
         let first = |seed, name| Random::new(seed, name).next();
         assert_eq!(first(1, "x"), first(1, "x"));
         assert_ne!(first(1, "x"), first(2, "x"));

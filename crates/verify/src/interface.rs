@@ -1,10 +1,10 @@
-//! What models declare of their inputs and outputs.
+//! Compares and checks the declared inputs and outputs of models.
 
 use crate::Array;
 use crate::file::{ModelFile, Port};
 use netwright_ir::{Bindings, Dim, TensorType};
 
-/// The first difference between two lists of inputs or outputs. Symbols may have other names.
+/// Returns the first difference between two lists of inputs or outputs; names of symbols may differ.
 pub(crate) fn other_ports(kind: &str, a: &[Port], b: &[Port]) -> Option<String> {
     let name = |port: Option<&Port>| port.map_or_else(|| "nothing".to_owned(), |port| format!("`{}`", port.name));
     (0..a.len().max(b.len())).find_map(|at| {
@@ -32,9 +32,9 @@ fn may_be_equal(a: &TensorType, b: &TensorType) -> bool {
     a.element == b.element && shapes
 }
 
-/// How the outputs break what the model declares of them, if they do.
+/// Returns how the outputs violate their declarations, if they do.
 pub(crate) fn misdeclared(model: &ModelFile, outputs: &[(String, Array)], bindings: &Bindings) -> Option<String> {
-    // Symbols that occur in outputs only stand for what they are found to be first.
+    // A symbol that occurs only in outputs has the size of its first occurrence.
     let mut bound = bindings.clone();
     model.outputs().iter().zip(outputs).find_map(|(port, (name, array))| {
         let ty = port.ty.as_ref()?;
@@ -51,11 +51,11 @@ pub(crate) fn misdeclared(model: &ModelFile, outputs: &[(String, Array)], bindin
             .is_none_or(|dims| dims.len() == array.shape().len() && dims.iter().zip(array.shape()).all(&mut fits));
         let differs = ty.element != array.element() || !shape;
         let sizes = sizes(bindings);
-        differs.then(|| format!("output `{name}` is declared as {ty} and came out as {array} (with {sizes})"))
+        differs.then(|| format!("output `{name}` is declared as {ty} and is {array} (with {sizes})"))
     })
 }
 
-/// The sizes of a run, in words.
+/// Formats the sizes of a run.
 pub(crate) fn sizes(bindings: &Bindings) -> String {
     if bindings.is_empty() {
         return "no symbols".to_owned();

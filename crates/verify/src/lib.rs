@@ -1,17 +1,17 @@
 //! Runs ONNX models in tract or ONNX Runtime, compares them, and reports what it cannot judge.
 //!
-//! [`verify()`] judges a model alone or two against each other: it makes up [inputs](inputs()) for several
-//! [bindings](bindings()) of the symbolic dims, runs, holds what comes out against what the model declares, and
-//! [compares](compare()). The outcome is a [`Verdict`], which names the [`Runtime`] that judged.
+//! [`verify()`] judges one model, or compares two: it generates [inputs](inputs()) for several [bindings](bindings())
+//! of the symbolic dims, runs the models, checks the outputs against their declarations, and [compares](compare())
+//! them. The outcome is a [`Verdict`], which names the [`Runtime`] that judged.
 //!
-//! tract is a part of this crate. It is silently wrong on some models, so every node passes the [`gate`] first. What
-//! tract gets wrong or does not have is replaced by operators that mean the same where there are such; the rest is *not
-//! verifiable*, never fine. A model that a runtime refuses is not verifiable either; that is no proof that the model is
-//! wrong. [`OnnxRuntime`] is a shared library of the user's, and can judge what tract cannot: see
+//! tract is linked into this crate. It computes some models wrong without an error, so every node passes the [`gate`]
+//! first. Operators that tract lacks or gets wrong are replaced by equivalent ones where possible; any other model is
+//! *not verifiable*, never fine. A model that a runtime refuses is not verifiable either, which does not prove it
+//! wrong. [`OnnxRuntime`] is a shared library that the user installs, and can judge what tract cannot: see
 //! [`Options::fallback`].
 //!
-//! A runtime can abort, or run without end. Files that are not of our own making are judged by a [`Worker`], a child
-//! process with bounded memory and time, which ends when its parent does.
+//! A runtime can abort, or run forever. Use a [`Worker`] for untrusted files: a child process with limited memory and
+//! time, which ends when its parent does.
 //!
 //! ```
 //! use netwright_verify::{Options, Verdict, verify};
@@ -31,8 +31,8 @@
 //!
 //! [`Session`] runs a model for other purposes, such as decoding.
 //!
-//! Only this crate sees tract and ONNX Runtime, and no type of theirs stands in a public signature. It is not for timing:
-//! runtimes are asked for results, not for speed.
+//! Only this crate uses tract and ONNX Runtime, and no public signature has a type of theirs. It is not for timing:
+//! runtimes are configured for correct results, not for speed.
 
 mod bindings;
 mod compare;

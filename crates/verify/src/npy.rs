@@ -1,10 +1,10 @@
-//! NumPy's `.npy` files.
+//! Reads NumPy's `.npy` files.
 
 use crate::{Array, Values};
 use half::f16;
 use netwright_ir::ElementType;
 
-/// The array in the bytes of an `.npy` file of version 1, 2 or 3, or why there is none.
+/// Reads the array of an `.npy` file of version 1, 2 or 3.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Array, String> {
     let rest = bytes.strip_prefix(b"\x93NUMPY").ok_or("it is not an .npy file")?;
     let (length, rest) = match rest {
@@ -12,10 +12,10 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Array, String> {
         [2 | 3, _, a, b, c, d, rest @ ..] => {
             (usize::try_from(u32::from_le_bytes([*a, *b, *c, *d])).map_err(|_| "its header is too long")?, rest)
         }
-        [version, ..] => return Err(format!("it is of version {version} of .npy, which is not known")),
-        [] => return Err("it ends in its header".to_owned()),
+        [version, ..] => return Err(format!("version {version} of .npy is not supported")),
+        [] => return Err("it ends within its header".to_owned()),
     };
-    let (header, data) = rest.split_at_checked(length).ok_or("it ends in its header")?;
+    let (header, data) = rest.split_at_checked(length).ok_or("it ends within its header")?;
     let header = std::str::from_utf8(header).map_err(|_| "its header is not text")?;
     let value = |key: &str| {
         let (_, rest) = header.split_once(&format!("'{key}':")).ok_or_else(|| format!("its header has no {key}"))?;
@@ -23,7 +23,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Array, String> {
     };
     let descr = value("descr")?;
     let descr = descr.strip_prefix('\'').and_then(|rest| rest.split_once('\''));
-    let (descr, _) = descr.ok_or("its elements are records; only plain numbers are read")?;
+    let (descr, _) = descr.ok_or("its elements are records; only plain numbers are supported")?;
     let is_fortran = value("fortran_order")?.starts_with("True");
     let shape = value("shape")?.strip_prefix('(').and_then(|rest| rest.split_once(')')).ok_or("it has no shape")?.0;
     let shape = shape.split(',').map(str::trim).filter(|size| !size.is_empty());
@@ -43,12 +43,12 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Array, String> {
         "f2" => ElementType::F16,
         "f4" => ElementType::F32,
         "f8" => ElementType::F64,
-        _ => return Err(format!("its elements are {descr}, which no input has")),
+        _ => return Err(format!("its elements are {descr}, which are not supported")),
     };
     let size = element_size(element);
     let count = shape.iter().try_fold(size, |count, &size| count.checked_mul(size));
     if count != Some(data.len()) {
-        return Err(format!("its shape is {shape:?} and it holds {} bytes", data.len()));
+        return Err(format!("its shape is {shape:?}, but it has {} bytes", data.len()));
     }
     let mut data = data.to_vec();
     if descr.starts_with('>') {
@@ -60,7 +60,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Array, String> {
     from_bytes(element, &shape, &data).ok_or_else(|| "its shape and its elements do not fit".to_owned())
 }
 
-/// The elements of an array whose first axis runs fastest, with the last one running fastest.
+/// Converts the elements of an array from column-major to row-major order.
 fn reversed(shape: &[usize], size: usize, data: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(data.len());
     let mut index = vec![0; shape.len()];
@@ -87,7 +87,7 @@ fn element_size(element: ElementType) -> usize {
     }
 }
 
-/// The array of these bytes, little-endian; `None` if they do not fit, or arrays do not have such elements.
+/// Returns the array of little-endian bytes; `None` if they do not fit the shape, or the type is not supported.
 pub(crate) fn from_bytes(element: ElementType, shape: &[usize], bytes: &[u8]) -> Option<Array> {
     macro_rules! values {
         ($($name:ident $rust:ty,)*) => {
@@ -150,21 +150,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_an_array_is_refused() {
+    fn invalid_files_are_refused() {
         let header = "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }";
         for (bytes, why) in [
             (b"".to_vec(), "it is not an .npy file"),
-            (b"\x93NUMPY".to_vec(), "it ends in its header"),
-            (b"\x93NUMPY\x01\x00\xff\xff".to_vec(), "it ends in its header"),
-            (file(9, header, &[]), "it is of version 9 of .npy, which is not known"),
-            (file(1, header, &[0; 7]), "its shape is [2] and it holds 7 bytes"),
+            (b"\x93NUMPY".to_vec(), "it ends within its header"),
+            (b"\x93NUMPY\x01\x00\xff\xff".to_vec(), "it ends within its header"),
+            (file(9, header, &[]), "version 9 of .npy is not supported"),
+            (file(1, header, &[0; 7]), "its shape is [2], but it has 7 bytes"),
             (
                 file(1, "{'descr': '<c8', 'fortran_order': False, 'shape': ()}", &[]),
-                "its elements are <c8, which no input has",
+                "its elements are <c8, which are not supported",
             ),
             (
                 file(1, "{'descr': [('a', '<f4')], 'fortran_order': False}", &[]),
-                "its elements are records; only plain numbers are read",
+                "its elements are records; only plain numbers are supported",
             ),
             (file(1, "{'descr': '<f4', 'fortran_order': False, 'shape': (x,)}", &[]), "x is not a size"),
             (file(1, "{'descr': '<f4'}", &[]), "its header has no fortran_order"),

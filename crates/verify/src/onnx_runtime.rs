@@ -1,4 +1,4 @@
-//! A model in ONNX Runtime.
+//! Runs models in ONNX Runtime.
 
 mod library;
 
@@ -14,9 +14,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// ONNX Runtime: its shared library, and how far it optimizes a model before it runs it.
+/// ONNX Runtime: its shared library, and its graph optimization level.
 ///
-/// The library is loaded when the first model is; a process can load only one.
+/// The library is loaded with the first model; a process can load only one.
 ///
 /// ```no_run
 /// use netwright_verify::{OnnxRuntime, OrtLevel, Runtime};
@@ -27,37 +27,37 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OnnxRuntime {
     library: PathBuf,
-    /// Where the name of the library's file says it.
+    /// The version, if the name of the library file has it.
     version: Option<String>,
     level: OrtLevel,
 }
 
-/// How far ONNX Runtime optimizes a model before it runs it.
+/// A graph optimization level of ONNX Runtime.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OrtLevel {
-    /// Not at all: it runs the operators as they are written.
+    /// No optimizations: operators run as they are written.
     #[default]
     Disable,
     /// Constant folding and removal of redundant nodes.
     Basic,
-    /// Fusions, too.
+    /// Also fusions.
     Extended,
-    /// Everything that ONNX Runtime has.
+    /// All optimizations.
     All,
 }
 
 impl OnnxRuntime {
-    /// The library in that file.
+    /// Uses the library in a file.
     pub fn at(library: impl AsRef<Path>) -> Result<Self, VerifyError> {
         let library = library.as_ref();
         library::check(library)?;
         Ok(Self::of(&std::path::absolute(library).map_err(|error| library::failed(library, error.to_string()))?))
     }
 
-    /// The library that the environment variable `ORT_DYLIB_PATH` names; otherwise that of an installed Python package
-    /// `onnxruntime`, the newest of those in the first environment that has one: `VIRTUAL_ENV`, `CONDA_PREFIX`, those of
-    /// the Pythons in `PATH`, the user's own packages. Python is not run.
+    /// Finds the library: the environment variable `ORT_DYLIB_PATH`, or the newest Python package `onnxruntime` in the
+    /// first environment that has one of `VIRTUAL_ENV`, `CONDA_PREFIX`, the Pythons in `PATH`, and the user's packages.
+    /// Python is not run.
     pub fn find() -> Result<Self, VerifyError> {
         library::find().map(|library| Self::of(&library)).ok_or(VerifyError::NoOnnxRuntime)
     }
@@ -66,17 +66,17 @@ impl OnnxRuntime {
         Self { library: library.to_owned(), version: library::version(library), level: OrtLevel::default() }
     }
 
-    /// The same library, with another level of optimization.
+    /// Sets the optimization level.
     pub fn with_level(self, level: OrtLevel) -> Self {
         Self { level, ..self }
     }
 
-    /// The file of the library.
+    /// Returns the file of the library.
     pub fn library(&self) -> &Path {
         &self.library
     }
 
-    /// Loads a model to compute these values.
+    /// Loads a model to compute `outputs`.
     pub(crate) fn session(&self, file: &ModelFile, outputs: &[String]) -> Result<Loaded, VerifyError> {
         library::load(&self.library)?;
         let name = self.to_string();
@@ -99,12 +99,12 @@ impl OnnxRuntime {
     }
 }
 
-/// Fields by the numbers of the ONNX standard.
+/// Field numbers of `onnx.proto`.
 const MODEL_GRAPH: u64 = 7;
 const GRAPH_OUTPUT: u64 = 12;
 const VALUE_NAME: u64 = 1;
 
-/// Loads a model with these values as outputs besides its own.
+/// Loads a model with additional outputs.
 fn with_outputs(mut builder: SessionBuilder, file: &ModelFile, outputs: &[String]) -> ort::Result<Session> {
     let mut bytes = match &file.origin {
         Origin::File(path) => {
@@ -122,12 +122,12 @@ fn with_outputs(mut builder: SessionBuilder, file: &ModelFile, outputs: &[String
         put_bytes(&mut output, VALUE_NAME, name.as_bytes());
         put_bytes(&mut graph, GRAPH_OUTPUT, &output);
     }
-    // Protobuf joins the repeated fields of a message that occurs twice.
+    // Protobuf merges the repeated fields of a message that occurs twice.
     put_bytes(&mut bytes, MODEL_GRAPH, &graph);
     builder.commit_from_memory(&bytes)
 }
 
-/// `ONNX Runtime`, with its version where the name of the library's file says it.
+/// Writes `ONNX Runtime`, with the version if the name of the library file has it.
 impl fmt::Display for OnnxRuntime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ONNX Runtime")?;
@@ -154,7 +154,7 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
-    /// These outputs.
+    /// Runs the model, and returns `outputs`.
     pub(crate) fn run(
         &self,
         file: &str,
@@ -184,7 +184,7 @@ impl Loaded {
             .collect()
     }
 
-    /// How long a run takes, from inputs to outputs of ONNX Runtime's own.
+    /// Returns the time of one run, without conversion of inputs and outputs.
     pub(crate) fn time(&self, file: &str, inputs: &[(&str, &Array)]) -> Result<Duration, VerifyError> {
         guard(file, &self.runtime, runtime::RUN, || {
             let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! Panics of a runtime, as values.
+//! Catches panics of a runtime without printing them.
 
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
@@ -9,10 +9,10 @@ thread_local! {
     static CAUGHT: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// What `work` returns, or the message and place of its panic.
+/// Returns the result of `work`, or the message and location of its panic.
 ///
 /// The panic hook is process-wide: it is wrapped once, and the wrapper keeps quiet only on a thread that is inside
-/// this function. What the work has touched must not be used again after a panic.
+/// this function. Values that the work uses must not be used again after a panic.
 pub(crate) fn catch<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     static WRAP: Once = Once::new();
     WRAP.call_once(|| {

@@ -1,7 +1,7 @@
-//! How the symbols of a model's inputs hang together, as far as the model does not declare it.
+//! Relations between the symbols of a model's inputs that the model does not declare.
 //!
-//! An export often names the length of a mask `past_plus_seq`, and no more. What such names mean is tried: a
-//! [`Relations`] is taken if the first model runs with it, and reported.
+//! An export often declares the length of a mask only as `past_plus_seq`. The meanings of such names are tried: the
+//! first [`Relations`] with which the first model runs is used and reported.
 
 use crate::bindings::{is_batch, is_past, symbols};
 use crate::file::{ModelFile, Port};
@@ -10,13 +10,13 @@ use netwright_ir::{Dim, Symbol};
 use std::collections::{BTreeMap, BTreeSet};
 use tract_onnx::pb::{AttributeProto, NodeProto};
 
-/// What is to hold of symbols.
+/// Sizes of symbols, as expressions over other symbols.
 pub(crate) type Relations = BTreeMap<Symbol, Dim>;
 
-/// No more are tried: each may take a load of the model.
+/// The largest number of relations to try: each may load the model again.
 const MOST: usize = 12;
 
-/// Relations to try, the likeliest first and none at last; all hold what the user `given`.
+/// Returns the relations to try, the most likely first and none last; all include `given`, the dims of the user.
 pub(crate) fn candidates(file: &ModelFile, given: &Relations) -> Vec<Relations> {
     let ports = file.inputs();
     let graphs = Graphs::new(&file.graph);
@@ -26,7 +26,7 @@ pub(crate) fn candidates(file: &ModelFile, given: &Relations) -> Vec<Relations> 
         for (symbol, dim) in relations.iter().copied().flatten() {
             let mut own = BTreeSet::new();
             dim.for_each_symbol(&mut |other| _ = own.insert(other.clone()));
-            // What the user says of a symbol is not held against what depends on it.
+            // A relation must not depend on itself through the dims of the user.
             if own.iter().all(|other| all.contains(other) && other != symbol) {
                 merged.entry(symbol.clone()).or_insert_with(|| dim.clone());
             }
@@ -59,7 +59,7 @@ pub(crate) fn candidates(file: &ModelFile, given: &Relations) -> Vec<Relations> 
     distinct
 }
 
-/// The axes of an input.
+/// Returns the dims of an input.
 fn dims(port: &Port) -> &[Dim] {
     port.ty.as_ref().and_then(|ty| ty.shape.as_ref()).map_or(&[], |shape| shape)
 }
@@ -68,7 +68,7 @@ fn symbol(dim: &Dim) -> Option<&Symbol> {
     if let Dim::Symbol(symbol) = dim { Some(symbol) } else { None }
 }
 
-/// The number of tokens that a call adds: the length of the ids or embeddings.
+/// Returns the number of new tokens: the length of the ids or embeddings.
 fn tokens(ports: &[Port]) -> Option<&Dim> {
     let is_tokens = |port: &&Port| {
         let name = port.name.to_lowercase();
@@ -84,13 +84,13 @@ fn past(ports: &[Port]) -> Option<Symbol> {
     symbols(ports).into_iter().find(is_past)
 }
 
-/// The length of the new tokens, where there is a past and it is not declared to be 1.
+/// Returns the symbol of the number of new tokens, if the model has a past.
 fn new_tokens(ports: &[Port]) -> Option<Symbol> {
     past(ports)?;
     symbol(tokens(ports)?).cloned()
 }
 
-/// Sums that names speak of: `past_plus_seq`, `total_sequence_length`, the length of a mask beside a past.
+/// Derives sums from names: `past_plus_seq`, `total_sequence_length`, the length of a mask of a model with a past.
 fn by_name(ports: &[Port]) -> Relations {
     let all = symbols(ports);
     let mut relations = Relations::new();
@@ -112,7 +112,7 @@ fn by_name(ports: &[Port]) -> Relations {
     relations
 }
 
-/// The sum of symbols or numbers that these words begin.
+/// Returns the sum of the symbols that start with these words, or of numbers.
 fn part_sum(parts: &[&str], whole: &Symbol, all: &BTreeSet<Symbol>) -> Option<Dim> {
     let term = |part: &&str| {
         if let Ok(number) = part.parse() {
@@ -127,7 +127,7 @@ fn part_sum(parts: &[&str], whole: &Symbol, all: &BTreeSet<Symbol>) -> Option<Di
     parts.iter().map(term).try_fold(Dim::Known(0), |sum, term| Some(sum.plus(&term?)))
 }
 
-/// Whether a symbol is the length of a mask of keys, and of nothing else.
+/// Returns whether a symbol is only the length of a mask of keys.
 fn masks(ports: &[Port], symbol: &Symbol) -> bool {
     let last = |port: &Port| dims(port).last().and_then(self::symbol) == Some(symbol);
     let has = |port: &Port| dims(port).iter().any(|dim| self::symbol(dim) == Some(symbol));
@@ -138,7 +138,7 @@ fn masks(ports: &[Port], symbol: &Symbol) -> bool {
     ports.iter().any(|port| is_mask(port) && last(port)) && ports.iter().all(|port| is_mask(port) || !has(port))
 }
 
-/// Axes of which nothing is declared: the first is that of the batch, the second that of the tokens.
+/// Derives undeclared axes: the first is the batch, the second the tokens.
 fn undeclared(ports: &[Port]) -> Relations {
     let own = |port: &Port, axis: usize| Symbol::new(format!("{}.{axis}", port.name));
     let mut relations = Relations::new();
@@ -159,7 +159,7 @@ fn attribute<'n>(node: &'n NodeProto, name: &str) -> Option<&'n AttributeProto> 
     node.attribute.iter().find(|attribute| attribute.name == name)
 }
 
-/// The nodes that take an input as it is, or with another element type.
+/// Returns the nodes that use an input directly, or after a cast.
 fn direct<'m>(graphs: &Graphs<'m>, port: &'m Port) -> Vec<(&'m NodeProto, usize)> {
     let mut names = vec![port.name.as_str()];
     let mut found = vec![];
@@ -174,7 +174,7 @@ fn direct<'m>(graphs: &Graphs<'m>, port: &'m Port) -> Vec<(&'m NodeProto, usize)
     found
 }
 
-/// Sizes that the constants fix with which an input is convolved, multiplied or added.
+/// Derives sizes from the constants with which an input is convolved, multiplied or added.
 fn by_constants(ports: &[Port], graphs: &Graphs<'_>) -> Relations {
     let mut relations = Relations::new();
     for port in ports {
@@ -212,7 +212,7 @@ fn by_constants(ports: &[Port], graphs: &Graphs<'_>) -> Relations {
     relations
 }
 
-/// Sizes of images and sounds for which the number of patches is that of a table of positions.
+/// Derives sizes of images and audio for which the number of patches matches a table of positions.
 fn images(ports: &[Port], graphs: &Graphs<'_>, fixed: &Relations) -> Vec<Relations> {
     for port in ports {
         let conv = direct(graphs, port).into_iter().find(|(node, place)| node.op_type == "Conv" && *place == 0);
@@ -222,7 +222,7 @@ fn images(ports: &[Port], graphs: &Graphs<'_>, fixed: &Relations) -> Vec<Relatio
         let spatial: Vec<Symbol> = dims(port).iter().skip(2).filter_map(free).collect();
         let Some((&size, &channels)) = kernel.get(2).zip(kernel.first()) else { continue };
         let stride = attribute(conv, "strides").and_then(|strides| strides.ints.first()).copied().unwrap_or(1);
-        // Tables of positions: as many rows as patches, or a few tokens more; as wide as the convolution.
+        // A table of positions has a row per patch, and maybe a few more; it is as wide as the convolution.
         let tables = graphs.constants().filter_map(|tensor| match tensor.dims[..] {
             [rows, width] | [1, rows, width] if width == channels && rows > 3 => Some(rows),
             _ => None,
@@ -247,10 +247,10 @@ fn images(ports: &[Port], graphs: &Graphs<'_>, fixed: &Relations) -> Vec<Relatio
     vec![]
 }
 
-/// The relations in words, but for those that the user gave.
+/// Describes the relations, except those of the user.
 pub(crate) fn describe(relations: &Relations, given: &Relations) -> Option<String> {
     let own = relations.iter().filter(|(symbol, _)| !given.contains_key(*symbol));
     let words: Vec<String> = own.map(|(symbol, dim)| format!("{symbol} = {dim}")).collect();
     (!words.is_empty())
-        .then(|| format!("sizes taken from names and constants, which --dim overrides: {}", words.join(", ")))
+        .then(|| format!("sizes derived from names and constants (--dim overrides them): {}", words.join(", ")))
 }

@@ -1,4 +1,4 @@
-//! Running a model.
+//! A loaded model that can run.
 
 use crate::file::{ModelFile, Port};
 use crate::onnx_runtime::Loaded;
@@ -8,10 +8,10 @@ use netwright_ir::Bindings;
 use std::path::Path;
 use std::time::Duration;
 
-/// A model that is loaded in a runtime, ready to run as often as wanted, with any binding of its symbolic dims.
+/// A model that is loaded in a runtime and can run any number of times, with any sizes of its symbolic dims.
 ///
-/// In tract it is optimized with its dims symbolic, by all passes but those that tract gets wrong, after passing the
-/// [gate](crate::gate).
+/// In tract, the model must pass the [gate](crate::gate). It is optimized with symbolic dims, by all passes of tract
+/// that are correct.
 ///
 /// ```no_run
 /// use netwright_verify::{Array, OnnxRuntime, Runtime, Session};
@@ -30,7 +30,7 @@ use std::time::Duration;
 pub struct Session {
     file: String,
     engine: Engine,
-    /// In the runtime's order.
+    /// The inputs in the order of the runtime.
     inputs: Vec<Port>,
     outputs: Vec<String>,
 }
@@ -62,13 +62,13 @@ impl Session {
         Self::of(file, runtime, file.output_names(), None)
     }
 
-    /// Loads a model in tract for these sizes of its symbols only: some models tract loads in no other way.
+    /// Loads a model in tract for fixed sizes of its symbols, which is the only way to load some models.
     pub fn for_sizes(file: &ModelFile, sizes: &Bindings) -> Result<Self, VerifyError> {
         Self::of(file, &Runtime::Tract, file.output_names(), Some(sizes))
     }
 
-    /// Loads a model to compute these values, which may be any of its main graph; with dims symbolic, or in tract for
-    /// these sizes only.
+    /// Loads a model to compute `outputs`, which may be any values of its main graph; with symbolic dims, or in tract
+    /// for fixed `sizes`.
     pub(crate) fn of(
         file: &ModelFile,
         runtime: &Runtime,
@@ -78,7 +78,7 @@ impl Session {
         Self::loaded(file, runtime, outputs, sizes, true)
     }
 
-    /// Loads a model in tract for these sizes of its symbols, and runs its operators as they stand.
+    /// Loads a model in tract for fixed sizes, without optimizing it.
     pub(crate) fn plain(file: &ModelFile, sizes: &Bindings) -> Result<Self, VerifyError> {
         Self::loaded(file, &Runtime::Tract, file.output_names(), Some(sizes), false)
     }
@@ -101,7 +101,7 @@ impl Session {
         let engine = match runtime {
             Runtime::Tract => {
                 let (plan, order) = Plan::load(file, &inputs, &outputs, sizes, optimize)?;
-                // tract takes inputs by position.
+                // tract identifies inputs by position.
                 inputs.sort_by_key(|port| order.iter().position(|name| *name == port.name));
                 Engine::Tract(plan)
             }
@@ -110,12 +110,12 @@ impl Session {
         Ok(Self { file: file.name.clone(), engine, inputs, outputs })
     }
 
-    /// The inputs to be given.
+    /// Returns the inputs that [`run`](Self::run) requires.
     pub fn inputs(&self) -> &[Port] {
         &self.inputs
     }
 
-    /// Runs it once; inputs by name in any order, outputs in the model's order.
+    /// Runs the model once; inputs are given by name in any order, outputs are in the order of the model.
     pub fn run(&self, inputs: &[(&str, &Array)]) -> Result<Vec<(String, Array)>, VerifyError> {
         let given = self.given(inputs)?;
         let outputs = match &self.engine {
@@ -125,7 +125,7 @@ impl Session {
         Ok(self.outputs.iter().cloned().zip(outputs?).collect())
     }
 
-    /// How long the runtime takes to run it once, from inputs to outputs of its own.
+    /// Returns the time of one run, without conversion of inputs and outputs.
     pub fn time(&self, inputs: &[(&str, &Array)]) -> Result<Duration, VerifyError> {
         let given = self.given(inputs)?;
         match &self.engine {
@@ -138,7 +138,7 @@ impl Session {
         self.inputs.iter().map(|port| port.name.as_str()).zip(given.iter().copied()).collect()
     }
 
-    /// The inputs, in the runtime's order.
+    /// Returns the inputs in the order of the runtime.
     fn given<'a>(&self, inputs: &[(&str, &'a Array)]) -> Result<Vec<&'a Array>, VerifyError> {
         if let Some((unknown, _)) = inputs.iter().find(|(name, _)| self.inputs.iter().all(|port| port.name != *name)) {
             return Err(VerifyError::UnknownInput {

@@ -1,4 +1,4 @@
-//! The runs that a verdict rests on.
+//! Runs models and derives the verdict.
 
 use crate::bindings::{Sizes, SizesKind, bindings};
 use crate::compare::{Where, compare_at};
@@ -16,13 +16,13 @@ use netwright_ir::Bindings;
 use std::collections::BTreeSet;
 use tract_onnx::pb::NodeProto;
 
-/// A model of more parameters is not run with long inputs, unless that is asked for.
+/// The number of parameters above which a model runs with long inputs only on request.
 const LARGE: i64 = 300_000_000;
 
-/// A difference beyond so many times the tolerance is not excused as rounding.
+/// The multiple of the tolerance beyond which a difference is never accepted as rounding.
 const MOST_ROUNDING: f64 = 100.0;
 
-/// A model that runs with symbolic dims where tract can do that, and is loaded anew for each run's sizes where not.
+/// A model in a runtime: loaded once with symbolic dims, or, if tract cannot do that, for the sizes of each run.
 struct Runner<'m> {
     file: &'m ModelFile,
     runtime: &'m Runtime,
@@ -31,12 +31,12 @@ struct Runner<'m> {
 }
 
 impl<'m> Runner<'m> {
-    /// To compute a model's outputs.
+    /// Creates a runner that computes the outputs of a model.
     fn new(file: &'m ModelFile, runtime: &'m Runtime) -> Result<Self, VerifyError> {
         Self::of(file, runtime, file.output_names())
     }
 
-    /// To compute any values of the main graph.
+    /// Creates a runner that computes any values of the main graph.
     fn of(file: &'m ModelFile, runtime: &'m Runtime, outputs: Vec<String>) -> Result<Self, VerifyError> {
         let symbolic = match Session::of(file, runtime, outputs.clone(), None) {
             Ok(session) => Some(session),
@@ -60,15 +60,15 @@ impl<'m> Runner<'m> {
     }
 }
 
-/// One run to be made.
+/// One run with its inputs.
 struct Case {
     bindings: Bindings,
     seed: u64,
     kind: SizesKind,
     inputs: Vec<(String, Array)>,
-    /// Whether floats are so large that a sound model may overflow, or lose all precision.
+    /// Whether floats are so large that a correct model may overflow or lose all precision.
     is_extreme: bool,
-    /// Whether a sound model may give NaN or infinities.
+    /// Whether a correct model may return NaN or infinities.
     may_be_nan: bool,
 }
 
@@ -87,7 +87,7 @@ fn borrowed(inputs: &[(String, Array)]) -> Vec<(&str, &Array)> {
     inputs.iter().map(|(name, array)| (name.as_str(), array)).collect()
 }
 
-/// Runs a model for several bindings, or two models to compare them.
+/// Runs a model for several bindings, or runs two models and compares them.
 pub(crate) fn judge(a: &ModelFile, b: Option<&ModelFile>, options: &Options) -> Result<Verdict, VerifyError> {
     if let Some(b) = b {
         let other = other_ports("input", &a.inputs(), &b.inputs());
@@ -106,7 +106,7 @@ pub(crate) fn judge(a: &ModelFile, b: Option<&ModelFile>, options: &Options) -> 
     }
 }
 
-/// The sizes and seeds of the runs, and what is noted of them.
+/// Plans the runs, and adds notes about them.
 fn cases(
     model: &ModelFile,
     runner: &Runner<'_>,
@@ -122,7 +122,7 @@ fn cases(
         }]);
     }
     let ports = model.inputs();
-    // What the user says must fit the model, whatever else is tried.
+    // The dims that the user gives must fit the model, whatever relations are tried.
     bindings(&ports, &options.dims, options.long)?;
     let mut failed = None;
     for relations in candidates(model, &options.dims) {
@@ -134,7 +134,7 @@ fn cases(
                 notes.extend(describe(&relations, &options.dims));
                 if !options.long && parameters(model) > LARGE && all.iter().any(|sizes| sizes.kind == SizesKind::Long) {
                     notes.push(
-                        "lengths of 64 and more are left out, since the model is large; --long has them run".to_owned(),
+                        "lengths of 64 and more are left out because the model is large; --long runs them".to_owned(),
                     );
                     all.retain(|sizes| !matches!(sizes.kind, SizesKind::Long | SizesKind::Shorter));
                 }
@@ -158,11 +158,11 @@ fn parameters(model: &ModelFile) -> i64 {
 struct Planned {
     sizes: Sizes,
     seed: u64,
-    /// `None` to have them made.
+    /// The inputs of the user; `None` to generate them.
     inputs: Option<Vec<(String, Array)>>,
 }
 
-/// Arrays with the names of the inputs or outputs that they are.
+/// Arrays with the names of their inputs or outputs.
 type Named = Vec<(String, Array)>;
 
 struct Second<'m> {
@@ -181,9 +181,9 @@ struct Judge<'m> {
     first: Runner<'m>,
     options: &'m Options,
     notes: Vec<String>,
-    /// The two models in f64, or why there are none.
+    /// The two models in f64, or the reason why they have no f64 form.
     twins: Option<Result<[ModelFile; 2], String>>,
-    /// What keeps a run from being judged, in a runtime that is known to be wrong there.
+    /// The verdict for a run that the runtime is known to compute wrong.
     unjudged: Option<Verdict>,
     /// Whether the first model refused the long run.
     refused_long: bool,
@@ -224,7 +224,7 @@ impl Judge<'_> {
             }
             let right = match (second.runner.run(&case.borrowed(), &case.bindings), case.kind) {
                 (Ok(right), _) => right,
-                // A runtime may refuse empty tensors for reasons of its own.
+                // A runtime may refuse empty tensors that the model supports.
                 (Err(error), SizesKind::Empty) => {
                     let cause = cause(error);
                     self.leave_out(&case, &format!("the second model refuses these sizes, the first runs: {cause}"));
@@ -259,7 +259,7 @@ impl Judge<'_> {
         Verdict::Fails { file: model.name.clone(), why, runtime: Some(self.options.runtime.to_string()) }
     }
 
-    /// Makes the inputs and runs the first model; `None` where it refuses sizes that it may refuse.
+    /// Runs the first model with given or generated inputs; `None` if it refuses optional sizes.
     fn run_first(&mut self, planned: Planned) -> Result<Option<(Case, Named)>, VerifyError> {
         let Planned { sizes: Sizes { bindings, kind }, seed, inputs: given } = planned;
         if kind == SizesKind::Shorter && !self.refused_long {
@@ -295,9 +295,9 @@ impl Judge<'_> {
         self.notes.push(format!("with {}: left out; {short}{dots}", sizes(&case.bindings)));
     }
 
-    /// Runs both models in f64, and takes back differences that are rounding.
+    /// Runs both models in f64, and removes differences that are rounding.
     ///
-    /// A difference that is left in f64 is one between the functions. One that is not is rounding, unless it is so large
+    /// A difference that remains in f64 is one between the functions. Otherwise it is rounding, unless it is so large
     /// that f32 computes something else.
     fn arbitrate(&mut self, second: &ModelFile, case: &Case, outputs: &mut [Comparison]) {
         let is_float = |output: &Comparison| output.ty.starts_with(['f', 'b']) && !output.ty.starts_with("bool");
@@ -324,7 +324,7 @@ impl Judge<'_> {
         let (left, right) = match ran {
             Ok(both) => both,
             Err(why) => {
-                self.notes.push(format!("whether it is rounding could not be found out in f64: {why}"));
+                self.notes.push(format!("whether the difference is rounding cannot be checked in f64: {why}"));
                 return;
             }
         };
@@ -341,7 +341,8 @@ impl Judge<'_> {
                 output.difference = None;
             } else if case.is_extreme {
                 self.notes.push(format!(
-                    "with {}, seed {}: output `{}` is not compared; these inputs leave it no precision: the error is                      {observed:.1e}, and {error:.1e} where both models compute in f64",
+                    "with {}, seed {}: output `{}` is not compared, because these inputs leave it no \
+                     precision: the error is {observed:.1e}, and {error:.1e} when both models compute in f64",
                     sizes(&case.bindings),
                     case.seed,
                     output.output
@@ -349,7 +350,7 @@ impl Judge<'_> {
                 output.difference = None;
             } else {
                 self.notes.push(format!(
-                    "output `{}` has an error of {error:.1e} where both models compute in f64, but f32 gives other values",
+                    "output `{}` has an error of {error:.1e} when both models compute in f64, but differs in f32",
                     output.output
                 ));
             }
@@ -357,7 +358,7 @@ impl Judge<'_> {
     }
 }
 
-/// Why a runtime failed, without the name of the file.
+/// Returns the cause of a failure, without the name of the file.
 fn cause(error: VerifyError) -> String {
     match error {
         VerifyError::Runtime { cause, .. } | VerifyError::Panic { cause, .. } => cause,
@@ -365,7 +366,7 @@ fn cause(error: VerifyError) -> String {
     }
 }
 
-/// What keeps tract from judging: it gives NaN for a row that is masked as a whole in an `Attention`.
+/// Returns the verdict if all differences are NaN that tract returns for fully masked rows of an `Attention`.
 fn blind_spot(
     outputs: &[Comparison],
     model: &ModelFile,
@@ -381,19 +382,19 @@ fn blind_spot(
     matches!(verdict, Verdict::NotVerifiable { .. }).then_some(verdict)
 }
 
-/// Which output holds NaN or an infinity, if one does, and what that means.
+/// Describes the first NaN or infinity of the outputs, with the verdict that it means.
 fn not_finite(model: &ModelFile, outputs: &[(String, Array)], runtime: &Runtime) -> Option<(String, Verdict)> {
     let (name, array, at) = outputs.iter().find_map(|(name, array)| {
         Some((name, array, array.any().floats()?.iter().position(|value| !value.is_finite())?))
     })?;
     let value = array.any().text(at).unwrap_or_default();
-    let why = format!("output `{name}` holds {value} at {:?}", array.index(at));
+    let why = format!("output `{name}` has {value} at {:?}", array.index(at));
     let (file, judge) = (model.name.clone(), runtime.to_string());
     let attention = model.graph.node.iter().find(|node| node.op_type.ends_with("Attention"));
     let verdict = match attention.filter(|_| *runtime == Runtime::Tract) {
         Some(node) => {
             let place = place(node);
-            let why = format!("{why}, which is what tract gives for a row that is fully masked; the standard says 0");
+            let why = format!("{why}; tract returns that for a fully masked row, and the standard requires 0");
             Verdict::NotVerifiable { file, runtime: judge, reasons: vec![Reason { place, why }] }
         }
         None => Verdict::Fails { file, why: why.clone(), runtime: Some(judge) },
@@ -401,7 +402,7 @@ fn not_finite(model: &ModelFile, outputs: &[(String, Array)], runtime: &Runtime)
     Some((why, verdict))
 }
 
-/// Where the second model parts from the first: both are run again for all values that they have in common.
+/// Finds the first differing value: runs both models again to compute all values that they have in common.
 fn blame(
     a: &ModelFile,
     b: &ModelFile,

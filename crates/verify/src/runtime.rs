@@ -1,4 +1,4 @@
-//! The runtimes that can run a model.
+//! The runtimes that run models.
 
 use crate::{OnnxRuntime, VerifyError, quiet};
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ use std::fmt;
 /// The name of tract in messages.
 pub(crate) const TRACT: &str = "tract";
 
-/// What a runtime was doing when it failed.
+/// The actions during which a runtime can fail, for messages.
 pub(crate) const LOAD: &str = "load the model";
 pub(crate) const RUN: &str = "run the model";
 
@@ -15,10 +15,10 @@ pub(crate) const RUN: &str = "run the model";
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Runtime {
-    /// tract, which is a part of this program.
+    /// tract, which is linked into this program.
     #[default]
     Tract,
-    /// ONNX Runtime, a shared library of the user's.
+    /// ONNX Runtime, a shared library that the user installs.
     Ort(OnnxRuntime),
 }
 
@@ -31,7 +31,7 @@ impl fmt::Display for Runtime {
     }
 }
 
-/// Does some work in a runtime; a failure, or a panic, becomes an error that names the file, the runtime and the action.
+/// Runs `work` in a runtime, and turns failures and panics into errors with the file, the runtime and the action.
 pub(crate) fn guard<T>(
     file: &str,
     runtime: &str,

@@ -1,37 +1,38 @@
-//! The frame of a model file, without its weights.
+//! The structure of a model file, without its weights.
 //!
-//! tract's protobuf holds the bytes of every tensor, and its tensors hold them again. So the large ones stay in the file
-//! until tract asks for them: in the frame they are external data, whose offset is the place in a list of ranges.
+//! tract would hold the bytes of every tensor twice: in its protobuf message and in its own tensor. So large weights
+//! stay in the file until tract requests them: they become external data whose offset is an index into a list of
+//! ranges.
 
 use netwright_files::{Range, Source};
 use std::path::Path;
 use tract_onnx::data_resolver::ModelDataResolver;
 use tract_onnx::prelude::TractResult;
 
-/// Smaller tensors stay in the frame.
+/// The size in bytes from which a tensor stays in the file.
 const LARGE: u64 = 1 << 14;
 
-/// The location of what stays in the model's own file; no file is called so.
+/// The location of weights that stay in the model's own file; no file can have this name.
 pub(crate) const OWN: &str = "\0";
 
-/// Fields by the numbers of the ONNX standard.
+/// Field numbers of `onnx.proto`.
 const MODEL_GRAPH: u64 = 7;
 const GRAPH_INITIALIZER: u64 = 5;
 const TENSOR_RAW_DATA: u64 = 9;
 const TENSOR_EXTERNAL_DATA: u64 = 13;
 const TENSOR_DATA_LOCATION: u64 = 14;
 
-/// Where the weights of a model lie.
+/// The file ranges of the weights of a model.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Weights(Vec<Range>);
 
 impl Weights {
-    /// How many there are.
+    /// Returns the number of ranges.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Keeps a range, and gives the value of the key `offset` that stands for it.
+    /// Adds a range, and returns its index as the value of the key `offset`.
     pub(crate) fn keep(&mut self, range: Range) -> String {
         self.0.push(range);
         (self.0.len() - 1).to_string()
@@ -40,7 +41,7 @@ impl Weights {
 
 impl ModelDataResolver for Weights {
     fn read_bytes_from_path(&self, buf: &mut Vec<u8>, _: &Path, at: usize, _: Option<usize>) -> TractResult<()> {
-        let range = self.0.get(at).ok_or_else(|| std::io::Error::other("no weight is there"))?;
+        let range = self.0.get(at).ok_or_else(|| std::io::Error::other("no weight has that index"))?;
         let length = usize::try_from(range.len())?;
         buf.resize(length, 0);
         range.read(0, buf).map_err(std::io::Error::other)?;
@@ -48,7 +49,7 @@ impl ModelDataResolver for Weights {
     }
 }
 
-/// The bytes of a model without its large weights; `None` where they are no protobuf.
+/// Returns the bytes of a model without its large weights; `None` if they are not protobuf.
 pub(crate) fn skim(bytes: &[u8], source: &Source, weights: &mut Weights) -> Option<Vec<u8>> {
     let tensor = |bytes: &[u8], first: u64, weights: &mut Weights| {
         let mut frame = vec![];
@@ -66,7 +67,8 @@ pub(crate) fn skim(bytes: &[u8], source: &Source, weights: &mut Weights) -> Opti
                     put(&mut frame, TENSOR_DATA_LOCATION << 3);
                     put(&mut frame, 1);
                 }
-                // What says the same by itself is for the reader of external data to refuse.
+                // A model that contains such a location itself is left to the reader of external data, which refuses
+                // it.
                 Some(content) if number == TENSOR_EXTERNAL_DATA && bytes[content..end].contains(&0) => return None,
                 _ => frame.extend_from_slice(&bytes[start..end]),
             }
@@ -79,7 +81,7 @@ pub(crate) fn skim(bytes: &[u8], source: &Source, weights: &mut Weights) -> Opti
     replaced(bytes, MODEL_GRAPH, |content, at| graph(content, at, weights))
 }
 
-/// A message with other contents of one of its fields; they are told where they lie in the message.
+/// Returns a message with the contents of one field replaced; `by` receives the contents and their position.
 fn replaced(bytes: &[u8], of: u64, mut by: impl FnMut(&[u8], u64) -> Option<Vec<u8>>) -> Option<Vec<u8>> {
     let mut frame = vec![];
     for field in (Fields { bytes, at: 0 }) {
@@ -92,7 +94,7 @@ fn replaced(bytes: &[u8], of: u64, mut by: impl FnMut(&[u8], u64) -> Option<Vec<
     Some(frame)
 }
 
-/// A field of a message: from `start` up to `end`; its content, where it has a length.
+/// A field of a message from `start` to `end`, and the position of its content, if it has a length.
 struct Field {
     number: u64,
     start: usize,
@@ -100,7 +102,7 @@ struct Field {
     end: usize,
 }
 
-/// The fields of a message; `None` for what is none, and nothing behind it.
+/// Iterates over the fields of a message; ends with `None` at bytes that are not a field.
 struct Fields<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -135,7 +137,7 @@ impl Fields<'_> {
         (end <= self.bytes.len()).then_some(Field { number: key >> 3, start, content, end })
     }
 
-    /// The number at a place, and the place behind it.
+    /// Reads a varint; returns it and the position after it.
     fn number(&self, at: usize) -> Option<(u64, usize)> {
         let mut number = 0;
         for (shift, byte) in self.bytes.get(at..)?.iter().take(10).enumerate() {
@@ -210,9 +212,9 @@ mod tests {
         assert_eq!(frame, whole);
     }
 
-    /// What says itself that it is of this file, or is no protobuf, is left to the decoder.
+    /// Models that contain such a location themselves, and bytes that are not protobuf, are left to the decoder.
     #[test]
-    fn nothing_else_counts_as_such() {
+    fn other_models_are_left_to_the_decoder() {
         let entry = pb::StringStringEntryProto { key: "location".to_owned(), value: OWN.to_owned() };
         let forged = pb::TensorProto { external_data: vec![entry], ..tensor("a", vec![]) };
         assert_eq!(skimmed(&model(vec![forged])).0, None);

@@ -1,6 +1,6 @@
-//! Operators that tract does not have, or gets wrong, in the words of those that it has.
+//! Replaces operators that tract lacks or computes wrong by operators that it computes correctly.
 //!
-//! A node is replaced before the [gate](crate::gate) sees it; what has no such form stays, for the gate to report.
+//! A node is replaced before the [gate](crate::gate) checks it; the gate reports a node that has no replacement.
 
 mod attention;
 mod products;
@@ -12,12 +12,12 @@ use netwright_ir::{ElementType, OpKind, Shape, TensorType};
 use std::collections::BTreeMap;
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto, attribute_proto::AttributeType};
 
-/// Puts other nodes in place of those that tract does not run as the standard says.
+/// Replaces nodes that tract does not run as the standard says.
 pub(crate) fn spell_out(graph: &mut GraphProto) {
     replace(graph, Purpose::Run);
 }
 
-/// Puts other nodes in place of those, too, that tract gets wrong for some values of their operands alone.
+/// Also replaces nodes that tract computes wrong only for some values of their operands.
 pub(crate) fn spell_out_to_judge(graph: &mut GraphProto) {
     replace(graph, Purpose::Judge);
 }
@@ -54,15 +54,15 @@ fn replace(graph: &mut GraphProto, purpose: Purpose) {
     graph.node = nodes;
 }
 
-/// Cast of an i64 to i64 -> Identity: tract makes an expression over symbols of it, and a Slice that ends at the largest
-/// i64, which is to say at the end, is lost on that.
+/// Cast of an i64 to i64 -> Identity: tract turns it into an expression over symbols, and then computes a Slice up to
+/// the largest i64 wrong.
 fn cast(node: &NodeProto, types: &Types) -> Option<Vec<NodeProto>> {
     let [to] = node.attribute.as_slice() else { return None };
     let same = [types.element(operand(node, 0)?), ElementType::from_number(to.i)] == [Some(ElementType::I64); 2];
     same.then(|| Form::new(node).finish(&[(0, &node.input[0])]))
 }
 
-/// CumSum of i64 -> CumSum of f64, since tract sums no expressions over symbols. It is exact up to 2^53.
+/// CumSum of i64 -> CumSum of f64: tract cannot sum expressions over symbols. The result is exact up to 2^53.
 fn cumulative_sum(node: &NodeProto, types: &Types) -> Option<Vec<NodeProto>> {
     let (x, axis) = (operand(node, 0)?, operand(node, 1)?);
     if types.element(x)? != ElementType::I64 {
@@ -76,15 +76,15 @@ fn cumulative_sum(node: &NodeProto, types: &Types) -> Option<Vec<NodeProto>> {
     Some(form.finish(&[(0, &sum)]))
 }
 
-/// What is known of the values of a graph.
+/// Known types and small constants of a graph.
 struct Types {
     types: BTreeMap<String, TensorType>,
-    /// Of small constants.
+    /// The elements of small constants.
     integers: BTreeMap<String, Vec<i64>>,
 }
 
 impl Types {
-    /// What is declared, what constants are, and what follows from the operators.
+    /// Collects declared types, types of constants, and types that follow from the operators.
     fn of(graph: &GraphProto) -> Self {
         let mut types: BTreeMap<String, TensorType> =
             crate::gate::types(graph).into_iter().map(|(name, ty)| (name.to_owned(), ty)).collect();
@@ -129,7 +129,7 @@ impl Types {
     }
 }
 
-/// The numbers of a small tensor of i64.
+/// Returns the elements of a small i64 tensor.
 fn numbers(tensor: &TensorProto) -> Option<Vec<i64>> {
     let is_i64 = ElementType::from_number(tensor.data_type.into()) == Some(ElementType::I64);
     let count = tensor.dims.iter().try_fold(1_i64, |count, size| count.checked_mul(*size))?;
@@ -141,7 +141,7 @@ fn numbers(tensor: &TensorProto) -> Option<Vec<i64>> {
     (is_i64 && (0..=64).contains(&count) && i64::try_from(numbers.len()) == Ok(count)).then_some(numbers)
 }
 
-/// The element type of the operators that masks are made of.
+/// Returns the element type of the result of an operator that computes masks.
 fn element(node: &NodeProto, types: &BTreeMap<String, TensorType>) -> Option<ElementType> {
     let of = |at: usize| types.get(node.input.get(at)?).map(|ty| ty.element);
     match node.op_type.as_str() {
@@ -159,7 +159,7 @@ fn element(node: &NodeProto, types: &BTreeMap<String, TensorType>) -> Option<Ele
     }
 }
 
-/// The attributes of a node that nobody has read yet.
+/// The attributes of a node that have not been read yet.
 struct Attributes<'n>(Vec<&'n AttributeProto>);
 
 impl<'n> Attributes<'n> {
@@ -180,18 +180,18 @@ impl<'n> Attributes<'n> {
         self.take(name).map(|attribute| attribute.f)
     }
 
-    /// `None` where there is one that nobody has read.
+    /// Returns `None` if an attribute has not been read.
     fn end(self) -> Option<()> {
         self.0.is_empty().then_some(())
     }
 }
 
-/// The operand of a node, where it has it.
+/// Returns an operand of a node, if it is given.
 fn operand(node: &NodeProto, at: usize) -> Option<&str> {
     node.input.get(at).map(String::as_str).filter(|name| !name.is_empty())
 }
 
-/// Nodes that take the place of one.
+/// Builds the nodes that replace a node.
 struct Form<'n> {
     of: &'n NodeProto,
     nodes: Vec<NodeProto>,
@@ -202,7 +202,7 @@ impl<'n> Form<'n> {
         Self { of, nodes: vec![] }
     }
 
-    /// Adds a node of one result, and returns that.
+    /// Adds a node with one result, and returns the name of the result.
     fn add(&mut self, op_type: &str, operands: &[&str]) -> String {
         self.add_with(op_type, operands, vec![])
     }
@@ -230,20 +230,20 @@ impl<'n> Form<'n> {
         self.add_with("Constant", &[], vec![float("value_float", value)])
     }
 
-    /// A list of one: the size of a value on an axis, counted from the last where it is negative.
+    /// Adds nodes that compute the size of an axis as a list of one element; a negative axis counts from the end.
     fn size(&mut self, of: &str, axis: i64) -> String {
         let shape = self.add("Shape", &[of]);
         let axis = self.ints(&[axis]);
         self.add("Gather", &[&shape, &axis])
     }
 
-    /// The part of a value between two places of an axis.
+    /// Adds a Slice along one axis.
     fn slice(&mut self, of: &str, start: &str, end: &str, axis: i64) -> String {
         let axis = self.ints(&[axis]);
         self.add("Slice", &[of, start, end, &axis])
     }
 
-    /// The nodes, and those that give these values the names of the results.
+    /// Returns the nodes, with the given values renamed to the results of the replaced node.
     fn finish(mut self, results: &[(usize, &str)]) -> Vec<NodeProto> {
         for (at, value) in results {
             if let Some(result) = self.of.output.get(*at).filter(|name| !name.is_empty()) {

@@ -1,4 +1,4 @@
-//! A model in tract.
+//! Runs models in tract.
 
 use crate::file::{ModelFile, Port};
 use crate::run::list;
@@ -23,7 +23,7 @@ type State = SimpleState<TypedFact, Box<dyn TypedOp>>;
 pub(crate) struct Plan(Arc<TypedRunnableModel>);
 
 impl Plan {
-    /// Loads a model to compute these values; also returns the names of the inputs in tract's order.
+    /// Loads a model to compute `outputs`; also returns the names of the inputs in tract's order.
     pub(crate) fn load(
         file: &ModelFile,
         inputs: &[Port],
@@ -45,7 +45,7 @@ impl Plan {
         })
     }
 
-    /// The outputs, in the order in which they were requested; inputs in tract's order.
+    /// Runs the model with inputs in tract's order; returns the requested outputs in their order.
     pub(crate) fn run(&self, file: &str, inputs: &[&Array]) -> Result<Vec<Array>, VerifyError> {
         self.exec(file, inputs, |state| {
             state.exec()?;
@@ -55,7 +55,7 @@ impl Plan {
         })
     }
 
-    /// How long a run takes, from inputs to outputs of tract's own.
+    /// Returns the time of one run, without conversion of inputs and outputs.
     pub(crate) fn time(&self, file: &str, inputs: &[&Array]) -> Result<Duration, VerifyError> {
         self.exec(file, inputs, |state| {
             let start = Instant::now();
@@ -67,7 +67,7 @@ impl Plan {
         })
     }
 
-    /// Runs what is done with the inputs set.
+    /// Sets the inputs, and calls `run`.
     fn exec<T>(
         &self,
         file: &str,
@@ -91,7 +91,7 @@ fn parse(file: &ModelFile) -> TractResult<InferenceModel> {
         framework: &framework,
         model: &file.model,
         parent_graphs: vec![],
-        // Weights are found by their place in a list, whatever the folder.
+        // The folder is not used: weights are found by their index.
         model_dir: Some("."),
         template: InferenceModel::default(),
     };
@@ -100,15 +100,14 @@ fn parse(file: &ModelFile) -> TractResult<InferenceModel> {
         Ok(parsed.model)
     } else {
         let missing = list(parsed.unresolved_inputs.iter().map(String::as_str));
-        Err(std::io::Error::other(format!("nothing produces {missing}")).into())
+        Err(std::io::Error::other(format!("no node produces {missing}")).into())
     }
 }
 
-/// Passes of tract 0.23.9 that follow masks through a model: where a mask is made of a Range and a comparison, they leave
-/// values of other shapes, or other numbers.
+/// Passes of tract 0.23.9 that compute wrong shapes or values for a mask made of a Range and a comparison.
 const LEFT_OUT: [&str; 3] = ["PropagateUniformTdim", "PropagateRoi", "FoldUniformMask"];
 
-/// `into_optimized`, without those.
+/// Does what `into_optimized` does, without [`LEFT_OUT`].
 fn optimized(model: InferenceModel) -> TractResult<TypedModel> {
     let mut model = model.into_typed()?;
     let mut declutter = Optimizer::declutter();
@@ -121,7 +120,7 @@ fn optimized(model: InferenceModel) -> TractResult<TypedModel> {
     Ok(model)
 }
 
-/// Puts sizes in place of the symbols.
+/// Replaces the symbols of the inputs by sizes.
 fn fix(model: &mut InferenceModel, inputs: &[Port], sizes: &Bindings) -> TractResult<()> {
     let known = sizes.iter().filter_map(|(symbol, size)| Some((model.symbols.get(symbol.as_str())?, size.to_dim())));
     let known: HashMap<_, _> = known.collect();
@@ -136,7 +135,7 @@ fn fix(model: &mut InferenceModel, inputs: &[Port], sizes: &Bindings) -> TractRe
     Ok(())
 }
 
-/// The array of a value; tract computes with int64 as expressions over the symbols, which are known by then.
+/// Converts a value to an array, evaluating i64 expressions over symbols.
 fn array(value: &TValue, symbols: &SymbolValues) -> TractResult<Array> {
     let tensor: &Tensor = value;
     let found = if tensor.datum_type() == TDim::datum_type() {
@@ -148,7 +147,8 @@ fn array(value: &TValue, symbols: &SymbolValues) -> TractResult<Array> {
         Array::from_tract(tensor)?
     };
     found.ok_or_else(|| {
-        std::io::Error::other(format!("a value has elements of tract's own type {:?}", tensor.datum_type())).into()
+        std::io::Error::other(format!("a value has elements of type {:?}, which only tract has", tensor.datum_type()))
+            .into()
     })
 }
 

@@ -1,8 +1,8 @@
-//! A model in f64.
+//! The f64 twin of a model.
 //!
-//! Two models that differ by rounding alone agree when they compute in f64; two that differ as functions do not. The
-//! twin of a model has f64 wherever the model has f32, f16 or bf16: in its inputs, constants, casts and results.
-//! Operators that tract does not have for f64 are [written out](forms).
+//! Two models that differ only by rounding agree in f64; two that compute different functions do not. The twin of a
+//! model has f64 wherever the model has f32, f16 or bf16: in its inputs, constants, casts and results. Operators that
+//! tract does not support for f64 are [decomposed](forms).
 
 mod forms;
 
@@ -16,13 +16,13 @@ use tract_onnx::pb::{
     AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto, attribute_proto::AttributeType, type_proto,
 };
 
-/// Numbers of element types.
+/// Element types, by their numbers in `onnx.proto`.
 const F32: i32 = 1;
 const F16: i32 = 10;
 const F64: i32 = 11;
 const BF16: i32 = 16;
 
-/// The model in f64, or why there is none.
+/// Returns the model in f64, or the reason why it has no f64 form.
 pub(crate) fn twin(file: &ModelFile) -> Result<ModelFile, String> {
     let mut graph = file.graph.clone();
     let mut fresh = 0;
@@ -45,7 +45,7 @@ fn is_narrow(element: i32) -> bool {
 }
 
 fn widen_graph(graph: &mut GraphProto, file: &ModelFile, fresh: &mut usize) -> Result<(), String> {
-    // What is said of inner values is inferred again.
+    // tract infers the types of inner values again.
     graph.value_info.clear();
     graph.input.iter_mut().chain(&mut graph.output).for_each(widen_type);
     for tensor in &mut graph.initializer {
@@ -82,12 +82,12 @@ fn widen_tensor(tensor: &mut TensorProto, file: &ModelFile) -> Result<(), String
     Ok(())
 }
 
-/// The elements of a tensor of f32, f16 or bf16.
+/// Reads the elements of an f32, f16 or bf16 tensor.
 fn floats(tensor: &TensorProto, file: &ModelFile) -> Result<Vec<f64>, String> {
     let mut read = vec![];
     let raw = if is_external(tensor) {
         let offset = tensor.external_data.iter().find(|entry| entry.key == "offset");
-        let at = offset.and_then(|entry| entry.value.parse().ok()).ok_or("a weight has no place")?;
+        let at = offset.and_then(|entry| entry.value.parse().ok()).ok_or("a weight has no offset")?;
         let weights: &dyn ModelDataResolver = &file.weights;
         weights.read_bytes_from_path(&mut read, Path::new("."), at, None).map_err(|error| error.to_string())?;
         &read
@@ -121,7 +121,7 @@ fn widen_node(node: &mut NodeProto, file: &ModelFile, fresh: &mut usize) -> Resu
     }
     let has = |name: &str| node.attribute.iter().any(|attribute| attribute.name == name);
     match node.op_type.as_str() {
-        // f32 where nothing is said.
+        // The default is f32.
         "ConstantOfShape" if !has("value") => node.attribute.push(tensor_attribute("value", &[1], &[0.0])),
         "LayerNormalization" if !has("stash_type") => node.attribute.push(int_attribute("stash_type", F64.into())),
         "Constant" => {
@@ -163,7 +163,7 @@ fn tensor_attribute(name: &str, shape: &[usize], values: &[f64]) -> AttributePro
 }
 
 impl Array {
-    /// The same in f64, where it holds floats.
+    /// Returns the array in f64 if it has floats.
     pub(crate) fn widened(&self) -> Array {
         let values = self.any().floats().map_or_else(|| self.any().clone(), Values::F64);
         Array::new(self.shape(), values).unwrap_or_else(|_| self.clone())

@@ -1,27 +1,27 @@
-//! What the inputs of a model are used for, as far as their values matter.
+//! Finds how a graph uses its inputs, to generate suitable values.
 
 use netwright_ir::OpKind;
 use std::collections::{BTreeMap, BTreeSet};
 use tract_onnx::pb::{GraphProto, NodeProto, TensorProto};
 
-/// What the graph does with an input.
+/// How a graph uses an input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Uses {
     /// The size of the smallest table that its elements index.
     pub(crate) table: Option<u64>,
-    /// Whether it is added to something, as a mask is that holds 0 and large negative numbers.
+    /// Whether it is added to something, as a mask of 0 and large negative numbers is.
     pub(crate) is_added: bool,
 }
 
-/// The nodes of a model and of the bodies inside, with the sizes of the constants.
+/// The nodes of a graph and of all bodies in it, with the sizes of the constants.
 pub(crate) struct Graphs<'m> {
-    /// The nodes that take a value, with the operand's place.
+    /// The nodes that use a value, with the index of the operand.
     users: BTreeMap<&'m str, Vec<(&'m NodeProto, usize)>>,
     producers: BTreeMap<&'m str, &'m NodeProto>,
     constants: BTreeMap<&'m str, &'m TensorProto>,
     /// The sizes of the constants.
     sizes: BTreeMap<&'m str, &'m [i64]>,
-    /// From the outputs of bodies to the results of their nodes.
+    /// Maps outputs of bodies to the results of their nodes.
     leaves: BTreeMap<&'m str, Vec<&'m str>>,
 }
 
@@ -68,22 +68,22 @@ impl<'m> Graphs<'m> {
         }
     }
 
-    /// The constant of that name.
+    /// Returns the constant with a name.
     pub(crate) fn constant(&self, name: &str) -> Option<&'m TensorProto> {
         self.constants.get(name).copied()
     }
 
-    /// All constants.
+    /// Returns all constants.
     pub(crate) fn constants(&self) -> impl Iterator<Item = &'m TensorProto> {
         self.constants.values().copied()
     }
 
-    /// The nodes that take a value, with the place of the operand.
+    /// Returns the nodes that use a value, with the index of the operand.
     pub(crate) fn users(&self, name: &str) -> &[(&'m NodeProto, usize)] {
         self.users.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// The values that hold the elements of one, in whatever order and shape, with what was added to them.
+    /// Returns the values with the elements of `name`, in any order and shape, and the offset added to them.
     pub(crate) fn carriers(&self, name: &'m str) -> Vec<(&'m str, i64)> {
         let mut found = vec![(name, 0_i64)];
         let mut known = BTreeSet::from([name]);
@@ -121,7 +121,7 @@ impl<'m> Graphs<'m> {
         found
     }
 
-    /// What the graph does with an input.
+    /// Returns the uses of an input.
     pub(crate) fn uses(&self, input: &'m str) -> Uses {
         let mut uses = Uses::default();
         for (name, offset) in self.carriers(input) {
@@ -141,7 +141,7 @@ impl<'m> Graphs<'m> {
         uses
     }
 
-    /// The size of the axis of a constant that an operand indexes.
+    /// Returns the size of the axis of a constant that an operand indexes.
     fn table(&self, node: &NodeProto, place: usize) -> Option<i64> {
         let axis = |name: &str| node.attribute.iter().find(|attribute| attribute.name == name).map_or(0, |axis| axis.i);
         let (table, axis) = match (node.op_type.as_str(), place) {
@@ -157,14 +157,14 @@ impl<'m> Graphs<'m> {
         sizes.get(usize::try_from(axis).ok()?).copied()
     }
 
-    /// The sizes of a value that is a constant but for its type and the order of its axes.
+    /// Returns the sizes of a value that is a constant, possibly cast or transposed.
     pub(crate) fn sizes(&self, name: &str) -> Option<Vec<i64>> {
         let (sizes, order) = self.shape(name)?;
         let Some(order) = order else { return Some(sizes.to_vec()) };
         order.iter().map(|&axis| sizes.get(usize::try_from(axis).ok()?).copied()).collect()
     }
 
-    /// The sizes of the constant that a value is made from, and the order of its axes.
+    /// Returns the sizes of the constant behind a value, and the permutation of its axes.
     fn shape(&self, name: &str) -> Option<(&'m [i64], Option<&'m [i64]>)> {
         let mut name = name;
         let mut order = None;
@@ -186,7 +186,7 @@ impl<'m> Graphs<'m> {
     }
 }
 
-/// Whether the results of an operator are elements of that operand.
+/// Returns whether the elements of the results of an operator come from an operand.
 fn carries(operator: &str, place: usize) -> bool {
     if OpKind::from_name(operator).is_some_and(OpKind::moves_elements) {
         return place == 0;
@@ -203,7 +203,7 @@ fn first(node: &NodeProto) -> &str {
     node.output.first().map_or("", String::as_str)
 }
 
-/// The value of an integer constant of one element.
+/// Returns the value of an integer constant with one element.
 pub(crate) fn integer(tensor: &TensorProto) -> Option<i64> {
     if tensor.dims.iter().product::<i64>() != 1 {
         return None;

@@ -1,4 +1,4 @@
-//! Tensors with their elements, free of any runtime's types.
+//! Tensors with their elements, independent of any runtime.
 
 use crate::VerifyError;
 use half::{bf16, f16};
@@ -11,7 +11,7 @@ macro_rules! values {
     (both { $($name:ident $rust:ty: $bytes:expr;)* } ort { $($other:ident $other_rust:ty: $other_bytes:expr;)* }) => {
         values! { all { $($name $rust: $bytes;)* $($other $other_rust: $other_bytes;)* } }
 
-        /// Whether tract has elements of that type, and arrays too.
+        /// Returns whether tract and arrays support the element type.
         pub(crate) fn has(element: ElementType) -> bool {
             matches!(element, $(ElementType::$name)|*)
         }
@@ -21,13 +21,13 @@ macro_rules! values {
                 match &self.values {
                     $(Values::$name(values) => Tensor::from_shape(&self.shape, values),)*
                     $(Values::$other(_) => {
-                        let cause = format!("tract has no elements of type {}", ElementType::$other);
+                        let cause = format!("tract does not support elements of type {}", ElementType::$other);
                         Err(std::io::Error::other(cause).into())
                     })*
                 }
             }
 
-            /// `None` for the element types that an array does not have.
+            /// Converts a tensor; `None` for element types that arrays do not support.
             pub(crate) fn from_tract(tensor: &Tensor) -> TractResult<Option<Self>> {
                 let ty = tensor.datum_type();
                 let values = $(if ty == <$rust>::datum_type() {
@@ -40,19 +40,19 @@ macro_rules! values {
         }
     };
     (all { $($name:ident $rust:ty: $bytes:expr;)* }) => {
-        /// The elements of an [`Array`], the last axis running fastest.
+        /// The elements of an [`Array`] in row-major order.
         #[derive(Clone, Debug, PartialEq)]
         pub enum Values {
-            $(#[doc = concat!("Of type `", stringify!($rust), "`.")] $name(Vec<$rust>),)*
+            $(#[doc = concat!("Elements of type `", stringify!($rust), "`.")] $name(Vec<$rust>),)*
         }
 
         impl Values {
-            /// The type of the elements.
+            /// Returns the element type.
             pub fn element(&self) -> ElementType {
                 match self { $(Values::$name(_) => ElementType::$name,)* }
             }
 
-            /// How many there are.
+            /// Returns the number of elements.
             pub fn len(&self) -> usize {
                 match self { $(Values::$name(values) => values.len(),)* }
             }
@@ -61,7 +61,7 @@ macro_rules! values {
                 match self { $(Values::$name(values) => values.iter().copied().flat_map($bytes).collect(),)* }
             }
 
-            /// The element at that place as it is printed; exact for integers. `None` beyond the end.
+            /// Formats the element at an index; exact for integers. `None` beyond the end.
             pub fn text(&self, at: usize) -> Option<String> {
                 match self { $(Values::$name(values) => values.get(at).map(ToString::to_string),)* }
             }
@@ -82,7 +82,7 @@ macro_rules! values {
         )*
 
         impl Array {
-            /// A tensor of ONNX Runtime that borrows the elements.
+            /// Returns a tensor of ONNX Runtime that borrows the elements.
             pub(crate) fn to_ort(&self) -> ort::Result<ort::session::SessionInputValue<'_>> {
                 let shape = self.shape.clone();
                 match &self.values {
@@ -90,7 +90,7 @@ macro_rules! values {
                 }
             }
 
-            /// `None` for the element types that an array does not have.
+            /// Converts a tensor; `None` for element types that arrays do not support.
             pub(crate) fn from_ort(value: &DynValue) -> ort::Result<Option<Self>> {
                 let Some(ty) = value.dtype().tensor_type() else { return Ok(None) };
                 let (shape, values) = $(if ty == <$rust as ort::value::IntoTensorElementType>::into_tensor_element_type() {
@@ -127,12 +127,12 @@ values! {
 }
 
 impl Values {
-    /// Whether there is none.
+    /// Returns whether there are no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The elements as floats, where they are floats; every one is exact.
+    /// Returns the elements as f64, exactly; `None` if they are not floats.
     pub fn floats(&self) -> Option<Vec<f64>> {
         match self {
             Values::F16(values) => Some(values.iter().map(|value| value.to_f64()).collect()),
@@ -144,13 +144,13 @@ impl Values {
     }
 }
 
-/// A Rust type that the elements of an [`Array`] can have.
+/// A Rust type of elements of an [`Array`].
 pub trait Element: Sized {
-    /// The elements, where they are of this type.
+    /// Returns the elements if they have this type.
     fn of(values: &Values) -> Option<&[Self]>;
 }
 
-/// A tensor: shape and elements.
+/// A tensor: its shape and elements.
 ///
 /// ```
 /// use netwright_verify::Array;
@@ -166,7 +166,7 @@ pub struct Array {
 }
 
 impl Array {
-    /// A tensor of that shape; the elements must be as many as the shape says.
+    /// Creates a tensor; an error if the number of elements does not match the shape.
     pub fn new(shape: impl Into<Vec<usize>>, values: impl Into<Values>) -> Result<Self, VerifyError> {
         let (shape, values) = (shape.into(), values.into());
         let count = shape.iter().try_fold(1_usize, |count, &size| count.checked_mul(size));
@@ -177,32 +177,32 @@ impl Array {
         }
     }
 
-    /// The sizes of the axes.
+    /// Returns the sizes of the axes.
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }
 
-    /// The type of the elements.
+    /// Returns the element type.
     pub fn element(&self) -> ElementType {
         self.values.element()
     }
 
-    /// The elements, where they are of that type.
+    /// Returns the elements if they have type `T`.
     pub fn values<T: Element>(&self) -> Option<&[T]> {
         T::of(&self.values)
     }
 
-    /// The elements, of whatever type.
+    /// Returns the elements, of any type.
     pub fn any(&self) -> &Values {
         &self.values
     }
 
-    /// The elements' bytes, little-endian; truth values take one each.
+    /// Returns the bytes of the elements, little-endian; a bool takes one byte.
     pub fn to_bytes(&self) -> Vec<u8> {
         self.values.to_bytes()
     }
 
-    /// The index on each axis of the element at that place.
+    /// Returns the index on each axis of the element at a flat index.
     pub fn index(&self, mut at: usize) -> Vec<usize> {
         let mut index: Vec<usize> = self
             .shape
@@ -220,7 +220,7 @@ impl Array {
 }
 
 impl fmt::Display for Array {
-    /// Its type, as `f32[2, 7, 512]`.
+    /// Writes the type, such as `f32[2, 7, 512]`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{:?}", self.element(), self.shape)
     }

@@ -1,44 +1,44 @@
-//! What came of a verification.
+//! The outcome of a verification.
 
 use crate::{Comparison, Reason};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// What came of a verification; its text says it in full, and it serializes for programs.
+/// The outcome of a verification. `Display` prints all of it, and it serializes as JSON.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[must_use = "a verdict may say that the model is wrong"]
 #[non_exhaustive]
 #[serde(tag = "verdict", rename_all = "kebab-case")]
 pub enum Verdict {
-    /// One model was given; it ran, and its outputs are what it declares, and finite.
+    /// One model was given: it runs, and its outputs are as declared and finite.
     Runs {
         /// The runtime that judged, with its version: `tract`, or `ONNX Runtime 1.32.0`.
         runtime: String,
-        /// Each run.
+        /// The runs.
         runs: Vec<Run<Produced>>,
-        /// How sizes were chosen, which runs were left out, and what else a reader should know.
+        /// Notes for the reader: how sizes were chosen, which runs were left out.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         notes: Vec<String>,
     },
-    /// Two models were given; all outputs are equal within the tolerance, in all runs.
+    /// Two models were given: all outputs are equal within the tolerance, in all runs.
     Equal {
         /// The runtime that judged.
         runtime: String,
         /// The tolerance.
         tolerance: f64,
-        /// Each run.
+        /// The runs.
         runs: Vec<Run<Comparison>>,
-        /// As for `Runs`.
+        /// As in `Runs`.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         notes: Vec<String>,
     },
-    /// Two models were given that do not have the same inputs and outputs.
+    /// Two models were given: their inputs or outputs differ.
     OtherInterface {
         /// The first difference.
         what: String,
     },
-    /// Two models were given that compute different things.
+    /// Two models were given: their outputs differ.
     Differs {
         /// The runtime that judged.
         runtime: String,
@@ -46,65 +46,65 @@ pub enum Verdict {
         tolerance: f64,
         /// The first run in which they differ.
         run: Run<Comparison>,
-        /// The operator in which they part, if both have a value there.
+        /// The first operator whose results differ, if both models have a value of that name.
         blame: Option<Box<Blame>>,
-        /// As for `Runs`.
+        /// As in `Runs`.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         notes: Vec<String>,
     },
-    /// A model does not do what it says, or is none.
+    /// A model is invalid, fails when it runs, or its outputs are not as declared.
     Fails {
         /// The model.
         file: String,
-        /// What it does.
+        /// What is wrong with it.
         why: String,
-        /// The runtime that judged; `None` where the file itself is at fault.
+        /// The runtime that judged; `None` if the file itself is invalid.
         runtime: Option<String>,
     },
-    /// The runtime cannot tell.
+    /// No runtime can judge the model.
     NotVerifiable {
         /// The model.
         file: String,
         /// The runtime, or the runtimes.
         runtime: String,
-        /// All that stands in the way.
+        /// All reasons why not.
         reasons: Vec<Reason>,
     },
 }
 
-/// One run: sizes, and what it gave for each output.
+/// One run: the sizes of symbols, the seed, and the results.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Run<T> {
-    /// The sizes that the symbols stood for.
+    /// The size of each symbol.
     pub bindings: BTreeMap<String, i64>,
     /// The seed of the inputs.
     pub seed: u64,
-    /// Each output.
+    /// One entry for each output.
     pub outputs: Vec<T>,
 }
 
-/// An output that came out as declared.
+/// An output that is as declared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Produced {
     /// The name of the output.
     pub output: String,
-    /// Its type, as `f32[2, 7, 512]`.
+    /// Its type, such as `f32[2, 7, 512]`.
     pub ty: String,
 }
 
-/// The first value, in the order of the second model's nodes, that both models have by name and that differs.
+/// The first differing value with the same name in both models, in the node order of the second.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Blame {
     /// The node and operator of the second model that produces it.
     pub node: String,
     /// The operator of the first model that produces the value of that name.
     pub instead_of: String,
-    /// How the value compares.
+    /// The comparison of the two values.
     pub value: Comparison,
 }
 
 impl Verdict {
-    /// Whether the models are fine.
+    /// Returns whether the model runs, or both models are equal.
     pub fn is_fine(&self) -> bool {
         matches!(self, Verdict::Runs { .. } | Verdict::Equal { .. })
     }
@@ -146,7 +146,7 @@ impl fmt::Display for Verdict {
                 write_run(f, run)?;
                 if let Some(blame) = blame {
                     let Blame { node, instead_of, value } = &**blame;
-                    write!(f, "\n  first at {node}, in place of {instead_of}: value `{}`", value.output)?;
+                    write!(f, "\n  first at {node}, which replaces {instead_of}: value `{}`", value.output)?;
                     match (&value.worst, &value.difference) {
                         (Some(worst), _) => write!(f, " differs most at {worst}")?,
                         (None, Some(difference)) => write!(f, " {difference}")?,

@@ -1,4 +1,4 @@
-//! Verifying a model, or two against each other.
+//! Verifies one model, or compares two.
 
 use crate::file::ModelFile;
 use crate::runs::judge;
@@ -8,30 +8,30 @@ use netwright_ir::{Dim, Symbol};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// How to verify.
+/// Options of a verification.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Options {
-    /// What is to hold of the symbols of the inputs' shapes: a number, or an expression over other symbols. What names
-    /// and constants say of the others is tried.
+    /// The sizes of symbols in the inputs' shapes: a number, or an expression over other symbols. The sizes of other
+    /// symbols are derived from names and constants of the model.
     pub dims: BTreeMap<Symbol, Dim>,
-    /// The seed of the first run's inputs; each further run has the next.
+    /// The seed of the inputs of the first run; each further run uses the next seed.
     pub seed: u64,
     /// How far floats may differ; see [`compare`](crate::compare()).
     pub tolerance: f64,
-    /// Where links to external data may lead; see [`ModelFile::open_with`].
+    /// The folder into which links to external data may lead; see [`ModelFile::open_with`].
     pub data_dir: Option<PathBuf>,
-    /// Whether lengths of 512 are tried, and lengths of 64 whatever the size of the model.
+    /// Whether to try lengths of 512, and lengths of 64 also for large models.
     pub long: bool,
-    /// The user's own inputs, in place of made-up ones: a safetensors file, or a folder of `.npy` files.
+    /// The inputs to use instead of generated ones: a safetensors file, or a folder of `.npy` files.
     pub inputs: Option<PathBuf>,
     /// The runtime that judges.
     pub runtime: Runtime,
-    /// The runtime that judges what the first cannot judge.
+    /// The runtime for models that the first cannot judge.
     pub fallback: Option<Runtime>,
 }
 
-/// How far floats may differ unless the caller says otherwise; see [`compare`](crate::compare()).
+/// The default of [`Options::tolerance`]; see [`compare`](crate::compare()).
 pub const TOLERANCE: f64 = 1e-4;
 
 impl Default for Options {
@@ -99,10 +99,10 @@ impl Options {
     }
 }
 
-/// Verifies a model file alone, or `a` against `b`; in this process, which a runtime can bring down.
+/// Verifies the model file `a`, or compares `a` and `b`, in this process, which a runtime can crash.
 ///
-/// See [`verify_models`]; for files from elsewhere see [`Worker`](crate::Worker). An error means that there is
-/// nothing to judge: a file cannot be read, or the options do not fit the model.
+/// See [`verify_models`]; for untrusted files use a [`Worker`](crate::Worker). An error means that nothing was judged:
+/// a file cannot be read, or the options do not fit the model.
 pub fn verify(a: impl AsRef<Path>, b: Option<&Path>, options: &Options) -> Result<Verdict, VerifyError> {
     let a = a.as_ref();
     let open = |path: &Path| ModelFile::open_with(path, options.data_dir.as_deref());
@@ -112,14 +112,15 @@ pub fn verify(a: impl AsRef<Path>, b: Option<&Path>, options: &Options) -> Resul
     }
 }
 
-/// Verifies a model alone: it runs for several [bindings](crate::bindings()) of its symbolic dims, its outputs are of
-/// the types and shapes that it declares, and finite. Or verifies two models against each other: they have the same
-/// inputs and outputs, and the outputs are equal for the same inputs.
+/// Verifies one model, or compares two.
 ///
-/// Where outputs differ beyond the tolerance, both models are run again in f64. If they agree then, and the error is
-/// below 100 times the tolerance, it is [rounding](crate::Rounding), and no difference.
+/// One model must run for several [bindings](crate::bindings()) of its symbolic dims, with finite outputs of the
+/// declared types and shapes. Two models must have the same inputs and outputs, and equal outputs for equal inputs.
 ///
-/// What [`Options::runtime`] cannot judge, or fails to run, [`Options::fallback`] judges.
+/// If outputs differ beyond the tolerance, both models run again in f64. If they agree then, and the error is below 100
+/// times the tolerance, the difference is [rounding](crate::Rounding) and is accepted.
+///
+/// [`Options::fallback`] judges what [`Options::runtime`] cannot judge or fails to run.
 pub fn verify_models(a: &ModelFile, b: Option<&ModelFile>, options: &Options) -> Result<Verdict, VerifyError> {
     with_fallback(options, |options| {
         let result = match options.runtime {
@@ -130,7 +131,7 @@ pub fn verify_models(a: &ModelFile, b: Option<&ModelFile>, options: &Options) ->
     })
 }
 
-/// What `judge` says in the first runtime, or in the second where the first cannot tell.
+/// Returns the verdict of `judge` in the first runtime, or in the fallback if the first cannot judge.
 pub(crate) fn with_fallback(
     options: &Options,
     judge: impl Fn(&Options) -> Result<Verdict, VerifyError>,
@@ -157,8 +158,8 @@ pub(crate) fn with_fallback(
     })
 }
 
-/// The verdict that an error amounts to. `proven` says that the runtime ran the other model: then a failure is this
-/// one's.
+/// Returns the verdict for an error. `proven` means that the runtime ran the other model, so a failure is the fault of
+/// this one.
 pub(crate) fn verdict(error: VerifyError, runtime: &Runtime, proven: bool) -> Result<Verdict, VerifyError> {
     let runtime = runtime.to_string();
     let not_verifiable = |file, place, why| {
@@ -181,12 +182,12 @@ pub(crate) fn verdict(error: VerifyError, runtime: &Runtime, proven: bool) -> Re
             Ok(Verdict::Fails { file, why, runtime: Some(runtime) })
         }
         VerifyError::Unmakable { file, input, cause } => not_verifiable(file, format!("input `{input}`"), cause),
-        // A model that a runtime refuses is not thereby wrong.
+        // A runtime may refuse a correct model.
         VerifyError::Runtime { file, runtime, action, cause } => {
             not_verifiable(file, runtime, format!("it failed to {action}: {cause}"))
         }
         VerifyError::Panic { file, runtime, action, cause } => {
-            not_verifiable(file, runtime, format!("it panicked when it was to {action}: {cause}"))
+            not_verifiable(file, runtime, format!("it panicked when trying to {action}: {cause}"))
         }
         error => Err(error),
     }

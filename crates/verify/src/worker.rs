@@ -1,11 +1,11 @@
-//! A runtime in a child process, for files from elsewhere: it may abort, run without end or take all memory.
+//! A runtime in a child process, for untrusted files: it may abort, run forever or use all memory.
 //!
 //! The parent starts the worker program (the `netwright` binary itself, with a hidden subcommand), writes a request
 //! to its standard input and reads the answer from its standard output, each one line of JSON. Both limit the time; the
-//! worker limits its own memory where the system can do that.
+//! worker limits its own memory if the system supports that.
 //!
-//! The worker does not outlive its parent, however that ends: the parent keeps the worker's standard input open, and
-//! the worker ends itself when it is closed; Linux kills it besides.
+//! The worker does not outlive its parent, however the parent ends: the parent keeps the worker's standard input open,
+//! and the worker ends itself when it is closed; Linux kills the worker as well.
 
 use crate::verify::{Options, verify, with_fallback};
 use crate::{Reason, Runtime, Verdict, VerifyError};
@@ -22,7 +22,7 @@ use std::time::Duration;
 /// The subcommand that makes the `netwright` binary a worker.
 pub const WORKER_SUBCOMMAND: &str = "__verify-worker";
 
-/// A program that calls [`serve`], and the limits within which it verifies.
+/// A program that calls [`serve`], and its limits.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Worker {
@@ -30,10 +30,10 @@ pub struct Worker {
     pub program: PathBuf,
     /// Its arguments.
     pub arguments: Vec<OsString>,
-    /// Bytes of address space that it may take, on systems that bound it (macOS and Windows do not). A runtime needs
-    /// several times the size of the weights.
+    /// The limit of its address space in bytes, which macOS and Windows do not enforce. A runtime needs several times
+    /// the size of the weights.
     pub memory: u64,
-    /// How long it may take.
+    /// The time limit of one verification.
     pub time: Duration,
 }
 
@@ -50,7 +50,7 @@ struct Request {
     long: bool,
     inputs: Option<PathBuf>,
     memory: u64,
-    /// After this time the worker ends itself: the parent may be unable to end it.
+    /// The time after which the worker ends itself, in case the parent cannot end it.
     time: Duration,
 }
 
@@ -63,7 +63,7 @@ enum Answer {
 }
 
 impl Worker {
-    /// The `netwright` binary at that path, with 8 GiB and two minutes.
+    /// Creates a worker from the `netwright` binary, with limits of 8 GiB and two minutes.
     pub fn new(program: impl Into<PathBuf>) -> Self {
         Self {
             program: program.into(),
@@ -73,7 +73,7 @@ impl Worker {
         }
     }
 
-    /// [`verify()`], in the child process. If a runtime brings it down, the model is not verifiable in that runtime.
+    /// Runs [`verify()`] in the child process. If a runtime crashes it, the model is not verifiable in that runtime.
     pub fn verify(&self, a: impl AsRef<Path>, b: Option<&Path>, options: &Options) -> Result<Verdict, VerifyError> {
         let a = a.as_ref();
         with_fallback(options, |options| self.judge(a, b, options))
@@ -97,8 +97,8 @@ impl Worker {
         request.push(b'\n');
         let mut child = Command::new(&self.program)
             .args(&self.arguments)
-            // ONNX Runtime refuses operators of a later version than the last that was final when it was built, unless
-            // it is told to run those that it knows.
+            // ONNX Runtime by default refuses operators of an opset that was not final when it was built, even those
+            // that it implements.
             .env("ALLOW_RELEASED_ONNX_OPSET_ONLY", "0")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -106,7 +106,7 @@ impl Worker {
             .spawn()
             .map_err(|error| self.failed(&error))?;
         let stdin = child.stdin.take().map(|mut stdin| {
-            // A child that died has closed the pipe; how it died says more.
+            // Writing fails if the child has died; its exit status is the better error.
             _ = stdin.write_all(&request);
             stdin
         });
@@ -115,12 +115,12 @@ impl Worker {
         if answer.is_err() {
             _ = child.kill();
         }
-        // Closing it ends the worker, so it was open until now.
+        // Closing the pipe ends the worker.
         drop(stdin);
         let status = child.wait().map_err(|error| self.failed(&error))?;
         let lost = |how: &str| lost(a, b, &options.runtime, how);
         let Ok(answer) = answer else {
-            return Ok(lost(&format!("it was stopped after {} seconds", self.time.as_secs())));
+            return Ok(lost(&format!("the time limit of {} seconds was exceeded", self.time.as_secs())));
         };
         match serde_json::from_slice(&answer) {
             Ok(Answer::Verdict(verdict)) => Ok(verdict),
@@ -140,12 +140,12 @@ impl Worker {
     }
 }
 
-/// How much longer than the parent's limit the worker lets itself run; the parent's message is the better one.
+/// The time that the worker adds to its limit, so that the parent, whose message is better, stops it first.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Serves one request, in the child process: reads the request from `input`, limits its own memory and time, verifies,
-/// and writes the answer to `output`. The process ends when `input` does, which is to be open as long as the parent
-/// waits for the answer.
+/// and writes the answer to `output`. The process ends when `input` is closed: keep it open while waiting for the
+/// answer.
 pub fn serve(mut input: impl BufRead + Send + 'static, output: impl Write) -> Result<(), VerifyError> {
     die_with_parent();
     let mut request = vec![];
@@ -195,14 +195,14 @@ fn answer(request: Request) -> Result<Verdict, VerifyError> {
     verify(&request.a, request.b.as_deref(), &options)
 }
 
-/// Why the worker ends itself.
+/// The reason why the worker ends itself.
 #[derive(Clone, Copy)]
 enum Ended {
     Orphaned,
     OutOfTime,
 }
 
-/// Ends this process at once: nothing that runs at an ordinary exit can be trusted while a runtime is at work.
+/// Ends this process immediately, without exit handlers, which may not run safely while a runtime is running.
 #[cfg(unix)]
 fn end(why: Ended) {
     use rustix::process::{Signal, getpid, kill_process};
@@ -213,26 +213,25 @@ fn end(why: Ended) {
     _ = kill_process(getpid(), signal);
 }
 
-/// Ends this process at once.
+/// Ends this process immediately.
 #[cfg(not(unix))]
 fn end(_: Ended) {
     std::process::abort()
 }
 
-/// Has the system kill this process when its parent ends. A parent that has ended before this has closed the pipe.
+/// Makes the system kill this process when its parent ends. A parent that ended earlier has closed the pipe.
 #[cfg(target_os = "linux")]
 fn die_with_parent() {
     use rustix::process::{Signal, set_parent_process_death_signal};
-    // Where it is refused, as a sandbox may, the pipe does it.
+    // A sandbox may refuse this; then the closed pipe ends the process.
     _ = set_parent_process_death_signal(Some(Signal::KILL));
 }
 
-/// Elsewhere the pipe does it alone.
+/// On other systems only the closed pipe ends the process.
 #[cfg(not(target_os = "linux"))]
 fn die_with_parent() {}
 
-/// Bounds this process's address space, where the system does that (macOS refuses); and an abort is to leave no core
-/// file.
+/// Limits the address space of this process, if the system supports that (macOS refuses), and disables core files.
 #[cfg(unix)]
 fn limit_memory(bytes: u64) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -243,17 +242,17 @@ fn limit_memory(bytes: u64) {
     }
 }
 
-/// Elsewhere only the time is bounded.
+/// On other systems only the time is limited.
 #[cfg(not(unix))]
 fn limit_memory(_: u64) {}
 
-/// Reads a pipe to its end on a thread of its own.
+/// Reads a pipe to its end on another thread.
 fn drain(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<Vec<u8>> {
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
         let mut bytes = vec![];
         if let Some(mut pipe) = pipe {
-            // What came before an error is what there is.
+            // On an error, use the bytes read so far.
             _ = pipe.read_to_end(&mut bytes);
         }
         sender.send(bytes)
@@ -266,7 +265,7 @@ fn lost(a: &Path, b: Option<&Path>, runtime: &Runtime, how: &str) -> Verdict {
         None => a.display().to_string(),
         Some(b) => format!("{} or {}", a.display(), b.display()),
     };
-    let why = format!("it did not survive this model: {how}");
+    let why = format!("it failed on this model: {how}");
     let runtime = runtime.to_string();
     Verdict::NotVerifiable { file, runtime: runtime.clone(), reasons: vec![Reason { place: runtime, why }] }
 }
@@ -278,11 +277,11 @@ fn cause_of_death(status: ExitStatus, complaint: &[u8]) -> String {
     let signal: Option<i32> = None;
     let end = match (signal, status.code()) {
         (Some(6), _) => "signal 6 (abort)".to_owned(),
-        (Some(9), _) => "signal 9 (killed, as when memory runs out)".to_owned(),
-        (Some(14), _) => "signal 14 (its own limit of time)".to_owned(),
+        (Some(9), _) => "signal 9 (killed, possibly out of memory)".to_owned(),
+        (Some(14), _) => "signal 14 (its own time limit)".to_owned(),
         (Some(11), _) => "signal 11 (segmentation fault)".to_owned(),
         (Some(signal), _) => format!("signal {signal}"),
-        (None, Some(code)) => format!("the worker ended with code {code} and no answer"),
+        (None, Some(code)) => format!("the worker ended with exit code {code} without an answer"),
         (None, None) => "the worker ended without an answer".to_owned(),
     };
     let complaint = String::from_utf8_lossy(complaint);

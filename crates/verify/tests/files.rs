@@ -32,7 +32,7 @@ fn external_data_lies_beneath_the_model() {
         ("w.bin", "4", "4", "runs in tract"),
         ("../secret.bin", "4", "4", "fails: the external data of tensor `w`: location \"../secret.bin\" leads out"),
         ("w.bin", "6", "4", "fails: the external data of tensor `w`: 4 bytes from byte 6 on lie beyond the end"),
-        ("w.bin", "x", "4", "fails: the external data of tensor `w`: its offset is \"x\", and no size"),
+        ("w.bin", "x", "4", "fails: the external data of tensor `w`: its offset is \"x\", which is not a size"),
         ("none.bin", "4", "4", "does not exist"),
     ] {
         let verdict = verify(write(&folder, location, offset, length), None, &Options::default());
@@ -42,7 +42,7 @@ fn external_data_lies_beneath_the_model() {
 }
 
 #[test]
-fn a_file_that_is_not_there_is_no_verdict() {
+fn a_missing_file_is_an_error() {
     let dir = tempfile::tempdir().expect("a folder");
     let error = verify(dir.path().join("none.onnx"), None, &Options::default()).expect_err("no verdict");
     assert!(error.to_string().contains("none.onnx\" does not exist"), "{error}");

@@ -1,4 +1,4 @@
-//! Every blind spot of tract that the gate knows, and that it lets pass what tract can do.
+//! The gate rejects everything that tract computes wrong, and accepts what it computes correctly.
 
 mod models;
 
@@ -18,7 +18,7 @@ fn one(node: NodeProto) -> ModelProto {
 
 #[test]
 fn operators_and_attributes() {
-    let unknown = "tract does not look at the domain and may take it for another operator";
+    let unknown = "tract ignores the domain and may run another operator of that name";
     let cases = [
         (node("y = Gelu(x)"), None),
         (node("y = ai.onnx::Gelu(x)"), None),
@@ -27,14 +27,14 @@ fn operators_and_attributes() {
         (node("y = Softmax(x)").int("axis", -1), None),
         (node("y = my.domain::Gelu(x)"), Some(("node `y` (my.domain::Gelu)", unknown))),
         (node("y = com.microsoft::Attention(x, x, x)"), Some(("node `y` (com.microsoft::Attention)", unknown))),
-        (node("y = Swish(x)").float("alpha", 2.0), Some(("node `y` (Swish)", "tract does not honour alpha = 2"))),
+        (node("y = Swish(x)").float("alpha", 2.0), Some(("node `y` (Swish)", "tract ignores alpha = 2"))),
         (
             node("y = BatchNormalization(x, x, x, x, x)").int("training_mode", 1),
-            Some(("node `y` (BatchNormalization)", "tract does not honour training_mode = 1")),
+            Some(("node `y` (BatchNormalization)", "tract ignores training_mode = 1")),
         ),
         (
             node("y = LSTM(x, x, x)"),
-            Some(("node `y` (LSTM)", "tract does not run it, or not for certain as the standard says")),
+            Some(("node `y` (LSTM)", "tract does not support it, or was not checked against the standard")),
         ),
         (node("y = RandomNormalLike(x)"), Some(("node `y` (RandomNormalLike)", "its results are random"))),
     ];
@@ -45,11 +45,11 @@ fn operators_and_attributes() {
     }
 }
 
-/// They are written out where the ranks are known.
+/// Transposes in products are replaced where the ranks are known.
 #[test]
 fn products_that_transpose() {
-    let unknown = "node `y` (com.microsoft::FusedMatMul): tract does not look at the domain and may take it for another \
-                   operator";
+    let unknown = "node `y` (com.microsoft::FusedMatMul): tract ignores the domain and may run another operator of that \
+                   name";
     for (text, attributes, expected) in [
         ("y = com.microsoft::FusedMatMul(x, w)", &[("transB", 1)][..], None),
         ("y = com.microsoft::FusedMatMul(x, w)", &[("transB", 1), ("transA", 1)], None),
@@ -80,16 +80,16 @@ fn attention() {
         (node("y = Attention(q, k, k)").int("is_causal", 1), None),
         (
             node("y = Attention(q, memory, memory, , , , lengths)").int("is_causal", 1),
-            Some("tract does not read the lengths without padding"),
+            Some("tract ignores the lengths without padding"),
         ),
-        // What tract gets wrong of these is written out.
+        // These are replaced, so tract never sees them.
         (node("y = Attention(q, memory, memory)").int("is_causal", 1), None),
         (node("y = Attention(q, k, k, , past, past)").int("is_causal", 1), None),
         (node("y = Attention(q, k, k, bool)"), None),
         (node("y = Attention(q, k, k, pad)"), None),
-        (node("y = Attention(q, k, k, , , , lengths)"), Some("tract does not read the lengths without padding")),
-        (node("y, , , scores = Attention(q, k, k)"), Some("tract does not give the fourth result, the scores")),
-        (node("y = Attention(q, k, k)").float("softcap", 30.0), Some("tract does not honour softcap = 30")),
+        (node("y = Attention(q, k, k, , , , lengths)"), Some("tract ignores the lengths without padding")),
+        (node("y, , , scores = Attention(q, k, k)"), Some("tract does not return the fourth result, the scores")),
+        (node("y = Attention(q, k, k)").float("softcap", 30.0), Some("tract ignores softcap = 30")),
     ];
     for (node, expected) in cases {
         let what = format!("{:?} {:?}", node.input, node.attribute.first().map(|attribute| &attribute.name));
@@ -100,24 +100,24 @@ fn attention() {
 }
 
 #[test]
-fn functions_are_told_by_domain_and_name() {
+fn functions_are_identified_by_domain_and_name() {
     let mut plain = one(node("y = Gelu(x)"));
     plain.functions.push(function("my.domain", "Gelu"));
     check("a function that nothing calls", &plain, &[]);
     let mut called = one(node("y = my.domain::Gelu(x)"));
     called.functions.push(function("my.domain", "Gelu"));
-    let why = "node `y` (my.domain::Gelu): it calls a function of the model, and tract does not know those";
+    let why = "node `y` (my.domain::Gelu): it calls a function of the model, which tract does not support";
     check("a function", &called, &[why]);
 }
 
 #[test]
-fn graphs_in_graphs() {
+fn nested_graphs() {
     let branch = |node| graph(&[], &["z"], vec![node]);
     let both = node("y = If(c)")
         .graph("then_branch", branch(node("z = Swish(x)").float("alpha", 2.0)))
         .graph("else_branch", branch(node("z = Relu(x)")));
     let nested = model(graph(&["x: f32[3]", "c: bool[]"], &["y: f32[3]"], vec![both]));
-    check("a branch", &nested, &["node `z` (Swish): tract does not honour alpha = 2"]);
+    check("a branch", &nested, &["node `z` (Swish): tract ignores alpha = 2"]);
 }
 
 #[test]
@@ -145,17 +145,17 @@ fn tensors() {
             "initializer `w`: tract does not read elements of type bf16",
             "initializer `u`: tract reads elements of type u64 from `raw_data` only",
             "initializer `s`: tract does not read sparse tensors",
-            "input `n`: tract takes tensors of declared types only",
-            "input `b`: tract has no elements of type bf16",
+            "input `n`: tract accepts only tensors of declared types",
+            "input `b`: tract does not support elements of type bf16",
             "node `k` (Constant): tract does not read elements of type bf16",
         ],
     );
 }
 
 #[test]
-fn versions() {
+fn opsets() {
     let why = |version: &str| {
-        format!("the model: it imports {version} of ONNX's operators; tract's were compared with 7 to 24")
+        format!("the model: it imports {version} of ONNX's operators; only opsets 7 to 24 were compared with tract")
     };
     for (version, expected) in [(7, None), (24, None), (6, Some("version 6")), (25, Some("version 25"))] {
         let mut file = one(node("y = Relu(x)"));

@@ -1,4 +1,4 @@
-//! Differences that only some inputs and some sizes show are noticed; rounding is not taken for one.
+//! Differences that only some inputs and sizes show are found; rounding is not reported as a difference.
 
 mod models;
 
@@ -78,7 +78,7 @@ fn values_beyond_the_usual_range() {
     }
 }
 
-/// `y = x`, and 1 more where a size of an input is as told.
+/// Returns `y = x`, and a model that adds 1 if a size of an input satisfies a condition.
 fn more_where(inputs: &[&str], of: &str, axis: i64, operator: &str, size: i64) -> [GraphProto; 2] {
     let shared = if inputs.len() > 1 { "x = Concat(past, new)" } else { "x = Identity(new)" };
     let shared = node(shared).int("axis", 1);
@@ -116,7 +116,7 @@ fn sizes_that_few_runs_have() {
     }
 }
 
-/// The softmax of scores of which a mask fills some; by addition, or by selection.
+/// Returns a softmax of scores that are masked by addition or by selection.
 fn masked(fill: f32, is_added: bool) -> GraphProto {
     let inputs = ["scores: f32[batch, seq, seq]", "attention_mask: i64[batch, seq]"];
     let mut nodes = vec![
@@ -173,8 +173,8 @@ fn every_id_of_a_table_is_looked_up() {
 }
 
 #[test]
-fn rounding_is_no_difference() {
-    // (x A) B against x (A B), with values near 1000, and what is left cancels out.
+fn rounding_is_not_a_difference() {
+    // (x A) B and x (A B), with values near 1000 that nearly cancel out.
     let size = 8_usize;
     let a: Vec<f32> = (0..64_u16).map(|at| 1000.0 + f32::from(at * 37 % 64) / 7.0).collect();
     let b: Vec<f32> = (0..64_u16).map(|at| if at % 2 == 0 { 1000.3 } else { -1000.1 } + f32::from(at) / 9.0).collect();
@@ -193,7 +193,7 @@ fn rounding_is_no_difference() {
     let verdict = judge(&twice, &once, false);
     assert!(matches!(verdict, Verdict::Equal { .. }), "{verdict}");
 
-    // What is left of large numbers that cancel out is rounding alone: f64 says that it is, and how much.
+    // Large numbers that cancel out leave only rounding, which the run in f64 shows.
     let sum = |order: [&str; 2]| {
         let nodes = vec![node(order[0]), node(order[1])];
         with(X, Y, nodes, &[floats("c", &[], &[4096.0]), floats("m", &[], &[-4096.0])])

@@ -1,5 +1,5 @@
-//! ONNX Runtime as the judge. The tests run where its library is installed, as `tests/interop/prepare.sh` does, and fail
-//! without it where `REQUIRE_ONNX_RUNTIME` is set; the whole command is tested by `tests/interop/second_judge.py`.
+//! ONNX Runtime as the judge. The tests are skipped if its library is not installed (`tests/interop/prepare.sh`
+//! installs it), unless `REQUIRE_ONNX_RUNTIME` is set. `tests/interop/second_judge.py` tests the command line.
 
 mod models;
 
@@ -9,7 +9,7 @@ use netwright_verify::{Array, ModelFile, OnnxRuntime, Options, OrtLevel, Runtime
 use std::path::Path;
 use tract_onnx::pb::{GraphProto, NodeProto, OperatorSetIdProto};
 
-/// ONNX Runtime, where it is installed.
+/// Returns ONNX Runtime if it is installed.
 fn installed() -> Option<Runtime> {
     let runtime = found();
     assert!(runtime.is_some() || std::env::var_os("REQUIRE_ONNX_RUNTIME").is_none(), "ONNX Runtime is not installed");
@@ -41,7 +41,7 @@ where
 }
 
 #[test]
-fn every_element_type_goes_in_and_out() {
+fn every_element_type_is_passed_through() {
     let Some(runtime) = installed() else { return };
     let cases: [[Values; 2]; 13] = [
         with_none(vec![true, false]),
@@ -93,7 +93,7 @@ fn models_are_judged() {
     let text = judge(reference(2.0), Some(reference(2.0)), &options);
     assert!(text.starts_with(&format!("equal in {runtime} within 1e-4")), "{text}");
     let text = judge(reference(2.0), Some(reference(3.0)), &options);
-    assert!(text.contains("first at node `p` (Mul), in place of node `p` (Mul): value `p`"), "{text}");
+    assert!(text.contains("first at node `p` (Mul), which replaces node `p` (Mul): value `p`"), "{text}");
 
     let unknown = || graph(&["x: f32[n]"], &["y: f32[n]"], vec![node("y = CumProd(x)")]);
     let fallback = Options::default().with_fallback(runtime.clone());
@@ -111,7 +111,7 @@ fn models_are_judged() {
 }
 
 #[test]
-fn levels_are_honoured() {
+fn levels_take_effect() {
     let Some(Runtime::Ort(runtime)) = installed() else { return };
     for level in [OrtLevel::Disable, OrtLevel::Basic, OrtLevel::Extended, OrtLevel::All] {
         let runtime = Runtime::Ort(runtime.clone().with_level(level));
@@ -123,9 +123,9 @@ fn levels_are_honoured() {
     }
 }
 
-/// What tract does not run, or gets wrong, is written out for it: it must be what ONNX Runtime computes.
+/// Operators that are replaced for tract must compute what ONNX Runtime computes.
 #[test]
-fn what_is_written_out_for_tract_is_the_same() {
+fn replacements_for_tract_equal_onnx_runtime() {
     let Some(runtime) = installed() else { return };
     let inputs = [
         "q: f32[batch, seq, 16]",

@@ -1,4 +1,4 @@
-//! The sizes and inputs that a verification chooses, and those that the user gives.
+//! Sizes and inputs that a verification chooses, and inputs that the user gives.
 
 mod models;
 
@@ -24,7 +24,7 @@ fn assert_contains(text: &str, parts: &[&str]) {
 }
 
 #[test]
-fn a_decoder_with_past_may_take_one_token() {
+fn a_decoder_with_past_may_accept_one_token_only() {
     let inputs = ["input_ids: i64[batch, decoder_sequence_length]", "past: f32[batch, past_length]"];
     let nodes = vec![
         node("only = Squeeze(input_ids, axis)"),
@@ -45,7 +45,7 @@ fn a_decoder_with_past_may_take_one_token() {
 }
 
 #[test]
-fn the_length_of_a_mask_is_that_of_past_and_tokens() {
+fn a_mask_is_as_long_as_past_and_tokens() {
     for name in ["past_plus_sequence", "total_sequence_length", "kv_length", "mask_length"] {
         let inputs = [
             "input_ids: i64[batch, sequence_length]".to_owned(),
@@ -58,7 +58,7 @@ fn the_length_of_a_mask_is_that_of_past_and_tokens() {
             node("all = Concat(past, new)").int("axis", 1),
             node("y = Mul(all, attention_mask)"),
         ];
-        let expected = format!("which --dim overrides: {name} = past_length + sequence_length");
+        let expected = format!("(--dim overrides them): {name} = past_length + sequence_length");
         assert_contains(&text(graph(&inputs, &["y: f32[batch, all]"], nodes), None), &["runs in tract", &expected]);
     }
 }
@@ -100,7 +100,7 @@ fn npy(shape: &str, values: &[f32]) -> Vec<u8> {
 }
 
 #[test]
-fn inputs_of_the_users_own() {
+fn inputs_that_the_user_gives() {
     let folder = tempfile::tempdir().expect("a folder");
     let (root, put) = (folder.path(), |name: &str, bytes: &[u8]| {
         std::fs::write(folder.path().join(name), bytes).expect("it is written");
@@ -112,10 +112,10 @@ fn inputs_of_the_users_own() {
     put("b.npy", &npy("(1, 2)", &[2.0; 2]));
     assert_contains(
         &text(sum(), Some(root)),
-        &["input `b` is declared as f32[n, 2] and is given as f32[1, 2], where n is 3"],
+        &["input `b` is declared as f32[n, 2], but f32[1, 2] was given, where n is 3"],
     );
     put("b.npy", &npy("(2,)", &[2.0; 2]));
-    assert_contains(&text(sum(), Some(root)), &["input `b` is declared as f32[n, 2] and is given as f32[2]"]);
+    assert_contains(&text(sum(), Some(root)), &["input `b` is declared as f32[n, 2], but f32[2] was given"]);
     put("b.npy", b"no array");
     assert_contains(&text(sum(), Some(root)), &["b.npy: it is not an .npy file"]);
 

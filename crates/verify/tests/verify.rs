@@ -1,4 +1,4 @@
-//! What is said of models that run, lie, fail, differ or cannot be judged.
+//! Verdicts on models that run, violate their declarations, fail, differ or cannot be judged.
 
 mod models;
 
@@ -58,16 +58,13 @@ fn a_model_runs_for_several_bindings() {
 }
 
 #[test]
-fn a_declaration_that_is_not_kept_fails() {
+fn a_wrong_declaration_fails() {
     let cases = [
-        (
-            "y: f32[batch, 6]",
-            "output `y` is declared as f32[batch, 6] and came out as f32[1, 5] (with batch = 1, seq = 5)",
-        ),
-        ("y: f32[seq, batch]", "output `y` is declared as f32[seq, batch] and came out as f32[1, 5]"),
-        ("y: f32[batch, other, other]", "output `y` is declared as f32[batch, other, other] and came out as f32[1, 5]"),
-        ("y: i64[batch, seq]", "output `y` is declared as i64[batch, seq] and came out as f32[1, 5]"),
-        ("y: f32[batch + 1, seq]", "output `y` is declared as f32[batch + 1, seq] and came out as f32[1, 5]"),
+        ("y: f32[batch, 6]", "output `y` is declared as f32[batch, 6] and is f32[1, 5] (with batch = 1, seq = 5)"),
+        ("y: f32[seq, batch]", "output `y` is declared as f32[seq, batch] and is f32[1, 5]"),
+        ("y: f32[batch, other, other]", "output `y` is declared as f32[batch, other, other] and is f32[1, 5]"),
+        ("y: i64[batch, seq]", "output `y` is declared as i64[batch, seq] and is f32[1, 5]"),
+        ("y: f32[batch + 1, seq]", "output `y` is declared as f32[batch + 1, seq] and is f32[1, 5]"),
     ];
     for (declared, expected) in cases {
         let mut graph = reference();
@@ -82,11 +79,11 @@ fn a_declaration_that_is_not_kept_fails() {
 }
 
 #[test]
-fn values_that_are_no_numbers() {
+fn outputs_that_are_not_finite() {
     let log = graph(&["x: f32[4]"], &["y: f32[4]"], vec![node("n = Abs(x)"), node("m = Neg(n)"), node("y = Log(m)")]);
-    assert_contains(&alone(log), &["a.onnx fails: output `y` holds NaN at [0]"]);
+    assert_contains(&alone(log), &["a.onnx fails: output `y` has NaN at [0]"]);
 
-    // By the standard, a row of attention that is fully masked is 0.
+    // The standard defines a fully masked row of attention as 0.
     let masked = |result: Vec<NodeProto>| {
         let nodes = [vec![node("y = Attention(q, q, q, mask)")], result].concat();
         let mut graph = graph(&["q: f32[1, 2, 3, 8]"], &["r: f32[1, 2, 1, 8]"], nodes);
@@ -105,7 +102,7 @@ fn values_that_are_no_numbers() {
 }
 
 #[test]
-fn what_tract_refuses_is_not_thereby_wrong() {
+fn a_model_that_tract_refuses_is_not_verifiable() {
     let mut shapes = graph(&["x: f32[batch, 3]"], &["y: f32[batch, 5]"], vec![node("y = MatMul(x, w)")]);
     shapes.initializer = vec![floats("w", &[4, 5], &[0.0; 20])];
     assert_contains(&alone(shapes), &["a.onnx is not verifiable in tract", "it failed to load the model", "MatMul"]);
@@ -114,7 +111,7 @@ fn what_tract_refuses_is_not_thereby_wrong() {
     panics.initializer = vec![floats("a", &[], &[0.0]), floats("b", &[], &[3.2]), floats("c", &[], &[0.5])];
     assert_contains(
         &alone(panics),
-        &["a.onnx is not verifiable in tract", "it panicked when it was to load the model"],
+        &["a.onnx is not verifiable in tract", "it panicked when trying to load the model"],
     );
 }
 
@@ -152,7 +149,7 @@ fn inputs_are_looked_up_by_name() {
     for (inputs, expected) in [
         (vec![("a", &a)], "a.onnx: input `b` of type f32[n] was not given"),
         (vec![("a", &a), ("b", &b), ("c", &b)], "a.onnx has no input `c`; its inputs are `a`, `b`"),
-        (vec![("a", &a), ("b", &wrong)], "a.onnx: input `b` is of type f32[n] and was given i64[1]"),
+        (vec![("a", &a), ("b", &wrong)], "a.onnx: input `b` has type f32[n], but i64[1] was given"),
     ] {
         assert_eq!(session.run(&inputs).expect_err("it fails").to_string(), expected);
     }
@@ -170,7 +167,7 @@ fn two_models_are_equal() {
 }
 
 #[test]
-fn the_operator_to_blame_is_the_first_that_differs() {
+fn the_first_operator_that_differs_is_named() {
     let mut other = reference();
     other.node = vec![node("p = Mul(x, w)"), node("r = LeakyRelu(p)").float("alpha", 0.1), node("y = Add(r, x)")];
     assert_contains(
@@ -178,13 +175,13 @@ fn the_operator_to_blame_is_the_first_that_differs() {
         &[
             "the models differ in tract by more than 1e-4, first in output `y`",
             "with batch = 1, seq = 5",
-            "first at node `r` (LeakyRelu), in place of node `r` (Relu): value `r` differs most at [0, ",
+            "first at node `r` (LeakyRelu), which replaces node `r` (Relu): value `r` differs most at [0, ",
         ],
     );
 }
 
 #[test]
-fn other_interfaces() {
+fn interfaces_that_differ() {
     let with = |inputs: &[&str], outputs: &[&str]| {
         let mut graph = reference();
         graph.input = inputs.iter().map(|text| models::value(text)).collect();
@@ -243,29 +240,29 @@ fn symbols_are_bound_by_expressions() {
         &with(&[("past_plus_seq", "past + seq"), ("seq", "2")]).expect("it is judged"),
         &["runs in tract", "past = 5, past_plus_seq = 7, seq = 2"],
     );
-    // What the name says is tried.
+    // Relations implied by names are tried.
     assert_contains(
         &with(&[]).expect("it is judged"),
-        &["past = 5, past_plus_seq = 13, seq = 8", "which --dim overrides: past_plus_seq = past + seq"],
+        &["past = 5, past_plus_seq = 13, seq = 8", "(--dim overrides them): past_plus_seq = past + seq"],
     );
     for (dims, expected) in [
         (
             vec![("length", "2")],
-            "no dim of the models' inputs holds the symbol `length`; they hold `past`, `past_plus_seq`, `seq`",
+            "no input has the symbolic dim `length`\n  help: choose from `past`, `past_plus_seq`, `seq`",
         ),
         (
             vec![("past", "seq"), ("seq", "past + 1")],
-            "`past` cannot be bound to `seq`: it depends on itself, or is no number for these sizes",
+            "symbol `past` cannot have the size `seq`: it depends on itself, or is not a whole number for these sizes",
         ),
-        (vec![("past", "2 - seq")], "`past` cannot be bound to `-seq + 2`: that is no size between 0 and 1,048,576"),
+        (vec![("past", "2 - seq")], "symbol `past` cannot have the size `-seq + 2`: it is not between 0 and 1,048,576"),
     ] {
         assert_eq!(with(&dims).expect_err("no binding").to_string(), expected);
     }
 }
 
 #[test]
-fn what_is_no_model() {
-    for (bytes, expected) in [(&b"\xff\xff\xff"[..], "a.onnx is not an ONNX model: "), (b"", "it holds no graph")] {
+fn bytes_that_are_not_a_model() {
+    for (bytes, expected) in [(&b"\xff\xff\xff"[..], "a.onnx is not an ONNX model: "), (b"", "it has no graph")] {
         let error = ModelFile::from_bytes("a.onnx", bytes).expect_err("no model").to_string();
         assert_contains(&error, &[expected]);
     }

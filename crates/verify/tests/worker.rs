@@ -1,10 +1,10 @@
-//! A worker that fails, in all ways.
+//! Workers that fail in every way.
 #![cfg(unix)]
 
 use netwright_verify::{Options, Verdict, VerifyError, Worker};
 use std::time::{Duration, Instant};
 
-/// What a shell script as worker comes to.
+/// Returns the verdict when a shell script is the worker.
 fn with(script: &str) -> Result<Verdict, VerifyError> {
     let arguments = vec!["-c".into(), script.into()];
     let mut worker = Worker::new("/bin/sh");
@@ -14,19 +14,19 @@ fn with(script: &str) -> Result<Verdict, VerifyError> {
 }
 
 #[test]
-fn what_becomes_of_the_worker_becomes_the_verdict() {
+fn a_worker_that_dies_gives_a_verdict() {
     for (script, expected) in [
         (
             "echo 'memory allocation of 9 bytes failed' >&2; kill -ABRT $$",
             "signal 6 (abort): memory allocation of 9 bytes failed",
         ),
         ("kill -SEGV $$", "signal 11 (segmentation fault)"),
-        ("exec sleep 60", "it was stopped after 1 seconds"),
-        ("echo '{'; exit 3", "the worker ended with code 3 and no answer"),
+        ("exec sleep 60", "the time limit of 1 seconds was exceeded"),
+        ("echo '{'; exit 3", "the worker ended with exit code 3 without an answer"),
     ] {
         let started = Instant::now();
         let verdict = with(script).expect("a verdict").to_string();
-        let expected = format!("a.onnx is not verifiable in tract\n  tract: it did not survive this model: {expected}");
+        let expected = format!("a.onnx is not verifiable in tract\n  tract: it failed on this model: {expected}");
         assert_eq!(verdict, expected, "{script}");
         assert!(started.elapsed() < Duration::from_secs(10), "{script}");
     }
@@ -41,7 +41,7 @@ fn answers_are_passed_on() {
 }
 
 #[test]
-fn a_worker_that_is_not_there() {
+fn a_missing_worker_is_an_error() {
     let error = Worker::new("/nowhere/netwright").verify("a.onnx", None, &Options::default()).expect_err("none");
     assert!(error.to_string().starts_with("the verify worker \"/nowhere/netwright\": "), "{error}");
 }

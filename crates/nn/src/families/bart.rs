@@ -1,5 +1,5 @@
-//! BART (Lewis et al., 2020) and its kin, Marian, M2M-100 and Whisper: the paper's encoder-decoder with positions, norms
-//! and names of their own.
+//! BART (Lewis et al., 2020), Marian, M2M-100 and Whisper: the paper's encoder-decoder with other positions, norms and
+//! names.
 
 use super::encoder_decoder::{EncoderDecoder, Output, SOURCE, Seq2Seq, Step};
 use super::{Family, Head, ids, positions_of_tokens};
@@ -10,7 +10,7 @@ use crate::{Builder, Init, Settings, SettingsError, Task, Var, signed};
 use netwright_ir::tensor::Wave;
 use netwright_ir::{Dim, Tensor};
 
-/// BART and mBART-like models with norms behind the blocks.
+/// BART and mBART-like models with norms after the blocks.
 pub(super) const BART: Family = Family {
     name: "BART",
     model_types: &["bart"],
@@ -21,7 +21,7 @@ pub(super) const BART: Family = Family {
         ("BartForQuestionAnswering", Task::QuestionAnswering),
     ],
     read: |settings, head| {
-        // They stand in configurations of before, and say what is so anyhow.
+        // Old configurations have these options with their only possible value.
         settings.must_be("add_final_layer_norm", false)?;
         settings.must_be("normalize_before", false)?;
         settings.must_be("add_bias_logits", false)?;
@@ -35,7 +35,7 @@ pub(super) const BART: Family = Family {
     },
 };
 
-/// Marian, the models of OPUS-MT.
+/// Marian, used by the OPUS-MT models.
 pub(super) const MARIAN: Family = Family {
     name: "Marian",
     model_types: &["marian"],
@@ -82,16 +82,16 @@ pub(super) const M2M_100: Family = Family {
     },
 };
 
-/// In what the kin of BART differ.
+/// Options that vary between BART variants.
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of a family")]
 pub(super) struct Kind {
     pub(super) pre_norm: bool,
-    /// A norm behind the last layer.
+    /// Whether a norm follows the last layer.
     pub(super) final_norm: bool,
-    /// A norm behind the embeddings.
+    /// Whether a norm follows the embeddings.
     pub(super) embedding_norm: bool,
     pub(super) positions: Positions,
-    /// Whether embeddings are scaled where the configuration does not say it.
+    /// Whether embeddings are scaled if the configuration does not say.
     pub(super) scale: bool,
     pub(super) activation: Activation,
     pub(super) key_bias: bool,
@@ -111,14 +111,14 @@ impl Default for Kind {
     }
 }
 
-/// Where the vectors of positions come from.
+/// The source of position vectors.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Positions {
-    /// A trained table, of which so many rows stand before the first position.
+    /// A trained table, with this many unused rows before the first position.
     Table { offset: u64 },
-    /// Waves that are not trained.
+    /// Sinusoids, which are not trained.
     Grouped,
-    /// Waves; tokens are counted without padding, from behind its id on.
+    /// Sinusoids; positions count tokens without padding, starting after the padding id.
     Waves { padding: u64 },
 }
 
@@ -129,7 +129,7 @@ struct Bart {
     encoder: Stack,
     decoder: Stack,
     scores: Option<Linear>,
-    /// Whether scores have a bias.
+    /// Whether the scores have a bias.
     has_bias: bool,
     vocab: u64,
 }
@@ -167,7 +167,8 @@ fn read(settings: &Settings, head: &Head<'_>, kind: &Kind) -> Result<Bart, Setti
     let tied = settings.flag("tie_word_embeddings", true)?;
     let d_model = encoder.d_model;
     let embeddings = |own: &str| {
-        // Tied tables are one, whatever it is called; those that are not tied are found by their own names first.
+        // Tied tables are one tensor under any of these names; untied tables have their own names, which are tried
+        // first.
         let shared = ["shared", "encoder.embed_tokens", "decoder.embed_tokens"];
         let names = (!tied).then_some(own).into_iter().chain(shared).map(|name| format!("{base}{name}"));
         let stored = names.clone().find(|name| head.weights.has(&format!("{name}.weight")));
@@ -185,7 +186,7 @@ fn read(settings: &Settings, head: &Head<'_>, kind: &Kind) -> Result<Bart, Setti
     })
 }
 
-/// The encoder or the decoder, as its name ends.
+/// Reads the encoder or the decoder, whichever `name` ends with.
 pub(super) fn stack(settings: &Settings, kind: &Kind, name: &str, longest: u64) -> Result<Stack, SettingsError> {
     settings.must_be("is_encoder_decoder", true)?;
     settings.must_be("is_decoder", false)?;
@@ -235,7 +236,7 @@ pub(super) fn stack(settings: &Settings, kind: &Kind, name: &str, longest: u64) 
 }
 
 impl Stack {
-    /// The vectors of positions, `[seq, d_model]` or `[batch, seq, d_model]`.
+    /// Returns the position vectors, `[seq, d_model]` or `[batch, seq, d_model]`.
     #[track_caller]
     pub(super) fn positions<'b>(&self, ids: Var<'b>, span: Span<'b>) -> Var<'b> {
         let builder = ids.builder();
@@ -265,7 +266,7 @@ impl Stack {
         }
     }
 
-    /// From the sum of embeddings and positions to the states of an encoder.
+    /// Returns the encoder's states for the sum of embeddings and positions.
     #[track_caller]
     pub(super) fn encode<'b>(&self, x: Var<'b>, mask: Option<Var<'b>>) -> Var<'b> {
         let mut x = self.embedding_norm.iter().fold(x, |x, norm| norm.forward(x));
@@ -276,7 +277,7 @@ impl Stack {
         self.final_norm.iter().fold(x, |x, norm| norm.forward(x))
     }
 
-    /// From the sum of embeddings and positions to the states of a decoder.
+    /// Returns the decoder's states for the sum of embeddings and positions.
     #[track_caller]
     pub(super) fn decode<'b>(&self, x: Var<'b>, step: &Step<'b>) -> Var<'b> {
         let mask = step.span.mask(None, None);
@@ -296,19 +297,19 @@ impl Stack {
         self.final_norm.iter().fold(x, |x, norm| norm.forward(x))
     }
 
-    /// How many layers there are, with how many heads of which width.
+    /// Returns the number of layers, the number of heads and the width of a head.
     pub(super) fn cache(&self) -> [u64; 3] {
         [self.layers.len() as u64, self.heads, self.d_model / self.heads]
     }
 
-    /// The width of its states.
+    /// Returns the width of the states.
     pub(super) fn width(&self) -> Dim {
         Dim::Known(signed(self.d_model))
     }
 }
 
 impl Layer {
-    /// A part within its residual connection.
+    /// Applies a block within its residual connection.
     #[track_caller]
     fn around<'b>(&self, x: Var<'b>, norm: &Norm, part: impl FnOnce(Var<'b>) -> Var<'b>) -> Var<'b> {
         if self.pre_norm { x + part(norm.forward(x)) } else { norm.forward(x + part(x)) }
@@ -347,7 +348,7 @@ impl EncoderDecoder for Bart {
     }
 
     fn leaves(&self) -> &'static [&'static str] {
-        // Waves are computed; the shared table is read only by a model whose encoder and decoder lack their own.
+        // Sinusoids are computed; the shared table is unused if encoder and decoder have their own tables.
         match (self.scores.is_some(), self.encoder.positions) {
             (true, Positions::Waves { .. }) => &["embed_positions.weights", "shared.weight"],
             (true, _) => &["shared.weight"],

@@ -1,11 +1,11 @@
-//! Encoders of texts: BERT (Devlin et al., 2019) and its kin, which differ in names, positions and heads.
+//! Text encoders: BERT (Devlin et al., 2019) and its variants, which differ in names, positions and heads.
 
 use super::encoder::{Layer, LayerNames, LayerSizes};
 use super::{Architecture, Family, Head, Pooling, SEQ, heads, ids};
 use crate::layers::{Activation, Embedding, Linear, Norm, NormKind, padding_mask};
 use crate::{Builder, Init, Part, Settings, SettingsError, Task, Var, signed};
 
-/// BERT, MiniLM and what sentence-transformers makes of them.
+/// BERT, MiniLM, and sentence-transformers models based on them.
 pub(super) const BERT: Family = Family {
     name: "BERT",
     model_types: &["bert"],
@@ -34,7 +34,7 @@ pub(super) const BERT: Family = Family {
     },
 };
 
-/// RoBERTa and XLM-R: positions count from behind the id of padding.
+/// RoBERTa and XLM-R: positions start after the padding id.
 pub(super) const ROBERTA: Family = Family {
     name: "RoBERTa, XLM-R",
     model_types: &["roberta", "xlm-roberta", "camembert"],
@@ -69,7 +69,7 @@ pub(super) const ROBERTA: Family = Family {
     },
 };
 
-/// ELECTRA: embeddings of a width of their own.
+/// ELECTRA: embeddings with a width of their own.
 pub(super) const ELECTRA: Family = Family {
     name: "ELECTRA",
     model_types: &["electra"],
@@ -125,33 +125,33 @@ const DISTILBERT_LAYER: LayerNames = LayerNames {
     ffn: ["ffn.lin1", "ffn.lin2"],
 };
 
-/// In what the kin of BERT differ.
+/// Options that vary between BERT variants.
 struct Names {
     base: String,
     types: Types,
-    /// The layer that a classifier takes its state from, where it is the base model's pooler.
+    /// The layer before the classifier, if it is the pooler of the base model.
     classifier: Option<(&'static str, Activation)>,
-    /// Dense layer, norm, decoder and bias of the head for masked tokens.
+    /// Dense layer, norm, decoder and bias of the masked-language-modeling head.
     mlm: [&'static str; 4],
 }
 
-/// Where the types of tokens come from.
+/// The source of token types.
 #[derive(Clone, Copy, Debug)]
 enum Types {
     /// The input `token_type_ids`.
     Input,
-    /// All are 0, and positions count tokens that are no padding, from behind the id of padding on.
+    /// All are 0, and positions count tokens without padding, starting after the padding id.
     Zero { padding: u64 },
 }
 
-/// An encoder of texts with a head.
+/// A text encoder with a head.
 #[derive(Debug)]
 struct TextEncoder {
     words: Embedding,
     positions: Embedding,
     types: Option<(Embedding, Types)>,
     norm: Norm,
-    /// From the width of the embeddings to that of the model.
+    /// Projects from the width of the embeddings to the width of the model.
     project: Option<Linear>,
     layers: Vec<Layer>,
     output: Output,
@@ -169,7 +169,7 @@ enum Output {
         norm: Norm,
         decoder: Decoder,
     },
-    /// From the first token's state.
+    /// The layer applied to the state of the first token.
     Class {
         dense: Linear,
         activation: Activation,
@@ -179,7 +179,7 @@ enum Output {
     Answer(Linear),
 }
 
-/// Scores of tokens.
+/// The masked-language-modeling head.
 #[derive(Debug)]
 enum Decoder {
     Tied { bias: String, vocab: u64 },
@@ -209,7 +209,7 @@ fn bert(settings: &Settings, head: &Head<'_>, names: Names) -> Result<Box<dyn Ar
             } else {
                 Decoder::Own(Linear::new(decoder, width, vocab, true))
             };
-            // RoBERTa and ELECTRA have GELU here, whatever stands within their layers.
+            // RoBERTa and ELECTRA always use GELU here, whatever the activation of their layers.
             let activation = if classifier.is_some() { activation } else { Activation::Gelu };
             Output::MaskedTokens {
                 dense: Linear::new(dense, d_model, width, true),
@@ -252,7 +252,7 @@ fn bert(settings: &Settings, head: &Head<'_>, names: Names) -> Result<Box<dyn Ar
 }
 
 fn distilbert(settings: &Settings, head: &Head<'_>) -> Result<TextEncoder, SettingsError> {
-    // The table is trained or written at the start; it is read alike.
+    // The table is read alike, whether it was trained or is sinusoidal.
     settings.ignore(&["sinusoidal_pos_embds", "tie_weights_"]);
     let base = head.base("distilbert");
     let d_model = settings.size("dim")?;
@@ -363,7 +363,7 @@ impl Architecture for TextEncoder {
 }
 
 impl TextEncoder {
-    /// The places of tokens, `[seq]` or `[batch, seq]`.
+    /// Returns the positions of tokens, `[seq]` or `[batch, seq]`.
     #[track_caller]
     fn position_ids<'b>(&self, input_ids: Var<'b>) -> Var<'b> {
         match self.types {

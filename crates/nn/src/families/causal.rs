@@ -1,18 +1,18 @@
-//! What decoders of texts share: inputs, masks, cache and heads.
+//! Shared by text decoders: inputs, masks, cache and heads.
 
 use super::{BATCH, Head, PAST, SEQ, heads, ids};
 use crate::layers::{Cache, Linear, Span, cache_type};
 use crate::{Builder, Settings, SettingsError, Task, Var};
 use netwright_ir::Dim;
 
-/// The inputs of a decoder, and what follows from them for every layer.
+/// The inputs of a decoder, and the positions and cache that all layers use.
 #[derive(Debug)]
 pub struct DecoderInputs<'b> {
-    /// `[batch, seq]`.
+    /// The token ids, `[batch, seq]`.
     pub input_ids: Var<'b>,
-    /// `[batch, seq]`.
+    /// The positions, `[batch, seq]`.
     pub position_ids: Var<'b>,
-    /// The keys and values of earlier tokens.
+    /// The KV cache.
     pub cache: Cache<'b>,
     span: Span<'b>,
     attention_mask: Var<'b>,
@@ -20,7 +20,7 @@ pub struct DecoderInputs<'b> {
 
 impl<'b> DecoderInputs<'b> {
     /// Declares `input_ids` `[batch, seq]`, `attention_mask` `[batch, past + seq]`, `position_ids` `[batch, seq]`, and
-    /// with a past the keys and values of every layer.
+    /// with a past the KV cache of every layer.
     #[track_caller]
     pub fn declare(builder: &'b Builder<'b>, with_past: bool, layers: u64, heads: u64, d_k: u64) -> Self {
         let (batch, past) = (Dim::symbol(BATCH), Dim::symbol(PAST));
@@ -34,23 +34,23 @@ impl<'b> DecoderInputs<'b> {
         Self { input_ids, position_ids, cache, span, attention_mask }
     }
 
-    /// Hides padding and what comes later, and what a window does not reach: `[batch, 1, seq, past + seq]`.
+    /// Returns the mask of padding, later tokens and tokens outside the window: `[batch, 1, seq, past + seq]`.
     #[track_caller]
     pub fn mask(&self, window: Option<u64>) -> Var<'b> {
         self.span.mask(Some(self.attention_mask), window)
     }
 }
 
-/// What stands on the states of a decoder.
+/// The head of a decoder.
 #[derive(Debug)]
 pub(super) enum Output {
     States,
-    /// Scores of next tokens; by the embeddings where there is no layer.
+    /// Scores of next tokens; computed with the embeddings if there is no layer.
     Tokens {
         layer: Option<Linear>,
         softcap: Option<f32>,
     },
-    /// From the last token's state.
+    /// Classes, from the state of the last token.
     Class {
         layer: Linear,
         padding: u64,
@@ -60,7 +60,7 @@ pub(super) enum Output {
 }
 
 impl Output {
-    /// The head of a task; `token_classifier` is the name of its layer.
+    /// Reads the head of a task; `token_classifier` is the name of its layer.
     pub(super) fn read(
         settings: &Settings,
         head: &Head<'_>,
@@ -94,12 +94,12 @@ impl Output {
         }
     }
 
-    /// Whether a cache is of use.
+    /// Returns whether the head supports a KV cache.
     pub(super) fn has_cache(&self) -> bool {
         matches!(self, Output::States | Output::Tokens { .. })
     }
 
-    /// Makes outputs of the states; `tied` gives scores by the embeddings.
+    /// Declares the outputs; `tied` computes scores with the embeddings.
     #[track_caller]
     pub(super) fn declare<'b>(
         &self,

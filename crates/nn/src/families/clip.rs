@@ -1,4 +1,4 @@
-//! CLIP (Radford et al., 2021): an encoder of texts and one of images, whose vectors are alike where both say the same.
+//! CLIP (Radford et al., 2021): a text encoder and an image encoder with a shared space of embeddings.
 
 use super::encoder::{Layer, LayerNames, LayerSizes};
 use super::vision::Patches;
@@ -7,7 +7,7 @@ use crate::layers::{Activation, Cache, Embedding, Linear, Norm, NormKind, Span};
 use crate::{Builder, Init, Part, Settings, SettingsError, Task, Var, signed};
 use netwright_ir::{ElementType, TensorType, shape};
 
-/// CLIP, and its encoders each alone.
+/// CLIP, and each of its encoders on its own.
 pub(super) const CLIP: Family = Family {
     name: "CLIP",
     model_types: &["clip", "clip_text_model", "clip_vision_model"],
@@ -29,14 +29,14 @@ struct Clip {
     visual_projection: Linear,
 }
 
-/// An encoder of texts; each state sees those before it.
+/// The text encoder, with causal attention.
 #[derive(Debug)]
 struct Text {
     words: Embedding,
     positions: Embedding,
     layers: Vec<Layer>,
     norm: Norm,
-    /// The id of the token that ends a text; `None` where that is the largest of its ids.
+    /// The id of the token that ends a text; `None` if it is the largest id of the text.
     end: Option<u64>,
 }
 
@@ -48,7 +48,7 @@ struct Vision {
     post_norm: Norm,
 }
 
-/// One of both, with a projection or without.
+/// One of the encoders, with or without a projection.
 #[derive(Debug)]
 struct Alone<E> {
     encoder: E,
@@ -61,7 +61,7 @@ const LAYER: LayerNames = LayerNames {
     ffn: ["mlp.fc1", "mlp.fc2"],
 };
 
-/// Positions that count, as some checkpoints hold.
+/// A constant table of positions, which some checkpoints contain.
 const LEAVES: &[&str] = &["embeddings.position_ids"];
 
 fn read(settings: &Settings, head: &Head<'_>) -> Read {
@@ -89,7 +89,7 @@ fn read(settings: &Settings, head: &Head<'_>) -> Read {
                 );
             }
             let section = |name: &str, model_type: &str| -> Result<Settings, SettingsError> {
-                // What `text_config_dict` says, and the defaults for what it does not say, replace `text_config`.
+                // The options of `text_config_dict`, with defaults for absent ones, replace `text_config`.
                 let replaced = settings.section(&format!("{name}_dict"))?;
                 if replaced.is_some() {
                     settings.ignore(&[name]);
@@ -124,7 +124,7 @@ fn text(settings: &Settings, base: &str) -> Result<Text, SettingsError> {
         positions: table("position_embedding", settings.size("max_position_embeddings")?),
         layers: sizes.layers(&format!("{base}encoder.layers"), &LAYER),
         norm: Norm::new(format!("{base}final_layer_norm"), NormKind::LayerNorm, d_model, epsilon),
-        // Configurations of before say 2, whatever the tokenizer has.
+        // Old configurations have 2 here, whatever the tokenizer uses.
         end: (end != 2).then_some(end),
     })
 }
@@ -139,7 +139,7 @@ fn vision(settings: &Settings, base: &str) -> Result<Vision, SettingsError> {
     patches.positions = (format!("{base}embeddings.position_embedding.weight"), vec![patches.positions(), d_model]);
     Ok(Vision {
         patches,
-        // So it is called in the files.
+        // This misspelling is the name in the checkpoints.
         pre_norm: norm("pre_layrnorm"),
         layers: sizes.layers(&format!("{base}encoder.layers"), &LAYER),
         post_norm: norm("post_layernorm"),
@@ -147,7 +147,7 @@ fn vision(settings: &Settings, base: &str) -> Result<Vision, SettingsError> {
 }
 
 impl Text {
-    /// The states of all tokens, and the one that stands for a text.
+    /// Returns the states of all tokens, and the state that represents the text.
     #[track_caller]
     fn forward<'b>(&self, input_ids: Var<'b>, attention_mask: Option<Var<'b>>) -> [Var<'b>; 2] {
         let builder = input_ids.builder();
@@ -167,7 +167,7 @@ impl Text {
 }
 
 impl Vision {
-    /// The states of all patches, and the one that stands for an image.
+    /// Returns the states of all patches, and the state that represents the image.
     #[track_caller]
     fn forward<'b>(&self, builder: &'b Builder<'b>, batch: &str) -> [Var<'b>; 2] {
         let x = self.pre_norm.forward(self.patches.forward(builder, batch));
@@ -180,7 +180,7 @@ fn texts(batch: &str) -> TensorType {
     TensorType::new(ElementType::I64, shape![batch, SEQ])
 }
 
-/// A vector of length 1.
+/// Normalizes a vector to length 1.
 #[track_caller]
 fn normalized(x: Var<'_>) -> Var<'_> {
     x / x.length()
@@ -206,7 +206,7 @@ impl Architecture for Clip {
     }
 }
 
-/// Declares what an encoder alone gives: its vector first where it is projected, else its states.
+/// Declares the outputs of an encoder on its own: its projected vector, if any, and its states.
 #[track_caller]
 fn declare_alone<'b>(builder: &'b Builder<'b>, embeds: &str, [states, one]: [Var<'b>; 2], projection: Option<&Linear>) {
     if let Some(projection) = projection {

@@ -1,9 +1,9 @@
-//! The layers of encoders, whose checkpoints differ in their names.
+//! Encoder layers, shared by families whose checkpoints differ in names.
 
 use crate::layers::{Activation, FeedForward, Linear, MultiHeadAttention, Norm, NormKind, Projections};
 use crate::{Settings, SettingsError, Var};
 
-/// Attention and feed-forward, each with a norm before it or behind.
+/// A layer of attention and feed-forward, each with a norm before or after it.
 #[derive(Debug)]
 pub(super) struct Layer {
     attention: MultiHeadAttention,
@@ -12,7 +12,7 @@ pub(super) struct Layer {
     ffn_norm: Norm,
 }
 
-/// The names of a layer's parts.
+/// The names of the parts of a layer.
 pub(super) struct LayerNames {
     /// Query, key, value and output.
     pub(super) attention: [&'static str; 4],
@@ -20,7 +20,7 @@ pub(super) struct LayerNames {
     pub(super) ffn: [&'static str; 2],
 }
 
-/// What a configuration says of the layers.
+/// The configuration of the layers.
 pub(super) struct LayerSizes {
     pub(super) count: u64,
     pub(super) d_model: u64,
@@ -32,7 +32,7 @@ pub(super) struct LayerSizes {
 }
 
 impl LayerSizes {
-    /// By the names that most configurations have, with biases; an activation and an epsilon for those that say none.
+    /// Reads the usual options, with biases; `activation` and `epsilon` are the defaults.
     pub(super) fn read(settings: &Settings, activation: Activation, epsilon: f64) -> Result<Self, SettingsError> {
         let d_model = settings.size("hidden_size")?;
         Ok(Self {
@@ -46,7 +46,7 @@ impl LayerSizes {
         })
     }
 
-    /// The layers of a stack, whose names begin alike.
+    /// Creates the layers of a stack from the prefix of their names.
     pub(super) fn layers(&self, stack: &str, names: &LayerNames) -> Vec<Layer> {
         (0..self.count).map(|at| self.layer(&format!("{stack}.{at}"), names)).collect()
     }

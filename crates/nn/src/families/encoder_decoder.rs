@@ -1,4 +1,4 @@
-//! What encoder-decoders share: the graphs of their parts, with inputs, outputs and caches.
+//! Shared by encoder-decoders: the graphs of their parts, with inputs, outputs and caches.
 
 use super::{Architecture, BATCH, Head, heads, ids};
 use crate::layers::{Cache, Linear, Span, cache_type, padding_mask};
@@ -6,32 +6,33 @@ use crate::{Builder, Part, Settings, SettingsError, Task, Var, signed};
 use netwright_ir::{Dim, Op, TensorType, shape};
 use std::fmt::Debug;
 
-/// The dims of sources and targets, as exporters of Hugging Face name them.
+/// The dims of source and target, named as by the exporters of Hugging Face.
 pub(super) const SOURCE: &str = "encoder_sequence_length";
 const TARGET: &str = "decoder_sequence_length";
 const PAST: &str = "past_decoder_sequence_length";
 
 /// An encoder and a decoder with cross-attention.
 pub(super) trait EncoderDecoder: Debug + Send + Sync {
-    /// Declares the encoder's inputs, but for the mask of padding.
+    /// Declares the inputs of the encoder, except for the attention mask.
     fn source<'b>(&self, builder: &'b Builder<'b>) -> Var<'b>;
 
-    /// The encoder's states `[batch, source, d_model]`; the mask hides padding of the source `[batch, 1, 1, source]`.
+    /// Returns the encoder's states `[batch, source, d_model]`; `mask` `[batch, 1, 1, source]` hides padding of the
+    /// source.
     fn encode<'b>(&self, source: Var<'b>, mask: Option<Var<'b>>) -> Var<'b>;
 
-    /// The decoder's states `[batch, target, d_model]`; later steps have no memory.
+    /// Returns the decoder's states `[batch, target, d_model]`; decode steps have no memory.
     fn decode<'b>(&self, step: &Step<'b>) -> Var<'b>;
 
-    /// Scores of next tokens.
+    /// Returns the scores of next tokens.
     fn scores<'b>(&self, x: Var<'b>) -> Var<'b>;
 
-    /// The shape of a memory without its batch: `[source, d_model]`.
+    /// Returns the shape of the memory without its batch: `[source, d_model]`.
     fn memory(&self) -> [Dim; 2];
 
-    /// How many layers the decoder has, with how many heads of which width.
+    /// Returns the number of decoder layers, the number of heads and the width of a head.
     fn cache(&self) -> [u64; 3];
 
-    /// Whether sources are padded.
+    /// Returns whether sources are padded.
     fn has_padding(&self) -> bool {
         true
     }
@@ -45,27 +46,27 @@ pub(super) trait EncoderDecoder: Debug + Send + Sync {
     fn copies(&self) -> &'static [&'static str];
 }
 
-/// What a decoder is given.
+/// The inputs of a decoder.
 #[derive(Debug)]
 pub(super) struct Step<'b> {
-    /// `[batch, target]`.
+    /// The token ids, `[batch, target]`.
     pub(super) ids: Var<'b>,
     pub(super) span: Span<'b>,
-    /// `[batch, source, d_model]`; in later steps its keys and values stand in the cache.
+    /// The encoder's states `[batch, source, d_model]`; decode steps read their keys and values from the cache instead.
     pub(super) memory: Option<Var<'b>>,
-    /// Hides padding of the source `[batch, 1, 1, source]`.
+    /// The mask of padding in the source, `[batch, 1, 1, source]`.
     pub(super) padding: Option<Var<'b>>,
     pub(super) cache: Cache<'b>,
 }
 
 impl Step<'_> {
-    /// The entries of a layer in the cache: of its own tokens and of the source's.
+    /// Returns the cache entries of a layer: self-attention, then cross-attention.
     pub(super) fn entries(layer: usize) -> [String; 2] {
         [format!("{layer}.decoder"), format!("{layer}.encoder")]
     }
 }
 
-/// An encoder-decoder with what it is for.
+/// An encoder-decoder with its task.
 #[derive(Debug)]
 pub(super) struct Seq2Seq<M> {
     model: M,
@@ -73,25 +74,25 @@ pub(super) struct Seq2Seq<M> {
     with_past: bool,
 }
 
-/// What an encoder-decoder gives.
+/// The outputs of an encoder-decoder.
 #[derive(Debug)]
 pub(super) enum Output {
     /// `logits` of next tokens.
     Scores,
-    /// The decoder's states, and the encoder's.
+    /// The states of the decoder and of the encoder.
     States,
-    /// The encoder's states alone.
+    /// Only the states of the encoder.
     EncoderStates,
-    /// `logits` of classes, from the decoder's state of the last token that ends the text, which it reads itself.
+    /// `logits` of classes, from the decoder's state of the last end token. The decoder reads the text itself.
     Class { dense: Linear, classifier: Linear, start: i64, end: i64 },
-    /// `logits` of every token of the text, from the encoder's states.
+    /// `logits` of every token, from the encoder's states.
     Labels(Linear),
-    /// Where an answer starts and ends in the text, which the decoder reads too.
+    /// The start and end of an answer in the text, which the decoder reads too.
     Answer { layer: Linear, start: i64 },
 }
 
 impl Output {
-    /// Of a task that needs no weights of its own; an encoder alone is a model too.
+    /// Returns the outputs of a task that needs no weights of its own; the encoder may be the whole model.
     fn of(head: &Head<'_>) -> Self {
         match head.task {
             Task::FeatureExtraction if head.architecture.ends_with("EncoderModel") => Output::EncoderStates,
@@ -100,7 +101,7 @@ impl Output {
         }
     }
 
-    /// Of any task, from states of width `d_model`; `start` and `end` are the tokens where the settings name none.
+    /// Returns the outputs of any task from states of width `d_model`; `start` and `end` are the default token ids.
     pub(super) fn read(
         settings: &Settings,
         head: &Head<'_>,
@@ -126,17 +127,17 @@ impl Output {
 }
 
 impl<M: EncoderDecoder> Seq2Seq<M> {
-    /// The model for a task that needs no weights of its own.
+    /// Creates the model for a task that needs no weights of its own.
     pub(super) fn new(model: M, head: &Head<'_>) -> Self {
         Self::with_output(model, head, Output::of(head))
     }
 
-    /// The model with a head of its own.
+    /// Creates the model with its own head.
     pub(super) fn with_output(model: M, head: &Head<'_>, output: Output) -> Self {
         Self { model, output, with_past: head.with_past }
     }
 
-    /// The source and the mask of its padding.
+    /// Declares the source and its attention mask.
     #[track_caller]
     fn source<'b>(&self, builder: &'b Builder<'b>) -> (Var<'b>, Option<Var<'b>>) {
         let source = self.model.source(builder);
@@ -188,7 +189,7 @@ impl<M: EncoderDecoder> Seq2Seq<M> {
 }
 
 impl<M: EncoderDecoder> Seq2Seq<M> {
-    /// The decoder's states where it reads the source itself, behind a token that starts it.
+    /// Returns the decoder's states when it reads the source itself, shifted after a start token.
     #[track_caller]
     fn reread<'b>(&self, source: Var<'b>, start: i64, memory: Var<'b>, padding: Option<Var<'b>>) -> Var<'b> {
         let builder = source.builder();

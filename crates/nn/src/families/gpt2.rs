@@ -36,7 +36,7 @@ struct Layer {
     name: String,
     entry: String,
     attention_norm: Norm,
-    /// Query, key and value.
+    /// The packed projection of query, key and value.
     packed: Linear,
     output: Linear,
     scores: DotProduct,

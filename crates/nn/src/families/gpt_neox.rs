@@ -1,4 +1,5 @@
-//! GPT-NeoX (Black et al., 2022), and Pythia: attention and feed-forward side by side, positions that turn a part of a head.
+//! GPT-NeoX (Black et al., 2022) and Pythia: parallel attention and feed-forward, rotary positions on a part of each
+//! head.
 
 use super::causal::{DecoderInputs, Output};
 use super::{Architecture, Family, Head, rope};
@@ -37,7 +38,7 @@ struct Layer {
     name: String,
     entry: String,
     attention_norm: Norm,
-    /// Of every head its query, key and value.
+    /// The packed projection: query, key and value for each head in turn.
     packed: Linear,
     output: Linear,
     mlp_norm: Norm,
@@ -70,7 +71,7 @@ fn read(settings: &Settings, head: &Head<'_>) -> Result<GptNeoX, SettingsError> 
             name,
         }
     };
-    // transformers 4.57 saves both under two names.
+    // transformers 4.57 saves both options under two names.
     for (name, other) in [("rope_theta", "rotary_emb_base"), ("partial_rotary_factor", "rotary_pct")] {
         if let Some(value) = settings.number(other)? {
             settings.must_be(name, value)?;

@@ -1,12 +1,12 @@
-//! What stands on the hidden states of a model of texts.
+//! Heads on the hidden states of text models.
 
 use super::{Head, PoolingMode};
 use crate::layers::Linear;
 use crate::{Builder, Settings, SettingsError, Var, signed};
 use netwright_ir::Op;
 
-/// The sentence's vector from those of its tokens `[batch, seq, d_model]`: outputs `token_embeddings` and
-/// `sentence_embedding` `[batch, d_model]`.
+/// Declares the outputs `token_embeddings` and `sentence_embedding` `[batch, d_model]`, pooled from the states
+/// `[batch, seq, d_model]`.
 #[track_caller]
 pub(super) fn sentence_embedding<'b>(builder: &'b Builder<'b>, head: super::Pooling, tokens: Var<'b>, mask: Var<'b>) {
     let _scope = builder.enter("pooling");
@@ -23,14 +23,14 @@ pub(super) fn sentence_embedding<'b>(builder: &'b Builder<'b>, head: super::Pool
     builder.output("sentence_embedding", pooled);
 }
 
-/// `[batch, seq, d_model]` to `[batch, d_model]`.
+/// Selects the state of the first token: `[batch, seq, d_model]` to `[batch, d_model]`.
 #[track_caller]
 pub(super) fn first_token(x: Var<'_>) -> Var<'_> {
     let first = x.builder.index(0);
     x.builder.apply(Op::Gather { axis: 1 }, &[x, first])
 }
 
-/// Outputs `start_logits` and `end_logits` `[batch, seq]`.
+/// Declares the outputs `start_logits` and `end_logits` `[batch, seq]`.
 #[track_caller]
 pub(super) fn question_answering<'b>(builder: &'b Builder<'b>, layer: &Linear, x: Var<'b>) {
     let [start, end] = layer.forward(x).split(-1, [1, 1]);
@@ -38,7 +38,7 @@ pub(super) fn question_answering<'b>(builder: &'b Builder<'b>, layer: &Linear, x
     builder.output("end_logits", end.squeeze(&[-1]));
 }
 
-/// Of each text the state of its last token that is no padding: `[batch, seq, d_model]` to `[batch, d_model]`.
+/// Selects the state of the last token that is not padding: `[batch, seq, d_model]` to `[batch, d_model]`.
 #[track_caller]
 pub(super) fn last_token<'b>(x: Var<'b>, input_ids: Var<'b>, padding: u64) -> Var<'b> {
     let builder = x.builder;
@@ -47,7 +47,7 @@ pub(super) fn last_token<'b>(x: Var<'b>, input_ids: Var<'b>, padding: u64) -> Va
     x.pick(place.largest(1))
 }
 
-/// The pooling of a sentence-transformers folder.
+/// Returns the pooling of a sentence-transformers folder.
 pub(super) fn pooling(settings: &Settings, head: &Head<'_>) -> Result<super::Pooling, SettingsError> {
     head.pooling.ok_or_else(|| {
         settings.wrong("modules.json", "the modules of a sentence-transformers folder, which say how tokens are pooled")

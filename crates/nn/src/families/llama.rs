@@ -1,5 +1,5 @@
-//! Llama (Touvron et al., 2023) and its kin: decoders with RMS norms, rotary positions, grouped key-value heads and gated
-//! feed-forward networks.
+//! Llama (Touvron et al., 2023) and its variants: decoders with RMS norms, rotary positions, grouped key-value heads
+//! and gated feed-forward networks.
 
 use super::causal::{DecoderInputs, Output};
 use super::{Architecture, Family, Head, rope};
@@ -37,7 +37,7 @@ family! {
 }
 
 family! {
-    /// Mistral: a window over the keys.
+    /// Mistral: sliding-window attention.
     MISTRAL, "Mistral", "mistral", "Mistral" + "ForQuestionAnswering", |settings: &Settings, head: &Head<'_>| {
         let window = settings.length("sliding_window")?;
         read(settings, head, &Kind { window, ..Kind::default() })
@@ -45,7 +45,7 @@ family! {
 }
 
 family! {
-    /// Qwen2: biases of the projections.
+    /// Qwen2: biases in the projections.
     QWEN2, "Qwen2", "qwen2", "Qwen2" + "ForQuestionAnswering", |settings: &Settings, head: &Head<'_>| {
         let kind = Kind { bias: [true, true, true, false], ..qwen(settings)? };
         read(settings, head, &kind)
@@ -70,10 +70,10 @@ family! {
 }
 
 family! {
-    /// Gemma 2: caps of scores, norms behind the blocks too, every other layer with a window.
+    /// Gemma 2: soft-capped scores, norms also after the blocks, a sliding window in every other layer.
     GEMMA2, "Gemma 2", "gemma2", "Gemma2", |settings: &Settings, head: &Head<'_>| {
         settings.must_be("use_bidirectional_attention", false)?;
-        // Both name one activation; the newer of them counts.
+        // Both options name the activation; the newer one takes precedence.
         settings.ignore(&["hidden_act", "cache_implementation"]);
         let bias = settings.flag("attention_bias", false)?;
         read(settings, head, &Kind {
@@ -86,29 +86,29 @@ family! {
     }
 }
 
-/// In what the kin of Llama differ.
+/// Options that vary between Llama variants.
 #[derive(Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of a family")]
 struct Kind {
-    /// Of query, key, value and output.
+    /// Whether query, key, value and output have biases.
     bias: [bool; 4],
     mlp_bias: bool,
     norms_heads: bool,
     is_packed: bool,
-    /// Scaled embeddings, `1 + weight` in norms, four norms a layer, caps.
+    /// Scaled embeddings, `1 + weight` in norms, four norms per layer, soft-capped scores.
     is_gemma: bool,
     window: Option<u64>,
     layer_types: LayerTypes,
 }
 
-/// Which layers have the window.
+/// Which layers have a sliding window.
 #[derive(Default)]
 enum LayerTypes {
     #[default]
     All,
-    /// The first, the third and so on, or as `layer_types` says.
+    /// Every other layer from the first on, or as `layer_types` says.
     EveryOther,
-    /// Those from one on, or as `layer_types` says.
+    /// All layers from an index on, or as `layer_types` says.
     From(u64),
 }
 
@@ -140,11 +140,11 @@ struct Layer {
     window: Option<u64>,
     attention: Attention,
     attention_norm: Norm,
-    /// Behind the attention, before it is added.
+    /// The norm after the attention, before the residual sum.
     attended_norm: Option<Norm>,
     mlp: Mlp,
     mlp_norm: Norm,
-    /// Behind the feed-forward network, before it is added.
+    /// The norm after the feed-forward network, before the residual sum.
     fed_norm: Option<Norm>,
 }
 
@@ -152,7 +152,7 @@ struct Layer {
 struct Attention {
     projections: Projections,
     output: Linear,
-    /// Of queries and keys.
+    /// The norms of queries and keys.
     norms: Option<[Norm; 2]>,
     heads: u64,
     kv_heads: u64,
@@ -175,7 +175,7 @@ enum Mlp {
 fn read(settings: &Settings, head: &Head<'_>, kind: &Kind) -> Result<Llama, SettingsError> {
     settings.must_be("is_decoder", false)?;
     settings.must_be("rope_interleaved", false)?;
-    // Models for question answering were saved with a name of their own.
+    // Models for question answering are saved with another prefix.
     let base = if head.task == Task::QuestionAnswering && head.weights.has("transformer.") {
         "transformer.".to_owned()
     } else {
@@ -277,7 +277,7 @@ fn read(settings: &Settings, head: &Head<'_>, kind: &Kind) -> Result<Llama, Sett
     })
 }
 
-/// The window of each layer.
+/// Returns the window of each layer.
 fn windows(settings: &Settings, kind: &Kind, count: u64) -> Result<Vec<Option<u64>>, SettingsError> {
     let has_window = |at: u64| match kind.layer_types {
         LayerTypes::All => true,
@@ -355,7 +355,7 @@ impl Layer {
 }
 
 impl Attention {
-    /// Queries, keys and values, `[batch, heads, seq, d_k]`.
+    /// Returns queries, keys and values, `[batch, heads, seq, d_k]`.
     #[track_caller]
     fn project<'b>(&self, x: Var<'b>) -> [Var<'b>; 3] {
         let (queries, keys) = (self.heads * self.d_k, self.kv_heads * self.d_k);
@@ -365,7 +365,7 @@ impl Attention {
         };
         let [query, key, value] = projected;
         let split = |x: Var<'b>, heads, norm: Option<&Norm>| match norm {
-            // The norm is over a head.
+            // The norm is over each head.
             Some(norm) => {
                 let sizes = [0, 0, heads, self.d_k].map(signed);
                 norm.forward(x.reshape(&sizes)).transpose(&[0, 2, 1, 3])

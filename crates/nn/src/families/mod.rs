@@ -1,5 +1,5 @@
-//! Families of pretrained models, as Hugging Face names and configures them: each is a page that reads a configuration
-//! and declares graphs with the same layers.
+//! Families of pretrained models, named and configured as in Hugging Face: each module reads a configuration and
+//! declares graphs with the shared layers.
 
 mod bart;
 mod bert;
@@ -25,18 +25,18 @@ use netwright_ir::{Dim, ElementType, TensorType, shape};
 /// A family of models, and how its configurations are read.
 #[derive(Clone, Copy, Debug)]
 pub struct Family {
-    /// Its name.
+    /// The name for users.
     pub name: &'static str,
-    /// What `model_type` is in its configurations.
+    /// The values of `model_type` in its configurations.
     pub model_types: &'static [&'static str],
-    /// The names of `architectures` in its configurations, and what each is for.
+    /// The names in `architectures` of its configurations, with their tasks.
     pub architectures: &'static [(&'static str, Task)],
     /// Reads a configuration.
     pub read: fn(&Settings, &Head<'_>) -> Read,
 }
 
 impl Family {
-    /// What its models are for, each once.
+    /// Returns the tasks of its models, each once.
     pub fn tasks(&self) -> Vec<Task> {
         let mut tasks = vec![];
         for (_, task) in self.architectures {
@@ -48,13 +48,13 @@ impl Family {
     }
 }
 
-/// A model that was read from a configuration.
+/// The result of reading a configuration.
 pub type Read = Result<Box<dyn Architecture>, SettingsError>;
 
-/// The release of transformers whose results the tests compare every family with.
+/// The release of transformers with which the tests compare every family.
 pub const TESTED_AGAINST: &str = "5.24.0";
 
-/// Every family that is known.
+/// All families.
 pub const FAMILIES: &[Family] = &[
     Family {
         name: "Transformer",
@@ -83,87 +83,87 @@ pub const FAMILIES: &[Family] = &[
     clip::CLIP,
 ];
 
-/// What of a model is asked for, beside its configuration.
+/// The requested head and options of a model, beside its configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Head<'a> {
-    /// What it is for.
+    /// The task.
     pub task: Task,
-    /// The architecture of that task, such as `BertForMaskedLM`.
+    /// The architecture of the task, such as `BertForMaskedLM`.
     pub architecture: &'a str,
-    /// Whether decoders take keys and values of earlier tokens.
+    /// Whether decoders have a KV cache.
     pub with_past: bool,
-    /// The weights that there are.
+    /// The weights.
     pub weights: &'a Weights,
-    /// How a sentence-transformers folder makes one vector of a text.
+    /// The pooling of a sentence-transformers folder, if it is one.
     pub pooling: Option<Pooling>,
 }
 
-/// How the vectors of a text's tokens become one, as a sentence-transformers folder says.
+/// The pooling of a sentence-transformers folder: how token vectors become one vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pooling {
-    /// Which vector.
+    /// The vector that represents a text.
     pub mode: PoolingMode,
-    /// Whether it is divided by its length.
+    /// Whether the vector is normalized to length 1.
     pub normalize: bool,
 }
 
-/// Which vector stands for a text.
+/// The vector that represents a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PoolingMode {
-    /// That of the first token.
+    /// The vector of the first token.
     First,
-    /// The mean over all tokens that are no padding.
+    /// The mean over all tokens that are not padding.
     Mean,
 }
 
 impl Head<'_> {
-    /// The prefix of the weights' names: a model that was saved without a head has them without it.
+    /// Returns the prefix of the names of weights: models that were saved without a head lack it.
     pub fn base(&self, prefix: &str) -> String {
         let prefix = format!("{prefix}.");
         if self.weights.has(&prefix) { prefix } else { String::new() }
     }
 }
 
-/// A model of a family, with the sizes that its configuration says.
+/// A model of a family, with the sizes of its configuration.
 pub trait Architecture: Send + Sync {
     /// Declares a graph: inputs, layers, outputs.
     fn declare<'b>(&self, builder: &'b Builder<'b>, part: Part);
 
-    /// Whether it has an encoder and a decoder, which are graphs of their own.
+    /// Returns whether it has an encoder and a decoder, which are separate graphs.
     fn is_encoder_decoder(&self) -> bool {
         false
     }
 
-    /// Whether its decoder can take keys and values of earlier tokens.
+    /// Returns whether its decoder supports a KV cache.
     fn has_cache(&self) -> bool {
         false
     }
 
-    /// Parts of the names of tensors that checkpoints hold and that the model does not need: tables that are computed,
-    /// layers after the outputs.
+    /// Returns parts of the names of tensors in checkpoints that the model does not need: computed tables, layers after
+    /// the outputs.
     fn leaves(&self) -> &'static [&'static str] {
         &[]
     }
 
-    /// Parts of the names of tensors that repeat a tensor of the model, such as the scores of a model whose embeddings
-    /// are tied. One that differs from the tensor that it repeats is an error.
+    /// Returns parts of the names of tensors that repeat a tensor of the model, such as the tied output layer. It is an
+    /// error if one differs from the tensor that it repeats.
     fn copies(&self) -> &'static [&'static str] {
         &[]
     }
 }
 
-/// The dims of texts, as exporters of Hugging Face name them.
+/// The dims of texts, named as by the exporters of Hugging Face.
 pub(crate) const BATCH: &str = "batch_size";
 pub(crate) const SEQ: &str = "sequence_length";
 pub(crate) const PAST: &str = "past_sequence_length";
 
-/// Whole numbers `[batch_size, sequence_length]`.
+/// Returns the type of token ids, i64 `[batch_size, sequence_length]`.
 pub(crate) fn ids(length: impl Into<Dim>) -> TensorType {
     TensorType::new(ElementType::I64, shape![BATCH, length.into()])
 }
 
-/// The positions `[batch, seq]` of tokens that are no padding, from behind the id of padding on, which is that of padding
-/// itself; and which tokens those are.
+/// Returns the positions `[batch, seq]` of tokens without padding, starting after the padding id, which is the position
+/// of padding itself; and which tokens are not padding.
 #[track_caller]
 pub(crate) fn positions_of_tokens<'b>(
     input_ids: Var<'b>,

@@ -1,12 +1,12 @@
-//! Rotary positions as configurations say them.
+//! Reads the configuration of rotary positions.
 
 use crate::layers::{Frequencies, Rotary, inverse_frequencies};
 use crate::{Settings, SettingsError};
 use std::f64::consts::PI;
 
-/// The rotary positions of a model whose heads are `d_k` wide: from `rope_parameters`, or from `rope_theta` and
-/// `rope_scaling`, where they stood before. `is_partial` says that the family reads `partial_rotary_factor` too; in
-/// another one it must be 1.
+/// Reads the rotary positions of a model with heads of width `d_k` from `rope_parameters`, or from the older options
+/// `rope_theta` and `rope_scaling`. `is_partial` means that the family supports `partial_rotary_factor`; for others it
+/// must be 1.
 pub(super) fn rotary(settings: &Settings, d_k: u64, is_partial: bool) -> Result<Rotary, SettingsError> {
     if !is_partial {
         let sections = ["rope_parameters", "rope_scaling"].map(|name| settings.section(name));
@@ -17,7 +17,7 @@ pub(super) fn rotary(settings: &Settings, d_k: u64, is_partial: bool) -> Result<
     rotary_named(settings, d_k, ["rope_theta", "partial_rotary_factor"], 1.0)
 }
 
-/// The same where the base and the part that is turned have other names outside of `rope_parameters`.
+/// Like [`rotary`], for families with other names of the base and the rotated part outside `rope_parameters`.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -34,7 +34,7 @@ pub(super) fn rotary_named(
         Some(scaling) => Some(scaling),
         None => parameters,
     };
-    // What stands in the section comes before what stands outside of it.
+    // Options in the section take precedence over options outside it.
     let number = |option: &str, outer: &str| -> Result<Option<f64>, SettingsError> {
         let own = scaling.as_ref().map(|scaling| scaling.positive(option)).transpose()?.flatten();
         Ok(own.or(settings.positive(outer)?))

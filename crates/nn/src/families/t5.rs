@@ -1,4 +1,4 @@
-//! T5 (Raffel et al., 2020): relative positions as a bias of the scores, which are not scaled, and RMS norms before blocks.
+//! T5 (Raffel et al., 2020): relative position biases, unscaled scores, and RMS norms before the blocks.
 
 use super::encoder_decoder::{EncoderDecoder, Output, SOURCE, Seq2Seq, Step};
 use super::{Family, Head, ids};
@@ -35,7 +35,7 @@ struct T5Model {
     encoder: Stack,
     decoder: Stack,
     scores: Option<Linear>,
-    /// Times the states, before scores are taken by the embeddings.
+    /// The scale of the states before tied embeddings compute the scores.
     scale: Option<f32>,
     d_model: u64,
     heads: u64,
@@ -59,7 +59,7 @@ struct Layer {
 }
 
 fn read(settings: &Settings, head: &Head<'_>) -> Result<T5Model, SettingsError> {
-    // Encoders alone are saved as either.
+    // Encoders on their own are saved under either name.
     settings.ignore(&[
         "is_encoder_decoder",
         "n_positions",
@@ -75,7 +75,7 @@ fn read(settings: &Settings, head: &Head<'_>) -> Result<T5Model, SettingsError> 
     let epsilon = settings.epsilon("layer_norm_epsilon", 1e-6)?;
     let buckets = settings.optional_size("relative_attention_num_buckets")?.unwrap_or(32);
     let max_distance = settings.optional_size("relative_attention_max_distance")?.unwrap_or(128);
-    // Half of the buckets are for each direction, and half of those for distances of their own.
+    // Each direction has half of the buckets; half of those are for exact distances.
     if buckets < 4 || max_distance <= buckets / 2 {
         return Err(settings.wrong(
             "relative_attention_num_buckets",
@@ -101,7 +101,7 @@ fn read(settings: &Settings, head: &Head<'_>) -> Result<T5Model, SettingsError> 
         let scores = DotProduct { scale: 1.0, softcap: None };
         MultiHeadAttention::with_projections(name, projections, heads, d_k).with_scores(scores)
     };
-    // Classifiers were saved with a name for all that is beneath them.
+    // Classifiers are saved with a prefix for the base model.
     let base = head.base("transformer");
     let stack = |part: &str, count: u64| {
         let is_decoder = part == "decoder";
@@ -140,7 +140,7 @@ fn read(settings: &Settings, head: &Head<'_>) -> Result<T5Model, SettingsError> 
     let layers = settings.layers("num_layers")?;
     let decoder_layers =
         if settings.has("num_decoder_layers") { settings.layers("num_decoder_layers")? } else { layers };
-    // T5 1.1 is not tied: it has a table of its own for the scores, or else does not scale what the shared one is given.
+    // T5 1.1 is untied: it has its own output layer, or does not scale the states before the shared one.
     let tied = settings.flag("tie_word_embeddings", true)? && settings.flag("scale_decoder_outputs", true)?;
     let embeddings = [format!("{base}shared"), format!("{base}encoder.embed_tokens")];
     let embeddings = embeddings.iter().find(|name| head.weights.has(name)).unwrap_or(&embeddings[0]).clone();
@@ -209,7 +209,7 @@ impl EncoderDecoder for T5Model {
     }
 
     fn leaves(&self) -> &'static [&'static str] {
-        // No layer of cross-attention reads it.
+        // No cross-attention layer reads it.
         &["EncDecAttention.relative_attention_bias"]
     }
 

@@ -1,16 +1,16 @@
-//! What models of images share: patches with a class token before them.
+//! Shared by image models: patches with a class token before them.
 
 use crate::layers::Convolution;
 use crate::{Builder, Init, Settings, SettingsError, Var, signed};
 use netwright_ir::{TensorType, shape};
 
-/// An image in patches.
+/// The embedding of an image as patches.
 #[derive(Debug)]
 pub(super) struct Patches {
     pub(super) projection: Convolution,
-    /// The class token, and its dims.
+    /// The name of the class token, and its dims.
     pub(super) class: (String, Vec<u64>),
-    /// The vectors of positions, and their dims.
+    /// The name of the position table, and its dims.
     pub(super) positions: (String, Vec<u64>),
     channels: u64,
     size: u64,
@@ -19,7 +19,7 @@ pub(super) struct Patches {
 }
 
 impl Patches {
-    /// The patches that a configuration says; their names are those of its class.
+    /// Reads the configuration of the patches, with the names of weights in its model class.
     pub(super) fn read(settings: &Settings, d_model: u64, bias: bool) -> Result<Self, SettingsError> {
         let channels = settings.optional_size("num_channels")?.unwrap_or(3);
         let (size, patch) = (settings.size("image_size")?, settings.size("patch_size")?);
@@ -40,12 +40,12 @@ impl Patches {
         Ok(Self { projection, class: none.clone(), positions: none, channels, size, count: side * side, d_model })
     }
 
-    /// The number of vectors: of each patch, and of the class.
+    /// Returns the number of vectors: one per patch, and the class token.
     pub(super) fn positions(&self) -> u64 {
         self.count + 1
     }
 
-    /// The input `pixel_values` `[batch, channels, height, width]`, as `[batch, 1 + patches, d_model]`.
+    /// Declares `pixel_values` `[batch, channels, height, width]`, and returns `[batch, 1 + patches, d_model]`.
     #[track_caller]
     pub(super) fn forward<'b>(&self, builder: &'b Builder<'b>, batch: &str) -> Var<'b> {
         let [channels, size] = [self.channels, self.size].map(signed);

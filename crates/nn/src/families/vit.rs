@@ -1,4 +1,4 @@
-//! ViT (Dosovitskiy et al., 2021): an encoder of images.
+//! ViT (Dosovitskiy et al., 2021): an image encoder.
 
 use super::encoder::{Layer, LayerNames, LayerSizes};
 use super::vision::Patches;
@@ -6,7 +6,7 @@ use super::{Architecture, BATCH, Family, Head, heads};
 use crate::layers::{Activation, Linear, Norm, NormKind};
 use crate::{Builder, Part, Settings, SettingsError, Task};
 
-/// ViT and DeiT-like checkpoints of its type.
+/// ViT, and DeiT-like checkpoints with its model type.
 pub(super) const VIT: Family = Family {
     name: "ViT",
     model_types: &["vit"],
@@ -40,7 +40,7 @@ const LAYER: LayerNames = LayerNames {
 };
 
 fn read(settings: &Settings, head: &Head<'_>) -> Result<Vit, SettingsError> {
-    // Of the head that draws images.
+    // An option of the masked-image-modeling head.
     settings.ignore(&["encoder_stride"]);
     let base = head.base("vit");
     let mut sizes = LayerSizes::read(settings, Activation::Gelu, 1e-12)?;
@@ -84,7 +84,7 @@ impl Architecture for Vit {
     }
 
     fn leaves(&self) -> &'static [&'static str] {
-        // Of training with hidden patches.
+        // Used only in training with masked patches.
         &["embeddings.mask_token"]
     }
 }

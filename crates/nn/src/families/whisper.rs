@@ -1,4 +1,4 @@
-//! Whisper (Radford et al., 2023): sound to text.
+//! Whisper (Radford et al., 2023): speech to text.
 
 use super::bart::{self, Kind, Positions, Stack};
 use super::encoder_decoder::{EncoderDecoder, Seq2Seq, Step};
@@ -23,7 +23,7 @@ struct Whisper {
     base: String,
     convolutions: [Convolution; 2],
     mel_bins: u64,
-    /// How many vectors the encoder gives, half as many as it is given.
+    /// The number of encoder states, half the number of frames.
     source: u64,
     d_model: u64,
     encoder: Stack,
@@ -73,7 +73,7 @@ fn read(settings: &Settings, head: &Head<'_>) -> Result<Whisper, SettingsError> 
 }
 
 impl EncoderDecoder for Whisper {
-    /// A spectrogram `[batch, mel bins, frames]`, of as many frames as the model was trained with.
+    /// Declares a spectrogram `[batch, mel bins, frames]` with the number of frames of the training.
     fn source<'b>(&self, builder: &'b Builder<'b>) -> Var<'b> {
         let [mel_bins, frames] = [self.mel_bins, 2 * self.source].map(signed);
         builder.input("input_features", TensorType::new(builder.element(), shape![BATCH, mel_bins, frames]))

@@ -1,26 +1,26 @@
 use super::{Cache, Linear};
 use crate::{Var, signed};
 
-/// What attention does with its scores: `softmax(cap(q · kᵀ · scale) + mask) · v` (paper, 3.2.1).
+/// Scaled dot-product attention: `softmax(cap(q · kᵀ · scale) + mask) · v` (paper, 3.2.1).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DotProduct {
-    /// Times the scores; the paper's is `1/sqrt(d_k)`.
+    /// The scale of the scores; `1/sqrt(d_k)` in the paper.
     pub scale: f32,
-    /// `softcap · tanh(scores / softcap)` (Gemma 2).
+    /// Soft-caps scores: `softcap · tanh(scores / softcap)` (Gemma 2).
     pub softcap: Option<f32>,
 }
 
 impl DotProduct {
-    /// That of the paper, for keys of a width.
+    /// Returns the attention of the paper for keys of width `d_k`.
     pub fn new(d_k: u64) -> Self {
         #[expect(clippy::cast_possible_truncation, reason = "the scale is applied in f32")]
         let scale = (1.0 / (d_k as f64).sqrt()) as f32;
         Self { scale, softcap: None }
     }
 
-    /// Query `[batch, heads, query, d_k]`, key `[batch, heads, key, d_k]`, value `[batch, heads, key, d_v]`; the mask,
-    /// added to the scores, broadcasts to `[batch, heads, query, key]`. Results: `[batch, heads, query, d_v]` and the
-    /// weights `[batch, heads, query, key]`, whose rows sum to 1.
+    /// Computes attention of query `[batch, heads, query, d_k]`, key `[batch, heads, key, d_k]` and value `[batch,
+    /// heads, key, d_v]`. The mask is added to the scores and broadcasts to `[batch, heads, query, key]`. Returns
+    /// `[batch, heads, query, d_v]` and the weights `[batch, heads, query, key]`, whose rows sum to 1.
     #[track_caller]
     pub fn attend<'b>(self, query: Var<'b>, key: Var<'b>, value: Var<'b>, mask: Option<Var<'b>>) -> (Var<'b>, Var<'b>) {
         let scores = query.matmul(key.transpose(&[0, 1, 3, 2])).name("scores");
@@ -33,7 +33,7 @@ impl DotProduct {
     }
 }
 
-/// [`DotProduct::attend`] as the paper has it, for keys of the width `d_k`.
+/// [`DotProduct::attend`] with the scale of the paper, for keys of width `d_k`.
 #[track_caller]
 pub fn scaled_dot_product_attention<'b>(
     query: Var<'b>,
@@ -45,20 +45,20 @@ pub fn scaled_dot_product_attention<'b>(
     DotProduct::new(d_k).attend(query, key, value, mask)
 }
 
-/// `[batch, seq, heads · d_k]` to `[batch, heads, seq, d_k]`.
+/// Splits heads: `[batch, seq, heads · d_k]` to `[batch, heads, seq, d_k]`.
 #[track_caller]
 pub fn split_heads(x: Var<'_>, heads: u64, d_k: u64) -> Var<'_> {
     let sizes = [0, 0, heads, d_k].map(signed);
     x.reshape(&sizes).transpose(&[0, 2, 1, 3])
 }
 
-/// `[batch, heads, seq, d_k]` to `[batch, seq, heads · d_k]`.
+/// Merges heads: `[batch, heads, seq, d_k]` to `[batch, seq, heads · d_k]`.
 #[track_caller]
 pub fn merge_heads(x: Var<'_>) -> Var<'_> {
     x.transpose(&[0, 2, 1, 3]).reshape(&[0, 0, -1])
 }
 
-/// Grouped-query attention (Ainslie et al., 2023): every one of the key-value heads for `groups` heads of queries,
+/// Grouped-query attention (Ainslie et al., 2023): repeats every key-value head for `groups` query heads,
 /// `[batch, heads, seq, d_k]` to `[batch, heads · groups, seq, d_k]`.
 #[track_caller]
 pub fn repeat_heads(x: Var<'_>, heads: u64, groups: u64, d_k: u64) -> Var<'_> {
@@ -69,11 +69,11 @@ pub fn repeat_heads(x: Var<'_>, heads: u64, groups: u64, d_k: u64) -> Var<'_> {
     x.unsqueeze(&[2]).expand(sizes).reshape(&[0, signed(heads.saturating_mul(groups)), -1, signed(d_k)])
 }
 
-/// Attention in several heads (paper, 3.2.2): queries from one sequence, keys and values from the same one
-/// (self-attention) or another (cross-attention).
+/// Multi-head attention (paper, 3.2.2): queries from one sequence, keys and values from the same one (self-attention)
+/// or another (cross-attention).
 ///
-/// Parameters: those of its linear layers, by default `q_proj`, `k_proj`, `v_proj` and `out_proj`. The attention weights
-/// are the value `attention_weights` in its scope.
+/// Parameters: those of its linear layers, by default `q_proj`, `k_proj`, `v_proj` and `out_proj`. The attention
+/// weights are the value `attention_weights` in its scope.
 #[derive(Clone, Debug)]
 pub struct MultiHeadAttention {
     name: String,
@@ -86,18 +86,18 @@ pub struct MultiHeadAttention {
 /// The linear layers of an attention.
 #[derive(Clone, Debug)]
 pub struct Projections {
-    /// `[.., d_model]` to `[.., heads · d_k]`.
+    /// The query projection, `[.., d_model]` to `[.., heads · d_k]`.
     pub query: Linear,
-    /// `[.., d_model]` to `[.., heads · d_k]`.
+    /// The key projection, `[.., d_model]` to `[.., heads · d_k]`.
     pub key: Linear,
-    /// `[.., d_model]` to `[.., heads · d_k]`.
+    /// The value projection, `[.., d_model]` to `[.., heads · d_k]`.
     pub value: Linear,
-    /// `[.., heads · d_k]` to `[.., d_model]`.
+    /// The output projection, `[.., heads · d_k]` to `[.., d_model]`.
     pub output: Linear,
 }
 
 impl MultiHeadAttention {
-    /// An attention of that name; `d_model` is a multiple of `num_heads`.
+    /// Creates an attention layer; `d_model` is a multiple of `num_heads`.
     pub fn new(name: impl Into<String>, d_model: u64, num_heads: u64, bias: bool) -> Self {
         let name = name.into();
         let linear = |part: &str| Linear::new(format!("{name}.{part}"), d_model, d_model, bias);
@@ -110,25 +110,25 @@ impl MultiHeadAttention {
         Self::with_projections(name, projections, num_heads, d_model / num_heads.max(1))
     }
 
-    /// An attention with linear layers of its own names.
+    /// Creates an attention layer from given linear layers.
     pub fn with_projections(name: impl Into<String>, projections: Projections, num_heads: u64, d_k: u64) -> Self {
         Self { name: name.into(), projections, num_heads, d_k, scores: DotProduct::new(d_k) }
     }
 
-    /// With scores that are not the paper's.
+    /// Sets the computation of scores.
     pub fn with_scores(mut self, scores: DotProduct) -> Self {
         self.scores = scores;
         self
     }
 
-    /// Self-attention: query, key and value are of one sequence `[batch, seq, d_model]`; so is the result.
+    /// Self-attention: query, key and value come from one sequence `[batch, seq, d_model]`, the shape of the result.
     #[track_caller]
     pub fn self_attention<'b>(&self, x: Var<'b>, mask: Option<Var<'b>>) -> Var<'b> {
         self.cross_attention(x, x, mask)
     }
 
-    /// Cross-attention: queries of `x` `[batch, target, d_model]`, keys and values of the memory
-    /// `[batch, source, d_model]`; the result is like `x`.
+    /// Cross-attention: queries from `x` `[batch, target, d_model]`, keys and values from the memory
+    /// `[batch, source, d_model]`; the result has the shape of `x`.
     #[track_caller]
     pub fn cross_attention<'b>(&self, x: Var<'b>, memory: Var<'b>, mask: Option<Var<'b>>) -> Var<'b> {
         if let Err(failed) = self.expect_heads(x) {
@@ -140,7 +140,7 @@ impl MultiHeadAttention {
         self.attend(query, key, value, mask)
     }
 
-    /// Checks that the heads share the queries evenly.
+    /// Checks that the number of heads divides the width of the queries.
     #[track_caller]
     fn expect_heads<'b>(&self, x: Var<'b>) -> Result<(), Var<'b>> {
         let (name, width, heads) = (&self.name, self.projections.query.outputs(), self.num_heads);
@@ -151,7 +151,7 @@ impl MultiHeadAttention {
         Err(x.builder.error(what, Some(format!("choose a number of heads that divides {width}"))))
     }
 
-    /// Checks that the mask is one that can be added to scores.
+    /// Checks that the mask can be added to the scores.
     #[track_caller]
     fn expect_mask<'b>(&self, mask: Option<Var<'b>>) -> Result<(), Var<'b>> {
         let Some((mask, ty)) = mask.and_then(|mask| mask.ty().map(|ty| (mask, ty))) else { return Ok(()) };
@@ -167,7 +167,7 @@ impl MultiHeadAttention {
         Err(mask.builder.error(what, Some(help.to_owned())))
     }
 
-    /// Self-attention of a decoder whose cache has the keys and values of earlier tokens under that name.
+    /// Self-attention of a decoder whose KV cache is an entry of `cache`.
     #[track_caller]
     pub fn cached_self_attention<'b>(
         &self,
@@ -186,8 +186,8 @@ impl MultiHeadAttention {
         self.attend(query, key, value, mask)
     }
 
-    /// Cross-attention of a decoder: its keys and values are computed from the memory once, and stand in the cache
-    /// under that name in later steps, which have no memory.
+    /// Cross-attention of a decoder: keys and values of the memory are computed once; decode steps, which have no
+    /// memory, read them from an entry of `cache`.
     #[track_caller]
     pub fn cached_cross_attention<'b>(
         &self,

@@ -4,8 +4,8 @@ use crate::{Builder, Var, signed};
 use netwright_ir::{Dim, ElementType, TensorType, shape};
 use std::cell::RefCell;
 
-/// The keys and values of earlier tokens: inputs `past_key_values.N.key` `[batch, heads, past, d_k]` and `.value`, and
-/// outputs `present.N.key` `[batch, heads, past + seq, d_k]` and `.value`, as Hugging Face names them. A past of length 0
+/// A KV cache: inputs `past_key_values.N.key` and `.value` `[batch, heads, past, d_k]`, and outputs `present.N.key` and
+/// `.value` `[batch, heads, past + seq, d_k]`, named as in Hugging Face. A past of length 0
 /// is allowed.
 #[derive(Debug)]
 pub struct Cache<'b> {
@@ -16,18 +16,18 @@ pub struct Cache<'b> {
 }
 
 impl<'b> Cache<'b> {
-    /// No cache: all tokens are there at once.
+    /// Creates no cache: all tokens are processed at once.
     pub fn none(builder: &'b Builder<'b>) -> Self {
         Self { builder, pasts: vec![], presents: RefCell::default(), gives: false }
     }
 
-    /// The cache of a first step: it gives its keys and values.
+    /// Creates the cache of the prefill, which only has outputs.
     pub fn first(builder: &'b Builder<'b>) -> Self {
         Self { gives: true, ..Self::none(builder) }
     }
 
-    /// The cache of a later step: it takes the keys and values of the earlier ones, of entries of these names and types,
-    /// and gives them with its own behind.
+    /// Creates the cache of a decode step: inputs with these names and types, and outputs with the new keys and values
+    /// concatenated.
     pub fn later(builder: &'b Builder<'b>, entries: impl IntoIterator<Item = (String, TensorType)>) -> Self {
         let past = |(entry, ty): (String, TensorType)| {
             let parts = ["key", "value"];
@@ -42,18 +42,18 @@ impl<'b> Cache<'b> {
         self.pasts.iter().find(|(name, _)| name == entry).map(|(_, past)| *past)
     }
 
-    /// The length of the past, a vector of one; `None` where there is none.
+    /// Returns the length of the past, a vector of one element; `None` without a past.
     #[track_caller]
     pub fn past_length(&self) -> Option<Var<'b>> {
         self.pasts.first().map(|(_, [key, _])| key.size(2))
     }
 
-    /// Whether there is a past.
+    /// Returns whether there is a past.
     pub fn has_past(&self) -> bool {
         !self.pasts.is_empty()
     }
 
-    /// The keys and values of all tokens, from those of the new ones.
+    /// Appends the keys and values of new tokens, and returns those of all tokens.
     #[track_caller]
     pub fn extend(&self, entry: &str, key: Var<'b>, value: Var<'b>) -> (Var<'b>, Var<'b>) {
         let [key, value] = match self.past(entry) {
@@ -64,7 +64,7 @@ impl<'b> Cache<'b> {
         (key, value)
     }
 
-    /// Keys and values that no step changes: those of the past, else they are made.
+    /// Returns keys and values that do not change between steps: from the past, or computed.
     #[track_caller]
     pub fn once(&self, entry: &str, make: impl FnOnce() -> Option<(Var<'b>, Var<'b>)>) -> (Var<'b>, Var<'b>) {
         if let Some([key, value]) = self.past(entry) {
@@ -73,7 +73,7 @@ impl<'b> Cache<'b> {
         let Some((key, value)) = make() else {
             let poisoned = self
                 .builder
-                .error(format!("the cache has no entry {entry}, and there is nothing to make it from"), None);
+                .error(format!("the cache has no entry {entry}, and there is no memory to compute it from"), None);
             return (poisoned, poisoned);
         };
         self.give(entry, [key, value]);
@@ -87,34 +87,34 @@ impl<'b> Cache<'b> {
         }
     }
 
-    /// Makes what it gives outputs of the graph, behind those that are there.
+    /// Declares the outputs of the cache, after the existing outputs.
     pub fn outputs(&self) {
         self.presents.borrow().iter().for_each(|(name, value)| self.builder.output(name, *value));
     }
 }
 
-/// Where the tokens of a decoder stand: behind a past, if there is one.
+/// The positions of a decoder's tokens, after the past, if any.
 #[derive(Clone, Copy, Debug)]
 pub struct Span<'b> {
-    /// How many there are with the past, a vector of one.
+    /// The number of tokens including the past, a vector of one element.
     total: Var<'b>,
     past: Option<Var<'b>>,
 }
 
 impl<'b> Span<'b> {
-    /// That of the ids `[batch, seq]` behind what a cache holds.
+    /// Creates the positions of the ids `[batch, seq]` after the past of a cache.
     #[track_caller]
     pub fn new(ids: Var<'b>, cache: &Cache<'b>) -> Self {
         let (seq, past) = (ids.size(1), cache.past_length());
         Self { total: past.map_or(seq, |past| past + seq), past }
     }
 
-    /// How many tokens there were before, a vector of one; `None` where there is no past.
+    /// Returns the number of past tokens, a vector of one element; `None` without a past.
     pub fn past_length(&self) -> Option<Var<'b>> {
         self.past
     }
 
-    /// The positions `[seq]` of the new tokens.
+    /// Returns the positions `[seq]` of the new tokens.
     #[track_caller]
     pub fn positions(&self) -> Var<'b> {
         match self.past {
@@ -123,14 +123,14 @@ impl<'b> Span<'b> {
         }
     }
 
-    /// The positions `[past + seq]` of all tokens.
+    /// Returns the positions `[past + seq]` of all tokens.
     #[track_caller]
     pub fn all_positions(&self) -> Var<'b> {
         self.total.range()
     }
 
-    /// Hides padding, by the `attention_mask` `[batch, past + seq]`, what comes later, and what comes earlier than a
-    /// window reaches: `[batch, 1, seq, past + seq]`, or `[seq, past + seq]` without padding, to be added to scores.
+    /// Returns the mask of padding (by the `attention_mask` `[batch, past + seq]`), later tokens, and tokens outside
+    /// the window: `[batch, 1, seq, past + seq]`, or `[seq, past + seq]` without padding. It is added to scores.
     #[track_caller]
     pub fn mask(&self, attention_mask: Option<Var<'b>>, window: Option<u64>) -> Var<'b> {
         let mut mask = match self.past {
@@ -143,8 +143,8 @@ impl<'b> Span<'b> {
         mask.name("mask")
     }
 
-    /// By distances, since tract 0.23.9 has no triangles whose diagonal is computed, and is wrong where it compares
-    /// positions of symbolic lengths: `[seq, past + seq]`.
+    /// Returns the causal mask `[seq, past + seq]`, computed from distances: tract 0.23.9 does not support triangles
+    /// with a computed diagonal, and compares positions of symbolic lengths wrong.
     #[track_caller]
     fn mask_after_past(&self, window: Option<u64>) -> Var<'b> {
         let builder = self.total.builder;
@@ -159,7 +159,7 @@ impl<'b> Span<'b> {
     }
 }
 
-/// The type of a cache's entry: `[batch, heads, length, d_k]`.
+/// Returns the type of a cache entry: `[batch, heads, length, d_k]`.
 pub fn cache_type(builder: &Builder<'_>, batch: &Dim, heads: u64, length: &Dim, d_k: u64) -> TensorType {
     let known = |size: u64| Dim::Known(signed(size));
     TensorType::new(builder.element(), shape![batch.clone(), known(heads), length.clone(), known(d_k)])

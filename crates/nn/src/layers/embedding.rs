@@ -1,6 +1,6 @@
 use crate::{Init, Var};
 
-/// Rows of a table: ids `[batch, seq]` to `[batch, seq, d_model]`, perhaps scaled by `sqrt(d_model)` (paper, 3.4).
+/// A lookup table: ids `[batch, seq]` to `[batch, seq, d_model]`, optionally scaled by `sqrt(d_model)` (paper, 3.4).
 ///
 /// Parameter: `weight` `[vocab, d_model]`.
 #[derive(Clone, Debug)]
@@ -8,19 +8,19 @@ pub struct Embedding {
     name: String,
     vocab: u64,
     d_model: u64,
-    /// Times the rows.
+    /// The scale of the rows.
     factor: Option<f32>,
 }
 
 impl Embedding {
-    /// A table of that name.
+    /// Creates a lookup table.
     pub fn new(name: impl Into<String>, vocab: u64, d_model: u64, scale: bool) -> Self {
         #[expect(clippy::cast_possible_truncation, reason = "the factor is applied in f32")]
         let factor = scale.then(|| (d_model as f64).sqrt() as f32);
         Self { name: name.into(), vocab, d_model, factor }
     }
 
-    /// The rows of the ids.
+    /// Looks up the rows of the ids.
     #[track_caller]
     pub fn forward<'b>(&self, ids: Var<'b>) -> Var<'b> {
         if let Some(ty) = ids.ty().filter(|ty| ty.element.is_float()) {
@@ -35,7 +35,7 @@ impl Embedding {
         }
     }
 
-    /// Scores of every token: `[.., d_model]` to `[.., vocab]`, by the table itself (tied embeddings).
+    /// Computes scores with the table itself (tied embeddings): `[.., d_model]` to `[.., vocab]`.
     #[track_caller]
     pub fn scores<'b>(&self, x: Var<'b>) -> Var<'b> {
         let _scope = x.builder.enter(&self.name);

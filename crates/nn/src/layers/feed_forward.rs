@@ -2,16 +2,16 @@ use super::Linear;
 use crate::Var;
 use serde::{Deserialize, Serialize};
 
-/// What stands between two linear layers.
+/// An activation function.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Activation {
     /// `max(x, 0)`, as in the paper.
     #[default]
     Relu,
-    /// Exact GELU, by the error function.
+    /// Exact GELU, with the error function.
     Gelu,
-    /// GELU by a hyperbolic tangent.
+    /// The tanh approximation of GELU.
     GeluTanh,
     /// `x · sigmoid(x)`.
     Silu,
@@ -22,7 +22,7 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// Applies it.
+    /// Applies the activation.
     #[track_caller]
     pub fn forward(self, x: Var<'_>) -> Var<'_> {
         match self {
@@ -36,8 +36,8 @@ impl Activation {
     }
 }
 
-/// `linear2(activation(linear1(x)))` (paper, 3.3), or gated, `linear2(activation(gate(x)) · linear1(x))`
-/// (Shazeer, 2020): `[.., d_model]` to the same, `d_ff` wide in between.
+/// A feed-forward network: `linear2(activation(linear1(x)))` (paper, 3.3), or gated, `linear2(activation(gate(x)) ·
+/// linear1(x))` (Shazeer, 2020): `[.., d_model]` to the same, with the inner width `d_ff`.
 #[derive(Clone, Debug)]
 pub struct FeedForward {
     name: String,
@@ -48,7 +48,7 @@ pub struct FeedForward {
 }
 
 impl FeedForward {
-    /// A feed-forward network of that name.
+    /// Creates a feed-forward network.
     pub fn new(
         name: impl Into<String>,
         d_model: u64,
@@ -64,7 +64,7 @@ impl FeedForward {
         Self::with_layers(name, activation, linear1, linear2, gate)
     }
 
-    /// A feed-forward network with linear layers of its own names.
+    /// Creates a feed-forward network from given linear layers.
     pub fn with_layers(
         name: impl Into<String>,
         activation: Activation,
@@ -75,7 +75,7 @@ impl FeedForward {
         Self { name: name.into(), linear1, linear2, gate, activation }
     }
 
-    /// Applies it.
+    /// Applies the layer.
     #[track_caller]
     pub fn forward<'b>(&self, x: Var<'b>) -> Var<'b> {
         let _scope = x.builder.enter(&self.name);

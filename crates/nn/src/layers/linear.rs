@@ -1,7 +1,7 @@
 use super::expect_features;
 use crate::{Init, Var};
 
-/// `x · Wᵀ + b`: `[.., inputs]` to `[.., outputs]`.
+/// A linear layer, `x · Wᵀ + b`: `[.., inputs]` to `[.., outputs]`.
 ///
 /// Parameters: `weight` `[outputs, inputs]`, as PyTorch lays it out, and `bias` `[outputs]`.
 #[derive(Clone, Debug)]
@@ -15,23 +15,23 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// A linear layer of that name.
+    /// Creates a linear layer.
     pub fn new(name: impl Into<String>, inputs: u64, outputs: u64, bias: bool) -> Self {
         Self { name: name.into(), inputs, outputs, bias, input_major: false }
     }
 
-    /// With a weight `[inputs, outputs]`, as GPT-2 lays it out.
+    /// Creates a linear layer with a weight `[inputs, outputs]`, as in GPT-2.
     pub fn input_major(mut self) -> Self {
         self.input_major = true;
         self
     }
 
-    /// The last axis of what it computes.
+    /// Returns the size of the last axis of the result.
     pub(super) fn outputs(&self) -> u64 {
         self.outputs
     }
 
-    /// Applies it.
+    /// Applies the layer.
     #[track_caller]
     pub fn forward<'b>(&self, x: Var<'b>) -> Var<'b> {
         if let Err(failed) = expect_features(&self.name, x, self.inputs) {

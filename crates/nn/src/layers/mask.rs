@@ -1,12 +1,12 @@
-//! Masks that are added to attention scores: 0 where a query may look, [`MASKED`] where it may not.
+//! Masks that are added to attention scores: 0 for visible positions, [`MASKED`] for hidden ones.
 
 use crate::{Var, signed};
 use netwright_ir::ElementType;
 
-/// What is added to the score of a masked position.
+/// The value that is added to the score of a hidden position.
 ///
-/// Its weight is then 0 exactly (`e^-10000` is 0 in `f32`), unless all positions of a row are masked. It is finite and
-/// within `f16`, because tract answers NaN to rows of minus infinity.
+/// The weight is then exactly 0 (`e^-10000` is 0 in `f32`), unless all positions of a row are hidden. The value is
+/// finite and within `f16`, because tract returns NaN for rows of minus infinity.
 pub const MASKED: f32 = -1e4;
 
 /// Hides padding: `attention_mask` `[batch, key]`, 1 for tokens and 0 for padding, to `[batch, 1, 1, key]`.
@@ -17,14 +17,14 @@ pub fn padding_mask(attention_mask: Var<'_>) -> Var<'_> {
     builder.scalar("seen", 0.0).where_else(is_token, builder.scalar("masked", MASKED)).name("padding_mask")
 }
 
-/// Hides the future: of ids `[batch, seq]`, `[seq, seq]`, masked above the diagonal.
+/// Hides later tokens: ids `[batch, seq]` to `[seq, seq]`, masked above the diagonal.
 #[track_caller]
 pub fn causal_mask(ids: Var<'_>) -> Var<'_> {
     square_mask(ids.size(1), None).name("causal_mask")
 }
 
-/// Hides the future, and what is `window` tokens before or more: `[seq, seq]`, by triangles, which every runtime has
-/// for symbolic lengths.
+/// Hides later tokens, and those at least `window` tokens earlier: `[seq, seq]`. It uses triangles, which every runtime
+/// supports for symbolic lengths.
 #[track_caller]
 pub(super) fn square_mask(seq: Var<'_>, window: Option<u64>) -> Var<'_> {
     let builder = seq.builder;

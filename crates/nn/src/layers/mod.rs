@@ -1,7 +1,7 @@
-//! Layers: declarations that own names and sizes, not tensors.
+//! Layers: declarations with names and sizes, without tensors.
 //!
-//! A layer is built once and may be applied in any number of graphs; its parameters are bound, by name, when it is
-//! applied. Every `forward` takes values and returns a value.
+//! A layer can be applied in any number of graphs; its parameters are bound by name when it is applied. Every `forward`
+//! takes values and returns a value.
 
 mod attention;
 mod cache;
@@ -33,10 +33,10 @@ pub use rotary::{Frequencies, Rotary};
 use crate::{Var, signed};
 use netwright_ir::Dim;
 
-/// Checks what a layer reads: floats whose last axis has `width` elements.
+/// Checks the input of a layer: floats whose last axis has `width` elements.
 ///
 /// # Errors
-/// A value that stands for the failed one, after the error is reported at the caller's line.
+/// Returns the result of an error, after recording the error at the caller's line.
 #[track_caller]
 fn expect_features<'b>(layer: &str, x: Var<'b>, width: u64) -> Result<(), Var<'b>> {
     let Some(ty) = x.ty() else { return Ok(()) };

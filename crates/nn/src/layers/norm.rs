@@ -3,16 +3,16 @@ use crate::{Init, Var};
 use netwright_ir::{ElementType, Op};
 use serde::{Deserialize, Serialize};
 
-/// How a norm is computed.
+/// The kind of a norm.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NormKind {
-    /// To mean 0 and variance 1, scaled and shifted (Ba et al., 2016).
+    /// Layer norm: mean 0 and variance 1, scaled and shifted (Ba et al., 2016).
     #[default]
     LayerNorm,
-    /// Divided by the root of the mean square, scaled (Zhang and Sennrich, 2019).
+    /// RMS norm: divided by the root of the mean square, and scaled (Zhang and Sennrich, 2019).
     RmsNorm,
-    /// The same with `1 + weight` as the scale (Gemma).
+    /// RMS norm with `1 + weight` as the scale (Gemma).
     RmsNormPlusOne,
 }
 
@@ -28,12 +28,12 @@ pub struct Norm {
 }
 
 impl Norm {
-    /// A norm of that name.
+    /// Creates a norm.
     pub fn new(name: impl Into<String>, kind: NormKind, d_model: u64, epsilon: f32) -> Self {
         Self { name: name.into(), kind, d_model, epsilon }
     }
 
-    /// Applies it.
+    /// Applies the layer.
     #[track_caller]
     pub fn forward<'b>(&self, x: Var<'b>) -> Var<'b> {
         if let Err(failed) = expect_features(&self.name, x, self.d_model) {
@@ -52,7 +52,7 @@ impl Norm {
         }
     }
 
-    /// Computed in `f32`, whose squares do not overflow.
+    /// Computes in `f32`, whose squares do not overflow.
     #[track_caller]
     fn root_mean_square<'b>(&self, x: Var<'b>) -> Var<'b> {
         let wide = x.cast(ElementType::F32);

@@ -3,11 +3,11 @@ use netwright_ir::Tensor;
 use netwright_ir::tensor::Wave;
 use serde::{Deserialize, Serialize};
 
-/// How tokens are told where they stand.
+/// The encoding of positions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PositionalEncoding {
-    /// Sines at even places and cosines at odd ones, as in the paper.
+    /// Sines at even indices and cosines at odd ones, as in the paper.
     #[default]
     Sinusoidal,
     /// All sines, then all cosines, as in tensor2tensor and fairseq.
@@ -19,7 +19,7 @@ pub enum PositionalEncoding {
 /// Adds a row of a table `[max_positions, d_model]` to each token: `[batch, seq, d_model]` to the same. A longer
 /// sequence than the table is an error at run time.
 ///
-/// Parameter, where it is learned: `weight`. A sinusoidal table is one constant, whichever layers use it.
+/// Parameter, if it is learned: `weight`. A sinusoidal table is one constant that all layers share.
 #[derive(Clone, Debug)]
 pub struct Positions {
     name: String,
@@ -29,12 +29,12 @@ pub struct Positions {
 }
 
 impl Positions {
-    /// Positions of that name.
+    /// Creates a positional encoding.
     pub fn new(name: impl Into<String>, encoding: PositionalEncoding, max_positions: u64, d_model: u64) -> Self {
         Self { name: name.into(), encoding, longest: max_positions, d_model }
     }
 
-    /// Adds them.
+    /// Adds the positions to the embeddings.
     #[track_caller]
     pub fn forward<'b>(&self, x: Var<'b>) -> Var<'b> {
         let _scope = x.builder.enter(&self.name);

@@ -2,33 +2,33 @@ use super::Span;
 use crate::{Init, Var, signed};
 use netwright_ir::Tensor;
 
-/// A trained bias of the scores for every distance between query and key, coarser the further they are apart (Raffel et
-/// al., 2020, 2.1).
+/// A relative position bias: a trained bias for every distance between query and key, in coarser buckets for longer
+/// distances (Raffel et al., 2020, 2.1).
 ///
 /// Parameter: `weight` `[buckets, heads]`.
 #[derive(Clone, Debug)]
 pub struct RelativeBias {
     /// The name.
     pub name: String,
-    /// The number of distances that are told apart.
+    /// The number of buckets of distances.
     pub buckets: u64,
-    /// From this distance on, all are one.
+    /// The distance from which on all share one bucket.
     pub max_distance: u64,
     /// The number of heads.
     pub heads: u64,
-    /// Whether keys behind the query have buckets of their own; else they share that of distance 0.
+    /// Whether keys after the query have buckets of their own; otherwise they share the bucket of distance 0.
     pub bidirectional: bool,
 }
 
 impl RelativeBias {
-    /// The bias `[1, heads, query, key]`.
+    /// Returns the bias `[1, heads, query, key]`.
     #[track_caller]
     pub fn forward<'b>(&self, span: Span<'b>) -> Var<'b> {
         let query = span.positions();
         let builder = query.builder;
         let _scope = builder.enter(&self.name);
         let weight = builder.parameter(&format!("{}.weight", self.name), &[self.buckets, self.heads], Init::Xavier);
-        // A row for each distance, the furthest first: beyond them all are alike.
+        // One row for each distance, the longest first; longer distances use the last row.
         let furthest = signed(self.max_distance);
         let buckets: Vec<i64> = (-furthest..=furthest).map(|distance| self.bucket(distance)).collect();
         let rows = weight.gather(builder.constant("buckets", Tensor::indices(&buckets)));
@@ -37,7 +37,7 @@ impl RelativeBias {
         rows.gather(row).transpose(&[2, 0, 1]).unsqueeze(&[0])
     }
 
-    /// The bucket of a key so far behind the query; before it where that is negative.
+    /// Returns the bucket of a key that is `distance` after the query; negative distances are before it.
     fn bucket(&self, distance: i64) -> i64 {
         let (mut buckets, mut first) = (self.buckets, 0);
         let away = if self.bidirectional {
@@ -51,7 +51,7 @@ impl RelativeBias {
         let bucket = if away < exact {
             away
         } else {
-            // In f32, as the model was trained.
+            // Computed in f32, as in the training.
             let (away, exact_f32, furthest) = (away as f32, exact as f32, self.max_distance as f32);
             let scale = (f64::from(furthest) / f64::from(exact_f32)).ln();
             #[expect(

@@ -1,49 +1,49 @@
 use crate::{Var, signed};
 use netwright_ir::{ElementType, Op, Tensor};
 
-/// Rotary positions (Su et al., 2021): the two halves of a query or key are turned by the position times a frequency.
+/// Rotary positions (Su et al., 2021): rotates the two halves of a query or key by the position times a frequency.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rotary {
-    /// How many elements of a head are turned, from its first on; twice as many as there are frequencies.
+    /// The number of rotated elements of a head, from its first on; twice the number of frequencies.
     pub width: u64,
-    /// By how much each pair is turned at a position.
+    /// The frequencies.
     pub frequencies: Frequencies,
-    /// Times the sines and cosines, where long positions make attention sharper.
+    /// The scale of sines and cosines, which sharpens attention over long texts.
     pub attention_factor: f32,
 }
 
-/// The frequencies of rotary positions, and what becomes of them for long texts.
+/// The frequencies of rotary positions, and how they change for long texts.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Frequencies {
-    /// Whatever the length.
+    /// The same for all lengths.
     Fixed(Vec<f32>),
-    /// Those of short texts up to a length, and of long ones beyond it (LongRoPE).
+    /// Different frequencies for texts up to and beyond a length (LongRoPE).
     ByLength {
-        /// Up to the length.
+        /// The frequencies up to the length.
         short: Vec<f32>,
-        /// Beyond it.
+        /// The frequencies beyond it.
         long: Vec<f32>,
         /// The length.
         longest: u64,
     },
-    /// Of a base that grows with the length beyond that of training (dynamic NTK).
+    /// Frequencies of a base that grows with lengths beyond the training length (dynamic NTK).
     Dynamic {
         /// The base.
         theta: f64,
-        /// By how much texts are longer than in training.
+        /// The ratio of the supported length to the training length.
         factor: f64,
-        /// The length of training.
+        /// The training length.
         longest: u64,
     },
 }
 
 impl Rotary {
-    /// Those of a base, for heads of a width: `theta^(-2i / width)`.
+    /// Returns the frequencies of a base for heads of a width: `theta^(-2i / width)`.
     pub fn new(width: u64, theta: f64) -> Self {
         Self { width, frequencies: Frequencies::Fixed(inverse_frequencies(width, theta)), attention_factor: 1.0 }
     }
 
-    /// Cosines and sines, each `[batch, 1, seq, width]`, of positions `[batch, seq]`.
+    /// Returns cosines and sines, each `[batch, 1, seq, width]`, of positions `[batch, seq]`.
     #[track_caller]
     pub fn tables<'b>(&self, position_ids: Var<'b>) -> (Var<'b>, Var<'b>) {
         let _scope = position_ids.builder.enter("rotary_emb");
@@ -56,13 +56,13 @@ impl Rotary {
         (table(angles.cos()).name("cos"), table(angles.sin()).name("sin"))
     }
 
-    /// The frequencies `[1, 1, 1, width / 2]`.
+    /// Returns the frequencies `[1, 1, 1, width / 2]`.
     #[track_caller]
     fn frequencies<'b>(&self, position_ids: Var<'b>) -> Var<'b> {
         let builder = position_ids.builder;
         let row = |name: &str, values: &[f32]| builder.floats(name, &[1, 1, 1, values.len() as u64], values);
         let scalar = |name: &str, value: f32| builder.floats(name, &[], &[value]);
-        // As many tokens as the last position says.
+        // The number of tokens is the last position plus 1.
         let length = || {
             let axes = builder.constant("axes", Tensor::indices(&[0, 1]));
             let op = Op::ReduceMax { keepdims: false, noop_with_empty_axes: false };
@@ -87,7 +87,7 @@ impl Rotary {
         }
     }
 
-    /// A query or key `[batch, heads, seq, d_k]`, turned.
+    /// Rotates a query or key `[batch, heads, seq, d_k]`.
     #[track_caller]
     pub fn rotate<'b>(&self, x: Var<'b>, (cos, sin): (Var<'b>, Var<'b>), d_k: u64) -> Var<'b> {
         let width = signed(self.width);
@@ -102,7 +102,7 @@ impl Rotary {
     }
 }
 
-/// `theta^(-2i / width)`, as PyTorch computes it in `f32`.
+/// Computes `theta^(-2i / width)` in `f32`, as PyTorch does.
 pub(crate) fn inverse_frequencies(width: u64, theta: f64) -> Vec<f32> {
     #[expect(clippy::cast_possible_truncation, reason = "frequencies are computed in f32")]
     let theta = theta as f32;

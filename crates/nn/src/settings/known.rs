@@ -1,10 +1,10 @@
-//! What is known of options whatever the family: values of absent ones, and those that change nothing.
+//! Options of all families: default values, and options that do not change the function.
 
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-/// The values of absent options by model type: those that transformers 4.57 declares for its configurations.
+/// The defaults of options by model type, as declared by the configurations of transformers 4.57.
 /// `tests/interop/make_defaults.py` writes the file.
 pub(super) static DEFAULTS: LazyLock<BTreeMap<String, Map<String, Value>>> = LazyLock::new(|| {
     let table = serde_json::from_str(include_str!("../families/defaults.json"));
@@ -13,7 +13,7 @@ pub(super) static DEFAULTS: LazyLock<BTreeMap<String, Map<String, Value>>> = Laz
 
 /// Options that do not change what a trained model computes.
 pub(super) const HARMLESS: &[&str] = &[
-    // What the file says of itself.
+    // Metadata.
     "_attn_implementation_autoset",
     "_commit_hash",
     "_name_or_path",
@@ -115,7 +115,7 @@ pub(super) const HARMLESS: &[&str] = &[
     "top_p",
     "typical_p",
     "unk_token_id",
-    // How the same is computed, and what no code reads.
+    // Implementation choices, and options that no code reads.
     "directionality",
     "output_past",
     "pooler_fc_size",
@@ -126,7 +126,7 @@ pub(super) const HARMLESS: &[&str] = &[
     "chunk_size_feed_forward",
 ];
 
-/// Options that every configuration has, which say nothing while they are such.
+/// Returns whether an option of every configuration has a value that changes nothing.
 pub(super) fn says_nothing(option: &str, value: &Value) -> bool {
     match option {
         "add_cross_attention" | "is_decoder" | "is_encoder_decoder" | "tf_legacy_loss" | "tie_encoder_decoder" => {

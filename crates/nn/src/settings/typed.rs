@@ -1,37 +1,37 @@
-//! Options as values of a type, each within the bounds that a real model keeps.
+//! Typed options, with bounds that real models keep.
 
 use super::{Settings, SettingsError};
 use crate::layers::Activation;
 use serde_json::Value;
 
-/// No size of a real model comes near it, and products of three such sizes fit 64 bits.
+/// The largest size. Real models stay far below it, and a product of three such sizes fits in 64 bits.
 const MOST: u64 = 1 << 20;
 
-/// More layers than any model has.
+/// The largest number of layers, more than any model has.
 const MOST_LAYERS: u64 = 1000;
 
 impl Settings {
-    /// A size from 1 to 1,048,576.
+    /// Reads a size from 1 to 1,048,576.
     pub fn size(&self, option: &str) -> Result<u64, SettingsError> {
         self.optional_size(option)?.ok_or_else(|| self.missing(option))
     }
 
-    /// A size from 1 to 1,048,576, if it is there.
+    /// Reads a size from 1 to 1,048,576, if it is present.
     pub fn optional_size(&self, option: &str) -> Result<Option<u64>, SettingsError> {
         self.whole(option, 1, MOST)
     }
 
-    /// A number of layers, at most 1,000.
+    /// Reads a number of layers, at most 1,000.
     pub fn layers(&self, option: &str) -> Result<u64, SettingsError> {
         self.whole(option, 0, MOST_LAYERS)?.ok_or_else(|| self.missing(option))
     }
 
-    /// A number of tokens or positions that no tensor is as long as.
+    /// Reads a number of tokens or positions that is not the size of a tensor.
     pub fn length(&self, option: &str) -> Result<Option<u64>, SettingsError> {
         self.whole(option, 1, 1 << 40)
     }
 
-    /// The id of a token, if it is there.
+    /// Reads the id of a token, if it is present.
     pub fn token(&self, option: &str) -> Result<Option<u64>, SettingsError> {
         self.whole(option, 0, MOST)
     }
@@ -42,33 +42,33 @@ impl Settings {
         number.map(Some).ok_or_else(|| self.wrong(option, format!("a whole number from {least} to {most}")))
     }
 
-    /// A number of heads, which divides a width.
+    /// Reads a number of heads, which must divide `width`.
     pub fn heads(&self, option: &str, width: u64) -> Result<u64, SettingsError> {
         let heads = self.size(option)?;
         if width.is_multiple_of(heads) { Ok(heads) } else { Err(self.wrong(option, format!("a divisor of {width}"))) }
     }
 
-    /// A finite number, if it is there.
+    /// Reads a finite number, if it is present.
     pub fn number(&self, option: &str) -> Result<Option<f64>, SettingsError> {
         let Some(value) = self.value(option) else { return Ok(None) };
         let number = value.as_f64().filter(|number| number.is_finite() && number.abs() < 1e30);
         number.map(Some).ok_or_else(|| self.wrong(option, "a number"))
     }
 
-    /// A finite number above 0, if it is there.
+    /// Reads a finite number above 0, if it is present.
     pub fn positive(&self, option: &str) -> Result<Option<f64>, SettingsError> {
         let number = self.number(option)?;
         if number.is_none_or(|number| number > 0.0) { Ok(number) } else { Err(self.wrong(option, "above 0")) }
     }
 
-    /// What is added to a variance, as `f32`.
+    /// Reads the epsilon of a norm, as `f32`.
     pub fn epsilon(&self, option: &str, default: f64) -> Result<f32, SettingsError> {
         let epsilon = self.number(option)?.unwrap_or(default);
         #[expect(clippy::cast_possible_truncation, reason = "norms are computed in f32")]
         if (0.0..=1.0).contains(&epsilon) { Ok(epsilon as f32) } else { Err(self.wrong(option, "from 0 to 1")) }
     }
 
-    /// Numbers, as many as asked for.
+    /// Reads a list of `count` numbers.
     pub fn numbers(&self, option: &str, count: usize) -> Result<Vec<f64>, SettingsError> {
         let values = self.value(option).ok_or_else(|| self.missing(option))?;
         let numbers: Option<Vec<f64>> = values.as_array().and_then(|list| list.iter().map(Value::as_f64).collect());
@@ -76,30 +76,30 @@ impl Settings {
         numbers.filter(finite).ok_or_else(|| self.wrong(option, format!("a list of {count} numbers")))
     }
 
-    /// Words, if they are there.
+    /// Reads a list of strings, if it is present.
     pub fn words(&self, option: &str) -> Result<Option<Vec<String>>, SettingsError> {
         let Some(value) = self.value(option) else { return Ok(None) };
         let word = |value: &Value| value.as_str().map(ToOwned::to_owned);
         let words = value.as_array().and_then(|list| list.iter().map(word).collect());
-        words.map(Some).ok_or_else(|| self.wrong(option, "a list of words"))
+        words.map(Some).ok_or_else(|| self.wrong(option, "a list of strings"))
     }
 
-    /// Whether an option is on.
+    /// Reads a flag.
     pub fn flag(&self, option: &str, default: bool) -> Result<bool, SettingsError> {
         let Some(value) = self.value(option) else { return Ok(default) };
         value.as_bool().ok_or_else(|| self.wrong(option, "true or false"))
     }
 
-    /// A word, if it is there.
+    /// Reads a string, if it is present.
     pub fn word(&self, option: &str) -> Result<Option<&str>, SettingsError> {
         let Some(value) = self.value(option) else { return Ok(None) };
-        value.as_str().map(Some).ok_or_else(|| self.wrong(option, "a word"))
+        value.as_str().map(Some).ok_or_else(|| self.wrong(option, "a string"))
     }
 
-    /// An option that models are built with in one way only.
+    /// Checks an option that is supported with one value only.
     ///
     /// # Errors
-    /// When it has another value; the help names the way to build the model without it.
+    /// If it has another value; the help names `--ignore-option`.
     pub fn must_be(&self, option: &str, value: impl Into<Value>) -> Result<(), SettingsError> {
         let value = value.into();
         let fits = self
@@ -107,14 +107,14 @@ impl Settings {
             .is_none_or(|found| *found == value || found.as_f64().is_some_and(|found| Some(found) == value.as_f64()));
         let law = || {
             format!(
-                "{value} for models of this type\n  help: --ignore-option {0} builds the model as if `{0}` were absent, which may change what it computes",
+                "{value} for models of this type\n  help: pass --ignore-option {0} to build the model as if `{0}` were absent, which may change what it computes",
                 self.full(option)
             )
         };
         if fits { Ok(()) } else { Err(self.wrong(option, law())) }
     }
 
-    /// The activation of a name that Hugging Face gives.
+    /// Reads an activation by its name in Hugging Face.
     pub fn activation(&self, option: &str, default: Activation) -> Result<Activation, SettingsError> {
         Ok(match self.word(option)? {
             None => default,
@@ -131,13 +131,13 @@ impl Settings {
         })
     }
 
-    /// The number of classes of a classifier: as many as `id2label` names, else two.
+    /// Reads the number of classes of a classifier from `id2label`; the default is two.
     pub fn labels(&self) -> Result<u64, SettingsError> {
         match self.value("id2label") {
             None => Ok(self.whole("num_labels", 1, MOST)?.unwrap_or(2)),
             Some(value) => {
                 let labels = value.as_object().map(|labels| labels.len() as u64).filter(|count| *count > 0);
-                labels.ok_or_else(|| self.wrong("id2label", "an object that names at least one label"))
+                labels.ok_or_else(|| self.wrong("id2label", "an object with at least one label"))
             }
         }
     }

@@ -1,9 +1,9 @@
-//! What tract 0.23.9 computes as the standard says: the attributes are those that its source reads, and what
-//! Transformers are made of was compared with ONNX Runtime besides.
+//! The operators and attributes that tract 0.23.9 computes as the standard says. The attributes are those that its
+//! source reads; operators of Transformers were also compared with ONNX Runtime.
 //!
-//! A line names operators and the attributes they may have: `axis` any value that tract reads or that does not
-//! matter to the result, `alpha=1` only that value (which is the standard's default: tract ignores the attribute, or
-//! refuses other values).
+//! A line lists operators and their allowed attributes: `axis` allows any value, because tract reads it or it does not
+//! affect the result; `alpha=1` allows only that value, the standard's default, because tract ignores or refuses
+//! others.
 
 /// ONNX's own operators.
 pub(super) const DEFAULT: &[(&str, &str)] = &[
@@ -89,10 +89,10 @@ pub(super) const MICROSOFT: &[(&str, &str)] = &[
     ("SkipLayerNormalization SkipSimplifiedLayerNormalization", "epsilon"),
 ];
 
-/// The versions of ONNX's operators that were looked at. Before 7, broadcasting had other rules.
+/// The opsets that were checked. Before 7, broadcasting had other rules.
 pub(super) const OPSETS: std::ops::RangeInclusive<i64> = 7..=24;
 
-/// The attributes that `operator` may have.
+/// Returns the attributes that `operator` may have.
 pub(super) fn attributes(table: &'static [(&str, &str)], operator: &str) -> Option<&'static str> {
     table.iter().find(|(names, _)| names.split(' ').any(|name| name == operator)).map(|(_, attributes)| *attributes)
 }

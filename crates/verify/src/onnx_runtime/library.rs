@@ -1,14 +1,14 @@
-//! The shared library of ONNX Runtime: where it is found, and how it is loaded.
+//! Finds and loads the shared library of ONNX Runtime.
 
 use crate::{VerifyError, quiet};
 use std::env::{consts, home_dir, split_paths, var_os};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-/// The library of this process.
+/// The library that this process has loaded.
 static LOADED: Mutex<Option<PathBuf>> = Mutex::new(None);
 
-/// Loads the library, once.
+/// Loads the library on the first call.
 pub(super) fn load(library: &Path) -> Result<(), VerifyError> {
     let failed = |cause| failed(library, cause);
     let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -34,7 +34,7 @@ pub(super) fn load(library: &Path) -> Result<(), VerifyError> {
     Ok(())
 }
 
-/// Checks that a library is a file; to open another thing might block.
+/// Checks that a library is a regular file: opening anything else might block.
 pub(super) fn check(library: &Path) -> Result<(), VerifyError> {
     match library.metadata() {
         Ok(metadata) if metadata.is_file() => Ok(()),
@@ -47,7 +47,7 @@ pub(super) fn failed(library: &Path, cause: String) -> VerifyError {
     VerifyError::OnnxRuntimeLibrary { library: library.to_owned(), cause }
 }
 
-/// The version that the name of the library's file holds, as in `libonnxruntime.so.1.32.0`; links are followed.
+/// Returns the version in the name of the library file, as in `libonnxruntime.so.1.32.0`; follows links.
 pub(super) fn version(library: &Path) -> Option<String> {
     let file = library.canonicalize().ok()?;
     let name = file.file_name()?.to_str()?.strip_prefix(&start())?;
@@ -55,12 +55,12 @@ pub(super) fn version(library: &Path) -> Option<String> {
     name.starts_with(|first: char| first.is_ascii_digit()).then(|| name.to_owned())
 }
 
-/// What the name of the library's file starts with.
+/// Returns the prefix of the name of the library file.
 fn start() -> String {
     format!("{}onnxruntime.", consts::DLL_PREFIX)
 }
 
-/// The library of `ORT_DYLIB_PATH`, or of an installed Python package.
+/// Finds the library of `ORT_DYLIB_PATH`, or of an installed Python package.
 pub(super) fn find() -> Option<PathBuf> {
     if let Some(path) = var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()) {
         return std::path::absolute(path).ok();
@@ -69,7 +69,7 @@ pub(super) fn find() -> Option<PathBuf> {
     folders.find_map(|folder| in_package(&folder))
 }
 
-/// The folders that Python environments are in, the most specific first.
+/// Returns the folders of Python environments, the most specific first.
 fn environments() -> Vec<PathBuf> {
     let mut prefixes: Vec<PathBuf> =
         ["VIRTUAL_ENV", "CONDA_PREFIX"].iter().filter_map(var_os).map(Into::into).collect();
@@ -77,7 +77,7 @@ fn environments() -> Vec<PathBuf> {
     for python in folders.iter().flat_map(|folder| ["python3", "python"].map(|name| folder.join(name))) {
         let python = python.with_extension(consts::EXE_EXTENSION);
         if python.is_file() {
-            // The link itself stands in the environment, and leads to the Python that it was made from.
+            // The link itself is in the environment, and leads to the base Python.
             for program in [Some(python.clone()), python.canonicalize().ok()].into_iter().flatten() {
                 prefixes.extend(program.ancestors().skip(1).take(2).map(Path::to_owned));
             }
@@ -85,12 +85,12 @@ fn environments() -> Vec<PathBuf> {
     }
     prefixes.extend(home_dir().into_iter().map(|home| home.join(".local")));
     prefixes.push("/usr/local".into());
-    // What is relative depends on the working folder, which a stranger may have filled.
+    // A relative path depends on the working folder, whose contents may be untrusted.
     prefixes.retain(|prefix| prefix.is_absolute());
     prefixes
 }
 
-/// The folders of installed packages in an environment.
+/// Returns the folders of installed packages in an environment.
 fn site_packages(prefix: &Path) -> Vec<PathBuf> {
     let mut folders = vec![prefix.join("Lib").join("site-packages")];
     for lib in ["lib", "lib64"].map(|name| prefix.join(name)) {
@@ -100,7 +100,7 @@ fn site_packages(prefix: &Path) -> Vec<PathBuf> {
     folders
 }
 
-/// The newest library of the package in a folder of packages.
+/// Returns the newest library of the package in a folder of packages.
 fn in_package(folder: &Path) -> Option<PathBuf> {
     let start = start();
     let libraries = entries(&folder.join("onnxruntime").join("capi")).into_iter().filter(|path| {
@@ -111,7 +111,7 @@ fn in_package(folder: &Path) -> Option<PathBuf> {
     libraries.filter(|path| path.is_file()).max_by_key(numbers)
 }
 
-/// What is in a folder, by name; nothing where it cannot be read.
+/// Returns the entries of a folder, sorted by name; empty if it cannot be read.
 fn entries(folder: &Path) -> Vec<PathBuf> {
     let mut paths: Vec<_> =
         folder.read_dir().into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).collect();
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_library_is_an_error() {
+    fn a_file_that_is_not_a_library_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let text = folder.path().join("library");
         touch(&text);

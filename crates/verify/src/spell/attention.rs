@@ -3,9 +3,9 @@ use crate::gate::attention_flaw;
 use netwright_ir::ElementType;
 use tract_onnx::pb::{AttributeProto, NodeProto, TensorProto, attribute_proto::AttributeType};
 
-/// Attention (opset 23 and 24) where tract gets it wrong -> the products, the masks and the softmax that it stands for.
+/// Attention (opset 23 and 24) that tract computes wrong -> products, masks and a softmax.
 ///
-/// A row that is fully masked has no weights at all, and so gives 0; tract gives no number.
+/// A fully masked row must be 0; tract returns NaN.
 pub(super) fn form(node: &NodeProto, types: &Types, purpose: Purpose) -> Option<Vec<NodeProto>> {
     let may_mask_rows = purpose == Purpose::Judge && operand(node, 3).is_some();
     if !may_mask_rows && attention_flaw(node, &|value| types.get(value)).is_none() {
@@ -100,7 +100,7 @@ pub(super) fn form(node: &NodeProto, types: &Types, purpose: Purpose) -> Option<
     let below = form.add("Sub", &[&scores, &largest]);
     let powers = form.add("Exp", &[&below]);
     let sum = form.add("ReduceSum", &[&powers, &axes]);
-    // The largest power is 1, but where all are 0.
+    // The largest power is 1, unless all are 0.
     let sum = form.add("Max", &[&sum, &one]);
     let weights = form.add("Div", &[&powers, &sum]);
     let mut result = form.add("MatMul", &[&weights, &values]);
@@ -112,14 +112,14 @@ pub(super) fn form(node: &NodeProto, types: &Types, purpose: Purpose) -> Option<
     Some(form.finish(&[(0, &result), (1, &present[0]), (2, &present[1])]))
 }
 
-/// No model has more heads of queries for one of keys.
+/// The largest number of query heads per key head.
 const MOST_COPIES: i64 = 1024;
 
 fn swapped(form: &mut Form, of: &str, perm: [i64; 4]) -> String {
     form.add_with("Transpose", &[of], vec![ints("perm", &perm)])
 }
 
-/// Every head so many times: `[batch, heads, length, size]`.
+/// Repeats every head of `[batch, heads, length, size]`.
 fn repeated(form: &mut Form, of: &str, heads: i64, times: i64) -> String {
     let (axis, shape) = (form.ints(&[3]), form.ints(&[0, 0, heads, -1]));
     let inner = swapped(form, of, [0, 2, 1, 3]);
@@ -130,13 +130,13 @@ fn repeated(form: &mut Form, of: &str, heads: i64, times: i64) -> String {
     swapped(form, &merged, [0, 2, 1, 3])
 }
 
-/// A constant of the type of another value.
+/// Adds a constant with the element type of another value.
 fn like(form: &mut Form, value: f32, other: &str) -> String {
     let value = form.float(value);
     form.add("CastLike", &[&value, other])
 }
 
-/// The attribute of a ConstantOfShape that fills with minus infinity.
+/// Returns the attribute of a ConstantOfShape that fills with minus infinity.
 fn infinity() -> AttributeProto {
     let number = ElementType::F32.number();
     let tensor = TensorProto {

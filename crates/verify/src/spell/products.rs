@@ -17,7 +17,7 @@ pub(super) fn form(node: &NodeProto, types: &Types) -> Option<Vec<NodeProto>> {
         let matrix = operand(node, at)?;
         operands.push(if transposed {
             let rank = i64::try_from(types.rank(matrix)?).ok()?;
-            // ONNX Runtime transposes no vector.
+            // ONNX Runtime does not transpose vectors.
             let perm: Vec<i64> = (0..rank - 2).chain([rank - 1, rank - 2]).collect();
             if rank < 2 { matrix.to_owned() } else { form.add_with("Transpose", &[matrix], vec![ints("perm", &perm)]) }
         } else {

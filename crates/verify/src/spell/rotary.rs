@@ -3,7 +3,7 @@ use tract_onnx::pb::NodeProto;
 
 /// RotaryEmbedding of `com.microsoft` (x, positions, cos, sin) -> ONNX's (x, cos, sin, positions).
 ///
-/// The positions are one for each token, or the first of them: then the rows of the tables that follow are cut out.
+/// Positions are given for each token, or only for the first one; then the rows of the tables are sliced.
 pub(super) fn form(node: &NodeProto, types: &Types) -> Option<Vec<NodeProto>> {
     let mut attributes = Attributes::of(node);
     let kept = ["interleaved", "num_heads", "rotary_embedding_dim"].map(|name| (name, attributes.int(name, 0)));
@@ -25,7 +25,7 @@ pub(super) fn form(node: &NodeProto, types: &Types) -> Option<Vec<NodeProto>> {
             let axis = form.ints(&[0]);
             let [cos, sin] = [cos, sin].map(|table| {
                 let rows = form.slice(table, positions, &end, 0);
-                // tract broadcasts the axis of the batch.
+                // tract broadcasts the batch axis.
                 form.add("Unsqueeze", &[&rows, &axis])
             });
             form.add_with("RotaryEmbedding", &[x, &cos, &sin], attributes)

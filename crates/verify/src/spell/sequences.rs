@@ -2,7 +2,7 @@ use super::{Attributes, Form, Types, operand};
 use std::collections::BTreeMap;
 use tract_onnx::pb::{GraphProto, NodeProto};
 
-/// A SplitToSequence of which every part is read by a SequenceAt: its operand, axis and the ends of the parts.
+/// A SplitToSequence whose parts are all read by SequenceAt nodes.
 pub(super) struct Split {
     of: String,
     axis: i64,
@@ -10,12 +10,12 @@ pub(super) struct Split {
 }
 
 enum Sizes {
-    /// Each part has this size, but for the last.
+    /// Each part has this size, except the last.
     Same(i64),
     Each(Vec<i64>),
 }
 
-/// Those of a graph, by the name of the sequence.
+/// Returns the splits of a graph by the name of the sequence.
 pub(super) fn splits(graph: &GraphProto, types: &Types) -> BTreeMap<String, Split> {
     let nodes = graph.node.iter().filter(|node| node.op_type == "SplitToSequence" && node.domain.is_empty());
     let mut splits: BTreeMap<String, Split> =
@@ -46,7 +46,7 @@ fn bodies(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
 fn split(node: &NodeProto, types: &Types) -> Option<Split> {
     let mut attributes = Attributes::of(node);
     let axis = attributes.int("axis", 0);
-    // It is for parts of size 1 alone, which no operand asks for.
+    // It applies only if the operand `split` is absent.
     attributes.take("keepdims");
     attributes.end()?;
     let sizes = operand(node, 1)?;
@@ -59,7 +59,7 @@ fn split(node: &NodeProto, types: &Types) -> Option<Split> {
     Some(Split { of: operand(node, 0)?.to_owned(), axis, sizes })
 }
 
-/// Where the part that such a node reads starts and ends.
+/// Returns the start and end of the part that a SequenceAt reads.
 fn part(split: &Split, node: &NodeProto, types: &Types) -> Option<(i64, i64)> {
     let is_read = node.op_type == "SequenceAt" && node.domain.is_empty();
     let [at] = types.integers(operand(node, 1).filter(|_| is_read)?)? else { return None };
@@ -74,7 +74,7 @@ fn part(split: &Split, node: &NodeProto, types: &Types) -> Option<(i64, i64)> {
     }
 }
 
-/// SequenceAt of such a SplitToSequence -> Slice.
+/// SequenceAt of a known SplitToSequence -> Slice.
 pub(super) fn form(node: &NodeProto, splits: &BTreeMap<String, Split>, types: &Types) -> Option<Vec<NodeProto>> {
     let split = splits.get(operand(node, 0)?)?;
     let (start, end) = part(split, node, types)?;

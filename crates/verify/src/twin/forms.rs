@@ -1,9 +1,9 @@
-//! Operators in terms of others that tract has for f64.
+//! Decomposes operators into others that tract supports for f64.
 
 use super::{int_attribute, tensor_attribute};
 use tract_onnx::pb::{AttributeProto, NodeProto};
 
-/// Appends a node, written out where tract does not have it for f64.
+/// Appends a node, decomposed if tract does not support it for f64.
 pub(super) fn write_out(node: NodeProto, nodes: &mut Vec<NodeProto>, fresh: &mut usize) -> Result<(), String> {
     let mut writer = Writer { nodes, fresh };
     let input = |at: usize| node.input.get(at).filter(|name| !name.is_empty()).cloned();
@@ -19,7 +19,7 @@ pub(super) fn write_out(node: NodeProto, nodes: &mut Vec<NodeProto>, fresh: &mut
     let w = &mut writer;
     let result = match node.op_type.as_str() {
         "Gemm" => {
-            let Some(y) = input(1) else { return Err("it holds a Gemm of one operand".to_owned()) };
+            let Some(y) = input(1) else { return Err("it has a Gemm with one operand".to_owned()) };
             let turned = |w: &mut Writer<'_>, x: String, flag: &str| {
                 if int(flag).unwrap_or(0) == 0 { x } else { w.transposed(&x, &[1, 0]) }
             };
@@ -84,12 +84,12 @@ pub(super) fn write_out(node: NodeProto, nodes: &mut Vec<NodeProto>, fresh: &mut
                     w.op("Equal", &[&magnitude, &infinity])
                 }
                 (true, false) => w.op("Equal", &[&x, &infinity]),
-                _ => return Err("it holds an IsInf that looks for negative infinity alone".to_owned()),
+                _ => return Err("it has an IsInf that detects only negative infinity".to_owned()),
             }
         }
         "RMSNormalization" | "SimplifiedLayerNormalization" => {
             if node.output.len() > 1 {
-                return Err(format!("it holds a {} of several results", node.op_type));
+                return Err(format!("it has a {} with several results", node.op_type));
             }
             let normalized = w.rms(&x, int("axis").unwrap_or(-1), float("epsilon", f64::from(1e-5_f32)))?;
             input(1).map_or(normalized.clone(), |scale| w.op("Mul", &[&normalized, &scale]))
@@ -108,7 +108,7 @@ pub(super) fn write_out(node: NodeProto, nodes: &mut Vec<NodeProto>, fresh: &mut
         | "Resize"
         | "MatMulNBits"
         | "GatherBlockQuantized" => {
-            return Err(format!("it holds {}, which has no f64 form", node.op_type));
+            return Err(format!("it has {}, which has no f64 form", node.op_type));
         }
         _ => {
             writer.nodes.push(node);
@@ -116,7 +116,7 @@ pub(super) fn write_out(node: NodeProto, nodes: &mut Vec<NodeProto>, fresh: &mut
         }
     };
     let [output] = node.output.as_slice() else {
-        return Err(format!("it holds a {} of several results", node.op_type));
+        return Err(format!("it has a {} with several results", node.op_type));
     };
     writer.rename(&result, output);
     Ok(())
@@ -125,7 +125,7 @@ pub(super) fn write_out(node: NodeProto, nodes: &mut Vec<NodeProto>, fresh: &mut
 /// Appends nodes to a graph.
 struct Writer<'n> {
     nodes: &'n mut Vec<NodeProto>,
-    /// How many names were made up.
+    /// The number of generated names.
     fresh: &'n mut usize,
 }
 
@@ -291,7 +291,7 @@ impl Writer<'_> {
     /// `x / sqrt(mean(x^2) + epsilon)` over the last axis.
     fn rms(&mut self, x: &String, axis: i64, epsilon: f64) -> Result<String, String> {
         if axis != -1 {
-            return Err("it holds a normalization over other axes than the last".to_owned());
+            return Err("it has a normalization over other axes than the last".to_owned());
         }
         let square = self.op("Mul", &[x, x]);
         let mean = self.mean(&square);
@@ -300,19 +300,19 @@ impl Writer<'_> {
         Ok(self.op("Div", &[x, &root]))
     }
 
-    /// The mean over the last axis: tract takes the axes as an attribute at any opset.
+    /// The mean over the last axis: tract accepts the axes as an attribute at any opset.
     fn mean(&mut self, x: &String) -> String {
         let axes = AttributeProto { name: "axes".to_owned(), r#type: 7, ints: vec![-1], ..AttributeProto::default() };
         self.with("ReduceMean", &[x], vec![axes])
     }
 
-    /// Operands x, skip, gamma, then beta (or bias where simplified), bias; the fourth result is the sum.
+    /// Operands: x, skip, gamma, beta (absent in the simplified form), bias. The fourth result is the sum.
     fn skip_norm(&mut self, node: &NodeProto, epsilon: f64) -> Result<(), String> {
         let w = self;
         let is_simplified = node.op_type.contains("Simplified");
         let input = |at: usize| node.input.get(at).filter(|name| !name.is_empty());
         let (Some(x), Some(skip), Some(gamma)) = (input(0), input(1), input(2)) else {
-            return Err(format!("it holds a {} without its operands", node.op_type));
+            return Err(format!("it has a {} without its operands", node.op_type));
         };
         let (beta, bias) = if is_simplified { (None, input(3)) } else { (input(3), input(4)) };
         let mut sum = w.op("Add", &[x, skip]);
@@ -334,7 +334,7 @@ impl Writer<'_> {
             match at {
                 0 => w.rename(&normalized, output),
                 3 => w.rename(&sum, output),
-                _ => return Err(format!("it holds a {} that returns its mean", node.op_type)),
+                _ => return Err(format!("it has a {} that returns its mean", node.op_type)),
             }
         }
         Ok(())
@@ -345,12 +345,12 @@ impl Writer<'_> {
         let input = |at: usize| node.input.get(at).filter(|name| !name.is_empty());
         let attribute = |name: &str| node.attribute.iter().find(|attribute| attribute.name == name);
         let heads = |name: &str| attribute(name).map(|heads| heads.i);
-        let unknown = |what: &str| Err(format!("it holds an Attention with {what}, which has no f64 form"));
+        let unknown = |what: &str| Err(format!("it has an Attention with {what}, which has no f64 form"));
         if attribute("softcap").is_some_and(|cap| cap.f != 0.0) || input(6).is_some() || node.output.len() > 3 {
             return unknown("a softcap, lengths or scores");
         }
         let (Some(query), Some(key), Some(value)) = (input(0), input(1), input(2)) else {
-            return unknown("operands left out");
+            return unknown("missing operands");
         };
         let (query_heads, key_heads) = (heads("q_num_heads"), heads("kv_num_heads"));
         let split = |w: &mut Self, x: &String, heads: Option<i64>| {
@@ -397,7 +397,7 @@ impl Writer<'_> {
             self.op("Div", &[&product, &root])
         };
         if let Some(mask) = input(3) {
-            // A mask of bool has another form; the twin then fails to load.
+            // A bool mask is not supported here; the twin then fails to load.
             scores = self.op("Add", &[&scores, mask]);
         }
         if attribute("is_causal").is_some_and(|flag| flag.i != 0) {
@@ -430,7 +430,7 @@ impl Writer<'_> {
         self.with("Cast", &[&size], vec![int_attribute("to", super::F64.into())])
     }
 
-    /// Scores of keys that come after their query become -infinity; the last query is beside the last key.
+    /// Masks the scores of keys after their query with -infinity; the last query is aligned with the last key.
     fn causal(&mut self, scores: &String, query: &String, key: &String) -> String {
         let ones = {
             let shape = self.op("Shape", &[scores]);
@@ -451,8 +451,8 @@ impl Writer<'_> {
     }
 }
 
-/// The Chebyshev coefficients of the logarithm of `erfc(z) * exp(z^2) / t` over `4 * t - 2`: errors are below 3e-16.
-#[expect(clippy::unreadable_literal, reason = "digits of coefficients have no groups")]
+/// Chebyshev coefficients of the logarithm of `erfc(z) * exp(z^2) / t` over `4 * t - 2`: errors are below 3e-16.
+#[expect(clippy::unreadable_literal, reason = "the digits of coefficients are not grouped")]
 const ERFC: [f64; 28] = [
     -1.3026537197817094,
     6.419697923564902e-1,
