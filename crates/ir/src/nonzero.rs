@@ -20,9 +20,10 @@ impl Graph {
     /// Finds the symbols of inputs that are never 0 in a run that succeeds, alone or together, and infers again what
     /// depends on that, in bodies too.
     ///
-    /// It walks the graph once, and if something depends on it, once more for each set of symbols.
-    pub fn infer_nonzero_sizes(&mut self) {
-        self.settle(&NeverZero::new());
+    /// It walks the graph once, and if something depends on it, once more for each set of symbols. Returns whether more
+    /// became known.
+    pub fn infer_nonzero_sizes(&mut self) -> bool {
+        self.settle(&NeverZero::new())
     }
 
     /// Infers again the readers of values whose facts became more precise, and their readers in turn, in bodies too.
@@ -73,18 +74,23 @@ impl Graph {
         }
     }
 
-    fn take_over(&mut self, schedule: &[NodeId], facts: Option<Facts>) {
+    /// Records the facts; returns whether one of them is new.
+    fn take_over(&mut self, schedule: &[NodeId], facts: Option<Facts>) -> bool {
         let mut facts = facts.unwrap_or_default();
+        let mut is_news = false;
         for value in schedule.iter().flat_map(|&id| self.results(id)).collect::<Vec<_>>() {
-            if let Some(fact) = facts.remove(&value) {
+            if let Some(fact) = facts.remove(&value).filter(|fact| fact != self.fact(value)) {
                 self.record_fact(value, fact);
+                is_news = true;
             }
         }
         self.stale.clear();
+        is_news
     }
 
     /// Finds the sizes that are never 0 in a graph or a body; `outer` are those found for the graph around it.
-    fn settle(&mut self, outer: &NeverZero) {
+    /// Returns whether more became known.
+    fn settle(&mut self, outer: &NeverZero) -> bool {
         let schedule = self.needed();
         let mut all = outer.clone();
         for source in self.inputs().chain(self.captures()) {
@@ -100,6 +106,7 @@ impl Graph {
         }
         // The best case: no symbol is 0.
         let best = if all.is_empty() { None } else { self.facts_where(&schedule, &all, &[]) }.unwrap_or_default();
+        let mut is_news = false;
         if best.iter().any(|(value, fact)| fact != self.fact(*value)) {
             for set in self.zeros(&schedule, &best) {
                 let shown = found.iter().any(|other| other.iter().all(|symbol| set.contains(symbol)));
@@ -107,18 +114,22 @@ impl Graph {
                     found.insert(set);
                 }
             }
-            self.take_over(&schedule, self.facts_where(&schedule, &found, &[]));
+            is_news = self.take_over(&schedule, self.facts_where(&schedule, &found, &[]));
         }
         if self.has_bodies() {
             for id in schedule.into_iter().filter(|id| !self.node(*id).op().bodies().is_empty()).collect::<Vec<_>>() {
                 self.refresh_captures(id, &self.operands(id));
-                self.bodies_mut(id).into_iter().for_each(|body| Arc::make_mut(body).settle(&found));
+                for body in self.bodies_mut(id) {
+                    is_news |= Arc::make_mut(body).settle(&found);
+                }
                 // The bodies' outputs may be known more precisely now.
                 self.stale.insert((self.node(id).order(), id));
             }
         }
+        is_news |= found != *self.never_zero();
         self.set_never_zero(found);
         self.refresh();
+        is_news
     }
 
     /// Returns the sets of symbols that make sizes of Reshape and Slice 0, the small sets first.

@@ -222,9 +222,8 @@ pub(crate) fn run_proving<P: Borrow<Pass>>(
     let mut log = Log { running, may_apply, applied: vec![], declined: vec![], proofs: proofs.take() };
     // Only the last walk of each pass tells what remains declined.
     let mut declined = vec![vec![]; passes.len()];
+    let mut settled = 0;
     for _ in 0..MOST_ROUNDS {
-        // A smaller graph may show of more sizes that they are never 0.
-        graph.infer_nonzero_sizes();
         let before = log.applied.len();
         for (pass, declined) in passes.iter().map(Borrow::borrow).zip(&mut declined) {
             run_pass(pass, graph, &mut log)?;
@@ -234,6 +233,10 @@ pub(crate) fn run_proving<P: Borrow<Pass>>(
             }
         }
         if log.applied.len() == before {
+            // A smaller graph may show that more sizes are never 0.
+            if before > std::mem::replace(&mut settled, before) && graph.infer_nonzero_sizes() {
+                continue;
+            }
             let optimized = log.applied.len();
             let proven = log.proofs.as_mut().map(Proofs::take);
             *proofs = log.proofs;
