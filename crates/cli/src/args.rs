@@ -6,7 +6,7 @@ use netwright::evaluate::Tract;
 use netwright::ir::{Dim, ElementType, Symbol};
 use netwright::nn::Task;
 use netwright::passes::{self, Target};
-use netwright::verify::{OrtLevel, TOLERANCE};
+use netwright::verify::OrtLevel;
 use netwright::{nn, onnx};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -293,8 +293,8 @@ pub(crate) struct Optimize {
     #[arg(long = "dim", value_name = "SYMBOL=SIZE", value_parser = binding, requires = "verify")]
     pub(crate) dims: Vec<(Symbol, Dim)>,
     /// How far elements may differ, as in `verify`.
-    #[arg(long, default_value_t = TOLERANCE, value_parser = tolerance, requires = "verify")]
-    pub(crate) tolerance: f64,
+    #[arg(long, value_parser = tolerance, requires = "verify")]
+    pub(crate) tolerance: Option<f64>,
     /// Also try longer lengths, as in `verify`.
     #[arg(long, requires = "verify")]
     pub(crate) long: bool,
@@ -315,9 +315,10 @@ pub(crate) struct Verify {
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
     /// How far elements may differ: |a - b| <= t * max(|a|, scale), where the scale is the median magnitude of the
-    /// output's elements.
-    #[arg(long, default_value_t = TOLERANCE, value_parser = tolerance)]
-    pub(crate) tolerance: f64,
+    /// output's elements. By default, t is 1e-4; 1e-2 where one of the models computes in f16, 8e-2 where one does in
+    /// bf16.
+    #[arg(long, value_parser = tolerance)]
+    pub(crate) tolerance: Option<f64>,
     /// Also try lengths of 512, and lengths of 64 where the model has more than 300 million parameters.
     #[arg(long)]
     pub(crate) long: bool,

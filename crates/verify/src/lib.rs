@@ -51,6 +51,7 @@ mod runs;
 mod runtime;
 mod skim;
 mod spell;
+mod tolerance;
 mod tract;
 mod twin;
 mod uses;
@@ -68,9 +69,10 @@ pub use inputs::inputs;
 pub use onnx_runtime::{OnnxRuntime, OrtLevel};
 pub use run::Session;
 pub use runtime::Runtime;
+pub use tolerance::TOLERANCE;
 pub use values::{Array, Element, Values};
 pub use verdict::{Blame, Produced, Run, Verdict};
-pub use verify::{Options, TOLERANCE, verify, verify_models};
+pub use verify::{Options, verify, verify_models};
 pub use worker::{WORKER_SUBCOMMAND, Worker, serve};
 
 /// The examples of the crate's page compile.

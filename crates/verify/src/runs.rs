@@ -6,6 +6,7 @@ use crate::file::{ModelFile, place};
 use crate::inputs::{Role, Style, role};
 use crate::interface::{misdeclared, other_ports, sizes};
 use crate::relations::{candidates, describe};
+use crate::tolerance::tolerance;
 use crate::verdict::{Blame, Produced, Run, Verdict};
 use crate::verify::verdict;
 use crate::{
@@ -19,7 +20,7 @@ use tract_onnx::pb::NodeProto;
 /// The number of parameters above which a model runs with long inputs only on request.
 const LARGE: i64 = 300_000_000;
 
-/// The multiple of the tolerance beyond which a difference is never accepted as rounding.
+/// The multiple of the tolerance, which is the whole scale at most, beyond which a difference is never accepted as rounding.
 const MOST_ROUNDING: f64 = 100.0;
 
 /// A model in a runtime: loaded once with symbolic dims, or, if tract cannot do that, for the sizes of each run.
@@ -99,7 +100,8 @@ pub(crate) fn judge(a: &ModelFile, b: Option<&ModelFile>, options: &Options) -> 
     let second = b.map(|b| Second::new(b, &options.runtime)).transpose()?;
     let mut notes = vec![];
     let cases = cases(a, &first, options, &mut notes)?;
-    let judge = Judge { a, first, options, notes, twins: None, unjudged: None, refused_long: false };
+    let tolerance = options.tolerance.unwrap_or_else(|| tolerance(std::iter::once(a).chain(b)));
+    let judge = Judge { a, first, options, tolerance, notes, twins: None, unjudged: None, refused_long: false };
     match second {
         None => judge.alone(cases),
         Some(second) => judge.compared(&second, cases),
@@ -180,6 +182,7 @@ struct Judge<'m> {
     a: &'m ModelFile,
     first: Runner<'m>,
     options: &'m Options,
+    tolerance: f64,
     notes: Vec<String>,
     /// The two models in f64, or the reason why they have no f64 form.
     twins: Option<Result<[ModelFile; 2], String>>,
@@ -214,7 +217,7 @@ impl Judge<'_> {
     }
 
     fn compared(mut self, second: &Second<'_>, cases: Vec<Planned>) -> Result<Verdict, VerifyError> {
-        let (runtime, tolerance) = (self.options.runtime.to_string(), self.options.tolerance);
+        let (runtime, tolerance) = (self.options.runtime.to_string(), self.tolerance);
         let mut runs = vec![];
         for planned in cases {
             let Some((case, left)) = self.run_first(planned)? else { continue };
@@ -247,7 +250,7 @@ impl Judge<'_> {
                 self.arbitrate(second.model, &case, &mut outputs);
             }
             if outputs.iter().any(|output| output.difference.is_some()) {
-                let blame = blame(self.a, second.model, &case.borrowed(), &case.bindings, self.options);
+                let blame = blame(self.a, second.model, &case.borrowed(), &case.bindings, self.options, tolerance);
                 return Ok(Verdict::Differs { runtime, tolerance, run: case.run(outputs), blame, notes: self.notes });
             }
             runs.push(case.run(outputs));
@@ -328,7 +331,7 @@ impl Judge<'_> {
                 return;
             }
         };
-        let tolerance = self.options.tolerance;
+        let tolerance = self.tolerance;
         for output in outputs.iter_mut().filter(|output| output.difference.is_some()) {
             let pick =
                 |all: &[(String, Array)]| all.iter().filter(|(name, _)| *name == output.output).cloned().collect();
@@ -336,7 +339,7 @@ impl Judge<'_> {
             let Some(twins) = compare(&left, &right, tolerance).pop() else { continue };
             let (None, Some(error)) = (&twins.difference, twins.error()) else { continue };
             let observed = output.error().unwrap_or(0.0);
-            if observed <= MOST_ROUNDING * tolerance {
+            if observed <= (MOST_ROUNDING * tolerance).min(1.0) {
                 output.rounding = Some(Rounding { observed, twins: error });
                 output.difference = None;
             } else if case.is_extreme {
@@ -350,7 +353,7 @@ impl Judge<'_> {
                 output.difference = None;
             } else {
                 self.notes.push(format!(
-                    "output `{}` has an error of {error:.1e} when both models compute in f64, but differs in f32",
+                    "output `{}` has an error of {error:.1e} when both models compute in f64, but differs in the types of the models",
                     output.output
                 ));
             }
@@ -409,6 +412,7 @@ fn blame(
     inputs: &[(&str, &Array)],
     bindings: &Bindings,
     options: &Options,
+    tolerance: f64,
 ) -> Option<Box<Blame>> {
     let results = |node: &NodeProto| node.output.iter().filter(|name| !name.is_empty()).cloned().collect::<Vec<_>>();
     let in_a: BTreeSet<String> = a.graph.node.iter().flat_map(results).collect();
@@ -417,7 +421,7 @@ fn blame(
     let values =
         |model| Runner::of(model, &options.runtime, common.clone()).and_then(|runner| runner.run(inputs, bindings));
     let (left, right) = (values(a).ok()?, values(b).ok()?);
-    let value = compare(&left, &right, options.tolerance).into_iter().find(|value| value.difference.is_some())?;
+    let value = compare(&left, &right, tolerance).into_iter().find(|value| value.difference.is_some())?;
     let producer = |model: &ModelFile| {
         let node = model.graph.node.iter().find(|node| node.output.contains(&value.output));
         node.map_or_else(String::new, place)

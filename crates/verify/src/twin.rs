@@ -54,7 +54,7 @@ fn widen_graph(graph: &mut GraphProto, file: &ModelFile, fresh: &mut usize) -> R
     let mut nodes = vec![];
     for mut node in std::mem::take(&mut graph.node) {
         widen_node(&mut node, file, fresh)?;
-        forms::write_out(node, &mut nodes, fresh)?;
+        forms::write_out(node, &mut nodes, fresh, file.opset().unwrap_or(0))?;
     }
     graph.node = nodes;
     Ok(())

@@ -17,8 +17,9 @@ pub struct Options {
     pub dims: BTreeMap<Symbol, Dim>,
     /// The seed of the inputs of the first run; each further run uses the next seed.
     pub seed: u64,
-    /// How far floats may differ; see [`compare`](crate::compare()).
-    pub tolerance: f64,
+    /// How far floats may differ; see [`compare`](crate::compare()). `None` for the tolerance of the narrowest float type
+    /// in which one of the models computes: 1e-4 for `f32` and `f64`, 1e-2 for `f16`, 8e-2 for `bf16`.
+    pub tolerance: Option<f64>,
     /// The folder into which links to external data may lead; see [`ModelFile::open_with`].
     pub data_dir: Option<PathBuf>,
     /// Whether to try lengths of 512, and lengths of 64 also for large models.
@@ -31,15 +32,12 @@ pub struct Options {
     pub fallback: Option<Runtime>,
 }
 
-/// The default of [`Options::tolerance`]; see [`compare`](crate::compare()).
-pub const TOLERANCE: f64 = 1e-4;
-
 impl Default for Options {
     fn default() -> Self {
         Self {
             dims: BTreeMap::new(),
             seed: 0,
-            tolerance: TOLERANCE,
+            tolerance: None,
             data_dir: None,
             long: false,
             inputs: None,
@@ -63,8 +61,8 @@ impl Options {
     }
 
     /// Sets [`tolerance`](Self::tolerance).
-    pub fn with_tolerance(mut self, tolerance: f64) -> Self {
-        self.tolerance = tolerance;
+    pub fn with_tolerance(mut self, tolerance: impl Into<Option<f64>>) -> Self {
+        self.tolerance = tolerance.into();
         self
     }
 

@@ -43,7 +43,7 @@ struct Request {
     b: Option<PathBuf>,
     dims: Vec<(String, String)>,
     seed: u64,
-    tolerance: f64,
+    tolerance: Option<f64>,
     data_dir: Option<PathBuf>,
     runtime: Runtime,
     #[serde(default)]
@@ -302,7 +302,7 @@ mod tests {
             b: None,
             dims: vec![("past seq".to_owned(), "2*'past seq' + 1".to_owned())],
             seed: 0,
-            tolerance: 1e-5,
+            tolerance: Some(1e-5),
             data_dir: None,
             runtime: Runtime::Tract,
             long: false,

@@ -5,7 +5,7 @@ mod models;
 use models::{With, bytes, floats, graph, integers, model, node};
 use netwright_ir::{Dim, Symbol};
 use netwright_verify::{Array, ModelFile, Options, Session, Verdict, VerifyError, verify_models};
-use tract_onnx::pb::{GraphProto, ModelProto, NodeProto};
+use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto};
 
 fn file(name: &str, graph: GraphProto) -> ModelFile {
     of(name, &model(graph))
@@ -280,4 +280,79 @@ fn verdicts_survive_json() {
         let read: Verdict = serde_json::from_str(&text).expect("it is read");
         assert_eq!(read.to_string(), verdict.to_string());
     }
+}
+
+/// `y = x * w` between casts: from and to that type, of a weight that is stored in another one.
+fn in_types(input: &str, weight: i64, computed: i64) -> GraphProto {
+    let cast = |text: &str, to: i64| node(text).int("to", to);
+    let nodes = vec![
+        cast("wide = Cast(w)", computed),
+        cast("narrow = Cast(x)", computed),
+        node("p = Mul(narrow, wide)"),
+        cast("y = Cast(p)", 1),
+    ];
+    let mut graph = graph(&[&format!("x: {input}[batch]")], &["y: f32[batch]"], nodes);
+    let halves = vec![0x00, 0x3c];
+    graph.initializer = vec![TensorProto {
+        name: "w".to_owned(),
+        data_type: i32::try_from(weight).expect("a type"),
+        dims: vec![1],
+        raw_data: halves,
+        ..TensorProto::default()
+    }];
+    graph
+}
+
+#[test]
+fn the_tolerance_is_that_of_the_narrowest_type_that_is_computed_in() {
+    let [f32, f16] = [1, 10];
+    for (input, weight, computed, tolerance) in
+        [("f32", f16, f32, "1e-4"), ("f32", f16, f16, "1e-2"), ("f16", f16, f32, "1e-4")]
+    {
+        let graph = in_types(input, weight, computed);
+        let (a, b) = (file("a.onnx", graph.clone()), file("b.onnx", graph));
+        let of = |tolerance| {
+            let options = Options::default().with_tolerance(tolerance);
+            match verify_models(&a, Some(&b), &options).expect("a verdict") {
+                Verdict::Equal { tolerance, .. } => format!("{tolerance:e}"),
+                other => other.to_string(),
+            }
+        };
+        assert_eq!(of(None), tolerance, "{input} {weight} {computed}");
+        assert_eq!(of(Some(0.5)), "5e-1", "what is asked for goes first");
+    }
+}
+
+#[test]
+fn the_mean_square_in_f64_is_that_of_the_last_axis() {
+    // Beyond the tolerance, what rounds otherwise is judged in f64.
+    let weight = |name: &str, data_type: i32, raw_data: Vec<u8>, dims: Vec<i64>| TensorProto {
+        name: name.to_owned(),
+        data_type,
+        raw_data,
+        dims,
+        ..TensorProto::default()
+    };
+    let ports = (&["x: f16[batch, seq, 4]"][..], &["y: f16[batch, seq, 4]"][..]);
+    let mut spelled = graph(
+        ports.0,
+        ports.1,
+        vec![
+            node("q = Mul(x, x)"),
+            node("m = ReduceMean(q, axes)"),
+            node("r = Sqrt(m)"),
+            node("z = Div(x, r)"),
+            node("y = Mul(z, w)"),
+        ],
+    );
+    let halves = weight("w", 10, vec![0x66, 0x2e, 0x00, 0x38, 0x9a, 0x39, 0x33, 0x3b], vec![4]);
+    spelled.initializer = vec![halves.clone(), weight("axes", 7, (-1_i64).to_le_bytes().to_vec(), vec![1])];
+    let mut fused = graph(ports.0, ports.1, vec![node("y = RMSNormalization(x, w)").float("epsilon", 0.0)]);
+    fused.initializer = vec![halves];
+    let (a, b) = (file("a.onnx", spelled), file("b.onnx", fused));
+    let options = Options::default().with_tolerance(1e-4);
+    let verdict = verify_models(&a, Some(&b), &options).expect("a verdict");
+    let Verdict::Equal { runs, .. } = &verdict else { panic!("{verdict}") };
+    let roundings: Vec<_> = runs.iter().flat_map(|run| &run.outputs).filter_map(|output| output.rounding).collect();
+    assert!(!roundings.is_empty() && roundings.iter().all(|rounding| rounding.twins < 1e-11), "{verdict}");
 }

@@ -19,23 +19,23 @@ pub(super) fn form(node: &NodeProto, types: &Types, purpose: Purpose) -> Option<
         attributes.int("qk_matmul_output_mode", 0) == 0 && attributes.float("softcap").is_none_or(|cap| cap == 0.0);
     attributes.take("softmax_precision");
     attributes.end()?;
-    let (query, key, value) = (operand(node, 0)?, operand(node, 1)?, operand(node, 2)?);
+    let (query_name, key, value) = (operand(node, 0)?, operand(node, 1)?, operand(node, 2)?);
     let has_scores = node.output.get(3).is_some_and(|name| !name.is_empty());
     if !plain || has_scores || operand(node, 6).is_some() {
         return None;
     }
-    let is_merged = match types.rank(query) {
+    let is_merged = match types.rank(query_name) {
         Some(rank) => rank == 3,
         None => heads[0] != 0,
     };
     let known = |of: &str| types.shape(of)?.get(1)?.known();
-    let [query_heads, key_heads] = if is_merged { heads } else { [known(query)?, known(key)?] };
+    let [query_heads, key_heads] = if is_merged { heads } else { [known(query_name)?, known(key)?] };
     if query_heads < 1 || key_heads < 1 || query_heads % key_heads != 0 {
         return None;
     }
 
     let mut form = Form::new(node);
-    let [mut query, mut keys, mut values] = [query, key, value].map(ToOwned::to_owned);
+    let [mut query, mut keys, mut values] = [query_name, key, value].map(ToOwned::to_owned);
     if is_merged {
         for (operand, heads) in [(&mut query, query_heads), (&mut keys, key_heads), (&mut values, key_heads)] {
             let shape = form.ints(&[0, 0, heads, -1]);
@@ -68,7 +68,14 @@ pub(super) fn form(node: &NodeProto, types: &Types, purpose: Purpose) -> Option<
         let root = form.add("CastLike", &[&root, &product]);
         form.add("Div", &[&product, &root])
     };
+    let mut sums = types.element(query_name);
     if let Some(mask) = operand(node, 3) {
+        let own = types.element(mask)?;
+        if own == ElementType::F32 && sums != Some(own) {
+            // tract adds up in f32, and so takes a mask of it beside queries of any type.
+            scores = form.add("CastLike", &[&scores, mask]);
+        }
+        sums = Some(own).filter(|own| own.is_float()).or(sums);
         let bias = if types.element(mask)? == ElementType::Bool {
             let [zero, never] = [0.0, f32::NEG_INFINITY].map(|value| like(&mut form, value, &scores));
             form.add("Where", &[mask, &zero, &never])
@@ -94,7 +101,12 @@ pub(super) fn form(node: &NodeProto, types: &Types, purpose: Purpose) -> Option<
     }
 
     let axes = form.ints(&[-1]);
-    let [lowest, one] = [f32::MIN, 1.0].map(|value| like(&mut form, value, &scores));
+    let lowest = match sums {
+        Some(ElementType::F16) => -65504.0,
+        Some(ElementType::BF16) => f32::from_bits(0xff7f_0000),
+        _ => f32::MIN,
+    };
+    let [lowest, one] = [lowest, 1.0].map(|value| like(&mut form, value, &scores));
     let largest = form.add("ReduceMax", &[&scores, &axes]);
     let largest = form.add("Max", &[&largest, &lowest]);
     let below = form.add("Sub", &[&scores, &largest]);
@@ -103,6 +115,7 @@ pub(super) fn form(node: &NodeProto, types: &Types, purpose: Purpose) -> Option<
     // The largest power is 1, unless all are 0.
     let sum = form.add("Max", &[&sum, &one]);
     let weights = form.add("Div", &[&powers, &sum]);
+    let weights = form.add("CastLike", &[&weights, &values]);
     let mut result = form.add("MatMul", &[&weights, &values]);
     if is_merged {
         let shape = form.ints(&[0, 0, -1]);

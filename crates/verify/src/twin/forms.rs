@@ -1,11 +1,16 @@
 //! Decomposes operators into others that tract supports for f64.
 
 use super::{int_attribute, tensor_attribute};
-use tract_onnx::pb::{AttributeProto, NodeProto};
+use tract_onnx::pb::{AttributeProto, NodeProto, TensorProto, attribute_proto::AttributeType};
 
 /// Appends a node, decomposed if tract does not support it for f64.
-pub(super) fn write_out(node: NodeProto, nodes: &mut Vec<NodeProto>, fresh: &mut usize) -> Result<(), String> {
-    let mut writer = Writer { nodes, fresh };
+pub(super) fn write_out(
+    node: NodeProto,
+    nodes: &mut Vec<NodeProto>,
+    fresh: &mut usize,
+    opset: i64,
+) -> Result<(), String> {
+    let mut writer = Writer { nodes, fresh, opset };
     let input = |at: usize| node.input.get(at).filter(|name| !name.is_empty()).cloned();
     let float = |name: &str, default: f64| {
         let attribute = node.attribute.iter().find(|attribute| attribute.name == name);
@@ -127,6 +132,8 @@ struct Writer<'n> {
     nodes: &'n mut Vec<NodeProto>,
     /// The number of generated names.
     fresh: &'n mut usize,
+    /// The opset of the model.
+    opset: i64,
 }
 
 impl Writer<'_> {
@@ -300,8 +307,19 @@ impl Writer<'_> {
         Ok(self.op("Div", &[x, &root]))
     }
 
-    /// The mean over the last axis: tract accepts the axes as an attribute at any opset.
+    /// The mean over the last axis.
     fn mean(&mut self, x: &String) -> String {
+        if self.opset >= 18 {
+            let axes = TensorProto { data_type: 7, dims: vec![1], int64_data: vec![-1], ..TensorProto::default() };
+            let value = AttributeProto {
+                name: "value".to_owned(),
+                r#type: AttributeType::Tensor as i32,
+                t: Some(axes),
+                ..AttributeProto::default()
+            };
+            let axes = self.with("Constant", &[], vec![value]);
+            return self.op("ReduceMean", &[x, &axes]);
+        }
         let axes = AttributeProto { name: "axes".to_owned(), r#type: 7, ints: vec![-1], ..AttributeProto::default() };
         self.with("ReduceMean", &[x], vec![axes])
     }
