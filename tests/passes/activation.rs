@@ -1,4 +1,4 @@
-use super::{attention_inputs, check_cases, check_diff, check_equal, check_pass, run};
+use super::{attention_inputs, check_cases, check_diff, check_equal, check_near, check_pass, run};
 use netwright::ir::{Graph, parse};
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestRunner};
@@ -7,6 +7,56 @@ use proptest::test_runner::{RngSeed, TestRunner};
 fn activation(lines: &[&str]) -> String {
     let line = |line: &&str| format!("{line} : f32[b, h, q, k]\n");
     lines.iter().map(line).collect::<String>() + "return %g"
+}
+
+#[test]
+fn fuse_activations_in_f16() {
+    let constants = "%root = constant hex(a83d) : f16[]
+%one = constant hex(003c) : f16[]
+%half = constant hex(0038) : f16[]
+%cubic = constant hex(b929) : f16[]
+%slope = constant hex(623a) : f16[]
+%quick = constant hex(cf3e) : f16[]
+";
+    for (case, pass, lines) in [
+        (
+            "gelu_in_f16",
+            "fuse-gelu",
+            "%s = div %h, %root : #\n%e = erf %s : #\n%c = add %e, %one : #\n%m = mul %h, %c : #\n%g = mul %m, %half : #",
+        ),
+        (
+            "gelu_with_islands",
+            "fuse-gelu",
+            "%w = cast %h {to = f32} : wide\n%k = pow %w, 3.0 : wide\n%n = cast %k {to = f16} : #
+             %a = mul %n, %cubic : #\n%b = add %h, %a : #\n%s = mul %b, %slope : #\n%sw = cast %s {to = f32} : wide
+             %tw = tanh %sw : wide\n%t = cast %tw {to = f16} : #\n%c = add %t, %one : #\n%m = mul %h, %half : #
+             %g = mul %m, %c : #",
+        ),
+        ("gelu_in_f32_of_f16", "fuse-gelu", "%w = cast %h {to = f32} : wide
+             %s = mul %w, 0.70710677 : wide\n%e = erf %s : wide\n%c = add %e, 1.0 : wide\n%m = mul %w, 0.5 : wide
+             %p = mul %m, %c : wide\n%g = cast %p {to = f16} : #"),
+        (
+            "gelu_rounded_on_the_way",
+            "fuse-gelu",
+            "%w = cast %h {to = f32} : wide\n%s = mul %w, 0.70710677 : wide\n%n = cast %s {to = f16} : #
+             %en = erf %n : #\n%e = cast %en {to = f32} : wide\n%c = add %e, 1.0 : wide\n%m = mul %w, 0.5 : wide
+             %g = mul %m, %c : wide",
+        ),
+        ("swish_in_f16", "fuse-swish", "%s = sigmoid %h : #\n%g = mul %h, %s : #"),
+        (
+            "swish_with_islands",
+            "fuse-swish",
+            "%a = mul %h, %quick : #\n%w = cast %a {to = f32} : wide\n%sw = sigmoid %w : wide\n%s = cast %sw {to = f16} : #
+             %g = mul %h, %s : #",
+        ),
+    ] {
+        let lines = lines.replace(": #", ": f16[b, n]").replace(": wide", ": f32[b, n]");
+        let text = format!("g(%h: f16[b, n]) {{\n{constants}{lines}\nreturn %g\n}}");
+        let mut graph = parse(&text).unwrap_or_else(|error| panic!("{error} in\n{text}"));
+        run("eliminate-dead-code", &mut graph);
+        let after = check_diff(case, pass, graph.clone());
+        check_near(case, pass, &graph, &if pass == "fuse-swish" { without_swish(after) } else { after }, 1e-2);
+    }
 }
 
 #[test]

@@ -194,6 +194,96 @@ fn fuse_layer_normalization() {
     }
 }
 
+/// Whole in `f16`, and with every operator but sums and products in `f32`, as converters leave it.
+#[test]
+fn fuse_normalizations_in_f16() {
+    let epsilon = "%eps = constant hex(a800) : f16[]";
+    let two = "%two = constant hex(0040) : f16[]";
+    let whole = [
+        epsilon,
+        two,
+        "%m = reduce_mean %xh, [-1] : half_one",
+        "%d = sub %xh, %m : half",
+        "%q = pow %d, %two : half",
+        "%v = reduce_mean %q, [-1] : half_one",
+        "%e = add %v, %eps : half_one",
+        "%t = sqrt %e : half_one",
+        "%z = div %d, %t : half",
+        "%p = mul %z, %wh : half",
+        "%y = add %p, %wh : half",
+    ];
+    let islands = [
+        epsilon,
+        "%xw = cast %xh {to = f32} : full",
+        "%mw = reduce_mean %xw, [-1] : one",
+        "%m = cast %mw {to = f16} : half_one",
+        "%d = sub %xh, %m : half",
+        "%dw = cast %d {to = f32} : full",
+        "%qw = pow %dw, 2.0 : full",
+        "%q = cast %qw {to = f16} : half",
+        "%qv = cast %q {to = f32} : full",
+        "%vw = reduce_mean %qv, [-1] : one",
+        "%v = cast %vw {to = f16} : half_one",
+        "%e = add %v, %eps : half_one",
+        "%ew = cast %e {to = f32} : one",
+        "%tw = sqrt %ew : one",
+        "%t = cast %tw {to = f16} : half_one",
+        "%z = div %d, %t : half",
+        "%p = mul %z, %wh : half",
+        "%y = add %p, %wh : half",
+    ];
+    // What is computed in f32 is rounded to f16 on the way.
+    let rounded = [
+        "%xr = cast %x {to = f16} : half",
+        "%mh = reduce_mean %xr, [-1] : half_one",
+        "%m = cast %mh {to = f32} : one",
+        "%d = sub %x, %m : full",
+        "%q = mul %d, %d : full",
+        "%v = reduce_mean %q, [-1] : one",
+        "%t = sqrt %v : one",
+        "%y = div %d, %t : full",
+    ];
+    let squares = [
+        epsilon,
+        two,
+        "%q = pow %xh, %two : half",
+        "%v = reduce_mean %q, [-1] : half_one",
+        "%e = add %v, %eps : half_one",
+        "%t = sqrt %e : half_one",
+        "%i = reciprocal %t : half_one",
+        "%z = mul %xh, %i : half",
+        "%y = mul %z, %wh : half",
+    ];
+    let square_islands = [
+        epsilon,
+        "%xw = cast %xh {to = f32} : full",
+        "%qw = pow %xw, 2.0 : full",
+        "%q = cast %qw {to = f16} : half",
+        "%qv = cast %q {to = f32} : full",
+        "%vw = reduce_mean %qv, [-1] : one",
+        "%v = cast %vw {to = f16} : half_one",
+        "%e = add %v, %eps : half_one",
+        "%ew = cast %e {to = f32} : one",
+        "%tw = sqrt %ew : one",
+        "%t = cast %tw {to = f16} : half_one",
+        "%z = div %xh, %t : half",
+        "%y = mul %z, %wh : half",
+        "%u = exp %xw : full",
+    ];
+    for (case, pass, lines, result) in [
+        ("layer_in_f16", LAYER, &whole[..], "%y"),
+        ("layer_with_islands", LAYER, &islands, "%y"),
+        ("layer_rounded_on_the_way", LAYER, &rounded, "%y"),
+        ("rms_in_f16", RMS, &squares, "%y"),
+        ("rms_with_islands", RMS, &square_islands, "%y, %u"),
+    ] {
+        let line = |line: &&str| line.replace(": half_one", ": f16[b, s, 1]").replace(": half", ": f16[b, s, 8]");
+        let lines: Vec<String> = lines.iter().map(line).collect();
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        check(case, pass, &graph(&lines, result));
+    }
+}
+
 const SQUARES: [&str; 3] = ["%q = pow %x, 2.0 : full", "%v = reduce_mean %q, [-1] : one", "%e = add %v, 1e-6 : one"];
 
 fn rms(rest: &[&'static str]) -> Vec<&'static str> {

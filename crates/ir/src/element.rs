@@ -122,6 +122,25 @@ impl ElementType {
         !matches!(self.class(), Class::Truth | Class::Text)
     }
 
+    /// Returns the nearest number that a float of 16 bits or more holds; `None` for other types.
+    ///
+    /// ```
+    /// use netwright_ir::ElementType;
+    /// assert_eq!(ElementType::F16.round(-65504.0 - 15.0), Some(-65504.0));
+    /// assert_eq!(ElementType::F16.round(-65504.0 - 16.0), Some(f64::NEG_INFINITY));
+    /// assert_eq!(ElementType::I32.round(1.0), None);
+    /// ```
+    pub fn round(self, number: f64) -> Option<f64> {
+        match self {
+            #[expect(clippy::cast_possible_truncation, reason = "rounded to nearest")]
+            ElementType::F32 => Some((number as f32).into()),
+            ElementType::F64 => Some(number),
+            ElementType::F16 => Some(half::f16::from_f64(number).into()),
+            ElementType::BF16 => Some(half::bf16::from_f64(number).into()),
+            _ => None,
+        }
+    }
+
     /// Returns the type's number in ONNX's `TensorProto.DataType`.
     pub fn number(self) -> i64 {
         // The variants are in ONNX's order, which begins at 1.

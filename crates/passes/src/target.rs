@@ -80,6 +80,9 @@ pub struct AttentionKernel {
     pub causal_scores: bool,
     /// Whether causal queries need not be as many as keys; tract 0.23.9 is wrong where they are not.
     pub causal_after_past: bool,
+    /// Whether it adds masks of `f32` to scores in `f32`, whatever the type of the queries; tract 0.23.9 does, and ONNX
+    /// Runtime 1.32 has a kernel only for masks of that type, to which it rounds the sums.
+    pub wide_sums: bool,
     /// Whether it has windows; ONNX Runtime 1.32 has no kernel for the operator of opset 25, which brought them.
     pub windows: bool,
 }
@@ -93,6 +96,7 @@ impl AttentionKernel {
         scores_and_lengths: true,
         causal_scores: true,
         causal_after_past: true,
+        wide_sums: false,
         windows: true,
     };
 
@@ -201,6 +205,7 @@ impl Target {
             scores_and_lengths: false,
             causal_scores: false,
             causal_after_past: false,
+            wide_sums: true,
             windows: false,
         },
         contrib: false,

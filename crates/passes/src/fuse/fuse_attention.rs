@@ -6,7 +6,7 @@ mod scores;
 
 use crate::pass::{Exactness, Pass};
 use crate::read::sizes::same_shape;
-use crate::rewrite::{become_op, insert, unknown};
+use crate::rewrite::{become_op, cast, element, insert, unknown};
 use crate::rule::{Rewritten, Skip};
 use crate::target::AttentionKernel;
 use netwright_ir::{Dim, ElementType, Graph, Op, OpKind, Value};
@@ -23,6 +23,11 @@ use scores::Scores;
 /// the more so the less it is. It declines where a row could tell: one that is fully masked, and in which scores that
 /// were replaced count beside scores to which a mask was added. Runtimes leave out rows that are masked deeply; where
 /// one may be, all of such a row is lifted above 0.
+///
+/// The softmax, and the scores and masks before it, may be computed in a wider type than queries, keys and values; the
+/// operator then says so. In `f16`, no number hides a score that is 16 or more. What adds the least number leaves it to
+/// rounding, too, which scores of a row that is fully masked have a weight; where such numbers replace scores, and a row
+/// may be masked by them as a whole, attention is in `f32`, as it is where queries or keys are.
 ///
 /// How far off: runtimes round in another order, and so do sums of masks of which nothing is shown. A score is taken to
 /// be above a number that replaces others, -1e4 or less, by a thousand. Where the model gives NaN since the scores are
@@ -42,8 +47,9 @@ fn fuse(graph: &mut Graph, root: Value, kernel: AttentionKernel) -> Rewritten {
         return Err(Skip::NoMatch);
     };
     let scores = Scores::of(graph, probabilities)?;
-    if graph.fact(root).element() != Some(ElementType::F32) {
-        return Err(Skip::rejected("its elements are not f32: runtimes round narrower ones in different places"));
+    let element = element(graph, root)?;
+    if !matches!(element, ElementType::F32 | ElementType::F16 | ElementType::BF16) {
+        return Err(Skip::rejected(format!("its elements are {element}: runtimes compute attention in f32 at most")));
     }
     if let Some(rank) = graph.fact(root).rank().filter(|rank| *rank != 4) {
         return Err(Skip::rejected(format!(
@@ -55,7 +61,25 @@ fn fuse(graph: &mut Graph, root: Value, kernel: AttentionKernel) -> Rewritten {
     }
     let (query, key) = (scores.query, key(graph, root, scores.key)?);
     let (batch, heads, lengths) = sizes(graph, query, key, value)?;
-    let mask = mask::additive(graph, root, &scores, kernel, &[batch, heads, lengths.0, lengths.1])?;
+    let sizes = [batch, heads, lengths.0, lengths.1];
+    let mut own = element;
+    for side in [query, key] {
+        let other = self::element(graph, side)?;
+        if other != element {
+            if other != ElementType::F32 {
+                let name = graph.operand_text(side);
+                return Err(Skip::rejected(format!("{name} is of {other}, and the values are of {element}")));
+            }
+            own = other;
+        }
+    }
+    let mask = match mask::additive(graph, root, &scores, kernel, &sizes, own) {
+        Err(_) if own == ElementType::F16 && !kernel.wide_sums => {
+            own = ElementType::F32;
+            mask::additive(graph, root, &scores, kernel, &sizes, own)?
+        }
+        mask => mask?,
+    };
     #[expect(clippy::cast_possible_truncation, reason = "the attribute is an f32; rounded to nearest")]
     let scale = scores.scale as f32;
     if !(scale.is_normal() && scale > 0.0) {
@@ -70,10 +94,20 @@ fn fuse(graph: &mut Graph, root: Value, kernel: AttentionKernel) -> Rewritten {
         right_window_size: -1,
         scale: Some(scale),
         softcap: scores.softcap,
-        softmax_precision: None,
+        softmax_precision: scores.precision.filter(|_| own == element),
     };
-    let operands: Vec<Value> = [query, key, value].into_iter().chain(mask).collect();
+    let mut operands: Vec<Value> = [query, key, value].into_iter().chain(mask).collect();
     let with = if mask.is_some() { " and a mask" } else { "" };
+    if own != element {
+        for operand in &mut operands[..3] {
+            if self::element(graph, *operand)? != own {
+                *operand = insert(graph, root, "wide", cast(own), &[*operand])?;
+            }
+        }
+        let attention = insert(graph, root, "attention", attention, &operands)?;
+        let note = format!("attention in {own} with the scale {scale:?}{with}");
+        return become_op(graph, root, cast(element), &[attention], note);
+    }
     become_op(graph, root, attention, &operands, format!("attention with the scale {scale:?}{with}"))
 }
 

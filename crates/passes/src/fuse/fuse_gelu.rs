@@ -5,7 +5,7 @@ use crate::read::sizes::same_shape;
 use crate::rewrite::become_op;
 use crate::rule::{Rewritten, Skip};
 use netwright_ir::op::GeluApproximation;
-use netwright_ir::{ElementType, Graph, Op, OpKind, Value};
+use netwright_ir::{Graph, Op, OpKind, Value};
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI};
 
 /// `x * 0.5 * (1 + erf(x / sqrt(2)))` -> `gelu(x)`, and so for the form with the hyperbolic tangent
@@ -74,7 +74,11 @@ fn is_gelu(
     if !numbers.iter().all(|(found, expected)| (found - expected).abs() <= 1e-3 * expected) {
         return Err(Skip::NoMatch);
     }
-    let bits = graph.fact(x).element().map(ElementType::bits);
+    let element = crate::rewrite::element(graph, root)?;
+    if graph.fact(x).element() != Some(element) || region.is_narrower(graph, element) {
+        return Err(Skip::NoMatch);
+    }
+    let bits = Some(element.bits());
     for (at, (found, expected)) in numbers.iter().enumerate() {
         let tolerance = match bits {
             Some(..32) => 1e-3,

@@ -8,11 +8,11 @@ use netwright_ir::{Graph, OpKind, Value};
 /// `(x - mean(x)) / sqrt(mean((x - mean(x)) ^ 2) + epsilon) * w + b` -> `layer_normalization(x, w, b)`
 ///
 /// From opset 17 on, whatever the order of the factors and the spelling of the inverse root, and multiplied out as
-/// `x * (w * r) + (b - mean(x) * (w * r))`. A cast between the division and the weight is that to the type of `x` from
-/// the type of the statistics, which must be `f32`; casts around the whole stay.
+/// `x * (w * r) + (b - mean(x) * (w * r))`. The operator computes its statistics in `f32`; any part may be computed in
+/// `f32` or in the type of `x`, with casts between, and casts around the whole stay.
 ///
 /// The function is the same; runtimes sum and take the inverse root in other orders, which is off by some units in the
-/// last place of an `f32`, and multiplied out, where the mean is large beside the deviation, it is the more exact. The
+/// last place of the type, or is nearer where statistics in `f16` become those in `f32`; and multiplied out, where the mean is large beside the deviation, it is the more exact. The
 /// unbiased deviation of "The Annotated Transformer", to which epsilon is added, is another function.
 pub fn fuse_layer_normalization() -> Pass {
     let summary = "(x - mean(x)) / sqrt(mean((x - mean(x)) ^ 2) + epsilon) * w + b -> layer_normalization(x, w, b)";

@@ -1,6 +1,6 @@
 use crate::pass::{Exactness, Pass};
 use crate::read::polynomial::{Polynomial, above};
-use crate::read::products::{Region, number};
+use crate::read::products::{Region, number, uncast};
 use crate::read::sizes::same_shape;
 use crate::rewrite::become_op;
 use crate::rule::{Rewritten, Skip};
@@ -60,6 +60,7 @@ fn fuse(graph: &mut Graph, root: Value) -> Rewritten {
 
 fn by_sigmoid(graph: &Graph, x: Value, curve: Value) -> Option<Gate> {
     let mut region = Region::default();
+    let curve = uncast(graph, curve, &mut region)?;
     region.insert(curve)?;
     let argument = graph.operand(curve.node, 0).filter(|_| graph.kind(curve) == OpKind::Sigmoid)?;
     Some(Gate { x, argument, sign: 1.0, region })
@@ -98,6 +99,10 @@ fn alpha(graph: &Graph, root: Value, gate: &Gate) -> Result<f32, Skip> {
     let alpha = wide as f32;
     if graph.fact(root).element() == Some(ElementType::F64) && f64::from(alpha).to_bits() != wide.to_bits() {
         return Err(Skip::rejected(format!("its alpha {wide} has more digits than an attribute")));
+    }
+    let element = crate::rewrite::element(graph, root)?;
+    if graph.fact(gate.x).element() != Some(element) || region.is_narrower(graph, element) {
+        return Err(Skip::NoMatch);
     }
     if !alpha.is_normal() {
         return Err(Skip::rejected(format!("its alpha {alpha} is no attribute")));

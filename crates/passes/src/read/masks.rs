@@ -2,8 +2,8 @@
 
 use crate::read::numbers::Numbers;
 use crate::read::sizes::position;
-use crate::read::thresholds::{MASKED, TRACT_SKIPS};
-use crate::rewrite::{insert, number, number_list};
+use crate::read::thresholds::{Depths, TRACT_SKIPS};
+use crate::rewrite::{element, insert, number, number_list};
 use crate::rule::Skip;
 use netwright_ir::{ElementType, Graph, Op, OpKind, Tensor, Value};
 
@@ -48,15 +48,20 @@ pub(crate) fn lifted(graph: &mut Graph, root: Value, mask: Value, keeps_infinity
     if is_over(graph, mask, TRACT_SKIPS) || of_lifted(graph, mask).is_some() {
         return Ok(mask);
     }
+    let element = element(graph, mask)?;
+    if element == ElementType::F16 {
+        return raised(graph, root, mask, keeps_infinity);
+    }
     let axes = number_list(graph, root, "axes", &[-1])?;
     let most = Op::ReduceMax { keepdims: true, noop_with_empty_axes: false };
     let mut most = insert(graph, root, "most", most, &[mask, axes])?;
     if !is_at_most_zero(graph, mask) {
-        let zero = number(graph, root, "zero", ElementType::F32, 0.0)?;
+        let zero = number(graph, root, "zero", element, 0.0)?;
         most = insert(graph, root, "below", Op::Min, &[most, zero])?;
     }
     if keeps_infinity {
-        let least = number(graph, root, "least", ElementType::F32, f32::MIN.into())?;
+        let least =
+            number(graph, root, "least", element, f64::from(f32::MIN).max(Depths::of(Some(element)).ort_skips))?;
         most = insert(graph, root, "finite", Op::Max, &[most, least])?;
     }
     // In two steps: twice the least float is not finite.
@@ -64,12 +69,31 @@ pub(crate) fn lifted(graph: &mut Graph, root: Value, mask: Value, keeps_infinity
     insert(graph, root, "lifted", Op::Sub, &[level, most])
 }
 
-/// The mask with [`MASKED`] where it is less, and NaN where it is NaN, which a Max might take away.
+/// The mask with every row whose greatest number is below -65472 as far above that, `m - min(max(m) + 65472, 0)`: what
+/// [lifted] is in `f16`, where twice the least number is not finite and scores added to the greatest may not be.
+fn raised(graph: &mut Graph, root: Value, mask: Value, keeps_infinity: bool) -> Result<Value, Skip> {
+    let depths = Depths::of(Some(ElementType::F16));
+    let axes = number_list(graph, root, "axes", &[-1])?;
+    let most = Op::ReduceMax { keepdims: true, noop_with_empty_axes: false };
+    let mut most = insert(graph, root, "most", most, &[mask, axes])?;
+    if keeps_infinity {
+        let least = number(graph, root, "least", depths.element, depths.ort_skips)?;
+        most = insert(graph, root, "finite", Op::Max, &[most, least])?;
+    }
+    let masked = number(graph, root, "masked", depths.element, depths.masked)?;
+    let above = insert(graph, root, "above", Op::Sub, &[most, masked])?;
+    let zero = number(graph, root, "zero", depths.element, 0.0)?;
+    let level = insert(graph, root, "level", Op::Min, &[above, zero])?;
+    insert(graph, root, "raised", Op::Sub, &[mask, level])
+}
+
+/// The mask with the number that [hides scores](Depths::masked) where it is less, and NaN where it is NaN, which a Max might take away.
 pub(crate) fn bounded(graph: &mut Graph, root: Value, mask: Value) -> Result<Value, Skip> {
     if is_bounded(graph, mask) {
         return Ok(mask);
     }
-    let masked = number(graph, root, "masked", ElementType::F32, MASKED)?;
+    let element = element(graph, mask)?;
+    let masked = number(graph, root, "masked", element, Depths::of(Some(element)).masked)?;
     let is_deep = insert(graph, root, "deep", Op::Less, &[mask, masked])?;
     insert(graph, root, "mask", Op::Where, &[is_deep, masked, mask])
 }

@@ -104,10 +104,11 @@ fn inverse_roots(graph: &Graph, root: Value) -> Vec<(Value, f64)> {
             OpKind::Add | OpKind::Sub | OpKind::Mul | OpKind::Div | OpKind::Reciprocal | OpKind::Neg | OpKind::Cast
                 if depth < MOST_STEPS =>
             {
+                let steps = usize::from(graph.kind(value) != OpKind::Cast);
                 for operand in [a, b].into_iter().flatten() {
                     if seen.len() < MOST_VALUES && !seen.contains(&operand) {
                         seen.push(operand);
-                        open.push_back((operand, depth + 1));
+                        open.push_back((operand, depth + steps));
                     }
                 }
             }

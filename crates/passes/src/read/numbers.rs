@@ -102,6 +102,10 @@ impl Numbers {
         Self::between(corners.least, corners.most)
     }
 
+    fn rounded(&self, element: ElementType) -> Self {
+        self.with(&Self::all([0.0]), |number, _| rounded(element, number))
+    }
+
     fn negated(&self) -> Self {
         self.with(&Self::all([0.0]), |number, _| -number)
     }
@@ -138,11 +142,10 @@ impl Reader<'_> {
             None => Numbers::UNKNOWN,
         };
         let number = |of: f64| Numbers::all([of]);
-        let is_f32 = graph.fact(value).element() == Some(ElementType::F32);
-        // Sums and products are rounded as they are when they run; other types round, or wrap, otherwise.
-        let arithmetic = |a: Numbers, b: Numbers, function: fn(f64, f64) -> f64| match graph.fact(value).element() {
-            #[expect(clippy::cast_possible_truncation, reason = "rounded as it is when it runs")]
-            Some(ElementType::F32) => a.with(&b, |a, b| f64::from(function(a, b) as f32)),
+        let element = graph.fact(value).element();
+        // Sums and products are rounded as they are when they run; other types wrap.
+        let arithmetic = |a: Numbers, b: Numbers, function: fn(f64, f64) -> f64| match element {
+            Some(element) if is_rounded(element) => a.with(&b, |a, b| rounded(element, function(a, b))),
             Some(ElementType::I64) if [&a, &b].iter().all(|of| is_small(of)) => a.with(&b, function),
             _ => Numbers::UNKNOWN,
         };
@@ -179,6 +182,8 @@ impl Reader<'_> {
                 match (from, to) {
                     (_, ElementType::Bool) => not_zero(&inner),
                     (Some(ElementType::Bool), _) if keeps => inner,
+                    (Some(from), to) if is_rounded(*to) && is_rounded(from) => inner.rounded(*to),
+                    (Some(from), to) if is_rounded(*to) && is_whole(from) && is_small(&inner) => inner.rounded(*to),
                     (Some(from), ElementType::F32 | ElementType::F64) if from != ElementType::F64 => inner,
                     (Some(from), _) if keeps && is_whole(from) && is_small(&inner) => inner,
                     _ => Numbers::UNKNOWN,
@@ -195,7 +200,7 @@ impl Reader<'_> {
                     all.fold(first, |a, b| a.with(&b, function))
                 }
                 OpKind::ReduceMax | OpKind::ReduceMin => operand(0, Part::Whole),
-                OpKind::Neg if is_f32 => operand(0, part).negated(),
+                OpKind::Neg if element.is_some_and(is_rounded) => operand(0, part).negated(),
                 OpKind::Relu => operand(0, part).with(&number(0.0), f64::max),
                 OpKind::Sigmoid => Numbers::between(0.0, 1.0),
                 OpKind::Tanh => Numbers::between(-1.0, 1.0),
@@ -305,6 +310,16 @@ fn is_whole(element: ElementType) -> bool {
     matches!(element, Bool | I8 | I16 | I32 | I64 | U8 | U16 | U32 | U64)
 }
 
+/// Whether a float type's numbers are rounded to.
+fn is_rounded(element: ElementType) -> bool {
+    element.round(0.0).is_some()
+}
+
+/// The number as a result of that float type.
+fn rounded(element: ElementType, number: f64) -> f64 {
+    element.round(number).unwrap_or(number)
+}
+
 /// Whether all are whole numbers that every type of integers and f32 hold.
 fn is_small(numbers: &Numbers) -> bool {
     numbers.least.abs() < 1e6 && numbers.most.abs() < 1e6
@@ -322,7 +337,7 @@ fn is_less(a: &Numbers, b: &Numbers, or_equal: bool) -> Numbers {
     Numbers::truth(!less(a.most, b.least), less(a.least, b.most))
 }
 
-/// The elements of a tensor of `f32`, truth values or bytes, and those of a small one of any other float or integer.
+/// The elements of a tensor of floats of up to 32 bits, truth values or bytes, and those of a small one of any other type.
 ///
 /// # Errors
 /// When a file cannot be read, and for other tensors.
@@ -336,6 +351,7 @@ pub(crate) fn elements(tensor: &Tensor) -> Result<Vec<f64>, Skip> {
     }
     match tensor.element() {
         ElementType::Bool | ElementType::U8 => Ok(tensor.to_bytes()?.iter().map(|byte| f64::from(*byte)).collect()),
+        ElementType::F16 | ElementType::BF16 => elements(&tensor.cast(ElementType::F32)?),
         ElementType::F32 => {
             Ok(tensor.to_bytes()?.as_chunks().0.iter().map(|four| f32::from_le_bytes(*four).into()).collect())
         }

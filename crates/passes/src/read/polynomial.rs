@@ -1,6 +1,6 @@
 //! Arithmetic as a polynomial of values, in a normal form: whatever the order and the grouping of terms and factors.
 
-use crate::read::products::{Region, number};
+use crate::read::products::{Region, cast_of, number};
 use netwright_ir::{Graph, OpKind, Value};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 const MOST_POWER: u8 = 4;
 
 /// Arithmetic is followed so far.
-const MOST_DEPTH: usize = 12;
+const MOST_DEPTH: usize = 20;
 
 /// No more values above a root are searched, and none so many operators away: most roots have nothing to be found.
 const MOST_VALUES: usize = 24;
@@ -32,6 +32,10 @@ impl Polynomial {
             return Some(Self::term([0, 0], number));
         }
         let depth = depth.checked_sub(1)?;
+        if let Some(from) = cast_of(graph, value) {
+            region.insert(value)?;
+            return Self::read_to(graph, from, variables, region, depth);
+        }
         let mut operand = |at| Self::read_to(graph, graph.operand(value.node, at)?, variables, &mut *region, depth);
         let polynomial = match graph.kind(value) {
             OpKind::Add => operand(0)?.plus(&operand(1)?, 1.0),
@@ -103,13 +107,14 @@ pub(crate) fn above(graph: &Graph, root: Value) -> Vec<Value> {
             graph.kind(value),
             OpKind::Add | OpKind::Sub | OpKind::Mul | OpKind::Div | OpKind::Neg | OpKind::Pow | OpKind::Reciprocal
         );
-        if !is_arithmetic || depth == MOST_STEPS {
+        let steps = usize::from(cast_of(graph, value).is_none());
+        if steps == 1 && !is_arithmetic || depth == MOST_STEPS {
             continue;
         }
         for operand in [0, 1].into_iter().filter_map(|at| graph.operand(value.node, at)) {
             if seen.len() < MOST_VALUES && !seen.contains(&operand) {
                 seen.push(operand);
-                open.push_back((operand, depth + 1));
+                open.push_back((operand, depth + steps));
             }
         }
     }

@@ -1,5 +1,55 @@
 //! The numbers by which masks of attention are told from scores, each with its source.
 
+use netwright_ir::ElementType;
+
+/// The thresholds that depend on the type in which masks and scores are added up.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Depths {
+    /// The type.
+    pub(crate) element: ElementType,
+    /// [`MASKED`], or what stands for it.
+    pub(crate) masked: f64,
+    /// [`ABSORBING`], or what stands for it.
+    pub(crate) absorbing: f64,
+    /// [`HUGE`], or what stands for it.
+    pub(crate) huge: f64,
+    /// [`ORT_SKIPS`], or what stands for it.
+    pub(crate) ort_skips: f64,
+}
+
+impl Depths {
+    /// Those of a float type; of a type that is not known, those of `f32`.
+    ///
+    /// In `f16`, the least float is -65504, and half of its last place is 16: scores up to that are lost in it, and from
+    /// it on in the next one, -65472, for which no runtime leaves out rows. Scores of a row that is fully masked are taken
+    /// to be no larger.
+    pub(crate) fn of(element: Option<ElementType>) -> Self {
+        let wide =
+            Self { element: ElementType::F32, masked: MASKED, absorbing: ABSORBING, huge: HUGE, ort_skips: ORT_SKIPS };
+        match element {
+            Some(element @ ElementType::F16) => {
+                Self { element, masked: -65472.0, absorbing: 32768.0, huge: -65504.0, ort_skips: -65504.0 }
+            }
+            Some(element @ ElementType::BF16) => {
+                let masked = element.round(MASKED).unwrap_or(MASKED);
+                Self { element, masked, ort_skips: f32::from_bits(0xff7f_0000).into(), ..wide }
+            }
+            Some(element @ ElementType::F64) => Self { element, absorbing: 1e24, ..wide },
+            _ => wide,
+        }
+    }
+
+    /// Whether nothing is left of a score to which a number is added.
+    pub(crate) fn absorbs(self, number: f64) -> bool {
+        number.abs() >= self.absorbing
+    }
+
+    /// The number as one of the type.
+    pub(crate) fn round(self, number: f64) -> f64 {
+        self.element.round(number).unwrap_or(number)
+    }
+}
+
 /// The number that rewrites hide a score with, and the greatest that hides one whatever the scores are.
 ///
 /// Half of its last place in `f32` is 4e22, so nothing is left of a score that is added to it; and it may be added up a

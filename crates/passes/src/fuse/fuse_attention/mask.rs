@@ -1,24 +1,27 @@
 //! One mask that is added to the scores, in the form that runtimes run.
 
-use super::outcomes::{Effect, Step, Sum, absorbs};
+use super::outcomes::{Effect, Step, Sum};
 use super::scores::{Mask, Scores};
 use crate::read::masks::{bounded, lifted};
 use crate::read::numbers::Numbers;
 use crate::read::sizes::Sizes;
-use crate::read::thresholds::{HARMLESS, HUGE, LIGHTEST, MASKED, ORT_SKIPS, SHALLOW, TRACT_SKIPS};
-use crate::rewrite::{insert, number};
+use crate::read::thresholds::{Depths, HARMLESS, LIGHTEST, SHALLOW, TRACT_SKIPS};
+use crate::rewrite::{cast, insert, number};
 use crate::rule::Skip;
 use crate::target::AttentionKernel;
 use netwright_ir::{Dim, ElementType, Graph, Op, Tensor, Value};
 
-/// The masks as one, whose axes are those of the scores `[batch, heads, query, key]`, or 1 for the first two.
+/// The masks as one, for queries of that type, whose axes are those of the scores `[batch, heads, query, key]`, or 1 for the first two.
 pub(super) fn additive(
     graph: &mut Graph,
     root: Value,
     scores: &Scores,
     kernel: AttentionKernel,
     sizes: &[Dim; 4],
+    element: ElementType,
 ) -> Result<Option<Value>, Skip> {
+    let own = Depths::of(Some(scores.mask_type(graph)?));
+    let sums = Depths::of(Some(if kernel.wide_sums { ElementType::F32 } else { element }));
     if scores.guarded && !kernel.masked_rows {
         return Err(Skip::rejected("the target gives NaN for a row that is fully masked, where the model gives zeros"));
     }
@@ -30,19 +33,24 @@ pub(super) fn additive(
     if has_unknown && masks.iter().any(|(_, step)| is_harmless(step) && step.effects != [Effect::Add(0.0)]) {
         return Err(Skip::rejected("a mask of which nothing is known may round the number that is added before it"));
     }
-    if !has_unknown && !masks.iter().any(|(_, step)| step.effects.iter().any(is_coarse)) {
+    if !has_unknown && !masks.iter().any(|(_, step)| step.effects.iter().any(|effect| is_coarse(effect, own))) {
         masks.retain(|(_, step)| !is_harmless(step));
     }
     if masks.is_empty() {
         return Ok(None);
     }
-    let steps: Vec<Step> = masks.iter().map(|(_, step)| step.clone()).collect();
-    let (forms, sum) = plan(graph, &masks, &steps, kernel, scores.guarded)?;
+    let unknown = masks.iter().find(|(_, step)| step.is_unknown).filter(|_| own.element.bits() > sums.element.bits());
+    if let Some((mask, _)) = unknown {
+        let (name, narrow) = (name(graph, *mask), sums.element);
+        return Err(Skip::rejected(format!("nothing shows that {narrow} holds the numbers of {name}")));
+    }
+    let plan = Plan { masks: &masks, own, sums, kernel, guarded: scores.guarded };
+    let (forms, sum) = plan.find(graph)?;
     let mut mask = None;
     for ((own, step), form) in masks.iter().zip(&forms) {
         mask = Some(match *own {
             Mask::Added(added) => {
-                let added = replaced(graph, root, added, step, form)?;
+                let added = replaced(graph, root, added, step, form, sums.element)?;
                 match mask {
                     Some(mask) => insert(graph, root, "masks", Op::Add, &[mask, added])?,
                     None => added,
@@ -51,10 +59,10 @@ pub(super) fn additive(
             Mask::Filled { condition, masked, .. } => {
                 let fill =
                     form.iter().find_map(|effect| if let Effect::Fill(fill) = effect { Some(*fill) } else { None });
-                let fill = number(graph, root, "masked", ElementType::F32, fill.unwrap_or(MASKED))?;
+                let fill = number(graph, root, "masked", sums.element, fill.unwrap_or(sums.masked))?;
                 let kept = match mask {
                     Some(mask) => mask,
-                    None => number(graph, root, "kept", ElementType::F32, 0.0)?,
+                    None => number(graph, root, "kept", sums.element, 0.0)?,
                 };
                 let (yes, no) = if masked { (fill, kept) } else { (kept, fill) };
                 insert(graph, root, "mask", Op::Where, &[condition, yes, no])?
@@ -63,7 +71,7 @@ pub(super) fn additive(
     }
     let Some(mut mask) = mask else { return Ok(None) };
     let least = Numbers::of(graph, mask).least;
-    if needs_lift(&sum, kernel, scores.guarded) && least <= limit(kernel) {
+    if plan.needs_lift(&sum) && least <= plan.limit() {
         mask = lifted(graph, root, mask, scores.guarded)?;
     }
     if !kernel.masked_rows && sum.has_infinity() && least == f64::NEG_INFINITY {
@@ -78,8 +86,8 @@ fn is_harmless(step: &Step) -> bool {
 }
 
 /// Whether scores to which a number is added are rounded by it, and are not lost.
-fn is_coarse(effect: &Effect) -> bool {
-    matches!(effect, Effect::Add(number) if *number < SHALLOW && !absorbs(*number))
+fn is_coarse(effect: &Effect, depths: Depths) -> bool {
+    matches!(effect, Effect::Add(number) if *number < SHALLOW && !depths.absorbs(*number))
 }
 
 /// What a mask may do to a score.
@@ -96,7 +104,7 @@ fn step(graph: &Graph, mask: Mask) -> Result<Step, Skip> {
             let keeps_first = !is_unknown && Numbers::first_of_rows(graph, mask).least >= SHALLOW;
             Ok(Step { effects, keeps_first, is_unknown })
         }
-        Mask::Filled { condition, masked, fill } => {
+        Mask::Filled { condition, masked, fill, .. } => {
             if fill.is_nan() || fill > LIGHTEST {
                 return Err(Skip::rejected(format!("the scores are replaced with {fill}, which masks nothing")));
             }
@@ -107,74 +115,106 @@ fn step(graph: &Graph, mask: Mask) -> Result<Step, Skip> {
     }
 }
 
-/// The effects of each step in a sum of masks that is the same in every row, preferably without a lift.
-fn plan(
-    graph: &Graph,
-    masks: &[(Mask, Step)],
-    steps: &[Step],
+/// What is known when the form of a sum of masks is chosen.
+struct Plan<'m> {
+    masks: &'m [(Mask, Step)],
+    /// Of the type in which the model adds masks to scores.
+    own: Depths,
+    /// Of the type in which the fused form does.
+    sums: Depths,
     kernel: AttentionKernel,
     guarded: bool,
-) -> Result<(Vec<Vec<Effect>>, Sum), Skip> {
-    let mut best = None;
-    let mut why = None;
-    let all = |number: f64| !guarded || number != f64::NEG_INFINITY;
-    let finite = |number: f64| number != f64::NEG_INFINITY;
-    for forms in [leveled(steps, all), leveled(steps, finite), natural(steps)] {
-        let Some(sum) = Sum::of(steps, &forms) else { continue };
-        if let Some(difference) = sum.difference() {
-            why.get_or_insert(difference);
-        } else if !needs_lift(&sum, kernel, guarded) {
-            return Ok((forms, sum));
-        } else if best.is_none() {
-            best = Some((forms, sum));
+}
+
+impl Plan<'_> {
+    /// The effects of each step in a sum of masks that is the same in every row, preferably without a lift.
+    fn find(&self, graph: &Graph) -> Result<(Vec<Vec<Effect>>, Sum), Skip> {
+        let steps: Vec<Step> = self.masks.iter().map(|(_, step)| step.clone()).collect();
+        let mut best = None;
+        let mut why = None;
+        let all = |number: f64| !self.guarded || number != f64::NEG_INFINITY;
+        let finite = |number: f64| number != f64::NEG_INFINITY;
+        for forms in [self.leveled(&steps, all), self.leveled(&steps, finite), self.natural(&steps)] {
+            let Some(sum) = Sum::of(&steps, &forms, [self.own, self.sums]) else { continue };
+            if let Some(difference) = sum.difference() {
+                why.get_or_insert(difference);
+            } else if !self.needs_lift(&sum) {
+                return Ok((forms, sum));
+            } else if best.is_none() {
+                best = Some((forms, sum));
+            }
         }
-    }
-    best.ok_or_else(|| {
-        let unknown = masks.iter().find(|(_, step)| step.is_unknown);
-        let name = unknown.map(|(mask, _)| match mask {
-            Mask::Added(mask) | Mask::Filled { condition: mask, .. } => graph.operand_text(*mask),
-        });
-        Skip::rejected(match (why, name) {
-            (Some(why), _) => why,
-            (None, Some(name)) => format!("nothing shows which scores {name} masks, beside those that are replaced"),
-            (None, None) => "its masks have too many numbers".to_owned(),
+        best.ok_or_else(|| {
+            let unknown = self.masks.iter().find(|(_, step)| step.is_unknown).map(|(mask, _)| name(graph, *mask));
+            Skip::rejected(match (why, unknown) {
+                (Some(why), _) => why,
+                (None, Some(name)) => {
+                    format!("nothing shows which scores {name} masks, beside those that are replaced")
+                }
+                (None, None) => "its masks have too many numbers".to_owned(),
+            })
         })
-    })
+    }
+
+    /// The steps with every deep number as one that absorbs the scores and that runtimes run: the first in rank the
+    /// number that hides scores, the next twice that.
+    fn leveled(&self, steps: &[Step], may_change: impl Fn(f64) -> bool) -> Vec<Vec<Effect>> {
+        let own = |effect: &Effect| match *effect {
+            Effect::Fill(number) => Some(number),
+            Effect::Add(number) => Some(number).filter(|number| *number <= self.own.huge),
+            Effect::Bias => None,
+        };
+        let may_change = |number: &f64| may_change(*number);
+        let is_single = |step: &Step| step.effects.iter().filter_map(own).count() == 1;
+        let singles = steps.iter().filter(|step| is_single(step));
+        let ranks = ranked(singles.flat_map(|step| step.effects.iter().filter_map(own)).filter(may_change));
+        let form =
+            |step: &Step, effect: &Effect| match (own(effect).filter(may_change).filter(|_| is_single(step)), effect) {
+                (Some(number), Effect::Fill(_)) => Effect::Fill(self.level(&ranks, number)),
+                (Some(number), _) => Effect::Add(self.level(&ranks, number)),
+                (None, effect) => *effect,
+            };
+        steps.iter().map(|step| step.effects.iter().map(|effect| form(step, effect)).collect()).collect()
+    }
+
+    /// The steps as they are, but for fills that do not absorb the scores.
+    fn natural(&self, steps: &[Step]) -> Vec<Vec<Effect>> {
+        let fills = steps.iter().flat_map(|step| &step.effects).filter_map(|effect| match effect {
+            Effect::Fill(number) if *number > self.sums.masked => Some(*number),
+            _ => None,
+        });
+        let ranks = ranked(fills);
+        let form = |effect: &Effect| match *effect {
+            Effect::Fill(number) if number > self.sums.masked => Effect::Fill(self.level(&ranks, number)),
+            Effect::Fill(number) => Effect::Fill(self.sums.round(number)),
+            Effect::Add(number) => Effect::Add(self.sums.round(number)),
+            Effect::Bias => Effect::Bias,
+        };
+        steps.iter().map(|step| step.effects.iter().map(form).collect()).collect()
+    }
+
+    fn level(&self, ranks: &[f64], number: f64) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "the masks are few")]
+        let rank = ranks.iter().position(|other| *other == number).unwrap_or(0) as f64;
+        self.sums.round(self.sums.masked * (rank + 1.0))
+    }
+
+    /// Rows that have no greater number are left out by the runtime.
+    fn limit(&self) -> f64 {
+        if self.kernel.masked_rows { self.sums.ort_skips } else { TRACT_SKIPS }
+    }
+
+    /// Whether the runtime may leave out a row, of which the model gives something.
+    fn needs_lift(&self, sum: &Sum) -> bool {
+        sum.may_be_whole(|number| number <= self.limit() && !(self.guarded && number == f64::NEG_INFINITY))
+    }
 }
 
-/// The steps with every deep number as one that absorbs the scores and that runtimes run: the first in rank [`MASKED`],
-/// the next twice that.
-fn leveled(steps: &[Step], may_change: impl Fn(f64) -> bool) -> Vec<Vec<Effect>> {
-    let own = |effect: &Effect| match *effect {
-        Effect::Fill(number) => Some(number),
-        Effect::Add(number) => Some(number).filter(|number| *number <= HUGE),
-        Effect::Bias => None,
-    };
-    let may_change = |number: &f64| may_change(*number);
-    let is_single = |step: &Step| step.effects.iter().filter_map(own).count() == 1;
-    let singles = steps.iter().filter(|step| is_single(step));
-    let ranks = ranked(singles.flat_map(|step| step.effects.iter().filter_map(own)).filter(may_change));
-    let form = |step: &Step, effect: &Effect| match (own(effect).filter(may_change).filter(|_| is_single(step)), effect)
-    {
-        (Some(number), Effect::Fill(_)) => Effect::Fill(level(&ranks, number)),
-        (Some(number), _) => Effect::Add(level(&ranks, number)),
-        (None, effect) => *effect,
-    };
-    steps.iter().map(|step| step.effects.iter().map(|effect| form(step, effect)).collect()).collect()
-}
-
-/// The steps as they are, but for fills that do not absorb the scores.
-fn natural(steps: &[Step]) -> Vec<Vec<Effect>> {
-    let fills = steps.iter().flat_map(|step| &step.effects).filter_map(|effect| match effect {
-        Effect::Fill(number) if *number > MASKED => Some(*number),
-        _ => None,
-    });
-    let ranks = ranked(fills);
-    let form = |effect: &Effect| match *effect {
-        Effect::Fill(number) if number > MASKED => Effect::Fill(level(&ranks, number)),
-        effect => effect,
-    };
-    steps.iter().map(|step| step.effects.iter().map(form).collect()).collect()
+/// A mask, for people.
+fn name(graph: &Graph, mask: Mask) -> String {
+    match mask {
+        Mask::Added(mask) | Mask::Filled { condition: mask, .. } => graph.operand_text(mask),
+    }
 }
 
 /// The numbers in descending order, each once.
@@ -185,43 +225,45 @@ fn ranked(numbers: impl Iterator<Item = f64>) -> Vec<f64> {
     ranks
 }
 
-fn level(ranks: &[f64], number: f64) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "the masks are few")]
-    let rank = ranks.iter().position(|other| *other == number).unwrap_or(0) as f64;
-    #[expect(clippy::cast_possible_truncation, reason = "as it is stored")]
-    f64::from((MASKED * (rank + 1.0)) as f32)
-}
-
-/// Rows that have no greater number are left out by the runtime.
-fn limit(kernel: AttentionKernel) -> f64 {
-    if kernel.masked_rows { ORT_SKIPS } else { TRACT_SKIPS }
-}
-
-/// Whether the runtime may leave out a row, of which the model gives something.
-fn needs_lift(sum: &Sum, kernel: AttentionKernel, guarded: bool) -> bool {
-    sum.may_be_whole(|number| number <= limit(kernel) && !(guarded && number == f64::NEG_INFINITY))
-}
-
-/// A mask with the number of its form for the one that is replaced.
-fn replaced(graph: &mut Graph, root: Value, mask: Value, step: &Step, form: &[Effect]) -> Result<Value, Skip> {
+/// A mask of that type, with the number of its form for the one that is replaced.
+fn replaced(
+    graph: &mut Graph,
+    root: Value,
+    mask: Value,
+    step: &Step,
+    form: &[Effect],
+    element: ElementType,
+) -> Result<Value, Skip> {
+    let from = crate::rewrite::element(graph, mask)?;
+    let widens = element.bits() > from.bits();
+    let converted = |graph: &mut Graph, mask: Value| {
+        if from == element { Ok(mask) } else { insert(graph, root, "mask", cast(element), &[mask]) }
+    };
     let changed = step.effects.iter().zip(form).find_map(|(own, new)| match (own, new) {
         (Effect::Add(own), Effect::Add(new)) if own != new => Some((*own, *new)),
         _ => None,
     });
-    let Some((own, new)) = changed else { return Ok(mask) };
+    let Some((own, new)) = changed else { return converted(graph, mask) };
     if let Op::Where = graph.op(mask) {
         let [condition, yes, no] = [0, 1, 2].map(|at| graph.operand(mask.node, at));
         let float = |value: Option<Value>| graph.tensor(value?).and_then(Tensor::float);
         if let (Some(condition), Some(a), Some(b)) = (condition, float(yes), float(no)) {
             let with = |number: f64| if number == own { new } else { number };
-            let yes = number(graph, root, "yes", ElementType::F32, with(a))?;
-            let no = number(graph, root, "no", ElementType::F32, with(b))?;
+            let yes = number(graph, root, "yes", element, with(a))?;
+            let no = number(graph, root, "no", element, with(b))?;
             return insert(graph, root, "mask", Op::Where, &[condition, yes, no]);
         }
     }
-    // It is the least.
-    let least = number(graph, root, "masked", ElementType::F32, new)?;
-    insert(graph, root, "mask", Op::Max, &[mask, least])
+    // It is the least: one that is less takes its place after the type does, one that is greater before that.
+    if widens {
+        let mask = converted(graph, mask)?;
+        let (own, new) = (number(graph, root, "least", element, own)?, number(graph, root, "masked", element, new)?);
+        let is_least = insert(graph, root, "deep", Op::LessOrEqual, &[mask, own])?;
+        return insert(graph, root, "mask", Op::Where, &[is_least, new, mask]);
+    }
+    let least = number(graph, root, "masked", from, new)?;
+    let mask = insert(graph, root, "mask", Op::Max, &[mask, least])?;
+    converted(graph, mask)
 }
 
 /// The mask with an axis for the queries and one for the keys, neither of them broadcast.

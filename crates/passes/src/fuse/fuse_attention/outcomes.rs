@@ -6,7 +6,8 @@
 //! another number then, as long as no row can tell. That matters in rows that are fully masked: there the deepest are
 //! what is left.
 
-use crate::read::thresholds::{ABSORBING, GAP, SHALLOW};
+use crate::read::thresholds::{Depths, GAP, SHALLOW};
+use netwright_ir::ElementType;
 
 /// More combinations are not looked at.
 const MOST_ENTRIES: usize = 1 << 10;
@@ -39,6 +40,8 @@ struct Entry {
     /// The score, and the biases by the place of their step: what varies from key to key.
     varies: u64,
     number: f64,
+    /// Whether the score was replaced, or nothing is left of it, however large it is.
+    filled: bool,
     /// Whether sums of large numbers are rounded otherwise when they are added up before.
     rounds: bool,
 }
@@ -59,11 +62,14 @@ struct Pair {
 pub(super) struct Sum {
     pairs: Vec<Pair>,
     has_unknown: bool,
+    /// The type in which the fused form adds up.
+    sums: Depths,
 }
 
 impl Sum {
-    /// The entries of the model and of the fused form, whose fills and additions are those of `fused`.
-    pub(super) fn of(steps: &[Step], fused: &[Vec<Effect>]) -> Option<Self> {
+    /// The entries of the model, which adds up in one type, and of the fused form, whose fills and additions are those of
+    /// `fused` and which adds up in the other type.
+    pub(super) fn of(steps: &[Step], fused: &[Vec<Effect>], [own_type, sums]: [Depths; 2]) -> Option<Self> {
         let mut entries = vec![vec![]];
         for step in steps {
             entries = entries
@@ -78,9 +84,9 @@ impl Sum {
         }
         let pairs = entries.iter().map(|entry| {
             let own = |at: usize, place: usize| steps[place].effects[at];
-            let model = run(entry.iter().enumerate().map(|(place, at)| own(*at, place)));
-            let sum = run(entry.iter().enumerate().map(|(place, at)| fused[place][*at]));
-            let fused = if absorbs(sum.number) {
+            let model = run(entry.iter().enumerate().map(|(place, at)| own(*at, place)), own_type);
+            let sum = run(entry.iter().enumerate().map(|(place, at)| fused[place][*at]), sums);
+            let fused = if sums.absorbs(sum.number) {
                 Entry { varies: 0, ..sum }
             } else {
                 Entry { varies: sum.varies | SCORE, ..sum }
@@ -93,7 +99,7 @@ impl Sum {
         let has_unknown = steps.iter().any(|step| step.is_unknown);
         let pairs = pairs.collect();
         // What is unknown may be between what numbers are and what they become.
-        (!(changed && has_unknown)).then_some(Self { pairs, has_unknown })
+        (!(changed && has_unknown)).then_some(Self { pairs, has_unknown, sums })
     }
 
     /// Why some row may differ, where one may.
@@ -106,6 +112,13 @@ impl Sum {
             }
             if model.number >= SHALLOW || !self.matters(pair) {
                 continue;
+            }
+            // A score of 16 and more shows in the sum with the least number of f16.
+            if model.filled && self.sums.element == ElementType::F16 {
+                return Some(format!(
+                    "in a row that is fully masked, f16 holds no number that hides scores as {} replaces them",
+                    model.number
+                ));
             }
             if model.varies != fused.varies || model.varies != 0 && model.number != fused.number {
                 return Some(format!(
@@ -172,11 +185,6 @@ fn agree(a: &Pair, b: &Pair) -> bool {
     is_natural || own.abs() >= GAP && other.abs() >= GAP && own.signum() == other.signum()
 }
 
-/// Whether nothing is left of a score to which a number is added.
-pub(super) fn absorbs(number: f64) -> bool {
-    number.abs() >= ABSORBING
-}
-
 /// Whether a step leaves an entry visible.
 fn leaves(effect: Effect) -> bool {
     match effect {
@@ -186,15 +194,13 @@ fn leaves(effect: Effect) -> bool {
     }
 }
 
-fn run(effects: impl Iterator<Item = Effect>) -> Entry {
-    let mut entry = Entry { varies: SCORE, number: 0.0, rounds: false };
+fn run(effects: impl Iterator<Item = Effect>, depths: Depths) -> Entry {
+    let mut entry = Entry { varies: SCORE, number: 0.0, filled: false, rounds: false };
     let mut terms = 0;
     for (place, effect) in effects.enumerate() {
         match effect {
             Effect::Add(number) => {
-                #[expect(clippy::cast_possible_truncation, reason = "rounded as it is when it runs")]
-                let sum = (entry.number + number) as f32;
-                entry.number = sum.into();
+                entry.number = depths.round(entry.number + number);
                 terms += usize::from(number != 0.0);
             }
             Effect::Bias => {
@@ -202,12 +208,13 @@ fn run(effects: impl Iterator<Item = Effect>) -> Entry {
                 terms += 1;
             }
             Effect::Fill(number) => {
-                (entry.varies, entry.number) = (0, number);
+                (entry.varies, entry.number, entry.filled) = (0, number, true);
                 terms = 0;
             }
         }
-        if absorbs(entry.number) {
+        if depths.absorbs(entry.number) {
             entry.varies = 0;
+            entry.filled |= depths.element != ElementType::F16;
         }
     }
     entry.rounds = entry.varies != 0 && terms > 1 && entry.number < SHALLOW;

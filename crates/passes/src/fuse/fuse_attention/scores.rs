@@ -3,7 +3,7 @@
 use crate::read::sizes::{position, same_shape};
 use crate::rewrite::expect_alone;
 use crate::rule::Skip;
-use netwright_ir::{Graph, Op, OpKind, Tensor, Value};
+use netwright_ir::{ElementType, Graph, Op, OpKind, Tensor, Value};
 
 /// More nodes between the product and the softmax are not looked at.
 const MOST_NODES: usize = 64;
@@ -14,7 +14,7 @@ pub(super) enum Mask {
     /// Added to the scores.
     Added(Value),
     /// Where the condition is `masked`, the scores are a number.
-    Filled { condition: Value, masked: bool, fill: f64 },
+    Filled { condition: Value, masked: bool, fill: f64, element: ElementType },
 }
 
 /// What the probabilities are computed from.
@@ -30,15 +30,21 @@ pub(super) struct Scores {
     pub(super) softcap: f32,
     /// The last first.
     pub(super) masks: Vec<Mask>,
+    /// The type of the softmax, where it is wider than that of what it is made for.
+    pub(super) precision: Option<ElementType>,
     /// Whether a row of NaN, which a mask of -inf alone makes, is zeros.
     pub(super) guarded: bool,
 }
 
 impl Scores {
-    /// Those that a softmax makes probabilities of.
+    /// Those that a softmax makes probabilities of. The softmax may be computed in a wider type.
     pub(super) fn of(graph: &Graph, probabilities: Value) -> Result<Self, Skip> {
-        let guard = unguarded(graph, probabilities);
-        let softmax = guard.map_or(probabilities, |guard| guard.softmax);
+        let outer = before_narrowing(graph, probabilities);
+        let guard = unguarded(graph, outer);
+        let guarded = guard.map_or(outer, |guard| guard.softmax);
+        let softmax = before_narrowing(graph, guarded);
+        let element = graph.fact(probabilities).element().ok_or(Skip::NoMatch)?;
+        let precision = graph.fact(softmax).element().filter(|precision| *precision != element);
         let mut masks = vec![];
         let mut scale = 1.0;
         let (axis, scores) = match graph.op(softmax) {
@@ -63,7 +69,11 @@ impl Scores {
         })?;
         let product = path.last().copied().unwrap_or(scores);
         // From here on it is attention, so every obstacle is worth a word.
-        expect_alone(graph, probabilities)?;
+        for value in [probabilities, outer, softmax] {
+            if value == probabilities || Some(value) != guard.map(|guard| guard.softmax) {
+                expect_alone(graph, value)?;
+            }
+        }
         let rank = graph.shape(softmax).map(<[_]>::len);
         if rank.is_none_or(|rank| position(axis, rank) != Some(rank - 1)) {
             return Err(Skip::rejected("the softmax is not along the keys"));
@@ -71,7 +81,7 @@ impl Scores {
         let (Some(query), Some(key)) = (graph.operand(product.node, 0), graph.operand(product.node, 1)) else {
             return Err(Skip::NoMatch);
         };
-        let mut found = Self { query, key, scale, softcap: 0.0, masks, guarded: guard.is_some() };
+        let mut found = Self { query, key, scale, softcap: 0.0, masks, precision, guarded: guard.is_some() };
         found.take_in(graph, &path)?;
         if let Some(guarded) = guard.and_then(|guard| guard.mask)
             && !matches!(found.masks.as_slice(), [Mask::Added(mask)] if *mask == guarded)
@@ -79,12 +89,34 @@ impl Scores {
             return Err(Skip::rejected(format!("{} is not the mask of the scores", graph.operand_text(guarded))));
         }
         for side in [&mut found.query, &mut found.key] {
-            while let Some((x, factor)) = scaled(graph, *side) {
-                found.scale *= factor;
-                *side = x;
+            loop {
+                if let Some(x) = widened_from(graph, *side, element) {
+                    *side = x;
+                } else if let Some((x, factor)) = scaled(graph, *side) {
+                    found.scale *= factor;
+                    *side = x;
+                } else {
+                    break;
+                }
             }
         }
         Ok(found)
+    }
+
+    /// The type in which masks are added to the scores: of what is not added, that of the queries.
+    pub(super) fn mask_type(&self, graph: &Graph) -> Result<ElementType, Skip> {
+        let mut types = self.masks.iter().map(|mask| match mask {
+            Mask::Added(mask) => crate::rewrite::element(graph, *mask),
+            Mask::Filled { element, .. } => Ok(*element),
+        });
+        let Some(first) = types.next() else { return crate::rewrite::element(graph, self.query) };
+        let first = first?;
+        for other in types {
+            if other? != first {
+                return Err(Skip::rejected("its masks are of different types"));
+            }
+        }
+        Ok(first)
     }
 
     /// Takes in what stands between the softmax and the product, to which the path leads.
@@ -111,7 +143,8 @@ impl Scores {
                     let fill = fill.ok_or_else(|| {
                         Skip::rejected(format!("{} chooses between the scores and what is no constant", name()))
                     })?;
-                    self.masks.push(Mask::Filled { condition: operand(0)?, masked, fill });
+                    let element = crate::rewrite::element(graph, *value)?;
+                    self.masks.push(Mask::Filled { condition: operand(0)?, masked, fill, element });
                 }
                 // `tanh(x * f) * c` caps `x * (f * c)` at `c`.
                 OpKind::Tanh if self.softcap == 0.0 && self.scale > 0.0 => {
@@ -120,6 +153,7 @@ impl Scores {
                     self.softcap = cap;
                     is_scaled = true;
                 }
+                OpKind::Cast => {}
                 _ => {
                     let (_, factor) = scaled(graph, *value)
                         .ok_or_else(|| Skip::rejected(format!("{} scales by no constant", name())))?;
@@ -167,6 +201,25 @@ fn unguarded(graph: &Graph, value: Value) -> Option<Guard> {
     }
 }
 
+/// Whether a value is a float cast to a wider type.
+fn widens(graph: &Graph, value: Value) -> bool {
+    let element = |of: Value| graph.fact(of).element().filter(|element| element.is_float()).map(ElementType::bits);
+    let from = graph.operand(value.node, 0).and_then(element);
+    graph.kind(value) == OpKind::Cast && from.zip(element(value)).is_some_and(|(from, to)| from < to)
+}
+
+/// What was cast to a wider type, where it is of that one.
+fn widened_from(graph: &Graph, value: Value, element: ElementType) -> Option<Value> {
+    graph.operand(value.node, 0).filter(|x| widens(graph, value) && graph.fact(*x).element() == Some(element))
+}
+
+/// What was cast to a narrower type after it was computed in a wider one.
+fn before_narrowing(graph: &Graph, value: Value) -> Value {
+    let bits = |of: Value| graph.fact(of).element().filter(|element| element.is_float()).map(ElementType::bits);
+    let from = graph.operand(value.node, 0).filter(|_| graph.kind(value) == OpKind::Cast);
+    from.filter(|from| bits(*from).zip(bits(value)).is_some_and(|(from, to)| from > to)).unwrap_or(value)
+}
+
 fn is_softmax(graph: &Graph, value: Value) -> bool {
     matches!(graph.kind(value), OpKind::Softmax | OpKind::ScaledSoftmax)
 }
@@ -182,6 +235,7 @@ fn path(graph: &Graph, scores: Value) -> Option<Vec<Value>> {
             OpKind::MatMul => return Some(path),
             OpKind::Add | OpKind::Mul => &[1, 0],
             OpKind::Div | OpKind::Tanh => &[0],
+            OpKind::Cast if widens(graph, value) => &[0],
             OpKind::Where => &[2, 1],
             _ => continue,
         };

@@ -2,7 +2,7 @@
 
 use crate::read::masks::is_finite;
 use crate::read::thresholds::MASKED;
-use crate::rewrite::{insert, number, number_list};
+use crate::rewrite::{cast, insert, number, number_list};
 use crate::rule::Skip;
 use netwright_ir::op::PadMode;
 use netwright_ir::{Dim, ElementType, Graph, Op, OpKind, Tensor, Value};
@@ -148,6 +148,8 @@ impl Bias {
         element: ElementType,
     ) -> Result<Value, Skip> {
         if let Some(added) = self.added {
+            let own = graph.fact(added).element().filter(|own| *own != element);
+            let added = if own.is_some() { insert(graph, root, "bias", cast(element), &[added])? } else { added };
             scores = insert(graph, root, "masked", Op::Add, &[scores, added])?;
         }
         self.replaced(graph, root, scores, element)

@@ -2,10 +2,10 @@
 
 use super::statistics::{Statistics, close};
 use super::{Normalization, Weight};
-use crate::read::products::{Product, Region, product, terms};
+use crate::read::products::{Product, Region, before_casts, in_type, product, terms};
 use crate::read::sizes::same_shape;
 use crate::rule::Skip;
-use netwright_ir::{Dim, ElementType, Graph, OpKind, Shape, Value};
+use netwright_ir::{Dim, ElementType, Graph, Shape, Value};
 
 /// A weight that is not there is made of ones up to this many elements.
 const MOST_ONES: u64 = 1 << 14;
@@ -17,8 +17,6 @@ struct Quotient {
     divided: Value,
     number: f64,
     weight: Option<Value>,
-    /// The cast between the division and the weight.
-    cast: Option<Value>,
     /// Whether it is divided by the root and a number added to it.
     is_shifted: bool,
 }
@@ -28,8 +26,9 @@ pub(super) struct Parts<'g> {
     graph: &'g Graph,
     root: Value,
     statistics: &'g Statistics,
-    /// What is normalized: what `d` is less the mean of, where that is wanted, else `d`.
+    /// What is normalized: what `d` is less the mean of, where that is wanted, else `d`; and that before casts.
     x: Value,
+    bare: Value,
     centered: bool,
 }
 
@@ -43,7 +42,7 @@ impl<'g> Parts<'g> {
         let mut region = statistics.region.clone();
         let center = statistics.centered(graph, statistics.d, &mut region);
         let (x, region) = if centered { (center?, region) } else { (statistics.d, statistics.region.clone()) };
-        let parts = Self { graph, root, statistics, x, centered };
+        let parts = Self { graph, root, statistics, x, bare: before_casts(graph, x), centered };
         let found = parts.read(region)?;
         // Of what is centered, the pass of layer normalizations tells why it is none.
         if found.is_err() && !centered && center.is_some() { None } else { Some(found) }
@@ -51,9 +50,15 @@ impl<'g> Parts<'g> {
 
     fn is_centered(&self, value: Value, region: &mut Region) -> bool {
         if !self.centered {
-            return value == self.x;
+            return self.is_x(value);
         }
-        self.statistics.centered(self.graph, value, region) == Some(self.x)
+        let mut own = Region::default();
+        let x = self.statistics.centered(self.graph, value, &mut own);
+        x.is_some_and(|x| self.is_x(x)) && region.extend(&own).is_some()
+    }
+
+    fn is_x(&self, value: Value) -> bool {
+        before_casts(self.graph, value) == self.bare
     }
 
     fn is_mean(&self, value: Value, region: &mut Region) -> bool {
@@ -65,7 +70,7 @@ impl<'g> Parts<'g> {
         let rank = |value: Value| self.graph.fact(value).rank();
         let mut region = Region::default();
         value == self.statistics.deviation
-            || value == self.x
+            || self.is_x(value)
             || (value != self.root && rank(value).is_some_and(|own| Some(own) < rank(self.x)))
             || self.is_centered(value, &mut region)
             || self.is_mean(value, &mut region)
@@ -89,9 +94,9 @@ impl<'g> Parts<'g> {
             [quotient] if self.is_centered(quotient.divided, &mut region) => quotient,
             // (x - mean) * r, multiplied out.
             [a, b] => {
-                let (of_x, of_mean) = if a.divided == self.x { (a, b) } else { (b, a) };
+                let (of_x, of_mean) = if self.is_x(a.divided) { (a, b) } else { (b, a) };
                 let opposite = Quotient { divided: of_mean.divided, number: -of_x.number, ..of_x };
-                if of_x.divided != self.x || of_mean != opposite || !self.is_mean(of_mean.divided, &mut region) {
+                if !self.is_x(of_x.divided) || of_mean != opposite || !self.is_mean(of_mean.divided, &mut region) {
                     return None;
                 }
                 of_x
@@ -100,16 +105,13 @@ impl<'g> Parts<'g> {
         };
         let vector =
             |value: Value| self.graph.shape(value).zip(self.last_axes()).is_some_and(|(own, x)| same_shape(own, x));
-        if !quotient.weight.into_iter().chain(bias).all(vector) {
+        let element = self.graph.fact(self.root).element()?;
+        // What is multiplied or added in a wider type stays so, and what is normalized for it too.
+        let is_own = |value: Value| vector(value) && self.graph.fact(value).element() == Some(element);
+        if !quotient.weight.into_iter().chain(bias).all(is_own) {
             return None;
         }
-        let x = match quotient.cast {
-            Some(cast) => self.graph.operand(self.x.node, 0).filter(|x| {
-                self.graph.kind(self.x) == OpKind::Cast
-                    && self.graph.fact(*x).element().is_some_and(|from| self.graph.fact(cast).element() == Some(from))
-            })?,
-            None => self.x,
-        };
+        let x = in_type(self.graph, self.x, element)?;
         Some(self.normalization(x, quotient, bias, &region))
     }
 
@@ -121,42 +123,24 @@ impl<'g> Parts<'g> {
     /// A term in which something is divided by the root.
     fn quotient(&self, term: Value, sign: f64, region: &mut Region) -> Option<Quotient> {
         let is_part = |value: Value| self.is_part(value);
-        let mut outer = product(self.graph, term, &is_part, region)?;
-        let is_cast =
-            |(value, power): &(Value, f64)| *power > 0.0 && self.graph.kind(*value) == OpKind::Cast && *value != self.x;
-        let mut cast = None;
-        let mut inner = outer.clone();
-        if let Some(at) = outer.factors.iter().position(is_cast)
-            && !outer.factors.iter().any(|(value, _)| *value == self.statistics.deviation)
-        {
-            let (value, _) = outer.factors.remove(at);
-            region.insert(value)?;
-            inner = product(self.graph, self.graph.operand(value.node, 0)?, &is_part, region)?;
-            cast = Some(value);
-        }
+        let Product { number, factors } = product(self.graph, term, &is_part, region)?;
         let (mut divided, mut rest, mut is_shifted) = (None, vec![], None);
-        for &(value, power) in &inner.factors {
+        for (value, power) in factors {
             let is_root = value == self.statistics.deviation;
             if power == self.statistics.power && (is_root || self.statistics.is_shifted(self.graph, value, region)) {
                 is_shifted.replace(!is_root).is_none().then_some(())?;
-            } else if value == self.x || self.is_centered(value, region) || self.is_mean(value, region) {
+            } else if self.is_x(value) || self.is_centered(value, region) || self.is_mean(value, region) {
                 (power > 0.0 && divided.replace(value).is_none()).then_some(())?;
             } else {
                 rest.push((value, power));
             }
         }
-        if cast.is_some() {
-            // A weight before the cast is multiplied in the wider type.
-            (rest.is_empty() && inner.number == 1.0).then_some(())?;
-            rest = outer.factors;
-        }
         let weight = match rest.as_slice() {
             [] => None,
-            &[(weight, 1.0)] if outer.number == 1.0 => Some(weight),
+            &[(weight, 1.0)] if number == 1.0 => Some(weight),
             _ => return None,
         };
-        let Product { number, .. } = outer;
-        Some(Quotient { divided: divided?, number: sign * number, weight, cast, is_shifted: is_shifted? })
+        Some(Quotient { divided: divided?, number: sign * number, weight, is_shifted: is_shifted? })
     }
 
     /// What stands in the way, where the root is made of the right parts.
@@ -171,9 +155,12 @@ impl<'g> Parts<'g> {
         let last = self.last_axes().ok_or(Skip::NoMatch)?;
         let count = last.iter().cloned().collect::<Shape>().count();
         self.is_defined_alike(&quotient, &count)?;
-        let element = crate::rewrite::element(graph, self.x)?;
-        if element != ElementType::F32 {
+        let element = crate::rewrite::element(graph, x)?;
+        if !matches!(element, ElementType::F32 | ElementType::F16 | ElementType::BF16) {
             return Err(Skip::rejected(format!("its statistics are computed in {element}, not in f32")));
+        }
+        if region.is_narrower(graph, element) {
+            return Err(Skip::rejected(format!("a part of it is computed in a narrower type than {element}")));
         }
         #[expect(clippy::cast_possible_truncation, reason = "compared with what it came from")]
         let epsilon = self.statistics.epsilon as f32;

@@ -1,6 +1,6 @@
 //! What the values are divided by, and what is known of them from that.
 
-use crate::read::products::{Product, Region, number, product, terms};
+use crate::read::products::{Product, Region, before_casts, number, product, terms, uncast};
 use crate::read::sizes::position;
 use netwright_ir::{Graph, Op, OpKind, Shape, Value};
 
@@ -71,19 +71,21 @@ impl Statistics {
         let (square, _) = all.remove(at);
         let epsilon = all.into_iter().try_fold(0.0, |sum, (term, sign)| Some(sum + sign * number(graph, term)?))?;
         let mean = mean(graph, square, &mut region)?;
-        let (a, b) = (graph.operand(mean.of.node, 0)?, graph.operand(mean.of.node, 1)?);
-        let is_square = match graph.kind(mean.of) {
-            OpKind::Mul => a == b,
+        let square = uncast(graph, mean.of, &mut region)?;
+        let (a, b) = (graph.operand(square.node, 0)?, graph.operand(square.node, 1)?);
+        let is_square = match graph.kind(square) {
+            OpKind::Mul => before_casts(graph, a) == before_casts(graph, b),
             OpKind::Pow => number(graph, b) == Some(2.0),
             _ => false,
         };
-        region.insert(mean.of)?;
+        region.insert(square)?;
         let power = if power > 0.0 { -1.0 } else { 1.0 };
         is_square.then_some(Self { deviation, power, d: a, axes: mean.axes, share: mean.share, epsilon, region })
     }
 
     /// The value that `d` is less its mean over the same axes.
     pub(super) fn centered(&self, graph: &Graph, d: Value, region: &mut Region) -> Option<Value> {
+        let d = uncast(graph, d, region)?;
         if graph.kind(d) != OpKind::Sub {
             return None;
         }
@@ -98,9 +100,9 @@ impl Statistics {
     /// Whether a value is the mean of `x` over the same axes.
     pub(super) fn is_mean(&self, graph: &Graph, value: Value, x: Value, region: &mut Region) -> bool {
         let mut own = Region::default();
-        mean(graph, value, &mut own)
-            .is_some_and(|mean| mean.of == x && mean.axes == self.axes && close(mean.share, 1.0))
-            && region.extend(&own).is_some()
+        mean(graph, value, &mut own).is_some_and(|mean| {
+            before_casts(graph, mean.of) == before_casts(graph, x) && mean.axes == self.axes && close(mean.share, 1.0)
+        }) && region.extend(&own).is_some()
     }
 
     /// Whether it is the root with a number added to it.
