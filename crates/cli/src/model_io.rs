@@ -6,7 +6,7 @@ use crate::output::{Output, in_line};
 use crate::overwrite::Inputs;
 use netwright::files::Source;
 use netwright::ir::Model;
-use netwright::onnx::{self, ReadError, ReadOptions, WriteError, WriteOptions, Written};
+use netwright::onnx::{self, ReadError, ReadOptions, WriteError, WriteOptions, WrittenFiles};
 use std::path::Path;
 
 /// The number of warnings that are printed; further ones are only counted.
@@ -50,7 +50,7 @@ pub(crate) fn write(
     external_data: ExternalData,
     share_weights: bool,
     inputs: &Inputs,
-) -> Result<Written, Failure> {
+) -> Result<WrittenFiles, Failure> {
     let options = WriteOptions::default()
         .with_external_data(external_data.into())
         .with_share_weights(share_weights)

@@ -1,3 +1,5 @@
+//! Atomic writing: a file that replaces its destination when it is complete.
+
 use std::fs::{self, File, Permissions};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf, is_separator};
@@ -5,46 +7,46 @@ use std::path::{Path, PathBuf, is_separator};
 use crate::unfinished::{self, Unfinished};
 use crate::{FileError, Range, system};
 
-/// How many bytes are gathered before they are written.
+/// The number of bytes buffered before they are written.
 const BLOCK: usize = 1 << 20;
 
-/// The kernel is slow to copy between places that differ within a page.
+/// The page size: the kernel copies slowly between offsets that differ within a page.
 const PAGE: u64 = 1 << 12;
 
-/// A file that is being written and takes its place when it is complete.
+/// A file being written, which replaces its destination when it is complete.
 ///
 /// The bytes go to a temporary file in the folder of the destination. [`commit`](Self::commit) renames it over the
-/// destination in one step; dropping it uncommitted removes it. So a failure leaves the old file whole, and whoever
-/// has the old file open or mapped keeps its old contents. `commit` does not wait for the disk.
+/// destination in one step; dropping it uncommitted removes it. So a failure leaves the old file intact, and a process
+/// that has the old file open or mapped keeps its old contents. `commit` does not wait for the disk.
 ///
-/// Where the system allows it (Linux, most file systems), the temporary file has no name until it is committed, so that
-/// the system removes it when the process is killed. Elsewhere its name is `.netwright.PROCESS.NUMBER.tmp`:
+/// Where the system allows it (Linux, most file systems), the temporary file has no name until it is committed, so the
+/// system removes it if the process is killed. Elsewhere its name is `.netwright.PROCESS.NUMBER.tmp`:
 /// [`remove_unfinished`](crate::remove_unfinished) removes it, for programs that are stopped by a signal, and the next
-/// file that is created in the folder removes those of processes that have died.
+/// file created in the folder removes those of dead processes.
 ///
 /// The destination may be
 /// - missing, in an existing folder: it gets the permissions of a new file;
-/// - a regular file that may be written to: it is replaced and its permissions are kept;
-/// - a symbolic link to such a file: the file it leads to is replaced and the link stays;
+/// - a writable regular file: it is replaced and its permissions are kept;
+/// - a symbolic link to such a file: the target is replaced and the link stays.
 ///
-/// and nothing else: a folder, a pipe or a device (`/dev/null`) is an error, as they have no place for a whole file.
-/// Of a file with several hard links, only the name given is replaced.
+/// Anything else, such as a folder, a pipe or a device (`/dev/null`), is an error. Of a file with several hard links,
+/// only the given name is replaced.
 ///
-/// [`append`](Self::append), [`copy_from`](Self::copy_from) and [`reserve`](Self::reserve) work one after the other at
-/// the end of the file; [`write_at`](Self::write_at) fills reserved bytes, from several threads at once.
+/// [`append`](Self::append), [`copy_from`](Self::copy_from) and [`reserve`](Self::reserve) extend the file at its end;
+/// [`write_at`](Self::write_at) fills reserved bytes, from several threads at once.
 #[derive(Debug)]
 pub struct AtomicFile {
     file: File,
     /// The temporary file's name, if it has one.
     named: Option<Unfinished>,
     target: PathBuf,
-    /// The first `written` bytes belong to the file, or are reserved in it; `buffer` follows.
+    /// The number of bytes written or reserved in the file; the bytes of `buffer` follow them.
     written: u64,
     buffer: Vec<u8>,
 }
 
 impl AtomicFile {
-    /// Begins a file that is to stand at `destination`.
+    /// Creates a file that is to replace `destination`.
     pub fn create(destination: impl AsRef<Path>) -> Result<Self, FileError> {
         let destination = destination.as_ref();
         let (target, permissions) = resolve(destination)?;
@@ -64,12 +66,12 @@ impl AtomicFile {
         Ok(this)
     }
 
-    /// The file that is going to be replaced or created: the destination without links.
+    /// Returns the path that will be replaced or created: the destination with links resolved.
     pub fn path(&self) -> &Path {
         &self.target
     }
 
-    /// The number of bytes so far: where the next append goes.
+    /// Returns the number of bytes so far: the offset of the next append.
     pub fn position(&self) -> u64 {
         self.written + self.buffer.len() as u64
     }
@@ -88,11 +90,11 @@ impl AtomicFile {
         Ok(())
     }
 
-    /// Appends `len` bytes that are zero until [`write_at`](Self::write_at) fills them; returns where they begin.
+    /// Appends `len` zero bytes for [`write_at`](Self::write_at) to fill; returns their offset.
     pub fn reserve(&mut self, len: u64) -> Result<u64, FileError> {
         self.write_buffer()?;
         let start = self.written;
-        // File systems count in signed 64-bit numbers.
+        // File systems use signed 64-bit offsets.
         match start.checked_add(len).filter(|&end| i64::try_from(end).is_ok()) {
             Some(end) => self.written = end,
             None => return Err(self.error("write", ErrorKind::FileTooLarge.into())),
@@ -100,8 +102,8 @@ impl AtomicFile {
         Ok(start)
     }
 
-    /// Writes over bytes that were [reserved](Self::reserve) before. Threads may share the file; they must not write
-    /// to the same bytes, of which either may win.
+    /// Overwrites [reserved](Self::reserve) bytes. Threads may share the file; if they write to the same bytes, either
+    /// may win.
     pub fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), FileError> {
         let len = bytes.len() as u64;
         match offset.checked_add(len) {
@@ -113,16 +115,16 @@ impl AtomicFile {
         system::write_all_at(&self.file, bytes, offset).map_err(|e| self.error("write", e))
     }
 
-    /// Whether pages of the two files fall together where the range would be appended: then the kernel copies it best.
+    /// Whether the range has the same offset within a page as its copy would have: then the kernel copies it fastest.
     pub fn falls_together_with(&self, range: &Range) -> bool {
         self.position() % PAGE == range.offset() % PAGE
     }
 
-    /// Appends the bytes of a range: where pages of the two files fall together, inside the kernel if it can, which
-    /// shares blocks on disk where the file system does; otherwise through a buffer of 1 MiB, which takes two thirds
-    /// of the time that the kernel takes for pages that do not. Holes of a sparse file stay holes.
+    /// Appends the bytes of a range. If the page offsets agree, the kernel copies if it can, which shares disk blocks
+    /// if the file system does; otherwise the bytes go through a buffer of 1 MiB, which takes two thirds of the time of
+    /// the kernel for unaligned pages. Holes of a sparse file stay holes.
     pub fn copy_from(&mut self, range: &Range) -> Result<(), FileError> {
-        // Small pieces are gathered: writing each by itself takes two to four times as long.
+        // Small pieces are buffered: writing each by itself takes two to four times as long.
         if range.len() < BLOCK as u64 {
             return self.copy_through_buffer(range, 0);
         }
@@ -136,7 +138,7 @@ impl AtomicFile {
         Ok(())
     }
 
-    /// Appends the bytes of a range that has no holes.
+    /// Appends the bytes of a range without holes.
     fn copy_data(&mut self, range: &Range) -> Result<(), FileError> {
         let mut done = 0;
         if self.falls_together_with(range) {
@@ -168,11 +170,11 @@ impl AtomicFile {
         Ok(())
     }
 
-    /// Completes the file and puts it in its place. Of several files that belong together, commit the one that
+    /// Completes the file and replaces the destination. Of several files that belong together, commit the one that
     /// names the others last.
     pub fn commit(mut self) -> Result<(), FileError> {
         self.write_buffer()?;
-        // Bytes reserved at the end exist only now.
+        // Bytes reserved at the end do not exist before this.
         self.file.set_len(self.written).map_err(|e| self.error("write", e))?;
         let named = match self.named.take() {
             Some(named) => named,
@@ -181,7 +183,8 @@ impl AtomicFile {
         named.rename(&self.target).map_err(|e| self.error("replace", e))
     }
 
-    /// How many bytes to gather until what is written ends at a whole number of blocks: file systems take those faster.
+    /// Returns the number of bytes to buffer until the file ends at a block boundary: file systems write whole blocks
+    /// faster.
     fn room(&self) -> usize {
         let begun = usize::try_from(self.written % BLOCK as u64).unwrap_or(0);
         (BLOCK - begun).saturating_sub(self.buffer.len())
@@ -210,7 +213,7 @@ impl Write for AtomicFile {
     }
 }
 
-/// The file to be written, without links, and the permissions it has if it exists.
+/// Returns the file to write, with links resolved, and its permissions if it exists.
 fn resolve(destination: &Path) -> Result<(PathBuf, Option<Permissions>), FileError> {
     let failed = |e| FileError::io("write", destination, e);
     let refuse = |found| Err(FileError::NotRegular { path: destination.to_owned(), found });
@@ -219,8 +222,8 @@ fn resolve(destination: &Path) -> Result<(PathBuf, Option<Permissions>), FileErr
         Ok(metadata) if metadata.permissions().readonly() => Err(failed(ErrorKind::PermissionDenied.into())),
         Ok(metadata) => Ok((destination.canonicalize().map_err(failed)?, Some(metadata.permissions()))),
         Err(e) if e.kind() != ErrorKind::NotFound => Err(failed(e)),
-        Err(_) if destination.is_symlink() => refuse("a link to nothing"),
-        Err(_) if destination.to_string_lossy().ends_with(is_separator) => refuse("the name of a folder"),
+        Err(_) if destination.is_symlink() => refuse("a dangling link"),
+        Err(_) if destination.to_string_lossy().ends_with(is_separator) => refuse("a folder name"),
         Err(e) => {
             let name = destination.file_name().ok_or_else(|| failed(e))?;
             let folder = match destination.parent() {
@@ -238,9 +241,9 @@ mod tests {
     use super::*;
     use crate::Source;
 
-    /// The kernel may stop anywhere; the buffer goes on from there.
+    /// The kernel may stop anywhere; the buffer continues from there.
     #[test]
-    fn copying_through_the_buffer_goes_on_where_the_kernel_stopped() {
+    fn the_buffer_continues_where_the_kernel_stopped() {
         let dir = tempfile::tempdir().unwrap();
         let bytes: Vec<u8> = (0..=250).cycle().take(2 * BLOCK + 3).collect();
         fs::write(dir.path().join("in"), &bytes).unwrap();

@@ -1,50 +1,54 @@
+//! The errors of file access.
+
 use std::io;
 use std::path::{Path, PathBuf};
 
 /// Why a file could not be opened, read or written.
 ///
-/// Names are quoted and escaped in the messages: many come out of untrusted files.
+/// Names are quoted and escaped in the messages, as many come from untrusted files.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FileError {
-    /// Nothing has this name.
+    /// The file or folder does not exist.
     #[error("{path:?} does not exist")]
     NotFound {
         /// The missing file or folder.
         path: PathBuf,
     },
 
-    /// The name stands for something that is not a regular file.
-    #[error("{path:?} is {found}, and a regular file is needed")]
+    /// The path is not a regular file.
+    #[error("{path:?} is {found}, not a regular file")]
     NotRegular {
-        /// The file named.
+        /// The path.
         path: PathBuf,
-        /// What stands there: "a folder", "a pipe", …
+        /// What it is: "a folder", "a pipe", …
         found: &'static str,
     },
 
-    /// A model named a file that does not lie in its folder, or lies there only by way of a symbolic link.
-    #[error("location {location:?} leads out of the model's folder {folder:?}: {reason}")]
+    /// A model named a file outside its folder, or one reached through a symbolic link.
+    #[error("location {location:?} leads outside the model's folder {folder:?}: {reason}")]
     Escapes {
         /// The location as the model gives it.
         location: String,
         /// The folder it is relative to.
         folder: PathBuf,
-        /// How it escapes, and the way out if there is one.
+        /// How it leads outside, and how to allow that if it is possible.
         reason: &'static str,
     },
 
-    /// A model named a file that has other names too, so that it may be someone else's.
-    #[error("{path:?} has {links} hard links; if the model may read it, name its folder as the data folder")]
+    /// A model named a file with other names (hard links), which may belong to someone else.
+    #[error(
+        "{path:?} has {links} hard links\n  help: if the model may read it, name its folder as the data folder (--data-dir)"
+    )]
     HardLinked {
         /// The file.
         path: PathBuf,
-        /// How many names it has.
+        /// The number of hard links.
         links: u64,
     },
 
-    /// A file that a model is to name does not lie in the model's folder.
-    #[error("{path:?} does not lie in the folder {folder:?}, so that a model there cannot name it")]
+    /// A file that a model is to refer to is not in the model's folder.
+    #[error("{path:?} is not in the folder {folder:?}, so a model there cannot refer to it")]
     Elsewhere {
         /// The file.
         path: PathBuf,
@@ -52,56 +56,56 @@ pub enum FileError {
         folder: PathBuf,
     },
 
-    /// A model named a file by the empty string.
+    /// A model gave an empty location.
     #[error("the location of external data is empty")]
     EmptyLocation,
 
-    /// A file name holds a NUL character, which no file system can store.
-    #[error("the file name {name:?} holds a NUL character")]
+    /// A file name contains a NUL character, which no file system allows.
+    #[error("the file name {name:?} contains a NUL character")]
     NulInName {
         /// The name.
         name: String,
     },
 
-    /// A piece of a file was asked for that the file does not have.
-    #[error("{len} bytes from byte {offset} on lie beyond the end of {path:?} ({size} bytes)")]
+    /// A requested range is not within the file.
+    #[error("{len} bytes at offset {offset} extend beyond the end of {path:?} ({size} bytes)")]
     BeyondEnd {
         /// The file.
         path: PathBuf,
-        /// The first byte asked for, counted from the start of the file.
+        /// The first requested byte, counted from the start of the file.
         offset: u64,
-        /// The number of bytes asked for.
+        /// The number of requested bytes.
         len: u64,
         /// The size of the file in bytes.
         size: u64,
     },
 
-    /// A file that is to be read into memory is larger than it may be.
-    #[error("{path:?} has {size} bytes, and at most {limit} are read")]
+    /// A file to be read into memory exceeds the limit.
+    #[error("{path:?} has {size} bytes, but the limit is {limit}")]
     TooLarge {
         /// The file.
         path: PathBuf,
         /// Its size in bytes.
         size: u64,
-        /// The largest size accepted.
+        /// The maximum size.
         limit: u64,
     },
 
     /// A text file is not UTF-8.
-    #[error("{path:?} is not text in UTF-8")]
+    #[error("{path:?} is not UTF-8 text")]
     NotText {
         /// The file.
         path: PathBuf,
     },
 
-    /// The operating system refused.
+    /// The operating system reported an error.
     #[error("could not {action} {path:?}")]
     Io {
-        /// What was being done: "read", "write", …
+        /// The action: "read", "write", …
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// The system's reason.
+        /// The system's error.
         source: io::Error,
     },
 }

@@ -1,3 +1,5 @@
+//! Folders of models: opening the files that a model names.
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Component, Path, PathBuf};
@@ -5,10 +7,10 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::{FileError, Source, system};
 
-/// The folder of a model: what the model may read.
+/// The folder of a model, to which the model's file references are confined.
 ///
-/// The files opened stay open and are shared as long as the folder lives: a thousand weights in one file of external
-/// data are ranges of one [`Source`].
+/// Opened files stay open and are shared while the folder lives: a thousand weights in one file of external data are
+/// ranges of one [`Source`].
 #[derive(Debug)]
 pub struct Folder {
     own: Handle,
@@ -30,14 +32,14 @@ impl Handle {
         }
     }
 
-    /// Opens `relative` beneath the folder; `None` if a symbolic link or the folder's edge is in the way.
+    /// Opens `relative` beneath the folder; `None` if it leads through a symbolic link or outside the folder.
     fn beneath(&self, relative: &Path) -> Result<Option<File>, FileError> {
         system::open_beneath(&self.opened, relative).map_err(|e| FileError::io("open", &self.path.join(relative), e))
     }
 }
 
 impl Folder {
-    /// The folder in which `model` lies *by its name*: where it is a link, the folder of the link.
+    /// Opens the folder that holds `model` *by its name*: if it is a link, the folder of the link.
     pub fn of(model: impl AsRef<Path>) -> Result<Self, FileError> {
         let model = model.as_ref();
         match model.parent() {
@@ -47,16 +49,16 @@ impl Folder {
         }
     }
 
-    /// The folder with this path.
+    /// Opens the folder with this path.
     pub fn at(path: impl AsRef<Path>) -> Result<Self, FileError> {
         let path = path.as_ref();
         Ok(Self { own: Handle::open(path.to_owned())?, data_dir: None, opened: Mutex::default() })
     }
 
-    /// Lets the model's locations lead, by symbolic or hard links, to files that lie beneath `dir`.
+    /// Allows the model's locations to lead, by symbolic or hard links, to files beneath `dir`.
     ///
-    /// Caches (Hugging Face's among them) keep a model's files as links into a common store; `dir` is that store, and
-    /// only the user can vouch for it. A location is still relative to the model's folder and never holds `..`.
+    /// Caches (such as Hugging Face's) store a model's files as links into a common store; `dir` is that store, and
+    /// only the user can vouch for it. A location is still relative to the model's folder and never contains `..`.
     pub fn with_data_dir(mut self, dir: impl AsRef<Path>) -> Result<Self, FileError> {
         let dir = dir.as_ref();
         let dir = dir.canonicalize().map_err(|e| FileError::io("open the folder", dir, e))?;
@@ -66,8 +68,8 @@ impl Folder {
 
     /// Opens a file that the *model* named, by its location relative to this folder.
     ///
-    /// It must be a regular file with one name that lies beneath the folder and is reached without a symbolic link,
-    /// or lie beneath the [data folder](Self::with_data_dir). Nothing else is opened: a pipe does not block.
+    /// It must be a regular file with one name that is beneath the folder and is reached without a symbolic link, or be
+    /// beneath the [data folder](Self::with_data_dir). Nothing else is opened: a pipe does not block.
     pub fn open(&self, location: &str) -> Result<Source, FileError> {
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(source) = opened.get(location) {
@@ -78,7 +80,8 @@ impl Folder {
         Ok(source)
     }
 
-    /// The location by which a model in this folder may name a file that is open: [`open`](Self::open) leads back to it.
+    /// Returns the location by which a model in this folder can refer to an open file: [`open`](Self::open) leads back
+    /// to it.
     pub fn location_of(&self, source: &Source) -> Result<String, FileError> {
         let outside = || FileError::Elsewhere { path: source.path().to_owned(), folder: self.own.path.clone() };
         let full = |path: &Path| path.canonicalize().map_err(|e| FileError::io("open", path, e));
@@ -101,7 +104,7 @@ impl Folder {
         for component in relative.components() {
             match component {
                 Component::Normal(_) | Component::CurDir => {}
-                Component::ParentDir => return Err(self.escapes(location, "it holds `..`")),
+                Component::ParentDir => return Err(self.escapes(location, "it contains `..`")),
                 Component::RootDir | Component::Prefix(_) => {
                     return Err(self.escapes(location, "it is absolute"));
                 }
@@ -120,7 +123,8 @@ impl Folder {
         let Some(file) = self.own.beneath(Path::new(location))? else {
             return Err(self.escapes(
                 location,
-                "it passes through a symbolic link; if the model may follow it, name the folder it leads to as the data folder",
+                "it passes through a symbolic link\n  help: \
+                 if the model may follow it, name the folder it leads to as the data folder (--data-dir)",
             ));
         };
         let source = Source::from_file(path.to_owned(), file)?;
@@ -130,11 +134,11 @@ impl Folder {
         }
     }
 
-    /// Follows links by name, then lets the kernel check the *result* against the data folder: whoever exchanges a
-    /// link in between gains nothing but another file of that folder.
+    /// Follows links by name, then lets the kernel check the *result* against the data folder: a process that replaces
+    /// a link in between can only reach another file of that folder.
     fn open_data(&self, location: &str, path: &Path, data_dir: &Handle) -> Result<Source, FileError> {
         let reached = path.canonicalize().map_err(|e| FileError::io("open", path, e))?;
-        let outside = || self.escapes(location, "the file it leads to does not lie in the data folder either");
+        let outside = || self.escapes(location, "the file it leads to is not in the data folder either");
         let relative = reached.strip_prefix(&data_dir.path).map_err(|_| outside())?;
         let file = data_dir.beneath(relative)?.ok_or_else(outside)?;
         Source::from_file(path.to_owned(), file)

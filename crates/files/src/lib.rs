@@ -1,18 +1,18 @@
-//! The one opener of files: beneath a folder, mapped, by ranges, written atomically.
+//! Opens and writes all files: confined to a folder, mapped, by ranges, replaced atomically.
 //!
-//! A model file is untrusted, and it names other files: its external data. So every file that Netwright reads or
-//! writes goes through this crate, which asks the *kernel* and never judges a path by its text alone:
+//! A model file is untrusted, and it names other files: its external data. So every file that Netwright reads or writes
+//! goes through this crate, which asks the kernel and never judges a path by its text alone:
 //!
-//! - [`Source`] is a file that the user named. It may be a link; it must be a regular file.
-//! - [`Folder`] opens what a *model* named: only regular files beneath the model's own folder, through no link.
-//!   [`Folder::with_data_dir`] is the explicit exception for models kept as links into a cache.
-//! - [`Image`] is a [`Source`] in memory, of which only the parts are read that were asked for.
-//! - [`Range`] is a checked piece of a [`Source`]: a weight that nobody has read yet.
-//! - [`AtomicFile`] is a file being written. It appears under its name when it is complete, or not at all, so the
-//!   file that is being read may be the file that is being replaced.
+//! - [`Source`] is a file that the user named. It may be a symbolic link; it must be a regular file.
+//! - [`Folder`] opens a file that a *model* named: only regular files beneath the model's own folder, never through a
+//!   symbolic link. [`Folder::with_data_dir`] is the explicit exception for models stored as links into a cache.
+//! - [`Image`] is a [`Source`] in memory of which only the requested parts are read.
+//! - [`Range`] is a checked piece of a [`Source`], such as a weight that has not been read.
+//! - [`AtomicFile`] is a file being written. It appears under its name when it is complete, or not at all, so a file
+//!   may be replaced while it is being read.
 //!
-//! Weights that do not change go from a [`Range`] to an [`AtomicFile`] inside the kernel
-//! ([`AtomicFile::copy_from`]): they are neither mapped nor brought into the process.
+//! Weights that do not change go from a [`Range`] to an [`AtomicFile`] inside the kernel ([`AtomicFile::copy_from`]):
+//! they are neither mapped nor read into the process.
 //!
 //! ```
 //! use netwright_files::{AtomicFile, Folder, Source};
@@ -24,7 +24,7 @@
 //! let graph = Source::open(&model)?.map()?;
 //! assert_eq!(graph, "graph");
 //!
-//! // The model says: my weight is 4 bytes of `weights.bin`, from byte 2 on.
+//! // In the model: a weight of 4 bytes at offset 2 of `weights.bin`.
 //! let weight = Folder::of(&model)?.open("weights.bin")?.range(2, 4)?;
 //!
 //! let mut file = AtomicFile::create(&model)?;
@@ -32,16 +32,16 @@
 //! file.copy_from(&weight)?;
 //! file.commit()?;
 //! assert_eq!(std::fs::read(&model)?, b"graph, improved: \x03\x04\x05\x06");
-//! assert_eq!(graph, "graph"); // what was mapped stays what it was
+//! assert_eq!(graph, "graph"); // the mapped bytes are still those of the old file
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! # Platforms
 //!
 //! On Linux a location is resolved by `openat2` with `RESOLVE_BENEATH` and `RESOLVE_NO_SYMLINKS`; on a kernel without
-//! it and on other Unix systems by opening one folder after the other without following links. Elsewhere, as on Windows,
-//! the path without links is compared with that of the folder, between which and the opening another process may
-//! exchange a folder for a link; and the number of a file's names is not known, so that hard links are followed.
+//! it and on other Unix systems by opening one folder after the other without following links. On other systems, such
+//! as Windows, the resolved path is compared with that of the folder; another process may replace a folder by a link
+//! between the check and the opening. There the number of hard links is unknown, so they are followed.
 
 mod atomic;
 mod error;
@@ -63,13 +63,13 @@ pub use unfinished::remove_unfinished;
 
 use std::path::Path;
 
-/// Creates a folder and its missing parents; one that exists is fine.
+/// Creates a folder and its missing parents; it may already exist.
 pub fn create_folder(path: impl AsRef<Path>) -> Result<(), FileError> {
     let path = path.as_ref();
     std::fs::create_dir_all(path).map_err(|e| FileError::io("create the folder", path, e))
 }
 
-/// Copies the bytes of a regular file; the copy appears at once and complete, as with [`AtomicFile`].
+/// Copies the bytes of a regular file; the copy appears atomically, as with [`AtomicFile`].
 pub fn copy_file(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<(), FileError> {
     let from = from.as_ref();
     let to = to.as_ref();

@@ -1,11 +1,13 @@
+//! Ranges of files.
+
 use crate::{FileError, Source, map};
 use bytes::Bytes;
 use std::hash::{Hash, Hasher};
 use std::{fmt, io};
 
-/// A piece of a file, checked to lie within it; not read until asked for.
+/// A piece of a file, checked to be within it; read only on request.
 ///
-/// Two ranges are equal if they are the same bytes of the same file. Ranges keep their file open.
+/// Two ranges are equal if they are the same bytes of the same file. A range keeps its file open.
 #[derive(Clone)]
 pub struct Range {
     source: Source,
@@ -14,27 +16,27 @@ pub struct Range {
 }
 
 impl Range {
-    /// `offset + len` must lie within the source.
+    /// `offset + len` must be within the source.
     pub(crate) fn new(source: Source, offset: u64, len: u64) -> Self {
         Self { source, offset, len }
     }
 
-    /// The file.
+    /// Returns the file.
     pub fn source(&self) -> &Source {
         &self.source
     }
 
-    /// The first byte, counted from the start of the file.
+    /// Returns the offset of the first byte in the file.
     pub fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// The number of bytes.
+    /// Returns the number of bytes.
     pub fn len(&self) -> u64 {
         self.len
     }
 
-    /// Whether it has no bytes.
+    /// Whether the range is empty.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -44,19 +46,20 @@ impl Range {
         self.source.read_at(self.place(at, buf.len() as u64)?, buf)
     }
 
-    /// Its bytes in memory, as those of [`Source::map`]; the map lasts as long as the bytes, and is its own each time.
+    /// Maps the bytes into memory, as [`Source::map`] does; each call creates a new map, which lasts as long as the
+    /// bytes.
     pub fn map(&self) -> Result<Bytes, FileError> {
         let len = usize::try_from(self.len).map_err(|_| io::ErrorKind::FileTooLarge.into());
         len.and_then(|len| map::map(self.source.file(), self.offset, len))
             .map_err(|error| FileError::io("map", self.source.path(), error))
     }
 
-    /// The `len` bytes from `at` on, counted from the start of this range.
+    /// Returns the `len` bytes from `at` on, counted from the start of this range.
     pub fn slice(&self, at: u64, len: u64) -> Result<Self, FileError> {
         Ok(Self { source: self.source.clone(), offset: self.place(at, len)?, len })
     }
 
-    /// Where in the file `len` bytes from `at` on begin, if all of them lie in this range.
+    /// Returns the offset in the file of `len` bytes from `at` on, if all are within this range.
     fn place(&self, at: u64, len: u64) -> Result<u64, FileError> {
         match at.checked_add(len) {
             Some(end) if end <= self.len => Ok(self.offset + at),

@@ -1,3 +1,5 @@
+//! Files opened for reading, and their identity.
+
 use std::fmt;
 use std::fs::File;
 use std::io;
@@ -10,8 +12,8 @@ use crate::{FileError, Image, Range, map, system};
 
 /// A regular file opened for reading; clones share it.
 ///
-/// The size is that of the moment of opening. A file that another process shortens later gives an error when it is
-/// read, and stops the process when its lost part is read through [`map`](Self::map).
+/// The size is taken when the file is opened. If another process shortens the file later, reading it gives an error,
+/// and reading the lost part through [`map`](Self::map) stops the process.
 #[derive(Clone)]
 pub struct Source(Arc<Opened>);
 
@@ -23,14 +25,14 @@ struct Opened {
     map: OnceLock<Bytes>,
 }
 
-/// Which file it is, whatever its name: two paths to one file have equal identities.
+/// The identity of a file, whatever its name: two paths to one file have equal identities.
 ///
-/// It means something only while the file exists or is open; systems reuse it later.
+/// It is valid only while the file exists or is open; systems reuse it later.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identity(system::Identity);
 
 impl Identity {
-    /// The identity of the file that `path` leads to, through links.
+    /// Returns the identity of the file that `path` leads to, following links.
     pub fn of(path: impl AsRef<Path>) -> Result<Self, FileError> {
         let path = path.as_ref();
         let metadata = std::fs::metadata(path).map_err(|e| FileError::io("open", path, e))?;
@@ -43,7 +45,7 @@ impl Identity {
 }
 
 impl Source {
-    /// Opens a file that the *user* named; it may be a symbolic link. What a model names is for
+    /// Opens a file that the *user* named; it may be a symbolic link. For a file that a model names use
     /// [`Folder::open`](crate::Folder::open).
     pub fn open(path: impl AsRef<Path>) -> Result<Self, FileError> {
         let path = path.as_ref();
@@ -63,23 +65,23 @@ impl Source {
         Ok(Self(Arc::new(Opened { path, file, len: metadata.len(), identity, map: OnceLock::new() })))
     }
 
-    /// The path by which it was opened.
+    /// Returns the path by which it was opened.
     pub fn path(&self) -> &Path {
         &self.0.path
     }
 
-    /// The size in bytes.
-    #[expect(clippy::len_without_is_empty, reason = "an empty file is no case of its own for any caller")]
+    /// Returns the size in bytes.
+    #[expect(clippy::len_without_is_empty, reason = "no caller treats an empty file specially")]
     pub fn len(&self) -> u64 {
         self.0.len
     }
 
-    /// Which file it is.
+    /// Returns the identity of the file.
     pub fn identity(&self) -> &Identity {
         &self.0.identity
     }
 
-    /// How many names the file has.
+    /// Returns the number of hard links.
     pub(crate) fn links(&self) -> Result<u64, FileError> {
         let metadata = self.file().metadata().map_err(|e| FileError::io("open", self.path(), e))?;
         Ok(system::links(&metadata))
@@ -95,13 +97,13 @@ impl Source {
         system::read_exact_at(self.file(), buf, offset).map_err(|e| FileError::io("read", self.path(), e))
     }
 
-    /// The `len` bytes from `offset` on.
+    /// Returns the `len` bytes from `offset` on.
     pub fn range(&self, offset: u64, len: u64) -> Result<Range, FileError> {
         self.check(offset, len)?;
         Ok(Range::new(self.clone(), offset, len))
     }
 
-    /// All bytes of the file.
+    /// Returns all bytes of the file.
     pub fn whole(&self) -> Range {
         Range::new(self.clone(), 0, self.len())
     }
@@ -113,8 +115,8 @@ impl Source {
         }
     }
 
-    /// The whole file as bytes in memory that the system reads in when they are touched. Mapped once; later calls
-    /// share the map, and it lasts as long as this source or any of the bytes.
+    /// Maps the whole file into memory; the system reads pages when they are touched. The map is created once and
+    /// shared by later calls, and lasts as long as this source or any of the bytes.
     pub fn map(&self) -> Result<Bytes, FileError> {
         if let Some(map) = self.0.map.get() {
             return Ok(map.clone());
@@ -126,7 +128,7 @@ impl Source {
         Ok(self.0.map.get_or_init(|| map).clone())
     }
 
-    /// Room for the file's bytes in memory, into which parts of it can be read.
+    /// Returns an image of the file in memory, into which parts of it can be read.
     pub fn image(&self) -> Result<Image, FileError> {
         Image::new(self.clone())
     }
@@ -138,7 +140,7 @@ impl fmt::Debug for Source {
     }
 }
 
-/// Reads a file that the user named and that is small: of at most `limit` bytes.
+/// Reads a small file that the user named, of at most `limit` bytes.
 pub fn read_bytes(path: impl AsRef<Path>, limit: u64) -> Result<Vec<u8>, FileError> {
     let path = path.as_ref();
     let source = Source::open(path)?;
@@ -152,7 +154,7 @@ pub fn read_bytes(path: impl AsRef<Path>, limit: u64) -> Result<Vec<u8>, FileErr
     Ok(bytes)
 }
 
-/// Reads a text file in UTF-8 that the user named and that is small: of at most `limit` bytes.
+/// Reads a small UTF-8 text file that the user named, of at most `limit` bytes.
 pub fn read_text(path: impl AsRef<Path>, limit: u64) -> Result<String, FileError> {
     let path = path.as_ref();
     String::from_utf8(read_bytes(path, limit)?).map_err(|_| FileError::NotText { path: path.to_owned() })

@@ -1,4 +1,4 @@
-//! Temporary files that have a name: who removes them if nobody commits them.
+//! Named temporary files, and their removal if they are never committed.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirEntry, File, Permissions};
@@ -20,15 +20,15 @@ fn names() -> MutexGuard<'static, BTreeSet<PathBuf>> {
 
 /// Removes the temporary files of all [`AtomicFile`](crate::AtomicFile)s of this process that are not committed yet.
 ///
-/// It is for programs that end without dropping them, as when a signal arrives; no file can be committed afterwards.
+/// It is for programs that end without dropping them, as on a signal; no file can be committed afterwards.
 pub fn remove_unfinished() {
     for name in std::mem::take(&mut *names()) {
-        // There is nobody left to tell.
+        // There is no caller left to report an error to.
         let _ = fs::remove_file(name);
     }
 }
 
-/// The name of a temporary file, which is removed when this is dropped.
+/// The name of a temporary file, removed on drop.
 #[derive(Debug)]
 pub(crate) struct Unfinished(PathBuf);
 
@@ -36,30 +36,30 @@ impl Unfinished {
     /// Creates a file in the folder of `target`.
     pub(crate) fn create(target: &Path, permissions: Option<&Permissions>) -> io::Result<(File, Self)> {
         let (file, name) = Self::with_free_name(target, |name| system::create_new(name, permissions))?;
-        // Tells others that its process lives; a file system without locks leaves that to the process's number.
+        // The lock shows other processes that this one is alive; without file locks they must go by its process number.
         let _ = file.try_lock();
         Ok((file, name))
     }
 
-    /// Gives a file without a name one in the folder of `target`.
+    /// Gives an unnamed file a name in the folder of `target`.
     pub(crate) fn name(file: &File, target: &Path) -> io::Result<Self> {
         let _ = file.try_lock();
         Ok(Self::with_free_name(target, |name| system::link(file, name))?.1)
     }
 
-    /// The names are short, so that no long name of the target becomes too long, and say whose they are.
+    /// The names are short, so that a long target name does not make them too long, and contain the process number.
     fn with_free_name<T>(target: &Path, make: impl Fn(&Path) -> io::Result<T>) -> io::Result<(T, Self)> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         loop {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
             let name = target.with_file_name(format!("{PREFIX}{}.{number}{SUFFIX}", process::id()));
-            // Before it exists, so that a signal in between does not leave it.
+            // Before the file exists, so that a signal in between does not leave it.
             names().insert(name.clone());
             match make(&name) {
                 Ok(made) => return Ok((made, Self(name))),
                 Err(error) => {
                     names().remove(&name);
-                    // Left by a killed process of this number: take the next name.
+                    // Left by a killed process with this number: take the next name.
                     if error.kind() != ErrorKind::AlreadyExists {
                         return Err(error);
                     }
@@ -68,17 +68,17 @@ impl Unfinished {
         }
     }
 
-    /// Puts the file in the place of `target`.
+    /// Renames the file over `target`.
     pub(crate) fn rename(self, target: &Path) -> io::Result<()> {
         fs::rename(&self.0, target)
-        // Dropped, it finds nothing to remove.
+        // On drop there is nothing to remove.
     }
 }
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
         names().remove(&self.0);
-        // There is nobody left to tell, and the destination is untouched either way.
+        // There is no caller left to report an error to, and the destination is untouched either way.
         let _ = fs::remove_file(&self.0);
     }
 }
@@ -86,8 +86,8 @@ impl Drop for Unfinished {
 const PREFIX: &str = ".netwright.";
 const SUFFIX: &str = ".tmp";
 
-/// Removes what processes that have died left in the folder of `target`: named files whose process is not alive, which
-/// nobody has locked, and to which nobody has written for ten minutes.
+/// Removes files that dead processes left in the folder of `target`: named files whose process is not alive, which are
+/// not locked, and which have not been written to for ten minutes.
 pub(crate) fn sweep(target: &Path) {
     let Some(entries) = target.parent().and_then(|folder| fs::read_dir(folder).ok()) else { return };
     for entry in entries.flatten() {
@@ -101,15 +101,15 @@ pub(crate) fn sweep(target: &Path) {
     }
 }
 
-/// Whether it is a regular file to which nobody has written for long: where a process cannot be seen, as in another
-/// container, and files cannot be locked, that tells a living one from a dead one.
+/// Whether it is a regular file that has not been written to for ten minutes: if a process cannot be seen, as in
+/// another container, and files cannot be locked, only that distinguishes a live process from a dead one.
 fn is_old(entry: &DirEntry) -> bool {
     let Ok(metadata) = entry.metadata() else { return false };
     let age = metadata.modified().ok().and_then(|time| time.elapsed().ok());
     metadata.is_file() && age.is_some_and(|age| age > Duration::from_mins(10))
 }
 
-/// The number of the process that a temporary file's name tells.
+/// Returns the process number in a temporary file's name.
 fn owner(name: &str) -> Option<u32> {
     let (process, number) = name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.split_once('.')?;
     number.parse::<u64>().ok()?;
@@ -122,11 +122,11 @@ mod tests {
     use crate::AtomicFile;
     use std::time::SystemTime;
 
-    /// Files of dead processes vanish; those of living ones, locked ones and others' stay.
+    /// Files of dead processes are removed; those of live ones, locked files and other files stay.
     #[test]
-    fn leftovers_of_the_dead_are_swept() {
+    fn files_of_dead_processes_are_removed() {
         let dir = tempfile::tempdir().unwrap();
-        // Above the largest number that Linux gives.
+        // Above the largest process number of Linux.
         let dead = 1 << 30;
         let file = |name: String| {
             let file = File::create_new(dir.path().join(name)).unwrap();

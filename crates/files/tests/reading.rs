@@ -1,4 +1,4 @@
-//! What may be read, and how every refusal reads.
+//! Which files may be read, and the message of every refusal.
 #![cfg(unix)]
 
 use std::error::Error as _;
@@ -69,16 +69,17 @@ fn a_model_reads_beneath_its_folder_only() {
     same("./sub//weights", "model/sub/weights");
     same("empty", "");
     same("", "the location of external data is empty");
-    same("we\0ights", r#"the file name "we\0ights" holds a NUL character"#);
+    same("we\0ights", r#"the file name "we\0ights" contains a NUL character"#);
     same("missing", r#""/model/missing" does not exist"#);
     same("weights/x", r#"could not open "/model/weights/x": Not a directory (os error 20)"#);
-    same("sub", r#""/model/sub" is a folder, and a regular file is needed"#);
-    same(".", r#""/model/." is a folder, and a regular file is needed"#);
+    same("sub", r#""/model/sub" is a folder, not a regular file"#);
+    same(".", r#""/model/." is a folder, not a regular file"#);
     same("socket", r#"could not open "/model/socket": No such device or address (os error 6)"#);
-    let escapes =
-        |location: &str, why: &str| format!(r#"location {location:?} leads out of the model's folder "/model": {why}"#);
+    let escapes = |location: &str, why: &str| {
+        format!(r#"location {location:?} leads outside the model's folder "/model": {why}"#)
+    };
     for location in ["..", "../secret", "sub/../weights", "../model/weights", "sub/../../secret"] {
-        same(location, &escapes(location, "it holds `..`"));
+        same(location, &escapes(location, "it contains `..`"));
     }
     same("/etc/passwd", &escapes("/etc/passwd", "it is absolute"));
 
@@ -86,9 +87,9 @@ fn a_model_reads_beneath_its_folder_only() {
         assert_eq!(opened(&own, location), alone, "{location}");
         assert_eq!(opened(&with_cache, location), with_data_dir, "{location}, with a data folder");
     };
-    let link = "it passes through a symbolic link; \
-        if the model may follow it, name the folder it leads to as the data folder";
-    let outside = "the file it leads to does not lie in the data folder either";
+    let link = "it passes through a symbolic link\n  help: \
+        if the model may follow it, name the folder it leads to as the data folder (--data-dir)";
+    let outside = "the file it leads to is not in the data folder either";
     let differ_link = |location: &str, with_data_dir: &str| {
         differ(location, &escapes(location, link), with_data_dir);
     };
@@ -98,13 +99,13 @@ fn a_model_reads_beneath_its_folder_only() {
     differ_link("link_to_cache", "cache/blobs/1");
     differ_link("link_to_hard", "cache/blobs/2");
     differ_link("folder_link/1", "cache/blobs/1");
-    differ_link("folder_link", r#""/model/folder_link" is a folder, and a regular file is needed"#);
+    differ_link("folder_link", r#""/model/folder_link" is a folder, not a regular file"#);
     differ_link("link_to_nothing", r#""/model/link_to_nothing" does not exist"#);
     differ_link("loop", r#"could not open "/model/loop": Too many levels of symbolic links (os error 40)"#);
     for location in ["two_names", "hard_to_cache"] {
         let hard_linked = format!(
-            "\"/model/{location}\" has 2 hard links; \
-            if the model may read it, name its folder as the data folder"
+            "\"/model/{location}\" has 2 hard links\n  help: \
+            if the model may read it, name its folder as the data folder (--data-dir)"
         );
         differ(location, &hard_linked, &escapes(location, outside));
     }
@@ -126,7 +127,7 @@ fn a_location_leads_back() {
     assert_eq!(location("model/weights"), Ok("weights".to_owned()));
     assert_eq!(location("model/sub/weights"), Ok("sub/weights".to_owned()));
     assert_eq!(location("model/link_in"), Ok("weights".to_owned()));
-    let outside = r#""/secret" does not lie in the folder "/model", so that a model there cannot name it"#;
+    let outside = r#""/secret" is not in the folder "/model", so a model there cannot refer to it"#;
     assert_eq!(location("secret"), Err(outside.to_owned()));
 }
 
@@ -137,7 +138,7 @@ fn a_pipe_does_not_block() {
     let dir = disk();
     let pipe = dir.path().join("model/pipe");
     mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
-    let expected = r#""/model/pipe" is a pipe, and a regular file is needed"#;
+    let expected = r#""/model/pipe" is a pipe, not a regular file"#;
     assert_eq!(message(&dir, &Folder::of(&pipe).unwrap().open("pipe").unwrap_err()), expected);
     assert_eq!(message(&dir, &Source::open(&pipe).unwrap_err()), expected);
 }
@@ -151,9 +152,9 @@ fn the_user_may_name_a_link() {
     };
     assert_eq!(opened("model/link_to_cache"), "cache/blobs/1");
     assert_eq!(opened("model/two_names"), "model/two_names");
-    assert_eq!(opened("model"), r#""/model" is a folder, and a regular file is needed"#);
+    assert_eq!(opened("model"), r#""/model" is a folder, not a regular file"#);
     assert_eq!(opened("model/link_to_nothing"), r#""/model/link_to_nothing" does not exist"#);
-    assert_eq!(opened("a\0b"), r#"the file name "/a\0b" holds a NUL character"#);
+    assert_eq!(opened("a\0b"), r#"the file name "/a\0b" contains a NUL character"#);
     assert!(matches!(Source::open(Path::new("")), Err(FileError::NotFound { .. })));
     assert!(matches!(Folder::of(Path::new("/")), Err(FileError::NotRegular { .. })));
     assert!(matches!(Folder::at(dir.path().join("nowhere")), Err(FileError::NotFound { .. })));
@@ -197,7 +198,7 @@ fn ranges_lie_within_their_file() {
 
     let beyond = |error: FileError, expected: &str| assert_eq!(message(&dir, &error), expected);
     let text = |len: u64, offset: u64, size: u64| {
-        format!(r#"{len} bytes from byte {offset} on lie beyond the end of "/model/weights" ({size} bytes)"#)
+        format!(r#"{len} bytes at offset {offset} extend beyond the end of "/model/weights" ({size} bytes)"#)
     };
     for (offset, len) in [(14, 0), (13, 1), (0, 14), (u64::MAX, 1), (1, u64::MAX), (u64::MAX, u64::MAX)] {
         beyond(source.range(offset, len).unwrap_err(), &text(len, offset, 13));
@@ -228,7 +229,7 @@ fn an_image_holds_what_was_read() {
     ] {
         assert_eq!(image.read(from, to).unwrap(), &content[from..to], "{from}..{to}");
     }
-    let beyond = r#"11 bytes from byte 2999990 on lie beyond the end of "/model/large" (3000000 bytes)"#;
+    let beyond = r#"11 bytes at offset 2999990 extend beyond the end of "/model/large" (3000000 bytes)"#;
     assert_eq!(message(&dir, &image.read(2_999_990, 3_000_001).unwrap_err()), beyond);
     let bytes = image.into_bytes();
     assert_eq!(bytes.len(), content.len());
@@ -263,8 +264,8 @@ fn small_files_have_a_limit() {
     let path = dir.path().join("secret");
     assert_eq!(read_text(&path, 6).unwrap(), "secret");
     let error = read_bytes(&path, 5).unwrap_err();
-    assert_eq!(message(&dir, &error), r#""/secret" has 6 bytes, and at most 5 are read"#);
+    assert_eq!(message(&dir, &error), r#""/secret" has 6 bytes, but the limit is 5"#);
     fs::write(&path, [0xff, 0xfe]).unwrap();
     let error = read_text(&path, 6).unwrap_err();
-    assert_eq!(message(&dir, &error), r#""/secret" is not text in UTF-8"#);
+    assert_eq!(message(&dir, &error), r#""/secret" is not UTF-8 text"#);
 }

@@ -28,7 +28,7 @@ fn an_uncommitted_file_leaves_nothing_behind() {
     fs::write(&path, "old").unwrap();
     let mut file = AtomicFile::create(&path).unwrap();
     file.append(&vec![7; 3 << 20]).unwrap();
-    // Where the file system knows files without a name, there is none to be left behind.
+    // A file system that supports unnamed files leaves none behind.
     assert!(names(dir.path()).len() <= 2);
     drop(file);
     assert_eq!(names(dir.path()), ["model.onnx"]);
@@ -61,7 +61,7 @@ fn a_mapped_file_can_be_replaced_by_parts_of_itself() {
     assert_eq!(map, "head|weight");
 }
 
-/// Appends of all sizes, copies and reserved bytes keep their order, whatever is still in the buffer.
+/// Appends of all sizes, copies and reserved bytes keep their order, whatever is still buffered.
 #[test]
 fn bytes_arrive_in_order() {
     const BLOCK: usize = 1 << 20;
@@ -169,11 +169,11 @@ fn a_destination_must_be_a_file() {
         let error = AtomicFile::create(path).unwrap_err().to_string();
         assert_eq!(error.replace(dir.path().to_str().unwrap(), ""), expected);
     };
-    check(&at("folder"), r#""/folder" is a folder, and a regular file is needed"#);
-    check(&at("new/"), r#""/new/" is the name of a folder, and a regular file is needed"#);
+    check(&at("folder"), r#""/folder" is a folder, not a regular file"#);
+    check(&at("new/"), r#""/new/" is a folder name, not a regular file"#);
     check(Path::new(""), r#""" does not exist"#);
-    check(Path::new("/dev/null"), r#""/dev/null" is a device, and a regular file is needed"#);
-    check(&at("dangling"), r#""/dangling" is a link to nothing, and a regular file is needed"#);
+    check(Path::new("/dev/null"), r#""/dev/null" is a device, not a regular file"#);
+    check(&at("dangling"), r#""/dangling" is a dangling link, not a regular file"#);
     check(&at("missing/file"), r#""/missing" does not exist"#);
     check(&at("file/file"), r#"could not write "/file/file""#);
     check(&at("read_only"), r#"could not write "/read_only""#);
@@ -194,7 +194,7 @@ fn files_are_copied_and_folders_created() {
     assert_eq!(names(dir.path()), ["a", "file"]);
 }
 
-/// Zeros that are not stored are not stored in the copy either.
+/// Holes of a sparse file are not stored in the copy either.
 #[test]
 #[cfg(target_os = "linux")]
 fn holes_stay_holes() {
@@ -205,7 +205,7 @@ fn holes_stay_holes() {
     sparse.set_len(size).unwrap();
     std::os::unix::fs::FileExt::write_all_at(&sparse, b"weight", size / 2 + 1).unwrap();
     let source = Source::open(dir.path().join("sparse")).unwrap();
-    // Where pages fall together the kernel copies, elsewhere a buffer does.
+    // If page offsets agree the kernel copies, otherwise a buffer.
     for head in ["", "head"] {
         let copy = dir.path().join("copy");
         let mut file = AtomicFile::create(&copy).unwrap();

@@ -100,7 +100,8 @@ fn check_node(graph: &Graph, id: NodeId, found: &mut Vec<Violation>) {
     for value in graph.results(id) {
         let (counted, edges) = (graph.use_count(value), graph.uses_by_edges(value));
         if counted != edges {
-            let what = format!("{counted} uses are recorded, but {edges} operands and outputs read the value");
+            let what =
+                format!("the recorded number of uses is {counted}, but {edges} operands and outputs read the value");
             found.push(violation(7, graph, id, what));
         }
     }

@@ -43,7 +43,7 @@ enum Class {
     Signed,
     Unsigned,
     Complex,
-    Truth,
+    Bool,
     Text,
 }
 
@@ -65,7 +65,7 @@ element_types! {
     /// Text.
     String "string" 0 Text;
     /// Boolean, one byte.
-    Bool "bool" 8 Truth;
+    Bool "bool" 8 Bool;
     /// IEEE 754 half precision.
     F16 "f16" 16 Float;
     /// IEEE 754 double precision.
@@ -119,7 +119,7 @@ impl ElementType {
 
     /// Whether it has arithmetic: floats, integers and complex numbers.
     pub fn is_number(self) -> bool {
-        !matches!(self.class(), Class::Truth | Class::Text)
+        !matches!(self.class(), Class::Bool | Class::Text)
     }
 
     /// Returns the nearest number that a float of 16 bits or more holds; `None` for other types.

@@ -1,3 +1,5 @@
+//! A short, stable hash of bytes.
+
 /// Returns a short hash of bytes that is the same on every machine and in every version (FNV-1a, 64 bits).
 ///
 /// It distinguishes texts and names; it does not withstand a deliberate search for collisions.

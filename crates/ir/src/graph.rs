@@ -198,21 +198,21 @@ pub struct Graph {
     scheduled: OnceLock<Vec<NodeId>>,
     /// The nodes that read values whose facts became more precise; see [`Graph::refresh`].
     pub(crate) stale: BTreeSet<(Order, NodeId)>,
-    names: Names,
+    names: UsedNames,
     /// The results of nodes inserted beside others since the last sweep whose requested name was taken, with that name.
     numbered: Vec<(Value, Name)>,
     /// The nodes' own names.
-    labels: Names,
+    labels: UsedNames,
 }
 
 /// The names in use, and for each base name the suffix to try next.
 #[derive(Clone, Debug, Default)]
-struct Names {
+struct UsedNames {
     taken: HashSet<Name>,
     next: HashMap<Name, u32>,
 }
 
-impl Names {
+impl UsedNames {
     fn fresh(&mut self, base: &str) -> Name {
         if !base.is_empty() && !self.taken.contains(base) {
             let name: Name = base.into();

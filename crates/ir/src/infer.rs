@@ -130,12 +130,12 @@ impl<'a> Operands<'a> {
     ) -> Result<(), InferError> {
         let present = self.facts.iter().take(*operands.start()).filter(|fact| fact.is_some()).count();
         if present < *operands.start() || self.facts.len() > *operands.end() {
-            let expected = range(&operands);
-            return Err(self.fail(format!("it takes {expected} operands, but there are {}", self.facts.len())));
+            let expected = count(&operands, "operand");
+            return Err(self.fail(format!("it takes {expected}, but has {}", self.facts.len())));
         }
         if !results.contains(&self.results) {
-            let expected = range(&results);
-            return Err(self.fail(format!("it has {expected} results, but {} are requested", self.results)));
+            let expected = count(&results, "result");
+            return Err(self.fail(format!("it has {expected}, but {} are requested", self.results)));
         }
         Ok(())
     }
@@ -339,10 +339,12 @@ fn tensor(element: Option<ElementType>, shape: Option<Shape>) -> Fact {
     }
 }
 
-fn range(range: &RangeInclusive<usize>) -> String {
+/// Returns a range of counts with the noun, such as `1 operand` or `2 or more operands`.
+fn count(range: &RangeInclusive<usize>, noun: &str) -> String {
     match (range.start(), range.end()) {
-        (low, high) if low == high => low.to_string(),
-        (low, &usize::MAX) => format!("{low} or more"),
-        (low, high) => format!("{low} to {high}"),
+        (1, 1) => format!("1 {noun}"),
+        (low, high) if low == high => format!("{low} {noun}s"),
+        (low, &usize::MAX) => format!("{low} or more {noun}s"),
+        (low, high) => format!("{low} to {high} {noun}s"),
     }
 }

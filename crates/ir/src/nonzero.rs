@@ -20,10 +20,10 @@ impl Graph {
     /// Finds the symbols of inputs that are never 0 in a run that succeeds, alone or together, and infers again what
     /// depends on that, in bodies too.
     ///
-    /// It walks the graph once, and if something depends on it, once more for each set of symbols. Returns whether more
-    /// became known.
+    /// It walks the graph once, and if something depends on it, once more for each set of symbols. Returns whether more is
+    /// known than before.
     pub fn infer_nonzero_sizes(&mut self) -> bool {
-        self.settle(&NeverZero::new())
+        self.infer_nonzero(&NeverZero::new())
     }
 
     /// Infers again the readers of values whose facts became more precise, and their readers in turn, in bodies too.
@@ -89,8 +89,8 @@ impl Graph {
     }
 
     /// Finds the sizes that are never 0 in a graph or a body; `outer` are those found for the graph around it.
-    /// Returns whether more became known.
-    fn settle(&mut self, outer: &NeverZero) -> bool {
+    /// Returns whether more is known than before.
+    fn infer_nonzero(&mut self, outer: &NeverZero) -> bool {
         let schedule = self.needed();
         let mut all = outer.clone();
         for source in self.inputs().chain(self.captures()) {
@@ -120,7 +120,7 @@ impl Graph {
             for id in schedule.into_iter().filter(|id| !self.node(*id).op().bodies().is_empty()).collect::<Vec<_>>() {
                 self.refresh_captures(id, &self.operands(id));
                 for body in self.bodies_mut(id) {
-                    is_news |= Arc::make_mut(body).settle(&found);
+                    is_news |= Arc::make_mut(body).infer_nonzero(&found);
                 }
                 // The bodies' outputs may be known more precisely now.
                 self.stale.insert((self.node(id).order(), id));

@@ -100,7 +100,7 @@ impl Op {
                 visit(tensor.values());
                 visit(tensor.indices());
             }
-            Op::Opaque(kept) => kept.attributes.iter().for_each(|(_, value)| value.for_each_tensor(visit)),
+            Op::Opaque(opaque) => opaque.attributes.iter().for_each(|(_, value)| value.for_each_tensor(visit)),
             _ => {}
         }
     }

@@ -146,10 +146,10 @@ impl Printer {
         }
         f.write_str(" = ")?;
         match node.op() {
-            Op::Opaque(kept) => {
-                let overload = if kept.overload.is_empty() { String::new() } else { format!(":{}", kept.overload) };
-                let version = kept.version;
-                f.write_str(&quoted(&format!("{}::{}{overload}@{version}", kept.domain, kept.op_type)))?;
+            Op::Opaque(opaque) => {
+                let overload = if opaque.overload.is_empty() { String::new() } else { format!(":{}", opaque.overload) };
+                let version = opaque.version;
+                f.write_str(&quoted(&format!("{}::{}{overload}@{version}", opaque.domain, opaque.op_type)))?;
             }
             op => f.write_str(op.word())?,
         }

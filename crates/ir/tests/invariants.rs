@@ -250,7 +250,7 @@ fn undefined_operators_are_reported() {
             "%a = softmax %ids {axis = -1} : ?",
             "softmax: operand 0 must be of a float type, but its element type is i64",
         ),
-        ("%a = relu %x, %x : ?", "relu: it takes 1 operands, but there are 2"),
+        ("%a = relu %x, %x : ?", "relu: it takes 1 operand, but has 2"),
         (
             "%a = constant_of_shape [-2] {value = tensor(f32[1] [0.0])} : ?",
             "constant_of_shape: the size -2 is negative",

@@ -1,11 +1,11 @@
-//! The forms of operators by opset: what differs between the IR's normal form, that of opset 28, and a file's.
+//! The forms of operators by opset: conversion between the IR's normal form, that of opset 28, and the form in a file.
 //!
-//! What versions of operators only added is in [`since`], by the opset that brought it: it is written from there on, and
-//! an error before. What took another form is in [`steps`], there and back. Where [`standard`] knows of a change that
-//! has no step, a node from before it is kept as it came. So an older node is never read as something else, and none is
-//! written that an older opset would take for something else; which element types a version takes is not looked at.
+//! What versions of operators only added is in [`since`]: it can be written from that opset on, and is an error at
+//! older ones. What took another form is in [`steps`], in both directions. If [`standard`] lists a change that has no
+//! step, an older node is opaque. So an older node is never misread, and no node is written that an older opset would
+//! misread. The element types that a version accepts are not checked here.
 //!
-//! Where an attribute may be absent in a file and has no default in the IR, the reader fills it in.
+//! If an attribute may be absent in a file but has no default in the IR, the reader fills it in.
 
 mod resize;
 mod since;
@@ -19,17 +19,17 @@ use netwright_ir::{Attribute, Dim, ElementType, Fact, Graph, NodeId, Op, OpKind,
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-/// The opsets that are written.
+/// The opsets that can be written.
 pub const WRITTEN_OPSETS: RangeInclusive<i64> = 7..=NEWEST;
 
-/// The opsets that are read.
+/// The opsets whose operators are read into normal form.
 pub const READ_OPSETS: RangeInclusive<i64> = 7..=NEWEST;
 
 /// The opset of the normal form.
 const NEWEST: i64 = 28;
 
-/// The version of the file format that came with an opset, by the table of ONNX's releases; but for opsets 7 and 8, as
-/// version 3 asks that each initializer be an input too.
+/// Returns the IR version that was released with an opset, by ONNX's table of releases, except for opsets 7 and 8: IR
+/// version 3 requires each initializer to be an input too.
 pub(crate) fn ir_version(opset: i64) -> i64 {
     match opset {
         ..=9 => 4,
@@ -46,7 +46,7 @@ pub(crate) fn ir_version(opset: i64) -> i64 {
     }
 }
 
-/// The version of the file format that brought an element type.
+/// Returns the IR version that introduced an element type.
 pub(crate) fn ir_version_of(element: ElementType) -> i64 {
     match element {
         ElementType::F8E4M3FN | ElementType::F8E4M3FNUZ | ElementType::F8E5M2 | ElementType::F8E5M2FNUZ => 9,
@@ -59,7 +59,7 @@ pub(crate) fn ir_version_of(element: ElementType) -> i64 {
     }
 }
 
-/// A node as it stands in a file.
+/// A node in the form that it has in a file.
 #[derive(Debug)]
 pub(crate) struct Form {
     pub(crate) domain: Arc<str>,
@@ -67,58 +67,70 @@ pub(crate) struct Form {
     pub(crate) overload: Arc<str>,
     pub(crate) attributes: Vec<(Arc<str>, Attribute)>,
     pub(crate) operands: Vec<Operand>,
-    /// In a node that is read: it works on its operand flattened at that axis, and its result is reshaped back.
+    /// In a node that is read: the axis at which its operand is flattened; its result is reshaped back.
     flattened: Option<i64>,
 }
 
-/// An operand as it stands in a file.
+/// An operand in the form that it has in a file.
 #[derive(Debug)]
 pub(crate) enum Operand {
     Absent,
     Value(Value),
-    /// A tensor that the normal form does not need, and the word for its name.
+    /// A tensor that the normal form does not have, and the word for its name.
     New(&'static str, Tensor),
 }
 
 /// Why a node cannot be written at an opset.
 #[derive(Debug, thiserror::Error)]
 pub enum FormError {
-    /// It exists in the IR alone.
-    #[error("`{0}` has no ONNX form: lower the graph for a target before it is written")]
+    /// The operator exists only in the IR.
+    #[error("`{0}` has no ONNX form")]
     Fused(&'static str),
     /// The opset is older than the operator.
-    #[error("{operator} begins at opset {since}, and opset {opset} is to be written")]
-    Younger {
+    #[error("{operator} requires opset {since}, but the model is written at opset {opset}")]
+    OpsetTooOld {
         /// The operator, by ONNX's name.
         operator: &'static str,
-        /// Its first opset.
+        /// The first opset that has it.
         since: i64,
-        /// The one to be written.
+        /// The opset to write.
         opset: i64,
     },
-    /// It is kept as it came, and its operators changed since.
-    #[error("{operator} is not understood as it stands, was written for version {from}, and changed in version {to}")]
+    /// The node is opaque, and its operator changed between the opsets.
+    #[error("{operator} was written for version {from} and cannot be converted to version {to}, which changed it")]
     Opaque {
-        /// The operator's type.
+        /// The operator type.
         operator: String,
-        /// The version that it was written for.
+        /// The version that the node was written for.
         from: i64,
         /// The version that changed it.
         to: i64,
     },
-    /// The opset's form of the operator says less.
-    #[error("{operator} has no such form at opset {opset}: {why}")]
-    Narrower {
+    /// The operator's form at this opset cannot express the node.
+    #[error("{operator} cannot be expressed at opset {opset}: {why}")]
+    NotExpressible {
         /// The operator, by ONNX's name.
         operator: &'static str,
-        /// The one to be written.
+        /// The opset to write.
         opset: i64,
-        /// What the form cannot say.
+        /// Why the form cannot express it.
         why: String,
     },
 }
 
-/// A node's surroundings: the graph, the opset of its form in the file, and what is known of its results.
+impl FormError {
+    /// Returns how to fix it, as an imperative.
+    pub(crate) fn help(&self) -> String {
+        match self {
+            Self::Fused(_) => "lower the graph for a target before writing it".to_owned(),
+            Self::OpsetTooOld { since, .. } => format!("write the model at opset {since} or newer"),
+            Self::Opaque { from, .. } => format!("write the model at version {from} of the operator's domain"),
+            Self::NotExpressible { .. } => "write the model at a newer opset".to_owned(),
+        }
+    }
+}
+
+/// The context of a node: the graph, the opset of its form in the file, and the facts of its results.
 struct Site<'g> {
     graph: &'g Graph,
     opset: i64,
@@ -142,7 +154,7 @@ impl<'g> Site<'g> {
         self.results.get(at).copied().flatten()?.shape().map(|shape| &**shape)
     }
 
-    /// The operand, where it is known when the model is built.
+    /// Returns the operand, if it is a constant.
     fn tensor<'a>(&'a self, form: &'a Form, at: usize) -> Option<&'a Tensor> {
         match form.operands.get(at)? {
             Operand::Absent => None,
@@ -197,7 +209,7 @@ impl Form {
         self.operands[at] = operand;
     }
 
-    /// Takes an operand away; those behind it stay where they are.
+    /// Removes an operand; those after it keep their positions.
     fn clear_operand(&mut self, at: usize) {
         if let Some(operand) = self.operands.get_mut(at) {
             *operand = Operand::Absent;
@@ -208,23 +220,25 @@ impl Form {
     }
 }
 
-/// The form of an operator that is kept as it came, where its domain is of that version in the file to be written.
-pub(crate) fn kept(graph: &Graph, id: NodeId, kept: &OpaqueOp, version: Option<i64>) -> Result<Form, FormError> {
-    let changed = version.filter(|version| *version != kept.version).and_then(|version| {
-        // Nothing is known of versions beyond the newest.
-        if kept.domain.is_empty() && version.max(kept.version) <= NEWEST {
-            standard::changed_between(&kept.op_type, kept.version, version)
+/// Returns the form of an opaque node, if its operator is the same in `version`, the version of its domain in the file
+/// to write.
+pub(crate) fn opaque(graph: &Graph, id: NodeId, opaque: &OpaqueOp, version: Option<i64>) -> Result<Form, FormError> {
+    let changed = version.filter(|version| *version != opaque.version).and_then(|version| {
+        // Changes beyond the newest opset are unknown.
+        if opaque.domain.is_empty() && version.max(opaque.version) <= NEWEST {
+            standard::changed_between(&opaque.op_type, opaque.version, version)
         } else {
             Some(version)
         }
     });
     match changed {
-        Some(to) => Err(FormError::Opaque { operator: kept.op_type.to_string(), from: kept.version, to }),
-        None => to_opset(graph, id, kept.version, false),
+        Some(to) => Err(FormError::Opaque { operator: opaque.op_type.to_string(), from: opaque.version, to }),
+        None => to_opset(graph, id, opaque.version, false),
     }
 }
 
-/// The form of a node at an opset; with `early`, of one that ONNX Runtime runs before the opset that brings it, too.
+/// Returns the form of a node at an opset. With `early`, operators that ONNX Runtime runs before their first opset are
+/// allowed at older opsets.
 pub(crate) fn to_opset(graph: &Graph, id: NodeId, opset: i64, early: bool) -> Result<Form, FormError> {
     let op = graph.node(id).op();
     let kind = op.kind();
@@ -232,7 +246,7 @@ pub(crate) fn to_opset(graph: &Graph, id: NodeId, opset: i64, early: bool) -> Re
         return Err(FormError::Fused(kind.word()));
     }
     let (domain, op_type, overload) = match op {
-        Op::Opaque(kept) => (kept.domain.clone(), kept.op_type.clone(), kept.overload.clone()),
+        Op::Opaque(opaque) => (opaque.domain.clone(), opaque.op_type.clone(), opaque.overload.clone()),
         _ => ("".into(), kind.name().into(), "".into()),
     };
     let attributes = op.attributes().into_iter().map(|(name, value)| (name.into(), value)).collect();
@@ -250,27 +264,27 @@ pub(crate) fn to_opset(graph: &Graph, id: NodeId, opset: i64, early: bool) -> Re
     let lowered = steps::lower(&mut form, &site);
     let is_early = early && standard::runs_early(operator);
     if let Some(since) = standard::since(&form.op_type).filter(|since| opset < *since && !is_early) {
-        return Err(FormError::Younger { operator, since, opset });
+        return Err(FormError::OpsetTooOld { operator, since, opset });
     }
-    let narrower = |why| FormError::Narrower { operator, opset, why };
-    lowered.map_err(narrower)?;
+    let refusal = |why| FormError::NotExpressible { operator, opset, why };
+    lowered.map_err(refusal)?;
     if let Some(since) = steps::gap(operator, opset) {
-        return Err(narrower(format!("opset {since} changed its meaning")));
+        return Err(refusal(format!("opset {since} changed the meaning of the operator")));
     }
-    match since::younger(operator, &form, site.results.len(), opset) {
-        Some((what, since)) => Err(narrower(format!("its {what} begins at opset {since}"))),
+    match since::too_new(operator, &form, site.results.len(), opset) {
+        Some((what, since)) => Err(refusal(format!("its {what} requires opset {since}"))),
         None => Ok(form),
     }
 }
 
-/// A node of the default domain as a file has it.
+/// A node of the default domain as it is in a file.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Written<'a> {
+pub(crate) struct FileNode<'a> {
     pub(crate) op_type: &'a str,
     pub(crate) opset: i64,
     pub(crate) attributes: &'a [(Arc<str>, Attribute)],
     pub(crate) operands: &'a [Option<Value>],
-    /// How many there are.
+    /// The number of results.
     pub(crate) results: usize,
 }
 
@@ -280,13 +294,13 @@ pub(crate) struct Normal {
     pub(crate) operands: Vec<Option<Value>>,
 }
 
-/// The node in normal form; `None` where it is not understood as it stands, and is to be kept.
+/// Converts a node to normal form; `None` if its form is unknown and it must be opaque.
 ///
-/// What the normal form has as nodes of their own (operands that were attributes, reshapes around a softmax) is inserted
-/// into the graph, under the names that `name` makes of a word.
+/// Nodes that only the normal form has (constants for operands that were attributes, reshapes around a softmax) are
+/// inserted into the graph, under the names that `name` makes of a word.
 pub(crate) fn from_opset(
     graph: &mut Graph,
-    node: Written<'_>,
+    node: FileNode<'_>,
     name: &mut dyn FnMut(&str) -> Arc<str>,
 ) -> Result<Option<Normal>, String> {
     let operands = node.operands.iter().map(|operand| operand.map_or(Operand::Absent, Operand::Value));
@@ -299,8 +313,8 @@ pub(crate) fn from_opset(
         flattened: None,
     };
     let site = Site { graph, opset: node.opset, results: vec![None; node.results] };
-    let younger = since::younger(node.op_type, &form, node.results, node.opset).is_some();
-    if younger || steps::gap(node.op_type, node.opset).is_some() || !steps::raise(&mut form, &site) {
+    let is_too_new = since::too_new(node.op_type, &form, node.results, node.opset).is_some();
+    if is_too_new || steps::gap(node.op_type, node.opset).is_some() || !steps::raise(&mut form, &site) {
         return Ok(None);
     }
     let Some(kind) = OpKind::from_name(&form.op_type) else { return Ok(None) };
@@ -327,7 +341,7 @@ pub(crate) fn from_opset(
     }
 }
 
-/// Fills in what the IR always has, and takes away what it never has; `false` where that cannot be.
+/// Adds the attributes that the IR always has and removes those that it never has; `false` if that is not possible.
 fn complete(kind: OpKind, form: &mut Form, rank: Option<usize>, results: usize) -> bool {
     let mut default = |name: &str, value: Attribute| {
         if !form.has(name) {
@@ -339,10 +353,10 @@ fn complete(kind: OpKind, form: &mut Form, rank: Option<usize>, results: usize) 
         "LayerNormalization" | "RMSNormalization" => default("epsilon", Attribute::Float(1e-5)),
         "Transpose" => match rank.map(i64::try_from) {
             Some(Ok(rank)) => default("perm", Attribute::Ints((0..rank).rev().collect())),
-            // All axes in reverse, of a rank that is not known.
+            // The default reverses all axes, of unknown rank here.
             _ => return form.has("perm"),
         },
-        // The number of results says it already.
+        // The number of results implies it.
         "Split" => return form.remove("num_outputs").is_none_or(|parts| parts == count(results)),
         "Range" if form.int("stash_type") == Some(1) => {
             form.remove("stash_type");
@@ -359,7 +373,7 @@ fn count(results: usize) -> Attribute {
     Attribute::Int(i64::try_from(results).unwrap_or(i64::MAX))
 }
 
-/// The operator between a `Flatten` of its operand and a `Reshape` of its result, which is returned.
+/// Inserts the operator between a `Flatten` of its operand and a `Reshape` of its result; returns the `Reshape`.
 fn flattened(
     graph: &mut Graph,
     op: Op,

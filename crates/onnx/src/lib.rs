@@ -1,7 +1,7 @@
-//! ONNX files to and from the IR.
+//! Reads ONNX files into the IR and writes them.
 //!
-//! [`write()`] puts a model into the form of its opset and into a file, [`read`] brings a file into the IR's normal
-//! form, and [`to_text`] says in ONNX's own syntax what a file of the model holds:
+//! [`read`] reads a file into the IR's normal form, [`write()`] writes a model in the forms of its opset, and
+//! [`to_text`] prints what a file of the model holds in ONNX's own text syntax:
 //!
 //! ```
 //! use netwright_ir::{ElementType, Graph, Model, Op, Tensor, TensorType, shape};
@@ -34,13 +34,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Parameters of the IR are a file's initializers, and what the compiler computed is written as `Constant` nodes, so
-//! that a file keeps the difference. Weights are never brought into memory: reading leaves them where they are, as
-//! ranges of files, and writing copies them between descriptors or makes them block by block. [`wire`] holds the
-//! messages themselves, for those who want to see a file as it is.
+//! Parameters of the IR are initializers in a file, and constants that the compiler computed are `Constant` nodes, so a
+//! file keeps the distinction. Weights are never loaded into memory: reading leaves them in place as file ranges, and
+//! writing copies them from file to file or computes them block by block. [`wire`] holds the protobuf messages, for
+//! those who want to see a file as it is.
 //!
-//! This crate is not a general protobuf tool and runs no models; it does not fold, infer or optimize. It is the only
-//! one that knows what an ONNX file looks like.
+//! This crate is the only one that knows the ONNX file format. It does not run, fold, infer or optimize models, and it
+//! is not a general protobuf tool.
 
 mod forms;
 mod opset;
@@ -53,9 +53,9 @@ mod writer;
 
 pub use forms::{FormError, READ_OPSETS, WRITTEN_OPSETS};
 pub use opset::set_opset;
-pub use reader::{KEPT_OPSETS, Problem, ReadError, ReadOptions, read};
+pub use reader::{OPAQUE_OPSETS, ReadError, ReadOptions, ReadProblem, read};
 pub use text::to_text;
-pub use writer::{ExternalData, MAX_FILE, WriteError, WriteOptions, Written, to_bytes, write};
+pub use writer::{ExternalData, MAX_FILE, WriteError, WriteOptions, WrittenFiles, to_bytes, write};
 
 /// The examples of the crate's page compile.
 #[cfg(doctest)]

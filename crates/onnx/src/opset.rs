@@ -1,4 +1,4 @@
-//! Another opset for a model that was read: its functions get it with the graph.
+//! Conversion of a model to another opset, its functions included.
 
 use crate::forms::{self, FormError};
 use crate::standard;
@@ -6,28 +6,28 @@ use crate::writer::WriteError;
 use netwright_ir::{Function, Graph, Model, NodeId, Op, OpaqueOp, Place};
 use std::sync::Arc;
 
-/// Sets the opset that a model is written in, and brings its functions to it.
+/// Sets the opset that a model is written in, and converts its functions to it.
 ///
-/// A model and its functions import the same version of each operator set: runtimes refuse others. The operators of the
-/// graph are in normal form and take the form of the opset when they are written; those of functions are kept as they
-/// came, and are rewritten here where their form differs.
+/// A model and its functions must import the same version of each operator set: runtimes refuse others. The graph is in
+/// normal form and takes the form of the opset when it is written; functions are opaque and are rewritten here if their
+/// operators have another form.
 ///
 /// # Errors
-/// When an operator of a function has no form at that opset, or none that is found without the types of its operands.
-/// The model is then partly rewritten; discard it.
+/// When an operator of a function has no form at this opset, or none that can be found without the types of its
+/// operands. The model is then partly rewritten; discard it.
 pub fn set_opset(model: &mut Model, opset: i64) -> Result<(), WriteError> {
     for function in &mut model.functions {
         if function.opsets.get("").is_some_and(|own| *own != opset) {
-            bring(function, opset)?;
+            convert(function, opset)?;
         }
     }
     model.opsets.insert(String::new(), opset);
     Ok(())
 }
 
-fn bring(function: &mut Function, opset: i64) -> Result<(), WriteError> {
+fn convert(function: &mut Function, opset: i64) -> Result<(), WriteError> {
     let Function { domain, name, graph, opsets, .. } = function;
-    bring_graph(graph, opset).map_err(|(node, why)| {
+    convert_graph(graph, opset).map_err(|(node, why)| {
         let dot = if domain.is_empty() { "" } else { "." };
         WriteError::Function { function: format!("{domain}{dot}{name}"), node, why }
     })?;
@@ -35,31 +35,31 @@ fn bring(function: &mut Function, opset: i64) -> Result<(), WriteError> {
     Ok(())
 }
 
-/// The name of a node's first result, and why the node cannot be brought to an opset.
+/// The name of a node's first result, and why the node cannot be converted.
 type Refusal = (String, FormError);
 
-/// Recurses on bodies, which nest to a bound.
-fn bring_graph(graph: &mut Graph, opset: i64) -> Result<(), Refusal> {
+/// Recurses on bodies, whose depth is bounded.
+fn convert_graph(graph: &mut Graph, opset: i64) -> Result<(), Refusal> {
     for id in graph.schedule() {
-        let Op::Opaque(kept) = graph.node(id).op() else { continue };
-        if !kept.domain.is_empty() {
+        let Op::Opaque(opaque) = graph.node(id).op() else { continue };
+        if !opaque.domain.is_empty() {
             continue;
         }
-        let kept = OpaqueOp::clone(kept);
-        match standard::changed_between(&kept.op_type, kept.version, opset) {
-            None => graph.set_op(id, Op::Opaque(Box::new(OpaqueOp { version: opset, ..kept }))),
+        let opaque = OpaqueOp::clone(opaque);
+        match standard::changed_between(&opaque.op_type, opaque.version, opset) {
+            None => graph.set_op(id, Op::Opaque(Box::new(OpaqueOp { version: opset, ..opaque }))),
             Some(to) => {
                 let node = graph.results(id).next().map_or_else(String::new, |it| graph.value_name(it).to_string());
-                let from = kept.version;
-                let refusal = || FormError::Opaque { operator: kept.op_type.to_string(), from, to };
-                normalize(graph, id, &kept).ok_or_else(|| (node, refusal()))?;
+                let from = opaque.version;
+                let refusal = || FormError::Opaque { operator: opaque.op_type.to_string(), from, to };
+                normalize(graph, id, &opaque).ok_or_else(|| (node, refusal()))?;
                 continue;
             }
         }
         let mut outcome = Ok(());
         graph.edit_bodies(id, |body| {
             if outcome.is_ok() {
-                outcome = bring_graph(body, opset);
+                outcome = convert_graph(body, opset);
             }
         });
         outcome?;
@@ -68,15 +68,15 @@ fn bring_graph(graph: &mut Graph, opset: i64) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Puts the normal form in place of a node, where that asks for no types.
-fn normalize(graph: &mut Graph, id: NodeId, kept: &OpaqueOp) -> Option<()> {
-    if kept.attributes.iter().any(|(_, value)| !value.bodies().is_empty()) {
+/// Replaces a node by its normal form, if that does not depend on types.
+fn normalize(graph: &mut Graph, id: NodeId, opaque: &OpaqueOp) -> Option<()> {
+    if opaque.attributes.iter().any(|(_, value)| !value.bodies().is_empty()) {
         return None;
     }
     let operands = graph.operands(id);
     let results: Vec<_> = graph.results(id).collect();
-    let OpaqueOp { op_type, version, attributes, .. } = kept;
-    let written = forms::Written { op_type, opset: *version, attributes, operands: &operands, results: results.len() };
+    let OpaqueOp { op_type, version, attributes, .. } = opaque;
+    let written = forms::FileNode { op_type, opset: *version, attributes, operands: &operands, results: results.len() };
     let first = results.first().map_or_else(|| "".into(), |value| graph.value_name(*value).clone());
     let mut name = |word: &str| -> Arc<str> { format!("{first}.{word}").into() };
     let normal = forms::from_opset(graph, written, &mut name).ok()??;

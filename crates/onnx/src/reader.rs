@@ -1,7 +1,7 @@
-//! The reader: a file becomes a model. Weights stay where they are, as ranges of the file or of its external data.
+//! The reader: reads a file into a model. Weights stay where they are, as ranges of the file or of its external data.
 //!
-//! A file is untrusted: it is scanned before it is decoded, every law that the graph is built on is checked, and what
-//! has no place in the IR is an error that says so; nothing is dropped in silence.
+//! A file is untrusted: it is scanned before it is decoded, and the graph's rules are checked. What the IR cannot
+//! represent is an error; nothing is dropped silently.
 
 use crate::forms::READ_OPSETS;
 use crate::wire::{
@@ -27,27 +27,28 @@ mod names;
 mod notes;
 mod tensor;
 
-/// The opsets newer than those that are understood: their operators are kept as they came.
-pub const KEPT_OPSETS: RangeInclusive<i64> = 29..=40;
+/// The opsets newer than those with known operators: their operators are opaque.
+pub const OPAQUE_OPSETS: RangeInclusive<i64> = 29..=40;
 
-/// The operators of ONNX Runtime, which runs them in models that do not import them; not so in their functions.
+/// The domain of ONNX Runtime's operators, which it runs even in models that do not import it; not so in their
+/// functions.
 const CONTRIB: &str = "com.microsoft";
 
-/// Whether the operators of an opset are kept as they came, for it is newer or older than those that are understood.
-pub(crate) fn is_kept(opset: i64) -> bool {
-    KEPT_OPSETS.contains(&opset) || (1..*READ_OPSETS.start()).contains(&opset)
+/// Whether the operators of an opset are opaque because it is newer or older than those with known operators.
+pub(crate) fn is_opaque_opset(opset: i64) -> bool {
+    OPAQUE_OPSETS.contains(&opset) || (1..*READ_OPSETS.start()).contains(&opset)
 }
 
-/// How a model is read.
+/// Options for reading a model.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReadOptions {
-    /// A folder beneath which external data may lie where the model's folder has links into it.
+    /// A folder that external data may be in if the model's folder has links into it.
     pub data_dir: Option<PathBuf>,
-    /// Whether functions of the model are put in place of the nodes that call them.
+    /// Whether functions of the model are inlined.
     pub inline_functions: bool,
-    /// Whether what is otherwise a [warning](Model::warnings) is an error: a declared type that is wrong, a size of -1, an
-    /// operator set that is not imported.
+    /// Whether [warnings](Model::warnings) are errors: a wrong declared type, a negative size, an operator set that is
+    /// not imported.
     pub strict: bool,
 }
 
@@ -75,71 +76,71 @@ impl ReadOptions {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {
-    /// It cannot be opened.
+    /// The file cannot be opened.
     #[error(transparent)]
     File(#[from] files::FileError),
-    /// It can, but it is no model, or not one that is read.
+    /// The file is not a model, or not one that can be read.
     #[error("{path:?}: {problem}")]
     Invalid {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        problem: Problem,
+        problem: ReadProblem,
     },
 }
 
 /// What is wrong with a file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Problem {
-    /// It is no protobuf file of ONNX's messages.
+pub enum ReadProblem {
+    /// The file is not a protobuf file of ONNX messages.
     #[error(transparent)]
     Wire(#[from] WireError),
-    /// `prost` refuses it.
+    /// `prost` cannot decode it.
     #[error("the file cannot be decoded: {0}")]
     Decode(#[from] prost::DecodeError),
-    /// A field that no version of ONNX up to IR 14 has.
-    #[error("{0}; the file is of a newer version of ONNX, or not ONNX")]
+    /// The file has a field that no version of ONNX up to IR 14 has.
+    #[error("{0}\n  help: check that the file is an ONNX model of IR version {IR_VERSION} or older")]
     UnknownField(UnknownField),
-    /// The version of the file format is not one that is read.
-    #[error("the IR version is {}, and versions 1 to {IR_VERSION} are read", show(*.found))]
+    /// The IR version is not supported.
+    #[error("the IR version is {}, but must be from 1 to {IR_VERSION}", show(*.found))]
     IrVersion {
-        /// What the file says.
+        /// The version in the file.
         found: Option<i64>,
     },
-    /// The version of the default domain is not one that is read.
+    /// The opset is not supported.
     #[error(
-        "the opset is {}, and opsets {} to {} are read", show(*.found), 1, KEPT_OPSETS.end()
+        "the opset is {}, but must be from {} to {}", show(*.found), 1, OPAQUE_OPSETS.end()
     )]
     Opset {
-        /// What the file says.
+        /// The version in the file.
         found: Option<i64>,
     },
-    /// A law of models or graphs is broken.
+    /// The model or a graph is not valid.
     #[error("{0}")]
     Graph(String),
-    /// A law about one value is broken.
+    /// A value is not valid.
     #[error("value {name:?}: {what}")]
     Value {
-        /// Its name.
+        /// The name.
         name: String,
-        /// The law, with what was found.
+        /// The problem.
         what: String,
     },
-    /// A law about one node is broken.
+    /// A node is not valid.
     #[error("{node}: {what}")]
     Node {
-        /// Its operator and name.
+        /// The node's operator and name.
         node: String,
-        /// The law, with what was found.
+        /// The problem.
         what: String,
     },
-    /// A law about one tensor is broken.
+    /// A tensor is not valid.
     #[error("tensor {name:?}: {what}")]
     Tensor {
-        /// Its name, or that of the node that holds it.
+        /// The tensor's name, or that of the node that holds it.
         name: String,
-        /// The law, with what was found.
+        /// The problem.
         what: String,
     },
 }
@@ -151,7 +152,7 @@ fn show(version: Option<i64>) -> String {
 /// Reads a model.
 ///
 /// # Errors
-/// When the file is not ONNX, breaks a law of ONNX, or holds what is not read yet.
+/// When the file cannot be read, is not a valid model, or has a part that is not supported.
 pub fn read(path: impl AsRef<Path>, options: &ReadOptions) -> Result<Model, ReadError> {
     let path = path.as_ref();
     let source = Source::open(path)?;
@@ -163,21 +164,21 @@ pub fn read(path: impl AsRef<Path>, options: &ReadOptions) -> Result<Model, Read
     decode(bytes, &source, &folder, options).map_err(|problem| ReadError::Invalid { path: path.to_owned(), problem })
 }
 
-fn decode(bytes: Bytes, source: &Source, folder: &Folder, options: &ReadOptions) -> Result<Model, Problem> {
+fn decode(bytes: Bytes, source: &Source, folder: &Folder, options: &ReadOptions) -> Result<Model, ReadProblem> {
     if let Some(field) = wire::scan(&schema::MODEL, &bytes)?.into_iter().next() {
-        return Err(Problem::UnknownField(field));
+        return Err(ReadProblem::UnknownField(field));
     }
     let mut proto = ModelProto::decode(bytes.clone())?;
     let ir_version = proto.ir_version.filter(|version| (1..=IR_VERSION).contains(version));
-    let ir_version = ir_version.ok_or(Problem::IrVersion { found: proto.ir_version })?;
+    let ir_version = ir_version.ok_or(ReadProblem::IrVersion { found: proto.ir_version })?;
     let mut opsets = imports(&proto.opset_import)?;
     let opset = opsets.get("").copied();
-    let known = opset.is_some_and(|opset| READ_OPSETS.contains(&opset) || is_kept(opset));
-    // A model of other domains alone needs none of ONNX's own.
+    let known = opset.is_some_and(|opset| READ_OPSETS.contains(&opset) || is_opaque_opset(opset));
+    // A model that uses only other domains needs no opset.
     if !known && (opset.is_some() || opsets.is_empty()) {
-        return Err(Problem::Opset { found: opset });
+        return Err(ReadProblem::Opset { found: opset });
     }
-    let graph = proto.graph.take().ok_or_else(|| Problem::Graph("the model has no graph".to_owned()))?;
+    let graph = proto.graph.take().ok_or_else(|| ReadProblem::Graph("the model has no graph".to_owned()))?;
     let functions = Functions::new(std::mem::take(&mut proto.functions))?;
     functions.check_expansion(&graph)?;
     let inline = options.inline_functions;
@@ -197,11 +198,11 @@ fn decode(bytes: Bytes, source: &Source, folder: &Folder, options: &ReadOptions)
     if !opsets.contains_key(CONTRIB)
         && let Some(node) = names::nodes(&graph).find(|node| node.domain.as_deref() == Some(CONTRIB))
     {
-        let what = format!("the model imports no operator set {CONTRIB:?}; version 1, the only one, is imported");
-        context.warn(Problem::Node { node: node_text(node), what })?;
+        let what = format!("the model does not import the operator set {CONTRIB:?}; assuming version 1, the only one");
+        context.warn(ReadProblem::Node { node: node_text(node), what })?;
         opsets.insert(CONTRIB.to_owned(), 1);
     }
-    let keep = opset.is_some_and(is_kept);
+    let keep = opset.is_some_and(is_opaque_opset);
     let scope = Scope { opsets: &opsets, keep, given: None, calls: 0, bodies: 0 };
     let mut model = Model::new(graph::read(graph, Surroundings::default(), &context, scope)?);
     for training in std::mem::take(&mut proto.training_info) {
@@ -219,33 +220,33 @@ fn decode(bytes: Bytes, source: &Source, folder: &Folder, options: &ReadOptions)
     Ok(model)
 }
 
-/// What every part of a file is read with.
+/// The state shared while reading the parts of a file.
 struct Context<'a> {
     source: &'a Source,
-    /// Its [frames](frames::read).
+    /// The [bytes without large weights](frames::read).
     bytes: Bytes,
     folder: &'a Folder,
     ir_version: i64,
     functions: Functions,
-    /// Whether functions are put in place of their calls.
+    /// Whether functions are inlined.
     inline: bool,
-    /// How many nodes of functions were put in place.
+    /// The number of nodes inlined from functions.
     inlined: Cell<usize>,
-    /// Whether an operator was found before the opset that brings it.
+    /// Whether an operator was found before its first opset.
     early_operators: Cell<bool>,
-    /// Whether a warning is an error.
+    /// Whether warnings are errors.
     strict: bool,
     warnings: RefCell<Vec<String>>,
-    /// Whether the file was found to declare a size below 0, which is reported once.
+    /// Whether a negative size was found in the file, which is reported once.
     has_negative_size: Cell<bool>,
 }
 
 impl Context<'_> {
-    /// Reports what is wrong with the file and harmless.
+    /// Reports a harmless problem of the file as a warning.
     ///
     /// # Errors
-    /// The problem itself where the reader is strict.
-    fn warn(&self, problem: Problem) -> Result<(), Problem> {
+    /// The problem itself if the reader is strict.
+    fn warn(&self, problem: ReadProblem) -> Result<(), ReadProblem> {
         if self.strict {
             return Err(problem);
         }
@@ -254,31 +255,31 @@ impl Context<'_> {
     }
 }
 
-/// The default domain has two names.
+/// Normalizes the name of a domain: the default domain has two.
 fn domain(name: Option<&str>) -> &str {
     name.filter(|name| *name != "ai.onnx").unwrap_or_default()
 }
 
-/// The versions of the operator sets.
-fn imports(protos: &[OperatorSetIdProto]) -> Result<BTreeMap<String, i64>, Problem> {
+/// Reads the versions of the operator sets.
+fn imports(protos: &[OperatorSetIdProto]) -> Result<BTreeMap<String, i64>, ReadProblem> {
     let mut opsets = BTreeMap::new();
     for import in protos {
         let domain = domain(import.domain.as_deref());
         let version = import.version.unwrap_or_default();
         if opsets.insert(domain.to_owned(), version).is_some_and(|other| other != version) {
-            return Err(Problem::Graph(format!("the operator set {domain:?} has two versions")));
+            return Err(ReadProblem::Graph(format!("the operator set {domain:?} is imported twice")));
         }
     }
     Ok(opsets)
 }
 
-/// A step that trains the model; its graphs see the values of the model's.
+/// Reads a training step; its graphs see the values of the model's graph.
 fn step<'a>(
     proto: TrainingInfoProto,
     around: &Graph,
     context: &'a Context<'a>,
     scope: Scope<'a>,
-) -> Result<Training, Problem> {
+) -> Result<Training, ReadProblem> {
     let values = around.schedule().into_iter().flat_map(|id| around.results(id));
     let facts: HashMap<&str, &Fact> = values.map(|value| (&**around.value_name(value), around.fact(value))).collect();
     let read = |graph: Option<GraphProto>| match graph {
@@ -302,8 +303,8 @@ fn step<'a>(
     })
 }
 
-/// What stands beside the graph.
-fn describe(model: &mut Model, proto: ModelProto) -> Result<(), Problem> {
+/// Reads the model's metadata.
+fn describe(model: &mut Model, proto: ModelProto) -> Result<(), ReadProblem> {
     let given = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
     if given(&proto.producer_name) || given(&proto.producer_version) {
         model.producer = Some((proto.producer_name.unwrap_or_default(), proto.producer_version.unwrap_or_default()));
@@ -316,7 +317,7 @@ fn describe(model: &mut Model, proto: ModelProto) -> Result<(), Problem> {
     Ok(())
 }
 
-/// A node in errors: its operator and its name, or that of its first result.
+/// Returns a node for messages: its operator and its name, or that of its first result.
 fn node_text(node: &NodeProto) -> String {
     let operator = node.op_type.as_deref().unwrap_or_default();
     let domain = domain(node.domain.as_deref());

@@ -1,23 +1,23 @@
-//! ONNX's own operators: the opsets of the default domain that brought a version of each.
+//! ONNX's own operators: the opsets of the default domain that introduced each version.
 //!
-//! They stand in the IR's table of operators, which was generated from the schemas of ONNX 1.23.2 (opset 28); where two
-//! schemas do not tell whether a node changes, the documents of both versions were read.
+//! They are in the IR's operator table, which was generated from the schemas of ONNX 1.23.2 (opset 28); where two
+//! schemas do not show whether a node changes, the documentation of both versions was compared.
 
 use netwright_ir::OpKind;
 use std::cmp::Ordering;
 
-/// What a version does to the nodes written before it.
+/// The effect of a version on nodes written before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Change {
     /// They mean the same.
     None,
-    /// They may mean something else, or be none.
+    /// They may mean something else, or be invalid.
     Meaning,
-    /// The operator is no more.
+    /// The operator was removed.
     End,
 }
 
-/// The versions of the operators that are read as others, so that the IR's table does not have them.
+/// The versions of operators that are read as other operators and so are not in the IR's table.
 const READ_AS_OTHERS: [(&str, &[(i64, Change)]); 3] = [
     (
         "Constant",
@@ -38,7 +38,7 @@ const READ_AS_OTHERS: [(&str, &[(i64, Change)]); 3] = [
     ("Upsample", &[(1, Change::None), (7, Change::Meaning), (9, Change::Meaning), (10, Change::End)]),
 ];
 
-/// The versions of an operator, the oldest first; none where ONNX has no such operator.
+/// Returns the versions of an operator, oldest first; none if ONNX does not have it.
 fn versions(operator: &str) -> impl Iterator<Item = (i64, Change)> {
     let known = OpKind::from_name(operator).map_or(&[][..], OpKind::versions);
     let known =
@@ -47,20 +47,20 @@ fn versions(operator: &str) -> impl Iterator<Item = (i64, Change)> {
     known.chain(others.flat_map(|(_, versions)| versions.iter().copied()))
 }
 
-/// The first opset that has the operator.
+/// Returns the first opset that has the operator.
 pub(crate) fn since(operator: &str) -> Option<i64> {
     versions(operator).next().map(|(version, _)| version)
 }
 
-/// Operators that ONNX Runtime has in the default domain at every opset: ONNX does not, or from a later opset on.
+/// Operators that ONNX Runtime has in the default domain at every opset, while ONNX has them later or not at all.
 const OF_ONNX_RUNTIME: [&str; 2] = ["LayerNormalization", "SimplifiedLayerNormalization"];
 
-/// Whether ONNX Runtime runs an operator of the default domain before the opset that brings it.
+/// Whether ONNX Runtime runs an operator of the default domain before its first opset.
 pub(crate) fn runs_early(operator: &str) -> bool {
     OF_ONNX_RUNTIME.contains(&operator)
 }
 
-/// Whether the default domain has the operator in that opset, or ONNX Runtime takes it for one that it has.
+/// Whether the default domain has the operator in this opset, or ONNX Runtime runs it all the same.
 pub(crate) fn knows(opset: i64, operator: &str) -> bool {
     if runs_early(operator) {
         return true;
@@ -69,9 +69,9 @@ pub(crate) fn knows(opset: i64, operator: &str) -> bool {
     last.is_some_and(|(_, change)| change != Change::End)
 }
 
-/// The opset at which a node of the operator, written for opset `from`, changes its meaning or form on the way to `to`.
+/// Returns the opset between `from` and `to` that changes the meaning or form of a node of the operator.
 ///
-/// Up, a version that only adds changes nothing; down, any version does, as what it added may be in use.
+/// Upward, a version that only adds changes nothing; downward, every version counts, as the node may use what it added.
 pub(crate) fn changed_between(operator: &str, from: i64, to: i64) -> Option<i64> {
     let mut versions = versions(operator);
     let changed = match from.cmp(&to) {
@@ -137,7 +137,7 @@ mod tests {
             ("ReduceMean", 17, 18, Some(18)),
             ("Pad", 13, 24, None),
             ("QuantizeLinear", 10, 28, None),
-            // Down, what was added may be in use.
+            // Downward, the node may use what was added.
             ("Pad", 19, 18, Some(19)),
             ("Pad", 25, 11, Some(13)),
             ("Relu", 13, 14, None),

@@ -1,6 +1,6 @@
-//! ONNX text syntax, as `onnx.parser` reads it, for snapshots: every line says what the file holds.
+//! Prints models in ONNX's text syntax, as `onnx.parser` reads it, for snapshots: every line shows what the file holds.
 //!
-//! Long tensors are a hash of their elements, and inner values have their type, both as comments.
+//! Long tensors are printed as a hash, and inner values with their type, both as comments.
 
 use crate::WriteError;
 use crate::wire::{
@@ -12,13 +12,13 @@ use netwright_ir::{Data, ElementType, Model, Tensor, TensorError};
 use std::collections::HashMap;
 use std::fmt::Write;
 
-/// Tensors of up to this many elements are printed whole.
+/// The maximum number of elements of a tensor that is printed in full.
 const INLINE: u64 = 8;
 
-/// How much is hashed at a time.
+/// The number of bytes hashed at a time.
 const BLOCK: u64 = 1 << 20;
 
-/// The text of a model in the forms of its opset. The same model gives the same text.
+/// Returns the text of a model in the forms of its opset. The same model gives the same text.
 ///
 /// # Errors
 /// When the model has no ONNX form, or a weight cannot be read.
@@ -33,7 +33,7 @@ pub fn to_text(model: &Model) -> Result<String, WriteError> {
     Ok(out)
 }
 
-/// It recurses on bodies, which nest to a bound.
+/// Prints a graph; recurses on bodies, whose depth is bounded.
 fn graph_text(
     graph: &GraphProto,
     margin: &str,
@@ -45,7 +45,7 @@ fn graph_text(
     line(&mut out, &format!("{} ({}) => ({})", identifier(name), list(&graph.input), list(&graph.output)));
     let types: HashMap<_, _> =
         graph.value_info.iter().filter_map(|value| Some((value.name.as_deref()?, ty(value.r#type.as_ref())))).collect();
-    // The initializers are printed first, but their tensors are the last.
+    // The initializers are printed first, but their tensors come last.
     let mut nodes = String::new();
     for node in &graph.node {
         line(&mut nodes, &format!("{margin}   {}", node_text(node, &types, margin, tensors)?));
@@ -86,7 +86,7 @@ fn header(model: &ModelProto, out: &mut String) {
         format!("ir_version: {}", model.ir_version.unwrap_or_default()),
         format!("opset_import: [{}]", opsets.join(", ")),
     ];
-    // Our own version would change every snapshot at every release.
+    // The version of Netwright would change every snapshot at each release.
     if let Some(producer) = model.producer_name.as_deref().filter(|producer| *producer != PRODUCER) {
         fields.push(format!("producer_name: {}", quoted(producer)));
         fields.push(format!("producer_version: {}", quoted(model.producer_version.as_deref().unwrap_or_default())));
@@ -161,7 +161,7 @@ fn attribute(
             let sparse = proto.sparse_tensor.as_deref().into_iter().chain(&proto.sparse_tensors);
             let mut texts = vec![];
             for tensor in sparse {
-                // Its values and its indices.
+                // A sparse tensor has two: its values and its indices.
                 tensors.nth(1);
                 texts.push(format!("{:?}", tensor.dims));
             }
@@ -186,7 +186,7 @@ fn attribute(
 enum Contents {
     /// The elements as a list.
     Elements(String),
-    /// A hash of them.
+    /// A hash of the elements.
     Hash(u64),
 }
 
@@ -200,7 +200,7 @@ fn contents(tensor: &Tensor) -> Result<Contents, WriteError> {
             return Ok(list(values.iter().map(i64::to_string).collect()));
         }
         if let Some(values) = tensor.floats() {
-            #[expect(clippy::cast_possible_truncation, reason = "they were of that type")]
+            #[expect(clippy::cast_possible_truncation, reason = "they were converted from that type")]
             return Ok(list(match tensor.element() {
                 ElementType::F32 => values.iter().map(|value| float(*value as f32)).collect(),
                 _ => values.iter().map(|value| format!("{value:?}")).collect(),
@@ -211,7 +211,8 @@ fn contents(tensor: &Tensor) -> Result<Contents, WriteError> {
     hash(tensor).map(Contents::Hash).map_err(failed)
 }
 
-/// A hash of the elements, the same on every machine: that of `rustc`, word by word, which outruns the disk.
+/// Hashes the elements, with the same result on every machine: rustc's hash, word by word, which is faster than the
+/// disk.
 fn hash(tensor: &Tensor) -> Result<u64, TensorError> {
     let word = |hash: u64, word: u64| (hash.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
     let bytes = |start: u64, bytes: &[u8]| {
@@ -241,7 +242,7 @@ fn value(name: &str) -> String {
     if name.is_empty() { String::new() } else { identifier(name) }
 }
 
-/// A name, quoted where it is no identifier.
+/// Returns a name, quoted if it is not an identifier.
 fn identifier(name: &str) -> String {
     let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
         && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
@@ -256,7 +257,7 @@ fn quoted(text: &str) -> String {
                 out.push('\\');
                 out.push(c);
             }
-            // A line is a line.
+            // A line break would end the line.
             c if c.is_control() => {
                 let _ = write!(out, "{}", c.escape_default());
             }
@@ -291,7 +292,7 @@ fn ty(proto: Option<&TypeProto>) -> String {
     }
 }
 
-/// `[batch, 4]`; nothing for a scalar, and `[]` where the rank is not known.
+/// Returns `[batch, 4]`, nothing for a scalar, and `[]` for an unknown rank.
 fn shape(shape: Option<&TensorShapeProto>) -> String {
     let dim = |dim: &DimensionProto| match &dim.value {
         Some(DimensionValue::Value(size)) => size.to_string(),
@@ -305,7 +306,7 @@ fn shape(shape: Option<&TensorShapeProto>) -> String {
     }
 }
 
-/// ONNX's word for an element type.
+/// Returns ONNX's name of an element type.
 fn word(number: Option<i32>) -> &'static str {
     use ElementType as E;
     match ElementType::from_number(number.unwrap_or_default().into()) {

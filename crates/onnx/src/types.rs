@@ -1,4 +1,4 @@
-//! Types of values: `TypeProto` from and to the IR's.
+//! Types of values: conversion between `TypeProto` and the IR's types.
 
 use crate::wire::{
     DimensionProto, DimensionValue, MapTypeProto, OptionalTypeProto, SequenceTypeProto, SparseTensorTypeProto,
@@ -6,7 +6,7 @@ use crate::wire::{
 };
 use netwright_ir::{Dim, DimParts, ElementType, Shape, TensorType, ValueType};
 
-/// The type as a file has it; `None` where nothing is known.
+/// Converts a type to its form in a file; `None` if it is unknown.
 pub(crate) fn to_wire(ty: &ValueType) -> Option<TypeProto> {
     let inner = |ty: &ValueType| to_wire(ty).map(Box::new);
     let value = match ty {
@@ -26,7 +26,7 @@ pub(crate) fn to_wire(ty: &ValueType) -> Option<TypeProto> {
     Some(TypeProto { value: Some(value), denotation: None })
 }
 
-/// The number of an element type; they are small.
+/// Returns the number of an element type; the numbers are small.
 pub(crate) fn number(element: ElementType) -> i32 {
     i32::try_from(element.number()).unwrap_or(i32::MAX)
 }
@@ -36,7 +36,7 @@ fn shape_to_wire(shape: &Shape) -> TensorShapeProto {
         let value = match dim {
             Dim::Known(size) => Some(DimensionValue::Value(*size)),
             Dim::Unknown => None,
-            // A symbol of any name is written as it is, if it reads back so.
+            // A symbol of any name is written unquoted if it reads back as itself.
             Dim::Symbol(symbol) if dim_of(symbol.as_str()) == *dim => {
                 Some(DimensionValue::Param(symbol.as_str().to_owned()))
             }
@@ -47,10 +47,10 @@ fn shape_to_wire(shape: &Shape) -> TensorShapeProto {
     TensorShapeProto { dim: shape.iter().map(dim).collect() }
 }
 
-/// What a `dim_param` says: an expression, or else a symbol of that name, spaces and all.
+/// Parses a `dim_param`: an expression, or else a symbol of this name, spaces included.
 fn dim_of(param: &str) -> Dim {
     match param.parse() {
-        // Another name than the one without them.
+        // The name with spaces is another symbol than the one without.
         _ if param.trim() != param => Dim::symbol(param),
         Ok(dim @ (Dim::Symbol(_) | Dim::Expr(_) | Dim::Unknown)) => dim,
         _ if param.is_empty() => Dim::Unknown,
@@ -58,10 +58,10 @@ fn dim_of(param: &str) -> Dim {
     }
 }
 
-/// The type that a file declares; nesting is bounded by the scan before decoding.
+/// Converts a type that a file declares; the scan before decoding bounds its nesting.
 ///
 /// # Errors
-/// With the law that is broken.
+/// When the type is not valid; says why.
 pub(crate) fn from_wire(ty: &TypeProto) -> Result<ValueType, String> {
     let inner = |ty: &Option<Box<TypeProto>>| match ty {
         Some(ty) => from_wire(ty).map(Box::new),
@@ -78,19 +78,19 @@ pub(crate) fn from_wire(ty: &TypeProto) -> Result<ValueType, String> {
         Some(TypeValue::Sequence(sequence)) => ValueType::Sequence(inner(&sequence.elem_type)?),
         Some(TypeValue::Optional(optional)) => ValueType::Optional(inner(&optional.elem_type)?),
         Some(TypeValue::Map(map)) => ValueType::Map(element(map.key_type)?, inner(&map.value_type)?),
-        Some(TypeValue::Opaque(_)) => return Err("its type is opaque, and nothing is known of such values".to_owned()),
+        Some(TypeValue::Opaque(_)) => return Err("its type is opaque, which is not supported".to_owned()),
     })
 }
 
-/// The element type of that number.
+/// Returns the element type with this number.
 pub(crate) fn element(number: Option<i32>) -> Result<ElementType, String> {
     let number = number.unwrap_or(0);
-    ElementType::from_number(number.into()).ok_or_else(|| format!("{number} is no element type of ONNX (1 to 28)"))
+    ElementType::from_number(number.into()).ok_or_else(|| format!("{number} is not an element type of ONNX (1 to 28)"))
 }
 
 fn tensor_from_wire(number: Option<i32>, shape: Option<&TensorShapeProto>) -> Result<TensorType, String> {
     let dim = |dim: &DimensionProto| match &dim.value {
-        // Runtimes take a size below 0 as unknown, and paddle2onnx writes one so.
+        // Runtimes treat a negative size as unknown, and paddle2onnx writes unknown sizes so.
         None | Some(DimensionValue::Value(..0)) => Dim::Unknown,
         Some(DimensionValue::Value(size)) => Dim::Known(*size),
         Some(DimensionValue::Param(param)) => dim_of(param),
@@ -99,7 +99,7 @@ fn tensor_from_wire(number: Option<i32>, shape: Option<&TensorShapeProto>) -> Re
     Ok(TensorType { element: element(number)?, shape })
 }
 
-/// The shape that a type declares of a tensor; that of a sequence's elements is not looked at.
+/// Returns the shape that a type declares for a tensor; not that of a sequence's elements.
 fn shape(ty: &TypeProto) -> Option<&TensorShapeProto> {
     match &ty.value {
         Some(TypeValue::Tensor(tensor)) => tensor.shape.as_ref(),
@@ -108,12 +108,12 @@ fn shape(ty: &TypeProto) -> Option<&TensorShapeProto> {
     }
 }
 
-/// The rank that a type declares of a tensor.
+/// Returns the rank that a type declares for a tensor.
 pub(crate) fn rank(ty: Option<&TypeProto>) -> Option<usize> {
     Some(shape(ty?)?.dim.len())
 }
 
-/// The first size below 0 that a type declares.
+/// Returns the first negative size that a type declares.
 pub(crate) fn negative_size(ty: &TypeProto) -> Option<i64> {
     shape(ty)?.dim.iter().find_map(|dim| match dim.value {
         Some(DimensionValue::Value(size @ ..0)) => Some(size),
@@ -121,7 +121,7 @@ pub(crate) fn negative_size(ty: &TypeProto) -> Option<i64> {
     })
 }
 
-/// What a type and its axes stand for; `None` where a type within it says such a thing, which has no place.
+/// Returns the denotations of a type and its axes; `None` if a type within it has one, which is not supported.
 pub(crate) fn denotations(ty: &TypeProto) -> Option<(String, Vec<String>)> {
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     let mut axes = vec![];
@@ -147,7 +147,7 @@ pub(crate) fn denotations(ty: &TypeProto) -> Option<(String, Vec<String>)> {
     Some((text(&ty.denotation), axes))
 }
 
-/// How the file spells the sizes of a tensor that are expressions, where that is not how they are printed.
+/// Returns how the file spells the symbolic sizes of a tensor, if that is not how they are printed.
 pub(crate) fn spellings(ty: &TypeProto) -> Vec<String> {
     let Some(TypeValue::Tensor(TensorTypeProto { shape: Some(shape), .. })) = &ty.value else { return vec![] };
     let spelled = |dim: &DimensionProto| match &dim.value {
@@ -158,7 +158,7 @@ pub(crate) fn spellings(ty: &TypeProto) -> Vec<String> {
     if spelled.iter().all(String::is_empty) { vec![] } else { spelled }
 }
 
-/// Spells the sizes as the file did, where they are still the same.
+/// Spells the sizes as the file did, if they are still the same.
 pub(crate) fn spell(ty: &mut TypeProto, dims: &[Dim], spellings: &[String]) {
     if let Some(TypeValue::Tensor(TensorTypeProto { shape: Some(shape), .. })) = &mut ty.value {
         for ((proto, dim), spelled) in shape.dim.iter_mut().zip(dims).zip(spellings) {
@@ -169,7 +169,7 @@ pub(crate) fn spell(ty: &mut TypeProto, dims: &[Dim], spellings: &[String]) {
     }
 }
 
-/// The reverse of [`denotations`].
+/// Sets the denotations of a type: the inverse of [`denotations`].
 pub(crate) fn denote(ty: &mut TypeProto, denotation: &str, axes: &[String]) {
     let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
     ty.denotation = given(denotation);
@@ -180,19 +180,19 @@ pub(crate) fn denote(ty: &mut TypeProto, denotation: &str, axes: &[String]) {
     }
 }
 
-/// Whether a type is one that is declared of inner values.
+/// Whether a type can be declared for inner values.
 pub(crate) fn can_be_declared(ty: &ValueType) -> bool {
     let shape = match ty {
         ValueType::Tensor(tensor) => Some(tensor.shape.as_deref()),
         _ => None,
     };
-    // A tensor of unknown rank is no declaration that ONNX's checker takes.
-    let is_told = *ty != ValueType::Unknown && shape != Some(None);
-    // tract 0.23.9 takes a declared size at its word, and knows the smaller of two as another than it finds itself.
-    is_told && shape.flatten().is_none_or(|shape| !shape.iter().any(chooses))
+    // ONNX's checker refuses the declaration of a tensor of unknown rank.
+    let is_known = *ty != ValueType::Unknown && shape != Some(None);
+    // tract 0.23.9 takes a declared size literally and fails to equate a minimum with the one it infers.
+    is_known && shape.flatten().is_none_or(|shape| !shape.iter().any(chooses))
 }
 
-/// Whether a size is the smallest of some.
+/// Whether a size is a minimum.
 fn chooses(dim: &Dim) -> bool {
     match dim.parts() {
         DimParts::Min(_) => true,

@@ -1,17 +1,14 @@
-//! The wire types of ONNX: what stands in a `.onnx` file, byte for byte, before any meaning is read
-//! into it.
+//! The wire types of ONNX: the protobuf messages of an `.onnx` file, before they are interpreted.
 //!
-//! The structs are those of `onnx.proto` as of IR version 14 (onnx 1.23.2), declared by hand with
-//! `prost`. The file is proto2, so an `optional` field is an `Option` here and decoding tells
-//! absent from zero or empty; decoding and encoding a file again gives its bytes back if it was
-//! written in the order of the field numbers, as protobuf's own writers do. `raw_data` is
-//! [`bytes::Bytes`]: decoded from `Bytes` over a file, weights keep their place in it
-//! ([`offset_in`]). Messages nested in others have flat names: `TypeProto.Tensor` is
-//! [`TensorTypeProto`].
+//! The structs are those of `onnx.proto` at IR version 14 (onnx 1.23.2), declared by hand with `prost`. The file is
+//! proto2, so an `optional` field is an `Option`, and decoding distinguishes absent from zero or empty. Decoding and
+//! encoding a file gives its bytes back if its fields were in the order of their numbers, as protobuf's own writers do.
+//! `raw_data` is [`bytes::Bytes`]: decoded from `Bytes` over a file, weights keep their place in it ([`offset_in`]).
+//! Nested messages have flat names: `TypeProto.Tensor` is [`TensorTypeProto`].
 //!
-//! `prost` drops fields it does not know, without a word. So [`scan()`] first walks the wire format
-//! against [`schema`], a table of the same messages, and reports unknown fields and damage by
-//! place. What it accepts, `prost` decodes.
+//! `prost` silently drops unknown fields. So [`scan()`] first checks the wire format against [`schema`], a table of the
+//! same messages, and reports unknown fields and damage with their position. `prost` decodes every file that it
+//! accepts.
 //!
 //! ```
 //! use bytes::Bytes;
@@ -46,12 +43,12 @@ pub use model::{
     StringStringEntryProto, TensorAnnotation, TrainingInfoProto,
 };
 pub(crate) use scan::varint;
-pub use scan::{MAX_DEPTH, MAX_TYPE_DEPTH, MAX_UNKNOWN_FIELDS, Problem, UnknownField, WireError, scan};
+pub use scan::{MAX_DEPTH, MAX_TYPE_DEPTH, MAX_UNKNOWN_FIELDS, UnknownField, WireError, WireProblem, scan};
 pub use tensor::{DataLocation, DataType, SegmentProto, SparseTensorProto, TensorProto, offset_in};
 pub use types::{
     DimensionProto, DimensionValue, MapTypeProto, OpaqueTypeProto, OptionalTypeProto, SequenceTypeProto,
     SparseTensorTypeProto, TensorShapeProto, TensorTypeProto, TypeProto, TypeValue, ValueInfoProto,
 };
 
-/// The newest IR version whose messages stand here in full.
+/// The newest IR version that the messages cover.
 pub const IR_VERSION: i64 = 14;

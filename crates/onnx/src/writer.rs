@@ -1,7 +1,7 @@
-//! The writer: a model becomes one file, or a file and its external data.
+//! The writer: writes a model to one file, or to a file and its external data.
 //!
-//! The frames around the weights are encoded in memory; the weights themselves are copied from file to file, or made
-//! block by block by several threads, so that a model of any size needs a few megabytes.
+//! The messages around the weights are encoded in memory; the weights are copied from file to file or computed block by
+//! block by several threads, so a model of any size needs only a few megabytes.
 
 use crate::forms::{FormError, WRITTEN_OPSETS};
 use netwright_files::{self as files, AtomicFile, Folder, Identity};
@@ -12,19 +12,19 @@ pub(crate) mod emit;
 mod frame;
 mod stream;
 
-/// The most bytes a file may have: protobuf counts them in 31 bits.
+/// The maximum size of a file in bytes: protobuf sizes have 31 bits.
 pub const MAX_FILE: u64 = (1 << 31) - 1;
 
-/// How a model is written.
+/// Options for writing a model.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WriteOptions {
-    /// Where the weights go.
+    /// Where the weights are stored.
     pub external_data: ExternalData,
-    /// Whether weights that already stand in files are not copied: the model names those files, which must lie in its
-    /// folder and must stay as they are. The file that the model was read from may be one of them.
+    /// Whether weights that are already in files are not copied: the model refers to those files, which must be in its
+    /// folder and must not change. The file that the model was read from may be one of them.
     pub share_weights: bool,
-    /// Files that external data does not replace, beside those that hold weights of the model.
+    /// Files that external data must not replace, besides those that hold weights of the model.
     pub kept_files: Vec<Identity>,
 }
 
@@ -48,25 +48,25 @@ impl WriteOptions {
     }
 }
 
-/// Whether weights go to a file of their own, `NAME.onnx.data` beside `NAME.onnx`.
+/// Whether weights are stored in a separate file, `NAME.onnx.data` beside `NAME.onnx`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ExternalData {
-    /// Where the model would pass [`MAX_FILE`].
+    /// If the model would exceed [`MAX_FILE`].
     #[default]
     Auto,
-    /// All of 1 KiB or more.
+    /// All weights of 1 KiB or more.
     Always,
-    /// None; a model that is too large is an error.
+    /// No weights; a model that is too large is an error.
     Never,
 }
 
-/// What was written.
+/// The files that were written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Written {
-    /// The model, and then its external data, where it has some.
+pub struct WrittenFiles {
+    /// The model, then its external data if it has any.
     pub files: Vec<PathBuf>,
-    /// The size of all together.
+    /// The total size in bytes.
     pub bytes: u64,
 }
 
@@ -74,123 +74,127 @@ pub struct Written {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WriteError {
-    /// An opset outside of those whose forms are known.
+    /// The opset is not supported.
     #[error(
-        "opset {opset} cannot be written: the opsets are {} to {}",
+        "opset {opset} cannot be written\n  help: choose an opset from {} to {}",
         WRITTEN_OPSETS.start(), WRITTEN_OPSETS.end()
     )]
     Opset {
-        /// The one asked for.
+        /// The requested opset.
         opset: i64,
     },
-    /// A node without a form.
-    #[error("node {node:?}: {why}")]
+    /// A node has no form at the model's opset.
+    #[error("node {node:?}: {why}\n  help: {}", why.help())]
     Form {
         /// The name of the node's first result.
         node: String,
-        /// Why.
+        /// The reason.
         why: FormError,
     },
-    /// A node of a function without a form at the opset of the model.
-    #[error("node {node:?} of the function {function}: {why}; help: put the functions in place of their calls")]
+    /// A node of a function has no form at the model's opset.
+    #[error("node {node:?} of the function {function}: {why}\n  help: inline the functions (--inline-functions)")]
     Function {
         /// The function.
         function: String,
         /// The name of the node's first result.
         node: String,
-        /// Why.
+        /// The reason.
         why: FormError,
     },
-    /// A kept operator of a domain whose version the model does not say.
-    #[error("node {node:?} is of domain {domain:?}, for which the model has no opset")]
+    /// An opaque node is of a domain that the model does not import.
+    #[error(
+        "node {node:?} is of domain {domain:?}, which the model does not import\n  help: \
+         add it to the model's opsets"
+    )]
     Domain {
         /// The name of the node's first result.
         node: String,
         /// The domain.
         domain: String,
     },
-    /// A caller could not ask for it.
+    /// An output has no name, so a caller could not request it.
     #[error("output {at} has no name")]
     Unnamed {
-        /// Its position.
+        /// Its index.
         at: usize,
     },
-    /// Two values of the interface share a name.
+    /// Two inputs or outputs have the same name.
     #[error("{name:?} is the name of two inputs or outputs")]
     Duplicate {
         /// The name.
         name: String,
     },
-    /// ONNX demands the types of outputs.
-    #[error("nothing is known of the type of output {name:?}, and a file must say it")]
+    /// The type of an output is unknown, but ONNX requires it.
+    #[error(
+        "the type of output {name:?} is unknown, but a file must declare it\n  help: declare the type of the output"
+    )]
     Untyped {
         /// The name of the output.
         name: String,
     },
-    /// Assignments to devices are kept in the encoding of the file, and that is broken.
-    #[error("the devices of node {node:?} are no message of ONNX")]
+    /// The device configurations of a node, kept in their protobuf encoding, are malformed.
+    #[error("the device configurations of node {node:?} are not valid ONNX messages")]
     Devices {
         /// The name of the node's first result; empty for those of the model.
         node: String,
     },
-    /// A node that is computed from itself.
-    #[error("the graph has a cycle: {scheduled} of {nodes} nodes can be put in order")]
+    /// A node depends on itself.
+    #[error("the graph has a cycle: only {scheduled} of {nodes} nodes can be ordered")]
     Cycle {
-        /// How many can.
+        /// The number of nodes that can be ordered.
         scheduled: usize,
-        /// How many there are.
+        /// The number of nodes.
         nodes: usize,
     },
-    /// The model does not fit a protobuf file.
-    #[error("the model has {bytes} bytes and a file of protobuf holds {MAX_FILE}: {help}")]
+    /// The model does not fit in a protobuf file.
+    #[error("the model has {bytes} bytes, but a protobuf file holds at most {MAX_FILE}\n  help: {help}")]
     TooLarge {
-        /// Its size.
+        /// Its size in bytes.
         bytes: u64,
-        /// What to do.
+        /// How to fix it.
         help: &'static str,
     },
-    /// The model was to name the weights of the file that it replaces.
-    #[error("{path:?} holds weights that are to be shared: write to another file of its folder")]
+    /// The model would share the weights of the file that it replaces.
+    #[error("{path:?} holds weights that are to be shared\n  help: write to another file in its folder")]
     Shared {
         /// The path.
         path: PathBuf,
     },
-    /// External data is found by its name, which is text.
-    #[error("{path:?} is not UTF-8, so that the model cannot name its external data")]
+    /// The model's path is not UTF-8, but external data is found by a UTF-8 name.
+    #[error("{path:?} is not UTF-8, so the model cannot refer to its external data\n  help: choose a name in UTF-8")]
     Name {
         /// The model's path.
         path: PathBuf,
     },
-    /// The elements of a tensor cannot be had.
-    #[error("the elements of a tensor of {tensor} cannot be had")]
+    /// The elements of a tensor cannot be read.
+    #[error("the elements of a tensor of {tensor} cannot be read")]
     Elements {
         /// Its type.
         tensor: String,
         /// Why.
         source: TensorError,
     },
-    /// A dim that ONNX, which counts in signed numbers, cannot say.
-    #[error("tensor {name:?} has an axis of size {size}, and ONNX knows none of 2^63 or more")]
+    /// A size is too large for ONNX, which uses signed numbers.
+    #[error("tensor {name:?} has an axis of size {size}, but ONNX sizes must be less than 2^63")]
     Dim {
         /// The tensor's name.
         name: String,
         /// The size.
         size: u64,
     },
-    /// A file could not be written, or one that weights are copied from not be read.
+    /// A file could not be written, or a file with weights could not be read.
     #[error(transparent)]
     File(#[from] files::FileError),
 }
 
 /// Writes a model to `path`, in the forms of its opset.
 ///
-/// It appears at once and complete, so `path` may be the file that the model was read from. The same model gives the
-/// same bytes.
+/// The file appears atomically, so `path` may be the file that the model was read from. The same model gives the same
+/// bytes.
 ///
 /// # Errors
-/// Before anything is written where the model has no ONNX form or does not fit; else when a file cannot be read or
-/// written.
-pub fn write(model: &Model, path: impl AsRef<Path>, options: &WriteOptions) -> Result<Written, WriteError> {
+/// When the model has no ONNX form or does not fit, before anything is written; when a file cannot be read or written.
+pub fn write(model: &Model, path: impl AsRef<Path>, options: &WriteOptions) -> Result<WrittenFiles, WriteError> {
     let path = path.as_ref();
     let emitted = emit::emit(model)?;
     let shared = if options.share_weights { Some(share(&emitted, path)?) } else { None };
@@ -204,13 +208,13 @@ pub fn write(model: &Model, path: impl AsRef<Path>, options: &WriteOptions) -> R
             let mut file = AtomicFile::create(path)?;
             stream::write(&mut file, &embedded)?;
             file.commit()?;
-            Ok(Written { files: vec![path.to_owned()], bytes: embedded.len() })
+            Ok(WrittenFiles { files: vec![path.to_owned()], bytes: embedded.len() })
         }
         _ => write_external(&emitted, path, shared.as_ref(), &options.kept_files),
     }
 }
 
-/// The bytes of a model with its weights, in memory; for small ones.
+/// Returns the bytes of a model with its weights, in memory; for small models.
 ///
 /// # Errors
 /// When the model has no ONNX form, does not fit, or a weight cannot be read.
@@ -222,7 +226,7 @@ pub fn to_bytes(model: &Model) -> Result<Vec<u8>, WriteError> {
     stream::to_bytes(&frame)
 }
 
-/// The locations, for a model at `path`, of the files that hold its weights.
+/// Returns the locations of the files that hold the weights, for a model at `path`.
 fn share(emitted: &emit::Emitted, path: &Path) -> Result<frame::Shared, WriteError> {
     let folder = Folder::of(path)?;
     let replaced = Identity::of(path).ok();
@@ -244,24 +248,24 @@ fn write_external(
     path: &Path,
     shared: Option<&frame::Shared>,
     kept_files: &[Identity],
-) -> Result<Written, WriteError> {
+) -> Result<WrittenFiles, WriteError> {
     let data_path = data_path(emitted, path, kept_files)?;
     let location = data_path.file_name().and_then(|name| name.to_str());
     let location = location.ok_or_else(|| WriteError::Name { path: path.to_owned() })?;
     let mut external = frame::External::new(location);
     let frame = frame::encode(emitted, Some(&mut external), shared);
     if frame.len() > MAX_FILE {
-        return Err(WriteError::TooLarge { bytes: frame.len(), help: "so many nodes are no model that can be stored" });
+        return Err(WriteError::TooLarge { bytes: frame.len(), help: "reduce the number of nodes" });
     }
     let mut model = AtomicFile::create(path)?;
-    let mut written = Written { files: vec![path.to_owned()], bytes: frame.len() };
+    let mut written = WrittenFiles { files: vec![path.to_owned()], bytes: frame.len() };
     if external.data.len() > 0 {
         let mut data = AtomicFile::create(&data_path)?;
         stream::write(&mut data, &external.data)?;
         written.bytes += external.data.len();
         written.files.push(data_path);
         stream::write(&mut model, &frame)?;
-        // The model names its data, so it comes last.
+        // The model refers to its data, so it is committed last.
         data.commit()?;
     } else {
         stream::write(&mut model, &frame)?;
@@ -270,8 +274,8 @@ fn write_external(
     Ok(written)
 }
 
-/// `NAME.data`, or `NAME.1.data` and so on where that is to be kept or holds weights of the model itself: the old model
-/// stays whole until the new one takes its place.
+/// Returns `NAME.data`, or `NAME.1.data` and so on if that file must be kept or holds weights of the model itself: the
+/// old model stays intact until the new one replaces it.
 fn data_path(emitted: &emit::Emitted, path: &Path, kept_files: &[Identity]) -> Result<PathBuf, WriteError> {
     let name = path.file_name().and_then(|name| name.to_str());
     let name = name.ok_or_else(|| WriteError::Name { path: path.to_owned() })?;

@@ -1,4 +1,4 @@
-//! Linux by `openat2` and `copy_file_range`; other Unix systems by what all of them have.
+//! Linux with `openat2` and `copy_file_range`; other Unix systems with what all of them have.
 
 use std::fs::{File, FileType, Metadata, OpenOptions, Permissions};
 use std::io;
@@ -13,10 +13,10 @@ pub(crate) type Identity = (u64, u64);
 
 pub(crate) type Folder = File;
 
-/// Opening a pipe or a device must not wait for anyone, nor make a terminal ours.
+/// Opening a pipe or a device must not block, and a terminal must not become the controlling one.
 const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 
-/// Where the system allows it, a folder is opened as a place only, which needs no permission to list it.
+/// Where possible a folder is opened with `O_PATH`, which needs no permission to list it.
 #[cfg(target_os = "linux")]
 const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 #[cfg(not(target_os = "linux"))]
@@ -26,13 +26,13 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     Ok(retry_on_intr(|| openat(CWD, path, READ, Mode::empty()))?.into())
 }
 
-/// Creates a file that is at no moment open to more people than `permissions` say.
+/// Creates a file that is never accessible to more users than `permissions` allow.
 pub(crate) fn create_new(path: &Path, permissions: Option<&Permissions>) -> io::Result<File> {
     let mode = permissions.map_or(0o666, Permissions::mode);
     OpenOptions::new().write(true).create_new(true).mode(mode).open(path)
 }
 
-/// Creates a file without a name in the folder of `target`; `None` where the file system has none such, or they could
+/// Creates an unnamed file in the folder of `target`; `None` if the file system does not support it, or the file could
 /// not be given a name later.
 #[cfg(target_os = "linux")]
 pub(crate) fn create_unnamed(target: &Path, permissions: Option<&Permissions>) -> Option<File> {
@@ -48,7 +48,7 @@ pub(crate) fn create_unnamed(_target: &Path, _permissions: Option<&Permissions>)
     None
 }
 
-/// Gives a file without a name one.
+/// Gives an unnamed file a name.
 #[cfg(target_os = "linux")]
 pub(crate) fn link(file: &File, name: &Path) -> io::Result<()> {
     use rustix::fs::{AtFlags, linkat};
@@ -66,14 +66,14 @@ fn name_of_descriptor(file: &File) -> String {
     format!("/proc/self/fd/{}", file.as_raw_fd())
 }
 
-/// Whether a process of that number runs, as far as this one can see.
+/// Whether a process with this number runs, as far as this process can see.
 pub(crate) fn is_alive(process: u32) -> bool {
     use rustix::process::{Pid, test_kill_process};
     let Some(pid) = i32::try_from(process).ok().and_then(Pid::from_raw) else { return false };
     test_kill_process(pid) != Err(Errno::SRCH)
 }
 
-/// The parts of a file between `start` and `start + len` that are stored: the others are holes, which read as zeros.
+/// Returns the stored parts of a file between `start` and `start + len`: the others are holes, which read as zeros.
 #[cfg(any(target_os = "linux", target_os = "macos"))]
 pub(crate) fn data(file: &File, start: u64, len: u64) -> Vec<std::ops::Range<u64>> {
     use rustix::fs::{SeekFrom, seek};
@@ -81,9 +81,9 @@ pub(crate) fn data(file: &File, start: u64, len: u64) -> Vec<std::ops::Range<u64
     while at < end {
         let from = match seek(file, SeekFrom::Data(at)) {
             Ok(from) => from.min(end),
-            // A hole up to the end of the file.
+            // There is a hole up to the end of the file.
             Err(Errno::NXIO) => end,
-            // The file system does not tell.
+            // The file system does not report holes.
             Err(_) => at,
         };
         let to = seek(file, SeekFrom::Hole(from)).map_or(end, |to| to.min(end));
@@ -104,8 +104,8 @@ pub(crate) fn open_folder(path: &Path) -> io::Result<Folder> {
     Ok(retry_on_intr(|| openat(CWD, path, FOLDER, Mode::empty()))?.into())
 }
 
-/// Opens `relative`, which has only normal components, without leaving the folder; `None` if a symbolic link or the
-/// folder's edge is in the way.
+/// Opens `relative`, which has only normal components, without leaving the folder; `None` if it leads through a
+/// symbolic link or outside the folder.
 pub(crate) fn open_beneath(folder: &Folder, relative: &Path) -> io::Result<Option<File>> {
     #[cfg(target_os = "linux")]
     {
@@ -114,7 +114,7 @@ pub(crate) fn open_beneath(folder: &Folder, relative: &Path) -> io::Result<Optio
         match retry_on_intr(|| openat2(folder, relative, READ, Mode::empty(), resolve)) {
             Ok(file) => return Ok(Some(file.into())),
             Err(Errno::LOOP | Errno::XDEV) => return Ok(None),
-            // A kernel before 5.6, or a sandbox that does not know the call.
+            // A kernel before 5.6, or a sandbox that blocks the call.
             Err(Errno::NOSYS | Errno::PERM) => {}
             Err(e) => return Err(e.into()),
         }
@@ -122,7 +122,7 @@ pub(crate) fn open_beneath(folder: &Folder, relative: &Path) -> io::Result<Optio
     walk_beneath(folder, relative)
 }
 
-/// The same by opening one folder after the other.
+/// Does the same by opening one folder after the other.
 fn walk_beneath(folder: &Folder, relative: &Path) -> io::Result<Option<File>> {
     let mut names = relative.components().filter_map(|component| match component {
         Component::Normal(name) => Some(Ok(name)),
@@ -131,14 +131,14 @@ fn walk_beneath(folder: &Folder, relative: &Path) -> io::Result<Option<File>> {
     });
     let mut here = folder.try_clone()?;
     let mut next = names.next();
-    // A location of nothing but `.` is the folder itself.
+    // The location `.` is the folder itself.
     while let Some(name) = next {
         next = names.next();
         let kind = if next.is_some() { FOLDER } else { READ };
         let step = name.and_then(|name| retry_on_intr(|| openat(&here, name, kind | OFlags::NOFOLLOW, Mode::empty())));
         match step {
             Ok(file) => here = file.into(),
-            // Systems differ in how they refuse a link, and refuse one in place of a folder as not being one.
+            // Systems report a link differently, and one in place of a folder as not a folder.
             Err(Errno::LOOP | Errno::MLINK | Errno::NOTDIR | Errno::XDEV) => return Ok(None),
             Err(e) => return Err(e.into()),
         }
@@ -175,9 +175,8 @@ pub(crate) fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result
     file.write_all_at(bytes, offset)
 }
 
-/// Copies inside the kernel, which shares the blocks where the file system can; returns how many bytes it managed.
-/// Whatever stops it (two file systems, no such call, a full disk) is met again, and reported, by the caller who
-/// copies the rest.
+/// Copies inside the kernel, which shares blocks if the file system can; returns how many bytes were copied. Any
+/// failure (two file systems, no such call, a full disk) recurs and is reported when the caller copies the rest.
 #[cfg(target_os = "linux")]
 pub(crate) fn copy_range(from: &File, mut offset: u64, to: &File, mut at: u64, len: u64) -> u64 {
     let mut left = len;

@@ -144,9 +144,9 @@ impl Graph {
         for body in &mut bodies {
             let body = Arc::make_mut(body);
             edit(body);
-            let (its, rest) = outer.split_at(body.captures.len().min(outer.len()));
+            let (own, rest) = outer.split_at(body.captures.len().min(outer.len()));
             outer = rest;
-            kept.extend(body.drop_unread_captures(its));
+            kept.extend(body.drop_unread_captures(own));
         }
         if kept.len() == operands.len() {
             self.dag[id.0].op = op;
@@ -169,9 +169,9 @@ impl Graph {
         let mut kept: SmallVec<[Option<Value>; 4]> = own.into();
         for (place, body) in bodies.iter_mut().enumerate() {
             let body = Arc::make_mut(body);
-            let (its, rest) = outer.split_at(body.captures.len().min(outer.len()));
+            let (own, rest) = outer.split_at(body.captures.len().min(outer.len()));
             outer = rest;
-            let mut its = its.to_vec();
+            let mut own = own.to_vec();
             for (_, inner, value) in captured.iter().filter(|(at, ..)| *at == place) {
                 // At the replaced value's position, so that its readers keep their place in the program.
                 let order = Some(body.node(inner.node).order);
@@ -179,9 +179,9 @@ impl Graph {
                 let node = body.add(place, Op::Captured, &[], smallvec![self.fact(*value).clone()]);
                 body.captures.push(node);
                 body.replace(*inner, Value { node, result: 0 });
-                its.push(Some(*value));
+                own.push(Some(*value));
             }
-            kept.extend(body.drop_unread_captures(&its));
+            kept.extend(body.drop_unread_captures(&own));
             body.sweep();
         }
         self.put_in_place(id, op, &kept);

@@ -39,7 +39,7 @@ pub(crate) fn qlinear_matmul(x: &Operands<'_>) -> Outcome {
 fn product(x: &Operands<'_>, left: usize, right: usize, element: Option<ElementType>) -> Outcome {
     let (Some(a), Some(b)) = (x.shape(left), x.shape(right)) else { return Ok(tensor(element, None).into()) };
     let (Some(left), Some(right)) = (a.last(), if b.len() == 1 { b.first() } else { b.iter().rev().nth(1) }) else {
-        return Err(x.fail(format!("an operand has rank 0: {a} × {b}")));
+        return Err(x.fail(format!("the operands must not have rank 0: {a} × {b}")));
     };
     let mut assumed = vec![];
     x.expect_same(left, right, &format!("the inner dims of {a} × {b}"), &mut assumed).map_err(|mut error| {

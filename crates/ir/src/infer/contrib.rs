@@ -16,23 +16,23 @@ const DOMAIN: &str = "com.microsoft";
 const STANDARD: [&str; 5] = ["Dropout", "Hardmax", "LogSoftmax", "SimplifiedLayerNormalization", "Softmax"];
 
 /// Infers the results of an opaque operator; unknown for other domains.
-pub(crate) fn kept(x: &Operands<'_>, kept: &OpaqueOp) -> Inferred {
-    let is_own = &*kept.domain == DOMAIN || kept.domain.is_empty() && STANDARD.contains(&&*kept.op_type);
-    let mut facts = if is_own { results(x, kept).unwrap_or_default() } else { vec![] };
+pub(crate) fn opaque(x: &Operands<'_>, opaque: &OpaqueOp) -> Inferred {
+    let is_own = &*opaque.domain == DOMAIN || opaque.domain.is_empty() && STANDARD.contains(&&*opaque.op_type);
+    let mut facts = if is_own { results(x, opaque).unwrap_or_default() } else { vec![] };
     facts.resize_with(x.results, || Fact::of(ValueType::Unknown));
     Inferred { facts: facts.into_iter().collect(), assumed: vec![] }
 }
 
 /// Returns the facts of the first results.
-fn results(x: &Operands<'_>, kept: &OpaqueOp) -> Option<Vec<Fact>> {
-    let node = Node { x, kept };
+fn results(x: &Operands<'_>, opaque: &OpaqueOp) -> Option<Vec<Fact>> {
+    let node = Node { x, opaque };
     let first = || Some(vec![node.like(0)?]);
-    match &*kept.op_type {
+    match &*opaque.op_type {
         "BiasAdd" | "BiasDropout" | "BiasGelu" | "BiasSoftmax" | "FastGelu" | "Gelu" | "GroupNorm" | "Hardmax"
         | "Inverse" | "LogSoftmax" | "QLinearLeakyRelu" | "QLinearSigmoid" | "QuickGelu" | "RotaryEmbedding"
         | "Softmax" | "Trilu" => first(),
         "Dropout" => {
-            let element = if kept.version >= 10 { Some(ElementType::Bool) } else { node.element(0) };
+            let element = if opaque.version >= 10 { Some(ElementType::Bool) } else { node.element(0) };
             Some(vec![node.like(0)?, tensor(element, x.shape(0).cloned())])
         }
         // The mean and the deviation come between them, and inference leaves them out.
@@ -45,7 +45,7 @@ fn results(x: &Operands<'_>, kept: &OpaqueOp) -> Option<Vec<Fact>> {
             Some(vec![tensor(node.element(0), Some(shape))])
         }
         "DynamicQuantizeMatMul" | "MatMulIntegerToFloat" => {
-            let scale = if &*kept.op_type == "MatMulIntegerToFloat" { 2 } else { 0 };
+            let scale = if &*opaque.op_type == "MatMulIntegerToFloat" { 2 } else { 0 };
             Some(vec![tensor(node.element(scale), Some(product(x.shape(0)?, x.shape(1)?, false, false)?))])
         }
         "FusedMatMul" | "TransposeMatMul" => {
@@ -76,7 +76,7 @@ fn results(x: &Operands<'_>, kept: &OpaqueOp) -> Option<Vec<Fact>> {
 /// An opaque operator and its operands.
 struct Node<'n, 'x> {
     x: &'n Operands<'x>,
-    kept: &'n OpaqueOp,
+    opaque: &'n OpaqueOp,
 }
 
 impl Node<'_, '_> {
@@ -91,7 +91,7 @@ impl Node<'_, '_> {
 
     /// Returns an integer attribute; `None` if it has another type.
     fn int(&self, name: &str, default: i64) -> Option<i64> {
-        match self.kept.attributes.iter().find(|(found, _)| **found == *name) {
+        match self.opaque.attributes.iter().find(|(found, _)| **found == *name) {
             Some((_, Attribute::Int(value))) => Some(*value),
             Some(_) => None,
             None => Some(default),
@@ -124,7 +124,7 @@ impl Node<'_, '_> {
     /// Operands: the input `[batch, length, hidden]`, the packed weights of queries, keys and values, and their bias.
     fn attention(&self) -> Option<Fact> {
         let [batch, length, _] = <[Dim; 3]>::try_from(self.x.shape(0)?.to_vec()).ok()?;
-        let sizes = self.kept.attributes.iter().find(|(name, _)| **name == *"qkv_hidden_sizes");
+        let sizes = self.opaque.attributes.iter().find(|(name, _)| **name == *"qkv_hidden_sizes");
         let hidden = match sizes.map(|(_, value)| value) {
             Some(Attribute::Ints(sizes)) => Dim::Known(*sizes.get(2).filter(|size| **size > 0)?),
             Some(_) => return None,

@@ -137,7 +137,7 @@ impl Axes {
         self.hidden = match &self.hidden {
             Some(before) if before.len() != hidden.len() => {
                 let (a, b) = (before.len(), hidden.len());
-                return Err(x.fail(format!("the ellipsis stands for {a} axes of one operand and {b} of another")));
+                return Err(x.fail(format!("the numbers of axes that the ellipsis stands for differ: {a} ≠ {b}")));
             }
             Some(before) => x.broadcast([Some(before), Some(&hidden)], &mut self.assumed)?,
             None => Some(hidden),

@@ -347,7 +347,7 @@ fn equal_parts(size: &Dim, parts: usize) -> Vec<Dim> {
 pub(crate) fn trilu(x: &Operands<'_>, _upper: &bool) -> Outcome {
     x.arity(1..=2, 1..=1)?;
     if x.shape(0).is_some_and(|shape| shape.len() < 2) {
-        return Err(x.fail("the operand has fewer than two axes"));
+        return Err(x.fail("the operand must have at least two axes"));
     }
     Ok(tensor(x.element(0)?, x.shape(0).cloned()).into())
 }

@@ -41,7 +41,7 @@ fn by_channel(x: &Operands<'_>, vectors: std::ops::Range<usize>) -> Result<(Infe
         Some([_, channels, ..]) => channels.clone(),
         // A batch of scalars.
         Some([_]) => Dim::Known(1),
-        Some([]) => return Err(x.fail("the operand has rank 0")),
+        Some([]) => return Err(x.fail("the operand must not have rank 0")),
         None => vector().cloned().unwrap_or(Dim::Unknown),
     };
     let mut assumed = vec![];
@@ -58,7 +58,7 @@ pub(crate) fn local_response(x: &Operands<'_>, _alpha: &f32, _beta: &f32, _bias:
         return Err(x.fail(format!("`size` is {size}, but must be at least 1")));
     }
     if x.shape(0).is_some_and(|shape| shape.len() < 2) {
-        return Err(x.fail("the operand has no channels"));
+        return Err(x.fail("the operand must have a batch axis and channels"));
     }
     Ok(tensor(x.element(0)?, x.shape(0).cloned()).into())
 }

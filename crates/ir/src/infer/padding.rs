@@ -33,7 +33,7 @@ pub(crate) fn pad(x: &Operands<'_>, _mode: &PadMode) -> Outcome {
         let (begin, end) = (side(at), side(at + axes.len()));
         let size = shape[axis].plus(begin).plus(end);
         if matches!(size, Dim::Known(..0)) {
-            return Err(x.fail(format!("the pads {begin} and {end} make axis {axis} of {shape} negative")));
+            return Err(x.fail(format!("the pads {begin} and {end} make the size of axis {axis} of {shape} negative")));
         }
         result.dims_mut()[axis] = size;
     }

@@ -78,9 +78,9 @@ fn images(x: &Operands<'_>, kernel_shape: &[i64]) -> Result<Shape, InferError> {
     let rank = kernel_shape.len().saturating_add(2);
     match x.shape(0) {
         _ if kernel_shape.is_empty() => Err(x.fail("`kernel_shape` must not be empty")),
-        Some(shape) if shape.len() != rank => {
-            Err(x.fail(format!("a kernel of {} axes does not fit the shape {shape}", kernel_shape.len())))
-        }
+        Some(shape) if shape.len() != rank => Err(
+            x.fail(format!("`kernel_shape` has length {}, which does not fit the shape {shape}", kernel_shape.len()))
+        ),
         Some(shape) => Ok(shape.clone()),
         None => Ok((0..rank).map(|_| Dim::Unknown).collect()),
     }
@@ -91,7 +91,7 @@ pub(crate) fn global(x: &Operands<'_>) -> Outcome {
     x.arity(1..=1, 1..=1)?;
     x.expect_element(0, "a float type", ElementType::is_float)?;
     if x.shape(0).is_some_and(|shape| shape.len() < 2) {
-        return Err(x.fail("the operand has no batch and channels"));
+        return Err(x.fail("the operand must have a batch axis and channels"));
     }
     let one = |shape: &Shape| shape[..2].iter().cloned().chain(shape[2..].iter().map(|_| Dim::Known(1))).collect();
     Ok(tensor(x.element(0)?, x.shape(0).map(one)).into())

@@ -18,10 +18,10 @@ pub(crate) fn quantize(
     x.arity(2..=3, 1..=1)?;
     x.expect_element(0, "a float type or i32", |element| element.is_float() || element == ElementType::I32)?;
     let element = match (x.fact(2), x.element(2)?, output_dtype) {
-        (_, Some(zero), Some(told)) if zero != *told => {
-            return Err(x.fail(format!("`output_dtype` is {told}, but the zero point is {zero}")));
+        (_, Some(zero), Some(attribute)) if zero != *attribute => {
+            return Err(x.fail(format!("`output_dtype` is {attribute}, but the zero point is {zero}")));
         }
-        (_, zero, Some(told)) => Some(zero.unwrap_or(*told)),
+        (_, zero, Some(attribute)) => Some(zero.unwrap_or(*attribute)),
         (Some(_), zero, None) => zero,
         (None, _, None) => Some(ElementType::U8),
     };

@@ -12,7 +12,7 @@ pub(crate) fn dft(x: &Operands<'_>, inverse: &bool, onesided: &bool) -> Outcome 
     x.expect_index(1)?;
     x.expect_element(2, "i64", |element| element == ElementType::I64)?;
     let element = x.element(0)?;
-    let told = x.fact(1).map(|_| x.scalar_size(1)).transpose()?;
+    let given = x.fact(1).map(|_| x.scalar_size(1)).transpose()?;
     let axis = x.fact(2).map_or(Ok(Dim::Known(-2)), |_| x.scalar(2))?;
     let Some(shape) = x.shape_of_least_rank(0, 2)? else { return Ok(tensor(element, None).into()) };
     let mut assumed = vec![];
@@ -37,7 +37,7 @@ pub(crate) fn dft(x: &Operands<'_>, inverse: &bool, onesided: &bool) -> Outcome 
             if axis == last {
                 return Err(x.fail(format!("the axis {axis} of {shape} holds the real and imaginary parts")));
             }
-            let length = told.unwrap_or_else(|| match parts {
+            let length = given.unwrap_or_else(|| match parts {
                 Some(2) => shape[axis].minus(&Dim::Known(1)).times(&Dim::Known(2)),
                 _ => shape[axis].clone(),
             });
@@ -48,7 +48,7 @@ pub(crate) fn dft(x: &Operands<'_>, inverse: &bool, onesided: &bool) -> Outcome 
             };
         }
         // Whichever axis it is, its size stays.
-        None if told.is_none() && parts.is_none() => {}
+        None if given.is_none() && parts.is_none() => {}
         None => dims[..last].fill(Dim::Unknown),
     }
     dims[last] = Dim::Known(if parts == Some(2) { 1 } else { 2 });

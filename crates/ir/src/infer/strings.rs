@@ -81,11 +81,15 @@ pub(crate) fn tf_idf(
     }
     if *min_gram_length < 1 || min_gram_length > max_gram_length || *max_skip_count < 0 {
         return Err(x.fail(format!(
-            "the lengths {min_gram_length} to {max_gram_length} and the skip count {max_skip_count} of n-grams are not valid"
+            "n-grams of {min_gram_length} to {max_gram_length} words with skip count {max_skip_count} are not valid"
         )));
     }
     if let Some(weights) = weights.as_ref().filter(|weights| weights.len() != ngram_indexes.len()) {
-        return Err(x.fail(format!("there are {} weights for {} n-grams", weights.len(), ngram_indexes.len())));
+        return Err(x.fail(format!(
+            "the numbers of weights and of n-grams differ: {} ≠ {}",
+            weights.len(),
+            ngram_indexes.len()
+        )));
     }
     if let Some(negative) = ngram_indexes.iter().find(|index| **index < 0) {
         return Err(x.fail(format!("the index {negative} of an n-gram is negative")));

@@ -65,7 +65,7 @@ pub(super) fn per_axis(
     match values.len() {
         0 => Ok(vec![default; axes]),
         count if count == axes => Ok(values.to_vec()),
-        count => Err(x.fail(format!("`{name}` holds {count} values, but must hold {axes}"))),
+        count => Err(x.fail(format!("`{name}` has length {count}, but must have length {axes}"))),
     }
 }
 

@@ -133,7 +133,7 @@ macro_rules! operators {
             pub fn attributes(&self) -> Vec<(&str, Attribute)> {
                 match self {
                     Op::Input | Op::Parameter(_) | Op::Constant(_) | Op::SparseParameter(_) | Op::Captured => vec![],
-                    Op::Opaque(kept) => kept.attributes.iter().map(|(name, value)| (&**name, value.clone())).collect(),
+                    Op::Opaque(opaque) => opaque.attributes.iter().map(|(name, value)| (&**name, value.clone())).collect(),
                     $( Op::$name $({ $( $field ),* })? => {
                         #[allow(unused_mut, reason = "operators without attributes")]
                         let mut attributes = vec![];
@@ -175,7 +175,7 @@ macro_rules! operators {
                 let mut bodies = vec![];
                 match self {
                     Op::Input | Op::Parameter(_) | Op::Constant(_) | Op::SparseParameter(_) | Op::Captured => {}
-                    Op::Opaque(kept) => bodies.extend(kept.attributes.iter().flat_map(|(_, value)| value.bodies())),
+                    Op::Opaque(opaque) => bodies.extend(opaque.attributes.iter().flat_map(|(_, value)| value.bodies())),
                     $( Op::$name $({ $( $field ),* })? => { $($( bodies.extend($field.body()); )*)? } )*
                 }
                 bodies
@@ -186,8 +186,8 @@ macro_rules! operators {
                 let mut bodies = vec![];
                 match self {
                     Op::Input | Op::Parameter(_) | Op::Constant(_) | Op::SparseParameter(_) | Op::Captured => {}
-                    Op::Opaque(kept) => {
-                        bodies.extend(kept.attributes.iter_mut().flat_map(|(_, value)| value.bodies_mut()));
+                    Op::Opaque(opaque) => {
+                        bodies.extend(opaque.attributes.iter_mut().flat_map(|(_, value)| value.bodies_mut()));
                     }
                     $( Op::$name $({ $( $field ),* })? => { $($( bodies.extend($field.body_mut()); )*)? } )*
                 }
@@ -201,7 +201,7 @@ macro_rules! operators {
             pub fn infer(&self, operands: &Operands<'_>) -> Result<Inferred, InferError> {
                 match self {
                     Op::Input | Op::Captured => Ok(infer::unknown(operands)),
-                    Op::Opaque(kept) => Ok(infer::contrib::kept(operands, kept)),
+                    Op::Opaque(opaque) => Ok(infer::contrib::opaque(operands, opaque)),
                     Op::Parameter(tensor) | Op::Constant(tensor) => Ok(tensor.fact().into()),
                     Op::SparseParameter(tensor) => Ok(tensor.fact().into()),
                     $( Op::$name $({ $( $field ),* })? => $infer(operands $( $(, $field)* )?), )*

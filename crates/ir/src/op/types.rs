@@ -52,8 +52,8 @@ impl Dialect {
         results: &[Option<ElementType>],
     ) -> Result<(), String> {
         let (versions, version) = match op {
-            Op::Opaque(kept) if kept.domain.is_empty() => (versions(&kept.op_type), kept.version),
-            Op::Opaque(kept) => (versions(&format!("{}.{}", kept.domain, kept.op_type)), kept.version),
+            Op::Opaque(opaque) if opaque.domain.is_empty() => (versions(&opaque.op_type), opaque.version),
+            Op::Opaque(opaque) => (versions(&format!("{}.{}", opaque.domain, opaque.op_type)), opaque.version),
             _ => (versions(op.kind().name()), self.opset),
         };
         let Some(first) = versions.first() else { return Ok(()) };

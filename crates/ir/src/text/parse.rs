@@ -240,8 +240,8 @@ impl<'t> Parser<'t> {
             }
         }
         self.expect("=")?;
-        let kept = (self.peek() == Some('"')).then(|| self.quoted()).transpose()?;
-        let word = if kept.is_some() { "" } else { self.take_while(|c| c.is_alphanumeric() || c == '_') };
+        let opaque = (self.peek() == Some('"')).then(|| self.quoted()).transpose()?;
+        let word = if opaque.is_some() { "" } else { self.take_while(|c| c.is_alphanumeric() || c == '_') };
         let label = if self.eat("@") { self.quoted()? } else { String::new() };
         if matches!(word, "parameter" | "constant") {
             let [name] = names.as_slice() else { return self.fail("a tensor has one name") };
@@ -271,8 +271,8 @@ impl<'t> Parser<'t> {
         let mut around = Around { graph, values, captured: vec![], depth };
         let attributes = self.attributes(&mut around)?;
         operands.extend(around.captured);
-        let op = if let Some(kept) = kept {
-            Op::Opaque(Box::new(self.kept(&kept, attributes)?))
+        let op = if let Some(opaque) = opaque {
+            Op::Opaque(Box::new(self.opaque(&opaque, attributes)?))
         } else {
             let Some(kind) = OpKind::from_word(word) else { return self.fail(format!("`{word}` is not an operator")) };
             Attributes::new(attributes)
@@ -285,7 +285,7 @@ impl<'t> Parser<'t> {
             declared.push(self.value_type(0)?);
         }
         if declared.len() != names.len() {
-            return self.fail(format!("there are {} results but {} types", names.len(), declared.len()));
+            return self.fail(format!("the numbers of results and types differ: {} ≠ {}", names.len(), declared.len()));
         }
         let results = names.iter().map(|name| name.as_str().into()).collect();
         let place = Place { label: label.into(), results, order: None };
@@ -305,7 +305,7 @@ impl<'t> Parser<'t> {
         Ok(())
     }
 
-    fn kept(&self, text: &str, attributes: Vec<(Arc<str>, Attribute)>) -> Parsed<OpaqueOp> {
+    fn opaque(&self, text: &str, attributes: Vec<(Arc<str>, Attribute)>) -> Parsed<OpaqueOp> {
         let version = text.rsplit_once('@').and_then(|(text, version)| Some((text, version.parse().ok()?)));
         let Some(((domain, op_type), version)) = version.and_then(|(text, v)| Some((text.split_once("::")?, v))) else {
             return self.fail(format!("\"{text}\" is not an operator; expected \"domain::Type@version\""));

@@ -53,11 +53,11 @@ fn conv_is_not_defined() {
             "conv %x, %w {strides = [1, -9223372036854775808]}",
             "conv: `strides` holds -9223372036854775808, but must be at least 1",
         ),
-        (IMAGE, "conv %x, %w {strides = [1]}", "conv: `strides` holds 1 values, but must hold 2"),
+        (IMAGE, "conv %x, %w {strides = [1]}", "conv: `strides` has length 1, but must have length 2"),
         (IMAGE, "conv %x, %w {dilations = [1, -1]}", "conv: `dilations` holds -1, but must be at least 1"),
         (IMAGE, "conv %x, %w {pads = [0, -1, 0, 0]}", "conv: `pads` holds -1, but must be at least 0"),
-        (IMAGE, "conv %x, %w {pads = [1, 1]}", "conv: `pads` holds 2 values, but must hold 4"),
-        (IMAGE, "conv %x, %w {kernel_shape = [3]}", "conv: `kernel_shape` holds 1 values, but must hold 2"),
+        (IMAGE, "conv %x, %w {pads = [1, 1]}", "conv: `pads` has length 2, but must have length 4"),
+        (IMAGE, "conv %x, %w {kernel_shape = [3]}", "conv: `kernel_shape` has length 1, but must have length 2"),
         (
             IMAGE,
             "conv %x, %w {kernel_shape = [3, 5]}",
@@ -118,7 +118,7 @@ fn conv_transpose() {
         ),
         (
             "conv_transpose %x, %w {output_shape = [9]}",
-            "conv_transpose: `output_shape` holds 1 values, but must hold 2",
+            "conv_transpose: `output_shape` has length 1, but must have length 2",
         ),
         ("conv_transpose %x, %w {pads = [0, 9, 0, 9]}", "conv_transpose: the size -11 would be negative"),
         ("conv_transpose %x, %w {group = 3}", "conv_transpose: 4 input channels do not divide evenly into 3 groups"),

@@ -30,7 +30,7 @@ fn normalization_is_not_defined() {
             "batch_normalization %x, %c, %c, %c, %five",
             "batch_normalization: the size of operand 4 and the channels differ: 5 ≠ 6",
         ),
-        ("batch_normalization %x, %c, %c, %c", "batch_normalization: it takes 5 operands, but there are 4"),
+        ("batch_normalization %x, %c, %c, %c", "batch_normalization: it takes 5 operands, but has 4"),
         ("instance_normalization %x, %c, %d", "instance_normalization: the element types differ: f32 and f16"),
         (
             "group_normalization %x, %c, %c {num_groups = 4}",
@@ -48,5 +48,5 @@ fn normalization_is_not_defined() {
         check_error(IMAGE, node, expected);
     }
     let three = super::infer(IMAGE, "batch_normalization %x, %c, %c, %c, %c", 3);
-    assert_eq!(three, Err("batch_normalization: it has 1 results, but 3 are requested".to_owned()));
+    assert_eq!(three, Err("batch_normalization: it has 1 result, but 3 are requested".to_owned()));
 }

@@ -29,11 +29,14 @@ fn pools() {
     check("%x: i8[1, 1, 4]", "max_pool %x {kernel_shape = [2]}", "i8[1, 1, 3]");
     check("%x: f32[*]", "max_pool %x {kernel_shape = [2]}", "f32[?, ?, ?]");
     for (node, expected) in [
-        ("max_pool %x {kernel_shape = [2]}", "max_pool: a kernel of 1 axes does not fit the shape [n, 3, h, 10]"),
+        (
+            "max_pool %x {kernel_shape = [2]}",
+            "max_pool: `kernel_shape` has length 1, which does not fit the shape [n, 3, h, 10]",
+        ),
         ("max_pool %x {kernel_shape = []}", "max_pool: `kernel_shape` must not be empty"),
         ("max_pool %x {kernel_shape = [0, 1]}", "max_pool: the kernel size is 0, but must be at least 1"),
         ("max_pool %x", "max_pool: the attribute `kernel_shape` is missing"),
-        ("global_max_pool %v", "global_max_pool: the operand has no batch and channels"),
+        ("global_max_pool %v", "global_max_pool: the operand must have a batch axis and channels"),
         (
             "average_pool %x {kernel_shape = [2, 2], strides = [1, 0]}",
             "average_pool: `strides` holds 0, but must be at least 1",
@@ -94,7 +97,10 @@ fn regions() {
             "max_roi_pool %x, %four {pooled_shape = [2, 3]}",
             "max_roi_pool: the size of a region and the number of its coordinates differ: 4 ≠ 5",
         ),
-        ("max_roi_pool %x, %five {pooled_shape = [2]}", "max_roi_pool: `pooled_shape` holds 1 values, but must hold 2"),
+        (
+            "max_roi_pool %x, %five {pooled_shape = [2]}",
+            "max_roi_pool: `pooled_shape` has length 1, but must have length 2",
+        ),
         ("roi_align %x, %four, %i {output_width = 0}", "roi_align: `output_width` holds 0, but must be at least 1"),
         ("roi_align %x, %v, %i", "roi_align: operand 1 must have rank 2, but its shape is [r]"),
     ] {

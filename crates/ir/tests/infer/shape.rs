@@ -37,7 +37,7 @@ fn pad() {
     for (node, expected) in [
         ("pad %x, [0, 1]", "pad: there are 2 pads, but 2 axes need 4"),
         ("pad %x, %two", "pad: there are 2 pads, but 2 axes need 4"),
-        ("pad %x, [0, -3, 0, -2]", "pad: the pads -3 and -2 make axis 1 of [n, 4] negative"),
+        ("pad %x, [0, -3, 0, -2]", "pad: the pads -3 and -2 make the size of axis 1 of [n, 4] negative"),
         ("pad %x, [0, 0, 0, 0], _, [1, -1]", "pad: the axis 1 is given twice in [1, -1]"),
         ("pad %x, [0, 0], _, [2]", "pad: the axis 2 is out of range for rank 2"),
         ("pad %x, [0, 0, 0, 0], 1", "pad: the element types differ: f32 and i64"),

@@ -75,7 +75,7 @@ fn attention_is_not_defined() {
         ("%q, %k, %v, _, _, _, [3]", "", "the number of lengths and the batch size differ: 1 ≠ 2"),
         ("%q, %k, %v", "qk_matmul_output_mode = 4", "`qk_matmul_output_mode` must be 0 to 3, but is 4"),
         ("%q, %k, %v", "left_window_size = -2", "the size of a window must be -1 or more, but is -2"),
-        ("%q, %k", "", "it takes 3 to 7 operands, but there are 2"),
+        ("%q, %k", "", "it takes 3 to 7 operands, but has 2"),
     ] {
         attention("%y", operands, attributes, &format!("attention: {expected}"));
     }

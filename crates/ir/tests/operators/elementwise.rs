@@ -8,8 +8,8 @@ fn the_shape_stays() {
         check(&format!("%a = {word} %x"), "f32[batch, seq, 8]");
         check(&format!("%a = {word} %h"), "f16[2, 3]");
         check(&format!("%a = {word} %any"), "f32[*]");
-        let arity = if word == "clip" { "1 to 3" } else { "1" };
-        let expected = format!("{word}: it takes {arity} operands, but there are 4");
+        let arity = if word == "clip" { "1 to 3 operands" } else { "1 operand" };
+        let expected = format!("{word}: it takes {arity}, but has 4");
         check(&format!("%a = {word} %x, %x, %x, %x"), &expected);
     }
     for (body, expected) in [

@@ -51,7 +51,7 @@ fn equations_that_are_invalid() {
         (
             "...i,...j->...",
             "%h, f16[2, 3, 4] fill(hex(0000))",
-            "the ellipsis stands for 1 axes of one operand and 2 of another",
+            "the numbers of axes that the ellipsis stands for differ: 1 ≠ 2",
         ),
     ] {
         einsum(equation, operands, &format!("einsum: {expected}"));
@@ -79,7 +79,7 @@ fn products_and_determinants() {
         (format!("%a = qlinear_matmul %u, {s}, {z}, {q}, {s}, {z}, {s}, i8[] 1"), "i8[4, 2]"),
         (
             format!("%a = qlinear_matmul %u, {s}, {z}, {q}, {s}, {z}, {s}"),
-            "qlinear_matmul: it takes 8 operands, but there are 7",
+            "qlinear_matmul: it takes 8 operands, but has 7",
         ),
     ] {
         check(&body, expected);

@@ -36,7 +36,7 @@ fn n_grams() {
         (
             "%i",
             "ngram_indexes = [0], pool_int64s = [1], weights = floats[1.0, 2.0]",
-            "tf_idf_vectorizer: there are 2 weights for 1 n-grams",
+            "tf_idf_vectorizer: the numbers of weights and of n-grams differ: 2 ≠ 1",
         ),
         ("%i", "ngram_indexes = [9223372036854775807], pool_int64s = [1]", "f32[2, ?]"),
     ] {

@@ -1,15 +1,16 @@
 //! Resize at opset 10, and Upsample before it: coordinates are divided by the scale (asymmetric), and the nearest
-//! element is the one below.
+//! element is the lower one.
 
 use super::{Form, Operand, Site};
 use netwright_ir::{ElementType, Tensor};
 
-/// Whether the scales are known to enlarge; what "nearest" means where they do not, opset 10 left open.
+/// Whether the scales are known to enlarge; opset 10 did not define "nearest" for the others.
 fn enlarges(form: &Form, site: &Site<'_>, at: usize) -> Option<bool> {
     Some(site.tensor(form, at)?.floats()?.iter().all(|scale| *scale >= 1.0))
 }
 
-/// The scales of an Upsample had to be 1 or more; those of a Resize must be known to be.
+/// Whether the nearest element is the lower one: the scales of an Upsample had to be at least 1, those of a Resize must
+/// be known to be.
 fn nearest_is_below(form: &Form, site: &Site<'_>, at: usize) -> bool {
     enlarges(form, site, at).unwrap_or(site.opset < 10)
 }
@@ -34,12 +35,12 @@ pub(super) fn to_10(form: &mut Form, site: &Site<'_>) -> Result<(), String> {
     if form.text("coordinate_transformation_mode") != Some(b"asymmetric") {
         return Err("its coordinate_transformation_mode must be \"asymmetric\"".to_owned());
     }
-    // The older form has no region, which an asymmetric Resize does not read.
+    // The older form has no region, and an asymmetric Resize does not read it.
     if !form.is_absent(3) || form.is_absent(2) || site.tensor(form, 2).is_some_and(Tensor::is_empty) {
         return Err("it must have scales, not sizes".to_owned());
     }
     if nearest && (form.text("nearest_mode") != Some(b"floor") || !nearest_is_below(form, site, 2)) {
-        return Err("its nearest_mode must be \"floor\", and its scales known to be 1 or more".to_owned());
+        return Err("its nearest_mode must be \"floor\", and its scales must be known to be at least 1".to_owned());
     }
     form.remove("coordinate_transformation_mode");
     form.remove("nearest_mode");
@@ -53,11 +54,11 @@ pub(super) fn from_11(form: &mut Form, site: &Site<'_>) -> bool {
             form.clear_operand(at);
         }
     }
-    // Opset 13 took it away.
+    // Opset 13 removed this mode.
     form.text("coordinate_transformation_mode") != Some(b"tf_half_pixel_for_nn")
 }
 
-/// The region and the scales were there always, and empty where they did not count.
+/// The region and the scales were required, and empty if unused.
 pub(super) fn to_11(form: &mut Form, site: &Site<'_>) -> Result<(), String> {
     if site.opset < 11 {
         return Ok(());

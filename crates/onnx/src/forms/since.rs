@@ -1,4 +1,4 @@
-//! What a node has that a version of its operator added: in an older opset, the node has no form.
+//! The parts of a node that a later version of its operator added: at an older opset the node has no form.
 
 use super::{Form, Operand};
 use netwright_ir::op::{Addition, Part};
@@ -6,16 +6,16 @@ use netwright_ir::{Attribute, OpKind};
 
 /// Additions to ONNX's forms that the IR's operators do not have.
 const OF_FORMS: [(&str, Addition); 3] = [
-    // It is read as Resize.
+    // Upsample is read as Resize.
     ("Upsample", Addition { part: Part::Operand(1, "scales"), since: 9 }),
-    // The number of results of the node.
+    // The node's number of results implies it.
     ("Split", Addition { part: Part::Attribute("num_outputs"), since: 18 }),
-    // The IR computes as with its default.
+    // The IR always uses its default.
     ("Range", Addition { part: Part::Attribute("stash_type"), since: 27 }),
 ];
 
-/// What a node has that the operator has not at the opset: its name, and the opset that brings it.
-pub(super) fn younger(operator: &str, form: &Form, results: usize, opset: i64) -> Option<(String, i64)> {
+/// Returns a part of the node that the operator does not have at the opset: its name, and the opset that introduced it.
+pub(super) fn too_new(operator: &str, form: &Form, results: usize, opset: i64) -> Option<(String, i64)> {
     let attribute = |name: &str| form.attributes.iter().find(|(given, _)| **given == *name).map(|(_, value)| value);
     let has = |part: &Part| match part {
         Part::Attribute(name) => attribute(name).is_some(),
@@ -28,7 +28,7 @@ pub(super) fn younger(operator: &str, form: &Form, results: usize, opset: i64) -
     let known = OpKind::from_name(operator).into_iter().flat_map(OpKind::additions);
     let of_forms = OF_FORMS.iter().filter(|(name, _)| *name == operator).map(|(_, addition)| *addition);
     let additions = known.chain(of_forms).filter(|addition| opset < addition.since && has(&addition.part));
-    // The opset to which it is enough to go first.
+    // The smallest such opset.
     let Addition { part, since } = additions.min_by_key(|addition| addition.since)?;
     let what = match part {
         Part::Attribute(name) => format!("attribute `{name}`"),

@@ -1,16 +1,15 @@
-//! Softmax, its logarithm and its maximum below opset 13: not along one axis, but over all from `axis` on, which are
-//! flattened.
+//! Softmax, LogSoftmax and Hardmax before opset 13: not along one axis, but over all axes from `axis` on, flattened.
 
 use super::{Form, Site};
 use netwright_ir::{Attribute, Dim};
 
-/// How much of an operand of that shape `axis` and those behind it are.
+/// The part of an operand's shape from `axis` on.
 enum Span {
     /// One axis, and others of size 1.
     Axis,
-    /// Several, or nobody knows.
+    /// Several axes, or unknown.
     Several,
-    /// There is no such axis, or one that may have size 0, which `Reshape` would not restore.
+    /// There is no such axis, or one may have size 0, which `Reshape` would not restore.
     None,
 }
 
@@ -32,8 +31,8 @@ fn span(axis: i64, shape: Option<&[Dim]>) -> Span {
     }
 }
 
-/// Whether a size of 0 at `at` comes back when the operand, flattened at `front`, is reshaped: a 0 in the shape that
-/// `Reshape` takes stands for the flattened operand's own size there.
+/// Whether a size of 0 at `at` is restored when the operand, flattened at `front`, is reshaped: a 0 in the shape of a
+/// `Reshape` stands for the flattened operand's own size there.
 fn restores_zero(at: usize, front: usize) -> bool {
     match at {
         0 => front >= 1,
@@ -68,6 +67,6 @@ pub(super) fn coerced(form: &mut Form, site: &Site<'_>) -> Result<(), String> {
             form.attributes.insert(0, ("axis".into(), Attribute::Int(axis)));
             Ok(())
         }
-        _ => Err("it takes the axes behind `axis` along, and nothing shows that they are of size 1".to_owned()),
+        _ => Err("it also normalizes the trailing axes, which are not provably 1".to_owned()),
     }
 }

@@ -1,10 +1,10 @@
-//! The versions that gave operators another form, in a table, and what they changed.
+//! The versions that changed the form of operators, in a table, and the conversions between the forms.
 
 use super::{Form, NEWEST, Operand, Site, resize, softmax};
 use crate::standard;
 use netwright_ir::{Attribute, Dim, ElementType, Tensor};
 
-/// A version of operators, and the form that they had before.
+/// A version of operators, and their form before it.
 struct Step {
     since: i64,
     operators: &'static str,
@@ -12,72 +12,72 @@ struct Step {
 }
 
 enum Older {
-    /// An operand was an attribute: its name, the position of the operand, what it held.
-    Attribute(&'static str, usize, Given),
+    /// An operand was an attribute: its name, the index of the operand, and its kind.
+    Attribute(&'static str, usize, OperandKind),
     /// The operator had another name.
     Name(&'static str),
-    /// Whatever else: there and back.
+    /// Any other change: the conversions to the new form and back.
     Other(Raise, Lower),
 }
 
-/// Into the form of the step's opset; `false` where the node is to be kept as it came.
+/// Converts to the form of the step's opset; `false` if the node must be opaque.
 type Raise = fn(&mut Form, &Site<'_>) -> bool;
 
-/// Into the form before it, or why that does not exist.
+/// Converts to the form before it, or returns why that is not possible.
 type Lower = fn(&mut Form, &Site<'_>) -> Result<(), String>;
 
-/// What an attribute that became an operand holds, and of which kind the operand is.
+/// The kind of an operand that was an attribute.
 #[derive(Clone, Copy)]
-enum Given {
-    /// Whole numbers; a list of them.
+enum OperandKind {
+    /// A list of integers.
     Ints,
-    /// A whole number; a scalar.
+    /// An integer as a scalar.
     Int,
-    /// A whole number; a list of one.
+    /// An integer as a list of one.
     One,
-    /// Numbers; a list of them.
+    /// A list of floats.
     Floats,
-    /// A number; a scalar.
+    /// A float as a scalar.
     Float,
-    /// A number; a scalar of the type of the first operand.
+    /// A float as a scalar of the element type of the first operand.
     Element,
 }
 
 use Older::{Attribute as Was, Name, Other};
 
-/// The steps, the oldest first. A version that changes an operator and is not here is one that is not understood: nodes
-/// from before it are kept, and none is written.
+/// The steps, oldest first. A version that changes an operator and is not listed is not supported: nodes from before it
+/// are opaque, and none is written.
 const STEPS: &[Step] = &[
     step(8, "Max Mean Min Sum", Other(same, one_shape)),
     step(9, "BatchNormalization", Other(spatial, unchanged)),
-    step(9, "Upsample", Was("scales", 1, Given::Floats)),
+    step(9, "Upsample", Was("scales", 1, OperandKind::Floats)),
     step(10, "Dropout", Other(one_result, no_second_result)),
     step(10, "Resize", Name("Upsample")),
-    step(10, "Slice", Was("starts", 1, Given::Ints)),
-    step(10, "Slice", Was("ends", 2, Given::Ints)),
-    step(10, "Slice", Was("axes", 3, Given::Ints)),
+    step(10, "Slice", Was("starts", 1, OperandKind::Ints)),
+    step(10, "Slice", Was("ends", 2, OperandKind::Ints)),
+    step(10, "Slice", Was("axes", 3, OperandKind::Ints)),
     step(10, "Slice", Other(same, no_steps)),
-    step(10, "TopK", Was("k", 1, Given::One)),
+    step(10, "TopK", Was("k", 1, OperandKind::One)),
     step(11, "Clip", Other(limits, same_limits)),
-    step(11, "Clip", Was("min", 1, Given::Element)),
-    step(11, "Clip", Was("max", 2, Given::Element)),
+    step(11, "Clip", Was("min", 1, OperandKind::Element)),
+    step(11, "Clip", Was("max", 2, OperandKind::Element)),
     step(11, "ConvTranspose", Other(explicit_pads, same_pads)),
     step(11, "Gemm", Other(same, third_operand)),
-    step(11, "Pad", Was("pads", 1, Given::Ints)),
-    step(11, "Pad", Was("value", 2, Given::Element)),
+    step(11, "Pad", Was("pads", 1, OperandKind::Ints)),
+    step(11, "Pad", Was("value", 2, OperandKind::Element)),
     step(11, "Resize", Other(resize::from_10, resize::to_10)),
     step(11, "ScatterElements", Name("Scatter")),
     step(11, "ArgMax ArgMin Compress Concat Flatten Hardmax LogSoftmax Softmax Split", Other(same, from_the_front)),
     step(11, "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean", Other(same, from_the_front)),
     step(11, "ReduceMin ReduceProd ReduceSum ReduceSumSquare Slice Squeeze Unsqueeze", Other(same, from_the_front)),
     step(12, "Dropout", Other(one_result, no_second_result)),
-    step(12, "Dropout", Was("ratio", 1, Given::Float)),
+    step(12, "Dropout", Was("ratio", 1, OperandKind::Float)),
     step(13, "Erf", Other(float, unchanged)),
     step(13, "Hardmax LogSoftmax Softmax", Other(softmax::along, softmax::coerced)),
     step(13, "ReduceSum", Other(axes_operand, axes_attribute)),
     step(13, "Resize", Other(resize::from_11, resize::to_11)),
-    step(13, "Split", Was("split", 1, Given::Ints)),
-    step(13, "Squeeze Unsqueeze", Was("axes", 1, Given::Ints)),
+    step(13, "Split", Was("split", 1, OperandKind::Ints)),
+    step(13, "Squeeze Unsqueeze", Was("axes", 1, OperandKind::Ints)),
     step(14, "BatchNormalization", Other(one_result, no_second_result)),
     step(16, "RoiAlign", Other(shifted, not_shifted)),
     step(18, "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax", Other(axes_operand, axes_attribute)),
@@ -99,7 +99,7 @@ impl Step {
         self.operators.split(' ').any(|name| name == operator)
     }
 
-    /// Whether a node of that operator may be of the form before.
+    /// Whether a node of this operator may have the form before the step.
     fn is_from(&self, operator: &str) -> bool {
         match self.older {
             Name(name) => name == operator,
@@ -108,7 +108,7 @@ impl Step {
     }
 }
 
-/// The first version behind the opset that changes the operator and is not understood.
+/// Returns the first version after the opset that changes the operator and is not supported.
 pub(super) fn gap(operator: &str, opset: i64) -> Option<i64> {
     let mut at = opset;
     while let Some(since) = standard::changed_between(operator, at, NEWEST) {
@@ -120,7 +120,7 @@ pub(super) fn gap(operator: &str, opset: i64) -> Option<i64> {
     None
 }
 
-/// Brings a node from the opset of the site to the newest form; `false` where it is to be kept as it came.
+/// Converts a node from the opset of the site to the newest form; `false` if it must be opaque.
 pub(super) fn raise(form: &mut Form, site: &Site<'_>) -> bool {
     STEPS.iter().filter(|step| site.opset < step.since).all(|step| {
         if !step.is_from(&form.op_type) {
@@ -137,7 +137,7 @@ pub(super) fn raise(form: &mut Form, site: &Site<'_>) -> bool {
     })
 }
 
-/// Brings a node from the newest form to the opset of the site, or says why that cannot be.
+/// Converts a node from the newest form to the opset of the site, or returns why that is not possible.
 pub(super) fn lower(form: &mut Form, site: &Site<'_>) -> Result<(), String> {
     for step in STEPS.iter().rev().filter(|step| site.opset < step.since) {
         if step.is_of(&form.op_type) {
@@ -151,18 +151,18 @@ pub(super) fn lower(form: &mut Form, site: &Site<'_>) -> Result<(), String> {
     Ok(())
 }
 
-fn into_operand(form: &mut Form, site: &Site<'_>, name: &'static str, at: usize, given: Given) -> bool {
+fn into_operand(form: &mut Form, site: &Site<'_>, name: &'static str, at: usize, given: OperandKind) -> bool {
     let tensor = match (given, form.remove(name)) {
         (_, None) => return true,
-        (Given::Ints, Some(Attribute::Ints(values))) => Some(Tensor::indices(&values)),
-        (Given::Int, Some(Attribute::Int(value))) => Some(Tensor::index(value)),
-        (Given::One, Some(Attribute::Int(value))) => Some(Tensor::indices(&[value])),
-        (Given::Floats, Some(Attribute::Floats(values))) => {
+        (OperandKind::Ints, Some(Attribute::Ints(values))) => Some(Tensor::indices(&values)),
+        (OperandKind::Int, Some(Attribute::Int(value))) => Some(Tensor::index(value)),
+        (OperandKind::One, Some(Attribute::Int(value))) => Some(Tensor::indices(&[value])),
+        (OperandKind::Floats, Some(Attribute::Floats(values))) => {
             let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
             Tensor::from_bytes(ElementType::F32, &[values.len() as u64], bytes).ok()
         }
-        (Given::Float, Some(Attribute::Float(value))) => Some(Tensor::scalar(value)),
-        (Given::Element, Some(Attribute::Float(value))) => {
+        (OperandKind::Float, Some(Attribute::Float(value))) => Some(Tensor::scalar(value)),
+        (OperandKind::Element, Some(Attribute::Float(value))) => {
             site.element(form, 0).and_then(|element| scalar(value, element))
         }
         _ => None,
@@ -178,36 +178,37 @@ fn scalar(value: f32, element: ElementType) -> Option<Tensor> {
     Tensor::from_bytes(element, &[], made.cast(element).ok()?.to_bytes().ok()?).ok()
 }
 
-fn into_attribute(form: &mut Form, site: &Site<'_>, name: &str, at: usize, given: Given) -> Result<(), String> {
+fn into_attribute(form: &mut Form, site: &Site<'_>, name: &str, at: usize, given: OperandKind) -> Result<(), String> {
     if form.is_absent(at) {
         return Ok(());
     }
-    let constant = site.tensor(form, at).ok_or_else(|| format!("`{name}` is computed, and an attribute is needed"))?;
+    let constant = site.tensor(form, at).ok_or_else(|| format!("`{name}` must be constant to become an attribute"))?;
     let single = |values: Option<Vec<i64>>| values.filter(|values| values.len() == 1).map(|values| values[0]);
     let narrow = |value: f64| {
-        #[expect(clippy::cast_possible_truncation, reason = "only what comes back is taken")]
+        #[expect(clippy::cast_possible_truncation, reason = "a value that does not round-trip is rejected")]
         let narrow = value as f32;
         (f64::from(narrow).to_bits() == value.to_bits()).then_some(narrow)
     };
     let attribute = match given {
-        Given::Ints => integers(constant).filter(|values| !values.is_empty()).map(Attribute::Ints),
-        Given::Int | Given::One => single(integers(constant)).map(Attribute::Int),
-        Given::Floats => {
+        OperandKind::Ints => integers(constant).filter(|values| !values.is_empty()).map(Attribute::Ints),
+        OperandKind::Int | OperandKind::One => single(integers(constant)).map(Attribute::Int),
+        OperandKind::Floats => {
             let values = constant.floats().unwrap_or_default().into_iter().map(narrow).collect::<Option<Vec<_>>>();
             values.filter(|values| !values.is_empty()).map(Attribute::Floats)
         }
-        Given::Float | Given::Element => constant.float().and_then(narrow).map(Attribute::Float),
+        OperandKind::Float | OperandKind::Element => constant.float().and_then(narrow).map(Attribute::Float),
     };
-    let attribute = attribute.ok_or_else(|| format!("`{name}` is {}, which no attribute holds", constant.ty()))?;
+    let attribute =
+        attribute.ok_or_else(|| format!("`{name}` is {}, which an attribute cannot hold", constant.ty()))?;
     form.attributes.insert(0, (name.into(), attribute));
     form.clear_operand(at);
     Ok(())
 }
 
-/// The most elements that an attribute is made of.
+/// The maximum number of elements of an attribute made from an operand.
 const MAX_ELEMENTS: u64 = 1 << 20;
 
-/// The elements of a tensor of whole numbers.
+/// Returns the elements of an integer tensor.
 fn integers(tensor: &Tensor) -> Option<Vec<i64>> {
     if tensor.element() != ElementType::I64 || tensor.count() > MAX_ELEMENTS {
         return tensor.integers();
@@ -225,22 +226,22 @@ fn unchanged(_: &mut Form, _: &Site<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// There was no broadcasting; where the shapes are not known to be one, the runtime sees to it.
+/// There was no broadcasting; if the shapes are not known to be equal, the runtime checks them.
 fn one_shape(form: &mut Form, site: &Site<'_>) -> Result<(), String> {
     let shapes: Vec<_> = (0..form.operands.len()).filter_map(|at| site.shape(form, at)).collect();
     let differ = |a: &[Dim], b: &[Dim]| a.len() != b.len() || a.iter().zip(b).any(|(a, b)| a.same(b) == Some(false));
     match shapes.windows(2).find(|pair| differ(pair[0], pair[1])) {
-        Some(_) => Err("its operands must have one shape".to_owned()),
+        Some(_) => Err("its operands must have the same shape".to_owned()),
         None => Ok(()),
     }
 }
 
-/// There were statistics for each element of a channel.
+/// There could be statistics for each element of a channel.
 fn spatial(form: &mut Form, _: &Site<'_>) -> bool {
     form.remove("spatial").is_none_or(|spatial| spatial == Attribute::Int(1))
 }
 
-/// Further results were those of training, or a mask of another type or of elements that the standard did not tell.
+/// Further results were those of training, or a mask of another type or with unspecified elements.
 fn one_result(_: &mut Form, site: &Site<'_>) -> bool {
     site.results.len() == 1
 }
@@ -249,7 +250,7 @@ fn no_second_result(_: &mut Form, site: &Site<'_>) -> Result<(), String> {
     if site.results.len() == 1 { Ok(()) } else { Err("it must have one result".to_owned()) }
 }
 
-/// There were no steps but 1.
+/// All steps were 1.
 fn no_steps(form: &mut Form, site: &Site<'_>) -> Result<(), String> {
     if form.is_absent(4) {
         return Ok(());
@@ -263,16 +264,16 @@ fn no_steps(form: &mut Form, site: &Site<'_>) -> Result<(), String> {
     }
 }
 
-/// A limit that was absent was the largest `f32`, and is now the largest of the type.
+/// An absent limit was the largest `f32`, and is now the largest value of the type.
 fn limits(form: &mut Form, site: &Site<'_>) -> bool {
     site.element(form, 0) == Some(ElementType::F32) || (form.has("min") && form.has("max"))
 }
 
 fn same_limits(form: &mut Form, site: &Site<'_>) -> Result<(), String> {
-    if limits(form, site) { Ok(()) } else { Err("both limits must be given, but for f32".to_owned()) }
+    if limits(form, site) { Ok(()) } else { Err("both limits must be given unless its type is f32".to_owned()) }
 }
 
-/// Which side got the odd element of padding was said otherwise.
+/// The rule for the side that gets the odd element of padding was different.
 fn explicit_pads(form: &mut Form, _: &Site<'_>) -> bool {
     !form.has("output_shape") && matches!(form.text("auto_pad").unwrap_or(b"NOTSET"), b"NOTSET" | b"VALID")
 }
@@ -285,7 +286,7 @@ fn third_operand(form: &mut Form, _: &Site<'_>) -> Result<(), String> {
     if form.is_absent(2) { Err("it must have an addend".to_owned()) } else { Ok(()) }
 }
 
-/// Axes did not count from the back; runtimes let those be that cannot be told otherwise.
+/// Axes did not count from the end; an axis that cannot be converted is left to the runtime.
 #[expect(clippy::unnecessary_wraps, reason = "the type of a step")]
 fn from_the_front(form: &mut Form, site: &Site<'_>) -> Result<(), String> {
     // The axes of an Unsqueeze are those of its result.
@@ -308,25 +309,25 @@ fn from_the_front(form: &mut Form, site: &Site<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// The newer version takes floats alone.
+/// The newer version accepts only floats.
 fn float(form: &mut Form, site: &Site<'_>) -> bool {
     site.element(form, 0).is_none_or(ElementType::is_float)
 }
 
 fn axes_operand(form: &mut Form, site: &Site<'_>) -> bool {
-    into_operand(form, site, "axes", 1, Given::Ints)
+    into_operand(form, site, "axes", 1, OperandKind::Ints)
 }
 
 fn axes_attribute(form: &mut Form, site: &Site<'_>) -> Result<(), String> {
     let noop = form.remove("noop_with_empty_axes") == Some(Attribute::Bool(true));
     let none = form.is_absent(1) || site.tensor(form, 1).is_some_and(Tensor::is_empty);
     match (none, noop) {
-        (true, true) => Err("no axes mean none, and there they mean all".to_owned()),
+        (true, true) => Err("an empty list of axes means none, but at that opset all".to_owned()),
         (true, false) => {
             form.clear_operand(1);
             Ok(())
         }
-        (false, _) => into_attribute(form, site, "axes", 1, Given::Ints),
+        (false, _) => into_attribute(form, site, "axes", 1, OperandKind::Ints),
     }
 }
 
@@ -343,7 +344,7 @@ fn not_shifted(form: &mut Form, _: &Site<'_>) -> Result<(), String> {
     }
 }
 
-/// The parts of a split without sizes had to come out even; where nothing is known, the runtime sees to it.
+/// Without sizes the parts of a Split had to be equal; if nothing is known, the runtime checks it.
 #[expect(clippy::unnecessary_wraps, reason = "the type of a step")]
 fn equal_parts(form: &mut Form, site: &Site<'_>) -> Result<(), String> {
     form.remove("num_outputs");
@@ -364,11 +365,11 @@ fn equal_parts(form: &mut Form, site: &Site<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// There were no 8-bit floats, which alone saturate or do not.
+/// There were no 8-bit floats, the only types with `saturate`.
 fn no_8_bit_floats(form: &mut Form, _: &Site<'_>) -> Result<(), String> {
     form.remove("saturate");
     match form.element("to").filter(|to| to.is_float() && to.bits() == 8) {
-        Some(to) => Err(format!("{to} begins at opset 19")),
+        Some(to) => Err(format!("{to} requires opset 19")),
         None => Ok(()),
     }
 }
@@ -377,17 +378,17 @@ fn axis_operand(form: &mut Form, site: &Site<'_>) -> bool {
     if !form.has("axis") {
         form.attributes.push(("axis".into(), Attribute::Int(1)));
     }
-    into_operand(form, site, "axis", 2, Given::Int)
+    into_operand(form, site, "axis", 2, OperandKind::Int)
 }
 
 fn axis_attribute(form: &mut Form, site: &Site<'_>) -> Result<(), String> {
     if form.is_absent(2) {
         form.attributes.insert(0, ("axis".into(), Attribute::Int(-2)));
     }
-    into_attribute(form, site, "axis", 2, Given::Int)
+    into_attribute(form, site, "axis", 2, OperandKind::Int)
 }
 
-/// The modes of interpolation had the names of the plane.
+/// The interpolation modes had the names for two dimensions.
 const MODES: &[(&str, &str)] = &[("bilinear", "linear"), ("bicubic", "cubic")];
 
 fn modes(form: &mut Form, _: &Site<'_>) -> bool {
@@ -407,7 +408,7 @@ fn older_modes(form: &mut Form, site: &Site<'_>) -> Result<(), String> {
     }
 }
 
-/// Infinity became NaN in 8-bit floats without infinity and zero's sign, and now saturates too.
+/// Infinity became NaN in 8-bit floats without infinity and negative zero, and now saturates too.
 fn finite(form: &mut Form, site: &Site<'_>) -> bool {
     if site.opset < 19 {
         // There were no 8-bit floats.
@@ -423,5 +424,5 @@ fn finite(form: &mut Form, site: &Site<'_>) -> bool {
 }
 
 fn same_finite(form: &mut Form, site: &Site<'_>) -> Result<(), String> {
-    if finite(form, site) { Ok(()) } else { Err("infinity is cast otherwise".to_owned()) }
+    if finite(form, site) { Ok(()) } else { Err("infinity is cast to another value at that opset".to_owned()) }
 }

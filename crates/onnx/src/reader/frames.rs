@@ -1,17 +1,17 @@
-//! The frames of a file: all of it but the elements of its tensors, which stay unread.
+//! Reads a file without the elements of its large tensors.
 
 use super::tensor::SMALLEST_RANGE;
-use crate::wire::schema::{self, Kind};
+use crate::wire::schema::{self, FieldKind};
 use crate::wire::{self, MAX_DEPTH};
 use bytes::Bytes;
 use netwright_files::{FileError, Image, Source};
 
-/// A number of 64 bits, seven in a byte.
+/// The length of a varint of 64 bits, seven per byte.
 const LONGEST_VARINT: usize = 10;
 
-/// The file, with zeros for each `raw_data` that is no smaller than a range.
+/// Reads the file, with zeros in place of each `raw_data` that is at least as large as a range.
 ///
-/// The walk ends where the file is damaged, which is where [`wire::scan`](crate::wire::scan()) says so.
+/// The walk stops where the file is damaged; [`wire::scan`](crate::wire::scan()) then reports it.
 pub(super) fn read(source: &Source) -> Result<Bytes, FileError> {
     let mut image = source.image()?;
     let mut stack = vec![(&schema::MODEL, image.len())];
@@ -34,7 +34,7 @@ pub(super) fn read(source: &Source) -> Result<Bytes, FileError> {
         match message.fields.iter().find(|field| u64::from(field.number) == key >> 3) {
             Some(field)
                 if key & 7 == 2
-                    && let Kind::Message(inner) = field.kind =>
+                    && let FieldKind::Message(inner) = field.kind =>
             {
                 if stack.len() == MAX_DEPTH {
                     break;
@@ -44,7 +44,7 @@ pub(super) fn read(source: &Source) -> Result<Bytes, FileError> {
             }
             Some(field) if field.name == "raw_data" && next - at >= SMALLEST_RANGE => {}
             Some(_) => drop(image.read(at, next)?),
-            // An error, which tells where it stands.
+            // An error, which reports its position.
             None => {}
         }
         at = next;
@@ -52,7 +52,7 @@ pub(super) fn read(source: &Source) -> Result<Bytes, FileError> {
     Ok(image.into_bytes())
 }
 
-/// The varint at `*at`, and `*at` behind it; `None` where there is none.
+/// Reads the varint at `*at` and advances `*at`; `None` if there is none.
 fn varint(image: &mut Image, at: &mut usize, end: usize) -> Result<Option<u64>, FileError> {
     let bytes = image.read(*at, end.min(*at + LONGEST_VARINT))?;
     let mut taken = 0;
@@ -67,14 +67,14 @@ mod tests {
     use crate::wire::{GraphProto, ModelProto, TensorProto};
     use prost::Message;
 
-    /// The frames of a file of these bytes.
+    /// Returns these bytes as [`read`] reads them from a file.
     fn frames(bytes: &[u8]) -> Bytes {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), bytes).unwrap();
         read(&Source::open(file.path()).unwrap()).unwrap()
     }
 
-    /// A large weight, and behind it one that is too small for a range.
+    /// Returns a model with a large weight, followed by one that is too small for a range.
     fn model(large: usize) -> Vec<u8> {
         let weight = |len| TensorProto { raw_data: Some(Bytes::from(vec![7; len])), ..Default::default() };
         let initializer = vec![weight(large), weight(SMALLEST_RANGE - 1)];
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn only_large_weights_stay_unread() {
+    fn only_large_weights_are_not_read() {
         let frames = frames(&model(1 << 20));
         let (before, small) = frames.split_at(frames.len() - (SMALLEST_RANGE - 1));
         assert!(small.iter().all(|byte| *byte == 7));
@@ -91,9 +91,9 @@ mod tests {
         assert!(before[1 << 14..before.len() - 64].iter().all(|byte| *byte == 0));
     }
 
-    /// Cut or damaged anywhere, the frames are refused for what the file is refused for.
+    /// A file that is cut or damaged anywhere is refused with the same error as its full bytes.
     #[test]
-    fn damage_is_found_where_it_is() {
+    fn damage_is_reported_at_the_same_place() {
         let file = model(3 * SMALLEST_RANGE);
         let check = |file: &[u8]| {
             assert_eq!(wire::scan(&schema::MODEL, &frames(file)), wire::scan(&schema::MODEL, file));

@@ -1,34 +1,34 @@
-//! Functions: what nodes may call.
+//! Reading of functions, and inlining of their calls.
 //!
-//! A function has no types of its own, so that it is kept as it came; what a call of it results in is inferred by
-//! putting it in place in a graph that is then dropped. Functions may call one another, but not in a circle, and
-//! calls may multiply: both are bounded.
+//! The values of a function have no types, so its nodes are opaque; the results of a call are inferred by inlining it
+//! into a temporary graph. Functions may call one another, but not recursively, and calls may multiply: both are
+//! bounded.
 
-use super::graph::{Reader, Scope, Surroundings, Written};
-use super::{Context, Problem, attribute, graph, imports, names, notes};
+use super::graph::{NodeNames, Reader, Scope, Surroundings};
+use super::{Context, ReadProblem, attribute, graph, imports, names, notes};
 use crate::wire::{AttributeProto, FunctionProto, GraphProto, NodeProto, ValueInfoProto};
 use netwright_ir::{Fact, Function, Notes, Op, Value, ValueType};
 use std::collections::{BTreeMap, HashMap};
 
-/// Calls nest at most this deep.
+/// The maximum nesting of calls.
 const MAX_CALLS: u32 = 100;
 
-/// At most so many nodes are put in place of calls, to stay or to infer the results.
+/// The maximum number of nodes inlined, permanently or to infer results.
 const MAX_INLINED: usize = 200_000;
 
-/// A model whose calls make more nodes is not read: runtimes put every function in place.
+/// The maximum number of nodes after inlining all calls, as runtimes do.
 const MAX_EXPANDED: u64 = 1_000_000;
 
 /// The functions of a file.
 pub(super) struct Functions {
     all: Vec<Callable>,
-    /// By domain, name and overload.
+    /// The index of each function by domain, name and overload.
     index: HashMap<(String, String, String), usize>,
-    /// How many nodes each makes, with those of the functions that it calls.
+    /// The number of nodes of each function, with those of the functions that it calls.
     expanded: Vec<u64>,
 }
 
-/// A function, checked and ready to be put in place of a call.
+/// A function, checked and ready to be inlined.
 pub(super) struct Callable {
     proto: FunctionProto,
     opsets: BTreeMap<String, i64>,
@@ -37,18 +37,18 @@ pub(super) struct Callable {
 }
 
 impl Functions {
-    pub(super) fn new(protos: Vec<FunctionProto>) -> Result<Self, Problem> {
+    pub(super) fn new(protos: Vec<FunctionProto>) -> Result<Self, ReadProblem> {
         let mut functions = Self { all: vec![], index: HashMap::new(), expanded: vec![] };
         for proto in protos {
             let key = key(&proto);
             if key.1.is_empty() {
-                return Err(Problem::Graph("a function has no name".to_owned()));
+                return Err(ReadProblem::Graph("a function has no name".to_owned()));
             }
             let inputs: Vec<&str> = proto.input.iter().map(String::as_str).collect();
             let order = names::order(&proto.node, inputs)?;
             let opsets = imports(&proto.opset_import)?;
             if functions.index.insert(key.clone(), functions.all.len()).is_some() {
-                return Err(Problem::Graph(format!("two functions have the name {:?}", spelled(&key))));
+                return Err(ReadProblem::Graph(format!("two functions have the name {:?}", spelled(&key))));
             }
             functions.all.push(Callable { proto, opsets, order });
         }
@@ -68,7 +68,7 @@ impl Functions {
         self.index.get(&key).map(|at| &self.all[*at])
     }
 
-    /// How many nodes these are once every function stands in the place of its calls.
+    /// Returns the number of nodes after inlining every call.
     fn count(&self, nodes: &[NodeProto]) -> u64 {
         let mut count = 0u64;
         let mut pending: Vec<&[NodeProto]> = vec![nodes];
@@ -82,37 +82,37 @@ impl Functions {
         count
     }
 
-    /// Counts, without making them, the nodes that runtimes make of the calls in a graph.
+    /// Checks the number of nodes in a graph after inlining, without inlining it.
     ///
     /// # Errors
     /// When there are too many.
-    pub(super) fn check_expansion(&self, graph: &GraphProto) -> Result<(), Problem> {
+    pub(super) fn check_expansion(&self, graph: &GraphProto) -> Result<(), ReadProblem> {
         if self.all.is_empty() {
             return Ok(());
         }
         match self.count(&graph.node) {
             ..=MAX_EXPANDED => Ok(()),
-            u64::MAX => Err(Problem::Graph(format!(
-                "the functions make more nodes of their calls than can be counted; at most {MAX_EXPANDED} are read"
+            u64::MAX => Err(ReadProblem::Graph(format!(
+                "inlining the functions gives more nodes than can be counted, but the limit is {MAX_EXPANDED}"
             ))),
-            count => Err(Problem::Graph(format!(
-                "the functions make {count} nodes of their calls; at most {MAX_EXPANDED} are read"
+            count => Err(ReadProblem::Graph(format!(
+                "inlining the functions gives {count} nodes, but the limit is {MAX_EXPANDED}"
             ))),
         }
     }
 
-    /// The function that a node calls.
+    /// Returns the function that a node calls.
     fn callee(&self, node: &NodeProto) -> Option<usize> {
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         let domain = super::domain(node.domain.as_deref()).to_owned();
         self.index.get(&(domain, text(&node.op_type), text(&node.overload))).copied()
     }
 
-    /// The functions, each before those that it calls. No function may call itself, through others and through bodies
-    /// included.
-    fn order(&self) -> Result<Vec<usize>, Problem> {
+    /// Orders the functions, each before those that it calls. No function may call itself, directly, through others or
+    /// through bodies.
+    fn order(&self) -> Result<Vec<usize>, ReadProblem> {
         let calls: Vec<Vec<usize>> = self.all.iter().map(|function| self.calls(&function.proto.node)).collect();
-        // Functions that nobody calls go first; what remains when none is left are circles.
+        // Functions without callers go first; what remains when none is left are cycles.
         let mut callers = vec![0usize; self.all.len()];
         calls.iter().flatten().for_each(|&callee| callers[callee] += 1);
         let mut free: Vec<usize> = (0..self.all.len()).filter(|&at| callers[at] == 0).collect();
@@ -129,13 +129,13 @@ impl Functions {
         match callers.iter().position(|callers| *callers > 0) {
             Some(at) => {
                 let name = spelled(&key(&self.all[at].proto));
-                Err(Problem::Graph(format!("the function {name:?} calls itself, or is called by one that does")))
+                Err(ReadProblem::Graph(format!("the function {name:?} is recursive or called by one that is")))
             }
             None => Ok(order),
         }
     }
 
-    /// The functions that nodes call, in bodies too.
+    /// Returns the functions that nodes call, in bodies too.
     fn calls(&self, nodes: &[NodeProto]) -> Vec<usize> {
         let mut calls = vec![];
         let mut pending: Vec<&[NodeProto]> = vec![nodes];
@@ -155,8 +155,8 @@ impl Functions {
         }
     }
 
-    /// The functions as they came.
-    pub(super) fn read(&self, context: &Context<'_>) -> Result<Vec<Function>, Problem> {
+    /// Reads the functions, with opaque nodes.
+    pub(super) fn read(&self, context: &Context<'_>) -> Result<Vec<Function>, ReadProblem> {
         self.all.iter().map(|function| read(function, context)).collect()
     }
 }
@@ -173,7 +173,7 @@ fn spelled((domain, name, overload): &Key) -> String {
     format!("{domain}{dot}{name}{colon}{overload}")
 }
 
-fn read<'a>(function: &'a Callable, context: &'a Context<'a>) -> Result<Function, Problem> {
+fn read<'a>(function: &'a Callable, context: &'a Context<'a>) -> Result<Function, ReadProblem> {
     let Callable { proto, opsets, .. } = function;
     let key = key(proto);
     let place = format!("the function {:?}", spelled(&key));
@@ -207,7 +207,7 @@ fn read<'a>(function: &'a Callable, context: &'a Context<'a>) -> Result<Function
 }
 
 impl<'a> Reader<'a> {
-    /// Puts a function in place of a node that calls it.
+    /// Inlines a function into the graph of a node that calls it.
     pub(super) fn call(
         &mut self,
         function: &'a Callable,
@@ -216,8 +216,8 @@ impl<'a> Reader<'a> {
         operands: Vec<Option<Value>>,
         attributes: Vec<AttributeProto>,
         outputs: Vec<String>,
-    ) -> Result<(), Problem> {
-        let fail = |what: String| Problem::Node { node: text.to_owned(), what };
+    ) -> Result<(), ReadProblem> {
+        let fail = |what: String| ReadProblem::Node { node: text.to_owned(), what };
         let Callable { proto, opsets, order } = function;
         if self.scope.calls >= MAX_CALLS {
             return Err(fail(format!("calls nest deeper than {MAX_CALLS}")));
@@ -225,13 +225,13 @@ impl<'a> Reader<'a> {
         let inlined = self.context.inlined.get().saturating_add(order.len());
         self.context.inlined.set(inlined);
         if inlined > MAX_INLINED {
-            return Err(fail(format!("the functions make more than {MAX_INLINED} nodes of their calls")));
+            return Err(fail(format!("inlining the functions gives more than {MAX_INLINED} nodes")));
         }
         let (inputs, results) = (proto.input.len(), proto.output.len());
         if operands.len() > inputs || outputs.len() > results {
-            let (given, asked) = (operands.len(), outputs.len());
+            let (given, requested) = (operands.len(), outputs.len());
             return Err(fail(format!(
-                "its function takes {inputs} operands and has {results} results, but {given} are given and {asked} asked for"
+                "the call has {given} operands and {requested} results, but its function has {inputs} and {results}"
             )));
         }
         let mut given: HashMap<String, AttributeProto> = HashMap::new();
@@ -243,38 +243,38 @@ impl<'a> Reader<'a> {
             }
             given.insert(name, attribute);
         }
-        // The names in the graph of the results that are asked for.
-        let asked: Vec<(&String, String, String)> = (proto.output.iter().zip(outputs))
+        // The names in the graph of the requested results.
+        let requested: Vec<(&String, String, String)> = (proto.output.iter().zip(outputs))
             .filter(|(_, caller)| !caller.is_empty())
             .map(|(own, caller)| (own, self.graph_name(&caller), caller))
             .collect();
-        let first = asked.first().map_or("call", |(_, name, _)| name);
+        let first = requested.first().map_or("call", |(_, name, _)| name);
         let prefix = if label.is_empty() { first } else { label }.to_owned();
         let operands = operands.into_iter().chain(std::iter::repeat(None));
         let scope = Scope { opsets, keep: false, given: Some(&given), calls: self.scope.calls + 1, ..self.scope };
         let mut inner = Reader::within(self, scope);
         inner.values = proto.input.iter().cloned().zip(operands).collect();
         inner.prefix = Some(prefix);
-        inner.renamed = asked.iter().map(|(own, name, _)| ((*own).clone(), name.clone())).collect();
+        inner.renamed = requested.iter().map(|(own, name, _)| ((*own).clone(), name.clone())).collect();
         order.iter().try_for_each(|&at| inner.node(proto.node[at].clone()))?;
         let values = inner.leave(self);
-        for (own, name, caller) in asked {
+        for (own, name, caller) in requested {
             let Some(value) = values.get(own).copied().flatten() else {
                 return Err(fail(format!("its function does not compute its result {own:?}")));
             };
             if **self.graph.value_name(value) == *name {
                 self.define(caller, value, Some(text))?;
             } else {
-                // An operand that the function hands on, or a result that it has twice.
+                // An operand that the function returns, or a result that it returns twice.
                 let outputs = vec![caller];
-                let place = Written { text: text.to_owned(), label: String::new(), outputs, said: Notes::default() };
+                let place = NodeNames { text: text.to_owned(), label: String::new(), outputs, notes: Notes::default() };
                 self.insert(place, Op::Identity, &[Some(value)])?;
             }
         }
         Ok(())
     }
 
-    /// What is known of the results of a call; nothing where that would take too many nodes.
+    /// Infers the results of a call; unknown if that would take too many nodes.
     pub(super) fn results_of_call(
         &self,
         function: &'a Callable,
@@ -282,7 +282,7 @@ impl<'a> Reader<'a> {
         operands: &[Option<Value>],
         attributes: Vec<AttributeProto>,
         results: usize,
-    ) -> Result<Vec<Fact>, Problem> {
+    ) -> Result<Vec<Fact>, ReadProblem> {
         if self.context.inlined.get().saturating_add(function.order.len()) > MAX_INLINED {
             return Ok(vec![]);
         }

@@ -1,6 +1,6 @@
-//! Graphs: inputs, initializers, nodes, types.
+//! Reading of graphs: inputs, initializers, nodes, types.
 
-use super::{Context, Problem, names, notes};
+use super::{Context, ReadProblem, names, notes};
 use crate::types;
 use crate::wire::{AttributeProto, GraphProto, NodeProto, StringStringEntryProto};
 use netwright_ir::{Conventions, Fact, Graph, Notes, OpKind, QuantizationAnnotation, Value, ValueType};
@@ -10,42 +10,42 @@ mod bodies;
 mod nodes;
 mod sources;
 
-pub(super) use nodes::Written;
+pub(super) use nodes::NodeNames;
 
-/// What the nodes of a graph are read with.
+/// The context in which the nodes of a graph are read.
 #[derive(Clone, Copy)]
 pub(super) struct Scope<'a> {
-    /// The versions of the operators.
+    /// The versions of the operator sets.
     pub(super) opsets: &'a BTreeMap<String, i64>,
-    /// Whether operators are kept as they came: those of functions and of training steps, whose operands have no types
-    /// yet, and those of an opset that is not understood.
+    /// Whether all operators are opaque: those of functions and of training steps, whose operands have no types yet,
+    /// and those of an opset that is not supported.
     pub(super) keep: bool,
-    /// The attributes of the call that is put in place, by name.
+    /// The attributes of the call that is being inlined, by name.
     pub(super) given: Option<&'a HashMap<String, AttributeProto>>,
-    /// How many calls deep.
+    /// The nesting of calls.
     pub(super) calls: u32,
-    /// How many bodies deep.
+    /// The nesting of bodies.
     pub(super) bodies: u32,
 }
 
-/// A graph in a file and what surrounds it.
+/// The surroundings of a graph in a file.
 #[derive(Default)]
 pub(super) struct Surroundings {
-    /// The values that a body captures: their names, and what is known of them.
+    /// The values that a body captures: their names and facts.
     pub(super) captured: Vec<(String, Fact)>,
-    /// What is known of the inputs of a body by the operands of its node.
+    /// The facts of the inputs of a body, from the operands of its node.
     pub(super) inputs: Vec<Fact>,
-    /// Whether it is a body, so that its inputs need no types.
+    /// Whether it is a body, whose inputs need no types.
     pub(super) body: bool,
 }
 
-/// Builds a graph; its nodes come in the order of the file, moved behind what they read where they are not.
+/// Reads a graph; its nodes keep the order of the file, but follow the nodes that they read.
 pub(super) fn read<'a>(
     mut proto: GraphProto,
     around: Surroundings,
     context: &'a Context<'a>,
     scope: Scope<'a>,
-) -> Result<Graph, Problem> {
+) -> Result<Graph, ReadProblem> {
     let order = {
         let optional: HashSet<&str> = proto.input.iter().filter_map(|input| input.name.as_deref()).collect();
         let captured = around.captured.iter().map(|(name, _)| name.as_str());
@@ -57,7 +57,7 @@ pub(super) fn read<'a>(
         let sparse = sparse.map(|tensor| tensor.values.as_ref().and_then(|v| v.name.as_deref()).unwrap_or_default());
         let sources: Vec<&str> = captured.chain(sources).chain(tensors).chain(sparse).collect();
         if sources.iter().any(|name| name.is_empty()) {
-            return Err(Problem::Graph("an input or an initializer has no name".to_owned()));
+            return Err(ReadProblem::Graph("an input or an initializer has no name".to_owned()));
         }
         names::order(&proto.node, sources)?
     };
@@ -85,11 +85,11 @@ pub(super) fn read<'a>(
     for output in &proto.output {
         let name = output.name.as_deref().unwrap_or_default();
         let value = reader.values.get(name).copied().flatten();
-        let value = value.ok_or_else(|| Problem::Graph(format!("the output {name:?} is not computed")))?;
+        let value = value.ok_or_else(|| ReadProblem::Graph(format!("the output {name:?} is not computed")))?;
         let known = &reader.graph.fact(value).ty;
         match reader.declared.get(name).map(|declared| declared.ty.clone()).filter(|ty| *ty != ValueType::Unknown) {
             Some(ty) if !known.contradicts(&ty) => reader.graph.declared_output(name, value, ty),
-            // Sizes that differ were reported where the value is computed; on the rank its callers rely.
+            // Different sizes were reported at the value's node; but callers rely on the rank.
             Some(ty) if !is_body && !is_of_rank_of(known, &ty) => return Err(contradiction(name, None, &ty, known)),
             _ => reader.graph.output(name, value),
         }
@@ -100,7 +100,7 @@ pub(super) fn read<'a>(
     Ok(graph)
 }
 
-/// Whether the file declares inner values, and all of them whose types are known.
+/// Whether the file declares inner values, and all whose types are known.
 fn types_values(graph: &Graph) -> bool {
     let kind = |id| graph.node(id).op().kind();
     let nodes = graph.schedule().into_iter().filter(|id| kind(*id) == OpKind::Constant || !kind(*id).is_source());
@@ -109,12 +109,12 @@ fn types_values(graph: &Graph) -> bool {
     known.peek().is_some() && known.all(|value| graph.declared(value).is_some())
 }
 
-fn check_output_names(proto: &GraphProto) -> Result<(), Problem> {
+fn check_output_names(proto: &GraphProto) -> Result<(), ReadProblem> {
     let mut names = HashSet::new();
     for output in &proto.output {
         let name = output.name.as_deref().unwrap_or_default();
         if !names.insert(name) {
-            return Err(Problem::Graph(format!("{name:?} is the name of two outputs")));
+            return Err(ReadProblem::Graph(format!("{name:?} is the name of two outputs")));
         }
     }
     Ok(())
@@ -129,7 +129,7 @@ fn is_of_rank_of(a: &ValueType, b: &ValueType) -> bool {
     rank(a).zip(rank(b)).is_none_or(|(a, b)| a == b)
 }
 
-/// What a file declares of a value.
+/// The type and metadata that a file declares for a value.
 struct Declared {
     ty: ValueType,
     notes: Notes,
@@ -137,21 +137,21 @@ struct Declared {
 
 pub(super) struct Reader<'a> {
     pub(super) graph: Graph,
-    /// The values by their names in the file; `None` for an operand of a call that is absent.
+    /// The values by their names in the file; `None` for an absent operand of a call.
     pub(super) values: HashMap<String, Option<Value>>,
     declared: HashMap<String, Declared>,
-    /// The names of the file, which no new value may have.
+    /// The names in the file, which no new value may have.
     names: HashSet<String>,
-    /// Stands before the names of the function that is put in place.
+    /// The prefix of names in the function that is being inlined.
     pub(super) prefix: Option<String>,
-    /// The names that the caller has for results of the function that is put in place.
+    /// The names in the caller of the results of the function that is being inlined.
     pub(super) renamed: HashMap<String, String>,
     pub(super) context: &'a Context<'a>,
     pub(super) scope: Scope<'a>,
 }
 
 impl<'a> Reader<'a> {
-    /// A reader of calls alone, into a graph of its own.
+    /// Creates a reader that inlines calls into a temporary graph.
     pub(super) fn scratch(context: &'a Context<'a>, scope: Scope<'a>) -> Self {
         Self {
             graph: Graph::new(""),
@@ -165,7 +165,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A reader of the nodes of a function that goes on with the graph of its caller, until it
+    /// Creates a reader of the nodes of a function that continues the graph of its caller, until it
     /// [leaves](Reader::leave).
     pub(super) fn within<'b>(caller: &mut Reader<'b>, scope: Scope<'a>) -> Self
     where
@@ -177,15 +177,15 @@ impl<'a> Reader<'a> {
         inner
     }
 
-    /// Gives the graph back to the caller; the values by the function's names.
+    /// Gives the graph back to the caller and returns the values by the function's names.
     pub(super) fn leave(mut self, caller: &mut Reader<'_>) -> HashMap<String, Option<Value>> {
         std::mem::swap(&mut self.graph, &mut caller.graph);
         std::mem::swap(&mut self.names, &mut caller.names);
         self.values
     }
 
-    /// What stands beside the nodes.
-    fn describe(&mut self, proto: &mut GraphProto) -> Result<(), Problem> {
+    /// Reads the graph's metadata.
+    fn describe(&mut self, proto: &mut GraphProto) -> Result<(), ReadProblem> {
         let entries = std::mem::take(&mut proto.metadata_props);
         self.graph.set_notes(notes::described("the graph", proto.doc_string.take(), entries)?);
         let text = |text: Option<String>| text.unwrap_or_default();
@@ -199,7 +199,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// The name in the graph of a value that the file calls so: in a function that is put in place, one of its own.
+    /// Returns the name in the graph of a value with this name in the file; an inlined function has its own names.
     pub(super) fn graph_name(&mut self, name: &str) -> String {
         match (&self.prefix, self.renamed.get(name)) {
             (None, _) => name.to_owned(),
@@ -209,7 +209,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A name that no value of the file has.
+/// Returns a name that no value of the file has.
 fn fresh(names: &mut HashSet<String>, base: &str) -> String {
     let mut name = base.to_owned();
     let mut number = 0;
@@ -220,13 +220,12 @@ fn fresh(names: &mut HashSet<String>, base: &str) -> String {
     name
 }
 
-/// A value that is not what it is declared to be, with the node that computes it, where one does.
-fn contradiction(name: &str, node: Option<&str>, declared: &ValueType, known: &ValueType) -> Problem {
+/// Returns the problem of a value whose declared type contradicts the inferred one, with the node that computes it, if
+/// any.
+fn contradiction(name: &str, node: Option<&str>, declared: &ValueType, known: &ValueType) -> ReadProblem {
+    let what = format!("is declared {declared}, but inferred as {known}");
     match node {
-        Some(node) => {
-            let what = format!("its result {name:?} is declared {declared}, but is {known}");
-            Problem::Node { node: node.to_owned(), what }
-        }
-        None => Problem::Value { name: name.to_owned(), what: format!("it is declared {declared}, but is {known}") },
+        Some(node) => ReadProblem::Node { node: node.to_owned(), what: format!("its result {name:?} {what}") },
+        None => ReadProblem::Value { name: name.to_owned(), what: format!("it {what}") },
     }
 }

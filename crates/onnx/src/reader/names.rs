@@ -1,16 +1,16 @@
-//! Names: what a graph reads and defines, and the order of its nodes.
+//! Names that a graph reads and defines, and the order of its nodes.
 
-use super::{Problem, node_text};
+use super::{ReadProblem, node_text};
 use crate::wire::{GraphProto, NodeProto};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 
-/// The bodies of a node.
+/// Returns the bodies of a node.
 pub(super) fn bodies(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
     node.attribute.iter().flat_map(|attribute| attribute.g.as_deref().into_iter().chain(&attribute.graphs))
 }
 
-/// The nodes of a graph and of its bodies, in no particular order.
+/// Returns the nodes of a graph and of its bodies, in no particular order.
 pub(super) fn nodes(graph: &GraphProto) -> impl Iterator<Item = &NodeProto> {
     let mut pending: Vec<&NodeProto> = graph.node.iter().rev().collect();
     std::iter::from_fn(move || {
@@ -20,14 +20,14 @@ pub(super) fn nodes(graph: &GraphProto) -> impl Iterator<Item = &NodeProto> {
     })
 }
 
-/// The names that a node reads, those that its bodies read of the graph around them included.
+/// Returns the names that a node reads, including those that its bodies capture.
 fn reads(node: &NodeProto) -> Vec<&str> {
     let mut names: Vec<&str> = node.input.iter().map(String::as_str).filter(|name| !name.is_empty()).collect();
     bodies(node).for_each(|body| names.extend(free(body)));
     names
 }
 
-/// The names that a graph defines.
+/// Returns the names that a graph defines.
 pub(super) fn defined(graph: &GraphProto) -> impl Iterator<Item = &str> {
     let inputs = graph.input.iter().filter_map(|input| input.name.as_deref());
     let dense = graph.initializer.iter().filter_map(|tensor| tensor.name.as_deref());
@@ -36,9 +36,9 @@ pub(super) fn defined(graph: &GraphProto) -> impl Iterator<Item = &str> {
     inputs.chain(dense).chain(sparse).chain(nodes).filter(|name| !name.is_empty())
 }
 
-/// The names that a graph reads and does not define, each once, in the order of their first use.
+/// Returns the names that a graph reads and does not define, each once, in the order of their first use.
 ///
-/// It recurses on bodies, whose depth the scan of the file has bounded.
+/// Recurses on bodies, whose depth the scan of the file has bounded.
 pub(super) fn free(graph: &GraphProto) -> Vec<&str> {
     let own: HashSet<&str> = defined(graph).collect();
     let outputs = graph.output.iter().filter_map(|output| output.name.as_deref());
@@ -47,22 +47,22 @@ pub(super) fn free(graph: &GraphProto) -> Vec<&str> {
     read.filter(|name| !name.is_empty() && !own.contains(name) && seen.insert(*name)).collect()
 }
 
-/// The nodes, each behind those whose results it reads, else in the order of the file. `sources` are the names that
-/// are there before any node.
+/// Orders the nodes, each after those whose results it reads, otherwise in the order of the file. `sources` are the
+/// names defined before any node.
 pub(super) fn order<'p>(
     nodes: &'p [NodeProto],
     sources: impl IntoIterator<Item = &'p str>,
-) -> Result<Vec<usize>, Problem> {
+) -> Result<Vec<usize>, ReadProblem> {
     let mut producers: HashMap<&str, Option<usize>> = HashMap::new();
     for name in sources {
         if producers.insert(name, None).is_some() {
-            return Err(Problem::Graph(format!("{name:?} is the name of two values")));
+            return Err(ReadProblem::Graph(format!("{name:?} is the name of two values")));
         }
     }
     for (at, node) in nodes.iter().enumerate() {
         for name in node.output.iter().filter(|name| !name.is_empty()) {
             if producers.insert(name, Some(at)).is_some() {
-                return Err(Problem::Graph(format!("{name:?} is the name of two values")));
+                return Err(ReadProblem::Graph(format!("{name:?} is the name of two values")));
             }
         }
     }
@@ -78,7 +78,7 @@ pub(super) fn order<'p>(
                 Some(None) => {}
                 None => {
                     let what = format!("it reads {name:?}, which is not computed");
-                    return Err(Problem::Node { node: node_text(node), what });
+                    return Err(ReadProblem::Node { node: node_text(node), what });
                 }
             }
         }
@@ -96,7 +96,7 @@ pub(super) fn order<'p>(
         }
     }
     match nodes.iter().zip(&waiting).find(|(_, left)| **left > 0) {
-        Some((node, _)) => Err(Problem::Node { node: node_text(node), what: "it is computed from itself".to_owned() }),
+        Some((node, _)) => Err(ReadProblem::Node { node: node_text(node), what: "it depends on itself".to_owned() }),
         None => Ok(order),
     }
 }

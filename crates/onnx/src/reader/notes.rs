@@ -1,6 +1,6 @@
-//! What a file says beside its meaning.
+//! Reading of metadata.
 
-use super::Problem;
+use super::ReadProblem;
 use crate::types;
 use crate::wire::{AttributeProto, NodeProto, StringStringEntryProto, TensorProto, ValueInfoProto};
 use bytes::Bytes;
@@ -8,42 +8,45 @@ use netwright_ir::{AttributeNotes, Notes, TensorNotes};
 use prost::Message;
 use std::collections::BTreeMap;
 
-/// Properties by key.
-pub(super) fn metadata(place: &str, entries: Vec<StringStringEntryProto>) -> Result<BTreeMap<String, String>, Problem> {
+/// Reads properties by key.
+pub(super) fn metadata(
+    place: &str,
+    entries: Vec<StringStringEntryProto>,
+) -> Result<BTreeMap<String, String>, ReadProblem> {
     let mut metadata = BTreeMap::new();
     for entry in entries {
         let key = entry.key.unwrap_or_default();
         if metadata.insert(key.clone(), entry.value.unwrap_or_default()).is_some() {
-            return Err(Problem::Graph(format!("the metadata of {place} has the key {key:?} twice")));
+            return Err(ReadProblem::Graph(format!("the metadata of {place} has the key {key:?} twice")));
         }
     }
     Ok(metadata)
 }
 
-/// Of a graph or a function.
+/// Reads the metadata of a graph or a function.
 pub(super) fn described(
     place: &str,
     doc: Option<String>,
     entries: Vec<StringStringEntryProto>,
-) -> Result<Notes, Problem> {
+) -> Result<Notes, ReadProblem> {
     Ok(Notes { doc: doc.unwrap_or_default(), metadata: metadata(place, entries)?, ..Notes::default() })
 }
 
-/// Takes them out of a node, those of its attributes included.
-pub(super) fn of_node(node: &mut NodeProto, place: &str) -> Result<Notes, Problem> {
+/// Takes the metadata out of a node, including that of its attributes.
+pub(super) fn of_node(node: &mut NodeProto, place: &str) -> Result<Notes, ReadProblem> {
     let entries = std::mem::take(&mut node.metadata_props);
     let mut notes = described(place, node.doc_string.take(), entries)?;
     notes.devices = node.device_configurations.iter().map(|device| Bytes::from(device.encode_to_vec())).collect();
     for attribute in &mut node.attribute {
-        let its = of_attribute(attribute, place)?;
-        if its != AttributeNotes::default() {
-            notes.attributes.insert(attribute.name.as_deref().unwrap_or_default().into(), its);
+        let read = of_attribute(attribute, place)?;
+        if read != AttributeNotes::default() {
+            notes.attributes.insert(attribute.name.as_deref().unwrap_or_default().into(), read);
         }
     }
     Ok(notes)
 }
 
-fn of_attribute(attribute: &mut AttributeProto, place: &str) -> Result<AttributeNotes, Problem> {
+fn of_attribute(attribute: &mut AttributeProto, place: &str) -> Result<AttributeNotes, ReadProblem> {
     let mut notes = AttributeNotes { doc: attribute.doc_string.take().unwrap_or_default(), ..Default::default() };
     if let Some(tensor) = &mut attribute.t {
         notes.tensor_name = tensor.name.clone().unwrap_or_default();
@@ -52,19 +55,19 @@ fn of_attribute(attribute: &mut AttributeProto, place: &str) -> Result<Attribute
     Ok(notes)
 }
 
-/// Takes them out of a tensor.
-pub(super) fn of_tensor(tensor: &mut TensorProto, place: &str) -> Result<TensorNotes, Problem> {
+/// Takes the metadata out of a tensor.
+pub(super) fn of_tensor(tensor: &mut TensorProto, place: &str) -> Result<TensorNotes, ReadProblem> {
     let entries = std::mem::take(&mut tensor.metadata_props);
     Ok(TensorNotes { doc: tensor.doc_string.take().unwrap_or_default(), metadata: metadata(place, entries)? })
 }
 
-/// Of a value.
-pub(super) fn of_value(proto: &ValueInfoProto, name: &str) -> Result<Notes, Problem> {
+/// Reads the metadata of a value.
+pub(super) fn of_value(proto: &ValueInfoProto, name: &str) -> Result<Notes, ReadProblem> {
     let mut notes = described(&format!("value {name:?}"), proto.doc_string.clone(), proto.metadata_props.clone())?;
     if let Some(ty) = &proto.r#type {
-        let denotations = types::denotations(ty).ok_or_else(|| Problem::Value {
+        let denotations = types::denotations(ty).ok_or_else(|| ReadProblem::Value {
             name: name.to_owned(),
-            what: "a denotation within a sequence, an optional or a map has no place".to_owned(),
+            what: "a denotation within a sequence, an optional or a map is not supported".to_owned(),
         })?;
         (notes.denotation, notes.axes) = denotations;
         notes.spellings = types::spellings(ty);

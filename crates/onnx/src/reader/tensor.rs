@@ -1,28 +1,27 @@
-//! Tensors, in every field that may hold their elements.
+//! Reading of tensors, from every field that may hold their elements.
 
-use super::{Context, Problem};
+use super::{Context, ReadProblem};
 use crate::types;
 use crate::wire::{self, DataLocation, SparseTensorProto, TensorProto};
 use bytes::Bytes;
 use netwright_ir::{ElementType, SparseTensor, Tensor, TensorError};
 
-/// Larger tensors stay in the file; smaller ones are copied, so that they do not hold all that was read of it.
+/// The minimum size of a tensor that stays in the file; smaller ones are copied, so that they do not keep all bytes
+/// that were read.
 pub(super) const SMALLEST_RANGE: usize = 1024;
 
-/// A sparse tensor that runtimes would make a larger dense one of is not read: 64 GiB.
+/// The maximum dense size of a sparse tensor, which runtimes expand: 64 GiB.
 const MAX_DENSE_BYTES: u64 = 1 << 36;
 
-/// The tensor; `place` names it in errors.
-pub(super) fn read(proto: TensorProto, place: &str, context: &Context<'_>) -> Result<Tensor, Problem> {
-    let fail = |what: String| Problem::Tensor { name: place.to_owned(), what };
+/// Reads a tensor; `place` names it in errors.
+pub(super) fn read(proto: TensorProto, place: &str, context: &Context<'_>) -> Result<Tensor, ReadProblem> {
+    let fail = |what: String| ReadProblem::Tensor { name: place.to_owned(), what };
     if proto.segment.is_some() {
-        return Err(fail("it is a segment of a tensor, which no runtime reads".to_owned()));
+        return Err(fail("it is a segment of a tensor, which no runtime supports".to_owned()));
     }
-    // Those of initializers and of attributes have been taken out; other places have none for them.
+    // The metadata of initializers and attributes has been taken out; other tensors cannot have any in the IR.
     if proto.doc_string.as_deref().is_some_and(|doc| !doc.is_empty()) || !proto.metadata_props.is_empty() {
-        return Err(fail(
-            "a description or a property of a tensor in a list or a sparse tensor has no place".to_owned(),
-        ));
+        return Err(fail("metadata of a tensor in a list or a sparse tensor is not supported".to_owned()));
     }
     let element = types::element(proto.data_type).map_err(fail)?;
     let size = |&size: &i64| u64::try_from(size).map_err(|_| fail(format!("the size {size} is negative")));
@@ -30,7 +29,7 @@ pub(super) fn read(proto: TensorProto, place: &str, context: &Context<'_>) -> Re
     let external = match proto.data_location.unwrap_or_default() {
         0 => false,
         location if location == i32::from(DataLocation::External) => true,
-        other => return Err(fail(format!("{other} is no location of data (0 or 1)"))),
+        other => return Err(fail(format!("{other} is not a data location (0 or 1)"))),
     };
     let fields = [
         ("raw_data", proto.raw_data.is_some()),
@@ -45,27 +44,27 @@ pub(super) fn read(proto: TensorProto, place: &str, context: &Context<'_>) -> Re
     let mut fields = fields.iter().filter(|(_, there)| *there).map(|(name, _)| *name);
     let field = fields.next();
     if let (Some(first), Some(second)) = (field, fields.next()) {
-        return Err(fail(format!("its elements stand in {first} and in {second}")));
+        return Err(fail(format!("its elements are in both {first} and {second}")));
     }
     if !external && !proto.external_data.is_empty() {
-        return Err(fail("it names external data, but its location is not external".to_owned()));
+        return Err(fail("it has external data, but its data location is not external".to_owned()));
     }
     let tensor = match field {
         Some("string_data") if element == ElementType::String => Tensor::from_strings(
             &dims,
-            // Copies: a slice would hold all that was read of the file.
+            // Copies, because a slice would keep all bytes that were read of the file.
             proto.string_data.iter().map(|text| Bytes::copy_from_slice(text)).collect(),
         ),
         None if element == ElementType::String => Tensor::from_strings(&dims, vec![]),
         Some("raw_data" | "external_data") if element == ElementType::String => {
-            return Err(fail("text stands in string_data alone".to_owned()));
+            return Err(fail("strings must be in string_data".to_owned()));
         }
         Some("raw_data") => {
             let raw = proto.raw_data.unwrap_or_default();
-            // Of these bytes, the frames hold but the place.
+            // These bytes were not read; only their position is known.
             if raw.len() >= SMALLEST_RANGE {
                 let offset =
-                    wire::offset_in(&context.bytes, &raw).ok_or_else(|| fail("it lies elsewhere".to_owned()))?;
+                    wire::offset_in(&context.bytes, &raw).ok_or_else(|| fail("its position is unknown".to_owned()))?;
                 let range = context.source.range(offset, raw.len() as u64).map_err(|error| fail(chain(&error)))?;
                 Tensor::from_file(element, &dims, range)
             } else {
@@ -79,17 +78,17 @@ pub(super) fn read(proto: TensorProto, place: &str, context: &Context<'_>) -> Re
     tensor.map_err(|error| fail(error.to_string()))
 }
 
-/// The tensor and its name, which is that of its values; `place` names one without.
+/// Reads a sparse tensor and its name, which is that of its values; `place` names one without.
 pub(super) fn read_sparse(
     proto: SparseTensorProto,
     place: &str,
     context: &Context<'_>,
-) -> Result<(String, SparseTensor), Problem> {
+) -> Result<(String, SparseTensor), ReadProblem> {
     let own = proto.values.as_ref().and_then(|values| values.name.clone()).unwrap_or_default();
     let place = if own.is_empty() { place } else { &own };
-    let fail = |what: String| Problem::Tensor { name: place.to_owned(), what };
+    let fail = |what: String| ReadProblem::Tensor { name: place.to_owned(), what };
     let (Some(values), Some(indices)) = (proto.values, proto.indices) else {
-        return Err(fail("a sparse tensor has values and indices".to_owned()));
+        return Err(fail("a sparse tensor must have values and indices".to_owned()));
     };
     let size = |&size: &i64| u64::try_from(size).map_err(|_| fail(format!("the size {size} is negative")));
     let dims = proto.dims.iter().map(size).collect::<Result<Vec<u64>, _>>()?;
@@ -99,7 +98,7 @@ pub(super) fn read_sparse(
     if dense.is_none_or(|bytes| bytes > MAX_DENSE_BYTES) {
         let shape = dims.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         return Err(fail(format!(
-            "the sparse tensor of shape [{shape}] is dense larger than {MAX_DENSE_BYTES} bytes, and runtimes make it dense"
+            "the sparse tensor of shape [{shape}] would be larger than {MAX_DENSE_BYTES} bytes when runtimes expand it"
         )));
     }
     let tensor = SparseTensor::new(values, indices, &dims).map_err(|error| fail(error.to_string()))?;
@@ -112,23 +111,23 @@ fn external_data(
     dims: &[u64],
     place: &str,
     context: &Context<'_>,
-) -> Result<Result<Tensor, TensorError>, Problem> {
-    let fail = |what: String| Problem::Tensor { name: place.to_owned(), what };
+) -> Result<Result<Tensor, TensorError>, ReadProblem> {
+    let fail = |what: String| ReadProblem::Tensor { name: place.to_owned(), what };
     let (mut location, mut offset, mut length) = (None, None, None);
     for entry in &proto.external_data {
         let (key, value) = (entry.key.as_deref().unwrap_or_default(), entry.value.as_deref().unwrap_or_default());
         let number = || {
             let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
             let number = digits.then(|| value.parse::<u64>().ok()).flatten();
-            number.ok_or_else(|| fail(format!("the {key} {value:?} of its external data is no number of bytes")))
+            number.ok_or_else(|| fail(format!("the {key} {value:?} of its external data is not a number of bytes")))
         };
         let twice = match key {
             "location" => location.replace(value).is_some(),
             "offset" => offset.replace(number()?).is_some(),
             "length" => length.replace(number()?).is_some(),
-            // Of the whole file, of which only parts are read; what is written has others.
+            // The checksum is of the whole file, but only parts are read, and what is written differs.
             "checksum" => false,
-            other => return Err(fail(format!("its external data has the key {other:?}, which is not understood"))),
+            other => return Err(fail(format!("its external data has the unknown key {other:?}"))),
         };
         if twice {
             return Err(fail(format!("its external data has the key {key:?} twice")));
@@ -141,7 +140,7 @@ fn external_data(
         return Err(fail(format!("its external data {location:?} is the model file itself")));
     }
     let offset = offset.unwrap_or(0);
-    // Without a length it is as long as the tensor.
+    // Without a length the tensor gives it.
     let count = dims.iter().try_fold(1u64, |count, &dim| count.checked_mul(dim));
     let Some(expected) = count.and_then(|count| element.bytes(count)) else {
         return Ok(Err(TensorError::TooLarge { element, dims: dims.to_vec() }));
@@ -150,7 +149,7 @@ fn external_data(
     Ok(Tensor::from_file(element, dims, range))
 }
 
-/// An error with its causes, in one line.
+/// Returns an error with its causes.
 fn chain(error: &dyn std::error::Error) -> String {
     match error.source() {
         Some(source) => format!("{error}: {source}"),
@@ -158,10 +157,10 @@ fn chain(error: &dyn std::error::Error) -> String {
     }
 }
 
-/// The elements of a typed field, as `raw_data` would hold them.
+/// Converts the elements of a typed field to the form of `raw_data`.
 fn typed(proto: &TensorProto, element: ElementType, field: &str) -> Result<Vec<u8>, String> {
     use ElementType as E;
-    let wrong = || format!("its elements are {element}, and {field} does not hold those");
+    let wrong = || format!("its element type is {element}, but {field} cannot hold it");
     let bytes = match (field, element) {
         ("float_data", E::F32 | E::C64) => proto.float_data.iter().flat_map(|value| value.to_le_bytes()).collect(),
         ("double_data", E::F64 | E::C128) => proto.double_data.iter().flat_map(|value| value.to_le_bytes()).collect(),
@@ -178,7 +177,7 @@ fn typed(proto: &TensorProto, element: ElementType, field: &str) -> Result<Vec<u
         ("int32_data", _) if element.bits() == 16 => {
             narrow(&proto.int32_data, |value| u16::try_from(value).ok().map(u16::to_le_bytes))?
         }
-        // Elements of less than a byte come packed, a byte a number.
+        // Elements smaller than a byte are packed, one byte per number.
         ("int32_data", _) if element.bits() <= 8 => {
             narrow(&proto.int32_data, |value| u8::try_from(value).ok().map(u8::to_le_bytes))?
         }
@@ -193,13 +192,13 @@ fn narrow<T: Copy + std::fmt::Display, const N: usize>(
 ) -> Result<Vec<u8>, String> {
     let mut out = Vec::with_capacity(values.len().saturating_mul(N));
     for (at, &value) in values.iter().enumerate() {
-        let element = bytes(value).ok_or_else(|| format!("element {at} is {value}, which its type does not hold"))?;
+        let element = bytes(value).ok_or_else(|| format!("element {at} is {value}, out of range for its type"))?;
         out.extend_from_slice(&element);
     }
     Ok(out)
 }
 
-/// Six bits each, one after the other, the first in the lowest bits.
+/// Packs six bits each, the first element in the lowest bits.
 fn sixes(values: &[i32]) -> Result<Vec<u8>, String> {
     let bits = narrow(values, |value| u8::try_from(value).ok().filter(|bits| *bits < 64).map(u8::to_le_bytes))?;
     let mut out = vec![];

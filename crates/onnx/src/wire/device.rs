@@ -1,4 +1,4 @@
-//! Several devices: configurations of a model and the sharding of its nodes (IR 11).
+//! Device configurations of a model and the sharding of its nodes (IR 11).
 
 /// A set of devices that a model may be spread over.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -62,12 +62,12 @@ pub struct ShardedDimProto {
     /// The axis, in `-rank..rank`.
     #[prost(int64, optional, tag = "1")]
     pub axis: Option<i64>,
-    /// One entry as a rule; several where a reshape has fused axes.
+    /// Usually one entry; several if a reshape has fused axes.
     #[prost(message, repeated, tag = "2")]
     pub simple_sharding: Vec<SimpleShardedDimProto>,
 }
 
-/// A dimension cut into a number of shards.
+/// A dimension divided into a number of shards.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct SimpleShardedDimProto {
     /// The dimension; absent if unknown.
@@ -78,7 +78,7 @@ pub struct SimpleShardedDimProto {
     pub num_shards: Option<i64>,
 }
 
-/// The dimension that a [`SimpleShardedDimProto`] cuts.
+/// The dimension that a [`SimpleShardedDimProto`] divides.
 #[derive(Clone, PartialEq, Eq, prost::Oneof)]
 pub enum ShardedDim {
     /// `dim_value`: a number.

@@ -4,13 +4,13 @@ use super::{
     DeviceConfigurationProto, NodeDeviceConfigurationProto, SparseTensorProto, TensorProto, TypeProto, ValueInfoProto,
 };
 
-/// A whole file: one graph, the operator sets it speaks, and its local functions.
+/// A model file: one graph, its operator sets, and its local functions.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ModelProto {
     /// The version of the file format; it must be present.
     #[prost(int64, optional, tag = "1")]
     pub ir_version: Option<i64>,
-    /// The operator sets in use, one for each domain; at least one.
+    /// The imported operator sets, one per domain; at least one.
     #[prost(message, repeated, tag = "8")]
     pub opset_import: Vec<OperatorSetIdProto>,
     /// The tool that wrote the file.
@@ -67,7 +67,7 @@ pub struct StringStringEntryProto {
     pub value: Option<String>,
 }
 
-/// A graph: nodes in topological order, and the values that enter, leave and name its edges.
+/// A graph: nodes in topological order, inputs, outputs and initializers.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct GraphProto {
     /// The nodes, sorted topologically.
@@ -76,8 +76,7 @@ pub struct GraphProto {
     /// The name of the graph.
     #[prost(string, optional, tag = "2")]
     pub name: Option<String>,
-    /// Constants by name; one that is listed in `input` too is a default that the caller may
-    /// override.
+    /// Constants by name; one that is listed in `input` too is a default that the caller may override.
     #[prost(message, repeated, tag = "5")]
     pub initializer: Vec<TensorProto>,
     /// Constants in sparse form, named by their `values`.
@@ -117,10 +116,10 @@ pub struct TensorAnnotation {
 /// A node: one call of an operator or of a local function.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct NodeProto {
-    /// The operands by value name; an empty name is an optional operand left out.
+    /// The operands by value name; an empty name is an absent operand.
     #[prost(string, repeated, tag = "1")]
     pub input: Vec<String>,
-    /// The results by value name; an empty name is a result nobody wants.
+    /// The results by value name; an empty name is an unused result.
     #[prost(string, repeated, tag = "2")]
     pub output: Vec<String>,
     /// The name of the node, which nothing refers to.
@@ -132,7 +131,7 @@ pub struct NodeProto {
     /// The domain of the operator; absent or empty for ONNX's own.
     #[prost(string, optional, tag = "7")]
     pub domain: Option<String>,
-    /// Chooses among local functions of one domain and name (IR 10).
+    /// Distinguishes local functions of the same domain and name (IR 10).
     #[prost(string, optional, tag = "8")]
     pub overload: Option<String>,
     /// The attributes; names are distinct.
@@ -149,7 +148,7 @@ pub struct NodeProto {
     pub device_configurations: Vec<NodeDeviceConfigurationProto>,
 }
 
-/// An attribute: a name and exactly one value, in the field that `type` tells.
+/// An attribute: a name and exactly one value, in the field given by `type`.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct AttributeProto {
     /// The name; it must be present.
@@ -171,7 +170,7 @@ pub struct AttributeProto {
     /// An integer.
     #[prost(int64, optional, tag = "3")]
     pub i: Option<i64>,
-    /// A string; UTF-8 by the standard, bytes by its type.
+    /// A string; UTF-8 according to the standard, bytes in protobuf.
     #[prost(bytes = "bytes", optional, tag = "4")]
     pub s: Option<bytes::Bytes>,
     /// A tensor.
@@ -213,7 +212,7 @@ pub struct AttributeProto {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
 pub enum AttributeType {
-    /// None said.
+    /// Not set.
     Undefined = 0,
     /// `f`
     Float = 1,
@@ -275,7 +274,7 @@ pub struct FunctionProto {
     /// The domain of the function.
     #[prost(string, optional, tag = "10")]
     pub domain: Option<String>,
-    /// Tells apart functions of one domain and name (IR 10).
+    /// Distinguishes functions of the same domain and name (IR 10).
     #[prost(string, optional, tag = "13")]
     pub overload: Option<String>,
     /// Types of inner values, for those that have one (IR 10).

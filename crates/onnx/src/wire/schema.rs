@@ -1,8 +1,6 @@
-//! The messages of `onnx.proto` (IR 14) as a table: what [`scan()`](super::scan()) checks a file
-//! against.
+//! The messages of `onnx.proto` (IR 14) as a table, against which [`scan()`](super::scan()) checks a file.
 //!
-//! Fields stand in the order in which our structs write them: by number, a `oneof` at its lowest
-//! number.
+//! Fields are in the order in which the structs write them: by number, a `oneof` at its lowest number.
 
 use std::fmt;
 
@@ -14,7 +12,7 @@ pub struct Schema {
     pub fields: &'static [Field],
 }
 
-/// Messages hold one another in circles, so only the name is shown.
+/// Messages contain one another recursively, so only the name is shown.
 impl fmt::Debug for Schema {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name)
@@ -29,14 +27,14 @@ pub struct Field {
     /// The name.
     pub name: &'static str,
     /// What one element holds.
-    pub kind: Kind,
+    pub kind: FieldKind,
     /// How many elements there may be.
     pub label: Label,
 }
 
 /// What a field holds.
 #[derive(Clone, Copy, Debug)]
-pub enum Kind {
+pub enum FieldKind {
     /// A varint of 32 bits, or an enumeration.
     Int32,
     /// A varint of 64 bits.
@@ -56,7 +54,7 @@ pub enum Kind {
 }
 
 /// The name in the language of `onnx.proto`.
-impl fmt::Display for Kind {
+impl fmt::Display for FieldKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Int32 => "int32",
@@ -74,36 +72,35 @@ impl fmt::Display for Kind {
 /// How many elements a field may have, and how they are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Label {
-    /// None or one. Written again, the last scalar counts, and messages merge.
+    /// At most one. If repeated, the last scalar counts, and messages merge.
     Optional,
-    /// None or one among all fields of the message with this label; the last counts. (No message
-    /// has two `oneof`s.)
+    /// At most one among all fields of the message with this label; the last counts. (No message has two `oneof`s.)
     Oneof,
-    /// Any number, each under a key of its own. Numbers may also come packed.
+    /// Any number, each with its own key. Numbers may also be packed.
     Repeated,
-    /// Any number, in one run of bytes. They may also come one by one.
+    /// Any number, packed in one run of bytes. They may also be unpacked.
     Packed,
 }
 
-use Kind::{Bytes, Double, Float, Int32, Int64, Message, String, Uint64};
+use FieldKind::{Bytes, Double, Float, Int32, Int64, Message, String, Uint64};
 
-const fn optional(number: u32, name: &'static str, kind: Kind) -> Field {
+const fn optional(number: u32, name: &'static str, kind: FieldKind) -> Field {
     Field { number, name, kind, label: Label::Optional }
 }
 
-const fn oneof(number: u32, name: &'static str, kind: Kind) -> Field {
+const fn oneof(number: u32, name: &'static str, kind: FieldKind) -> Field {
     Field { number, name, kind, label: Label::Oneof }
 }
 
-const fn repeated(number: u32, name: &'static str, kind: Kind) -> Field {
+const fn repeated(number: u32, name: &'static str, kind: FieldKind) -> Field {
     Field { number, name, kind, label: Label::Repeated }
 }
 
-const fn packed(number: u32, name: &'static str, kind: Kind) -> Field {
+const fn packed(number: u32, name: &'static str, kind: FieldKind) -> Field {
     Field { number, name, kind, label: Label::Packed }
 }
 
-const METADATA: Kind = Message(&STRING_STRING_ENTRY);
+const METADATA: FieldKind = Message(&STRING_STRING_ENTRY);
 
 /// `ModelProto`
 pub static MODEL: Schema = Schema {

@@ -13,15 +13,14 @@ pub struct TensorProto {
     /// The number of a [`DataType`].
     #[prost(int32, optional, tag = "2")]
     pub data_type: Option<i32>,
-    /// Which chunk of a larger tensor this is. The standard leaves its use open.
+    /// The chunk of a larger tensor that this is. The standard leaves its use open.
     #[prost(message, optional, tag = "3")]
     pub segment: Option<SegmentProto>,
     /// Elements of `Float`; of `Complex64` as pairs (real, imaginary).
     #[prost(float, repeated, tag = "4")]
     pub float_data: Vec<f32>,
-    /// Elements of the integer types up to 32 bits but `Uint32`, of `Bool`, and the bits of the
-    /// float types up to 16 bits; one a number, 4-bit types two a number and 2-bit types four, the
-    /// first in the lowest bits.
+    /// Elements of `Bool`, of the integer types up to 32 bits except `Uint32`, and the bits of the float types up to 16
+    /// bits; one per number, 4-bit types two and 2-bit types four per number, the first in the lowest bits.
     #[prost(int32, repeated, tag = "5")]
     pub int32_data: Vec<i32>,
     /// Elements of `String`, UTF-8 by the standard.
@@ -36,7 +35,7 @@ pub struct TensorProto {
     /// Documentation for people; Markdown is allowed.
     #[prost(string, optional, tag = "12")]
     pub doc_string: Option<String>,
-    /// Elements of any type but `String`, as little-endian bytes; not aligned to anything.
+    /// Elements of any type except `String`, as little-endian bytes; unaligned.
     #[prost(bytes = "bytes", optional, tag = "9")]
     pub raw_data: Option<Bytes>,
     /// Where the elements are in another file: `location`, `offset`, `length`, `checksum`.
@@ -67,7 +66,7 @@ pub struct SegmentProto {
     pub end: Option<i64>,
 }
 
-/// A tensor that is zero (or the empty string) but for some elements.
+/// A tensor that is zero (or the empty string) except for some elements.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct SparseTensorProto {
     /// The other elements, `[nnz]`; its name is that of the sparse tensor.
@@ -95,7 +94,7 @@ pub enum DataLocation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
 pub enum DataType {
-    /// None said.
+    /// Not set.
     Undefined = 0,
     /// IEEE 754, 32 bits.
     Float = 1,
@@ -155,10 +154,9 @@ pub enum DataType {
     Float6e3m2 = 28,
 }
 
-/// Where `part` starts in `base`, if it is a slice of it and not empty.
+/// Returns the offset of `part` in `base`, if it is a nonempty slice of it.
 ///
-/// For a model decoded from `base` without copying, this is the place of a tensor's `raw_data` in
-/// the file.
+/// For a model decoded from `base` without copying, this is the offset of a tensor's `raw_data` in the file.
 pub fn offset_in(base: &Bytes, part: &Bytes) -> Option<u64> {
     let offset = part.as_ptr().addr().checked_sub(base.as_ptr().addr())?;
     let inside = !part.is_empty() && part.len() <= base.len().checked_sub(offset)?;

@@ -19,14 +19,13 @@ pub struct ValueInfoProto {
     pub metadata_props: Vec<StringStringEntryProto>,
 }
 
-/// A type: a tensor as a rule, else a sequence, a map, an optional, a sparse tensor or an opaque
-/// type.
+/// A type: usually a tensor, else a sequence, a map, an optional, a sparse tensor or an opaque type.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct TypeProto {
     /// The type itself; absent if unknown.
     #[prost(oneof = "TypeValue", tags = "1, 4, 5, 7, 8, 9")]
     pub value: Option<TypeValue>,
-    /// What the whole value stands for, e.g. `IMAGE`.
+    /// What the value means, e.g. `IMAGE`.
     #[prost(string, optional, tag = "6")]
     pub denotation: Option<String>,
 }
@@ -128,7 +127,7 @@ pub struct DimensionProto {
     /// The size; absent if unknown.
     #[prost(oneof = "DimensionValue", tags = "1, 2")]
     pub value: Option<DimensionValue>,
-    /// What the axis stands for, e.g. `DATA_BATCH`.
+    /// What the axis means, e.g. `DATA_BATCH`.
     #[prost(string, optional, tag = "3")]
     pub denotation: Option<String>,
 }

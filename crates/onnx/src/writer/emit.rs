@@ -1,14 +1,14 @@
-//! From the IR to the wire types: names, forms, types. The elements of tensors stay where they are.
+//! Conversion from the IR to the wire types: names, forms, types. The elements of tensors stay where they are.
 
 use super::WriteError;
 use crate::forms::{self, Form, Operand, WRITTEN_OPSETS};
-use crate::reader::is_kept;
+use crate::reader::is_opaque_opset;
 use crate::types;
 use crate::wire::{
     AttributeType, DeviceConfigurationProto, FunctionProto, GraphProto, ModelProto, NodeDeviceConfigurationProto,
     NodeProto, OperatorSetIdProto, TensorAnnotation, TrainingInfoProto, ValueInfoProto,
 };
-use names::Names;
+use names::ValueNames;
 use netwright_ir::{
     Attribute, Dim, Function, Graph, GraphOutput, Model, NodeId, Notes, Op, OpKind, Tensor, TensorNotes, TensorType,
     Training, Value, ValueType,
@@ -22,23 +22,23 @@ use tensors::{attribute, entries, given, sparse_proto, tensor_proto};
 mod names;
 mod tensors;
 
-/// The tool that writes.
+/// The name of the tool that writes the file.
 pub(crate) const PRODUCER: &str = "netwright";
 
-/// A model in wire types, but for the elements of its tensors.
+/// A model in wire types, without the elements of its tensors.
 #[derive(Debug)]
 pub(crate) struct Emitted {
-    /// Its tensors have no data, but for those of text.
+    /// The model; its tensors have no data, except strings.
     pub(crate) model: ModelProto,
     /// The tensors in the order of the file: of each graph those in the attributes of nodes, bodies included, then the
     /// initializers; the graph first, then training steps, then functions.
     pub(crate) tensors: Vec<Tensor>,
 }
 
-/// Brings a model into the form of its opset.
+/// Converts a model to the forms of its opset.
 pub(crate) fn emit(model: &Model) -> Result<Emitted, WriteError> {
     let opset = model.opset();
-    if !WRITTEN_OPSETS.contains(&opset) && !is_kept(opset) {
+    if !WRITTEN_OPSETS.contains(&opset) && !is_opaque_opset(opset) {
         return Err(WriteError::Opset { opset });
     }
     let is_untyped = |it: &&GraphOutput| it.declared.is_none() && model.graph.fact(it.value).ty == ValueType::Unknown;
@@ -91,15 +91,15 @@ fn imports(opsets: &BTreeMap<String, i64>) -> Vec<OperatorSetIdProto> {
     opsets.iter().map(import).collect()
 }
 
-/// What the parts of a file have in common.
+/// The state shared by the parts of a file.
 struct File<'m> {
-    /// The versions of the operators.
+    /// The versions of the operator sets.
     opsets: &'m BTreeMap<String, i64>,
     opset: i64,
-    /// Whether operators may be older than the opset that brings them.
+    /// Whether operators may be written before their first opset; see [`Model::early_operators`].
     early: bool,
     tensors: Vec<Tensor>,
-    /// The version of the format that everything so far is in.
+    /// The IR version that everything so far requires.
     ir_version: i64,
 }
 
@@ -108,10 +108,10 @@ impl File<'_> {
         self.ir_version = self.ir_version.max(ir_version);
     }
 
-    /// A graph that is no body.
+    /// Emits a graph that is not a body.
     fn graph(&mut self, graph: &Graph) -> Result<GraphProto, WriteError> {
         let schedule = schedule(graph)?;
-        let names = Names::of(graph, &schedule)?;
+        let names = ValueNames::of(graph, &schedule)?;
         Ok(self.emit(graph, &schedule, names)?.0)
     }
 
@@ -154,13 +154,13 @@ impl File<'_> {
         })
     }
 
-    /// The graph under those names.
+    /// Emits a graph under these names.
     fn emit<'n>(
         &mut self,
         graph: &Graph,
         schedule: &[NodeId],
-        names: Names<'n>,
-    ) -> Result<(GraphProto, Names<'n>), WriteError> {
+        names: ValueNames<'n>,
+    ) -> Result<(GraphProto, ValueNames<'n>), WriteError> {
         let forms = self.forms(graph, schedule)?;
         let parameters = first_uses(graph, schedule, &forms, &names);
         let needed = needed_constants(graph, &forms, &names);
@@ -195,12 +195,13 @@ impl File<'_> {
             let name = emitter.names.name(value);
             match (graph.op(value), graph.default_of(value)) {
                 (Op::Parameter(tensor), _) | (_, Some(tensor)) => {
-                    let said = graph.node(value.node).notes();
-                    let said = said.map(|said| TensorNotes { doc: said.doc.clone(), metadata: said.metadata.clone() });
-                    initializer.push(tensor_proto(&name, Some(name.to_string()), tensor, said.as_ref())?);
+                    let notes = graph.node(value.node).notes();
+                    let notes =
+                        notes.map(|notes| TensorNotes { doc: notes.doc.clone(), metadata: notes.metadata.clone() });
+                    initializer.push(tensor_proto(&name, Some(name.to_string()), tensor, notes.as_ref())?);
                     emitter.file.tensors.push(tensor.clone());
                     emitter.file.needs(forms::ir_version_of(tensor.element()));
-                    // What is said of it, or known beyond its shape.
+                    // The value has metadata, or more is known than its shape.
                     if graph.value_notes(value).is_some() && !matches!(graph.op(value), Op::Input) {
                         emitter.describe(value, &name);
                     }
@@ -221,7 +222,7 @@ impl File<'_> {
         }
         let mut output = vec![];
         for (result, name) in graph.outputs().iter().zip(&names.results) {
-            // A tensor without a rank is no declaration that ONNX's checker takes.
+            // ONNX's checker refuses the declaration of a tensor of unknown rank.
             let ranked = |ty: &&ValueType| !matches!(ty, ValueType::Tensor(tensor) if tensor.shape.is_none());
             let declared = result.declared.as_ref().filter(ranked);
             let ty = declared.unwrap_or(&graph.fact(result.value).ty);
@@ -247,7 +248,7 @@ impl File<'_> {
         Ok((proto, names))
     }
 
-    /// The forms of all nodes but sources.
+    /// Returns the forms of all nodes except sources.
     fn forms(&self, graph: &Graph, schedule: &[NodeId]) -> Result<Forms, WriteError> {
         let mut forms = Vec::with_capacity(schedule.len());
         for &id in schedule {
@@ -258,13 +259,16 @@ impl File<'_> {
             let node =
                 || graph.results(id).next().map_or_else(String::new, |value| graph.value_name(value).to_string());
             let form = match op {
-                Op::Opaque(kept) => {
-                    let ours =
-                        if kept.domain.is_empty() { Some(self.opset) } else { self.opsets.get(&*kept.domain).copied() };
-                    forms::kept(graph, id, kept, ours)
+                Op::Opaque(opaque) => {
+                    let ours = if opaque.domain.is_empty() {
+                        Some(self.opset)
+                    } else {
+                        self.opsets.get(&*opaque.domain).copied()
+                    };
+                    forms::opaque(graph, id, opaque, ours)
                 }
-                // Of what this opset means by an operator nothing is known.
-                _ if is_kept(self.opset) => return Err(WriteError::Opset { opset: self.opset }),
+                // The meaning of an operator at this opset is unknown.
+                _ if is_opaque_opset(self.opset) => return Err(WriteError::Opset { opset: self.opset }),
                 _ => forms::to_opset(graph, id, self.opset, self.early),
             };
             let form = form.map_err(|why| WriteError::Form { node: node(), why })?;
@@ -276,7 +280,7 @@ impl File<'_> {
         Ok(forms)
     }
 
-    /// A value with its type and what is said of it.
+    /// Returns the declaration of a value with its metadata.
     fn value_info(&mut self, graph: &Graph, value: Value, name: &str, ty: &ValueType) -> ValueInfoProto {
         if let ValueType::Tensor(tensor) = ty {
             self.needs(forms::ir_version_of(tensor.element));
@@ -297,7 +301,7 @@ impl File<'_> {
     }
 }
 
-/// What is known of a value, and what the file that it came from declares beyond that.
+/// Returns the type to write: what is known, and what the file that it was read from declares beyond that.
 fn written_type(graph: &Graph, value: Value) -> Cow<'_, ValueType> {
     let known = &graph.fact(value).ty;
     match graph.declared(value).filter(|declared| known.keeps(declared)).and_then(|declared| known.and(declared)) {
@@ -306,7 +310,7 @@ fn written_type(graph: &Graph, value: Value) -> Cow<'_, ValueType> {
     }
 }
 
-/// The nodes in the order of the file.
+/// Returns the nodes in the order of the file.
 fn schedule(graph: &Graph) -> Result<Vec<NodeId>, WriteError> {
     let schedule = graph.schedule();
     if schedule.len() != graph.len() {
@@ -317,16 +321,16 @@ fn schedule(graph: &Graph) -> Result<Vec<NodeId>, WriteError> {
 
 type Forms = Vec<(NodeId, Form)>;
 
-/// The values that the file reads, in the order in which it does.
-fn read_values<'g>(graph: &'g Graph, forms: &'g Forms, names: &'g Names<'_>) -> impl Iterator<Item = Value> + 'g {
+/// Returns the values that the file reads, in that order.
+fn read_values<'g>(graph: &'g Graph, forms: &'g Forms, names: &'g ValueNames<'_>) -> impl Iterator<Item = Value> + 'g {
     let operands = forms.iter().flat_map(|(_, form)| &form.operands);
     let operands = operands.filter_map(|operand| if let Operand::Value(value) = operand { Some(*value) } else { None });
     let outputs = graph.outputs().iter().map(|output| output.value);
     operands.chain(names.copies.iter().map(|(value, _)| *value)).chain(outputs)
 }
 
-/// What becomes an initializer, in the order of the first use; behind them those without one.
-fn first_uses(graph: &Graph, schedule: &[NodeId], forms: &Forms, names: &Names<'_>) -> Vec<Value> {
+/// Returns the initializers in the order of their first use, then those without a use.
+fn first_uses(graph: &Graph, schedule: &[NodeId], forms: &Forms, names: &ValueNames<'_>) -> Vec<Value> {
     let all = schedule.iter().map(|&node| Value { node, result: 0 });
     let mut seen = HashSet::new();
     let used = read_values(graph, forms, names).chain(all);
@@ -338,14 +342,14 @@ fn first_uses(graph: &Graph, schedule: &[NodeId], forms: &Forms, names: &Names<'
     used.filter(|value| initializer(*value) && seen.insert(*value)).collect()
 }
 
-/// The constants that the file reads: not those that became attributes.
-fn needed_constants(graph: &Graph, forms: &Forms, names: &Names<'_>) -> HashSet<NodeId> {
+/// Returns the constants that the file reads, without those that became attributes.
+fn needed_constants(graph: &Graph, forms: &Forms, names: &ValueNames<'_>) -> HashSet<NodeId> {
     let read = read_values(graph, forms, names).map(|value| value.node);
     read.filter(|id| matches!(graph.node(*id).op(), Op::Constant(_))).collect()
 }
 
-/// Whether ONNX Runtime does not load a model without the type of a value: where it cannot tell the last size of the
-/// values of a flat Attention, `[batch, key, hidden]`, it takes it for 0 (1.32).
+/// Whether ONNX Runtime cannot load a model without the type of a value: if it cannot infer the last size of the values
+/// of a flat Attention, `[batch, key, hidden]`, it takes it for 0 (version 1.32).
 fn is_taken_wrongly(graph: &Graph, value: Value) -> bool {
     let is_flat = graph.shape(value).is_some_and(|shape| matches!(shape, [_, _, Dim::Known(_)]));
     is_flat && graph.users(value).iter().any(|&(id, at)| at == 2 && graph.node(id).op().kind() == OpKind::Attention)
@@ -354,8 +358,8 @@ fn is_taken_wrongly(graph: &Graph, value: Value) -> bool {
 struct Emitter<'e, 'm, 'n> {
     file: &'e mut File<'m>,
     graph: &'e Graph,
-    names: Names<'n>,
-    /// The names that nodes have of their own.
+    names: ValueNames<'n>,
+    /// The nodes' own names.
     labels: HashSet<&'e str>,
     nodes: Vec<NodeProto>,
     value_info: Vec<ValueInfoProto>,
@@ -384,12 +388,12 @@ impl Emitter<'_, '_, '_> {
                 }
             });
         }
-        // A body finds what it captures by name.
+        // A body finds its captured values by name.
         let captured = input.split_off(own);
         while input.last().is_some_and(|name| name.is_empty()) {
             input.pop();
         }
-        // A trip count and a condition, even where both are absent.
+        // A Loop always has a trip count and a condition, even if both are absent.
         if matches!(self.graph.node(id).op(), Op::Loop { .. }) {
             input.resize(input.len().max(2), "".into());
         }
@@ -397,12 +401,12 @@ impl Emitter<'_, '_, '_> {
         let mut captured = captured.as_slice();
         let mut attributes = vec![];
         for (key, value) in &form.attributes {
-            let said = notes.attributes.get(key);
-            let mut proto = attribute(&first, key, value, said, &mut self.file.tensors)?;
+            let notes = notes.attributes.get(key);
+            let mut proto = attribute(&first, key, value, notes, &mut self.file.tensors)?;
             for body in value.bodies() {
-                let (its, rest) = captured.split_at(body.captures().len().min(captured.len()));
+                let (own, rest) = captured.split_at(body.captures().len().min(captured.len()));
                 captured = rest;
-                let body = self.body(body, its)?;
+                let body = self.body(body, own)?;
                 if proto.r#type == Some(AttributeType::Graph.into()) {
                     proto.g = Some(Box::new(body));
                 } else {
@@ -432,7 +436,7 @@ impl Emitter<'_, '_, '_> {
         )
     }
 
-    /// The node, with what is said of it.
+    /// Adds the node with its metadata.
     fn push(&mut self, id: NodeId, node: NodeProto, notes: &Notes) -> Result<(), WriteError> {
         let devices: Result<Vec<_>, _> =
             notes.devices.iter().map(|device| NodeDeviceConfigurationProto::decode(device.clone())).collect();
@@ -451,17 +455,17 @@ impl Emitter<'_, '_, '_> {
         Ok(())
     }
 
-    /// A body; `captured` are the names of what it captures.
+    /// Emits a body; `captured` are the names of what it captures.
     fn body(&mut self, body: &Graph, captured: &[Arc<str>]) -> Result<GraphProto, WriteError> {
         let schedule = schedule(body)?;
-        let names = Names::of_body(body, &schedule, captured, &self.names)?;
+        let names = ValueNames::of_body(body, &schedule, captured, &self.names)?;
         let (proto, names) = self.file.emit(body, &schedule, names)?;
         let inner: Vec<_> = names.into_all().collect();
         self.names.reserve(inner);
         Ok(proto)
     }
 
-    /// The node's own name, and that of its first result where it has none and no other node is called so.
+    /// Returns the node's own name, or that of its first result if it has none and no other node has that name.
     fn node_name(&self, label: &str, first: &str) -> Option<String> {
         match label {
             "" if !self.graph.conventions().names_nodes => None,
@@ -505,8 +509,8 @@ impl Emitter<'_, '_, '_> {
         Ok(())
     }
 
-    /// Declares the type of an inner value; those of outputs stand with them. Of a graph that was read, only
-    /// what the file declared is declared again, and what ONNX Runtime would take wrongly.
+    /// Declares the type of an inner value; those of outputs are declared with them. For a graph that was read, only
+    /// what the file declared is declared again, and what ONNX Runtime would infer wrongly.
     fn describe(&mut self, value: Value, name: &str) {
         let is_declared = self.graph.declared(value).is_some()
             || self.graph.conventions().types_values

@@ -1,6 +1,6 @@
-//! The bytes of a model as pieces: encoded frames, and tensors whose elements stand between them.
+//! The layout of a model file: encoded messages, and tensors whose elements go between them.
 //!
-//! The messages that hold tensors are taken apart here, in the order of their field numbers, so that the bytes are
+//! The messages that hold tensors are encoded here, field by field in the order of their numbers, so the bytes are
 //! those that protobuf's own writers give; `prost` encodes everything else.
 
 use super::emit::Emitted;
@@ -14,24 +14,24 @@ use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint};
 use std::collections::BTreeMap;
 
-/// Smaller tensors are embedded always.
+/// Smaller tensors are always embedded.
 const SMALLEST_EXTERNAL: u64 = 1024;
 
-/// External tensors begin at a multiple of this: a page, so that they can be mapped.
+/// The alignment of external tensors: a page, so that they can be mapped.
 const ALIGNMENT: u64 = 4096;
 
 /// A part of a file.
 #[derive(Debug)]
 pub(super) enum Piece {
-    /// As it is.
+    /// Literal bytes.
     Bytes(Vec<u8>),
     /// The elements of a tensor.
     Elements(Tensor),
-    /// So many bytes that are zero.
+    /// This many zero bytes.
     Padding(u64),
 }
 
-/// Pieces, one after the other.
+/// A sequence of pieces.
 #[derive(Debug, Default)]
 pub(super) struct Frame {
     pieces: Vec<Piece>,
@@ -62,7 +62,7 @@ impl Frame {
         self.bytes(|bytes| message.encode_raw(bytes));
     }
 
-    /// A field that holds a message.
+    /// Appends a field that holds a message.
     fn field(&mut self, number: u32, inner: Frame) {
         self.bytes(|bytes| {
             encode_key(number, WireType::LengthDelimited, bytes);
@@ -86,7 +86,7 @@ impl Frame {
     }
 }
 
-/// The file beside the model, and what has been laid out in it.
+/// The external data file, and what has been laid out in it.
 #[derive(Debug)]
 pub(super) struct External {
     location: String,
@@ -98,7 +98,7 @@ impl External {
         Self { location: location.to_owned(), data: Frame::default() }
     }
 
-    /// Appends a tensor; where it stands.
+    /// Appends a tensor and returns its location.
     fn place(&mut self, tensor: &Tensor) -> Vec<StringStringEntryProto> {
         let offset = self.data.len.next_multiple_of(ALIGNMENT);
         if offset > self.data.len {
@@ -109,16 +109,16 @@ impl External {
     }
 }
 
-/// Where the elements of a tensor are.
+/// Returns the `external_data` entries of a tensor's elements.
 fn place(location: &str, offset: u64, length: u64) -> Vec<StringStringEntryProto> {
     let entries = [("location", location.to_owned()), ("offset", offset.to_string()), ("length", length.to_string())];
     entries.map(|(key, value)| StringStringEntryProto { key: Some(key.to_owned()), value: Some(value) }).into()
 }
 
-/// The locations of files that the model may name, so that what stands in them need not be copied.
+/// The locations of files that the model may refer to, so that their contents need not be copied.
 pub(super) type Shared = BTreeMap<Identity, String>;
 
-/// The range of a file that holds the elements, where that is worth naming.
+/// Returns the file range of the elements, if it is large enough to refer to.
 pub(super) fn shareable(tensor: &Tensor) -> Option<&Range> {
     match tensor.data() {
         Data::File(range) if range.len() >= SMALLEST_EXTERNAL => Some(range),
@@ -126,8 +126,7 @@ pub(super) fn shareable(tensor: &Tensor) -> Option<&Range> {
     }
 }
 
-/// Encodes a model; those of its tensors that stand in `shared` files stay there, and the other larger ones go to
-/// `external`, where it is given.
+/// Encodes a model; tensors in `shared` files stay there, and other large tensors go to `external`, if given.
 pub(super) fn encode(emitted: &Emitted, external: Option<&mut External>, shared: Option<&Shared>) -> Frame {
     let mut tensors = Tensors { rest: emitted.tensors.iter(), external, shared };
     let ModelProto { opset_import, metadata_props, configuration, graph, training_info, functions, .. } =
@@ -196,7 +195,7 @@ fn nodes(frame: &mut Frame, number: u32, nodes: &[NodeProto], tensors: &mut Tens
     }
 }
 
-/// It recurses on bodies, which nest to a bound.
+/// Encodes a graph; recurses on bodies, whose depth is bounded.
 fn graph_frame(graph: &GraphProto, tensors: &mut Tensors<'_>) -> Frame {
     let mut frame = Frame::default();
     nodes(&mut frame, 1, &graph.node, tensors);
@@ -292,7 +291,7 @@ fn sparse_frame(sparse: &SparseTensorProto, tensors: &mut Tensors<'_>) -> Frame 
     frame
 }
 
-/// The tensors in the order of the file, and where the larger ones go.
+/// The tensors in the order of the file, and where the large ones go.
 struct Tensors<'a> {
     rest: std::slice::Iter<'a, Tensor>,
     external: Option<&'a mut External>,
@@ -300,7 +299,7 @@ struct Tensors<'a> {
 }
 
 impl Tensors<'_> {
-    /// The frame of the next tensor.
+    /// Encodes the next tensor.
     fn frame(&mut self, proto: &TensorProto) -> Frame {
         let mut frame = Frame::default();
         let tensor = self.rest.next();
@@ -327,7 +326,7 @@ impl Tensors<'_> {
                 frame.push(Piece::Elements(tensor.clone()));
                 frame.message(&TensorProto { doc_string, metadata_props, ..Default::default() });
             }
-            // Text stands in the message itself.
+            // Strings are in the message itself.
             _ => frame.message(proto),
         }
         frame

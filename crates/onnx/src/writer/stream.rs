@@ -1,4 +1,4 @@
-//! Writing the pieces of a file: copied, or made by several threads in reserved space.
+//! Writing the pieces of a file: copied, or computed by several threads in reserved space.
 
 use super::WriteError;
 use super::frame::{Frame, Piece};
@@ -9,25 +9,25 @@ use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// How many bytes of a block are made and written at a time, while they are in the cache of one core: a multiple of every
-/// element's size.
+/// The number of bytes computed and written at a time, while they are in the cache of one core: a multiple of every
+/// element size.
 const PART: usize = 1 << 19;
 
-/// Tensors below this are made at once: a block each is not worth a thread.
+/// Tensors below this size are computed directly: they are not worth a thread.
 const SMALL: u64 = 1 << 16;
 
-/// Tensors of a file from here on are copied by several threads, unless the kernel copies them.
+/// File tensors from this size on are copied by several threads, unless the kernel copies them.
 const LARGE: u64 = 8 << 20;
 
-/// More threads would wait for the disk, and each holds a block and what its recipe reads.
+/// The maximum number of threads: more would wait for the disk, and each holds a block and what its recipe reads.
 const MAX_THREADS: usize = 4;
 
-/// Bytes of the file that a recipe is to fill.
+/// Bytes of the file that a recipe fills.
 struct Block<'a> {
     tensor: &'a Tensor,
     /// The first element.
     first: u64,
-    /// Where it stands in the file.
+    /// The offset in the file.
     offset: u64,
     len: usize,
 }
@@ -56,14 +56,14 @@ pub(super) fn write(file: &mut AtomicFile, frame: &Frame) -> Result<(), WriteErr
     fill(file, &blocks)
 }
 
-/// Makes the blocks, in order, so that the file is written from front to back.
+/// Computes the blocks in order, so that the file is written from front to back.
 fn fill(file: &AtomicFile, blocks: &[Block<'_>]) -> Result<(), WriteError> {
     let next = AtomicUsize::new(0);
     let work = || {
         let mut buffer = vec![];
         while let Some(block) = blocks.get(next.fetch_add(1, Ordering::Relaxed)) {
             if let Err(error) = make(file, block, &mut buffer) {
-                // Nobody needs the rest.
+                // On an error the remaining blocks are skipped.
                 next.store(blocks.len(), Ordering::Relaxed);
                 return Err(error);
             }
@@ -72,8 +72,7 @@ fn fill(file: &AtomicFile, blocks: &[Block<'_>]) -> Result<(), WriteError> {
     };
     let threads = thread::available_parallelism().map_or(1, NonZero::get).min(MAX_THREADS).min(blocks.len());
     thread::scope(|scope| {
-        // Where the system has no more threads, those that there are do the work.
-        // What a thread keeps of its sources goes with it.
+        // If the system has no more threads, the existing ones do the work.
         let others = (0..threads).map_while(|_| thread::Builder::new().spawn_scoped(scope, work).ok());
         let others: Vec<_> = others.collect();
         let own = if others.is_empty() { work() } else { Ok(()) };
@@ -105,7 +104,7 @@ fn blocks_of(tensor: &Tensor, start: u64) -> impl Iterator<Item = Block<'_>> {
     })
 }
 
-/// All bytes, in memory.
+/// Returns all bytes, in memory.
 pub(super) fn to_bytes(frame: &Frame) -> Result<Vec<u8>, WriteError> {
     let mut out = Vec::new();
     for piece in frame.pieces() {

@@ -1,4 +1,4 @@
-//! Every law of the reader, by the text of its error.
+//! The errors of the reader, by their text.
 
 use super::read::{base, node, text, typed, value};
 use netwright_onnx::wire::{
@@ -8,7 +8,7 @@ use netwright_onnx::wire::{
 use netwright_onnx::{ReadOptions, read};
 use prost::Message;
 
-/// The error for the base model with a change.
+/// Checks the error for the base model with a change.
 fn check_model(change: impl FnOnce(&mut ModelProto), expected: &str) {
     let mut model = base();
     change(&mut model);
@@ -29,19 +29,19 @@ fn check(change: impl FnOnce(&mut GraphProto), expected: &str) {
     check_model(|model| change(model.graph.as_mut().unwrap()), expected);
 }
 
-/// The error for an initializer `w`.
+/// Checks the error for an initializer `w`.
 fn check_tensor(tensor: TensorProto, expected: &str) {
     let tensor = TensorProto { name: text("w"), ..tensor };
     check(|graph| graph.initializer.push(tensor), expected);
 }
 
-/// The error for `y = Neg(x)` with an attribute `a`.
+/// Checks the error for `y = Neg(x)` with an attribute `a`.
 fn check_attribute(attribute: AttributeProto, expected: &str) {
     let attribute = AttributeProto { name: text("a"), ..attribute };
     check(|graph| graph.node[0].attribute.push(attribute), expected);
 }
 
-/// A body that hands on what it reads.
+/// Returns a body that outputs the values that it reads.
 fn body(name: &str, read: &[&str]) -> AttributeProto {
     let node = node("Identity", read, &["result"]);
     let graph = GraphProto { name: text("b"), node: vec![node], output: vec![value("result")], ..Default::default() };
@@ -71,7 +71,7 @@ fn functions() {
     check(vec![function("F", vec![]), function("F", vec![])], "two functions have the name \"f.F\"");
     check(
         vec![function("F", vec![call("G")]), function("G", vec![call("F")])],
-        "the function \"f.F\" calls itself, or is called by one that does",
+        "the function \"f.F\" is recursive or called by one that is",
     );
     check_model(
         |model| {
@@ -80,17 +80,17 @@ fn functions() {
             let graph = model.graph.as_mut().unwrap();
             graph.node[0] = NodeProto { domain: text("f"), ..node("F", &["x", "x"], &["y"]) };
         },
-        "node \"y\" (f.F): its function takes 1 operands and has 1 results, but 2 are given and 1 asked for",
+        "node \"y\" (f.F): the call has 2 operands and 1 results, but its function has 1 and 1",
     );
 }
 
 #[test]
 fn files() {
-    check_bytes(b"", "the IR version is missing, and versions 1 to 14 are read");
+    check_bytes(b"", "the IR version is missing, but must be from 1 to 14");
     check_bytes(
         &[8, 10, 0x3a, 99],
-        "ModelProto.graph, byte 2: 99 bytes are announced, 0 are left in the message; the file is cut short or \
-         damaged, fetch it again",
+        "ModelProto.graph, byte 2: the length is 99 bytes, but only 0 are left in the message; the file is cut \
+         short or damaged\n  help: download it again",
     );
     let mut unknown = base().encode_to_vec();
     unknown.extend([0xf8, 0x01, 1]);
@@ -98,8 +98,8 @@ fn files() {
     check_bytes(
         &unknown,
         &format!(
-            "ModelProto, bytes {} to {at}: ModelProto has no field 31 that is known here; the file is of a newer \
-             version of ONNX, or not ONNX",
+            "ModelProto, bytes {} to {at}: ModelProto has the unknown field 31\n  help: check that the file \
+             is an ONNX model of IR version 14 or older",
             at - 3
         ),
     );
@@ -107,14 +107,14 @@ fn files() {
 
 #[test]
 fn models() {
-    check_model(|model| model.ir_version = Some(15), "the IR version is 15, and versions 1 to 14 are read");
-    check_model(|model| model.opset_import.clear(), "the opset is missing, and opsets 1 to 40 are read");
+    check_model(|model| model.ir_version = Some(15), "the IR version is 15, but must be from 1 to 14");
+    check_model(|model| model.opset_import.clear(), "the opset is missing, but must be from 1 to 40");
     for opset in [0, 41] {
-        let expected = format!("the opset is {opset}, and opsets 1 to 40 are read");
+        let expected = format!("the opset is {opset}, but must be from 1 to 40");
         check_model(|model| model.opset_import[0].version = Some(opset), &expected);
     }
     let again = OperatorSetIdProto { domain: text("ai.onnx"), version: Some(22) };
-    check_model(|model| model.opset_import.push(again), "the operator set \"\" has two versions");
+    check_model(|model| model.opset_import.push(again), "the operator set \"\" is imported twice");
     check_model(|model| model.graph = None, "the model has no graph");
     check_model(|model| model.functions.push(FunctionProto::default()), "a function has no name");
     let entry = StringStringEntryProto { key: text("k"), value: None };
@@ -127,7 +127,7 @@ fn models() {
 #[test]
 fn names() {
     check(|graph| graph.node[0].input[0] = "u".to_owned(), "node \"y\" (Neg): it reads \"u\", which is not computed");
-    check(|graph| graph.node[0].input[0] = "y".to_owned(), "node \"y\" (Neg): it is computed from itself");
+    check(|graph| graph.node[0].input[0] = "y".to_owned(), "node \"y\" (Neg): it depends on itself");
     check(|graph| graph.output.push(value("u")), "the output \"u\" is not computed");
     check(|graph| graph.output.push(value("y")), "\"y\" is the name of two outputs");
     check(|graph| graph.input.push(value("x")), "\"x\" is the name of two values");
@@ -140,42 +140,45 @@ fn names() {
     check(|graph| graph.initializer.extend([initializer("w"), initializer("w")]), "\"w\" is the name of two values");
     check(
         |graph| graph.initializer.push(TensorProto { data_type: Some(7), ..initializer("x") }),
-        "value \"x\": it is declared f32[2], but is i64[0]",
+        "value \"x\": it is declared f32[2], but inferred as i64[0]",
     );
     check(
         |graph| graph.node[0].attribute.push(body("b", &["z"])),
         "node \"y\" (Neg): it reads \"z\", which is not computed",
     );
-    check(|graph| graph.node[0].attribute.push(body("b", &["y"])), "node \"y\" (Neg): it is computed from itself");
+    check(|graph| graph.node[0].attribute.push(body("b", &["y"])), "node \"y\" (Neg): it depends on itself");
 }
 
 #[test]
 fn nodes() {
-    check(|graph| graph.node[0].domain = text("a"), "node \"y\" (a.Neg): the model imports no operator set \"a\"");
+    check(
+        |graph| graph.node[0].domain = text("a"),
+        "node \"y\" (a.Neg): the model does not import the operator set \"a\"",
+    );
     check(|graph| graph.node[0].op_type = None, "node \"y\" (): it has no operator");
     check(|graph| graph.node[0].op_type = text("Bogus"), "node \"y\" (Bogus): opset 21 of ONNX has no operator Bogus");
     check(|graph| graph.node[0].output[0].clear(), "node \"\" (Neg): it has no result");
-    check(
-        |graph| graph.node[0].input.push("x".to_owned()),
-        "node \"y\" (Neg): neg: it takes 1 operands, but there are 2",
-    );
+    check(|graph| graph.node[0].input.push("x".to_owned()), "node \"y\" (Neg): neg: it takes 1 operand, but has 2");
     check(|graph| graph.node[0].op_type = text("Concat"), "node \"y\" (Concat): the attribute `axis` is missing");
     check(
         |graph| graph.output = vec![typed("y", 1, &[Some(2), Some(3)])],
-        "value \"y\": it is declared f32[2, 3], but is f32[2]",
+        "value \"y\": it is declared f32[2, 3], but inferred as f32[2]",
     );
     check(
         |graph| graph.output = vec![typed("y", 7, &[None])],
-        "node \"y\" (Neg): its result \"y\" is declared i64[n], but is f32[2]",
+        "node \"y\" (Neg): its result \"y\" is declared i64[n], but inferred as f32[2]",
     );
-    check(|graph| graph.input = vec![typed("x", 99, &[])], "value \"x\": 99 is no element type of ONNX (1 to 28)");
+    check(|graph| graph.input = vec![typed("x", 99, &[])], "value \"x\": 99 is not an element type of ONNX (1 to 28)");
     check(|graph| graph.input[0].r#type = None, "value \"x\": the type of an input must be declared");
     check(
         |graph| graph.sparse_initializer.push(SparseTensorProto::default()),
         "an input or an initializer has no name",
     );
     let constant = NodeProto { attribute: vec![], ..node("Constant", &[], &["c"]) };
-    check(|graph| graph.node.push(constant), "node \"c\" (Constant): a Constant has one attribute, its value");
+    check(
+        |graph| graph.node.push(constant),
+        "node \"c\" (Constant): a Constant must have exactly one attribute, its value",
+    );
 }
 
 #[test]
@@ -183,17 +186,17 @@ fn attributes() {
     let of = |ty: AttributeType| AttributeProto { r#type: Some(ty.into()), ..Default::default() };
     check_attribute(
         AttributeProto::default(),
-        "node \"y\" (Neg): attribute \"a\": 0 is no type of attribute (1 to 14)",
+        "node \"y\" (Neg): attribute \"a\": 0 is not an attribute type (1 to 14)",
     );
     check_attribute(
         AttributeProto { i: Some(1), ..of(AttributeType::Float) },
         "node \"y\" (Neg): attribute \"a\": its type is Float, but it holds a value of Int",
     );
-    check_attribute(of(AttributeType::Graph), "node \"y\" (Neg): attribute \"a\": it holds no graph");
-    check_attribute(of(AttributeType::Tensor), "node \"y\" (Neg): attribute \"a\": it holds no tensor");
+    check_attribute(of(AttributeType::Graph), "node \"y\" (Neg): attribute \"a\": its graph is missing");
+    check_attribute(of(AttributeType::Tensor), "node \"y\" (Neg): attribute \"a\": its tensor is missing");
     check_attribute(
         AttributeProto { ref_attr_name: text("b"), ..of(AttributeType::Int) },
-        "node \"y\" (Neg): attribute \"a\": it refers to an attribute of a function, but stands in none",
+        "node \"y\" (Neg): attribute \"a\": it refers to an attribute of a function, but is not in a function",
     );
     let twice = AttributeProto { name: text("a"), i: Some(1), ..of(AttributeType::Int) };
     check(
@@ -215,8 +218,8 @@ fn tensors() {
         ..TensorProto::default()
     };
     let raw = |bytes: usize| Some(vec![0; bytes].into());
-    check_tensor(of(0, &[2]), "tensor \"w\": 0 is no element type of ONNX (1 to 28)");
-    check_tensor(of(99, &[2]), "tensor \"w\": 99 is no element type of ONNX (1 to 28)");
+    check_tensor(of(0, &[2]), "tensor \"w\": 0 is not an element type of ONNX (1 to 28)");
+    check_tensor(of(99, &[2]), "tensor \"w\": 99 is not an element type of ONNX (1 to 28)");
     check_tensor(of(1, &[-1]), "tensor \"w\": the size -1 is negative");
     check_tensor(
         of(1, &[1 << 40, 1 << 40]),
@@ -229,20 +232,20 @@ fn tensors() {
     );
     check_tensor(
         TensorProto { raw_data: raw(8), float_data: vec![0.0; 2], ..of(1, &[2]) },
-        "tensor \"w\": its elements stand in raw_data and in float_data",
+        "tensor \"w\": its elements are in both raw_data and float_data",
     );
     check_tensor(
         TensorProto { int64_data: vec![0; 2], ..of(1, &[2]) },
-        "tensor \"w\": its elements are f32, and int64_data does not hold those",
+        "tensor \"w\": its element type is f32, but int64_data cannot hold it",
     );
     check_tensor(
         TensorProto { int32_data: vec![1, 256], ..of(2, &[2]) },
-        "tensor \"w\": element 1 is 256, which its type does not hold",
+        "tensor \"w\": element 1 is 256, out of range for its type",
     );
-    check_tensor(TensorProto { raw_data: raw(2), ..of(8, &[2]) }, "tensor \"w\": text stands in string_data alone");
+    check_tensor(TensorProto { raw_data: raw(2), ..of(8, &[2]) }, "tensor \"w\": strings must be in string_data");
     check_tensor(
         TensorProto { data_location: Some(2), ..of(1, &[2]) },
-        "tensor \"w\": 2 is no location of data (0 or 1)",
+        "tensor \"w\": 2 is not a data location (0 or 1)",
     );
 }
 
@@ -264,17 +267,14 @@ fn external_data() {
     check(&[("location", "none")], "its external data: \"DIR/none\" does not exist");
     check(
         &[("location", "../data")],
-        "its external data: location \"../data\" leads out of the model's folder \"DIR\": it holds `..`",
+        "its external data: location \"../data\" leads outside the model's folder \"DIR\": it contains `..`",
     );
     check(
         &[("location", "data"), ("offset", "4")],
-        "its external data: 8 bytes from byte 4 on lie beyond the end of \"DIR/data\" (8 bytes)",
+        "its external data: 8 bytes at offset 4 extend beyond the end of \"DIR/data\" (8 bytes)",
     );
     check(&[("location", "data"), ("length", "4")], "a tensor of f32[2] takes 8 bytes, but there are 4");
-    check(&[("location", "data"), ("offset", "-1")], "the offset \"-1\" of its external data is no number of bytes");
+    check(&[("location", "data"), ("offset", "-1")], "the offset \"-1\" of its external data is not a number of bytes");
     check(&[("location", "data"), ("location", "data")], "its external data has the key \"location\" twice");
-    check(
-        &[("location", "data"), ("basepath", "x")],
-        "its external data has the key \"basepath\", which is not understood",
-    );
+    check(&[("location", "data"), ("basepath", "x")], "its external data has the unknown key \"basepath\"");
 }

@@ -1,4 +1,4 @@
-//! The forms of operators by opset, there and back.
+//! The forms of operators by opset, in both directions.
 
 use super::{model, read_bytes, versioned};
 use netwright_ir::Model;
@@ -6,20 +6,21 @@ use netwright_onnx::{to_bytes, to_text};
 
 const INPUTS: &str = "%x: f32[6, 4], %n: f32[n, 4], %t: f32[2, 3, 4], %p: f32[n, 8, 1, 1], %q: f32[n, 5, 6, 2], %h: f16[2], %e: i64[1, 4], %f: f32[1, 4], %m: f32[4, 2], %i: i32[2], %k: i64[1]";
 
-/// The lines of a graph between the first and the last.
+/// Returns the lines of a graph between the first and the last.
 fn lines(model: &Model) -> Vec<String> {
     let text = model.graph.to_string();
     let lines: Vec<_> = text.lines().map(|line| line.trim().to_owned()).collect();
     lines[1..lines.len() - 2].to_vec()
 }
 
-/// A model whose nodes in angle brackets are written as they stand, whatever the IR understands of them.
+/// Returns the bytes of a model; nodes in angle brackets are written literally, whatever form the IR would give them.
 fn written(opset: i64, body: &str) -> Vec<u8> {
     let body = body.replace('<', "\"::").replace('>', "\"");
     to_bytes(&model(opset, &format!("g({INPUTS}) {{ {body} return %y }}"))).unwrap()
 }
 
-/// Nodes of an opset are read as these lines; written for that opset or any later one and read again, they are the same.
+/// Checks that nodes of an opset are read as these lines and that writing them at that or any later opset and reading
+/// them again gives the same lines.
 fn reads(opsets: std::ops::RangeInclusive<i64>, body: &str, expected: &[&str]) {
     for opset in opsets {
         let mut model = read_bytes(&written(opset, body)).unwrap_or_else(|error| panic!("{error}"));
@@ -32,14 +33,14 @@ fn reads(opsets: std::ops::RangeInclusive<i64>, body: &str, expected: &[&str]) {
     }
 }
 
-/// A node of an opset is kept as it came, and nothing proves the shape that is declared.
-fn keeps(opset: i64, body: &str) {
+/// Checks that a node of an opset is opaque, with no sizes from its declared type.
+fn is_opaque(opset: i64, body: &str) {
     let unproven = |ty: &str| ty.split_once('[').map_or(ty.to_owned(), |(element, _)| format!("{element}[*]"));
-    keeps_as(opset, body, unproven);
+    is_opaque_as(opset, body, unproven);
 }
 
-/// A node of an opset is kept as it came, with the types that are made of the declared ones.
-fn keeps_as(opset: i64, body: &str, proven: impl Fn(&str) -> String) {
+/// Checks that a node of an opset is opaque, with the types that `proven` makes of the declared ones.
+fn is_opaque_as(opset: i64, body: &str, proven: impl Fn(&str) -> String) {
     let model = read_bytes(&written(opset, body)).unwrap_or_else(|error| panic!("{error}"));
     let line = versioned(opset, &body.replace('<', "\"::").replace('>', "\""));
     let (node, types) = line.rsplit_once(" : ").unwrap();
@@ -48,7 +49,8 @@ fn keeps_as(opset: i64, body: &str, proven: impl Fn(&str) -> String) {
     assert_eq!(to_bytes(&model).unwrap(), written(opset, body));
 }
 
-/// At these opsets the body of `%y = …` is written as `expected`, and reading and writing again gives the same file.
+/// Checks that at these opsets the body of `%y = …` is written as `expected` and that reading and writing again gives
+/// the same file.
 fn check(opsets: std::ops::RangeInclusive<i64>, body: &str, expected: &[&str]) {
     for opset in opsets {
         let model = model(opset, &format!("g(%x: f32[6, 4], %n: f32[n, 4]) {{ {body} return %y }}"));
@@ -63,7 +65,7 @@ fn check(opsets: std::ops::RangeInclusive<i64>, body: &str, expected: &[&str]) {
 }
 
 #[test]
-fn reductions_have_their_axes_as_attribute_below_18() {
+fn reductions_have_axes_as_attribute_before_18() {
     for (word, name) in [("mean", "ReduceMean"), ("max", "ReduceMax"), ("min", "ReduceMin")] {
         let body = format!("%y = reduce_{word} %x, [-1] {{keepdims = false}} : ?");
         check(17..=17, &body, &[&format!("y = {name} <axes: ints = [-1], keepdims: int = 0> (x)")]);
@@ -95,7 +97,7 @@ fn saturate_begins_with_the_8_bit_floats() {
 }
 
 #[test]
-fn younger_operators() {
+fn operators_of_newer_opsets() {
     check(20..=24, "%y = gelu %x {approximate = \"tanh\"} : ?", &["y = Gelu <approximate: string = \"tanh\"> (x)"]);
     let weight = r#""value.1" = Constant <value: tensor = float[4] {1.0, 1.0, 1.0, 1.0}> ()"#;
     let norm = r#"y = RMSNormalization <epsilon: float = 1e-5> (x, "value.1")"#;
@@ -123,7 +125,7 @@ fn attributes_that_became_operands() {
         "%y, %z = <Split> %x {axis = 1, split = [1, 3]} : f32[6, 1], f32[6, 3]",
         &["%y, %z = split %x, [1, 3] {axis = 1} : f32[6, 1], f32[6, 3]"],
     );
-    // The sizes are not known; that they come out even, the runtime sees to.
+    // The sizes are unknown; the runtime checks that they are equal.
     let even = "%y, %z = <Split> %n : f32[a, 4], f32[b, 4]";
     reads(7..=17, even, &["%y, %z = split %n : f32[floor_div(n + 1, 2), 4], f32[?, 4]"]);
     reads(7..=17, "%y, %z = <Split> %x : f32[3, 4], f32[3, 4]", &["%y, %z = split %x : f32[3, 4], f32[3, 4]"]);
@@ -136,7 +138,7 @@ fn attributes_that_became_operands() {
 }
 
 #[test]
-fn axes_count_from_the_front_below_11() {
+fn axes_are_not_negative_before_11() {
     check(11..=12, "%y = reduce_sum %n, [-1] : ?", &["y = ReduceSum <axes: ints = [-1]> (n)"]);
     check(10..=10, "%y = reduce_sum %n, [-1] : ?", &["y = ReduceSum <axes: ints = [1]> (n)"]);
     check(10..=10, "%y = unsqueeze %n, [-1, 0] : ?", &["y = Unsqueeze <axes: ints = [3, 0]> (n)"]);
@@ -160,7 +162,7 @@ fn axes_count_from_the_front_below_11() {
 }
 
 #[test]
-fn softmax_took_the_axes_behind_along_below_13() {
+fn softmax_normalized_trailing_axes_before_13() {
     for (word, name) in [("softmax", "Softmax"), ("log_softmax", "LogSoftmax")] {
         let along = |axis: i64| format!("%y = {word} %x {{axis = {axis}}} : f32[6, 4]");
         reads(7..=12, &format!("%y = <{name}> %x : f32[6, 4]"), &[&along(1)]);
@@ -195,15 +197,15 @@ fn limits_pads_and_scales_were_attributes() {
         "%y = <Upsample> %p {mode = \"linear\", scales = floats[1.0, 1.0, 2.0, 3.0]} : f32[n, 8, 2, 3]",
         &[&format!("%y = resize %p, _, [1.0, 1.0, 2.0, 3.0] {{{linear}}} : f32[n, 8, 2, 3]")],
     );
-    // What "nearest" means where the scales make smaller, opset 10 left open.
-    keeps(10, "%y = <Resize> %p, [1.0, 1.0, 0.5, 0.5] : f32[n, 8, 0, 0]");
+    // Opset 10 did not define "nearest" for scales that shrink.
+    is_opaque(10, "%y = <Resize> %p, [1.0, 1.0, 0.5, 0.5] : f32[n, 8, 0, 0]");
     let none = "f32[0] []";
     reads(
         11..=12,
         &format!("%y = <Resize> %p, {none}, {none}, [1, 8, 2, 2] : f32[1, 8, 2, 2]"),
         &["%y = resize %p, _, _, [1, 8, 2, 2] : f32[1, 8, 2, 2]"],
     );
-    keeps(
+    is_opaque(
         12,
         "%y = <Resize> %p, _, [1.0, 1.0, 2.0, 2.0] {coordinate_transformation_mode = \"tf_half_pixel_for_nn\"} : f32[n, 8, 2, 2]",
     );
@@ -221,7 +223,7 @@ fn softmax_over_several_axes_is_flattened() {
             "%y = reshape %y.flat_result, %y.shape : f32[2, 3, 4]",
         ],
     );
-    // A size of 0 is restored where the flattened operand has it at the same axis.
+    // A size of 0 is restored if the flattened operand has it at the same axis.
     reads(
         7..=12,
         "%y = <Softmax> %q : f32[n, 5, 6, 2]",
@@ -233,23 +235,23 @@ fn softmax_over_several_axes_is_flattened() {
         ],
     );
     // Whatever it flattens, the result has the shape of the operand.
-    keeps_as(11, "%y = <Softmax> %q {axis = 0} : f32[n, 5, 6, 2]", str::to_owned);
-    // The second result of an old Dropout is of the shape of its operand.
+    is_opaque_as(11, "%y = <Softmax> %q {axis = 0} : f32[n, 5, 6, 2]", str::to_owned);
+    // The second result of an old Dropout has the shape of its operand.
     let model = read_bytes(&written(11, "%a, %b = <Dropout> %q : ?, ? %y = cast %b {to = f32} : ?")).unwrap();
     assert_eq!(lines(&model)[1], "%y = cast %b {to = f32} : f32[n, 5, 6, 2]");
 }
 
 #[test]
-fn normalization_and_pools_of_old() {
+fn older_forms_of_normalization_and_pools() {
     let vector = "[1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]";
     let weights = [vector; 4].join(", ");
     let normal = format!("%y = batch_normalization %p, {weights} : f32[n, 8, 1, 1]");
     reads(7..=15, &format!("%y = <BatchNormalization> %p, {weights} : f32[n, 8, 1, 1]"), &[&normal]);
     reads(7..=8, &format!("%y = <BatchNormalization> %p, {weights} {{spatial = 1}} : f32[n, 8, 1, 1]"), &[&normal]);
-    keeps(8, &format!("%y = <BatchNormalization> %p, {weights} {{spatial = 0}} : f32[n, 8, 1, 1]"));
+    is_opaque(8, &format!("%y = <BatchNormalization> %p, {weights} {{spatial = 0}} : f32[n, 8, 1, 1]"));
     let scale = "[1.0, 1.0]";
-    keeps(20, &format!("%y = <GroupNormalization> %p, {scale}, {scale} {{num_groups = 2}} : f32[n, 8, 1, 1]"));
-    keeps(9, "%y = <MaxPool> %p {ceil_mode = 1, kernel_shape = [1, 1]} : f32[n, 8, 1, 1]");
+    is_opaque(20, &format!("%y = <GroupNormalization> %p, {scale}, {scale} {{num_groups = 2}} : f32[n, 8, 1, 1]"));
+    is_opaque(9, "%y = <MaxPool> %p {ceil_mode = 1, kernel_shape = [1, 1]} : f32[n, 8, 1, 1]");
     reads(
         7..=28,
         "%y = <MaxPool> %p {kernel_shape = [1, 1]} : f32[n, 8, 1, 1]",
@@ -270,7 +272,7 @@ fn normalization_and_pools_of_old() {
             &[&format!("%y = grid_sample %p, %q{newer} : f32[n, 8, 5, 6]")],
         );
     }
-    keeps(10, "%y = <ConvTranspose> %p, %p {auto_pad = \"SAME_UPPER\"} : f32[*]");
+    is_opaque(10, "%y = <ConvTranspose> %p, %p {auto_pad = \"SAME_UPPER\"} : f32[*]");
 }
 
 #[test]
@@ -279,11 +281,11 @@ fn limits_ratios_and_counts_were_attributes() {
     reads(7..=10, "%y = <Clip> %x {max = 1.0} : f32[6, 4]", &["%y = clip %x, _, 1.0 : f32[6, 4]"]);
     let half = "%y = clip %h, f16[] hex(0038), f16[] hex(003c) : f16[2]";
     reads(7..=10, "%y = <Clip> %h {max = 1.0, min = 0.5} : f16[2]", &[half]);
-    // A limit that was absent was that of f32.
-    keeps(10, "%y = <Clip> %h {max = 1.0} : f16[2]");
+    // An absent limit was that of f32.
+    is_opaque(10, "%y = <Clip> %h {max = 1.0} : f16[2]");
     reads(7..=11, "%y = <Dropout> %x {ratio = 0.25} : f32[6, 4]", &["%y = dropout %x, 0.25 : f32[6, 4]"]);
     reads(7..=11, "%y = <Dropout> %x : f32[6, 4]", &["%y = dropout %x : f32[6, 4]"]);
-    keeps_as(11, "%y, %z = <Dropout> %x : f32[6, 4], bool[6, 4]", str::to_owned);
+    is_opaque_as(11, "%y, %z = <Dropout> %x : f32[6, 4], bool[6, 4]", str::to_owned);
     reads(
         7..=9,
         "%y, %z = <TopK> %x {k = 2} : f32[6, 2], i64[6, 2]",
@@ -306,7 +308,7 @@ fn limits_ratios_and_counts_were_attributes() {
 }
 
 #[test]
-fn other_names_and_axes_of_old() {
+fn older_names_and_axes() {
     let scattered = "%y = scatter_elements %x, %e, %f : f32[6, 4]";
     reads(9..=10, "%y = <Scatter> %x, %e, %f : f32[6, 4]", &[scattered]);
     reads(11..=28, "%y = <ScatterElements> %x, %e, %f : f32[6, 4]", &[scattered]);
@@ -319,48 +321,51 @@ fn other_names_and_axes_of_old() {
 }
 
 #[test]
-fn what_a_version_added_is_kept_below_it() {
-    keeps(13, "%y = <Reshape> %x, [4, 6] {allowzero = 1} : f32[4, 6]");
-    keeps(14, "%y = <Shape> %x {start = 1} : i64[1]");
-    keeps(12, "%y = <Squeeze> %p, [3] : f32[n, 8, 1]");
-    keeps(12, "%y = <Erf> %i : i32[2]");
-    keeps(12, "%y = <Unsqueeze> %x, [0] {axes = [0]} : f32[1, 6, 4]");
-    keeps(23, "%y = <Cast> %x {to = 20} : f8e5m2fnuz[6, 4]");
-    keeps(18, "%y = <ReduceMean> %x {axes = [1]} : f32[6, 1]");
+fn newer_features_at_an_older_opset_are_opaque() {
+    is_opaque(13, "%y = <Reshape> %x, [4, 6] {allowzero = 1} : f32[4, 6]");
+    is_opaque(14, "%y = <Shape> %x {start = 1} : i64[1]");
+    is_opaque(12, "%y = <Squeeze> %p, [3] : f32[n, 8, 1]");
+    is_opaque(12, "%y = <Erf> %i : i32[2]");
+    is_opaque(12, "%y = <Unsqueeze> %x, [0] {axes = [0]} : f32[1, 6, 4]");
+    is_opaque(23, "%y = <Cast> %x {to = 20} : f8e5m2fnuz[6, 4]");
+    is_opaque(18, "%y = <ReduceMean> %x {axes = [1]} : f32[6, 1]");
 }
 
 #[test]
-fn what_an_old_form_cannot_say_is_an_error() {
+fn nodes_that_an_older_form_cannot_express_are_errors() {
     let check = |opset: i64, body: &str, operator: &str, why: &str| {
         let error = to_bytes(&model(opset, &format!("g({INPUTS}) {{ {body} return %y }}"))).unwrap_err().to_string();
-        assert_eq!(error, format!("node \"y\": {operator} has no such form at opset {opset}: {why}"));
+        let help = "write the model at a newer opset";
+        let what = format!("{operator} cannot be expressed at opset {opset}: {why}");
+        assert_eq!(error, format!("node \"y\": {what}\n  help: {help}"));
     };
-    check(17, "%y = reduce_max %n, %k : ?", "ReduceMax", "`axes` is computed, and an attribute is needed");
-    check(12, "%y = squeeze %p, %k : f32[*]", "Squeeze", "`axes` is computed, and an attribute is needed");
-    check(18, "%y = cast %x {to = f8e5m2} : ?", "Cast", "f8e5m2 begins at opset 19");
-    let saturated = "infinity is cast otherwise";
+    check(17, "%y = reduce_max %n, %k : ?", "ReduceMax", "`axes` must be constant to become an attribute");
+    check(12, "%y = squeeze %p, %k : f32[*]", "Squeeze", "`axes` must be constant to become an attribute");
+    check(18, "%y = cast %x {to = f8e5m2} : ?", "Cast", "f8e5m2 requires opset 19");
+    let saturated = "infinity is cast to another value at that opset";
     check(23, "%y = cast %x {to = f8e5m2fnuz} : ?", "Cast", saturated);
-    let all = "no axes mean none, and there they mean all";
+    let all = "an empty list of axes means none, but at that opset all";
     check(17, "%y = reduce_mean %n {noop_with_empty_axes = true} : ?", "ReduceMean", all);
-    let added = "its attribute `allowzero` begins at opset 14";
+    let added = "its attribute `allowzero` requires opset 14";
     check(13, "%y = reshape %n, [-1, 4] {allowzero = true} : ?", "Reshape", added);
-    check(14, "%y = shape %n {start = 1} : ?", "Shape", "its attribute `start` begins at opset 15");
+    check(14, "%y = shape %n {start = 1} : ?", "Shape", "its attribute `start` requires opset 15");
     check(9, "%y = slice %x, [1], [5], [0], [2] : ?", "Slice", "its steps must be 1");
     check(10, "%y = gemm %x, %m : ?", "Gemm", "it must have an addend");
-    check(7, "%y = max %x, 0.0 : ?", "Max", "its operands must have one shape");
-    let along = "it takes the axes behind `axis` along, and nothing shows that they are of size 1";
+    check(7, "%y = max %x, 0.0 : ?", "Max", "its operands must have the same shape");
+    let along = "it also normalizes the trailing axes, which are not provably 1";
     check(12, "%y = softmax %t {axis = 1} : ?", "Softmax", along);
 }
 
 #[test]
-fn kept_operators_go_where_nothing_changes_them() {
+fn opaque_operators_can_be_written_if_unchanged() {
     let check = |from: i64, to: i64, body: &str, changed: Option<(&str, i64)>| {
         let body = versioned(from, &body.replace('<', "\"::").replace('>', "\""));
         let text = format!("g({INPUTS}) {{ {body} return %y }}");
         let found = to_bytes(&model(to, &text)).map_or_else(|error| error.to_string(), |_| "written".to_owned());
         let expected = changed.map_or("written".to_owned(), |(name, to)| {
-            let from = format!("was written for version {from}, and changed in version {to}");
-            format!("node \"y\": {name} is not understood as it stands, {from}")
+            let what = format!("{name} was written for version {from} and cannot be converted to version {to}");
+            let help = format!("write the model at version {from} of the operator's domain");
+            format!("node \"y\": {what}, which changed it\n  help: {help}")
         });
         assert_eq!(found, expected);
     };
@@ -369,7 +374,7 @@ fn kept_operators_go_where_nothing_changes_them() {
     check(18, 24, norm, Some(("GroupNormalization", 21)));
     check(13, 28, "%y = <Unique> %x : f32[u]", None);
     check(28, 27, "%y = <Unique> %x : f32[u]", Some(("Unique", 28)));
-    // What opsets beyond the newest changed is not known.
+    // Changes beyond the newest opset are unknown.
     check(30, 28, "%y = <Not> %x : f32[6, 4]", Some(("Not", 28)));
     check(30, 30, "%y = <Not> %x : f32[6, 4]", None);
 }
@@ -380,18 +385,20 @@ fn an_operator_before_its_first_opset_is_an_error() {
         (
             22,
             "%y = rms_normalization %x, [1.0, 1.0, 1.0, 1.0] {epsilon = 1e-5} : ?",
-            "RMSNormalization begins at opset 23",
+            "RMSNormalization requires opset 23",
         ),
         (
             16,
             "%y = layer_normalization %x, [1.0, 1.0, 1.0, 1.0] {epsilon = 1e-5} : ?",
-            "LayerNormalization begins at opset 17",
+            "LayerNormalization requires opset 17",
         ),
-        (7, "%y = erf %x : ?", "Erf begins at opset 9"),
-        (13, "%y = trilu %x : ?", "Trilu begins at opset 14"),
+        (7, "%y = erf %x : ?", "Erf requires opset 9"),
+        (13, "%y = trilu %x : ?", "Trilu requires opset 14"),
     ] {
         let error = to_bytes(&model(opset, &format!("g({INPUTS}) {{ {body} return %y }}"))).unwrap_err().to_string();
-        assert_eq!(error, format!("node \"y\": {expected}, and opset {opset} is to be written"));
+        let first = expected.rsplit(' ').next().unwrap();
+        let help = format!("write the model at opset {first} or newer");
+        assert_eq!(error, format!("node \"y\": {expected}, but the model is written at opset {opset}\n  help: {help}"));
     }
 }
 

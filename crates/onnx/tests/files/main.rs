@@ -1,5 +1,5 @@
-//! Models to files and back: the writer against `onnx-protobuf`, the reader against the writer, and both against
-//! what they must refuse.
+//! Writing and reading models: the writer against `onnx-protobuf`, the reader against the writer, and both with invalid
+//! input.
 
 mod errors;
 mod expected;
@@ -11,7 +11,7 @@ mod write;
 use netwright_ir::{Model, parse};
 use netwright_onnx::{ReadError, ReadOptions, read};
 
-/// The text with the version of operators that are kept, `"::Type"`.
+/// Returns the text with the version added to opaque operators, `"::Type"`.
 fn versioned(opset: i64, text: &str) -> String {
     let mut kept = text.split("\"::");
     let mut versioned = kept.next().unwrap_or_default().to_owned();
@@ -23,7 +23,7 @@ fn versioned(opset: i64, text: &str) -> String {
     versioned
 }
 
-/// A model of that graph at an opset.
+/// Returns a model of this graph at an opset.
 fn model(opset: i64, text: &str) -> Model {
     let text = versioned(opset, text);
     let mut model = Model::new(parse(&text).unwrap_or_else(|error| panic!("{error}")));

@@ -1,4 +1,4 @@
-//! What is read beyond what the writer writes.
+//! Reading of files that the writer would not write.
 
 use super::read_bytes;
 use netwright_ir::{ElementType, Model};
@@ -10,12 +10,12 @@ pub(super) fn text(name: &str) -> Option<String> {
     Some(name.to_owned())
 }
 
-/// A value of `f32[2]`.
+/// Returns a value of type `f32[2]`.
 pub(super) fn value(name: &str) -> ValueInfoProto {
     typed(name, 1, &[Some(2)])
 }
 
-/// A value of that element type, with dims that are known or a symbol `n`.
+/// Returns a value of this element type, with known dims or a symbol `n`.
 pub(super) fn typed(name: &str, element: i32, dims: &[Option<i64>]) -> ValueInfoProto {
     let dim = |dim: &Option<i64>| wire::DimensionProto {
         value: Some(dim.map_or(wire::DimensionValue::Param("n".to_owned()), wire::DimensionValue::Value)),
@@ -32,7 +32,7 @@ pub(super) fn node(op_type: &str, input: &[&str], output: &[&str]) -> NodeProto 
     NodeProto { input: names(input), output: names(output), op_type: text(op_type), ..Default::default() }
 }
 
-/// `y = Neg(x)`, opset 21.
+/// Returns the model `y = Neg(x)` at opset 21.
 pub(super) fn base() -> ModelProto {
     let graph = wire::GraphProto {
         name: text("g"),
@@ -119,7 +119,7 @@ fn operators_and_operands() {
         graph.output = vec![typed("y", 1, &[None, Some(4)])];
         let own = |node| NodeProto { attribute: vec![attribute("own", int(1))], ..node };
         graph.node = vec![
-            // Defaults that ONNX knows and the IR does not.
+            // Defaults that ONNX has and the IR does not.
             node("Softmax", &["x"], &["s"]),
             node("Transpose", &["s"], &["t"]),
             // An absent operand, a result that is left out, an attribute that ONNX does not have.
@@ -172,7 +172,7 @@ fn the_symbols_of_outputs_stay() {
     assert_eq!(again.graph.outputs()[0].declared, output.declared);
 }
 
-/// The facts of values by name, and the warnings.
+/// Returns the facts of values by name, and the warnings.
 fn facts(model: &Model, names: &[&str]) -> Vec<String> {
     let graph = &model.graph;
     let values: Vec<_> = graph.schedule().into_iter().flat_map(|id| graph.results(id)).collect();
@@ -183,9 +183,9 @@ fn facts(model: &Model, names: &[&str]) -> Vec<String> {
     names.iter().map(fact).collect()
 }
 
-/// A size that no inference supports is not known, but it is written again.
+/// A declared size that inference does not confirm is unknown, but it is written again.
 #[test]
-fn declared_sizes_are_not_believed() {
+fn declared_sizes_are_not_trusted() {
     let model = read_graph(|graph| {
         graph.input = vec![typed("x", 1, &[None, Some(3)]), typed("c", 9, &[Some(3)])];
         let axis = AttributeProto {
@@ -203,7 +203,7 @@ fn declared_sizes_are_not_believed() {
         graph.value_info = vec![typed("z", 1, &[None, Some(3)]), typed("u", 1, &[None, Some(3)])];
         graph.output = vec![typed("y", 1, &[None, Some(3)])];
     });
-    // Runtimes hold element types against what is computed, so those are known.
+    // Runtimes check element types against the computed ones, so they are known.
     assert_eq!(facts(&model, &["z", "u", "y"]), ["f32[n, ?]", "f32[*]", "f32[*]"]);
     assert_eq!(model.warnings, [""; 0]);
     let proto = ModelProto::decode(&*netwright_onnx::to_bytes(&model).unwrap()).unwrap();
@@ -214,7 +214,7 @@ fn declared_sizes_are_not_believed() {
     }
 }
 
-/// What inference contradicts is a warning, and an error where the reader is strict.
+/// A declaration that contradicts inference is a warning, and an error if the reader is strict.
 #[test]
 fn declared_shapes_that_are_wrong() {
     type Change<'c> = &'c dyn Fn(&mut wire::GraphProto);
@@ -251,7 +251,7 @@ fn declared_shapes_that_are_wrong() {
         domain: text("com.microsoft"),
         ..node(op_type, &[from], &[to])
     };
-    // An If whose branches are that node.
+    // An If whose branches are this node.
     let branches = |to: &str, of: NodeProto| {
         let output = vec![value(&of.output[0])];
         let body = wire::GraphProto { name: text("b"), node: vec![of], output, ..Default::default() };
@@ -266,12 +266,12 @@ fn declared_shapes_that_are_wrong() {
     let cases: [(Change<'_>, &str, [&str; 2]); 8] = [
         (
             &|graph| inner(graph, typed("a", 1, &[Some(7), Some(7)])),
-            "node \"a\" (Abs): its result \"a\" is declared f32[7, 7], but is f32[2]",
+            "node \"a\" (Abs): its result \"a\" is declared f32[7, 7], but inferred as f32[2]",
             ["f32[2]", "f32[2]"],
         ),
         (
             &|graph| inner(graph, typed("a", 1, &[Some(3)])),
-            "node \"a\" (Abs): its result \"a\" is declared f32[3], but is f32[2]",
+            "node \"a\" (Abs): its result \"a\" is declared f32[3], but inferred as f32[2]",
             ["f32[2]", "f32[2]"],
         ),
         (
@@ -279,7 +279,7 @@ fn declared_shapes_that_are_wrong() {
                 inner(graph, typed("a", 1, &[Some(2)]));
                 graph.output = vec![typed("y", 1, &[Some(5)])];
             },
-            "node \"y\" (Neg): its result \"y\" is declared f32[5], but is f32[2]",
+            "node \"y\" (Neg): its result \"y\" is declared f32[5], but inferred as f32[2]",
             ["f32[2]", "f32[2]"],
         ),
         (
@@ -287,17 +287,17 @@ fn declared_shapes_that_are_wrong() {
                 inner(graph, typed("a", 1, &[Some(-1)]));
                 graph.input = vec![typed("x", 1, &[Some(-1)])];
             },
-            "value \"a\": the size -1 is taken as unknown, here and wherever else a size is negative",
+            "value \"a\": the negative size -1 is read as unknown, as is every negative size of the file",
             ["f32[?]", "f32[?]"],
         ),
-        // Of a constant, ONNX Runtime believes nothing but its tensor.
+        // ONNX Runtime ignores the declared type of a constant.
         (
             &|graph| {
                 inner(graph, typed("a", 1, &[]));
                 graph.node.remove(0);
                 graph.initializer = vec![tensor("a")];
             },
-            "value \"a\": it is declared f32[], but is f32[2]",
+            "value \"a\": it is declared f32[], but inferred as f32[2]",
             ["f32[2]", "f32[2]"],
         ),
         (
@@ -305,13 +305,13 @@ fn declared_shapes_that_are_wrong() {
                 inner(graph, typed("a", 7, &[Some(2)]));
                 graph.node[0] = constant("a");
             },
-            "node \"a\" (Constant): its result \"a\" is declared i64[2], but is f32[2]",
+            "node \"a\" (Constant): its result \"a\" is declared i64[2], but inferred as f32[2]",
             ["f32[2]", "f32[2]"],
         ),
         (
             &|graph| graph.node = vec![contrib("Gelu", "x", "a"), contrib("Gelu", "a", "y")],
-            "node \"a\" (com.microsoft.Gelu): the model imports no operator set \"com.microsoft\"; version 1, the only \
-             one, is imported",
+            "node \"a\" (com.microsoft.Gelu): the model does not import the operator set \"com.microsoft\"; \
+             assuming version 1, the only one",
             ["f32[2]", "f32[2]"],
         ),
         (
@@ -319,8 +319,8 @@ fn declared_shapes_that_are_wrong() {
                 graph.input.push(typed("c", 9, &[]));
                 graph.node = vec![node("Abs", &["x"], &["a"]), branches("y", contrib("Gelu", "a", "z"))];
             },
-            "node \"z\" (com.microsoft.Gelu): the model imports no operator set \"com.microsoft\"; version 1, the only \
-             one, is imported",
+            "node \"z\" (com.microsoft.Gelu): the model does not import the operator set \"com.microsoft\"; \
+             assuming version 1, the only one",
             ["f32[2]", "f32[2]"],
         ),
     ];
@@ -332,10 +332,10 @@ fn declared_shapes_that_are_wrong() {
     }
 }
 
-/// A state may change its shape from one iteration to the next, whatever the body declares of it, and a name of a size
-/// within the body is none of the graph around it.
+/// A state may change its shape from one iteration to the next, whatever the body declares, and a symbol in the body is
+/// not that of the graph around it.
 #[test]
-fn declared_sizes_of_bodies_are_not_believed() {
+fn declared_sizes_of_bodies_are_not_trusted() {
     let model = read_graph(|graph| {
         let scalar = |name: &str, element: i32| typed(name, element, &[]);
         let body = wire::GraphProto {
@@ -353,7 +353,7 @@ fn declared_sizes_of_bodies_are_not_believed() {
                 node("Identity", &["t"], &["to"]),
                 node("Identity", &["c"], &["co"]),
             ],
-            // The iteration as a vector of one, which runtimes take.
+            // The iteration as a vector of one element, which runtimes accept.
             input: vec![typed("i", 7, &[Some(1)]), scalar("c", 9), typed("s", 1, &[None]), typed("t", 1, &[None])],
             output: vec![scalar("co", 9), typed("so", 1, &[None]), typed("to", 1, &[None])],
             ..Default::default()

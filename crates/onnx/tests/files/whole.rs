@@ -1,4 +1,4 @@
-//! All that a file may hold: it is read, written, and the same when it is read again.
+//! A file with every feature is read, written, and the same when it is read again.
 
 use super::read::{base, node, text, typed, value};
 use netwright_ir::Detail;
@@ -34,7 +34,7 @@ fn body(name: &str, graph: GraphProto) -> AttributeProto {
     attribute(name, AttributeType::Graph, AttributeProto { g: Some(Box::new(graph)), ..Default::default() })
 }
 
-/// `if %c` with bodies that capture, one of them with a body of its own.
+/// Returns `if %c` with bodies that capture, one of them with a nested body.
 fn branches() -> NodeProto {
     let inner = NodeProto {
         attribute: vec![
@@ -222,28 +222,28 @@ fn everything() -> ModelProto {
     model
 }
 
-/// What the file holds, whatever the order of what has none, and but for what a reader adds.
+/// Returns the contents of a file in a canonical order, without what the reader adds.
 fn contents(mut model: ModelProto) -> ModelProto {
-    fn settle(graph: &mut GraphProto) {
+    fn normalize(graph: &mut GraphProto) {
         graph.value_info.retain(|info| info.doc_string.is_some());
         graph.initializer.sort_by(|a, b| a.name.cmp(&b.name));
-        graph.node.iter_mut().for_each(settle_node);
+        graph.node.iter_mut().for_each(normalize_node);
     }
-    fn settle_node(node: &mut NodeProto) {
+    fn normalize_node(node: &mut NodeProto) {
         if node.name.as_ref() == node.output.first() {
             node.name = None;
         }
         for attribute in &mut node.attribute {
-            attribute.g.iter_mut().for_each(|graph| settle(graph));
-            attribute.graphs.iter_mut().for_each(settle);
+            attribute.g.iter_mut().for_each(|graph| normalize(graph));
+            attribute.graphs.iter_mut().for_each(normalize);
         }
     }
-    model.graph.iter_mut().for_each(settle);
+    model.graph.iter_mut().for_each(normalize);
     for step in &mut model.training_info {
-        step.initialization.iter_mut().chain(&mut step.algorithm).for_each(settle);
+        step.initialization.iter_mut().chain(&mut step.algorithm).for_each(normalize);
     }
     for function in &mut model.functions {
-        function.node.iter_mut().for_each(settle_node);
+        function.node.iter_mut().for_each(normalize_node);
         function.value_info.clear();
     }
     model
@@ -272,7 +272,7 @@ fn nothing_is_lost() {
 }
 
 #[test]
-fn functions_are_put_in_place() {
+fn functions_are_inlined() {
     let model = read_with(&everything().encode_to_vec(), true);
     assert!(model.functions.is_empty());
     let text = model.graph.to_text(Detail::Full);

@@ -1,4 +1,4 @@
-//! What is written, seen through `onnx-protobuf` and read back.
+//! Written files, checked with `onnx-protobuf` and read back.
 
 use super::{expected, model, read_bytes};
 use netwright_ir::tensor::{Distribution, Wave};
@@ -26,7 +26,7 @@ fn small() -> Model {
 }
 
 #[test]
-fn every_field_as_another_code_base_reads_it() {
+fn every_field_as_another_implementation_reads_it() {
     // Fields unknown to its schema would be a difference too.
     let found = onnx_protobuf::ModelProto::parse_from_bytes(&to_bytes(&small()).unwrap()).unwrap();
     assert_eq!(found, expected::small());
@@ -45,7 +45,7 @@ fn values_of_a_flat_attention_are_declared() {
   return %y, %r
 }",
     );
-    // A graph of our own making declares every value; one that was read declares what its file did.
+    // A graph that was not read from a file declares every value; one that was read declares what its file did.
     let conventions = Conventions { types_values: false, ..model.graph.conventions() };
     model.graph.set_conventions(conventions);
     let found = onnx_protobuf::ModelProto::parse_from_bytes(&to_bytes(&model).unwrap()).unwrap();
@@ -63,7 +63,7 @@ fn the_same_bytes_and_text_again() {
     }
 }
 
-/// Recipes that are made in several blocks, in one, and at once; trained and computed.
+/// Recipes computed in several blocks, in one, and directly; trained and computed tensors.
 fn weights() -> Model {
     let uniform = Distribution::Uniform { bound: 0.5 };
     let mut graph = Graph::new("weights");
@@ -92,7 +92,7 @@ fn weights() -> Model {
     Model::new(graph)
 }
 
-/// The tensors of a graph by name, in memory.
+/// Returns the tensors of a graph by name, in memory.
 fn tensors(model: &Model) -> Vec<(String, ElementType, Vec<u64>, Vec<u8>)> {
     let graph = &model.graph;
     let mut tensors = vec![];
@@ -154,10 +154,10 @@ fn weights_are_shared() {
     write(&weights(), &path, &WriteOptions::default()).unwrap();
     let model = read(&path, &ReadOptions::default()).unwrap();
     let error = write(&model, &path, &share).expect_err("it would name itself").to_string();
-    assert!(error.ends_with("write to another file of its folder"), "{error}");
+    assert!(error.ends_with("write to another file in its folder"), "{error}");
     let elsewhere = tempfile::tempdir().unwrap();
     let error = write(&model, elsewhere.path().join("w.onnx"), &share).expect_err("another folder").to_string();
-    assert!(error.ends_with("so that a model there cannot name it"), "{error}");
+    assert!(error.ends_with("so a model there cannot refer to it"), "{error}");
     assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 0);
 }
 
@@ -212,7 +212,7 @@ fn every_element_type() {
 }
 
 #[test]
-fn names_that_need_care() {
+fn names_that_need_renaming_or_quoting() {
     let check = |graph: &Graph, lines: &[&str]| {
         let text = to_text(&Model::new(graph.clone())).unwrap();
         let found: Vec<_> = text.lines().skip(4).map(str::trim).collect();
@@ -259,7 +259,7 @@ fn names_that_need_care() {
         &["graph (float[n] x) => (float y)", r#"<float "model.w" = {2.0}>"#, "{", r#"y = Identity ("model.w")"#, "}"],
     );
 
-    // Names are any text.
+    // Names may be any text.
     let (mut graph, x) = start();
     let y = graph.append("ü \"\\\n", Op::Neg, &[x]).unwrap();
     let z = graph.append("", Op::Neg, &[y]).unwrap();
@@ -277,35 +277,39 @@ fn names_that_need_care() {
 }
 
 #[test]
-fn what_cannot_be_written_is_an_error() {
+fn models_that_cannot_be_written_are_errors() {
     let check = |opset: i64, text: &str, expected: &str| {
         assert_eq!(to_bytes(&model(opset, text)).unwrap_err().to_string(), expected);
     };
     check(
         21,
         "g(%x: f32[2]) { %y = scaled_softmax %x {axis = -1, scale = 0.5} : ? return %y }",
-        "node \"y\": `scaled_softmax` has no ONNX form: lower the graph for a target before it is written",
+        "node \"y\": `scaled_softmax` has no ONNX form\n  help: lower the graph for a target before writing it",
     );
     let gelu = "g(%x: f32[2]) { %y = gelu %x : ? return %y }";
-    check(19, gelu, "node \"y\": Gelu begins at opset 20, and opset 19 is to be written");
-    check(6, gelu, "opset 6 cannot be written: the opsets are 7 to 28");
-    check(29, gelu, "opset 29 cannot be written: the opsets are 7 to 28");
+    check(
+        19,
+        gelu,
+        "node \"y\": Gelu requires opset 20, but the model is written at opset 19\n  help: write the model at opset 20 or newer",
+    );
+    check(6, gelu, "opset 6 cannot be written\n  help: choose an opset from 7 to 28");
+    check(29, gelu, "opset 29 cannot be written\n  help: choose an opset from 7 to 28");
     check(
         21,
         "g(%x: f32[2]) { %y = \"a::B@1\" %x : f32[2] return %y }",
-        "node \"y\" is of domain \"a\", for which the model has no opset",
+        "node \"y\" is of domain \"a\", which the model does not import\n  help: add it to the model's opsets",
     );
     check(
         21,
         "g(%x: f32[2]) { %y = \"::B@21\" %x : ? return %y }",
-        "nothing is known of the type of output \"y\", and a file must say it",
+        "the type of output \"y\" is unknown, but a file must declare it\n  help: declare the type of the output",
     );
     check(21, "g(%x: f32[2]) { return %x, y = %x, y = %x }", "\"y\" is the name of two inputs or outputs");
     check(21, "g(%x: f32[2]) { return \"\" = %x }", "output 0 has no name");
 }
 
 #[test]
-fn beyond_protobuf_never_is_an_error_before_anything_is_written() {
+fn a_model_too_large_for_protobuf_is_an_error_before_anything_is_written() {
     let mut graph = Graph::new("large");
     let w = graph.parameter("w", Tensor::fill(0.0, &[1 << 29]).unwrap());
     graph.output("w", w);
@@ -315,7 +319,9 @@ fn beyond_protobuf_never_is_an_error_before_anything_is_written() {
     let WriteError::TooLarge { bytes, .. } = error else { panic!("{error}") };
     assert_eq!(
         error.to_string(),
-        format!("the model has {bytes} bytes and a file of protobuf holds 2147483647: allow external data")
+        format!(
+            "the model has {bytes} bytes, but a protobuf file holds at most 2147483647\n  help: allow external data"
+        )
     );
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }

@@ -1,25 +1,24 @@
-//! Our structs, the schema table and `onnx-protobuf` say the same.
+//! The structs, the schema table and `onnx-protobuf` agree.
 
 use std::collections::BTreeSet;
 use std::ptr;
 
 use bytes::Bytes;
-use netwright_onnx::wire::schema::{self, Kind, Schema};
+use netwright_onnx::wire::schema::{self, FieldKind, Schema};
 use netwright_onnx::wire::{self, scan};
 use prost::Message;
 
 use super::encode::sample;
 use super::model;
 
-/// The fields that `onnx-protobuf` does not know: its schema is that of IR 10, without the parts
-/// that were ONNX-ML's own.
+/// The fields that `onnx-protobuf` does not know: its schema is that of IR 10, without the ONNX-ML parts.
 const UNKNOWN_TO_PROTOBUF: [(&str, u32); 3] = [
     ("ModelProto", 26), // configuration, IR 11
     ("NodeProto", 10),  // device_configurations, IR 11
     ("TypeProto", 7),   // opaque_type, outside ONNX-ML since IR 14
 ];
 
-/// `M` says what `schema` says: every field comes through, byte for byte.
+/// Checks that `M` agrees with `schema`: every field round-trips, byte for byte.
 fn ours<M: Message + Default>(schema: &'static Schema) -> &'static str {
     for (nth, depth) in (0..6).zip([0, 1, 2, 3].into_iter().cycle()) {
         let bytes = sample(schema, nth, depth);
@@ -29,7 +28,7 @@ fn ours<M: Message + Default>(schema: &'static Schema) -> &'static str {
     schema.name
 }
 
-/// And `P`, from another code base, agrees, there and back.
+/// Checks that `P`, of an independent implementation, agrees too, in both directions.
 fn both<M: Message + Default + PartialEq, P: protobuf::Message>(schema: &'static Schema) -> &'static str {
     let mut unknown = BTreeSet::new();
     for nth in 0..6 {
@@ -37,7 +36,7 @@ fn both<M: Message + Default + PartialEq, P: protobuf::Message>(schema: &'static
         let theirs = P::parse_from_bytes(&ours.encode_to_vec()).unwrap();
         unknown.extend(theirs.special_fields().unknown_fields().iter().map(|(number, _)| number));
         let back = M::decode(&*theirs.write_to_bytes().unwrap()).unwrap();
-        assert!(back == ours, "{} changes on the way", schema.name);
+        assert!(back == ours, "{} does not round-trip", schema.name);
     }
     let listed = UNKNOWN_TO_PROTOBUF.iter().filter(|field| field.0 == schema.name);
     assert!(listed.map(|field| &field.1).eq(&unknown), "{}: {unknown:?}", schema.name);
@@ -82,7 +81,7 @@ fn every_field_of_every_message() {
     let mut next = 0;
     while let Some(&message) = reachable.get(next) {
         for field in message.fields {
-            if let Kind::Message(inner) = field.kind
+            if let FieldKind::Message(inner) = field.kind
                 && !reachable.iter().any(|known| ptr::eq(*known, inner))
             {
                 reachable.push(inner);

@@ -1,7 +1,7 @@
-//! What the scan says of damaged, unknown and deep messages; the decoder is never stricter.
+//! Scanning of damaged, unknown and deep messages; the decoder is never stricter.
 
 use netwright_onnx::wire::schema;
-use netwright_onnx::wire::{self, Problem, UnknownField, WireError, scan};
+use netwright_onnx::wire::{self, UnknownField, WireError, WireProblem, scan};
 use proptest::prelude::*;
 use prost::Message;
 
@@ -9,24 +9,24 @@ use super::encode::{key, nest, sample};
 use super::model;
 
 #[test]
-fn damage_is_told_by_place() {
-    let check = |bytes: &[u8], path: &str, offset: usize, problem: Problem| {
+fn damage_is_reported_with_its_position() {
+    let check = |bytes: &[u8], path: &str, offset: usize, problem: WireProblem| {
         let expected = WireError { path: format!("ModelProto{path}"), offset, problem };
         assert_eq!(scan(&schema::MODEL, bytes), Err(expected));
     };
-    check(&[0x80], "", 0, Problem::Cut);
-    check(&[0x08, 0x80], ".ir_version", 0, Problem::Cut);
-    check(&[0x08, 1, 0x3a, 3, 0x12, 2, b'g'], ".graph.name", 4, Problem::Length { claimed: 2, left: 1 });
-    check(&[0x3a, 0xff, 0xff, 0xff, 0xff, 7], ".graph", 0, Problem::Length { claimed: (1 << 31) - 1, left: 0 });
-    check(&[0x79, 1, 2], "", 0, Problem::Length { claimed: 8, left: 2 });
-    check(&[&[0x08][..], &[0xff; 9], &[2]].concat(), ".ir_version", 0, Problem::LongNumber);
-    check(&[0x00, 0], "", 0, Problem::Key { key: 0 });
-    check(&[0x0e], ".ir_version", 0, Problem::Key { key: 14 });
-    check(&[0x80, 0x80, 0x80, 0x80, 0x10, 0], "", 0, Problem::Key { key: 1 << 32 });
-    check(&[0x4b, 0x4c], "", 0, Problem::Group { number: 9 });
-    check(&[0x4c], "", 0, Problem::Group { number: 9 });
-    check(&[0x3b, 0x3c], ".graph", 0, Problem::Group { number: 7 });
-    let wrong = |found, expected: &str| Problem::WireType { found, expected: expected.to_owned() };
+    check(&[0x80], "", 0, WireProblem::Cut);
+    check(&[0x08, 0x80], ".ir_version", 0, WireProblem::Cut);
+    check(&[0x08, 1, 0x3a, 3, 0x12, 2, b'g'], ".graph.name", 4, WireProblem::Length { claimed: 2, left: 1 });
+    check(&[0x3a, 0xff, 0xff, 0xff, 0xff, 7], ".graph", 0, WireProblem::Length { claimed: (1 << 31) - 1, left: 0 });
+    check(&[0x79, 1, 2], "", 0, WireProblem::Length { claimed: 8, left: 2 });
+    check(&[&[0x08][..], &[0xff; 9], &[2]].concat(), ".ir_version", 0, WireProblem::LongNumber);
+    check(&[0x00, 0], "", 0, WireProblem::Key { key: 0 });
+    check(&[0x0e], ".ir_version", 0, WireProblem::Key { key: 14 });
+    check(&[0x80, 0x80, 0x80, 0x80, 0x10, 0], "", 0, WireProblem::Key { key: 1 << 32 });
+    check(&[0x4b, 0x4c], "", 0, WireProblem::Group { number: 9 });
+    check(&[0x4c], "", 0, WireProblem::Group { number: 9 });
+    check(&[0x3b, 0x3c], ".graph", 0, WireProblem::Group { number: 7 });
+    let wrong = |found, expected: &str| WireProblem::WireType { found, expected: expected.to_owned() };
     check(&[0x0a, 0], ".ir_version", 0, wrong(2, "int64"));
     check(&[0x10, 0], ".producer_name", 0, wrong(0, "string"));
     check(&[0x3d, 0, 0, 0, 0], ".graph", 0, wrong(5, "GraphProto"));
@@ -35,14 +35,14 @@ fn damage_is_told_by_place() {
         &nest(&[7, 5], &[0x22, 3, 0, 0, 0]),
         ".graph.initializer[0].float_data",
         4,
-        Problem::Packed { length: 3, width: 4 },
+        WireProblem::Packed { length: 3, width: 4 },
     );
-    check(&nest(&[7, 5], &[0x3a, 1, 0x80]), ".graph.initializer[0].int64_data", 4, Problem::Cut);
-    let large = Problem::Int32 { value: 1 << 31 };
+    check(&nest(&[7, 5], &[0x3a, 1, 0x80]), ".graph.initializer[0].int64_data", 4, WireProblem::Cut);
+    let large = WireProblem::Int32 { value: 1 << 31 };
     check(&nest(&[7, 5], &[0x10, 0x80, 0x80, 0x80, 0x80, 8]), ".graph.initializer[0].data_type", 4, large);
 
     let nodes = [nest(&[1], &[]), nest(&[1, 5], &[]), nest(&[1], &[0x22, 2, b'a', 0xff])].concat();
-    check(&nest(&[7], &nodes), ".graph.node[2].op_type", 10, Problem::Utf8 { valid: 1 });
+    check(&nest(&[7], &nodes), ".graph.node[2].op_type", 10, WireProblem::Utf8 { valid: 1 });
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn forms_that_decoders_accept() {
 }
 
 #[test]
-fn unknown_fields_are_listed_and_can_be_kept() {
+fn unknown_fields_are_listed_and_can_be_preserved() {
     let mut node = Vec::new();
     for (number, wire_type, value) in [(11, 0, &[7][..]), (99, 2, &[1, 7]), (100, 5, &[7; 4]), (101, 1, &[7; 8])] {
         key(number, wire_type, &mut node);
@@ -77,7 +77,7 @@ fn unknown_fields_are_listed_and_can_be_kept() {
     let full = [0x48, 1].repeat(wire::MAX_UNKNOWN_FIELDS);
     assert_eq!(scan(&schema::MODEL, &full).unwrap().len(), wire::MAX_UNKNOWN_FIELDS);
     let error = scan(&schema::MODEL, &[&full[..], &[0x48, 1]].concat()).unwrap_err();
-    assert_eq!((error.offset, error.problem), (full.len(), Problem::Unknown { number: 9 }));
+    assert_eq!((error.offset, error.problem), (full.len(), WireProblem::Unknown { number: 9 }));
 }
 
 #[test]
@@ -91,20 +91,20 @@ fn nesting_is_limited() {
     assert!(scan(&schema::MODEL, &deepest).is_ok());
     assert!(wire::ModelProto::decode(&*deepest).is_ok());
     let error = scan(&schema::MODEL, &subgraphs(wire::MAX_DEPTH + 1)).unwrap_err();
-    assert_eq!(error.problem, Problem::Depth);
+    assert_eq!(error.problem, WireProblem::Depth);
     assert!(error.path.starts_with("ModelProto.graph.node[0].attribute[0].g.node[0]."));
 
     let sequences = |types: usize| nested(&mut [4, 1].into_iter().cycle().take(2 * (types - 1)));
     assert!(scan(&schema::TYPE, &sequences(wire::MAX_TYPE_DEPTH)).is_ok());
     let error = scan(&schema::TYPE, &sequences(wire::MAX_TYPE_DEPTH + 1)).unwrap_err();
-    assert_eq!(error.problem, Problem::TypeDepth);
+    assert_eq!(error.problem, WireProblem::TypeDepth);
     let end = "elem_type.sequence_type.elem_type";
     assert!(error.path.starts_with("TypeProto.sequence_type.elem_type.") && error.path.ends_with(end));
-    // However deep it goes on, the scan stops at the same place and says the same.
+    // However deep the nesting, the scan stops at the same position with the same error.
     assert_eq!(scan(&schema::TYPE, &sequences(1000)).unwrap_err().path, error.path);
 }
 
-/// What the scan accepts, the decoder decodes; and neither panics.
+/// Checks that the decoder decodes whatever the scan accepts, and that neither panics.
 fn scan_is_the_stricter(bytes: &[u8]) {
     let decoded = wire::ModelProto::decode(bytes);
     if let Ok(unknown) = scan(&schema::MODEL, bytes) {

@@ -1,8 +1,8 @@
-//! Messages written by the schema table alone, without `prost`.
+//! Messages encoded from the schema table alone, without `prost`.
 
 use std::ptr;
 
-use netwright_onnx::wire::schema::{Field, Kind, Label, Schema};
+use netwright_onnx::wire::schema::{Field, FieldKind, Label, Schema};
 
 fn varint(mut value: u64, out: &mut Vec<u8>) {
     while value >= 0x80 {
@@ -22,8 +22,8 @@ fn payload(number: u32, bytes: &[u8], out: &mut Vec<u8>) {
     out.extend(bytes);
 }
 
-/// A message with every field of `schema`, two elements in lists, one field (the `nth`) of a
-/// `oneof`; messages in it are full down to `depth`, and empty there.
+/// Returns a message with every field of `schema`, two elements in lists, one field (the `nth`) of a `oneof`; nested
+/// messages are full down to `depth`, and empty there.
 pub(crate) fn sample(schema: &Schema, nth: usize, depth: usize) -> Vec<u8> {
     let mut out = Vec::new();
     let oneofs = schema.fields.iter().filter(|field| field.label == Label::Oneof);
@@ -53,10 +53,10 @@ pub(crate) fn sample(schema: &Schema, nth: usize, depth: usize) -> Vec<u8> {
 
 fn element(field: &Field, value: u32, nth: usize, depth: usize, out: &mut Vec<u8>) {
     match field.kind {
-        Kind::String => payload(field.number, format!("{} {value}", field.name).as_bytes(), out),
-        Kind::Bytes => payload(field.number, &[0xff, value.to_le_bytes()[0]], out),
-        Kind::Message(_) if depth == 0 => payload(field.number, &[], out),
-        Kind::Message(inner) => payload(field.number, &sample(inner, nth, depth - 1), out),
+        FieldKind::String => payload(field.number, format!("{} {value}", field.name).as_bytes(), out),
+        FieldKind::Bytes => payload(field.number, &[0xff, value.to_le_bytes()[0]], out),
+        FieldKind::Message(_) if depth == 0 => payload(field.number, &[], out),
+        FieldKind::Message(inner) => payload(field.number, &sample(inner, nth, depth - 1), out),
         kind => {
             key(field.number, wire_type(kind), out);
             number(kind, value, out);
@@ -64,29 +64,28 @@ fn element(field: &Field, value: u32, nth: usize, depth: usize, out: &mut Vec<u8
     }
 }
 
-fn wire_type(kind: Kind) -> u32 {
+fn wire_type(kind: FieldKind) -> u32 {
     match kind {
-        Kind::Int32 | Kind::Int64 | Kind::Uint64 => 0,
-        Kind::Double => 1,
-        Kind::String | Kind::Bytes | Kind::Message(_) => 2,
-        Kind::Float => 5,
+        FieldKind::Int32 | FieldKind::Int64 | FieldKind::Uint64 => 0,
+        FieldKind::Double => 1,
+        FieldKind::String | FieldKind::Bytes | FieldKind::Message(_) => 2,
+        FieldKind::Float => 5,
     }
 }
 
-/// A number that only its type can hold; no two fields of a message get the same.
-fn number(kind: Kind, value: u32, out: &mut Vec<u8>) {
+/// Appends a number that only its type can hold; no two fields of a message get the same.
+fn number(kind: FieldKind, value: u32, out: &mut Vec<u8>) {
     match kind {
-        Kind::Int32 => varint((i64::from(i32::MIN) + i64::from(value)).cast_unsigned(), out),
-        Kind::Int64 => varint((i64::MIN + i64::from(value)).cast_unsigned(), out),
-        Kind::Uint64 => varint(u64::MAX - u64::from(value), out),
-        Kind::Float => out.extend(value.to_le_bytes()),
-        Kind::Double => out.extend((-f64::from(value)).to_le_bytes()),
-        Kind::String | Kind::Bytes | Kind::Message(_) => unreachable!("not numbers"),
+        FieldKind::Int32 => varint((i64::from(i32::MIN) + i64::from(value)).cast_unsigned(), out),
+        FieldKind::Int64 => varint((i64::MIN + i64::from(value)).cast_unsigned(), out),
+        FieldKind::Uint64 => varint(u64::MAX - u64::from(value), out),
+        FieldKind::Float => out.extend(value.to_le_bytes()),
+        FieldKind::Double => out.extend((-f64::from(value)).to_le_bytes()),
+        FieldKind::String | FieldKind::Bytes | FieldKind::Message(_) => unreachable!("not numbers"),
     }
 }
 
-/// Messages within one another: `content` inside the last of `numbers`, that inside the one before,
-/// and so on.
+/// Returns nested messages: `content` inside the last of `numbers`, that inside the one before, and so on.
 pub(crate) fn nest(numbers: &[u32], content: &[u8]) -> Vec<u8> {
     numbers.iter().rev().fold(content.to_vec(), |content, number| {
         let mut out = Vec::new();

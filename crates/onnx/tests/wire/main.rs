@@ -1,5 +1,5 @@
-//! The wire types against the schema table, against `onnx-protobuf` (a code base of its own), and
-//! against damage.
+//! The wire types against the schema table, against `onnx-protobuf` (an independent implementation), and against
+//! damage.
 
 mod agreement;
 mod damage;
@@ -8,7 +8,7 @@ mod encode;
 use bytes::Bytes;
 use netwright_onnx::wire;
 
-/// A model with a tensor, a symbolic dimension and a subgraph.
+/// Returns a model with a tensor, a symbolic dimension and a subgraph.
 fn model() -> wire::ModelProto {
     let name = |name: &str| Some(name.to_owned());
     let dim = wire::DimensionProto { value: Some(wire::DimensionValue::Param("batch".into())), denotation: None };

@@ -67,11 +67,11 @@ impl Deref for Columns {
 struct Strips {
     all: Vec<Strip>,
     /// The number of strips requested so far.
-    asked: u64,
+    requested: u64,
 }
 
 thread_local! {
-    static STRIPS: RefCell<Strips> = const { RefCell::new(Strips { all: vec![], asked: 0 }) };
+    static STRIPS: RefCell<Strips> = const { RefCell::new(Strips { all: vec![], requested: 0 }) };
 }
 
 /// The number of strips that are kept: packed weights are three side by side.
@@ -80,11 +80,11 @@ const MAX_STRIPS: u64 = 3;
 impl Strips {
     /// Takes out a matching strip, or else a buffer of `wanted` bytes.
     fn take(&mut self, wanted: u64, is_it: impl Fn(&Strip) -> bool) -> Result<Strip, Vec<u8>> {
-        self.asked += 1;
+        self.requested += 1;
         if let Some(at) = self.all.iter().position(is_it) {
             return Ok(self.all.swap_remove(at));
         }
-        let asked = self.asked;
+        let requested = self.requested;
         // The oldest map goes first, so that at most one large matrix is in memory.
         let mut mapped: Vec<(u64, u64)> = self.all.iter().filter_map(Strip::mapped).collect();
         mapped.sort_unstable();
@@ -96,7 +96,7 @@ impl Strips {
             self.all.retain(|strip| strip.mapped() != Some((used, len)));
             total -= len;
         }
-        let stale = self.all.extract_if(.., |strip| strip.used + MAX_STRIPS < asked);
+        let stale = self.all.extract_if(.., |strip| strip.used + MAX_STRIPS < requested);
         // A reused buffer needs no new pages.
         let room = |strip: Strip| match strip.bytes {
             Columns::Mapped(_) => None,
@@ -106,7 +106,7 @@ impl Strips {
     }
 
     fn put(&mut self, strip: Strip) {
-        self.all.push(Strip { used: self.asked, ..strip });
+        self.all.push(Strip { used: self.requested, ..strip });
     }
 }
 
@@ -183,12 +183,12 @@ fn gather<const SIZE: usize, const TILE: usize>(
     let source = source.as_chunks::<SIZE>().0;
     let out = out.as_chunks_mut::<SIZE>().0;
     let mut buffer = [[[0; SIZE]; TILE]; TILE];
-    let asked = skipped / rows..(skipped + out.len()).div_ceil(rows);
+    let requested = skipped / rows..(skipped + out.len()).div_ceil(rows);
     // Neighboring tiles first: they share the rows of the source that are in the cache.
     for top in (0..rows).step_by(TILE) {
         let height = TILE.min(rows - top);
-        for left in asked.clone().step_by(TILE) {
-            let columns = TILE.min(asked.end - left);
+        for left in requested.clone().step_by(TILE) {
+            let columns = TILE.min(requested.end - left);
             for (row, line) in buffer[..height].iter_mut().enumerate() {
                 let start = (top + row) * width + left;
                 let found = &source[start..start + columns];

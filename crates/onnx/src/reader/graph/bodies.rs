@@ -1,6 +1,6 @@
-//! Bodies: graphs in the attributes of nodes.
+//! Reading of bodies: graphs in the attributes of nodes.
 
-use super::super::{Problem, names};
+use super::super::{ReadProblem, names};
 use super::{Reader, Scope, Surroundings, read};
 use crate::types;
 use crate::wire::{AttributeProto, GraphProto};
@@ -14,16 +14,16 @@ impl Reader<'_> {
         text: &str,
         inputs: &[Fact],
         captured: &mut Vec<Option<Value>>,
-    ) -> Result<Arc<Graph>, Problem> {
+    ) -> Result<Arc<Graph>, ReadProblem> {
         if self.scope.bodies >= MAX_BODY_DEPTH {
             let what = format!("its bodies nest deeper than {MAX_BODY_DEPTH}");
-            return Err(Problem::Node { node: text.to_owned(), what });
+            return Err(ReadProblem::Node { node: text.to_owned(), what });
         }
         let mut facts = vec![];
         for name in names::free(&proto) {
             let Some(value) = self.values.get(name).copied().flatten() else {
                 let what = format!("its body reads {name:?}, which is not computed");
-                return Err(Problem::Node { node: text.to_owned(), what });
+                return Err(ReadProblem::Node { node: text.to_owned(), what });
             };
             facts.push((name.to_owned(), self.graph.fact(value).clone()));
             captured.push(Some(value));
@@ -34,7 +34,7 @@ impl Reader<'_> {
     }
 }
 
-/// What is known of the inputs of a body by the operands of its node.
+/// Returns the facts of the inputs of a body, from the operands of its node.
 pub(super) fn body_inputs(
     op_type: &str,
     version: i64,
@@ -49,7 +49,8 @@ pub(super) fn body_inputs(
     let scanned = attribute("num_scan_inputs").and_then(|scanned| usize::try_from(scanned.i?).ok());
     let states = scanned.and_then(|scanned| operands.len().checked_sub(scanned));
     let fact = |at: usize| match (op_type, states) {
-        // Runtimes give the iteration and the condition the rank that the body declares: a scalar, or a vector of one.
+        // Runtimes give the iteration and the condition the rank that the body declares: a scalar, or a vector of one
+        // element.
         ("Loop", _) if at <= 1 => {
             let element = if at == 0 { ElementType::I64 } else { ElementType::Bool };
             let vector = types::rank(body.input[at].r#type.as_ref()) == Some(1);
@@ -57,7 +58,7 @@ pub(super) fn body_inputs(
         }
         // Shapes may change from one iteration to the next.
         ("Loop", _) => tensor(at).map_or_else(unknown, |tensor| of(tensor.element, None)),
-        // Below version 9 the operands are batches.
+        // Before version 9 the operands are batched.
         ("Scan", Some(states)) if version >= 9 => tensor(at).map_or_else(unknown, |tensor| {
             let axes = attribute("scan_input_axes").map(|axes| &*axes.ints).unwrap_or_default();
             let shape = tensor.shape.as_ref().and_then(|shape| match at.checked_sub(states) {
@@ -76,7 +77,7 @@ pub(super) fn body_inputs(
     (0..body.input.len()).map(fact).collect()
 }
 
-/// A slice of a shape along an axis.
+/// Removes an axis from a shape.
 fn without(shape: &Shape, axis: i64) -> Option<Shape> {
     let rank = i64::try_from(shape.len()).ok()?;
     let axis = usize::try_from(if axis < 0 { axis.checked_add(rank)? } else { axis }).ok()?;

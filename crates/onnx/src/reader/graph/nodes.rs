@@ -1,6 +1,6 @@
-//! Nodes: their operators, attributes, operands and results.
+//! Reading of nodes: operators, attributes, operands and results.
 
-use super::super::{Problem, attribute, domain, node_text, notes};
+use super::super::{ReadProblem, attribute, domain, node_text, notes};
 use super::bodies::body_inputs;
 use super::{Reader, contradiction, fresh};
 use crate::wire::{AttributeProto, AttributeType, NodeProto};
@@ -10,23 +10,23 @@ use netwright_ir::{Attribute, ElementType, Fact, Name, Notes, Op, Place, Tensor,
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// A node as the file writes it.
-pub(in crate::reader) struct Written {
-    /// What it is called in errors.
+/// The names and metadata of a node in the file.
+pub(in crate::reader) struct NodeNames {
+    /// The node's name in errors.
     pub(in crate::reader) text: String,
     pub(in crate::reader) label: String,
     pub(in crate::reader) outputs: Vec<String>,
-    pub(in crate::reader) said: Notes,
+    pub(in crate::reader) notes: Notes,
 }
 
 impl Reader<'_> {
-    pub(in crate::reader) fn node(&mut self, mut node: NodeProto) -> Result<(), Problem> {
+    pub(in crate::reader) fn node(&mut self, mut node: NodeProto) -> Result<(), ReadProblem> {
         let text = node_text(&node);
-        let fail = |what: String| Problem::Node { node: text.clone(), what };
-        let said = notes::of_node(&mut node, &text)?;
+        let fail = |what: String| ReadProblem::Node { node: text.clone(), what };
+        let notes = notes::of_node(&mut node, &text)?;
         let domain: Arc<str> = domain(node.domain.as_deref()).into();
         let Some(&version) = self.scope.opsets.get(&*domain) else {
-            return Err(fail(format!("the model imports no operator set {domain:?}")));
+            return Err(fail(format!("the model does not import the operator set {domain:?}")));
         };
         let op_type: Arc<str> = node.op_type.take().unwrap_or_default().into();
         if op_type.is_empty() {
@@ -35,7 +35,7 @@ impl Reader<'_> {
         let overload: Arc<str> = node.overload.take().unwrap_or_default().into();
         let mut operands = vec![];
         for name in &node.input {
-            // `order` saw to it that every name is one of a value before.
+            // `order` has checked that every name is that of an earlier value.
             operands.push(if name.is_empty() { None } else { self.values.get(name).copied().flatten() });
         }
         while operands.last() == Some(&None) {
@@ -49,7 +49,7 @@ impl Reader<'_> {
             return Err(fail("it has no result".to_owned()));
         }
         let label = node.name.unwrap_or_default();
-        // Where every node has a name, one that merely repeats the result's is not the node's own.
+        // If every node has a name, one that equals its result's name is not its own.
         let repeats = outputs.first() == Some(&label) && self.graph.conventions().names_nodes;
         let label = if repeats { String::new() } else { label };
         let mut protos = vec![];
@@ -70,16 +70,16 @@ impl Reader<'_> {
             operands.iter().map(|value| value.map(|value| self.graph.fact(value))).collect();
         let inputs = if domain.is_empty() { body_inputs(&op_type, version, &protos, &facts) } else { vec![] };
         for proto in protos {
-            let mut its = vec![];
-            let (name, value) = self.attribute(proto, &text, &inputs, &mut its)?;
-            captured.insert(name.clone(), its);
+            let mut captures = vec![];
+            let (name, value) = self.attribute(proto, &text, &inputs, &mut captures)?;
+            captured.insert(name.clone(), captures);
             attributes.push((name, value));
         }
-        let place = Written { text, label, outputs, said };
-        let kept =
+        let place = NodeNames { text, label, outputs, notes };
+        let opaque =
             |attributes| OpaqueOp { domain: domain.clone(), op_type: op_type.clone(), overload, version, attributes };
         if self.scope.keep || function.is_some() || !domain.is_empty() {
-            let op = Op::Opaque(Box::new(kept(attributes)));
+            let op = Op::Opaque(Box::new(opaque(attributes)));
             operands.extend(captures(&op, &mut captured));
             let values = self.insert(place, op, &operands)?;
             for (value, fact) in values.into_iter().zip(called) {
@@ -92,27 +92,32 @@ impl Reader<'_> {
             return Ok(());
         }
         if *op_type == *"Constant" && operands.is_empty() && place.outputs.len() == 1 && dense(&attributes) {
-            let tensor = constant(attributes).map_err(|what| Problem::Node { node: place.text.clone(), what })?;
+            let tensor = constant(attributes).map_err(|what| ReadProblem::Node { node: place.text.clone(), what })?;
             return self.insert(place, Op::Constant(tensor), &[]).map(|_| ());
         }
         if standard::runs_early(&op_type) && standard::since(&op_type).is_some_and(|since| version < since) {
             self.context.early_operators.set(true);
         }
         let results = place.outputs.len();
-        let written =
-            forms::Written { op_type: &op_type, opset: version, attributes: &attributes, operands: &operands, results };
+        let written = forms::FileNode {
+            op_type: &op_type,
+            opset: version,
+            attributes: &attributes,
+            operands: &operands,
+            results,
+        };
         let base = place.outputs.iter().find(|name| !name.is_empty()).map_or("", String::as_str);
         let mut name = |word: &str| fresh(&mut self.names, &format!("{base}.{word}")).into();
         let normal = forms::from_opset(&mut self.graph, written, &mut name);
-        if let Some(normal) = normal.map_err(|what| Problem::Node { node: place.text.clone(), what })? {
+        if let Some(normal) = normal.map_err(|what| ReadProblem::Node { node: place.text.clone(), what })? {
             let mut normal_operands = normal.operands;
             normal_operands.extend(captures(&normal.op, &mut captured.clone()));
-            // Exporters leave branches that cannot run for the shapes at hand, and that never do.
+            // Exporters leave branches that are invalid for the shapes at hand and that never run.
             let runs = self.scope.bodies == 0 || self.graph.infer(&normal.op, &normal_operands, results).is_ok();
             if self.scope.bodies == 0
                 && let Some(what) = self.out_of_range(&normal.op, &normal_operands)
             {
-                return Err(Problem::Node { node: place.text, what });
+                return Err(ReadProblem::Node { node: place.text, what });
             }
             if runs {
                 return self.insert(place, normal.op, &normal_operands).map(|_| ());
@@ -120,13 +125,13 @@ impl Reader<'_> {
         }
         if !standard::knows(version, &op_type) {
             let what = format!("opset {version} of ONNX has no operator {}", op_type.escape_debug());
-            return Err(Problem::Node { node: place.text, what });
+            return Err(ReadProblem::Node { node: place.text, what });
         }
         let sparse = attributes.iter().find_map(|(_, value)| match value {
             Attribute::Sparse(tensor) if *op_type == *"Constant" => Some(tensor.fact()),
             _ => None,
         });
-        let op = Op::Opaque(Box::new(kept(attributes)));
+        let op = Op::Opaque(Box::new(opaque(attributes)));
         operands.extend(captures(&op, &mut captured));
         let values = self.insert(place, op, &operands)?;
         if let ([value], Some(fact)) = (values.as_slice(), sparse) {
@@ -135,7 +140,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// What is wrong with the constant indices of a look-up, where one is out of range: no run gets past the node.
+    /// Returns the problem if a constant index of a look-up is out of range: then every run fails at the node.
     fn out_of_range(&self, op: &Op, operands: &[Option<Value>]) -> Option<String> {
         let (Op::Gather { axis } | Op::GatherElements { axis }) = op else { return None };
         let [Some(data), Some(indices)] = operands else { return None };
@@ -143,34 +148,35 @@ impl Reader<'_> {
         let rank = i64::try_from(shape.len()).ok()?;
         let axis = usize::try_from(if *axis < 0 { axis.checked_add(rank)? } else { *axis }).ok()?;
         let size = shape.get(axis)?.known()?;
-        // Of small tensors alone: larger ones are data, which is not read.
+        // Only small tensors are checked; larger ones are data, which is not read.
         let indices = self.graph.tensor(*indices)?.integers()?;
         let index = indices.into_iter().find(|index| !(-size..size).contains(index))?;
         Some(format!("the index {index} is out of range for the {size} elements of axis {axis}"))
     }
 
-    /// The attribute, or what the call that is put in place gives for it; `None` where it gives nothing.
-    fn given(&self, proto: AttributeProto, text: &str) -> Result<Option<AttributeProto>, Problem> {
+    /// Returns the attribute, or the value that the inlined call gives for it; `None` if it gives none.
+    fn given(&self, proto: AttributeProto, text: &str) -> Result<Option<AttributeProto>, ReadProblem> {
         let Some(reference) = proto.ref_attr_name.as_deref().filter(|reference| !reference.is_empty()) else {
             return Ok(Some(proto));
         };
         let name = proto.name.as_deref().unwrap_or_default();
-        let fail = |what: &str| Problem::Node { node: text.to_owned(), what: format!("attribute {name:?}: {what}") };
+        let fail =
+            |what: &str| ReadProblem::Node { node: text.to_owned(), what: format!("attribute {name:?}: {what}") };
         match self.scope.given {
             Some(given) => Ok(given.get(reference).map(|given| AttributeProto { name: proto.name, ..given.clone() })),
             None if self.scope.keep => Ok(Some(proto)),
-            None => Err(fail("it refers to an attribute of a function, but stands in none")),
+            None => Err(fail("it refers to an attribute of a function, but is not in a function")),
         }
     }
 
-    /// An attribute; of bodies, what they capture goes to `captured`.
+    /// Reads an attribute; the values that bodies capture go to `captured`.
     fn attribute(
         &mut self,
         mut proto: AttributeProto,
         text: &str,
         inputs: &[Fact],
         captured: &mut Vec<Option<Value>>,
-    ) -> Result<(Arc<str>, Attribute), Problem> {
+    ) -> Result<(Arc<str>, Attribute), ReadProblem> {
         let (body, bodies) = (proto.g.take(), std::mem::take(&mut proto.graphs));
         if body.is_none() && bodies.is_empty() {
             return attribute::read(proto, text, self.context);
@@ -178,7 +184,7 @@ impl Reader<'_> {
         let ty = if body.is_some() { AttributeType::Graph } else { AttributeType::Graphs };
         if proto.r#type != Some(ty.into()) || (body.is_some() && !bodies.is_empty()) {
             let what = format!("attribute {:?}: its type and its values differ", proto.name.unwrap_or_default());
-            return Err(Problem::Node { node: text.to_owned(), what });
+            return Err(ReadProblem::Node { node: text.to_owned(), what });
         }
         let (name, _) =
             attribute::read(AttributeProto { r#type: Some(AttributeType::Int.into()), ..proto }, text, self.context)?;
@@ -194,12 +200,12 @@ impl Reader<'_> {
     /// Inserts a node and defines its results.
     pub(in crate::reader) fn insert(
         &mut self,
-        place: Written,
+        place: NodeNames,
         op: Op,
         operands: &[Option<Value>],
-    ) -> Result<Vec<Value>, Problem> {
-        let Written { text, label, outputs, said } = place;
-        // A result that nobody wants has a name here all the same.
+    ) -> Result<Vec<Value>, ReadProblem> {
+        let NodeNames { text, label, outputs, notes } = place;
+        // An unused result has a name in the IR all the same.
         let base = outputs.iter().find(|name| !name.is_empty()).cloned().unwrap_or_default();
         let mut results: Vec<Name> = vec![];
         for (at, name) in outputs.iter().enumerate() {
@@ -210,9 +216,9 @@ impl Reader<'_> {
         let place = Place { label: label.into(), results: results.into(), order: None };
         let id = self.graph.insert(place, op, operands).map_err(|error| {
             let help = error.help.as_ref().map_or_else(String::new, |help| format!("; {help}"));
-            Problem::Node { node: text.clone(), what: format!("{error}{help}") }
+            ReadProblem::Node { node: text.clone(), what: format!("{error}{help}") }
         })?;
-        self.graph.set_node_notes(id, said);
+        self.graph.set_node_notes(id, notes);
         let values: Vec<Value> = self.graph.results(id).collect();
         for (name, &value) in outputs.into_iter().zip(&values) {
             if name.is_empty() {
@@ -225,21 +231,21 @@ impl Reader<'_> {
     }
 }
 
-/// What the bodies of an operator capture, in the order in which it has them.
+/// Returns the values that the bodies of an operator capture, in the order of its bodies.
 fn captures(op: &Op, captured: &mut HashMap<Arc<str>, Vec<Option<Value>>>) -> Vec<Option<Value>> {
     let bodies = op.attributes().into_iter().filter(|(_, value)| !value.bodies().is_empty());
     bodies.flat_map(|(name, _)| captured.remove(name).unwrap_or_default()).collect()
 }
 
-/// Whether a `Constant` holds a dense tensor; a sparse one is kept.
+/// Whether a `Constant` holds a dense tensor; with a sparse one it is opaque.
 fn dense(attributes: &[(Arc<str>, Attribute)]) -> bool {
     !attributes.iter().any(|(_, value)| matches!(value, Attribute::Sparse(_)))
 }
 
-/// The tensor of a `Constant` node, in any of its forms.
+/// Returns the tensor of a `Constant` node, in any of its forms.
 fn constant(mut attributes: Vec<(Arc<str>, Attribute)>) -> Result<Tensor, String> {
     let (Some((name, value)), true) = (attributes.pop(), attributes.is_empty()) else {
-        return Err("a Constant has one attribute, its value".to_owned());
+        return Err("a Constant must have exactly one attribute, its value".to_owned());
     };
     let tensor = match (&*name, value) {
         ("value", Attribute::Tensor(tensor)) => Ok(tensor),

@@ -1,6 +1,6 @@
-//! Inputs, captured values and initializers, and what a file declares of values.
+//! Reading of inputs, captured values, initializers and declared types.
 
-use super::super::{Problem, notes, tensor};
+use super::super::{ReadProblem, notes, tensor};
 use super::{Declared, Reader, Surroundings, contradiction};
 use crate::types;
 use crate::wire::{GraphProto, ValueInfoProto};
@@ -8,8 +8,8 @@ use netwright_ir::{Fact, Notes, Tensor, Value, ValueType};
 use std::collections::{HashMap, HashSet};
 
 impl Reader<'_> {
-    /// Inputs, captured values and initializers.
-    pub(super) fn sources(&mut self, proto: &mut GraphProto, around: Surroundings) -> Result<(), Problem> {
+    /// Reads inputs, captured values and initializers.
+    pub(super) fn sources(&mut self, proto: &mut GraphProto, around: Surroundings) -> Result<(), ReadProblem> {
         for value in proto.value_info.iter().chain(&proto.output) {
             self.declare(value)?;
         }
@@ -22,22 +22,22 @@ impl Reader<'_> {
         let inputs: HashSet<&str> = proto.input.iter().filter_map(|input| input.name.as_deref()).collect();
         for mut initializer in std::mem::take(&mut proto.initializer) {
             let name = initializer.name.clone().unwrap_or_default();
-            let said = notes::of_tensor(&mut initializer, &format!("tensor {name:?}"))?;
+            let notes = notes::of_tensor(&mut initializer, &format!("tensor {name:?}"))?;
             let tensor = tensor::read(initializer, &name, self.context)?;
-            // Before version 4 of the format every initializer had to be an input, so that it says nothing.
+            // Before IR version 4 every initializer had to be an input, so being one means nothing.
             if inputs.contains(name.as_str()) && self.context.ir_version >= 4 {
                 if defaults.insert(name.clone(), tensor).is_some() {
-                    return Err(Problem::Graph(format!("{name:?} is the name of two values")));
+                    return Err(ReadProblem::Graph(format!("{name:?} is the name of two values")));
                 }
             } else {
-                parameters.push((name, tensor, Notes { doc: said.doc, metadata: said.metadata, ..Notes::default() }));
+                parameters.push((name, tensor, Notes { doc: notes.doc, metadata: notes.metadata, ..Notes::default() }));
             }
         }
         let named: HashSet<&str> = parameters.iter().map(|(name, ..)| name.as_str()).collect();
         if named.len() < parameters.len() {
             let mut seen = HashSet::new();
             let twice = parameters.iter().find(|(name, ..)| !seen.insert(name)).map(|(name, ..)| name.as_str());
-            return Err(Problem::Graph(format!("{:?} is the name of two values", twice.unwrap_or_default())));
+            return Err(ReadProblem::Graph(format!("{:?} is the name of two values", twice.unwrap_or_default())));
         }
         let mut facts = around.inputs.into_iter();
         for input in &proto.input {
@@ -50,10 +50,10 @@ impl Reader<'_> {
             let default = defaults.remove(name);
             self.input(input, default, fact, around.body)?;
         }
-        for (name, tensor, said) in parameters {
+        for (name, tensor, notes) in parameters {
             let value = self.graph.parameter(&name, tensor);
-            self.graph.set_node_notes(value.node, said);
-            // ONNX Runtime refuses another declaration in the early versions of the format alone.
+            self.graph.set_node_notes(value.node, notes);
+            // ONNX Runtime refuses a different declaration only in early IR versions.
             if let Some(declared) = self.declared.get(&name).filter(|_| self.context.ir_version < 4) {
                 let own = &self.graph.fact(value).ty;
                 own.and(&declared.ty).ok_or_else(|| contradiction(&name, None, &declared.ty, own))?;
@@ -68,14 +68,14 @@ impl Reader<'_> {
         Ok(())
     }
 
-    pub(in crate::reader) fn declare(&mut self, proto: &ValueInfoProto) -> Result<(), Problem> {
+    pub(in crate::reader) fn declare(&mut self, proto: &ValueInfoProto) -> Result<(), ReadProblem> {
         let (name, mut new) = self.declaration(proto)?;
         if let Some(before) = self.declared.get(name) {
             new.ty = match before.ty.and(&new.ty) {
                 Some(ty) => ty,
                 None if before.ty.and(&new.ty.without_shapes()).is_some() => {
-                    let what = format!("it is declared twice: {} and {}", before.ty, new.ty);
-                    self.context.warn(Problem::Value { name: name.to_owned(), what })?;
+                    let what = format!("it is declared twice, as {} and as {}", before.ty, new.ty);
+                    self.context.warn(ReadProblem::Value { name: name.to_owned(), what })?;
                     new.ty
                 }
                 None => return Err(contradiction(name, None, &new.ty, &before.ty)),
@@ -88,15 +88,15 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn declaration<'p>(&self, proto: &'p ValueInfoProto) -> Result<(&'p str, Declared), Problem> {
+    fn declaration<'p>(&self, proto: &'p ValueInfoProto) -> Result<(&'p str, Declared), ReadProblem> {
         let name = proto.name.as_deref().unwrap_or_default();
         let ty = proto.r#type.as_ref().map_or(Ok(ValueType::Unknown), types::from_wire);
         let negative = proto.r#type.as_ref().and_then(types::negative_size);
         if let Some(size) = negative.filter(|_| !self.context.has_negative_size.replace(true)) {
-            let what = format!("the size {size} is taken as unknown, here and wherever else a size is negative");
-            self.context.warn(Problem::Value { name: name.to_owned(), what })?;
+            let what = format!("the negative size {size} is read as unknown, as is every negative size of the file");
+            self.context.warn(ReadProblem::Value { name: name.to_owned(), what })?;
         }
-        let ty = ty.map_err(|what| Problem::Value { name: name.to_owned(), what })?;
+        let ty = ty.map_err(|what| ReadProblem::Value { name: name.to_owned(), what })?;
         Ok((name, Declared { ty, notes: notes::of_value(proto, name)? }))
     }
 
@@ -106,7 +106,7 @@ impl Reader<'_> {
         default: Option<Tensor>,
         fact: Option<Fact>,
         body: bool,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), ReadProblem> {
         let (name, Declared { ty, notes }) = self.declaration(proto)?;
         let value = match default {
             Some(tensor) => {
@@ -118,9 +118,9 @@ impl Reader<'_> {
             }
             None if ty == ValueType::Unknown && !body => {
                 let what = "the type of an input must be declared".to_owned();
-                return Err(Problem::Value { name: name.to_owned(), what });
+                return Err(ReadProblem::Value { name: name.to_owned(), what });
             }
-            // What a body's input is, its node says; what the body declares of its sizes, nothing proves.
+            // The type of a body's input follows from its node; nothing confirms the sizes that the body declares.
             None if body => {
                 let value = self.graph.input(name, fact.map_or(ValueType::Unknown, |fact| fact.ty));
                 self.assume(name, value, &ty, None)?;
@@ -132,10 +132,16 @@ impl Reader<'_> {
         self.define(name.to_owned(), value, None)
     }
 
-    /// Takes over what a declaration says of a value. Runtimes hold its element type against what is computed, so it
-    /// is known; they do not so with its sizes, which are kept beside what is known, for writing, nor with anything that
-    /// is declared of a tensor of the file.
-    fn assume(&mut self, name: &str, value: Value, declared: &ValueType, node: Option<&str>) -> Result<(), Problem> {
+    /// Applies a declared type to a value. Runtimes check its element type against the computed one, so it is recorded
+    /// as known. They do not check its sizes, which are kept for writing only; nor anything that is declared for a
+    /// tensor of the file.
+    fn assume(
+        &mut self,
+        name: &str,
+        value: Value,
+        declared: &ValueType,
+        node: Option<&str>,
+    ) -> Result<(), ReadProblem> {
         let fact = self.graph.fact(value);
         let is_tensor = self.graph.tensor(value).is_some();
         let checked = if is_tensor { ValueType::Unknown } else { declared.without_shapes() };
@@ -152,8 +158,13 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Records a new value under its name, with what is declared of it.
-    pub(in crate::reader) fn define(&mut self, name: String, value: Value, node: Option<&str>) -> Result<(), Problem> {
+    /// Records a new value under its name, with its declared type.
+    pub(in crate::reader) fn define(
+        &mut self,
+        name: String,
+        value: Value,
+        node: Option<&str>,
+    ) -> Result<(), ReadProblem> {
         if let Some(declared) = self.declared.remove(&name) {
             self.assume(&name, value, &declared.ty, node)?;
             if !declared.notes.is_empty() {

@@ -1,35 +1,36 @@
-//! The names of values in a file.
+//! Assignment of names to values in a file.
 
 use super::super::WriteError;
 use netwright_ir::{Graph, NodeId, Op, Value};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-/// The names of the values of a graph; those of the graphs around it are taken for a body.
+/// The names of the values of a graph; for a body the names of the graphs around it are taken.
 #[derive(Default)]
-pub(super) struct Names<'p> {
-    around: Option<&'p Names<'p>>,
+pub(super) struct ValueNames<'p> {
+    around: Option<&'p ValueNames<'p>>,
     of: HashMap<Value, Arc<str>>,
     taken: HashSet<Arc<str>>,
-    /// The names around a body of what it captures.
+    /// The names, around the body, of its captured values.
     captured: HashSet<Arc<str>>,
-    /// Names in bodies, which no new value may have.
+    /// The names in bodies, which no new value may have.
     inner: HashSet<Arc<str>>,
     pub(super) outputs: HashSet<Arc<str>>,
-    /// The outputs in order.
+    /// The names of the outputs in order.
     pub(super) results: Vec<Arc<str>>,
-    /// Outputs that need an `Identity`, as their value goes by another name.
+    /// The outputs that need an `Identity`, as their value has another name.
     pub(super) copies: Vec<(Value, Arc<str>)>,
 }
 
-impl<'p> Names<'p> {
-    /// Inputs and outputs have the names of the interface; the others keep theirs where those are not taken.
+impl<'p> ValueNames<'p> {
+    /// Assigns names in a graph: inputs and outputs have their interface names; other values keep theirs unless they
+    /// are taken.
     pub(super) fn of(graph: &Graph, schedule: &[NodeId]) -> Result<Self, WriteError> {
-        let mut names = Names::default();
+        let mut names = ValueNames::default();
         for input in graph.inputs() {
             names.claim(input, graph.value_name(input))?;
         }
-        // Where they are captured: the values of the model's graph, which have their names.
+        // Captures of functions and training steps are values of the model's graph, under their names there.
         for capture in graph.captures() {
             names.claim(capture, graph.value_name(capture))?;
         }
@@ -46,15 +47,16 @@ impl<'p> Names<'p> {
         Ok(names)
     }
 
-    /// Those of a body; `captured` are the names around it of what it captures. Its inputs and outputs keep their names,
-    /// by which some operators find them, and which hide those of values around it that the body does not capture.
+    /// Assigns names in a body; `captured` are the names, around the body, of what it captures. Its inputs and outputs
+    /// keep their names, by which some operators find them, and which hide those of values around the body that it does
+    /// not capture.
     pub(super) fn of_body(
         graph: &Graph,
         schedule: &[NodeId],
         captured: &[Arc<str>],
-        around: &'p Names<'p>,
+        around: &'p ValueNames<'p>,
     ) -> Result<Self, WriteError> {
-        let mut names = Names { around: Some(around), ..Names::default() };
+        let mut names = ValueNames { around: Some(around), ..ValueNames::default() };
         names.of.extend(graph.captures().zip(captured.iter().cloned()));
         names.captured = captured.iter().cloned().collect();
         for input in graph.inputs() {
@@ -71,11 +73,11 @@ impl<'p> Names<'p> {
         Ok(names)
     }
 
-    /// The name of an output, which its value has where nothing else decides that.
+    /// Assigns the name of an output, which its value gets unless something else decides that.
     fn output(&mut self, graph: &Graph, value: Value, name: Arc<str>) -> Result<(), WriteError> {
         let own = self.of.get(&value).unwrap_or(graph.value_name(value)) == &name;
         match graph.op(value) {
-            // The caller's names of inputs and weights stay.
+            // Inputs and weights keep the names that the caller knows.
             Op::Input | Op::Captured if own => {}
             Op::Parameter(_) | Op::SparseParameter(_) if own && !self.of.contains_key(&value) => {
                 self.claim(value, &name)?;
@@ -122,7 +124,7 @@ impl<'p> Names<'p> {
         self.inner.contains(name) || self.around.is_some_and(|around| around.is_inner(name))
     }
 
-    /// The base, or the base with a number behind it, that nobody has.
+    /// Returns the base, or the base with a numeric suffix that is unused.
     fn unused(base: &str, used: impl Fn(&str) -> bool) -> Arc<str> {
         let base = if base.is_empty() { "value" } else { base };
         let mut name: Arc<str> = base.into();
@@ -134,19 +136,19 @@ impl<'p> Names<'p> {
         name
     }
 
-    /// A name for a value that calls itself so; bodies beside one another may share names.
+    /// Returns a name for a value with this name in the IR; bodies beside one another may share names.
     fn own(&mut self, base: &str) -> Arc<str> {
         let name = Self::unused(base, |name| self.is_taken(name));
         self.taken.insert(name.clone());
         name
     }
 
-    /// A name for an input or an output of a body, still to be taken.
+    /// Returns a name for an input or an output of a body, still to be taken.
     fn interface(&self, base: &str) -> Arc<str> {
         Self::unused(base, |name| self.taken.contains(name) || self.captured.contains(name))
     }
 
-    /// A name for a new value.
+    /// Returns a name for a new value.
     pub(super) fn fresh(&mut self, base: &str) -> Arc<str> {
         let name = Self::unused(base, |name| self.is_taken(name) || self.is_inner(name));
         self.taken.insert(name.clone());
@@ -154,16 +156,16 @@ impl<'p> Names<'p> {
     }
 
     pub(super) fn name(&self, value: Value) -> Arc<str> {
-        // Every value of the schedule has one.
+        // Every value of the schedule has a name.
         self.of.get(&value).cloned().unwrap_or_default()
     }
 
-    /// All names of this graph and of its bodies.
+    /// Returns all names of this graph and of its bodies.
     pub(super) fn into_all(self) -> impl Iterator<Item = Arc<str>> {
         self.taken.into_iter().chain(self.inner)
     }
 
-    /// Keeps new values from having names of a body.
+    /// Reserves names of a body, so that no new value has them.
     pub(super) fn reserve(&mut self, names: impl IntoIterator<Item = Arc<str>>) {
         self.inner.extend(names);
     }

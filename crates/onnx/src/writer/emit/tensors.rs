@@ -1,4 +1,4 @@
-//! Attributes and tensors on the wire.
+//! Conversion of attributes and tensors to wire types.
 
 use super::super::WriteError;
 use crate::types;
@@ -6,7 +6,7 @@ use crate::wire::{AttributeProto, AttributeType, SparseTensorProto, StringString
 use netwright_ir::{Attribute, AttributeNotes, Data, SparseTensor, Tensor, TensorNotes};
 use std::collections::BTreeMap;
 
-/// Properties, sorted by key.
+/// Converts properties, sorted by key.
 pub(super) fn entries<'a>(entries: impl IntoIterator<Item = (&'a String, &'a String)>) -> Vec<StringStringEntryProto> {
     let entry = |(key, value): (&String, &String)| StringStringEntryProto {
         key: Some(key.clone()),
@@ -15,12 +15,12 @@ pub(super) fn entries<'a>(entries: impl IntoIterator<Item = (&'a String, &'a Str
     entries.into_iter().map(entry).collect()
 }
 
-/// A text, where there is one.
+/// Returns the text unless it is empty.
 pub(super) fn given(text: &str) -> Option<String> {
     Some(text.to_owned()).filter(|text| !text.is_empty())
 }
 
-/// An attribute that is no body; its tensors go to `tensors`, in the order of the file.
+/// Converts an attribute that is not a body; its tensors go to `tensors`, in the order of the file.
 pub(super) fn attribute(
     place: &str,
     name: &str,
@@ -64,8 +64,8 @@ pub(super) fn attribute(
         }
         Attribute::Tensor(tensor) => {
             let notes = notes.map(|notes| (given(&notes.tensor_name), &notes.tensor));
-            let (name, said) = notes.map_or((None, None), |(name, said)| (name, Some(said)));
-            proto.t = Some(Box::new(tensor_proto(place, name, tensor, said)?));
+            let (name, notes) = notes.map_or((None, None), |(name, notes)| (name, Some(notes)));
+            proto.t = Some(Box::new(tensor_proto(place, name, tensor, notes)?));
             tensors.push(tensor.clone());
             AttributeType::Tensor
         }
@@ -99,7 +99,7 @@ pub(super) fn attribute(
             proto.r#type = Some(*ty);
             return Ok(proto);
         }
-        // Those are emitted with the graphs around them.
+        // Bodies are emitted with the graphs around them.
         Attribute::Graph(_) => AttributeType::Graph,
         Attribute::Graphs(_) => AttributeType::Graphs,
     };
@@ -108,7 +108,7 @@ pub(super) fn attribute(
     Ok(proto)
 }
 
-/// The tensor without its elements, but for those of text.
+/// Converts a tensor without its elements, except strings.
 pub(super) fn tensor_proto(
     place: &str,
     name: Option<String>,
@@ -131,7 +131,7 @@ pub(super) fn tensor_proto(
     })
 }
 
-/// The same of one stored by its nonzero elements; its values and then its indices go to `tensors`.
+/// Converts a tensor stored by its nonzero elements; its values and then its indices go to `tensors`.
 pub(super) fn sparse_proto(
     place: &str,
     name: Option<String>,
