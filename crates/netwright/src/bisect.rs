@@ -4,31 +4,31 @@ use crate::ir::Model;
 use crate::passes::{self, Event, Limits, Options, Report, optimize};
 use std::fmt;
 
-/// What changed the result of a model.
+/// The cause of a changed result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Culprit {
-    /// Rewrites, of which the first changes the result and the others cannot be told from it, because what the model is
-    /// after them cannot be judged; usually one.
+    /// The rewrites that may have changed the result: the first one did, or it cannot be distinguished from the others
+    /// because the models between them cannot be judged. Usually one.
     Rewrites {
         /// The rewrites.
         events: Vec<Event>,
         /// The number of the first, from 1.
         first: usize,
-        /// How many rewrites there are.
+        /// The total number of rewrites.
         of: usize,
     },
-    /// No rewrite: the result differs without any.
+    /// No rewrite: the result differs before the first one.
     BeforeRewrites,
-    /// No rewrite: the result is right after all of them.
+    /// No rewrite: the result is correct after all of them.
     AfterRewrites,
 }
 
 /// Finds the rewrite after which the result of a model is wrong.
 ///
-/// `judge` is given the model after so many rewrites, lowered, and says whether it is right; `None` where it cannot say.
-/// It is asked about the logarithm of the number of rewrites times. [`Limits::stop_after`] of the options limits the
-/// rewrites that are searched.
+/// `judge` receives the lowered model after some of the rewrites and returns whether it is correct; `None` if it cannot
+/// judge the model. The number of calls is logarithmic in the number of rewrites. [`Limits::stop_after`] of the options
+/// limits the rewrites that are searched.
 ///
 /// ```
 /// use netwright::bisect::bisect;
@@ -37,7 +37,7 @@ pub enum Culprit {
 ///
 /// let text = "g(%x: f32[n]) {\n%a = div %x, 2.0 : f32[n]\n%b = div %a, 8.0 : f32[n]\n%y = neg %b : f32[n]\nreturn %y\n}";
 /// let model = Model::new(parse(text)?);
-/// // As if a division by 8 were the one thing that computes right.
+/// // This judge accepts only a model with a division by 8.
 /// let judge = |model: &Model| Ok(Some(model.graph.to_string().contains("div %a, 8.0")));
 /// let culprit = bisect::<Box<dyn std::error::Error>>(&model, &Options::default(), judge)?;
 /// assert_eq!(
@@ -48,7 +48,7 @@ pub enum Culprit {
 /// ```
 ///
 /// # Errors
-/// When the model cannot be optimized, or `judge` fails.
+/// If the model cannot be optimized, or `judge` fails.
 pub fn bisect<E: From<passes::PassError>>(
     model: &Model,
     options: &Options,
@@ -70,11 +70,11 @@ pub fn bisect<E: From<passes::PassError>>(
     if judge(of)? == Some(true) {
         return Ok(Culprit::AfterRewrites);
     }
-    // What is right, or cannot be judged from there on down; and what is wrong.
+    // The bounds: a model that is correct or cannot be judged, and one that is wrong.
     let (mut right, mut wrong) = (0, of);
     'halves: while wrong - right > 1 {
         let middle = usize::midpoint(right, wrong);
-        // Where the middle cannot be judged, the nearest that can be.
+        // If the middle cannot be judged, try its nearest neighbors.
         let mut nearest: Vec<usize> = (right + 1..wrong).collect();
         nearest.sort_by_key(|count| count.abs_diff(middle));
         for count in nearest.into_iter().take(MOST_NEIGHBOURS) {
@@ -91,10 +91,10 @@ pub fn bisect<E: From<passes::PassError>>(
     Ok(Culprit::Rewrites { events, first: right + 1, of })
 }
 
-/// How many neighbours are judged of a model that cannot be.
+/// The number of neighbors to try for a model that cannot be judged.
 const MOST_NEIGHBOURS: usize = 16;
 
-/// Longer lists of rewrites are cut.
+/// The most rewrites that are printed.
 const MOST_EVENTS: usize = 8;
 
 impl fmt::Display for Culprit {
@@ -116,10 +116,10 @@ impl fmt::Display for Culprit {
                 if more > 0 { write!(f, "; and {more} more") } else { Ok(()) }
             }
             Culprit::BeforeRewrites => f.write_str(
-                "no rewrite changed the result: it differs without any; reading, lowering or writing the model did",
+                "no rewrite changed the result: it differs before the first one, so reading, lowering or writing the model changed it",
             ),
             Culprit::AfterRewrites => f.write_str(
-                "no rewrite changed the result: it is right after all of them; merging nodes after lowering did",
+                "no rewrite changed the result: it is correct after all of them, so merging nodes after lowering changed it",
             ),
         }
     }

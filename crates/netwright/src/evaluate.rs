@@ -1,11 +1,11 @@
-//! tract as the runtime behind constant folding.
+//! Constant folding with tract.
 
 use crate::ir::{Graph, Model, Op, Tensor, Value};
 use crate::passes::Evaluate;
 use crate::verify::{ModelFile, Session};
 use crate::{ir, onnx};
 
-/// Computes constants with tract.
+/// Evaluates constants with tract.
 ///
 /// ```
 /// use netwright::evaluate::Tract;

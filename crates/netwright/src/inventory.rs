@@ -1,28 +1,28 @@
-//! What a model is made of, counted from its graph.
+//! Counts of nodes, operators and parameters of a model.
 
 use crate::ir::{Graph, Model, Op, OpKind};
 use std::collections::{BTreeMap, HashMap};
 
-/// Counts of a model: of its graph, of bodies each once, and of functions as often as they are called.
+/// Counts of a model: of its graph, of each body once, and of each function as often as it is called.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use]
 #[non_exhaustive]
 pub struct Inventory {
-    /// Nodes that compute something: neither inputs nor tensors.
+    /// The number of nodes, without inputs and tensors.
     pub nodes: usize,
-    /// How many there are of each operator, by its ONNX name.
+    /// The number of nodes of each operator, by ONNX name.
     pub operators: BTreeMap<String, usize>,
-    /// Those of them that are not understood but kept as they came.
+    /// The operators that Netwright does not know, which pass through unchanged.
     pub kept: BTreeMap<String, usize>,
-    /// Elements of the trained tensors, each counted once.
+    /// The number of elements of trained tensors, each counted once.
     pub parameters: u64,
-    /// Bytes of the trained tensors.
+    /// The number of bytes of trained tensors.
     pub parameter_bytes: u64,
-    /// Elements of the tensors that a compiler or exporter computed.
+    /// The number of elements of tensors that a compiler or exporter computed.
     pub constants: u64,
 }
 
-/// Counts what a model is made of.
+/// Counts nodes, operators and parameters of a model.
 ///
 /// ```
 /// use netwright::ir::{Model, parse};
@@ -34,10 +34,10 @@ pub struct Inventory {
 /// ```
 pub fn inventory(model: &Model) -> Inventory {
     let mut inventory = Inventory::default();
-    // How often each function is called that was not counted yet.
+    // The uncounted calls of each function.
     let mut calls: HashMap<Called, u64> = HashMap::new();
     count(&model.graph, 1, &mut inventory, &mut calls);
-    // No function calls itself, so that after so many rounds none is left.
+    // Functions are not recursive, so no call is left after this many rounds.
     for _ in &model.functions {
         let called = std::mem::take(&mut calls);
         let mut any = false;
@@ -61,7 +61,7 @@ pub fn inventory(model: &Model) -> Inventory {
     inventory
 }
 
-/// Domain, name and overload of a function.
+/// The domain, name and overload of a function.
 type Called<'m> = (&'m str, &'m str, &'m str);
 
 fn name(domain: &str, op_type: &str) -> String {
@@ -94,7 +94,7 @@ fn count<'m>(graph: &'m Graph, times: u64, inventory: &mut Inventory, calls: &mu
                     }
                     op => op.kind().name().to_owned(),
                 };
-                // Constants of functions are kept as they came.
+                // Constants of functions pass through unchanged.
                 if name != "Constant" {
                     let times = usize::try_from(times).unwrap_or(usize::MAX);
                     inventory.nodes = inventory.nodes.saturating_add(times);

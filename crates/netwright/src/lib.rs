@@ -1,7 +1,7 @@
 //! Declare Transformer models in Rust, optimize them, write them as ONNX and verify them in tract.
 //!
-//! The crates of the workspace are modules here; [`prelude`] holds what most programs need. The feature `verify`, on by
-//! default, brings tract; without it there are no `verify`, `evaluate` and `reproduce`.
+//! The crates of the workspace are modules here; [`prelude`] has what most programs need. The feature `verify`, enabled
+//! by default, adds tract; without it there are no `verify`, `evaluate` and `reproduce`.
 //!
 //! ```
 //! use netwright::prelude::*;
@@ -21,7 +21,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A folder of Hugging Face is a model too:
+//! Build a model from a Hugging Face folder:
 //!
 //! ```
 //! use netwright::prelude::*;
@@ -51,7 +51,7 @@ mod prove;
 #[cfg(feature = "verify")]
 pub mod reproduce;
 
-/// What most programs need.
+/// The items that most programs need.
 pub mod prelude {
     pub use crate::ir::{Dim, ElementType, Graph, Model, Tensor, TensorType, shape};
     pub use crate::nn::layers::{

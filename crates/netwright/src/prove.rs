@@ -1,4 +1,4 @@
-//! tract as the judge of rewrites: both sides of each are run at several shapes, on values that are hard to get right.
+//! Proves rewrites with tract: runs both sides of each at several shapes, on inputs that expose errors.
 
 mod inputs;
 
@@ -14,29 +14,29 @@ pub(crate) use inputs::{Sample, made_up};
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 
-/// What symbols stand for, in turn; each run begins at another.
+/// The sizes of symbols, in turn; each run starts at another index.
 const SIZES: [i64; 5] = [2, 3, 5, 4, 7];
 
-/// Larger tensors are not put into a model that is made for one run.
+/// The number of elements from which a tensor is not embedded in a model for one run.
 const MOST_BYTES: u64 = 1 << 28;
 
-/// How far results may differ where a rewrite rounds otherwise, as a share of their scale.
+/// The tolerance for rewrites that round differently, relative to the scale of the result.
 const ROUNDING: f64 = 1e-4;
 
 /// The sizes of a run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Sizes {
-    /// Of different symbols different ones, from this place in the list on.
+    /// Each symbol gets the next size of the list, from this index on.
     Distinct(usize),
     Ones,
 }
 
 impl Prove for Tract {
     fn prove(&self, claim: Claim<'_>) -> Proof {
-        // What tract computes with the operators as they are; else what the operators stand for, which shows nothing
-        // of a pass that puts it in their place.
+        // First with the operators as they are; otherwise decomposed, which proves nothing about a pass that introduces
+        // such an operator.
         let forms: &[Form] = if claim.lowers { &[Form::AsItIs] } else { &[Form::AsItIs, Form::Decomposed] };
-        let mut worst = Proof::Unknown("nothing was run".to_owned());
+        let mut worst = Proof::Unknown("no run was possible".to_owned());
         for form in forms {
             match (prove_in(*form, claim), &worst) {
                 (Proof::Holds, _) => return Proof::Holds,
@@ -48,14 +48,14 @@ impl Prove for Tract {
     }
 }
 
-/// What rewrites are run on.
+/// The inputs and sizes of a proof.
 pub(crate) const RUNS: [(Sizes, &[Sample]); 3] = [
     (Sizes::Distinct(0), &[Sample::Moderate, Sample::Small, Sample::Masked]),
     (Sizes::Distinct(1), &[Sample::Edges, Sample::Special]),
     (Sizes::Ones, &[Sample::Moderate]),
 ];
 
-/// How operators that stand for several are run.
+/// How composite operators are run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Form {
     AsItIs,
@@ -85,20 +85,20 @@ fn prove_in(form: Form, claim: Claim<'_>) -> Proof {
     if holds { Proof::Holds } else { Proof::Unknown(unknown.unwrap_or_default()) }
 }
 
-/// Both sides of a window, loaded for one choice of sizes.
+/// Both sides of a window, loaded for fixed sizes.
 struct Pair {
     before: Session,
     after: Session,
-    /// The inputs, with what is added to which a softmax is taken of.
+    /// The inputs, and whether each is an operand of a softmax.
     inputs: Vec<Input>,
 }
 
-/// An input of a window at known sizes.
+/// An input of a window with fixed sizes.
 pub(crate) struct Input {
     name: String,
     element: ElementType,
     dims: Vec<usize>,
-    /// Whether a softmax is taken of it, or of what it is added to.
+    /// Whether it is the operand of a softmax, or added to it.
     is_score: bool,
 }
 
@@ -110,7 +110,7 @@ impl Pair {
         Ok(Self { before: session(&lowered(before, form)?)?, after: session(&lowered(after, form)?)?, inputs })
     }
 
-    /// How the sides differ on such inputs, if they do.
+    /// Returns how the sides differ on these inputs, if they do.
     fn run(&self, sample: Sample, exact: bool) -> Result<Option<String>, String> {
         let arrays = self.inputs.iter().map(|input| made_up(input, sample));
         let arrays: Vec<(String, Array)> = arrays.collect::<Result<_, String>>()?;
@@ -122,20 +122,20 @@ impl Pair {
         let shapes = || arrays.iter().map(|(name, array)| format!("`{name}` {array}")).collect::<Vec<_>>().join(", ");
         let mut pairs = before.iter().zip(&after);
         let difference = pairs.find_map(|((_, a), (_, b))| difference(a, b, exact));
-        Ok(difference.map(|difference| format!("{difference}, for the inputs {}", shapes())))
+        Ok(difference.map(|difference| format!("{difference}, for inputs {}", shapes())))
     }
 }
 
-/// Runs a model on those of the inputs that it has.
+/// Runs a model with those of the inputs that it has.
 pub(crate) fn run(session: &Session, inputs: &[(String, Array)]) -> Result<Vec<(String, Array)>, String> {
-    // What an input does not reach, tract does not ask for.
+    // tract does not require inputs that reach no output.
     let known = |name: &str| session.inputs().iter().any(|port| port.name == name);
     let given: Vec<(&str, &Array)> =
         inputs.iter().map(|(name, array)| (name.as_str(), array)).filter(|(name, _)| known(name)).collect();
     session.run(&given).map_err(|error| error.to_string())
 }
 
-/// The symbols in the types of a window's inputs.
+/// Returns the symbols in the types of a window's inputs.
 fn symbols(window: &Window) -> BTreeSet<Symbol> {
     let mut symbols = BTreeSet::new();
     for graph in [&window.before, &window.after] {
@@ -169,13 +169,13 @@ pub(crate) fn bindings(window: &Window, sizes: Sizes) -> Bindings {
     bindings
 }
 
-/// The names of the symbols whose sum a symbol is by its name, such as `past_plus_seq`.
+/// Returns the symbols whose sum the name of a symbol describes, such as `past_plus_seq`.
 fn terms(name: &str) -> Option<[&str; 2]> {
     let (a, b) = name.split_once("_plus_").or_else(|| name.split_once(" + "))?;
     Some([a.trim(), b.trim()])
 }
 
-/// The graph at known sizes: what is known of an input's elements makes it a constant.
+/// Returns the graph at fixed sizes; an input with known elements becomes a constant.
 pub(crate) fn instance(graph: &Graph, bindings: &Bindings) -> Result<(Graph, Vec<Input>), String> {
     let mut instance = Graph::new("window");
     let mut values: HashMap<Value, Value> = HashMap::new();
@@ -228,7 +228,7 @@ pub(crate) fn instance(graph: &Graph, bindings: &Bindings) -> Result<(Graph, Vec
         let place = Place { label: "".into(), results, order: None };
         let copied = instance.insert(place, op.into_owned(), &operands).map_err(|error| error.to_string())?;
         for (value, copied) in graph.results(id).zip(instance.results(copied)) {
-            // Of operators that are kept as they came, the window knows more than inference.
+            // The window knows the result types of unknown operators; inference does not.
             if instance.fact(copied).ty == ValueType::Unknown {
                 let fact = graph.fact(value).tensor_type().and_then(|ty| at_sizes(ty, bindings));
                 instance.set_fact(copied, fact.map_or_else(|| instance.fact(copied).clone(), Fact::of));
@@ -238,23 +238,23 @@ pub(crate) fn instance(graph: &Graph, bindings: &Bindings) -> Result<(Graph, Vec
     }
     for output in graph.outputs() {
         let value = *values.get(&output.value).ok_or("an output is not computed")?;
-        // A runtime asks for a node between, and for each output another.
+        // Runtimes require a node between input and output, and a distinct value for each output.
         let value = instance.append(&output.name, Op::Identity, &[value]).map_err(|error| error.to_string())?;
         instance.output(output.name.clone(), value);
     }
     Ok((instance, inputs))
 }
 
-/// The type at known sizes, where those are all known.
+/// Returns the type at fixed sizes, if all are known.
 fn at_sizes(ty: &TensorType, bindings: &Bindings) -> Option<TensorType> {
     let dims = ty.shape.as_ref()?.iter().map(|dim| dim.evaluate(bindings).map(Dim::Known));
     Some(TensorType::new(ty.element, dims.collect::<Option<_>>()?))
 }
 
-/// Integers are cut to this: tract 0.23.9 casts the largest, at which exporters let slices end, to -1.
+/// The bound to which integers are clamped: tract 0.23.9 casts the largest i64, the usual end of a Slice, to -1.
 const MOST: i64 = i32::MAX as i64;
 
-/// The operator, of integers that tract computes with.
+/// Returns the operator with its integers clamped for tract.
 fn plain(op: &Op) -> Cow<'_, Op> {
     let cut = |tensor: &Tensor| {
         let elements = tensor.integers().filter(|all| all.iter().any(|one| !(-MOST..=MOST).contains(one)))?;
@@ -268,7 +268,7 @@ fn plain(op: &Op) -> Cow<'_, Op> {
     }
 }
 
-/// Whether a softmax is taken of a value, or of what it is added to, as of scores and masks.
+/// Returns whether a value is the operand of a softmax or added to it, as scores and masks are.
 fn is_score(graph: &Graph, value: Value) -> bool {
     let mut pending = vec![value];
     let mut seen = BTreeSet::new();
@@ -301,7 +301,7 @@ fn integers(element: ElementType, dims: &[u64], elements: &[i64]) -> Option<Tens
     Tensor::from_bytes(element, dims, bytes).ok()
 }
 
-/// A model of the graph, lowered for tract.
+/// Returns a model of the graph, lowered for tract.
 pub(crate) fn lowered(graph: Graph, form: Form) -> Result<Model, String> {
     let mut model = Model::new(graph);
     let (opset, target) = match form {
@@ -313,14 +313,14 @@ pub(crate) fn lowered(graph: Graph, form: Form) -> Result<Model, String> {
     Ok(model)
 }
 
-/// The model, loaded.
+/// Loads a model.
 pub(crate) fn session(model: &Model) -> Result<Session, String> {
     let bytes = onnx::to_bytes(model).map_err(|error| error.to_string())?;
     let file = ModelFile::from_bytes("window", &bytes).map_err(|error| error.to_string())?;
     Session::new(&file).map_err(|error| error.to_string())
 }
 
-/// How two results differ: the worst element, and both values.
+/// Returns the worst difference between two results, with both values.
 pub(crate) fn difference(a: &Array, b: &Array, exact: bool) -> Option<String> {
     if a.shape() != b.shape() || a.element() != b.element() {
         return Some(format!("{a} became {b}"));
@@ -337,7 +337,7 @@ pub(crate) fn difference(a: &Array, b: &Array, exact: bool) -> Option<String> {
         (_, true, true) | (false, true, _) => 0.0,
         (true, false, false) if a.to_bits() == b.to_bits() => 0.0,
         (true, ..) | (false, false, true) => f64::INFINITY,
-        // An overflow may happen on one side alone.
+        // One side alone may overflow.
         (false, ..) if a == b || a.is_infinite() => 0.0,
         (false, ..) => (a - b).abs() / (ROUNDING * a.abs().max(scale)),
     };

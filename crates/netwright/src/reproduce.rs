@@ -1,4 +1,4 @@
-//! Cuts the smallest model out of a graph that shows what a rewrite changed.
+//! Extracts the smallest model that shows what a rewrite changed.
 
 use crate::bisect::Culprit;
 use crate::ir::{Model, Window};
@@ -9,20 +9,20 @@ use case::Case;
 mod case;
 mod graphs;
 
-/// Two small models that differ: a part of a model before a rewrite, and the same part after it.
+/// Two small models that differ: a part of a model before a rewrite and the same part after it.
 #[derive(Clone, Debug)]
 #[must_use]
 #[non_exhaustive]
 pub struct Reproducer {
-    /// What was computed before the rewrite; lowered, so that it can be written.
+    /// The part before the rewrite, lowered so that it can be written.
     pub before: Model,
-    /// What is computed after it; it has the same inputs and outputs.
+    /// The part after the rewrite, with the same inputs and outputs.
     pub after: Model,
     /// The values of the inputs for which the models differ, by name.
     pub inputs: Vec<(String, Array)>,
-    /// What `before` computes for them.
+    /// The outputs of `before` for these inputs.
     pub before_outputs: Vec<(String, Array)>,
-    /// What `after` computes for them; `None` where it fails to run.
+    /// The outputs of `after` for these inputs; `None` if it fails to run.
     pub after_outputs: Option<Vec<(String, Array)>>,
     /// The worst element of the first output that differs, or how `after` fails.
     pub difference: String,
@@ -48,12 +48,12 @@ pub enum ReproduceError {
 
 /// Returns the smallest model found that shows what the culprit of [`bisect`](crate::bisect::bisect()) changed.
 ///
-/// `options` are those with which the culprit was found. The rewrite is run in tract with what surrounds it, for
-/// concrete sizes and made-up inputs, in ever narrower windows while both sides differ. Then outputs that do not matter
-/// are dropped, and values that both sides compute alike become inputs that hold what was computed: the models differ
-/// as the rewritten model does, also where a rule relies on what computes its operands. So do values that one side
-/// computes of inputs that the other does not read. Where the pass does not show
-/// what it changed, or several rewrites cannot be told apart, the whole models before and after are cut down.
+/// `options` are those with which the culprit was found. The rewrite runs in tract with its surroundings, for fixed
+/// sizes and generated inputs, in ever narrower windows while both sides differ. Then outputs that do not matter are
+/// dropped, and values that are equal on both sides become inputs with these values, so the models differ as the
+/// rewritten model does, even if a rule relies on the nodes that compute its operands. The same happens to values that
+/// one side computes from inputs that the other does not read. If the pass does not record what it changed, or several
+/// rewrites cannot be distinguished, the whole models before and after are reduced.
 ///
 /// ```
 /// use netwright::bisect::Culprit;
@@ -63,7 +63,7 @@ pub enum ReproduceError {
 ///
 /// let text = "g(%x: f32[n]) {\n%a = exp %x : f32[n]\n%b = neg %a : f32[n]\n%y = sin %b : f32[n]\nreturn %y\n}";
 /// let model = Model::new(parse(text)?);
-/// // A pass that takes `exp` for `-`.
+/// // A pass that replaces `-` by `exp`.
 /// let wrong = Pass::new("wrong", "neg -> exp", Exactness::Rounding).at([OpKind::Neg], |graph, root| {
 ///     let operands = [graph.operand(root.node, 0).ok_or(Skip::NoMatch)?];
 ///     rewrite::become_op(graph, root, Op::Exp, &operands, "wrong")
@@ -78,7 +78,7 @@ pub enum ReproduceError {
 /// ```
 ///
 /// # Errors
-/// When the culprit is not a rewrite, or tract does not show a difference.
+/// If the culprit is not a rewrite, or tract does not show a difference.
 pub fn reproduce(model: &Model, options: &Options, culprit: &Culprit) -> Result<Reproducer, ReproduceError> {
     let Culprit::Rewrites { events, first, .. } = culprit else {
         return Err(ReproduceError::NotARewrite(culprit.clone()));
@@ -97,14 +97,14 @@ pub fn reproduce(model: &Model, options: &Options, culprit: &Culprit) -> Result<
     case.shrunk().into_reproducer()
 }
 
-/// The windows of a rewrite, from the narrowest to the widest.
+/// Returns the windows of a rewrite, from the narrowest to the widest.
 fn windows(model: &Model, options: &Options, number: usize, event: &Event) -> Result<Vec<Window>, passes::PassError> {
     let prover = Prover::recording(options.prover.clone(), number, event);
     rewritten(model, &options.clone().with_prover(prover.clone()), number)?;
     Ok(prover.recorded())
 }
 
-/// The whole models before and after some rewrites, as a window.
+/// Returns the whole models before and after some rewrites, as a window.
 fn whole(model: &Model, options: &Options, first: usize, count: usize) -> Result<Window, passes::PassError> {
     let before = rewritten(model, options, first.saturating_sub(1))?.graph;
     let after = rewritten(model, options, first + count.saturating_sub(1))?.graph;
@@ -118,10 +118,10 @@ fn rewritten(model: &Model, options: &Options, count: usize) -> Result<Model, pa
     Ok(model)
 }
 
-/// The narrowest window whose sides differ, and still do in all that are wider and can be run.
+/// Returns the narrowest window whose sides differ, if they differ in all wider windows that run as well.
 ///
-/// A rule may rely on what computes its operands: then its sides differ in a window that is too narrow, though the
-/// rewrite is right.
+/// A rule may rely on the nodes that compute its operands: then its sides differ in too narrow a window, although the
+/// rewrite is correct.
 fn narrowest(windows: &[Window]) -> Result<Case, ReproduceError> {
     let (mut found, mut not_run) = (None, None);
     for window in windows.iter().rev() {

@@ -1,21 +1,21 @@
-//! Values on which rewrites are run: the same for the same input and sample.
+//! Inputs on which rewrites are run: the same input and sample have the same values.
 
 use super::Input;
 use crate::ir::{ElementType, fingerprint};
 use crate::verify::{Array, Values};
 
-/// A kind of values.
+/// A range of values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sample {
-    /// From -2 to 2.
+    /// Uniform from -2 to 2.
     Moderate,
-    /// From -0.001 to 0.001, where an epsilon shows.
+    /// Uniform from -0.001 to 0.001, where an epsilon matters.
     Small,
-    /// From -2 to 2, and every so often 0, -0, 1, -1; the first row is 0.
+    /// From -2 to 2, with occasional 0, -0, 1 and -1; the first row is 0.
     Edges,
-    /// From -2 to 2, but scores and masks hold the numbers by which rows are masked, in part and whole.
+    /// From -2 to 2; scores and masks have masking values, in partially and fully masked rows.
     Masked,
-    /// From -2 to 2, and every so often NaN, infinities, the largest numbers and the smallest.
+    /// From -2 to 2, with occasional NaN, infinities, and the largest and smallest numbers.
     Special,
 }
 
@@ -23,7 +23,7 @@ const EDGES: [f64; 6] = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5];
 const MASKS: [f64; 5] = [0.0, -1e4, -1e9, f32::MIN as f64, f64::NEG_INFINITY];
 const SPECIAL: [f64; 9] = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.0, -0.0, 1e38, -1e38, 1e-40, -1e-30];
 
-/// Values of an input.
+/// Generates the values of an input.
 pub(crate) fn made_up(input: &Input, sample: Sample) -> Result<(String, Array), String> {
     let count: usize = input.dims.iter().product();
     let row = input.dims.last().copied().unwrap_or(1).max(1);
@@ -38,7 +38,7 @@ pub(crate) fn made_up(input: &Input, sample: Sample) -> Result<(String, Array), 
             Sample::Edges if at < row && count > row => 0.0,
             Sample::Edges if is_often => pick(&EDGES, at),
             Sample::Special if is_often => pick(&SPECIAL, at),
-            // Of four rows one is left, one is masked in part, and two are whole.
+            // Of four rows, one is unmasked, one is partially masked, and two are fully masked.
             Sample::Masked if input.is_score => match (at / row) % 4 {
                 0 => uniform,
                 1 if is_often => pick(&MASKS, at),
@@ -49,7 +49,7 @@ pub(crate) fn made_up(input: &Input, sample: Sample) -> Result<(String, Array), 
         }
     };
     let integer = |at: usize| match sample {
-        // A row of truth values that masks all, and one that masks nothing.
+        // One row of bools masks everything, and one masks nothing.
         Sample::Masked => i64::from(!(at / row).is_multiple_of(2)),
         _ => i64::from(random(at) % 2 == 1),
     };
@@ -63,12 +63,12 @@ pub(crate) fn made_up(input: &Input, sample: Sample) -> Result<(String, Array), 
         ElementType::I32 => integers().map(|one| one as i32).collect::<Vec<i32>>().into(),
         ElementType::U8 => integers().map(|one| u8::from(one != 0)).collect::<Vec<u8>>().into(),
         ElementType::I8 => integers().map(|one| one as i8).collect::<Vec<i8>>().into(),
-        other => return Err(format!("no values of type {other} are made up")),
+        other => return Err(format!("values of type {other} are not supported")),
     };
     Ok((input.name.clone(), Array::new(input.dims.clone(), values).map_err(|error| error.to_string())?))
 }
 
-/// SplitMix64 at a place of its sequence.
+/// Returns the SplitMix64 number at an index of the sequence.
 fn mix(at: u64) -> u64 {
     let state = at.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

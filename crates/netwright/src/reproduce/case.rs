@@ -1,4 +1,4 @@
-//! Two graphs that differ for some inputs, and smaller ones that still do.
+//! Two graphs that differ for some inputs, and their reduction.
 
 use super::graphs::{Given, as_constant, computed, copied, is_computed, is_same, reached, rebuilt, values};
 use super::{ReproduceError, Reproducer};
@@ -7,7 +7,7 @@ use crate::prove::{Form, RUNS, Sample, bindings, difference, instance, lowered, 
 use crate::verify::Array;
 use std::collections::{BTreeMap, HashSet};
 
-/// Two graphs with the same inputs and outputs that differ for these inputs.
+/// Two graphs with the same inputs and outputs that differ for given inputs.
 pub(super) struct Case {
     form: Form,
     before: Graph,
@@ -16,21 +16,21 @@ pub(super) struct Case {
     shown: Shown,
 }
 
-/// What two graphs computed, and how it differs.
+/// The outputs of two graphs, and their difference.
 struct Shown {
     before: Vec<(String, Array)>,
     after: Option<Vec<(String, Array)>>,
     difference: String,
 }
 
-/// A value that the sides compute alike, or that only one reads: before, after, and its name and elements.
+/// A value that both sides compute alike, or that only one reads: its value before and after, its name and elements.
 type Shared = (Option<Value>, Option<Value>, (String, Array));
 
-/// So many values are tried one by one as inputs.
+/// The number of values that are tried one by one as inputs.
 const MOST_TRIES: usize = 64;
 
 impl Case {
-    /// The first run in which the sides of a window differ, or else in which the one after fails.
+    /// Returns the first run in which the sides of a window differ, or else in which the side after fails.
     pub(super) fn of(window: &Window) -> Result<Option<Self>, String> {
         let (mut failing, mut ran, mut not_run) = (None, false, None);
         for form in [Form::AsItIs, Form::Decomposed] {
@@ -68,14 +68,14 @@ impl Case {
             }
         }
         match (failing, not_run) {
-            // What fails in one form and holds in another is a limit of tract.
+            // A failure in one form of operators only is a limit of tract.
             (Some(case), _) if !ran => Ok(Some(case)),
             (_, Some(why)) if !ran => Err(why),
             _ => Ok(None),
         }
     }
 
-    /// The same with fewer outputs and nodes, as long as it differs.
+    /// Returns the case with fewer outputs and nodes that still differs.
     pub(super) fn shrunk(mut self) -> Self {
         let outputs = self.outputs();
         if let Some(smaller) = outputs.iter().find_map(|pair| self.attempt(&[*pair], &[])) {
@@ -84,11 +84,11 @@ impl Case {
         while let Some(smaller) = self.before_last_node() {
             self = smaller;
         }
-        // What only one side reads is known once the others are cut.
+        // Values that only one side reads are known after the others are cut.
         self.cut().cut()
     }
 
-    /// The same with what the sides share as inputs, as far as it differs.
+    /// Returns the case with shared values as inputs, if it still differs.
     fn cut(self) -> Self {
         let (shared, outputs) = (self.shared(), self.outputs());
         if let Some(smaller) = self.attempt(&outputs, &shared) {
@@ -109,7 +109,7 @@ impl Case {
         pairs.map(|(before, after)| (before.value, after.value)).collect()
     }
 
-    /// The case whose output is an operand of the last node, where both sides end in the same one.
+    /// Returns the case that outputs an operand of the last node, if both sides end in the same node.
     fn before_last_node(&self) -> Option<Self> {
         let [(before, after)] = self.outputs()[..] else { return None };
         if self.before.op(before) != self.after.op(after) {
@@ -122,13 +122,14 @@ impl Case {
         computed.find_map(|pair| self.attempt(&[pair], &[]))
     }
 
-    /// What both sides compute alike, and what one side computes of inputs that the other does not read; operands first.
+    /// Returns values that both sides compute alike, or that one side computes from inputs that the other does not
+    /// read; operands first.
     fn shared(&self) -> Vec<Shared> {
         let Ok(mut before) = values(&self.before, self.form, &self.inputs) else { return vec![] };
         let after = values(&self.after, self.form, &self.inputs).ok();
         let alike = |name: &str, array: &Array, value: Value| match &after {
             Some(after) => after.get(name).is_some_and(|(_, other)| is_same(array, other)),
-            // Where the model after the rewrite fails, its values are not known, but their types are.
+            // If the model after the rewrite fails, its values are unknown, but their types are known.
             None => self.after.fact(value).tensor_type().is_some_and(|ty| ty.element == array.element()),
         };
         let mut others: BTreeMap<String, Value> = computed(&self.after).into_iter().collect();
@@ -167,7 +168,7 @@ impl Case {
         shared
     }
 
-    /// The case of these outputs, with shared values given; `None` where the sides do not differ.
+    /// Returns the case with these outputs and given shared values; `None` if the sides do not differ.
     fn attempt(&self, outputs: &[(Value, Value)], shared: &[Shared]) -> Option<Self> {
         let given = |graph: &Graph, is_after: bool| -> Given<'_> {
             let own = graph.inputs().filter_map(|input| {
@@ -199,7 +200,7 @@ impl Case {
         });
         let (before, after) = (before.ok()?, after.ok()?);
         let shown = shown(self.form, &before, &after, &inputs).ok()??;
-        // A model that fails does not show the difference of one that runs.
+        // A failing model does not show the difference of a running one.
         let is_alike = shown.after.is_some() == self.shown.after.is_some();
         is_alike.then(|| Self { form: self.form, before, after, inputs, shown })
     }
@@ -218,9 +219,9 @@ impl Case {
     }
 }
 
-/// What the sides compute, if that differs.
+/// Runs both sides, and returns their outputs if they differ.
 fn shown(form: Form, before: &Graph, after: &Graph, inputs: &[(String, Array)]) -> Result<Option<Shown>, String> {
-    // What tract cannot load, another runtime may.
+    // Another runtime may load what tract cannot.
     let load = |graph: &Graph| session(&lowered(graph.clone(), form)?);
     let (before, after) = (load(before)?, load(after)?);
     let before = run(&before, inputs)?;
@@ -262,7 +263,7 @@ mod tests {
         assert!(case.inputs.iter().any(|(name, _)| name == "a"), "{}", case.before);
     }
 
-    /// The side after the rewrite reads nothing of which the mask is computed.
+    /// The side after the rewrite does not read the inputs of the mask.
     #[test]
     fn what_one_side_reads_becomes_an_input() {
         let common = "%a = sin %x : f32[n, 4]\n%b = exp %a : f32[n, 4]";

@@ -1,22 +1,23 @@
-//! What a case reads of its graphs, and the parts of them that it makes graphs of.
+//! Evaluates graphs of a case and extracts parts of them.
 
 use crate::ir::{ElementType, Fact, Graph, Op, Place, Tensor, TensorType, Value, ValueType};
 use crate::prove::{Form, lowered, run, session};
 use crate::verify::Array;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-/// Values that take the place of what computes them, each by the name of the input that it becomes.
+/// Values that become inputs, each with the name of the input.
 pub(super) type Given<'a> = HashMap<Value, (&'a str, &'a Array)>;
 
-/// Larger tensors become inputs; smaller ones of integers, such as shapes, become constants.
+/// The number of elements from which a tensor becomes an input; smaller integer tensors, such as shapes, become
+/// constants.
 const MOST_CONSTANTS: usize = 64;
 
-/// Whether an operator computes its results: it is neither an input nor a tensor.
+/// Returns whether an operator computes its results: it is neither an input nor a tensor.
 pub(super) fn is_computed(op: &Op) -> bool {
     !matches!(op, Op::Input | Op::Constant(_) | Op::Parameter(_) | Op::SparseParameter(_))
 }
 
-/// What an output is a copy of, where a node computes that.
+/// Returns the computed value of which an output is a copy.
 pub(super) fn copied(graph: &Graph, mut output: Value) -> Value {
     while let (Op::Identity, Some(operand)) = (graph.op(output), graph.operand(output.node, 0)) {
         if !is_computed(graph.op(operand)) {
@@ -27,14 +28,14 @@ pub(super) fn copied(graph: &Graph, mut output: Value) -> Value {
     output
 }
 
-/// The tensors that nodes compute, by name, operands first.
+/// Returns the computed tensors by name, operands first.
 pub(super) fn computed(graph: &Graph) -> Vec<(String, Value)> {
     let nodes = graph.schedule().into_iter().filter(|id| is_computed(graph.node(*id).op()));
     let values = nodes.flat_map(|id| graph.results(id)).filter(|value| graph.fact(*value).tensor_type().is_some());
     values.map(|value| (graph.value_name(value).to_string(), value)).collect()
 }
 
-/// What every node of a graph computes.
+/// Returns the values of every node of a graph.
 pub(super) fn values(
     graph: &Graph,
     form: Form,
@@ -52,12 +53,12 @@ pub(super) fn values(
     Ok(computed.into_iter().map(|(name, _)| name).zip(outputs.into_iter().skip(own)).collect())
 }
 
-/// Whether two tensors are equal bit by bit.
+/// Returns whether two tensors are bitwise equal.
 pub(super) fn is_same(a: &Array, b: &Array) -> bool {
     a.shape() == b.shape() && a.element() == b.element() && a.to_bytes() == b.to_bytes()
 }
 
-/// The values that outputs depend on, up to what is given.
+/// Returns the values that outputs depend on, up to given values.
 pub(super) fn reached(graph: &Graph, outputs: &[Value], given: &Given<'_>) -> HashSet<Value> {
     let mut reached: HashSet<Value> = HashSet::new();
     let mut pending = outputs.to_vec();
@@ -69,7 +70,7 @@ pub(super) fn reached(graph: &Graph, outputs: &[Value], given: &Given<'_>) -> Ha
     reached
 }
 
-/// A graph of what its outputs depend on, with these inputs.
+/// Returns the graph that computes the outputs from these inputs.
 pub(super) fn rebuilt(
     graph: &Graph,
     outputs: &[Value],
@@ -119,7 +120,7 @@ pub(super) fn rebuilt(
     for (at, output) in outputs.iter().enumerate() {
         let mut value = *values.get(output).ok_or("an output is not computed")?;
         let name = format!("result.{at}");
-        // A runtime asks for a node between an input and an output.
+        // Runtimes require a node between input and output.
         if !is_computed(new.op(value)) {
             value = new.append(&name, Op::Identity, &[value]).map_err(|error| error.to_string())?;
         }
@@ -128,7 +129,8 @@ pub(super) fn rebuilt(
     Ok(new)
 }
 
-/// A short list of integers, such as a shape, which a runtime may want to know when it loads a model.
+/// Returns whether a value is a short list of integers, such as a shape, which a runtime may need when it loads a
+/// model.
 pub(super) fn as_constant(array: &Array) -> Option<Tensor> {
     let is_list = array.shape().len() <= 1 && array.any().len() <= MOST_CONSTANTS;
     let is_integer = matches!(array.element(), ElementType::I64 | ElementType::I32);
