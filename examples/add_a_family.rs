@@ -1,4 +1,4 @@
-//! A family of models that is not built in, declared with the layers that the others have: OPT (Zhang et al., 2022).
+//! Adds a family of models with the existing layers: OPT (Zhang et al., 2022).
 //! `cargo run --release --example add_a_family`.
 #![expect(clippy::print_stdout, reason = "an example shows what it did")]
 
@@ -6,7 +6,7 @@ use netwright::nn::families::{Architecture, DecoderInputs, Family, Head};
 use netwright::nn::{Settings, SettingsError};
 use netwright::prelude::*;
 
-/// What `config.json` calls such models, and what they are for.
+/// The model type, the architectures and their tasks.
 pub(crate) const OPT: Family = Family {
     name: "OPT",
     model_types: &["opt"],
@@ -31,7 +31,7 @@ struct Layer {
     ffn_norm: Norm,
 }
 
-/// Every option is read or refused; layers are named as their weights are, and bound by these names.
+/// Reads every option; unknown options are an error. Layers have the names of their weights, which are bound by name.
 fn read(settings: &Settings, head: &Head<'_>) -> Result<Opt, SettingsError> {
     for option in ["do_layer_norm_before", "enable_bias", "layer_norm_elementwise_affine", "tie_word_embeddings"] {
         settings.must_be(option, true)?;
@@ -55,7 +55,7 @@ fn read(settings: &Settings, head: &Head<'_>) -> Result<Opt, SettingsError> {
             ffn_norm: norm(format!("{name}.final_layer_norm")),
         }
     };
-    // Two rows stand before the first position.
+    // Two rows come before the first position.
     let rows = settings.size("max_position_embeddings")? + 2;
     Ok(Opt {
         words: Embedding::new(format!("{base}.embed_tokens"), vocab, d_model, false),

@@ -1,7 +1,8 @@
-//! How a pass is written: `cargo run --release --example write_a_pass`.
+//! Writes a pass: `cargo run --release --example write_a_pass`.
 //!
-//! A pass is a card and a rewrite: a name, one line that says `a -> b`, how exact it is, what it looks for, and what it
-//! puts there. This one looks for a pattern in the words of the text form, and others for the kind of a node. It turns `x / sqrt(y)` into `x * rsqrt`, with the reciprocal computed first, and declines where that would not be equal.
+//! A pass is a card and a rewrite: a name, one line of the form `a -> b`, how exact it is, what it matches, and what
+//! replaces it. This one matches a pattern; others match kinds of nodes. It turns `x / sqrt(y)` into `x * rsqrt`, with
+//! the reciprocal computed first, and declines where the result would not be equal.
 #![expect(clippy::print_stdout, reason = "an example shows what it did")]
 
 use netwright::ir::{Detail, ElementType, Op, parse};
@@ -17,11 +18,11 @@ use netwright::passes::{Exactness, Pass, Skip, diff};
 fn multiply_by_reciprocal() -> Pass {
     let (x, y) = (any("x"), any("y"));
     Pass::new("multiply-by-reciprocal", "x / sqrt(y) -> x * (1 / sqrt(y))", Exactness::Rounding).matching(
-        // What is taken away must have no other use.
+        // A node that is replaced must have no other use.
         div(x, sqrt(y).single_use()),
         move |graph, found| {
             let root = found.root();
-            // A side condition is written down, and says why the rule declines.
+            // Check a side condition, and report why the rule declines.
             if graph.fact(root).element() != Some(ElementType::F32) {
                 return Err(Skip::rejected("in types narrower than f32 the second rounding shows"));
             }
@@ -29,7 +30,7 @@ fn multiply_by_reciprocal() -> Pass {
             if !keeps_shape(graph, found[x], divisor) || graph.shape(divisor) == graph.shape(root) {
                 return Err(Skip::rejected("there are as many divisors as quotients, so nothing is saved"));
             }
-            // New nodes stand beside the root; what replaces it takes over its name and place.
+            // New nodes are inserted next to the root; the replacement takes over its name and position.
             let reciprocal = insert(graph, root, "reciprocal", Op::Reciprocal, &[divisor])?;
             become_op(graph, root, Op::Mul, &[found[x], reciprocal], "multiplies by the reciprocal")
         },

@@ -1,14 +1,14 @@
-//! Reads written dates with the trained encoder-decoder.
+//! Parses written dates with the trained encoder-decoder.
 
 use netwright::prelude::*;
 use netwright::verify::{Array, Session};
 use std::error::Error;
 use std::path::Path;
 
-/// The longest answer; a date takes 11 tokens.
+/// The maximal length of an answer; a date has 11 tokens.
 const MOST: usize = 16;
 
-/// Encoder and decoder, loaded in tract, and the characters that are their tokens.
+/// The encoder and the decoder, loaded in tract, and the characters that are their tokens.
 pub(crate) struct Dates {
     vocab: Vec<String>,
     bos: i64,
@@ -37,7 +37,7 @@ impl Dates {
         Ok(Self { vocab, bos, eos, encoder, decoder })
     }
 
-    /// The date in the form `2021-03-03`: the most likely character at each step.
+    /// Returns the date in the form `2021-03-03`, by greedy decoding.
     pub(crate) fn read(&self, text: &str) -> Result<String, Box<dyn Error>> {
         let id =
             |c: char| self.vocab.iter().position(|token| token.chars().eq([c])).ok_or(format!("`{c}` is no token"));

@@ -1,4 +1,4 @@
-//! A trained Transformer at work: written dates to ISO dates.
+//! Runs a trained Transformer: turns written dates into ISO dates.
 //!
 //! `cargo run --release --example dates -- "March 3, 2021"` builds encoder and decoder from the trained weights,
 //! optimizes them, writes them as ONNX, loads both files in tract, and decodes greedily.

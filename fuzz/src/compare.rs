@@ -1,15 +1,15 @@
-//! Whether two results are the same, but for rounding.
+//! Compares two results, up to rounding.
 
 use netwright::verify::Array;
 
-/// How a result differs.
+/// A difference between two results.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Difference {
-    /// In its type or shape, or as a number that is not a float.
+    /// In type or shape, or in an element that is not a float.
     Exact(String),
-    /// In a float: by how much, relative to what is tolerated, and where.
+    /// In a float: the error relative to the tolerance, and the location.
     Float { at: usize, found: f64, expected: f64 },
-    /// The original is not finite there, and the other is another thing.
+    /// The original is not finite there, and the other result differs.
     NotFinite { at: usize, found: f64, expected: f64 },
 }
 
@@ -24,7 +24,7 @@ impl Difference {
     }
 }
 
-/// The first difference, the worst one where there are several of floats.
+/// Returns the first difference, or the worst one of floats.
 pub(crate) fn difference(found: &Array, expected: &Array, tolerance: f64) -> Option<Difference> {
     if found.element() != expected.element() || found.shape() != expected.shape() {
         return Some(Difference::Exact(format!("the output is {found}, not {expected}")));
@@ -33,7 +33,7 @@ pub(crate) fn difference(found: &Array, expected: &Array, tolerance: f64) -> Opt
         let same = found.to_bytes() == expected.to_bytes();
         return (!same).then(|| Difference::Exact(format!("the elements of {expected} differ")));
     };
-    // The size of what is usual in the output, which an outlier does not set.
+    // The scale is that of typical elements, which an outlier does not affect.
     let mut sizes: Vec<f64> = expected.iter().map(|value| value.abs()).filter(|size| size.is_finite()).collect();
     sizes.sort_by(f64::total_cmp);
     let usual = sizes.get(sizes.len() / 2).copied().unwrap_or(0.0);

@@ -1,4 +1,4 @@
-//! A model while it is made: nodes with the types of their results, bodies within bodies.
+//! A model under construction: nodes with the types of their results, and nested bodies.
 
 use crate::element::Elem;
 use crate::proto::{self, Attribute, Dim};
@@ -18,7 +18,7 @@ pub(crate) struct Value {
 }
 
 impl Value {
-    /// An operand that is left out.
+    /// Returns the value of an omitted operand.
     pub(crate) fn absent() -> Self {
         Self { name: String::new(), elem: Elem::F32, shape: vec![] }
     }
@@ -27,12 +27,12 @@ impl Value {
         i64::try_from(self.shape.len()).unwrap_or(i64::MAX)
     }
 
-    /// The size of an axis, which may be counted from the end.
+    /// Returns the size of an axis; a negative axis counts from the end.
     pub(crate) fn dim(&self, axis: i64) -> Dim {
         self.shape[usize::try_from(if axis < 0 { axis + self.rank() } else { axis }).unwrap_or(0)].clone()
     }
 
-    /// The last size, where it is a number.
+    /// Returns the last size, if it is a number.
     pub(crate) fn width(&self) -> i64 {
         match self.dim(-1) {
             Dim::Known(size) => size,
@@ -41,7 +41,7 @@ impl Value {
     }
 }
 
-/// The graph or body that nodes go to.
+/// The graph or body to which nodes are added.
 #[derive(Debug, Default)]
 struct Frame {
     nodes: Vec<NodeProto>,
@@ -49,22 +49,22 @@ struct Frame {
     values: Vec<Value>,
 }
 
-/// What is declared of inner values.
+/// Which types of inner values are declared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Declared {
     Nothing,
     Everything,
     Some,
-    /// Everything, with names of sizes that no other value has.
+    /// All types, with names of sizes that no other value has.
     OtherNames,
 }
 
-/// A model that is being made.
+/// A model under construction.
 #[derive(Debug)]
 pub(crate) struct Draft {
     pub(crate) random: Random,
     pub(crate) opset: i64,
-    /// The element type of what the model computes with.
+    /// The element type in which the model computes.
     pub(crate) elem: Elem,
     pub(crate) declared: Declared,
     pub(crate) named: bool,
@@ -111,7 +111,7 @@ impl Draft {
         &mut self.frames[last]
     }
 
-    /// Adds an input of the model, or returns the one of that name.
+    /// Adds an input of the model, or returns the one with that name.
     pub(crate) fn input(&mut self, name: &str, elem: Elem, shape: &[Dim]) -> Value {
         if let Some(known) = self.inputs.iter().find(|input| input.name == name) {
             if known.elem == elem && known.shape == shape {
@@ -126,7 +126,7 @@ impl Draft {
         value
     }
 
-    /// Adds a node of several results.
+    /// Adds a node with several results.
     pub(crate) fn nodes(
         &mut self,
         op: &'static str,
@@ -162,7 +162,7 @@ impl Draft {
         values
     }
 
-    /// Adds a node of one result.
+    /// Adds a node with one result.
     pub(crate) fn node(
         &mut self,
         op: &'static str,
@@ -180,7 +180,7 @@ impl Draft {
         self.node(op, operands, attributes, elem, shape)
     }
 
-    /// Adds a tensor: an initializer or the value of a Constant.
+    /// Adds a tensor as an initializer or a Constant node.
     pub(crate) fn tensor(&mut self, elem: Elem, dims: &[i64], values: &[f64]) -> Value {
         let shape: Vec<Dim> = dims.iter().map(|&size| Dim::Known(size)).collect();
         if self.random.percent(40) && elem != Elem::U4 && elem != Elem::I4 {
@@ -188,13 +188,13 @@ impl Draft {
             return self.node("Constant", &[], attributes, elem, shape);
         }
         let name = self.name("weight");
-        // The nodes of a function see no tensors of the graph.
+        // The nodes of a function cannot use tensors of the graph.
         let at = if self.random.percent(70) && !self.in_function { 0 } else { self.frames.len() - 1 };
         self.frames[at].initializers.push(proto::tensor_of(&name, elem, dims, values));
         Value { name, elem, shape }
     }
 
-    /// Adds random numbers of the model's type.
+    /// Adds random numbers of the element type of the model.
     pub(crate) fn weight(&mut self, dims: &[i64]) -> Value {
         let elem = self.elem;
         self.weight_of(elem, dims, 0.4)
@@ -206,7 +206,7 @@ impl Draft {
         self.tensor(elem, dims, &values)
     }
 
-    /// Adds a number, in one of the shapes that broadcast alike.
+    /// Adds a number in one of the shapes that broadcast like a scalar.
     pub(crate) fn number(&mut self, value: f64) -> Value {
         let elem = self.elem;
         self.number_of(elem, value)
@@ -217,37 +217,37 @@ impl Draft {
         self.tensor(elem, dims, &[value])
     }
 
-    /// Adds a vector of i64.
+    /// Adds an i64 vector.
     #[expect(clippy::cast_precision_loss, reason = "sizes and axes are small")]
     pub(crate) fn vector(&mut self, values: &[i64]) -> Value {
         let numbers: Vec<f64> = values.iter().map(|&value| value as f64).collect();
         self.tensor(Elem::I64, &[i64::try_from(values.len()).unwrap_or(0)], &numbers)
     }
 
-    /// Adds a scalar of i64.
+    /// Adds an i64 scalar.
     #[expect(clippy::cast_precision_loss, reason = "sizes and axes are small")]
     pub(crate) fn scalar(&mut self, value: i64) -> Value {
         self.tensor(Elem::I64, &[], &[value as f64])
     }
 
-    /// The values that nodes may read here: of this body and of those around it.
+    /// Returns the values that nodes may read here: of this body and of those around it.
     pub(crate) fn values(&self) -> impl Iterator<Item = &Value> {
         self.frames.iter().flat_map(|frame| &frame.values)
     }
 
-    /// Picks a value of that element type with the shape that the test accepts.
+    /// Picks a value with an element type and with a shape that `test` accepts.
     pub(crate) fn pick(&mut self, elem: Elem, accepts: impl Fn(&[Dim]) -> bool) -> Option<Value> {
         let found: Vec<Value> =
             self.values().filter(|value| value.elem == elem && accepts(&value.shape)).cloned().collect();
         (!found.is_empty()).then(|| found[self.random.below(found.len())].clone())
     }
 
-    /// Starts a body; nodes go there until [`Draft::end_body`].
+    /// Starts a body; nodes are added to it until [`Draft::end_body`].
     pub(crate) fn begin_body(&mut self) {
         self.frames.push(Frame::default());
     }
 
-    /// How many bodies there are around the next node.
+    /// Returns the number of bodies around the next node.
     pub(crate) fn depth(&self) -> usize {
         self.frames.len() - 1
     }
@@ -266,24 +266,24 @@ impl Draft {
         self.graph(name, frame, inputs, outputs)
     }
 
-    /// Whether a node of this frame gives the value, so that a body may return it.
+    /// Returns whether a node of this frame computes the value, so that a body may return it.
     pub(crate) fn is_local(&self, value: &Value) -> bool {
         let frame = self.frames.last();
         frame.is_some_and(|frame| frame.nodes.iter().any(|node| node.output.contains(&value.name)))
     }
 
-    /// Whether the model has functions.
+    /// Returns whether the model has functions.
     pub(crate) fn has_functions(&self) -> bool {
         !self.functions.is_empty()
     }
 
-    /// Starts a function; nodes go there until [`Draft::end_function`].
+    /// Starts a function; nodes are added to it until [`Draft::end_function`].
     pub(crate) fn begin_function(&mut self) {
         self.begin_body();
         self.in_function = true;
     }
 
-    /// Ends a body and makes it a function, whose nodes must read nothing from outside.
+    /// Ends a body and turns it into a function, whose nodes must not read outer values.
     pub(crate) fn end_function(&mut self, name: &str, inputs: &[Value], outputs: &[Value]) {
         self.in_function = false;
         let mut frame = self.frames.pop().unwrap_or_default();
@@ -350,7 +350,7 @@ impl Draft {
         }
     }
 
-    /// The values that no node reads, of the graph itself.
+    /// Returns the values of the graph itself that no node reads.
     pub(crate) fn unread(&self) -> Vec<Value> {
         let mut read = vec![];
         for frame in &self.frames {
@@ -365,7 +365,7 @@ impl Draft {
         values.filter(inputs).filter(|value| !read.contains(&value.name.as_str())).cloned().collect()
     }
 
-    /// Ends the model.
+    /// Returns the finished model.
     pub(crate) fn finish(mut self, outputs: &[Value]) -> ModelProto {
         let frame = self.frames.pop().unwrap_or_default();
         let inputs = std::mem::take(&mut self.inputs);
@@ -393,7 +393,7 @@ fn import(domain: &str, version: i64) -> OperatorSetIdProto {
     OperatorSetIdProto { domain: domain.to_owned(), version, ..Default::default() }
 }
 
-/// Collects what the nodes of a body read, and what it returns.
+/// Collects the values that the nodes of a body read and that it returns.
 fn free<'g>(graph: &'g GraphProto, read: &mut Vec<&'g str>) {
     read.extend(graph.output.iter().map(|output| output.name.as_str()));
     for node in &graph.node {

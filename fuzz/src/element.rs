@@ -1,8 +1,8 @@
-//! Element types of ONNX, and numbers in their encodings.
+//! Element types of ONNX, and the encodings of their elements.
 
 use half::{bf16, f16};
 
-/// An element type, with its number in ONNX.
+/// An element type, with its number in `onnx.proto`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs, reason = "the names say it")]
 #[repr(i32)]
@@ -25,7 +25,7 @@ pub enum Elem {
 }
 
 impl Elem {
-    /// Every element type.
+    /// All element types.
     pub const ALL: [Elem; 15] = [
         Elem::F32,
         Elem::U8,
@@ -44,17 +44,17 @@ impl Elem {
         Elem::I4,
     ];
 
-    /// Returns the element type of a number in ONNX, where it is one of those above.
+    /// Returns the element type with a number in `onnx.proto`, if it is one of those above.
     pub fn of(number: i32) -> Option<Self> {
         Self::ALL.into_iter().find(|elem| *elem as i32 == number)
     }
 
-    /// Whether it is a floating-point type.
+    /// Returns whether it is a floating-point type.
     pub fn is_float(self) -> bool {
         matches!(self, Self::F32 | Self::F16 | Self::F64 | Self::BF16)
     }
 
-    /// The lowest finite number of a floating-point type.
+    /// Returns the lowest finite number of a floating-point type.
     pub fn lowest(self) -> f64 {
         match self {
             Self::F16 => -65504.0,
@@ -64,7 +64,7 @@ impl Elem {
         }
     }
 
-    /// Returns numbers in the encoding of `raw_data`; integers are cut off.
+    /// Encodes numbers as `raw_data`; integers are truncated.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers are rounded to the type")]
     pub fn encode(self, values: &[f64]) -> Vec<u8> {
         fn all<const N: usize>(values: &[f64], encode: impl Fn(f64) -> [u8; N]) -> Vec<u8> {

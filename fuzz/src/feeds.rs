@@ -1,4 +1,4 @@
-//! Inputs for a model: hostile ones, by what the names of the inputs say that they hold.
+//! Adversarial inputs for a model, chosen by the names of the inputs.
 
 use crate::element::Elem;
 use crate::random::Random;
@@ -6,10 +6,10 @@ use netwright::verify::{Array, Values};
 use onnx_protobuf::tensor_shape_proto::dimension;
 use onnx_protobuf::{ModelProto, ValueInfoProto, type_proto};
 
-/// What a run is given: sizes for the names, and the values to choose from.
+/// A scenario: the sizes of symbols, and the values to choose from.
 #[derive(Clone, Copy, Debug)]
 pub struct Scenario {
-    /// One line on what it tries.
+    /// A one-line description.
     pub summary: &'static str,
     batch: usize,
     seq: usize,
@@ -23,11 +23,11 @@ pub struct Scenario {
 enum Masking {
     None,
     Left,
-    /// Right in the first row, whole in the last.
+    /// Right padding in the first row, and a fully masked last row.
     RightAndWhole,
 }
 
-/// The runs of every model.
+/// The scenarios for every model.
 pub const SCENARIOS: [Scenario; 6] = [
     Scenario { summary: "left padding", batch: 2, seq: 5, past: 3, memory: 4, scale: 1.0, mask: Masking::Left },
     Scenario { summary: "sizes of 1", batch: 1, seq: 1, past: 2, memory: 1, scale: 3.0, mask: Masking::None },
@@ -46,7 +46,7 @@ pub const SCENARIOS: [Scenario; 6] = [
         seq: 3,
         past: 0,
         memory: 2,
-        // Scores stay below about 1,000: fusing a mask of -10,000 assumes that no score comes near it.
+        // Scores stay below about 1,000: fusing a mask of -10,000 assumes that scores do not come near it.
         scale: 5.0,
         mask: Masking::Left,
     },
@@ -55,12 +55,12 @@ pub const SCENARIOS: [Scenario; 6] = [
 ];
 
 impl Scenario {
-    /// Whether the batch or the tokens are none.
+    /// Returns whether the batch or the number of tokens is 0.
     pub fn is_empty(&self) -> bool {
         self.batch == 0 || self.seq == 0
     }
 
-    /// The size of a name, which may be a sum or a product of names.
+    /// Returns the size of a name, which may be a sum or a product of names.
     fn size(&self, name: &str) -> usize {
         if let Some((a, b)) = name.split_once(" + ") {
             return self.size(a) + self.size(b);
@@ -78,7 +78,7 @@ impl Scenario {
     }
 }
 
-/// Returns the inputs of a model for a scenario; those that are tensors of types that ONNX Runtime's users can give.
+/// Returns the inputs of a model for a scenario, as far as their types are supported.
 pub fn feeds(model: &ModelProto, scenario: &Scenario, seed: u64) -> Vec<(String, Array)> {
     let mut random = Random::new(seed);
     let graph = model.graph.as_ref();
@@ -133,7 +133,7 @@ fn floats(count: usize, scenario: &Scenario, random: &mut Random) -> Vec<f64> {
 }
 
 impl Scenario {
-    /// Whether a mask shows the key at that place of a row.
+    /// Returns whether a mask shows the key at an index of a row.
     fn sees(&self, row: usize, rows: usize, at: usize, keys: usize) -> bool {
         match self.mask {
             Masking::None => true,
@@ -143,7 +143,7 @@ impl Scenario {
     }
 }
 
-/// An array of that type.
+/// Returns an array with an element type.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers are small")]
 pub(crate) fn array(elem: Elem, shape: Vec<usize>, values: &[f64]) -> Option<Array> {
     fn all<T>(values: &[f64], make: impl Fn(f64) -> T) -> Values

@@ -1,4 +1,4 @@
-//! The judge: what an optimized model must be, and what is wrong with it where it is not.
+//! Checks optimized models, and reports what is wrong with them.
 
 use crate::compare::{Difference, difference};
 use crate::element::Elem;
@@ -21,23 +21,23 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Once;
 
-/// How a model is optimized.
+/// The way to optimize a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mode {
-    /// For any runtime.
+    /// With target onnx.
     Onnx,
-    /// For tract.
+    /// With target tract.
     Tract,
-    /// For ONNX Runtime.
+    /// With target ort.
     Ort,
-    /// For any runtime, in opset 23.
+    /// With target onnx, in opset 23.
     Opset23,
-    /// Not at all: read and written.
+    /// Not optimized: only read and written.
     None,
 }
 
 impl Mode {
-    /// Every mode.
+    /// All modes.
     pub const ALL: [Mode; 5] = [Mode::Onnx, Mode::Tract, Mode::Ort, Mode::Opset23, Mode::None];
 
     fn options(self, stop_after: Option<usize>) -> passes::Options {
@@ -46,7 +46,7 @@ impl Mode {
             Mode::Ort => Target::ORT,
             Mode::Onnx | Mode::Opset23 | Mode::None => Target::ONNX,
         };
-        // Debug builds check in any case; the laws are the same for every target.
+        // Debug builds always check; the laws are the same for every target.
         let limits = Limits { stop_after, check: self == Mode::Onnx };
         let mut options = passes::Options::for_target(target).with_evaluator(Tract).with_limits(limits);
         options.only = (self == Mode::None).then(Vec::new);
@@ -75,31 +75,31 @@ impl FromStr for Mode {
     }
 }
 
-/// What is wrong.
+/// The kind of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// The library panicked.
     Panic,
-    /// The library refused the model, which the runtime runs.
+    /// The library refused a model that the runtime runs.
     Refused,
     /// The written model does not load.
     NotLoaded,
-    /// It loads and does not run where the original does.
+    /// The written model loads, and does not run where the original does.
     NotRun,
-    /// It computes something else.
+    /// It computes another result.
     Wrong,
-    /// It computes something else where the original gives NaN or an infinity.
+    /// It computes another result where the original returns NaN or an infinity.
     NotFinite,
-    /// Inputs or outputs have other names, types or order.
+    /// Names, types or order of inputs or outputs changed.
     Interface,
     /// A second run changes the file.
     SecondRun,
-    /// Attention of ONNX Runtime refuses an empty batch or no tokens, which the target documents.
+    /// Attention of ONNX Runtime refuses an empty batch or no tokens, as the target documents.
     EmptyAttention,
 }
 
 impl Kind {
-    /// Whether it is counted without failing.
+    /// Returns whether it is counted without failing.
     pub fn is_failure(self) -> bool {
         self != Kind::EmptyAttention
     }
@@ -121,23 +121,23 @@ impl fmt::Display for Kind {
     }
 }
 
-/// What is wrong with one model in one mode.
+/// A finding about one model in one mode.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// What.
+    /// The kind.
     pub kind: Kind,
-    /// The pass after whose rewrite it is wrong; empty where it is so before any.
+    /// The pass whose rewrite is the first after which the model is wrong; empty if it is wrong before any.
     pub pass: String,
     /// The details.
     pub detail: String,
 }
 
-/// What a model computes before it is optimized.
+/// A model before it is optimized, with its results.
 #[derive(Debug)]
 pub struct Reference {
     proto: ModelProto,
     bytes: Vec<u8>,
-    /// Of the scenarios that it accepts, which they are, what it was given and what it gave.
+    /// The accepted scenarios, with inputs and outputs.
     runs: Vec<(usize, Arrays, Arrays)>,
 }
 
@@ -154,7 +154,7 @@ thread_local! {
     static PANIC: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// Runs some work; a panic becomes its message.
+/// Runs `work`, and turns a panic into its message.
 fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
@@ -173,7 +173,7 @@ impl Judge {
     /// Loads ONNX Runtime.
     ///
     /// # Errors
-    /// When its library is not found.
+    /// If its library is not found.
     pub fn new() -> Result<Self, String> {
         runtime::find()?;
         let shared = PathBuf::from("/dev/shm");
@@ -181,13 +181,13 @@ impl Judge {
         Ok(Self { folder: folder.map_err(|error| error.to_string())? })
     }
 
-    /// Runs a model as it is; `None` where it does not load, or runs in no scenario.
+    /// Runs an original model; `None` if it does not load, or runs in no scenario.
     pub fn reference(&self, proto: &ModelProto) -> Result<Reference, String> {
         let bytes = proto.write_to_bytes().map_err(|error| error.to_string())?;
         let loaded = runtime::load(&bytes)?;
         let mut runs = vec![];
         let mut error = String::new();
-        // Einsum of ONNX Runtime 1.32 divides by a size of 0 that it contracts, which ends the process.
+        // Einsum of ONNX Runtime 1.32 divides by a contracted size of 0, which ends the process.
         let skips_empty = has_node(proto, |node| node.op_type == "Einsum");
         for (at, scenario) in SCENARIOS.iter().enumerate().filter(|(_, given)| !(skips_empty && given.is_empty())) {
             let given = feeds(proto, scenario, at as u64);
@@ -224,7 +224,7 @@ impl Judge {
     /// Optimizes a model and judges the result.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The finding about the result, if it is wrong.
     pub fn judge(&self, reference: &Reference, mode: Mode) -> Result<(), Finding> {
         let Err((mut finding, rewrites)) = self.judge_at(reference, mode, None) else { return Ok(()) };
         if finding.pass.is_empty() && rewrites > 0 {
@@ -233,7 +233,7 @@ impl Judge {
         Err(finding)
     }
 
-    /// The pass after whose rewrite the fault appears.
+    /// Returns the pass whose rewrite is the first after which the model is wrong.
     fn bisect(&self, reference: &Reference, mode: Mode, kind: Kind, rewrites: usize) -> String {
         let fails = |rewrites: usize| {
             let outcome = self.judge_at(reference, mode, Some(rewrites));
@@ -259,7 +259,7 @@ impl Judge {
         let optimized = self.optimize(&reference.bytes, mode, stop).map_err(|finding| (finding, 0))?;
         let rewrites = optimized.passes.len();
         hold(reference, &optimized.bytes).map_err(|(kind, detail)| {
-            // Any pass that forms the operator does; which one says nothing.
+            // Any pass that creates the operator has this finding; its name is not informative.
             let pass = if kind == Kind::EmptyAttention { "(ONNX Runtime)" } else { "" };
             (Finding { kind, pass: pass.to_owned(), detail }, rewrites)
         })?;
@@ -283,14 +283,14 @@ impl Judge {
     }
 }
 
-/// Holds a written model against what the original computes.
+/// Compares a written model with the results of the original.
 fn hold(reference: &Reference, bytes: &[u8]) -> Result<(), (Kind, String)> {
     let loaded = runtime::load(bytes).map_err(|error| (Kind::NotLoaded, error))?;
     let written = ModelProto::parse_from_bytes(bytes).map_err(|error| (Kind::NotLoaded, error.to_string()))?;
     if let Some(change) = interface_change(&written, &reference.proto) {
         return Err((Kind::Interface, change));
     }
-    // Attention of com.microsoft adds -10,000 where a key is masked, which leaves three digits of a score.
+    // Attention of com.microsoft adds -10,000 to masked scores, which leaves three digits of a score.
     let coarse = uses(&reference.proto, Elem::F16) || has_contrib_attention(&reference.proto);
     let tolerance = if coarse { 3e-3 } else { 1e-4 };
     let mut not_finite = None;
@@ -327,12 +327,12 @@ fn hold(reference: &Reference, bytes: &[u8]) -> Result<(), (Kind, String)> {
     not_finite.or(refusal.map(|text| (Kind::EmptyAttention, text))).map_or(Ok(()), Err)
 }
 
-/// Whether the kernel of ONNX Runtime's Attention refuses a size of 0.
+/// Returns whether the Attention kernel of ONNX Runtime refused a size of 0.
 fn refuses_empty_attention(error: &str) -> bool {
     error.contains("attention_helper") && error.contains("must be greater than 0")
 }
 
-/// Whether rounding changes the original's output as much.
+/// Returns whether rounding changes the output of the original as much.
 fn is_rounding(noisy: Option<&Session>, given: &[(String, Array)], name: &str, difference: &Difference) -> bool {
     let Some(noisy) = noisy else { return false };
     (1..8_u8).any(|seed| {
@@ -348,7 +348,7 @@ fn is_rounding(noisy: Option<&Session>, given: &[(String, Array)], name: &str, d
     })
 }
 
-/// An error with its causes.
+/// Formats an error with its causes.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -359,12 +359,12 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Whether a model attends with an operator of `com.microsoft`.
+/// Returns whether a model has an attention operator of `com.microsoft`.
 fn has_contrib_attention(model: &ModelProto) -> bool {
     has_node(model, |node| node.domain == "com.microsoft" && node.op_type.contains("Attention"))
 }
 
-/// Whether a model has a node that `is` holds of, in bodies and functions too.
+/// Returns whether `is` is true of a node of a model, including bodies and functions.
 fn has_node(model: &ModelProto, is: impl Fn(&NodeProto) -> bool) -> bool {
     fn any(nodes: &[NodeProto], is: &dyn Fn(&NodeProto) -> bool) -> bool {
         nodes.iter().any(|node| {
@@ -376,7 +376,7 @@ fn has_node(model: &ModelProto, is: impl Fn(&NodeProto) -> bool) -> bool {
     model.graph.iter().map(|graph| graph.node.as_slice()).chain(functions).any(|nodes| any(nodes, &is))
 }
 
-/// Whether a model has tensors of an element type, or casts to it.
+/// Returns whether a model has tensors of an element type, or casts to it.
 fn uses(model: &ModelProto, elem: Elem) -> bool {
     fn graph_uses(graph: &GraphProto, elem: i32) -> bool {
         graph.initializer.iter().any(|tensor| tensor.data_type == elem)
@@ -388,7 +388,7 @@ fn uses(model: &ModelProto, elem: Elem) -> bool {
     model.graph.as_ref().is_some_and(|graph| graph_uses(graph, elem as i32))
 }
 
-/// How inputs or outputs differ in name, order or what is declared of them.
+/// Returns how inputs or outputs differ in name, order or declared type.
 fn interface_change(found: &ModelProto, expected: &ModelProto) -> Option<String> {
     let (found, expected) = (found.graph.as_ref()?, expected.graph.as_ref()?);
     let sides = [("input", &found.input, &expected.input), ("output", &found.output, &expected.output)];
@@ -425,7 +425,7 @@ fn tensor_type(port: &ValueInfoProto) -> Option<Declared> {
     Some((tensor.elem_type, shape))
 }
 
-/// How often each kind of finding occurred, by mode, kind and pass.
+/// The number of findings by mode, kind and pass.
 #[derive(Clone, Debug, Default)]
 pub struct Tally(pub BTreeMap<(Mode, Kind, String), Vec<u64>>);
 

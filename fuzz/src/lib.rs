@@ -1,9 +1,9 @@
-//! Generates valid ONNX models and judges what becomes of them.
+//! Generates valid ONNX models and judges their optimized forms.
 //!
-//! [`generate()`] makes a model of a seed, straight as ONNX's messages through `onnx-protobuf`, so that it shares no
-//! code with the reader and the writer. [`Judge`] optimizes it and holds the result against the original in ONNX
-//! Runtime, under inputs that are made to find faults: padded and fully masked rows, sizes of 1 and 0, an empty past,
-//! zeros of either sign, outliers. [`shrink()`] makes a model that fails small.
+//! [`generate()`] creates the model of a seed directly as ONNX messages of `onnx-protobuf`, so that it shares no
+//! code with the reader and the writer. [`Judge`] optimizes it and compares the result with the original in ONNX
+//! Runtime, on inputs that expose errors: padded and fully masked rows, sizes of 1 and 0, an empty past,
+//! zeros of either sign, outliers. [`shrink()`] reduces a failing model.
 
 mod compare;
 mod draft;

@@ -1,4 +1,4 @@
-//! `cargo run -p netwright-fuzz -- --count N --seed S`: generates models and judges what becomes of them.
+//! `cargo run -p netwright-fuzz -- --count N --seed S`: generates models and judges their optimized forms.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is a program")]
 
@@ -70,7 +70,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The models to judge, with their seeds or numbers.
+/// Returns the models to judge, with their seeds or numbers.
 fn models(arguments: &Arguments) -> Box<dyn Iterator<Item = (u64, ModelProto)> + '_> {
     if arguments.files.is_empty() {
         return Box::new((arguments.seed..arguments.seed + arguments.count).map(|seed| (seed, generate(seed))));
@@ -134,7 +134,7 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
     Ok(failures == 0)
 }
 
-/// What tells one refusal or panic from another.
+/// Returns the part of a message that distinguishes one refusal or panic from another.
 fn cause(finding: &Finding) -> String {
     match finding.kind {
         Kind::Panic | Kind::Refused | Kind::NotLoaded => {
@@ -145,7 +145,7 @@ fn cause(finding: &Finding) -> String {
     }
 }
 
-/// Writes the smallest model that fails alike.
+/// Writes the smallest model that fails in the same way.
 fn save(
     judge: &Judge,
     model: &ModelProto,

@@ -1,8 +1,8 @@
-//! The original with noise: what rounding alone does to its results.
+//! The original model with noise, to measure the effect of rounding on its results.
 //!
-//! Whether a difference is rounding cannot be told from its size: a score of -10,000 loses three digits, and a variance
-//! of nearly 0 multiplies what is left. So every float that the original computes is multiplied by a random number
-//! that is 1 but for its last bits, and results that move as much as they differ are the same.
+//! The size of a difference does not show whether it is rounding: a score of -10,000 loses three digits, and a variance
+//! near 0 amplifies errors. So every float that the original computes is multiplied by a random number
+//! that is 1 except for its last bits. A difference that is no larger than the effect of this noise is rounding.
 
 use crate::element::Elem;
 use crate::proto;
@@ -13,7 +13,7 @@ use onnx_protobuf::{ModelProto, NodeProto, ValueInfoProto};
 use protobuf::Message;
 use std::collections::BTreeMap;
 
-/// Operators that round nothing.
+/// Operators that do not round.
 const EXACT: [&str; 16] = [
     "Cast",
     "Concat",
@@ -33,10 +33,10 @@ const EXACT: [&str; 16] = [
     "Where",
 ];
 
-/// The input whose value chooses the noise.
+/// The input that seeds the noise.
 const SEED: &str = "noise/seed";
 
-/// Loads the model with noise after every node of the graph; `given` are inputs that it runs with.
+/// Loads the model with noise after every node of the graph; `given` are inputs with which it runs.
 pub(crate) fn noisy(model: &ModelProto, given: &[(String, Array)]) -> Option<Session> {
     let floats = floats(model, given)?;
     let mut model = model.clone();
@@ -71,7 +71,7 @@ pub(crate) fn run(noisy: &Session, given: &[(String, Array)], seed: u8) -> Resul
     runtime::run(noisy, &given)
 }
 
-/// The results of nodes that are floats.
+/// Returns the results of nodes that are floats.
 fn floats(model: &ModelProto, given: &[(String, Array)]) -> Option<BTreeMap<String, Elem>> {
     let mut model = model.clone();
     let graph = model.graph.as_mut()?;
@@ -88,7 +88,7 @@ fn floats(model: &ModelProto, given: &[(String, Array)]) -> Option<BTreeMap<Stri
     Some(outputs.into_iter().filter_map(|(name, array)| Some((name, elem(&array)?))).collect())
 }
 
-/// The nodes that compute `to` from `from`: `from * (1 + part * sin(seed * from))`.
+/// Returns the nodes that compute `to` from `from`: `from * (1 + part * sin(seed * from))`.
 fn noise(to: &str, from: &str, elem: Elem) -> Vec<NodeProto> {
     let node = |op: &str, input: &[&str], output: &str| NodeProto {
         op_type: op.to_owned(),
@@ -101,7 +101,7 @@ fn noise(to: &str, from: &str, elem: Elem) -> Vec<NodeProto> {
         ..node("Cast", &[input], output)
     };
     let step = |number: usize| format!("{to}/noise{number}");
-    // Infinities have no sine.
+    // An infinity has no sine.
     let part = if elem == Elem::F16 { "noise/wide_part" } else { "noise/part" };
     vec![
         cast(from, &step(0), Elem::F32),

@@ -1,4 +1,4 @@
-//! Words to make ONNX messages with.
+//! Helpers to create ONNX messages.
 
 use crate::element::Elem;
 use onnx_protobuf::attribute_proto::AttributeType;
@@ -7,7 +7,7 @@ use onnx_protobuf::type_proto;
 use onnx_protobuf::{AttributeProto, GraphProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto};
 use protobuf::MessageField;
 
-/// An attribute of a node.
+/// Creates an attribute of a node.
 pub(crate) type Attribute = AttributeProto;
 
 fn attribute(name: &str, type_: AttributeType, value: AttributeProto) -> Attribute {
@@ -39,7 +39,7 @@ pub(crate) fn graph(name: &str, g: GraphProto) -> Attribute {
     attribute(name, AttributeType::GRAPH, AttributeProto { g: MessageField::some(g), ..Default::default() })
 }
 
-/// A tensor with its elements as bytes.
+/// Creates a tensor with its elements as bytes.
 pub(crate) fn tensor_of(name: &str, elem: Elem, dims: &[i64], values: &[f64]) -> TensorProto {
     TensorProto {
         name: name.to_owned(),
@@ -50,7 +50,7 @@ pub(crate) fn tensor_of(name: &str, elem: Elem, dims: &[i64], values: &[f64]) ->
     }
 }
 
-/// A size of a tensor: a number, or a name for what is known when the model runs.
+/// A dim: a number, or a name whose size is known when the model runs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Dim {
     /// A number.
@@ -71,7 +71,7 @@ impl From<&str> for Dim {
     }
 }
 
-/// The declaration of a value; `None` in its shape is a size that is not declared.
+/// Creates the declaration of a value; `None` in its shape is an undeclared dim.
 pub(crate) fn declaration(name: &str, elem: Elem, shape: Option<&[Option<Dim>]>) -> ValueInfoProto {
     let dim = |dim: &Option<Dim>| {
         let value = dim.as_ref().map(|dim| match dim {

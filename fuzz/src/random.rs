@@ -1,9 +1,9 @@
-//! The source of every choice: a seeded generator of random numbers.
+//! The seeded generator of all random choices.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-/// A random number generator; the same seed makes the same choices.
+/// A random number generator; the same seed gives the same choices.
 #[derive(Debug)]
 pub struct Random(StdRng);
 
@@ -28,7 +28,7 @@ impl Random {
         choices[self.below(choices.len())]
     }
 
-    /// Returns a number of about the normal distribution: the sum of twelve uniform ones.
+    /// Returns an approximately normal number: the sum of twelve uniform ones.
     pub fn normal(&mut self) -> f64 {
         (0..12).map(|_| self.0.random::<f64>()).sum::<f64>() - 6.0
     }

@@ -1,13 +1,13 @@
-//! Makes a model that fails smaller, while it fails in the same way.
+//! Reduces a failing model while it fails in the same way.
 
 use onnx_protobuf::{GraphProto, ModelProto, NodeProto, ValueInfoProto};
 use protobuf::MessageField;
 use std::collections::BTreeSet;
 
-/// The most models that are tried.
+/// The most models to try.
 const MOST_TRIALS: usize = 1500;
 
-/// Returns the smallest model found for which `fails` is true; it is true of the model itself.
+/// Returns the smallest model found for which `fails` returns true, as it does for the model itself.
 pub fn shrink(model: &ModelProto, mut fails: impl FnMut(&ModelProto) -> bool) -> ModelProto {
     let mut best = model.clone();
     let mut trials = 0;
@@ -24,14 +24,14 @@ pub fn shrink(model: &ModelProto, mut fails: impl FnMut(&ModelProto) -> bool) ->
     };
     loop {
         let before = best.clone();
-        // What only declares.
+        // Remove declarations.
         let mut candidate = best.clone();
         each_graph(&mut candidate, &mut |graph| graph.value_info.clear());
         try_out(&mut best, candidate);
         let mut candidate = best.clone();
         each_graph(&mut candidate, &mut |graph| graph.node.iter_mut().for_each(|node| node.name.clear()));
         try_out(&mut best, candidate);
-        // One output alone, then without each.
+        // Keep one output only, then remove each.
         for at in 0..outputs(&best) {
             let mut candidate = best.clone();
             top(&mut candidate, |graph| graph.output = vec![graph.output[at].clone()]);
@@ -44,7 +44,7 @@ pub fn shrink(model: &ModelProto, mut fails: impl FnMut(&ModelProto) -> bool) ->
             top(&mut candidate, |graph| _ = graph.output.remove(at));
             try_out(&mut best, cleaned(candidate));
         }
-        // An inner value as the output.
+        // Use an inner value as the output.
         let names: Vec<String> = best.graph.node.iter().flat_map(|node| node.output.clone()).collect();
         for name in names.iter().filter(|name| !name.is_empty()) {
             let mut candidate = best.clone();
@@ -55,7 +55,7 @@ pub fn shrink(model: &ModelProto, mut fails: impl FnMut(&ModelProto) -> bool) ->
                 break;
             }
         }
-        // Each node, passed over.
+        // Bypass each node.
         let count = all_nodes(&mut best.clone());
         for at in (0..count).rev() {
             for operand in 0..4 {
@@ -99,7 +99,7 @@ fn all_nodes(model: &mut ModelProto) -> usize {
     count
 }
 
-/// Gives readers of a node's first result its operand instead.
+/// Replaces a node's first result by its operand in all readers.
 fn pass_over(model: &mut ModelProto, at: usize, operand: usize) -> bool {
     let mut first = 0;
     let mut replaced: Option<(String, String)> = None;
@@ -128,7 +128,7 @@ fn pass_over(model: &mut ModelProto, at: usize, operand: usize) -> bool {
     !is_output
 }
 
-/// Collects what a graph and its bodies read.
+/// Collects the values that a graph and its bodies read.
 fn reads<'g>(graph: &'g GraphProto, read: &mut BTreeSet<&'g str>) {
     read.extend(graph.output.iter().map(|output| output.name.as_str()));
     for node in &graph.node {
@@ -141,7 +141,7 @@ fn node_reads<'g>(node: &'g NodeProto, read: &mut BTreeSet<&'g str>) {
     node.attribute.iter().filter_map(|attribute| attribute.g.as_ref()).for_each(|body| reads(body, read));
 }
 
-/// The model without nodes, tensors and inputs that nothing reads.
+/// Returns the model without unused nodes, tensors and inputs.
 fn cleaned(mut model: ModelProto) -> ModelProto {
     loop {
         let mut dead = false;

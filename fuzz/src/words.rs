@@ -4,7 +4,7 @@ use crate::draft::{Draft, Value};
 use crate::element::Elem;
 use crate::proto::{self, Dim};
 
-/// The product of two sizes.
+/// Returns the product of two sizes.
 pub(crate) fn product(a: &Dim, b: &Dim) -> Dim {
     match (a, b) {
         (Dim::Known(a), Dim::Known(b)) => Dim::Known(a * b),
@@ -14,7 +14,7 @@ pub(crate) fn product(a: &Dim, b: &Dim) -> Dim {
     }
 }
 
-/// The sum of two sizes.
+/// Returns the sum of two sizes.
 pub(crate) fn sum(a: &Dim, b: &Dim) -> Dim {
     match (a, b) {
         (Dim::Known(a), Dim::Known(b)) => Dim::Known(a + b),
@@ -27,7 +27,7 @@ fn broadcast_dim(a: &Dim, b: &Dim) -> Dim {
     if *a == Dim::Known(1) { b.clone() } else { a.clone() }
 }
 
-/// The shape of two operands that broadcast.
+/// Returns the shape of two operands that broadcast.
 pub(crate) fn broadcast(a: &[Dim], b: &[Dim]) -> Vec<Dim> {
     let (long, short) = if a.len() < b.len() { (b, a) } else { (a, b) };
     let lead = long.len() - short.len();
@@ -35,18 +35,18 @@ pub(crate) fn broadcast(a: &[Dim], b: &[Dim]) -> Vec<Dim> {
     long[..lead].iter().cloned().chain(tail).collect()
 }
 
-/// Whether a shape may be broadcast to another.
+/// Returns whether a shape can be broadcast to another.
 pub(crate) fn fits(a: &[Dim], to: &[Dim]) -> bool {
     a.len() <= to.len() && to[to.len() - a.len()..].iter().zip(a).all(|(to, a)| a == to || *a == Dim::Known(1))
 }
 
-/// Binary and other operators that broadcast.
+/// Binary operators and others that broadcast.
 impl Draft {
     pub(crate) fn binary(&mut self, op: &'static str, a: &Value, b: &Value) -> Value {
         self.node(op, &[a, b], vec![], a.elem, broadcast(&a.shape, &b.shape))
     }
 
-    /// A binary operator that commutes, with its operands in either order.
+    /// Adds a commutative binary operator, with its operands in either order.
     pub(crate) fn either(&mut self, op: &'static str, a: &Value, b: &Value) -> Value {
         if self.random.percent(50) { self.binary(op, a, b) } else { self.binary(op, b, a) }
     }
@@ -169,7 +169,7 @@ impl Draft {
         self.nodes("Split", &[value, &sizes], vec![axis], &results)
     }
 
-    /// A slice of one axis, whose size becomes `size`.
+    /// Adds a slice of one axis, whose size becomes `size`.
     pub(crate) fn slice(&mut self, value: &Value, axis: i64, from: i64, to: i64, step: i64, size: Dim) -> Value {
         let (from, to, axes) = (self.vector(&[from]), self.vector(&[to]), self.vector(&[axis]));
         let step = if step == 1 && self.random.percent(60) { Value::absent() } else { self.vector(&[step]) };
@@ -198,7 +198,7 @@ impl Draft {
         self.node("Gather", &[value, indices], attributes, value.elem, shape)
     }
 
-    /// A reshape to known places of the shape; the sizes are constants where they can be, or computed.
+    /// Adds a reshape to dims of the model; the sizes are constants where possible, or computed.
     pub(crate) fn reshape(&mut self, value: &Value, shape: Vec<Dim>) -> Value {
         let sizes = self.sizes(value, &shape, true);
         self.node("Reshape", &[value, &sizes], vec![], value.elem, shape)
@@ -211,9 +211,9 @@ impl Draft {
     }
 }
 
-/// Sizes, computed in the many ways of exporters.
+/// Sizes, computed in the various ways of exporters.
 impl Draft {
-    /// A size as a scalar of i64.
+    /// Adds a size as an i64 scalar.
     pub(crate) fn size(&mut self, dim: &Dim) -> Value {
         match dim {
             Dim::Known(size) => self.scalar(*size),
@@ -229,13 +229,13 @@ impl Draft {
         }
     }
 
-    /// A size as a vector of one i64.
+    /// Adds a size as an i64 vector of one element.
     pub(crate) fn size_of_one(&mut self, dim: &Dim) -> Value {
         let Dim::Symbol(name) = dim else {
             let Dim::Known(size) = dim else { return self.scalar(0) };
             return self.vector(&[*size]);
         };
-        // Sums and products of names that no value has.
+        // Sums and products of names that are not the size of a value.
         let holders: Vec<Value> = self.values().filter(|value| value.shape.contains(dim)).cloned().collect();
         if holders.is_empty() || self.random.percent(10) {
             for (sign, op) in [("*", "Mul"), (" + ", "Add")] {
@@ -247,7 +247,7 @@ impl Draft {
             }
         }
         if holders.is_empty() {
-            // Nothing has that size: the model does not load, and is not counted.
+            // No value has that size: the model does not load, and is not counted.
             return self.vector(&[1]);
         }
         let holder = holders[self.random.below(holders.len())].clone();
@@ -279,16 +279,16 @@ impl Draft {
         }
     }
 
-    /// A number that goes through another type and back.
+    /// Casts a number to another type and back.
     pub(crate) fn in_other_type(&mut self, value: &Value) -> Value {
         let other = self.random.pick(&[Elem::I32, Elem::F32, Elem::F64]);
         let there = self.cast(value, other);
         self.cast(&there, value.elem)
     }
 
-    /// The sizes of a shape, for a value that is reshaped to it, or else expanded.
+    /// Adds the sizes of a shape, for a Reshape or an Expand.
     pub(crate) fn sizes(&mut self, value: &Value, shape: &[Dim], reshaped: bool) -> Value {
-        // One size may be left to be found, and sizes at their places may be copied.
+        // One size may be -1, and 0 may copy a size.
         let infer = (reshaped && self.random.percent(60)).then(|| {
             let symbols: Vec<usize> = (0..shape.len()).filter(|&at| matches!(shape[at], Dim::Symbol(_))).collect();
             if symbols.is_empty() || self.random.percent(20) {
@@ -318,7 +318,7 @@ impl Draft {
         if parts.is_empty() {
             return self.vector(&[]);
         }
-        // A whole shape at once.
+        // The whole shape of a value at once.
         let same = self.values().find(|other| other.shape == shape && !other.name.is_empty()).cloned();
         if let Some(same) = same.filter(|_| self.random.percent(35)) {
             return self.node("Shape", &[&same], vec![], Elem::I64, vec![same.rank().into()]);
@@ -351,7 +351,7 @@ impl Draft {
             )
         };
         if !reshaped && self.random.percent(25) {
-            // As PyTorch writes it: -1 would keep a size.
+            // As PyTorch writes it: -1 keeps a size.
             let ones = self.vector(&vec![1; shape.len()]);
             let minus = self.vector(&[-1]);
             let keeps = self.compare("Equal", &sizes, &minus);

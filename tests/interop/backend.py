@@ -1,18 +1,18 @@
-"""The ONNX backend node tests, as the `onnx` package generates them, against netwright.
+"""Runs the ONNX backend node tests, as the `onnx` package generates them, through netwright.
 
 For each test, with the test's own inputs:
 
-- `check` accepts the model; `optimize --passes none` writes it back, keeps its interface, its validity and its results,
-  and a second time gives the same bytes;
-- `optimize` keeps the interface, the validity and the results too.
+- `check` accepts the model; `optimize --passes none` preserves its interface, validity and results, and a second run
+  gives the same bytes;
+- `optimize` preserves the interface, validity and results too.
 
-Results must be equal to the bit in one runtime: ONNX Runtime without its own optimizations, else the reference
-evaluator. Where one operator comes to stand for others, or they for it, another kernel adds in another order. Of operators
-that draw random numbers, types and shapes are compared.
+Results must be bitwise equal in one runtime: ONNX Runtime without its own optimizations, or else the reference
+evaluator. Fused and decomposed operators have a tolerance, because their kernels add in another order. For random
+operators, only types and shapes are compared.
 
-A test is understood when no operator is merely kept and, with all declared types but those of the inputs taken away,
-each output's inferred type is the declared one. Many tests have as an input what models have as a constant (the shape
-of a Reshape, the axes of a reduction); where the sizes depend on it, it is given as a constant, and counted apart.
+A test is understood if no operator is unknown and the inferred type of each output is the declared one, with all
+declared types removed except those of the inputs. Many tests have an input where models have a constant (the shape of
+a Reshape, the axes of a reduction); where the sizes depend on it, it is made a constant, and counted separately.
 """
 
 import argparse
@@ -34,11 +34,11 @@ import onnx
 from onnx import numpy_helper
 
 TESTS = 1884
-# Of these so many are understood at least; 1,696 are 90 %.
+# The least number of tests that must be understood; 1,696 are 90 %.
 UNDERSTOOD = 1792
 
 RANDOM = {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
-# Operators that stand for others, and how far their kernels may be from those, relative to values over 1.
+# Composite operators, and the tolerance between their kernels and their parts, relative to values over 1.
 FUSED = {"Attention", "LayerNormalization", "RMSNormalization"}
 FUSED_TOLERANCE = 1e-6
 # Larger inputs are data, not shapes.
@@ -47,16 +47,16 @@ MOST_ELEMENTS = 64
 
 @dataclass
 class Finding:
-    """What came of one test."""
+    """The result of one test."""
 
     test: str
-    # What is wrong, by kind.
+    # The failures, by kind.
     failures: dict[str, str] = field(default_factory=dict)
-    # What is left as it is since the original is invalid too.
+    # Why a failure is accepted: the original is invalid too.
     excused: str | None = None
     runtime: str | None = None
     unjudged: str | None = None
-    # How it differs in ONNX Runtime, where it is equal in the reference evaluator.
+    # The difference in ONNX Runtime, if the results are equal in the reference evaluator.
     rounded: str | None = None
     random: bool = False
     understood: str | None = None
@@ -64,7 +64,7 @@ class Finding:
 
 
 def values(protos, test_values):
-    """The test's values as the runtimes take them, by name."""
+    """Returns the values of a test in the form that runtimes accept, by name."""
     return {proto.name: plain(value) for proto, value in zip(protos, test_values, strict=True)}
 
 
@@ -77,7 +77,7 @@ def plain(value):
 
 
 def draws(model, feeds):
-    """Whether the results are random."""
+    """Returns whether the results are random."""
     constants = feeds | {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
 
     def random(node):
@@ -88,12 +88,12 @@ def draws(model, feeds):
 
 
 def half_precision(model):
-    """Whether an input is of half precision."""
+    """Returns whether an input has half precision."""
     return any(value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT16 for value in model.graph.input)
 
 
 def run_original(path, feeds, finding):
-    """The results of the original and the runtime that gave them; none where no runtime can."""
+    """Returns the results of the original; None if no runtime can run it."""
     reasons = []
     for name, runtime in judge.RUNTIMES.items():
         try:
@@ -108,7 +108,7 @@ def run_original(path, feeds, finding):
 
 
 def judge_rewritten(kind, path, original, results, feeds, finding):
-    """Whether a file that netwright wrote is as valid as the original, looks and computes the same."""
+    """Checks that a file that netwright wrote is as valid as the original, and has the same interface and results."""
     rewritten = onnx.load(path)
     if message := judge.interface_change(rewritten.graph, original.model.graph):
         finding.failures[f"{kind}: interface changed"] = message
@@ -125,8 +125,8 @@ def judge_rewritten(kind, path, original, results, feeds, finding):
     tolerance = FUSED_TOLERANCE if fused(rewritten) != fused(original.model) else 0.0
     message = judge.difference(found, results, not finding.random, tolerance)
     if message and finding.runtime == "ONNX Runtime" and half_precision(original.model):
-        # Its CPU kernels compute these in single precision and round where casts stand, so that a cast that changes
-        # nothing changes its results. The reference evaluator rounds after every operator.
+        # Its CPU kernels compute these in single precision and round only at casts, so removing a cast without effect
+        # changes the results. The reference evaluator rounds after every operator.
         reference = judge.RUNTIMES["the reference evaluator"]
         expected = reference(path.parent / "original.onnx", feeds)
         finding.rounded = f"{kind}: {message}"
@@ -137,7 +137,7 @@ def judge_rewritten(kind, path, original, results, feeds, finding):
 
 @dataclass
 class Original:
-    """A test's model, and whether the ONNX checker accepts it, in full or at all."""
+    """The model of a test, and whether the ONNX checker accepts it."""
 
     model: onnx.ModelProto
     full: bool
@@ -190,7 +190,7 @@ def understand(program, original, feeds, folder, finding):
 
 
 def freeze(model, feeds):
-    """The model with its small inputs of rank 0 and 1 as constants; None where there are none."""
+    """Returns the model with its small inputs of rank 0 and 1 as constants; None if it has none."""
     small = {
         name: value
         for name, value in feeds.items()
@@ -209,7 +209,7 @@ def freeze(model, feeds):
 
 
 def misunderstood(program, model, folder, finding):
-    """What netwright does not understand of a model once its outputs' types are taken away, or None."""
+    """Returns what netwright does not understand of a model without declared output types, or None."""
     undeclared = onnx.ModelProto()
     undeclared.CopyFrom(model)
     del undeclared.graph.value_info[:]
@@ -232,7 +232,7 @@ def misunderstood(program, model, folder, finding):
 
 
 def kind_of(message):
-    """A message without what differs from test to test."""
+    """Returns a message without the parts that differ between tests."""
     message = re.sub(r"\[[^\]]*\]", "[…]", message)
     message = re.sub(r"%\S+", "%…", message)
     message = re.sub(r"`[^`]*`|'[^']*'|\"[^\"]*\"", "…", message)
@@ -240,7 +240,7 @@ def kind_of(message):
 
 
 def grouped(title, pairs, listed=3):
-    """Messages by how often they occur, each with some of its tests."""
+    """Prints messages by frequency, each with some of its tests."""
     groups = collections.defaultdict(list)
     for test, message in pairs:
         groups[kind_of(message)].append((test, message))
@@ -254,7 +254,7 @@ def grouped(title, pairs, listed=3):
 
 
 def report(findings):
-    """Prints what was found; whether all is well."""
+    """Prints the findings; returns whether all tests passed, and the number of understood ones."""
     count = lambda which: sum(map(bool, map(which, findings)))
     failed = count(lambda finding: finding.failures)
     kinds = collections.Counter(kind for finding in findings for kind in finding.failures)
@@ -288,7 +288,7 @@ def report(findings):
 
 
 def collect():
-    """Every test's name, model and inputs."""
+    """Returns the name, model and inputs of every test."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from onnx.backend.test.case.node import collect_testcases
@@ -311,7 +311,7 @@ def main():
     if len(CASES) != TESTS:
         sys.exit(f"onnx {onnx.__version__} has {len(CASES):,} node tests, not {TESTS:,}")
     CASES = [case for case in CASES if re.search(args.only, case[0])]
-    # Forked, the workers have the tests already.
+    # Forked workers inherit the tests.
     with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("fork")) as pool:
         numbers = range(len(CASES))
         findings = list(pool.map(judge_numbered, [args.netwright] * len(CASES), numbers, chunksize=16))

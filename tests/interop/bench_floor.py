@@ -1,7 +1,7 @@
-"""What a step of GPT-2 (124 million parameters) cannot do without, to be measured in tract: its matrix products, and the
-caches that it gives back.
+"""Writes the unavoidable part of a decode step of GPT-2 (124 million parameters), to be measured in tract: its matrix
+products, and the caches that it returns.
 
-Not a part of CI: `bench_floor.py FILE.onnx`, then `cargo bench --bench tract -- FILE.onnx batch=1 seq=1 past=511`.
+Not part of CI: `bench_floor.py FILE.onnx`, then `cargo bench --bench tract -- FILE.onnx batch=1 seq=1 past=511`.
 """
 
 import argparse

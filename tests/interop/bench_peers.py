@@ -1,7 +1,7 @@
-"""Time and memory of netwright beside its peers, whole processes, on two exported models that it makes.
+"""Compares time and memory of netwright and similar tools, as whole processes, on two exported models.
 
-Not a part of CI: `pip install -r requirements-bench.txt` brings torch. Run it on a quiet machine. The tools take turns;
-each run begins with the last one's output written to the disk, and the input in the page cache.
+Not part of CI: `pip install -r requirements-bench.txt` installs torch. Run it on an idle machine. The tools take turns;
+each run starts after the output of the last one is on disk, with the input in the page cache.
 """
 
 import argparse
@@ -13,8 +13,8 @@ import sys
 import tempfile
 import time
 
-# The parts that need more than the standard library run in processes of their own: a child's peak memory begins with
-# its parent's.
+# The parts that need more than the standard library run in separate processes: the peak memory of a child starts at
+# that of its parent.
 EXPORT = """
 import pathlib, sys, tempfile
 import onnx, torch
@@ -70,14 +70,14 @@ onnxscript.optimizer.optimize(model)
 onnx_ir.save(model, sys.argv[2], external_data=sys.argv[3] if len(sys.argv) > 3 else None)
 """
 
-# Layers and width of BERT, and whether the weights are beside the model.
+# The layers and width of BERT, and whether its weights are external data.
 MODELS = {"bert-base": (12, 768, False), "bert-2.7GB": (12, 2048, True)}
 
 MOST_SECONDS = 900
 
 
 def export(cache, name):
-    """The model in a folder of its own, made once."""
+    """Creates the model in its own folder, once."""
     path = cache / name / "model.onnx"
     if not path.exists():
         with tempfile.TemporaryDirectory(dir=cache) as folder:
@@ -90,10 +90,10 @@ def export(cache, name):
 
 
 def commands(netwright, model, output, external):
-    """The command line of each tool that reads `model` and writes `output`."""
+    """Returns the command line of each tool that reads `model` and writes `output`."""
     here = pathlib.Path(sys.executable).parent
     beside = ["--save-as-external-data"] if external else []
-    # Its data are the input's own bytes, so it stands beside the input.
+    # The weights stay in the input's file, so the output is written beside it.
     shared = model.parent / "shared.onnx"
     tools = {
         "cp": ["cp", *model.parent.glob("model.onnx*"), output.parent],
@@ -110,7 +110,7 @@ def commands(netwright, model, output, external):
 
 
 def run(command):
-    """Seconds and peak bytes of a whole process, or what it died of."""
+    """Returns the seconds and peak bytes of a process, or how it failed."""
     os.sync()
     with tempfile.TemporaryFile() as log:
         start = time.monotonic()
@@ -161,7 +161,7 @@ def measure(netwright, model, external, cache, tools, runs):
 
 
 def described(files):
-    """Bytes of all and nodes of the model, Constant nodes not counted."""
+    """Returns the size of all files and the number of nodes, without Constant nodes."""
     model = next(file for file in files if file.suffix == ".onnx")
     counted = subprocess.run([sys.executable, "-c", COUNT, model], capture_output=True, text=True, check=True)
     return sum(file.stat().st_size for file in files), counted.stdout.strip()

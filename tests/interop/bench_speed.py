@@ -1,8 +1,8 @@
-"""Speed in ONNX Runtime: exported models as they are, beside what `netwright optimize --target ort` makes of them.
+"""Compares the speed of exported models in ONNX Runtime before and after `netwright optimize --target ort`.
 
-Not a part of CI: `export_models.py --large FOLDER` makes the models, for which it needs torch. One thread, all
-optimizations of ONNX Runtime on for both. Where the cache is shared, past and present are one buffer. Runs are interleaved; printed are medians, their ratio, and in which range
-the middle half of the ratios of neighboring runs lies.
+Not part of CI: `export_models.py --large FOLDER` creates the models, and requires torch. One thread, with all
+optimizations of ONNX Runtime enabled for both. With a shared cache, past and present are one buffer. Runs are
+interleaved; the output is medians, their ratio, and the range of the middle half of the ratios of neighboring runs.
 """
 
 import argparse
@@ -42,13 +42,13 @@ def feeds(session, sizes):
 
 
 def run(session, sizes):
-    """Runs a session on inputs of those sizes."""
+    """Runs a session on inputs of the given sizes."""
     arrays = feeds(session, sizes)
     return lambda: session.run(None, arrays)
 
 
 def run_shared(session, sizes):
-    """Runs a session whose caches are buffers."""
+    """Runs a session whose caches are shared buffers."""
     arrays = feeds(session, sizes)
     pasts = [name for name in arrays if name.startswith("past")]
     buffers = {name: onnxruntime.OrtValue.ortvalue_from_numpy(arrays.pop(name)) for name in pasts}
@@ -101,7 +101,7 @@ def main():
                 subprocess.run(command, check=True)
                 before, after = session(path), session(output)
             if flags == SHARED:
-                # Twice as long as the past.
+                # The buffers are twice as long as the past.
                 after = run_shared(after, sizes | {"past + seq": sizes["past_plus_seq"], "max_length": 2048})
             else:
                 after = run(after, sizes)

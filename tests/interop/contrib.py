@@ -1,8 +1,8 @@
-"""Judges how operators of com.microsoft, attention of older exports and stems of vision models are read: contrib.py BIN.
+"""Checks operators of com.microsoft, attention of old exports and stems of vision models: contrib.py BIN.
 
-Each model is written for every target; ONNX Runtime must load the output with every node named and compute the same,
-with left padding, rows that are fully masked, sizes of 1 and NaN in later keys of grouped attention; and a second run
-must change no byte. Without the domain, no operator of com.microsoft may be left."""
+Each model is written for every target. ONNX Runtime must load the output, with every node named, and compute equal
+results, with left padding, fully masked rows, sizes of 1 and NaN in later keys of grouped attention. A second run must
+change no byte. For targets without the domain, no operator of com.microsoft may remain."""
 
 import subprocess
 import sys
@@ -27,7 +27,7 @@ def normal(*shape):
 
 
 class Net:
-    """A model that is written down node by node."""
+    """A model that is built node by node."""
 
     def __init__(self, inputs, opset=17):
         self.inputs, self.opset, self.nodes, self.tensors = inputs, opset, [], []
@@ -101,7 +101,7 @@ def judge(binary, name, model, feeds, tolerance=1e-5):
 
 
 def multi_head_attention(binary):
-    """Where padding alone is seen, the filter's own rounding is 1e-3: the scores beside it are 1e4."""
+    """For rows where only padding is visible, the rounding of the fill is 1e-3: scores are added to 1e4."""
 
     def net(extra, operands, key=("b", "t", 16), value=("b", "t", 16), results=1, **attributes):
         own = Net([("q", F, ["b", "s", 16]), ("k", F, list(key)), ("v", F, list(value)), *extra])
@@ -200,7 +200,7 @@ def grouped_attention(binary):
             made |= {name: normal(batch, kv_heads, old, size) for name in ("pk", "pv")}
         return made | dict(last=np.array(last, np.int32), total=np.array(total, np.int32))
 
-    # A first prompt, steps with pasts of one length and of several, buffers of a fixed size, a prompt behind a past.
+    # A first prompt, steps with pasts of equal and different lengths, buffers of a fixed size, a prompt after a past.
     runs = [(2, 5, 0, [4, 4], 5), (2, 1, 5, [5, 5], 6), (2, 1, 5, [3, 5], 6), (2, 1, 9, [3, 5], 6), (1, 3, 5, [7], 8)]
     runs += [(1, 1, 0, [0], 1), (2, 5, 9, [4, 4], 5)]
     judge(binary, "groups", net(), [feed(*run) for run in runs])
@@ -235,7 +235,7 @@ def embeddings(binary):
 
 
 def merged_heads(binary):
-    """PyTorch's MultiheadAttention before it had an operator: length first, batch and heads as one axis."""
+    """PyTorch's MultiheadAttention in old exports: length first, batch and heads as one axis."""
     heads, size = 4, 8
     width = heads * size
     for mask in ("none", "square", "padding"):

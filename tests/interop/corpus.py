@@ -1,9 +1,8 @@
-"""Exported models against ONNX Runtime, before and after `netwright optimize`.
+"""Compares exported models in ONNX Runtime before and after `netwright optimize`.
 
-Each result must be valid for the ONNX checker with full and strict shape inference, keep the interface, compute what
-the original computes under four bindings of the symbols and four paddings, be the same bytes a second time, and be
-left as it is when optimized again. Models of the corpus have a limit of nodes; Constant nodes are not counted, those of
-subgraphs and functions are.
+Each result must pass the ONNX checker with full and strict shape inference, keep the interface, have equal results for
+four bindings of the symbols and four paddings, and be deterministic; optimizing it again must change nothing. Models of
+the corpus have a limit on nodes, which counts those of subgraphs and functions, without Constant nodes.
 """
 
 import argparse
@@ -17,11 +16,11 @@ import numpy as np
 import onnx
 import onnx.inliner
 
-# What is asked of netwright, how far the results may differ, and the most nodes for the models of the corpus.
+# The options of netwright, the tolerance, and the most nodes for the models of the corpus.
 WAYS = {
     "onnx": ([], 1e-5, [86, 78, 97, 85, 312, 312, 148]),
     "onnx 23": (["--opset", "23"], 1e-4, [55, 55, 51, 53, 243, 243, 60]),
-    # Five nodes more: tract leaves out rows that are fully masked, unless their mask is lifted.
+    # Five more nodes: tract does not compute fully masked rows unless their mask is lifted.
     "tract": (["--target", "tract"], 1e-4, [60, 60, 56, 58, 248, 248, 65]),
     "ort": (["--target", "ort"], 1e-4, [40, 40, 43, 45, 195, 195, 52]),
 }
@@ -43,12 +42,12 @@ BINDINGS = [
     {"batch": 2, "seq": 2, "enc": 1, "past": 3, "past_plus_seq": 8},
 ]
 PADDINGS = ["none", "right", "left", "holes"]
-# The models have embeddings of at least so many tokens.
+# The embeddings of the models have at least this many tokens.
 TOKENS = 60
 
 
 def mask(padding, shape, random):
-    """1 where a token stands; every row of another length."""
+    """Returns a mask with 1 for tokens; every row has another length."""
     lengths = shape[1] - np.arange(shape[0]) % max(1, shape[1])
     places = np.arange(shape[1])
     rows = {
@@ -61,7 +60,7 @@ def mask(padding, shape, random):
 
 
 def feeds(model, binding, padding):
-    """Inputs for a model, from the names and types that it declares."""
+    """Returns inputs for a model, from the names and types that it declares."""
     random = np.random.default_rng(0)
     arrays = {}
     for port in model.graph.input:
@@ -79,7 +78,7 @@ def feeds(model, binding, padding):
 
 
 def count(model):
-    """Nodes, functions inlined, those of subgraphs included and Constant nodes not."""
+    """Counts nodes, with functions inlined, including subgraphs and excluding Constant nodes."""
     inlined = onnx.inliner.inline_local_functions(model)
     return sum(node.op_type != "Constant" for node in judge.nodes(inlined.graph))
 
@@ -96,7 +95,7 @@ def worst_difference(original, optimized):
 
 
 def judge_model(program, path, way, folder):
-    """The model's line of the table, and what is wrong with its result."""
+    """Returns the model's line of the table, and what is wrong with the result."""
     flags, tolerance, limits = WAYS[way]
 
     def optimize(model, output):

@@ -1,8 +1,8 @@
-"""Emitted models against two independent judges.
+"""Checks built models with two independent judges.
 
 Each model that netwright builds must pass the ONNX checker with full and strict shape inference, load in ONNX Runtime
-with and without its own optimizations, and compute there what it computes in tract, for three bindings of its symbols
-(`netwright verify --dump` writes the inputs and tract's outputs).
+with and without its own optimizations, and compute the same as in tract, for three bindings of its symbols
+(`netwright verify --dump` writes the inputs and the outputs of tract).
 """
 
 import itertools
@@ -18,7 +18,7 @@ TOLERANCE = 1e-4
 
 
 def differ(netwright, path, folder):
-    """The largest difference between tract and ONNX Runtime."""
+    """Returns the largest difference between tract and ONNX Runtime."""
     judge.check_strictly(path, folder)
     dump = folder / "dump"
     subprocess.run([netwright, "-q", "verify", path, "--dump", dump], check=True)
@@ -29,7 +29,7 @@ def differ(netwright, path, folder):
     for file in files:
         tensors = load_file(file)
         inputs = {name.removeprefix("input."): array for name, array in tensors.items() if name.startswith("input.")}
-        # ONNX Runtime's kernels of attention refuse batches and texts of length 0.
+        # The attention kernels of ONNX Runtime refuse batches and lengths of 0.
         if any(array.size == 0 and "past" not in name for name, array in inputs.items()):
             continue
         for runner in sessions:

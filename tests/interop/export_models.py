@@ -1,8 +1,8 @@
-"""Exports small Transformers by both exporters of PyTorch, as fixtures of the tests; and large ones, to measure.
+"""Exports small Transformers with both exporters of PyTorch, as test fixtures, and large ones for benchmarks.
 
-Not a part of CI: `pip install -r requirements-bench.txt` brings torch and transformers. Weights are random and seeded,
-biases and the weights of norms too. `legacy` is `torch.onnx.export(dynamo=False)` at opset 17; `dynamo` is
-`dynamo=True` at opset 20, with the exporter's own optimizer off. Half of the models attend eagerly, half by
+Not part of CI: `pip install -r requirements-bench.txt` installs torch and transformers. Weights are random and seeded,
+including biases and the weights of norms. `legacy` is `torch.onnx.export(dynamo=False)` at opset 17; `dynamo` is
+`dynamo=True` at opset 20, with the exporter's own optimizer disabled. Half of the models use eager attention, half
 `scaled_dot_product_attention`.
 """
 
@@ -39,7 +39,7 @@ class Cached(nn.Module):
 
 
 class Call(nn.Module):
-    """A model that is called with named tensors, of which one result is wanted."""
+    """A model that is called with named tensors and returns one of its results."""
 
     def __init__(self, model, names, result, **options):
         super().__init__()
@@ -50,7 +50,7 @@ class Call(nn.Module):
 
 
 class Decoder(nn.Module):
-    """The decoder of an encoder-decoder, with the head that makes logits."""
+    """The decoder of an encoder-decoder, with its output layer."""
 
     def __init__(self, model):
         super().__init__()
@@ -59,7 +59,7 @@ class Decoder(nn.Module):
     def forward(self, decoder_input_ids, encoder_hidden_states, *mask):
         result = self.model(
             decoder_input_ids=decoder_input_ids,
-            # Without one, the model looks for packed sequences, which no exporter follows.
+            # Without a mask, the model checks for packed sequences, which no exporter supports.
             decoder_attention_mask=torch.ones_like(decoder_input_ids),
             encoder_outputs=(encoder_hidden_states,),
             attention_mask=mask[0] if mask else None,
@@ -84,14 +84,14 @@ class Plain(nn.Module):
         state = self.inner(
             self.embed(source), self.embed(target), tgt_mask=causal,
             src_key_padding_mask=padded, memory_key_padding_mask=padded,
-            # Else the mask's elements are looked at, which no exporter follows.
+            # Otherwise the elements of the mask are checked, which no exporter supports.
             src_is_causal=False, tgt_is_causal=True, memory_is_causal=False,
         )
         return self.project(state)
 
 
 class PackedAttention(nn.Module):
-    """Queries, keys and values of one projection, told apart by an axis of three, as timm writes it."""
+    """One projection for queries, keys and values, split by an axis of size 3, as in timm."""
 
     def __init__(self, width, heads):
         super().__init__()
@@ -108,7 +108,7 @@ class PackedAttention(nn.Module):
 
 
 class Packed(nn.Module):
-    """Layers of a vision Transformer as timm writes them."""
+    """Layers of a vision Transformer, as in timm."""
 
     def __init__(self, width, heads, layers):
         super().__init__()
@@ -144,7 +144,7 @@ def encoder(model_class, config, names, result="last_hidden_state"):
 
 
 def causal(model, layers, heads, size):
-    """With past keys and values in and out."""
+    """A model with past keys and values as inputs and present ones as outputs."""
     inputs = {"input_ids": ids("batch", "seq"), "attention_mask": mask("batch", "past + seq")}
     outputs = ["logits"]
     for layer in range(layers):
@@ -288,7 +288,7 @@ def vit(attn):
 
 
 def transformer(_attn):
-    # The legacy exporter takes the lengths for constants.
+    # The legacy exporter treats the lengths as constants.
     inputs = {"source": ids("batch", 6), "target": ids("batch", 5), "padding_mask": mask("batch", 6)}
     return Plain(16, 2, 1), inputs, ["logits"]
 
@@ -297,7 +297,7 @@ def packed(_attn):
     return Packed(16, 2, 2), {"patches": floats("batch", "seq", 16)}, ["features"]
 
 
-# Name, what makes it, and how it attends.
+# The name, constructor and attention implementation of each model.
 SMALL = {
     "bert": (bert, "sdpa"),
     "bert_eager": (bert, "eager"),
@@ -325,7 +325,7 @@ SIZES = {"batch": 2, "seq": 5, "enc": 6, "past": 3, "past + seq": 8}
 
 
 def randomize(model):
-    """Biases that are not 0 and norms that are not 1, as after training."""
+    """Sets biases and norm weights to random values, as after training."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -362,7 +362,7 @@ def export(make, attn, exporter, path):
             torch.onnx.export(model, example, str(file), opset_version=17, dynamo=False, dynamic_axes=axes, **common)
         else:
             dims = {axis: torch.export.Dim.DYNAMIC for axis in SIZES}
-            # The arguments behind `*` are given as one.
+            # Arguments after `*` are passed as one tuple.
             shapes = tuple({at: dims[axis] for at, axis in of.items()} for of in symbols.values())
             program = torch.onnx.export(
                 model, example, dynamo=True, opset_version=20, optimize=False, verbose=False,
@@ -385,7 +385,7 @@ def export(make, attn, exporter, path):
 
 
 def pack(model, shapes):
-    """The shapes as `forward` takes its tensors: those behind a star are one tuple."""
+    """Returns the shapes in the form of the arguments of `forward`: those after `*` are one tuple."""
     import inspect
 
     parameters = inspect.signature(model.forward).parameters.values()
@@ -394,7 +394,7 @@ def pack(model, shapes):
 
 
 def strip(proto):
-    """What makes files large and is read by nobody: stack traces and doc strings."""
+    """Removes unused data that makes files large: stack traces and doc strings."""
     proto.doc_string = ""
     del proto.metadata_props[:]
     for graph in [proto.graph, *proto.functions]:
@@ -412,7 +412,7 @@ def strip(proto):
 
 
 def rename(proto, symbols):
-    """Symbols of the inputs by the names that we gave them; the exporter makes up its own."""
+    """Renames the symbols of the inputs to our names; the exporter generates its own."""
     renamed = {}
     for value in proto.graph.input:
         for at, name in symbols.get(value.name, {}).items():
@@ -424,14 +424,14 @@ def rename(proto, symbols):
             if dim.dim_param in renamed:
                 dim.dim_param = renamed[dim.dim_param]
             elif dim.dim_param:
-                # An expression over symbols, of which names are parts.
+                # An expression over symbols, which contains their names.
                 import re
 
                 dim.dim_param = re.sub(r"[A-Za-z_]\w*", lambda word: renamed.get(word[0], word[0]), dim.dim_param)
 
 
 def main():
-    # The fast path is a single operator of PyTorch, which no exporter knows.
+    # The fast path is a single PyTorch operator that no exporter supports.
     torch.backends.mha.set_fastpath_enabled(False)
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=pathlib.Path)

@@ -1,8 +1,8 @@
-"""Models built from folders of Hugging Face, beside what PyTorch computed: tests/families.
+"""Compares models built from the Hugging Face folders in tests/families with the results of PyTorch.
 
-Every folder is built as declared and for every target, and with a past where it has one; each file is checked with full
-shape inference, and gives in ONNX Runtime what PyTorch gave, within 1e-4, padding left out. With a past, a prompt and
-three steps give what one pass over all tokens gave.
+Every folder is built without optimization and for every target, and with a past if it supports one. Each file must pass
+the ONNX checker with full shape inference, and its results in ONNX Runtime must equal those of PyTorch within 1e-4,
+except for padding. With a past, a prompt and three steps must give the results of one pass over all tokens.
 """
 
 import argparse
@@ -24,11 +24,11 @@ WAYS = {
     "ort": ["--target", "ort"],
 }
 TOLERANCE = 1e-4
-# Half precision is near; bf16 is checked alone, since the runtime has no kernels for it on processors.
+# The tolerances of half precision; bf16 is only checked, since ONNX Runtime has no CPU kernels for it.
 HALF = ["bert_mlm", "gpt2", "gpt_neox", "llama", "qwen3", "phi3", "gemma2", "t5", "bart", "m2m_100", "whisper", "vit", "clip"]
 HALF_TOLERANCE = 0.1
 STEPS = 3
-# Their rotary frequencies follow from the length so far, so that keys of earlier steps were turned by others.
+# Their rotary frequencies depend on the length, so keys of earlier steps were rotated with other frequencies.
 BY_LENGTH = {"llama_dynamic", "phi3", "phi3_base"}
 
 
@@ -37,7 +37,7 @@ class Wrong(Exception):
 
 
 def cases(folder):
-    """Inputs and outputs of each shape, by name."""
+    """Returns the inputs and outputs of each shape, by name."""
     tensors = load_file(folder / "expected.safetensors")
     for at in sorted({name.split("/")[0] for name in tensors}):
         yield [
@@ -59,7 +59,7 @@ def load(path):
 
 
 def run(session, values):
-    """All outputs by name; the session is given what it asks for, and all that is there."""
+    """Returns all outputs by name; the session gets exactly the inputs that it requires."""
     asked = {port.name for port in session.get_inputs()}
     missing, unasked = asked - values.keys(), values.keys() - asked
     if missing or unasked:
@@ -68,7 +68,7 @@ def run(session, values):
 
 
 def difference(found, expected, mask):
-    """The largest difference to what PyTorch gave, each relative to 1 or more, without rows of padding."""
+    """Returns the largest difference from PyTorch, relative to values over 1, without rows of padding."""
     largest = 0.0
     for name, value in expected.items():
         if name not in found:
@@ -92,7 +92,7 @@ def present_to_past(found):
 
 
 def in_steps(session, values):
-    """A prompt and single steps, put together."""
+    """Runs a prompt and single steps, and concatenates the results."""
     ids, mask, positions = values["input_ids"], values["attention_mask"], values["position_ids"]
     length = ids.shape[1]
     prompt = max(length - STEPS, 1)
@@ -108,13 +108,13 @@ def in_steps(session, values):
 
 
 def takes_past(folder, values, expected):
-    """Whether it is a decoder that gives states or scores of every token."""
+    """Returns whether it is a decoder that returns states or scores of every token."""
     is_decoder = "position_ids" in values and {"last_hidden_state", "logits"} & expected.keys()
     return is_decoder and not folder.name.endswith(("_sequence", "_token")) and folder.name not in BY_LENGTH
 
 
 def seq2seq_whole(encoder, decoder, values):
-    """Encoder and decoder, each a file of its own, over all tokens at once."""
+    """Runs encoder and decoder, in separate files, over all tokens at once."""
     source = {name: value for name, value in values.items() if name != "decoder_input_ids"}
     memory = run(encoder, source)["last_hidden_state"]
     mask = {"encoder_attention_mask": values["attention_mask"]} if "attention_mask" in values else {}
@@ -122,7 +122,7 @@ def seq2seq_whole(encoder, decoder, values):
 
 
 def seq2seq_in_steps(encoder, first, later, values):
-    """The same: a prompt for the first decoder, and single steps for the later one."""
+    """Runs a prompt through the first decoder, and single steps through the decoder with a past."""
     ids = values["decoder_input_ids"]
     prompt = max(ids.shape[1] - STEPS, 1)
     found, mask = seq2seq_whole(encoder, first, values | {"decoder_input_ids": ids[:, :prompt]})
@@ -135,7 +135,7 @@ def seq2seq_in_steps(encoder, first, later, values):
 
 
 def judge_folder(program, folder, arguments):
-    """The largest difference of a folder, built in one way."""
+    """Returns the largest difference of a folder, built in one way."""
     differences = []
     with tempfile.TemporaryDirectory() as out:
         out = pathlib.Path(out)
@@ -162,7 +162,7 @@ def judge_folder(program, folder, arguments):
 
 
 def in_half_precision(program, folder):
-    """The largest difference of a model whose weights were converted while they were written."""
+    """Returns the largest difference of a model whose weights were converted while they were written."""
     differences = []
     with tempfile.TemporaryDirectory() as out:
         out = pathlib.Path(out)

@@ -1,9 +1,9 @@
-"""Hostile files against the command line: stored ones (tests/hostile) and many more that are made here.
+"""Runs the command line on hostile files: stored ones (tests/hostile) and many more that are created here.
 
-Each file goes through `optimize`, `check` and `inspect` within 10 seconds and 1 GB of address space. `reject` wants
-exit 1 and one clear line that names the file and the cause, and nothing written; `accept` wants an equal model;
-`bounded` takes either. Never a signal, a panic, a file left behind, a control character from the model on the
-terminal, or a look at a file outside the model's folder.
+Each file goes through `optimize`, `check` and `inspect` within 10 seconds and 1 GB of address space. `reject` requires
+exit code 1, one clear line that names the file and the cause, and no output file; `accept` requires an equal model;
+`bounded` accepts either. Never allowed are a signal, a panic, a leftover file, a control character from the model on
+the terminal, and access to a file outside the model's folder.
 
     python tests/interop/hostile.py target/release/netwright [NAME ...]
 """
@@ -38,11 +38,11 @@ IN_ACCESS, IN_OPEN, IN_NONBLOCK = 1, 32, os.O_NONBLOCK
 
 
 class Failed(Exception):
-    """Why a case failed, the kind of failure first."""
+    """Why a case failed: the kind of failure, and details."""
 
 
-# What ONNX's checker refuses and netwright does not: it keeps the node or the name as it came and leaves it to the
-# runtime, so that what is written is as wrong as what was read. They must still be bounded.
+# Models that ONNX's checker refuses and netwright accepts: it passes the node or name through and leaves it to the
+# runtime, so the output is as wrong as the input. They must still be bounded.
 LENIENT = frozenset(
     """
     graph_attribute_unknown
@@ -86,7 +86,7 @@ def stored():
 
 
 class Watch:
-    """Tells whether a file was opened or read, through inotify."""
+    """Reports through inotify whether a file was opened or read."""
 
     def __init__(self, path):
         libc = ctypes.CDLL(None, use_errno=True)
@@ -104,7 +104,7 @@ class Watch:
 
 
 def contents(folder):
-    """Names, kinds, sizes and times of everything beneath a folder."""
+    """Returns names, kinds, sizes and times of everything beneath a folder."""
     found = {}
     for where, folders, files_ in os.walk(os.fsencode(folder)):
         for name in folders + files_:
@@ -121,7 +121,7 @@ def limit(case):
 
 
 def run(case, command):
-    """Runs a command within the limits: its exit code, standard error and standard output."""
+    """Runs a command within the limits; returns its exit code, standard error and standard output."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         process = subprocess.Popen(
             command,
@@ -190,14 +190,14 @@ def judge(case, netwright, verb, root):
     lines = [line for line in err.splitlines() if line and not line.startswith(("warning", "  help: "))]
     if len(lines) != 1 or len(lines[0]) > LINE or not lines[0].startswith("error: "):
         raise Failed("message", f"{len(lines)} lines, {len(err)} characters: {err[:300]!r}")
-    # A file name may hold what no line may: its beginning is enough.
+    # A file name may contain what a line may not; compare its beginning only.
     paths = [case.model, os.path.normpath(case.output), os.path.dirname(case.output)]
     if not any(re.match(r"[\w.-]*", os.path.basename(path))[0] in lines[0] for path in paths if path):
         raise Failed("message", f"does not name the file: {lines[0]!r}")
 
 
 def feeds(model):
-    """One input: small numbers, and 2 for every symbol."""
+    """Returns one input: small numbers, and size 2 for every symbol."""
     types = onnx.helper.tensor_dtype_to_np_dtype
     found = {}
     weights = {weight.name for weight in model.graph.initializer}
@@ -210,7 +210,7 @@ def feeds(model):
 
 
 def compare(case, source, output):
-    """The output is a model, and where the case is to be accepted it computes the same."""
+    """Checks that the output is a model, and, if the case is to be accepted, has equal results."""
     if case.expect != "accept":
         if os.path.isfile(output):
             onnx.load(output, load_external_data=False)
@@ -260,7 +260,7 @@ def failures(case, netwright):
 def main():
     arguments = argparse.ArgumentParser()
     arguments.add_argument("netwright", type=lambda path: str(pathlib.Path(path).resolve()))
-    arguments.add_argument("names", nargs="*", help="the cases to run; all where none is named")
+    arguments.add_argument("names", nargs="*", help="the cases to run [default: all]")
     chosen = arguments.parse_args()
     cases = [*stored(), *(case for group in GROUPS for case in group.CASES)]
     names = [case.name for case in cases]

@@ -1,8 +1,8 @@
-"""What the judges of this folder share: running netwright, running models elsewhere, and comparing what comes out."""
+"""Shared by the judges of this folder: running netwright, running models in other runtimes, and comparing results."""
 
 import os
 
-# ONNX Runtime refuses operator versions that were not final when it was built; those that it knows all the same serve.
+# By default ONNX Runtime refuses opsets that were not final when it was built; it runs those that it implements.
 os.environ.setdefault("ALLOW_RELEASED_ONNX_OPSET_ONLY", "0")
 
 import pathlib
@@ -24,7 +24,7 @@ OPTIMIZED = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
 
 @dataclass
 class Outcome:
-    """How a run of netwright ended."""
+    """The result of a run of netwright."""
 
     code: int | None
     stdout: str
@@ -32,7 +32,7 @@ class Outcome:
 
     @property
     def crash(self):
-        """What no input may lead to, or None: a signal, a panic, an exit code that the help does not list, a long run."""
+        """Returns a failure that no input may cause, or None: signal, panic, undocumented exit code or timeout."""
         if self.code is None:
             return f"over {MOST_SECONDS} s"
         if "panicked at" in self.stderr:
@@ -41,13 +41,13 @@ class Outcome:
 
     @property
     def message(self):
-        """The first line that says what is wrong, and what follows its colon."""
+        """Returns the first line of the error, and the next one if the first ends with a colon."""
         lines = [line.strip() for line in self.stderr.splitlines() if line.strip()] or [f"exit code {self.code}"]
         return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
 
 
 def netwright(program, *arguments, folder=None):
-    """Runs a command in the folder, so that messages hold no path of this run."""
+    """Runs a command in the folder, so that messages do not contain the path of this run."""
     command = [pathlib.Path(program).resolve(), *arguments]
     kept = {"capture_output": True, "text": True, "errors": "replace"}
     try:
@@ -58,7 +58,7 @@ def netwright(program, *arguments, folder=None):
 
 
 def session(model, level=PLAIN, threads=1):
-    """A session of ONNX Runtime for a path or bytes."""
+    """Creates a session of ONNX Runtime for a path or bytes."""
     options = ort.SessionOptions()
     options.graph_optimization_level = level
     options.intra_op_num_threads = threads
@@ -79,7 +79,7 @@ RUNTIMES = {"ONNX Runtime": in_onnxruntime, "the reference evaluator": in_refere
 
 
 def invalid(path, full=True):
-    """What the ONNX checker has against a model, or None; `full` infers shapes strictly."""
+    """Returns the error of the ONNX checker for a model, or None; `full` infers shapes strictly."""
     try:
         onnx.checker.check_model(str(path), full_check=full)
         return None
@@ -99,7 +99,7 @@ def first_line(error):
 
 
 def difference(found, expected, elements=True, tolerance=0.0):
-    """How two results differ, in type, in shape or (with `elements`) in any bit, or by over the tolerance; or None."""
+    """Returns how two results differ in type, shape, any bit (with `elements`) or beyond the tolerance; or None."""
     if isinstance(expected, list):
         if not isinstance(found, list):
             return f"{type(found).__name__}, not a list"
@@ -125,7 +125,7 @@ def difference(found, expected, elements=True, tolerance=0.0):
 
 
 def bind_shared(session, feeds, buffers):
-    """Binds the inputs of a model with `--kv-cache shared`: each buffer is past and present. The output is the logits."""
+    """Binds the inputs of a model with `--kv-cache shared`: each buffer is past and present. Returns the logits."""
     binding = session.io_binding()
     for name, array in feeds.items():
         binding.bind_cpu_input(name, array)
@@ -137,14 +137,14 @@ def bind_shared(session, feeds, buffers):
 
 
 def equal_bits(found, expected):
-    # Texts, whose bytes may be pointers.
+    # Strings, whose bytes may be pointers.
     if expected.dtype.kind in "OUST":
         return found.tolist() == expected.tolist()
     return found.tobytes() == expected.tobytes()
 
 
 def largest_difference(found, expected):
-    """The largest |a - b| / max(1, |b|)."""
+    """Returns the largest |a - b| / max(1, |b|)."""
     assert found.shape == expected.shape, f"shape {found.shape}, not {expected.shape}"
     assert found.dtype == expected.dtype, f"type {found.dtype}, not {expected.dtype}"
     differs = (found != expected) & ~(np.isnan(found) & np.isnan(expected))
@@ -153,7 +153,7 @@ def largest_difference(found, expected):
 
 
 def nodes(graph):
-    """Every node of a graph, those of its subgraphs included."""
+    """Returns every node of a graph and of its subgraphs."""
     for node in graph.node:
         yield node
         for attribute in node.attribute:
@@ -162,7 +162,7 @@ def nodes(graph):
 
 
 def interface_change(found, expected):
-    """How the inputs and outputs differ in name, order or declared type, or None; what is not declared may become so."""
+    """Returns how inputs and outputs differ in name, order or declared type, or None; new declarations are allowed."""
     for side in ["input", "output"]:
         ports, wanted = getattr(found, side), getattr(expected, side)
         names, wanted_names = [port.name for port in ports], [port.name for port in wanted]
@@ -176,7 +176,7 @@ def interface_change(found, expected):
 
 
 def type_pattern(declared):
-    """A declared type as netwright prints it: as a pattern that leaves open what is not declared, and to be read."""
+    """Returns a declared type as netwright prints it: as a pattern with undeclared parts open, and as text."""
     kind = declared.WhichOneof("value")
     if kind in ("sequence_type", "optional_type"):
         word = kind.removesuffix("_type")
@@ -194,7 +194,7 @@ def type_pattern(declared):
 
 
 def element_name(number):
-    """`FLOAT` is f32, `BFLOAT16` bf16, `FLOAT8E4M3FN` f8e4m3fn, `UINT4` u4."""
+    """Returns the name of an element type: f32 for `FLOAT`, bf16 for `BFLOAT16`, f8e4m3fn for `FLOAT8E4M3FN`."""
     name = onnx.TensorProto.DataType.Name(number)
     if name in ("FLOAT", "DOUBLE"):
         return {"FLOAT": "f32", "DOUBLE": "f64"}[name]

@@ -1,6 +1,6 @@
-"""Kills netwright at many moments: what was there stays whole, nothing is left behind, and no child outlives its parent.
+"""Kills netwright at many moments: files stay whole, no files are left over, and no child outlives its parent.
 
-For each command and signal, 50 runs are killed after delays that are spread over the time that the command takes.
+For each command and signal, 50 runs are killed after delays spread over the duration of the command.
 """
 
 import argparse
@@ -24,7 +24,7 @@ WIDTH = 1024
 
 
 def make_model(path):
-    """Products of matrices, 48 MB, so that writing takes a while."""
+    """Writes a model of matrix products with 48 MB, so that writing takes a while."""
     random = np.random.default_rng(0)
     names = [f"w{at}" for at in range(LAYERS)]
     tensors = [numpy_helper.from_array(random.standard_normal((WIDTH, WIDTH)).astype(np.float32) / 32, name) for name in names]
@@ -35,7 +35,7 @@ def make_model(path):
 
 
 def processes():
-    """The command lines of all processes that are not dead, by number."""
+    """Returns the command lines of all live processes, by process id."""
     found = {}
     for entry in pathlib.Path("/proc").glob("[0-9]*"):
         try:
@@ -48,12 +48,12 @@ def processes():
 
 
 def workers(program):
-    """Processes that verify for a parent."""
+    """Returns the processes that verify for a parent."""
     return [number for number, line in processes().items() if line[0] == os.fsencode(program) and b"__verify-worker" in line]
 
 
 def run(command, folder, delay, number):
-    """Starts a command, and kills it after the delay; whether it was still running."""
+    """Starts a command, and kills it after the delay; returns whether it was still running."""
     quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen(command, cwd=folder, **quiet)
     try:
@@ -105,7 +105,7 @@ def main():
                         wrong.append(f"{label}: a child is alive after a second")
                         [os.kill(child, signal.SIGKILL) for child in alive]
     print("\n".join(wrong))
-    print(f"kills: {count - len(wrong)} of {count} runs left all as it should be; {killed} were killed while they ran")
+    print(f"kills: {count - len(wrong)} of {count} runs passed; {killed} were killed while they ran")
     sys.exit(bool(wrong) or killed < count / 4)
 
 

@@ -1,9 +1,9 @@
-"""Writes the values that options have in transformers where a `config.json` leaves them out: one table by model type.
+"""Writes the defaults of transformers for options that are absent in `config.json`: a table by model type.
 
     /tmp/venv/bin/pip install transformers==4.57.6
     /tmp/venv/bin/python tests/interop/make_defaults.py
 
-They are the defaults of each configuration class's own parameters; those that are None have no value.
+They are the default parameters of each configuration class; None is left out.
 """
 
 import inspect

@@ -1,10 +1,10 @@
-"""Makes tiny random models of every family with transformers, beside what PyTorch computes: tests/families.
+"""Creates tests/families: tiny random models of every family, and their results in PyTorch.
 
     python -m venv /tmp/venv && /tmp/venv/bin/pip install --requirement tests/interop/requirements-bench.txt
     /tmp/venv/bin/python tests/interop/make_families.py [NAME ...]
 
-Each folder is what `save_pretrained` writes, and `expected.safetensors`: for three shapes with padding the inputs
-`N/in/NAME` and the outputs `N/out/NAME`, all by the names that the ONNX file has.
+Each folder contains the files of `save_pretrained`, and `expected.safetensors`: for three shapes with padding the
+inputs `N/in/NAME` and the outputs `N/out/NAME`, with the names in the ONNX file.
 """
 
 import json
@@ -45,7 +45,7 @@ def rope(kind, **options):
 
 
 
-# name: model, configuration, options, what its inputs are
+# The name: model, configuration, options, kind of inputs.
 MODELS = {
     "bert": ("BertModel", BERT, "types"),
     "bert_mlm": ("BertForMaskedLM", BERT, "types"),
@@ -121,7 +121,7 @@ MODELS = {
 # The family of examples/add_a_family.rs.
 MODELS["opt"] = ("OPTForCausalLM", dict(vocab_size=48, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, ffn_dim=32, max_position_embeddings=24, word_embed_proj_dim=16, pad_token_id=0, bos_token_id=1, eos_token_id=2), "causal")
 
-# The other heads of families that share their code with another, of one layer.
+# Other heads of families that share their code with another, with one layer.
 for name, camel in (("mistral", "Mistral"), ("qwen2", "Qwen2"), ("qwen3", "Qwen3"), ("phi3", "Phi3"), ("gemma2", "Gemma2"), ("gpt_neox", "GPTNeoX"), ("xlm_roberta", "XLMRoberta"), ("camembert", "Camembert")):
     of, options, kind = MODELS.get(name) or MODELS["roberta"]
     options = {key: value for key, value in options.items() if key != "layer_types"} | dict(num_hidden_layers=1) | LABELS
@@ -132,7 +132,7 @@ for name, camel in (("mistral", "Mistral"), ("qwen2", "Qwen2"), ("qwen3", "Qwen3
 
 
 def randomized(model):
-    """Weights that matter: none is 0 or 1, and norms are not the identity."""
+    """Sets random weights: none is 0 or 1, and norms are not the identity."""
     with torch.no_grad():
         for name, parameter in sorted(model.named_parameters()):
             if not parameter.requires_grad:
@@ -143,7 +143,7 @@ def randomized(model):
 
 
 def texts(pad, sizes=((1, 5), (2, 7), (3, 4)), left=()):
-    """For each shape ids and mask, the last text shorter than the others."""
+    """Returns ids and mask for each shape; the last text is shorter than the others."""
     for at, (batch, length) in enumerate(sizes):
         ids = torch.randint(3, 47, (batch, length))
         mask = torch.ones_like(ids)
@@ -155,7 +155,7 @@ def texts(pad, sizes=((1, 5), (2, 7), (3, 4)), left=()):
 
 
 def cases(model, kind):
-    """Inputs and outputs of three shapes."""
+    """Returns the inputs and outputs of three shapes."""
     config = model.config
     pad = getattr(config, "pad_token_id", None) or 0
     for ids, mask in texts(pad, left=(2,) if kind == "causal" else ()):
@@ -165,7 +165,7 @@ def cases(model, kind):
         if kind == "causal":
             inputs["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)
         if kind.startswith("ended"):
-            # Each text has one token that ends it.
+            # Each text has one end token.
             for row, keep in zip(inputs["input_ids"], mask):
                 row[int(keep.sum()) - 1] = 1 if kind == "ended by 1" else 2
         if kind in ("seq2seq", "sound"):
@@ -173,14 +173,14 @@ def cases(model, kind):
         if kind == "sound":
             inputs = dict(input_features=torch.randn(len(ids), 4, 12), decoder_input_ids=inputs["decoder_input_ids"])
         if kind in ("clip", "clip text"):
-            # Where a text ends tells which state stands for it.
+            # The position of the end token determines the state that represents the text.
             inputs["input_ids"][:, -3] = 47
         if kind in ("clip", "image"):
             side = getattr(config, "vision_config", config).image_size
             image = dict(pixel_values=torch.randn(len(ids), 3, side, side))
             inputs = inputs | image if kind == "clip" else image
         if kind == "clip text":
-            # Padding stands behind the end, which no state before it sees.
+            # Padding follows the end token, so no earlier state sees it.
             del inputs["attention_mask"]
         outputs = model(**inputs)
         if kind == "sentence":
@@ -216,7 +216,7 @@ def main():
 
 
 def save_expected(model, kind, folder):
-    """Writes what the model computes, and of what."""
+    """Writes the inputs and outputs of a model."""
     tensors = {}
     with torch.no_grad():
         for at, (inputs, outputs) in enumerate(cases(model, kind)):
@@ -227,7 +227,7 @@ def save_expected(model, kind, folder):
 
 
 def sentence_transformer(folder):
-    """The files that sentence-transformers puts beside a model of mean pooling and normalization."""
+    """Writes the files that sentence-transformers adds to a model with mean pooling and normalization."""
     kinds = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
     modules = [dict(idx=at, name=str(at), path=path, type=f"sentence_transformers.models.{kind}") for at, (path, kind) in enumerate(kinds)]
     (folder / "modules.json").write_text(json.dumps(modules, indent=2))

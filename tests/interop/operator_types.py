@@ -1,7 +1,7 @@
-"""Writes the table of the element types that operators take: crates/ir/src/op/types/table.rs.
+"""Writes the table of the element types that operators support: crates/ir/src/op/types/table.rs.
 
-ONNX's own operators come from the schemas of the onnx package, those of com.microsoft from ONNX Runtime, which also
-tells for which types its CPU provider has a kernel. With `--check` the table is compared, and nothing is written.
+ONNX's operators come from the schemas of the onnx package, those of com.microsoft from ONNX Runtime, which also
+reports the types for which its CPU provider has a kernel. `--check` only compares the table with the file.
 """
 
 import pathlib
@@ -48,7 +48,7 @@ sets = {}
 
 
 def number(types):
-    """The number of a set of types; those that are not tensors are left out."""
+    """Encodes a set of types as a number, without those that are not tensors."""
     words = {WORDS[name[7:-1]] for name in types if name.startswith("tensor(") and name[7:-1] in WORDS}
     return sets.setdefault(" ".join(sorted(words, key=ORDER.index)), len(sets)) if words else None
 
@@ -58,7 +58,7 @@ def name_of(option):
 
 
 def version(schema, kernels):
-    """The line of a schema."""
+    """Returns the table line of a schema."""
     variables = {c.type_param_str: set(c.allowed_type_strs) for c in schema.type_constraints}
     used = {}
 
@@ -70,7 +70,7 @@ def version(schema, kernels):
             return ("_" if at is None else str(at)) + repeats
         if number(variables[type_str]) is None:
             return "_" + repeats
-        # A sequence of anything is not bound to the variable of a tensor.
+        # A sequence of any type is not bound to the type variable of a tensor.
         used[type_str] = None
         return type_str + repeats
 
@@ -96,7 +96,7 @@ def main():
             kernels.setdefault((kernel.domain, kernel.op_name), []).append(kernel)
 
     def served(domain, name, since):
-        """The kernels of a version: an open-ended one serves the version that it names alone."""
+        """Returns the kernels of a version: an open-ended kernel serves only the version that it names."""
         def serves(first, last):
             return first == since if last >= OPEN else first <= since <= last
         return [kernel for kernel in kernels.get((domain, name), []) if serves(*kernel.version_range)]

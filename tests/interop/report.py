@@ -1,4 +1,4 @@
-"""The page of `netwright optimize --report`, in headless Chromium at the width of a phone, light and dark."""
+"""Checks the page of `netwright optimize --report` in headless Chromium, at the width of a phone, light and dark."""
 
 import argparse
 import functools
@@ -16,7 +16,7 @@ import judge
 import onnx
 
 WIDTH = 375
-# What the page says of itself, from a frame as wide as a phone.
+# A script that measures the page in a frame as wide as a phone.
 FRAME = f"""<!doctype html>
 <iframe id="page" src="report.html" style="width: {WIDTH}px; height: 900px; border: 0"></iframe>
 <pre id="told"></pre>
@@ -56,7 +56,7 @@ def told(url, folder, scheme):
 
 
 def hostile(path, output):
-    """The model with names that would be markup."""
+    """Returns the model with names that look like markup."""
     model = onnx.load(path)
     node = model.graph.node[-1]
     name = "<script>hostile = 1</script><img src=x onerror='hostile = 2'>"

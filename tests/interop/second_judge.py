@@ -1,10 +1,10 @@
-"""ONNX Runtime as the judge of `netwright verify`.
+"""Checks `netwright verify` with ONNX Runtime as the judge.
 
 Usage: second_judge.py NETWRIGHT
 
-Every exported model of `models`, optimized for ONNX Runtime, is verified against itself in every runtime, with the library
-of this Python's onnxruntime: none may differ, fail or be beyond judgement. Also what is said of libraries that cannot be
-used.
+Every exported model of `models` is compared with its form optimized for ONNX Runtime, in every runtime, with the
+library of this Python's onnxruntime: none may differ, fail or be unverifiable. Also checks the errors for libraries that
+cannot be used.
 """
 
 import concurrent.futures
@@ -33,7 +33,7 @@ def run(netwright, *arguments):
 
 
 def judge(netwright, model, folder):
-    """What is wrong with the verdicts on a model."""
+    """Returns what is wrong with the verdicts on a model."""
     name = model.stem
     output = folder / model.name
     written = run(netwright, "-q", "optimize", model, "-o", output, "--target", "ort")
@@ -50,7 +50,7 @@ def judge(netwright, model, folder):
 
 
 def messages(netwright, model, folder):
-    """What is wrong with what is said of libraries that cannot be used."""
+    """Returns what is wrong with the errors for libraries that cannot be used."""
     text = folder / "text.so"
     text.write_text("not a library")
     cases = [
@@ -76,7 +76,7 @@ def main():
             found = pool.map(lambda model: judge(netwright, model, folder), models)
             wrong = [line for lines in found for line in lines] + messages(netwright, models[0], folder)
     print("\n".join(wrong))
-    print(f"second judge: {len(models)} models in {len(WAYS)} ways, {len(wrong)} wrong")
+    print(f"second judge: {len(models)} models in {len(WAYS)} ways, {len(wrong)} failed")
     sys.exit(bool(wrong))
 
 

@@ -1,9 +1,9 @@
-"""`--kv-cache shared`: models that add to buffers of the caller's, beside those that give a longer cache each step:
-exports, and what is built from folders of Hugging Face.
+"""Checks `--kv-cache shared`: compares models that update the caller's buffers with models that return a longer cache
+each step, for exports and for models built from Hugging Face folders.
 
-A prompt with padding in front and three steps for a batch of two; a prompt, more tokens at once and a step for one
-sequence. Past and present are the same memory. Logits and caches must be those of the export within 1e-4, but for rows
-of padding, which have other results.
+Runs a prompt with left padding and three steps for a batch of two; and a prompt, several tokens at once and a step for
+one sequence. Past and present are the same memory. Logits and caches must equal those of the export within 1e-4, except
+for rows of padding.
 """
 
 import argparse
@@ -29,12 +29,12 @@ MODELS = [
     "llama4_kv.dynamo",
 ]
 FOLDERS = ["gpt2", "gpt_neox", "llama", "llama_yarn", "smollm", "mistral", "qwen2", "qwen3", "gemma2"]
-# Tokens of each step, and how many the first sequence is padded with in front.
+# The number of tokens of each step, and the left padding of the first sequence.
 RUNS = [(2, [5, 1, 1, 1], 2), (1, [4, 3, 1], 0)]
 
 
 def caches(session, batch, length):
-    """Empty keys and values of the past, by name."""
+    """Returns empty past keys and values, by name."""
     ports = [port for port in session.get_inputs() if port.name.startswith("past_key_values")]
     return {port.name: np.zeros((batch, port.shape[1], length, port.shape[3]), np.float32) for port in ports}
 
@@ -61,8 +61,8 @@ CAUSAL = [
 
 
 def small_heads(padded):
-    """A model whose heads are too small for GroupQueryAttention, and whose mask need not be causal: it hides padding, or
-    later keys, so that no input tells how long the past is."""
+    """Returns a model whose heads are too small for GroupQueryAttention, and whose mask hides padding or later keys, so
+    that no input determines the length of the past."""
     cache = ["batch", 4, "past", 4]
     ports = [
         helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["batch", "seq"]),

@@ -1,9 +1,9 @@
-"""Traps against the optimizer: models on which a tempting rewrite is wrong must compute the same, to the bit.
+"""Checks traps for the optimizer: models on which a tempting rewrite is wrong must have bitwise equal results.
 
-Each trap is optimized for every target, and raised to a later opset. Original and result must pass the ONNX checker, offer the same interface, and
-give the same in ONNX Runtime with its own optimizations off (in ONNX's reference evaluator where ONNX Runtime does not
-take the original): types, shapes and bytes, the sign of zero included; any NaN is as good as another. What fails at
-run time must go on failing. The result may not be larger beyond a small bound.
+Each trap is optimized for every target, and raised to a later opset. Original and result must pass the ONNX checker,
+have the same interface, and have equal results in ONNX Runtime without its own optimizations (in ONNX's reference
+evaluator if ONNX Runtime refuses the original): types, shapes and bytes, including the sign of zero; all NaN are equal.
+A model that fails when it runs must still fail. The result may be larger only within a small bound.
 
     python tests/interop/traps.py target/release/netwright [--list] [NAME ...]
 """
@@ -40,7 +40,7 @@ GROWTH_BYTES, GROWTH_FACTOR = 1024, 1.1
 
 
 class Failed(Exception):
-    """Why a trap failed, the kind of failure first."""
+    """Why a trap failed: the kind of failure, and details."""
 
 
 def load(path, engine):
@@ -50,7 +50,7 @@ def load(path, engine):
 
 
 def child(path, engine, feeds, pipe):
-    """Sends `None` or why the model does not load, then an outcome for each feed: (true, outputs) or (false, why)."""
+    """Sends `None`, or why the model does not load; then (true, outputs) or (false, error) for each feed."""
 
     def send(message):
         pickle.dump(message, pipe)
@@ -73,7 +73,7 @@ def child(path, engine, feeds, pipe):
 
 
 def outcomes(path, engine, feeds):
-    """What the model computes for each feed, run in processes of their own since a division by zero kills them."""
+    """Runs the model for each feed in a separate process, since an integer division by zero kills it."""
     found = []
     while True:
         ours, theirs = os.pipe()
@@ -102,7 +102,7 @@ def outcomes(path, engine, feeds):
 
 
 def differs(found, expected):
-    """How two results differ, or `None`."""
+    """Returns how two results differ, or `None`."""
     if isinstance(expected, (list, tuple)) and isinstance(found, (list, tuple)):
         if len(found) != len(expected):
             return f"{len(found)} elements, not {len(expected)}"
@@ -126,14 +126,14 @@ def differs(found, expected):
 
 
 def interface_of(model):
-    """What a caller sees: inputs, outputs with their types, and the initializers that may be overridden."""
+    """Returns the interface: inputs, outputs with their types, and overridable initializers."""
     overridable = {weight.name for weight in model.graph.initializer} & {value.name for value in model.graph.input}
     inputs = [(value.name, value.type.SerializeToString(deterministic=True)) for value in model.graph.input]
     return inputs, [value.name for value in model.graph.output], overridable
 
 
 def check_outputs(before, after):
-    """Declared types stand; only a dim or a shape that was left open may be filled in."""
+    """Declared types must not change; only an undeclared dim or shape may be declared."""
     for old, new in zip(before.graph.output, after.graph.output, strict=True):
         old, new = old.type, new.type
         if not old.HasField("tensor_type"):
@@ -153,7 +153,7 @@ def check_outputs(before, after):
 
 
 def operators(graph, found=None):
-    """How often each operator stands in a graph and its subgraphs."""
+    """Counts each operator in a graph and its subgraphs."""
     found = collections.Counter() if found is None else found
     for node in graph.node:
         found[node.op_type] += 1
@@ -201,7 +201,7 @@ def judge(trap, source, expected, engine, flags, output):
         if not ran and runs and not trap.mends:
             raise Failed("error lost", f"gives {got} where the original fails with: {wanted}; for {where}")
         if ran and not runs:
-            # ONNX Runtime has no kernel of the wanted version: that is no fault of the model.
+            # ONNX Runtime has no kernel of this version, which is not the fault of the model.
             if "--opset" in flags and "NOT_IMPLEMENTED" in got:
                 continue
             raise Failed("error", f"fails where the original does not: {got}; for {where}")
@@ -210,7 +210,7 @@ def judge(trap, source, expected, engine, flags, output):
 
 
 def blame(netwright, trap, source, expected, engine, flags):
-    """The first rewrite after which the trap fails."""
+    """Returns the first rewrite after which the trap fails."""
     for count in range(50):
         try:
             judge(trap, source, expected, engine, flags, optimize(netwright, source, *flags, "--stop-after", str(count)))
@@ -220,7 +220,7 @@ def blame(netwright, trap, source, expected, engine, flags):
 
 
 def failures(netwright, trap, folder):
-    """Of each target that fails: its name and why."""
+    """Returns the name and the reason for each target that fails."""
     source = folder / "trap.onnx"
     onnx.save(trap.model, source)
     onnx.checker.check_model(trap.model, full_check=True)
@@ -235,10 +235,10 @@ def failures(netwright, trap, folder):
             judge(trap, source, expected, engine, flags, optimize(netwright, source, *flags))
         except Failed as failed:
             kind, why = failed.args
-            # A model that can only fail may be refused at once.
+            # A model that always fails may be refused.
             if kind == "refused" and not any(ran for ran, _ in expected):
                 continue
-            # Nor is every operator the same in a later opset.
+            # Some operators change their meaning in a later opset.
             if kind == "refused" and target == "raised" and re.search(r"\b24\b", why):
                 continue
             if kind not in ("refused", "crash"):
@@ -266,7 +266,7 @@ def main():
             try:
                 engine, expected, found = failures(chosen.netwright, trap, folder)
             except Exception as error:
-                # A trap that is no legal model judges nothing.
+                # A trap that is not a valid model proves nothing.
                 engine, expected, found = "none", [], {"trap": ("trap", re.sub(r"\s+", " ", str(error)))}
             if chosen.list:
                 runs = sum(ran for ran, _ in expected)

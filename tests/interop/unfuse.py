@@ -1,11 +1,11 @@
-"""Models made for one runtime, opened in another: operators that stand for several, written out.
+"""Checks models made for one runtime in another: composite operators are decomposed.
 
 - The node tests of Attention, RotaryEmbedding, RMSNormalization, Gelu, Swish and LayerNormalization, brought to an opset
-  that has none of them, and to the forms that tract and ONNX Runtime run.
-- Operators of ONNX Runtime's own domain, for targets without it: computed by ONNX Runtime before and after.
+  that has none of them, and to the forms that tract and ONNX Runtime support.
+- Operators of ONNX Runtime's own domain, for targets without it: ONNX Runtime runs them before and after.
 
-Results must be those of the tests, or of ONNX Runtime, within 1e-4; of f16 and bf16 within two units in the last place,
-as runtimes round between the steps.
+Results must equal those of the tests, or of ONNX Runtime, within 1e-4; f16 and bf16 within two units in the last place,
+because runtimes round between the steps.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def optimize(program, path, output, flags):
 
 
 def results(path, feeds):
-    """By ONNX Runtime, or else by the reference evaluator."""
+    """Runs a model in ONNX Runtime, or else in the reference evaluator."""
     try:
         return judge.in_onnxruntime(path, feeds)
     except Exception:
@@ -54,7 +54,7 @@ def difference(found, expected, tolerance):
 
 
 def node_tests(program, folder):
-    """What is wrong, and how many tests there were."""
+    """Returns what is wrong, and the number of tests."""
     wrong, count = [], 0
     for case in collect_testcases(None):
         if case.name.endswith("_expanded") or "_expanded_" in case.name or case.model is None:
@@ -89,7 +89,7 @@ def node_tests(program, folder):
 
 
 def late(flags):
-    """What the opset asked for has."""
+    """Returns the operators that the requested opset has."""
     return {"Gelu", "LayerNormalization"} if flags == ["--opset", "22"] else set()
 
 
@@ -107,14 +107,14 @@ def floats(*shape):
 
 
 def padded(keys):
-    """1 for keys, the last of the second sample being padding."""
+    """Returns 1 for keys; the last key of the second sample is padding."""
     mask = np.ones((BATCH, keys), np.int32)
     mask[1, keys - 2 :] = 0
     return mask
 
 
 class Case:
-    """One node: operands by name (arrays; those called `w_…` are initializers), attributes, and how many results."""
+    """Creates one node: operands by name (arrays; names with `w_` are initializers), attributes, number of results."""
 
     def __init__(
         self, op_type, operands, results=1, declined=None, domain="com.microsoft", integers=(), **attributes

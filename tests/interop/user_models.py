@@ -1,7 +1,7 @@
-"""Small models, each of a kind that an optimizer got wrong once, as users sent them: user_models/*.onnx.
+"""Checks small models of users, each of a kind that an optimizer once got wrong: user_models/*.onnx.
 
-Each is optimized in five ways. What comes out must load in ONNX Runtime where the model itself does, compute the same
-with padding on the left, with rows that are fully masked and with sizes of 1, and be left as it is by a second run.
+Each is optimized in five ways. The result must load in ONNX Runtime if the original does, have equal results with left
+padding, fully masked rows and sizes of 1, and must not change when it is optimized again.
 """
 
 import argparse
@@ -19,11 +19,11 @@ WAYS = {
     "tract": ["--target", "tract"],
     "ort": ["--target", "ort"],
 }
-# The sizes of symbols, run by run; all others are 5.
+# The sizes of symbols in each run; all others are 5.
 DEFAULTS = {"b": 2, "B": 2, "batch": 2, "p": 3, "P": 3, "PS": 8, "past": 3}
 ONES = dict.fromkeys(["b", "B", "batch", "s", "S", "seq", "t"], 1)
 RUNS = [DEFAULTS, DEFAULTS | ONES, DEFAULTS | {"b": 3, "B": 3, "batch": 3}]
-# Lengths that another input must agree with.
+# Lengths that must agree with another input.
 LENGTHS = {"sl": 4, "tl": 5, "tot": 5}
 TOLERANCES = {"float16": 3e-3, "float32": 1e-5, "float64": 1e-5}
 DTYPES = {
@@ -35,7 +35,7 @@ DTYPES = {
 
 
 def feeds(session, at):
-    """The inputs of a run: the last one masks its last row whole."""
+    """Returns the inputs of a run: the last run masks its last row fully."""
     random = np.random.default_rng(at)
     arrays = {}
     for port in session.get_inputs():
@@ -60,7 +60,7 @@ def feeds(session, at):
 
 
 def references(path):
-    """Inputs that ONNX Runtime runs the model with, and its results; None where it does not load it."""
+    """Returns inputs that ONNX Runtime accepts, and its results; None if it does not load the model."""
     try:
         session = judge.session(str(path))
     except Exception:
@@ -86,7 +86,7 @@ def difference(found, expected):
 
 
 def fault(program, path, flags, expected, folder):
-    """What is wrong with one way, or None."""
+    """Returns what is wrong with one way, or None."""
     written, again = folder / "written.onnx", folder / "again.onnx"
     outcome = judge.netwright(program, "-q", "optimize", path.resolve(), "-o", written, *flags)
     if outcome.crash or outcome.code != 0:

@@ -1,4 +1,4 @@
-//! Activations, right and with constants that are slightly off.
+//! Activations, correct and with slightly wrong constants.
 
 use crate::draft::{Draft, Value};
 use crate::element::Elem;
@@ -13,7 +13,7 @@ impl Draft {
             x.clone()
         };
         match self.random.below(14) {
-            // ONNX Runtime has no Erf of f64.
+            // ONNX Runtime does not support Erf of f64.
             0..=3 if x.elem != Elem::F64 => self.gelu_of_erf(x),
             0..=5 => self.gelu_of_tanh(x),
             6 => {
@@ -57,7 +57,7 @@ impl Draft {
         }
     }
 
-    /// A number as a scalar, which Clip wants.
+    /// Adds a number as a scalar, which Clip requires.
     fn flat(&mut self, number: &Value) -> Value {
         if number.shape.is_empty() {
             return number.clone();
@@ -68,7 +68,7 @@ impl Draft {
 
     fn gelu_of_erf(&mut self, x: &Value) -> Value {
         let root = std::f64::consts::SQRT_2;
-        // Some exporters round the root of two to five or four places.
+        // Some exporters round the square root of 2 to four or five places.
         let rounded = |places: f64| (root * places).floor() / places;
         let roots = [root, root, root, root, rounded(1e4), rounded(1e5), rounded(1e2), 1.5, root * 1.0001];
         let root = self.random.pick(&roots);
@@ -103,7 +103,7 @@ impl Draft {
         self.halved(x, &tanh)
     }
 
-    /// `0.5 x (1 + y)`, in one of its orders.
+    /// Adds `0.5 x (1 + y)`, in one of its orders.
     fn halved(&mut self, x: &Value, y: &Value) -> Value {
         let one = self.random.pick(&[1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.001]);
         let one = self.number(one);
@@ -126,7 +126,7 @@ impl Draft {
         }
     }
 
-    /// Two linear layers with an activation between them, or a gate.
+    /// Adds two linear layers with an activation between them, or a gate.
     pub(crate) fn feed_forward(&mut self, x: &Value) -> Value {
         let width = x.width();
         let wide = self.random.pick(&[4, 8]);

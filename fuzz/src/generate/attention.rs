@@ -1,4 +1,4 @@
-//! Attention, written out in the ways of exporters.
+//! Attention, in the various forms of exporters.
 
 use super::masks::Scores;
 use crate::draft::{Draft, Value};
@@ -6,11 +6,11 @@ use crate::element::Elem;
 use crate::proto::{self, Dim};
 
 impl Draft {
-    /// `x W + b`, in one of its forms.
+    /// Adds `x W + b`, in one of its forms.
     pub(crate) fn linear(&mut self, x: &Value, width: i64) -> Value {
         let from = x.width();
         if self.random.percent(12) {
-            // As a product of matrices between two reshapes.
+            // As a Gemm between two reshapes.
             let rows =
                 x.shape[..x.shape.len() - 1].iter().fold(Dim::Known(1), |rows, dim| crate::words::product(&rows, dim));
             let flat = self.reshape(x, vec![rows.clone(), from.into()]);
@@ -38,14 +38,14 @@ impl Draft {
         product
     }
 
-    /// `[batch, seq, heads * size]` to `[batch, heads, seq, size]`.
+    /// Splits heads: `[batch, seq, heads * size]` to `[batch, heads, seq, size]`.
     fn split_heads(&mut self, x: &Value, heads: i64) -> Value {
         let size = x.width() / heads;
         let split = self.reshape(x, vec![x.dim(0), x.dim(1), heads.into(), size.into()]);
         self.transpose(&split, &[0, 2, 1, 3])
     }
 
-    /// Attention of `[batch, seq, width]` to itself, to another value or to the past as well.
+    /// Adds attention of `[batch, seq, width]` to itself, to another value, or also to the past.
     pub(crate) fn attention(&mut self, x: &Value) -> Value {
         let width = x.width();
         let heads = self.random.pick(&[1, 2, 2, 4]).min(width / 2).max(1);
@@ -113,14 +113,14 @@ impl Draft {
         })
     }
 
-    /// Joins keys or values with those of earlier steps, and returns them too.
+    /// Concatenates keys or values with the past, and also returns them.
     fn with_past(&mut self, new: &Value) -> Value {
         let name = self.name("past");
         let mut shape = new.shape.clone();
         shape[2] = "past".into();
         let past = self.input(&name, Elem::F32, &shape);
         let past = if self.elem == Elem::F32 { past } else { self.cast(&past, self.elem) };
-        // The one sum that stands for both.
+        // The name of the sum of both lengths.
         let mut all = self.concat(&[&past, new], 2);
         if let Dim::Symbol(_) = all.shape[2] {
             all.shape[2] = crate::words::sum(&"past".into(), &new.dim(2));
@@ -141,7 +141,7 @@ impl Draft {
         self.reshape(&five, vec![x.dim(0), (groups * times).into(), x.dim(2), x.dim(3)])
     }
 
-    /// The scale of scores, at one of its places.
+    /// Adds the scale of scores, at one of its positions.
     fn attend(&mut self, q: &Value, k: &Value, v: &Value, of: &Scores) -> Value {
         #[expect(clippy::cast_precision_loss, reason = "heads are small")]
         let root = (q.width() as f64).sqrt();
@@ -205,7 +205,7 @@ impl Draft {
         self.matmul(&weights, v)
     }
 
-    /// The last size of a value, computed.
+    /// Adds the last size of a value, computed from its shape.
     fn size_from_shape(&mut self, value: &Value) -> Value {
         let shape = self.node("Shape", &[value], vec![], Elem::I64, vec![value.rank().into()]);
         if self.random.percent(50) {
@@ -216,7 +216,7 @@ impl Draft {
         if self.random.percent(50) { self.squeeze(&last, &[0]) } else { last }
     }
 
-    /// Attention whose heads are merged with the batch, as BART's exports have it.
+    /// Adds attention with heads merged into the batch, as in exports of BART.
     fn attention_of_merged_heads(&mut self, x: &Value, [q, k, v]: [&Value; 3]) -> Value {
         let heads = q.dim(1);
         let merged = crate::words::product(&q.dim(0), &heads);
@@ -237,7 +237,7 @@ impl Draft {
         self.reshape(&back, x.shape.clone())
     }
 
-    /// ONNX's own Attention.
+    /// Adds ONNX's Attention.
     fn attention_operator(&mut self, [q, k, v]: [&Value; 3], of: &Scores) -> Value {
         let mut attributes = vec![];
         if self.random.percent(30) {

@@ -1,11 +1,11 @@
-//! Bodies: If, Loop and Scan, with what they capture; and functions of the model.
+//! Bodies of If, Loop and Scan, with captures; and functions of the model.
 
 use crate::draft::{Draft, Value};
 use crate::element::Elem;
 use crate::proto;
 
 impl Draft {
-    /// A value of this body, as one that its graph may return.
+    /// Returns a value of this body that its graph may return.
     fn local(&mut self, value: &Value) -> Value {
         if self.is_local(value) { value.clone() } else { self.same("Identity", &[value], vec![]) }
     }
@@ -21,7 +21,7 @@ impl Draft {
         self.end_body(&[], &[y])
     }
 
-    /// An If over `x`.
+    /// Adds an If over `x`.
     pub(crate) fn branches(&mut self, x: &Value) -> Value {
         let condition = match self.random.below(5) {
             0 | 1 => self.input("flag", Elem::Bool, &[]),
@@ -47,7 +47,7 @@ impl Draft {
         self.node("If", &[&condition], attributes, x.elem, x.shape.clone())
     }
 
-    /// A Loop that carries `x`.
+    /// Adds a Loop that carries `x`.
     pub(crate) fn repeated(&mut self, x: &Value) -> Value {
         let count = if self.random.percent(50) {
             let count = self.random.pick(&[0, 1, 2, 3]);
@@ -95,7 +95,7 @@ impl Draft {
         }
     }
 
-    /// A Scan over the first axis of `x`.
+    /// Adds a Scan over the first axis of `x`.
     pub(crate) fn scanned(&mut self, x: &Value) -> Value {
         let row_shape = x.shape[1..].to_vec();
         let zero = self.number_of(x.elem, 0.0);
@@ -117,7 +117,7 @@ impl Draft {
         if self.random.percent(50) { self.add(&results[1], &results[0]) } else { results[1].clone() }
     }
 
-    /// A function of the model, called once or twice.
+    /// Adds a function of the model, and calls it once or twice.
     pub(crate) fn called(&mut self, x: &Value) -> Value {
         self.begin_function();
         let input = self.body_input(x.elem, &x.shape.clone());

@@ -5,9 +5,9 @@ use crate::element::Elem;
 use crate::proto::{self, Dim};
 
 impl Draft {
-    /// An operator of `com.microsoft` over `x`, `[batch, seq, width]`.
+    /// Adds an operator of `com.microsoft` over `x`, `[batch, seq, width]`.
     pub(crate) fn contrib(&mut self, x: &Value) -> Value {
-        // Most of their kernels are of f32.
+        // Most of their kernels support only f32.
         let own = std::mem::replace(&mut self.elem, Elem::F32);
         let wide = if x.elem == Elem::F32 { x.clone() } else { self.cast(x, Elem::F32) };
         let y = self.contrib_of_f32(&wide);
@@ -83,7 +83,7 @@ impl Draft {
         }
     }
 
-    /// A weight of 4 bits in blocks of 16.
+    /// Adds a 4-bit weight in blocks of 16.
     fn blocks(&mut self, x: &Value) -> Value {
         let width = x.width();
         let blocks = (width + 15) / 16;
@@ -177,7 +177,7 @@ impl Draft {
         });
         let mut attributes = vec![proto::int("interleaved", i64::from(self.random.percent(40)))];
         if heads > 1 {
-            // Of three axes, the operator takes the number of heads from the tables.
+            // For three axes, the operator takes the number of heads from the tables.
             attributes.push(proto::int("num_heads", 0));
         }
         self.same("com.microsoft::RotaryEmbedding", &[x, &positions, &tables[0], &tables[1]], attributes)
@@ -190,7 +190,7 @@ impl Draft {
         let size = width / heads;
         let q = self.linear(x, width);
         let (k, v) = (self.linear(x, groups * size), self.linear(x, groups * size));
-        // Every sequence is as long as the batch: its last place is the length less one.
+        // Every sequence fills the batch: its last index is the length minus 1.
         let length = self.size_of_one(&x.dim(1));
         let one = self.vector(&[1]);
         let last = self.binary("Sub", &length, &one);

@@ -1,11 +1,11 @@
-//! Chains of elementwise operators: constants that change nothing or nearly nothing, casts, selections.
+//! Chains of elementwise operators: constants with little or no effect, casts, selections.
 
 use crate::draft::{Draft, Value};
 use crate::element::Elem;
 use crate::proto;
 
 impl Draft {
-    /// A chain of elementwise operators whose result has the shape of `x`.
+    /// Adds a chain of elementwise operators whose result has the shape of `x`.
     pub(crate) fn chain(&mut self, x: &Value) -> Value {
         let mut y = x.clone();
         for _ in 0..=self.random.below(5) {
@@ -14,7 +14,7 @@ impl Draft {
         y
     }
 
-    /// A constant, or another value, that broadcasts to the shape of `x`.
+    /// Adds a constant, or picks another value, that broadcasts to the shape of `x`.
     fn partner(&mut self, x: &Value) -> Value {
         if self.random.percent(35) {
             let shape = x.shape.clone();
@@ -44,7 +44,7 @@ impl Draft {
             6 => {
                 let power = self.random.pick(&[1.0, 2.0, 3.0, 0.0]);
                 let power = self.number_of(x.elem, power);
-                // Powers of larger numbers would be scores that come near the fills of masks.
+                // Powers of larger numbers would become scores that come near the fills of masks.
                 let bounded = self.same("Tanh", &[x], vec![]);
                 self.binary("Pow", &bounded, &power)
             }
@@ -109,7 +109,7 @@ impl Draft {
                 }
             }
             14 => {
-                // The same twice.
+                // The same operator twice.
                 let other = self.partner(x);
                 let (a, b) = (self.mul(x, &other), self.mul(x, &other));
                 self.add(&a, &b)
@@ -141,7 +141,7 @@ impl Draft {
         }
     }
 
-    /// A condition that broadcasts to `x` and does not hang on rounding.
+    /// Adds a condition that broadcasts to `x` and does not depend on rounding.
     pub(crate) fn condition(&mut self, x: &Value) -> Value {
         let shape = x.shape.clone();
         match self.random.below(5) {
@@ -169,7 +169,7 @@ impl Draft {
         }
     }
 
-    /// Arithmetic of integers of any type, added to `x` in the end.
+    /// Adds integer arithmetic of any type, whose result is added to `x`.
     pub(crate) fn integers(&mut self, x: &Value) -> Value {
         let elem =
             self.random.pick(&[Elem::I64, Elem::I32, Elem::U8, Elem::I8, Elem::I16, Elem::U16, Elem::U32, Elem::U64]);

@@ -1,4 +1,4 @@
-//! Masks of attention: what they are made of, and the ways of adding them to scores.
+//! Attention masks: how they are computed, and how they are applied to scores.
 
 use crate::draft::{Draft, Value};
 use crate::element::Elem;
@@ -7,15 +7,15 @@ use crate::proto::{self, Dim};
 /// A mask that broadcasts to `[batch, heads, query, key]`.
 #[derive(Clone, Debug)]
 enum Mask {
-    /// What is added to scores.
+    /// It is added to scores.
     Added(Value),
     /// True where a query sees a key.
     Seen(Value),
-    /// True where it does not.
+    /// True where a query does not see a key.
     Hidden(Value),
 }
 
-/// The sizes of scores.
+/// The shape of scores.
 #[derive(Clone, Debug)]
 pub(crate) struct Scores {
     pub(crate) batch: Dim,
@@ -25,16 +25,16 @@ pub(crate) struct Scores {
 }
 
 impl Draft {
-    /// A number that hides a key when it is added to its score, or nearly does.
+    /// Returns a number that hides a key when it is added to the score, or nearly does.
     pub(crate) fn fill(&mut self) -> f64 {
         let lowest = self.elem.lowest();
         let fills = [lowest, lowest, lowest, -1e4, -1e4, -1e9, -50.0, f64::NEG_INFINITY, -1e30, -65504.0, -100.0];
         let fill = self.random.pick(&fills);
-        // What f16 cannot hold is the lowest number there, or -inf.
+        // A number beyond the range of f16 becomes the lowest f16, or -inf.
         if fill.is_finite() && fill < lowest && self.random.percent(70) { lowest } else { fill }
     }
 
-    /// Masks the scores by up to three masks.
+    /// Applies up to three masks to the scores.
     pub(crate) fn mask_scores(&mut self, scores: Value, of: &Scores) -> Value {
         let count = self.random.pick(&[0, 1, 1, 1, 2, 2, 2, 3]);
         let masks: Vec<Mask> = (0..count).map(|_| self.mask(of)).collect();
@@ -81,7 +81,7 @@ impl Draft {
         self.add(scores, &all)
     }
 
-    /// Masks by all masks that are true or false at once, and adds the others.
+    /// Combines all bool masks into one selection, and adds the others.
     fn mask_by_all(&mut self, scores: &Value, masks: Vec<Mask>, of: &Scores) -> Value {
         let mut seen: Option<Value> = None;
         let mut scores = scores.clone();
@@ -119,13 +119,13 @@ impl Draft {
         }
     }
 
-    /// The mask as what is added.
+    /// Returns the mask in the form that is added.
     fn added(&mut self, mask: Mask) -> Value {
         let elem = self.elem;
         let fill = self.fill();
         match mask {
             Mask::Added(value) => value,
-            // A product with -inf is NaN where keys are seen.
+            // A product with -inf is NaN for visible keys.
             Mask::Seen(seen) if fill.is_finite() && self.random.percent(50) => {
                 let one = self.number(1.0);
                 let seen = self.cast(&seen, elem);
@@ -168,14 +168,14 @@ impl Draft {
                 Mask::Added(if elem == Elem::F32 { bias } else { self.cast(&bias, elem) })
             }
             10 => {
-                // A slope a head over distances, as ALiBi has it.
+                // A slope per head over distances, as in ALiBi.
                 let weight = self.weight(&[1, of.heads, 1, 1]);
                 let positions = self.positions(&of.key);
                 let positions = self.cast(&positions, self.elem);
                 Mask::Added(self.mul(&weight, &positions))
             }
             _ => {
-                // A constant adds the same to all scores, or takes all in.
+                // A constant that adds the same to all scores, or hides all.
                 let fill = self.fill();
                 let value = self.random.pick(&[0.0, 1.0, fill]);
                 Mask::Added(self.number(value))
@@ -183,7 +183,7 @@ impl Draft {
         }
     }
 
-    /// `[0, ..., size)`, as i64.
+    /// Adds `[0, ..., size)`, as i64.
     pub(crate) fn positions(&mut self, size: &Dim) -> Value {
         let (zero, one) = (self.scalar(0), self.scalar(1));
         let end = self.size(size);
@@ -213,7 +213,7 @@ impl Draft {
                 let one = self.number(1.0);
                 let hidden = self.binary("Sub", &one, &mask);
                 if !fill.is_finite() || self.random.percent(40) {
-                    // As Llama's exports have it: what is not 0 is the fill.
+                    // As in exports of Llama: nonzero elements become the fill.
                     let condition = self.cast(&hidden, Elem::Bool);
                     let fill = self.number(fill);
                     Mask::Added(self.choose(&condition, &fill, &hidden))
@@ -228,7 +228,7 @@ impl Draft {
             return mask;
         }
         match mask {
-            // A number of one element has no axes to add.
+            // A scalar has no axes.
             Mask::Added(value) => Mask::Added(self.lift_flat(value)),
             Mask::Seen(value) => Mask::Seen(self.lift_flat(value)),
             Mask::Hidden(value) => Mask::Hidden(self.lift_flat(value)),
@@ -239,7 +239,7 @@ impl Draft {
         if value.shape.len() == 2 { self.lift(&value) } else { value }
     }
 
-    /// `[batch, key]` to `[batch, 1, 1, key]`.
+    /// Adds axes: `[batch, key]` to `[batch, 1, 1, key]`.
     fn lift(&mut self, mask: &Value) -> Value {
         match self.random.below(3) {
             0 => self.unsqueeze(mask, &[1, 2]),
@@ -254,12 +254,12 @@ impl Draft {
         }
     }
 
-    /// Keys up to the query, which are the last ones of the keys.
+    /// Adds a causal mask; the queries are aligned with the last keys.
     fn causal_mask(&mut self, of: &Scores) -> Mask {
         let shape = vec![of.query.clone(), of.key.clone()];
         match self.random.below(5) {
             0 if self.opset >= 14 && of.query == of.key => {
-                // Trilu of a square of fills, or of truth values.
+                // Trilu of a square of fills, or of bools.
                 let fill = self.fill();
                 let square = if self.random.percent(50) {
                     let fill = self.number_of(self.elem, fill);
@@ -277,7 +277,7 @@ impl Draft {
                 Mask::Added(mask)
             }
             1 | 2 => {
-                // A table of the largest model, of which the last queries and the first keys are taken.
+                // A table for the longest text, of which the rows of the last queries and the first keys are sliced.
                 let size = 16_usize;
                 let fill = self.fill();
                 let is_bool = self.random.percent(60);
@@ -314,7 +314,7 @@ impl Draft {
                     _ => Mask::Hidden(self.compare("Greater", &keys, &queries)),
                 };
                 if self.random.percent(25) {
-                    // A window: the keys that are too far behind are hidden too.
+                    // A window: keys that are too far before the query are hidden too.
                     let window = self.scalar(2);
                     let edge = self.binary("Sub", &queries, &window);
                     let near = self.compare("Greater", &keys, &edge);

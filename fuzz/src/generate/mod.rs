@@ -1,4 +1,4 @@
-//! The generator: fragments of Transformers and of what exporters write around them, put together at random.
+//! Generates models: random combinations of Transformer fragments and of what exporters write around them.
 
 mod activations;
 mod attention;
@@ -19,7 +19,7 @@ use onnx_protobuf::ModelProto;
 
 /// Generates the model of a seed.
 ///
-/// Its inputs have names that say what they hold; see [`feeds`](crate::feeds()).
+/// The names of its inputs describe their contents; see [`feeds`](crate::feeds()).
 ///
 /// ```
 /// let model = netwright_fuzz::generate(1);
@@ -58,7 +58,7 @@ pub fn generate(seed: u64) -> ModelProto {
 }
 
 impl Draft {
-    /// A fragment over `x`, `[batch, seq, width]`, whose result has the same type.
+    /// Adds a fragment over `x`, `[batch, seq, width]`, whose result has the same type.
     pub(crate) fn fragment(&mut self, x: &Value) -> Value {
         let deep = self.depth() >= 2;
         match self.random.below(40) {
@@ -84,10 +84,10 @@ impl Draft {
         }
     }
 
-    /// What the model returns: its result, and some inner values.
+    /// Returns the outputs of the model: its result, and some inner values.
     fn outputs(&mut self, result: &Value) -> Vec<Value> {
         let mut outputs = vec![];
-        // What no node reads would be dead; most of it is returned, such as the keys of this step.
+        // A value that no node reads would be dead, so most of them are outputs, such as the keys of this step.
         for value in self.unread() {
             if value.name != result.name && self.random.percent(80) {
                 outputs.push(value);

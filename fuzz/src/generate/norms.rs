@@ -1,4 +1,4 @@
-//! Normalizations, right and slightly wrong.
+//! Normalizations, correct and slightly wrong.
 
 use crate::draft::{Draft, Value};
 use crate::element::Elem;
@@ -9,7 +9,7 @@ impl Draft {
         self.random.pick(&[1e-5, 1e-5, 1e-6, 1e-12, 1e-3, 0.1])
     }
 
-    /// A normalization of the last axis, or of something close to it.
+    /// Adds a normalization over the last axis, or something close to it.
     pub(crate) fn norm(&mut self, x: &Value) -> Value {
         match self.random.below(10) {
             0 if self.opset >= 17 => self.layer_norm_operator(x),
@@ -40,7 +40,7 @@ impl Draft {
         self.binary("Mul", x, x)
     }
 
-    /// The axis or axes of a mean: the last one, or another.
+    /// Picks the axes of a mean: the last one, or others.
     fn mean_axes(&mut self, x: &Value) -> Vec<i64> {
         match self.random.below(20) {
             0 => vec![-2],
@@ -83,7 +83,7 @@ impl Draft {
         let square = self.square(&again);
         let other = if self.random.percent(5) { self.mean_axes(x) } else { axes };
         let variance = if self.random.percent(6) {
-            // Divided by one less than the number of elements.
+            // Divided by the number of elements minus 1.
             let sum = self.reduce("ReduceSum", &square, &other, true);
             #[expect(clippy::cast_precision_loss, reason = "widths are small")]
             let count = self.number((x.width() - 1) as f64);
@@ -97,7 +97,7 @@ impl Draft {
 
     fn rms_norm(&mut self, x: &Value) -> Value {
         let axes = self.mean_axes(x);
-        // Models of f16 compute it in f32.
+        // Models in f16 compute it in f32.
         let wide = x.elem == Elem::F16 && self.random.percent(60);
         let (elem, x) = if wide { (Elem::F32, self.cast(x, Elem::F32)) } else { (x.elem, x.clone()) };
         let own = std::mem::replace(&mut self.elem, elem);
@@ -116,13 +116,13 @@ impl Draft {
         y
     }
 
-    /// `x / sqrt(variance + epsilon)`, in one of its forms, some of which are others.
+    /// Adds `x / sqrt(variance + epsilon)`, in a correct or a wrong form.
     fn divide_by_root(&mut self, x: &Value, variance: &Value) -> Value {
         let epsilon = self.epsilon();
         let epsilon = self.number(epsilon);
         let root = match self.random.below(12) {
             0 => {
-                // The epsilon outside of the root.
+                // The epsilon outside the square root.
                 let root = self.same("Sqrt", &[variance], vec![]);
                 self.add(&root, &epsilon)
             }

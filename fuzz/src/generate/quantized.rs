@@ -11,7 +11,7 @@ impl Draft {
 
     /// Quantizes and dequantizes `x`, or multiplies it by quantized weights.
     pub(crate) fn quantized(&mut self, x: &Value) -> Value {
-        // ONNX Runtime's kernels are of f32.
+        // The kernels of ONNX Runtime support only f32.
         let own = std::mem::replace(&mut self.elem, Elem::F32);
         let wide = if x.elem == Elem::F32 { x.clone() } else { self.cast(x, Elem::F32) };
         let y = match self.random.below(5) {
@@ -43,7 +43,7 @@ impl Draft {
         self.node("DequantizeLinear", &[&q, &scale, &zero], vec![], Elem::F32, x.shape.clone())
     }
 
-    /// Integers within a type.
+    /// Adds integers within the range of a type.
     fn integers_of(&mut self, elem: Elem, count: i64) -> Vec<f64> {
         let (low, span) = match elem {
             Elem::U8 => (0.0, 256),

@@ -1,10 +1,10 @@
-//! Rotary position embeddings: halves, interleaved, and of a part of each head.
+//! Rotary position embeddings: halves, interleaved, and on a part of each head.
 
 use crate::draft::{Draft, Value};
 use crate::element::Elem;
 use crate::proto::{self, Dim};
 
-/// How pairs of elements lie in a head.
+/// The layout of pairs of elements in a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pairs {
     Halves,
@@ -25,7 +25,7 @@ impl Draft {
         [q, k].map(|x| self.rotate(x, &tables, pairs, rotated))
     }
 
-    /// Cosines and sines that broadcast to `[batch, heads, seq, size]`.
+    /// Adds cosines and sines that broadcast to `[batch, heads, seq, size]`.
     fn tables(&mut self, batch: &Dim, seq: &Dim, size: i64, pairs: Pairs) -> [Value; 2] {
         let positions = match self.random.below(3) {
             0 => self.input("positions", Elem::I64, &[batch.clone(), seq.clone()]),
@@ -33,7 +33,7 @@ impl Draft {
                 let range = self.positions(seq);
                 self.unsqueeze(&range, &[0])
             }
-            // The positions of a table that was computed before.
+            // Looked up by position in a table.
             _ => return self.stored_tables(batch, seq, size, pairs),
         };
         let positions = self.cast(&positions, self.elem);
@@ -57,7 +57,7 @@ impl Draft {
         let factor = self.random.percent(20);
         ["Cos", "Sin"].map(|op| {
             let mut table = if self.elem == Elem::F16 {
-                // ONNX Runtime has no sine of f16.
+                // ONNX Runtime does not support Sin of f16.
                 let wide = self.cast(&angles, Elem::F32);
                 let wide = self.same(op, &[&wide], vec![]);
                 self.cast(&wide, Elem::F16)
@@ -95,7 +95,7 @@ impl Draft {
         })
     }
 
-    /// `[batch, seq, half]`, as the operator takes them.
+    /// Adds `[batch, seq, half]`, the shape that the operator requires.
     fn half_tables(&mut self, seq: &Dim, half: i64) -> [Value; 2] {
         ["Cos", "Sin"].map(|op| {
             let angles: Vec<f64> = table(32, 2 * half, |pair, at| at % pair);
@@ -155,7 +155,7 @@ impl Draft {
             [first, self.slice(x, 3, half, i64::MAX, 1, half.into())]
         };
         if self.random.percent(7) {
-            // The wrong half is negated: no rotation of this kind.
+            // The wrong half is negated, so it is not a rotation.
             let negated = self.same("Neg", &[&first], vec![]);
             return self.concat(&[&second, &negated], -1);
         }
@@ -188,7 +188,7 @@ fn frequencies(size: i64) -> Vec<f64> {
     (0..size / 2).map(frequency).collect()
 }
 
-/// The angles of `rows` positions; `pair` says to which pair the element of a place belongs.
+/// Returns the angles of `rows` positions; `pair` returns the pair of the element at an index.
 fn table(rows: usize, size: i64, pair: impl Fn(usize, usize) -> usize) -> Vec<f64> {
     let frequencies = frequencies(size);
     let width = frequencies.len() * 2;

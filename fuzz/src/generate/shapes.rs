@@ -6,7 +6,7 @@ use crate::proto::{self, Dim};
 use crate::words::product;
 
 impl Draft {
-    /// Moves elements, and brings them back to the shape of `x`.
+    /// Adds operators that move elements, and others that restore the shape of `x`.
     pub(crate) fn moved(&mut self, x: &Value) -> Value {
         let steps = 1 + self.random.below(3);
         let mut y = x.clone();
@@ -16,7 +16,7 @@ impl Draft {
         self.back_to(&y, &x.shape)
     }
 
-    /// Brings a value to a shape, through a reshape where it has as many elements by name, else through a sum.
+    /// Restores a shape: by a reshape if the number of elements is the same by name, otherwise by a sum.
     fn back_to(&mut self, y: &Value, shape: &[Dim]) -> Value {
         if y.shape == shape {
             return y.clone();
@@ -29,9 +29,9 @@ impl Draft {
         if same && rest.is_empty() {
             return self.reshape(y, shape.to_vec());
         }
-        // Reduced to one number a row, or to one number, and spread again.
+        // Reduced to one number per row, or to one number, and broadcast again.
         let axes: Vec<i64> = (0..y.rank()).collect();
-        // The mean of nothing is NaN; a sum is 0.
+        // The mean of no elements is NaN; the sum is 0.
         let one = self.reduce("ReduceSum", y, &axes, false);
         self.expand(&one, shape)
     }
@@ -51,14 +51,14 @@ impl Draft {
                 if self.random.percent(30) { self.transpose(&y, &perm) } else { y }
             }
             2 | 3 => {
-                // Two neighbours become one axis.
+                // Merges two neighboring axes.
                 let Some(at) = (rank > 1).then(|| self.random.below(rank - 1)) else { return self.unsqueeze(x, &[0]) };
                 let merged = product(&x.shape[at], &x.shape[at + 1]);
                 let shape = [&x.shape[..at], &[merged], &x.shape[at + 2..]].concat();
                 self.reshape(x, shape)
             }
             4 => {
-                // One axis becomes two.
+                // Splits one axis into two.
                 let halves = |dim: &Dim| match dim {
                     Dim::Known(size) if *size > 2 && size % 2 == 0 => Some(size / 2),
                     _ => None,
@@ -91,7 +91,7 @@ impl Draft {
                     }
                     Dim::Known(_) => self.same("Identity", &[x], vec![]),
                     Dim::Symbol(_) => {
-                        // All of it, by its computed end; or all but the last, joined with itself.
+                        // Slices all, up to the computed end; or all but the last element, concatenated with itself.
                         let (zero, axes) = (self.vector(&[0]), self.vector(&[axis]));
                         let end = self.size_of_one(&x.shape[at].clone());
                         self.slice_by(x, axis, [&zero, &end, &axes, &Value::absent()], x.shape[at].clone())
@@ -115,7 +115,7 @@ impl Draft {
                 }
             }
             8 => {
-                // The last or the first, gathered or sliced.
+                // Gathers or slices the last or the first element.
                 let at = self.random.below(rank);
                 let axis = i64::try_from(at).unwrap_or(0);
                 let place = self.random.pick(&[0, -1]);
@@ -192,7 +192,7 @@ impl Draft {
                 self.node("Flatten", &[x], vec![axis], x.elem, shape)
             }
             _ => {
-                // A size of 0 copies, or one that is 0 when the model runs does.
+                // A size of 0 copies; so does one that is 0 only when the model runs.
                 let sizes: Vec<i64> = vec![0; rank];
                 let zeros = if self.random.percent(50) {
                     self.vector(&sizes)
@@ -205,7 +205,7 @@ impl Draft {
         }
     }
 
-    /// Arithmetic on sizes that ends in a number the model adds.
+    /// Adds arithmetic on sizes that ends in a number that the model adds.
     pub(crate) fn size_arithmetic(&mut self, x: &Value) -> Value {
         let mut size = self.size(&x.dim(1));
         for _ in 0..=self.random.below(3) {
@@ -236,7 +236,7 @@ impl Draft {
         self.add(x, &number)
     }
 
-    /// A lookup in a table by ids, as an embedding.
+    /// Adds a lookup of ids in a table, as an embedding.
     pub(crate) fn embedding(&mut self, batch: &Dim, seq: &Dim, width: i64) -> Value {
         let ids = self.input("ids", Elem::I64, &[batch.clone(), seq.clone()]);
         let table = self.weight(&[7, width]);
@@ -252,12 +252,12 @@ impl Draft {
         rows
     }
 
-    /// The last row of every sequence that its mask shows, by indices.
+    /// Adds the last row of every sequence that its mask shows, by indices.
     pub(crate) fn pooled(&mut self, x: &Value) -> Value {
         let mask = self.input("mask", Elem::I64, &[x.dim(0), x.dim(1)]);
         match self.random.below(3) {
             0 => {
-                // The mean of what the mask shows.
+                // The mean of the rows that the mask shows.
                 let mask = self.cast(&mask, x.elem);
                 let mask = self.unsqueeze(&mask, &[2]);
                 let shown = self.mul(x, &mask);

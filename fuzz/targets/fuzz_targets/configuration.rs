@@ -1,10 +1,10 @@
-//! Bytes as `config.json` of a folder whose tensors are missing.
+//! Reads bytes as the `config.json` of a folder whose tensors are missing.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use netwright_nn::{Part, Pretrained, PretrainedOptions};
 
-/// A file of safetensors without tensors.
+/// A safetensors file without tensors.
 const NO_TENSORS: &[u8] = b"\x02\0\0\0\0\0\0\0{}";
 
 fuzz_target!(|bytes: &[u8]| {

@@ -1,4 +1,4 @@
-//! Bytes to the reader; what it reads, to the writer; what that writes is read again and written alike.
+//! Reads bytes as a model, writes it, reads it again, and writes the same bytes.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

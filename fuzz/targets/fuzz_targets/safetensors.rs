@@ -1,4 +1,4 @@
-//! Bytes to the reader of safetensors, and every tensor that it finds is read.
+//! Reads bytes as safetensors, and reads every tensor.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Text to the parser; what it parses is printed, and parsed alike.
+//! Parses text, prints it, and parses the same graph again.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

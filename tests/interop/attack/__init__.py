@@ -1,4 +1,4 @@
-"""Hostile models, a module for each side that they come from."""
+"""Hostile models; one module for each point of attack."""
 
 import dataclasses
 import pathlib
@@ -11,26 +11,26 @@ from onnx import TensorProto, helper, numpy_helper
 
 @dataclasses.dataclass
 class Case:
-    """A file, how it is made, and what is wanted of those who read it."""
+    """A file, how it is created, and the expected reaction of its readers."""
 
     name: str
     group: str
     # `reject`, `accept` or `bounded`.
     expect: str
     note: str
-    # Writes `model.onnx`, and what it needs, into a folder.
+    # Writes `model.onnx`, and its other files, into a folder.
     write: typing.Callable[[pathlib.Path], None]
-    # Whether an accepted model is also run, and compared.
+    # Whether an accepted model is also run and compared.
     runs: bool = True
-    # What the exit may be where a file is rejected: 2 where the fault is not in the model.
+    # The exit code of a rejected file: 2 if the fault is not in the model.
     codes: tuple = (1,)
     commands: tuple = ("optimize", "check", "inspect")
     # The model and the output, relative to the folder.
     model: str = "model.onnx"
     output: str = "../out/out.onnx"
-    # Limits beyond the usual ones, set in the child.
+    # Additional limits, set in the child process.
     prepare_child: typing.Callable[[], None] | None = None
-    # What standard error says though the model is accepted.
+    # The warning on standard error if the model is accepted.
     says: str = ""
 
 
@@ -42,7 +42,7 @@ class Cases(list):
         self.group = group
 
     def add(self, name, expect, note, content, **more):
-        """A case from a model, its bytes, its graph in the text syntax, or a function that writes files."""
+        """Adds a case from a model, its bytes, its graph in the text syntax, or a function that writes files."""
         write = content if callable(content) else lambda folder: (folder / "model.onnx").write_bytes(encoded(content))
         self.append(Case(f"{self.group}_{name}", self.group, expect, note, write, **more))
 
@@ -54,7 +54,7 @@ def encoded(content):
 
 
 def text(graph, weights=None, opset=21, ir=10, imports="", functions=""):
-    """A model from the text syntax of its graph; weights are arrays or tensors."""
+    """Returns a model from the text syntax of its graph; weights are arrays or tensors."""
     model = onnx.parser.parse_model(f'<ir_version: {ir}, opset_import: ["": {opset}{imports}]> g {graph}{functions}')
     for name, value in (weights or {}).items():
         if not isinstance(value, TensorProto):
@@ -65,19 +65,19 @@ def text(graph, weights=None, opset=21, ir=10, imports="", functions=""):
 
 
 def plain():
-    """A sound model: `y = -x * w`."""
+    """Returns a valid model: `y = -x * w`."""
     return text("(float[n] x) => (float[n] y) { a = Neg(x) y = Mul(a, w) }", {"w": np.array([2], np.float32)})
 
 
 def changed(edit, model=None):
-    """A sound model after an edit."""
+    """Returns a valid model after an edit."""
     model = model or plain()
     edit(model)
     return model
 
 
 def with_weight(tensor):
-    """A sound model but for one weight."""
+    """Returns a model that is valid except for one weight."""
     model = text("(float[n] x) => (float[n] y) { y = Neg(x) }")
     tensor.name = tensor.name or "w"
     model.graph.initializer.append(tensor)
@@ -99,7 +99,7 @@ def node(op, operands, results, **attributes):
 
 
 def lazily(make):
-    """Writes a model that is made only when it is wanted."""
+    """Writes a model that is created lazily."""
     return lambda folder: (folder / "model.onnx").write_bytes(encoded(make()))
 
 
@@ -113,7 +113,7 @@ def varint(value):
 
 
 def field(number, payload):
-    """A length-delimited field, or a varint where the payload is an integer."""
+    """Encodes a length-delimited field, or a varint if the payload is an integer."""
     if isinstance(payload, int):
         return varint(number << 3) + varint(payload)
     return varint(number << 3 | 2) + varint(len(payload)) + payload

@@ -1,4 +1,4 @@
-"""A few bytes that would fill the memory or take for ever if they were believed."""
+"""A few bytes that would use all memory or take forever if they were trusted."""
 
 import numpy as np
 from onnx import helper
@@ -10,7 +10,7 @@ HUGE, MOST = 2**62, 2**63 - 1
 
 
 def bomb(name, body, weights=None, output="float[?] y", inputs="float[n] x"):
-    """`r` is an unbelievable value; what is asked for is its shape, and its sum."""
+    """Adds a model that computes the sum of `r`, a huge value."""
     model = text(
         f"({inputs}) => ({output}) {{ {body} f0 = Cast<to=1>(r) y0 = ReduceSum<keepdims=0>(f0) y = Add(x, y0) }}",
         {name: np.array(value) for name, value in (weights or {}).items()},
@@ -126,7 +126,7 @@ bomb(
 
 
 def repeated(line, times=60):
-    """`line` with `{a}` made from `{b}`, again and again; the last is `r`."""
+    """Repeats `line`, which computes `{a}` from `{b}`; the last result is `r`."""
     return " ".join(
         line.format(a="r" if i == times - 1 else f"v{i}", b=f"v{i - 1}" if i else "v") for i in range(times)
     )

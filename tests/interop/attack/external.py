@@ -1,4 +1,4 @@
-"""Weights in other files: paths that lead elsewhere, files that are none, ranges that are not there."""
+"""External data: paths that lead elsewhere, locations that are not files, ranges that do not exist."""
 
 import os
 import socket
@@ -22,7 +22,7 @@ def outside(location="data.bin", dims=(4,), **pairs):
 
 
 def external(name, expect, note, made, prepare=None, data=DATA, **more):
-    """A model of one external weight, beside `data.bin` and whatever `prepare` makes."""
+    """Returns a model with one external weight, beside `data.bin` and the files that `prepare` creates."""
     model = made if not isinstance(made, TensorProto) else text(NEG)
     if isinstance(made, TensorProto):
         model.graph.initializer.append(made)
@@ -36,7 +36,7 @@ def external(name, expect, note, made, prepare=None, data=DATA, **more):
     CASES.add(name, expect, note, write, **more)
 
 
-# Where.
+# Locations.
 external("sound", "accept", "a sound weight", outside(length=16))
 external("offset", "accept", "a sound weight at an offset that is not aligned", outside(offset=3, length=16))
 external("rest", "accept", "a weight that is all of its file", outside(dims=(16,)))
@@ -196,7 +196,7 @@ def listen(path):
     os.chdir(here)
 
 
-# Which part.
+# Ranges.
 for name, note, pairs in [
     ("offset_negative", "before the beginning", {"offset": -1, "length": 16}),
     ("offset_beyond", "behind the end", {"offset": 65, "length": 16}),
@@ -271,7 +271,7 @@ external(
     ),
 )
 
-# Side doors, each with a path that leads out.
+# Other places with external data, each with a path that leads outside.
 OUT = outside("../secret.bin", length=16)
 IF = "(bool c, float[n] x) => (float[n] y) { y = If(c) <then_branch = t () => (float[n] o) { o = Neg(x) }, else_branch = e () => (float[n] q) { q = Abs(x) }> }"
 FUNCTION = text(

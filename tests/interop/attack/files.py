@@ -1,4 +1,4 @@
-"""Models and outputs that are no files, or not where they may be."""
+"""Models and outputs that are not files, or are in forbidden places."""
 
 import os
 import pwd
@@ -25,7 +25,7 @@ def output(name, expect, note, path, prepare=None, **more):
 
 
 def nobody():
-    """What root may do proves nothing."""
+    """Drops root privileges, to which file permissions do not apply."""
     if os.geteuid() == 0:
         os.setgroups([])
         os.setgid(pwd.getpwnam("nobody").pw_gid)

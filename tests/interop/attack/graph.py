@@ -1,4 +1,4 @@
-"""Graphs that hang together wrongly, or are larger and deeper than any honest one."""
+"""Graphs with invalid edges, or larger and deeper than any real one."""
 
 import onnx
 from onnx import AttributeProto, TensorProto, TypeProto, helper

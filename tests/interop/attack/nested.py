@@ -1,4 +1,4 @@
-"""Graphs within graphs, and functions: what they may see, what they must give, how deep they may go."""
+"""Nested graphs and functions: their scopes, their results, their depth."""
 
 from onnx import helper
 
@@ -116,7 +116,7 @@ add(
 
 
 def nested(depth, op="If"):
-    """Subgraphs in one another, written from the inside out: no recursion, and no model in memory."""
+    """Writes nested subgraphs from the inside out, without recursion and without a model in memory."""
     node_ = field(1, b"x") + field(2, b"v0") + field(4, b"Neg")
     kind = encoded(helper.make_tensor_type_proto(1, ["n"]))
     for level in range(depth):

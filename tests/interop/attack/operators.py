@@ -1,4 +1,4 @@
-"""Operators whose attributes or constant operands no operator can have."""
+"""Operators with impossible attributes or constant operands."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Weights whose sizes, fields and bytes do not agree, wherever a tensor may stand."""
+"""Weights whose sizes, fields and bytes do not agree, wherever a tensor may occur."""
 
 import numpy as np
 from onnx import AttributeProto, SparseTensorProto, TensorProto, helper, numpy_helper
@@ -54,7 +54,7 @@ for name, made, note in [
     ("int4_half_byte", tensor(TensorProto.INT4, dims=(3,), raw_data=b"\x21\xf3"), "an unused half byte that is not 0"),
 ]:
     add(name, "bounded", note, with_weight(made))
-# With a use, so that the numbers are seen.
+# With a use, so that the elements are read.
 for name, made, note in [
     ("int4_odd", helper.make_tensor("w", TensorProto.INT4, [3], [-8, 7, 1]), "three numbers of 4 bits"),
     (
@@ -103,7 +103,7 @@ add(
     changed(lambda model: model.graph.input.append(helper.make_tensor_value_info("w", 1, [3]))),
 )
 
-# The same faults at the side doors.
+# The same faults in other places with tensors.
 SHORT = tensor(dims=(1 << 40,))
 NEG = "(float[n] x) => (float[n] y) { y = Neg(x) }"
 

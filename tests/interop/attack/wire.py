@@ -1,4 +1,4 @@
-"""Bytes that are no model, or one that its maker did not mean."""
+"""Bytes that are not a model, or not the model that they seem to be."""
 
 import random
 
@@ -81,7 +81,7 @@ for cut in range(5, len(GOOD), 11):
 
 
 def mutated(seed):
-    """A sound model with subgraphs, weights and attributes of which one to three bytes are others."""
+    """Returns a valid model with subgraphs, weights and attributes, of which one to three bytes are changed."""
     model = text(
         "(bool c, float[n] x) => (float[n] y) <float[2] k = {1, 2}> { s = Shape(x) a = Reshape(x, s) b = Softmax<axis=-1>(a)"
         " y = If(c) <then_branch = t () => (float[n] o) { o = Mul(b, w) }, else_branch = e () => (float[n] q) { q = Neg(b) }> }",
@@ -117,7 +117,7 @@ def bad_text(name, edit, expect="reject", model=None):
 
 
 def named(path):
-    """Sets the field at a path of names and positions."""
+    """Sets the field at a path of names and indices."""
 
     def edit(model):
         *way, last = path.split(".")
@@ -194,7 +194,7 @@ bad_text(
     "accept",
 )
 
-# Two ways to write the same.
+# Redundant encodings of the same field.
 PACKED = field(1, b"\x02") + field(2, 1) + field(8, b"w") + field(9, bytes(8))
 add(
     "dims_packed",

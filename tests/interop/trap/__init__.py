@@ -1,4 +1,4 @@
-"""Traps: small legal models on which a tempting rewrite is wrong, a module for each family of rewrites."""
+"""Traps: small valid models on which a tempting rewrite is wrong; one module for each family of rewrites."""
 
 import dataclasses
 
@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-# Every kind of float: zeros of both signs, the smallest and the largest, infinities, NaN, ties of rounding.
+# All kinds of floats: zeros of both signs, the smallest and largest, infinities, NaN, ties of rounding.
 FLOATS = np.array(
     [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.5, -1.5, 3.0, 1e-45, -1e-40, 3.4e38, -3.4e38, np.inf, -np.inf, np.nan],
     np.float32,
@@ -19,15 +19,15 @@ INTS = {
 
 @dataclasses.dataclass
 class Trap:
-    """A model, the inputs to run it on, and the rewrite that it catches."""
+    """A model, its inputs, and the rewrite that it catches."""
 
     name: str
     why: str
     model: onnx.ModelProto
     feeds: list
-    # Operators that must stand in the optimized model as often as in the original.
+    # Operators that the optimized model must have as often as the original.
     keeps: tuple = ()
-    # Whether an optimized model may compute where the original fails.
+    # Whether an optimized model may run where the original fails.
     mends: bool = False
 
 
@@ -44,17 +44,17 @@ def scalar(value, dtype=np.float32):
 
 
 def ramp(*shape, dtype=np.float32, start=-3):
-    """Small integers, every one different: any order of summing them is exact."""
+    """Returns distinct small integers, whose sums are exact in any order."""
     return (np.arange(np.prod(shape, dtype=np.int64)) + start).astype(dtype).reshape(shape)
 
 
 def each(name, *arrays):
-    """One binding of the only input for each array."""
+    """Returns one binding of the only input for each array."""
     return [{name: array} for array in arrays]
 
 
 def lines(name="x", values=FLOATS):
-    """A vector of all kinds of numbers, of one element, and of none."""
+    """Returns vectors of all kinds of numbers, of one element, and of none."""
     return each(name, values, values[1:2], values[:0])
 
 
@@ -62,7 +62,7 @@ class Traps(list):
     """The traps of a family."""
 
     def add(self, name, why, text, feeds, *, opset=21, imports="", functions="", weights=None, edit=None, **kept):
-        """A trap from the text syntax of ONNX; weights that it cannot spell are given as arrays."""
+        """Adds a trap from the text syntax of ONNX; weights that it cannot express are arrays."""
         header = f'<ir_version: 10, opset_import: ["": {opset}{imports}]> trap '
         model = onnx.parser.parse_model(header + text + functions)
         for weight, value in (weights or {}).items():

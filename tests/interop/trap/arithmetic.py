@@ -1,4 +1,4 @@
-"""Arithmetic that looks as if it did nothing, or as if it could be written otherwise."""
+"""Arithmetic that seems to have no effect, or to be replaceable."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ add = TRAPS.add
 
 
 def unary(name, why, text, feeds=None, kind="float", **more):
-    """From a vector to a vector of the same length."""
+    """Adds a trap from a vector to a vector of the same length."""
     add(name, why, f"({kind}[n] x) => ({kind}[n] y) {{ {text} }}", feeds or lines(), **more)
 
 

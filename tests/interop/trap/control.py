@@ -1,4 +1,4 @@
-"""If, Loop and Scan: what may leave a body, enter one, or take the place of one."""
+"""If, Loop and Scan: what may be moved out of a body, into a body, or replace one."""
 
 import numpy as np
 
@@ -11,13 +11,13 @@ YES, NO = scalar(True, bool), scalar(False, bool)
 
 
 def branches(first, second, output="float[?] o"):
-    """The attributes of an If whose branches are lists of nodes that give `o`."""
-    # ONNX wants every name once, so the second branch has names of its own.
+    """Returns the attributes of an If whose branches are lists of nodes that compute `o`."""
+    # ONNX requires unique names, so the second branch has other names.
     return f"<then_branch = t () => ({output}) {{ {first} }}, else_branch = e () => ({output.replace(' o', ' q')}) {{ {second} }}>"
 
 
 def known(name, why, text, feeds=None, inputs="float[n] x", outputs="float[?] y", **more):
-    """An If whose condition is a constant, `yes` or `no`."""
+    """Adds an If whose condition is a constant, `yes` or `no`."""
     weights = {"yes": YES, "no": NO, "two": scalar(2), **more.pop("weights", {})}
     add(f"if_{name}", why, f"({inputs}) => ({outputs}) {{ {text} }}", feeds or lines(), weights=weights, **more)
 
@@ -126,7 +126,7 @@ add(
     [{"c": NO, "d": i64(0), "x": i64(7)}, {"c": YES, "d": i64(2), "x": i64(7)}],
 )
 
-# Loops. A turn counts from `i`; `k` says whether to go on.
+# Loops. An iteration has the number `i`; `k` is the condition to continue.
 TURNS = [{"n": scalar(n, np.int64), "x": FLOATS} for n in (0, 1, 3)]
 
 

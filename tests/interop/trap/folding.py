@@ -1,4 +1,4 @@
-"""Constants that may not be folded, not so, or not at that price."""
+"""Constants that must not be folded, or not into these values, or only if the result is small."""
 
 import numpy as np
 from onnx import TensorProto, helper
@@ -13,7 +13,7 @@ CAST = "(float[1] x) => ({to}[?] y) {{ c = Cast<to={code}>(w) z = Cast<to={code}
 
 
 def cast(name, why, values, to, **more):
-    """Casts the constant `values` and an input to a type of ONNX."""
+    """Casts the constant `values` and an input to an ONNX type."""
     source = {"float32": "float", "float64": "double", "int64": "int64", "int32": "int32"}[values.dtype.name]
     text = CAST.format(to=to.lower(), code=TensorProto.DataType.Value(to)).replace("float[1] x", f"{source}[1] x")
     add(name, why, text, each("x", values[:1], values[-1:]), weights={"w": values}, **more)
@@ -241,7 +241,7 @@ add(
     weights={"z": i64(0), "z1": f32(-0.0)},
 )
 
-# Sizes: what is smaller as an expression stays one.
+# Sizes: a value that is smaller as an expression is not folded.
 BIG = ramp(256, 64)
 add(
     "big_constant_of_shape",

@@ -1,4 +1,4 @@
-"""Nodes of layout, reduction and dropout that look as if they did nothing."""
+"""Layout, reduction and dropout nodes that seem to have no effect."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ TRAPS = Traps()
 add = TRAPS.add
 
 
-# Layout that seems to stay.
+# Layout operators that seem to have no effect.
 add(
     "reshape_same",
     "a Reshape to the same dims",

@@ -10,7 +10,7 @@ add = TRAPS.add
 
 
 def renamed(**names):
-    """Renames values throughout the graph and its subgraphs; the text syntax takes plain names only."""
+    """Renames values throughout the graph and its subgraphs; the text syntax accepts only plain names."""
 
     def edit(model):
         rename(model.graph, names)

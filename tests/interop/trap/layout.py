@@ -1,4 +1,4 @@
-"""Transposes moved, axes inserted and removed, parts taken and joined, MatMul and Add as Gemm."""
+"""Moved transposes, inserted and removed axes, slices and concatenations, MatMul and Add as Gemm."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ CUBES = each("x", ramp(2, 3, 4), ramp(1, 3, 1), ramp(2, 0, 4), ramp(3, 3, 3))
 
 
 def turned(name, why, text, output="float[?,?,?] y", feeds=CUBES, **more):
-    """A transposed cube `t` and what is made of it."""
+    """Adds a transposed cube `t` and operators on it."""
     add(
         f"transpose_{name}",
         why,
@@ -215,7 +215,7 @@ add(
     each("x", ramp(2, 2), ramp(3, 3)),
 )
 
-# Parts and sequences.
+# Slices and sequences.
 SIX = each("x", ramp(6, 2), ramp(4, 2), ramp(5, 2), ramp(0, 2))
 
 

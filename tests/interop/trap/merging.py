@@ -1,4 +1,4 @@
-"""Nodes and weights that look alike and are not the same; nodes and weights that look unused."""
+"""Nodes and weights that look the same and differ, or that look unused."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from . import FLOATS, Traps, each, f32, i64, lines, ramp, scalar
 TRAPS = Traps()
 add = TRAPS.add
 
-# Random operators. That two of them differ is a result that does not change from run to run.
+# Random operators: that two of them differ is a result that is the same in every run.
 DIFFER = "d = Equal(a, b) e = Cast<to=6>(d) f = ReduceMin<keepdims=0>(e) y = Cast<to=9>(f) }"
 for op in [
     "RandomNormal<shape=[64]>()",

@@ -1,4 +1,4 @@
-"""Older forms of operators, whose defaults and attributes meant something else."""
+"""Older forms of operators, whose defaults and attributes have another meaning."""
 
 import numpy as np
 

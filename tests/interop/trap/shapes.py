@@ -1,4 +1,4 @@
-"""Shape arithmetic: rewrites that are right for most sizes, and wrong for a size of 0 or 1, or for an odd one."""
+"""Shape arithmetic: rewrites that are correct for most sizes, and wrong for 0, 1 or odd ones."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ add = TRAPS.add
 
 ONE, TWO, ALL = i64(1), i64(2), i64(-1)
 MATRICES = each("x", ramp(2, 3), ramp(3, 2), ramp(2, 2), ramp(1, 4), ramp(0, 3), ramp(3, 0))
-# The lengths n and m of a matrix as vectors of one element, and as scalars.
+# The lengths n and m of a matrix, as vectors of one element and as scalars.
 LENGTHS = "s = Shape(x) n = Gather(s, i0) m = Gather(s, i1) "
 SCALARS = "s = Shape(x) n = Gather(s, z0) m = Gather(s, z1) "
 INDICES = {"i0": i64(0), "i1": i64(1)}
