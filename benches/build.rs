@@ -1,11 +1,11 @@
 //! Whole-process time and peak memory of `netwright build`: of presets beside writing as many random bytes, and of a
 //! Llama of 1.2 billion parameters beside copying its weights with `cp`: `cargo bench --bench build`.
 //!
-//! Runs are interleaved, so that what else the machine does meets both alike; medians are printed. Nothing is synced
-//! to disk. A virtual machine gives memory that was freed back to its host, for seconds and on the cores that are to
-//! be measured, and to touch it anew is slow: a run begins when that is over, and each comes behind itself as often as
-//! behind the other, since what the one leaves behind is dearer to reuse. The random bytes are drawn by Xoshiro256++,
-//! one after the other, and written by 1 MiB.
+//! Runs are interleaved, so that other load affects both alike; medians are printed. Nothing is synced to disk. A
+//! virtual machine returns freed memory to its host for several seconds, on the measured cores, and touching it again
+//! is slow. So a run starts after that has ended, and each program follows itself as often as the other, because the
+//! memory that one of them leaves is slower to reuse. Xoshiro256++ generates the random bytes one by one; they are
+//! written in blocks of 1 MiB.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 
 use rand::{Rng, SeedableRng, rngs::SmallRng};
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 const ROUNDS: usize = 10;
 
-/// How long after files were removed the next run begins.
+/// The time between removing files and the next run.
 const PAUSE: Duration = Duration::from_secs(4);
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -62,7 +62,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Runs both in turn, each without what it wrote before, and prints a row.
+/// Runs both in turn, each without its earlier outputs, and prints a row.
 fn compare(
     name: &str,
     bytes: u64,
@@ -87,7 +87,7 @@ fn compare(
     Ok(())
 }
 
-/// Makes a folder of the sizes of Llama 3.2 1B, with random weights; returns how many bytes they have.
+/// Creates a folder with the sizes of Llama 3.2 1B and random weights; returns the number of bytes.
 fn make_llama(folder: &Path, dtype: &str, size: u64) -> Result<u64, Box<dyn Error>> {
     const LAYERS: u64 = 16;
     std::fs::create_dir(folder)?;
@@ -125,7 +125,7 @@ fn make_llama(folder: &Path, dtype: &str, size: u64) -> Result<u64, Box<dyn Erro
     file.write_all(&(header.len() as u64).to_le_bytes())?;
     file.write_all(header.as_bytes())?;
     random_bytes(&mut file, end)?;
-    // Else the first rounds would wait for what is still on its way to the disk.
+    // Otherwise the first rounds would wait for pending writes.
     file.sync_all()?;
     Ok(end)
 }
@@ -135,7 +135,7 @@ fn median(times: &mut [Duration]) -> Duration {
     times[times.len() / 2]
 }
 
-/// Runs a program; its wall time, and the most memory that it had resident, in kB.
+/// Runs a program; returns its wall time, and its peak resident memory in kB.
 fn run(command: &mut Command) -> Result<(Duration, u64), Box<dyn Error>> {
     let start = Instant::now();
     let mut child = command.spawn()?;
@@ -146,7 +146,7 @@ fn run(command: &mut Command) -> Result<(Duration, u64), Box<dyn Error>> {
             assert!(status.success(), "{command:?} failed");
             return Ok((start.elapsed(), peak));
         }
-        // The high-water mark only grows, so the last look is the one that counts.
+        // The high-water mark only grows, so the last reading counts.
         let text = std::fs::read_to_string(&status).unwrap_or_default();
         let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let kilobytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());

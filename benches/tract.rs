@@ -1,11 +1,11 @@
-//! A model in tract as it is, and optimized for tract: `cargo bench --bench tract -- FILE.onnx batch=1 seq=128`.
+//! Compares a model in tract before and after optimizing: `cargo bench --bench tract -- FILE.onnx batch=1 seq=128`.
 //!
-//! Without a file, the unoptimized encoder-decoder of the paper (base) is measured; each with symbolic dims, and with
-//! those that are given. How fast tract is depends on where its memory lies, by half and more, and so every form is
-//! measured in several processes, in turn, each of which gives the median of its runs; printed are the medians of these,
-//! their ratio to the faster form of the model as it is, and the least and the most of any process. tract multiplies in
-//! one thread, and attends in as many as `RAYON_NUM_THREADS` says. Processes keep the memory that they once had, as
-//! one that computes for long does.
+//! Without a file, it measures the unoptimized encoder-decoder of the paper (base). Each form runs with symbolic dims,
+//! and with the given ones. The speed of tract depends on the location of its memory, by half and more, so every form
+//! runs in several processes in turn, each of which returns the median of its runs. The output is the medians of these,
+//! their ratio to the faster form of the original model, and the minimum and maximum of all processes. tract multiplies
+//! in one thread, and computes attention in `RAYON_NUM_THREADS` threads. Processes keep freed memory, as a long-running
+//! process does.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 
 use netwright::evaluate::Tract;
@@ -21,14 +21,14 @@ use std::process::{Command, Stdio};
 const PROCESSES: usize = 7;
 const RUNS: usize = 9;
 
-/// What a process is told to measure with.
+/// The arguments of a measuring process.
 const DIMS: [&str; 2] = ["symbolic", "fixed"];
 
-/// So that glibc gives no memory back.
+/// Keeps glibc from returning memory to the system.
 const MEMORY: [&str; 2] = ["MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // Cargo adds `--bench` to what is given.
+    // Cargo adds `--bench` to the arguments.
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
     if let [dims, file, sizes @ ..] = arguments.as_slice()
         && DIMS.contains(&dims.as_str())
@@ -55,7 +55,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let mut child = Command::new(std::env::current_exe()?);
             child.envs(MEMORY.map(|name| (name, "4000000000"))).arg(*dims).arg(path).args(&sizes);
             let output = child.stderr(Stdio::null()).output()?;
-            // Some models tract loads only for sizes that it knows.
+            // tract loads some models only for fixed sizes.
             if output.status.success() {
                 times.push(String::from_utf8(output.stdout)?.trim().parse()?);
             }
@@ -100,7 +100,7 @@ fn median(numbers: &[f64]) -> f64 {
     numbers[numbers.len() / 2]
 }
 
-/// The unoptimized model of the paper, written.
+/// Writes the unoptimized model of the paper.
 fn declared(folder: &Path) -> Result<PathBuf, Box<dyn Error>> {
     let graph =
         Transformer::new(&Config::transformer_base())?.build(Part::Whole, &Weights::Random { seed: 0 }, false)?;

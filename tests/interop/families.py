@@ -63,7 +63,7 @@ def run(session, values):
     asked = {port.name for port in session.get_inputs()}
     missing, unasked = asked - values.keys(), values.keys() - asked
     if missing or unasked:
-        raise Wrong(f"inputs: {sorted(missing)} are not there, {sorted(unasked)} are not asked for")
+        raise Wrong(f"inputs: {sorted(missing)} are missing, {sorted(unasked)} are not inputs of the model")
     return dict(zip((port.name for port in session.get_outputs()), session.run(None, values)))
 
 

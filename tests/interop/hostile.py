@@ -179,7 +179,7 @@ def judge(case, netwright, verb, root):
                 return
             raise Failed("accepted", "exit 0")
         if case.says and case.says not in err:
-            raise Failed("silent", f"{case.says!r} is not said: {err[:200]!r}")
+            raise Failed("silent", f"the warning {case.says!r} is missing: {err[:200]!r}")
         if verb == "optimize":
             compare(case, pathlib.Path(os.fsdecode(model)), output)
         return

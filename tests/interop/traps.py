@@ -199,7 +199,7 @@ def judge(trap, source, expected, engine, flags, output):
             f"{name} {value.dtype}{list(value.shape)}" for name, value in feed.items() if hasattr(value, "dtype")
         )
         if not ran and runs and not trap.mends:
-            raise Failed("error lost", f"gives {got} where the original fails with: {wanted}; for {where}")
+            raise Failed("error lost", f"returns {got}, but the original fails with: {wanted}; for {where}")
         if ran and not runs:
             # ONNX Runtime has no kernel of this version, which is not the fault of the model.
             if "--opset" in flags and "NOT_IMPLEMENTED" in got:
@@ -251,7 +251,7 @@ def main():
     arguments = argparse.ArgumentParser()
     arguments.add_argument("netwright")
     arguments.add_argument("names", nargs="*", help="the traps to run; all where none is named")
-    arguments.add_argument("--list", action="store_true", help="say of each trap where it runs and on how many inputs")
+    arguments.add_argument("--list", action="store_true", help="list the runtime and the number of inputs of each trap")
     chosen = arguments.parse_args()
     traps = [trap for family in FAMILIES for trap in family.TRAPS]
     names = [trap.name for trap in traps]

@@ -133,14 +133,14 @@ pub(crate) struct Emit {
     /// attention whose batch or length is 0; `optimize --skip fuse-attention` writes a model that accepts them.
     #[arg(long, default_value = "onnx")]
     pub(crate) target: Target,
-    /// The opset of the output, or `auto`: raised as far as the operators that the target runs best need it
+    /// The opset of the output; `auto` raises it only as far as the best operators for the target need
     /// [default: auto for tract and ort; for onnx 21, or the opset of the input].
     #[arg(long)]
     pub(crate) opset: Option<Opset>,
     /// How the KV cache is written; `shared` changes the inputs and outputs of the model and reports how.
     #[arg(long, default_value = "concat")]
     pub(crate) kv_cache: KvCache,
-    /// Whether weights go to a file beside the model: auto does so beyond 2 GiB.
+    /// Write weights to a separate file; auto does so beyond 2 GiB.
     #[arg(long, default_value = "auto")]
     pub(crate) external_data: ExternalData,
 }
@@ -220,7 +220,7 @@ pub(crate) struct Upgrade {
     /// The opset to convert to.
     #[arg(long)]
     pub(crate) opset: i64,
-    /// Whether weights go to a file beside the model: auto does so beyond 2 GiB.
+    /// Write weights to a separate file; auto does so beyond 2 GiB.
     #[arg(long, default_value = "auto")]
     pub(crate) external_data: ExternalData,
     /// Leave weights in the input's files, which must lie in the output's folder and stay as they are.
@@ -234,7 +234,8 @@ pub(crate) enum KvCache {
     /// Unchanged: each step returns the past and the new keys and values concatenated.
     Concat,
     /// A buffer that the caller preallocates and each step updates in place; requires --target ort. The length of the
-    /// past follows from the padding mask; a model without one gets an input `past_sequence_length`, i64 of one element.
+    /// past follows from the padding mask; a model without one gets an input `past_sequence_length`, i64 of one
+    /// element.
     Shared,
 }
 
@@ -277,14 +278,14 @@ pub(crate) struct Optimize {
     /// Run the input and the result, and compare their outputs.
     #[arg(long)]
     pub(crate) verify: bool,
-    /// If they differ, find the rewrite that changed the result [default with --verify].
+    /// If the outputs differ, find the rewrite that changed the result [default with --verify].
     #[arg(long, requires = "verify", conflicts_with = "no_bisect")]
     pub(crate) bisect: bool,
     /// Do not search for the rewrite that changed the result.
     #[arg(long, requires = "verify")]
     pub(crate) no_bisect: bool,
-    /// If they differ, write the smallest model that shows the difference: before.onnx, after.onnx, inputs.safetensors
-    /// and the outputs of both. The folder must be new or hold only these files.
+    /// If the outputs differ, write the smallest model that shows the difference: before.onnx, after.onnx,
+    /// inputs.safetensors and the outputs of both. The folder must be new or hold only these files.
     #[arg(long, value_name = "FOLDER", requires = "verify", conflicts_with = "no_bisect")]
     pub(crate) reproduce: Option<PathBuf>,
     #[command(flatten)]

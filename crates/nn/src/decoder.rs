@@ -1,3 +1,5 @@
+//! The decoder of the paper.
+
 use crate::Var;
 use crate::config::Config;
 use crate::encoder::Residual;

@@ -1,3 +1,5 @@
+//! The encoder of the paper, and residual connections.
+
 use crate::Var;
 use crate::config::{Config, NormPlacement};
 use crate::layers::{FeedForward, MultiHeadAttention, Norm};

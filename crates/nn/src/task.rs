@@ -1,3 +1,5 @@
+//! The tasks of models.
+
 use std::fmt;
 use std::str::FromStr;
 

@@ -1,3 +1,5 @@
+//! The errors of running and verifying models.
+
 use crate::gate::Reason;
 use netwright_ir::Symbol;
 use std::path::PathBuf;

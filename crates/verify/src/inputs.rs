@@ -143,9 +143,9 @@ fn make(
     let shape: Option<Vec<usize>> = dims.iter().map(size).collect();
     let shape = shape.ok_or_else(|| failed(format!("the sizes of {ty} are not all known")))?;
     let count = shape.iter().try_fold(1_usize, |count, &size| count.checked_mul(size));
-    let count = count
-        .filter(|&count| count <= MOST_ELEMENTS)
-        .ok_or_else(|| failed(format!("{ty} has too many elements: {shape:?}")))?;
+    let count = count.filter(|&count| count <= MOST_ELEMENTS).ok_or_else(|| {
+        failed(format!("{ty} has too many elements with sizes {shape:?}; choose smaller ones with --dim"))
+    })?;
 
     let mut random = Random::new(seed, &port.name);
     let style = Style::of(seed);

@@ -12,7 +12,9 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Array, String> {
         [2 | 3, _, a, b, c, d, rest @ ..] => {
             (usize::try_from(u32::from_le_bytes([*a, *b, *c, *d])).map_err(|_| "its header is too long")?, rest)
         }
-        [version, ..] => return Err(format!("version {version} of .npy is not supported")),
+        [version, ..] => {
+            return Err(format!("version {version} of .npy is not supported; save it as version 1, 2 or 3"));
+        }
         [] => return Err("it ends within its header".to_owned()),
     };
     let (header, data) = rest.split_at_checked(length).ok_or("it ends within its header")?;
@@ -156,7 +158,7 @@ mod tests {
             (b"".to_vec(), "it is not an .npy file"),
             (b"\x93NUMPY".to_vec(), "it ends within its header"),
             (b"\x93NUMPY\x01\x00\xff\xff".to_vec(), "it ends within its header"),
-            (file(9, header, &[]), "version 9 of .npy is not supported"),
+            (file(9, header, &[]), "version 9 of .npy is not supported; save it as version 1, 2 or 3"),
             (file(1, header, &[0; 7]), "its shape is [2], but it has 7 bytes"),
             (
                 file(1, "{'descr': '<c8', 'fortran_order': False, 'shape': ()}", &[]),

@@ -39,7 +39,7 @@ def external(name, expect, note, made, prepare=None, data=DATA, **more):
 # Locations.
 external("sound", "accept", "a sound weight", outside(length=16))
 external("offset", "accept", "a sound weight at an offset that is not aligned", outside(offset=3, length=16))
-external("rest", "accept", "a weight that is all of its file", outside(dims=(16,)))
+external("rest", "accept", "a weight that fills its file", outside(dims=(16,)))
 external(
     "overlapping",
     "accept",
@@ -54,28 +54,28 @@ external(
 external(
     "subfolder",
     "accept",
-    "a file in a folder of the model's",
+    "a file in a subfolder of the model's folder",
     outside("sub/data.bin", length=16),
     lambda folder: ((folder / "sub").mkdir(), (folder / "sub" / "data.bin").write_bytes(DATA)),
 )
-external("dot", "bounded", "a file by way of ./", outside("./data.bin", length=16))
-external("there_and_back", "reject", "out of the folder and in again", outside("../model/data.bin", length=16))
+external("dot", "bounded", "a path with ./", outside("./data.bin", length=16))
+external("there_and_back", "reject", "a path out of the folder and back", outside("../model/data.bin", length=16))
 external("parent", "reject", "a file of the parent folder", outside("../secret.bin", length=16))
 external(
     "parent_of_folder",
     "reject",
-    "up by way of a folder",
+    "up through a folder",
     outside("sub/../../secret.bin", length=16),
     lambda folder: (folder / "sub").mkdir(),
 )
 external(
     "parent_of_nothing",
     "reject",
-    "up by way of a folder that does not exist",
+    "up through a folder that does not exist",
     outside("nowhere/../../secret.bin", length=16),
 )
-external("backslash", "reject", "up in the manner of Windows", outside("..\\secret.bin", length=16))
-external("device_names", "reject", "a name of Windows", outside("NUL", length=16))
+external("backslash", "reject", "up with a backslash", outside("..\\secret.bin", length=16))
+external("device_names", "reject", "a device name of Windows", outside("NUL", length=16))
 for location in [
     "/dev/zero",
     "/dev/stdin",
@@ -92,12 +92,12 @@ for location in [
         "at_" + "".join(c if c.isalnum() else "_" for c in location), "reject", location, outside(location, length=16)
     )
 external("missing", "reject", "a file that does not exist", outside("nowhere.bin", length=16))
-external("nul", "reject", "a path of a NUL", outside("data.bin\0.txt", length=16))
-external("long", "reject", "a path of 1 MB", outside("d" * (1 << 20), length=16))
-external("deep", "reject", "a path of 100,000 folders", outside("a/" * 100_000 + "x", length=16))
+external("nul", "reject", "a path with a NUL", outside("data.bin\0.txt", length=16))
+external("long", "reject", "a path with 1 MB", outside("d" * (1 << 20), length=16))
+external("deep", "reject", "a path with 100,000 folders", outside("a/" * 100_000 + "x", length=16))
 external("lines", "reject", "a path that forges a message", outside("x\nerror: all is well\x1b[2J", length=16))
 external("folder", "reject", "a folder", outside("sub", length=16), lambda folder: (folder / "sub").mkdir())
-external("trailing_slash", "reject", "a file with a slash behind it", outside("data.bin/", length=16))
+external("trailing_slash", "reject", "a file with a trailing slash", outside("data.bin/", length=16))
 external(
     "fifo", "reject", "a FIFO that nobody writes", outside("pipe", length=16), lambda folder: os.mkfifo(folder / "pipe")
 )
@@ -140,7 +140,7 @@ external(
 external(
     "symlink_loop",
     "reject",
-    "links in a circle",
+    "a cycle of links",
     outside("a", length=16),
     lambda folder: ((folder / "a").symlink_to("b"), (folder / "b").symlink_to("a")),
 )
@@ -161,7 +161,7 @@ external(
 external(
     "hard_link",
     "reject",
-    "another name of a file outside",
+    "a hard link to a file outside",
     outside("hard", length=16),
     lambda folder: (
         (folder.parent / "other.bin").write_bytes(DATA),
@@ -199,31 +199,31 @@ def listen(path):
 # Ranges.
 for name, note, pairs in [
     ("offset_negative", "before the beginning", {"offset": -1, "length": 16}),
-    ("offset_beyond", "behind the end", {"offset": 65, "length": 16}),
-    ("offset_late", "over the end", {"offset": 60, "length": 16}),
+    ("offset_beyond", "after the end", {"offset": 65, "length": 16}),
+    ("offset_late", "across the end", {"offset": 60, "length": 16}),
     ("offset_huge", "offset and length that wrap", {"offset": 2**64 - 8, "length": 16}),
     ("offset_most", "offset and length that wrap", {"offset": 2**63 - 1, "length": 16}),
     ("offset_wider", "an offset of more than 64 bits", {"offset": 2**70, "length": 16}),
-    ("offset_hex", "an offset in other digits", {"offset": "0x4", "length": 16}),
+    ("offset_hex", "an offset in hexadecimal digits", {"offset": "0x4", "length": 16}),
     ("offset_float", "an offset with an exponent", {"offset": "1e1", "length": 16}),
-    ("offset_text", "an offset of words", {"offset": "4 bytes", "length": 16}),
-    ("offset_empty", "an offset of nothing", {"offset": "", "length": 16}),
-    ("offset_arabic", "an offset of other digits", {"offset": "\u0664", "length": 16}),
-    ("length_negative", "less than nothing", {"length": -16}),
-    ("length_short", "fewer bytes than numbers", {"length": 8}),
-    ("length_long", "more bytes than numbers", {"length": 32}),
-    ("length_zero", "no bytes for numbers", {"length": 0}),
-    ("length_huge", "more than any file", {"length": 2**64 - 1}),
+    ("offset_text", "an offset that is a word", {"offset": "4 bytes", "length": 16}),
+    ("offset_empty", "an empty offset", {"offset": "", "length": 16}),
+    ("offset_arabic", "an offset in Arabic digits", {"offset": "\u0664", "length": 16}),
+    ("length_negative", "a negative length", {"length": -16}),
+    ("length_short", "fewer bytes than elements", {"length": 8}),
+    ("length_long", "more bytes than elements", {"length": 32}),
+    ("length_zero", "no bytes for elements", {"length": 0}),
+    ("length_huge", "more than any file has", {"length": 2**64 - 1}),
 ]:
     external(name, "reject", note, outside(**pairs))
 external("rest_too_long", "bounded", "all of a file that is longer than the weight", outside(dims=(4,)))
 external("offset_signed", "bounded", "an offset with a plus", outside(offset="+4", length=16))
-external("offset_padded", "bounded", "an offset of many zeros", outside(offset="0" * 100_000 + "4", length=16))
-external("file_empty", "reject", "a file of no bytes", outside(length=16), data=b"")
+external("offset_padded", "bounded", "an offset with many leading zeros", outside(offset="0" * 100_000 + "4", length=16))
+external("file_empty", "reject", "an empty file", outside(length=16), data=b"")
 external(
     "file_sparse",
     "bounded",
-    "a file of 3 GB that is not there",
+    "a sparse file of 3 GB",
     outside(length=16),
     lambda folder: os.truncate(folder / "data.bin", 3 << 30),
 )
@@ -235,11 +235,11 @@ external(
     "no elements of a file that does not exist",
     outside("nowhere.bin", dims=(0,), length=0),
 )
-external("no_location", "reject", "external data without a place", tensor(data_location=TensorProto.EXTERNAL))
+external("no_location", "reject", "external data without a location", tensor(data_location=TensorProto.EXTERNAL))
 external(
     "location_twice",
     "reject",
-    "two places",
+    "two locations",
     tensor(
         dims=(4,),
         data_location=TensorProto.EXTERNAL,
@@ -258,11 +258,11 @@ external(
 )
 external("key_unknown", "bounded", "a key that the standard does not have", outside(length=16, colour="red"))
 external("keys_100000", "bounded", "100,000 keys", outside(length=16, **{f"k{i}": "v" for i in range(100_000)}))
-external("checksum_wrong", "bounded", "a checksum of something else", outside(length=16, checksum="0" * 40))
+external("checksum_wrong", "bounded", "a wrong checksum", outside(length=16, checksum="0" * 40))
 external(
     "of_text",
     "reject",
-    "text in another file",
+    "strings as external data",
     tensor(
         TensorProto.STRING,
         dims=(4,),
@@ -373,7 +373,7 @@ for name, note, model in [
             text(PLAIN),
         ),
     ),
-    ("unused", "a weight that nothing uses", changed(lambda model: model.graph.initializer.append(OUT), text(PLAIN))),
+    ("unused", "an unused weight", changed(lambda model: model.graph.initializer.append(OUT), text(PLAIN))),
     (
         "training",
         "a weight of training info",

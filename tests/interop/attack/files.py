@@ -39,26 +39,26 @@ def small_files():
 
 file("missing", "reject", "a model that does not exist", model="nowhere.onnx")
 file("folder", "reject", "a folder", lambda folder: (folder / "sub.onnx").mkdir(), "sub.onnx")
-file("below_a_file", "reject", "a file as a folder", model="model.onnx/x")
+file("below_a_file", "reject", "a file used as a folder", model="model.onnx/x")
 file("fifo", "reject", "a FIFO that nobody writes", lambda folder: os.mkfifo(folder / "pipe.onnx"), "pipe.onnx")
 file(
     "device",
     "reject",
-    "a device without end",
+    "an endless device",
     lambda folder: os.mknod(folder / "zero.onnx", 0o20666, os.makedev(1, 5)),
     "zero.onnx",
 )
 file(
     "device_empty",
     "reject",
-    "a device of nothing",
+    "an empty device",
     lambda folder: os.mknod(folder / "null.onnx", 0o20666, os.makedev(1, 3)),
     "null.onnx",
 )
 file(
     "zero",
     "reject",
-    "a link to a device without end",
+    "a link to an endless device",
     lambda folder: (folder / "zero.onnx").symlink_to("/dev/zero"),
     "zero.onnx",
 )
@@ -73,7 +73,7 @@ file("link", "accept", "a link to a model", lambda folder: (folder / "link.onnx"
 file(
     "link_broken",
     "reject",
-    "a link to nothing",
+    "a dangling link",
     lambda folder: (folder / "link.onnx").symlink_to("nowhere"),
     "link.onnx",
 )
@@ -84,11 +84,11 @@ file(
     lambda folder: (folder / "link.onnx").symlink_to("link.onnx"),
     "link.onnx",
 )
-file("sparse", "reject", "8 GB of nothing", lambda folder: os.truncate(folder / "model.onnx", 8 << 30))
+file("sparse", "reject", "a sparse file of 8 GB", lambda folder: os.truncate(folder / "model.onnx", 8 << 30))
 file(
     "unreadable",
     "reject",
-    "a file that may not be read",
+    "a file without read permission",
     lambda folder: (folder / "model.onnx").chmod(0),
     prepare_child=nobody,
 )
@@ -116,20 +116,20 @@ file(
 )
 output("folder_missing", "reject", "a folder that does not exist", "../nowhere/out.onnx")
 output("is_a_folder", "reject", "a folder", "../out")
-output("below_a_file", "reject", "a file as a folder", "model.onnx/out.onnx")
-output("name_empty", "reject", "a folder by its slash", "../out/")
-output("name_long", "reject", "a name of 300 letters", "../out/" + "o" * 300)
+output("below_a_file", "reject", "a file used as a folder", "model.onnx/out.onnx")
+output("name_empty", "reject", "a folder with a trailing slash", "../out/")
+output("name_long", "reject", "a name with 300 letters", "../out/" + "o" * 300)
 output(
     "folder_read_only",
     "reject",
-    "a folder that may not be written",
+    "a folder without write permission",
     "../out/out.onnx",
     lambda folder: (folder.parent / "out").chmod(0o555),
     prepare_child=nobody,
 )
-output("disk_full", "reject", "no room", "../out/out.onnx", prepare_child=small_files)
+output("disk_full", "reject", "a full disk", "../out/out.onnx", prepare_child=small_files)
 output(
-    "disk_full_in_place", "reject", "no room for another version of the input", "model.onnx", prepare_child=small_files
+    "disk_full_in_place", "reject", "a disk too full for a second copy of the input", "model.onnx", prepare_child=small_files
 )
 output("fifo", "bounded", "a FIFO that nobody reads", "pipe", lambda folder: os.mkfifo(folder / "pipe"))
 output("device", "bounded", "a device", "null", lambda folder: os.mknod(folder / "null", 0o20666, os.makedev(1, 3)))
@@ -140,11 +140,11 @@ output(
     "link",
     lambda folder: ((folder / "other.onnx").write_bytes(b"?"), (folder / "link").symlink_to("other.onnx")),
 )
-output("link_broken", "bounded", "a link to nothing", "link", lambda folder: (folder / "link").symlink_to("nowhere"))
+output("link_broken", "bounded", "a dangling link", "link", lambda folder: (folder / "link").symlink_to("nowhere"))
 output(
     "hard_link",
     "bounded",
-    "another name of a file outside",
+    "a hard link to a file outside",
     "hard",
     lambda folder: os.link(folder.parent / "secret.bin", folder / "hard"),
 )

@@ -51,7 +51,7 @@ edited(
     "a result that is a weight",
     lambda model: model.graph.node.append(node("Neg", ["x"], ["w"])),
 )
-edited("input_twice", "reject", "two inputs of one name", lambda model: model.graph.input.append(model.graph.input[0]))
+edited("input_twice", "reject", "two inputs with the same name", lambda model: model.graph.input.append(model.graph.input[0]))
 edited(
     "input_unnamed",
     "reject",
@@ -61,7 +61,7 @@ edited(
 edited(
     "output_twice",
     "bounded",
-    "an output that stands twice",
+    "an output that is listed twice",
     lambda model: model.graph.output.append(model.graph.output[0]),
 )
 edited(
@@ -119,25 +119,25 @@ edited(
 edited(
     "output_other_type",
     "reject",
-    "an output that declares another type",
+    "an output with a wrong declared type",
     lambda model: setattr(model.graph.output[0].type.tensor_type, "elem_type", 7),
 )
 edited(
     "output_other_rank",
     "reject",
-    "an output that declares another rank",
+    "an output with a wrong declared rank",
     lambda model: model.graph.output[0].type.tensor_type.shape.dim.add(),
 )
 edited(
     "inner_other_type",
     "reject",
-    "a value that declares another type",
+    "a value with a wrong declared type",
     lambda model: model.graph.value_info.append(helper.make_tensor_value_info("a", 7, ["n"])),
 )
 edited(
     "inner_other_rank",
     "accept",
-    "a value that declares another rank, which runtimes warn of",
+    "a value with a wrong declared rank, which is a warning in runtimes",
     lambda model: model.graph.value_info.append(helper.make_tensor_value_info("a", 1, ["n", 2])),
 )
 edited(
@@ -169,7 +169,7 @@ edited(
 edited(
     "input_sequence_of_nothing",
     "reject",
-    "an input that is a sequence of no type",
+    "an input that is a sequence without an element type",
     lambda model: model.graph.input.add(name="o", type=TypeProto(sequence_type=TypeProto.Sequence())),
 )
 
@@ -192,21 +192,21 @@ edited(
 edited(
     "attribute_without_type",
     "bounded",
-    "an attribute that does not say its type",
+    "an attribute without a type",
     lambda model: model.graph.node[0].attribute[0].ClearField("type"),
     text(SOFTMAX),
 )
 edited(
     "attribute_lies",
     "reject",
-    "an attribute that says it is a float and holds an int",
+    "an attribute that is declared as a float and has an int",
     lambda model: setattr(model.graph.node[0].attribute[0], "type", AttributeProto.FLOAT),
     text(SOFTMAX),
 )
 edited(
     "attribute_of_two_kinds",
     "reject",
-    "an attribute that holds an int and a float",
+    "an attribute with an int and a float",
     lambda model: setattr(model.graph.node[0].attribute[0], "f", 1.0),
     text(SOFTMAX),
 )
@@ -231,13 +231,13 @@ edited(
 edited(
     "constant_of_two_values",
     "reject",
-    "a Constant of two values",
+    "a Constant with two values",
     lambda model: model.graph.node.append(node("Constant", [], ["k"], value_int=1, value_float=1.0)),
 )
 edited(
     "constant_of_none",
     "reject",
-    "a Constant of no value",
+    "a Constant without a value",
     lambda model: model.graph.node.append(node("Constant", [], ["k"])),
 )
 
@@ -265,23 +265,23 @@ for version in [-1, 0, 2**62]:
         "a version of the format that does not exist",
         lambda model, version=version: setattr(model, "ir_version", version),
     )
-edited("ir_missing", "reject", "no version of the format", lambda model: model.ClearField("ir_version"))
+edited("ir_missing", "reject", "no IR version", lambda model: model.ClearField("ir_version"))
 edited(
     "opset_twice",
     "reject",
-    "two versions of one domain",
+    "two versions of the same domain",
     lambda model: model.opset_import.append(helper.make_opsetid("", 20)),
 )
 edited(
     "opset_twice_alike",
     "bounded",
-    "one domain twice, of one version",
+    "the same domain and version twice",
     lambda model: model.opset_import.append(helper.make_opsetid("", 21)),
 )
 edited(
     "opset_two_names",
     "bounded",
-    "the standard domain by both its names",
+    "the default domain under both its names",
     lambda model: model.opset_import.append(helper.make_opsetid("ai.onnx", 20)),
 )
 edited(
@@ -307,7 +307,7 @@ add("chain", "accept", "a chain of 50,000 nodes", lazily(lambda: chain(50_000)),
 add(
     "chain_of_identities",
     "accept",
-    "a chain of 50,000 nodes that do nothing",
+    "a chain of 50,000 Identity nodes",
     lazily(lambda: chain(50_000, "Identity")),
     runs=False,
 )
@@ -375,7 +375,7 @@ add(
 add(
     "names_long",
     "accept",
-    "a value of a name of 1 MB",
+    "a value with a name of 1 MB",
     changed(
         lambda model: (model.graph.node[0].output.__setitem__(0, LONG), model.graph.node[1].input.__setitem__(0, LONG))
     ),
@@ -383,14 +383,14 @@ add(
 add(
     "node_name_long",
     "accept",
-    "a node of a name of 1 MB",
+    "a node with a name of 1 MB",
     changed(lambda model: setattr(model.graph.node[0], "name", LONG)),
 )
-add("doc_long", "accept", "a doc string of 1 MB", changed(lambda model: setattr(model, "doc_string", LONG)))
+add("doc_long", "accept", "a doc string with 1 MB", changed(lambda model: setattr(model, "doc_string", LONG)))
 add(
     "symbol_long",
     "accept",
-    "a symbol of 1 MB",
+    "a symbol with 1 MB",
     changed(
         lambda model: [
             setattr(value.type.tensor_type.shape.dim[0], "dim_param", LONG)
@@ -401,13 +401,13 @@ add(
 add(
     "operator_long",
     "reject",
-    "an unknown operator of a name of 1 MB",
+    "an unknown operator with a name of 1 MB",
     changed(lambda model: setattr(model.graph.node[0], "op_type", LONG)),
 )
 add(
     "operand_long",
     "reject",
-    "an unknown operand of a name of 1 MB",
+    "an unknown operand with a name of 1 MB",
     changed(lambda model: model.graph.node[0].input.__setitem__(0, LONG)),
 )
 add(
@@ -425,7 +425,7 @@ add(
 add(
     "names_of_controls",
     "accept",
-    "a value whose name drives terminals",
+    "a value whose name contains terminal controls",
     changed(
         lambda model: (
             model.graph.node[0].output.__setitem__(0, "\x1b[2J\x07\n"),
@@ -452,7 +452,7 @@ add(
 add(
     "symbol_deep",
     "bounded",
-    "a symbol that is 100,000 parentheses",
+    "a symbol with 100,000 parentheses",
     changed(
         lambda model: setattr(
             model.graph.input[0].type.tensor_type.shape.dim[0], "dim_param", "(" * 100_000 + "n" + ")" * 100_000
@@ -481,6 +481,6 @@ edited("training_info", "bounded", "training info", training)
 edited(
     "training_info_weight",
     "reject",
-    "a weight of training info that is short",
+    "a weight of training info with too few bytes",
     lambda model: model.training_info.add().initialization.initializer.append(tensor(dims=[1 << 40])),
 )

@@ -26,7 +26,7 @@ for name, body, note in [
     (
         "branch_with_input",
         "then_branch = t (float[n] i) => (float[n] o) { o = Neg(i) }, " + GOOD_BRANCH,
-        "a branch that wants an input",
+        "a branch that requires an input",
     ),
     (
         "captures_itself",
@@ -68,7 +68,7 @@ for name, body, note in [
 add(
     "if_captures_later",
     "reject",
-    "a branch that uses a value made after it",
+    "a branch that uses a value computed after it",
     "(bool c, float[n] x) => (float[n] y) { y = If(c) <then_branch = t () => (float[n] o) { o = Neg(z) }, "
     + GOOD_BRANCH
     + "> z = Neg(y) }",
@@ -76,7 +76,7 @@ add(
 add(
     "if_name_of_value",
     "reject",
-    "a value of a branch of the name of an outer one",
+    "a value of a branch with the name of an outer one",
     "(bool c, float[n] x) => (float[n] y) { z = Neg(x) w = If(c) <then_branch = t () => (float[n] o) { z = Abs(x) o = Neg(z) }, "
     + GOOD_BRANCH
     + "> y = Add(z, w) }",
@@ -138,7 +138,7 @@ def nested(depth, op="If"):
     return field(1, 10) + field(7, graph) + field(8, field(2, 21))
 
 
-add("if_20_deep", "accept", "20 Ifs in one another", nested(20))
+add("if_20_deep", "accept", "20 nested Ifs", nested(20))
 for depth in (50, 1000, 10_000):
     add(f"if_{depth}_deep", "reject", f"{depth} Ifs in one another", lazily(lambda depth=depth: nested(depth)))
 add(
@@ -180,7 +180,7 @@ add("function_of_itself", "reject", "a function that calls itself", calling(func
 add(
     "function_of_itself_unused",
     "reject",
-    "a function that nobody calls and that calls itself",
+    "an unused function that calls itself",
     calling(function("f0", "y = Neg(x)"), function("f1", "y = d.f1(x)")),
 )
 add(

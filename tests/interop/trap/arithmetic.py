@@ -24,20 +24,20 @@ unary("multiply_by_one", "x * 1 is x", "y = Mul(x, w)", weights={"w": scalar(1)}
 unary("multiply_by_zero", "NaN * 0 is NaN, -1 * 0 is -0.0", "y = Mul(x, w)", weights={"w": scalar(0)})
 unary("multiply_by_minus_one", "x * -1 is -x", "y = Mul(x, w)", weights={"w": scalar(-1)})
 unary("divide_by_one", "x / 1 is x", "y = Div(x, w)", weights={"w": scalar(1)})
-unary("divide_one", "1 / x is no x", "y = Div(w, x)", weights={"w": scalar(1)})
+unary("divide_one", "1 / x is not x", "y = Div(w, x)", weights={"w": scalar(1)})
 unary("divide_by_itself", "0 / 0 is NaN", "y = Div(x, x)")
 unary("subtract_itself", "inf - inf is NaN", "y = Sub(x, x)")
 unary("power_of_one", "x ^ 1 is x", "y = Pow(x, w)", weights={"w": scalar(1)})
-unary("power_of_zero", "x ^ 0 is 1, of NaN too", "y = Pow(x, w)", weights={"w": scalar(0)})
-unary("one_to_the_power", "1 ^ x is 1, of NaN too", "y = Pow(w, x)", weights={"w": scalar(1)})
+unary("power_of_zero", "x ^ 0 is 1, also for NaN", "y = Pow(x, w)", weights={"w": scalar(0)})
+unary("one_to_the_power", "1 ^ x is 1, also for NaN", "y = Pow(w, x)", weights={"w": scalar(1)})
 unary(
     "maximum_with_minus_infinity",
-    "Max(NaN, -inf) is what the runtime says",
+    "Max(NaN, -inf) depends on the runtime",
     "y = Max(x, w)",
     weights={"w": scalar(-np.inf)},
 )
-unary("minimum_with_infinity", "Min(NaN, inf) is what the runtime says", "y = Min(x, w)", weights={"w": scalar(np.inf)})
-unary("maximum_with_zero", "Max(x, 0) is no Relu for NaN and -0.0", "y = Max(x, w)", weights={"w": scalar(0)})
+unary("minimum_with_infinity", "Min(NaN, inf) depends on the runtime", "y = Min(x, w)", weights={"w": scalar(np.inf)})
+unary("maximum_with_zero", "Max(x, 0) is not Relu for NaN and -0.0", "y = Max(x, w)", weights={"w": scalar(0)})
 unary("maximum_of_one", "Max of one operand", "y = Max(x)")
 unary("sum_of_one", "Sum of one operand", "y = Sum(x)")
 unary("mean_of_one", "Mean of one operand", "y = Mean(x)")
@@ -128,10 +128,10 @@ unary("clip_open", "Clip without bounds", "y = Clip(x)")
 unary(
     "clip_infinite", "Clip between infinities", "y = Clip(x, l, h)", weights={"l": scalar(-np.inf), "h": scalar(np.inf)}
 )
-unary("clip_at_zero", "Clip from 0 is no Relu for NaN and -0.0", "y = Clip(x, l)", weights={"l": scalar(0)})
+unary("clip_at_zero", "Clip from 0 is not Relu for NaN and -0.0", "y = Clip(x, l)", weights={"l": scalar(0)})
 unary("clip_nan_bound", "Clip with a bound of NaN", "y = Clip(x, l, h)", weights={"l": scalar(np.nan), "h": scalar(1)})
 unary("leaky_relu_of_one", "LeakyRelu with a slope of 1", "y = LeakyRelu<alpha=1.0>(x)")
-unary("leaky_relu_of_zero", "LeakyRelu with a slope of 0 gives NaN for -inf", "y = LeakyRelu<alpha=0.0>(x)")
+unary("leaky_relu_of_zero", "LeakyRelu with a slope of 0 is NaN for -inf", "y = LeakyRelu<alpha=0.0>(x)")
 add(
     "equal_to_itself",
     "NaN does not equal itself",
@@ -171,48 +171,48 @@ add(
 # Casts.
 unary(
     "cast_by_half",
-    "float by way of half",
+    "float cast to half and back",
     "a = Cast<to=10>(x) y = Cast<to=1>(a)",
     lines(values=np.append(FLOATS, f32(1e-6, 65519, 65520, 0.1))),
 )
 unary(
     "cast_by_bfloat16",
-    "float by way of bfloat16",
+    "float cast to bfloat16 and back",
     "a = Cast<to=16>(x) y = Cast<to=1>(a)",
     lines(values=np.append(FLOATS, f32(1e-6, 0.1))),
 )
 unary(
     "cast_by_int32",
-    "float by way of int32",
+    "float cast to int32 and back",
     "a = Cast<to=6>(x) y = Cast<to=1>(a)",
     lines(values=f32(0.5, -1.5, 3, -0.0, -0.5)),
 )
-unary("cast_by_double", "float by way of double is exact", "a = Cast<to=11>(x) y = Cast<to=1>(a)")
-unary("cast_by_bool", "float by way of bool", "a = Cast<to=9>(x) y = Cast<to=1>(a)")
+unary("cast_by_double", "float cast to double and back is exact", "a = Cast<to=11>(x) y = Cast<to=1>(a)")
+unary("cast_by_bool", "float cast to bool and back", "a = Cast<to=9>(x) y = Cast<to=1>(a)")
 unary(
     "cast_int_by_float",
-    "int64 by way of float",
+    "int64 cast to float and back",
     "a = Cast<to=1>(x) y = Cast<to=7>(a)",
     lines(values=i64(2**24 + 1, 5, -(2**40) - 1)),
     "int64",
 )
 unary(
     "cast_int_by_double",
-    "int64 by way of double",
+    "int64 cast to double and back",
     "a = Cast<to=11>(x) y = Cast<to=7>(a)",
     lines(values=i64(2**53 + 1, 5, -(2**60) - 1)),
     "int64",
 )
 unary(
     "cast_int_by_int32",
-    "int64 by way of int32",
+    "int64 cast to int32 and back",
     "a = Cast<to=6>(x) y = Cast<to=7>(a)",
     lines(values=INTS["int64"]),
     "int64",
 )
 unary(
     "cast_int_by_wide",
-    "int32 by way of int64 is exact",
+    "int32 cast to int64 and back is exact",
     "a = Cast<to=7>(x) y = Cast<to=6>(a)",
     lines(values=INTS["int32"]),
     "int32",
@@ -220,19 +220,19 @@ unary(
 unary("cast_same", "a Cast to its own type", "y = Cast<to=1>(x)")
 add(
     "cast_sign_twice",
-    "uint8 by way of int8 to int32 extends the sign",
+    "uint8 cast to int8 and then to int32 extends the sign",
     "(uint8[n] x) => (int32[n] y, int32[n] z) { a = Cast<to=3>(x) y = Cast<to=6>(a) z = Cast<to=6>(x) }",
     lines(values=np.arange(0, 256, 15, dtype=np.uint8)),
 )
 add(
     "cast_rounds_twice",
-    "double by way of float to half rounds twice",
+    "double cast to float and then to half rounds twice",
     "(double[n] x) => (float16[n] y) { a = Cast<to=1>(x) y = Cast<to=10>(a) }",
     lines(values=np.array([1 + 2**-11 + 2**-40, 65519.9999, 0.1])),
 )
 add(
     "cast_of_bool",
-    "bool by way of an integer is exact",
+    "bool cast to an integer and back is exact",
     "(bool[n] x) => (bool[n] y) { a = Cast<to=7>(x) y = Cast<to=9>(a) }",
     lines(values=np.array([True, False])),
 )
@@ -284,7 +284,7 @@ for name, value in [
     )
 add(
     "divide_half_by_small_power",
-    "the reciprocal of 2^-20 is no half-precision number",
+    "the reciprocal of 2^-20 is not a half-precision number",
     "(float16[n] x) => (float16[n] y) { y = Div(x, w) }",
     lines(values=FLOATS.astype(np.float16)),
     weights={"w": scalar(2**-20, np.float16)},
@@ -341,17 +341,17 @@ for name, value in [("zero", 0), ("negative", -1), ("infinite", np.inf), ("nan",
         SCORES,
         weights={"c": scalar(value)},
     )
-add("softmax_scale_per_column", "a scale that is no scalar", SCALED, SCORES, weights={"c": f32(1, 2, 0.5, 0.25)})
+add("softmax_scale_per_column", "a scale that is not a scalar", SCALED, SCORES, weights={"c": f32(1, 2, 0.5, 0.25)})
 add(
     "softmax_scale_raises_rank",
-    "a scale of higher rank gives softmax another axis",
+    "a scale of higher rank changes the axis of softmax",
     "(float[4] x) => (float[1,1,4] y) { a = Mul(x, c) y = Softmax<axis=1>(a) }",
     each("x", f32(1, 2, 3, 4)),
     weights={"c": np.full((1, 1, 1), 2, np.float32)},
 )
 add(
     "softmax_mask_raises_rank",
-    "a mask of higher rank gives softmax another axis",
+    "a mask of higher rank changes the axis of softmax",
     "(float[2,4] x) => (float[?,2,4] y) { a = Mul(x, c) b = Add(a, m) y = Softmax<axis=1>(b) }",
     each("x", ramp(2, 4)),
     weights={"c": scalar(2), "m": ramp(3, 1, 4)},
@@ -361,14 +361,14 @@ PROJECTED = [{"x": ramp(2, 4), "k": ramp(4, 3) % 2}]
 EYE = {"w": np.eye(4, dtype=np.float32), "c": scalar(0.5)}
 add(
     "scaled_projection_used_twice",
-    "a projection that something else uses keeps its scale",
+    "a projection with another use keeps its scale",
     PROJECTION.format(more=", float[n,4] p", extra=""),
     PROJECTED,
     weights=EYE,
 )
 add(
     "scaled_weight_used_twice",
-    "a weight that something else uses keeps its values",
+    "a weight with another use keeps its values",
     PROJECTION.format(more=", float[n,4] o", extra="o = MatMul(x, w)"),
     PROJECTED,
     weights=EYE,

@@ -38,33 +38,33 @@ known(
 )
 known(
     "passes_captured",
-    "a branch that gives an outer value back",
+    "a branch that returns an outer value",
     "y = If(yes) " + branches("o = Identity(x)", "q = Neg(x)"),
 )
 known(
     "passes_input_to_two",
-    "branches that give one value twice",
+    "branches that return one value twice",
     "y, z = If(yes) <then_branch = t () => (float[?] a, float[?] b) { a = Identity(x) b = Identity(x) }, else_branch = e () => (float[?] d, float[?] f) { d = Neg(x) f = Abs(x) }>",
     outputs="float[?] y, float[?] z",
 )
 known(
     "constant_branch",
-    "a branch that is a weight of its own",
+    "a branch that returns its own weight",
     "y = If(yes) <then_branch = t () => (float[?] o) <float[2] o = {1, 2}> { }, else_branch = e () => (float[?] q) { q = Neg(x) }>",
 )
 known(
     "own_weights",
-    "two branches with weights of one name, both taken",
+    "two branches with weights of the same name, both taken",
     "a = If(yes) <then_branch = t () => (float[?] o) <float[1] k = {2}> { v = Mul(x, k) o = Neg(v) }, else_branch = e () => (float[?] q) { q = Neg(x) }> b = If(no) <then_branch = t2 () => (float[?] o2) { o2 = Neg(x) }, else_branch = e2 () => (float[?] q2) <float[1] k = {3}> { v = Mul(x, k) q2 = Abs(v) }> y = Add(a, b)",
 )
 known(
     "nested",
-    "an If within an If, both known",
+    "an If in an If, both conditions known",
     "y = If(yes) <then_branch = t () => (float[?] o) { v = Neg(x) o = If(no) <then_branch = tt () => (float[?] oo) { oo = Exp(v) }, else_branch = te () => (float[?] oe) { oe = Mul(v, two) }> }, else_branch = e () => (float[?] q) { q = Abs(x) }>",
 )
 known(
     "nested_unknown",
-    "a known If around an unknown one that captures from it",
+    "a known If around an unknown one that captures its values",
     "y = If(yes) <then_branch = t () => (float[?] o) { v = Neg(x) o = If(c) <then_branch = tt () => (float[?] oo) { oo = Exp(v) }, else_branch = te () => (float[?] oe) { oe = Mul(v, two) }> }, else_branch = e () => (float[?] q) { q = Abs(x) }>",
     [{"x": FLOATS, "c": YES}, {"x": FLOATS, "c": NO}],
     "float[n] x, bool c",
@@ -76,7 +76,7 @@ known(
 )
 known(
     "is_an_output_twice",
-    "an If of which two outputs are outputs of the graph",
+    "an If with two results that are outputs of the graph",
     "y, z = If(no) <then_branch = t () => (float[?] a, float[?] b) { a = Identity(x) b = Neg(x) }, else_branch = e () => (float[?] d, float[?] f) { d = Neg(x) f = Abs(d) }>",
     outputs="float[?] y, float[?] z",
 )
@@ -88,7 +88,7 @@ add(
 )
 add(
     "if_length",
-    "a condition on a length that n may meet",
+    "a condition on a length that n may satisfy",
     "(float[n] x) => (float[?] y) { s = Shape(x) k = Squeeze(s) c = Equal(k, one) y = If(c) "
     + branches("o = Expand(x, three)", "q = Neg(x)")
     + " }",
@@ -112,7 +112,7 @@ add(
 )
 add(
     "if_not_taken_fails",
-    "a branch that can only fail, and is not taken",
+    "a branch that always fails and is not taken",
     "(bool c, float[n] x) => (float[?] y) { y = If(c) " + branches("o = Reshape(w, bad)", "q = Identity(x)") + " }",
     [{"c": c, "x": FLOATS} for c in (NO, YES)],
     weights={"w": f32(1, 2, 3), "bad": i64(2)},
@@ -142,20 +142,20 @@ def body(state, nodes, outputs="float[?] o", go="k = Identity(c)"):
 STATE = "float[?] a"
 loop(
     "carried",
-    "a carried value is no constant though it starts as one",
+    "a carried value is not constant, although it starts as one",
     "y = Loop(n, , w) " + body(STATE, "o = Add(a, x)"),
     weights={"w": f32(0)},
     feeds=[{"n": scalar(n, np.int64), "x": f32(1.5)} for n in (0, 1, 3)],
 )
 loop(
     "unchanged",
-    "a carried value that the body only passes on",
+    "a carried value that the body passes through",
     "y, z = Loop(n, , x, x) " + body(STATE + ", float[?] d", "o = Neg(a) p = Identity(d)", "float[?] o, float[?] p"),
     outputs="float[?] y, float[?] z",
 )
 loop(
     "swapped",
-    "two carried values that change places",
+    "two carried values that are swapped",
     "y, z = Loop(n, , x, w) "
     + body(STATE + ", float[?] d", "o = Identity(d) p = Identity(a)", "float[?] o, float[?] p"),
     outputs="float[?] y, float[?] z",
@@ -170,18 +170,18 @@ loop(
 )
 loop(
     "captured",
-    "what does not change from turn to turn",
+    "an invariant computation",
     "u = Neg(x) y = Loop(n, , x) " + body(STATE, "v = Mul(u, two) o = Add(a, v)"),
 )
 loop(
     "invariant_fails",
-    "what fails in the body does not fail where there is no turn",
+    "a failure in the body does not occur without iterations",
     "y = Loop(n, , x) " + body(STATE, "g = Gather(x, far) o = Add(a, g)"),
     weights={"far": i64(99)},
 )
 loop(
     "invariant_divides",
-    "a division in the body, of no turn",
+    "a division in the body, without iterations",
     "y = Loop(n, , m0) " + body("int64[?] a", "g = Div(one, d) o = Add(a, g)", "int64[?] o"),
     feeds=[{"n": scalar(n, np.int64), "d": i64(d)} for n, d in [(0, 0), (2, 1)]],
     inputs="int64 n, int64[1] d",
@@ -190,12 +190,12 @@ loop(
 )
 loop(
     "counter",
-    "the counter is not a constant, also where the body has one of that value",
+    "the counter is not constant, even if the body has an equal constant",
     "y = Loop(n, , x) " + body(STATE, "f = Cast<to=1>(i) g = Identity(f) o = Add(a, g)"),
 )
 loop(
     "until",
-    "the body says when to stop",
+    "the body ends the loop",
     "y = Loop(, go, x) " + body(STATE, "o = Add(a, one_f)", go="m = ReduceMax<keepdims=0>(a) k = Less(m, five)"),
     weights={"one_f": f32(1), "five": scalar(5)},
     feeds=each("x", f32(0), f32(4), f32(9)),
@@ -203,37 +203,37 @@ loop(
 )
 loop(
     "not_started",
-    "a condition that is false at first",
+    "a condition that is false at the start",
     "y = Loop(n, no, x) " + body(STATE, "o = Neg(a)", go="k = Identity(go)"),
     weights={"no": NO},
 )
 loop(
     "stops_at_once",
-    "a body that goes on for one turn",
+    "a body that runs for one iteration",
     "y = Loop(n, go, x) " + body(STATE, "o = Neg(a)", go="k = Identity(no)"),
     weights={"no": NO},
 )
 loop(
     "scanned",
-    "what each turn gives, of no turn too",
+    "scanned results, also without iterations",
     "y, z = Loop(n, , x) " + body(STATE, "o = Neg(a) p = Identity(a)", "float[?] o, float[?] p"),
     outputs="float[?] y, float[?,?] z",
 )
 loop(
     "scanned_constant",
-    "a weight of the body that each turn gives",
+    "a weight of the body that is a scanned result",
     "y, z = Loop(n, , x) <body = b (int64 i, bool c, float[?] a) => (bool k, float[?] o, float[2] p) <float[2] p = {1, 2}> { k = Identity(c) o = Neg(a) }>",
     outputs="float[?] y, float[?,2] z",
 )
 loop(
     "unused_output",
-    "only what the turns give is used",
+    "only the scanned results are used",
     "y, z = Loop(n, , x) " + body(STATE, "o = Neg(a) p = Abs(a)", "float[?] o, float[?] p"),
     outputs="float[?,?] z",
 )
 loop(
     "one_turn",
-    "one turn is the body, with its counter at 0",
+    "one iteration is the body with the counter 0",
     "y, z = Loop(w, , x) " + body(STATE, "f = Cast<to=1>(i) o = Add(a, f) p = Neg(a)", "float[?] o, float[?] p"),
     outputs="float[?] y, float[?,?] z",
     weights={"w": scalar(1, np.int64)},
@@ -242,7 +242,7 @@ loop(
 )
 loop(
     "no_turn",
-    "no turn leaves the carried value",
+    "without iterations the carried value stays",
     "y, z = Loop(w, , x) " + body(STATE, "o = Exp(a) p = Neg(a)", "float[?] o, float[?] p"),
     outputs="float[?] y, float[?,?] z",
     weights={"w": scalar(0, np.int64)},
@@ -251,7 +251,7 @@ loop(
 )
 loop(
     "negative_turns",
-    "less than no turn",
+    "a negative number of iterations",
     "y = Loop(w, , x) " + body(STATE, "o = Exp(a)"),
     weights={"w": scalar(-1, np.int64)},
     feeds=lines(),
@@ -269,7 +269,7 @@ loop(
 )
 loop(
     "same_outside",
-    "a node of the body that stands outside too",
+    "a node of the body that also exists outside",
     "z = Neg(x) y = Loop(n, , x) " + body(STATE, "v = Neg(x) o = Add(a, v)"),
     outputs="float[?] y, float[?] z",
 )

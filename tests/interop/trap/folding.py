@@ -31,17 +31,17 @@ cast("cast_wraps_to_int8", "int to a narrow signed type keeps the low bits", i64
 cast("cast_uint64_of_negative", "a negative int as uint64", i64(-1, -(2**63), 5), "UINT64")
 cast(
     "cast_int64_to_float",
-    "int64 to float rounds once, not by way of double",
+    "int64 to float rounds once, not through double",
     i64(2**24 + 1, (1 << 60) + (1 << 36) + 1, 2**63 - 1),
     "FLOAT",
 )
 TIES = np.array([1 + 2**-11 + 2**-40, 1 + 2**-11, 65519.99, 65520, 2**-25, 2**-25 * 1.0001, -1e-9, np.nan], np.float64)
-cast("cast_double_to_half", "a tie for half precision that float already rounded away", TIES, "FLOAT16")
+cast("cast_double_to_half", "a tie in half precision that rounding to float removes", TIES, "FLOAT16")
 cast("cast_float_to_half", "ties, subnormals and overflow of half precision", TIES.astype(np.float32), "FLOAT16")
 NANS = np.array([0x7F800001, 0xFF800001, 0x7F7FFFFF, 0x3F808000, 0x3F818000, 0x00000001], np.uint32).view(np.float32)
 add(
     "cast_to_bfloat16",
-    "cutting off the low half makes an infinity of a NaN, and does not round",
+    "truncation turns a NaN into an infinity, and does not round",
     "(float[1] x) => (float[?] y) { c = Cast<to=16>(w) d = Cast<to=1>(c) y = Concat<axis=0>(d, x) }",
     each("x", f32(1)),
     weights={"w": NANS},
@@ -55,7 +55,7 @@ add(
 )
 add(
     "cast_to_string",
-    "numbers as text",
+    "numbers as strings",
     "(string[1] x) => (string[?] y) { c = Cast<to=8>(w) y = Concat<axis=0>(c, x) }",
     [{"x": np.array(["a"], object)}],
     weights={"w": f32(1.5, -0.0, 1e30, np.nan, 0.1)},
@@ -102,13 +102,13 @@ integers(
 integers("add_wraps", "2^63 - 1 plus 1", "Add", i64(2**63 - 1), i64(1))
 integers(
     "multiply_wraps_int32",
-    "an int32 product does not have the room of an int64",
+    "an int32 product overflows where an int64 one does not",
     "Mul",
     np.array([65536, 46341], np.int32),
     np.array([65536, 46341], np.int32),
 )
-integers("subtract_unsigned", "0 - 1 of an unsigned type", "Sub", np.array([0], np.uint64), np.array([1], np.uint64))
-integers("power_of_integers", "integer powers, negative exponents among them", "Pow", i64(3, -2, 2, 0), i64(3, 3, 0, 0))
+integers("subtract_unsigned", "0 - 1 in an unsigned type", "Sub", np.array([0], np.uint64), np.array([1], np.uint64))
+integers("power_of_integers", "integer powers, including negative exponents", "Pow", i64(3, -2, 2, 0), i64(3, 3, 0, 0))
 integers(
     "shift_out",
     "a shift by the width or more",
@@ -161,7 +161,7 @@ floats(
     low=scalar(2),
     high=scalar(-1),
 )
-floats("fold_sum_order", "1e8 + 1 - 1e8: no other order of adding", "Sum(a, b, c0)", a=f32(1e8), b=f32(1), c0=f32(-1e8))
+floats("fold_sum_order", "1e8 + 1 - 1e8 must not be reordered", "Sum(a, b, c0)", a=f32(1e8), b=f32(1), c0=f32(-1e8))
 for op in ["ReduceSum", "ReduceProd", "ReduceMax", "ReduceMin", "ReduceMean", "ReduceL2"]:
     add(
         f"fold_{op.lower()}_of_nothing",
@@ -172,7 +172,7 @@ for op in ["ReduceSum", "ReduceProd", "ReduceMax", "ReduceMin", "ReduceMean", "R
     )
 add(
     "argmax_of_ties",
-    "which of equals ArgMax picks is an attribute",
+    "an attribute selects the index of ArgMax for ties",
     "(int64[1] x) => (int64[?] y) { a = ArgMax<axis=0>(w) b = ArgMax<axis=0, select_last_index=1>(w) y = Concat<axis=0>(a, b, x) }",
     each("x", i64(0)),
     weights={"w": f32(1, 3, 3, 0)},
@@ -210,21 +210,21 @@ add(
 )
 add(
     "onehot_negative",
-    "indices of OneHot wrap once and then are off",
+    "indices of OneHot wrap once, and are ignored beyond",
     "(float[1] x) => (float[?,?] y) { a = OneHot<axis=-1>(i, d, v) y = Add(x, a) }",
     each("x", f32(0)),
     weights={"i": i64(-1, 0, 3, 4, -5, 1), "d": scalar(4, np.int64), "v": f32(-0.0, 5)},
 )
 add(
     "fold_strings",
-    "text is compared and joined as text",
+    "strings are compared and concatenated as strings",
     "(string[n] x) => (string[?] y, bool[n] z) { y = Concat<axis=0>(x, w) z = Equal(x, w) }",
     [{"x": np.array(["a", "é", ""], object)}],
     weights={"w": np.array(["b", "é", ""], object)},
 )
 add(
     "int4_odd_count",
-    "three numbers of 4 bits lie in two bytes",
+    "three 4-bit numbers take two bytes",
     "(float[1] x) => (float[?] y) { c = Cast<to=1>(w) d = Cast<to=1>(u) y = Concat<axis=0>(c, d, x) }",
     each("x", f32(0)),
     weights={
@@ -318,7 +318,7 @@ add(
 )
 add(
     "widened_and_transposed_int8",
-    "transposing behind DequantizeLinear does not fold it",
+    "a Transpose after DequantizeLinear does not fold it",
     "(float[n,64] x) => (float[n,256] y) { c = DequantizeLinear(w, s) t = Transpose<perm=[1,0]>(c) y = MatMul(x, t) }",
     each("x", np.ones((2, 64), np.float32)),
     weights={"w": (BIG % 7).astype(np.int8), "s": scalar(0.5)},
@@ -326,14 +326,14 @@ add(
 )
 add(
     "weight_used_both_ways",
-    "a weight used as it is and transposed is not stored twice",
+    "a weight used both plain and transposed is not stored twice",
     "(float[n,128] x) => (float[n,128] y) { t = Transpose<perm=[1,0]>(w) a = MatMul(x, w) b = MatMul(a, t) y = Identity(b) }",
     each("x", np.ones((1, 128), np.float32)),
     weights={"w": ramp(128, 128) % 3},
 )
 add(
     "weight_used_whole_and_in_parts",
-    "slices of a weight that stays are not stored again",
+    "slices of a weight that is used as a whole are not stored again",
     "(float[n,128] x) => (float[n,128] y, float[n,64] z) { a = Slice(w, s, e, i) y = MatMul(x, w) z = MatMul(x, a) }",
     each("x", np.ones((1, 128), np.float32)),
     weights={"w": ramp(128, 128) % 3, "s": i64(0), "e": i64(64), "i": i64(1)},
@@ -343,7 +343,7 @@ add(
 QDQ = "(float[n] x) => (float[n] y) { q = QuantizeLinear(x, s, z) y = DequantizeLinear(q, s, z) }"
 add(
     "quantize_pair",
-    "quantizing and back rounds and saturates",
+    "quantizing and dequantizing rounds and saturates",
     QDQ,
     lines(),
     weights={"s": scalar(0.5), "z": scalar(3, np.int8)},
@@ -351,14 +351,14 @@ add(
 )
 add(
     "quantize_pair_of_constant",
-    "quantizing a constant and back rounds and saturates",
+    "quantizing and dequantizing a constant rounds and saturates",
     "(float[n] x) => (float[n] y) { q = QuantizeLinear(w, s, z) d = DequantizeLinear(q, s, z) y = Add(x, d) }",
     each("x", np.zeros(6, np.float32)),
     weights={"w": f32(0.25, 0.75, 1e9, -1e9, -0.0, 1.25), "s": scalar(0.5), "z": scalar(3, np.uint8)},
 )
 add(
     "quantize_other_scale",
-    "another scale on the way back",
+    "dequantizing with another scale",
     "(float[n] x) => (float[n] y) { q = QuantizeLinear(x, s, z) y = DequantizeLinear(q, t, z) }",
     lines(values=f32(1, 2, -3, 100)),
     weights={"s": scalar(0.5), "t": scalar(0.25), "z": scalar(3, np.int8)},

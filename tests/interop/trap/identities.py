@@ -25,7 +25,7 @@ add(
 )
 add(
     "reshape_zero_allowed",
-    "with allowzero a 0 is a size",
+    "with allowzero, 0 is a size",
     "(float[n,4] x) => (float[0,4] y) { y = Reshape<allowzero=1>(x, s) }",
     each("x", ramp(2, 4), ramp(0, 4)),
     weights={"s": i64(0, 4)},
@@ -50,14 +50,14 @@ add(
 )
 add(
     "slice_whole",
-    "a Slice of everything, whatever n",
+    "a Slice of everything, for all n",
     "(float[n] x) => (float[n] y) { y = Slice(x, s, e) }",
     lines(),
     weights={"s": i64(0), "e": i64(2**63 - 1)},
 )
 add(
     "slice_reversed",
-    "everything backwards",
+    "everything reversed",
     "(float[n] x) => (float[n] y) { y = Slice(x, s, e, a, t) }",
     lines(),
     weights={"s": i64(-1), "e": i64(-(2**63)), "a": i64(0), "t": i64(-1)},
@@ -71,7 +71,7 @@ add(
 )
 add(
     "slice_bounded",
-    "an end that is large, but not for every n",
+    "a large end that is not beyond every n",
     "(float[n] x) => (float[?] y) { y = Slice(x, s, e) }",
     lines(),
     weights={"s": i64(0), "e": i64(10)},
@@ -90,26 +90,26 @@ add(
 )
 add(
     "slice_to_own_length",
-    "an end that is the own length",
+    "an end that is the length of the input",
     "(float[n] x) => (float[?] y) { e = Shape(x) y = Slice(x, s, e) }",
     lines(),
     weights={"s": i64(0)},
 )
 add(
     "slice_to_length_less_one",
-    "where n is 0, n - 1 counts from the end",
+    "for n = 0, n - 1 counts from the end",
     "(float[n] x, float[m] u) => (float[?] y) { l = Shape(u) e = Sub(l, o) y = Slice(x, s, e) }",
     [{"x": f32(1, 2, 3), "u": f32()}, {"x": f32(1, 2, 3), "u": f32(1)}, {"x": f32(1, 2, 3), "u": f32(1, 2)}],
     weights={"s": i64(0), "o": i64(1)},
 )
 add(
     "slice_step",
-    "a step takes fewer",
+    "a step selects fewer elements",
     "(float[n] x) => (float[?] y) { y = Slice(x, s, e, a, t) }",
     lines(),
     weights={"s": i64(0), "e": i64(2**63 - 1), "a": i64(0), "t": i64(2)},
 )
-add("expand_same", "Expand to the own shape", "(float[n] x) => (float[n] y) { s = Shape(x) y = Expand(x, s) }", lines())
+add("expand_same", "Expand to the same shape", "(float[n] x) => (float[n] y) { s = Shape(x) y = Expand(x, s) }", lines())
 add(
     "expand_by_ones",
     "Expand by ones of no higher rank",
@@ -157,7 +157,7 @@ add(
 )
 add(
     "concat_with_empty",
-    "an operand of size 0 adds nothing",
+    "an operand of size 0 adds no elements",
     "(float[n] x) => (float[n] y) { y = Concat<axis=0>(x, e) }",
     lines(),
     weights={"e": f32()},
@@ -301,7 +301,7 @@ add(
 )
 add(
     "resize_crop",
-    "a factor of 1 with a region is no identity",
+    "a factor of 1 with a region is not an identity",
     '(float[1,1,4] x) => (float[1,1,4] y) { y = Resize<mode="linear", coordinate_transformation_mode="tf_crop_and_resize">(x, r, s) }',
     each("x", ramp(1, 1, 4)),
     weights={"r": f32(0, 0, 0.5, 1, 1, 1), "s": f32(1, 1, 1)},
@@ -339,7 +339,7 @@ add(
 )
 add(
     "dropout_by_input",
-    "whether it is training is an input",
+    "the training mode is an input",
     "(float[64] x, bool t) => (bool z) { y = Dropout<seed=3>(x, r, t) d = Equal(x, y) e = Cast<to=6>(d) f = ReduceMin<keepdims=0>(e) z = Cast<to=9>(f) }",
     [{"x": ramp(64, start=1), "t": scalar(True, bool)}, {"x": ramp(64, start=1), "t": scalar(False, bool)}],
     weights={"r": scalar(0.5)},

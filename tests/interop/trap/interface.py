@@ -275,7 +275,7 @@ add(
 )
 add(
     "metadata",
-    "what is said about a model",
+    "the metadata of a model",
     "(float[n] x) => (float[n] y) { y = Neg(x) }",
     lines(),
     edit=lambda model: onnx.helper.set_model_props(model, {"author": "x", "": "y"}),

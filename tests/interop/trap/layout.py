@@ -210,7 +210,7 @@ add(
 )
 add(
     "transpose_into_gemm",
-    "Gemm has transposes of its own",
+    "Gemm has its own transposes",
     "(float[n,m] x) => (float[?,?] y, float[?,?] z) { t = Transpose(x) y = Gemm<transA=1>(t, t) z = Gemm<transB=1>(t, t) }",
     each("x", ramp(2, 2), ramp(3, 3)),
 )

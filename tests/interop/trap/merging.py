@@ -163,7 +163,7 @@ add(
 )
 add(
     "other_number_of_outputs",
-    "how many parts Split makes is told by its outputs",
+    "the number of outputs determines the parts of Split",
     "(float[6] x) => (float[?] y, float[?] z) { a, b = Split(x) c, d, e = Split(x) y = Neg(b) z = Neg(d) }",
     each("x", ramp(6)),
     opset=13,

@@ -211,7 +211,7 @@ cube(
 )
 cube("pow", "an exponent of another type", 12, "y = Pow(x, w)", weights={"w": scalar(2, np.int64)})
 cube("pow_same", "exponents of the own type only", 7, "y = Pow(x, w)", weights={"w": scalar(2)})
-cube("mod", "Mod of floats wants fmod", 10, "y = Mod<fmod=1>(x, w)", weights={"w": scalar(-2)})
+cube("mod", "Mod of floats requires fmod", 10, "y = Mod<fmod=1>(x, w)", weights={"w": scalar(-2)})
 cube(
     "argmax",
     "ArgMax by axis and keepdims",

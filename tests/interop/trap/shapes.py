@@ -107,13 +107,13 @@ matrix(
 )
 matrix(
     "shape_is_an_output",
-    "a shape that is an output holds sizes, not 0 and -1",
+    "a shape that is an output has sizes, not 0 and -1",
     LENGTHS + "t = Concat<axis=0>(m, n) y = Reshape<allowzero=1>(x, t)",
     "float[?,?] y, int64[2] t",
 )
 matrix(
     "minus_one_is_an_output",
-    "a shape that is an output holds its -1",
+    "a shape that is an output keeps its -1",
     LENGTHS + "t = Concat<axis=0>(m, w) k = ReduceProd<keepdims=0>(t)",
     "int64 k, int64[2] t",
     weights={"w": ALL},
@@ -127,7 +127,7 @@ matrix(
 )
 matrix(
     "division_of_product",
-    "(n * m) / m is n but for m = 0",
+    "(n * m) / m is n, except for m = 0",
     LENGTHS + "k = Mul(n, m) l = Max(m, o) y = Div(k, l)",
     "int64[1] y",
     weights={"o": ONE},

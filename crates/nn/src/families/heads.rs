@@ -50,6 +50,6 @@ pub(super) fn last_token<'b>(x: Var<'b>, input_ids: Var<'b>, padding: u64) -> Va
 /// Returns the pooling of a sentence-transformers folder.
 pub(super) fn pooling(settings: &Settings, head: &Head<'_>) -> Result<super::Pooling, SettingsError> {
     head.pooling.ok_or_else(|| {
-        settings.wrong("modules.json", "the modules of a sentence-transformers folder, which say how tokens are pooled")
+        settings.wrong("modules.json", "the modules of a sentence-transformers folder, which define the pooling")
     })
 }

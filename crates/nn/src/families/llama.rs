@@ -247,16 +247,16 @@ fn read(settings: &Settings, head: &Head<'_>, kind: &Kind) -> Result<Llama, Sett
             let [gate, up] = ["mlp.gate_proj", "mlp.up_proj"].map(|part| linear(part, d_model, d_ff, kind.mlp_bias));
             Mlp::Separate(FeedForward::with_layers(format!("{name}.mlp"), activation, up, down, Some(gate)))
         };
-        let behind = |part: &str| kind.is_gemma.then(|| layer_norm(part));
+        let after = |part: &str| kind.is_gemma.then(|| layer_norm(part));
         Layer {
             entry: at.to_string(),
             window,
             attention,
             attention_norm: layer_norm("input_layernorm"),
-            attended_norm: behind("post_attention_layernorm"),
+            attended_norm: after("post_attention_layernorm"),
             mlp,
             mlp_norm: layer_norm(if kind.is_gemma { "pre_feedforward_layernorm" } else { "post_attention_layernorm" }),
-            fed_norm: behind("post_feedforward_layernorm"),
+            fed_norm: after("post_feedforward_layernorm"),
             name,
         }
     };

@@ -1,3 +1,5 @@
+//! Multi-head attention.
+
 use super::{Cache, Linear};
 use crate::{Var, signed};
 
@@ -24,7 +26,7 @@ impl DotProduct {
     #[track_caller]
     pub fn attend<'b>(self, query: Var<'b>, key: Var<'b>, value: Var<'b>, mask: Option<Var<'b>>) -> (Var<'b>, Var<'b>) {
         let scores = query.matmul(key.transpose(&[0, 1, 3, 2])).name("scores");
-        #[expect(clippy::float_cmp, reason = "1 is said, not computed")]
+        #[expect(clippy::float_cmp, reason = "1 is a literal, not computed")]
         let scores = if self.scale == 1.0 { scores } else { scores * self.scale };
         let scores = self.softcap.map_or(scores, |cap| (scores / cap).tanh() * cap);
         let masked = mask.map_or(scores, |mask| scores + mask);

@@ -1,3 +1,5 @@
+//! KV caches, and the positions and masks of decoders.
+
 use super::mask::square_mask;
 use super::{MASKED, padding_mask};
 use crate::{Builder, Var, signed};

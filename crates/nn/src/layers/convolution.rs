@@ -1,3 +1,5 @@
+//! Convolutions.
+
 use crate::{Init, Var, signed};
 use netwright_ir::op::AutoPad;
 use netwright_ir::{ElementType, Op};

@@ -1,3 +1,5 @@
+//! Lookup tables of embeddings.
+
 use crate::{Init, Var};
 
 /// A lookup table: ids `[batch, seq]` to `[batch, seq, d_model]`, optionally scaled by `sqrt(d_model)` (paper, 3.4).

@@ -1,3 +1,5 @@
+//! Feed-forward networks and activations.
+
 use super::Linear;
 use crate::Var;
 use serde::{Deserialize, Serialize};

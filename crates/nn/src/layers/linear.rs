@@ -1,3 +1,5 @@
+//! Linear layers.
+
 use super::expect_features;
 use crate::{Init, Var};
 

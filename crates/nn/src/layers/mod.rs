@@ -44,7 +44,7 @@ fn expect_features<'b>(layer: &str, x: Var<'b>, width: u64) -> Result<(), Var<'b
     let help = if !ty.element.is_float() {
         format!("`{layer}` computes with floats: look ids up in an Embedding first, or cast the value")
     } else if last.is_some_and(|last| last != signed(width)) {
-        format!("declare `{layer}` for inputs of the width that it is given, or give it another value")
+        format!("declare `{layer}` for the width of this input, or pass another value")
     } else {
         return Ok(());
     };

@@ -1,3 +1,5 @@
+//! Layer norms and RMS norms.
+
 use super::expect_features;
 use crate::{Init, Var};
 use netwright_ir::{ElementType, Op};

@@ -1,3 +1,5 @@
+//! Absolute positions: sinusoidal or learned.
+
 use crate::{Init, Var};
 use netwright_ir::Tensor;
 use netwright_ir::tensor::Wave;

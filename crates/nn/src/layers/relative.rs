@@ -1,3 +1,5 @@
+//! Relative position biases, as in T5.
+
 use super::Span;
 use crate::{Init, Var, signed};
 use netwright_ir::Tensor;

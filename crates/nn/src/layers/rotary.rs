@@ -1,3 +1,5 @@
+//! Rotary positions.
+
 use crate::{Var, signed};
 use netwright_ir::{ElementType, Op, Tensor};
 

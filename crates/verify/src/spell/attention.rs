@@ -1,3 +1,5 @@
+//! Replaces attention that tract computes wrong.
+
 use super::{Attributes, Form, Purpose, Types, int, ints, operand};
 use crate::gate::attention_flaw;
 use netwright_ir::ElementType;

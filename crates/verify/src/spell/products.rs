@@ -1,3 +1,5 @@
+//! Replaces fused matrix products.
+
 use super::{Attributes, Form, Types, ints, operand};
 use tract_onnx::pb::NodeProto;
 

@@ -1,3 +1,5 @@
+//! Replaces rotary embeddings of `com.microsoft`.
+
 use super::{Attributes, Form, Types, int, operand};
 use tract_onnx::pb::NodeProto;
 

@@ -1,3 +1,5 @@
+//! Replaces sequences of split tensors by slices.
+
 use super::{Attributes, Form, Types, operand};
 use std::collections::BTreeMap;
 use tract_onnx::pb::{GraphProto, NodeProto};

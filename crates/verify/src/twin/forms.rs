@@ -24,7 +24,7 @@ pub(super) fn write_out(
     let w = &mut writer;
     let result = match node.op_type.as_str() {
         "Gemm" => {
-            let Some(y) = input(1) else { return Err("it has a Gemm with one operand".to_owned()) };
+            let Some(y) = input(1) else { return Err("the model has a Gemm with one operand".to_owned()) };
             let turned = |w: &mut Writer<'_>, x: String, flag: &str| {
                 if int(flag).unwrap_or(0) == 0 { x } else { w.transposed(&x, &[1, 0]) }
             };
@@ -89,12 +89,12 @@ pub(super) fn write_out(
                     w.op("Equal", &[&magnitude, &infinity])
                 }
                 (true, false) => w.op("Equal", &[&x, &infinity]),
-                _ => return Err("it has an IsInf that detects only negative infinity".to_owned()),
+                _ => return Err("the model has an IsInf that detects only negative infinity".to_owned()),
             }
         }
         "RMSNormalization" | "SimplifiedLayerNormalization" => {
             if node.output.len() > 1 {
-                return Err(format!("it has a {} with several results", node.op_type));
+                return Err(format!("the model has a {} with several results", node.op_type));
             }
             let normalized = w.rms(&x, int("axis").unwrap_or(-1), float("epsilon", f64::from(1e-5_f32)))?;
             input(1).map_or(normalized.clone(), |scale| w.op("Mul", &[&normalized, &scale]))
@@ -113,7 +113,7 @@ pub(super) fn write_out(
         | "Resize"
         | "MatMulNBits"
         | "GatherBlockQuantized" => {
-            return Err(format!("it has {}, which has no f64 form", node.op_type));
+            return Err(format!("the model has {}, which has no f64 form", node.op_type));
         }
         _ => {
             writer.nodes.push(node);
@@ -121,7 +121,7 @@ pub(super) fn write_out(
         }
     };
     let [output] = node.output.as_slice() else {
-        return Err(format!("it has a {} with several results", node.op_type));
+        return Err(format!("the model has a {} with several results", node.op_type));
     };
     writer.rename(&result, output);
     Ok(())
@@ -298,7 +298,7 @@ impl Writer<'_> {
     /// `x / sqrt(mean(x^2) + epsilon)` over the last axis.
     fn rms(&mut self, x: &String, axis: i64, epsilon: f64) -> Result<String, String> {
         if axis != -1 {
-            return Err("it has a normalization over other axes than the last".to_owned());
+            return Err("the model has a normalization over other axes than the last".to_owned());
         }
         let square = self.op("Mul", &[x, x]);
         let mean = self.mean(&square);
@@ -330,7 +330,7 @@ impl Writer<'_> {
         let is_simplified = node.op_type.contains("Simplified");
         let input = |at: usize| node.input.get(at).filter(|name| !name.is_empty());
         let (Some(x), Some(skip), Some(gamma)) = (input(0), input(1), input(2)) else {
-            return Err(format!("it has a {} without its operands", node.op_type));
+            return Err(format!("the model has a {} without its operands", node.op_type));
         };
         let (beta, bias) = if is_simplified { (None, input(3)) } else { (input(3), input(4)) };
         let mut sum = w.op("Add", &[x, skip]);
@@ -352,7 +352,7 @@ impl Writer<'_> {
             match at {
                 0 => w.rename(&normalized, output),
                 3 => w.rename(&sum, output),
-                _ => return Err(format!("it has a {} that returns its mean", node.op_type)),
+                _ => return Err(format!("the model has a {} that returns its mean", node.op_type)),
             }
         }
         Ok(())
@@ -363,7 +363,7 @@ impl Writer<'_> {
         let input = |at: usize| node.input.get(at).filter(|name| !name.is_empty());
         let attribute = |name: &str| node.attribute.iter().find(|attribute| attribute.name == name);
         let heads = |name: &str| attribute(name).map(|heads| heads.i);
-        let unknown = |what: &str| Err(format!("it has an Attention with {what}, which has no f64 form"));
+        let unknown = |what: &str| Err(format!("the model has an Attention with {what}, which has no f64 form"));
         if attribute("softcap").is_some_and(|cap| cap.f != 0.0) || input(6).is_some() || node.output.len() > 3 {
             return unknown("a softcap, lengths or scores");
         }
