@@ -316,7 +316,7 @@ pub(crate) struct Verify {
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
     /// How far elements may differ: |a - b| <= t * max(|a|, scale), where the scale is the median magnitude of the
-    /// output's elements. By default, t is 1e-4; 1e-2 where one of the models computes in f16, 8e-2 where one does in
+    /// output's elements. By default, t is 1e-4; 1e-2 if one of the models computes in f16, 8e-2 if one computes in
     /// bf16.
     #[arg(long, value_parser = tolerance)]
     pub(crate) tolerance: Option<f64>,

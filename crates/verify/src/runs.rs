@@ -20,7 +20,7 @@ use tract_onnx::pb::NodeProto;
 /// The number of parameters above which a model runs with long inputs only on request.
 const LARGE: i64 = 300_000_000;
 
-/// The multiple of the tolerance, which is the whole scale at most, beyond which a difference is never accepted as rounding.
+/// The multiple of the tolerance beyond which a difference is never accepted as rounding; at most the whole scale.
 const MOST_ROUNDING: f64 = 100.0;
 
 /// A model in a runtime: loaded once with symbolic dims, or, if tract cannot do that, for the sizes of each run.

@@ -1,29 +1,29 @@
-//! How far floats may differ, by the types that two models compute in.
+//! The default tolerance, by the float types in which two models compute.
 
 use crate::file::ModelFile;
 use netwright_ir::ElementType;
 use std::collections::BTreeSet;
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto};
 
-/// How far floats may differ where both models compute in `f32` or `f64`; see [`compare`](crate::compare()).
+/// The tolerance if both models compute in `f32` or `f64`; see [`compare`](crate::compare()).
 pub const TOLERANCE: f64 = 1e-4;
 
 /// The tolerances by the narrowest float type in which one of the models computes, the narrowest first.
 ///
-/// Operators of `f16` round to 5e-4 of their results, those of `bf16` to 4e-3, and a Transformer of a few layers adds up
-/// to twenty such errors: in the `f16` exports of the tests, the largest is 7e-3 of the scale of an output.
+/// Operators in `f16` round to 5e-4 of their results, operators in `bf16` to 4e-3, and a Transformer of a few layers adds
+/// up to twenty such errors: in the `f16` exports of the tests, the largest is 7e-3 of the scale of an output.
 const BY_TYPE: [(ElementType, f64); 2] = [(ElementType::BF16, 8e-2), (ElementType::F16, 1e-2)];
 
-/// The tolerance for models: that of the narrowest float type in which one of them computes.
+/// Returns the tolerance of the narrowest float type in which one of the models computes.
 ///
-/// A type counts where an operator other than a Cast reads it, or a Cast makes it: weights that are stored in `f16` and
-/// cast to `f32` do not.
+/// A type counts if an operator other than a Cast reads it, or a Cast produces it. Weights that are stored in `f16` and
+/// cast to `f32` do not count.
 pub(crate) fn tolerance<'m>(models: impl IntoIterator<Item = &'m ModelFile>) -> f64 {
     let found: BTreeSet<ElementType> = models.into_iter().flat_map(computed).collect();
     BY_TYPE.iter().find(|(element, _)| found.contains(element)).map_or(TOLERANCE, |(_, tolerance)| *tolerance)
 }
 
-/// The float types in which a model computes.
+/// Returns the float types in which a model computes.
 fn computed(model: &ModelFile) -> BTreeSet<ElementType> {
     let mut found = BTreeSet::new();
     let ports = model.inputs();
