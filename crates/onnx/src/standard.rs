@@ -1,7 +1,7 @@
 //! ONNX's own operators: the opsets of the default domain that introduced each version.
 //!
-//! They are in the IR's operator table, which was generated from the schemas of ONNX 1.23.2 (opset 28); where two
-//! schemas do not show whether a node changes, the documentation of both versions was compared.
+//! They are in the IR's operator table, which was generated from the schemas of ONNX 1.23.2 (opset 28); if two schemas
+//! do not show whether a node changes, the documentation of both versions was compared.
 
 use netwright_ir::OpKind;
 use std::cmp::Ordering;

@@ -91,11 +91,10 @@ pub(crate) fn reshape(x: &Operands<'_>, allowzero: &bool) -> Outcome {
     Ok(Inferred { facts: smallvec![fact], assumed })
 }
 
-/// Returns the axes whose requested size may be 0 at run time, where it then keeps the operand's size, and the
-/// operand's size may differ from 0.
+/// Returns the axes on which a requested size that is 0 at run time may keep an operand's size other than 0.
 ///
-/// The size cannot differ if the operand's size is 0 too. And if both shapes have the same number of elements, that
-/// number is 0, so another size must be 0: one that can be.
+/// The kept size is 0 if the operand's size is. And if both shapes have the same number of elements, a requested 0
+/// means that there are none, so another size of the operand must be 0: one that can be.
 fn kept_by_zero(
     x: &Operands<'_>,
     from: Option<&Shape>,
@@ -129,7 +128,7 @@ fn kept_by_zero(
 /// Returns the size inferred for -1, after canceling sizes that are in both shapes.
 ///
 /// If a canceled size is 0 at run time, the size for -1 is undefined and the model fails. It also fails if the division
-/// has a remainder, where that is not known.
+/// has a remainder that inference does not see.
 fn quotient(from: &Shape, dims: &[Dim], open: usize) -> Option<Dim> {
     let mut from: Vec<Dim> = from.to_vec();
     let mut asked = Dim::Known(1);

@@ -13,9 +13,9 @@ struct Step {
 
 enum Older {
     /// An operand was an attribute: its name, the index of the operand, and its kind.
-    Attribute(&'static str, usize, OperandKind),
+    WasAttribute(&'static str, usize, OperandKind),
     /// The operator had another name.
-    Name(&'static str),
+    WasNamed(&'static str),
     /// Any other change: the conversions to the new form and back.
     Other(Raise, Lower),
 }
@@ -43,41 +43,41 @@ enum OperandKind {
     Element,
 }
 
-use Older::{Attribute as Was, Name, Other};
+use Older::{Other, WasAttribute, WasNamed};
 
 /// The steps, oldest first. A version that changes an operator and is not listed is not supported: nodes from before it
 /// are opaque, and none is written.
 const STEPS: &[Step] = &[
     step(8, "Max Mean Min Sum", Other(same, one_shape)),
     step(9, "BatchNormalization", Other(spatial, unchanged)),
-    step(9, "Upsample", Was("scales", 1, OperandKind::Floats)),
+    step(9, "Upsample", WasAttribute("scales", 1, OperandKind::Floats)),
     step(10, "Dropout", Other(one_result, no_second_result)),
-    step(10, "Resize", Name("Upsample")),
-    step(10, "Slice", Was("starts", 1, OperandKind::Ints)),
-    step(10, "Slice", Was("ends", 2, OperandKind::Ints)),
-    step(10, "Slice", Was("axes", 3, OperandKind::Ints)),
+    step(10, "Resize", WasNamed("Upsample")),
+    step(10, "Slice", WasAttribute("starts", 1, OperandKind::Ints)),
+    step(10, "Slice", WasAttribute("ends", 2, OperandKind::Ints)),
+    step(10, "Slice", WasAttribute("axes", 3, OperandKind::Ints)),
     step(10, "Slice", Other(same, no_steps)),
-    step(10, "TopK", Was("k", 1, OperandKind::One)),
+    step(10, "TopK", WasAttribute("k", 1, OperandKind::One)),
     step(11, "Clip", Other(limits, same_limits)),
-    step(11, "Clip", Was("min", 1, OperandKind::Element)),
-    step(11, "Clip", Was("max", 2, OperandKind::Element)),
+    step(11, "Clip", WasAttribute("min", 1, OperandKind::Element)),
+    step(11, "Clip", WasAttribute("max", 2, OperandKind::Element)),
     step(11, "ConvTranspose", Other(explicit_pads, same_pads)),
     step(11, "Gemm", Other(same, third_operand)),
-    step(11, "Pad", Was("pads", 1, OperandKind::Ints)),
-    step(11, "Pad", Was("value", 2, OperandKind::Element)),
+    step(11, "Pad", WasAttribute("pads", 1, OperandKind::Ints)),
+    step(11, "Pad", WasAttribute("value", 2, OperandKind::Element)),
     step(11, "Resize", Other(resize::from_10, resize::to_10)),
-    step(11, "ScatterElements", Name("Scatter")),
+    step(11, "ScatterElements", WasNamed("Scatter")),
     step(11, "ArgMax ArgMin Compress Concat Flatten Hardmax LogSoftmax Softmax Split", Other(same, from_the_front)),
     step(11, "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean", Other(same, from_the_front)),
     step(11, "ReduceMin ReduceProd ReduceSum ReduceSumSquare Slice Squeeze Unsqueeze", Other(same, from_the_front)),
     step(12, "Dropout", Other(one_result, no_second_result)),
-    step(12, "Dropout", Was("ratio", 1, OperandKind::Float)),
+    step(12, "Dropout", WasAttribute("ratio", 1, OperandKind::Float)),
     step(13, "Erf", Other(float, unchanged)),
     step(13, "Hardmax LogSoftmax Softmax", Other(softmax::along, softmax::coerced)),
     step(13, "ReduceSum", Other(axes_operand, axes_attribute)),
     step(13, "Resize", Other(resize::from_11, resize::to_11)),
-    step(13, "Split", Was("split", 1, OperandKind::Ints)),
-    step(13, "Squeeze Unsqueeze", Was("axes", 1, OperandKind::Ints)),
+    step(13, "Split", WasAttribute("split", 1, OperandKind::Ints)),
+    step(13, "Squeeze Unsqueeze", WasAttribute("axes", 1, OperandKind::Ints)),
     step(14, "BatchNormalization", Other(one_result, no_second_result)),
     step(16, "RoiAlign", Other(shifted, not_shifted)),
     step(18, "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax", Other(axes_operand, axes_attribute)),
@@ -102,7 +102,7 @@ impl Step {
     /// Whether a node of this operator may have the form before the step.
     fn is_from(&self, operator: &str) -> bool {
         match self.older {
-            Name(name) => name == operator,
+            WasNamed(name) => name == operator,
             _ => self.is_of(operator),
         }
     }
@@ -127,8 +127,8 @@ pub(super) fn raise(form: &mut Form, site: &Site<'_>) -> bool {
             return true;
         }
         match step.older {
-            Was(name, at, given) => into_operand(form, site, name, at, given),
-            Name(_) => {
+            WasAttribute(name, at, given) => into_operand(form, site, name, at, given),
+            WasNamed(_) => {
                 form.op_type = step.operators.into();
                 true
             }
@@ -142,8 +142,8 @@ pub(super) fn lower(form: &mut Form, site: &Site<'_>) -> Result<(), String> {
     for step in STEPS.iter().rev().filter(|step| site.opset < step.since) {
         if step.is_of(&form.op_type) {
             match step.older {
-                Was(name, at, given) => into_attribute(form, site, name, at, given)?,
-                Name(name) => form.op_type = name.into(),
+                WasAttribute(name, at, given) => into_attribute(form, site, name, at, given)?,
+                WasNamed(name) => form.op_type = name.into(),
                 Other(_, lower) => lower(form, site)?,
             }
         }

@@ -91,7 +91,7 @@ mod tests {
         assert!(before[1 << 14..before.len() - 64].iter().all(|byte| *byte == 0));
     }
 
-    /// A file that is cut or damaged anywhere is refused with the same error as its full bytes.
+    /// Checks that a file cut or damaged anywhere gives the same error as when it is read in full.
     #[test]
     fn damage_is_reported_at_the_same_place() {
         let file = model(3 * SMALLEST_RANGE);
