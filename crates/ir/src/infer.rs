@@ -40,6 +40,8 @@ pub(crate) mod signal;
 pub(crate) mod strings;
 mod window;
 
+pub use control::scan_inputs;
+
 /// The input to the inference of an operator.
 #[derive(Debug)]
 pub struct Operands<'a> {

@@ -5,7 +5,7 @@
 //! about that size. Usually the model then fails: for example the residual that is added has length 0. If the model
 //! fails whatever the other sizes are, the symbol is at least 1 in every run that succeeds, and the size is `seq`.
 
-use crate::infer::{NeverZero, Operands};
+use crate::infer::{NeverZero, Operands, scan_inputs};
 use crate::{Dim, Fact, Graph, NodeId, Op, OpKind, Symbol, Tensor, Value};
 use smallvec::SmallVec;
 use std::collections::{HashMap, VecDeque};
@@ -34,7 +34,7 @@ impl Graph {
             }
             let operands = self.operands(id);
             if !self.node(id).op().bodies().is_empty() {
-                self.refresh_captures(id, &operands);
+                self.refresh_bodies(id, &operands);
             }
             let node = self.node(id);
             let Ok(inferred) = self.infer(node.op(), &operands, node.result_count()) else { continue };
@@ -44,22 +44,30 @@ impl Graph {
         }
     }
 
-    /// Updates the facts of the captures in the bodies of a node.
-    fn refresh_captures(&mut self, id: NodeId, operands: &[Option<Value>]) {
-        let captured: usize = self.node(id).op().bodies().iter().map(|body| body.captures().len()).sum();
-        let captured = &operands[operands.len().saturating_sub(captured)..];
-        let mut facts: VecDeque<Option<Fact>> =
-            captured.iter().map(|value| value.map(|value| self.fact(value).clone())).collect();
+    /// Updates the facts of the captures in the bodies of a node, and those of the inputs of a Scan's body.
+    fn refresh_bodies(&mut self, id: NodeId, operands: &[Option<Value>]) {
+        let op = self.node(id).op();
+        let captured: usize = op.bodies().iter().map(|body| body.captures().len()).sum();
+        let facts: Vec<Option<&Fact>> = operands.iter().map(|value| value.map(|value| self.fact(value))).collect();
+        let (own, captured) = facts.split_at(operands.len().saturating_sub(captured));
+        let inputs = match op {
+            Op::Scan { num_scan_inputs, scan_input_axes, .. } => {
+                scan_inputs(own, usize::try_from(*num_scan_inputs).unwrap_or(0), scan_input_axes)
+            }
+            _ => vec![],
+        };
+        let mut captured: VecDeque<Option<Fact>> = captured.iter().map(|fact| fact.cloned()).collect();
         for body in self.bodies_mut(id) {
-            let known: Vec<(Value, Option<Fact>)> =
-                body.captures().map(|capture| (capture, facts.pop_front().flatten())).collect();
-            let is_news = |(capture, fact): &(Value, Option<Fact>)| {
-                fact.as_ref().is_some_and(|fact| body.fact(*capture).and(fact) != *body.fact(*capture))
+            let inputs = body.inputs().zip(inputs.iter().cloned().map(Some));
+            let captures = body.captures().map(|capture| (capture, captured.pop_front().flatten()));
+            let known: Vec<(Value, Option<Fact>)> = inputs.chain(captures).collect();
+            let is_news = |(value, fact): &(Value, Option<Fact>)| {
+                fact.as_ref().is_some_and(|fact| body.fact(*value).and(fact) != *body.fact(*value))
             };
             if known.iter().any(is_news) {
                 let body = Arc::make_mut(body);
-                for (capture, fact) in known.iter().filter_map(|(capture, fact)| Some((capture, fact.as_ref()?))) {
-                    body.learn(*capture, fact);
+                for (value, fact) in known.iter().filter_map(|(value, fact)| Some((value, fact.as_ref()?))) {
+                    body.learn(*value, fact);
                 }
                 body.refresh();
             }
@@ -118,7 +126,7 @@ impl Graph {
         }
         if self.has_bodies() {
             for id in schedule.into_iter().filter(|id| !self.node(*id).op().bodies().is_empty()).collect::<Vec<_>>() {
-                self.refresh_captures(id, &self.operands(id));
+                self.refresh_bodies(id, &self.operands(id));
                 for body in self.bodies_mut(id) {
                     is_news |= Arc::make_mut(body).infer_nonzero(&found);
                 }
@@ -192,7 +200,10 @@ impl Graph {
 
 /// Whether every runtime fails if the operator is not defined on the sizes, even for tensors without elements.
 fn refuses_sizes(kind: OpKind) -> bool {
-    matches!(kind, OpKind::Add | OpKind::Sub | OpKind::Mul | OpKind::Div | OpKind::MatMul | OpKind::Reshape)
+    let is_written_out =
+        matches!(kind, OpKind::Add | OpKind::Sub | OpKind::Mul | OpKind::Div | OpKind::MatMul | OpKind::Reshape);
+    // Passes form these from those.
+    is_written_out || matches!(kind, OpKind::Attention | OpKind::RotaryEmbedding)
 }
 
 /// Returns the fact with these symbols set to 0.

@@ -112,6 +112,28 @@ fn unread_captures_are_dropped() {
     assert_eq!(graph.operands(find(&graph, "if")).len(), 5);
 }
 
+/// A file knows a captured value by its name outside, and once.
+#[test]
+fn captures_of_one_value_become_one() {
+    let mut graph = parse(
+        "g(%c: bool[], %x: f32[n]) {
+           %y = if %c {then_branch = graph then(; %a: f32[n] = %x, %b: f32[n] = %x) {
+             %z = sub %b, %a : f32[n]
+             return y = %z
+           }, else_branch = graph else(; %a: f32[n] = %x) { return y = %a }} : f32[n]
+           return %y
+         }",
+    )
+    .expect("it parses");
+    graph.edit_bodies(find(&graph, "if"), |_| {});
+    graph.sweep();
+    check(&graph).expect("the graph is valid");
+    assert_eq!(graph.operands(find(&graph, "if")).len(), 3);
+    let text = graph.to_string();
+    assert!(text.contains("graph then(; %x: f32[n] = %x) {\n    %z = sub %x, %x"), "{text}");
+    assert!(text.contains("graph else(; %x: f32[n] = %x)"), "{text}");
+}
+
 #[test]
 fn a_body_is_spliced_in() {
     let mut graph = nested();

@@ -339,7 +339,7 @@ fn concatenated_tensors_that_may_be_empty() {
 fn sizes_that_are_never_zero() {
     let heads = |rest: &str| {
         let text = format!(
-            "g(%x: f32[b, 4, s, 8], %r: f32[b, s, 32]) {{\n%b = shape %r {{end = 1}} : ?\n\
+            "g(%x: f32[b, 4, s, 8], %r: f32[b, s, 32], %m: f32[s, s], %c: f32[b, s, 4]) {{\n%b = shape %r {{end = 1}} : ?\n\
              %s = shape %r {{start = 1, end = 2}} : ?\n%t = concat %b, %s, [32] {{axis = 0}} : ?\n\
              %y = reshape %x, %t : ?\n{rest}\nreturn %z\n}}"
         );
@@ -355,6 +355,10 @@ fn sizes_that_are_never_zero() {
         ("%z = neg %y : ?", "f32[b, ?, 32]", ""),
         // A node that no output depends on does not run.
         ("%u = add %y, %r : ?\n%z = neg %y : ?", "f32[b, ?, 32]", ""),
+        // Attention and rotary embeddings fail as what they stand for does; queries may be more than the keys.
+        ("%z = attention %y, %r, %r, %m {kv_num_heads = 4, q_num_heads = 4} : ?", "f32[b, s, 32]", "s"),
+        ("%z = attention %y, %r, %r {kv_num_heads = 4, q_num_heads = 4} : ?", "f32[b, ?, 32]", ""),
+        ("%z = rotary_embedding %y, %c, %c {num_heads = 4} : ?", "f32[b, s, 32]", "s"),
         // ONNX Runtime concatenates them.
         ("%z = concat %y, %r {axis = 2} : ?", "f32[b, ?, 64]", ""),
     ] {
@@ -371,6 +375,20 @@ fn scanned_results_of_a_loop() {
     let graph = parse(text).unwrap_or_else(|error| panic!("{error}"));
     let facts: Vec<_> = graph.outputs().iter().map(|output| graph.fact(output.value).to_string()).collect();
     assert_eq!(facts, ["f32[n, 4]", "f32[?, ?, 4]"]);
+}
+
+/// What becomes known of the operands of a Scan is known in its body.
+#[test]
+fn inputs_of_the_body_of_a_scan() {
+    let text = "g(%x: f32[n, 4], %y: f32[n, m, 4]) {\n\
+                %s, %z = scan %x, %y {body = graph b(%state: f32[?, 4], %slice: ?) {\n\
+                %next = add %state, %slice : ?\nreturn %next, z = %slice\n}, num_scan_inputs = 1, \
+                scan_input_axes = [1]} : ?, ?\nreturn %s, %z\n}";
+    let mut graph = parse(text).unwrap_or_else(|error| panic!("{error}"));
+    graph.infer_nonzero_sizes();
+    assert!(graph.to_string().contains("(%state: f32[n, 4], %slice: f32[n, 4])"), "{graph}");
+    let facts: Vec<_> = graph.outputs().iter().map(|output| graph.fact(output.value).to_string()).collect();
+    assert_eq!(facts, ["f32[n, 4]", "f32[m, n, 4]"]);
 }
 
 #[test]

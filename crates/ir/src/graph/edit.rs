@@ -143,10 +143,11 @@ impl Graph {
         let mut kept: SmallVec<[Option<Value>; 4]> = own.into();
         for body in &mut bodies {
             let body = Arc::make_mut(body);
-            edit(body);
-            let (own, rest) = outer.split_at(body.captures.len().min(outer.len()));
+            let (its, rest) = outer.split_at(body.captures.len().min(outer.len()));
             outer = rest;
-            kept.extend(body.drop_unread_captures(own));
+            body.unify_captures(self, its);
+            edit(body);
+            kept.extend(body.drop_unread_captures(its));
         }
         if kept.len() == operands.len() {
             self.dag[id.0].op = op;
@@ -198,6 +199,27 @@ impl Graph {
             self.replace(old, new);
         }
         self.stale.insert((self.node(new).order, new));
+    }
+
+    /// Gives each capture the name of its operand in the graph around, which is what a file keeps of it, and lets the
+    /// first of several captures of one value stand for the others.
+    fn unify_captures(&mut self, around: &Graph, operands: &[Option<Value>]) {
+        let captures: Vec<Value> = self.captures().collect();
+        let mut merged = false;
+        for (at, (&capture, operand)) in captures.iter().zip(operands).enumerate() {
+            let Some(value) = operand else { continue };
+            match operands[..at].iter().position(|earlier| earlier == operand) {
+                Some(earlier) if !self.is_output(capture) => {
+                    self.replace(capture, captures[earlier]);
+                    merged = true;
+                }
+                Some(_) => {}
+                None => self.rename(capture, around.value_name(*value)),
+            }
+        }
+        if merged {
+            self.sweep();
+        }
     }
 
     /// Drops the captures that nothing reads. `operands` are the operands for all captures; returns those for the

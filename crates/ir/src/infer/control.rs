@@ -151,6 +151,30 @@ pub(crate) fn scan(
     Ok(Inferred { facts: facts.collect(), assumed: vec![] })
 }
 
+/// Returns the facts of the inputs of a Scan's body: the state, which keeps its shape, then slices of the tensors that are
+/// scanned along `axes`, or 0.
+pub fn scan_inputs(operands: &[Option<&Fact>], scanned: usize, axes: &[i64]) -> Vec<Fact> {
+    let states = operands.len().saturating_sub(scanned);
+    let input = |(at, operand): (usize, Option<&Fact>)| {
+        let Some(TensorType { element, shape }) = operand.and_then(Fact::tensor_type) else {
+            return Fact::of(ValueType::Unknown);
+        };
+        let shape = shape.as_ref().and_then(|shape| match at.checked_sub(states) {
+            None => Some(shape.clone()),
+            Some(input) => without(shape, axes.get(input).copied().unwrap_or(0)),
+        });
+        Fact::of(TensorType { element: *element, shape })
+    };
+    operands.iter().copied().enumerate().map(input).collect()
+}
+
+/// Returns the shape of a slice along an axis.
+fn without(shape: &Shape, axis: i64) -> Option<Shape> {
+    let rank = i64::try_from(shape.len()).ok()?;
+    let axis = usize::try_from(if axis < 0 { axis.checked_add(rank)? } else { axis }).ok()?;
+    (axis < shape.len()).then(|| shape[..axis].iter().chain(&shape[axis + 1..]).cloned().collect())
+}
+
 /// Operands: a sequence, then sequences of its length or tensors. Body: takes an element of each; returns an element of
 /// each result. Results: sequences.
 pub(crate) fn sequence_map(x: &Operands<'_>, body: &Arc<Graph>) -> Outcome {
