@@ -413,7 +413,7 @@ fn fold_cache_into_attention() {
     for (case, keys, rest) in [
         ("cache_that_is_a_result", "%pk, %k", "return %y, %keys, %values"),
         ("cache_within", "%pk, %k", "return %y"),
-        ("cache_behind", "%k, %pk", "return %y"),
+        ("keys_that_are_prepended", "%k, %pk", "return %y"),
         ("cache_that_is_read", "%pk, %k", "%z = exp %keys : f32[b, 4, p + s, 8]\nreturn %y, %z"),
     ] {
         let body = format!(

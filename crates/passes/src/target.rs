@@ -54,6 +54,11 @@ pub struct Target {
     ///
     /// A file for any runtime keeps its opset: an older runtime may be the one that opens it.
     pub raises_opset: bool,
+    /// Operators that keep the opset of a model from being raised, since the target has no kernel for their newest
+    /// version.
+    ///
+    /// ONNX Runtime 1.32 has kernels for these up to opset 21.
+    pub keep_opset: &'static [OpKind],
     /// The newest opset that a model [may be raised](crate::Options::raise_opset) to.
     ///
     /// ONNX Runtime 1.32 has no kernel for the Attention of opset 25.
@@ -139,6 +144,19 @@ pub(crate) const LOWERED: [OpKind; 6] = [
     OpKind::Swish,
 ];
 
+/// The operators of which ONNX Runtime 1.32 has kernels up to opset 21, or which it writes out as one of those.
+const KEEP_OPSET: &[OpKind] = &[
+    OpKind::Bernoulli,
+    OpKind::GlobalLpPool,
+    OpKind::MaxRoiPool,
+    OpKind::Multinomial,
+    OpKind::RandomNormal,
+    OpKind::RandomNormalLike,
+    OpKind::RandomUniform,
+    OpKind::RandomUniformLike,
+    OpKind::RoiAlign,
+];
+
 /// The opset from which on ONNX has an operator that stands for several; of others nothing is asked.
 pub(crate) fn since(kind: OpKind) -> i64 {
     Some(kind).filter(|kind| LOWERED.contains(kind)).and_then(OpKind::since).unwrap_or(i64::MIN)
@@ -150,12 +168,13 @@ pub(crate) fn runs_early(kind: OpKind) -> bool {
 }
 
 /// The opset that the operators of a graph and of the bodies in it ask for; `None` where one is not understood, which
-/// another opset may give another meaning.
+/// another opset may give another meaning, or has no kernel in another one.
 pub(crate) fn wanted_opset(graph: &Graph, target: &Target) -> Option<i64> {
     let mut wanted = i64::MIN;
     for id in graph.schedule() {
         let op = graph.node(id).op();
-        if matches!(op, Op::Opaque(kept) if kept.domain.is_empty()) {
+        let is_unknown = matches!(op, Op::Opaque(kept) if kept.domain.is_empty());
+        if is_unknown || target.keep_opset.contains(&op.kind()) {
             return None;
         }
         if !target.lacks.contains(&op.kind()) {
@@ -188,6 +207,7 @@ impl Target {
         attention: AttentionKernel { broadcast_masks: false, ..AttentionKernel::STANDARD },
         contrib: false,
         asks_for_kernels: true,
+        keep_opset: &[],
         raises_opset: false,
         newest_opset: 23,
     };
@@ -210,6 +230,7 @@ impl Target {
         },
         contrib: false,
         asks_for_kernels: false,
+        keep_opset: &[],
         raises_opset: true,
         newest_opset: 23,
     };
@@ -228,6 +249,7 @@ impl Target {
         },
         contrib: true,
         asks_for_kernels: true,
+        keep_opset: KEEP_OPSET,
         raises_opset: true,
         newest_opset: 24,
     };

@@ -71,6 +71,7 @@ const STEPS: &[Step] = &[
     step(11, "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean", Other(same, from_the_front)),
     step(11, "ReduceMin ReduceProd ReduceSum ReduceSumSquare Slice Squeeze Unsqueeze", Other(same, from_the_front)),
     step(12, "Dropout", Other(one_result, no_second_result)),
+    step(12, "Pow", Other(same, one_type)),
     step(12, "Dropout", WasAttribute("ratio", 1, OperandKind::Float)),
     step(13, "Erf", Other(float, unchanged)),
     step(13, "Hardmax LogSoftmax Softmax", Other(softmax::along, softmax::coerced)),
@@ -267,6 +268,15 @@ fn no_steps(form: &mut Form, site: &Site<'_>) -> Result<(), String> {
 /// An absent limit was the largest `f32`, and is now the largest value of the type.
 fn limits(form: &mut Form, site: &Site<'_>) -> bool {
     site.element(form, 0) == Some(ElementType::F32) || (form.has("min") && form.has("max"))
+}
+
+fn one_type(form: &mut Form, site: &Site<'_>) -> Result<(), String> {
+    match (site.element(form, 0), site.element(form, 1)) {
+        (Some(base), Some(exponent)) if base != exponent => {
+            Err(format!("its operands must have one type, and they are {base} and {exponent}"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn same_limits(form: &mut Form, site: &Site<'_>) -> Result<(), String> {

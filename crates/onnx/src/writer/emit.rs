@@ -329,11 +329,12 @@ fn read_values<'g>(graph: &'g Graph, forms: &'g Forms, names: &'g ValueNames<'_>
     operands.chain(names.copies.iter().map(|(value, _)| *value)).chain(outputs)
 }
 
-/// Returns the initializers in the order of their first use, then those without a use.
+/// Returns the initializers in the order of their first use, then those without a use; not those that became attributes.
 fn first_uses(graph: &Graph, schedule: &[NodeId], forms: &Forms, names: &ValueNames<'_>) -> Vec<Value> {
     let all = schedule.iter().map(|&node| Value { node, result: 0 });
+    let unused = all.filter(|value| matches!(graph.op(*value), Op::Input) || graph.use_count(*value) == 0);
     let mut seen = HashSet::new();
-    let used = read_values(graph, forms, names).chain(all);
+    let used = read_values(graph, forms, names).chain(unused);
     let initializer = |value: Value| match graph.op(value) {
         Op::Parameter(_) | Op::SparseParameter(_) => true,
         Op::Input => graph.default_of(value).is_some(),

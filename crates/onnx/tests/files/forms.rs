@@ -138,6 +138,18 @@ fn attributes_that_became_operands() {
 }
 
 #[test]
+fn an_initializer_that_became_an_attribute_is_not_written() {
+    let body =
+        "%axes = parameter [0] : i64[1]\n%unused = parameter [1] : i64[1]\n%y = reduce_sum %x, %axes : f32[1, 4]";
+    for (opset, expected) in [(12, &["unused"][..]), (13, &["axes", "unused"])] {
+        let text = to_text(&model(opset, &format!("g({INPUTS}) {{ {body}\n return %y }}"))).unwrap();
+        let written: Vec<&str> =
+            ["axes", "unused"].into_iter().filter(|name| text.contains(&format!(" {name} ="))).collect();
+        assert_eq!(written, expected, "{text}");
+    }
+}
+
+#[test]
 fn axes_are_not_negative_before_11() {
     check(11..=12, "%y = reduce_sum %n, [-1] : ?", &["y = ReduceSum <axes: ints = [-1]> (n)"]);
     check(10..=10, "%y = reduce_sum %n, [-1] : ?", &["y = ReduceSum <axes: ints = [1]> (n)"]);
@@ -352,6 +364,8 @@ fn nodes_that_an_older_form_cannot_express_are_errors() {
     check(9, "%y = slice %x, [1], [5], [0], [2] : ?", "Slice", "its steps must be 1");
     check(10, "%y = gemm %x, %m : ?", "Gemm", "it must have an addend");
     check(7, "%y = max %x, 0.0 : ?", "Max", "its operands must have the same shape");
+    let types = "its operands must have one type, and they are f32 and i64";
+    check(11, "%y = pow %x, %k : f32[6, 4]", "Pow", types);
     let along = "it also normalizes the trailing axes, which are not provably 1";
     check(12, "%y = softmax %t {axis = 1} : ?", "Softmax", along);
 }

@@ -28,6 +28,11 @@ fn fold(graph: &mut Graph, root: Value) -> Rewritten {
     let (Some((past_key, key)), Some((past_value, value))) = (appended(graph, keys), appended(graph, values)) else {
         return Err(Skip::NoMatch);
     };
+    let length = |value: Value| graph.shape(value).and_then(|shape| shape.get(2));
+    if length(key).zip(length(value)).is_none_or(|(key, value)| key.same(value) != Some(true)) {
+        let [key, value] = [key, value].map(|value| graph.operand_text(value));
+        return Err(Skip::rejected(format!("nothing shows that {key} and {value} are of one length")));
+    }
     if !matches!(attention, Op::Attention { is_causal: false, left_window_size: -1, right_window_size: -1, .. }) {
         return Err(Skip::rejected("which keys a query sees depends on the length of the past"));
     }
