@@ -28,11 +28,11 @@ fn passes_go_into_bodies() {
 }
 ";
     let expected = "g(%c: bool[], %x: f32[n]) {
-  %y = if %c {then_branch = graph a(; %b: f32[n] = %x) {
-    %e = exp %b : f32[n]
+  %y = if %c {then_branch = graph a(; %x: f32[n] = %x) {
+    %e = exp %x : f32[n]
     return y = %e
-  }, else_branch = graph b(; %b: f32[n] = %x) {
-    %e = neg %b : f32[n]
+  }, else_branch = graph b(; %x: f32[n] = %x) {
+    %e = neg %x : f32[n]
     return y = %e
   }} : f32[n]
   return %y
@@ -46,12 +46,12 @@ fn known_branches() {
     let text = |condition: &str| {
         format!(
             "g(%c: bool[], %x: f32[n], %z: f32[m]) {{
-  %y, %k = if {condition} {{then_branch = graph a(; %b: f32[n] = %x) {{
-    %y = exp %b : f32[n]
-    return %y, k = %b
-  }}, else_branch = graph b(; %b: f32[m] = %z, %o: f32[n] = %x) {{
-    %y = neg %b : f32[m]
-    return %y, k = %o
+  %y, %k = if {condition} {{then_branch = graph a(; %x: f32[n] = %x) {{
+    %y = exp %x : f32[n]
+    return %y, k = %x
+  }}, else_branch = graph b(; %z: f32[m] = %z, %x: f32[n] = %x) {{
+    %y = neg %z : f32[m]
+    return %y, k = %x
   }}}} : f32[?], f32[n]
   %u = exp %k : f32[n]
   return %y, %u
@@ -115,8 +115,8 @@ fn tensors_of_both_branches() {
     };
     let own = |name: &str, tensor: &str| body(name, &format!("    %w = {tensor}\n"), "", "w");
     let names = ["share-constants-of-bodies"];
-    // A capture keeps the name of what it takes the place of.
-    let capture = |name: &str, of: &str| body(name, "", &format!(", %w: f32[16, 16] = %{of}"), "w");
+    // A capture has the name of what it captures.
+    let capture = |name: &str, of: &str| body(name, "", &format!(", %{of}: f32[16, 16] = %{of}"), of);
     let shared = |of: &str| [capture("a", of), capture("b", of)];
     let parse_and_print = |text: &str| parse(text).unwrap().to_string();
     assert_eq!(
