@@ -352,6 +352,13 @@ fn write_einsum_as_matmul() {
         let body = format!("%y = einsum {operands} {{equation = \"{equation}\"}} : f32[{shape}]\nreturn %y");
         check_pass(case, "write-einsum-as-matmul", &graph(inputs, &body));
     }
+    let narrow = graph(
+        "%k: f16[b, t, 2, 3], %q: f16[b, s, 2, 3]",
+        "%y = einsum %k, %q {equation = \"aecd,abcd->acbe\"} : f16[b, 2, s, t]\nreturn %y",
+    );
+    let mut after = narrow.clone();
+    assert_eq!(run("write-einsum-as-matmul", &mut after).applied.len(), 1);
+    check_near("einsum_in_f16", "write-einsum-as-matmul", &narrow, &after, 1e-2);
     // tract does not repeat an axis of size 1 in an equation.
     let body = "%y = einsum %q, %one {equation = \"abcd,aecd->acbe\"} : f32[b, 2, s, t]\nreturn %y";
     check_diff("einsum_that_repeats", "write-einsum-as-matmul", graph(inputs, body));
@@ -386,6 +393,18 @@ fn choose_masked_scores() {
         );
         check_pass(case, "choose-masked-scores", &graph(inputs, &body.replace('#', "f32[b, 4, 3, 3]")));
     }
+    let body = "%ten_thousand = constant hex(e270) : f16[]
+        %one = constant hex(003c) : f16[]
+        %m = cast %keep {to = f16} : f16[b, 1, 1, 3]
+        %a = mul %x, %m : f16[b, 4, 3, 3]
+        %rest = sub %one, %m : f16[b, 1, 1, 3]
+        %c = mul %ten_thousand, %rest : f16[b, 1, 1, 3]
+        %y = sub %a, %c : f16[b, 4, 3, 3]
+        return %y";
+    let narrow = graph("%x: f16[b, 4, 3, 3], %keep: bool[b, 1, 1, 3]", body);
+    let mut after = narrow.clone();
+    assert_eq!(run("choose-masked-scores", &mut after).applied.len(), 1);
+    check_equal("masked_in_f16", "choose-masked-scores", &narrow, &after);
 }
 
 #[test]

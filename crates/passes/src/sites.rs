@@ -14,7 +14,8 @@
 //! let sites = sites(&model, &report, &Target::ONNX);
 //! assert_eq!(
 //!     sites.iter().map(ToString::to_string).collect::<Vec<_>>(),
-//!     ["activation     %y: not fused: swish begins at opset 24, and the model is of 21: raise it"],
+//!     ["activation     %y: not fused: swish begins at opset 24, and the model is of 21: \
+//!       fuse-swish tries only from there on"],
 //! );
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -135,10 +136,15 @@ impl Reasons<'_> {
     /// Why no rule has tried.
     fn of(&self, operator: OpKind, pass: &str) -> String {
         let word = operator.word();
-        if self.target.runs(operator, self.opset) {
-            format!("{pass} knows no such form, or did not run")
+        let runs = |former: &Pass| former.name == pass && former.is_for(self.target, self.opset);
+        if self.passes.iter().any(runs) {
+            format!("{pass} does not recognize its form, if it was not skipped")
         } else if self.opset < since(operator) {
-            format!("{word} begins at opset {}, and the model is of {}: raise it", since(operator), self.opset)
+            format!(
+                "{word} begins at opset {}, and the model is of {}: {pass} tries only from there on",
+                since(operator),
+                self.opset
+            )
         } else {
             format!("{} has no {word} that is better than its parts", self.target.summary)
         }

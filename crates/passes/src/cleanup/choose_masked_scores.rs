@@ -89,7 +89,7 @@ const MOST_BYTES: u64 = 1 << 24;
 const MOST_DEPTH: usize = 6;
 
 fn elements(mask: &Tensor) -> Option<Vec<f64>> {
-    if mask.element() != ElementType::F32 || mask.len() > MOST_BYTES {
+    if !mask.element().is_float() || mask.len() > MOST_BYTES {
         return None;
     }
     numbers::elements(mask).ok()

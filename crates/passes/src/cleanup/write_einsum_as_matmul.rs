@@ -22,10 +22,8 @@ fn write(graph: &mut Graph, root: Value) -> Rewritten {
     let text: Vec<u8> = equation.iter().copied().filter(|byte| *byte != b' ').collect();
     let operands: Vec<Value> = graph.operands(root.node).into_iter().flatten().collect();
     let [a, b] = operands[..] else { return Err(Skip::rejected("it has not two operands")) };
-    if !matches!(graph.fact(root).element(), Some(ElementType::F32 | ElementType::F64)) {
-        return Err(Skip::rejected(
-            "its elements are not f32 or f64: runtimes round narrower ones in different places",
-        ));
+    if !graph.fact(root).element().is_some_and(ElementType::is_float) {
+        return Err(Skip::rejected("its elements are not floats"));
     }
     let unread = || Skip::rejected(format!("its equation `{}` is not read", text.escape_ascii()));
     let arrow = text.windows(2).position(|pair| pair == b"->").ok_or_else(unread)?;

@@ -58,7 +58,7 @@ fn evaluate(graph: &mut Graph, found: &Found, budget: &Budget) -> Rewritten {
 
 fn is_plain(element: ElementType) -> bool {
     use ElementType as E;
-    matches!(element, E::F32 | E::F64 | E::I64 | E::I32 | E::Bool)
+    matches!(element, E::F32 | E::F16 | E::F64 | E::I64 | E::I32 | E::Bool)
 }
 
 /// Whether the result is the same in every runtime: moved elements, comparisons, and the operations that IEEE 754
@@ -69,7 +69,8 @@ fn is_plain(element: ElementType) -> bool {
 fn is_exact(graph: &Graph, root: Value) -> bool {
     let element = |value: Value| graph.fact(value).element();
     let first = graph.operand(root.node, 0).and_then(element);
-    let is_float = first.is_some_and(|element| matches!(element, ElementType::F32 | ElementType::F64));
+    let is_float =
+        first.is_some_and(|element| matches!(element, ElementType::F32 | ElementType::F16 | ElementType::F64));
     match graph.op(root) {
         op if matches!(
             op.kind(),

@@ -118,10 +118,13 @@ fn cache(graph: &Graph, node: NodeId) -> Result<Option<Cache>, PassError> {
     else {
         return fail("has a query or a past whose rank is not known");
     };
-    let all_f32 = [Some(query), operand(3)].into_iter().flatten();
-    let all_f32 = all_f32.map(|value| graph.fact(value).element()).all(|element| element == Some(ElementType::F32));
-    let Some(size) = key_size.known().filter(|_| key_size == value_size && all_f32) else {
-        return fail("has values and a mask that are not of f32, or keys and values of different sizes");
+    let element = graph.fact(query).element();
+    let has_kernel = matches!(element, Some(ElementType::F32 | ElementType::F16));
+    let is_alike = has_kernel && operand(3).is_none_or(|mask| graph.fact(mask).element() == element);
+    let Some(size) = key_size.known().filter(|_| key_size == value_size && is_alike) else {
+        return fail(
+            "has queries and a mask that are not both of f32 or of f16, or keys and values of different sizes",
+        );
     };
     if !matches!(past_length, Dim::Symbol(_)) {
         return fail("has a past whose length is no symbol");

@@ -31,7 +31,7 @@ fn replace(graph: &mut Graph, root: Value) -> Rewritten {
         (same(length, own_length) && same(size, own_size)).then_some(table)
     };
     let (Some(cos), Some(sin)) = (table(cos), table(sin)) else { return Err(Skip::NoMatch) };
-    if graph.fact(x).element() != Some(ElementType::F32) {
+    if !matches!(graph.fact(x).element(), Some(ElementType::F32 | ElementType::F16)) {
         return Err(Skip::NoMatch);
     }
     let start = insert(graph, root, "start", Op::Constant(Tensor::indices(&[0])), &[])?;
