@@ -17,7 +17,7 @@ done
 cargo test --release --quiet --workspace --test rewrites -- --ignored
 # Models that are generated, judged for three targets.
 library=$(find target/interop/venv/ -name 'libonnxruntime.so.*' | sort | tail -1)
-ORT_DYLIB_PATH=$library target/release/netwright-fuzz --count 2000
+ORT_DYLIB_PATH=$library target/release/netwright-fuzz --count 1500
 outcome=0
 wait "$beside" || outcome=$?
 cat target/interop/beside.log
