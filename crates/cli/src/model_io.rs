@@ -62,6 +62,8 @@ pub(crate) fn write(
 fn write_failure(error: WriteError) -> Failure {
     match error {
         WriteError::File(error) => Failure::usage(error),
+        // The path is the caller's.
+        error @ WriteError::Name { .. } => Failure::usage(error),
         error => Failure::model(error),
     }
 }

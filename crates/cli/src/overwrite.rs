@@ -76,6 +76,12 @@ impl Inputs {
 
     /// Like [`expect_other`](Self::expect_other) for the output model, which may replace the input model.
     pub(crate) fn expect_other_output(&self, path: &Path, model: &Path) -> Result<(), Failure> {
+        if path == Path::new("-") {
+            let message = "-o - names the standard output, and a model is written to a file";
+            return Err(Failure::Usage(format!(
+                "{message}\n  help: choose a file name, or write ./- for a file called -"
+            )));
+        }
         if same_file(path, model) {
             return Ok(());
         }

@@ -47,7 +47,8 @@ fn no_input_is_replaced() {
     let before = contents(at);
     let optimize: &[&str] = &["optimize", "m.onnx"];
     for (arguments, message) in [
-        (&["-o", "m.onnx.data"][..], "the output would replace an input"),
+        (&["-o", "-"][..], "help: choose a file name"),
+        (&["-o", "m.onnx.data"], "the output would replace an input"),
         (&["-o", "data_link.onnx"], "the output would replace an input"),
         (&["-o", "n.onnx", "--report", "m.onnx"], "--report would replace an input"),
         (&["-o", "n.onnx", "--report", "link.html"], "--report would replace an input"),
