@@ -134,6 +134,8 @@ impl FormError {
 struct Site<'g> {
     graph: &'g Graph,
     opset: i64,
+    /// The opset that the model is written in.
+    target: i64,
     results: Vec<Option<&'g Fact>>,
 }
 
@@ -260,7 +262,7 @@ pub(crate) fn to_opset(graph: &Graph, id: NodeId, opset: i64, early: bool) -> Re
     if kind == OpKind::Split && form.is_absent(1) {
         form.attributes.push(("num_outputs".into(), count(results.len())));
     }
-    let site = Site { graph, opset, results };
+    let site = Site { graph, opset, target: opset, results };
     let lowered = steps::lower(&mut form, &site);
     let is_early = early && standard::runs_early(operator);
     if let Some(since) = standard::since(&form.op_type).filter(|since| opset < *since && !is_early) {
@@ -282,6 +284,8 @@ pub(crate) fn to_opset(graph: &Graph, id: NodeId, opset: i64, early: bool) -> Re
 pub(crate) struct FileNode<'a> {
     pub(crate) op_type: &'a str,
     pub(crate) opset: i64,
+    /// The opset that the model is written in; that of the node unless it is converted.
+    pub(crate) target: i64,
     pub(crate) attributes: &'a [(Arc<str>, Attribute)],
     pub(crate) operands: &'a [Option<Value>],
     /// The number of results.
@@ -312,7 +316,7 @@ pub(crate) fn from_opset(
         operands: operands.collect(),
         flattened: None,
     };
-    let site = Site { graph, opset: node.opset, results: vec![None; node.results] };
+    let site = Site { graph, opset: node.opset, target: node.target, results: vec![None; node.results] };
     let is_too_new = since::too_new(node.op_type, &form, node.results, node.opset).is_some();
     if is_too_new || steps::gap(node.op_type, node.opset).is_some() || !steps::raise(&mut form, &site) {
         return Ok(None);
@@ -336,7 +340,7 @@ pub(crate) fn from_opset(
         });
     }
     match (form.flattened, operands.first().copied().flatten()) {
-        (Some(axis), Some(operand)) => flattened(graph, op, operand, axis, name).map(Some),
+        (Some(axis), Some(operand)) => flattened(graph, op, operand, axis, node.target >= 14, name).map(Some),
         _ => Ok(Some(Normal { op, operands })),
     }
 }
@@ -373,12 +377,14 @@ fn count(results: usize) -> Attribute {
     Attribute::Int(i64::try_from(results).unwrap_or(i64::MAX))
 }
 
-/// Inserts the operator between a `Flatten` of its operand and a `Reshape` of its result; returns the `Reshape`.
+/// Inserts the operator between a `Flatten` of its operand and a `Reshape` of its result; returns the `Reshape`, which
+/// restores sizes of 0 with `allowzero`.
 fn flattened(
     graph: &mut Graph,
     op: Op,
     operand: Value,
     axis: i64,
+    allowzero: bool,
     name: &mut dyn FnMut(&str) -> Arc<str>,
 ) -> Result<Normal, String> {
     let mut insert = |word: &str, op: Op, operand: Value| {
@@ -387,5 +393,5 @@ fn flattened(
     let flat = insert("flat", Op::Flatten { axis }, operand)?;
     let result = insert("flat_result", op, flat)?;
     let shape = insert("shape", Op::Shape { start: 0, end: None }, operand)?;
-    Ok(Normal { op: Op::Reshape { allowzero: false }, operands: vec![Some(result), Some(shape)] })
+    Ok(Normal { op: Op::Reshape { allowzero }, operands: vec![Some(result), Some(shape)] })
 }

@@ -21,8 +21,29 @@ pub fn set_opset(model: &mut Model, opset: i64) -> Result<(), WriteError> {
             convert(function, opset)?;
         }
     }
+    if opset > model.opset() {
+        raise(&mut model.graph, opset);
+    }
     model.opsets.insert(String::new(), opset);
     Ok(())
+}
+
+/// Replaces opaque nodes that a newer opset can express; the writer reports the others. Recurses on bodies, whose depth is
+/// bounded.
+fn raise(graph: &mut Graph, opset: i64) {
+    for id in graph.schedule() {
+        match graph.node(id).op() {
+            Op::Opaque(opaque) if opaque.domain.is_empty() => {
+                let opaque = OpaqueOp::clone(opaque);
+                if standard::changed_between(&opaque.op_type, opaque.version, opset).is_some() {
+                    _ = normalize(graph, id, &opaque, opset);
+                }
+            }
+            op if !op.bodies().is_empty() => graph.edit_bodies(id, |body| raise(body, opset)),
+            _ => {}
+        }
+    }
+    graph.sweep();
 }
 
 fn convert(function: &mut Function, opset: i64) -> Result<(), WriteError> {
@@ -52,7 +73,7 @@ fn convert_graph(graph: &mut Graph, opset: i64) -> Result<(), Refusal> {
                 let node = graph.results(id).next().map_or_else(String::new, |it| graph.value_name(it).to_string());
                 let from = opaque.version;
                 let refusal = || FormError::Opaque { operator: opaque.op_type.to_string(), from, to };
-                normalize(graph, id, &opaque).ok_or_else(|| (node, refusal()))?;
+                normalize(graph, id, &opaque, opset).ok_or_else(|| (node, refusal()))?;
                 continue;
             }
         }
@@ -69,14 +90,14 @@ fn convert_graph(graph: &mut Graph, opset: i64) -> Result<(), Refusal> {
 }
 
 /// Replaces a node by its normal form, if that does not depend on types.
-fn normalize(graph: &mut Graph, id: NodeId, opaque: &OpaqueOp) -> Option<()> {
+fn normalize(graph: &mut Graph, id: NodeId, opaque: &OpaqueOp, target: i64) -> Option<()> {
     if opaque.attributes.iter().any(|(_, value)| !value.bodies().is_empty()) {
         return None;
     }
-    let operands = graph.operands(id);
     let results: Vec<_> = graph.results(id).collect();
     let OpaqueOp { op_type, version, attributes, .. } = opaque;
-    let written = forms::FileNode { op_type, opset: *version, attributes, operands: &operands, results: results.len() };
+    let (opset, operands, count) = (*version, graph.operands(id), results.len());
+    let written = forms::FileNode { op_type, opset, target, attributes, operands: &operands, results: count };
     let first = results.first().map_or_else(|| "".into(), |value| graph.value_name(*value).clone());
     let mut name = |word: &str| -> Arc<str> { format!("{first}.{word}").into() };
     let normal = forms::from_opset(graph, written, &mut name).ok()??;

@@ -9,7 +9,9 @@ enum Span {
     Axis,
     /// Several axes, or unknown.
     Several,
-    /// There is no such axis, or one may have size 0, which `Reshape` would not restore.
+    /// Several axes, and one may have size 0, which `Reshape` restores only from opset 14 on, with `allowzero`.
+    MaybeEmpty,
+    /// There is no such axis.
     None,
 }
 
@@ -27,7 +29,7 @@ fn span(axis: i64, shape: Option<&[Dim]>) -> Span {
     } else if shape.iter().enumerate().all(is_restored) {
         Span::Several
     } else {
-        Span::None
+        Span::MaybeEmpty
     }
 }
 
@@ -49,7 +51,8 @@ pub(super) fn along(form: &mut Form, site: &Site<'_>) -> bool {
     };
     let along = match span(axis, site.shape(form, 0)) {
         Span::Axis => axis,
-        Span::Several => {
+        Span::MaybeEmpty if site.target < 14 => return false,
+        Span::Several | Span::MaybeEmpty => {
             form.flattened = Some(axis);
             1
         }

@@ -2,7 +2,7 @@
 
 use super::{model, read_bytes, versioned};
 use netwright_ir::Model;
-use netwright_onnx::{to_bytes, to_text};
+use netwright_onnx::{set_opset, to_bytes, to_text};
 
 const INPUTS: &str = "%x: f32[6, 4], %n: f32[n, 4], %t: f32[2, 3, 4], %p: f32[n, 8, 1, 1], %q: f32[n, 5, 6, 2], %h: f16[2], %e: i64[1, 4], %f: f32[1, 4], %m: f32[4, 2], %i: i32[2], %k: i64[1]";
 
@@ -248,6 +248,18 @@ fn softmax_over_several_axes_is_flattened() {
     );
     // Whatever it flattens, the result has the shape of the operand.
     is_opaque_as(11, "%y = <Softmax> %q {axis = 0} : f32[n, 5, 6, 2]", str::to_owned);
+    // From opset 14 on, Reshape restores any size.
+    let mut raised = read_bytes(&written(11, "%y = <Softmax> %q {axis = 0} : f32[n, 5, 6, 2]")).unwrap();
+    set_opset(&mut raised, 14).unwrap();
+    assert_eq!(
+        lines(&raised),
+        [
+            "%y.flat = flatten %q {axis = 0} : f32[1, 60*n]",
+            "%y.flat_result = softmax %y.flat {axis = 1} : f32[1, 60*n]",
+            "%y.shape = shape %q : i64[4]",
+            "%y = reshape %y.flat_result, %y.shape {allowzero = true} : f32[n, 5, 6, 2]",
+        ]
+    );
     // The second result of an old Dropout has the shape of its operand.
     let model = read_bytes(&written(11, "%a, %b = <Dropout> %q : ?, ? %y = cast %b {to = f32} : ?")).unwrap();
     assert_eq!(lines(&model)[1], "%y = cast %b {to = f32} : f32[n, 5, 6, 2]");

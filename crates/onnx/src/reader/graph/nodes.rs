@@ -102,6 +102,7 @@ impl Reader<'_> {
         let written = forms::FileNode {
             op_type: &op_type,
             opset: version,
+            target: version,
             attributes: &attributes,
             operands: &operands,
             results,
