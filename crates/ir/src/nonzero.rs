@@ -131,7 +131,7 @@ impl Graph {
                     is_news |= Arc::make_mut(body).infer_nonzero(&found);
                 }
                 // The bodies' outputs may be known more precisely now.
-                self.stale.insert((self.node(id).order(), id));
+                self.mark_node_stale(id);
             }
         }
         is_news |= found != *self.never_zero();

@@ -82,8 +82,14 @@ impl Graph {
     }
 
     fn mark_stale(&mut self, value: Value) {
-        let users = self.users(value).into_iter().map(|(id, _)| (self.node(id).order, id));
-        self.stale.extend(users.collect::<Vec<_>>());
+        for (id, _) in self.users(value) {
+            self.mark_node_stale(id);
+        }
+    }
+
+    /// Has [`Graph::refresh`] infer a node again.
+    pub(crate) fn mark_node_stale(&mut self, id: NodeId) {
+        self.stale.insert((self.node(id).order, id));
     }
 
     /// Records the type that a file declares for a value.
@@ -141,17 +147,25 @@ impl Graph {
         let captured: usize = bodies.iter().map(|body| body.captures.len()).sum();
         let (own, mut outer) = operands.split_at(operands.len().saturating_sub(captured));
         let mut kept: SmallVec<[Option<Value>; 4]> = own.into();
+        let facts = |body: &Graph| -> Vec<Fact> {
+            body.outputs.iter().map(|output| body.fact(output.value).clone()).collect()
+        };
+        let mut is_news = false;
         for body in &mut bodies {
             let body = Arc::make_mut(body);
             let (its, rest) = outer.split_at(body.captures.len().min(outer.len()));
             outer = rest;
+            let before = facts(body);
             body.unify_captures(self, its);
             edit(body);
             kept.extend(body.drop_unread_captures(its));
+            is_news |= facts(body) != before;
         }
         if kept.len() == operands.len() {
             self.dag[id.0].op = op;
-            self.stale.insert((self.node(id).order, id));
+            if is_news {
+                self.mark_node_stale(id);
+            }
             return;
         }
         self.put_in_place(id, op, &kept);
@@ -198,23 +212,27 @@ impl Graph {
         for (old, new) in self.results(id).zip(self.results(new)) {
             self.replace(old, new);
         }
-        self.stale.insert((self.node(new).order, new));
+        self.mark_node_stale(new);
     }
 
     /// Gives each capture the name of its operand in the graph around, which is what a file keeps of it, and lets the
     /// first of several captures of one value stand for the others.
     fn unify_captures(&mut self, around: &Graph, operands: &[Option<Value>]) {
         let captures: Vec<Value> = self.captures().collect();
+        let mut first: HashMap<Value, Value> = HashMap::new();
         let mut merged = false;
-        for (at, (&capture, operand)) in captures.iter().zip(operands).enumerate() {
+        for (capture, operand) in captures.into_iter().zip(operands) {
             let Some(value) = operand else { continue };
-            match operands[..at].iter().position(|earlier| earlier == operand) {
-                Some(earlier) if !self.is_output(capture) => {
-                    self.replace(capture, captures[earlier]);
+            match first.get(value) {
+                Some(first) if !self.is_output(capture) => {
+                    self.replace(capture, *first);
                     merged = true;
                 }
                 Some(_) => {}
-                None => self.rename(capture, around.value_name(*value)),
+                None => {
+                    first.insert(*value, capture);
+                    self.rename(capture, around.value_name(*value));
+                }
             }
         }
         if merged {
@@ -228,9 +246,9 @@ impl Graph {
         let read = |id: &NodeId| self.use_count(Value { node: *id, result: 0 }) > 0;
         let kept = self.captures.iter().zip(operands).filter(|(id, _)| read(id)).map(|(_, value)| *value).collect();
         let (read, unread): (Vec<NodeId>, Vec<NodeId>) = self.captures.iter().partition(|id| read(id));
-        self.captures = read;
-        self.touch();
         if !unread.is_empty() {
+            self.captures = read;
+            self.touch();
             self.sweep();
         }
         kept
