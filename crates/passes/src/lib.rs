@@ -64,12 +64,7 @@ pub use target::Target;
 
 /// Every pass, in the order in which they run, as for a target that runs no operator that stands for several.
 pub fn passes() -> Vec<Pass> {
-    passes_for(&Target::ONNX, i64::MIN)
-}
-
-/// Every pass, in the order in which they run, as for that target in that opset; [`Pass::is_for`] tells which it wants.
-pub fn passes_for(target: &Target, opset: i64) -> Vec<Pass> {
-    order::all(target, opset, None)
+    order::all(&Target::ONNX, i64::MIN, None)
 }
 
 /// The lines of two texts, those that are gone behind `-` and those that are new behind `+`; empty where none are.

@@ -36,14 +36,16 @@ pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, PassErro
             break;
         }
         (own, could_raise) = (model.opset(), can_raise(model, options));
+        // What was declined before is tried again.
+        report.declined.clear();
         report.append(attempt(model, options)?);
     }
-    let stuck = unwritable(&model.graph, model, &options.target);
-    let (Some(before), Some((node, kind))) = (before, stuck) else { return Ok(report) };
+    let Some(before) = before else { return Ok(report) };
+    let Some((node, kind)) = unwritable(&model.graph, model, &options.target) else { return Ok(report) };
     *model = before;
     let mut options = options.clone();
     options.skip.extend(tentative.iter().map(|pass| pass.name.to_owned()));
-    let mut report = attempt(model, &options)?;
+    let mut report = optimize(model, &options)?;
     let note = format!("{} can neither stand nor be written out at opset {}", kind.word(), model.opset());
     let event = |pass: &Pass| Event { pass: pass.name, rule: None, node: node.clone(), note: note.clone().into() };
     report.declined.extend(tentative.iter().map(event));

@@ -44,10 +44,10 @@ pub struct Pass {
     /// Passes of the same stages that must run before it, because of what both might take.
     pub after: &'static [&'static str],
     /// Prepares a graph with bodies, before any pass runs.
-    pub prepare: Option<fn(&mut Graph)>,
+    pub(crate) prepare: Option<fn(&mut Graph)>,
     /// Whether it may leave such a graph with operators that cannot be written at the opset of the model. Optimization then
     /// begins again without it.
-    pub is_tentative: Option<fn(&Graph) -> bool>,
+    pub(crate) is_tentative: Option<fn(&Graph) -> bool>,
     /// How it does it.
     pub body: Body,
 }

@@ -148,7 +148,7 @@ pub struct Limits {
     pub check: bool,
 }
 
-/// Why a run failed: each is a bug of a pass, but for the first two.
+/// Why a run failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PassError {

@@ -160,9 +160,14 @@ impl OpKind {
         self == OpKind::Identity || self.class() == Class::Reshapes
     }
 
+    /// Whether its result has all elements of its first operand and no others, in any order, perhaps repeated.
+    pub fn keeps_elements(self) -> bool {
+        self.keeps_order() || self.class() == Class::Rearranges
+    }
+
     /// Whether every element of its results is an element of its first operand.
     pub fn moves_elements(self) -> bool {
-        self.keeps_order() || matches!(self.class(), Class::Rearranges | Class::Selects)
+        self.keeps_elements() || self.class() == Class::Selects
     }
 }
 

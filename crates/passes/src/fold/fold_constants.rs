@@ -1,5 +1,6 @@
 use crate::pass::{Exactness, Pass};
 use crate::pattern::{Found, any, cast, known, mul, op, scalar, transpose};
+use crate::read::sizes::only_element;
 use crate::read::transposes::order;
 use crate::rewrite::{MOST_RECIPES, SMALL, become_op, element, in_memory, keeps_shape};
 use crate::rule::{Rewritten, Rule, Skip};
@@ -100,10 +101,7 @@ fn matrix(graph: &Graph, value: Value, depth: usize) -> Option<Vec<Vec<i64>>> {
         }
         Op::Slice => {
             let mut all = matrix(graph, operand?, depth + 1)?;
-            let one = |at| match graph.fact(graph.operand(value.node, at)?).known_elements()?[..] {
-                [one] => Some(one),
-                _ => None,
-            };
+            let one = |at| only_element(graph, value.node, at);
             let last = i64::try_from(all.len()).ok()? - 1;
             let is_whole = [-1, last].contains(&one(1)?) && one(2)? < -last - 1;
             (is_whole && one(3)? == 0 && one(4)? == -1).then(|| {

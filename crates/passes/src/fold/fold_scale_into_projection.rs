@@ -1,9 +1,7 @@
 use crate::pass::{Exactness, Pass};
-use crate::pattern::{Found, op};
 use crate::rewrite::MOST_RECIPES;
 use crate::rule::{Rewritten, Skip};
 use crate::target::Scale;
-use netwright_ir::op::Class;
 use netwright_ir::{ElementType, Graph, NodeId, Op, OpKind, Tensor, Value};
 
 /// `scaled_softmax(heads(x · W + b) · k, m; c)` -> `scaled_softmax(heads(x · (c W) + c b) · k, m; 1)`
@@ -19,11 +17,10 @@ pub fn fold_scale_into_projection() -> Pass {
         // Attention takes the scale, and a weight is transposed before it is scaled.
         .after(&["fold-constants", "fuse-attention"])
         .only_for(|target, _| target.scale == Scale::Projection)
-        .matching(op(OpKind::ScaledSoftmax), fold)
+        .at([OpKind::ScaledSoftmax], fold)
 }
 
-fn fold(graph: &mut Graph, found: &Found) -> Rewritten {
-    let root = found.root();
+fn fold(graph: &mut Graph, root: Value) -> Rewritten {
     let &Op::ScaledSoftmax { axis, scale } = graph.op(root) else { return Err(Skip::NoMatch) };
     if scale == 1.0 {
         return Err(Skip::NoMatch);
@@ -74,7 +71,7 @@ fn scaled(graph: &Graph, value: Value, scale: f32) -> Result<Vec<(NodeId, Op)>, 
                 open.push(weight.ok_or_else(|| format!("{} is no product with a weight", name()))?);
             }
             Op::Gemm { .. } => open.extend([operand(2), operand(1)].into_iter().flatten()),
-            op if is_layout(op.kind()) => open.extend(operand(0)),
+            op if op.kind().keeps_elements() => open.extend(operand(0)),
             Op::Input => return Err(format!("{} is an input", name())),
             op => return Err(format!("{} is a result of `{}`", name(), op.word())),
         }
@@ -82,15 +79,9 @@ fn scaled(graph: &Graph, value: Value, scale: f32) -> Result<Vec<(NodeId, Op)>, 
     Ok(tensors)
 }
 
-/// Whether its result is the elements of its first operand, all of them: of one that selects some, the others may be
-/// read elsewhere.
-fn is_layout(kind: OpKind) -> bool {
-    kind.keeps_order() || kind.class() == Class::Rearranges
-}
-
 /// Whether it is a tensor that is known when the model is built, perhaps in another layout.
 fn is_weight(graph: &Graph, mut value: Value) -> bool {
-    while is_layout(graph.kind(value)) {
+    while graph.kind(value).keeps_elements() {
         let Some(operand) = graph.operand(value.node, 0) else { return false };
         value = operand;
     }

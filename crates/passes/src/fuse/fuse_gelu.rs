@@ -78,11 +78,10 @@ fn is_gelu(
     if graph.fact(x).element() != Some(element) || region.is_narrower(graph, element) {
         return Err(Skip::NoMatch);
     }
-    let bits = Some(element.bits());
     for (at, (found, expected)) in numbers.iter().enumerate() {
-        let tolerance = match bits {
-            Some(..32) => 1e-3,
-            Some(64..) => 1e-14,
+        let tolerance = match element.bits() {
+            ..32 => 1e-3,
+            64.. => 1e-14,
             _ if at == 0 && approximate == GeluApproximation::None => 1e-5,
             _ => 1e-6,
         };

@@ -1,6 +1,6 @@
 use crate::pass::{Exactness, Pass};
 use crate::pipeline::{Log, name_of};
-use crate::read::sizes::position;
+use crate::read::sizes::{only_element, position};
 use crate::rewrite::{become_results, number_list};
 use crate::rule::Skip;
 use netwright_ir::{Graph, NodeId, Op, OpKind, Value};
@@ -49,10 +49,7 @@ fn part(graph: &Graph, node: NodeId) -> Option<(Value, usize, Part)> {
     if graph.node(node).op().kind() != OpKind::Slice {
         return None;
     }
-    let one = |at: usize| match graph.fact(graph.operand(node, at)?).known_elements()?.as_slice() {
-        [only] => Some(*only),
-        _ => None,
-    };
+    let one = |at| only_element(graph, node, at);
     // A slice of a shape is one until the opset has another form for it.
     let of = graph.operand(node, 0).filter(|of| graph.kind(*of) != OpKind::Shape)?;
     let shape = graph.shape(of)?;

@@ -49,37 +49,29 @@ pub(crate) fn lifted(graph: &mut Graph, root: Value, mask: Value, keeps_infinity
         return Ok(mask);
     }
     let element = element(graph, mask)?;
-    if element == ElementType::F16 {
-        return raised(graph, root, mask, keeps_infinity);
-    }
     let axes = number_list(graph, root, "axes", &[-1])?;
     let most = Op::ReduceMax { keepdims: true, noop_with_empty_axes: false };
     let mut most = insert(graph, root, "most", most, &[mask, axes])?;
-    if !is_at_most_zero(graph, mask) {
+    if element != ElementType::F16 && !is_at_most_zero(graph, mask) {
         let zero = number(graph, root, "zero", element, 0.0)?;
         most = insert(graph, root, "below", Op::Min, &[most, zero])?;
     }
     if keeps_infinity {
-        let least =
-            number(graph, root, "least", element, f64::from(f32::MIN).max(Depths::of(Some(element)).ort_skips))?;
+        let least = number(graph, root, "least", element, Depths::of(element).ort_skips)?;
         most = insert(graph, root, "finite", Op::Max, &[most, least])?;
+    }
+    if element == ElementType::F16 {
+        return raised(graph, root, mask, most);
     }
     // In two steps: twice the least float is not finite.
     let level = insert(graph, root, "level", Op::Sub, &[mask, most])?;
     insert(graph, root, "lifted", Op::Sub, &[level, most])
 }
 
-/// The mask with every row whose greatest number is below -65472 as far above that, `m - min(max(m) + 65472, 0)`: what
+/// The mask with every row whose greatest number, `most`, is below -65472 as far above that, `m - min(max(m) + 65472, 0)`: what
 /// [lifted] is in `f16`, where twice the least number is not finite and scores added to the greatest may not be.
-fn raised(graph: &mut Graph, root: Value, mask: Value, keeps_infinity: bool) -> Result<Value, Skip> {
-    let depths = Depths::of(Some(ElementType::F16));
-    let axes = number_list(graph, root, "axes", &[-1])?;
-    let most = Op::ReduceMax { keepdims: true, noop_with_empty_axes: false };
-    let mut most = insert(graph, root, "most", most, &[mask, axes])?;
-    if keeps_infinity {
-        let least = number(graph, root, "least", depths.element, depths.ort_skips)?;
-        most = insert(graph, root, "finite", Op::Max, &[most, least])?;
-    }
+fn raised(graph: &mut Graph, root: Value, mask: Value, most: Value) -> Result<Value, Skip> {
+    let depths = Depths::of(ElementType::F16);
     let masked = number(graph, root, "masked", depths.element, depths.masked)?;
     let above = insert(graph, root, "above", Op::Sub, &[most, masked])?;
     let zero = number(graph, root, "zero", depths.element, 0.0)?;
@@ -93,7 +85,7 @@ pub(crate) fn bounded(graph: &mut Graph, root: Value, mask: Value) -> Result<Val
         return Ok(mask);
     }
     let element = element(graph, mask)?;
-    let masked = number(graph, root, "masked", element, Depths::of(Some(element)).masked)?;
+    let masked = number(graph, root, "masked", element, Depths::of(element).masked)?;
     let is_deep = insert(graph, root, "deep", Op::Less, &[mask, masked])?;
     insert(graph, root, "mask", Op::Where, &[is_deep, masked, mask])
 }

@@ -2,7 +2,7 @@
 
 use crate::rewrite::insert;
 use crate::rule::Skip;
-use netwright_ir::{Dim, DimParts, Graph, Op, OpKind, Shape, Symbol, Tensor, Value};
+use netwright_ir::{Dim, DimParts, Graph, NodeId, Op, OpKind, Shape, Symbol, Tensor, Value};
 use std::collections::{BTreeMap, HashSet};
 
 /// Longer arithmetic is not searched through.
@@ -227,15 +227,20 @@ pub(crate) fn has_partial_shape(graph: &Graph) -> bool {
     graph.dialect().is_none_or(|dialect| dialect.opset >= PARTIAL_SHAPE)
 }
 
+/// The only element of an operand, if inference knows it.
+pub(crate) fn only_element(graph: &Graph, node: NodeId, at: usize) -> Option<i64> {
+    match graph.fact(graph.operand(node, at)?).known_elements()?[..] {
+        [only] => Some(only),
+        _ => None,
+    }
+}
+
 /// `slice(shape(x), from, to)`: x, and the Shape of these axes.
 pub(crate) fn sliced_shape(graph: &Graph, value: Value) -> Option<(Value, Op)> {
     let operand = |at| graph.operand(value.node, at);
     let whole = operand(0).filter(|_| graph.kind(value) == OpKind::Slice)?;
     let x = graph.operand(whole.node, 0).filter(|_| graph.op(whole) == &Op::Shape { start: 0, end: None })?;
-    let one = |at| match graph.fact(operand(at)?).known_elements()?[..] {
-        [one] => Some(one),
-        _ => None,
-    };
+    let one = |at| only_element(graph, value.node, at);
     let is_plain = |at, plain| operand(at).is_none() || one(at) == Some(plain);
     let from = usize::try_from(one(1)?).ok()?;
     let to = usize::try_from(one(2)?).ok()?.min(graph.shape(x)?.len());

@@ -18,23 +18,23 @@ pub(crate) struct Depths {
 }
 
 impl Depths {
-    /// Those of a float type; of a type that is not known, those of `f32`.
+    /// Those of a float type.
     ///
     /// In `f16`, the least float is -65504, and half of its last place is 16: scores up to that are lost in it, and from
     /// it on in the next one, -65472, for which no runtime leaves out rows. Scores of a row that is fully masked are taken
     /// to be no larger.
-    pub(crate) fn of(element: Option<ElementType>) -> Self {
+    pub(crate) fn of(element: ElementType) -> Self {
         let wide =
             Self { element: ElementType::F32, masked: MASKED, absorbing: ABSORBING, huge: HUGE, ort_skips: ORT_SKIPS };
         match element {
-            Some(element @ ElementType::F16) => {
+            ElementType::F16 => {
                 Self { element, masked: -65472.0, absorbing: 32768.0, huge: -65504.0, ort_skips: -65504.0 }
             }
-            Some(element @ ElementType::BF16) => {
+            ElementType::BF16 => {
                 let masked = element.round(MASKED).unwrap_or(MASKED);
                 Self { element, masked, ort_skips: f32::from_bits(0xff7f_0000).into(), ..wide }
             }
-            Some(element @ ElementType::F64) => Self { element, absorbing: 1e24, ..wide },
+            ElementType::F64 => Self { element, absorbing: 1e24, ..wide },
             _ => wide,
         }
     }

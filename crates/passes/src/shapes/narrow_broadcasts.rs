@@ -166,8 +166,7 @@ const MOST_STEPS: usize = 16;
 /// Whether every element of the result is one of the first operand. What looks elements up by index is not among them:
 /// it fails where an index is out of range, and would fail no more.
 fn moves(op: &Op) -> bool {
-    let kind = op.kind();
-    kind.keeps_order() || kind.class() == Class::Rearranges || kind == OpKind::Slice
+    op.kind().keeps_elements() || op.kind() == OpKind::Slice
 }
 
 /// Whether every element is true.

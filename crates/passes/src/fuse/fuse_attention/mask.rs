@@ -20,8 +20,8 @@ pub(super) fn additive(
     sizes: &[Dim; 4],
     element: ElementType,
 ) -> Result<Option<Value>, Skip> {
-    let own = Depths::of(Some(scores.mask_type(graph)?));
-    let sums = Depths::of(Some(if kernel.wide_sums { ElementType::F32 } else { element }));
+    let own = Depths::of(scores.mask_type(graph)?);
+    let sums = Depths::of(if kernel.wide_sums { ElementType::F32 } else { element });
     if scores.guarded && !kernel.masked_rows {
         return Err(Skip::rejected("the target gives NaN for a row that is fully masked, where the model gives zeros"));
     }
