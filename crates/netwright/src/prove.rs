@@ -17,7 +17,7 @@ use std::collections::{BTreeSet, HashMap};
 /// The sizes of symbols, in turn; each run starts at another index.
 const SIZES: [i64; 5] = [2, 3, 5, 4, 7];
 
-/// The number of elements from which a tensor is not embedded in a model for one run.
+/// The number of bytes from which the tensors of a window are not embedded in a model for one run.
 const MOST_BYTES: u64 = 1 << 28;
 
 /// The tolerance for rewrites that round differently, relative to the scale of the result.
@@ -325,7 +325,7 @@ pub(crate) fn difference(a: &Array, b: &Array, exact: bool) -> Option<String> {
     if a.shape() != b.shape() || a.element() != b.element() {
         return Some(format!("{a} became {b}"));
     }
-    if a.to_bytes() == b.to_bytes() {
+    if a.is_same(b) {
         return None;
     }
     let (Some(left), Some(right)) = (a.any().floats(), b.any().floats()) else {

@@ -57,6 +57,15 @@ macro_rules! values {
                 match self { $(Values::$name(values) => values.len(),)* }
             }
 
+            fn is_same(&self, other: &Self) -> bool {
+                match (self, other) {
+                    $((Values::$name(a), Values::$name(b)) => {
+                        a.len() == b.len() && a.iter().zip(b).all(|(a, b)| $bytes(*a) == $bytes(*b))
+                    })*
+                    _ => false,
+                }
+            }
+
             fn to_bytes(&self) -> Vec<u8> {
                 match self { $(Values::$name(values) => values.iter().copied().flat_map($bytes).collect(),)* }
             }
@@ -195,6 +204,11 @@ impl Array {
     /// Returns the elements, of any type.
     pub fn any(&self) -> &Values {
         &self.values
+    }
+
+    /// Whether both have one shape and one element type, and elements that are equal bit by bit.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.shape == other.shape && self.values.is_same(&other.values)
     }
 
     /// Returns the bytes of the elements, little-endian; a bool takes one byte.

@@ -1,6 +1,6 @@
 //! Two graphs that differ for some inputs, and their reduction.
 
-use super::graphs::{Given, as_constant, computed, copied, is_computed, is_same, reached, rebuilt, values};
+use super::graphs::{Given, as_constant, computed, copied, is_computed, reached, rebuilt, values};
 use super::{ReproduceError, Reproducer};
 use crate::ir::{Graph, Value, Window};
 use crate::prove::{Form, RUNS, Sample, bindings, difference, instance, lowered, made_up, run, session};
@@ -128,7 +128,7 @@ impl Case {
         let Ok(mut before) = values(&self.before, self.form, &self.inputs) else { return vec![] };
         let after = values(&self.after, self.form, &self.inputs).ok();
         let alike = |name: &str, array: &Array, value: Value| match &after {
-            Some(after) => after.get(name).is_some_and(|(_, other)| is_same(array, other)),
+            Some(after) => after.get(name).is_some_and(|(_, other)| array.is_same(other)),
             // If the model after the rewrite fails, its values are unknown, but their types are known.
             None => self.after.fact(value).tensor_type().is_some_and(|ty| ty.element == array.element()),
         };

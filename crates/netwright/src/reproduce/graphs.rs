@@ -14,7 +14,7 @@ const MOST_CONSTANTS: usize = 64;
 
 /// Returns whether an operator computes its results: it is neither an input nor a tensor.
 pub(super) fn is_computed(op: &Op) -> bool {
-    !matches!(op, Op::Input | Op::Constant(_) | Op::Parameter(_) | Op::SparseParameter(_))
+    !op.kind().is_source()
 }
 
 /// Returns the computed value of which an output is a copy.
@@ -51,11 +51,6 @@ pub(super) fn values(
     let outputs = run(&session(&lowered(all, form)?)?, inputs)?;
     let own = graph.outputs().len();
     Ok(computed.into_iter().map(|(name, _)| name).zip(outputs.into_iter().skip(own)).collect())
-}
-
-/// Returns whether two tensors are bitwise equal.
-pub(super) fn is_same(a: &Array, b: &Array) -> bool {
-    a.shape() == b.shape() && a.element() == b.element() && a.to_bytes() == b.to_bytes()
 }
 
 /// Returns the values that outputs depend on, up to given values.

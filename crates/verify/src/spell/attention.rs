@@ -2,6 +2,7 @@
 
 use super::{Attributes, Form, Purpose, Types, int, ints, operand};
 use crate::gate::attention_flaw;
+use half::{bf16, f16};
 use netwright_ir::ElementType;
 use tract_onnx::pb::{AttributeProto, NodeProto, TensorProto, attribute_proto::AttributeType};
 
@@ -78,7 +79,7 @@ pub(super) fn form(node: &NodeProto, types: &Types, purpose: Purpose) -> Option<
             scores = form.add("CastLike", &[&scores, mask]);
         }
         sums = Some(own).filter(|own| own.is_float()).or(sums);
-        let bias = if types.element(mask)? == ElementType::Bool {
+        let bias = if own == ElementType::Bool {
             let [zero, never] = [0.0, f32::NEG_INFINITY].map(|value| like(&mut form, value, &scores));
             form.add("Where", &[mask, &zero, &never])
         } else {
@@ -104,8 +105,8 @@ pub(super) fn form(node: &NodeProto, types: &Types, purpose: Purpose) -> Option<
 
     let axes = form.ints(&[-1]);
     let lowest = match sums {
-        Some(ElementType::F16) => -65504.0,
-        Some(ElementType::BF16) => f32::from_bits(0xff7f_0000),
+        Some(ElementType::F16) => f16::MIN.to_f32(),
+        Some(ElementType::BF16) => bf16::MIN.to_f32(),
         _ => f32::MIN,
     };
     let [lowest, one] = [lowest, 1.0].map(|value| like(&mut form, value, &scores));

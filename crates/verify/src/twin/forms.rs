@@ -1,7 +1,7 @@
 //! Decomposes operators into others that tract supports for f64.
 
 use super::{int_attribute, tensor_attribute};
-use tract_onnx::pb::{AttributeProto, NodeProto, TensorProto, attribute_proto::AttributeType};
+use tract_onnx::pb::{AttributeProto, NodeProto};
 
 /// Appends a node, decomposed if tract does not support it for f64.
 pub(super) fn write_out(
@@ -310,14 +310,7 @@ impl Writer<'_> {
     /// The mean over the last axis.
     fn mean(&mut self, x: &String) -> String {
         if self.opset >= 18 {
-            let axes = TensorProto { data_type: 7, dims: vec![1], int64_data: vec![-1], ..TensorProto::default() };
-            let value = AttributeProto {
-                name: "value".to_owned(),
-                r#type: AttributeType::Tensor as i32,
-                t: Some(axes),
-                ..AttributeProto::default()
-            };
-            let axes = self.with("Constant", &[], vec![value]);
+            let axes = self.integers(&[-1]);
             return self.op("ReduceMean", &[x, &axes]);
         }
         let axes = AttributeProto { name: "axes".to_owned(), r#type: 7, ints: vec![-1], ..AttributeProto::default() };
