@@ -9,8 +9,8 @@ use std::sync::Arc;
 /// Sets the opset that a model is written in, and converts its functions to it.
 ///
 /// A model and its functions must import the same version of each operator set: runtimes refuse others. The graph is in
-/// normal form and takes the form of the opset when it is written; functions are opaque and are rewritten here if their
-/// operators have another form.
+/// normal form and takes the form of the opset when it is written; only its opaque nodes that the opset can express are
+/// replaced here. Functions are opaque and are rewritten here if their operators have another form.
 ///
 /// # Errors
 /// When an operator of a function has no form at this opset, or none that can be found without the types of its
@@ -28,27 +28,10 @@ pub fn set_opset(model: &mut Model, opset: i64) -> Result<(), WriteError> {
     Ok(())
 }
 
-/// Replaces opaque nodes that a newer opset can express; the writer reports the others. Recurses on bodies, whose depth is
-/// bounded.
-fn raise(graph: &mut Graph, opset: i64) {
-    for id in graph.schedule() {
-        match graph.node(id).op() {
-            Op::Opaque(opaque) if opaque.domain.is_empty() => {
-                let opaque = OpaqueOp::clone(opaque);
-                if standard::changed_between(&opaque.op_type, opaque.version, opset).is_some() {
-                    _ = normalize(graph, id, &opaque, opset);
-                }
-            }
-            op if !op.bodies().is_empty() => graph.edit_bodies(id, |body| raise(body, opset)),
-            _ => {}
-        }
-    }
-    graph.sweep();
-}
-
 fn convert(function: &mut Function, opset: i64) -> Result<(), WriteError> {
     let Function { domain, name, graph, opsets, .. } = function;
-    convert_graph(graph, opset).map_err(|(node, why)| {
+    raise(graph, opset);
+    restate(graph, opset).map_err(|(node, why)| {
         let dot = if domain.is_empty() { "" } else { "." };
         WriteError::Function { function: format!("{domain}{dot}{name}"), node, why }
     })?;
@@ -56,36 +39,49 @@ fn convert(function: &mut Function, opset: i64) -> Result<(), WriteError> {
     Ok(())
 }
 
+/// Returns an opaque node of the default domain.
+fn opaque(graph: &Graph, id: NodeId) -> Option<&OpaqueOp> {
+    match graph.node(id).op() {
+        Op::Opaque(opaque) if opaque.domain.is_empty() => Some(opaque),
+        _ => None,
+    }
+}
+
+/// Replaces the opaque nodes that changed and that the opset can express. Recurses on bodies, whose depth is bounded.
+fn raise(graph: &mut Graph, opset: i64) {
+    for id in graph.schedule() {
+        let changed = opaque(graph, id)
+            .filter(|opaque| standard::changed_between(&opaque.op_type, opaque.version, opset).is_some())
+            .cloned();
+        let is_replaced = changed.is_some_and(|changed| normalize(graph, id, &changed, opset).is_some());
+        if !is_replaced && !graph.node(id).op().bodies().is_empty() {
+            graph.edit_bodies(id, |body| raise(body, opset));
+        }
+    }
+    graph.sweep();
+}
+
 /// The name of a node's first result, and why the node cannot be converted.
 type Refusal = (String, FormError);
 
-/// Recurses on bodies, whose depth is bounded.
-fn convert_graph(graph: &mut Graph, opset: i64) -> Result<(), Refusal> {
+/// Gives the opaque nodes the version of the opset, which must not have changed them. Recurses on bodies, whose depth is
+/// bounded.
+fn restate(graph: &mut Graph, opset: i64) -> Result<(), Refusal> {
     for id in graph.schedule() {
-        let Op::Opaque(opaque) = graph.node(id).op() else { continue };
-        if !opaque.domain.is_empty() {
-            continue;
+        let Some(opaque) = opaque(graph, id).cloned() else { continue };
+        if let Some(to) = standard::changed_between(&opaque.op_type, opaque.version, opset) {
+            let node = graph.results(id).next().map_or_else(String::new, |it| graph.value_name(it).to_string());
+            return Err((node, FormError::Opaque { operator: opaque.op_type.to_string(), from: opaque.version, to }));
         }
-        let opaque = OpaqueOp::clone(opaque);
-        match standard::changed_between(&opaque.op_type, opaque.version, opset) {
-            None => graph.set_op(id, Op::Opaque(Box::new(OpaqueOp { version: opset, ..opaque }))),
-            Some(to) => {
-                let node = graph.results(id).next().map_or_else(String::new, |it| graph.value_name(it).to_string());
-                let from = opaque.version;
-                let refusal = || FormError::Opaque { operator: opaque.op_type.to_string(), from, to };
-                normalize(graph, id, &opaque, opset).ok_or_else(|| (node, refusal()))?;
-                continue;
-            }
-        }
+        graph.set_op(id, Op::Opaque(Box::new(OpaqueOp { version: opset, ..opaque })));
         let mut outcome = Ok(());
         graph.edit_bodies(id, |body| {
             if outcome.is_ok() {
-                outcome = convert_graph(body, opset);
+                outcome = restate(body, opset);
             }
         });
         outcome?;
     }
-    graph.sweep();
     Ok(())
 }
 

@@ -165,7 +165,9 @@ impl File<'_> {
         let parameters = first_uses(graph, schedule, &forms, &names);
         let needed = needed_constants(graph, &forms, &names);
         let labels = schedule.iter().map(|&id| graph.node(id).label()).collect();
-        let mut emitter = Emitter { file: self, graph, names, labels, nodes: vec![], value_info: vec![] };
+        let taken_wrongly = taken_wrongly(graph, schedule);
+        let mut emitter =
+            Emitter { file: self, graph, names, labels, taken_wrongly, nodes: vec![], value_info: vec![] };
         let mut forms = forms.into_iter();
         for &id in schedule {
             match graph.node(id).op() {
@@ -349,11 +351,12 @@ fn needed_constants(graph: &Graph, forms: &Forms, names: &ValueNames<'_>) -> Has
     read.filter(|id| matches!(graph.node(*id).op(), Op::Constant(_))).collect()
 }
 
-/// Whether ONNX Runtime cannot load a model without the type of a value: if it cannot infer the last size of the values
+/// Returns the values without whose type ONNX Runtime cannot load a model: if it cannot infer the last size of the values
 /// of a flat Attention, `[batch, key, hidden]`, it takes it for 0 (version 1.32).
-fn is_taken_wrongly(graph: &Graph, value: Value) -> bool {
-    let is_flat = graph.shape(value).is_some_and(|shape| matches!(shape, [_, _, Dim::Known(_)]));
-    is_flat && graph.users(value).iter().any(|&(id, at)| at == 2 && graph.node(id).op().kind() == OpKind::Attention)
+fn taken_wrongly(graph: &Graph, schedule: &[NodeId]) -> HashSet<Value> {
+    let attentions = schedule.iter().filter(|id| graph.node(**id).op().kind() == OpKind::Attention);
+    let values = attentions.filter_map(|id| graph.operand(*id, 2));
+    values.filter(|value| graph.shape(*value).is_some_and(|shape| matches!(shape, [_, _, Dim::Known(_)]))).collect()
 }
 
 struct Emitter<'e, 'm, 'n> {
@@ -362,6 +365,8 @@ struct Emitter<'e, 'm, 'n> {
     names: ValueNames<'n>,
     /// The nodes' own names.
     labels: HashSet<&'e str>,
+    /// The inner values whose types are declared whatever the file declared.
+    taken_wrongly: HashSet<Value>,
     nodes: Vec<NodeProto>,
     value_info: Vec<ValueInfoProto>,
 }
@@ -515,7 +520,7 @@ impl Emitter<'_, '_, '_> {
     fn describe(&mut self, value: Value, name: &str) {
         let is_declared = self.graph.declared(value).is_some()
             || self.graph.conventions().types_values
-            || is_taken_wrongly(self.graph, value);
+            || self.taken_wrongly.contains(&value);
         if !is_declared || self.names.outputs.contains(name) {
             return;
         }
