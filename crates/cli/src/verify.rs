@@ -6,7 +6,7 @@ use crate::model_io;
 use crate::output::Output;
 use crate::overwrite::Inputs;
 use netwright::files::{self, AtomicFile};
-use netwright::ir::{Bindings, Symbol};
+use netwright::ir::{Bindings, Dim, Symbol};
 use netwright::verify::{
     self, Array, ModelFile, OnnxRuntime, Options, Run, Runtime, Session, Verdict, VerifyError, Worker,
 };
@@ -15,19 +15,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub(crate) fn run(args: &Verify, output: Output) -> Result<(), Failure> {
-    let (runtime, fallback) = runtimes(&args.runtimes)?;
-    let mut options = Options::default()
-        .with_dims(bindings(&args.dims)?)
-        .with_seed(args.seed)
-        .with_tolerance(args.tolerance)
-        .with_long(args.long)
-        .with_runtime(runtime);
+    let mut options = options(&args.runtimes, &args.dims, args.tolerance, args.long, &args.input)?.with_seed(args.seed);
     options.inputs.clone_from(&args.inputs);
-    options.data_dir.clone_from(&args.input.data_dir);
-    options.fallback = fallback;
     let spinner = output.spinner("verifying");
-    let copies = tempfile::tempdir()?;
-    let opened = |path: &Path, side| opened(path, &args.input, &copies.path().join(side), output);
+    let copies = args.input.inline_functions.then(tempfile::tempdir).transpose()?;
+    let opened = |path: &Path, side| {
+        let folder = copies.as_ref().map(|copies| copies.path().join(side));
+        opened(path, &args.input, folder.as_deref(), output)
+    };
     let model = opened(&args.input.model, "first")?;
     let other = args.other.as_deref().map(|other| opened(other, "second")).transpose()?;
     let verdict = worker()?.verify(&model, other.as_deref(), &options).map_err(failure)?;
@@ -49,15 +44,13 @@ pub(crate) fn run(args: &Verify, output: Output) -> Result<(), Failure> {
     }
 }
 
-/// Returns the file that a runtime opens: the model, or a copy with its functions inlined.
-fn opened(path: &Path, input: &Input, folder: &Path, output: Output) -> Result<PathBuf, Failure> {
-    if !input.strict && !input.inline_functions {
+/// Returns the file that a runtime opens: the model, or a copy in the folder with its functions inlined.
+fn opened(path: &Path, input: &Input, folder: Option<&Path>, output: Output) -> Result<PathBuf, Failure> {
+    if !input.strict && folder.is_none() {
         return Ok(path.to_owned());
     }
     let model = model_io::read_at(path, input, output)?;
-    if !input.inline_functions {
-        return Ok(path.to_owned());
-    }
+    let Some(folder) = folder else { return Ok(path.to_owned()) };
     files::create_folder(folder).map_err(Failure::usage)?;
     let copy = folder.join("model.onnx");
     model_io::write(&model, &copy, ExternalData::Auto, false, &Inputs::default())?;
@@ -82,15 +75,23 @@ pub(crate) fn comparison(args: &Optimize) -> Result<Option<Options>, Failure> {
         let message = "--runtime, --ort-library and --ort-level require --verify";
         return if args.runtimes.is_given() { Err(Failure::Usage(message.to_owned())) } else { Ok(None) };
     }
-    let (runtime, fallback) = runtimes(&args.runtimes)?;
-    let mut options = Options::default()
-        .with_dims(bindings(&args.dims)?)
-        .with_tolerance(args.tolerance)
-        .with_long(args.long)
-        .with_runtime(runtime);
-    options.data_dir.clone_from(&args.input.data_dir);
+    options(&args.runtimes, &args.dims, args.tolerance, args.long, &args.input).map(Some)
+}
+
+/// Returns the options that `verify` and `optimize --verify` have in common.
+fn options(
+    args: &Runtimes,
+    dims: &[(Symbol, Dim)],
+    tolerance: Option<f64>,
+    long: bool,
+    input: &Input,
+) -> Result<Options, Failure> {
+    let (runtime, fallback) = runtimes(args)?;
+    let mut options =
+        Options::default().with_dims(bindings(dims)?).with_tolerance(tolerance).with_long(long).with_runtime(runtime);
+    options.data_dir.clone_from(&input.data_dir);
     options.fallback = fallback;
-    Ok(Some(options))
+    Ok(options)
 }
 
 /// Compares an optimized file with the input, in a child process.
