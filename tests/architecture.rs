@@ -208,6 +208,11 @@ const MENTIONS: [(&str, &str); 3] = [
 #[test]
 fn a_pass_is_named_by_its_card_alone() {
     let sources: BTreeMap<String, String> = sources().into_iter().map(|(path, text)| (path, code(&text))).collect();
+    let names =
+        |line: &str, pass: &str| line.contains(&format!("\"{pass}\"")) || is_used(line, &pass.replace('-', "_"));
+    for (pass, path) in MENTIONS {
+        assert!(sources[path].lines().any(|line| names(line, pass)), "{path} does not name {pass} any more");
+    }
     for pass in netwright::passes::passes() {
         let module = pass.name.replace('-', "_");
         let own = format!("/{module}.rs");
@@ -222,7 +227,7 @@ fn a_pass_is_named_by_its_card_alone() {
         for (path, code) in others {
             let named = code.lines().find(|line| {
                 let is_order = line.contains(".after(&[") && path.starts_with("passes/src/");
-                !is_order && (line.contains(&format!("\"{}\"", pass.name)) || is_used(line, &module))
+                !is_order && names(line, pass.name)
             });
             assert_eq!(named, None, "{path} names {}: let its card say what is known of it", pass.name);
         }

@@ -19,7 +19,7 @@ fn check(folder: &str, count: usize) {
         while let Some(path) = { paths.lock().expect("nothing panicked").pop() } {
             let model = onnx::read(&path, &ReadOptions::default());
             let model = model.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-            common::check_second_run(&path.display().to_string(), &model);
+            assert!(common::check_second_run(&path.display().to_string(), &model), "{} is not written", path.display());
         }
     };
     let threads = thread::available_parallelism().map_or(1, usize::from);

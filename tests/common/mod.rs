@@ -24,19 +24,19 @@ pub(crate) fn snapshot(folder: &str, name: &str, text: &str) {
 }
 
 /// Optimizing what was optimized, written and read changes no byte, whatever the target. A model that cannot be written
-/// as it is, or read again, is left out.
-pub(crate) fn check_second_run(name: &str, model: &Model) {
+/// as it is, or read again, is left out: `false`.
+pub(crate) fn check_second_run(name: &str, model: &Model) -> bool {
     let folder = tempfile::tempdir().expect("a folder");
     let mut plain = model.clone();
     let bytes = passes::lower(&mut plain, &Target::ONNX, true).is_ok().then(|| onnx::to_bytes(&plain));
-    let Some(Ok(bytes)) = bytes else { return };
+    let Some(Ok(bytes)) = bytes else { return false };
     // Weights stay in the file, which is kept.
     let read = |file: &str, bytes: &[u8]| {
         let path = folder.path().join(file);
         std::fs::write(&path, bytes).expect("it is written");
         onnx::read(&path, &ReadOptions::default())
     };
-    let Ok(plain) = read("plain.onnx", &bytes) else { return };
+    let Ok(plain) = read("plain.onnx", &bytes) else { return false };
     for target in Target::ALL {
         let run = |mut model: Model| {
             let options = Options::for_target(target).with_evaluator(Tract);
@@ -50,6 +50,7 @@ pub(crate) fn check_second_run(name: &str, model: &Model) {
         let passes: Vec<&str> = report.applied.iter().map(|event| event.pass).collect();
         assert!(first == second, "{name}, {target}: a second run changes it: {passes:?}");
     }
+    true
 }
 
 /// The paper's model, with one layer each and few of everything.

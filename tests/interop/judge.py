@@ -149,7 +149,9 @@ def largest_difference(found, expected):
     assert found.dtype == expected.dtype, f"type {found.dtype}, not {expected.dtype}"
     differs = (found != expected) & ~(np.isnan(found) & np.isnan(expected))
     found, expected = found[differs].astype(np.float64), expected[differs].astype(np.float64)
-    return float(np.max(np.abs(found - expected) / np.maximum(1, np.abs(expected)), initial=0))
+    distances = np.abs(found - expected) / np.maximum(1, np.abs(expected))
+    # A NaN on one side would be lost in comparisons; equal infinities are not among what differs.
+    return float(np.max(np.nan_to_num(distances, nan=np.inf), initial=0))
 
 
 def nodes(graph):

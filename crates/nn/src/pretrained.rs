@@ -24,7 +24,7 @@ pub struct PretrainedOptions {
     pub allow_unused: bool,
     /// Options of `config.json` to ignore.
     pub ignored_options: Vec<String>,
-    /// Additional families; [`FAMILIES`] are tried first.
+    /// Additional families, tried before [`FAMILIES`].
     pub families: Vec<Family>,
 }
 

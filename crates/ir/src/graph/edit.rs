@@ -147,9 +147,8 @@ impl Graph {
         let captured: usize = bodies.iter().map(|body| body.captures.len()).sum();
         let (own, mut outer) = operands.split_at(operands.len().saturating_sub(captured));
         let mut kept: SmallVec<[Option<Value>; 4]> = own.into();
-        let facts = |body: &Graph| -> Vec<Fact> {
-            body.outputs.iter().map(|output| body.fact(output.value).clone()).collect()
-        };
+        let facts =
+            |body: &Graph| -> Vec<Fact> { body.outputs.iter().map(|output| body.fact(output.value).clone()).collect() };
         let mut is_news = false;
         for body in &mut bodies {
             let body = Arc::make_mut(body);
