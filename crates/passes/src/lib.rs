@@ -56,7 +56,7 @@ mod weights;
 pub use evaluate::{Evaluate, Evaluator};
 pub use optimize::{lower, optimize};
 pub use options::Options;
-pub use pass::{Body, Exactness, Pass, Stage};
+pub use pass::{Body, Exactness, GraphFunction, Pass, Stage};
 pub use pipeline::{Event, Limits, Log, PassError, Report};
 pub use prove::{Claim, Proof, Prove, Proven, Prover};
 pub use rule::{Rewritten, Rule, Skip};
@@ -64,7 +64,7 @@ pub use target::Target;
 
 /// Every pass, in the order in which they run, as for a target that runs no operator that stands for several.
 pub fn passes() -> Vec<Pass> {
-    order::all(&Target::ONNX, i64::MIN, None)
+    order::all(&Target::ONNX, i64::MIN, order::Requested::default())
 }
 
 /// The lines of two texts, those that are gone behind `-` and those that are new behind `+`; empty where none are.

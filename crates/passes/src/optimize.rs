@@ -1,7 +1,7 @@
 //! Optimizing a model for a target, and lowering it.
 
 use crate::options::Options;
-use crate::order;
+use crate::order::{self, Requested};
 use crate::pass::{Pass, Stage};
 use crate::pipeline::{self, Event, Limits, PassError, Report};
 use crate::prove::Proofs;
@@ -21,7 +21,7 @@ use std::sync::Arc;
 /// When a pass is not known or cannot be skipped, the graph is broken, or a pass misbehaves.
 pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, PassError> {
     let opset = model.opset();
-    let mut tentative = order::all(&options.target, opset, None);
+    let mut tentative = order::all(&options.target, opset, Requested::default());
     tentative.retain(|pass| {
         pass.is_tentative.is_some_and(|is_tentative| is_tentative(&model.graph)) && is_selected(pass, options, opset)
     });
@@ -83,7 +83,7 @@ fn attempt(model: &mut Model, options: &Options) -> Result<Report, PassError> {
     let is_idle = options.only.as_ref().is_some_and(Vec::is_empty) && !options.share_cache;
     let may_raise = !is_idle && can_raise(model, options);
     let newest = if may_raise { own.max(options.target.newest_opset) } else { own };
-    let all = order::all(&options.target, newest, options.evaluator.clone());
+    let all = order::all(&options.target, newest, Requested::of(options));
     check_names(&all, options, newest)?;
     if options.share_cache && !options.target.contrib {
         return Err(PassError::Cache(format!("the target {} has no operator for it; ort has", options.target)));
@@ -102,6 +102,8 @@ fn attempt(model: &mut Model, options: &Options) -> Result<Report, PassError> {
     let optimizations: Vec<Arc<Pass>> = in_stage(Stage::Optimize).collect();
     let dialect = Dialect { opset: own, with_kernels: options.target.asks_for_kernels, lowered: &target::LOWERED };
     let mut report = run(dialect, &optimizations, model, options, options.limits, false)?;
+    let conversions: Vec<Arc<Pass>> = in_stage(Stage::Convert).collect();
+    convert(dialect, [&optimizations, &conversions], model, options, &mut report)?;
     if options.share_cache {
         report.applied.extend(shared_cache::share_cache(&mut model.graph)?);
     }
@@ -119,6 +121,37 @@ fn attempt(model: &mut Model, options: &Options) -> Result<Report, PassError> {
         model.opsets.entry(contrib::DOMAIN.to_owned()).or_insert(1);
     }
     Ok(report)
+}
+
+/// Runs conversions, and optimizations again after each that changed something.
+fn convert(
+    dialect: Dialect,
+    [optimizations, conversions]: [&[Arc<Pass>]; 2],
+    model: &mut Model,
+    options: &Options,
+    report: &mut Report,
+) -> Result<(), PassError> {
+    let left = |report: &Report| {
+        let stop_after = options.limits.stop_after.map(|after| after.saturating_sub(report.applied.len()));
+        Limits { stop_after, ..options.limits }
+    };
+    let mut optimized = std::mem::take(&mut report.declined);
+    while !conversions.is_empty() {
+        let converted = run(dialect, conversions, model, options, left(report), false)?;
+        let is_settled = converted.applied.is_empty();
+        report.declined.clear();
+        report.append(converted);
+        report.optimized = report.applied.len();
+        if is_settled {
+            break;
+        }
+        let again = run(dialect, optimizations, model, options, left(report), false)?;
+        optimized.clone_from(&again.declined);
+        report.append(again);
+        report.optimized = report.applied.len();
+    }
+    report.declined.splice(0..0, optimized);
+    Ok(())
 }
 
 /// Fails where the options name what is no pass, or skip one without which nothing can be written.
@@ -186,7 +219,7 @@ pub(crate) fn lower_by(passes: &[Arc<Pass>], model: &mut Model) -> Result<Report
 
 /// What lowers a model; operators that came before their opset stay.
 fn lowerings(model: &Model, target: &Target) -> Vec<Pass> {
-    let mut passes = order::all(target, model.opset(), None);
+    let mut passes = order::all(target, model.opset(), Requested::default());
     passes.retain(|pass| pass.is_required(target, model.opset(), model.early_operators));
     passes
 }

@@ -1,13 +1,26 @@
 //! The order in which passes run.
 
 use crate::evaluate::Evaluator;
+use crate::options::Options;
 use crate::pass::Pass;
 use crate::target::Target;
 use crate::{cleanup, fold, fuse, layout, lower, runtime, shapes};
 use netwright_ir::OpKind;
 
+/// What the caller gives to passes that depend on it.
+#[derive(Default)]
+pub(crate) struct Requested {
+    pub(crate) evaluator: Option<Evaluator>,
+}
+
+impl Requested {
+    pub(crate) fn of(options: &Options) -> Self {
+        Self { evaluator: options.evaluator.clone() }
+    }
+}
+
 /// Every pass, in the order in which they run within each stage.
-pub(crate) fn all(target: &Target, opset: i64, evaluator: Option<Evaluator>) -> Vec<Pass> {
+pub(crate) fn all(target: &Target, opset: i64, requested: Requested) -> Vec<Pass> {
     let runs = |kind| target.runs(kind, opset);
     vec![
         cleanup::eliminate_dead_code(),
@@ -21,7 +34,7 @@ pub(crate) fn all(target: &Target, opset: i64, evaluator: Option<Evaluator>) -> 
         cleanup::canonicalize(),
         cleanup::resolve_sequences(),
         fold::fold_constants(),
-        fold::evaluate_constants(evaluator),
+        fold::evaluate_constants(requested.evaluator),
         shapes::eliminate_shape_chains(),
         shapes::simplify_indexing(),
         cleanup::simplify_logic(),

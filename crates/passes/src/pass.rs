@@ -5,6 +5,7 @@ use crate::pipeline::Log;
 use crate::rule::{Rewritten, Rule};
 use crate::target::{self, Target};
 use netwright_ir::{Graph, OpKind, Value};
+use std::fmt;
 use std::sync::Arc;
 
 /// A pass, and all that is known of it: a pass of a few rules is a card and a rewrite.
@@ -83,6 +84,8 @@ impl Exactness {
 pub enum Stage {
     /// The optimizations.
     Optimize,
+    /// Changes of element types, only on request: after the optimizations, which run again where something changed.
+    Convert,
     /// What makes the graph one that can be written for the target; none of it can be skipped.
     Lower,
     /// What shares constants, beside lowering: several nodes are written with the same ones.
@@ -90,12 +93,27 @@ pub enum Stage {
 }
 
 /// How a pass works.
-#[derive(Debug)]
 pub enum Body {
     /// Rules, tried in this order at every node, operands before what reads them.
     Rules(Vec<Rule>),
     /// A function of the whole graph; it asks [`Log::may_apply_at`] before a change and tells [`Log::applied_in`] of it.
-    Graph(fn(&mut Graph, &mut Log)),
+    /// It runs on the graph, then on each body.
+    Graph(GraphFunction),
+    /// The same, of the graph and the bodies in it together.
+    Whole(GraphFunction),
+}
+
+/// A function of a graph, which records what it does.
+pub type GraphFunction = Box<dyn Fn(&mut Graph, &mut Log) + Send + Sync>;
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Body::Rules(rules) => f.debug_tuple("Rules").field(rules).finish(),
+            Body::Graph(_) => f.write_str("Graph"),
+            Body::Whole(_) => f.write_str("Whole"),
+        }
+    }
 }
 
 impl Pass {
@@ -147,15 +165,21 @@ impl Pass {
     pub fn rules(mut self, rules: impl IntoIterator<Item = Rule>) -> Self {
         match &mut self.body {
             Body::Rules(own) => own.extend(rules),
-            Body::Graph(_) => self.body = Body::Rules(rules.into_iter().collect()),
+            Body::Graph(_) | Body::Whole(_) => self.body = Body::Rules(rules.into_iter().collect()),
         }
         self
     }
 
     /// Works by a function of the whole graph, in place of rules.
     #[must_use]
-    pub fn on_graph(self, function: fn(&mut Graph, &mut Log)) -> Self {
-        Self { body: Body::Graph(function), ..self }
+    pub fn on_graph(self, function: impl Fn(&mut Graph, &mut Log) + Send + Sync + 'static) -> Self {
+        Self { body: Body::Graph(Box::new(function)), ..self }
+    }
+
+    /// Works by a function of the graph and the bodies in it together, instead of rules.
+    #[must_use]
+    pub fn on_whole(self, function: impl Fn(&mut Graph, &mut Log) + Send + Sync + 'static) -> Self {
+        Self { body: Body::Whole(Box::new(function)), ..self }
     }
 
     /// Forms that operator.

@@ -265,10 +265,10 @@ fn apply(pass: &Pass, graph: &mut Graph, log: &mut Log) {
     log.enter(graph);
     match &pass.body {
         Body::Rules(rules) => walk(rules, graph, log),
-        Body::Graph(function) => function(graph, log),
+        Body::Graph(function) | Body::Whole(function) => function(graph, log),
     }
     graph.sweep();
-    if graph.has_bodies() {
+    if graph.has_bodies() && !matches!(pass.body, Body::Whole(_)) {
         let dialect = graph.dialect();
         for node in graph.schedule() {
             if !graph.node(node).op().bodies().is_empty() {

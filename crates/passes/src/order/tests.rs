@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 /// The passes of a stage for a target, in an order that the seed chooses.
 fn shuffled(stages: &[Stage], target: &Target, opset: i64, mut seed: u64) -> Vec<Arc<Pass>> {
-    let mut open = super::all(target, opset, None);
+    let mut open = super::all(target, opset, super::Requested::default());
     open.retain(|pass| {
         let is_wanted = if stages.contains(&Stage::Lower) {
             pass.is_required(target, opset, false)
@@ -118,7 +118,7 @@ fn many_orders_give_the_same_graph() {
 
 #[test]
 fn the_order_is_one_that_is_declared() {
-    let passes = super::all(&Target::ONNX, i64::MIN, None);
+    let passes = super::all(&Target::ONNX, i64::MIN, super::Requested::default());
     for (at, pass) in passes.iter().enumerate() {
         for name in pass.after {
             assert!(passes[..at].iter().any(|before| before.name == *name), "{} comes before {name}", pass.name);
