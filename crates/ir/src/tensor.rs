@@ -8,9 +8,12 @@ use bytes::Bytes;
 use netwright_files as files;
 use std::sync::Arc;
 
+mod blocks;
 mod recipe;
+mod scan;
 mod sparse;
 
+pub use blocks::{BlockFormat, Encoder, Layout, Part, Quantized, Rounding};
 pub use recipe::{Distribution, Recipe, Wave};
 pub use sparse::SparseTensor;
 
@@ -197,6 +200,24 @@ impl Tensor {
         }
     }
 
+    /// Returns the same bytes as elements of another type of at most 8 bits.
+    ///
+    /// # Errors
+    /// If one of the types has more than 8 bits, and if the shape takes another number of bytes.
+    pub fn reinterpreted(&self, element: ElementType, dims: &[u64]) -> Result<Self, TensorError> {
+        if element == self.element {
+            return self.reshaped(dims);
+        }
+        if [self.element, element].iter().any(|element| !matches!(element.bits(), 2 | 4 | 8)) {
+            return Err(self.refuse("reinterpret", "both types must have 2, 4 or 8 bits"));
+        }
+        if let Data::Recipe(_) = &self.data {
+            let tensor = Self::made(element, dims, Recipe::Reinterpret(self.clone()))?;
+            return Self::checked(element, dims, self.len(), tensor.data);
+        }
+        Self::checked(element, dims, self.len(), self.data.clone())
+    }
+
     /// Returns the fact of the tensor; small integers in memory or in a file are read.
     pub fn fact(&self) -> Fact {
         let elements = (self.dims.len() <= 1).then(|| self.integers()).flatten();
@@ -235,10 +256,13 @@ impl Tensor {
     }
 
     fn small_elements<T>(&self, decode: impl Fn(ElementType, &[u8]) -> Option<T>) -> Option<Vec<T>> {
-        let size = usize::try_from(self.element.bits() / 8).ok().filter(|&size| size > 0)?;
         if self.count() > MAX_ELEMENTS {
             return None;
         }
+        if let Some(whole) = recipe::widened(self.element) {
+            return self.cast(whole).ok()?.small_elements(decode);
+        }
+        let size = usize::try_from(self.element.bits() / 8).ok().filter(|&size| size > 0)?;
         let bytes = self.to_bytes().ok()?;
         bytes.chunks_exact(size).map(|element| decode(self.element, element)).collect()
     }

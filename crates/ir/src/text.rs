@@ -24,7 +24,7 @@
 //! The metadata of a file (notes, quantization annotations) is not printed.
 
 use crate::attribute::Attribute;
-use crate::tensor::{Data, Distribution, Recipe, SparseTensor, Wave};
+use crate::tensor::{BlockFormat, Data, Distribution, Part, Recipe, Rounding, SparseTensor, Wave};
 use crate::{ElementType, Graph, NodeId, Op, Tensor, Value};
 use std::fmt::{self, Write};
 
@@ -276,8 +276,33 @@ fn data(held: &Tensor, detail: Detail) -> String {
             Recipe::Concat(of) => {
                 format!("concat({})", of.iter().map(|of| tensor(of, detail)).collect::<Vec<_>>().join(", "))
             }
+            Recipe::Reinterpret(of) => format!("reinterpret({})", tensor(of, detail)),
+            Recipe::Offset(of) => format!("offset({})", tensor(of, detail)),
+            Recipe::Quantize { part, encoder } => {
+                let part = match part {
+                    Part::Codes => "codes",
+                    Part::Scales => "scales",
+                    Part::Zeros => "zeros",
+                };
+                let rounding = match encoder.rounding {
+                    Rounding::Nearest => "nearest",
+                    Rounding::Search => "search",
+                };
+                let (format, scale, of) = (block_format(encoder.format), encoder.scale, tensor(&encoder.of, detail));
+                format!("quantize({part}, {rounding}, {format}, scale = {scale}, {of})")
+            }
+            Recipe::Dequantize(of) => {
+                let parts: Vec<_> = recipe.tensors().map(|part| tensor(part, detail)).collect();
+                format!("dequantize({}, {})", block_format(of.format()), parts.join(", "))
+            }
         },
     }
+}
+
+/// Returns the format of a tensor quantized in blocks.
+fn block_format(format: BlockFormat) -> String {
+    let BlockFormat { bits, size, symmetric } = format;
+    format!("bits = {bits}, size = {size}, {}", if symmetric { "symmetric" } else { "asymmetric" })
 }
 
 /// Returns the elements in decimal, if that loses nothing.

@@ -1,17 +1,20 @@
 //! Recipes: tensors computed from numbers or from other tensors, block by block, while they are written.
 
+use super::blocks::{Encoder, Part, Quantized};
 use super::{Data, Tensor, TensorError, count};
 use crate::ElementType;
-use number::Number;
 use std::sync::Arc;
 
 mod concat;
 mod number;
+mod offset;
 mod random;
 mod sinusoidal;
 #[cfg(test)]
 mod tests;
 mod transpose;
+
+pub(super) use number::{Floats, Number, widened};
 
 /// How the elements of a tensor are computed.
 ///
@@ -37,7 +40,8 @@ pub enum Recipe {
         /// The tensor.
         of: Tensor,
     },
-    /// A float tensor in another float type, rounded to nearest, ties to even.
+    /// A float tensor in another float type, rounded to nearest, ties to even; or integers of 2 or 4 bits in elements
+    /// of 8 bits, or back.
     Cast(Tensor),
     /// A tensor with its last two axes swapped.
     Transpose(Tensor),
@@ -45,6 +49,19 @@ pub enum Recipe {
     Reshape(Tensor),
     /// Tensors concatenated along their last axis.
     Concat(Box<[Tensor]>),
+    /// The packed bytes of a tensor as elements of another type of at most 8 bits.
+    Reinterpret(Tensor),
+    /// Integers counted from the smallest of a signed type, or back: all with their top bit flipped.
+    Offset(Tensor),
+    /// A part of a float tensor quantized in blocks.
+    Quantize {
+        /// The part.
+        part: Part,
+        /// What all parts are computed from.
+        encoder: Arc<Encoder>,
+    },
+    /// The floats that a tensor quantized in blocks means.
+    Dequantize(Box<Quantized>),
 }
 
 /// A distribution of random weights.
@@ -121,15 +138,17 @@ impl Tensor {
         Self::made(self.element, &self.dims, Recipe::Scale { factor, of: self.clone() })
     }
 
-    /// Casts the tensor to another float type.
+    /// Casts the tensor to another float type, or integers of 2 or 4 bits to the type of 8 bits with the same sign, or
+    /// such integers back: then their upper bits are dropped.
     ///
     /// # Errors
-    /// When one of the types is not `f32`, `f16`, `bf16` or `f64`.
+    /// When one of the types is not `f32`, `f16`, `bf16` or `f64`, except for these integers.
     pub fn cast(&self, to: ElementType) -> Result<Self, TensorError> {
         if to == self.element {
             return Ok(self.clone());
         }
-        if Number::of(self.element).and(Number::of(to)).is_none() {
+        let whole = widened(self.element) == Some(to) || widened(to) == Some(self.element);
+        if !whole && Number::of(self.element).and(Number::of(to)).is_none() {
             return Err(self.refuse("cast", "both types must be f32, f16, bf16 or f64"));
         }
         Self::made(to, &self.dims, Recipe::Cast(self.clone()))
@@ -138,29 +157,47 @@ impl Tensor {
     /// Swaps the last two axes.
     ///
     /// # Errors
-    /// When the tensor has fewer than two axes, or elements that are not whole bytes.
+    /// When the tensor has fewer than two axes, or elements of 6 bits.
     pub fn transposed(&self) -> Result<Self, TensorError> {
         let mut dims = self.dims.to_vec();
         let [.., rows, columns] = dims.as_mut_slice() else {
             return Err(self.refuse("transpose", "it has fewer than two axes"));
         };
         std::mem::swap(rows, columns);
+        if let Some(transposed) = self.canceled() {
+            return Ok(transposed);
+        }
+        if let Some(whole) = widened(self.element) {
+            return self.cast(whole)?.transposed()?.cast(self.element);
+        }
         if self.element.bits() == 0 || !self.element.bits().is_multiple_of(8) {
             return Err(self.refuse("transpose", "its elements are not whole bytes"));
         }
-        // Two transpositions cancel.
-        if let Data::Recipe(recipe) = &self.data
-            && let Recipe::Transpose(of) = recipe.as_ref()
-        {
-            return Ok(of.clone());
-        }
         Self::made(self.element, &dims, Recipe::Transpose(self.clone()))
+    }
+
+    /// Returns the transpose of a tensor that is transposed itself, perhaps before it was scaled, cast or concatenated:
+    /// two transpositions cancel.
+    fn canceled(&self) -> Option<Self> {
+        let Data::Recipe(recipe) = &self.data else { return None };
+        match recipe.as_ref() {
+            Recipe::Transpose(of) => Some(of.clone()),
+            Recipe::Scale { factor, of } => of.canceled()?.scaled(*factor).ok(),
+            Recipe::Cast(of) => of.canceled()?.cast(self.element).ok(),
+            // Columns side by side are rows one below the other: one row of all elements.
+            Recipe::Concat(tensors) if self.dims.len() == 2 => {
+                let rows = tensors.iter().map(|tensor| tensor.canceled()?.reshaped(&[1, tensor.count()]).ok());
+                let &[width, rows_of_all] = self.dims() else { return None };
+                Self::concatenated(&rows.collect::<Option<Vec<_>>>()?).ok()?.reshaped(&[rows_of_all, width]).ok()
+            }
+            _ => None,
+        }
     }
 
     /// Concatenates tensors along their last axis, the only one on which their sizes may differ.
     ///
     /// # Errors
-    /// When there are no tensors, their types or other axes differ, or their elements are not whole bytes.
+    /// When there are no tensors, their types or other axes differ, or their elements have 6 bits.
     pub fn concatenated(tensors: &[Tensor]) -> Result<Self, TensorError> {
         let Some(first) = tensors.first() else {
             return Err(Self::indices(&[]).refuse("concat", "there are no tensors"));
@@ -168,6 +205,12 @@ impl Tensor {
         let Some((_, outer)) = first.dims.split_last() else {
             return Err(first.refuse("concat", "it has no axis"));
         };
+        if let Some(whole) = widened(first.element)
+            && tensors.iter().all(|tensor| tensor.element == first.element)
+        {
+            let tensors: Result<Vec<_>, _> = tensors.iter().map(|tensor| tensor.cast(whole)).collect();
+            return Self::concatenated(&tensors?)?.cast(first.element);
+        }
         if first.element.bits() == 0 || !first.element.bits().is_multiple_of(8) {
             return Err(first.refuse("concat", "its elements are not whole bytes"));
         }
@@ -183,27 +226,32 @@ impl Tensor {
         Self::made(first.element, &dims, Recipe::Concat(tensors.into()))
     }
 
-    fn made(element: ElementType, dims: &[u64], recipe: Recipe) -> Result<Self, TensorError> {
+    pub(super) fn made(element: ElementType, dims: &[u64], recipe: Recipe) -> Result<Self, TensorError> {
         count(element, dims)?;
         Ok(Self { element, dims: dims.into(), data: Data::Recipe(Arc::new(recipe)) })
     }
 
-    fn refuse(&self, recipe: &'static str, why: &'static str) -> TensorError {
+    pub(super) fn refuse(&self, recipe: &'static str, why: &'static str) -> TensorError {
         TensorError::Recipe { recipe, tensor: self.ty().to_string(), why }
     }
 }
 
 impl Recipe {
     /// Returns the tensors that the recipe reads.
-    pub(super) fn tensors(&self) -> impl Iterator<Item = &Tensor> {
-        let tensors = match self {
-            Recipe::Fill(_) | Recipe::Random { .. } | Recipe::Sinusoidal(_) => &[],
-            Recipe::Scale { of, .. } | Recipe::Cast(of) | Recipe::Transpose(of) | Recipe::Reshape(of) => {
-                std::slice::from_ref(of)
-            }
-            Recipe::Concat(tensors) => tensors,
+    pub(crate) fn tensors(&self) -> impl Iterator<Item = &Tensor> {
+        let (tensors, others): (&[Tensor], _) = match self {
+            Recipe::Fill(_) | Recipe::Random { .. } | Recipe::Sinusoidal(_) => (&[], None),
+            Recipe::Scale { of, .. }
+            | Recipe::Cast(of)
+            | Recipe::Transpose(of)
+            | Recipe::Reshape(of)
+            | Recipe::Reinterpret(of)
+            | Recipe::Offset(of) => (std::slice::from_ref(of), None),
+            Recipe::Concat(tensors) => (tensors, None),
+            Recipe::Quantize { encoder, .. } => (std::slice::from_ref(&encoder.of), None),
+            Recipe::Dequantize(of) => (&[], Some([of.codes(), of.scales()].into_iter().chain(of.zeros()))),
         };
-        tensors.iter()
+        tensors.iter().chain(others.into_iter().flatten())
     }
 
     /// Returns the number of bytes that one thread should compute as one piece: a multiple of every element size.
@@ -215,8 +263,10 @@ impl Recipe {
                 let rows = of.dims.iter().rev().nth(1).copied().unwrap_or(1);
                 (transpose::strip_columns(of) * rows * bits(of) / 8).max(BLOCK)
             }
-            Recipe::Scale { of, .. } | Recipe::Reshape(of) => of.block(),
-            Recipe::Cast(of) => of.block() / bits(of) * bits(tensor),
+            Recipe::Scale { of, .. } | Recipe::Reshape(of) | Recipe::Reinterpret(of) | Recipe::Offset(of) => of.block(),
+            Recipe::Cast(of) => of.block() * bits(tensor) / bits(of),
+            Recipe::Quantize { part, encoder } => encoder.block(*part),
+            Recipe::Dequantize(of) => of.codes().block() * bits(tensor) / bits(of.codes()),
             Recipe::Concat(tensors) => tensors.iter().map(Tensor::block).fold(0, u64::saturating_add).min(1 << 40),
         }
     }
@@ -257,6 +307,13 @@ impl Recipe {
             Recipe::Transpose(of) => transpose::transpose(of, first, out),
             Recipe::Reshape(of) => of.read(first, out),
             Recipe::Concat(tensors) => concat::concat(tensor, tensors, first, out),
+            Recipe::Reinterpret(of) => {
+                let bits = |tensor: &Tensor| u64::from(tensor.element.bits()).max(1);
+                of.read(first * bits(tensor) / bits(of), out)
+            }
+            Recipe::Offset(of) => offset::offset(of, first, out),
+            Recipe::Quantize { part, encoder } => encoder.fill(*part, first, out),
+            Recipe::Dequantize(of) => of.fill(tensor.element, first, out),
         }
     }
 }

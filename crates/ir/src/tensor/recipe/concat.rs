@@ -16,14 +16,18 @@ pub(super) fn concat(whole: &Tensor, tensors: &[Tensor], first: u64, out: &mut [
         let mut offset = 0;
         for tensor in tensors {
             let own = tensor.dims.last().map_or(0, |own| own * size);
-            let mut strip = vec![0; in_memory(rows * own)?];
-            tensor.read(row * own / size, &mut strip)?;
-            for (at, part) in (row..).zip(strip.chunks_exact(in_memory(own)?.max(1))) {
+            // The bytes of the rows that are requested: all but for the first and the last row.
+            let from = start.saturating_sub(row * width + offset).min(own);
+            let to = (rows * own).min((rows - 1) * own + end.saturating_sub((row + rows - 1) * width + offset));
+            let mut strip = vec![0; in_memory(to.saturating_sub(from))?];
+            tensor.read((row * own + from) / size, &mut strip)?;
+            for at in row..row + rows {
                 let place = at * width + offset;
-                let (from, to) = (place.max(start), (place + own).min(end));
-                if from < to {
-                    let place = in_memory(from - place)?..in_memory(to - place)?;
-                    out[in_memory(from - start)?..in_memory(to - start)?].copy_from_slice(&part[place]);
+                let (first, last) = (place.max(start), (place + own).min(end));
+                if first < last {
+                    let skipped = in_memory((at - row) * own + first - place - from)?;
+                    let here = in_memory(first - start)?..in_memory(last - start)?;
+                    out[here.clone()].copy_from_slice(&strip[skipped..skipped + here.len()]);
                 }
             }
             offset += own;

@@ -1,11 +1,13 @@
-//! The float types that recipes scale and cast.
+//! The types that recipes scale and cast.
 
+use super::super::blocks::pack;
 use super::{BLOCK, Tensor, TensorError};
 use crate::ElementType;
+use half::slice::HalfFloatSliceExt;
 
 /// A float type that recipes compute with.
 #[derive(Clone, Copy)]
-pub(super) enum Number {
+pub(in crate::tensor) enum Number {
     F32,
     F64,
     F16,
@@ -13,13 +15,22 @@ pub(super) enum Number {
 }
 
 impl Number {
-    pub(super) fn of(element: ElementType) -> Option<Self> {
+    pub(in crate::tensor) fn of(element: ElementType) -> Option<Self> {
         match element {
             ElementType::F32 => Some(Number::F32),
             ElementType::F64 => Some(Number::F64),
             ElementType::F16 => Some(Number::F16),
             ElementType::BF16 => Some(Number::BF16),
             _ => None,
+        }
+    }
+
+    /// Returns the bytes of a number.
+    pub(in crate::tensor) fn size(self) -> usize {
+        match self {
+            Number::F16 | Number::BF16 => 2,
+            Number::F32 => 4,
+            Number::F64 => 8,
         }
     }
 
@@ -30,8 +41,7 @@ impl Number {
                 *place = (f32::from_le_bytes(*place) * factor).to_le_bytes();
             }),
             Number::F64 | Number::F16 | Number::BF16 => {
-                let size = if matches!(self, Number::F64) { 8 } else { 2 };
-                for place in all.chunks_exact_mut(size) {
+                for place in all.chunks_exact_mut(self.size()) {
                     self.write(self.read(place) * f64::from(factor), place);
                 }
             }
@@ -48,7 +58,7 @@ impl Number {
     }
 
     /// Rounds once, from `f64`: no type here is wider.
-    fn write(self, value: f64, place: &mut [u8]) {
+    pub(in crate::tensor) fn write(self, value: f64, place: &mut [u8]) {
         match self {
             #[expect(clippy::cast_possible_truncation, reason = "the result is an f32")]
             Number::F32 => place.copy_from_slice(&(value as f32).to_le_bytes()),
@@ -61,6 +71,12 @@ impl Number {
 
 /// Fills `out` with the elements of `of` from `first` on, in the type of `tensor`.
 pub(super) fn cast(tensor: &Tensor, of: &Tensor, first: u64, out: &mut [u8]) -> Result<(), TensorError> {
+    if widened(of.element).is_some() {
+        return pack::read(of, first, out);
+    }
+    if widened(tensor.element).is_some() {
+        return narrow(tensor, of, first, out);
+    }
     let (Some(from), Some(to)) = (Number::of(of.element), Number::of(tensor.element)) else {
         return Err(tensor.refuse("cast", "both types must be f32, f16, bf16 or f64"));
     };
@@ -76,4 +92,70 @@ pub(super) fn cast(tensor: &Tensor, of: &Tensor, first: u64, out: &mut [u8]) -> 
         at += (part.len() / to_size) as u64;
     }
     Ok(())
+}
+
+/// Returns the type of 8 bits for integers of 2 or 4 bits, which have the same sign.
+pub(in crate::tensor) fn widened(element: ElementType) -> Option<ElementType> {
+    match element {
+        ElementType::I2 | ElementType::I4 => Some(ElementType::I8),
+        ElementType::U2 | ElementType::U4 => Some(ElementType::U8),
+        _ => None,
+    }
+}
+
+/// Fills `out` with the integers of `of` from `first` on, packed in the type of `tensor`.
+fn narrow(tensor: &Tensor, of: &Tensor, first: u64, out: &mut [u8]) -> Result<(), TensorError> {
+    let in_byte = 8 / tensor.element.bits().max(1) as usize;
+    let block = usize::try_from(BLOCK).unwrap_or(usize::MAX);
+    let mut source = vec![0; (out.len() * in_byte).min(block)];
+    let mut at = first;
+    for part in out.chunks_mut(block / in_byte) {
+        let left = usize::try_from(tensor.count() - at).unwrap_or(usize::MAX);
+        let source = &mut source[..(part.len() * in_byte).min(left)];
+        of.read(at, source)?;
+        pack::pack(tensor.element.bits(), source, part);
+        at += source.len() as u64;
+    }
+    Ok(())
+}
+
+/// Reads elements of a float tensor as `f32`, in buffers that are used again.
+pub(in crate::tensor) struct Floats<'a> {
+    of: &'a Tensor,
+    bytes: Vec<u8>,
+    halves: Vec<half::f16>,
+    decoded: Vec<f32>,
+}
+
+impl<'a> Floats<'a> {
+    pub(in crate::tensor) fn of(of: &'a Tensor) -> Self {
+        Self { of, bytes: vec![], halves: vec![], decoded: vec![] }
+    }
+
+    /// Reads `count` elements from `first` on.
+    pub(in crate::tensor) fn read(&mut self, first: u64, count: u64) -> Result<&[f32], TensorError> {
+        let number = Number::of(self.of.element);
+        let number = number.ok_or_else(|| self.of.refuse("read", "its elements are not f32, f16, bf16 or f64"))?;
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        self.bytes.resize(count.saturating_mul(number.size()), 0);
+        self.of.read(first, &mut self.bytes)?;
+        self.decoded.resize(count, 0.0);
+        let places = self.decoded.iter_mut();
+        match number {
+            Number::F32 => places.zip(self.bytes.as_chunks().0).for_each(|(x, raw)| *x = f32::from_le_bytes(*raw)),
+            Number::BF16 => places.zip(self.bytes.as_chunks().0).for_each(|(x, raw)| {
+                *x = f32::from_bits(u32::from(u16::from_le_bytes(*raw)) << 16);
+            }),
+            Number::F16 => {
+                self.halves.clear();
+                self.halves.extend(self.bytes.as_chunks().0.iter().map(|raw| half::f16::from_le_bytes(*raw)));
+                self.halves.convert_to_f32_slice(&mut self.decoded);
+            }
+            #[expect(clippy::cast_possible_truncation, reason = "rounded to nearest")]
+            Number::F64 => {
+                places.zip(self.bytes.as_chunks().0).for_each(|(x, raw)| *x = f64::from_le_bytes(*raw) as f32);
+            }
+        }
+        Ok(&self.decoded)
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::{Around, MAX_DEPTH, Parsed, Parser};
 use crate::attribute::Attribute;
-use crate::tensor::{Distribution, SparseTensor, Tensor, Wave};
+use crate::tensor::{BlockFormat, Distribution, Quantized, Rounding, SparseTensor, Tensor, Wave};
 use crate::{Dim, ElementType, Graph, MAX_BODY_DEPTH, Shape, TensorType, ValueType};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -300,6 +300,18 @@ impl Parser<'_> {
                 }
             }
             Tensor::concatenated(&tensors)
+        } else if self.eat("reinterpret(") {
+            let of = self.tensor(depth + 1)?;
+            self.expect(")")?;
+            of.reinterpreted(element, &dims)
+        } else if self.eat("offset(") {
+            let of = self.tensor(depth + 1)?;
+            self.expect(")")?;
+            of.offset()
+        } else if self.eat("quantize(") {
+            Ok(self.quantize(depth)?)
+        } else if self.eat("dequantize(") {
+            self.dequantize(depth)?.dequantized(element)
         } else if self.eat("file(") {
             let path = self.quoted()?;
             self.expect(",")?;
@@ -319,6 +331,58 @@ impl Parser<'_> {
         };
         let tensor = made.map_err(|error| self.error(error.to_string()))?;
         if tensor.ty() == *ty { Ok(tensor) } else { self.fail(format!("the tensor is {}, not {ty}", tensor.ty())) }
+    }
+
+    fn block_format(&mut self) -> Parsed<BlockFormat> {
+        self.expect("bits")?;
+        self.expect("=")?;
+        let bits = self.number()?;
+        self.expect(",")?;
+        self.expect("size")?;
+        self.expect("=")?;
+        let size = self.number()?;
+        self.expect(",")?;
+        let symmetric = self.eat("symmetric");
+        if !symmetric {
+            self.expect("asymmetric")?;
+        }
+        self.expect(",")?;
+        Ok(BlockFormat { bits, size, symmetric })
+    }
+
+    /// Parses a part of a tensor that is quantized while it is written.
+    fn quantize(&mut self, depth: u32) -> Parsed<Tensor> {
+        let part = self.take_while(char::is_alphanumeric);
+        self.expect(",")?;
+        let rounding =
+            if self.eat("nearest") { Rounding::Nearest } else { self.expect("search").map(|()| Rounding::Search)? };
+        self.expect(",")?;
+        let format = self.block_format()?;
+        self.expect("scale")?;
+        self.expect("=")?;
+        let scale = self.element_type()?;
+        self.expect(",")?;
+        let of = self.tensor(depth + 1)?;
+        self.expect(")")?;
+        let quantized = of.quantized(format, rounding, scale).map_err(|error| self.error(error.to_string()))?;
+        let part = match part {
+            "codes" => Some(quantized.codes()),
+            "scales" => Some(quantized.scales()),
+            "zeros" => quantized.zeros(),
+            _ => None,
+        };
+        part.cloned().map_or_else(|| self.fail("expected `codes`, `scales`, or `zeros` of an asymmetric format"), Ok)
+    }
+
+    /// Parses a tensor quantized in blocks.
+    fn dequantize(&mut self, depth: u32) -> Parsed<Quantized> {
+        let format = self.block_format()?;
+        let codes = self.tensor(depth + 1)?;
+        self.expect(",")?;
+        let scales = self.tensor(depth + 1)?;
+        let zeros = if self.eat(",") { Some(self.tensor(depth + 1)?) } else { None };
+        self.expect(")")?;
+        Quantized::from_parts(codes, scales, zeros, format).map_err(|error| self.error(error.to_string()))
     }
 
     fn elements(&mut self, element: ElementType) -> Parsed<Vec<u8>> {

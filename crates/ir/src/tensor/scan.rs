@@ -1,0 +1,58 @@
+//! Scans of float tensors.
+
+use super::recipe::{BLOCK, Number};
+use super::{Tensor, TensorError};
+use crate::ElementType;
+
+impl Tensor {
+    /// Returns the largest magnitude of the elements of a float tensor, 0 without elements: infinite if an element is
+    /// infinite, and NaN if one is NaN. The tensor is read once, in pieces.
+    ///
+    /// # Errors
+    /// If the elements are not `f32`, `f16`, `bf16` or `f64`, and if a file cannot be read.
+    pub fn magnitude(&self) -> Result<f64, TensorError> {
+        if Number::of(self.element).is_none() {
+            return Err(self.refuse("magnitude", "its elements are not f32, f16, bf16 or f64"));
+        }
+        let (size, len) = (u64::from(self.element.bits() / 8), self.len());
+        let mut buffer = vec![];
+        let mut largest = 0;
+        let mut start = 0;
+        while start < len {
+            buffer.resize(usize::try_from((BLOCK / 4).min(len - start)).unwrap_or(usize::MAX), 0);
+            self.read(start / size, &mut buffer)?;
+            // Without their sign, the bits of floats are in the order of the floats, and NaN is above infinity.
+            largest = largest.max(match size {
+                2 => buffer
+                    .as_chunks::<2>()
+                    .0
+                    .iter()
+                    .fold(0, |most, x| most.max(i16::from_le_bytes(*x) & i16::MAX))
+                    .into(),
+                4 => buffer
+                    .as_chunks::<4>()
+                    .0
+                    .iter()
+                    .fold(0, |most, x| most.max(i32::from_le_bytes(*x) & i32::MAX))
+                    .into(),
+                _ => buffer.as_chunks::<8>().0.iter().fold(0, |most, x| most.max(i64::from_le_bytes(*x) & i64::MAX)),
+            });
+            start += buffer.len() as u64;
+        }
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the bits of one element")]
+        Ok(match self.element {
+            ElementType::F16 => half::f16::from_bits(largest as u16).to_f64(),
+            ElementType::BF16 => half::bf16::from_bits(largest as u16).to_f64(),
+            ElementType::F32 => f32::from_bits(largest as u32).into(),
+            _ => f64::from_bits(largest as u64),
+        })
+    }
+
+    /// Returns whether every element of a float tensor is finite; the tensor is read once, in pieces.
+    ///
+    /// # Errors
+    /// As for [`magnitude`](Self::magnitude).
+    pub fn is_finite(&self) -> Result<bool, TensorError> {
+        Ok(self.magnitude()?.is_finite())
+    }
+}
