@@ -221,7 +221,7 @@ def attention_cases(x):
     empty = {"pk": None, "pv": None}
     yield Case("GroupQueryAttention", grouped | empty | lengths, **flags)
     yield Case("GroupQueryAttention", grouped | empty | lengths, **flags, scale=0.1, softcap=5.0)
-    yield Case("GroupQueryAttention", grouped | empty | lengths, declined="it has a window and no past", **flags, local_window_size=2)
+    yield Case("GroupQueryAttention", grouped | empty | lengths, declined="it has a window but no past", **flags, local_window_size=2)
     size = 16
     tables = {"w_cos": floats(16, size // 2), "w_sin": floats(16, size // 2)}
     wide = {"q": floats(BATCH, LENGTH, HEADS * size)} | {name: floats(BATCH, LENGTH, 2 * size) for name in ("k", "v")}

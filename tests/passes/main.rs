@@ -29,7 +29,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 fn pass(name: &str) -> Pass {
-    passes::passes().into_iter().find(|pass| pass.name == name).unwrap_or_else(|| panic!("{name} is no pass"))
+    passes::passes().into_iter().find(|pass| pass.name == name).unwrap_or_else(|| panic!("{name} is not a pass"))
 }
 
 /// Runs one pass, to its own end.

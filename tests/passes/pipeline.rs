@@ -157,11 +157,13 @@ fn options() {
         (Options::default().with_limits(Limits { stop_after: Some(0), check: true }), Ok(0)),
         (
             Options::default().with_skip(["fuse-softmax"]),
-            Err(format!("`fuse-softmax` is no pass; they are {}", names.join(", "))),
+            Err(format!("`fuse-softmax` is not a pass\n  help: choose from {}", names.join(", "))),
         ),
         (
             Options::default().with_skip(["lower-scaled-softmax"]),
-            Err("`lower-scaled-softmax` cannot be skipped: ONNX has no form for what it lowers".to_owned()),
+            Err("the pass `lower-scaled-softmax` cannot be skipped: without it, the model has operators that cannot be \
+                 written for the target\n  help: do not skip it"
+                .to_owned()),
         ),
     ];
     for (options, expected) in cases {

@@ -1,4 +1,4 @@
-//! Passes that drop, merge or restate what the graph need not say twice.
+//! Passes that remove redundant nodes, and rewrite others into the forms that later passes expect.
 
 mod canonicalize;
 mod choose_masked_scores;

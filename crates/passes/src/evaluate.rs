@@ -1,13 +1,13 @@
-//! Computing tensors when the model is built: passes know no runtime, so one is handed to them.
+//! Computes operators on constants at compile time. Passes do not depend on a runtime, so the caller provides one.
 
 use netwright_ir::{Op, Tensor};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A runtime that computes what an operator makes of tensors.
+/// A runtime that computes operators on tensors.
 pub trait Evaluate: fmt::Debug + Send + Sync {
-    /// The result of an operator of one result; `None` where the runtime cannot tell.
+    /// Returns the result of an operator with one result. `None` if the runtime cannot compute it.
     fn evaluate(&self, op: &Op, operands: &[&Tensor]) -> Option<Tensor>;
 }
 
@@ -16,16 +16,16 @@ pub trait Evaluate: fmt::Debug + Send + Sync {
 pub struct Evaluator(Arc<dyn Evaluate>);
 
 impl Evaluator {
-    /// Creates an evaluator that asks this runtime.
+    /// Creates an evaluator that calls a runtime.
     pub fn new(runtime: impl Evaluate + 'static) -> Self {
         Self(Arc::new(runtime))
     }
 }
 
-/// How often one run may ask a runtime: it takes about a millisecond, and a model may have a million nodes.
+/// The maximum number of calls of a runtime in one run: a call takes about 1 ms, and a model may have a million nodes.
 const MOST_EVALUATIONS: usize = 2_000;
 
-/// A runtime, and how often one run may still ask it.
+/// A runtime, and the number of calls that are left in one run.
 pub(crate) struct Budget {
     runtime: Arc<dyn Evaluate>,
     left: AtomicUsize,

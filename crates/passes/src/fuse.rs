@@ -1,4 +1,4 @@
-//! Passes that form an operator from several, or move more into one.
+//! Passes that fuse several operators into one, or fold more of them into it.
 
 mod fold_cache_into_attention;
 mod fold_heads_into_attention;

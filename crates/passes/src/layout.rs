@@ -1,4 +1,4 @@
-//! Passes that move transposes, reshapes and slices, or take them away.
+//! Passes that move transposes, reshapes and slices, or remove them.
 
 mod cancel_transposes;
 mod lift_transposes;

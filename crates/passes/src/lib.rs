@@ -1,10 +1,13 @@
 //! Patterns, rules, the pipeline that runs and explains them, and lowering for a target.
 //!
-//! A [`Pass`] is a card, which says all that the pipeline knows of it, and rules, or a function of the whole graph. A
-//! rule looks at nodes of some kinds and rewrites what it finds there, or says [why not](Skip). Most rules read the
-//! structure around a node themselves, because one function has many spellings; a [pattern] in the words of the text
-//! form serves where the operators are always the same. [`passes()`] lists what there is; [`optimize()`] runs what a
-//! [`Target`] wants until nothing applies, then lowers what ONNX has no form for; [`lower()`] does the latter alone.
+//! A [`Pass`] is a card, which holds all that the pipeline knows about it, with rules or a function of the whole graph.
+//! A rule examines nodes of some kinds and rewrites them, or reports [why not](Skip). Most rules read the structure
+//! around a node themselves, because one function has many spellings; a [pattern] in the words of the text form
+//! suffices if the operators are always the same. [`passes()`] lists all passes. [`optimize()`] runs the passes of a
+//! [`Target`] until none applies, then lowers operators that ONNX or the target does not have; [`lower()`] only lowers.
+//!
+//! A *composite* operator is equivalent to several simpler ones, as LayerNormalization, Gelu and Attention are: some
+//! passes fuse simpler operators into it, and others decompose it.
 //!
 //! ```
 //! use netwright_ir::{Model, parse};
@@ -62,12 +65,13 @@ pub use prove::{Claim, Proof, Prove, Proven, Prover};
 pub use rule::{Rewritten, Rule, Skip};
 pub use target::Target;
 
-/// Every pass, in the order in which they run, as for a target that runs no operator that stands for several.
+/// Returns every pass in the order in which they run, for a target that does not run composite operators.
 pub fn passes() -> Vec<Pass> {
     order::all(&Target::ONNX, i64::MIN, order::Requested::default())
 }
 
-/// The lines of two texts, those that are gone behind `-` and those that are new behind `+`; empty where none are.
+/// Returns the lines of two texts as a diff: `-` precedes a removed line, `+` an added one. Empty if the texts are
+/// equal.
 pub fn diff(before: &str, after: &str) -> String {
     if before == after {
         return String::new();
@@ -76,7 +80,7 @@ pub fn diff(before: &str, after: &str) -> String {
     diff.iter_all_changes().map(|change| format!("{}{change}", change.tag())).collect()
 }
 
-/// The examples of the crate's page compile.
+/// Compiles the examples in the README of the crate.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -1,4 +1,4 @@
-//! Passes that write an operator out in the operators it stands for.
+//! Passes that decompose an operator into simpler ones.
 
 mod decompose_attention;
 mod decompose_gelu;

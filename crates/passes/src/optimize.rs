@@ -1,4 +1,4 @@
-//! Optimizing a model for a target, and lowering it.
+//! Optimizes a model for a target, and lowers it.
 
 use crate::options::Options;
 use crate::order::{self, Requested};
@@ -12,13 +12,14 @@ use netwright_ir::{Dialect, Graph, Model, Name, OpKind, Value};
 use std::borrow::Borrow;
 use std::sync::Arc;
 
-/// Optimizes a model for a target, then lowers it to the opset that it has.
+/// Optimizes a model for a target, then lowers it to the opset of the model.
 ///
-/// The result depends on the graph alone: optimizing twice is optimizing once, and so is writing the model in between.
-/// Where an operator of `com.microsoft` would become one that cannot be written out at the opset, those operators stay.
+/// The result depends only on the model: optimizing it again changes nothing, even if it is written and read in
+/// between. If replacing operators of `com.microsoft` would leave an operator that cannot be decomposed at the opset,
+/// they stay.
 ///
 /// # Errors
-/// When a pass is not known or cannot be skipped, the graph is broken, or a pass misbehaves.
+/// If a pass is unknown or cannot be skipped, the graph violates invariants, or a pass misbehaves.
 pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, PassError> {
     let opset = model.opset();
     let mut tentative = order::all(&options.target, opset, Requested::default());
@@ -28,7 +29,7 @@ pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, PassErro
     let before = (!tentative.is_empty()).then(|| model.clone());
     let (mut own, mut could_raise) = (opset, can_raise(model, options));
     let mut report = attempt(model, options)?;
-    // What was in the way of a newer opset may be gone, and a newer one may have shorter forms.
+    // Operators that prevented a newer opset may be gone, and a newer opset may have shorter forms.
     while options.limits.stop_after.is_none() {
         let may_raise = !could_raise && can_raise(model, options);
         let is_newer = own < PARTIAL_SHAPE && model.opset() >= PARTIAL_SHAPE;
@@ -36,7 +37,7 @@ pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, PassErro
             break;
         }
         (own, could_raise) = (model.opset(), can_raise(model, options));
-        // What was declined before is tried again.
+        // The rules that declined are tried again.
         report.declined.clear();
         report.append(attempt(model, options)?);
     }
@@ -46,7 +47,8 @@ pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, PassErro
     let mut options = options.clone();
     options.skip.extend(tentative.iter().map(|pass| pass.name.to_owned()));
     let mut report = optimize(model, &options)?;
-    let note = format!("{} can neither stand nor be written out at opset {}", kind.word(), model.opset());
+    let note =
+        format!("it would leave {}, which can neither be kept nor decomposed at opset {}", kind.word(), model.opset());
     let event = |pass: &Pass| Event { pass: pass.name, rule: None, node: node.clone(), note: note.clone().into() };
     report.declined.extend(tentative.iter().map(event));
     Ok(report)
@@ -57,14 +59,14 @@ fn can_raise(model: &Model, options: &Options) -> bool {
     options.raise_opset && model.functions.is_empty() && target::wanted_opset(&model.graph, &options.target).is_some()
 }
 
-/// Whether a pass was neither skipped nor left out.
+/// Whether the options select a pass.
 fn is_selected(pass: &Pass, options: &Options, opset: i64) -> bool {
     let is_named = |names: &[String]| names.iter().any(|name| name == pass.name);
     let is_wanted = || options.only.as_deref().map_or_else(|| pass.is_for(&options.target, opset), is_named);
     !is_named(&options.skip) && is_wanted()
 }
 
-/// The first operator that stands for several, that the opset or the target does not have and that was not lowered.
+/// Returns the first composite operator that the opset or the target does not have, and that was not lowered.
 fn unwritable(graph: &Graph, model: &Model, target: &Target) -> Option<(Name, OpKind)> {
     graph.schedule().into_iter().find_map(|id| {
         let kind = graph.node(id).op().kind();
@@ -123,7 +125,7 @@ fn attempt(model: &mut Model, options: &Options) -> Result<Report, PassError> {
     Ok(report)
 }
 
-/// Runs conversions, and optimizations again after each that changed something.
+/// Runs conversions, and the optimizations again after each conversion that changed something.
 fn convert(
     dialect: Dialect,
     [optimizations, conversions]: [&[Arc<Pass>]; 2],
@@ -154,7 +156,10 @@ fn convert(
     Ok(())
 }
 
-/// Fails where the options name what is no pass, or skip one without which nothing can be written.
+/// Checks the names of passes in the options.
+///
+/// # Errors
+/// If a name is not that of a pass, or a required pass is skipped.
 fn check_names(all: &[Pass], options: &Options, opset: i64) -> Result<(), PassError> {
     for name in options.only.iter().flatten().chain(&options.skip) {
         if all.iter().all(|pass| pass.name != name) {
@@ -169,10 +174,13 @@ fn check_names(all: &[Pass], options: &Options, opset: i64) -> Result<(), PassEr
     }
 }
 
-/// How often a run begins again without the rewrites that were refuted, before whole passes are left out.
+/// The maximum number of runs without refuted rewrites before whole passes are left out.
 const MOST_RUNS: usize = 8;
 
-/// Runs passes; where rewrites are proven, until none is refuted. Those that are required cannot be left out.
+/// Runs passes. If rewrites are proven, runs them again until none is refuted.
+///
+/// # Errors
+/// If a pass fails, or a rewrite that is `required` is refuted.
 fn run(
     dialect: Dialect,
     passes: &[Arc<Pass>],
@@ -203,10 +211,10 @@ fn run(
     }
 }
 
-/// Lowers to what the target has a form for in the opset of the model, and changes nothing else.
+/// Lowers operators that the target does not have in the opset of the model, and changes nothing else.
 ///
 /// # Errors
-/// When the graph is broken or a pass misbehaves.
+/// If the graph violates invariants or a pass misbehaves.
 pub fn lower(model: &mut Model, target: &Target, check: bool) -> Result<Report, PassError> {
     let (lowering, dialect) = (lowerings(model, target), lowered_dialect(model));
     run_in(dialect, &lowering, &mut model.graph, Limits { stop_after: None, check }, &mut None)
@@ -217,19 +225,19 @@ pub(crate) fn lower_by(passes: &[Arc<Pass>], model: &mut Model) -> Result<Report
     run_in(lowered_dialect(model), passes, &mut model.graph, Limits { stop_after: None, check: true }, &mut None)
 }
 
-/// What lowers a model; operators that came before their opset stay.
+/// Returns the passes that lower a model.
 fn lowerings(model: &Model, target: &Target) -> Vec<Pass> {
     let mut passes = order::all(target, model.opset(), Requested::default());
     passes.retain(|pass| pass.is_required(target, model.opset(), model.early_operators));
     passes
 }
 
-/// What lowering may form: what the opset has, whether there is a kernel or not, since it cannot be done without.
+/// Returns the dialect of lowering: all operators of the opset, with or without a kernel, because lowering is required.
 fn lowered_dialect(model: &Model) -> Dialect {
     Dialect { opset: model.opset(), with_kernels: false, lowered: &target::LOWERED }
 }
 
-/// Runs passes that form nothing but operators of a dialect.
+/// Runs passes on a graph whose inserted operators are restricted to a dialect.
 fn run_in<P: Borrow<Pass>>(
     dialect: Dialect,
     passes: &[P],

@@ -1,4 +1,4 @@
-//! What a caller asks of [`optimize`](crate::optimize).
+//! The options of [`optimize`](crate::optimize).
 
 use crate::evaluate::{Evaluate, Evaluator};
 use crate::pass::Pass;
@@ -7,7 +7,7 @@ use crate::prove::Prover;
 use crate::target::Target;
 use std::sync::Arc;
 
-/// How a model is optimized.
+/// Options that determine how a model is optimized.
 ///
 /// [`Options::for_target`] returns the defaults of a target, which the command line and the library share.
 ///
@@ -21,36 +21,36 @@ use std::sync::Arc;
 pub struct Options {
     /// The runtime that the model is for.
     pub target: Target,
-    /// Whether the opset may be raised, as far as the operators ask for that the target runs better than what they
-    /// stand for. It stays where the model has functions, or operators of ONNX that are not understood, which another
-    /// opset may give another meaning.
+    /// Whether the opset may be raised, as far as composite operators require that the target runs well. It stays if
+    /// the model has functions, or unknown operators of ONNX, which may have another meaning in another opset.
     pub raise_opset: bool,
-    /// The passes to run, by name, whatever the target; `None` for those that the target wants.
+    /// The names of the passes to run, for any target; `None` runs the passes of the target.
     pub only: Option<Vec<String>>,
-    /// Passes not to run, by name.
+    /// The names of passes that do not run.
     pub skip: Vec<String>,
-    /// Passes of the caller's own. They run after the others, in this order, whatever `only` and `skip` name.
+    /// Passes of the caller. They run after the others, in this order, independently of `only` and `skip`.
     pub own: Vec<Arc<Pass>>,
     /// Whether the KV cache becomes a buffer that the caller preallocates, for targets with operators of
-    /// `com.microsoft`: every `past` and `present` is `[batch, heads, max_length, head_size]`, and both may be one
-    /// memory, to which a step adds its keys and values; the padding mask is `[batch, past + seq]`, which tells how much
-    /// of the buffer is past, as does an input `past_sequence_length`, `i64[1]`, of a model without a mask. Rows of
-    /// padding may have other results, and where several tokens follow a past, the batch may have to be 1; a score to
-    /// which a mask adds -10,000 or less is taken to have no weight. The report's `share-cache` lines tell what changed.
+    /// `com.microsoft`. Every `past` and `present` is `[batch, heads, max_length, head_size]`, and both may share
+    /// memory, to which a step adds its keys and values. The padding mask is `[batch, past + seq]`, whose size
+    /// determines how much of the buffer is past; a model without a mask gets an input `past_sequence_length`,
+    /// `i64[1]`, for that. Rows of padding may have other results, and if several tokens follow a past, the batch may
+    /// have to be 1. A key to whose score a mask adds -10,000 or less is assumed to have no weight. The report's
+    /// `share-cache` lines say what changed.
     pub share_cache: bool,
     /// The runtime that computes constants, if any.
     pub evaluator: Option<Evaluator>,
     /// The runtime that proves every rewrite, if any; rewrites that it refutes are left out.
     pub prover: Option<Prover>,
-    /// Where to stop, and whether to check; lowering runs in any case.
+    /// After how many rewrites to stop, and whether to check the graph; lowering always runs.
     pub limits: Limits,
 }
 
 impl Options {
-    /// Returns the defaults for a target: all passes that it wants, and the opset raised as far as its forms need.
-    /// [`Target::ONNX`] keeps the opset of the model.
+    /// Returns the defaults for a target: all passes of the target, and the opset raised as far as composite operators
+    /// require. [`Target::ONNX`] keeps the opset of the model.
     ///
-    /// No runtime computes constants yet; the command line adds tract [with an evaluator](Self::with_evaluator).
+    /// No runtime computes constants by default; the command line sets tract as [the evaluator](Self::with_evaluator).
     pub fn for_target(target: Target) -> Self {
         Self { target, raise_opset: target.raises_opset, ..Self::default() }
     }
@@ -97,7 +97,7 @@ impl Options {
         self
     }
 
-    /// Sets [`limits`](Self::limits): where to stop, and whether to check.
+    /// Sets [`limits`](Self::limits): after how many rewrites to stop, and whether to check the graph.
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self

@@ -7,7 +7,7 @@ use crate::target::Target;
 use crate::{cleanup, fold, fuse, layout, lower, runtime, shapes};
 use netwright_ir::OpKind;
 
-/// What the caller gives to passes that depend on it.
+/// The objects of the caller that some passes need.
 #[derive(Default)]
 pub(crate) struct Requested {
     pub(crate) evaluator: Option<Evaluator>,
@@ -19,7 +19,7 @@ impl Requested {
     }
 }
 
-/// Every pass, in the order in which they run within each stage.
+/// Returns every pass, in the order in which they run within each stage.
 pub(crate) fn all(target: &Target, opset: i64, requested: Requested) -> Vec<Pass> {
     let runs = |kind| target.runs(kind, opset);
     vec![
@@ -27,7 +27,7 @@ pub(crate) fn all(target: &Target, opset: i64, requested: Requested) -> Vec<Pass
         cleanup::sink_constants(),
         cleanup::inline_known_branches(),
         runtime::standardize_contrib_operators(),
-        // What a target does not run is decomposed before anything else.
+        // Attention that the target does not run is decomposed before anything else.
         lower::decompose_attention(runs(OpKind::Attention).then_some(target.attention)),
         runtime::use_contrib_rotary(),
         lower::decompose_rotary_embedding(runs(OpKind::RotaryEmbedding)),
@@ -74,14 +74,14 @@ pub(crate) fn all(target: &Target, opset: i64, requested: Requested) -> Vec<Pass
         runtime::sum_residuals(),
         runtime::use_fused_matmul(),
         cleanup::share_constants_of_bodies(),
-        // What is formed on the way is written out at the end.
+        // Operators that were formed in between are decomposed at the end.
         lower::decompose_partial_shape(),
         runtime::use_quick_gelu(),
         lower::decompose_gelu(),
         lower::decompose_layer_normalization(),
         lower::decompose_rms_normalization(),
         lower::decompose_swish(),
-        // A scale stands next to its softmax whatever else was written out, and so it does when that is done again.
+        // A scale is next to its softmax after all other decompositions, so optimizing again does not move it.
         lower::lower_scaled_softmax(),
     ]
 }

@@ -1,4 +1,4 @@
-//! Passes: what each does, and all that the pipeline knows of it.
+//! The card of a pass: what it does, when it runs, and how exact it is.
 
 use crate::pattern::{Found, Pattern, op};
 use crate::pipeline::Log;
@@ -8,7 +8,7 @@ use netwright_ir::{Graph, OpKind, Value};
 use std::fmt;
 use std::sync::Arc;
 
-/// A pass, and all that is known of it: a pass of a few rules is a card and a rewrite.
+/// A pass, with all that the pipeline knows about it. A pass with a few rules is a card and a rewrite.
 ///
 /// ```
 /// use netwright_ir::{OpKind, parse};
@@ -28,49 +28,49 @@ use std::sync::Arc;
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Pass {
-    /// A verb phrase in kebab case: the word on the command line, of the file and of the snapshots.
+    /// A verb phrase in kebab case, which names the pass on the command line and in snapshots.
     pub name: &'static str,
     /// One line on what it does.
     pub summary: &'static str,
-    /// How near its results are to those that they take the place of.
+    /// How exact its results are.
     pub exactness: Exactness,
-    /// When it runs; among the optimizations by default.
+    /// The stages in which it runs; the default is [`Stage::Optimize`].
     pub stages: &'static [Stage],
-    /// The operator that it forms; by default, such a pass runs for targets that [run](Target::runs) it.
+    /// The operator that it forms. By default, the pass runs for targets that [run](Target::runs) this operator.
     pub forms: Option<OpKind>,
-    /// The operator that it writes out, so that lowering needs it for targets that do not run that.
+    /// The operator that it decomposes. Lowering requires the pass for targets that do not run this operator.
     pub lowers: Option<OpKind>,
-    /// The targets and opsets that it runs for, where that is not told by what it forms.
+    /// Whether it runs for a target and an opset; `None` if [`forms`](Self::forms) decides.
     pub runs_for: Option<fn(&Target, i64) -> bool>,
-    /// Passes of the same stages that must run before it, because of what both might take.
+    /// The passes of the same stages that must run before it, because both may rewrite the same nodes.
     pub after: &'static [&'static str],
-    /// Prepares a graph with bodies, before any pass runs.
+    /// Prepares a graph with bodies before any pass runs.
     pub(crate) prepare: Option<fn(&mut Graph)>,
-    /// Whether it may leave such a graph with operators that cannot be written at the opset of the model. Optimization then
-    /// begins again without it.
+    /// Whether it may leave a graph with operators that cannot be written at the opset of the model. Optimization then
+    /// starts again without the pass.
     pub(crate) is_tentative: Option<fn(&Graph) -> bool>,
-    /// How it does it.
+    /// How it works.
     pub body: Body,
 }
 
-/// How near the results of a pass are to those that they take the place of.
+/// How exact the results of a pass are, compared with those that they replace.
 ///
 /// ```compile_fail
-/// // A pass says how exact it is: there is no default.
+/// // Every pass declares how exact it is; there is no default.
 /// netwright_passes::Pass::new("drop-abs", "abs(exp(x)) -> exp(x)");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exactness {
-    /// Equal bit by bit, for NaN, infinities and -0.0 too.
+    /// Equal bit by bit, including NaN, infinities and -0.0.
     Bits,
-    /// Equal, but for the sign of zero and for results that are not finite.
+    /// Equal, except for the sign of zero and for results that are not finite.
     Numbers,
-    /// Rounded otherwise.
+    /// Rounded differently.
     Rounding,
 }
 
 impl Exactness {
-    /// How far results in `f32` may be apart, as a share of the scale of the result.
+    /// Returns how far results in `f32` may differ, relative to the scale of the result.
     pub fn tolerance(self) -> f64 {
         match self {
             Exactness::Bits | Exactness::Numbers => 0.0,
@@ -79,31 +79,31 @@ impl Exactness {
     }
 }
 
-/// A part of optimization: its passes run in order, again and again until none applies.
+/// A stage of optimization. Its passes run in order, repeatedly until none applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
     /// The optimizations.
     Optimize,
-    /// Changes of element types, only on request: after the optimizations, which run again where something changed.
+    /// The passes that change element types on request. They run after the optimizations, which run again after a change.
     Convert,
-    /// What makes the graph one that can be written for the target; none of it can be skipped.
+    /// The passes that make the graph one that can be written for the target; they cannot be skipped.
     Lower,
-    /// What shares constants, beside lowering: several nodes are written with the same ones.
+    /// The passes that share constants. They run together with lowering, which inserts equal constants.
     Share,
 }
 
 /// How a pass works.
 pub enum Body {
-    /// Rules, tried in this order at every node, operands before what reads them.
+    /// Rules, tried in this order at every node, operands before their users.
     Rules(Vec<Rule>),
-    /// A function of the whole graph; it asks [`Log::may_apply_at`] before a change and tells [`Log::applied_in`] of it.
+    /// A function of the whole graph. It calls [`Log::may_apply_at`] before a change and [`Log::applied_in`] after it.
     /// It runs on the graph, then on each body.
     Graph(GraphFunction),
-    /// The same, of the graph and the bodies in it together.
+    /// A function of the graph together with its bodies.
     Whole(GraphFunction),
 }
 
-/// A function of a graph, which records what it does.
+/// A function that rewrites a graph and records what it does.
 pub type GraphFunction = Box<dyn Fn(&mut Graph, &mut Log) + Send + Sync>;
 
 impl fmt::Debug for Body {
@@ -117,7 +117,7 @@ impl fmt::Debug for Body {
 }
 
 impl Pass {
-    /// A pass that has yet to be given what it does.
+    /// Creates a pass without rules.
     pub fn new(name: &'static str, summary: &'static str, exactness: Exactness) -> Self {
         Self {
             name,
@@ -134,7 +134,7 @@ impl Pass {
         }
     }
 
-    /// Adds a rule, with the name of the pass, at every node of those kinds.
+    /// Adds a rule with the name of the pass for every node of these kinds.
     #[must_use]
     pub fn at<const N: usize>(
         mut self,
@@ -149,7 +149,7 @@ impl Pass {
         self
     }
 
-    /// Adds a rule, with the name of the pass, at every match of a pattern.
+    /// Adds a rule with the name of the pass for every match of a pattern.
     #[must_use]
     pub fn matching(
         self,
@@ -160,7 +160,7 @@ impl Pass {
         self.rules([rule])
     }
 
-    /// Adds rules that have names of their own.
+    /// Adds rules with their own names.
     #[must_use]
     pub fn rules(mut self, rules: impl IntoIterator<Item = Rule>) -> Self {
         match &mut self.body {
@@ -170,61 +170,61 @@ impl Pass {
         self
     }
 
-    /// Works by a function of the whole graph, in place of rules.
+    /// Replaces the rules with a function of the whole graph.
     #[must_use]
     pub fn on_graph(self, function: impl Fn(&mut Graph, &mut Log) + Send + Sync + 'static) -> Self {
         Self { body: Body::Graph(Box::new(function)), ..self }
     }
 
-    /// Works by a function of the graph and the bodies in it together, instead of rules.
+    /// Replaces the rules with a function of the graph together with its bodies.
     #[must_use]
     pub fn on_whole(self, function: impl Fn(&mut Graph, &mut Log) + Send + Sync + 'static) -> Self {
         Self { body: Body::Whole(Box::new(function)), ..self }
     }
 
-    /// Forms that operator.
+    /// Sets the operator that the pass [forms](Self::forms).
     #[must_use]
     pub fn forms(self, kind: OpKind) -> Self {
         Self { forms: Some(kind), ..self }
     }
 
-    /// Writes that operator out when the graph is lowered.
+    /// Sets the operator that the pass decomposes when the graph is lowered, and its stage.
     #[must_use]
     pub fn lowers(self, kind: OpKind) -> Self {
         Self { lowers: Some(kind), stages: &[Stage::Lower], ..self }
     }
 
-    /// Runs in those stages.
+    /// Sets the stages in which the pass runs.
     #[must_use]
     pub fn in_stages(self, stages: &'static [Stage]) -> Self {
         Self { stages, ..self }
     }
 
-    /// Runs for those targets and opsets alone.
+    /// Restricts the pass to some targets and opsets.
     #[must_use]
     pub fn only_for(self, runs_for: fn(&Target, i64) -> bool) -> Self {
         Self { runs_for: Some(runs_for), ..self }
     }
 
-    /// Runs after those passes.
+    /// Sets the passes that must run before it.
     #[must_use]
     pub fn after(self, passes: &'static [&'static str]) -> Self {
         Self { after: passes, ..self }
     }
 
-    /// Prepares graphs with bodies.
+    /// Sets a function that prepares graphs with bodies.
     #[must_use]
     pub(crate) fn prepares(self, prepare: fn(&mut Graph)) -> Self {
         Self { prepare: Some(prepare), ..self }
     }
 
-    /// May be taken back, in such graphs.
+    /// Sets for which graphs the pass is tentative: the result may have to be discarded.
     #[must_use]
     pub(crate) fn tentative_in(self, is_tentative: fn(&Graph) -> bool) -> Self {
         Self { is_tentative: Some(is_tentative), ..self }
     }
 
-    /// Whether it is one for that target in that opset.
+    /// Whether the pass runs for a target in an opset.
     pub fn is_for(&self, target: &Target, opset: i64) -> bool {
         match self.runs_for {
             Some(runs_for) => runs_for(target, opset),
@@ -232,7 +232,8 @@ impl Pass {
         }
     }
 
-    /// Whether lowering needs it for that target in that opset, where operators that are `early` may stay.
+    /// Whether lowering requires the pass for a target in an opset. With `early`, operators that a runtime also runs in
+    /// older opsets may stay.
     pub(crate) fn is_required(&self, target: &Target, opset: i64, early: bool) -> bool {
         let stays = |kind| target.runs(kind, opset) || early && target::runs_early(kind);
         self.stages.contains(&Stage::Lower) && self.is_for(target, opset) && !self.lowers.is_some_and(stays)

@@ -1,4 +1,4 @@
-//! Patterns: what a rule looks for, in the words of the text form.
+//! Patterns of operators that rules search for, in the words of the text form.
 //!
 //! ```
 //! use netwright_passes::pattern::{any, mul, scalar, softmax};
@@ -6,8 +6,8 @@
 //! let pattern = softmax(mul(x, c).single_use());
 //! assert_eq!(pattern.to_string(), "softmax(mul(?x, #c))");
 //! ```
-//! A pattern says which operators are applied to which; attributes are left to the rewrite. Operands of operators
-//! that [commute](OpKind::commutes) match in both orders, and a variable that stands twice is the same value twice.
+//! A pattern says which operators are applied to which operands; the rewrite checks attributes. Operands of operators
+//! that [commute](OpKind::commutes) match in both orders. A variable that occurs twice matches the same value twice.
 
 use netwright_ir::{Dim, Graph, NodeId, OpKind, Tensor, Value};
 use std::fmt;
@@ -21,35 +21,36 @@ pub struct Any(&'static str);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scalar(&'static str);
 
-/// A variable for a tensor that is known when the model is built, trained or computed: `$w`.
+/// A variable for a parameter or constant: `$w`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Known(&'static str);
 
-/// A variable for any value.
+/// Creates a variable for any value.
 pub fn any(name: &'static str) -> Any {
     Any(name)
 }
 
-/// A variable for a float constant of one element.
+/// Creates a variable for a float constant of one element.
 pub fn scalar(name: &'static str) -> Scalar {
     Scalar(name)
 }
 
-/// A variable for a tensor that is known when the model is built.
+/// Creates a variable for a parameter or constant.
 pub fn known(name: &'static str) -> Known {
     Known(name)
 }
 
 impl Any {
-    /// Matches only a value that has the shape of the pattern's root: what it is broadcast with does not widen it.
+    /// Matches only a value with the shape of the pattern's root, which other operands do not broadcast to a larger
+    /// shape.
     ///
-    /// This tells the scores from the mask in `add(mul(?x, #c), ?m)`, where both may be products.
+    /// This distinguishes the scores from the mask in `add(mul(?x, #c), ?m)`, in which both may be products.
     pub fn shaped_as_root(self) -> Pattern {
         Pattern { as_root: true, ..self.into() }
     }
 }
 
-/// What a rule looks for.
+/// A pattern of operators and variables.
 #[derive(Clone, Debug)]
 pub struct Pattern {
     form: Form,
@@ -62,7 +63,7 @@ enum Form {
     Any(&'static str),
     Scalar(&'static str),
     Known(&'static str),
-    /// An operator; `None` stands for whatever operands it has.
+    /// An operator; `None` matches any operands.
     Op(OpKind, Option<Vec<Pattern>>),
 }
 
@@ -90,14 +91,14 @@ impl From<Known> for Pattern {
     }
 }
 
-/// An operator with whatever operands.
+/// Matches the result of an operator, whatever its operands.
 pub fn op(kind: OpKind) -> Pattern {
     Form::Op(kind, None).into()
 }
 
 macro_rules! words {
     ($($word:ident($($operand:ident),*) = $kind:ident;)*) => {$(
-        #[doc = concat!("The result of `", stringify!($word), "`.")]
+        #[doc = concat!("Matches the result of `", stringify!($word), "`.")]
         pub fn $word($($operand: impl Into<Pattern>),*) -> Pattern {
             Form::Op(OpKind::$kind, Some(vec![$($operand.into()),*])).into()
         }
@@ -134,7 +135,7 @@ words! {
     reduce_mean(x, axes) = ReduceMean;
 }
 
-/// Where a pattern was found.
+/// A match of a pattern: its root and the values of its variables.
 #[derive(Clone, Debug)]
 pub struct Found {
     root: Value,
@@ -143,20 +144,20 @@ pub struct Found {
 }
 
 impl Found {
-    /// The first result of the node at the pattern's root.
+    /// Returns the first result of the node at the pattern's root.
     pub fn root(&self) -> Value {
         self.root
     }
 
-    /// The element of a scalar.
+    /// Returns the element of a scalar.
     ///
     /// # Panics
-    /// When the variable does not stand in the pattern.
+    /// If the variable does not occur in the pattern.
     pub fn scalar(&self, variable: Scalar) -> f64 {
         *lookup(&self.scalars, variable.0)
     }
 
-    /// Binds a variable; `None` where it already stands for another value.
+    /// Binds a variable. `None` if it is already bound to another value.
     fn bind(&mut self, name: &'static str, value: Value) -> Option<()> {
         if let Some((_, bound)) = self.values.iter().find(|(bound, _)| *bound == name) {
             return (*bound == value).then_some(());
@@ -168,7 +169,7 @@ impl Found {
 
 fn lookup<'f, T>(bound: &'f [(&'static str, T)], name: &str) -> &'f T {
     let found = bound.iter().find(|(bound, _)| *bound == name);
-    &found.unwrap_or_else(|| panic!("the variable `{name}` does not stand in the pattern")).1
+    &found.unwrap_or_else(|| panic!("the variable `{name}` does not occur in the pattern")).1
 }
 
 macro_rules! index {
@@ -176,7 +177,7 @@ macro_rules! index {
         impl Index<$variable> for Found {
             type Output = Value;
 
-            /// The value that the variable stands for; panics when it does not stand in the pattern.
+            /// Returns the value of the variable. Panics if it does not occur in the pattern.
             fn index(&self, variable: $variable) -> &Value {
                 lookup(&self.values, variable.0)
             }
@@ -186,22 +187,22 @@ macro_rules! index {
 
 index!(Any, Scalar, Known);
 
-/// All ways in which a pattern matches.
+/// All matches of a pattern at a node.
 #[derive(Debug, Default)]
 pub struct Matches {
-    /// Those that keep every condition, in the order of the operands.
+    /// The matches, in the order of the operands.
     pub found: Vec<Found>,
-    /// A value that alone stood in the way of another match: it must have a single use, and has more.
+    /// A value that prevents another match only because it has several uses.
     pub shared: Option<Value>,
 }
 
 impl Pattern {
-    /// Matches only a value with a single use that is no result of the graph, so that a rewrite may take it away.
+    /// Matches only a value with a single use that is not a result of the graph, so that a rewrite may remove it.
     pub fn single_use(self) -> Self {
         Self { single_use: true, ..self }
     }
 
-    /// Whether the pattern may match a node of that kind.
+    /// Whether the pattern may match a node of a kind.
     pub fn may_match(&self, kind: OpKind) -> bool {
         match self.form {
             Form::Op(expected, _) => kind == expected,
@@ -210,7 +211,7 @@ impl Pattern {
         }
     }
 
-    /// The ways in which it matches at a node.
+    /// Returns the matches whose root is a node.
     pub fn matches(&self, graph: &Graph, root: NodeId) -> Matches {
         let mut matches = Matches::default();
         let root = Value { node: root, result: 0 };
@@ -220,7 +221,8 @@ impl Pattern {
     }
 }
 
-/// Matches the open pairs of pattern and value, branching where operands commute; it recurses on the pattern's depth.
+/// Matches the open pairs of pattern and value, trying both orders of operands that commute. It recurses at most to the
+/// pattern's depth.
 fn search(
     graph: &Graph,
     mut open: Vec<(&Pattern, Value)>,
@@ -272,7 +274,7 @@ fn search(
     Some(())
 }
 
-/// Whether the shape of `from` is another than that of `to`, which it is broadcast to; so too where a rank is not known.
+/// Whether the shape of `from` differs from that of `to`, to which it is broadcast, or a rank is unknown.
 fn widens(graph: &Graph, from: Value, to: Value) -> bool {
     let (Some(from), Some(to)) = (graph.shape(from), graph.shape(to)) else { return true };
     let one = Dim::Known(1);

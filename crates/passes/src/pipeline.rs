@@ -1,4 +1,4 @@
-//! The pipeline: passes in order, again and again until none applies.
+//! The pipeline, which runs passes in order, repeatedly until none applies.
 
 use crate::pass::{Body, Exactness, Pass};
 use crate::prove::{Proofs, Proven};
@@ -7,16 +7,16 @@ use netwright_ir::{Graph, Name, NodeId, Violations, check, text};
 use std::borrow::{Borrow, Cow};
 use std::fmt;
 
-/// What a pass did to a node, or why it did not.
+/// A rewrite of a node by a pass, or a near miss.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     /// The name of the pass.
     pub pass: &'static str,
-    /// The rule of the pass, where that has a name of its own.
+    /// The rule of the pass, if it has its own name.
     pub rule: Option<&'static str>,
     /// The name of the node's first result.
     pub node: Name,
-    /// What was done, or what stood in the way.
+    /// What was done, or why it was not.
     pub note: Cow<'static, str>,
 }
 
@@ -30,21 +30,21 @@ impl fmt::Display for Event {
     }
 }
 
-/// What a run did.
+/// A report on what a run did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
     /// The rewrites, in the order in which they were applied.
     pub applied: Vec<Event>,
-    /// How many of them came before lowering: those that [`Limits::stop_after`] counts.
+    /// The number of rewrites before lowering, which [`Limits::stop_after`] counts.
     pub optimized: usize,
     /// The near misses that remain at the end, each once.
     pub declined: Vec<Event>,
-    /// What came of proving the rewrites, where that was wanted.
+    /// The results of proving the rewrites, if that was requested.
     pub proven: Option<Proven>,
 }
 
-/// The pass that is running, as far as events and proofs need it.
+/// The running pass, as events and proofs need it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Running {
     pub(crate) pass: &'static str,
@@ -77,7 +77,7 @@ impl Report {
     }
 }
 
-/// What a run has done so far.
+/// The log of a run: what it has done so far, and whether it may do more.
 #[derive(Debug)]
 pub struct Log {
     running: Running,
@@ -88,12 +88,12 @@ pub struct Log {
 }
 
 impl Log {
-    /// Whether another rewrite is wanted; see [`Limits::stop_after`].
+    /// Whether another rewrite may be applied; see [`Limits::stop_after`].
     pub fn may_apply(&self) -> bool {
         self.may_apply > 0
     }
 
-    /// Whether another rewrite is wanted, and one at the node of that name was not refuted; see
+    /// Whether another rewrite may be applied, and none at the node of this name was refuted; see
     /// [`Options::prover`](crate::Options::prover).
     pub fn may_apply_at(&self, node: &Name) -> bool {
         self.may_apply() && !self.proofs.as_ref().is_some_and(|proofs| proofs.is_banned(self.running.pass, node))
@@ -107,12 +107,12 @@ impl Log {
         self.record(node, note.into());
     }
 
-    /// Records a rewrite of a graph that was not swept since, and infers what depends on it.
+    /// Records a rewrite of a graph that has not been swept since, and infers dependent values again.
     pub fn applied_in(&mut self, graph: &mut Graph, node: Name, note: impl Into<Cow<'static, str>>) {
         self.applied_to(graph, None, node, note.into());
     }
 
-    /// Records a rewrite, of what computes the node at its root.
+    /// Records a rewrite, and the node at its root if there is one.
     fn applied_to(&mut self, graph: &mut Graph, root: Option<NodeId>, node: Name, note: Cow<'static, str>) {
         if let Some(proofs) = &mut self.proofs {
             proofs.prove(graph, root, self.running, &node, self.applied.len() + 1);
@@ -126,7 +126,7 @@ impl Log {
         self.applied.push(self.running.event(node, note));
     }
 
-    /// What follows changes that graph as it is now.
+    /// Marks the graph before the changes of the next rewrite.
     fn enter(&mut self, graph: &Graph) {
         if let Some(proofs) = &mut self.proofs {
             proofs.mark(graph);
@@ -139,12 +139,12 @@ impl Log {
     }
 }
 
-/// How far a run goes, and how it is watched.
+/// Limits and checks of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// Stop after so many rewrites, to find the one that changed the result by bisection.
+    /// The maximum number of rewrites, with which bisection finds the rewrite that changed the result.
     pub stop_after: Option<usize>,
-    /// Check the graph after every pass; debug builds always do.
+    /// Whether the graph is checked after every pass; debug builds always check.
     pub check: bool,
 }
 
@@ -152,60 +152,74 @@ pub struct Limits {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PassError {
-    /// The graph was broken before any pass ran.
+    /// The graph violated invariants before any pass ran.
     #[error("the graph violates invariants before any pass has run:\n{0}")]
     Invalid(Violations),
-    /// A word that names no pass.
-    #[error("`{name}` is no pass; they are {}", known.join(", "))]
+    /// A word that is not the name of a pass.
+    #[error("`{name}` is not a pass\n  help: choose from {}", known.join(", "))]
     UnknownPass {
         /// The word.
         name: String,
-        /// The passes that there are.
+        /// The names of all passes.
         known: Vec<&'static str>,
     },
-    /// A model with training steps, whose graphs name values of the one that the passes would change.
-    #[error("the model has training steps, which read values of its graph by name: no pass can run on it")]
+    /// A model with training steps, which refer to values of the graph that passes would change.
+    #[error(
+        "the model has training steps, which read values of its graph by name, so no pass can run on it\n  help: \
+         remove the training steps, or run without passes"
+    )]
     Training,
-    /// A pass without which nothing can be written was to be skipped.
-    #[error("`{0}` cannot be skipped: ONNX has no form for what it lowers")]
+    /// A required pass is skipped.
+    #[error(
+        "the pass `{0}` cannot be skipped: without it, the model has operators that cannot be written for the target\n  \
+         help: do not skip it"
+    )]
     Required(&'static str),
-    /// A KV cache that was to be shared and cannot be.
+    /// A KV cache that cannot be shared.
     #[error("the KV cache cannot be shared: {0}")]
     Cache(String),
-    /// A rewrite without which nothing can be written was refuted.
-    #[error("the model cannot be written: {0}, and ONNX has no form for what stood there")]
+    /// A required rewrite was refuted.
+    #[error("the model cannot be written: the required rewrite {0}\n  help: report this as a bug, with the model")]
     Refuted(Event),
     /// A pass left a graph that violates invariants.
-    #[error("the pass `{pass}` left a graph that violates invariants:\n{violations}")]
+    #[error(
+        "the pass `{pass}` left a graph that violates invariants:\n{violations}\n  help: skip the pass, and report this \
+         as a bug"
+    )]
     Broken {
-        /// The pass.
+        /// The name of the pass.
         pass: &'static str,
         /// The violations.
         violations: Violations,
     },
-    /// A pass applied again and again.
-    #[error("the pass `{pass}` still applied after {MOST_ROUNDS} rounds; its rules undo one another")]
+    /// A pass that does not terminate.
+    #[error(
+        "the pass `{pass}` still applies after {MOST_ROUNDS} rounds, because its rules undo one another\n  help: skip \
+         the pass, and report this as a bug"
+    )]
     Endless {
-        /// The pass.
+        /// The name of the pass.
         pass: &'static str,
     },
 }
 
-/// A walk settles all but what rules do for one another; each such step takes a round.
+/// The maximum number of rounds. One walk applies all rules, except those that later rewrites enable, which take
+/// another.
 const MOST_ROUNDS: usize = 32;
 
 /// Runs the passes in order until none applies.
 ///
-/// Each walk over the graph takes time linear in its size, and there are at most 32 walks a pass and 32 rounds.
-/// After every pass, what no output depends on is removed.
+/// Each walk over the graph takes time linear in its size, with at most 32 walks per pass and 32 rounds. After every
+/// pass, nodes that no output depends on are removed.
 ///
 /// # Errors
-/// When a pass does not come to an end or, if that is checked, violates an invariant.
+/// If a pass does not terminate or, if that is checked, violates an invariant.
 pub fn run<P: Borrow<Pass>>(passes: &[P], graph: &mut Graph, limits: Limits) -> Result<Report, PassError> {
     run_proving(passes, graph, limits, &mut None)
 }
 
-/// The same, and every rewrite is proven. Those that are refuted are left out when it runs again on the graph as it was.
+/// Runs the passes like [`run`], and proves every rewrite. The caller then runs them again on the original graph
+/// without the refuted rewrites.
 pub(crate) fn run_proving<P: Borrow<Pass>>(
     passes: &[P],
     graph: &mut Graph,
@@ -220,7 +234,7 @@ pub(crate) fn run_proving<P: Borrow<Pass>>(
     let may_apply = limits.stop_after.unwrap_or(usize::MAX);
     let running = Running::default();
     let mut log = Log { running, may_apply, applied: vec![], declined: vec![], proofs: proofs.take() };
-    // Only the last walk of each pass tells what remains declined.
+    // Only the last walk of each pass determines what remains declined.
     let mut declined = vec![vec![]; passes.len()];
     let mut settled = 0;
     for _ in 0..MOST_ROUNDS {
@@ -233,7 +247,7 @@ pub(crate) fn run_proving<P: Borrow<Pass>>(
             }
         }
         if log.applied.len() == before {
-            // A smaller graph may show that more sizes are never 0.
+            // In a smaller graph, more sizes may provably never be 0.
             if before > std::mem::replace(&mut settled, before) && graph.infer_nonzero_sizes() {
                 continue;
             }
@@ -246,7 +260,7 @@ pub(crate) fn run_proving<P: Borrow<Pass>>(
     Err(PassError::Endless { pass: log.applied.last().map_or("", |event| event.pass) })
 }
 
-/// Runs one pass until it no longer applies.
+/// Runs a pass until it no longer applies.
 fn run_pass(pass: &Pass, graph: &mut Graph, log: &mut Log) -> Result<(), PassError> {
     log.running = Running::new(pass);
     for _ in 0..MOST_ROUNDS {
@@ -260,7 +274,7 @@ fn run_pass(pass: &Pass, graph: &mut Graph, log: &mut Log) -> Result<(), PassErr
     Err(PassError::Endless { pass: pass.name })
 }
 
-/// Runs a pass once over a graph and the bodies in it, which nest to a bound.
+/// Runs a pass once over a graph and its bodies, whose nesting is bounded.
 fn apply(pass: &Pass, graph: &mut Graph, log: &mut Log) {
     log.enter(graph);
     match &pass.body {
@@ -295,9 +309,9 @@ fn walk(rules: &[Rule], graph: &mut Graph, log: &mut Log) {
     }
 }
 
-/// Applies the first rule that applies; where none does, the near misses count.
+/// Applies the first rule that applies. If none does, records the near misses.
 fn visit(rules: &[Rule], graph: &mut Graph, node: NodeId, log: &mut Log) {
-    // Taken before: a replacement inherits it.
+    // Read before the rewrite: a replacement inherits the name.
     let name = name_of(graph, node);
     if !log.may_apply_at(&name) {
         return;
@@ -318,7 +332,7 @@ fn visit(rules: &[Rule], graph: &mut Graph, node: NodeId, log: &mut Log) {
     }
 }
 
-/// The name of a node's first result.
+/// Returns the name of a node's first result.
 pub(crate) fn name_of(graph: &Graph, node: NodeId) -> Name {
     graph.results(node).next().map_or_else(|| "".into(), |result| graph.value_name(result).clone())
 }

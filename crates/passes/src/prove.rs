@@ -1,9 +1,9 @@
-//! Rewrites that prove themselves: both sides of each are run, and what is refuted is left out.
+//! Proves rewrites: a runtime runs both sides of each, and refuted rewrites are left out.
 //!
-//! Passes know no runtime, so one is handed to them, as for [constants](crate::Evaluate). After every rewrite its
-//! [`Window`] is cut out of the graph, as narrow as the rewrite itself at first: what holds for any values at its inputs
-//! holds anywhere. Where that is refuted, or cannot be run, the window is widened by the nodes before it, since a rule
-//! may build on what computes its operands.
+//! Passes do not depend on a runtime, so the caller provides one, as for [constants](crate::Evaluate). After every
+//! rewrite, its [`Window`] is cut out of the graph, at first as narrow as the rewrite itself: a claim that holds for
+//! all values of the window's inputs holds anywhere. If the claim is refuted or cannot be run, the window is widened by
+//! the nodes before it, because a rule may depend on how its operands are computed.
 
 use crate::pipeline::{Event, Running};
 use crate::rewrite::{SMALL, in_memory};
@@ -13,47 +13,47 @@ use std::fmt;
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A rewrite to be proven.
+/// The claim that a rewrite does not change the results.
 #[derive(Clone, Copy, Debug)]
 pub struct Claim<'w> {
     /// The name of the pass.
     pub pass: &'static str,
-    /// Whether both sides must be equal bit by bit; else the difference may be one of rounding.
+    /// Whether both sides must be equal bit by bit; else they may differ by rounding.
     pub exact: bool,
-    /// Whether the pass writes an operator out in those that it stands for.
+    /// Whether the pass decomposes a composite operator.
     pub lowers: bool,
-    /// Both sides.
+    /// The graphs before and after the rewrite.
     pub window: &'w Window,
 }
 
-/// What came of running both sides of a rewrite.
+/// The result of running both sides of a rewrite.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "a proof may refute the rewrite"]
 pub enum Proof {
-    /// They were equal in every run.
+    /// Both sides were equal in every run.
     Holds,
-    /// They were not: the worst difference, and the inputs.
+    /// The sides differed: the worst difference, and the inputs.
     Refuted(String),
-    /// They could not be run, or not compared, and why.
+    /// The sides could not be run or compared: the reason.
     Unknown(String),
 }
 
 /// A runtime that runs both sides of a rewrite.
 pub trait Prove: fmt::Debug + Send + Sync {
-    /// Runs both sides at several shapes and compares the results.
+    /// Runs both sides with several shapes and compares the results.
     fn prove(&self, claim: Claim<'_>) -> Proof;
 }
 
-/// A runtime that proves rewrites, and what it proved: layers repeat, and what is alike is proven once.
+/// A runtime that proves rewrites, and a cache of its proofs: layers repeat, so equal claims are proven once.
 #[derive(Clone, Debug)]
 pub struct Prover {
-    /// `None` where rewrites are only watched.
+    /// The runtime; `None` if windows are only recorded.
     runtime: Option<Arc<dyn Prove>>,
     known: Arc<Mutex<HashMap<String, Proof>>>,
     recording: Option<Recording>,
 }
 
-/// The windows of one rewrite, as they are cut.
+/// A recording of the windows of one rewrite.
 #[derive(Clone, Debug)]
 struct Recording {
     number: usize,
@@ -62,17 +62,17 @@ struct Recording {
     windows: Arc<Mutex<Vec<Window>>>,
 }
 
-/// How many layers of nodes before a rewrite, and of those that read it, are taken into its windows, one after the other.
+/// For each window of a rewrite, the number of layers of nodes before the rewrite, and of its users.
 const WIDTHS: [(usize, usize); 7] = [(0, 0), (1, 0), (2, 1), (4, 2), (8, 4), (16, 8), (32, 16)];
 
 impl Prover {
-    /// A prover that runs both sides in this runtime.
+    /// Creates a prover that runs both sides in a runtime.
     pub fn new(runtime: impl Prove + 'static) -> Self {
         Self { runtime: Some(Arc::new(runtime)), known: Arc::default(), recording: None }
     }
 
-    /// A prover that does what `prover` does, and keeps the windows of one rewrite: that of the event, whose number,
-    /// from 1, is its place among the rewrites of a run.
+    /// Creates a prover that works like `prover`, and also records the windows of one rewrite: that of an event.
+    /// `number` is its position among the rewrites of a run, starting from 1.
     pub fn recording(prover: Option<Self>, number: usize, event: &Event) -> Self {
         let (runtime, known) = prover.map(|prover| (prover.runtime, prover.known)).unwrap_or_default();
         let (pass, node) = (event.pass, event.node.clone());
@@ -80,14 +80,14 @@ impl Prover {
         Self { runtime, known, recording }
     }
 
-    /// The windows of the rewrite that is [recorded](Self::recording), from the narrowest to the widest; empty where
-    /// the pass does not show what it changed.
+    /// Returns the windows of the [recorded](Self::recording) rewrite, from the narrowest to the widest. Empty if the
+    /// graph does not show what the pass changed.
     pub fn recorded(&self) -> Vec<Window> {
         let windows = self.recording.as_ref().map(|recording| &recording.windows);
         windows.map(|windows| windows.lock().unwrap_or_else(PoisonError::into_inner).clone()).unwrap_or_default()
     }
 
-    /// Keeps the windows of a rewrite, where it is the one that is recorded.
+    /// Records the windows of a rewrite, if it is the requested one.
     fn record(&self, graph: &Graph, mark: Mark, root: Option<NodeId>, pass: &str, node: &Name, number: usize) {
         let Some(recording) = &self.recording else { return };
         if (recording.number, recording.pass, &recording.node) != (number, pass, node) {
@@ -97,7 +97,7 @@ impl Prover {
         *recording.windows.lock().unwrap_or_else(PoisonError::into_inner) = windows.collect();
     }
 
-    /// Proves what was changed since the mark; `None` where nothing was that anything reads.
+    /// Proves the changes since the mark. `None` if no value with a use changed.
     fn prove(&self, graph: &Graph, mark: Mark, root: Option<NodeId>, running: Running) -> Option<Proof> {
         let runtime = self.runtime.as_deref()?;
         let Running { pass, is_exact: exact, lowers, .. } = running;
@@ -105,7 +105,7 @@ impl Prover {
         for (before, after) in WIDTHS {
             let Some(window) = graph.window(mark, root, before, after) else { break };
             let proof = self.known_or_proven(runtime, Claim { pass, exact, lowers, window: &window });
-            // Of a window that cannot be run, a narrower one may say more.
+            // If a wider window cannot be run, the proof of a narrower one is kept.
             match (&proof, &last) {
                 (Proof::Holds, _) => return Some(proof),
                 (Proof::Unknown(_), Some(_)) => {}
@@ -127,12 +127,12 @@ impl Prover {
     }
 }
 
-/// What claims have in common that are equal but for names, and for where tensors are stored; `None` where that is not
-/// known.
+/// Returns a key that is the same for claims that only differ in names and in where tensors are stored. `None` if there
+/// is no such key.
 fn key(claim: Claim<'_>) -> Option<String> {
     let Window { before, after, .. } = claim.window;
     let is_source = |graph: &Graph| graph.outputs().iter().any(|output| graph.kind(output.value).is_source());
-    // Two tensors that are the same by their elements, or one that was computed.
+    // One tensor replaced another: they are equal, or one was computed from the other.
     if is_source(before) && is_source(after) {
         return None;
     }
@@ -145,11 +145,11 @@ fn key(claim: Claim<'_>) -> Option<String> {
     Some(format!("{} {}\n{}\n{tensors:?}\n{before_text}{after_text}", claim.pass, claim.exact, elements(before)))
 }
 
-/// Of larger tensors in files, the place is compared and not the elements.
+/// The maximum size of a tensor in a file whose elements are compared, in bytes; of a larger one, the location is.
 const MOST_HASHED: u64 = 16 << 20;
 
-/// Adds what tells the larger tensors of a graph and of its bodies from others: a rule may decide by their elements.
-/// `None` where they cannot be read.
+/// Adds text that identifies the larger tensors of a graph and of its bodies, because a rule may depend on their
+/// elements. `None` if they cannot be read.
 fn identify(graph: &Graph, tensors: &mut Vec<String>) -> Option<()> {
     for id in graph.schedule() {
         let op = graph.node(id).op();
@@ -164,17 +164,17 @@ fn identify(graph: &Graph, tensors: &mut Vec<String>) -> Option<()> {
     Some(())
 }
 
-/// A hash of the elements; `None` where they cannot be read.
+/// Returns a hash of the elements. `None` if they cannot be read.
 fn hash(tensor: &Tensor) -> Option<u64> {
     let mut hasher = DefaultHasher::new();
     hasher.write(&tensor.to_bytes().ok()?);
     Some(hasher.finish())
 }
 
-/// A graph whose values are named by their position, and whose small tensors are in memory.
+/// Returns a graph whose values are named by their position, and whose small tensors are in memory.
 fn renamed(graph: &Graph) -> Graph {
     let mut graph = graph.clone();
-    // Twice, so that no name is taken by another value's old one.
+    // Twice, so that a new name does not collide with the old name of another value.
     for prefix in ["window", "v"] {
         for (at, id) in graph.schedule().into_iter().enumerate() {
             for value in graph.results(id).collect::<Vec<Value>>() {
@@ -193,15 +193,15 @@ fn renamed(graph: &Graph) -> Graph {
     graph
 }
 
-/// What is known of the elements of a graph's inputs.
+/// Returns the facts about the elements of a graph's inputs, as text.
 fn elements(graph: &Graph) -> String {
     graph.inputs().map(|input| format!("{:?};", graph.fact(input).elements)).collect()
 }
 
-/// The text of a graph with ranges of files numbered as they are met: `file(0)`.
+/// Returns the text of a graph with ranges of files numbered in the order of their first use: `file(0)`.
 fn anonymous(text: &str, files: &mut Vec<String>) -> String {
     let mut parts = text.split("file(");
-    let mut told = parts.next().unwrap_or_default().to_owned();
+    let mut result = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         // A path is quoted and may hold anything but a quote that is not escaped.
         let backslashes = |at: usize| part[..at].len() - part[..at].trim_end_matches('\\').len();
@@ -213,33 +213,33 @@ fn anonymous(text: &str, files: &mut Vec<String>) -> String {
             files.push(file.to_owned());
             files.len() - 1
         });
-        told += "file(";
-        told += &number.to_string();
-        told += rest;
+        result += "file(";
+        result += &number.to_string();
+        result += rest;
     }
-    told
+    result
 }
 
-/// The proofs of a run.
+/// The state of the proofs of a run.
 #[derive(Debug)]
 pub(crate) struct Proofs {
     prover: Prover,
-    /// Passes and the nodes at which they were refuted.
+    /// Passes, and the nodes at which they were refuted; `None` for all nodes.
     banned: BTreeSet<(&'static str, Option<Name>)>,
-    /// Since when the next rewrite changes the graph.
+    /// The mark before the changes of the next rewrite.
     mark: Mark,
     found: Proven,
 }
 
-/// What came of proving the rewrites of a run.
+/// The results of proving the rewrites of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Proven {
-    /// How many were equal on both sides.
+    /// The number of rewrites whose sides were equal.
     pub proven: usize,
-    /// Those that could not be run, and why; they are applied.
+    /// The rewrites that could not be run, with the reason; they are applied.
     pub unproven: Vec<Event>,
-    /// Those that were refuted, with the difference; they are left out.
+    /// The rewrites that were refuted, with the difference; they are left out.
     pub refuted: Vec<Event>,
 }
 
@@ -248,7 +248,7 @@ impl Proofs {
         Self { prover, banned: BTreeSet::new(), mark: Mark::default(), found: Proven::default() }
     }
 
-    /// What follows changes the graph as it is now.
+    /// Marks the graph before the changes of the next rewrite.
     pub(crate) fn mark(&mut self, graph: &Graph) {
         self.mark = graph.mark();
     }
@@ -258,7 +258,7 @@ impl Proofs {
             && (self.banned.contains(&(pass, Some(node.clone()))) || self.banned.contains(&(pass, None)))
     }
 
-    /// Proves the last rewrite, which has that number among those of the run.
+    /// Proves the last rewrite; `number` is its position among those of the run.
     pub(crate) fn prove(&mut self, graph: &Graph, root: Option<NodeId>, running: Running, node: &Name, number: usize) {
         self.prover.record(graph, self.mark, root, running.pass, node, number);
         let event = |note: String| running.event(node.clone(), note);
@@ -271,17 +271,17 @@ impl Proofs {
         self.mark(graph);
     }
 
-    /// Counts a rewrite that no window shows.
+    /// Records a rewrite that no window shows as unproven.
     pub(crate) fn unseen(&mut self, event: Event) {
         self.found.unproven.push(event);
     }
 
-    /// What was found, for the report.
+    /// Takes the results, for the report.
     pub(crate) fn take(&mut self) -> Proven {
         std::mem::take(&mut self.found)
     }
 
-    /// Leaves out what was refuted, from now on; whole passes where that was tried often.
+    /// Leaves out refuted rewrites from now on, or their whole passes.
     pub(crate) fn ban(&mut self, refuted: &[Event], whole_passes: bool) {
         let banned = refuted.iter().map(|event| (event.pass, (!whole_passes).then(|| event.node.clone())));
         self.banned.extend(banned);
@@ -293,7 +293,7 @@ mod tests {
     use super::*;
     use netwright_ir::{ElementType, parse};
 
-    /// The key of a claim about a graph that holds a large tensor of one number.
+    /// Returns the key of a claim about a graph with a large tensor whose elements are all one number.
     fn key_of(number: f32) -> Option<String> {
         let text = "g(%x: f32[512]) {\n%w = parameter fill(0.0) : f32[512]\n%y = add %x, %w : f32[512]\nreturn %y\n}";
         let mut before = parse(text).unwrap_or_else(|error| panic!("{error} in\n{text}"));
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn claims_about_other_elements_are_other_claims() {
+    fn claims_about_different_elements_differ() {
         assert!(key_of(1.0).is_some());
         assert_eq!(key_of(1.0), key_of(1.0));
         assert_ne!(key_of(1.0), key_of(0.0));

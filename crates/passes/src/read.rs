@@ -1,4 +1,4 @@
-//! What several passes read off the graph.
+//! Analyses of the graph that several passes share.
 
 pub(crate) mod chain;
 pub(crate) mod heads;

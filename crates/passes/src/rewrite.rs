@@ -1,35 +1,35 @@
-//! The words in which rewrites say what they put into the graph.
+//! Functions with which rewrites insert nodes and replace values.
 
 use crate::rule::{Rewritten, Skip};
 use netwright_ir::op::CastRounding;
 use netwright_ir::{Dim, ElementType, Fact, Graph, Op, OpKind, Place, Tensor, Value};
 use std::borrow::Cow;
 
-/// Tensors of up to this many bytes may be copied; larger ones would make the file larger.
+/// The maximum size of a tensor that may be copied, in bytes; copies of larger ones would make the file larger.
 pub const SMALL: u64 = 1024;
 
-/// Recipes are evaluated by recursion, so they nest no deeper.
+/// The maximum depth of recipes, which are evaluated by recursion.
 pub const MOST_RECIPES: usize = 16;
 
-/// Inserts an operator of one result beside the root, called by a word behind the root's name.
+/// Inserts an operator with one result before the root. The name of the result is that of the root and a word.
 ///
 /// # Errors
-/// When the operator is not defined on such operands.
+/// If the operator is not defined for the operands.
 pub fn insert(graph: &mut Graph, root: Value, word: &str, op: Op, operands: &[Value]) -> Result<Value, Skip> {
     let operands: Vec<Option<Value>> = operands.iter().copied().map(Some).collect();
     let place = graph.beside(root.node, word);
     Ok(Value { node: graph.insert(place, op, &operands)?, result: 0 })
 }
 
-/// Inserts a constant of one element beside the root.
+/// Inserts a constant of one element before the root.
 ///
 /// # Errors
-/// When the type is no float type that tensors can be cast to.
+/// If the type is not a float type to which tensors can be cast.
 pub fn number(graph: &mut Graph, root: Value, word: &str, element: ElementType, value: f64) -> Result<Value, Skip> {
     insert(graph, root, word, Op::Constant(scalar_tensor(element, &[], value)?), &[])
 }
 
-/// Inserts a constant vector of integers beside the root.
+/// Inserts a constant vector of integers before the root.
 ///
 /// # Errors
 /// None.
@@ -37,32 +37,32 @@ pub fn number_list(graph: &mut Graph, root: Value, word: &str, numbers: &[i64]) 
     insert(graph, root, word, Op::Constant(Tensor::indices(numbers)), &[])
 }
 
-/// A tensor of one float, rounded to its type, in memory.
+/// Returns a tensor of one float in memory, rounded to its type.
 ///
 /// # Errors
-/// When the type is no float type that tensors can be cast to.
+/// If the type is not a float type to which tensors can be cast.
 pub fn scalar_tensor(element: ElementType, dims: &[u64], value: f64) -> Result<Tensor, Skip> {
     let wide = Tensor::from_bytes(ElementType::F64, dims, value.to_le_bytes().to_vec())?;
     in_memory(&wide.cast(element)?)
 }
 
-/// The tensor with its elements computed; for those known to be small.
+/// Returns a tensor with its elements in memory; only for small tensors.
 ///
 /// # Errors
-/// When a file cannot be read.
+/// If a file cannot be read.
 pub fn in_memory(tensor: &Tensor) -> Result<Tensor, Skip> {
     Ok(Tensor::from_bytes(tensor.element(), tensor.dims(), tensor.to_bytes()?)?)
 }
 
-/// A Cast to that type.
+/// Returns a Cast to a type.
 pub fn cast(to: ElementType) -> Op {
     Op::Cast { to, saturate: true, round_mode: CastRounding::Up }
 }
 
-/// Puts an operator in the place of the root.
+/// Replaces the root with an operator.
 ///
 /// # Errors
-/// When the operator is not defined on such operands.
+/// If the operator is not defined for the operands.
 pub fn become_op(
     graph: &mut Graph,
     root: Value,
@@ -77,10 +77,10 @@ pub fn become_op(
     Ok(note.into())
 }
 
-/// Puts an operator of several results in the place of values, one each.
+/// Replaces several values with the results of one operator.
 ///
 /// # Errors
-/// When the operator is not defined on such operands.
+/// If the operator is not defined for the operands.
 pub fn become_results(
     graph: &mut Graph,
     roots: &[Value],
@@ -93,7 +93,7 @@ pub fn become_results(
     let place = Place { results, ..graph.beside(first.node, "new") };
     let node = graph.insert(place, op, operands)?;
     let results: Vec<Value> = graph.results(node).collect();
-    // The first comes last: the node keeps its label.
+    // The first is replaced last, so that the node keeps its label.
     for (root, new) in roots.iter().zip(results).rev() {
         let fact = known_of_either(graph.fact(*root), graph.fact(new));
         graph.set_fact(new, fact);
@@ -102,44 +102,44 @@ pub fn become_results(
     Ok(note.into())
 }
 
-/// What is known of a value of which both facts are true; the spelling of sizes is that of the first.
+/// Returns the fact that combines two facts about one value. Sizes are spelled as in the first.
 pub(crate) fn known_of_either(first: &Fact, second: &Fact) -> Fact {
     let ty = first.ty.and(&second.ty).unwrap_or_else(|| first.ty.clone());
     Fact { ty, elements: first.elements.clone().or_else(|| second.elements.clone()) }
 }
 
-/// The element type of a value.
+/// Returns the element type of a value.
 ///
 /// # Errors
-/// When it is not known.
+/// If it is unknown.
 pub fn element(graph: &Graph, value: Value) -> Result<ElementType, Skip> {
-    let unknown = || Skip::rejected(format!("the element type of {} is not known", graph.operand_text(value)));
+    let unknown = || Skip::rejected(format!("the element type of {} is unknown", graph.operand_text(value)));
     graph.fact(value).element().ok_or_else(unknown)
 }
 
-/// Why a rule that needs the rank, the shape or the size of a value does not apply: it is not known, though perhaps
+/// Returns why a rule that needs `what` of a value, such as its rank, does not apply: it is unknown, even if it is
 /// declared.
 pub(crate) fn unknown(graph: &Graph, what: &str, value: Value) -> Skip {
     let name = graph.operand_text(value);
     Skip::rejected(match graph.declared(value) {
         Some(declared) => {
-            format!("the {what} of {name} is not known: the file declares {declared}, which nothing proves")
+            format!("the {what} of {name} is unknown: the file declares {declared}, which is not proven")
         }
-        None => format!("the {what} of {name} is not known"),
+        None => format!("the {what} of {name} is unknown"),
     })
 }
 
-/// Whether `root` is a result of the graph that `value` cannot stand for: an input, a tensor or another result.
-/// Runtimes ask for a node between those.
+/// Whether `root` is a result of the graph that `value` cannot replace, because `value` is an input, a tensor or
+/// another result. Runtimes require a node between them.
 pub fn needs_node_between(graph: &Graph, root: Value, value: Value) -> bool {
     graph.is_output(root) && (graph.kind(value).is_source() || graph.is_output(value))
 }
 
-/// Puts a value that is there already in the place of the root, or an identity of it where there
-/// [must be a node](needs_node_between) between them.
+/// Replaces the root with an existing value, or with an Identity of it if a node [is needed](needs_node_between)
+/// between them.
 ///
 /// # Errors
-/// When the root is that identity.
+/// If the root is that Identity.
 pub fn become_value(graph: &mut Graph, root: Value, value: Value, note: impl Into<Cow<'static, str>>) -> Rewritten {
     if needs_node_between(graph, root, value) {
         if graph.kind(root) == OpKind::Identity {
@@ -147,7 +147,7 @@ pub fn become_value(graph: &mut Graph, root: Value, value: Value, note: impl Int
         }
         return become_op(graph, root, Op::Identity, &[value], note);
     }
-    // What is declared of a source is the caller's word, and so it is of a result of the graph.
+    // Facts about sources and results of the graph are declared by the caller and stay.
     if !graph.kind(value).is_source() && !graph.is_output(root) {
         let fact = known_of_either(graph.fact(value), graph.fact(root));
         graph.set_fact(value, fact);
@@ -156,10 +156,10 @@ pub fn become_value(graph: &mut Graph, root: Value, value: Value, note: impl Int
     Ok(note.into())
 }
 
-/// Fails where something else reads a value that a rewrite is to take away.
+/// Checks that a rewrite may remove a value that it uses.
 ///
 /// # Errors
-/// When it has several uses, or is a result of the graph.
+/// If the value has several uses, or is a result of the graph.
 pub fn expect_alone(graph: &Graph, value: Value) -> Result<(), Skip> {
     let name = || graph.operand_text(value);
     match graph.use_count(value) {
@@ -169,7 +169,7 @@ pub fn expect_alone(graph: &Graph, value: Value) -> Result<(), Skip> {
     }
 }
 
-/// Whether broadcasting `with` to `value` leaves the shape of `value` as it is, for every size of its axes.
+/// Whether broadcasting `value` with `with` keeps the shape of `value`, for all sizes.
 pub fn keeps_shape(graph: &Graph, value: Value, with: Value) -> bool {
     match (graph.shape(value), graph.shape(with)) {
         (_, Some([])) => true,

@@ -1,4 +1,4 @@
-//! Rules: a pattern, and what to put in its place.
+//! Rules: a pattern and its rewrite.
 
 use crate::pattern::{Found, Pattern};
 use netwright_ir::{Graph, InferError, NodeId, TensorError};
@@ -8,17 +8,17 @@ use std::fmt;
 /// Why a rule was not applied to a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Skip {
-    /// The node is not what the rule is about, or is already what the rule would make of it.
+    /// The node does not match, or already is what the rule would produce.
     NoMatch,
-    /// The rule nearly applied; what stood in the way, for people.
+    /// The rule nearly applied; the reason why it did not, for people.
     Rejected(Cow<'static, str>),
 }
 
-/// What was done to the node, for people; or why nothing was.
+/// A note on what was done to the node, for people, or why the rule was not applied.
 pub type Rewritten = Result<Cow<'static, str>, Skip>;
 
 impl Skip {
-    /// A near miss, with its reason.
+    /// Returns a near miss with its reason.
     pub fn rejected(reason: impl Into<Cow<'static, str>>) -> Self {
         Skip::Rejected(reason.into())
     }
@@ -38,26 +38,27 @@ impl From<TensorError> for Skip {
 
 type Rewrite = Box<dyn Fn(&mut Graph, &Found) -> Rewritten + Send + Sync>;
 
-/// A rewrite of what a pattern finds.
+/// A rule: a pattern, and a rewrite of its matches.
 ///
 /// Laws for the rewrite of a rule:
-/// 1. It computes the same function, for NaN, infinities and -0.0 too, or says in its docs how far it is off.
-/// 2. It takes away no value that is used elsewhere or is a result of the graph.
-/// 3. It depends on nothing but the graph, and leaves nothing to which the rule applies again.
-/// 4. It changes the graph only when it succeeds: nodes that it inserted before an error die, other changes stay.
+/// 1. It computes the same function, including NaN, infinities and -0.0, or documents how far it deviates.
+/// 2. It does not remove a value that has another use or is a result of the graph.
+/// 3. It depends only on the graph, and its result does not match the rule again.
+/// 4. It changes the graph only if it succeeds. After an error, nodes that it inserted are removed, but other changes
+///    are not undone.
 pub struct Rule {
     /// A verb phrase in kebab case.
     pub name: &'static str,
     /// One line: `a -> b`.
     pub summary: &'static str,
-    /// What it looks for.
+    /// The pattern that must match.
     pub pattern: Pattern,
-    /// What it does to what was found.
+    /// The function that rewrites a match.
     pub rewrite: Rewrite,
 }
 
 impl Rule {
-    /// A rule.
+    /// Creates a rule.
     pub fn new(
         name: &'static str,
         summary: &'static str,
@@ -67,10 +68,10 @@ impl Rule {
         Self { name, summary, pattern, rewrite: Box::new(rewrite) }
     }
 
-    /// Applies the rule at a node, in the first way in which it matches and is not skipped.
+    /// Applies the rule to the first match at a node that is not skipped.
     ///
     /// # Errors
-    /// When it does not apply; of several near misses the first.
+    /// If the rule does not apply; the first of several near misses.
     pub fn apply(&self, graph: &mut Graph, node: NodeId) -> Rewritten {
         if !self.pattern.may_match(graph.node(node).op().kind()) {
             return Err(Skip::NoMatch);

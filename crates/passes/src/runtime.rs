@@ -1,4 +1,4 @@
-//! What one runtime gains by: operators of ONNX Runtime's own domain, to and from the standard, and packed weights.
+//! Passes for one runtime: to and from operators of ONNX Runtime's own domain, and forms that it computes faster.
 
 pub(crate) mod contrib;
 mod fuse_bias_gelu;

@@ -1,4 +1,4 @@
-//! Sites: every attention, normalization and activation of a model, and what became of it.
+//! Sites: every attention, normalization and activation of a model, and whether it is fused.
 //!
 //! ```
 //! use netwright_ir::{Model, parse};
@@ -14,8 +14,7 @@
 //! let sites = sites(&model, &report, &Target::ONNX);
 //! assert_eq!(
 //!     sites.iter().map(ToString::to_string).collect::<Vec<_>>(),
-//!     ["activation     %y: not fused: swish begins at opset 24, and the model is of 21: \
-//!       fuse-swish tries only from there on"],
+//!     ["activation     %y: not fused: swish requires opset 24, but the model has opset 21"],
 //! );
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -27,17 +26,17 @@ use netwright_ir::{Graph, Model, Name, NodeId, Op, OpKind, Value, text};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// More operators between the parts of a site are not followed.
+/// The maximum number of operators between the parts of a site.
 const MOST_STEPS: usize = 8;
 
-/// What a site is.
+/// The kind of a site.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SiteKind {
-    /// Products of probabilities and values.
+    /// A softmax whose probabilities are multiplied with values.
     Attention,
-    /// A quotient by a deviation.
+    /// A value divided by its deviation or root mean square.
     Normalization,
-    /// A product with a gate of the operand itself.
+    /// A value multiplied by a function of itself.
     Activation,
 }
 
@@ -45,11 +44,11 @@ pub enum SiteKind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Site {
-    /// Which of them.
+    /// The kind of the site.
     pub kind: SiteKind,
-    /// The name of its result, or of the value that tells it.
+    /// The name of its result, or of the value by which it is recognized.
     pub name: Name,
-    /// The operator that it is, with its form for people; or why it is none.
+    /// The operator into which it is fused, with its form, or why it is not fused; for people.
     pub outcome: Result<String, String>,
 }
 
@@ -73,7 +72,7 @@ impl fmt::Display for Site {
     }
 }
 
-/// The sites of a model that was optimized for a target, in program order, and what the report says of them.
+/// Returns the sites of a model that was optimized for a target, in program order, with reasons from the report.
 pub fn sites(model: &Model, report: &Report, target: &Target) -> Vec<Site> {
     let mut declined: BTreeMap<(&str, &str), &str> = BTreeMap::new();
     for event in &report.declined {
@@ -84,7 +83,7 @@ pub fn sites(model: &Model, report: &Report, target: &Target) -> Vec<Site> {
     sites
 }
 
-/// How many sites of each kind are fused, of how many: `2 of 2 attentions, 5 of 5 normalizations are fused`.
+/// Returns how many sites of each kind are fused: `2 of 2 attentions, 5 of 5 normalizations are fused`.
 pub fn summary(sites: &[Site]) -> String {
     let mut counts: BTreeMap<SiteKind, (usize, usize)> = BTreeMap::new();
     for site in sites {
@@ -118,40 +117,36 @@ fn find(graph: &Graph, reasons: &Reasons, sites: &mut Vec<Site>) {
         } else if let Some((kind, operator, path)) = unfused(graph, id) {
             let mut names = path.iter().map(|value| graph.value_name(*value));
             let pass = reasons.former(operator);
-            let told = names.clone().find_map(|name| Some((name, *reasons.declined.get(&(pass, &**name))?)));
-            let name = told.map_or_else(|| names.next_back(), |(name, _)| Some(name));
+            let declined = names.clone().find_map(|name| Some((name, *reasons.declined.get(&(pass, &**name))?)));
+            let name = declined.map_or_else(|| names.next_back(), |(name, _)| Some(name));
             let name = name.unwrap_or_else(|| graph.value_name(value)).clone();
-            let reason = told.map_or_else(|| reasons.of(operator, pass), |(_, reason)| reason.to_owned());
+            let reason = declined.map_or_else(|| reasons.of(operator, pass), |(_, reason)| reason.to_owned());
             sites.push(Site { kind, name, outcome: Err(reason) });
         }
     }
 }
 
 impl Reasons<'_> {
-    /// The pass that forms an operator, by name; the first, where others move more into it.
+    /// Returns the name of the pass that forms an operator: the first, if others fold more into it.
     fn former(&self, operator: OpKind) -> &'static str {
         self.passes.iter().find(|pass| pass.forms == Some(operator)).map_or("", |pass| pass.name)
     }
 
-    /// Why no rule has tried.
+    /// Returns why no rule was tried.
     fn of(&self, operator: OpKind, pass: &str) -> String {
         let word = operator.word();
         let runs = |former: &Pass| former.name == pass && former.is_for(self.target, self.opset);
         if self.passes.iter().any(runs) {
-            format!("{pass} does not recognize its form, if it was not skipped")
+            format!("{pass} does not recognize its form, or was skipped")
         } else if self.opset < since(operator) {
-            format!(
-                "{word} begins at opset {}, and the model is of {}: {pass} tries only from there on",
-                since(operator),
-                self.opset
-            )
+            format!("{word} requires opset {}, but the model has opset {}", since(operator), self.opset)
         } else {
-            format!("{} has no {word} that is better than its parts", self.target.summary)
+            format!("{} has no kernel for {word}, or computes its parts better", self.target.summary)
         }
     }
 }
 
-/// What an operator stands for, and its form.
+/// Returns the kind of site that an operator is, and its form.
 fn fused(graph: &Graph, value: Value) -> Option<(SiteKind, String)> {
     let op = graph.op(value);
     let word = op.kind().word();
@@ -173,21 +168,21 @@ fn fused(graph: &Graph, value: Value) -> Option<(SiteKind, String)> {
         }
         Op::LayerNormalization { .. } | Op::RMSNormalization { .. } => (SiteKind::Normalization, word.to_owned()),
         Op::Gelu { .. } | Op::Swish { .. } => (SiteKind::Activation, word.to_owned()),
-        Op::Opaque(kept) if &*kept.domain == crate::runtime::contrib::DOMAIN => {
-            let kind = match &*kept.op_type {
+        Op::Opaque(opaque) if &*opaque.domain == crate::runtime::contrib::DOMAIN => {
+            let kind = match &*opaque.op_type {
                 name if name.ends_with("Attention") => SiteKind::Attention,
                 name if name.ends_with("Normalization") => SiteKind::Normalization,
                 name if name.ends_with("Gelu") => SiteKind::Activation,
                 _ => return None,
             };
-            (kind, format!("{}.{}", kept.domain, kept.op_type))
+            (kind, format!("{}.{}", opaque.domain, opaque.op_type))
         }
         _ => return None,
     })
 }
 
-/// The operator that a site might be, and the values from the one that tells it on, along which
-/// the rules that decline are rooted.
+/// Returns the operator that a site might be, and the values after the one by which it is recognized, which are the
+/// roots of rules that decline.
 fn unfused(graph: &Graph, id: NodeId) -> Option<(SiteKind, OpKind, Vec<Value>)> {
     let value = Value { node: id, result: 0 };
     let path = || {
@@ -206,7 +201,7 @@ fn unfused(graph: &Graph, id: NodeId) -> Option<(SiteKind, OpKind, Vec<Value>)> 
     };
     match graph.kind(value) {
         OpKind::Softmax | OpKind::ScaledSoftmax => {
-            let product = behind(graph, value, |next| graph.kind(next) == OpKind::MatMul)?;
+            let product = first_after(graph, value, |next| graph.kind(next) == OpKind::MatMul)?;
             Some((SiteKind::Attention, OpKind::Attention, vec![product]))
         }
         OpKind::Sqrt => {
@@ -248,14 +243,15 @@ fn unfused(graph: &Graph, id: NodeId) -> Option<(SiteKind, OpKind, Vec<Value>)> 
     }
 }
 
-/// The first value behind another that is wanted, through what moves or chooses elements.
-fn behind(graph: &Graph, value: Value, is_wanted: impl Fn(Value) -> bool) -> Option<Value> {
+/// Returns the first value after another that satisfies `is_match`, looking through operators that move or select
+/// elements.
+fn first_after(graph: &Graph, value: Value, is_match: impl Fn(Value) -> bool) -> Option<Value> {
     let mut open = vec![value];
     for _ in 0..MOST_STEPS {
         let users = graph.users(open.pop()?);
         for (user, at) in users {
             let next = Value { node: user, result: 0 };
-            if is_wanted(next) && at == 0 {
+            if is_match(next) && at == 0 {
                 return Some(next);
             }
             if graph.kind(next).moves_elements() || matches!(graph.kind(next), OpKind::Where | OpKind::Cast) {

@@ -1,4 +1,4 @@
-//! Targets: which form runs well where. A table of data; every field carries the measurement behind it.
+//! Targets: a table of which form runs well in which runtime. The docs of a field give the measurements.
 
 use crate::read::masks;
 use netwright_ir::{Graph, Op, OpKind, Value};
@@ -16,46 +16,48 @@ use std::str::FromStr;
 pub struct Target {
     /// The word on the command line.
     pub name: &'static str,
-    /// What it is.
+    /// The name of the runtime, for people.
     pub summary: &'static str,
-    /// What becomes of the scale of a softmax.
+    /// Where the scale of a softmax goes.
     ///
     /// Both runtimes fold a `Mul` by a constant that directly follows a `MatMul` into it (ONNX Runtime 1.32, tract
-    /// 0.23.9), so a folded projection is no faster there; it has a node less, in every attention, and costs nothing.
-    /// A file for any runtime keeps its weights as they were trained.
+    /// 0.23.9), so folding the scale into a projection is not faster there, but saves a node in every attention. The
+    /// `onnx` target never rewrites trained weights.
     pub scale: Scale,
-    /// A Gemm whose weight has at least so many elements is kept where a model has it, between two Reshapes; a smaller one
-    /// becomes MatMul and Add.
+    /// The minimum number of elements of a weight whose Gemm is kept between two Reshapes; a smaller one becomes MatMul
+    /// and Add.
     ///
-    /// ONNX Runtime 1.32, one row by weights of 768 x 3072: Gemm 17.6 ms, MatMul and Add 19.4 ms for 24 of them, since
-    /// the bias is added while it multiplies; the Reshapes take some microseconds. With many rows both are alike.
+    /// In ONNX Runtime 1.32, for one row and 24 weights of 768 x 3072, Gemm takes 17.6 ms, MatMul and Add 19.4 ms,
+    /// because Gemm adds the bias while it multiplies; the Reshapes take some microseconds. With many rows there is no
+    /// difference.
     pub keeps_gemm: Option<u64>,
-    /// Operators of ONNX that it lacks, or that it computes slower or otherwise than what they stand for.
+    /// Composite operators that the runtime lacks, or computes slower or less accurately than their parts.
     ///
-    /// tract 0.23.9 ignores the `alpha` of Swish; ONNX Runtime 1.32 has no kernel for it, and writes it out only outside of bodies.
+    /// tract 0.23.9 ignores the `alpha` of Swish. ONNX Runtime 1.32 has no kernel for Swish, and decomposes it only
+    /// outside of bodies.
     pub lacks: &'static [OpKind],
-    /// Which forms of Attention it runs.
+    /// The forms of Attention that the runtime runs.
     ///
-    /// ONNX Runtime 1.32 refuses an Attention whose batch or length is 0 ("must be greater than 0"), where products and
-    /// softmax give an empty result. A size that has only a name may be 0, so every model with Attention is meant for
-    /// sizes of 1 and more; `--skip fuse-attention` writes one that runs for 0.
+    /// ONNX Runtime 1.32 rejects an Attention whose batch or length is 0 ("must be greater than 0"), although products
+    /// and softmax give an empty result. A symbolic size may be 0, so every model with Attention is only valid for
+    /// sizes of at least 1; `--skip fuse-attention` writes one that runs for 0.
     ///
-    /// tract 0.23.9 attends on all cores, and computes all else on one. On one alone, exports of BERT-base (128 tokens) and
-    /// a step of GPT-2 (behind 511) take 255 ms and 58 ms; with the operator 248 ms and 50 ms, without it BERT-base takes
-    /// 231 ms. It stays, for all that decodes and for those who have several cores.
+    /// tract 0.23.9 computes Attention on all cores, and everything else on one. On one core, an export of BERT-base
+    /// (128 tokens) takes 255 ms, with the operator 248 ms, without it 231 ms; a step of GPT-2 after 511 tokens takes
+    /// 58 ms, with the operator 50 ms. We still emit it: decoding is faster with it, and so is prefill on several
+    /// cores.
     pub attention: AttentionKernel,
-    /// Whether it runs the operators of the domain `com.microsoft`.
+    /// Whether the runtime has the operators of the domain `com.microsoft`.
     pub contrib: bool,
     /// Whether passes form an operator only for element types for which ONNX Runtime's CPU provider has a kernel.
     ///
-    /// ONNX's Gelu takes f64, and ONNX Runtime 1.32 runs the operators that it stands for in f64, but not Gelu.
+    /// ONNX's Gelu supports f64. ONNX Runtime 1.32 runs its parts in f64, but not Gelu.
     pub asks_for_kernels: bool,
     /// Whether the opset of a model is raised [by default](crate::Options::for_target).
     ///
-    /// A file for any runtime keeps its opset: an older runtime may be the one that opens it.
+    /// The `onnx` target keeps the opset, because an older runtime may open the file.
     pub raises_opset: bool,
-    /// Operators that keep the opset of a model from being raised, since the target has no kernel for their newest
-    /// version.
+    /// Operators that prevent raising the opset of a model, because the target has no kernel for their newest version.
     ///
     /// ONNX Runtime 1.32 has kernels for these up to opset 21.
     pub keep_opset: &'static [OpKind],
@@ -65,35 +67,38 @@ pub struct Target {
     pub newest_opset: i64,
 }
 
-/// Which forms of ONNX's Attention a runtime runs.
+/// The forms of ONNX's Attention that a runtime runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[expect(clippy::struct_excessive_bools, reason = "a table of what a runtime does and does not")]
 pub struct AttentionKernel {
-    /// Whether it caps scores; tract 0.23.9 refuses to.
+    /// Whether it supports a softcap; tract 0.23.9 rejects it.
     pub softcap: bool,
-    /// Whether a row that is fully masked gives what the standard says: zeros for -inf and truth values, else the mean.
-    /// tract 0.23.9 gives NaN for -inf, takes no truth values, and leaves out blocks whose masks are less than -65503.
-    /// ONNX Runtime 1.32 gives zeros for a row of the least float too, where the standard says the mean.
+    /// Whether a row that is fully masked gives the result of the standard: zeros for -inf and truth values, else the
+    /// mean. tract 0.23.9 returns NaN for -inf, does not support truth values, and skips blocks whose masks are less
+    /// than -65503. ONNX Runtime 1.32 also returns zeros for a row of the lowest float, for which the standard
+    /// specifies the mean.
     pub masked_rows: bool,
-    /// Whether a mask need not have an axis for the queries; ONNX Runtime 1.32 and tract 0.23.9 refuse `[batch, 1, 1, key]`,
-    /// and so a model for any runtime has none.
+    /// Whether the queries' axis of a mask may be broadcast. ONNX Runtime 1.32 and tract 0.23.9 reject
+    /// `[batch, 1, 1, key]`, so the `onnx` target does not allow it either.
     pub broadcast_masks: bool,
-    /// Whether it gives scores, and takes lengths of keys; tract 0.23.9 does neither.
+    /// Whether it returns scores, and has an operand for the lengths of keys; tract 0.23.9 supports neither.
     pub scores_and_lengths: bool,
-    /// Whether scores of causal attention are those of the standard; ONNX Runtime 1.32 gives others.
+    /// Whether the scores of causal attention are those of the standard; those of ONNX Runtime 1.32 differ.
     pub causal_scores: bool,
-    /// Whether causal queries need not be as many as keys; tract 0.23.9 is wrong where they are not.
+    /// Whether the numbers of queries and keys may differ in causal attention; the results of tract 0.23.9 are then
+    /// wrong.
     pub causal_after_past: bool,
-    /// Whether it adds masks of `f32` to scores in `f32`, whatever the type of the queries; tract 0.23.9 does, and ONNX
-    /// Runtime 1.32 has a kernel only for masks of that type, to which it rounds the sums.
+    /// Whether it adds `f32` masks to scores in `f32` for all types of queries. tract 0.23.9 does. ONNX Runtime 1.32
+    /// only has kernels for masks of the type of the queries, to which it rounds the sums.
     pub wide_sums: bool,
-    /// Whether it has windows; ONNX Runtime 1.32 has no kernel for the operator of opset 25, which brought them.
+    /// Whether it supports windows; ONNX Runtime 1.32 has no kernel for the operator of opset 25, which introduced
+    /// them.
     pub windows: bool,
 }
 
 impl AttentionKernel {
-    /// All that the standard says.
+    /// Everything that the standard specifies.
     const STANDARD: AttentionKernel = AttentionKernel {
         softcap: true,
         masked_rows: true,
@@ -105,7 +110,7 @@ impl AttentionKernel {
         windows: true,
     };
 
-    /// Whether it runs the form of a node.
+    /// Whether the kernel runs the form of a node.
     pub(crate) fn runs(self, graph: &Graph, node: Value) -> bool {
         let Op::Attention { is_causal, left_window_size, right_window_size, softcap, .. } = *graph.op(node) else {
             return false;
@@ -133,8 +138,8 @@ impl AttentionKernel {
     }
 }
 
-/// The operators that stand for several, and are formed whatever the opset: it is raised for them, or they are written
-/// out at the end.
+/// The composite operators that are formed in any opset: the opset is raised for them, or they are decomposed at the
+/// end.
 pub(crate) const LOWERED: [OpKind; 6] = [
     OpKind::LayerNormalization,
     OpKind::Gelu,
@@ -144,7 +149,7 @@ pub(crate) const LOWERED: [OpKind; 6] = [
     OpKind::Swish,
 ];
 
-/// The operators of which ONNX Runtime 1.32 has kernels up to opset 21, or which it writes out as one of those.
+/// The operators for which ONNX Runtime 1.32 has kernels up to opset 21, or which it decomposes into one of those.
 const KEEP_OPSET: &[OpKind] = &[
     OpKind::Bernoulli,
     OpKind::GlobalLpPool,
@@ -157,23 +162,23 @@ const KEEP_OPSET: &[OpKind] = &[
     OpKind::RoiAlign,
 ];
 
-/// The opset from which on ONNX has an operator that stands for several; of others nothing is asked.
+/// Returns the first opset that has a composite operator. For other operators, every opset qualifies.
 pub(crate) fn since(kind: OpKind) -> i64 {
     Some(kind).filter(|kind| LOWERED.contains(kind)).and_then(OpKind::since).unwrap_or(i64::MIN)
 }
 
-/// Whether ONNX Runtime runs the operator in opsets before the one that brings it.
+/// Whether ONNX Runtime runs an operator in opsets before the one that introduces it.
 pub(crate) fn runs_early(kind: OpKind) -> bool {
     kind == OpKind::LayerNormalization
 }
 
-/// The opset that the operators of a graph and of the bodies in it ask for; `None` where one is not understood, which
-/// another opset may give another meaning, or has no kernel in another one.
+/// Returns the opset that the composite operators of a graph and its bodies require. `None` if the opset must stay: an
+/// unknown operator may have another meaning in another opset, and another may have no kernel there.
 pub(crate) fn wanted_opset(graph: &Graph, target: &Target) -> Option<i64> {
     let mut wanted = i64::MIN;
     for id in graph.schedule() {
         let op = graph.node(id).op();
-        let is_unknown = matches!(op, Op::Opaque(kept) if kept.domain.is_empty());
+        let is_unknown = matches!(op, Op::Opaque(opaque) if opaque.domain.is_empty());
         if is_unknown || target.keep_opset.contains(&op.kind()) {
             return None;
         }
@@ -187,17 +192,17 @@ pub(crate) fn wanted_opset(graph: &Graph, target: &Target) -> Option<i64> {
     Some(wanted)
 }
 
-/// Where the scale of a softmax goes.
+/// The operator that receives the scale of a softmax.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scale {
-    /// A `Mul` directly behind the matrix product.
+    /// A `Mul` directly after the matrix product.
     Mul,
-    /// The weight and the bias of the query projection, where there is one; else a `Mul`.
+    /// The weight and the bias of the query projection, if there is one; else a `Mul`.
     Projection,
 }
 
 impl Target {
-    /// Any runtime.
+    /// Any runtime that supports ONNX.
     pub const ONNX: Target = Target {
         name: "onnx",
         summary: "any runtime of ONNX",
@@ -211,7 +216,7 @@ impl Target {
         raises_opset: false,
         newest_opset: 23,
     };
-    /// tract.
+    /// The runtime tract.
     pub const TRACT: Target = Target {
         name: "tract",
         summary: "tract",
@@ -234,7 +239,7 @@ impl Target {
         raises_opset: true,
         newest_opset: 23,
     };
-    /// ONNX Runtime.
+    /// The runtime ONNX Runtime, on the CPU.
     pub const ORT: Target = Target {
         name: "ort",
         summary: "ONNX Runtime",
@@ -257,7 +262,7 @@ impl Target {
     /// Every target.
     pub const ALL: [Target; 3] = [Self::ONNX, Self::TRACT, Self::ORT];
 
-    /// Whether it runs that operator in that opset, and as well as what the operator stands for.
+    /// Whether the target runs an operator in an opset, and as well as the operator's parts.
     pub fn runs(&self, kind: OpKind, opset: i64) -> bool {
         opset >= since(kind) && !self.lacks.contains(&kind)
     }
@@ -275,9 +280,9 @@ impl fmt::Display for Target {
     }
 }
 
-/// A word that names no target.
+/// A word that is not the name of a target.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{word}` is no target; they are {}", Target::ALL.map(|target| target.name).join(", "))]
+#[error("`{word}` is not a target; choose from {}", Target::ALL.map(|target| target.name).join(", "))]
 pub struct UnknownTarget {
     /// The word.
     pub word: String,

@@ -1,11 +1,11 @@
-//! Large tensors that may be the same: told apart by their types, then by a few elements, and compared whole only
-//! where those agree. What is the only one of its type is not read.
+//! Finds equal large tensors. They are compared by their types, then by a sample of elements, and completely only if
+//! those agree. A tensor that is the only one of its type is not read.
 
 use crate::rewrite::SMALL;
 use netwright_ir::{Data, Graph, NodeId, Op, Tensor, TensorType};
 use std::collections::{HashMap, HashSet};
 
-/// The types of which there are several large tensors.
+/// Returns the types of which there are several large tensors.
 pub(crate) fn repeated(graph: &Graph, nodes: &[NodeId]) -> HashSet<TensorType> {
     let (mut once, mut twice) = (HashSet::new(), HashSet::new());
     let tensors = nodes.iter().filter_map(|node| graph.node(*node).op().tensor());
@@ -17,19 +17,19 @@ pub(crate) fn repeated(graph: &Graph, nodes: &[NodeId]) -> HashSet<TensorType> {
     twice
 }
 
-/// Whether it is large and its elements are there, as whole bytes.
+/// Whether a tensor is large and its elements are stored, as whole bytes.
 pub(crate) fn is_large(tensor: &Tensor) -> bool {
-    let is_there = matches!(tensor.data(), Data::File(_) | Data::Bytes(_));
-    is_there && tensor.len() >= SMALL && tensor.element().bits().is_multiple_of(8)
+    let is_stored = matches!(tensor.data(), Data::File(_) | Data::Bytes(_));
+    is_stored && tensor.len() >= SMALL && tensor.element().bits().is_multiple_of(8)
 }
 
-/// Whether it is large and has yet to be made of others.
-pub(crate) fn is_made(tensor: &Tensor) -> bool {
+/// Whether a tensor is large and its elements are computed by a recipe.
+pub(crate) fn is_recipe(tensor: &Tensor) -> bool {
     matches!(tensor.data(), Data::Recipe(_)) && tensor.len() >= SMALL
 }
 
-/// Gives large tensors that are the same, in the graph and in all bodies in it, the elements of the first of them: what
-/// is made of them is the same too then.
+/// Replaces the data of equal large tensors, in the graph and in all its bodies, with that of the first of them.
+/// Recipes of equal tensors then are equal, too.
 pub(crate) fn unify(graph: &mut Graph) {
     let mut first: HashMap<(TensorType, Vec<u8>), Vec<Tensor>> = HashMap::new();
     unify_in(graph, &mut first);
@@ -56,15 +56,15 @@ fn unify_in(graph: &mut Graph, first: &mut HashMap<(TensorType, Vec<u8>), Vec<Te
     }
 }
 
-/// A tensor is compared with so many others at most: each comparison may read both.
+/// The maximum number of others with which a tensor is compared: each comparison may read both.
 pub(crate) const MOST_COLLISIONS: usize = 4;
 
-/// The bytes of an element.
+/// Returns the size of an element in bytes.
 fn size(tensor: &Tensor) -> usize {
     tensor.element().bits() as usize / 8
 }
 
-/// Elements from the first to the last, evenly spaced; `None` where a file cannot be read.
+/// Returns a sample of evenly spaced elements, with the first and the last. `None` if a file cannot be read.
 pub(crate) fn sample(tensor: &Tensor) -> Option<Vec<u8>> {
     const STEPS: u64 = 4;
     let last = tensor.count().checked_sub(1)?;
@@ -72,14 +72,14 @@ pub(crate) fn sample(tensor: &Tensor) -> Option<Vec<u8>> {
     for step in 0..=STEPS {
         let mut element = [0; 16];
         let element = element.get_mut(..size(tensor))?;
-        // That the number of bits fits was checked when the tensor was made.
+        // The number of bits is a multiple of 8, see `is_large`.
         tensor.read(last * step / STEPS, element).ok()?;
         bytes.extend_from_slice(element);
     }
     Some(bytes)
 }
 
-/// Whether two tensors are the same bit by bit, as far as that is asked of large ones and files can be read.
+/// Whether two tensors are equal bit by bit. Large ones whose files cannot be read count as different.
 pub(crate) fn are_same(a: &Tensor, b: &Tensor) -> bool {
     a.is_same(b) || a.ty() == b.ty() && is_large(a) && is_large(b) && same_bytes(a, b) == Some(true)
 }

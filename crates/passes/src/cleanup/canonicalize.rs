@@ -9,14 +9,13 @@ mod layout;
 mod reshapes;
 mod transposes;
 
-/// Brings the graph into the form that later rules rely on; every step is exact.
+/// Brings the graph into the form that later rules expect; every step is exact.
 ///
-/// What changes nothing goes, where that holds for every size of every axis and for NaN and -0.0: an operand of 1 may
-/// widen the shape, and `x + 0`, `x * 0`, `x - x`, `x ^ 1` and `log(exp(x))` are no `x`. Nodes that move no element in
-/// memory are merged, as are casts that lose nothing.
+/// A node that changes nothing is removed, if that holds for all sizes, and for NaN and -0.0: a constant operand 1 may
+/// broadcast the other to a larger shape, and `x + 0`, `x * 0`, `x - x`, `x ^ 1` and `log(exp(x))` do not simplify
+/// exactly. Nodes that keep the order of elements are merged, and so are casts that lose nothing.
 pub fn canonicalize() -> Pass {
-    let summary =
-        "drop what changes nothing, merge transposes, reshapes and casts, divide by powers of two by multiplying";
+    let summary = "drop nodes without effect, merge transposes, reshapes and casts, turn divisions by powers of two into products";
     Pass::new("canonicalize", summary, Exactness::Bits)
         .rules(arithmetic::rules())
         .rules(casts::rules())

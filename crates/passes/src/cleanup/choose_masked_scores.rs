@@ -5,10 +5,10 @@ use crate::rewrite::{become_op, cast, element, insert, number};
 use crate::rule::{Rewritten, Skip};
 use netwright_ir::{Dim, ElementType, Graph, Op, OpKind, Tensor, Value};
 
-/// `x * m - c * (1 - m)` -> `where(m, x, -c)`, where `m` is shown to be of 0 and 1
+/// `x * m - c * (1 - m)` -> `where(m, x, -c)`, if every element of `m` is provably 0 or 1
 ///
-/// So GPT-2 and its kin masked scores before ONNX had Where; attention is recognized behind it. Where `x` is infinite or
-/// NaN, and `m` is 0, the result was NaN and is the number.
+/// GPT-2 and similar models masked scores in this way before ONNX had Where, which attention fusion recognizes. If `x`
+/// is infinite or NaN and `m` is 0, the result was NaN and becomes `-c`.
 pub fn choose_masked_scores() -> Pass {
     let summary = "x * m - c * (1 - m) -> where(m, x, -c)";
     Pass::new("choose-masked-scores", summary, Exactness::Numbers).at([OpKind::Sub, OpKind::Add], choose)
@@ -26,11 +26,14 @@ fn choose(graph: &mut Graph, root: Value) -> Rewritten {
         }
         let (Some(x), Some(y)) = (graph.operand(product.node, 0), graph.operand(product.node, 1)) else { continue };
         for (x, mask) in [(x, y), (y, x)] {
-            let Some(hidden) = rest_where_hidden(graph, rest, mask) else { continue };
+            let Some(hidden) = added_if_masked(graph, rest, mask) else { continue };
             let fill = if is_sum { hidden } else { -hidden };
             let is_whole = graph.shape(x).zip(graph.shape(root)).is_some_and(|(own, whole)| same_shape(own, whole));
             if !is_whole {
-                return Err(Skip::rejected(format!("{} widens what it masks", graph.operand_text(mask))));
+                return Err(Skip::rejected(format!(
+                    "{} broadcasts the masked value to a larger shape",
+                    graph.operand_text(mask)
+                )));
             }
             if graph.use_count(product) != 1 {
                 return Err(Skip::rejected(format!("{} has another use", graph.operand_text(product))));
@@ -44,14 +47,14 @@ fn choose(graph: &mut Graph, root: Value) -> Rewritten {
             };
             let condition = whole(graph, root, condition)?;
             let fill = number(graph, root, "masked", element, fill)?;
-            return become_op(graph, root, Op::Where, &[condition, x, fill], "as a choice");
+            return become_op(graph, root, Op::Where, &[condition, x, fill], "masks by a where");
         }
     }
     Err(Skip::NoMatch)
 }
 
-/// The condition with rows and columns that are shown to be those of the scores, where the sizes can be computed: a part
-/// of a table is only shown to be no larger than the table.
+/// Expands the condition to rows and columns that provably are those of the scores, if the sizes can be computed. For a
+/// slice of a table, inference only proves that it is no larger than the table.
 fn whole(graph: &mut Graph, root: Value, condition: Value) -> Result<Value, Skip> {
     let (Some([.., own_rows, own_columns]), Some([.., rows, columns])) = (graph.shape(condition), graph.shape(root))
     else {
@@ -61,14 +64,14 @@ fn whole(graph: &mut Graph, root: Value, condition: Value) -> Result<Value, Skip
     if is(own_rows, rows) && is(own_columns, columns) {
         return Ok(condition);
     }
-    let asked = [rows.clone(), columns.clone()];
-    let Some(sizes) = Sizes::of(graph).expression(&asked, true) else { return Ok(condition) };
+    let target = [rows.clone(), columns.clone()];
+    let Some(sizes) = Sizes::of(graph).expression(&target, true) else { return Ok(condition) };
     let sizes = sizes.insert(graph, root)?;
     insert(graph, root, "seen.whole", Op::Expand, &[condition, sizes])
 }
 
-/// What is added where the mask is 0, if nothing is where it is 1.
-fn rest_where_hidden(graph: &Graph, rest: Value, mask: Value) -> Option<f64> {
+/// Returns the number that `rest` adds at elements whose mask is 0, if it adds nothing at elements whose mask is 1.
+fn added_if_masked(graph: &Graph, rest: Value, mask: Value) -> Option<f64> {
     if let (Some(rest), Some(mask)) = (graph.tensor(rest), graph.tensor(mask)) {
         if rest.dims() != mask.dims() || mask.dims().is_empty() {
             return None;
@@ -82,10 +85,10 @@ fn rest_where_hidden(graph: &Graph, rest: Value, mask: Value) -> Option<f64> {
     (at_1 == 0.0 && at_0 != 0.0 && is_binary(graph, mask)).then_some(at_0)
 }
 
-/// Larger masks are not read.
+/// The maximum size of a constant mask, in bytes.
 const MOST_BYTES: u64 = 1 << 24;
 
-/// Expressions are looked through so far.
+/// The maximum depth of an expression that is read.
 const MOST_DEPTH: usize = 6;
 
 fn elements(mask: &Tensor) -> Option<Vec<f64>> {
@@ -95,7 +98,7 @@ fn elements(mask: &Tensor) -> Option<Vec<f64>> {
     numbers::elements(mask).ok()
 }
 
-/// A number that depends on the mask alone.
+/// A linear function of the mask: its results for masks 0 and 1.
 struct Line {
     at_0: f64,
     at_1: f64,
@@ -127,14 +130,14 @@ fn is_truth(graph: &Graph, value: Option<Value>) -> bool {
     value.is_some_and(|value| graph.fact(value).element() == Some(ElementType::Bool))
 }
 
-/// Whether every element is shown to be 0 or 1.
+/// Whether every element is provably 0 or 1.
 fn is_binary(graph: &Graph, mut value: Value) -> bool {
     for _ in 0..MOST_DEPTH {
         if let Some(tensor) = graph.tensor(value) {
             return elements(tensor).is_some_and(|all| all.iter().all(|one| *one == 0.0 || *one == 1.0));
         }
         let operand = graph.operand(value.node, 0);
-        // What is outside of a triangle is 0.
+        // Elements outside of a triangle are 0.
         let moves = graph.kind(value).moves_elements() || graph.kind(value) == OpKind::Trilu;
         match (graph.kind(value), operand) {
             (OpKind::Cast, inner) if is_truth(graph, inner) => return true,

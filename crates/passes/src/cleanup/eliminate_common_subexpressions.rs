@@ -7,19 +7,20 @@ use netwright_ir::{Data, Graph, NodeId, Op, TensorType, Value};
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// Merges nodes that compute the same from the same; the earliest in program order stays.
+/// Merges nodes with the same operator, attributes and operands; the first in program order stays.
 ///
-/// Tensors are the same by type and bits: -0.0 is not 0.0, and NaN is NaN of the same bits. Exporters write a weight that
-/// is tied once for every use, so trained tensors of 1 KiB and more are compared, whole where type and a few elements
-/// agree, and the first stays under its name. Smaller ones, such as zero biases, gain nothing by it and stay apart for
-/// those who look them up by name, as do tensors that have yet to be made. Small constants have no names to keep.
+/// Tensors are equal if their types and bits are: -0.0 differs from 0.0, and NaNs are compared by their bits. Exporters
+/// write a shared weight once for every use, so parameters of at least 1 KiB are compared, completely if type and a few
+/// elements agree, and the first keeps its name. Smaller parameters, such as zero biases, stay separate, because users
+/// look them up by name and little is gained; so do recipes. Small constants are merged, because their names do not
+/// matter.
 ///
-/// Inputs stay, what is drawn at random, and operators that are not understood, which may be.
+/// Inputs, random operators and opaque operators, which may be random, stay.
 pub fn eliminate_common_subexpressions() -> Pass {
-    let summary = "merge nodes that compute the same from the same";
+    let summary = "merge nodes with the same operator, attributes and operands";
     Pass::new("eliminate-common-subexpressions", summary, Exactness::Bits)
         .on_graph(eliminate)
-        // A node that several read is one that other passes leave.
+        // Other passes leave a node that has several uses.
         .after(&["narrow-broadcasts", "sink-transposes"])
         .in_stages(&[Stage::Optimize, Stage::Share])
 }
@@ -40,29 +41,29 @@ fn eliminate(graph: &mut Graph, log: &mut Log) {
         let earlier = alike.iter().find(|(other, its)| *its == key && same_op(graph, *other, node));
         match earlier {
             Some(&(earlier, _)) => merge(graph, log, earlier, node),
-            None if alike.len() < key.most_collisions() => alike.push((node, key)),
+            None if alike.len() < key.max_collisions() => alike.push((node, key)),
             None => {}
         }
     }
 }
 
-/// What tells a node from others of its operator and attributes.
+/// The part of a node that distinguishes it from others with the same operator and attributes.
 #[derive(PartialEq, Eq, Hash)]
 enum Key {
     Elements(Bytes),
-    /// Some elements of a large tensor.
+    /// A sample of the elements of a large tensor.
     Sample(Vec<u8>),
-    /// Offset of a range of a file.
+    /// The offset of a range of a file.
     File(u64),
     Operands(Vec<Option<Value>>),
 }
 
 impl Key {
-    /// Nodes with equal hashes that differ are compared with so many of each other at most.
-    fn most_collisions(&self) -> usize {
+    /// Returns the maximum number of different nodes with the same hash that are compared.
+    fn max_collisions(&self) -> usize {
         match self {
-            // Each comparison may read both.
-            Key::Sample(_) => 4,
+            // Each comparison may read both tensors.
+            Key::Sample(_) => weights::MOST_COLLISIONS,
             _ => 16,
         }
     }
@@ -90,11 +91,11 @@ fn key(graph: &Graph, node: NodeId, repeated: &HashSet<TensorType>) -> Option<Ke
     }
 }
 
-/// Whether two nodes of the same key compute the same.
+/// Whether two nodes with the same key compute the same.
 fn same_op(graph: &Graph, a: NodeId, b: NodeId) -> bool {
     let (left, right) = (graph.node(a), graph.node(b));
     let same = match (left.op(), right.op()) {
-        // Small ones have the same elements by their key, wherever those are.
+        // Small constants have the same elements, because their keys are equal.
         (Op::Constant(a), Op::Constant(b)) if a.len() <= SMALL => a.ty() == b.ty(),
         (Op::Constant(a), Op::Constant(b)) | (Op::Parameter(a), Op::Parameter(b)) => weights::are_same(a, b),
         (a, b) => a == b && a.attributes().iter().zip(b.attributes()).all(|((_, a), (_, b))| a.is_same(&b)),

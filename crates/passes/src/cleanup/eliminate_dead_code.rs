@@ -2,9 +2,9 @@ use crate::pass::{Exactness, Pass};
 use crate::pipeline::{Log, name_of};
 use netwright_ir::Graph;
 
-/// Removes what no output depends on.
+/// Removes nodes that no output depends on.
 ///
-/// Every pass is followed by such a removal; this one comes first, so that no rule takes a dead node for a use.
+/// The pipeline also removes them after every pass; this pass runs first, so that no rule takes a dead node for a use.
 pub fn eliminate_dead_code() -> Pass {
     let summary = "remove nodes that no output depends on";
     Pass::new("eliminate-dead-code", summary, Exactness::Bits).on_graph(eliminate)
@@ -18,7 +18,7 @@ fn eliminate(graph: &mut Graph, log: &mut Log) {
     graph.sweep();
     for (node, name) in nodes {
         if !graph.is_alive(node) {
-            // Nothing that is left reads it.
+            // It has no uses, so the proof of other rewrites is not affected.
             log.applied_in(graph, name, "no output depends on it");
         }
     }

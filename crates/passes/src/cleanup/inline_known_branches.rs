@@ -4,10 +4,10 @@ use netwright_ir::{Graph, NodeId, Op, Value};
 
 /// `if(true, a, b)` -> `a`
 ///
-/// Exporters leave a branch for each form that an input might have had. The branch that runs takes the place of the
-/// node; the other one goes.
+/// Exporters leave a branch for each form that an input could have had. The branch that runs replaces the node; the
+/// other one is removed.
 pub fn inline_known_branches() -> Pass {
-    let summary = "put the branch of a known condition in place of its `if`";
+    let summary = "replace an `if` whose condition is known with the branch that runs";
     Pass::new("inline-known-branches", summary, Exactness::Bits).on_graph(inline)
 }
 
@@ -39,7 +39,7 @@ fn known_condition(graph: &Graph, node: NodeId) -> Option<bool> {
 fn replace(graph: &mut Graph, node: NodeId, condition: bool) {
     let Op::If { then_branch, else_branch } = graph.node(node).op().clone() else { return };
     let operands = graph.operands(node);
-    // The condition, then what each branch captures.
+    // The operands are the condition, then the captures of each branch.
     let (then, other) = operands[1..].split_at(then_branch.captures().len().min(operands.len() - 1));
     let (branch, captured) = if condition { (then_branch, then) } else { (else_branch, other) };
     let outputs = graph.splice(node, &branch, captured);

@@ -5,14 +5,14 @@ use crate::rewrite::{become_op, keeps_shape};
 use crate::rule::Skip;
 use netwright_ir::{Dim, ElementType, Op, Shape};
 
-/// `reduce_mean(x) * n` -> `reduce_sum(x)`, of `n` elements
+/// `reduce_mean(x) * n` -> `reduce_sum(x)`, for a mean of `n` elements
 ///
-/// Exporters make the unbiased variance of a mean: `mean * n / (n - 1)`. The sum is what the mean was divided from: one
-/// rounding less, and none where `n` is a power of two, but for numbers so small that the mean lost digits. `f16`
-/// declines, where a sum may be out of range that no mean is.
+/// Exporters compute the unbiased variance from a mean, `mean * n / (n - 1)`. The sum has one rounding less. If `n` is
+/// a power of two, the result is the same, except for subnormal means. The pass declines for `f16`, in which a sum may
+/// overflow although the mean does not.
 pub fn merge_mean_factor() -> Pass {
     let (x, axes, n) = (any("x"), any("axes"), scalar("n"));
-    let summary = "reduce_mean(x) * n -> reduce_sum(x), of n elements";
+    let summary = "reduce_mean(x) * n -> reduce_sum(x), for a mean of n elements";
     let pattern = mul(reduce_mean(x, axes).single_use(), n);
     Pass::new("merge-mean-factor", summary, Exactness::Rounding).matching(pattern, move |graph, found| {
         let root = found.root();

@@ -4,25 +4,28 @@ use crate::rewrite::{become_op, become_value, insert};
 use crate::rule::{Rule, Skip};
 use netwright_ir::{ElementType, Graph, NodeId, Op, OpKind, Place, Tensor, Value};
 
-/// Takes sequences apart whose elements are known, which exporters build to split and join tensors.
+/// Removes sequences whose elements are known, which exporters build to split and concatenate tensors.
 ///
-/// An index that is out of range stays as it is, and so does a split of which the model does not say how many parts it
-/// makes: what fails when the model runs goes on failing.
+/// A sequence stays if an index is out of range, or if the number of parts of a split is unknown, so that a model that
+/// fails at run time still does.
 pub fn resolve_sequences() -> Pass {
-    let summary = "split, gather and concatenate tensors without a sequence between";
+    let summary = "split, gather and concatenate tensors without building a sequence";
     let rules = [take_element(), gather_part(), split_at_once(), concatenate(), count_elements()];
     Pass::new("resolve-sequences", summary, Exactness::Bits).rules(rules)
 }
 
-/// What makes the sequence that is the first operand of the node.
+/// Returns the node that computes the first operand, a sequence, if it is of that kind.
 fn sequence(graph: &Graph, node: NodeId, kind: OpKind) -> Option<NodeId> {
     graph.operand(node, 0).filter(|sequence| graph.kind(*sequence) == kind).map(|sequence| sequence.node)
 }
 
-/// The place of the element that a node takes of so many.
+/// Returns the index of the element that a SequenceAt selects, among `count` elements.
+///
+/// # Errors
+/// If the index is unknown or out of range.
 fn position(graph: &Graph, node: NodeId, count: usize) -> Result<usize, Skip> {
     let index = graph.operand(node, 1).and_then(|index| graph.fact(index).known_elements());
-    let Some([index]) = index.as_deref() else { return Err(Skip::rejected("the index is not known")) };
+    let Some([index]) = index.as_deref() else { return Err(Skip::rejected("the index is unknown")) };
     let size = i64::try_from(count).unwrap_or(i64::MAX);
     let at = if *index < 0 { index.saturating_add(size) } else { *index };
     let at = usize::try_from(at).ok().filter(|at| *at < count);
@@ -36,11 +39,11 @@ fn take_element() -> Rule {
         let sequence = sequence(graph, node, OpKind::SequenceConstruct).ok_or(Skip::NoMatch)?;
         let elements = graph.operands(sequence);
         let element = elements[position(graph, node, elements.len())?].ok_or(Skip::NoMatch)?;
-        become_value(graph, found.root(), element, "taken without the sequence")
+        become_value(graph, found.root(), element, "selected without building the sequence")
     })
 }
 
-/// The index may be any, and fails for both alike where it is out of range.
+/// Sound for every index: if it is out of range, both forms fail.
 fn gather_part() -> Rule {
     let summary = "sequence_at(split_to_sequence(x), i) -> gather(x, i), for parts of size 1";
     Rule::new("gather-part", summary, op(OpKind::SequenceAt), |graph, found| {
@@ -60,11 +63,11 @@ fn gather_part() -> Rule {
                 insert(graph, root, "index", Op::Unsqueeze, &[index, axes])?
             }
         };
-        become_op(graph, root, Op::Gather { axis }, &[x, index], "gathered without the sequence")
+        become_op(graph, root, Op::Gather { axis }, &[x, index], "gathered without building the sequence")
     })
 }
 
-/// Sound where all that reads the sequence takes elements that are there; the sizes go on being checked.
+/// Sound if all users of the sequence select elements that exist; Split still checks the sizes.
 fn split_at_once() -> Rule {
     let summary = "sequence_at(split_to_sequence(x, sizes), 1), … -> the results of split(x, sizes)";
     Rule::new("split-at-once", summary, op(OpKind::SplitToSequence), |graph, found| {
@@ -80,7 +83,7 @@ fn split_at_once() -> Rule {
         if users.iter().any(|&(user, _)| graph.node(user).op().kind() != OpKind::SequenceAt)
             || graph.is_output(sequence)
         {
-            return Err(Skip::rejected("it is used as a sequence"));
+            return Err(Skip::rejected("it has a use as a whole sequence"));
         }
         let positions = users.into_iter().map(|(user, _)| Ok((user, position(graph, user, parts.count)?)));
         let positions: Vec<_> = positions.collect::<Result<_, Skip>>()?;
@@ -96,28 +99,29 @@ fn split_at_once() -> Rule {
         for (user, at) in positions {
             become_value(graph, Value { node: user, result: 0 }, results[at], "")?;
         }
-        Ok("split without the sequence".into())
+        Ok("split without building the sequence".into())
     })
 }
 
-/// The parts of a tensor.
+/// The parts into which a tensor is split.
 struct Parts {
     count: usize,
     sizes: Sizes,
 }
 
 enum Sizes {
-    /// As `split` wants them.
+    /// A value that Split can take as its operand.
     Operand(Value),
     Known(Vec<i64>),
 }
 
-/// A node has at most so many results.
+/// The maximum number of results of a Split that is inserted.
 const MOST_PARTS: i64 = 1024;
 
-/// Parts of the sizes that are given: a vector of all, or that of each but the last; 1 where there are none.
+/// Returns the parts of a split. `split` is a vector of all sizes, or the size of each part but the last; the default
+/// is parts of size 1.
 fn parts(graph: &Graph, x: Value, split: Option<Value>, axis: i64) -> Result<Parts, Skip> {
-    let unknown = || Skip::rejected("the number of parts is not known");
+    let unknown = || Skip::rejected("the number of parts is unknown");
     let known = |split: Value| graph.fact(split).known_elements().ok_or_else(unknown);
     if let Some(split) = split
         && let [count] = graph.shape(split).ok_or_else(unknown)?
@@ -133,13 +137,13 @@ fn parts(graph: &Graph, x: Value, split: Option<Value>, axis: i64) -> Result<Par
     let &[size @ 1..=i64::MAX] = &size[..] else { return Err(unknown()) };
     let count = whole.div_euclid(size) + i64::from(whole % size > 0);
     if count > MOST_PARTS {
-        return Err(Skip::rejected(format!("it has {count} parts")));
+        return Err(Skip::rejected(format!("it has {count} parts, more than {MOST_PARTS}")));
     }
     let sizes: Vec<i64> = (0..count).map(|at| size.min(whole - at * size)).collect();
     Ok(Parts { count: sizes.len(), sizes: Sizes::Known(sizes) })
 }
 
-/// The size of an axis, where it is a number.
+/// Returns the size of an axis, if it is known.
 fn length(graph: &Graph, x: Value, axis: i64) -> Option<i64> {
     let shape = graph.shape(x)?;
     let rank = i64::try_from(shape.len()).ok()?;
@@ -160,11 +164,11 @@ fn concatenate() -> Rule {
                 *element = insert(graph, root, "part", Op::Unsqueeze, &[*element, axes])?;
             }
         }
-        become_op(graph, root, Op::Concat { axis }, &elements, "concatenated without the sequence")
+        become_op(graph, root, Op::Concat { axis }, &elements, "concatenated without building the sequence")
     })
 }
 
-/// Parts whose sizes are all given may not add up, which is an error that must stay.
+/// Declines if the sizes of all parts are given: they may not add up, which is an error that must stay.
 fn count_elements() -> Rule {
     let summary = "sequence_length of a sequence whose elements are known -> a constant";
     Rule::new("count-elements", summary, op(OpKind::SequenceLength), |graph, found| {

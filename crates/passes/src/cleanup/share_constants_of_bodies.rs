@@ -1,17 +1,17 @@
 use crate::pass::{Exactness, Pass, Stage};
 use crate::pipeline::Log;
 use crate::rewrite::insert;
-use crate::weights::{MOST_COLLISIONS, are_same, is_large, is_made, sample, unify};
+use crate::weights::{MOST_COLLISIONS, are_same, is_large, is_recipe, sample, unify};
 use netwright_ir::{Graph, NodeId, Op, Tensor, TensorType, Value};
 use std::collections::{HashMap, HashSet};
 
-/// `if c { f(w) } else { g(w) }` -> `f` and `g` of one `w` outside
+/// `if c { f(w) } else { g(w) }` -> `f` and `g` that capture one `w`
 ///
-/// A decoder that was merged of one for the first token and one for those with a cache holds all weights twice. Equal
-/// bit by bit, the larger ones stand once in the graph around the bodies, and the bodies capture them. It comes last: in
-/// a body, what is captured is not known.
+/// A decoder that is merged from one for the first token and one with a cache holds all weights twice. Large tensors
+/// that are equal bit by bit move to the graph around the bodies, which capture them. The pass runs last, because rules
+/// do not see the elements of captures.
 pub fn share_constants_of_bodies() -> Pass {
-    let summary = "keep tensors that are equal in several bodies once, in the graph around them";
+    let summary = "move tensors that are equal in several bodies to the graph around them";
     Pass::new("share-constants-of-bodies", summary, Exactness::Bits)
         .on_graph(share)
         .in_stages(&[Stage::Share])
@@ -19,9 +19,9 @@ pub fn share_constants_of_bodies() -> Pass {
 }
 
 /// A large tensor, in this graph or in a body of a node.
-struct Found {
+struct Located {
     tensor: Tensor,
-    /// The node, which body of it, and the value there; `None` for a value of this graph.
+    /// The node and the index of the body; `None` for a value of this graph.
     body: Option<(NodeId, usize)>,
     value: Value,
 }
@@ -32,7 +32,7 @@ fn share(graph: &mut Graph, log: &mut Log) {
     }
     let mut captured: HashMap<NodeId, Vec<(usize, Value, Value)>> = HashMap::new();
     for group in groups(graph) {
-        let in_bodies: Vec<&Found> = group.iter().filter(|found| found.body.is_some()).collect();
+        let in_bodies: Vec<&Located> = group.iter().filter(|found| found.body.is_some()).collect();
         let Some(first) = in_bodies.first().filter(|_| group.len() > 1) else { continue };
         if !log.may_apply() {
             break;
@@ -45,7 +45,7 @@ fn share(graph: &mut Graph, log: &mut Log) {
             }
         }
         let count = in_bodies.len();
-        log.applied(graph.value_name(outer).clone(), format!("stands in place of {count} in bodies"));
+        log.applied(graph.value_name(outer).clone(), format!("replaces {count} tensors in bodies"));
     }
     for node in graph.schedule() {
         if let Some(captured) = captured.get(&node) {
@@ -54,45 +54,45 @@ fn share(graph: &mut Graph, log: &mut Log) {
     }
 }
 
-/// A tensor of a body, in the graph around it.
-fn hoisted(graph: &mut Graph, found: &Found) -> Option<Value> {
+/// Inserts a tensor of a body into the graph around it.
+fn hoisted(graph: &mut Graph, found: &Located) -> Option<Value> {
     let root = Value { node: found.body?.0, result: 0 };
     insert(graph, root, "shared", Op::Parameter(found.tensor.clone()), &[]).ok()
 }
 
-/// The large tensors of the graph and of the bodies in it, those that are equal together.
-fn groups(graph: &Graph) -> Vec<Vec<Found>> {
+/// Returns the large tensors of the graph and of its bodies, in groups of equal ones.
+fn groups(graph: &Graph) -> Vec<Vec<Located>> {
     let mut all = vec![];
     for node in graph.schedule() {
         let op = graph.node(node).op();
         if let Op::Parameter(tensor) | Op::Constant(tensor) = op {
-            all.push(Found { tensor: tensor.clone(), body: None, value: Value { node, result: 0 } });
+            all.push(Located { tensor: tensor.clone(), body: None, value: Value { node, result: 0 } });
         }
         for (place, body) in op.bodies().into_iter().enumerate() {
-            // In the order in which they are first read, which is that of a file's initializers.
+            // In the order of their first use, which is the order of initializers in a file.
             let mut seen = HashSet::new();
             let read = body.schedule().into_iter().flat_map(|reader| body.operands(reader)).flatten();
             for value in read.filter(|value| seen.insert(*value) && !body.is_output(*value)) {
                 if let Op::Parameter(tensor) | Op::Constant(tensor) = body.op(value) {
-                    all.push(Found { tensor: tensor.clone(), body: Some((node, place)), value });
+                    all.push(Located { tensor: tensor.clone(), body: Some((node, place)), value });
                 }
             }
         }
     }
-    all.retain(|found| is_large(&found.tensor) || is_made(&found.tensor));
-    // What is the only one of its type is not read.
+    all.retain(|found| is_large(&found.tensor) || is_recipe(&found.tensor));
+    // A tensor that is the only one of its type is not read.
     let mut types = HashMap::new();
     for found in &all {
         *types.entry(found.tensor.ty()).or_insert(0_usize) += 1;
     }
-    let mut groups: Vec<Vec<Found>> = vec![];
+    let mut groups: Vec<Vec<Located>> = vec![];
     let mut alike: HashMap<(TensorType, Vec<u8>), Vec<usize>> = HashMap::new();
     for found in all {
         if types.get(&found.tensor.ty()).is_none_or(|count| *count < 2) {
             continue;
         }
-        // What has yet to be made is told apart by what it is made of.
-        let sample = if is_made(&found.tensor) { Some(vec![]) } else { sample(&found.tensor) };
+        // Recipes are compared by their operands, not by elements.
+        let sample = if is_recipe(&found.tensor) { Some(vec![]) } else { sample(&found.tensor) };
         let Some(sample) = sample else { continue };
         let places = alike.entry((found.tensor.ty(), sample)).or_default();
         let same = |at: &&usize| groups[**at].first().is_some_and(|first| are_same(&first.tensor, &found.tensor));

@@ -4,17 +4,17 @@ use crate::rewrite::{become_op, become_value, insert};
 use crate::rule::{Rule, Skip};
 use netwright_ir::{Dim, ElementType, Op, OpKind};
 
-/// Truth values as they are: `cast(b) == 0` -> `not(b)`, `where(not(c), x, y)` -> `where(c, y, x)`
+/// Simplifies truth values: `cast(b) == 0` -> `not(b)`, `where(not(c), x, y)` -> `where(c, y, x)`
 ///
-/// Masks are made by comparing with 0 what was compared before, and turned around on their way to the Where that reads
-/// them. A `not` sinks through what moves elements alone, to where another one or a Where takes it away.
+/// Exporters compare masks with 0 that are already results of comparisons, and negate them before the Where that uses
+/// them. A `not` sinks through operators that only move elements, until another `not` or a Where absorbs it.
 pub fn simplify_logic() -> Pass {
-    let summary = "take away double negation, and negation before a where";
+    let summary = "remove double negation, and negation before a where";
     let rules = [compare_truth(), drop_double_negation(), exchange_choices(), sink_negation()];
     Pass::new("simplify-logic", summary, Exactness::Bits).rules(rules)
 }
 
-/// A truth value is 1 or 0 in every number type.
+/// Sound because a truth value is cast to 1 or 0 in every type.
 fn compare_truth() -> Rule {
     let (x, zero) = (any("x"), any("zero"));
     let summary = "cast(b) == 0 -> not(b)";
@@ -26,14 +26,14 @@ fn compare_truth() -> Rule {
         if !is_truth || !(integer || float) || !crate::rewrite::keeps_shape(graph, found[x], found[zero]) {
             return Err(Skip::NoMatch);
         }
-        become_op(graph, root, Op::Not, &[found[x]], "compares a truth value")
+        become_op(graph, root, Op::Not, &[found[x]], "negates instead of comparing with 0")
     })
 }
 
 fn drop_double_negation() -> Rule {
     let x = any("x");
     Rule::new("drop-double-negation", "not(not(x)) -> x", not(not(x)), move |graph, found| {
-        become_value(graph, found.root(), found[x], "dropped: negated twice")
+        become_value(graph, found.root(), found[x], "dropped: it negates twice")
     })
 }
 
@@ -41,11 +41,11 @@ fn exchange_choices() -> Rule {
     let (c, a, b) = (any("c"), any("a"), any("b"));
     let summary = "where(not(c), a, b) -> where(c, b, a)";
     Rule::new("exchange-choices", summary, where_(not(c), a, b), move |graph, found| {
-        become_op(graph, found.root(), Op::Where, &[found[c], found[b], found[a]], "negation gone: exchanged")
+        become_op(graph, found.root(), Op::Where, &[found[c], found[b], found[a]], "exchanged instead of negating")
     })
 }
 
-/// Through an operator that moves elements, where that is the only one that reads it.
+/// Moves a `not` behind an Unsqueeze that is its only use.
 fn sink_negation() -> Rule {
     let summary = "unsqueeze(not(x)) -> not(unsqueeze(x))";
     Rule::new("sink-negation", summary, op(OpKind::Unsqueeze), |graph, found| {
@@ -58,6 +58,6 @@ fn sink_negation() -> Rule {
         }
         let x = graph.operand(negated.node, 0).ok_or(Skip::NoMatch)?;
         let moved = insert(graph, root, "moved", Op::Unsqueeze, &[x, axes])?;
-        become_op(graph, root, Op::Not, &[moved], "negates later")
+        become_op(graph, root, Op::Not, &[moved], "negates after the unsqueeze")
     })
 }

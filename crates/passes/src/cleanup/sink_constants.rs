@@ -3,11 +3,11 @@ use crate::pipeline::{Log, name_of};
 use crate::rewrite::SMALL;
 use netwright_ir::{Data, Graph, NodeId, Op, Tensor};
 
-/// Gives bodies a copy of the small constants that they capture, so that rules see what they are.
+/// Copies small constants into the bodies that capture them, so that rules see their elements.
 ///
-/// A constant is no node of the file's count, and 1 KiB at most; trained tensors stay where they are.
+/// A constant has at most 1 KiB, and becomes an initializer, not a node. Parameters stay.
 pub fn sink_constants() -> Pass {
-    let summary = "copy small constants into the bodies that read them";
+    let summary = "copy small constants into the bodies that capture them";
     Pass::new("sink-constants", summary, Exactness::Bits).on_graph(sink)
 }
 
@@ -37,7 +37,7 @@ fn sink(graph: &mut Graph, log: &mut Log) {
     }
 }
 
-/// The small constants among what the bodies of a node capture, in order.
+/// Returns, for each capture of the bodies of a node, its tensor if it is a small constant.
 fn known(graph: &Graph, node: NodeId) -> Vec<Option<Tensor>> {
     let captures: usize = graph.node(node).op().bodies().iter().map(|body| body.captures().len()).sum();
     let operands = graph.operands(node);

@@ -3,14 +3,14 @@ use crate::rewrite::{become_op, become_value, insert, number_list};
 use crate::rule::{Rewritten, Skip};
 use netwright_ir::{Dim, ElementType, Graph, Op, OpKind, Value};
 
-/// `einsum(a, b)` -> `matmul(a, b)` of operands that are transposed
+/// `einsum(a, b)` -> `matmul(a, b)` with transposed operands
 ///
-/// Each label of the result is one of both operands, which comes first, of the left one or of the right one; the others
-/// are summed over. So attention in Keras, whose products are equations, is recognized. Several labels that are summed
-/// over, or that the right operand alone has, are merged into one axis, where their sizes are known. The same numbers are
-/// multiplied; a runtime may sum them in another order.
+/// Each label of the result belongs to both operands, to the left or to the right one; the other labels are summed
+/// over. Attention fusion then recognizes attention from Keras, which writes products as equations. Several labels that
+/// are summed over, or that only the right operand has, are merged into one axis if their sizes are known. The same
+/// numbers are multiplied; a runtime may sum them in another order.
 pub fn write_einsum_as_matmul() -> Pass {
-    let summary = "einsum(a, b) -> matmul(a, b) of operands that are transposed";
+    let summary = "einsum(a, b) -> matmul(a, b) with transposed operands";
     Pass::new("write-einsum-as-matmul", summary, Exactness::Rounding).at([OpKind::Einsum], write)
 }
 
@@ -21,25 +21,27 @@ fn write(graph: &mut Graph, root: Value) -> Rewritten {
     let Op::Einsum { equation } = graph.op(root) else { return Err(Skip::NoMatch) };
     let text: Vec<u8> = equation.iter().copied().filter(|byte| *byte != b' ').collect();
     let operands: Vec<Value> = graph.operands(root.node).into_iter().flatten().collect();
-    let [a, b] = operands[..] else { return Err(Skip::rejected("it has not two operands")) };
+    let [a, b] = operands[..] else { return Err(Skip::rejected("the number of its operands is not 2")) };
     if !graph.fact(root).element().is_some_and(ElementType::is_float) {
-        return Err(Skip::rejected("its elements are not floats"));
+        return Err(Skip::rejected("its element type is not a float type"));
     }
-    let unread = || Skip::rejected(format!("its equation `{}` is not read", text.escape_ascii()));
-    let arrow = text.windows(2).position(|pair| pair == b"->").ok_or_else(unread)?;
-    let comma = text.iter().position(|byte| *byte == b',').filter(|at| *at < arrow).ok_or_else(unread)?;
+    let unsupported =
+        || Skip::rejected(format!("its equation `{}` is not of the form `ab,bc->ac`", text.escape_ascii()));
+    let arrow = text.windows(2).position(|pair| pair == b"->").ok_or_else(unsupported)?;
+    let comma = text.iter().position(|byte| *byte == b',').filter(|at| *at < arrow).ok_or_else(unsupported)?;
     let terms = [&text[..comma], &text[comma + 1..arrow], &text[arrow + 2..]];
     if terms.iter().any(|term| !is_plain(term)) {
-        return Err(unread());
+        return Err(unsupported());
     }
     let [first, second, result] = terms;
     for (x, term) in [(a, first), (b, second)] {
         if graph.fact(x).rank() != Some(term.len()) {
-            return Err(Skip::rejected(format!("the rank of {} is not known", graph.operand_text(x))));
+            let (name, rank) = (graph.operand_text(x), term.len());
+            return Err(Skip::rejected(format!("the rank of {name} is unknown, or is not {rank} as in the equation")));
         }
     }
     agree(graph, [(a, first), (b, second)])?;
-    // The operand whose own labels stand last in the result is the right one.
+    // The right operand is the one whose own labels are last in the result.
     let is_own = |label: &Label, own: &[u8], other: &[u8]| own.contains(label) && !other.contains(label);
     let swaps = result.last().is_some_and(|last| is_own(last, first, second));
     let ((a, first), (b, second)) = if swaps { ((b, second), (a, first)) } else { ((a, first), (b, second)) };
@@ -51,14 +53,14 @@ fn write(graph: &mut Graph, root: Value) -> Rewritten {
     if summed.iter().any(|label| !second.contains(label))
         || second.iter().any(|label| !first.contains(label) && !result.contains(label))
     {
-        return Err(Skip::rejected("a label is summed over that one operand alone has"));
+        return Err(Skip::rejected("it sums over a label that only one operand has"));
     }
     if summed.is_empty() || left.is_empty() || right.is_empty() {
-        return Err(Skip::rejected("it is no product of matrices"));
+        return Err(Skip::rejected("it is not a product of matrices"));
     }
-    // One matrix for all rows, or one row axis beside what both have.
+    // The left operand may have several row axes only if there are no batch axes.
     if left.len() > 1 && !both.is_empty() {
-        return Err(Skip::rejected("the left operand has several labels of its own beside those of both"));
+        return Err(Skip::rejected("the left operand has several labels of its own as well as shared ones"));
     }
     let known = |x: Value, term: &[u8], labels: &[Label]| {
         let sizes = labels.iter().map(|label| size(graph, x, term, *label).and_then(Dim::known));
@@ -67,7 +69,7 @@ fn write(graph: &mut Graph, root: Value) -> Rewritten {
     let (width, depth) = (known(b, second, &right), known(b, second, &summed));
     let is_merged = summed.len() > 1 || right.len() > 1;
     if is_merged && width.is_none() || summed.len() > 1 && depth.is_none() {
-        return Err(Skip::rejected("sizes that are merged are not known"));
+        return Err(Skip::rejected("the sizes of axes that would be merged are unknown"));
     }
     let (width, depth) = (width.unwrap_or_default(), depth.unwrap_or_default());
     let mut lhs = transposed(graph, root, (a, first), &[&both, &left, &summed])?;
@@ -83,9 +85,9 @@ fn write(graph: &mut Graph, root: Value) -> Rewritten {
         rhs = reshaped(graph, root, rhs, &target)?;
     }
     let order: Vec<Label> = [both, left, right.clone()].concat();
-    let perm = order_of(&order, result).ok_or_else(unread)?;
+    let perm = order_of(&order, result).ok_or_else(unsupported)?;
     let is_done = perm.iter().zip(0..).all(|(from, at)| *from == at);
-    let note = "as a product of matrices";
+    let note = "written as a product of matrices";
     if right.len() == 1 && is_done {
         return become_op(graph, root, Op::MatMul, &[lhs, rhs], note);
     }
@@ -100,7 +102,7 @@ fn write(graph: &mut Graph, root: Value) -> Rewritten {
     }
 }
 
-/// Letters, none of them twice.
+/// Whether a term consists of distinct letters.
 fn is_plain(term: &[u8]) -> bool {
     let is_new = |at: usize, label: &Label| !term[..at].contains(label);
     term.iter().enumerate().all(|(at, label)| label.is_ascii_alphabetic() && is_new(at, label))
@@ -110,19 +112,22 @@ fn size<'g>(graph: &'g Graph, x: Value, term: &[u8], label: Label) -> Option<&'g
     graph.shape(x)?.get(term.iter().position(|own| *own == label)?)
 }
 
-/// Fails where a label of both is not shown to be of one size: an axis of size 1 is repeated.
+/// Checks that labels of both operands have provably equal sizes: Einsum broadcasts an axis of size 1.
+///
+/// # Errors
+/// If the sizes of a label are not provably equal.
 fn agree(graph: &Graph, [(a, first), (b, second)]: [(Value, &[u8]); 2]) -> Result<(), Skip> {
     for label in first.iter().filter(|label| second.contains(label)) {
         let sizes = size(graph, a, first, *label).zip(size(graph, b, second, *label));
         if sizes.is_none_or(|(a, b)| a.same(b) != Some(true)) {
             let label = char::from(*label);
-            return Err(Skip::rejected(format!("nothing shows that `{label}` is of one size in both operands")));
+            return Err(Skip::rejected(format!("the sizes of `{label}` in both operands are not provably equal")));
         }
     }
     Ok(())
 }
 
-/// The order that makes labels stand as they do in another term.
+/// Returns the permutation that brings the labels of one term into the order of another.
 fn order_of(from: &[Label], to: &[Label]) -> Option<Vec<i64>> {
     let place = |label: &Label| from.iter().position(|own| own == label).and_then(|at| i64::try_from(at).ok());
     to.iter().map(place).collect()
@@ -144,5 +149,7 @@ fn reshaped(graph: &mut Graph, root: Value, x: Value, sizes: &[i64]) -> Result<V
 
 fn product(sizes: &[i64]) -> Result<i64, Skip> {
     let product = sizes.iter().try_fold(1_i64, |product, size| product.checked_mul(*size));
-    product.filter(|product| *product > 0).ok_or_else(|| Skip::rejected("an axis that is merged is empty or too large"))
+    product
+        .filter(|product| *product > 0)
+        .ok_or_else(|| Skip::rejected("an axis that would be merged is empty or too large"))
 }

@@ -5,13 +5,13 @@ use crate::rewrite::{SMALL, become_op};
 use crate::rule::{Rewritten, Skip};
 use netwright_ir::{ElementType, Graph, Op, OpKind, Shape, Value};
 
-/// Computes what operators make of constants, where the standard of floating-point numbers leaves one answer: no
-/// runtime then computes another, to the bit and to the sign of zero.
+/// Computes operators on constants, if the floating-point standard leaves only one answer, so that every runtime
+/// computes the same, down to the bit and the sign of zero.
 ///
-/// A runtime does it, behind [`Evaluate`](crate::Evaluate). Trained tensors stay, and so does what would make the file
-/// larger: a result is at most 1 KiB or no larger than the constants that it takes the place of.
+/// A runtime computes the result, through [`Evaluate`](crate::Evaluate). Parameters stay, and so does an operator whose
+/// result would make the file larger: a result is at most 1 KiB, or no larger than the constants that it replaces.
 ///
-/// Without a runtime it does nothing. A pass asks it 2,000 times at most.
+/// Without a runtime the pass does nothing. It calls the runtime at most 2,000 times.
 pub fn evaluate_constants(evaluator: Option<Evaluator>) -> Pass {
     let summary = "an exact operator on constants -> a constant";
     let budget = evaluator.map(Budget::new);
@@ -19,7 +19,7 @@ pub fn evaluate_constants(evaluator: Option<Evaluator>) -> Pass {
         .matching(any("x").into(), move |graph, found| evaluate(graph, found, budget.as_ref().ok_or(Skip::NoMatch)?))
 }
 
-/// Larger tensors are data.
+/// The maximum size of an operand, in bytes; a larger constant is data.
 const MOST_BYTES: u64 = 1 << 16;
 
 fn evaluate(graph: &mut Graph, found: &Found, budget: &Budget) -> Rewritten {
@@ -47,7 +47,7 @@ fn evaluate(graph: &mut Graph, found: &Found, budget: &Budget) -> Rewritten {
     let count = dims.iter().try_fold(1u64, |count, dim| count.checked_mul(*dim));
     let bytes = count.and_then(|count| ty.element.bytes(count)).ok_or(Skip::NoMatch)?;
     if bytes > freed.max(SMALL) {
-        return Err(Skip::rejected(format!("{bytes} bytes would take the place of {freed}")));
+        return Err(Skip::rejected(format!("a constant of {bytes} bytes would replace {freed} bytes")));
     }
     let result = budget.evaluate(op, &tensors).ok_or(Skip::NoMatch)?;
     if result.element() != ty.element || result.dims() != dims {
@@ -61,11 +61,11 @@ fn is_plain(element: ElementType) -> bool {
     matches!(element, E::F32 | E::F16 | E::F64 | E::I64 | E::I32 | E::Bool)
 }
 
-/// Whether the result is the same in every runtime: moved elements, comparisons, and the operations that IEEE 754
-/// rounds correctly. Integers that could overflow or be divided by zero are not.
+/// Whether the result is the same in every runtime: operators that move elements, comparisons, and the operations that
+/// IEEE 754 rounds correctly. Arithmetic on integers, which could overflow or divide by zero, is excluded.
 ///
-/// Not all operators of the classes of these are here: a wrong kernel of the runtime that computes them would get into
-/// the file, so there are only those that exporters do apply to constants.
+/// The list holds only operators that exporters apply to constants, not all of their classes, because a faulty kernel
+/// of the runtime would end up in the file.
 fn is_exact(graph: &Graph, root: Value) -> bool {
     let element = |value: Value| graph.fact(value).element();
     let first = graph.operand(root.node, 0).and_then(element);
@@ -96,7 +96,7 @@ fn is_exact(graph: &Graph, root: Value) -> bool {
             true
         }
         Op::Add | Op::Sub | Op::Mul | Op::Div | Op::Sqrt | Op::Reciprocal | Op::Neg | Op::Abs => is_float,
-        // To a float type, or to integers that hold every element.
+        // To a float type, or to an integer type that holds every element.
         Op::Cast { to: ElementType::F32 | ElementType::F64, .. } => first.is_some(),
         Op::Cast { to: ElementType::I64 | ElementType::I32, .. } => {
             matches!(first, Some(ElementType::Bool | ElementType::I32))

@@ -5,11 +5,12 @@ use crate::rule::{Rewritten, Skip};
 use crate::target::Scale;
 use netwright_ir::{ElementType, Graph, Op, OpKind, Tensor, Value};
 
-/// `batch_normalization(conv(x, W, b))` -> `conv(x, W * k, (b - mean) * k + shift)`, with `k = scale / sqrt(variance + e)`
+/// `batch_normalization(conv(x, W, b))` -> `conv(x, W * k, (b - mean) * k + shift)`, with `k = scale / sqrt(variance +
+/// e)`
 ///
-/// In inference, the statistics are known, and so is the factor of each channel, which can be part of the trained
-/// weights; of a ConvTranspose too. It is computed in f64 and rounded once, so that a weight is off by half a unit in its
-/// last place, as it is where the scale of attention is folded.
+/// In inference, the statistics are known, and so is the factor of each channel. It can be part of the trained weights,
+/// also those of a ConvTranspose. It is computed in f64 and rounded once, so the error of a weight is at most half a
+/// unit in its last place, as when the scale of attention is folded.
 pub fn fold_batch_normalization() -> Pass {
     let summary = "batch_normalization(conv(x, W, b)) -> conv(x, W * k, (b - mean) * k + shift)";
     Pass::new("fold-batch-normalization", summary, Exactness::Rounding)
@@ -17,7 +18,7 @@ pub fn fold_batch_normalization() -> Pass {
         .only_for(|target, _| target.scale == Scale::Projection)
 }
 
-/// Weights are computed in memory up to this size.
+/// The maximum size of a weight, which is computed in memory, in bytes.
 const MOST_BYTES: u64 = 64 << 20;
 
 fn fold(graph: &mut Graph, root: Value) -> Rewritten {
@@ -32,7 +33,7 @@ fn fold(graph: &mut Graph, root: Value) -> Rewritten {
     };
     expect_alone(graph, conv)?;
     if graph.node(root.node).result_count() > 1 {
-        return Err(Skip::rejected("its statistics are results"));
+        return Err(Skip::rejected("it returns its statistics"));
     }
     let weight = graph.operand(conv.node, 1).ok_or(Skip::NoMatch)?;
     let (dims, elements) = floats(graph, weight)?;
@@ -52,9 +53,9 @@ fn fold(graph: &mut Graph, root: Value) -> Rewritten {
     let factors: Vec<f64> =
         scale.iter().zip(variance).map(|(scale, variance)| scale / (variance + f64::from(epsilon)).sqrt()).collect();
     if factors.iter().any(|factor| !factor.is_finite()) {
-        return Err(Skip::rejected("a variance is not above 0"));
+        return Err(Skip::rejected("a variance is not positive"));
     }
-    // Which channel of the result each element of the weights belongs to.
+    // The channel of the result to which an element of the weights belongs.
     let kernel: usize = dims.iter().skip(2).product();
     let (first, second) = match dims.as_slice() {
         [first, second, ..] if kernel > 0 => (*first, *second),
@@ -82,7 +83,7 @@ fn fold(graph: &mut Graph, root: Value) -> Rewritten {
     let bias = Op::Parameter(Tensor::from_bytes(ElementType::F32, &[channels as u64], sums)?);
     let bias = insert(graph, root, "bias", bias, &[])?;
     let x = graph.operand(conv.node, 0).ok_or(Skip::NoMatch)?;
-    become_op(graph, root, graph.op(conv).clone(), &[x, weight, bias], "went into the weights of the convolution")
+    become_op(graph, root, graph.op(conv).clone(), &[x, weight, bias], "folded into the weights of the convolution")
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "rounded to nearest")]
@@ -90,14 +91,13 @@ fn narrow(number: f64) -> f32 {
     number as f32
 }
 
-/// The sizes and elements of a tensor that is known when the model is built.
+/// Returns the dims and elements of a parameter or constant.
 fn floats(graph: &Graph, value: Value) -> Result<(Vec<usize>, Vec<f64>), Skip> {
     let name = || graph.operand_text(value);
-    let tensor = graph
-        .tensor(value)
-        .ok_or_else(|| Skip::rejected(format!("{} is not known when the model is built", name())))?;
+    let tensor =
+        graph.tensor(value).ok_or_else(|| Skip::rejected(format!("{} is not a parameter or constant", name())))?;
     if tensor.element() != ElementType::F32 {
-        return Err(Skip::rejected(format!("{} is not f32", name())));
+        return Err(Skip::rejected(format!("the element type of {} is not f32", name())));
     }
     if tensor.len() > MOST_BYTES {
         return Err(Skip::rejected(format!("{} is larger than {} MiB", name(), MOST_BYTES >> 20)));

@@ -6,19 +6,19 @@ use crate::rewrite::{MOST_RECIPES, SMALL, become_op, element, in_memory, keeps_s
 use crate::rule::{Rewritten, Rule, Skip};
 use netwright_ir::{ElementType, Fact, Graph, Op, OpKind, Shape, Tensor, TensorError, Value};
 
-/// Computes what is known when the model is built: arithmetic on shapes, and layout, type and scale of tensors.
+/// Computes what is known at compile time: arithmetic on shapes, and the layout, type and scale of tensors.
 ///
-/// Large tensors are not computed but become recipes, evaluated while they are written, and stay where and what they
-/// are: a trained tensor remains one, under its name. None is copied: one with another use, such as an embedding that
-/// is also the output projection, stays tied. Small constants (1 KiB) may be copied.
+/// A large tensor becomes a recipe, which is evaluated while it is written; a parameter stays a parameter and keeps its
+/// name. Large tensors are not copied: one with another use, such as an embedding that is also the output projection,
+/// stays shared. Constants of up to 1 KiB may be copied.
 pub fn fold_constants() -> Pass {
-    let summary = "compute shapes, and the layout, type and scale of tensors, when the model is built";
+    let summary = "compute shapes, and the layout, type and scale of tensors, at compile time";
     Pass::new("fold-constants", summary, Exactness::Bits)
         .rules([fold_integers(), fold_transpose(), fold_cast(), fold_whole_number(), fold_cast_like(), fold_factor()])
         .rules([OpKind::Reshape, OpKind::Unsqueeze, OpKind::Squeeze].map(fold_shape))
 }
 
-/// What shape inference knows the elements of.
+/// Folds integers whose elements shape inference knows.
 fn fold_integers() -> Rule {
     Rule::new("fold-integers", "integers that are known -> a constant", any("x").into(), |graph, found: &Found| {
         let root = found.root();
@@ -28,15 +28,15 @@ fn fold_integers() -> Rule {
             return Err(Skip::NoMatch);
         }
         let tensor = integers(graph.fact(root))
-            .or_else(|| counted(graph, root))
-            .or_else(|| turned(graph, root))
+            .or_else(|| range(graph, root))
+            .or_else(|| flattened(graph, root))
             .ok_or(Skip::NoMatch)?;
         not_output(graph, root)?;
         become_op(graph, root, Op::Constant(tensor), &[], "computed")
     })
 }
 
-/// The tensor of which a fact knows every element.
+/// Returns the tensor of a fact that knows every element.
 fn integers(fact: &Fact) -> Option<Tensor> {
     let elements = fact.known_elements()?;
     let dims = fact.shape()?.known()?;
@@ -55,8 +55,8 @@ fn integers(fact: &Fact) -> Option<Tensor> {
     Tensor::from_bytes(fact.element()?, &dims, bytes?.concat()).ok()
 }
 
-/// The elements of a Range whose bounds were not known when it was read.
-fn counted(graph: &Graph, root: Value) -> Option<Tensor> {
+/// Returns the elements of a Range whose bounds became known only after the model was read.
+fn range(graph: &Graph, root: Value) -> Option<Tensor> {
     let operands = graph.operands(root.node);
     let known = || operands.iter().flatten().all(|bound| graph.tensor(*bound).is_some());
     if graph.kind(root) != OpKind::Range || !known() {
@@ -65,18 +65,18 @@ fn counted(graph: &Graph, root: Value) -> Option<Tensor> {
     integers(graph.infer(graph.op(root), &operands, 1).ok()?.facts.first()?)
 }
 
-/// A vector of the elements of a small matrix: exporters turn pads that they compute, a pair for each axis from the last
-/// to the first, into those before each axis and those after, which takes a Slice backward and a Transpose.
-fn turned(graph: &Graph, root: Value) -> Option<Tensor> {
+/// Returns the elements of a small matrix as a vector. Exporters compute pads as a pair for each axis from the last to
+/// the first, and rearrange them by a reversing Slice and a Transpose into the pads before each axis and those after.
+fn flattened(graph: &Graph, root: Value) -> Option<Tensor> {
     let operand = graph.operand(root.node, 0).filter(|_| graph.kind(root) == OpKind::Reshape)?;
     let rows = matrix(graph, operand, 0)?;
     (graph.fact(root).rank() == Some(1)).then(|| Tensor::indices(&rows.concat()))
 }
 
-/// More nodes do not turn a matrix.
+/// The maximum number of nodes that rearrange a matrix.
 const MOST_TURNS: usize = 4;
 
-/// The rows of a small matrix of known integers, by way of nodes that move its elements.
+/// Returns the rows of a small matrix of known integers, looking through nodes that move its elements.
 fn matrix(graph: &Graph, value: Value, depth: usize) -> Option<Vec<Vec<i64>>> {
     let ty = graph.fact(value).tensor_type().filter(|ty| ty.element == ElementType::I64)?;
     let dims = ty.shape.as_ref()?.known()?;
@@ -128,7 +128,7 @@ fn fold_transpose() -> Rule {
     })
 }
 
-/// Reshape, Unsqueeze and Squeeze keep the elements as they lie.
+/// Folds Reshape, Unsqueeze and Squeeze, which keep the order of the elements.
 fn fold_shape(kind: OpKind) -> Rule {
     Rule::new("fold-shape", "a tensor in another shape -> a tensor of that shape", op(kind), |graph, found| {
         let root = found.root();
@@ -138,7 +138,7 @@ fn fold_shape(kind: OpKind) -> Rule {
     })
 }
 
-/// Between float types, and never to a wider one, which would make the file larger.
+/// Folds casts between float types, but not of large tensors to a wider type, which would make the file larger.
 fn fold_cast() -> Rule {
     let w = known("w");
     Rule::new("fold-cast", "cast(w) -> w in that type", cast(w), move |graph, found| {
@@ -155,14 +155,14 @@ fn fold_cast() -> Rule {
     })
 }
 
-/// A number of a float type, as exporters write the bounds of a Range, that is an integer or a truth value.
+/// Folds casts of a whole number from a float type, in which exporters write the bounds of a Range.
 fn fold_whole_number() -> Rule {
     let c = scalar("c");
     let summary = "cast(c) -> c as an integer or a truth value, for a whole number";
     Rule::new("fold-whole-number", summary, cast(c), move |graph, found| {
         let root = found.root();
         let (&Op::Cast { to, .. }, number) = (graph.op(root), found.scalar(c)) else { return Err(Skip::NoMatch) };
-        // Larger ones have no digits behind the point, and no i32 holds them.
+        // Larger floats have no fraction, and do not fit in an i32.
         if number.fract() != 0.0 || number.abs() >= f64::from(i32::MAX) || graph.kind(found[c]) != OpKind::Constant {
             return Err(Skip::NoMatch);
         }
@@ -180,7 +180,7 @@ fn fold_whole_number() -> Rule {
     })
 }
 
-/// The type is known when the model is built.
+/// Replaces CastLike with Cast.
 fn fold_cast_like() -> Rule {
     let summary = "cast_like(x, y) -> cast(x) to the type of y";
     Rule::new("fold-cast-like", summary, op(OpKind::CastLike), |graph, found| {
@@ -190,11 +190,11 @@ fn fold_cast_like() -> Rule {
             return Err(Skip::NoMatch);
         };
         let to = element(graph, like)?;
-        become_op(graph, root, Op::Cast { to, saturate, round_mode }, &[x], "casts to the type that is known")
+        become_op(graph, root, Op::Cast { to, saturate, round_mode }, &[x], format!("casts to {to}"))
     })
 }
 
-/// Rounded as the operator rounds: once, to the tensor's type.
+/// Folds a constant factor. The product is rounded once to the tensor's type, as the operator does.
 fn fold_factor() -> Rule {
     let (w, c) = (known("w"), scalar("c"));
     Rule::new("fold-factor", "w * c -> a scaled w", mul(w, c), move |graph, found| {
@@ -204,18 +204,18 @@ fn fold_factor() -> Rule {
             return Err(Skip::NoMatch);
         }
         if graph.kind(found[w]) == OpKind::Constant && graph.kind(found[c]) == OpKind::Parameter {
-            return Err(Skip::rejected(format!("{} is trained", graph.operand_text(found[c]))));
+            return Err(Skip::rejected(format!("{} is a parameter", graph.operand_text(found[c]))));
         }
         fold(graph, found.root(), found[w], "scaled", |tensor| tensor.scaled(factor))
     })
 }
 
-/// Rules out a root that is a result of the graph: runtimes ask for a node there.
+/// Fails if the root is a result of the graph, because runtimes require a node there.
 fn not_output(graph: &Graph, root: Value) -> Result<(), Skip> {
     if graph.is_output(root) { Err(Skip::rejected("it is a result of the graph")) } else { Ok(()) }
 }
 
-/// Puts a tensor in the place of the root, which is that tensor changed.
+/// Replaces the root with a tensor that `change` computes from `of`.
 fn fold(
     graph: &mut Graph,
     root: Value,
@@ -228,7 +228,7 @@ fn fold(
     let name = graph.operand_text(of);
     let changed = change(old.tensor().ok_or(Skip::NoMatch)?)?;
     if changed.recipe_depth() > MOST_RECIPES {
-        return Err(Skip::rejected(format!("{name} was changed {MOST_RECIPES} times already")));
+        return Err(Skip::rejected(format!("{name} is already changed by {MOST_RECIPES} recipes, the maximum")));
     }
     let op = match old {
         Op::Constant(_) if changed.len() <= SMALL => Op::Constant(in_memory(&changed)?),
@@ -236,7 +236,7 @@ fn fold(
         _ => Op::Parameter(changed),
     };
     if graph.use_count(of) == 1 {
-        // In its place, so that a trained tensor keeps name and position.
+        // In its place, so that a parameter keeps its name and position.
         let fact = op.tensor().map(Tensor::fact).ok_or(Skip::NoMatch)?;
         graph.set_op(of.node, op);
         graph.set_fact(of, fact);

@@ -7,9 +7,10 @@ use netwright_ir::{ElementType, Op};
 
 /// `a * d / (sqrt(s / n) + e)` -> `(√n a) * d / (sqrt(s) + √n e)`
 ///
-/// The norm of "The Annotated Transformer", which divides by a deviation of n - 1 degrees of freedom plus epsilon and
-/// so is no layer normalization: both sides of the quotient are multiplied with the root of n, which the weight and
-/// epsilon take in while they are written. Weight, epsilon and quotient are each off by half a unit in the last place.
+/// The norm of "The Annotated Transformer" divides by a deviation with n - 1 degrees of freedom plus epsilon, so it is
+/// not a layer normalization. The pass multiplies both sides of the quotient by the square root of n, which is folded
+/// into the weight and epsilon. The error of weight, epsilon and quotient is at most half a unit in the last place
+/// each.
 pub fn fold_degrees_of_freedom() -> Pass {
     let (a, d, s, n, e) = (known("a"), any("d"), any("s"), scalar("n"), scalar("e"));
     let deviation = sqrt(div(s, n).single_use()).single_use();
@@ -27,7 +28,9 @@ pub fn fold_degrees_of_freedom() -> Pass {
             return Err(Skip::NoMatch);
         }
         if weight.recipe_depth() >= MOST_RECIPES {
-            return Err(Skip::rejected(format!("the weight was changed {MOST_RECIPES} times already")));
+            return Err(Skip::rejected(format!(
+                "the weight is already changed by {MOST_RECIPES} recipes, the maximum"
+            )));
         }
         #[expect(clippy::cast_possible_truncation, reason = "rounded to nearest, as the docs say")]
         let weight = weight.scaled(factor as f32)?;
@@ -41,7 +44,7 @@ pub fn fold_degrees_of_freedom() -> Pass {
             root,
             Op::Div,
             &[product, divisor],
-            format!("the divisor {} went into the weight", found.scalar(n)),
+            format!("folded the divisor {} into the weight", found.scalar(n)),
         )
     })
 }

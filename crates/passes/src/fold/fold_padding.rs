@@ -5,12 +5,12 @@ use crate::rule::{Rewritten, Skip};
 use netwright_ir::op::{AutoPad, PadMode};
 use netwright_ir::{Graph, Op, OpKind, Tensor, Value};
 
-/// `conv(pad(x))` -> `conv(x; pads)`, and so for pools
+/// `conv(pad(x))` -> `conv(x; pads)`, and likewise for pooling
 ///
-/// A convolution and a mean are padded with zeros, a maximum with minus infinity, or with zeros where nothing is less
-/// than 0. The same numbers are computed.
+/// A convolution and a mean are padded with zeros, a maximum with minus infinity, or with zeros if no element is
+/// negative. The same numbers are computed.
 pub fn fold_padding() -> Pass {
-    let summary = "conv(pad(x)) -> conv(x; pads), and so for pools";
+    let summary = "conv(pad(x)) -> conv(x; pads), and likewise for pooling";
     Pass::new("fold-padding", summary, Exactness::Numbers)
         .at([OpKind::Conv, OpKind::AveragePool, OpKind::MaxPool], fold)
 }
@@ -19,7 +19,7 @@ fn fold(graph: &mut Graph, root: Value) -> Rewritten {
     let padded = graph.operand(root.node, 0).ok_or(Skip::NoMatch)?;
     let Op::Pad { mode } = graph.op(padded) else { return Err(Skip::NoMatch) };
     if *mode != PadMode::Constant {
-        return Err(Skip::rejected("it is padded with elements, not with a number"));
+        return Err(Skip::rejected("the pad mode is not `constant`"));
     }
     let x = graph.operand(padded.node, 0).ok_or(Skip::NoMatch)?;
     let added = around(graph, padded, x)?;
@@ -27,7 +27,7 @@ fn fold(graph: &mut Graph, root: Value) -> Rewritten {
         Some(fill) => graph
             .tensor(fill)
             .and_then(Tensor::float)
-            .ok_or_else(|| Skip::rejected("it is padded with what is not known"))?,
+            .ok_or_else(|| Skip::rejected("the number that it is padded with is unknown"))?,
         None => 0.0,
     };
     let mut op = graph.op(root).clone();
@@ -41,7 +41,7 @@ fn fold(graph: &mut Graph, root: Value) -> Rewritten {
         Op::AveragePool { auto_pad, ceil_mode, count_include_pad, kernel_shape, pads, .. } => {
             fills_with_zeros()?;
             if !*count_include_pad && pads.iter().any(|pad| *pad != 0) {
-                return Err(Skip::rejected("its own padding does not count in the mean"));
+                return Err(Skip::rejected("the mean excludes its own padding"));
             }
             join(auto_pad, pads, &added)?;
             fits(*ceil_mode, kernel_shape, pads)?;
@@ -49,10 +49,10 @@ fn fold(graph: &mut Graph, root: Value) -> Rewritten {
         }
         Op::MaxPool { auto_pad, ceil_mode, kernel_shape, pads, .. } => {
             if fill != f64::NEG_INFINITY && !(fill == 0.0 && is_at_least_zero(graph, x)) {
-                return Err(Skip::rejected(format!("nothing shows that {fill} is less than what it is padded around")));
+                return Err(Skip::rejected(format!("the padding, {fill}, is not provably less than every element")));
             }
             if graph.results(root.node).nth(1).is_some_and(|places| graph.use_count(places) > 0) {
-                return Err(Skip::rejected("the places of the largest elements are read"));
+                return Err(Skip::rejected("its result `Indices` has a use"));
             }
             join(auto_pad, pads, &added)?;
             fits(*ceil_mode, kernel_shape, pads)?;
@@ -61,12 +61,12 @@ fn fold(graph: &mut Graph, root: Value) -> Rewritten {
     }
     let operands: Vec<Value> = graph.operands(root.node).into_iter().flatten().skip(1).collect();
     let operands = [vec![x], operands].concat();
-    become_op(graph, root, op, &operands, "takes in the padding")
+    become_op(graph, root, op, &operands, "folded the padding into the attribute `pads`")
 }
 
-/// How much is put before each spatial axis, then behind each.
+/// Returns the padding before each spatial axis, then after each.
 fn around(graph: &Graph, padded: Value, x: Value) -> Result<Vec<i64>, Skip> {
-    let unknown = || Skip::rejected("how much is padded is not known");
+    let unknown = || Skip::rejected("the amount of padding is unknown");
     let rank = graph.fact(x).rank().filter(|rank| *rank > 2).ok_or_else(unknown)?;
     let known =
         |at: usize| graph.operand(padded.node, at).map(|of| graph.fact(of).known_elements().ok_or_else(unknown));
@@ -76,15 +76,15 @@ fn around(graph: &Graph, padded: Value, x: Value) -> Result<Vec<i64>, Skip> {
         None => (0..rank).collect(),
     };
     let mut all = vec![0; 2 * rank];
-    let (before, behind) = pads.split_at(pads.len() / 2);
-    if before.len() != axes.len() || behind.len() != axes.len() {
+    let (before, after) = pads.split_at(pads.len() / 2);
+    if before.len() != axes.len() || after.len() != axes.len() {
         return Err(unknown());
     }
-    for ((axis, before), behind) in axes.into_iter().zip(before).zip(behind) {
-        (all[axis], all[rank + axis]) = (*before, *behind);
+    for ((axis, before), after) in axes.into_iter().zip(before).zip(after) {
+        (all[axis], all[rank + axis]) = (*before, *after);
     }
     if all.iter().any(|pad| *pad < 0) {
-        return Err(Skip::rejected("it cuts elements away"));
+        return Err(Skip::rejected("negative padding removes elements"));
     }
     if [all[0], all[1], all[rank], all[rank + 1]].iter().any(|pad| *pad != 0) {
         return Err(Skip::rejected("it pads the batch or the channels"));
@@ -92,12 +92,12 @@ fn around(graph: &Graph, padded: Value, x: Value) -> Result<Vec<i64>, Skip> {
     Ok([&all[2..rank], &all[rank + 2..]].concat())
 }
 
-/// Adds to the padding that an operator has.
+/// Adds to the padding of an operator.
 fn join(auto_pad: &mut AutoPad, pads: &mut Vec<i64>, added: &[i64]) -> Result<(), Skip> {
     match auto_pad {
         AutoPad::NotSet => {}
         AutoPad::Valid => *auto_pad = AutoPad::NotSet,
-        _ => return Err(Skip::rejected("how much it pads itself depends on the size")),
+        _ => return Err(Skip::rejected("its own padding depends on the size of its operand")),
     }
     if pads.is_empty() {
         *pads = vec![0; added.len()];
@@ -111,13 +111,17 @@ fn join(auto_pad: &mut AutoPad, pads: &mut Vec<i64>, added: &[i64]) -> Result<()
     Ok(())
 }
 
-/// Fails where a window might see padding alone, which runtimes refuse.
+/// Fails if a window might contain nothing but padding, which runtimes reject.
 fn fits(ceil_mode: bool, kernel: &[i64], pads: &[i64]) -> Result<(), Skip> {
     let is_less = |(at, pad): (usize, &i64)| kernel.get(at % kernel.len().max(1)).is_some_and(|size| pad < size);
     if ceil_mode {
-        return Err(Skip::rejected("its last window may reach over the end"));
+        return Err(Skip::rejected("its last window may extend past the end"));
     }
-    if pads.iter().enumerate().all(is_less) { Ok(()) } else { Err(Skip::rejected("a window might see padding alone")) }
+    if pads.iter().enumerate().all(is_less) {
+        Ok(())
+    } else {
+        Err(Skip::rejected("a window might contain nothing but padding"))
+    }
 }
 
 fn is_at_least_zero(graph: &Graph, value: Value) -> bool {

@@ -7,8 +7,8 @@ use netwright_ir::{ElementType, Op};
 
 /// `gather(W, ids) * c` -> `gather(c W, ids)`
 ///
-/// The paper multiplies its embeddings with the root of `d_model`; the table can be multiplied while it is written. Each
-/// product is the same, so nothing is off. A table that something else reads stays, a tied head say.
+/// "Attention Is All You Need" multiplies embeddings by the square root of `d_model`. The table is multiplied while it
+/// is written instead. The products are the same. A table with another use, for example by a tied head, stays.
 pub fn fold_scale_into_embedding() -> Pass {
     let (table, ids, c) = (known("table"), any("ids"), scalar("c"));
     let summary = "gather(W, ids) * c -> gather(c W, ids)";
@@ -30,7 +30,7 @@ pub fn fold_scale_into_embedding() -> Pass {
             return Err(Skip::rejected(format!("{} has another use", graph.operand_text(found[table]))));
         }
         if tensor.recipe_depth() >= MOST_RECIPES {
-            return Err(Skip::rejected(format!("the table was changed {MOST_RECIPES} times already")));
+            return Err(Skip::rejected(format!("the table is already changed by {MOST_RECIPES} recipes, the maximum")));
         }
         let scaled = tensor.scaled(factor)?;
         let held = if matches!(graph.op(found[table]), Op::Parameter(_)) {
@@ -40,6 +40,6 @@ pub fn fold_scale_into_embedding() -> Pass {
         };
         let ids = found[ids];
         let table = insert(graph, root, "table", held, &[])?;
-        become_op(graph, root, op, &[table, ids], format!("the scale {factor:?} went into the table"))
+        become_op(graph, root, op, &[table, ids], format!("folded the scale {factor:?} into the table"))
     })
 }

@@ -6,15 +6,17 @@ use netwright_ir::{ElementType, Graph, NodeId, Op, OpKind, Tensor, Value};
 
 /// `scaled_softmax(heads(x · W + b) · k, m; c)` -> `scaled_softmax(heads(x · (c W) + c b) · k, m; 1)`
 ///
-/// The scores are linear in the query, and the query in its projection, so the scale can be part of the trained
-/// tensors: a node less in every attention. Where the query has no projection of its own, the key's is tried.
+/// The scores are linear in the query, and the query is linear in its projection, so the scale can be part of the
+/// trained tensors, which saves a node in every attention. If the query has no projection of its own, the key's is
+/// tried.
 ///
-/// With a power of two, `1 / sqrt(64)` say, every number is the same as before; else a weight is off by half a unit
-/// in its last place. `f16` declines, whose small weights would become subnormal; `bf16` takes powers of two alone.
+/// With a power of two, for example `1 / sqrt(64)`, every number stays the same; else the error of a weight is at most
+/// half a unit in its last place. The pass declines for `f16`, in which small weights would become subnormal, and for
+/// `bf16` unless the scale is a power of two.
 pub fn fold_scale_into_projection() -> Pass {
     let summary = "scaled_softmax(heads(x W + b) k; c) -> scaled_softmax(heads(x (c W) + c b) k; 1)";
     Pass::new("fold-scale-into-projection", summary, Exactness::Rounding)
-        // Attention takes the scale, and a weight is transposed before it is scaled.
+        // Attention has an attribute for the scale, and a weight is transposed before it is scaled.
         .after(&["fold-constants", "fuse-attention"])
         .only_for(|target, _| target.scale == Scale::Projection)
         .at([OpKind::ScaledSoftmax], fold)
@@ -26,25 +28,25 @@ fn fold(graph: &mut Graph, root: Value) -> Rewritten {
         return Err(Skip::NoMatch);
     }
     if !scale.is_normal() {
-        return Err(Skip::rejected(format!("the scale {scale:?} is no normal number")));
+        return Err(Skip::rejected(format!("the scale {scale:?} is not a normal number")));
     }
     let scores = graph.operand(root.node, 0).ok_or(Skip::NoMatch)?;
     single(graph, scores).map_err(Skip::rejected)?;
     let (OpKind::MatMul, Some(query), Some(key)) =
         (graph.kind(scores), graph.operand(scores.node, 0), graph.operand(scores.node, 1))
     else {
-        return Err(Skip::rejected(format!("{} is no matrix product", graph.operand_text(scores))));
+        return Err(Skip::rejected(format!("{} is not a matrix product", graph.operand_text(scores))));
     };
     let scaled = scaled(graph, query, scale).or_else(|no_query| match scaled(graph, key, scale) {
         Ok(scaled) => Ok(scaled),
-        Err(no_key) => Err(Skip::rejected(format!("of the query, {no_query}; of the key, {no_key}"))),
+        Err(no_key) => Err(Skip::rejected(format!("in the query, {no_query}; in the key, {no_key}"))),
     })?;
     let names: Vec<_> = scaled.iter().map(|(node, _)| graph.operand_text(Value { node: *node, result: 0 })).collect();
     for (node, op) in scaled {
         graph.set_op(node, op);
     }
     graph.set_op(root.node, Op::ScaledSoftmax { axis, scale: 1.0 });
-    Ok(format!("the scale {scale:?} went into {}", names.join(" and ")).into())
+    Ok(format!("folded the scale {scale:?} into {}", names.join(" and ")).into())
 }
 
 fn single(graph: &Graph, value: Value) -> Result<(), String> {
@@ -54,7 +56,7 @@ fn single(graph: &Graph, value: Value) -> Result<(), String> {
     }
 }
 
-/// The tensors that scale `value` when they are scaled, scaled; or why there are none.
+/// Returns the scaled tensors that together scale `value`, with their nodes, or why there are none.
 fn scaled(graph: &Graph, value: Value, scale: f32) -> Result<Vec<(NodeId, Op)>, String> {
     let mut tensors = vec![];
     let mut open = vec![value];
@@ -68,18 +70,18 @@ fn scaled(graph: &Graph, value: Value, scale: f32) -> Result<Vec<(NodeId, Op)>, 
             Op::Add => open.extend([operand(1), operand(0)].into_iter().flatten()),
             Op::MatMul => {
                 let weight = [operand(1), operand(0)].into_iter().flatten().find(|side| is_weight(graph, *side));
-                open.push(weight.ok_or_else(|| format!("{} is no product with a weight", name()))?);
+                open.push(weight.ok_or_else(|| format!("{} is not a product with a weight", name()))?);
             }
             Op::Gemm { .. } => open.extend([operand(2), operand(1)].into_iter().flatten()),
             op if op.kind().keeps_elements() => open.extend(operand(0)),
             Op::Input => return Err(format!("{} is an input", name())),
-            op => return Err(format!("{} is a result of `{}`", name(), op.word())),
+            op => return Err(format!("{} is the result of `{}`, which is not a projection", name(), op.word())),
         }
     }
     Ok(tensors)
 }
 
-/// Whether it is a tensor that is known when the model is built, perhaps in another layout.
+/// Whether a value is a parameter or constant, possibly in another layout.
 fn is_weight(graph: &Graph, mut value: Value) -> bool {
     while graph.kind(value).keeps_elements() {
         let Some(operand) = graph.operand(value.node, 0) else { return false };
@@ -89,7 +91,7 @@ fn is_weight(graph: &Graph, mut value: Value) -> bool {
 }
 
 fn times(tensor: &Tensor, scale: f32, name: &str) -> Result<Tensor, String> {
-    // A power of two has no digits behind its leading one.
+    // The significand of a power of two is 1.
     let is_power = scale.to_bits().trailing_zeros() >= f32::MANTISSA_DIGITS - 1;
     let fits = match tensor.element() {
         ElementType::F32 | ElementType::F64 => true,
@@ -97,10 +99,10 @@ fn times(tensor: &Tensor, scale: f32, name: &str) -> Result<Tensor, String> {
         _ => false,
     };
     if !fits {
-        return Err(format!("{name} would lose digits as {}", tensor.element()));
+        return Err(format!("the scaled {name} is not exact in {}", tensor.element()));
     }
     if tensor.recipe_depth() >= MOST_RECIPES {
-        return Err(format!("{name} was changed {MOST_RECIPES} times already"));
+        return Err(format!("{name} is already changed by {MOST_RECIPES} recipes, the maximum"));
     }
     tensor.scaled(scale).map_err(|error| error.to_string())
 }

@@ -6,17 +6,17 @@ use netwright_ir::{Graph, Op, OpKind, Value};
 
 /// `attention(q, concat(pk, k), concat(pv, v), m)` -> `attention(q, k, v, m, pk, pv)`
 ///
-/// The KV cache: the operator puts the new keys and values behind those of the past by itself, and gives the whole as
-/// its second and third result. The same numbers are multiplied, so nothing is off.
+/// Folds the KV cache: the operator itself concatenates the past and the new keys and values, and returns the present
+/// as its second and third result. The same numbers are multiplied.
 ///
-/// It declines where something else reads the whole, which might be what the queries are computed from, and where
-/// queries see no later keys: what is later depends on the length of the past.
+/// It declines if the present has another use, because the queries might be computed from it, and if attention is
+/// causal or has a window: which keys a query sees then depends on the length of the past.
 pub fn fold_cache_into_attention() -> Pass {
     let summary = "attention(q, concat(pk, k), concat(pv, v), m) -> attention(q, k, v, m, pk, pv)";
     Pass::new("fold-cache-into-attention", summary, Exactness::Rounding)
         .at([OpKind::Attention], fold)
         .forms(OpKind::Attention)
-        // A form that the target does not run is written out before it grows.
+        // Attention that the target does not run is decomposed before more is folded into it.
         .after(&["decompose-attention"])
 }
 
@@ -31,10 +31,12 @@ fn fold(graph: &mut Graph, root: Value) -> Rewritten {
     let length = |value: Value| graph.shape(value).and_then(|shape| shape.get(2));
     if length(key).zip(length(value)).is_none_or(|(key, value)| key.same(value) != Some(true)) {
         let [key, value] = [key, value].map(|value| graph.operand_text(value));
-        return Err(Skip::rejected(format!("nothing shows that {key} and {value} are of one length")));
+        return Err(Skip::rejected(format!("the lengths of {key} and {value} are not provably equal")));
     }
     if !matches!(attention, Op::Attention { is_causal: false, left_window_size: -1, right_window_size: -1, .. }) {
-        return Err(Skip::rejected("which keys a query sees depends on the length of the past"));
+        return Err(Skip::rejected(
+            "it is causal or has a window: which keys a query sees depends on the length of the past",
+        ));
     }
     if operands.len() > 4 || graph.node(root.node).result_count() > 1 {
         return Err(Skip::rejected("it has a cache already"));
@@ -49,10 +51,10 @@ fn fold(graph: &mut Graph, root: Value) -> Rewritten {
         return Err(Skip::rejected("keys and values are the same"));
     }
     let operands = [operand(0), Some(key), Some(value), operand(3), Some(past_key), Some(past_value)];
-    become_results(graph, &[root, keys, values], attention, &operands, "keeps the cache by itself")
+    become_results(graph, &[root, keys, values], attention, &operands, "concatenates past and present in the attention")
 }
 
-/// The past and what is put behind it, along the axis of the length.
+/// Returns the past and the new keys or values, if a value concatenates them along the length axis.
 fn appended(graph: &Graph, value: Value) -> Option<(Value, Value)> {
     let Op::Concat { axis } = graph.op(value) else { return None };
     let is_length = graph.shape(value)?.len() == 4 && position(*axis, 4) == Some(2);

@@ -1,5 +1,5 @@
 use crate::pass::{Exactness, Pass};
-use crate::read::heads::{Order, gathered, split};
+use crate::read::heads::{Order, order_before_merge, split};
 use crate::read::sizes::same_shape;
 use crate::rewrite::{become_op, become_results, insert, number_list};
 use crate::rule::{Rewritten, Skip};
@@ -7,23 +7,22 @@ use netwright_ir::{Dim, Graph, Op, OpKind, Value};
 
 /// `merge(attention(split(q), split(k), split(v)))` -> `attention(q, k, v; q_num_heads, kv_num_heads)`
 ///
-/// Heads are split by `transpose(reshape(x))`, `[batch, length, heads * size]` to `[batch, heads, length, size]`, and
-/// merged by `reshape(transpose(y))`. The operator does both by itself, where all three are split and the result is
-/// merged; a Reshape that merges samples and positions too, as in front of a Gemm, then has only that to do. The same
-/// numbers are multiplied, so nothing is off. Where the length comes first, `[length, batch, heads * size]`, it is
-/// transposed outside.
+/// Heads are split by `transpose(reshape(x))`, from `[batch, length, heads * size]` to `[batch, heads, length, size]`,
+/// and merged by `reshape(transpose(y))`. If all three operands are split and the result is merged, the operator does
+/// both. A Reshape that also merges batch and length, as before a Gemm, then only does that. If the length comes first,
+/// `[length, batch, heads * size]`, it is transposed outside. The same numbers are multiplied.
 pub fn fold_heads_into_attention() -> Pass {
     let summary = "merge(attention(split(q), split(k), split(v))) -> attention(q, k, v; q_num_heads, kv_num_heads)";
     Pass::new("fold-heads-into-attention", summary, Exactness::Rounding)
         .at([OpKind::Reshape], fold)
         .forms(OpKind::Attention)
-        // A form that the target does not run is written out before it grows.
+        // Attention that the target does not run is decomposed before more is folded into it.
         .after(&["decompose-attention"])
 }
 
 fn fold(graph: &mut Graph, root: Value) -> Rewritten {
     let transposed = graph.operand(root.node, 0).ok_or(Skip::NoMatch)?;
-    let order = gathered(graph, transposed).ok_or(Skip::NoMatch)?;
+    let order = order_before_merge(graph, transposed).ok_or(Skip::NoMatch)?;
     let attended = graph.operand(transposed.node, 0).ok_or(Skip::NoMatch)?;
     let (Op::Attention { .. }, 0) = (graph.op(attended), attended.result) else { return Err(Skip::NoMatch) };
     for value in [transposed, attended] {
@@ -37,7 +36,7 @@ fn fold(graph: &mut Graph, root: Value) -> Rewritten {
     for operand in operands.iter().take(3).flatten() {
         let no_split = || {
             let name = graph.operand_text(*operand);
-            Skip::rejected(format!("{name} is no split of [batch, length, heads * size]"))
+            Skip::rejected(format!("{name} is not split from [batch, length, heads * size]"))
         };
         parts.push(split(graph, *operand).ok_or_else(no_split)?);
     }
@@ -57,7 +56,7 @@ fn fold(graph: &mut Graph, root: Value) -> Rewritten {
     let is_other = merges_rows || order == Order::LengthFirst;
     let width = merged[2].known().filter(|_| is_other);
     if is_other && width.is_none() {
-        return Err(Skip::rejected("the size of the heads is not known"));
+        return Err(Skip::rejected("the size of the merged heads is unknown"));
     }
     let Op::Attention { q_num_heads, kv_num_heads, .. } = &mut attention else { return Err(Skip::NoMatch) };
     (*q_num_heads, *kv_num_heads) = (Some(query_heads), Some(key_heads));
@@ -68,7 +67,7 @@ fn fold(graph: &mut Graph, root: Value) -> Rewritten {
             *operand = insert(graph, root, "by_batch", swap(), &[*operand])?;
         }
     }
-    // What is merged by samples, and made of it what the root was.
+    // The result with the batch first, from which the root is computed.
     let mut whole = root;
     if let Some(width) = width {
         let reshape = || Op::Reshape { allowzero: false };
@@ -88,5 +87,5 @@ fn fold(graph: &mut Graph, root: Value) -> Rewritten {
     }
     let presents = graph.results(attended.node).skip(1);
     let results: Vec<Value> = [whole].into_iter().chain(presents).collect();
-    become_results(graph, &results, attention, &operands, format!("splits {query_heads} heads by itself"))
+    become_results(graph, &results, attention, &operands, format!("splits {query_heads} heads in the attention"))
 }

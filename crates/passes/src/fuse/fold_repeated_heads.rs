@@ -6,14 +6,14 @@ use netwright_ir::{Dim, Graph, Op, OpKind, Value};
 
 /// `attention(q, gather(k, [0, 0, 1, 1]), gather(v, [0, 0, 1, 1]))` -> `attention(q, k, v)`
 ///
-/// Grouped-query attention: each head of keys and values serves as many neighboring heads of queries, which the
-/// operator does by itself. The same numbers are multiplied, so nothing is off. Keys that are read elsewhere stay there.
+/// Grouped-query attention: several neighboring query heads share each head of keys and values, which the operator
+/// supports without repeating them. The same numbers are multiplied. Repeated keys that have another use stay for it.
 pub fn fold_repeated_heads() -> Pass {
     let summary = "attention(q, gather(k, [0, 0, 1, 1]), gather(v, [0, 0, 1, 1])) -> attention(q, k, v)";
     Pass::new("fold-repeated-heads", summary, Exactness::Rounding)
         .at([OpKind::Attention], fold)
         .forms(OpKind::Attention)
-        // A form that the target does not run is written out before it grows.
+        // Attention that the target does not run is decomposed before more is folded into it.
         .after(&["decompose-attention"])
 }
 
@@ -36,11 +36,11 @@ fn fold(graph: &mut Graph, root: Value) -> Rewritten {
         &results,
         attention,
         &operands,
-        format!("{times} heads of queries to each of keys and values"),
+        format!("{times} query heads share each head of keys and values"),
     )
 }
 
-/// What is repeated along the axis of the heads, and how often: each head as often as the next, and in order.
+/// Returns the operand of a Gather that repeats each head equally often and in order, and how often.
 fn repeated(graph: &Graph, value: Value) -> Option<(Value, usize)> {
     let Op::Gather { axis } = graph.op(value) else { return None };
     let (x, indices) = (graph.operand(value.node, 0)?, graph.operand(value.node, 1)?);

@@ -1,4 +1,4 @@
-//! Scaled dot-product attention, in whatever dialect it was written.
+//! Fuses scaled dot-product attention, however it is spelled.
 
 mod mask;
 mod outcomes;
@@ -14,30 +14,29 @@ use scores::Scores;
 
 /// `softmax(q · kᵀ * c + m) · v` -> `attention(q, k, v, m; c)`
 ///
-/// The scale may stand on the queries, on the keys, on both or on their products; masks may be added or chosen by
-/// `where`, in several steps. They become one that is added, with an axis of its own for the queries, as runtimes ask
-/// for it.
+/// The scale may multiply the queries, the keys, both or the scores. Masks may be added or selected by `where`, in
+/// several steps; they become one mask that is added, with its own axis for the queries, as runtimes require.
 ///
-/// What masks do to a score, in order, is modelled: a number is added, replaces the score, or absorbs it, as the least
-/// float does. The sum of masks is the same operators on 0; a number that replaces scores becomes one that absorbs them,
-/// the more so the less it is. It declines where a row could tell: one that is fully masked, and in which scores that
-/// were replaced count beside scores to which a mask was added. Runtimes leave out rows that are masked deeply; where
-/// one may be, all of such a row is lifted above 0.
+/// The pass models what each mask does to a score: it adds a number, replaces the score, or absorbs it, as the lowest
+/// float does. The sum of masks applies the same operators to 0. A number that replaces scores becomes a number that
+/// absorbs them, in the same order of magnitude among such numbers. The pass declines if a row could tell the
+/// difference: a fully masked row in which replaced scores have weight next to scores to which a mask is added.
+/// Runtimes skip rows that are deeply masked; if there may be such a row, the pass lifts it above 0.
 ///
-/// The softmax, and the scores and masks before it, may be computed in a wider type than queries, keys and values; the
-/// operator then says so. In `f16`, no number hides a score that is 16 or more. What adds the least number leaves it to
-/// rounding, too, which scores of a row that is fully masked have a weight; where such numbers replace scores, and a row
-/// may be masked by them as a whole, attention is in `f32`, as it is where queries or keys are.
+/// The softmax, with the scores and masks before it, may be computed in a wider type than queries, keys and values,
+/// which becomes the attribute `softmax_precision`. In `f16`, no number hides a score of 16 or more. A model that adds
+/// the lowest `f16` leaves it to rounding which scores of a fully masked row have weight. If such numbers replace
+/// scores and may mask a whole row, attention is computed in `f32`, as it is if queries or keys are.
 ///
-/// How far off: runtimes round in another order, and so do sums of masks of which nothing is shown. A score is taken to
-/// be above a number that replaces others, -1e4 or less, by a thousand. Where the model gives NaN since the scores are
-/// no numbers, and takes NaN for zeros, the result is NaN. A batch or a length of 0 is taken not to happen: ONNX
-/// Runtime's operator refuses it.
+/// Accuracy: runtimes round in another order, and so do sums of masks about which nothing is known. A score is assumed
+/// to be at least a thousand above a number that replaces others and is -1e4 or less. If the model replaces NaN with
+/// zeros, and the scores themselves are NaN, the result is NaN. A batch or a length of 0 is assumed not to occur: ONNX
+/// Runtime's operator rejects it.
 pub fn fuse_attention(kernel: AttentionKernel) -> Pass {
     let summary = "softmax(q · kᵀ * c + m) · v -> attention(q, k, v, m; c)";
     Pass::new("fuse-attention", summary, Exactness::Rounding)
         .forms(OpKind::Attention)
-        // A mask that was broadcast for another form is one that this form may take as it is.
+        // A mask that was broadcast for another form may fit without that.
         .after(&["narrow-broadcasts"])
         .at([OpKind::MatMul], move |graph, root| fuse(graph, root, kernel))
 }
@@ -49,15 +48,17 @@ fn fuse(graph: &mut Graph, root: Value, kernel: AttentionKernel) -> Rewritten {
     let scores = Scores::of(graph, probabilities)?;
     let element = element(graph, root)?;
     if !matches!(element, ElementType::F32 | ElementType::F16 | ElementType::BF16) {
-        return Err(Skip::rejected(format!("its elements are {element}: runtimes compute attention in f32 at most")));
+        return Err(Skip::rejected(format!(
+            "its element type is {element}, but runtimes compute attention in f32 at most"
+        )));
     }
     if let Some(rank) = graph.fact(root).rank().filter(|rank| *rank != 4) {
         return Err(Skip::rejected(format!(
-            "it has rank {rank}, not 4: batch and heads are one axis, or there are none"
+            "its rank is {rank}, not 4: batch and heads are one axis, or one of them is missing"
         )));
     }
     if scores.softcap != 0.0 && !kernel.softcap {
-        return Err(Skip::rejected("the target does not cap scores in its attention"));
+        return Err(Skip::rejected("the target does not support a softcap in Attention"));
     }
     let (query, key) = (scores.query, key(graph, root, scores.key)?);
     let (batch, heads, lengths) = sizes(graph, query, key, value)?;
@@ -68,7 +69,9 @@ fn fuse(graph: &mut Graph, root: Value, kernel: AttentionKernel) -> Rewritten {
         if other != element {
             if other != ElementType::F32 {
                 let name = graph.operand_text(side);
-                return Err(Skip::rejected(format!("{name} is of {other}, and the values are of {element}")));
+                return Err(Skip::rejected(format!(
+                    "the element type of {name} is {other}, but that of the values is {element}"
+                )));
             }
             own = other;
         }
@@ -83,7 +86,7 @@ fn fuse(graph: &mut Graph, root: Value, kernel: AttentionKernel) -> Rewritten {
     #[expect(clippy::cast_possible_truncation, reason = "the attribute is an f32; rounded to nearest")]
     let scale = scores.scale as f32;
     if !(scale.is_normal() && scale > 0.0) {
-        return Err(Skip::rejected(format!("the scale {scale:?} is no positive normal number")));
+        return Err(Skip::rejected(format!("the scale {scale:?} is not a positive normal number")));
     }
     let attention = Op::Attention {
         is_causal: false,
@@ -111,7 +114,7 @@ fn fuse(graph: &mut Graph, root: Value, kernel: AttentionKernel) -> Rewritten {
     become_op(graph, root, attention, &operands, format!("attention with the scale {scale:?}{with}"))
 }
 
-/// The keys, `[batch, heads, key, size]`, of keys that are transposed.
+/// Returns the keys as `[batch, heads, key, size]`, from `[batch, heads, size, key]`.
 fn key(graph: &mut Graph, root: Value, transposed: Value) -> Result<Value, Skip> {
     if let (Op::Transpose { perm }, Some(x)) = (graph.op(transposed), graph.operand(transposed.node, 0)) {
         match perm.as_slice() {
@@ -126,7 +129,10 @@ fn key(graph: &mut Graph, root: Value, transposed: Value) -> Result<Value, Skip>
     insert(graph, root, "key", Op::Transpose { perm: vec![0, 1, 3, 2] }, &[transposed])
 }
 
-/// Batch, heads, and how many queries and keys; where all three operands agree on them.
+/// Returns batch, heads, and the numbers of queries and keys.
+///
+/// # Errors
+/// If the operands do not provably agree on them.
 fn sizes(graph: &Graph, query: Value, key: Value, value: Value) -> Result<(Dim, Dim, (Dim, Dim)), Skip> {
     let shape = |of: Value| match graph.shape(of) {
         Some([batch, heads, length, size]) => Ok([batch, heads, length, size].map(Dim::clone)),
@@ -139,11 +145,11 @@ fn sizes(graph: &Graph, query: Value, key: Value, value: Value) -> Result<(Dim, 
     for (of, other) in [(key, [key_batch, key_heads]), (value, [value_batch, value_heads])] {
         if !same_shape(&own, &other) {
             let (query, other) = (graph.operand_text(query), graph.operand_text(of));
-            return Err(Skip::rejected(format!("nothing shows that {query} and {other} are of one batch and heads")));
+            return Err(Skip::rejected(format!("batch and heads of {query} and {other} are not provably equal")));
         }
     }
     if keys.same(&values) != Some(true) {
-        return Err(Skip::rejected("nothing shows that there are as many keys as values"));
+        return Err(Skip::rejected("the numbers of keys and values are not provably equal"));
     }
     let [batch, heads] = own;
     Ok((batch, heads, (queries, keys)))

@@ -8,13 +8,13 @@ use netwright_ir::op::GeluApproximation;
 use netwright_ir::{Graph, Op, OpKind, Value};
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI};
 
-/// `x * 0.5 * (1 + erf(x / sqrt(2)))` -> `gelu(x)`, and so for the form with the hyperbolic tangent
+/// `x * 0.5 * (1 + erf(x / sqrt(2)))` -> `gelu(x)`, and likewise for the form with tanh
 ///
-/// Where the target runs the operator. Both sides of the curve are read as polynomials, so that factors and terms may
-/// stand in any order and grouping. The function is the same; a runtime may round its steps differently, and numbers may
-/// be off by a millionth, in types narrower than `f32` by a thousandth, as their digits are, and in `f64` not at all. The
-/// square root of 2 may be 1.4142 in `f32`, as Megatron and others have it: a factor in erf that is off by a share `d`
-/// moves no result by more than `0.3 * d`, the most of `x² * exp(-x² / 2) * d / sqrt(2 * pi)`, and that is 3e-6.
+/// The arithmetic before and after erf or tanh is read as polynomials, so factors and terms may have any order and
+/// grouping. The function is the same, but a runtime may round its steps differently. Constants may deviate by 1e-6, in
+/// types narrower than `f32` by 1e-3, as their precision does, and in `f64` not at all. The square root of 2 may be
+/// 1.4142 in `f32`, as in Megatron: a relative error `d` of the factor in erf changes no result by more than `0.3 * d`,
+/// the maximum of `x² * exp(-x² / 2) * d / sqrt(2 * pi)`, which is 3e-6.
 pub fn fuse_gelu() -> Pass {
     let summary = "x * 0.5 * (1 + erf(x / sqrt(2))) -> gelu(x), from opset 20 on";
     Pass::new("fuse-gelu", summary, Exactness::Rounding)
@@ -42,7 +42,10 @@ fn fuse(graph: &mut Graph, root: Value) -> Rewritten {
     Err(skip)
 }
 
-/// Whether the root is a gelu of `x` by a curve of that argument.
+/// Checks that the root is a gelu of `x` whose erf or tanh is `curve`, applied to `argument`.
+///
+/// # Errors
+/// If it is not, or is one with constants that deviate too much or values with other uses.
 fn is_gelu(
     graph: &Graph,
     root: Value,
@@ -70,7 +73,7 @@ fn is_gelu(
     } else {
         numbers.extend(halves);
     }
-    // The digits of an f16 tell the numbers apart.
+    // The precision of f16 suffices to recognize the constants.
     if !numbers.iter().all(|(found, expected)| (found - expected).abs() <= 1e-3 * expected) {
         return Err(Skip::NoMatch);
     }
@@ -86,11 +89,11 @@ fn is_gelu(
             _ => 1e-6,
         };
         if (found - expected).abs() > tolerance * expected {
-            return Err(Skip::rejected(format!("{found} is not {expected}")));
+            return Err(Skip::rejected(format!("its constant {found} deviates too much from {expected}")));
         }
     }
     if !graph.shape(x).zip(graph.shape(root)).is_some_and(|(from, to)| same_shape(from, to)) {
-        return Err(Skip::rejected("a number may widen the shape"));
+        return Err(Skip::rejected("a constant may broadcast it to a larger shape"));
     }
     region.insert(curve).ok_or(Skip::NoMatch)?;
     region.is_private(graph, root)

@@ -4,17 +4,17 @@ use netwright_ir::OpKind;
 
 /// `x / sqrt(mean(x ^ 2) + epsilon) * w` -> `rms_normalization(x, w)`
 ///
-/// From opset 23 on, whatever the order of the factors and the spelling of the inverse root. The weight may be computed,
-/// as the `1 + w` of Gemma. The operator computes its statistics in `f32`; any part may be computed in `f32` or in the
-/// type of `x`, with casts between, and casts around the whole stay.
+/// The order of the factors and the spelling of the inverse square root do not matter. The weight may be computed, as
+/// the `1 + w` of Gemma. The operator computes its statistics in `f32`. Any part may be computed in `f32` or in the
+/// type of `x`, with casts in between; casts around the whole stay.
 ///
-/// The function is the same; runtimes sum and take the inverse root in other orders, which is off by some units in the
-/// last place of the type, or is nearer where statistics in `f16` become those in `f32`.
+/// The function is the same, but runtimes sum and compute the inverse square root in other orders, which changes some
+/// units in the last place of the type. The result is more accurate if statistics in `f16` become statistics in `f32`.
 pub fn fuse_rms_normalization() -> Pass {
     let summary = "x / sqrt(mean(x ^ 2) + epsilon) * w -> rms_normalization(x, w)";
     Pass::new("fuse-rms-normalization", summary, Exactness::Rounding)
         .forms(OpKind::RMSNormalization)
-        // What is centered is a layer normalization, and an RMS normalization of a difference.
+        // A layer normalization is also an RMS normalization of a difference.
         .after(&["fuse-layer-normalization"])
         .at([OpKind::Mul, OpKind::Div, OpKind::Cast], |graph, root| normalize(graph, root, false))
 }

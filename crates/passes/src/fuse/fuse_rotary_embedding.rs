@@ -1,4 +1,4 @@
-//! Rotary position embedding, in its dialects.
+//! Fuses rotary position embedding, however it is spelled.
 
 mod caches;
 
@@ -11,9 +11,9 @@ use netwright_ir::{Dim, Graph, Op, OpKind, Value};
 
 /// `x * cos + concat(-x2, x1) * sin` -> `rotary_embedding(x, cos, sin)`
 ///
-/// The second half of cosines and sines must be shown to be the first again: the operator takes one of them, for every
-/// sample of the batch (ONNX Runtime 1.32 does not broadcast them). `x` is `[batch, heads, length, size]`. Where only
-/// the first elements of a head are turned, and the others put behind them, the operator does both.
+/// The two halves of the cosines must provably be equal, and those of the sines: the operator takes one half, for every
+/// sample of the batch (ONNX Runtime 1.32 does not broadcast them). `x` is `[batch, heads, length, size]`. If only the
+/// first elements of a head are rotated and the others concatenated after them, the operator does both.
 ///
 /// The same numbers are multiplied; a runtime may round their sum differently.
 pub fn fuse_rotary_embedding() -> Pass {
@@ -33,7 +33,7 @@ fn whole(graph: &mut Graph, root: Value) -> Rewritten {
         };
         for (x, cos) in straight_sides {
             for (half_turned, sin) in turned_sides {
-                if turns(graph, half_turned, x) {
+                if rotates(graph, half_turned, x) {
                     for inner in [straight, turned, half_turned] {
                         expect_alone(graph, inner)?;
                     }
@@ -45,14 +45,14 @@ fn whole(graph: &mut Graph, root: Value) -> Rewritten {
     Err(Skip::NoMatch)
 }
 
-/// Both operands of a product, either first.
+/// Returns the operands of a product in both orders.
 fn sides(graph: &Graph, value: Value) -> Option<[(Value, Value); 2]> {
     let [a, b] = [0, 1].map(|at| graph.operand(value.node, at).filter(|_| graph.kind(value) == OpKind::Mul));
     Some([(a?, b?), (b?, a?)])
 }
 
-/// Whether it is `concat(-x2, x1)` of the halves of `x` along its last axis.
-fn turns(graph: &Graph, value: Value, x: Value) -> bool {
+/// Whether a value is `concat(-x2, x1)` of the halves of `x` along its last axis.
+fn rotates(graph: &Graph, value: Value, x: Value) -> bool {
     let Op::Concat { axis } = graph.op(value) else { return false };
     let Some(rank) = graph.fact(x).rank().filter(|rank| position(*axis, *rank) == Some(rank - 1)) else { return false };
     let [Some(negated), Some(first)] = graph.operands(value.node)[..] else { return false };
@@ -75,7 +75,7 @@ fn turns(graph: &Graph, value: Value, x: Value) -> bool {
 fn fuse(graph: &mut Graph, root: Value, x: Value, cos: Value, sin: Value) -> Rewritten {
     let shape: Vec<Dim> = match graph.shape(x) {
         Some(shape) if shape.len() == 4 => shape.to_vec(),
-        _ => return Err(Skip::rejected(format!("{} has not rank 4", graph.operand_text(x)))),
+        _ => return Err(Skip::rejected(format!("the rank of {} is not 4", graph.operand_text(x)))),
     };
     let cos = cache(graph, root, cos, &shape)?;
     let sin = cache(graph, root, sin, &shape)?;
@@ -83,7 +83,7 @@ fn fuse(graph: &mut Graph, root: Value, x: Value, cos: Value, sin: Value) -> Rew
     become_op(graph, root, rotary, &[x, cos, sin], "is a rotary embedding")
 }
 
-/// `concat(rotary_embedding(x1), x2)` of the parts of `x` along its last axis.
+/// Fuses `concat(rotary_embedding(x1), x2)` of the parts of `x` along its last axis.
 fn partial(graph: &mut Graph, root: Value) -> Rewritten {
     let Op::Concat { axis } = *graph.op(root) else { return Err(Skip::NoMatch) };
     let [Some(turned), Some(rest)] = graph.operands(root.node)[..] else { return Err(Skip::NoMatch) };
@@ -107,5 +107,5 @@ fn partial(graph: &mut Graph, root: Value) -> Rewritten {
     let size = graph.shape(first).and_then(<[Dim]>::last).and_then(Dim::known).ok_or(Skip::NoMatch)?;
     *rotary_embedding_dim = size;
     let operands: Vec<Value> = [x].into_iter().chain(operands.into_iter().flatten().skip(1)).collect();
-    become_op(graph, root, rotary, &operands, format!("turns {size} elements of each head"))
+    become_op(graph, root, rotary, &operands, format!("rotates {size} elements of each head"))
 }

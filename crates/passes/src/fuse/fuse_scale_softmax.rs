@@ -7,10 +7,10 @@ use netwright_ir::{ElementType, Graph, Op, Value};
 /// `softmax(x * c + m)` -> `scaled_softmax(x, m; c)`
 ///
 /// Attention scales its scores by 1/sqrt(d_k) before the softmax, and adds a mask; one node keeps them together for
-/// lowering. A scale behind the mask, `softmax((x + m) * c)`, applies to the sum, which stays.
+/// lowering. A scale after the mask, `softmax((x + m) * c)`, applies to the sum and is not fused.
 ///
-/// A division becomes a multiplication with the inverse. That is exact where the inverse is; else the result is off
-/// by 1.5 units in the last place of an `f32` at most, and narrower types, where that is visible, decline.
+/// A division becomes a multiplication by the inverse. It is exact if the inverse is; else the error is at most 1.5
+/// units in the last place of an `f32`. In narrower types, where that is visible, the rule declines.
 pub fn fuse_scale_softmax() -> Pass {
     let (x, c, m) = (any("x"), scalar("c"), any("m"));
     let scores = || x.shaped_as_root();
@@ -49,29 +49,32 @@ pub fn fuse_scale_softmax() -> Pass {
 fn fuse(graph: &mut Graph, root: Value, operands: &[Value], scale: f32) -> Rewritten {
     let &Op::Softmax { axis } = graph.op(root) else { return Err(Skip::NoMatch) };
     let with = if operands.len() > 1 { " and the mask" } else { "" };
-    let note = format!("took in the scale {scale:?}{with}");
+    let note = format!("fused the scale {scale:?}{with} into the softmax");
     become_op(graph, root, Op::ScaledSoftmax { axis, scale }, operands, note)
 }
 
-/// The scale that multiplies, as the attribute holds it.
+/// Returns the scale of a multiplication as an `f32`, like the attribute.
 fn factor(graph: &Graph, found: &Found, x: Value, c: Scalar) -> Result<f32, Skip> {
     let name = graph.operand_text(found[c]);
     if !keeps_shape(graph, x, found[c]) {
-        return Err(Skip::rejected(format!("the scale {name} may widen the shape of {}", graph.operand_text(x))));
+        return Err(Skip::rejected(format!(
+            "the scale {name} may broadcast {} to a larger shape",
+            graph.operand_text(x)
+        )));
     }
     let scale = found.scalar(c);
     if !scale.is_finite() {
         return Err(Skip::rejected(format!("the scale {name} is not finite")));
     }
-    exactly(scale).ok_or_else(|| Skip::rejected(format!("the scale {name} is no f32")))
+    exactly(scale).ok_or_else(|| Skip::rejected(format!("the scale {name} is not exact in f32")))
 }
 
-/// The scale by whose inverse is multiplied.
+/// Returns the scale of a division: the inverse of the divisor.
 fn inverse(graph: &Graph, found: &Found, x: Value, c: Scalar) -> Result<f32, Skip> {
     let divisor = factor(graph, found, x, c)?;
     let name = graph.operand_text(found[c]);
     if divisor == 0.0 {
-        return Err(Skip::rejected("it is divided by zero"));
+        return Err(Skip::rejected("the divisor is zero"));
     }
     let inverse = 1.0 / f64::from(divisor);
     let is_power = exactly(inverse).is_some_and(|inverse| f64::from(inverse) * f64::from(divisor) == 1.0);
@@ -79,14 +82,14 @@ fn inverse(graph: &Graph, found: &Found, x: Value, c: Scalar) -> Result<f32, Ski
         return exactly(inverse).ok_or(Skip::NoMatch);
     }
     if graph.fact(x).element() != Some(ElementType::F32) {
-        return Err(Skip::rejected(format!("1 / {name} is not exact, which shows in types other than f32")));
+        return Err(Skip::rejected(format!("1 / {name} is not exact, which is visible in types other than f32")));
     }
     #[expect(clippy::cast_possible_truncation, reason = "rounded to nearest, as the docs say")]
     let rounded = inverse as f32;
-    if rounded.is_normal() { Ok(rounded) } else { Err(Skip::rejected(format!("1 / {name} is no normal f32"))) }
+    if rounded.is_normal() { Ok(rounded) } else { Err(Skip::rejected(format!("1 / {name} is not a normal f32"))) }
 }
 
-/// The number as an `f32`, where it is one.
+/// Returns a number as an `f32`, if that is exact.
 fn exactly(value: f64) -> Option<f32> {
     #[expect(clippy::cast_possible_truncation, reason = "compared with what it came from")]
     let narrow = value as f32;

@@ -8,25 +8,26 @@ use netwright_ir::{ElementType, Graph, Op, OpKind, Value};
 
 /// `x * sigmoid(alpha * x)` -> `swish(x; alpha)`
 ///
-/// Where the target runs the operator. `SiLU` is the swish of alpha 1, and the quick gelu that of 1.702. A sigmoid may be
-/// written as `1 / (1 + exp(-x))`. The function is the same; a runtime may round its steps differently, and an alpha that
-/// is computed of several numbers is rounded once. No target is given `SwiGLU`, which is a swish times another value:
-/// ONNX has it from opset 28 on, which runtimes do not load.
+/// `SiLU` is the swish with alpha 1, and the quick gelu that with 1.702. A sigmoid may be spelled `1 / (1 + exp(-x))`.
+/// The function is the same, but a runtime may round its steps differently, and an alpha that is the product of several
+/// constants is rounded once. `SwiGLU`, a swish times another value, is not formed for any target: ONNX has it from
+/// opset 28 on, which runtimes do not load.
 pub fn fuse_swish() -> Pass {
-    let summary = "x * sigmoid(alpha * x) -> swish(x; alpha), where the target runs it";
+    let summary = "x * sigmoid(alpha * x) -> swish(x; alpha), if the target runs it";
     Pass::new("fuse-swish", summary, Exactness::Rounding)
         .forms(OpKind::Swish)
-        // ONNX's Swish runs nowhere; what is gained is QuickGelu.
+        // No target runs ONNX's Swish well; it is formed to become QuickGelu.
         .only_for(|target, _| target.contrib)
         .at([OpKind::Mul, OpKind::Div], fuse)
 }
 
-/// A sigmoid, by the operator or written out.
+/// A factor that is a sigmoid, spelled by the operator or by an exponential.
 struct Gate {
-    /// What is multiplied by the gate.
+    /// The value that the gate multiplies.
     x: Value,
-    /// What the curve is applied to, and its sign in that.
+    /// The operand of the sigmoid or of the exponential.
     argument: Value,
+    /// -1 for an exponential, whose argument is negated.
     sign: f64,
     region: Region,
 }
@@ -48,7 +49,7 @@ fn fuse(graph: &mut Graph, root: Value) -> Rewritten {
                     root,
                     Op::Swish { alpha },
                     &[gate.x],
-                    format!("is a swish of alpha {alpha:?}"),
+                    format!("is a swish with alpha {alpha:?}"),
                 );
             }
             Err(near @ Skip::Rejected(_)) if skip == Skip::NoMatch => skip = near,
@@ -66,7 +67,7 @@ fn by_sigmoid(graph: &Graph, x: Value, curve: Value) -> Option<Gate> {
     Some(Gate { x, argument, sign: 1.0, region })
 }
 
-/// `x * (1 / (1 + exp(-argument)))`.
+/// Reads `x * (1 / (1 + exp(-argument)))`.
 fn by_inverse(graph: &Graph, x: Value, inverse: Value) -> Option<Gate> {
     let divisor = match graph.kind(inverse) {
         OpKind::Reciprocal => graph.operand(inverse.node, 0)?,
@@ -78,7 +79,7 @@ fn by_inverse(graph: &Graph, x: Value, inverse: Value) -> Option<Gate> {
     Some(gate)
 }
 
-/// `x / (1 + exp(-argument))`.
+/// Reads `x / (1 + exp(-argument))`.
 fn by_exponential(graph: &Graph, x: Value, divisor: Value) -> Option<Gate> {
     let curve = above(graph, divisor).into_iter().find(|value| graph.kind(*value) == OpKind::Exp)?;
     let mut region = Region::default();
@@ -88,7 +89,7 @@ fn by_exponential(graph: &Graph, x: Value, divisor: Value) -> Option<Gate> {
     Some(Gate { x, argument: graph.operand(curve.node, 0)?, sign: -1.0, region })
 }
 
-/// What `x` is multiplied by in the gate.
+/// Returns the factor of `x` in the gate.
 fn alpha(graph: &Graph, root: Value, gate: &Gate) -> Result<f32, Skip> {
     let mut region = gate.region.clone();
     region.insert(root).ok_or(Skip::NoMatch)?;
@@ -98,17 +99,17 @@ fn alpha(graph: &Graph, root: Value, gate: &Gate) -> Result<f32, Skip> {
     #[expect(clippy::cast_possible_truncation, reason = "rounded to nearest, as the docs say")]
     let alpha = wide as f32;
     if graph.fact(root).element() == Some(ElementType::F64) && f64::from(alpha).to_bits() != wide.to_bits() {
-        return Err(Skip::rejected(format!("its alpha {wide} has more digits than an attribute")));
+        return Err(Skip::rejected(format!("its alpha {wide} is not exact as an f32 attribute")));
     }
     let element = crate::rewrite::element(graph, root)?;
     if graph.fact(gate.x).element() != Some(element) || region.is_narrower(graph, element) {
         return Err(Skip::NoMatch);
     }
     if !alpha.is_normal() {
-        return Err(Skip::rejected(format!("its alpha {alpha} is no attribute")));
+        return Err(Skip::rejected(format!("its alpha {alpha} is not a normal f32")));
     }
     if !graph.shape(gate.x).zip(graph.shape(root)).is_some_and(|(from, to)| same_shape(from, to)) {
-        return Err(Skip::rejected("a number may widen the shape"));
+        return Err(Skip::rejected("a constant may broadcast it to a larger shape"));
     }
     region.is_private(graph, root)?;
     Ok(alpha)

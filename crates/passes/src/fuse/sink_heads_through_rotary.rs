@@ -6,8 +6,8 @@ use netwright_ir::{Graph, Op, OpKind, Value};
 
 /// `rotary_embedding(split(x))` -> `split(rotary_embedding(x; num_heads))`
 ///
-/// The operator turns heads that are not split as well, and behind it the split can become part of the attention. The
-/// same numbers are multiplied, so nothing is off.
+/// The operator can also rotate heads that are not split. After it, the split can be folded into the attention. The
+/// same numbers are multiplied.
 pub fn sink_heads_through_rotary() -> Pass {
     let summary = "rotary_embedding(split(x)) -> split(rotary_embedding(x; num_heads))";
     Pass::new("sink-heads-through-rotary", summary, Exactness::Bits)
@@ -30,5 +30,5 @@ fn sink(graph: &mut Graph, root: Value) -> Rewritten {
     }
     let turned = insert(graph, root, "turned", rotary, &operands)?;
     let heads = parts.split_again(graph, root, turned)?;
-    become_op(graph, root, transpose, &[heads], format!("turns {} heads before they are split", parts.count))
+    become_op(graph, root, transpose, &[heads], format!("rotates {} heads before they are split", parts.count))
 }

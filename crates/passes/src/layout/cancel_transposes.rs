@@ -1,22 +1,22 @@
 use crate::pass::{Exactness, Pass};
 use crate::read::sizes::same_shape;
-use crate::read::transposes::{as_one, order};
+use crate::read::transposes::{merged, order};
 use crate::rewrite::{insert, number_list};
 use crate::rule::{Rewritten, Skip};
 use netwright_ir::op::Class;
 use netwright_ir::{Dim, Graph, Op, OpKind, Value};
 
-/// `transpose(f(transpose(x), w))` -> `f(x, w)`, where the transposes undo one another
+/// `transpose(f(transpose(x), w))` -> `f(x, w)`, if the transposes cancel
 ///
-/// Models of TensorFlow hold images with the channels last, and their exports transpose around every convolution.
-/// Between two of those, activations and numbers by channel do not mind the order of axes. The same numbers are
-/// computed.
+/// TensorFlow stores images with the channels last, so exports of its models transpose around every convolution.
+/// Between two convolutions, activations and constants per channel do not depend on the order of the axes. The same
+/// numbers are computed.
 pub fn cancel_transposes() -> Pass {
-    let summary = "transpose(f(transpose(x), w)) -> f(x, w), where the transposes undo one another";
+    let summary = "transpose(f(transpose(x), w)) -> f(x, w), if the transposes cancel";
     Pass::new("cancel-transposes", summary, Exactness::Bits).at([OpKind::Transpose], cancel)
 }
 
-/// Longer chains are not followed.
+/// The maximum number of operators between the transposes.
 const MOST_STEPS: usize = 16;
 
 fn cancel(graph: &mut Graph, root: Value) -> Rewritten {
@@ -31,7 +31,7 @@ fn cancel(graph: &mut Graph, root: Value) -> Rewritten {
         steps.push((value, at));
         value = graph.operand(value.node, at).ok_or(Skip::NoMatch)?;
     }
-    let Some(Op::Transpose { perm }) = as_one(graph, value, root) else { return Err(Skip::NoMatch) };
+    let Some(Op::Transpose { perm }) = merged(graph, value, root) else { return Err(Skip::NoMatch) };
     if steps.is_empty() || !perm.into_iter().zip(0_i64..).all(|(from, at)| from == at) {
         return Err(Skip::NoMatch);
     }
@@ -49,10 +49,11 @@ fn cancel(graph: &mut Graph, root: Value) -> Rewritten {
         let place = graph.beside(root.node, "moved");
         moved = Value { node: graph.insert(place, graph.op(step).clone(), &operands)?, result: 0 };
     }
-    crate::rewrite::become_value(graph, root, moved, "undone by the transpose before it")
+    crate::rewrite::become_value(graph, root, moved, "cancels with the transpose before it")
 }
 
-/// The operand whose elements an operator changes one by one; the others are numbers, or known and by channel.
+/// Returns the index of the operand that holds the data, if the operator treats its elements independently. Other
+/// operands are scalars or constants per channel.
 fn data_operand(graph: &Graph, value: Value, rank: usize) -> Option<usize> {
     let operands = graph.operands(value.node);
     let has_shape = |of: Value| {
@@ -75,7 +76,8 @@ fn data_operand(graph: &Graph, value: Value, rank: usize) -> Option<usize> {
     }
 }
 
-/// The axis, counted from the last, of what has one size that is not 1, and that size; 0 and 1 where there is none.
+/// Returns the only axis, counted from the last, whose size is not 1, and that size; 0 and 1 if there is none. `None`
+/// if there are several.
 fn channel(graph: &Graph, value: Value) -> Option<(usize, i64)> {
     let mut found = None;
     for (at, dim) in graph.shape(value)?.iter().rev().enumerate() {
@@ -88,7 +90,7 @@ fn channel(graph: &Graph, value: Value) -> Option<(usize, i64)> {
     Some(found.unwrap_or((0, 1)))
 }
 
-/// What is broadcast along the axes before the transpose, for those behind it.
+/// Reshapes a constant that is broadcast to the axes before the transpose for the axes after it.
 fn reordered(graph: &mut Graph, root: Value, value: Value, order: &[usize]) -> Result<Value, Skip> {
     if graph.fact(value).rank() == Some(0) {
         return Ok(value);
@@ -96,7 +98,7 @@ fn reordered(graph: &mut Graph, root: Value, value: Value, order: &[usize]) -> R
     let (from_last, size) = channel(graph, value).ok_or(Skip::NoMatch)?;
     let axis = order.len().checked_sub(from_last + 1).ok_or(Skip::NoMatch)?;
     let to = order.iter().position(|from| *from == axis).ok_or(Skip::NoMatch)?;
-    // No leading axes of size 1 are needed.
+    // Leading axes of size 1 are not needed.
     let mut sizes = vec![1; order.len() - to];
     if let Some(first) = sizes.first_mut() {
         *first = size;

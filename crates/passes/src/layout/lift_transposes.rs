@@ -1,5 +1,5 @@
 use crate::pass::{Exactness, Pass};
-use crate::read::heads::parted;
+use crate::read::heads::order_after_split;
 use crate::read::sizes::position;
 use crate::read::transposes::order;
 use crate::rewrite::{become_results, insert};
@@ -8,8 +8,8 @@ use netwright_ir::{Graph, Op, OpKind, Value};
 
 /// `transpose(split(x))` of all parts -> `split(transpose(x))`
 ///
-/// One in place of several, where [`sink_transposes`](super::sink_transposes) found none that they meet; and what splits
-/// the heads of each part stays, since attention takes it in.
+/// One transpose instead of several, if [`sink_transposes`](super::sink_transposes) did not merge them with others.
+/// Transposes that split the heads of each part stay, because they can be folded into the attention.
 pub fn lift_transposes() -> Pass {
     let summary = "transpose(split(x)) of all parts -> split(transpose(x))";
     Pass::new("lift-transposes", summary, Exactness::Bits).at([OpKind::Transpose], lift)
@@ -32,13 +32,13 @@ fn lift(graph: &mut Graph, root: Value) -> Rewritten {
             _ => return Err(Skip::NoMatch),
         }
     }
-    // Attention takes in what splits the heads of each part.
-    if parted(graph, root).is_some() {
+    // A transpose that splits heads can be folded into the attention.
+    if order_after_split(graph, root).is_some() {
         return Err(Skip::NoMatch);
     }
     let axis = position(axis, order.len()).and_then(|axis| order.iter().position(|from| *from == axis));
     let axis = axis.and_then(|axis| i64::try_from(axis).ok()).ok_or(Skip::NoMatch)?;
     let whole = insert(graph, root, "whole", transpose, &[x])?;
     let operands: Vec<Option<Value>> = [Some(whole)].into_iter().chain(operands.into_iter().skip(1)).collect();
-    become_results(graph, &transposed, Op::Split { axis }, &operands, "transposes before it splits")
+    become_results(graph, &transposed, Op::Split { axis }, &operands, "transposes once, before the split")
 }

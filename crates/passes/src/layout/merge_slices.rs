@@ -8,17 +8,17 @@ use std::collections::BTreeMap;
 
 /// `slice(x, 0, h)`, `slice(x, h, n)` -> `split(x, [h, n - h])`
 ///
-/// Slices that cut a known axis into parts, one behind the other and all of it, are one Split.
+/// Slices that together cut a whole axis of known size into consecutive parts become one Split.
 pub fn merge_slices() -> Pass {
-    let summary = "cut an axis into parts by one split in place of a slice for each";
+    let summary = "cut an axis into parts by one split instead of one slice each";
     Pass::new("merge-slices", summary, Exactness::Bits).on_graph(merge)
 }
 
-/// A slice along one axis: from, up to, and its result.
+/// A slice along one axis: its start, its end, and its result.
 type Part = (i64, i64, Value);
 
 fn merge(graph: &mut Graph, log: &mut Log) {
-    // By what is cut and along which axis, in program order of the first.
+    // By the operand and the axis, in program order of the first slice.
     let mut cuts: BTreeMap<(Value, usize), Vec<Part>> = BTreeMap::new();
     for node in graph.schedule() {
         if let Some((of, axis, part)) = part(graph, node) {
@@ -39,18 +39,18 @@ fn merge(graph: &mut Graph, log: &mut Log) {
         let (true, true, Some(first)) = (joins && whole, parts.len() > 1, first) else { continue };
         let name = name_of(graph, first.node);
         if log.may_apply_at(&name) && split(graph, of, axis, first, &parts).is_ok() {
-            log.applied_in(graph, name, format!("one split in place of {} slices", parts.len()));
+            log.applied_in(graph, name, format!("merged {} slices into one split", parts.len()));
         }
     }
 }
 
-/// What a slice cuts, along which axis, and which part; only along one axis of known size, forward.
+/// Returns the operand, the axis and the part of a slice along one axis of known size with step 1.
 fn part(graph: &Graph, node: NodeId) -> Option<(Value, usize, Part)> {
     if graph.node(node).op().kind() != OpKind::Slice {
         return None;
     }
     let one = |at| only_element(graph, node, at);
-    // A slice of a shape is one until the opset has another form for it.
+    // A slice of a shape may become a Shape of some axes, in opsets that have it.
     let of = graph.operand(node, 0).filter(|of| graph.kind(*of) != OpKind::Shape)?;
     let shape = graph.shape(of)?;
     let axis = match graph.operand(node, 3) {

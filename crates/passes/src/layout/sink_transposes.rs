@@ -1,7 +1,7 @@
 use crate::pass::{Exactness, Pass};
 use crate::pattern::op;
 use crate::read::chain;
-use crate::read::transposes::{as_one, keeps_rows, order};
+use crate::read::transposes::{keeps_rows, merged, order};
 use crate::rewrite::{become_op, insert};
 use crate::rule::{Rule, Skip};
 use netwright_ir::OpKind;
@@ -9,14 +9,14 @@ use netwright_ir::op::Class;
 
 /// `transpose(f(transpose(x)))` -> `f(transpose(x))`, and `f(transpose(a), transpose(b))` -> `transpose(f(a, b))`
 ///
-/// Operators on each element do not mind the order of the axes: a transpose sinks through them where it meets another.
-/// Projections do not where the last axis stays the last.
+/// An operator that treats each element independently does not depend on the order of the axes, so a transpose sinks
+/// through it if it reaches another transpose. It sinks through a projection if the last axis stays last.
 pub fn sink_transposes() -> Pass {
-    let summary = "sink transposes through operators on each element or row, to where two are one";
-    Pass::new("sink-transposes", summary, Exactness::Bits).rules([meet(), join()])
+    let summary = "sink transposes through operators on each element or row, and merge them";
+    Pass::new("sink-transposes", summary, Exactness::Bits).rules([meet_transposes(), join_transposes()])
 }
 
-fn meet() -> Rule {
+fn meet_transposes() -> Rule {
     let summary = "transpose(f(transpose(x))) -> f(transpose(x))";
     Rule::new("meet-transposes", summary, op(OpKind::Transpose), |graph, found| {
         let root = found.root();
@@ -26,14 +26,14 @@ fn meet() -> Rule {
         if chain.is_empty() {
             return Err(Skip::NoMatch);
         }
-        let once = as_one(graph, inner, root).ok_or(Skip::NoMatch)?;
+        let once = merged(graph, inner, root).ok_or(Skip::NoMatch)?;
         let x = graph.operand(inner.node, 0).ok_or(Skip::NoMatch)?;
         let once = insert(graph, root, "once", once, &[x])?;
         chain::rebuild(graph, root, &chain, once, "merged with the transpose before it")
     })
 }
 
-fn join() -> Rule {
+fn join_transposes() -> Rule {
     let summary = "f(transpose(a), transpose(b)) -> transpose(f(a, b))";
     Rule::new("join-transposes", summary, crate::pattern::any("x").into(), |graph, found| {
         let root = found.root();
@@ -51,6 +51,6 @@ fn join() -> Rule {
             return Err(Skip::NoMatch);
         };
         let joined = insert(graph, root, "joined", graph.op(root).clone(), &[x, y])?;
-        become_op(graph, root, graph.op(a).clone(), &[joined], "transposes the result alone")
+        become_op(graph, root, graph.op(a).clone(), &[joined], "transposes the result instead of both operands")
     })
 }

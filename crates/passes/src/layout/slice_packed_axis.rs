@@ -5,15 +5,15 @@ use crate::rewrite::{become_op, insert, number_list};
 use crate::rule::{Rewritten, Skip};
 use netwright_ir::{Dim, Graph, NodeId, Op, OpKind, Value};
 
-/// More operators between the look-up and the reshape are not followed.
+/// The maximum number of operators between the Reshape and the Gather.
 const MOST_STEPS: usize = 8;
 
 /// `gather(transpose(reshape(x, [.., 3, n])), 1)` -> `transpose(reshape(slice(x, n, 2 * n)))`
 ///
-/// Queries, keys and values that are projected at once are told apart by an axis of three, which exporters move to the
-/// front, and look up, or split and drop. Cut before they are transposed, they are slices of the last axis, which
-/// [`merge_slices`](super::merge_slices) makes one Split, and each is transposed by itself. The same elements stand in
-/// the same places.
+/// Queries, keys and values that are projected together are separated by an axis of size 3. Exporters move it to the
+/// front and gather each index, or split and squeeze it. If they are cut before the transpose, they are slices of the
+/// last axis, which [`merge_slices`](super::merge_slices) turns into one Split, and each is transposed by itself. Every
+/// element keeps its position.
 pub fn slice_packed_axis() -> Pass {
     let summary = "gather(transpose(reshape(x, [.., 3, n])), 1) -> transpose(reshape(slice(x, n, 2 * n)))";
     Pass::new("slice-packed-axis", summary, Exactness::Bits).at([OpKind::Gather, OpKind::Squeeze], slice)
@@ -25,12 +25,12 @@ fn slice(graph: &mut Graph, root: Value) -> Rewritten {
     let x = graph.operand(reshaped.node, 0).ok_or(Skip::NoMatch)?;
     let (Some(whole), Some(split)) = (graph.shape(x), graph.shape(reshaped)) else { return Err(Skip::NoMatch) };
     let packed = axes[axis];
-    // A place that is not there is for the runtime to tell.
+    // The runtime reports an out-of-range index.
     let (before, count, after) = match (&split[..packed], split[packed].known(), &split[packed + 1..]) {
         (before, Some(count), after) if count > 1 && (-count..count).contains(&index) => (before, count, after),
         _ => return Err(Skip::NoMatch),
     };
-    // What is packed is the first part of the last axis.
+    // The packed axis is the first part of the last axis.
     let Some((Dim::Known(last), leading)) = whole.split_last() else { return Err(Skip::NoMatch) };
     let is_more = |dim: &&Dim| **dim != Dim::Known(1);
     let without_ones = |dims: &[Dim]| dims.iter().filter(is_more).cloned().collect::<Vec<_>>();
@@ -42,7 +42,7 @@ fn slice(graph: &mut Graph, root: Value) -> Rewritten {
     if graph.is_output(from) || !graph.users(from).iter().all(|(user, at)| *at == 0 && is_cut(graph, *user, axis)) {
         return Err(Skip::rejected(format!("{} has another use", graph.operand_text(from))));
     }
-    // The axes that are left, in the order of the reshape, and where each goes.
+    // The remaining axes, in the order of the reshape, and the position to which each goes.
     let goes: Vec<usize> = axes.iter().copied().filter(|origin| *origin != packed).collect();
     let mut left = goes.clone();
     left.sort_unstable();
@@ -59,17 +59,17 @@ fn slice(graph: &mut Graph, root: Value) -> Rewritten {
     let part = insert(graph, root, "part", Op::Slice, &operands)?;
     let sizes = number_list(graph, root, "sizes", &sizes)?;
     let split = insert(graph, root, "split", Op::Reshape { allowzero: false }, &[part, sizes])?;
-    become_op(graph, root, Op::Transpose { perm }, &[split], "is cut before it is split")
+    become_op(graph, root, Op::Transpose { perm }, &[split], "sliced before the reshape and the transpose")
 }
 
-/// One place of an axis, which is dropped.
+/// One index of an axis, which is removed.
 struct Place {
     from: Value,
     axis: usize,
     index: i64,
 }
 
-/// Whether a node gives places of that axis and nothing else.
+/// Whether a node only selects single indices of that axis.
 fn is_cut(graph: &Graph, node: NodeId, axis: usize) -> bool {
     let is_place = |value: Value| place(graph, value).is_some_and(|place| place.axis == axis);
     let is_read_so = |part: Value| {
@@ -87,7 +87,7 @@ fn place(graph: &Graph, root: Value) -> Option<Place> {
     let numbers = graph.fact(second).known_elements()?;
     let &[number] = numbers.as_slice() else { return None };
     match *graph.op(root) {
-        // An index without an axis of its own.
+        // A scalar index removes the axis.
         Op::Gather { axis } if graph.fact(second).rank() == Some(0) => {
             let axis = position(axis, graph.fact(inner).rank()?)?;
             Some(Place { from: inner, axis, index: number })
@@ -97,7 +97,7 @@ fn place(graph: &Graph, root: Value) -> Option<Place> {
             let from = graph.operand(inner.node, 0)?;
             let shape = graph.shape(from)?;
             let axis = position(axis, shape.len()).filter(|axis| position(number, shape.len()) == Some(*axis))?;
-            // As many parts as there are places, each of one.
+            // As many parts as the size of the axis, each of size 1.
             let parts = i64::try_from(graph.node(inner.node).result_count()).ok()?;
             let is_single = *shape.get(axis)? == Dim::Known(parts)
                 && graph
@@ -109,8 +109,8 @@ fn place(graph: &Graph, root: Value) -> Option<Place> {
     }
 }
 
-/// The reshape from which transposes and dropped axes lead to a value, each read by the next alone; and which of its
-/// axes those of the value are.
+/// Returns the Reshape from which a chain of Transposes and Squeezes computes a value, each with one use, and the axis
+/// of the Reshape for each axis of the value.
 fn origins(graph: &Graph, mut value: Value) -> Option<(Value, Vec<usize>)> {
     let mut axes: Vec<usize> = (0..graph.fact(value).rank()?).collect();
     for _ in 0..MOST_STEPS {

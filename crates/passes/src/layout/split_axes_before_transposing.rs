@@ -5,12 +5,12 @@ use crate::rewrite::{become_op, insert, number_list};
 use crate::rule::{Rewritten, Skip};
 use netwright_ir::{Dim, Graph, Op, OpKind, Value};
 
-/// `reshape(transpose(reshape(x)))` -> `transpose(reshape(x))`, where the outer reshape splits axes alone
+/// `reshape(transpose(reshape(x)))` -> `transpose(reshape(x))`, if the outer reshape only splits axes
 ///
-/// Exporters merge batch and heads to transpose keys, and split them again. Split before, two reshapes are one, and
-/// often none. The same elements stand in the same places.
+/// Exporters merge batch and heads to transpose keys, and split them again. If they are split before the transpose, the
+/// two reshapes become one, and often none. Every element keeps its position.
 pub fn split_axes_before_transposing() -> Pass {
-    let summary = "reshape(transpose(reshape(x))) -> transpose(reshape(x)), where axes are split again";
+    let summary = "reshape(transpose(reshape(x))) -> transpose(reshape(x)), if axes are split again";
     Pass::new("split-axes-before-transposing", summary, Exactness::Bits).at([OpKind::Reshape], swap)
 }
 
@@ -25,7 +25,7 @@ fn swap(graph: &mut Graph, root: Value) -> Rewritten {
     }
     let shape = |of| graph.shape(of).ok_or(Skip::NoMatch);
     let groups = split(shape(transposed)?, shape(root)?).ok_or(Skip::NoMatch)?;
-    // The groups in the order before the transpose, and where each axis goes.
+    // The groups in the order before the transpose, and the position to which each axis goes.
     let mut before: Vec<Option<(usize, &[Dim])>> = vec![None; perm.len()];
     let mut first = 0;
     for (group, axis) in groups.into_iter().zip(&perm) {
@@ -46,14 +46,14 @@ fn swap(graph: &mut Graph, root: Value) -> Rewritten {
         x
     } else {
         let target = constant_shape(Some(from), &dims, None)
-            .ok_or_else(|| Skip::rejected("no constant splits the axes for every binding"))?;
+            .ok_or_else(|| Skip::rejected("the axes cannot be split by a constant shape for every binding"))?;
         let target = number_list(graph, root, "sizes", &target)?;
         insert(graph, root, "split", Op::Reshape { allowzero: false }, &[x, target])?
     };
-    become_op(graph, root, Op::Transpose { perm: order }, &[split], "splits before it transposes")
+    become_op(graph, root, Op::Transpose { perm: order }, &[split], "splits axes before the transpose")
 }
 
-/// The axes of the second shape that each of the first is split into.
+/// Returns, for each axis of the first shape, the axes of the second into which it is split.
 fn split<'s>(from: &[Dim], to: &'s [Dim]) -> Option<Vec<&'s [Dim]>> {
     let mut rest = to;
     let mut groups = vec![];

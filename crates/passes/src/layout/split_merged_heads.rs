@@ -7,17 +7,17 @@ use netwright_ir::op::Class;
 use netwright_ir::{Dim, Graph, Op, OpKind, Tensor, Value};
 use std::collections::BTreeMap;
 
-/// `split(f(merge(x), merge(y)))` -> `f(x, y)`, where `[batch, heads, …]` is merged to `[batch * heads, …]`
+/// `split(f(merge(x), merge(y)))` -> `f(x, y)`, if `[batch, heads, …]` is merged to `[batch * heads, …]`
 ///
-/// Batched products of three axes were faster once, so that older exports (BART, fairseq, Megatron, BLOOM, PyTorch's own
-/// MultiheadAttention) merge batch and heads before them and split them afterwards. With four axes, attention is
-/// recognized. The same numbers are computed; a runtime may sum the products in another order.
+/// Batched products of rank 3 used to be faster, so older exports (BART, fairseq, Megatron, BLOOM, PyTorch's own
+/// MultiheadAttention) merge batch and heads before them and split them afterwards. Attention is only recognized with
+/// four axes. The same numbers are computed; a runtime may sum the products in another order.
 pub fn split_merged_heads() -> Pass {
-    let summary = "split(f(merge(x), merge(y))) -> f(x, y), where batch and heads are merged";
+    let summary = "split(f(merge(x), merge(y))) -> f(x, y), for merged batch and heads";
     Pass::new("split-merged-heads", summary, Exactness::Rounding).at([OpKind::Reshape], split)
 }
 
-/// More nodes between merging and splitting are not looked at.
+/// The maximum number of operators between merging and splitting.
 const MOST_NODES: usize = 64;
 
 fn split(graph: &mut Graph, root: Value) -> Rewritten {
@@ -27,7 +27,7 @@ fn split(graph: &mut Graph, root: Value) -> Rewritten {
     }
     let (Some(from), Some(to)) = (graph.shape(x), graph.shape(root)) else { return Err(Skip::NoMatch) };
     let (axis, merged) = parts(from, to).ok_or(Skip::NoMatch)?;
-    let mut region = Region { root, merged, made: BTreeMap::new(), merges: 0, operators: 0 };
+    let mut region = Region { root, merged, unmerged: BTreeMap::new(), merges: 0, operators: 0 };
     let whole = region.whole(graph, x, axis)?;
     if region.merges == 0 || region.operators == 0 {
         return Err(Skip::NoMatch);
@@ -38,15 +38,16 @@ fn split(graph: &mut Graph, root: Value) -> Rewritten {
         return become_value(graph, root, whole, note);
     }
     let target = constant_shape(Some(own), to, None);
-    let target = target.ok_or_else(|| Skip::rejected("no constant merges the heads for every binding"))?;
+    let target =
+        target.ok_or_else(|| Skip::rejected("the heads cannot be merged by a constant shape for every binding"))?;
     let target = number_list(graph, root, "sizes", &target)?;
     become_op(graph, root, Op::Reshape { allowzero: false }, &[whole, target], note)
 }
 
-/// Batch and heads.
+/// The dims of batch and heads.
 type Merged = [Dim; 2];
 
-/// The axis that is split, and into what: `[.., batch * heads, ..]` to `[.., batch, heads, ..]`, or
+/// Returns the axis that is split, and the dims into which: `[.., batch * heads, ..]` to `[.., batch, heads, ..]`, or
 /// `[length, batch * heads, size]` to `[length, batch, heads * size]` or `[length * batch, heads * size]`.
 fn parts(from: &[Dim], to: &[Dim]) -> Option<(usize, Merged)> {
     let [first, second, last] = from else { return None };
@@ -70,34 +71,35 @@ fn parts(from: &[Dim], to: &[Dim]) -> Option<(usize, Merged)> {
     }
 }
 
-/// What stands between merging and splitting, and what takes its place.
+/// The nodes between merging and splitting, and their replacements.
 struct Region {
     root: Value,
     merged: Merged,
-    made: BTreeMap<(Value, usize), Value>,
+    /// For a value and its axis of merged batch and heads, the replacement in which they are two axes.
+    unmerged: BTreeMap<(Value, usize), Value>,
     merges: usize,
     operators: usize,
 }
 
 impl Region {
-    /// The value with batch and heads apart; they are one at `axis` of its three axes.
+    /// Returns a value with batch and heads as two axes; in `value`, of rank 3, they are merged at `axis`.
     fn whole(&mut self, graph: &mut Graph, value: Value, axis: usize) -> Result<Value, Skip> {
-        if let Some(made) = self.made.get(&(value, axis)) {
-            return Ok(*made);
+        if let Some(unmerged) = self.unmerged.get(&(value, axis)) {
+            return Ok(*unmerged);
         }
-        let made = match self.unmerged(graph, value, axis)? {
+        let unmerged = match self.before_merge(graph, value, axis)? {
             Some(before) => {
                 self.merges += 1;
                 before
             }
             None => self.operator(graph, value, axis)?,
         };
-        self.made.insert((value, axis), made);
-        Ok(made)
+        self.unmerged.insert((value, axis), unmerged);
+        Ok(unmerged)
     }
 
-    /// What a Reshape merged.
-    fn unmerged(&self, graph: &mut Graph, value: Value, axis: usize) -> Result<Option<Value>, Skip> {
+    /// Returns the value before a Reshape that merges batch and heads.
+    fn before_merge(&self, graph: &mut Graph, value: Value, axis: usize) -> Result<Option<Value>, Skip> {
         if graph.kind(value) != OpKind::Reshape {
             return Ok(None);
         }
@@ -130,7 +132,7 @@ impl Region {
         }
     }
 
-    /// The operator applied to what its operands are with batch and heads apart.
+    /// Applies the operator of a value to operands with batch and heads as two axes.
     fn operator(&mut self, graph: &mut Graph, value: Value, axis: usize) -> Result<Value, Skip> {
         let name = || graph.operand_text(value);
         if graph.use_count(value) != 1 {
@@ -147,7 +149,7 @@ impl Region {
             let at = position(axis_of, 3).filter(|at| *at != axis)?;
             i64::try_from(if at > axis { at + 1 } else { at }).ok()
         };
-        let stands_for_batch = || Skip::rejected(format!("{} works along the axis of batch and heads", name()));
+        let works_on_merged = || Skip::rejected(format!("{} works along the axis of batch and heads", name()));
         let (op, operands) = match (op, operands.as_slice()) {
             (op @ Op::MatMul, [a, b]) if axis == 0 && graph.fact(*a).rank() == Some(3) => {
                 let left = self.whole(graph, *a, 0)?;
@@ -166,12 +168,12 @@ impl Region {
                 (Op::Transpose { perm }, vec![x])
             }
             (Op::Softmax { axis: along }, [x]) => {
-                let along = apart(along).ok_or_else(stands_for_batch)?;
+                let along = apart(along).ok_or_else(works_on_merged)?;
                 let along = if along == 3 { -1 } else { along };
                 (Op::Softmax { axis: along }, vec![self.whole(graph, *x, axis)?])
             }
             (Op::Concat { axis: along }, parts) => {
-                let along = apart(along).ok_or_else(stands_for_batch)?;
+                let along = apart(along).ok_or_else(works_on_merged)?;
                 let parts = parts.iter().map(|part| self.whole(graph, *part, axis));
                 (Op::Concat { axis: along }, parts.collect::<Result<_, _>>()?)
             }
@@ -183,12 +185,12 @@ impl Region {
                 }
                 (op, apart)
             }
-            _ => return Err(Skip::rejected(format!("{} is not known to work on each head alone", name()))),
+            _ => return Err(Skip::rejected(format!("{} may not treat each head independently", name()))),
         };
         insert(graph, self.root, "apart", op, &operands)
     }
 
-    /// An operand that is broadcast to the shape of the result.
+    /// Returns an operand that is broadcast to the shape of the result, with batch and heads as two axes.
     fn broadcast(&mut self, graph: &mut Graph, result: Value, operand: Value, axis: usize) -> Result<Value, Skip> {
         let shape = graph.shape(operand).ok_or(Skip::NoMatch)?;
         if shape.len() + axis <= 2 {
@@ -204,10 +206,10 @@ impl Region {
             Ok(apart) => Ok(apart),
             Err(skip) => {
                 graph.undo_to(mark);
-                self.made.retain(|_, made| graph.is_alive(made.node));
+                self.unmerged.retain(|_, unmerged| graph.is_alive(unmerged.node));
                 (self.merges, self.operators) = before;
                 let element = graph.fact(operand).element().ok_or(Skip::NoMatch)?;
-                // Another operand has the whole shape, which this one does not widen.
+                // Another operand must have the whole shape, so that a scalar in place of this one suffices.
                 let widens = graph.operands(result.node).into_iter().flatten().all(|other| {
                     other == operand
                         || graph.shape(other).zip(graph.shape(result)).is_none_or(|(a, b)| !same_shape(a, b))
@@ -221,7 +223,7 @@ impl Region {
     }
 }
 
-/// The one number that all elements are.
+/// Returns the number that all elements equal.
 fn uniform(graph: &Graph, value: Value) -> Option<f64> {
     let operand = |at| graph.operand(value.node, at).and_then(|of| uniform_of(graph, of));
     match graph.op(value) {

@@ -7,14 +7,15 @@ use netwright_ir::{Dim, Graph, NodeId, Op, OpKind, Value};
 
 /// `reshape(gemm(reshape(x, [-1, k]), w, c), [.., n])` -> `add(matmul(x, w), c)`
 ///
-/// Exporters flatten all axes but the last for a Gemm, and need arithmetic on shapes to bring them back. MatMul takes
-/// them as they are; runtimes compute it as the same product of one matrix. Off by the rounding of one addition: Gemm
-/// may add the bias before or after the products.
+/// Exporters flatten all axes but the last for a Gemm, and need arithmetic on shapes to restore them. MatMul accepts
+/// them as they are, and runtimes compute it as the same product of matrices. The rounding of one addition may differ:
+/// Gemm may add the bias before or after the products.
 ///
-/// A Gemm with a weight of at least `kept` elements stays, for runtimes that gain by it, and so does one that transposes
-/// its weight; but not between transposes, which meet without it: then the weight is transposed while it is written.
+/// A Gemm whose weight has at least `kept` elements stays, for runtimes in which it is faster. So does one that
+/// transposes its weight, except between transposes that could be merged without it; then the weight is transposed
+/// while it is written.
 pub fn unflatten_gemm(kept: Option<u64>) -> Pass {
-    let summary = "reshape(gemm(reshape(x), w, c)) -> add(matmul(x, w), c), where the axes come back";
+    let summary = "reshape(gemm(reshape(x), w, c)) -> add(matmul(x, w), c), if the axes are restored";
     Pass::new("unflatten-gemm", summary, Exactness::Rounding)
         .at([OpKind::Reshape], move |graph, root| unflatten(graph, root, kept))
 }
@@ -46,7 +47,7 @@ fn unflatten(graph: &mut Graph, root: Value, kept: Option<u64>) -> Rewritten {
     if leading.len() < 2 || last.same(n) != Some(true) {
         return Err(Skip::NoMatch);
     }
-    // A bias for each row cannot follow.
+    // A bias for each row would have to be reshaped too.
     let bias = graph.operand(product.node, 2);
     if let Some(bias) = bias {
         let own = shape(bias)?;
@@ -56,11 +57,11 @@ fn unflatten(graph: &mut Graph, root: Value, kept: Option<u64>) -> Rewritten {
             return Err(Skip::NoMatch);
         }
     }
-    let wanted: Vec<_> = leading.iter().chain([k]).cloned().collect();
-    let rows = if same_shape(&from, &wanted) {
+    let shape_of_rows: Vec<_> = leading.iter().chain([k]).cloned().collect();
+    let rows = if same_shape(&from, &shape_of_rows) {
         x
     } else {
-        let target = constant_shape(Some(&from), &wanted, None).ok_or(Skip::NoMatch)?;
+        let target = constant_shape(Some(&from), &shape_of_rows, None).ok_or(Skip::NoMatch)?;
         let target = number_list(graph, root, "shape", &target)?;
         insert(graph, root, "rows", Op::Reshape { allowzero: false }, &[x, target])?
     };
@@ -75,15 +76,15 @@ fn unflatten(graph: &mut Graph, root: Value, kept: Option<u64>) -> Rewritten {
     }
 }
 
-/// Whether a transpose comes before and one behind that keeps the rows, each for this alone.
+/// Whether a transpose precedes `x` and another one, which keeps the rows, follows the root, without other uses.
 fn is_between_transposes(graph: &Graph, x: Value, root: Value) -> bool {
-    let behind = |user: NodeId| order(graph, Value { node: user, result: 0 });
+    let order_of = |user: NodeId| order(graph, Value { node: user, result: 0 });
     graph.kind(x) == OpKind::Transpose
         && graph.use_count(x) == 1
-        && matches!(graph.users(root).as_slice(), &[(user, _)] if behind(user).is_some_and(|order| keeps_rows(&order)))
+        && matches!(graph.users(root).as_slice(), &[(user, _)] if order_of(user).is_some_and(|it| keeps_rows(&it)))
 }
 
-/// A held weight, transposed.
+/// Inserts the transposed weight, if it is a parameter without other uses.
 fn transposed(graph: &mut Graph, root: Value, weight: Value) -> Result<Value, Skip> {
     let held = graph.tensor(weight).filter(|_| graph.kind(weight) == OpKind::Parameter && graph.use_count(weight) == 1);
     let held = held.filter(|held| held.recipe_depth() < MOST_RECIPES).ok_or(Skip::NoMatch)?;

@@ -1,4 +1,4 @@
-//! Attention written out in standard operators.
+//! Decomposes Attention into simpler operators.
 
 mod bias;
 mod heads;
@@ -12,12 +12,12 @@ use netwright_ir::{Dim, Graph, Op, OpKind, Value};
 
 /// `attention(q, k, v, m)` -> `softmax(q · kᵀ * c + m) · v`
 ///
-/// For opsets below 23, and for forms of the operator that a runtime does not run: those that `kernel` does not list, or
-/// all where there is none. As the standard of opsets 23 to 25 says: keys and values of the past come before the new
-/// ones, scores are capped before they are masked, a query sees no later key where it is causal, and a row that is
-/// fully masked gives zeros.
+/// Applies below opset 23, and to forms of the operator that the runtime does not run: all if there is no `kernel`,
+/// else those that it does not support. Follows the standard of opsets 23 to 25: past keys and values precede the new
+/// ones, scores are capped before they are masked, a causal query does not see later keys, and a row that is fully
+/// masked gives zeros.
 pub fn decompose_attention(kernel: Option<AttentionKernel>) -> Pass {
-    let summary = "attention(q, k, v, m) -> softmax(q · kᵀ * c + m) · v, where the target does not run it";
+    let summary = "attention(q, k, v, m) -> softmax(q · kᵀ * c + m) · v, if the target does not run it";
     Pass::new("decompose-attention", summary, Exactness::Rounding)
         .lowers(OpKind::Attention)
         .in_stages(&[Stage::Optimize, Stage::Lower])
@@ -46,10 +46,10 @@ fn decompose(graph: &mut Graph, root: Value, kernel: Option<AttentionKernel>) ->
     let operand = |at: usize| operands.get(at).copied().flatten();
     let (Some(query), Some(key), Some(value)) = (operand(0), operand(1), operand(2)) else { return Err(Skip::NoMatch) };
     let results: Vec<Value> = graph.results(root.node).collect();
-    let asked = |at: usize| results.get(at).copied().filter(|result| graph.use_count(*result) > 0);
-    let (present_key, present_value, scores_result) = (asked(1), asked(2), asked(3));
+    let used = |at: usize| results.get(at).copied().filter(|result| graph.use_count(*result) > 0);
+    let (present_key, present_value, scores_result) = (used(1), used(2), used(3));
     if scores_result.is_some() && qk_matmul_output_mode == 0 && softcap != 0.0 {
-        return Err(Skip::rejected("what its fourth result is, of scores that are capped, the standard leaves open"));
+        return Err(Skip::rejected("the standard does not define its fourth result if scores are capped"));
     }
     let element = element(graph, query)?;
     if graph.fact(query).rank().is_none() {
@@ -72,7 +72,7 @@ fn decompose(graph: &mut Graph, root: Value, kernel: Option<AttentionKernel>) ->
         (Some(scale), _) => f64::from(scale),
         #[expect(clippy::cast_precision_loss, reason = "the size of a head is small")]
         (None, Some(Dim::Known(size))) if *size > 0 => 1.0 / (*size as f64).sqrt(),
-        _ => return Err(Skip::rejected("no scale is given, and the size of a head is not known")),
+        _ => return Err(Skip::rejected("it has no scale, and the size of a head is unknown")),
     };
     let factor = number(graph, root, "scale", element, scale)?;
     let mut scores = insert(graph, root, "scores", Op::Mul, &[product, factor])?;
@@ -106,7 +106,7 @@ fn decompose(graph: &mut Graph, root: Value, kernel: Option<AttentionKernel>) ->
     }
     stages[3] = Some(probabilities);
     let attended = Op::MatMul;
-    let note = "written out";
+    let note = "decomposed";
     if let (Some(result), Some(stage)) =
         (scores_result, usize::try_from(qk_matmul_output_mode).ok().and_then(|mode| *stages.get(mode)?))
     {

@@ -5,9 +5,9 @@ use netwright_ir::op::GeluApproximation;
 use netwright_ir::{Graph, Op, OpKind, Value};
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI};
 
-/// `gelu(x)` -> `x * 0.5 * (1 + erf(x / sqrt(2)))`, or by the hyperbolic tangent
+/// `gelu(x)` -> `x * 0.5 * (1 + erf(x / sqrt(2)))`, or the approximation with tanh
 ///
-/// For opsets below 20, as the standard writes the operator out, but for two products in place of a power, which
+/// Applies below opset 20. Follows the definition in the standard, except that two products replace a power, which
 /// runtimes compute ten times as fast.
 pub fn decompose_gelu() -> Pass {
     let summary = "gelu(x) -> x * 0.5 * (1 + erf(x / sqrt(2))), below opset 20";
@@ -39,5 +39,5 @@ fn decompose(graph: &mut Graph, root: Value) -> Rewritten {
     let gate = insert(graph, root, "gate", Op::Add, &[gate, one])?;
     let half = number(graph, root, "half", element, 0.5)?;
     let halved = insert(graph, root, "halved", Op::Mul, &[x, half])?;
-    become_op(graph, root, Op::Mul, &[halved, gate], "written out")
+    become_op(graph, root, Op::Mul, &[halved, gate], "decomposed")
 }

@@ -1,4 +1,4 @@
-use super::decompose_rms_normalization::{Statistics, write_out};
+use super::decompose_rms_normalization::{Statistics, become_last};
 use crate::pass::{Exactness, Pass};
 use crate::rewrite::{become_op, become_value, insert};
 use crate::rule::{Rewritten, Skip};
@@ -6,8 +6,8 @@ use netwright_ir::{Graph, Op, OpKind, Value};
 
 /// `layer_normalization(x, w, b)` -> `(x - mean(x)) / sqrt(mean((x - mean(x)) ^ 2) + epsilon) * w + b`
 ///
-/// For opsets below 17, as the standard writes the operator out: the statistics in its stash type. The mean and the
-/// inverse of the root are the operator's other results.
+/// Applies below opset 17. Follows the definition in the standard, with the statistics in the stash type. The mean and
+/// the inverse deviation become the operator's other results.
 pub fn decompose_layer_normalization() -> Pass {
     let summary = "layer_normalization(x, w, b) -> (x - mean(x)) / sqrt(mean((x - mean(x)) ^ 2) + epsilon) * w + b, below opset 17";
     Pass::new("decompose-layer-normalization", summary, Exactness::Rounding)
@@ -26,20 +26,20 @@ fn decompose(graph: &mut Graph, root: Value) -> Rewritten {
     let centered = insert(graph, root, "centered", Op::Sub, &[wide, mean])?;
     let (normalized, deviation) = statistics.normalize(graph, root, x, centered)?;
     let results: Vec<Value> = graph.results(root.node).collect();
-    let asked = |at: usize| results.get(at).copied().filter(|result| graph.use_count(*result) > 0);
-    let (asked_mean, asked_inverse) = (asked(1), asked(2));
+    let used = |at: usize| results.get(at).copied().filter(|result| graph.use_count(*result) > 0);
+    let (used_mean, used_inverse) = (used(1), used(2));
     let note = match bias {
         Some(&bias) => {
             let weighted = insert(graph, root, "weighted", Op::Mul, &[normalized, weight])?;
-            write_out(graph, root, Op::Add, [weighted, bias])
+            become_last(graph, root, Op::Add, [weighted, bias])
         }
-        None => write_out(graph, root, Op::Mul, [normalized, weight]),
+        None => become_last(graph, root, Op::Mul, [normalized, weight]),
     }?;
-    if let Some(asked) = asked_mean {
-        become_value(graph, asked, mean, "")?;
+    if let Some(result) = used_mean {
+        become_value(graph, result, mean, "")?;
     }
-    if let Some(asked) = asked_inverse {
-        become_op(graph, asked, Op::Reciprocal, &[deviation], "")?;
+    if let Some(result) = used_inverse {
+        become_op(graph, result, Op::Reciprocal, &[deviation], "")?;
     }
     Ok(note)
 }

@@ -6,7 +6,7 @@ use netwright_ir::{Op, OpKind};
 
 /// `shape(x) {start, end}` -> `slice(shape(x), start, end)`
 ///
-/// For opsets below 15, whose Shape tells all sizes.
+/// Applies below opset 15, in which Shape always returns all sizes.
 pub fn decompose_partial_shape() -> Pass {
     let summary = "shape(x) {start, end} -> slice(shape(x), start, end), below opset 15";
     Pass::new("decompose-partial-shape", summary, Exactness::Bits)

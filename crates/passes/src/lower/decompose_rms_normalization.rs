@@ -5,7 +5,7 @@ use netwright_ir::{ElementType, Graph, Op, OpKind, Tensor, Value};
 
 /// `rms_normalization(x, w)` -> `x / sqrt(mean(x * x) + epsilon) * w`
 ///
-/// For opsets below 23, as the standard writes the operator out: the statistics in its stash type.
+/// Applies below opset 23. Follows the definition in the standard, with the statistics in the stash type.
 pub fn decompose_rms_normalization() -> Pass {
     let summary = "rms_normalization(x, w) -> x / sqrt(mean(x * x) + epsilon) * w, below opset 23";
     Pass::new("decompose-rms-normalization", summary, Exactness::Rounding)
@@ -21,16 +21,22 @@ fn decompose(graph: &mut Graph, root: Value) -> Rewritten {
     let statistics = Statistics { axis, epsilon, stash_type };
     let wide = statistics.widen(graph, root, x)?;
     let (normalized, _) = statistics.normalize(graph, root, x, wide)?;
-    write_out(graph, root, Op::Mul, [normalized, weight])
+    become_last(graph, root, Op::Mul, [normalized, weight])
 }
 
-/// Puts the last operator in place, where a weight or a bias does not make the result another one.
-pub(super) fn write_out(graph: &mut Graph, root: Value, last: Op, operands: [Value; 2]) -> Rewritten {
+/// Replaces the root with the last operator of a normalization.
+///
+/// # Errors
+/// If the weight or the bias may broadcast the result to a larger shape.
+pub(super) fn become_last(graph: &mut Graph, root: Value, last: Op, operands: [Value; 2]) -> Rewritten {
     let inferred = graph.infer(&last, &operands.map(Some), 1)?;
     if inferred.facts.iter().any(|fact| fact.ty.contradicts(&graph.fact(root).ty)) {
-        return Err(Skip::rejected(format!("{} widens what is normalized", graph.operand_text(operands[1]))));
+        return Err(Skip::rejected(format!(
+            "{} may broadcast the normalized value to a larger shape",
+            graph.operand_text(operands[1])
+        )));
     }
-    become_op(graph, root, last, &operands, "written out")
+    become_op(graph, root, last, &operands, "decomposed")
 }
 
 /// The attributes of a normalization.
@@ -42,17 +48,17 @@ pub(super) struct Statistics {
 
 impl Statistics {
     fn stash(&self) -> Result<ElementType, Skip> {
-        let unknown = || Skip::rejected(format!("its stash type {} is none", self.stash_type));
+        let unknown = || Skip::rejected(format!("its stash type {} is not an element type", self.stash_type));
         ElementType::from_number(self.stash_type).ok_or_else(unknown)
     }
 
-    /// The value in the type of the statistics.
+    /// Casts a value to the type of the statistics.
     pub(super) fn widen(&self, graph: &mut Graph, root: Value, x: Value) -> Result<Value, Skip> {
         let stash = self.stash()?;
         if stash == element(graph, x)? { Ok(x) } else { insert(graph, root, "wide", cast(stash), &[x]) }
     }
 
-    /// The mean over the axes from the first on.
+    /// Inserts the mean over the axes from `axis` on.
     pub(super) fn mean(&self, graph: &mut Graph, root: Value, word: &str, x: Value) -> Result<Value, Skip> {
         let rank = graph.fact(x).rank().and_then(|rank| i64::try_from(rank).ok());
         let rank = rank.ok_or_else(|| unknown(graph, "rank", x))?;
@@ -62,7 +68,7 @@ impl Statistics {
         insert(graph, root, word, mean, &[x, axes])
     }
 
-    /// What is divided by the root of its mean square, in the type of `x`; and that root.
+    /// Divides `wide` by the square root of its mean square. Returns the quotient in the type of `x`, and the divisor.
     pub(super) fn normalize(
         &self,
         graph: &mut Graph,

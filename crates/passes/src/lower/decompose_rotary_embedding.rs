@@ -5,13 +5,13 @@ use netwright_ir::{Dim, Graph, Op, OpKind, Value};
 
 /// `rotary_embedding(x, cos, sin)` -> `concat(x1 * cos - x2 * sin, x1 * sin + x2 * cos)`
 ///
-/// For opsets below 23, as the standard writes the operator out. The halves are neighbors where it is interleaved, and
-/// what is not turned stands behind them.
+/// Applies below opset 23. Follows the definition in the standard. The elements of a pair are half a head apart, or
+/// adjacent if `interleaved`; elements that are not rotated follow them.
 pub fn decompose_rotary_embedding(runs: bool) -> Pass {
     let summary = "rotary_embedding(x, cos, sin) -> concat(x1 * cos - x2 * sin, x1 * sin + x2 * cos), below opset 23";
     Pass::new("decompose-rotary-embedding", summary, Exactness::Rounding)
         .lowers(OpKind::RotaryEmbedding)
-        // What takes the place of the operator is optimized with the rest.
+        // The replacement is optimized with the rest of the graph.
         .in_stages(&[Stage::Optimize, Stage::Lower])
         .after(&["use-contrib-rotary"])
         .at(
@@ -28,15 +28,22 @@ fn decompose(graph: &mut Graph, root: Value) -> Rewritten {
     let operand = |at: usize| operands.get(at).copied().flatten();
     let (Some(x), Some(cos), Some(sin)) = (operand(0), operand(1), operand(2)) else { return Err(Skip::NoMatch) };
     let hidden = graph.shape(x).and_then(<[Dim]>::last).and_then(Dim::known);
-    // Heads stand behind the length where they come in one axis, before it where they have their own.
+    // If heads are merged into the last axis, they are split after the length; else they have an axis before it.
     let (heads, size, heads_axis) = match (graph.fact(x).rank(), hidden, num_heads) {
         (Some(3), Some(hidden), Some(heads)) if heads > 0 => (Some(heads), hidden / heads, 2),
         (Some(4), Some(size), _) => (None, size, 1),
-        _ => return Err(Skip::rejected(format!("the heads of {} are not known", graph.operand_text(x)))),
+        _ => {
+            return Err(Skip::rejected(format!(
+                "the number or size of the heads of {} is unknown",
+                graph.operand_text(x)
+            )));
+        }
     };
     let turned = if rotary_embedding_dim == 0 { size } else { rotary_embedding_dim };
     if turned < 2 || turned % 2 != 0 || turned > size {
-        return Err(Skip::rejected(format!("{turned} of {size} elements cannot be turned")));
+        return Err(Skip::rejected(format!(
+            "`rotary_embedding_dim` is {turned}, but must be even and at most {size}, the size of a head"
+        )));
     }
     let mut whole = x;
     if let Some(heads) = heads {
@@ -75,14 +82,14 @@ fn decompose(graph: &mut Graph, root: Value) -> Rewritten {
         parts.push(part(graph, root, whole, [turned, size, 1])?);
     }
     let Some(heads) = heads else {
-        return become_op(graph, root, Op::Concat { axis: -1 }, &parts, "written out");
+        return become_op(graph, root, Op::Concat { axis: -1 }, &parts, "decomposed");
     };
     let joined = insert(graph, root, "joined", Op::Concat { axis: -1 }, &parts)?;
     let sizes = number_list(graph, root, "sizes", &[0, 0, heads * size])?;
-    become_op(graph, root, Op::Reshape { allowzero: false }, &[joined, sizes], "written out")
+    become_op(graph, root, Op::Reshape { allowzero: false }, &[joined, sizes], "decomposed")
 }
 
-/// From one element of the last axis up to another, by a step.
+/// Inserts a slice of the last axis: from, to (exclusive), step.
 fn part(graph: &mut Graph, root: Value, x: Value, [from, to, step]: [i64; 3]) -> Result<Value, Skip> {
     let mut list = |numbers: i64| number_list(graph, root, "bound", &[numbers]);
     let operands = [x, list(from)?, list(to)?, list(-1)?, list(step)?];

@@ -5,7 +5,7 @@ use netwright_ir::{Graph, Op, OpKind, Value};
 
 /// `swish(x; alpha)` -> `x * sigmoid(alpha * x)`
 ///
-/// For opsets below 24, and for runtimes that have no kernel for it or ignore alpha.
+/// Applies below opset 24, and for runtimes that have no kernel for Swish or ignore alpha.
 pub fn decompose_swish() -> Pass {
     let summary = "swish(x; alpha) -> x * sigmoid(alpha * x), below opset 24 and for runtimes without a kernel";
     Pass::new("decompose-swish", summary, Exactness::Rounding)
@@ -24,5 +24,5 @@ fn decompose(graph: &mut Graph, root: Value) -> Rewritten {
         scaled = insert(graph, root, "scaled", Op::Mul, &[x, alpha])?;
     }
     let gate = insert(graph, root, "gate", Op::Sigmoid, &[scaled])?;
-    become_op(graph, root, Op::Mul, &[x, gate], "written out")
+    become_op(graph, root, Op::Mul, &[x, gate], "decomposed")
 }

@@ -5,7 +5,8 @@ use netwright_ir::{Graph, Op, OpKind, Value};
 
 /// `scaled_softmax(x, m; c)` -> `softmax(x * c + m)`
 ///
-/// ONNX has no scaled softmax. The product comes first: directly behind a matrix product, runtimes fold it in.
+/// ONNX has no scaled softmax. The scale comes first, because runtimes fold a product that directly follows a matrix
+/// product into it.
 pub fn lower_scaled_softmax() -> Pass {
     let summary = "scaled_softmax(x, m; c) -> softmax(x * c + m)";
     Pass::new("lower-scaled-softmax", summary, Exactness::Rounding)
@@ -13,7 +14,7 @@ pub fn lower_scaled_softmax() -> Pass {
         .in_stages(&[Stage::Lower])
 }
 
-/// Writes a scaled softmax out, less a scale of 1 and an absent mask.
+/// Decomposes a scaled softmax, leaving out a scale of 1 and a missing mask.
 pub(crate) fn expand(graph: &mut Graph, root: Value) -> Rewritten {
     let &Op::ScaledSoftmax { axis, scale } = graph.op(root) else { return Err(Skip::NoMatch) };
     let mut scores = graph.operand(root.node, 0).ok_or(Skip::NoMatch)?;
@@ -30,5 +31,5 @@ pub(crate) fn expand(graph: &mut Graph, root: Value) -> Rewritten {
         words.push("add");
     }
     words.push("softmax");
-    become_op(graph, root, Op::Softmax { axis }, &[scores], format!("written as {}", words.join(", ")))
+    become_op(graph, root, Op::Softmax { axis }, &[scores], format!("decomposed into {}", words.join(", ")))
 }

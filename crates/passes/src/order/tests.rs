@@ -1,4 +1,4 @@
-//! Passes of a stage run in any order in which each comes after those that it declares, with the same result.
+//! Tests that passes of a stage give the same result in any order in which each comes after those that it declares.
 
 #[path = "../../tests/mutated/program.rs"]
 #[expect(dead_code, reason = "another test changes the programs")]
@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
-/// The passes of a stage for a target, in an order that the seed chooses.
+/// Returns the passes of some stages for a target, in an order that the seed determines.
 fn shuffled(stages: &[Stage], target: &Target, opset: i64, mut seed: u64) -> Vec<Arc<Pass>> {
     let mut open = super::all(target, opset, super::Requested::default());
     open.retain(|pass| {
@@ -28,7 +28,7 @@ fn shuffled(stages: &[Stage], target: &Target, opset: i64, mut seed: u64) -> Vec
     while !open.is_empty() {
         let is_next = |pass: &Pass| pass.after.iter().all(|name| open.iter().all(|other| other.name != *name));
         let next: Vec<usize> = (0..open.len()).filter(|at| is_next(&open[*at])).collect();
-        assert!(!next.is_empty(), "what is declared goes in a circle: {open:?}");
+        assert!(!next.is_empty(), "the declared order has a cycle: {open:?}");
         // The constants of Knuth's generator; its high bits are the random ones.
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         sorted.push(Arc::new(open.remove(next[(seed >> 33) as usize % next.len()])));
@@ -36,7 +36,7 @@ fn shuffled(stages: &[Stage], target: &Target, opset: i64, mut seed: u64) -> Vec
     sorted
 }
 
-/// What the results of a graph compute, whatever the nodes are called and however they are ordered.
+/// Returns what the results of a graph compute, independently of the names and order of nodes, and the number of nodes.
 fn meaning(graph: &Graph, known: &mut HashMap<String, usize>) -> (Vec<usize>, usize) {
     let mut numbers: BTreeMap<Value, usize> = BTreeMap::new();
     let schedule = graph.schedule();
@@ -62,7 +62,8 @@ fn model(graph: &Graph, opset: i64) -> Model {
     model
 }
 
-/// A graph by the passes in an order that the seed chooses, or in the usual one; optimized and lowered, and lowered alone.
+/// Runs the passes in an order that the seed determines, or in the usual one. Returns the optimized graph, and one that
+/// is only lowered.
 fn results(graph: &Graph, target: Target, opset: i64, seed: Option<u64>) -> [Graph; 2] {
     let (mut optimized, mut lowered) = (model(graph, opset), model(graph, opset));
     let mut options = Options::for_target(target).with_raise_opset(false);
@@ -79,7 +80,7 @@ fn results(graph: &Graph, target: Target, opset: i64, seed: Option<u64>) -> [Gra
     [optimized.graph, lowered.graph]
 }
 
-/// Compares some of the programs of the snapshots, each for one target and in as many orders.
+/// Compares every `step`th program of the snapshots, each in several orders.
 fn compare(step: usize, orders: u64) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../snapshots/passes");
     let graphs = program::programs(&folder).into_iter().filter_map(|program| parse(&program.text()).ok());

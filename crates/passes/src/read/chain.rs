@@ -1,18 +1,19 @@
-//! Chains of operators that work on each element, or each row, alone: what moves elements may stand on either end of them.
+//! Chains of operators that treat each element, or each row, independently. An operator that only moves elements gives
+//! the same result before such a chain as after it.
 
 use crate::rewrite::{become_op, insert};
 use crate::rule::{Rewritten, Skip};
 use netwright_ir::op::Class;
 use netwright_ir::{Graph, OpKind, Value};
 
-/// Longer chains are not followed.
+/// The maximum length of a chain.
 const MOST_STEPS: usize = 16;
 
-/// Operators on each element or row, the last first, each with the operand that is no number, matrix or vector.
+/// The operators of a chain, the last first, each with the index of the operand that continues the chain.
 pub(crate) type Chain = Vec<(Value, usize)>;
 
-/// From what the root reads first, upward to a value of such a kind, each read by the next alone; through operators on
-/// each row too, if they may be among the others.
+/// Returns the chain from the root's first operand up to a value whose operator satisfies `ends`, and that value. Every
+/// value on the way has one use. `rows` allows operators that treat each row independently.
 pub(crate) fn up_to(graph: &Graph, root: Value, rows: bool, ends: fn(OpKind) -> bool) -> Option<(Chain, Value)> {
     let mut chain = vec![];
     let mut value = graph.operand(root.node, 0)?;
@@ -30,7 +31,7 @@ pub(crate) fn up_to(graph: &Graph, root: Value, rows: bool, ends: fn(OpKind) -> 
     None
 }
 
-/// The one operand that is no number, of an operator on each element.
+/// Returns the index of the only operand that is not a scalar, if the operator treats each element independently.
 fn operand_of(graph: &Graph, value: Value) -> Option<usize> {
     match graph.kind(value).class() {
         Class::ElementwiseUnary => Some(0),
@@ -46,7 +47,8 @@ fn operand_of(graph: &Graph, value: Value) -> Option<usize> {
     }
 }
 
-/// The operand of which each row is multiplied by one matrix, or one vector added to it.
+/// Returns the index of the operand each of whose rows is multiplied by one matrix, or to each of whose rows one vector
+/// is added.
 fn row_operand_of(graph: &Graph, value: Value) -> Option<usize> {
     let rank = |at: usize| graph.fact(graph.operand(value.node, at)?).rank();
     let is_row = |at: usize, by: usize| rank(by) == Some(1) && rank(at).is_some_and(|rank| rank > 1);
@@ -57,10 +59,10 @@ fn row_operand_of(graph: &Graph, value: Value) -> Option<usize> {
     }
 }
 
-/// Puts the chain, on another value, in the place of the root.
+/// Replaces the root with the chain applied to `value`.
 ///
 /// # Errors
-/// When an operator is not defined on such operands.
+/// If an operator is not defined for its new operands.
 pub(crate) fn rebuild(
     graph: &mut Graph,
     root: Value,

@@ -1,11 +1,11 @@
-//! Heads of attention: how they are split from `[batch, length, heads * size]` or `[length, batch, heads * size]`.
+//! Attention heads: how `[batch, length, heads * size]` or `[length, batch, heads * size]` is split into them.
 
 use crate::read::sizes::same_shape;
 use crate::rewrite::{insert, number_list};
 use crate::rule::Skip;
 use netwright_ir::{Graph, Op, OpKind, Value};
 
-/// Which axis comes first where heads are not split.
+/// The order of the first two axes while heads are merged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
     /// `[batch, length, heads * size]`.
@@ -14,8 +14,9 @@ pub(crate) enum Order {
     LengthFirst,
 }
 
-/// `[batch, heads, length, size]` that became `[batch, length, heads, size]`, or `[length, batch, heads, size]`.
-pub(crate) fn gathered(graph: &Graph, value: Value) -> Option<Order> {
+/// Returns the order to which a Transpose takes `[batch, heads, length, size]` before its heads are merged:
+/// `[batch, length, heads, size]` or `[length, batch, heads, size]`.
+pub(crate) fn order_before_merge(graph: &Graph, value: Value) -> Option<Order> {
     match graph.op(value) {
         Op::Transpose { perm } if perm.as_slice() == [0, 2, 1, 3] => Some(Order::BatchFirst),
         Op::Transpose { perm } if perm.as_slice() == [2, 0, 1, 3] => Some(Order::LengthFirst),
@@ -23,18 +24,19 @@ pub(crate) fn gathered(graph: &Graph, value: Value) -> Option<Order> {
     }
 }
 
-/// Heads that were split, `[batch, heads, length, size]`.
+/// A value whose heads were split, `[batch, heads, length, size]`.
 pub(crate) struct Heads {
     pub(crate) count: i64,
     pub(crate) order: Order,
-    /// Before they were transposed: with heads and sizes as the last two axes.
+    /// The value before the Transpose, whose last two axes are heads and size.
     apart: Value,
-    /// The size of both as one axis, where that is not what they were made of by a Reshape.
+    /// `heads * size`, if `apart` is not a Reshape of the merged value.
     width: Option<i64>,
 }
 
 impl Heads {
-    /// With heads and sizes as one axis: `[batch, length, heads * size]`, or `[length, batch, heads * size]`.
+    /// Returns the merged value, `[batch, length, heads * size]` or `[length, batch, heads * size]`, which is inserted
+    /// if it does not exist.
     pub(crate) fn merged(&self, graph: &mut Graph, root: Value) -> Result<Value, Skip> {
         match self.width {
             None => graph.operand(self.apart.node, 0).ok_or(Skip::NoMatch),
@@ -45,7 +47,7 @@ impl Heads {
         }
     }
 
-    /// Splits the heads of another such value.
+    /// Splits the heads of another merged value in the same way, but does not transpose them.
     pub(crate) fn split_again(&self, graph: &mut Graph, root: Value, merged: Value) -> Result<Value, Skip> {
         let sizes = match self.width {
             None => graph.operand(self.apart.node, 1).ok_or(Skip::NoMatch)?,
@@ -55,8 +57,9 @@ impl Heads {
     }
 }
 
-/// `[batch, length, heads, size]`, or `[length, batch, heads, size]`, that became `[batch, heads, length, size]`.
-pub(crate) fn parted(graph: &Graph, value: Value) -> Option<Order> {
+/// Returns the order from which a Transpose takes heads that were just split to `[batch, heads, length, size]`:
+/// `[batch, length, heads, size]` or `[length, batch, heads, size]`.
+pub(crate) fn order_after_split(graph: &Graph, value: Value) -> Option<Order> {
     match graph.op(value) {
         Op::Transpose { perm } if perm.as_slice() == [0, 2, 1, 3] => Some(Order::BatchFirst),
         Op::Transpose { perm } if perm.as_slice() == [1, 2, 0, 3] => Some(Order::LengthFirst),
@@ -64,9 +67,9 @@ pub(crate) fn parted(graph: &Graph, value: Value) -> Option<Order> {
     }
 }
 
-/// How the heads of a value were split, by a transpose.
+/// Returns how the heads of a value were split, if it is the Transpose that ends the split.
 pub(crate) fn split(graph: &Graph, value: Value) -> Option<Heads> {
-    let order = parted(graph, value)?;
+    let order = order_after_split(graph, value)?;
     let apart = graph.operand(value.node, 0)?;
     let [first, second, heads, size] = graph.shape(apart)? else { return None };
     let (count, width) = (heads.known().filter(|count| *count > 0)?, heads.times(size));

@@ -1,4 +1,4 @@
-//! Masks that are added to the scores of attention.
+//! Masks that are added to attention scores.
 
 use crate::read::numbers::Numbers;
 use crate::read::sizes::position;
@@ -7,26 +7,26 @@ use crate::rewrite::{element, insert, number, number_list};
 use crate::rule::Skip;
 use netwright_ir::{ElementType, Graph, Op, OpKind, Tensor, Value};
 
-/// More operators after a mask are not followed.
+/// The maximum number of operators between a mask and its broadcast form.
 const MOST_STEPS: usize = 16;
 
-/// Whether a mask is shown to hold no minus infinity, so that by the standard no row is fully masked.
+/// Whether a mask provably holds no minus infinity, so that by the standard no row is fully masked.
 pub(crate) fn is_finite(graph: &Graph, mask: Value) -> bool {
-    is_over(graph, mask, f64::MIN)
+    is_at_least(graph, mask, f64::MIN)
 }
 
-/// Whether every number of a mask is shown to be so much or more.
-pub(crate) fn is_over(graph: &Graph, mask: Value, least: f64) -> bool {
+/// Whether every element of a mask is provably `least` or greater.
+pub(crate) fn is_at_least(graph: &Graph, mask: Value, least: f64) -> bool {
     Numbers::of(graph, mask).least >= least
 }
 
-/// Whether every number of a mask is shown to be 0 or less.
+/// Whether every element of a mask is provably 0 or less.
 pub(crate) fn is_at_most_zero(graph: &Graph, mask: Value) -> bool {
     Numbers::of(graph, mask).most <= 0.0
 }
 
-/// The operands of each Relu of `min(relu(a), 1)`, or of `min(relu(a) + relu(b), 1)`: what is from 0 up to 1.
-pub(crate) fn share_of(graph: &Graph, value: Value) -> Option<Vec<Value>> {
+/// Returns `[a]` for `min(relu(a), 1)`, and `[a, b]` for `min(relu(a) + relu(b), 1)`: values between 0 and 1.
+pub(crate) fn clamped_terms(graph: &Graph, value: Value) -> Option<Vec<Value>> {
     let two = |of: Value, kind: OpKind| match graph.operands(of.node)[..] {
         [Some(a), Some(b)] if graph.kind(of) == kind => Some([a, b]),
         _ => None,
@@ -38,14 +38,15 @@ pub(crate) fn share_of(graph: &Graph, value: Value) -> Option<Vec<Value>> {
     parts.into_iter().map(|part| graph.operand(part.node, 0).filter(|_| graph.kind(part) == OpKind::Relu)).collect()
 }
 
-/// The mask with every row whose greatest number is below 0 as far above 0: `m - 2 * min(max(m), 0)`.
+/// Lifts rows that are fully masked: negates the greatest element of each row in which it is negative, and shifts the
+/// rest of the row by the same amount, `m - 2 * min(max(m), 0)`.
 ///
-/// Runtimes leave out rows that are masked deeply; none is then. A number that is added to all scores of a row changes
-/// no probability, and one of the same magnitude absorbs and rounds the scores as before: a row that is masked by the
-/// least float stays the mean of all values. A row of minus infinity becomes NaN, as a softmax of it is, or stays one
-/// where it `keeps_infinity`.
+/// Runtimes skip rows in which every element is very negative; after lifting there are none. Adding one number to all
+/// scores of a row does not change the probabilities, and a number of the same magnitude absorbs and rounds the scores
+/// as before: a row that is masked by the lowest float still gives the mean of all values. A row of minus infinity
+/// becomes NaN, as the softmax of it is, unless `keeps_infinity`.
 pub(crate) fn lifted(graph: &mut Graph, root: Value, mask: Value, keeps_infinity: bool) -> Result<Value, Skip> {
-    if is_over(graph, mask, TRACT_SKIPS) || of_lifted(graph, mask).is_some() {
+    if is_at_least(graph, mask, TRACT_SKIPS) || before_lift(graph, mask).is_some() {
         return Ok(mask);
     }
     let element = element(graph, mask)?;
@@ -63,13 +64,14 @@ pub(crate) fn lifted(graph: &mut Graph, root: Value, mask: Value, keeps_infinity
     if element == ElementType::F16 {
         return raised(graph, root, mask, most);
     }
-    // In two steps: twice the least float is not finite.
+    // In two steps, because twice the lowest float is not finite.
     let level = insert(graph, root, "level", Op::Sub, &[mask, most])?;
     insert(graph, root, "lifted", Op::Sub, &[level, most])
 }
 
-/// The mask with every row whose greatest number, `most`, is below -65472 as far above that, `m - min(max(m) + 65472, 0)`: what
-/// [lifted] is in `f16`, where twice the least number is not finite and scores added to the greatest may not be.
+/// Does what [`lifted`] does, for `f16`: raises each row whose greatest element, `most`, is below -65472 to that
+/// number, `m - min(max(m) + 65472, 0)`. In `f16`, twice the lowest number is not finite, nor are some scores when the
+/// greatest number is added.
 fn raised(graph: &mut Graph, root: Value, mask: Value, most: Value) -> Result<Value, Skip> {
     let depths = Depths::of(ElementType::F16);
     let masked = number(graph, root, "masked", depths.element, depths.masked)?;
@@ -79,7 +81,8 @@ fn raised(graph: &mut Graph, root: Value, mask: Value, most: Value) -> Result<Va
     insert(graph, root, "raised", Op::Sub, &[mask, level])
 }
 
-/// The mask with the number that [hides scores](Depths::masked) where it is less, and NaN where it is NaN, which a Max might take away.
+/// Replaces elements below the number that [hides scores](Depths::masked) with that number. NaN stays NaN, which a Max
+/// might not keep.
 pub(crate) fn bounded(graph: &mut Graph, root: Value, mask: Value) -> Result<Value, Skip> {
     if is_bounded(graph, mask) {
         return Ok(mask);
@@ -90,15 +93,15 @@ pub(crate) fn bounded(graph: &mut Graph, root: Value, mask: Value) -> Result<Val
     insert(graph, root, "mask", Op::Where, &[is_deep, masked, mask])
 }
 
-/// Whether no row of a mask is so deep that a runtime leaves it out, and none begins with minus infinity: the first key
-/// is seen, or the mask is [lifted] and [bounded].
+/// Whether no row of a mask is so negative that a runtime skips it, and none begins with minus infinity: the first key
+/// is visible in every row, or the mask is [lifted] and [bounded].
 pub(crate) fn hides_no_row(graph: &Graph, mask: Value) -> bool {
     let is_bounded = |whole: Value| is_bounded(graph, mask) || is_finite(graph, whole);
-    Numbers::first_of_rows(graph, mask).least >= TRACT_SKIPS || of_lifted(graph, mask).is_some_and(is_bounded)
+    Numbers::first_of_rows(graph, mask).least >= TRACT_SKIPS || before_lift(graph, mask).is_some_and(is_bounded)
 }
 
-/// What was [lifted] to be a mask.
-fn of_lifted(graph: &Graph, mask: Value) -> Option<Value> {
+/// Returns the mask before it was [lifted].
+fn before_lift(graph: &Graph, mask: Value) -> Option<Value> {
     let mask = without_bound(graph, narrow(graph, mask)).map_or_else(|| narrow(graph, mask), |(mask, _)| mask);
     let operand = |of: Value, kind: OpKind, at: usize| graph.operand(of.node, at).filter(|_| graph.kind(of) == kind);
     let (level, most) = (operand(mask, OpKind::Sub, 0)?, operand(mask, OpKind::Sub, 1)?);
@@ -118,13 +121,13 @@ fn of_lifted(graph: &Graph, mask: Value) -> Option<Value> {
     (is_last && is_own).then_some(whole)
 }
 
-/// Whether minus infinity is shown to be nowhere in a mask, or [bounded].
+/// Whether a mask provably holds no minus infinity, or is [bounded].
 fn is_bounded(graph: &Graph, mask: Value) -> bool {
     let mask = narrow(graph, mask);
     without_bound(graph, mask).is_some_and(|(_, least)| least.is_finite()) || is_finite(graph, mask)
 }
 
-/// A mask before it is repeated along axes.
+/// Returns a mask before it is repeated along axes.
 fn narrow(graph: &Graph, mut mask: Value) -> Value {
     for _ in 0..MOST_STEPS {
         match graph.operand(mask.node, 0) {
@@ -135,7 +138,7 @@ fn narrow(graph: &Graph, mut mask: Value) -> Value {
     mask
 }
 
-/// Of `where(x < c, c, x)`, `x` and `c`.
+/// Returns `x` and `c` of `where(x < c, c, x)`.
 fn without_bound(graph: &Graph, mask: Value) -> Option<(Value, f64)> {
     let operand = |of: Value, at: usize| graph.operand(of.node, at);
     let (condition, least, whole) = (operand(mask, 0)?, operand(mask, 1)?, operand(mask, 2)?);

@@ -1,7 +1,7 @@
-//! What is divided by the root of its own mean square, in whatever spelling: layer and RMS normalization.
+//! Recognizes layer and RMS normalization, however they are spelled: values divided by the root of their mean square.
 //!
-//! Both are a sum of products in which one factor is the inverse of `sqrt(mean(d * d) + epsilon)`. From that factor it is
-//! known what `d` is, and then what the others are: `d` itself, a weight, a number; and beside the product a bias.
+//! Both are a sum of products in which one factor is the inverse of `sqrt(mean(d * d) + epsilon)`. That factor tells
+//! what `d` is, and so what the other factors are: `d` itself, a weight and constants. The remaining term is a bias.
 
 mod parts;
 mod statistics;
@@ -14,11 +14,13 @@ use parts::Parts;
 use statistics::Statistics;
 use std::collections::VecDeque;
 
-/// No more values above the root are searched for an inverse root, and none so many operators away.
+/// The maximum number of values above the root that are searched for an inverse root.
 const MOST_VALUES: usize = 32;
+
+/// The maximum distance of these values from the root, in operators.
 const MOST_STEPS: usize = 7;
 
-/// A normalization, as an operator would compute it.
+/// The operands and attributes of a normalization operator.
 struct Normalization {
     x: Value,
     weight: Weight,
@@ -27,26 +29,27 @@ struct Normalization {
     epsilon: f32,
 }
 
-/// What the normalized values are multiplied by.
+/// The factor of the normalized values.
 enum Weight {
     Value(Value),
-    /// The same number for all of the elements of that shape.
+    /// The same number for every element, with the shape of the weight.
     Number(f64, Vec<u64>),
 }
 
-/// Makes a layer normalization, where it is `centered`, or an RMS normalization of what the root is the last node of.
+/// Replaces the arithmetic that ends at the root with a layer normalization if it is `centered`, else with an RMS
+/// normalization.
 pub(crate) fn normalize(graph: &mut Graph, root: Value, centered: bool) -> Rewritten {
     let normalization = find(graph, root, centered).ok_or(Skip::NoMatch)?;
-    // A weight, a bias or a cast behind it is taken in; the reader tells for both.
-    match (&normalization, reader(graph, root).and_then(|reader| find(graph, reader, centered))) {
+    // If the next node is a weight, a bias or a cast of the same normalization, the rewrite starts there.
+    match (&normalization, only_user(graph, root).and_then(|user| find(graph, user, centered))) {
         (_, Some(Ok(_))) | (Err(_), Some(Err(_))) => return Err(Skip::NoMatch),
         _ => {}
     }
     rewrite(graph, root, normalization?, centered)
 }
 
-/// The first result of the one node that reads a value.
-fn reader(graph: &Graph, value: Value) -> Option<Value> {
+/// Returns the first result of the only node that uses a value.
+fn only_user(graph: &Graph, value: Value) -> Option<Value> {
     if graph.use_count(value) != 1 {
         return None;
     }
@@ -76,7 +79,8 @@ fn rewrite(graph: &mut Graph, root: Value, found: Normalization, centered: bool)
     become_op(graph, root, op, &[x, weight], format!("is an RMS normalization{with}"))
 }
 
-/// The normalization whose last node is the root; `None` where there is none, and an error where there nearly is.
+/// Returns the normalization whose last node is the root. `None` if there is none; an error if it is one that the
+/// operator cannot express.
 fn find(graph: &Graph, root: Value, centered: bool) -> Option<Result<Normalization, Skip>> {
     let mut near = None;
     for inverse in inverse_roots(graph, root) {
@@ -89,7 +93,7 @@ fn find(graph: &Graph, root: Value, centered: bool) -> Option<Result<Normalizati
     near
 }
 
-/// The roots near above a value, the nearest first, each with the power that it is: 1/2 or -1/2.
+/// Returns the square roots close above a value, the nearest first, each with its power: 1/2 or -1/2.
 fn inverse_roots(graph: &Graph, root: Value) -> Vec<(Value, f64)> {
     let mut found = vec![];
     let mut seen = vec![root];

@@ -1,55 +1,56 @@
-//! Which numbers a value may hold, whatever the inputs are.
+//! Bounds on the elements of a value, for all inputs.
 
 use crate::read::sizes::position;
 use crate::rule::Skip;
 use netwright_ir::{Dim, ElementType, Graph, Op, OpKind, Tensor, Value};
 
-/// More distinct numbers are remembered as an interval.
+/// The maximum number of distinct numbers that are listed; more are an interval.
 const MOST_FEW: u8 = 8;
 
-/// More nodes before a value are not followed.
+/// The maximum number of nodes before a value that are examined.
 const MOST_NODES: usize = 192;
 
-/// Nodes further before a value are not followed.
+/// The maximum distance of these nodes from the value.
 const MOST_DEPTH: usize = 40;
 
-/// Constants of more bytes are not read.
+/// The maximum size of a constant that is read, in bytes.
 const MOST_BYTES: u64 = 1 << 20;
 
-/// The numbers that the elements of a value may be; NaN aside. Truth values are 0 and 1.
+/// The numbers that the elements of a value may be, except NaN. Truth values are 0 and 1.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Numbers {
-    /// None is less.
+    /// A lower bound.
     pub(crate) least: f64,
-    /// None is greater.
+    /// An upper bound.
     pub(crate) most: f64,
-    /// All of them, in ascending order, where they are few.
+    /// All possible numbers in ascending order, if they are few.
     pub(crate) few: Option<Vec<f64>>,
 }
 
-/// Of which elements of a value is asked.
+/// The elements of a value that are examined.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Part {
-    /// All of them.
+    /// All elements.
     Whole,
-    /// The first of every row, along the last axis.
+    /// The first element of every row, along the last axis.
     First,
 }
 
 impl Numbers {
     const UNKNOWN: Self = Self { least: f64::NEG_INFINITY, most: f64::INFINITY, few: None };
 
-    /// Those of all elements of a value.
+    /// Returns the numbers of all elements of a value.
     pub(crate) fn of(graph: &Graph, value: Value) -> Self {
         Reader { graph, nodes: MOST_NODES }.read(value, Part::Whole, MOST_DEPTH)
     }
 
-    /// Those of the first element of every row, along the last axis: of the first key of every query, in a mask.
+    /// Returns the numbers of the first element of every row along the last axis. In a mask, that is the first key of
+    /// every query.
     pub(crate) fn first_of_rows(graph: &Graph, value: Value) -> Self {
         Reader { graph, nodes: MOST_NODES }.read(value, Part::First, MOST_DEPTH)
     }
 
-    /// The number, where there is but one.
+    /// Returns the number if there is only one.
     pub(crate) fn only(&self) -> Option<f64> {
         (self.least == self.most).then_some(self.least)
     }
@@ -92,7 +93,7 @@ impl Numbers {
         }
     }
 
-    /// The numbers of a function that is monotone in each operand.
+    /// Returns the results of a function that is monotone in each operand.
     fn with(&self, other: &Self, function: impl Fn(f64, f64) -> f64) -> Self {
         if let (Some(a), Some(b)) = (&self.few, &other.few) {
             return Self::all(a.iter().flat_map(|a| b.iter().map(|b| function(*a, *b))));
@@ -110,13 +111,13 @@ impl Numbers {
         self.with(&Self::all([0.0]), |number, _| -number)
     }
 
-    /// Of two truth values, or what is not known of them.
+    /// Returns the results of a function of two truth values, whose bounds may be unknown.
     fn truth_with(&self, other: &Self, function: fn(f64, f64) -> f64) -> Self {
         let bounded = |of: &Self| of.with(&Self::all([0.0]), f64::max).with(&Self::all([1.0]), f64::min);
         bounded(self).with(&bounded(other), function)
     }
 
-    /// The whole numbers of the interval, which is a short one of [small](is_small) numbers.
+    /// Returns the integers in the interval, which must be short and of [small](is_small) numbers.
     fn integral(&self) -> Self {
         let numbers = std::iter::successors(Some(self.least.ceil()), |number| Some(number + 1.0));
         Self::all(numbers.take_while(|number| *number <= self.most))
@@ -143,7 +144,7 @@ impl Reader<'_> {
         };
         let number = |of: f64| Numbers::all([of]);
         let element = graph.fact(value).element();
-        // Sums and products are rounded as they are when they run; other types wrap.
+        // Sums and products are rounded as they are at run time; other integer types wrap.
         let arithmetic = |a: Numbers, b: Numbers, function: fn(f64, f64) -> f64| match element {
             Some(element) if is_rounded(element) => a.with(&b, |a, b| rounded(element, function(a, b))),
             Some(ElementType::I64) if [&a, &b].iter().all(|of| is_small(of)) => a.with(&b, function),
@@ -228,11 +229,11 @@ impl Reader<'_> {
             },
         };
         let is_narrow = numbers.few.is_none() && numbers.most - numbers.least < MOST_FEW.into();
-        // Of large floats, the next whole number may be the same float.
+        // For a large float, the next integer may be the same float.
         if is_narrow && is_small(&numbers) && self.holds_integers(value, depth) { numbers.integral() } else { numbers }
     }
 
-    /// Whether elements are shown to be whole numbers.
+    /// Whether all elements are provably integers.
     fn holds_integers(&mut self, value: Value, depth: usize) -> bool {
         let graph = self.graph;
         if graph.fact(value).element().is_some_and(is_whole) {
@@ -254,7 +255,7 @@ impl Reader<'_> {
         }
     }
 
-    /// What inference knows of the elements.
+    /// Returns the numbers that shape inference knows.
     fn known(&self, value: Value, part: Part) -> Option<Numbers> {
         let elements = self.graph.fact(value).elements.as_deref().filter(|elements| !elements.is_empty())?;
         let asked = if part == Part::First { &elements[..1] } else { elements };
@@ -265,7 +266,7 @@ impl Reader<'_> {
         asked.iter().all(Dim::is_nonnegative).then(|| Numbers::between(0.0, f64::INFINITY))
     }
 
-    /// What is stored; of large constants nothing is known.
+    /// Returns the numbers of a stored tensor. Those of a large one are unknown.
     fn tensor(&self, value: Value, part: Part) -> Numbers {
         let Some(tensor) = self.graph.tensor(value).filter(|tensor| tensor.len() <= MOST_BYTES) else {
             return Numbers::UNKNOWN;
@@ -276,7 +277,8 @@ impl Reader<'_> {
     }
 }
 
-/// The part of the operand that a part of the result is: where rows stay rows and keep their first element, that.
+/// Returns the part of the operand that becomes `part` of the result: the same part if rows stay rows and keep their
+/// first element, else the whole operand.
 fn moved(graph: &Graph, value: Value, part: Part) -> Part {
     let operand = |at: usize| graph.operand(value.node, at);
     let rank = operand(0).and_then(|from| graph.fact(from).rank());
@@ -284,7 +286,7 @@ fn moved(graph: &Graph, value: Value, part: Part) -> Part {
     let is_last = |axis: i64| last.is_none_or(|last| position(axis, last + 1) == Some(last));
     let keeps_rows = match graph.op(value) {
         Op::Identity => true,
-        // A row of one element is repeated, or rows are.
+        // Either whole rows are repeated, or the only element of a row.
         Op::Expand => rank.is_some_and(|rank| rank > 0),
         Op::Transpose { perm } => perm.last().is_some_and(|axis| is_last(*axis)) && last.is_some(),
         Op::Gather { axis } | Op::Concat { axis } => last.is_some() && !is_last(*axis),
@@ -310,17 +312,17 @@ fn is_whole(element: ElementType) -> bool {
     matches!(element, Bool | I8 | I16 | I32 | I64 | U8 | U16 | U32 | U64)
 }
 
-/// Whether a float type's numbers are rounded to.
+/// Whether numbers can be rounded to the type.
 fn is_rounded(element: ElementType) -> bool {
     element.round(0.0).is_some()
 }
 
-/// The number as a result of that float type.
+/// Rounds a number to a float type.
 fn rounded(element: ElementType, number: f64) -> f64 {
     element.round(number).unwrap_or(number)
 }
 
-/// Whether all are whole numbers that every type of integers and f32 hold.
+/// Whether all are so small that `i32`, `i64` and `f32` hold every integer among them.
 fn is_small(numbers: &Numbers) -> bool {
     numbers.least.abs() < 1e6 && numbers.most.abs() < 1e6
 }
@@ -331,16 +333,17 @@ fn not_zero(numbers: &Numbers) -> Numbers {
     Numbers::truth(may_be_zero, numbers.only() != Some(0.0))
 }
 
-/// Of `a < b`, or `a <= b` where they may be equal.
+/// Returns the truth values of `a < b`, or of `a <= b` with `or_equal`.
 fn is_less(a: &Numbers, b: &Numbers, or_equal: bool) -> Numbers {
     let less = |a: f64, b: f64| a < b || or_equal && a == b;
     Numbers::truth(!less(a.most, b.least), less(a.least, b.most))
 }
 
-/// The elements of a tensor of floats of up to 32 bits, truth values or bytes, and those of a small one of any other type.
+/// Returns the elements of a tensor: of `f32`, `f16`, `bf16`, `bool` or `u8` in any size, of other types in a small
+/// one.
 ///
 /// # Errors
-/// When a file cannot be read, and for other tensors.
+/// If a file cannot be read, or the tensor has another type.
 pub(crate) fn elements(tensor: &Tensor) -> Result<Vec<f64>, Skip> {
     if let Some(floats) = tensor.floats() {
         return Ok(floats);
@@ -355,7 +358,7 @@ pub(crate) fn elements(tensor: &Tensor) -> Result<Vec<f64>, Skip> {
         ElementType::F32 => {
             Ok(tensor.to_bytes()?.as_chunks().0.iter().map(|four| f32::from_le_bytes(*four).into()).collect())
         }
-        other => Err(Skip::rejected(format!("elements of type {other} are not read"))),
+        other => Err(Skip::rejected(format!("a large tensor of {other} is not read"))),
     }
 }
 
@@ -364,7 +367,7 @@ mod tests {
     use super::*;
     use netwright_ir::parse;
 
-    /// The numbers of the only output.
+    /// Returns the numbers of the only output.
     fn numbers(text: &str) -> Numbers {
         let graph = parse(text).unwrap_or_else(|error| panic!("{error} in\n{text}"));
         Numbers::of(&graph, graph.outputs()[0].value)

@@ -1,25 +1,28 @@
-//! Arithmetic as a polynomial of values, in a normal form: whatever the order and the grouping of terms and factors.
+//! Arithmetic as a polynomial in a normal form, which does not depend on the order and grouping of terms and factors.
 
 use crate::read::products::{Region, cast_of, number};
 use netwright_ir::{Graph, OpKind, Value};
 use std::collections::{BTreeMap, VecDeque};
 
-/// No polynomial of a higher degree is of use.
+/// The maximum power of a variable: no fusion needs a higher one.
 const MOST_POWER: u8 = 4;
 
-/// Arithmetic is followed so far.
+/// The maximum depth of the arithmetic that is read.
 const MOST_DEPTH: usize = 20;
 
-/// No more values above a root are searched, and none so many operators away: most roots have nothing to be found.
+/// The maximum number of values above a root that are searched; above most roots there is nothing to find.
 const MOST_VALUES: usize = 24;
+
+/// The maximum distance of these values from the root, in operators.
 const MOST_STEPS: usize = 6;
 
-/// The numbers before the products of powers of two variables.
+/// A polynomial in two variables: the coefficient of each product of their powers.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Polynomial(BTreeMap<[u8; 2], f64>);
 
 impl Polynomial {
-    /// What a value is, as arithmetic on the variables and numbers; the region takes in what was looked through.
+    /// Reads a value as a polynomial of the variables, and adds the values in between to the region. `None` if it is
+    /// not a polynomial.
     pub(crate) fn read(graph: &Graph, value: Value, variables: &[Value], region: &mut Region) -> Option<Self> {
         Self::read_to(graph, value, variables, region, MOST_DEPTH)
     }
@@ -80,12 +83,12 @@ impl Polynomial {
         Some(product)
     }
 
-    /// The number that it is, where it holds no variable.
+    /// Returns the constant that it is, if it holds no variable.
     fn number(&self) -> Option<f64> {
         if self.0.keys().all(|powers| *powers == [0, 0]) { self.0.get(&[0, 0]).copied() } else { None }
     }
 
-    /// The numbers before these powers, where there are no others.
+    /// Returns the coefficients of these powers, if there are no others.
     pub(crate) fn numbers<const N: usize>(&self, powers: [[u8; 2]; N]) -> Option<[f64; N]> {
         if self.0.len() != N {
             return None;
@@ -98,7 +101,7 @@ impl Polynomial {
     }
 }
 
-/// The values near above another one, itself first, through arithmetic and the nodes that it is applied to.
+/// Returns the values close above the root, the root first: operands of arithmetic, and what these operands are.
 pub(crate) fn above(graph: &Graph, root: Value) -> Vec<Value> {
     let mut seen = vec![root];
     let mut open = VecDeque::from([(root, 0)]);

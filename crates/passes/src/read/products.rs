@@ -1,17 +1,17 @@
-//! Products and sums in a normal form: which factors and terms there are, whatever their order, grouping and spelling.
+//! Products and sums in a normal form, which does not depend on the order, grouping and spelling of factors and terms.
 
 use crate::rule::Skip;
 use netwright_ir::{ElementType, Graph, OpKind, Tensor, Value};
 
-/// Larger expressions are not looked through.
+/// The maximum number of nodes of an expression that is read.
 const MOST_NODES: usize = 40;
 
-/// The values that a rewrite takes away.
+/// The values that a rewrite removes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Region(Vec<Value>);
 
 impl Region {
-    /// Takes in a value; `None` where there are too many.
+    /// Adds a value. `None` if there are too many.
     pub(crate) fn insert(&mut self, value: Value) -> Option<()> {
         if !self.0.contains(&value) {
             self.0.push(value);
@@ -19,21 +19,22 @@ impl Region {
         (self.0.len() <= MOST_NODES).then_some(())
     }
 
-    /// Takes in the values of another one.
+    /// Adds the values of another region. `None` if there are too many.
     pub(crate) fn extend(&mut self, other: &Region) -> Option<()> {
         other.0.iter().try_for_each(|value| self.insert(*value))
     }
 
-    /// Whether a value in it is of another float type than one, and of no more bits.
+    /// Whether a value in the region has another float type than `element`, with at most as many bits.
     pub(crate) fn is_narrower(&self, graph: &Graph, element: ElementType) -> bool {
         let own = self.0.iter().filter_map(|value| graph.fact(*value).element()).filter(|own| own.is_float());
         own.into_iter().any(|own| own != element && own.bits() <= element.bits())
     }
 
-    /// Whether nothing outside reads what is in it, but for the root, and for casts of what is outside: those may stay.
+    /// Checks that nothing outside the region uses its values, except the root and casts of values outside, which may
+    /// stay.
     ///
     /// # Errors
-    /// When a value is read elsewhere or is a result of the graph.
+    /// If a value has another use or is a result of the graph.
     pub(crate) fn is_private(&self, graph: &Graph, root: Value) -> Result<(), Skip> {
         let reads = |value: Value| {
             let operands = self.0.iter().map(|reader| graph.operands(reader.node));
@@ -52,7 +53,7 @@ impl Region {
     }
 }
 
-/// What a value casts, from a float of 16 or 32 bits to another one: all that such a cast does is rounding.
+/// Returns the operand of a Cast between float types of 16 or 32 bits, which does nothing but round.
 pub(crate) fn cast_of(graph: &Graph, value: Value) -> Option<Value> {
     let is_rounding =
         |of: Value| matches!(graph.fact(of).element(), Some(ElementType::F32 | ElementType::F16 | ElementType::BF16));
@@ -60,18 +61,18 @@ pub(crate) fn cast_of(graph: &Graph, value: Value) -> Option<Value> {
     (is_rounding(from) && is_rounding(value)).then_some(from)
 }
 
-/// What a value is before such casts.
+/// Returns a value before such casts.
 pub(crate) fn before_casts(graph: &Graph, value: Value) -> Value {
     std::iter::successors(Some(value), |value| cast_of(graph, *value)).take(MOST_NODES).last().unwrap_or(value)
 }
 
-/// The last of what such casts made of one another that is of a type.
+/// Returns the last value of a type in a chain of such casts that ends at `value`.
 pub(crate) fn in_type(graph: &Graph, value: Value, element: ElementType) -> Option<Value> {
     let mut chain = std::iter::successors(Some(value), |value| cast_of(graph, *value)).take(MOST_NODES);
     chain.find(|value| graph.fact(*value).element() == Some(element))
 }
 
-/// What a value is before such casts, which the region takes in.
+/// Returns a value before such casts, which are added to the region.
 pub(crate) fn uncast(graph: &Graph, mut value: Value, region: &mut Region) -> Option<Value> {
     while let Some(from) = cast_of(graph, value) {
         region.insert(value)?;
@@ -87,15 +88,15 @@ pub(crate) struct Product {
     pub(crate) factors: Vec<(Value, f64)>,
 }
 
-/// The one element of a float tensor.
+/// Returns the only element of a float tensor.
 pub(crate) fn number(graph: &Graph, value: Value) -> Option<f64> {
     graph.tensor(value).and_then(Tensor::float)
 }
 
-/// The factors that products, quotients and inverses are made of, down to where `whole` says not to look further; casts
-/// between floats are looked through.
+/// Returns the factors of products, quotients and inverses, looking through casts between floats. A value for which
+/// `whole` returns true is a factor by itself.
 ///
-/// Equal factors are not joined: `x * x` has two.
+/// Equal factors are not merged: `x * x` has two.
 pub(crate) fn product(
     graph: &Graph,
     root: Value,
@@ -129,7 +130,8 @@ pub(crate) fn product(
     product.number.is_finite().then_some(product)
 }
 
-/// The terms of a sum, each with its sign; casts between floats are looked through.
+/// Returns the terms of a sum, each with its sign, looking through casts between floats. A value for which `whole`
+/// returns true is a term by itself.
 pub(crate) fn terms(
     graph: &Graph,
     root: Value,

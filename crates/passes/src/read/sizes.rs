@@ -1,51 +1,52 @@
-//! Sizes as values: what is known of shapes, and the shortest arithmetic that computes a size when the model runs.
+//! Sizes as values: facts about shapes, and the shortest arithmetic that computes a size at run time.
 
 use crate::rewrite::insert;
 use crate::rule::Skip;
 use netwright_ir::{Dim, DimParts, Graph, NodeId, Op, OpKind, Shape, Symbol, Tensor, Value};
 use std::collections::{BTreeMap, HashSet};
 
-/// Longer arithmetic is not searched through.
+/// The maximum number of nodes of arithmetic that are counted.
 const MOST_NODES: usize = 64;
 
-/// Of more inputs of the same size the others are not looked at.
+/// The maximum number of axes with the same symbol that are examined.
 const MOST_SOURCES: usize = 16;
 
-/// The opset whose Shape takes the axes from where and up to where.
+/// The first opset whose Shape has the attributes `start` and `end`.
 pub(crate) const PARTIAL_SHAPE: i64 = 15;
 
-/// Sums of sums are followed so far.
+/// The maximum depth of sums and products of dims.
 const MOST_DEPTH: usize = 8;
 
-/// Where the symbols of a graph come from.
+/// The axes from which the symbols of a graph can be read at run time.
 #[derive(Debug)]
 pub(crate) struct Sizes {
     sources: BTreeMap<Symbol, Vec<(Value, usize)>>,
     outputs: HashSet<Value>,
 }
 
-/// How sizes are computed: one number or a vector of them.
+/// An expression that computes sizes: a scalar or a vector.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Expression {
-    /// Numbers that are known.
+    /// A vector of known numbers.
     Known(Vec<i64>),
-    /// The sizes of the axes of a value from one up to another.
+    /// The sizes of a range of axes of a value: the first axis, and the end of the range.
     Shape(Value, usize, usize),
-    /// The one element of a vector.
+    /// The only element of a vector.
     Only(Box<Expression>),
-    /// Add or Mul of two of the same rank.
+    /// An Add or Mul of two expressions of the same rank.
     Apply(OpKind, Box<[Expression; 2]>),
-    /// Vectors one behind the other.
+    /// The concatenation of vectors.
     Concat(Vec<Expression>),
 }
 
 impl Sizes {
-    /// Those of the inputs; in a branch, which has none, those of what it captures. A body with captures and inputs has
-    /// none: a size of its state may change while it runs, whatever name it shares with a size outside.
+    /// Returns the sizes of a graph's inputs; in a branch, which has no inputs, those of its captures. In a body with
+    /// both there are none: the size of a loop's state may change while it runs, even if its symbol is also a size
+    /// outside.
     pub(crate) fn of(graph: &Graph) -> Self {
         let mut sources: BTreeMap<Symbol, Vec<(Value, usize)>> = BTreeMap::new();
         let is_loop = graph.captures().len() > 0 && graph.inputs().len() > 0;
-        // Captures stand in the order in which they were first read, which changes with what reads them.
+        // Captures are listed in the order of their first use, which changes as uses do.
         let mut captures: Vec<Value> = graph.captures().collect();
         captures.sort_by_key(|capture| graph.value_name(*capture));
         for input in graph.inputs().chain(captures).filter(|_| !is_loop) {
@@ -66,7 +67,7 @@ impl Sizes {
         self.outputs.contains(&value)
     }
 
-    /// The shortest way to compute these sizes; `None` where a symbol is the size of no input.
+    /// Returns the shortest expression for these sizes. `None` if a symbol is not the size of an input.
     pub(crate) fn expression(&self, dims: &[Dim], vector: bool) -> Option<Expression> {
         if !vector {
             let [dim] = dims else { return None };
@@ -93,7 +94,7 @@ impl Sizes {
         Some(if parts.len() == 1 { parts.remove(0) } else { Expression::Concat(parts) })
     }
 
-    /// The longest run of dims that are neighbours in the shape of an input.
+    /// Returns the longest prefix of `dims` whose dims are adjacent in the shape of an input, and its length.
     fn run(&self, symbol: &Symbol, dims: &[Dim]) -> Option<(Expression, usize)> {
         let of = |at: usize, value: Value, axis: usize| match &dims[at] {
             Dim::Symbol(symbol) => self.sources.get(symbol).is_some_and(|places| places.contains(&(value, axis))),
@@ -109,7 +110,7 @@ impl Sizes {
         best
     }
 
-    /// A vector of one size.
+    /// Returns an expression for a vector that holds one size.
     fn size(&self, dim: &Dim, depth: usize) -> Option<Expression> {
         if depth == MOST_DEPTH {
             return None;
@@ -127,7 +128,7 @@ impl Sizes {
         operands.try_fold(first, |left, right| Some(Expression::Apply(kind, Box::new([left, right?]))))
     }
 
-    /// How many nodes compute these sizes as the graph stands.
+    /// Returns the number of nodes that compute a value in the graph as it is, without sources.
     pub(crate) fn cost_of(graph: &Graph, value: Value) -> usize {
         let mut seen = HashSet::from([value.node]);
         let mut open = vec![value.node];
@@ -148,7 +149,7 @@ impl Sizes {
 }
 
 impl Expression {
-    /// How many nodes it takes, each once.
+    /// Returns the number of nodes of the expression, equal ones counted once.
     pub(crate) fn cost(&self) -> usize {
         let mut seen = vec![];
         self.collect(&mut seen);
@@ -168,7 +169,7 @@ impl Expression {
         }
     }
 
-    /// Whether the value is computed in that way.
+    /// Whether the graph already computes a value by this expression.
     pub(crate) fn is(&self, graph: &Graph, value: Value) -> bool {
         let node = value.node;
         let operands = graph.operands(node);
@@ -193,10 +194,10 @@ impl Expression {
         }
     }
 
-    /// Puts it beside the root.
+    /// Inserts the expression before the root.
     ///
     /// # Errors
-    /// When an operator is not defined on such operands.
+    /// If an operator is not defined for its operands.
     pub(crate) fn insert(&self, graph: &mut Graph, root: Value) -> Result<Value, Skip> {
         let (word, op, operands) = match self {
             Expression::Known(numbers) => ("sizes", Op::Constant(Tensor::indices(numbers)), vec![]),
@@ -215,19 +216,20 @@ impl Expression {
     }
 }
 
-/// Shape of some axes; in the form that says all of them where it is all.
+/// Returns a Shape of a range of axes, without `end` if the range reaches the last axis.
 fn shape_op(graph: &Graph, of: Value, from: usize, to: usize) -> Op {
     let rank = graph.shape(of).map_or(0, <[Dim]>::len);
     let axis = |axis: usize| i64::try_from(axis).unwrap_or(i64::MAX);
     Op::Shape { start: axis(from), end: (to < rank).then(|| axis(to)) }
 }
 
-/// Whether Shape may tell the sizes of some axes alone. Below opset 15, `decompose-partial-shape` writes a Slice.
+/// Whether Shape has the attributes `start` and `end`. Below opset 15, `decompose-partial-shape` inserts a Slice
+/// instead.
 pub(crate) fn has_partial_shape(graph: &Graph) -> bool {
     graph.dialect().is_none_or(|dialect| dialect.opset >= PARTIAL_SHAPE)
 }
 
-/// The only element of an operand, if inference knows it.
+/// Returns the only element of an operand, if inference knows it.
 pub(crate) fn only_element(graph: &Graph, node: NodeId, at: usize) -> Option<i64> {
     match graph.fact(graph.operand(node, at)?).known_elements()?[..] {
         [only] => Some(only),
@@ -235,7 +237,7 @@ pub(crate) fn only_element(graph: &Graph, node: NodeId, at: usize) -> Option<i64
     }
 }
 
-/// `slice(shape(x), from, to)`: x, and the Shape of these axes.
+/// Returns `x` and a Shape of the same axes for `slice(shape(x), from, to)`.
 pub(crate) fn sliced_shape(graph: &Graph, value: Value) -> Option<(Value, Op)> {
     let operand = |at| graph.operand(value.node, at);
     let whole = operand(0).filter(|_| graph.kind(value) == OpKind::Slice)?;
@@ -247,19 +249,20 @@ pub(crate) fn sliced_shape(graph: &Graph, value: Value) -> Option<(Value, Op)> {
     (is_plain(3, 0) && is_plain(4, 1) && from < to).then(|| (x, shape_op(graph, x, from, to)))
 }
 
-/// Whether both are shown to be equal for every binding.
+/// Whether two shapes are provably equal for every binding.
 pub(crate) fn same_shape(a: &[Dim], b: &[Dim]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.same(b) == Some(true))
 }
 
-/// The constant by which a Reshape from one shape makes another, for every binding; `asked` is what the model says.
+/// Returns the constant `shape` operand of a Reshape from one shape to another, valid for every binding. `requested` is
+/// the operand in the model.
 ///
-/// - A size that stands at the same place in both is a 0, which keeps it, unless it is known.
-/// - One other size may be -1, where the rest is known and the number of elements is shown to be the same: what is left
-///   is a quotient by a number that is not 0, and what fails when the model runs goes on failing.
-/// - Beside a kept size, which may be 0 when the model runs, a -1 fails then (ONNX Runtime 1.32: "cannot be reshaped");
-///   it stands only where the model itself asks for it in that place, and so fails in the same runs.
-pub(crate) fn constant_shape(from: Option<&[Dim]>, to: &[Dim], asked: Option<&[Dim]>) -> Option<Vec<i64>> {
+/// - An unknown size that is at the same axis in both shapes is a 0, which keeps it.
+/// - One other size may be -1 if all others are known and the number of elements is provably the same. It is then a
+///   quotient by a number that is not 0, and a model that fails at run time still does.
+/// - A -1 next to a 0 fails at run time if the kept size is 0 (ONNX Runtime 1.32: "cannot be reshaped"). It is used
+///   only if the model itself has a -1 at that axis, and so fails in the same runs.
+pub(crate) fn constant_shape(from: Option<&[Dim]>, to: &[Dim], requested: Option<&[Dim]>) -> Option<Vec<i64>> {
     let mut target = vec![];
     let mut open = None;
     let mut keeps = false;
@@ -278,25 +281,25 @@ pub(crate) fn constant_shape(from: Option<&[Dim]>, to: &[Dim], asked: Option<&[D
             _ => return None,
         });
     }
-    let asks = |axis: usize| asked.and_then(|asked| asked.get(axis)) == Some(&Dim::Known(-1));
+    let is_requested = |axis: usize| requested.and_then(|sizes| sizes.get(axis)) == Some(&Dim::Known(-1));
     let fits = || from.is_some_and(|from| count(from).same(&count(to)) == Some(true));
-    open.is_none_or(|axis| asks(axis) || (!keeps && fits())).then_some(target)
+    open.is_none_or(|axis| is_requested(axis) || (!keeps && fits())).then_some(target)
 }
 
-/// Whether nothing must hold for the node when the model runs, so that taking it away loses no failure.
+/// Whether a node is defined for all operands of the known types, so that removing it does not hide a failure.
 pub(crate) fn is_defined(graph: &Graph, root: Value) -> bool {
     let results = graph.node(root.node).result_count();
     let inferred = graph.infer(graph.op(root), &graph.operands(root.node), results);
     inferred.is_ok_and(|inferred| inferred.assumed.is_empty())
 }
 
-/// The number of elements.
+/// Returns the number of elements.
 pub(crate) fn count(shape: &[Dim]) -> Dim {
     shape.iter().cloned().collect::<Shape>().count()
 }
 
-/// Where axes of size 1 are put into one shape to make the other, which has more.
-pub(crate) fn axes_put_in(from: &[Dim], to: &[Dim]) -> Option<Vec<i64>> {
+/// Returns the axes of size 1 that turn one shape into another of higher rank when they are inserted.
+pub(crate) fn inserted_axes(from: &[Dim], to: &[Dim]) -> Option<Vec<i64>> {
     let mut rest = from;
     let mut axes = vec![];
     for (axis, dim) in to.iter().enumerate() {
@@ -309,7 +312,7 @@ pub(crate) fn axes_put_in(from: &[Dim], to: &[Dim]) -> Option<Vec<i64>> {
     (rest.is_empty() && !axes.is_empty()).then_some(axes)
 }
 
-/// An axis counted from the first, of one that may count from the end.
+/// Returns a possibly negative axis as an index from the front. `None` if it is out of range.
 pub(crate) fn position(axis: i64, rank: usize) -> Option<usize> {
     let size = i64::try_from(rank).ok()?;
     usize::try_from(if axis < 0 { axis.checked_add(size)? } else { axis }).ok().filter(|axis| *axis < rank)
@@ -325,29 +328,29 @@ mod tests {
 
     #[test]
     fn constants_that_reshape_for_every_binding() {
-        for (from, to, asked, expected) in [
+        for (from, to, requested, expected) in [
             ("b q 32", "b q 4 8", "b q -1 8", Some("0 0 4 8")),
             ("b 4 q 8", "b q 32", "b -1 32", Some("0 -1 32")),
             ("b q 4 8", "b q 32", "b q 32", Some("0 0 32")),
             ("b q 32", "b*q 32", "b*q 32", Some("-1 32")),
-            // Where b is 0, -1 is not defined; so it is in the model itself.
+            // If b is 0, -1 is not defined, as in the model itself.
             ("b q 8 4", "b 32 q", "b 32 q", None),
             ("b q 8 4", "b 32 q", "b 32 -1", Some("0 32 -1")),
             ("b q 8 4", "b 32 q", "-1 32 q", None),
             ("b*q 32", "b q 32", "b q 32", None),
-            // It fails where c is not b, and a -1 would not.
+            // It fails if c is not b, and a -1 would not.
             ("b 32", "c 32", "c 32", None),
             ("b 32", "c 32", "-1 32", Some("-1 32")),
             ("0 32", "0 4 8", "0 4 8", Some("0 4 8")),
         ] {
-            let found = constant_shape(Some(&dims(from)), &dims(to), Some(&dims(asked)));
+            let found = constant_shape(Some(&dims(from)), &dims(to), Some(&dims(requested)));
             let expected: Option<Vec<i64>> = expected.map(|sizes| dims(sizes).iter().filter_map(Dim::known).collect());
-            assert_eq!(found, expected, "{from} to {to}, asked for as {asked}");
+            assert_eq!(found, expected, "{from} to {to}, requested as {requested}");
         }
     }
 
     #[test]
-    fn axes_that_were_put_in() {
+    fn axes_of_size_1_are_found() {
         for (from, to, expected) in [
             ("b k", "b 1 1 k", Some(vec![1, 2])),
             ("b 1", "b 1 1", Some(vec![2])),
@@ -355,7 +358,7 @@ mod tests {
             ("b k", "k 1 b", None),
             ("b k", "b 1", None),
         ] {
-            assert_eq!(axes_put_in(&dims(from), &dims(to)), expected, "{from} to {to}");
+            assert_eq!(inserted_axes(&dims(from), &dims(to)), expected, "{from} to {to}");
         }
     }
 }

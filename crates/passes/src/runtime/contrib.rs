@@ -1,12 +1,12 @@
-//! Operators of ONNX Runtime's own domain, `com.microsoft`, as kept operators.
+//! Operators of ONNX Runtime's own domain, `com.microsoft`, as opaque operators.
 
 use netwright_ir::{Attribute, Graph, Op, OpaqueOp};
 use std::sync::Arc;
 
-/// The domain.
+/// The name of the domain.
 pub(crate) const DOMAIN: &str = "com.microsoft";
 
-/// An operator of the domain.
+/// Creates an operator of the domain.
 pub(crate) fn operator(op_type: &str, attributes: &[(&str, Attribute)]) -> Op {
     Op::Opaque(Box::new(OpaqueOp {
         domain: DOMAIN.into(),
@@ -17,24 +17,24 @@ pub(crate) fn operator(op_type: &str, attributes: &[(&str, Attribute)]) -> Op {
     }))
 }
 
-/// Whether the graph or a body in it has an operator of the domain.
+/// Whether the graph or one of its bodies has an operator of the domain.
 pub(crate) fn is_used(graph: &Graph) -> bool {
-    has(graph, |kept| &*kept.domain == DOMAIN)
+    has(graph, |opaque| &*opaque.domain == DOMAIN)
 }
 
-/// Whether the graph or a body in it has an operator that ONNX Runtime alone has.
+/// Whether the graph or one of its bodies has an operator that only ONNX Runtime has.
 pub(crate) fn has_own(graph: &Graph) -> bool {
     has(graph, is_own)
 }
 
-/// Whether ONNX Runtime alone has an operator; one it has in ONNX's own domain.
-pub(crate) fn is_own(kept: &OpaqueOp) -> bool {
-    &*kept.domain == DOMAIN || kept.domain.is_empty() && &*kept.op_type == "SimplifiedLayerNormalization"
+/// Whether only ONNX Runtime has an operator. One of them is in ONNX's domain.
+pub(crate) fn is_own(opaque: &OpaqueOp) -> bool {
+    &*opaque.domain == DOMAIN || opaque.domain.is_empty() && &*opaque.op_type == "SimplifiedLayerNormalization"
 }
 
 fn has(graph: &Graph, is: fn(&OpaqueOp) -> bool) -> bool {
     graph.schedule().into_iter().any(|id| {
         let op = graph.node(id).op();
-        matches!(op, Op::Opaque(kept) if is(kept)) || op.bodies().iter().any(|body| has(body, is))
+        matches!(op, Op::Opaque(opaque) if is(opaque)) || op.bodies().iter().any(|body| has(body, is))
     })
 }

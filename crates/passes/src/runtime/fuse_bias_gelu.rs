@@ -5,10 +5,10 @@ use crate::runtime::contrib::operator;
 use netwright_ir::op::GeluApproximation;
 use netwright_ir::{ElementType, Graph, Op, OpKind, Value};
 
-/// `gelu(x + b)` -> `com.microsoft.BiasGelu(x, b)`, or `FastGelu` for the form with the hyperbolic tangent
+/// `gelu(x + b)` -> `com.microsoft.BiasGelu(x, b)`, or `FastGelu` for the approximation with tanh
 ///
-/// The bias has one axis, the last of `x`. ONNX Runtime 1.32 makes the same of it by itself where it optimizes; its
-/// FastGelu and its Gelu differ in the last places.
+/// The bias has one axis, the last of `x`. ONNX Runtime 1.32 does the same when it optimizes; its FastGelu and its Gelu
+/// differ in the last places.
 pub fn fuse_bias_gelu() -> Pass {
     let summary = "gelu(x + b) -> com.microsoft.BiasGelu(x, b)";
     Pass::new("fuse-bias-gelu", summary, Exactness::Rounding)
@@ -35,5 +35,5 @@ fn fuse(graph: &mut Graph, root: Value) -> Rewritten {
         GeluApproximation::None => "BiasGelu",
         GeluApproximation::Tanh => "FastGelu",
     };
-    become_op(graph, root, operator(op_type, &[]), &[x, bias], "took in the bias")
+    become_op(graph, root, operator(op_type, &[]), &[x, bias], format!("fused the bias into {op_type}"))
 }

@@ -3,19 +3,19 @@ use crate::rewrite::{MOST_RECIPES, become_results, insert, number_list};
 use crate::rule::{Rewritten, Skip};
 use netwright_ir::{Dim, ElementType, Graph, NodeId, Op, OpKind, Tensor, Value};
 
-/// Of more users of a value the others are not looked at, so that a value with many does not take long.
+/// The maximum number of users of a value that are examined, so that a value with many does not take long.
 const MOST_USERS: usize = 64;
 
 /// `x · Wq + bq`, `x · Wk + bk`, `x · Wv + bv` -> `split(x · [Wq Wk Wv] + [bq bk bv])`
 ///
-/// One product in place of as many as attention has operands that are projected from the same value. Weights and
-/// biases are concatenated while they are written. Every element is the same sum of the same products; how a runtime
-/// orders a sum may depend on the width of the matrix.
+/// One product replaces those of all attention operands that are projected from the same value. Weights and biases are
+/// concatenated while they are written. Every element is the same sum of the same products, but the order in which a
+/// runtime sums may depend on the width of the matrix.
 pub fn pack_projections() -> Pass {
     let summary = "x · Wq + bq, x · Wk + bk, x · Wv + bv -> split(x · [Wq Wk Wv] + [bq bk bv]), before attention";
     Pass::new("pack-projections", summary, Exactness::Rounding)
         .at([OpKind::MatMul], pack)
-        // It packs for an attention that stays one.
+        // Projections are packed only for an attention that is not decomposed.
         .after(&["decompose-attention"])
         .only_for(|target, _| target.contrib)
 }
@@ -44,14 +44,14 @@ fn pack(graph: &mut Graph, root: Value) -> Rewritten {
             all.push((user, other));
         }
     }
-    // The others come with the first.
+    // The rule applies at the first product, for all of them.
     if all.len() < 2 || all.first().is_none_or(|(node, _)| *node != root.node) {
         return Err(Skip::NoMatch);
     }
     let all: Vec<Projection> = all.into_iter().map(|(_, projection)| projection).collect();
     let concatenated = |tensors: Vec<Tensor>| -> Result<Tensor, Skip> {
         if tensors.iter().any(|tensor| tensor.recipe_depth() >= MOST_RECIPES) {
-            return Err(Skip::rejected(format!("a weight was changed {MOST_RECIPES} times already")));
+            return Err(Skip::rejected(format!("a weight is already changed by {MOST_RECIPES} recipes, the maximum")));
         }
         Ok(Tensor::concatenated(&tensors)?)
     };
@@ -66,11 +66,11 @@ fn pack(graph: &mut Graph, root: Value) -> Rewritten {
     let widths: Vec<i64> = all.iter().map(|one| one.width).collect();
     let widths = number_list(graph, root, "widths", &widths)?;
     let results: Vec<Value> = all.iter().map(|one| one.result).collect();
-    let note = format!("one product in place of {}", results.len());
+    let note = format!("merged {} products into one", results.len());
     become_results(graph, &results, Op::Split { axis: -1 }, &[Some(packed), Some(widths)], note)
 }
 
-/// The projection of which a node is the product, where attention alone reads it.
+/// Returns the projection whose product a node is, if only attention uses it.
 fn projection(graph: &Graph, node: NodeId) -> Result<Projection, Skip> {
     let product = Value { node, result: 0 };
     if graph.kind(product) != OpKind::MatMul {
@@ -80,7 +80,7 @@ fn projection(graph: &Graph, node: NodeId) -> Result<Projection, Skip> {
     let (at, weight) = held(1).ok_or(Skip::NoMatch)?;
     let &[_, width] = weight.dims() else { return Err(Skip::NoMatch) };
     let is_float = matches!(weight.element(), ElementType::F32 | ElementType::F16 | ElementType::BF16);
-    // A weight that something else reads would be written twice.
+    // A weight with another use would be written twice.
     if !is_float || graph.use_count(at) != 1 || graph.is_output(product) {
         return Err(Skip::NoMatch);
     }

@@ -1,7 +1,7 @@
-//! A KV cache that the caller preallocates and every step adds to, in place.
+//! Turns the KV cache into buffers that the caller preallocates and every step extends in place.
 
 use crate::pipeline::{Event, PassError};
-use crate::read::masks::{is_at_most_zero, is_finite, share_of};
+use crate::read::masks::{clamped_terms, is_at_most_zero, is_finite};
 use crate::read::sizes::{Expression, Sizes, position};
 use crate::read::thresholds::LIGHTEST;
 use crate::rewrite::{become_results, cast, insert, number_list};
@@ -9,25 +9,25 @@ use crate::rule::Skip;
 use crate::runtime::contrib::{DOMAIN, operator};
 use netwright_ir::{Attribute, Dim, ElementType, Fact, Graph, NodeId, Op, OpKind, Shape, Tensor, TensorType, Value};
 
-/// What the events are told by.
+/// The name under which events are reported.
 const NAME: &str = "share-cache";
 
-/// The input that tells how long the past is, where no other does.
+/// The name of the input for the length of the past, if no other input determines it.
 const PAST_LENGTH: &str = "past_sequence_length";
 
-/// The axis of a cache `[batch, heads, length, head_size]` that grows.
+/// The length axis of a cache `[batch, heads, length, head_size]`.
 const LENGTH: usize = 2;
 
-/// More operators between a mask and the inputs it is made of are not followed.
+/// The maximum number of operators between a mask and the inputs from which it is computed.
 const MOST_STEPS: usize = 64;
 
 /// An attention with its cache.
 struct Cache {
-    /// Its first result.
+    /// The first result of the attention.
     root: Value,
-    /// Keys and values of the past, which are inputs.
+    /// Past keys and values, which are inputs.
     past: [Value; 2],
-    /// Those with the new ones behind them, which are outputs.
+    /// Present keys and values, which are outputs.
     present: [Value; 2],
     mask: Option<Value>,
     heads: i64,
@@ -37,7 +37,7 @@ struct Cache {
     batch: Dim,
     seq: Dim,
     past_length: Dim,
-    /// Whether it becomes GroupQueryAttention, not MultiHeadAttention.
+    /// Whether the attention becomes GroupQueryAttention instead of MultiHeadAttention.
     is_grouped: bool,
 }
 
@@ -47,35 +47,35 @@ impl Cache {
     }
 }
 
-/// Makes every cache of a model a buffer `[batch, heads, max_length, head_size]` of which the first places are the past
-/// and the next are filled, so that `present` may be the memory of `past`.
+/// Turns every cache of a model into a buffer `[batch, heads, max_length, head_size]` that starts with the past. A step
+/// writes its keys and values after it, so `present` and `past` may share memory.
 ///
-/// It becomes GroupQueryAttention of `com.microsoft`, which is causal, so the mask has to be; a row that a finite mask
-/// masks whole, which is one of padding, is then the mean of other values; and where several tokens follow a past, it
-/// wants a batch of one. What it cannot be and MultiHeadAttention can becomes that, which computes the same for every
-/// mask. ONNX Runtime 1.32, one token behind 1,023 of 12 heads of 64: 0.85 ms, 1.18 ms, and 1.80 ms for an Attention
-/// with concatenation. How long the past is follows from the input that is the padding mask, `[batch, past + seq]`; a
-/// model without one gets an input of its own for it, `past_sequence_length`, `i64[1]`.
+/// Attention becomes GroupQueryAttention of `com.microsoft`, which is causal, so the mask must be. Rows of padding,
+/// which a finite mask hides completely, then are the mean of other values, and several tokens after a past require a
+/// batch of one. Attention that GroupQueryAttention cannot compute becomes MultiHeadAttention, if that computes the
+/// same for every mask. In ONNX Runtime 1.32, a step after 1,023 tokens with 12 heads of size 64 takes 0.85 ms, 1.18
+/// ms, and 1.80 ms for an Attention with concatenation. The length of the past follows from the padding mask, an input
+/// `[batch, past + seq]`; a model without one gets the input `past_sequence_length`, `i64[1]`.
 ///
 /// # Errors
-/// When a model has no cache, or one that cannot be a buffer: nothing is changed in halves, the model is of no use then.
+/// If the model has no cache, or one that cannot be a buffer. The graph may then be partly rewritten; discard it.
 pub(crate) fn share_cache(graph: &mut Graph) -> Result<Vec<Event>, PassError> {
     let attentions = graph.schedule().into_iter().filter(|node| graph.node(*node).op().kind() == OpKind::Attention);
     let caches: Vec<Cache> = attentions.filter_map(|node| cache(graph, node).transpose()).collect::<Result<_, _>>()?;
     let Some(first) = caches.first() else {
-        return refused("no attention was fused with a past; --explain says why");
+        return refused("no attention with a past was fused\n  help: see the reasons with --explain");
     };
     for cache in &caches {
         if cache.seq.same(&first.seq) != Some(true) || cache.past_length != first.past_length {
             let [cache, first] = [cache, first].map(|cache| graph.operand_text(cache.root));
-            return refused(format!("{cache} has other lengths than {first}"));
+            return refused(format!("the lengths of {cache} differ from those of {first}"));
         }
     }
     let source = length_source(graph, first);
-    let asked = lengths_asked(graph, &caches)?;
-    rewrite(graph, &caches, source, &asked).or_else(|skip| match skip {
+    let lengths = past_lengths(graph, &caches)?;
+    rewrite(graph, &caches, source, &lengths).or_else(|skip| match skip {
         Skip::Rejected(why) => refused(why),
-        Skip::NoMatch => refused("its attention is not of a form that takes one"),
+        Skip::NoMatch => refused("the form of its attention does not support buffers"),
     })
 }
 
@@ -83,7 +83,7 @@ fn refused<T>(why: impl Into<String>) -> Result<T, PassError> {
     Err(PassError::Cache(why.into()))
 }
 
-/// What an attention and its cache are; `None` where it has no past.
+/// Returns an attention and its cache. `None` if it has no past.
 fn cache(graph: &Graph, node: NodeId) -> Result<Option<Cache>, PassError> {
     let operands = graph.operands(node);
     let operand = |at: usize| operands.get(at).copied().flatten();
@@ -96,38 +96,38 @@ fn cache(graph: &Graph, node: NodeId) -> Result<Option<Cache>, PassError> {
     let results: Vec<Value> = graph.results(node).collect();
     let root = Value { node, result: 0 };
     let fail = |why: &str| refused(format!("{} {why}", graph.operand_text(root)));
-    let &[_, key, value, ref rest @ ..] = &results[..] else { return fail("does not give its cache back") };
+    let &[_, key, value, ref rest @ ..] = &results[..] else { return fail("does not return the present") };
     let is_output = |value: Value| graph.is_output(value) && graph.use_count(value) == 1;
     if [past_key, past_value].iter().any(|past| graph.kind(*past) != OpKind::Input) {
-        return fail("has a past that is no input");
+        return fail("has a past that is not an input");
     }
     if !is_output(key) || !is_output(value) {
-        return fail("has a cache that is no output, or is read by others");
+        return fail("has a present that is not an output, or has another use");
     }
     if rest.iter().any(|scores| graph.use_count(*scores) > 0) || operand(6).is_some() {
-        return fail("gives its scores, or takes lengths");
+        return fail("returns its scores, or has an operand for lengths");
     }
     if left_window_size >= 0 || right_window_size >= 0 {
         return fail("has a window");
     }
     let (Some(heads), Some(key_heads)) = (q_num_heads, kv_num_heads) else {
-        return fail("has heads that are not folded into it");
+        return fail("has heads that are split and merged outside of it");
     };
     let (Some([batch, seq, _]), Some([_, _, past_length, key_size]), Some([_, _, _, value_size])) =
         (graph.shape(query), graph.shape(past_key), graph.shape(past_value))
     else {
-        return fail("has a query or a past whose rank is not known");
+        return fail("has a query or a past whose rank is unknown");
     };
     let element = graph.fact(query).element();
     let has_kernel = matches!(element, Some(ElementType::F32 | ElementType::F16));
     let is_alike = has_kernel && operand(3).is_none_or(|mask| graph.fact(mask).element() == element);
     let Some(size) = key_size.known().filter(|_| key_size == value_size && is_alike) else {
         return fail(
-            "has queries and a mask that are not both of f32 or of f16, or keys and values of different sizes",
+            "has queries and a mask that are not both f32 or both f16, or keys and values whose sizes differ or are unknown",
         );
     };
     if !matches!(past_length, Dim::Symbol(_)) {
-        return fail("has a past whose length is no symbol");
+        return fail("has a past whose length is not a symbol");
     }
     let mut cache = Cache {
         root,
@@ -145,25 +145,26 @@ fn cache(graph: &Graph, node: NodeId) -> Result<Option<Cache>, PassError> {
         is_grouped: true,
     };
     cache.is_grouped = size % 8 == 0 && is_causal(graph, &cache);
-    // MultiHeadAttention gives NaN where -inf masks a row whole.
+    // MultiHeadAttention returns NaN for a row that is fully masked by -inf.
     let finite = cache.mask.is_none_or(|mask| is_finite(graph, mask));
     if cache.is_grouped || heads == key_heads && softcap == 0.0 && finite {
         return Ok(Some(cache));
     }
     fail(
-        "is neither a GroupQueryAttention (its mask is shown to be causal, its heads are of a multiple of 8) nor a \
-         MultiHeadAttention (its heads are not grouped, its scores not capped, its mask is shown to be finite)",
+        "can be neither a GroupQueryAttention, which requires a provably causal mask and a head size that is a multiple \
+         of 8, nor a MultiHeadAttention, which requires a provably finite mask and does not support grouped heads or a \
+         softcap",
     )
 }
 
-/// Whether no query sees a key behind its own.
+/// Whether no query sees a later key.
 fn is_causal(graph: &Graph, cache: &Cache) -> bool {
     matches!(graph.op(cache.root), Op::Attention { is_causal: true, .. })
         || cache.seq == Dim::Known(1)
         || cache.mask.is_some_and(|mask| hides_later_keys(graph, mask, cache, MOST_STEPS))
 }
 
-/// Whether a mask adds so little to the score of every key behind the query that it has no weight.
+/// Whether a mask lowers the score of every later key so far that it has no weight.
 fn hides_later_keys(graph: &Graph, mask: Value, cache: &Cache, steps: usize) -> bool {
     let Some(steps) = steps.checked_sub(1) else { return false };
     let operands: Vec<Value> = graph.operands(mask.node).into_iter().flatten().collect();
@@ -177,7 +178,7 @@ fn hides_later_keys(graph: &Graph, mask: Value, cache: &Cache, steps: usize) -> 
             is_masked(b) && marks_later_keys(graph, a, cache) || is_masked(a) && marks_later_keys(graph, b, cache)
         }
         (OpKind::Where, &[seen, yes, fill]) => {
-            // What is seen is not masked as deep.
+            // Visible keys must not be masked as deeply.
             let is_apart = number(yes).zip(number(fill)).is_some_and(|(yes, fill)| fill - yes <= LIGHTEST);
             is_masked(fill) && is_apart && excludes_later_keys(graph, seen, cache, steps)
         }
@@ -186,7 +187,7 @@ fn hides_later_keys(graph: &Graph, mask: Value, cache: &Cache, steps: usize) -> 
     }
 }
 
-/// Whether truth values are false for every key behind the query.
+/// Whether a condition is false for every later key.
 fn excludes_later_keys(graph: &Graph, seen: Value, cache: &Cache, steps: usize) -> bool {
     let Some(steps) = steps.checked_sub(1) else { return false };
     let operands: Vec<Value> = graph.operands(seen.node).into_iter().flatten().collect();
@@ -202,22 +203,22 @@ fn excludes_later_keys(graph: &Graph, seen: Value, cache: &Cache, steps: usize) 
     }
 }
 
-/// Whether a value, of which no number is below 0, is 1 wherever the key is behind the query:
-/// `min(relu(key - query) + relu(..), 1)`.
+/// Whether a nonnegative value is 1 for every later key: `min(relu(key - query) + relu(..), 1)`.
 fn marks_later_keys(graph: &Graph, value: Value, cache: &Cache) -> bool {
     let is_distance = |of: &Value| match graph.operands(of.node)[..] {
         [Some(key), Some(query)] => graph.kind(*of) == OpKind::Sub && are_places(graph, key, query, cache),
         _ => false,
     };
-    share_of(graph, value).is_some_and(|parts| parts.iter().any(is_distance))
+    clamped_terms(graph, value).is_some_and(|parts| parts.iter().any(is_distance))
 }
 
-/// Whether two values are the places of all keys, along the last axis, and of the queries, along the one before.
+/// Whether two values are the positions of all keys along the last axis, and of the queries along the one before it.
 fn are_places(graph: &Graph, key: Value, query: Value, cache: &Cache) -> bool {
     counts(graph, key, 1, &Dim::Known(0), &cache.total()) && counts(graph, query, 2, &cache.past_length, &cache.seq)
 }
 
-/// Whether a value is so many numbers from one on, along an axis that is counted from the end; other axes are 1.
+/// Whether a value is `length` consecutive numbers from `start`, along an axis that is counted from the end; other axes
+/// have size 1.
 fn counts(graph: &Graph, mut value: Value, from_end: usize, start: &Dim, length: &Dim) -> bool {
     let Some(shape) = graph.shape(value).filter(|shape| shape.len() >= from_end) else { return false };
     let is_along = shape.iter().rev().enumerate().all(|(at, dim)| {
@@ -240,7 +241,8 @@ fn counts(graph: &Graph, mut value: Value, from_end: usize, start: &Dim, length:
     is_along && graph.kind(value) == OpKind::Range && is(0, start) && is(2, &Dim::Known(1))
 }
 
-/// The input, and its axis, that is as long as past and new tokens: one of that size, or of which so many are taken.
+/// Returns an input and its axis whose length is that of past and new tokens: its size is that, or that many of its
+/// elements are gathered.
 fn length_source(graph: &Graph, cache: &Cache) -> Option<(Value, usize)> {
     let total = cache.total();
     for input in graph.inputs() {
@@ -270,13 +272,13 @@ fn length_source(graph: &Graph, cache: &Cache) -> Option<(Value, usize)> {
     None
 }
 
-/// The values that are the length of the past, which the buffers no longer tell.
-fn lengths_asked(graph: &Graph, caches: &[Cache]) -> Result<Vec<Value>, PassError> {
-    let mut asked = vec![];
+/// Returns the values that read the length of the past from a cache, which is not the length of the buffer.
+fn past_lengths(graph: &Graph, caches: &[Cache]) -> Result<Vec<Value>, PassError> {
+    let mut lengths = vec![];
     for buffer in caches.iter().flat_map(|cache| cache.past) {
         let name = graph.operand_text(buffer);
         if graph.is_output(buffer) {
-            return refused(format!("{name} is an output too"));
+            return refused(format!("the input {name} is also an output"));
         }
         let mut attentions = 0;
         for (user, _) in graph.users(buffer) {
@@ -290,34 +292,34 @@ fn lengths_asked(graph: &Graph, caches: &[Cache]) -> Result<Vec<Value>, PassErro
                 _ => None,
             };
             match range {
-                Some((LENGTH, end)) if end == LENGTH + 1 => asked.push(value),
+                Some((LENGTH, end)) if end == LENGTH + 1 => lengths.push(value),
                 Some((start, end)) if !(start..end).contains(&LENGTH) => {}
-                _ => return refused(format!("{name} is read by {} too", graph.operand_text(value))),
+                _ => return refused(format!("{name} is also used by {}", graph.operand_text(value))),
             }
         }
     }
-    Ok(asked)
+    Ok(lengths)
 }
 
 fn rewrite(
     graph: &mut Graph,
     caches: &[Cache],
     source: Option<(Value, usize)>,
-    asked: &[Value],
+    lengths: &[Value],
 ) -> Result<Vec<Event>, Skip> {
     let [first, ..] = caches else { return Ok(vec![]) };
     let (root, total_length) = (first.root, first.total());
     let buffer_length = free_symbol(graph, "max_length");
     let mut events = vec![];
     if let Some((padding, axis)) = source {
-        events.push(resize(graph, padding, axis, &total_length, "as long as past and new tokens")?);
+        events.push(resize(graph, padding, axis, &total_length, "covers past and new tokens")?);
     }
     let buffers = caches.iter().flat_map(|cache| cache.past.into_iter().zip(cache.present));
-    let others = format!("; so are {} others", 2 * caches.len() - 1);
+    let others = format!("; the same holds for {} others", 2 * caches.len() - 1);
     for (at, (past, present)) in buffers.enumerate() {
         let output = graph.outputs().iter().find(|output| output.value == present);
         let name = output.map_or_else(|| graph.value_name(present), |output| &output.name);
-        let note = format!("a buffer, and %{name} may be the same{others}");
+        let note = format!("a buffer, which may share memory with %{name}{others}");
         let event = resize(graph, past, LENGTH, &buffer_length, &note)?;
         if at == 0 {
             events.push(event);
@@ -326,7 +328,7 @@ fn rewrite(
     let sizes = Sizes::of(graph);
     let size = |graph: &mut Graph, dim: &Dim| match sizes.expression(std::slice::from_ref(dim), true) {
         Some(expression) => expression.insert(graph, root),
-        None => Err(Skip::rejected(format!("no input has the size {dim}"))),
+        None => Err(Skip::rejected(format!("the size {dim} is not an input's"))),
     };
     let to_i32 = || cast(ElementType::I32);
     let (seq, batch) = (size(graph, &first.seq)?, size(graph, &first.batch)?);
@@ -336,11 +338,11 @@ fn rewrite(
     } else {
         let ty = TensorType::new(ElementType::I64, [Dim::Known(1)].into_iter().collect::<Shape>());
         let past = graph.input(&free_input(graph, PAST_LENGTH), ty.clone());
-        let note = format!("{ty}, how many places of the buffers are past");
+        let note = format!("{ty}, the length of the past in the buffers");
         events.push(Event { pass: NAME, rule: None, node: graph.value_name(past).clone(), note: note.into() });
         (past, insert(graph, root, "total", Op::Add, &[past, seq])?)
     };
-    for &length in asked {
+    for &length in lengths {
         graph.replace(length, past);
     }
     let past = insert(graph, root, "past_length", to_i32(), &[past])?;
@@ -355,11 +357,11 @@ fn rewrite(
     Ok(events)
 }
 
-/// Tells that an input has another size, and what of it.
+/// Changes the size of an axis of an input, and returns the event that reports it.
 fn resize(graph: &mut Graph, input: Value, axis: usize, size: &Dim, note: &str) -> Result<Event, Skip> {
     let fact = graph.fact(input);
     let (Some(element), Some(mut shape)) = (fact.element(), fact.shape().cloned()) else {
-        return Err(Skip::rejected(format!("the type of {} is not known", graph.operand_text(input))));
+        return Err(Skip::rejected(format!("the type of {} is unknown", graph.operand_text(input))));
     };
     shape.dims_mut()[axis] = size.clone();
     let ty = TensorType::new(element, shape);
@@ -369,7 +371,7 @@ fn resize(graph: &mut Graph, input: Value, axis: usize, size: &Dim, note: &str) 
     Ok(event)
 }
 
-/// That name, or the name and a number, that no value has.
+/// Returns the name, or the name with a number, that no value has.
 fn free_input(graph: &Graph, name: &str) -> String {
     let is_used = |name: &str| {
         let mut results = graph.schedule().into_iter().flat_map(|node| graph.results(node).collect::<Vec<_>>());
@@ -380,7 +382,7 @@ fn free_input(graph: &Graph, name: &str) -> String {
     std::iter::once(name.to_owned()).chain(numbered).find(|name| !is_used(name)).unwrap_or_default()
 }
 
-/// A symbol of that name, or the name and a number, that no input has.
+/// Returns a symbol with the name, or with the name and a number, that is not a size of an input.
 fn free_symbol(graph: &Graph, name: &str) -> Dim {
     let is_used = |symbol: &Dim| graph.inputs().any(|input| graph.shape(input).unwrap_or_default().contains(symbol));
     let (mut symbol, mut number) = (Dim::symbol(name), 0);
@@ -391,7 +393,7 @@ fn free_symbol(graph: &Graph, name: &str) -> Dim {
     symbol
 }
 
-/// One attention on buffers.
+/// Replaces an attention with one on buffers.
 fn attend(graph: &mut Graph, cache: &Cache, past: Value, lasts: Value, total: Value) -> Result<Event, Skip> {
     let root = cache.root;
     let [query, key, value] = [0, 1, 2].map(|at| graph.operand(root.node, at));

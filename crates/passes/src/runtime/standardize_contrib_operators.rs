@@ -1,4 +1,4 @@
-//! Operators of ONNX Runtime's own domain, in the words of the standard.
+//! Replaces operators of ONNX Runtime's own domain with standard operators.
 
 mod activations;
 mod attention;
@@ -18,11 +18,11 @@ use std::sync::Arc;
 
 /// `com.microsoft.BiasGelu(x, b)` -> `gelu(x + b)`, and so on
 ///
-/// For every runtime but the one that has them. The results are those that ONNX Runtime 1.32 computes on the CPU, but for
-/// rounding. What an operator is asked for beyond what is known here, by an attribute, an operand or a result, stays as
-/// it is, with the reason.
+/// Runs for every runtime except ONNX Runtime. Except for rounding, the results are those of ONNX Runtime 1.32 on the
+/// CPU. An operator with an attribute, an operand or a used result that is not supported here stays, and the reason is
+/// reported.
 pub fn standardize_contrib_operators() -> Pass {
-    let summary = "write operators of com.microsoft in standard ones, for runtimes without that domain";
+    let summary = "replace operators of com.microsoft with standard ones, for runtimes without that domain";
     Pass::new("standardize-contrib-operators", summary, Exactness::Rounding)
         .on_graph(standardize)
         .only_for(|target, _| !target.contrib)
@@ -31,7 +31,7 @@ pub fn standardize_contrib_operators() -> Pass {
 
 type Rewrite = fn(&mut Graph, &mut Call) -> Result<(), Skip>;
 
-/// What is known; an operator is added by a line here and a function in the file of its family.
+/// The supported operators; a new one needs a line here and a function in the file of its family.
 const OPERATORS: [(&str, Rewrite); 15] = [
     ("Attention", attention::attention),
     ("BiasGelu", activations::bias_gelu),
@@ -50,17 +50,17 @@ const OPERATORS: [(&str, Rewrite); 15] = [
     ("TransposeMatMul", products::fused_matmul),
 ];
 
-/// A node to be rewritten.
+/// A node that is rewritten.
 struct Call {
-    /// Its first result.
+    /// The first result of the node.
     root: Value,
     operands: Vec<Option<Value>>,
-    /// Those that nothing has asked for yet.
+    /// The attributes that have not been read yet.
     attributes: Vec<(Arc<str>, Attribute)>,
 }
 
 impl Call {
-    /// The operand, which must be there.
+    /// Returns a required operand.
     fn operand(&self, at: usize) -> Result<Value, Skip> {
         self.optional(at).ok_or_else(|| Skip::rejected(format!("its operand {at} is missing")))
     }
@@ -69,10 +69,10 @@ impl Call {
         self.operands.get(at).copied().flatten()
     }
 
-    /// Fails where there are more operands than are understood.
+    /// Fails if there are more operands than are supported.
     fn expect_operands(&self, most: usize) -> Result<(), Skip> {
         match self.operands.iter().rposition(Option::is_some).filter(|last| *last >= most) {
-            Some(at) => Err(Skip::rejected(format!("its operand {at} has no counterpart in the standard"))),
+            Some(at) => Err(Skip::rejected(format!("its operand {at} is not supported"))),
             None => Ok(()),
         }
     }
@@ -86,7 +86,7 @@ impl Call {
         match self.take(name) {
             None => Ok(default),
             Some(Attribute::Int(value)) => Ok(value),
-            Some(_) => Err(Skip::rejected(format!("its attribute `{name}` is no whole number"))),
+            Some(_) => Err(Skip::rejected(format!("its attribute `{name}` is not an integer"))),
         }
     }
 
@@ -94,27 +94,27 @@ impl Call {
         match self.take(name) {
             None => Ok(None),
             Some(Attribute::Float(value)) => Ok(Some(value)),
-            Some(_) => Err(Skip::rejected(format!("its attribute `{name}` is no number"))),
+            Some(_) => Err(Skip::rejected(format!("its attribute `{name}` is not a float"))),
         }
     }
 
-    /// Fails where an attribute has another value than the one that asks for nothing.
+    /// Fails if an attribute is not `expected`, the only value with a standard counterpart.
     fn expect_int(&mut self, name: &str, expected: i64) -> Result<(), Skip> {
         match self.int(name, expected)? {
             value if value == expected => Ok(()),
-            value => Err(Skip::rejected(format!("its attribute `{name}` is {value}, which the standard cannot say"))),
+            value => Err(Skip::rejected(format!("its attribute `{name}` is {value}; only {expected} is supported"))),
         }
     }
 
-    /// Fails where there are attributes that nothing has asked for.
+    /// Fails if there are attributes that have not been read.
     fn expect_no_more_attributes(&self) -> Result<(), Skip> {
         match self.attributes.first() {
-            Some((name, _)) => Err(Skip::rejected(format!("its attribute `{name}` is not understood"))),
+            Some((name, _)) => Err(Skip::rejected(format!("its attribute `{name}` is not supported"))),
             None => Ok(()),
         }
     }
 
-    /// Gives a value what is known of the result that it will stand for, so that what reads it first knows it too.
+    /// Adds the facts about a result to the value that will replace it, so that inference of its first users has them.
     fn expect_of_result(&self, graph: &mut Graph, at: usize, value: Value) {
         if let Some(result) = graph.results(self.root.node).nth(at) {
             let fact = known_of_either(graph.fact(value), graph.fact(result));
@@ -122,12 +122,12 @@ impl Call {
         }
     }
 
-    /// Puts values in the place of its results; one that something reads must be among them.
+    /// Replaces the results with values. Every result with a use must have one.
     fn become_values(&self, graph: &mut Graph, values: &[Option<Value>]) -> Result<(), Skip> {
         let results: Vec<Value> = graph.results(self.root.node).collect();
         for (at, result) in results.iter().enumerate() {
             if graph.use_count(*result) > 0 && values.get(at).copied().flatten().is_none() {
-                return Err(Skip::rejected(format!("its result {at} has no counterpart in the standard")));
+                return Err(Skip::rejected(format!("its result {at} has a use, which is not supported")));
             }
         }
         for (result, value) in results.into_iter().zip(values) {
@@ -139,7 +139,7 @@ impl Call {
     }
 }
 
-/// Nodes in the order in which they are computed, so that what a rewrite shows of its results serves those behind it.
+/// Rewrites nodes in program order, so that facts about the results of one rewrite serve the later ones.
 fn standardize(graph: &mut Graph, log: &mut Log) {
     let mut changed = false;
     for node in graph.schedule() {
@@ -163,7 +163,7 @@ fn standardize(graph: &mut Graph, log: &mut Log) {
         match rewrite(graph, &mut call) {
             Ok(()) => {
                 changed = true;
-                log.applied_in(graph, name, "in standard operators");
+                log.applied_in(graph, name, "replaced with standard operators");
             }
             Err(Skip::Rejected(why)) => {
                 graph.undo_to(mark);
@@ -175,14 +175,14 @@ fn standardize(graph: &mut Graph, log: &mut Log) {
 }
 
 fn call(graph: &Graph, node: NodeId) -> Option<(Rewrite, Call)> {
-    let Op::Opaque(kept) = graph.node(node).op() else { return None };
-    let OpaqueOp { op_type, attributes, .. } = &**kept;
-    let (_, rewrite) = OPERATORS.iter().find(|(name, _)| is_own(kept) && *name == &**op_type)?;
+    let Op::Opaque(opaque) = graph.node(node).op() else { return None };
+    let OpaqueOp { op_type, attributes, .. } = &**opaque;
+    let (_, rewrite) = OPERATORS.iter().find(|(name, _)| is_own(opaque) && *name == &**op_type)?;
     let operands = graph.operands(node).into_iter().collect();
     Some((*rewrite, Call { root: Value { node, result: 0 }, operands, attributes: attributes.clone() }))
 }
 
-/// What is now known of the results of a node of which little was.
+/// Infers the results of a node again, if their types are not completely known.
 fn infer_again(graph: &mut Graph, node: NodeId) {
     let results: Vec<Value> = graph.results(node).collect();
     let is_known = |fact: &Fact| fact.element().is_some() && fact.shape().is_some();

@@ -6,8 +6,8 @@ use netwright_ir::{Attribute, Dim, ElementType, Graph, Op, OpKind, Tensor, Value
 
 /// `rotary_embedding(x, expand(cos), expand(sin))` -> `com.microsoft.RotaryEmbedding(x, [0], cos, sin)`
 ///
-/// ONNX's operator wants cosines and sines for every sample of the batch; this one looks them up, from a position on,
-/// and so needs no Expand. The same numbers are multiplied, so nothing is off.
+/// ONNX's operator requires cosines and sines for every sample of the batch. This one gathers them from a table,
+/// starting at a position, so it does not need Expand. The same numbers are multiplied.
 pub fn use_contrib_rotary() -> Pass {
     let summary = "rotary_embedding(x, expand(cos), expand(sin)) -> com.microsoft.RotaryEmbedding(x, [0], cos, sin)";
     Pass::new("use-contrib-rotary", summary, Exactness::Rounding)
@@ -23,7 +23,7 @@ fn replace(graph: &mut Graph, root: Value) -> Rewritten {
     let [Some(x), Some(cos), Some(sin)] = graph.operands(root.node)[..] else { return Err(Skip::NoMatch) };
     let table = |wide: Value| {
         let table = graph.operand(wide.node, 0).filter(|_| graph.kind(wide) == OpKind::Expand)?;
-        // A table without an axis for the batch, `[length, size / 2]`, of which only that axis is new.
+        // A table `[length, size / 2]`, to which Expand only adds the axis of the batch.
         let ([length, size], [_, own_length, own_size]) = (graph.shape(table)?, graph.shape(wide)?) else {
             return None;
         };
@@ -42,6 +42,6 @@ fn replace(graph: &mut Graph, root: Value) -> Rewritten {
         root,
         operator("RotaryEmbedding", &attributes),
         &[x, start, cos, sin],
-        "looks up its cosines and sines",
+        "gathers its cosines and sines from tables",
     )
 }

@@ -19,7 +19,7 @@ fn replace(graph: &mut Graph, root: Value) -> Rewritten {
     let &Op::Swish { alpha } = graph.op(root) else { return Err(Skip::NoMatch) };
     let x = graph.operand(root.node, 0).ok_or(Skip::NoMatch)?;
     if graph.fact(x).element() != Some(ElementType::F32) {
-        return Err(Skip::rejected("the kernel takes f32 alone"));
+        return Err(Skip::rejected("the kernel of QuickGelu only supports f32"));
     }
     become_op(graph, root, operator("QuickGelu", &[("alpha", Attribute::Float(alpha))]), &[x], "is a QuickGelu")
 }

@@ -1,22 +1,22 @@
 use crate::pass::{Exactness, Pass};
 use crate::pipeline::{Log, name_of};
-use crate::read::sizes::{Sizes, axes_put_in, constant_shape, count, has_partial_shape, sliced_shape};
+use crate::read::sizes::{Sizes, constant_shape, count, has_partial_shape, inserted_axes, sliced_shape};
 use crate::rewrite::{become_op, become_value, number_list};
 use crate::rule::{Rewritten, Skip};
 use netwright_ir::{Dim, ElementType, Graph, NodeId, Op, OpKind, Value};
 
-/// Shapes that are computed when the model runs -> constants with 0 and -1, or the shortest arithmetic on the sizes
-/// of inputs.
+/// Replaces shapes that are computed at run time with constants that contain 0 and -1, or with the shortest arithmetic
+/// on the sizes of inputs.
 ///
-/// Exporters compute every shape from `Shape` nodes of their own. Where symbolic inference knows a shape, a Reshape or
-/// an Expand to it needs no arithmetic, as long as what the constant says is equal for every binding:
-/// - A size of the target that stands at the same place in the operand is a 0, which keeps it.
-/// - One other size may be -1. With a 0 among the others, ONNX Runtime rejects a -1, which is ambiguous; so -1 stands
-///   only where all others are numbers, or where the model itself had it.
-/// - An axis that Expand leaves as it is is a 1.
+/// Exporters compute every shape from its own `Shape` nodes. If symbolic inference knows a shape, a Reshape or an
+/// Expand to it needs no arithmetic, provided that the constant is right for every binding:
+/// - A size of the result that is at the same axis in the operand is a 0, which keeps it.
+/// - One other size may be -1. ONNX Runtime rejects a -1 next to a 0 as ambiguous, so -1 is used only if all others are
+///   numbers, or if the model itself has it.
+/// - An axis that Expand does not change is a 1.
 ///
-/// Where a size is needed as a number (by Range, Slice or a Reshape of two free sizes) it is computed from the first
-/// input that has it, and once. So `range(0, n) + c` is `range(c, n + c)`: integers are exact.
+/// If a size is needed as a number (by Range, Slice or a Reshape with two unknown sizes), it is computed once, from the
+/// first input that has it. `range(0, n) + c` becomes `range(c, n + c)`, because integers are exact.
 pub fn eliminate_shape_chains() -> Pass {
     let summary = "reshape and expand to constant shapes, and compute sizes once, from the inputs";
     Pass::new("eliminate-shape-chains", summary, Exactness::Bits).on_graph(eliminate)
@@ -55,7 +55,7 @@ fn simplify(graph: &mut Graph, sizes: &Sizes, node: NodeId) -> Rewritten {
     }
     let root = Value { node, result: 0 };
     if let Some((x, part)) = sliced_shape(graph, root).filter(|_| has_partial_shape(graph)) {
-        return become_op(graph, root, part, &[x], "takes the sizes of some axes alone");
+        return become_op(graph, root, part, &[x], "reads only the sizes that are used");
     }
     if graph.fact(root).elements.is_some() {
         return shorten(graph, sizes, root);
@@ -68,10 +68,10 @@ fn simplify(graph: &mut Graph, sizes: &Sizes, node: NodeId) -> Rewritten {
     }
 }
 
-/// So many nodes that move no element in memory are looked through.
+/// The maximum number of nodes that keep the order of elements and are looked through.
 const MOST_STEPS: usize = 16;
 
-/// Reshape to a constant, of what was there before other nodes that move no element in memory.
+/// Reshapes to a constant shape, or replaces a chain of nodes that keep the order of elements with an Unsqueeze.
 fn reshape(graph: &mut Graph, root: Value) -> Rewritten {
     let (Some(x), Some(shape)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
         return Err(Skip::NoMatch);
@@ -79,28 +79,29 @@ fn reshape(graph: &mut Graph, root: Value) -> Rewritten {
     if graph.tensor(shape).is_some() {
         return Err(Skip::NoMatch);
     }
-    let asked = graph.fact(shape).elements.clone().ok_or(Skip::NoMatch)?;
+    let requested = graph.fact(shape).elements.clone().ok_or(Skip::NoMatch)?;
     let to = graph.shape(root).ok_or(Skip::NoMatch)?.to_vec();
     if let Some((base, axes)) = unsqueezed(graph, x, &to) {
         let axes = number_list(graph, root, "axes", &axes)?;
-        return become_op(graph, root, Op::Unsqueeze, &[base, axes], "puts axes in");
+        return become_op(graph, root, Op::Unsqueeze, &[base, axes], "only inserts axes");
     }
-    let target = constant_shape(graph.shape(x), &to, Some(&asked)).ok_or_else(|| {
+    let target = constant_shape(graph.shape(x), &to, Some(&requested)).ok_or_else(|| {
         let shape = graph.operand_text(shape);
-        Skip::rejected(format!("the shape {shape} has sizes that no constant gives for every binding, 0 included"))
+        Skip::rejected(format!("the shape {shape} cannot be a constant for every binding, including sizes of 0"))
     })?;
     let target = number_list(graph, root, "shape", &target)?;
     become_op(graph, root, Op::Reshape { allowzero: false }, &[x, target], "reshapes to a constant shape")
 }
 
-/// The value before nodes that move no element in memory, and the axes of size 1 that make the shape of its own.
+/// Returns the value before nodes that keep the order of elements, and the axes of size 1 that turn its shape into
+/// `to`.
 ///
-/// Each of the nodes is shown to be defined, so nothing that fails when the model runs is lost.
+/// Each of the nodes is provably defined, so no failure at run time is hidden.
 fn unsqueezed(graph: &Graph, mut value: Value, to: &[Dim]) -> Option<(Value, Vec<i64>)> {
     let elements = count(to);
     for _ in 0..MOST_STEPS {
         let shape = graph.shape(value)?;
-        if let Some(axes) = axes_put_in(shape, to) {
+        if let Some(axes) = inserted_axes(shape, to) {
             return Some((value, axes));
         }
         if !graph.kind(value).keeps_order() || count(shape).same(&elements) != Some(true) {
@@ -111,29 +112,29 @@ fn unsqueezed(graph: &Graph, mut value: Value, to: &[Dim]) -> Option<(Value, Vec
     None
 }
 
-/// Expand by the axes alone that it widens.
+/// Expands to a shape that names only the axes that change.
 fn expand(graph: &mut Graph, sizes: &Sizes, root: Value) -> Rewritten {
     let (Some(x), Some(shape)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
         return Err(Skip::NoMatch);
     };
     let from = graph.shape(x).ok_or(Skip::NoMatch)?.to_vec();
-    let wanted = graph.fact(shape).elements.clone().ok_or(Skip::NoMatch)?;
-    let rank = wanted.len();
-    let narrow = |(axis, wanted): (usize, &Dim)| {
+    let requested = graph.fact(shape).elements.clone().ok_or(Skip::NoMatch)?;
+    let rank = requested.len();
+    let narrow = |(axis, requested): (usize, &Dim)| {
         let own = (axis + from.len()).checked_sub(rank).and_then(|axis| from.get(axis));
-        let stays = own.is_some_and(|own| own.same(wanted) == Some(true));
-        if stays { Dim::Known(1) } else { wanted.clone() }
+        let stays = own.is_some_and(|own| own.same(requested) == Some(true));
+        if stays { Dim::Known(1) } else { requested.clone() }
     };
-    let target: Vec<Dim> = wanted.iter().enumerate().map(narrow).collect();
-    if target[..] == wanted[..] {
+    let target: Vec<Dim> = requested.iter().enumerate().map(narrow).collect();
+    if target[..] == requested[..] {
         return Err(Skip::NoMatch);
     }
     let target = sizes.expression(&target, true).ok_or(Skip::NoMatch)?;
     let target = target.insert(graph, root)?;
-    become_op(graph, root, Op::Expand, &[x, target], "names the axes alone that it widens")
+    become_op(graph, root, Op::Expand, &[x, target], "names only the axes that it changes")
 }
 
-/// `range(a, b) + c` -> `range(a + c, b + c)`
+/// Rewrites `range(a, b) + c` to `range(a + c, b + c)`.
 fn shift_range(graph: &mut Graph, sizes: &Sizes, root: Value) -> Rewritten {
     let operands = [graph.operand(root.node, 0), graph.operand(root.node, 1)];
     let [Some(a), Some(b)] = operands else { return Err(Skip::NoMatch) };
@@ -154,10 +155,10 @@ fn shift_range(graph: &mut Graph, sizes: &Sizes, root: Value) -> Rewritten {
     let bound = |bound: &Dim| sizes.expression(&[bound.plus(&by)], false).ok_or(Skip::NoMatch);
     let (start, limit) = (bound(&start)?, bound(&limit)?);
     let (start, limit) = (start.insert(graph, root)?, limit.insert(graph, root)?);
-    become_op(graph, root, Op::Range, &[start, limit, step], "counts from there")
+    become_op(graph, root, Op::Range, &[start, limit, step], "starts at the sum")
 }
 
-/// The operands that are sizes, computed from the inputs where that is shorter.
+/// Computes sizes from the inputs, if that is shorter.
 fn shorten(graph: &mut Graph, sizes: &Sizes, root: Value) -> Rewritten {
     let fact = graph.fact(root);
     let (Some(elements), Some(rank @ ..=1)) = (fact.elements.clone(), fact.rank()) else { return Err(Skip::NoMatch) };
@@ -165,12 +166,12 @@ fn shorten(graph: &mut Graph, sizes: &Sizes, root: Value) -> Rewritten {
     if is_known || fact.element() != Some(ElementType::I64) || sizes.is_output(root) {
         return Err(Skip::NoMatch);
     }
-    // What only sizes are computed from goes with them.
-    let read_as_number = |user: NodeId| {
+    // A size from which only other sizes are computed disappears with them.
+    let is_read_as_number = |user: NodeId| {
         let node = graph.node(user);
         node.result_count() != 1 || graph.fact(Value { node: user, result: 0 }).elements.is_none()
     };
-    if !graph.users(root).iter().any(|(user, _)| read_as_number(*user)) {
+    if !graph.users(root).iter().any(|(user, _)| is_read_as_number(*user)) {
         return Err(Skip::NoMatch);
     }
     let new = sizes.expression(&elements, rank == 1).ok_or(Skip::NoMatch)?;

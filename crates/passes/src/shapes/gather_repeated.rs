@@ -7,11 +7,11 @@ use netwright_ir::{Dim, Graph, Op, OpKind, Value};
 
 /// `reshape(expand(unsqueeze(x)))` -> `gather(x, [0, 0, 1, 1])`
 ///
-/// Grouped-query attention repeats every head of the keys and the values for the queries that share it. A look-up along
-/// the axis of the heads copies the same blocks, and needs no arithmetic on shapes, which the other way of saying it
-/// does for the axes that merge.
+/// Grouped-query attention repeats every head of keys and values for the query heads that share it. A Gather along the
+/// axis of the heads copies the same blocks, and does not need arithmetic on shapes, unlike the Reshape that merges
+/// axes.
 pub fn gather_repeated() -> Pass {
-    let summary = "reshape(expand(unsqueeze(x))) -> gather(x, [0, 0, 1, 1]), for slices that are repeated";
+    let summary = "reshape(expand(unsqueeze(x))) -> gather(x, [0, 0, 1, 1]), for repeated slices";
     Pass::new("gather-repeated", summary, Exactness::Bits).at([OpKind::Reshape], repeat)
 }
 
@@ -27,7 +27,7 @@ fn repeat(graph: &mut Graph, root: Value) -> Rewritten {
     };
     let [axis] = axes.as_slice() else { return Err(Skip::NoMatch) };
     let axis = position(*axis, from.len() + 1).filter(|axis| *axis > 0).ok_or(Skip::NoMatch)?;
-    // Only the new axis is widened, and it is merged with the one before it.
+    // Only the new axis is expanded, and it is merged with the axis before it.
     let mut rest = between.to_vec();
     let times = rest.remove(axis);
     let repeated = axis - 1;
@@ -49,5 +49,5 @@ fn repeat(graph: &mut Graph, root: Value) -> Rewritten {
     let indices: Vec<i64> = (0..*heads).flat_map(|head| (0..*times).map(move |_| head)).collect();
     let axis = i64::try_from(repeated).map_err(|_| Skip::NoMatch)?;
     let indices = number_list(graph, root, "repeated", &indices)?;
-    become_op(graph, root, Op::Gather { axis }, &[x, indices], "looks up what is repeated")
+    become_op(graph, root, Op::Gather { axis }, &[x, indices], "repeats slices by one gather")
 }

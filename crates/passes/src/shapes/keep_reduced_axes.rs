@@ -8,21 +8,21 @@ use netwright_ir::attribute::Attributes;
 use netwright_ir::op::Class;
 use netwright_ir::{Graph, Op, OpKind, Value};
 
-/// `reshape(f(reduce(x)), ..)` -> `f(reduce(x))`, the axes kept with size 1
+/// `reshape(f(reduce(x)), ..)` -> `f(reduce(x))`, with the reduced axes kept as size 1
 ///
-/// A mean that is brought back to the rank of what it was taken of may as well keep its axes. Between the two may stand
-/// operators on each element alone, and with a number.
+/// A mean that is reshaped to the rank of its operand can keep its axes instead. Operators that treat each element
+/// independently, or combine it with a scalar, may be in between.
 pub fn keep_reduced_axes() -> Pass {
-    let summary = "reduce with the axes kept, in place of a reshape that brings them back";
+    let summary = "keep the reduced axes instead of restoring them by a reshape";
     let rules = [keep(OpKind::Reshape), keep(OpKind::Unsqueeze), merge_reductions()];
     Pass::new("keep-reduced-axes", summary, Exactness::Bits).rules(rules)
 }
 
-/// Among more readers no twin is looked for.
+/// The maximum number of uses among which an equal reduction is searched.
 const MOST_USES: usize = 64;
 
 fn keep(kind: OpKind) -> Rule {
-    let summary = "reshape(f(reduce(x))) -> f(reduce(x)), the axes kept";
+    let summary = "reshape(f(reduce(x))) -> f(reduce(x)), with the axes kept";
     Rule::new("keep-reduced-axes", summary, op(kind), |graph, found| {
         let root = found.root();
         let (chain, reduced) = chain::up_to(graph, root, false, is_reduction).ok_or(Skip::NoMatch)?;
@@ -45,15 +45,15 @@ fn rebuild(graph: &mut Graph, root: Value, reduced: Value, chain: &Chain) -> Rew
     chain::rebuild(graph, root, chain, kept, "the reduction keeps its axes")
 }
 
-/// The reduction that keeps its axes, of one that does not.
+/// Returns a reduction that keeps its axes, from one that does not.
 fn keeping_axes(op: &Op) -> Option<Op> {
-    // It is so by default.
+    // By default, `keepdims` is 1.
     let (dropped, others): (Vec<_>, Vec<_>) = op.attributes().into_iter().partition(|(name, _)| *name == "keepdims");
     let others = others.into_iter().map(|(name, value)| (name.into(), value)).collect();
     if dropped.is_empty() { None } else { Op::from_attributes(op.kind(), Attributes::new(others).ok()?).ok() }
 }
 
-/// Reductions of the same that write the same axes in two ways, from the first and from the last.
+/// Merges reductions of one operand that spell the same axes differently, from the front and from the back.
 fn merge_reductions() -> Rule {
     let summary = "reduce(x, [-1]), reduce(x, [2]) -> the first";
     Rule::new("merge-reductions", summary, op(OpKind::ReduceMean), |graph, found| {
@@ -74,6 +74,6 @@ fn merge_reductions() -> Rule {
                 && graph.operand(twin.node, 0) == Some(x)
                 && axes(*twin).as_ref() == Some(&own)
         });
-        become_value(graph, root, twin.ok_or(Skip::NoMatch)?, "the same axes")
+        become_value(graph, root, twin.ok_or(Skip::NoMatch)?, "merged with a reduction along the same axes")
     })
 }

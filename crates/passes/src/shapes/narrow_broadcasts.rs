@@ -7,26 +7,26 @@ use netwright_ir::op::Class;
 use netwright_ir::{Dim, ElementType, Graph, NodeId, Op, OpKind, Tensor, TensorType, Value};
 use std::collections::{HashMap, HashSet};
 
-/// `add(x, expand(m, s))` -> `add(x, m)`, and so through every chain of operators that broadcast
+/// `add(x, expand(m, s))` -> `add(x, m)`, and likewise through chains of operators that broadcast
 ///
-/// Exporters widen a mask to the shape of the scores, or give a vector leading axes of size 1, before an operator that
-/// broadcasts anyway. What is read in such places alone is left narrow: Expand, Unsqueeze of leading axes, and `And`
-/// with what always holds, go. On every axis one operand keeps the size that the others are broadcast to, and that one
-/// is shown to have it, so no result of the graph changes its shape, and no other number is computed.
+/// Exporters expand a mask to the shape of the scores, or insert leading axes of size 1 into a vector, before an
+/// operator that broadcasts anyway. If all uses of a value broadcast it, the pass removes Expand, Unsqueeze of leading
+/// axes, and `And` with a condition that is always true. On every axis, one operand that provably has the broadcast
+/// size keeps it, so no result of the graph changes its shape, and the same numbers are computed.
 pub fn narrow_broadcasts() -> Pass {
-    let summary = "leave narrow what is broadcast by its readers anyway";
+    let summary = "do not expand values that their users broadcast anyway";
     Pass::new("narrow-broadcasts", summary, Exactness::Bits).on_graph(narrow).after(&["decompose-attention"])
 }
 
-/// Axes, counted from the last; a bit each.
+/// A set of axes, counted from the last; one bit each.
 type Axes = u64;
 
-/// What the readers of a value need of it.
+/// The requirements of the users of a value.
 #[derive(Clone, Copy, Default)]
 struct Need {
-    /// The axes that must have their size.
+    /// The axes whose size must stay.
     axes: Axes,
-    /// How many axes must be there.
+    /// The minimum rank.
     rank: usize,
 }
 
@@ -49,7 +49,7 @@ fn narrow(graph: &mut Graph, log: &mut Log) {
             continue;
         }
         let root = Value { node, result: 0 };
-        // Where its operands are narrower, it may be.
+        // If its operands became narrower, it may be narrower too.
         let reads_changed = graph.operands(node).into_iter().flatten().any(|operand| changed.contains(&operand));
         if reads_changed && refresh(graph, root) {
             changed.insert(root);
@@ -76,17 +76,17 @@ fn narrow(graph: &mut Graph, log: &mut Log) {
     }
 }
 
-/// The value that stands in the place of the root, and a word on it.
+/// The replacement of the root, and the note of the rewrite.
 type Narrowed = Result<(Value, &'static str), Skip>;
 
-/// Whether the operand at that place, broadcast to the root, lacks nothing that is needed.
+/// Whether an operand that is broadcast to the root satisfies `need` by itself.
 fn suffices(graph: &Graph, root: Value, operand: Value, need: Need) -> bool {
     let (Some(to), Some(from)) = (graph.shape(root), graph.shape(operand)) else { return false };
     let lacks = |axis: usize| {
         let full = &to[to.len() - 1 - axis];
         match from.len().checked_sub(axis + 1).map(|at| &from[at]) {
             Some(own) if own.same(full) == Some(true) => false,
-            // It gives way.
+            // An axis that is missing or of size 1 is broadcast.
             None | Some(Dim::Known(1)) => has(need.axes, axis) && *full != Dim::Known(1),
             Some(_) => true,
         }
@@ -102,7 +102,7 @@ fn bit(axis: usize) -> Axes {
     u32::try_from(axis).ok().and_then(|axis| 1u64.checked_shl(axis)).unwrap_or(0)
 }
 
-/// What is known of the root, which is wider, is not true of the value.
+/// Replaces the root with a narrower value, for which facts about the root do not hold.
 fn replace(graph: &mut Graph, root: Value, value: Value, note: &'static str) -> Narrowed {
     if needs_node_between(graph, root, value) {
         return Err(Skip::NoMatch);
@@ -116,10 +116,10 @@ fn drop_expand(graph: &mut Graph, root: Value, need: Need) -> Narrowed {
     if !suffices(graph, root, x, need) || !is_defined(graph, root) {
         return Err(Skip::NoMatch);
     }
-    replace(graph, root, x, "dropped: its readers broadcast")
+    replace(graph, root, x, "dropped: its users broadcast")
 }
 
-/// Drops leading axes of size 1 that it puts in.
+/// Drops leading axes of size 1 that an Unsqueeze inserts.
 fn drop_axes(graph: &mut Graph, root: Value, need: Need) -> Narrowed {
     let (Some(x), Some(axes)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
         return Err(Skip::NoMatch);
@@ -128,17 +128,17 @@ fn drop_axes(graph: &mut Graph, root: Value, need: Need) -> Narrowed {
     let (axes, rank) = (graph.fact(axes).known_elements().ok_or(Skip::NoMatch)?, shape.len());
     let mut axes = axes.iter().map(|axis| position(*axis, rank)).collect::<Option<Vec<_>>>().ok_or(Skip::NoMatch)?;
     axes.sort_unstable();
-    // An axis put in behind axes of size 1 is as good as one put in before them.
+    // Inserting an axis after axes of size 1 is the same as inserting it before them.
     let leading = shape.iter().take_while(|dim| **dim == Dim::Known(1)).count();
     let spare = axes.iter().filter(|axis| **axis < leading).count().min(rank.saturating_sub(need.rank));
     if spare == 0 {
         return Err(Skip::NoMatch);
     }
-    let note = "leading axes dropped: its readers broadcast";
+    let note = "leading axes dropped: its users broadcast";
     if axes.len() == spare {
         return replace(graph, root, x, note);
     }
-    // Of the leading ones, whichever they are, as many stay as are needed.
+    // Any of the leading axes may stay; only their number matters.
     let kept = axes.iter().filter(|axis| **axis < leading).count() - spare;
     let inner = axes.iter().filter(|axis| **axis >= leading).map(|axis| axis - spare);
     let new: Vec<i64> = (0..kept).chain(inner).filter_map(|axis| i64::try_from(axis).ok()).collect();
@@ -152,25 +152,25 @@ fn drop_and(graph: &mut Graph, root: Value, need: Need) -> Narrowed {
     let (Some(a), Some(b)) = (graph.operand(root.node, 0), graph.operand(root.node, 1)) else {
         return Err(Skip::NoMatch);
     };
-    for (holds, other) in [(a, b), (b, a)] {
-        if always(graph, holds) && suffices(graph, root, other, need) {
-            return replace(graph, root, other, "dropped: the other operand always holds");
+    for (condition, other) in [(a, b), (b, a)] {
+        if is_always_true(graph, condition) && suffices(graph, root, other, need) {
+            return replace(graph, root, other, "dropped: the other operand is always true");
         }
     }
     Err(Skip::NoMatch)
 }
 
-/// How far what a value is made of is followed.
+/// The maximum number of operators before a value that are examined.
 const MOST_STEPS: usize = 16;
 
-/// Whether every element of the result is one of the first operand. What looks elements up by index is not among them:
-/// it fails where an index is out of range, and would fail no more.
+/// Whether every element of the result is an element of the first operand. Operators with indices are excluded: an
+/// index that is out of range must still fail.
 fn moves(op: &Op) -> bool {
     op.kind().keeps_elements() || op.kind() == OpKind::Slice
 }
 
-/// Whether every element is true.
-fn always(graph: &Graph, mut value: Value) -> bool {
+/// Whether every element is provably true.
+fn is_always_true(graph: &Graph, mut value: Value) -> bool {
     for _ in 0..MOST_STEPS {
         match graph.op(value) {
             Op::Constant(tensor) => return all_true(tensor),
@@ -196,7 +196,7 @@ fn all_true(tensor: &Tensor) -> bool {
         && tensor.to_bytes().is_ok_and(|bytes| bytes.iter().all(|byte| *byte != 0))
 }
 
-/// Whether every element of an integer tensor is zero or more: it counts upward from a size.
+/// Whether every element of an integer tensor is provably nonnegative: it is a Range that starts at a size and ascends.
 fn is_nonnegative(graph: &Graph, mut value: Value) -> bool {
     for _ in 0..MOST_STEPS {
         let operand = |at| graph.operand(value.node, at);
@@ -215,12 +215,12 @@ fn is_nonnegative(graph: &Graph, mut value: Value) -> bool {
     false
 }
 
-/// Infers the result anew from operands that became narrower; whether it became narrower too.
+/// Infers the result again from operands that became narrower. Returns whether it became narrower too.
 fn refresh(graph: &mut Graph, root: Value) -> bool {
     let operands = graph.operands(root.node);
     let Ok(inferred) = graph.infer(graph.op(root), &operands, 1) else { return false };
     let (Some(new), Some(old)) = (inferred.facts[0].shape(), graph.shape(root)) else { return false };
-    // What is not narrower is as it was, of which more may be known than inference sees.
+    // A dim that did not become narrower stays: more may be known about it than inference finds.
     let dims = new.iter().rev().enumerate().map(|(axis, dim)| {
         let before = old.len().checked_sub(axis + 1).map(|at| &old[at]);
         before.filter(|_| *dim != Dim::Known(1)).unwrap_or(dim).clone()
@@ -238,13 +238,13 @@ fn refresh(graph: &mut Graph, root: Value) -> bool {
     true
 }
 
-/// Whether its operands are broadcast, in the opset of the model too: before 8, those of any number of operands were not.
+/// Whether an operator broadcasts its operands in the opset of the model. Variadic operators do so from opset 8 on.
 fn broadcasts(graph: &Graph, kind: OpKind) -> bool {
-    let is_young = matches!(kind, OpKind::Max | OpKind::Mean | OpKind::Min | OpKind::Sum);
-    kind.class() == Class::Broadcasting && (!is_young || graph.dialect().is_none_or(|dialect| dialect.opset >= 8))
+    let is_variadic = matches!(kind, OpKind::Max | OpKind::Mean | OpKind::Min | OpKind::Sum);
+    kind.class() == Class::Broadcasting && (!is_variadic || graph.dialect().is_none_or(|dialect| dialect.opset >= 8))
 }
 
-/// Of every value the axes on which it was widened, and could be narrow.
+/// Returns, for every value, the axes on which it was expanded and could be narrow.
 fn widened(graph: &Graph, schedule: &[NodeId]) -> HashMap<Value, Axes> {
     let mut widened: HashMap<Value, Axes> = HashMap::new();
     for &node in schedule {
@@ -265,7 +265,7 @@ fn widened(graph: &Graph, schedule: &[NodeId]) -> HashMap<Value, Axes> {
                     let full = graph
                         .shape(*operand)
                         .is_none_or(|own| own.len().checked_sub(axis + 1).is_some_and(|at| own[at] != Dim::Known(1)));
-                    !full || has(of(operand), *axis) || (kind == OpKind::And && always(graph, *operand))
+                    !full || has(of(operand), *axis) || (kind == OpKind::And && is_always_true(graph, *operand))
                 })
             };
             let wide = |axis: &usize| shape[shape.len() - 1 - axis] != Dim::Known(1);
@@ -280,7 +280,7 @@ fn widened(graph: &Graph, schedule: &[NodeId]) -> HashMap<Value, Axes> {
     widened
 }
 
-/// What is needed of every value that is read, from the results of the graph backward.
+/// Returns the need for every value that has a use, from the results of the graph backward.
 fn needs(graph: &Graph, schedule: &[NodeId], widened: &HashMap<Value, Axes>) -> HashMap<Value, Need> {
     let mut needs: HashMap<Value, Need> = graph.outputs().iter().map(|output| (output.value, Need::ALL)).collect();
     for &node in schedule.iter().rev() {
@@ -293,7 +293,7 @@ fn needs(graph: &Graph, schedule: &[NodeId], widened: &HashMap<Value, Axes>) -> 
             (Some(shape), _) if shape.len() > 64 => None,
             (Some(_), kind) if kind.class() == Class::ElementwiseUnary => Some(vec![need; operands.len()]),
             (Some(shape), kind) if broadcasts(graph, kind) => by_operand(graph, &operands, shape, need, widened),
-            // The scores and the mask that is added to them.
+            // Scores and the mask that is added to them.
             (Some(shape), OpKind::ScaledSoftmax) => by_operand(graph, &operands, shape, Need::ALL, widened),
             (Some(_), OpKind::Gather) => by_index(graph, root, need),
             (Some(shape), OpKind::Concat) => by_part(graph, root, &operands, shape.len(), need),
@@ -308,7 +308,8 @@ fn needs(graph: &Graph, schedule: &[NodeId], widened: &HashMap<Value, Axes>) -> 
     needs
 }
 
-/// On every axis that is needed one operand keeps the size: one that has it by itself, if there is.
+/// Returns the need for each operand: on every needed axis one operand keeps the size, preferably one that was not
+/// expanded to it.
 fn by_operand(
     graph: &Graph,
     operands: &[Option<Value>],
@@ -326,7 +327,7 @@ fn by_operand(
         let is_full = |at: usize| own(at).is_some_and(|dim| dim.same(full) == Some(true));
         let was_widened = |at: &usize| widened.get(&values[*at]).is_some_and(|axes| has(*axes, axis));
         for (at, need) in needs.iter_mut().enumerate() {
-            // Nothing shows that it gives way.
+            // It is not provably broadcast on this axis.
             if !is_full(at) && own(at).is_some_and(|dim| *dim != Dim::Known(1)) {
                 need.axes |= bit(axis);
             }
@@ -337,24 +338,25 @@ fn by_operand(
             _ => {}
         }
     }
-    // The operand that keeps the number of axes: one that was not given them.
+    // The operand that keeps the rank, preferably one to which the axes were not added.
     let given = |at: &usize| matches!(graph.kind(values[*at]), OpKind::Unsqueeze | OpKind::Expand);
     let longest = (0..values.len()).filter(|at| shapes[*at].len() >= rank).min_by_key(given)?;
     needs[longest].rank = rank;
     Some(needs)
 }
 
-/// Gather along the first axis: the axes of the indices lead those of the result.
+/// Returns the needs of a Gather along the first axis, whose result begins with the axes of the indices.
 fn by_index(graph: &Graph, root: Value, need: Need) -> Option<Vec<Need>> {
     let inner = graph.fact(graph.operand(root.node, 0)?).rank()?.checked_sub(1)?;
     let indices = graph.fact(graph.operand(root.node, 1)?).rank()?;
     let Op::Gather { axis: 0 } = graph.op(root) else { return None };
-    // Another index means other elements: all sizes are needed, but leading axes of size 1 may go.
+    // All sizes of the indices are needed, but leading axes of size 1 are not.
     let rank = need.rank.saturating_sub(inner).min(indices);
     Some(vec![Need::ALL, Need { axes: Axes::MAX, rank }])
 }
 
-/// The same value twice and more along an axis counted from the end: leading axes of size 1 may go.
+/// Returns the needs of a Concat that repeats one value along an axis counted from the end: leading axes of size 1 are
+/// not needed.
 fn by_part(graph: &Graph, root: Value, operands: &[Option<Value>], rank: usize, need: Need) -> Option<Vec<Need>> {
     let &Op::Concat { axis } = graph.op(root) else { return None };
     let from_end = usize::try_from(axis.checked_neg()?).ok()?;

@@ -5,24 +5,23 @@ use crate::rewrite::{become_op, become_value, insert, keeps_shape, number_list};
 use crate::rule::{Rewritten, Rule, Skip};
 use netwright_ir::{Dim, ElementType, Graph, Op, OpKind, Value};
 
-/// Looking up by indices that count -> nothing, or a look-up along one axis
+/// Replaces gathers of single elements by consecutive indices with a Gather along one axis, or with the whole tensor
 ///
-/// Exporters write `mask[b, k]`, with `b` and `k` counting up to the sizes of their axes, as a look-up of every single
-/// element: GatherND by pairs of indices, or Gather in the flattened mask at `b * size + k`. Where symbolic inference
-/// shows that `b` runs over all rows this is a look-up of columns, and where `k` runs over all columns it is the mask.
+/// Exporters write `mask[b, k]`, with `b` and `k` ranging over their axes, as a gather of every single element:
+/// GatherND with pairs of indices, or Gather in the flattened mask at `b * size + k`. If symbolic inference shows that
+/// `b` ranges over all rows, it is a Gather of columns; if `k` also ranges over all columns, it is the mask itself.
 ///
-/// An index that is out of range stays one, and is one even where there are no rows. Integers are exact, so `x + 0` is
-/// `x`.
+/// An index that is out of range still fails, even if there are no rows. Integers are exact, so `x + 0` is `x`.
 pub fn simplify_indexing() -> Pass {
-    let summary = "look up rows and columns in place of elements, and nothing where all are looked up";
+    let summary = "gather rows and columns instead of elements, and drop gathers of all elements";
     let rules = [drop_integer_zero(), drop_gather_of_all(), gather_columns_of_flat(), gather_columns_of_pairs()];
     Pass::new("simplify-indexing", summary, Exactness::Bits).rules(rules)
 }
 
-/// How far what indices are made of is followed.
+/// The maximum depth of the arithmetic of indices that is examined.
 const MOST_STEPS: usize = 16;
 
-/// An integer tensor that is the sum of a size and of multiples of vectors that count, each along an axis of its own.
+/// An integer tensor that is a size plus multiples of vectors of consecutive numbers, each along its own axis.
 #[derive(Clone, Debug)]
 struct Count {
     start: Dim,
@@ -30,10 +29,10 @@ struct Count {
     rank: usize,
 }
 
-/// `factor * vector[i]`, where `i` is the index on the axis and `vector[i]` is `first + i`.
+/// The term `factor * vector[i]`, where `i` is the index along the axis and `vector[i]` is `first + i`.
 #[derive(Clone, Debug)]
 struct Term {
-    /// Counted from the last axis.
+    /// The axis, counted from the last.
     axis: usize,
     factor: Dim,
     vector: Value,
@@ -45,7 +44,7 @@ fn is_integer(graph: &Graph, value: Value) -> bool {
     matches!(graph.fact(value).element(), Some(ElementType::I64 | ElementType::I32))
 }
 
-/// The one number that an integer tensor of one element is.
+/// Returns the only element of an integer tensor.
 fn single(graph: &Graph, value: Value) -> Option<Dim> {
     let fact = graph.fact(value);
     match fact.elements.as_deref() {
@@ -54,7 +53,7 @@ fn single(graph: &Graph, value: Value) -> Option<Dim> {
     }
 }
 
-/// What an integer tensor counts, where that is seen; it recurses to a bound.
+/// Reads an integer tensor as a [`Count`]. The depth of its recursion is bounded by `steps`.
 fn count(graph: &Graph, value: Value, steps: usize) -> Option<Count> {
     let rank = graph.fact(value).rank()?;
     if let Some(start) = single(graph, value) {
@@ -73,15 +72,15 @@ fn count(graph: &Graph, value: Value, steps: usize) -> Option<Count> {
         Op::Unsqueeze => {
             let mut count = of(0)?;
             let axes = graph.fact(operand(1)?).known_elements()?;
-            let put_in: Vec<usize> = axes.iter().map(|axis| position(*axis, rank)).collect::<Option<_>>()?;
-            // Where the operand's axes are in the result, from the first.
-            let places: Vec<usize> = (0..rank).filter(|axis| !put_in.contains(axis)).collect();
+            let inserted: Vec<usize> = axes.iter().map(|axis| position(*axis, rank)).collect::<Option<_>>()?;
+            // The axis of the result for each axis of the operand.
+            let places: Vec<usize> = (0..rank).filter(|axis| !inserted.contains(axis)).collect();
             for term in &mut count.terms {
                 term.axis = rank - 1 - places.get(count.rank.checked_sub(term.axis + 1)?)?;
             }
             Some(Count { rank, ..count })
         }
-        // Broadcast from the last axis on.
+        // Axes are aligned from the last.
         Op::Expand => Some(Count { rank, ..of(0)? }),
         Op::Add => {
             let (mut left, right) = (of(0)?, of(1)?);
@@ -106,7 +105,7 @@ fn count(graph: &Graph, value: Value, steps: usize) -> Option<Count> {
     }
 }
 
-/// Whether the vector of the term names every index of an axis of that size, in order.
+/// Whether the vector of a term is every index of an axis of that size, in order.
 fn is_all(term: &Term, size: &Dim) -> bool {
     term.first == Dim::Known(0) && term.size.same(size) == Some(true)
 }
@@ -136,11 +135,11 @@ fn drop_gather_of_all() -> Rule {
         let shape = graph.shape(x).ok_or(Skip::NoMatch)?.to_vec();
         let axis = position(axis, shape.len()).ok_or(Skip::NoMatch)?;
         let count = count(graph, indices, MOST_STEPS).ok_or(Skip::NoMatch)?;
-        // A vector of one that was broadcast does not count.
-        let as_many = graph.shape(indices).is_some_and(|own| same_shape(own, &shape[axis..=axis]));
+        // A vector of size 1 that is broadcast repeats one index.
+        let is_whole = graph.shape(indices).is_some_and(|own| same_shape(own, &shape[axis..=axis]));
         match count.terms.as_slice() {
-            [term] if as_many && count.start == Dim::Known(0) && is_plain(term) && is_all(term, &shape[axis]) => {
-                become_value(graph, root, x, "dropped: it gathers all")
+            [term] if is_whole && count.start == Dim::Known(0) && is_plain(term) && is_all(term, &shape[axis]) => {
+                become_value(graph, root, x, "dropped: it gathers all elements in order")
             }
             _ => Err(Skip::NoMatch),
         }
@@ -151,13 +150,13 @@ fn is_plain(term: &Term) -> bool {
     term.factor == Dim::Known(1)
 }
 
-/// The columns of a matrix at the indices of a term, with its rows on one axis and the columns on another.
+/// Replaces the root with a Gather of columns, whose rows are one axis of the root and whose columns are another.
 fn become_columns(graph: &mut Graph, root: Value, matrix: Value, rows: &Term, columns: &Term) -> Rewritten {
     let shape = graph.shape(root).ok_or(Skip::NoMatch)?.to_vec();
     let rank = shape.len();
     let place = |term: &Term| rank.checked_sub(term.axis + 1).ok_or(Skip::NoMatch);
     let (row, column) = (place(rows)?, place(columns)?);
-    // A vector of one that was broadcast does not count.
+    // A vector of size 1 that is broadcast repeats one index.
     if shape[row].same(&rows.size) != Some(true) || shape[column].same(&columns.size) != Some(true) {
         return Err(Skip::NoMatch);
     }
@@ -166,7 +165,7 @@ fn become_columns(graph: &mut Graph, root: Value, matrix: Value, rows: &Term, co
         return Err(Skip::NoMatch);
     }
     let axes: Vec<i64> = others().filter_map(|axis| i64::try_from(axis).ok()).collect();
-    let note = "looks up columns";
+    let note = "gathers columns";
     if axes.is_empty() {
         return become_op(graph, root, Op::Gather { axis: 1 }, &[matrix, columns.vector], note);
     }
@@ -175,9 +174,9 @@ fn become_columns(graph: &mut Graph, root: Value, matrix: Value, rows: &Term, co
     become_op(graph, root, Op::Unsqueeze, &[gathered, axes], note)
 }
 
-/// Rows and columns of `rows * n + columns`, in a matrix of `n` columns.
+/// Rewrites a Gather of `rows * n + columns` in a flattened matrix of `n` columns.
 ///
-/// A column out of range would be one of the next row, but for the last row, where the model fails.
+/// In the model, a column that is out of range belongs to the next row, except in the last row, in which it fails.
 fn gather_columns_of_flat() -> Rule {
     let summary = "gather(flatten(x), row * n + column) -> gather(x, column), of all rows";
     Rule::new("gather-columns-of-flat", summary, op(OpKind::Gather), |graph, found| {
@@ -191,7 +190,7 @@ fn gather_columns_of_flat() -> Rule {
             return Err(Skip::NoMatch);
         };
         let [height, width] = shape else { return Err(Skip::NoMatch) };
-        // What is behind the first axis is of size 1, and the first has all elements.
+        // The first axis has all elements; the others have size 1.
         let [all, ones @ ..] = flat else { return Err(Skip::NoMatch) };
         let trailing = ones.len();
         if all.same(&height.times(width)) != Some(true) || ones.iter().any(|dim| *dim != Dim::Known(1)) {
@@ -228,7 +227,7 @@ fn gather_columns_of_pairs() -> Rule {
         let ([height, _], true) = (shape.as_slice(), along_last) else { return Err(Skip::NoMatch) };
         let parts = graph.operands(pairs.node);
         let [Some(row), Some(column)] = parts[..] else { return Err(Skip::NoMatch) };
-        // Each of one index, so that its last axis is of size 1.
+        // Each part is one index of the pair, so its last axis has size 1.
         let counted = |part: Value| -> Option<Term> {
             let last = graph.shape(part)?.last()?;
             let count = count(graph, part, MOST_STEPS).filter(|_| *last == Dim::Known(1))?;

@@ -1,4 +1,4 @@
-//! Arithmetic and logic that change nothing, and division by multiplication.
+//! Removes arithmetic and logic without effect, and turns divisions into multiplications.
 
 use crate::pattern::{Pattern, add, any, div, known, mul, not, op, scalar, sub, where_};
 use crate::rewrite::{become_op, become_value, insert, keeps_shape, scalar_tensor};
@@ -20,7 +20,7 @@ pub(super) fn rules() -> Vec<Rule> {
     rules
 }
 
-/// Sound for NaN and both zeros, but not where the constant widens the shape.
+/// Sound for NaN and both zeros, unless the constant broadcasts `x` to a larger shape.
 fn drop_neutral(summary: &'static str, pattern: Pattern) -> Rule {
     let (x, c) = (any("x"), known("c"));
     Rule::new("drop-neutral", summary, pattern, move |graph, found| {
@@ -43,7 +43,7 @@ fn is_neutral(kind: OpKind, number: &Tensor) -> bool {
     }
 }
 
-/// Sound where the condition does not widen the shape.
+/// Sound unless the condition broadcasts `x` to a larger shape.
 fn drop_equal_branches() -> Rule {
     let (c, x) = (any("c"), any("x"));
     Rule::new("drop-equal-branches", "where(c, x, x) -> x", where_(c, x, x), move |graph, found| {
@@ -62,22 +62,22 @@ fn drop_double_negation() -> Rule {
 }
 
 fn drop_only(kind: OpKind) -> Rule {
-    Rule::new("drop-only", "the sum, mean, maximum, minimum or join of x alone -> x", op(kind), |graph, found| {
-        match graph.operands(found.root().node)[..] {
-            [Some(x)] => become_value(graph, found.root(), x, "dropped: it has one operand"),
-            _ => Err(Skip::NoMatch),
-        }
+    Rule::new("drop-only", "sum, mean, max, min or concat of one operand x -> x", op(kind), |graph, found| match graph
+        .operands(found.root().node)[..]
+    {
+        [Some(x)] => become_value(graph, found.root(), x, "dropped: it has one operand"),
+        _ => Err(Skip::NoMatch),
     })
 }
 
-/// Exact where the inverse is: both round the same number.
+/// Sound if the inverse is exact: the quotient and the product round the same number.
 fn multiply_by_inverse() -> Rule {
     let (x, c) = (any("x"), scalar("c"));
     Rule::new("multiply-by-inverse", "x / c -> x * (1 / c), for powers of two", div(x, c), move |graph, found| {
         let divisor = found.scalar(c);
         let tensor = graph.tensor(found[c]).filter(|_| is_power_of_two(divisor)).ok_or(Skip::NoMatch)?;
         let inverse = scalar_tensor(tensor.element(), tensor.dims(), 1.0 / divisor)?;
-        // It may be out of the range of the type.
+        // The inverse may be out of the range of the type.
         if inverse.float() != Some(1.0 / divisor) {
             return Err(Skip::NoMatch);
         }

@@ -1,4 +1,4 @@
-//! Identities and casts.
+//! Removes identities, and removes and merges casts.
 
 use crate::pattern::{any, cast, identity};
 use crate::rewrite::{become_op, become_value};
@@ -18,7 +18,7 @@ fn drop_identity() -> Rule {
 
 fn drop_cast() -> Rule {
     let x = any("x");
-    Rule::new("drop-cast", "cast(x) -> x, to the type that it has", cast(x), move |graph, found| {
+    Rule::new("drop-cast", "cast(x) -> x, if x has that type", cast(x), move |graph, found| {
         match graph.op(found.root()) {
             Op::Cast { to, .. } if graph.fact(found[x]).element() == Some(*to) => {
                 become_value(graph, found.root(), found[x], "dropped: it has that type")
@@ -28,12 +28,12 @@ fn drop_cast() -> Rule {
     })
 }
 
-/// Sound where the first cast loses nothing, so that the second one rounds or wraps what the first was given.
+/// Sound if the first cast loses nothing, so that the second one rounds or wraps the original number.
 fn merge_casts() -> Rule {
     let x = any("x");
     Rule::new(
         "merge-casts",
-        "cast(cast(x)) -> cast(x), where the first keeps all",
+        "cast(cast(x)) -> cast(x), if the first cast is exact",
         cast(cast(x)),
         move |graph, found| {
             let root = found.root();
@@ -42,32 +42,32 @@ fn merge_casts() -> Rule {
             let from = graph.fact(found[x]).element().ok_or(Skip::NoMatch)?;
             let Op::Cast { to, .. } = *graph.op(root) else { return Err(Skip::NoMatch) };
             if !holds_all(first, from) {
-                return Err(Skip::rejected(format!("not every {from} is a {first}")));
+                return Err(Skip::rejected(format!("the cast from {from} to {first} is not exact")));
             }
-            // A float that is out of the range of integers becomes what the machine makes of its type.
+            // The cast of a float that is out of the range of integers depends on the machine and on its type.
             let is_arithmetic = |element: ElementType| element == ElementType::Bool || digits(element).is_some();
             if !is_arithmetic(to) || to.is_integer() && first.is_float() && !holds_all(to, from) {
-                return Err(Skip::rejected(format!("{from} to {to} may be another number than {first} to {to}")));
+                return Err(Skip::rejected(format!("casting {from} to {to} may differ from casting {first} to {to}")));
             }
             become_op(graph, root, graph.op(root).clone(), &[found[x]], "merged with the cast before it")
         },
     )
 }
 
-/// Whether every element of `from` is one of `to`.
+/// Whether every number of type `from` is exact in type `to`.
 fn holds_all(to: ElementType, from: ElementType) -> bool {
     use ElementType as E;
     let (Some(wide), narrow) = (digits(to), digits(from)) else { return false };
     let Some(narrow) = narrow else { return from == E::Bool };
     if from.is_float() {
-        // Of the 16-bit floats, neither holds the range and the digits of the other.
+        // Neither of the 16-bit floats has both the range and the precision of the other.
         return to == from || to.is_float() && to.bits() > from.bits();
     }
     let is_signed = |element| matches!(element, E::I8 | E::I16 | E::I32 | E::I64);
     wide >= narrow && (to.is_float() || is_signed(to) || !is_signed(from))
 }
 
-/// How many binary digits of a whole number an element holds; the least negative of signed integers has one.
+/// Returns the number of bits of the integers that a type holds exactly, without the sign.
 fn digits(element: ElementType) -> Option<u32> {
     use ElementType as E;
     match element {

@@ -1,6 +1,7 @@
-//! Operators of layout, and Dropout, that leave their operand as it is.
+//! Removes layout operators, and Dropout, that do not change their operand.
 
 use crate::pattern::op;
+use crate::read::sizes::same_shape;
 use crate::rewrite::{become_op, become_value, insert};
 use crate::rule::{Rule, Skip};
 use netwright_ir::{Graph, NodeId, Op, OpKind, Tensor, Value};
@@ -21,8 +22,8 @@ pub(super) fn rules() -> Vec<Rule> {
     rules
 }
 
-/// ONNX's checker refuses a `Range` whose operands are shown to have axes, and runtimes take one element of any shape:
-/// what a branch or a function made of them comes to light when it takes the place of its call.
+/// Makes the operands of a Range scalars. ONNX's checker rejects operands that provably have axes, although runtimes
+/// accept one element of any shape. Inlining a branch or a function can reveal such shapes.
 fn scalar_range() -> Rule {
     Rule::new("scalar-range", "range(a[1], b, c) -> range(a[], b, c)", op(OpKind::Range), |graph, found| {
         let root = found.root();
@@ -41,39 +42,39 @@ fn scalar_range() -> Rule {
                 operand
             });
         }
-        become_op(graph, root, Op::Range, &scalars, "its operands became scalars")
+        become_op(graph, root, Op::Range, &scalars, "reshaped its operands to scalars")
     })
 }
 
-/// Sound where every size is shown to be the operand's: elements that stay in order and in number are the same. A -1
-/// beside a size that is 0 when the model runs is an error that goes with the node.
+/// Sound if every size provably is the operand's, because the order and number of elements stay. The node may hide a
+/// failure: a -1 next to a size that is 0 at run time.
 fn drop_same_shape(kind: OpKind) -> Rule {
-    Rule::new("drop-same-shape", "x in the shape that it has -> x", op(kind), |graph, found| {
+    Rule::new("drop-same-shape", "reshape(x) -> x, and likewise, if the shape stays", op(kind), |graph, found| {
         let root = found.root();
         let x = graph.operand(root.node, 0).ok_or(Skip::NoMatch)?;
         if !keeps_order(graph, root.node) || !keeps_shape(graph, root.node, x) {
             return Err(Skip::NoMatch);
         }
-        become_value(graph, root, x, "dropped: it changes no size")
+        become_value(graph, root, x, "dropped: it does not change the shape")
     })
 }
 
-/// Whether the elements of the one result, where there are as many, are those of the first operand in their order.
+/// Whether the only result, if it has as many elements as the first operand, has the same elements in the same order.
 fn keeps_order(graph: &Graph, node: NodeId) -> bool {
     match graph.node(node).op() {
         Op::Slice => graph.operand(node, 4).is_none_or(|steps| all_are(graph, steps, 1)),
-        // Axes that are there and none: all of size 1 to some runtimes, none to others.
+        // With an empty list of axes, some runtimes squeeze all axes of size 1, others none.
         Op::Squeeze => graph.operand(node, 1).is_none(),
         _ => graph.node(node).result_count() == 1,
     }
 }
 
-/// Whether the first result has the shape of `x` by inference alone, with nothing that must hold when the model runs.
+/// Whether inference proves that the first result has the shape of `x`, without assumptions about the inputs.
 fn keeps_shape(graph: &Graph, node: NodeId, x: Value) -> bool {
     let inferred = graph.infer(graph.node(node).op(), &graph.operands(node), graph.node(node).result_count());
     let Some(inferred) = inferred.ok().filter(|inferred| inferred.assumed.is_empty()) else { return false };
     match (graph.shape(x), inferred.facts.first().and_then(|fact| fact.shape())) {
-        (Some(from), Some(to)) => super::reshapes::same(from, to),
+        (Some(from), Some(to)) => same_shape(from, to),
         _ => false,
     }
 }
@@ -88,14 +89,14 @@ fn drop_pad() -> Rule {
         let (x, pads) = (graph.operand(node, 0), graph.operand(node, 1));
         match (x, pads) {
             (Some(x), Some(pads)) if all_are(graph, pads, 0) => {
-                become_value(graph, found.root(), x, "dropped: it pads by nothing")
+                become_value(graph, found.root(), x, "dropped: its padding is 0")
             }
             _ => Err(Skip::NoMatch),
         }
     })
 }
 
-/// Sound where it is not training and nobody asks which elements are kept.
+/// Sound outside training, if the mask of kept elements has no use.
 fn drop_dropout() -> Rule {
     Rule::new("drop-dropout", "dropout(x) -> x, outside training", op(OpKind::Dropout), |graph, found| {
         let node = found.root().node;
@@ -104,8 +105,8 @@ fn drop_dropout() -> Rule {
             return Err(Skip::rejected("it may be training"));
         }
         if graph.results(node).skip(1).any(|mask| graph.use_count(mask) > 0) {
-            return Err(Skip::rejected("its mask is used"));
+            return Err(Skip::rejected("its mask has a use"));
         }
-        become_value(graph, found.root(), x, "dropped: it is not training")
+        become_value(graph, found.root(), x, "dropped: it only acts in training")
     })
 }

@@ -1,6 +1,8 @@
-//! Reshape, Unsqueeze, Squeeze and Flatten: elements stay in order, so what two of them make, one does.
+//! Merges Reshape, Unsqueeze, Squeeze and Flatten. They keep the order of elements, so two of them are equivalent to
+//! one.
 
 use crate::pattern::op;
+use crate::read::sizes::same_shape;
 use crate::rewrite::{become_op, become_value, insert};
 use crate::rule::{Rule, Skip};
 use netwright_ir::{Dim, Graph, NodeId, Op, OpKind, Shape, Tensor, Value};
@@ -11,14 +13,9 @@ pub(super) fn rules() -> Vec<Rule> {
     KINDS.map(merge_reshapes).into()
 }
 
-/// Whether two shapes are shown to be the same.
-pub(super) fn same(a: &[Dim], b: &[Dim]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.same(b) == Some(true))
-}
-
-/// Sound where the first node is shown not to fail, and the second shape keeps no size that only the first has.
+/// Sound if the first node provably does not fail, and the second does not keep a size that only the first result has.
 fn merge_reshapes(kind: OpKind) -> Rule {
-    let summary = "reshape(reshape(x)) -> reshape(x), and so for unsqueeze, squeeze and flatten";
+    let summary = "reshape(reshape(x)) -> reshape(x), and likewise for unsqueeze, squeeze and flatten";
     Rule::new("merge-reshapes", summary, op(kind), |graph, found| {
         let root = found.root();
         let first = graph.operand(root.node, 0).filter(|first| KINDS.contains(&graph.kind(*first)));
@@ -31,17 +28,17 @@ fn merge_reshapes(kind: OpKind) -> Rule {
             return become_op(graph, root, Op::Reshape { allowzero }, &[x, sizes], MERGED);
         }
         let (Some(from), Some(to)) = (graph.shape(x), shape_of(graph, root.node)) else {
-            return Err(Skip::rejected("what its shape is depends on that of the node before it"));
+            return Err(Skip::rejected("its shape depends on that of the node before it"));
         };
-        if same(from, &to) {
-            return become_value(graph, root, x, "dropped: with the node before it, it changes no size");
+        if same_shape(from, &to) {
+            return become_value(graph, root, x, "dropped: with the node before it, it does not change the shape");
         }
         if graph.use_count(first) > 1 {
             return Err(Skip::rejected(format!("{} has another use", graph.operand_text(first))));
         }
         let open = open_axis(graph, [first.node, root.node], &between, &to);
         let (op, numbers) = at_once(from, &to, open).ok_or_else(|| {
-            Skip::rejected(format!("no constant makes {to} of {} whatever the sizes are", graph.fact(x)))
+            Skip::rejected(format!("{} cannot be reshaped to {to} by a constant for every binding", graph.fact(x)))
         })?;
         let numbers = insert(graph, root, "shape", Op::Constant(Tensor::indices(&numbers)), &[])?;
         become_op(graph, root, op, &[x, numbers], MERGED)
@@ -50,10 +47,10 @@ fn merge_reshapes(kind: OpKind) -> Rule {
 
 const MERGED: &str = "merged with the node before it";
 
-/// The shape of the result by inference alone; `None` where it is not known, or where the node may fail.
+/// Returns the inferred shape of the result. `None` if it is unknown or the node may fail.
 fn shape_of(graph: &Graph, node: NodeId) -> Option<Shape> {
     let op = graph.node(node).op();
-    // Axes that are there and none: all of size 1 to some runtimes, none to others.
+    // With an empty list of axes, some runtimes squeeze all axes of size 1, others none.
     let axes = graph.operand(node, 1).filter(|_| op.kind() == OpKind::Squeeze);
     if axes.is_some_and(|axes| graph.fact(axes).known_elements().is_none_or(|axes| axes.is_empty())) {
         return None;
@@ -69,7 +66,7 @@ fn shape_of(graph: &Graph, node: NodeId) -> Option<Shape> {
     is_defined.then(|| to.clone())
 }
 
-/// Whether a symbolic size, where it is 0, keeps another one, and a -1 makes up for that.
+/// Whether a symbolic size that is 0 at run time would keep another size, for which a -1 would compensate.
 fn may_be_another(graph: &Graph, sizes: Value, from: &[Dim]) -> bool {
     let Some(sizes) = &graph.fact(sizes).elements else { return true };
     let keeps_another = |(axis, dim): (usize, &Dim)| {
@@ -78,7 +75,7 @@ fn may_be_another(graph: &Graph, sizes: Value, from: &[Dim]) -> bool {
     sizes.contains(&Dim::Known(-1)) && sizes.iter().enumerate().any(keeps_another)
 }
 
-/// Whether a 0 among the sizes, where there is or may be one, keeps another size of `x` than of `first`.
+/// Whether a size that is or may be 0 keeps a different size in `x` than in `first`.
 fn may_keep(graph: &Graph, sizes: Value, x: Value, first: Value) -> bool {
     let Some(sizes) = &graph.fact(sizes).elements else { return true };
     let size = |value: Value, axis: usize| graph.shape(value).and_then(|shape| shape.get(axis));
@@ -89,7 +86,7 @@ fn may_keep(graph: &Graph, sizes: Value, x: Value, first: Value) -> bool {
     })
 }
 
-/// The operator that makes one shape of the other, and the axes or sizes that it does it with.
+/// Returns the operator that turns one shape into another, and its axes or sizes.
 fn at_once(from: &[Dim], to: &[Dim], open: Option<usize>) -> Option<(Op, Vec<i64>)> {
     if let Some(axes) = ones_between(to, from) {
         return Some((Op::Unsqueeze, axes));
@@ -100,7 +97,7 @@ fn at_once(from: &[Dim], to: &[Dim], open: Option<usize>) -> Option<(Op, Vec<i64
     Some((Op::Reshape { allowzero: false }, sizes(from, to, open)?))
 }
 
-/// The axes of size 1 without which one shape is the other.
+/// Returns the axes of size 1 that distinguish one shape from another.
 fn ones_between(more: &[Dim], less: &[Dim]) -> Option<Vec<i64>> {
     let mut rest = less.iter().peekable();
     let mut axes = vec![];
@@ -112,10 +109,11 @@ fn ones_between(more: &[Dim], less: &[Dim]) -> Option<Vec<i64>> {
     rest.next().is_none().then_some(axes)
 }
 
-/// Sizes that make one shape of the other whatever the symbols are: a 0 for one that stays in its place, and a -1 for
-/// another one.
+/// Returns sizes that reshape to the other shape for every binding: a 0 for a size that stays at its axis, and a -1 for
+/// one other size.
 ///
-/// A -1 is an error beside a size of 0. So one that is `open` stays, and else the others must be positive.
+/// A -1 next to a size of 0 is an error. So the others must be positive, unless the model has the -1 at the axis
+/// `open`.
 fn sizes(from: &[Dim], to: &[Dim], open: Option<usize>) -> Option<Vec<i64>> {
     let mut rest = open;
     let mut sizes = vec![];
@@ -133,7 +131,7 @@ fn sizes(from: &[Dim], to: &[Dim], open: Option<usize>) -> Option<Vec<i64>> {
     (rest == open || rest.is_none_or(is_alone)).then_some(sizes)
 }
 
-/// The axis of a -1 in one of two nodes, of which the other moves but sizes of 1.
+/// Returns the axis of a -1 in one of two nodes, if the other one only inserts or removes axes of size 1.
 fn open_axis(graph: &Graph, [first, second]: [NodeId; 2], between: &[Dim], to: &[Dim]) -> Option<usize> {
     let open = |node: NodeId| {
         let sizes = graph.operand(node, 1).filter(|_| graph.node(node).op().kind() == OpKind::Reshape)?;

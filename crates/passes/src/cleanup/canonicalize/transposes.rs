@@ -1,7 +1,7 @@
-//! Transposes.
+//! Removes and merges transposes.
 
 use crate::pattern::{any, transpose};
-use crate::read::transposes::{as_one, order};
+use crate::read::transposes::{merged, order};
 use crate::rewrite::{become_op, become_value};
 use crate::rule::{Rule, Skip};
 
@@ -11,7 +11,7 @@ pub(super) fn rules() -> Vec<Rule> {
 
 fn drop_transpose() -> Rule {
     let x = any("x");
-    Rule::new("drop-transpose", "transpose(x) -> x, in the order that it has", transpose(x), move |graph, found| {
+    Rule::new("drop-transpose", "transpose(x) -> x, if the order stays", transpose(x), move |graph, found| {
         let order = order(graph, found.root()).ok_or(Skip::NoMatch)?;
         if !order.iter().copied().eq(0..order.len()) {
             return Err(Skip::NoMatch);
@@ -29,7 +29,7 @@ fn merge_transposes() -> Rule {
         move |graph, found| {
             let outer = found.root();
             let inner = graph.operand(outer.node, 0).ok_or(Skip::NoMatch)?;
-            let once = as_one(graph, inner, outer).ok_or(Skip::NoMatch)?;
+            let once = merged(graph, inner, outer).ok_or(Skip::NoMatch)?;
             become_op(graph, outer, once, &[found[x]], "merged with the transpose before it")
         },
     )

@@ -1,4 +1,4 @@
-//! One mask that is added to the scores, in the form that runtimes run.
+//! Combines the masks of the scores into one that is added, in the form that runtimes run.
 
 use super::outcomes::{Effect, Step, Sum};
 use super::scores::{Mask, Scores};
@@ -11,7 +11,8 @@ use crate::rule::Skip;
 use crate::target::AttentionKernel;
 use netwright_ir::{Dim, ElementType, Graph, Op, Tensor, Value};
 
-/// The masks as one, for queries of that type, whose axes are those of the scores `[batch, heads, query, key]`, or 1 for the first two.
+/// Returns the masks as one for queries of the type `element`. `sizes` is the shape of the scores,
+/// `[batch, heads, query, key]`; the first two axes of the mask may be 1. `None` if the masks have no effect.
 pub(super) fn additive(
     graph: &mut Graph,
     root: Value,
@@ -23,7 +24,7 @@ pub(super) fn additive(
     let own = Depths::of(scores.mask_type(graph)?);
     let sums = Depths::of(if kernel.wide_sums { ElementType::F32 } else { element });
     if scores.guarded && !kernel.masked_rows {
-        return Err(Skip::rejected("the target gives NaN for a row that is fully masked, where the model gives zeros"));
+        return Err(Skip::rejected("for a row that is fully masked, the target returns NaN but the model zeros"));
     }
     let mut masks = vec![];
     for mask in scores.masks.iter().rev() {
@@ -31,7 +32,7 @@ pub(super) fn additive(
     }
     let has_unknown = masks.iter().any(|(_, step)| step.is_unknown);
     if has_unknown && masks.iter().any(|(_, step)| is_harmless(step) && step.effects != [Effect::Add(0.0)]) {
-        return Err(Skip::rejected("a mask of which nothing is known may round the number that is added before it"));
+        return Err(Skip::rejected("a mask whose numbers are unknown may round the number that is added before it"));
     }
     if !has_unknown && !masks.iter().any(|(_, step)| step.effects.iter().any(|effect| is_coarse(effect, own))) {
         masks.retain(|(_, step)| !is_harmless(step));
@@ -42,7 +43,7 @@ pub(super) fn additive(
     let unknown = masks.iter().find(|(_, step)| step.is_unknown).filter(|_| own.element.bits() > sums.element.bits());
     if let Some((mask, _)) = unknown {
         let (name, narrow) = (name(graph, *mask), sums.element);
-        return Err(Skip::rejected(format!("nothing shows that {narrow} holds the numbers of {name}")));
+        return Err(Skip::rejected(format!("the numbers of {name} are unknown and may not be exact in {narrow}")));
     }
     let plan = Plan { masks: &masks, own, sums, kernel, guarded: scores.guarded };
     let (forms, sum) = plan.find(graph)?;
@@ -80,17 +81,17 @@ pub(super) fn additive(
     widened(graph, root, mask, sizes).map(Some)
 }
 
-/// Whether a step is nothing that a softmax tells, where no other one rounds coarsely.
+/// Whether a step does not change the softmax, provided that no other step rounds coarsely.
 fn is_harmless(step: &Step) -> bool {
     matches!(step.effects.as_slice(), [Effect::Add(number)] if number.abs() <= HARMLESS)
 }
 
-/// Whether scores to which a number is added are rounded by it, and are not lost.
+/// Whether a step rounds the scores to which it adds a number, but does not absorb them.
 fn is_coarse(effect: &Effect, depths: Depths) -> bool {
     matches!(effect, Effect::Add(number) if *number < SHALLOW && !depths.absorbs(*number))
 }
 
-/// What a mask may do to a score.
+/// Returns the effects that a mask may have on a score.
 fn step(graph: &Graph, mask: Mask) -> Result<Step, Skip> {
     match mask {
         Mask::Added(mask) => {
@@ -106,7 +107,7 @@ fn step(graph: &Graph, mask: Mask) -> Result<Step, Skip> {
         }
         Mask::Filled { condition, masked, fill, .. } => {
             if fill.is_nan() || fill > LIGHTEST {
-                return Err(Skip::rejected(format!("the scores are replaced with {fill}, which masks nothing")));
+                return Err(Skip::rejected(format!("it replaces scores with {fill}, which does not mask them")));
             }
             let kept = if masked { 0.0 } else { 1.0 };
             let keeps_first = Numbers::first_of_rows(graph, condition).only() == Some(kept);
@@ -115,19 +116,20 @@ fn step(graph: &Graph, mask: Mask) -> Result<Step, Skip> {
     }
 }
 
-/// What is known when the form of a sum of masks is chosen.
+/// The input for choosing the form of a sum of masks.
 struct Plan<'m> {
     masks: &'m [(Mask, Step)],
-    /// Of the type in which the model adds masks to scores.
+    /// The thresholds of the type in which the model adds masks to scores.
     own: Depths,
-    /// Of the type in which the fused form does.
+    /// The thresholds of the type in which the fused form adds them.
     sums: Depths,
     kernel: AttentionKernel,
     guarded: bool,
 }
 
 impl Plan<'_> {
-    /// The effects of each step in a sum of masks that is the same in every row, preferably without a lift.
+    /// Returns the effects of each step in a sum of masks that is equivalent in every row, preferably one without a
+    /// lift.
     fn find(&self, graph: &Graph) -> Result<(Vec<Vec<Effect>>, Sum), Skip> {
         let steps: Vec<Step> = self.masks.iter().map(|(_, step)| step.clone()).collect();
         let mut best = None;
@@ -149,15 +151,15 @@ impl Plan<'_> {
             Skip::rejected(match (why, unknown) {
                 (Some(why), _) => why,
                 (None, Some(name)) => {
-                    format!("nothing shows which scores {name} masks, beside those that are replaced")
+                    format!("it is unknown which scores {name} masks besides those that are replaced")
                 }
-                (None, None) => "its masks have too many numbers".to_owned(),
+                (None, None) => "its masks have too many distinct numbers".to_owned(),
             })
         })
     }
 
-    /// The steps with every deep number as one that absorbs the scores and that runtimes run: the first in rank the
-    /// number that hides scores, the next twice that.
+    /// Returns the steps with every deep number replaced by one that absorbs the scores and that runtimes support: the
+    /// greatest becomes the number that hides scores, the next twice that, and so on.
     fn leveled(&self, steps: &[Step], may_change: impl Fn(f64) -> bool) -> Vec<Vec<Effect>> {
         let own = |effect: &Effect| match *effect {
             Effect::Fill(number) => Some(number),
@@ -177,7 +179,7 @@ impl Plan<'_> {
         steps.iter().map(|step| step.effects.iter().map(|effect| form(step, effect)).collect()).collect()
     }
 
-    /// The steps as they are, but for fills that do not absorb the scores.
+    /// Returns the steps as they are, except that numbers that replace scores without absorbing them are replaced.
     fn natural(&self, steps: &[Step]) -> Vec<Vec<Effect>> {
         let fills = steps.iter().flat_map(|step| &step.effects).filter_map(|effect| match effect {
             Effect::Fill(number) if *number > self.sums.masked => Some(*number),
@@ -199,25 +201,25 @@ impl Plan<'_> {
         self.sums.round(self.sums.masked * (rank + 1.0))
     }
 
-    /// Rows that have no greater number are left out by the runtime.
+    /// Returns the number at which the runtime skips a row whose numbers are all that or less.
     fn limit(&self) -> f64 {
         if self.kernel.masked_rows { self.sums.ort_skips } else { TRACT_SKIPS }
     }
 
-    /// Whether the runtime may leave out a row, of which the model gives something.
+    /// Whether the runtime may skip a row for which the model computes a result.
     fn needs_lift(&self, sum: &Sum) -> bool {
         sum.may_be_whole(|number| number <= self.limit() && !(self.guarded && number == f64::NEG_INFINITY))
     }
 }
 
-/// A mask, for people.
+/// Returns the text of a mask for a message.
 fn name(graph: &Graph, mask: Mask) -> String {
     match mask {
         Mask::Added(mask) | Mask::Filled { condition: mask, .. } => graph.operand_text(mask),
     }
 }
 
-/// The numbers in descending order, each once.
+/// Returns the distinct numbers in descending order.
 fn ranked(numbers: impl Iterator<Item = f64>) -> Vec<f64> {
     let mut ranks: Vec<f64> = numbers.collect();
     ranks.sort_by(|a, b| b.total_cmp(a));
@@ -225,7 +227,7 @@ fn ranked(numbers: impl Iterator<Item = f64>) -> Vec<f64> {
     ranks
 }
 
-/// A mask of that type, with the number of its form for the one that is replaced.
+/// Returns a mask in the type `element`, with the number that `form` changes replaced.
 fn replaced(
     graph: &mut Graph,
     root: Value,
@@ -254,7 +256,7 @@ fn replaced(
             return insert(graph, root, "mask", Op::Where, &[condition, yes, no]);
         }
     }
-    // It is the least: one that is less takes its place after the type does, one that is greater before that.
+    // The replaced number is the least: a lower one is inserted after the cast, a greater one before it.
     if widens {
         let mask = converted(graph, mask)?;
         let (own, new) = (number(graph, root, "least", element, own)?, number(graph, root, "masked", element, new)?);
@@ -266,12 +268,16 @@ fn replaced(
     converted(graph, mask)
 }
 
-/// The mask with an axis for the queries and one for the keys, neither of them broadcast.
+/// Returns the mask with an axis for the queries and one for the keys, neither of them broadcast.
 fn widened(graph: &mut Graph, root: Value, mask: Value, sizes: &[Dim; 4]) -> Result<Value, Skip> {
     let name = || graph.operand_text(mask);
-    let shape = graph.shape(mask).ok_or_else(|| Skip::rejected(format!("the rank of {} is not known", name())))?;
+    let shape = graph.shape(mask).ok_or_else(|| Skip::rejected(format!("the rank of {} is unknown", name())))?;
     if shape.len() > 4 {
-        return Err(Skip::rejected(format!("the mask {} has rank {}", name(), shape.len())));
+        return Err(Skip::rejected(format!(
+            "the rank of the mask {} is {}, but must be at most 4",
+            name(),
+            shape.len()
+        )));
     }
     let mut own = vec![Dim::Known(1); 4 - shape.len()];
     own.extend(shape.iter().cloned());
@@ -281,7 +287,7 @@ fn widened(graph: &mut Graph, root: Value, mask: Value, sizes: &[Dim; 4]) -> Res
             continue;
         }
         if *own != Dim::Known(1) {
-            let text = format!("nothing shows that axis {axis} of the mask {} is that of the scores", name());
+            let text = format!("axis {axis} of the mask {} does not provably fit the scores", name());
             return Err(Skip::rejected(text));
         }
         if axis >= 2 {
@@ -291,13 +297,18 @@ fn widened(graph: &mut Graph, root: Value, mask: Value, sizes: &[Dim; 4]) -> Res
     if wide == own && (shape.len() == 4 || shape.len() == 2) {
         return Ok(mask);
     }
-    // What stays as it is needs no size: an Expand takes the larger of both.
-    let asked: Vec<Dim> =
+    // An axis that stays needs no size: an Expand takes the larger of both.
+    let target: Vec<Dim> =
         wide.iter().zip(&own).map(|(wide, own)| if wide == own { Dim::Known(1) } else { wide.clone() }).collect();
-    let expression = Sizes::of(graph).expression(&asked, true);
+    let expression = Sizes::of(graph).expression(&target, true);
     let shape = match expression {
         Some(expression) => expression.insert(graph, root)?,
-        None => return Err(Skip::rejected(format!("no input has the sizes that the mask {} lacks", name()))),
+        None => {
+            return Err(Skip::rejected(format!(
+                "the size to which the mask {} is broadcast is not an input's",
+                name()
+            )));
+        }
     };
     insert(graph, root, "mask.wide", Op::Expand, &[mask, shape])
 }

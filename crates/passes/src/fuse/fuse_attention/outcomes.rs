@@ -1,74 +1,77 @@
-//! What masks, one after the other, do to a score; and whether one sum of masks does the same in every row.
+//! Models the effects of a sequence of masks on a score, and decides whether one sum of masks is equivalent in every
+//! row.
 //!
-//! A step adds a number to a score or replaces it, so after all steps an entry of the scores is its score and a number, or
-//! a number alone. A fused attention adds one number to each score. Both are the same for an entry that keeps its score,
-//! where the number is the same. A number alone stands for one that is added where that absorbs every score; it may be
-//! another number then, as long as no row can tell. That matters in rows that are fully masked: there the deepest are
-//! what is left.
+//! Each step adds a number to a score or replaces it. So after all steps an entry of the scores is its score plus a
+//! number, or only a number. Fused attention adds one number to each score. For an entry that keeps its score, both are
+//! equivalent if the number is the same. For an entry that is only a number, they are equivalent if the added number
+//! absorbs every score; it may be another number, unless a row can tell the difference. That matters in rows that are
+//! fully masked, in which only such entries have weight.
 
 use crate::read::thresholds::{Depths, GAP, SHALLOW};
 use netwright_ir::ElementType;
 
-/// More combinations are not looked at.
+/// The maximum number of combinations of effects that are examined.
 const MOST_ENTRIES: usize = 1 << 10;
 
-/// What a step may do to a score.
+/// An effect of a step on a score.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Effect {
-    /// That number is added.
+    /// Adds the number.
     Add(f64),
-    /// One of many small numbers is added, or one that is not known.
+    /// Adds one of many small numbers, or an unknown number.
     Bias,
-    /// It becomes that number.
+    /// Replaces the score with the number.
     Fill(f64),
 }
 
-/// One step, as the model has it.
+/// A step of the model: one mask.
 #[derive(Clone, Debug)]
 pub(super) struct Step {
-    /// What it may do to an entry.
+    /// The effects that it may have on an entry.
     pub(super) effects: Vec<Effect>,
-    /// Whether it leaves the first key of every row.
+    /// Whether it leaves the first key of every row visible.
     pub(super) keeps_first: bool,
-    /// Whether nothing is known of what it adds.
+    /// Whether the numbers that it adds are unknown.
     pub(super) is_unknown: bool,
 }
 
 /// An entry of the scores after all steps.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Entry {
-    /// The score, and the biases by the place of their step: what varies from key to key.
+    /// The terms that vary from key to key, one bit each: the score, and the biases by the index of their step.
     varies: u64,
     number: f64,
-    /// Whether the score was replaced, or nothing is left of it, however large it is.
+    /// Whether the score was replaced or absorbed, however large it is.
     filled: bool,
-    /// Whether sums of large numbers are rounded otherwise when they are added up before.
+    /// Whether its sum of large numbers is rounded differently if they are added up first.
     rounds: bool,
 }
 
+/// The bit of the score in [`Entry::varies`].
 const SCORE: u64 = 1;
 
-/// An entry by the model and in the fused form.
+/// An entry in the model and in the fused form.
 #[derive(Clone, Copy, Debug)]
 struct Pair {
     model: Entry,
     fused: Entry,
-    /// Whether every step that leaves the first key leaves this one.
+    /// Whether the first key of a row may have this entry.
     may_be_first: bool,
 }
 
-/// What one sum of masks is in every row.
+/// A sum of masks, with all entries that a row may have.
 #[derive(Debug)]
 pub(super) struct Sum {
     pairs: Vec<Pair>,
     has_unknown: bool,
-    /// The type in which the fused form adds up.
+    /// The thresholds of the type in which the fused form adds masks to scores.
     sums: Depths,
 }
 
 impl Sum {
-    /// The entries of the model, which adds up in one type, and of the fused form, whose fills and additions are those of
-    /// `fused` and which adds up in the other type.
+    /// Computes the entries of the model, whose sums have the first type, and of the fused form, whose effects are
+    /// `fused` and whose sums have the second type. `None` if there are too many, or an unknown number makes them
+    /// incomparable.
     pub(super) fn of(steps: &[Step], fused: &[Vec<Effect>], [own_type, sums]: [Depths; 2]) -> Option<Self> {
         let mut entries = vec![vec![]];
         for step in steps {
@@ -98,43 +101,43 @@ impl Sum {
         let changed = steps.iter().zip(fused).any(|(step, fused)| step.effects != *fused);
         let has_unknown = steps.iter().any(|step| step.is_unknown);
         let pairs = pairs.collect();
-        // What is unknown may be between what numbers are and what they become.
+        // An unknown number may lie between a number and its replacement.
         (!(changed && has_unknown)).then_some(Self { pairs, has_unknown, sums })
     }
 
-    /// Why some row may differ, where one may.
+    /// Returns why a row may differ from the model, if one may.
     pub(super) fn difference(&self) -> Option<String> {
         for pair in &self.pairs {
             let (model, fused) = (pair.model, pair.fused);
             let is_same = model.varies == fused.varies && model.number == fused.number;
             if model.number >= SHALLOW && !is_same {
-                return Some(format!("scores are replaced with {}, which masks nothing", model.number));
+                return Some(format!("it replaces scores with {}, which does not mask them", model.number));
             }
             if model.number >= SHALLOW || !self.matters(pair) {
                 continue;
             }
-            // A score of 16 and more shows in the sum with the least number of f16.
+            // The lowest number of f16 does not absorb a score of 16 or more.
             if model.filled && self.sums.element == ElementType::F16 {
                 return Some(format!(
-                    "in a row that is fully masked, f16 holds no number that hides scores as {} replaces them",
+                    "in a row that is fully masked, no f16 number hides scores as well as replacing them with {}",
                     model.number
                 ));
             }
             if model.varies != fused.varies || model.varies != 0 && model.number != fused.number {
                 return Some(format!(
-                    "in a row that is fully masked, scores that a mask replaces with {} count beside scores to which \
-                     a mask is added",
+                    "in a row that is fully masked, scores that a mask replaces with {} have weight next to scores to \
+                     which a mask is added",
                     model.number
                 ));
             }
             if model.rounds {
                 return Some(format!(
-                    "in a row that is fully masked, the sum of masks, {}, rounds otherwise than one after the other",
+                    "in a row that is fully masked, the sum of masks, {}, rounds differently than adding one by one",
                     model.number
                 ));
             }
             if model.number == f64::NEG_INFINITY && fused.number != model.number {
-                return Some("a row that is fully masked by minus infinity is NaN".to_owned());
+                return Some("in the model, a row that is fully masked by minus infinity is NaN".to_owned());
             }
         }
         let deep = || self.pairs.iter().filter(|pair| pair.model.number < SHALLOW);
@@ -146,7 +149,7 @@ impl Sum {
                         (_, number) => format!("scores to which {number} is added"),
                     };
                     return Some(format!(
-                        "in a row that is fully masked, {} count beside {}, which no added mask says",
+                        "in a row that is fully masked, {} have weight next to {}, which one added mask cannot express",
                         how(a),
                         how(b)
                     ));
@@ -156,7 +159,7 @@ impl Sum {
         None
     }
 
-    /// Whether an entry may have weight in a row that is fully masked, in one of the forms.
+    /// Whether an entry may have weight in a row that is fully masked, in either form.
     fn matters(&self, pair: &Pair) -> bool {
         let is_above = |first: &Pair| {
             first.model.number - pair.model.number >= GAP && first.fused.number - pair.fused.number >= GAP
@@ -164,7 +167,7 @@ impl Sum {
         self.has_unknown || !self.pairs.iter().filter(|first| first.may_be_first).all(is_above)
     }
 
-    /// Whether a row may be of entries alone whose number is `is` in the fused form.
+    /// Whether a row may consist only of entries whose number in the fused form satisfies `is`.
     pub(super) fn may_be_whole(&self, is: impl Fn(f64) -> bool) -> bool {
         self.has_unknown || self.pairs.iter().any(|pair| pair.may_be_first && is(pair.fused.number))
     }
@@ -175,7 +178,7 @@ impl Sum {
     }
 }
 
-/// Whether two deep entries stand to one another in both forms alike.
+/// Whether two deep entries have the same relation to each other in both forms.
 fn agree(a: &Pair, b: &Pair) -> bool {
     if a.model.number == b.model.number {
         return a.fused.number == b.fused.number;

@@ -1,43 +1,46 @@
-//! From the probabilities back to queries and keys.
+//! Traces attention probabilities back to queries and keys.
 
 use crate::read::sizes::{position, same_shape};
 use crate::rewrite::expect_alone;
 use crate::rule::Skip;
 use netwright_ir::{ElementType, Graph, Op, OpKind, Tensor, Value};
 
-/// More nodes between the product and the softmax are not looked at.
+/// The maximum number of nodes between the product and the softmax that are examined.
 const MOST_NODES: usize = 64;
 
-/// A mask, as it stands.
+/// A mask in the model.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Mask {
-    /// Added to the scores.
+    /// A mask that is added to the scores.
     Added(Value),
-    /// Where the condition is `masked`, the scores are a number.
+    /// A mask that replaces scores with `fill` at the elements whose condition equals `masked`.
     Filled { condition: Value, masked: bool, fill: f64, element: ElementType },
 }
 
-/// What the probabilities are computed from.
+/// The operands, scale and masks from which the probabilities are computed.
 #[derive(Debug)]
 pub(super) struct Scores {
     /// `[batch, heads, query, size]`
     pub(super) query: Value,
     /// `[batch, heads, size, key]`
     pub(super) key: Value,
-    /// What the products are multiplied with.
+    /// The factor of the scores.
     pub(super) scale: f64,
-    /// `tanh(x / c) * c` of what is scaled; 0 for none.
+    /// The cap `c` of `tanh(x / c) * c`, applied to the scaled scores; 0 disables it.
     pub(super) softcap: f32,
-    /// The last first.
+    /// The masks, the last first.
     pub(super) masks: Vec<Mask>,
-    /// The type of the softmax, where it is wider than that of what it is made for.
+    /// The type of the softmax, if it is wider than that of the probabilities.
     pub(super) precision: Option<ElementType>,
-    /// Whether a row of NaN, which a mask of -inf alone makes, is zeros.
+    /// Whether the model replaces a row of NaN, the result of a row that is masked by -inf, with zeros.
     pub(super) guarded: bool,
 }
 
 impl Scores {
-    /// Those that a softmax makes probabilities of. The softmax may be computed in a wider type.
+    /// Returns the scores of which the probabilities are the softmax, which may be computed in a wider type.
+    ///
+    /// # Errors
+    /// If they are not attention scores, or not in a form that Attention has.
     pub(super) fn of(graph: &Graph, probabilities: Value) -> Result<Self, Skip> {
         let outer = before_narrowing(graph, probabilities);
         let guard = unguarded(graph, outer);
@@ -65,10 +68,10 @@ impl Scores {
         let scores = scores.ok_or(Skip::NoMatch)?;
         let path = path(graph, scores).ok_or_else(|| {
             let name = graph.operand_text(scores);
-            Skip::rejected(format!("nothing near shows {name} to be products of queries and keys"))
+            Skip::rejected(format!("{name} is not traced back to a product of queries and keys"))
         })?;
         let product = path.last().copied().unwrap_or(scores);
-        // From here on it is attention, so every obstacle is worth a word.
+        // From here on it is attention, so every obstacle is reported.
         for value in [probabilities, outer, softmax] {
             if value == probabilities || Some(value) != guard.map(|guard| guard.softmax) {
                 expect_alone(graph, value)?;
@@ -76,17 +79,20 @@ impl Scores {
         }
         let rank = graph.shape(softmax).map(<[_]>::len);
         if rank.is_none_or(|rank| position(axis, rank) != Some(rank - 1)) {
-            return Err(Skip::rejected("the softmax is not along the keys"));
+            return Err(Skip::rejected("the axis of the softmax is not that of the keys"));
         }
         let (Some(query), Some(key)) = (graph.operand(product.node, 0), graph.operand(product.node, 1)) else {
             return Err(Skip::NoMatch);
         };
         let mut found = Self { query, key, scale, softcap: 0.0, masks, precision, guarded: guard.is_some() };
-        found.take_in(graph, &path)?;
+        found.read_path(graph, &path)?;
         if let Some(guarded) = guard.and_then(|guard| guard.mask)
             && !matches!(found.masks.as_slice(), [Mask::Added(mask)] if *mask == guarded)
         {
-            return Err(Skip::rejected(format!("{} is not the mask of the scores", graph.operand_text(guarded))));
+            return Err(Skip::rejected(format!(
+                "rows are replaced with zeros depending on {}, which is not the mask of the scores",
+                graph.operand_text(guarded)
+            )));
         }
         for side in [&mut found.query, &mut found.key] {
             loop {
@@ -103,7 +109,7 @@ impl Scores {
         Ok(found)
     }
 
-    /// The type in which masks are added to the scores: of what is not added, that of the queries.
+    /// Returns the type in which masks are added to the scores; without masks, that of the queries.
     pub(super) fn mask_type(&self, graph: &Graph) -> Result<ElementType, Skip> {
         let mut types = self.masks.iter().map(|mask| match mask {
             Mask::Added(mask) => crate::rewrite::element(graph, *mask),
@@ -113,15 +119,15 @@ impl Scores {
         let first = first?;
         for other in types {
             if other? != first {
-                return Err(Skip::rejected("its masks are of different types"));
+                return Err(Skip::rejected("its masks have different element types"));
             }
         }
         Ok(first)
     }
 
-    /// Takes in what stands between the softmax and the product, to which the path leads.
-    fn take_in(&mut self, graph: &Graph, path: &[Value]) -> Result<(), Skip> {
-        // What a scaled softmax multiplies is scaled before its mask is added: a mask further in would be scaled too.
+    /// Reads scales, caps and masks on the path from the softmax to the product.
+    fn read_path(&mut self, graph: &Graph, path: &[Value]) -> Result<(), Skip> {
+        // A scaled softmax scales before it adds its mask, so a mask that is added before would be scaled too.
         let mut is_scaled = self.scale != 1.0;
         let mut rest = path;
         while let [value, after @ ..] = rest {
@@ -132,7 +138,7 @@ impl Scores {
             let operand = |at| graph.operand(value.node, at).ok_or(Skip::NoMatch);
             match graph.kind(*value) {
                 OpKind::Add | OpKind::Where if is_scaled || self.softcap != 0.0 => {
-                    return Err(Skip::rejected(format!("the mask {} stands before the scale", name())));
+                    return Err(Skip::rejected(format!("the mask {} is applied before the scale", name())));
                 }
                 OpKind::Add => {
                     self.masks.push(Mask::Added(if operand(0)? == *inner { operand(1)? } else { operand(0)? }));
@@ -141,7 +147,7 @@ impl Scores {
                     let masked = operand(1)? != *inner;
                     let fill = graph.tensor(if masked { operand(1)? } else { operand(2)? }).and_then(Tensor::float);
                     let fill = fill.ok_or_else(|| {
-                        Skip::rejected(format!("{} chooses between the scores and what is no constant", name()))
+                        Skip::rejected(format!("{} replaces scores with a value that is not a constant", name()))
                     })?;
                     let element = crate::rewrite::element(graph, *value)?;
                     self.masks.push(Mask::Filled { condition: operand(0)?, masked, fill, element });
@@ -155,14 +161,15 @@ impl Scores {
                 }
                 OpKind::Cast => {}
                 _ => {
-                    let (_, factor) = scaled(graph, *value)
-                        .ok_or_else(|| Skip::rejected(format!("{} scales by no constant", name())))?;
+                    let (_, factor) = scaled(graph, *value).ok_or_else(|| {
+                        Skip::rejected(format!("{} scales by a value that is not a constant", name()))
+                    })?;
                     self.scale *= factor;
                     is_scaled = true;
                 }
             }
         }
-        // Without a scale of its own, what is capped is divided by what it is multiplied with.
+        // Without a separate scale, the divisor before tanh is the factor after it.
         if self.softcap != 0.0 && (self.scale - 1.0).abs() < 1e-6 {
             self.scale = 1.0;
         }
@@ -170,15 +177,16 @@ impl Scores {
     }
 }
 
-/// What makes rows that are fully masked zeros.
+/// A guard that replaces the probabilities of rows that are fully masked with zeros.
 #[derive(Clone, Copy)]
 struct Guard {
     softmax: Value,
-    /// The mask whose rows are looked at; `None` where the probabilities are.
+    /// The mask whose rows are tested; `None` if the probabilities are.
     mask: Option<Value>,
 }
 
-/// `where(is_nan(softmax), 0, softmax)` or `where(reduce_max(mask) == -inf, 0, softmax)`, whose parts nothing else reads.
+/// Reads `where(is_nan(softmax), 0, softmax)` or `where(reduce_max(mask) == -inf, 0, softmax)`, whose parts have no
+/// other use.
 fn unguarded(graph: &Graph, value: Value) -> Option<Guard> {
     let number = |of: Value| graph.tensor(of).and_then(Tensor::float);
     let [condition, zero, softmax] = [0, 1, 2].map(|at| graph.operand(value.node, at));
@@ -208,12 +216,12 @@ fn widens(graph: &Graph, value: Value) -> bool {
     graph.kind(value) == OpKind::Cast && from.zip(element(value)).is_some_and(|(from, to)| from < to)
 }
 
-/// What was cast to a wider type, where it is of that one.
+/// Returns the operand of a Cast to a wider type, if its type is `element`.
 fn widened_from(graph: &Graph, value: Value, element: ElementType) -> Option<Value> {
     graph.operand(value.node, 0).filter(|x| widens(graph, value) && graph.fact(*x).element() == Some(element))
 }
 
-/// What was cast to a narrower type after it was computed in a wider one.
+/// Returns the operand of a Cast to a narrower type; another value is returned as it is.
 fn before_narrowing(graph: &Graph, value: Value) -> Value {
     let bits = |of: Value| graph.fact(of).element().filter(|element| element.is_float()).map(ElementType::bits);
     let from = graph.operand(value.node, 0).filter(|_| graph.kind(value) == OpKind::Cast);
@@ -224,7 +232,8 @@ fn is_softmax(graph: &Graph, value: Value) -> bool {
     matches!(graph.kind(value), OpKind::Softmax | OpKind::ScaledSoftmax)
 }
 
-/// From the operand of a softmax to a matrix product of its shape, through what scales, caps and masks.
+/// Returns the values from the operand of a softmax to a matrix product of the same shape, through operators that
+/// scale, cap and mask.
 fn path(graph: &Graph, scores: Value) -> Option<Vec<Value>> {
     let shape = graph.shape(scores)?;
     let mut open = vec![vec![scores]];
@@ -246,7 +255,7 @@ fn path(graph: &Graph, scores: Value) -> Option<Vec<Value>> {
     None
 }
 
-/// What is multiplied with or divided by a constant number, and by which factor.
+/// Returns the value that a constant multiplies or divides, and the factor.
 fn scaled(graph: &Graph, value: Value) -> Option<(Value, f64)> {
     let number = |at: usize| graph.operand(value.node, at).and_then(|operand| graph.tensor(operand)?.float());
     let (x, factor) = match graph.kind(value) {

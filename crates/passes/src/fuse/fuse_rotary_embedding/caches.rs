@@ -1,4 +1,4 @@
-//! Cosines and sines, in the form that the operator takes.
+//! Brings cosines and sines into the form that the operator takes.
 
 use crate::read::sizes::{Sizes, position};
 use crate::rewrite::insert;
@@ -6,16 +6,16 @@ use crate::rule::Skip;
 use netwright_ir::op::Class;
 use netwright_ir::{Dim, Graph, Op, Tensor, Value};
 
-/// More operators between the halves and the product are not followed.
+/// The maximum number of operators between the two halves and the product.
 const MOST_STEPS: usize = 8;
 
-/// What turns `x`, `[batch, heads, length, size]`, as `[batch, length, size / 2]`.
+/// Returns the cosines or sines that rotate `x`, `[batch, heads, length, size]`, as `[batch, length, size / 2]`.
 pub(super) fn cache(graph: &mut Graph, root: Value, angles: Value, x: &[Dim]) -> Result<Value, Skip> {
     let [batch, _, length, _] = x else { return Err(Skip::NoMatch) };
     let mut half = halved(graph, root, angles, 0)?;
     if graph.fact(half).rank() == Some(4) {
         if graph.shape(half).and_then(|shape| shape.get(1)) != Some(&Dim::Known(1)) {
-            return Err(Skip::rejected(format!("{} differs from head to head", graph.operand_text(angles))));
+            return Err(Skip::rejected(format!("{} may differ between heads", graph.operand_text(angles))));
         }
         let axes = insert(graph, root, "axes", Op::Constant(Tensor::indices(&[1])), &[])?;
         half = insert(graph, root, "half", Op::Squeeze, &[half, axes])?;
@@ -24,11 +24,17 @@ pub(super) fn cache(graph: &mut Graph, root: Value, angles: Value, x: &[Dim]) ->
     let (own_batch, own_length) = match shape {
         [length, _] => (Dim::Known(1), length),
         [batch, length, _] => (batch.clone(), length),
-        _ => return Err(Skip::rejected(format!("{} has rank {}", graph.operand_text(angles), shape.len()))),
+        _ => {
+            return Err(Skip::rejected(format!(
+                "the rank of {} is {}, but must be 2 to 4",
+                graph.operand_text(angles),
+                shape.len()
+            )));
+        }
     };
     if own_length.same(length) != Some(true) {
         return Err(Skip::rejected(format!(
-            "nothing shows that {} is as long as what it turns",
+            "the length of {} does not provably equal that of the heads",
             graph.operand_text(angles)
         )));
     }
@@ -36,18 +42,20 @@ pub(super) fn cache(graph: &mut Graph, root: Value, angles: Value, x: &[Dim]) ->
         return Ok(half);
     }
     if own_batch != Dim::Known(1) {
-        return Err(Skip::rejected(format!("nothing shows that {} is of the same batch", graph.operand_text(angles))));
+        return Err(Skip::rejected(format!(
+            "the batch of {} does not provably equal that of the heads",
+            graph.operand_text(angles)
+        )));
     }
     let sizes = Sizes::of(graph).expression(&[batch.clone(), Dim::Known(1), Dim::Known(1)], true);
-    let sizes = sizes.ok_or_else(|| Skip::rejected(format!("no input has the size {batch}")))?;
+    let sizes = sizes.ok_or_else(|| Skip::rejected(format!("the size {batch} is not an input's")))?;
     let sizes = sizes.insert(graph, root)?;
     insert(graph, root, "batch", Op::Expand, &[half, sizes])
 }
 
-/// The first half along the last axis of what is shown to be twice the same.
+/// Returns the first half of a value along its last axis, if both halves are provably equal.
 fn halved(graph: &mut Graph, root: Value, value: Value, depth: usize) -> Result<Value, Skip> {
-    let unknown =
-        || Skip::rejected(format!("nothing shows that the halves of {} are equal", graph.operand_text(value)));
+    let unknown = || Skip::rejected(format!("the halves of {} are not provably equal", graph.operand_text(value)));
     let rank = graph.fact(value).rank().filter(|_| depth < MOST_STEPS).ok_or_else(unknown)?;
     let operands: Vec<Value> = graph.operands(value.node).into_iter().flatten().collect();
     let op = graph.op(value).clone();

@@ -1,4 +1,4 @@
-//! Masks, causality, windows and lengths as one bias of the scores.
+//! Combines masks, causality, windows and lengths into one bias of the scores.
 
 use crate::read::masks::is_finite;
 use crate::read::thresholds::MASKED;
@@ -7,7 +7,7 @@ use crate::rule::Skip;
 use netwright_ir::op::PadMode;
 use netwright_ir::{Dim, ElementType, Graph, Op, OpKind, Tensor, Value};
 
-/// What says which keys a query sees.
+/// The attributes and operands that determine which keys a query sees.
 pub(super) struct Rules {
     pub(super) is_causal: bool,
     pub(super) left_window_size: i64,
@@ -17,25 +17,25 @@ pub(super) struct Rules {
     pub(super) lengths: Option<Value>,
 }
 
-/// What becomes of the scores: numbers are added to them, and others replace those of keys that a query does not see.
+/// The changes to the scores: a value is added to them, and scores of keys that a query does not see are replaced.
 #[derive(Default)]
 pub(super) struct Bias {
     added: Option<Value>,
     choices: Vec<Choice>,
-    /// Whether all of a row may be -inf.
+    /// Whether all scores of a row may become -inf.
     may_mask_rows: bool,
 }
 
-/// Scores that are replaced where a condition says so: not even a NaN among them is left.
+/// A replacement of scores, depending on a condition; even NaN is replaced.
 struct Choice {
     condition: Value,
-    /// Whether it holds where a key is seen.
+    /// Whether the condition is true for keys that are seen.
     seen: bool,
     fill: f64,
 }
 
 impl Bias {
-    /// The bias for queries and keys, `[batch, heads, length, size]`.
+    /// Returns the bias for queries and keys, both `[batch, heads, length, size]`.
     pub(super) fn of(
         graph: &mut Graph,
         root: Value,
@@ -45,7 +45,7 @@ impl Bias {
     ) -> Result<Self, Skip> {
         let mut bias = Self::default();
         if let Some(mask) = rules.mask {
-            bias.take_in(graph, root, mask, keys, element)?;
+            bias.add_mask(graph, root, mask, keys, element)?;
         }
         let has_window = rules.left_window_size >= 0 || rules.right_window_size >= 0;
         if !(rules.is_causal || has_window || rules.lengths.is_some()) {
@@ -54,7 +54,7 @@ impl Bias {
         let (queries, keys) = (length(graph, root, query)?, length(graph, root, keys)?);
         let mut near: Vec<Value> = vec![];
         if rules.is_causal && !has_window && rules.past.is_none() && rules.lengths.is_none() {
-            // Above the diagonal: the form that every runtime computes, whatever the lengths.
+            // A triangle above the diagonal, which every runtime supports for all lengths.
             let one = number(graph, root, "one", ElementType::F32, 1.0)?;
             let shape = insert(graph, root, "shape", Op::Concat { axis: 0 }, &[queries, keys])?;
             let full = insert(graph, root, "full", Op::Expand, &[one, shape])?;
@@ -93,8 +93,8 @@ impl Bias {
         Ok(bias)
     }
 
-    /// Takes in a mask, of numbers that are added or of truth values; it is as long as there are keys, or is made so.
-    fn take_in(
+    /// Adds a mask of numbers or of truth values. A mask that is shorter than the keys is padded with -inf.
+    fn add_mask(
         &mut self,
         graph: &mut Graph,
         root: Value,
@@ -108,7 +108,7 @@ impl Bias {
         };
         let (own, all) = (last(mask, 1), last(keys, 2));
         let (Some(own), Some(all)) = (own, all) else {
-            return Err(Skip::rejected(format!("the length of the mask {} is not known", graph.operand_text(mask))));
+            return Err(Skip::rejected(format!("the length of the mask {} is unknown", graph.operand_text(mask))));
         };
         let is_bool = graph.fact(mask).element() == Some(ElementType::Bool);
         self.may_mask_rows = is_bool || !is_finite(graph, mask);
@@ -124,7 +124,10 @@ impl Bias {
         }
         let missing = all.minus(&own).known().filter(|missing| *missing > 0);
         let missing = missing.ok_or_else(|| {
-            Skip::rejected(format!("nothing shows that the mask {} is as long as the keys", graph.operand_text(mask)))
+            Skip::rejected(format!(
+                "the length of the mask {} is not provably that of the keys",
+                graph.operand_text(mask)
+            ))
         })?;
         let rank = graph.fact(mask).rank().ok_or(Skip::NoMatch)?;
         let mut pads = vec![0; 2 * rank];
@@ -139,7 +142,7 @@ impl Bias {
         Ok(())
     }
 
-    /// The scores as the softmax sees them.
+    /// Applies the bias to the scores.
     pub(super) fn apply(
         &self,
         graph: &mut Graph,
@@ -155,7 +158,7 @@ impl Bias {
         self.replaced(graph, root, scores, element)
     }
 
-    /// The probabilities, with zeros for rows that are fully masked, where there may be some.
+    /// Replaces the probabilities of rows that are fully masked with zeros, if there may be such rows.
     pub(super) fn guarded(
         &self,
         graph: &mut Graph,
@@ -175,7 +178,7 @@ impl Bias {
         guard(graph, root, bias, probabilities, element)
     }
 
-    /// The numbers that are left where nothing replaces them.
+    /// Replaces the numbers of keys that are not seen.
     fn replaced(
         &self,
         graph: &mut Graph,
@@ -192,14 +195,14 @@ impl Bias {
     }
 }
 
-/// How far a key may be from the query.
+/// A limit on the distance of a key from the query.
 enum Limit {
     AtMost(i64),
     AtLeast(i64),
 }
 
 impl Limit {
-    /// Whether the distances keep the limit; by the strict comparison where the opset is older than the other.
+    /// Inserts a comparison of distances with the limit; a strict one if the opset does not have the other.
     fn compare(&self, graph: &mut Graph, root: Value, distance: Value) -> Result<Value, Skip> {
         let (op, limit, strict, beyond) = match *self {
             Limit::AtMost(limit) => (Op::LessOrEqual, limit, Op::Less, limit.saturating_add(1)),
@@ -213,7 +216,7 @@ impl Limit {
     }
 }
 
-/// The probabilities, with zeros for rows of which the bias is -inf.
+/// Replaces the probabilities of rows whose bias is -inf with zeros.
 fn guard(
     graph: &mut Graph,
     root: Value,
@@ -230,7 +233,7 @@ fn guard(
     insert(graph, root, "guarded", Op::Where, &[masked, zero, probabilities])
 }
 
-/// The choice that a mask stands for that adds 0, or a number that absorbs every score.
+/// Returns the choice that is equivalent to a mask that adds either 0 or a number that absorbs every score.
 fn choice(graph: &Graph, mask: Value) -> Option<Choice> {
     if graph.kind(mask) != OpKind::Where {
         return None;
@@ -245,26 +248,27 @@ fn choice(graph: &Graph, mask: Value) -> Option<Choice> {
     }
 }
 
-/// 0 where the condition holds, else -inf.
+/// Inserts 0 for elements whose condition is true, -inf for others.
 fn chosen(graph: &mut Graph, root: Value, condition: Value, element: ElementType) -> Result<Value, Skip> {
     let kept = number(graph, root, "kept", element, 0.0)?;
     let masked = number(graph, root, "masked", element, f64::NEG_INFINITY)?;
     insert(graph, root, "bias", Op::Where, &[condition, kept, masked])
 }
 
-/// The third axis, as a vector of one size.
+/// Inserts the size of axis 2, as a vector of one element.
 fn length(graph: &mut Graph, root: Value, of: Value) -> Result<Value, Skip> {
     insert(graph, root, "length", Op::Shape { start: 2, end: Some(3) }, &[of])
 }
 
-/// 0, 1, … up to a size.
+/// Inserts the numbers from 0 up to `size`, exclusive.
 fn range(graph: &mut Graph, root: Value, size: Value) -> Result<Value, Skip> {
     let [zero, one] = [0, 1].map(|bound| insert(graph, root, "bound", Op::Constant(Tensor::index(bound)), &[]));
     let size = insert(graph, root, "size", Op::Squeeze, &[size])?;
     insert(graph, root, "places", Op::Range, &[zero?, size, one?])
 }
 
-/// How far each key stands behind each query: `[query, key]`, or `[batch, 1, query, key]` where samples have lengths.
+/// Inserts the position of each key minus that of each query: `[query, key]`, or `[batch, 1, query, key]` if samples
+/// have lengths.
 fn distance(graph: &mut Graph, root: Value, rules: &Rules, queries: Value, keys: Value) -> Result<Value, Skip> {
     let key_places = range(graph, root, keys)?;
     let query_places = range(graph, root, queries)?;

@@ -1,10 +1,10 @@
-//! Heads: split, repeated, merged.
+//! Splits, repeats and merges heads.
 
 use crate::rewrite::{become_op, insert, number_list};
 use crate::rule::{Rewritten, Skip};
 use netwright_ir::{Dim, Graph, Op, Value};
 
-/// `[batch, heads, length, size]` of what may be `[batch, length, heads * size]`.
+/// Returns `x` as `[batch, heads, length, size]`, from that or from `[batch, length, heads * size]`.
 pub(super) fn split(graph: &mut Graph, root: Value, x: Value, heads: Option<i64>) -> Result<Value, Skip> {
     let (Some([_, _, hidden]), Some(heads)) = (graph.shape(x), heads.filter(|heads| *heads > 0)) else { return Ok(x) };
     let size = hidden.known().map_or(-1, |hidden| hidden / heads);
@@ -13,7 +13,7 @@ pub(super) fn split(graph: &mut Graph, root: Value, x: Value, heads: Option<i64>
     insert(graph, root, "heads", Op::Transpose { perm: vec![0, 2, 1, 3] }, &[split])
 }
 
-/// `[batch, length, heads * size]` in the place of the root.
+/// Replaces the root with the merged heads, `[batch, length, heads * size]`.
 pub(super) fn merge(graph: &mut Graph, root: Value, attended: Value, note: &'static str) -> Rewritten {
     let hidden = match graph.shape(attended) {
         Some([_, heads, _, size]) => heads.times(size).known().unwrap_or(-1),
@@ -24,7 +24,7 @@ pub(super) fn merge(graph: &mut Graph, root: Value, attended: Value, note: &'sta
     become_op(graph, root, Op::Reshape { allowzero: false }, &[turned, sizes], note)
 }
 
-/// Keys and values with each head as often as there are heads of queries for it.
+/// Repeats each head of keys and values for the query heads that share it.
 pub(super) fn repeat(graph: &mut Graph, root: Value, query: Value, whole: [Value; 2]) -> Result<[Value; 2], Skip> {
     let heads = |of: Value| graph.shape(of).and_then(|shape| shape.get(1)).cloned();
     let (own, keys) = (heads(query), heads(whole[0]));
@@ -32,10 +32,12 @@ pub(super) fn repeat(graph: &mut Graph, root: Value, query: Value, whole: [Value
         return Ok(whole);
     }
     let (Some(Dim::Known(own)), Some(Dim::Known(keys))) = (own, keys) else {
-        return Err(Skip::rejected("how many heads of queries there are to each of keys is not known"));
+        return Err(Skip::rejected("the number of query heads or of key heads is unknown"));
     };
     if keys <= 0 || own % keys != 0 || own > 1 << 16 {
-        return Err(Skip::rejected(format!("{own} heads of queries are no multiple of {keys} heads of keys")));
+        return Err(Skip::rejected(format!(
+            "the number of query heads, {own}, is not a multiple of the {keys} key heads, or more than 65,536"
+        )));
     }
     let indices: Vec<i64> = (0..own).map(|head| head / (own / keys)).collect();
     let indices = number_list(graph, root, "repeated", &indices)?;

@@ -1,4 +1,4 @@
-//! What the root is made of: the normalized values, a weight and a bias.
+//! The parts of a normalization: the normalized values, a weight and a bias.
 
 use super::statistics::{Statistics, close};
 use super::{Normalization, Weight};
@@ -7,27 +7,28 @@ use crate::read::sizes::same_shape;
 use crate::rule::Skip;
 use netwright_ir::{Dim, ElementType, Graph, Shape, Value};
 
-/// A weight that is not there is made of ones up to this many elements.
+/// The maximum number of elements of a weight that is generated because the model has none.
 const MOST_ONES: u64 = 1 << 14;
 
-/// A product in which something is divided by the root.
+/// A product in which a value is divided by the standard deviation or the root mean square.
 #[derive(Clone, Copy, PartialEq)]
 struct Quotient {
-    /// What is divided: `d`, or in a sum of two `x` and its mean.
+    /// The dividend: `d`, or, in a difference of two quotients, `x` and its mean.
     divided: Value,
     number: f64,
     weight: Option<Value>,
-    /// Whether it is divided by the root and a number added to it.
+    /// Whether a number is added to the divisor after the square root.
     is_shifted: bool,
 }
 
-/// A root seen as a normalization of known statistics.
+/// A value that is examined as a normalization with known statistics.
 pub(super) struct Parts<'g> {
     graph: &'g Graph,
     root: Value,
     statistics: &'g Statistics,
-    /// What is normalized: what `d` is less the mean of, where that is wanted, else `d`; and that before casts.
+    /// The normalized value: `x` of `d = x - mean(x)` if it is `centered`, else `d`.
     x: Value,
+    /// `x` before casts.
     bare: Value,
     centered: bool,
 }
@@ -44,7 +45,7 @@ impl<'g> Parts<'g> {
         let (x, region) = if centered { (center?, region) } else { (statistics.d, statistics.region.clone()) };
         let parts = Self { graph, root, statistics, x, bare: before_casts(graph, x), centered };
         let found = parts.read(region)?;
-        // Of what is centered, the pass of layer normalizations tells why it is none.
+        // If it is centered, the pass that forms layer normalizations reports the reason.
         if found.is_err() && !centered && center.is_some() { None } else { Some(found) }
     }
 
@@ -65,7 +66,7 @@ impl<'g> Parts<'g> {
         self.centered && self.statistics.is_mean(self.graph, value, self.x, region)
     }
 
-    /// Whether a value is a part: no product or sum to be looked into.
+    /// Whether a value is a part of the normalization by itself, so that its own operands are not examined.
     fn is_part(&self, value: Value) -> bool {
         let rank = |value: Value| self.graph.fact(value).rank();
         let mut region = Region::default();
@@ -106,7 +107,7 @@ impl<'g> Parts<'g> {
         let vector =
             |value: Value| self.graph.shape(value).zip(self.last_axes()).is_some_and(|(own, x)| same_shape(own, x));
         let element = self.graph.fact(self.root).element()?;
-        // What is multiplied or added in a wider type stays so, and what is normalized for it too.
+        // A weight or a bias in a wider type stays outside, and so does the normalization before it.
         let is_own = |value: Value| vector(value) && self.graph.fact(value).element() == Some(element);
         if !quotient.weight.into_iter().chain(bias).all(is_own) {
             return None;
@@ -120,7 +121,7 @@ impl<'g> Parts<'g> {
         shape.get(shape.len().checked_sub(self.statistics.axes)?..)
     }
 
-    /// A term in which something is divided by the root.
+    /// Returns the term as a quotient, if a value is divided by the deviation in it.
     fn quotient(&self, term: Value, sign: f64, region: &mut Region) -> Option<Quotient> {
         let is_part = |value: Value| self.is_part(value);
         let Product { number, factors } = product(self.graph, term, &is_part, region)?;
@@ -143,7 +144,7 @@ impl<'g> Parts<'g> {
         Some(Quotient { divided: divided?, number: sign * number, weight, is_shifted: is_shifted? })
     }
 
-    /// What stands in the way, where the root is made of the right parts.
+    /// Returns the normalization, or why the operator cannot express it although all parts are present.
     fn normalization(
         &self,
         x: Value,
@@ -157,24 +158,32 @@ impl<'g> Parts<'g> {
         self.is_defined_alike(&quotient, &count)?;
         let element = crate::rewrite::element(graph, x)?;
         if !matches!(element, ElementType::F32 | ElementType::F16 | ElementType::BF16) {
-            return Err(Skip::rejected(format!("its statistics are computed in {element}, not in f32")));
+            return Err(Skip::rejected(format!(
+                "its statistics are computed in {element}, but the operator computes them in f32"
+            )));
         }
         if region.is_narrower(graph, element) {
-            return Err(Skip::rejected(format!("a part of it is computed in a narrower type than {element}")));
+            return Err(Skip::rejected(format!("a part of it is computed in a type that is narrower than {element}")));
         }
         #[expect(clippy::cast_possible_truncation, reason = "compared with what it came from")]
         let epsilon = self.statistics.epsilon as f32;
         if !epsilon.is_finite() || epsilon < 0.0 || f64::from(epsilon) != self.statistics.epsilon {
-            return Err(Skip::rejected(format!("its epsilon {} is no attribute", self.statistics.epsilon)));
+            return Err(Skip::rejected(format!(
+                "its epsilon {} is not a finite, nonnegative f32, as the attribute requires",
+                self.statistics.epsilon
+            )));
         }
         if !graph.shape(self.root).zip(graph.shape(self.x)).is_some_and(|(root, x)| same_shape(root, x)) {
-            return Err(Skip::rejected("a number may widen the shape"));
+            return Err(Skip::rejected("a constant may broadcast it to a larger shape"));
         }
         region.is_private(graph, self.root)?;
         let weight = match quotient.weight {
             Some(weight) if quotient.number == 1.0 => Weight::Value(weight),
             Some(_) => {
-                return Err(Skip::rejected(format!("beside its weight it is multiplied by {}", quotient.number)));
+                return Err(Skip::rejected(format!(
+                    "it is multiplied by {} as well as by its weight",
+                    quotient.number
+                )));
             }
             None => {
                 let dims = last.iter().cloned().collect::<Shape>().known();
@@ -182,7 +191,10 @@ impl<'g> Parts<'g> {
                     count.known().is_some_and(|count| u64::try_from(count).is_ok_and(|count| count <= MOST_ONES))
                 });
                 let dims = dims.ok_or_else(|| {
-                    Skip::rejected(format!("it has no weight, and one of {count} ones is not to be made"))
+                    Skip::rejected(format!(
+                        "it has no weight, and one of {count} elements is not generated: the size must be known and at \
+                         most {MOST_ONES}"
+                    ))
                 })?;
                 Weight::Number(quotient.number, dims)
             }
@@ -191,7 +203,10 @@ impl<'g> Parts<'g> {
         Ok(Normalization { x, weight, bias, axis: -axis, epsilon })
     }
 
-    /// Whether it is divided by the root of the mean square with epsilon in it.
+    /// Checks that the divisor is the square root of the mean square plus epsilon.
+    ///
+    /// # Errors
+    /// If the mean divides by another number than the number of elements, or epsilon is added after the square root.
     fn is_defined_alike(&self, quotient: &Quotient, count: &Dim) -> Result<(), Skip> {
         let share = self.statistics.share;
         let mut reasons = vec![];
@@ -199,15 +214,15 @@ impl<'g> Parts<'g> {
             let one_less = count.known().filter(|count| *count > 1).map(|count| (count - 1) as f64);
             match one_less {
                 Some(less) if close(share, (less + 1.0) / less) => {
-                    reasons.push(format!("its variance is the unbiased one, divided by {less} and not by {count}"));
+                    reasons.push(format!("its variance is the unbiased one, divided by {less} instead of {count}"));
                 }
-                // The number of elements may have been crossed out of the root and what is added to it.
+                // The number of elements may have been canceled out of the square root and of what is added to it.
                 _ if quotient.is_shifted => {}
                 _ => return Err(Skip::NoMatch),
             }
         }
         if quotient.is_shifted {
-            reasons.push("its epsilon is added behind the root".to_owned());
+            reasons.push("its epsilon is added after the square root".to_owned());
         }
         if reasons.is_empty() { Ok(()) } else { Err(Skip::rejected(reasons.join(", and "))) }
     }

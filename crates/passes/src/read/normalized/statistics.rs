@@ -1,34 +1,34 @@
-//! What the values are divided by, and what is known of them from that.
+//! The divisor of a normalization, and what it tells about the normalized values.
 
 use crate::read::products::{Product, Region, before_casts, number, product, terms, uncast};
 use crate::read::sizes::position;
 use netwright_ir::{Graph, Op, OpKind, Shape, Value};
 
-/// `sqrt(mean(d * d) + epsilon)`.
+/// The divisor `sqrt(mean(d * d) + epsilon)`.
 #[derive(Clone)]
 pub(super) struct Statistics {
-    /// The root, or its inverse.
+    /// The square root, or its inverse.
     pub(super) deviation: Value,
-    /// The power in which that is a factor: -1, or 1 of the inverse.
+    /// The power of that factor in the product: -1, or 1 for the inverse.
     pub(super) power: f64,
-    /// What was squared.
+    /// The squared value.
     pub(super) d: Value,
-    /// Over how many of the last axes.
+    /// The number of trailing axes of the mean.
     pub(super) axes: usize,
-    /// How many times the mean it is; once, but for what only looks like it.
+    /// The factor of the mean: 1 for a mean, `n / (n - 1)` for an unbiased variance.
     pub(super) share: f64,
     pub(super) epsilon: f64,
     pub(super) region: Region,
 }
 
-/// A mean over the last axes.
+/// A mean over trailing axes, times a factor.
 struct Mean {
     of: Value,
     axes: usize,
     share: f64,
 }
 
-/// The mean that a value is, times a number.
+/// Returns the mean that a value is a multiple of.
 fn mean(graph: &Graph, value: Value, region: &mut Region) -> Option<Mean> {
     let is_reduction = |value: Value| matches!(graph.kind(value), OpKind::ReduceMean | OpKind::ReduceSum);
     let Product { number, factors } = product(graph, value, &is_reduction, region)?;
@@ -54,13 +54,13 @@ fn mean(graph: &Graph, value: Value, region: &mut Region) -> Option<Mean> {
     Some(Mean { of, axes: axes.len(), share })
 }
 
-/// Whether two numbers are the same but for the rounding of an `f32`.
+/// Whether two numbers are the same except for the rounding of an `f32`.
 pub(super) fn close(found: f64, expected: f64) -> bool {
     (found - expected).abs() <= 1e-6 * expected
 }
 
 impl Statistics {
-    /// Those of a root, given with the power that it is.
+    /// Returns the statistics whose square root is `deviation`, which is given with its power: 1/2 or -1/2.
     pub(super) fn of(graph: &Graph, (deviation, power): (Value, f64)) -> Option<Self> {
         let mut region = Region::default();
         region.insert(deviation)?;
@@ -83,7 +83,7 @@ impl Statistics {
         is_square.then_some(Self { deviation, power, d: a, axes: mean.axes, share: mean.share, epsilon, region })
     }
 
-    /// The value that `d` is less its mean over the same axes.
+    /// Returns `x` if `d` is `x - mean(x)` over the same axes.
     pub(super) fn centered(&self, graph: &Graph, d: Value, region: &mut Region) -> Option<Value> {
         let d = uncast(graph, d, region)?;
         if graph.kind(d) != OpKind::Sub {
@@ -105,7 +105,7 @@ impl Statistics {
         }) && region.extend(&own).is_some()
     }
 
-    /// Whether it is the root with a number added to it.
+    /// Whether a value is the deviation plus a constant.
     pub(super) fn is_shifted(&self, graph: &Graph, value: Value, region: &mut Region) -> bool {
         let operands = [graph.operand(value.node, 0), graph.operand(value.node, 1)];
         graph.kind(value) == OpKind::Add

@@ -1,4 +1,4 @@
-//! Activations, with and without a bias.
+//! Replaces activations, with and without a bias.
 
 use super::Call;
 use crate::rewrite::insert;

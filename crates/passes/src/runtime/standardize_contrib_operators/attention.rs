@@ -1,4 +1,4 @@
-//! Attention with packed weights, and of heads that are given.
+//! Replaces attention: with packed weights, and with separate queries, keys and values.
 
 use super::Call;
 use super::masks::{FILTER, Mask, Rules, mask};
@@ -6,9 +6,9 @@ use crate::rewrite::{insert, number_list};
 use crate::rule::Skip;
 use netwright_ir::{Attribute, Dim, ElementType, Graph, Op, Place, Tensor, Value};
 
-/// What ONNX's operator is asked for.
-pub(super) struct Asked {
-    /// `[batch, length, heads * size]`, or `[batch, heads, length, size]`; the keys and values likewise.
+/// The operands and attributes of a standard Attention.
+pub(super) struct Inputs {
+    /// `[batch, length, heads * size]`, or `[batch, heads, length, size]`; likewise the keys and values.
     pub(super) query: Value,
     pub(super) key: Value,
     pub(super) value: Value,
@@ -21,22 +21,22 @@ pub(super) struct Asked {
     pub(super) is_causal: bool,
 }
 
-/// The attended values, `[batch, length, heads * size]`, and present keys and values.
-pub(super) fn attend(graph: &mut Graph, root: Value, asked: &Asked) -> Result<[Value; 3], Skip> {
-    let is_flat = graph.fact(asked.query).rank() == Some(3);
+/// Inserts a standard Attention. Returns its result, `[batch, length, heads * size]`, and the present keys and values.
+pub(super) fn attend(graph: &mut Graph, root: Value, inputs: &Inputs) -> Result<[Value; 3], Skip> {
+    let is_flat = graph.fact(inputs.query).rank() == Some(3);
     let attention = Op::Attention {
-        is_causal: asked.is_causal,
-        kv_num_heads: is_flat.then_some(asked.kv_heads),
+        is_causal: inputs.is_causal,
+        kv_num_heads: is_flat.then_some(inputs.kv_heads),
         left_window_size: -1,
-        q_num_heads: is_flat.then_some(asked.heads),
+        q_num_heads: is_flat.then_some(inputs.heads),
         qk_matmul_output_mode: 0,
         right_window_size: -1,
-        scale: asked.scale.filter(|scale| *scale != 0.0),
-        softcap: asked.softcap,
+        scale: inputs.scale.filter(|scale| *scale != 0.0),
+        softcap: inputs.softcap,
         softmax_precision: None,
     };
-    let [past_key, past_value] = asked.past.map_or([None, None], |past| past.map(Some));
-    let operands = [Some(asked.query), Some(asked.key), Some(asked.value), asked.mask, past_key, past_value];
+    let [past_key, past_value] = inputs.past.map_or([None, None], |past| past.map(Some));
+    let operands = [Some(inputs.query), Some(inputs.key), Some(inputs.value), inputs.mask, past_key, past_value];
     let place = graph.beside(root.node, "attended");
     let name = graph.value_name(root).clone();
     let results = ["attended", "keys", "values"].map(|word| format!("{name}.{word}").into());
@@ -51,20 +51,23 @@ pub(super) fn attend(graph: &mut Graph, root: Value, asked: &Asked) -> Result<[V
 pub(super) fn heads(call: &mut Call, name: &str) -> Result<i64, Skip> {
     match call.int(name, 0)? {
         heads if heads > 0 => Ok(heads),
-        heads => Err(Skip::rejected(format!("its attribute `{name}` is {heads}"))),
+        heads => Err(Skip::rejected(format!("its attribute `{name}` is {heads}, but must be positive"))),
     }
 }
 
 pub(super) fn last(graph: &Graph, of: Value) -> Result<i64, Skip> {
     let last = graph.shape(of).and_then(<[Dim]>::last).and_then(Dim::known);
-    last.ok_or_else(|| Skip::rejected(format!("the last axis of {} is not known", graph.operand_text(of))))
+    last.ok_or_else(|| Skip::rejected(format!("the size of the last axis of {} is unknown", graph.operand_text(of))))
 }
 
-/// Parts of the last axis.
+/// Splits the last axis into parts of the given sizes.
 pub(super) fn split(graph: &mut Graph, root: Value, x: Value, sizes: &[i64]) -> Result<Vec<Value>, Skip> {
     let sum = sizes.iter().try_fold(0_i64, |sum, size| sum.checked_add(*size).filter(|_| *size > 0));
     if sum != Some(last(graph, x)?) {
-        return Err(Skip::rejected(format!("{} is not of the sizes {sizes:?}", graph.operand_text(x))));
+        return Err(Skip::rejected(format!(
+            "the size of the last axis of {} is not the sum of {sizes:?}",
+            graph.operand_text(x)
+        )));
     }
     let list = number_list(graph, root, "sizes", sizes)?;
     let name = graph.value_name(root).clone();
@@ -74,18 +77,21 @@ pub(super) fn split(graph: &mut Graph, root: Value, x: Value, sizes: &[i64]) -> 
     Ok(graph.results(node).collect())
 }
 
-/// `[batch, heads, length, size]` of `[batch, length, heads * size]`.
+/// Splits the heads of `[batch, length, heads * size]` to `[batch, heads, length, size]`.
 pub(super) fn by_heads(graph: &mut Graph, root: Value, x: Value, heads: i64) -> Result<Value, Skip> {
     let width = last(graph, x)?;
     if width % heads != 0 {
-        return Err(Skip::rejected(format!("{} is not of {heads} heads", graph.operand_text(x))));
+        return Err(Skip::rejected(format!(
+            "the last axis of {} has size {width}, which is not a multiple of its {heads} heads",
+            graph.operand_text(x)
+        )));
     }
     let sizes = number_list(graph, root, "sizes", &[0, 0, heads, width / heads])?;
     let apart = insert(graph, root, "apart", Op::Reshape { allowzero: false }, &[x, sizes])?;
     insert(graph, root, "heads", Op::Transpose { perm: vec![0, 2, 1, 3] }, &[apart])
 }
 
-/// `[batch, length, heads * size]` of `[batch, heads, length, size]`.
+/// Merges the heads of `[batch, heads, length, size]` to `[batch, length, heads * size]`.
 pub(super) fn merged(graph: &mut Graph, root: Value, x: Value) -> Result<Value, Skip> {
     let width = match graph.shape(x) {
         Some([_, heads, _, size]) => heads.times(size).known().unwrap_or(-1),
@@ -99,11 +105,11 @@ pub(super) fn merged(graph: &mut Graph, root: Value, x: Value) -> Result<Value, 
 pub(super) fn expect_f32(graph: &Graph, x: Value) -> Result<(), Skip> {
     match graph.fact(x).element() {
         Some(ElementType::F32) => Ok(()),
-        _ => Err(Skip::rejected(format!("{} is not shown to be f32", graph.operand_text(x)))),
+        _ => Err(Skip::rejected(format!("the element type of {} is not known to be f32", graph.operand_text(x)))),
     }
 }
 
-/// Operands: x, packed weights, bias, mask, past, attention bias. Results: attended, present.
+/// Replaces `Attention`. Operands: x, packed weights, bias, mask, past, attention bias. Results: output, present.
 pub(super) fn attention(graph: &mut Graph, call: &mut Call) -> Result<(), Skip> {
     let root = call.root;
     let heads = heads(call, "num_heads")?;
@@ -113,7 +119,7 @@ pub(super) fn attention(graph: &mut Graph, call: &mut Call) -> Result<(), Skip> 
     let sizes = match call.take("qkv_hidden_sizes") {
         None => None,
         Some(Attribute::Ints(sizes)) => Some(sizes),
-        Some(_) => return Err(Skip::rejected("its attribute `qkv_hidden_sizes` is no list")),
+        Some(_) => return Err(Skip::rejected("its attribute `qkv_hidden_sizes` is not a list of integers")),
     };
     for name in ["do_rotary", "past_present_share_buffer", "rotary_embedding_dim"] {
         call.expect_int(name, 0)?;
@@ -129,7 +135,7 @@ pub(super) fn attention(graph: &mut Graph, call: &mut Call) -> Result<(), Skip> 
         packed = insert(graph, root, "biased", Op::Add, &[packed, bias])?;
     }
     let [query, key, value] = split(graph, root, packed, &sizes)?[..] else {
-        return Err(Skip::rejected("it has not three hidden sizes"));
+        return Err(Skip::rejected("its attribute `qkv_hidden_sizes` must have 3 elements"));
     };
     let past = match call.optional(4) {
         None => None,
@@ -144,9 +150,10 @@ pub(super) fn attention(graph: &mut Graph, call: &mut Call) -> Result<(), Skip> 
     let rules =
         Rules { padding: call.optional(3), filter, bias: call.optional(5), is_causal, past: past.map(|past| past[0]) };
     let Mask { added, is_causal } = mask(graph, root, &rules, query, key)?;
-    let asked = Asked { query, key, value, mask: added, past, heads, kv_heads: heads, scale, softcap: 0.0, is_causal };
-    let [attended, keys, values] = attend(graph, root, &asked)?;
-    // Keys and values of other sizes cannot be one present; the runtime gives none then.
+    let inputs =
+        Inputs { query, key, value, mask: added, past, heads, kv_heads: heads, scale, softcap: 0.0, is_causal };
+    let [attended, keys, values] = attend(graph, root, &inputs)?;
+    // Keys and values of different sizes cannot be one present; the runtime does not return it then.
     let is_present_read = graph.results(root.node).nth(1).is_some_and(|present| graph.use_count(present) > 0);
     if !is_present_read {
         return call.become_values(graph, &[Some(attended)]);
@@ -160,8 +167,8 @@ pub(super) fn attention(graph: &mut Graph, call: &mut Call) -> Result<(), Skip> 
     call.become_values(graph, &[Some(attended), Some(present)])
 }
 
-/// Operands: query, key, value, bias, padding mask, attention bias, past key, past value. Results: attended, present key
-/// and value.
+/// Replaces `MultiHeadAttention`. Operands: query, key, value, bias, padding mask, attention bias, past key, past
+/// value. Results: output, present key and value.
 pub(super) fn multi_head_attention(graph: &mut Graph, call: &mut Call) -> Result<(), Skip> {
     let root = call.root;
     let heads = heads(call, "num_heads")?;
@@ -174,20 +181,21 @@ pub(super) fn multi_head_attention(graph: &mut Graph, call: &mut Call) -> Result
     let past = match (call.optional(6), call.optional(7)) {
         (Some(key), Some(value)) => Some([key, value]),
         (None, None) => None,
-        _ => return Err(Skip::rejected("it has a past of keys or of values alone")),
+        _ => return Err(Skip::rejected("it has past keys without past values, or the reverse")),
     };
     let rules =
         Rules { padding: call.optional(4), filter, bias: call.optional(5), is_causal, past: past.map(|past| past[0]) };
     let Mask { added, is_causal } = mask(graph, root, &rules, query, key)?;
-    let asked = Asked { query, key, value, mask: added, past, heads, kv_heads: heads, scale, softcap: 0.0, is_causal };
-    let results = attend(graph, root, &asked)?;
+    let inputs =
+        Inputs { query, key, value, mask: added, past, heads, kv_heads: heads, scale, softcap: 0.0, is_causal };
+    let results = attend(graph, root, &inputs)?;
     call.become_values(graph, &results.map(Some))
 }
 
-/// Queries, keys and values, each `[batch, length, heads * size]`, or each `[batch, heads, length, size]`.
+/// Returns queries, keys and values, each `[batch, length, heads * size]`, or each `[batch, heads, length, size]`.
 ///
-/// Keys and values may come with their heads before the length, as those of cross attention do that are computed once;
-/// or packed, `[batch, length, heads, 2 or 3, size]`.
+/// Keys and values may already have their heads before the length, as in cross attention, in which they are computed
+/// once; or they are packed, `[batch, length, heads, 2 or 3, size]`.
 fn sides(graph: &mut Graph, call: &Call, heads: i64) -> Result<[Value; 3], Skip> {
     let root = call.root;
     let mut query = call.operand(0)?;
@@ -210,7 +218,7 @@ fn sides(graph: &mut Graph, call: &Call, heads: i64) -> Result<[Value; 3], Skip>
         }
         (Some(3), Some(4), Some(4)) => {
             if let Some(bias) = bias {
-                // Only the part of the queries is read.
+                // Only the bias of the queries is used.
                 let width = last(graph, query)?;
                 let rest = last(graph, bias)?.saturating_sub(width);
                 let bias = split(graph, root, bias, &[width, rest])?[0];
@@ -227,13 +235,13 @@ fn sides(graph: &mut Graph, call: &Call, heads: i64) -> Result<[Value; 3], Skip>
             Ok([unpacked(graph, root, query, 0)?, unpacked(graph, root, query, 1)?, unpacked(graph, root, query, 2)?])
         }
         (Some(_), Some(_), Some(_)) => {
-            Err(Skip::rejected("its queries, keys and values are not split as one form of it has them"))
+            Err(Skip::rejected("the combination of ranks of its queries, keys and values is not supported"))
         }
-        _ => Err(Skip::rejected("the ranks of its queries, keys and values are not known")),
+        _ => Err(Skip::rejected("the ranks of its queries, keys and values are unknown")),
     }
 }
 
-/// A part of `[batch, length, heads, parts, size]`, as `[batch, heads, length, size]`.
+/// Selects a part of `[batch, length, heads, parts, size]`, as `[batch, heads, length, size]`.
 fn unpacked(graph: &mut Graph, root: Value, packed: Value, part: i64) -> Result<Value, Skip> {
     let index = insert(graph, root, "index", Op::Constant(Tensor::index(part)), &[])?;
     let part = insert(graph, root, "part", Op::Gather { axis: 3 }, &[packed, index])?;

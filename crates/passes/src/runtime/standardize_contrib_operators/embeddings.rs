@@ -1,4 +1,4 @@
-//! Embeddings: of tokens, and of positions by rotation.
+//! Replaces embeddings of tokens, and rotary embeddings of positions.
 
 use super::Call;
 use super::masks::range;
@@ -6,27 +6,26 @@ use crate::rewrite::{self, insert, number_list};
 use crate::rule::Skip;
 use netwright_ir::{Dim, ElementType, Graph, Op, Tensor, Value};
 
-/// Operands: token ids, segment ids, the tables of words, positions and segments, gamma, beta, mask, position ids.
-/// Results: the norm of the sum of embeddings, the length of each sample, the sum.
+/// Replaces `EmbedLayerNormalization`. Operands: token ids, segment ids, the tables of words, positions and segments,
+/// gamma, beta, mask, position ids. Results: the norm of the sum of embeddings, the length of each sample, the sum.
 pub(super) fn embed_layer_normalization(graph: &mut Graph, call: &mut Call) -> Result<(), Skip> {
     let epsilon = call.float("epsilon")?.unwrap_or(1e-12);
-    // What it says of the mask's shape is for other runtimes: the lengths are one number a sample in any case.
+    // The shape of the mask index is for other runtimes; here it always is one length per sample.
     call.int("mask_index_type", 0)?;
     call.expect_no_more_attributes()?;
     call.expect_operands(9)?;
     let root = call.root;
     let ids = call.operand(0)?;
-    let look_up =
-        |graph: &mut Graph, table, ids| insert(graph, root, "embedded", Op::Gather { axis: 0 }, &[table, ids]);
-    let mut sum = look_up(graph, call.operand(2)?, ids)?;
+    let embed = |graph: &mut Graph, table, ids| insert(graph, root, "embedded", Op::Gather { axis: 0 }, &[table, ids]);
+    let mut sum = embed(graph, call.operand(2)?, ids)?;
     let positions = match call.optional(8) {
         Some(positions) => positions,
         None => positions(graph, root, ids, 1)?,
     };
-    let embedded = look_up(graph, call.operand(3)?, positions)?;
+    let embedded = embed(graph, call.operand(3)?, positions)?;
     sum = insert(graph, root, "sum", Op::Add, &[sum, embedded])?;
     if let (Some(segments), Some(table)) = (call.optional(1), call.optional(4)) {
-        let embedded = look_up(graph, table, segments)?;
+        let embedded = embed(graph, table, segments)?;
         sum = insert(graph, root, "sum", Op::Add, &[sum, embedded])?;
     }
     let norm = Op::LayerNormalization { axis: -1, epsilon, stash_type: 1 };
@@ -35,7 +34,7 @@ pub(super) fn embed_layer_normalization(graph: &mut Graph, call: &mut Call) -> R
     call.become_values(graph, &[Some(norm), Some(lengths), Some(sum)])
 }
 
-/// How often a 1 stands in each row of a mask; 0 where there is none.
+/// Counts the ones in each row of a mask; without a mask, the counts are 0.
 fn lengths(graph: &mut Graph, root: Value, ids: Value, mask: Option<Value>) -> Result<Value, Skip> {
     let constant = |graph: &mut Graph, value: i32| -> Result<Value, Skip> {
         let tensor = Tensor::from_bytes(ElementType::I32, &[], value.to_le_bytes().to_vec())?;
@@ -53,25 +52,25 @@ fn lengths(graph: &mut Graph, root: Value, ids: Value, mask: Option<Value>) -> R
     insert(graph, root, "lengths", Op::ReduceSum { keepdims: false, noop_with_empty_axes: false }, &[seen, axes])
 }
 
-/// 0, 1, … as long as an axis of a value.
+/// Inserts the indices of an axis of a value: 0, 1, ….
 pub(super) fn positions(graph: &mut Graph, root: Value, of: Value, axis: i64) -> Result<Value, Skip> {
     let size = size(graph, root, of, axis)?;
     range(graph, root, size)
 }
 
-/// The size of an axis of a value, as one number.
+/// Inserts the size of an axis of a value, as a scalar.
 pub(super) fn size(graph: &mut Graph, root: Value, of: Value, axis: i64) -> Result<Value, Skip> {
     let size = insert(graph, root, "length", Op::Shape { start: axis, end: Some(axis + 1) }, &[of])?;
     insert(graph, root, "length", Op::Squeeze, &[size])
 }
 
-/// Operands: x, positions, cosines, sines.
+/// Replaces `RotaryEmbedding`. Operands: x, positions, cosines, sines.
 pub(super) fn rotary_embedding(graph: &mut Graph, call: &mut Call) -> Result<(), Skip> {
     let interleaved = call.int("interleaved", 0)? != 0;
     let heads = call.int("num_heads", 0)?;
     let turned = call.int("rotary_embedding_dim", 0)?;
     if call.float("scale")?.is_some_and(|scale| scale != 1.0) {
-        return Err(Skip::rejected("its attribute `scale` is not 1, which the standard cannot say"));
+        return Err(Skip::rejected("its attribute `scale` is not 1, which is not supported"));
     }
     call.expect_int("is_packed_batching", 0)?;
     call.expect_no_more_attributes()?;
@@ -81,16 +80,16 @@ pub(super) fn rotary_embedding(graph: &mut Graph, call: &mut Call) -> Result<(),
     call.become_values(graph, &[Some(turned)])
 }
 
-/// Where the elements of a sequence stand.
+/// The positions of the elements of a sequence.
 #[derive(Clone, Copy)]
 pub(super) enum Positions {
-    /// `[batch, length]`, or `[1]` for the first.
+    /// All positions, `[batch, length]`, or the first one, `[1]`.
     Given(Value),
-    /// Behind so many, given as a vector of one; from 0 on for `None`.
+    /// Consecutive positions that start at a number, a vector of one element; the default is 0.
     After(Option<Value>),
 }
 
-/// Turned by tables that are looked up; `heads` may be 0 where the size of a head says it.
+/// Inserts a standard RotaryEmbedding. `heads` may be 0 if the tables determine the size of a head.
 pub(super) fn rotate(
     graph: &mut Graph,
     root: Value,
@@ -111,18 +110,18 @@ pub(super) fn rotate(
     let positions = match at {
         Positions::Given(given) if graph.fact(given).rank() == Some(2) => given,
         Positions::Given(given) if graph.fact(given).rank().is_none() => return Err(unknown(given)),
-        Positions::Given(first) => behind(graph, root, x, Some(first), length)?,
-        Positions::After(before) => behind(graph, root, x, before, length)?,
+        Positions::Given(first) => positions_from(graph, root, x, Some(first), length)?,
+        Positions::After(first) => positions_from(graph, root, x, first, length)?,
     };
     let op = Op::RotaryEmbedding { interleaved, num_heads, rotary_embedding_dim: turned };
     insert(graph, root, "turned", op, &[x, cos, sin, positions])
 }
 
-/// `[batch, length]` of positions that begin behind those before.
-fn behind(graph: &mut Graph, root: Value, x: Value, before: Option<Value>, length: i64) -> Result<Value, Skip> {
+/// Inserts consecutive positions from `first` on, `[batch, length]`.
+fn positions_from(graph: &mut Graph, root: Value, x: Value, first: Option<Value>, length: i64) -> Result<Value, Skip> {
     let mut row = positions(graph, root, x, length)?;
-    if let Some(before) = before {
-        row = insert(graph, root, "positions", Op::Add, &[row, before])?;
+    if let Some(first) = first {
+        row = insert(graph, root, "positions", Op::Add, &[row, first])?;
     }
     let batch = insert(graph, root, "batch", Op::Shape { start: 0, end: Some(1) }, &[x])?;
     let length = insert(graph, root, "length", Op::Shape { start: length, end: Some(length + 1) }, &[x])?;
@@ -130,7 +129,7 @@ fn behind(graph: &mut Graph, root: Value, x: Value, before: Option<Value>, lengt
     insert(graph, root, "positions", Op::Expand, &[row, shape])
 }
 
-/// The value in another type.
+/// Casts a value, unless it has that type.
 pub(super) fn cast(graph: &mut Graph, root: Value, x: Value, to: ElementType) -> Result<Value, Skip> {
     if graph.fact(x).element() == Some(to) {
         return Ok(x);

@@ -1,7 +1,7 @@
-//! Attention of groups of heads, with a KV cache in which each sample may have a length of its own.
+//! Replaces grouped-query attention, with a KV cache in which each sample may have its own length.
 
 use super::Call;
-use super::attention::{Asked, attend, by_heads, expect_f32, heads, last, merged, split};
+use super::attention::{Inputs, attend, by_heads, expect_f32, heads, last, merged, split};
 use super::embeddings::{Positions, cast, rotate, size};
 use super::masks::{bounded, range};
 use crate::read::thresholds::MASKED;
@@ -10,14 +10,15 @@ use crate::rule::Skip;
 use netwright_ir::op::PadMode;
 use netwright_ir::{ElementType, Graph, Op, Tensor, Value};
 
-/// Operands: query, key, value, past key, past value, last places, total length, cosines, sines, positions, attention
-/// bias. Results: attended, present key and value.
+/// Replaces `GroupQueryAttention`. Operands: query, key, value, past key, past value, last positions, total length,
+/// cosines, sines, positions, attention bias. Results: output, present key and value.
 ///
-/// Without a past, it is causal attention. With one, a sample's new keys go to where its own past ends: that is 0 where
-/// there are as many queries as keys in total, else one more than its last place, less the number of queries. What
-/// stands after them is 0. The present is as long as the past, where that is a buffer of fixed size, or as the total.
+/// Without a past, it is causal attention. With one, the new keys of a sample are written at the end of its own past:
+/// at 0 if there are as many queries as keys in total, else at its last position plus one minus the number of queries.
+/// The elements after them are 0. The present is as long as the past if that is a buffer of fixed size, else as the
+/// total.
 ///
-/// What is padding behind a sample sees keys that are padding; its results mean nothing before and after.
+/// Padding at the end of a sample attends to keys that are padding; its results are meaningless before and after.
 pub(super) fn group_query_attention(graph: &mut Graph, call: &mut Call) -> Result<(), Skip> {
     let root = call.root;
     let (heads, kv_heads) = (heads(call, "num_heads")?, heads(call, "kv_num_heads")?);
@@ -27,7 +28,9 @@ pub(super) fn group_query_attention(graph: &mut Graph, call: &mut Call) -> Resul
     let interleaved = call.int("rotary_interleaved", 0)? != 0;
     let window = call.int("local_window_size", -1)?;
     if window == 0 || window < -1 {
-        return Err(Skip::rejected(format!("its attribute `local_window_size` is {window}")));
+        return Err(Skip::rejected(format!(
+            "its attribute `local_window_size` is {window}, but must be -1 or positive"
+        )));
     }
     for name in ["smooth_softmax", "kv_cache_bit_width", "qk_output"] {
         call.expect_int(name, 0)?;
@@ -37,17 +40,18 @@ pub(super) fn group_query_attention(graph: &mut Graph, call: &mut Call) -> Resul
     let mut query = call.operand(0)?;
     expect_f32(graph, query)?;
     if graph.fact(query).rank() != Some(3) {
-        return Err(Skip::rejected(format!("{} is not shown to have rank 3", graph.operand_text(query))));
+        return Err(Skip::rejected(format!("the rank of {} is not known to be 3", graph.operand_text(query))));
     }
     let past = match (call.optional(3), call.optional(4)) {
         (Some(key), Some(value)) => Some([key, value]),
         (None, None) => None,
-        _ => return Err(Skip::rejected("it has a past of keys or of values alone")),
+        _ => return Err(Skip::rejected("it has past keys without past values, or the reverse")),
     };
     let (mut key, value) = if let (Some(key), Some(value)) = (call.optional(1), call.optional(2)) {
         (key, value)
     } else {
-        let size = last(graph, query)? / (heads + 2 * kv_heads);
+        let packed = kv_heads.checked_mul(2).and_then(|both| both.checked_add(heads)).ok_or(Skip::NoMatch)?;
+        let size = last(graph, query)? / packed;
         let parts = split(graph, root, query, &[heads * size, kv_heads * size, kv_heads * size])?;
         let [own, key, value] = parts[..] else { return Err(Skip::NoMatch) };
         query = own;
@@ -70,11 +74,11 @@ pub(super) fn group_query_attention(graph: &mut Graph, call: &mut Call) -> Resul
     let bias = call.optional(10).map(|bias| bounded(graph, root, bias)).transpose()?;
     let Some(cache) = cache else {
         if window > 0 {
-            return Err(Skip::rejected("it has a window and no past"));
+            return Err(Skip::rejected("it has a window but no past, which is not supported"));
         }
-        let asked =
-            Asked { query, key, value, mask: bias, past: None, heads, kv_heads, scale, softcap, is_causal: true };
-        let results = attend(graph, root, &asked)?;
+        let inputs =
+            Inputs { query, key, value, mask: bias, past: None, heads, kv_heads, scale, softcap, is_causal: true };
+        let results = attend(graph, root, &inputs)?;
         return call.become_values(graph, &results.map(Some));
     };
     let query = by_heads(graph, root, query, heads)?;
@@ -92,26 +96,28 @@ pub(super) fn group_query_attention(graph: &mut Graph, call: &mut Call) -> Resul
     call.become_values(graph, &[Some(attended), Some(keys), Some(values)])
 }
 
-/// What becomes of the products of queries and keys.
+/// The operations on the products of queries and keys.
 struct Scores {
     scale: Option<f32>,
     softcap: f32,
     bias: Option<Value>,
-    /// Which are of keys that a query does not see.
+    /// Whether a query does not see a key, `[batch, 1, query, key]`.
     hidden: Value,
 }
 
-/// Attention written out: nothing would show an operator that its mask is as long as the cache, whose length is a number
-/// that the caller gives.
+/// Inserts attention in simple operators. The operator Attention is not possible: the length of the cache is a number
+/// that the caller gives, so the mask is not provably as long.
 fn attend_cached(
     graph: &mut Graph,
     root: Value,
-    asked: &Scores,
+    options: &Scores,
     [query, keys, values]: [Value; 3],
     [heads, kv_heads]: [i64; 2],
 ) -> Result<Value, Skip> {
     if heads % kv_heads != 0 {
-        return Err(Skip::rejected(format!("{heads} heads of queries are no multiple of {kv_heads} heads of keys")));
+        return Err(Skip::rejected(format!(
+            "the number of query heads, {heads}, is not a multiple of the {kv_heads} key heads"
+        )));
     }
     let mut each = [keys, values];
     if heads != kv_heads {
@@ -123,34 +129,34 @@ fn attend_cached(
     }
     #[expect(clippy::cast_precision_loss, reason = "the size of a head is small")]
     let default = 1.0 / (last(graph, query)? as f64).sqrt();
-    let scale = asked.scale.filter(|scale| *scale != 0.0).map_or(default, f64::from);
+    let scale = options.scale.filter(|scale| *scale != 0.0).map_or(default, f64::from);
     let turned = insert(graph, root, "turned", Op::Transpose { perm: vec![0, 1, 3, 2] }, &[each[0]])?;
     let product = insert(graph, root, "product", Op::MatMul, &[query, turned])?;
     let scale = number(graph, root, "scale", ElementType::F32, scale)?;
     let mut scores = insert(graph, root, "scores", Op::Mul, &[product, scale])?;
-    if asked.softcap != 0.0 {
-        let cap = number(graph, root, "cap", ElementType::F32, asked.softcap.into())?;
+    if options.softcap != 0.0 {
+        let cap = number(graph, root, "cap", ElementType::F32, options.softcap.into())?;
         let part = insert(graph, root, "part", Op::Div, &[scores, cap])?;
         let bent = insert(graph, root, "bent", Op::Tanh, &[part])?;
         scores = insert(graph, root, "capped", Op::Mul, &[bent, cap])?;
     }
-    if let Some(bias) = asked.bias {
+    if let Some(bias) = options.bias {
         scores = insert(graph, root, "biased", Op::Add, &[scores, bias])?;
     }
     let masked = number(graph, root, "masked", ElementType::F32, MASKED)?;
-    let seen = insert(graph, root, "seen", Op::Where, &[asked.hidden, masked, scores])?;
+    let seen = insert(graph, root, "seen", Op::Where, &[options.hidden, masked, scores])?;
     let probabilities = insert(graph, root, "probabilities", Op::Softmax { axis: -1 }, &[seen])?;
     let attended = insert(graph, root, "attended", Op::MatMul, &[probabilities, each[1]])?;
     merged(graph, root, attended)
 }
 
-/// Where the keys and values of each sample stand.
+/// The positions of the keys and values of each sample.
 struct Cache {
-    /// How many queries there are.
+    /// The number of queries.
     count: Value,
-    /// The places of the queries, `[batch, query]`.
+    /// The positions of the queries, `[batch, query]`.
     queries: Value,
-    /// How far behind the first new key each key of the present stands, `[batch, key]`; below 0 for the past.
+    /// The position of each key of the present relative to the first new key, `[batch, key]`; negative for the past.
     places: Value,
 }
 
@@ -187,7 +193,7 @@ impl Cache {
         Ok(Self { count, queries, places })
     }
 
-    /// The present: the past of each sample, its new keys or values, and zeros.
+    /// Returns the present: the past of each sample, its new keys or values, and zeros.
     fn with(&self, graph: &mut Graph, root: Value, past: Value, new: Value) -> Result<Value, Skip> {
         let length = size(graph, root, past, 2)?;
         let pads = number_list(graph, root, "pads", &[0, 0, 0, 0, 0, 0, 1, 0])?;
@@ -195,7 +201,7 @@ impl Cache {
         let new = insert(graph, root, "new", Op::Pad { mode: PadMode::Constant }, &[new, pads, none])?;
         let whole = insert(graph, root, "whole", Op::Concat { axis: 2 }, &[past, new])?;
         let zero = insert(graph, root, "number", Op::Constant(Tensor::index(0)), &[])?;
-        // New ones stand behind the whole past, and a row of zeros behind them.
+        // In the concatenation, the new elements follow the whole past, and a row of zeros follows them.
         let is_after = insert(graph, root, "after", Op::Less, &[self.count, self.places])?;
         let within = insert(graph, root, "within", Op::Where, &[is_after, self.count, self.places])?;
         let new_at = insert(graph, root, "at", Op::Add, &[within, length])?;
@@ -209,13 +215,13 @@ impl Cache {
         insert(graph, root, "present", Op::Transpose { perm: vec![0, 2, 1, 3] }, &[taken])
     }
 
-    /// 0, 1, … for each key of the present.
+    /// Inserts the indices of the keys of the present: 0, 1, ….
     fn all(&self, graph: &mut Graph, root: Value) -> Result<Value, Skip> {
         let count = size(graph, root, self.places, 1)?;
         range(graph, root, count)
     }
 
-    /// Which keys a query does not see, `[batch, 1, query, key]`: later ones, and those further back than the window.
+    /// Inserts which keys a query does not see, `[batch, 1, query, key]`: later ones, and those before the window.
     fn hidden(&self, graph: &mut Graph, root: Value, window: i64) -> Result<Value, Skip> {
         let keys = {
             let axes = number_list(graph, root, "axes", &[1, 2])?;

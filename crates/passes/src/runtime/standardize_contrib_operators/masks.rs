@@ -1,39 +1,40 @@
-//! Which keys a query sees, as one mask that is added to the scores.
+//! Combines the rules for which keys a query sees into one mask that is added to the scores.
 
 use super::embeddings::{cast, positions, size};
-use crate::read::masks::is_over;
+use crate::read::masks::is_at_least;
 use crate::read::thresholds::MASKED;
 use crate::rewrite::{insert, number, number_list};
 use crate::rule::Skip;
 use netwright_ir::{Dim, ElementType, Graph, Op, OpKind, Tensor, Value};
 
-/// What the scores of padding are lowered by where an operator does not say: the default of `mask_filter_value`.
+/// The default of `mask_filter_value`, the number that is added to the scores of padding.
 pub(super) const FILTER: f32 = -10000.0;
 
-/// What says which keys a query sees.
+/// The operands and attributes that determine which keys a query sees.
 pub(super) struct Rules {
-    /// Lengths `[batch]`, or what is positive for keys that are seen: `[batch, key]`, `[batch, query, key]`.
+    /// Lengths, `[batch]`, or numbers that are positive for keys that are seen, `[batch, key]` or `[batch, query,
+    /// key]`.
     pub(super) padding: Option<Value>,
-    /// What the scores of padding are lowered by.
+    /// The number that is added to the scores of padding.
     pub(super) filter: f32,
-    /// Added to the scores.
+    /// The attention bias, which is added to the scores.
     pub(super) bias: Option<Value>,
     pub(super) is_causal: bool,
-    /// The keys that come before the new ones, `[batch, heads, past, size]`.
+    /// The past keys, `[batch, heads, past, size]`.
     pub(super) past: Option<Value>,
 }
 
-/// A mask that is added, and whether the operator is to be causal besides.
+/// A mask that is added, and whether the attention must also be causal.
 pub(super) struct Mask {
     pub(super) added: Option<Value>,
     pub(super) is_causal: bool,
 }
 
-/// The mask of these rules for queries and new keys, `[batch, length, hidden]` or `[batch, heads, length, size]`.
+/// Returns the mask of the rules for queries and new keys, `[batch, length, hidden]` or `[batch, heads, length, size]`.
 ///
-/// In causal attention, ONNX Runtime chooses the least float for later keys in the place of the filter, and hides none
-/// from the last query; the bias is added afterwards. Here [`MASKED`] hides them: for the least float, the standard
-/// operators of ONNX Runtime give zeros where a row is fully masked.
+/// In causal attention, ONNX Runtime uses the lowest float for later keys instead of the filter, hides none from the
+/// last query, and adds the bias afterwards. Here [`MASKED`] hides later keys, because for the lowest float the
+/// standard operators of ONNX Runtime return zeros for a row that is fully masked.
 pub(super) fn mask(graph: &mut Graph, root: Value, rules: &Rules, query: Value, keys: Value) -> Result<Mask, Skip> {
     let filter = f64::from(rules.filter).max(MASKED);
     let padding = match rules.padding {
@@ -65,7 +66,7 @@ pub(super) fn mask(graph: &mut Graph, root: Value, rules: &Rules, query: Value, 
     Ok(Mask { added: both(graph, root, Some(chosen), bias)?, is_causal: false })
 }
 
-/// The axis of the length.
+/// Returns the axis of the length.
 fn axis(graph: &Graph, of: Value) -> i64 {
     if graph.fact(of).rank() == Some(4) { 2 } else { 1 }
 }
@@ -75,7 +76,7 @@ fn length(graph: &Graph, of: Value) -> Option<&Dim> {
     graph.shape(of)?.get(axis)
 }
 
-/// How many keys there are, those of the past included.
+/// Inserts the number of keys, including the past.
 fn total(graph: &mut Graph, root: Value, rules: &Rules, keys: Value) -> Result<Value, Skip> {
     let own = size(graph, root, keys, axis(graph, keys))?;
     let Some(past) = rules.past else { return Ok(own) };
@@ -83,13 +84,13 @@ fn total(graph: &mut Graph, root: Value, rules: &Rules, keys: Value) -> Result<V
     insert(graph, root, "total", Op::Add, &[before, own])
 }
 
-/// 0, 1, … for every key.
+/// Inserts the positions of all keys: 0, 1, ….
 fn places(graph: &mut Graph, root: Value, rules: &Rules, keys: Value) -> Result<Value, Skip> {
     let all = total(graph, root, rules, keys)?;
     range(graph, root, all)
 }
 
-/// A mask of four axes whose last two are shown to be those of the scores, or 1: what the operator takes no other of.
+/// Returns a mask of rank 4 whose last two axes provably are those of the scores or 1, as the operator requires.
 fn sized(graph: &mut Graph, root: Value, mask: Value, rules: &Rules, [query, keys]: [Value; 2]) -> Result<Value, Skip> {
     let Some([.., own_queries, own_keys]) = graph.shape(mask) else { return Ok(mask) };
     let past = rules.past.map(|past| length(graph, past).cloned());
@@ -105,7 +106,7 @@ fn sized(graph: &mut Graph, root: Value, mask: Value, rules: &Rules, [query, key
     if are_queries && are_keys {
         return Ok(mask);
     }
-    // A size of 0 that is asked for would keep the mask's; before opset 14 it does.
+    // Without `allowzero`, which exists from opset 14 on, a size of 0 keeps the mask's size.
     let allowzero = graph.dialect().is_none_or(|dialect| dialect.opset >= 14);
     let kept = |graph: &mut Graph, start: i64, end: i64| {
         if allowzero {
@@ -131,13 +132,13 @@ fn sized(graph: &mut Graph, root: Value, mask: Value, rules: &Rules, [query, key
     insert(graph, root, "sized", Op::Reshape { allowzero }, &[mask, sizes])
 }
 
-/// 0, 1, … up to a size.
+/// Inserts the numbers from 0 up to `size`, exclusive.
 pub(super) fn range(graph: &mut Graph, root: Value, size: Value) -> Result<Value, Skip> {
     let [zero, one] = [0, 1].map(|bound| insert(graph, root, "bound", Op::Constant(Tensor::index(bound)), &[]));
     insert(graph, root, "positions", Op::Range, &[zero?, size, one?])
 }
 
-/// Which keys come after each query, `[query, key]`; none for the last query.
+/// Inserts which keys are later than each query, `[query, key]`; none for the last query.
 fn later(
     graph: &mut Graph,
     root: Value,
@@ -166,7 +167,7 @@ fn later(
     insert(graph, root, "later", Op::Greater, &[places, last])
 }
 
-/// What is added to scores `[batch, heads, query, key]` for a mask of keys.
+/// Inserts the numbers that a mask of padding adds to the scores, `[batch, heads, query, key]`.
 fn padding(
     graph: &mut Graph,
     root: Value,
@@ -176,14 +177,17 @@ fn padding(
     filter: f64,
 ) -> Result<Value, Skip> {
     let rank = graph.fact(mask).rank();
-    let rank = rank.ok_or_else(|| Skip::rejected(format!("the rank of {} is not known", graph.operand_text(mask))))?;
+    let rank = rank.ok_or_else(|| Skip::rejected(format!("the rank of {} is unknown", graph.operand_text(mask))))?;
     let seen = match rank {
         1 => {
             let (Some([own]), Some([batch, ..])) = (graph.shape(mask), graph.shape(keys)) else {
-                return Err(Skip::rejected("the sizes of the mask are not known"));
+                return Err(Skip::rejected("the sizes of the mask are unknown"));
             };
             if own.same(batch) != Some(true) {
-                return Err(Skip::rejected(format!("nothing shows that {} is of lengths", graph.operand_text(mask))));
+                return Err(Skip::rejected(format!(
+                    "{} does not provably have one length per sample of the batch",
+                    graph.operand_text(mask)
+                )));
             }
             let places = places(graph, root, rules, keys)?;
             let lengths = cast(graph, root, mask, ElementType::I64)?;
@@ -192,7 +196,10 @@ fn padding(
             insert(graph, root, "seen", Op::Less, &[places, lengths])?
         }
         2 | 3 => positive(graph, root, mask)?,
-        _ => return Err(Skip::rejected(format!("its mask {} has rank {rank}", graph.operand_text(mask)))),
+        _ => {
+            let name = graph.operand_text(mask);
+            return Err(Skip::rejected(format!("the rank of its mask {name} is {rank}, but must be 1 to 3")));
+        }
     };
     let axes: &[i64] = if rank == 3 { &[1] } else { &[1, 2] };
     let axes = number_list(graph, root, "axes", axes)?;
@@ -202,7 +209,7 @@ fn padding(
     insert(graph, root, "mask", Op::Where, &[seen, kept, masked])
 }
 
-/// Where an integer is above 0.
+/// Inserts whether an integer is positive.
 fn positive(graph: &mut Graph, root: Value, mask: Value) -> Result<Value, Skip> {
     let is_truth = |of: Value| graph.fact(of).element() == Some(ElementType::Bool);
     if is_truth(mask) {
@@ -215,22 +222,25 @@ fn positive(graph: &mut Graph, root: Value, mask: Value) -> Result<Value, Skip> 
     let zero = match graph.fact(mask).element() {
         Some(ElementType::I32) => Tensor::from_bytes(ElementType::I32, &[], vec![0; 4])?,
         Some(ElementType::I64) => Tensor::index(0),
-        _ => return Err(Skip::rejected(format!("{} is not shown to be of integers", graph.operand_text(mask)))),
+        _ => {
+            let name = graph.operand_text(mask);
+            return Err(Skip::rejected(format!("the element type of {name} is not known to be i32 or i64")));
+        }
     };
     let zero = insert(graph, root, "zero", Op::Constant(zero), &[])?;
     insert(graph, root, "seen", Op::Greater, &[mask, zero])
 }
 
-/// The bias with nothing in it that is less than [`MASKED`].
+/// Raises elements of the bias that are less than [`MASKED`] to that.
 pub(super) fn bounded(graph: &mut Graph, root: Value, bias: Value) -> Result<Value, Skip> {
-    if is_over(graph, bias, MASKED) {
+    if is_at_least(graph, bias, MASKED) {
         return Ok(bias);
     }
     let least = number(graph, root, "masked", ElementType::F32, MASKED)?;
     insert(graph, root, "bias", Op::Max, &[bias, least])
 }
 
-/// Both masks as one.
+/// Adds two masks.
 fn both(graph: &mut Graph, root: Value, a: Option<Value>, b: Option<Value>) -> Result<Option<Value>, Skip> {
     match (a, b) {
         (Some(a), Some(b)) => insert(graph, root, "mask", Op::Add, &[a, b]).map(Some),

@@ -1,11 +1,12 @@
-//! Normalizations of sums.
+//! Replaces normalizations, with and without a sum.
 
 use super::Call;
 use crate::rewrite::insert;
 use crate::rule::Skip;
 use netwright_ir::{Graph, Op, Value};
 
-/// Operands: input, skip, gamma, beta, bias. Results: the norm of their sum, its mean and deviation, and the sum.
+/// Replaces `SkipLayerNormalization`. Operands: input, skip, gamma, beta, bias. Results: the norm of the sum of input,
+/// skip and bias, its mean and deviation, and the sum.
 pub(super) fn skip_layer_normalization(graph: &mut Graph, call: &mut Call) -> Result<(), Skip> {
     let epsilon = call.float("epsilon")?.unwrap_or(1e-12);
     call.expect_no_more_attributes()?;
@@ -17,7 +18,7 @@ pub(super) fn skip_layer_normalization(graph: &mut Graph, call: &mut Call) -> Re
     call.become_values(graph, &[Some(norm), None, None, Some(sum)])
 }
 
-/// Operands: input, skip, gamma, bias. Results as above.
+/// Replaces `SkipSimplifiedLayerNormalization`. Operands: input, skip, gamma, bias. Results as above.
 pub(super) fn skip_simplified_layer_normalization(graph: &mut Graph, call: &mut Call) -> Result<(), Skip> {
     let epsilon = call.float("epsilon")?.unwrap_or(1e-12);
     call.expect_no_more_attributes()?;
@@ -28,7 +29,7 @@ pub(super) fn skip_simplified_layer_normalization(graph: &mut Graph, call: &mut 
     call.become_values(graph, &[Some(norm), None, None, Some(sum)])
 }
 
-/// Operands: input, scale.
+/// Replaces `SimplifiedLayerNormalization`. Operands: input, scale.
 pub(super) fn simplified_layer_normalization(graph: &mut Graph, call: &mut Call) -> Result<(), Skip> {
     let epsilon = call.float("epsilon")?.unwrap_or(1e-5);
     let axis = call.int("axis", -1)?;
@@ -40,7 +41,7 @@ pub(super) fn simplified_layer_normalization(graph: &mut Graph, call: &mut Call)
     call.become_values(graph, &[Some(norm)])
 }
 
-/// Input and skip, and the bias.
+/// Inserts the sum of input, skip and bias.
 fn sum(graph: &mut Graph, call: &Call, bias: usize) -> Result<Value, Skip> {
     let sum = insert(graph, call.root, "sum", Op::Add, &[call.operand(0)?, call.operand(1)?])?;
     match call.optional(bias) {

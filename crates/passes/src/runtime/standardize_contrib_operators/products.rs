@@ -1,14 +1,14 @@
-//! Matrix products, with what is fused to them, and of weights in few bits.
+//! Replaces matrix products: with fused transposes and factors, and with quantized weights.
 
 use super::Call;
 use crate::rewrite::{element, insert, number, unknown};
 use crate::rule::Skip;
 use netwright_ir::{ElementType, Graph, Op, Tensor, Value};
 
-/// No weight is larger once it is written out; those of larger models stay as they are.
+/// The maximum size of a dequantized weight, in bytes; a larger one stays quantized.
 const MOST_BYTES: u64 = 256 << 20;
 
-/// `alpha * a · b`, either transposed on its last two axes.
+/// Replaces `FusedMatMul`: `alpha * a · b`, each side possibly transposed on its last two axes.
 pub(super) fn fused_matmul(graph: &mut Graph, call: &mut Call) -> Result<(), Skip> {
     let alpha = call.float("alpha")?.unwrap_or(1.0);
     let turned = [call.int("transA", 0)?, call.int("transB", 0)?];
@@ -38,33 +38,33 @@ fn transposed(graph: &mut Graph, root: Value, x: Value) -> Result<Value, Skip> {
     insert(graph, root, "turned", Op::Transpose { perm }, &[x])
 }
 
-/// Operands: a, weights in blocks, scales, zero points, group indices, bias.
+/// Replaces `MatMulNBits`. Operands: a, weights in blocks, scales, zero points, group indices, bias.
 pub(super) fn matmul_nbits(graph: &mut Graph, call: &mut Call) -> Result<(), Skip> {
     let [rows, columns] = [call.int("K", 0)?, call.int("N", 0)?];
     let [bits, block] = [call.int("bits", 4)?, call.int("block_size", 0)?];
-    // How exactly it is computed is left to the runtime.
+    // The accuracy level is a hint to the runtime.
     call.int("accuracy_level", 0)?;
     call.expect_no_more_attributes()?;
     call.expect_operands(6)?;
     if call.optional(4).is_some() {
-        return Err(Skip::rejected("its rows are grouped by an index"));
+        return Err(Skip::rejected("it has group indices, which are not supported"));
     }
     let size = |value: i64, what: &str| {
         let size = usize::try_from(value).ok().filter(|size| *size > 0);
-        size.ok_or_else(|| Skip::rejected(format!("{what} is {value}")))
+        size.ok_or_else(|| Skip::rejected(format!("its attribute `{what}` is {value}, but must be positive")))
     };
-    let (rows, columns, block) = (size(rows, "K")?, size(columns, "N")?, size(block, "the size of a block")?);
+    let (rows, columns, block) = (size(rows, "K")?, size(columns, "N")?, size(block, "block_size")?);
     let bits = usize::try_from(bits).ok().filter(|bits| [2, 4, 8].contains(bits));
-    let bits = bits.ok_or_else(|| Skip::rejected("its weights are neither of 2, 4 nor 8 bits"))?;
+    let bits = bits.ok_or_else(|| Skip::rejected("its attribute `bits` is not 2, 4 or 8"))?;
     let bytes = (rows as u64).checked_mul(columns as u64).and_then(|count| count.checked_mul(4));
     if bytes.is_none_or(|bytes| bytes > MOST_BYTES) {
-        return Err(Skip::rejected(format!("its weight, written out, is larger than {} MiB", MOST_BYTES >> 20)));
+        return Err(Skip::rejected(format!("its dequantized weight is larger than {} MiB", MOST_BYTES >> 20)));
     }
     let tensor = |at: usize| -> Result<Option<Tensor>, Skip> {
         let Some(value) = call.optional(at) else { return Ok(None) };
-        let tensor = graph.tensor(value).ok_or_else(|| {
-            Skip::rejected(format!("{} is not known when the model is built", graph.operand_text(value)))
-        })?;
+        let tensor = graph
+            .tensor(value)
+            .ok_or_else(|| Skip::rejected(format!("{} is not a parameter or constant", graph.operand_text(value))))?;
         Ok(Some(tensor.clone()))
     };
     let (Some(packed), Some(scales)) = (tensor(1)?, tensor(2)?) else {
@@ -74,22 +74,24 @@ pub(super) fn matmul_nbits(graph: &mut Graph, call: &mut Call) -> Result<(), Ski
     let floats = |tensor: &Tensor| tensor.floats().filter(|_| tensor.element() == ElementType::F32);
     let scales = floats(&scales).ok_or_else(|| Skip::rejected("its scales are not f32"))?;
     if packed.element() != ElementType::U8 {
-        return Err(Skip::rejected("its weights are not bytes"));
+        return Err(Skip::rejected("its weights are not u8"));
     }
     let codes = packed.to_bytes()?;
     let blocks = rows.div_ceil(block);
-    let block_bytes = (block * bits).div_ceil(8);
+    let block_bytes = block.checked_mul(bits).ok_or(Skip::NoMatch)?.div_ceil(8);
     let zero_bytes = (blocks * bits).div_ceil(8);
     let zeros = match zeros {
         Some(zeros) if zeros.element() == ElementType::U8 => Some(zeros.to_bytes()?),
-        Some(_) => return Err(Skip::rejected("its zero points are not bytes")),
+        Some(_) => return Err(Skip::rejected("its zero points are not u8")),
         None => None,
     };
-    let fits = codes.len() == columns * blocks * block_bytes
+    let fits = (columns * blocks).checked_mul(block_bytes) == Some(codes.len())
         && scales.len() == columns * blocks
         && zeros.as_ref().is_none_or(|zeros| zeros.len() == columns * zero_bytes);
     if !fits {
-        return Err(Skip::rejected("its weights, scales and zero points are not as many as K, N and the blocks say"));
+        return Err(Skip::rejected(
+            "the sizes of its weights, scales or zero points do not fit the attributes `K`, `N`, `bits` and `block_size`",
+        ));
     }
     let code = |bytes: &[u8], at: usize| (bytes[at * bits / 8] >> (at * bits % 8)) & (0xff >> (8 - bits));
     let mut weight = vec![0_u8; rows * columns * 4];
