@@ -3,6 +3,7 @@
 mod common;
 
 use common::{small, snapshot};
+use netwright::ir::tensor::{BlockFormat, Quantized};
 use netwright::ir::{self, Detail, ElementType, Graph, Op, Tensor, TensorType, shape};
 use netwright::nn::layers::{
     Activation, Embedding, FeedForward, Linear, MultiHeadAttention, Norm, NormKind, PositionalEncoding,
@@ -135,6 +136,29 @@ fn parameters_are_counted_from_the_graph() {
         });
         assert_eq!(parameters.sum::<u64>(), expected);
     }
+}
+
+/// Quantized weights are dequantized by an operator; a table that is tied to the head stays one.
+#[test]
+fn quantized_weights() {
+    let format = BlockFormat { bits: 4, size: 16, symmetric: false };
+    let words = Tensor::fill_with(ElementType::I32, vec![0x10, 0x32, 0x54, 0x76], &[32, 2]).expect("words");
+    let codes = words.unpacked([0, 4, 1, 5, 2, 6, 3, 7], 0).expect("codes");
+    let scales = Tensor::fill(0.5, &[32, 1]).expect("scales");
+    let zeros = Tensor::from_bytes(ElementType::U4, &[32, 1], vec![0x77; 16]).expect("zeros");
+    let weight =
+        Quantized::from_parts(codes, scales, Some(zeros), format).and_then(|all| all.dequantized(ElementType::F32));
+    let weight = weight.expect("its parts fit");
+    let tensors = ["table.weight", "linear.weight", "transposed.weight"].map(|name| (name.to_owned(), weight.clone()));
+    let weights = Weights::Trained(tensors.into());
+    let builder = Builder::new("quantized_weights", &weights).with_element(ElementType::F16);
+    let ids = builder.input("ids", TensorType::new(ElementType::I64, shape!["batch", "seq"]));
+    let table = Embedding::new("table", 32, 16, false);
+    let rows = table.forward(ids);
+    builder.output("scores", table.scores(rows));
+    builder.output("linear", Linear::new("linear", 16, 32, false).forward(rows));
+    builder.output("transposed", Linear::new("transposed", 16, 32, false).input_major().forward(rows));
+    snapshot("nn", "quantized_weights", &checked(builder).to_string());
 }
 
 /// The line, the shapes and a way out; several mistakes at once, and nothing about what follows from them.

@@ -25,6 +25,9 @@ struct Built {
     constants: u64,
     bytes: u64,
     seconds: f64,
+    /// What became of weights that are stored quantized.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stored: Option<String>,
     /// Changes of the inputs and outputs that callers must follow.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     interface: Vec<String>,
@@ -118,7 +121,7 @@ fn line(built: &Built) -> String {
         thousands(built.constants),
         thousands(built.bytes),
         built.seconds,
-        built.interface.iter().map(|line| format!("{line}\n")).collect::<String>(),
+        built.stored.iter().chain(&built.interface).map(|line| format!("{line}\n")).collect::<String>(),
         verify::verdict_text(built.verified.as_ref())
     )
 }
@@ -252,6 +255,7 @@ fn build(
     output: Output,
 ) -> Result<Built, Failure> {
     let start = Instant::now();
+    let stored = model.stored.clone();
     let graph = model.build(part, args.outputs_attention).map_err(Failure::model)?;
     let mut model = Model::new(graph);
     model_io::set_opset(&mut model, args.emit.opset)?;
@@ -273,6 +277,7 @@ fn build(
         constants: counts.constants,
         bytes: written.bytes,
         seconds: start.elapsed().as_secs_f64(),
+        stored,
         interface: optimize::interface(&model, &report),
         verified: None,
     })

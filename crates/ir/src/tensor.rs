@@ -14,7 +14,7 @@ mod scan;
 mod sparse;
 
 pub use blocks::{BlockFormat, Encoder, Layout, Part, Quantized, Rounding};
-pub use recipe::{Distribution, Recipe, Wave};
+pub use recipe::{Distribution, Recipe, Tiles, Wave};
 pub use sparse::SparseTensor;
 
 /// A tensor whose elements are known at compile time.

@@ -295,6 +295,14 @@ fn data(held: &Tensor, detail: Detail) -> String {
                 let parts: Vec<_> = recipe.tensors().map(|part| tensor(part, detail)).collect();
                 format!("dequantize({}, {})", block_format(of.format()), parts.join(", "))
             }
+            Recipe::Unpack { of, order, plus } => format!("unpack({order:?}, plus = {plus}, {})", tensor(of, detail)),
+            Recipe::Tiles(of) => {
+                let ([rows, columns], [of, scales]) = (of.tile, [&of.of, &of.scales].map(|of| tensor(of, detail)));
+                format!("tiles(rows = {rows}, columns = {columns}, {of}, {scales})")
+            }
+            Recipe::Interleave { of, outer, inner } => {
+                format!("interleave(outer = {outer}, inner = {inner}, {})", tensor(of, detail))
+            }
         },
     }
 }

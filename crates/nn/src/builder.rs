@@ -1,5 +1,6 @@
 //! The graph builder, its values, and errors that refer to the source line.
 
+use crate::signed;
 use crate::weights::{Init, Weights};
 use netwright_ir::{Assumption, ElementType, Graph, InferError, Op, Place, Shape, Tensor, TensorType, Value, files};
 use std::cell::RefCell;
@@ -24,7 +25,8 @@ pub struct Builder<'w> {
 struct State {
     graph: Graph,
     scope: String,
-    parameters: HashMap<String, Value>,
+    /// Each with its shape, and the axis of its blocks.
+    parameters: HashMap<String, (Value, Vec<u64>, Axis)>,
     tables: HashMap<String, Value>,
     /// Named values, in program order.
     named: Vec<(String, Value)>,
@@ -212,27 +214,49 @@ impl<'b> Builder<'b> {
     }
 
     /// Returns the parameter with a name; every call with that name returns the same value.
+    ///
+    /// A parameter that is stored quantized is dequantized by an operator.
     #[track_caller]
     pub fn parameter(&'b self, name: &str, dims: &[u64], init: Init) -> Var<'b> {
+        self.bind(name, dims, init, Axis::Last)
+    }
+
+    /// Returns the weight `[inputs, outputs]` of a linear layer, which is stored in that layout or as `[outputs,
+    /// inputs]`; a quantized weight is always stored as `[outputs, inputs]`.
+    #[track_caller]
+    pub(crate) fn linear_weight(&'b self, name: &str, [inputs, outputs]: [u64; 2], input_major: bool) -> Var<'b> {
+        if self.weights.is_quantized(name) {
+            return self.bind(name, &[outputs, inputs], Init::Xavier, Axis::First);
+        }
+        if input_major {
+            self.parameter(name, &[inputs, outputs], Init::Xavier)
+        } else {
+            self.parameter(name, &[outputs, inputs], Init::Xavier).transpose(&[1, 0])
+        }
+    }
+
+    #[track_caller]
+    fn bind(&'b self, name: &str, dims: &[u64], init: Init, axis: Axis) -> Var<'b> {
         let mut state = self.state.borrow_mut();
         let location = Location::caller();
-        if let Some(&value) = state.parameters.get(name) {
-            let found = state.graph.tensor(value).map(|tensor| tensor.dims().to_vec()).unwrap_or_default();
-            if found == dims {
-                return self.var(value);
+        if let Some((value, found, of)) = state.parameters.get(name) {
+            if found == dims && *of == axis {
+                return self.var(*value);
             }
             let what = format!("the parameter {name} is used with shape {found:?} and with shape {dims:?}");
             state.fail(Some(location), what, Some("give one of the two layers another name".to_owned()));
             return self.poisoned();
         }
-        match self.weights.tensor(name, dims, init, self.element) {
-            Ok(tensor) => {
-                let value = state.graph.parameter(name, tensor);
-                state.parameters.insert(name.to_owned(), value);
+        let declared = match self.weights.tensor(name, dims, init, self.element) {
+            Ok(tensor) => state.declare(name, tensor, axis),
+            Err(error) => Err(self.weights.with_nearest(error, |name| state.parameters.contains_key(name)).to_string()),
+        };
+        match declared {
+            Ok(value) => {
+                state.parameters.insert(name.to_owned(), (value, dims.to_vec(), axis));
                 self.var(value)
             }
-            Err(error) => {
-                let what = self.weights.with_nearest(error, |name| state.parameters.contains_key(name)).to_string();
+            Err(what) => {
                 state.fail(Some(location), what, None);
                 self.poisoned()
             }
@@ -338,7 +362,34 @@ impl<'b> Builder<'b> {
     }
 }
 
+/// The axis of a parameter along which the blocks of quantized elements lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Axis {
+    /// The matrix is transposed.
+    First,
+    /// The last axis, as it is stored.
+    Last,
+}
+
 impl State {
+    /// Adds a parameter; a quantized one is the result of an operator.
+    fn declare(&mut self, name: &str, tensor: Tensor, axis: Axis) -> Result<Value, String> {
+        let Some(quantized) = tensor.quantization() else { return Ok(self.graph.parameter(name, tensor)) };
+        let (axis, layout) = match axis {
+            Axis::First => (0, quantized.transposed()),
+            Axis::Last => (-1, Ok(quantized.as_stored())),
+        };
+        let layout = layout.map_err(|error| format!("the parameter {name}: {error}"))?;
+        let mut operands = vec![];
+        for (word, part) in [("codes", Some(layout.codes)), ("scales", Some(layout.scales)), ("zeros", layout.zeros)] {
+            operands.extend(part.map(|part| Some(self.graph.parameter(&format!("{name}.{word}"), part))));
+        }
+        let op = Op::DequantizeLinear { axis, block_size: signed(quantized.format().size), output_dtype: None };
+        let place = Place { results: [name.into()].into_iter().collect(), ..Place::end(name) };
+        let node = self.graph.insert(place, op, &operands).map_err(|error| format!("the parameter {name}: {error}"))?;
+        Ok(Value { node, result: 0 })
+    }
+
     fn fail(&mut self, location: Option<&'static Location<'static>>, what: String, help: Option<String>) {
         self.errors.push(BuildError { location, applied: None, what, help });
     }

@@ -27,6 +27,7 @@ mod encoder;
 pub mod families;
 pub mod layers;
 mod pretrained;
+mod quantized;
 mod settings;
 mod task;
 mod transformer;

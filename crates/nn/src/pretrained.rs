@@ -1,6 +1,7 @@
 //! Pretrained models: folders with `config.json` and safetensors.
 
 use crate::families::{Architecture, FAMILIES, Family, Head, Pooling, PoolingMode};
+use crate::quantized;
 use crate::weights::Unused;
 use crate::{
     BuildErrors, Builder, Config, Part, RangeError, Settings, SettingsError, Task, Transformer, WeightError, Weights,
@@ -96,6 +97,8 @@ pub struct Pretrained {
     dtype: ElementType,
     /// The task.
     pub task: Task,
+    /// A line about weights that are stored quantized, if any are.
+    pub stored: Option<String>,
     parts: Vec<Part>,
     /// The graphs of the parts, declared when the folder was opened.
     declared: Vec<Graph>,
@@ -183,6 +186,7 @@ impl Pretrained {
             weights: Weights::Random { seed },
             dtype: ElementType::F32,
             task: Task::Text2TextGeneration,
+            stored: None,
             parts: vec![Part::Encoder, Part::Decoder],
             declared: vec![],
         })
@@ -199,6 +203,7 @@ impl Pretrained {
         let settings = settings.clone().without(&options.ignored_options).with_defaults_of(model_type);
         let known = options.families.iter().chain(FAMILIES).find(|family| family.model_types.contains(&model_type));
         let path = || settings.path().to_owned();
+        let (weights, stored) = quantized::read(&settings, weights)?;
         let family = known.ok_or_else(|| OpenError::Family { path: path(), model_type: model_type.to_owned() })?;
         let (architecture, task) = choose(family, &settings, pooling, options.task)?;
         let head = Head { task, architecture, with_past: options.with_past, weights: &weights, pooling };
@@ -212,7 +217,8 @@ impl Pretrained {
             (true, false) => vec![Part::Encoder, Part::Decoder],
             (true, true) => vec![Part::Encoder, Part::Decoder, Part::DecoderWithPast],
         };
-        let mut model = Self { architecture, weights, dtype: options.dtype, task, parts, declared: vec![] };
+        let dtype = options.dtype;
+        let mut model = Self { architecture, weights, dtype, task, stored, parts, declared: vec![] };
         let declare = |weights: &Weights| -> Result<Vec<Graph>, BuildErrors> {
             model.parts.iter().map(|part| model.declare(*part, weights, false)).collect()
         };
@@ -276,12 +282,20 @@ fn declare<'b>(architecture: &dyn Architecture, builder: &'b Builder<'b>, part: 
 
 /// Returns the names and shapes of all parameters of a graph.
 pub(crate) fn parameters(graph: &Graph) -> BTreeMap<String, Vec<u64>> {
-    let parameter = |id| match graph.node(id).op() {
-        Op::Parameter(tensor) => Some((graph.results(id).next()?, tensor.dims().to_vec())),
-        _ => None,
+    let is_dequantized = |value| {
+        let mut users = graph.users(value).into_iter();
+        users.any(|(user, _)| matches!(graph.node(user).op(), Op::DequantizeLinear { .. }))
     };
-    let parameters = graph.schedule().into_iter().filter_map(parameter);
-    parameters.map(|(value, dims)| (graph.value_name(value).to_string(), dims)).collect()
+    let parameter = |id| {
+        let value = graph.results(id).next()?;
+        let dims = match graph.node(id).op() {
+            Op::Parameter(tensor) if !is_dequantized(value) => tensor.dims().to_vec(),
+            Op::DequantizeLinear { .. } => graph.tensor(graph.operand(id, 0)?)?.dims().to_vec(),
+            _ => return None,
+        };
+        Some((graph.value_name(value).to_string(), dims))
+    };
+    graph.schedule().into_iter().filter_map(parameter).collect()
 }
 
 /// Returns the requested architecture and task, or those of the configuration.

@@ -197,6 +197,19 @@ impl Settings {
         Ok(Some(Self { options, prefix, defaults: Map::new(), ..self.clone() }))
     }
 
+    /// Returns the nested objects.
+    ///
+    /// # Errors
+    /// If an option is not an object or null.
+    pub fn sections(&self) -> Result<Vec<Settings>, SettingsError> {
+        self.options.keys().filter_map(|name| self.section(name).transpose()).collect()
+    }
+
+    /// Returns whether there are no options.
+    pub fn is_empty(&self) -> bool {
+        self.options.is_empty()
+    }
+
     /// Returns the `model_type`, or an empty string.
     pub fn model_type(&self) -> &str {
         self.options.get("model_type").and_then(Value::as_str).unwrap_or_default()

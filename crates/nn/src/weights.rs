@@ -1,7 +1,7 @@
 //! The weights of a model: random, or from safetensors files, bound by name.
 
 use netwright_ir::files::{self, Source};
-use netwright_ir::tensor::Distribution;
+use netwright_ir::tensor::{Distribution, Quantized};
 use netwright_ir::{ElementType, Tensor, TensorError, fingerprint};
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
@@ -98,6 +98,14 @@ pub enum WeightError {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
+        why: String,
+    },
+    /// The quantized tensor is not stored as its options say, or no operator expresses it.
+    #[error("the weight {name}: {why}")]
+    Packed {
+        /// The name of the weight of floats.
+        name: String,
+        /// What is wrong, and what to do.
         why: String,
     },
     /// The tensor cannot be created.
@@ -202,7 +210,7 @@ impl Weights {
             }
             Weights::Trained(tensors) => match tensors.get(name) {
                 Some(tensor) if FLOATS.contains(&tensor.element()) && tensor.dims() == dims => {
-                    tensor.cast(element).map_err(|source| WeightError::Tensor { name: name.to_owned(), source })
+                    converted(tensor, element).map_err(|source| WeightError::Tensor { name: name.to_owned(), source })
                 }
                 Some(tensor) => Err(WeightError::Mismatch {
                     name: name.to_owned(),
@@ -211,6 +219,14 @@ impl Weights {
                 }),
                 None => Err(WeightError::Missing { name: name.to_owned(), expected: dims.to_vec(), nearest: None }),
             },
+        }
+    }
+
+    /// Returns whether a tensor is stored quantized.
+    pub(crate) fn is_quantized(&self, name: &str) -> bool {
+        match self {
+            Weights::Random { .. } => false,
+            Weights::Trained(tensors) => tensors.get(name).is_some_and(|tensor| tensor.quantization().is_some()),
         }
     }
 
@@ -239,7 +255,13 @@ impl Weights {
         let Weights::Trained(tensors) = self else { return Ok(()) };
         let unused = || tensors.iter().filter(|(name, _)| !declared.contains_key(*name));
         let unfit = declared.iter().filter_map(|(name, dims)| {
-            Some(match self.tensor(name, dims, Init::Zeros, ElementType::F32).err()? {
+            let stored = tensors.get(name).and_then(Tensor::quantization).map(|quantized| quantized.codes().dims());
+            // The codes of a linear layer are `[outputs, inputs]`, whatever the layout of its weight.
+            let dims: Vec<u64> = match stored {
+                Some(stored) if stored.iter().rev().eq(dims) => stored.to_vec(),
+                _ => dims.clone(),
+            };
+            Some(match self.tensor(name, &dims, Init::Zeros, ElementType::F32).err()? {
                 WeightError::Missing { name, expected, .. } => {
                     let nearest = nearest(&name, unused().map(|(name, _)| name));
                     WeightError::Missing { name, expected, nearest }
@@ -264,6 +286,13 @@ impl Weights {
         }
         if problems.is_empty() { Ok(()) } else { Err(WeightError::Misfit { path: path.to_owned(), problems }) }
     }
+}
+
+/// Returns a tensor in another float type. Codes of a quantized tensor stay; its scales are converted.
+fn converted(tensor: &Tensor, to: ElementType) -> Result<Tensor, TensorError> {
+    let Some(quantized) = tensor.quantization() else { return tensor.cast(to) };
+    let (codes, zeros) = (quantized.codes().clone(), quantized.zeros().cloned());
+    Quantized::from_parts(codes, quantized.scales().cast(to)?, zeros, quantized.format())?.dequantized(to)
 }
 
 /// The treatment of a tensor that the model does not declare.

@@ -7,7 +7,7 @@
 //! - `layout` arranges codes and scales as operators expect them.
 
 use super::recipe::Number;
-use super::{Recipe, Tensor, TensorError};
+use super::{Data, Recipe, Tensor, TensorError};
 use crate::ElementType;
 use encode::MAX_BLOCK;
 use std::sync::Arc;
@@ -156,6 +156,17 @@ impl Quantized {
 }
 
 impl Tensor {
+    /// Returns the quantized tensor whose floats this is, if it was created by [`Quantized::dequantized`].
+    pub fn quantization(&self) -> Option<&Quantized> {
+        match &self.data {
+            Data::Recipe(recipe) => match recipe.as_ref() {
+                Recipe::Dequantize(quantized) => Some(quantized),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     /// Quantizes a float tensor in blocks along its last axis.
     ///
     /// The scales are rounded to the type `scale` before the codes are chosen. Codes, scales and zero points are

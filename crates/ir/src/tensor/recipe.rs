@@ -9,12 +9,16 @@ mod concat;
 mod number;
 mod offset;
 mod random;
+mod rows;
 mod sinusoidal;
 #[cfg(test)]
 mod tests;
+mod tiles;
 mod transpose;
+mod unpack;
 
 pub(super) use number::{Floats, Number, widened};
+pub use tiles::Tiles;
 
 /// How the elements of a tensor are computed.
 ///
@@ -62,6 +66,26 @@ pub enum Recipe {
     },
     /// The floats that a tensor quantized in blocks means.
     Dequantize(Box<Quantized>),
+    /// Codes of 4 bits, eight in each integer of 32 bits: see [`Tensor::unpacked`].
+    Unpack {
+        /// The integers.
+        of: Tensor,
+        /// The place of each code in its integer.
+        order: [u8; 8],
+        /// What is added to each code, modulo 16.
+        plus: u8,
+    },
+    /// A matrix of 8-bit floats multiplied by a scale for each tile.
+    Tiles(Box<Tiles>),
+    /// The rows of a matrix in another order: see [`Tensor::with_rows_interleaved`].
+    Interleave {
+        /// The matrix.
+        of: Tensor,
+        /// The number of runs of rows in a group.
+        outer: u64,
+        /// The number of rows in a run.
+        inner: u64,
+    },
 }
 
 /// A distribution of random weights.
@@ -239,17 +263,20 @@ impl Tensor {
 impl Recipe {
     /// Returns the tensors that the recipe reads.
     pub(crate) fn tensors(&self) -> impl Iterator<Item = &Tensor> {
-        let (tensors, others): (&[Tensor], _) = match self {
-            Recipe::Fill(_) | Recipe::Random { .. } | Recipe::Sinusoidal(_) => (&[], None),
+        let (tensors, others): (&[Tensor], [Option<&Tensor>; 3]) = match self {
+            Recipe::Fill(_) | Recipe::Random { .. } | Recipe::Sinusoidal(_) => (&[], [None; 3]),
             Recipe::Scale { of, .. }
             | Recipe::Cast(of)
             | Recipe::Transpose(of)
             | Recipe::Reshape(of)
             | Recipe::Reinterpret(of)
-            | Recipe::Offset(of) => (std::slice::from_ref(of), None),
-            Recipe::Concat(tensors) => (tensors, None),
-            Recipe::Quantize { encoder, .. } => (std::slice::from_ref(&encoder.of), None),
-            Recipe::Dequantize(of) => (&[], Some([of.codes(), of.scales()].into_iter().chain(of.zeros()))),
+            | Recipe::Offset(of)
+            | Recipe::Unpack { of, .. }
+            | Recipe::Interleave { of, .. } => (std::slice::from_ref(of), [None; 3]),
+            Recipe::Concat(tensors) => (tensors, [None; 3]),
+            Recipe::Quantize { encoder, .. } => (std::slice::from_ref(&encoder.of), [None; 3]),
+            Recipe::Dequantize(of) => (&[], [Some(of.codes()), Some(of.scales()), of.zeros()]),
+            Recipe::Tiles(tiles) => (&[], [Some(&tiles.of), Some(&tiles.scales), None]),
         };
         tensors.iter().chain(others.into_iter().flatten())
     }
@@ -263,7 +290,13 @@ impl Recipe {
                 let rows = of.dims.iter().rev().nth(1).copied().unwrap_or(1);
                 (transpose::strip_columns(of) * rows * bits(of) / 8).max(BLOCK)
             }
-            Recipe::Scale { of, .. } | Recipe::Reshape(of) | Recipe::Reinterpret(of) | Recipe::Offset(of) => of.block(),
+            Recipe::Scale { of, .. }
+            | Recipe::Reshape(of)
+            | Recipe::Reinterpret(of)
+            | Recipe::Offset(of)
+            | Recipe::Unpack { of, .. }
+            | Recipe::Interleave { of, .. } => of.block(),
+            Recipe::Tiles(tiles) => tiles.of.block() * bits(tensor) / bits(&tiles.of),
             Recipe::Cast(of) => of.block() * bits(tensor) / bits(of),
             Recipe::Quantize { part, encoder } => encoder.block(*part),
             Recipe::Dequantize(of) => of.codes().block() * bits(tensor) / bits(of.codes()),
@@ -314,6 +347,9 @@ impl Recipe {
             Recipe::Offset(of) => offset::offset(of, first, out),
             Recipe::Quantize { part, encoder } => encoder.fill(*part, first, out),
             Recipe::Dequantize(of) => of.fill(tensor.element, first, out),
+            Recipe::Unpack { of, order, plus } => unpack::unpack(of, *order, *plus, first, out),
+            Recipe::Tiles(tiles) => tiles.fill(tensor.element, first, out),
+            Recipe::Interleave { of, outer, inner } => rows::interleave(of, *outer, *inner, first, out),
         }
     }
 }

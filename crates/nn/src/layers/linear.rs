@@ -41,11 +41,7 @@ impl Linear {
         }
         let _scope = x.builder.enter(&self.name);
         let name = format!("{}.weight", self.name);
-        let y = x.matmul(if self.input_major {
-            x.builder.parameter(&name, &[self.inputs, self.outputs], Init::Xavier)
-        } else {
-            x.builder.parameter(&name, &[self.outputs, self.inputs], Init::Xavier).transpose(&[1, 0])
-        });
+        let y = x.matmul(x.builder.linear_weight(&name, [self.inputs, self.outputs], self.input_major));
         if !self.bias {
             return y;
         }

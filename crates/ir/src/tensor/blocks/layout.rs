@@ -15,6 +15,11 @@ pub struct Layout {
 }
 
 impl Quantized {
+    /// Returns codes, scales and zero points with blocks along the last axis.
+    pub fn as_stored(&self) -> Layout {
+        Layout { codes: self.codes.clone(), scales: self.scales.clone(), zeros: self.zeros.clone() }
+    }
+
     /// Swaps the last two axes of codes `[.., N, K]`, scales and zero points `[.., N, blocks]`: blocks are along the
     /// second last axis then, which is the `axis` of ONNX's DequantizeLinear.
     ///

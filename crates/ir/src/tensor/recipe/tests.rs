@@ -13,6 +13,24 @@ fn counting(dims: &[u64]) -> Tensor {
     Tensor::from_bytes(ElementType::F32, dims, bytes).expect("the length fits")
 }
 
+/// Integers whose bytes differ.
+fn words(dims: &[u64]) -> Tensor {
+    let count = u32::try_from(dims.iter().product::<u64>()).expect("it is small");
+    let bytes: Vec<u8> = (0..count).flat_map(|at| at.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    Tensor::from_bytes(ElementType::I32, dims, bytes).expect("the length fits")
+}
+
+fn eighths(dims: &[u64]) -> Tensor {
+    let bytes = words(&[dims.iter().product::<u64>() / 4]).to_bytes().expect("it is small");
+    // Without NaN.
+    let bytes: Vec<u8> = bytes.iter().map(|bits| bits & 0xfe).collect();
+    Tensor::from_bytes(ElementType::F8E4M3FN, dims, bytes).expect("the length fits")
+}
+
+fn halves(dims: &[u64]) -> Tensor {
+    counting(dims).cast(ElementType::BF16).expect("both are floats")
+}
+
 #[test]
 fn blocks_agree_with_the_whole() {
     let counting = counting(&[3, 37, 41]);
@@ -27,17 +45,58 @@ fn blocks_agree_with_the_whole() {
         counting.cast(ElementType::F64).unwrap().cast(ElementType::F32).unwrap(),
         Tensor::sinusoidal(Wave::Halves, 20, 64).unwrap().reshaped(&[1280]).unwrap(),
         Tensor::concatenated(&[counting.clone(), counting.scaled(2.0).unwrap()]).unwrap(),
+        words(&[6, 50]).unpacked([0, 4, 1, 5, 2, 6, 3, 7], 1).unwrap(),
+        words(&[6, 50]).unpacked([0, 1, 2, 3, 4, 5, 6, 7], 0).unwrap(),
+        eighths(&[44, 32]).scaled_by_tiles(&halves(&[4, 5]), [12, 7], ElementType::F32).unwrap(),
+        eighths(&[44, 32]).scaled_by_tiles(&halves(&[44, 1]), [1, 32], ElementType::BF16).unwrap(),
+        words(&[24, 11]).with_rows_interleaved(2, 3).unwrap(),
+        words(&[12, 8]).unpacked([0, 1, 2, 3, 4, 5, 6, 7], 0).unwrap().with_rows_interleaved(3, 2).unwrap(),
     ];
     for tensor in tensors {
         let whole = tensor.to_bytes().unwrap();
         for block in [4, 44, 1000] {
             let mut parts = vec![0; whole.len()];
             for (at, part) in parts.chunks_mut(block).enumerate() {
-                tensor.read((at * block / 4) as u64, part).unwrap();
+                tensor.read((at * block * 8) as u64 / u64::from(tensor.element.bits()), part).unwrap();
             }
             assert_eq!(parts, whole, "{tensor:?} by {block}");
         }
     }
+}
+
+#[test]
+fn codes_are_unpacked_from_their_places() {
+    let word = Tensor::from_bytes(ElementType::I32, &[1], 0x7654_3210_u32.to_le_bytes().to_vec()).unwrap();
+    for (order, plus, expected) in [
+        ([0, 1, 2, 3, 4, 5, 6, 7], 0, [0, 1, 2, 3, 4, 5, 6, 7]),
+        ([0, 4, 1, 5, 2, 6, 3, 7], 0, [0, 4, 1, 5, 2, 6, 3, 7]),
+        ([7, 6, 5, 4, 3, 2, 1, 0], 10, [1, 0, 15, 14, 13, 12, 11, 10]),
+    ] {
+        let codes = word.unpacked(order, plus).unwrap().cast(ElementType::U8).unwrap();
+        assert_eq!(codes.integers(), Some(expected.to_vec()), "{order:?} {plus}");
+    }
+}
+
+#[test]
+fn every_float_of_8_bits_is_decoded() {
+    let all = Tensor::from_bytes(ElementType::F8E4M3FN, &[1, 256], (0..=255).collect::<Vec<u8>>()).unwrap();
+    let one = Tensor::fill(2.0, &[1, 1]).unwrap();
+    let found = f32s(&all.scaled_by_tiles(&one, [1, 256], ElementType::F32).unwrap());
+    for (bits, expected) in
+        [(0, 0.0), (1, 2_f32.powi(-9)), (7, 7.0 / 512.0), (8, 2_f32.powi(-6)), (0x38, 1.0), (0x7e, 448.0)]
+    {
+        assert_eq!((found[bits], found[bits + 128]), (2.0 * expected, -2.0 * expected), "{bits:#x}");
+    }
+    assert!(found[0x7f].is_nan() && found[0xff].is_nan());
+    let wide = Tensor::from_bytes(ElementType::F8E5M2, &[1, 3], vec![0x3c, 0xc4, 0x7b]).unwrap();
+    let found = f32s(&wide.scaled_by_tiles(&one, [1, 4], ElementType::F32).unwrap());
+    assert_eq!(found, [2.0, -8.0, 114_688.0]);
+}
+
+#[test]
+fn rows_are_interleaved_in_groups() {
+    let found = f32s(&counting(&[12, 1]).with_rows_interleaved(2, 3).unwrap());
+    assert_eq!(found, [0.0, 3.0, 1.0, 4.0, 2.0, 5.0, 6.0, 9.0, 7.0, 10.0, 8.0, 11.0]);
 }
 
 #[test]
@@ -97,6 +156,22 @@ fn inapplicable_recipes_are_errors() {
         (
             Tensor::sinusoidal(Wave::Interleaved, 2, 3),
             "sinusoidal does not apply to f32[2, 3]: the width must be even, and at least 4 in halves",
+        ),
+        (
+            indices.unpacked([0, 1, 2, 3, 4, 5, 6, 7], 0),
+            "unpack does not apply to i64[2]: its elements are not integers of 32 bits",
+        ),
+        (
+            words(&[2]).unpacked([0, 1, 2, 3, 4, 5, 6, 6], 0),
+            "unpack does not apply to i32[2]: the order is not a permutation of 0 to 7",
+        ),
+        (
+            eighths(&[4, 4]).scaled_by_tiles(&halves(&[2, 1]), [2, 2], ElementType::F32),
+            "tiles does not apply to bf16[2, 1]: the scales must be one f32, f16 or bf16 for each tile",
+        ),
+        (
+            counting(&[4, 2]).with_rows_interleaved(3, 1),
+            "interleave does not apply to f32[4, 2]: its rows are not whole groups",
         ),
         (Tensor::fill(0.0, &[u64::MAX, 2]), "a tensor of f32[18446744073709551615, 2] is larger than any file"),
     ];

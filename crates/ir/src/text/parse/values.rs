@@ -312,6 +312,26 @@ impl Parser<'_> {
             Ok(self.quantize(depth)?)
         } else if self.eat("dequantize(") {
             self.dequantize(depth)?.dequantized(element)
+        } else if self.eat("unpack(") {
+            let order = self.list(Self::number)?;
+            self.expect(",")?;
+            let plus = self.field("plus")?;
+            let of = self.tensor(depth + 1)?;
+            self.expect(")")?;
+            let Ok(order) = order.try_into() else { return self.fail("the order must be eight numbers") };
+            of.unpacked(order, plus)
+        } else if self.eat("tiles(") {
+            let tile = [self.field("rows")?, self.field("columns")?];
+            let of = self.tensor(depth + 1)?;
+            self.expect(",")?;
+            let scales = self.tensor(depth + 1)?;
+            self.expect(")")?;
+            of.scaled_by_tiles(&scales, tile, element)
+        } else if self.eat("interleave(") {
+            let (outer, inner) = (self.field("outer")?, self.field("inner")?);
+            let of = self.tensor(depth + 1)?;
+            self.expect(")")?;
+            of.with_rows_interleaved(outer, inner)
         } else if self.eat("file(") {
             let path = self.quoted()?;
             self.expect(",")?;
@@ -333,15 +353,17 @@ impl Parser<'_> {
         if tensor.ty() == *ty { Ok(tensor) } else { self.fail(format!("the tensor is {}, not {ty}", tensor.ty())) }
     }
 
+    /// Parses `name = number,`.
+    fn field<T: std::str::FromStr>(&mut self, name: &str) -> Parsed<T> {
+        self.expect(name)?;
+        self.expect("=")?;
+        let number = self.number()?;
+        self.expect(",")?;
+        Ok(number)
+    }
+
     fn block_format(&mut self) -> Parsed<BlockFormat> {
-        self.expect("bits")?;
-        self.expect("=")?;
-        let bits = self.number()?;
-        self.expect(",")?;
-        self.expect("size")?;
-        self.expect("=")?;
-        let size = self.number()?;
-        self.expect(",")?;
+        let (bits, size) = (self.field("bits")?, self.field("size")?);
         let symmetric = self.eat("symmetric");
         if !symmetric {
             self.expect("asymmetric")?;

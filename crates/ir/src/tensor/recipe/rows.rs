@@ -1,0 +1,42 @@
+//! Rows of a matrix in another order.
+
+use super::{BLOCK, Recipe, Tensor, TensorError};
+
+impl Tensor {
+    /// Reorders the rows of a matrix `[rows, columns]`: the rows are `rows / (outer * inner)` groups of `outer` times
+    /// `inner` rows, which become `inner` times `outer` rows. So row `o * inner + i` of a group becomes its row
+    /// `i * outer + o`.
+    ///
+    /// # Errors
+    /// If the tensor is not a matrix of whole groups, or a row is not whole bytes.
+    pub fn with_rows_interleaved(&self, outer: u64, inner: u64) -> Result<Self, TensorError> {
+        let refuse = |why| Err(self.refuse("interleave", why));
+        let &[rows, columns] = self.dims() else { return refuse("it is not a matrix") };
+        if self.element.bytes(columns).is_none_or(|bytes| bytes * 8 != columns * u64::from(self.element.bits())) {
+            return refuse("a row is not whole bytes");
+        }
+        if !outer.checked_mul(inner).is_some_and(|group| group > 0 && rows.is_multiple_of(group)) {
+            return refuse("its rows are not whole groups");
+        }
+        Self::made(self.element, &self.dims, Recipe::Interleave { of: self.clone(), outer, inner })
+    }
+}
+
+/// Fills `out` with the elements from `first` on.
+pub(super) fn interleave(of: &Tensor, outer: u64, inner: u64, first: u64, out: &mut [u8]) -> Result<(), TensorError> {
+    let &[_, columns] = of.dims() else { return Ok(()) };
+    let bits = u64::from(of.element.bits());
+    let (mut at, mut rest) = (first, out);
+    while !rest.is_empty() {
+        let (row, column) = (at / columns, at % columns);
+        let (group, own) = (row / (outer * inner), row % (outer * inner));
+        let source = group * outer * inner + own % outer * inner + own / outer;
+        let left = usize::try_from(((columns - column) * bits / 8).min(BLOCK)).unwrap_or(usize::MAX);
+        let here = left.min(rest.len());
+        let (part, later) = rest.split_at_mut(here);
+        of.read(source * columns + column, part)?;
+        at += here as u64 * 8 / bits;
+        rest = later;
+    }
+    Ok(())
+}
