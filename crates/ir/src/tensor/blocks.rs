@@ -3,6 +3,7 @@
 //! - `encode` computes codes, scales and zero points while they are written; `nearest` and `search` choose the numbers
 //!   of a block.
 //! - `decode` computes the floats that the codes mean.
+//! - `kept` remembers the numbers of the blocks encoded last, for the next of the three.
 //! - `pack` stores codes in bytes.
 //! - `layout` arranges codes and scales as operators expect them.
 
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 pub(super) mod decode;
 pub(super) mod encode;
+mod kept;
 mod layout;
 mod nearest;
 pub(super) mod pack;

@@ -171,6 +171,14 @@ impl Tensor {
         if to == self.element {
             return Ok(self.clone());
         }
+        // Codes that were widened go back to what they were.
+        if let Data::Recipe(recipe) = &self.data
+            && let Recipe::Cast(of) = recipe.as_ref()
+            && of.element == to
+            && widened(to) == Some(self.element)
+        {
+            return Ok(of.clone());
+        }
         let whole = widened(self.element) == Some(to) || widened(to) == Some(self.element);
         if !whole && Number::of(self.element).and(Number::of(to)).is_none() {
             return Err(self.refuse("cast", "both types must be f32, f16, bf16 or f64"));

@@ -48,11 +48,20 @@ impl Quantized {
         let value = |code: u8| {
             if self.format.symmetric { i16::from(code.cast_signed()) } else { i16::from(code) - i16::from(zero) }
         };
+        // The product of a code and a scale of 16 bits is exact in single precision, and any in double precision.
+        let product = |code: u8| f32::from(value(code)) * scale;
+        let narrow = self.scales.element.bits() == 16;
+        let halves = out.as_chunks_mut::<2>().0;
         match number {
-            Number::F32 => codes.iter().zip(out.as_chunks_mut::<4>().0).for_each(|(code, place)| {
-                *place = (f32::from(value(*code)) * scale).to_le_bytes();
+            Number::F16 if narrow => codes.iter().zip(halves).for_each(|(code, place)| {
+                *place = half::f16::from_f32(product(*code)).to_le_bytes();
             }),
-            // The product is exact in double precision.
+            Number::BF16 if narrow => codes.iter().zip(halves).for_each(|(code, place)| {
+                *place = half::bf16::from_f32(product(*code)).to_le_bytes();
+            }),
+            Number::F32 => codes.iter().zip(out.as_chunks_mut().0).for_each(|(code, place)| {
+                *place = product(*code).to_le_bytes();
+            }),
             _ => codes.iter().zip(out.chunks_exact_mut(number.size())).for_each(|(code, place)| {
                 number.write(f64::from(value(*code)) * f64::from(scale), place);
             }),

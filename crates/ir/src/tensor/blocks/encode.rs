@@ -1,9 +1,10 @@
 //! Codes, scales and zero points of a float tensor, computed block by block while they are written.
 
 use super::super::recipe::{BLOCK, Floats, Number};
-use super::{BlockFormat, Rounding, Tensor, TensorError, nearest, pack, search};
+use super::{BlockFormat, Rounding, Tensor, TensorError, kept, nearest, pack, search};
 use crate::ElementType;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// What codes, scales and zero points of a quantized tensor are computed from.
 #[derive(Debug, PartialEq)]
@@ -63,7 +64,7 @@ impl Encoder {
     }
 
     /// Computes elements of a part from `first` on.
-    pub(in crate::tensor) fn fill(&self, part: Part, first: u64, out: &mut [u8]) -> Result<(), TensorError> {
+    pub(in crate::tensor) fn fill(self: &Arc<Self>, part: Part, first: u64, out: &mut [u8]) -> Result<(), TensorError> {
         match part {
             Part::Codes => self.fill_codes(first, out),
             Part::Scales => self.fill_scales(first, out),
@@ -90,22 +91,61 @@ impl Encoder {
         element / self.width() * self.format.blocks(self.width()) + element % self.width() / self.format.size
     }
 
-    /// Calls `visit` with the first element, the floats and the numbers of each block in turn.
-    fn each_block(&self, blocks: Range<u64>, mut visit: impl FnMut(u64, &[f32], Block)) -> Result<(), TensorError> {
-        let mut floats = Floats::of(&self.of);
-        let mut at = blocks.start;
-        while at < blocks.end {
-            let next = blocks.end.min(at + (CHUNK / self.format.size).max(1));
-            let (mut start, end) = (self.start(at), self.start(next));
-            let mut column = start % self.width();
-            let mut rest = floats.read(start, end - start)?;
-            while !rest.is_empty() {
-                let len = self.format.size.min(self.width() - column);
-                let (block, others) = rest.split_at(usize::try_from(len).unwrap_or(usize::MAX).min(rest.len()));
-                visit(start, block, self.choose(block)?);
-                (start, column, rest) = (start + len, (column + len) % self.width(), others);
+    /// Returns the number of blocks.
+    fn blocks(&self) -> u64 {
+        self.of.count() / self.width() * self.format.blocks(self.width())
+    }
+
+    /// Returns the blocks in parts of a bounded number of elements.
+    fn chunks(&self, blocks: Range<u64>) -> impl Iterator<Item = Range<u64>> + use<> {
+        let step = (CHUNK / self.format.size).max(1);
+        let starts = std::iter::successors(Some(blocks.start), move |at| at.checked_add(step));
+        let starts = starts.take_while(move |start| *start < blocks.end);
+        starts.map(move |start| start..blocks.end.min(start.saturating_add(step)))
+    }
+
+    /// Reads the floats of blocks.
+    fn read<'f>(&self, blocks: &Range<u64>, floats: &'f mut Floats<'_>) -> Result<&'f [f32], TensorError> {
+        let start = self.start(blocks.start);
+        floats.read(start, self.start(blocks.end) - start)
+    }
+
+    /// Splits floats into blocks, each with its first element; the first block begins with `start`.
+    fn split<'f>(&self, start: u64, floats: &'f [f32]) -> impl Iterator<Item = (u64, &'f [f32])> + use<'f> {
+        let (width, size) = (self.width(), self.format.size);
+        let (mut at, mut column, mut rest) = (start, start % width, floats);
+        std::iter::from_fn(move || {
+            let len = size.min(width - column);
+            let (block, others) = rest.split_at(usize::try_from(len).unwrap_or(usize::MAX).min(rest.len()));
+            let found = (at, block);
+            (at, column, rest) = (at + len, if column + len < width { column + len } else { 0 }, others);
+            (!block.is_empty()).then_some(found)
+        })
+    }
+
+    /// Sets `numbers` to those of the blocks with these floats.
+    fn choose_all(
+        self: &Arc<Self>,
+        blocks: &Range<u64>,
+        floats: &[f32],
+        numbers: &mut Vec<Block>,
+    ) -> Result<(), TensorError> {
+        numbers.clear();
+        for (_, block) in self.split(self.start(blocks.start), floats) {
+            numbers.push(self.choose(block)?);
+        }
+        kept::put(self, blocks.start, numbers, self.blocks());
+        Ok(())
+    }
+
+    /// Calls `visit` with the numbers of each block in turn.
+    fn for_each_block(self: &Arc<Self>, blocks: Range<u64>, mut visit: impl FnMut(Block)) -> Result<(), TensorError> {
+        let (mut floats, mut numbers) = (Floats::of(&self.of), vec![]);
+        for chunk in self.chunks(blocks) {
+            if !kept::get(self, chunk.clone(), &mut numbers) {
+                self.choose_all(&chunk, self.read(&chunk, &mut floats)?, &mut numbers)?;
             }
-            at = next;
+            numbers.iter().copied().for_each(&mut visit);
         }
         Ok(())
     }
@@ -122,45 +162,50 @@ impl Encoder {
         if fits { Ok(found) } else { Err(self.of.refuse("quantize", "a scale overflows its type")) }
     }
 
-    fn fill_codes(&self, first: u64, out: &mut [u8]) -> Result<(), TensorError> {
+    fn fill_codes(self: &Arc<Self>, first: u64, out: &mut [u8]) -> Result<(), TensorError> {
         let bits = self.codes().bits();
-        let mut codes = vec![];
+        let (mut floats, mut numbers, mut codes) = (Floats::of(&self.of), vec![], vec![]);
         let mut first = first;
         for piece in out.chunks_mut(PIECE * bits as usize / 8) {
             let count = (piece.len() as u64 * 8 / u64::from(bits)).min(self.of.count() - first);
             codes.resize(usize::try_from(count).unwrap_or(usize::MAX), 0);
-            self.each_block(self.block_of(first)..self.block_of(first + count - 1) + 1, |start, block, numbers| {
-                // The first block may begin before the piece, and the last may end after it.
-                let skipped = usize::try_from(first.saturating_sub(start)).unwrap_or(usize::MAX);
-                let place = usize::try_from(start.saturating_sub(first)).unwrap_or(usize::MAX);
-                if let (Some(block), Some(codes)) = (block.get(skipped..), codes.get_mut(place..)) {
-                    nearest::encode(block, numbers, self.format, codes);
+            for chunk in self.chunks(self.block_of(first)..self.block_of(first + count - 1) + 1) {
+                let floats = self.read(&chunk, &mut floats)?;
+                if !kept::get(self, chunk.clone(), &mut numbers) {
+                    self.choose_all(&chunk, floats, &mut numbers)?;
                 }
-            })?;
+                for ((start, block), numbers) in self.split(self.start(chunk.start), floats).zip(&numbers) {
+                    // The first block may begin before the piece, and the last may end after it.
+                    let skipped = usize::try_from(first.saturating_sub(start)).unwrap_or(usize::MAX);
+                    let place = usize::try_from(start.saturating_sub(first)).unwrap_or(usize::MAX);
+                    if let (Some(block), Some(codes)) = (block.get(skipped..), codes.get_mut(place..)) {
+                        nearest::encode(block, *numbers, self.format, codes);
+                    }
+                }
+            }
             pack::pack(bits, &codes, piece);
             first += count;
         }
         Ok(())
     }
 
-    fn fill_scales(&self, first: u64, out: &mut [u8]) -> Result<(), TensorError> {
+    fn fill_scales(self: &Arc<Self>, first: u64, out: &mut [u8]) -> Result<(), TensorError> {
         let Some(number) = Number::of(self.scale) else { return Ok(()) };
         let size = self.scale.bits() as usize / 8;
         let count = (out.len() / size) as u64;
         let mut places = out.chunks_exact_mut(size);
-        self.each_block(first..first + count, |_, _, block| {
+        self.for_each_block(first..first + count, |block| {
             if let Some(place) = places.next() {
                 number.write(block.scale.into(), place);
             }
         })
     }
 
-    fn fill_zeros(&self, first: u64, out: &mut [u8]) -> Result<(), TensorError> {
+    fn fill_zeros(self: &Arc<Self>, first: u64, out: &mut [u8]) -> Result<(), TensorError> {
         let bits = u64::from(self.codes().bits());
-        let blocks = self.block_of(self.of.count() - 1) + 1;
-        let count = (out.len() as u64 * 8 / bits).min(blocks - first);
+        let count = (out.len() as u64 * 8 / bits).min(self.blocks() - first);
         let mut zeros = Vec::with_capacity(usize::try_from(count).unwrap_or(0));
-        self.each_block(first..first + count, |_, _, block| zeros.push(block.zero))?;
+        self.for_each_block(first..first + count, |block| zeros.push(block.zero))?;
         pack::pack(self.codes().bits(), &zeros, out);
         Ok(())
     }

@@ -6,25 +6,44 @@ use super::encode::Block;
 use crate::ElementType;
 
 /// The number of floats that are compared or summed at once.
-pub(super) const LANES: usize = 8;
+const LANES: usize = 8;
+
+/// As many floats of a block; the compiler keeps them in vectors.
+pub(super) type Lanes = [f32; LANES];
+
+/// Combines lanes pairwise: in order, each step would wait for the one before it.
+pub(super) fn fold(lanes: Lanes, combine: impl Fn(f32, f32) -> f32) -> f32 {
+    let half: [f32; LANES / 2] = std::array::from_fn(|lane| combine(lanes[lane], lanes[lane + LANES / 2]));
+    combine(combine(half[0], half[2]), combine(half[1], half[3]))
+}
+
+/// Returns the floats of a block by lanes, the last ones filled with 0.
+pub(super) fn lanes(block: &[f32]) -> (&[Lanes], Option<Lanes>) {
+    let (all, rest) = block.as_chunks();
+    let mut last = [0.0; LANES];
+    last[..rest.len()].copy_from_slice(rest);
+    (all, (!rest.is_empty()).then_some(last))
+}
 
 /// Returns the smallest and the largest number of a block; `None` if one is infinite or NaN.
 pub(super) fn range(block: &[f32]) -> Option<(f32, f32)> {
-    let (mut least, mut most, mut wrong) = ([f32::MAX; LANES], [f32::MIN; LANES], [0.0; LANES]);
-    let (chunks, rest) = block.as_chunks::<LANES>();
-    let mut see = |lane: usize, x: f32| {
-        least[lane] = if x < least[lane] { x } else { least[lane] };
-        most[lane] = if x > most[lane] { x } else { most[lane] };
-        // 0 for every finite number, NaN for others.
-        wrong[lane] += x * 0.0;
-    };
-    for chunk in chunks {
-        (0..LANES).for_each(|lane| see(lane, chunk[lane]));
+    let min = |a: f32, b: f32| if b < a { b } else { a };
+    let max = |a: f32, b: f32| if b > a { b } else { a };
+    let first = *block.first()?;
+    let (mut least, mut most, mut wrong) = ([first; LANES], [first; LANES], [0.0; LANES]);
+    let (all, rest) = block.as_chunks::<LANES>();
+    for lanes in all {
+        for (lane, x) in lanes.iter().enumerate() {
+            least[lane] = min(least[lane], *x);
+            most[lane] = max(most[lane], *x);
+            // 0 for every finite number, NaN for others.
+            wrong[lane] += x * 0.0;
+        }
     }
-    rest.iter().enumerate().for_each(|(lane, x)| see(lane, *x));
-    let least = least.into_iter().fold(f32::MAX, |a, b| if b < a { b } else { a });
-    let most = most.into_iter().fold(f32::MIN, |a, b| if b > a { b } else { a });
-    wrong.iter().all(|wrong| *wrong == 0.0).then_some((least, most))
+    for x in rest {
+        (least[0], most[0], wrong[0]) = (min(least[0], *x), max(most[0], *x), wrong[0] + x * 0.0);
+    }
+    (fold(wrong, |a, b| a + b) == 0.0).then(|| (fold(least, min), fold(most, max)))
 }
 
 /// Returns the numbers of a block with this range.
@@ -61,10 +80,12 @@ pub(super) fn encode(block: &[f32], numbers: Block, format: BlockFormat, codes: 
         let exact = x * inverse + zero;
         let exact = if exact > 0.0 { exact } else { 0.0 };
         let exact = if exact < largest { exact } else { largest };
-        // Ties go up: the sum with the number just below a half is below the next integer unless the fraction is at
-        // least a half.
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 255")]
-        let rounded = (exact + 0.499_999_97) as i32 as u8;
+        // The sum has no fraction: it is rounded to nearest, ties to even, and its lowest bits are the integer. Ties
+        // that went down go up.
+        let sum = exact + 8_388_608.0;
+        let tie = u32::from(exact - (sum - 8_388_608.0) == 0.5);
+        #[expect(clippy::cast_possible_truncation, reason = "between 0 and 255")]
+        let rounded = (sum.to_bits() + tie) as u8;
         *code = rounded.wrapping_sub(smallest);
     }
 }

@@ -9,7 +9,11 @@ pub(in crate::tensor) fn pack(bits: u32, codes: &[u8], out: &mut [u8]) {
         8 => out.copy_from_slice(codes),
         4 => {
             let (pairs, last) = codes.as_chunks::<2>();
-            pairs.iter().zip(&mut *out).for_each(|([low, high], place)| *place = low & 15 | high << 4);
+            // By pairs, so that the compiler does many at once.
+            #[expect(clippy::cast_possible_truncation, reason = "the lower half has the codes of both")]
+            pairs.iter().map(|pair| u16::from_le_bytes(*pair)).zip(&mut *out).for_each(|(pair, place)| {
+                *place = (pair & 15 | pair >> 4 & 0xf0) as u8;
+            });
             if let ([last], Some(place)) = (last, out.get_mut(pairs.len())) {
                 *place = last & 15;
             }
