@@ -131,8 +131,22 @@ impl Encoder {
         numbers: &mut Vec<Block>,
     ) -> Result<(), TensorError> {
         numbers.clear();
-        for (_, block) in self.split(self.start(blocks.start), floats) {
-            numbers.push(self.choose(block)?);
+        let floats: Vec<&[f32]> = self.split(self.start(blocks.start), floats).map(|(_, block)| block).collect();
+        for block in &floats {
+            let range = nearest::range(block);
+            let range = range.ok_or_else(|| self.of.refuse("quantize", "an element is infinite or NaN"))?;
+            numbers.push(nearest::choose(range, self.format, self.scale));
+        }
+        if self.rounding == Rounding::Search {
+            // How many blocks are searched together does not change what is found.
+            let together = if self.format.size.min(self.width()) > search::TOGETHER { 1 } else { nearest::LANES };
+            let mut buffer = vec![];
+            for (floats, numbers) in floats.chunks(together).zip(numbers.chunks_mut(together)) {
+                search::improve(floats, self.format, self.scale, numbers, &mut buffer);
+            }
+        }
+        if numbers.iter().any(|numbers| !numbers.scale.is_finite()) {
+            return Err(self.of.refuse("quantize", "a scale overflows its type"));
         }
         kept::put(self, blocks.start, numbers, self.blocks());
         Ok(())
@@ -148,18 +162,6 @@ impl Encoder {
             numbers.iter().copied().for_each(&mut visit);
         }
         Ok(())
-    }
-
-    /// Chooses the numbers of a block.
-    fn choose(&self, block: &[f32]) -> Result<Block, TensorError> {
-        let range = nearest::range(block);
-        let range = range.ok_or_else(|| self.of.refuse("quantize", "an element is infinite or NaN"))?;
-        let found = match self.rounding {
-            Rounding::Nearest => nearest::choose(range, self.format, self.scale),
-            Rounding::Search => search::choose(block, range, self.format, self.scale),
-        };
-        let fits = found.scale.is_finite();
-        if fits { Ok(found) } else { Err(self.of.refuse("quantize", "a scale overflows its type")) }
     }
 
     fn fill_codes(self: &Arc<Self>, first: u64, out: &mut [u8]) -> Result<(), TensorError> {

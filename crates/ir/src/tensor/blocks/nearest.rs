@@ -6,7 +6,7 @@ use super::encode::Block;
 use crate::ElementType;
 
 /// The number of floats that are compared or summed at once.
-const LANES: usize = 8;
+pub(super) const LANES: usize = 8;
 
 /// As many floats of a block; the compiler keeps them in vectors.
 pub(super) type Lanes = [f32; LANES];
@@ -17,20 +17,12 @@ pub(super) fn fold(lanes: Lanes, combine: impl Fn(f32, f32) -> f32) -> f32 {
     combine(combine(half[0], half[2]), combine(half[1], half[3]))
 }
 
-/// Returns the floats of a block by lanes, the last ones filled with 0.
-pub(super) fn lanes(block: &[f32]) -> (&[Lanes], Option<Lanes>) {
-    let (all, rest) = block.as_chunks();
-    let mut last = [0.0; LANES];
-    last[..rest.len()].copy_from_slice(rest);
-    (all, (!rest.is_empty()).then_some(last))
-}
-
 /// Returns the smallest and the largest number of a block; `None` if one is infinite or NaN.
 pub(super) fn range(block: &[f32]) -> Option<(f32, f32)> {
     let min = |a: f32, b: f32| if b < a { b } else { a };
     let max = |a: f32, b: f32| if b > a { b } else { a };
     let first = *block.first()?;
-    let (mut least, mut most, mut wrong) = ([first; LANES], [first; LANES], [0.0; LANES]);
+    let (mut least, mut most, mut wrong): (Lanes, Lanes, Lanes) = ([first; LANES], [first; LANES], [0.0; LANES]);
     let (all, rest) = block.as_chunks::<LANES>();
     for lanes in all {
         for (lane, x) in lanes.iter().enumerate() {

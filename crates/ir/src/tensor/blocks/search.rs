@@ -1,92 +1,101 @@
 //! Rounding by search: the scale with the smallest squared error among candidates around the nearest.
 //!
-//! For given codes `c`, counted from the zero point, the best scale is `<x, c> / <c, c>`, and the squared error that
-//! remains is `<x, x> - <x, c>^2 / <c, c>`. So a candidate is worth `<x, c>^2 / <c, c>`.
+//! For given codes `c`, counted from the zero point, the best scale of floats `x` is `<x, c> / <c, c>`, and the squared
+//! error that remains is `<x, x> - <x, c>^2 / <c, c>`. So a candidate is worth `<x, c>^2 / <c, c>`.
 
 use super::BlockFormat;
 use super::encode::Block;
-use super::nearest::{self, Lanes, fold, round};
+use super::nearest::{LANES, Lanes, fold, round};
 use crate::ElementType;
+use std::array::from_fn;
 
-/// The code that the largest element of a symmetric block goes to, relative to the smallest code: beyond 1 it is cut
-/// off. Chosen one by one, each as that which lowers the error of normally distributed weights most.
-const SYMMETRIC: [f32; 8] = [1.02, 1.08, 0.9, 0.98, 1.05, 0.86, 1.12, 0.96];
+/// The factors of the reciprocal of the nearest scale: with those above 1, the largest elements are cut off. The nearest
+/// is among them, so that no block becomes worse. Each of the others lowers the error of normally distributed weights
+/// most, after those before it.
+const SYMMETRIC: [f32; 8] = [1.0, 1.06, 0.9, 1.1, 0.97, 1.03, 0.86, 0.78];
+const ASYMMETRIC: [f32; 8] = [1.0, 1.05, 0.94, 0.88, 1.02, 0.97, 1.08, 0.83];
 
-/// The part of its range that the codes of an asymmetric block cover.
-const ASYMMETRIC: [f32; 8] = [1.0, 0.97, 0.94, 0.91, 0.88, 0.85, 0.82, 0.79];
+/// The length up to which blocks are searched together: a longer one has enough floats for all lanes.
+pub(super) const TOGETHER: u64 = 256;
 
-/// The numbers of a block to try: codes are `round(x * inverse)` between the two bounds.
-#[derive(Clone, Copy)]
-struct Candidate {
-    inverse: f32,
-    zero: u8,
-    smallest: f32,
-    largest: f32,
+/// Blocks that are searched at once: one in each lane, or one spread over all lanes.
+struct Group<'a> {
+    floats: &'a [Lanes],
+    spread: bool,
+    smallest: Lanes,
+    largest: Lanes,
 }
 
-impl Candidate {
-    fn new(inverse: f32, zero: u8, format: BlockFormat) -> Self {
-        let (zero_point, largest) = (f32::from(zero), f32::from(format.largest()));
-        Self { inverse, zero, smallest: -zero_point, largest: largest - zero_point }
-    }
-
-    /// Returns `<y, c>` and `<c, c>` of the products `y` of the block and the inverse and their codes `c`.
-    fn products(self, block: &[f32]) -> (f32, f32) {
+impl Group<'_> {
+    /// Returns `<y, c>` and `<c, c>` of the products `y` of the floats and `inverse`, and their codes `c`.
+    fn products(&self, inverse: Lanes) -> (Lanes, Lanes) {
         /// The sum of a small number and this one has no fraction: the sum is rounded to nearest.
         const WHOLE: f32 = 12_582_912.0;
         let (mut with, mut own) = (Lanes::default(), Lanes::default());
-        let (all, last) = nearest::lanes(block);
-        for lanes in all.iter().chain(&last) {
-            for (lane, x) in lanes.iter().enumerate() {
-                let y = x * self.inverse;
+        for floats in self.floats {
+            for lane in 0..LANES {
+                let y = floats[lane] * inverse[lane];
                 let code = (y + WHOLE) - WHOLE;
-                let code = if code > self.smallest { code } else { self.smallest };
-                let code = if code < self.largest { code } else { self.largest };
+                let code = if code > self.smallest[lane] { code } else { self.smallest[lane] };
+                let code = if code < self.largest[lane] { code } else { self.largest[lane] };
                 with[lane] += y * code;
                 own[lane] += code * code;
             }
         }
-        (fold(with, |a, b| a + b), fold(own, |a, b| a + b))
+        let sum = |lanes| if self.spread { [fold(lanes, |a, b| a + b); LANES] } else { lanes };
+        (sum(with), sum(own))
     }
 }
 
-/// Returns the numbers of a block with this range.
-pub(super) fn choose(block: &[f32], range: (f32, f32), format: BlockFormat, scale: ElementType) -> Block {
-    let nearest = nearest::choose(range, format, scale);
-    let (least, most) = range;
-    // The reciprocals of such numbers overflow.
-    if most.max(-least) < 1e-30 {
-        return nearest;
-    }
-    let codes = f32::from(format.largest());
-    let (candidates, of): (&[f32], _) = if format.symmetric {
-        let largest = if most.abs() > least.abs() { most } else { least };
-        (&SYMMETRIC, -f32::from(format.middle()) / largest)
-    } else {
-        (&ASYMMETRIC, codes / (most.max(0.0) - least.min(0.0)))
-    };
-    let mut best = (0.0, nearest);
-    for relative in candidates {
-        let candidate = if format.symmetric {
-            Candidate::new(of * relative, format.middle(), format)
+/// Improves the numbers of up to `LANES` blocks of at most [`TOGETHER`] floats, or of one block, from the nearest ones.
+///
+/// `buffer` is used again by the next call.
+pub(super) fn improve(
+    blocks: &[&[f32]],
+    format: BlockFormat,
+    scale: ElementType,
+    numbers: &mut [Block],
+    buffer: &mut Vec<Lanes>,
+) {
+    let spread = blocks.first().is_some_and(|block| block.len() as u64 > TOGETHER);
+    let longest = blocks.iter().map(|block| block.len()).max().unwrap_or(0);
+    buffer.clear();
+    buffer.resize(if spread { longest.div_ceil(LANES) } else { longest }, Lanes::default());
+    // Zeros in place of floats that a lane does not have change no sum.
+    for (lane, block) in blocks.iter().enumerate() {
+        if spread {
+            buffer.as_flattened_mut().iter_mut().zip(*block).for_each(|(place, x)| *place = *x);
         } else {
-            let inverse = of / relative;
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "casting saturates")]
-            let zero = (-least.min(0.0) * relative * inverse).round() as u8;
-            Candidate::new(inverse, zero.min(format.largest()), format)
-        };
-        let (with, own) = candidate.products(block);
-        // Relative, so that no number overflows.
-        let inverse = candidate.inverse / of;
-        let worth = with * with / (inverse * inverse * own);
-        if worth > best.0 {
-            best = (worth, Block { scale: with / (candidate.inverse * own), zero: candidate.zero });
+            buffer.iter_mut().zip(*block).for_each(|(floats, x)| floats[lane] = *x);
         }
     }
-    let (_, Block { scale: best, zero }) = best;
+    let first: [Block; LANES] = from_fn(|lane| {
+        let lane = if spread { 0 } else { lane };
+        numbers.get(lane).copied().unwrap_or(Block { scale: 0.0, zero: 0 })
+    });
+    // With the reciprocal 0, nothing is better than the nearest: the reciprocals of tiny scales overflow.
+    let nearest: Lanes = from_fn(|lane| if first[lane].scale.abs() > 1e-30 { 1.0 / first[lane].scale } else { 0.0 });
+    let zeros: Lanes = first.map(|block| f32::from(block.zero));
+    let largest = zeros.map(|zero| f32::from(format.largest()) - zero);
+    let group = Group { floats: buffer, spread, smallest: zeros.map(|zero| -zero), largest };
+    let (mut worth, mut inverse) = (Lanes::default(), Lanes::default());
+    for factor in if format.symmetric { SYMMETRIC } else { ASYMMETRIC } {
+        let tried = nearest.map(|nearest| nearest * factor);
+        let (with, own) = group.products(tried);
+        for lane in 0..LANES {
+            // Relative to the nearest scale, so that no number overflows.
+            let found = with[lane] * with[lane] / (factor * factor * own[lane]);
+            let better = found > worth[lane];
+            worth[lane] = if better { found } else { worth[lane] };
+            inverse[lane] = if better { tried[lane] * own[lane] / with[lane] } else { inverse[lane] };
+        }
+    }
     // The codes that are nearest under the best scale have a better scale again.
-    let (with, own) = Candidate::new(1.0 / best, zero, format).products(block);
-    let better = with / own * best;
-    let found = Block { scale: round(if better.is_finite() { better } else { best }, scale), zero };
-    if found.scale == 0.0 { nearest } else { found }
+    let (with, own) = group.products(inverse);
+    for (lane, block) in numbers.iter_mut().enumerate().take(if spread { 1 } else { LANES }) {
+        let best = round(with[lane] / (own[lane] * inverse[lane]), scale);
+        if best.is_finite() && best != 0.0 {
+            block.scale = best;
+        }
+    }
 }
