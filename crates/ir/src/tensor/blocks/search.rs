@@ -1,7 +1,8 @@
 //! Rounding by search: the scale with the smallest squared error among candidates around the nearest.
 //!
-//! For given codes `c`, counted from the zero point, the best scale of floats `x` is `<x, c> / <c, c>`, and the squared
-//! error that remains is `<x, x> - <x, c>^2 / <c, c>`. So a candidate is worth `<x, c>^2 / <c, c>`.
+//! A candidate gives floats `x` the products `y` with the reciprocal of its scale, and their codes `c`, counted from the
+//! zero point. For these codes the best scale is larger than that of the candidate by the part `<y - c, c> / <c, c>`, and
+//! the squared error that remains, in units of the scale, is `<y - c, y - c> - <y - c, c>^2 / <c, c>`.
 
 use super::BlockFormat;
 use super::encode::Block;
@@ -27,23 +28,27 @@ struct Group<'a> {
 }
 
 impl Group<'_> {
-    /// Returns `<y, c>` and `<c, c>` of the products `y` of the floats and `inverse`, and their codes `c`.
-    fn products(&self, inverse: Lanes) -> (Lanes, Lanes) {
+    /// Returns the squared error that remains under the best scale for the codes that `inverse` gives, and the part by
+    /// which that scale is larger.
+    fn fit(&self, inverse: Lanes) -> (Lanes, Lanes) {
         /// The sum of a small number and this one has no fraction: the sum is rounded to nearest.
         const WHOLE: f32 = 12_582_912.0;
-        let (mut with, mut own) = (Lanes::default(), Lanes::default());
+        let (mut square, mut with, mut own) = (Lanes::default(), Lanes::default(), Lanes::default());
         for floats in self.floats {
             for lane in 0..LANES {
                 let y = floats[lane] * inverse[lane];
                 let code = (y + WHOLE) - WHOLE;
                 let code = if code > self.smallest[lane] { code } else { self.smallest[lane] };
                 let code = if code < self.largest[lane] { code } else { self.largest[lane] };
-                with[lane] += y * code;
+                let error = y - code;
+                square[lane] += error * error;
+                with[lane] += error * code;
                 own[lane] += code * code;
             }
         }
         let sum = |lanes| if self.spread { [fold(lanes, |a, b| a + b); LANES] } else { lanes };
-        (sum(with), sum(own))
+        let (square, with, own) = (sum(square), sum(with), sum(own));
+        (from_fn(|lane| square[lane] - with[lane] * with[lane] / own[lane]), from_fn(|lane| with[lane] / own[lane]))
     }
 }
 
@@ -78,22 +83,22 @@ pub(super) fn improve(
     let zeros: Lanes = first.map(|block| f32::from(block.zero));
     let largest = zeros.map(|zero| f32::from(format.largest()) - zero);
     let group = Group { floats: buffer, spread, smallest: zeros.map(|zero| -zero), largest };
-    let (mut worth, mut inverse) = (Lanes::default(), Lanes::default());
+    let (mut least, mut inverse) = ([f32::INFINITY; LANES], Lanes::default());
     for factor in if format.symmetric { SYMMETRIC } else { ASYMMETRIC } {
         let tried = nearest.map(|nearest| nearest * factor);
-        let (with, own) = group.products(tried);
+        let (error, larger) = group.fit(tried);
         for lane in 0..LANES {
-            // Relative to the nearest scale, so that no number overflows.
-            let found = with[lane] * with[lane] / (factor * factor * own[lane]);
-            let better = found > worth[lane];
-            worth[lane] = if better { found } else { worth[lane] };
-            inverse[lane] = if better { tried[lane] * own[lane] / with[lane] } else { inverse[lane] };
+            // In units of the nearest scale.
+            let error = error[lane] / (factor * factor);
+            let better = error < least[lane];
+            least[lane] = if better { error } else { least[lane] };
+            inverse[lane] = if better { tried[lane] / (1.0 + larger[lane]) } else { inverse[lane] };
         }
     }
     // The codes that are nearest under the best scale have a better scale again.
-    let (with, own) = group.products(inverse);
+    let (_, larger) = group.fit(inverse);
     for (lane, block) in numbers.iter_mut().enumerate().take(if spread { 1 } else { LANES }) {
-        let best = round(with[lane] / (own[lane] * inverse[lane]), scale);
+        let best = round((1.0 + larger[lane]) / inverse[lane], scale);
         if best.is_finite() && best != 0.0 {
             block.scale = best;
         }
