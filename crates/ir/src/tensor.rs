@@ -14,6 +14,7 @@ mod scan;
 mod sparse;
 
 pub use blocks::{BlockFormat, Encoder, Layout, Part, Quantized, Rounding};
+pub(crate) use recipe::widened;
 pub use recipe::{Distribution, Recipe, Tiles, Wave};
 pub use sparse::SparseTensor;
 

@@ -24,7 +24,7 @@
 //! The metadata of a file (notes, quantization annotations) is not printed.
 
 use crate::attribute::Attribute;
-use crate::tensor::{BlockFormat, Data, Distribution, Part, Recipe, Rounding, SparseTensor, Wave};
+use crate::tensor::{BlockFormat, Data, Distribution, Part, Recipe, Rounding, SparseTensor, Wave, widened};
 use crate::{ElementType, Graph, NodeId, Op, Tensor, Value};
 use std::fmt::{self, Write};
 
@@ -245,7 +245,7 @@ fn data(held: &Tensor, detail: Detail) -> String {
         Data::Bytes(bytes) if detail == Detail::Elided && held.count() > 16 => {
             format!("#{:016x}", crate::fingerprint(bytes.iter().copied()))
         }
-        Data::Bytes(bytes) => match elements(held.element(), bytes) {
+        Data::Bytes(bytes) => match packed(held, bytes).or_else(|| elements(held.element(), bytes)) {
             Some(elements) if held.dims().is_empty() => elements.concat(),
             Some(elements) => format!("[{}]", elements.join(", ")),
             None => format!("hex({})", hex(bytes)),
@@ -311,6 +311,15 @@ fn data(held: &Tensor, detail: Detail) -> String {
 fn block_format(format: BlockFormat) -> String {
     let BlockFormat { bits, size, symmetric } = format;
     format!("bits = {bits}, size = {size}, {}", if symmetric { "symmetric" } else { "asymmetric" })
+}
+
+/// Returns integers of 2 or 4 bits in decimal, if that loses nothing.
+fn packed(held: &Tensor, bytes: &[u8]) -> Option<Vec<String>> {
+    let whole = held.cast(widened(held.element())?).ok()?;
+    // The last byte may have bits that no element uses.
+    let unused = bytes.len() as u64 * 8 - held.count() * u64::from(held.element().bits());
+    let is_zero = bytes.last().is_none_or(|last| last.leading_zeros() >= u32::try_from(unused).unwrap_or(8));
+    if is_zero { elements(whole.element(), &whole.to_bytes().ok()?) } else { None }
 }
 
 /// Returns the elements in decimal, if that loses nothing.

@@ -17,7 +17,8 @@ mod tiles;
 mod transpose;
 mod unpack;
 
-pub(super) use number::{Floats, Number, widened};
+pub(crate) use number::widened;
+pub(super) use number::{Floats, Number};
 pub use tiles::Tiles;
 
 /// How the elements of a tensor are computed.

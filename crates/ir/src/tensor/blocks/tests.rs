@@ -157,11 +157,13 @@ fn recipes_are_printed_and_parsed() {
         symmetric.transposed().unwrap().codes,
         Tensor::from_bytes(ElementType::I4, &[3], vec![0xf7, 0x08]).unwrap(),
     ];
+    assert_eq!(tensors[6].to_string(), "i4[3] [7, -1, -8]");
+    let too_large = crate::parse("g() {\n  %w = parameter [1, 8] : i4[2]\n  return %w\n}").map(|_| ());
+    assert_eq!(too_large.unwrap_err().to_string(), "line 2: a number does not fit in i4");
     for tensor in tensors {
-        let rank = tensor.dims().len();
         let text = format!("g() {{\n  %w = parameter {tensor} : {}\n  return %w\n}}\n", tensor.ty());
         let text = text.replace(&format!("parameter {} ", tensor.ty()), "parameter ");
-        let graph = crate::parse(&text).unwrap_or_else(|error| panic!("{error} {rank}: {text}"));
+        let graph = crate::parse(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
         assert_eq!(graph.to_text(crate::Detail::Full), text);
     }
 }

@@ -95,7 +95,7 @@ pub(super) fn cast(tensor: &Tensor, of: &Tensor, first: u64, out: &mut [u8]) -> 
 }
 
 /// Returns the type of 8 bits for integers of 2 or 4 bits, which have the same sign.
-pub(in crate::tensor) fn widened(element: ElementType) -> Option<ElementType> {
+pub(crate) fn widened(element: ElementType) -> Option<ElementType> {
     match element {
         ElementType::I2 | ElementType::I4 => Some(ElementType::I8),
         ElementType::U2 | ElementType::U4 => Some(ElementType::U8),

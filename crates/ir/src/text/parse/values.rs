@@ -2,7 +2,7 @@
 
 use super::{Around, MAX_DEPTH, Parsed, Parser};
 use crate::attribute::Attribute;
-use crate::tensor::{BlockFormat, Distribution, Quantized, Rounding, SparseTensor, Tensor, Wave};
+use crate::tensor::{BlockFormat, Distribution, Quantized, Rounding, SparseTensor, Tensor, Wave, widened};
 use crate::{Dim, ElementType, Graph, MAX_BODY_DEPTH, Shape, TensorType, ValueType};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -346,8 +346,18 @@ impl Parser<'_> {
             let strings = self.list(Self::bytes)?;
             Tensor::from_strings(&dims, strings)
         } else {
-            let bytes = if dims.is_empty() { self.element(element)? } else { self.elements(element)? };
-            Tensor::from_bytes(element, &dims, bytes)
+            let whole = widened(element).unwrap_or(element);
+            let bytes = if dims.is_empty() { self.element(whole)? } else { self.elements(whole)? };
+            // Integers of 2 or 4 bits are read one in each byte.
+            let packed = Tensor::from_bytes(whole, &dims, bytes.clone()).and_then(|all| all.cast(element)?.to_bytes());
+            let tensor = packed.and_then(|packed| Tensor::from_bytes(element, &dims, packed));
+            if let Ok(tensor) = &tensor
+                && whole != element
+                && tensor.cast(whole).and_then(|all| all.to_bytes()).is_ok_and(|all| *all != *bytes)
+            {
+                return self.fail(format!("a number does not fit in {element}"));
+            }
+            tensor
         };
         let tensor = made.map_err(|error| self.error(error.to_string()))?;
         if tensor.ty() == *ty { Ok(tensor) } else { self.fail(format!("the tensor is {}, not {ty}", tensor.ty())) }
