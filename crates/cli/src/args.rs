@@ -6,7 +6,7 @@ use netwright::evaluate::Tract;
 use netwright::ir::{Dim, ElementType, Symbol};
 use netwright::nn::Task;
 use netwright::passes::{self, Target};
-use netwright::verify::OrtLevel;
+use netwright::verify::{MIN_COSINES, OrtLevel, TOLERANCE, TOLERANCES};
 use netwright::{nn, onnx};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -122,9 +122,11 @@ pub(crate) struct Build {
     pub(crate) outputs_attention: bool,
     #[command(flatten)]
     pub(crate) emit: Emit,
-    /// Run the result in tract, or in ONNX Runtime if tract cannot run it and ONNX Runtime is installed.
+    /// Run the result, and compare its outputs with those of the declared model: without optimizations, in f32.
     #[arg(long)]
     pub(crate) verify: bool,
+    #[command(flatten)]
+    pub(crate) judging: Judging,
 }
 
 #[derive(Debug, Args)]
@@ -289,16 +291,7 @@ pub(crate) struct Optimize {
     #[arg(long, value_name = "FOLDER", requires = "verify", conflicts_with = "no_bisect")]
     pub(crate) reproduce: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) runtimes: Runtimes,
-    /// The size of a symbolic dim for --verify, such as batch=2 or past_plus_seq=past+seq; may be given several times.
-    #[arg(long = "dim", value_name = "SYMBOL=SIZE", value_parser = binding, requires = "verify")]
-    pub(crate) dims: Vec<(Symbol, Dim)>,
-    /// How far elements may differ, as in `verify`.
-    #[arg(long, value_parser = tolerance, requires = "verify")]
-    pub(crate) tolerance: Option<f64>,
-    /// Also try longer lengths, as in `verify`.
-    #[arg(long, requires = "verify")]
-    pub(crate) long: bool,
+    pub(crate) judging: Judging,
 }
 
 #[derive(Debug, Args)]
@@ -308,21 +301,14 @@ pub(crate) struct Verify {
     /// A second model, whose outputs must be equal.
     pub(crate) other: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) runtimes: Runtimes,
-    /// The size of a symbolic dim, such as batch=2 or past_plus_seq=past+seq; may be given several times.
-    #[arg(long = "dim", value_name = "SYMBOL=SIZE", value_parser = binding)]
-    pub(crate) dims: Vec<(Symbol, Dim)>,
+    pub(crate) judging: Judging,
     /// The seed of the random inputs.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
-    /// How far elements may differ: |a - b| <= t * max(|a|, scale), where the scale is the median magnitude of the
-    /// output's elements. By default, t is 1e-4; 1e-2 if one of the models computes in f16, 8e-2 if one computes in
-    /// bf16.
-    #[arg(long, value_parser = tolerance)]
-    pub(crate) tolerance: Option<f64>,
-    /// Also try lengths of 512, and lengths of 64 where the model has more than 300 million parameters.
-    #[arg(long)]
-    pub(crate) long: bool,
+    /// Compare the values that both models have in common, in the order in which the second model computes them, and name
+    /// the operator that adds most of the error.
+    #[arg(long, requires = "other", conflicts_with_all = ["min_cosine", "dump", "long"])]
+    pub(crate) by_layer: bool,
     /// Run with only these inputs: a safetensors file, or a folder with one .npy file per input.
     #[arg(long, value_name = "FILE|FOLDER", conflicts_with_all = ["dims", "seed", "long", "dump"])]
     pub(crate) inputs: Option<PathBuf>,
@@ -331,9 +317,9 @@ pub(crate) struct Verify {
     pub(crate) dump: Option<PathBuf>,
 }
 
-/// The runtimes in which models are verified.
+/// How models are verified: in which runtimes, with which sizes, and what counts as equal.
 #[derive(Debug, Args)]
-pub(crate) struct Runtimes {
+pub(crate) struct Judging {
     /// The runtime in which models are verified [default: auto].
     #[arg(long)]
     pub(crate) runtime: Option<Runtime>,
@@ -344,13 +330,50 @@ pub(crate) struct Runtimes {
     /// The graph optimization level of ONNX Runtime [default: disable].
     #[arg(long, value_name = "LEVEL")]
     pub(crate) ort_level: Option<Level>,
+    /// The size of a symbolic dim, such as batch=2 or past_plus_seq=past+seq; may be given several times.
+    #[arg(long = "dim", value_name = "SYMBOL=SIZE", value_parser = binding)]
+    pub(crate) dims: Vec<(Symbol, Dim)>,
+    #[arg(long, value_parser = tolerance, help = tolerance_help())]
+    pub(crate) tolerance: Option<f64>,
+    #[arg(long, value_parser = cosine, conflicts_with = "tolerance", help = cosine_help())]
+    pub(crate) min_cosine: Option<f64>,
+    /// Also try lengths of 512, and lengths of 64 where the model has more than 300 million parameters.
+    #[arg(long)]
+    pub(crate) long: bool,
 }
 
-impl Runtimes {
-    /// Returns whether any of these flags is given.
-    pub(crate) fn is_given(&self) -> bool {
-        self.runtime.is_some() || self.ort_library.is_some() || self.ort_level.is_some()
+impl Judging {
+    /// Returns one of these flags that is given.
+    pub(crate) fn given(&self) -> Option<&'static str> {
+        let flags = [
+            ("--runtime", self.runtime.is_some()),
+            ("--ort-library", self.ort_library.is_some()),
+            ("--ort-level", self.ort_level.is_some()),
+            ("--dim", !self.dims.is_empty()),
+            ("--tolerance", self.tolerance.is_some()),
+            ("--min-cosine", self.min_cosine.is_some()),
+            ("--long", self.long),
+        ];
+        flags.into_iter().find(|(_, is_given)| *is_given).map(|(flag, _)| flag)
     }
+}
+
+fn tolerance_help() -> String {
+    let by_type = TOLERANCES.map(|(element, tolerance)| format!("{tolerance:e} if a model computes in {element}"));
+    format!(
+        "How far elements may differ: |a - b| <= t * max(|a|, scale), where the scale is the median magnitude of the \
+         output's elements [default: {TOLERANCE:e}; {}]",
+        by_type.join(", ")
+    )
+}
+
+fn cosine_help() -> String {
+    let by_bits = MIN_COSINES.map(|(bits, cosine)| format!("{cosine} for {bits} bits"));
+    format!(
+        "Accept an output beyond the tolerance if its cosine is at least this [default: if the models are quantized \
+         differently, {}]",
+        by_bits.join(", ")
+    )
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -432,6 +455,11 @@ fn binding(text: &str) -> Result<(Symbol, Dim), String> {
 fn tolerance(text: &str) -> Result<f64, String> {
     let tolerance: f64 = text.parse().map_err(|_| "expected a number, such as 1e-4")?;
     if tolerance.is_finite() && tolerance >= 0.0 { Ok(tolerance) } else { Err("expected 0 or more".to_owned()) }
+}
+
+fn cosine(text: &str) -> Result<f64, String> {
+    let cosine: f64 = text.parse().map_err(|_| "expected a number, such as 0.99")?;
+    if (0.0..=1.0).contains(&cosine) { Ok(cosine) } else { Err("expected a number from 0 to 1".to_owned()) }
 }
 
 /// Returns the sizes of symbolic dims; an error if one is given twice.

@@ -1,6 +1,6 @@
 //! `netwright build`.
 
-use crate::args::{Build, Float};
+use crate::args::{Build, ExternalData, Float};
 use crate::failure::Failure;
 use crate::output::{Output, in_line, thousands};
 use crate::overwrite::Inputs;
@@ -10,8 +10,8 @@ use netwright::inventory::inventory;
 use netwright::ir::Model;
 use netwright::nn::families::{FAMILIES, Family, TESTED_AGAINST};
 use netwright::nn::{Config, OpenError, Part, Pretrained, PretrainedOptions, SettingsError, Task, WeightError};
-use netwright::passes;
-use netwright::verify::Verdict;
+use netwright::passes::{self, Target};
+use netwright::verify::{Options, Verdict};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -42,7 +42,9 @@ pub(crate) fn run(args: &Build, output: Output) -> Result<(), Failure> {
             "--kv-cache shared requires --with-past and conflicts with --no-optimize".to_owned(),
         ));
     }
-    let model = open(args)?;
+    let judging = verify::requested(args.verify, &args.judging, None)?;
+    let model = open(args, args.dtype)?;
+    let declared = judging.as_ref().filter(|_| !is_declared(args)).map(|_| open(args, Float::F32)).transpose()?;
     let mut built = vec![];
     let (inputs, parts) = (Inputs::of_folder(Path::new(&args.model)), parts(args, &model)?);
     for (_, path) in &parts {
@@ -52,16 +54,39 @@ pub(crate) fn run(args: &Build, output: Output) -> Result<(), Failure> {
         let spinner = output.spinner("building");
         let mut one = build(args, &model, part, &path, &inputs, output)?;
         drop(spinner);
-        if args.verify {
-            one.verified = Some(verify::own(&path, output)?);
+        if let Some(options) = &judging {
+            one.verified = Some(verified(args, declared.as_ref(), part, &path, options, output)?);
         }
         built.push(one);
     }
     if !is_file(args) {
         copy_beside(Path::new(&args.model), &args.output, &inputs)?;
     }
-    output.report(&built, || built.iter().map(line).collect())?;
-    built.iter().filter_map(|one| one.verified.as_ref()).try_for_each(verify::judge)
+    output.report(&built, || built.iter().map(|one| line(one, output)).collect())?;
+    built.iter().filter_map(|one| one.verified.as_ref()).try_for_each(|verdict| verify::judge(verdict, output))
+}
+
+/// Returns whether the result is the model as it is declared: not optimized, and in f32.
+fn is_declared(args: &Build) -> bool {
+    args.no_optimize && matches!(args.dtype, Float::F32)
+}
+
+/// Runs the result, and compares it with the model as it is declared, which a temporary file holds.
+fn verified(
+    args: &Build,
+    declared: Option<&Pretrained>,
+    part: Part,
+    path: &Path,
+    options: &Options,
+    output: Output,
+) -> Result<Verdict, Failure> {
+    let Some(declared) = declared else { return verify::judged(path, None, options, output) };
+    let folder = tempfile::tempdir()?;
+    let original = folder.path().join("declared.onnx");
+    let mut model = Model::new(declared.build(part, args.outputs_attention).map_err(Failure::model)?);
+    passes::lower(&mut model, &Target::ONNX, false).map_err(|error| Failure::model_at(&original, error))?;
+    model_io::write(&model, &original, ExternalData::Auto, false, &Inputs::default())?;
+    verify::judged(&original, Some(path), options, output)
 }
 
 /// Lists the families of models.
@@ -112,7 +137,7 @@ impl FamilyRow {
     }
 }
 
-fn line(built: &Built) -> String {
+fn line(built: &Built, output: Output) -> String {
     format!(
         "{}: {} nodes, {} parameters, {} constants, {} bytes in {:.2} s\n{}{}",
         in_line(&built.path),
@@ -122,11 +147,11 @@ fn line(built: &Built) -> String {
         thousands(built.bytes),
         built.seconds,
         built.stored.iter().chain(&built.interface).map(|line| format!("{line}\n")).collect::<String>(),
-        verify::verdict_text(built.verified.as_ref())
+        verify::verdict_text(built.verified.as_ref(), output)
     )
 }
 
-fn open(args: &Build) -> Result<Pretrained, Failure> {
+fn open(args: &Build, dtype: Float) -> Result<Pretrained, Failure> {
     let preset = match args.model.as_str() {
         "transformer-base" => Config::transformer_base(),
         "transformer-big" => Config::transformer_big(),
@@ -138,7 +163,7 @@ fn open(args: &Build) -> Result<Pretrained, Failure> {
             }
             let mut options = PretrainedOptions::default()
                 .with_past(args.with_past)
-                .with_dtype(args.dtype.into())
+                .with_dtype(dtype.into())
                 .with_allow_unused(args.allow_unused)
                 .with_ignored_options(&args.ignored_options);
             options.task = args.task;

@@ -101,7 +101,7 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
         return Err(Failure::Usage(message.to_owned()));
     }
     args.emit.shares_cache(args.verify)?;
-    let comparison = verify::comparison(args)?;
+    let comparison = verify::requested(args.verify, &args.judging, args.input.data_dir.as_deref())?;
     args.reproduce.as_deref().map(reproduce::expect_folder).transpose()?;
     let spinner = output.spinner("optimizing");
     let start = Instant::now();
@@ -132,7 +132,7 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
     let sites = passes::sites::sites(&model, &events, &args.emit.target);
     let explain = args.explain.then(|| explain(&sites, &events));
     let interface = interface(&model, &events);
-    let compare = |options| verify::compared(args, &args.output, options, output);
+    let compare = |options| verify::judged(&args.input.model, Some(&args.output), options, output);
     let verified = comparison.as_ref().map(compare).transpose()?;
     let differs = verified.as_ref().is_some_and(|verdict| verify::is_right(verdict) == Some(false));
     let culprit = match &comparison {
@@ -150,7 +150,7 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
         output.warn(&format!("a rewrite that changes a result was left out: {event}"))?;
     }
     let done = Summary { before, after, applied, interface, explain, proofs, seconds, verified, culprit, reproducer };
-    output.report(&done, || summary(&done))?;
+    output.report(&done, || summary(&done, output))?;
     if let (Some(explain), true) = (&done.explain, output.quiet) {
         output.aside(&explain.join("\n"))?;
     }
@@ -167,12 +167,14 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
             output.aside(&passes::diff(&before, &after))?;
         }
     }
-    done.verified.iter().try_for_each(verify::judge).map_err(|failure| match (failure, &done.culprit) {
-        (Failure::Model(message), Some(culprit)) => {
-            let reproducer = done.reproducer.iter().map(|line| format!("\n  {line}")).collect::<String>();
-            Failure::Model(format!("{message}\n  {culprit}{reproducer}"))
+    done.verified.iter().try_for_each(|verdict| verify::judge(verdict, output)).map_err(|failure| {
+        match (failure, &done.culprit) {
+            (Failure::Model(message), Some(culprit)) => {
+                let reproducer = done.reproducer.iter().map(|line| format!("\n  {line}")).collect::<String>();
+                Failure::Model(format!("{message}\n  {culprit}{reproducer}"))
+            }
+            (failure, _) => failure,
         }
-        (failure, _) => failure,
     })
 }
 
@@ -220,7 +222,7 @@ fn culprit(
             // Between two rewrites that belong together, a model may not be expressible in ONNX.
             Err(_) => return Ok(None),
         }
-        Ok(verify::is_right(&verify::compared(args, &step, comparison, quiet)?))
+        Ok(verify::is_right(&verify::judged(&args.input.model, Some(&step), comparison, quiet)?))
     })
 }
 
@@ -285,7 +287,7 @@ fn explain(sites: &[Site], report: &Report) -> Vec<String> {
     lines
 }
 
-fn summary(done: &Summary) -> String {
+fn summary(done: &Summary, output: Output) -> String {
     let row = |name: &str, before: u64, after: u64| {
         let change = match after.cmp(&before) {
             Ordering::Less => format!("-{}", thousands(before - after)),
@@ -311,5 +313,5 @@ fn summary(done: &Summary) -> String {
         .chain(done.explain.iter().flatten().cloned())
         .chain(done.proofs.iter().flat_map(Proofs::lines))
         .chain([format!("in {:.2} s", done.seconds)]);
-    table(&rows) + &lines.collect::<Vec<_>>().join("\n") + "\n" + &verify::verdict_text(done.verified.as_ref())
+    table(&rows) + &lines.collect::<Vec<_>>().join("\n") + "\n" + &verify::verdict_text(done.verified.as_ref(), output)
 }

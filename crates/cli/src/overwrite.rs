@@ -14,14 +14,19 @@ impl Inputs {
     /// Returns the file of a model and the files of its weights.
     pub(crate) fn of_model(path: &Path, model: &Model) -> Self {
         let mut inputs = Self::default();
-        inputs.add(path);
+        inputs.add_model(path, model);
+        inputs
+    }
+
+    /// Adds the file of a model and the files of its weights.
+    pub(crate) fn add_model(&mut self, path: &Path, model: &Model) {
+        self.add(path);
         let functions = model.functions.iter().map(|function| &function.graph);
         let training =
             model.training.iter().flat_map(|training| [&training.initialization, &training.algorithm]).flatten();
         for graph in std::iter::once(&model.graph).chain(functions).chain(training) {
-            inputs.add_weights(graph);
+            self.add_weights(graph);
         }
-        inputs
     }
 
     /// Adds the files of all tensors; bodies nest at most 32 deep.

@@ -1,103 +1,86 @@
 //! `netwright verify`, and the flag `--verify`.
 
-use crate::args::{self, ExternalData, Input, Optimize, Runtimes, Verify, bindings};
+use crate::args::{self, Judging, Verify, bindings};
 use crate::failure::Failure;
 use crate::model_io;
 use crate::output::Output;
 use crate::overwrite::Inputs;
 use netwright::files::{self, AtomicFile};
-use netwright::ir::{Bindings, Dim, Symbol};
+use netwright::ir::{Bindings, Symbol};
 use netwright::verify::{
     self, Array, ModelFile, OnnxRuntime, Options, Run, Runtime, Session, Verdict, VerifyError, Worker,
 };
 use safetensors::{Dtype, tensor::TensorView};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 pub(crate) fn run(args: &Verify, output: Output) -> Result<(), Failure> {
-    let mut options = options(&args.runtimes, &args.dims, args.tolerance, args.long, &args.input)?.with_seed(args.seed);
+    let mut options =
+        options(&args.judging, args.input.data_dir.as_deref())?.with_seed(args.seed).with_by_layer(args.by_layer);
     options.inputs.clone_from(&args.inputs);
     let spinner = output.spinner("verifying");
-    let copies = args.input.inline_functions.then(tempfile::tempdir).transpose()?;
-    let opened = |path: &Path, side| {
-        let folder = copies.as_ref().map(|copies| copies.path().join(side));
-        opened(path, &args.input, folder.as_deref(), output)
-    };
-    let model = opened(&args.input.model, "first")?;
-    let other = args.other.as_deref().map(|other| opened(other, "second")).transpose()?;
-    let verdict = worker()?.verify(&model, other.as_deref(), &options).map_err(failure)?;
+    let models = || std::iter::once(&args.input.model).chain(&args.other);
+    if args.input.strict {
+        models().try_for_each(|model| model_io::read_at(model, &args.input, output).map(drop))?;
+    }
+    let verdict = worker()?.verify(&args.input.model, args.other.as_deref(), &options).map_err(failure)?;
     drop(spinner);
     // A runtime that crashed the worker is not run again in this process.
     if let (
         Some(folder),
-        Verdict::Runs { runtime, .. } | Verdict::Equal { runtime, .. } | Verdict::Differs { runtime, .. },
+        Verdict::Runs { runtime, .. }
+        | Verdict::Equal { runtime, .. }
+        | Verdict::Close { runtime, .. }
+        | Verdict::Differs { runtime, .. },
     ) = (&args.dump, &verdict)
     {
         let judge = options.fallback.as_ref().filter(|fallback| fallback.to_string() == *runtime);
-        let file = ModelFile::open_with(&model, options.data_dir.as_deref()).map_err(failure)?;
-        dump(&file, folder, &runs(&verdict), judge.unwrap_or(&options.runtime))?;
+        let mut inputs = Inputs::default();
+        for model in models() {
+            inputs.add_model(model, &model_io::read_at(model, &args.input, Output { quiet: true, ..output })?);
+        }
+        let file = ModelFile::open_with(&args.input.model, options.data_dir.as_deref()).map_err(failure)?;
+        dump(&file, folder, &runs(&verdict), judge.unwrap_or(&options.runtime), &inputs)?;
     }
-    match judge(&verdict) {
-        Ok(()) => output.report(&verdict, || verdict.to_string()),
+    match judge(&verdict, output) {
+        Ok(()) => output.report(&verdict, || text(&verdict, output)),
         Err(failed) if output.json => output.data(&verdict, String::new).and(Err(failed)),
         Err(failed) => Err(failed),
     }
 }
 
-/// Returns the file that a runtime opens: the model, or a copy in the folder with its functions inlined.
-fn opened(path: &Path, input: &Input, folder: Option<&Path>, output: Output) -> Result<PathBuf, Failure> {
-    if !input.strict && folder.is_none() {
-        return Ok(path.to_owned());
+/// Returns a verdict as text, with all figures for `--verbose`.
+fn text(verdict: &Verdict, output: Output) -> String {
+    if output.verbose { format!("{verdict:#}") } else { verdict.to_string() }
+}
+
+/// Returns the options of `--verify`, or `None` without it.
+pub(crate) fn requested(verify: bool, judging: &Judging, data_dir: Option<&Path>) -> Result<Option<Options>, Failure> {
+    match judging.given().filter(|_| !verify) {
+        Some(flag) => Err(Failure::Usage(format!("{flag} requires --verify\n  help: add --verify"))),
+        None if verify => options(judging, data_dir).map(Some),
+        None => Ok(None),
     }
-    let model = model_io::read_at(path, input, output)?;
-    let Some(folder) = folder else { return Ok(path.to_owned()) };
-    files::create_folder(folder).map_err(Failure::usage)?;
-    let copy = folder.join("model.onnx");
-    model_io::write(&model, &copy, ExternalData::Auto, false, &Inputs::default())?;
-    Ok(copy)
 }
 
-/// Runs a model that this command built, in this process.
-pub(crate) fn own(path: &Path, output: Output) -> Result<Verdict, Failure> {
-    let _spinner = output.spinner("verifying");
-    let fallback = match OnnxRuntime::find() {
-        Err(VerifyError::NoOnnxRuntime) => None,
-        found => Some(Runtime::Ort(found.map_err(failure)?)),
-    };
-    let mut options = Options::default();
-    options.fallback = fallback;
-    verify::verify(path, None, &options).map_err(failure)
-}
-
-/// Returns the options for comparing the result with the input, or `None` without `--verify`.
-pub(crate) fn comparison(args: &Optimize) -> Result<Option<Options>, Failure> {
-    if !args.verify {
-        let message = "--runtime, --ort-library and --ort-level require --verify";
-        return if args.runtimes.is_given() { Err(Failure::Usage(message.to_owned())) } else { Ok(None) };
-    }
-    options(&args.runtimes, &args.dims, args.tolerance, args.long, &args.input).map(Some)
-}
-
-/// Returns the options that `verify` and `optimize --verify` have in common.
-fn options(
-    args: &Runtimes,
-    dims: &[(Symbol, Dim)],
-    tolerance: Option<f64>,
-    long: bool,
-    input: &Input,
-) -> Result<Options, Failure> {
+/// Returns the options that the flags request.
+fn options(args: &Judging, data_dir: Option<&Path>) -> Result<Options, Failure> {
     let (runtime, fallback) = runtimes(args)?;
-    let mut options =
-        Options::default().with_dims(bindings(dims)?).with_tolerance(tolerance).with_long(long).with_runtime(runtime);
-    options.data_dir.clone_from(&input.data_dir);
+    let mut options = Options::default()
+        .with_dims(bindings(&args.dims)?)
+        .with_tolerance(args.tolerance)
+        .with_min_cosine(args.min_cosine)
+        .with_long(args.long)
+        .with_runtime(runtime);
+    options.data_dir = data_dir.map(Path::to_owned);
     options.fallback = fallback;
     Ok(options)
 }
 
-/// Compares an optimized file with the input, in a child process.
-pub(crate) fn compared(args: &Optimize, result: &Path, options: &Options, output: Output) -> Result<Verdict, Failure> {
+/// Runs a model, or compares two, in a child process.
+pub(crate) fn judged(a: &Path, b: Option<&Path>, options: &Options, output: Output) -> Result<Verdict, Failure> {
     let _spinner = output.spinner("verifying");
-    worker()?.verify(&args.input.model, Some(result), options).map_err(failure)
+    worker()?.verify(a, b, options).map_err(failure)
 }
 
 /// Returns whether the result is correct; `None` if no runtime can judge it.
@@ -109,7 +92,7 @@ pub(crate) fn is_right(verdict: &Verdict) -> Option<bool> {
 }
 
 /// Returns the runtime that judges, and the fallback for models that it cannot judge.
-fn runtimes(args: &Runtimes) -> Result<(Runtime, Option<Runtime>), Failure> {
+fn runtimes(args: &Judging) -> Result<(Runtime, Option<Runtime>), Failure> {
     let named = args.ort_library.as_deref().map(OnnxRuntime::at);
     let ort = |found: Result<OnnxRuntime, VerifyError>| {
         let level = args.ort_level.map(Into::into).unwrap_or_default();
@@ -131,21 +114,27 @@ fn runtimes(args: &Runtimes) -> Result<(Runtime, Option<Runtime>), Failure> {
 }
 
 /// Returns the text of a verdict with which the command succeeds; any other verdict is reported as the error.
-pub(crate) fn verdict_text(verdict: Option<&Verdict>) -> String {
-    verdict.filter(|verdict| verdict.is_fine()).map_or_else(String::new, |verdict| format!("{verdict}\n"))
+pub(crate) fn verdict_text(verdict: Option<&Verdict>, output: Output) -> String {
+    let fine = verdict.filter(|verdict| verdict.is_fine());
+    fine.map_or_else(String::new, |verdict| format!("{}\n", text(verdict, output)))
 }
 
 /// Returns the failure that a verdict means for the command, if any.
-pub(crate) fn judge(verdict: &Verdict) -> Result<(), Failure> {
+pub(crate) fn judge(verdict: &Verdict, output: Output) -> Result<(), Failure> {
     match verdict {
         fine if fine.is_fine() => Ok(()),
         Verdict::NotVerifiable { runtime, .. } => {
             let help = if *runtime == Runtime::Tract.to_string() { INSTALL } else { "" };
             Err(Failure::NotVerifiable(format!("{verdict}{help}")))
         }
-        _ => Err(Failure::Model(verdict.to_string())),
+        Verdict::Differs { min_cosine: Some(_), .. } => {
+            Err(Failure::Model(format!("{}{BY_LAYER}", text(verdict, output))))
+        }
+        _ => Err(Failure::Model(text(verdict, output))),
     }
 }
+
+const BY_LAYER: &str = "\n  help: `netwright verify A B --by-layer` shows which operators add most of the error";
 
 const INSTALL: &str = "\n  help: try ONNX Runtime: install it with `pip install onnxruntime` in the active Python environment, or \
     pass --ort-library";
@@ -171,14 +160,21 @@ fn runs(verdict: &Verdict) -> Vec<(Bindings, u64)> {
     }
     match verdict {
         Verdict::Runs { runs, .. } => runs.iter().map(of).collect(),
-        Verdict::Equal { runs, .. } => runs.iter().map(of).collect(),
+        Verdict::Equal { runs, .. } | Verdict::Close { runs, .. } => runs.iter().map(of).collect(),
         Verdict::Differs { run, .. } => vec![of(run)],
         _ => vec![],
     }
 }
 
-/// Writes the inputs and outputs of every run as safetensors, for comparison with other runtimes.
-fn dump(file: &ModelFile, folder: &Path, runs: &[(Bindings, u64)], runtime: &Runtime) -> Result<(), Failure> {
+/// Writes the inputs and outputs of every run as safetensors, for comparison with other runtimes; replaces none of the
+/// files that the command reads.
+fn dump(
+    file: &ModelFile,
+    folder: &Path,
+    runs: &[(Bindings, u64)],
+    runtime: &Runtime,
+    read: &Inputs,
+) -> Result<(), Failure> {
     let session = Session::new_in(file, runtime).map_err(failure)?;
     files::create_folder(folder).map_err(Failure::usage)?;
     for (at, (bindings, seed)) in runs.iter().enumerate() {
@@ -188,7 +184,9 @@ fn dump(file: &ModelFile, folder: &Path, runs: &[(Bindings, u64)], runtime: &Run
         let inputs = inputs.iter().map(|(name, array)| (format!("input.{name}"), array));
         let named: Vec<_> =
             inputs.chain(outputs.iter().map(|(name, array)| (format!("output.{name}"), array))).collect();
-        save(&folder.join(format!("run{at}.safetensors")), &named)?;
+        let path = folder.join(format!("run{at}.safetensors"));
+        read.expect_other("--dump", &path)?;
+        save(&path, &named)?;
     }
     Ok(())
 }

@@ -225,8 +225,20 @@ fn all_commands_accept_the_flags_for_reading() {
             assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
         }
     }
-    let called = netwright(at, &["verify", "f.onnx", "--runtime", "tract"]);
-    assert_eq!(called.status.code(), Some(3), "{}", String::from_utf8_lossy(&called.stdout));
-    let both = netwright(at, &["verify", "f.onnx", "f.onnx", "--inline-functions"]);
+    let both = netwright(at, &["verify", "f.onnx", "f.onnx", "--runtime", "tract"]);
     assert!(String::from_utf8_lossy(&both.stdout).starts_with("equal in tract"), "{both:?}");
+}
+
+#[test]
+fn dumped_runs_do_not_replace_the_model() {
+    let folder = with_model();
+    let at = folder.path();
+    let model = at.join("run0.safetensors");
+    write_with_function(&model);
+    let before = fs::read(&model).expect("the model is read");
+    let dumped = netwright(at, &["verify", "run0.safetensors", "--dump", "."]);
+    let message = String::from_utf8_lossy(&dumped.stderr).into_owned();
+    assert_eq!(dumped.status.code(), Some(2), "{message}");
+    assert!(message.contains("--dump would replace an input: "), "{message}");
+    assert_eq!(fs::read(&model).expect("the model is read"), before);
 }

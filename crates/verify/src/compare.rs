@@ -1,6 +1,6 @@
 //! Compares the outputs of two models.
 
-use crate::{Array, Values};
+use crate::{Agreement, Array, Values, logits};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -19,8 +19,18 @@ pub struct Comparison {
     pub max_abs: f64,
     /// The largest `|a - b| / |a|`, over pairs of finite elements where `a` is not 0.
     pub max_rel: f64,
+    /// The mean `|a - b|`, over pairs of finite elements.
+    #[serde(default)]
+    pub mean_abs: f64,
+    /// The norm of `a - b` divided by that of `a`, over pairs of finite elements; `None` if the norm of `a` is 0 or a
+    /// norm is out of range.
+    #[serde(default)]
+    pub error_norm: Option<f64>,
     /// The cosine similarity, over pairs of finite elements; `None` if a norm is 0.
     pub cosine: Option<f64>,
+    /// How well the predictions agree, if the output has logits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agreement: Option<Agreement>,
     /// The element with the largest error; `None` if all elements are the same.
     pub worst: Option<Worst>,
     /// The number of elements that were not compared because the first model returns NaN or an infinity.
@@ -31,6 +41,65 @@ pub struct Comparison {
     /// The evidence that a difference beyond the tolerance is rounding, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rounding: Option<Rounding>,
+    /// The number of elements beyond the tolerance that are accepted because the cosine is large enough.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub beyond_tolerance: usize,
+    /// The products that the cosine consists of.
+    #[serde(skip)]
+    pub(crate) products: Products,
+}
+
+/// The scalar products of two tensors with each other and with themselves, over pairs of finite elements.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Products {
+    count: f64,
+    both: f64,
+    a: f64,
+    b: f64,
+}
+
+impl Products {
+    fn add(&mut self, a: f64, b: f64) {
+        self.count += 1.0;
+        self.both += a * b;
+        self.a += a * a;
+        self.b += b * b;
+    }
+
+    /// Returns the products of the elements of all runs, each run divided by the root of the mean square of the first
+    /// model's elements: otherwise the run with the largest inputs would decide.
+    pub(crate) fn of_runs(runs: impl Iterator<Item = Products>) -> Products {
+        runs.fold(Products::default(), |all, run| {
+            let unit = Some(run.count / run.a).filter(|unit| unit.is_finite()).unwrap_or(1.0);
+            Products {
+                count: all.count + run.count,
+                both: all.both + run.both * unit,
+                a: all.a + run.a * unit,
+                b: all.b + run.b * unit,
+            }
+        })
+    }
+
+    /// Returns the cosine; `None` if a norm is 0 or out of range.
+    pub(crate) fn cosine(self) -> Option<f64> {
+        Some(self.both / (self.a.sqrt() * self.b.sqrt())).filter(|cosine| cosine.is_finite())
+    }
+
+    /// Returns the norm of the second tensor divided by that of the first one; `None` if that is 0 or out of range.
+    fn norm_ratio(self) -> Option<f64> {
+        Some((self.b / self.a).sqrt()).filter(|ratio| ratio.is_finite())
+    }
+
+    /// Returns the difference if the cosine is too small, or the norms differ by a larger factor than its inverse, which a
+    /// cosine does not show.
+    pub(crate) fn difference(self, min_cosine: f64) -> Option<Difference> {
+        let is_close = match (self.cosine(), self.norm_ratio()) {
+            (Some(cosine), Some(ratio)) => cosine >= min_cosine && ratio >= min_cosine && ratio * min_cosine <= 1.0,
+            _ => self.a == self.b,
+        };
+        let (cosine, norm_ratio) = (self.cosine(), self.norm_ratio());
+        (!is_close).then_some(Difference::Cosine { cosine, norm_ratio, min_cosine })
+    }
 }
 
 /// The element with the largest error.
@@ -56,7 +125,7 @@ pub struct Rounding {
 }
 
 /// A difference between two outputs beyond the tolerance.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Difference {
     /// Only the first model has this output.
@@ -72,6 +141,15 @@ pub enum Difference {
     Elements {
         /// The number of elements that differ.
         count: usize,
+    },
+    /// The cosine over the elements of all runs is too small, or the norms differ by a larger factor than its inverse.
+    Cosine {
+        /// The cosine; `None` if all elements of one model are 0.
+        cosine: Option<f64>,
+        /// The norm in the second model divided by that in the first one; `None` if all elements of that are 0.
+        norm_ratio: Option<f64>,
+        /// The smallest cosine that is accepted.
+        min_cosine: f64,
     },
 }
 
@@ -106,11 +184,16 @@ fn compare_one(output: &str, a: &Array, b: Option<&Array>, tolerance: f64, place
         scale: 0.0,
         max_abs: 0.0,
         max_rel: 0.0,
+        mean_abs: 0.0,
+        error_norm: None,
         cosine: None,
+        agreement: None,
         worst: None,
         not_compared: 0,
         difference: None,
         rounding: None,
+        beyond_tolerance: 0,
+        products: Products::default(),
     };
     let Some(b) = b else {
         comparison.difference = Some(Difference::Missing);
@@ -155,7 +238,8 @@ impl Comparison {
     /// Compares floats; returns how many elements differ beyond the tolerance, and the worst with its error.
     fn floats(&mut self, a: &[f64], b: &[f64], tolerance: f64, at: Where) -> (usize, Option<(usize, Option<f64>)>) {
         self.scale = scale(a);
-        let (mut dot, mut left, mut right) = (0.0, 0.0, 0.0);
+        let mut products = Products::default();
+        let (mut sum, mut squares, mut pairs) = (0.0, 0.0, 0.0);
         let mut differ = 0;
         // An element that is finite on one side only is worse than any error.
         let mut worst: Option<(usize, f64)> = None;
@@ -167,9 +251,10 @@ impl Comparison {
                 if a != 0.0 {
                     self.max_rel = self.max_rel.max((distance / a.abs()).min(f64::MAX));
                 }
-                dot += a * b;
-                left += a * a;
-                right += b * b;
+                sum += distance;
+                squares += distance * distance;
+                pairs += 1.0;
+                products.add(a, b);
                 let allowed = a.abs().max(self.scale);
                 differ += usize::from(distance > tolerance * allowed);
                 if distance == 0.0 { 0.0 } else { (distance / allowed).min(f64::MAX) }
@@ -186,8 +271,38 @@ impl Comparison {
                 worst = Some((place, error));
             }
         }
-        self.cosine = Some(dot / (left.sqrt() * right.sqrt())).filter(|cosine| cosine.is_finite());
+        let finite = |number: f64| Some(number).filter(|number| number.is_finite());
+        self.mean_abs = finite(sum / pairs).unwrap_or(if sum > 0.0 { f64::MAX } else { 0.0 });
+        self.error_norm = finite((squares / products.a).sqrt());
+        self.cosine = products.cosine();
+        self.products = products;
         (differ, worst.map(|(place, error)| (place, Some(error).filter(|error| error.is_finite()))))
+    }
+
+    /// Adds how well the predictions agree, if the output has logits.
+    pub(crate) fn predict(&mut self, a: &Array, b: &Array, vocabulary: Option<u64>) {
+        if a.shape() == b.shape() && logits::is_logits(&self.output, a, vocabulary) {
+            let floats = a.any().floats().zip(b.any().floats());
+            let width = a.shape().last().copied().unwrap_or(0);
+            self.agreement = floats.and_then(|(a, b)| logits::agreement(&a, &b, width));
+        }
+    }
+
+    /// Accepts floats that differ beyond the tolerance, whose cosine is judged once all runs are done, and other elements
+    /// that differ, such as the index of the largest logit. An element that is finite in only one of the models stays a
+    /// difference.
+    pub(crate) fn accept_beyond_tolerance(&mut self) {
+        if let Some(Difference::Elements { count }) = self.difference
+            && (!self.is_float() || self.error().is_some())
+        {
+            self.difference = None;
+            self.beyond_tolerance = count;
+        }
+    }
+
+    /// Returns whether the elements are floats.
+    pub(crate) fn is_float(&self) -> bool {
+        self.ty.starts_with(['f', 'b']) && !self.ty.starts_with("bool")
     }
 
     /// Returns the error of the worst element, if both values are finite.
@@ -196,6 +311,14 @@ impl Comparison {
     }
 }
 
+impl Comparison {
+    /// Whether all figures are printed: those that matter for quantized models are on request otherwise.
+    fn is_detailed(&self, f: &fmt::Formatter<'_>) -> bool {
+        f.alternate() || self.beyond_tolerance > 0 || matches!(self.difference, Some(Difference::Cosine { .. }))
+    }
+}
+
+/// `{:#}` adds the figures that otherwise are printed only for models that are quantized differently.
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "output `{}` {}: ", self.output, self.ty)?;
@@ -204,15 +327,23 @@ impl fmt::Display for Comparison {
                 let elements = if *count == 1 { "element differs" } else { "elements differ" };
                 write!(f, "{count} {elements}, most at {worst}")?;
             }
+            (Some(difference @ Difference::Cosine { .. }), Some(worst)) => write!(f, "{difference}, worst at {worst}")?,
             (Some(difference), _) => return write!(f, "{difference}"),
             (None, None) => f.write_str("the same")?,
+            (None, Some(worst)) if self.beyond_tolerance > 0 => write!(f, "close, worst at {worst}")?,
             (None, Some(worst)) => write!(f, "equal, worst at {worst}")?,
         }
         write!(f, " (scale {:.3e}, max abs {:.3e}, max rel {:.3e}", self.scale, self.max_abs, self.max_rel)?;
         if let Some(cosine) = self.cosine {
             write!(f, ", cosine {cosine:.9}")?;
         }
+        if let (true, Some(norm)) = (self.is_detailed(f), self.error_norm) {
+            write!(f, ", mean abs {:.3e}, error norm {norm:.3e}", self.mean_abs)?;
+        }
         f.write_str(")")?;
+        if let (true, Some(agreement)) = (self.is_detailed(f), &self.agreement) {
+            write!(f, "; {agreement}")?;
+        }
         if self.not_compared > 0 {
             write!(f, "; {} elements not compared: the first model returns NaN or infinity", self.not_compared)?;
         }
@@ -236,6 +367,15 @@ impl fmt::Display for Difference {
             Difference::Missing => f.write_str("the second model does not have it"),
             Difference::Type { a, b } => write!(f, "{a} in the first model, {b} in the second"),
             Difference::Elements { count } => write!(f, "{count} elements differ"),
+            Difference::Cosine { cosine: Some(cosine), norm_ratio: Some(ratio), min_cosine } => {
+                let most = min_cosine.recip();
+                write!(
+                    f,
+                    "over all runs, the cosine is {cosine:.4} and the norm is {ratio:.4} times that of the first model; \
+                     expected at least {min_cosine}, and {min_cosine} to {most:.4}"
+                )
+            }
+            Difference::Cosine { .. } => f.write_str("all elements of one model are 0"),
         }
     }
 }
@@ -321,9 +461,43 @@ mod tests {
     fn errors_are_measured_on_finite_pairs() {
         let comparison = one(vec![3.0, 4.0, f32::NAN], vec![3.0, 5.0, f32::NAN]);
         assert_eq!((comparison.max_abs, comparison.max_rel), (1.0, 0.25));
+        assert_eq!((comparison.mean_abs, comparison.error_norm), (0.5, Some(0.2)));
         assert!((comparison.cosine.unwrap() - 29.0 / (5.0 * 34_f64.sqrt())).abs() < 1e-12);
         assert_eq!(one(vec![0.0_f32], vec![0.0_f32]).cosine, None);
         assert_eq!(one(vec![f64::MAX], vec![-f64::MAX]).max_abs, f64::MAX);
+    }
+
+    #[test]
+    fn only_finite_floats_and_other_types_are_accepted_beyond_the_tolerance() {
+        let accepted = |a: Values, b: Values| {
+            let mut comparison = one(a, b);
+            comparison.accept_beyond_tolerance();
+            (comparison.difference, comparison.beyond_tolerance)
+        };
+        assert_eq!(accepted(vec![1.0_f32, 1.0].into(), vec![1.0_f32, 1.2].into()), (None, 1));
+        assert_eq!(accepted(vec![1.0_f32].into(), vec![1.0_f32].into()), (None, 0));
+        assert_eq!(accepted(vec![1_i64].into(), vec![2_i64].into()), (None, 1));
+        let nan = accepted(vec![1.0, f32::NAN].into(), vec![1.0_f32, 1.0].into());
+        assert_eq!(nan, (Some(Difference::Elements { count: 1 }), 0));
+        let mut missing = compare(&[("y".to_owned(), Array::new([], vec![1.0_f32]).unwrap())], &[], 0.0).remove(0);
+        missing.accept_beyond_tolerance();
+        assert_eq!(missing.difference, Some(Difference::Missing));
+    }
+
+    #[test]
+    fn the_cosine_and_the_norm_over_all_runs_decide() {
+        let judged = |runs: &[[f32; 4]], min_cosine| {
+            let runs = runs.iter().map(|&[a, b, c, d]| one(vec![a, b], vec![c, d]).products);
+            Products::of_runs(runs).difference(min_cosine).is_none()
+        };
+        let (same, orthogonal) = ([1.0, 1.0, 1.0, 1.0], [1.0, 1.0, 1.0, -1.0]);
+        assert!(judged(&[same], 0.999));
+        assert!(judged(&[same, orthogonal], 0.49) && !judged(&[same, orthogonal], 0.51));
+        // A run with large inputs does not decide.
+        assert!(!judged(&[[100.0; 4], orthogonal], 0.51));
+        assert!(judged(&[[1.0, 2.0, 1.1, 2.2]], 0.9) && !judged(&[[1.0, 2.0, 2.0, 4.0]], 0.9), "another norm");
+        assert!(!judged(&[[2.0, 4.0, 1.0, 2.0]], 0.9), "another norm");
+        assert!(judged(&[[0.0; 4]], 0.9) && !judged(&[[0.0, 0.0, 1.0, 0.0]], 0.0) && judged(&[], 0.9));
     }
 
     #[test]

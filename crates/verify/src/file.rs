@@ -2,7 +2,7 @@
 
 use crate::VerifyError;
 use crate::skim::{OWN, Weights, skim};
-use crate::spell::{spell_out, spell_out_to_judge};
+use crate::spell::{inline, spell_out, spell_out_to_judge};
 use netwright_files::{Folder, Range, Source};
 use netwright_ir::{Dim, ElementType, Shape, TensorType};
 use std::collections::BTreeSet;
@@ -91,6 +91,7 @@ impl ModelFile {
         let mut model =
             tract_onnx::onnx().proto_model_for_read(&mut bytes).map_err(|error| failed(format!("{error:#}")))?;
         let mut graph = model.graph.take().ok_or_else(|| failed("it has no graph".to_owned()))?;
+        inline(&mut graph, &model);
         spell_out(&mut graph);
         let outputs = graph.output.iter().map(port).collect();
         // The declared types of outputs are checked against the results, so tract must not rely on them. It needs the

@@ -1,9 +1,10 @@
 //! Runs models in ONNX Runtime.
 
+mod accuracy;
 mod library;
 
 use crate::file::{ModelFile, Origin};
-use crate::skim::put_bytes;
+use crate::skim::{MODEL_GRAPH, put_bytes};
 use crate::{Array, VerifyError, runtime};
 use netwright_files::Source;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
@@ -30,6 +31,9 @@ pub struct OnnxRuntime {
     /// The version, if the name of the library file has it.
     version: Option<String>,
     level: OrtLevel,
+    /// Whether MatMulNBits keeps its activations in floats, whatever its accuracy level.
+    #[serde(default)]
+    exact: bool,
 }
 
 /// A graph optimization level of ONNX Runtime.
@@ -63,12 +67,26 @@ impl OnnxRuntime {
     }
 
     fn of(library: &Path) -> Self {
-        Self { library: library.to_owned(), version: library::version(library), level: OrtLevel::default() }
+        Self {
+            library: library.to_owned(),
+            version: library::version(library),
+            level: OrtLevel::default(),
+            exact: false,
+        }
     }
 
     /// Sets the optimization level.
     pub fn with_level(self, level: OrtLevel) -> Self {
         Self { level, ..self }
+    }
+
+    /// Runs every MatMulNBits of accuracy level 4, which quantizes its activations to int8, at level 1, which does not.
+    pub fn with_exact_products(self) -> Self {
+        Self { exact: true, ..self }
+    }
+
+    pub(crate) fn is_exact(&self) -> bool {
+        self.exact
     }
 
     /// Returns the file of the library.
@@ -86,13 +104,13 @@ impl OnnxRuntime {
                 .with_intra_threads(1)?
                 .with_inter_threads(1)?
                 .with_log_level(ort::logging::LogLevel::Fatal)?;
-            if outputs == file.output_names() {
+            if outputs == file.output_names() && !self.exact {
                 match &file.origin {
                     Origin::File(path) => builder.commit_from_file(path),
                     Origin::Bytes(bytes) => builder.commit_from_memory(bytes),
                 }
             } else {
-                with_outputs(builder, file, outputs)
+                changed(builder, file, outputs, self.exact)
             }
         })?;
         Ok(Loaded { runtime: name, session: Mutex::new(session) })
@@ -100,12 +118,11 @@ impl OnnxRuntime {
 }
 
 /// Field numbers of `onnx.proto`.
-const MODEL_GRAPH: u64 = 7;
 const GRAPH_OUTPUT: u64 = 12;
 const VALUE_NAME: u64 = 1;
 
-/// Loads a model with additional outputs.
-fn with_outputs(mut builder: SessionBuilder, file: &ModelFile, outputs: &[String]) -> ort::Result<Session> {
+/// Loads a copy of a model with additional outputs, and with exact products if requested.
+fn changed(mut builder: SessionBuilder, file: &ModelFile, outputs: &[String], exact: bool) -> ort::Result<Session> {
     let mut bytes = match &file.origin {
         Origin::File(path) => {
             let folder = path.parent().and_then(Path::to_str).filter(|folder| !folder.is_empty()).unwrap_or(".");
@@ -115,6 +132,9 @@ fn with_outputs(mut builder: SessionBuilder, file: &ModelFile, outputs: &[String
         }
         Origin::Bytes(bytes) => bytes.clone(),
     };
+    if exact {
+        accuracy::lower(&mut bytes);
+    }
     let own = file.output_names();
     let mut graph = vec![];
     for name in outputs.iter().filter(|name| !own.contains(name)) {
@@ -131,7 +151,8 @@ fn with_outputs(mut builder: SessionBuilder, file: &ModelFile, outputs: &[String
 impl fmt::Display for OnnxRuntime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ONNX Runtime")?;
-        self.version.as_ref().map_or(Ok(()), |version| write!(f, " {version}"))
+        self.version.as_ref().map_or(Ok(()), |version| write!(f, " {version}"))?;
+        if self.exact { f.write_str(" at accuracy level 1") } else { Ok(()) }
     }
 }
 

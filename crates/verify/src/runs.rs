@@ -1,20 +1,20 @@
 //! Runs models and derives the verdict.
 
 use crate::bindings::{Sizes, SizesKind, bindings};
-use crate::compare::{Where, compare_at};
+use crate::compare::{Products, Where, compare_at};
 use crate::file::{ModelFile, place};
 use crate::inputs::{Role, Style, role};
 use crate::interface::{misdeclared, other_ports, sizes};
 use crate::relations::{candidates, describe};
-use crate::tolerance::tolerance;
+use crate::tolerance::{Arithmetic, Criteria};
 use crate::verdict::{Blame, Produced, Run, Verdict};
 use crate::verify::verdict;
 use crate::{
     Array, Comparison, Difference, Options, Reason, Rounding, Runtime, Session, VerifyError, compare, given, inputs,
-    twin,
+    logits, twin,
 };
 use netwright_ir::Bindings;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use tract_onnx::pb::NodeProto;
 
 /// The number of parameters above which a model runs with long inputs only on request.
@@ -24,7 +24,7 @@ const LARGE: i64 = 300_000_000;
 const MOST_ROUNDING: f64 = 100.0;
 
 /// A model in a runtime: loaded once with symbolic dims, or, if tract cannot do that, for the sizes of each run.
-struct Runner<'m> {
+pub(crate) struct Runner<'m> {
     file: &'m ModelFile,
     runtime: &'m Runtime,
     outputs: Vec<String>,
@@ -33,12 +33,12 @@ struct Runner<'m> {
 
 impl<'m> Runner<'m> {
     /// Creates a runner that computes the outputs of a model.
-    fn new(file: &'m ModelFile, runtime: &'m Runtime) -> Result<Self, VerifyError> {
+    pub(crate) fn new(file: &'m ModelFile, runtime: &'m Runtime) -> Result<Self, VerifyError> {
         Self::of(file, runtime, file.output_names())
     }
 
     /// Creates a runner that computes any values of the main graph.
-    fn of(file: &'m ModelFile, runtime: &'m Runtime, outputs: Vec<String>) -> Result<Self, VerifyError> {
+    pub(crate) fn of(file: &'m ModelFile, runtime: &'m Runtime, outputs: Vec<String>) -> Result<Self, VerifyError> {
         let symbolic = match Session::of(file, runtime, outputs.clone(), None) {
             Ok(session) => Some(session),
             Err(VerifyError::Runtime { .. } | VerifyError::Panic { .. }) if *runtime == Runtime::Tract => None,
@@ -47,7 +47,7 @@ impl<'m> Runner<'m> {
         Ok(Self { file, runtime, outputs, symbolic })
     }
 
-    fn run(&self, inputs: &[(&str, &Array)], sizes: &Bindings) -> Result<Vec<(String, Array)>, VerifyError> {
+    pub(crate) fn run(&self, inputs: &[(&str, &Array)], sizes: &Bindings) -> Result<Vec<(String, Array)>, VerifyError> {
         match (&self.symbolic, self.runtime) {
             (Some(session), Runtime::Ort(_)) => return session.run(inputs),
             (Some(session), Runtime::Tract) => {
@@ -62,9 +62,9 @@ impl<'m> Runner<'m> {
 }
 
 /// One run with its inputs.
-struct Case {
-    bindings: Bindings,
-    seed: u64,
+pub(crate) struct Case {
+    pub(crate) bindings: Bindings,
+    pub(crate) seed: u64,
     kind: SizesKind,
     inputs: Vec<(String, Array)>,
     /// Whether floats are so large that a correct model may overflow or lose all precision.
@@ -79,7 +79,7 @@ impl Case {
         Run { bindings, seed: self.seed, outputs }
     }
 
-    fn borrowed(&self) -> Vec<(&str, &Array)> {
+    pub(crate) fn borrowed(&self) -> Vec<(&str, &Array)> {
         borrowed(&self.inputs)
     }
 }
@@ -100,8 +100,9 @@ pub(crate) fn judge(a: &ModelFile, b: Option<&ModelFile>, options: &Options) -> 
     let second = b.map(|b| Second::new(b, &options.runtime)).transpose()?;
     let mut notes = vec![];
     let cases = cases(a, &first, options, &mut notes)?;
-    let tolerance = options.tolerance.unwrap_or_else(|| tolerance(std::iter::once(a).chain(b)));
-    let judge = Judge { a, first, options, tolerance, notes, twins: None, unjudged: None, refused_long: false };
+    let [one, other] = [Some(a), b].map(|model| model.map(|model| Arithmetic::of(model, &options.runtime)));
+    let criteria = Criteria::new(&one.unwrap_or_default(), other.as_ref(), options);
+    let judge = Judge { a, first, options, criteria, notes, twins: None, unjudged: None, refused_long: false };
     match second {
         None => judge.alone(cases),
         Some(second) => judge.compared(&second, cases),
@@ -153,6 +154,21 @@ fn cases(
     Err(failed.unwrap_or_else(|| VerifyError::Answered("no sizes fit the inputs of the model".to_owned())))
 }
 
+/// Returns the first planned run, with its inputs.
+pub(crate) fn first_case(
+    model: &ModelFile,
+    runner: &Runner<'_>,
+    options: &Options,
+    notes: &mut Vec<String>,
+) -> Result<Case, VerifyError> {
+    let planned = cases(model, runner, options, notes)?.into_iter().next();
+    let Some(Planned { sizes: Sizes { bindings, kind }, seed, inputs: given }) = planned else {
+        return Err(VerifyError::Answered("the model has no sizes to run with".to_owned()));
+    };
+    let inputs = given.map_or_else(|| inputs(model, &bindings, seed), Ok)?;
+    Ok(Case { bindings, seed, kind, inputs, is_extreme: false, may_be_nan: false })
+}
+
 fn parameters(model: &ModelFile) -> i64 {
     model.graph.initializer.iter().map(|tensor| tensor.dims.iter().product::<i64>()).fold(0, i64::saturating_add)
 }
@@ -182,7 +198,7 @@ struct Judge<'m> {
     a: &'m ModelFile,
     first: Runner<'m>,
     options: &'m Options,
-    tolerance: f64,
+    criteria: Criteria,
     notes: Vec<String>,
     /// The two models in f64, or the reason why they have no f64 form.
     twins: Option<Result<[ModelFile; 2], String>>,
@@ -213,12 +229,14 @@ impl Judge<'_> {
             let produced = outputs.iter().map(|(name, array)| Produced { output: name.clone(), ty: array.to_string() });
             runs.push(case.run(produced.collect()));
         }
-        Ok(Verdict::Runs { runtime: self.options.runtime.to_string(), runs, notes: self.notes })
+        Ok(Verdict::Runs { runtime: self.options.runtime.to_string(), runs, notes: self.notes, also: vec![] })
     }
 
     fn compared(mut self, second: &Second<'_>, cases: Vec<Planned>) -> Result<Verdict, VerifyError> {
-        let (runtime, tolerance) = (self.options.runtime.to_string(), self.tolerance);
-        let mut runs = vec![];
+        let (runtime, Criteria { tolerance, min_cosine, why }) =
+            (self.options.runtime.to_string(), self.criteria.clone());
+        let vocabulary = logits::vocabulary(self.a);
+        let mut runs: Vec<Run<Comparison>> = vec![];
         for planned in cases {
             let Some((case, left)) = self.run_first(planned)? else { continue };
             if let (Some(why), SizesKind::Empty) = (misdeclared(self.a, &left, &case.bindings), case.kind) {
@@ -242,20 +260,55 @@ impl Judge<'_> {
             }
             let places = if case.may_be_nan { Where::FirstIsFinite } else { Where::Everywhere };
             let mut outputs = compare_at(&left, &right, tolerance, places);
+            for (output, ((_, left), (_, right))) in outputs.iter_mut().zip(left.iter().zip(&right)) {
+                output.predict(left, right, vocabulary);
+            }
+            if min_cosine.is_some() {
+                outputs.iter_mut().for_each(Comparison::accept_beyond_tolerance);
+            }
             if outputs.iter().any(|output| output.difference.is_some()) {
                 if let Some(unjudged) = blind_spot(&outputs, second.model, &right, &self.options.runtime) {
                     self.unjudged.get_or_insert(unjudged);
                     continue;
                 }
-                self.arbitrate(second.model, &case, &mut outputs);
+                // No value of models that are quantized differently agrees in f64.
+                if min_cosine.is_none() {
+                    self.arbitrate(second.model, &case, &mut outputs);
+                }
             }
             if outputs.iter().any(|output| output.difference.is_some()) {
-                let blame = blame(self.a, second.model, &case.borrowed(), &case.bindings, self.options, tolerance);
-                return Ok(Verdict::Differs { runtime, tolerance, run: case.run(outputs), blame, notes: self.notes });
+                let blame = || blame(self.a, second.model, &case.borrowed(), &case.bindings, self.options, tolerance);
+                let blame = if min_cosine.is_none() { blame() } else { None };
+                let (run, notes) = (case.run(outputs), self.notes);
+                return Ok(Verdict::Differs { runtime, tolerance, min_cosine, run, blame, notes });
             }
             runs.push(case.run(outputs));
         }
-        Ok(self.unjudged.unwrap_or(Verdict::Equal { runtime, tolerance, runs, notes: self.notes }))
+        if let Some(unjudged) = self.unjudged {
+            return Ok(unjudged);
+        }
+        let is_beyond = runs.iter().flat_map(|run| &run.outputs).any(|output| output.beyond_tolerance > 0);
+        let (notes, also) = (self.notes, vec![]);
+        let Some(min_cosine) = min_cosine.filter(|_| is_beyond) else {
+            return Ok(Verdict::Equal { runtime, tolerance, runs, notes, also });
+        };
+        let mut cosines = BTreeMap::new();
+        for (at, output) in second.model.outputs().iter().enumerate() {
+            let of_output =
+                |run: &Run<Comparison>| run.outputs.get(at).map_or_else(Products::default, |one| one.products);
+            let products = Products::of_runs(runs.iter().map(of_output));
+            cosines.insert(output.name.clone(), products.cosine());
+            let Some(difference) = products.difference(min_cosine) else { continue };
+            let cosine = |run: &Run<Comparison>| of_output(run).cosine().unwrap_or(0.0);
+            let lowest = runs.iter().min_by(|a, b| cosine(a).total_cmp(&cosine(b))).cloned();
+            let Some(mut run) = lowest else { break };
+            if let Some(output) = run.outputs.get_mut(at) {
+                output.difference = Some(difference);
+            }
+            let min_cosine = Some(min_cosine);
+            return Ok(Verdict::Differs { runtime, tolerance, min_cosine, run, blame: None, notes });
+        }
+        Ok(Verdict::Close { runtime, min_cosine, why, cosines, runs, notes, also })
     }
 
     fn fails(&self, model: &ModelFile, why: String) -> Verdict {
@@ -303,10 +356,9 @@ impl Judge<'_> {
     /// A difference that remains in f64 is one between the functions. Otherwise it is rounding, unless it is so large
     /// that f32 computes something else.
     fn arbitrate(&mut self, second: &ModelFile, case: &Case, outputs: &mut [Comparison]) {
-        let is_float = |output: &Comparison| output.ty.starts_with(['f', 'b']) && !output.ty.starts_with("bool");
         let may_be_rounding = |output: &Comparison| match &output.difference {
             None => true,
-            Some(Difference::Elements { .. }) => !is_float(output) || output.error().is_some(),
+            Some(Difference::Elements { .. }) => !output.is_float() || output.error().is_some(),
             Some(_) => false,
         };
         if !outputs.iter().all(may_be_rounding) {
@@ -331,7 +383,7 @@ impl Judge<'_> {
                 return;
             }
         };
-        let tolerance = self.tolerance;
+        let tolerance = self.criteria.tolerance;
         for output in outputs.iter_mut().filter(|output| output.difference.is_some()) {
             let pick =
                 |all: &[(String, Array)]| all.iter().filter(|(name, _)| *name == output.output).cloned().collect();

@@ -22,6 +22,13 @@ pub enum Runtime {
     Ort(OnnxRuntime),
 }
 
+impl Runtime {
+    /// Returns whether the accuracy level of a MatMulNBits changes what it computes.
+    pub(crate) fn has_accuracy_levels(&self) -> bool {
+        matches!(self, Runtime::Ort(runtime) if !runtime.is_exact())
+    }
+}
+
 impl fmt::Display for Runtime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -16,7 +16,7 @@ const LARGE: u64 = 1 << 14;
 pub(crate) const OWN: &str = "\0";
 
 /// Field numbers of `onnx.proto`.
-const MODEL_GRAPH: u64 = 7;
+pub(crate) const MODEL_GRAPH: u64 = 7;
 const GRAPH_INITIALIZER: u64 = 5;
 const TENSOR_RAW_DATA: u64 = 9;
 const TENSOR_EXTERNAL_DATA: u64 = 13;
@@ -37,6 +37,16 @@ impl Weights {
         self.0.push(range);
         (self.0.len() - 1).to_string()
     }
+
+    /// Returns the first bytes of the range with an index, at most `limit`; none if they cannot be read.
+    pub(crate) fn sample(&self, at: usize, limit: usize) -> Vec<u8> {
+        let Some(range) = self.0.get(at) else { return vec![] };
+        let mut bytes = vec![0; usize::try_from(range.len()).map_or(limit, |length| length.min(limit))];
+        if range.read(0, &mut bytes).is_err() {
+            bytes.clear();
+        }
+        bytes
+    }
 }
 
 impl ModelDataResolver for Weights {
@@ -53,7 +63,7 @@ impl ModelDataResolver for Weights {
 pub(crate) fn skim(bytes: &[u8], source: &Source, weights: &mut Weights) -> Option<Vec<u8>> {
     let tensor = |bytes: &[u8], first: u64, weights: &mut Weights| {
         let mut frame = vec![];
-        for field in (Fields { bytes, at: 0 }) {
+        for field in Fields::of(bytes) {
             let Field { number, start, content, end } = field?;
             match content {
                 Some(content) if number == TENSOR_RAW_DATA && (end - content) as u64 >= LARGE => {
@@ -84,7 +94,7 @@ pub(crate) fn skim(bytes: &[u8], source: &Source, weights: &mut Weights) -> Opti
 /// Returns a message with the contents of one field replaced; `by` receives the contents and their position.
 fn replaced(bytes: &[u8], of: u64, mut by: impl FnMut(&[u8], u64) -> Option<Vec<u8>>) -> Option<Vec<u8>> {
     let mut frame = vec![];
-    for field in (Fields { bytes, at: 0 }) {
+    for field in Fields::of(bytes) {
         let Field { number, start, content, end } = field?;
         match content {
             Some(content) if number == of => put_bytes(&mut frame, of, &by(&bytes[content..end], content as u64)?),
@@ -95,17 +105,23 @@ fn replaced(bytes: &[u8], of: u64, mut by: impl FnMut(&[u8], u64) -> Option<Vec<
 }
 
 /// A field of a message from `start` to `end`, and the position of its content, if it has a length.
-struct Field {
-    number: u64,
+pub(crate) struct Field {
+    pub(crate) number: u64,
     start: usize,
-    content: Option<usize>,
-    end: usize,
+    pub(crate) content: Option<usize>,
+    pub(crate) end: usize,
 }
 
 /// Iterates over the fields of a message; ends with `None` at bytes that are not a field.
-struct Fields<'a> {
+pub(crate) struct Fields<'a> {
     bytes: &'a [u8],
     at: usize,
+}
+
+impl<'a> Fields<'a> {
+    pub(crate) fn of(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0 }
+    }
 }
 
 impl Iterator for Fields<'_> {

@@ -3,9 +3,12 @@
 //! A node is replaced before the [gate](crate::gate) checks it; the gate reports a node that has no replacement.
 
 mod attention;
+mod functions;
 mod products;
 mod rotary;
 mod sequences;
+
+pub(crate) use functions::inline;
 
 use crate::file::{CONTRIB, domain};
 use netwright_ir::{ElementType, OpKind, Shape, TensorType};

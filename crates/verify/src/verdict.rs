@@ -1,11 +1,12 @@
 //! The outcome of a verification.
 
-use crate::{Comparison, Reason};
+use crate::layers::write_table;
+use crate::{Comparison, Layer, Reason};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The outcome of a verification. `Display` prints all of it, and it serializes as JSON.
+/// The outcome of a verification. `Display` prints it, `{:#}` with more figures, and it serializes as JSON.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[must_use = "a verdict may say that the model is wrong"]
 #[non_exhaustive]
@@ -20,6 +21,10 @@ pub enum Verdict {
         /// Notes for the reader: how sizes were chosen, which runs were left out.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         notes: Vec<String>,
+        /// The verdicts of further judges, which all are fine: another runtime for a model that computes in a narrow type,
+        /// and ONNX Runtime without the int8 activations of MatMulNBits.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        also: Vec<Verdict>,
     },
     /// Two models were given: all outputs are equal within the tolerance, in all runs.
     Equal {
@@ -32,6 +37,29 @@ pub enum Verdict {
         /// As in `Runs`.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         notes: Vec<String>,
+        /// As in `Runs`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        also: Vec<Verdict>,
+    },
+    /// Two models were given: outputs differ beyond the tolerance, but the cosine of each is large enough for models that
+    /// are quantized differently.
+    Close {
+        /// The runtime that judged.
+        runtime: String,
+        /// The smallest cosine that is accepted.
+        min_cosine: f64,
+        /// How the models are quantized; empty if the smallest cosine was requested.
+        why: String,
+        /// The cosine of each output over the elements of all runs; `None` if all elements of one model are 0.
+        cosines: BTreeMap<String, Option<f64>>,
+        /// The runs.
+        runs: Vec<Run<Comparison>>,
+        /// As in `Runs`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        notes: Vec<String>,
+        /// As in `Runs`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        also: Vec<Verdict>,
     },
     /// Two models were given: their inputs or outputs differ.
     OtherInterface {
@@ -44,6 +72,9 @@ pub enum Verdict {
         runtime: String,
         /// The tolerance.
         tolerance: f64,
+        /// The smallest cosine that is accepted beyond the tolerance, as in `Close`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        min_cosine: Option<f64>,
         /// The first run in which they differ.
         run: Run<Comparison>,
         /// The first operator whose results differ, if both models have a value of that name.
@@ -51,6 +82,26 @@ pub enum Verdict {
         /// As in `Runs`.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         notes: Vec<String>,
+    },
+    /// Two models were given, and the values that they have in common were compared; see
+    /// [`Options::by_layer`](crate::Options::by_layer).
+    ByLayer {
+        /// The runtime that ran them.
+        runtime: String,
+        /// The size of each symbol.
+        bindings: BTreeMap<String, i64>,
+        /// The seed of the inputs.
+        seed: u64,
+        /// The error from which values drift apart.
+        tolerance: f64,
+        /// The values, in the order in which the second model computes them.
+        layers: Vec<Layer>,
+        /// As in `Runs`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        notes: Vec<String>,
+        /// As in `Runs`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        also: Vec<Verdict>,
     },
     /// A model is invalid, fails when it runs, or its outputs are not as declared.
     Fails {
@@ -104,9 +155,29 @@ pub struct Blame {
 }
 
 impl Verdict {
-    /// Returns whether the model runs, or both models are equal.
+    /// Returns whether the model runs, both models are equal or close, or their values were compared as requested.
     pub fn is_fine(&self) -> bool {
-        matches!(self, Verdict::Runs { .. } | Verdict::Equal { .. })
+        use Verdict::{ByLayer, Close, Equal, Runs};
+        matches!(self, Runs { .. } | Equal { .. } | Close { .. } | ByLayer { .. })
+    }
+
+    /// Adds the verdict of a further judge to one that is fine, and returns the verdict of both.
+    ///
+    /// A model that the further judge cannot judge is noted. Any other verdict that is not fine is the verdict of both.
+    pub(crate) fn and(mut self, other: Verdict) -> Verdict {
+        let (Verdict::Runs { also, notes, .. }
+        | Verdict::Equal { also, notes, .. }
+        | Verdict::Close { also, notes, .. }
+        | Verdict::ByLayer { also, notes, .. }) = &mut self
+        else {
+            return self;
+        };
+        match other {
+            Verdict::NotVerifiable { .. } => notes.push(other.to_string().replace('\n', ";")),
+            other if other.is_fine() => also.push(other),
+            other => return other,
+        }
+        self
     }
 }
 
@@ -122,24 +193,43 @@ impl<T> Run<T> {
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Verdict::Runs { runtime, runs, notes } => {
+            Verdict::Runs { runtime, runs, notes, also } => {
                 write!(f, "runs in {runtime}")?;
                 for run in runs {
                     let outputs: Vec<_> =
                         run.outputs.iter().map(|output| format!("`{}` {}", output.output, output.ty)).collect();
                     write!(f, "\n  with {}: {}", run.sizes(), outputs.join(", "))?;
                 }
-                write_notes(f, notes)
+                write_rest(f, notes, also)
             }
-            Verdict::Equal { runtime, tolerance, runs, notes } => {
+            Verdict::Equal { runtime, tolerance, runs, notes, also } => {
                 write!(f, "equal in {runtime} within {tolerance:e}")?;
                 runs.iter().try_for_each(|run| write_run(f, run))?;
-                write_notes(f, notes)
+                write_rest(f, notes, also)
+            }
+            Verdict::Close { runtime, min_cosine, why, cosines, runs, notes, also } => {
+                let lowest = cosines.values().flatten().copied().fold(1.0, f64::min);
+                write!(f, "close in {runtime}: the cosine of every output over all runs is at least {lowest:.4}")?;
+                write!(f, ", and {min_cosine} is enough")?;
+                if !why.is_empty() {
+                    write!(f, "; {why}")?;
+                }
+                runs.iter().try_for_each(|run| write_run(f, run))?;
+                write_rest(f, notes, also)
+            }
+            Verdict::ByLayer { runtime, tolerance, layers, notes, also, .. } => {
+                write!(f, "the values of both models in {runtime}")?;
+                notes.iter().try_for_each(|note| write!(f, "\n  note: {note}"))?;
+                write_table(f, layers, *tolerance, f.alternate())?;
+                write_rest(f, &[], also)
             }
             Verdict::OtherInterface { what } => write!(f, "the models differ: {what}"),
-            Verdict::Differs { runtime, tolerance, run, blame, notes } => {
+            Verdict::Differs { runtime, tolerance, min_cosine, run, blame, notes } => {
                 let first = run.outputs.iter().find(|output| output.difference.is_some());
                 write!(f, "the models differ in {runtime} by more than {tolerance:e}")?;
+                if let Some(min_cosine) = min_cosine {
+                    write!(f, ", and not every output has a cosine of {min_cosine}")?;
+                }
                 if let Some(first) = first {
                     write!(f, ", first in output `{}`", first.output)?;
                 }
@@ -153,7 +243,7 @@ impl fmt::Display for Verdict {
                         (None, None) => {}
                     }
                 }
-                write_notes(f, notes)
+                write_rest(f, notes, &[])
             }
             Verdict::Fails { file, why, .. } => write!(f, "{file} fails: {why}"),
             Verdict::NotVerifiable { file, runtime, reasons } => {
@@ -166,9 +256,16 @@ impl fmt::Display for Verdict {
 
 fn write_run(f: &mut fmt::Formatter<'_>, run: &Run<Comparison>) -> fmt::Result {
     write!(f, "\n  with {}", run.sizes())?;
-    run.outputs.iter().try_for_each(|output| write!(f, "\n    {output}"))
+    run.outputs.iter().try_for_each(|output| {
+        f.write_str("\n    ")?;
+        fmt::Display::fmt(output, f)
+    })
 }
 
-fn write_notes(f: &mut fmt::Formatter<'_>, notes: &[String]) -> fmt::Result {
-    notes.iter().try_for_each(|note| write!(f, "\n  note: {note}"))
+fn write_rest(f: &mut fmt::Formatter<'_>, notes: &[String], also: &[Verdict]) -> fmt::Result {
+    notes.iter().try_for_each(|note| write!(f, "\n  note: {note}"))?;
+    also.iter().try_for_each(|verdict| {
+        f.write_str("\n")?;
+        fmt::Display::fmt(verdict, f)
+    })
 }

@@ -1,10 +1,13 @@
 //! Verifies one model, or compares two.
 
 use crate::file::ModelFile;
+use crate::layers::by_layer;
 use crate::runs::judge;
+use crate::tolerance::{Arithmetic, has_accuracy_level_4};
 use crate::verdict::Verdict;
 use crate::{Reason, Runtime, VerifyError};
 use netwright_ir::{Dim, Symbol};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -18,8 +21,17 @@ pub struct Options {
     /// The seed of the inputs of the first run; each further run uses the next seed.
     pub seed: u64,
     /// How far floats may differ; see [`compare`](crate::compare()). `None` for the tolerance of the narrowest float type
-    /// in which one of the models computes: 1e-4 for `f32` and `f64`, 1e-2 for `f16`, 8e-2 for `bf16`.
+    /// in which one of the models computes: one of [`TOLERANCES`](crate::TOLERANCES), or
+    /// [`TOLERANCE`](crate::TOLERANCE) for `f32` and `f64`.
     pub tolerance: Option<f64>,
+    /// The cosine over all runs that an output beyond the tolerance must have; its norm must not differ by a larger factor
+    /// than the inverse. `None` for the smallest cosine of the narrowest
+    /// quantization, one of [`MIN_COSINES`](crate::MIN_COSINES), if the models are quantized differently and no tolerance
+    /// is given; otherwise an output beyond the tolerance is not accepted.
+    pub min_cosine: Option<f64>,
+    /// Whether to compare the values that two models have in common, in the order in which the second one computes them,
+    /// instead of judging the outputs. The verdict is [`Verdict::ByLayer`].
+    pub by_layer: bool,
     /// The folder into which links to external data may lead; see [`ModelFile::open_with`].
     pub data_dir: Option<PathBuf>,
     /// Whether to try lengths of 512, and lengths of 64 also for large models.
@@ -38,6 +50,8 @@ impl Default for Options {
             dims: BTreeMap::new(),
             seed: 0,
             tolerance: None,
+            min_cosine: None,
+            by_layer: false,
             data_dir: None,
             long: false,
             inputs: None,
@@ -63,6 +77,18 @@ impl Options {
     /// Sets [`tolerance`](Self::tolerance).
     pub fn with_tolerance(mut self, tolerance: impl Into<Option<f64>>) -> Self {
         self.tolerance = tolerance.into();
+        self
+    }
+
+    /// Sets [`min_cosine`](Self::min_cosine).
+    pub fn with_min_cosine(mut self, min_cosine: impl Into<Option<f64>>) -> Self {
+        self.min_cosine = min_cosine.into();
+        self
+    }
+
+    /// Sets [`by_layer`](Self::by_layer).
+    pub fn with_by_layer(mut self, by_layer: bool) -> Self {
+        self.by_layer = by_layer;
         self
     }
 
@@ -103,10 +129,15 @@ impl Options {
 /// a file cannot be read, or the options do not fit the model.
 pub fn verify(a: impl AsRef<Path>, b: Option<&Path>, options: &Options) -> Result<Verdict, VerifyError> {
     let a = a.as_ref();
+    with_fallback(options, |options| judge_paths(a, b, options))
+}
+
+/// Opens models, and judges them in one runtime.
+pub(crate) fn judge_paths(a: &Path, b: Option<&Path>, options: &Options) -> Result<Judged, VerifyError> {
     let open = |path: &Path| ModelFile::open_with(path, options.data_dir.as_deref());
     match open(a).and_then(|a| Ok((a, b.map(open).transpose()?))) {
-        Ok((a, b)) => verify_models(&a, b.as_ref(), options),
-        Err(error) => verdict(error, &options.runtime, false),
+        Ok((a, b)) => judge_in(&a, b.as_ref(), options),
+        Err(error) => verdict(error, &options.runtime, false).map(Judged::new),
     }
 }
 
@@ -120,39 +151,88 @@ pub fn verify(a: impl AsRef<Path>, b: Option<&Path>, options: &Options) -> Resul
 ///
 /// [`Options::fallback`] judges what [`Options::runtime`] cannot judge or fails to run.
 pub fn verify_models(a: &ModelFile, b: Option<&ModelFile>, options: &Options) -> Result<Verdict, VerifyError> {
-    with_fallback(options, |options| {
-        let result = match options.runtime {
-            Runtime::Tract => judge(&a.to_judge(), b.map(ModelFile::to_judge).as_ref(), options),
-            Runtime::Ort(_) => judge(a, b, options),
-        };
-        result.or_else(|error| verdict(error, &options.runtime, false))
-    })
+    with_fallback(options, |options| judge_in(a, b, options))
 }
 
-/// Returns the verdict of `judge` in the first runtime, or in the fallback if the first cannot judge.
+/// A verdict, and whether it depends on the runtime more than others do.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Judged {
+    #[serde(flatten)]
+    pub(crate) verdict: Verdict,
+    /// Whether a model computes in a narrow type, which each runtime does in its own way.
+    #[serde(default)]
+    pub(crate) is_narrow: bool,
+}
+
+impl Judged {
+    pub(crate) fn new(verdict: Verdict) -> Self {
+        Self { verdict, is_narrow: false }
+    }
+}
+
+/// Judges in one runtime. ONNX Runtime judges two models also without the int8 activations of MatMulNBits, which it
+/// computes so on purpose.
+pub(crate) fn judge_in(a: &ModelFile, b: Option<&ModelFile>, options: &Options) -> Result<Judged, VerifyError> {
+    let models = || std::iter::once(a).chain(b);
+    let is_narrow = models().any(|model| Arithmetic::of(model, &options.runtime).is_narrow());
+    let in_runtime = |options: &Options| {
+        let result = match options.runtime {
+            Runtime::Tract => judge_or_compare(&a.to_judge(), b.map(ModelFile::to_judge).as_ref(), options),
+            Runtime::Ort(_) => judge_or_compare(a, b, options),
+        };
+        result.or_else(|error| verdict(error, &options.runtime, false))
+    };
+    let mut found = in_runtime(options)?;
+    if let (true, Runtime::Ort(runtime)) = (b.is_some() && found.is_fine(), &options.runtime)
+        && options.runtime.has_accuracy_levels()
+        && models().any(has_accuracy_level_4)
+    {
+        let exact = Runtime::Ort(runtime.clone().with_exact_products());
+        found = found.and(in_runtime(&options.clone().with_runtime(exact))?);
+    }
+    Ok(Judged { verdict: found, is_narrow })
+}
+
+fn judge_or_compare(a: &ModelFile, b: Option<&ModelFile>, options: &Options) -> Result<Verdict, VerifyError> {
+    match b.filter(|_| options.by_layer) {
+        Some(b) => by_layer(a, b, options),
+        None => judge(a, b, options),
+    }
+}
+
+/// Returns the verdict of `judge` in the first runtime; in the fallback too, if the first cannot judge, or if it finds no
+/// fault in models that compute in a narrow type.
 pub(crate) fn with_fallback(
     options: &Options,
-    judge: impl Fn(&Options) -> Result<Verdict, VerifyError>,
+    judge: impl Fn(&Options) -> Result<Judged, VerifyError>,
 ) -> Result<Verdict, VerifyError> {
-    let first = judge(options)?;
+    let Judged { verdict: first, is_narrow } = judge(options)?;
     let Some(fallback) = &options.fallback else { return Ok(first) };
-    if !matches!(first, Verdict::NotVerifiable { .. } | Verdict::Fails { runtime: Some(_), .. }) {
+    let is_open = matches!(first, Verdict::NotVerifiable { .. } | Verdict::Fails { runtime: Some(_), .. });
+    let is_to_be_seconded = is_narrow && first.is_fine();
+    if !(is_open || is_to_be_seconded) {
         return Ok(first);
     }
-    let (other, others) = match judge(&options.clone().with_runtime(fallback.clone())) {
-        Ok(Verdict::NotVerifiable { runtime, reasons, .. }) => (runtime, reasons),
+    let other = match judge(&options.clone().with_runtime(fallback.clone())) {
+        Ok(judged) => judged.verdict,
         Err(error @ VerifyError::OnnxRuntimeLibrary { .. }) => {
-            let place = fallback.to_string();
-            (place.clone(), vec![Reason { place, why: error.to_string() }])
+            let runtime = fallback.to_string();
+            let reasons = vec![Reason { place: runtime.clone(), why: error.to_string() }];
+            Verdict::NotVerifiable { file: runtime.clone(), runtime, reasons }
         }
-        decided => return decided,
+        Err(error) => return Err(error),
     };
-    Ok(match first {
-        Verdict::NotVerifiable { file, runtime, mut reasons } => {
+    Ok(match (first, other) {
+        (
+            Verdict::NotVerifiable { file, runtime, mut reasons },
+            Verdict::NotVerifiable { runtime: other, reasons: others, .. },
+        ) => {
             reasons.extend(others);
             Verdict::NotVerifiable { file, runtime: format!("{runtime} or {other}"), reasons }
         }
-        first => first,
+        (first, other) if first.is_fine() => first.and(other),
+        (first, Verdict::NotVerifiable { .. }) => first,
+        (_, other) => other,
     })
 }
 

@@ -7,7 +7,7 @@
 //! The worker does not outlive its parent, however the parent ends: the parent keeps the worker's standard input open,
 //! and the worker ends itself when it is closed; Linux kills the worker as well.
 
-use crate::verify::{Options, verify, with_fallback};
+use crate::verify::{Judged, Options, judge_paths, with_fallback};
 use crate::{Reason, Runtime, Verdict, VerifyError};
 use netwright_ir::Symbol;
 use serde::{Deserialize, Serialize};
@@ -44,6 +44,9 @@ struct Request {
     dims: Vec<(String, String)>,
     seed: u64,
     tolerance: Option<f64>,
+    min_cosine: Option<f64>,
+    #[serde(default)]
+    by_layer: bool,
     data_dir: Option<PathBuf>,
     runtime: Runtime,
     #[serde(default)]
@@ -57,7 +60,7 @@ struct Request {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Answer {
-    Verdict(Verdict),
+    Verdict(Judged),
     OnnxRuntimeLibrary { library: PathBuf, cause: String },
     Error(String),
 }
@@ -79,13 +82,15 @@ impl Worker {
         with_fallback(options, |options| self.judge(a, b, options))
     }
 
-    fn judge(&self, a: &Path, b: Option<&Path>, options: &Options) -> Result<Verdict, VerifyError> {
+    fn judge(&self, a: &Path, b: Option<&Path>, options: &Options) -> Result<Judged, VerifyError> {
         let request = Request {
             a: a.to_owned(),
             b: b.map(Path::to_owned),
             dims: options.dims.iter().map(|(symbol, dim)| (symbol.as_str().to_owned(), dim.to_string())).collect(),
             seed: options.seed,
             tolerance: options.tolerance,
+            min_cosine: options.min_cosine,
+            by_layer: options.by_layer,
             data_dir: options.data_dir.clone(),
             runtime: options.runtime.clone(),
             long: options.long,
@@ -118,12 +123,12 @@ impl Worker {
         // Closing the pipe ends the worker.
         drop(stdin);
         let status = child.wait().map_err(|error| self.failed(&error))?;
-        let lost = |how: &str| lost(a, b, &options.runtime, how);
+        let lost = |how: &str| Judged::new(lost(a, b, &options.runtime, how));
         let Ok(answer) = answer else {
             return Ok(lost(&format!("the time limit of {} seconds was exceeded", self.time.as_secs())));
         };
         match serde_json::from_slice(&answer) {
-            Ok(Answer::Verdict(verdict)) => Ok(verdict),
+            Ok(Answer::Verdict(judged)) => Ok(judged),
             Ok(Answer::OnnxRuntimeLibrary { library, cause }) => {
                 Err(VerifyError::OnnxRuntimeLibrary { library, cause })
             }
@@ -164,7 +169,7 @@ fn cannot_serve(cause: &dyn std::fmt::Display) -> VerifyError {
 
 fn serve_request(request: &[u8], mut output: impl Write) -> Result<(), VerifyError> {
     let answer = match serde_json::from_slice(request).map_err(|error| cannot_serve(&error)).and_then(answer) {
-        Ok(verdict) => Answer::Verdict(verdict),
+        Ok(judged) => Answer::Verdict(judged),
         Err(VerifyError::OnnxRuntimeLibrary { library, cause }) => Answer::OnnxRuntimeLibrary { library, cause },
         Err(error) => Answer::Error(error.to_string()),
     };
@@ -172,7 +177,7 @@ fn serve_request(request: &[u8], mut output: impl Write) -> Result<(), VerifyErr
     output.write_all(&answer).and_then(|()| output.flush()).map_err(|error| cannot_serve(&error))
 }
 
-fn answer(request: Request) -> Result<Verdict, VerifyError> {
+fn answer(request: Request) -> Result<Judged, VerifyError> {
     limit_memory(request.memory);
     thread::spawn(move || {
         thread::sleep(request.time);
@@ -186,13 +191,15 @@ fn answer(request: Request) -> Result<Verdict, VerifyError> {
         dims: dims.collect::<Result<_, VerifyError>>()?,
         seed: request.seed,
         tolerance: request.tolerance,
+        min_cosine: request.min_cosine,
+        by_layer: request.by_layer,
         data_dir: request.data_dir,
         runtime: request.runtime,
         fallback: None,
         long: request.long,
         inputs: request.inputs,
     };
-    verify(&request.a, request.b.as_deref(), &options)
+    judge_paths(&request.a, request.b.as_deref(), &options)
 }
 
 /// The reason why the worker ends itself.
@@ -303,6 +310,8 @@ mod tests {
             dims: vec![("past seq".to_owned(), "2*'past seq' + 1".to_owned())],
             seed: 0,
             tolerance: Some(1e-5),
+            min_cosine: None,
+            by_layer: false,
             data_dir: None,
             runtime: Runtime::Tract,
             long: false,
@@ -314,7 +323,7 @@ mod tests {
             let mut answer = vec![];
             serve_request(request, &mut answer).unwrap();
             match serde_json::from_slice(&answer).unwrap() {
-                Answer::Verdict(verdict) => verdict.to_string(),
+                Answer::Verdict(judged) => judged.verdict.to_string(),
                 Answer::OnnxRuntimeLibrary { cause, .. } => cause,
                 Answer::Error(error) => error,
             }

@@ -268,9 +268,89 @@ fn bytes_that_are_not_a_model() {
     }
 }
 
+/// `y = relu(x w)`, with the weight as it is or in 8 bits with a zero point.
+fn product(zero_point: Option<u8>) -> GraphProto {
+    let mut graph = graph(&["x: f32[batch, 4]"], &["y: f32[batch, 3]"], vec![]);
+    let codes: [u8; 12] = [3, 250, 127, 90, 11, 200, 180, 65, 140, 30, 220, 155];
+    let weight: Vec<f32> = codes.iter().map(|&code| (f32::from(code) - 128.3) * 0.01).collect();
+    graph.initializer = vec![floats("w", &[4, 3], &weight), floats("s", &[], &[0.01])];
+    let tensor = |name: &str, dims: &[i64], raw_data: Vec<u8>| TensorProto {
+        name: name.to_owned(),
+        data_type: 2,
+        dims: dims.to_vec(),
+        raw_data,
+        ..TensorProto::default()
+    };
+    graph.initializer.push(tensor("codes", &[4, 3], codes.to_vec()));
+    graph.initializer.extend(zero_point.map(|zero| tensor("zero", &[], vec![zero])));
+    graph.node = vec![node("p = MatMul(x, w)"), node("y = Relu(p)")];
+    if zero_point.is_some() {
+        graph.node =
+            vec![node("q = DequantizeLinear(codes, s, zero)"), node("p = MatMul(x, q)"), node("other = Relu(p)")];
+        graph.node.push(node("y = Identity(other)"));
+    }
+    graph
+}
+
+#[test]
+fn models_that_are_quantized_differently_are_close() {
+    let judged = |zero_point, options: &Options| {
+        let (a, b) = (file("a.onnx", product(None)), file("b.onnx", product(Some(zero_point))));
+        verify_models(&a, Some(&b), options).expect("a verdict")
+    };
+    let options = Options::default();
+    let close = judged(128, &options);
+    assert!(close.is_fine());
+    let why = "0.99 is enough; the first model is not quantized and the second has 8-bit weights\n  with batch = 1\n";
+    assert_contains(
+        &close.to_string(),
+        &["close in tract: the cosine of every output over all runs is at least ", why],
+    );
+    let cosine = [
+        "the models differ in tract by more than 1e-4, and not every output has a cosine of 0.99, first in output `y`",
+    ];
+    assert_contains(&judged(90, &options).to_string(), &cosine);
+    assert!(judged(118, &options.clone().with_min_cosine(0.5)).is_fine());
+    let strict = judged(128, &options.clone().with_tolerance(1e-4)).to_string();
+    assert_contains(&strict, &["the models differ in tract by more than 1e-4, first in output `y`"]);
+    assert!(matches!(judged(128, &options.with_tolerance(0.5)), Verdict::Equal { .. }));
+}
+
+#[test]
+fn the_operator_that_adds_most_of_the_error_is_named() {
+    let (a, b) = (file("a.onnx", product(None)), file("b.onnx", product(Some(90))));
+    let by_layer = Options::default().with_by_layer(true);
+    let verdict = verify_models(&a, Some(&b), &by_layer).expect("a verdict");
+    let Verdict::ByLayer { layers, .. } = &verdict else { panic!("{verdict}") };
+    // `other` of the second model is `y` of the first: the same operator of the same operand.
+    let values: Vec<_> = layers.iter().map(|layer| (layer.first_value.as_str(), layer.value.as_str())).collect();
+    assert_eq!(values, [("p", "p"), ("y", "y")]);
+    let text = verdict.to_string();
+    let end = "first at value `p`\n  node `p` (MatMul) adds most of the error: ";
+    assert_contains(&text, &["the values of both models in tract\n", "\n  value  operator", end]);
+    let same = verify_models(&a, Some(&a), &by_layer).expect("a verdict").to_string();
+    assert_contains(&same, &["no value differs of the 2 that the models have in common"]);
+}
+
+#[test]
+fn values_match_by_structure_where_names_differ() {
+    let mut renamed = product(None);
+    renamed.node = vec![node("m = MatMul(x, w)"), node("y = Relu(m)")];
+    renamed.initializer[0].raw_data[1] ^= 0x10;
+    let (a, b) = (file("a.onnx", product(None)), file("b.onnx", renamed));
+    let verdict = verify_models(&a, Some(&b), &Options::default().with_by_layer(true)).expect("a verdict");
+    let Verdict::ByLayer { layers, .. } = &verdict else { panic!("{verdict}") };
+    let values: Vec<_> = layers.iter().map(|layer| (layer.first_value.as_str(), layer.value.as_str())).collect();
+    assert_eq!(values, [("p", "m"), ("y", "y")]);
+}
+
 #[test]
 fn verdicts_survive_json() {
+    let by_layer = Options::default().with_by_layer(true);
+    let quantized = file("c.onnx", product(Some(128)));
     let cases = [
+        verify_models(&file("b.onnx", product(None)), Some(&quantized), &Options::default()),
+        verify_models(&file("b.onnx", product(None)), Some(&quantized), &by_layer),
         verify_models(&file("a.onnx", reference()), None, &Options::default()),
         verify_models(&file("a.onnx", reference()), Some(&file("b.onnx", reference())), &Options::default()),
     ];

@@ -1,0 +1,210 @@
+//! Finds where two models drift apart: runs both, compares the values that they have in common, and names the operator
+//! that adds most of the error.
+
+mod matching;
+
+use crate::file::{ModelFile, place};
+use crate::interface::{other_ports, sizes};
+use crate::runs::{Runner, first_case};
+use crate::tolerance::{Arithmetic, Criteria};
+use crate::{Array, Options, Verdict, VerifyError, compare};
+use matching::{Matched, matched, producers, sources};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// The comparison of one value that two models have in common.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Layer {
+    /// The name of the value in the second model.
+    pub value: String,
+    /// Its name in the first model.
+    pub first_value: String,
+    /// The operator that computes it in the second model.
+    pub operator: String,
+    /// The operator that computes it in the first model.
+    pub first_operator: String,
+    /// The node of the second model.
+    pub node: String,
+    /// The node of the first model.
+    pub first_node: String,
+    /// The norm of the difference divided by the norm of the value in the first model; `None` if an element is finite in
+    /// only one of the models, or only the first value is 0.
+    pub error: Option<f64>,
+    /// The error that arose after the nearest values before this one that are compared, which is 0 if their errors explain
+    /// this one: independent errors add up in squares. `None` if `error` is.
+    pub added: Option<f64>,
+}
+
+/// The largest number of elements of all values of a chunk, in bytes of f64.
+const CHUNK: usize = 64 << 20;
+
+/// The number of values in the first chunk, whose sizes are not known yet, and in any chunk.
+const FIRST: usize = 8;
+const MAX_VALUES: usize = 256;
+
+/// Compares the values that two models have in common, in the order of the nodes of the second model, for the first
+/// sizes and seed with which both run.
+pub(crate) fn by_layer(a: &ModelFile, b: &ModelFile, options: &Options) -> Result<Verdict, VerifyError> {
+    if let Some(what) = other_ports("input", &a.inputs(), &b.inputs()) {
+        return Ok(Verdict::OtherInterface { what });
+    }
+    let runtime = &options.runtime;
+    let first = Runner::new(a, runtime)?;
+    let mut notes = vec![];
+    let case = first_case(a, &first, options, &mut notes)?;
+    drop(first);
+    let criteria = Criteria::new(&Arithmetic::of(a, runtime), Some(&Arithmetic::of(b, runtime)), options);
+    let pairs = matched(a, b);
+    let mut errors: BTreeMap<&str, Option<f64>> = BTreeMap::new();
+    let mut left_out = 0;
+    let mut next = FIRST;
+    let mut todo: Vec<&[Matched<'_>]> = vec![&pairs];
+    while let Some(pairs) = todo.pop() {
+        let (chunk, rest) = pairs.split_at(pairs.len().min(next));
+        if !rest.is_empty() {
+            todo.push(rest);
+        }
+        let values = |model, name: fn(&Matched<'_>) -> String| {
+            let mut names: Vec<String> = chunk.iter().map(name).collect();
+            names.sort();
+            names.dedup();
+            Runner::of(model, runtime, names)?.run(&case.borrowed(), &case.bindings)
+        };
+        let both = values(a, |pair| pair.a.to_owned()).and_then(|a| Ok((a, values(b, |pair| pair.b.to_owned())?)));
+        match both {
+            Ok((left, right)) => {
+                let bytes = left.iter().chain(&right).map(|(_, array)| 8 * array.any().len()).sum::<usize>();
+                next = (chunk.len() * CHUNK / bytes.max(1)).clamp(1, MAX_VALUES);
+                let find = |all: &[(String, Array)], name: &str| {
+                    all.iter().find(|(other, _)| other == name).map(|(_, array)| array.widened())
+                };
+                for pair in chunk {
+                    let Some((left, right)) = find(&left, pair.a).zip(find(&right, pair.b)) else { continue };
+                    if left.any().floats().is_some() && left.shape() == right.shape() {
+                        errors.insert(pair.b, error(left, right));
+                    }
+                }
+            }
+            // A runtime cannot return every value; the others of the chunk are tried without it.
+            Err(VerifyError::Runtime { .. } | VerifyError::Panic { .. }) if chunk.len() > 1 => {
+                let (first, second) = chunk.split_at(chunk.len() / 2);
+                todo.extend([second, first]);
+            }
+            Err(VerifyError::Runtime { .. } | VerifyError::Panic { .. }) => left_out += 1,
+            Err(error) => return Err(error),
+        }
+    }
+    if left_out > 0 {
+        notes.push(format!("{left_out} values are left out because {runtime} cannot return them"));
+    }
+    let layers = layers(a, b, &pairs, &errors);
+    let bindings = case.bindings.iter().map(|(symbol, size)| (symbol.as_str().to_owned(), *size)).collect();
+    notes.push(format!("with {}, seed {}", sizes(&case.bindings), case.seed));
+    let (runtime, tolerance) = (runtime.to_string(), criteria.tolerance);
+    Ok(Verdict::ByLayer { runtime, bindings, seed: case.seed, tolerance, layers, notes, also: vec![] })
+}
+
+/// Returns the error of a value, as [`Layer::error`].
+fn error(a: Array, b: Array) -> Option<f64> {
+    let comparison = compare(&[(String::new(), a)], &[(String::new(), b)], 0.0).pop()?;
+    match (&comparison.worst, comparison.error_norm) {
+        (None, _) => Some(0.0),
+        (Some(worst), norm) => worst.error.and(norm),
+    }
+}
+
+/// Returns a row for each value that was compared, in the order of the nodes of the second model.
+fn layers(a: &ModelFile, b: &ModelFile, pairs: &[Matched<'_>], errors: &BTreeMap<&str, Option<f64>>) -> Vec<Layer> {
+    let (in_a, in_b) = (producers(a), producers(b));
+    let row = |pair: &Matched<'_>| {
+        let (error, from, to) = (*errors.get(pair.b)?, in_a.get(pair.a)?, in_b.get(pair.b)?);
+        // The nearest values before this one that are compared.
+        let (mut todo, mut seen) = (sources(to), BTreeSet::new());
+        let mut before: f64 = 0.0;
+        while let Some(name) = todo.pop() {
+            match (errors.get(name), in_b.get(name)) {
+                _ if !seen.insert(name) => {}
+                (Some(error), _) => before += error.map_or(f64::INFINITY, |error| error * error),
+                (None, Some(node)) => todo.extend(sources(node)),
+                (None, None) => {}
+            }
+        }
+        let added = error.map(|error| (error * error - before).max(0.0).sqrt());
+        // An error that was not finite before does not arise here.
+        let added = if error.is_none() && before.is_infinite() { Some(0.0) } else { added };
+        Some(Layer {
+            value: pair.b.to_owned(),
+            first_value: pair.a.to_owned(),
+            operator: to.op_type.clone(),
+            first_operator: from.op_type.clone(),
+            node: place(to),
+            first_node: place(from),
+            error,
+            added,
+        })
+    };
+    pairs.iter().filter_map(row).collect()
+}
+
+impl Layer {
+    /// The operators of both models: `MatMul -> MatMulNBits`, or one word if they are the same.
+    fn operators(&self) -> String {
+        let Self { operator, first_operator, .. } = self;
+        if operator == first_operator { operator.clone() } else { format!("{first_operator} -> {operator}") }
+    }
+
+    /// The error that arose here; infinite if an element is not finite in only one of the models.
+    fn contribution(&self) -> f64 {
+        self.added.unwrap_or(f64::INFINITY)
+    }
+}
+
+/// The share of the largest contribution from which a row is printed.
+const SHOWN: f64 = 0.1;
+
+/// Writes the table and the sentence that names the operator that adds most; all rows if `all`.
+pub(crate) fn write_table(f: &mut fmt::Formatter<'_>, layers: &[Layer], tolerance: f64, all: bool) -> fmt::Result {
+    let worst = layers.iter().max_by(|a, b| a.contribution().total_cmp(&b.contribution()));
+    let Some(worst) = worst.filter(|worst| worst.contribution() > 0.0) else {
+        return write!(f, "\n  no value differs of the {} that the models have in common", layers.len());
+    };
+    let drifts = |layer: &Layer| layer.error.is_none_or(|error| error > tolerance);
+    let first = layers.iter().position(drifts);
+    let last = layers.len().saturating_sub(1);
+    let is_shown = |at: usize, layer: &Layer| {
+        all || Some(at) == first || at == last || layer.contribution() >= SHOWN * worst.contribution()
+    };
+    let shown: Vec<&Layer> =
+        layers.iter().enumerate().filter(|(at, layer)| is_shown(*at, layer)).map(|(_, l)| l).collect();
+    let number = |number: Option<f64>| number.map_or_else(|| "not finite".to_owned(), |number| format!("{number:.1e}"));
+    let width = |text: fn(&Layer) -> String| shown.iter().map(|layer| text(layer).chars().count()).max().unwrap_or(0);
+    let (value, operator) = (width(|layer| layer.value.clone()).max(5), width(Layer::operators).max(8));
+    write!(f, "\n  {:<value$}  {:<operator$}  {:>10}  {:>10}", "value", "operator", "error", "added")?;
+    for layer in &shown {
+        let (error, added) = (number(layer.error), number(layer.added));
+        write!(f, "\n  {:<value$}  {:<operator$}  {error:>10}  {added:>10}", layer.value, layer.operators())?;
+    }
+    if shown.len() < layers.len() {
+        let (count, percent) = (layers.len(), 100.0 * SHOWN);
+        write!(
+            f,
+            "\n  {} of {count} values are shown: those that add {percent} % of the largest contribution or more, the first \
+             beyond {tolerance:e} and the last; --verbose shows all",
+            shown.len()
+        )?;
+    }
+    match first.and_then(|at| layers.get(at)) {
+        Some(first) => {
+            write!(f, "\n  the models drift apart by more than {tolerance:e} first at value `{}`", first.value)?;
+        }
+        None => write!(f, "\n  no value drifts by more than {tolerance:e}")?,
+    }
+    write!(f, "\n  {} adds most of the error: ", worst.node)?;
+    match worst.added {
+        Some(added) => write!(f, "{added:.1e} of the norm of value `{}`", worst.value)?,
+        None => write!(f, "value `{}` is finite in only one of the models", worst.value)?,
+    }
+    if worst.node == worst.first_node { Ok(()) } else { write!(f, "; it replaces {}", worst.first_node) }
+}

@@ -1,0 +1,239 @@
+//! Replaces calls of the model's functions by the bodies of the functions, which tract does not support.
+
+use crate::file::domain;
+use std::collections::BTreeMap;
+use tract_onnx::pb::{AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto};
+
+/// The number of nodes that all calls may become, and how deep calls may nest; other calls stay, and the gate reports them.
+const MAX_NODES: usize = 1 << 20;
+const MAX_DEPTH: usize = 32;
+
+/// Replaces the calls of functions that have the opset of the model.
+pub(crate) fn inline(graph: &mut GraphProto, model: &ModelProto) {
+    let own = |of: &str| model.opset_import.iter().find(|import| domain(&import.domain) == domain(of));
+    let fits = |function: &FunctionProto| {
+        function.opset_import.iter().all(|import| own(&import.domain).is_none_or(|own| own.version == import.version))
+    };
+    let mut functions = BTreeMap::new();
+    for function in &model.functions {
+        let key = (domain(function.domain()).to_owned(), function.name().to_owned());
+        // Overloads, which tract does not read, have the same name.
+        let only = !functions.contains_key(&key) && fits(function);
+        functions.insert(key, Some(function).filter(|_| only));
+    }
+    let mut inliner = Inliner { functions, calls: 0, left: MAX_NODES };
+    if !inliner.functions.is_empty() {
+        inliner.graph(graph, 0);
+    }
+}
+
+struct Inliner<'m> {
+    /// The functions by domain and name; `None` for those that cannot be inlined.
+    functions: BTreeMap<(String, String), Option<&'m FunctionProto>>,
+    /// The number of calls that were replaced, for new names.
+    calls: usize,
+    left: usize,
+}
+
+impl Inliner<'_> {
+    fn graph(&mut self, graph: &mut GraphProto, depth: usize) {
+        for mut node in std::mem::take(&mut graph.node) {
+            for attribute in &mut node.attribute {
+                attribute.g.iter_mut().chain(&mut attribute.graphs).for_each(|body| self.graph(body, depth));
+            }
+            match self.body(&node, depth) {
+                Some(mut body) => {
+                    self.graph(&mut body, depth + 1);
+                    graph.node.extend(body.node);
+                }
+                None => graph.node.push(node),
+            }
+        }
+    }
+
+    /// Returns the nodes that a call stands for; `None` if the node is not a call, or the limits are reached.
+    fn body(&mut self, call: &NodeProto, depth: usize) -> Option<GraphProto> {
+        let function = (*self.functions.get(&(domain(&call.domain).to_owned(), call.op_type.clone()))?)?;
+        if call.output.len() > function.output.len() || needs_default(&function.node, call, function) {
+            return None;
+        }
+        self.left = self.left.checked_sub(function.node.len() + function.output.len()).filter(|_| depth < MAX_DEPTH)?;
+        self.calls += 1;
+        let mut names = Names { prefix: format!("call {}", self.calls), known: BTreeMap::new() };
+        for (at, input) in function.input.iter().enumerate() {
+            names.known.insert(input.clone(), call.input.get(at).cloned().unwrap_or_default());
+        }
+        let mut body = GraphProto::default();
+        for (output, result) in function.output.iter().zip(&call.output).filter(|(_, result)| !result.is_empty()) {
+            match names.known.get(output) {
+                // An input that is an output, or an output that is listed twice.
+                Some(value) => body.node.push(identity(value, result)),
+                None => _ = names.known.insert(output.clone(), result.clone()),
+            }
+        }
+        let copies = body.node.split_off(0);
+        body.node.clone_from(&function.node);
+        substitute(&mut body, call);
+        names.rename(&mut body);
+        body.node.extend(copies);
+        Some(body)
+    }
+}
+
+fn identity(value: &str, result: &str) -> NodeProto {
+    NodeProto {
+        name: result.to_owned(),
+        op_type: "Identity".to_owned(),
+        input: vec![value.to_owned()],
+        output: vec![result.to_owned()],
+        ..NodeProto::default()
+    }
+}
+
+/// Returns whether an attribute of the function that the call does not give has a default, which tract does not read.
+fn needs_default(nodes: &[NodeProto], call: &NodeProto, function: &FunctionProto) -> bool {
+    nodes.iter().flat_map(|node| &node.attribute).any(|attribute| {
+        let name = attribute.ref_attr_name.as_str();
+        let is_known = || given(call, name).is_some() || function.attribute.iter().any(|own| own == name);
+        let bodies = || attribute.g.iter().chain(&attribute.graphs);
+        (!name.is_empty() && !is_known()) || bodies().any(|body| needs_default(&body.node, call, function))
+    })
+}
+
+fn given<'n>(call: &'n NodeProto, name: &str) -> Option<&'n AttributeProto> {
+    call.attribute.iter().find(|attribute| attribute.name == name)
+}
+
+/// Replaces attributes that refer to an attribute of the call, or removes them if the call does not have it.
+fn substitute(body: &mut GraphProto, call: &NodeProto) {
+    for node in &mut body.node {
+        for mut attribute in std::mem::take(&mut node.attribute) {
+            attribute.g.iter_mut().chain(&mut attribute.graphs).for_each(|body| substitute(body, call));
+            match attribute.ref_attr_name.as_str() {
+                "" => node.attribute.push(attribute),
+                name => {
+                    let named =
+                        |given: &AttributeProto| AttributeProto { name: attribute.name.clone(), ..given.clone() };
+                    node.attribute.extend(given(call, name).map(named));
+                }
+            }
+        }
+    }
+}
+
+/// The names of a body, where it takes the place of a call.
+struct Names {
+    prefix: String,
+    known: BTreeMap<String, String>,
+}
+
+impl Names {
+    fn get(&mut self, name: &str) -> String {
+        if name.is_empty() {
+            return String::new();
+        }
+        let new = || format!("{} {name}", self.prefix);
+        self.known.entry(name.to_owned()).or_insert_with(new).clone()
+    }
+
+    fn rename(&mut self, body: &mut GraphProto) {
+        for value in body.input.iter_mut().chain(&mut body.output).chain(&mut body.value_info) {
+            value.name = self.get(&value.name);
+        }
+        for tensor in &mut body.initializer {
+            tensor.name = self.get(&tensor.name);
+        }
+        for node in &mut body.node {
+            node.name = format!("{} {}", self.prefix, node.name);
+            for name in node.input.iter_mut().chain(&mut node.output) {
+                *name = self.get(name);
+            }
+            for attribute in &mut node.attribute {
+                attribute.g.iter_mut().chain(&mut attribute.graphs).for_each(|body| self.rename(body));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tract_onnx::pb::OperatorSetIdProto;
+
+    fn node(text: &str) -> NodeProto {
+        let (result, call) = text.split_once(" = ").expect("a result");
+        let (operator, operands) = call.trim_end_matches(')').split_once('(').expect("operands");
+        let (domain, op_type) = operator.split_once("::").unwrap_or(("", operator));
+        let names = |text: &str| text.split(", ").map(ToOwned::to_owned).collect();
+        NodeProto {
+            domain: domain.to_owned(),
+            op_type: op_type.to_owned(),
+            input: names(operands),
+            output: names(result),
+            ..NodeProto::default()
+        }
+    }
+
+    fn function(name: &str, input: &str, output: &str, nodes: &[&str]) -> FunctionProto {
+        FunctionProto {
+            domain: Some("f".to_owned()),
+            name: Some(name.to_owned()),
+            input: input.split(", ").map(ToOwned::to_owned).collect(),
+            output: output.split(", ").map(ToOwned::to_owned).collect(),
+            node: nodes.iter().map(|text| node(text)).collect(),
+            opset_import: vec![OperatorSetIdProto { domain: String::new(), version: 20 }],
+            ..FunctionProto::default()
+        }
+    }
+
+    fn inlined(version: i64, functions: Vec<FunctionProto>, calls: &[&str]) -> Vec<String> {
+        let opset_import = vec![OperatorSetIdProto { domain: String::new(), version }];
+        let model = ModelProto { opset_import, functions, ..ModelProto::default() };
+        let mut graph = GraphProto { node: calls.iter().map(|text| node(text)).collect(), ..GraphProto::default() };
+        inline(&mut graph, &model);
+        let text =
+            |node: &NodeProto| format!("{} = {}({})", node.output.join(", "), node.op_type, node.input.join(", "));
+        graph.node.iter().map(text).collect()
+    }
+
+    #[test]
+    fn calls_become_the_bodies_of_functions() {
+        let functions = || {
+            vec![
+                function("Twice", "a", "c", &["b = Add(a, a)", "c = f::Once(b)"]),
+                function("Once", "a", "a, r", &["r = Relu(a)"]),
+                function("Loop", "a", "b", &["b = f::Loop(a)"]),
+            ]
+        };
+        assert_eq!(
+            inlined(20, functions(), &["y = f::Twice(x)", "z = Neg(y)"]),
+            ["call 1 b = Add(x, x)", "call 2 r = Relu(call 1 b)", "y = Identity(call 1 b)", "z = Neg(y)"]
+        );
+        assert_eq!(inlined(21, functions(), &["y = f::Twice(x)"]), ["y = Twice(x)"], "another opset");
+        assert_eq!(inlined(20, functions(), &["y = f::Loop(x)"]), ["y = Loop(x)"], "a function that calls itself");
+    }
+
+    #[test]
+    fn attributes_are_those_of_the_call() {
+        let attribute = |name: &str, from: Option<&str>, i| AttributeProto {
+            name: name.to_owned(),
+            ref_attr_name: from.unwrap_or_default().to_owned(),
+            i,
+            ..AttributeProto::default()
+        };
+        let mut of = function("Soft", "a", "b", &["b = Softmax(a)"]);
+        of.node[0].attribute = vec![attribute("axis", Some("along"), 0), attribute("other", Some("missing"), 0)];
+        let mut call = node("y = f::Soft(x)");
+        call.attribute = vec![attribute("along", None, 3)];
+        of.attribute = vec!["along".to_owned(), "missing".to_owned()];
+        let mut with_default = of.clone();
+        with_default.name = Some("Default".to_owned());
+        with_default.attribute.pop();
+        assert_eq!(inlined(20, vec![with_default], &["y = f::Default(x)"]), ["y = Default(x)"]);
+        assert_eq!(inlined(20, vec![of.clone(), of.clone()], &["y = f::Soft(x)"]), ["y = Soft(x)"], "overloads");
+        let model = ModelProto { functions: vec![of], ..ModelProto::default() };
+        let mut graph = GraphProto { node: vec![call], ..GraphProto::default() };
+        inline(&mut graph, &model);
+        assert_eq!(graph.node[0].attribute, [attribute("axis", None, 3)]);
+    }
+}
