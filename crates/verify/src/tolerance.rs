@@ -120,6 +120,13 @@ pub(crate) fn has_accuracy_level_4(model: &ModelFile) -> bool {
     nodes(model).into_iter().any(quantizes_activations)
 }
 
+/// Returns whether an operator of ONNX or ONNX Runtime computes with integers for floats: `QLinearMatMul`, `QAttention`,
+/// `MatMulIntegerToFloat` and so on.
+fn has_integers(operator: &str) -> bool {
+    let starts = ["DynamicQuantize", "QAttention", "QGemm", "QLinear", "QOrdered"];
+    operator.contains("Integer") || starts.iter().any(|start| operator.starts_with(start))
+}
+
 /// The number of operators that may move codes before they are dequantized.
 const MAX_MOVES: usize = 8;
 
@@ -159,14 +166,7 @@ fn quantization(model: &ModelFile, nodes: &[&NodeProto], runtime: &Runtime) -> Q
                 let to = int(node, "output_dtype").and_then(ElementType::from_number);
                 add(&mut found.activations, zero.or(to).map_or(8, ElementType::bits));
             }
-            "DynamicQuantizeLinear" | "MatMulInteger" | "ConvInteger" | "QGemm" | "QAttention" | "MatMulInteger16" => {
-                add(&mut found.activations, 8);
-                add(&mut found.weights, 8);
-            }
-            name if name.starts_with("QLinear")
-                || name.starts_with("QOrdered")
-                || name.starts_with("DynamicQuantize") =>
-            {
+            name if has_integers(name) => {
                 add(&mut found.activations, 8);
                 add(&mut found.weights, 8);
             }
