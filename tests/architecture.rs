@@ -161,6 +161,7 @@ fn an_operator_is_named_by_its_row_alone() {
     let kernels = "passes/src/target.rs";
     let tract = "verify/src/gate/operators.rs";
     let meaning = "verify/src/twin/forms.rs";
+    let quantizes = "passes/src/convert/quantize_weights.rs";
     let sources: BTreeMap<String, String> = sources().into_iter().map(|(path, text)| (path, code(&text))).collect();
     for (operator, row, others) in [
         ("Acosh", "elementwise", &[tract][..]),
@@ -179,7 +180,7 @@ fn an_operator_is_named_by_its_row_alone() {
         ("SequenceErase", "sequence", &[]),
         ("GRU", "recurrent", &[]),
         ("Bernoulli", "random", &[kernels]),
-        ("DynamicQuantizeLinear", "quantization", &[tract]),
+        ("DynamicQuantizeLinear", "quantization", &[tract, quantizes]),
         ("NegativeLogLikelihoodLoss", "loss", &[]),
         ("HannWindow", "signal", &[]),
         ("StringSplit", "string", &[]),

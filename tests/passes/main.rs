@@ -16,6 +16,7 @@ mod masks;
 mod mutated;
 mod normalization;
 mod pipeline;
+mod quantization;
 mod resolve_sequences;
 mod runtimes;
 mod shapes;

@@ -1,11 +1,12 @@
 //! The arguments of the command line, parsed by clap.
 
 use crate::failure::Failure;
+use crate::quantize::Quantize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use netwright::evaluate::Tract;
 use netwright::ir::{Dim, ElementType, Symbol};
 use netwright::nn::Task;
-use netwright::passes::{self, Target};
+use netwright::passes::{self, BLOCKS_SINCE, Target};
 use netwright::verify::{MIN_COSINES, OrtLevel, TOLERANCE, TOLERANCES};
 use netwright::{nn, onnx};
 use std::collections::BTreeMap;
@@ -145,6 +146,8 @@ pub(crate) struct Emit {
     /// Write weights to a separate file; auto does so beyond 2 GiB.
     #[arg(long, default_value = "auto")]
     pub(crate) external_data: ExternalData,
+    #[command(flatten)]
+    pub(crate) quantize: Quantize,
 }
 
 impl Emit {
@@ -168,13 +171,23 @@ impl Emit {
         Err(Failure::Usage(refused))
     }
 
+    /// Returns the opset to which a model must be raised because the target has weights in blocks only as standard
+    /// operators.
+    pub(crate) fn opset_for_blocks(&self, opset: i64) -> Option<Opset> {
+        let is_standard = self.quantize.has_blocks() && self.target == Target::ONNX;
+        (is_standard && opset < BLOCKS_SINCE).then_some(Opset::Is(BLOCKS_SINCE))
+    }
+
     /// Returns the options of the optimizer, with the requested target, opset and KV cache.
-    pub(crate) fn options(&self) -> passes::Options {
+    ///
+    /// An error if the request to quantize weights is not valid.
+    pub(crate) fn options(&self) -> Result<passes::Options, Failure> {
         let mut options = passes::Options::for_target(self.target).with_evaluator(Tract);
+        options.quantization = self.quantize.quantization()?;
         if let Some(opset) = self.opset {
             options.raise_opset = opset == Opset::Auto;
         }
-        options.with_share_cache(self.kv_cache == KvCache::Shared)
+        Ok(options.with_share_cache(self.kv_cache == KvCache::Shared))
     }
 }
 

@@ -4,7 +4,7 @@ use crate::args::{Build, ExternalData, Float};
 use crate::failure::Failure;
 use crate::output::{Output, in_line, thousands};
 use crate::overwrite::Inputs;
-use crate::{model_io, optimize, verify};
+use crate::{model_io, optimize, quantize, verify};
 use netwright::files;
 use netwright::inventory::inventory;
 use netwright::ir::Model;
@@ -31,6 +31,9 @@ struct Built {
     /// Changes of the inputs and outputs that callers must follow.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     interface: Vec<String>,
+    /// The totals of the weights that were quantized.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quantized: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     verified: Option<Verdict>,
 }
@@ -40,6 +43,11 @@ pub(crate) fn run(args: &Build, output: Output) -> Result<(), Failure> {
     if args.emit.shares_cache(args.verify)? && (!args.with_past || args.no_optimize) {
         return Err(Failure::Usage(
             "--kv-cache shared requires --with-past and conflicts with --no-optimize".to_owned(),
+        ));
+    }
+    if args.no_optimize && args.emit.quantize.is_requested() {
+        return Err(Failure::Usage(
+            "--quantize conflicts with --no-optimize\n  help: leave out one of them".to_owned(),
         ));
     }
     let judging = verify::requested(args.verify, &args.judging, None)?;
@@ -146,7 +154,13 @@ fn line(built: &Built, output: Output) -> String {
         thousands(built.constants),
         thousands(built.bytes),
         built.seconds,
-        built.stored.iter().chain(&built.interface).map(|line| format!("{line}\n")).collect::<String>(),
+        built
+            .stored
+            .iter()
+            .chain(&built.interface)
+            .chain(&built.quantized)
+            .map(|line| format!("{line}\n"))
+            .collect::<String>(),
         verify::verdict_text(built.verified.as_ref(), output)
     )
 }
@@ -287,7 +301,7 @@ fn build(
     let report = if args.no_optimize {
         passes::lower(&mut model, &args.emit.target, false)
     } else {
-        let mut options = args.emit.options();
+        let mut options = args.emit.options()?;
         options.share_cache &= matches!(part, Part::Whole | Part::DecoderWithPast);
         passes::optimize(&mut model, &options)
     };
@@ -304,6 +318,7 @@ fn build(
         seconds: start.elapsed().as_secs_f64(),
         stored,
         interface: optimize::interface(&model, &report),
+        quantized: quantize::totals(&report.quantized),
         verified: None,
     })
 }

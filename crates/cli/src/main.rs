@@ -8,6 +8,7 @@ mod model_io;
 mod optimize;
 mod output;
 mod overwrite;
+mod quantize;
 mod report;
 mod reproduce;
 #[cfg(unix)]

@@ -5,6 +5,7 @@ use crate::failure::Failure;
 use crate::model_io;
 use crate::output::{Output, in_line, table, thousands};
 use crate::overwrite::{Inputs, same_file, same_place};
+use crate::quantize;
 use crate::report;
 use crate::reproduce;
 use crate::verify;
@@ -53,6 +54,9 @@ struct Summary {
     interface: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     explain: Option<Vec<String>>,
+    /// The totals of the weights that were quantized.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quantized: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     proofs: Option<Proofs>,
     seconds: f64,
@@ -108,11 +112,11 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
     let mut model = model_io::read(&args.input, output)?;
     let inputs = Inputs::of_model(&args.input.model, &model);
     expect_outputs(args, &inputs)?;
-    model_io::set_opset(&mut model, args.emit.opset)?;
+    set_opset(&mut model, args)?;
     let before = side(inventory(&model), model_io::file_size(&args.input.model)?);
     let text = (args.diff || args.report.is_some()).then(|| model.graph.to_text(Detail::Elided));
 
-    let mut options = args.emit.options().with_skip(&args.skip);
+    let mut options = args.emit.options()?.with_skip(&args.skip);
     options.only = args.passes.clone().map(|names| if names == ["none"] { vec![] } else { names });
     options.prover = args.prove.then(|| Prover::new(Tract));
     options.limits.stop_after = args.stop_after;
@@ -130,7 +134,8 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
         *applied.entry(event.pass).or_default() += 1;
     }
     let sites = passes::sites::sites(&model, &events, &args.emit.target);
-    let explain = args.explain.then(|| explain(&sites, &events));
+    let explain = args.explain.then(|| explain(&sites, &events)).transpose()?;
+    let quantized = quantize::totals(&events.quantized);
     let interface = interface(&model, &events);
     let compare = |options| verify::judged(&args.input.model, Some(&args.output), options, output);
     let verified = comparison.as_ref().map(compare).transpose()?;
@@ -149,7 +154,19 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
     for event in proofs.iter().flat_map(|proofs| &proofs.refuted) {
         output.warn(&format!("a rewrite that changes a result was left out: {event}"))?;
     }
-    let done = Summary { before, after, applied, interface, explain, proofs, seconds, verified, culprit, reproducer };
+    let done = Summary {
+        before,
+        after,
+        applied,
+        interface,
+        explain,
+        quantized,
+        proofs,
+        seconds,
+        verified,
+        culprit,
+        reproducer,
+    };
     output.report(&done, || summary(&done, output))?;
     if let (Some(explain), true) = (&done.explain, output.quiet) {
         output.aside(&explain.join("\n"))?;
@@ -178,10 +195,15 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
     })
 }
 
+/// Sets the opset that is requested, or the first that has what was requested.
+fn set_opset(model: &mut Model, args: &Optimize) -> Result<(), Failure> {
+    model_io::set_opset(model, args.emit.opset.or_else(|| args.emit.opset_for_blocks(model.opset())))
+}
+
 /// Reads the model again as it was before optimizing.
 fn original(args: &Optimize, output: Output) -> Result<Model, Failure> {
     let mut model = model_io::read(&args.input, Output { quiet: true, ..output })?;
-    model_io::set_opset(&mut model, args.emit.opset)?;
+    set_opset(&mut model, args)?;
     Ok(model)
 }
 
@@ -269,7 +291,7 @@ pub(crate) fn interface(model: &Model, report: &Report) -> Vec<String> {
 
 /// Returns the lines of `--explain`: every attention, normalization and activation, every rewrite, with merged common
 /// subexpressions in one line, and every near miss.
-fn explain(sites: &[Site], report: &Report) -> Vec<String> {
+fn explain(sites: &[Site], report: &Report) -> Result<Vec<String>, Failure> {
     let mut lines: Vec<String> = sites.iter().map(ToString::to_string).collect();
     lines.push(passes::sites::summary(sites));
     let mut merged = 0;
@@ -284,7 +306,8 @@ fn explain(sites: &[Site], report: &Report) -> Vec<String> {
         lines.push(format!("applied   eliminate-common-subexpressions: {merged} values equal another and are merged"));
     }
     lines.extend(report.declined.iter().map(|event| format!("declined  {event}")));
-    lines
+    lines.extend(quantize::explain(&report.quantized)?);
+    Ok(lines)
 }
 
 fn summary(done: &Summary, output: Output) -> String {
@@ -311,6 +334,7 @@ fn summary(done: &Summary, output: Output) -> String {
     let lines = passes
         .chain(done.interface.iter().cloned())
         .chain(done.explain.iter().flatten().cloned())
+        .chain(done.quantized.clone())
         .chain(done.proofs.iter().flat_map(Proofs::lines))
         .chain([format!("in {:.2} s", done.seconds)]);
     table(&rows) + &lines.collect::<Vec<_>>().join("\n") + "\n" + &verify::verdict_text(done.verified.as_ref(), output)

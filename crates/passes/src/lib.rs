@@ -35,6 +35,7 @@
 //! ```
 
 pub mod cleanup;
+mod convert;
 mod evaluate;
 pub mod fold;
 pub mod fuse;
@@ -56,6 +57,7 @@ pub mod sites;
 pub mod target;
 mod weights;
 
+pub use convert::{BLOCKS_SINCE, Quantization, QuantizationError, QuantizedWeight, Scheme, UnknownScheme, WeightRole};
 pub use evaluate::{Evaluate, Evaluator};
 pub use optimize::{lower, optimize};
 pub use options::Options;

@@ -1,5 +1,6 @@
 //! Optimizes a model for a target, and lowers it.
 
+use crate::convert::{QuantizedWeight, check_patterns, check_quantization};
 use crate::options::Options;
 use crate::order::{self, Requested};
 use crate::pass::{Pass, Stage};
@@ -10,7 +11,8 @@ use crate::runtime::{contrib, shared_cache};
 use crate::target::{self, Target};
 use netwright_ir::{Dialect, Graph, Model, Name, OpKind, Value};
 use std::borrow::Borrow;
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Optimizes a model for a target, then lowers it to the opset of the model.
 ///
@@ -22,13 +24,16 @@ use std::sync::Arc;
 /// If a pass is unknown or cannot be skipped, the graph violates invariants, or a pass misbehaves.
 pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, PassError> {
     let opset = model.opset();
+    if let Some(quantization) = &options.quantization {
+        check_quantization(model, options, quantization)?;
+    }
     let mut tentative = order::all(&options.target, opset, Requested::default());
     tentative.retain(|pass| {
         pass.is_tentative.is_some_and(|is_tentative| is_tentative(&model.graph)) && is_selected(pass, options, opset)
     });
     let before = (!tentative.is_empty()).then(|| model.clone());
     let (mut own, mut could_raise) = (opset, can_raise(model, options));
-    let mut report = attempt(model, options)?;
+    let mut report = attempt(model, options, true)?;
     // Operators that prevented a newer opset may be gone, and a newer opset may have shorter forms.
     while options.limits.stop_after.is_none() {
         let may_raise = !could_raise && can_raise(model, options);
@@ -39,7 +44,7 @@ pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, PassErro
         (own, could_raise) = (model.opset(), can_raise(model, options));
         // The rules that declined are tried again.
         report.declined.clear();
-        report.append(attempt(model, options)?);
+        report.append(attempt(model, options, false)?);
     }
     let Some(before) = before else { return Ok(report) };
     let Some((node, kind)) = unwritable(&model.graph, model, &options.target) else { return Ok(report) };
@@ -80,12 +85,15 @@ fn unwritable(graph: &Graph, model: &Model, target: &Target) -> Option<(Name, Op
     })
 }
 
-fn attempt(model: &mut Model, options: &Options) -> Result<Report, PassError> {
+/// Runs all stages; patterns of names must match in the first run.
+fn attempt(model: &mut Model, options: &Options, is_first: bool) -> Result<Report, PassError> {
     let own = model.opset();
     let is_idle = options.only.as_ref().is_some_and(Vec::is_empty) && !options.share_cache;
     let may_raise = !is_idle && can_raise(model, options);
     let newest = if may_raise { own.max(options.target.newest_opset) } else { own };
-    let all = order::all(&options.target, newest, Requested::of(options));
+    let requested = Requested::of(options);
+    let quantized = requested.quantization.as_ref().map(|request| Arc::clone(&request.done));
+    let all = order::all(&options.target, newest, requested);
     check_names(&all, options, newest)?;
     if options.share_cache && !options.target.contrib {
         return Err(PassError::Cache(format!("the target {} has no operator for it; ort has", options.target)));
@@ -105,7 +113,11 @@ fn attempt(model: &mut Model, options: &Options) -> Result<Report, PassError> {
     let dialect = Dialect { opset: own, with_kernels: options.target.asks_for_kernels, lowered: &target::LOWERED };
     let mut report = run(dialect, &optimizations, model, options, options.limits, false)?;
     let conversions: Vec<Arc<Pass>> = in_stage(Stage::Convert).collect();
+    if let Some(quantization) = options.quantization.as_ref().filter(|_| is_first) {
+        check_patterns(&model.graph, quantization)?;
+    }
     convert(dialect, [&optimizations, &conversions], model, options, &mut report)?;
+    report.quantized = quantized.map_or_else(Vec::new, |done| applied(&done, &report));
     if options.share_cache {
         report.applied.extend(shared_cache::share_cache(&mut model.graph)?);
     }
@@ -125,6 +137,17 @@ fn attempt(model: &mut Model, options: &Options) -> Result<Report, PassError> {
     Ok(report)
 }
 
+/// The weights that were quantized by rewrites that were not left out.
+fn applied(done: &Mutex<Vec<QuantizedWeight>>, report: &Report) -> Vec<QuantizedWeight> {
+    let mut done = std::mem::take(&mut *done.lock().unwrap_or_else(PoisonError::into_inner));
+    let names: HashSet<&Name> = report.applied.iter().map(|event| &event.node).collect();
+    done.retain(|weight| names.contains(&weight.name));
+    done
+}
+
+/// The maximum number of times that conversions and optimizations alternate.
+const MAX_CONVERSIONS: usize = 8;
+
 /// Runs conversions, and the optimizations again after each conversion that changed something.
 fn convert(
     dialect: Dialect,
@@ -138,7 +161,7 @@ fn convert(
         Limits { stop_after, ..options.limits }
     };
     let mut optimized = std::mem::take(&mut report.declined);
-    while !conversions.is_empty() {
+    for _ in 0..MAX_CONVERSIONS {
         let converted = run(dialect, conversions, model, options, left(report), false)?;
         let is_settled = converted.applied.is_empty();
         report.declined.clear();

@@ -1,5 +1,6 @@
 //! The options of [`optimize`](crate::optimize).
 
+use crate::convert::Quantization;
 use crate::evaluate::{Evaluate, Evaluator};
 use crate::pass::Pass;
 use crate::pipeline::Limits;
@@ -38,6 +39,8 @@ pub struct Options {
     /// have to be 1. A key to whose score a mask adds -10,000 or less is assumed to have no weight. The report's
     /// `share-cache` lines say what changed.
     pub share_cache: bool,
+    /// Which weights are quantized, and how, if any.
+    pub quantization: Option<Quantization>,
     /// The runtime that computes constants, if any.
     pub evaluator: Option<Evaluator>,
     /// The runtime that proves every rewrite, if any; rewrites that it refutes are left out.
@@ -82,6 +85,12 @@ impl Options {
     /// Sets [`share_cache`](Self::share_cache).
     pub fn with_share_cache(mut self, share_cache: bool) -> Self {
         self.share_cache = share_cache;
+        self
+    }
+
+    /// Sets [`quantization`](Self::quantization): weights are quantized.
+    pub fn with_quantization(mut self, quantization: Quantization) -> Self {
+        self.quantization = Some(quantization);
         self
     }
 

@@ -1,21 +1,24 @@
 //! The order in which passes run.
 
+use crate::convert::Request;
 use crate::evaluate::Evaluator;
 use crate::options::Options;
 use crate::pass::Pass;
 use crate::target::Target;
-use crate::{cleanup, fold, fuse, layout, lower, runtime, shapes};
+use crate::{cleanup, convert, fold, fuse, layout, lower, runtime, shapes};
 use netwright_ir::OpKind;
 
 /// The objects of the caller that some passes need.
 #[derive(Default)]
 pub(crate) struct Requested {
     pub(crate) evaluator: Option<Evaluator>,
+    pub(crate) quantization: Option<Request>,
 }
 
 impl Requested {
     pub(crate) fn of(options: &Options) -> Self {
-        Self { evaluator: options.evaluator.clone() }
+        let quantization = options.quantization.clone().map(Request::new);
+        Self { evaluator: options.evaluator.clone(), quantization }
     }
 }
 
@@ -26,7 +29,7 @@ pub(crate) fn all(target: &Target, opset: i64, requested: Requested) -> Vec<Pass
         cleanup::eliminate_dead_code(),
         cleanup::sink_constants(),
         cleanup::inline_known_branches(),
-        runtime::standardize_contrib_operators(),
+        runtime::standardize_contrib_operators(target.weights.bits),
         // Attention that the target does not run is decomposed before anything else.
         lower::decompose_attention(runs(OpKind::Attention).then_some(target.attention)),
         runtime::use_contrib_rotary(),
@@ -73,6 +76,8 @@ pub(crate) fn all(target: &Target, opset: i64, requested: Requested) -> Vec<Pass
         runtime::fuse_bias_gelu(),
         runtime::sum_residuals(),
         runtime::use_fused_matmul(),
+        convert::quantize_weights(requested.quantization, target),
+        convert::use_block_operators(target),
         cleanup::share_constants_of_bodies(),
         // Operators that were formed in between are decomposed at the end.
         lower::decompose_partial_shape(),

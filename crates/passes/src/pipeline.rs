@@ -1,5 +1,6 @@
 //! The pipeline, which runs passes in order, repeatedly until none applies.
 
+use crate::convert::QuantizedWeight;
 use crate::pass::{Body, Exactness, Pass};
 use crate::prove::{Proofs, Proven};
 use crate::rule::{Rule, Skip};
@@ -31,7 +32,7 @@ impl fmt::Display for Event {
 }
 
 /// A report on what a run did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Report {
     /// The rewrites, in the order in which they were applied.
@@ -40,6 +41,8 @@ pub struct Report {
     pub optimized: usize,
     /// The near misses that remain at the end, each once.
     pub declined: Vec<Event>,
+    /// The weights that were quantized, in program order.
+    pub quantized: Vec<QuantizedWeight>,
     /// The results of proving the rewrites, if that was requested.
     pub proven: Option<Proven>,
 }
@@ -69,6 +72,7 @@ impl Report {
     pub(crate) fn append(&mut self, later: Report) {
         self.applied.extend(later.applied);
         self.declined.extend(later.declined);
+        self.quantized.extend(later.quantized);
         if let (Some(proven), Some(later)) = (&mut self.proven, later.proven) {
             proven.proven += later.proven;
             proven.unproven.extend(later.unproven);
@@ -178,6 +182,14 @@ pub enum PassError {
     /// A KV cache that cannot be shared.
     #[error("the KV cache cannot be shared: {0}")]
     Cache(String),
+    /// Weights that cannot be quantized as requested.
+    #[error("the weights cannot be quantized: {what}\n  help: {help}")]
+    Quantization {
+        /// What stands in the way.
+        what: String,
+        /// What to do about it.
+        help: String,
+    },
     /// A required rewrite was refuted.
     #[error("the model cannot be written: the required rewrite {0}\n  help: report this as a bug, with the model")]
     Refuted(Event),
@@ -254,7 +266,13 @@ pub(crate) fn run_proving<P: Borrow<Pass>>(
             let optimized = log.applied.len();
             let proven = log.proofs.as_mut().map(Proofs::take);
             *proofs = log.proofs;
-            return Ok(Report { applied: log.applied, optimized, declined: declined.concat(), proven });
+            return Ok(Report {
+                applied: log.applied,
+                optimized,
+                declined: declined.concat(),
+                quantized: vec![],
+                proven,
+            });
         }
     }
     Err(PassError::Endless { pass: log.applied.last().map_or("", |event| event.pass) })

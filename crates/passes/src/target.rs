@@ -1,7 +1,8 @@
 //! Targets: a table of which form runs well in which runtime. The docs of a field give the measurements.
 
+use crate::convert::BLOCKS_SINCE;
 use crate::read::masks;
-use netwright_ir::{Graph, Op, OpKind, Value};
+use netwright_ir::{ElementType, Graph, Op, OpKind, Value};
 use std::fmt;
 use std::str::FromStr;
 
@@ -49,6 +50,8 @@ pub struct Target {
     pub attention: AttentionKernel,
     /// Whether the runtime has the operators of the domain `com.microsoft`.
     pub contrib: bool,
+    /// The forms of quantized weights that it runs.
+    pub weights: WeightKernels,
     /// Whether passes form an operator only for element types for which ONNX Runtime's CPU provider has a kernel.
     ///
     /// ONNX's Gelu supports f64. ONNX Runtime 1.32 runs its parts in f64, but not Gelu.
@@ -65,6 +68,29 @@ pub struct Target {
     ///
     /// ONNX Runtime 1.32 has no kernel for the Attention of opset 25.
     pub newest_opset: i64,
+}
+
+/// Which forms of quantized weights a runtime runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WeightKernels {
+    /// The bits of the weights in blocks that it multiplies by and looks up as they are stored, by MatMulNBits and
+    /// GatherBlockQuantized of `com.microsoft`.
+    ///
+    /// ONNX Runtime 1.32 has kernels for 2 bits too, which no scheme quantizes to. tract 0.23.9 has none for 8.
+    pub bits: &'static [u32],
+    /// The only size of such blocks, if it gains nothing by others: tract 0.23.9 expands blocks of other sizes than 32
+    /// to `f32` when it loads a model.
+    pub size: Option<u64>,
+    /// The float type to which it rounds the scales of such blocks.
+    pub scales: Option<ElementType>,
+    /// Whether weights of 8 bits have one scale for each column; tract 0.23.9 has no DequantizeLinear with blocks.
+    pub whole_columns: bool,
+}
+
+impl WeightKernels {
+    /// Standard operators alone.
+    const STANDARD: WeightKernels = WeightKernels { bits: &[], size: None, scales: None, whole_columns: false };
 }
 
 /// The forms of ONNX's Attention that a runtime runs.
@@ -185,6 +211,9 @@ pub(crate) fn wanted_opset(graph: &Graph, target: &Target) -> Option<i64> {
         if !target.lacks.contains(&op.kind()) {
             wanted = wanted.max(since(op.kind()));
         }
+        if matches!(op, Op::DequantizeLinear { block_size: 1.., .. }) {
+            wanted = wanted.max(BLOCKS_SINCE);
+        }
         for body in op.bodies() {
             wanted = wanted.max(wanted_opset(body, target)?);
         }
@@ -211,6 +240,7 @@ impl Target {
         lacks: &[],
         attention: AttentionKernel { broadcast_masks: false, ..AttentionKernel::STANDARD },
         contrib: false,
+        weights: WeightKernels::STANDARD,
         asks_for_kernels: true,
         keep_opset: &[],
         raises_opset: false,
@@ -234,6 +264,7 @@ impl Target {
             windows: false,
         },
         contrib: false,
+        weights: WeightKernels { bits: &[4], size: Some(32), scales: Some(ElementType::F16), whole_columns: true },
         asks_for_kernels: false,
         keep_opset: &[],
         raises_opset: true,
@@ -253,6 +284,7 @@ impl Target {
             ..AttentionKernel::STANDARD
         },
         contrib: true,
+        weights: WeightKernels { bits: &[4, 8], ..WeightKernels::STANDARD },
         asks_for_kernels: true,
         keep_opset: KEEP_OPSET,
         raises_opset: true,

@@ -20,11 +20,11 @@ use std::sync::Arc;
 ///
 /// Runs for every runtime except ONNX Runtime. Except for rounding, the results are those of ONNX Runtime 1.32 on the
 /// CPU. An operator with an attribute, an operand or a used result that is not supported here stays, and the reason is
-/// reported.
-pub fn standardize_contrib_operators() -> Pass {
+/// reported; so does a product by a weight in blocks of `block_bits` bits, which the runtime computes itself.
+pub fn standardize_contrib_operators(block_bits: &'static [u32]) -> Pass {
     let summary = "replace operators of com.microsoft with standard ones, for runtimes without that domain";
     Pass::new("standardize-contrib-operators", summary, Exactness::Rounding)
-        .on_graph(standardize)
+        .on_graph(move |graph, log| standardize(graph, log, block_bits))
         .only_for(|target, _| !target.contrib)
         .tentative_in(has_own)
 }
@@ -52,6 +52,8 @@ const OPERATORS: [(&str, Rewrite); 15] = [
 
 /// A node that is rewritten.
 struct Call {
+    /// The name of the operator.
+    op_type: &'static str,
     /// The first result of the node.
     root: Value,
     operands: Vec<Option<Value>>,
@@ -75,6 +77,17 @@ impl Call {
             Some(at) => Err(Skip::rejected(format!("its operand {at} is not supported"))),
             None => Ok(()),
         }
+    }
+
+    /// Whether it is a product by a weight in blocks of so many bits, in the order of its columns.
+    fn multiplies_blocks(&self, bits: &[u32]) -> bool {
+        let int = |name: &str| self.attributes.iter().find(|(own, _)| &**own == name).map(|(_, value)| value);
+        let own = match int("bits") {
+            None => 4,
+            Some(Attribute::Int(bits)) => *bits,
+            Some(_) => return false,
+        };
+        self.op_type == "MatMulNBits" && self.optional(4).is_none() && bits.iter().any(|bits| i64::from(*bits) == own)
     }
 
     fn take(&mut self, name: &str) -> Option<Attribute> {
@@ -140,7 +153,7 @@ impl Call {
 }
 
 /// Rewrites nodes in program order, so that facts about the results of one rewrite serve the later ones.
-fn standardize(graph: &mut Graph, log: &mut Log) {
+fn standardize(graph: &mut Graph, log: &mut Log, block_bits: &[u32]) {
     let mut changed = false;
     for node in graph.schedule() {
         if !log.may_apply() {
@@ -149,7 +162,8 @@ fn standardize(graph: &mut Graph, log: &mut Log) {
         if !graph.is_alive(node) {
             continue;
         }
-        let Some((rewrite, mut call)) = call(graph, node) else {
+        let call = call(graph, node).filter(|(_, call)| !call.multiplies_blocks(block_bits));
+        let Some((rewrite, mut call)) = call else {
             if changed {
                 infer_again(graph, node);
             }
@@ -177,9 +191,9 @@ fn standardize(graph: &mut Graph, log: &mut Log) {
 fn call(graph: &Graph, node: NodeId) -> Option<(Rewrite, Call)> {
     let Op::Opaque(opaque) = graph.node(node).op() else { return None };
     let OpaqueOp { op_type, attributes, .. } = &**opaque;
-    let (_, rewrite) = OPERATORS.iter().find(|(name, _)| is_own(opaque) && *name == &**op_type)?;
+    let (op_type, rewrite) = OPERATORS.iter().find(|(name, _)| is_own(opaque) && *name == &**op_type)?;
     let operands = graph.operands(node).into_iter().collect();
-    Some((*rewrite, Call { root: Value { node, result: 0 }, operands, attributes: attributes.clone() }))
+    Some((*rewrite, Call { op_type, root: Value { node, result: 0 }, operands, attributes: attributes.clone() }))
 }
 
 /// Infers the results of a node again, if their types are not completely known.

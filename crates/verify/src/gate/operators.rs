@@ -84,6 +84,8 @@ pub(super) const DEFAULT: &[(&str, &str)] = &[
 /// ONNX Runtime's operators (`com.microsoft`).
 pub(super) const MICROSOFT: &[(&str, &str)] = &[
     ("BiasGelu FastGelu Gelu", ""),
+    ("GatherBlockQuantized", "bits=4 block_size gather_axis=0 quantize_axis=1"),
+    ("MatMulNBits", "K N accuracy_level bits=4 block_size"),
     ("MultiHeadAttention", "mask_filter_value num_heads scale unidirectional=0"),
     ("QuickGelu", "alpha"),
     ("SkipLayerNormalization SkipSimplifiedLayerNormalization", "epsilon"),

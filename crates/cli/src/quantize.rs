@@ -1,0 +1,126 @@
+//! The flags that quantize weights, and the lines that report it.
+
+use crate::failure::Failure;
+use crate::output::thousands;
+use clap::{Args, ValueEnum};
+use netwright::ir::tensor::Rounding;
+use netwright::ir::text;
+use netwright::passes::{Quantization, QuantizedWeight, Scheme};
+use std::collections::BTreeMap;
+
+/// Which weights are quantized, and how.
+#[derive(Debug, Args)]
+pub(crate) struct Quantize {
+    /// Quantize the weights of matrix products and embeddings: int4 or int8 (weights in blocks), int8-dynamic or
+    /// uint8-dynamic (activations too, when the model runs), or none.
+    #[arg(long = "quantize", value_name = "SCHEME")]
+    pub(crate) scheme: Option<Scheme>,
+    /// The scheme of the weights whose names match a regular expression; may be given several times, and the last one
+    /// that matches decides.
+    #[arg(long = "quantize-tensor", value_name = "REGEX=SCHEME", value_parser = pattern)]
+    pub(crate) patterns: Vec<(String, Scheme)>,
+    /// The number of elements that share a scale in int4 and int8: 16, 32, 64 or 128.
+    #[arg(long, value_name = "SIZE", default_value_t = 32)]
+    pub(crate) block_size: u64,
+    /// Give blocks a zero point besides the scale.
+    #[arg(long)]
+    pub(crate) asymmetric: bool,
+    /// How the scale of a block is chosen.
+    #[arg(long, default_value = "search")]
+    pub(crate) rounding: RoundingWord,
+    /// Use 7 of the 8 bits of weights in dynamic schemes, for processors whose sums of products of 8 bits saturate:
+    /// x86 without VNNI.
+    #[arg(long)]
+    pub(crate) reduce_range: bool,
+}
+
+/// How the scale of a block is chosen.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum RoundingWord {
+    /// The range of the codes covers the block, as in ONNX Runtime's quantizer.
+    Nearest,
+    /// The squared error is the smallest.
+    Search,
+}
+
+fn pattern(text: &str) -> Result<(String, Scheme), String> {
+    let (pattern, scheme) = text.rsplit_once('=').ok_or("expected REGEX=SCHEME, such as lm_head=int8")?;
+    Ok((pattern.to_owned(), scheme.parse().map_err(|error: netwright::passes::UnknownScheme| error.to_string())?))
+}
+
+impl Quantize {
+    /// Returns whether weights are to be quantized.
+    pub(crate) fn is_requested(&self) -> bool {
+        self.scheme.is_some() || !self.patterns.is_empty()
+    }
+
+    /// Returns whether a scheme with blocks is requested.
+    pub(crate) fn has_blocks(&self) -> bool {
+        let schemes = self.patterns.iter().map(|(_, scheme)| *scheme).chain(self.scheme);
+        schemes.into_iter().any(|scheme| matches!(scheme, Scheme::Int4 | Scheme::Int8))
+    }
+
+    /// Returns the request; an error if a flag is not valid.
+    pub(crate) fn quantization(&self) -> Result<Option<Quantization>, Failure> {
+        if !self.is_requested() {
+            let idle = [
+                ("--block-size", self.block_size != 32),
+                ("--asymmetric", self.asymmetric),
+                ("--rounding", matches!(self.rounding, RoundingWord::Nearest)),
+                ("--reduce-range", self.reduce_range),
+            ];
+            return match idle.iter().find(|(_, is_given)| *is_given) {
+                Some((flag, _)) => Err(Failure::Usage(format!(
+                    "{flag} has no effect without --quantize\n  help: add --quantize int4 or another scheme"
+                ))),
+                None => Ok(None),
+            };
+        }
+        let rounding = match self.rounding {
+            RoundingWord::Nearest => Rounding::Nearest,
+            RoundingWord::Search => Rounding::Search,
+        };
+        let quantization = Quantization::new(self.scheme.unwrap_or(Scheme::None))
+            .with_symmetric(!self.asymmetric)
+            .with_rounding(rounding)
+            .with_reduce_range(self.reduce_range)
+            .with_block_size(self.block_size);
+        let overrides = self.patterns.iter();
+        let quantization = overrides
+            .fold(quantization, |quantization, (pattern, scheme)| quantization?.with_override(pattern, *scheme));
+        quantization.map(Some).map_err(Failure::usage)
+    }
+}
+
+/// Returns the totals of the weights that were quantized, if any.
+pub(crate) fn totals(quantized: &[QuantizedWeight]) -> Option<String> {
+    let mut schemes: BTreeMap<Scheme, usize> = BTreeMap::new();
+    for weight in quantized {
+        *schemes.entry(weight.scheme).or_default() += 1;
+    }
+    let schemes: Vec<String> = schemes.iter().map(|(scheme, count)| format!("{count} {scheme}")).collect();
+    let before: u64 = quantized.iter().map(|weight| weight.before.len()).sum();
+    let after: u64 = quantized.iter().map(|weight| weight.bytes).sum();
+    (!quantized.is_empty()).then(|| {
+        format!("quantized weights: {}; {} bytes became {}", schemes.join(", "), thousands(before), thousands(after))
+    })
+}
+
+/// Returns a line for each weight that was quantized, with its relative error, worst first; each is read once more.
+pub(crate) fn explain(quantized: &[QuantizedWeight]) -> Result<Vec<String>, Failure> {
+    let mut errors = quantized
+        .iter()
+        .map(|weight| Ok((weight.relative_error().map_err(Failure::usage)?, weight)))
+        .collect::<Result<Vec<_>, Failure>>()?;
+    errors.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+    let line = |(error, weight): &(f64, &QuantizedWeight)| {
+        let QuantizedWeight { name, role, scheme, bits, before, bytes, .. } = weight;
+        let (name, before, after) = (text::name(name), thousands(before.len()), thousands(*bytes));
+        format!(
+            "quantized {name}: {role}, {scheme}, {bits} bits, {before} bytes became {after}, relative error {error:.4}"
+        )
+    };
+    let mut lines: Vec<String> = errors.iter().map(line).collect();
+    lines.extend(errors.first().map(|(worst, _)| format!("worst relative error {worst:.4}")));
+    Ok(lines)
+}

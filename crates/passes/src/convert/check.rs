@@ -1,0 +1,124 @@
+//! What a model and a target must have so that weights can be quantized.
+
+use crate::convert::quantization::{Quantization, Scheme};
+use crate::convert::readers::{is_weight, readers};
+use crate::options::Options;
+use crate::pipeline::{PassError, name_of};
+use crate::rule::Skip;
+use netwright_ir::{ElementType, Graph, Model, Name, Op, OpKind, Value, text};
+
+/// The first opset whose DequantizeLinear has blocks, and elements of 4 bits.
+pub const BLOCKS_SINCE: i64 = 21;
+
+/// Checks that the weights of a model can be quantized as requested.
+///
+/// # Errors
+/// If the model is quantized already, a pattern matches no weight, and if the target or the opset has no form for a
+/// scheme.
+pub(crate) fn check_quantization(
+    model: &Model,
+    options: &Options,
+    quantization: &Quantization,
+) -> Result<(), PassError> {
+    let fail = |what: String, help: String| Err(PassError::Quantization { what, help });
+    let schemes = || quantization.overrides.iter().map(|(_, scheme)| *scheme).chain([quantization.scheme]);
+    let target = &options.target;
+    if let Some(size) = target.weights.size.filter(|size| *size != quantization.block_size)
+        && schemes().any(|scheme| scheme == Scheme::Int4)
+    {
+        return fail(
+            format!("{target} keeps weights of 4 bits only in blocks of {size}, not {}", quantization.block_size),
+            format!("use --block-size {size}, or another target"),
+        );
+    }
+    let has_blocks = |scheme: Scheme| match scheme {
+        Scheme::Int4 => target.weights.bits.contains(&4),
+        Scheme::Int8 => target.weights.bits.contains(&8) || target.weights.whole_columns,
+        _ => true,
+    };
+    let may_raise = options.raise_opset && model.functions.is_empty();
+    if let Some(scheme) = schemes().find(|scheme| !has_blocks(*scheme))
+        && model.opset() < BLOCKS_SINCE
+        && !may_raise
+    {
+        return fail(
+            format!(
+                "{scheme} requires opset {BLOCKS_SINCE} for the target {target}, but the model has opset {}",
+                model.opset()
+            ),
+            format!("use --opset {BLOCKS_SINCE}, --target ort, or int8-dynamic"),
+        );
+    }
+    if let Some((name, word)) = quantized(&model.graph) {
+        return fail(
+            format!("the model is quantized already: {} is computed by {word}", text::name(&name)),
+            "quantize the model that this one was made of".to_owned(),
+        );
+    }
+    Ok(())
+}
+
+/// Checks that every pattern matches a weight.
+///
+/// # Errors
+/// If a pattern matches none; the nearest names are suggested.
+pub(crate) fn check_patterns(graph: &Graph, quantization: &Quantization) -> Result<(), PassError> {
+    let mut names = vec![];
+    weights(graph, &mut names);
+    let unmatched = quantization.overrides.iter().find(|(pattern, _)| !names.iter().any(|name| pattern.is_match(name)));
+    let Some((pattern, _)) = unmatched else { return Ok(()) };
+    let comparable: Vec<&str> = names.iter().map(|name| &**name).filter(|name| name.len() <= MAX_NAME).collect();
+    let near = similar::get_close_matches(pattern.as_str(), &comparable, 3, 0.0);
+    let near: Vec<String> = near.into_iter().map(text::name).collect();
+    let help = if near.is_empty() {
+        "the model has no weights that can be quantized".to_owned()
+    } else {
+        format!("the nearest names are {}", near.join(", "))
+    };
+    Err(PassError::Quantization { what: format!("the pattern `{pattern}` matches no weight"), help })
+}
+
+/// Longer names are not suggested.
+const MAX_NAME: usize = 200;
+
+/// Returns the first node that computes with quantized weights, with its operator.
+fn quantized(graph: &Graph) -> Option<(Name, String)> {
+    graph.schedule().into_iter().find_map(|id| {
+        let op = graph.node(id).op();
+        let held = graph.operand(id, 0).and_then(|value| graph.tensor(value));
+        let word = match op {
+            Op::Opaque(kept) => &kept.op_type,
+            op => op.kind().name(),
+        };
+        let is_quantized = match op {
+            Op::DequantizeLinear { .. } => held.is_some(),
+            // Rows of codes.
+            Op::Gather { .. } => {
+                held.is_some_and(|table| table.element() == ElementType::I8 && table.dims().len() == 2)
+            }
+            _ => MARKS.iter().any(|mark| word.contains(mark)),
+        };
+        if is_quantized {
+            return Some((name_of(graph, id), word.to_owned()));
+        }
+        op.bodies().into_iter().find_map(|body| quantized(body))
+    })
+}
+
+/// What the names of operators with quantized operands have in common.
+const MARKS: [&str; 8] = ["NBits", "Bnb4", "Quantize", "QLinear", "Integer", "QAttention", "QGemm", "QMoE"];
+
+/// The names of the weights that can be quantized, in the graph and its bodies.
+fn weights(graph: &Graph, names: &mut Vec<Name>) {
+    for id in graph.schedule() {
+        let value = Value { node: id, result: 0 };
+        let op = graph.node(id).op();
+        if matches!(op.kind(), OpKind::Parameter | OpKind::Constant)
+            && graph.tensor(value).is_some_and(is_weight)
+            && !matches!(readers(graph, value), Err(Skip::NoMatch))
+        {
+            names.push(graph.value_name(value).clone());
+        }
+        op.bodies().into_iter().for_each(|body| weights(body, names));
+    }
+}

@@ -1,0 +1,309 @@
+use crate::convert::quantization::{Quantization, QuantizedWeight, Scheme, WeightRole};
+use crate::convert::readers::{Product, Reader, is_weight, readers};
+use crate::convert::roles::role;
+use crate::pass::{Exactness, Pass, Stage};
+use crate::rewrite::{become_op, cast, insert};
+use crate::rule::{Rewritten, Skip};
+use crate::target::Target;
+use netwright_ir::tensor::{BlockFormat, Quantized};
+use netwright_ir::{ElementType, Graph, NodeId, Op, OpKind, Place, Tensor, Value};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What a run was asked to quantize, and the weights that it has quantized.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) quantization: Quantization,
+    pub(crate) done: Arc<Mutex<Vec<QuantizedWeight>>>,
+}
+
+impl Request {
+    pub(crate) fn new(quantization: Quantization) -> Self {
+        Self { quantization, done: Arc::default() }
+    }
+}
+
+/// `w` -> `dequantize_linear(codes, scales)`, for the weights of products and for embeddings
+///
+/// Codes and scales are computed while they are written. Blocks lie along the axis that a product sums over, as runtimes
+/// multiply by them. Weights with a dynamic scheme become integers with a scale for each column, and their products
+/// `matmul_integer` of the operand as it is quantized when the model runs.
+///
+/// Not every runtime looks up rows of blocks, and no standard operator selects elements of 4 bits. There, rows are
+/// elements of 8 bits with one scale, which are looked up, cast and multiplied.
+pub(crate) fn quantize_weights(request: Option<Request>, target: &Target) -> Pass {
+    let target = *target;
+    let summary = "w -> dequantize_linear(codes, scales), for the weights of products and for embeddings, on request";
+    Pass::new("quantize-weights", summary, Exactness::Rounding)
+        .at([OpKind::Parameter, OpKind::Constant], move |graph, root| {
+            quantize(graph, root, request.as_ref().ok_or(Skip::NoMatch)?, &target)
+        })
+        .in_stages(&[Stage::Convert])
+}
+
+/// The size of the smallest block for which runtimes have kernels; weights with shorter rows stay in floats.
+const MIN_BLOCK: u64 = 16;
+
+/// Smaller weights stay in floats unless an override names them: they take little memory.
+const MIN_ELEMENTS: u64 = 4096;
+
+fn quantize(graph: &mut Graph, root: Value, request: &Request, target: &Target) -> Rewritten {
+    let tensor = graph.tensor(root).ok_or(Skip::NoMatch)?.clone();
+    let name = graph.value_name(root).clone();
+    let (scheme, is_named) = request.quantization.scheme_of(&name);
+    if !is_weight(&tensor) || scheme == Scheme::None {
+        return Err(Skip::NoMatch);
+    }
+    let readers = readers(graph, root)?;
+    if readers.iter().any(|reader| tensor.dims()[reader.axis()] < MIN_BLOCK) {
+        return Err(Skip::NoMatch);
+    }
+    let role = role(graph, &readers);
+    if !is_named {
+        if matches!(role, WeightRole::Positions | WeightRole::Router) {
+            return Err(Skip::rejected(format!(
+                "the role of the weight is {role}; it stays in floats unless it is named"
+            )));
+        }
+        if tensor.count() < MIN_ELEMENTS {
+            return Err(Skip::NoMatch);
+        }
+    }
+    let weight = Weight { root, tensor, scheme, quantization: &request.quantization, target };
+    let (before, quantized) =
+        if scheme.is_dynamic() { weight.dynamic(graph, &readers)? } else { weight.in_blocks(graph, &readers)? };
+    let format = quantized.format();
+    let bytes = quantized.codes().len() + quantized.scales().len() + quantized.zeros().map_or(0, Tensor::len);
+    let note = format!("{scheme}, {}", format_note(format, before.dims()));
+    let after = quantized.dequantized(ElementType::F32)?;
+    let done = QuantizedWeight { name, role, scheme, bits: format.bits, before, after, bytes };
+    request.done.lock().unwrap_or_else(PoisonError::into_inner).push(done);
+    Ok(note.into())
+}
+
+fn format_note(format: BlockFormat, dims: &[u64]) -> String {
+    let zeros = if format.symmetric { "" } else { " and zero points" };
+    match dims.last() {
+        Some(row) if format.size >= *row => {
+            format!("{} bits with a scale{zeros} for each of {} rows", format.bits, dims[0])
+        }
+        _ => format!("{} bits with scales{zeros} for blocks of {}", format.bits, format.size),
+    }
+}
+
+/// A weight that is to be quantized.
+struct Weight<'r> {
+    root: Value,
+    tensor: Tensor,
+    scheme: Scheme,
+    quantization: &'r Quantization,
+    target: &'r Target,
+}
+
+/// The rows of a weight before they were quantized, and after.
+type BeforeAndAfter = (Tensor, Quantized);
+
+impl Weight<'_> {
+    /// Returns the weight as a matrix whose last axis is the one that is summed over.
+    fn rows(&self, axis: usize) -> Result<Tensor, Skip> {
+        Ok(match self.tensor.dims() {
+            [_, _] if axis == 0 => self.tensor.transposed()?,
+            [rows, columns, ..] => self.tensor.reshaped(&[*rows, *columns])?,
+            _ => return Err(Skip::NoMatch),
+        })
+    }
+
+    /// Returns the rows in a format, with scales of the type of the weight.
+    fn quantized(&self, axis: usize, format: BlockFormat) -> Result<BeforeAndAfter, Skip> {
+        let (rows, element) = (self.rows(axis)?, self.tensor.element());
+        let narrow = self.quantization.scales.or(self.target.weights.scales);
+        let scales = narrow.filter(|narrow| narrow.bits() < element.bits()).unwrap_or(element);
+        if let Err(error) = self.tensor.quantizable(format, scales) {
+            return Err(Skip::rejected(format!("the weight stays in floats: {error}")));
+        }
+        let quantized = rows.quantized(format, self.quantization.rounding, scales)?;
+        let (codes, zeros) = (quantized.codes().clone(), quantized.zeros().cloned());
+        Ok((rows, Quantized::from_parts(codes, quantized.scales().cast(element)?, zeros, format)?))
+    }
+
+    fn parameter(&self, graph: &mut Graph, word: &str, tensor: Tensor) -> Result<Value, Skip> {
+        insert(graph, self.root, word, Op::Parameter(tensor), &[])
+    }
+
+    /// Replaces the weight by codes with a scale for each block along the axis that is summed over.
+    fn in_blocks(&self, graph: &mut Graph, readers: &[Reader]) -> Result<BeforeAndAfter, Skip> {
+        let &Quantization { block_size, symmetric, .. } = self.quantization;
+        let bits = if self.scheme == Scheme::Int4 { 4 } else { 8 };
+        let has_kernel = self.target.weights.bits.contains(&bits);
+        let (lookups, products): (Vec<&Reader>, Vec<&Reader>) =
+            readers.iter().partition(|reader| matches!(reader, Reader::Lookup { .. }));
+        let in_rows = if has_kernel { &[][..] } else { &lookups };
+        let rest = if has_kernel { readers.iter().collect() } else { products };
+        let Some(axis) = rest.first().map(|reader| reader.axis()) else { return self.in_rows(graph, in_rows) };
+        if rest.iter().any(|reader| reader.axis() != axis) {
+            return Err(Skip::rejected("products sum over both of its axes, and blocks lie along one"));
+        }
+        let row = self.rows(axis)?.dims()[1];
+        let mut size = block_size;
+        if has_kernel && !lookups.is_empty() {
+            // Kernels look up whole blocks only.
+            while !row.is_multiple_of(size) {
+                size /= 2;
+            }
+            if size < MIN_BLOCK {
+                return Err(Skip::rejected(format!(
+                    "rows of {row} elements are not whole blocks of {MIN_BLOCK} or more"
+                )));
+            }
+        }
+        let is_whole = !has_kernel && bits == 8 && self.target.weights.whole_columns;
+        let format = BlockFormat { bits, size: if is_whole { row.max(1) } else { size }, symmetric };
+        let (before, quantized) = self.quantized(axis, format)?;
+        if !in_rows.is_empty() {
+            self.in_rows(graph, in_rows)?;
+        }
+        // Runtimes that form kernels of standard operators expect the axis that is summed over first.
+        let plain: Option<Vec<&Product>> = rest.iter().map(|reader| reader.plain_product()).collect();
+        let turned = plain.filter(|_| !has_kernel && axis == 1);
+        let is_first = axis == 0 || turned.is_some();
+        let laid_out = |tensor: &Tensor| -> Result<Tensor, Skip> {
+            if is_first {
+                return Ok(tensor.transposed()?);
+            }
+            let ones = self.tensor.dims().iter().skip(2);
+            Ok(tensor.reshaped(&tensor.dims().iter().chain(ones).copied().collect::<Vec<_>>())?)
+        };
+        let scaled = |tensor: &Tensor| {
+            if is_whole { Ok(tensor.reshaped(&[tensor.count()])?) } else { laid_out(tensor) }
+        };
+        let mut operands = vec![self.parameter(graph, "codes", laid_out(quantized.codes())?)?];
+        operands.push(self.parameter(graph, "scales", scaled(quantized.scales())?)?);
+        if let Some(zeros) = quantized.zeros() {
+            operands.push(self.parameter(graph, "zeros", scaled(zeros)?)?);
+        }
+        let block_size = if is_whole { 0 } else { i64::try_from(size).map_err(|_| Skip::NoMatch)? };
+        let op = Op::DequantizeLinear { axis: i64::from(is_first == is_whole), block_size, output_dtype: None };
+        // The operators of the target that it becomes, or the opset that is raised for it, may be newer.
+        let dialect = graph.dialect();
+        graph.set_dialect(None);
+        let floats = match &turned {
+            None => become_op(graph, self.root, op, &operands, "").map(|_| self.root),
+            Some(_) => insert(graph, self.root, "floats", op, &operands),
+        };
+        graph.set_dialect(dialect);
+        let floats = floats?;
+        for product in turned.into_iter().flatten() {
+            let multiply =
+                |graph: &mut Graph, x: Value| insert(graph, product.root, "product", Op::MatMul, &[x, floats]);
+            product.replace(graph, multiply, "")?;
+        }
+        Ok((before, quantized))
+    }
+
+    /// Replaces look-ups by those of codes of 8 bits with one scale for each row, cast and multiplied.
+    fn in_rows(&self, graph: &mut Graph, lookups: &[&Reader]) -> Result<BeforeAndAfter, Skip> {
+        let element = self.tensor.element();
+        let row = self.tensor.dims()[1];
+        let format = BlockFormat { bits: 8, size: row.max(1), symmetric: true };
+        let (before, quantized) = self.quantized(1, format)?;
+        let codes = self.parameter(graph, "rows", quantized.codes().clone())?;
+        let scales = self.parameter(graph, "row_scales", quantized.scales().clone())?;
+        for reader in lookups {
+            let Reader::Lookup { root, indices } = **reader else { return Err(Skip::NoMatch) };
+            let codes = insert(graph, root, "codes", Op::Gather { axis: 0 }, &[codes, indices])?;
+            let codes = insert(graph, root, "numbers", cast(element), &[codes])?;
+            let scales = insert(graph, root, "scales", Op::Gather { axis: 0 }, &[scales, indices])?;
+            become_op(graph, root, Op::Mul, &[codes, scales], "")?;
+        }
+        Ok((before, quantized))
+    }
+
+    /// Replaces products by those of integers, and look-ups by those of rows.
+    fn dynamic(&self, graph: &mut Graph, readers: &[Reader]) -> Result<BeforeAndAfter, Skip> {
+        let (mut lookups, mut products) = (vec![], vec![]);
+        for reader in readers {
+            match (reader, reader.plain_product()) {
+                (_, Some(product)) => products.push(product),
+                (Reader::Lookup { .. }, _) => lookups.push(reader),
+                _ => return Err(Skip::rejected("a dynamic scheme needs products with the weight on the right")),
+            }
+        }
+        let Some(axis) = products.first().map(|product| product.axis) else { return self.in_rows(graph, &lookups) };
+        if products.iter().any(|product| product.axis != axis) {
+            return Err(Skip::rejected("products sum over both of its axes"));
+        }
+        let row = self.rows(axis)?.dims()[1];
+        let bits = if self.quantization.reduce_range { 7 } else { 8 };
+        let format = BlockFormat { bits, size: row.max(1), symmetric: self.scheme == Scheme::Int8Dynamic };
+        let (before, quantized) = self.quantized(axis, format)?;
+        if !lookups.is_empty() {
+            self.in_rows(graph, &lookups)?;
+        }
+        let columns = [quantized.codes().dims()[0]];
+        let codes = self.parameter(graph, "codes", quantized.codes().transposed()?)?;
+        let scales = quantized.scales().cast(ElementType::F32)?.reshaped(&columns)?;
+        let scales = self.parameter(graph, "scales", scales)?;
+        let zeros = match quantized.zeros() {
+            Some(zeros) => Some(self.parameter(graph, "zeros", zeros.reshaped(&columns)?)?),
+            None => None,
+        };
+        for product in products {
+            multiply_integers(graph, product, codes, scales, zeros)?;
+        }
+        Ok((before, quantized))
+    }
+}
+
+/// `x · w` -> `cast(matmul_integer(quantized x, codes)) * (scale of x * scales)`
+///
+/// ONNX Runtime forms its DynamicQuantizeMatMul of operators in this order.
+fn multiply_integers(
+    graph: &mut Graph,
+    product: &Product,
+    codes: Value,
+    scales: Value,
+    zeros: Option<Value>,
+) -> Rewritten {
+    let root = product.root;
+    let element = graph.fact(product.x).element().ok_or(Skip::NoMatch)?;
+    product.replace(
+        graph,
+        |graph, x| {
+            let x = if element == ElementType::F32 {
+                x
+            } else {
+                insert(graph, root, "wide", cast(ElementType::F32), &[x])?
+            };
+            let [quantized, scale, zero] = quantized_when_run(graph, root, x)?;
+            let operands: Vec<Value> = [quantized, codes, zero].into_iter().chain(zeros).collect();
+            let sums = insert(graph, root, "sums", Op::MatMulInteger, &operands)?;
+            let sums = insert(graph, root, "numbers", cast(ElementType::F32), &[sums])?;
+            let scales = insert(graph, root, "scales", Op::Mul, &[scale, scales])?;
+            let scaled = insert(graph, root, "product", Op::Mul, &[sums, scales])?;
+            if element == ElementType::F32 {
+                Ok(scaled)
+            } else {
+                insert(graph, root, "narrow", cast(element), &[scaled])
+            }
+        },
+        "",
+    )
+}
+
+/// Returns the results of a DynamicQuantizeLinear of a value; products of the same value share one.
+fn quantized_when_run(graph: &mut Graph, root: Value, x: Value) -> Result<[Value; 3], Skip> {
+    let quantizes = |node: NodeId| graph.node(node).op().kind() == OpKind::DynamicQuantizeLinear;
+    let known = graph.users(x).into_iter().map(|(user, _)| user).find(|user| quantizes(*user));
+    let node = if let Some(node) = known {
+        node
+    } else {
+        let name = graph.value_name(x).clone();
+        let results = ["quantized", "scale", "zero"].map(|word| format!("{name}.{word}").into());
+        let place = Place { results: results.into_iter().collect(), ..graph.beside(root.node, "") };
+        graph.insert(place, Op::DynamicQuantizeLinear, &[Some(x)])?
+    };
+    let mut results = graph.results(node);
+    match [results.next(), results.next(), results.next()] {
+        [Some(quantized), Some(scale), Some(zero)] => Ok([quantized, scale, zero]),
+        _ => Err(Skip::NoMatch),
+    }
+}

@@ -1,0 +1,201 @@
+//! The nodes that read a weight: products and look-ups, and which axis of the weight they sum over.
+
+use crate::read::transposes::order;
+use crate::rewrite::{become_value, element, insert, number};
+use crate::rule::{Rewritten, Skip};
+use crate::runtime::contrib;
+use netwright_ir::op::AutoPad;
+use netwright_ir::{Attribute, Dim, ElementType, Graph, NodeId, Op, OpKind, OpaqueOp, Tensor, Value};
+use std::borrow::Cow;
+
+/// A node that reads a weight.
+#[derive(Clone, Debug)]
+pub(crate) enum Reader {
+    /// A matrix product, or a convolution of 1 x 1.
+    Product(Product),
+    /// Rows of the weight, chosen by indices.
+    Lookup {
+        /// The rows.
+        root: Value,
+        /// Which rows they are.
+        indices: Value,
+    },
+}
+
+/// `factor * x · w + addend`.
+#[derive(Clone, Debug)]
+pub(crate) struct Product {
+    /// The result.
+    pub(crate) root: Value,
+    /// The other operand.
+    pub(crate) x: Value,
+    /// The axis of the weight that is summed over.
+    pub(crate) axis: usize,
+    factor: f32,
+    addend: Option<Value>,
+    side: Side,
+}
+
+/// The axis of the other operand that is summed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    /// The last one: `x · w`.
+    Last,
+    /// The one before the last: `w · x`.
+    BeforeLast,
+    /// The channels of a convolution.
+    Channels,
+}
+
+impl Reader {
+    /// Returns the product, if it sums over the last axis of its other operand.
+    pub(crate) fn plain_product(&self) -> Option<&Product> {
+        match self {
+            Reader::Product(product) if product.side == Side::Last => Some(product),
+            _ => None,
+        }
+    }
+
+    /// Returns the axis of the weight along which blocks lie.
+    pub(crate) fn axis(&self) -> usize {
+        match self {
+            Reader::Product(product) => product.axis,
+            Reader::Lookup { .. } => 1,
+        }
+    }
+}
+
+/// Whether a tensor holds floats that can be quantized.
+pub(crate) fn is_weight(tensor: &Tensor) -> bool {
+    matches!(tensor.element(), ElementType::F32 | ElementType::F16 | ElementType::BF16) && tensor.dims().len() >= 2
+}
+
+/// Returns the nodes that read a weight, in program order.
+///
+/// # Errors
+/// If none is a product or a look-up; with the reason if some are, and another node reads the weight too.
+pub(crate) fn readers(graph: &Graph, weight: Value) -> Result<Vec<Reader>, Skip> {
+    let (mut readers, mut others) = (vec![], vec![]);
+    let mut add = |node: NodeId, at: usize, is_transposed: bool| match reader(graph, node, at, is_transposed) {
+        Some(found) => readers.push(found),
+        None => others.push(node),
+    };
+    for (user, at) in graph.users(weight) {
+        let turned = Value { node: user, result: 0 };
+        // A table that is tied to the head is transposed for it.
+        if order(graph, turned).is_some_and(|order| order == [1, 0]) && !graph.is_output(turned) {
+            graph.users(turned).into_iter().for_each(|(product, at)| add(product, at, true));
+        } else {
+            add(user, at, false);
+        }
+    }
+    if readers.is_empty() {
+        let is_product = |node: &NodeId| graph.node(*node).op().kind() == OpKind::MatMul;
+        let is_stack = graph.fact(weight).rank().is_some_and(|rank| rank > 2) && others.iter().any(is_product);
+        return Err(if is_stack { Skip::rejected("stacks of matrices have no quantized form") } else { Skip::NoMatch });
+    }
+    if graph.is_output(weight) {
+        return Err(Skip::rejected("it is an output of the graph"));
+    }
+    match others.first().map(|other| graph.node(*other).op()) {
+        None => Ok(readers),
+        Some(op) => {
+            let word = if let Op::Opaque(kept) = op { &kept.op_type } else { op.kind().word() };
+            Err(Skip::rejected(format!("{word} reads it too, and has no form for quantized weights")))
+        }
+    }
+}
+
+/// Returns what a node does with a weight, or with the transpose of one.
+fn reader(graph: &Graph, node: NodeId, at: usize, is_transposed: bool) -> Option<Reader> {
+    let root = Value { node, result: 0 };
+    let operand = |at| graph.operand(node, at);
+    let shape = |value: Value| graph.shape(value);
+    let weight = shape(operand(at)?)?;
+    let (x, axis, factor, addend, side) = match (graph.node(node).op(), at) {
+        (Op::MatMul, 0) => (operand(1)?, 1, 1.0, None, Side::BeforeLast),
+        (Op::MatMul, 1) => (operand(0)?, 0, 1.0, None, Side::Last),
+        (&Op::Gemm { alpha, beta, trans_a: false, trans_b }, 1) if beta == 1.0 || operand(2).is_none() => {
+            (operand(0)?, usize::from(trans_b), alpha, operand(2), Side::Last)
+        }
+        (Op::Opaque(kept), 1) => {
+            let (alpha, trans_b) = fused_matmul(kept)?;
+            (operand(0)?, usize::from(trans_b), alpha, None, Side::Last)
+        }
+        (Op::Conv { auto_pad, group: 1, pads, strides, .. }, 1) => {
+            let is_pointwise = weight.len() > 2
+                && weight.iter().skip(2).all(|size| *size == Dim::Known(1))
+                && strides.iter().all(|stride| *stride == 1)
+                && (*auto_pad != AutoPad::NotSet || pads.iter().all(|pad| *pad == 0));
+            (operand(0).filter(|_| is_pointwise)?, 1, 1.0, operand(2), Side::Channels)
+        }
+        (Op::Gather { axis: 0 }, 0) if !is_transposed && weight.len() == 2 => {
+            return Some(Reader::Lookup { root, indices: operand(1)? });
+        }
+        _ => return None,
+    };
+    let is_matrix = weight.len() == 2 || side == Side::Channels;
+    // The product of two constants is left to the runtime.
+    if !is_matrix || shape(x)?.len() < 2 || graph.tensor(x).is_some() {
+        return None;
+    }
+    let axis = if is_transposed { 1 - axis } else { axis };
+    Some(Reader::Product(Product { root, x, axis, factor, addend, side }))
+}
+
+/// Returns the factor of a FusedMatMul and whether its second operand is transposed; `None` for other operators and if
+/// it does something else to its operands.
+fn fused_matmul(kept: &OpaqueOp) -> Option<(f32, bool)> {
+    let (mut alpha, mut trans_b) = (1.0, false);
+    for (name, value) in &kept.attributes {
+        match (&**name, value) {
+            ("alpha", Attribute::Float(value)) => alpha = *value,
+            ("transB", Attribute::Int(value)) => trans_b = *value != 0,
+            ("transA" | "transBatchA" | "transBatchB", Attribute::Int(0)) => {}
+            _ => return None,
+        }
+    }
+    (contrib::is_own(kept) && &*kept.op_type == "FusedMatMul").then_some((alpha, trans_b))
+}
+
+impl Product {
+    /// Replaces the product by one that `multiply` forms of the other operand, which it sums over the last axis of.
+    ///
+    /// # Errors
+    /// If an operator is not defined on its operands.
+    pub(crate) fn replace(
+        &self,
+        graph: &mut Graph,
+        multiply: impl FnOnce(&mut Graph, Value) -> Result<Value, Skip>,
+        note: impl Into<Cow<'static, str>>,
+    ) -> Rewritten {
+        let rank = graph.fact(self.x).rank().and_then(|rank| i64::try_from(rank).ok()).ok_or(Skip::NoMatch)?;
+        // The axes of `x` with the one that is summed over last, and those of the result in their order.
+        let (to_last, back): (Vec<i64>, Vec<i64>) = match self.side {
+            Side::Last => (vec![], vec![]),
+            Side::BeforeLast => {
+                let swap: Vec<i64> = (0..rank - 2).chain([rank - 1, rank - 2]).collect();
+                (swap.clone(), swap)
+            }
+            Side::Channels => (
+                [0].into_iter().chain(2..rank).chain([1]).collect(),
+                [0, rank - 1].into_iter().chain(1..rank - 1).collect(),
+            ),
+        };
+        let turn = |graph: &mut Graph, word, value, perm: Vec<i64>| {
+            if perm.is_empty() { Ok(value) } else { insert(graph, self.root, word, Op::Transpose { perm }, &[value]) }
+        };
+        let x = turn(graph, "rows", self.x, to_last)?;
+        let mut value = multiply(graph, x)?;
+        if self.factor != 1.0 {
+            let element = element(graph, value)?;
+            let factor = number(graph, self.root, "factor", element, self.factor.into())?;
+            value = insert(graph, self.root, "scaled", Op::Mul, &[value, factor])?;
+        }
+        if let Some(addend) = self.addend {
+            value = insert(graph, self.root, "biased", Op::Add, &[value, addend])?;
+        }
+        value = turn(graph, "columns", value, back)?;
+        become_value(graph, self.root, value, note)
+    }
+}

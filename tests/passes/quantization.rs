@@ -1,0 +1,284 @@
+//! Weights that are quantized on request: what a target gets for each scheme, what stays in floats, and what is refused.
+//!
+//! `tests/interop/quantized.py` judges the results in ONNX Runtime.
+
+use super::common::snapshot;
+use super::{lines, parse};
+use netwright::evaluate::Tract;
+use netwright::ir::tensor::Rounding;
+use netwright::ir::{ElementType, Graph, Model, Op, Tensor};
+use netwright::onnx::{self, ReadOptions};
+use netwright::passes::{self, Options, Quantization, Scheme, Target};
+use std::fmt::Write as _;
+
+fn model(inputs: &str, body: &str, opset: i64) -> Model {
+    let text = format!("g({inputs}) {{\n{body}\n}}");
+    let mut model = Model::new(parse(&text).unwrap_or_else(|error| panic!("{error} in\n{text}")));
+    model.opsets.insert(String::new(), opset);
+    model
+}
+
+const WEIGHT: &str = "%w = parameter uniform(seed = 1, bound = 0.5) : f32[64, 96]";
+
+/// The inputs and the body of each case.
+const CASES: [(&str, &str, &str); 9] = [
+    ("product", "%x: f32[b, s, 64]", "%y = matmul %x, %w : f32[b, s, 96]\nreturn %y"),
+    (
+        "gemm_with_bias",
+        "%x: f32[n, 96]",
+        "%c = parameter uniform(seed = 2, bound = 0.5) : f32[64]
+         %y = gemm %x, %w, %c {alpha = 0.5, transB = true} : f32[n, 64]
+         return %y",
+    ),
+    ("weight_on_the_left", "%x: f32[b, 96, s]", "%y = matmul %w, %x : f32[b, 64, s]\nreturn %y"),
+    (
+        "weight_of_two_products",
+        "%x: f32[b, s, 64], %z: f32[b, s, 64]",
+        "%y = matmul %x, %w : f32[b, s, 96]\n%u = matmul %z, %w : f32[b, s, 96]\nreturn %y, %u",
+    ),
+    ("embedding", "%ids: i64[b, s]", "%y = gather %w, %ids : f32[b, s, 96]\nreturn %y"),
+    (
+        "tied_head",
+        "%ids: i64[b, s]",
+        "%x = gather %w, %ids : f32[b, s, 96]
+         %a = tanh %x : f32[b, s, 96]
+         %t = transpose %w {perm = [1, 0]} : f32[96, 64]
+         %y = matmul %a, %t : f32[b, s, 64]
+         return %y",
+    ),
+    (
+        "convolution_of_1_x_1",
+        "%x: f32[b, 64, h, v]",
+        "%k = parameter uniform(seed = 3, bound = 0.5) : f32[96, 64, 1, 1]
+         %c = parameter uniform(seed = 2, bound = 0.5) : f32[96]
+         %y = conv %x, %k, %c : f32[b, 96, h, v]
+         return %y",
+    ),
+    (
+        "rows_that_are_not_whole_blocks",
+        "%x: f32[b, s, 72]",
+        "%odd = parameter uniform(seed = 3, bound = 0.5) : f32[72, 64]\n%y = matmul %x, %odd : f32[b, s, 64]\nreturn %y",
+    ),
+    (
+        "half_precision",
+        "%x: f16[b, s, 64]",
+        "%narrow = parameter cast(f32[64, 96] uniform(seed = 3, bound = 0.5)) : f16[64, 96]\n%y = matmul %x, %narrow : f16[b, s, 96]\nreturn %y",
+    ),
+];
+
+/// Weights that stay in floats.
+const KEPT: [(&str, &str, &str); 7] = [
+    (
+        "position_table",
+        "%x: f32[b, s, 96]",
+        "%n = shape %x {start = 1, end = 2} : i64[1]
+         %s = squeeze %n : i64[]
+         %at = range 0, %s, 1 : i64[s]
+         %p = gather %w, %at : f32[s, 96]
+         %y = add %x, %p : f32[b, s, 96]
+         return %y",
+    ),
+    (
+        "router",
+        "%x: f32[s, 64]",
+        "%a = matmul %x, %w : f32[s, 96]
+         %p = softmax %a {axis = -1} : f32[s, 96]
+         %v, %i = top_k %p, [2] : f32[s, 2], i64[s, 2]
+         return %v, %i",
+    ),
+    (
+        "stacked_weights",
+        "%x: f32[4, s, 64]",
+        "%e = parameter uniform(seed = 3, bound = 0.5) : f32[4, 64, 96]\n%y = matmul %x, %e : f32[4, s, 96]\nreturn %y",
+    ),
+    (
+        "weight_that_is_added_too",
+        "%x: f32[b, s, 64], %z: f32[64, 96]",
+        "%y = matmul %x, %w : f32[b, s, 96]\n%u = add %z, %w : f32[64, 96]\nreturn %y, %u",
+    ),
+    ("weight_that_is_an_output", "%x: f32[b, s, 64]", "%y = matmul %x, %w : f32[b, s, 96]\nreturn %y, %w"),
+    (
+        "small_weight",
+        "%x: f32[b, s, 64]",
+        "%few = parameter uniform(seed = 3, bound = 0.5) : f32[64, 4]\n%y = matmul %x, %few : f32[b, s, 4]\nreturn %y",
+    ),
+    (
+        "sums_over_both_axes",
+        "%x: f32[b, s, 64], %z: f32[b, s, 96]",
+        "%y = matmul %x, %w : f32[b, s, 96]
+         %t = transpose %w {perm = [1, 0]} : f32[96, 64]
+         %u = matmul %z, %t : f32[b, s, 64]
+         return %y, %u",
+    ),
+];
+
+fn body(rest: &str) -> String {
+    if rest.contains("%w") { format!("{WEIGHT}\n{rest}") } else { rest.to_owned() }
+}
+
+fn options(target: Target, quantization: Quantization) -> Options {
+    Options::for_target(target).with_evaluator(Tract).with_quantization(quantization)
+}
+
+/// What was optimized, written and read is not changed by another run.
+fn check_second_run(case: &str, target: Target, model: &Model) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("first.onnx");
+    let first = onnx::to_bytes(model).unwrap_or_else(|error| panic!("{case}, {target}: {error}"));
+    std::fs::write(&path, &first).expect("it is written");
+    let mut again =
+        onnx::read(&path, &ReadOptions::default()).unwrap_or_else(|error| panic!("{case}, {target}: {error}"));
+    let report =
+        passes::optimize(&mut again, &Options::for_target(target).with_evaluator(Tract)).expect("it is optimized");
+    assert!(
+        onnx::to_bytes(&again).is_ok_and(|second| second == first),
+        "{case}, {target}: {}",
+        lines("again", &report.applied)
+    );
+    let refused = passes::optimize(&mut again, &options(target, Quantization::new(Scheme::Int8)));
+    let refused = refused.expect_err("it is quantized already").to_string();
+    assert!(refused.contains("the model is quantized already"), "{case}, {target}: {refused}");
+}
+
+#[test]
+fn weights_are_quantized() {
+    for (case, inputs, rest) in CASES {
+        let mut text = String::new();
+        for target in Target::ALL {
+            for scheme in [Scheme::Int4, Scheme::Int8, Scheme::Int8Dynamic, Scheme::Uint8Dynamic] {
+                let mut model = model(inputs, &body(rest), 21);
+                let options = options(target, Quantization::new(scheme));
+                // What the target gets without it is the other side.
+                let plain = Options::for_target(target).with_evaluator(Tract);
+                passes::optimize(&mut model, &plain).expect("it is optimized");
+                let before = model.graph.to_string();
+                let report = passes::optimize(&mut model, &options).unwrap_or_else(|error| panic!("{case}: {error}"));
+                let diff = passes::diff(&before, &model.graph.to_string());
+                let declined = lines("declined", &report.declined);
+                writeln!(text, "{target}, {scheme}\n{diff}{declined}").expect("text grows");
+                if !report.quantized.is_empty() {
+                    check_second_run(case, target, &model);
+                }
+            }
+        }
+        snapshot("passes", &format!("{case}@quantize-weights"), &text);
+    }
+}
+
+#[test]
+fn weights_that_stay() {
+    let mut text = String::new();
+    for (case, inputs, rest) in KEPT {
+        let mut model = model(inputs, &body(rest), 21);
+        passes::optimize(&mut model, &Options::for_target(Target::ORT)).expect("it is optimized");
+        let before = model.graph.to_string();
+        let report = passes::optimize(&mut model, &options(Target::ORT, Quantization::new(Scheme::Int4)));
+        let report = report.unwrap_or_else(|error| panic!("{case}: {error}"));
+        assert_eq!(model.graph.to_string(), before, "{case}");
+        writeln!(text, "{case}\n{}", lines("declined", &report.declined)).expect("text grows");
+    }
+    snapshot("passes", "weights_that_stay@quantize-weights", &text);
+}
+
+/// A model with one weight of these elements.
+fn with_elements(elements: impl Fn(usize) -> f32) -> Model {
+    let mut model = model("%x: f32[b, s, 64]", &body("%y = matmul %x, %w : f32[b, s, 96]\nreturn %y"), 21);
+    let bytes: Vec<u8> = (0..64 * 96).flat_map(|at| elements(at).to_le_bytes()).collect();
+    let tensor = Tensor::from_bytes(ElementType::F32, &[64, 96], bytes).expect("it fits");
+    let weight = model.graph.schedule().into_iter().find(|id| model.graph.node(*id).op().tensor().is_some());
+    model.graph.set_op(weight.expect("it has a weight"), Op::Parameter(tensor));
+    model
+}
+
+#[test]
+fn elements_that_are_not_finite_are_kept() {
+    for element in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let mut model = with_elements(|at| if at == 5000 { element } else { 0.25 });
+        let before = model.graph.to_string();
+        let report = passes::optimize(&mut model, &options(Target::ORT, Quantization::new(Scheme::Int4)));
+        let declined = lines("declined", &report.expect("it is optimized").declined);
+        assert!(declined.contains("quantize-weights: %w: the weight stays in floats"), "{declined}");
+        assert_eq!(model.graph.to_string(), before);
+    }
+}
+
+#[test]
+fn error_of_a_weight() {
+    let run = |elements: &dyn Fn(usize) -> f32, quantization: Quantization| {
+        let mut model = with_elements(elements);
+        let report = passes::optimize(&mut model, &options(Target::ORT, quantization)).expect("it is optimized");
+        report.quantized[0].relative_error().expect("it is read")
+    };
+    let int4 = || Quantization::new(Scheme::Int4);
+    assert_eq!(run(&|_| 0.0, int4()).to_bits(), 0.0_f64.to_bits());
+    let wave = |at: usize| (at as f32).sin();
+    let [nearest, search] =
+        [Rounding::Nearest, Rounding::Search].map(|rounding| run(&wave, int4().with_rounding(rounding)));
+    assert!(0.03 < search && search < nearest && nearest < 0.12, "{search} {nearest}");
+    assert!(run(&wave, Quantization::new(Scheme::Int8)) < 0.01);
+    assert!(run(&wave, int4().with_symmetric(false).with_rounding(Rounding::Nearest)) < nearest);
+}
+
+#[test]
+fn overrides_by_name() {
+    let rest = "%other = parameter uniform(seed = 3, bound = 0.5) : f32[96, 64]
+        %a = matmul %x, %w : f32[b, s, 96]
+        %y = matmul %a, %other : f32[b, s, 64]
+        return %y";
+    let run = |scheme: Scheme, overrides: &[(&str, Scheme)]| {
+        let mut quantization = Quantization::new(scheme);
+        for (pattern, scheme) in overrides {
+            quantization = quantization.with_override(pattern, *scheme).expect("it is a pattern");
+        }
+        let mut model = model("%x: f32[b, s, 64]", &body(rest), 21);
+        let report =
+            passes::optimize(&mut model, &options(Target::ORT, quantization)).map_err(|error| error.to_string())?;
+        Ok(report.quantized.iter().map(|weight| format!("{} {}", weight.name, weight.scheme)).collect::<Vec<_>>())
+    };
+    assert_eq!(run(Scheme::Int4, &[]), Ok(vec!["w int4".to_owned(), "other int4".to_owned()]));
+    assert_eq!(run(Scheme::Int4, &[("oth", Scheme::None)]), Ok(vec!["w int4".to_owned()]));
+    assert_eq!(run(Scheme::None, &[("^w$", Scheme::Int8)]), Ok(vec!["w int8".to_owned()]));
+    let last = [("w", Scheme::Int8), (".", Scheme::Int4)];
+    assert_eq!(run(Scheme::None, &last), Ok(vec!["w int4".to_owned(), "other int4".to_owned()]));
+    assert_eq!(
+        run(Scheme::None, &[("othr", Scheme::Int8)]),
+        Err("the weights cannot be quantized: the pattern `othr` matches no weight\n  help: the nearest names are %other, %w".to_owned())
+    );
+}
+
+#[test]
+fn requests_that_are_refused() {
+    let refusal = |target: Target, opset: i64, quantization: Quantization| {
+        let mut model = model("%x: f32[b, s, 64]", &body("%y = matmul %x, %w : f32[b, s, 96]\nreturn %y"), opset);
+        let options = options(target, quantization).with_raise_opset(false);
+        passes::optimize(&mut model, &options).err().map(|error| error.to_string())
+    };
+    let int4 = || Quantization::new(Scheme::Int4);
+    let wide = || int4().with_block_size(64).expect("it is a size");
+    assert_eq!(refusal(Target::ORT, 13, wide()), None);
+    assert_eq!(refusal(Target::TRACT, 13, int4()), None);
+    let expected = "the weights cannot be quantized: tract keeps weights of 4 bits only in blocks of 32, not 64\n  help: use \
+                    --block-size 32, or another target";
+    assert_eq!(refusal(Target::TRACT, 21, wide()).as_deref(), Some(expected));
+    let expected = "the weights cannot be quantized: int4 requires opset 21 for the target onnx, but the model has opset \
+                    20\n  help: use --opset 21, --target ort, or int8-dynamic";
+    assert_eq!(refusal(Target::ONNX, 20, int4()).as_deref(), Some(expected));
+    let size = int4().with_block_size(33).map(|_| ()).expect_err("it is not a size").to_string();
+    assert_eq!(size, "the block size must be 16, 32, 64 or 128, but is 33");
+    let pattern = int4().with_override("a(b", Scheme::Int8).map(|_| ()).expect_err("it is not closed").to_string();
+    assert_eq!(pattern, "`a(b` is not a regular expression: unclosed group");
+    let scheme = "int3".parse::<Scheme>().expect_err("it is not a scheme").to_string();
+    assert_eq!(scheme, "`int3` is not a scheme; choose none, int4, int8, int8-dynamic, uint8-dynamic");
+}
+
+/// A graph without weights is none that can be quantized.
+#[test]
+fn model_without_weights() {
+    let quantization = Quantization::new(Scheme::Int4);
+    let report = passes::optimize(&mut Model::new(Graph::new("g")), &options(Target::ORT, quantization.clone()));
+    assert_eq!(report.expect("it is optimized").quantized, []);
+    let named = quantization.with_override("w", Scheme::Int8).expect("it is a pattern");
+    let error =
+        passes::optimize(&mut Model::new(Graph::new("g")), &options(Target::ORT, named)).expect_err("nothing matches");
+    assert!(error.to_string().ends_with("help: the model has no weights that can be quantized"), "{error}");
+}
