@@ -2,9 +2,10 @@
 
 use crate::Array;
 use crate::file::{ModelFile, Port};
-use netwright_ir::{Bindings, Dim, TensorType};
+use netwright_ir::{Bindings, Dim, ElementType, TensorType};
 
-/// Returns the first difference between two lists of inputs or outputs; names of symbols may differ.
+/// Returns the first difference between two lists of inputs or outputs; names of symbols may differ, and so may the types
+/// of floats of at most 32 bits, as [`float_types`] notes.
 pub(crate) fn other_ports(kind: &str, a: &[Port], b: &[Port]) -> Option<String> {
     let name = |port: Option<&Port>| port.map_or_else(|| "nothing".to_owned(), |port| format!("`{}`", port.name));
     (0..a.len().max(b.len())).find_map(|at| {
@@ -29,7 +30,35 @@ fn may_be_equal(a: &TensorType, b: &TensorType) -> bool {
         }
         _ => true,
     };
-    a.element == b.element && shapes
+    (a.element == b.element || are_floats(a.element, b.element)) && shapes
+}
+
+/// Returns whether values of both types can be compared: floats that are at most as wide as f32.
+fn are_floats(a: ElementType, b: ElementType) -> bool {
+    [a, b].into_iter().all(|element| element.is_float() && element.bits() <= 32)
+}
+
+/// Returns the inputs that have another float type in the second model, with that type, and a note about them and the
+/// outputs.
+pub(crate) fn float_types(a: &ModelFile, b: &ModelFile) -> (Vec<(String, ElementType)>, Option<String>) {
+    let changed = |a: &[Port], b: &[Port]| -> Vec<(String, ElementType)> {
+        let pairs = a.iter().zip(b).filter_map(|(a, b)| Some((b, a.ty.as_ref()?.element, b.ty.as_ref()?.element)));
+        pairs.filter(|(_, a, b)| a != b).map(|(port, _, element)| (port.name.clone(), element)).collect()
+    };
+    let (inputs, outputs) = (changed(&a.inputs(), &b.inputs()), changed(a.outputs(), b.outputs()));
+    let all: Vec<String> =
+        inputs.iter().chain(&outputs).map(|(name, element)| format!("`{name}` is {element}")).collect();
+    let note = format!("in the second model, {}; values are converted to be compared", all.join(", "));
+    (inputs, (!all.is_empty()).then_some(note))
+}
+
+/// Returns inputs with the floats that a model declares.
+pub(crate) fn with_types_of(ports: &[Port], inputs: &[(&str, &Array)]) -> Vec<(String, Array)> {
+    let convert = |(name, array): &(&str, &Array)| {
+        let ty = ports.iter().find(|port| port.name == *name).and_then(|port| port.ty.as_ref());
+        ((*name).to_owned(), ty.map_or_else(|| (*array).clone(), |ty| array.with_floats(ty.element)))
+    };
+    inputs.iter().map(convert).collect()
 }
 
 /// Returns how the outputs violate their declarations, if they do.

