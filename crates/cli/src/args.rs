@@ -123,7 +123,7 @@ pub(crate) struct Build {
     pub(crate) outputs_attention: bool,
     #[command(flatten)]
     pub(crate) emit: Emit,
-    /// Run the result, and compare its outputs with those of the declared model: without optimizations, in f32.
+    /// Run the result, and compare its outputs with those of the model as it is declared, not optimized.
     #[arg(long)]
     pub(crate) verify: bool,
     #[command(flatten)]

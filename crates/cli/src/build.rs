@@ -51,8 +51,7 @@ pub(crate) fn run(args: &Build, output: Output) -> Result<(), Failure> {
         ));
     }
     let judging = verify::requested(args.verify, &args.judging, None)?;
-    let model = open(args, args.dtype)?;
-    let declared = judging.as_ref().filter(|_| !is_declared(args)).map(|_| open(args, Float::F32)).transpose()?;
+    let model = open(args)?;
     let mut built = vec![];
     let (inputs, parts) = (Inputs::of_folder(Path::new(&args.model)), parts(args, &model)?);
     for (_, path) in &parts {
@@ -63,7 +62,7 @@ pub(crate) fn run(args: &Build, output: Output) -> Result<(), Failure> {
         let mut one = build(args, &model, part, &path, &inputs, output)?;
         drop(spinner);
         if let Some(options) = &judging {
-            one.verified = Some(verified(args, declared.as_ref(), part, &path, options, output)?);
+            one.verified = Some(verified(args, &model, part, &path, options, output)?);
         }
         built.push(one);
     }
@@ -74,24 +73,21 @@ pub(crate) fn run(args: &Build, output: Output) -> Result<(), Failure> {
     built.iter().filter_map(|one| one.verified.as_ref()).try_for_each(|verdict| verify::judge(verdict, output))
 }
 
-/// Returns whether the result is the model as it is declared: not optimized, and in f32.
-fn is_declared(args: &Build) -> bool {
-    args.no_optimize && matches!(args.dtype, Float::F32)
-}
-
-/// Runs the result, and compares it with the model as it is declared, which a temporary file holds.
+/// Runs the result, and compares it with the model as it is declared, not optimized, which a temporary file holds.
 fn verified(
     args: &Build,
-    declared: Option<&Pretrained>,
+    model: &Pretrained,
     part: Part,
     path: &Path,
     options: &Options,
     output: Output,
 ) -> Result<Verdict, Failure> {
-    let Some(declared) = declared else { return verify::judged(path, None, options, output) };
+    if args.no_optimize {
+        return verify::judged(path, None, options, output);
+    }
     let folder = tempfile::tempdir()?;
     let original = folder.path().join("declared.onnx");
-    let mut model = Model::new(declared.build(part, args.outputs_attention).map_err(Failure::model)?);
+    let mut model = Model::new(model.build(part, args.outputs_attention).map_err(Failure::model)?);
     passes::lower(&mut model, &Target::ONNX, false).map_err(|error| Failure::model_at(&original, error))?;
     model_io::write(&model, &original, ExternalData::Auto, false, &Inputs::default())?;
     verify::judged(&original, Some(path), options, output)
@@ -165,7 +161,7 @@ fn line(built: &Built, output: Output) -> String {
     )
 }
 
-fn open(args: &Build, dtype: Float) -> Result<Pretrained, Failure> {
+fn open(args: &Build) -> Result<Pretrained, Failure> {
     let preset = match args.model.as_str() {
         "transformer-base" => Config::transformer_base(),
         "transformer-big" => Config::transformer_big(),
@@ -177,7 +173,7 @@ fn open(args: &Build, dtype: Float) -> Result<Pretrained, Failure> {
             }
             let mut options = PretrainedOptions::default()
                 .with_past(args.with_past)
-                .with_dtype(dtype.into())
+                .with_dtype(args.dtype.into())
                 .with_allow_unused(args.allow_unused)
                 .with_ignored_options(&args.ignored_options);
             options.task = args.task;
