@@ -142,7 +142,7 @@ impl Encoder {
             let together = if self.format.size.min(self.width()) > search::TOGETHER { 1 } else { nearest::LANES };
             let mut buffer = vec![];
             for (floats, numbers) in floats.chunks(together).zip(numbers.chunks_mut(together)) {
-                search::improve(floats, self.format, self.scale, numbers, &mut buffer);
+                search::group(floats, &mut buffer).improve(self.format, self.scale, numbers);
             }
         }
         if numbers.iter().any(|numbers| !numbers.scale.is_finite()) {

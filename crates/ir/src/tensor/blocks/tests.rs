@@ -108,7 +108,7 @@ fn search_has_a_smaller_error() {
         (format(4, 32, false), 0.0810, 0.0770),
         (format(8, 32, true), 0.0054, 0.0050),
         (format(4, 128, true), 0.1030, 0.0970),
-        (format(4, 1024, false), 0.1340, 0.1150),
+        (format(4, 1024, false), 0.1340, 0.1165),
     ] {
         let error = |rounding| relative_error(&source, &source.quantized(format, rounding, ElementType::F16).unwrap());
         let errors = [error(Rounding::Nearest), error(Rounding::Search)];
