@@ -161,6 +161,7 @@ fn an_operator_is_named_by_its_row_alone() {
     let kernels = "passes/src/target.rs";
     let tract = "verify/src/gate/operators.rs";
     let meaning = "verify/src/twin/forms.rs";
+    let dequantizes = "passes/src/convert/dequantize_weights.rs";
     let quantizes = "passes/src/convert/quantize_weights.rs";
     let sources: BTreeMap<String, String> = sources().into_iter().map(|(path, text)| (path, code(&text))).collect();
     for (operator, row, others) in [
@@ -180,7 +181,7 @@ fn an_operator_is_named_by_its_row_alone() {
         ("SequenceErase", "sequence", &[]),
         ("GRU", "recurrent", &[]),
         ("Bernoulli", "random", &[kernels]),
-        ("DynamicQuantizeLinear", "quantization", &[tract, quantizes]),
+        ("DynamicQuantizeLinear", "quantization", &[tract, quantizes, dequantizes]),
         ("NegativeLogLikelihoodLoss", "loss", &[]),
         ("HannWindow", "signal", &[]),
         ("StringSplit", "string", &[]),

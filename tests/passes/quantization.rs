@@ -165,6 +165,57 @@ fn weights_are_quantized() {
     }
 }
 
+/// The tensors of the weights of a graph, in program order.
+fn weights(graph: &Graph) -> Vec<Tensor> {
+    let tensors = graph.schedule().into_iter().filter_map(|id| graph.node(id).op().tensor().cloned());
+    tensors.filter(|tensor| tensor.dims().len() >= 2 && tensor.element() == ElementType::F32).collect()
+}
+
+#[test]
+fn weights_become_floats_again() {
+    let mut text = String::new();
+    for (case, inputs, rest) in CASES.into_iter().filter(|(case, ..)| *case != "half_precision") {
+        for target in Target::ALL {
+            for scheme in [Scheme::Int4, Scheme::Int8, Scheme::Int8Dynamic, Scheme::Uint8Dynamic] {
+                for symmetric in [true, false] {
+                    let quantization = Quantization::new(scheme).with_symmetric(symmetric);
+                    let mut model = model(inputs, &body(rest), 21);
+                    let report = passes::optimize(&mut model, &options(target, quantization)).expect("it is optimized");
+                    let before = model.graph.to_string();
+                    let back = Options::for_target(target).with_evaluator(Tract).with_dequantize(true);
+                    let again = passes::optimize(&mut model, &back).expect("it is optimized");
+                    // Rows that are not whole blocks, and kernels of convolutions, stay.
+                    let declined = lines("declined", &again.declined);
+                    if !declined.is_empty() {
+                        writeln!(text, "{case}, {target}, {scheme}, symmetric = {symmetric}\n{declined}")
+                            .expect("text grows");
+                        continue;
+                    }
+                    let Some(quantized) = report.quantized.first() else { continue };
+                    // A second request is not refused, since nothing is quantized.
+                    let other = options(target, Quantization::new(Scheme::None));
+                    assert!(
+                        passes::optimize(&mut model.clone(), &other).is_ok(),
+                        "{case}, {target}, {scheme}\n{}",
+                        model.graph
+                    );
+                    let bytes = |tensor: &Tensor| tensor.to_bytes().expect("it is read");
+                    let turned = quantized.after.transposed().expect("it is a matrix");
+                    let is_after =
+                        |found: &Tensor| [&quantized.after, &turned].iter().any(|after| bytes(found) == bytes(after));
+                    let found = weights(&model.graph);
+                    assert!(
+                        found.iter().any(is_after),
+                        "{case}, {target}, {scheme}, {symmetric}\n{before}\n{}",
+                        model.graph
+                    );
+                }
+            }
+        }
+    }
+    snapshot("passes", "weights_that_stay@dequantize-weights", &text);
+}
+
 #[test]
 fn weights_that_stay() {
     let mut text = String::new();

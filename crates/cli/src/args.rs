@@ -184,6 +184,7 @@ impl Emit {
     pub(crate) fn options(&self) -> Result<passes::Options, Failure> {
         let mut options = passes::Options::for_target(self.target).with_evaluator(Tract);
         options.quantization = self.quantize.quantization()?;
+        options.dequantize = self.quantize.dequantize;
         if let Some(opset) = self.opset {
             options.raise_opset = opset == Opset::Auto;
         }

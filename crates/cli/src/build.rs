@@ -45,9 +45,9 @@ pub(crate) fn run(args: &Build, output: Output) -> Result<(), Failure> {
             "--kv-cache shared requires --with-past and conflicts with --no-optimize".to_owned(),
         ));
     }
-    if args.no_optimize && args.emit.quantize.is_requested() {
+    if args.no_optimize && (args.emit.quantize.is_requested() || args.emit.quantize.dequantize) {
         return Err(Failure::Usage(
-            "--quantize conflicts with --no-optimize\n  help: leave out one of them".to_owned(),
+            "--quantize and --dequantize conflict with --no-optimize\n  help: leave out --no-optimize".to_owned(),
         ));
     }
     let judging = verify::requested(args.verify, &args.judging, None)?;

@@ -28,6 +28,9 @@ pub(crate) struct Quantize {
     /// How the scale of a block is chosen.
     #[arg(long, default_value = "search")]
     pub(crate) rounding: RoundingWord,
+    /// Turn quantized weights into floats, exactly as operators compute with them, before any are quantized.
+    #[arg(long)]
+    pub(crate) dequantize: bool,
     /// Use 7 of the 8 bits of weights in dynamic schemes, for processors whose sums of products of 8 bits saturate:
     /// x86 without VNNI.
     #[arg(long)]

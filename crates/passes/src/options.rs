@@ -39,6 +39,8 @@ pub struct Options {
     /// have to be 1. A key to whose score a mask adds -10,000 or less is assumed to have no weight. The report's
     /// `share-cache` lines say what changed.
     pub share_cache: bool,
+    /// Whether quantized weights become floats, before any are quantized.
+    pub dequantize: bool,
     /// Which weights are quantized, and how, if any.
     pub quantization: Option<Quantization>,
     /// The runtime that computes constants, if any.
@@ -85,6 +87,12 @@ impl Options {
     /// Sets [`share_cache`](Self::share_cache).
     pub fn with_share_cache(mut self, share_cache: bool) -> Self {
         self.share_cache = share_cache;
+        self
+    }
+
+    /// Sets [`dequantize`](Self::dequantize).
+    pub fn with_dequantize(mut self, dequantize: bool) -> Self {
+        self.dequantize = dequantize;
         self
     }
 

@@ -12,13 +12,14 @@ use netwright_ir::OpKind;
 #[derive(Default)]
 pub(crate) struct Requested {
     pub(crate) evaluator: Option<Evaluator>,
+    pub(crate) dequantize: bool,
     pub(crate) quantization: Option<Request>,
 }
 
 impl Requested {
     pub(crate) fn of(options: &Options) -> Self {
         let quantization = options.quantization.clone().map(Request::new);
-        Self { evaluator: options.evaluator.clone(), quantization }
+        Self { evaluator: options.evaluator.clone(), dequantize: options.dequantize, quantization }
     }
 }
 
@@ -76,8 +77,9 @@ pub(crate) fn all(target: &Target, opset: i64, requested: Requested) -> Vec<Pass
         runtime::fuse_bias_gelu(),
         runtime::sum_residuals(),
         runtime::use_fused_matmul(),
-        convert::quantize_weights(requested.quantization, target),
         convert::use_block_operators(target),
+        convert::dequantize_weights(requested.dequantize),
+        convert::quantize_weights(requested.quantization, target),
         cleanup::share_constants_of_bodies(),
         // Operators that were formed in between are decomposed at the end.
         lower::decompose_partial_shape(),

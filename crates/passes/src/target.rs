@@ -84,13 +84,16 @@ pub struct WeightKernels {
     pub size: Option<u64>,
     /// The float type to which it rounds the scales of such blocks.
     pub scales: Option<ElementType>,
+    /// Whether it looks up rows of an odd number of blocks with zero points; tract 0.23.9 does not.
+    pub odd_zeros: bool,
     /// Whether weights of 8 bits have one scale for each column; tract 0.23.9 has no DequantizeLinear with blocks.
     pub whole_columns: bool,
 }
 
 impl WeightKernels {
     /// Standard operators alone.
-    const STANDARD: WeightKernels = WeightKernels { bits: &[], size: None, scales: None, whole_columns: false };
+    const STANDARD: WeightKernels =
+        WeightKernels { bits: &[], size: None, scales: None, odd_zeros: true, whole_columns: false };
 }
 
 /// The forms of ONNX's Attention that a runtime runs.
@@ -264,7 +267,13 @@ impl Target {
             windows: false,
         },
         contrib: false,
-        weights: WeightKernels { bits: &[4], size: Some(32), scales: Some(ElementType::F16), whole_columns: true },
+        weights: WeightKernels {
+            bits: &[4],
+            size: Some(32),
+            scales: Some(ElementType::F16),
+            odd_zeros: false,
+            whole_columns: true,
+        },
         asks_for_kernels: false,
         keep_opset: &[],
         raises_opset: true,

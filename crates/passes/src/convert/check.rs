@@ -49,10 +49,10 @@ pub(crate) fn check_quantization(
             format!("use --opset {BLOCKS_SINCE}, --target ort, or int8-dynamic"),
         );
     }
-    if let Some((name, word)) = quantized(&model.graph) {
+    if let Some((name, word)) = quantized(&model.graph).filter(|_| !options.dequantize) {
         return fail(
             format!("the model is quantized already: {} is computed by {word}", text::name(&name)),
-            "quantize the model that this one was made of".to_owned(),
+            "quantize the original model, or dequantize this one with --dequantize".to_owned(),
         );
     }
     Ok(())

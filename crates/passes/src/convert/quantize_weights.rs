@@ -38,6 +38,7 @@ pub(crate) fn quantize_weights(request: Option<Request>, target: &Target) -> Pas
             quantize(graph, root, request.as_ref().ok_or(Skip::NoMatch)?, &target)
         })
         .in_stages(&[Stage::Convert])
+        .after(&["dequantize-weights"])
 }
 
 /// The size of the smallest block for which runtimes have kernels; weights with shorter rows stay in floats.
@@ -154,6 +155,12 @@ impl Weight<'_> {
                     "rows of {row} elements are not whole blocks of {MIN_BLOCK} or more"
                 )));
             }
+        }
+        if has_kernel && !lookups.is_empty() && !symmetric && (row / size) % 2 == 1 && !self.target.weights.odd_zeros {
+            return Err(Skip::rejected(format!(
+                "{} does not look up rows of an odd number of blocks with zero points; leave out --asymmetric",
+                self.target
+            )));
         }
         let is_whole = !has_kernel && bits == 8 && self.target.weights.whole_columns;
         let format = BlockFormat { bits, size: if is_whole { row.max(1) } else { size }, symmetric };

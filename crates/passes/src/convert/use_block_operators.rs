@@ -1,5 +1,5 @@
 use crate::convert::readers::{Reader, readers};
-use crate::pass::{Exactness, Pass, Stage};
+use crate::pass::{Exactness, Pass};
 use crate::read::sizes::position;
 use crate::rewrite::{become_op, insert, number_list};
 use crate::rule::{Rewritten, Skip};
@@ -23,7 +23,6 @@ pub(crate) fn use_block_operators(target: &Target) -> Pass {
     let target = *target;
     Pass::new("use-block-operators", summary, Exactness::Rounding)
         .at([OpKind::DequantizeLinear], move |graph, root| replace(graph, root, &target))
-        .in_stages(&[Stage::Convert])
         .only_for(|target, _| !target.weights.bits.is_empty())
 }
 

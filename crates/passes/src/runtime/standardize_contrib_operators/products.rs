@@ -1,6 +1,7 @@
 //! Replaces matrix products: with fused transposes and factors, and with quantized weights.
 
 use super::Call;
+use crate::convert::in_bytes;
 use crate::rewrite::{element, insert, number, unknown};
 use crate::rule::Skip;
 use netwright_ir::{ElementType, Graph, Op, Tensor, Value};
@@ -56,6 +57,16 @@ pub(super) fn matmul_nbits(graph: &mut Graph, call: &mut Call) -> Result<(), Ski
     let (rows, columns, block) = (size(rows, "K")?, size(columns, "N")?, size(block, "block_size")?);
     let bits = usize::try_from(bits).ok().filter(|bits| [2, 4, 8].contains(bits));
     let bits = bits.ok_or_else(|| Skip::rejected("its attribute `bits` is not 2, 4 or 8"))?;
+    let held = |at: usize| call.optional(at).and_then(|value| graph.tensor(value));
+    if let (Some(codes), Some(scales)) = (held(1), held(2))
+        && let sizes = [columns, rows].map(|size| size as u64)
+        && call.optional(3).is_none() == held(3).is_none()
+        && let Ok(blocks) = in_bytes(codes, scales, held(3), sizes, bits as u64, block as u64)
+    {
+        let weight = blocks.dequantized(scales.element())?.transposed()?;
+        return multiply(graph, call, weight);
+    }
+    // Rows that are not whole blocks are computed in memory.
     let bytes = (rows as u64).checked_mul(columns as u64).and_then(|count| count.checked_mul(4));
     if bytes.is_none_or(|bytes| bytes > MOST_BYTES) {
         return Err(Skip::rejected(format!("its dequantized weight is larger than {} MiB", MOST_BYTES >> 20)));
@@ -107,6 +118,11 @@ pub(super) fn matmul_nbits(graph: &mut Graph, call: &mut Call) -> Result<(), Ski
         }
     }
     let weight = Tensor::from_bytes(ElementType::F32, &[rows as u64, columns as u64], weight)?;
+    multiply(graph, call, weight)
+}
+
+/// Replaces the product by one with a weight in floats.
+fn multiply(graph: &mut Graph, call: &Call, weight: Tensor) -> Result<(), Skip> {
     let weight = insert(graph, call.root, "weight", Op::Parameter(weight), &[])?;
     let mut product = insert(graph, call.root, "product", Op::MatMul, &[call.operand(0)?, weight])?;
     if let Some(bias) = call.optional(5) {

@@ -1,0 +1,298 @@
+use crate::pass::{Exactness, Pass, Stage};
+use crate::read::sizes::position;
+use crate::rewrite::{become_op, insert};
+use crate::rule::{Rewritten, Skip};
+use crate::runtime::contrib::is_own;
+use netwright_ir::tensor::{BlockFormat, Quantized};
+use netwright_ir::{Attribute, ElementType, Graph, Op, OpKind, OpaqueOp, Tensor, Value};
+
+/// `com.microsoft.MatMulNBits(x, codes, scales)` -> `x · w`, and so on
+///
+/// Weights become floats again: those of `MatMulNBits`, `GatherBlockQuantized` and `dequantize_linear`, and those of
+/// integer products of operands that are quantized when the model runs, which are not quantized then. Each float is
+/// computed while it is written, exactly as the operator computes it.
+pub(crate) fn dequantize_weights(is_requested: bool) -> Pass {
+    let summary = "com.microsoft.MatMulNBits(x, codes, scales) -> x · w, and so on, on request";
+    Pass::new("dequantize-weights", summary, Exactness::Rounding)
+        .at([OpKind::Opaque, OpKind::DequantizeLinear, OpKind::Mul], move |graph, root| {
+            if !is_requested {
+                return Err(Skip::NoMatch);
+            }
+            match graph.op(root).clone() {
+                Op::Opaque(opaque) if is_own(&opaque) && &*opaque.op_type == "MatMulNBits" => {
+                    product(graph, root, &opaque)
+                }
+                Op::Opaque(opaque) if is_own(&opaque) && &*opaque.op_type == "GatherBlockQuantized" => {
+                    lookup(graph, root, &opaque)
+                }
+                Op::DequantizeLinear { axis, block_size, .. } => floats(graph, root, axis, block_size),
+                Op::Mul => integers(graph, root),
+                _ => Err(Skip::NoMatch),
+            }
+        })
+        .in_stages(&[Stage::Convert])
+}
+
+const NOTE: &str = "the weight is in floats";
+
+/// Returns the tensor of an operand, also if it is reshaped.
+fn stored(graph: &Graph, root: Value, at: usize) -> Option<&Tensor> {
+    let value = graph.operand(root.node, at)?;
+    let source = if graph.kind(value) == OpKind::Reshape { graph.operand(value.node, 0)? } else { value };
+    graph.tensor(source)
+}
+
+fn missing(what: &str) -> Skip {
+    Skip::rejected(format!("its {what} are not a parameter or constant"))
+}
+
+fn int(opaque: &OpaqueOp, name: &str, default: i64) -> Result<u64, Skip> {
+    let value = match opaque.attributes.iter().find(|(own, _)| &**own == name) {
+        None => default,
+        Some((_, Attribute::Int(value))) => *value,
+        Some(_) => return Err(Skip::rejected(format!("its attribute `{name}` is not an integer"))),
+    };
+    u64::try_from(value).map_err(|_| Skip::rejected(format!("its attribute `{name}` is negative")))
+}
+
+/// Returns the codes of `MatMulNBits` and `GatherBlockQuantized` as a tensor `[N, K]`.
+///
+/// # Errors
+/// If the sizes do not fit, and if rows are not whole blocks.
+pub(crate) fn in_bytes(
+    codes: &Tensor,
+    scales: &Tensor,
+    zeros: Option<&Tensor>,
+    [n, k]: [u64; 2],
+    bits: u64,
+    size: u64,
+) -> Result<Quantized, Skip> {
+    let element = match bits {
+        2 => ElementType::U2,
+        4 => ElementType::U4,
+        8 => ElementType::U8,
+        _ => return Err(Skip::rejected("its attribute `bits` is not 2, 4 or 8")),
+    };
+    if size == 0 || !k.is_multiple_of(size) {
+        return Err(Skip::rejected(format!("its rows of {k} are not whole blocks of {size}")));
+    }
+    let blocks = k / size;
+    let codes = codes.reinterpreted(element, &[n, k])?;
+    let scales = scales.reshaped(&[n, blocks])?;
+    let bits = element.bits();
+    Ok(match zeros {
+        // The default zero point is that of signed codes.
+        None => Quantized::from_parts(codes.offset()?, scales, None, BlockFormat { bits, size, symmetric: true })?,
+        Some(zeros) => {
+            let zeros = unpadded(zeros, bits, n, blocks)?.reinterpreted(element, &[n, blocks])?;
+            Quantized::from_parts(codes, scales, Some(zeros), BlockFormat { bits, size, symmetric: false })?
+        }
+    })
+}
+
+/// The maximum size of the zero points of a weight that are held in memory.
+const MAX_ZEROS: u64 = 64 << 20;
+
+/// Returns the zero points of rows without the bits that fill the last byte of each row.
+fn unpadded(zeros: &Tensor, bits: u32, rows: u64, blocks: u64) -> Result<Tensor, Skip> {
+    let per_byte = u64::from(8 / bits);
+    let row = blocks.div_ceil(per_byte);
+    if blocks.is_multiple_of(per_byte) || row.checked_mul(rows) != Some(zeros.len()) {
+        return Ok(zeros.clone());
+    }
+    if zeros.len() > MAX_ZEROS {
+        return Err(Skip::rejected(format!("its zero points take more than {} MiB", MAX_ZEROS >> 20)));
+    }
+    let bytes = zeros.to_bytes()?;
+    let [row, blocks] = [row, blocks].map(|size| usize::try_from(size).unwrap_or(usize::MAX));
+    let codes = bytes.chunks(row).flat_map(|row| {
+        let codes = row.iter().flat_map(|byte| (0..8).step_by(bits as usize).map(move |shift| byte >> shift));
+        codes.take(blocks)
+    });
+    let mask = u8::MAX >> (8 - bits);
+    let mut packed = vec![];
+    for (at, code) in codes.enumerate() {
+        let shift = at * bits as usize % 8;
+        if shift == 0 {
+            packed.push(0);
+        }
+        if let Some(byte) = packed.last_mut() {
+            *byte |= (code & mask) << shift;
+        }
+    }
+    let count = packed.len() as u64;
+    Ok(Tensor::from_bytes(ElementType::U8, &[count], packed)?)
+}
+
+/// Returns codes, scales and zero points of rows, with signed codes that have zero points as unsigned ones.
+fn in_rows(codes: Tensor, scales: Tensor, zeros: Option<Tensor>, size: u64) -> Result<Quantized, Skip> {
+    let is_signed = matches!(codes.element(), ElementType::I2 | ElementType::I4 | ElementType::I8);
+    let bits = codes.element().bits();
+    if !is_signed && zeros.is_none() {
+        return Err(Skip::rejected("its codes are unsigned and have no zero points"));
+    }
+    let symmetric = zeros.is_none();
+    let (codes, zeros) = match zeros {
+        Some(zeros) if is_signed => (codes.offset()?, Some(zeros.offset()?)),
+        zeros => (codes, zeros),
+    };
+    Ok(Quantized::from_parts(codes, scales, zeros, BlockFormat { bits, size, symmetric })?)
+}
+
+fn parameter(graph: &mut Graph, root: Value, tensor: Tensor) -> Result<Value, Skip> {
+    insert(graph, root, "weight", Op::Parameter(tensor), &[])
+}
+
+fn product(graph: &mut Graph, root: Value, opaque: &OpaqueOp) -> Rewritten {
+    let [n, k] = [int(opaque, "N", 0)?, int(opaque, "K", 0)?];
+    if graph.operand(root.node, 4).is_some() {
+        return Err(Skip::rejected("it has group indices, which are not supported"));
+    }
+    let codes = stored(graph, root, 1).ok_or_else(|| missing("codes"))?;
+    let scales = stored(graph, root, 2).ok_or_else(|| missing("scales"))?;
+    let zeros = match graph.operand(root.node, 3) {
+        Some(_) => Some(stored(graph, root, 3).ok_or_else(|| missing("zero points"))?),
+        None => None,
+    };
+    let element = scales.element();
+    let quantized = in_bytes(codes, scales, zeros, [n, k], int(opaque, "bits", 4)?, int(opaque, "block_size", 0)?)?;
+    let x = graph.operand(root.node, 0).ok_or(Skip::NoMatch)?;
+    let weight = parameter(graph, root, quantized.dequantized(element)?.transposed()?)?;
+    match graph.operand(root.node, 5) {
+        None => become_op(graph, root, Op::MatMul, &[x, weight], NOTE),
+        Some(bias) => {
+            let product = insert(graph, root, "product", Op::MatMul, &[x, weight])?;
+            become_op(graph, root, Op::Add, &[product, bias], NOTE)
+        }
+    }
+}
+
+fn lookup(graph: &mut Graph, root: Value, opaque: &OpaqueOp) -> Rewritten {
+    let codes = stored(graph, root, 0).ok_or_else(|| missing("codes"))?;
+    let scales = stored(graph, root, 2).ok_or_else(|| missing("scales"))?;
+    let zeros = match graph.operand(root.node, 3) {
+        Some(_) => Some(stored(graph, root, 3).ok_or_else(|| missing("zero points"))?),
+        None => None,
+    };
+    let (bits, size) = (int(opaque, "bits", 4)?, int(opaque, "block_size", 128)?);
+    let &[rows, blocks] = scales.dims() else { return Err(Skip::rejected("its table is not a matrix")) };
+    let is_last = [1, u64::MAX].contains(&int(opaque, "quantize_axis", 1)?);
+    if int(opaque, "gather_axis", 0)? != 0 || !is_last || codes.element() != ElementType::U8 {
+        return Err(Skip::rejected("it does not look up rows of bytes"));
+    }
+    let width = blocks.checked_mul(size).ok_or(Skip::NoMatch)?;
+    let element = scales.element();
+    let table = in_bytes(codes, scales, zeros, [rows, width], bits, size)?.dequantized(element)?;
+    let indices = graph.operand(root.node, 1).ok_or(Skip::NoMatch)?;
+    let table = parameter(graph, root, table)?;
+    become_op(graph, root, Op::Gather { axis: 0 }, &[table, indices], NOTE)
+}
+
+fn floats(graph: &mut Graph, root: Value, axis: i64, block_size: i64) -> Rewritten {
+    let held = |at: usize| graph.operand(root.node, at).and_then(|value| graph.tensor(value)).cloned();
+    let (Some(codes), Some(scales)) = (held(0), held(1)) else { return Err(Skip::NoMatch) };
+    let zeros = match graph.operand(root.node, 2) {
+        Some(_) => Some(held(2).ok_or_else(|| missing("zero points"))?),
+        None => None,
+    };
+    let (dims, element) = (codes.dims().to_vec(), scales.element());
+    if let [rows, columns, ones @ ..] = dims.as_slice()
+        && !ones.is_empty()
+        && ones.iter().all(|size| *size == 1)
+        && let [_, blocks, ..] = *scales.dims()
+        && block_size > 0
+        && axis == 1
+    {
+        // The kernel of a convolution of 1 x 1.
+        let matrix = |tensor: &Tensor| tensor.reshaped(&[*rows, blocks]);
+        let zeros = zeros.as_ref().map(matrix).transpose()?;
+        let size = block_size.unsigned_abs();
+        let floats =
+            in_rows(codes.reshaped(&[*rows, *columns])?, matrix(&scales)?, zeros, size)?.dequantized(element)?;
+        return become_op(graph, root, Op::Parameter(floats.reshaped(&dims)?), &[], NOTE);
+    }
+    let size = u64::try_from(block_size).map_err(|_| Skip::NoMatch)?;
+    let count = codes.count();
+    let whole = |rows: u64| -> Result<Tensor, Skip> {
+        let row = count.checked_div(rows).filter(|row| row * rows == count).ok_or(Skip::NoMatch)?;
+        let shape = |tensor: &Tensor| tensor.reshaped(&[rows, 1]);
+        let zeros = zeros.as_ref().map(shape).transpose()?;
+        Ok(in_rows(codes.reshaped(&[rows, row])?, shape(&scales)?, zeros, row.max(1))?.dequantized(element)?)
+    };
+    let axis = position(axis, dims.len());
+    let weight = match (dims.as_slice(), axis) {
+        _ if size == 0 && scales.count() == 1 => whole(1)?.reshaped(&dims)?,
+        (_, Some(0)) if size == 0 => whole(dims[0])?.reshaped(&dims)?,
+        ([_, _], Some(axis)) => {
+            let is_turned = (size > 0) == (axis == 0);
+            let turn = |tensor: &Tensor| if is_turned { tensor.transposed() } else { Ok(tensor.clone()) };
+            // A scale for each column is one for each row of the transposed matrix.
+            let rows = |tensor: &Tensor| if size == 0 { tensor.reshaped(&[tensor.count(), 1]) } else { turn(tensor) };
+            let codes = turn(&codes)?;
+            let size = if size == 0 { codes.dims()[1].max(1) } else { size };
+            let zeros = zeros.as_ref().map(rows).transpose()?;
+            let floats = in_rows(codes, rows(&scales)?, zeros, size)?.dequantized(element)?;
+            turn(&floats)?
+        }
+        (_, Some(axis)) if axis + 1 == dims.len() && size > 0 => {
+            in_rows(codes, scales, zeros, size)?.dequantized(element)?
+        }
+        _ => return Err(Skip::rejected("its blocks do not lie along the last axis")),
+    };
+    become_op(graph, root, Op::Parameter(weight), &[], NOTE)
+}
+
+/// `cast(matmul_integer(quantized x, codes, zero of x, zeros)) * (scale of x * scales)` -> `x · w`, and
+/// `cast(gather(codes, indices)) * gather(scales, indices)` -> `gather(w, indices)`
+fn integers(graph: &mut Graph, root: Value) -> Rewritten {
+    let [a, b] = [0, 1].map(|at| graph.operand(root.node, at));
+    let (a, b) = (a.ok_or(Skip::NoMatch)?, b.ok_or(Skip::NoMatch)?);
+    let is_cast = |value: Value| graph.kind(value) == OpKind::Cast;
+    let (numbers, scales) = if is_cast(a) { (a, b) } else { (b, a) };
+    let source = graph.operand(numbers.node, 0).filter(|_| is_cast(numbers)).ok_or(Skip::NoMatch)?;
+    let held = |value: Value| graph.tensor(value).cloned();
+    let operand = |value: Value, at: usize| graph.operand(value.node, at);
+    match graph.kind(source) {
+        OpKind::MatMulInteger => {
+            let sides = [0, 1].map(|at| operand(scales, at).filter(|_| graph.kind(scales) == OpKind::Mul));
+            let [Some(first), Some(second)] = sides else { return Err(Skip::NoMatch) };
+            let (scale, column_scales) = if graph.tensor(first).is_some() { (second, first) } else { (first, second) };
+            let quantized = operand(source, 0).ok_or(Skip::NoMatch)?;
+            let is_own = graph.kind(quantized) == OpKind::DynamicQuantizeLinear
+                && quantized.result == 0
+                && scale == Value { result: 1, ..quantized }
+                && operand(source, 2) == Some(Value { result: 2, ..quantized });
+            let x = operand(quantized, 0).filter(|_| is_own).ok_or(Skip::NoMatch)?;
+            let codes = operand(source, 1).and_then(held).ok_or_else(|| missing("codes"))?;
+            let scales = held(column_scales).ok_or_else(|| missing("scales"))?;
+            let zeros = match operand(source, 3) {
+                Some(zeros) => Some(held(zeros).ok_or_else(|| missing("zero points"))?),
+                None => None,
+            };
+            let &[k, n] = codes.dims() else { return Err(Skip::rejected("its weight is not a matrix")) };
+            // One scale may stand for all columns.
+            let [count, size] = if scales.count() == 1 && n != 1 { [1, k.saturating_mul(n)] } else { [n, k] };
+            let rows = |tensor: &Tensor| tensor.reshaped(&[count, 1]);
+            let element = scales.element();
+            let turned = codes.transposed()?.reshaped(&[count, size])?;
+            let zeros = zeros.as_ref().map(rows).transpose()?;
+            let floats = in_rows(turned, rows(&scales)?, zeros, size.max(1))?.dequantized(element)?;
+            let weight = parameter(graph, root, floats.reshaped(&[n, k])?.transposed()?)?;
+            become_op(graph, root, Op::MatMul, &[x, weight], "the weight is in floats, and its other operand too")
+        }
+        OpKind::Gather => {
+            let (Some(codes), Some(indices)) = (operand(source, 0), operand(source, 1)) else {
+                return Err(Skip::NoMatch);
+            };
+            let of = operand(scales, 0).filter(|_| graph.op(scales) == graph.op(source));
+            let of = of.filter(|_| operand(scales, 1) == Some(indices)).and_then(held).ok_or(Skip::NoMatch)?;
+            let codes = held(codes).filter(|codes| codes.element() == ElementType::I8).ok_or(Skip::NoMatch)?;
+            let &[_, width] = codes.dims() else { return Err(Skip::NoMatch) };
+            let (op, element) = (graph.op(source).clone(), of.element());
+            let floats = in_rows(codes, of, None, width.max(1))?.dequantized(element)?;
+            let table = parameter(graph, root, floats)?;
+            become_op(graph, root, op, &[table, indices], NOTE)
+        }
+        _ => Err(Skip::NoMatch),
+    }
+}
