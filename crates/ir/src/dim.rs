@@ -26,12 +26,12 @@ pub(crate) use parse::unescape;
 
 /// A name for a nonnegative integer that is fixed at run time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Symbol(Arc<str>);
+pub struct Symbol(Arc<Box<str>>);
 
 impl Symbol {
     /// Creates the symbol of this name.
-    pub fn new(name: impl Into<Arc<str>>) -> Self {
-        Self(name.into())
+    pub fn new(name: impl Into<Box<str>>) -> Self {
+        Self(Arc::new(name.into()))
     }
 
     /// Returns the name.
@@ -61,7 +61,10 @@ pub enum Dim {
 
 /// A sum of terms in canonical form.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct DimExpr(Vec<(Monomial, i64)>);
+pub struct DimExpr(Terms);
+
+/// The terms of a sum with their factors, sorted by their monomials.
+type Terms = Vec<(Monomial, i64)>;
 
 /// A sorted product of atoms, each repeated for its power; empty for the constant term.
 type Monomial = Vec<Atom>;
@@ -117,7 +120,7 @@ impl From<&str> for Dim {
 
 impl Dim {
     /// Creates the dim of a symbol.
-    pub fn symbol(name: impl Into<Arc<str>>) -> Self {
+    pub fn symbol(name: impl Into<Box<str>>) -> Self {
         Dim::Symbol(Symbol::new(name))
     }
 
@@ -137,11 +140,14 @@ impl Dim {
     }
 
     fn any_atom(&self, found: &mut dyn FnMut(&Atom) -> bool) -> bool {
-        let atoms = self.terms().unwrap_or_default().into_iter().flat_map(|(monomial, _)| monomial);
-        atoms.into_iter().any(|atom| {
-            found(&atom)
-                || matches!(&atom, Atom::Apply(_, operands) if operands.iter().any(|operand| operand.any_atom(found)))
-        })
+        match self {
+            Dim::Known(_) | Dim::Unknown => false,
+            Dim::Symbol(symbol) => found(&Atom::Symbol(symbol.clone())),
+            Dim::Expr(expr) => expr.0.iter().flat_map(|(monomial, _)| monomial).any(|atom| {
+                found(atom)
+                    || matches!(atom, Atom::Apply(_, operands) if operands.iter().any(|operand| operand.any_atom(found)))
+            }),
+        }
     }
 
     /// Returns the top level of the dim.
@@ -168,7 +174,7 @@ impl Dim {
     }
 
     /// Returns the dim as a sum; `None` if it is unknown.
-    fn terms(&self) -> Option<Vec<(Monomial, i64)>> {
+    fn terms(&self) -> Option<Terms> {
         match self {
             Dim::Known(0) => Some(vec![]),
             Dim::Known(known) => Some(vec![(vec![], *known)]),
@@ -179,7 +185,12 @@ impl Dim {
     }
 
     fn from_terms(terms: BTreeMap<Monomial, i64>) -> Dim {
-        let terms: Vec<_> = terms.into_iter().filter(|(_, factor)| *factor != 0).collect();
+        Self::from_sorted(terms.into_iter().collect())
+    }
+
+    /// Creates a sum of terms that are sorted by their monomials, all different.
+    fn from_sorted(mut terms: Terms) -> Dim {
+        terms.retain(|(_, factor)| *factor != 0);
         match terms.as_slice() {
             [] => Dim::Known(0),
             [(monomial, factor)] => match (monomial.as_slice(), factor) {

@@ -6,10 +6,11 @@
 //! are removed together at the end of a pass, when nobody holds an id.
 
 use crate::infer::NeverZero;
-use crate::{Dialect, Fact, Notes, Op, Tensor, ValueType};
+use crate::{Dialect, Fact, HashMap, HashSet, Notes, Op, OpKind, Tensor, ValueType};
 use petgraph::stable_graph::{NodeIndex, StableDiGraph};
 use smallvec::{SmallVec, smallvec};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
 mod build;
@@ -57,7 +58,7 @@ struct Use {
 /// An operator applied to operands; the operands are the graph's edges.
 #[derive(Clone, Debug)]
 pub struct Node {
-    op: Op,
+    op: StoredOp,
     label: Name,
     order: Order,
     results: SmallVec<[ResultInfo; 1]>,
@@ -66,6 +67,41 @@ pub struct Node {
     beside: bool,
     /// Whether it was replaced, or lost its last reader by that; the next sweep removes it.
     dead: bool,
+}
+
+/// An operator as a node stores it. Most are operators without attributes, for which no node needs memory of its own.
+#[derive(Clone, Debug)]
+enum StoredOp {
+    Plain(&'static Op),
+    Own(Arc<Op>),
+}
+
+impl From<Op> for StoredOp {
+    fn from(op: Op) -> Self {
+        op.kind().plain().map_or_else(|| Self::Own(Arc::new(op)), Self::Plain)
+    }
+}
+
+impl Deref for StoredOp {
+    type Target = Op;
+
+    fn deref(&self) -> &Op {
+        match self {
+            Self::Plain(op) => op,
+            Self::Own(op) => op,
+        }
+    }
+}
+
+impl StoredOp {
+    /// Returns the bodies for editing.
+    fn bodies_mut(&mut self) -> Vec<&mut Arc<Graph>> {
+        match self {
+            Self::Plain(_) => vec![],
+            Self::Own(op) if op.bodies().is_empty() => vec![],
+            Self::Own(op) => Arc::make_mut(op).bodies_mut(),
+        }
+    }
 }
 
 /// The name, fact and uses of one result of a node.
@@ -109,7 +145,7 @@ pub struct Place {
 impl Place {
     /// Returns the end of the program, for a node with one result of this name.
     pub fn end(name: &str) -> Self {
-        Self { label: "".into(), results: smallvec![name.into()], order: None }
+        Self { label: Name::default(), results: smallvec![name.into()], order: None }
     }
 }
 
@@ -194,8 +230,8 @@ pub struct Graph {
     edits: Vec<Edit>,
     /// Whether nodes were inserted, replaced or left without readers since the last sweep.
     unswept: bool,
-    /// The cached result of [`Graph::schedule`], valid until that changes.
-    scheduled: OnceLock<Vec<NodeId>>,
+    /// The cached order, valid until it or an operator changes.
+    scheduled: OnceLock<Schedule>,
     /// The nodes that read values whose facts became more precise; see [`Graph::refresh`].
     pub(crate) stale: BTreeSet<(Order, NodeId)>,
     names: UsedNames,
@@ -203,6 +239,13 @@ pub struct Graph {
     numbered: Vec<(Value, Name)>,
     /// The nodes' own names.
     labels: UsedNames,
+}
+
+/// The living nodes in order, and the kinds of their operators.
+#[derive(Clone, Debug)]
+struct Schedule {
+    nodes: Vec<NodeId>,
+    kinds: Vec<OpKind>,
 }
 
 /// The names in use, and for each base name the suffix to try next.
@@ -213,15 +256,25 @@ struct UsedNames {
 }
 
 impl UsedNames {
-    fn fresh(&mut self, base: &str) -> Name {
-        if !base.is_empty() && !self.taken.contains(base) {
-            let name: Name = base.into();
-            self.taken.insert(name.clone());
-            return name;
+    fn clear(&mut self) {
+        self.taken.clear();
+        self.next.clear();
+    }
+
+    /// Takes and returns a name, with a numeric suffix if it is taken or empty.
+    fn fresh(&mut self, base: &Name) -> Name {
+        if !base.is_empty() && self.taken.insert(base.clone()) {
+            return base.clone();
         }
-        let base = if base.is_empty() { "value" } else { base };
+        let value;
+        let base = if base.is_empty() {
+            value = Name::from("value");
+            &value
+        } else {
+            base
+        };
+        let next = self.next.entry(base.clone()).or_insert(0);
         loop {
-            let next = self.next.entry(base.into()).or_insert(0);
             *next += 1;
             let name: Name = format!("{base}.{next}").into();
             if self.taken.insert(name.clone()) {

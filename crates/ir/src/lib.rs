@@ -26,6 +26,7 @@ mod dim;
 mod element;
 mod fingerprint;
 mod graph;
+mod hash;
 pub mod infer;
 mod model;
 mod nonzero;
@@ -44,6 +45,7 @@ pub use graph::{
     Conventions, Graph, GraphOutput, MAX_BODY_DEPTH, Mark, Name, Node, NodeId, Order, Place, QuantizationAnnotation,
     Value, Window,
 };
+pub use hash::{HashMap, HashSet};
 pub use infer::{Assumption, InferError, Inferred, NeverZero};
 pub use model::{DEFAULT_OPSET, Function, Model, Training};
 pub use netwright_files as files;

@@ -6,11 +6,13 @@
 //! fails whatever the other sizes are, the symbol is at least 1 in every run that succeeds, and the size is `seq`.
 
 use crate::infer::{NeverZero, Operands, scan_inputs};
-use crate::{Dim, Fact, Graph, NodeId, Op, OpKind, Symbol, Tensor, Value};
+use crate::{Dim, Fact, Graph, HashMap, NodeId, Op, OpKind, Symbol, Tensor, Value};
 use smallvec::SmallVec;
-use std::collections::{HashMap, VecDeque};
+use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
+/// The facts that differ from those recorded in the graph.
 type Facts = HashMap<Value, Fact>;
 
 /// The maximum number of sets of symbols that are examined.
@@ -86,8 +88,9 @@ impl Graph {
     fn take_over(&mut self, schedule: &[NodeId], facts: Option<Facts>) -> bool {
         let mut facts = facts.unwrap_or_default();
         let mut is_news = false;
-        for value in schedule.iter().flat_map(|&id| self.results(id)).collect::<Vec<_>>() {
-            if let Some(fact) = facts.remove(&value).filter(|fact| fact != self.fact(value)) {
+        for value in schedule.iter().filter(|_| !facts.is_empty()).flat_map(|&id| self.results(id)).collect::<Vec<_>>()
+        {
+            if let Some(fact) = facts.remove(&value) {
                 self.record_fact(value, fact);
                 is_news = true;
             }
@@ -115,7 +118,7 @@ impl Graph {
         // The best case: no symbol is 0.
         let best = if all.is_empty() { None } else { self.facts_where(&schedule, &all, &[]) }.unwrap_or_default();
         let mut is_news = false;
-        if best.iter().any(|(value, fact)| fact != self.fact(*value)) {
+        if !best.is_empty() {
             for set in self.zeros(&schedule, &best) {
                 let shown = found.iter().any(|other| other.iter().all(|symbol| set.contains(symbol)));
                 if !shown && self.facts_where(&schedule, outer, &set).is_none() {
@@ -150,8 +153,9 @@ impl Graph {
                 _ => continue,
             };
             for operand in bounds {
-                let elements = self.operand(id, operand).and_then(|value| facts.get(&value)?.elements.clone());
-                for dim in elements.iter().flat_map(|elements| elements.iter()) {
+                let value = self.operand(id, operand);
+                let elements = value.and_then(|value| self.fact_in(facts, value).elements.as_ref());
+                for dim in elements.into_iter().flat_map(|elements| elements.iter()) {
                     let back = Dim::Known(0).minus(dim);
                     let size = if dim.is_nonnegative() { dim } else { &back };
                     sets.extend(size.zeros().unwrap_or_default().into_iter().filter(|set| !set.is_empty()));
@@ -167,34 +171,41 @@ impl Graph {
     /// Infers the facts of the nodes' results if the sets `never_zero` are never 0 and the symbols `zero` are 0; `None`
     /// if the model then fails.
     fn facts_where(&self, schedule: &[NodeId], never_zero: &NeverZero, zero: &[Symbol]) -> Option<Facts> {
-        let mut facts = Facts::with_capacity(schedule.len());
+        let mut facts = Facts::default();
         for &id in schedule {
             let node = self.node(id);
-            let recorded = self.results(id).map(|value| with_zero(self.fact(value), zero));
             let kind = node.op().kind();
-            if kind.is_source() {
-                facts.extend(self.results(id).zip(recorded));
-                continue;
-            }
-            let operands = self.operands(id);
-            let inferred = {
+            let mut inferred = SmallVec::new();
+            if !kind.is_source() {
+                let operands = self.operands(id);
                 let known: SmallVec<[Option<&Fact>; 4]> =
-                    operands.iter().map(|value| value.and_then(|value| facts.get(&value))).collect();
+                    operands.iter().map(|value| value.map(|value| self.fact_in(&facts, value))).collect();
                 let tensors: SmallVec<[Option<&Tensor>; 4]> =
                     operands.iter().map(|value| self.tensor((*value)?)).collect();
                 let results = node.result_count();
-                node.op().infer(&Operands { kind, facts: &known, tensors: &tensors, results, never_zero })
-            };
-            let new: Vec<Fact> = match inferred {
-                Ok(inferred) => {
-                    recorded.zip(inferred.facts).map(|(old, new)| old.and(&with_zero(&new, zero))).collect()
+                match node.op().infer(&Operands { kind, facts: &known, tensors: &tensors, results, never_zero }) {
+                    Ok(new) => inferred = new.facts,
+                    Err(_) if !zero.is_empty() && refuses_sizes(kind) => return None,
+                    Err(_) => {}
                 }
-                Err(_) if !zero.is_empty() && refuses_sizes(kind) => return None,
-                Err(_) => recorded.collect(),
-            };
-            facts.extend(self.results(id).zip(new));
+            }
+            for (at, value) in self.results(id).enumerate() {
+                let recorded = self.fact(value);
+                let mut fact = with_zero(recorded, zero);
+                if let Some(new) = inferred.get(at).map(|new| with_zero(new, zero)).filter(|new| *new != fact) {
+                    fact = Cow::Owned(fact.and(&new));
+                }
+                if *fact != *recorded {
+                    facts.insert(value, fact.into_owned());
+                }
+            }
         }
         Some(facts)
+    }
+
+    /// Returns the fact of a value, that of the graph unless another is given.
+    fn fact_in<'a>(&'a self, facts: &'a Facts, value: Value) -> &'a Fact {
+        facts.get(&value).unwrap_or_else(|| self.fact(value))
     }
 }
 
@@ -207,15 +218,22 @@ fn refuses_sizes(kind: OpKind) -> bool {
 }
 
 /// Returns the fact with these symbols set to 0.
-fn with_zero(fact: &Fact, zero: &[Symbol]) -> Fact {
-    let mut fact = fact.clone();
-    if zero.is_empty() {
-        return fact;
+fn with_zero<'f>(fact: &'f Fact, zero: &[Symbol]) -> Cow<'f, Fact> {
+    let has = |dim: &Dim| {
+        let mut has = false;
+        dim.for_each_symbol(&mut |symbol| has |= zero.contains(symbol));
+        has
+    };
+    let mut dims =
+        fact.shape().into_iter().flat_map(|shape| shape.iter()).chain(fact.elements.iter().flat_map(|it| it.iter()));
+    if zero.is_empty() || !dims.any(has) {
+        return Cow::Borrowed(fact);
     }
+    let mut fact = fact.clone();
     let of = |dim: &Dim| dim.substitute(&|symbol| zero.contains(symbol).then_some(Dim::Known(0)));
     if let Some(shape) = fact.shape_mut() {
         shape.dims_mut().iter_mut().for_each(|dim| *dim = of(dim));
     }
     fact.elements = fact.elements.map(|elements| elements.iter().map(of).collect());
-    fact
+    Cow::Owned(fact)
 }

@@ -216,6 +216,10 @@ impl Pattern {
         let mut matches = Matches::default();
         let root = Value { node: root, result: 0 };
         let found = Found { root, values: vec![], scalars: vec![] };
+        if let Self { form: Form::Op(kind, None), single_use: false, .. } = self {
+            matches.found.extend(Some(found).filter(|_| graph.kind(root) == *kind));
+            return matches;
+        }
         search(graph, vec![(self, root)], found, None, &mut matches);
         matches
     }

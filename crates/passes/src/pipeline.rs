@@ -4,7 +4,7 @@ use crate::convert::QuantizedWeight;
 use crate::pass::{Body, Exactness, Pass};
 use crate::prove::{Proofs, Proven};
 use crate::rule::{Rule, Skip};
-use netwright_ir::{Graph, Name, NodeId, Violations, check, text};
+use netwright_ir::{Graph, Name, NodeId, OpKind, Violations, check, text};
 use std::borrow::{Borrow, Cow};
 use std::fmt;
 
@@ -316,12 +316,15 @@ fn apply(pass: &Pass, graph: &mut Graph, log: &mut Log) {
 }
 
 fn walk(rules: &[Rule], graph: &mut Graph, log: &mut Log) {
+    let may_match = |kind: &OpKind| rules.iter().any(|rule| rule.pattern.may_match(*kind));
+    if !graph.kinds().iter().any(may_match) {
+        return;
+    }
     for node in graph.schedule() {
         if !log.may_apply() {
             return;
         }
-        let kind = graph.node(node).op().kind();
-        if graph.is_alive(node) && rules.iter().any(|rule| rule.pattern.may_match(kind)) {
+        if graph.is_alive(node) && may_match(&graph.node(node).op().kind()) {
             visit(rules, graph, node, log);
         }
     }
@@ -352,5 +355,5 @@ fn visit(rules: &[Rule], graph: &mut Graph, node: NodeId, log: &mut Log) {
 
 /// Returns the name of a node's first result.
 pub(crate) fn name_of(graph: &Graph, node: NodeId) -> Name {
-    graph.results(node).next().map_or_else(|| "".into(), |result| graph.value_name(result).clone())
+    graph.results(node).next().map_or_else(Name::default, |result| graph.value_name(result).clone())
 }

@@ -2,12 +2,11 @@
 //! those agree. A tensor that is the only one of its type is not read.
 
 use crate::rewrite::SMALL;
-use netwright_ir::{Data, Graph, NodeId, Op, Tensor, TensorType};
-use std::collections::{HashMap, HashSet};
+use netwright_ir::{Data, Graph, HashMap, HashSet, NodeId, Op, Tensor, TensorType};
 
 /// Returns the types of which there are several large tensors.
 pub(crate) fn repeated(graph: &Graph, nodes: &[NodeId]) -> HashSet<TensorType> {
-    let (mut once, mut twice) = (HashSet::new(), HashSet::new());
+    let (mut once, mut twice) = (HashSet::default(), HashSet::default());
     let tensors = nodes.iter().filter_map(|node| graph.node(*node).op().tensor());
     for tensor in tensors.filter(|tensor| is_large(tensor)) {
         if !once.insert(tensor.ty()) {
@@ -31,7 +30,7 @@ pub(crate) fn is_recipe(tensor: &Tensor) -> bool {
 /// Replaces the data of equal large tensors, in the graph and in all its bodies, with that of the first of them.
 /// Recipes of equal tensors then are equal, too.
 pub(crate) fn unify(graph: &mut Graph) {
-    let mut first: HashMap<(TensorType, Vec<u8>), Vec<Tensor>> = HashMap::new();
+    let mut first: HashMap<(TensorType, Vec<u8>), Vec<Tensor>> = HashMap::default();
     unify_in(graph, &mut first);
 }
 

@@ -1,6 +1,6 @@
 //! Arithmetic on dims.
 
-use super::{Atom, Bindings, Dim, Function, MAX_TERMS, Monomial, Symbol};
+use super::{Atom, Bindings, Dim, Function, MAX_TERMS, Monomial, Symbol, Terms};
 use std::collections::BTreeMap;
 
 /// The maximum degree of a product; no shape has more factors.
@@ -21,22 +21,28 @@ impl Dim {
     }
 
     fn combine(&self, other: &Dim, sign: i64) -> Dim {
-        let (Some(a), Some(b)) = (self.terms(), other.terms()) else { return Dim::Unknown };
-        let mut sum: BTreeMap<Monomial, i64> = a.into_iter().collect();
-        for (monomial, factor) in b {
-            let entry = sum.entry(monomial).or_insert(0);
-            let Some(total) = factor.checked_mul(sign).and_then(|signed| entry.checked_add(signed)) else {
-                return Dim::Unknown;
-            };
-            *entry = total;
+        match (self, other) {
+            (Dim::Known(a), Dim::Known(b)) => {
+                let sum = b.checked_mul(sign).and_then(|signed| a.checked_add(signed));
+                sum.map_or(Dim::Unknown, Dim::Known)
+            }
+            (dim, Dim::Known(0)) => dim.clone(),
+            _ => match (self.terms(), other.terms()) {
+                (Some(a), Some(b)) => sum(a, b, sign).map_or(Dim::Unknown, Dim::from_sorted),
+                _ => Dim::Unknown,
+            },
         }
-        Dim::from_terms(sum)
     }
 
     /// Returns `self * other`.
     pub fn times(&self, other: &Dim) -> Dim {
         if *self == Dim::Known(0) || *other == Dim::Known(0) {
             return Dim::Known(0);
+        }
+        match (self, other) {
+            (Dim::Known(1), dim) | (dim, Dim::Known(1)) => return dim.clone(),
+            (Dim::Known(a), Dim::Known(b)) => return a.checked_mul(*b).map_or(Dim::Unknown, Dim::Known),
+            _ => {}
         }
         let (Some(a), Some(b)) = (self.terms(), other.terms()) else { return Dim::Unknown };
         if a.len().saturating_mul(b.len()) > MAX_TERMS * MAX_TERMS {
@@ -172,9 +178,13 @@ impl Dim {
 
     /// Replaces the symbols for which `with` returns a dim.
     pub fn substitute(&self, with: &dyn Fn(&Symbol) -> Option<Dim>) -> Dim {
-        let Some(terms) = self.terms() else { return Dim::Unknown };
-        terms.into_iter().fold(Dim::Known(0), |sum, (monomial, factor)| {
-            let product = monomial.iter().fold(Dim::Known(factor), |product, atom| {
+        let expr = match self {
+            Dim::Known(_) | Dim::Unknown => return self.clone(),
+            Dim::Symbol(symbol) => return with(symbol).unwrap_or_else(|| self.clone()),
+            Dim::Expr(expr) => expr,
+        };
+        expr.0.iter().fold(Dim::Known(0), |sum, (monomial, factor)| {
+            let product = monomial.iter().fold(Dim::Known(*factor), |product, atom| {
                 product.times(&match atom {
                     Atom::Symbol(symbol) => with(symbol).unwrap_or_else(|| Dim::Symbol(symbol.clone())),
                     Atom::Apply(function, operands) => {
@@ -218,6 +228,23 @@ impl Function {
             Function::Broadcast => left.broadcast(right).unwrap_or(Dim::Unknown),
         }
     }
+}
+
+/// Returns the terms of `a + sign * b`, sorted as theirs are; `None` on overflow.
+fn sum(a: Terms, b: Terms, sign: i64) -> Option<Terms> {
+    let mut sum = Terms::with_capacity(a.len() + b.len());
+    let mut others = b.into_iter().peekable();
+    for (monomial, factor) in a {
+        while let Some((other, factor)) = others.next_if(|(other, _)| *other < monomial) {
+            sum.push((other, factor.checked_mul(sign)?));
+        }
+        let same = others.next_if(|(other, _)| *other == monomial).map_or(0, |(_, factor)| factor);
+        sum.push((monomial, factor.checked_add(same.checked_mul(sign)?)?));
+    }
+    for (other, factor) in others {
+        sum.push((other, factor.checked_mul(sign)?));
+    }
+    Some(sum)
 }
 
 /// Returns `a / b` rounded down, for operands whose quotient does not overflow.

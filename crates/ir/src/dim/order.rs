@@ -5,17 +5,28 @@ use super::{Atom, Dim, DimParts, Function, Monomial, Symbol};
 impl Dim {
     /// Returns `Some(true)` if both are equal for every binding, `Some(false)` if they differ for every binding.
     pub fn same(&self, other: &Dim) -> Option<bool> {
-        match self.minus(other) {
-            Dim::Known(difference) => Some(difference == 0),
+        match (self, other) {
+            (Dim::Unknown, _) | (_, Dim::Unknown) => None,
+            (Dim::Known(a), Dim::Known(b)) => Some(a == b),
+            _ if self == other => Some(true),
+            // Only sums may differ by a number.
+            (Dim::Expr(_), Dim::Expr(_) | Dim::Symbol(_)) | (Dim::Symbol(_), Dim::Expr(_)) => {
+                self.minus(other).known().map(|difference| difference == 0)
+            }
             _ => None,
         }
     }
 
     /// Whether the dim is at least 0 for every binding.
     pub fn is_nonnegative(&self) -> bool {
-        self.terms().is_some_and(|terms| {
-            terms.iter().all(|(monomial, factor)| *factor >= 0 && monomial.iter().all(Atom::is_nonnegative))
-        })
+        match self {
+            Dim::Known(known) => *known >= 0,
+            Dim::Symbol(_) => true,
+            Dim::Expr(expr) => {
+                expr.0.iter().all(|(monomial, factor)| *factor >= 0 && monomial.iter().all(Atom::is_nonnegative))
+            }
+            Dim::Unknown => false,
+        }
     }
 
     /// Whether the dim is at least 1 for every binding (symbols may be 0).
@@ -70,7 +81,9 @@ impl Dim {
 
     /// Whether the dim is the minimum of `other` and sizes of at least 1: broadcast with `other`, it gives `other`.
     pub(super) fn is_minimum_of(&self, other: &Dim) -> bool {
-        matches!(self.parts(), DimParts::Min(operands)
+        // Nothing else is a minimum.
+        matches!(self, Dim::Expr(_))
+            && matches!(self.parts(), DimParts::Min(operands)
             if operands.contains(other) && operands.iter().all(|operand| operand == other || operand.is_positive()))
     }
 }

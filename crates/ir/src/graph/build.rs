@@ -1,6 +1,6 @@
 //! Adding to a graph: inputs, tensors, nodes and outputs.
 
-use super::{Graph, GraphOutput, MAX_BODY_DEPTH, Name, Node, NodeId, Order, Place, ResultInfo, Use, Value};
+use super::{Graph, GraphOutput, MAX_BODY_DEPTH, Name, Node, NodeId, Order, Place, ResultInfo, StoredOp, Use, Value};
 use crate::infer::{InferError, Inferred, Operands};
 use crate::{Fact, Op, SparseTensor, Tensor, ValueType};
 use smallvec::{SmallVec, smallvec};
@@ -113,11 +113,12 @@ impl Graph {
     pub(super) fn add(
         &mut self,
         place: Place,
-        op: Op,
+        op: impl Into<StoredOp>,
         operands: &[Option<Value>],
         facts: SmallVec<[Fact; 1]>,
     ) -> NodeId {
         self.touch();
+        let op: StoredOp = op.into();
         let insertion = self.next_order;
         let order = Order { position: place.order.map_or(insertion, |beside| beside.position), insertion };
         self.next_order += 1;

@@ -1,11 +1,10 @@
 //! Editing a graph: replacing values, bodies, names and recorded facts.
 
 use super::window::{Edit, Mark};
-use super::{Conventions, Graph, NodeId, Place, QuantizationAnnotation, Value};
+use super::{Conventions, Graph, Name, NodeId, Place, QuantizationAnnotation, StoredOp, Value};
 use crate::infer::NeverZero;
-use crate::{Dialect, Fact, Notes, Op, ValueType};
+use crate::{Dialect, Fact, HashMap, Notes, Op, ValueType};
 use smallvec::{SmallVec, smallvec};
-use std::collections::HashMap;
 use std::sync::Arc;
 
 impl Graph {
@@ -13,7 +12,7 @@ impl Graph {
     pub fn beside(&self, root: NodeId, word: &str) -> Place {
         let node = self.node(root);
         let name = node.results.first().map_or("", |result| &*result.name);
-        Place { label: "".into(), results: smallvec![format!("{name}.{word}").into()], order: Some(node.order) }
+        Place { label: Name::default(), results: smallvec![format!("{name}.{word}").into()], order: Some(node.order) }
     }
 
     /// Redirects every use of `old` to `new`.
@@ -29,7 +28,7 @@ impl Graph {
         }
         self.touch();
         if self.node(new.node).beside && !matches!(self.op(old), Op::Input | Op::Captured) {
-            let old_name = std::mem::replace(&mut self.result_mut(old).name, "".into());
+            let old_name = std::mem::take(&mut self.result_mut(old).name);
             let new_name = std::mem::replace(&mut self.result_mut(new).name, old_name);
             self.names.taken.remove(&new_name);
             self.result_mut(old).name = new_name;
@@ -40,7 +39,7 @@ impl Graph {
             // The node's own name passes on once: with its first result, or with the next one if nothing reads that.
             let is_first = old.result == 0 || self.result(Value { result: 0, ..old }).uses == 0;
             if is_first && !self.node(old.node).label.is_empty() {
-                self.dag[new.node.0].label = std::mem::replace(&mut self.dag[old.node.0].label, "".into());
+                self.dag[new.node.0].label = std::mem::take(&mut self.dag[old.node.0].label);
             }
             self.dag[new.node.0].notes = notes;
             self.result_mut(new).notes = value_notes;
@@ -66,7 +65,10 @@ impl Graph {
 
     /// Changes the operator of a node in place; its operands and the facts of its results must stay valid.
     pub fn set_op(&mut self, id: NodeId, op: Op) {
-        let op = std::mem::replace(&mut self.dag[id.0].op, op);
+        if op.kind() != self.node(id).op.kind() {
+            self.scheduled.take();
+        }
+        let op = std::mem::replace(&mut self.dag[id.0].op, op.into());
         self.edits.push(Edit::Op { node: id, op });
     }
 
@@ -142,7 +144,7 @@ impl Graph {
     /// `edit` must keep a body's inputs, its number of outputs, and its captures.
     pub fn edit_bodies(&mut self, id: NodeId, mut edit: impl FnMut(&mut Graph)) {
         let operands = self.operands(id);
-        let mut op = std::mem::replace(&mut self.dag[id.0].op, Op::Identity);
+        let mut op = std::mem::replace(&mut self.dag[id.0].op, Op::Identity.into());
         let mut bodies = op.bodies_mut();
         let captured: usize = bodies.iter().map(|body| body.captures.len()).sum();
         let (own, mut outer) = operands.split_at(operands.len().saturating_sub(captured));
@@ -176,7 +178,7 @@ impl Graph {
     /// The two values must have the same type, and the value in the body must not be one of its outputs.
     pub fn capture_in_bodies(&mut self, id: NodeId, captured: &[(usize, Value, Value)]) {
         let operands = self.operands(id);
-        let mut op = std::mem::replace(&mut self.dag[id.0].op, Op::Identity);
+        let mut op = std::mem::replace(&mut self.dag[id.0].op, Op::Identity.into());
         let mut bodies = op.bodies_mut();
         let old: usize = bodies.iter().map(|body| body.captures.len()).sum();
         let (own, mut outer) = operands.split_at(operands.len().saturating_sub(old));
@@ -202,7 +204,7 @@ impl Graph {
     }
 
     /// Replaces a node with one that has other operands: edges are not removed one by one.
-    fn put_in_place(&mut self, id: NodeId, op: Op, operands: &[Option<Value>]) {
+    fn put_in_place(&mut self, id: NodeId, op: StoredOp, operands: &[Option<Value>]) {
         let node = self.node(id);
         let names = node.results.iter().map(|result| result.name.clone()).collect();
         let place = Place { label: node.label.clone(), results: names, order: Some(node.order) };
@@ -218,7 +220,7 @@ impl Graph {
     /// first of several captures of one value stand for the others.
     fn unify_captures(&mut self, around: &Graph, operands: &[Option<Value>]) {
         let captures: Vec<Value> = self.captures().collect();
-        let mut first: HashMap<Value, Value> = HashMap::new();
+        let mut first: HashMap<Value, Value> = HashMap::default();
         let mut merged = false;
         for (capture, operand) in captures.into_iter().zip(operands) {
             let Some(value) = operand else { continue };
@@ -256,14 +258,14 @@ impl Graph {
     /// Inserts the nodes of another graph beside a node of this one. `operands` replace its inputs and captures, in
     /// that order. Returns the values of its outputs.
     pub fn splice(&mut self, beside: NodeId, body: &Graph, operands: &[Option<Value>]) -> Vec<Option<Value>> {
-        let mut values: HashMap<Value, Value> = HashMap::new();
+        let mut values: HashMap<Value, Value> = HashMap::default();
         for (inner, outer) in body.inputs().chain(body.captures()).zip(operands) {
             values.extend(outer.map(|outer| (inner, outer)));
         }
         let order = self.node(beside).order;
         for id in body.schedule() {
             let node = body.node(id);
-            if matches!(node.op, Op::Input | Op::Captured) {
+            if matches!(*node.op, Op::Input | Op::Captured) {
                 continue;
             }
             let operands = body.operands(id).into_iter();
@@ -285,7 +287,7 @@ impl Graph {
         let old = self.value_name(value).clone();
         if *old != *name {
             self.names.taken.remove(&old);
-            let fresh = self.names.fresh(name);
+            let fresh = self.names.fresh(&name.into());
             self.result_mut(value).name = fresh;
         }
     }

@@ -1,6 +1,6 @@
 //! Queries on a graph.
 
-use super::{Conventions, Graph, GraphOutput, Name, Node, NodeId, QuantizationAnnotation, Use, Value};
+use super::{Conventions, Graph, GraphOutput, Name, Node, NodeId, QuantizationAnnotation, Schedule, Use, Value};
 use crate::infer::NeverZero;
 use crate::{Dim, Fact, Notes, Op, OpKind, Tensor, ValueType};
 use petgraph::Direction::{Incoming, Outgoing};
@@ -116,17 +116,15 @@ impl Graph {
     /// Returns the operands of a node in order, with `resolve` applied to the value at the source of each edge.
     pub(super) fn operands_by(&self, id: NodeId, resolve: impl Fn(Value) -> Value) -> SmallVec<[Option<Value>; 4]> {
         let edges = self.dag.edges_directed(id.0, Incoming);
-        let mut found: SmallVec<[(u32, Value); 4]> = edges
-            .map(|edge| {
-                let source = Value { node: NodeId(edge.source()), result: edge.weight().result };
-                (edge.weight().operand, resolve(source))
-            })
-            .collect();
-        found.sort_unstable_by_key(|(operand, _)| *operand);
         let mut operands = SmallVec::new();
-        for (operand, value) in found {
-            operands.resize(operand as usize, None);
-            operands.push(Some(value));
+        // The last operand comes first.
+        for edge in edges {
+            let Use { operand, result } = *edge.weight();
+            let at = operand as usize;
+            if operands.len() <= at {
+                operands.resize(at + 1, None);
+            }
+            operands[at] = Some(resolve(Value { node: NodeId(edge.source()), result }));
         }
         operands
     }
@@ -176,7 +174,30 @@ impl Graph {
     ///
     /// Nodes of a cycle are left out; the checker reports them (C2).
     pub fn schedule(&self) -> Vec<NodeId> {
-        self.scheduled.get_or_init(|| self.in_order()).clone()
+        self.scheduled().nodes.clone()
+    }
+
+    /// Returns the kinds of operators that living nodes have, without those of bodies, each once.
+    pub fn kinds(&self) -> &[OpKind] {
+        &self.scheduled().kinds
+    }
+
+    /// Whether a living node has an operator of this kind; bodies do not count.
+    pub fn has_kind(&self, kind: OpKind) -> bool {
+        self.kinds().contains(&kind)
+    }
+
+    fn scheduled(&self) -> &Schedule {
+        self.scheduled.get_or_init(|| {
+            let nodes = self.in_order();
+            let mut kinds = vec![];
+            for kind in nodes.iter().map(|id| self.node(*id).op.kind()) {
+                if !kinds.contains(&kind) {
+                    kinds.push(kind);
+                }
+            }
+            Schedule { nodes, kinds }
+        })
     }
 
     fn in_order(&self) -> Vec<NodeId> {

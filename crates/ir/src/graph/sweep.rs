@@ -53,12 +53,12 @@ impl Graph {
         }
         self.forward.clear();
         self.absorbed.clear();
-        self.names.taken =
-            self.dag.node_weights().flat_map(|node| node.results.iter().map(|r| r.name.clone())).collect();
-        self.names.next.clear();
-        let labels = self.dag.node_weights().map(|node| node.label.clone());
-        self.labels.taken = labels.filter(|label| !label.is_empty()).collect();
-        self.labels.next.clear();
+        self.names.clear();
+        self.labels.clear();
+        for node in self.dag.node_weights() {
+            self.names.taken.extend(node.results.iter().map(|result| result.name.clone()));
+            self.labels.taken.extend(Some(node.label.clone()).filter(|label| !label.is_empty()));
+        }
         self.renumber();
         self.recount();
         removed
@@ -123,7 +123,7 @@ impl Graph {
         while let Some(id) = pending.pop() {
             let node = &self.dag[id.0];
             let unread = node.results.iter().all(|result| result.uses == 0);
-            if node.dead || !unread || matches!(node.op, Op::Input | Op::Captured) {
+            if node.dead || !unread || matches!(*node.op, Op::Input | Op::Captured) {
                 continue;
             }
             self.dag[id.0].dead = true;

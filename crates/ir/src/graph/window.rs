@@ -1,11 +1,10 @@
 //! Windows: the part of a graph that a rewrite changed, before and after.
 
-use super::{Graph, Name, NodeId, Place, Value};
-use crate::{Fact, Op};
+use super::{Graph, Name, NodeId, Place, StoredOp, Value};
+use crate::{Fact, HashMap, HashSet, Op};
 use petgraph::Direction::Outgoing;
 use petgraph::visit::EdgeRef;
 use smallvec::SmallVec;
-use std::collections::{HashMap, HashSet};
 
 /// A moment in the history of a graph since its last sweep; see [`Graph::mark`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,7 +19,7 @@ pub(super) enum Edit {
     /// The uses of a value were redirected, graph outputs included.
     Redirected { old: Value, uses: u32, is_output: bool },
     /// A node had this operator before.
-    Op { node: NodeId, op: Op },
+    Op { node: NodeId, op: StoredOp },
 }
 
 /// The same values computed as before and as after a rewrite, each in its own graph.
@@ -62,7 +61,7 @@ impl Graph {
         let (old, new): (Vec<Value>, Vec<Value>) = compared.iter().map(|&value| (value, self.resolve(value))).unzip();
         let views = [(View::Before(&past), &old), (View::After, &new)];
         // Both sides are widened by the same nodes.
-        let mut wide: HashSet<NodeId> = HashSet::new();
+        let mut wide: HashSet<NodeId> = HashSet::default();
         let mut can_widen;
         let mut layer = 0;
         loop {
@@ -98,8 +97,8 @@ impl Graph {
     /// outside.
     fn cut(&self, view: View, outputs: &[Value], is_within: &dyn Fn(NodeId) -> bool) -> (Vec<NodeId>, Vec<Value>) {
         let (mut nodes, mut inputs) = (vec![], vec![]);
-        let mut seen: HashSet<Value> = HashSet::new();
-        let mut entered: HashSet<NodeId> = HashSet::new();
+        let mut seen: HashSet<Value> = HashSet::default();
+        let mut entered: HashSet<NodeId> = HashSet::default();
         // A node is listed when it is visited for the second time, after its operands.
         let mut pending: Vec<(Value, bool)> = outputs.iter().rev().map(|value| (*value, false)).collect();
         while let Some((value, is_done)) = pending.pop() {
@@ -128,7 +127,7 @@ impl Graph {
     /// Copies these nodes into a graph of their own.
     fn copy(&self, view: View, outputs: &[Value], nodes: &[NodeId], inputs: &[Value]) -> Graph {
         let mut graph = Graph::new("window");
-        let mut values: HashMap<Value, Value> = HashMap::new();
+        let mut values: HashMap<Value, Value> = HashMap::default();
         for &input in inputs {
             let fact = self.fact(input).clone();
             let copied = graph.input(self.value_name(input), fact.ty.clone());
@@ -141,7 +140,7 @@ impl Graph {
                 operands.map(|operand| operand.and_then(|value| values.get(&value).copied())).collect();
             let names: SmallVec<[Name; 1]> = self.results(id).map(|value| self.value_name(value).clone()).collect();
             let facts: SmallVec<[Fact; 1]> = self.results(id).map(|value| self.fact(value).clone()).collect();
-            let place = Place { label: "".into(), results: names, order: None };
+            let place = Place { label: Name::default(), results: names, order: None };
             let copied = graph.add(place, view.op(self, id).clone(), &operands, facts);
             for (value, copied) in self.results(id).zip(graph.results(copied)) {
                 values.entry(value).or_insert(copied);
@@ -194,11 +193,11 @@ impl<'g> Past<'g> {
     fn of(graph: &'g Graph, mark: Mark) -> Self {
         let edits = graph.edits.get(mark.edits..).unwrap_or_default();
         let new = graph.recent.get(mark.nodes..).unwrap_or_default().iter().copied().collect();
-        let (mut redirected, mut ops) = (HashSet::new(), HashMap::new());
+        let (mut redirected, mut ops) = (HashSet::default(), HashMap::default());
         for edit in edits {
             match edit {
                 Edit::Redirected { old, .. } => _ = redirected.insert(*old),
-                Edit::Op { node, op } => _ = ops.entry(*node).or_insert(op),
+                Edit::Op { node, op } => _ = ops.entry(*node).or_insert(&**op),
             }
         }
         Self { graph, edits, new, redirected, ops }
@@ -231,7 +230,7 @@ impl<'g> Past<'g> {
                 _ => {}
             }
         }
-        let mut seen = HashSet::new();
+        let mut seen = HashSet::default();
         changed.retain(|value| seen.insert(*value));
         changed
     }
@@ -259,14 +258,14 @@ impl<'g> Past<'g> {
     }
 
     fn up_to(&self, changed: &[Value], root: NodeId) -> HashSet<NodeId> {
-        let (mut order, mut seen) = (vec![root], HashSet::from([root]));
+        let (mut order, mut seen) = (vec![root], HashSet::from_iter([root]));
         let mut at = 0;
         while let Some(&id) = order.get(at).filter(|_| order.len() < MAX_NODES) {
             let operands = self.operands(id).into_iter().flatten().map(|operand| operand.node);
             order.extend(operands.filter(|operand| seen.insert(*operand)));
             at += 1;
         }
-        let mut between = HashSet::new();
+        let mut between = HashSet::default();
         loop {
             let count = between.len();
             for &id in &order {
@@ -289,7 +288,7 @@ impl<'g> Past<'g> {
         let mut compared: Vec<Value> = changed.to_vec();
         compared.extend(self.results_of(between));
         compared.retain(|value| escapes(*value));
-        let mut seen = HashSet::new();
+        let mut seen = HashSet::default();
         compared.retain(|value| seen.insert(*value));
         compared
     }

@@ -1,7 +1,7 @@
 //! The rows of the operator table: what holds for an operator with any attributes.
 
 use super::OpKind;
-use std::collections::HashMap;
+use crate::HashMap;
 use std::sync::LazyLock;
 
 /// The row of an operator.

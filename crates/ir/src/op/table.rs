@@ -40,6 +40,8 @@ macro_rules! operators {
     (@values $name:tt $($value:literal $since:literal)*) => {
         &[$( Addition { part: Part::Value($name, $value), since: $since } ),*]
     };
+    (@plain $name:ident) => { Some(&Op::$name) };
+    (@plain $name:ident $fields:tt) => { None };
     (@commutes) => { false };
     (@commutes commutes) => { true };
     (@versions [$($done:tt)*]) => { &[$($done)*] };
@@ -87,6 +89,16 @@ macro_rules! operators {
         impl OpKind {
             /// Every kind of operator in the table; sources and opaque operators are not among them.
             pub const ALL: &'static [OpKind] = &[$( OpKind::$name ),*];
+
+            /// Returns the operator of this kind, if it has no attributes, tensor or body.
+            pub(crate) fn plain(self) -> Option<&'static Op> {
+                match self {
+                    OpKind::Input => Some(&Op::Input),
+                    OpKind::Captured => Some(&Op::Captured),
+                    OpKind::Parameter | OpKind::Constant | OpKind::SparseParameter | OpKind::Opaque => None,
+                    $( OpKind::$name => operators!(@plain $name $({ $( $field )* })?), )*
+                }
+            }
 
             /// Returns the operator's row of the table.
             pub(super) fn card(self) -> &'static Card {

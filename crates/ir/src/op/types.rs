@@ -4,9 +4,8 @@
 //! that the model's opset has it for these types and that a runtime has a kernel for it: see [`Dialect`].
 
 use super::{Op, OpKind};
-use crate::ElementType;
-use std::collections::HashMap;
-use std::sync::LazyLock;
+use crate::{ElementType, HashMap};
+use std::sync::{LazyLock, OnceLock};
 
 #[path = "types/table.rs"]
 mod table;
@@ -128,15 +127,14 @@ struct Types {
 
 /// Returns the versions of an operator, oldest first; none if it is unknown.
 fn versions(operator: &str) -> &'static [Types] {
-    static VERSIONS: LazyLock<HashMap<&str, Vec<Types>>> = LazyLock::new(|| {
-        let rows = table::TYPES.iter().map(|(names, lines)| (names, lines.iter().filter_map(|line| types(line))));
-        rows.flat_map(|(names, types)| {
-            let types: Vec<_> = types.collect();
-            names.split(' ').map(move |name| (name, types.clone()))
-        })
-        .collect()
+    // Few operators are asked for, so that only their lines are parsed.
+    type Row = (&'static [&'static str], OnceLock<Vec<Types>>);
+    static ROWS: LazyLock<HashMap<&str, Row>> = LazyLock::new(|| {
+        let names = table::TYPES.iter().flat_map(|(names, lines)| names.split(' ').map(move |name| (name, *lines)));
+        names.map(|(name, lines)| (name, (lines, OnceLock::new()))).collect()
     });
-    VERSIONS.get(operator).map_or(&[], Vec::as_slice)
+    let Some((lines, versions)) = ROWS.get(operator) else { return &[] };
+    versions.get_or_init(|| lines.iter().filter_map(|line| types(line)).collect())
 }
 
 /// Parses a line of the table.
@@ -144,7 +142,7 @@ fn types(line: &str) -> Option<Types> {
     let (since, rest) = line.split_once(' ')?;
     let (operands, rest) = rest.split_once(':')?;
     let mut words = rest.split(' ');
-    let (mut results, mut variables) = (vec![], HashMap::new());
+    let (mut results, mut variables) = (vec![], HashMap::default());
     for word in words.by_ref() {
         match word.split_once('=') {
             Some((variable, sets)) => {

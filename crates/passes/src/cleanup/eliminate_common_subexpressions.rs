@@ -3,9 +3,10 @@ use crate::pipeline::{Log, name_of};
 use crate::rewrite::{SMALL, needs_node_between};
 use crate::weights;
 use bytes::Bytes;
-use netwright_ir::{Data, Graph, NodeId, Op, TensorType, Value};
-use std::collections::{HashMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use foldhash::fast::FixedState;
+use netwright_ir::{Data, Graph, HashMap, HashSet, NodeId, Op, TensorType, Value};
+use smallvec::SmallVec;
+use std::hash::{BuildHasher, Hash, Hasher};
 
 /// Merges nodes with the same operator, attributes and operands; the first in program order stays.
 ///
@@ -28,20 +29,23 @@ pub fn eliminate_common_subexpressions() -> Pass {
 fn eliminate(graph: &mut Graph, log: &mut Log) {
     let nodes = graph.schedule();
     let repeated = weights::repeated(graph, &nodes);
-    let mut seen: HashMap<u64, Vec<(NodeId, Key)>> = HashMap::new();
+    // A node that was seen keeps its key: the nodes before it are merged already.
+    let mut seen: HashMap<u64, SmallVec<[NodeId; 4]>> = HashMap::default();
     for node in nodes {
         if !log.may_apply() {
             return;
         }
         let Some(key) = key(graph, node, &repeated) else { continue };
-        let mut hasher = DefaultHasher::new();
+        let mut hasher = FixedState::default().build_hasher();
         graph.node(node).op().hash_attributes(&mut hasher);
         key.hash(&mut hasher);
         let alike = seen.entry(hasher.finish()).or_default();
-        let earlier = alike.iter().find(|(other, its)| *its == key && same_op(graph, *other, node));
-        match earlier {
-            Some(&(earlier, _)) => merge(graph, log, earlier, node),
-            None if alike.len() < key.max_collisions() => alike.push((node, key)),
+        let is_same = |other: &&NodeId| {
+            self::key(graph, **other, &repeated).as_ref() == Some(&key) && same_op(graph, **other, node)
+        };
+        match alike.iter().find(is_same) {
+            Some(earlier) => merge(graph, log, *earlier, node),
+            None if alike.len() < key.max_collisions() => alike.push(node),
             None => {}
         }
     }
@@ -55,7 +59,7 @@ enum Key {
     Sample(Vec<u8>),
     /// The offset of a range of a file.
     File(u64),
-    Operands(Vec<Option<Value>>),
+    Operands(SmallVec<[Option<Value>; 4]>),
 }
 
 impl Key {
@@ -82,7 +86,7 @@ fn key(graph: &Graph, node: NodeId, repeated: &HashSet<TensorType>) -> Option<Ke
             _ => None,
         },
         op => {
-            let mut operands: Vec<_> = graph.operands(node).into_vec();
+            let mut operands = graph.operands(node);
             if op.kind().commutes() {
                 operands.sort();
             }

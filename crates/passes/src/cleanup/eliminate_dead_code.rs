@@ -1,6 +1,6 @@
 use crate::pass::{Exactness, Pass};
 use crate::pipeline::{Log, name_of};
-use netwright_ir::Graph;
+use netwright_ir::{Graph, NodeId};
 
 /// Removes nodes that no output depends on.
 ///
@@ -12,6 +12,11 @@ pub fn eliminate_dead_code() -> Pass {
 
 fn eliminate(graph: &mut Graph, log: &mut Log) {
     if !log.may_apply() {
+        return;
+    }
+    // The last of the nodes that no output depends on is not read.
+    let is_unread = |node: &NodeId| graph.results(*node).all(|result| graph.use_count(result) == 0);
+    if !graph.schedule().iter().any(is_unread) {
         return;
     }
     let nodes: Vec<_> = graph.schedule().into_iter().map(|node| (node, name_of(graph, node))).collect();

@@ -18,6 +18,9 @@ pub fn merge_slices() -> Pass {
 type Part = (i64, i64, Value);
 
 fn merge(graph: &mut Graph, log: &mut Log) {
+    if !graph.has_kind(OpKind::Slice) {
+        return;
+    }
     // By the operand and the axis, in program order of the first slice.
     let mut cuts: BTreeMap<(Value, usize), Vec<Part>> = BTreeMap::new();
     for node in graph.schedule() {

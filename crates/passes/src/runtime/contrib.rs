@@ -1,6 +1,6 @@
 //! Operators of ONNX Runtime's own domain, `com.microsoft`, as opaque operators.
 
-use netwright_ir::{Attribute, Graph, Op, OpaqueOp};
+use netwright_ir::{Attribute, Graph, Op, OpKind, OpaqueOp};
 use std::sync::Arc;
 
 /// The name of the domain.
@@ -33,8 +33,10 @@ pub(crate) fn is_own(opaque: &OpaqueOp) -> bool {
 }
 
 fn has(graph: &Graph, is: fn(&OpaqueOp) -> bool) -> bool {
-    graph.schedule().into_iter().any(|id| {
-        let op = graph.node(id).op();
-        matches!(op, Op::Opaque(opaque) if is(opaque)) || op.bodies().iter().any(|body| has(body, is))
-    })
+    let may_have = graph.has_kind(OpKind::Opaque) || graph.has_bodies();
+    may_have
+        && graph.schedule().into_iter().any(|id| {
+            let op = graph.node(id).op();
+            matches!(op, Op::Opaque(opaque) if is(opaque)) || op.bodies().iter().any(|body| has(body, is))
+        })
 }

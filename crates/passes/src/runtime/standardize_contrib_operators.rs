@@ -13,7 +13,7 @@ use crate::pipeline::{Log, name_of};
 use crate::rewrite::{become_value, known_of_either};
 use crate::rule::Skip;
 use crate::runtime::contrib::{has_own, is_own};
-use netwright_ir::{Attribute, Fact, Graph, NodeId, Op, OpaqueOp, Value};
+use netwright_ir::{Attribute, Fact, Graph, NodeId, Op, OpKind, OpaqueOp, Value};
 use std::sync::Arc;
 
 /// `com.microsoft.BiasGelu(x, b)` -> `gelu(x + b)`, and so on
@@ -154,6 +154,9 @@ impl Call {
 
 /// Rewrites nodes in program order, so that facts about the results of one rewrite serve the later ones.
 fn standardize(graph: &mut Graph, log: &mut Log, block_bits: &[u32]) {
+    if !graph.has_kind(OpKind::Opaque) {
+        return;
+    }
     let mut changed = false;
     for node in graph.schedule() {
         if !log.may_apply() {

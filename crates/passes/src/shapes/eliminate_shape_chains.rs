@@ -28,7 +28,7 @@ fn eliminate(graph: &mut Graph, log: &mut Log) {
         if !log.may_apply() {
             return;
         }
-        if !graph.is_alive(node) {
+        if !graph.is_alive(node) || !may_simplify(graph, node) {
             continue;
         }
         let name = name_of(graph, node);
@@ -48,12 +48,17 @@ fn eliminate(graph: &mut Graph, log: &mut Log) {
     }
 }
 
-fn simplify(graph: &mut Graph, sizes: &Sizes, node: NodeId) -> Rewritten {
+/// Whether it computes a size, or may be simpler with sizes that are known.
+fn may_simplify(graph: &Graph, node: NodeId) -> bool {
     let kind = graph.node(node).op().kind();
-    if kind.is_source() || graph.node(node).result_count() != 1 {
-        return Err(Skip::NoMatch);
-    }
+    let takes_sizes = matches!(kind, OpKind::Reshape | OpKind::Expand | OpKind::Add | OpKind::Slice);
+    let is_size = || graph.fact(Value { node, result: 0 }).elements.is_some();
+    !kind.is_source() && graph.node(node).result_count() == 1 && (takes_sizes || is_size())
+}
+
+fn simplify(graph: &mut Graph, sizes: &Sizes, node: NodeId) -> Rewritten {
     let root = Value { node, result: 0 };
+    let kind = graph.kind(root);
     if let Some((x, part)) = sliced_shape(graph, root).filter(|_| has_partial_shape(graph)) {
         return become_op(graph, root, part, &[x], "reads only the sizes that are used");
     }

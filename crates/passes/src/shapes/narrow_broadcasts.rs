@@ -4,8 +4,7 @@ use crate::read::sizes::{is_defined, position};
 use crate::rewrite::{SMALL, insert, needs_node_between, number_list};
 use crate::rule::Skip;
 use netwright_ir::op::Class;
-use netwright_ir::{Dim, ElementType, Graph, NodeId, Op, OpKind, Tensor, TensorType, Value};
-use std::collections::{HashMap, HashSet};
+use netwright_ir::{Dim, ElementType, Graph, HashMap, HashSet, NodeId, Op, OpKind, Tensor, TensorType, Value};
 
 /// `add(x, expand(m, s))` -> `add(x, m)`, and likewise through chains of operators that broadcast
 ///
@@ -40,10 +39,13 @@ impl Need {
 }
 
 fn narrow(graph: &mut Graph, log: &mut Log) {
+    if ![OpKind::Expand, OpKind::Unsqueeze, OpKind::And].iter().any(|kind| graph.has_kind(*kind)) {
+        return;
+    }
     let schedule = graph.schedule();
     let widened = widened(graph, &schedule);
     let needs = needs(graph, &schedule, &widened);
-    let mut changed: HashSet<Value> = HashSet::new();
+    let mut changed: HashSet<Value> = HashSet::default();
     for node in schedule {
         if !graph.is_alive(node) || graph.node(node).result_count() != 1 {
             continue;
@@ -246,7 +248,7 @@ fn broadcasts(graph: &Graph, kind: OpKind) -> bool {
 
 /// Returns, for every value, the axes on which it was expanded and could be narrow.
 fn widened(graph: &Graph, schedule: &[NodeId]) -> HashMap<Value, Axes> {
-    let mut widened: HashMap<Value, Axes> = HashMap::new();
+    let mut widened: HashMap<Value, Axes> = HashMap::default();
     for &node in schedule {
         if graph.node(node).result_count() != 1 {
             continue;
