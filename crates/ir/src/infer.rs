@@ -12,6 +12,7 @@
 use crate::{Dim, ElementType, Fact, OpKind, Shape, Symbol, Tensor, ValueType};
 use smallvec::{SmallVec, smallvec};
 use std::collections::BTreeSet;
+use std::fmt;
 use std::ops::RangeInclusive;
 
 pub(crate) mod attention;
@@ -170,7 +171,7 @@ impl<'a> Operands<'a> {
         assumed: &mut Vec<Assumption>,
     ) -> Result<(), InferError> {
         match self.shape_of_rank(at, 1)?.and_then(|shape| shape.first()) {
-            Some(found) => self.expect_same(found, size, &format!("the size of operand {at} and {what}"), assumed),
+            Some(found) => self.expect_same(found, size, format_args!("the size of operand {at} and {what}"), assumed),
             None => Ok(()),
         }
     }
@@ -317,7 +318,7 @@ impl<'a> Operands<'a> {
         &self,
         a: &Dim,
         b: &Dim,
-        what: &str,
+        what: impl fmt::Display,
         assumed: &mut Vec<Assumption>,
     ) -> Result<(), InferError> {
         match a.same(b) {
@@ -325,7 +326,7 @@ impl<'a> Operands<'a> {
             Some(false) => Err(self.fail(format!("{what} differ: {a} ≠ {b}"))),
             None => {
                 if *a != Dim::Unknown && *b != Dim::Unknown {
-                    assumed.push(Assumption { left: a.clone(), right: b.clone(), what: what.to_owned() });
+                    assumed.push(Assumption { left: a.clone(), right: b.clone(), what: what.to_string() });
                 }
                 Ok(())
             }

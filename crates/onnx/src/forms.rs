@@ -61,10 +61,10 @@ pub(crate) fn ir_version_of(element: ElementType) -> i64 {
 
 /// A node in the form that it has in a file.
 #[derive(Debug)]
-pub(crate) struct Form {
-    pub(crate) domain: Arc<str>,
-    pub(crate) op_type: Arc<str>,
-    pub(crate) overload: Arc<str>,
+pub(crate) struct Form<'g> {
+    pub(crate) domain: &'g str,
+    pub(crate) op_type: &'g str,
+    pub(crate) overload: &'g str,
     pub(crate) attributes: Vec<(Arc<str>, Attribute)>,
     pub(crate) operands: Vec<Operand>,
     /// In a node that is read: the axis at which its operand is flattened; its result is reshaped back.
@@ -77,7 +77,7 @@ pub(crate) enum Operand {
     Absent,
     Value(Value),
     /// A tensor that the normal form does not have, and the word for its name.
-    New(&'static str, Tensor),
+    New(&'static str, Box<Tensor>),
 }
 
 /// Why a node cannot be written at an opset.
@@ -140,15 +140,15 @@ struct Site<'g> {
 }
 
 impl<'g> Site<'g> {
-    fn fact(&self, form: &Form, at: usize) -> Option<&'g Fact> {
+    fn fact(&self, form: &Form<'_>, at: usize) -> Option<&'g Fact> {
         if let Some(Operand::Value(value)) = form.operands.get(at) { Some(self.graph.fact(*value)) } else { None }
     }
 
-    fn element(&self, form: &Form, at: usize) -> Option<ElementType> {
+    fn element(&self, form: &Form<'_>, at: usize) -> Option<ElementType> {
         self.fact(form, at)?.element()
     }
 
-    fn shape(&self, form: &Form, at: usize) -> Option<&'g [Dim]> {
+    fn shape(&self, form: &Form<'_>, at: usize) -> Option<&'g [Dim]> {
         self.fact(form, at)?.shape().map(|shape| &**shape)
     }
 
@@ -157,7 +157,7 @@ impl<'g> Site<'g> {
     }
 
     /// Returns the operand, if it is a constant.
-    fn tensor<'a>(&'a self, form: &'a Form, at: usize) -> Option<&'a Tensor> {
+    fn tensor<'a>(&'a self, form: &'a Form<'_>, at: usize) -> Option<&'a Tensor> {
         match form.operands.get(at)? {
             Operand::Absent => None,
             Operand::Value(value) => self.graph.tensor(*value),
@@ -166,7 +166,7 @@ impl<'g> Site<'g> {
     }
 }
 
-impl Form {
+impl Form<'_> {
     fn attribute(&self, name: &str) -> Option<&Attribute> {
         self.attributes.iter().find(|(other, _)| **other == *name).map(|(_, value)| value)
     }
@@ -224,7 +224,12 @@ impl Form {
 
 /// Returns the form of an opaque node, if its operator is the same in `version`, the version of its domain in the file
 /// to write.
-pub(crate) fn opaque(graph: &Graph, id: NodeId, opaque: &OpaqueOp, version: Option<i64>) -> Result<Form, FormError> {
+pub(crate) fn opaque<'g>(
+    graph: &'g Graph,
+    id: NodeId,
+    opaque: &OpaqueOp,
+    version: Option<i64>,
+) -> Result<Form<'g>, FormError> {
     let changed = version.filter(|version| *version != opaque.version).and_then(|version| {
         // Changes beyond the newest opset are unknown.
         if opaque.domain.is_empty() && version.max(opaque.version) <= NEWEST {
@@ -241,15 +246,15 @@ pub(crate) fn opaque(graph: &Graph, id: NodeId, opaque: &OpaqueOp, version: Opti
 
 /// Returns the form of a node at an opset. With `early`, operators that ONNX Runtime runs before their first opset are
 /// allowed at older opsets.
-pub(crate) fn to_opset(graph: &Graph, id: NodeId, opset: i64, early: bool) -> Result<Form, FormError> {
+pub(crate) fn to_opset(graph: &Graph, id: NodeId, opset: i64, early: bool) -> Result<Form<'_>, FormError> {
     let op = graph.node(id).op();
     let kind = op.kind();
     if kind.is_fused() {
         return Err(FormError::Fused(kind.word()));
     }
     let (domain, op_type, overload) = match op {
-        Op::Opaque(opaque) => (opaque.domain.clone(), opaque.op_type.clone(), opaque.overload.clone()),
-        _ => ("".into(), kind.name().into(), "".into()),
+        Op::Opaque(opaque) => (&*opaque.domain, &*opaque.op_type, &*opaque.overload),
+        _ => ("", kind.name(), ""),
     };
     let attributes = op.attributes().into_iter().map(|(name, value)| (name.into(), value)).collect();
     let operands = graph.operands(id).into_iter().map(|operand| operand.map_or(Operand::Absent, Operand::Value));
@@ -265,7 +270,7 @@ pub(crate) fn to_opset(graph: &Graph, id: NodeId, opset: i64, early: bool) -> Re
     let site = Site { graph, opset, target: opset, results };
     let lowered = steps::lower(&mut form, &site);
     let is_early = early && standard::runs_early(operator);
-    if let Some(since) = standard::since(&form.op_type).filter(|since| opset < *since && !is_early) {
+    if let Some(since) = standard::since(form.op_type).filter(|since| opset < *since && !is_early) {
         return Err(FormError::OpsetTooOld { operator, since, opset });
     }
     let refusal = |why| FormError::NotExpressible { operator, opset, why };
@@ -309,9 +314,9 @@ pub(crate) fn from_opset(
 ) -> Result<Option<Normal>, String> {
     let operands = node.operands.iter().map(|operand| operand.map_or(Operand::Absent, Operand::Value));
     let mut form = Form {
-        domain: "".into(),
-        op_type: node.op_type.into(),
-        overload: "".into(),
+        domain: "",
+        op_type: node.op_type,
+        overload: "",
         attributes: node.attributes.to_vec(),
         operands: operands.collect(),
         flattened: None,
@@ -321,7 +326,7 @@ pub(crate) fn from_opset(
     if is_too_new || steps::gap(node.op_type, node.opset).is_some() || !steps::raise(&mut form, &site) {
         return Ok(None);
     }
-    let Some(kind) = OpKind::from_name(&form.op_type) else { return Ok(None) };
+    let Some(kind) = OpKind::from_name(form.op_type) else { return Ok(None) };
     let rank = site.shape(&form, 0).map(<[_]>::len);
     if !complete(kind, &mut form, rank, node.results) {
         return Ok(None);
@@ -336,7 +341,7 @@ pub(crate) fn from_opset(
         operands.push(match operand {
             Operand::Absent => None,
             Operand::Value(value) => Some(value),
-            Operand::New(word, tensor) => Some(graph.constant(&name(word), tensor)),
+            Operand::New(word, tensor) => Some(graph.constant(&name(word), *tensor)),
         });
     }
     match (form.flattened, operands.first().copied().flatten()) {
@@ -346,7 +351,7 @@ pub(crate) fn from_opset(
 }
 
 /// Adds the attributes that the IR always has and removes those that it never has; `false` if that is not possible.
-fn complete(kind: OpKind, form: &mut Form, rank: Option<usize>, results: usize) -> bool {
+fn complete(kind: OpKind, form: &mut Form<'_>, rank: Option<usize>, results: usize) -> bool {
     let mut default = |name: &str, value: Attribute| {
         if !form.has(name) {
             form.attributes.push((name.into(), value));

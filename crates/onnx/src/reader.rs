@@ -12,10 +12,10 @@ use bytes::Bytes;
 use function::Functions;
 use graph::{Scope, Surroundings};
 use netwright_files::{self as files, Folder, Source};
-use netwright_ir::{Fact, Graph, Model, Training};
+use netwright_ir::{Fact, Graph, HashMap, Model, Training};
 use prost::Message;
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 

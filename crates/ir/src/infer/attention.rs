@@ -251,8 +251,13 @@ pub(crate) fn linear_attention(
     x.part_of(&Dim::Known(*q_num_heads), *kv_num_heads, "heads of keys")?;
     let mut hidden = |at: usize, what: &str| -> Result<Dim, InferError> {
         let [other_batch, other_length, hidden] = x.sizes_of(at)?;
-        x.expect_same(&other_batch, &batch, &format!("the batch sizes of the {what} and the queries"), &mut assumed)?;
-        x.expect_same(&other_length, &length, &format!("the lengths of the {what} and the queries"), &mut assumed)?;
+        x.expect_same(
+            &other_batch,
+            &batch,
+            format_args!("the batch sizes of the {what} and the queries"),
+            &mut assumed,
+        )?;
+        x.expect_same(&other_length, &length, format_args!("the lengths of the {what} and the queries"), &mut assumed)?;
         Ok(hidden)
     };
     let key_hidden = hidden(1, "keys")?;

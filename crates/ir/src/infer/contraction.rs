@@ -42,7 +42,7 @@ fn product(x: &Operands<'_>, left: usize, right: usize, element: Option<ElementT
         return Err(x.fail(format!("the operands must not have rank 0: {a} × {b}")));
     };
     let mut assumed = vec![];
-    x.expect_same(left, right, &format!("the inner dims of {a} × {b}"), &mut assumed).map_err(|mut error| {
+    x.expect_same(left, right, format_args!("the inner dims of {a} × {b}"), &mut assumed).map_err(|mut error| {
         let turned = b.len() >= 2 && b.last().is_some_and(|last| left.same(last) == Some(true));
         error.help = turned.then(|| "transpose the second operand on its last two axes".to_owned());
         error
@@ -92,6 +92,6 @@ pub(crate) fn determinant(x: &Operands<'_>) -> Outcome {
     let Some(shape) = x.shape_of_least_rank(0, 2)? else { return Ok(tensor(element, None).into()) };
     let (batch, matrix) = shape.split_at(shape.len() - 2);
     let mut assumed = vec![];
-    x.expect_same(&matrix[0], &matrix[1], &format!("the last two sizes of {shape}"), &mut assumed)?;
+    x.expect_same(&matrix[0], &matrix[1], format_args!("the last two sizes of {shape}"), &mut assumed)?;
     Ok(Inferred { facts: smallvec![tensor(element, Some(batch.iter().cloned().collect()))], assumed })
 }

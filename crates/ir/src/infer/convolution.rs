@@ -157,8 +157,8 @@ pub(crate) fn deform_conv(
         let Some(shape) = x.shape_of_rank(at, result.len())? else { continue };
         let expected = [&result[0], &channels].into_iter().chain(&result[2..]);
         for (axis, (found, expected)) in shape.iter().zip(expected).enumerate() {
-            let what = format!("the size of axis {axis} of operand {at} and the size that the weights require");
-            x.expect_same(found, expected, &what, &mut inferred.assumed)?;
+            let what = format_args!("the size of axis {axis} of operand {at} and the size that the weights require");
+            x.expect_same(found, expected, what, &mut inferred.assumed)?;
         }
     }
     Ok(inferred)
@@ -192,7 +192,7 @@ pub(crate) fn causal_conv_with_state(x: &Operands<'_>, _activation: &ConvActivat
     let state = Shape::from_iter([batch.clone(), channels.clone(), kept]);
     if let Some(past) = past {
         for (axis, (found, expected)) in past.iter().zip(state.iter()).enumerate() {
-            x.expect_same(found, expected, &format!("the sizes of axis {axis} of the states"), &mut assumed)?;
+            x.expect_same(found, expected, format_args!("the sizes of axis {axis} of the states"), &mut assumed)?;
         }
     }
     let facts = [tensor(element, data.cloned()), tensor(element, Some(state))].into_iter().take(x.results).collect();

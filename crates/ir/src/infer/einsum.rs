@@ -110,7 +110,7 @@ impl Axes {
         for (&label, dim) in term.labels.iter().zip(before.iter().chain(behind)) {
             // Axes of a diagonal of one operand have one size; between operands, a 1 is broadcast.
             if let Some(other) = own.insert(label, dim) {
-                x.expect_same(other, dim, &sizes_of(label), &mut self.assumed)?;
+                x.expect_same(other, dim, sizes_of(label), &mut self.assumed)?;
             }
             self.label(x, label, dim)?;
         }
@@ -127,7 +127,7 @@ impl Axes {
         };
         // If one is 1, nothing is assumed.
         if *size != Dim::Known(1) && *dim != Dim::Known(1) {
-            x.expect_same(size, dim, &sizes_of(label), &mut self.assumed)?;
+            x.expect_same(size, dim, sizes_of(label), &mut self.assumed)?;
         }
         *size = both;
         Ok(())

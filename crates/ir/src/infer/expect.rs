@@ -74,8 +74,8 @@ impl<'a> Operands<'a> {
         };
         for (axis, (dim, full)) in from.iter().zip(&to[skipped..]).enumerate() {
             if *dim != Dim::Known(1) {
-                let what = format!("the sizes of axis {axis} of {what} {} and of {}", show(from), show(to));
-                self.expect_same(dim, full, &what, assumed)?;
+                let what = format_args!("the sizes of axis {axis} of {what} {} and of {}", show(from), show(to));
+                self.expect_same(dim, full, what, assumed)?;
             }
         }
         Ok(())

@@ -172,8 +172,8 @@ pub(crate) fn affine_grid(x: &Operands<'_>, _align_corners: &bool) -> Outcome {
     if let Some(theta) = theta {
         let expected = [&image[0], &coordinates, &coordinates.plus(&Dim::Known(1))];
         for (axis, (found, expected)) in theta.iter().zip(expected).enumerate() {
-            let what = format!("the size of axis {axis} of {theta} and the size that the image requires");
-            x.expect_same(found, expected, &what, &mut assumed)?;
+            let what = format_args!("the size of axis {axis} of {theta} and the size that the image requires");
+            x.expect_same(found, expected, what, &mut assumed)?;
         }
     }
     let batch = theta.map_or(&image[0], |theta| image[0].and(&theta[0]));

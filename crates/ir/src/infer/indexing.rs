@@ -180,7 +180,7 @@ pub(crate) fn gather_nd(x: &Operands<'_>, batch_dims: &i64) -> Outcome {
     let (Some(data), Some(indices)) = (data, indices) else { return Ok(tensor(element, None).into()) };
     let mut assumed = vec![];
     for (axis, (a, b)) in data.iter().zip(indices.iter()).take(batch).enumerate() {
-        x.expect_same(a, b, &format!("the sizes of axis {axis} of {data} and {indices}"), &mut assumed)?;
+        x.expect_same(a, b, format_args!("the sizes of axis {axis} of {data} and {indices}"), &mut assumed)?;
     }
     let rest = pointed_at(x, &data[batch..], indices)?;
     let shape = rest.map(|rest| indices[..indices.len() - 1].iter().chain(rest).cloned().collect());

@@ -77,7 +77,7 @@ pub(crate) fn reshape(x: &Operands<'_>, allowzero: &bool) -> Outcome {
                 _ => quotient(from, &dims, open).unwrap_or_else(|| count.floor_div(&asked)),
             };
         } else {
-            x.expect_same(&count, &asked, &format!("the numbers of elements of {from} and {shape}"), &mut assumed)?;
+            x.expect_same(&count, &asked, format_args!("the numbers of elements of {from} and {shape}"), &mut assumed)?;
         }
     } else if let Some(open) = open {
         dims[open] = Dim::Unknown;
@@ -196,7 +196,7 @@ pub(crate) fn squeeze(x: &Operands<'_>) -> Outcome {
     };
     let mut assumed = vec![];
     for &axis in &axes {
-        x.expect_same(&shape[axis], &Dim::Known(1), &format!("the size of axis {axis} and 1"), &mut assumed)?;
+        x.expect_same(&shape[axis], &Dim::Known(1), format_args!("the size of axis {axis} and 1"), &mut assumed)?;
     }
     let dims: Shape =
         shape.iter().enumerate().filter(|(axis, _)| !axes.contains(axis)).map(|(_, dim)| dim.clone()).collect();
@@ -272,8 +272,8 @@ pub(crate) fn concat(x: &Operands<'_>, axis: &i64) -> Outcome {
             if at == axis {
                 *dim = dim.plus(other);
             } else {
-                let what = format!("the sizes of axis {at} of {} and {shape}", shapes[0]);
-                x.expect_same(dim, other, &what, &mut assumed)?;
+                let what = format_args!("the sizes of axis {at} of {} and {shape}", shapes[0]);
+                x.expect_same(dim, other, what, &mut assumed)?;
                 if dim.same(other) != Some(true) {
                     *dim = certain.map_or(Dim::Unknown, |certain| certain[at].clone());
                 }
@@ -305,8 +305,8 @@ pub(crate) fn split(x: &Operands<'_>, axis: &i64) -> Outcome {
             }
             Some(sizes) => {
                 let sum = sizes.iter().fold(Dim::Known(0), |sum, size| sum.plus(size));
-                let what = format!("the sum of the sizes and axis {axis} of {shape}");
-                x.expect_same(&sum, &shape[axis], &what, &mut assumed)?;
+                let what = format_args!("the sum of the sizes and axis {axis} of {shape}");
+                x.expect_same(&sum, &shape[axis], what, &mut assumed)?;
                 sizes.into_owned()
             }
         },

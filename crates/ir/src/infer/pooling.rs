@@ -114,7 +114,7 @@ pub(crate) fn max_unpool(x: &Operands<'_>, kernel_shape: &[i64], pads: &[i64], s
     let mut assumed = vec![];
     if let Some(indices) = x.shape_of_rank(1, images.len())? {
         for (axis, (found, expected)) in indices.iter().zip(images.iter()).enumerate() {
-            x.expect_same(found, expected, &format!("the sizes of axis {axis} of both operands"), &mut assumed)?;
+            x.expect_same(found, expected, format_args!("the sizes of axis {axis} of both operands"), &mut assumed)?;
         }
     }
     let shape = if x.fact(2).is_some() {

@@ -88,8 +88,8 @@ fn granularity(x: &Operands<'_>, axis: i64, block_size: i64) -> Result<Vec<Assum
         _ if single(scale) => {}
         [size] => {
             let axis = x.axis(axis, data.len())?;
-            let what = format!("the sizes of the scale {scale} and of axis {axis} of {data}");
-            x.expect_same(size, &data[axis], &what, &mut assumed)?;
+            let what = format_args!("the sizes of the scale {scale} and of axis {axis} of {data}");
+            x.expect_same(size, &data[axis], what, &mut assumed)?;
         }
         _ => {
             let mut error = x.fail(format!("the scale {scale} must be one number or a vector for an axis"));

@@ -24,8 +24,8 @@ pub(crate) fn dft(x: &Operands<'_>, inverse: &bool, onesided: &bool) -> Outcome 
     };
     match parts {
         Some(parts) => {
-            let what = format!("the last size of {shape} and {parts}");
-            x.expect_same(&shape[last], &Dim::Known(parts), &what, &mut assumed)?;
+            let what = format_args!("the last size of {shape} and {parts}");
+            x.expect_same(&shape[last], &Dim::Known(parts), what, &mut assumed)?;
         }
         None => real_or_complex(x, shape)?,
     }

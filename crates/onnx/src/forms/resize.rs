@@ -5,17 +5,17 @@ use super::{Form, Operand, Site};
 use netwright_ir::{ElementType, Tensor};
 
 /// Whether the scales are known to enlarge; opset 10 did not define "nearest" for the others.
-fn enlarges(form: &Form, site: &Site<'_>, at: usize) -> Option<bool> {
+fn enlarges(form: &Form<'_>, site: &Site<'_>, at: usize) -> Option<bool> {
     Some(site.tensor(form, at)?.floats()?.iter().all(|scale| *scale >= 1.0))
 }
 
 /// Whether the nearest element is the lower one: the scales of an Upsample had to be at least 1, those of a Resize must
 /// be known to be.
-fn nearest_is_below(form: &Form, site: &Site<'_>, at: usize) -> bool {
+fn nearest_is_below(form: &Form<'_>, site: &Site<'_>, at: usize) -> bool {
     enlarges(form, site, at).unwrap_or(site.opset < 10)
 }
 
-pub(super) fn from_10(form: &mut Form, site: &Site<'_>) -> bool {
+pub(super) fn from_10(form: &mut Form<'_>, site: &Site<'_>) -> bool {
     match form.text("mode").unwrap_or(b"nearest") {
         b"nearest" if nearest_is_below(form, site, 1) => form.set_text("nearest_mode", "floor"),
         b"linear" => {}
@@ -26,7 +26,7 @@ pub(super) fn from_10(form: &mut Form, site: &Site<'_>) -> bool {
     true
 }
 
-pub(super) fn to_10(form: &mut Form, site: &Site<'_>) -> Result<(), String> {
+pub(super) fn to_10(form: &mut Form<'_>, site: &Site<'_>) -> Result<(), String> {
     let nearest = match form.text("mode").unwrap_or(b"nearest") {
         b"nearest" => true,
         b"linear" => false,
@@ -48,7 +48,7 @@ pub(super) fn to_10(form: &mut Form, site: &Site<'_>) -> Result<(), String> {
     Ok(())
 }
 
-pub(super) fn from_11(form: &mut Form, site: &Site<'_>) -> bool {
+pub(super) fn from_11(form: &mut Form<'_>, site: &Site<'_>) -> bool {
     for at in [1, 2] {
         if site.tensor(form, at).is_some_and(Tensor::is_empty) {
             form.clear_operand(at);
@@ -59,14 +59,14 @@ pub(super) fn from_11(form: &mut Form, site: &Site<'_>) -> bool {
 }
 
 /// The region and the scales were required, and empty if unused.
-pub(super) fn to_11(form: &mut Form, site: &Site<'_>) -> Result<(), String> {
+pub(super) fn to_11(form: &mut Form<'_>, site: &Site<'_>) -> Result<(), String> {
     if site.opset < 11 {
         return Ok(());
     }
     for (at, name) in [(1, "roi"), (2, "scales")] {
         if form.is_absent(at) {
             let none = Tensor::from_bytes(ElementType::F32, &[0], vec![]).map_err(|error| error.to_string())?;
-            form.set_operand(at, Operand::New(name, none));
+            form.set_operand(at, Operand::New(name, Box::new(none)));
         }
     }
     Ok(())

@@ -15,7 +15,7 @@ const OF_FORMS: [(&str, Addition); 3] = [
 ];
 
 /// Returns a part of the node that the operator does not have at the opset: its name, and the opset that introduced it.
-pub(super) fn too_new(operator: &str, form: &Form, results: usize, opset: i64) -> Option<(String, i64)> {
+pub(super) fn too_new(operator: &str, form: &Form<'_>, results: usize, opset: i64) -> Option<(String, i64)> {
     let attribute = |name: &str| form.attributes.iter().find(|(given, _)| **given == *name).map(|(_, value)| value);
     let has = |part: &Part| match part {
         Part::Attribute(name) => attribute(name).is_some(),

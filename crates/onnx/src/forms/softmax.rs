@@ -43,7 +43,7 @@ fn restores_zero(at: usize, front: usize) -> bool {
     }
 }
 
-pub(super) fn along(form: &mut Form, site: &Site<'_>) -> bool {
+pub(super) fn along(form: &mut Form<'_>, site: &Site<'_>) -> bool {
     let axis = match form.remove("axis") {
         None => 1,
         Some(Attribute::Int(axis)) => axis,
@@ -62,7 +62,7 @@ pub(super) fn along(form: &mut Form, site: &Site<'_>) -> bool {
     true
 }
 
-pub(super) fn coerced(form: &mut Form, site: &Site<'_>) -> Result<(), String> {
+pub(super) fn coerced(form: &mut Form<'_>, site: &Site<'_>) -> Result<(), String> {
     let axis = form.int("axis").unwrap_or(-1);
     match span(axis, site.shape(form, 0)) {
         Span::Axis => {

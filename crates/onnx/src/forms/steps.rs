@@ -21,10 +21,10 @@ enum Older {
 }
 
 /// Converts to the form of the step's opset; `false` if the node must be opaque.
-type Raise = fn(&mut Form, &Site<'_>) -> bool;
+type Raise = fn(&mut Form<'_>, &Site<'_>) -> bool;
 
 /// Converts to the form before it, or returns why that is not possible.
-type Lower = fn(&mut Form, &Site<'_>) -> Result<(), String>;
+type Lower = fn(&mut Form<'_>, &Site<'_>) -> Result<(), String>;
 
 /// The kind of an operand that was an attribute.
 #[derive(Clone, Copy)]
@@ -122,15 +122,15 @@ pub(super) fn gap(operator: &str, opset: i64) -> Option<i64> {
 }
 
 /// Converts a node from the opset of the site to the newest form; `false` if it must be opaque.
-pub(super) fn raise(form: &mut Form, site: &Site<'_>) -> bool {
+pub(super) fn raise(form: &mut Form<'_>, site: &Site<'_>) -> bool {
     STEPS.iter().filter(|step| site.opset < step.since).all(|step| {
-        if !step.is_from(&form.op_type) {
+        if !step.is_from(form.op_type) {
             return true;
         }
         match step.older {
             WasAttribute(name, at, given) => into_operand(form, site, name, at, given),
             WasNamed(_) => {
-                form.op_type = step.operators.into();
+                form.op_type = step.operators;
                 true
             }
             Other(raise, _) => raise(form, site),
@@ -139,12 +139,12 @@ pub(super) fn raise(form: &mut Form, site: &Site<'_>) -> bool {
 }
 
 /// Converts a node from the newest form to the opset of the site, or returns why that is not possible.
-pub(super) fn lower(form: &mut Form, site: &Site<'_>) -> Result<(), String> {
+pub(super) fn lower(form: &mut Form<'_>, site: &Site<'_>) -> Result<(), String> {
     for step in STEPS.iter().rev().filter(|step| site.opset < step.since) {
-        if step.is_of(&form.op_type) {
+        if step.is_of(form.op_type) {
             match step.older {
                 WasAttribute(name, at, given) => into_attribute(form, site, name, at, given)?,
-                WasNamed(name) => form.op_type = name.into(),
+                WasNamed(name) => form.op_type = name,
                 Other(_, lower) => lower(form, site)?,
             }
         }
@@ -152,7 +152,7 @@ pub(super) fn lower(form: &mut Form, site: &Site<'_>) -> Result<(), String> {
     Ok(())
 }
 
-fn into_operand(form: &mut Form, site: &Site<'_>, name: &'static str, at: usize, given: OperandKind) -> bool {
+fn into_operand(form: &mut Form<'_>, site: &Site<'_>, name: &'static str, at: usize, given: OperandKind) -> bool {
     let tensor = match (given, form.remove(name)) {
         (_, None) => return true,
         (OperandKind::Ints, Some(Attribute::Ints(values))) => Some(Tensor::indices(&values)),
@@ -168,7 +168,7 @@ fn into_operand(form: &mut Form, site: &Site<'_>, name: &'static str, at: usize,
         }
         _ => None,
     };
-    tensor.map(|tensor| form.set_operand(at, Operand::New(name, tensor))).is_some()
+    tensor.map(|tensor| form.set_operand(at, Operand::New(name, Box::new(tensor)))).is_some()
 }
 
 fn scalar(value: f32, element: ElementType) -> Option<Tensor> {
@@ -179,7 +179,13 @@ fn scalar(value: f32, element: ElementType) -> Option<Tensor> {
     Tensor::from_bytes(element, &[], made.cast(element).ok()?.to_bytes().ok()?).ok()
 }
 
-fn into_attribute(form: &mut Form, site: &Site<'_>, name: &str, at: usize, given: OperandKind) -> Result<(), String> {
+fn into_attribute(
+    form: &mut Form<'_>,
+    site: &Site<'_>,
+    name: &str,
+    at: usize,
+    given: OperandKind,
+) -> Result<(), String> {
     if form.is_absent(at) {
         return Ok(());
     }
@@ -218,17 +224,17 @@ fn integers(tensor: &Tensor) -> Option<Vec<i64>> {
     bytes.chunks_exact(8).map(|bytes| Some(i64::from_le_bytes(bytes.try_into().ok()?))).collect()
 }
 
-fn same(_: &mut Form, _: &Site<'_>) -> bool {
+fn same(_: &mut Form<'_>, _: &Site<'_>) -> bool {
     true
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the type of a step")]
-fn unchanged(_: &mut Form, _: &Site<'_>) -> Result<(), String> {
+fn unchanged(_: &mut Form<'_>, _: &Site<'_>) -> Result<(), String> {
     Ok(())
 }
 
 /// There was no broadcasting; if the shapes are not known to be equal, the runtime checks them.
-fn one_shape(form: &mut Form, site: &Site<'_>) -> Result<(), String> {
+fn one_shape(form: &mut Form<'_>, site: &Site<'_>) -> Result<(), String> {
     let shapes: Vec<_> = (0..form.operands.len()).filter_map(|at| site.shape(form, at)).collect();
     let differ = |a: &[Dim], b: &[Dim]| a.len() != b.len() || a.iter().zip(b).any(|(a, b)| a.same(b) == Some(false));
     match shapes.windows(2).find(|pair| differ(pair[0], pair[1])) {
@@ -238,21 +244,21 @@ fn one_shape(form: &mut Form, site: &Site<'_>) -> Result<(), String> {
 }
 
 /// There could be statistics for each element of a channel.
-fn spatial(form: &mut Form, _: &Site<'_>) -> bool {
+fn spatial(form: &mut Form<'_>, _: &Site<'_>) -> bool {
     form.remove("spatial").is_none_or(|spatial| spatial == Attribute::Int(1))
 }
 
 /// Further results were those of training, or a mask of another type or with unspecified elements.
-fn one_result(_: &mut Form, site: &Site<'_>) -> bool {
+fn one_result(_: &mut Form<'_>, site: &Site<'_>) -> bool {
     site.results.len() == 1
 }
 
-fn no_second_result(_: &mut Form, site: &Site<'_>) -> Result<(), String> {
+fn no_second_result(_: &mut Form<'_>, site: &Site<'_>) -> Result<(), String> {
     if site.results.len() == 1 { Ok(()) } else { Err("it must have one result".to_owned()) }
 }
 
 /// All steps were 1.
-fn no_steps(form: &mut Form, site: &Site<'_>) -> Result<(), String> {
+fn no_steps(form: &mut Form<'_>, site: &Site<'_>) -> Result<(), String> {
     if form.is_absent(4) {
         return Ok(());
     }
@@ -266,11 +272,11 @@ fn no_steps(form: &mut Form, site: &Site<'_>) -> Result<(), String> {
 }
 
 /// An absent limit was the largest `f32`, and is now the largest value of the type.
-fn limits(form: &mut Form, site: &Site<'_>) -> bool {
+fn limits(form: &mut Form<'_>, site: &Site<'_>) -> bool {
     site.element(form, 0) == Some(ElementType::F32) || (form.has("min") && form.has("max"))
 }
 
-fn one_type(form: &mut Form, site: &Site<'_>) -> Result<(), String> {
+fn one_type(form: &mut Form<'_>, site: &Site<'_>) -> Result<(), String> {
     match (site.element(form, 0), site.element(form, 1)) {
         (Some(base), Some(exponent)) if base != exponent => {
             Err(format!("its operands must have one type, and they are {base} and {exponent}"))
@@ -279,28 +285,28 @@ fn one_type(form: &mut Form, site: &Site<'_>) -> Result<(), String> {
     }
 }
 
-fn same_limits(form: &mut Form, site: &Site<'_>) -> Result<(), String> {
+fn same_limits(form: &mut Form<'_>, site: &Site<'_>) -> Result<(), String> {
     if limits(form, site) { Ok(()) } else { Err("both limits must be given unless its type is f32".to_owned()) }
 }
 
 /// The rule for the side that gets the odd element of padding was different.
-fn explicit_pads(form: &mut Form, _: &Site<'_>) -> bool {
+fn explicit_pads(form: &mut Form<'_>, _: &Site<'_>) -> bool {
     !form.has("output_shape") && matches!(form.text("auto_pad").unwrap_or(b"NOTSET"), b"NOTSET" | b"VALID")
 }
 
-fn same_pads(form: &mut Form, site: &Site<'_>) -> Result<(), String> {
+fn same_pads(form: &mut Form<'_>, site: &Site<'_>) -> Result<(), String> {
     if explicit_pads(form, site) { Ok(()) } else { Err("its padding must be explicit".to_owned()) }
 }
 
-fn third_operand(form: &mut Form, _: &Site<'_>) -> Result<(), String> {
+fn third_operand(form: &mut Form<'_>, _: &Site<'_>) -> Result<(), String> {
     if form.is_absent(2) { Err("it must have an addend".to_owned()) } else { Ok(()) }
 }
 
 /// Axes did not count from the end; an axis that cannot be converted is left to the runtime.
 #[expect(clippy::unnecessary_wraps, reason = "the type of a step")]
-fn from_the_front(form: &mut Form, site: &Site<'_>) -> Result<(), String> {
+fn from_the_front(form: &mut Form<'_>, site: &Site<'_>) -> Result<(), String> {
     // The axes of an Unsqueeze are those of its result.
-    let shape = if &*form.op_type == "Unsqueeze" { site.result_shape(0) } else { site.shape(form, 0) };
+    let shape = if form.op_type == "Unsqueeze" { site.result_shape(0) } else { site.shape(form, 0) };
     let Some(rank) = shape.and_then(|shape| i64::try_from(shape.len()).ok()) else { return Ok(()) };
     let front = |axis: &mut i64| *axis += if *axis < 0 { rank } else { 0 };
     for (name, value) in &mut form.attributes {
@@ -310,25 +316,25 @@ fn from_the_front(form: &mut Form, site: &Site<'_>) -> Result<(), String> {
             _ => {}
         }
     }
-    if &*form.op_type == "Slice"
+    if form.op_type == "Slice"
         && let Some(mut axes) = site.tensor(form, 3).and_then(integers).filter(|axes| axes.iter().any(|axis| *axis < 0))
     {
         axes.iter_mut().for_each(front);
-        form.set_operand(3, Operand::New("axes", Tensor::indices(&axes)));
+        form.set_operand(3, Operand::New("axes", Box::new(Tensor::indices(&axes))));
     }
     Ok(())
 }
 
 /// The newer version accepts only floats.
-fn float(form: &mut Form, site: &Site<'_>) -> bool {
+fn float(form: &mut Form<'_>, site: &Site<'_>) -> bool {
     site.element(form, 0).is_none_or(ElementType::is_float)
 }
 
-fn axes_operand(form: &mut Form, site: &Site<'_>) -> bool {
+fn axes_operand(form: &mut Form<'_>, site: &Site<'_>) -> bool {
     into_operand(form, site, "axes", 1, OperandKind::Ints)
 }
 
-fn axes_attribute(form: &mut Form, site: &Site<'_>) -> Result<(), String> {
+fn axes_attribute(form: &mut Form<'_>, site: &Site<'_>) -> Result<(), String> {
     let noop = form.remove("noop_with_empty_axes") == Some(Attribute::Bool(true));
     let none = form.is_absent(1) || site.tensor(form, 1).is_some_and(Tensor::is_empty);
     match (none, noop) {
@@ -342,12 +348,12 @@ fn axes_attribute(form: &mut Form, site: &Site<'_>) -> Result<(), String> {
 }
 
 /// The boxes were not shifted by half a pixel.
-fn shifted(form: &mut Form, _: &Site<'_>) -> bool {
+fn shifted(form: &mut Form<'_>, _: &Site<'_>) -> bool {
     form.set_text("coordinate_transformation_mode", "output_half_pixel");
     true
 }
 
-fn not_shifted(form: &mut Form, _: &Site<'_>) -> Result<(), String> {
+fn not_shifted(form: &mut Form<'_>, _: &Site<'_>) -> Result<(), String> {
     match form.remove("coordinate_transformation_mode") {
         Some(Attribute::Text(mode)) if *mode == *b"output_half_pixel" => Ok(()),
         _ => Err("its coordinate_transformation_mode must be \"output_half_pixel\"".to_owned()),
@@ -356,7 +362,7 @@ fn not_shifted(form: &mut Form, _: &Site<'_>) -> Result<(), String> {
 
 /// Without sizes the parts of a Split had to be equal; if nothing is known, the runtime checks it.
 #[expect(clippy::unnecessary_wraps, reason = "the type of a step")]
-fn equal_parts(form: &mut Form, site: &Site<'_>) -> Result<(), String> {
+fn equal_parts(form: &mut Form<'_>, site: &Site<'_>) -> Result<(), String> {
     form.remove("num_outputs");
     if !form.is_absent(1) {
         return Ok(());
@@ -370,13 +376,13 @@ fn equal_parts(form: &mut Form, site: &Site<'_>) -> Result<(), String> {
     if let Some(sizes) = (0..site.results.len()).map(size).collect::<Option<Vec<_>>>()
         && sizes.windows(2).any(|pair| pair[0] != pair[1])
     {
-        form.set_operand(1, Operand::New("split", Tensor::indices(&sizes)));
+        form.set_operand(1, Operand::New("split", Box::new(Tensor::indices(&sizes))));
     }
     Ok(())
 }
 
 /// There were no 8-bit floats, the only types with `saturate`.
-fn no_8_bit_floats(form: &mut Form, _: &Site<'_>) -> Result<(), String> {
+fn no_8_bit_floats(form: &mut Form<'_>, _: &Site<'_>) -> Result<(), String> {
     form.remove("saturate");
     match form.element("to").filter(|to| to.is_float() && to.bits() == 8) {
         Some(to) => Err(format!("{to} requires opset 19")),
@@ -384,14 +390,14 @@ fn no_8_bit_floats(form: &mut Form, _: &Site<'_>) -> Result<(), String> {
     }
 }
 
-fn axis_operand(form: &mut Form, site: &Site<'_>) -> bool {
+fn axis_operand(form: &mut Form<'_>, site: &Site<'_>) -> bool {
     if !form.has("axis") {
         form.attributes.push(("axis".into(), Attribute::Int(1)));
     }
     into_operand(form, site, "axis", 2, OperandKind::Int)
 }
 
-fn axis_attribute(form: &mut Form, site: &Site<'_>) -> Result<(), String> {
+fn axis_attribute(form: &mut Form<'_>, site: &Site<'_>) -> Result<(), String> {
     if form.is_absent(2) {
         form.attributes.insert(0, ("axis".into(), Attribute::Int(-2)));
     }
@@ -401,14 +407,14 @@ fn axis_attribute(form: &mut Form, site: &Site<'_>) -> Result<(), String> {
 /// The interpolation modes had the names for two dimensions.
 const MODES: &[(&str, &str)] = &[("bilinear", "linear"), ("bicubic", "cubic")];
 
-fn modes(form: &mut Form, _: &Site<'_>) -> bool {
+fn modes(form: &mut Form<'_>, _: &Site<'_>) -> bool {
     if let Some((_, newer)) = MODES.iter().find(|(older, _)| form.text("mode") == Some(older.as_bytes())) {
         form.set_text("mode", newer);
     }
     true
 }
 
-fn older_modes(form: &mut Form, site: &Site<'_>) -> Result<(), String> {
+fn older_modes(form: &mut Form<'_>, site: &Site<'_>) -> Result<(), String> {
     if let Some((older, _)) = MODES.iter().find(|(_, newer)| form.text("mode") == Some(newer.as_bytes())) {
         form.set_text("mode", older);
     }
@@ -419,7 +425,7 @@ fn older_modes(form: &mut Form, site: &Site<'_>) -> Result<(), String> {
 }
 
 /// Infinity became NaN in 8-bit floats without infinity and negative zero, and now saturates too.
-fn finite(form: &mut Form, site: &Site<'_>) -> bool {
+fn finite(form: &mut Form<'_>, site: &Site<'_>) -> bool {
     if site.opset < 19 {
         // There were no 8-bit floats.
         return true;
@@ -433,6 +439,6 @@ fn finite(form: &mut Form, site: &Site<'_>) -> bool {
     !(changed && saturates)
 }
 
-fn same_finite(form: &mut Form, site: &Site<'_>) -> Result<(), String> {
+fn same_finite(form: &mut Form<'_>, site: &Site<'_>) -> Result<(), String> {
     if finite(form, site) { Ok(()) } else { Err("infinity is cast to another value at that opset".to_owned()) }
 }

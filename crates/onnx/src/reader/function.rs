@@ -7,8 +7,8 @@
 use super::graph::{NodeNames, Reader, Scope, Surroundings};
 use super::{Context, ReadProblem, attribute, graph, imports, names, notes};
 use crate::wire::{AttributeProto, FunctionProto, GraphProto, NodeProto, ValueInfoProto};
-use netwright_ir::{Fact, Function, Notes, Op, Value, ValueType};
-use std::collections::{BTreeMap, HashMap};
+use netwright_ir::{Fact, Function, HashMap, Notes, Op, Value, ValueType};
+use std::collections::BTreeMap;
 
 /// The maximum nesting of calls.
 const MAX_CALLS: u32 = 100;
@@ -38,7 +38,7 @@ pub(super) struct Callable {
 
 impl Functions {
     pub(super) fn new(protos: Vec<FunctionProto>) -> Result<Self, ReadProblem> {
-        let mut functions = Self { all: vec![], index: HashMap::new(), expanded: vec![] };
+        let mut functions = Self { all: vec![], index: HashMap::default(), expanded: vec![] };
         for proto in protos {
             let key = key(&proto);
             if key.1.is_empty() {
@@ -234,7 +234,7 @@ impl<'a> Reader<'a> {
                 "the call has {given} operands and {requested} results, but its function has {inputs} and {results}"
             )));
         }
-        let mut given: HashMap<String, AttributeProto> = HashMap::new();
+        let mut given: HashMap<String, AttributeProto> = HashMap::default();
         for attribute in proto.attribute_proto.iter().cloned().chain(attributes) {
             let name = attribute.name.clone().unwrap_or_default();
             let defaulted = proto.attribute_proto.iter().any(|default| default.name.as_deref() == Some(&name));

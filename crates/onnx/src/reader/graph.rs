@@ -3,8 +3,10 @@
 use super::{Context, ReadProblem, names, notes};
 use crate::types;
 use crate::wire::{AttributeProto, GraphProto, NodeProto, StringStringEntryProto};
-use netwright_ir::{Conventions, Fact, Graph, Notes, OpKind, QuantizationAnnotation, Value, ValueType};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use netwright_ir::{
+    Conventions, Fact, Graph, HashMap, HashSet, Notes, OpKind, QuantizationAnnotation, Value, ValueType,
+};
+use std::collections::BTreeMap;
 
 mod bodies;
 mod nodes;
@@ -67,11 +69,11 @@ pub(super) fn read<'a>(
     let is_body = around.body;
     let mut reader = Reader {
         graph,
-        values: HashMap::new(),
-        declared: HashMap::new(),
+        values: HashMap::default(),
+        declared: HashMap::default(),
         names: names::defined(&proto).map(str::to_owned).collect(),
         prefix: None,
-        renamed: HashMap::new(),
+        renamed: HashMap::default(),
         context,
         scope,
     };
@@ -110,7 +112,7 @@ fn types_values(graph: &Graph) -> bool {
 }
 
 fn check_output_names(proto: &GraphProto) -> Result<(), ReadProblem> {
-    let mut names = HashSet::new();
+    let mut names = HashSet::default();
     for output in &proto.output {
         let name = output.name.as_deref().unwrap_or_default();
         if !names.insert(name) {
@@ -155,11 +157,11 @@ impl<'a> Reader<'a> {
     pub(super) fn scratch(context: &'a Context<'a>, scope: Scope<'a>) -> Self {
         Self {
             graph: Graph::new(""),
-            values: HashMap::new(),
-            declared: HashMap::new(),
-            names: HashSet::new(),
+            values: HashMap::default(),
+            declared: HashMap::default(),
+            names: HashSet::default(),
             prefix: None,
-            renamed: HashMap::new(),
+            renamed: HashMap::default(),
             context,
             scope,
         }

@@ -2,8 +2,9 @@
 
 use super::{ReadProblem, node_text};
 use crate::wire::{GraphProto, NodeProto};
+use netwright_ir::{HashMap, HashSet};
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::collections::BinaryHeap;
 
 /// Returns the bodies of a node.
 pub(super) fn bodies(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
@@ -43,7 +44,7 @@ pub(super) fn free(graph: &GraphProto) -> Vec<&str> {
     let own: HashSet<&str> = defined(graph).collect();
     let outputs = graph.output.iter().filter_map(|output| output.name.as_deref());
     let read = graph.node.iter().flat_map(reads).chain(outputs);
-    let mut seen = HashSet::new();
+    let mut seen = HashSet::default();
     read.filter(|name| !name.is_empty() && !own.contains(name) && seen.insert(*name)).collect()
 }
 
@@ -53,7 +54,7 @@ pub(super) fn order<'p>(
     nodes: &'p [NodeProto],
     sources: impl IntoIterator<Item = &'p str>,
 ) -> Result<Vec<usize>, ReadProblem> {
-    let mut producers: HashMap<&str, Option<usize>> = HashMap::new();
+    let mut producers: HashMap<&str, Option<usize>> = HashMap::default();
     for name in sources {
         if producers.insert(name, None).is_some() {
             return Err(ReadProblem::Graph(format!("{name:?} is the name of two values")));

@@ -10,12 +10,12 @@ use crate::wire::{
 };
 use names::ValueNames;
 use netwright_ir::{
-    Attribute, Dim, Function, Graph, GraphOutput, Model, NodeId, Notes, Op, OpKind, Tensor, TensorNotes, TensorType,
-    Training, Value, ValueType,
+    Attribute, Dim, Function, Graph, GraphOutput, HashSet, Model, NodeId, Notes, Op, OpKind, Tensor, TensorNotes,
+    TensorType, Training, Value, ValueType,
 };
 use prost::Message;
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tensors::{attribute, entries, given, sparse_proto, tensor_proto};
 
@@ -166,8 +166,8 @@ impl File<'_> {
         let needed = needed_constants(graph, &forms, &names);
         let labels = schedule.iter().map(|&id| graph.node(id).label()).collect();
         let taken_wrongly = taken_wrongly(graph, schedule);
-        let mut emitter =
-            Emitter { file: self, graph, names, labels, taken_wrongly, nodes: vec![], value_info: vec![] };
+        let nodes = Vec::with_capacity(forms.len());
+        let mut emitter = Emitter { file: self, graph, names, labels, taken_wrongly, nodes, value_info: vec![] };
         let mut forms = forms.into_iter();
         for &id in schedule {
             match graph.node(id).op() {
@@ -251,7 +251,7 @@ impl File<'_> {
     }
 
     /// Returns the forms of all nodes except sources.
-    fn forms(&self, graph: &Graph, schedule: &[NodeId]) -> Result<Forms, WriteError> {
+    fn forms<'g>(&self, graph: &'g Graph, schedule: &[NodeId]) -> Result<Forms<'g>, WriteError> {
         let mut forms = Vec::with_capacity(schedule.len());
         for &id in schedule {
             let op = graph.node(id).op();
@@ -274,7 +274,7 @@ impl File<'_> {
                 _ => forms::to_opset(graph, id, self.opset, self.early),
             };
             let form = form.map_err(|why| WriteError::Form { node: node(), why })?;
-            if !form.domain.is_empty() && !self.opsets.contains_key(&*form.domain) {
+            if !form.domain.is_empty() && !self.opsets.contains_key(form.domain) {
                 return Err(WriteError::Domain { node: node(), domain: form.domain.to_string() });
             }
             forms.push((id, form));
@@ -321,10 +321,14 @@ fn schedule(graph: &Graph) -> Result<Vec<NodeId>, WriteError> {
     Ok(schedule)
 }
 
-type Forms = Vec<(NodeId, Form)>;
+type Forms<'g> = Vec<(NodeId, Form<'g>)>;
 
 /// Returns the values that the file reads, in that order.
-fn read_values<'g>(graph: &'g Graph, forms: &'g Forms, names: &'g ValueNames<'_>) -> impl Iterator<Item = Value> + 'g {
+fn read_values<'g>(
+    graph: &'g Graph,
+    forms: &'g Forms<'_>,
+    names: &'g ValueNames<'_>,
+) -> impl Iterator<Item = Value> + 'g {
     let operands = forms.iter().flat_map(|(_, form)| &form.operands);
     let operands = operands.filter_map(|operand| if let Operand::Value(value) = operand { Some(*value) } else { None });
     let outputs = graph.outputs().iter().map(|output| output.value);
@@ -332,10 +336,10 @@ fn read_values<'g>(graph: &'g Graph, forms: &'g Forms, names: &'g ValueNames<'_>
 }
 
 /// Returns the initializers in the order of their first use, then those without a use; not those that became attributes.
-fn first_uses(graph: &Graph, schedule: &[NodeId], forms: &Forms, names: &ValueNames<'_>) -> Vec<Value> {
+fn first_uses(graph: &Graph, schedule: &[NodeId], forms: &Forms<'_>, names: &ValueNames<'_>) -> Vec<Value> {
     let all = schedule.iter().map(|&node| Value { node, result: 0 });
     let unused = all.filter(|value| matches!(graph.op(*value), Op::Input) || graph.use_count(*value) == 0);
-    let mut seen = HashSet::new();
+    let mut seen = HashSet::default();
     let used = read_values(graph, forms, names).chain(unused);
     let initializer = |value: Value| match graph.op(value) {
         Op::Parameter(_) | Op::SparseParameter(_) => true,
@@ -346,7 +350,7 @@ fn first_uses(graph: &Graph, schedule: &[NodeId], forms: &Forms, names: &ValueNa
 }
 
 /// Returns the constants that the file reads, without those that became attributes.
-fn needed_constants(graph: &Graph, forms: &Forms, names: &ValueNames<'_>) -> HashSet<NodeId> {
+fn needed_constants(graph: &Graph, forms: &Forms<'_>, names: &ValueNames<'_>) -> HashSet<NodeId> {
     let read = read_values(graph, forms, names).map(|value| value.node);
     read.filter(|id| matches!(graph.node(*id).op(), Op::Constant(_))).collect()
 }
@@ -372,8 +376,8 @@ struct Emitter<'e, 'm, 'n> {
 }
 
 impl Emitter<'_, '_, '_> {
-    fn node(&mut self, id: NodeId, form: Form) -> Result<(), WriteError> {
-        let name = |value| if self.graph.is_omitted(value) { "".into() } else { self.names.name(value) };
+    fn node(&mut self, id: NodeId, form: Form<'_>) -> Result<(), WriteError> {
+        let name = |value| if self.graph.is_omitted(value) { Arc::default() } else { self.names.name(value) };
         let mut output: Vec<_> = self.graph.results(id).map(|value| name(value).to_string()).collect();
         while output.last().is_some_and(String::is_empty) {
             output.pop();
@@ -385,10 +389,10 @@ impl Emitter<'_, '_, '_> {
         let mut input = vec![];
         for operand in form.operands {
             input.push(match operand {
-                Operand::Absent => "".into(),
+                Operand::Absent => Arc::default(),
                 Operand::Value(value) => self.names.name(value),
                 Operand::New(word, tensor) => {
-                    let name = self.names.fresh(&format!("{first}.{word}"));
+                    let name = self.names.fresh(&format!("{first}.{word}").into());
                     self.constant_node("", &name, &tensor, None)?;
                     name
                 }
@@ -433,8 +437,8 @@ impl Emitter<'_, '_, '_> {
                 output,
                 name: self.node_name(self.graph.node(id).label(), &first),
                 op_type: Some(op_type.to_string()),
-                domain: given(&domain),
-                overload: given(&overload),
+                domain: given(domain),
+                overload: given(overload),
                 attribute: attributes,
                 ..Default::default()
             },

@@ -129,17 +129,29 @@ pub(super) fn shareable(tensor: &Tensor) -> Option<&Range> {
 /// Encodes a model; tensors in `shared` files stay there, and other large tensors go to `external`, if given.
 pub(super) fn encode(emitted: &Emitted, external: Option<&mut External>, shared: Option<&Shared>) -> Frame {
     let mut tensors = Tensors { rest: emitted.tensors.iter(), external, shared };
-    let ModelProto { opset_import, metadata_props, configuration, graph, training_info, functions, .. } =
-        &emitted.model;
+    let ModelProto {
+        ir_version,
+        opset_import,
+        producer_name,
+        producer_version,
+        domain,
+        model_version,
+        doc_string,
+        graph,
+        metadata_props,
+        training_info,
+        functions,
+        configuration,
+    } = &emitted.model;
     let mut frame = Frame::default();
     frame.message(&ModelProto {
-        opset_import: vec![],
-        metadata_props: vec![],
-        configuration: vec![],
-        graph: None,
-        training_info: vec![],
-        functions: vec![],
-        ..emitted.model.clone()
+        ir_version: *ir_version,
+        producer_name: producer_name.clone(),
+        producer_version: producer_version.clone(),
+        domain: domain.clone(),
+        model_version: *model_version,
+        doc_string: doc_string.clone(),
+        ..Default::default()
     });
     if let Some(graph) = graph {
         frame.field(7, graph_frame(graph, &mut tensors));
@@ -163,7 +175,9 @@ fn step_frame(step: &TrainingInfoProto, tensors: &mut Tensors<'_>) -> Frame {
             frame.field(number, graph_frame(graph, tensors));
         }
     }
-    frame.message(&TrainingInfoProto { initialization: None, algorithm: None, ..step.clone() });
+    let TrainingInfoProto { initialization: _, algorithm: _, initialization_binding, update_binding } = step;
+    let (initialization_binding, update_binding) = (initialization_binding.clone(), update_binding.clone());
+    frame.message(&TrainingInfoProto { initialization_binding, update_binding, ..Default::default() });
     frame
 }
 

@@ -6,8 +6,7 @@ use super::{Reader, contradiction, fresh};
 use crate::wire::{AttributeProto, AttributeType, NodeProto};
 use crate::{forms, standard};
 use netwright_ir::op::OpaqueOp;
-use netwright_ir::{Attribute, ElementType, Fact, Name, Notes, Op, Place, Tensor, Value};
-use std::collections::HashMap;
+use netwright_ir::{Attribute, ElementType, Fact, HashMap, Name, Notes, Op, Place, Tensor, Value};
 use std::sync::Arc;
 
 /// The names and metadata of a node in the file.
@@ -24,15 +23,15 @@ impl Reader<'_> {
         let text = node_text(&node);
         let fail = |what: String| ReadProblem::Node { node: text.clone(), what };
         let notes = notes::of_node(&mut node, &text)?;
-        let domain: Arc<str> = domain(node.domain.as_deref()).into();
+        let domain = name(domain(node.domain.as_deref()));
         let Some(&version) = self.scope.opsets.get(&*domain) else {
             return Err(fail(format!("the model does not import the operator set {domain:?}")));
         };
-        let op_type: Arc<str> = node.op_type.take().unwrap_or_default().into();
+        let op_type = name(node.op_type.as_deref().unwrap_or_default());
         if op_type.is_empty() {
             return Err(fail("it has no operator".to_owned()));
         }
-        let overload: Arc<str> = node.overload.take().unwrap_or_default().into();
+        let overload = name(node.overload.as_deref().unwrap_or_default());
         let mut operands = vec![];
         for name in &node.input {
             // `order` has checked that every name is that of an earlier value.
@@ -64,7 +63,7 @@ impl Reader<'_> {
             Some(function) => self.results_of_call(function, &text, &operands, protos.clone(), outputs.len())?,
             None => vec![],
         };
-        let mut captured: HashMap<Arc<str>, Vec<Option<Value>>> = HashMap::new();
+        let mut captured: HashMap<Arc<str>, Vec<Option<Value>>> = HashMap::default();
         let mut attributes = vec![];
         let facts: Vec<Option<&Fact>> =
             operands.iter().map(|value| value.map(|value| self.graph.fact(value))).collect();
@@ -214,7 +213,7 @@ impl Reader<'_> {
                 if name.is_empty() { fresh(&mut self.names, &format!("{base}.{at}")) } else { self.graph_name(name) };
             results.push(name.into());
         }
-        let place = Place { label: label.into(), results: results.into(), order: None };
+        let place = Place { label: name(&label), results: results.into(), order: None };
         let id = self.graph.insert(place, op, operands).map_err(|error| {
             let help = error.help.as_ref().map_or_else(String::new, |help| format!("; {help}"));
             ReadProblem::Node { node: text.clone(), what: format!("{error}{help}") }
@@ -230,6 +229,11 @@ impl Reader<'_> {
         }
         Ok(values)
     }
+}
+
+/// Returns a name, without an allocation if it is empty.
+fn name(text: &str) -> Name {
+    if text.is_empty() { Name::default() } else { text.into() }
 }
 
 /// Returns the values that the bodies of an operator capture, in the order of its bodies.

@@ -4,8 +4,7 @@ use super::super::{ReadProblem, notes, tensor};
 use super::{Declared, Reader, Surroundings, contradiction};
 use crate::types;
 use crate::wire::{GraphProto, ValueInfoProto};
-use netwright_ir::{Fact, Notes, Tensor, Value, ValueType};
-use std::collections::{HashMap, HashSet};
+use netwright_ir::{Fact, HashMap, HashSet, Notes, Tensor, Value, ValueType};
 
 impl Reader<'_> {
     /// Reads inputs, captured values and initializers.
@@ -17,7 +16,7 @@ impl Reader<'_> {
             let value = self.graph.capture(&name, fact);
             self.define(name, value, None)?;
         }
-        let mut defaults: HashMap<String, Tensor> = HashMap::new();
+        let mut defaults: HashMap<String, Tensor> = HashMap::default();
         let mut parameters = vec![];
         let inputs: HashSet<&str> = proto.input.iter().filter_map(|input| input.name.as_deref()).collect();
         for mut initializer in std::mem::take(&mut proto.initializer) {
@@ -35,7 +34,7 @@ impl Reader<'_> {
         }
         let named: HashSet<&str> = parameters.iter().map(|(name, ..)| name.as_str()).collect();
         if named.len() < parameters.len() {
-            let mut seen = HashSet::new();
+            let mut seen = HashSet::default();
             let twice = parameters.iter().find(|(name, ..)| !seen.insert(name)).map(|(name, ..)| name.as_str());
             return Err(ReadProblem::Graph(format!("{:?} is the name of two values", twice.unwrap_or_default())));
         }

@@ -1,8 +1,7 @@
 //! Assignment of names to values in a file.
 
 use super::super::WriteError;
-use netwright_ir::{Graph, NodeId, Op, Value};
-use std::collections::{HashMap, HashSet};
+use netwright_ir::{Graph, HashMap, HashSet, NodeId, Op, Value};
 use std::sync::Arc;
 
 /// The names of the values of a graph; for a body the names of the graphs around it are taken.
@@ -125,9 +124,9 @@ impl<'p> ValueNames<'p> {
     }
 
     /// Returns the base, or the base with a numeric suffix that is unused.
-    fn unused(base: &str, used: impl Fn(&str) -> bool) -> Arc<str> {
-        let base = if base.is_empty() { "value" } else { base };
-        let mut name: Arc<str> = base.into();
+    fn unused(base: &Arc<str>, used: impl Fn(&str) -> bool) -> Arc<str> {
+        let base = if base.is_empty() { "value".into() } else { base.clone() };
+        let mut name = base.clone();
         let mut number = 0;
         while used(&name) {
             number += 1;
@@ -137,19 +136,19 @@ impl<'p> ValueNames<'p> {
     }
 
     /// Returns a name for a value with this name in the IR; bodies beside one another may share names.
-    fn own(&mut self, base: &str) -> Arc<str> {
+    fn own(&mut self, base: &Arc<str>) -> Arc<str> {
         let name = Self::unused(base, |name| self.is_taken(name));
         self.taken.insert(name.clone());
         name
     }
 
     /// Returns a name for an input or an output of a body, still to be taken.
-    fn interface(&self, base: &str) -> Arc<str> {
+    fn interface(&self, base: &Arc<str>) -> Arc<str> {
         Self::unused(base, |name| self.taken.contains(name) || self.captured.contains(name))
     }
 
     /// Returns a name for a new value.
-    pub(super) fn fresh(&mut self, base: &str) -> Arc<str> {
+    pub(super) fn fresh(&mut self, base: &Arc<str>) -> Arc<str> {
         let name = Self::unused(base, |name| self.is_taken(name) || self.is_inner(name));
         self.taken.insert(name.clone());
         name
