@@ -63,10 +63,25 @@ impl Number {
             #[expect(clippy::cast_possible_truncation, reason = "the result is an f32")]
             Number::F32 => place.copy_from_slice(&(value as f32).to_le_bytes()),
             Number::F64 => place.copy_from_slice(&value.to_le_bytes()),
-            Number::F16 => place.copy_from_slice(&half::f16::from_f64(value).to_le_bytes()),
-            Number::BF16 => place.copy_from_slice(&half::bf16::from_f64(value).to_le_bytes()),
+            // Both types drop the lower half of an f64 before they round.
+            Number::F16 => place.copy_from_slice(&half::f16::from_f32(to_odd(value)).to_le_bytes()),
+            Number::BF16 => place.copy_from_slice(&half::bf16::from_f32(to_odd(value)).to_le_bytes()),
         }
     }
+}
+
+/// Rounds to the neighbor whose last bit is 1, unless the number is exact: rounding the result to a shorter type is then
+/// the same as rounding the number to it once.
+fn to_odd(value: f64) -> f32 {
+    #[expect(clippy::cast_possible_truncation, reason = "rounded below")]
+    let nearest = value as f32;
+    let back = f64::from(nearest);
+    #[expect(clippy::float_cmp, reason = "whether the number is exact")]
+    if back == value || !nearest.is_finite() {
+        return nearest;
+    }
+    let toward_zero = nearest.to_bits() - u32::from(back.abs() > value.abs());
+    f32::from_bits(toward_zero | 1)
 }
 
 /// Fills `out` with the elements of `of` from `first` on, in the type of `tensor`.

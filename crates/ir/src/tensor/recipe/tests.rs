@@ -181,6 +181,27 @@ fn inapplicable_recipes_are_errors() {
 }
 
 #[test]
+fn halves_are_rounded_once() {
+    // Just above the middle of two numbers, in the last bit of an f32 and of an f64.
+    for (to, unit) in [(ElementType::BF16, 2_f64.powi(-7)), (ElementType::F16, 2_f64.powi(-10))] {
+        let middle = 1.0 + unit / 2.0;
+        #[expect(clippy::cast_possible_truncation, reason = "the middle is exact")]
+        let next = f64::from(f32::from_bits((middle as f32).to_bits() + 1));
+        for (value, expected) in [
+            (middle, 1.0),
+            (next, 1.0 + unit),
+            (f64::from_bits(middle.to_bits() + 1), 1.0 + unit),
+            (f64::from_bits(middle.to_bits() - 1), 1.0),
+            (-next, -1.0 - unit),
+            (1e300, f64::INFINITY),
+        ] {
+            let tensor = Tensor::from_bytes(ElementType::F64, &[1], value.to_le_bytes().to_vec()).unwrap();
+            assert_eq!(tensor.cast(to).unwrap().floats(), Some(vec![expected]), "{value:?} as {to}");
+        }
+    }
+}
+
+#[test]
 fn halves_round_to_nearest_even() {
     let tensor = Tensor::from_bytes(ElementType::F32, &[1], 1.000_488_3f32.to_le_bytes().to_vec()).unwrap();
     let cast = tensor.cast(ElementType::F16).unwrap();
