@@ -309,6 +309,30 @@ def judge_case(program, folder, case):
     return largest
 
 
+GGUF = pathlib.Path(__file__).parents[1] / "gguf"
+
+
+def judge_gguf(program, folder, case):
+    """Compares a GGUF file with a folder of the floats that the package of llama.cpp decodes it to."""
+    ids = np.random.default_rng(0).integers(0, 24, (2, 7))
+    largest = 0.0
+    for way, arguments in WAYS.items():
+        results = []
+        for source in [GGUF / f"{case}.gguf", GGUF / case]:
+            output = folder / f"{source.suffix}_{way}.onnx"
+            outcome = judge.netwright(program, "build", str(source), "-o", str(output), "--quiet", *arguments)
+            if outcome.code != 0:
+                raise Wrong(f"{way}: {outcome.stderr.strip()}")
+            onnx.checker.check_model(str(output), full_check=True)
+            results.append(run(output, ids))
+        difference = np.max(np.abs(results[0] - results[1])) / np.max(np.abs(results[1]))
+        if not difference <= TOLERANCE.get(way, 1e-5):
+            raise Wrong(f"{way}: the results differ by {difference:.1e} of the largest")
+        if way != "f16":
+            largest = max(largest, difference)
+    return largest
+
+
 def gptq_part(name, change):
     """Returns a case of GPTQ in which one tensor is changed."""
     def store(random, shape):
@@ -362,6 +386,7 @@ def main():
     failures = 0
     judges = itertools.chain(
         ((case, judge_case) for case in list(CASES)),
+        [("quantized", judge_gguf)],
         ((case, judge_refusal) for case in REFUSED),
     )
     for case, check in judges:

@@ -37,7 +37,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Build a model from a Hugging Face folder (config.json and safetensors), or from a preset.
+    /// Build a model from a Hugging Face folder (config.json and safetensors), a GGUF file, or a preset.
     Build(Build),
     /// List the model families that `build` supports.
     Families,
@@ -88,7 +88,7 @@ impl From<Float> for ElementType {
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct Build {
-    /// A Hugging Face folder, or one of the presets `transformer-base` and `transformer-big`.
+    /// A Hugging Face folder, a GGUF file, or one of the presets `transformer-base` and `transformer-big`.
     pub(crate) model: String,
     /// A file, if it ends in `.onnx`; otherwise a folder for one file per part and copies of the configuration and
     /// the tokenizer.

@@ -9,7 +9,9 @@ use netwright::files;
 use netwright::inventory::inventory;
 use netwright::ir::Model;
 use netwright::nn::families::{FAMILIES, Family, TESTED_AGAINST};
-use netwright::nn::{Config, OpenError, Part, Pretrained, PretrainedOptions, SettingsError, Task, WeightError};
+use netwright::nn::{
+    Config, DerivedFile, OpenError, Part, Pretrained, PretrainedOptions, SettingsError, Task, WeightError,
+};
 use netwright::passes::{self, Target};
 use netwright::verify::{Options, Verdict};
 use serde::Serialize;
@@ -45,15 +47,20 @@ pub(crate) fn run(args: &Build, output: Output) -> Result<(), Failure> {
             "--kv-cache shared requires --with-past and conflicts with --no-optimize".to_owned(),
         ));
     }
-    if args.no_optimize && (args.emit.quantize.is_requested() || args.emit.quantize.dequantize) {
+    if args.no_optimize && args.emit.quantize.is_requested() {
         return Err(Failure::Usage(
-            "--quantize and --dequantize conflict with --no-optimize\n  help: leave out --no-optimize".to_owned(),
+            "--quantize conflicts with --no-optimize\n  help: leave out --no-optimize".to_owned(),
         ));
     }
     let judging = verify::requested(args.verify, &args.judging, None)?;
-    let model = open(args)?;
+    let model = open(args, args.emit.quantize.dequantize)?;
+    // What the result is compared with: floats, if weights keep their codes.
+    let floats = judging.as_ref().and(model.stored.as_ref()).map(|_| open(args, true)).transpose()?;
+    let declared = floats.as_ref().or_else(|| (!args.no_optimize).then_some(&model));
     let mut built = vec![];
-    let (inputs, parts) = (Inputs::of_folder(Path::new(&args.model)), parts(args, &model)?);
+    let source = Path::new(&args.model);
+    let inputs = if source.is_file() { Inputs::of_file(source) } else { Inputs::of_folder(source) };
+    let parts = parts(args, &model)?;
     for (_, path) in &parts {
         inputs.expect_other("the output", path)?;
     }
@@ -62,32 +69,32 @@ pub(crate) fn run(args: &Build, output: Output) -> Result<(), Failure> {
         let mut one = build(args, &model, part, &path, &inputs, output)?;
         drop(spinner);
         if let Some(options) = &judging {
-            one.verified = Some(verified(args, &model, part, &path, options, output)?);
+            one.verified = Some(verified(args, declared, part, &path, options, output)?);
         }
         built.push(one);
     }
     if !is_file(args) {
         copy_beside(Path::new(&args.model), &args.output, &inputs)?;
+        write_beside(&model.files, &args.output, &inputs, output)?;
     }
     output.report(&built, || built.iter().map(|one| line(one, output)).collect())?;
     built.iter().filter_map(|one| one.verified.as_ref()).try_for_each(|verdict| verify::judge(verdict, output))
 }
 
 /// Runs the result, and compares it with the model as it is declared, not optimized, which a temporary file holds.
+/// Without such a model, it only runs.
 fn verified(
     args: &Build,
-    model: &Pretrained,
+    declared: Option<&Pretrained>,
     part: Part,
     path: &Path,
     options: &Options,
     output: Output,
 ) -> Result<Verdict, Failure> {
-    if args.no_optimize {
-        return verify::judged(path, None, options, output);
-    }
+    let Some(declared) = declared else { return verify::judged(path, None, options, output) };
     let folder = tempfile::tempdir()?;
     let original = folder.path().join("declared.onnx");
-    let mut model = Model::new(model.build(part, args.outputs_attention).map_err(Failure::model)?);
+    let mut model = Model::new(declared.build(part, args.outputs_attention).map_err(Failure::model)?);
     passes::lower(&mut model, &Target::ONNX, false).map_err(|error| Failure::model_at(&original, error))?;
     model_io::write(&model, &original, ExternalData::Auto, false, &Inputs::default())?;
     verify::judged(&original, Some(path), options, output)
@@ -161,7 +168,7 @@ fn line(built: &Built, output: Output) -> String {
     )
 }
 
-fn open(args: &Build) -> Result<Pretrained, Failure> {
+fn open(args: &Build, dequantize: bool) -> Result<Pretrained, Failure> {
     let preset = match args.model.as_str() {
         "transformer-base" => Config::transformer_base(),
         "transformer-big" => Config::transformer_big(),
@@ -174,6 +181,7 @@ fn open(args: &Build) -> Result<Pretrained, Failure> {
             let mut options = PretrainedOptions::default()
                 .with_past(args.with_past)
                 .with_dtype(args.dtype.into())
+                .with_dequantize(dequantize)
                 .with_allow_unused(args.allow_unused)
                 .with_ignored_options(&args.ignored_options);
             options.task = args.task;
@@ -195,6 +203,7 @@ fn open(args: &Build) -> Result<Pretrained, Failure> {
     let asked = [
         ("--task", args.task.is_some()),
         ("--with-past", args.with_past),
+        ("--dequantize", args.emit.quantize.dequantize),
         ("--dtype", !matches!(args.dtype, Float::F32)),
     ];
     if let Some((flag, _)) = asked.iter().find(|(_, asked)| *asked) {
@@ -276,6 +285,22 @@ fn copy_beside(from: &Path, to: &Path, inputs: &Inputs) -> Result<(), Failure> {
         if from.is_file() && from.canonicalize().ok() != to.canonicalize().ok() {
             inputs.expect_other(&format!("the copy of {name}"), &to)?;
             files::copy_file(&from, &to).map_err(Failure::usage)?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes the files that are derived from a model that is not a Hugging Face folder.
+fn write_beside(files: &[DerivedFile], to: &Path, inputs: &Inputs, output: Output) -> Result<(), Failure> {
+    for DerivedFile { name, text } in files {
+        let to = to.join(name);
+        inputs.expect_other(name, &to)?;
+        match text {
+            Ok(text) => {
+                let mut file = files::AtomicFile::create(&to).map_err(Failure::usage)?;
+                file.append(text.as_bytes()).and_then(|()| file.commit()).map_err(Failure::usage)?;
+            }
+            Err(why) => output.warn(&format!("{name} is not written: {why}"))?,
         }
     }
     Ok(())

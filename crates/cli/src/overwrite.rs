@@ -53,6 +53,12 @@ impl Inputs {
         inputs
     }
 
+    /// Returns a GGUF file and the files beside it, as [`Self::of_folder`] does.
+    pub(crate) fn of_file(file: &Path) -> Self {
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+        Self::of_folder(folder.unwrap_or(Path::new(".")))
+    }
+
     /// Adds a file, following links; the reader reports a file that does not exist.
     fn add(&mut self, path: &Path) {
         if let Ok(identity) = Identity::of(path) {

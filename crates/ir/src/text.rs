@@ -24,7 +24,7 @@
 //! The metadata of a file (notes, quantization annotations) is not printed.
 
 use crate::attribute::Attribute;
-use crate::tensor::{BlockFormat, Data, Distribution, Part, Recipe, Rounding, SparseTensor, Wave, widened};
+use crate::tensor::{BlockFormat, Data, Distribution, GgmlPart, Part, Recipe, Rounding, SparseTensor, Wave, widened};
 use crate::{ElementType, Graph, NodeId, Op, Tensor, Value};
 use std::fmt::{self, Write};
 
@@ -299,6 +299,14 @@ fn data(held: &Tensor, detail: Detail) -> String {
             Recipe::Tiles(of) => {
                 let ([rows, columns], [of, scales]) = (of.tile, [&of.of, &of.scales].map(|of| tensor(of, detail)));
                 format!("tiles(rows = {rows}, columns = {columns}, {of}, {scales})")
+            }
+            Recipe::Ggml { of, format, part } => {
+                let part = match part {
+                    GgmlPart::Codes => "codes",
+                    GgmlPart::Scales => "scales",
+                    GgmlPart::Floats => "floats",
+                };
+                format!("ggml({}, {part}, {})", format.name(), tensor(of, detail))
             }
             Recipe::Interleave { of, outer, inner } => {
                 format!("interleave(outer = {outer}, inner = {inner}, {})", tensor(of, detail))

@@ -18,6 +18,7 @@ use std::path::Path;
 pub struct Builder<'w> {
     weights: &'w Weights,
     element: ElementType,
+    dequantize: bool,
     state: RefCell<State>,
 }
 
@@ -99,12 +100,18 @@ impl<'w> Builder<'w> {
             named: vec![],
             errors: vec![],
         };
-        Self { weights, element: ElementType::F32, state: RefCell::new(state) }
+        Self { weights, element: ElementType::F32, dequantize: false, state: RefCell::new(state) }
     }
 
     /// Sets the float type of parameters: weights are converted to it while they are written.
     pub fn with_element(mut self, element: ElementType) -> Self {
         self.element = element;
+        self
+    }
+
+    /// Sets whether parameters that are stored quantized become floats while they are written.
+    pub fn with_dequantize(mut self, dequantize: bool) -> Self {
+        self.dequantize = dequantize;
         self
     }
 
@@ -225,10 +232,11 @@ impl<'b> Builder<'b> {
     /// inputs]`; a quantized weight is always stored as `[outputs, inputs]`.
     #[track_caller]
     pub(crate) fn linear_weight(&'b self, name: &str, [inputs, outputs]: [u64; 2], input_major: bool) -> Var<'b> {
-        if self.weights.is_quantized(name) {
+        let is_quantized = self.weights.is_quantized(name);
+        if is_quantized && !self.dequantize {
             return self.bind(name, &[outputs, inputs], Init::Xavier, Axis::First);
         }
-        if input_major {
+        if input_major && !is_quantized {
             self.parameter(name, &[inputs, outputs], Init::Xavier)
         } else {
             self.parameter(name, &[outputs, inputs], Init::Xavier).transpose(&[1, 0])
@@ -248,6 +256,7 @@ impl<'b> Builder<'b> {
             return self.poisoned();
         }
         let declared = match self.weights.tensor(name, dims, init, self.element) {
+            Ok(tensor) if self.dequantize => Ok(state.graph.parameter(name, tensor)),
             Ok(tensor) => state.declare(name, tensor, axis),
             Err(error) => Err(self.weights.with_nearest(error, |name| state.parameters.contains_key(name)).to_string()),
         };

@@ -1,6 +1,7 @@
 //! Pretrained models: folders with `config.json` and safetensors.
 
 use crate::families::{Architecture, FAMILIES, Family, Head, Pooling, PoolingMode};
+use crate::gguf::{self, DerivedFile, Gguf};
 use crate::quantized;
 use crate::weights::Unused;
 use crate::{
@@ -21,6 +22,8 @@ pub struct PretrainedOptions {
     pub with_past: bool,
     /// The float type of the weights and of the computation.
     pub dtype: ElementType,
+    /// Whether weights that are stored quantized become floats.
+    pub dequantize: bool,
     /// Whether to ignore tensors that the model does not use, such as those of another head.
     pub allow_unused: bool,
     /// Options of `config.json` to ignore.
@@ -35,6 +38,7 @@ impl Default for PretrainedOptions {
             task: None,
             with_past: false,
             dtype: ElementType::F32,
+            dequantize: false,
             allow_unused: false,
             ignored_options: vec![],
             families: vec![],
@@ -58,6 +62,12 @@ impl PretrainedOptions {
     /// Sets [`dtype`](Self::dtype).
     pub fn with_dtype(mut self, dtype: ElementType) -> Self {
         self.dtype = dtype;
+        self
+    }
+
+    /// Sets [`dequantize`](Self::dequantize).
+    pub fn with_dequantize(mut self, dequantize: bool) -> Self {
+        self.dequantize = dequantize;
         self
     }
 
@@ -95,10 +105,13 @@ pub struct Pretrained {
     architecture: Box<dyn Architecture>,
     weights: Weights,
     dtype: ElementType,
+    dequantize: bool,
     /// The task.
     pub task: Task,
     /// A line about weights that are stored quantized, if any are.
     pub stored: Option<String>,
+    /// Files that a Hugging Face folder has, and the source does not.
+    pub files: Vec<DerivedFile>,
     parts: Vec<Part>,
     /// The graphs of the parts, declared when the folder was opened.
     declared: Vec<Graph>,
@@ -163,13 +176,21 @@ pub enum OpenError {
 }
 
 impl Pretrained {
-    /// Opens a folder: reads its configuration, and checks that its weights are those of the model.
+    /// Opens a folder, or a GGUF file: reads its configuration, and checks that its weights are those of the model.
+    ///
+    /// A folder with one GGUF file and no safetensors is that file.
     ///
     /// # Errors
     /// If a file cannot be read or is malformed, the configuration has an unknown option or an unsupported value, or
     /// weights are missing, have another shape, or are not used.
     pub fn open(folder: impl AsRef<Path>, options: &PretrainedOptions) -> Result<Self, OpenError> {
         let folder = folder.as_ref();
+        if let Some(file) = gguf::file_of(folder)? {
+            let Gguf { settings, weights, stored, files } = gguf::open(&file, options.dequantize)?;
+            let mut model = Self::new(&file, &settings, weights, None, options)?;
+            (model.stored, model.files) = (stored, files);
+            return Ok(model);
+        }
         let (folder, pooling) = sentence_transformer(folder)?;
         let settings = Settings::open(folder.join("config.json"))?;
         let weights = Weights::open_folder(&folder)?;
@@ -185,8 +206,10 @@ impl Pretrained {
             architecture: Box::new(Transformer::new(config)?),
             weights: Weights::Random { seed },
             dtype: ElementType::F32,
+            dequantize: false,
             task: Task::Text2TextGeneration,
             stored: None,
+            files: vec![],
             parts: vec![Part::Encoder, Part::Decoder],
             declared: vec![],
         })
@@ -203,7 +226,7 @@ impl Pretrained {
         let settings = settings.clone().without(&options.ignored_options).with_defaults_of(model_type);
         let known = options.families.iter().chain(FAMILIES).find(|family| family.model_types.contains(&model_type));
         let path = || settings.path().to_owned();
-        let (weights, stored) = quantized::read(&settings, weights)?;
+        let (weights, stored) = quantized::read(&settings, weights, options.dequantize)?;
         let family = known.ok_or_else(|| OpenError::Family { path: path(), model_type: model_type.to_owned() })?;
         let (architecture, task) = choose(family, &settings, pooling, options.task)?;
         let head = Head { task, architecture, with_past: options.with_past, weights: &weights, pooling };
@@ -217,8 +240,17 @@ impl Pretrained {
             (true, false) => vec![Part::Encoder, Part::Decoder],
             (true, true) => vec![Part::Encoder, Part::Decoder, Part::DecoderWithPast],
         };
-        let dtype = options.dtype;
-        let mut model = Self { architecture, weights, dtype, task, stored, parts, declared: vec![] };
+        let mut model = Self {
+            architecture,
+            weights,
+            dtype: options.dtype,
+            dequantize: options.dequantize,
+            task,
+            stored,
+            files: vec![],
+            parts,
+            declared: vec![],
+        };
         let declare = |weights: &Weights| -> Result<Vec<Graph>, BuildErrors> {
             model.parts.iter().map(|part| model.declare(*part, weights, false)).collect()
         };
@@ -227,6 +259,7 @@ impl Pretrained {
             // Declare with random weights, so that all weights that do not fit are reported together.
             Err(errors) => (declare(&Weights::Random { seed: 0 })?, Some(errors)),
         };
+        let path_of_weights = if folder.is_file() { folder.to_owned() } else { Weights::file_of(folder) };
         let declared: BTreeMap<String, Vec<u64>> = graphs.iter().flat_map(parameters).collect();
         let among = |parts: &[&str], name: &str| parts.iter().any(|part| name.contains(part));
         let unused = |name: &str| {
@@ -238,7 +271,7 @@ impl Pretrained {
                 Unused::Refused
             }
         };
-        model.weights.expect(&Weights::file_of(folder), &declared, unused)?;
+        model.weights.expect(&path_of_weights, &declared, unused)?;
         if let Some(errors) = failed {
             return Err(errors.into());
         }
@@ -266,7 +299,7 @@ impl Pretrained {
     }
 
     fn declare(&self, part: Part, weights: &Weights, attention_weights: bool) -> Result<Graph, BuildErrors> {
-        let builder = Builder::new(part.name(), weights).with_element(self.dtype);
+        let builder = Builder::new(part.name(), weights).with_element(self.dtype).with_dequantize(self.dequantize);
         declare(&*self.architecture, &builder, part, attention_weights);
         builder.finish()
     }

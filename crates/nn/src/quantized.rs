@@ -22,8 +22,10 @@ type Tensors = BTreeMap<String, Tensor>;
 struct Method {
     /// Its `quant_method`.
     name: &'static str,
-    /// Replaces the tensors of each quantized weight by the floats that they mean; returns a line about it.
-    read: fn(&Settings, &mut Tensors) -> Result<String, OpenError>,
+    /// The name for users.
+    format: &'static str,
+    /// Replaces the tensors of each quantized weight by the floats that they mean; returns how many there are.
+    read: fn(&Settings, &mut Tensors) -> Result<usize, OpenError>,
 }
 
 const METHODS: [Method; 4] = [gptq::GPTQ, awq::AWQ, compressed::COMPRESSED, float8::FP8];
@@ -31,8 +33,12 @@ const METHODS: [Method; 4] = [gptq::GPTQ, awq::AWQ, compressed::COMPRESSED, floa
 /// Options of all methods that say how the codes were chosen, not what they mean.
 const HARMLESS: &[&str] = &["modules_to_not_convert", "quant_method", "dataset", "tokenizer", "batch_size"];
 
-/// Returns the weights with quantized tensors replaced by the floats that they mean, and a line about them.
-pub(crate) fn read(settings: &Settings, weights: Weights) -> Result<(Weights, Option<String>), OpenError> {
+/// Returns the weights with quantized tensors replaced by the floats that they mean, and a line about these.
+pub(crate) fn read(
+    settings: &Settings,
+    weights: Weights,
+    dequantize: bool,
+) -> Result<(Weights, Option<String>), OpenError> {
     let (Some(section), Weights::Trained(mut tensors)) = (settings.section("quantization_config")?, weights.clone())
     else {
         return match &weights {
@@ -49,8 +55,16 @@ pub(crate) fn read(settings: &Settings, weights: Weights) -> Result<(Weights, Op
              as floats, and pass --quantize",
         )
     })?;
-    let line = (method.read)(&section, &mut tensors)?;
+    let count = (method.read)(&section, &mut tensors)?;
+    let has_codes = tensors.values().any(|tensor| tensor.quantization().is_some());
+    let line = line(count, method.format, has_codes && !dequantize);
     Ok((Weights::Trained(tensors), Some(line)))
+}
+
+/// Returns a line about quantized weights.
+pub(crate) fn line(count: usize, format: &str, are_kept: bool) -> String {
+    let verb = if are_kept { "keep their codes" } else { "are dequantized" };
+    format!("{count} weights in {format} {verb}")
 }
 
 /// Checks that there are no packed tensors without options that say what they mean.

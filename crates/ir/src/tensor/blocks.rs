@@ -5,6 +5,7 @@
 //! - `decode` computes the floats that the codes mean.
 //! - `kept` remembers the numbers of the blocks encoded last, for the next of the three.
 //! - `pack` stores codes in bytes.
+//! - `ggml` reads the block formats of GGUF files.
 //! - `layout` arranges codes and scales as operators expect them.
 
 use super::recipe::Number;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 pub(super) mod decode;
 pub(super) mod encode;
+pub(super) mod ggml;
 mod kept;
 mod layout;
 mod nearest;
@@ -24,6 +26,7 @@ mod search;
 mod tests;
 
 pub use encode::{Encoder, Part};
+pub use ggml::{GgmlFormat, GgmlPart};
 pub use layout::Layout;
 
 /// How a float tensor is quantized: in blocks along its last axis.

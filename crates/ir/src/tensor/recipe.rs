@@ -1,6 +1,6 @@
 //! Recipes: tensors computed from numbers or from other tensors, block by block, while they are written.
 
-use super::blocks::{Encoder, Part, Quantized};
+use super::blocks::{Encoder, GgmlFormat, GgmlPart, Part, Quantized, ggml};
 use super::{Data, Tensor, TensorError, count};
 use crate::ElementType;
 use std::sync::Arc;
@@ -78,6 +78,15 @@ pub enum Recipe {
     },
     /// A matrix of 8-bit floats multiplied by a scale for each tile.
     Tiles(Box<Tiles>),
+    /// A part of blocks of ggml: see [`Tensor::from_ggml`].
+    Ggml {
+        /// The bytes of the blocks.
+        of: Tensor,
+        /// The format of the blocks.
+        format: GgmlFormat,
+        /// The part.
+        part: GgmlPart,
+    },
     /// The rows of a matrix in another order: see [`Tensor::with_rows_interleaved`].
     Interleave {
         /// The matrix.
@@ -281,6 +290,7 @@ impl Recipe {
             | Recipe::Reinterpret(of)
             | Recipe::Offset(of)
             | Recipe::Unpack { of, .. }
+            | Recipe::Ggml { of, .. }
             | Recipe::Interleave { of, .. } => (std::slice::from_ref(of), [None; 3]),
             Recipe::Concat(tensors) => (tensors, [None; 3]),
             Recipe::Quantize { encoder, .. } => (std::slice::from_ref(&encoder.of), [None; 3]),
@@ -294,7 +304,7 @@ impl Recipe {
     pub(super) fn block(&self, tensor: &Tensor) -> u64 {
         let bits = |tensor: &Tensor| u64::from(tensor.element.bits()).max(1);
         match self {
-            Recipe::Fill(_) | Recipe::Random { .. } | Recipe::Sinusoidal(_) => BLOCK,
+            Recipe::Fill(_) | Recipe::Random { .. } | Recipe::Sinusoidal(_) | Recipe::Ggml { .. } => BLOCK,
             Recipe::Transpose(of) => {
                 let rows = of.dims.iter().rev().nth(1).copied().unwrap_or(1);
                 (transpose::strip_columns(of) * rows * bits(of) / 8).max(BLOCK)
@@ -358,6 +368,9 @@ impl Recipe {
             Recipe::Dequantize(of) => of.fill(tensor.element, first, out),
             Recipe::Unpack { of, order, plus } => unpack::unpack(of, *order, *plus, first, out),
             Recipe::Tiles(tiles) => tiles.fill(tensor.element, first, out),
+            Recipe::Ggml { of, format, part } => {
+                ggml::fill(of, *format, *part, first * u64::from(tensor.element.bits()) / 8, out)
+            }
             Recipe::Interleave { of, outer, inner } => rows::interleave(of, *outer, *inner, first, out),
         }
     }

@@ -8,6 +8,7 @@ use crate::OpenError;
 
 pub(super) const AWQ: Method = Method {
     name: "awq",
+    format: "AWQ",
     read: |settings, tensors| {
         settings.ignore(&["backend", "do_fuse", "exllama_config", "fuse_max_seq_len", "modules_to_fuse"]);
         four_bits(settings, "bits")?;
@@ -17,8 +18,7 @@ pub(super) const AWQ: Method = Method {
             return Err(settings.wrong("version", law).into());
         }
         settings.must_be("zero_point", true)?;
-        let count = for_each_layer(tensors, "qweight", |parts| read(parts, size))?;
-        Ok(format!("{count} weights keep their codes: AWQ, 4 bits"))
+        for_each_layer(tensors, "qweight", |parts| read(parts, size))
     },
 };
 

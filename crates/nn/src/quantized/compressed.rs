@@ -9,6 +9,7 @@ use crate::{OpenError, Settings, SettingsError};
 
 pub(super) const COMPRESSED: Method = Method {
     name: "compressed-tensors",
+    format: "compressed-tensors",
     read: |settings, tensors| {
         settings.ignore(HARMLESS);
         for option in ["kv_cache_scheme", "transform_config"] {
@@ -33,8 +34,7 @@ pub(super) const COMPRESSED: Method = Method {
         if !is_packed {
             return float8::read(tensors, [128, 128]);
         }
-        let count = for_each_layer(tensors, "weight_packed", read)?;
-        Ok(format!("{count} weights keep their codes: compressed-tensors, 4 bits"))
+        for_each_layer(tensors, "weight_packed", read)
     },
 };
 

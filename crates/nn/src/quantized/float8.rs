@@ -9,6 +9,7 @@ use netwright_ir::ElementType;
 
 pub(super) const FP8: Method = Method {
     name: "fp8",
+    format: "8-bit floats",
     read: |settings, tensors| {
         // Activations may stay in floats: they are more precise than what the model was tested with.
         settings.ignore(&["activation_scheme", "dequantize", "fmt", "ignored_layers"]);
@@ -27,12 +28,12 @@ pub(super) const FP8: Method = Method {
 const SCALES: [&str; 2] = ["weight_scale_inv", "weight_scale"];
 
 /// Replaces 8-bit floats by the floats that they mean.
-pub(super) fn read(tensors: &mut Tensors, tile: [u64; 2]) -> Result<String, OpenError> {
+pub(super) fn read(tensors: &mut Tensors, tile: [u64; 2]) -> Result<usize, OpenError> {
     let mut count = 0;
     for scales in SCALES {
         count += for_each_layer(tensors, scales, |parts| read_layer(parts, scales, tile))?;
     }
-    Ok(format!("{count} weights of 8-bit floats are dequantized"))
+    Ok(count)
 }
 
 fn read_layer(parts: &mut Parts<'_>, scales: &str, tile: [u64; 2]) -> Result<(), OpenError> {

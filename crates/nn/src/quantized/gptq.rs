@@ -8,6 +8,7 @@ use crate::OpenError;
 
 pub(super) const GPTQ: Method = Method {
     name: "gptq",
+    format: "GPTQ",
     read: |settings, tensors| {
         settings.ignore(HARMLESS);
         four_bits(settings, "bits")?;
@@ -22,8 +23,7 @@ pub(super) const GPTQ: Method = Method {
                     .into());
             }
         };
-        let count = for_each_layer(tensors, "qweight", |parts| read(parts, size, plus))?;
-        Ok(format!("{count} weights keep their codes: GPTQ, 4 bits"))
+        for_each_layer(tensors, "qweight", |parts| read(parts, size, plus))
     },
 };
 

@@ -1,6 +1,6 @@
 //! Rows of a matrix in another order.
 
-use super::{BLOCK, Recipe, Tensor, TensorError};
+use super::{BLOCK, Quantized, Recipe, Tensor, TensorError};
 
 impl Tensor {
     /// Reorders the rows of a matrix `[rows, columns]`: the rows are `rows / (outer * inner)` groups of `outer` times
@@ -19,6 +19,18 @@ impl Tensor {
             return refuse("its rows are not whole groups");
         }
         Self::made(self.element, &self.dims, Recipe::Interleave { of: self.clone(), outer, inner })
+    }
+}
+
+impl Quantized {
+    /// Reorders the rows of a matrix as [`Tensor::with_rows_interleaved`] does.
+    ///
+    /// # Errors
+    /// As for that, if the codes, scales or zero points cannot be reordered.
+    pub fn with_rows_interleaved(&self, outer: u64, inner: u64) -> Result<Self, TensorError> {
+        let apart = |tensor: &Tensor| tensor.with_rows_interleaved(outer, inner);
+        let zeros = self.zeros().map(apart).transpose()?;
+        Self::from_parts(apart(self.codes())?, apart(self.scales())?, zeros, self.format())
     }
 }
 

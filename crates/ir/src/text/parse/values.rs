@@ -2,7 +2,9 @@
 
 use super::{Around, MAX_DEPTH, Parsed, Parser};
 use crate::attribute::Attribute;
-use crate::tensor::{BlockFormat, Distribution, Quantized, Rounding, SparseTensor, Tensor, Wave, widened};
+use crate::tensor::{
+    BlockFormat, Distribution, GgmlFormat, GgmlPart, Quantized, Rounding, SparseTensor, Tensor, Wave, widened,
+};
 use crate::{Dim, ElementType, Graph, MAX_BODY_DEPTH, Shape, TensorType, ValueType};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -327,6 +329,19 @@ impl Parser<'_> {
             let scales = self.tensor(depth + 1)?;
             self.expect(")")?;
             of.scaled_by_tiles(&scales, tile, element)
+        } else if self.eat("ggml(") {
+            let name = self.take_while(|c| c.is_alphanumeric() || c == '_');
+            let format = GgmlFormat::ALL.into_iter().find(|format| format.name() == name);
+            self.expect(",")?;
+            let part = self.take_while(char::is_alphanumeric);
+            self.expect(",")?;
+            let of = self.tensor(depth + 1)?;
+            self.expect(")")?;
+            let parts = [("codes", GgmlPart::Codes), ("scales", GgmlPart::Scales), ("floats", GgmlPart::Floats)];
+            match (format, parts.into_iter().find(|(name, _)| *name == part)) {
+                (Some(format), Some((_, part))) => of.ggml_part(format, part),
+                _ => return self.fail(format!("`{name}` has no `{part}`; expected a format of ggml and a part of it")),
+            }
         } else if self.eat("interleave(") {
             let (outer, inner) = (self.field("outer")?, self.field("inner")?);
             let of = self.tensor(depth + 1)?;
