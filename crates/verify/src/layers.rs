@@ -32,8 +32,9 @@ pub struct Layer {
     /// The norm of the difference divided by the norm of the value in the first model; `None` if an element is finite in
     /// only one of the models, or only the first value is 0.
     pub error: Option<f64>,
-    /// The error that arose after the nearest values before this one that are compared, which is 0 if their errors explain
-    /// this one: independent errors add up in squares. `None` if `error` is.
+    /// The error that arose after the nearest values before this one that are compared, as a share of the norm of the value
+    /// in the second model, which is 0 if their errors explain this one. Independent errors add up in squares. `None` if
+    /// `error` is.
     pub added: Option<f64>,
 }
 
@@ -115,6 +116,12 @@ fn error(a: Array, b: Array) -> Option<f64> {
     }
 }
 
+/// Returns the share of the square of a norm that is error, for an error relative to the norm without it: an operator that
+/// amplifies what is mostly error already adds little.
+fn share(error: f64) -> f64 {
+    1.0 - (1.0 + error * error).recip()
+}
+
 /// Returns a row for each value that was compared, in the order of the nodes of the second model.
 fn layers(a: &ModelFile, b: &ModelFile, pairs: &[Matched<'_>], errors: &BTreeMap<&str, Option<f64>>) -> Vec<Layer> {
     let (in_a, in_b) = (producers(a), producers(b));
@@ -126,12 +133,12 @@ fn layers(a: &ModelFile, b: &ModelFile, pairs: &[Matched<'_>], errors: &BTreeMap
         while let Some(name) = todo.pop() {
             match (errors.get(name), in_b.get(name)) {
                 _ if !seen.insert(name) => {}
-                (Some(error), _) => before += error.map_or(f64::INFINITY, |error| error * error),
+                (Some(error), _) => before += error.map_or(f64::INFINITY, share),
                 (None, Some(node)) => todo.extend(sources(node)),
                 (None, None) => {}
             }
         }
-        let added = error.map(|error| (error * error - before).max(0.0).sqrt());
+        let added = error.map(|error| (share(error) - before).max(0.0).sqrt());
         // An error that was not finite before does not arise here.
         let added = if error.is_none() && before.is_infinite() { Some(0.0) } else { added };
         Some(Layer {

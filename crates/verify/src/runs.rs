@@ -305,7 +305,7 @@ impl Judge<'_> {
             let products = Products::of_runs(runs.iter().map(of_output));
             cosines.insert(output.name.clone(), products.cosine());
             let Some(difference) = products.difference(min_cosine) else { continue };
-            let cosine = |run: &Run<Comparison>| of_output(run).cosine().unwrap_or(0.0);
+            let cosine = |run: &Run<Comparison>| of_output(run).cosine().unwrap_or(f64::MAX);
             let lowest = runs.iter().min_by(|a, b| cosine(a).total_cmp(&cosine(b))).cloned();
             let Some(mut run) = lowest else { break };
             if let Some(output) = run.outputs.get_mut(at) {

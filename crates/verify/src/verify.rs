@@ -24,8 +24,8 @@ pub struct Options {
     /// in which one of the models computes: one of [`TOLERANCES`](crate::TOLERANCES), or
     /// [`TOLERANCE`](crate::TOLERANCE) for `f32` and `f64`.
     pub tolerance: Option<f64>,
-    /// The cosine over all runs that an output beyond the tolerance must have; its norm must not differ by a larger factor
-    /// than the inverse. `None` for the smallest cosine of the narrowest
+    /// The cosine over all runs that an output beyond the tolerance must have; its norm must not differ by a factor of
+    /// more than 1.5. `None` for the smallest cosine of the narrowest
     /// quantization, one of [`MIN_COSINES`](crate::MIN_COSINES), if the models are quantized differently and no tolerance
     /// is given; otherwise an output beyond the tolerance is not accepted.
     pub min_cosine: Option<f64>,
