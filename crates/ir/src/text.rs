@@ -289,7 +289,8 @@ fn data(held: &Tensor, detail: Detail) -> String {
                     Rounding::Search => "search",
                 };
                 let (format, scale, of) = (block_format(encoder.format), encoder.scale, tensor(&encoder.of, detail));
-                format!("quantize({part}, {rounding}, {format}, scale = {scale}, {of})")
+                let across = if encoder.across { "across, " } else { "" };
+                format!("quantize({part}, {rounding}, {format}, {across}scale = {scale}, {of})")
             }
             Recipe::Dequantize(of) => {
                 let parts: Vec<_> = recipe.tensors().map(|part| tensor(part, detail)).collect();

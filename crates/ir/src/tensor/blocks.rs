@@ -1,6 +1,6 @@
 //! Tensors quantized in blocks: codes of a few bits, and a scale for each block of elements along the last axis.
 //!
-//! - `encode` computes codes, scales and zero points while they are written; `nearest` and `search` choose the numbers
+//! - `encode` computes codes, scales and zero points while they are written, `across` does so for blocks across rows; `nearest` and `search` choose the numbers
 //!   of a block.
 //! - `decode` computes the floats that the codes mean.
 //! - `kept` remembers the numbers of the blocks encoded last, for the next of the three.
@@ -14,6 +14,7 @@ use crate::ElementType;
 use encode::MAX_BLOCK;
 use std::sync::Arc;
 
+mod across;
 pub(super) mod decode;
 pub(super) mod encode;
 pub(super) mod ggml;

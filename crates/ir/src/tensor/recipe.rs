@@ -220,12 +220,19 @@ impl Tensor {
 
     /// Returns the transpose of a tensor that is transposed itself, perhaps before it was scaled, cast or concatenated:
     /// two transpositions cancel.
-    fn canceled(&self) -> Option<Self> {
+    pub(super) fn canceled(&self) -> Option<Self> {
         let Data::Recipe(recipe) = &self.data else { return None };
+        let mut dims = self.dims.to_vec();
+        let [.., rows, columns] = dims.as_mut_slice() else { return None };
+        std::mem::swap(rows, columns);
         match recipe.as_ref() {
             Recipe::Transpose(of) => Some(of.clone()),
             Recipe::Scale { factor, of } => of.canceled()?.scaled(*factor).ok(),
             Recipe::Cast(of) => of.canceled()?.cast(self.element).ok(),
+            Recipe::Quantize { part, encoder } => {
+                let recipe = Recipe::Quantize { part: *part, encoder: Arc::new(encoder.transposed()?) };
+                Self::made(self.element, &dims, recipe).ok()
+            }
             // Columns side by side are rows one below the other: one row of all elements.
             Recipe::Concat(tensors) if self.dims.len() == 2 => {
                 let rows = tensors.iter().map(|tensor| tensor.canceled()?.reshaped(&[1, tensor.count()]).ok());

@@ -15,6 +15,8 @@ pub struct Encoder {
     pub(crate) rounding: Rounding,
     /// The type of the scales.
     pub(crate) scale: ElementType,
+    /// Whether blocks are along the second last axis, across rows, instead of the last.
+    pub(crate) across: bool,
 }
 
 /// A part of a quantized tensor.
@@ -35,7 +37,7 @@ pub(super) const MAX_BLOCK: u64 = 1 << 20;
 const CHUNK: u64 = 1 << 14;
 
 /// The number of codes that are packed at once.
-const PIECE: usize = 1 << 20;
+pub(super) const PIECE: usize = 1 << 20;
 
 /// What the codes of a block mean: codes are counted from the smallest here, whether they are signed or not.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -47,7 +49,13 @@ pub(super) struct Block {
 
 impl Encoder {
     pub(super) fn new(of: Tensor, format: BlockFormat, rounding: Rounding, scale: ElementType) -> Self {
-        Self { of, format, rounding, scale }
+        Self { of, format, rounding, scale, across: false }
+    }
+
+    /// Returns the encoder of the transposed parts, if the source is that of a transpose: transposing it costs nothing.
+    pub(in crate::tensor) fn transposed(&self) -> Option<Self> {
+        let of = if self.across { self.of.transposed().ok()? } else { self.of.canceled()? };
+        Some(Self { of, across: !self.across, ..*self })
     }
 
     /// Returns the number of bytes of a part that one thread should compute as one piece.
@@ -66,17 +74,18 @@ impl Encoder {
     /// Computes elements of a part from `first` on.
     pub(in crate::tensor) fn fill(self: &Arc<Self>, part: Part, first: u64, out: &mut [u8]) -> Result<(), TensorError> {
         match part {
+            Part::Codes if self.across => self.fill_codes_across(first, out),
             Part::Codes => self.fill_codes(first, out),
             Part::Scales => self.fill_scales(first, out),
             Part::Zeros => self.fill_zeros(first, out),
         }
     }
 
-    fn codes(&self) -> ElementType {
+    pub(super) fn codes(&self) -> ElementType {
         self.format.element().unwrap_or(ElementType::U8)
     }
 
-    fn width(&self) -> u64 {
+    pub(super) fn width(&self) -> u64 {
         self.of.dims.last().copied().unwrap_or(1).max(1)
     }
 
@@ -92,7 +101,10 @@ impl Encoder {
     }
 
     /// Returns the number of blocks.
-    fn blocks(&self) -> u64 {
+    pub(super) fn blocks(&self) -> u64 {
+        if self.across {
+            return self.of.count() / self.height().max(1) * self.format.blocks(self.height());
+        }
         self.of.count() / self.width() * self.format.blocks(self.width())
     }
 
@@ -123,6 +135,13 @@ impl Encoder {
         })
     }
 
+    /// Returns the numbers that cover the range of a block.
+    pub(super) fn nearest(&self, block: &[f32]) -> Result<Block, TensorError> {
+        let range = nearest::range(block);
+        let range = range.ok_or_else(|| self.of.refuse("quantize", "an element is infinite or NaN"))?;
+        Ok(nearest::choose(range, self.format, self.scale))
+    }
+
     /// Sets `numbers` to those of the blocks with these floats.
     fn choose_all(
         self: &Arc<Self>,
@@ -133,9 +152,7 @@ impl Encoder {
         numbers.clear();
         let floats: Vec<&[f32]> = self.split(self.start(blocks.start), floats).map(|(_, block)| block).collect();
         for block in &floats {
-            let range = nearest::range(block);
-            let range = range.ok_or_else(|| self.of.refuse("quantize", "an element is infinite or NaN"))?;
-            numbers.push(nearest::choose(range, self.format, self.scale));
+            numbers.push(self.nearest(block)?);
         }
         if self.rounding == Rounding::Search {
             // How many blocks are searched together does not change what is found.
@@ -145,16 +162,26 @@ impl Encoder {
                 search::group(floats, &mut buffer).improve(self.format, self.scale, numbers);
             }
         }
+        self.keep(blocks.start, numbers)
+    }
+
+    /// Keeps the numbers of consecutive blocks.
+    pub(super) fn keep(self: &Arc<Self>, first: u64, numbers: &[Block]) -> Result<(), TensorError> {
         if numbers.iter().any(|numbers| !numbers.scale.is_finite()) {
             return Err(self.of.refuse("quantize", "a scale overflows its type"));
         }
-        kept::put(self, blocks.start, numbers, self.blocks());
+        kept::put(self, first, numbers, self.blocks());
         Ok(())
     }
 
     /// Calls `visit` with the numbers of each block in turn.
     fn for_each_block(self: &Arc<Self>, blocks: Range<u64>, mut visit: impl FnMut(Block)) -> Result<(), TensorError> {
         let (mut floats, mut numbers) = (Floats::of(&self.of), vec![]);
+        if self.across {
+            self.numbers_across(blocks, &mut numbers)?;
+            numbers.iter().copied().for_each(&mut visit);
+            return Ok(());
+        }
         for chunk in self.chunks(blocks) {
             if !kept::get(self, chunk.clone(), &mut numbers) {
                 self.choose_all(&chunk, self.read(&chunk, &mut floats)?, &mut numbers)?;

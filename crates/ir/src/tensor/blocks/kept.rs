@@ -19,7 +19,8 @@ struct Kept {
 
 impl Kept {
     fn is_of(&self, of: &Arc<Encoder>) -> bool {
-        self.of.as_ptr() == Arc::as_ptr(of)
+        // Codes, scales and zero points that were transposed have encoders of their own, which are equal.
+        self.of.as_ptr() == Arc::as_ptr(of) || self.of.upgrade().is_some_and(|own| own == *of)
     }
 
     fn bytes(&self) -> usize {

@@ -64,20 +64,56 @@ pub(super) fn round(scale: f32, to: ElementType) -> f32 {
 
 /// Sets the codes of a block, or of as much of it as there are places for.
 pub(super) fn encode(block: &[f32], numbers: Block, format: BlockFormat, codes: &mut [u8]) {
-    // All codes are 0 where the scale is 0 or so small that its reciprocal overflows.
-    let inverse = Some(1.0 / numbers.scale).filter(|inverse| inverse.is_finite()).unwrap_or(0.0);
-    let (zero, largest) = (f32::from(numbers.zero), f32::from(format.largest()));
-    let smallest = if format.symmetric { format.middle() } else { 0 };
-    for (x, code) in block.iter().zip(codes) {
+    let code = Code::new(format);
+    let (inverse, zero) = numbers.factors();
+    for (x, place) in block.iter().zip(codes) {
+        *place = code.of(*x, inverse, zero);
+    }
+}
+
+/// Sets the codes of floats that are in one block each.
+pub(super) fn encode_each(floats: &[f32], numbers: &[Block], format: BlockFormat, codes: &mut [u8]) {
+    let code = Code::new(format);
+    for ((x, numbers), place) in floats.iter().zip(numbers).zip(codes) {
+        let (inverse, zero) = numbers.factors();
+        *place = code.of(*x, inverse, zero);
+    }
+}
+
+impl Block {
+    /// Returns the reciprocal of the scale, and the zero point. All codes are zero points if the scale is 0 or so small
+    /// that its reciprocal overflows.
+    fn factors(self) -> (f32, f32) {
+        let inverse = 1.0 / self.scale;
+        (if inverse.is_finite() { inverse } else { 0.0 }, f32::from(self.zero))
+    }
+}
+
+/// How codes are rounded and stored.
+#[derive(Clone, Copy)]
+struct Code {
+    largest: f32,
+    /// What the smallest code is stored as is this many below 0.
+    smallest: u8,
+}
+
+impl Code {
+    fn new(format: BlockFormat) -> Self {
+        let smallest = if format.symmetric { format.middle() } else { 0 };
+        Self { largest: f32::from(format.largest()), smallest }
+    }
+
+    #[inline]
+    fn of(self, x: f32, inverse: f32, zero: f32) -> u8 {
         let exact = x * inverse + zero;
         let exact = if exact > 0.0 { exact } else { 0.0 };
-        let exact = if exact < largest { exact } else { largest };
+        let exact = if exact < self.largest { exact } else { self.largest };
         // The sum has no fraction: it is rounded to nearest, ties to even, and its lowest bits are the integer. Ties
         // that went down go up.
         let sum = exact + 8_388_608.0;
         let tie = u32::from(exact - (sum - 8_388_608.0) == 0.5);
         #[expect(clippy::cast_possible_truncation, reason = "between 0 and 255")]
         let rounded = (sum.to_bits() + tie) as u8;
-        *code = rounded.wrapping_sub(smallest);
+        rounded.wrapping_sub(self.smallest)
     }
 }

@@ -101,6 +101,34 @@ fn blocks_agree_with_the_whole() {
 }
 
 #[test]
+fn blocks_across_rows_are_those_of_the_transpose() {
+    for dims in [[37, 5], [64, 33], [300, 9]] {
+        let source = normal(5, &dims);
+        let transposed = source.transposed().unwrap();
+        let copy = Tensor::from_bytes(source.element, transposed.dims(), transposed.to_bytes().unwrap()).unwrap();
+        for format in formats().chain([format(8, 300, true)]) {
+            for rounding in [Rounding::Nearest, Rounding::Search] {
+                let [across, along] = [&transposed, &copy].map(|of| {
+                    let quantized = of.quantized(format, rounding, ElementType::F16).unwrap();
+                    let layout = quantized.transposed().unwrap();
+                    [Some(layout.codes), Some(layout.scales), layout.zeros]
+                });
+                assert!(across[0].as_ref().is_some_and(|codes| codes.to_string().contains("across")));
+                for (across, along) in across.into_iter().flatten().zip(along.into_iter().flatten()) {
+                    let whole = along.to_bytes().unwrap();
+                    assert_eq!(across.to_bytes().unwrap(), whole, "{format:?} {across}");
+                    let mut out = vec![0; whole.len()];
+                    for (at, part) in out.chunks_mut(12).enumerate() {
+                        across.read(at as u64 * 96 / u64::from(across.element.bits()), part).unwrap();
+                    }
+                    assert_eq!(out, whole, "{format:?} {across}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn search_has_a_smaller_error() {
     let source = normal(3, &[64, 1024]);
     for (format, nearest, search) in [
@@ -155,9 +183,17 @@ fn recipes_are_printed_and_parsed() {
         symmetric.dequantized(ElementType::F32).unwrap(),
         symmetric.nbits().unwrap().codes,
         symmetric.transposed().unwrap().codes,
+        source
+            .transposed()
+            .unwrap()
+            .quantized(format(8, 2, true), Rounding::Search, ElementType::F32)
+            .unwrap()
+            .transposed()
+            .unwrap()
+            .codes,
         Tensor::from_bytes(ElementType::I4, &[3], vec![0xf7, 0x08]).unwrap(),
     ];
-    assert_eq!(tensors[6].to_string(), "i4[3] [7, -1, -8]");
+    assert_eq!(tensors[7].to_string(), "i4[3] [7, -1, -8]");
     let too_large = crate::parse("g() {\n  %w = parameter [1, 8] : i4[2]\n  return %w\n}").map(|_| ());
     assert_eq!(too_large.unwrap_err().to_string(), "line 2: a number does not fit in i4");
     for tensor in tensors {

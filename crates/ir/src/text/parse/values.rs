@@ -405,20 +405,30 @@ impl Parser<'_> {
             if self.eat("nearest") { Rounding::Nearest } else { self.expect("search").map(|()| Rounding::Search)? };
         self.expect(",")?;
         let format = self.block_format()?;
+        let across = self.eat("across");
+        if across {
+            self.expect(",")?;
+        }
         self.expect("scale")?;
         self.expect("=")?;
         let scale = self.element_type()?;
         self.expect(",")?;
         let of = self.tensor(depth + 1)?;
         self.expect(")")?;
-        let quantized = of.quantized(format, rounding, scale).map_err(|error| self.error(error.to_string()))?;
+        let of = if across { of.transposed() } else { Ok(of) };
+        let quantized = of.and_then(|of| of.quantized(format, rounding, scale));
+        let quantized = quantized.map_err(|error| self.error(error.to_string()))?;
         let part = match part {
             "codes" => Some(quantized.codes()),
             "scales" => Some(quantized.scales()),
             "zeros" => quantized.zeros(),
             _ => None,
         };
-        part.cloned().map_or_else(|| self.fail("expected `codes`, `scales`, or `zeros` of an asymmetric format"), Ok)
+        match part {
+            Some(part) if across => part.transposed().map_err(|error| self.error(error.to_string())),
+            Some(part) => Ok(part.clone()),
+            None => self.fail("expected `codes`, `scales`, or `zeros` of an asymmetric format"),
+        }
     }
 
     /// Parses a tensor quantized in blocks.
