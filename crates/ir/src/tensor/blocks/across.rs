@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// The number of elements of the blocks that are chosen at once, except that at least one group of columns is.
-const TILE: u64 = 1 << 18;
+const TILE: u64 = 1 << 20;
 
 impl Encoder {
     pub(super) fn height(&self) -> u64 {
