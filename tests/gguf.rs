@@ -5,7 +5,7 @@ mod common;
 use common::snapshot;
 use netwright::ir::tensor::GgmlFormat;
 use netwright::ir::{ElementType, Graph, Op, Value};
-use netwright::nn::{Part, Pretrained, PretrainedOptions, Weights};
+use netwright::nn::{DerivedFile, Part, Pretrained, PretrainedOptions, Weights};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -111,6 +111,20 @@ fn codes_are_kept() {
     let (found, expected) = (apart(&built(&file, &floats)), apart(&built(&root().join("gguf/quantized"), &floats)));
     assert_eq!(found.0, expected.0);
     assert!(found.1 == expected.1, "floats differ from those that llama.cpp decodes");
+}
+
+#[test]
+fn the_configuration_and_the_tokenizer_are_derived() {
+    let file = root().join("gguf/quantized.gguf");
+    let model = Pretrained::open(&file, &PretrainedOptions::default()).expect("it opens");
+    let line = |file: &DerivedFile| match &file.text {
+        Ok(text) => format!("{}:\n{text}\n", file.name),
+        Err(why) => format!("{}: {why}\n", file.name),
+    };
+    let without = Pretrained::open(root().join("gguf/llama.gguf"), &PretrainedOptions::default()).expect("it opens");
+    let files = model.files.iter().chain(&without.files[1..]);
+    snapshot("nn", "gguf_files", &files.map(line).collect::<String>());
+    assert_eq!(model.stored.as_deref(), Some("8 weights in Q4_0, Q8_0 keep their codes"));
 }
 
 /// A line without the folder of the checkout.

@@ -104,7 +104,8 @@ pub(crate) fn open(path: &Path, dequantize: bool) -> Result<Gguf, OpenError> {
     }
     let count: usize = formats.values().sum();
     let stored = (count > 0).then(|| quantized::line(count, &names(formats.into_keys().collect()), !dequantize));
-    let tokenizer = tokenizer::read(&file.metadata).map_err(failed)?;
+    let help = "help: copy tokenizer.json of the model's Hugging Face repository";
+    let tokenizer = tokenizer::read(&file.metadata).map_err(|why| format!("{why}\n  {help}"));
     let files = [("config.json", Ok(text)), ("tokenizer.json", tokenizer)];
     let files = files.map(|(name, text)| DerivedFile { name, text });
     Ok(Gguf { settings, weights: Weights::Trained(tensors), stored, files: files.into() })
