@@ -207,12 +207,12 @@ fn proving_leaves_out_the_wrong_rewrite() {
     let model = Model::new(parse(BLOCK).expect("it is well-formed"));
     let prover = Prover::new(Tract);
     let (right, report) = optimized(&model, &proving(Target::ONNX, &prover));
-    let proven = report.proven.expect("it was proven");
+    let proven = report.proofs.expect("it was proven");
     assert_eq!((proven.refuted, proven.unproven), (vec![], vec![]));
     for (pass, node) in wrong_rewrites() {
         let name = pass.name;
         let (result, report) = optimized(&model, &proving(Target::ONNX, &prover).with_own(pass));
-        let refuted = report.proven.expect("it was proven").refuted;
+        let refuted = report.proofs.expect("it was proven").refuted;
         let told: Vec<String> = refuted.iter().map(ToString::to_string).collect();
         assert!(told.len() == 1 && told[0].starts_with(&format!("{name}: {node}: ")), "{told:?}");
         assert!(told[0].contains(" became ") && told[0].contains(", for inputs "), "{told:?}");
@@ -236,7 +236,7 @@ fn rewrites_of_exports_are_proven() {
         let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
         let model = onnx::read(path, &ReadOptions::default()).unwrap_or_else(|error| panic!("{error}"));
         for target in Target::ALL {
-            let found = optimized(&model, &proving(target, &prover)).1.proven.expect("it was proven");
+            let found = optimized(&model, &proving(target, &prover)).1.proofs.expect("it was proven");
             proven += found.proven;
             refuted.extend(found.refuted.iter().map(|event| format!("{name} for {target}: {event}")));
             unproven.extend(found.unproven.iter().map(|event| format!("{name} for {target}: {event}")));

@@ -5,14 +5,14 @@ use protobuf::MessageField;
 use std::collections::BTreeSet;
 
 /// The most models to try.
-const MOST_TRIALS: usize = 1500;
+const MAX_TRIALS: usize = 1500;
 
 /// Returns the smallest model found for which `fails` returns true, as it does for the model itself.
 pub fn shrink(model: &ModelProto, mut fails: impl FnMut(&ModelProto) -> bool) -> ModelProto {
     let mut best = model.clone();
     let mut trials = 0;
     let mut try_out = |best: &mut ModelProto, candidate: ModelProto| {
-        if trials >= MOST_TRIALS || candidate == *best {
+        if trials >= MAX_TRIALS || candidate == *best {
             return false;
         }
         trials += 1;

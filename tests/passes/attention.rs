@@ -1,4 +1,4 @@
-//! Attention: recognized, with its heads, its cache and its positions; and written out.
+//! Tests of attention: fused, with heads, cache and positions; and decomposed.
 
 use super::{check_diff, check_equal, check_near, check_pass, run};
 use netwright::ir::{Graph, Model, parse};
@@ -46,13 +46,13 @@ fn fuse_attention() {
             "%other = less %bias, 0.0 : bool[1, 4, s, t]
              %once = where %keep, %product, -1000000000.0 : #\n%scores = where %other, -100000000.0, %once : #",
         ),
-        // In a row that is fully masked, keys that were replaced count beside those that padding was added to.
+        // In a row that is fully masked, replaced scores have weight next to scores to which padding is added.
         (
             "filled_and_added",
             "%other = less %bias, 0.0 : bool[1, 4, s, t]\n%once = where %keep, %product, -10000.0 : #
              %pad = where %other, -10000.0, 0.0 : f32[1, 4, s, t]\n%scores = add %once, %pad : #",
         ),
-        // What is masked twice is minus infinity, below what is masked once.
+        // A score that is masked twice becomes minus infinity, below one that is masked once.
         (
             "least_float_twice",
             "%other = less %bias, 0.0 : bool[1, 4, s, t]\n%once = where %keep, %product, -3.4028235e38 : #
@@ -119,7 +119,7 @@ fn fuse_attention_in_f16() {
         ("f16_filled_where_masked", masked("%scores = where %keep, %product, %least_float : half")),
         ("f16_filled_with_infinity", masked("%scores = where %keep, %product, %infinity : half")),
         ("f16_mask_of_ten_thousand", masked("%scores = where %keep, %product, %ten_thousand : half")),
-        // What is masked twice is minus infinity, below what is masked once.
+        // A score that is masked twice becomes minus infinity, below one that is masked once.
         (
             "f16_least_float_twice",
             masked(
@@ -470,7 +470,7 @@ fn fold_heads_into_attention() {
                 .replace("reshape %q, [0, 0, 4, 8] : f32[b, s, 4, 8]", "exp %wide : f32[b, s, 4, 8]"),
         ),
         (
-            "queries_behind_the_split",
+            "queries_after_the_split",
             format!("{body}\nreturn %y")
                 .replace(
                     "reshape %q, [0, 0, 4, 8] : f32[b, s, 4, 8]",

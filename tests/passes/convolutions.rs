@@ -1,4 +1,4 @@
-//! What stems of vision models have: padding, batch normalization, and transposes between layouts.
+//! Tests of the stems of vision models: padding, batch normalization, and transposes between layouts.
 
 use super::check_pass;
 use netwright::ir::{Graph, parse};

@@ -48,7 +48,7 @@ fn fuse_scale_softmax() {
                  return %p",
             ),
             (
-                "scale_behind_the_mask",
+                "scale_after_the_mask",
                 "%a = add %x, %m : f32[b, h, q, k]
                  %s = mul %a, 0.125 : f32[b, h, q, k]
                  %p = softmax %s {axis = -1} : f32[b, h, q, k]
@@ -77,7 +77,7 @@ fn fuse_scale_softmax() {
                  return %p, %a",
             ),
             (
-                "scale_is_no_constant",
+                "scale_is_not_constant",
                 "%s = mul %x, %y : f32[b, h, q, k]
                  %p = softmax %s {axis = -1} : f32[b, h, q, k]
                  return %p",

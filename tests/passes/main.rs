@@ -1,5 +1,4 @@
-//! What each pass does, one pass at a time: the diff of the IR text, and the near misses with their reasons; and tract's
-//! word that the function is the same.
+//! Tests each pass on its own: the diff of the IR text, the near misses with their reasons, and equivalence in tract.
 
 mod activation;
 mod attention;
@@ -33,7 +32,7 @@ fn pass(name: &str) -> Pass {
     passes::passes().into_iter().find(|pass| pass.name == name).unwrap_or_else(|| panic!("{name} is not a pass"))
 }
 
-/// Runs one pass, to its own end.
+/// Runs one pass until it no longer applies.
 fn run(name: &str, graph: &mut Graph) -> Report {
     passes::pipeline::run(&[pass(name)], graph, Limits::default()).unwrap_or_else(|error| panic!("{error}"))
 }
@@ -48,7 +47,7 @@ fn lines(word: &str, events: &[Event]) -> String {
     events.iter().map(|event| format!("{word}: {event}\n")).collect()
 }
 
-/// Cases that tract cannot judge, and what stands in the way.
+/// Cases that tract cannot judge, with the reason.
 const NOT_VERIFIABLE: [(&str, &str); 8] = [
     ("transpose_counted_from_the_end", "expected list of non-negative ints"),
     ("reshapes_that_stay", "to [Val(-1), Val(4)]: invalid"),
@@ -60,13 +59,13 @@ const NOT_VERIFIABLE: [(&str, &str); 8] = [
     ("bf16_projection", "elements of type bf16"),
 ];
 
-/// How far a pass may move a number.
+/// The tolerance of a pass.
 fn tolerance(name: &str) -> f64 {
     pass(name).exactness.tolerance()
 }
 
-/// Lowers and writes at an opset that has every operator but the fused, so that those that are decomposed for older
-/// ones are compared with themselves.
+/// Lowers and writes at an opset that has every operator except fused ones, so that operators that are decomposed for
+/// older opsets are compared with themselves.
 fn write(graph: &Graph, path: &Path) {
     try_write(graph, path).unwrap_or_else(|error| panic!("{error}"));
 }
@@ -81,20 +80,20 @@ fn model(graph: &Graph) -> Model {
 
 fn try_write(graph: &Graph, path: &Path) -> Result<(), String> {
     let mut model = model(graph);
-    // Lowering removes what is dead, which one pass is here to do.
+    // Lowering would remove dead nodes, which is the job of one pass here.
     if graph.schedule().into_iter().any(|id| graph.node(id).op().kind().is_fused()) {
         lower(&mut model, &Target::ONNX, true).map_err(|error| error.to_string())?;
     }
     onnx::write(&model, path, &WriteOptions::default()).map(|_| ()).map_err(|error| error.to_string())
 }
 
-/// Symbols that are never 0: the case has no meaning then, and runtimes refuse it.
+/// Symbols that are never 0: the case would be meaningless, and runtimes reject it.
 const NEVER_EMPTY: [(&str, &str, i64); 1] = [
-    // A sequence of no parts has no first one.
+    // An empty sequence has no first part.
     ("parts_of_size_one", "q", 3),
 ];
 
-/// The graphs before and after a pass compute the same in tract, or stand among the cases that it cannot judge.
+/// Checks that the graphs before and after a pass are equivalent in tract, unless it is known that tract cannot judge.
 fn check_equal(case: &str, name: &str, before: &Graph, after: &Graph) {
     // Masks of -1e4 round scores to a thousandth, in either order: in f64 both are the same.
     let tolerance = if case == "masks_in_two_steps" { 1e-4 } else { tolerance(name) };
@@ -121,13 +120,13 @@ fn check_near(case: &str, name: &str, before: &Graph, after: &Graph, tolerance: 
     }
 }
 
-/// The diff of one pass and what it declined; the function is the same.
+/// Checks the diff of one pass and its near misses, and that the function is the same.
 fn check_pass(case: &str, name: &str, graph: &Graph) {
     let after = check_diff(case, name, graph.clone());
     check_equal(case, name, graph, &after);
 }
 
-/// The diff of one pass and what it declined; the pass does nothing when run again, and the text stays readable.
+/// Checks the diff of one pass and its near misses, that a second run does nothing, and that the text can be parsed.
 fn check_diff(case: &str, name: &str, mut graph: Graph) -> Graph {
     // So many changes of one tensor and no more are made at once, and the file holds their result.
     if case != "changed_too_often" {
@@ -136,7 +135,7 @@ fn check_diff(case: &str, name: &str, mut graph: Graph) -> Graph {
     let before = graph.to_string();
     let report = run(name, &mut graph);
     let after = graph.to_string();
-    // Where nothing changes, the whole text is context.
+    // If nothing changes, the whole text is context.
     let text =
         if before == after { before.lines().map(|line| format!(" {line}\n")).collect() } else { diff(&before, &after) };
     snapshot("passes", &format!("{case}@{name}"), &(text + &lines("declined", &report.declined)));

@@ -1,7 +1,7 @@
-//! Attention under one to three masks, of every kind and in every order: what is fused computes the same in every row, those
-//! that are fully masked included.
+//! Tests attention with one to three masks of every kind and in every order: the fused form computes the same in every
+//! row, including rows that are fully masked.
 //!
-//! A small evaluator stands for the runtimes: their kernels leave out rows that are masked deeply, each in its own way.
+//! A small evaluator imitates the runtimes, whose kernels skip deeply masked rows in different ways.
 
 #![expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "every number and size is small")]
 
@@ -16,7 +16,7 @@ const HEADS: usize = 2;
 const LENGTH: usize = 4;
 const SIZE: usize = 2;
 
-/// Elements of any type as f32, row by row.
+/// An array of elements of any type as f32, row by row.
 #[derive(Clone, Debug)]
 struct Array {
     dims: Vec<usize>,
@@ -29,7 +29,7 @@ impl Array {
         Self { dims: dims.to_vec(), data: (0..count).map(&mut element).collect() }
     }
 
-    /// The element at these indices of a larger shape, counted from the last axis.
+    /// Returns the element at indices of a larger shape, which are aligned from the last axis.
     fn at(&self, indices: &[usize]) -> f32 {
         let skipped = indices.len() - self.dims.len();
         let flat = self
@@ -114,7 +114,7 @@ fn transpose(x: &Array, perm: &[usize]) -> Array {
     })
 }
 
-/// Attention as ONNX Runtime 1.32 and tract 0.23.9 compute it.
+/// Computes attention like ONNX Runtime 1.32 or tract 0.23.9.
 fn attention(target: Target, [query, key, value]: [&Array; 3], mask: Option<&Array>, scale: f32) -> Array {
     let products = matmul(query, &transpose(key, &[0, 1, 3, 2]));
     let scaled = zip(&[&products], |x| x[0] * scale);
@@ -124,7 +124,7 @@ fn attention(target: Target, [query, key, value]: [&Array; 3], mask: Option<&Arr
     let whole = zip(&[&scaled, mask], |x| x[1]);
     let mut probabilities = softmax(&scores);
     if target == Target::TRACT {
-        // Shorter than a block: one that is fully masked is left out, and minus infinity divides nothing by nothing.
+        // The row is shorter than a block: a fully masked block is skipped, and minus infinity gives 0 / 0.
         let block = LENGTH * LENGTH;
         for (probabilities, mask) in probabilities.data.chunks_mut(block).zip(whole.data.chunks(block)) {
             if mask.iter().all(|mask| *mask < -65503.0) {
@@ -205,7 +205,7 @@ fn evaluate(graph: &Graph, target: Target, inputs: &HashMap<&str, Array>) -> Arr
 
 const TYPE: &str = "f32[4, 2, 4, 4]";
 
-/// What masks the scores `#x`, into `#y`; `#` stands for the step.
+/// The lines that mask the scores `#x` into `#y`; `#` is replaced with the number of the step.
 const STEPS: [&str; 27] = [
     "#y = add #x, %bias",
     "#y = add %unknown, #x",
@@ -264,7 +264,8 @@ fn masked(steps: &[usize], is_guarded: bool) -> Graph {
     parse(&text).unwrap_or_else(|error| panic!("{error} in\n{text}"))
 }
 
-/// Samples without padding, padded left, right and whole; rows that hide some keys, and all; a mask of any numbers.
+/// Returns samples without padding and padded left, right and completely; masks that hide some and all keys of a row; and
+/// a mask of arbitrary numbers.
 fn inputs(magnitude: f32, seed: usize) -> HashMap<&'static str, Array> {
     let random = |dims: &[usize], salt: usize, by: f32| {
         Array::new(dims, |at| (((at + 1) * (salt * 7919 + seed * 104_729 + 12_345) % 2003) as f32 / 1001.5 - 1.0) * by)

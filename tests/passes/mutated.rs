@@ -1,4 +1,4 @@
-//! What a pass makes of a graph that half matches computes the same, wherever tract can judge.
+//! Tests that every pass keeps the function of graphs that nearly match, if tract can judge them.
 
 use super::{run, tolerance, try_write};
 use netwright::ir::{Graph, OpKind, check, parse};
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 #[path = "../../crates/passes/tests/mutated/program.rs"]
 mod program;
 
-/// Whether every attention is shown to have as many values as keys; tract reads past the end of fewer.
+/// Whether every attention provably has as many values as keys; tract reads past the end if there are fewer.
 fn has_a_value_for_each_key(graph: &Graph) -> bool {
     let mut attentions = graph.schedule().into_iter().filter(|id| graph.node(*id).op().kind() == OpKind::Attention);
     attentions.all(|id| {

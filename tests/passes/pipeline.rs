@@ -1,4 +1,4 @@
-//! All passes together.
+//! Tests of all passes together.
 
 use super::{check_pass, lines, run};
 use crate::common::{small, snapshot};
@@ -16,7 +16,7 @@ fn encoder_layer() -> Graph {
     builder.finish().unwrap_or_else(|errors| panic!("{errors}"))
 }
 
-/// Encoder and decoder: three attentions, of which one has two masks.
+/// Returns an encoder and decoder with three attentions, one of them with two masks.
 fn transformer() -> Model {
     let transformer = Transformer::new(&small()).expect("the configuration is sound");
     let graph = transformer.build(Part::Whole, &Weights::Random { seed: 0 }, true);
@@ -30,7 +30,7 @@ fn optimized(mut model: Model, target: Target) -> (Model, Report) {
     (model, report)
 }
 
-/// What the DSL declares, one pass after the other.
+/// Checks the diff of each pass on layers that the DSL declares.
 #[test]
 fn encoder_layer_pass_by_pass() {
     let mut graph = encoder_layer();
@@ -40,7 +40,7 @@ fn encoder_layer_pass_by_pass() {
     }
 }
 
-/// What becomes of it for each target, and what `--explain` says.
+/// Checks the optimized graph and the report for each target.
 #[test]
 fn encoder_layer_for_each_target() {
     for target in Target::ALL {
@@ -52,7 +52,7 @@ fn encoder_layer_for_each_target() {
     }
 }
 
-/// A small thing that makes a large tensor stays, where the tensor would make the file larger.
+/// A node that computes a large tensor from a small one stays, because the tensor would make the file larger.
 #[test]
 fn expressions_of_constants_stay() {
     let mut graph = Graph::new("expressions");
@@ -70,7 +70,7 @@ fn expressions_of_constants_stay() {
         ("tiled", Op::Tile, vec![row, times]),
         ("filled", Op::ConstantOfShape { value: Tensor::scalar(2.0) }, vec![sizes]),
     ];
-    // An operator that broadcasts would do without those that repeat elements.
+    // An operator that broadcasts would not need the nodes that repeat elements.
     let mut parts = vec![x];
     let kinds: Vec<OpKind> = expressions.iter().map(|(_, op, _)| op.kind()).collect();
     for (name, op, operands) in expressions {
@@ -89,7 +89,7 @@ fn expressions_of_constants_stay() {
     assert!(bytes(&model.graph) <= bytes(&graph), "{}", model.graph);
 }
 
-/// The text of the graph as a file gives it back: tensors first, whatever their order.
+/// Returns the text of a graph with tensors first and sorted, as reading a file orders them.
 fn tensors_first(graph: &Graph, order: impl Fn(&mut Vec<&str>)) -> String {
     let text = graph.to_text(Detail::Full);
     let is_tensor = |line: &&str| line.contains(" = parameter ") || line.contains(" = constant ");
@@ -98,8 +98,7 @@ fn tensors_first(graph: &Graph, order: impl Fn(&mut Vec<&str>)) -> String {
     [&others[..1], &tensors, &others[1..]].concat().join("\n")
 }
 
-/// Writing a model unoptimized, reading it and optimizing it then makes the same model as optimizing it at once, and
-/// so does optimizing it twice.
+/// Writing and reading a model before it is optimized does not change the result, and neither does optimizing it twice.
 #[test]
 fn optimizing_depends_on_the_graph_alone() {
     for target in Target::ALL {
@@ -115,7 +114,7 @@ fn optimizing_depends_on_the_graph_alone() {
     }
 }
 
-/// Names tell nothing: what is recognized is recognized under other names too.
+/// Recognition does not depend on names.
 #[test]
 fn names_do_not_matter() {
     let counts = |report: &Report| {
@@ -134,7 +133,7 @@ fn names_do_not_matter() {
     assert!(!model.graph.to_string().contains("q_proj"));
 }
 
-/// No attention keeps a node for its scale, where the target folds it; the embeddings' products stay.
+/// No attention keeps a node for its scale if the target folds it; the products of embeddings stay.
 #[test]
 fn scales_are_folded_for_runtimes_that_gain_by_it() {
     let products = |target| {
@@ -157,7 +156,11 @@ fn options() {
         (Options::default().with_limits(Limits { stop_after: Some(0), check: true }), Ok(0)),
         (
             Options::default().with_skip(["fuse-softmax"]),
-            Err(format!("`fuse-softmax` is not a pass\n  help: choose from {}", names.join(", "))),
+            Err("`fuse-softmax` is not a pass\n  help: did you mean `fuse-scale-softmax`?".to_owned()),
+        ),
+        (
+            Options::default().with_skip(["softmax"]),
+            Err(format!("`softmax` is not a pass\n  help: choose from {}", names.join(", "))),
         ),
         (
             Options::default().with_skip(["lower-scaled-softmax"]),
@@ -171,7 +174,7 @@ fn options() {
     }
 }
 
-/// Bisecting: after each number of rewrites there is a sound model, and all of them together are the whole.
+/// After any number of rewrites, the model is valid, and all rewrites together give the optimized model.
 #[test]
 fn stop_after_any_number_of_rewrites() {
     let (whole, report) = optimized(transformer(), Target::ORT);
@@ -192,7 +195,7 @@ fn stop_after_any_number_of_rewrites() {
     assert_eq!(stopped(report.applied.len()).0, whole);
 }
 
-/// The opset is raised as far as the operators that were formed ask for, where nothing can change its meaning.
+/// The opset is raised as far as the formed operators require, unless that could change the meaning of an operator.
 #[test]
 fn the_opset_is_raised_as_far_as_needed() {
     let gelu = "%a = mul %x, 0.70710677 : f32[n]
@@ -212,7 +215,7 @@ fn the_opset_is_raised_as_far_as_needed() {
         check(target, true, gelu, 20);
         check(target, false, gelu, 17);
         check(target, true, "%y = exp %x : f32[n]", 17);
-        // An operator that nothing reads has no meaning to lose.
+        // An operator without uses does not matter.
         let beside = |before| gelu.replace("%a = mul", &format!("{before} : f32[n]\n%a = mul"));
         check(target, true, &beside("%z = \"::Unheard@17\" %x"), 20);
         let with = |other| {
@@ -226,8 +229,8 @@ fn the_opset_is_raised_as_far_as_needed() {
     }
 }
 
-/// However many paddings by nothing follow one another, each of a size that is computed from the one before it: what
-/// becomes known of a value is known of its readers at once, so that the passes come to an end.
+/// A long chain of empty paddings, each of a size computed from the one before, vanishes in one run: new facts about a
+/// value reach its users at once.
 #[test]
 fn computed_paddings_vanish() {
     let layer = |at: usize| {

@@ -1,6 +1,6 @@
 use super::{attention_inputs, check_diff, check_equal};
 
-/// tract has no sequences: what becomes of a case is compared with another way to compute it.
+/// tract has no sequences, so the result is compared with another graph that computes the same.
 fn check(cases: &[(&str, &str, &str)]) {
     let pass = "resolve-sequences";
     for (case, body, twin) in cases {

@@ -1,4 +1,4 @@
-//! What one runtime gains by: packed projections, sums, operators of its own; and the latter in standard ones.
+//! Tests of passes for one runtime: packed projections, sums, and operators of its own, to and from the standard.
 //!
 //! tract does not run operators of ONNX Runtime's domain: `tests/interop` judges them.
 
@@ -256,7 +256,7 @@ fn stays(opset: i64, inputs: &str, body: &str, expected: &str) {
 
 #[test]
 fn operators_that_cannot_be_lowered_stay() {
-    // Nothing says how many queries there are.
+    // The number of queries is unknown.
     stays(
         23,
         "%x: f32[b, ?, 8], %mask: i32[b, s]",
@@ -264,7 +264,7 @@ fn operators_that_cannot_be_lowered_stay() {
          return %y",
         "attention",
     );
-    // Nothing says which axes there are.
+    // The rank is unknown.
     stays(
         19,
         "%x: f32[*], %w: f32[8]",

@@ -1,4 +1,4 @@
-//! Shapes, indices and broadcasts that are known before the model runs.
+//! Tests of shapes, indices and broadcasts that are known at compile time.
 
 use super::{check_diff, check_pass};
 use netwright::ir::{Model, parse};
@@ -677,7 +677,7 @@ fn slice_packed_axis() {
             ),
         ],
     );
-    // Runtimes tell of a place that is not there.
+    // Runtimes report an out-of-range index.
     let text = "g(%x: f32[b, q, 32]) {
         %r = reshape %x, [0, 0, 2, 16] : f32[b, q, 2, 16]
         %t = transpose %r {perm = [2, 0, 1, 3]} : f32[2, b, q, 16]
@@ -708,7 +708,7 @@ fn lift_transposes() {
                  return %d, %c",
             ),
             (
-                // Attention takes in what splits heads.
+                // Transposes that split heads are folded into the attention.
                 "parts_with_heads_to_split",
                 "%r = reshape %x, [0, 0, 4, 8] : f32[b, q, 4, 8]
                  %a, %c = split %r, [4, 4] {axis = 3} : f32[b, q, 4, 4], f32[b, q, 4, 4]
@@ -720,7 +720,7 @@ fn lift_transposes() {
     );
 }
 
-/// Before opset 8, the operators of any number of operands did not broadcast them.
+/// Before opset 8, variadic operators did not broadcast.
 #[test]
 fn operands_of_one_shape_keep_it() {
     let text = "g(%a: f32[1, n], %b: f32[n]) {

@@ -143,11 +143,27 @@ pub(crate) struct Emit {
     /// How the KV cache is written; `shared` changes the inputs and outputs of the model and reports how.
     #[arg(long, default_value = "concat")]
     pub(crate) kv_cache: KvCache,
+    #[command(flatten)]
+    pub(crate) storage: Storage,
+    #[command(flatten)]
+    pub(crate) quantize: Quantize,
+}
+
+/// How weights are stored.
+#[derive(Debug, Args)]
+pub(crate) struct Storage {
     /// Write weights to a separate file; auto does so beyond 2 GiB.
     #[arg(long, default_value = "auto")]
     pub(crate) external_data: ExternalData,
-    #[command(flatten)]
-    pub(crate) quantize: Quantize,
+}
+
+/// Whether the output shares the weights of the input.
+#[derive(Debug, Args)]
+pub(crate) struct Sharing {
+    /// Leave weights in the input's files, which must lie in the output's folder and must not change: the output is
+    /// small and refers to them by file, offset and length.
+    #[arg(long)]
+    pub(crate) share_weights: bool,
 }
 
 impl Emit {
@@ -236,12 +252,10 @@ pub(crate) struct Upgrade {
     /// The opset to convert to.
     #[arg(long)]
     pub(crate) opset: i64,
-    /// Write weights to a separate file; auto does so beyond 2 GiB.
-    #[arg(long, default_value = "auto")]
-    pub(crate) external_data: ExternalData,
-    /// Leave weights in the input's files, which must lie in the output's folder and stay as they are.
-    #[arg(long)]
-    pub(crate) share_weights: bool,
+    #[command(flatten)]
+    pub(crate) storage: Storage,
+    #[command(flatten)]
+    pub(crate) sharing: Sharing,
 }
 
 /// How the KV cache is written.
@@ -263,10 +277,8 @@ pub(crate) struct Optimize {
     /// The file to write; it may be the input.
     #[arg(short, long)]
     pub(crate) output: PathBuf,
-    /// Leave weights in the input's files, which must lie in the output's folder and must not change: the output is
-    /// small and refers to them by file, offset and length.
-    #[arg(long)]
-    pub(crate) share_weights: bool,
+    #[command(flatten)]
+    pub(crate) sharing: Sharing,
     #[command(flatten)]
     pub(crate) emit: Emit,
     /// Run only these passes, in the order of the pipeline, or `none`.

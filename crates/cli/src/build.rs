@@ -328,7 +328,7 @@ fn build(
     };
     let report = report.map_err(|error| Failure::model_at(path, error))?;
     output.rewrites(&report.applied)?;
-    let written = model_io::write(&model, path, args.emit.external_data, false, inputs)?;
+    let written = model_io::write(&model, path, args.emit.storage.external_data, false, inputs)?;
     let counts = inventory(&model);
     Ok(Built {
         path: path.to_owned(),

@@ -10,7 +10,7 @@ use netwright::onnx::{self, ReadError, ReadOptions, WriteError, WriteOptions, Wr
 use std::path::Path;
 
 /// The number of warnings that are printed; further ones are only counted.
-const MOST_WARNINGS: usize = 10;
+const MAX_WARNINGS: usize = 10;
 
 /// Reads the model that a command names.
 pub(crate) fn read(input: &Input, output: Output) -> Result<Model, Failure> {
@@ -27,10 +27,10 @@ pub(crate) fn read_at(path: &Path, input: &Input, output: Output) -> Result<Mode
         ReadError::File(error) => Failure::usage(error),
         error => Failure::model(error),
     })?;
-    for warning in model.warnings.iter().take(MOST_WARNINGS) {
+    for warning in model.warnings.iter().take(MAX_WARNINGS) {
         output.warn(&format!("{}: {warning}", in_line(path)))?;
     }
-    if let Some(more @ 1..) = model.warnings.len().checked_sub(MOST_WARNINGS) {
+    if let Some(more @ 1..) = model.warnings.len().checked_sub(MAX_WARNINGS) {
         output.warn(&format!("{}: and {more} more", in_line(path)))?;
     }
     let (opset, understood) = (model.opset(), onnx::READ_OPSETS);

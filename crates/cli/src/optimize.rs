@@ -16,7 +16,7 @@ use netwright::inventory::{Inventory, inventory};
 use netwright::ir::{Detail, Model};
 use netwright::onnx::{self, WriteError, WriteOptions};
 use netwright::passes::sites::Site;
-use netwright::passes::{self, Proven, Prover, Report};
+use netwright::passes::{self, ProofReport, Prover, Report};
 use netwright::verify::Verdict;
 use serde::Serialize;
 use std::cmp::Ordering;
@@ -81,13 +81,13 @@ struct Proofs {
 }
 
 impl Proofs {
-    fn new(proven: &Proven) -> Self {
+    fn new(report: &ProofReport) -> Self {
         let mut not_proven = BTreeMap::new();
-        for event in &proven.unproven {
+        for event in &report.unproven {
             *not_proven.entry(event.note.to_string()).or_default() += 1;
         }
-        let refuted = proven.refuted.iter().map(ToString::to_string).collect();
-        Self { proven: proven.proven, not_proven, refuted }
+        let refuted = report.refuted.iter().map(ToString::to_string).collect();
+        Self { proven: report.proven, not_proven, refuted }
     }
 
     fn lines(&self) -> Vec<String> {
@@ -124,7 +124,8 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
         passes::PassError::UnknownPass { .. } | passes::PassError::Required(_) => Failure::usage(error),
         error => Failure::model_at(&args.input.model, error),
     })?;
-    let written = model_io::write(&model, &args.output, args.emit.external_data, args.share_weights, &inputs)?;
+    let written =
+        model_io::write(&model, &args.output, args.emit.storage.external_data, args.sharing.share_weights, &inputs)?;
     let seconds = start.elapsed().as_secs_f64();
     drop(spinner);
 
@@ -150,7 +151,7 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
     };
     let culprit = culprit.map(|culprit| culprit.to_string());
     let after = side(inventory(&model), written.bytes);
-    let proofs = events.proven.as_ref().map(Proofs::new);
+    let proofs = events.proofs.as_ref().map(Proofs::new);
     for event in proofs.iter().flat_map(|proofs| &proofs.refuted) {
         output.warn(&format!("a rewrite that changes a result was left out: {event}"))?;
     }

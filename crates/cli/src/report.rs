@@ -17,7 +17,7 @@ pub(crate) struct Side<'s> {
 }
 
 /// The most lines of a listing; the page says how many more there are.
-const MOST_LINES: usize = 1200;
+const MAX_LINES: usize = 1200;
 /// The most lines of a repeated block.
 const LONGEST_BLOCK: usize = 400;
 /// The fewest lines of a repeated block.
@@ -117,7 +117,7 @@ fn site_table(sites: &[Site]) -> Markup {
             div.wide {
                 table {
                     tr { th { "what" } th { "name" } th { "became" } }
-                    @for site in sites.iter().take(MOST_LINES) {
+                    @for site in sites.iter().take(MAX_LINES) {
                         tr {
                             td { (site.kind.to_string()) }
                             td.name { (text::name(&site.name)) }
@@ -136,20 +136,20 @@ fn site_table(sites: &[Site]) -> Markup {
 
 fn lines(all: &[String]) -> Markup {
     html! {
-        pre { @for line in all.iter().take(MOST_LINES) { (line) "\n" } }
+        pre { @for line in all.iter().take(MAX_LINES) { (line) "\n" } }
         (cut(all.len()))
     }
 }
 
 fn cut(count: usize) -> Markup {
-    html! { @if count > MOST_LINES { p { (thousands((count - MOST_LINES) as u64)) " more are not shown." } } }
+    html! { @if count > MAX_LINES { p { (thousands((count - MAX_LINES) as u64)) " more are not shown." } } }
 }
 
 fn difference(diff: &str) -> Markup {
     let all: Vec<&str> = diff.lines().filter(|line| line.starts_with(['-', '+'])).collect();
     html! {
         pre {
-            @for line in all.iter().take(MOST_LINES) {
+            @for line in all.iter().take(MAX_LINES) {
                 span class=(if line.starts_with('-') { "removed" } else { "added" }) { (line) } "\n"
             }
         }

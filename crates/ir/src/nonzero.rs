@@ -49,9 +49,8 @@ impl Graph {
     /// Updates the facts of the captures in the bodies of a node, and those of the inputs of a Scan's body.
     fn refresh_bodies(&mut self, id: NodeId, operands: &[Option<Value>]) {
         let op = self.node(id).op();
-        let captured: usize = op.bodies().iter().map(|body| body.captures().len()).sum();
         let facts: Vec<Option<&Fact>> = operands.iter().map(|value| value.map(|value| self.fact(value))).collect();
-        let (own, captured) = facts.split_at(operands.len().saturating_sub(captured));
+        let (own, captured) = facts.split_at(operands.len().saturating_sub(op.capture_count()));
         let inputs = match op {
             Op::Scan { num_scan_inputs, scan_input_axes, .. } => {
                 scan_inputs(own, usize::try_from(*num_scan_inputs).unwrap_or(0), scan_input_axes)

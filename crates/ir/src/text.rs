@@ -166,8 +166,8 @@ impl Printer {
         let operands =
             operands.map(|operand| operand.map_or_else(|| "_".to_owned(), |value| graph.operand_text(value)));
         let mut operands: Vec<String> = operands.collect();
-        let captured: usize = node.op().bodies().iter().map(|body| body.captures().len()).sum();
-        let mut captured = operands.split_off(operands.len().saturating_sub(captured)).into_iter();
+        let own = operands.len().saturating_sub(node.op().capture_count());
+        let mut captured = operands.split_off(own).into_iter();
         for (at, operand) in operands.into_iter().enumerate() {
             write!(f, "{}{operand}", if at == 0 { " " } else { ", " })?;
         }

@@ -77,7 +77,7 @@ pub fn bisect<E: From<passes::PassError>>(
         // If the middle cannot be judged, try its nearest neighbors.
         let mut nearest: Vec<usize> = (right + 1..wrong).collect();
         nearest.sort_by_key(|count| count.abs_diff(middle));
-        for count in nearest.into_iter().take(MOST_NEIGHBOURS) {
+        for count in nearest.into_iter().take(MAX_NEIGHBOURS) {
             match judge(count)? {
                 Some(true) => right = count,
                 Some(false) => wrong = count,
@@ -92,10 +92,10 @@ pub fn bisect<E: From<passes::PassError>>(
 }
 
 /// The number of neighbors to try for a model that cannot be judged.
-const MOST_NEIGHBOURS: usize = 16;
+const MAX_NEIGHBOURS: usize = 16;
 
 /// The most rewrites that are printed.
-const MOST_EVENTS: usize = 8;
+const MAX_EVENTS: usize = 8;
 
 impl fmt::Display for Culprit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -105,14 +105,14 @@ impl fmt::Display for Culprit {
                     0 | 1 => "the rewrite that changed the result: ",
                     _ => "one of the rewrites that changed the result; the models between them cannot be judged: ",
                 })?;
-                for (number, event) in (*first..).zip(events).take(MOST_EVENTS) {
+                for (number, event) in (*first..).zip(events).take(MAX_EVENTS) {
                     if number > *first {
                         f.write_str("; ")?;
                     }
                     let node = crate::ir::text::name(&event.node);
                     write!(f, "{} at {node} (rewrite {number} of {of}): {}", event.pass, event.note)?;
                 }
-                let more = events.len().saturating_sub(MOST_EVENTS);
+                let more = events.len().saturating_sub(MAX_EVENTS);
                 if more > 0 { write!(f, "; and {more} more") } else { Ok(()) }
             }
             Culprit::BeforeRewrites => f.write_str(

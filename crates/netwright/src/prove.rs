@@ -18,7 +18,7 @@ use std::collections::{BTreeSet, HashMap};
 const SIZES: [i64; 5] = [2, 3, 5, 4, 7];
 
 /// The number of bytes from which the tensors of a window are not embedded in a model for one run.
-const MOST_BYTES: u64 = 1 << 28;
+const MAX_BYTES: u64 = 1 << 28;
 
 /// The tolerance for rewrites that round differently, relative to the scale of the result.
 const ROUNDING: f64 = 1e-4;
@@ -218,7 +218,7 @@ pub(crate) fn instance(graph: &Graph, bindings: &Bindings) -> Result<(Graph, Vec
         }
         let op = plain(op);
         bytes += op.tensor().map_or(0, Tensor::len);
-        if bytes > MOST_BYTES {
+        if bytes > MAX_BYTES {
             return Err("its weights are too large to be copied".to_owned());
         }
         let operands = graph.operands(id).into_iter();

@@ -113,13 +113,13 @@ pub enum WriteError {
         domain: String,
     },
     /// An output has no name, so a caller could not request it.
-    #[error("output {at} has no name")]
+    #[error("output {at} has no name\n  help: name it, so that a caller can request it")]
     Unnamed {
         /// Its index.
         at: usize,
     },
     /// Two inputs or outputs have the same name.
-    #[error("{name:?} is the name of two inputs or outputs")]
+    #[error("{name:?} is the name of two inputs or outputs\n  help: rename one of them")]
     Duplicate {
         /// The name.
         name: String,

@@ -23,7 +23,7 @@ impl Evaluator {
 }
 
 /// The maximum number of calls of a runtime in one run: a call takes about 1 ms, and a model may have a million nodes.
-const MOST_EVALUATIONS: usize = 2_000;
+const MAX_EVALUATIONS: usize = 2_000;
 
 /// A runtime, and the number of calls that are left in one run.
 pub(crate) struct Budget {
@@ -33,7 +33,7 @@ pub(crate) struct Budget {
 
 impl Budget {
     pub(crate) fn new(evaluator: Evaluator) -> Self {
-        Self { runtime: evaluator.0, left: AtomicUsize::new(MOST_EVALUATIONS) }
+        Self { runtime: evaluator.0, left: AtomicUsize::new(MAX_EVALUATIONS) }
     }
 
     pub(crate) fn evaluate(&self, op: &Op, operands: &[&Tensor]) -> Option<Tensor> {

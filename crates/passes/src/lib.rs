@@ -61,9 +61,9 @@ pub use convert::{BLOCKS_SINCE, Quantization, QuantizationError, QuantizedWeight
 pub use evaluate::{Evaluate, Evaluator};
 pub use optimize::{lower, optimize};
 pub use options::Options;
-pub use pass::{Body, Exactness, GraphFunction, Pass, Stage};
+pub use pass::{Exactness, GraphFunction, Implementation, Pass, Stage};
 pub use pipeline::{Event, Limits, Log, PassError, Report};
-pub use prove::{Claim, Proof, Prove, Proven, Prover};
+pub use prove::{Claim, Proof, ProofReport, Prove, Prover};
 pub use rule::{Rewritten, Rule, Skip};
 pub use target::Target;
 

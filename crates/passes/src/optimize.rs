@@ -6,7 +6,7 @@ use crate::order::{self, Requested};
 use crate::pass::{Pass, Stage};
 use crate::pipeline::{self, Event, Limits, PassError, Report};
 use crate::prove::Proofs;
-use crate::read::sizes::PARTIAL_SHAPE;
+use crate::read::sizes::has_partial_shape;
 use crate::runtime::{contrib, shared_cache};
 use crate::target::{self, Target};
 use netwright_ir::{Dialect, Graph, Model, Name, OpKind, Value};
@@ -37,8 +37,8 @@ pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, PassErro
     // Operators that prevented a newer opset may be gone, and a newer opset may have shorter forms.
     while options.limits.stop_after.is_none() {
         let may_raise = !could_raise && can_raise(model, options);
-        let is_newer = own < PARTIAL_SHAPE && model.opset() >= PARTIAL_SHAPE;
-        if !may_raise && !is_newer {
+        let has_new_forms = !has_partial_shape(own) && has_partial_shape(model.opset());
+        if !may_raise && !has_new_forms {
             break;
         }
         (own, could_raise) = (model.opset(), can_raise(model, options));
@@ -75,10 +75,9 @@ fn is_selected(pass: &Pass, options: &Options, opset: i64) -> bool {
 fn unwritable(graph: &Graph, model: &Model, target: &Target) -> Option<(Name, OpKind)> {
     graph.schedule().into_iter().find_map(|id| {
         let kind = graph.node(id).op().kind();
-        let is_early = model.early_operators && target::runs_early(kind);
-        let is_missing = model.opset() < target::since(kind) && !is_early;
+        let is_kept = target.keeps(kind, model.opset(), model.early_operators);
         let has_no_kernel = kind == OpKind::Attention && !target.attention.runs(graph, Value { node: id, result: 0 });
-        if is_missing || has_no_kernel {
+        if !is_kept || has_no_kernel {
             return Some((pipeline::name_of(graph, id), kind));
         }
         graph.node(id).op().bodies().into_iter().find_map(|body| unwritable(body, model, target))
@@ -96,7 +95,10 @@ fn attempt(model: &mut Model, options: &Options, is_first: bool) -> Result<Repor
     let all = order::all(&options.target, newest, requested);
     check_names(&all, options, newest)?;
     if options.share_cache && !options.target.contrib {
-        return Err(PassError::Cache(format!("the target {} has no operator for it; ort has", options.target)));
+        return Err(PassError::Cache(format!(
+            "the target {} has no operator for it\n  help: choose the target ort",
+            options.target
+        )));
     }
     let optimizes = |pass: &Pass| pass.stages.iter().any(|stage| *stage != Stage::Lower);
     let selected = all.into_iter().filter(|pass| optimizes(pass) && is_selected(pass, options, newest));
@@ -198,7 +200,7 @@ fn check_names(all: &[Pass], options: &Options, opset: i64) -> Result<(), PassEr
 }
 
 /// The maximum number of runs without refuted rewrites before whole passes are left out.
-const MOST_RUNS: usize = 8;
+const MAX_RUNS: usize = 8;
 
 /// Runs passes. If rewrites are proven, runs them again until none is refuted.
 ///
@@ -219,17 +221,17 @@ fn run(
     let mut runs = 0;
     loop {
         let mut report = run_in(dialect, passes, &mut model.graph, limits, &mut proofs)?;
-        let (Some(proofs), Some(proven)) = (&mut proofs, &mut report.proven) else { return Ok(report) };
-        if proven.refuted.is_empty() {
-            proven.refuted = refuted;
+        let (Some(proofs), Some(results)) = (&mut proofs, &mut report.proofs) else { return Ok(report) };
+        if results.refuted.is_empty() {
+            results.refuted = refuted;
             return Ok(report);
         }
-        if let Some(event) = proven.refuted.first().filter(|_| required) {
+        if let Some(event) = results.refuted.first().filter(|_| required) {
             return Err(PassError::Refuted(event.clone()));
         }
-        proofs.ban(&proven.refuted, runs >= MOST_RUNS);
+        proofs.ban(&results.refuted, runs >= MAX_RUNS);
         runs += 1;
-        refuted.append(&mut proven.refuted);
+        refuted.append(&mut results.refuted);
         model.graph = original.clone();
     }
 }

@@ -25,16 +25,15 @@ impl Requested {
 
 /// Returns every pass, in the order in which they run within each stage.
 pub(crate) fn all(target: &Target, opset: i64, requested: Requested) -> Vec<Pass> {
-    let runs = |kind| target.runs(kind, opset);
     vec![
         cleanup::eliminate_dead_code(),
         cleanup::sink_constants(),
         cleanup::inline_known_branches(),
         runtime::standardize_contrib_operators(target.weights.bits),
         // Attention that the target does not run is decomposed before anything else.
-        lower::decompose_attention(runs(OpKind::Attention).then_some(target.attention)),
+        lower::decompose_attention(target.runs(OpKind::Attention, opset).then_some(target.attention)),
         runtime::use_contrib_rotary(),
-        lower::decompose_rotary_embedding(runs(OpKind::RotaryEmbedding)),
+        lower::decompose_rotary_embedding(),
         cleanup::canonicalize(),
         cleanup::resolve_sequences(),
         fold::fold_constants(),

@@ -1,9 +1,9 @@
 //! The card of a pass: what it does, when it runs, and how exact it is.
 
-use crate::pattern::{Found, Pattern, op};
+use crate::pattern::{Match, Pattern, op};
 use crate::pipeline::Log;
 use crate::rule::{Rewritten, Rule};
-use crate::target::{self, Target};
+use crate::target::Target;
 use netwright_ir::{Graph, OpKind, Value};
 use std::fmt;
 use std::sync::Arc;
@@ -50,7 +50,7 @@ pub struct Pass {
     /// starts again without the pass.
     pub(crate) is_tentative: Option<fn(&Graph) -> bool>,
     /// How it works.
-    pub body: Body,
+    pub implementation: Implementation,
 }
 
 /// How exact the results of a pass are, compared with those that they replace.
@@ -93,7 +93,7 @@ pub enum Stage {
 }
 
 /// How a pass works.
-pub enum Body {
+pub enum Implementation {
     /// Rules, tried in this order at every node, operands before their users.
     Rules(Vec<Rule>),
     /// A function of the whole graph. It calls [`Log::may_apply_at`] before a change and [`Log::applied_in`] after it.
@@ -106,12 +106,12 @@ pub enum Body {
 /// A function that rewrites a graph and records what it does.
 pub type GraphFunction = Box<dyn Fn(&mut Graph, &mut Log) + Send + Sync>;
 
-impl fmt::Debug for Body {
+impl fmt::Debug for Implementation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Body::Rules(rules) => f.debug_tuple("Rules").field(rules).finish(),
-            Body::Graph(_) => f.write_str("Graph"),
-            Body::Whole(_) => f.write_str("Whole"),
+            Implementation::Rules(rules) => f.debug_tuple("Rules").field(rules).finish(),
+            Implementation::Graph(_) => f.write_str("Graph"),
+            Implementation::Whole(_) => f.write_str("Whole"),
         }
     }
 }
@@ -130,7 +130,7 @@ impl Pass {
             after: &[],
             prepare: None,
             is_tentative: None,
-            body: Body::Rules(vec![]),
+            implementation: Implementation::Rules(vec![]),
         }
     }
 
@@ -154,7 +154,7 @@ impl Pass {
     pub fn matching(
         self,
         pattern: Pattern,
-        rewrite: impl Fn(&mut Graph, &Found) -> Rewritten + Send + Sync + 'static,
+        rewrite: impl Fn(&mut Graph, &Match) -> Rewritten + Send + Sync + 'static,
     ) -> Self {
         let rule = Rule::new(self.name, self.summary, pattern, rewrite);
         self.rules([rule])
@@ -163,9 +163,11 @@ impl Pass {
     /// Adds rules with their own names.
     #[must_use]
     pub fn rules(mut self, rules: impl IntoIterator<Item = Rule>) -> Self {
-        match &mut self.body {
-            Body::Rules(own) => own.extend(rules),
-            Body::Graph(_) | Body::Whole(_) => self.body = Body::Rules(rules.into_iter().collect()),
+        match &mut self.implementation {
+            Implementation::Rules(own) => own.extend(rules),
+            Implementation::Graph(_) | Implementation::Whole(_) => {
+                self.implementation = Implementation::Rules(rules.into_iter().collect());
+            }
         }
         self
     }
@@ -173,13 +175,13 @@ impl Pass {
     /// Replaces the rules with a function of the whole graph.
     #[must_use]
     pub fn on_graph(self, function: impl Fn(&mut Graph, &mut Log) + Send + Sync + 'static) -> Self {
-        Self { body: Body::Graph(Box::new(function)), ..self }
+        Self { implementation: Implementation::Graph(Box::new(function)), ..self }
     }
 
     /// Replaces the rules with a function of the graph together with its bodies.
     #[must_use]
     pub fn on_whole(self, function: impl Fn(&mut Graph, &mut Log) + Send + Sync + 'static) -> Self {
-        Self { body: Body::Whole(Box::new(function)), ..self }
+        Self { implementation: Implementation::Whole(Box::new(function)), ..self }
     }
 
     /// Sets the operator that the pass [forms](Self::forms).
@@ -235,7 +237,7 @@ impl Pass {
     /// Whether lowering requires the pass for a target in an opset. With `early`, operators that a runtime also runs in
     /// older opsets may stay.
     pub(crate) fn is_required(&self, target: &Target, opset: i64, early: bool) -> bool {
-        let stays = |kind| target.runs(kind, opset) || early && target::runs_early(kind);
+        let stays = |kind| target.keeps(kind, opset, early);
         self.stages.contains(&Stage::Lower) && self.is_for(target, opset) && !self.lowers.is_some_and(stays)
     }
 }

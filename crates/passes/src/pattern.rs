@@ -137,13 +137,13 @@ words! {
 
 /// A match of a pattern: its root and the values of its variables.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct Match {
     root: Value,
     values: Vec<(&'static str, Value)>,
     scalars: Vec<(&'static str, f64)>,
 }
 
-impl Found {
+impl Match {
     /// Returns the first result of the node at the pattern's root.
     pub fn root(&self) -> Value {
         self.root
@@ -174,7 +174,7 @@ fn lookup<'f, T>(bound: &'f [(&'static str, T)], name: &str) -> &'f T {
 
 macro_rules! index {
     ($($variable:ident),*) => {$(
-        impl Index<$variable> for Found {
+        impl Index<$variable> for Match {
             type Output = Value;
 
             /// Returns the value of the variable. Panics if it does not occur in the pattern.
@@ -191,7 +191,7 @@ index!(Any, Scalar, Known);
 #[derive(Debug, Default)]
 pub struct Matches {
     /// The matches, in the order of the operands.
-    pub found: Vec<Found>,
+    pub found: Vec<Match>,
     /// A value that prevents another match only because it has several uses.
     pub shared: Option<Value>,
 }
@@ -215,7 +215,7 @@ impl Pattern {
     pub fn matches(&self, graph: &Graph, root: NodeId) -> Matches {
         let mut matches = Matches::default();
         let root = Value { node: root, result: 0 };
-        let found = Found { root, values: vec![], scalars: vec![] };
+        let found = Match { root, values: vec![], scalars: vec![] };
         if let Self { form: Form::Op(kind, None), single_use: false, .. } = self {
             matches.found.extend(Some(found).filter(|_| graph.kind(root) == *kind));
             return matches;
@@ -230,7 +230,7 @@ impl Pattern {
 fn search(
     graph: &Graph,
     mut open: Vec<(&Pattern, Value)>,
-    mut found: Found,
+    mut found: Match,
     mut shared: Option<Value>,
     matches: &mut Matches,
 ) -> Option<()> {

@@ -1,8 +1,8 @@
 //! The pipeline, which runs passes in order, repeatedly until none applies.
 
 use crate::convert::QuantizedWeight;
-use crate::pass::{Body, Exactness, Pass};
-use crate::prove::{Proofs, Proven};
+use crate::pass::{Exactness, Implementation, Pass};
+use crate::prove::{ProofReport, Proofs};
 use crate::rule::{Rule, Skip};
 use netwright_ir::{Graph, Name, NodeId, OpKind, Violations, check, text};
 use std::borrow::{Borrow, Cow};
@@ -44,7 +44,7 @@ pub struct Report {
     /// The weights that were quantized, in program order.
     pub quantized: Vec<QuantizedWeight>,
     /// The results of proving the rewrites, if that was requested.
-    pub proven: Option<Proven>,
+    pub proofs: Option<ProofReport>,
 }
 
 /// The running pass, as events and proofs need it.
@@ -73,10 +73,10 @@ impl Report {
         self.applied.extend(later.applied);
         self.declined.extend(later.declined);
         self.quantized.extend(later.quantized);
-        if let (Some(proven), Some(later)) = (&mut self.proven, later.proven) {
-            proven.proven += later.proven;
-            proven.unproven.extend(later.unproven);
-            proven.refuted.extend(later.refuted);
+        if let (Some(own), Some(later)) = (&mut self.proofs, later.proofs) {
+            own.proven += later.proven;
+            own.unproven.extend(later.unproven);
+            own.refuted.extend(later.refuted);
         }
     }
 }
@@ -160,7 +160,7 @@ pub enum PassError {
     #[error("the graph violates invariants before any pass has run:\n{0}")]
     Invalid(Violations),
     /// A word that is not the name of a pass.
-    #[error("`{name}` is not a pass\n  help: choose from {}", known.join(", "))]
+    #[error("`{name}` is not a pass\n  help: {}", suggestion(name, known))]
     UnknownPass {
         /// The word.
         name: String,
@@ -206,7 +206,7 @@ pub enum PassError {
     },
     /// A pass that does not terminate.
     #[error(
-        "the pass `{pass}` still applies after {MOST_ROUNDS} rounds, because its rules undo one another\n  help: skip \
+        "the pass `{pass}` still applies after {MAX_ROUNDS} rounds, because its rules undo one another\n  help: skip \
          the pass, and report this as a bug"
     )]
     Endless {
@@ -215,9 +215,17 @@ pub enum PassError {
     },
 }
 
+/// Returns the help for a word that is not the name of a pass: the most similar name, or all of them.
+fn suggestion(word: &str, known: &[&'static str]) -> String {
+    match similar::get_close_matches(word, known, 1, 0.7).first() {
+        Some(name) => format!("did you mean `{name}`?"),
+        None => format!("choose from {}", known.join(", ")),
+    }
+}
+
 /// The maximum number of rounds. One walk applies all rules, except those that later rewrites enable, which take
 /// another.
-const MOST_ROUNDS: usize = 32;
+const MAX_ROUNDS: usize = 32;
 
 /// Runs the passes in order until none applies.
 ///
@@ -249,7 +257,7 @@ pub(crate) fn run_proving<P: Borrow<Pass>>(
     // Only the last walk of each pass determines what remains declined.
     let mut declined = vec![vec![]; passes.len()];
     let mut settled = 0;
-    for _ in 0..MOST_ROUNDS {
+    for _ in 0..MAX_ROUNDS {
         let before = log.applied.len();
         for (pass, declined) in passes.iter().map(Borrow::borrow).zip(&mut declined) {
             run_pass(pass, graph, &mut log)?;
@@ -264,14 +272,14 @@ pub(crate) fn run_proving<P: Borrow<Pass>>(
                 continue;
             }
             let optimized = log.applied.len();
-            let proven = log.proofs.as_mut().map(Proofs::take);
+            let report = log.proofs.as_mut().map(Proofs::take);
             *proofs = log.proofs;
             return Ok(Report {
                 applied: log.applied,
                 optimized,
                 declined: declined.concat(),
                 quantized: vec![],
-                proven,
+                proofs: report,
             });
         }
     }
@@ -281,7 +289,7 @@ pub(crate) fn run_proving<P: Borrow<Pass>>(
 /// Runs a pass until it no longer applies.
 fn run_pass(pass: &Pass, graph: &mut Graph, log: &mut Log) -> Result<(), PassError> {
     log.running = Running::new(pass);
-    for _ in 0..MOST_ROUNDS {
+    for _ in 0..MAX_ROUNDS {
         let before = log.applied.len();
         log.declined.clear();
         apply(pass, graph, log);
@@ -295,12 +303,12 @@ fn run_pass(pass: &Pass, graph: &mut Graph, log: &mut Log) -> Result<(), PassErr
 /// Runs a pass once over a graph and its bodies, whose nesting is bounded.
 fn apply(pass: &Pass, graph: &mut Graph, log: &mut Log) {
     log.enter(graph);
-    match &pass.body {
-        Body::Rules(rules) => walk(rules, graph, log),
-        Body::Graph(function) | Body::Whole(function) => function(graph, log),
+    match &pass.implementation {
+        Implementation::Rules(rules) => walk(rules, graph, log),
+        Implementation::Graph(function) | Implementation::Whole(function) => function(graph, log),
     }
     graph.sweep();
-    if graph.has_bodies() && !matches!(pass.body, Body::Whole(_)) {
+    if graph.has_bodies() && !matches!(pass.implementation, Implementation::Whole(_)) {
         let dialect = graph.dialect();
         for node in graph.schedule() {
             if !graph.node(node).op().bodies().is_empty() {

@@ -146,7 +146,7 @@ fn key(claim: Claim<'_>) -> Option<String> {
 }
 
 /// The maximum size of a tensor in a file whose elements are compared, in bytes; of a larger one, the location is.
-const MOST_HASHED: u64 = 16 << 20;
+const MAX_HASHED: u64 = 16 << 20;
 
 /// Adds text that identifies the larger tensors of a graph and of its bodies, because a rule may depend on their
 /// elements. `None` if they cannot be read.
@@ -154,7 +154,7 @@ fn identify(graph: &Graph, tensors: &mut Vec<String>) -> Option<()> {
     for id in graph.schedule() {
         let op = graph.node(id).op();
         if let Some(tensor) = op.tensor().filter(|tensor| tensor.len() > SMALL) {
-            let is_hashed = tensor.len() <= MOST_HASHED || !matches!(tensor.data(), Data::File(_));
+            let is_hashed = tensor.len() <= MAX_HASHED || !matches!(tensor.data(), Data::File(_));
             tensors.push(if is_hashed { hash(tensor)?.to_string() } else { tensor.to_string() });
         }
         for body in op.bodies() {
@@ -228,13 +228,13 @@ pub(crate) struct Proofs {
     banned: BTreeSet<(&'static str, Option<Name>)>,
     /// The mark before the changes of the next rewrite.
     mark: Mark,
-    found: Proven,
+    found: ProofReport,
 }
 
 /// The results of proving the rewrites of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Proven {
+pub struct ProofReport {
     /// The number of rewrites whose sides were equal.
     pub proven: usize,
     /// The rewrites that could not be run, with the reason; they are applied.
@@ -245,7 +245,7 @@ pub struct Proven {
 
 impl Proofs {
     pub(crate) fn new(prover: Prover) -> Self {
-        Self { prover, banned: BTreeSet::new(), mark: Mark::default(), found: Proven::default() }
+        Self { prover, banned: BTreeSet::new(), mark: Mark::default(), found: ProofReport::default() }
     }
 
     /// Marks the graph before the changes of the next rewrite.
@@ -277,7 +277,7 @@ impl Proofs {
     }
 
     /// Takes the results, for the report.
-    pub(crate) fn take(&mut self) -> Proven {
+    pub(crate) fn take(&mut self) -> ProofReport {
         std::mem::take(&mut self.found)
     }
 

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 pub const SMALL: u64 = 1024;
 
 /// The maximum depth of recipes, which are evaluated by recursion.
-pub const MOST_RECIPES: usize = 16;
+pub const MAX_RECIPE_DEPTH: usize = 16;
 
 /// Inserts an operator with one result before the root. The name of the result is that of the root and a word.
 ///

@@ -1,6 +1,6 @@
 //! Rules: a pattern and its rewrite.
 
-use crate::pattern::{Found, Pattern};
+use crate::pattern::{Match, Pattern};
 use netwright_ir::{Graph, InferError, NodeId, TensorError};
 use std::borrow::Cow;
 use std::fmt;
@@ -36,7 +36,7 @@ impl From<TensorError> for Skip {
     }
 }
 
-type Rewrite = Box<dyn Fn(&mut Graph, &Found) -> Rewritten + Send + Sync>;
+type Rewrite = Box<dyn Fn(&mut Graph, &Match) -> Rewritten + Send + Sync>;
 
 /// A rule: a pattern, and a rewrite of its matches.
 ///
@@ -63,7 +63,7 @@ impl Rule {
         name: &'static str,
         summary: &'static str,
         pattern: Pattern,
-        rewrite: impl Fn(&mut Graph, &Found) -> Rewritten + Send + Sync + 'static,
+        rewrite: impl Fn(&mut Graph, &Match) -> Rewritten + Send + Sync + 'static,
     ) -> Self {
         Self { name, summary, pattern, rewrite: Box::new(rewrite) }
     }

@@ -27,7 +27,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// The maximum number of operators between the parts of a site.
-const MOST_STEPS: usize = 8;
+const MAX_STEPS: usize = 8;
 
 /// The kind of a site.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -187,7 +187,7 @@ fn unfused(graph: &Graph, id: NodeId) -> Option<(SiteKind, OpKind, Vec<Value>)> 
     let value = Value { node: id, result: 0 };
     let path = || {
         let mut path = vec![value];
-        while let Some(&last) = path.last().filter(|_| path.len() < MOST_STEPS) {
+        while let Some(&last) = path.last().filter(|_| path.len() < MAX_STEPS) {
             let users = graph.users(last);
             let next = users.iter().map(|(user, _)| Value { node: *user, result: 0 }).find(|next| {
                 let kind = graph.kind(*next);
@@ -206,7 +206,7 @@ fn unfused(graph: &Graph, id: NodeId) -> Option<(SiteKind, OpKind, Vec<Value>)> 
         }
         OpKind::Sqrt => {
             let mut of = graph.operand(id, 0)?;
-            for _ in 0..MOST_STEPS {
+            for _ in 0..MAX_STEPS {
                 match graph.kind(of) {
                     OpKind::ReduceMean | OpKind::ReduceSum => {
                         let square = graph.operand(of.node, 0)?;
@@ -247,7 +247,7 @@ fn unfused(graph: &Graph, id: NodeId) -> Option<(SiteKind, OpKind, Vec<Value>)> 
 /// elements.
 fn first_after(graph: &Graph, value: Value, is_match: impl Fn(Value) -> bool) -> Option<Value> {
     let mut open = vec![value];
-    for _ in 0..MOST_STEPS {
+    for _ in 0..MAX_STEPS {
         let users = graph.users(open.pop()?);
         for (user, at) in users {
             let next = Value { node: user, result: 0 };

@@ -197,7 +197,7 @@ pub(crate) fn since(kind: OpKind) -> i64 {
 }
 
 /// Whether ONNX Runtime runs an operator in opsets before the one that introduces it.
-pub(crate) fn runs_early(kind: OpKind) -> bool {
+fn runs_early(kind: OpKind) -> bool {
     kind == OpKind::LayerNormalization
 }
 
@@ -306,6 +306,12 @@ impl Target {
     /// Whether the target runs an operator in an opset, and as well as the operator's parts.
     pub fn runs(&self, kind: OpKind, opset: i64) -> bool {
         opset >= since(kind) && !self.lacks.contains(&kind)
+    }
+
+    /// Whether lowering to an opset keeps an operator. With `early`, it keeps operators that ONNX Runtime also runs in
+    /// older opsets.
+    pub(crate) fn keeps(&self, kind: OpKind, opset: i64, early: bool) -> bool {
+        self.runs(kind, opset) || early && runs_early(kind)
     }
 }
 

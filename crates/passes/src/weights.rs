@@ -46,7 +46,7 @@ fn unify_in(graph: &mut Graph, first: &mut HashMap<(TensorType, Vec<u8>), Vec<Te
                     let op = Op::Parameter(other.clone());
                     graph.set_op(node, op);
                 }
-                None if alike.len() < MOST_COLLISIONS => alike.push(tensor.clone()),
+                None if alike.len() < MAX_COLLISIONS => alike.push(tensor.clone()),
                 None => {}
             }
         } else if !graph.node(node).op().bodies().is_empty() {
@@ -56,7 +56,7 @@ fn unify_in(graph: &mut Graph, first: &mut HashMap<(TensorType, Vec<u8>), Vec<Te
 }
 
 /// The maximum number of others with which a tensor is compared: each comparison may read both.
-pub(crate) const MOST_COLLISIONS: usize = 4;
+pub(crate) const MAX_COLLISIONS: usize = 4;
 
 /// Returns the size of an element in bytes.
 fn size(tensor: &Tensor) -> usize {

@@ -1,4 +1,4 @@
-//! What passes do to bodies and to the nodes that have them.
+//! Tests of passes on bodies and on the nodes that have them.
 
 use netwright_ir::{Model, check, parse};
 use netwright_passes::{Limits, Options, PassError, optimize, passes, pipeline};
@@ -89,7 +89,7 @@ fn captured_constants() {
     assert_eq!(run(&["sink-constants"], &before), text("0.5", ""));
 }
 
-/// A large tensor that both branches hold, and perhaps the graph around them, stands once; a small one stays.
+/// Checks that a large tensor in both branches, and possibly in the graph around them, is shared; a small one stays.
 #[test]
 fn tensors_of_both_branches() {
     let large = |first: &str| format!("parameter hex({first}{}) : f32[16, 16]", "0000803f".repeat(255));
@@ -115,7 +115,7 @@ fn tensors_of_both_branches() {
     };
     let own = |name: &str, tensor: &str| body(name, &format!("    %w = {tensor}\n"), "", "w");
     let names = ["share-constants-of-bodies"];
-    // A capture has the name of what it captures.
+    // A capture has the name of the captured value.
     let capture = |name: &str, of: &str| body(name, "", &format!(", %{of}: f32[16, 16] = %{of}"), of);
     let shared = |of: &str| [capture("a", of), capture("b", of)];
     let parse_and_print = |text: &str| parse(text).unwrap().to_string();

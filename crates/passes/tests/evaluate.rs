@@ -1,11 +1,11 @@
-//! How often a runtime is asked to compute constants.
+//! Tests how often a runtime is called to compute constants.
 
 use netwright_ir::{Model, Op, Tensor, parse};
 use netwright_passes::{Evaluate, Options, Target, optimize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Answers every question with 1, and counts the questions.
+/// A runtime whose every result is 1, and that counts the calls.
 #[derive(Debug)]
 struct Counting(Arc<AtomicUsize>);
 
@@ -16,7 +16,7 @@ impl Evaluate for Counting {
     }
 }
 
-/// Every run may ask 2,000 times, whatever earlier runs with the same options, or clones of them, asked.
+/// Checks that every run may call the runtime 2,000 times, independently of earlier runs with the same or cloned options.
 #[test]
 fn each_run_has_its_own_budget() {
     let roots: String = (0..2_001).map(|at| format!("%s{at} = sqrt {at}.5 : f32[]\n")).collect();

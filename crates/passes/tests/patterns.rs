@@ -1,4 +1,4 @@
-//! The matcher: what binds to what, and what stood in the way.
+//! Tests of pattern matching: bindings, and reasons for near misses.
 
 use netwright_ir::{Graph, OpKind, Value, parse};
 use netwright_passes::pattern::{Matches, Pattern, add, any, div, known, matmul, mul, op, reshape, scalar, softmax};
@@ -13,7 +13,7 @@ fn value(graph: &Graph, name: &str) -> Value {
     values.find(|value| **graph.value_name(*value) == *name).unwrap_or_else(|| panic!("%{name} is not there"))
 }
 
-/// The ways in which the pattern matches at `%r`.
+/// Returns the matches of a pattern at `%r`.
 fn matches(graph: &Graph, pattern: &Pattern) -> Matches {
     pattern.matches(graph, value(graph, "r").node)
 }
@@ -31,7 +31,7 @@ fn patterns_print_as_they_are_written() {
     }
 }
 
-/// The first order fails only deep inside, at the scalar; the second is found all the same.
+/// The first order of operands fails only at the scalar; the second order is found nevertheless.
 #[test]
 fn both_orders_are_tried_to_the_end() {
     let body = |sum: &str| {
@@ -70,7 +70,7 @@ fn a_variable_that_stands_twice_is_one_value() {
     }
 }
 
-/// A value with another use is told only where nothing else stands in the way.
+/// A value with another use is reported only if nothing else prevents the match.
 #[test]
 fn single_uses() {
     let (x, c) = (any("x"), scalar("c"));
@@ -92,7 +92,7 @@ fn single_uses() {
     }
 }
 
-/// The value that is broadcast to the root's shape is not the one that has it.
+/// A value that is broadcast to the root's shape does not have that shape.
 #[test]
 fn shaped_as_root() {
     let (x, m) = (any("x"), any("m"));

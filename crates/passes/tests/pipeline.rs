@@ -1,4 +1,4 @@
-//! How passes are run: bounds, errors that name the pass, what counts, what is told.
+//! Tests of the pipeline: bounds, errors that name the pass, counts and reports.
 
 use netwright_ir::{Fact, Graph, Op, OpKind, parse};
 use netwright_passes::pattern::any;
@@ -11,7 +11,7 @@ fn chain(length: usize) -> Graph {
     parse(&format!("g(%n0: f32[b]) {{\n{body} return %n{length}\n}}")).expect("it is well-formed")
 }
 
-/// Puts one operator of one operand in the place of another.
+/// Returns a pass that replaces one unary operator with another.
 fn exchange(name: &'static str, from: OpKind, to: Op) -> Pass {
     Pass::new(name, "a -> b", Exactness::Rounding).at([from], move |graph, root| {
         let operand = graph.operand(root.node, 0).ok_or(Skip::NoMatch)?;
@@ -79,7 +79,7 @@ fn a_broken_graph_names_the_pass() {
     assert!(error.starts_with("the graph violates invariants before any pass has run:\nC4"), "{error}");
 }
 
-/// What was declined in one round and applied in a later one is not told as declined; what remains is told once.
+/// A near miss of one round that is applied in a later one is not reported; one that remains is reported once.
 #[test]
 fn near_misses_are_those_of_the_end() {
     let last = |graph: &Graph, value| graph.is_output(value);

@@ -1,4 +1,4 @@
-//! Nodes that draw at random compute different things, though they look the same.
+//! Tests that random nodes are not merged, although they look the same.
 
 use netwright_ir::parse;
 use netwright_passes::cleanup::eliminate_common_subexpressions;

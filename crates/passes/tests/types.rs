@@ -1,9 +1,9 @@
-//! Operators are formed only for element types that they take at the opset of the model, and that the target computes.
+//! Tests that operators are formed only for element types that they support at the opset of the model and in the target.
 
 use netwright_ir::{Model, parse};
 use netwright_passes::{Options, Target, optimize};
 
-/// A rotary embedding of that type.
+/// Returns a rotary embedding with an element type.
 const ROTARY: &str = "
 g(%x: T[b, 2, s, 8], %angles: T[b, 1, s, 4]) {
   %a, %c = split %x {axis = -1} : T[b, 2, s, 4], T[b, 2, s, 4]
@@ -18,7 +18,7 @@ g(%x: T[b, 2, s, 8], %angles: T[b, 1, s, 4]) {
   return %y
 }";
 
-/// A GELU by the hyperbolic tangent, which runtimes compute in every type.
+/// Returns a GELU with tanh, which runtimes compute in every element type.
 const GELU: &str = "
 g(%x: T[n]) {
   %s = mul %x, %x : T[n]
@@ -48,7 +48,7 @@ g(%x: T[n]) {
   return %y
 }";
 
-/// The graph of that element type, optimized in that opset.
+/// Optimizes the graph for an element type at an opset.
 fn optimized(text: &str, element: &str, target: Target, opset: i64) -> String {
     let text = text.replace("T[", &format!("{element}["));
     let mut model = Model::new(parse(&text).unwrap_or_else(|error| panic!("{error} in\n{text}")));
@@ -62,7 +62,7 @@ fn operators_take_the_elements() {
     for (text, operator, element, target, opset, expected) in [
         (ROTARY, "rotary_embedding", "f32", Target::ONNX, 23, true),
         (ROTARY, "rotary_embedding", "f16", Target::ONNX, 23, true),
-        // The standard has none.
+        // The standard does not have it.
         (ROTARY, "rotary_embedding", "f64", Target::ONNX, 23, false),
         (ROTARY, "rotary_embedding", "f64", Target::TRACT, 23, false),
         (ROTARY, "otaryEmbedding", "f64", Target::ORT, 21, false),
@@ -79,7 +79,7 @@ fn operators_take_the_elements() {
         let after = optimized(text, element, target, opset);
         let what = format!("{operator} of {element} for {target} at opset {opset}");
         assert_eq!(after.contains(operator), expected, "{what}:\n{after}");
-        // No number of another type gets in.
+        // No constant of another type is inserted.
         assert!(element != "f64" || !after.contains("f32"), "{what}:\n{after}");
     }
 }

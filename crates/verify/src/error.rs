@@ -77,7 +77,10 @@ pub enum VerifyError {
     NoOnnxRuntime,
 
     /// A file cannot be loaded as the library of ONNX Runtime.
-    #[error("{library:?} cannot be used as ONNX Runtime: {cause}")]
+    #[error(
+        "{library:?} cannot be used as ONNX Runtime: {cause}\n  help: pass the path of libonnxruntime, version 1.17 or newer, \
+         with --ort-library"
+    )]
     OnnxRuntimeLibrary {
         /// The file.
         library: PathBuf,

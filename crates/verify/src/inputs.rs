@@ -8,7 +8,7 @@ use half::f16;
 use netwright_ir::{Bindings, ElementType, fingerprint};
 
 /// The largest number of elements of an input.
-const MOST_ELEMENTS: usize = 1 << 28;
+const MAX_ELEMENTS: usize = 1 << 28;
 
 /// The bound of ids that do not index a known table.
 const IDS: u64 = 16;
@@ -143,7 +143,7 @@ fn make(
     let shape: Option<Vec<usize>> = dims.iter().map(size).collect();
     let shape = shape.ok_or_else(|| failed(format!("the sizes of {ty} are not all known")))?;
     let count = shape.iter().try_fold(1_usize, |count, &size| count.checked_mul(size));
-    let count = count.filter(|&count| count <= MOST_ELEMENTS).ok_or_else(|| {
+    let count = count.filter(|&count| count <= MAX_ELEMENTS).ok_or_else(|| {
         failed(format!("{ty} has too many elements with sizes {shape:?}; choose smaller ones with --dim"))
     })?;
 

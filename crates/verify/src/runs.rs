@@ -21,7 +21,7 @@ use tract_onnx::pb::NodeProto;
 const LARGE: i64 = 300_000_000;
 
 /// The multiple of the tolerance beyond which a difference is never accepted as rounding; at most the whole scale.
-const MOST_ROUNDING: f64 = 100.0;
+const MAX_ROUNDING: f64 = 100.0;
 
 /// A model in a runtime: loaded once with symbolic dims, or, if tract cannot do that, for the sizes of each run.
 pub(crate) struct Runner<'m> {
@@ -402,7 +402,7 @@ impl Judge<'_> {
             let Some(twins) = compare(&left, &right, tolerance).pop() else { continue };
             let (None, Some(error)) = (&twins.difference, twins.error()) else { continue };
             let observed = output.error().unwrap_or(0.0);
-            if observed <= (MOST_ROUNDING * tolerance).min(1.0) {
+            if observed <= (MAX_ROUNDING * tolerance).min(1.0) {
                 output.rounding = Some(Rounding { observed, twins: error });
                 output.difference = None;
             } else if case.is_extreme {

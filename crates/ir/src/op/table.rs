@@ -193,6 +193,11 @@ macro_rules! operators {
                 bodies
             }
 
+            /// Returns the number of operands that the bodies capture, which follow the other operands.
+            pub fn capture_count(&self) -> usize {
+                self.bodies().iter().map(|body| body.captures().len()).sum()
+            }
+
             /// Returns the bodies for editing.
             pub(crate) fn bodies_mut(&mut self) -> Vec<&mut Arc<Graph>> {
                 let mut bodies = vec![];

@@ -27,7 +27,7 @@ struct Shown {
 type Shared = (Option<Value>, Option<Value>, (String, Array));
 
 /// The number of values that are tried one by one as inputs.
-const MOST_TRIES: usize = 64;
+const MAX_TRIES: usize = 64;
 
 impl Case {
     /// Returns the first run in which the sides of a window differ, or else in which the side after fails.
@@ -95,7 +95,7 @@ impl Case {
             return smaller;
         }
         let mut cut: Vec<Shared> = vec![];
-        for one in shared.into_iter().rev().take(MOST_TRIES) {
+        for one in shared.into_iter().rev().take(MAX_TRIES) {
             cut.push(one);
             if self.attempt(&outputs, &cut).is_none() {
                 cut.pop();

@@ -10,7 +10,7 @@ pub(super) type Given<'a> = HashMap<Value, (&'a str, &'a Array)>;
 
 /// The number of elements from which a tensor becomes an input; smaller integer tensors, such as shapes, become
 /// constants.
-const MOST_CONSTANTS: usize = 64;
+const MAX_CONSTANTS: usize = 64;
 
 /// Returns whether an operator computes its results: it is neither an input nor a tensor.
 pub(super) fn is_computed(op: &Op) -> bool {
@@ -127,7 +127,7 @@ pub(super) fn rebuilt(
 /// Returns whether a value is a short list of integers, such as a shape, which a runtime may need when it loads a
 /// model.
 pub(super) fn as_constant(array: &Array) -> Option<Tensor> {
-    let is_list = array.shape().len() <= 1 && array.any().len() <= MOST_CONSTANTS;
+    let is_list = array.shape().len() <= 1 && array.any().len() <= MAX_CONSTANTS;
     let is_integer = matches!(array.element(), ElementType::I64 | ElementType::I32);
     let dims: Vec<u64> = array.shape().iter().map(|&size| size as u64).collect();
     (is_list && is_integer).then(|| Tensor::from_bytes(array.element(), &dims, array.to_bytes()).ok()).flatten()

@@ -201,7 +201,7 @@ impl Value {
             Self::Bool(value) => json!(value),
             Self::Text(text) => json!(text),
             Self::Array(array) => match array.values() {
-                Ok(values) if values.len() <= MOST_ELEMENTS => values.iter().map(Self::json).collect(),
+                Ok(values) if values.len() <= MAX_ELEMENTS => values.iter().map(Self::json).collect(),
                 _ => json!("a long array"),
             },
         }
@@ -209,7 +209,7 @@ impl Value {
 }
 
 /// Longer arrays are not shown in errors.
-const MOST_ELEMENTS: usize = 1000;
+const MAX_ELEMENTS: usize = 1000;
 
 #[cfg(test)]
 mod tests {

@@ -8,7 +8,7 @@ use serde_json::Value;
 const MOST: u64 = 1 << 20;
 
 /// The largest number of layers, more than any model has.
-const MOST_LAYERS: u64 = 1000;
+const MAX_LAYERS: u64 = 1000;
 
 impl Settings {
     /// Reads a size from 1 to 1,048,576.
@@ -23,7 +23,7 @@ impl Settings {
 
     /// Reads a number of layers, at most 1,000.
     pub fn layers(&self, option: &str) -> Result<u64, SettingsError> {
-        self.whole(option, 0, MOST_LAYERS)?.ok_or_else(|| self.missing(option))
+        self.whole(option, 0, MAX_LAYERS)?.ok_or_else(|| self.missing(option))
     }
 
     /// Reads a number of tokens or positions that is not the size of a tensor.

@@ -304,8 +304,16 @@ fn models_that_cannot_be_written_are_errors() {
         "g(%x: f32[2]) { %y = \"::B@21\" %x : ? return %y }",
         "the type of output \"y\" is unknown, but a file must declare it\n  help: declare the type of the output",
     );
-    check(21, "g(%x: f32[2]) { return %x, y = %x, y = %x }", "\"y\" is the name of two inputs or outputs");
-    check(21, "g(%x: f32[2]) { return \"\" = %x }", "output 0 has no name");
+    check(
+        21,
+        "g(%x: f32[2]) { return %x, y = %x, y = %x }",
+        "\"y\" is the name of two inputs or outputs\n  help: rename one of them",
+    );
+    check(
+        21,
+        "g(%x: f32[2]) { return \"\" = %x }",
+        "output 0 has no name\n  help: name it, so that a caller can request it",
+    );
 }
 
 #[test]

@@ -1,5 +1,5 @@
 use crate::pass::{Exactness, Pass};
-use crate::pattern::{Found, op};
+use crate::pattern::{Match, op};
 use crate::rule::{Rule, Skip};
 use netwright_ir::{Op, OpKind};
 
@@ -30,7 +30,7 @@ fn drop_unit_scale() -> Rule {
         "drop-unit-scale",
         "scaled_softmax(x, m; 1) -> softmax(x + m)",
         op(OpKind::ScaledSoftmax),
-        |graph, found: &Found| match graph.op(found.root()) {
+        |graph, found: &Match| match graph.op(found.root()) {
             Op::ScaledSoftmax { scale: 1.0, .. } => crate::lower::lower_scaled_softmax::expand(graph, found.root()),
             _ => Err(Skip::NoMatch),
         },

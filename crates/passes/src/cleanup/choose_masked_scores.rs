@@ -81,18 +81,18 @@ fn added_if_masked(graph: &Graph, rest: Value, mask: Value) -> Option<f64> {
         let fits = |(rest, mask): (f64, f64)| mask == 0.0 && rest == fill || mask == 1.0 && rest == 0.0;
         return all.all(fits).then_some(fill);
     }
-    let Line { at_0, at_1 } = line(graph, rest, mask, MOST_DEPTH)?;
+    let Line { at_0, at_1 } = line(graph, rest, mask, MAX_DEPTH)?;
     (at_1 == 0.0 && at_0 != 0.0 && is_binary(graph, mask)).then_some(at_0)
 }
 
 /// The maximum size of a constant mask, in bytes.
-const MOST_BYTES: u64 = 1 << 24;
+const MAX_BYTES: u64 = 1 << 24;
 
 /// The maximum depth of an expression that is read.
-const MOST_DEPTH: usize = 6;
+const MAX_DEPTH: usize = 6;
 
 fn elements(mask: &Tensor) -> Option<Vec<f64>> {
-    if !mask.element().is_float() || mask.len() > MOST_BYTES {
+    if !mask.element().is_float() || mask.len() > MAX_BYTES {
         return None;
     }
     numbers::elements(mask).ok()
@@ -132,7 +132,7 @@ fn is_truth(graph: &Graph, value: Option<Value>) -> bool {
 
 /// Whether every element is provably 0 or 1.
 fn is_binary(graph: &Graph, mut value: Value) -> bool {
-    for _ in 0..MOST_DEPTH {
+    for _ in 0..MAX_DEPTH {
         if let Some(tensor) = graph.tensor(value) {
             return elements(tensor).is_some_and(|all| all.iter().all(|one| *one == 0.0 || *one == 1.0));
         }

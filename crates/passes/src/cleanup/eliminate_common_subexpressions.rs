@@ -67,7 +67,7 @@ impl Key {
     fn max_collisions(&self) -> usize {
         match self {
             // Each comparison may read both tensors.
-            Key::Sample(_) => weights::MOST_COLLISIONS,
+            Key::Sample(_) => weights::MAX_COLLISIONS,
             _ => 16,
         }
     }

@@ -1,5 +1,6 @@
 use crate::pass::{Exactness, Pass};
 use crate::pattern::op;
+use crate::read::sizes;
 use crate::rewrite::{become_op, become_value, insert};
 use crate::rule::{Rule, Skip};
 use netwright_ir::{ElementType, Graph, NodeId, Op, OpKind, Place, Tensor, Value};
@@ -116,7 +117,7 @@ enum Sizes {
 }
 
 /// The maximum number of results of a Split that is inserted.
-const MOST_PARTS: i64 = 1024;
+const MAX_PARTS: i64 = 1024;
 
 /// Returns the parts of a split. `split` is a vector of all sizes, or the size of each part but the last; the default
 /// is parts of size 1.
@@ -126,7 +127,7 @@ fn parts(graph: &Graph, x: Value, split: Option<Value>, axis: i64) -> Result<Par
     if let Some(split) = split
         && let [count] = graph.shape(split).ok_or_else(unknown)?
     {
-        let count = count.known().filter(|count| *count <= MOST_PARTS);
+        let count = count.known().filter(|count| *count <= MAX_PARTS);
         let count = count.and_then(|count| usize::try_from(count).ok()).ok_or_else(unknown)?;
         let is_index = graph.fact(split).element() == Some(ElementType::I64);
         let sizes = if is_index { Sizes::Operand(split) } else { Sizes::Known(known(split)?) };
@@ -136,8 +137,8 @@ fn parts(graph: &Graph, x: Value, split: Option<Value>, axis: i64) -> Result<Par
     let whole = length(graph, x, axis).ok_or_else(unknown)?;
     let &[size @ 1..=i64::MAX] = &size[..] else { return Err(unknown()) };
     let count = whole.div_euclid(size) + i64::from(whole % size > 0);
-    if count > MOST_PARTS {
-        return Err(Skip::rejected(format!("it has {count} parts, more than {MOST_PARTS}")));
+    if count > MAX_PARTS {
+        return Err(Skip::rejected(format!("it has {count} parts, more than {MAX_PARTS}")));
     }
     let sizes: Vec<i64> = (0..count).map(|at| size.min(whole - at * size)).collect();
     Ok(Parts { count: sizes.len(), sizes: Sizes::Known(sizes) })
@@ -146,9 +147,7 @@ fn parts(graph: &Graph, x: Value, split: Option<Value>, axis: i64) -> Result<Par
 /// Returns the size of an axis, if it is known.
 fn length(graph: &Graph, x: Value, axis: i64) -> Option<i64> {
     let shape = graph.shape(x)?;
-    let rank = i64::try_from(shape.len()).ok()?;
-    let axis = usize::try_from(if axis < 0 { axis.checked_add(rank)? } else { axis }).ok()?;
-    shape.get(axis)?.known()
+    shape[sizes::position(axis, shape.len())?].known()
 }
 
 fn concatenate() -> Rule {

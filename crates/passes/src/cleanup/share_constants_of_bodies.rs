@@ -1,7 +1,7 @@
 use crate::pass::{Exactness, Pass, Stage};
 use crate::pipeline::Log;
 use crate::rewrite::insert;
-use crate::weights::{MOST_COLLISIONS, are_same, is_large, is_recipe, sample, unify};
+use crate::weights::{MAX_COLLISIONS, are_same, is_large, is_recipe, sample, unify};
 use netwright_ir::{Graph, NodeId, Op, Tensor, TensorType, Value};
 use std::collections::{HashMap, HashSet};
 
@@ -96,7 +96,7 @@ fn groups(graph: &Graph) -> Vec<Vec<Located>> {
         let Some(sample) = sample else { continue };
         let places = alike.entry((found.tensor.ty(), sample)).or_default();
         let same = |at: &&usize| groups[**at].first().is_some_and(|first| are_same(&first.tensor, &found.tensor));
-        if let Some(at) = places.iter().take(MOST_COLLISIONS).find(same) {
+        if let Some(at) = places.iter().take(MAX_COLLISIONS).find(same) {
             groups[*at].push(found);
         } else {
             places.push(groups.len());

@@ -39,13 +39,12 @@ fn sink(graph: &mut Graph, log: &mut Log) {
 
 /// Returns, for each capture of the bodies of a node, its tensor if it is a small constant.
 fn known(graph: &Graph, node: NodeId) -> Vec<Option<Tensor>> {
-    let captures: usize = graph.node(node).op().bodies().iter().map(|body| body.captures().len()).sum();
     let operands = graph.operands(node);
-    let captured = operands.get(operands.len().saturating_sub(captures)..).unwrap_or_default();
+    let own = operands.len().saturating_sub(graph.node(node).op().capture_count());
     let small = |tensor: &&Tensor| tensor.len() <= SMALL && matches!(tensor.data(), Data::Bytes(_));
     let constant = |value| match graph.op(value) {
         Op::Constant(tensor) => Some(tensor).filter(small).cloned(),
         _ => None,
     };
-    captured.iter().map(|value| value.and_then(constant)).collect()
+    operands[own..].iter().map(|value| value.and_then(constant)).collect()
 }

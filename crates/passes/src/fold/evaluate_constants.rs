@@ -1,6 +1,6 @@
 use crate::evaluate::{Budget, Evaluator};
 use crate::pass::{Exactness, Pass};
-use crate::pattern::{Found, any};
+use crate::pattern::{Match, any};
 use crate::rewrite::{SMALL, become_op};
 use crate::rule::{Rewritten, Skip};
 use netwright_ir::{ElementType, Graph, Op, OpKind, Shape, Value};
@@ -20,9 +20,9 @@ pub fn evaluate_constants(evaluator: Option<Evaluator>) -> Pass {
 }
 
 /// The maximum size of an operand, in bytes; a larger constant is data.
-const MOST_BYTES: u64 = 1 << 16;
+const MAX_BYTES: u64 = 1 << 16;
 
-fn evaluate(graph: &mut Graph, found: &Found, budget: &Budget) -> Rewritten {
+fn evaluate(graph: &mut Graph, found: &Match, budget: &Budget) -> Rewritten {
     let root = found.root();
     let op = graph.op(root);
     if !is_exact(graph, root) || graph.node(root.node).result_count() != 1 || graph.is_output(root) {
@@ -34,7 +34,7 @@ fn evaluate(graph: &mut Graph, found: &Found, budget: &Budget) -> Rewritten {
     for operand in &operands {
         let value = operand.ok_or(Skip::NoMatch)?;
         let Op::Constant(tensor) = graph.op(value) else { return Err(Skip::NoMatch) };
-        if tensor.len() > MOST_BYTES || !is_plain(tensor.element()) {
+        if tensor.len() > MAX_BYTES || !is_plain(tensor.element()) {
             return Err(Skip::NoMatch);
         }
         if graph.use_count(value) == 1 {

@@ -19,7 +19,7 @@ pub fn fold_batch_normalization() -> Pass {
 }
 
 /// The maximum size of a weight, which is computed in memory, in bytes.
-const MOST_BYTES: u64 = 64 << 20;
+const MAX_BYTES: u64 = 64 << 20;
 
 fn fold(graph: &mut Graph, root: Value) -> Rewritten {
     let Op::BatchNormalization { epsilon, training_mode: false, .. } = *graph.op(root) else {
@@ -99,8 +99,8 @@ fn floats(graph: &Graph, value: Value) -> Result<(Vec<usize>, Vec<f64>), Skip> {
     if tensor.element() != ElementType::F32 {
         return Err(Skip::rejected(format!("the element type of {} is not f32", name())));
     }
-    if tensor.len() > MOST_BYTES {
-        return Err(Skip::rejected(format!("{} is larger than {} MiB", name(), MOST_BYTES >> 20)));
+    if tensor.len() > MAX_BYTES {
+        return Err(Skip::rejected(format!("{} is larger than {} MiB", name(), MAX_BYTES >> 20)));
     }
     let dims = tensor.dims().iter().map(|dim| usize::try_from(*dim)).collect::<Result<_, _>>();
     Ok((dims.map_err(|_| Skip::NoMatch)?, elements(tensor)?))

@@ -1,8 +1,8 @@
 use crate::pass::{Exactness, Pass};
-use crate::pattern::{Found, any, cast, known, mul, op, scalar, transpose};
+use crate::pattern::{Match, any, cast, known, mul, op, scalar, transpose};
 use crate::read::sizes::only_element;
 use crate::read::transposes::order;
-use crate::rewrite::{MOST_RECIPES, SMALL, become_op, element, in_memory, keeps_shape};
+use crate::rewrite::{MAX_RECIPE_DEPTH, SMALL, become_op, element, in_memory, keeps_shape};
 use crate::rule::{Rewritten, Rule, Skip};
 use netwright_ir::{ElementType, Fact, Graph, Op, OpKind, Shape, Tensor, TensorError, Value};
 
@@ -20,7 +20,7 @@ pub fn fold_constants() -> Pass {
 
 /// Folds integers whose elements shape inference knows.
 fn fold_integers() -> Rule {
-    Rule::new("fold-integers", "integers that are known -> a constant", any("x").into(), |graph, found: &Found| {
+    Rule::new("fold-integers", "integers that are known -> a constant", any("x").into(), |graph, found: &Match| {
         let root = found.root();
         if matches!(graph.kind(root), OpKind::Input | OpKind::Parameter | OpKind::Constant | OpKind::Opaque)
             || graph.node(root.node).result_count() != 1
@@ -74,14 +74,14 @@ fn flattened(graph: &Graph, root: Value) -> Option<Tensor> {
 }
 
 /// The maximum number of nodes that rearrange a matrix.
-const MOST_TURNS: usize = 4;
+const MAX_TURNS: usize = 4;
 
 /// Returns the rows of a small matrix of known integers, looking through nodes that move its elements.
 fn matrix(graph: &Graph, value: Value, depth: usize) -> Option<Vec<Vec<i64>>> {
     let ty = graph.fact(value).tensor_type().filter(|ty| ty.element == ElementType::I64)?;
     let dims = ty.shape.as_ref()?.known()?;
     let &[count, size] = &dims[..] else { return None };
-    if depth == MOST_TURNS || count.checked_mul(size).is_none_or(|count| count == 0 || 8 * count > SMALL) {
+    if depth == MAX_TURNS || count.checked_mul(size).is_none_or(|count| count == 0 || 8 * count > SMALL) {
         return None;
     }
     let size = usize::try_from(size).ok()?;
@@ -227,8 +227,8 @@ fn fold(
     let old = graph.op(of).clone();
     let name = graph.operand_text(of);
     let changed = change(old.tensor().ok_or(Skip::NoMatch)?)?;
-    if changed.recipe_depth() > MOST_RECIPES {
-        return Err(Skip::rejected(format!("{name} is already changed by {MOST_RECIPES} recipes, the maximum")));
+    if changed.recipe_depth() > MAX_RECIPE_DEPTH {
+        return Err(Skip::rejected(format!("{name} is already changed by {MAX_RECIPE_DEPTH} recipes, the maximum")));
     }
     let op = match old {
         Op::Constant(_) if changed.len() <= SMALL => Op::Constant(in_memory(&changed)?),

@@ -1,6 +1,6 @@
 use crate::pass::{Exactness, Pass};
 use crate::pattern::{add, any, div, known, mul, scalar, sqrt};
-use crate::rewrite::{MOST_RECIPES, become_op, insert, keeps_shape, number};
+use crate::rewrite::{MAX_RECIPE_DEPTH, become_op, insert, keeps_shape, number};
 use crate::rule::Skip;
 use crate::target::Scale;
 use netwright_ir::{ElementType, Op};
@@ -27,9 +27,9 @@ pub fn fold_degrees_of_freedom() -> Pass {
         if !factor.is_normal() || !keeps_shape(graph, found[s], found[n]) || !keeps_shape(graph, found[s], found[e]) {
             return Err(Skip::NoMatch);
         }
-        if weight.recipe_depth() >= MOST_RECIPES {
+        if weight.recipe_depth() >= MAX_RECIPE_DEPTH {
             return Err(Skip::rejected(format!(
-                "the weight is already changed by {MOST_RECIPES} recipes, the maximum"
+                "the weight is already changed by {MAX_RECIPE_DEPTH} recipes, the maximum"
             )));
         }
         #[expect(clippy::cast_possible_truncation, reason = "rounded to nearest, as the docs say")]

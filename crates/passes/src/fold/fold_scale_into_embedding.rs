@@ -1,6 +1,6 @@
 use crate::pass::{Exactness, Pass};
 use crate::pattern::{any, gather, known, mul, scalar};
-use crate::rewrite::{MOST_RECIPES, become_op, insert, keeps_shape};
+use crate::rewrite::{MAX_RECIPE_DEPTH, become_op, insert, keeps_shape};
 use crate::rule::Skip;
 use crate::target::Scale;
 use netwright_ir::{ElementType, Op};
@@ -29,8 +29,10 @@ pub fn fold_scale_into_embedding() -> Pass {
         if graph.use_count(found[table]) != 1 {
             return Err(Skip::rejected(format!("{} has another use", graph.operand_text(found[table]))));
         }
-        if tensor.recipe_depth() >= MOST_RECIPES {
-            return Err(Skip::rejected(format!("the table is already changed by {MOST_RECIPES} recipes, the maximum")));
+        if tensor.recipe_depth() >= MAX_RECIPE_DEPTH {
+            return Err(Skip::rejected(format!(
+                "the table is already changed by {MAX_RECIPE_DEPTH} recipes, the maximum"
+            )));
         }
         let scaled = tensor.scaled(factor)?;
         let held = if matches!(graph.op(found[table]), Op::Parameter(_)) {

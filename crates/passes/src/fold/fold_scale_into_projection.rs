@@ -1,5 +1,5 @@
 use crate::pass::{Exactness, Pass};
-use crate::rewrite::MOST_RECIPES;
+use crate::rewrite::MAX_RECIPE_DEPTH;
 use crate::rule::{Rewritten, Skip};
 use crate::target::Scale;
 use netwright_ir::{ElementType, Graph, NodeId, Op, OpKind, Tensor, Value};
@@ -101,8 +101,8 @@ fn times(tensor: &Tensor, scale: f32, name: &str) -> Result<Tensor, String> {
     if !fits {
         return Err(format!("the scaled {name} is not exact in {}", tensor.element()));
     }
-    if tensor.recipe_depth() >= MOST_RECIPES {
-        return Err(format!("{name} is already changed by {MOST_RECIPES} recipes, the maximum"));
+    if tensor.recipe_depth() >= MAX_RECIPE_DEPTH {
+        return Err(format!("{name} is already changed by {MAX_RECIPE_DEPTH} recipes, the maximum"));
     }
     tensor.scaled(scale).map_err(|error| error.to_string())
 }

@@ -19,7 +19,7 @@ use scores::Scores;
 ///
 /// The pass models what each mask does to a score: it adds a number, replaces the score, or absorbs it, as the lowest
 /// float does. The sum of masks applies the same operators to 0. A number that replaces scores becomes a number that
-/// absorbs them, in the same order of magnitude among such numbers. The pass declines if a row could tell the
+/// absorbs them, and the order among such numbers stays. The pass declines if a row could tell the
 /// difference: a fully masked row in which replaced scores have weight next to scores to which a mask is added.
 /// Runtimes skip rows that are deeply masked; if there may be such a row, the pass lifts it above 0.
 ///

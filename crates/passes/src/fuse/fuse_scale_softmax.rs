@@ -1,5 +1,5 @@
 use crate::pass::{Exactness, Pass};
-use crate::pattern::{Found, Scalar, add, any, div, mul, scalar, softmax};
+use crate::pattern::{Match, Scalar, add, any, div, mul, scalar, softmax};
 use crate::rewrite::{become_op, keeps_shape};
 use crate::rule::{Rewritten, Rule, Skip};
 use netwright_ir::{ElementType, Graph, Op, Value};
@@ -15,8 +15,8 @@ pub fn fuse_scale_softmax() -> Pass {
     let (x, c, m) = (any("x"), scalar("c"), any("m"));
     let scores = || x.shaped_as_root();
     let masked =
-        move |graph: &mut Graph, found: &Found, scale: f32| fuse(graph, found.root(), &[found[x], found[m]], scale);
-    let plain = move |graph: &mut Graph, found: &Found, scale: f32| fuse(graph, found.root(), &[found[x]], scale);
+        move |graph: &mut Graph, found: &Match, scale: f32| fuse(graph, found.root(), &[found[x], found[m]], scale);
+    let plain = move |graph: &mut Graph, found: &Match, scale: f32| fuse(graph, found.root(), &[found[x]], scale);
     let summary = "softmax(x * c + m) -> scaled_softmax(x, m; c)";
     Pass::new("fuse-scale-softmax", summary, Exactness::Rounding).rules([
         Rule::new(
@@ -54,7 +54,7 @@ fn fuse(graph: &mut Graph, root: Value, operands: &[Value], scale: f32) -> Rewri
 }
 
 /// Returns the scale of a multiplication as an `f32`, like the attribute.
-fn factor(graph: &Graph, found: &Found, x: Value, c: Scalar) -> Result<f32, Skip> {
+fn factor(graph: &Graph, found: &Match, x: Value, c: Scalar) -> Result<f32, Skip> {
     let name = graph.operand_text(found[c]);
     if !keeps_shape(graph, x, found[c]) {
         return Err(Skip::rejected(format!(
@@ -70,7 +70,7 @@ fn factor(graph: &Graph, found: &Found, x: Value, c: Scalar) -> Result<f32, Skip
 }
 
 /// Returns the scale of a division: the inverse of the divisor.
-fn inverse(graph: &Graph, found: &Found, x: Value, c: Scalar) -> Result<f32, Skip> {
+fn inverse(graph: &Graph, found: &Match, x: Value, c: Scalar) -> Result<f32, Skip> {
     let divisor = factor(graph, found, x, c)?;
     let name = graph.operand_text(found[c]);
     if divisor == 0.0 {

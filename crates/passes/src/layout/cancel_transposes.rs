@@ -17,14 +17,14 @@ pub fn cancel_transposes() -> Pass {
 }
 
 /// The maximum number of operators between the transposes.
-const MOST_STEPS: usize = 16;
+const MAX_STEPS: usize = 16;
 
 fn cancel(graph: &mut Graph, root: Value) -> Rewritten {
     let outer = order(graph, root).ok_or(Skip::NoMatch)?;
     let mut value = graph.operand(root.node, 0).ok_or(Skip::NoMatch)?;
     let mut steps = vec![];
     while graph.kind(value) != OpKind::Transpose {
-        if steps.len() == MOST_STEPS || graph.use_count(value) != 1 {
+        if steps.len() == MAX_STEPS || graph.use_count(value) != 1 {
             return Err(Skip::NoMatch);
         }
         let at = data_operand(graph, value, outer.len()).ok_or(Skip::NoMatch)?;

@@ -6,7 +6,7 @@ use crate::rule::{Rewritten, Skip};
 use netwright_ir::{Dim, Graph, NodeId, Op, OpKind, Value};
 
 /// The maximum number of operators between the Reshape and the Gather.
-const MOST_STEPS: usize = 8;
+const MAX_STEPS: usize = 8;
 
 /// `gather(transpose(reshape(x, [.., 3, n])), 1)` -> `transpose(reshape(slice(x, n, 2 * n)))`
 ///
@@ -113,7 +113,7 @@ fn place(graph: &Graph, root: Value) -> Option<Place> {
 /// of the Reshape for each axis of the value.
 fn origins(graph: &Graph, mut value: Value) -> Option<(Value, Vec<usize>)> {
     let mut axes: Vec<usize> = (0..graph.fact(value).rank()?).collect();
-    for _ in 0..MOST_STEPS {
+    for _ in 0..MAX_STEPS {
         let inner = graph.operand(value.node, 0)?;
         match graph.op(value) {
             Op::Reshape { .. } => return Some((value, axes)),

@@ -18,7 +18,7 @@ pub fn split_merged_heads() -> Pass {
 }
 
 /// The maximum number of operators between merging and splitting.
-const MOST_NODES: usize = 64;
+const MAX_NODES: usize = 64;
 
 fn split(graph: &mut Graph, root: Value) -> Rewritten {
     let x = graph.operand(root.node, 0).ok_or(Skip::NoMatch)?;
@@ -139,7 +139,7 @@ impl Region {
             return Err(Skip::rejected(format!("{} has another use", name())));
         }
         self.operators += 1;
-        if self.operators > MOST_NODES {
+        if self.operators > MAX_NODES {
             return Err(Skip::NoMatch);
         }
         let op = graph.op(value).clone();

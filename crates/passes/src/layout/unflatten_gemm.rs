@@ -1,7 +1,7 @@
 use crate::pass::{Exactness, Pass};
 use crate::read::sizes::{constant_shape, same_shape};
 use crate::read::transposes::{keeps_rows, order};
-use crate::rewrite::{MOST_RECIPES, become_op, insert, number_list};
+use crate::rewrite::{MAX_RECIPE_DEPTH, become_op, insert, number_list};
 use crate::rule::{Rewritten, Skip};
 use netwright_ir::{Dim, Graph, NodeId, Op, OpKind, Value};
 
@@ -87,6 +87,6 @@ fn is_between_transposes(graph: &Graph, x: Value, root: Value) -> bool {
 /// Inserts the transposed weight, if it is a parameter without other uses.
 fn transposed(graph: &mut Graph, root: Value, weight: Value) -> Result<Value, Skip> {
     let held = graph.tensor(weight).filter(|_| graph.kind(weight) == OpKind::Parameter && graph.use_count(weight) == 1);
-    let held = held.filter(|held| held.recipe_depth() < MOST_RECIPES).ok_or(Skip::NoMatch)?;
+    let held = held.filter(|held| held.recipe_depth() < MAX_RECIPE_DEPTH).ok_or(Skip::NoMatch)?;
     insert(graph, root, "weight", Op::Parameter(held.transposed()?), &[])
 }

@@ -1,5 +1,5 @@
 use crate::pass::{Exactness, Pass, Stage};
-use crate::read::sizes::PARTIAL_SHAPE;
+use crate::read::sizes::has_partial_shape;
 use crate::rewrite::{become_op, insert, number_list};
 use crate::rule::Skip;
 use netwright_ir::{Op, OpKind};
@@ -11,7 +11,7 @@ pub fn decompose_partial_shape() -> Pass {
     let summary = "shape(x) {start, end} -> slice(shape(x), start, end), below opset 15";
     Pass::new("decompose-partial-shape", summary, Exactness::Bits)
         .in_stages(&[Stage::Lower])
-        .only_for(|_, opset| opset < PARTIAL_SHAPE)
+        .only_for(|_, opset| !has_partial_shape(opset))
         .at([OpKind::Shape], |graph, root| {
             let &Op::Shape { start, end } = graph.op(root) else { return Err(Skip::NoMatch) };
             if start == 0 && end.is_none() {

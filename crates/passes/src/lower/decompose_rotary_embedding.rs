@@ -7,17 +7,15 @@ use netwright_ir::{Dim, Graph, Op, OpKind, Value};
 ///
 /// Applies below opset 23. Follows the definition in the standard. The elements of a pair are half a head apart, or
 /// adjacent if `interleaved`; elements that are not rotated follow them.
-pub fn decompose_rotary_embedding(runs: bool) -> Pass {
+pub fn decompose_rotary_embedding() -> Pass {
     let summary = "rotary_embedding(x, cos, sin) -> concat(x1 * cos - x2 * sin, x1 * sin + x2 * cos), below opset 23";
     Pass::new("decompose-rotary-embedding", summary, Exactness::Rounding)
         .lowers(OpKind::RotaryEmbedding)
         // The replacement is optimized with the rest of the graph.
         .in_stages(&[Stage::Optimize, Stage::Lower])
         .after(&["use-contrib-rotary"])
-        .at(
-            [OpKind::RotaryEmbedding],
-            move |graph, root| if runs { Err(Skip::NoMatch) } else { decompose(graph, root) },
-        )
+        .only_for(|target, opset| !target.runs(OpKind::RotaryEmbedding, opset))
+        .at([OpKind::RotaryEmbedding], decompose)
 }
 
 fn decompose(graph: &mut Graph, root: Value) -> Rewritten {

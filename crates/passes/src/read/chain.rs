@@ -7,7 +7,7 @@ use netwright_ir::op::Class;
 use netwright_ir::{Graph, OpKind, Value};
 
 /// The maximum length of a chain.
-const MOST_STEPS: usize = 16;
+const MAX_STEPS: usize = 16;
 
 /// The operators of a chain, the last first, each with the index of the operand that continues the chain.
 pub(crate) type Chain = Vec<(Value, usize)>;
@@ -17,7 +17,7 @@ pub(crate) type Chain = Vec<(Value, usize)>;
 pub(crate) fn up_to(graph: &Graph, root: Value, rows: bool, ends: fn(OpKind) -> bool) -> Option<(Chain, Value)> {
     let mut chain = vec![];
     let mut value = graph.operand(root.node, 0)?;
-    for _ in 0..MOST_STEPS {
+    for _ in 0..MAX_STEPS {
         if graph.use_count(value) != 1 {
             return None;
         }

@@ -8,7 +8,7 @@ use crate::rule::Skip;
 use netwright_ir::{ElementType, Graph, Op, OpKind, Tensor, Value};
 
 /// The maximum number of operators between a mask and its broadcast form.
-const MOST_STEPS: usize = 16;
+const MAX_STEPS: usize = 16;
 
 /// Whether a mask provably holds no minus infinity, so that by the standard no row is fully masked.
 pub(crate) fn is_finite(graph: &Graph, mask: Value) -> bool {
@@ -129,7 +129,7 @@ fn is_bounded(graph: &Graph, mask: Value) -> bool {
 
 /// Returns a mask before it is repeated along axes.
 fn narrow(graph: &Graph, mut mask: Value) -> Value {
-    for _ in 0..MOST_STEPS {
+    for _ in 0..MAX_STEPS {
         match graph.operand(mask.node, 0) {
             Some(inner) if matches!(graph.kind(mask), OpKind::Expand | OpKind::Unsqueeze) => mask = inner,
             _ => break,

@@ -15,10 +15,10 @@ use statistics::Statistics;
 use std::collections::VecDeque;
 
 /// The maximum number of values above the root that are searched for an inverse root.
-const MOST_VALUES: usize = 32;
+const MAX_VALUES: usize = 32;
 
 /// The maximum distance of these values from the root, in operators.
-const MOST_STEPS: usize = 7;
+const MAX_STEPS: usize = 7;
 
 /// The operands and attributes of a normalization operator.
 struct Normalization {
@@ -106,11 +106,11 @@ fn inverse_roots(graph: &Graph, root: Value) -> Vec<(Value, f64)> {
                 b.and_then(|power| number(graph, power)).filter(|power| power.abs() == 0.5).map(|power| (value, power)),
             ),
             OpKind::Add | OpKind::Sub | OpKind::Mul | OpKind::Div | OpKind::Reciprocal | OpKind::Neg | OpKind::Cast
-                if depth < MOST_STEPS =>
+                if depth < MAX_STEPS =>
             {
                 let steps = usize::from(graph.kind(value) != OpKind::Cast);
                 for operand in [a, b].into_iter().flatten() {
-                    if seen.len() < MOST_VALUES && !seen.contains(&operand) {
+                    if seen.len() < MAX_VALUES && !seen.contains(&operand) {
                         seen.push(operand);
                         open.push_back((operand, depth + steps));
                     }

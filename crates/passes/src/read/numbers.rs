@@ -5,16 +5,16 @@ use crate::rule::Skip;
 use netwright_ir::{Dim, ElementType, Graph, Op, OpKind, Tensor, Value};
 
 /// The maximum number of distinct numbers that are listed; more are an interval.
-const MOST_FEW: u8 = 8;
+const MAX_FEW: u8 = 8;
 
 /// The maximum number of nodes before a value that are examined.
-const MOST_NODES: usize = 192;
+const MAX_NODES: usize = 192;
 
 /// The maximum distance of these nodes from the value.
-const MOST_DEPTH: usize = 40;
+const MAX_DEPTH: usize = 40;
 
 /// The maximum size of a constant that is read, in bytes.
-const MOST_BYTES: u64 = 1 << 20;
+const MAX_BYTES: u64 = 1 << 20;
 
 /// The numbers that the elements of a value may be, except NaN. Truth values are 0 and 1.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,13 +41,13 @@ impl Numbers {
 
     /// Returns the numbers of all elements of a value.
     pub(crate) fn of(graph: &Graph, value: Value) -> Self {
-        Reader { graph, nodes: MOST_NODES }.read(value, Part::Whole, MOST_DEPTH)
+        Reader { graph, nodes: MAX_NODES }.read(value, Part::Whole, MAX_DEPTH)
     }
 
     /// Returns the numbers of the first element of every row along the last axis. In a mask, that is the first key of
     /// every query.
     pub(crate) fn first_of_rows(graph: &Graph, value: Value) -> Self {
-        Reader { graph, nodes: MOST_NODES }.read(value, Part::First, MOST_DEPTH)
+        Reader { graph, nodes: MAX_NODES }.read(value, Part::First, MAX_DEPTH)
     }
 
     /// Returns the number if there is only one.
@@ -69,7 +69,7 @@ impl Numbers {
                 return Self::UNKNOWN;
             }
             (least, most) = (least.min(number), most.max(number));
-            if few.len() <= usize::from(MOST_FEW) && !few.contains(&number) {
+            if few.len() <= usize::from(MAX_FEW) && !few.contains(&number) {
                 few.push(number);
             }
         }
@@ -77,7 +77,7 @@ impl Numbers {
             return Self::UNKNOWN;
         }
         few.sort_by(f64::total_cmp);
-        Self { least, most, few: (few.len() <= usize::from(MOST_FEW)).then_some(few) }
+        Self { least, most, few: (few.len() <= usize::from(MAX_FEW)).then_some(few) }
     }
 
     fn truth(may_be_false: bool, may_be_true: bool) -> Self {
@@ -228,7 +228,7 @@ impl Reader<'_> {
                 _ => Numbers::UNKNOWN,
             },
         };
-        let is_narrow = numbers.few.is_none() && numbers.most - numbers.least < MOST_FEW.into();
+        let is_narrow = numbers.few.is_none() && numbers.most - numbers.least < MAX_FEW.into();
         // For a large float, the next integer may be the same float.
         if is_narrow && is_small(&numbers) && self.holds_integers(value, depth) { numbers.integral() } else { numbers }
     }
@@ -268,7 +268,7 @@ impl Reader<'_> {
 
     /// Returns the numbers of a stored tensor. Those of a large one are unknown.
     fn tensor(&self, value: Value, part: Part) -> Numbers {
-        let Some(tensor) = self.graph.tensor(value).filter(|tensor| tensor.len() <= MOST_BYTES) else {
+        let Some(tensor) = self.graph.tensor(value).filter(|tensor| tensor.len() <= MAX_BYTES) else {
             return Numbers::UNKNOWN;
         };
         let Ok(numbers) = elements(tensor) else { return Numbers::UNKNOWN };

@@ -5,16 +5,16 @@ use netwright_ir::{Graph, OpKind, Value};
 use std::collections::{BTreeMap, VecDeque};
 
 /// The maximum power of a variable: no fusion needs a higher one.
-const MOST_POWER: u8 = 4;
+const MAX_POWER: u8 = 4;
 
 /// The maximum depth of the arithmetic that is read.
-const MOST_DEPTH: usize = 20;
+const MAX_DEPTH: usize = 20;
 
 /// The maximum number of values above a root that are searched; above most roots there is nothing to find.
-const MOST_VALUES: usize = 24;
+const MAX_VALUES: usize = 24;
 
 /// The maximum distance of these values from the root, in operators.
-const MOST_STEPS: usize = 6;
+const MAX_STEPS: usize = 6;
 
 /// A polynomial in two variables: the coefficient of each product of their powers.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,7 +24,7 @@ impl Polynomial {
     /// Reads a value as a polynomial of the variables, and adds the values in between to the region. `None` if it is
     /// not a polynomial.
     pub(crate) fn read(graph: &Graph, value: Value, variables: &[Value], region: &mut Region) -> Option<Self> {
-        Self::read_to(graph, value, variables, region, MOST_DEPTH)
+        Self::read_to(graph, value, variables, region, MAX_DEPTH)
     }
 
     fn read_to(graph: &Graph, value: Value, variables: &[Value], region: &mut Region, depth: usize) -> Option<Self> {
@@ -76,7 +76,7 @@ impl Polynomial {
         for (a, number) in &self.0 {
             for (b, other) in &other.0 {
                 let powers = [a[0] + b[0], a[1] + b[1]];
-                (powers[0].max(powers[1]) <= MOST_POWER).then_some(())?;
+                (powers[0].max(powers[1]) <= MAX_POWER).then_some(())?;
                 *product.0.entry(powers).or_insert(0.0) += number * other;
             }
         }
@@ -101,7 +101,7 @@ impl Polynomial {
     }
 }
 
-/// Returns the values close above the root, the root first: operands of arithmetic, and what these operands are.
+/// Returns the root and the values close above it, looking through arithmetic.
 pub(crate) fn above(graph: &Graph, root: Value) -> Vec<Value> {
     let mut seen = vec![root];
     let mut open = VecDeque::from([(root, 0)]);
@@ -111,11 +111,11 @@ pub(crate) fn above(graph: &Graph, root: Value) -> Vec<Value> {
             OpKind::Add | OpKind::Sub | OpKind::Mul | OpKind::Div | OpKind::Neg | OpKind::Pow | OpKind::Reciprocal
         );
         let steps = usize::from(cast_of(graph, value).is_none());
-        if steps == 1 && !is_arithmetic || depth == MOST_STEPS {
+        if steps == 1 && !is_arithmetic || depth == MAX_STEPS {
             continue;
         }
         for operand in [0, 1].into_iter().filter_map(|at| graph.operand(value.node, at)) {
-            if seen.len() < MOST_VALUES && !seen.contains(&operand) {
+            if seen.len() < MAX_VALUES && !seen.contains(&operand) {
                 seen.push(operand);
                 open.push_back((operand, depth + steps));
             }

@@ -4,7 +4,7 @@ use crate::rule::Skip;
 use netwright_ir::{ElementType, Graph, OpKind, Tensor, Value};
 
 /// The maximum number of nodes of an expression that is read.
-const MOST_NODES: usize = 40;
+const MAX_NODES: usize = 40;
 
 /// The values that a rewrite removes.
 #[derive(Clone, Debug, Default)]
@@ -16,7 +16,7 @@ impl Region {
         if !self.0.contains(&value) {
             self.0.push(value);
         }
-        (self.0.len() <= MOST_NODES).then_some(())
+        (self.0.len() <= MAX_NODES).then_some(())
     }
 
     /// Adds the values of another region. `None` if there are too many.
@@ -63,12 +63,12 @@ pub(crate) fn cast_of(graph: &Graph, value: Value) -> Option<Value> {
 
 /// Returns a value before such casts.
 pub(crate) fn before_casts(graph: &Graph, value: Value) -> Value {
-    std::iter::successors(Some(value), |value| cast_of(graph, *value)).take(MOST_NODES).last().unwrap_or(value)
+    std::iter::successors(Some(value), |value| cast_of(graph, *value)).take(MAX_NODES).last().unwrap_or(value)
 }
 
 /// Returns the last value of a type in a chain of such casts that ends at `value`.
 pub(crate) fn in_type(graph: &Graph, value: Value, element: ElementType) -> Option<Value> {
-    let mut chain = std::iter::successors(Some(value), |value| cast_of(graph, *value)).take(MOST_NODES);
+    let mut chain = std::iter::successors(Some(value), |value| cast_of(graph, *value)).take(MAX_NODES);
     chain.find(|value| graph.fact(*value).element() == Some(element))
 }
 

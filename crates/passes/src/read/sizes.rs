@@ -6,16 +6,13 @@ use netwright_ir::{Dim, DimParts, Graph, NodeId, Op, OpKind, Shape, Symbol, Tens
 use std::collections::{BTreeMap, HashSet};
 
 /// The maximum number of nodes of arithmetic that are counted.
-const MOST_NODES: usize = 64;
+const MAX_NODES: usize = 64;
 
 /// The maximum number of axes with the same symbol that are examined.
-const MOST_SOURCES: usize = 16;
-
-/// The first opset whose Shape has the attributes `start` and `end`.
-pub(crate) const PARTIAL_SHAPE: i64 = 15;
+const MAX_SOURCES: usize = 16;
 
 /// The maximum depth of sums and products of dims.
-const MOST_DEPTH: usize = 8;
+const MAX_DEPTH: usize = 8;
 
 /// The axes from which the symbols of a graph can be read at run time.
 #[derive(Debug)]
@@ -53,7 +50,7 @@ impl Sizes {
             for (axis, dim) in graph.shape(input).unwrap_or_default().iter().enumerate() {
                 if let Dim::Symbol(symbol) = dim {
                     let places = sources.entry(symbol.clone()).or_default();
-                    if places.len() < MOST_SOURCES {
+                    if places.len() < MAX_SOURCES {
                         places.push((input, axis));
                     }
                 }
@@ -112,7 +109,7 @@ impl Sizes {
 
     /// Returns an expression for a vector that holds one size.
     fn size(&self, dim: &Dim, depth: usize) -> Option<Expression> {
-        if depth == MOST_DEPTH {
+        if depth == MAX_DEPTH {
             return None;
         }
         let (kind, operands) = match dim.parts() {
@@ -136,7 +133,7 @@ impl Sizes {
         while let Some(node) = open.pop() {
             let kind = graph.node(node).op().kind();
             cost += usize::from(!kind.is_source());
-            if cost == MOST_NODES {
+            if cost == MAX_NODES {
                 break;
             }
             if kind != OpKind::Shape {
@@ -184,7 +181,7 @@ impl Expression {
             (Expression::Shape(of, from, to), Op::Shape { .. }) => {
                 operands[..] == [Some(*of)] && graph.node(node).op() == &shape_op(graph, *of, *from, *to)
             }
-            (Expression::Shape(of, from, to), Op::Slice) if !has_partial_shape(graph) => {
+            (Expression::Shape(of, from, to), Op::Slice) if !may_be_partial(graph) => {
                 sliced_shape(graph, value) == Some((*of, shape_op(graph, *of, *from, *to)))
             }
             (Expression::Only(vector), Op::Squeeze) => operands.len() == 1 && all(std::slice::from_ref(vector)),
@@ -223,10 +220,14 @@ fn shape_op(graph: &Graph, of: Value, from: usize, to: usize) -> Op {
     Op::Shape { start: axis(from), end: (to < rank).then(|| axis(to)) }
 }
 
-/// Whether Shape has the attributes `start` and `end`. Below opset 15, `decompose-partial-shape` inserts a Slice
-/// instead.
-pub(crate) fn has_partial_shape(graph: &Graph) -> bool {
-    graph.dialect().is_none_or(|dialect| dialect.opset >= PARTIAL_SHAPE)
+/// Whether Shape has the attributes `start` and `end` in an opset. Below, `decompose-partial-shape` inserts a Slice.
+pub(crate) fn has_partial_shape(opset: i64) -> bool {
+    opset >= 15
+}
+
+/// Whether Shape has the attributes `start` and `end` in the opset of a graph.
+pub(crate) fn may_be_partial(graph: &Graph) -> bool {
+    graph.dialect().is_none_or(|dialect| has_partial_shape(dialect.opset))
 }
 
 /// Returns the only element of an operand, if inference knows it.

@@ -1,10 +1,10 @@
 use crate::pass::{Exactness, Pass};
-use crate::rewrite::{MOST_RECIPES, become_results, insert, number_list};
+use crate::rewrite::{MAX_RECIPE_DEPTH, become_results, insert, number_list};
 use crate::rule::{Rewritten, Skip};
 use netwright_ir::{Dim, ElementType, Graph, NodeId, Op, OpKind, Tensor, Value};
 
 /// The maximum number of users of a value that are examined, so that a value with many does not take long.
-const MOST_USERS: usize = 64;
+const MAX_USERS: usize = 64;
 
 /// `x · Wq + bq`, `x · Wk + bk`, `x · Wv + bv` -> `split(x · [Wq Wk Wv] + [bq bk bv])`
 ///
@@ -31,7 +31,7 @@ struct Projection {
 fn pack(graph: &mut Graph, root: Value) -> Rewritten {
     let first = projection(graph, root.node)?;
     let x = graph.operand(root.node, 0).ok_or(Skip::NoMatch)?;
-    let mut users: Vec<NodeId> = graph.users(x).into_iter().map(|(user, _)| user).take(MOST_USERS).collect();
+    let mut users: Vec<NodeId> = graph.users(x).into_iter().map(|(user, _)| user).take(MAX_USERS).collect();
     users.sort_by_key(|user| graph.node(*user).order());
     let mut all = vec![];
     for user in users {
@@ -50,8 +50,10 @@ fn pack(graph: &mut Graph, root: Value) -> Rewritten {
     }
     let all: Vec<Projection> = all.into_iter().map(|(_, projection)| projection).collect();
     let concatenated = |tensors: Vec<Tensor>| -> Result<Tensor, Skip> {
-        if tensors.iter().any(|tensor| tensor.recipe_depth() >= MOST_RECIPES) {
-            return Err(Skip::rejected(format!("a weight is already changed by {MOST_RECIPES} recipes, the maximum")));
+        if tensors.iter().any(|tensor| tensor.recipe_depth() >= MAX_RECIPE_DEPTH) {
+            return Err(Skip::rejected(format!(
+                "a weight is already changed by {MAX_RECIPE_DEPTH} recipes, the maximum"
+            )));
         }
         Ok(Tensor::concatenated(&tensors)?)
     };

@@ -19,7 +19,7 @@ const PAST_LENGTH: &str = "past_sequence_length";
 const LENGTH: usize = 2;
 
 /// The maximum number of operators between a mask and the inputs from which it is computed.
-const MOST_STEPS: usize = 64;
+const MAX_STEPS: usize = 64;
 
 /// An attention with its cache.
 struct Cache {
@@ -161,7 +161,7 @@ fn cache(graph: &Graph, node: NodeId) -> Result<Option<Cache>, PassError> {
 fn is_causal(graph: &Graph, cache: &Cache) -> bool {
     matches!(graph.op(cache.root), Op::Attention { is_causal: true, .. })
         || cache.seq == Dim::Known(1)
-        || cache.mask.is_some_and(|mask| hides_later_keys(graph, mask, cache, MOST_STEPS))
+        || cache.mask.is_some_and(|mask| hides_later_keys(graph, mask, cache, MAX_STEPS))
 }
 
 /// Whether a mask lowers the score of every later key so far that it has no weight.
@@ -251,7 +251,7 @@ fn length_source(graph: &Graph, cache: &Cache) -> Option<(Value, usize)> {
             return Some((input, axis));
         }
         let mut open = vec![input];
-        for _ in 0..MOST_STEPS {
+        for _ in 0..MAX_STEPS {
             let Some(value) = open.pop() else { break };
             for (user, at) in graph.users(value) {
                 match *graph.node(user).op() {

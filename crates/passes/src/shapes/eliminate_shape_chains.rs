@@ -1,6 +1,6 @@
 use crate::pass::{Exactness, Pass};
 use crate::pipeline::{Log, name_of};
-use crate::read::sizes::{Sizes, constant_shape, count, has_partial_shape, inserted_axes, sliced_shape};
+use crate::read::sizes::{Sizes, constant_shape, count, inserted_axes, may_be_partial, sliced_shape};
 use crate::rewrite::{become_op, become_value, number_list};
 use crate::rule::{Rewritten, Skip};
 use netwright_ir::{Dim, ElementType, Graph, NodeId, Op, OpKind, Value};
@@ -59,7 +59,7 @@ fn may_simplify(graph: &Graph, node: NodeId) -> bool {
 fn simplify(graph: &mut Graph, sizes: &Sizes, node: NodeId) -> Rewritten {
     let root = Value { node, result: 0 };
     let kind = graph.kind(root);
-    if let Some((x, part)) = sliced_shape(graph, root).filter(|_| has_partial_shape(graph)) {
+    if let Some((x, part)) = sliced_shape(graph, root).filter(|_| may_be_partial(graph)) {
         return become_op(graph, root, part, &[x], "reads only the sizes that are used");
     }
     if graph.fact(root).elements.is_some() {
@@ -74,7 +74,7 @@ fn simplify(graph: &mut Graph, sizes: &Sizes, node: NodeId) -> Rewritten {
 }
 
 /// The maximum number of nodes that keep the order of elements and are looked through.
-const MOST_STEPS: usize = 16;
+const MAX_STEPS: usize = 16;
 
 /// Reshapes to a constant shape, or replaces a chain of nodes that keep the order of elements with an Unsqueeze.
 fn reshape(graph: &mut Graph, root: Value) -> Rewritten {
@@ -104,7 +104,7 @@ fn reshape(graph: &mut Graph, root: Value) -> Rewritten {
 /// Each of the nodes is provably defined, so no failure at run time is hidden.
 fn unsqueezed(graph: &Graph, mut value: Value, to: &[Dim]) -> Option<(Value, Vec<i64>)> {
     let elements = count(to);
-    for _ in 0..MOST_STEPS {
+    for _ in 0..MAX_STEPS {
         let shape = graph.shape(value)?;
         if let Some(axes) = inserted_axes(shape, to) {
             return Some((value, axes));

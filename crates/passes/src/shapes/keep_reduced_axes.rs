@@ -19,7 +19,7 @@ pub fn keep_reduced_axes() -> Pass {
 }
 
 /// The maximum number of uses among which an equal reduction is searched.
-const MOST_USES: usize = 64;
+const MAX_USES: usize = 64;
 
 fn keep(kind: OpKind) -> Rule {
     let summary = "reshape(f(reduce(x))) -> f(reduce(x)), with the axes kept";
@@ -58,7 +58,7 @@ fn merge_reductions() -> Rule {
     let summary = "reduce(x, [-1]), reduce(x, [2]) -> the first";
     Rule::new("merge-reductions", summary, op(OpKind::ReduceMean), |graph, found| {
         let root = found.root();
-        let x = graph.operand(root.node, 0).filter(|x| graph.use_count(*x) <= MOST_USES).ok_or(Skip::NoMatch)?;
+        let x = graph.operand(root.node, 0).filter(|x| graph.use_count(*x) <= MAX_USES).ok_or(Skip::NoMatch)?;
         let axes = |value: Value| -> Option<Vec<usize>> {
             let rank = graph.fact(x).rank()?;
             let axes = graph.fact(graph.operand(value.node, 1)?).known_elements()?;

@@ -163,7 +163,7 @@ fn drop_and(graph: &mut Graph, root: Value, need: Need) -> Narrowed {
 }
 
 /// The maximum number of operators before a value that are examined.
-const MOST_STEPS: usize = 16;
+const MAX_STEPS: usize = 16;
 
 /// Whether every element of the result is an element of the first operand. Operators with indices are excluded: an
 /// index that is out of range must still fail.
@@ -173,7 +173,7 @@ fn moves(op: &Op) -> bool {
 
 /// Whether every element is provably true.
 fn is_always_true(graph: &Graph, mut value: Value) -> bool {
-    for _ in 0..MOST_STEPS {
+    for _ in 0..MAX_STEPS {
         match graph.op(value) {
             Op::Constant(tensor) => return all_true(tensor),
             op if moves(op) => {}
@@ -200,7 +200,7 @@ fn all_true(tensor: &Tensor) -> bool {
 
 /// Whether every element of an integer tensor is provably nonnegative: it is a Range that starts at a size and ascends.
 fn is_nonnegative(graph: &Graph, mut value: Value) -> bool {
-    for _ in 0..MOST_STEPS {
+    for _ in 0..MAX_STEPS {
         let operand = |at| graph.operand(value.node, at);
         match graph.op(value) {
             Op::Range => {

@@ -19,7 +19,7 @@ pub fn simplify_indexing() -> Pass {
 }
 
 /// The maximum depth of the arithmetic of indices that is examined.
-const MOST_STEPS: usize = 16;
+const MAX_STEPS: usize = 16;
 
 /// An integer tensor that is a size plus multiples of vectors of consecutive numbers, each along its own axis.
 #[derive(Clone, Debug)]
@@ -134,7 +134,7 @@ fn drop_gather_of_all() -> Rule {
         };
         let shape = graph.shape(x).ok_or(Skip::NoMatch)?.to_vec();
         let axis = position(axis, shape.len()).ok_or(Skip::NoMatch)?;
-        let count = count(graph, indices, MOST_STEPS).ok_or(Skip::NoMatch)?;
+        let count = count(graph, indices, MAX_STEPS).ok_or(Skip::NoMatch)?;
         // A vector of size 1 that is broadcast repeats one index.
         let is_whole = graph.shape(indices).is_some_and(|own| same_shape(own, &shape[axis..=axis]));
         match count.terms.as_slice() {
@@ -196,7 +196,7 @@ fn gather_columns_of_flat() -> Rule {
         if all.same(&height.times(width)) != Some(true) || ones.iter().any(|dim| *dim != Dim::Known(1)) {
             return Err(Skip::NoMatch);
         }
-        let mut count = count(graph, indices, MOST_STEPS).ok_or(Skip::NoMatch)?;
+        let mut count = count(graph, indices, MAX_STEPS).ok_or(Skip::NoMatch)?;
         for term in &mut count.terms {
             term.axis += trailing;
         }
@@ -230,7 +230,7 @@ fn gather_columns_of_pairs() -> Rule {
         // Each part is one index of the pair, so its last axis has size 1.
         let counted = |part: Value| -> Option<Term> {
             let last = graph.shape(part)?.last()?;
-            let count = count(graph, part, MOST_STEPS).filter(|_| *last == Dim::Known(1))?;
+            let count = count(graph, part, MAX_STEPS).filter(|_| *last == Dim::Known(1))?;
             match count.terms.as_slice() {
                 [term] if is_plain(term) && count.start == Dim::Known(0) => {
                     Some(Term { axis: term.axis.checked_sub(1)?, ..term.clone() })

@@ -1,5 +1,5 @@
-//! Graphs that half match: those of the snapshots of all passes, changed at random. What the checker accepts, every pass
-//! either leaves alone or makes into another graph that the checker accepts.
+//! Tests every pass on graphs that nearly match: those of all snapshots, changed at random. If the checker accepts such a
+//! graph, a pass either leaves it alone or turns it into another graph that the checker accepts.
 
 mod program;
 
@@ -12,7 +12,7 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-/// A graph that the checker accepts.
+/// Parses a graph. `None` if the parser or the checker rejects it.
 fn accepted(text: &str) -> Option<Graph> {
     let parsed = catch_unwind(|| parse(text)).unwrap_or_else(|_| panic!("the parser panicked at\n{text}"));
     parsed.ok().filter(|graph| check(graph).is_ok())

@@ -1,13 +1,13 @@
-//! Graphs as text, to be changed at random.
+//! Graphs as text, which are changed at random.
 
 use proptest::prelude::*;
 use proptest::sample::Index;
 use std::path::Path;
 
-/// The kind of a change, the node, and what becomes what.
+/// A change: its kind, the node, what it replaces and with what.
 pub(crate) type Change = (u8, Index, Index, Index);
 
-/// Some changes to one of many programs.
+/// Several changes to one of many programs.
 pub(crate) fn changes() -> impl Strategy<Value = (Index, Vec<Change>)> {
     (any::<Index>(), prop::collection::vec((0u8..7, any::<Index>(), any::<Index>(), any::<Index>()), 1..4))
 }
@@ -21,7 +21,7 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Of a text without bodies; the types of the nodes are to be inferred anew.
+    /// Reads a text without bodies; the types of the nodes are dropped, to be inferred again.
     fn of(lines: &[&str]) -> Option<Self> {
         let [inputs, nodes @ .., results, "}"] = lines else { return None };
         let is_plain = |line: &&str| line.starts_with("  %") && line.contains(" = ");
@@ -46,7 +46,7 @@ impl Program {
         format!("{}\n{}\n{}\n}}\n", self.inputs, self.nodes.join("\n"), self.results)
     }
 
-    /// The names of the values before a node.
+    /// Returns the names of the values before a node.
     fn names(&self, before: usize) -> Vec<String> {
         let of_inputs = words(&self.inputs).into_iter().map(|(from, to)| self.inputs[from..to].to_owned());
         let of_nodes = self.nodes[..before].iter().flat_map(|line| {
@@ -56,7 +56,7 @@ impl Program {
         of_inputs.filter(|word| word.starts_with('%')).chain(of_nodes).collect()
     }
 
-    /// A program of a list, changed.
+    /// Applies changes to one program of a list.
     pub(crate) fn changed(programs: &[Program], nth: Index, changes: Vec<Change>) -> Self {
         let mut program = programs[nth.index(programs.len())].clone();
         for change in changes {
@@ -65,7 +65,7 @@ impl Program {
         program
     }
 
-    /// Makes one change; what it makes need be no graph.
+    /// Applies one change; the result may not be a valid graph.
     fn change(&mut self, (kind, at, from, to): Change) {
         if self.nodes.is_empty() {
             return;
@@ -77,7 +77,7 @@ impl Program {
         let operands: Vec<(usize, usize)> =
             words(call).into_iter().filter(|(from, to)| call[*from..*to].starts_with('%')).collect();
         match kind {
-            // The node goes, and what read it reads what it read.
+            // Removes the node; its users use its operand.
             0 => {
                 let Some((from, to)) = operands.first().copied() else { return };
                 let operand = call[from..to].to_owned();
@@ -86,7 +86,7 @@ impl Program {
                     *line = renamed(line, &name, &operand);
                 }
             }
-            // An operand becomes another value.
+            // Replaces an operand with another value.
             1 => {
                 let earlier = self.names(at);
                 if operands.is_empty() || earlier.is_empty() {
@@ -96,7 +96,7 @@ impl Program {
                 let other = &earlier[to.index(earlier.len())];
                 self.nodes[at] = format!("{names} = {}{other}{}", &call[..from], &call[to_end..]);
             }
-            // The node is there twice, and some of what read it reads the other one.
+            // Duplicates the node; some of its users use the copy.
             2 => {
                 if names.contains(", ") {
                     return;
@@ -107,9 +107,9 @@ impl Program {
                     *line = renamed(line, &name, "%twin");
                 }
             }
-            // It becomes a result of the graph too.
+            // Makes it a result of the graph as well.
             3 => self.results = format!("{}, {name}", self.results),
-            // Another operator on the same operands.
+            // Replaces the operator, with the same operands.
             4 => {
                 let pairs = [
                     ("add ", "sub "),
@@ -132,7 +132,7 @@ impl Program {
                 });
                 self.nodes[at] = format!("{names} = {}", other.unwrap_or_else(|| call.to_owned()));
             }
-            // Another number, or another type, in a node or among the sizes of the inputs.
+            // Changes a number or a type in a node or in the shapes of the inputs.
             _ => {
                 let line = if kind == 5 { &mut self.nodes[at] } else { &mut self.inputs };
                 let is_word = |(from, to): &(usize, usize)| !line[*from..*to].starts_with(['%', '@', '?']);
@@ -164,7 +164,7 @@ impl Program {
     }
 }
 
-/// Where the words of a line begin and end: names, numbers and types.
+/// Returns the ranges of the words of a line: names, numbers and types.
 fn words(line: &str) -> Vec<(usize, usize)> {
     let mut words = vec![];
     let mut start = None;
@@ -182,7 +182,7 @@ fn words(line: &str) -> Vec<(usize, usize)> {
     words
 }
 
-/// The line with every use of a name under another one.
+/// Renames every use of a value in a line.
 fn renamed(line: &str, name: &str, other: &str) -> String {
     let mut text = String::new();
     let mut rest = 0;
@@ -194,7 +194,7 @@ fn renamed(line: &str, name: &str, other: &str) -> String {
     text + &line[rest..]
 }
 
-/// What stands in a folder of snapshots, before and after each pass.
+/// Returns the programs in a folder of snapshots, before and after each pass.
 pub(crate) fn programs(folder: &Path) -> Vec<Program> {
     let entries = std::fs::read_dir(folder).expect("the snapshots are there");
     let mut files: Vec<_> = entries.map(|entry| entry.expect("it can be read").path()).collect();

@@ -53,7 +53,7 @@ pub(super) fn form(node: &NodeProto, types: &Types, purpose: Purpose) -> Option<
     }
     let present = [keys.clone(), values.clone()];
     if query_heads != key_heads {
-        let times = query_heads.checked_div(key_heads).filter(|times| (1..=MOST_COPIES).contains(times))?;
+        let times = query_heads.checked_div(key_heads).filter(|times| (1..=MAX_COPIES).contains(times))?;
         for operand in [&mut keys, &mut values] {
             *operand = repeated(&mut form, operand, query_heads, times);
         }
@@ -129,7 +129,7 @@ pub(super) fn form(node: &NodeProto, types: &Types, purpose: Purpose) -> Option<
 }
 
 /// The largest number of query heads per key head.
-const MOST_COPIES: i64 = 1024;
+const MAX_COPIES: i64 = 1024;
 
 fn swapped(form: &mut Form, of: &str, perm: [i64; 4]) -> String {
     form.add_with("Transpose", &[of], vec![ints("perm", &perm)])

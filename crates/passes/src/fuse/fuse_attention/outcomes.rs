@@ -11,7 +11,7 @@ use crate::read::thresholds::{Depths, GAP, SHALLOW};
 use netwright_ir::ElementType;
 
 /// The maximum number of combinations of effects that are examined.
-const MOST_ENTRIES: usize = 1 << 10;
+const MAX_ENTRIES: usize = 1 << 10;
 
 /// An effect of a step on a score.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -81,7 +81,7 @@ impl Sum {
                     (0..step.effects.len()).map(move |at| entry.iter().copied().chain([at]).collect())
                 })
                 .collect();
-            if entries.len() > MOST_ENTRIES {
+            if entries.len() > MAX_ENTRIES {
                 return None;
             }
         }

@@ -6,7 +6,7 @@ use crate::rule::Skip;
 use netwright_ir::{ElementType, Graph, Op, OpKind, Tensor, Value};
 
 /// The maximum number of nodes between the product and the softmax that are examined.
-const MOST_NODES: usize = 64;
+const MAX_NODES: usize = 64;
 
 /// A mask in the model.
 #[derive(Clone, Copy, Debug)]
@@ -237,7 +237,7 @@ fn is_softmax(graph: &Graph, value: Value) -> bool {
 fn path(graph: &Graph, scores: Value) -> Option<Vec<Value>> {
     let shape = graph.shape(scores)?;
     let mut open = vec![vec![scores]];
-    for _ in 0..MOST_NODES {
+    for _ in 0..MAX_NODES {
         let path = open.pop()?;
         let value = *path.last()?;
         let places: &[usize] = match graph.kind(value) {

@@ -7,7 +7,7 @@ use netwright_ir::op::Class;
 use netwright_ir::{Dim, Graph, Op, Tensor, Value};
 
 /// The maximum number of operators between the two halves and the product.
-const MOST_STEPS: usize = 8;
+const MAX_STEPS: usize = 8;
 
 /// Returns the cosines or sines that rotate `x`, `[batch, heads, length, size]`, as `[batch, length, size / 2]`.
 pub(super) fn cache(graph: &mut Graph, root: Value, angles: Value, x: &[Dim]) -> Result<Value, Skip> {
@@ -56,7 +56,7 @@ pub(super) fn cache(graph: &mut Graph, root: Value, angles: Value, x: &[Dim]) ->
 /// Returns the first half of a value along its last axis, if both halves are provably equal.
 fn halved(graph: &mut Graph, root: Value, value: Value, depth: usize) -> Result<Value, Skip> {
     let unknown = || Skip::rejected(format!("the halves of {} are not provably equal", graph.operand_text(value)));
-    let rank = graph.fact(value).rank().filter(|_| depth < MOST_STEPS).ok_or_else(unknown)?;
+    let rank = graph.fact(value).rank().filter(|_| depth < MAX_STEPS).ok_or_else(unknown)?;
     let operands: Vec<Value> = graph.operands(value.node).into_iter().flatten().collect();
     let op = graph.op(value).clone();
     match (&op, operands.as_slice()) {

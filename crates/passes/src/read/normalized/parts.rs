@@ -8,7 +8,7 @@ use crate::rule::Skip;
 use netwright_ir::{Dim, ElementType, Graph, Shape, Value};
 
 /// The maximum number of elements of a weight that is generated because the model has none.
-const MOST_ONES: u64 = 1 << 14;
+const MAX_ONES: u64 = 1 << 14;
 
 /// A product in which a value is divided by the standard deviation or the root mean square.
 #[derive(Clone, Copy, PartialEq)]
@@ -188,12 +188,12 @@ impl<'g> Parts<'g> {
             None => {
                 let dims = last.iter().cloned().collect::<Shape>().known();
                 let dims = dims.filter(|_| {
-                    count.known().is_some_and(|count| u64::try_from(count).is_ok_and(|count| count <= MOST_ONES))
+                    count.known().is_some_and(|count| u64::try_from(count).is_ok_and(|count| count <= MAX_ONES))
                 });
                 let dims = dims.ok_or_else(|| {
                     Skip::rejected(format!(
                         "it has no weight, and one of {count} elements is not generated: the size must be known and at \
-                         most {MOST_ONES}"
+                         most {MAX_ONES}"
                     ))
                 })?;
                 Weight::Number(quotient.number, dims)

@@ -7,7 +7,7 @@ use crate::rule::Skip;
 use netwright_ir::{ElementType, Graph, Op, Tensor, Value};
 
 /// The maximum size of a dequantized weight, in bytes; a larger one stays quantized.
-const MOST_BYTES: u64 = 256 << 20;
+const MAX_BYTES: u64 = 256 << 20;
 
 /// Replaces `FusedMatMul`: `alpha * a · b`, each side possibly transposed on its last two axes.
 pub(super) fn fused_matmul(graph: &mut Graph, call: &mut Call) -> Result<(), Skip> {
@@ -68,8 +68,8 @@ pub(super) fn matmul_nbits(graph: &mut Graph, call: &mut Call) -> Result<(), Ski
     }
     // Rows that are not whole blocks are computed in memory.
     let bytes = (rows as u64).checked_mul(columns as u64).and_then(|count| count.checked_mul(4));
-    if bytes.is_none_or(|bytes| bytes > MOST_BYTES) {
-        return Err(Skip::rejected(format!("its dequantized weight is larger than {} MiB", MOST_BYTES >> 20)));
+    if bytes.is_none_or(|bytes| bytes > MAX_BYTES) {
+        return Err(Skip::rejected(format!("its dequantized weight is larger than {} MiB", MAX_BYTES >> 20)));
     }
     let tensor = |at: usize| -> Result<Option<Tensor>, Skip> {
         let Some(value) = call.optional(at) else { return Ok(None) };
