@@ -1,4 +1,4 @@
-//! Conversions of element types, which happen only on request: quantized weights, narrow floats.
+//! Passes that convert element types on request: quantized weights, narrow floats.
 
 mod check;
 mod dequantize_weights;

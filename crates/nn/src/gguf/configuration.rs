@@ -208,7 +208,7 @@ impl Value {
     }
 }
 
-/// Longer arrays are not shown in errors.
+/// The maximum length of an array that is shown in errors.
 const MAX_ELEMENTS: usize = 1000;
 
 #[cfg(test)]

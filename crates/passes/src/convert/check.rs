@@ -1,4 +1,4 @@
-//! What a model and a target must have so that weights can be quantized.
+//! Checks that a model and a target support the requested quantization.
 
 use crate::convert::quantization::{Quantization, Scheme};
 use crate::convert::readers::{is_weight, readers};
@@ -13,7 +13,7 @@ pub const BLOCKS_SINCE: i64 = 21;
 /// Checks that the weights of a model can be quantized as requested.
 ///
 /// # Errors
-/// If the model is quantized already, a pattern matches no weight, and if the target or the opset has no form for a
+/// If the model is already quantized, a pattern does not match a weight, or the target or the opset does not support a
 /// scheme.
 pub(crate) fn check_quantization(
     model: &Model,
@@ -61,7 +61,7 @@ pub(crate) fn check_quantization(
 /// Checks that every pattern matches a weight.
 ///
 /// # Errors
-/// If a pattern matches none; the nearest names are suggested.
+/// If a pattern does not match any; the nearest names are suggested.
 pub(crate) fn check_patterns(graph: &Graph, quantization: &Quantization) -> Result<(), PassError> {
     let mut names = vec![];
     weights(graph, &mut names);
@@ -78,7 +78,7 @@ pub(crate) fn check_patterns(graph: &Graph, quantization: &Quantization) -> Resu
     Err(PassError::Quantization { what: format!("the pattern `{pattern}` matches no weight"), help })
 }
 
-/// Longer names are not suggested.
+/// The maximum length of a name that is suggested.
 const MAX_NAME: usize = 200;
 
 /// Returns the first node that computes with quantized weights, with its operator.
@@ -105,10 +105,10 @@ fn quantized(graph: &Graph) -> Option<(Name, String)> {
     })
 }
 
-/// What the names of operators with quantized operands have in common.
+/// Substrings of the names of operators with quantized operands.
 const MARKS: [&str; 8] = ["NBits", "Bnb4", "Quantize", "QLinear", "Integer", "QAttention", "QGemm", "QMoE"];
 
-/// The names of the weights that can be quantized, in the graph and its bodies.
+/// Returns the names of the weights that can be quantized, in the graph and its bodies.
 fn weights(graph: &Graph, names: &mut Vec<Name>) {
     for id in graph.schedule() {
         let value = Value { node: id, result: 0 };

@@ -21,10 +21,9 @@ pub enum Scheme {
     Int4,
     /// 8 bits with a scale for each block; products compute in floats.
     Int8,
-    /// Signed 8 bits with a scale for each column; the other operand is quantized when the model runs.
+    /// Signed 8 bits with a scale for each column; the other operand is quantized at run time.
     Int8Dynamic,
-    /// Unsigned 8 bits with a scale and a zero point for each column; the other operand is quantized when the model
-    /// runs.
+    /// Unsigned 8 bits with a scale and a zero point for each column; the other operand is quantized at run time.
     Uint8Dynamic,
 }
 
@@ -43,7 +42,7 @@ impl Scheme {
         }
     }
 
-    /// Whether products also quantize their other operand when the model runs.
+    /// Whether products also quantize their other operand at run time.
     pub fn is_dynamic(self) -> bool {
         matches!(self, Scheme::Int8Dynamic | Scheme::Uint8Dynamic)
     }
@@ -72,7 +71,7 @@ impl FromStr for Scheme {
     }
 }
 
-/// Which weights are quantized, and how.
+/// A request to quantize weights: which ones, and how.
 ///
 /// ```
 /// use netwright_passes::{Options, Quantization, Scheme, Target};
@@ -93,11 +92,11 @@ pub struct Quantization {
     pub symmetric: bool,
     /// How the scale of a block is chosen.
     pub rounding: Rounding,
-    /// The float type to which scales are rounded before codes are chosen, if it is narrower than that of the weight: the
-    /// type of a later conversion.
+    /// The float type to which scales are rounded before codes are chosen, if it is narrower than that of the weight:
+    /// the type of a later conversion.
     pub scales: Option<ElementType>,
-    /// Whether the weights of dynamic schemes use 7 of their 8 bits, for processors without VNNI, whose sums of products
-    /// of 8 bits saturate.
+    /// Whether the weights of dynamic schemes use 7 of their 8 bits, for processors without VNNI, whose sums of
+    /// products of 8 bits saturate.
     pub reduce_range: bool,
 }
 
@@ -194,15 +193,15 @@ impl Quantization {
 /// The role of a weight in a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum WeightRole {
-    /// A table of rows that token ids choose; the head may share it.
+    /// A table whose rows token ids select; the head may share it.
     Embedding,
-    /// A table of rows that positions choose.
+    /// A table whose rows positions select.
     Positions,
     /// A projection to queries, keys or values, or from the values.
     Attention,
     /// Any other projection.
     FeedForward,
-    /// A projection to scores of which the largest are chosen within the model.
+    /// A projection to scores, of which the model selects the largest.
     Router,
     /// The projection to an output of the model.
     Head,
@@ -225,7 +224,7 @@ impl fmt::Display for WeightRole {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct QuantizedWeight {
-    /// The name that it had.
+    /// The name before quantization.
     pub name: Name,
     /// Its role.
     pub role: WeightRole,
@@ -233,9 +232,9 @@ pub struct QuantizedWeight {
     pub scheme: Scheme,
     /// The bits of a code.
     pub bits: u32,
-    /// The elements before.
+    /// The elements before quantization.
     pub before: Tensor,
-    /// The elements that the codes stand for, in the same layout.
+    /// The dequantized elements, in the same layout.
     pub after: Tensor,
     /// The size of codes, scales and zero points in bytes.
     pub bytes: u64,
