@@ -15,8 +15,8 @@ pub(crate) struct Quantize {
     /// uint8-dynamic (activations too, when the model runs), or none.
     #[arg(long = "quantize", value_name = "SCHEME")]
     pub(crate) scheme: Option<Scheme>,
-    /// The scheme of the weights whose names match a regular expression; may be given several times, and the last one
-    /// that matches decides.
+    /// The scheme of the weights whose name matches a regular expression, or the name of a result that is computed with
+    /// them; may be given several times, and the last one that matches decides.
     #[arg(long = "quantize-tensor", value_name = "REGEX=SCHEME", value_parser = pattern)]
     pub(crate) patterns: Vec<(String, Scheme)>,
     /// The number of elements that share a scale in int4 and int8: 16, 32, 64 or 128.

@@ -1,4 +1,4 @@
-//! Passes that convert element types on request: quantized weights, narrow floats.
+//! Conversions of element types, which happen only on request: quantized weights, narrow floats.
 
 mod check;
 mod dequantize_weights;

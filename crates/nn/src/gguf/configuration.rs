@@ -208,7 +208,7 @@ impl Value {
     }
 }
 
-/// The maximum length of an array that is shown in errors.
+/// Longer arrays are not shown in errors.
 const MAX_ELEMENTS: usize = 1000;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! Checks that a model and a target support the requested quantization.
+//! What a model and a target must have so that weights can be quantized.
 
 use crate::convert::quantization::{Quantization, Scheme};
-use crate::convert::readers::{is_weight, readers};
+use crate::convert::readers::{is_weight, names, readers};
 use crate::options::Options;
 use crate::pipeline::{PassError, name_of};
 use crate::rule::Skip;
@@ -13,7 +13,7 @@ pub const BLOCKS_SINCE: i64 = 21;
 /// Checks that the weights of a model can be quantized as requested.
 ///
 /// # Errors
-/// If the model is already quantized, a pattern does not match a weight, or the target or the opset does not support a
+/// If the model is quantized already, a pattern matches no weight, and if the target or the opset has no form for a
 /// scheme.
 pub(crate) fn check_quantization(
     model: &Model,
@@ -61,13 +61,13 @@ pub(crate) fn check_quantization(
 /// Checks that every pattern matches a weight.
 ///
 /// # Errors
-/// If a pattern does not match any; the nearest names are suggested.
+/// If a pattern matches none; the nearest names are suggested.
 pub(crate) fn check_patterns(graph: &Graph, quantization: &Quantization) -> Result<(), PassError> {
-    let mut names = vec![];
-    weights(graph, &mut names);
-    let unmatched = quantization.overrides.iter().find(|(pattern, _)| !names.iter().any(|name| pattern.is_match(name)));
+    let mut known = vec![];
+    weights(graph, &mut known);
+    let unmatched = quantization.overrides.iter().find(|(pattern, _)| !known.iter().any(|name| pattern.is_match(name)));
     let Some((pattern, _)) = unmatched else { return Ok(()) };
-    let comparable: Vec<&str> = names.iter().map(|name| &**name).filter(|name| name.len() <= MAX_NAME).collect();
+    let comparable: Vec<&str> = known.iter().map(|name| &**name).filter(|name| name.len() <= MAX_NAME).collect();
     let near = similar::get_close_matches(pattern.as_str(), &comparable, 3, 0.0);
     let near: Vec<String> = near.into_iter().map(text::name).collect();
     let help = if near.is_empty() {
@@ -78,7 +78,7 @@ pub(crate) fn check_patterns(graph: &Graph, quantization: &Quantization) -> Resu
     Err(PassError::Quantization { what: format!("the pattern `{pattern}` matches no weight"), help })
 }
 
-/// The maximum length of a name that is suggested.
+/// Longer names are not suggested.
 const MAX_NAME: usize = 200;
 
 /// Returns the first node that computes with quantized weights, with its operator.
@@ -105,20 +105,21 @@ fn quantized(graph: &Graph) -> Option<(Name, String)> {
     })
 }
 
-/// Substrings of the names of operators with quantized operands.
+/// What the names of operators with quantized operands have in common.
 const MARKS: [&str; 8] = ["NBits", "Bnb4", "Quantize", "QLinear", "Integer", "QAttention", "QGemm", "QMoE"];
 
-/// Returns the names of the weights that can be quantized, in the graph and its bodies.
-fn weights(graph: &Graph, names: &mut Vec<Name>) {
+/// Lists the names by which weights that can be quantized are found, in the graph and its bodies.
+fn weights(graph: &Graph, found: &mut Vec<Name>) {
     for id in graph.schedule() {
         let value = Value { node: id, result: 0 };
         let op = graph.node(id).op();
-        if matches!(op.kind(), OpKind::Parameter | OpKind::Constant)
-            && graph.tensor(value).is_some_and(is_weight)
-            && !matches!(readers(graph, value), Err(Skip::NoMatch))
-        {
-            names.push(graph.value_name(value).clone());
+        if matches!(op.kind(), OpKind::Parameter | OpKind::Constant) && graph.tensor(value).is_some_and(is_weight) {
+            match readers(graph, value) {
+                Ok(readers) => found.extend(names(graph, value, &readers)),
+                Err(Skip::Rejected(_)) => found.push(graph.value_name(value).clone()),
+                Err(Skip::NoMatch) => {}
+            }
         }
-        op.bodies().into_iter().for_each(|body| weights(body, names));
+        op.bodies().into_iter().for_each(|body| weights(body, found));
     }
 }

@@ -21,9 +21,10 @@ pub enum Scheme {
     Int4,
     /// 8 bits with a scale for each block; products compute in floats.
     Int8,
-    /// Signed 8 bits with a scale for each column; the other operand is quantized at run time.
+    /// Signed 8 bits with a scale for each column; the other operand is quantized when the model runs.
     Int8Dynamic,
-    /// Unsigned 8 bits with a scale and a zero point for each column; the other operand is quantized at run time.
+    /// Unsigned 8 bits with a scale and a zero point for each column; the other operand is quantized when the model
+    /// runs.
     Uint8Dynamic,
 }
 
@@ -42,7 +43,7 @@ impl Scheme {
         }
     }
 
-    /// Whether products also quantize their other operand at run time.
+    /// Whether products also quantize their other operand when the model runs.
     pub fn is_dynamic(self) -> bool {
         matches!(self, Scheme::Int8Dynamic | Scheme::Uint8Dynamic)
     }
@@ -71,7 +72,7 @@ impl FromStr for Scheme {
     }
 }
 
-/// A request to quantize weights: which ones, and how.
+/// Which weights are quantized, and how.
 ///
 /// ```
 /// use netwright_passes::{Options, Quantization, Scheme, Target};
@@ -84,7 +85,8 @@ impl FromStr for Scheme {
 pub struct Quantization {
     /// The scheme of the weights that no override names: those of matrix products and large embeddings.
     pub scheme: Scheme,
-    /// Patterns of names of weights with their schemes; the last pattern that matches decides.
+    /// Patterns with schemes, for the names of weights and of the results that are computed with them: exporters call
+    /// weights `onnx::MatMul_746`. The last pattern that matches decides.
     pub overrides: Vec<(Regex, Scheme)>,
     /// The number of elements that share a scale: 16, 32, 64 or 128.
     pub block_size: u64,
@@ -92,11 +94,11 @@ pub struct Quantization {
     pub symmetric: bool,
     /// How the scale of a block is chosen.
     pub rounding: Rounding,
-    /// The float type to which scales are rounded before codes are chosen, if it is narrower than that of the weight:
-    /// the type of a later conversion.
+    /// The float type to which scales are rounded before codes are chosen, if it is narrower than that of the weight: the
+    /// type of a later conversion.
     pub scales: Option<ElementType>,
-    /// Whether the weights of dynamic schemes use 7 of their 8 bits, for processors without VNNI, whose sums of
-    /// products of 8 bits saturate.
+    /// Whether the weights of dynamic schemes use 7 of their 8 bits, for processors without VNNI, whose sums of products
+    /// of 8 bits saturate.
     pub reduce_range: bool,
 }
 
@@ -131,7 +133,8 @@ impl Quantization {
         }
     }
 
-    /// Adds a scheme for the weights whose names match a regular expression anywhere.
+    /// Adds a scheme for the weights of which a name matches a regular expression anywhere: their own, or that of a
+    /// result that is computed with them.
     ///
     /// A weight that is named may also be small, a router or a position table, which are otherwise left alone.
     ///
@@ -183,9 +186,10 @@ impl Quantization {
         Self { reduce_range, ..self }
     }
 
-    /// Returns the scheme of a weight, and whether an override names it.
-    pub(crate) fn scheme_of(&self, name: &str) -> (Scheme, bool) {
-        let named = self.overrides.iter().rev().find(|(pattern, _)| pattern.is_match(name));
+    /// Returns the scheme of a weight with these names, and whether an override matches one of them.
+    pub(crate) fn scheme_of(&self, names: &[Name]) -> (Scheme, bool) {
+        let matches = |pattern: &Regex| names.iter().any(|name| pattern.is_match(name));
+        let named = self.overrides.iter().rev().find(|(pattern, _)| matches(pattern));
         named.map_or((self.scheme, false), |(_, scheme)| (*scheme, true))
     }
 }
@@ -193,15 +197,15 @@ impl Quantization {
 /// The role of a weight in a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum WeightRole {
-    /// A table whose rows token ids select; the head may share it.
+    /// A table of rows that token ids choose; the head may share it.
     Embedding,
-    /// A table whose rows positions select.
+    /// A table of rows that positions choose.
     Positions,
     /// A projection to queries, keys or values, or from the values.
     Attention,
     /// Any other projection.
     FeedForward,
-    /// A projection to scores, of which the model selects the largest.
+    /// A projection to scores of which the largest are chosen within the model.
     Router,
     /// The projection to an output of the model.
     Head,
@@ -224,7 +228,7 @@ impl fmt::Display for WeightRole {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct QuantizedWeight {
-    /// The name before quantization.
+    /// The name that it had.
     pub name: Name,
     /// Its role.
     pub role: WeightRole,
@@ -232,9 +236,9 @@ pub struct QuantizedWeight {
     pub scheme: Scheme,
     /// The bits of a code.
     pub bits: u32,
-    /// The elements before quantization.
+    /// The elements before.
     pub before: Tensor,
-    /// The dequantized elements, in the same layout.
+    /// The elements that the codes stand for, in the same layout.
     pub after: Tensor,
     /// The size of codes, scales and zero points in bytes.
     pub bytes: u64,

@@ -1,5 +1,5 @@
 use crate::convert::quantization::{Quantization, QuantizedWeight, Scheme, WeightRole};
-use crate::convert::readers::{Product, Reader, is_weight, readers};
+use crate::convert::readers::{Product, Reader, is_weight, names, readers};
 use crate::convert::roles::role;
 use crate::pass::{Exactness, Pass, Stage};
 use crate::rewrite::{become_op, cast, insert};
@@ -9,7 +9,7 @@ use netwright_ir::tensor::{BlockFormat, Quantized};
 use netwright_ir::{ElementType, Graph, NodeId, Op, OpKind, Place, Tensor, Value};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The requested quantization of a run, and the weights that it has quantized.
+/// What a run was asked to quantize, and the weights that it has quantized.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     pub(crate) quantization: Quantization,
@@ -24,12 +24,12 @@ impl Request {
 
 /// `w` -> `dequantize_linear(codes, scales)`, for the weights of products and for embeddings
 ///
-/// Codes and scales are computed while they are written. Blocks lie along the axis that a product sums over, as the
-/// kernels of runtimes require. Weights with a dynamic scheme become integers with a scale for each column, and their
-/// products become `matmul_integer` of the operand, which is quantized at run time.
+/// Codes and scales are computed while they are written. Blocks lie along the axis that a product sums over, as runtimes
+/// multiply by them. Weights with a dynamic scheme become integers with a scale for each column, and their products
+/// `matmul_integer` of the operand as it is quantized when the model runs.
 ///
-/// Not every runtime can gather rows of blocks, and no standard operator gathers elements of 4 bits. In these cases,
-/// rows are elements of 8 bits with one scale, which are gathered, cast and multiplied.
+/// Not every runtime looks up rows of blocks, and no standard operator selects elements of 4 bits. There, rows are
+/// elements of 8 bits with one scale, which are looked up, cast and multiplied.
 pub(crate) fn quantize_weights(request: Option<Request>, target: &Target) -> Pass {
     let target = *target;
     let summary = "w -> dequantize_linear(codes, scales), for the weights of products and for embeddings, on request";
@@ -44,17 +44,20 @@ pub(crate) fn quantize_weights(request: Option<Request>, target: &Target) -> Pas
 /// The size of the smallest block for which runtimes have kernels; weights with shorter rows stay in floats.
 const MIN_BLOCK: u64 = 16;
 
-/// The minimum size of a weight that is quantized without an override; a smaller one takes little memory.
+/// Smaller weights stay in floats unless an override names them: they take little memory.
 const MIN_ELEMENTS: u64 = 4096;
 
 fn quantize(graph: &mut Graph, root: Value, request: &Request, target: &Target) -> Rewritten {
     let tensor = graph.tensor(root).ok_or(Skip::NoMatch)?.clone();
     let name = graph.value_name(root).clone();
-    let (scheme, is_named) = request.quantization.scheme_of(&name);
-    if !is_weight(&tensor) || scheme == Scheme::None {
+    if !is_weight(&tensor) {
         return Err(Skip::NoMatch);
     }
     let readers = readers(graph, root)?;
+    let (scheme, is_named) = request.quantization.scheme_of(&names(graph, root, &readers));
+    if scheme == Scheme::None {
+        return Err(Skip::NoMatch);
+    }
     if readers.iter().any(|reader| tensor.dims()[reader.axis()] < MIN_BLOCK) {
         return Err(Skip::NoMatch);
     }
@@ -91,7 +94,7 @@ fn format_note(format: BlockFormat, dims: &[u64]) -> String {
     }
 }
 
-/// A weight that is being quantized.
+/// A weight that is to be quantized.
 struct Weight<'r> {
     root: Value,
     tensor: Tensor,
@@ -100,7 +103,7 @@ struct Weight<'r> {
     target: &'r Target,
 }
 
-/// The rows of a weight before and after quantization.
+/// The rows of a weight before they were quantized, and after.
 type BeforeAndAfter = (Tensor, Quantized);
 
 impl Weight<'_> {
@@ -146,7 +149,7 @@ impl Weight<'_> {
         let row = self.rows(axis)?.dims()[1];
         let mut size = block_size;
         if has_kernel && !lookups.is_empty() {
-            // Kernels only gather whole blocks.
+            // Kernels look up whole blocks only.
             while !row.is_multiple_of(size) {
                 size /= 2;
             }
@@ -189,7 +192,7 @@ impl Weight<'_> {
         }
         let block_size = if is_whole { 0 } else { i64::try_from(size).map_err(|_| Skip::NoMatch)? };
         let op = Op::DequantizeLinear { axis: i64::from(is_first == is_whole), block_size, output_dtype: None };
-        // It may become an operator of the target, or the opset may be raised for it.
+        // The operators of the target that it becomes, or the opset that is raised for it, may be newer.
         let dialect = graph.dialect();
         graph.set_dialect(None);
         let floats = match &turned {
@@ -206,7 +209,7 @@ impl Weight<'_> {
         Ok((before, quantized))
     }
 
-    /// Replaces gathers of rows with gathers of 8-bit codes and scales, which are cast and multiplied.
+    /// Replaces look-ups by those of codes of 8 bits with one scale for each row, cast and multiplied.
     fn in_rows(&self, graph: &mut Graph, lookups: &[&Reader]) -> Result<BeforeAndAfter, Skip> {
         let element = self.tensor.element();
         let row = self.tensor.dims()[1];
@@ -224,7 +227,7 @@ impl Weight<'_> {
         Ok((before, quantized))
     }
 
-    /// Replaces products with products of integers, and gathers with gathers of rows of codes.
+    /// Replaces products by those of integers, and look-ups by those of rows.
     fn dynamic(&self, graph: &mut Graph, readers: &[Reader]) -> Result<BeforeAndAfter, Skip> {
         let (mut lookups, mut products) = (vec![], vec![]);
         for reader in readers {

@@ -1,23 +1,23 @@
-//! The nodes that use a weight: products, with the axis of the weight that they sum over, and gathers.
+//! The nodes that read a weight: products and look-ups, and which axis of the weight they sum over.
 
 use crate::read::transposes::order;
 use crate::rewrite::{become_value, element, insert, number};
 use crate::rule::{Rewritten, Skip};
 use crate::runtime::contrib;
 use netwright_ir::op::AutoPad;
-use netwright_ir::{Attribute, Dim, ElementType, Graph, NodeId, Op, OpKind, OpaqueOp, Tensor, Value};
+use netwright_ir::{Attribute, Dim, ElementType, Graph, Name, NodeId, Op, OpKind, OpaqueOp, Tensor, Value};
 use std::borrow::Cow;
 
-/// A node that uses a weight.
+/// A node that reads a weight.
 #[derive(Clone, Debug)]
 pub(crate) enum Reader {
     /// A matrix product, or a convolution of 1 x 1.
     Product(Product),
-    /// A Gather of rows of the weight.
+    /// Rows of the weight, chosen by indices.
     Lookup {
-        /// The gathered rows.
+        /// The rows.
         root: Value,
-        /// The indices of the rows.
+        /// Which rows they are.
         indices: Value,
     },
 }
@@ -70,10 +70,10 @@ pub(crate) fn is_weight(tensor: &Tensor) -> bool {
     matches!(tensor.element(), ElementType::F32 | ElementType::F16 | ElementType::BF16) && tensor.dims().len() >= 2
 }
 
-/// Returns the nodes that use a weight, in program order.
+/// Returns the nodes that read a weight, in program order.
 ///
 /// # Errors
-/// If none is a product or a gather, or if another node also uses the weight; the latter is reported.
+/// If none is a product or a look-up; with the reason if some are, and another node reads the weight too.
 pub(crate) fn readers(graph: &Graph, weight: Value) -> Result<Vec<Reader>, Skip> {
     let (mut readers, mut others) = (vec![], vec![]);
     let mut add = |node: NodeId, at: usize, is_transposed: bool| match reader(graph, node, at, is_transposed) {
@@ -82,7 +82,7 @@ pub(crate) fn readers(graph: &Graph, weight: Value) -> Result<Vec<Reader>, Skip>
     };
     for (user, at) in graph.users(weight) {
         let turned = Value { node: user, result: 0 };
-        // A table that the head shares is transposed for it.
+        // A table that is tied to the head is transposed for it.
         if order(graph, turned).is_some_and(|order| order == [1, 0]) && !graph.is_output(turned) {
             graph.users(turned).into_iter().for_each(|(product, at)| add(product, at, true));
         } else {
@@ -106,7 +106,15 @@ pub(crate) fn readers(graph: &Graph, weight: Value) -> Result<Vec<Reader>, Skip>
     }
 }
 
-/// Returns how a node uses a weight, or its transpose.
+/// Returns the names by which a weight is found: its own, and those of the results that are computed with it.
+pub(crate) fn names(graph: &Graph, weight: Value, readers: &[Reader]) -> Vec<Name> {
+    let results = readers.iter().map(|reader| match reader {
+        Reader::Product(Product { root, .. }) | Reader::Lookup { root, .. } => *root,
+    });
+    [weight].into_iter().chain(results).map(|value| graph.value_name(value).clone()).collect()
+}
+
+/// Returns what a node does with a weight, or with the transpose of one.
 fn reader(graph: &Graph, node: NodeId, at: usize, is_transposed: bool) -> Option<Reader> {
     let root = Value { node, result: 0 };
     let operand = |at| graph.operand(node, at);

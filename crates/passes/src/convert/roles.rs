@@ -1,4 +1,4 @@
-//! The roles of weights, recognized by how the model uses them.
+//! The roles of weights, told by what the model does with them.
 
 use crate::convert::quantization::WeightRole;
 use crate::convert::readers::Reader;
@@ -7,7 +7,7 @@ use netwright_ir::{Graph, Op, OpKind, Value};
 /// The maximum number of values that are followed from a weight.
 const MAX_VALUES: usize = 64;
 
-/// Returns the role of a weight from the nodes that use it.
+/// Returns the role of a weight with these readers.
 pub(crate) fn role(graph: &Graph, readers: &[Reader]) -> WeightRole {
     let lookup = readers.iter().find_map(|reader| match reader {
         Reader::Lookup { indices, .. } => Some(*indices),
@@ -44,11 +44,11 @@ fn are_positions(graph: &Graph, indices: Value) -> bool {
             _ => open.extend(graph.operands(value.node).into_iter().flatten()),
         }
     }
-    // A table whose same rows are used in every run.
+    // A table of which the same rows are read each time.
     seen.iter().all(|value| graph.kind(*value) != OpKind::Input && graph.kind(*value) != OpKind::Captured)
 }
 
-/// Whether a value is the result of an attention, or of a product of two computed values, as in attention.
+/// Whether a value is the result of an attention, or of a product of two computed values, as attention has them.
 fn is_attention(graph: &Graph, value: Value) -> bool {
     match graph.op(value) {
         Op::Attention { .. } => true,
@@ -73,7 +73,7 @@ fn before_moves(graph: &Graph, value: Value) -> Value {
     std::iter::successors(Some(value), moved).take(MAX_VALUES).last().unwrap_or(value)
 }
 
-/// Whether a value that satisfies the condition follows another without a product or a normalization in between.
+/// Whether a value that is wanted follows from another without a product or a normalization in between.
 fn follows(graph: &Graph, from: Value, is_wanted: fn(&Graph, Value) -> bool) -> bool {
     let (mut open, mut seen) = (vec![from], vec![]);
     while let Some(value) = open.pop().filter(|_| seen.len() < MAX_VALUES) {

@@ -10,13 +10,13 @@ use netwright_ir::{Attribute, Graph, Op, OpKind, Place, Tensor, Value};
 
 /// `x · dequantize_linear(codes, scales)` -> `com.microsoft.MatMulNBits(x, codes, scales)`
 ///
-/// Applies to weights that are quantized in blocks, for runtimes whose kernels use them as they are stored. A gather of
-/// rows becomes `GatherBlockQuantized`, which dequantizes only these rows; a table that the head shares remains one
-/// tensor.
+/// For weights that are quantized in blocks, and for the runtimes that multiply by them as they are stored. Rows that are
+/// looked up become `GatherBlockQuantized`, which dequantizes only these rows; a table that is tied to the head remains
+/// one tensor.
 ///
-/// ONNX Runtime 1.32 forms MatMulNBits of the standard operators itself when it loads a model, with more memory and
-/// time. At `accuracy_level` 4 it quantizes the rows of `x` to 8 bits too, block by block, which is 3 times as fast as
-/// level 1 for one row of 768 by 3072 columns (0.06 ms against 0.17 ms).
+/// ONNX Runtime 1.32 forms MatMulNBits of the standard operators itself when it loads a model, with more memory and time.
+/// At `accuracy_level` 4 it quantizes the rows of `x` to 8 bits too, block by block, which is 3 times as fast as level 1
+/// for one row of 768 by 3072 columns (0.06 ms against 0.17 ms).
 pub(crate) fn use_block_operators(target: &Target) -> Pass {
     let summary =
         "x · dequantize_linear(codes, scales) -> com.microsoft.MatMulNBits(x, codes, scales), and look-ups alike";
@@ -68,7 +68,7 @@ fn replace(graph: &mut Graph, root: Value, target: &Target) -> Rewritten {
     let weight = stand_in(graph, root, codes.0, packed.codes)?;
     let scales = stand_in(graph, root, scales.0, packed.scales)?;
     let zeros = zeros.zip(packed.zeros).map(|((zeros, _), packed)| stand_in(graph, root, zeros, packed)).transpose()?;
-    // The bytes of a row are the same for gathers and products, whose codes have one more axis.
+    // The bytes of a row are the same for look-ups and products, which have an axis more.
     let table = if has_lookup {
         let row = i64::try_from(k * u64::from(bits) / 8).map_err(|_| Skip::NoMatch)?;
         let shape = number_list(graph, root, "table.shape", &[-1, row])?;
@@ -111,7 +111,7 @@ fn integers<'a>(attributes: &[(&'a str, u64)]) -> Result<Vec<(&'a str, Attribute
     attributes.iter().map(integer).collect::<Option<_>>().ok_or(Skip::NoMatch)
 }
 
-/// Returns a parameter with the tensor: the existing one if it holds that, else a new one that takes over its name.
+/// Returns a value of the tensor: the one that is there if it holds that, else a parameter that takes over its name.
 fn stand_in(graph: &mut Graph, root: Value, old: Value, tensor: Tensor) -> Result<Value, Skip> {
     if graph.tensor(old).is_some_and(|held| held.is_same(&tensor)) {
         return Ok(old);
