@@ -15,6 +15,7 @@ mod masks;
 mod mutated;
 mod normalization;
 mod pipeline;
+mod precision;
 mod quantization;
 mod resolve_sequences;
 mod runtimes;

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use netwright::evaluate::Tract;
 use netwright::ir::{Dim, ElementType, Symbol};
 use netwright::nn::Task;
-use netwright::passes::{self, BLOCKS_SINCE, Target};
+use netwright::passes::{self, BLOCKS_SINCE, Precision, Target};
 use netwright::verify::{MIN_COSINES, OrtLevel, TOLERANCE, TOLERANCES};
 use netwright::{nn, onnx};
 use std::collections::BTreeMap;
@@ -68,7 +68,7 @@ pub(crate) enum Command {
 }
 
 /// A float type for weights.
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Float {
     F32,
     F16,
@@ -97,7 +97,8 @@ pub(crate) struct Build {
     /// The task, which selects the head [default: from `architectures` in config.json].
     #[arg(long)]
     pub(crate) task: Option<Task>,
-    /// The float type of the weights and of the computation.
+    /// The float type of the weights, of the computation and of the KV cache. Other inputs and outputs are f32 unless
+    /// --io-dtype says otherwise.
     #[arg(long, default_value = "f32")]
     pub(crate) dtype: Float,
     /// Give decoders a KV cache: past keys and values as inputs, present ones as outputs; the past may be empty.
@@ -145,6 +146,14 @@ pub(crate) struct Emit {
     pub(crate) kv_cache: KvCache,
     #[command(flatten)]
     pub(crate) storage: Storage,
+    /// The float type of inputs and outputs, f32, f16 or bf16; with a regular expression, of those whose name it
+    /// matches in part: --io-dtype 'past|present=f16'. May be given several times; the last that fits decides.
+    #[arg(long, value_name = "[REGEX=]TYPE", value_parser = io_type)]
+    pub(crate) io_dtype: Vec<(Option<String>, ElementType)>,
+    /// With --dtype, keep nodes in f32 whose name, or that of whose result or weight, the regular expression matches in
+    /// part; may be given several times.
+    #[arg(long, value_name = "REGEX")]
+    pub(crate) keep_f32: Vec<String>,
     #[command(flatten)]
     pub(crate) quantize: Quantize,
 }
@@ -167,6 +176,30 @@ pub(crate) struct Sharing {
 }
 
 impl Emit {
+    /// Returns the precision that the flags request, after the given types of inputs and outputs.
+    pub(crate) fn precision(
+        &self,
+        dtype: Option<Float>,
+        defaults: &[(Option<&str>, ElementType)],
+    ) -> Result<Option<Precision>, Failure> {
+        let Some(dtype) = dtype else {
+            let flags = [("--io-dtype", self.io_dtype.is_empty()), ("--keep-f32", self.keep_f32.is_empty())];
+            return match flags.iter().find(|(_, is_empty)| !is_empty) {
+                Some((flag, _)) => Err(Failure::Usage(format!("{flag} requires --dtype\n  help: add --dtype f16"))),
+                None => Ok(None),
+            };
+        };
+        let given = self.io_dtype.iter().map(|(pattern, element)| (pattern.as_deref(), *element));
+        let precision = Precision::new(dtype.into()).and_then(|precision| {
+            let precision = defaults.iter().copied().chain(given).try_fold(precision, |precision, io| match io {
+                (Some(pattern), element) => precision.with_io_type_of(pattern, element),
+                (None, element) => precision.with_io_type(element),
+            })?;
+            self.keep_f32.iter().try_fold(precision, |precision, pattern| precision.with_kept_f32(pattern))
+        });
+        precision.map(Some).map_err(Failure::usage)
+    }
+
     /// Returns whether the KV cache becomes a buffer of the caller's; an error if other flags conflict with that.
     pub(crate) fn shares_cache(&self, verify: bool) -> Result<bool, Failure> {
         if self.kv_cache == KvCache::Concat {
@@ -281,6 +314,10 @@ pub(crate) struct Optimize {
     pub(crate) sharing: Sharing,
     #[command(flatten)]
     pub(crate) emit: Emit,
+    /// Convert the model to this float type. What would lose its meaning stays in f32 and is listed by --explain; inputs
+    /// and outputs keep their types unless --io-dtype says otherwise.
+    #[arg(long)]
+    pub(crate) dtype: Option<Float>,
     /// Run only these passes, in the order of the pipeline, or `none`.
     #[arg(long, visible_alias = "only", value_delimiter = ',')]
     pub(crate) passes: Option<Vec<String>>,
@@ -476,6 +513,14 @@ fn binding(text: &str) -> Result<(Symbol, Dim), String> {
     let (symbol, size) = text.split_once('=').ok_or("expected SYMBOL=SIZE, such as batch=2")?;
     let size = size.parse::<Dim>().map_err(|error| error.to_string())?;
     Ok((Symbol::new(symbol.trim()), size))
+}
+
+fn io_type(text: &str) -> Result<(Option<String>, ElementType), String> {
+    let (pattern, element) = text.rsplit_once('=').map_or((None, text), |(pattern, element)| (Some(pattern), element));
+    match element.parse() {
+        Ok(element) => Ok((pattern.map(ToOwned::to_owned), element)),
+        Err(_) => Err(format!("`{element}` is not f32, f16 or bf16")),
+    }
 }
 
 fn tolerance(text: &str) -> Result<f64, String> {

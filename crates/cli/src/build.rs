@@ -7,12 +7,12 @@ use crate::overwrite::Inputs;
 use crate::{model_io, optimize, quantize, verify};
 use netwright::files;
 use netwright::inventory::inventory;
-use netwright::ir::Model;
+use netwright::ir::{ElementType, Model};
 use netwright::nn::families::{FAMILIES, Family, TESTED_AGAINST};
 use netwright::nn::{
     Config, DerivedFile, OpenError, Part, Pretrained, PretrainedOptions, SettingsError, Task, WeightError,
 };
-use netwright::passes::{self, Target};
+use netwright::passes::{self, Precision, Target};
 use netwright::verify::{Options, Verdict};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -61,6 +61,7 @@ pub(crate) fn run(args: &Build, output: Output) -> Result<(), Failure> {
     let source = Path::new(&args.model);
     let inputs = if source.is_file() { Inputs::of_file(source) } else { Inputs::of_folder(source) };
     let parts = parts(args, &model)?;
+    expect_matches(args, &model, &parts)?;
     for (_, path) in &parts {
         inputs.expect_other("the output", path)?;
     }
@@ -95,7 +96,10 @@ fn verified(
     let folder = tempfile::tempdir()?;
     let original = folder.path().join("declared.onnx");
     let mut model = Model::new(declared.build(part, args.outputs_attention).map_err(Failure::model)?);
-    passes::lower(&mut model, &Target::ONNX, false).map_err(|error| Failure::model_at(&original, error))?;
+    // In f32, with the inputs and outputs of the result.
+    let mut interface = passes::Options::for_target(Target::ONNX).with_only(Vec::<String>::new());
+    interface.precision = precision(args, Float::F32)?;
+    passes::optimize(&mut model, &interface).map_err(|error| Failure::model_at(&original, error))?;
     model_io::write(&model, &original, ExternalData::Auto, false, &Inputs::default())?;
     verify::judged(&original, Some(path), options, output)
 }
@@ -306,6 +310,38 @@ fn write_beside(files: &[DerivedFile], to: &Path, inputs: &Inputs, output: Outpu
     Ok(())
 }
 
+/// Checks that each pattern of a precision matches something in one of the parts.
+fn expect_matches(args: &Build, model: &Pretrained, parts: &[(Part, PathBuf)]) -> Result<(), Failure> {
+    if args.emit.io_dtype.iter().all(|(pattern, _)| pattern.is_none()) && args.emit.keep_f32.is_empty() {
+        return Ok(());
+    }
+    let Some(given) = args.emit.precision(Some(args.dtype), &[])? else { return Ok(()) };
+    let mut unmatched: Option<Vec<String>> = None;
+    for (part, _) in parts {
+        let graph = model.build(*part, args.outputs_attention).map_err(Failure::model)?;
+        let own: Vec<String> = given.unmatched(&graph).iter().map(ToString::to_string).collect();
+        let first_line = |text: &String| text.lines().next().map(ToOwned::to_owned);
+        let is_unmatched = |error: &String| own.iter().any(|own| first_line(own) == first_line(error));
+        unmatched = Some(match unmatched {
+            Some(before) => before.into_iter().filter(is_unmatched).collect(),
+            None => own,
+        });
+    }
+    unmatched.into_iter().flatten().next().map_or(Ok(()), |error| Err(Failure::Usage(error)))
+}
+
+/// Returns the precision of a result in a type, if one is requested: inputs and outputs stay in `f32`, as clients expect,
+/// except those of the KV cache, which only pass through clients.
+fn precision(args: &Build, to: Float) -> Result<Option<Precision>, Failure> {
+    if args.dtype == Float::F32 && args.emit.io_dtype.is_empty() {
+        return Ok(None);
+    }
+    let defaults = [(None, ElementType::F32), (Some("^(past|present)"), args.dtype.into())];
+    let precision = args.emit.precision(Some(to), &defaults)?;
+    // Each part has inputs and outputs of its own.
+    Ok(precision.map(|precision| precision.with_unmatched_patterns(true)))
+}
+
 fn build(
     args: &Build,
     model: &Pretrained,
@@ -319,14 +355,18 @@ fn build(
     let graph = model.build(part, args.outputs_attention).map_err(Failure::model)?;
     let mut model = Model::new(graph);
     model_io::set_opset(&mut model, args.emit.opset)?;
-    let report = if args.no_optimize {
+    let mut options = args.emit.options()?;
+    options.precision = precision(args, args.dtype)?;
+    let report = if args.no_optimize && options.precision.is_none() {
         passes::lower(&mut model, &args.emit.target, false)
     } else {
-        let mut options = args.emit.options()?;
+        options.only = args.no_optimize.then(Vec::new);
         options.share_cache &= matches!(part, Part::Whole | Part::DecoderWithPast);
         passes::optimize(&mut model, &options)
     };
-    let report = report.map_err(|error| Failure::model_at(path, error))?;
+    let mut report = report.map_err(|error| Failure::model_at(path, error))?;
+    // The types of the result are those that build is documented to give.
+    report.interface.clear();
     output.rewrites(&report.applied)?;
     let written = model_io::write(&model, path, args.emit.storage.external_data, false, inputs)?;
     let counts = inventory(&model);

@@ -105,6 +105,11 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
         return Err(Failure::Usage(message.to_owned()));
     }
     args.emit.shares_cache(args.verify)?;
+    if args.verify && !args.emit.io_dtype.is_empty() {
+        let message = "--verify conflicts with --io-dtype, which changes the inputs and outputs of the model\n  help: verify \
+                       the model without --io-dtype, or leave out --verify";
+        return Err(Failure::Usage(message.to_owned()));
+    }
     let comparison = verify::requested(args.verify, &args.judging, args.input.data_dir.as_deref())?;
     args.reproduce.as_deref().map(reproduce::expect_folder).transpose()?;
     let spinner = output.spinner("optimizing");
@@ -118,10 +123,13 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
 
     let mut options = args.emit.options()?.with_skip(&args.skip);
     options.only = args.passes.clone().map(|names| if names == ["none"] { vec![] } else { names });
+    options.precision = args.emit.precision(args.dtype, &[])?;
     options.prover = args.prove.then(|| Prover::new(Tract));
     options.limits.stop_after = args.stop_after;
     let events = passes::optimize(&mut model, &options).map_err(|error| match error {
-        passes::PassError::UnknownPass { .. } | passes::PassError::Required(_) => Failure::usage(error),
+        passes::PassError::UnknownPass { .. } | passes::PassError::Required(_) | passes::PassError::Precision(_) => {
+            Failure::usage(error)
+        }
         error => Failure::model_at(&args.input.model, error),
     })?;
     let written =
@@ -286,7 +294,7 @@ fn side(counts: Inventory, bytes: u64) -> Side {
 /// Returns the changes of the inputs and outputs that callers must follow.
 pub(crate) fn interface(model: &Model, report: &Report) -> Vec<String> {
     let inputs: BTreeSet<_> = model.graph.inputs().map(|input| model.graph.value_name(input)).collect();
-    let changed = report.applied.iter().filter(|event| inputs.contains(&event.node));
+    let changed = report.applied.iter().filter(|event| inputs.contains(&event.node)).chain(&report.interface);
     changed.map(|event| format!("changed   {event}")).collect()
 }
 

@@ -1,7 +1,9 @@
 //! Conversions of element types, which happen only on request: quantized weights, narrow floats.
 
 mod check;
+mod convert_precision;
 mod dequantize_weights;
+mod precision;
 mod quantization;
 mod quantize_weights;
 mod readers;
@@ -10,7 +12,9 @@ mod use_block_operators;
 
 pub use check::BLOCKS_SINCE;
 pub(crate) use check::{check_patterns, check_quantization};
+pub(crate) use convert_precision::convert_precision;
 pub(crate) use dequantize_weights::{dequantize_weights, in_bytes};
+pub use precision::{Precision, PrecisionError};
 pub use quantization::{Quantization, QuantizationError, QuantizedWeight, Scheme, UnknownScheme, WeightRole};
 pub(crate) use quantize_weights::{Request, quantize_weights};
 pub(crate) use use_block_operators::use_block_operators;

@@ -57,7 +57,10 @@ pub mod sites;
 pub mod target;
 mod weights;
 
-pub use convert::{BLOCKS_SINCE, Quantization, QuantizationError, QuantizedWeight, Scheme, UnknownScheme, WeightRole};
+pub use convert::{
+    BLOCKS_SINCE, Precision, PrecisionError, Quantization, QuantizationError, QuantizedWeight, Scheme, UnknownScheme,
+    WeightRole,
+};
 pub use evaluate::{Evaluate, Evaluator};
 pub use optimize::{lower, optimize};
 pub use options::Options;

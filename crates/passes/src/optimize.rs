@@ -23,6 +23,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// # Errors
 /// If a pass is unknown or cannot be skipped, the graph violates invariants, or a pass misbehaves.
 pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, PassError> {
+    if let Some(precision) = &options.precision {
+        precision.expect_matches(&model.graph)?;
+    }
     let opset = model.opset();
     if let Some(quantization) = &options.quantization {
         check_quantization(model, options, quantization)?;
@@ -101,7 +104,12 @@ fn attempt(model: &mut Model, options: &Options, is_first: bool) -> Result<Repor
         )));
     }
     let optimizes = |pass: &Pass| pass.stages.iter().any(|stage| *stage != Stage::Lower);
-    let selected = all.into_iter().filter(|pass| optimizes(pass) && is_selected(pass, options, newest));
+    // A precision is requested by an option of its own, whatever passes are named.
+    let is_skipped = |pass: &Pass| options.skip.iter().any(|name| name == pass.name);
+    let converts =
+        |pass: &Pass| options.precision.is_some() && pass.stages.contains(&Stage::Convert) && !is_skipped(pass);
+    let is_selected = |pass: &Pass| is_selected(pass, options, newest) || converts(pass);
+    let selected = all.into_iter().filter(|pass| optimizes(pass) && is_selected(pass));
     let selected: Vec<Arc<Pass>> = selected.map(Arc::new).chain(options.own.iter().cloned()).collect();
     if !model.training.is_empty() {
         let nothing = selected.is_empty() && !options.share_cache;
@@ -162,6 +170,9 @@ fn convert(
         let stop_after = options.limits.stop_after.map(|after| after.saturating_sub(report.applied.len()));
         Limits { stop_after, ..options.limits }
     };
+    if conversions.is_empty() {
+        return Ok(());
+    }
     let mut optimized = std::mem::take(&mut report.declined);
     for _ in 0..MAX_CONVERSIONS {
         let converted = run(dialect, conversions, model, options, left(report), false)?;
@@ -170,15 +181,15 @@ fn convert(
         report.append(converted);
         report.optimized = report.applied.len();
         if is_settled {
-            break;
+            report.declined.splice(0..0, optimized);
+            return Ok(());
         }
         let again = run(dialect, optimizations, model, options, left(report), false)?;
         optimized.clone_from(&again.declined);
         report.append(again);
         report.optimized = report.applied.len();
     }
-    report.declined.splice(0..0, optimized);
-    Ok(())
+    Err(PassError::Endless { pass: report.applied.last().map_or("", |event| event.pass) })
 }
 
 /// Checks the names of passes in the options.

@@ -1,6 +1,6 @@
 //! The options of [`optimize`](crate::optimize).
 
-use crate::convert::Quantization;
+use crate::convert::{Precision, Quantization};
 use crate::evaluate::{Evaluate, Evaluator};
 use crate::pass::Pass;
 use crate::pipeline::Limits;
@@ -43,6 +43,8 @@ pub struct Options {
     pub dequantize: bool,
     /// Which weights are quantized, and how, if any.
     pub quantization: Option<Quantization>,
+    /// The float type to which the model is converted, if any.
+    pub precision: Option<Precision>,
     /// The runtime that computes constants, if any.
     pub evaluator: Option<Evaluator>,
     /// The runtime that proves every rewrite, if any; rewrites that it refutes are left out.
@@ -99,6 +101,12 @@ impl Options {
     /// Sets [`quantization`](Self::quantization): weights are quantized.
     pub fn with_quantization(mut self, quantization: Quantization) -> Self {
         self.quantization = Some(quantization);
+        self
+    }
+
+    /// Sets [`precision`](Self::precision): the float type to which the model is converted.
+    pub fn with_precision(mut self, precision: Precision) -> Self {
+        self.precision = Some(precision);
         self
     }
 

@@ -1,6 +1,6 @@
 //! The order in which passes run.
 
-use crate::convert::Request;
+use crate::convert::{Precision, Request};
 use crate::evaluate::Evaluator;
 use crate::options::Options;
 use crate::pass::Pass;
@@ -14,12 +14,18 @@ pub(crate) struct Requested {
     pub(crate) evaluator: Option<Evaluator>,
     pub(crate) dequantize: bool,
     pub(crate) quantization: Option<Request>,
+    pub(crate) precision: Option<Precision>,
 }
 
 impl Requested {
     pub(crate) fn of(options: &Options) -> Self {
         let quantization = options.quantization.clone().map(Request::new);
-        Self { evaluator: options.evaluator.clone(), dequantize: options.dequantize, quantization }
+        Self {
+            evaluator: options.evaluator.clone(),
+            dequantize: options.dequantize,
+            quantization,
+            precision: options.precision.clone(),
+        }
     }
 }
 
@@ -80,6 +86,7 @@ pub(crate) fn all(target: &Target, opset: i64, requested: Requested) -> Vec<Pass
         convert::dequantize_weights(requested.dequantize),
         convert::quantize_weights(requested.quantization, target),
         cleanup::share_constants_of_bodies(),
+        convert::convert_precision(requested.precision),
         // Operators that were formed in between are decomposed at the end.
         lower::decompose_partial_shape(),
         runtime::use_quick_gelu(),

@@ -1,6 +1,6 @@
 //! The pipeline, which runs passes in order, repeatedly until none applies.
 
-use crate::convert::QuantizedWeight;
+use crate::convert::{PrecisionError, QuantizedWeight};
 use crate::pass::{Exactness, Implementation, Pass};
 use crate::prove::{ProofReport, Proofs};
 use crate::rule::{Rule, Skip};
@@ -43,6 +43,8 @@ pub struct Report {
     pub declined: Vec<Event>,
     /// The weights that were quantized, in program order.
     pub quantized: Vec<QuantizedWeight>,
+    /// The inputs and outputs whose type changed, which callers must follow.
+    pub interface: Vec<Event>,
     /// The results of proving the rewrites, if that was requested.
     pub proofs: Option<ProofReport>,
 }
@@ -73,6 +75,7 @@ impl Report {
         self.applied.extend(later.applied);
         self.declined.extend(later.declined);
         self.quantized.extend(later.quantized);
+        self.interface.extend(later.interface);
         if let (Some(own), Some(later)) = (&mut self.proofs, later.proofs) {
             own.proven += later.proven;
             own.unproven.extend(later.unproven);
@@ -88,6 +91,7 @@ pub struct Log {
     may_apply: usize,
     applied: Vec<Event>,
     declined: Vec<Event>,
+    interface: Vec<Event>,
     proofs: Option<Proofs>,
 }
 
@@ -135,6 +139,11 @@ impl Log {
         if let Some(proofs) = &mut self.proofs {
             proofs.mark(graph);
         }
+    }
+
+    /// Records that an input or output of the model changed its type.
+    pub fn changed_interface(&mut self, name: Name, note: impl Into<Cow<'static, str>>) {
+        self.interface.push(self.running.event(name, note));
     }
 
     /// Records a near miss.
@@ -190,6 +199,9 @@ pub enum PassError {
         /// What to do about it.
         help: String,
     },
+    /// A precision that does not fit the model.
+    #[error(transparent)]
+    Precision(#[from] PrecisionError),
     /// A required rewrite was refuted.
     #[error("the model cannot be written: the required rewrite {0}\n  help: report this as a bug, with the model")]
     Refuted(Event),
@@ -253,7 +265,8 @@ pub(crate) fn run_proving<P: Borrow<Pass>>(
     graph.infer_nonzero_sizes();
     let may_apply = limits.stop_after.unwrap_or(usize::MAX);
     let running = Running::default();
-    let mut log = Log { running, may_apply, applied: vec![], declined: vec![], proofs: proofs.take() };
+    let mut log =
+        Log { running, may_apply, applied: vec![], declined: vec![], interface: vec![], proofs: proofs.take() };
     // Only the last walk of each pass determines what remains declined.
     let mut declined = vec![vec![]; passes.len()];
     let mut settled = 0;
@@ -274,11 +287,13 @@ pub(crate) fn run_proving<P: Borrow<Pass>>(
             let optimized = log.applied.len();
             let report = log.proofs.as_mut().map(Proofs::take);
             *proofs = log.proofs;
+            let Log { applied, interface, .. } = log;
             return Ok(Report {
-                applied: log.applied,
+                applied,
                 optimized,
                 declined: declined.concat(),
                 quantized: vec![],
+                interface,
                 proofs: report,
             });
         }

@@ -3,7 +3,7 @@
 use super::window::{Edit, Mark};
 use super::{Conventions, Graph, Name, NodeId, Place, QuantizationAnnotation, StoredOp, Value};
 use crate::infer::NeverZero;
-use crate::{Dialect, Fact, HashMap, Notes, Op, ValueType};
+use crate::{Dialect, Fact, HashMap, Notes, Op, Tensor, ValueType};
 use smallvec::{SmallVec, smallvec};
 use std::sync::Arc;
 
@@ -139,10 +139,11 @@ impl Graph {
         self.annotations = annotations;
     }
 
-    /// Edits the bodies of a node one after the other; the node loses the operands that they no longer capture.
+    /// Edits the bodies of a node one after the other; the node loses the operands that they no longer capture. Returns
+    /// the node, or the one that takes its place.
     ///
     /// `edit` must keep a body's inputs, its number of outputs, and its captures.
-    pub fn edit_bodies(&mut self, id: NodeId, mut edit: impl FnMut(&mut Graph)) {
+    pub fn edit_bodies(&mut self, id: NodeId, mut edit: impl FnMut(&mut Graph)) -> NodeId {
         let operands = self.operands(id);
         let mut op = std::mem::replace(&mut self.dag[id.0].op, Op::Identity.into());
         let mut bodies = op.bodies_mut();
@@ -167,9 +168,9 @@ impl Graph {
             if is_news {
                 self.mark_node_stale(id);
             }
-            return;
+            return id;
         }
-        self.put_in_place(id, op, &kept);
+        self.put_in_place(id, op, &kept)
     }
 
     /// Replaces values in the bodies of a node with captures of values of this graph. Each entry is the index of the
@@ -203,17 +204,44 @@ impl Graph {
         self.put_in_place(id, op, &kept);
     }
 
+    /// Gives a node other operands. The facts of its results must stay valid, or be [set](Graph::set_fact). Returns the
+    /// node that takes its place.
+    pub fn set_operands(&mut self, id: NodeId, operands: &[Option<Value>]) -> NodeId {
+        let op = std::mem::replace(&mut self.dag[id.0].op, Op::Identity.into());
+        self.put_in_place(id, op, operands)
+    }
+
+    /// Makes an output another value, under the same name.
+    pub fn set_output(&mut self, at: usize, value: Value) {
+        let value = self.resolve(value);
+        let Some(output) = self.outputs.get_mut(at) else { return };
+        let old = std::mem::replace(&mut output.value, value);
+        self.touch();
+        self.count_uses(value, 1);
+        self.count_uses(old, -1);
+        self.mark_dead(old.node);
+    }
+
+    /// Replaces the default of an input that has one.
+    pub fn set_default(&mut self, input: Value, tensor: Tensor) {
+        if let Some(default) = self.defaults.get_mut(&input.node) {
+            *default = tensor;
+        }
+    }
+
     /// Replaces a node with one that has other operands: edges are not removed one by one.
-    fn put_in_place(&mut self, id: NodeId, op: StoredOp, operands: &[Option<Value>]) {
+    fn put_in_place(&mut self, id: NodeId, op: StoredOp, operands: &[Option<Value>]) -> NodeId {
         let node = self.node(id);
         let names = node.results.iter().map(|result| result.name.clone()).collect();
         let place = Place { label: node.label.clone(), results: names, order: Some(node.order) };
         let facts = node.results.iter().map(|result| result.fact.clone()).collect();
         let new = self.add(place, op, operands, facts);
         for (old, new) in self.results(id).zip(self.results(new)) {
+            self.result_mut(new).omitted = self.result(old).omitted;
             self.replace(old, new);
         }
         self.mark_node_stale(new);
+        new
     }
 
     /// Gives each capture the name of its operand in the graph around, which is what a file keeps of it, and lets the

@@ -50,16 +50,7 @@ impl Dialect {
         operands: &[Option<ElementType>],
         results: &[Option<ElementType>],
     ) -> Result<(), String> {
-        let (versions, version) = match op {
-            Op::Opaque(opaque) if opaque.domain.is_empty() => (versions(&opaque.op_type), opaque.version),
-            Op::Opaque(opaque) => (versions(&format!("{}.{}", opaque.domain, opaque.op_type)), opaque.version),
-            _ => (versions(op.kind().name()), self.opset),
-        };
-        let Some(first) = versions.first() else { return Ok(()) };
-        let version = if self.lowered.contains(&op.kind()) { version.max(first.since) } else { version };
-        let Some(types) = versions.iter().rev().find(|types| types.since <= version) else {
-            return Err(format!("the operator requires opset {}, but the model has opset {version}", first.since));
-        };
+        let Some((version, types)) = self.types(op)? else { return Ok(()) };
         for (roles, elements) in [(&types.operands, operands), (&types.results, results)] {
             for (at, element) in elements.iter().enumerate() {
                 let (Some(role), Some(element)) = (roles.get(at), element) else { continue };
@@ -73,6 +64,28 @@ impl Dialect {
             }
         }
         Ok(())
+    }
+
+    /// Whether the operator accepts this element type for the operand at an index, whatever the other operands are;
+    /// `false` for operators without known type constraints.
+    pub fn accepts(&self, op: &Op, operand: usize, element: ElementType) -> bool {
+        let Ok(Some((_, types))) = self.types(op) else { return false };
+        types.operands.get(operand).is_some_and(|role| role.takes.contains(element))
+    }
+
+    /// Returns the opset that limits an operator, and its type constraints there; `None` if there are none.
+    fn types(&self, op: &Op) -> Result<Option<(i64, &'static Types)>, String> {
+        let (versions, version) = match op {
+            Op::Opaque(opaque) if opaque.domain.is_empty() => (versions(&opaque.op_type), opaque.version),
+            Op::Opaque(opaque) => (versions(&format!("{}.{}", opaque.domain, opaque.op_type)), opaque.version),
+            _ => (versions(op.kind().name()), self.opset),
+        };
+        let Some(first) = versions.first() else { return Ok(None) };
+        let version = if self.lowered.contains(&op.kind()) { version.max(first.since) } else { version };
+        let Some(types) = versions.iter().rev().find(|types| types.since <= version) else {
+            return Err(format!("the operator requires opset {}, but the model has opset {version}", first.since));
+        };
+        Ok(Some((version, types)))
     }
 }
 

@@ -101,7 +101,7 @@ pub(crate) fn hides_no_row(graph: &Graph, mask: Value) -> bool {
 }
 
 /// Returns the mask before it was [lifted].
-fn before_lift(graph: &Graph, mask: Value) -> Option<Value> {
+pub(crate) fn before_lift(graph: &Graph, mask: Value) -> Option<Value> {
     let mask = without_bound(graph, narrow(graph, mask)).map_or_else(|| narrow(graph, mask), |(mask, _)| mask);
     let operand = |of: Value, kind: OpKind, at: usize| graph.operand(of.node, at).filter(|_| graph.kind(of) == kind);
     let (level, most) = (operand(mask, OpKind::Sub, 0)?, operand(mask, OpKind::Sub, 1)?);

@@ -200,6 +200,11 @@ impl Reader<'_> {
                     let first = all.next().unwrap_or(Numbers::UNKNOWN);
                     all.fold(first, |a, b| a.with(&b, function))
                 }
+                OpKind::Clip => {
+                    let bounds = [(1, f64::max as fn(f64, f64) -> f64), (2, f64::min)];
+                    let given = bounds.into_iter().filter(|(at, _)| operands.get(*at).is_some_and(Option::is_some));
+                    given.fold(operand(0, part), |numbers, (at, bound)| numbers.with(&operand(at, part), bound))
+                }
                 OpKind::ReduceMax | OpKind::ReduceMin => operand(0, Part::Whole),
                 OpKind::Neg if element.is_some_and(is_rounded) => operand(0, part).negated(),
                 OpKind::Relu => operand(0, part).with(&number(0.0), f64::max),

@@ -99,7 +99,9 @@ fn cache(graph: &Graph, node: NodeId) -> Result<Option<Cache>, PassError> {
     let &[_, key, value, ref rest @ ..] = &results[..] else { return fail("does not return the present") };
     let is_output = |value: Value| graph.is_output(value) && graph.use_count(value) == 1;
     if [past_key, past_value].iter().any(|past| graph.kind(*past) != OpKind::Input) {
-        return fail("has a past that is not an input");
+        return fail(
+            "has a past that is not an input; with --dtype, the cache must have that type: --io-dtype 'past|present=f16'",
+        );
     }
     if !is_output(key) || !is_output(value) {
         return fail("has a present that is not an output, or has another use");

@@ -1,0 +1,575 @@
+//! Converts a graph to another float type.
+
+use super::precision::{Precision, is_converted};
+use crate::pass::{Exactness, Pass, Stage};
+use crate::pipeline::Log;
+use crate::read::masks;
+use crate::read::numbers::Numbers;
+use crate::read::thresholds::Depths;
+use crate::rewrite::{cast, insert, known_of_either, needs_node_between, number};
+use crate::rule::Skip;
+use crate::target;
+use netwright_ir::{Dialect, ElementType, Fact, Graph, GraphOutput, Name, NodeId, Op, OpKind, Place, Value, ValueType};
+use plan::{Mode, Plan};
+use smallvec::{SmallVec, smallvec};
+use std::collections::{HashMap, HashSet};
+
+mod plan;
+mod tensors;
+
+/// Casts operands, so that nodes compute in the requested type.
+///
+/// What loses its meaning there stays in `f32`: numbers that are counted, angles, sums of many numbers, exponentials
+/// and what is computed from them. A cast comes once for each value and type. The types of inputs and outputs stay
+/// unless others are requested.
+///
+/// The branches of an If are converted with the graph; Loop and Scan keep their state in `f32`, since it accumulates
+/// from step to step. Functions and operators of unknown types keep the types that they have.
+pub(crate) fn convert_precision(precision: Option<Precision>) -> Pass {
+    let summary = "f(x: f32) -> cast(f(cast(x) : f16)), for each node that may compute in the requested type";
+    Pass::new("convert-precision", summary, Exactness::Rounding).in_stages(&[Stage::Convert]).on_whole(
+        move |graph, log| {
+            if let Some(precision) = &precision
+                && log.may_apply()
+            {
+                convert(graph, precision, log);
+            }
+        },
+    )
+}
+
+/// What holds for the graph and all bodies in it.
+struct Context<'p> {
+    precision: &'p Precision,
+    to: ElementType,
+    dialect: Dialect,
+}
+
+impl Context<'_> {
+    /// Whether the narrow type holds numbers as finite ones.
+    fn holds(&self, numbers: &Numbers) -> bool {
+        self.holds_number(numbers.least) && self.holds_number(numbers.most)
+    }
+
+    /// Whether the narrow type holds a number as a finite one, or it is infinite already.
+    fn holds_number(&self, number: f64) -> bool {
+        number.is_infinite() || self.to.round(number).is_some_and(f64::is_finite)
+    }
+
+    /// The number up to which the narrow type holds every whole number.
+    fn counted(&self) -> f64 {
+        if self.to == ElementType::F16 { 2048.0 } else { 256.0 }
+    }
+
+    /// Whether the types that an operator accepts are known.
+    fn knows(&self, op: &Op) -> bool {
+        ElementType::ALL.iter().any(|element| self.dialect.accepts(op, 0, *element))
+    }
+
+    /// Whether an operand may have a type. The scales and the region of a Resize are not data.
+    fn accepts(&self, op: &Op, at: usize, element: ElementType) -> bool {
+        let is_setting = op.kind() == OpKind::Resize && at > 0;
+        !is_setting && self.dialect.accepts(op, at, element)
+    }
+}
+
+/// Whether a value is a tensor of a type that is converted.
+fn is_float(graph: &Graph, value: Value) -> bool {
+    graph.fact(value).element().is_some_and(is_converted)
+}
+
+/// The float operands of a node.
+fn floats_of(graph: &Graph, id: NodeId) -> Vec<Value> {
+    graph.operands(id).into_iter().flatten().filter(|operand| is_float(graph, *operand)).collect()
+}
+
+/// Whether it is a cast between types that are converted.
+fn is_float_cast(graph: &Graph, value: Value) -> bool {
+    matches!(graph.op(value), Op::Cast { to, .. } if is_converted(*to))
+        && graph.operand(value.node, 0).is_some_and(|from| is_float(graph, from))
+}
+
+/// The value before casts between floats.
+fn ultimate(graph: &Graph, mut value: Value) -> Value {
+    while is_float_cast(graph, value) {
+        let Some(inner) = graph.operand(value.node, 0) else { break };
+        value = inner;
+    }
+    value
+}
+
+/// The type with another element type, if it is a tensor of floats.
+fn retyped(ty: &ValueType, to: ElementType) -> ValueType {
+    match ty {
+        ValueType::Tensor(tensor) if is_converted(tensor.element) => {
+            let mut tensor = tensor.clone();
+            tensor.element = to;
+            ValueType::Tensor(tensor)
+        }
+        other => other.clone(),
+    }
+}
+
+fn convert(graph: &mut Graph, precision: &Precision, log: &mut Log) {
+    let opset = netwright_ir::DEFAULT_OPSET;
+    let fallback = Dialect { opset, with_kernels: false, lowered: &target::LOWERED };
+    let context = Context { precision, to: precision.to, dialect: graph.dialect().unwrap_or(fallback) };
+    let name = graph.outputs().first().map_or_else(|| "".into(), |output| output.name.clone());
+    let plan = Plan::of(graph, &context);
+    let mut has_changed = false;
+    for input in graph.inputs().collect::<Vec<_>>() {
+        let name = graph.value_name(input).clone();
+        let Some(wanted) = precision.io_type(&name) else { continue };
+        if let Some(own) = set_type(graph, input, wanted) {
+            if let Some(default) = graph.default_of(input).and_then(|tensor| tensors::converted(tensor, wanted)) {
+                graph.set_default(input, default);
+            }
+            has_changed = true;
+            log.changed_interface(name, format!("{wanted} instead of {own}"));
+        }
+    }
+    let outputs = graph.outputs().iter().map(|output| {
+        let own = graph.fact(output.value).element().filter(|own| is_converted(*own))?;
+        let wanted = precision.io_type(&output.name).unwrap_or(own);
+        if wanted != own {
+            has_changed = true;
+            log.changed_interface(output.name.clone(), format!("{wanted} instead of {own}"));
+        }
+        Some(wanted)
+    });
+    let outputs: Vec<Option<ElementType>> = outputs.collect();
+    let known = |output: &GraphOutput| (graph.fact(output.value).clone(), graph.declared(output.value).cloned());
+    let known: Vec<(Fact, Option<ValueType>)> = graph.outputs().iter().map(known).collect();
+    let mut done = Tally::default();
+    Converter { context: &context, plan, several: HashSet::new(), typed: HashMap::new(), done: &mut done }
+        .run(graph, &Outputs::Typed(outputs.clone()));
+    // Callers keep the spelling of sizes that they know.
+    for (at, ((fact, declared), element)) in known.into_iter().zip(outputs).enumerate() {
+        let value = graph.outputs()[at].value;
+        let Some(element) = element else { continue };
+        let fact = Fact { ty: retyped(&fact.ty, element), ..fact };
+        set_fact(graph, value, known_of_either(&fact, graph.fact(value)));
+        if let Some(declared) = declared {
+            graph.declare(value, retyped(&declared, element));
+        }
+    }
+    for (name, why) in done.kept {
+        log.declined(name, why);
+    }
+    if done.has_changed || has_changed {
+        let count = |number: usize, of: &str| format!("{number} {of}{}", if number == 1 { "" } else { "s" });
+        let [nodes, weights, casts] = [(done.nodes, "node"), (done.weights, "weight"), (done.casts, "cast")]
+            .map(|(number, of)| count(number, of));
+        log.applied(name, format!("{nodes} and {weights} are converted to {}, and {casts} inserted", precision.to));
+    }
+}
+
+/// Changes the element type of a value, as it is computed and as it is declared; returns the type that it had.
+fn set_type(graph: &mut Graph, value: Value, to: ElementType) -> Option<ElementType> {
+    let fact = graph.fact(value);
+    let own = fact.element().filter(|own| is_converted(*own) && *own != to)?;
+    let fact = Fact { ty: retyped(&fact.ty, to), elements: fact.elements.clone() };
+    set_fact(graph, value, fact);
+    Some(own)
+}
+
+fn set_fact(graph: &mut Graph, value: Value, fact: Fact) {
+    let declared = graph.declared(value).zip(fact.element()).map(|(declared, element)| retyped(declared, element));
+    graph.set_fact(value, fact);
+    if let Some(declared) = declared {
+        graph.declare(value, declared);
+    }
+}
+
+/// What was done to a graph and the bodies in it.
+#[derive(Default)]
+struct Tally {
+    nodes: usize,
+    weights: usize,
+    casts: usize,
+    has_changed: bool,
+    /// What stays as it is, and why.
+    kept: Vec<(Name, String)>,
+}
+
+/// The types of the outputs of a graph.
+enum Outputs {
+    /// These; `None` for what is not a float.
+    Typed(Vec<Option<ElementType>>),
+    /// All floats have this type.
+    All(ElementType),
+    /// Each keeps the type in which it is computed.
+    Free,
+}
+
+/// The rewriting of one graph.
+struct Converter<'c> {
+    context: &'c Context<'c>,
+    plan: Plan,
+    /// The tensors that are read in several types.
+    several: HashSet<Value>,
+    /// The casts and tensors in another type that were inserted or found, by value and type.
+    typed: HashMap<(Value, ElementType), Value>,
+    done: &'c mut Tally,
+}
+
+impl Converter<'_> {
+    fn run(mut self, graph: &mut Graph, outputs: &Outputs) {
+        let kept = std::mem::take(&mut self.plan.reasons);
+        let kept =
+            kept.into_iter().map(|(value, why)| (graph.value_name(value).clone(), format!("not converted: {why}")));
+        self.done.kept.extend(kept);
+        self.find_several(graph);
+        for id in graph.schedule() {
+            let Some(mode) = self.plan.mode(id).cloned().filter(|_| graph.is_alive(id)) else { continue };
+            if graph.node(id).op().bodies().is_empty() || matches!(mode, Mode::Same(_)) {
+                self.convert_node(graph, id, &mode);
+            } else {
+                self.convert_control(graph, id);
+            }
+        }
+        for at in 0..graph.outputs().len() {
+            match outputs {
+                Outputs::Typed(types) => {
+                    if let Some(to) = types.get(at).copied().flatten() {
+                        self.convert_output(graph, at, to);
+                    }
+                }
+                Outputs::All(to) => self.convert_output(graph, at, *to),
+                Outputs::Free => {}
+            }
+        }
+    }
+
+    /// Finds the tensors that are read in several types.
+    fn find_several(&mut self, graph: &Graph) {
+        let mut types: HashMap<Value, ElementType> = HashMap::new();
+        for id in graph.schedule() {
+            for (at, operand) in graph.operands(id).into_iter().enumerate() {
+                let Some(inner) = operand.map(|operand| ultimate(graph, operand)) else { continue };
+                if graph.tensor(inner).is_none() || !is_float(graph, inner) {
+                    continue;
+                }
+                let Some(to) = self.operand_type(graph, id, at) else { continue };
+                if *types.entry(inner).or_insert(to) != to {
+                    self.several.insert(inner);
+                }
+            }
+        }
+    }
+
+    /// The type in which a node reads a float operand; `None` for nodes that are not converted.
+    fn operand_type(&self, graph: &Graph, id: NodeId, at: usize) -> Option<ElementType> {
+        let to = self.context.to;
+        let op = graph.node(id).op();
+        Some(match self.plan.mode(id)? {
+            Mode::Same(elements) => return elements.get(at).copied().flatten(),
+            Mode::Wide => ElementType::F32,
+            Mode::Narrow if op.bodies().is_empty() => {
+                if self.context.accepts(op, at, to) {
+                    to
+                } else {
+                    ElementType::F32
+                }
+            }
+            Mode::Narrow => match capture(graph, id, at) {
+                Some((body, capture)) if !is_read_narrow(body, capture, self.context) => ElementType::F32,
+                Some(_) => to,
+                None => ElementType::F32,
+            },
+        })
+    }
+
+    fn convert_output(&mut self, graph: &mut Graph, at: usize, to: ElementType) {
+        let Some(output) = graph.outputs().get(at).cloned().filter(|output| is_float(graph, output.value)) else {
+            return;
+        };
+        let own = graph.fact(output.value).element();
+        let casts = self.done.casts;
+        let value = self.in_type(graph, ultimate(graph, output.value), to);
+        let needs_node = own == Some(to) && needs_node_between(graph, output.value, value);
+        if value != output.value && !needs_node {
+            self.done.has_changed = true;
+            let name = graph.value_name(output.value).clone();
+            graph.set_output(at, value);
+            // The value that is the output has the name.
+            if self.done.casts > casts && !graph.kind(output.value).is_source() {
+                let other = format!("{name}.{}", own.unwrap_or(to));
+                graph.rename(output.value, &other);
+                graph.rename(value, &name);
+            }
+        }
+        if let Some(declared) = &output.declared {
+            let declared = retyped(declared, to);
+            let value = graph.outputs()[at].value;
+            graph.declare_output(value, &declared);
+        }
+    }
+
+    fn convert_node(&mut self, graph: &mut Graph, id: NodeId, mode: &Mode) {
+        let to = if *mode == Mode::Narrow { self.context.to } else { ElementType::F32 };
+        // A cast from another type becomes one to this type.
+        if let Op::Cast { to: own, .. } = graph.node(id).op()
+            && is_converted(*own)
+        {
+            if *own != to {
+                graph.set_op(id, cast(to));
+                set_type(graph, Value { node: id, result: 0 }, to);
+                self.done.nodes += 1;
+                self.done.has_changed = true;
+            }
+            return;
+        }
+        let own = graph.operands(id);
+        let operands = self.operands_in_types(graph, id);
+        let Some(facts) = self.inferred(graph, id, &operands) else {
+            if *mode == Mode::Narrow {
+                let name = graph.value_name(Value { node: id, result: 0 }).clone();
+                self.done.kept.push((name, format!("not converted: its results are not known in {to}")));
+                self.plan.set_mode(id, Mode::Wide);
+                self.convert_node(graph, id, &Mode::Wide);
+            }
+            return;
+        };
+        let mut current = id;
+        if own != operands {
+            current = graph.set_operands(id, &operands);
+            self.done.has_changed = true;
+        }
+        let mut is_converted_node = false;
+        for (value, inferred) in graph.results(current).zip(facts) {
+            let before = graph.fact(value);
+            let element = inferred.element().filter(|element| is_converted(*element));
+            is_converted_node |= element.is_some() && element != before.element();
+            let ty = element.map_or_else(|| before.ty.clone(), |element| retyped(&before.ty, element));
+            let fact = known_of_either(&Fact { ty, elements: before.elements.clone() }, &inferred);
+            if fact != *before {
+                set_fact(graph, value, fact);
+            }
+        }
+        self.done.has_changed |= is_converted_node;
+        self.done.nodes += usize::from(is_converted_node && *mode == Mode::Narrow);
+    }
+
+    /// Converts a node with bodies: the branches of an If have the types that they compute, and the state of Loop and
+    /// Scan stays in `f32`.
+    fn convert_control(&mut self, graph: &mut Graph, id: NodeId) {
+        let own = graph.operands(id);
+        let operands = self.operands_in_types(graph, id);
+        let id = if own == operands {
+            id
+        } else {
+            self.done.has_changed = true;
+            graph.set_operands(id, &operands)
+        };
+        let is_branch = graph.kind(Value { node: id, result: 0 }) == OpKind::If;
+        let captures: usize = graph.node(id).op().bodies().iter().map(|body| body.captures().len()).sum();
+        let outer = &operands[operands.len().saturating_sub(captures)..];
+        let mut outer = outer
+            .iter()
+            .map(|value| value.and_then(|value| graph.fact(value).element()))
+            .collect::<Vec<_>>()
+            .into_iter();
+        let context = self.context;
+        let done = &mut *self.done;
+        let mut types: Vec<Vec<Option<ElementType>>> = vec![];
+        let id = graph.edit_bodies(id, |body| {
+            // Captures of one value were unified: the others are not captures any more.
+            for capture in body.captures().collect::<Vec<_>>() {
+                if let Some(element) = outer.next().flatten() {
+                    set_type(body, capture, element);
+                }
+            }
+            if !is_branch {
+                for input in body.inputs().collect::<Vec<_>>() {
+                    set_type(body, input, ElementType::F32);
+                }
+            }
+            let outputs = if is_branch { Outputs::Free } else { Outputs::All(ElementType::F32) };
+            let plan = Plan::of(body, context);
+            Converter { context, plan, several: HashSet::new(), typed: HashMap::new(), done: &mut *done }
+                .run(body, &outputs);
+            types.push(body.outputs().iter().map(|output| body.fact(output.value).element()).collect());
+        });
+        let results: Vec<Value> = graph.results(id).collect();
+        let agreed: Vec<Option<ElementType>> = (0..results.len())
+            .map(|at| {
+                let mut found = types
+                    .iter()
+                    .filter_map(|types| types.get(at).copied().flatten())
+                    .filter(|found| is_converted(*found));
+                let first = found.next()?;
+                let is_same = found.all(|found| found == first);
+                Some(if !is_branch {
+                    ElementType::F32
+                } else if is_same {
+                    first
+                } else {
+                    context.to
+                })
+            })
+            .collect();
+        let mut last = id;
+        if is_branch && types.iter().any(|types| *types != agreed) {
+            let outputs = Outputs::Typed(agreed.clone());
+            last = graph.edit_bodies(id, |body| {
+                let plan = Plan::default();
+                Converter { context, plan, several: HashSet::new(), typed: HashMap::new(), done: &mut *done }
+                    .run(body, &outputs);
+            });
+        }
+        for (value, element) in graph.results(last).zip(agreed) {
+            if let Some(element) = element {
+                done.has_changed |= set_type(graph, value, element).is_some();
+            }
+        }
+    }
+
+    /// The operands of a node, each in the type in which the node reads it.
+    fn operands_in_types(&mut self, graph: &mut Graph, id: NodeId) -> SmallVec<[Option<Value>; 4]> {
+        let operands = graph.operands(id).into_iter().enumerate();
+        operands
+            .map(|(at, operand)| {
+                let operand = operand?;
+                if !is_float(graph, operand) {
+                    return Some(operand);
+                }
+                let inner = ultimate(graph, operand);
+                // What a body captures is read in the type in which it is computed, unless it is a tensor.
+                let is_computed = graph.tensor(inner).is_none() && capture(graph, id, at).is_some();
+                let to = if is_computed { graph.fact(inner).element() } else { self.operand_type(graph, id, at) };
+                Some(to.map_or(operand, |to| self.in_type(graph, inner, to)))
+            })
+            .collect()
+    }
+
+    /// The facts of a node's results on other operands; `None` if the operator is not defined on them, or a type that
+    /// is known now would not be known.
+    fn inferred(&self, graph: &Graph, id: NodeId, operands: &[Option<Value>]) -> Option<SmallVec<[Fact; 1]>> {
+        let node = graph.node(id);
+        let facts = graph.infer(node.op(), operands, node.result_count()).ok()?.facts;
+        let elements: Vec<_> = operands.iter().map(|value| graph.fact((*value)?).element()).collect();
+        let results: Vec<_> = facts.iter().map(Fact::element).collect();
+        self.context.dialect.allows(node.op(), &elements, &results).ok()?;
+        let is_lost = |(value, fact): (Value, &Fact)| is_float(graph, value) && fact.element().is_none();
+        (!graph.results(id).zip(&facts).any(is_lost)).then_some(facts)
+    }
+
+    /// A value in a type: itself, a tensor that is converted, or a cast.
+    fn in_type(&mut self, graph: &mut Graph, value: Value, to: ElementType) -> Value {
+        if graph.fact(value).element() == Some(to) {
+            return value;
+        }
+        if let Some(found) = self.typed.get(&(value, to)) {
+            return *found;
+        }
+        let found = self.tensor_in_type(graph, value, to).or_else(|| cast_in_graph(graph, value, to));
+        let found = found.unwrap_or_else(|| self.insert_cast(graph, value, to));
+        self.typed.insert((value, to), found);
+        found
+    }
+
+    /// A tensor in another type: it is converted in its place unless it is also read as it is.
+    fn tensor_in_type(&mut self, graph: &mut Graph, value: Value, to: ElementType) -> Option<Value> {
+        let op = match graph.op(value) {
+            Op::Parameter(tensor) => Op::Parameter(tensors::converted(tensor, to)?),
+            Op::Constant(tensor) => Op::Constant(tensors::converted(tensor, to)?),
+            _ => return None,
+        };
+        self.done.weights += usize::from(op.kind() == OpKind::Parameter);
+        self.done.has_changed = true;
+        if self.several.contains(&value) {
+            return Some(Value { node: graph.insert(beside(graph, value, to), op, &[]).ok()?, result: 0 });
+        }
+        graph.set_op(value.node, op);
+        set_type(graph, value, to);
+        Some(value)
+    }
+
+    /// Casts a value; one that may exceed the range of the type, as a mask does, is limited first.
+    fn insert_cast(&mut self, graph: &mut Graph, value: Value, to: ElementType) -> Value {
+        self.done.has_changed = true;
+        let exceeds = to == self.context.to && self.plan.exceeding.contains(&value.node);
+        if let Some(mask) = Some(value).filter(|_| exceeds).and_then(|value| self.mask_in_type(graph, value, to)) {
+            return mask;
+        }
+        self.done.casts += 1;
+        let limited = if exceeds { limited(graph, value, to).unwrap_or(value) } else { value };
+        let place = beside(graph, value, to);
+        // A Cast between these types is defined whatever its operand is.
+        graph.insert(place, cast(to), &[Some(limited)]).map_or(value, |node| Value { node, result: 0 })
+    }
+
+    /// A mask in a narrower type: one that a condition chooses is chosen again, and one whose rows are lifted above what
+    /// runtimes leave out is lifted as far as that type allows.
+    fn mask_in_type(&mut self, graph: &mut Graph, value: Value, to: ElementType) -> Option<Value> {
+        if let Some(whole) = masks::before_lift(graph, value).filter(|_| to == ElementType::F16) {
+            let keeps_infinity = !masks::is_finite(graph, whole);
+            let narrow = self.in_type(graph, whole, to);
+            return masks::lifted(graph, value, narrow, keeps_infinity).ok();
+        }
+        let [Some(condition), Some(yes), Some(no)] = graph.operands(value.node)[..] else { return None };
+        if graph.kind(value) != OpKind::Where || [yes, no].iter().any(|branch| graph.tensor(*branch).is_none()) {
+            return None;
+        }
+        self.several.extend([yes, no]);
+        let branches = [yes, no].map(|branch| Some(self.in_type(graph, branch, to)));
+        let place = beside(graph, value, to);
+        Some(Value {
+            node: graph.insert(place, Op::Where, &[Some(condition), branches[0], branches[1]]).ok()?,
+            result: 0,
+        })
+    }
+}
+
+/// The place beside a value, with its name and that of a type.
+fn beside(graph: &Graph, value: Value, to: ElementType) -> Place {
+    let name = format!("{}.{to}", graph.value_name(value));
+    Place { label: "".into(), results: smallvec![name.into()], order: Some(graph.node(value.node).order()) }
+}
+
+/// The value within the range of a type. Masks go beyond it.
+fn limited(graph: &mut Graph, value: Value, to: ElementType) -> Result<Value, Skip> {
+    let limit = Depths::of(to).masked.abs();
+    let [least, most] =
+        [("least", -limit), ("most", limit)].map(|(word, limit)| number(graph, value, word, ElementType::F32, limit));
+    insert(graph, value, "limited", Op::Clip, &[value, least?, most?])
+}
+
+/// A cast of a value that is in the graph.
+fn cast_in_graph(graph: &Graph, value: Value, to: ElementType) -> Option<Value> {
+    let is_cast = |id: &NodeId| matches!(graph.node(*id).op(), Op::Cast { to: own, .. } if *own == to);
+    graph.users(value).into_iter().map(|(id, _)| id).find(is_cast).map(|node| Value { node, result: 0 })
+}
+
+/// The body that captures an operand of a node, and the value there.
+fn capture(graph: &Graph, id: NodeId, at: usize) -> Option<(&Graph, Value)> {
+    let bodies = graph.node(id).op().bodies();
+    let captures: usize = bodies.iter().map(|body| body.captures().len()).sum();
+    let own = graph.operands(id).len().checked_sub(captures)?;
+    let all = bodies.into_iter().flat_map(|body| body.captures().map(move |capture| (&**body, capture)));
+    all.into_iter().nth(at.checked_sub(own)?)
+}
+
+/// Whether a node of a body reads a captured tensor in the narrow type.
+fn is_read_narrow(body: &Graph, capture_of: Value, context: &Context<'_>) -> bool {
+    let plan = Plan::of(body, context);
+    let mut open = vec![capture_of];
+    while let Some(value) = open.pop() {
+        for (user, at) in body.users(value) {
+            if is_float_cast(body, Value { node: user, result: 0 }) {
+                open.push(Value { node: user, result: 0 });
+                continue;
+            }
+            let is_narrow = match (plan.mode(user), capture(body, user, at)) {
+                (Some(Mode::Narrow), Some((inner, inner_capture))) => is_read_narrow(inner, inner_capture, context),
+                (Some(Mode::Narrow), None) => context.accepts(body.node(user).op(), at, context.to),
+                _ => false,
+            };
+            if is_narrow {
+                return true;
+            }
+        }
+    }
+    false
+}

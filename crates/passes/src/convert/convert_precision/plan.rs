@@ -1,0 +1,391 @@
+//! Which nodes compute in the narrow type, which stay in `f32`, and why.
+
+use super::{Context, floats_of, is_converted, is_float, is_float_cast, ultimate};
+use crate::read::numbers::{Numbers, elements};
+use netwright_ir::op::Class;
+use netwright_ir::{ElementType, Graph, NodeId, Op, OpKind, Tensor, Value, ValueType};
+use std::collections::{HashMap, HashSet};
+
+/// In which type a node computes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// In the requested one.
+    Narrow,
+    /// In `f32`.
+    Wide,
+    /// In the types that its operands had.
+    Same(Vec<Option<ElementType>>),
+}
+
+/// The modes of the nodes of a graph that have float operands or results.
+#[derive(Default)]
+pub(super) struct Plan {
+    modes: HashMap<NodeId, Mode>,
+    /// The nodes in `f32` whose results may exceed the range of the narrow type, because a constant does.
+    pub(super) exceeding: HashSet<NodeId>,
+    /// Why nodes stay as they are, in the order of the graph.
+    pub(super) reasons: Vec<(Value, String)>,
+}
+
+/// What a value in `f32` means for the nodes that read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// It is computed, or given by the caller, and may be narrow.
+    Computed,
+    /// It depends on constants only.
+    Constant,
+    /// It is made of numbers that the narrow type does not count exactly: elementwise operators stay in `f32` until they
+    /// meet a computed value.
+    Count,
+    /// It may be very large or very small: elementwise operators stay in `f32` up to and including the first that meets
+    /// a computed value.
+    Statistic,
+}
+
+/// Constants of up to so many elements are searched for numbers that the narrow type rounds to 0.
+const MAX_SEARCHED: u64 = 64;
+
+impl Plan {
+    /// Plans a graph without its bodies.
+    pub(super) fn of(graph: &Graph, context: &Context<'_>) -> Self {
+        let mut planner = Planner { graph, context, plan: Plan::default(), states: HashMap::new() };
+        let schedule = graph.schedule();
+        for &id in &schedule {
+            planner.visit(id);
+        }
+        if context.to != ElementType::F32 {
+            for &id in schedule.iter().rev() {
+                planner.revise(id);
+            }
+        }
+        planner.plan
+    }
+
+    pub(super) fn mode(&self, id: NodeId) -> Option<&Mode> {
+        self.modes.get(&id)
+    }
+
+    pub(super) fn set_mode(&mut self, id: NodeId, mode: Mode) {
+        self.modes.insert(id, mode);
+    }
+}
+
+struct Planner<'g> {
+    graph: &'g Graph,
+    context: &'g Context<'g>,
+    plan: Plan,
+    states: HashMap<NodeId, State>,
+}
+
+/// A node that is in `f32` on its own account: the reason, and what that means for its readers.
+type Own = Option<(String, Option<State>)>;
+
+impl Planner<'_> {
+    fn state(&self, value: Value) -> State {
+        self.states.get(&ultimate(self.graph, value).node).copied().unwrap_or(State::Computed)
+    }
+
+    fn visit(&mut self, id: NodeId) {
+        let graph = self.graph;
+        let (op, first) = (graph.node(id).op(), Value { node: id, result: 0 });
+        let kind = op.kind();
+        if kind.is_source() || matches!(kind, OpKind::ConstantOfShape | OpKind::EyeLike) {
+            if !matches!(kind, OpKind::Input | OpKind::Captured) {
+                self.states.insert(id, State::Constant);
+            }
+            return;
+        }
+        // A shape is the same in every type.
+        if is_float_cast(graph, first) || matches!(kind, OpKind::Shape | OpKind::Size) {
+            return;
+        }
+        let operands = floats_of(graph, id);
+        let has_result = graph.results(id).any(|result| is_float(graph, result));
+        if operands.is_empty() && !has_result && op.bodies().is_empty() {
+            return;
+        }
+        if let Some(why) = self.same(id) {
+            self.plan.reasons.push((first, why));
+            let elements = graph.operands(id).into_iter().map(|value| graph.fact(value?).element()).collect();
+            self.plan.modes.insert(id, Mode::Same(elements));
+            return;
+        }
+        if self.context.to == ElementType::F32 || !op.bodies().is_empty() {
+            self.plan.modes.insert(id, Mode::Narrow);
+            return;
+        }
+        let (mode, state) = self.decide(id, &operands);
+        if mode == Mode::Wide {
+            let exceeds = operands.iter().any(|operand| {
+                let inner = ultimate(graph, *operand);
+                self.plan.exceeding.contains(&inner.node)
+                    || graph.tensor(inner).is_some() && !self.context.holds(&Numbers::of(graph, inner))
+            });
+            if exceeds && !is_bounded(graph, id, self.context) {
+                self.plan.exceeding.insert(id);
+            }
+        }
+        self.plan.modes.insert(id, mode);
+        if state != State::Computed {
+            self.states.insert(id, state);
+        }
+    }
+
+    /// Why a node keeps the types that it has.
+    fn same(&self, id: NodeId) -> Option<String> {
+        let graph = self.graph;
+        let is_tensor = |value: Value| matches!(graph.fact(value).ty, ValueType::Tensor(_) | ValueType::Unknown);
+        let op = graph.node(id).op();
+        let values: Vec<Value> = graph.operands(id).into_iter().flatten().chain(graph.results(id)).collect();
+        match op {
+            // Bodies are converted for themselves.
+            Op::If { .. } | Op::Loop { .. } | Op::Scan { .. } if values.iter().all(|value| is_tensor(*value)) => None,
+            Op::Opaque(opaque) if !self.context.knows(op) => Some(format!(
+                "the types that {} accepts are unknown; if it is a function, --inline-functions helps",
+                opaque.op_type
+            )),
+            _ if values.iter().any(|value| !is_tensor(*value)) => {
+                Some("the types within sequences and optional values are not converted".to_owned())
+            }
+            _ if !op.bodies().is_empty() => Some("its body is not converted".to_owned()),
+            _ => None,
+        }
+    }
+
+    fn decide(&mut self, id: NodeId, operands: &[Value]) -> (Mode, State) {
+        let graph = self.graph;
+        let kind = graph.node(id).op().kind();
+        let states: Vec<State> = operands.iter().map(|operand| self.state(*operand)).collect();
+        let has = |state: State| states.contains(&state);
+        let is_elementwise = is_elementwise(kind);
+        let goes_on = |state: State| if is_bounded(graph, id, self.context) { State::Computed } else { state };
+        let own = self.own(id, operands);
+        // What is known of the operands holds beside a reason of its own.
+        if is_elementwise && has(State::Statistic) {
+            let state = if has(State::Computed) { State::Computed } else { goes_on(State::Statistic) };
+            return (Mode::Wide, state);
+        }
+        if let Some((why, state)) = own {
+            self.plan.reasons.push((Value { node: id, result: 0 }, why));
+            return (Mode::Wide, state.map_or(State::Computed, goes_on));
+        }
+        let is_structural = is_structural(kind);
+        if is_structural && has(State::Statistic) && !has(State::Computed) {
+            return (Mode::Wide, State::Statistic);
+        }
+        let meets_none = !has(State::Computed) && !has(State::Statistic);
+        let counts = is_elementwise || is_structural || matches!(kind, OpKind::MatMul | OpKind::Gemm | OpKind::Einsum);
+        if counts && has(State::Count) && meets_none {
+            return (Mode::Wide, goes_on(State::Count));
+        }
+        if (is_elementwise || is_structural) && !operands.is_empty() && meets_none {
+            // A mask: numbers that the narrow type does not hold, chosen by a condition.
+            let exceeds = operands.iter().any(|operand| self.exceeds(*operand));
+            return match kind {
+                OpKind::Where if exceeds => (Mode::Wide, State::Count),
+                // Rows of a table, such as embeddings.
+                OpKind::Gather | OpKind::GatherND | OpKind::GatherElements => (Mode::Narrow, State::Computed),
+                _ => (Mode::Narrow, State::Constant),
+            };
+        }
+        (Mode::Narrow, State::Computed)
+    }
+
+    /// Whether a constant has numbers outside the range of the narrow type.
+    fn exceeds(&self, operand: Value) -> bool {
+        let inner = ultimate(self.graph, operand);
+        self.graph.tensor(inner).is_some() && !self.context.holds(&Numbers::of(self.graph, inner))
+    }
+
+    /// Why a node is in `f32` whatever its operands are.
+    fn own(&self, id: NodeId, operands: &[Value]) -> Own {
+        let (graph, context) = (self.graph, self.context);
+        let node = graph.node(id);
+        let (op, kind) = (node.op(), node.op().kind());
+        let to = context.to;
+        let is_kept = |value: Value| context.precision.keeps(graph.value_name(value));
+        let weights =
+            operands.iter().map(|operand| ultimate(graph, *operand)).filter(|value| graph.tensor(*value).is_some());
+        if context.precision.keeps(node.label()) || graph.results(id).chain(weights).any(is_kept) {
+            return Some(("it is kept as requested".to_owned(), None));
+        }
+        let elements: Vec<Option<ElementType>> = graph
+            .operands(id)
+            .into_iter()
+            .enumerate()
+            .map(|(at, value)| {
+                let element = graph.fact(value?).element()?;
+                Some(if is_converted(element) && context.accepts(op, at, to) { to } else { element })
+            })
+            .collect();
+        if let Err(why) = context.dialect.allows(op, &elements, &[]) {
+            return Some((why, None));
+        }
+        let first = operands.first().copied();
+        match op {
+            // A Cast from other types; those between floats are not visited by what they compute.
+            Op::Cast { .. } if operands.is_empty() => {
+                let from = graph.operand(id, 0)?;
+                let numbers = Numbers::of(graph, from);
+                let is_counted = numbers.least >= -context.counted() && numbers.most <= context.counted();
+                let is_truth = graph.fact(from).element() == Some(ElementType::Bool);
+                (!is_truth && !is_counted)
+                    .then(|| (format!("{to} counts exactly only up to {}", context.counted()), Some(State::Count)))
+            }
+            Op::Range | Op::CumSum { .. } => {
+                Some((format!("{to} counts exactly only up to {}", context.counted()), Some(State::Count)))
+            }
+            _ if node.op().kind().is_random() && kind != OpKind::Dropout => {
+                Some(("random numbers of another type are other numbers".to_owned(), None))
+            }
+            _ if kind.class() == Class::Reduces && !is_choice(kind) => {
+                Some((format!("sums of many numbers lose digits in {to}"), Some(State::Statistic)))
+            }
+            Op::Sin | Op::Cos => Some((format!("angles lose digits in {to}"), None)),
+            Op::Exp | Op::Log | Op::Pow => {
+                Some((format!("exponentials, logarithms and powers leave the range of {to}"), Some(State::Statistic)))
+            }
+            _ if is_elementwise(kind) && !operands.is_empty() => self.constants(id, kind, first),
+            _ => None,
+        }
+    }
+
+    /// Why an elementwise node is in `f32` because of its constants.
+    fn constants(&self, id: NodeId, kind: OpKind, first: Option<Value>) -> Own {
+        let graph = self.graph;
+        let to = self.context.to;
+        let operands = floats_of(graph, id);
+        for operand in &operands {
+            let inner = ultimate(graph, *operand);
+            let Some(tensor) = graph.tensor(inner) else { continue };
+            let has_vanishing = tensor.count() <= MAX_SEARCHED
+                && elements(tensor)
+                    .is_ok_and(|all| all.iter().any(|number| *number != 0.0 && to.round(*number) == Some(0.0)));
+            if has_vanishing && kind != OpKind::Where {
+                return Some((format!("{} is 0 in {to}", number_text(graph, inner, tensor)), Some(State::Statistic)));
+            }
+            if !self.exceeds(*operand) || !matches!(kind, OpKind::Mul | OpKind::Div | OpKind::Pow) {
+                continue;
+            }
+            // A mask of 0 and 1, times the number that hides: the least of the type hides as well.
+            let others = operands.iter().filter(|other| *other != operand);
+            let is_flag = |other: &Value| {
+                let numbers = Numbers::of(graph, *other);
+                numbers.least >= -1.0 && numbers.most <= 1.0
+            };
+            if kind == OpKind::Mul && first.is_some() && others.copied().all(|other| is_flag(&other)) {
+                continue;
+            }
+            return Some((
+                format!("{} is outside the range of {to}", number_text(graph, inner, tensor)),
+                Some(State::Count),
+            ));
+        }
+        None
+    }
+
+    /// Makes a node narrow that is in `f32` only because of its operands, where all readers are narrow: the cast then
+    /// comes before it. Makes one that depends on constants only what its readers are.
+    fn revise(&mut self, id: NodeId) {
+        let graph = self.graph;
+        let kind = graph.node(id).op().kind();
+        let Some(mode) = self.plan.modes.get(&id) else { return };
+        // Squares may leave the range before their sum is divided by their number.
+        if *mode == Mode::Narrow && kind == OpKind::Mul && self.is_summed(Value { node: id, result: 0 }) {
+            self.plan.modes.insert(id, Mode::Wide);
+            return;
+        }
+        let is_flag = matches!(graph.node(id).op(), Op::Cast { .. })
+            && graph.operand(id, 0).is_some_and(|from| graph.fact(from).element() == Some(ElementType::Bool));
+        let is_soft = is_structural(kind) || is_flag;
+        if !is_soft || graph.node(id).result_count() != 1 || matches!(mode, Mode::Same(_)) {
+            return;
+        }
+        let result = Value { node: id, result: 0 };
+        let (narrow, others) = self.readers(result);
+        let is_constant = is_flag || self.states.get(&id) == Some(&State::Constant);
+        if *mode == Mode::Wide && others == 0 && narrow > 0 && !graph.is_output(result) {
+            let is_own = self.plan.reasons.iter().any(|(value, _)| value.node == id);
+            if !is_own {
+                self.plan.modes.insert(id, Mode::Narrow);
+                self.plan.exceeding.remove(&id);
+            }
+        } else if *mode == Mode::Narrow && is_constant && narrow == 0 && others > 0 {
+            self.plan.modes.insert(id, Mode::Wide);
+        }
+    }
+
+    /// Whether a value is summed up in `f32`.
+    fn is_summed(&self, value: Value) -> bool {
+        let is_sum = |user: NodeId| {
+            let kind = self.graph.node(user).op().kind();
+            kind.class() == Class::Reduces && !is_choice(kind) && self.plan.mode(user) == Some(&Mode::Wide)
+        };
+        self.graph.users(value).into_iter().any(|(user, _)| {
+            let result = Value { node: user, result: 0 };
+            is_sum(user) || is_float_cast(self.graph, result) && self.is_summed(result)
+        })
+    }
+
+    /// How many nodes read a value in the narrow type, and how many in another one; casts between floats are followed.
+    fn readers(&self, value: Value) -> (usize, usize) {
+        let (mut narrow, mut others, mut open) = (0, 0, vec![value]);
+        while let Some(value) = open.pop() {
+            for (user, _) in self.graph.users(value) {
+                let is_cast = matches!(self.graph.node(user).op(), Op::Cast { to, .. } if is_converted(*to));
+                match self.plan.mode(user) {
+                    _ if is_cast => open.push(Value { node: user, result: 0 }),
+                    Some(Mode::Narrow) => narrow += 1,
+                    Some(_) => others += 1,
+                    None => {}
+                }
+            }
+        }
+        (narrow, others)
+    }
+}
+
+/// Whether each element of the result is computed from one element of each operand.
+fn is_elementwise(kind: OpKind) -> bool {
+    let is_arithmetic = matches!(kind.class(), Class::ElementwiseUnary | Class::Broadcasting);
+    is_arithmetic && !is_structural(kind) || matches!(kind, OpKind::Clip | OpKind::PRelu)
+}
+
+/// Whether the elements of the result are elements of operands, so that it has the type of these.
+fn is_structural(kind: OpKind) -> bool {
+    kind.moves_elements()
+        || is_choice(kind)
+        || matches!(
+            kind,
+            OpKind::Where
+                | OpKind::Concat
+                | OpKind::Pad
+                | OpKind::Trilu
+                | OpKind::ScatterND
+                | OpKind::ScatterElements
+                | OpKind::TopK
+                | OpKind::OneHot
+                | OpKind::TensorScatter
+        )
+}
+
+/// Whether it reduces by choosing an element.
+fn is_choice(kind: OpKind) -> bool {
+    matches!(kind, OpKind::ReduceMax | OpKind::ReduceMin | OpKind::ArgMax | OpKind::ArgMin)
+}
+
+/// Whether the results are small numbers whatever the operands are.
+fn is_bounded(graph: &Graph, id: NodeId, context: &Context<'_>) -> bool {
+    let bound = |at: usize| graph.operand(id, at).and_then(|bound| graph.tensor(bound)).and_then(Tensor::float);
+    match graph.node(id).op() {
+        Op::Tanh | Op::Sigmoid | Op::Erf | Op::Sin | Op::Cos | Op::Softsign | Op::HardSigmoid { .. } | Op::Sign => true,
+        Op::Clip => [1, 2].into_iter().all(|at| bound(at).is_some_and(|bound| context.holds_number(bound))),
+        _ => false,
+    }
+}
+
+/// A constant as reasons name it: its number, or its name.
+fn number_text(graph: &Graph, value: Value, tensor: &Tensor) -> String {
+    #[expect(clippy::cast_possible_truncation, reason = "a constant in f32 is printed as one")]
+    tensor.float().map_or_else(|| graph.operand_text(value), |number| format!("{:e}", number as f32))
+}

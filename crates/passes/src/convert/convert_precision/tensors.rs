@@ -1,0 +1,37 @@
+//! Tensors in another float type.
+
+use crate::read::numbers::elements;
+use crate::read::thresholds::{Depths, HUGE};
+use crate::rewrite::{SMALL, in_memory};
+use netwright_ir::{ElementType, Tensor};
+
+/// Tensors of up to so many bytes are searched for numbers that the type does not hold.
+const MAX_SEARCHED: u64 = 1 << 20;
+
+/// Returns a tensor in another float type; `None` if it is not one of floats.
+///
+/// A finite number stays finite: the least floats become that of the type, and others that are too large, such as the
+/// -1e9 of a mask, a number that hides without marking the row as one to leave out.
+pub(super) fn converted(tensor: &Tensor, to: ElementType) -> Option<Tensor> {
+    let cast = tensor.cast(to).ok()?;
+    if tensor.len() > MAX_SEARCHED {
+        return Some(cast);
+    }
+    let is_lost = |number: &f64| number.is_finite() && to.round(*number).is_none_or(f64::is_infinite);
+    match elements(tensor) {
+        Ok(numbers) if numbers.iter().any(is_lost) => {
+            let depths = Depths::of(to);
+            let held = |number: f64| match number {
+                number if !is_lost(&number) => number,
+                number if number.abs() >= -HUGE => depths.ort_skips.abs().copysign(number),
+                number => depths.masked.abs().copysign(number),
+            };
+            let bytes: Vec<u8> = numbers.into_iter().flat_map(|number| held(number).to_le_bytes()).collect();
+            let wide = Tensor::from_bytes(ElementType::F64, tensor.dims(), bytes).ok()?;
+            in_memory(&wide.cast(to).ok()?).ok()
+        }
+        // Rules read small tensors. A file that cannot be read is reported when it is written.
+        Ok(_) if tensor.len() <= SMALL => in_memory(&cast).ok(),
+        _ => Some(cast),
+    }
+}

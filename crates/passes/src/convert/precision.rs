@@ -1,0 +1,175 @@
+//! The float type that a caller requests, for a model and for its inputs and outputs.
+
+use netwright_ir::{ElementType, Graph, Op, Value};
+use regex::Regex;
+
+/// The float type in which a model computes.
+///
+/// Inputs and outputs keep their types unless [`Precision::with_io_type`] or [`Precision::with_io_type_of`] says
+/// otherwise.
+///
+/// ```
+/// use netwright_ir::ElementType;
+/// use netwright_passes::{Options, Precision, Target};
+/// let precision = Precision::new(ElementType::F16)?
+///     .with_io_type_of("^(past|present)", ElementType::F16)?
+///     .with_kept_f32("lm_head")?;
+/// let options = Options::for_target(Target::ORT).with_precision(precision);
+/// # Ok::<(), netwright_passes::PrecisionError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Precision {
+    pub(super) to: ElementType,
+    /// The types of inputs and outputs whose name matches; the last match decides, and without a pattern all match.
+    pub(super) io: Vec<(Option<Regex>, ElementType)>,
+    pub(super) keep: Vec<Regex>,
+    allows_unmatched: bool,
+}
+
+/// Why a precision cannot be requested.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PrecisionError {
+    /// A type that models are not converted to.
+    #[error("models are not converted to {0}\n  help: choose f32, f16 or bf16")]
+    Element(ElementType),
+    /// A pattern that is not a regular expression.
+    #[error("`{pattern}` is not a regular expression: {cause}\n  help: write a special character such as `(` as `\\(`")]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// A pattern for inputs and outputs that matches none.
+    #[error("`{pattern}` matches no float input or output\n  help: match one of {}", list(ports))]
+    NoPort {
+        /// The pattern.
+        pattern: String,
+        /// The names of the inputs and outputs of type `f32`, `f16` or `bf16`.
+        ports: Vec<String>,
+    },
+    /// A pattern for what stays in `f32` that matches nothing.
+    #[error(
+        "`{0}` matches no node, value or weight\n  help: correct the pattern; `netwright inspect --text` prints the names"
+    )]
+    NoNode(String),
+}
+
+/// The most names that an error lists.
+const MAX_LISTED: usize = 8;
+
+fn list(names: &[String]) -> String {
+    let more = if names.len() > MAX_LISTED { ", …" } else { "" };
+    names[..names.len().min(MAX_LISTED)].join(", ") + more
+}
+
+/// Whether a type is one that [`Precision`] converts.
+pub(super) fn is_converted(element: ElementType) -> bool {
+    matches!(element, ElementType::F32 | ElementType::F16 | ElementType::BF16)
+}
+
+impl Precision {
+    /// Creates the precision of a model that computes in `f32`, `f16` or `bf16`.
+    ///
+    /// # Errors
+    /// If the type is another one.
+    pub fn new(to: ElementType) -> Result<Self, PrecisionError> {
+        expect_converted(to)?;
+        Ok(Self { to, io: vec![], keep: vec![], allows_unmatched: false })
+    }
+
+    /// Gives all float inputs and outputs this type.
+    ///
+    /// # Errors
+    /// If the type is not `f32`, `f16` or `bf16`.
+    pub fn with_io_type(mut self, element: ElementType) -> Result<Self, PrecisionError> {
+        expect_converted(element)?;
+        self.io.push((None, element));
+        Ok(self)
+    }
+
+    /// Gives float inputs and outputs this type if the regular expression matches a part of their name. The last call
+    /// that fits an input or output decides.
+    ///
+    /// # Errors
+    /// If the type is not `f32`, `f16` or `bf16`, or the pattern is not a regular expression.
+    pub fn with_io_type_of(mut self, pattern: &str, element: ElementType) -> Result<Self, PrecisionError> {
+        expect_converted(element)?;
+        self.io.push((Some(regex(pattern)?), element));
+        Ok(self)
+    }
+
+    /// Keeps in `f32` what the regular expression matches a part of the name of: nodes, the nodes that compute a value,
+    /// and the nodes that read a weight.
+    ///
+    /// # Errors
+    /// If the pattern is not a regular expression.
+    pub fn with_kept_f32(mut self, pattern: &str) -> Result<Self, PrecisionError> {
+        self.keep.push(regex(pattern)?);
+        Ok(self)
+    }
+
+    /// Returns the requested type of an input or output.
+    pub(super) fn io_type(&self, name: &str) -> Option<ElementType> {
+        let matches = |pattern: &Option<Regex>| pattern.as_ref().is_none_or(|pattern| pattern.is_match(name));
+        self.io.iter().rev().find(|(pattern, _)| matches(pattern)).map(|(_, element)| *element)
+    }
+
+    /// Whether a name is that of something that stays in `f32`.
+    pub(super) fn keeps(&self, name: &str) -> bool {
+        self.keep.iter().any(|pattern| pattern.is_match(name))
+    }
+
+    /// Allows patterns that match nothing, for a model that is one of several; see [`unmatched`](Self::unmatched).
+    pub fn with_unmatched_patterns(mut self, allowed: bool) -> Self {
+        self.allows_unmatched = allowed;
+        self
+    }
+
+    /// Returns an error for each pattern that matches nothing in the graph.
+    pub fn unmatched(&self, graph: &Graph) -> Vec<PrecisionError> {
+        let is_float = |value: Value| graph.fact(value).element().is_some_and(is_converted);
+        let inputs = graph.inputs().filter(|input| is_float(*input)).map(|input| graph.value_name(input));
+        let outputs = graph.outputs().iter().filter(|output| is_float(output.value)).map(|output| &output.name);
+        let ports: Vec<String> = inputs.chain(outputs).map(ToString::to_string).collect();
+        let io = self.io.iter().filter_map(|(pattern, _)| pattern.as_ref());
+        let io = io.filter(|pattern| !ports.iter().any(|name| pattern.is_match(name)));
+        let io = io.map(|pattern| PrecisionError::NoPort { pattern: pattern.to_string(), ports: ports.clone() });
+        let keep = self.keep.iter().filter(|pattern| !matches_name(graph, pattern));
+        io.chain(keep.map(|pattern| PrecisionError::NoNode(pattern.to_string()))).collect()
+    }
+
+    /// Checks that every pattern matches something in the graph, unless that is allowed.
+    ///
+    /// # Errors
+    /// If a pattern matches nothing.
+    pub(crate) fn expect_matches(&self, graph: &Graph) -> Result<(), PrecisionError> {
+        let unmatched = if self.allows_unmatched { vec![] } else { self.unmatched(graph) };
+        unmatched.into_iter().next().map_or(Ok(()), Err)
+    }
+}
+
+/// Whether a pattern matches the name of a node or a value, in the graph or in a body.
+fn matches_name(graph: &Graph, pattern: &Regex) -> bool {
+    graph.schedule().into_iter().any(|id| {
+        let node = graph.node(id);
+        !matches!(node.op(), Op::Input | Op::Captured)
+            && (pattern.is_match(node.label())
+                || graph.results(id).any(|value| pattern.is_match(graph.value_name(value)))
+                || node.op().bodies().into_iter().any(|body| matches_name(body, pattern)))
+    })
+}
+
+fn expect_converted(element: ElementType) -> Result<(), PrecisionError> {
+    if is_converted(element) { Ok(()) } else { Err(PrecisionError::Element(element)) }
+}
+
+fn regex(pattern: &str) -> Result<Regex, PrecisionError> {
+    Regex::new(pattern).map_err(|error| {
+        // The last line says what is wrong; those before it draw the pattern.
+        let text = error.to_string();
+        let cause = text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        PrecisionError::Pattern { pattern: pattern.to_owned(), cause }
+    })
+}

@@ -1,0 +1,282 @@
+//! Conversion to another float type: the diff, what stays in `f32` and why, and the changes of inputs and outputs.
+
+use super::{check_near, common, lines, model};
+use netwright::ir::{Detail, ElementType, Graph, parse};
+use netwright::passes::{Options, Precision, PrecisionError, Target, diff, optimize};
+
+fn to(element: ElementType) -> Precision {
+    Precision::new(element).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn graph(inputs: &str, body: &str) -> Graph {
+    let text = format!("g({inputs}) {{\n{body}\n}}");
+    parse(&text).unwrap_or_else(|error| panic!("{error} in\n{text}"))
+}
+
+/// Only the conversion runs: the diff is its own.
+fn options(precision: Precision) -> Options {
+    Options::for_target(Target::ONNX).with_only(Vec::<String>::new()).with_precision(precision)
+}
+
+/// The diff and what is reported; converting again changes nothing.
+fn check(case: &str, precision: Precision, graph: &Graph) -> Graph {
+    let options = options(precision);
+    let mut converted = model(graph);
+    let report = optimize(&mut converted, &options).unwrap_or_else(|error| panic!("{case}: {error}"));
+    let text = diff(&graph.to_string(), &converted.graph.to_string());
+    let said =
+        [lines("applied", &report.applied), lines("changed", &report.interface), lines("declined", &report.declined)];
+    common::snapshot("passes", &format!("{case}@convert-precision"), &(text + &said.concat()));
+    let mut again = converted.clone();
+    let second = optimize(&mut again, &options).unwrap_or_else(|error| panic!("{case}: {error}"));
+    assert_eq!((second.applied, &again.graph), (vec![], &converted.graph), "{case}: once is enough");
+    assert_eq!(parse(&converted.graph.to_text(Detail::Full)).as_ref(), Ok(&converted.graph), "{case}");
+    converted.graph
+}
+
+const INPUTS: &str = "%x: f32[b, s, 4], %ids: i64[b, s], %keep: bool[b, s]";
+
+/// Situations in `f16`: the name and the body of the graph.
+const CASES: [(&str, &str); 14] = [
+    (
+        "one_cast_for_several_readers",
+        "%w = parameter [0.5, 0.25, 1.0, 2.0] : f32[4]
+         %a = mul %x, %w : f32[b, s, 4]
+         %b = add %a, %x : f32[b, s, 4]
+         %c = sigmoid %b : f32[b, s, 4]
+         return %c, %a",
+    ),
+    (
+        "decomposed_norm",
+        "%w = parameter [0.5, 0.25, 1.0, 2.0] : f32[4]
+         %h = relu %x : f32[b, s, 4]
+         %mean = reduce_mean %h, [-1] : f32[b, s, 1]
+         %centered = sub %h, %mean : f32[b, s, 4]
+         %squares = mul %centered, %centered : f32[b, s, 4]
+         %variance = reduce_mean %squares, [-1] : f32[b, s, 1]
+         %shifted = add %variance, 1e-12 : f32[b, s, 1]
+         %deviation = sqrt %shifted : f32[b, s, 1]
+         %normal = div %centered, %deviation : f32[b, s, 4]
+         %y = mul %normal, %w : f32[b, s, 4]
+         %z = add %h, %y : f32[b, s, 4]
+         %r = relu %z : f32[b, s, 4]
+         return %r",
+    ),
+    (
+        "mask_that_a_condition_chooses",
+        "%mask = where %keep, 0.0, -1e9 : f32[b, s]
+         %row = unsqueeze %mask, [2] : f32[b, s, 1]
+         %masked = add %x, %row : f32[b, s, 4]
+         %y = softmax %masked {axis = 1} : f32[b, s, 4]
+         return %y",
+    ),
+    (
+        "mask_that_is_computed",
+        "%number = cast %ids {to = f32} : f32[b, s]
+         %hidden = sub 1.0, %number : f32[b, s]
+         %mask = mul %hidden, -3.4028235e38 : f32[b, s]
+         %row = unsqueeze %mask, [2] : f32[b, s, 1]
+         %masked = add %x, %row : f32[b, s, 4]
+         %y = softmax %masked {axis = 1} : f32[b, s, 4]
+         return %y",
+    ),
+    (
+        "flags_times_a_large_number",
+        "%flag = cast %keep {to = f32} : f32[b, s]
+         %hidden = sub 1.0, %flag : f32[b, s]
+         %mask = mul %hidden, -1e9 : f32[b, s]
+         %row = unsqueeze %mask, [2] : f32[b, s, 1]
+         %y = add %x, %row : f32[b, s, 4]
+         return %y",
+    ),
+    (
+        "angles_of_positions",
+        "%frequency = parameter [1.0, 0.5, 0.25, 0.125] : f32[4]
+         %position = cast %ids {to = f32} : f32[b, s]
+         %column = unsqueeze %position, [2] : f32[b, s, 1]
+         %angle = mul %column, %frequency : f32[b, s, 4]
+         %cosine = cos %angle : f32[b, s, 4]
+         %turned = mul %x, %cosine : f32[b, s, 4]
+         return %turned",
+    ),
+    (
+        "number_that_vanishes",
+        "%size = abs %x : f32[b, s, 4]
+         %least = max %size, 1e-12 : f32[b, s, 4]
+         %y = div %x, %least : f32[b, s, 4]
+         %z = relu %y : f32[b, s, 4]
+         return %z",
+    ),
+    (
+        "exponentials",
+        "%large = exp %x : f32[b, s, 4]
+         %gate = add %large, 1.0 : f32[b, s, 4]
+         %curve = log %gate : f32[b, s, 4]
+         %bounded = tanh %curve : f32[b, s, 4]
+         %y = mul %x, %bounded : f32[b, s, 4]
+         return %y",
+    ),
+    (
+        "cast_that_is_there",
+        "%h = relu %x : f32[b, s, 4]
+         %narrow = cast %h {to = f16} : f16[b, s, 4]
+         %t = tanh %narrow : f16[b, s, 4]
+         %wide = cast %t {to = f32} : f32[b, s, 4]
+         %y = add %wide, %h : f32[b, s, 4]
+         return %y",
+    ),
+    (
+        "weight_in_two_types",
+        "%w = parameter [0.5, 0.25, 1.0, 2.0] : f32[4]
+         %a = mul %x, %w : f32[b, s, 4]
+         %large = exp %w : f32[4]
+         %y = mul %a, %large : f32[b, s, 4]
+         return %y",
+    ),
+    (
+        "shapes_of_floats",
+        "%size = shape %x : i64[3]
+         %a = tanh %x : f32[b, s, 4]
+         %flat = reshape %a, [-1] : f32[4 * b * s]
+         %y = reshape %flat, %size : f32[b, s, 4]
+         return %y",
+    ),
+    (
+        "operator_of_unknown_types",
+        "%h = relu %x : f32[b, s, 4]
+         %o = \"my.domain::Frob@1\" %h : f32[b, s, 4]
+         %y = tanh %o : f32[b, s, 4]
+         return %y",
+    ),
+    (
+        "random_numbers",
+        "%noise = random_uniform_like %x : f32[b, s, 4]
+         %y = add %x, %noise : f32[b, s, 4]
+         %z = relu %y : f32[b, s, 4]
+         return %z",
+    ),
+    (
+        "results_that_are_not_floats",
+        "%h = relu %x : f32[b, s, 4]
+         %best = arg_max %h {axis = 2} : i64[b, s, 1]
+         %more = greater %h, 0.5 : bool[b, s, 4]
+         return %best, %more",
+    ),
+];
+
+#[test]
+fn what_is_converted_and_what_stays() {
+    for (case, body) in CASES {
+        check(case, to(ElementType::F16), &graph(INPUTS, body));
+    }
+}
+
+#[test]
+fn converted_graphs_are_near() {
+    for (case, body) in CASES {
+        // The ids of a computed mask are 0 and 1 in models, and any number here; another returns the number that hides.
+        let is_judged = !matches!(
+            case,
+            "operator_of_unknown_types"
+                | "random_numbers"
+                | "results_that_are_not_floats"
+                | "mask_that_is_computed"
+                | "flags_times_a_large_number"
+        );
+        if is_judged {
+            let original = graph(INPUTS, body);
+            let mut converted = model(&original);
+            let report = optimize(&mut converted, &options(to(ElementType::F16)));
+            report.unwrap_or_else(|error| panic!("{case}: {error}"));
+            check_near(case, "convert-precision", &original, &converted.graph, 1e-2);
+        }
+    }
+}
+
+#[test]
+fn types_of_inputs_and_outputs() {
+    let inputs = "%past: f32[b, p, 4], %x: f32[b, s, 4]";
+    let body = "%present = concat %past, %x {axis = 1} : f32[b, p + s, 4]
+                %y = tanh %present : f32[b, p + s, 4]
+                return %y, %present";
+    let original = graph(inputs, body);
+    let f16 = ElementType::F16;
+    let cache = to(f16).with_io_type_of("^(past|present)", f16).unwrap_or_else(|error| panic!("{error}"));
+    check("cache_in_f16", cache, &original);
+    let all = to(f16).with_io_type(f16).and_then(|all| all.with_io_type_of("^y$", ElementType::F32));
+    check("all_but_one_in_f16", all.unwrap_or_else(|error| panic!("{error}")), &original);
+    let kept = to(f16).with_kept_f32("^y$").unwrap_or_else(|error| panic!("{error}"));
+    check("kept_as_requested", kept, &original);
+}
+
+#[test]
+fn bodies() {
+    let inputs = "%c: bool[], %n: i64[], %x: f32[b, s, 4]";
+    for (case, body) in [
+        (
+            "branches_agree_on_a_type",
+            "%w = parameter [0.5, 0.25, 1.0, 2.0] : f32[4]
+             %y = if %c {then_branch = graph then(; %h: f32[b, s, 4] = %x, %v: f32[4] = %w) {
+               %p = mul %h, %v : f32[b, s, 4]
+               return y = %p
+             }, else_branch = graph else(; %h: f32[b, s, 4] = %x) {
+               %q = exp %h : f32[b, s, 4]
+               return y = %q
+             }} : f32[b, s, 4]
+             %z = relu %y : f32[b, s, 4]
+             return %z",
+        ),
+        (
+            "state_of_a_loop",
+            "%w = parameter [0.5, 0.25, 1.0, 2.0] : f32[4]
+             %h = relu %x : f32[b, s, 4]
+             %y, %all = loop %n, %c, %h {body = graph step(%i: i64[], %on: bool[], %v: f32[b, s, 4]; %k: f32[4] = %w) {
+               %p = mul %v, %k : f32[b, s, 4]
+               %t = tanh %p : f32[b, s, 4]
+               return %on, %t, all = %t
+             }} : f32[b, s, 4], f32[?, b, s, 4]
+             %z = relu %y : f32[b, s, 4]
+             return %z, %all",
+        ),
+    ] {
+        check(case, to(ElementType::F16), &graph(inputs, body));
+    }
+}
+
+#[test]
+fn the_way_back() {
+    let body = "%w = parameter hex(00380034003c0040) : f16[4]
+                %h = cast %x {to = f16} : f16[b, s, 4]
+                %a = mul %h, %w : f16[b, s, 4]
+                %y = tanh %a : f16[b, s, 4]
+                return %y";
+    check("back_to_f32", to(ElementType::F32), &graph(INPUTS, body));
+}
+
+#[test]
+fn bf16_has_the_range_of_f32() {
+    let body = "%mask = where %keep, 0.0, -3.4028235e38 : f32[b, s]
+                %row = unsqueeze %mask, [2] : f32[b, s, 1]
+                %y = add %x, %row : f32[b, s, 4]
+                return %y";
+    check("least_float_in_bf16", to(ElementType::BF16), &graph(INPUTS, body));
+}
+
+#[test]
+fn patterns_must_match() {
+    let original = graph(INPUTS, "%y = tanh %x : f32[b, s, 4]\nreturn %y");
+    let f16 = ElementType::F16;
+    for (precision, expected) in [
+        (to(f16).with_io_type_of("ids", f16), "`ids` matches no float input or output\n  help: match one of x, y"),
+        (
+            to(f16).with_kept_f32("head"),
+            "`head` matches no node, value or weight\n  help: correct the pattern; `netwright inspect --text` prints the names",
+        ),
+    ] {
+        let precision = precision.unwrap_or_else(|error| panic!("{error}"));
+        let outcome = optimize(&mut model(&original), &options(precision));
+        assert_eq!(outcome.map(|_| ()).map_err(|error| error.to_string()), Err(expected.to_owned()));
+    }
+    assert!(matches!(to(f16).with_kept_f32("("), Err(PrecisionError::Pattern { .. })));
+    assert!(matches!(Precision::new(ElementType::I32), Err(PrecisionError::Element(ElementType::I32))));
+}
