@@ -15,9 +15,11 @@ for name in user_models families emitted second_judge judging corpus masks contr
     judge "$name"
 done
 cargo test --release --quiet --workspace --test rewrites -- --ignored
-# Models that are generated, judged for three targets.
-library=$(find target/interop/venv/ -name 'libonnxruntime.so.*' | sort | tail -1)
-ORT_DYLIB_PATH=$library target/release/netwright-fuzz --count 1500
+# Models that are generated, and those of them that once were optimized wrongly, judged for three targets.
+ORT_DYLIB_PATH=$(find target/interop/venv/ -name 'libonnxruntime.so.*' | sort | tail -1)
+export ORT_DYLIB_PATH
+target/release/netwright-fuzz --count 1500
+target/release/netwright-fuzz fuzz/found/*.onnx
 outcome=0
 wait "$beside" || outcome=$?
 cat target/interop/beside.log

@@ -168,6 +168,12 @@ fn options() {
                  written for the target\n  help: do not skip it"
                 .to_owned()),
         ),
+        (
+            Options::default().with_only(["fuse-attention", "decompose-attention"]),
+            Err("`fuse-attention` forms an operator that `decompose-attention` decomposes for opset 21\n  help: name only \
+                 one of the two passes, or raise the opset"
+                .to_owned()),
+        ),
     ];
     for (options, expected) in cases {
         assert_eq!(applied(&options).map_err(|error| error.to_string()), expected, "{options:?}");

@@ -127,7 +127,10 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
     options.prover = args.prove.then(|| Prover::new(Tract));
     options.limits.stop_after = args.stop_after;
     let events = passes::optimize(&mut model, &options).map_err(|error| match error {
-        passes::PassError::UnknownPass { .. } | passes::PassError::Required(_) | passes::PassError::Precision(_) => {
+        passes::PassError::UnknownPass { .. }
+        | passes::PassError::Required(_)
+        | passes::PassError::Opposed { .. }
+        | passes::PassError::Precision(_) => {
             Failure::usage(error)
         }
         error => Failure::model_at(&args.input.model, error),

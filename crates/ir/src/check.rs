@@ -5,7 +5,7 @@
 //! - **C3** Shape inference accepts the operands of every operator.
 //! - **C4** The recorded fact of a value does not contradict the inferred one.
 //! - **C5** No two values have the same name, and every value has one.
-//! - **C6** No two outputs have the same name, and no output has the name of an input unless it is that input.
+//! - **C6** No two outputs have the same name unless they are one value, and no output has the name of an input unless it is that input.
 //! - **C7** The recorded number of uses of a value is the number of edges that read it.
 //! - **C8** A graph that is not a body captures nothing; a body has all of these invariants too.
 //! - **C9** No two nodes have the same name of their own: runtimes refuse such a graph.
@@ -14,7 +14,7 @@
 
 use crate::infer::InferError;
 use crate::text;
-use crate::{Graph, Name, NodeId};
+use crate::{Graph, Name, NodeId, Value};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 
@@ -126,10 +126,10 @@ fn check_names(graph: &Graph, found: &mut Vec<Violation>) {
             found.push(violation(9, graph, id, format!("{} is the name of two nodes", text::quoted(label))));
         }
     }
-    let mut outputs = HashSet::new();
+    let mut outputs: HashMap<&Name, Value> = HashMap::new();
     for output in graph.outputs() {
         let id = output.value.node;
-        if !outputs.insert(&output.name) {
+        if *outputs.entry(&output.name).or_insert(output.value) != output.value {
             found.push(violation(6, graph, id, format!("{} is the name of two outputs", text::name(&output.name))));
         }
         let input = graph.inputs().find(|input| *graph.value_name(*input) == output.name);

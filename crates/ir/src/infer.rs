@@ -17,6 +17,7 @@ use std::ops::RangeInclusive;
 
 pub(crate) mod attention;
 pub(crate) mod blocks;
+mod call;
 pub(crate) mod contraction;
 pub(crate) mod contrib;
 pub(crate) mod control;
@@ -41,6 +42,7 @@ pub(crate) mod signal;
 pub(crate) mod strings;
 mod window;
 
+pub use call::Call;
 pub use control::scan_inputs;
 
 /// The input to the inference of an operator.

@@ -6,7 +6,7 @@
 //! fails whatever the other sizes are, the symbol is at least 1 in every run that succeeds, and the size is `seq`.
 
 use crate::infer::{NeverZero, Operands, scan_inputs};
-use crate::{Dim, Fact, Graph, HashMap, NodeId, Op, OpKind, Symbol, Tensor, Value};
+use crate::{Dim, Fact, Graph, HashMap, NodeId, Op, OpKind, Symbol, Tensor, Value, ValueType};
 use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -26,6 +26,61 @@ impl Graph {
     /// known than before.
     pub fn infer_nonzero_sizes(&mut self) -> bool {
         self.infer_nonzero(&NeverZero::new())
+    }
+
+    /// Infers everything anew, as for a graph that was just read: rewrites keep what was known of the values that they
+    /// replace, and may remove what showed that a size is never 0. Returns whether something else is known than before.
+    pub fn infer_anew(&mut self) -> bool {
+        let before = self.all_facts();
+        self.infer_values();
+        self.infer_nonzero_sizes();
+        self.all_facts() != before
+    }
+
+    /// Returns the facts of all values, including those in bodies.
+    fn all_facts(&self) -> Vec<Fact> {
+        let facts = self.schedule().into_iter().flat_map(|id| {
+            let inner = self.node(id).op().bodies().into_iter().flat_map(|body| body.all_facts());
+            self.results(id).map(|value| self.fact(value).clone()).chain(inner).collect::<Vec<_>>()
+        });
+        facts.collect()
+    }
+
+    /// Infers every value from its operands, and not from what was known of it before.
+    fn infer_values(&mut self) {
+        self.set_never_zero(NeverZero::new());
+        for id in self.schedule() {
+            let operands = self.operands(id);
+            if !self.node(id).op().bodies().is_empty() {
+                let captured: usize = self.node(id).op().bodies().iter().map(|body| body.captures().len()).sum();
+                let outer = operands[operands.len().saturating_sub(captured)..].iter();
+                let mut outer: VecDeque<Option<Fact>> =
+                    outer.map(|value| value.map(|value| self.fact(value).clone())).collect();
+                for body in self.bodies_mut(id) {
+                    let body = Arc::make_mut(body);
+                    for capture in body.captures().collect::<Vec<_>>() {
+                        if let Some(fact) = outer.pop_front().flatten() {
+                            body.record_fact(capture, fact);
+                        }
+                    }
+                    body.infer_values();
+                }
+            }
+            let node = self.node(id);
+            if node.op().kind().is_source() {
+                continue;
+            }
+            let Ok(inferred) = self.infer(node.op(), &operands, node.result_count()) else { continue };
+            for (value, new) in self.results(id).zip(inferred.facts).collect::<Vec<_>>() {
+                // The element type that a file declares is known; of operators without inference nothing else is.
+                let declared = self.declared(value).map(ValueType::without_shapes);
+                let ty = declared.and_then(|declared| new.ty.and(&declared)).unwrap_or(new.ty);
+                if ty != ValueType::Unknown {
+                    self.record_fact(value, Fact { ty, elements: new.elements });
+                }
+            }
+        }
+        self.stale.clear();
     }
 
     /// Infers again the readers of values whose facts became more precise, and their readers in turn, in bodies too.

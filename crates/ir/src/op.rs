@@ -11,6 +11,7 @@
 
 use crate::Tensor;
 use crate::attribute::Attribute;
+use crate::infer::Call;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -76,6 +77,8 @@ pub struct OpaqueOp {
     pub version: i64,
     /// The attributes, in the order of the file.
     pub attributes: Vec<(Arc<str>, Attribute)>,
+    /// What inference knows of the function that the operator calls, if it calls one.
+    pub call: Call,
 }
 
 impl Op {

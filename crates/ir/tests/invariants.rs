@@ -54,8 +54,10 @@ fn c4_recorded_types_do_not_contradict() {
 #[test]
 fn c6_outputs_have_names_of_their_own() {
     let mut twice = graph("%a = relu %x : f32[batch, seq, 8]\n return %a");
-    let a = value(&twice, "a");
+    let (x, a) = (value(&twice, "x"), value(&twice, "a"));
     twice.output("a", a);
+    assert_eq!(violated(&twice), []);
+    twice.output("a", x);
     assert_eq!(violated(&twice), [6]);
     let mut input = graph("%a = relu %x : f32[batch, seq, 8]\n return %a");
     let a = value(&input, "a");

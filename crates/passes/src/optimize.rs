@@ -14,6 +14,9 @@ use std::borrow::Borrow;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// The maximum number of times that a model is optimized, each time with what is known of the last result.
+const MAX_ATTEMPTS: usize = 8;
+
 /// Optimizes a model for a target, then lowers it to the opset of the model.
 ///
 /// The result depends only on the model: optimizing it again changes nothing, even if it is written and read in
@@ -37,17 +40,23 @@ pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, PassErro
     let before = (!tentative.is_empty()).then(|| model.clone());
     let (mut own, mut could_raise) = (opset, can_raise(model, options));
     let mut report = attempt(model, options, true)?;
-    // Operators that prevented a newer opset may be gone, and a newer opset may have shorter forms.
-    while options.limits.stop_after.is_none() {
+    let mut applied = report.applied.len();
+    let attempts = if options.limits.stop_after.is_none() { MAX_ATTEMPTS } else { 0 };
+    for _ in 0..attempts {
+        // Operators that prevented a newer opset may be gone, and a newer opset may have shorter forms.
         let may_raise = !could_raise && can_raise(model, options);
         let has_new_forms = !has_partial_shape(own) && has_partial_shape(model.opset());
-        if !may_raise && !has_new_forms {
+        // What was known when a value was rewritten may not follow from the result.
+        let is_news = applied > 0 && model.graph.infer_anew();
+        if !may_raise && !has_new_forms && !is_news {
             break;
         }
         (own, could_raise) = (model.opset(), can_raise(model, options));
         // The rules that declined are tried again.
         report.declined.clear();
-        report.append(attempt(model, options, false)?);
+        let next = attempt(model, options, false)?;
+        applied = next.applied.len();
+        report.append(next);
     }
     let Some(before) = before else { return Ok(report) };
     let Some((node, kind)) = unwritable(&model.graph, model, &options.target) else { return Ok(report) };
@@ -87,17 +96,18 @@ fn unwritable(graph: &Graph, model: &Model, target: &Target) -> Option<(Name, Op
     })
 }
 
-/// Runs all stages; patterns of names must match in the first run.
+/// Runs all stages; in the first run, patterns of names must match, and the KV cache is shared.
 fn attempt(model: &mut Model, options: &Options, is_first: bool) -> Result<Report, PassError> {
     let own = model.opset();
-    let is_idle = options.only.as_ref().is_some_and(Vec::is_empty) && !options.share_cache;
+    let share_cache = options.share_cache && is_first;
+    let is_idle = options.only.as_ref().is_some_and(Vec::is_empty) && !share_cache;
     let may_raise = !is_idle && can_raise(model, options);
     let newest = if may_raise { own.max(options.target.newest_opset) } else { own };
     let requested = Requested::of(options);
     let quantized = requested.quantization.as_ref().map(|request| Arc::clone(&request.done));
     let all = order::all(&options.target, newest, requested);
     check_names(&all, options, newest)?;
-    if options.share_cache && !options.target.contrib {
+    if share_cache && !options.target.contrib {
         return Err(PassError::Cache(format!(
             "the target {} has no operator for it\n  help: choose the target ort",
             options.target
@@ -112,7 +122,7 @@ fn attempt(model: &mut Model, options: &Options, is_first: bool) -> Result<Repor
     let selected = all.into_iter().filter(|pass| optimizes(pass) && is_selected(pass));
     let selected: Vec<Arc<Pass>> = selected.map(Arc::new).chain(options.own.iter().cloned()).collect();
     if !model.training.is_empty() {
-        let nothing = selected.is_empty() && !options.share_cache;
+        let nothing = selected.is_empty() && !share_cache;
         return if nothing { Ok(Report::default()) } else { Err(PassError::Training) };
     }
     if model.graph.has_bodies() {
@@ -128,7 +138,7 @@ fn attempt(model: &mut Model, options: &Options, is_first: bool) -> Result<Repor
     }
     convert(dialect, [&optimizations, &conversions], model, options, &mut report)?;
     report.quantized = quantized.map_or_else(Vec::new, |done| applied(&done, &report));
-    if options.share_cache {
+    if share_cache {
         report.applied.extend(shared_cache::share_cache(&mut model.graph)?);
     }
     if let Some(wanted) = target::wanted_opset(&model.graph, &options.target).filter(|_| may_raise) {
@@ -195,13 +205,22 @@ fn convert(
 /// Checks the names of passes in the options.
 ///
 /// # Errors
-/// If a name is not that of a pass, or a required pass is skipped.
+/// If a name is not that of a pass, two passes undo one another, or a required pass is skipped.
 fn check_names(all: &[Pass], options: &Options, opset: i64) -> Result<(), PassError> {
     for name in options.only.iter().flatten().chain(&options.skip) {
         if all.iter().all(|pass| pass.name != name) {
             let known = all.iter().map(|pass| pass.name).collect();
             return Err(PassError::UnknownPass { name: name.clone(), known });
         }
+    }
+    let named = || all.iter().filter(|pass| options.only.is_some() && is_selected(pass, options, opset));
+    let mut formed = named().filter_map(|pass| Some((pass, pass.forms?)));
+    let opposed = formed.find_map(|(forms, kind)| {
+        let lowers = named().find(|pass| pass.lowers == Some(kind) && pass.stages.contains(&Stage::Optimize))?;
+        (!options.target.runs(kind, opset)).then_some((forms.name, lowers.name))
+    });
+    if let Some((forms, lowers)) = opposed {
+        return Err(PassError::Opposed { forms, lowers, opset });
     }
     let is_skipped = |pass: &&Pass| options.skip.iter().any(|name| name == pass.name);
     match all.iter().find(|pass| is_skipped(pass) && pass.is_required(&options.target, opset, false)) {

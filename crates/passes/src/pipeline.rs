@@ -188,6 +188,19 @@ pub enum PassError {
          help: do not skip it"
     )]
     Required(&'static str),
+    /// Two requested passes, of which one decomposes what the other forms.
+    #[error(
+        "`{forms}` forms an operator that `{lowers}` decomposes for opset {opset}\n  help: name only one of the two \
+         passes, or raise the opset"
+    )]
+    Opposed {
+        /// The pass that forms the operator.
+        forms: &'static str,
+        /// The pass that decomposes it.
+        lowers: &'static str,
+        /// The opset, which does not have the operator.
+        opset: i64,
+    },
     /// A KV cache that cannot be shared.
     #[error("the KV cache cannot be shared: {0}")]
     Cache(String),

@@ -19,8 +19,9 @@ impl Graph {
     ///
     /// A `new` that was inserted beside another node since the last sweep takes over the name of `old`, so that the
     /// texts before and after differ only in what changed; its node takes over the name of the old node if `old` is the
-    /// first result in use. Producers that lose their last reader die. A value cannot replace one that it is computed
-    /// from: that makes a cycle, which the checker reports.
+    /// first result in use. A value that becomes an output takes over the name of the output. Producers that lose their
+    /// last reader die. A value cannot replace one that it is computed from: that makes a cycle, which the checker
+    /// reports.
     pub fn replace(&mut self, old: Value, new: Value) {
         let (old, new) = (self.resolve(old), self.resolve(new));
         if old == new {
@@ -44,6 +45,13 @@ impl Graph {
             self.dag[new.node.0].notes = notes;
             self.result_mut(new).notes = value_notes;
             self.result_mut(new).declared = declared;
+        } else if self.outputs.iter().any(|output| output.value == old && output.name == self.result(old).name)
+            && !self.is_output(new)
+            && !self.node(new.node).op.kind().is_source()
+        {
+            // In a file, the value has the name of the output.
+            let name = std::mem::replace(&mut self.result_mut(old).name, "".into());
+            self.result_mut(old).name = std::mem::replace(&mut self.result_mut(new).name, name);
         }
         let was_tensor = self.tensor(old).is_some();
         if self.fact(old) != self.fact(new) || (self.tensor(new).is_some() && !was_tensor) {
@@ -160,10 +168,10 @@ impl Graph {
             let before = facts(body);
             body.unify_captures(self, its);
             edit(body);
-            kept.extend(body.drop_unread_captures(its));
+            kept.extend(body.settle_captures(its));
             is_news |= facts(body) != before;
         }
-        if kept.len() == operands.len() {
+        if kept[..] == operands[..] {
             self.dag[id.0].op = op;
             if is_news {
                 self.mark_node_stale(id);
@@ -198,7 +206,7 @@ impl Graph {
                 body.replace(*inner, Value { node, result: 0 });
                 own.push(Some(*value));
             }
-            kept.extend(body.drop_unread_captures(&own));
+            kept.extend(body.settle_captures(&own));
             body.sweep();
         }
         self.put_in_place(id, op, &kept);
@@ -269,16 +277,21 @@ impl Graph {
         }
     }
 
-    /// Drops the captures that nothing reads. `operands` are the operands for all captures; returns those for the
-    /// remaining ones.
-    fn drop_unread_captures(&mut self, operands: &[Option<Value>]) -> Vec<Option<Value>> {
-        let read = |id: &NodeId| self.use_count(Value { node: *id, result: 0 }) > 0;
-        let kept = self.captures.iter().zip(operands).filter(|(id, _)| read(id)).map(|(_, value)| *value).collect();
-        let (read, unread): (Vec<NodeId>, Vec<NodeId>) = self.captures.iter().partition(|id| read(id));
-        if !unread.is_empty() {
-            self.captures = read;
+    /// Drops the captures that nothing reads, and puts the others in the order of their first use, which is what a file
+    /// keeps of it. `operands` are the operands for all captures; returns those for the remaining ones.
+    fn settle_captures(&mut self, operands: &[Option<Value>]) -> Vec<Option<Value>> {
+        let mut given: HashMap<NodeId, Option<Value>> =
+            self.captures.iter().copied().zip(operands.iter().copied()).collect();
+        let reads = self.schedule().into_iter().flat_map(|id| self.operands(id)).flatten();
+        let reads = reads.chain(self.outputs.iter().map(|output| output.value));
+        let (read, kept): (Vec<NodeId>, Vec<Option<Value>>) =
+            reads.filter_map(|value| Some((value.node, given.remove(&value.node)?))).unzip();
+        if read.len() < self.captures.len() {
             self.touch();
+            self.captures = read;
             self.sweep();
+        } else {
+            self.captures = read;
         }
         kept
     }

@@ -15,10 +15,11 @@ const DOMAIN: &str = "com.microsoft";
 /// Standard operators that may be opaque: old forms flatten axes, or have a second result.
 const STANDARD: [&str; 5] = ["Dropout", "Hardmax", "LogSoftmax", "SimplifiedLayerNormalization", "Softmax"];
 
-/// Infers the results of an opaque operator; unknown for other domains.
+/// Infers the results of an opaque operator: those of the function that it calls, or unknown for other domains.
 pub(crate) fn opaque(x: &Operands<'_>, opaque: &OpaqueOp) -> Inferred {
     let is_own = &*opaque.domain == DOMAIN || opaque.domain.is_empty() && STANDARD.contains(&&*opaque.op_type);
-    let mut facts = if is_own { results(x, opaque).unwrap_or_default() } else { vec![] };
+    let called = opaque.call.infer(x.facts);
+    let mut facts = called.or_else(|| results(x, opaque).filter(|_| is_own)).unwrap_or_default();
     facts.resize_with(x.results, || Fact::of(ValueType::Unknown));
     Inferred { facts: facts.into_iter().collect(), assumed: vec![] }
 }

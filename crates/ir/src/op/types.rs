@@ -181,6 +181,7 @@ fn types(line: &str) -> Option<Types> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::infer::Call;
     use crate::op::OpaqueOp;
 
     fn refusal(op: &Op, opset: i64, operands: &[ElementType], with_kernels: bool) -> Option<String> {
@@ -264,7 +265,14 @@ mod tests {
         use ElementType::{BF16, F16, F64, I8};
         let contrib = |op_type: &str| {
             let (domain, overload) = ("com.microsoft".into(), "".into());
-            Op::Opaque(Box::new(OpaqueOp { domain, op_type: op_type.into(), overload, version: 1, attributes: vec![] }))
+            Op::Opaque(Box::new(OpaqueOp {
+                domain,
+                op_type: op_type.into(),
+                overload,
+                version: 1,
+                attributes: vec![],
+                call: Call::default(),
+            }))
         };
         for (op, element, expected) in [
             (contrib("FusedMatMul"), F64, None),

@@ -5,6 +5,7 @@ mod values;
 use super::is_bare;
 use crate::attribute::{Attribute, Attributes};
 use crate::dim::unescape;
+use crate::infer::Call;
 use crate::op::{OpKind, OpaqueOp};
 use crate::{Dim, ElementType, Fact, Graph, Op, Place, TensorType, Value, ValueType};
 use netwright_files::Folder;
@@ -311,7 +312,8 @@ impl<'t> Parser<'t> {
             return self.fail(format!("\"{text}\" is not an operator; expected \"domain::Type@version\""));
         };
         let (op_type, overload) = op_type.split_once(':').unwrap_or((op_type, ""));
-        Ok(OpaqueOp { domain: domain.into(), op_type: op_type.into(), overload: overload.into(), version, attributes })
+        let (domain, op_type, overload) = (domain.into(), op_type.into(), overload.into());
+        Ok(OpaqueOp { domain, op_type, overload, version, attributes, call: Call::default() })
     }
 
     fn operand(&mut self, graph: &mut Graph, values: &HashMap<String, Value>) -> Parsed<Option<Value>> {

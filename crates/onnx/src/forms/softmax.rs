@@ -7,16 +7,17 @@ use netwright_ir::{Attribute, Dim};
 enum Span {
     /// One axis, and others of size 1.
     Axis,
-    /// Several axes, or unknown.
+    /// Several axes.
     Several,
-    /// Several axes, and one may have size 0, which `Reshape` restores only from opset 14 on, with `allowzero`.
+    /// Several axes, or unknown, and one may have size 0, which `Reshape` restores only from opset 14 on, with
+    /// `allowzero`.
     MaybeEmpty,
     /// There is no such axis.
     None,
 }
 
 fn span(axis: i64, shape: Option<&[Dim]>) -> Span {
-    let Some(shape) = shape else { return if axis == -1 { Span::Axis } else { Span::Several } };
+    let Some(shape) = shape else { return if axis == -1 { Span::Axis } else { Span::MaybeEmpty } };
     let rank = i64::try_from(shape.len()).unwrap_or(i64::MAX);
     let front = if axis < 0 { axis.saturating_add(rank) } else { axis };
     let Some(front) = usize::try_from(front).ok().filter(|at| *at < shape.len()) else { return Span::None };

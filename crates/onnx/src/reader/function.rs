@@ -7,7 +7,8 @@
 use super::graph::{NodeNames, Reader, Scope, Surroundings};
 use super::{Context, ReadProblem, attribute, graph, imports, names, notes};
 use crate::wire::{AttributeProto, FunctionProto, GraphProto, NodeProto, ValueInfoProto};
-use netwright_ir::{Fact, Function, HashMap, Notes, Op, Value, ValueType};
+use netwright_ir::infer::Call;
+use netwright_ir::{Function, HashMap, Notes, Op, Value};
 use std::collections::BTreeMap;
 
 /// The maximum nesting of calls.
@@ -274,17 +275,17 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Infers the results of a call; unknown if that would take too many nodes.
-    pub(super) fn results_of_call(
+    /// Inlines a call into a graph of its own, to infer its results; they are unknown if that would take too many nodes.
+    pub(super) fn inline(
         &self,
         function: &'a Callable,
         text: &str,
         operands: &[Option<Value>],
         attributes: Vec<AttributeProto>,
         results: usize,
-    ) -> Result<Vec<Fact>, ReadProblem> {
+    ) -> Result<Call, ReadProblem> {
         if self.context.inlined.get().saturating_add(function.order.len()) > MAX_INLINED {
-            return Ok(vec![]);
+            return Ok(Call::default());
         }
         let mut reader = Reader::scratch(self.context, self.scope);
         let mut inputs = vec![];
@@ -297,11 +298,8 @@ impl<'a> Reader<'a> {
             }));
         }
         let outputs: Vec<String> = (0..results).map(|at| format!("result.{at}")).collect();
-        reader.call(function, text, "", inputs, attributes, outputs.clone())?;
-        let values = outputs.iter().map(|name| reader.values.get(name).copied().flatten());
-        let fact = |value: Option<Value>| {
-            value.map_or_else(|| Fact::of(ValueType::Unknown), |value| reader.graph.fact(value).clone())
-        };
-        Ok(values.map(fact).collect())
+        reader.call(function, text, "", inputs.clone(), attributes, outputs.clone())?;
+        let values = outputs.iter().map(|name| reader.values.get(name).copied().flatten()).collect();
+        Ok(Call::new(reader.graph, inputs, values))
     }
 }

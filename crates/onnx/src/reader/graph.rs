@@ -2,7 +2,7 @@
 
 use super::{Context, ReadProblem, names, notes};
 use crate::types;
-use crate::wire::{AttributeProto, GraphProto, NodeProto, StringStringEntryProto};
+use crate::wire::{AttributeProto, GraphProto, NodeProto, StringStringEntryProto, TensorProto};
 use netwright_ir::{
     Conventions, Fact, Graph, HashMap, HashSet, Notes, OpKind, QuantizationAnnotation, Value, ValueType,
 };
@@ -48,6 +48,7 @@ pub(super) fn read<'a>(
     context: &'a Context<'a>,
     scope: Scope<'a>,
 ) -> Result<Graph, ReadProblem> {
+    drop_replaced(&mut proto, context)?;
     let order = {
         let optional: HashSet<&str> = proto.input.iter().filter_map(|input| input.name.as_deref()).collect();
         let captured = around.captured.iter().map(|(name, _)| name.as_str());
@@ -63,7 +64,7 @@ pub(super) fn read<'a>(
         }
         names::order(&proto.node, sources)?
     };
-    check_output_names(&proto)?;
+    check_output_names(&proto, around.body, context)?;
     let names_nodes = proto.node.iter().all(|node| node.name.as_deref().is_some_and(|name| !name.is_empty()));
     let graph = Graph::new(proto.name.take().unwrap_or_default());
     let is_body = around.body;
@@ -97,28 +98,46 @@ pub(super) fn read<'a>(
         }
     }
     reader.describe(&mut proto)?;
+    let types_values = reader.types_values();
     let mut graph = reader.graph;
-    graph.set_conventions(Conventions { names_nodes, types_values: types_values(&graph) });
+    graph.set_conventions(Conventions { names_nodes, types_values });
     Ok(graph)
 }
 
-/// Whether the file declares inner values, and all whose types are known.
-fn types_values(graph: &Graph) -> bool {
-    let kind = |id| graph.node(id).op().kind();
-    let nodes = graph.schedule().into_iter().filter(|id| kind(*id) == OpKind::Constant || !kind(*id).is_source());
-    let values = nodes.flat_map(|id| graph.results(id)).filter(|value| !graph.is_output(*value));
-    let mut known = values.filter(|value| types::can_be_declared(&graph.fact(*value).ty)).peekable();
-    known.peek().is_some() && known.all(|value| graph.declared(value).is_some())
-}
-
-fn check_output_names(proto: &GraphProto) -> Result<(), ReadProblem> {
+/// Checks that the outputs have different names. ONNX Runtime returns one of the model that is listed twice as two
+/// outputs; two of a body are an error.
+fn check_output_names(proto: &GraphProto, is_body: bool, context: &Context<'_>) -> Result<(), ReadProblem> {
     let mut names = HashSet::default();
     for output in &proto.output {
         let name = output.name.as_deref().unwrap_or_default();
         if !names.insert(name) {
-            return Err(ReadProblem::Graph(format!("{name:?} is the name of two outputs")));
+            let problem = ReadProblem::Graph(format!("{name:?} is the name of two outputs"));
+            if is_body {
+                return Err(problem);
+            }
+            context.warn(problem)?;
         }
     }
+    Ok(())
+}
+
+/// Drops the initializers that another one of the same name and type follows: ONNX Runtime takes the last.
+fn drop_replaced(proto: &mut GraphProto, context: &Context<'_>) -> Result<(), ReadProblem> {
+    let key = |tensor: &TensorProto| (tensor.name.clone(), tensor.data_type, tensor.dims.clone());
+    let last: HashMap<_, usize> = proto.initializer.iter().enumerate().map(|(at, tensor)| (key(tensor), at)).collect();
+    if last.len() == proto.initializer.len() {
+        return Ok(());
+    }
+    let mut kept = vec![];
+    for (at, tensor) in std::mem::take(&mut proto.initializer).into_iter().enumerate() {
+        if last.get(&key(&tensor)) == Some(&at) {
+            kept.push(tensor);
+        } else {
+            let name = tensor.name.unwrap_or_default();
+            context.warn(ReadProblem::Graph(format!("{name:?} is the name of two initializers; the last is read")))?;
+        }
+    }
+    proto.initializer = kept;
     Ok(())
 }
 
@@ -184,6 +203,19 @@ impl<'a> Reader<'a> {
         std::mem::swap(&mut self.graph, &mut caller.graph);
         std::mem::swap(&mut self.names, &mut caller.names);
         self.values
+    }
+
+    /// Whether the file declares inner values, and all whose types are known. Values that reading adds, such as axes that
+    /// older opsets have as an attribute, have no name in the file.
+    fn types_values(&self) -> bool {
+        let graph = &self.graph;
+        let is_inner = |value: &Value| {
+            let kind = graph.node(value.node).op().kind();
+            (kind == OpKind::Constant || !kind.is_source()) && !graph.is_output(*value)
+        };
+        let values = self.values.values().flatten().copied().filter(is_inner);
+        let mut known = values.filter(|value| types::can_be_declared(&graph.fact(*value).ty)).peekable();
+        known.peek().is_some() && known.all(|value| graph.declared(value).is_some())
     }
 
     /// Reads the graph's metadata.

@@ -332,6 +332,29 @@ fn declared_shapes_that_are_wrong() {
     }
 }
 
+/// ONNX Runtime returns an output that is listed twice as two outputs, and reads the last of two initializers.
+#[test]
+fn names_that_are_repeated() {
+    let weight = |numbers: [f32; 2]| TensorProto {
+        name: text("w"),
+        data_type: Some(1),
+        dims: vec![2],
+        float_data: numbers.to_vec(),
+        ..Default::default()
+    };
+    let model = read_graph(|graph| {
+        graph.node = vec![node("Add", &["x", "w"], &["y"])];
+        graph.initializer = vec![weight([1.0, 2.0]), weight([3.0, 4.0])];
+        graph.output = vec![value("y"), value("y")];
+    });
+    let warnings = ["\"w\" is the name of two initializers; the last is read", "\"y\" is the name of two outputs"];
+    assert_eq!(model.warnings, warnings);
+    netwright_ir::check(&model.graph).expect("the graph is valid");
+    assert!(model.graph.to_string().contains("[3.0, 4.0]"), "{}", model.graph);
+    let written = ModelProto::decode(&*netwright_onnx::to_bytes(&model).unwrap()).unwrap();
+    assert_eq!(written.graph.unwrap().output, [value("y"), value("y")]);
+}
+
 /// A state may change its shape from one iteration to the next, whatever the body declares, and a symbol in the body is
 /// not that of the graph around it.
 #[test]

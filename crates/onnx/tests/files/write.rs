@@ -306,7 +306,7 @@ fn models_that_cannot_be_written_are_errors() {
     );
     check(
         21,
-        "g(%x: f32[2]) { return %x, y = %x, y = %x }",
+        "g(%x: f32[2]) { %z = neg %x : f32[2] return y = %x, y = %z }",
         "\"y\" is the name of two inputs or outputs\n  help: rename one of them",
     );
     check(

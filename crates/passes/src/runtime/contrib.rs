@@ -1,5 +1,6 @@
 //! Operators of ONNX Runtime's own domain, `com.microsoft`, as opaque operators.
 
+use netwright_ir::infer::Call;
 use netwright_ir::{Attribute, Graph, Op, OpKind, OpaqueOp};
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ pub(crate) fn operator(op_type: &str, attributes: &[(&str, Attribute)]) -> Op {
         overload: "".into(),
         version: 1,
         attributes: attributes.iter().map(|(name, value)| (Arc::from(*name), value.clone())).collect(),
+        call: Call::default(),
     }))
 }
 

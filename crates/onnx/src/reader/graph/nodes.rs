@@ -2,9 +2,10 @@
 
 use super::super::{ReadProblem, attribute, domain, node_text, notes};
 use super::bodies::body_inputs;
-use super::{Reader, contradiction, fresh};
+use super::{Reader, fresh};
 use crate::wire::{AttributeProto, AttributeType, NodeProto};
 use crate::{forms, standard};
+use netwright_ir::infer::Call;
 use netwright_ir::op::OpaqueOp;
 use netwright_ir::{Attribute, ElementType, Fact, HashMap, Name, Notes, Op, Place, Tensor, Value};
 use std::sync::Arc;
@@ -59,9 +60,9 @@ impl Reader<'_> {
         if let Some(function) = function.filter(|_| self.context.inline) {
             return self.call(function, &text, &label, operands, protos, outputs);
         }
-        let called = match function {
-            Some(function) => self.results_of_call(function, &text, &operands, protos.clone(), outputs.len())?,
-            None => vec![],
+        let call = match function {
+            Some(function) => self.inline(function, &text, &operands, protos.clone(), outputs.len())?,
+            None => Call::default(),
         };
         let mut captured: HashMap<Arc<str>, Vec<Option<Value>>> = HashMap::default();
         let mut attributes = vec![];
@@ -75,20 +76,18 @@ impl Reader<'_> {
             attributes.push((name, value));
         }
         let place = NodeNames { text, label, outputs, notes };
-        let opaque =
-            |attributes| OpaqueOp { domain: domain.clone(), op_type: op_type.clone(), overload, version, attributes };
+        let opaque = |attributes| OpaqueOp {
+            domain: domain.clone(),
+            op_type: op_type.clone(),
+            overload,
+            version,
+            attributes,
+            call,
+        };
         if self.scope.keep || function.is_some() || !domain.is_empty() {
             let op = Op::Opaque(Box::new(opaque(attributes)));
             operands.extend(captures(&op, &mut captured));
-            let values = self.insert(place, op, &operands)?;
-            for (value, fact) in values.into_iter().zip(called) {
-                let known = self.graph.fact(value).ty.and(&fact.ty);
-                let ty = known.ok_or_else(|| {
-                    contradiction(self.graph.value_name(value), None, &self.graph.fact(value).ty, &fact.ty)
-                })?;
-                self.graph.set_fact(value, Fact { ty, elements: fact.elements });
-            }
-            return Ok(());
+            return self.insert(place, op, &operands).map(|_| ());
         }
         if *op_type == *"Constant" && operands.is_empty() && place.outputs.len() == 1 && dense(&attributes) {
             let tensor = constant(attributes).map_err(|what| ReadProblem::Node { node: place.text.clone(), what })?;

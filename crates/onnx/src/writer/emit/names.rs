@@ -37,8 +37,12 @@ impl<'p> ValueNames<'p> {
             if output.name.is_empty() {
                 return Err(WriteError::Unnamed { at });
             }
-            if names.outputs.contains(&output.name) {
-                return Err(WriteError::Duplicate { name: output.name.to_string() });
+            if let Some(other) = graph.outputs()[..at].iter().find(|other| other.name == output.name) {
+                if other.value != output.value {
+                    return Err(WriteError::Duplicate { name: output.name.to_string() });
+                }
+                names.results.push(output.name.clone());
+                continue;
             }
             names.output(graph, output.value, output.name.clone())?;
         }
