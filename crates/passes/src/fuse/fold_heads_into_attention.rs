@@ -3,7 +3,7 @@ use crate::read::heads::{Order, order_before_merge, split};
 use crate::read::sizes::same_shape;
 use crate::rewrite::{become_op, become_results, insert, number_list};
 use crate::rule::{Rewritten, Skip};
-use netwright_ir::{Dim, Graph, Op, OpKind, Value};
+use netwright_ir::{Dim, ElementType, Graph, Op, OpKind, Value};
 
 /// `merge(attention(split(q), split(k), split(v)))` -> `attention(q, k, v; q_num_heads, kv_num_heads)`
 ///
@@ -58,6 +58,11 @@ fn fold(graph: &mut Graph, root: Value) -> Rewritten {
     if is_other && width.is_none() {
         return Err(Skip::rejected("the size of the merged heads is unknown"));
     }
+    let element = |of: Option<&Option<Value>>| graph.fact((*of?)?).element();
+    let is_wide = element(operands.first()) == Some(ElementType::F64);
+    if is_wide || element(operands.get(3)).is_some_and(ElementType::is_integer) {
+        return Err(Skip::rejected("runtimes decompose it for these types, and then do not split an empty batch"));
+    }
     let Op::Attention { q_num_heads, kv_num_heads, .. } = &mut attention else { return Err(Skip::NoMatch) };
     (*q_num_heads, *kv_num_heads) = (Some(query_heads), Some(key_heads));
     let swap = || Op::Transpose { perm: vec![1, 0, 2] };
@@ -67,6 +72,8 @@ fn fold(graph: &mut Graph, root: Value) -> Rewritten {
             *operand = insert(graph, root, "by_batch", swap(), &[*operand])?;
         }
     }
+    // If the operator is refused, nothing is replaced.
+    graph.insert(graph.beside(attended.node, "flat"), attention.clone(), &operands)?;
     // The result with the batch first, from which the root is computed.
     let mut whole = root;
     if let Some(width) = width {

@@ -24,9 +24,10 @@ use scores::Scores;
 /// Runtimes skip rows that are deeply masked; if there may be such a row, the pass lifts it above 0.
 ///
 /// The softmax, with the scores and masks before it, may be computed in a wider type than queries, keys and values,
-/// which becomes the attribute `softmax_precision`. In `f16`, no number hides a score of 16 or more. A model that adds
-/// the lowest `f16` leaves it to rounding which scores of a fully masked row have weight. If such numbers replace
-/// scores and may mask a whole row, attention is computed in `f32`, as it is if queries or keys are.
+/// which becomes the attribute `softmax_precision`. In `f16`, no number hides a score of 16 or more, and a score to
+/// which a large number is added is rounded. If such numbers may mask a whole row, or nothing is known about a mask,
+/// attention is computed in `f32`, as it is if queries or keys are; so does ONNX Runtime compute the model, because it
+/// adds `f16` in `f32`.
 ///
 /// Accuracy: runtimes round in another order, and so do sums of masks about which nothing is known. A score is assumed
 /// to be at least a thousand above a number that replaces others and is -1e4 or less. If the model replaces NaN with

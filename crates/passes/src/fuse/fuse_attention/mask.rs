@@ -21,8 +21,12 @@ pub(super) fn additive(
     sizes: &[Dim; 4],
     element: ElementType,
 ) -> Result<Option<Value>, Skip> {
-    let own = Depths::of(scores.mask_type(graph)?);
+    let mut own = Depths::of(scores.mask_type(graph)?);
     let sums = Depths::of(if kernel.wide_sums { ElementType::F32 } else { element });
+    // What is computed in a wider type then is so before, by a runtime without kernels for the narrow one.
+    if !kernel.wide_sums && sums.element.bits() > own.element.bits() {
+        own = sums;
+    }
     if scores.guarded && !kernel.masked_rows {
         return Err(Skip::rejected("for a row that is fully masked, the target returns NaN but the model zeros"));
     }
@@ -31,8 +35,9 @@ pub(super) fn additive(
         masks.push((*mask, step(graph, *mask)?));
     }
     let has_unknown = masks.iter().any(|(_, step)| step.is_unknown);
-    if has_unknown && masks.iter().any(|(_, step)| is_harmless(step) && step.effects != [Effect::Add(0.0)]) {
-        return Err(Skip::rejected("a mask whose numbers are unknown may round the number that is added before it"));
+    if has_unknown && masks.iter().filter(|(_, step)| step.effects.iter().any(|effect| rounds(effect, own))).count() > 1
+    {
+        return Err(Skip::rejected("a mask whose numbers are unknown may round the numbers that are added beside it"));
     }
     if !has_unknown && !masks.iter().any(|(_, step)| step.effects.iter().any(|effect| is_coarse(effect, own))) {
         masks.retain(|(_, step)| !is_harmless(step));
@@ -40,10 +45,10 @@ pub(super) fn additive(
     if masks.is_empty() {
         return Ok(None);
     }
-    let unknown = masks.iter().find(|(_, step)| step.is_unknown).filter(|_| own.element.bits() > sums.element.bits());
-    if let Some((mask, _)) = unknown {
+    let rounds = own.element.bits() > sums.element.bits() || sums.element == ElementType::F16;
+    if let Some((mask, _)) = masks.iter().find(|(_, step)| step.is_unknown).filter(|_| rounds) {
         let (name, narrow) = (name(graph, *mask), sums.element);
-        return Err(Skip::rejected(format!("the numbers of {name} are unknown and may not be exact in {narrow}")));
+        return Err(Skip::rejected(format!("the numbers of {name} are unknown, and {narrow} may round their sums")));
     }
     let plan = Plan { masks: &masks, own, sums, kernel, guarded: scores.guarded };
     let (forms, sum) = plan.find(graph)?;
@@ -91,12 +96,24 @@ fn is_coarse(effect: &Effect, depths: Depths) -> bool {
     matches!(effect, Effect::Add(number) if *number < SHALLOW && !depths.absorbs(*number))
 }
 
+/// Whether an effect rounds the sum that it adds to, and does not absorb it.
+fn rounds(effect: &Effect, depths: Depths) -> bool {
+    match *effect {
+        Effect::Add(number) => number != 0.0 && !depths.absorbs(number),
+        Effect::Bias => true,
+        Effect::Fill(_) => false,
+    }
+}
+
 /// Returns the effects that a mask may have on a score.
 fn step(graph: &Graph, mask: Mask) -> Result<Step, Skip> {
     match mask {
         Mask::Added(mask) => {
             let numbers = Numbers::of(graph, mask);
             let is_shallow = numbers.least >= SHALLOW && numbers.most <= -SHALLOW;
+            if numbers.few.is_some() && numbers.most == f64::INFINITY {
+                return Err(Skip::rejected("a mask adds infinity, and a row of NaN may become zeros"));
+            }
             let effects = match numbers.few {
                 Some(few) => few.into_iter().map(Effect::Add).collect(),
                 None => vec![Effect::Bias],

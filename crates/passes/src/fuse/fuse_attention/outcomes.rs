@@ -41,8 +41,6 @@ struct Entry {
     /// The terms that vary from key to key, one bit each: the score, and the biases by the index of their step.
     varies: u64,
     number: f64,
-    /// Whether the score was replaced or absorbed, however large it is.
-    filled: bool,
     /// Whether its sum of large numbers is rounded differently if they are added up first.
     rounds: bool,
 }
@@ -116,12 +114,9 @@ impl Sum {
             if model.number >= SHALLOW || !self.matters(pair) {
                 continue;
             }
-            // The lowest number of f16 does not absorb a score of 16 or more.
-            if model.filled && self.sums.element == ElementType::F16 {
-                return Some(format!(
-                    "in a row that is fully masked, no f16 number hides scores as well as replacing them with {}",
-                    model.number
-                ));
+            // The lowest number of f16 does not absorb a score of 16 or more, and ONNX Runtime adds f16 in f32.
+            if self.sums.element == ElementType::F16 {
+                return Some(format!("in a row that is fully masked by {}, f16 rounds the scores", model.number));
             }
             if model.varies != fused.varies || model.varies != 0 && model.number != fused.number {
                 return Some(format!(
@@ -198,7 +193,7 @@ fn leaves(effect: Effect) -> bool {
 }
 
 fn run(effects: impl Iterator<Item = Effect>, depths: Depths) -> Entry {
-    let mut entry = Entry { varies: SCORE, number: 0.0, filled: false, rounds: false };
+    let mut entry = Entry { varies: SCORE, number: 0.0, rounds: false };
     let mut terms = 0;
     for (place, effect) in effects.enumerate() {
         match effect {
@@ -211,13 +206,12 @@ fn run(effects: impl Iterator<Item = Effect>, depths: Depths) -> Entry {
                 terms += 1;
             }
             Effect::Fill(number) => {
-                (entry.varies, entry.number, entry.filled) = (0, number, true);
+                (entry.varies, entry.number) = (0, number);
                 terms = 0;
             }
         }
         if depths.absorbs(entry.number) {
             entry.varies = 0;
-            entry.filled |= depths.element != ElementType::F16;
         }
     }
     entry.rounds = entry.varies != 0 && terms > 1 && entry.number < SHALLOW;

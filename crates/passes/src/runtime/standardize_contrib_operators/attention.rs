@@ -24,6 +24,12 @@ pub(super) struct Inputs {
 /// Inserts a standard Attention. Returns its result, `[batch, length, heads * size]`, and the present keys and values.
 pub(super) fn attend(graph: &mut Graph, root: Value, inputs: &Inputs) -> Result<[Value; 3], Skip> {
     let is_flat = graph.fact(inputs.query).rank() == Some(3);
+    if is_flat {
+        // ONNX Runtime 1.32 takes an unknown size of heads for 0.
+        for side in [inputs.query, inputs.key, inputs.value] {
+            last(graph, side)?;
+        }
+    }
     let attention = Op::Attention {
         is_causal: inputs.is_causal,
         kv_num_heads: is_flat.then_some(inputs.kv_heads),
