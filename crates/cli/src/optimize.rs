@@ -130,9 +130,7 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
         passes::PassError::UnknownPass { .. }
         | passes::PassError::Required(_)
         | passes::PassError::Opposed { .. }
-        | passes::PassError::Precision(_) => {
-            Failure::usage(error)
-        }
+        | passes::PassError::Precision(_) => Failure::usage(error),
         error => Failure::model_at(&args.input.model, error),
     })?;
     let written =
