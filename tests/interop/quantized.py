@@ -29,6 +29,8 @@ TOLERANCE = 1e-3
 BATCH_TOLERANCE = 1e-5
 # Tables and products are small here, so that they are named.
 EVERY = ".*"
+# The table stands after this line of the file.
+MARK = "<!-- written by tests/interop/quantized.py --table -->"
 
 
 def attributes(node):
@@ -202,6 +204,16 @@ def main():
                             print(f"{name}, {scheme}, {kind}, {target}: {judge.first_line(error)}", flush=True)
     for name, scheme, kind, target, size, similar, wins in rows:
         print(f"{name:12} {scheme:14} {kind:11} {target:6} {size:8} {similar:.6f} {wins:.3f}")
+    if arguments.table:
+        lines = ["| family | scheme | blocks | bytes | cosine | top-1 |", "| --- | --- | --- | --- | --- | --- |"]
+        lines += [
+            f"| {name} | {scheme} | {kind if scheme in BLOCKS else 'columns'} | {size:,} | {similar:.4f} | {100 * wins:.0f} % |"
+            for name, scheme, kind, target, size, similar, wins in rows
+            if target == "ort"
+        ]
+        text = arguments.table.read_text(encoding="utf-8")
+        before = text[: text.index(MARK) + len(MARK)]
+        arguments.table.write_text("\n".join([before, "", *lines, ""]), encoding="utf-8")
     print(f"quantized: {len(rows)} models, {failures} failures")
     sys.exit(1 if failures or not rows else 0)
 
