@@ -114,10 +114,10 @@ fn attempt(model: &mut Model, options: &Options, is_first: bool) -> Result<Repor
         )));
     }
     let optimizes = |pass: &Pass| pass.stages.iter().any(|stage| *stage != Stage::Lower);
-    // A precision is requested by an option of its own, whatever passes are named.
+    // Conversions are requested by options of their own, whatever passes are named.
+    let converts = options.precision.is_some() || options.quantization.is_some() || options.dequantize;
     let is_skipped = |pass: &Pass| options.skip.iter().any(|name| name == pass.name);
-    let converts =
-        |pass: &Pass| options.precision.is_some() && pass.stages.contains(&Stage::Convert) && !is_skipped(pass);
+    let converts = |pass: &Pass| converts && pass.stages.contains(&Stage::Convert) && !is_skipped(pass);
     let is_selected = |pass: &Pass| is_selected(pass, options, newest) || converts(pass);
     let selected = all.into_iter().filter(|pass| optimizes(pass) && is_selected(pass));
     let selected: Vec<Arc<Pass>> = selected.map(Arc::new).chain(options.own.iter().cloned()).collect();

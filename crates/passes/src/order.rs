@@ -19,7 +19,8 @@ pub(crate) struct Requested {
 
 impl Requested {
     pub(crate) fn of(options: &Options) -> Self {
-        let quantization = options.quantization.clone().map(Request::new);
+        let quantization = options.quantization.clone();
+        let quantization = quantization.map(|quantization| Request::new(quantization, options.precision.as_ref()));
         Self {
             evaluator: options.evaluator.clone(),
             dequantize: options.dequantize,

@@ -1,3 +1,4 @@
+use crate::convert::precision::Precision;
 use crate::convert::quantization::{Quantization, QuantizedWeight, Scheme, WeightRole};
 use crate::convert::readers::{Product, Reader, is_weight, names, readers};
 use crate::convert::roles::role;
@@ -17,7 +18,9 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    pub(crate) fn new(quantization: Quantization) -> Self {
+    /// Returns a request whose scales keep their values in a later conversion to `precision`.
+    pub(crate) fn new(mut quantization: Quantization, precision: Option<&Precision>) -> Self {
+        quantization.scales = quantization.scales.or(precision.map(|precision| precision.to));
         Self { quantization, done: Arc::default() }
     }
 }
