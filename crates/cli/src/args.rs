@@ -318,6 +318,10 @@ pub(crate) struct Optimize {
     /// and outputs keep their types unless --io-dtype says otherwise.
     #[arg(long)]
     pub(crate) dtype: Option<Float>,
+    /// Run the model with these inputs, and keep in f32 what does not stay within half of the range of f16: a safetensors
+    /// file, or a folder with one .npy file per input. Requires --dtype f16.
+    #[arg(long, value_name = "FILE|FOLDER")]
+    pub(crate) calibrate: Option<PathBuf>,
     /// Run only these passes, in the order of the pipeline, or `none`.
     #[arg(long, visible_alias = "only", value_delimiter = ',')]
     pub(crate) passes: Option<Vec<String>>,

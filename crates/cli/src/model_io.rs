@@ -59,7 +59,7 @@ pub(crate) fn write(
 }
 
 /// Returns a failure of the call for a file that cannot be written, and one of the model for a model that cannot be.
-fn write_failure(error: WriteError) -> Failure {
+pub(crate) fn write_failure(error: WriteError) -> Failure {
     match error {
         WriteError::File(error) => Failure::usage(error),
         // The path is the caller's.

@@ -1,6 +1,6 @@
 //! `netwright optimize`.
 
-use crate::args::Optimize;
+use crate::args::{Float, Optimize};
 use crate::failure::Failure;
 use crate::model_io;
 use crate::output::{Output, in_line, table, thousands};
@@ -13,10 +13,10 @@ use netwright::bisect::{Culprit, bisect};
 use netwright::evaluate::Tract;
 use netwright::files::AtomicFile;
 use netwright::inventory::{Inventory, inventory};
-use netwright::ir::{Detail, Model};
+use netwright::ir::{Detail, Model, Name};
 use netwright::onnx::{self, WriteError, WriteOptions};
 use netwright::passes::sites::Site;
-use netwright::passes::{self, ProofReport, Prover, Report};
+use netwright::passes::{self, PassError, ProofReport, Prover, Report};
 use netwright::verify::Verdict;
 use serde::Serialize;
 use std::cmp::Ordering;
@@ -105,6 +105,10 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
         return Err(Failure::Usage(message.to_owned()));
     }
     args.emit.shares_cache(args.verify)?;
+    if args.calibrate.is_some() && args.dtype != Some(Float::F16) {
+        let message = "--calibrate requires --dtype f16: f32 and bf16 have a range that values do not leave\n  help: add --dtype f16, or leave out --calibrate";
+        return Err(Failure::Usage(message.to_owned()));
+    }
     if args.verify && !args.emit.io_dtype.is_empty() {
         let message = "--verify conflicts with --io-dtype, which changes the inputs and outputs of the model\n  help: verify \
                        the model without --io-dtype, or leave out --verify";
@@ -124,15 +128,13 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
     let mut options = args.emit.options()?.with_skip(&args.skip);
     options.only = args.passes.clone().map(|names| if names == ["none"] { vec![] } else { names });
     options.precision = args.emit.precision(args.dtype, &[])?;
+    if let Some(inputs) = &args.calibrate {
+        let ranges = calibrate(args, &model, &options, inputs, output)?;
+        options.precision = options.precision.map(|precision| precision.with_ranges(ranges));
+    }
     options.prover = args.prove.then(|| Prover::new(Tract));
     options.limits.stop_after = args.stop_after;
-    let events = passes::optimize(&mut model, &options).map_err(|error| match error {
-        passes::PassError::UnknownPass { .. }
-        | passes::PassError::Required(_)
-        | passes::PassError::Opposed { .. }
-        | passes::PassError::Precision(_) => Failure::usage(error),
-        error => Failure::model_at(&args.input.model, error),
-    })?;
+    let events = passes::optimize(&mut model, &options).map_err(|error| failure(args, error))?;
     let written =
         model_io::write(&model, &args.output, args.emit.storage.external_data, args.sharing.share_weights, &inputs)?;
     let seconds = start.elapsed().as_secs_f64();
@@ -203,6 +205,44 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
             (failure, _) => failure,
         }
     })
+}
+
+fn failure(args: &Optimize, error: PassError) -> Failure {
+    match error {
+        PassError::UnknownPass { .. }
+        | PassError::Required(_)
+        | PassError::Opposed { .. }
+        | PassError::Precision(_) => Failure::usage(error),
+        error => Failure::model_at(&args.input.model, error),
+    }
+}
+
+/// Returns the largest magnitudes of the values of the optimized model, which runs in a child process.
+///
+/// An error if no runtime runs the model with the inputs.
+fn calibrate(
+    args: &Optimize,
+    model: &Model,
+    options: &passes::Options,
+    inputs: &Path,
+    output: Output,
+) -> Result<BTreeMap<Name, f64>, Failure> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("optimized.onnx");
+    let (model, names) = passes::calibrated(model, options).map_err(|error| failure(args, error))?;
+    onnx::write(&model, &file, &WriteOptions::default()).map_err(model_io::write_failure)?;
+    let options =
+        verify::options(&args.judging, None)?.with_inputs(inputs).with_ranges_of(names.iter().map(ToString::to_string));
+    match verify::judged(&file, None, &options, Output { quiet: true, ..output })? {
+        Verdict::Ranges { runtime, ranges, left_out, .. } => {
+            if !left_out.is_empty() {
+                let names = left_out.join(", ");
+                output.warn(&format!("{runtime} cannot return all values; these may overflow in f16: {names}"))?;
+            }
+            Ok(ranges.into_iter().map(|(name, reach)| (name.into(), reach)).collect())
+        }
+        verdict => verify::judge(&verdict, output).map(|()| BTreeMap::new()),
+    }
 }
 
 /// Sets the opset that is requested, or the first that has what was requested.

@@ -64,7 +64,7 @@ pub(crate) fn requested(verify: bool, judging: &Judging, data_dir: Option<&Path>
 }
 
 /// Returns the options that the flags request.
-fn options(args: &Judging, data_dir: Option<&Path>) -> Result<Options, Failure> {
+pub(crate) fn options(args: &Judging, data_dir: Option<&Path>) -> Result<Options, Failure> {
     let (runtime, fallback) = runtimes(args)?;
     let mut options = Options::default()
         .with_dims(bindings(&args.dims)?)

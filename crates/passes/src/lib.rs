@@ -34,6 +34,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod calibrate;
 pub mod cleanup;
 mod convert;
 mod evaluate;
@@ -57,6 +58,7 @@ pub mod sites;
 pub mod target;
 mod weights;
 
+pub use calibrate::calibrated;
 pub use convert::{
     BLOCKS_SINCE, Precision, PrecisionError, Quantization, QuantizationError, QuantizedWeight, Scheme, UnknownScheme,
     WeightRole,

@@ -29,8 +29,12 @@ pub(crate) fn read(path: &Path, model: &ModelFile) -> Result<(Bindings, Vec<(Str
             let ty = port.ty.as_ref().map_or_else(String::new, |ty| format!(" ({ty})"));
             format!("`{}`{ty}", port.name)
         });
-        let missing = types.collect::<Vec<_>>().join(", ");
-        return Err(failed(path, format!("inputs of the model are missing: {missing}")));
+        let missing_types = types.collect::<Vec<_>>().join(", ");
+        let help = match missing.first() {
+            Some(port) if path.is_dir() => format!("\n  help: save each in the folder under its name, such as {}.npy", port.name),
+            _ => "\n  help: add a tensor with the name of each".to_owned(),
+        };
+        return Err(failed(path, format!("inputs of the model are missing: {missing_types}{help}")));
     }
     let mut bindings = Bindings::new();
     for (port, (_, array)) in ports.iter().zip(&given) {
@@ -65,7 +69,8 @@ fn fit(port: &Port, array: &Array, bindings: &mut Bindings) -> Result<(), String
             dim => dim.evaluate(bindings).unwrap_or(size),
         };
         if expected != size {
-            return wrong(&format!(", where {dim} is {expected}"));
+            let why = dim.known().map_or_else(|| format!(", where {dim} is {expected}"), |_| String::new());
+            return wrong(&why);
         }
     }
     Ok(())

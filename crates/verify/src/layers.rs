@@ -5,6 +5,7 @@ mod matching;
 
 use crate::file::{ModelFile, place};
 use crate::interface::{other_ports, sizes};
+use crate::ranges::in_chunks;
 use crate::runs::{Runner, first_case};
 use crate::tolerance::{Arithmetic, Criteria};
 use crate::{Array, Options, Verdict, VerifyError, compare};
@@ -38,13 +39,6 @@ pub struct Layer {
     pub added: Option<f64>,
 }
 
-/// The largest number of elements of all values of a chunk, in bytes of f64.
-const CHUNK: usize = 64 << 20;
-
-/// The number of values in the first chunk, whose sizes are not known yet, and in any chunk.
-const FIRST: usize = 8;
-const MAX_VALUES: usize = 256;
-
 /// Compares the values that two models have in common, in the order of the nodes of the second model, for the first
 /// sizes and seed with which both run.
 pub(crate) fn by_layer(a: &ModelFile, b: &ModelFile, options: &Options) -> Result<Verdict, VerifyError> {
@@ -59,46 +53,27 @@ pub(crate) fn by_layer(a: &ModelFile, b: &ModelFile, options: &Options) -> Resul
     let criteria = Criteria::new(&Arithmetic::of(a, runtime), Some(&Arithmetic::of(b, runtime)), options);
     let pairs = matched(a, b);
     let mut errors: BTreeMap<&str, Option<f64>> = BTreeMap::new();
-    let mut left_out = 0;
-    let mut next = FIRST;
-    let mut todo: Vec<&[Matched<'_>]> = vec![&pairs];
-    while let Some(pairs) = todo.pop() {
-        let (chunk, rest) = pairs.split_at(pairs.len().min(next));
-        if !rest.is_empty() {
-            todo.push(rest);
-        }
+    let left_out = in_chunks(&pairs, |chunk| {
         let values = |model, name: fn(&Matched<'_>) -> String| {
             let mut names: Vec<String> = chunk.iter().map(name).collect();
             names.sort();
             names.dedup();
             Runner::of(model, runtime, names)?.run(&case.borrowed(), &case.bindings)
         };
-        let both = values(a, |pair| pair.a.to_owned()).and_then(|a| Ok((a, values(b, |pair| pair.b.to_owned())?)));
-        match both {
-            Ok((left, right)) => {
-                let bytes = left.iter().chain(&right).map(|(_, array)| 8 * array.any().len()).sum::<usize>();
-                next = (chunk.len() * CHUNK / bytes.max(1)).clamp(1, MAX_VALUES);
-                let find = |all: &[(String, Array)], name: &str| {
-                    all.iter().find(|(other, _)| other == name).map(|(_, array)| array.widened())
-                };
-                for pair in chunk {
-                    let Some((left, right)) = find(&left, pair.a).zip(find(&right, pair.b)) else { continue };
-                    if left.any().floats().is_some() && left.shape() == right.shape() {
-                        errors.insert(pair.b, error(left, right));
-                    }
-                }
+        let (left, right) = (values(a, |pair| pair.a.to_owned())?, values(b, |pair| pair.b.to_owned())?);
+        let find = |all: &[(String, Array)], name: &str| {
+            all.iter().find(|(other, _)| other == name).map(|(_, array)| array.widened())
+        };
+        for pair in chunk {
+            let Some((left, right)) = find(&left, pair.a).zip(find(&right, pair.b)) else { continue };
+            if left.any().floats().is_some() && left.shape() == right.shape() {
+                errors.insert(pair.b, error(left, right));
             }
-            // A runtime cannot return every value; the others of the chunk are tried without it.
-            Err(VerifyError::Runtime { .. } | VerifyError::Panic { .. }) if chunk.len() > 1 => {
-                let (first, second) = chunk.split_at(chunk.len() / 2);
-                todo.extend([second, first]);
-            }
-            Err(VerifyError::Runtime { .. } | VerifyError::Panic { .. }) => left_out += 1,
-            Err(error) => return Err(error),
         }
-    }
-    if left_out > 0 {
-        notes.push(format!("{left_out} values are left out because {runtime} cannot return them"));
+        Ok(left.iter().chain(&right).map(|(_, array)| array.any().len()).sum())
+    })?;
+    if !left_out.is_empty() {
+        notes.push(format!("{} values are left out because {runtime} cannot return them", left_out.len()));
     }
     let layers = layers(a, b, &pairs, &errors);
     let bindings = case.bindings.iter().map(|(symbol, size)| (symbol.as_str().to_owned(), *size)).collect();

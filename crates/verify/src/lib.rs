@@ -47,6 +47,7 @@ mod logits;
 mod npy;
 mod onnx_runtime;
 mod quiet;
+mod ranges;
 mod relations;
 mod run;
 mod runs;

@@ -103,6 +103,20 @@ pub enum Verdict {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         also: Vec<Verdict>,
     },
+    /// The largest magnitudes of values were recorded; see [`Options::ranges_of`](crate::Options::ranges_of).
+    Ranges {
+        /// The runtime that ran the model.
+        runtime: String,
+        /// The largest magnitude of the finite elements of each value, or 0; only float values that the model has are
+        /// listed.
+        ranges: BTreeMap<String, f64>,
+        /// The values that the runtime cannot return.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        left_out: Vec<String>,
+        /// As in `Runs`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        notes: Vec<String>,
+    },
     /// A model is invalid, fails when it runs, or its outputs are not as declared.
     Fails {
         /// The model.
@@ -155,10 +169,10 @@ pub struct Blame {
 }
 
 impl Verdict {
-    /// Returns whether the model runs, both models are equal or close, or their values were compared as requested.
+    /// Returns whether the model runs, both models are equal or close, or values were compared or recorded as requested.
     pub fn is_fine(&self) -> bool {
-        use Verdict::{ByLayer, Close, Equal, Runs};
-        matches!(self, Runs { .. } | Equal { .. } | Close { .. } | ByLayer { .. })
+        use Verdict::{ByLayer, Close, Equal, Ranges, Runs};
+        matches!(self, Runs { .. } | Equal { .. } | Close { .. } | ByLayer { .. } | Ranges { .. })
     }
 
     /// Adds the verdict of a further judge to one that is fine, and returns the verdict of both.
@@ -222,6 +236,12 @@ impl fmt::Display for Verdict {
                 notes.iter().try_for_each(|note| write!(f, "\n  note: {note}"))?;
                 write_table(f, layers, *tolerance, f.alternate())?;
                 write_rest(f, &[], also)
+            }
+            Verdict::Ranges { runtime, ranges, left_out, notes } => {
+                write!(f, "the largest magnitudes of {} values in {runtime}", ranges.len())?;
+                ranges.iter().try_for_each(|(value, most)| write!(f, "\n  {value}  {most:.1e}"))?;
+                left_out.iter().try_for_each(|value| write!(f, "\n  {value}  not returned by the runtime"))?;
+                write_rest(f, notes, &[])
             }
             Verdict::OtherInterface { what } => write!(f, "the models differ: {what}"),
             Verdict::Differs { runtime, tolerance, min_cosine, run, blame, notes } => {

@@ -2,6 +2,7 @@
 
 use crate::file::ModelFile;
 use crate::layers::by_layer;
+use crate::ranges::ranges;
 use crate::runs::judge;
 use crate::tolerance::{Arithmetic, has_accuracy_level_4};
 use crate::verdict::Verdict;
@@ -32,6 +33,9 @@ pub struct Options {
     /// Whether to compare the values that two models have in common, in the order in which the second one computes them,
     /// instead of judging the outputs. The verdict is [`Verdict::ByLayer`].
     pub by_layer: bool,
+    /// The values of the first model to record the largest magnitudes of, instead of judging the outputs; if there are any,
+    /// the verdict is [`Verdict::Ranges`].
+    pub ranges_of: Vec<String>,
     /// The folder into which links to external data may lead; see [`ModelFile::open_with`].
     pub data_dir: Option<PathBuf>,
     /// Whether to try lengths of 512, and lengths of 64 also for large models.
@@ -52,6 +56,7 @@ impl Default for Options {
             tolerance: None,
             min_cosine: None,
             by_layer: false,
+            ranges_of: vec![],
             data_dir: None,
             long: false,
             inputs: None,
@@ -89,6 +94,12 @@ impl Options {
     /// Sets [`by_layer`](Self::by_layer).
     pub fn with_by_layer(mut self, by_layer: bool) -> Self {
         self.by_layer = by_layer;
+        self
+    }
+
+    /// Sets [`ranges_of`](Self::ranges_of).
+    pub fn with_ranges_of<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.ranges_of = names.into_iter().map(Into::into).collect();
         self
     }
 
@@ -174,7 +185,8 @@ impl Judged {
 /// computes so on purpose.
 pub(crate) fn judge_in(a: &ModelFile, b: Option<&ModelFile>, options: &Options) -> Result<Judged, VerifyError> {
     let models = || std::iter::once(a).chain(b);
-    let is_narrow = models().any(|model| Arithmetic::of(model, &options.runtime).is_narrow());
+    let is_narrow =
+        options.ranges_of.is_empty() && models().any(|model| Arithmetic::of(model, &options.runtime).is_narrow());
     let in_runtime = |options: &Options| {
         let result = match options.runtime {
             Runtime::Tract => judge_or_compare(&a.to_judge(), b.map(ModelFile::to_judge).as_ref(), options),
@@ -195,6 +207,7 @@ pub(crate) fn judge_in(a: &ModelFile, b: Option<&ModelFile>, options: &Options) 
 
 fn judge_or_compare(a: &ModelFile, b: Option<&ModelFile>, options: &Options) -> Result<Verdict, VerifyError> {
     match b.filter(|_| options.by_layer) {
+        _ if !options.ranges_of.is_empty() => ranges(a, options),
         Some(b) => by_layer(a, b, options),
         None => judge(a, b, options),
     }

@@ -47,6 +47,8 @@ struct Request {
     min_cosine: Option<f64>,
     #[serde(default)]
     by_layer: bool,
+    #[serde(default)]
+    ranges_of: Vec<String>,
     data_dir: Option<PathBuf>,
     runtime: Runtime,
     #[serde(default)]
@@ -91,6 +93,7 @@ impl Worker {
             tolerance: options.tolerance,
             min_cosine: options.min_cosine,
             by_layer: options.by_layer,
+            ranges_of: options.ranges_of.clone(),
             data_dir: options.data_dir.clone(),
             runtime: options.runtime.clone(),
             long: options.long,
@@ -193,6 +196,7 @@ fn answer(request: Request) -> Result<Judged, VerifyError> {
         tolerance: request.tolerance,
         min_cosine: request.min_cosine,
         by_layer: request.by_layer,
+        ranges_of: request.ranges_of,
         data_dir: request.data_dir,
         runtime: request.runtime,
         fallback: None,
@@ -312,6 +316,7 @@ mod tests {
             tolerance: Some(1e-5),
             min_cosine: None,
             by_layer: false,
+            ranges_of: vec![],
             data_dir: None,
             runtime: Runtime::Tract,
             long: false,

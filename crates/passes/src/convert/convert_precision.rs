@@ -11,6 +11,7 @@ use crate::rule::Skip;
 use crate::target;
 use netwright_ir::{Dialect, ElementType, Fact, Graph, GraphOutput, Name, NodeId, Op, OpKind, Place, Value, ValueType};
 use plan::{Mode, Plan};
+pub(crate) use plan::{is_elementwise, is_structural};
 use smallvec::{SmallVec, smallvec};
 use std::collections::{HashMap, HashSet};
 

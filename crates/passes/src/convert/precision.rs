@@ -1,7 +1,8 @@
 //! The float type that a caller requests, for a model and for its inputs and outputs.
 
-use netwright_ir::{ElementType, Graph, Op, Value};
+use netwright_ir::{ElementType, Graph, Name, Op, Value};
 use regex::Regex;
+use std::collections::BTreeMap;
 
 /// The float type in which a model computes.
 ///
@@ -23,6 +24,8 @@ pub struct Precision {
     /// The types of inputs and outputs whose name matches; the last match decides, and without a pattern all match.
     pub(super) io: Vec<(Option<Regex>, ElementType)>,
     pub(super) keep: Vec<Regex>,
+    /// The largest magnitudes of values that were measured.
+    pub(super) ranges: BTreeMap<Name, f64>,
     allows_unmatched: bool,
 }
 
@@ -76,7 +79,7 @@ impl Precision {
     /// If the type is another one.
     pub fn new(to: ElementType) -> Result<Self, PrecisionError> {
         expect_converted(to)?;
-        Ok(Self { to, io: vec![], keep: vec![], allows_unmatched: false })
+        Ok(Self { to, io: vec![], keep: vec![], ranges: BTreeMap::new(), allows_unmatched: false })
     }
 
     /// Gives all float inputs and outputs this type.
@@ -108,6 +111,23 @@ impl Precision {
     pub fn with_kept_f32(mut self, pattern: &str) -> Result<Self, PrecisionError> {
         self.keep.push(regex(pattern)?);
         Ok(self)
+    }
+
+    /// Keeps in `f32` the nodes with an operand or result whose largest magnitude is more than half of what the type holds.
+    /// The magnitudes are those of the values that [`calibrated`](crate::calibrated) names.
+    pub fn with_ranges(mut self, ranges: BTreeMap<Name, f64>) -> Self {
+        self.ranges = ranges;
+        self
+    }
+
+    /// Returns the measured magnitude of a value if it is near the end of the range or beyond.
+    pub(super) fn reach(&self, name: &Name) -> Option<f64> {
+        self.ranges.get(name).copied().filter(|reach| self.is_near_end(*reach))
+    }
+
+    /// Whether the requested type does not hold twice a number.
+    pub(crate) fn is_near_end(&self, number: f64) -> bool {
+        number.is_finite() && self.to.round(2.0 * number).is_some_and(f64::is_infinite)
     }
 
     /// Returns the requested type of an input or output.

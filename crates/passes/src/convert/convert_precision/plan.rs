@@ -197,6 +197,19 @@ impl Planner<'_> {
         self.graph.tensor(inner).is_some() && !self.context.holds(&Numbers::of(self.graph, inner))
     }
 
+    /// Which operand or result leaves the range of the narrow type, as it was measured.
+    fn reach(&self, id: NodeId, operands: &[Value]) -> Option<String> {
+        let graph = self.graph;
+        let reach = |value: Value| self.context.precision.reach(graph.value_name(value));
+        if let Some(reach) = graph.results(id).find_map(reach) {
+            return Some(format!("its result reaches {reach:.1e} under calibration"));
+        }
+        operands.iter().find_map(|operand| {
+            let value = ultimate(graph, *operand);
+            Some(format!("its operand {} reaches {:.1e} under calibration", graph.operand_text(value), reach(value)?))
+        })
+    }
+
     /// Why a node is in `f32` whatever its operands are.
     fn own(&self, id: NodeId, operands: &[Value]) -> Own {
         let (graph, context) = (self.graph, self.context);
@@ -208,6 +221,9 @@ impl Planner<'_> {
             operands.iter().map(|operand| ultimate(graph, *operand)).filter(|value| graph.tensor(*value).is_some());
         if context.precision.keeps(node.label()) || graph.results(id).chain(weights).any(is_kept) {
             return Some(("it is kept as requested".to_owned(), None));
+        }
+        if let Some(why) = self.reach(id, operands) {
+            return Some((why, None));
         }
         let elements: Vec<Option<ElementType>> = graph
             .operands(id)
@@ -346,13 +362,13 @@ impl Planner<'_> {
 }
 
 /// Whether each element of the result is computed from one element of each operand.
-fn is_elementwise(kind: OpKind) -> bool {
+pub(crate) fn is_elementwise(kind: OpKind) -> bool {
     let is_arithmetic = matches!(kind.class(), Class::ElementwiseUnary | Class::Broadcasting);
     is_arithmetic && !is_structural(kind) || matches!(kind, OpKind::Clip | OpKind::PRelu)
 }
 
 /// Whether the elements of the result are elements of operands, so that it has the type of these.
-fn is_structural(kind: OpKind) -> bool {
+pub(crate) fn is_structural(kind: OpKind) -> bool {
     kind.moves_elements()
         || is_choice(kind)
         || matches!(
