@@ -1,8 +1,8 @@
 //! Conversion to another float type: the diff, what stays in `f32` and why, and the changes of inputs and outputs.
 
 use super::{check_near, common, lines, model};
-use netwright::ir::{Detail, ElementType, Graph, parse};
-use netwright::passes::{Options, Precision, PrecisionError, Target, diff, optimize};
+use netwright::ir::{Detail, ElementType, Graph, Name, parse};
+use netwright::passes::{Options, Precision, PrecisionError, Target, calibrated, diff, optimize};
 
 fn to(element: ElementType) -> Precision {
     Precision::new(element).unwrap_or_else(|error| panic!("{error}"))
@@ -241,6 +241,39 @@ fn bodies() {
     ] {
         check(case, to(ElementType::F16), &graph(inputs, body));
     }
+}
+
+/// A gated feed-forward whose values leave the range, and attention with a mask that does so on purpose.
+#[test]
+fn values_that_leave_the_range_when_measured() {
+    let original = graph(
+        INPUTS,
+        "%wi = parameter [0.5, 0.25, 1.0, 2.0] : f32[4]
+         %wo = parameter [1.0, 2.0, 3.0, 4.0] : f32[4, 1]
+         %hidden = mul %x, %wi : f32[b, s, 4]
+         %gate = tanh %hidden : f32[b, s, 4]
+         %gated = mul %hidden, %gate : f32[b, s, 4]
+         %out = matmul %gated, %wo : f32[b, s, 1]
+         %sum = add %x, %out : f32[b, s, 4]
+         %bounded = sigmoid %sum : f32[b, s, 4]
+         %number = cast %ids {to = f32} : f32[b, s]
+         %padding = sub 1.0, %number : f32[b, s]
+         %padded = mul %padding, -3.4028235e38 : f32[b, s]
+         %hides = where %keep, %padded, -1e9 : f32[b, s]
+         %row = unsqueeze %hides, [2] : f32[b, s, 1]
+         %masked = add %bounded, %row : f32[b, s, 4]
+         %p = softmax %masked {axis = 1} : f32[b, s, 4]
+         %y = mul %p, %bounded : f32[b, s, 4]
+         return %y",
+    );
+    let (wide, names) = calibrated(&model(&original), &options(to(ElementType::F16))).expect("it is prepared");
+    assert_eq!(wide.graph, original);
+    let measured = ["x", "hidden", "gate", "gated", "out", "sum", "bounded", "number", "padding", "p", "y"];
+    assert_eq!(names, measured.map(Name::from));
+    // Half of the range of f16 ends at 32752.
+    let ranges = [("hidden", 3.27e4), ("gated", 3.28e4), ("out", 4e5), ("sum", 4e5)];
+    let ranges = ranges.map(|(name, most)| (Name::from(name), most)).into();
+    check("measured_ranges", to(ElementType::F16).with_ranges(ranges), &original);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Tests of the command line: output, exit codes, files on disk.
 
 use insta::{Settings, assert_snapshot};
+use netwright::ir::{Model, parse};
+use netwright::onnx::{self, WriteOptions};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
@@ -166,6 +168,54 @@ fn folders_of_pretrained_models() {
         check(at, name, &arguments, code);
         assert_eq!(files(at), before, "{name} left a file");
     }
+}
+
+/// A feed-forward as in T5 whose activations exceed the range of f16: it overflows, and does not after calibration.
+#[test]
+fn calibration_keeps_in_f32_what_overflows() {
+    let text = "t5(%x: f32[batch, 4]) {
+        %wi = parameter [600.0, 300.0, -500.0, 400.0] : f32[4]
+        %wg = parameter [500.0, 700.0, -600.0, 300.0] : f32[4]
+        %wo = parameter [1.0, 0.5, -1.0, 0.25, 0.5, 1.0, 0.25, -1.0, 1.0, 1.0, 0.5, 0.5, 0.25, 0.5, 1.0, 1.0] : f32[4, 4]
+        %up = mul %x, %wi : f32[batch, 4]
+        %gate = mul %x, %wg : f32[batch, 4]
+        %gelu = gelu %gate : f32[batch, 4]
+        %gated = mul %up, %gelu : f32[batch, 4]
+        %ff = matmul %gated, %wo : f32[batch, 4]
+        %sum = add %x, %ff : f32[batch, 4]
+        %y = mul %sum, 0.00390625 : f32[batch, 4]
+        return %y
+    }";
+    let folder = TempDir::new().expect("a folder");
+    let at = folder.path();
+    let mut model = Model::new(parse(text).expect("the text is valid"));
+    model.opsets.insert(String::new(), 20);
+    onnx::write(&model, at.join("t5.onnx"), &WriteOptions::default()).expect("it is written");
+    for (name, shape) in [("inputs", "(2, 4)"), ("misshapen", "(4, 2)")] {
+        std::fs::create_dir(at.join(name)).expect("a folder");
+        let numbers = [1.0_f32, -0.5, 0.25, 2.0, -1.0, 0.5, -1.5, 1.0].map(f32::to_le_bytes).concat();
+        let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}\n");
+        let length = u16::try_from(header.len()).expect("it is short").to_le_bytes();
+        let npy = [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes(), &numbers].concat();
+        std::fs::write(at.join(name).join("x.npy"), npy).expect("written");
+    }
+    std::fs::create_dir(at.join("empty")).expect("a folder");
+    let optimize = ["optimize", "t5.onnx", "-o", "f16.onnx", "--dtype", "f16"];
+    let with = |more: &[&'static str]| [&optimize[..], more].concat();
+    let verify = ["verify", "t5.onnx", "f16.onnx", "--inputs", "inputs", "--runtime", "tract"];
+    check(at, "calibrate_misshapen", &with(&["--calibrate", "misshapen"]), 2);
+    check(at, "calibrate_empty", &with(&["--calibrate", "empty"]), 2);
+    check(at, "calibrate_missing", &with(&["--calibrate", "nowhere"]), 2);
+    check(at, "calibrate_bf16", &[&optimize[..5], &["bf16", "--calibrate", "inputs"]].concat(), 2);
+    assert!(!at.join("f16.onnx").exists());
+    assert!(netwright(at, &optimize).status.success());
+    check(at, "not_calibrated", &verify, 1);
+    check(at, "calibrate", &with(&["--calibrate", "inputs", "--explain"]), 0);
+    check(at, "calibrated", &verify, 0);
+    let again = ["-q", "optimize", "f16.onnx", "-o", "again.onnx", "--dtype", "f16", "--calibrate", "inputs"];
+    assert!(netwright(at, &again).status.success());
+    let read = |name: &str| std::fs::read(at.join(name)).expect("it is there");
+    assert_eq!(read("again.onnx"), read("f16.onnx"), "calibrating again changes no byte");
 }
 
 /// Mistakes are reported with their exit codes, and leave no files.

@@ -31,7 +31,9 @@ pub(crate) fn read(path: &Path, model: &ModelFile) -> Result<(Bindings, Vec<(Str
         });
         let missing_types = types.collect::<Vec<_>>().join(", ");
         let help = match missing.first() {
-            Some(port) if path.is_dir() => format!("\n  help: save each in the folder under its name, such as {}.npy", port.name),
+            Some(port) if path.is_dir() => {
+                format!("\n  help: save each in the folder under its name, such as {}.npy", port.name)
+            }
             _ => "\n  help: add a tensor with the name of each".to_owned(),
         };
         return Err(failed(path, format!("inputs of the model are missing: {missing_types}{help}")));

@@ -106,7 +106,8 @@ fn inputs_that_the_user_gives() {
         std::fs::write(folder.path().join(name), bytes).expect("it is written");
     });
     put("a.npy", &npy("(3, 2)", &[1.0; 6]));
-    assert_contains(&text(sum(), Some(root)), &["inputs of the model are missing: `b` (f32[n, 2])"]);
+    let missing = ["inputs of the model are missing: `b` (f32[n, 2])\n  help: ", "such as b.npy"];
+    assert_contains(&text(sum(), Some(root)), &missing);
     put("b.npy", &npy("(3, 2)", &[2.0; 6]));
     assert_eq!(text(sum(), Some(root)), "runs in tract\n  with n = 3: `y` f32[3, 2]");
     put("b.npy", &npy("(1, 2)", &[2.0; 2]));
@@ -116,6 +117,8 @@ fn inputs_that_the_user_gives() {
     );
     put("b.npy", &npy("(2,)", &[2.0; 2]));
     assert_contains(&text(sum(), Some(root)), &["input `b` is declared as f32[n, 2], but f32[2] was given"]);
+    put("b.npy", &npy("(3, 1)", &[2.0; 3]));
+    assert!(text(sum(), Some(root)).ends_with("input `b` is declared as f32[n, 2], but f32[3, 1] was given"));
     put("b.npy", b"no array");
     assert_contains(&text(sum(), Some(root)), &["b.npy: it is not an .npy file"]);
 

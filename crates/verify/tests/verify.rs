@@ -358,6 +358,21 @@ fn values_match_by_structure_where_names_differ() {
 }
 
 #[test]
+fn the_largest_magnitudes_are_recorded() {
+    let inputs = tempfile::tempdir().expect("a folder");
+    let numbers = [1.0_f32, -2.0, f32::INFINITY, f32::NAN].map(f32::to_le_bytes).concat();
+    let header = r#"{"x":{"dtype":"F32","shape":[1,4],"data_offsets":[0,16]}}"#;
+    let bytes = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &numbers].concat();
+    let path = inputs.path().join("inputs.safetensors");
+    std::fs::write(&path, bytes).expect("it is written");
+    let options = Options::default().with_inputs(path).with_ranges_of(["x", "p", "r", "y", "w", "absent"]);
+    let verdict = verify_models(&file("a.onnx", reference()), None, &options).expect("a verdict");
+    let expected = "the largest magnitudes of 4 values in tract\n  p  4.0e0\n  r  2.0e0\n  x  2.0e0\n  y  3.0e0\n  note: with batch = 1, seq = 4, seed 0";
+    assert_eq!(verdict.to_string(), expected);
+    assert!(verdict.is_fine());
+}
+
+#[test]
 fn verdicts_survive_json() {
     let by_layer = Options::default().with_by_layer(true);
     let quantized = file("c.onnx", product(Some(128)));
@@ -365,6 +380,7 @@ fn verdicts_survive_json() {
         verify_models(&file("b.onnx", product(None)), Some(&quantized), &Options::default()),
         verify_models(&file("b.onnx", product(None)), Some(&quantized), &by_layer),
         verify_models(&file("a.onnx", reference()), None, &Options::default()),
+        verify_models(&file("a.onnx", reference()), None, &Options::default().with_ranges_of(["p"])),
         verify_models(&file("a.onnx", reference()), Some(&file("b.onnx", reference())), &Options::default()),
     ];
     for verdict in cases {
