@@ -241,6 +241,14 @@ fn calibrate(
             }
             Ok(ranges.into_iter().map(|(name, reach)| (name.into(), reach)).collect())
         }
+        Verdict::NotVerifiable { runtime, reasons, .. } => {
+            let reasons: String = reasons.iter().map(|reason| format!("\n  {reason}")).collect();
+            Err(Failure::NotVerifiable(format!(
+                "--calibrate cannot run the optimized model in {runtime}{reasons}\n  help: name what overflows by --keep-f32; \
+                 or, if ONNX Runtime was not tried, install it with `pip install onnxruntime` or name its library in \
+                 ORT_DYLIB_PATH"
+            )))
+        }
         verdict => verify::judge(&verdict, output).map(|()| BTreeMap::new()),
     }
 }
