@@ -78,7 +78,7 @@ impl Worker {
         }
     }
 
-    /// Runs [`verify()`] in the child process. If a runtime crashes it, the model is not verifiable in that runtime.
+    /// Runs [`verify()`](crate::verify()) in the child process. If a runtime crashes it, the model is not verifiable in that runtime.
     pub fn verify(&self, a: impl AsRef<Path>, b: Option<&Path>, options: &Options) -> Result<Verdict, VerifyError> {
         let a = a.as_ref();
         with_fallback(options, |options| self.judge(a, b, options))
