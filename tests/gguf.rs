@@ -2,36 +2,16 @@
 
 mod common;
 
-use common::snapshot;
+use common::{apart, built, snapshot};
+use netwright::ir::ElementType;
 use netwright::ir::tensor::GgmlFormat;
-use netwright::ir::{ElementType, Graph, Op, Value};
-use netwright::nn::{DerivedFile, Part, Pretrained, PretrainedOptions, Weights};
-use std::collections::BTreeMap;
+use netwright::nn::{DerivedFile, Pretrained, PretrainedOptions, Weights};
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")
-}
-
-fn built(path: &Path, options: &PretrainedOptions) -> Graph {
-    let model = Pretrained::open(path, options).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    model.build(Part::Whole, false).expect("a decoder is one graph")
-}
-
-/// The lines of a graph without the elements of parameters, and these.
-fn apart(graph: &Graph) -> (Vec<String>, BTreeMap<String, Vec<u8>>) {
-    let mut parameters = BTreeMap::new();
-    for node in graph.schedule() {
-        if let Op::Parameter(tensor) = graph.node(node).op() {
-            let name = graph.value_name(Value { node, result: 0 }).to_string();
-            parameters.insert(name, tensor.to_bytes().expect("it is read").to_vec());
-        }
-    }
-    let text = graph.to_string();
-    let line = |line: &str| if line.contains(" = parameter ") { None } else { Some(line.to_owned()) };
-    (text.lines().filter_map(line).collect(), parameters)
 }
 
 /// The files have the weights of folders in `tests/families`: both must give the same graphs, to the bit. What a file
@@ -141,12 +121,32 @@ fn patched(after: &str, offset: usize, bytes: &[u8]) -> Vec<u8> {
     file
 }
 
-fn refused(bytes: &[u8]) -> String {
+/// Opens the bytes of a file, and calls `then` with the model.
+fn opened<T>(bytes: &[u8], then: impl FnOnce(Pretrained) -> T) -> Result<T, String> {
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("model.gguf");
     fs::write(&path, bytes).expect("written");
-    let error = Pretrained::open(&path, &PretrainedOptions::default()).err().expect("it is refused");
-    error.to_string().replace(&*folder.path().to_string_lossy(), "")
+    let model = Pretrained::open(&path, &PretrainedOptions::default());
+    model.map(then).map_err(|error| error.to_string().replace(&*folder.path().to_string_lossy(), ""))
+}
+
+fn refused(bytes: &[u8]) -> String {
+    opened(bytes, |_| ()).expect_err("it is refused")
+}
+
+/// Adds metadata to the file: keys, types and values.
+fn extended(pairs: &[(&str, u32, Vec<u8>)]) -> Vec<u8> {
+    let mut file = fs::read(root().join("gguf/quantized.gguf")).expect("it is read");
+    let text = |text: &str| [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat();
+    let pair = |(key, ty, value): &(&str, u32, Vec<u8>)| [text(key), ty.to_le_bytes().to_vec(), value.clone()].concat();
+    let mut added: Vec<u8> = pairs.iter().flat_map(pair).collect();
+    // The data stay aligned.
+    let filler = added.len() + text("filler").len() + 4 + 8;
+    added.extend(pair(&("filler", 8, text(&" ".repeat(filler.next_multiple_of(32) - filler)))));
+    let count = u64::from_le_bytes(file[16..24].try_into().expect("8 bytes"));
+    file[16..24].copy_from_slice(&(count + 1 + pairs.len() as u64).to_le_bytes());
+    file.splice(24..24, added);
+    file
 }
 
 #[test]
@@ -180,9 +180,71 @@ fn damaged_files_are_refused() {
         ("heads that are not a number", patched("llama.attention.head_count", 0, &[6])),
         ("number of heads", patched("llama.attention.head_count", 4, &[0])),
         ("unknown option", patched("llama.vocab_siz", 0, b"X")),
+        ("version 0", patched("GGUF", 0, &[0])),
+        ("a float that is not a number", extended(&[("llama.x", 6, f32::NAN.to_le_bytes().into())])),
+        ("an infinite float", extended(&[("llama.x", 12, f64::INFINITY.to_le_bytes().into())])),
+        ("a long array", extended(&[("llama.x", 9, bytes(1001))])),
+        (
+            "a factor of attention alone",
+            extended(&[("llama.rope.scaling.attn_factor", 6, 1.5_f32.to_le_bytes().into())]),
+        ),
     ];
     let lines = cases.map(|(name, bytes)| format!("{name}:\n  {}", refused(&bytes).replace('\n', "\n  ")));
     snapshot("errors", "damaged_gguf", &lines.join("\n"));
+}
+
+/// An array of bytes as a value of metadata.
+fn bytes(len: u64) -> Vec<u8> {
+    let mut value = [&0_u32.to_le_bytes()[..], &len.to_le_bytes()].concat();
+    value.resize(value.len() + usize::try_from(len).expect("a short array"), 1);
+    value
+}
+
+#[test]
+fn options_are_those_of_llama_cpp() {
+    let configuration = |pairs: &[(&str, u32, Vec<u8>)]| -> serde_json::Value {
+        let text = opened(&extended(pairs), |model| model.files[0].text.clone().expect("a configuration"));
+        serde_json::from_str(&text.expect("it opens")).expect("JSON")
+    };
+    let window = configuration(&[("llama.attention.sliding_window", 4, vec![0; 4])]);
+    assert_eq!(window["model_type"], "llama", "a window of 0 is none");
+    let scaled = configuration(&[("llama.rope.scaling.factor", 6, 4_f32.to_le_bytes().into())]);
+    assert_eq!(scaled["rope_scaling"], serde_json::json!({"rope_type": "linear", "factor": 4.0}));
+}
+
+#[test]
+fn tokenizers_that_cannot_be_written_are_not() {
+    let id = |id: u32| id.to_le_bytes().to_vec();
+    let cases = [
+        ("a token at the end", extended(&[("tokenizer.ggml.add_eos_token", 7, vec![1])])),
+        ("no first token", extended(&[("tokenizer.ggml.add_bos_token", 7, vec![1])])),
+        (
+            "a first token that is not one",
+            extended(&[("tokenizer.ggml.add_bos_token", 7, vec![1]), ("tokenizer.ggml.bos_token_id", 4, id(24))]),
+        ),
+        ("fewer types than tokens", {
+            let mut file = extended(&[("tokenizer.ggml.token_type", 9, bytes(23))]);
+            rename(&mut file, "tokenizer.ggml.token_type");
+            file
+        }),
+        ("too many types", {
+            let mut file = extended(&[("tokenizer.ggml.token_type", 9, bytes((1 << 22) + 1))]);
+            rename(&mut file, "tokenizer.ggml.token_type");
+            file
+        }),
+    ];
+    let why = |file: &[u8]| {
+        let tokenizer = opened(file, |model| model.files[1].text.clone()).expect("it opens");
+        tokenizer.expect_err("it is not written").replace('\n', "\n  ")
+    };
+    let lines = cases.map(|(name, file)| format!("{name}:\n  {}", why(&file)));
+    snapshot("errors", "tokenizers_of_gguf", &lines.join("\n"));
+}
+
+/// Renames the last metadata with a key, so that those that were added before it count.
+fn rename(file: &mut [u8], key: &str) {
+    let at = file.windows(key.len()).rposition(|window| window == key.as_bytes()).expect("it has the key");
+    file[at] = b'x';
 }
 
 #[test]

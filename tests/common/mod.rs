@@ -4,8 +4,8 @@
 
 use insta::{Settings, assert_snapshot};
 use netwright::evaluate::Tract;
-use netwright::ir::{ElementType, Model, Tensor};
-use netwright::nn::{Config, Weights};
+use netwright::ir::{ElementType, Graph, Model, Op, Tensor, Value};
+use netwright::nn::{Config, Part, Pretrained, PretrainedOptions, Weights};
 use netwright::onnx::{self, ReadOptions};
 use netwright::passes::{self, Options, Target};
 use netwright::verify::Array;
@@ -21,6 +21,26 @@ pub(crate) fn snapshot(folder: &str, name: &str, text: &str) {
     // The source beside them says more, and stays when lines move.
     settings.add_filter(r"\.rs:\d+:\d+", ".rs:[line]");
     settings.bind(|| assert_snapshot!(name, text));
+}
+
+/// Builds the decoder of a folder or GGUF file.
+pub(crate) fn built(path: &Path, options: &PretrainedOptions) -> Graph {
+    let model = Pretrained::open(path, options).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    model.build(Part::Whole, false).expect("a decoder is one graph")
+}
+
+/// The lines of a graph without the elements of parameters, and these.
+pub(crate) fn apart(graph: &Graph) -> (Vec<String>, BTreeMap<String, Vec<u8>>) {
+    let mut parameters = BTreeMap::new();
+    for node in graph.schedule() {
+        if let Op::Parameter(tensor) = graph.node(node).op() {
+            let name = graph.value_name(Value { node, result: 0 }).to_string();
+            parameters.insert(name, tensor.to_bytes().expect("it is read").to_vec());
+        }
+    }
+    let text = graph.to_string();
+    let line = |line: &str| if line.contains(" = parameter ") { None } else { Some(line.to_owned()) };
+    (text.lines().filter_map(line).collect(), parameters)
 }
 
 /// Optimizing what was optimized, written and read changes no byte, whatever the target. A model that cannot be written

@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use crate::output::in_line;
-use netwright::files::Identity;
+use netwright::files::{Identity, entries};
 use netwright::ir::{Graph, Model};
 use std::path::{Path, PathBuf};
 
@@ -103,10 +103,6 @@ impl Inputs {
     pub(crate) fn identities(&self) -> Vec<Identity> {
         self.0.iter().map(|(_, identity)| identity.clone()).collect()
     }
-}
-
-fn entries(folder: &Path) -> Vec<PathBuf> {
-    std::fs::read_dir(folder).map(|entries| entries.flatten().map(|entry| entry.path()).collect()).unwrap_or_default()
 }
 
 /// Returns whether two paths lead to the same existing file.

@@ -61,12 +61,20 @@ pub use range::Range;
 pub use source::{Identity, Source, read_bytes, read_text};
 pub use unfinished::remove_unfinished;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Creates a folder and its missing parents; it may already exist.
 pub fn create_folder(path: impl AsRef<Path>) -> Result<(), FileError> {
     let path = path.as_ref();
     std::fs::create_dir_all(path).map_err(|e| FileError::io("create the folder", path, e))
+}
+
+/// Returns the sorted paths of the files and folders in a folder; none if it cannot be read.
+pub fn entries(folder: impl AsRef<Path>) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    paths.sort();
+    paths
 }
 
 /// Copies the bytes of a regular file; the copy appears atomically, as with [`AtomicFile`].

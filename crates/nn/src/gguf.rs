@@ -3,8 +3,8 @@
 use crate::quantized;
 use crate::{OpenError, Settings, WeightError, Weights};
 use container::{Container, Stored};
-use names::Family;
-use netwright_ir::files::FileError;
+use names::GgufFamily;
+use netwright_ir::files::{self, FileError};
 use netwright_ir::tensor::GgmlFormat;
 use netwright_ir::{ElementType, Tensor, TensorError};
 use std::collections::BTreeMap;
@@ -66,9 +66,7 @@ pub(crate) fn file_of(path: &Path) -> Result<Option<PathBuf>, OpenError> {
     if Weights::file_of(path).exists() || path.join("modules.json").exists() {
         return Ok(None);
     }
-    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
-    let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| is_gguf(path)).collect();
-    files.sort();
+    let mut files: Vec<PathBuf> = files::entries(path).into_iter().filter(|path| is_gguf(path)).collect();
     match files.len() {
         0 | 1 => Ok(files.pop()),
         count => Err(beside(format!(
@@ -112,7 +110,7 @@ pub(crate) fn open(path: &Path, dequantize: bool) -> Result<Gguf, OpenError> {
 }
 
 /// Returns the weights by their names in Hugging Face, and the number of them in each format.
-fn read_all(file: &Container, family: &Family) -> Outcome<(BTreeMap<String, Tensor>, BTreeMap<GgmlFormat, usize>)> {
+fn read_all(file: &Container, family: &GgufFamily) -> Outcome<(BTreeMap<String, Tensor>, BTreeMap<GgmlFormat, usize>)> {
     let (mut tensors, mut formats) = (BTreeMap::new(), BTreeMap::new());
     for (stored_name, stored) in &file.tensors {
         let Some(name) = family.name(stored_name) else {

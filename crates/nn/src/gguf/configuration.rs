@@ -1,7 +1,7 @@
-//! The configuration of Hugging Face that metadata mean.
+//! Derives `config.json` from the metadata.
 
-use super::container::{Container, Value};
-use super::names::Family;
+use super::container::{Container, MetadataValue};
+use super::names::GgufFamily;
 use super::{Factors, Outcome, malformed};
 use serde_json::{Map, Value as Json, json};
 
@@ -22,10 +22,10 @@ const OPTIONS: [(&str, &str); 13] = [
     ("rope.scaling.original_context_length", "original_max_position_embeddings"),
 ];
 
-/// Keys that say nothing if they are 0.
+/// Keys that count as absent if their value is 0.
 const ABSENT_IF_0: [&str; 3] = ["attention.sliding_window", "expert_count", "expert_used_count"];
 
-/// Keys that say nothing about the function, or what other keys and tensors say.
+/// Keys that do not affect the results, or repeat other keys and tensors.
 const HARMLESS: [&str; 5] = [
     "attention.layer_norm_epsilon",
     "attention.value_length",
@@ -42,23 +42,23 @@ const TOKENS: [(&str, &str); 3] = [
 ];
 
 /// Returns `config.json`. Keys that are not known are options under their own names, which no family reads.
-pub(super) fn read(file: &Container, family: &Family, factors: &Factors) -> Outcome<Map<String, Json>> {
+pub(super) fn read(file: &Container, family: &GgufFamily, factors: &Factors) -> Outcome<Map<String, Json>> {
     let mut options = Map::new();
     options.insert("architectures".to_owned(), json!([format!("{}ForCausalLM", family.class)]));
     options.insert("model_type".to_owned(), json!(family.model_type));
-    if file.metadata.get("split.count").is_some_and(|count| *count != Value::Integer(1)) {
+    if file.metadata.get("split.count").is_some_and(|count| *count != MetadataValue::Integer(1)) {
         return malformed("it is one part of a model\n  help: merge the parts with `llama-gguf-split --merge`");
     }
     let prefix = format!("{}.", family.architecture);
     let own = |key: &str| file.metadata.get(&format!("{prefix}{key}"));
     let number = |key: &str| match own(key) {
-        Some(Value::Integer(number)) => u64::try_from(*number).ok(),
+        Some(MetadataValue::Integer(number)) => u64::try_from(*number).ok(),
         _ => None,
     };
     let scalings = ["rope.scaling.type", "rope.scaling.factor", "rope.scaling.attn_factor", "rope.scale_linear"];
     for (key, value) in &file.metadata {
         let Some(key) = key.strip_prefix(&prefix) else { continue };
-        let is_absent = *value == Value::Integer(0) && ABSENT_IF_0.contains(&key);
+        let is_absent = *value == MetadataValue::Integer(0) && ABSENT_IF_0.contains(&key);
         if HARMLESS.contains(&key) || scalings.contains(&key) || is_absent {
             continue;
         }
@@ -106,30 +106,35 @@ pub(super) fn read(file: &Container, family: &Family, factors: &Factors) -> Outc
 
 /// Returns the scaling of rotary positions, if there is one.
 fn scaling<'f>(
-    own: impl Fn(&str) -> Option<&'f Value>,
+    own: impl Fn(&str) -> Option<&'f MetadataValue>,
     factors: &Factors,
     context: u64,
 ) -> Outcome<Option<Map<String, Json>>> {
     let mut scaling = Map::new();
     let mut set = |option: &str, value: Json| scaling.insert(option.to_owned(), value);
+    let (factor, attention) = (own("rope.scaling.factor"), own("rope.scaling.attn_factor"));
     let kind = match own("rope.scaling.type") {
+        // As in llama.cpp.
+        None if factor.is_some() => "linear",
         None => "none",
-        Some(Value::Text(kind)) => kind,
+        Some(MetadataValue::Text(kind)) => kind,
         Some(_) => return malformed("rope.scaling.type is not a text"),
     };
     if own("rope.scale_linear").is_some() {
         return malformed("rope.scale_linear is not supported\n  help: convert the model again with today's llama.cpp");
     }
-    let factor = own("rope.scaling.factor");
     let long = (factors.get("rope_factors_long.weight"), factors.get("rope_factors_short.weight"));
     match (kind, factors.get("rope_freqs.weight"), long) {
         ("none" | "longrope", None, (Some(long), Some(short))) => {
             set("rope_type", json!("longrope"));
             set("long_factor", json!(long));
             set("short_factor", json!(short));
-            if let Some(factor) = own("rope.scaling.attn_factor") {
+            if let Some(factor) = attention {
                 set("attention_factor", factor.json());
             }
+        }
+        (_, _, (None, None)) if attention.is_some() => {
+            return malformed(format!("rope.scaling.attn_factor is not supported with {kind}"));
         }
         ("none", Some(factors), (None, None)) => {
             // The file has the result of the formula of Llama 3, not its parameters.
@@ -151,9 +156,6 @@ fn scaling<'f>(
                 Some(factor) => set("factor", factor.json()),
                 None => return malformed("rope.scaling.factor is missing"),
             };
-            if own("rope.scaling.attn_factor").is_some() {
-                return malformed(format!("rope.scaling.attn_factor is not supported with {kind}"));
-            }
             if kind == "yarn" && own("rope.scaling.original_context_length").is_none() {
                 set("original_max_position_embeddings", json!(context));
             }
@@ -169,9 +171,9 @@ const HIGH: f64 = 4.0;
 const ORIGINAL: f64 = 8192.0;
 
 /// Returns the factor with which the formula of Llama 3 has these results, by which frequencies are divided.
-fn llama3<'f>(found: &[f64], own: &impl Fn(&str) -> Option<&'f Value>) -> Option<f64> {
+fn llama3<'f>(found: &[f64], own: &impl Fn(&str) -> Option<&'f MetadataValue>) -> Option<f64> {
     let base = match own("rope.freq_base") {
-        Some(Value::Float(base)) => *base,
+        Some(MetadataValue::Float(base)) => *base,
         _ => 10_000.0,
     };
     let factor = found.iter().copied().fold(0.0, f64::max);
@@ -191,7 +193,7 @@ fn llama3<'f>(found: &[f64], own: &impl Fn(&str) -> Option<&'f Value>) -> Option
     fits.then_some(factor)
 }
 
-impl Value {
+impl MetadataValue {
     fn json(&self) -> Json {
         match self {
             Self::Integer(number) => {
@@ -200,20 +202,19 @@ impl Value {
             Self::Float(number) => json!(number),
             Self::Bool(value) => json!(value),
             Self::Text(text) => json!(text),
-            Self::Array(array) => match array.values() {
-                Ok(values) if values.len() <= MAX_ELEMENTS => values.iter().map(Self::json).collect(),
-                _ => json!("a long array"),
-            },
+            Self::Array(array) => array
+                .values(MAX_ELEMENTS)
+                .map_or_else(|_| json!("a long array"), |values| values.iter().map(Self::json).collect()),
         }
     }
 }
 
 /// Longer arrays are not shown in errors.
-const MAX_ELEMENTS: usize = 1000;
+const MAX_ELEMENTS: u64 = 1000;
 
 #[cfg(test)]
 mod tests {
-    use super::{HIGH, LOW, ORIGINAL, Value, llama3};
+    use super::{HIGH, LOW, MetadataValue, ORIGINAL, llama3};
     use std::f64::consts::PI;
 
     /// The factors as llama.cpp's converter computes them.
@@ -234,7 +235,7 @@ mod tests {
 
     #[test]
     fn the_factor_of_llama_3_is_found() {
-        let base = Value::Float(500_000.0);
+        let base = MetadataValue::Float(500_000.0);
         let own = |key: &str| (key == "rope.freq_base").then_some(&base);
         for factor in [8.0, 32.0] {
             let mut found = factors(factor, 500_000.0, 64);

@@ -12,7 +12,7 @@ use std::path::Path;
 /// Metadata and tensors of a file.
 #[derive(Debug)]
 pub(super) struct Container {
-    pub(super) metadata: BTreeMap<String, Value>,
+    pub(super) metadata: BTreeMap<String, MetadataValue>,
     pub(super) tensors: BTreeMap<String, Stored>,
 }
 
@@ -29,7 +29,7 @@ pub(super) struct Stored {
 
 /// A value of metadata.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Value {
+pub(super) enum MetadataValue {
     Integer(i128),
     Float(f64),
     Bool(bool),
@@ -80,7 +80,7 @@ impl Container {
             1 => {
                 return malformed("version 1 is not supported\n  help: convert the model again with today's llama.cpp");
             }
-            version if version.swap_bytes() <= 3 => {
+            version if (1..=3).contains(&version.swap_bytes()) => {
                 return malformed("it is big-endian\n  help: convert it with `gguf-convert-endian FILE little`");
             }
             version => return malformed(format!("version {version} is not supported; 2 and 3 are")),
@@ -101,7 +101,7 @@ impl Container {
         }
         let alignment = match metadata.get("general.alignment") {
             None => 32,
-            Some(Value::Integer(alignment)) => u64::try_from(*alignment).unwrap_or(0),
+            Some(MetadataValue::Integer(alignment)) => u64::try_from(*alignment).unwrap_or(0),
             Some(_) => 0,
         };
         if !alignment.is_power_of_two() || alignment > 1 << 20 {
@@ -194,31 +194,42 @@ impl<'b> Reader<'b> {
         String::from_utf8(bytes.to_vec()).or_else(|_| malformed(format!("a text before {} is not UTF-8", self.at)))
     }
 
-    fn value(&mut self, ty: u32) -> Outcome<Value> {
+    fn value(&mut self, ty: u32) -> Outcome<MetadataValue> {
         Ok(match ty {
-            0 => Value::Integer(u8::from_le_bytes(self.array()?).into()),
-            1 => Value::Integer(i8::from_le_bytes(self.array()?).into()),
-            2 => Value::Integer(u16::from_le_bytes(self.array()?).into()),
-            3 => Value::Integer(i16::from_le_bytes(self.array()?).into()),
-            4 => Value::Integer(u32::from_le_bytes(self.array()?).into()),
-            5 => Value::Integer(i32::from_le_bytes(self.array()?).into()),
+            0 => MetadataValue::Integer(u8::from_le_bytes(self.array()?).into()),
+            1 => MetadataValue::Integer(i8::from_le_bytes(self.array()?).into()),
+            2 => MetadataValue::Integer(u16::from_le_bytes(self.array()?).into()),
+            3 => MetadataValue::Integer(i16::from_le_bytes(self.array()?).into()),
+            4 => MetadataValue::Integer(u32::from_le_bytes(self.array()?).into()),
+            5 => MetadataValue::Integer(i32::from_le_bytes(self.array()?).into()),
             6 => {
                 let float = f32::from_le_bytes(self.array()?);
                 // The shortest decimal: 1e-6, not 9.999999974752427e-7.
-                Value::Float(float.to_string().parse().unwrap_or(float.into()))
+                self.finite(float.to_string().parse().unwrap_or(float.into()))?
             }
             BOOL => match self.array()? {
-                [0] => Value::Bool(false),
-                [1] => Value::Bool(true),
+                [0] => MetadataValue::Bool(false),
+                [1] => MetadataValue::Bool(true),
                 [other] => return malformed(format!("a bool before {} is {other}", self.at)),
             },
-            TEXT => Value::Text(self.text(1 << 24)?),
-            ARRAY => Value::Array(self.elements()?),
-            10 => Value::Integer(u64::from_le_bytes(self.array()?).into()),
-            11 => Value::Integer(i64::from_le_bytes(self.array()?).into()),
-            12 => Value::Float(f64::from_le_bytes(self.array()?)),
+            TEXT => MetadataValue::Text(self.text(1 << 24)?),
+            ARRAY => MetadataValue::Array(self.elements()?),
+            10 => MetadataValue::Integer(u64::from_le_bytes(self.array()?).into()),
+            11 => MetadataValue::Integer(i64::from_le_bytes(self.array()?).into()),
+            12 => {
+                let float = f64::from_le_bytes(self.array()?);
+                self.finite(float)?
+            }
             _ => return malformed(format!("a value at {} has the unknown type {ty}", self.at)),
         })
+    }
+
+    fn finite(&self, float: f64) -> Outcome<MetadataValue> {
+        if float.is_finite() {
+            Ok(MetadataValue::Float(float))
+        } else {
+            malformed(format!("a float before {} is {float}, but must be finite", self.at))
+        }
     }
 
     /// Skips the elements of an array.
@@ -253,8 +264,11 @@ impl<'b> Reader<'b> {
 }
 
 impl Array {
-    /// Returns the elements; their number was checked when they were skipped.
-    pub(super) fn values(&self) -> Outcome<Vec<Value>> {
+    /// Returns the elements, of which there may be `most`.
+    pub(super) fn values(&self, most: u64) -> Outcome<Vec<MetadataValue>> {
+        if self.len > most {
+            return malformed(format!("an array has {} elements, more than {most}", self.len));
+        }
         let map = self.range.map()?;
         let mut reader = Reader { source: self.range.source(), bytes: &map, at: 0 };
         (0..self.len).map(|_| reader.value(self.ty)).collect()

@@ -1,11 +1,11 @@
 //! The families of decoders, and the names and layouts of their tensors.
 
-use super::container::{Container, Value};
+use super::container::{Container, MetadataValue};
 use super::{Outcome, malformed};
 use netwright_ir::{ElementType, Tensor, TensorError};
 
 /// A family of decoders, and what the layout of a tensor depends on.
-pub(super) struct Family {
+pub(super) struct GgufFamily {
     /// The name in GGUF, which prefixes the keys of its metadata.
     pub(super) architecture: &'static str,
     /// The `model_type` in Hugging Face.
@@ -47,8 +47,8 @@ const INNER: [(&str, &str); 13] = [
 ];
 
 /// Returns the family that `general.architecture` names.
-pub(super) fn family(file: &Container) -> Outcome<Family> {
-    let Some(Value::Text(name)) = file.metadata.get("general.architecture") else {
+pub(super) fn family(file: &Container) -> Outcome<GgufFamily> {
+    let Some(MetadataValue::Text(name)) = file.metadata.get("general.architecture") else {
         return malformed("general.architecture is missing");
     };
     let Some((architecture, model_type, class)) = FAMILIES.into_iter().find(|(known, _, _)| known == name) else {
@@ -56,20 +56,21 @@ pub(super) fn family(file: &Container) -> Outcome<Family> {
         return malformed(format!("the architecture `{name}` is not supported; {} are", known.join(", ")));
     };
     let number = |key: &str| match file.metadata.get(&format!("{architecture}.{key}")) {
-        Some(Value::Integer(number)) => u64::try_from(*number).ok(),
+        Some(MetadataValue::Integer(number)) => u64::try_from(*number).ok(),
         _ => None,
     };
     let Some(queries @ 1..) = number("attention.head_count") else {
         return malformed(format!("{architecture}.attention.head_count must be a number of at least 1 for all layers"));
     };
     let heads = [queries, number("attention.head_count_kv").unwrap_or(queries)];
-    // Mistral has the names of Llama, and a window.
-    let slides = architecture == "llama" && file.metadata.contains_key("llama.attention.sliding_window");
+    // Mistral has the names of Llama, and a window; a window of 0 is none.
+    let window = file.metadata.get("llama.attention.sliding_window");
+    let slides = architecture == "llama" && window.is_some_and(|window| *window != MetadataValue::Integer(0));
     let (model_type, class) = if slides { ("mistral", "Mistral") } else { (model_type, class) };
-    Ok(Family { architecture, model_type, class, heads })
+    Ok(GgufFamily { architecture, model_type, class, heads })
 }
 
-impl Family {
+impl GgufFamily {
     /// Returns the name of a tensor in Hugging Face.
     pub(super) fn name(&self, stored: &str) -> Option<String> {
         let (layer, part) = stored.rsplit_once('.')?;

@@ -1,6 +1,7 @@
-//! The tokenizer that metadata mean, as `tokenizer.json`.
+//! Derives `tokenizer.json` from the metadata.
 
-use super::container::Value;
+use super::GgufError;
+use super::container::MetadataValue;
 use serde_json::{Map, Value as Json, json};
 use std::collections::BTreeMap;
 
@@ -43,35 +44,44 @@ const SPLITS: [Split; 4] = [
 const CONTROL: i128 = 3;
 const USER_DEFINED: i128 = 4;
 
+/// The largest number of tokens or merges, more than any model has.
+const MAX_TOKENS: u64 = 1 << 22;
+
 /// Returns the text of `tokenizer.json`, or why there is none.
-pub(super) fn read(metadata: &BTreeMap<String, Value>) -> Result<String, String> {
+pub(super) fn read(metadata: &BTreeMap<String, MetadataValue>) -> Result<String, String> {
     let get = |key: &str| metadata.get(&format!("tokenizer.ggml.{key}"));
     let split = match (get("model"), get("pre")) {
-        (Some(Value::Text(model)), pre) if model == "gpt2" => {
+        (Some(MetadataValue::Text(model)), pre) if model == "gpt2" => {
             let known = |pre: &str| SPLITS.iter().find(|split| split.names.contains(&pre));
             match pre {
-                Some(Value::Text(pre)) => known(pre).ok_or(format!("how `{pre}` splits texts is unknown")),
+                Some(MetadataValue::Text(pre)) => known(pre).ok_or(format!("how `{pre}` splits texts is unknown")),
                 _ => Err("how it splits texts is not in the file".to_owned()),
             }
         }
-        (Some(Value::Text(model)), _) => Err(format!("the tokenizer `{model}` is not byte-level BPE")),
+        (Some(MetadataValue::Text(model)), _) => Err(format!("the tokenizer `{model}` is not byte-level BPE")),
         _ => Err("the file has no tokenizer".to_owned()),
     }?;
     let values = |key: &str| match get(key) {
-        Some(Value::Array(array)) => array.values().map_err(|_| format!("tokenizer.ggml.{key} cannot be read")),
+        Some(MetadataValue::Array(array)) => array.values(MAX_TOKENS).map_err(|error| match error {
+            GgufError::Malformed(why) => format!("tokenizer.ggml.{key}: {why}"),
+            _ => format!("tokenizer.ggml.{key} cannot be read"),
+        }),
         _ => Err(format!("tokenizer.ggml.{key} is not a list in the file")),
     };
     let texts = |key: &str| -> Result<Vec<String>, String> {
         let text = |value| match value {
-            Value::Text(text) => Ok(text),
+            MetadataValue::Text(text) => Ok(text),
             _ => Err(format!("tokenizer.ggml.{key} has an element that is not a text")),
         };
         values(key)?.into_iter().map(text).collect()
     };
     let (tokens, merges) = (texts("tokens")?, texts("merges")?);
     let types = get("token_type").map_or(Ok(vec![]), |_| values("token_type"))?;
+    if !types.is_empty() && types.len() != tokens.len() {
+        return Err(format!("tokenizer.ggml.token_type has {} elements for {} tokens", types.len(), tokens.len()));
+    }
     let ty = |id: usize| match types.get(id) {
-        Some(Value::Integer(ty)) => *ty,
+        Some(MetadataValue::Integer(ty)) => *ty,
         _ => 1,
     };
     let added: Vec<Json> = tokens
@@ -85,14 +95,20 @@ pub(super) fn read(metadata: &BTreeMap<String, Value>) -> Result<String, String>
             })
         })
         .collect();
-    let beginning = match (get("add_bos_token"), get("bos_token_id")) {
-        (Some(Value::Bool(true)), Some(Value::Integer(id))) => {
-            usize::try_from(*id).ok().filter(|id| *id < tokens.len())
+    if get("add_eos_token") == Some(&MetadataValue::Bool(true)) {
+        return Err("it appends a token at the end, which is not supported".to_owned());
+    }
+    let first = match get("bos_token_id") {
+        Some(MetadataValue::Integer(id)) => usize::try_from(*id).ok().filter(|id| *id < tokens.len()),
+        _ => None,
+    };
+    let beginning = match get("add_bos_token") {
+        Some(MetadataValue::Bool(true)) if first.is_none() => {
+            return Err("it begins texts with a token, but tokenizer.ggml.bos_token_id is not a token".to_owned());
         }
+        Some(MetadataValue::Bool(true)) => first,
         // Models whose tokenizer splits as Llama 3 begin with a token by default.
-        (None, Some(Value::Integer(id))) if split.ignore_merges => {
-            usize::try_from(*id).ok().filter(|id| *id < tokens.len())
-        }
+        None if split.ignore_merges => first,
         _ => None,
     };
     let mut vocabulary = Map::new();
