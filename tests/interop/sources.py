@@ -189,12 +189,13 @@ CASES = {
 }
 
 
-def write_folders(folder, case):
+def write_folders(folder, case, config=CONFIG, shapes=SHAPES):
     """Writes the model quantized and as floats; returns the quantized weights by the names of their layers."""
     options, store = CASES[case]
     random = np.random.default_rng(sum(case.encode()))
-    norm = lambda: random.uniform(0.5, 1.5, 64).astype(np.float32)
-    table = lambda: random.normal(0, 1, (48, 64)).astype(np.float32)
+    width = config["hidden_size"]
+    norm = lambda: random.uniform(0.5, 1.5, width).astype(np.float32)
+    table = lambda: random.normal(0, 1, (config["vocab_size"], width)).astype(np.float32)
     shared = {
         "model.embed_tokens.weight": table(),
         "lm_head.weight": table(),
@@ -203,14 +204,14 @@ def write_folders(folder, case):
         "model.layers.0.post_attention_layernorm.weight": norm(),
     }
     quantized, floats, weights = dict(shared), dict(shared), {}
-    for layer, shape in SHAPES.items():
+    for layer, shape in shapes.items():
         name = f"model.layers.0.{layer}"
         weights[name], stored = store(random, shape)
         floats[f"{name}.weight"] = weights[name].floats
         quantized |= {f"{name}.{part}": value for part, value in stored.items()}
     for name, tensors, others in [("quantized", quantized, {"quantization_config": options}), ("floats", floats, {})]:
         (folder / name).mkdir()
-        (folder / name / "config.json").write_text(json.dumps(CONFIG | others))
+        (folder / name / "config.json").write_text(json.dumps(config | others))
         save(folder / name / "model.safetensors", tensors)
     return weights
 

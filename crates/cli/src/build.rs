@@ -55,7 +55,8 @@ pub(crate) fn run(args: &Build, output: Output) -> Result<(), Failure> {
     let judging = verify::requested(args.verify, &args.judging, None)?;
     let model = open(args, args.emit.quantize.dequantize)?;
     // What the result is compared with: floats, if weights keep their codes.
-    let floats = judging.as_ref().and(model.stored.as_ref()).map(|_| open(args, true)).transpose()?;
+    let keeps_codes = model.stored.is_some() && !args.emit.quantize.dequantize;
+    let floats = (judging.is_some() && keeps_codes).then(|| open(args, true)).transpose()?;
     let declared = floats.as_ref().or_else(|| (!args.no_optimize).then_some(&model));
     let mut built = vec![];
     let source = Path::new(&args.model);

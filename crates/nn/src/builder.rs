@@ -251,7 +251,11 @@ impl<'b> Builder<'b> {
             if found == dims && *of == axis {
                 return self.var(*value);
             }
-            let what = format!("the parameter {name} is used with shape {found:?} and with shape {dims:?}");
+            let what = if found == dims {
+                format!("the quantized parameter {name} is used both as a matrix and as its transpose")
+            } else {
+                format!("the parameter {name} is used with shape {found:?} and with shape {dims:?}")
+            };
             state.fail(Some(location), what, Some("give one of the two layers another name".to_owned()));
             return self.poisoned();
         }

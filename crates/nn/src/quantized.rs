@@ -57,8 +57,8 @@ pub(crate) fn read(
     })?;
     let count = (method.read)(&section, &mut tensors)?;
     let has_codes = tensors.values().any(|tensor| tensor.quantization().is_some());
-    let line = line(count, method.format, has_codes && !dequantize);
-    Ok((Weights::Trained(tensors), Some(line)))
+    let line = (count > 0).then(|| line(count, method.format, has_codes && !dequantize));
+    Ok((Weights::Trained(tensors), line))
 }
 
 /// Returns a line about quantized weights.
@@ -96,13 +96,19 @@ fn four_bits(settings: &Settings, option: &str) -> Result<(), SettingsError> {
     }
 }
 
+/// The sizes of groups for which runtimes have kernels.
+const GROUP_SIZES: [u64; 5] = [16, 32, 64, 128, 256];
+
+/// The places of codes in an integer if they follow one another.
+const IN_ORDER: [u8; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
+
 /// Reads the number of elements that share a scale; `None` if a whole row does.
 fn group_size(settings: &Settings) -> Result<Option<u64>, SettingsError> {
     match settings.number("group_size")? {
         Some(-1.0) => Ok(None),
         _ => {
             match settings.size("group_size")? {
-                size @ (16 | 32 | 64 | 128 | 256) => Ok(Some(size)),
+                size if GROUP_SIZES.contains(&size) => Ok(Some(size)),
                 _ => Err(settings
                     .wrong("group_size", "16, 32, 64, 128, 256 or -1: runtimes have no kernels for other blocks")),
             }

@@ -4,7 +4,7 @@
 //! `weight_scale_inv` or `weight_scale`.
 
 use super::{Method, Parts, Tensors, for_each_layer};
-use crate::OpenError;
+use crate::{OpenError, Settings, SettingsError};
 use netwright_ir::ElementType;
 
 pub(super) const FP8: Method = Method {
@@ -13,16 +13,25 @@ pub(super) const FP8: Method = Method {
     read: |settings, tensors| {
         // Activations may stay in floats: they are more precise than what the model was tested with.
         settings.ignore(&["activation_scheme", "dequantize", "fmt", "ignored_layers"]);
-        let tile =
-            if settings.has("weight_block_size") { settings.numbers("weight_block_size", 2)? } else { vec![128.0; 2] };
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "casting saturates")]
-        let tile = [tile[0] as u64, tile[1] as u64];
-        if tile.contains(&0) {
-            return Err(settings.wrong("weight_block_size", "two numbers of at least 1").into());
-        }
-        read(tensors, tile)
+        read(tensors, tile(settings, "weight_block_size")?)
     },
 };
+
+/// The default sizes of a tile.
+pub(super) const TILE: [u64; 2] = [128, 128];
+
+/// Reads the sizes of a tile.
+pub(super) fn tile(settings: &Settings, option: &str) -> Result<[u64; 2], SettingsError> {
+    if !settings.has(option) {
+        return Ok(TILE);
+    }
+    let sizes = settings.numbers(option, 2)?;
+    if sizes.iter().any(|size| *size < 1.0 || size.fract() != 0.0) {
+        return Err(settings.wrong(option, "two whole numbers of at least 1"));
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "casting saturates")]
+    Ok([sizes[0] as u64, sizes[1] as u64])
+}
 
 /// The names of the factors.
 const SCALES: [&str; 2] = ["weight_scale_inv", "weight_scale"];

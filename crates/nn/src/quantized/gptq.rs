@@ -3,8 +3,9 @@
 //! For a layer of `K` inputs and `N` outputs: `qweight` i32 `[K / 8, N]`, with eight rows in each integer; `qzeros` i32
 //! `[groups, N / 8]`, with eight columns in each; `scales` f16 `[groups, N]`; `g_idx` i32 `[K]`, the group of each row.
 
-use super::{Method, Parts, all_pieces, for_each_layer, four_bits, group_size};
-use crate::OpenError;
+use super::{IN_ORDER, Method, Parts, all_pieces, for_each_layer, four_bits, group_size};
+use crate::{OpenError, Settings, SettingsError};
+use netwright_ir::ElementType;
 
 pub(super) const GPTQ: Method = Method {
     name: "gptq",
@@ -14,15 +15,7 @@ pub(super) const GPTQ: Method = Method {
         four_bits(settings, "bits")?;
         let size = group_size(settings)?;
         // The first format stores zero points less 1.
-        let plus = match settings.word("checkpoint_format")? {
-            None | Some("gptq") => 1,
-            Some("gptq_v2") => 0,
-            Some(_) => {
-                return Err(settings
-                    .wrong("checkpoint_format", "gptq or gptq_v2\n  help: save the model in the format gptq")
-                    .into());
-            }
-        };
+        let plus = u8::from(format(settings)? == "gptq");
         for_each_layer(tensors, "qweight", |parts| read(parts, size, plus))
     },
 };
@@ -39,11 +32,11 @@ const HARMLESS: &[&str] = &[
     "desc_act",
     "disable_exllama",
     "exllama_config",
-    "format",
     "is_marlin_format",
     "lm_head",
     "max_input_length",
     "meta",
+    "method",
     "model_file_base_name",
     "model_name_or_path",
     "model_seqlen",
@@ -61,7 +54,20 @@ const HARMLESS: &[&str] = &[
     "use_exllama",
 ];
 
-const IN_ORDER: [u8; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
+/// Returns the format, which AutoGPTQ and GPTQModel store under different options.
+fn format(settings: &Settings) -> Result<&str, SettingsError> {
+    let mut format = None;
+    for option in ["checkpoint_format", "format"] {
+        let Some(found) = settings.word(option)? else { continue };
+        if !["gptq", "gptq_v2"].contains(&found) || format.is_some_and(|format| format != found) {
+            let law = "gptq or gptq_v2, and the same as `checkpoint_format` if both are present\n  help: save the model \
+                       in the format gptq";
+            return Err(settings.wrong(option, law));
+        }
+        format = Some(found);
+    }
+    Ok(format.unwrap_or("gptq"))
+}
 
 fn read(parts: &mut Parts<'_>, size: Option<u64>, plus: u8) -> Result<(), OpenError> {
     let (packed, zeros) = (parts.take_packed("qweight")?, parts.take_packed("qzeros")?);
@@ -70,6 +76,9 @@ fn read(parts: &mut Parts<'_>, size: Option<u64>, plus: u8) -> Result<(), OpenEr
     let codes = codes.map_err(|error| parts.failed(error))?;
     let rows = codes.dims().last().copied().unwrap_or(0);
     if let Some(groups) = groups {
+        if groups.element() != ElementType::I32 || groups.dims() != [rows] {
+            return Err(parts.refuse(format!("{}.g_idx is {}, but must be i32[{rows}]", parts.layer, groups.ty())));
+        }
         let expected = size.unwrap_or(rows.max(1));
         let mut row = 0;
         let in_order = all_pieces(&groups, |bytes| {
@@ -80,7 +89,7 @@ fn read(parts: &mut Parts<'_>, size: Option<u64>, plus: u8) -> Result<(), OpenEr
             })
         });
         let in_order = in_order.map_err(|error| parts.failed(error))?;
-        if groups.dims() != [rows] || !in_order {
+        if !in_order {
             return Err(parts.refuse(format!(
                 "row {} is not in group {} by {}.g_idx: the model was quantized with desc_act, and runtimes multiply by \
                  groups of consecutive rows only\n  help: quantize the model again with desc_act = false, or with \
