@@ -18,6 +18,14 @@ while read -r file; do
     number=$((number + 1))
     cp "$file" "corpus/configuration/$number.json"
 done < <(find $root/tests -name 'config.json')
-for target in model text safetensors configuration; do
+mapfile -t files < <(find $root/tests/gguf -name '*.gguf' -size -64k)
+begin gguf "${files[@]}"
+number=0
+mkdir -p corpus/quantized
+for file in $root/tests/quantized/*/model.safetensors; do
+    number=$((number + 1))
+    cp "$file" "corpus/quantized/$number.safetensors"
+done
+for target in model text safetensors configuration gguf quantized; do
     RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir . "$target" -- -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=10
 done
