@@ -207,3 +207,21 @@ fn halves_round_to_nearest_even() {
     let cast = tensor.cast(ElementType::F16).unwrap();
     assert_eq!(cast.floats(), Some(vec![1.0]));
 }
+
+#[test]
+fn magnitudes_are_found_in_any_order_of_the_elements() {
+    let counting = counting(&[37, 41]);
+    let negative = counting.scaled(-2.0).unwrap();
+    let tensors = [
+        negative.clone(),
+        negative.transposed().unwrap(),
+        halves(&[37, 41]).transposed().unwrap().cast(ElementType::F32).unwrap(),
+        counting.cast(ElementType::F64).unwrap().cast(ElementType::F16).unwrap(),
+        Tensor::concatenated(&[counting.transposed().unwrap(), negative.transposed().unwrap()]).unwrap(),
+    ];
+    for tensor in tensors {
+        let elements = f32s(&tensor.cast(ElementType::F32).unwrap());
+        let largest = elements.into_iter().map(f32::abs).fold(0.0, f32::max);
+        assert_eq!(tensor.magnitude().unwrap(), f64::from(largest), "{}", tensor.ty());
+    }
+}
