@@ -25,10 +25,10 @@ pub struct Options {
     /// in which one of the models computes: one of [`TOLERANCES`](crate::TOLERANCES), or
     /// [`TOLERANCE`](crate::TOLERANCE) for `f32` and `f64`.
     pub tolerance: Option<f64>,
-    /// The cosine over all runs that an output beyond the tolerance must have; its norm must not differ by a factor of
-    /// more than 1.5. `None` for the smallest cosine of the narrowest
-    /// quantization, one of [`MIN_COSINES`](crate::MIN_COSINES), if the models are quantized differently and no tolerance
-    /// is given; otherwise an output beyond the tolerance is not accepted.
+    /// The cosine over all runs that every float output must have if one is beyond the tolerance; its norm must not differ
+    /// by a factor of more than 1.5. If no output has floats, all must be equal. `None` for the smallest cosine of the
+    /// narrowest quantization, one of [`MIN_COSINES`](crate::MIN_COSINES), if the models are quantized differently and no
+    /// tolerance is given; otherwise an output beyond the tolerance is not accepted.
     pub min_cosine: Option<f64>,
     /// Whether to compare the values that two models have in common, in the order in which the second one computes them,
     /// instead of judging the outputs. The verdict is [`Verdict::ByLayer`].

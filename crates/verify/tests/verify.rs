@@ -327,6 +327,14 @@ fn models_that_are_quantized_differently_are_close() {
     let strict = judged(128, &options.clone().with_tolerance(1e-4)).to_string();
     assert_contains(&strict, &["the models differ in tract by more than 1e-4, first in output `y`"]);
     assert!(matches!(judged(128, &options.with_tolerance(0.5)), Verdict::Equal { .. }));
+
+    // Indices of the largest elements have no cosine.
+    let largest = |mut graph: GraphProto| {
+        graph.output = vec![models::value("i: i64[batch, 1]")];
+        graph.node.push(node("i = ArgMax(y)").int("axis", 1));
+        graph
+    };
+    assert_contains(&against(largest(product(None)), largest(product(Some(0)))), &["the models differ in tract"]);
 }
 
 #[test]
