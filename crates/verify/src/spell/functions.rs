@@ -2,14 +2,21 @@
 
 use crate::file::domain;
 use std::collections::BTreeMap;
-use tract_onnx::pb::{AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto};
+use std::fmt;
+use tract_onnx::pb::{AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto};
 
-/// The number of nodes that all calls may become, and how deep calls may nest; other calls stay, and the gate reports them.
+/// The number of nodes that all calls may become, the memory that these nodes may take, in bytes, and how deep calls may
+/// nest; other calls stay, and the gate reports them.
 const MAX_NODES: usize = 1 << 20;
+const MAX_BYTES: usize = 256 << 20;
 const MAX_DEPTH: usize = 32;
 
 /// Replaces the calls of functions that have the opset of the model.
 pub(crate) fn inline(graph: &mut GraphProto, model: &ModelProto) {
+    inline_within(graph, model, MAX_BYTES);
+}
+
+fn inline_within(graph: &mut GraphProto, model: &ModelProto, bytes: usize) {
     let own = |of: &str| model.opset_import.iter().find(|import| domain(&import.domain) == domain(of));
     let fits = |function: &FunctionProto| {
         function.opset_import.iter().all(|import| own(&import.domain).is_none_or(|own| own.version == import.version))
@@ -19,9 +26,14 @@ pub(crate) fn inline(graph: &mut GraphProto, model: &ModelProto) {
         let key = (domain(function.domain()).to_owned(), function.name().to_owned());
         // Overloads, which tract does not read, have the same name.
         let only = !functions.contains_key(&key) && fits(function);
-        functions.insert(key, Some(function).filter(|_| only));
+        let cost = || {
+            let mut cost = Cost { bytes: size(&function.node), ..Cost::default() };
+            cost.count(&function.node);
+            (function, cost)
+        };
+        functions.insert(key, only.then(cost));
     }
-    let mut inliner = Inliner { functions, calls: 0, left: MAX_NODES };
+    let mut inliner = Inliner { functions, calls: 0, left: MAX_NODES, bytes };
     if !inliner.functions.is_empty() {
         inliner.graph(graph, 0);
     }
@@ -29,10 +41,44 @@ pub(crate) fn inline(graph: &mut GraphProto, model: &ModelProto) {
 
 struct Inliner<'m> {
     /// The functions by domain and name; `None` for those that cannot be inlined.
-    functions: BTreeMap<(String, String), Option<&'m FunctionProto>>,
+    functions: BTreeMap<(String, String), Option<(&'m FunctionProto, Cost)>>,
     /// The number of calls that were replaced, for new names.
     calls: usize,
+    /// The numbers of nodes and bytes that other calls may become.
     left: usize,
+    bytes: usize,
+}
+
+/// What decides how much memory the body of a function takes in place of a call.
+#[derive(Clone, Copy, Default)]
+struct Cost {
+    /// The size of the body, in bytes.
+    bytes: usize,
+    /// The number of attributes that refer to one of the call.
+    attributes: usize,
+    /// The number of operands and results, which may have a name of the call.
+    names: usize,
+}
+
+impl Cost {
+    /// Counts the attributes and names of nodes and of their bodies.
+    fn count(&mut self, nodes: &[NodeProto]) {
+        for node in nodes {
+            self.names += node.input.len() + node.output.len();
+            for attribute in &node.attribute {
+                self.attributes += usize::from(!attribute.ref_attr_name.is_empty());
+                attribute.g.iter().chain(&attribute.graphs).for_each(|body| self.count(&body.node));
+            }
+        }
+    }
+
+    /// Returns the most bytes that the body takes in place of a call; `None` if they overflow.
+    fn of(self, call: &NodeProto) -> Option<usize> {
+        let given: usize = call.attribute.iter().map(attribute_size).sum();
+        let name = call.input.iter().chain(&call.output).map(String::len).max().unwrap_or(0);
+        let copied = given.checked_mul(self.attributes)?.checked_add(name.checked_mul(self.names)?)?;
+        copied.checked_add(self.bytes)
+    }
 }
 
 impl Inliner<'_> {
@@ -53,10 +99,11 @@ impl Inliner<'_> {
 
     /// Returns the nodes that a call stands for; `None` if the node is not a call, or the limits are reached.
     fn body(&mut self, call: &NodeProto, depth: usize) -> Option<GraphProto> {
-        let function = (*self.functions.get(&(domain(&call.domain).to_owned(), call.op_type.clone()))?)?;
+        let (function, cost) = (*self.functions.get(&(domain(&call.domain).to_owned(), call.op_type.clone()))?)?;
         if call.output.len() > function.output.len() || needs_default(&function.node, call, function) {
             return None;
         }
+        self.bytes = self.bytes.checked_sub(cost.of(call)?)?;
         self.left = self.left.checked_sub(function.node.len() + function.output.len()).filter(|_| depth < MAX_DEPTH)?;
         self.calls += 1;
         let mut names = Names { prefix: format!("call {}", self.calls), known: BTreeMap::new() };
@@ -98,6 +145,55 @@ fn needs_default(nodes: &[NodeProto], call: &NodeProto, function: &FunctionProto
         let bodies = || attribute.g.iter().chain(&attribute.graphs);
         (!name.is_empty() && !is_known()) || bodies().any(|body| needs_default(&body.node, call, function))
     })
+}
+
+/// Returns about how much memory nodes take, in bytes.
+fn size(nodes: &[NodeProto]) -> usize {
+    let of = |node: &NodeProto| {
+        let NodeProto { input, output, name, op_type, domain, doc_string, attribute, .. } = node;
+        let texts = [name, op_type, domain, doc_string].into_iter().chain(input).chain(output);
+        let texts: usize = texts.map(|text| size_of_val(text) + text.len()).sum();
+        size_of_val(node) + texts + attribute.iter().map(attribute_size).sum::<usize>()
+    };
+    nodes.iter().map(of).sum()
+}
+
+fn attribute_size(attribute: &AttributeProto) -> usize {
+    let AttributeProto { t, tensors, g, graphs, floats, ints, s, strings, type_protos, .. } = attribute;
+    let rest = size_of_val(attribute) + size_of_val(&**floats) + size_of_val(&**ints) + s.len();
+    let tensors: usize = t.iter().chain(tensors).map(tensor_size).sum();
+    let body = |body: &GraphProto| {
+        let tensors: usize = body.initializer.iter().map(tensor_size).sum();
+        let GraphProto { input, output, value_info, sparse_initializer, quantization_annotation, .. } = body;
+        size(&body.node) + tensors + printed(&(input, output, value_info, sparse_initializer, quantization_annotation))
+    };
+    rest + tensors + g.iter().chain(graphs).map(body).sum::<usize>() + bytes_of(strings) + printed(type_protos)
+}
+
+fn tensor_size(tensor: &TensorProto) -> usize {
+    let TensorProto { raw_data, float_data, double_data, int32_data, int64_data, uint64_data, string_data, .. } =
+        tensor;
+    let typed = size_of_val(&**float_data) + size_of_val(&**double_data) + size_of_val(&**int32_data);
+    let typed = typed + size_of_val(&**int64_data) + size_of_val(&**uint64_data) + bytes_of(string_data);
+    let names = tensor.name.len() + tensor.doc_string.len() + printed(&tensor.external_data);
+    size_of_val(tensor) + size_of_val(&*tensor.dims) + raw_data.len() + typed + names
+}
+
+fn bytes_of(strings: &[Vec<u8>]) -> usize {
+    strings.iter().map(|string| size_of_val(string) + string.len()).sum()
+}
+
+/// Returns the length of what is printed, which is not shorter than what is held in memory.
+fn printed(what: &impl fmt::Debug) -> usize {
+    struct Length(usize);
+    impl fmt::Write for Length {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            self.0 += text.len();
+            Ok(())
+        }
+    }
+    let mut length = Length(0);
+    fmt::Write::write_fmt(&mut length, format_args!("{what:?}")).map_or(usize::MAX, |()| length.0)
 }
 
 fn given<'n>(call: &'n NodeProto, name: &str) -> Option<&'n AttributeProto> {
@@ -235,5 +331,20 @@ mod tests {
         let mut graph = GraphProto { node: vec![call], ..GraphProto::default() };
         inline(&mut graph, &model);
         assert_eq!(graph.node[0].attribute, [attribute("axis", None, 3)]);
+    }
+
+    #[test]
+    fn calls_stay_that_would_take_too_much_memory() {
+        let of = function("Once", "a", "b", &["b = Relu(a)"]);
+        let calls = ["y = f::Once(x)", "z = f::Once(y)", "u = f::Once(z)"];
+        for inlined in 0..=3 {
+            // A node, and two names of the call, which have one letter.
+            let bytes = inlined * (size(&of.node) + 2);
+            let model = ModelProto { functions: vec![of.clone()], ..ModelProto::default() };
+            let mut graph = GraphProto { node: calls.iter().map(|text| node(text)).collect(), ..GraphProto::default() };
+            inline_within(&mut graph, &model, bytes);
+            let left = graph.node.iter().filter(|node| node.op_type == "Once").count();
+            assert_eq!(left, calls.len() - inlined);
+        }
     }
 }
