@@ -39,7 +39,7 @@ pub(super) fn sources(node: &NodeProto) -> Vec<&str> {
 ///
 /// Values match that have the same name; that are computed by equal operators from matching operands; and the operands
 /// of equal operators whose results match, if only one operand of each is left to match. Constants match if their
-/// contents are equal. A value matches one value at most.
+/// types and their first 64 KiB are equal. A value matches one value at most.
 pub(super) fn matched<'m>(a: &'m ModelFile, b: &'m ModelFile) -> Vec<Matched<'m>> {
     let mut matching = Matching {
         in_a: producers(a),
@@ -178,6 +178,10 @@ fn constants(model: &ModelFile) -> BTreeMap<&str, String> {
     tensors.map(|(name, tensor)| (name, contents(model, tensor))).collect()
 }
 
+fn first<T>(data: &[T]) -> &[T] {
+    data.get(..SAMPLE / size_of::<T>().max(1)).unwrap_or(data)
+}
+
 fn contents(model: &ModelFile, tensor: &TensorProto) -> String {
     let ty = type_of(tensor).map_or_else(String::new, |ty| ty.to_string());
     let mut read = vec![];
@@ -189,7 +193,44 @@ fn contents(model: &ModelFile, tensor: &TensorProto) -> String {
     } else if !tensor.raw_data.is_empty() {
         read.extend(tensor.raw_data.iter().take(SAMPLE));
     } else {
-        return format!("constant {ty} {:?} {:?} {:?}", tensor.float_data, tensor.int32_data, tensor.int64_data);
+        let TensorProto { float_data, double_data, int32_data, int64_data, uint64_data, string_data, .. } = tensor;
+        let (floats, doubles) = (first(float_data), first(double_data));
+        let integers = (first(int32_data), first(int64_data), first(uint64_data));
+        read = format!("{floats:?} {doubles:?} {integers:?} {:?}", first(string_data)).into_bytes();
     }
     format!("constant {ty} {}", fingerprint(read))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prost::Message;
+
+    #[test]
+    fn constants_that_are_stored_in_any_field_are_told_apart() {
+        let model = ModelFile::from_bytes(
+            "model.onnx",
+            &tract_onnx::pb::ModelProto { graph: Some(GraphProto::default()), ..Default::default() }.encode_to_vec(),
+        )
+        .expect("a model");
+        let typed = |data: fn(&mut TensorProto)| {
+            let mut tensor = TensorProto { data_type: 1, dims: vec![1], ..TensorProto::default() };
+            data(&mut tensor);
+            contents(&model, &tensor)
+        };
+        let all = [
+            typed(|tensor| tensor.float_data = vec![1.0]),
+            typed(|tensor| tensor.float_data = vec![2.0]),
+            typed(|tensor| tensor.double_data = vec![1.0]),
+            typed(|tensor| tensor.double_data = vec![2.0]),
+            typed(|tensor| tensor.int32_data = vec![1]),
+            typed(|tensor| tensor.int64_data = vec![1]),
+            typed(|tensor| tensor.uint64_data = vec![1]),
+            typed(|tensor| tensor.uint64_data = vec![2]),
+            typed(|tensor| tensor.string_data = vec![b"a".as_slice().into()]),
+            typed(|tensor| tensor.string_data = vec![b"b".as_slice().into()]),
+        ];
+        assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len(), "{all:?}");
+        assert_eq!(all[2], typed(|tensor| tensor.double_data = vec![1.0]));
+    }
 }
