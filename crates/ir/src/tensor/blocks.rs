@@ -218,11 +218,13 @@ impl Tensor {
     /// Checks that the tensor can be quantized with scales of the type: reads it once, in pieces.
     ///
     /// # Errors
-    /// If an element is infinite or NaN or so large that a scale may overflow, and if a file cannot be read.
+    /// If an element is infinite, NaN or so large that a range or a scale may overflow, and if a file cannot be read.
     pub fn quantizable(&self, format: BlockFormat, scale: ElementType) -> Result<(), TensorError> {
         let magnitude = self.magnitude()?;
-        if ElementType::F32.round(magnitude).is_none_or(|magnitude| !magnitude.is_finite()) {
-            return Err(self.refuse("quantize", "an element is infinite or NaN"));
+        // Without symmetry, the range of a block is computed, from its smallest to its largest element.
+        let range = if format.symmetric { magnitude } else { magnitude * 2.0 };
+        if ElementType::F32.round(range).is_none_or(|range| !range.is_finite()) {
+            return Err(self.refuse("quantize", "an element is infinite, NaN or too large"));
         }
         // A searched scale maps the largest element to no less than half of the codes of its sign.
         let scale = scale.round(magnitude / f64::from(format.middle()) * 2.0);

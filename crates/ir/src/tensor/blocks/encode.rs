@@ -138,7 +138,7 @@ impl Encoder {
     /// Returns the numbers that cover the range of a block.
     pub(super) fn nearest(&self, block: &[f32]) -> Result<Block, TensorError> {
         let range = nearest::range(block);
-        let range = range.ok_or_else(|| self.of.refuse("quantize", "an element is infinite or NaN"))?;
+        let range = range.ok_or_else(|| self.of.refuse("quantize", "an element is infinite, NaN or too large"))?;
         Ok(nearest::choose(range, self.format, self.scale))
     }
 
