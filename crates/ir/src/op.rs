@@ -60,6 +60,7 @@ mod types;
 mod words;
 
 pub use card::{Addition, Class, Part, Version};
+pub use quantization::computes_with_integers;
 pub use table::{Op, OpKind};
 pub use types::Dialect;
 pub use words::*;

@@ -2,6 +2,7 @@
 
 use crate::file::{ModelFile, tensor_type};
 use crate::{Options, Runtime};
+use netwright_ir::op::computes_with_integers;
 use netwright_ir::{ElementType, OpKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -120,13 +121,6 @@ pub(crate) fn has_accuracy_level_4(model: &ModelFile) -> bool {
     nodes(model).into_iter().any(quantizes_activations)
 }
 
-/// Returns whether an operator of ONNX or ONNX Runtime computes with integers for floats: `QLinearMatMul`, `QAttention`,
-/// `MatMulIntegerToFloat` and so on.
-fn has_integers(operator: &str) -> bool {
-    let starts = ["DynamicQuantize", "QAttention", "QGemm", "QLinear", "QOrdered"];
-    operator.contains("Integer") || starts.iter().any(|start| operator.starts_with(start))
-}
-
 /// The number of operators that may move codes before they are dequantized.
 const MAX_MOVES: usize = 8;
 
@@ -166,7 +160,7 @@ fn quantization(model: &ModelFile, nodes: &[&NodeProto], runtime: &Runtime) -> Q
                 let to = int(node, "output_dtype").and_then(ElementType::from_number);
                 add(&mut found.activations, zero.or(to).map_or(8, ElementType::bits));
             }
-            name if has_integers(name) => {
+            name if computes_with_integers(name) => {
                 add(&mut found.activations, 8);
                 add(&mut found.weights, 8);
             }

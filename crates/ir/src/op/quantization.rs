@@ -28,3 +28,10 @@ macro_rules! quantization {
         DynamicQuantizeLinear "dynamic_quantize_linear" [11] Other => infer::quantization::dynamic_quantize;
     } };
 }
+
+/// Returns whether an operator of ONNX or ONNX Runtime computes with integers for floats: `QLinearMatMul`, `QAttention`,
+/// `MatMulIntegerToFloat` and so on.
+pub fn computes_with_integers(operator: &str) -> bool {
+    let starts = ["DynamicQuantize", "QAttention", "QGemm", "QLinear", "QOrdered"];
+    operator.contains("Integer") || starts.iter().any(|start| operator.starts_with(start))
+}

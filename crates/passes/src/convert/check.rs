@@ -5,7 +5,8 @@ use crate::convert::readers::{is_weight, names, readers};
 use crate::options::Options;
 use crate::pipeline::{PassError, name_of};
 use crate::rule::Skip;
-use netwright_ir::{ElementType, Graph, Model, Name, Op, OpKind, Value, text};
+use netwright_ir::op::computes_with_integers;
+use netwright_ir::{ElementType, Graph, Model, Name, NodeId, Op, OpKind, Value, text};
 
 /// The first opset whose DequantizeLinear has blocks, and elements of 4 bits.
 pub const BLOCKS_SINCE: i64 = 21;
@@ -92,11 +93,11 @@ fn quantized(graph: &Graph) -> Option<(Name, String)> {
         };
         let is_quantized = match op {
             Op::DequantizeLinear { .. } => held.is_some(),
-            // Rows of codes.
             Op::Gather { .. } => {
                 held.is_some_and(|table| table.element() == ElementType::I8 && table.dims().len() == 2)
+                    && is_dequantized(graph, Value { node: id, result: 0 })
             }
-            _ => MARKS.iter().any(|mark| word.contains(mark)),
+            _ => computes_with_integers(word) || MARKS.iter().any(|mark| word.contains(mark)),
         };
         if is_quantized {
             return Some((name_of(graph, id), word.to_owned()));
@@ -105,8 +106,18 @@ fn quantized(graph: &Graph) -> Option<(Name, String)> {
     })
 }
 
-/// What the names of operators with quantized operands have in common.
-const MARKS: [&str; 8] = ["NBits", "Bnb4", "Quantize", "QLinear", "Integer", "QAttention", "QGemm", "QMoE"];
+/// What the names of operators with quantized operands that compute with floats have in common.
+const MARKS: [&str; 4] = ["NBits", "Bnb4", "Quantize", "QMoE"];
+
+/// Returns whether all uses of codes turn them into floats.
+fn is_dequantized(graph: &Graph, codes: Value) -> bool {
+    let users = graph.users(codes);
+    let is_float = |user: NodeId| match graph.node(user).op() {
+        Op::Cast { to, .. } => to.is_float(),
+        op => op.kind() == OpKind::DequantizeLinear,
+    };
+    !users.is_empty() && !graph.is_output(codes) && users.into_iter().all(|(user, _)| is_float(user))
+}
 
 /// Lists the names by which weights that can be quantized are found, in the graph and its bodies.
 fn weights(graph: &Graph, found: &mut Vec<Name>) {
