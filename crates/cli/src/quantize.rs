@@ -19,13 +19,13 @@ pub(crate) struct Quantize {
     /// them; may be given several times, and the last one that matches decides.
     #[arg(long = "quantize-tensor", value_name = "REGEX=SCHEME", value_parser = pattern)]
     pub(crate) patterns: Vec<(String, Scheme)>,
-    /// The number of elements that share a scale in int4 and int8: 16, 32, 64 or 128.
-    #[arg(long, value_name = "SIZE", default_value_t = 32)]
-    pub(crate) block_size: u64,
-    /// Give blocks a zero point besides the scale.
+    /// The number of elements that share a scale in int4 and int8: 16, 32 (the default), 64 or 128.
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) block_size: Option<u64>,
+    /// Give the blocks of int4 and int8 a zero point besides the scale.
     #[arg(long)]
     pub(crate) asymmetric: bool,
-    /// How the scale of a block is chosen.
+    /// How the scale of a block, a row or a column is chosen; in all schemes.
     #[arg(long, default_value = "search")]
     pub(crate) rounding: RoundingWord,
     /// Turn quantized weights into floats, exactly as operators compute with them, before any are quantized.
@@ -42,7 +42,7 @@ pub(crate) struct Quantize {
 pub(crate) enum RoundingWord {
     /// The range of the codes covers the block, as in ONNX Runtime's quantizer.
     Nearest,
-    /// The squared error is the smallest.
+    /// Of five scales for each block, the one with the smallest squared error.
     Search,
 }
 
@@ -57,17 +57,20 @@ impl Quantize {
         self.scheme.is_some() || !self.patterns.is_empty()
     }
 
+    fn schemes(&self) -> impl Iterator<Item = Scheme> {
+        self.patterns.iter().map(|(_, scheme)| *scheme).chain(self.scheme)
+    }
+
     /// Returns whether a scheme with blocks is requested.
     pub(crate) fn has_blocks(&self) -> bool {
-        let schemes = self.patterns.iter().map(|(_, scheme)| *scheme).chain(self.scheme);
-        schemes.into_iter().any(|scheme| matches!(scheme, Scheme::Int4 | Scheme::Int8))
+        self.schemes().any(|scheme| matches!(scheme, Scheme::Int4 | Scheme::Int8))
     }
 
     /// Returns the request; an error if a flag is not valid.
     pub(crate) fn quantization(&self) -> Result<Option<Quantization>, Failure> {
         if !self.is_requested() {
             let idle = [
-                ("--block-size", self.block_size != 32),
+                ("--block-size", self.block_size.is_some()),
                 ("--asymmetric", self.asymmetric),
                 ("--rounding", matches!(self.rounding, RoundingWord::Nearest)),
                 ("--reduce-range", self.reduce_range),
@@ -79,6 +82,16 @@ impl Quantize {
                 None => Ok(None),
             };
         }
+        let is_dynamic = self.schemes().any(Scheme::is_dynamic);
+        let (in_blocks, dynamic) = ("int4 and int8", "int8-dynamic and uint8-dynamic");
+        let limited = [
+            ("--block-size", self.block_size.is_some() && !self.has_blocks(), in_blocks),
+            ("--asymmetric", self.asymmetric && !self.has_blocks(), in_blocks),
+            ("--reduce-range", self.reduce_range && !is_dynamic, dynamic),
+        ];
+        if let Some((flag, _, schemes)) = limited.iter().find(|(_, has_no_effect, _)| *has_no_effect) {
+            return Err(Failure::Usage(format!("{flag} only affects {schemes}\n  help: leave out {flag}")));
+        }
         let rounding = match self.rounding {
             RoundingWord::Nearest => Rounding::Nearest,
             RoundingWord::Search => Rounding::Search,
@@ -86,8 +99,11 @@ impl Quantize {
         let quantization = Quantization::new(self.scheme.unwrap_or(Scheme::None))
             .with_symmetric(!self.asymmetric)
             .with_rounding(rounding)
-            .with_reduce_range(self.reduce_range)
-            .with_block_size(self.block_size);
+            .with_reduce_range(self.reduce_range);
+        let quantization = match self.block_size {
+            Some(size) => quantization.with_block_size(size),
+            None => Ok(quantization),
+        };
         let overrides = self.patterns.iter();
         let quantization = overrides
             .fold(quantization, |quantization, (pattern, scheme)| quantization?.with_override(pattern, *scheme));

@@ -282,6 +282,21 @@ fn mistakes_are_reported() {
         ("symbol_twice", vec!["verify", "encoder.onnx", "--dim", "batch=2", "--dim", "batch=3"], 2),
         ("bad_tolerance", vec!["verify", "encoder.onnx", "--tolerance", "nan"], 2),
         ("bad_opset_folder", vec!["build", "option", "-o", "out", "--opset", "29"], 2),
+        (
+            "block_size_of_dynamic_scheme",
+            vec!["optimize", "encoder.onnx", "-o", "out.onnx", "--quantize", "int8-dynamic", "--block-size", "32"],
+            2,
+        ),
+        (
+            "zero_points_of_dynamic_scheme",
+            vec!["optimize", "encoder.onnx", "-o", "out.onnx", "--quantize", "uint8-dynamic", "--asymmetric"],
+            2,
+        ),
+        (
+            "reduced_range_of_blocks",
+            vec!["optimize", "encoder.onnx", "-o", "out.onnx", "--quantize", "int4", "--reduce-range"],
+            2,
+        ),
         ("unknown_symbol", vec!["verify", "encoder.onnx", "--dim", "sequence=3"], 2),
     ] {
         check(at, name, &arguments, code);
