@@ -8,7 +8,7 @@ use netwright::evaluate::Tract;
 use netwright::ir::tensor::Rounding;
 use netwright::ir::{ElementType, Graph, Model, Op, Tensor};
 use netwright::onnx::{self, ReadOptions};
-use netwright::passes::{self, Options, Quantization, Scheme, Target};
+use netwright::passes::{self, Options, Prover, Quantization, Scheme, Target};
 use std::fmt::Write as _;
 
 fn model(inputs: &str, body: &str, opset: i64) -> Model {
@@ -163,6 +163,102 @@ fn weights_are_quantized() {
         }
         snapshot("passes", &format!("{case}@quantize-weights"), &text);
     }
+}
+
+/// Both copies of a table that is looked up as rows and multiplied in columns are counted.
+#[test]
+fn bytes_of_a_tied_table_are_those_that_are_stored() {
+    let (_, inputs, rest) = CASES.into_iter().find(|(case, ..)| *case == "tied_head").expect("it is a case");
+    for (target, scheme) in
+        [(Target::ORT, Scheme::Int8Dynamic), (Target::ONNX, Scheme::Int8), (Target::ORT, Scheme::Int8)]
+    {
+        let mut model = model(inputs, &body(rest), 21);
+        let quantized = passes::optimize(&mut model, &options(target, Quantization::new(scheme)));
+        let counted: u64 = quantized.expect("it is optimized").quantized.iter().map(|weight| weight.bytes).sum();
+        let nodes = model.graph.schedule().into_iter();
+        let stored =
+            nodes.filter_map(|id| model.graph.node(id).op().tensor()).map(Tensor::len).filter(|len| *len >= 64);
+        assert_eq!(counted, stored.sum::<u64>(), "{target}, {scheme}\n{}", model.graph);
+    }
+}
+
+/// Conversions round more than a proof allows: they are applied, and reported as unproven.
+#[test]
+fn proofs_do_not_judge_conversions() {
+    let mut model = model("%x: f32[b, s, 64]", &body("%y = matmul %x, %w : f32[b, s, 96]\nreturn %y"), 21);
+    let options = options(Target::ORT, Quantization::new(Scheme::Int4)).with_prover(Prover::new(Tract));
+    let report = passes::optimize(&mut model, &options).expect("it is optimized");
+    assert_eq!(report.quantized.len(), 1);
+    let proofs = report.proofs.expect("it was proven");
+    assert_eq!(proofs.refuted, []);
+    let unproven = lines("unproven", &proofs.unproven);
+    assert!(unproven.contains("quantize-weights: %w: it converts on request"), "{unproven}");
+}
+
+/// What `--dequantize` and the operators of ONNX Runtime make of nodes that Netwright does not write itself.
+#[test]
+fn quantized_models_of_others() {
+    let codes = "%c = parameter fill(3) : i8[64, 96]";
+    let dynamic = |scales: &str| {
+        format!(
+            "%c = parameter fill(3) : i8[64, 64]
+             %scales = parameter uniform(seed = 2, bound = 0.5) : f32[{scales}]
+             %q, %s, %z = dynamic_quantize_linear %x : u8[64, 64], f32[], u8[]
+             %sums = matmul_integer %q, %c, %z : i32[64, 64]
+             %numbers = cast %sums {{to = f32}} : f32[64, 64]
+             %factor = mul %s, %scales : f32[{scales}]
+             %y = mul %numbers, %factor : f32[64, 64]
+             return %y"
+        )
+    };
+    let narrow = format!(
+        "{codes}
+         %scales = parameter uniform(seed = 2, bound = 0.5) : f32[2, 96]
+         %w = dequantize_linear %c, %scales {{axis = 0, block_size = 32, output_dtype = f16}} : f16[64, 96]
+         %y = matmul %h, %w : f16[b, 96]
+         return %y"
+    );
+    let mut text = String::new();
+    for (case, inputs, rest) in [
+        ("scales_of_columns", "%x: f32[64, 64]", dynamic("64")),
+        ("scales_of_rows", "%x: f32[64, 64]", dynamic("64, 1")),
+        ("output_dtype_differs_from_the_scales", "%h: f16[b, 64]", narrow),
+    ] {
+        for dequantize in [false, true] {
+            let mut model = model(inputs, &rest, 23);
+            let options = Options::for_target(Target::ORT).with_evaluator(Tract).with_dequantize(dequantize);
+            let report = passes::optimize(&mut model, &options).unwrap_or_else(|error| panic!("{case}: {error}"));
+            let declined = lines("declined", &report.declined);
+            writeln!(text, "{case}, dequantize = {dequantize}\n{}{declined}", model.graph).expect("text grows");
+        }
+    }
+    snapshot("passes", "models_of_others@dequantize-weights", &text);
+}
+
+/// Codes of which a lookup is used otherwise are not a quantized weight.
+#[test]
+fn lookups_of_integers_are_not_quantized_weights() {
+    let refused = |to: &str, kind: &str| {
+        let rest = format!(
+            "%c = parameter fill(1) : i8[4, 8]
+             %g = gather %c, %ids {{axis = 0}} : i8[s, 8]
+             %i = {kind} %g {to} : {}[s, 8]
+             %y = matmul %x, %w : f32[b, 96]
+             return %y, %i",
+            if to.contains("f32") {
+                "f32"
+            } else if to.is_empty() {
+                "i8"
+            } else {
+                "i64"
+            }
+        );
+        let mut model = model("%ids: i64[s], %x: f32[b, 64]", &body(&rest), 21);
+        passes::optimize(&mut model, &options(Target::ORT, Quantization::new(Scheme::Int8))).is_err()
+    };
+    assert!(refused("{to = f32}", "cast"));
+    assert!(!refused("{to = i64}", "cast"));
+    assert!(!refused("", "abs"));
 }
 
 /// The tensors of the weights of a graph, in program order.

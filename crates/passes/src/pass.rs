@@ -65,7 +65,7 @@ pub enum Exactness {
     Bits,
     /// Equal, except for the sign of zero and for results that are not finite.
     Numbers,
-    /// Rounded differently.
+    /// Rounded differently. Passes of [`Stage::Convert`] round as far as their types require: proofs do not judge them.
     Rounding,
 }
 

@@ -237,11 +237,15 @@ pub(crate) struct Proofs {
 pub struct ProofReport {
     /// The number of rewrites whose sides were equal.
     pub proven: usize,
-    /// The rewrites that could not be run, with the reason; they are applied.
+    /// The rewrites that could not be run and those of [`Stage::Convert`](crate::Stage::Convert), with the reason; they
+    /// are applied.
     pub unproven: Vec<Event>,
     /// The rewrites that were refuted, with the difference; they are left out.
     pub refuted: Vec<Event>,
 }
+
+/// Why conversions are not judged.
+const CONVERTS: &str = "it converts on request, which rounds more than a proof allows";
 
 impl Proofs {
     pub(crate) fn new(prover: Prover) -> Self {
@@ -262,6 +266,10 @@ impl Proofs {
     pub(crate) fn prove(&mut self, graph: &Graph, root: Option<NodeId>, running: Running, node: &Name, number: usize) {
         self.prover.record(graph, self.mark, root, running.pass, node, number);
         let event = |note: String| running.event(node.clone(), note);
+        if running.converts {
+            self.found.unproven.push(event(CONVERTS.to_owned()));
+            return self.mark(graph);
+        }
         match self.prover.prove(graph, self.mark, root, running) {
             None => {}
             Some(Proof::Holds) => self.found.proven += 1,

@@ -62,7 +62,7 @@ pub fn cast(to: ElementType) -> Op {
 /// Replaces the root with an operator.
 ///
 /// # Errors
-/// If the operator is not defined for the operands.
+/// If the operator is not defined for the operands, or its result is of another element type.
 pub fn become_op(
     graph: &mut Graph,
     root: Value,
@@ -71,6 +71,11 @@ pub fn become_op(
     note: impl Into<Cow<'static, str>>,
 ) -> Rewritten {
     let value = insert(graph, root, "new", op, operands)?;
+    if let [Some(old), Some(new)] = [root, value].map(|value| graph.fact(value).element())
+        && old != new
+    {
+        return Err(Skip::rejected(format!("its result would be of type {new} instead of {old}")));
+    }
     let fact = known_of_either(graph.fact(root), graph.fact(value));
     graph.set_fact(value, fact);
     graph.replace(root, value);

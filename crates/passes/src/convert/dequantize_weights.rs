@@ -25,7 +25,9 @@ pub(crate) fn dequantize_weights(is_requested: bool) -> Pass {
                 Op::Opaque(opaque) if is_own(&opaque) && &*opaque.op_type == "GatherBlockQuantized" => {
                     lookup(graph, root, &opaque)
                 }
-                Op::DequantizeLinear { axis, block_size, .. } => floats(graph, root, axis, block_size),
+                Op::DequantizeLinear { axis, block_size, output_dtype } => {
+                    floats(graph, root, axis, block_size, output_dtype)
+                }
                 Op::Mul => integers(graph, root),
                 _ => Err(Skip::NoMatch),
             }
@@ -46,13 +48,17 @@ fn missing(what: &str) -> Skip {
     Skip::rejected(format!("its {what} are not a parameter or constant"))
 }
 
-fn int(opaque: &OpaqueOp, name: &str, default: i64) -> Result<u64, Skip> {
-    let value = match opaque.attributes.iter().find(|(own, _)| &**own == name) {
-        None => default,
-        Some((_, Attribute::Int(value))) => *value,
-        Some(_) => return Err(Skip::rejected(format!("its attribute `{name}` is not an integer"))),
-    };
-    u64::try_from(value).map_err(|_| Skip::rejected(format!("its attribute `{name}` is negative")))
+fn int(opaque: &OpaqueOp, name: &str, default: i64) -> Result<i64, Skip> {
+    match opaque.attributes.iter().find(|(own, _)| &**own == name) {
+        None => Ok(default),
+        Some((_, Attribute::Int(value))) => Ok(*value),
+        Some(_) => Err(Skip::rejected(format!("its attribute `{name}` is not an integer"))),
+    }
+}
+
+fn size(opaque: &OpaqueOp, name: &str, default: i64) -> Result<u64, Skip> {
+    u64::try_from(int(opaque, name, default)?)
+        .map_err(|_| Skip::rejected(format!("its attribute `{name}` is negative")))
 }
 
 /// Returns the codes of `MatMulNBits` and `GatherBlockQuantized` as a tensor `[N, K]`.
@@ -144,7 +150,7 @@ fn parameter(graph: &mut Graph, root: Value, tensor: Tensor) -> Result<Value, Sk
 }
 
 fn product(graph: &mut Graph, root: Value, opaque: &OpaqueOp) -> Rewritten {
-    let [n, k] = [int(opaque, "N", 0)?, int(opaque, "K", 0)?];
+    let [n, k] = [size(opaque, "N", 0)?, size(opaque, "K", 0)?];
     if graph.operand(root.node, 4).is_some() {
         return Err(Skip::rejected("it has group indices, which are not supported"));
     }
@@ -155,7 +161,7 @@ fn product(graph: &mut Graph, root: Value, opaque: &OpaqueOp) -> Rewritten {
         None => None,
     };
     let element = scales.element();
-    let quantized = in_bytes(codes, scales, zeros, [n, k], int(opaque, "bits", 4)?, int(opaque, "block_size", 0)?)?;
+    let quantized = in_bytes(codes, scales, zeros, [n, k], size(opaque, "bits", 4)?, size(opaque, "block_size", 0)?)?;
     let x = graph.operand(root.node, 0).ok_or(Skip::NoMatch)?;
     let weight = parameter(graph, root, quantized.dequantized(element)?.transposed()?)?;
     match graph.operand(root.node, 5) {
@@ -174,9 +180,9 @@ fn lookup(graph: &mut Graph, root: Value, opaque: &OpaqueOp) -> Rewritten {
         Some(_) => Some(stored(graph, root, 3).ok_or_else(|| missing("zero points"))?),
         None => None,
     };
-    let (bits, size) = (int(opaque, "bits", 4)?, int(opaque, "block_size", 128)?);
+    let (bits, size) = (size(opaque, "bits", 4)?, size(opaque, "block_size", 128)?);
     let &[rows, blocks] = scales.dims() else { return Err(Skip::rejected("its table is not a matrix")) };
-    let is_last = [1, u64::MAX].contains(&int(opaque, "quantize_axis", 1)?);
+    let is_last = [1, -1].contains(&int(opaque, "quantize_axis", 1)?);
     if int(opaque, "gather_axis", 0)? != 0 || !is_last || codes.element() != ElementType::U8 {
         return Err(Skip::rejected("it does not look up rows of bytes"));
     }
@@ -188,14 +194,14 @@ fn lookup(graph: &mut Graph, root: Value, opaque: &OpaqueOp) -> Rewritten {
     become_op(graph, root, Op::Gather { axis: 0 }, &[table, indices], NOTE)
 }
 
-fn floats(graph: &mut Graph, root: Value, axis: i64, block_size: i64) -> Rewritten {
+fn floats(graph: &mut Graph, root: Value, axis: i64, block_size: i64, to: Option<ElementType>) -> Rewritten {
     let held = |at: usize| graph.operand(root.node, at).and_then(|value| graph.tensor(value)).cloned();
     let (Some(codes), Some(scales)) = (held(0), held(1)) else { return Err(Skip::NoMatch) };
     let zeros = match graph.operand(root.node, 2) {
         Some(_) => Some(held(2).ok_or_else(|| missing("zero points"))?),
         None => None,
     };
-    let (dims, element) = (codes.dims().to_vec(), scales.element());
+    let (dims, element) = (codes.dims().to_vec(), to.unwrap_or(scales.element()));
     if let [rows, columns, ones @ ..] = dims.as_slice()
         && !ones.is_empty()
         && ones.iter().all(|size| *size == 1)
@@ -270,6 +276,10 @@ fn integers(graph: &mut Graph, root: Value) -> Rewritten {
                 None => None,
             };
             let &[k, n] = codes.dims() else { return Err(Skip::rejected("its weight is not a matrix")) };
+            let is_of_columns = scales.count() == n && scales.dims().last() == Some(&n);
+            if scales.count() != 1 && !is_of_columns {
+                return Err(Skip::rejected("its scales are not one for each column"));
+            }
             // One scale may stand for all columns.
             let [count, size] = if scales.count() == 1 && n != 1 { [1, k.saturating_mul(n)] } else { [n, k] };
             let rows = |tensor: &Tensor| tensor.reshaped(&[count, 1]);

@@ -76,10 +76,9 @@ fn quantize(graph: &mut Graph, root: Value, request: &Request, target: &Target) 
         }
     }
     let weight = Weight { root, tensor, scheme, quantization: &request.quantization, target };
-    let (before, quantized) =
+    let (before, quantized, bytes) =
         if scheme.is_dynamic() { weight.dynamic(graph, &readers)? } else { weight.in_blocks(graph, &readers)? };
     let format = quantized.format();
-    let bytes = quantized.codes().len() + quantized.scales().len() + quantized.zeros().map_or(0, Tensor::len);
     let note = format!("{scheme}, {}", format_note(format, before.dims()));
     let after = quantized.dequantized(ElementType::F32)?;
     let done = QuantizedWeight { name, role, scheme, bits: format.bits, before, after, bytes };
@@ -109,6 +108,13 @@ struct Weight<'r> {
 /// The rows of a weight before they were quantized, and after.
 type BeforeAndAfter = (Tensor, Quantized);
 
+/// The rows before and after, and the bytes of all tensors that replace the weight: look-ups may have a copy of their own.
+type Replaced = (Tensor, Quantized, u64);
+
+fn bytes(quantized: &Quantized) -> u64 {
+    quantized.codes().len() + quantized.scales().len() + quantized.zeros().map_or(0, Tensor::len)
+}
+
 impl Weight<'_> {
     /// Returns the weight as a matrix whose last axis is the one that is summed over.
     fn rows(&self, axis: usize) -> Result<Tensor, Skip> {
@@ -137,7 +143,7 @@ impl Weight<'_> {
     }
 
     /// Replaces the weight by codes with a scale for each block along the axis that is summed over.
-    fn in_blocks(&self, graph: &mut Graph, readers: &[Reader]) -> Result<BeforeAndAfter, Skip> {
+    fn in_blocks(&self, graph: &mut Graph, readers: &[Reader]) -> Result<Replaced, Skip> {
         let &Quantization { block_size, symmetric, .. } = self.quantization;
         let bits = if self.scheme == Scheme::Int4 { 4 } else { 8 };
         let has_kernel = self.target.weights.bits.contains(&bits);
@@ -171,9 +177,7 @@ impl Weight<'_> {
         let is_whole = !has_kernel && bits == 8 && self.target.weights.whole_columns;
         let format = BlockFormat { bits, size: if is_whole { row.max(1) } else { size }, symmetric };
         let (before, quantized) = self.quantized(axis, format)?;
-        if !in_rows.is_empty() {
-            self.in_rows(graph, in_rows)?;
-        }
+        let copy = if in_rows.is_empty() { 0 } else { self.in_rows(graph, in_rows)?.2 };
         // Runtimes that form kernels of standard operators expect the axis that is summed over first.
         let plain: Option<Vec<&Product>> = rest.iter().map(|reader| reader.plain_product()).collect();
         let turned = plain.filter(|_| !has_kernel && axis == 1);
@@ -209,11 +213,12 @@ impl Weight<'_> {
                 |graph: &mut Graph, x: Value| insert(graph, product.root, "product", Op::MatMul, &[x, floats]);
             product.replace(graph, multiply, "")?;
         }
-        Ok((before, quantized))
+        let bytes = bytes(&quantized) + copy;
+        Ok((before, quantized, bytes))
     }
 
     /// Replaces look-ups by those of codes of 8 bits with one scale for each row, cast and multiplied.
-    fn in_rows(&self, graph: &mut Graph, lookups: &[&Reader]) -> Result<BeforeAndAfter, Skip> {
+    fn in_rows(&self, graph: &mut Graph, lookups: &[&Reader]) -> Result<Replaced, Skip> {
         let element = self.tensor.element();
         let row = self.tensor.dims()[1];
         let format = BlockFormat { bits: 8, size: row.max(1), symmetric: true };
@@ -227,11 +232,12 @@ impl Weight<'_> {
             let scales = insert(graph, root, "scales", Op::Gather { axis: 0 }, &[scales, indices])?;
             become_op(graph, root, Op::Mul, &[codes, scales], "")?;
         }
-        Ok((before, quantized))
+        let bytes = bytes(&quantized);
+        Ok((before, quantized, bytes))
     }
 
     /// Replaces products by those of integers, and look-ups by those of rows.
-    fn dynamic(&self, graph: &mut Graph, readers: &[Reader]) -> Result<BeforeAndAfter, Skip> {
+    fn dynamic(&self, graph: &mut Graph, readers: &[Reader]) -> Result<Replaced, Skip> {
         let (mut lookups, mut products) = (vec![], vec![]);
         for reader in readers {
             match (reader, reader.plain_product()) {
@@ -248,9 +254,7 @@ impl Weight<'_> {
         let bits = if self.quantization.reduce_range { 7 } else { 8 };
         let format = BlockFormat { bits, size: row.max(1), symmetric: self.scheme == Scheme::Int8Dynamic };
         let (before, quantized) = self.quantized(axis, format)?;
-        if !lookups.is_empty() {
-            self.in_rows(graph, &lookups)?;
-        }
+        let copy = if lookups.is_empty() { 0 } else { self.in_rows(graph, &lookups)?.2 };
         let columns = [quantized.codes().dims()[0]];
         let codes = self.parameter(graph, "codes", quantized.codes().transposed()?)?;
         let scales = quantized.scales().cast(ElementType::F32)?.reshaped(&columns)?;
@@ -262,7 +266,8 @@ impl Weight<'_> {
         for product in products {
             multiply_integers(graph, product, codes, scales, zeros)?;
         }
-        Ok((before, quantized))
+        let bytes = bytes(&quantized) + copy;
+        Ok((before, quantized, bytes))
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) fn use_block_operators(target: &Target) -> Pass {
 }
 
 fn replace(graph: &mut Graph, root: Value, target: &Target) -> Rewritten {
-    let &Op::DequantizeLinear { axis, block_size, .. } = graph.op(root) else { return Err(Skip::NoMatch) };
+    let &Op::DequantizeLinear { axis, block_size, output_dtype } = graph.op(root) else { return Err(Skip::NoMatch) };
     let stored = |at: usize| {
         let value = graph.operand(root.node, at)?;
         Some((value, graph.tensor(value)?.clone()))
@@ -37,6 +37,9 @@ fn replace(graph: &mut Graph, root: Value, target: &Target) -> Rewritten {
         Some(_) => Some(stored(2).ok_or(Skip::NoMatch)?),
         None => None,
     };
+    if output_dtype.is_some_and(|element| element != scales.1.element()) {
+        return Err(Skip::rejected("its result is not of the type of its scales"));
+    }
     let bits = codes.1.element().bits();
     let size =
         u64::try_from(block_size).ok().filter(|size| *size >= 16 && size.is_power_of_two()).ok_or(Skip::NoMatch)?;
