@@ -66,7 +66,7 @@ fn wrong_rewrites() -> Vec<(Pass, &'static str)> {
         }
         _ => None,
     });
-    vec![(drop_mask, "%probs"), (change_epsilon, "%n"), (swap_operands, "%rest"), (wrong_axis, "%probs")]
+    vec![(drop_mask, "%probs"), (change_epsilon, "%n"), (swap_operands, "%y"), (wrong_axis, "%probs")]
 }
 
 fn file(model: &Model) -> ModelFile {
