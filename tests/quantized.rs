@@ -3,7 +3,10 @@
 mod common;
 
 use common::{apart, built, snapshot};
-use netwright::nn::{Pretrained, PretrainedOptions};
+use netwright::ir::tensor::GgmlFormat;
+use netwright::ir::{Dim, ElementType, Tensor, TensorType};
+use netwright::nn::layers::Linear;
+use netwright::nn::{Builder, Init, Pretrained, PretrainedOptions, Weights};
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -102,6 +105,22 @@ fn invalid_folders_are_refused() {
         format!("{case}:\n  {}", error.replace('\n', "\n  "))
     };
     snapshot("errors", "quantized_folders", &cases.map(line).join("\n"));
+}
+
+#[test]
+fn a_weight_has_one_layout() {
+    let raw = Tensor::from_bytes(ElementType::U8, &[32, 34], vec![0; 32 * 34]).expect("a tensor");
+    let quantized = raw.from_ggml(GgmlFormat::Q8_0).expect("whole blocks");
+    let weights = Weights::Trained([("a.weight".to_owned(), quantized)].into());
+    let builder = Builder::new("twice", &weights);
+    let x = builder.input("x", TensorType::new(ElementType::F32, [2, 32].map(Dim::from).into_iter().collect()));
+    let y = Linear::new("a", 32, 32, false).forward(x);
+    builder.output("y", y.matmul(builder.parameter("a.weight", &[32, 32], Init::Xavier)));
+    let error = builder.finish().expect_err("it is used twice").to_string();
+    assert!(
+        error.contains("the quantized parameter a.weight is used both as a matrix and as its transpose"),
+        "{error}"
+    );
 }
 
 /// Options of a quantized model whose weights are floats.
