@@ -313,6 +313,21 @@ fn weights_become_floats_again() {
 }
 
 #[test]
+fn quantized_weights_are_quantized_anew() {
+    let (_, inputs, rest) = CASES[0];
+    for target in Target::ALL {
+        for scheme in [Scheme::Int8, Scheme::Int8Dynamic, Scheme::Uint8Dynamic] {
+            let mut model = model(inputs, &body(rest), 21);
+            passes::optimize(&mut model, &options(target, Quantization::new(scheme))).expect("it is optimized");
+            let again = options(target, Quantization::new(Scheme::Int4)).with_dequantize(true);
+            let report = passes::optimize(&mut model, &again).unwrap_or_else(|error| panic!("{target}: {error}"));
+            let bits: Vec<u32> = report.quantized.iter().map(|weight| weight.bits).collect();
+            assert_eq!(bits, [4], "{target}, {scheme}\n{}", model.graph);
+        }
+    }
+}
+
+#[test]
 fn weights_that_stay() {
     let mut text = String::new();
     for (case, inputs, rest) in KEPT {

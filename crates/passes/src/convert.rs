@@ -13,7 +13,7 @@ mod use_block_operators;
 pub use check::BLOCKS_SINCE;
 pub(crate) use check::{check_patterns, check_quantization};
 pub(crate) use convert_precision::{convert_precision, is_elementwise, is_structural};
-pub(crate) use dequantize_weights::{dequantize_weights, in_bytes};
+pub(crate) use dequantize_weights::{DEQUANTIZE_WEIGHTS, dequantize_weights, in_bytes};
 pub use precision::{Precision, PrecisionError};
 pub use quantization::{Quantization, QuantizationError, QuantizedWeight, Scheme, UnknownScheme, WeightRole};
 pub(crate) use quantize_weights::{Request, quantize_weights};

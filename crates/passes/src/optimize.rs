@@ -1,6 +1,6 @@
 //! Optimizes a model for a target, and lowers it.
 
-use crate::convert::{QuantizedWeight, check_patterns, check_quantization};
+use crate::convert::{DEQUANTIZE_WEIGHTS, QuantizedWeight, check_patterns, check_quantization};
 use crate::options::Options;
 use crate::order::{self, Requested};
 use crate::pass::{Pass, Stage};
@@ -132,11 +132,23 @@ fn attempt(model: &mut Model, options: &Options, is_first: bool) -> Result<Repor
     let optimizations: Vec<Arc<Pass>> = in_stage(Stage::Optimize).collect();
     let dialect = Dialect { opset: own, with_kernels: options.target.asks_for_kernels, lowered: &target::LOWERED };
     let mut report = run(dialect, &optimizations, model, options, options.limits, false)?;
-    let conversions: Vec<Arc<Pass>> = in_stage(Stage::Convert).collect();
+    let mut conversions: Vec<Arc<Pass>> = in_stage(Stage::Convert).collect();
+    let mut still_quantized = vec![];
+    if options.dequantize && options.quantization.is_some() {
+        // The weights of the source become floats once; those that are quantized here stay quantized.
+        let (first, rest) = conversions.into_iter().partition(|pass| pass.name == DEQUANTIZE_WEIGHTS);
+        conversions = rest;
+        if is_first {
+            convert(dialect, [&optimizations, &first], model, options, &mut report)?;
+            let is_of_first = |event: &Event| event.pass == DEQUANTIZE_WEIGHTS;
+            (still_quantized, report.declined) = report.declined.into_iter().partition(is_of_first);
+        }
+    }
     if let Some(quantization) = options.quantization.as_ref().filter(|_| is_first) {
         check_patterns(&model.graph, quantization)?;
     }
     convert(dialect, [&optimizations, &conversions], model, options, &mut report)?;
+    report.declined.extend(still_quantized);
     report.quantized = quantized.map_or_else(Vec::new, |done| applied(&done, &report));
     if share_cache {
         report.applied.extend(shared_cache::share_cache(&mut model.graph)?);

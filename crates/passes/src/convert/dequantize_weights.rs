@@ -6,6 +6,9 @@ use crate::runtime::contrib::is_own;
 use netwright_ir::tensor::{BlockFormat, Quantized};
 use netwright_ir::{Attribute, ElementType, Graph, Op, OpKind, OpaqueOp, Tensor, Value};
 
+/// The name of the pass that turns quantized weights into floats.
+pub(crate) const DEQUANTIZE_WEIGHTS: &str = "dequantize-weights";
+
 /// `com.microsoft.MatMulNBits(x, codes, scales)` -> `x · w`, and so on
 ///
 /// Weights become floats again: those of `MatMulNBits`, `GatherBlockQuantized` and `dequantize_linear`, and those of
@@ -13,7 +16,7 @@ use netwright_ir::{Attribute, ElementType, Graph, Op, OpKind, OpaqueOp, Tensor, 
 /// computed while it is written, exactly as the operator computes it.
 pub(crate) fn dequantize_weights(is_requested: bool) -> Pass {
     let summary = "com.microsoft.MatMulNBits(x, codes, scales) -> x · w, and so on, on request";
-    Pass::new("dequantize-weights", summary, Exactness::Rounding)
+    Pass::new(DEQUANTIZE_WEIGHTS, summary, Exactness::Rounding)
         .at([OpKind::Opaque, OpKind::DequantizeLinear, OpKind::Mul], move |graph, root| {
             if !is_requested {
                 return Err(Skip::NoMatch);

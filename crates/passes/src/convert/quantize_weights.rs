@@ -1,3 +1,4 @@
+use crate::convert::dequantize_weights::DEQUANTIZE_WEIGHTS;
 use crate::convert::precision::Precision;
 use crate::convert::quantization::{Quantization, QuantizedWeight, Scheme, WeightRole};
 use crate::convert::readers::{Product, Reader, is_weight, names, readers};
@@ -41,7 +42,7 @@ pub(crate) fn quantize_weights(request: Option<Request>, target: &Target) -> Pas
             quantize(graph, root, request.as_ref().ok_or(Skip::NoMatch)?, &target)
         })
         .in_stages(&[Stage::Convert])
-        .after(&["dequantize-weights"])
+        .after(&[DEQUANTIZE_WEIGHTS])
 }
 
 /// The size of the smallest block for which runtimes have kernels; weights with shorter rows stay in floats.
