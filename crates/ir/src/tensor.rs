@@ -13,7 +13,7 @@ mod recipe;
 mod scan;
 mod sparse;
 
-pub use blocks::{BlockFormat, Encoder, GgmlFormat, GgmlPart, Layout, Part, Quantized, Rounding};
+pub use blocks::{BlockFormat, Encoder, GgmlFormat, GgmlPart, Quantized, QuantizedOperands, QuantizedPart, Rounding};
 pub(crate) use recipe::widened;
 pub use recipe::{Distribution, Recipe, Tiles, Wave};
 pub use sparse::SparseTensor;

@@ -24,7 +24,9 @@
 //! The metadata of a file (notes, quantization annotations) is not printed.
 
 use crate::attribute::Attribute;
-use crate::tensor::{BlockFormat, Data, Distribution, GgmlPart, Part, Recipe, Rounding, SparseTensor, Wave, widened};
+use crate::tensor::{
+    BlockFormat, Data, Distribution, GgmlPart, QuantizedPart, Recipe, Rounding, SparseTensor, Wave, widened,
+};
 use crate::{ElementType, Graph, NodeId, Op, Tensor, Value};
 use std::fmt::{self, Write};
 
@@ -280,9 +282,9 @@ fn data(held: &Tensor, detail: Detail) -> String {
             Recipe::Offset(of) => format!("offset({})", tensor(of, detail)),
             Recipe::Quantize { part, encoder } => {
                 let part = match part {
-                    Part::Codes => "codes",
-                    Part::Scales => "scales",
-                    Part::Zeros => "zeros",
+                    QuantizedPart::Codes => "codes",
+                    QuantizedPart::Scales => "scales",
+                    QuantizedPart::Zeros => "zeros",
                 };
                 let rounding = match encoder.rounding {
                     Rounding::Nearest => "nearest",

@@ -40,7 +40,7 @@ pub struct Comparison {
     pub difference: Option<Difference>,
     /// The evidence that a difference beyond the tolerance is rounding, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rounding: Option<Rounding>,
+    pub rounding: Option<RoundingEvidence>,
     /// The number of elements beyond the tolerance that are accepted because the cosine is large enough.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub beyond_tolerance: usize,
@@ -122,7 +122,7 @@ pub struct Worst {
 
 /// A difference beyond the tolerance that disappears when both models compute in f64.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Rounding {
+pub struct RoundingEvidence {
     /// The largest error of the models in their own precision.
     pub observed: f64,
     /// The largest error of the models in f64.
@@ -352,7 +352,7 @@ impl fmt::Display for Comparison {
         if self.not_compared > 0 {
             write!(f, "; {} elements not compared: the first model returns NaN or infinity", self.not_compared)?;
         }
-        if let Some(Rounding { observed, twins }) = self.rounding {
+        if let Some(RoundingEvidence { observed, twins }) = self.rounding {
             write!(f, "; rounding: the error is {observed:.1e}, and {twins:.1e} when both models compute in f64")?;
         }
         Ok(())

@@ -64,7 +64,7 @@ mod verify;
 mod worker;
 
 pub use bindings::{Sizes, SizesKind, bindings};
-pub use compare::{Comparison, Difference, Rounding, Worst, compare, scale};
+pub use compare::{Comparison, Difference, RoundingEvidence, Worst, compare, scale};
 pub use error::VerifyError;
 pub use file::{ModelFile, Port};
 pub use gate::{Reason, gate};

@@ -10,8 +10,8 @@ use crate::tolerance::{Arithmetic, Criteria};
 use crate::verdict::{Blame, Produced, Run, Verdict};
 use crate::verify::verdict;
 use crate::{
-    Array, Comparison, Difference, Options, Reason, Rounding, Runtime, Session, VerifyError, compare, given, inputs,
-    logits, twin,
+    Array, Comparison, Difference, Options, Reason, RoundingEvidence, Runtime, Session, VerifyError, compare, given,
+    inputs, logits, twin,
 };
 use netwright_ir::{Bindings, ElementType};
 use std::collections::{BTreeMap, BTreeSet};
@@ -404,7 +404,7 @@ impl Judge<'_> {
             let (None, Some(error)) = (&twins.difference, twins.error()) else { continue };
             let observed = output.error().unwrap_or(0.0);
             if observed <= (MAX_ROUNDING * tolerance).min(1.0) {
-                output.rounding = Some(Rounding { observed, twins: error });
+                output.rounding = Some(RoundingEvidence { observed, twins: error });
                 output.difference = None;
             } else if case.is_extreme {
                 self.notes.push(format!(

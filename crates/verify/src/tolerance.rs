@@ -40,23 +40,23 @@ pub(crate) struct Criteria {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Arithmetic {
     floats: BTreeSet<ElementType>,
-    quantization: Quantization,
+    quantization: QuantizedBits,
 }
 
 /// The fewest bits of quantized weights and activations; `None` if there are none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Quantization {
+struct QuantizedBits {
     weights: Option<u32>,
     activations: Option<u32>,
 }
 
-impl Quantization {
+impl QuantizedBits {
     fn bits(self) -> Option<u32> {
         self.weights.into_iter().chain(self.activations).min()
     }
 }
 
-impl fmt::Display for Quantization {
+impl fmt::Display for QuantizedBits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.weights, self.activations) {
             (None, None) => f.write_str("is not quantized"),
@@ -129,8 +129,8 @@ fn int(node: &NodeProto, name: &str) -> Option<i64> {
 }
 
 /// Returns the fewest bits of the quantized weights and activations of a model.
-fn quantization(model: &ModelFile, nodes: &[&NodeProto], runtime: &Runtime) -> Quantization {
-    let mut found = Quantization::default();
+fn quantization(model: &ModelFile, nodes: &[&NodeProto], runtime: &Runtime) -> QuantizedBits {
+    let mut found = QuantizedBits::default();
     let add = |of: &mut Option<u32>, bits: u32| *of = Some(of.map_or(bits, |known| known.min(bits)));
     let stored = stored(model, nodes);
     // The values whose elements are those of another one.

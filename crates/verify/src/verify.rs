@@ -158,7 +158,7 @@ pub(crate) fn judge_paths(a: &Path, b: Option<&Path>, options: &Options) -> Resu
 /// declared types and shapes. Two models must have the same inputs and outputs, and equal outputs for equal inputs.
 ///
 /// If outputs differ beyond the tolerance, both models run again in f64. If they agree then, and the error is below 100
-/// times the tolerance, the difference is [rounding](crate::Rounding) and is accepted.
+/// times the tolerance, the difference is [rounding](crate::RoundingEvidence) and is accepted.
 ///
 /// [`Options::fallback`] judges what [`Options::runtime`] cannot judge or fails to run.
 pub fn verify_models(a: &ModelFile, b: Option<&ModelFile>, options: &Options) -> Result<Verdict, VerifyError> {

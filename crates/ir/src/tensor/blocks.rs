@@ -26,9 +26,9 @@ mod search;
 #[cfg(test)]
 mod tests;
 
-pub use encode::{Encoder, Part};
+pub use encode::{Encoder, QuantizedPart};
 pub use ggml::{GgmlFormat, GgmlPart};
-pub use layout::Layout;
+pub use layout::QuantizedOperands;
 
 /// How a float tensor is quantized: in blocks along its last axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -209,9 +209,9 @@ impl Tensor {
             Tensor::made(element, dims, Recipe::Quantize { part, encoder: Arc::clone(&encoder) })
         };
         let blocks = [rows, &[format.blocks(width)]].concat();
-        let codes = part(Part::Codes, element, &self.dims)?;
-        let scales = part(Part::Scales, scale, &blocks)?;
-        let zeros = (!format.symmetric).then(|| part(Part::Zeros, element, &blocks)).transpose()?;
+        let codes = part(QuantizedPart::Codes, element, &self.dims)?;
+        let scales = part(QuantizedPart::Scales, scale, &blocks)?;
+        let zeros = (!format.symmetric).then(|| part(QuantizedPart::Zeros, element, &blocks)).transpose()?;
         Quantized::from_parts(codes, scales, zeros, format)
     }
 

@@ -1,6 +1,6 @@
 //! Recipes: tensors computed from numbers or from other tensors, block by block, while they are written.
 
-use super::blocks::{Encoder, GgmlFormat, GgmlPart, Part, Quantized, ggml};
+use super::blocks::{Encoder, GgmlFormat, GgmlPart, Quantized, QuantizedPart, ggml};
 use super::{Data, Tensor, TensorError, count};
 use crate::ElementType;
 use std::sync::Arc;
@@ -61,7 +61,7 @@ pub enum Recipe {
     /// A part of a float tensor quantized in blocks.
     Quantize {
         /// The part.
-        part: Part,
+        part: QuantizedPart,
         /// What all parts are computed from.
         encoder: Arc<Encoder>,
     },

@@ -21,7 +21,7 @@ pub struct Encoder {
 
 /// A part of a quantized tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum QuantizedPart {
     /// The codes, in the shape of the floats.
     Codes,
     /// The scales of the blocks.
@@ -59,25 +59,30 @@ impl Encoder {
     }
 
     /// Returns the number of bytes of a part that one thread should compute as one piece.
-    pub(in crate::tensor) fn block(&self, part: Part) -> u64 {
+    pub(in crate::tensor) fn block(&self, part: QuantizedPart) -> u64 {
         let source = self.of.block() * 8 / u64::from(self.of.element.bits()).max(1);
         // Whole blocks of the source, for about as many bytes of codes as other tensors have in a block.
         let elements = source.max(1).saturating_mul((2 * BLOCK).div_ceil(source.max(1)));
         let blocks = elements / self.format.size.max(1);
         match part {
-            Part::Codes => elements * u64::from(self.codes().bits()) / 8,
-            Part::Scales => (blocks * u64::from(self.scale.bits() / 8)).next_multiple_of(64).max(64),
-            Part::Zeros => (blocks * u64::from(self.codes().bits()) / 8).max(64),
+            QuantizedPart::Codes => elements * u64::from(self.codes().bits()) / 8,
+            QuantizedPart::Scales => (blocks * u64::from(self.scale.bits() / 8)).next_multiple_of(64).max(64),
+            QuantizedPart::Zeros => (blocks * u64::from(self.codes().bits()) / 8).max(64),
         }
     }
 
     /// Computes elements of a part from `first` on.
-    pub(in crate::tensor) fn fill(self: &Arc<Self>, part: Part, first: u64, out: &mut [u8]) -> Result<(), TensorError> {
+    pub(in crate::tensor) fn fill(
+        self: &Arc<Self>,
+        part: QuantizedPart,
+        first: u64,
+        out: &mut [u8],
+    ) -> Result<(), TensorError> {
         match part {
-            Part::Codes if self.across => self.fill_codes_across(first, out),
-            Part::Codes => self.fill_codes(first, out),
-            Part::Scales => self.fill_scales(first, out),
-            Part::Zeros => self.fill_zeros(first, out),
+            QuantizedPart::Codes if self.across => self.fill_codes_across(first, out),
+            QuantizedPart::Codes => self.fill_codes(first, out),
+            QuantizedPart::Scales => self.fill_scales(first, out),
+            QuantizedPart::Zeros => self.fill_zeros(first, out),
         }
     }
 

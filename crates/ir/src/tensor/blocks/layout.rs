@@ -5,7 +5,7 @@ use crate::ElementType;
 
 /// The operands of an operator that reads a quantized tensor.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Layout {
+pub struct QuantizedOperands {
     /// The codes.
     pub codes: Tensor,
     /// The scales.
@@ -16,8 +16,8 @@ pub struct Layout {
 
 impl Quantized {
     /// Returns codes, scales and zero points with blocks along the last axis.
-    pub fn as_stored(&self) -> Layout {
-        Layout { codes: self.codes.clone(), scales: self.scales.clone(), zeros: self.zeros.clone() }
+    pub fn as_stored(&self) -> QuantizedOperands {
+        QuantizedOperands { codes: self.codes.clone(), scales: self.scales.clone(), zeros: self.zeros.clone() }
     }
 
     /// Swaps the last two axes of codes `[.., N, K]`, scales and zero points `[.., N, blocks]`: blocks are along the
@@ -25,9 +25,9 @@ impl Quantized {
     ///
     /// # Errors
     /// If the tensor has fewer than two axes.
-    pub fn transposed(&self) -> Result<Layout, TensorError> {
+    pub fn transposed(&self) -> Result<QuantizedOperands, TensorError> {
         let zeros = self.zeros.as_ref().map(Tensor::transposed).transpose()?;
-        Ok(Layout { codes: self.codes.transposed()?, scales: self.scales.transposed()?, zeros })
+        Ok(QuantizedOperands { codes: self.codes.transposed()?, scales: self.scales.transposed()?, zeros })
     }
 
     /// Returns the operands of `com.microsoft::MatMulNBits` with a tensor `[N, K]`: codes u8 `[N, blocks, bytes]`, scales
@@ -38,7 +38,7 @@ impl Quantized {
     ///
     /// # Errors
     /// If the tensor does not have two axes, codes do not fill their elements, or a block is not whole bytes.
-    pub fn nbits(&self) -> Result<Layout, TensorError> {
+    pub fn nbits(&self) -> Result<QuantizedOperands, TensorError> {
         let (bits, size) = (u64::from(self.format.bits), self.format.size);
         let &[rows, width] = self.codes.dims() else {
             return Err(self.codes.refuse("nbits", "it does not have two axes"));
@@ -54,7 +54,7 @@ impl Quantized {
             let bytes = blocks.saturating_mul(bits).div_ceil(8);
             self.padded(zeros, bytes * 8 / bits)?.reinterpreted(ElementType::U8, &[rows, bytes])
         });
-        Ok(Layout {
+        Ok(QuantizedOperands {
             codes: codes.reinterpreted(ElementType::U8, &[rows, blocks, bytes])?,
             scales: self.scales.clone(),
             zeros: zeros.transpose()?,
@@ -66,13 +66,13 @@ impl Quantized {
     ///
     /// # Errors
     /// As for [`nbits`](Self::nbits), and if a row is not whole blocks.
-    pub fn gathered(&self) -> Result<Layout, TensorError> {
+    pub fn gathered(&self) -> Result<QuantizedOperands, TensorError> {
         let layout = self.nbits()?;
         let &[rows, blocks, bytes] = layout.codes.dims() else { return Ok(layout) };
         if self.codes.dims.last() != Some(&(blocks * self.format.size)) {
             return Err(self.codes.refuse("gathered", "a row is not whole blocks"));
         }
-        Ok(Layout { codes: layout.codes.reshaped(&[rows, blocks * bytes])?, ..layout })
+        Ok(QuantizedOperands { codes: layout.codes.reshaped(&[rows, blocks * bytes])?, ..layout })
     }
 
     /// Pads each row of unsigned codes.
