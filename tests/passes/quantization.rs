@@ -365,6 +365,36 @@ fn elements_that_are_not_finite_are_kept() {
 }
 
 #[test]
+fn elements_that_are_too_large_or_too_small_are_kept() {
+    let schemes = [Scheme::Int4, Scheme::Int8, Scheme::Int8Dynamic, Scheme::Uint8Dynamic];
+    let cases = [
+        (f32::MIN, ElementType::F32, false),
+        (3e38, ElementType::F32, false),
+        (-1.7e38, ElementType::F32, true),
+        (1e-30, ElementType::F32, true),
+        (1e-5, ElementType::F16, false),
+        (1e-5, ElementType::BF16, true),
+        (0.0, ElementType::F16, true),
+    ];
+    for ((largest, scales, is_quantized), scheme) in cases.into_iter().flat_map(|case| schemes.map(|s| (case, s))) {
+        for symmetric in [true, false] {
+            let case = format!("{largest}, {scales}, {scheme}, {symmetric}");
+            let mut model = with_elements(|at| largest * [1.0, -0.9, 0.3, 0.0][at % 4]);
+            let quantization = Quantization::new(scheme).with_symmetric(symmetric).with_scales(scales);
+            let report = passes::optimize(&mut model, &options(Target::ORT, quantization)).expect("it is optimized");
+            let declined = lines("declined", &report.declined);
+            assert_eq!(declined.contains("%w: the weight stays in floats"), !is_quantized, "{case}: {declined}");
+            assert_eq!(report.quantized.len(), usize::from(is_quantized), "{case}");
+            for weight in report.quantized {
+                let bytes = weight.after.to_bytes().unwrap_or_else(|error| panic!("{case}: {error}"));
+                let floats = bytes.as_chunks::<4>().0.iter().map(|float| f32::from_le_bytes(*float));
+                assert!(floats.into_iter().all(f32::is_finite), "{case}");
+            }
+        }
+    }
+}
+
+#[test]
 fn error_of_a_weight() {
     let run = |elements: &dyn Fn(usize) -> f32, quantization: Quantization| {
         let mut model = with_elements(elements);

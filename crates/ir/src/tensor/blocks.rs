@@ -218,17 +218,26 @@ impl Tensor {
     /// Checks that the tensor can be quantized with scales of the type: reads it once, in pieces.
     ///
     /// # Errors
-    /// If an element is infinite, NaN or so large that a range or a scale may overflow, and if a file cannot be read.
+    /// If an element is infinite, NaN or so large that a range, a scale or a dequantized element may overflow, if all
+    /// elements are so small that scales are not normal numbers of their type, and if a file cannot be read.
     pub fn quantizable(&self, format: BlockFormat, scale: ElementType) -> Result<(), TensorError> {
         let magnitude = self.magnitude()?;
-        // Without symmetry, the range of a block is computed, from its smallest to its largest element.
-        let range = if format.symmetric { magnitude } else { magnitude * 2.0 };
-        if ElementType::F32.round(range).is_none_or(|range| !range.is_finite()) {
+        let is_finite = |element: ElementType, number: f64| element.round(number).is_some_and(f64::is_finite);
+        // A searched scale maps the largest element to no less than half of the codes of its sign, so that codes may mean
+        // numbers of twice its size. Without symmetry, a range is as large.
+        let element = if self.element.bits() > 32 { ElementType::F32 } else { self.element };
+        if !is_finite(element, magnitude * 2.0) {
             return Err(self.refuse("quantize", "an element is infinite, NaN or too large"));
         }
-        // A searched scale maps the largest element to no less than half of the codes of its sign.
-        let scale = scale.round(magnitude / f64::from(format.middle()) * 2.0);
-        let fits = scale.is_some_and(f64::is_finite);
-        if fits { Ok(()) } else { Err(self.refuse("quantize", "a scale may overflow its type")) }
+        if !is_finite(scale, magnitude / f64::from(format.middle()) * 2.0) {
+            return Err(self.refuse("quantize", "a scale may overflow its type"));
+        }
+        let smallest =
+            if scale == ElementType::F16 { half::f16::MIN_POSITIVE.to_f64() } else { f32::MIN_POSITIVE.into() };
+        let codes = if format.symmetric { format.middle() } else { format.largest() };
+        if magnitude > 0.0 && magnitude / f64::from(codes) < smallest {
+            return Err(self.refuse("quantize", "its elements are too small for scales of the type"));
+        }
+        Ok(())
     }
 }

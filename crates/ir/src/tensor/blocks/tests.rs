@@ -224,11 +224,10 @@ fn what_cannot_be_quantized_is_an_error() {
         (quantized(float(&[1.0]), format(4, 0, true), f32), "f32[1]: a block has no elements or more than 2^20"),
         (quantized(float(&[1.0]), block, ElementType::F64), "f32[1]: the scales must be f32, f16 or bf16"),
         (float(&[1.0, f32::NAN]).quantizable(block, f32), "f32[2]: an element is infinite, NaN or too large"),
-        (float(&[3e38, -3e38]).quantizable(block, f32), ""),
-        (
-            float(&[3e38, -3e38]).quantizable(format(4, 32, false), f32),
-            "f32[2]: an element is infinite, NaN or too large",
-        ),
+        (float(&[3e38, -3e38]).quantizable(block, f32), "f32[2]: an element is infinite, NaN or too large"),
+        (float(&[1.7e38, -1.7e38]).quantizable(format(4, 32, false), f32), ""),
+        (float(&[1e-5]).quantizable(block, f16), "f32[1]: its elements are too small for scales of the type"),
+        (float(&[0.0]).quantizable(block, f16), ""),
         (float(&[1e6]).quantizable(block, f16), "f32[1]: a scale may overflow its type"),
         (float(&[1e5]).quantizable(block, f16), ""),
         (
