@@ -6,7 +6,7 @@ use crate::ElementType;
 use half::slice::HalfFloatSliceExt;
 
 /// A float type that recipes compute with.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(in crate::tensor) enum Number {
     F32,
     F64,
@@ -102,11 +102,62 @@ pub(super) fn cast(tensor: &Tensor, of: &Tensor, first: u64, out: &mut [u8]) -> 
     for part in out.chunks_mut(block / from_size * to_size) {
         let source = &mut source[..part.len() / to_size * from_size];
         of.read(at, source)?;
-        let pairs = source.chunks_exact(from_size).zip(part.chunks_exact_mut(to_size));
-        pairs.for_each(|(source, place)| to.write(from.read(source), place));
+        convert(from, to, source, part);
         at += (part.len() / to_size) as u64;
     }
     Ok(())
+}
+
+/// Converts the numbers of `source`, as many as `out` has room for, and rounds each once.
+fn convert(from: Number, to: Number, source: &[u8], out: &mut [u8]) {
+    /// The numbers that are converted at once: they stay in the cache.
+    const PIECE: usize = 1024;
+    // The loops over weights are written out because they must vectorize.
+    match (from, to) {
+        (Number::F32, Number::F16) => {
+            let (mut floats, mut halves) = ([0.0; PIECE], [half::f16::ZERO; PIECE]);
+            for (source, out) in source.chunks(4 * PIECE).zip(out.chunks_mut(2 * PIECE)) {
+                let (source, out) = (source.as_chunks().0, out.as_chunks_mut().0);
+                let (floats, halves) = (&mut floats[..source.len()], &mut halves[..source.len()]);
+                floats.iter_mut().zip(source).for_each(|(x, raw)| *x = f32::from_le_bytes(*raw));
+                halves.convert_from_f32_slice(floats);
+                out.iter_mut().zip(halves).for_each(|(place, x)| *place = x.to_le_bytes());
+            }
+        }
+        (Number::F16, Number::F32) => {
+            let (mut floats, mut halves) = ([0.0; PIECE], [half::f16::ZERO; PIECE]);
+            for (source, out) in source.chunks(2 * PIECE).zip(out.chunks_mut(4 * PIECE)) {
+                let (source, out) = (source.as_chunks().0, out.as_chunks_mut().0);
+                let (floats, halves) = (&mut floats[..source.len()], &mut halves[..source.len()]);
+                halves.iter_mut().zip(source).for_each(|(x, raw)| *x = half::f16::from_le_bytes(*raw));
+                halves.convert_to_f32_slice(floats);
+                out.iter_mut().zip(floats).for_each(|(place, x): (&mut [u8; 4], _)| *place = x.to_le_bytes());
+            }
+        }
+        (Number::F32, Number::BF16) => {
+            for (raw, place) in source.as_chunks().0.iter().zip(out.as_chunks_mut().0) {
+                let bits = u32::from_le_bytes(*raw);
+                // To the nearest, to even if two are equally near; NaN is quiet.
+                let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
+                let is_nan = bits & 0x7fff_ffff > 0x7f80_0000;
+                let [low, high, ..] = if is_nan { bits >> 16 | 0x40 } else { rounded }.to_le_bytes();
+                *place = [low, high];
+            }
+        }
+        (Number::BF16, Number::F32) => {
+            for (raw, place) in source.as_chunks().0.iter().zip(out.as_chunks_mut().0) {
+                let bits = u32::from(u16::from_le_bytes(*raw)) << 16;
+                let is_nan = bits & 0x7fff_ffff > 0x7f80_0000;
+                *place = if is_nan { bits | 0x40_0000 } else { bits }.to_le_bytes();
+            }
+        }
+        _ => one_by_one(from, to, source, out),
+    }
+}
+
+fn one_by_one(from: Number, to: Number, source: &[u8], out: &mut [u8]) {
+    let pairs = source.chunks_exact(from.size()).zip(out.chunks_exact_mut(to.size()));
+    pairs.for_each(|(source, place)| to.write(from.read(source), place));
 }
 
 /// Returns the type of 8 bits for integers of 2 or 4 bits, which have the same sign.
@@ -172,5 +223,37 @@ impl<'a> Floats<'a> {
             }
         }
         Ok(&self.decoded)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_converted_at_once_are_those_converted_one_by_one() {
+        let narrow: Vec<u8> = (0..=u16::MAX).flat_map(u16::to_le_bytes).collect();
+        // The floats around each one that is exact in a narrow type, and around the middle between two.
+        let around = |at: u16| {
+            [Number::F16, Number::BF16].into_iter().flat_map(move |number| {
+                let exact = number.read(&at.to_le_bytes());
+                #[expect(clippy::cast_possible_truncation, reason = "it is exact")]
+                let bits = (exact as f32).to_bits();
+                [0, 0x0fff, 0x1000, 0x1001, 0x7fff, 0x8000, 0x8001, u32::MAX].map(|more| bits.wrapping_add(more))
+            })
+        };
+        let wide: Vec<u8> = (0..=u16::MAX).flat_map(around).flat_map(u32::to_le_bytes).collect();
+        for (from, to, source) in [
+            (Number::F16, Number::F32, &narrow),
+            (Number::BF16, Number::F32, &narrow),
+            (Number::F32, Number::F16, &wide),
+            (Number::F32, Number::BF16, &wide),
+        ] {
+            let [mut all, mut each] = [(); 2].map(|()| vec![0; source.len() / from.size() * to.size()]);
+            convert(from, to, source, &mut all);
+            one_by_one(from, to, source, &mut each);
+            let differ = all.chunks(to.size()).zip(each.chunks(to.size())).position(|(all, each)| all != each);
+            assert_eq!(differ, None, "{from:?} to {to:?}");
+        }
     }
 }
