@@ -1,7 +1,7 @@
 //! Conversion to another float type: the diff, what stays in `f32` and why, and the changes of inputs and outputs.
 
 use super::{check_near, common, lines, model};
-use netwright::ir::{Detail, ElementType, Graph, Name, parse};
+use netwright::ir::{Detail, ElementType, Graph, Name, Op, OpKind, Tensor, parse};
 use netwright::passes::{Options, Precision, PrecisionError, Target, calibrated, diff, optimize};
 
 fn to(element: ElementType) -> Precision {
@@ -274,6 +274,72 @@ fn values_that_leave_the_range_when_measured() {
     let ranges = [("hidden", 3.27e4), ("gated", 3.28e4), ("out", 4e5), ("sum", 4e5)];
     let ranges = ranges.map(|(name, most)| (Name::from(name), most)).into();
     check("measured_ranges", to(ElementType::F16).with_ranges(ranges), &original);
+}
+
+#[test]
+fn casts_of_integers_settle() {
+    for (element, count) in [("i8", 4), ("u8", 4), ("i16", 4), ("u16", 4), ("i32", 4)] {
+        let inputs = format!("%x: f32[b, {count}], %codes: {element}[b, {count}]");
+        // Two readers, of which one stays in f32.
+        let body = format!(
+            "%numbers = cast %codes {{to = f32}} : f32[b, {count}]
+             %y = mul %x, %numbers : f32[b, {count}]
+             %r = relu %y : f32[b, {count}]
+             %e = exp %numbers : f32[b, {count}]
+             return %r, %e"
+        );
+        for to_element in [ElementType::F16, ElementType::BF16] {
+            let options = Options::for_target(Target::ONNX).with_precision(to(to_element));
+            let mut converted = model(&graph(&inputs, &body));
+            optimize(&mut converted, &options).unwrap_or_else(|error| panic!("{element} to {to_element}: {error}"));
+            let once = converted.graph.clone();
+            let again = optimize(&mut converted, &options).unwrap_or_else(|error| panic!("{element}: {error}"));
+            assert_eq!((again.applied, converted.graph), (vec![], once), "{element} to {to_element}");
+        }
+    }
+}
+
+/// Returns why nodes with a weight of one large number stay in `f32`.
+fn reasons(rows: usize, large: f32, body: &str) -> Vec<String> {
+    let mut bytes = vec![0; rows * 1024];
+    bytes[4..8].copy_from_slice(&large.to_le_bytes());
+    let tensor = Tensor::from_bytes(ElementType::F32, &[rows as u64, 256], bytes).expect("the length fits");
+    let text = format!("%w = parameter uniform(seed = 1, bound = 0.5) : f32[{rows}, 256]\n{body}");
+    let mut model = model(&graph(&format!("%x: f32[s, {rows}], %z: f32[{rows}, 256]"), &text));
+    let weight = model.graph.schedule().into_iter().find(|id| model.graph.node(*id).op().kind() == OpKind::Parameter);
+    model.graph.set_op(weight.expect("it is there"), Op::Parameter(tensor));
+    let report = optimize(&mut model, &options(to(ElementType::F16))).unwrap_or_else(|error| panic!("{error}"));
+    report.declined.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn weights_outside_the_range_stay() {
+    let product = "%y = matmul %x, %w : f32[s, 256]\nreturn %y";
+    let sum = "%y = add %z, %w : f32[{rows}, 256]\nreturn %y";
+    let reason = "convert-precision: %y: not converted: %w has a number of magnitude 7e4, outside the range of f16";
+    for rows in [4, 2048] {
+        assert_eq!(reasons(rows, 70_000.0, product), [reason], "{rows} rows");
+        assert_eq!(reasons(rows, 65_504.0, product), [""; 0], "{rows} rows");
+        assert_eq!(reasons(rows, f32::NEG_INFINITY, product), [""; 0], "{rows} rows");
+    }
+    // A small mask is limited.
+    for (rows, expected) in [(4, &[][..]), (2048, &[reason])] {
+        assert_eq!(reasons(rows, 70_000.0, &sum.replace("{rows}", &rows.to_string())), expected, "{rows} rows");
+    }
+}
+
+#[test]
+fn patterns_that_keep_nothing() {
+    let body = "%s = softmax %x {axis = -1} : f32[b, s, 4]
+                %i = identity %s : f32[b, s, 4]
+                %y = tanh %i : f32[b, s, 4]
+                return %y";
+    for (pattern, expected) in [("^i$", &["^i$"][..]), ("^s$", &[])] {
+        let precision = to(ElementType::F16).with_kept_f32(pattern).unwrap_or_else(|error| panic!("{error}"));
+        let options = Options::for_target(Target::ONNX).with_precision(precision);
+        let report = optimize(&mut model(&graph(INPUTS, body)), &options).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(report.idle_patterns, expected, "{pattern}");
+    }
 }
 
 #[test]

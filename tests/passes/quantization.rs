@@ -6,9 +6,9 @@ use super::common::snapshot;
 use super::{lines, parse};
 use netwright::evaluate::Tract;
 use netwright::ir::tensor::Rounding;
-use netwright::ir::{ElementType, Graph, Model, Op, Tensor};
+use netwright::ir::{ElementType, Function, Graph, Model, Notes, Op, Tensor};
 use netwright::onnx::{self, ReadOptions};
-use netwright::passes::{self, Options, Prover, Quantization, Scheme, Target};
+use netwright::passes::{self, Options, Precision, Prover, Quantization, Scheme, Target};
 use std::fmt::Write as _;
 
 fn model(inputs: &str, body: &str, opset: i64) -> Model {
@@ -67,7 +67,20 @@ const CASES: [(&str, &str, &str); 9] = [
 ];
 
 /// Weights that stay in floats.
-const KEPT: [(&str, &str, &str); 7] = [
+const KEPT: [(&str, &str, &str); 8] = [
+    (
+        "weight_that_a_body_captures",
+        "%c: bool[], %x: f32[s, 64]",
+        "%y = if %c {then_branch = graph then(; %h: f32[s, 64] = %x, %v: f32[64, 96] = %w) {
+           %p = matmul %h, %v : f32[s, 96]
+           return y = %p
+         }, else_branch = graph else(; %h: f32[s, 64] = %x, %v: f32[64, 96] = %w) {
+           %q = matmul %h, %v : f32[s, 96]
+           %r = relu %q : f32[s, 96]
+           return y = %r
+         }} : f32[s, 96]
+         return %y",
+    ),
     (
         "position_table",
         "%x: f32[b, s, 96]",
@@ -259,6 +272,61 @@ fn lookups_of_integers_are_not_quantized_weights() {
     assert!(refused("{to = f32}", "cast"));
     assert!(!refused("{to = i64}", "cast"));
     assert!(!refused("", "abs"));
+}
+
+#[test]
+fn quantized_weights_of_narrow_floats() {
+    for element in [ElementType::F16, ElementType::BF16] {
+        for (case, inputs, rest) in CASES {
+            for target in [Target::ORT, Target::TRACT, Target::ONNX] {
+                for scheme in [Scheme::Int4, Scheme::Int8, Scheme::Int8Dynamic, Scheme::Uint8Dynamic] {
+                    let mut model = model(inputs, &body(rest), 21);
+                    let precision = Precision::new(element).expect("it is a float");
+                    let options = options(target, Quantization::new(scheme)).with_precision(precision.clone());
+                    let report = passes::optimize(&mut model, &options);
+                    report.unwrap_or_else(|error| panic!("{case}, {target}, {scheme}, {element}: {error}"));
+                    let graph = model.graph.clone();
+                    let again = Options::for_target(target).with_evaluator(Tract).with_precision(precision);
+                    passes::optimize(&mut model, &again).expect("it is optimized");
+                    assert_eq!(model.graph, graph, "{case}, {target}, {scheme}, {element}");
+                    if target != Target::ORT {
+                        continue;
+                    }
+                    // Products by weights in blocks compute in the narrow type.
+                    for id in graph.schedule() {
+                        let scales = graph.operand(id, 2).filter(|_| matches!(graph.node(id).op(), Op::Opaque(_)));
+                        let scales = scales.and_then(|scales| graph.fact(scales).element());
+                        assert!(scales.is_none_or(|scales| scales == element), "{case}, {scheme}, {element}\n{graph}");
+                    }
+                    let is_kept = graph
+                        .schedule()
+                        .into_iter()
+                        .any(|id| matches!(graph.node(id).op(), Op::DequantizeLinear { .. }));
+                    assert!(!is_kept, "{case}, {scheme}, {element}\n{graph}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn weights_of_functions_stay() {
+    let mut model = model("%x: f32[b, 64]", &body("%y = \"my::F@1\" %x, %w : f32[b, 96]\nreturn %y"), 21);
+    let text = "g(%a: f32[b, 64], %b: f32[64, 96]) {\n%p = \"::MatMul@21\" %a, %b : f32[b, 96]\nreturn %p\n}";
+    model.functions.push(Function {
+        domain: "my".into(),
+        name: "F".into(),
+        overload: "".into(),
+        graph: parse(text).unwrap_or_else(|error| panic!("{error}")),
+        attributes: vec![],
+        defaults: vec![],
+        opsets: model.opsets.clone(),
+        notes: Notes::default(),
+    });
+    let report = passes::optimize(&mut model, &options(Target::ORT, Quantization::new(Scheme::Int4)));
+    let declined = report.expect("it is optimized").declined;
+    let expected = "quantize-weights: %w: the weight stays in floats: the function F has it; --inline-functions helps";
+    assert!(declined.iter().any(|event| event.to_string() == expected), "{declined:?}");
 }
 
 /// The tensors of the weights of a graph, in program order.

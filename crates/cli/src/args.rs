@@ -315,7 +315,7 @@ pub(crate) struct Optimize {
     #[command(flatten)]
     pub(crate) emit: Emit,
     /// Convert the model to this float type. What would lose its meaning stays in f32 and is listed by --explain; inputs
-    /// and outputs keep their types unless --io-dtype says otherwise.
+    /// and outputs keep their types unless --io-dtype says otherwise. f32 implies --dequantize without --quantize.
     #[arg(long)]
     pub(crate) dtype: Option<Float>,
     /// Run the model with these inputs, and keep in f32 what does not stay within half of the range of f16: a safetensors

@@ -3,7 +3,7 @@
 use crate::args::{Build, ExternalData, Float};
 use crate::failure::Failure;
 use crate::output::{Output, in_line, thousands};
-use crate::overwrite::Inputs;
+use crate::overwrite::{Inputs, expect_place};
 use crate::{model_io, optimize, quantize, verify};
 use netwright::files;
 use netwright::inventory::inventory;
@@ -51,6 +51,9 @@ pub(crate) fn run(args: &Build, output: Output) -> Result<(), Failure> {
         return Err(Failure::Usage(
             "--quantize conflicts with --no-optimize\n  help: leave out --no-optimize".to_owned(),
         ));
+    }
+    if is_file(args) {
+        expect_place("the output", &args.output)?;
     }
     let judging = verify::requested(args.verify, &args.judging, None)?;
     let model = open(args, args.emit.quantize.dequantize)?;
@@ -369,6 +372,7 @@ fn build(
     // The types of the result are those that build is documented to give.
     report.interface.clear();
     output.rewrites(&report.applied)?;
+    output.idle_patterns(&report.idle_patterns)?;
     let written = model_io::write(&model, path, args.emit.storage.external_data, false, inputs)?;
     let counts = inventory(&model);
     Ok(Built {

@@ -4,7 +4,7 @@ use crate::args::{Float, Optimize};
 use crate::failure::Failure;
 use crate::model_io;
 use crate::output::{Output, in_line, table, thousands};
-use crate::overwrite::{Inputs, same_file, same_place};
+use crate::overwrite::{Inputs, expect_place, same_file, same_place};
 use crate::quantize;
 use crate::report;
 use crate::reproduce;
@@ -109,11 +109,8 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
         let message = "--calibrate requires --dtype f16: f32 and bf16 have a range that values do not leave\n  help: add --dtype f16, or leave out --calibrate";
         return Err(Failure::Usage(message.to_owned()));
     }
-    if args.verify && !args.emit.io_dtype.is_empty() {
-        let message = "--verify conflicts with --io-dtype, which changes the inputs and outputs of the model\n  help: verify \
-                       the model without --io-dtype, or leave out --verify";
-        return Err(Failure::Usage(message.to_owned()));
-    }
+    expect_place("the output", &args.output)?;
+    args.report.as_deref().map(|report| expect_place("the report", report)).transpose()?;
     let comparison = verify::requested(args.verify, &args.judging, args.input.data_dir.as_deref())?;
     args.reproduce.as_deref().map(reproduce::expect_folder).transpose()?;
     let spinner = output.spinner("optimizing");
@@ -128,6 +125,8 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
     let mut options = args.emit.options()?.with_skip(&args.skip);
     options.only = args.passes.clone().map(|names| if names == ["none"] { vec![] } else { names });
     options.precision = args.emit.precision(args.dtype, &[])?;
+    // A model in f32 has no quantized weights, unless some are to be quantized.
+    options.dequantize |= args.dtype == Some(Float::F32) && !args.emit.quantize.is_requested();
     if let Some(inputs) = &args.calibrate {
         let ranges = calibrate(args, &model, &options, inputs, output)?;
         options.precision = options.precision.map(|precision| precision.with_ranges(ranges));
@@ -141,6 +140,7 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
     drop(spinner);
 
     output.rewrites(&events.applied)?;
+    output.idle_patterns(&events.idle_patterns)?;
     let mut applied: BTreeMap<&'static str, usize> = BTreeMap::new();
     for event in &events.applied {
         *applied.entry(event.pass).or_default() += 1;

@@ -47,6 +47,15 @@ impl Output {
         write_out(&printable(text))
     }
 
+    /// Warns of patterns that keep nothing in `f32`.
+    pub(crate) fn idle_patterns(self, patterns: &[String]) -> Result<(), Failure> {
+        patterns.iter().try_for_each(|pattern| {
+            self.warn(&format!(
+                "--keep-f32 '{pattern}' keeps nothing in f32: what it matches was fused or replaced before"
+            ))
+        })
+    }
+
     /// Prints a warning, unless `--quiet` is given.
     pub(crate) fn warn(self, text: &str) -> Result<(), Failure> {
         if !self.quiet {

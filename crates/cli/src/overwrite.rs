@@ -105,6 +105,21 @@ impl Inputs {
     }
 }
 
+/// Checks that an output can be written where it is named, before any work: its folder exists, and it is not a folder
+/// itself.
+pub(crate) fn expect_place(what: &str, path: &Path) -> Result<(), Failure> {
+    if path.is_dir() {
+        return Err(Failure::Usage(format!("{what} {} is a folder\n  help: name a file in the folder", in_line(path))));
+    }
+    match path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
+        None => Ok(()),
+        Some(folder) => Err(Failure::Usage(format!(
+            "the folder {} of {what} does not exist\n  help: create the folder, or write to another one",
+            in_line(folder)
+        ))),
+    }
+}
+
 /// Returns whether two paths lead to the same existing file.
 pub(crate) fn same_file(a: &Path, b: &Path) -> bool {
     matches!((Identity::of(a), Identity::of(b)), (Ok(a), Ok(b)) if a == b)

@@ -4,11 +4,12 @@ use crate::args::{Opset, Upgrade};
 use crate::failure::Failure;
 use crate::model_io;
 use crate::output::{Output, in_line, thousands};
-use crate::overwrite::Inputs;
+use crate::overwrite::{Inputs, expect_place};
 
 pub(crate) fn run(args: &Upgrade, output: Output) -> Result<(), Failure> {
     let opset = Some(Opset::Is(args.opset));
     model_io::check_opset(opset)?;
+    expect_place("the output", &args.output)?;
     let mut model = model_io::read(&args.input, output)?;
     if args.opset < model.opset() {
         let message = format!(

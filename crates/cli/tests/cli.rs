@@ -247,6 +247,7 @@ fn mistakes_are_reported() {
     std::fs::write(at.join("cut.onnx"), &std::fs::read(at.join("encoder.onnx")).expect("read")[..9000])
         .expect("written");
     std::fs::write(at.join("empty.onnx"), "").expect("written");
+    std::fs::create_dir(at.join("fresh")).expect("a folder");
     let before = files(at);
     for (name, arguments, code) in [
         ("no_such_preset", vec!["build", "transformer-huge", "-o", "out.onnx"], 2),
@@ -265,6 +266,10 @@ fn mistakes_are_reported() {
         ("cut_model", vec!["check", "cut.onnx"], 1),
         ("empty_model", vec!["check", "empty.onnx"], 1),
         ("no_such_output", vec!["optimize", "encoder.onnx", "-o", "missing/out.onnx"], 2),
+        ("output_is_a_folder", vec!["upgrade", "encoder.onnx", "-o", "option", "--opset", "21"], 2),
+        // Neither model is read.
+        ("build_into_no_folder", vec!["build", "huge", "-o", "missing/out.onnx"], 2),
+        ("report_into_no_folder", vec!["optimize", "cut.onnx", "-o", "out.onnx", "--report", "missing/a.html"], 2),
         ("verify_in_place", vec!["optimize", "encoder.onnx", "-o", "encoder.onnx", "--verify"], 2),
         (
             "reproduce_among_files",
@@ -274,7 +279,7 @@ fn mistakes_are_reported() {
         ("reproduce_unverified", vec!["optimize", "encoder.onnx", "-o", "out.onnx", "--reproduce", "new"], 2),
         (
             "reproduce_and_output",
-            vec!["optimize", "encoder.onnx", "-o", "new/before.onnx", "--verify", "--reproduce", "new"],
+            vec!["optimize", "encoder.onnx", "-o", "fresh/before.onnx", "--verify", "--reproduce", "fresh"],
             2,
         ),
         ("seed_of_a_folder", vec!["build", "heads", "-o", "out.onnx", "--seed", "7"], 2),

@@ -16,5 +16,5 @@ pub(crate) use convert_precision::{convert_precision, is_elementwise, is_structu
 pub(crate) use dequantize_weights::{DEQUANTIZE_WEIGHTS, dequantize_weights, in_bytes};
 pub use precision::{Precision, PrecisionError};
 pub use quantization::{Quantization, QuantizationError, QuantizedWeight, Scheme, UnknownScheme, WeightRole};
-pub(crate) use quantize_weights::{Request, quantize_weights};
+pub(crate) use quantize_weights::{Request, in_functions, quantize_weights};
 pub(crate) use use_block_operators::use_block_operators;

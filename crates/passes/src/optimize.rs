@@ -1,6 +1,8 @@
 //! Optimizes a model for a target, and lowers it.
 
-use crate::convert::{DEQUANTIZE_WEIGHTS, QuantizedWeight, check_patterns, check_quantization};
+use crate::convert::{
+    DEQUANTIZE_WEIGHTS, Quantization, QuantizedWeight, check_patterns, check_quantization, in_functions,
+};
 use crate::options::Options;
 use crate::order::{self, Requested};
 use crate::pass::{Pass, Stage};
@@ -26,8 +28,10 @@ const MAX_ATTEMPTS: usize = 8;
 /// # Errors
 /// If a pass is unknown or cannot be skipped, the graph violates invariants, or a pass misbehaves.
 pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, PassError> {
+    let mut unmatched = vec![];
     if let Some(precision) = &options.precision {
         precision.expect_matches(&model.graph)?;
+        unmatched = precision.unmatched_keeps(&model.graph);
     }
     let opset = model.opset();
     if let Some(quantization) = &options.quantization {
@@ -54,10 +58,13 @@ pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, PassErro
         (own, could_raise) = (model.opset(), can_raise(model, options));
         // The rules that declined are tried again.
         report.declined.clear();
+        report.idle_patterns.clear();
         let next = attempt(model, options, false)?;
         applied = next.applied.len();
         report.append(next);
     }
+    // Those that match nothing from the start are another model's.
+    report.idle_patterns.retain(|pattern| !unmatched.contains(pattern));
     let Some(before) = before else { return Ok(report) };
     let Some((node, kind)) = unwritable(&model.graph, model, &options.target) else { return Ok(report) };
     *model = before;
@@ -149,6 +156,9 @@ fn attempt(model: &mut Model, options: &Options, is_first: bool) -> Result<Repor
     }
     convert(dialect, [&optimizations, &conversions], model, options, &mut report)?;
     report.declined.extend(still_quantized);
+    if let Some(quantization) = &options.quantization {
+        report.declined.extend(declined_in_functions(model, quantization));
+    }
     report.quantized = quantized.map_or_else(Vec::new, |done| applied(&done, &report));
     if share_cache {
         report.applied.extend(shared_cache::share_cache(&mut model.graph)?);
@@ -167,6 +177,15 @@ fn attempt(model: &mut Model, options: &Options, is_first: bool) -> Result<Repor
         model.opsets.entry(contrib::DOMAIN.to_owned()).or_insert(1);
     }
     Ok(report)
+}
+
+/// Why the weights of functions stay in floats.
+fn declined_in_functions(model: &Model, quantization: &Quantization) -> Vec<Event> {
+    let event = |(node, function)| {
+        let note = format!("the weight stays in floats: the function {function} has it; --inline-functions helps");
+        Event { pass: "quantize-weights", rule: None, node, note: note.into() }
+    };
+    in_functions(model, quantization).into_iter().map(event).collect()
 }
 
 /// The weights that were quantized by rewrites that were not left out.
@@ -200,9 +219,12 @@ fn convert(
         let converted = run(dialect, conversions, model, options, left(report), false)?;
         let is_settled = converted.applied.is_empty();
         report.declined.clear();
+        report.idle_patterns.clear();
         report.append(converted);
         report.optimized = report.applied.len();
         if is_settled {
+            // A pass may be of both stages.
+            optimized.retain(|event| !report.declined.contains(event));
             report.declined.splice(0..0, optimized);
             return Ok(());
         }

@@ -83,9 +83,9 @@ pub(crate) fn all(target: &Target, opset: i64, requested: Requested) -> Vec<Pass
         runtime::fuse_bias_gelu(),
         runtime::sum_residuals(),
         runtime::use_fused_matmul(),
-        convert::use_block_operators(target),
         convert::dequantize_weights(requested.dequantize),
         convert::quantize_weights(requested.quantization, target),
+        convert::use_block_operators(target),
         cleanup::share_constants_of_bodies(),
         convert::convert_precision(requested.precision),
         // Operators that were formed in between are decomposed at the end.

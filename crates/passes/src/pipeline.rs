@@ -45,6 +45,9 @@ pub struct Report {
     pub quantized: Vec<QuantizedWeight>,
     /// The inputs and outputs whose type changed, which callers must follow.
     pub interface: Vec<Event>,
+    /// The patterns of [`Precision::with_kept_f32`](crate::Precision::with_kept_f32) that keep nothing in `f32`, because
+    /// what they matched was rewritten before.
+    pub idle_patterns: Vec<String>,
     /// The results of proving the rewrites, if that was requested.
     pub proofs: Option<ProofReport>,
 }
@@ -79,6 +82,7 @@ impl Report {
         self.declined.extend(later.declined);
         self.quantized.extend(later.quantized);
         self.interface.extend(later.interface);
+        self.idle_patterns.extend(later.idle_patterns);
         if let (Some(own), Some(later)) = (&mut self.proofs, later.proofs) {
             own.proven += later.proven;
             own.unproven.extend(later.unproven);
@@ -95,6 +99,7 @@ pub struct Log {
     applied: Vec<Event>,
     declined: Vec<Event>,
     interface: Vec<Event>,
+    idle_patterns: Vec<String>,
     proofs: Option<Proofs>,
 }
 
@@ -147,6 +152,13 @@ impl Log {
     /// Records that an input or output of the model changed its type.
     pub fn changed_interface(&mut self, name: Name, note: impl Into<Cow<'static, str>>) {
         self.interface.push(self.running.event(name, note));
+    }
+
+    /// Records a pattern that keeps nothing in `f32`.
+    pub(crate) fn idle_pattern(&mut self, pattern: &str) {
+        if self.idle_patterns.iter().all(|known| known != pattern) {
+            self.idle_patterns.push(pattern.to_owned());
+        }
     }
 
     /// Records a near miss.
@@ -281,8 +293,15 @@ pub(crate) fn run_proving<P: Borrow<Pass>>(
     graph.infer_nonzero_sizes();
     let may_apply = limits.stop_after.unwrap_or(usize::MAX);
     let running = Running::default();
-    let mut log =
-        Log { running, may_apply, applied: vec![], declined: vec![], interface: vec![], proofs: proofs.take() };
+    let mut log = Log {
+        running,
+        may_apply,
+        applied: vec![],
+        declined: vec![],
+        interface: vec![],
+        idle_patterns: vec![],
+        proofs: proofs.take(),
+    };
     // Only the last walk of each pass determines what remains declined.
     let mut declined = vec![vec![]; passes.len()];
     let mut settled = 0;
@@ -303,13 +322,14 @@ pub(crate) fn run_proving<P: Borrow<Pass>>(
             let optimized = log.applied.len();
             let report = log.proofs.as_mut().map(Proofs::take);
             *proofs = log.proofs;
-            let Log { applied, interface, .. } = log;
+            let Log { applied, interface, idle_patterns, .. } = log;
             return Ok(Report {
                 applied,
                 optimized,
                 declined: declined.concat(),
                 quantized: vec![],
                 interface,
+                idle_patterns,
                 proofs: report,
             });
         }

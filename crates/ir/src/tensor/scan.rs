@@ -11,6 +11,25 @@ impl Tensor {
     /// # Errors
     /// If the elements are not `f32`, `f16`, `bf16` or `f64`, and if a file cannot be read.
     pub fn magnitude(&self) -> Result<f64, TensorError> {
+        self.magnitude_up_to(i64::MAX)
+    }
+
+    /// Returns the largest magnitude of the finite elements of a float tensor, 0 without any. The tensor is read once,
+    /// in pieces.
+    ///
+    /// # Errors
+    /// As for [`magnitude`](Self::magnitude).
+    pub fn finite_magnitude(&self) -> Result<f64, TensorError> {
+        self.magnitude_up_to(match self.element {
+            ElementType::F16 => half::f16::MAX.to_bits().into(),
+            ElementType::BF16 => half::bf16::MAX.to_bits().into(),
+            ElementType::F32 => f32::MAX.to_bits().into(),
+            _ => f64::MAX.to_bits().cast_signed(),
+        })
+    }
+
+    /// Returns the largest magnitude whose bits, without the sign, are at most `limit`.
+    fn magnitude_up_to(&self, limit: i64) -> Result<f64, TensorError> {
         if Number::of(self.element).is_none() {
             return Err(self.refuse("magnitude", "its elements are not f32, f16, bf16 or f64"));
         }
@@ -18,6 +37,7 @@ impl Tensor {
             return same.magnitude();
         }
         let (size, len) = (u64::from(self.element.bits() / 8), self.len());
+        let (narrow, word) = (i16::try_from(limit).unwrap_or(i16::MAX), i32::try_from(limit).unwrap_or(i32::MAX));
         let mut buffer = vec![];
         let mut largest = 0;
         let mut start = 0;
@@ -30,15 +50,22 @@ impl Tensor {
                     .as_chunks::<2>()
                     .0
                     .iter()
-                    .fold(0, |most, x| most.max(i16::from_le_bytes(*x) & i16::MAX))
+                    .map(|x| i16::from_le_bytes(*x) & i16::MAX)
+                    .fold(0, |most, x| if x <= narrow { most.max(x) } else { most })
                     .into(),
                 4 => buffer
                     .as_chunks::<4>()
                     .0
                     .iter()
-                    .fold(0, |most, x| most.max(i32::from_le_bytes(*x) & i32::MAX))
+                    .map(|x| i32::from_le_bytes(*x) & i32::MAX)
+                    .fold(0, |most, x| if x <= word { most.max(x) } else { most })
                     .into(),
-                _ => buffer.as_chunks::<8>().0.iter().fold(0, |most, x| most.max(i64::from_le_bytes(*x) & i64::MAX)),
+                _ => buffer
+                    .as_chunks::<8>()
+                    .0
+                    .iter()
+                    .map(|x| i64::from_le_bytes(*x) & i64::MAX)
+                    .fold(0, |most, x| if x <= limit { most.max(x) } else { most }),
             });
             start += buffer.len() as u64;
         }

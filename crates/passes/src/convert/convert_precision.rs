@@ -12,6 +12,7 @@ use crate::target;
 use netwright_ir::{Dialect, ElementType, Fact, Graph, GraphOutput, Name, NodeId, Op, OpKind, Place, Value, ValueType};
 use plan::{Mode, Plan};
 pub(crate) use plan::{is_elementwise, is_structural};
+use regex::Regex;
 use smallvec::{SmallVec, smallvec};
 use std::collections::{HashMap, HashSet};
 
@@ -28,15 +29,16 @@ mod tensors;
 /// from step to step. Functions and operators of unknown types keep the types that they have.
 pub(crate) fn convert_precision(precision: Option<Precision>) -> Pass {
     let summary = "f(x: f32) -> cast(f(cast(x) : f16)), for each node that may compute in the requested type";
-    Pass::new("convert-precision", summary, Exactness::Rounding).in_stages(&[Stage::Convert]).on_whole(
-        move |graph, log| {
+    Pass::new("convert-precision", summary, Exactness::Rounding)
+        .in_stages(&[Stage::Convert])
+        .after(&["use-block-operators"])
+        .on_whole(move |graph, log| {
             if let Some(precision) = &precision
                 && log.may_apply()
             {
                 convert(graph, precision, log);
             }
-        },
-    )
+        })
 }
 
 /// What holds for the graph and all bodies in it.
@@ -154,6 +156,8 @@ fn convert(graph: &mut Graph, precision: &Precision, log: &mut Log) {
             graph.declare(value, retyped(&declared, element));
         }
     }
+    let idle = precision.keep.iter().map(Regex::as_str).filter(|pattern| !done.keepers.contains(*pattern));
+    idle.filter(|_| precision.to != ElementType::F32).for_each(|pattern| log.idle_pattern(pattern));
     for (name, why) in done.kept {
         log.declined(name, why);
     }
@@ -191,6 +195,8 @@ struct Tally {
     has_changed: bool,
     /// What stays as it is, and why.
     kept: Vec<(Name, String)>,
+    /// The patterns that keep a node in `f32`.
+    keepers: HashSet<String>,
 }
 
 /// The types of the outputs of a graph.
@@ -220,6 +226,7 @@ impl Converter<'_> {
         let kept =
             kept.into_iter().map(|(value, why)| (graph.value_name(value).clone(), format!("not converted: {why}")));
         self.done.kept.extend(kept);
+        self.done.keepers.extend(std::mem::take(&mut self.plan.keepers));
         self.find_several(graph);
         for id in graph.schedule() {
             let Some(mode) = self.plan.mode(id).cloned().filter(|_| graph.is_alive(id)) else { continue };

@@ -136,9 +136,16 @@ impl Precision {
         self.io.iter().rev().find(|(pattern, _)| matches(pattern)).map(|(_, element)| *element)
     }
 
-    /// Whether a name is that of something that stays in `f32`.
-    pub(super) fn keeps(&self, name: &str) -> bool {
-        self.keep.iter().any(|pattern| pattern.is_match(name))
+    /// Returns the patterns of what stays in `f32` that match nothing in the graph.
+    pub(crate) fn unmatched_keeps(&self, graph: &Graph) -> Vec<String> {
+        let unmatched = self.keep.iter().filter(|pattern| !matches_name(graph, pattern));
+        unmatched.map(ToString::to_string).collect()
+    }
+
+    /// Returns the patterns of what stays in `f32` that match one of the names.
+    pub(super) fn keepers(&self, names: &[&str]) -> impl Iterator<Item = &str> {
+        let matching = self.keep.iter().filter(|pattern| names.iter().any(|name| pattern.is_match(name)));
+        matching.map(Regex::as_str)
     }
 
     /// Allows patterns that match nothing, for a model that is one of several; see [`unmatched`](Self::unmatched).
@@ -156,8 +163,7 @@ impl Precision {
         let io = self.io.iter().filter_map(|(pattern, _)| pattern.as_ref());
         let io = io.filter(|pattern| !ports.iter().any(|name| pattern.is_match(name)));
         let io = io.map(|pattern| PrecisionError::NoPort { pattern: pattern.to_string(), ports: ports.clone() });
-        let keep = self.keep.iter().filter(|pattern| !matches_name(graph, pattern));
-        io.chain(keep.map(|pattern| PrecisionError::NoNode(pattern.to_string()))).collect()
+        io.chain(self.unmatched_keeps(graph).into_iter().map(PrecisionError::NoNode)).collect()
     }
 
     /// Checks that every pattern matches something in the graph, unless that is allowed.

@@ -8,7 +8,7 @@ use crate::rewrite::{become_op, cast, insert};
 use crate::rule::{Rewritten, Skip};
 use crate::target::Target;
 use netwright_ir::tensor::{BlockFormat, Quantized};
-use netwright_ir::{ElementType, Graph, NodeId, Op, OpKind, Place, Tensor, Value};
+use netwright_ir::{ElementType, Graph, Model, Name, NodeId, Op, OpKind, Place, Tensor, Value};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a run was asked to quantize, and the weights that it has quantized.
@@ -57,11 +57,12 @@ fn quantize(graph: &mut Graph, root: Value, request: &Request, target: &Target) 
     if !is_weight(&tensor) {
         return Err(Skip::NoMatch);
     }
-    let readers = readers(graph, root)?;
-    let (scheme, is_named) = request.quantization.scheme_of(&names(graph, root, &readers));
-    if scheme == Scheme::None {
+    let found = readers(graph, root);
+    let (scheme, is_named) = request.quantization.scheme_of(&names(graph, root, found.as_deref().unwrap_or_default()));
+    if scheme == Scheme::None || found.is_err() && !is_named && tensor.count() < MIN_ELEMENTS {
         return Err(Skip::NoMatch);
     }
+    let readers = found?;
     if readers.iter().any(|reader| tensor.dims()[reader.axis()] < MIN_BLOCK) {
         return Err(Skip::NoMatch);
     }
@@ -85,6 +86,33 @@ fn quantize(graph: &mut Graph, root: Value, request: &Request, target: &Target) 
     let done = QuantizedWeight { name, role, scheme, bits: format.bits, before, after, bytes };
     request.done.lock().unwrap_or_else(PoisonError::into_inner).push(done);
     Ok(note.into())
+}
+
+/// Returns the weights that a request is for and that a function reads or holds, each with the name of the function.
+pub(crate) fn in_functions(model: &Model, quantization: &Quantization) -> Vec<(Name, Arc<str>)> {
+    let is_meant = |graph: &Graph, value: Value| {
+        let Some(tensor) = graph.tensor(value).filter(|tensor| is_weight(tensor)) else { return false };
+        let (scheme, is_named) = quantization.scheme_of(&[graph.value_name(value).clone()]);
+        scheme != Scheme::None && (is_named || tensor.count() >= MIN_ELEMENTS)
+    };
+    let values = |graph: &Graph| graph.schedule().into_iter().map(|node| Value { node, result: 0 });
+    let called = |user: NodeId| match model.graph.node(user).op() {
+        Op::Opaque(call) => model
+            .functions
+            .iter()
+            .find(|function| (&*function.domain, &*function.name) == (&*call.domain, &*call.op_type)),
+        _ => None,
+    };
+    let read = values(&model.graph).filter(|value| is_meant(&model.graph, *value)).filter_map(|value| {
+        let function = model.graph.users(value).into_iter().find_map(|(user, _)| called(user))?;
+        Some((model.graph.value_name(value).clone(), Arc::clone(&function.name)))
+    });
+    let held = model.functions.iter().flat_map(|function| {
+        let graph = &function.graph;
+        let held = values(graph).filter(move |value| is_meant(graph, *value));
+        held.map(move |value| (graph.value_name(value).clone(), Arc::clone(&function.name)))
+    });
+    read.chain(held).collect()
 }
 
 fn format_note(format: BlockFormat, dims: &[u64]) -> String {

@@ -92,7 +92,14 @@ pub(crate) fn readers(graph: &Graph, weight: Value) -> Result<Vec<Reader>, Skip>
     if readers.is_empty() {
         let is_product = |node: &NodeId| graph.node(*node).op().kind() == OpKind::MatMul;
         let is_stack = graph.fact(weight).rank().is_some_and(|rank| rank > 2) && others.iter().any(is_product);
-        return Err(if is_stack { Skip::rejected("stacks of matrices have no quantized form") } else { Skip::NoMatch });
+        let is_captured = others.iter().any(|node| is_read_in_bodies(graph, *node, weight));
+        return Err(if is_stack {
+            Skip::rejected("stacks of matrices have no quantized form")
+        } else if is_captured {
+            Skip::rejected("it stays in floats: a body reads it, and weights that bodies capture are not quantized")
+        } else {
+            Skip::NoMatch
+        });
     }
     if graph.is_output(weight) {
         return Err(Skip::rejected("it is an output of the graph"));
@@ -104,6 +111,18 @@ pub(crate) fn readers(graph: &Graph, weight: Value) -> Result<Vec<Reader>, Skip>
             Err(Skip::rejected(format!("{word} reads it too, and has no form for quantized weights")))
         }
     }
+}
+
+/// Returns whether products or look-ups in the bodies of a node read a weight that these capture.
+fn is_read_in_bodies(graph: &Graph, node: NodeId, weight: Value) -> bool {
+    let bodies = graph.node(node).op().bodies();
+    let captures = bodies.into_iter().flat_map(|body| body.captures().map(move |capture| (body, capture)));
+    let captures: Vec<_> = captures.collect();
+    let operands = graph.operands(node);
+    let outer = operands.iter().skip(operands.len().saturating_sub(captures.len()));
+    captures.iter().zip(outer).any(|((body, capture), outer)| {
+        *outer == Some(weight) && !matches!(readers(body, *capture), Err(Skip::NoMatch))
+    })
 }
 
 /// Returns the names by which a weight is found: its own, and those of the results that are computed with it.

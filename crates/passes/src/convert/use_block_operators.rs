@@ -1,5 +1,5 @@
 use crate::convert::readers::{Reader, readers};
-use crate::pass::{Exactness, Pass};
+use crate::pass::{Exactness, Pass, Stage};
 use crate::read::sizes::position;
 use crate::rewrite::{become_op, insert, number_list};
 use crate::rule::{Rewritten, Skip};
@@ -24,6 +24,9 @@ pub(crate) fn use_block_operators(target: &Target) -> Pass {
     Pass::new("use-block-operators", summary, Exactness::Rounding)
         .at([OpKind::DequantizeLinear], move |graph, root| replace(graph, root, &target))
         .only_for(|target, _| !target.weights.bits.is_empty())
+        // The block operators have kernels for narrow floats: weights are theirs before the precision is converted.
+        .in_stages(&[Stage::Optimize, Stage::Convert])
+        .after(&["quantize-weights"])
 }
 
 fn replace(graph: &mut Graph, root: Value, target: &Target) -> Rewritten {

@@ -1,9 +1,10 @@
 //! Which nodes compute in the narrow type, which stay in `f32`, and why.
 
-use super::{Context, floats_of, is_converted, is_float, is_float_cast, ultimate};
+use super::{Context, floats_of, is_converted, is_float, is_float_cast, tensors, ultimate};
 use crate::read::numbers::{Numbers, elements};
 use netwright_ir::op::Class;
 use netwright_ir::{ElementType, Graph, NodeId, Op, OpKind, Tensor, Value, ValueType};
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 
 /// In which type a node computes.
@@ -25,6 +26,8 @@ pub(super) struct Plan {
     pub(super) exceeding: HashSet<NodeId>,
     /// Why nodes stay as they are, in the order of the graph.
     pub(super) reasons: Vec<(Value, String)>,
+    /// The patterns that keep a node in `f32`.
+    pub(super) keepers: HashSet<String>,
 }
 
 /// What a value in `f32` means for the nodes that read it.
@@ -48,7 +51,14 @@ const MAX_SEARCHED: u64 = 64;
 impl Plan {
     /// Plans a graph without its bodies.
     pub(super) fn of(graph: &Graph, context: &Context<'_>) -> Self {
-        let mut planner = Planner { graph, context, plan: Plan::default(), states: HashMap::new() };
+        let mut planner = Planner {
+            graph,
+            context,
+            plan: Plan::default(),
+            states: HashMap::new(),
+            magnitudes: RefCell::default(),
+            keepers: RefCell::default(),
+        };
         let schedule = graph.schedule();
         for &id in &schedule {
             planner.visit(id);
@@ -58,6 +68,7 @@ impl Plan {
                 planner.revise(id);
             }
         }
+        planner.plan.keepers = planner.keepers.take();
         planner.plan
     }
 
@@ -75,6 +86,9 @@ struct Planner<'g> {
     context: &'g Context<'g>,
     plan: Plan,
     states: HashMap<NodeId, State>,
+    /// The largest finite magnitudes of tensors that were read: each is read once.
+    magnitudes: RefCell<HashMap<Value, f64>>,
+    keepers: RefCell<HashSet<String>>,
 }
 
 /// A node that is in `f32` on its own account: the reason, and what that means for its readers.
@@ -121,7 +135,7 @@ impl Planner<'_> {
                 self.plan.exceeding.contains(&inner.node)
                     || graph.tensor(inner).is_some() && !self.context.holds(&Numbers::of(graph, inner))
             });
-            if exceeds && !is_bounded(graph, id, self.context) {
+            if exceeds && !is_product(kind) && !is_bounded(graph, id, self.context) {
                 self.plan.exceeding.insert(id);
             }
         }
@@ -174,7 +188,7 @@ impl Planner<'_> {
             return (Mode::Wide, State::Statistic);
         }
         let meets_none = !has(State::Computed) && !has(State::Statistic);
-        let counts = is_elementwise || is_structural || matches!(kind, OpKind::MatMul | OpKind::Gemm | OpKind::Einsum);
+        let counts = is_elementwise || is_structural || is_product(kind) && kind != OpKind::Conv;
         if counts && has(State::Count) && meets_none {
             return (Mode::Wide, goes_on(State::Count));
         }
@@ -216,10 +230,13 @@ impl Planner<'_> {
         let node = graph.node(id);
         let (op, kind) = (node.op(), node.op().kind());
         let to = context.to;
-        let is_kept = |value: Value| context.precision.keeps(graph.value_name(value));
         let weights =
             operands.iter().map(|operand| ultimate(graph, *operand)).filter(|value| graph.tensor(*value).is_some());
-        if context.precision.keeps(node.label()) || graph.results(id).chain(weights).any(is_kept) {
+        let values = graph.results(id).chain(weights).map(|value| &**graph.value_name(value));
+        let names: Vec<&str> = values.chain([node.label()]).collect();
+        let mut keepers = context.precision.keepers(&names).map(ToOwned::to_owned).peekable();
+        if keepers.peek().is_some() {
+            self.keepers.borrow_mut().extend(keepers);
             return Some(("it is kept as requested".to_owned(), None));
         }
         if let Some(why) = self.reach(id, operands) {
@@ -240,12 +257,16 @@ impl Planner<'_> {
         let first = operands.first().copied();
         match op {
             // A Cast from other types; those between floats are not visited by what they compute.
-            Op::Cast { .. } if operands.is_empty() => {
+            Op::Cast { to: own, .. } if operands.is_empty() => {
                 let from = graph.operand(id, 0)?;
+                let element = graph.fact(from).element()?;
+                // A cast from 16 bits is merged with one of its result, which is the same number with f32 in between.
+                if is_short(element) || *own == to && element.is_integer() && element.bits() <= 16 {
+                    return None;
+                }
                 let numbers = Numbers::of(graph, from);
                 let is_counted = numbers.least >= -context.counted() && numbers.most <= context.counted();
-                let is_truth = graph.fact(from).element() == Some(ElementType::Bool);
-                (!is_truth && !is_counted)
+                (!is_counted)
                     .then(|| (format!("{to} counts exactly only up to {}", context.counted()), Some(State::Count)))
             }
             Op::Range | Op::CumSum { .. } => {
@@ -264,6 +285,26 @@ impl Planner<'_> {
             _ if is_elementwise(kind) && !operands.is_empty() => self.constants(id, kind, first),
             _ => None,
         }
+        .or_else(|| self.outside(kind, operands))
+    }
+
+    /// Why a node is in `f32` because of an element of a tensor. Except for products, elements of small tensors are
+    /// limited when they are converted.
+    fn outside(&self, kind: OpKind, operands: &[Value]) -> Own {
+        let (graph, to) = (self.graph, self.context.to);
+        operands.iter().find_map(|operand| {
+            let inner = ultimate(graph, *operand);
+            let tensor = graph.tensor(inner).filter(|tensor| tensor.element() != to)?;
+            if tensor.len() <= tensors::MAX_SEARCHED && !is_product(kind) {
+                return None;
+            }
+            let mut known = self.magnitudes.borrow_mut();
+            // A file that cannot be read is reported when it is written.
+            let most = *known.entry(inner).or_insert_with(|| tensor.finite_magnitude().unwrap_or(0.0));
+            let name = graph.operand_text(inner);
+            (!self.context.holds_number(most))
+                .then(|| (format!("{name} has a number of magnitude {most:e}, outside the range of {to}"), None))
+        })
     }
 
     /// Why an elementwise node is in `f32` because of its constants.
@@ -312,7 +353,7 @@ impl Planner<'_> {
             return;
         }
         let is_flag = matches!(graph.node(id).op(), Op::Cast { .. })
-            && graph.operand(id, 0).is_some_and(|from| graph.fact(from).element() == Some(ElementType::Bool));
+            && graph.operand(id, 0).and_then(|from| graph.fact(from).element()).is_some_and(is_short);
         let is_soft = is_structural(kind) || is_flag;
         if !is_soft || graph.node(id).result_count() != 1 || matches!(mode, Mode::Same(_)) {
             return;
@@ -383,6 +424,15 @@ pub(crate) fn is_structural(kind: OpKind) -> bool {
                 | OpKind::OneHot
                 | OpKind::TensorScatter
         )
+}
+
+/// Whether every float type holds all numbers of a type: truth values, and integers of up to 8 bits.
+fn is_short(element: ElementType) -> bool {
+    element == ElementType::Bool || element.is_integer() && element.bits() <= 8
+}
+
+fn is_product(kind: OpKind) -> bool {
+    matches!(kind, OpKind::MatMul | OpKind::Gemm | OpKind::Einsum | OpKind::Conv)
 }
 
 /// Whether it reduces by choosing an element.

@@ -6,7 +6,7 @@ use crate::rewrite::{SMALL, in_memory};
 use netwright_ir::{ElementType, Tensor};
 
 /// Tensors of up to so many bytes are searched for numbers that the type does not hold.
-const MAX_SEARCHED: u64 = 1 << 20;
+pub(super) const MAX_SEARCHED: u64 = 1 << 20;
 
 /// Returns a tensor in another float type; `None` if it is not one of floats.
 ///
