@@ -373,6 +373,7 @@ fn build(
     report.interface.clear();
     output.rewrites(&report.applied)?;
     output.idle_patterns(&report.idle_patterns)?;
+    quantize::warn_if_none(options.quantization.as_ref(), &report, output)?;
     let written = model_io::write(&model, path, args.emit.storage.external_data, false, inputs)?;
     let counts = inventory(&model);
     Ok(Built {

@@ -148,6 +148,7 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
     let sites = passes::sites::sites(&model, &events, &args.emit.target);
     let explain = args.explain.then(|| explain(&sites, &events)).transpose()?;
     let quantized = quantize::totals(&events.quantized);
+    quantize::warn_if_none(options.quantization.as_ref(), &events, output)?;
     let interface = interface(&model, &events);
     let compare = |options| verify::judged(&args.input.model, Some(&args.output), options, output);
     let verified = comparison.as_ref().map(compare).transpose()?;

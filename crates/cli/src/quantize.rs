@@ -1,11 +1,11 @@
 //! The flags that quantize weights, and the lines that report it.
 
 use crate::failure::Failure;
-use crate::output::thousands;
+use crate::output::{Output, thousands};
 use clap::{Args, ValueEnum};
 use netwright::ir::tensor::Rounding;
 use netwright::ir::text;
-use netwright::passes::{Quantization, QuantizedWeight, Scheme};
+use netwright::passes::{Quantization, QuantizedWeight, Report, Scheme};
 use std::collections::BTreeMap;
 
 /// Which weights are quantized, and how.
@@ -123,6 +123,28 @@ pub(crate) fn totals(quantized: &[QuantizedWeight]) -> Option<String> {
     (!quantized.is_empty()).then(|| {
         format!("quantized weights: {}; {} bytes became {}", schemes.join(", "), thousands(before), thousands(after))
     })
+}
+
+/// Warns that weights were to be quantized and none was, with the reasons, each counted.
+pub(crate) fn warn_if_none(
+    quantization: Option<&Quantization>,
+    report: &Report,
+    output: Output,
+) -> Result<(), Failure> {
+    let is_requested = quantization.is_some_and(|quantization| {
+        let named = quantization.overrides.iter().map(|(_, scheme)| *scheme);
+        named.chain([quantization.scheme]).any(|scheme| scheme != Scheme::None)
+    });
+    if !is_requested || !report.quantized.is_empty() {
+        return Ok(());
+    }
+    let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
+    for event in report.declined.iter().filter(|event| event.pass == "quantize-weights") {
+        *reasons.entry(&event.note).or_default() += 1;
+    }
+    let reasons: Vec<String> = reasons.iter().map(|(why, count)| format!("{count} declined ({why})")).collect();
+    let why = if reasons.is_empty() { "products and look-ups read none".to_owned() } else { reasons.join(", ") };
+    output.warn(&format!("quantized weights: none; {why}"))
 }
 
 /// Returns a line for each weight that was quantized, with its relative error, worst first; each is read once more.

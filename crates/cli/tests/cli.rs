@@ -309,6 +309,18 @@ fn mistakes_are_reported() {
     }
 }
 
+/// A model of small weights: quantizing it warns that none was quantized, and why.
+#[test]
+fn nothing_is_quantized() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/interop/models/llama_past.legacy.onnx");
+    let output = netwright(folder.path(), &["optimize", model, "-o", "out.onnx", "--quantize", "int4"]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    let warning = "warning: quantized weights: none; 16 declined (it has fewer than 4,096 elements)";
+    assert!(stderr.lines().any(|line| line == warning), "{stderr}");
+}
+
 /// Two models that differ: exit code 1, the first output that differs, and the operator that causes it.
 #[test]
 fn different_models_are_reported() {

@@ -39,7 +39,11 @@ pub(crate) fn quantize_weights(request: Option<Request>, target: &Target) -> Pas
     let summary = "w -> dequantize_linear(codes, scales), for the weights of products and for embeddings, on request";
     Pass::new("quantize-weights", summary, Exactness::Rounding)
         .at([OpKind::Parameter, OpKind::Constant], move |graph, root| {
-            quantize(graph, root, request.as_ref().ok_or(Skip::NoMatch)?, &target)
+            let request = request.as_ref().ok_or(Skip::NoMatch)?;
+            quantize(graph, root, request, &target).map_err(|skip| match skip {
+                Skip::NoMatch => why_kept(graph, root, &request.quantization),
+                rejected @ Skip::Rejected(_) => rejected,
+            })
         })
         .in_stages(&[Stage::Convert])
         .after(&[DEQUANTIZE_WEIGHTS])
@@ -113,6 +117,39 @@ pub(crate) fn in_functions(model: &Model, quantization: &Quantization) -> Vec<(N
         held.map(move |value| (graph.value_name(value).clone(), Arc::clone(&function.name)))
     });
     read.chain(held).collect()
+}
+
+/// Returns why a weight that is multiplied or looked up is not quantized, unless it is not requested.
+fn why_kept(graph: &Graph, root: Value, quantization: &Quantization) -> Skip {
+    let Some(tensor) = graph.tensor(root).filter(|tensor| tensor.element().is_float() && tensor.dims().len() >= 2)
+    else {
+        return Skip::NoMatch;
+    };
+    // Scales of rows are looked up too.
+    let has_rows = tensor.dims().last() != Some(&1);
+    let is_reader = |user: NodeId| match graph.node(user).op() {
+        Op::Opaque(kept) => kept.op_type.ends_with("MatMul"),
+        Op::Gather { .. } => has_rows,
+        op => matches!(op.kind(), OpKind::MatMul | OpKind::Gemm | OpKind::Conv | OpKind::Einsum),
+    };
+    let users = |value: Value| graph.users(value).into_iter().map(|(user, _)| user);
+    let is_turned_for_reader = |user: NodeId| {
+        graph.node(user).op().kind() == OpKind::Transpose && users(Value { node: user, result: 0 }).any(is_reader)
+    };
+    let readers = readers(graph, root).unwrap_or_default();
+    let is_requested = quantization.scheme_of(&names(graph, root, &readers)).0 != Scheme::None;
+    if !is_requested || !users(root).any(|user| is_reader(user) || is_turned_for_reader(user)) {
+        return Skip::NoMatch;
+    }
+    Skip::rejected(if !is_weight(tensor) {
+        format!("elements of type {} have no quantized form", tensor.element())
+    } else if readers.iter().any(|reader| tensor.dims()[reader.axis()] < MIN_BLOCK) {
+        format!("a product sums over fewer than {MIN_BLOCK} elements, or rows have fewer")
+    } else if tensor.count() < MIN_ELEMENTS {
+        "it has fewer than 4,096 elements".to_owned()
+    } else {
+        "its reader is not a form that is quantized".to_owned()
+    })
 }
 
 fn format_note(format: BlockFormat, dims: &[u64]) -> String {
