@@ -498,13 +498,14 @@ fn overrides_by_name() {
     assert_eq!(run(Scheme::Int4, &[]), Ok(vec!["w int4".to_owned(), "other int4".to_owned()]));
     assert_eq!(run(Scheme::Int4, &[("oth", Scheme::None)]), Ok(vec!["w int4".to_owned()]));
     assert_eq!(run(Scheme::None, &[("^w$", Scheme::Int8)]), Ok(vec!["w int8".to_owned()]));
+    assert_eq!(run(Scheme::None, &[("%w", Scheme::Int8)]), Ok(vec!["w int8".to_owned()]));
     // By the name of the product.
     assert_eq!(run(Scheme::None, &[("^a$", Scheme::Int8)]), Ok(vec!["w int8".to_owned()]));
     let last = [("w", Scheme::Int8), (".", Scheme::Int4)];
     assert_eq!(run(Scheme::None, &last), Ok(vec!["w int4".to_owned(), "other int4".to_owned()]));
     assert_eq!(
         run(Scheme::None, &[("othr", Scheme::Int8)]),
-        Err("the weights cannot be quantized: the pattern `othr` matches no weight\n  help: the nearest names are %other, %a, %w".to_owned())
+        Err("the weights cannot be quantized: the pattern `othr` matches no weight\n  help: the nearest names are other, a, w".to_owned())
     );
 }
 

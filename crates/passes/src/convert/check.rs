@@ -70,7 +70,7 @@ pub(crate) fn check_patterns(graph: &Graph, quantization: &Quantization) -> Resu
     let Some((pattern, _)) = unmatched else { return Ok(()) };
     let comparable: Vec<&str> = known.iter().map(|name| &**name).filter(|name| name.len() <= MAX_NAME).collect();
     let near = similar::get_close_matches(pattern.as_str(), &comparable, 3, 0.0);
-    let near: Vec<String> = near.into_iter().map(text::name).collect();
+    let near: Vec<String> = near.into_iter().map(|name| text::name(name).split_off(1)).collect();
     let help = if near.is_empty() {
         "the model has no weights that can be quantized".to_owned()
     } else {

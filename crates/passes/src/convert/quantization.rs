@@ -136,16 +136,19 @@ impl Quantization {
     /// Adds a scheme for the weights of which a name matches a regular expression anywhere: their own, or that of a
     /// result that is computed with them.
     ///
+    /// A leading `%`, with which values are printed, does not count.
+    ///
     /// A weight that is named may also be small, a router or a position table, which are otherwise left alone.
     ///
     /// # Errors
     /// If the pattern is not a regular expression.
     pub fn with_override(mut self, pattern: &str, scheme: Scheme) -> Result<Self, QuantizationError> {
-        let regex = Regex::new(pattern).map_err(|error| QuantizationError::Pattern {
-            pattern: pattern.to_owned(),
-            // The last line says what is wrong; those before it show where.
-            why: error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned(),
-        })?;
+        let regex =
+            Regex::new(pattern.strip_prefix('%').unwrap_or(pattern)).map_err(|error| QuantizationError::Pattern {
+                pattern: pattern.to_owned(),
+                // The last line says what is wrong; those before it show where.
+                why: error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned(),
+            })?;
         self.overrides.push((regex, scheme));
         Ok(self)
     }

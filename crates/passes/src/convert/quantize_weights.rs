@@ -1,4 +1,3 @@
-use crate::convert::dequantize_weights::DEQUANTIZE_WEIGHTS;
 use crate::convert::precision::Precision;
 use crate::convert::quantization::{Quantization, QuantizedWeight, Scheme, WeightRole};
 use crate::convert::readers::{Product, Reader, is_weight, names, readers};
@@ -46,7 +45,7 @@ pub(crate) fn quantize_weights(request: Option<Request>, target: &Target) -> Pas
             })
         })
         .in_stages(&[Stage::Convert])
-        .after(&[DEQUANTIZE_WEIGHTS])
+        .after(&["dequantize-weights"])
 }
 
 /// The size of the smallest block for which runtimes have kernels; weights with shorter rows stay in floats.
