@@ -480,6 +480,19 @@ fn error_of_a_weight() {
 }
 
 #[test]
+fn rows_of_8_bits_are_reported() {
+    for (case, expected) in
+        [("embedding", "int8, 8 bits"), ("tied_head", "; rows that are looked up are a copy of 8 bits")]
+    {
+        let (_, inputs, rest) = CASES.into_iter().find(|(name, ..)| *name == case).expect("it is a case");
+        let mut model = model(inputs, &body(rest), 21);
+        let report = passes::optimize(&mut model, &options(Target::ONNX, Quantization::new(Scheme::Int4)));
+        let applied = lines("applied", &report.expect("it is optimized").applied);
+        assert!(applied.contains(expected), "{case}: {applied}");
+    }
+}
+
+#[test]
 fn overrides_by_name() {
     let rest = "%other = parameter uniform(seed = 3, bound = 0.5) : f32[96, 64]
         %a = matmul %x, %w : f32[b, s, 96]

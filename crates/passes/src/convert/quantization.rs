@@ -235,7 +235,7 @@ pub struct QuantizedWeight {
     pub name: Name,
     /// Its role.
     pub role: WeightRole,
-    /// The scheme that was requested.
+    /// The scheme that was written: int8 instead of int4 if the target does not look up rows of 4 bits.
     pub scheme: Scheme,
     /// The bits of a code.
     pub bits: u32,

@@ -81,12 +81,15 @@ fn quantize(graph: &mut Graph, root: Value, request: &Request, target: &Target) 
         }
     }
     let weight = Weight { root, tensor, scheme, quantization: &request.quantization, target };
-    let (before, quantized, bytes) =
+    let (before, quantized, written) =
         if scheme.is_dynamic() { weight.dynamic(graph, &readers)? } else { weight.in_blocks(graph, &readers)? };
     let format = quantized.format();
-    let note = format!("{scheme}, {}", format_note(format, before.dims()));
+    // Where 4 bits cannot be looked up, rows have 8.
+    let scheme = if scheme == Scheme::Int4 && format.bits == 8 { Scheme::Int8 } else { scheme };
+    let copy = if written > bytes(&quantized) { "; rows that are looked up are a copy of 8 bits" } else { "" };
+    let note = format!("{scheme}, {}{copy}", format_note(format, before.dims()));
     let after = quantized.dequantized(ElementType::F32)?;
-    let done = QuantizedWeight { name, role, scheme, bits: format.bits, before, after, bytes };
+    let done = QuantizedWeight { name, role, scheme, bits: format.bits, before, after, bytes: written };
     request.done.lock().unwrap_or_else(PoisonError::into_inner).push(done);
     Ok(note.into())
 }
