@@ -8,7 +8,7 @@ mod dates;
 use common::floats;
 use dates::Dates;
 use netwright::inventory::inventory;
-use netwright::ir::Model;
+use netwright::ir::{ElementType, Model};
 use netwright::nn::{Part, Pretrained, PretrainedOptions};
 use netwright::onnx::{self, ReadOptions, WriteOptions};
 use netwright::passes::{self, Options, Target};
@@ -25,6 +25,17 @@ fn folder() -> PathBuf {
 
 fn open() -> Pretrained {
     Pretrained::open(folder(), &PretrainedOptions::default()).expect("the folder holds a model")
+}
+
+/// The table of positions has the type of the embeddings.
+#[test]
+fn every_part_in_f16() {
+    let options = PretrainedOptions::default().with_dtype(ElementType::F16);
+    let model = Pretrained::open(folder(), &options).expect("the folder holds a model");
+    for part in [Part::Encoder, Part::Decoder, Part::Whole] {
+        let graph = model.build(part, false).unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(graph.fact(graph.outputs()[0].value).element(), Some(ElementType::F16), "{part:?}");
+    }
 }
 
 /// The graph of a part, optimized for a target or merely lowered.

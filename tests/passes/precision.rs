@@ -1,7 +1,9 @@
 //! Conversion to another float type: the diff, what stays in `f32` and why, and the changes of inputs and outputs.
 
 use super::{check_near, common, lines, model};
-use netwright::ir::{Detail, ElementType, Graph, Name, Op, OpKind, Tensor, parse};
+use netwright::ir::{Detail, ElementType, Graph, Model, Name, Op, OpKind, Tensor, parse};
+use netwright::onnx::{self, ReadOptions, WriteOptions};
+use netwright::passes::sites::sites;
 use netwright::passes::{Options, Precision, PrecisionError, Target, calibrated, diff, optimize};
 
 fn to(element: ElementType) -> Precision {
@@ -238,9 +240,65 @@ fn bodies() {
              %z = relu %y : f32[b, s, 4]
              return %z, %all",
         ),
+        (
+            "weight_that_a_branch_returns",
+            "%w = parameter [0.5, 0.25, 1.0, 2.0] : f32[4]
+             %y, %v = if %c {then_branch = graph then(; %h: f32[b, s, 4] = %x, %k: f32[4] = %w) {
+               %p = mul %h, %k : f32[b, s, 4]
+               return y = %p, v = %k
+             }, else_branch = graph else(; %h: f32[b, s, 4] = %x) {
+               %k = parameter [1.0, 2.0, 3.0, 4.0] : f32[4]
+               %e = exp %k : f32[4]
+               %q = mul %h, %e : f32[b, s, 4]
+               return y = %q, v = %k
+             }} : f32[b, s, 4], f32[4]
+             return %y, %v",
+        ),
     ] {
-        check(case, to(ElementType::F16), &graph(inputs, body));
+        let original = graph(inputs, body);
+        check(case, to(ElementType::F16), &original);
+        // A file declares the types of what branches return.
+        let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
+        let path = folder.path().join("model.onnx");
+        let written = |model: &Model| {
+            onnx::write(model, &path, &WriteOptions::default()).unwrap_or_else(|error| panic!("{case}: {error}"));
+            onnx::read(&path, &ReadOptions::default()).unwrap_or_else(|error| panic!("{case}: {error}"))
+        };
+        let mut declared = written(&model(&original));
+        optimize(&mut declared, &options(to(ElementType::F16))).unwrap_or_else(|error| panic!("{case}: {error}"));
+        let again = written(&declared);
+        assert_eq!(again.warnings.len(), 0, "{case}: {:?}", again.warnings);
     }
+}
+
+#[test]
+fn a_weight_that_is_an_output() {
+    let body = "%w = parameter [0.5, 0.25, 1.0, 2.0] : f32[4]
+                %y = mul %x, %w : f32[b, s, 4]
+                return %y, w = %w";
+    let (original, f16) = (graph(INPUTS, body), ElementType::F16);
+    check("weight_is_output", to(f16), &original);
+    let cast = "%w = parameter hex(00380034003c0040) : f16[4]
+                %h = cast %x {to = f16} : f16[b, s, 4]
+                %y = mul %h, %w : f16[b, s, 4]
+                %wide = cast %w {to = f32} : f32[4]
+                return %y, %wide";
+    check("cast_weight_is_output", to(f16), &graph(INPUTS, cast));
+    let kept = to(f16).with_kept_f32("^y$").and_then(|kept| kept.with_io_type_of("^w$", f16));
+    check("weight_is_output_in_f16", kept.unwrap_or_else(|error| panic!("{error}")), &original);
+}
+
+/// The runtime's kernel of an activation may not support the requested type.
+#[test]
+fn the_reason_why_a_narrow_activation_is_not_fused() {
+    let body = "%gate = sigmoid %x : f32[b, s, 4]
+                %y = mul %x, %gate : f32[b, s, 4]
+                return %y";
+    let mut narrow = model(&graph(INPUTS, body));
+    let options = Options::for_target(Target::ORT).with_precision(to(ElementType::F16));
+    let report = optimize(&mut narrow, &options).unwrap_or_else(|error| panic!("{error}"));
+    let sites: Vec<String> = sites(&narrow, &report, &Target::ORT).iter().map(ToString::to_string).collect();
+    assert_eq!(sites, ["activation     %y.f16: not fused: ONNX Runtime's kernel of QuickGelu only supports f32"]);
 }
 
 /// A gated feed-forward whose values leave the range, and attention with a mask that does so on purpose.

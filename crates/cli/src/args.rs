@@ -1,6 +1,7 @@
 //! The arguments of the command line, parsed by clap.
 
 use crate::failure::Failure;
+use crate::output::Output;
 use crate::quantize::Quantize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use netwright::evaluate::Tract;
@@ -198,6 +199,14 @@ impl Emit {
             self.keep_f32.iter().try_fold(precision, |precision, pattern| precision.with_kept_f32(pattern))
         });
         precision.map(Some).map_err(Failure::usage)
+    }
+
+    /// Warns of a type for which the target has no kernels.
+    pub(crate) fn warn_of_type(&self, dtype: Option<Float>, output: Output) -> Result<(), Failure> {
+        if dtype == Some(Float::Bf16) && self.target == Target::ORT {
+            output.warn("ONNX Runtime has no CPU kernels for bf16, so that it may not load the model on a CPU; --dtype f16 runs there")?;
+        }
+        Ok(())
     }
 
     /// Returns whether the KV cache becomes a buffer of the caller's; an error if other flags conflict with that.

@@ -66,6 +66,7 @@ pub(crate) fn run(args: &Build, output: Output) -> Result<(), Failure> {
     let inputs = if source.is_file() { Inputs::of_file(source) } else { Inputs::of_folder(source) };
     let parts = parts(args, &model)?;
     expect_matches(args, &model, &parts)?;
+    args.emit.warn_of_type(Some(args.dtype), output)?;
     for (_, path) in &parts {
         inputs.expect_other("the output", path)?;
     }

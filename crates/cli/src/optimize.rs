@@ -13,7 +13,7 @@ use netwright::bisect::{Culprit, bisect};
 use netwright::evaluate::Tract;
 use netwright::files::AtomicFile;
 use netwright::inventory::{Inventory, inventory};
-use netwright::ir::{Detail, Model, Name};
+use netwright::ir::{Detail, ElementType, Graph, Model, Name, OpKind};
 use netwright::onnx::{self, WriteError, WriteOptions};
 use netwright::passes::sites::Site;
 use netwright::passes::{self, PassError, ProofReport, Prover, Report};
@@ -139,6 +139,10 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
     let seconds = start.elapsed().as_secs_f64();
     drop(spinner);
 
+    args.emit.warn_of_type(args.dtype, output)?;
+    if let Some(dtype) = args.dtype {
+        warn_if_unconverted(&model.graph, dtype.into(), output)?;
+    }
     output.rewrites(&events.applied)?;
     output.idle_patterns(&events.idle_patterns)?;
     let mut applied: BTreeMap<&'static str, usize> = BTreeMap::new();
@@ -350,6 +354,29 @@ pub(crate) fn interface(model: &Model, report: &Report) -> Vec<String> {
 
 /// Returns the lines of `--explain`: every attention, normalization and activation, every rewrite, with merged common
 /// subexpressions in one line, and every near miss.
+/// Warns if a conversion to a type leaves no node that computes in it.
+fn warn_if_unconverted(graph: &Graph, to: ElementType, output: Output) -> Result<(), Failure> {
+    if computes_in(graph, to) {
+        return Ok(());
+    }
+    let why = if computes_in(graph, ElementType::F64) {
+        "the model computes in f64, which --dtype does not convert; export it in f32"
+    } else {
+        "--explain gives the reasons"
+    };
+    output.warn(&format!("no node of the result computes in {to}: {why}"))
+}
+
+/// Whether a node other than a cast has a result of a type, in the graph or in a body.
+fn computes_in(graph: &Graph, element: ElementType) -> bool {
+    graph.schedule().into_iter().any(|id| {
+        let op = graph.node(id).op();
+        let is_computed = !op.kind().is_source() && op.kind() != OpKind::Cast;
+        is_computed && graph.results(id).any(|result| graph.fact(result).element() == Some(element))
+            || op.bodies().into_iter().any(|body| computes_in(body, element))
+    })
+}
+
 fn explain(sites: &[Site], report: &Report) -> Result<Vec<String>, Failure> {
     let mut lines: Vec<String> = sites.iter().map(ToString::to_string).collect();
     lines.push(passes::sites::summary(sites));

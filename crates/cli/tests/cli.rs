@@ -170,6 +170,25 @@ fn folders_of_pretrained_models() {
     }
 }
 
+/// A conversion that has no effect, or whose result the runtime may not load, is reported.
+#[test]
+fn types_that_do_not_suit() {
+    let folder = TempDir::new().expect("a folder");
+    let at = folder.path();
+    for (name, text) in [
+        ("f32.onnx", "g(%x: f32[n]) {\n%y = tanh %x : f32[n]\nreturn %y\n}"),
+        ("f64.onnx", "g(%x: f64[n]) {\n%y = tanh %x : f64[n]\nreturn %y\n}"),
+    ] {
+        let mut model = Model::new(parse(text).expect("the text is valid"));
+        model.opsets.insert(String::new(), 20);
+        onnx::write(&model, at.join(name), &WriteOptions::default()).expect("it is written");
+    }
+    let convert = |input, to| ["optimize", input, "-o", "out.onnx", "--dtype", to];
+    check(at, "f64_to_f16", &convert("f64.onnx", "f16"), 0);
+    check(at, "bf16_for_ort", &[&convert("f32.onnx", "bf16")[..], &["--target", "ort"]].concat(), 0);
+    check(at, "all_kept_in_f32", &[&convert("f32.onnx", "f16")[..], &["--keep-f32", "y"]].concat(), 0);
+}
+
 /// A feed-forward as in T5 whose activations exceed the range of f16: it overflows, and does not after calibration.
 #[test]
 fn calibration_keeps_in_f32_what_overflows() {

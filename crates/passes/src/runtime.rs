@@ -16,4 +16,5 @@ pub use standardize_contrib_operators::standardize_contrib_operators;
 pub use sum_residuals::sum_residuals;
 pub use use_contrib_rotary::use_contrib_rotary;
 pub use use_fused_matmul::use_fused_matmul;
+pub(crate) use use_quick_gelu::ONLY_F32;
 pub use use_quick_gelu::use_quick_gelu;

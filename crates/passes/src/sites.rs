@@ -22,7 +22,7 @@
 use crate::pass::Pass;
 use crate::pipeline::Report;
 use crate::target::{Target, since};
-use netwright_ir::{Graph, Model, Name, NodeId, Op, OpKind, Value, text};
+use netwright_ir::{ElementType, Graph, Model, Name, NodeId, Op, OpKind, Value, text};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -120,7 +120,10 @@ fn find(graph: &Graph, reasons: &Reasons, sites: &mut Vec<Site>) {
             let declined = names.clone().find_map(|name| Some((name, *reasons.declined.get(&(pass, &**name))?)));
             let name = declined.map_or_else(|| names.next_back(), |(name, _)| Some(name));
             let name = name.unwrap_or_else(|| graph.value_name(value)).clone();
-            let reason = declined.map_or_else(|| reasons.of(operator, pass), |(_, reason)| reason.to_owned());
+            let reason = declined.map_or_else(
+                || reasons.of(operator, pass, graph.fact(value).element()),
+                |(_, reason)| reason.to_owned(),
+            );
             sites.push(Site { kind, name, outcome: Err(reason) });
         }
     }
@@ -133,10 +136,12 @@ impl Reasons<'_> {
     }
 
     /// Returns why no rule was tried.
-    fn of(&self, operator: OpKind, pass: &str) -> String {
+    fn of(&self, operator: OpKind, pass: &str, element: Option<ElementType>) -> String {
         let word = operator.word();
         let runs = |former: &Pass| former.name == pass && former.is_for(self.target, self.opset);
-        if self.passes.iter().any(runs) {
+        if operator == OpKind::Swish && self.target.contrib && element != Some(ElementType::F32) {
+            crate::runtime::ONLY_F32.to_owned()
+        } else if self.passes.iter().any(runs) {
             format!("{pass} does not recognize its form, or was skipped")
         } else if self.opset < since(operator) {
             format!("{word} requires opset {}, but the model has opset {}", since(operator), self.opset)

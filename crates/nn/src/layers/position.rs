@@ -40,7 +40,7 @@ impl Positions {
     #[track_caller]
     pub fn forward<'b>(&self, x: Var<'b>) -> Var<'b> {
         let _scope = x.builder.enter(&self.name);
-        let sinusoidal = |wave| Tensor::sinusoidal(wave, self.longest, self.d_model);
+        let sinusoidal = |wave| Tensor::sinusoidal(wave, self.longest, self.d_model)?.cast(x.builder.element());
         let table = match self.encoding {
             PositionalEncoding::Sinusoidal => x.builder.table("positions", || sinusoidal(Wave::Interleaved)),
             PositionalEncoding::SinusoidalHalves => x.builder.table("positions", || sinusoidal(Wave::Halves)),

@@ -5,9 +5,7 @@ use crate::pass::{Exactness, Pass, Stage};
 use crate::pipeline::Log;
 use crate::read::masks;
 use crate::read::numbers::Numbers;
-use crate::read::thresholds::Depths;
-use crate::rewrite::{cast, insert, known_of_either, needs_node_between, number};
-use crate::rule::Skip;
+use crate::rewrite::{cast, known_of_either, needs_node_between};
 use crate::target;
 use netwright_ir::{Dialect, ElementType, Fact, Graph, GraphOutput, Name, NodeId, Op, OpKind, Place, Value, ValueType};
 use plan::{Mode, Plan};
@@ -178,6 +176,14 @@ fn set_type(graph: &mut Graph, value: Value, to: ElementType) -> Option<ElementT
     Some(own)
 }
 
+/// Declares an output with the type in which it is computed.
+fn declare_computed(graph: &mut Graph, at: usize) {
+    let Some(output) = graph.outputs().get(at).cloned().filter(|output| is_float(graph, output.value)) else { return };
+    if let Some((declared, element)) = output.declared.zip(graph.fact(output.value).element()) {
+        graph.declare_output(output.value, &retyped(&declared, element));
+    }
+}
+
 fn set_fact(graph: &mut Graph, value: Value, fact: Fact) {
     let declared = graph.declared(value).zip(fact.element()).map(|(declared, element)| retyped(declared, element));
     graph.set_fact(value, fact);
@@ -227,7 +233,7 @@ impl Converter<'_> {
             kept.into_iter().map(|(value, why)| (graph.value_name(value).clone(), format!("not converted: {why}")));
         self.done.kept.extend(kept);
         self.done.keepers.extend(std::mem::take(&mut self.plan.keepers));
-        self.find_several(graph);
+        self.find_several(graph, outputs);
         for id in graph.schedule() {
             let Some(mode) = self.plan.mode(id).cloned().filter(|_| graph.is_alive(id)) else { continue };
             if graph.node(id).op().bodies().is_empty() || matches!(mode, Mode::Same(_)) {
@@ -246,11 +252,12 @@ impl Converter<'_> {
                 Outputs::All(to) => self.convert_output(graph, at, *to),
                 Outputs::Free => {}
             }
+            declare_computed(graph, at);
         }
     }
 
-    /// Finds the tensors that are read in several types.
-    fn find_several(&mut self, graph: &Graph) {
+    /// Finds the tensors that are read in several types, or returned in another type than they are read in.
+    fn find_several(&mut self, graph: &Graph, outputs: &Outputs) {
         let mut types: HashMap<Value, ElementType> = HashMap::new();
         for id in graph.schedule() {
             for (at, operand) in graph.operands(id).into_iter().enumerate() {
@@ -262,6 +269,21 @@ impl Converter<'_> {
                 if *types.entry(inner).or_insert(to) != to {
                     self.several.insert(inner);
                 }
+            }
+        }
+        for (at, output) in graph.outputs().iter().enumerate() {
+            let to = match outputs {
+                Outputs::Typed(types) => types.get(at).copied().flatten(),
+                Outputs::All(to) => Some(*to),
+                Outputs::Free => None,
+            };
+            let inner = ultimate(graph, output.value);
+            let Some(to) = to.filter(|_| graph.tensor(inner).is_some() && is_float(graph, inner)) else { continue };
+            let is_cast = |user| is_float_cast(graph, Value { node: user, result: 0 });
+            let is_read_otherwise =
+                |(user, at)| !is_cast(user) && self.operand_type(graph, user, at).is_none_or(|read| read != to);
+            if *types.entry(inner).or_insert(to) != to || graph.users(inner).into_iter().any(is_read_otherwise) {
+                self.several.insert(inner);
             }
         }
     }
@@ -294,7 +316,12 @@ impl Converter<'_> {
         };
         let own = graph.fact(output.value).element();
         let casts = self.done.casts;
-        let value = self.in_type(graph, ultimate(graph, output.value), to);
+        let inner = ultimate(graph, output.value);
+        // Otherwise a tensor in the other type would be inserted that the output cannot be.
+        if own == Some(to) && needs_node_between(graph, output.value, inner) {
+            return;
+        }
+        let value = self.in_type(graph, inner, to);
         let needs_node = own == Some(to) && needs_node_between(graph, output.value, value);
         if value != output.value && !needs_node {
             self.done.has_changed = true;
@@ -309,11 +336,6 @@ impl Converter<'_> {
                 graph.rename(output.value, &other);
                 graph.rename(value, &name);
             }
-        }
-        if let Some(declared) = &output.declared {
-            let declared = retyped(declared, to);
-            let value = graph.outputs()[at].value;
-            graph.declare_output(value, &declared);
         }
     }
 
@@ -505,7 +527,7 @@ impl Converter<'_> {
             return mask;
         }
         self.done.casts += 1;
-        let limited = if exceeds { limited(graph, value, to).unwrap_or(value) } else { value };
+        let limited = if exceeds { tensors::limited(graph, value, to).unwrap_or(value) } else { value };
         let place = beside(graph, value, to);
         // A Cast between these types is defined whatever its operand is.
         graph.insert(place, cast(to), &[Some(limited)]).map_or(value, |node| Value { node, result: 0 })
@@ -537,14 +559,6 @@ impl Converter<'_> {
 fn beside(graph: &Graph, value: Value, to: ElementType) -> Place {
     let name = format!("{}.{to}", graph.value_name(value));
     Place { label: "".into(), results: smallvec![name.into()], order: Some(graph.node(value.node).order()) }
-}
-
-/// The value within the range of a type. Masks go beyond it.
-fn limited(graph: &mut Graph, value: Value, to: ElementType) -> Result<Value, Skip> {
-    let limit = Depths::of(to).masked.abs();
-    let [least, most] =
-        [("least", -limit), ("most", limit)].map(|(word, limit)| number(graph, value, word, ElementType::F32, limit));
-    insert(graph, value, "limited", Op::Clip, &[value, least?, most?])
 }
 
 /// A cast of a value that is in the graph.

@@ -4,6 +4,9 @@ use crate::rule::{Rewritten, Skip};
 use crate::runtime::contrib::operator;
 use netwright_ir::{Attribute, ElementType, Graph, Op, OpKind, Value};
 
+/// Why a swish of another type than `f32` is not fused.
+pub(crate) const ONLY_F32: &str = "ONNX Runtime's kernel of QuickGelu only supports f32";
+
 /// `swish(x; alpha)` -> `com.microsoft.QuickGelu(x; alpha)`
 ///
 /// ONNX Runtime 1.32 has no kernel for Swish; QuickGelu is the same function.
@@ -19,7 +22,7 @@ fn replace(graph: &mut Graph, root: Value) -> Rewritten {
     let &Op::Swish { alpha } = graph.op(root) else { return Err(Skip::NoMatch) };
     let x = graph.operand(root.node, 0).ok_or(Skip::NoMatch)?;
     if graph.fact(x).element() != Some(ElementType::F32) {
-        return Err(Skip::rejected("the kernel of QuickGelu only supports f32"));
+        return Err(Skip::rejected(ONLY_F32));
     }
     become_op(graph, root, operator("QuickGelu", &[("alpha", Attribute::Float(alpha))]), &[x], "is a QuickGelu")
 }

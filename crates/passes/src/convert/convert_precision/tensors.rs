@@ -1,9 +1,10 @@
-//! Tensors in another float type.
+//! Tensors in another float type, and values within its range.
 
 use crate::read::numbers::elements;
 use crate::read::thresholds::{Depths, HUGE};
-use crate::rewrite::{SMALL, in_memory};
-use netwright_ir::{ElementType, Tensor};
+use crate::rewrite::{SMALL, in_memory, insert, number};
+use crate::rule::Skip;
+use netwright_ir::{ElementType, Graph, Op, Tensor, Value};
 
 /// Tensors of up to so many bytes are searched for numbers that the type does not hold.
 pub(super) const MAX_SEARCHED: u64 = 1 << 20;
@@ -34,4 +35,12 @@ pub(super) fn converted(tensor: &Tensor, to: ElementType) -> Option<Tensor> {
         Ok(_) if tensor.len() <= SMALL => in_memory(&cast).ok(),
         _ => Some(cast),
     }
+}
+
+/// The value within the range of a type. Masks go beyond it.
+pub(super) fn limited(graph: &mut Graph, value: Value, to: ElementType) -> Result<Value, Skip> {
+    let limit = Depths::of(to).masked.abs();
+    let [least, most] =
+        [("least", -limit), ("most", limit)].map(|(word, limit)| number(graph, value, word, ElementType::F32, limit));
+    insert(graph, value, "limited", Op::Clip, &[value, least?, most?])
 }
