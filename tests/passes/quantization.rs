@@ -493,6 +493,19 @@ fn rows_of_8_bits_are_reported() {
 }
 
 #[test]
+fn packed_weight_is_named() {
+    let rest = "%k = parameter uniform(seed = 3, bound = 0.5) : f32[64, 96]
+        %a = matmul %x, %w : f32[b, s, 96]
+        %c = matmul %x, %k : f32[b, s, 96]
+        %y = attention %a, %c, %c {kv_num_heads = 2, q_num_heads = 2} : f32[b, s, 96]
+        return %y";
+    let mut model = model("%x: f32[b, s, 64]", &body(rest), 21);
+    let named = Quantization::new(Scheme::Int4).with_override("^k$", Scheme::Int8).expect("it is a pattern");
+    let error = passes::optimize(&mut model, &options(Target::ORT, named)).expect_err("it is packed").to_string();
+    assert!(error.contains("is packed with others or rewritten\n  help: the nearest names are a.packed"), "{error}");
+}
+
+#[test]
 fn overrides_by_name() {
     let rest = "%other = parameter uniform(seed = 3, bound = 0.5) : f32[96, 64]
         %a = matmul %x, %w : f32[b, s, 96]

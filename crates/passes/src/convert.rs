@@ -11,7 +11,7 @@ mod roles;
 mod use_block_operators;
 
 pub use check::BLOCKS_SINCE;
-pub(crate) use check::{check_patterns, check_quantization};
+pub(crate) use check::{check_patterns, check_quantization, weight_names};
 pub(crate) use convert_precision::{convert_precision, is_elementwise, is_structural};
 pub(crate) use dequantize_weights::{DEQUANTIZE_WEIGHTS, dequantize_weights, in_bytes};
 pub use precision::{Precision, PrecisionError};

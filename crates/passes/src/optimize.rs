@@ -1,7 +1,7 @@
 //! Optimizes a model for a target, and lowers it.
 
 use crate::convert::{
-    DEQUANTIZE_WEIGHTS, Quantization, QuantizedWeight, check_patterns, check_quantization, in_functions,
+    DEQUANTIZE_WEIGHTS, Quantization, QuantizedWeight, check_patterns, check_quantization, in_functions, weight_names,
 };
 use crate::options::Options;
 use crate::order::{self, Requested};
@@ -138,6 +138,8 @@ fn attempt(model: &mut Model, options: &Options, is_first: bool) -> Result<Repor
     let in_stage = |stage| selected.iter().filter(move |pass| pass.stages.contains(&stage)).cloned();
     let optimizations: Vec<Arc<Pass>> = in_stage(Stage::Optimize).collect();
     let dialect = Dialect { opset: own, with_kernels: options.target.asks_for_kernels, lowered: &target::LOWERED };
+    let is_named = options.quantization.as_ref().is_some_and(|quantization| !quantization.overrides.is_empty());
+    let before = if is_named && is_first { weight_names(&model.graph) } else { vec![] };
     let mut report = run(dialect, &optimizations, model, options, options.limits, false)?;
     let mut conversions: Vec<Arc<Pass>> = in_stage(Stage::Convert).collect();
     let mut still_quantized = vec![];
@@ -152,7 +154,7 @@ fn attempt(model: &mut Model, options: &Options, is_first: bool) -> Result<Repor
         }
     }
     if let Some(quantization) = options.quantization.as_ref().filter(|_| is_first) {
-        check_patterns(&model.graph, quantization)?;
+        check_patterns(&model.graph, quantization, &before)?;
     }
     convert(dialect, [&optimizations, &conversions], model, options, &mut report)?;
     report.declined.extend(still_quantized);

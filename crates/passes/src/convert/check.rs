@@ -62,10 +62,9 @@ pub(crate) fn check_quantization(
 /// Checks that every pattern matches a weight.
 ///
 /// # Errors
-/// If a pattern matches none; the nearest names are suggested.
-pub(crate) fn check_patterns(graph: &Graph, quantization: &Quantization) -> Result<(), PassError> {
-    let mut known = vec![];
-    weights(graph, &mut known);
+/// If a pattern matches none; the nearest names are suggested. `before` are the names before the model was optimized.
+pub(crate) fn check_patterns(graph: &Graph, quantization: &Quantization, before: &[Name]) -> Result<(), PassError> {
+    let known = weight_names(graph);
     let unmatched = quantization.overrides.iter().find(|(pattern, _)| !known.iter().any(|name| pattern.is_match(name)));
     let Some((pattern, _)) = unmatched else { return Ok(()) };
     let comparable: Vec<&str> = known.iter().map(|name| &**name).filter(|name| name.len() <= MAX_NAME).collect();
@@ -76,7 +75,19 @@ pub(crate) fn check_patterns(graph: &Graph, quantization: &Quantization) -> Resu
     } else {
         format!("the nearest names are {}", near.join(", "))
     };
-    Err(PassError::Quantization { what: format!("the pattern `{pattern}` matches no weight"), help })
+    let why = if before.iter().any(|name| pattern.is_match(name)) {
+        ": the one that it names is packed with others or rewritten"
+    } else {
+        ""
+    };
+    Err(PassError::Quantization { what: format!("the pattern `{pattern}` matches no weight{why}"), help })
+}
+
+/// Returns the names by which weights that can be quantized are found.
+pub(crate) fn weight_names(graph: &Graph) -> Vec<Name> {
+    let mut found = vec![];
+    weights(graph, &mut found);
+    found
 }
 
 /// Longer names are not suggested.
