@@ -262,7 +262,9 @@ def contrib_tests(program, folder):
             if flags != ["--target", "ort"]:
                 counts["declined" if kept else "written out"] += 1
                 declined = [line for line in outcome.stdout.splitlines() if "standardize-contrib-operators" in line and "declined" in line]
-                if kept != (case.declined is not None) or kept and case.declined not in " ".join(declined):
+                # tract multiplies by 4-bit weights in blocks as they are stored.
+                stays = case.declined is not None or flags == ["--target", "tract"] and case.op_type == "MatMulNBits" and case.attributes["bits"] == 4
+                if kept != stays or kept and case.declined and case.declined not in " ".join(declined):
                     wrong.append(f"{label}: {declined or 'declined without a word' if kept else 'not declined'}")
             if expected is None:
                 continue

@@ -112,7 +112,9 @@ fn attempt(model: &mut Model, options: &Options, is_first: bool) -> Result<Repor
     let newest = if may_raise { own.max(options.target.newest_opset) } else { own };
     let requested = Requested::of(options);
     let quantized = requested.quantization.as_ref().map(|request| Arc::clone(&request.done));
-    let all = order::all(&options.target, newest, requested);
+    let mut target = options.target;
+    target.attention.keeps_masked_rows &= !options.share_cache;
+    let all = order::all(&target, newest, requested);
     check_names(&all, options, newest)?;
     if share_cache && !options.target.contrib {
         return Err(PassError::Cache(format!(

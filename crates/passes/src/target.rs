@@ -121,6 +121,9 @@ pub struct AttentionKernel {
     /// Whether it adds `f32` masks to scores in `f32` for all types of queries. tract 0.23.9 does. ONNX Runtime 1.32
     /// only has kernels for masks of the type of the queries, to which it rounds the sums.
     pub wide_sums: bool,
+    /// Whether a fully masked row must be that of the model although `f16` rounds its scores. It need not be if the KV
+    /// cache [is shared](crate::Options::share_cache), which changes rows of padding anyway.
+    pub keeps_masked_rows: bool,
     /// Whether it supports windows; ONNX Runtime 1.32 has no kernel for the operator of opset 25, which introduced
     /// them.
     pub windows: bool,
@@ -136,6 +139,7 @@ impl AttentionKernel {
         causal_scores: true,
         causal_after_past: true,
         wide_sums: false,
+        keeps_masked_rows: true,
         windows: true,
     };
 
@@ -264,6 +268,7 @@ impl Target {
             causal_scores: false,
             causal_after_past: false,
             wide_sums: true,
+            keeps_masked_rows: true,
             windows: false,
         },
         contrib: false,

@@ -45,7 +45,8 @@ pub(super) fn additive(
     if masks.is_empty() {
         return Ok(None);
     }
-    let rounds = own.element.bits() > sums.element.bits() || sums.element == ElementType::F16;
+    let rounds =
+        own.element.bits() > sums.element.bits() || sums.element == ElementType::F16 && kernel.keeps_masked_rows;
     if let Some((mask, _)) = masks.iter().find(|(_, step)| step.is_unknown).filter(|_| rounds) {
         let (name, narrow) = (name(graph, *mask), sums.element);
         return Err(Skip::rejected(format!("the numbers of {name} are unknown, and {narrow} may round their sums")));
@@ -155,7 +156,7 @@ impl Plan<'_> {
         let finite = |number: f64| number != f64::NEG_INFINITY;
         for forms in [self.leveled(&steps, all), self.leveled(&steps, finite), self.natural(&steps)] {
             let Some(sum) = Sum::of(&steps, &forms, [self.own, self.sums]) else { continue };
-            if let Some(difference) = sum.difference() {
+            if let Some(difference) = sum.difference(self.kernel.keeps_masked_rows) {
                 why.get_or_insert(difference);
             } else if !self.needs_lift(&sum) {
                 return Ok((forms, sum));

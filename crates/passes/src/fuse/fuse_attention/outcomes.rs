@@ -103,8 +103,9 @@ impl Sum {
         (!(changed && has_unknown)).then_some(Self { pairs, has_unknown, sums })
     }
 
-    /// Returns why a row may differ from the model, if one may.
-    pub(super) fn difference(&self) -> Option<String> {
+    /// Returns why a row may differ from the model, if one may. Rows that are fully masked may be rounded differently
+    /// unless they are to be kept.
+    pub(super) fn difference(&self, keeps_masked_rows: bool) -> Option<String> {
         for pair in &self.pairs {
             let (model, fused) = (pair.model, pair.fused);
             let is_same = model.varies == fused.varies && model.number == fused.number;
@@ -115,7 +116,7 @@ impl Sum {
                 continue;
             }
             // The lowest number of f16 does not absorb a score of 16 or more, and ONNX Runtime adds f16 in f32.
-            if self.sums.element == ElementType::F16 {
+            if keeps_masked_rows && self.sums.element == ElementType::F16 {
                 return Some(format!("in a row that is fully masked by {}, f16 rounds the scores", model.number));
             }
             if model.varies != fused.varies || model.varies != 0 && model.number != fused.number {
