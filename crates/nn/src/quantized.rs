@@ -213,29 +213,12 @@ fn for_each_layer(
     Ok(count)
 }
 
-/// Calls `visit` with the bytes of a tensor, piece by piece, until it returns false; returns whether it never did.
-fn all_pieces(tensor: &Tensor, mut visit: impl FnMut(&[u8]) -> bool) -> Result<bool, TensorError> {
-    let (len, block) = (tensor.len(), tensor.block());
-    let mut buffer = vec![];
-    let mut start = 0;
-    while start < len {
-        let here = block.min(len - start);
-        buffer.resize(usize::try_from(here).unwrap_or(usize::MAX), 0);
-        tensor.read(start * 8 / u64::from(tensor.element().bits()), &mut buffer)?;
-        if !visit(&buffer) {
-            return Ok(false);
-        }
-        start += here;
-    }
-    Ok(true)
-}
-
 /// Returns whether all codes of 4 bits are 8.
 fn is_all_eight(codes: &Tensor) -> Result<bool, TensorError> {
     // The last byte may hold one code only.
     let odd = !codes.count().is_multiple_of(2);
     let mut left = codes.len();
-    all_pieces(codes, |bytes| {
+    Tensor::all_pieces([codes], |[bytes]| {
         left -= bytes.len() as u64;
         let whole = bytes.len() - usize::from(odd && left == 0);
         bytes[..whole].iter().all(|byte| *byte == 0x88) && bytes[whole..].iter().all(|byte| byte & 15 == 8)

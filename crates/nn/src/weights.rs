@@ -313,31 +313,12 @@ fn repeated<'t>(
 ) -> Result<Option<(&'t String, bool)>, TensorError> {
     let mut first = None;
     for (name, tensor) in tensors.filter(|(_, tensor)| tensor.ty() == copy.ty()) {
-        if is_equal(tensor, copy)? {
+        if Tensor::all_pieces([tensor, copy], |[a, b]| a == b)? {
             return Ok(Some((name, true)));
         }
         first.get_or_insert((name, false));
     }
     Ok(first)
-}
-
-/// Returns whether two tensors of one type have the same bytes.
-fn is_equal(a: &Tensor, b: &Tensor) -> Result<bool, TensorError> {
-    let (bytes, block) = (a.len(), a.block());
-    let mut buffers = [vec![], vec![]];
-    let mut start = 0;
-    while start < bytes {
-        let length = usize::try_from(block.min(bytes - start)).unwrap_or(usize::MAX);
-        for (tensor, buffer) in [a, b].into_iter().zip(&mut buffers) {
-            buffer.resize(length, 0);
-            tensor.read(start * 8 / u64::from(tensor.element().bits()), buffer)?;
-        }
-        if buffers[0] != buffers[1] {
-            return Ok(false);
-        }
-        start += length as u64;
-    }
-    Ok(true)
 }
 
 /// Renames `gamma` and `beta` of norms in old checkpoints to `weight` and `bias`.

@@ -80,22 +80,9 @@ pub(crate) fn sample(tensor: &Tensor) -> Option<Vec<u8>> {
 
 /// Whether two tensors are equal bit by bit. Large ones whose files cannot be read count as different.
 pub(crate) fn are_same(a: &Tensor, b: &Tensor) -> bool {
-    a.is_same(b) || a.ty() == b.ty() && is_large(a) && is_large(b) && same_bytes(a, b) == Some(true)
-}
-
-fn same_bytes(a: &Tensor, b: &Tensor) -> Option<bool> {
-    const BLOCK: usize = 64 << 10;
-    let (mut left, mut right) = (vec![0; BLOCK], vec![0; BLOCK]);
-    let mut first = 0;
-    while first < a.count() {
-        let count = (a.count() - first).min((BLOCK / size(a)) as u64);
-        let len = usize::try_from(count).ok()? * size(a);
-        a.read(first, &mut left[..len]).ok()?;
-        b.read(first, &mut right[..len]).ok()?;
-        if left[..len] != right[..len] {
-            return Some(false);
-        }
-        first += count;
-    }
-    Some(true)
+    a.is_same(b)
+        || a.ty() == b.ty()
+            && is_large(a)
+            && is_large(b)
+            && Tensor::all_pieces([a, b], |[a, b]| a == b).unwrap_or(false)
 }

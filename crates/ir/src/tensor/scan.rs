@@ -1,17 +1,48 @@
-//! Scans of float tensors.
+//! Scans of tensors.
 
-use super::recipe::{BLOCK, Number};
+use super::recipe::Number;
 use super::{Data, Recipe, Tensor, TensorError};
 use crate::ElementType;
 
+/// The maximum number of bytes of a tensor that are held at once.
+const MAX_PIECE: u64 = 64 << 20;
+
 impl Tensor {
+    /// Calls `visit` with the bytes of tensors of one type, piece by piece, until it returns false; returns whether it
+    /// never did.
+    ///
+    /// # Errors
+    /// If a file cannot be read, for strings, and if a tensor is shorter than the first.
+    pub fn all_pieces<const N: usize>(
+        tensors: [&Tensor; N],
+        mut visit: impl FnMut([&[u8]; N]) -> bool,
+    ) -> Result<bool, TensorError> {
+        let Some(first) = tensors.first() else { return Ok(true) };
+        let (len, bits) = (first.len(), u64::from(first.element.bits()).max(1));
+        let piece = tensors.iter().map(|tensor| tensor.block()).fold(1, u64::max).min(MAX_PIECE);
+        let mut buffers = tensors.map(|_| vec![]);
+        let mut start = 0;
+        while start < len {
+            let here = piece.min(len - start);
+            for (tensor, buffer) in tensors.iter().zip(&mut buffers) {
+                buffer.resize(usize::try_from(here).unwrap_or(usize::MAX), 0);
+                tensor.read(start * 8 / bits, buffer)?;
+            }
+            if !visit(buffers.each_ref().map(Vec::as_slice)) {
+                return Ok(false);
+            }
+            start += here;
+        }
+        Ok(true)
+    }
+
     /// Returns the largest magnitude of the elements of a float tensor, 0 without elements: infinite if an element is
     /// infinite, and NaN if one is NaN. The tensor is read once, in pieces.
     ///
     /// # Errors
     /// If the elements are not `f32`, `f16`, `bf16` or `f64`, and if a file cannot be read.
     pub fn magnitude(&self) -> Result<f64, TensorError> {
-        self.magnitude_up_to(i64::MAX)
+        self.largest(false)
     }
 
     /// Returns the largest magnitude of the finite elements of a float tensor, 0 without any. The tensor is read once,
@@ -20,55 +51,52 @@ impl Tensor {
     /// # Errors
     /// As for [`magnitude`](Self::magnitude).
     pub fn finite_magnitude(&self) -> Result<f64, TensorError> {
-        self.magnitude_up_to(match self.element {
-            ElementType::F16 => half::f16::MAX.to_bits().into(),
-            ElementType::BF16 => half::bf16::MAX.to_bits().into(),
-            ElementType::F32 => f32::MAX.to_bits().into(),
-            _ => f64::MAX.to_bits().cast_signed(),
-        })
+        self.largest(true)
     }
 
-    /// Returns the largest magnitude whose bits, without the sign, are at most `limit`.
-    fn magnitude_up_to(&self, limit: i64) -> Result<f64, TensorError> {
+    /// Returns the largest magnitude of all elements, or of those that are finite.
+    fn largest(&self, is_finite: bool) -> Result<f64, TensorError> {
         if Number::of(self.element).is_none() {
             return Err(self.refuse("magnitude", "its elements are not f32, f16, bf16 or f64"));
         }
         if let Some(same) = self.same_magnitude() {
-            return same.magnitude();
+            return same.largest(is_finite);
         }
-        let (size, len) = (u64::from(self.element.bits() / 8), self.len());
+        // Without their sign, the bits of floats are in the order of the floats, and NaN is above infinity.
+        let limit: i64 = match self.element {
+            _ if !is_finite => i64::MAX,
+            ElementType::F16 => half::f16::MAX.to_bits().into(),
+            ElementType::BF16 => half::bf16::MAX.to_bits().into(),
+            ElementType::F32 => f32::MAX.to_bits().into(),
+            _ => f64::MAX.to_bits().cast_signed(),
+        };
         let (narrow, word) = (i16::try_from(limit).unwrap_or(i16::MAX), i32::try_from(limit).unwrap_or(i32::MAX));
-        let mut buffer = vec![];
         let mut largest = 0;
-        let mut start = 0;
-        while start < len {
-            buffer.resize(usize::try_from((BLOCK / 4).min(len - start)).unwrap_or(usize::MAX), 0);
-            self.read(start / size, &mut buffer)?;
-            // Without their sign, the bits of floats are in the order of the floats, and NaN is above infinity.
-            largest = largest.max(match size {
-                2 => buffer
+        Self::all_pieces([self], |[bytes]| {
+            largest = largest.max(match self.element.bits() {
+                16 => bytes
                     .as_chunks::<2>()
                     .0
                     .iter()
                     .map(|x| i16::from_le_bytes(*x) & i16::MAX)
                     .fold(0, |most, x| if x <= narrow { most.max(x) } else { most })
                     .into(),
-                4 => buffer
+                32 => bytes
                     .as_chunks::<4>()
                     .0
                     .iter()
                     .map(|x| i32::from_le_bytes(*x) & i32::MAX)
                     .fold(0, |most, x| if x <= word { most.max(x) } else { most })
                     .into(),
-                _ => buffer
+                _ => bytes
                     .as_chunks::<8>()
                     .0
                     .iter()
                     .map(|x| i64::from_le_bytes(*x) & i64::MAX)
                     .fold(0, |most, x| if x <= limit { most.max(x) } else { most }),
             });
-            start += buffer.len() as u64;
-        }
+            true
+        })?;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the bits of one element")]
         Ok(match self.element {
             ElementType::F16 => half::f16::from_bits(largest as u16).to_f64(),

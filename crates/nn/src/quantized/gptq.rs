@@ -3,9 +3,9 @@
 //! For a layer of `K` inputs and `N` outputs: `qweight` i32 `[K / 8, N]`, with eight rows in each integer; `qzeros` i32
 //! `[groups, N / 8]`, with eight columns in each; `scales` f16 `[groups, N]`; `g_idx` i32 `[K]`, the group of each row.
 
-use super::{IN_ORDER, Method, Parts, all_pieces, for_each_layer, four_bits, group_size};
+use super::{IN_ORDER, Method, Parts, for_each_layer, four_bits, group_size};
 use crate::{OpenError, Settings, SettingsError};
-use netwright_ir::ElementType;
+use netwright_ir::{ElementType, Tensor};
 
 pub(super) const GPTQ: Method = Method {
     name: "gptq",
@@ -81,7 +81,7 @@ fn read(parts: &mut Parts<'_>, size: Option<u64>, plus: u8) -> Result<(), OpenEr
         }
         let expected = size.unwrap_or(rows.max(1));
         let mut row = 0;
-        let in_order = all_pieces(&groups, |bytes| {
+        let in_order = Tensor::all_pieces([&groups], |[bytes]| {
             bytes.as_chunks().0.iter().all(|group| {
                 let found = u64::try_from(i32::from_le_bytes(*group)) == Ok(row / expected);
                 row += 1;

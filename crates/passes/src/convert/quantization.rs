@@ -255,26 +255,17 @@ impl QuantizedWeight {
     /// # Errors
     /// If a file cannot be read.
     pub fn relative_error(&self) -> Result<f64, TensorError> {
-        let sides = [self.before.cast(ElementType::F32)?, self.after.cast(ElementType::F32)?];
-        let piece = sides.iter().map(Tensor::block).fold(4, u64::max).min(MAX_PIECE) / 4 * 4;
-        let (mut start, mut error, mut norm) = (0, 0.0, 0.0);
-        let mut buffers = [vec![], vec![]];
-        while start < sides[0].len() {
-            for (side, buffer) in sides.iter().zip(&mut buffers) {
-                buffer.resize(usize::try_from(piece.min(side.len() - start)).unwrap_or(0), 0);
-                side.read(start / 4, buffer)?;
-            }
-            let [before, after] = buffers.each_ref().map(|buffer| buffer.as_chunks::<4>().0);
+        let (before, after) = (self.before.cast(ElementType::F32)?, self.after.cast(ElementType::F32)?);
+        let (mut error, mut norm) = (0.0, 0.0);
+        Tensor::all_pieces([&before, &after], |sides| {
+            let [before, after] = sides.map(|bytes| bytes.as_chunks::<4>().0);
             for (before, after) in before.iter().zip(after) {
                 let [before, after] = [before, after].map(|bytes| f64::from(f32::from_le_bytes(*bytes)));
                 error += (before - after).powi(2);
                 norm += before.powi(2);
             }
-            start += piece;
-        }
+            true
+        })?;
         Ok(if norm > 0.0 { (error / norm).sqrt() } else { 0.0 })
     }
 }
-
-/// The maximum number of bytes of a tensor that are held at once.
-const MAX_PIECE: u64 = 64 << 20;

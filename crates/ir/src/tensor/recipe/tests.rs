@@ -224,4 +224,10 @@ fn magnitudes_are_found_in_any_order_of_the_elements() {
         let largest = elements.into_iter().map(f32::abs).fold(0.0, f32::max);
         assert_eq!(tensor.magnitude().unwrap(), f64::from(largest), "{}", tensor.ty());
     }
+    let infinite = Tensor::fill(f32::INFINITY, &[37, 41]).unwrap().transposed().unwrap();
+    let mixed = Tensor::concatenated(&[counting.transposed().unwrap(), infinite]).unwrap();
+    assert_eq!(mixed.magnitude().unwrap(), f64::INFINITY);
+    for tensor in [mixed.clone(), mixed.transposed().unwrap(), mixed.cast(ElementType::F64).unwrap()] {
+        assert_eq!(tensor.finite_magnitude().unwrap(), f64::from(37 * 41 - 1), "{}", tensor.ty());
+    }
 }
