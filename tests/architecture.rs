@@ -196,16 +196,15 @@ fn an_operator_is_named_by_its_row_alone() {
 }
 
 /// Passes that are named beside their own file, their room and the order, and why.
-const MENTIONS: [(&str, &str); 5] = [
+const MENTIONS: [(&str, &str); 4] = [
     // A rule for a scale of 1 writes it out as the pass does.
     ("lower-scaled-softmax", "passes/src/cleanup/canonicalize.rs"),
     // Both are written out with the same statistics.
     ("decompose-rms-normalization", "passes/src/lower/decompose_layer_normalization.rs"),
     // `--explain` counts what it merges, in place of a line for each.
     ("eliminate-common-subexpressions", "cli/src/optimize.rs"),
-    // Why weights stay in floats is counted, and said of those in functions.
+    // If no weight is quantized, the reasons are counted.
     ("quantize-weights", "cli/src/quantize.rs"),
-    ("quantize-weights", "passes/src/optimize.rs"),
 ];
 
 /// A pass is added by a file, a declaration in its room and a line in the order. Nothing else knows it by name, but for

@@ -1,8 +1,6 @@
 //! Optimizes a model for a target, and lowers it.
 
-use crate::convert::{
-    DEQUANTIZE_WEIGHTS, Quantization, QuantizedWeight, check_patterns, check_quantization, in_functions, weight_names,
-};
+use crate::convert::{QuantizedWeight, check_patterns, check_quantization, declined_in_functions, weight_names};
 use crate::options::Options;
 use crate::order::{self, Requested};
 use crate::pass::{Pass, Stage};
@@ -126,7 +124,7 @@ fn attempt(model: &mut Model, options: &Options, is_first: bool) -> Result<Repor
     // Conversions are requested by options of their own, whatever passes are named.
     let converts = options.precision.is_some() || options.quantization.is_some() || options.dequantize;
     let is_skipped = |pass: &Pass| options.skip.iter().any(|name| name == pass.name);
-    let converts = |pass: &Pass| converts && pass.stages.contains(&Stage::Convert) && !is_skipped(pass);
+    let converts = |pass: &Pass| converts && pass.converts() && !is_skipped(pass);
     let is_selected = |pass: &Pass| is_selected(pass, options, newest) || converts(pass);
     let selected = all.into_iter().filter(|pass| optimizes(pass) && is_selected(pass));
     let selected: Vec<Arc<Pass>> = selected.map(Arc::new).chain(options.own.iter().cloned()).collect();
@@ -143,23 +141,17 @@ fn attempt(model: &mut Model, options: &Options, is_first: bool) -> Result<Repor
     let is_named = options.quantization.as_ref().is_some_and(|quantization| !quantization.overrides.is_empty());
     let before = if is_named && is_first { weight_names(&model.graph) } else { vec![] };
     let mut report = run(dialect, &optimizations, model, options, options.limits, false)?;
-    let mut conversions: Vec<Arc<Pass>> = in_stage(Stage::Convert).collect();
-    let mut still_quantized = vec![];
-    if options.dequantize && options.quantization.is_some() {
-        // The weights of the source become floats once; those that are quantized here stay quantized.
-        let (first, rest) = conversions.into_iter().partition(|pass| pass.name == DEQUANTIZE_WEIGHTS);
-        conversions = rest;
-        if is_first {
-            convert(dialect, [&optimizations, &first], model, options, &mut report)?;
-            let is_of_first = |event: &Event| event.pass == DEQUANTIZE_WEIGHTS;
-            (still_quantized, report.declined) = report.declined.into_iter().partition(is_of_first);
-        }
-    }
+    // Weights that are quantized here stay quantized: only those of the source become floats.
+    let dequantizes = is_first || options.quantization.is_none();
+    let stage = |stage| in_stage(stage).collect::<Vec<_>>();
+    let [dequantizations, conversions] =
+        [if dequantizes { stage(Stage::Dequantize) } else { vec![] }, stage(Stage::Convert)];
+    let still_quantized = convert(dialect, [&optimizations, &dequantizations], model, options, &mut report)?;
     if let Some(quantization) = options.quantization.as_ref().filter(|_| is_first) {
         check_patterns(&model.graph, quantization, &before)?;
     }
-    convert(dialect, [&optimizations, &conversions], model, options, &mut report)?;
-    report.declined.extend(still_quantized);
+    let unconverted = convert(dialect, [&optimizations, &conversions], model, options, &mut report)?;
+    report.declined.extend(unconverted.into_iter().chain(still_quantized));
     if let Some(quantization) = &options.quantization {
         report.declined.extend(declined_in_functions(model, quantization));
     }
@@ -183,15 +175,6 @@ fn attempt(model: &mut Model, options: &Options, is_first: bool) -> Result<Repor
     Ok(report)
 }
 
-/// Why the weights of functions stay in floats.
-fn declined_in_functions(model: &Model, quantization: &Quantization) -> Vec<Event> {
-    let event = |(node, function)| {
-        let note = format!("the weight stays in floats: the function {function} has it; --inline-functions helps");
-        Event { pass: "quantize-weights", rule: None, node, note: note.into() }
-    };
-    in_functions(model, quantization).into_iter().map(event).collect()
-}
-
 /// The weights that were quantized by rewrites that were not left out.
 fn applied(done: &Mutex<Vec<QuantizedWeight>>, report: &Report) -> Vec<QuantizedWeight> {
     let mut done = std::mem::take(&mut *done.lock().unwrap_or_else(PoisonError::into_inner));
@@ -203,38 +186,35 @@ fn applied(done: &Mutex<Vec<QuantizedWeight>>, report: &Report) -> Vec<Quantized
 /// The maximum number of times that conversions and optimizations alternate.
 const MAX_CONVERSIONS: usize = 8;
 
-/// Runs conversions, and the optimizations again after each conversion that changed something.
+/// Runs conversions, and the optimizations again after each conversion that changed something. Returns what the
+/// conversions declined.
 fn convert(
     dialect: Dialect,
     [optimizations, conversions]: [&[Arc<Pass>]; 2],
     model: &mut Model,
     options: &Options,
     report: &mut Report,
-) -> Result<(), PassError> {
+) -> Result<Vec<Event>, PassError> {
     let left = |report: &Report| {
         let stop_after = options.limits.stop_after.map(|after| after.saturating_sub(report.applied.len()));
         Limits { stop_after, ..options.limits }
     };
     if conversions.is_empty() {
-        return Ok(());
+        return Ok(vec![]);
     }
-    let mut optimized = std::mem::take(&mut report.declined);
     for _ in 0..MAX_CONVERSIONS {
-        let converted = run(dialect, conversions, model, options, left(report), false)?;
-        let is_settled = converted.applied.is_empty();
-        report.declined.clear();
+        let mut converted = run(dialect, conversions, model, options, left(report), false)?;
+        let (is_settled, declined) = (converted.applied.is_empty(), std::mem::take(&mut converted.declined));
         report.idle_patterns.clear();
         report.append(converted);
         report.optimized = report.applied.len();
         if is_settled {
             // A pass may be of both stages.
-            optimized.retain(|event| !report.declined.contains(event));
-            report.declined.splice(0..0, optimized);
-            return Ok(());
+            report.declined.retain(|event| !declined.contains(event));
+            return Ok(declined);
         }
-        let again = run(dialect, optimizations, model, options, left(report), false)?;
-        optimized.clone_from(&again.declined);
-        report.append(again);
+        report.declined.clear();
+        report.append(run(dialect, optimizations, model, options, left(report), false)?);
         report.optimized = report.applied.len();
     }
     Err(PassError::Endless { pass: report.applied.last().map_or("", |event| event.pass) })

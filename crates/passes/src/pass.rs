@@ -65,7 +65,7 @@ pub enum Exactness {
     Bits,
     /// Equal, except for the sign of zero and for results that are not finite.
     Numbers,
-    /// Rounded differently. Passes of [`Stage::Convert`] round as far as their types require: proofs do not judge them.
+    /// Rounded differently. Passes that [convert](Pass::converts) round as far as their types require: proofs do not judge them.
     Rounding,
 }
 
@@ -84,6 +84,9 @@ impl Exactness {
 pub enum Stage {
     /// The optimizations.
     Optimize,
+    /// The passes that turn the quantized weights of the source into floats on request. They run like conversions, before
+    /// them.
+    Dequantize,
     /// The passes that change element types on request. They run after the optimizations, which run again after a change.
     Convert,
     /// The passes that make the graph one that can be written for the target; they cannot be skipped.
@@ -232,6 +235,11 @@ impl Pass {
             Some(runs_for) => runs_for(target, opset),
             None => self.forms.is_none_or(|kind| target.runs(kind, opset)),
         }
+    }
+
+    /// Whether the pass changes element types on request.
+    pub fn converts(&self) -> bool {
+        self.stages.iter().any(|stage| matches!(stage, Stage::Dequantize | Stage::Convert))
     }
 
     /// Whether lowering requires the pass for a target in an opset. With `early`, operators that a runtime also runs in

@@ -1,7 +1,7 @@
 //! The pipeline, which runs passes in order, repeatedly until none applies.
 
 use crate::convert::{PrecisionError, QuantizedWeight};
-use crate::pass::{Exactness, Implementation, Pass, Stage};
+use crate::pass::{Exactness, Implementation, Pass};
 use crate::prove::{ProofReport, Proofs};
 use crate::rule::{Rule, Skip};
 use netwright_ir::{Graph, Name, NodeId, OpKind, Violations, check, text};
@@ -66,8 +66,7 @@ pub(crate) struct Running {
 impl Running {
     fn new(pass: &Pass) -> Self {
         let is_exact = pass.exactness == Exactness::Bits;
-        let converts = pass.stages.contains(&Stage::Convert);
-        Self { pass: pass.name, rule: None, is_exact, lowers: pass.lowers.is_some(), converts }
+        Self { pass: pass.name, rule: None, is_exact, lowers: pass.lowers.is_some(), converts: pass.converts() }
     }
 
     pub(crate) fn event(self, node: Name, note: impl Into<Cow<'static, str>>) -> Event {

@@ -237,8 +237,8 @@ pub(crate) struct Proofs {
 pub struct ProofReport {
     /// The number of rewrites whose sides were equal.
     pub proven: usize,
-    /// The rewrites that could not be run and those of [`Stage::Convert`](crate::Stage::Convert), with the reason; they
-    /// are applied.
+    /// The rewrites that could not be run and those of passes that [convert](crate::Pass::converts), with the
+    /// reason; they are applied.
     pub unproven: Vec<Event>,
     /// The rewrites that were refuted, with the difference; they are left out.
     pub refuted: Vec<Event>,

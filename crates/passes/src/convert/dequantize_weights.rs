@@ -2,12 +2,9 @@ use crate::pass::{Exactness, Pass, Stage};
 use crate::read::sizes::position;
 use crate::rewrite::{become_op, insert};
 use crate::rule::{Rewritten, Skip};
-use crate::runtime::contrib::is_own;
+use crate::runtime::contrib::{self, is_own};
 use netwright_ir::tensor::{BlockFormat, Quantized};
-use netwright_ir::{Attribute, ElementType, Graph, Op, OpKind, OpaqueOp, Tensor, Value};
-
-/// The name of the pass that turns quantized weights into floats.
-pub(crate) const DEQUANTIZE_WEIGHTS: &str = "dequantize-weights";
+use netwright_ir::{ElementType, Graph, Op, OpKind, OpaqueOp, Tensor, Value};
 
 /// `com.microsoft.MatMulNBits(x, codes, scales)` -> `x · w`, and so on
 ///
@@ -16,7 +13,7 @@ pub(crate) const DEQUANTIZE_WEIGHTS: &str = "dequantize-weights";
 /// computed while it is written, exactly as the operator computes it.
 pub(crate) fn dequantize_weights(is_requested: bool) -> Pass {
     let summary = "com.microsoft.MatMulNBits(x, codes, scales) -> x · w, and so on, on request";
-    Pass::new(DEQUANTIZE_WEIGHTS, summary, Exactness::Rounding)
+    Pass::new("dequantize-weights", summary, Exactness::Rounding)
         .at([OpKind::Opaque, OpKind::DequantizeLinear, OpKind::Mul], move |graph, root| {
             if !is_requested {
                 return Err(Skip::NoMatch);
@@ -35,7 +32,7 @@ pub(crate) fn dequantize_weights(is_requested: bool) -> Pass {
                 _ => Err(Skip::NoMatch),
             }
         })
-        .in_stages(&[Stage::Convert])
+        .in_stages(&[Stage::Dequantize])
 }
 
 const NOTE: &str = "the weight is in floats";
@@ -51,12 +48,16 @@ fn missing(what: &str) -> Skip {
     Skip::rejected(format!("its {what} are not a parameter or constant"))
 }
 
+/// Returns the tensors of the codes, of the scales at operand 2, and of the zero points at operand 3, if it has any.
+fn stored_parts(graph: &Graph, root: Value, codes: usize) -> Result<(&Tensor, &Tensor, Option<&Tensor>), Skip> {
+    let held = |at: usize, what: &str| stored(graph, root, at).ok_or_else(|| missing(what));
+    let zeros = graph.operand(root.node, 3).map(|_| held(3, "zero points")).transpose()?;
+    Ok((held(codes, "codes")?, held(2, "scales")?, zeros))
+}
+
 fn int(opaque: &OpaqueOp, name: &str, default: i64) -> Result<i64, Skip> {
-    match opaque.attributes.iter().find(|(own, _)| &**own == name) {
-        None => Ok(default),
-        Some((_, Attribute::Int(value))) => Ok(*value),
-        Some(_) => Err(Skip::rejected(format!("its attribute `{name}` is not an integer"))),
-    }
+    let found = opaque.attributes.iter().find(|(own, _)| &**own == name);
+    contrib::integer(name, found.map(|(_, value)| value), default)
 }
 
 fn size(opaque: &OpaqueOp, name: &str, default: i64) -> Result<u64, Skip> {
@@ -157,12 +158,7 @@ fn product(graph: &mut Graph, root: Value, opaque: &OpaqueOp) -> Rewritten {
     if graph.operand(root.node, 4).is_some() {
         return Err(Skip::rejected("it has group indices, which are not supported"));
     }
-    let codes = stored(graph, root, 1).ok_or_else(|| missing("codes"))?;
-    let scales = stored(graph, root, 2).ok_or_else(|| missing("scales"))?;
-    let zeros = match graph.operand(root.node, 3) {
-        Some(_) => Some(stored(graph, root, 3).ok_or_else(|| missing("zero points"))?),
-        None => None,
-    };
+    let (codes, scales, zeros) = stored_parts(graph, root, 1)?;
     let element = scales.element();
     let quantized = in_bytes(codes, scales, zeros, [n, k], size(opaque, "bits", 4)?, size(opaque, "block_size", 0)?)?;
     let x = graph.operand(root.node, 0).ok_or(Skip::NoMatch)?;
@@ -177,12 +173,7 @@ fn product(graph: &mut Graph, root: Value, opaque: &OpaqueOp) -> Rewritten {
 }
 
 fn lookup(graph: &mut Graph, root: Value, opaque: &OpaqueOp) -> Rewritten {
-    let codes = stored(graph, root, 0).ok_or_else(|| missing("codes"))?;
-    let scales = stored(graph, root, 2).ok_or_else(|| missing("scales"))?;
-    let zeros = match graph.operand(root.node, 3) {
-        Some(_) => Some(stored(graph, root, 3).ok_or_else(|| missing("zero points"))?),
-        None => None,
-    };
+    let (codes, scales, zeros) = stored_parts(graph, root, 0)?;
     let (bits, size) = (size(opaque, "bits", 4)?, size(opaque, "block_size", 128)?);
     let &[rows, blocks] = scales.dims() else { return Err(Skip::rejected("its table is not a matrix")) };
     let is_last = [1, -1].contains(&int(opaque, "quantize_axis", 1)?);
@@ -200,10 +191,7 @@ fn lookup(graph: &mut Graph, root: Value, opaque: &OpaqueOp) -> Rewritten {
 fn floats(graph: &mut Graph, root: Value, axis: i64, block_size: i64, to: Option<ElementType>) -> Rewritten {
     let held = |at: usize| graph.operand(root.node, at).and_then(|value| graph.tensor(value)).cloned();
     let (Some(codes), Some(scales)) = (held(0), held(1)) else { return Err(Skip::NoMatch) };
-    let zeros = match graph.operand(root.node, 2) {
-        Some(_) => Some(held(2).ok_or_else(|| missing("zero points"))?),
-        None => None,
-    };
+    let zeros = graph.operand(root.node, 2).map(|_| held(2).ok_or_else(|| missing("zero points"))).transpose()?;
     let (dims, element) = (codes.dims().to_vec(), to.unwrap_or(scales.element()));
     if let [rows, columns, ones @ ..] = dims.as_slice()
         && !ones.is_empty()
@@ -274,10 +262,8 @@ fn integers(graph: &mut Graph, root: Value) -> Rewritten {
             let x = operand(quantized, 0).filter(|_| is_own).ok_or(Skip::NoMatch)?;
             let codes = operand(source, 1).and_then(held).ok_or_else(|| missing("codes"))?;
             let scales = held(column_scales).ok_or_else(|| missing("scales"))?;
-            let zeros = match operand(source, 3) {
-                Some(zeros) => Some(held(zeros).ok_or_else(|| missing("zero points"))?),
-                None => None,
-            };
+            let zeros = operand(source, 3).map(|zeros| held(zeros).ok_or_else(|| missing("zero points")));
+            let zeros = zeros.transpose()?;
             let &[k, n] = codes.dims() else { return Err(Skip::rejected("its weight is not a matrix")) };
             let is_of_columns = scales.count() == n && scales.dims().last() == Some(&n);
             if scales.count() != 1 && !is_of_columns {

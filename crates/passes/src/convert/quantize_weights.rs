@@ -3,12 +3,15 @@ use crate::convert::quantization::{Quantization, QuantizedWeight, Scheme, Weight
 use crate::convert::readers::{Product, Reader, is_weight, names, readers};
 use crate::convert::roles::role;
 use crate::pass::{Exactness, Pass, Stage};
+use crate::pipeline::Event;
 use crate::rewrite::{become_op, cast, insert};
 use crate::rule::{Rewritten, Skip};
 use crate::target::Target;
 use netwright_ir::tensor::{BlockFormat, Quantized};
 use netwright_ir::{ElementType, Graph, Model, Name, NodeId, Op, OpKind, Place, Tensor, Value};
 use std::sync::{Arc, Mutex, PoisonError};
+
+const NAME: &str = "quantize-weights";
 
 /// What a run was asked to quantize, and the weights that it has quantized.
 #[derive(Clone, Debug)]
@@ -36,7 +39,7 @@ impl Request {
 pub(crate) fn quantize_weights(request: Option<Request>, target: &Target) -> Pass {
     let target = *target;
     let summary = "w -> dequantize_linear(codes, scales), for the weights of products and for embeddings, on request";
-    Pass::new("quantize-weights", summary, Exactness::Rounding)
+    Pass::new(NAME, summary, Exactness::Rounding)
         .at([OpKind::Parameter, OpKind::Constant], move |graph, root| {
             let request = request.as_ref().ok_or(Skip::NoMatch)?;
             quantize(graph, root, request, &target).map_err(|skip| match skip {
@@ -45,7 +48,6 @@ pub(crate) fn quantize_weights(request: Option<Request>, target: &Target) -> Pas
             })
         })
         .in_stages(&[Stage::Convert])
-        .after(&["dequantize-weights"])
 }
 
 /// The size of the smallest block for which runtimes have kernels; weights with shorter rows stay in floats.
@@ -94,8 +96,8 @@ fn quantize(graph: &mut Graph, root: Value, request: &Request, target: &Target) 
     Ok(note.into())
 }
 
-/// Returns the weights that a request is for and that a function reads or holds, each with the name of the function.
-pub(crate) fn in_functions(model: &Model, quantization: &Quantization) -> Vec<(Name, Arc<str>)> {
+/// Returns why the weights that a request is for, and that a function reads or holds, stay in floats.
+pub(crate) fn declined_in_functions(model: &Model, quantization: &Quantization) -> Vec<Event> {
     let is_meant = |graph: &Graph, value: Value| {
         let Some(tensor) = graph.tensor(value).filter(|tensor| is_weight(tensor)) else { return false };
         let (scheme, is_named) = quantization.scheme_of(&[graph.value_name(value).clone()]);
@@ -118,7 +120,11 @@ pub(crate) fn in_functions(model: &Model, quantization: &Quantization) -> Vec<(N
         let held = values(graph).filter(move |value| is_meant(graph, *value));
         held.map(move |value| (graph.value_name(value).clone(), Arc::clone(&function.name)))
     });
-    read.chain(held).collect()
+    let event = |(node, function): (Name, Arc<str>)| {
+        let note = format!("the weight stays in floats: the function {function} has it; --inline-functions helps");
+        Event { pass: NAME, rule: None, node, note: note.into() }
+    };
+    read.chain(held).map(event).collect()
 }
 
 /// Returns why a weight that is multiplied or looked up is not quantized, unless it is not requested.

@@ -36,10 +36,7 @@ fn replace(graph: &mut Graph, root: Value, target: &Target) -> Rewritten {
         Some((value, graph.tensor(value)?.clone()))
     };
     let (codes, scales) = (stored(0).ok_or(Skip::NoMatch)?, stored(1).ok_or(Skip::NoMatch)?);
-    let zeros = match graph.operand(root.node, 2) {
-        Some(_) => Some(stored(2).ok_or(Skip::NoMatch)?),
-        None => None,
-    };
+    let zeros = graph.operand(root.node, 2).map(|_| stored(2).ok_or(Skip::NoMatch)).transpose()?;
     if output_dtype.is_some_and(|element| element != scales.1.element()) {
         return Err(Skip::rejected("its result is not of the type of its scales"));
     }

@@ -1,5 +1,6 @@
 //! Operators of ONNX Runtime's own domain, `com.microsoft`, as opaque operators.
 
+use crate::rule::Skip;
 use netwright_ir::infer::Call;
 use netwright_ir::{Attribute, Graph, Op, OpKind, OpaqueOp};
 use std::sync::Arc;
@@ -17,6 +18,15 @@ pub(crate) fn operator(op_type: &str, attributes: &[(&str, Attribute)]) -> Op {
         attributes: attributes.iter().map(|(name, value)| (Arc::from(*name), value.clone())).collect(),
         call: Call::default(),
     }))
+}
+
+/// Returns the value of an integer attribute, or its default.
+pub(crate) fn integer(name: &str, found: Option<&Attribute>, default: i64) -> Result<i64, Skip> {
+    match found {
+        None => Ok(default),
+        Some(Attribute::Int(value)) => Ok(*value),
+        Some(_) => Err(Skip::rejected(format!("its attribute `{name}` is not an integer"))),
+    }
 }
 
 /// Whether the graph or one of its bodies has an operator of the domain.

@@ -12,7 +12,7 @@ use crate::pass::{Exactness, Pass};
 use crate::pipeline::{Log, name_of};
 use crate::rewrite::{become_value, known_of_either};
 use crate::rule::Skip;
-use crate::runtime::contrib::{has_own, is_own};
+use crate::runtime::contrib::{self, has_own, is_own};
 use netwright_ir::{Attribute, Fact, Graph, NodeId, Op, OpKind, OpaqueOp, Value};
 use std::sync::Arc;
 
@@ -96,11 +96,7 @@ impl Call {
     }
 
     fn int(&mut self, name: &str, default: i64) -> Result<i64, Skip> {
-        match self.take(name) {
-            None => Ok(default),
-            Some(Attribute::Int(value)) => Ok(value),
-            Some(_) => Err(Skip::rejected(format!("its attribute `{name}` is not an integer"))),
-        }
+        contrib::integer(name, self.take(name).as_ref(), default)
     }
 
     fn float(&mut self, name: &str) -> Result<Option<f32>, Skip> {
