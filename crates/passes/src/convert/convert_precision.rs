@@ -7,6 +7,7 @@ use crate::read::masks;
 use crate::read::numbers::Numbers;
 use crate::rewrite::{cast, known_of_either, needs_node_between};
 use crate::target;
+use captured::{Captured, captured};
 use netwright_ir::{Dialect, ElementType, Fact, Graph, GraphOutput, Name, NodeId, Op, OpKind, Place, Value, ValueType};
 use plan::{Mode, Plan};
 pub(crate) use plan::{is_elementwise, is_structural};
@@ -14,6 +15,7 @@ use regex::Regex;
 use smallvec::{SmallVec, smallvec};
 use std::collections::{HashMap, HashSet};
 
+mod captured;
 mod plan;
 mod tensors;
 
@@ -142,8 +144,7 @@ fn convert(graph: &mut Graph, precision: &Precision, log: &mut Log) {
     let known = |output: &GraphOutput| (graph.fact(output.value).clone(), graph.declared(output.value).cloned());
     let known: Vec<(Fact, Option<ValueType>)> = graph.outputs().iter().map(known).collect();
     let mut done = Tally::default();
-    Converter { context: &context, plan, several: HashSet::new(), typed: HashMap::new(), done: &mut done }
-        .run(graph, &Outputs::Typed(outputs.clone()));
+    Converter::new(&context, plan, &mut done).run(graph, &Outputs::Typed(outputs.clone()));
     // Callers keep the spelling of sizes that they know.
     for (at, ((fact, declared), element)) in known.into_iter().zip(outputs).enumerate() {
         let value = graph.outputs()[at].value;
@@ -219,6 +220,8 @@ enum Outputs {
 struct Converter<'c> {
     context: &'c Context<'c>,
     plan: Plan,
+    /// The operands that the bodies of nodes capture.
+    captured: HashMap<NodeId, Captured>,
     /// The tensors that are read in several types.
     several: HashSet<Value>,
     /// The casts and tensors in another type that were inserted or found, by value and type.
@@ -226,13 +229,18 @@ struct Converter<'c> {
     done: &'c mut Tally,
 }
 
-impl Converter<'_> {
+impl<'c> Converter<'c> {
+    fn new(context: &'c Context<'c>, plan: Plan, done: &'c mut Tally) -> Self {
+        Self { context, plan, captured: HashMap::new(), several: HashSet::new(), typed: HashMap::new(), done }
+    }
+
     fn run(mut self, graph: &mut Graph, outputs: &Outputs) {
         let kept = std::mem::take(&mut self.plan.reasons);
         let kept =
             kept.into_iter().map(|(value, why)| (graph.value_name(value).clone(), format!("not converted: {why}")));
         self.done.kept.extend(kept);
         self.done.keepers.extend(std::mem::take(&mut self.plan.keepers));
+        self.captured = captured(graph, &self.plan, self.context);
         self.find_several(graph, outputs);
         for id in graph.schedule() {
             let Some(mode) = self.plan.mode(id).cloned().filter(|_| graph.is_alive(id)) else { continue };
@@ -302,11 +310,8 @@ impl Converter<'_> {
                     ElementType::F32
                 }
             }
-            Mode::Narrow => match capture(graph, id, at) {
-                Some((body, capture)) if !is_read_narrow(body, capture, self.context) => ElementType::F32,
-                Some(_) => to,
-                None => ElementType::F32,
-            },
+            Mode::Narrow if self.captured.get(&id).and_then(|captured| captured.is_narrow(at)) == Some(true) => to,
+            Mode::Narrow => ElementType::F32,
         })
     }
 
@@ -420,8 +425,7 @@ impl Converter<'_> {
             }
             let outputs = if is_branch { Outputs::Free } else { Outputs::All(ElementType::F32) };
             let plan = Plan::of(body, context);
-            Converter { context, plan, several: HashSet::new(), typed: HashMap::new(), done: &mut *done }
-                .run(body, &outputs);
+            Converter::new(context, plan, &mut *done).run(body, &outputs);
             types.push(body.outputs().iter().map(|output| body.fact(output.value).element()).collect());
         });
         let results: Vec<Value> = graph.results(id).collect();
@@ -446,9 +450,7 @@ impl Converter<'_> {
         if is_branch && types.iter().any(|types| *types != agreed) {
             let outputs = Outputs::Typed(agreed.clone());
             last = graph.edit_bodies(id, |body| {
-                let plan = Plan::default();
-                Converter { context, plan, several: HashSet::new(), typed: HashMap::new(), done: &mut *done }
-                    .run(body, &outputs);
+                Converter::new(context, Plan::default(), &mut *done).run(body, &outputs);
             });
         }
         for (value, element) in graph.results(last).zip(agreed) {
@@ -469,7 +471,8 @@ impl Converter<'_> {
                 }
                 let inner = ultimate(graph, operand);
                 // What a body captures is read in the type in which it is computed, unless it is a tensor.
-                let is_computed = graph.tensor(inner).is_none() && capture(graph, id, at).is_some();
+                let is_captured = || self.captured.get(&id).and_then(|captured| captured.is_narrow(at)).is_some();
+                let is_computed = graph.tensor(inner).is_none() && is_captured();
                 let to = if is_computed { graph.fact(inner).element() } else { self.operand_type(graph, id, at) };
                 Some(to.map_or(operand, |to| self.in_type(graph, inner, to)))
             })
@@ -565,36 +568,4 @@ fn beside(graph: &Graph, value: Value, to: ElementType) -> Place {
 fn cast_in_graph(graph: &Graph, value: Value, to: ElementType) -> Option<Value> {
     let is_cast = |id: &NodeId| matches!(graph.node(*id).op(), Op::Cast { to: own, .. } if *own == to);
     graph.users(value).into_iter().map(|(id, _)| id).find(is_cast).map(|node| Value { node, result: 0 })
-}
-
-/// The body that captures an operand of a node, and the value there.
-fn capture(graph: &Graph, id: NodeId, at: usize) -> Option<(&Graph, Value)> {
-    let bodies = graph.node(id).op().bodies();
-    let captures: usize = bodies.iter().map(|body| body.captures().len()).sum();
-    let own = graph.operands(id).len().checked_sub(captures)?;
-    let all = bodies.into_iter().flat_map(|body| body.captures().map(move |capture| (&**body, capture)));
-    all.into_iter().nth(at.checked_sub(own)?)
-}
-
-/// Whether a node of a body reads a captured tensor in the narrow type.
-fn is_read_narrow(body: &Graph, capture_of: Value, context: &Context<'_>) -> bool {
-    let plan = Plan::of(body, context);
-    let mut open = vec![capture_of];
-    while let Some(value) = open.pop() {
-        for (user, at) in body.users(value) {
-            if is_float_cast(body, Value { node: user, result: 0 }) {
-                open.push(Value { node: user, result: 0 });
-                continue;
-            }
-            let is_narrow = match (plan.mode(user), capture(body, user, at)) {
-                (Some(Mode::Narrow), Some((inner, inner_capture))) => is_read_narrow(inner, inner_capture, context),
-                (Some(Mode::Narrow), None) => context.accepts(body.node(user).op(), at, context.to),
-                _ => false,
-            };
-            if is_narrow {
-                return true;
-            }
-        }
-    }
-    false
 }
