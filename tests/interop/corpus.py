@@ -98,17 +98,13 @@ def judge_model(program, path, way, folder):
     """Returns the model's line of the table, and what is wrong with the result."""
     flags, tolerance, limits = WAYS[way]
 
-    def optimize(model, output):
-        outcome = judge.netwright(program, "-q", "optimize", model, "-o", output, *flags)
-        assert not outcome.crash and outcome.code == 0, outcome.crash or outcome.message
-
     first, second, again = (folder / name for name in ["first.onnx", "second.onnx", "again.onnx"])
     wrong = []
-    optimize(path.resolve(), first)
-    optimize(path.resolve(), second)
+    judge.optimize(program, path, first, flags)
+    judge.optimize(program, path, second, flags)
     if first.read_bytes() != second.read_bytes():
         wrong.append("two runs give different bytes")
-    optimize(first, again)
+    judge.optimize(program, first, again, flags)
     if first.read_bytes() != again.read_bytes():
         wrong.append("optimizing again changes the result")
     judge.check_strictly(first, folder)

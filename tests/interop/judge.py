@@ -98,6 +98,12 @@ def first_line(error):
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
+def optimize(program, model, output, flags):
+    """Runs `netwright optimize`, which must succeed."""
+    outcome = netwright(program, "-q", "optimize", model.resolve(), "-o", output, *flags)
+    assert not outcome.crash and outcome.code == 0, outcome.crash or outcome.message
+
+
 def difference(found, expected, elements=True, tolerance=0.0):
     """Returns how two results differ in type, shape, any bit (with `elements`) or beyond the tolerance; or None."""
     if isinstance(expected, list):

@@ -17,6 +17,7 @@ import numpy as np
 from gguf import GGMLQuantizationType as Type
 from gguf import quants
 from safetensors.numpy import load_file, save_file
+from tiny_llama import shapes
 
 TESTS = pathlib.Path(__file__).parents[1]
 OUTPUT = TESTS / "gguf"
@@ -160,15 +161,6 @@ OPTIONS = {
     "tie_word_embeddings": True,
     "vocab_size": 24,
 }
-MATRICES = {
-    "self_attn.q_proj": (32, 32),
-    "self_attn.k_proj": (16, 32),
-    "self_attn.v_proj": (16, 32),
-    "self_attn.o_proj": (32, 32),
-    "mlp.gate_proj": (32, 32),
-    "mlp.up_proj": (32, 32),
-    "mlp.down_proj": (32, 32),
-}
 
 
 def kind_of(name):
@@ -179,8 +171,9 @@ def make_quantized():
     random = np.random.default_rng(1)
     norms = ["model.norm", "model.layers.0.input_layernorm", "model.layers.0.post_attention_layernorm"]
     tensors = {f"{name}.weight": random.uniform(0.5, 1.5, 32).astype(np.float32) for name in norms}
-    shapes = {"model.embed_tokens": (24, 32)} | {f"model.layers.0.{name}": shape for name, shape in MATRICES.items()}
-    for name, shape in shapes.items():
+    layer = {f"model.layers.0.{name}": shape for name, shape in shapes(OPTIONS).items()}
+    matrices = {"model.embed_tokens": (24, 32)} | layer
+    for name, shape in matrices.items():
         tensors[f"{name}.weight"] = random.normal(0, 0.3, shape).astype(np.float32)
     writer = gguf.GGUFWriter(OUTPUT / "quantized.gguf", "llama")
     add_options(writer, OPTIONS, OPTIONS["head_dim"])

@@ -7,15 +7,6 @@ import tempfile
 import sources
 
 OUTPUT = pathlib.Path(__file__).parents[1] / "quantized"
-SHAPES = {
-    "self_attn.q_proj": (32, 32),
-    "self_attn.k_proj": (16, 32),
-    "self_attn.v_proj": (16, 32),
-    "self_attn.o_proj": (32, 32),
-    "mlp.gate_proj": (32, 32),
-    "mlp.up_proj": (32, 32),
-    "mlp.down_proj": (32, 32),
-}
 CONFIG = sources.CONFIG | {
     "hidden_size": 32,
     "intermediate_size": 32,
@@ -40,6 +31,6 @@ OUTPUT.mkdir()
 for case in CASES:
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        sources.write_folders(folder, case, CONFIG, SHAPES)
+        sources.write_folders(folder, case, CONFIG)
         shutil.move(folder / "quantized", OUTPUT / case)
         shutil.move(folder / "floats", OUTPUT / case / "floats")

@@ -8,6 +8,7 @@ optimized model too.
 
 import argparse
 import collections
+import itertools
 import pathlib
 import sys
 import tempfile
@@ -37,6 +38,12 @@ SHARE = {"onnx": 1.0, "tract": 1.0, "ort": 0.95}
 def fused(path):
     names = [FUSED.get(node.op_type) for node in judge.nodes(onnx.load(path).graph)]
     return collections.Counter(name for name in names if name)
+
+
+def fused_of(narrow, wide):
+    """How many of the operators that are fused in a file are fused in the narrow one, and how many there are."""
+    found, wanted = fused(narrow), fused(wide)
+    return sum(min(found[name], times) for name, times in wanted.items()), wanted.total()
 
 
 def distance(found, expected):
@@ -80,55 +87,50 @@ def distances(export, model, optimized):
     return before, after
 
 
-def optimize(program, model, output, flags):
-    outcome = judge.netwright(program, "-q", "optimize", model, "-o", output, *flags)
-    assert not outcome.crash and outcome.code == 0, outcome.crash or outcome.message
-
-
 def judge_model(program, path, way, folder):
     """The columns of the table, how many operators are fused and wanted, and what is wrong."""
     export = HERE / "models" / f"{path.stem.rsplit('.', 1)[0]}.dynamo.onnx"
     narrow, wide = folder / "narrow.onnx", folder / "wide.onnx"
-    optimize(program, path.resolve(), narrow, WAYS[way])
-    optimize(program, export.resolve(), wide, WAYS[way])
-    found, wanted = fused(narrow), fused(wide)
-    count = sum(min(found[name], times) for name, times in wanted.items())
+    judge.optimize(program, path, narrow, WAYS[way])
+    judge.optimize(program, export, wide, WAYS[way])
+    count, total = fused_of(narrow, wide)
     before, after = distances(export, path, narrow)
     wrong = []
     if message := judge.interface_change(onnx.load(narrow).graph, onnx.load(path).graph):
         wrong.append(message)
     if not after <= 1.1 * before + 1e-4:
         wrong.append("it lies further from the export")
-    cells = [f"{count}/{wanted.total()}", f"{before:.1e}", f"{after:.1e}"]
-    return cells, count, wanted.total(), wrong
+    return [f"{before:.1e}", f"{after:.1e}"], count, total, wrong
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def judge_models(name, doc, default, ways, share, columns, judge_model):
+    """Judges every model in every way, prints a table, and ends the process. `judge_model` returns two cells, how many
+    operators are fused, how many should be, and what is wrong."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("netwright")
-    parser.add_argument("models", nargs="*", type=pathlib.Path, default=sorted((HERE / "narrow_models").glob("*.onnx")))
+    parser.add_argument("models", nargs="*", type=pathlib.Path, default=sorted((HERE / default).glob("*.onnx")))
     arguments = parser.parse_args()
     failed, counts, wanted = 0, collections.Counter(), collections.Counter()
-    print(f"{'model':26}{'way':8}{'fused':>8}{'before':>10}{'after':>10}")
-    for path in arguments.models:
-        for way in WAYS:
-            with tempfile.TemporaryDirectory() as folder:
-                try:
-                    cells, count, total, wrong = judge_model(arguments.netwright, path, way, pathlib.Path(folder))
-                except Exception as error:
-                    cells, count, total, wrong = [""] * 3, 0, 0, [judge.first_line(error)]
-            failed += bool(wrong)
-            counts[way] += count
-            wanted[way] += total
-            columns = "".join(f"{cell:>{width}}" for cell, width in zip(cells, [8, 10, 10]))
-            print(f"{path.stem:26}{way:8}{columns}  {'; '.join(wrong)}".rstrip(), flush=True)
-    for way in WAYS:
-        few = counts[way] < SHARE[way] * wanted[way]
+    print(f"{'model':26}{'way':8}{'fused':>8}{columns[0]:>10}{columns[1]:>10}")
+    for path, way in itertools.product(arguments.models, ways):
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                cells, count, total, wrong = judge_model(arguments.netwright, path, way, pathlib.Path(folder))
+                cells = [f"{count}/{total}", *cells]
+            except Exception as error:
+                cells, count, total, wrong = [""] * 3, 0, 0, [judge.first_line(error)]
+        failed += bool(wrong)
+        counts[way] += count
+        wanted[way] += total
+        text = "".join(f"{cell:>{width}}" for cell, width in zip(cells, [8, 10, 10]))
+        print(f"{path.stem:26}{way:8}{text}  {'; '.join(wrong)}".rstrip(), flush=True)
+    for way in ways:
+        few = counts[way] < share[way] * wanted[way]
         failed += few
         print(f"{way}: {counts[way]} of {wanted[way]} are fused{', which are too few' if few else ''}")
-    print(f"narrow: {failed} failed")
+    print(f"{name}: {failed} failed")
     sys.exit(bool(failed))
 
 
 if __name__ == "__main__":
-    main()
+    judge_models("narrow", __doc__, "narrow_models", WAYS, SHARE, ["before", "after"], judge_model)

@@ -7,22 +7,16 @@ that are finite in f32 must be finite in f16. Converting it again must change no
 give a model that lies as close.
 """
 
-import argparse
 import collections
 import itertools
-import pathlib
-import sys
-import tempfile
 
 import corpus
 import judge
 import numpy as np
 import onnx
-from narrow import fused
+from narrow import WAYS, fused_of, judge_models
 from onnxconverter_common import float16
 
-HERE = pathlib.Path(__file__).parent
-WAYS = {"onnx": ["--opset", "23"], "tract": ["--target", "tract"], "ort": ["--target", "ort"]}
 # The share of the operators that are fused in f32.
 SHARE = 0.95
 # f16 rounds to 5e-4.
@@ -42,11 +36,6 @@ def distance(found, expected):
     return largest
 
 
-def optimize(program, model, output, flags):
-    outcome = judge.netwright(program, "-q", "optimize", model.resolve(), "-o", output, *flags)
-    assert not outcome.crash and outcome.code == 0, outcome.crash or outcome.message
-
-
 def converted_by_other(model, output):
     """Whether onnxconverter-common converts a model into one that ONNX Runtime loads."""
     try:
@@ -58,7 +47,7 @@ def converted_by_other(model, output):
 
 
 def with_intermediates(path, output):
-    """Writes a model that returns every value of its graph; returns whether ONNX Runtime loads it."""
+    """Writes a model that returns every value of its graph."""
     model = onnx.load(path)
     known = {port.name for port in model.graph.output}
     for node in model.graph.node:
@@ -80,10 +69,10 @@ def judge_model(program, path, way, folder):
     """The columns of the table, how many operators are fused and wanted, and what is wrong."""
     flags = WAYS[way]
     wide, narrow, again, back, other = (folder / f"{name}.onnx" for name in ["wide", "narrow", "again", "back", "other"])
-    optimize(program, path, wide, flags)
-    optimize(program, path, narrow, [*flags, "--dtype", "f16"])
-    optimize(program, narrow, again, [*flags, "--dtype", "f16"])
-    optimize(program, narrow, back, [*flags, "--dtype", "f32"])
+    judge.optimize(program, path, wide, flags)
+    judge.optimize(program, path, narrow, [*flags, "--dtype", "f16"])
+    judge.optimize(program, narrow, again, [*flags, "--dtype", "f16"])
+    judge.optimize(program, narrow, back, [*flags, "--dtype", "f32"])
     wrong = []
     if narrow.read_bytes() != again.read_bytes():
         wrong.append("converting again changes the result")
@@ -94,8 +83,7 @@ def judge_model(program, path, way, folder):
         wrong.append(message)
     if narrow.stat().st_size > 0.95 * wide.stat().st_size:
         wrong.append("it is not smaller")
-    found, wanted = fused(narrow), fused(wide)
-    count = sum(min(found[name], times) for name, times in wanted.items())
+    count, total = fused_of(narrow, wide)
     sessions = {name: judge.session(str(file)) for name, file in {"own": path, "new": narrow, "back": back}.items()}
     if converted_by_other(path, other):
         sessions["other"] = judge.session(str(other))
@@ -117,35 +105,9 @@ def judge_model(program, path, way, folder):
         wrong.append("it lies further away")
     if not max(farthest["near"], farthest["back"]) <= 2e-3:
         wrong.append("it lies far away")
-    cells = [f"{count}/{wanted.total()}", *(f"{farthest[name]:.1e}" if name in sessions else "-" for name in ["new", "other"])]
-    return cells, count, wanted.total(), wrong
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("netwright")
-    parser.add_argument("models", nargs="*", type=pathlib.Path, default=sorted((HERE / "models").glob("*.onnx")))
-    arguments = parser.parse_args()
-    failed, counts, wanted = 0, collections.Counter(), collections.Counter()
-    print(f"{'model':26}{'way':8}{'fused':>8}{'distance':>10}{'other':>10}")
-    for path, way in itertools.product(arguments.models, WAYS):
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                cells, count, total, wrong = judge_model(arguments.netwright, path, way, pathlib.Path(folder))
-            except Exception as error:
-                cells, count, total, wrong = [""] * 3, 0, 0, [judge.first_line(error)]
-        failed += bool(wrong)
-        counts[way] += count
-        wanted[way] += total
-        columns = "".join(f"{cell:>{width}}" for cell, width in zip(cells, [8, 10, 10]))
-        print(f"{path.stem:26}{way:8}{columns}  {'; '.join(wrong)}".rstrip(), flush=True)
-    for way in WAYS:
-        few = counts[way] < SHARE * wanted[way]
-        failed += few
-        print(f"{way}: {counts[way]} of {wanted[way]} are fused{', which are too few' if few else ''}")
-    print(f"precision: {failed} failed")
-    sys.exit(bool(failed))
+    cells = [f"{farthest[name]:.1e}" if name in sessions else "-" for name in ["new", "other"]]
+    return cells, count, total, wrong
 
 
 if __name__ == "__main__":
-    main()
+    judge_models("precision", __doc__, "models", WAYS, dict.fromkeys(WAYS, SHARE), ["distance", "other"], judge_model)

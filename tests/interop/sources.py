@@ -15,6 +15,7 @@ import judge
 import ml_dtypes
 import numpy as np
 import onnx
+from tiny_llama import shapes
 
 CONFIG = {
     "architectures": ["LlamaForCausalLM"],
@@ -29,15 +30,6 @@ CONFIG = {
     "rms_norm_eps": 1e-6,
     "tie_word_embeddings": False,
     "vocab_size": 48,
-}
-SHAPES = {
-    "self_attn.q_proj": (64, 64),
-    "self_attn.k_proj": (32, 64),
-    "self_attn.v_proj": (32, 64),
-    "self_attn.o_proj": (64, 64),
-    "mlp.gate_proj": (256, 64),
-    "mlp.up_proj": (256, 64),
-    "mlp.down_proj": (64, 256),
 }
 TYPES = {
     np.dtype(np.float32): "F32",
@@ -189,7 +181,7 @@ CASES = {
 }
 
 
-def write_folders(folder, case, config=CONFIG, shapes=SHAPES):
+def write_folders(folder, case, config=CONFIG):
     """Writes the model quantized and as floats; returns the quantized weights by the names of their layers."""
     options, store = CASES[case]
     random = np.random.default_rng(sum(case.encode()))
@@ -204,7 +196,7 @@ def write_folders(folder, case, config=CONFIG, shapes=SHAPES):
         "model.layers.0.post_attention_layernorm.weight": norm(),
     }
     quantized, floats, weights = dict(shared), dict(shared), {}
-    for layer, shape in shapes.items():
+    for layer, shape in shapes(config).items():
         name = f"model.layers.0.{layer}"
         weights[name], stored = store(random, shape)
         floats[f"{name}.weight"] = weights[name].floats

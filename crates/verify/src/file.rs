@@ -171,6 +171,11 @@ pub(crate) fn place(node: &pb::NodeProto) -> String {
     }
 }
 
+/// Returns the bodies of a node.
+pub(crate) fn bodies(node: &pb::NodeProto) -> impl Iterator<Item = &pb::GraphProto> {
+    node.attribute.iter().flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs))
+}
+
 fn port(value: &pb::ValueInfoProto) -> Port {
     Port { name: value.name.clone(), ty: tensor_type(value) }
 }

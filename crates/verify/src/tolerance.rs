@@ -1,6 +1,6 @@
 //! What counts as equal by default: by the float types in which two models compute, and by how they are quantized.
 
-use crate::file::{ModelFile, tensor_type};
+use crate::file::{ModelFile, bodies, tensor_type};
 use crate::{Options, Runtime};
 use netwright_ir::op::computes_with_integers;
 use netwright_ir::{ElementType, OpKind};
@@ -182,9 +182,7 @@ fn graphs(model: &ModelFile) -> Vec<&GraphProto> {
     let mut graphs: Vec<&GraphProto> = vec![&model.graph];
     let mut at = 0;
     while let Some(graph) = graphs.get(at) {
-        let attributes = graph.node.iter().flat_map(|node| &node.attribute);
-        let bodies: Vec<_> = attributes.flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs)).collect();
-        graphs.extend(bodies);
+        graphs.extend(graph.node.iter().flat_map(bodies).collect::<Vec<_>>());
         at += 1;
     }
     graphs

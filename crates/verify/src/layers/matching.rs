@@ -1,6 +1,6 @@
 //! Finds the values that two models have in common: by name, and by structure where names differ.
 
-use crate::file::{ModelFile, domain, is_external};
+use crate::file::{ModelFile, bodies, domain, is_external};
 use crate::gate::type_of;
 use netwright_ir::fingerprint;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,7 +28,7 @@ fn results(node: &NodeProto) -> impl Iterator<Item = &str> {
 /// Returns the values that a node reads, also in its bodies.
 pub(super) fn sources(node: &NodeProto) -> Vec<&str> {
     let mut found: Vec<&str> = node.input.iter().map(String::as_str).filter(|name| !name.is_empty()).collect();
-    for body in node.attribute.iter().flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs)) {
+    for body in bodies(node) {
         found.extend(body.node.iter().flat_map(sources));
         found.extend(body.output.iter().map(|output| output.name.as_str()));
     }
@@ -154,8 +154,7 @@ impl<'m> Matching<'m> {
 
 /// Returns whether a node computes something, and has no bodies.
 fn is_plain(node: &NodeProto) -> bool {
-    node.op_type != "Constant"
-        && node.attribute.iter().all(|attribute| attribute.g.is_none() && attribute.graphs.is_empty())
+    node.op_type != "Constant" && bodies(node).next().is_none()
 }
 
 /// Describes the operator of a node with its attributes.

@@ -1,6 +1,7 @@
 //! Replaces sequences of split tensors by slices.
 
 use super::{Attributes, Form, Types, operand};
+use crate::file::bodies;
 use std::collections::BTreeMap;
 use tract_onnx::pb::{GraphProto, NodeProto};
 
@@ -39,10 +40,6 @@ pub(super) fn splits(graph: &GraphProto, types: &Types) -> BTreeMap<String, Spli
         }
     }
     splits
-}
-
-fn bodies(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
-    node.attribute.iter().flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs))
 }
 
 fn split(node: &NodeProto, types: &Types) -> Option<Split> {
