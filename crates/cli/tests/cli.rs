@@ -187,6 +187,26 @@ fn types_that_do_not_suit() {
     check(at, "f64_to_f16", &convert("f64.onnx", "f16"), 0);
     check(at, "bf16_for_ort", &[&convert("f32.onnx", "bf16")[..], &["--target", "ort"]].concat(), 0);
     check(at, "all_kept_in_f32", &[&convert("f32.onnx", "f16")[..], &["--keep-f32", "y"]].concat(), 0);
+    let verified = [&convert("f32.onnx", "f16")[..], &["--io-dtype", "f16", "--verify", "--runtime", "tract"]].concat();
+    let output = netwright(at, &verified);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A model in f32 has no quantized weights.
+#[test]
+fn quantized_weights_become_f32() {
+    let folder = with_encoder();
+    let optimized = |input: &str, output: &str, flags: &[&str]| {
+        let arguments = [&["-q", "optimize", input, "-o", output, "--target", "ort"], flags].concat();
+        let done = netwright(folder.path(), &arguments);
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        std::fs::read(folder.path().join(output)).expect("it is written")
+    };
+    let has_codes = |model: &[u8]| model.windows(11).any(|word| word == b"MatMulNBits");
+    assert!(has_codes(&optimized("encoder.onnx", "codes.onnx", &["--quantize", "int8"])));
+    let floats = optimized("codes.onnx", "floats.onnx", &["--dtype", "f32"]);
+    assert!(!has_codes(&floats));
+    assert_eq!(floats, optimized("codes.onnx", "again.onnx", &["--dequantize"]));
 }
 
 /// A feed-forward as in T5 whose activations exceed the range of f16: it overflows, and does not after calibration.
