@@ -400,6 +400,20 @@ fn patterns_that_keep_nothing() {
     }
 }
 
+/// A function keeps the types of its operands, whatever types the inputs and outputs have.
+#[test]
+fn operands_of_functions_stay() {
+    let body = "%w = parameter uniform(seed = 1, bound = 0.5) : f32[4, 4]
+                %p = \"my::F@1\" %x, %w : f32[b, s, 4]
+                %y = tanh %p : f32[b, s, 4]
+                return %y";
+    let precision = to(ElementType::F16).with_io_type(ElementType::F16);
+    let converted = check("operands_of_functions", precision.unwrap(), &graph(INPUTS, body));
+    let call = converted.schedule().into_iter().find(|id| matches!(converted.node(*id).op(), Op::Opaque(_))).unwrap();
+    let elements = converted.operands(call).into_iter().map(|operand| converted.fact(operand.unwrap()).element());
+    assert_eq!(elements.collect::<Vec<_>>(), [Some(ElementType::F32); 2]);
+}
+
 #[test]
 fn the_way_back() {
     let body = "%w = parameter hex(00380034003c0040) : f16[4]

@@ -360,14 +360,16 @@ impl<'c> Converter<'c> {
         }
         let own = graph.operands(id);
         let operands = self.operands_in_types(graph, id);
-        let Some(facts) = self.inferred(graph, id, &operands) else {
-            if *mode == Mode::Narrow {
+        let facts = match self.inferred(graph, id, &operands) {
+            Some(facts) => facts,
+            None if *mode == Mode::Narrow => {
                 let name = graph.value_name(Value { node: id, result: 0 }).clone();
                 self.done.kept.push((name, format!("not converted: its results are not known in {to}")));
                 self.plan.set_mode(id, Mode::Wide);
-                self.convert_node(graph, id, &Mode::Wide);
+                return self.convert_node(graph, id, &Mode::Wide);
             }
-            return;
+            // The operands keep their types, and so do the results.
+            None => graph.results(id).map(|value| graph.fact(value).clone()).collect(),
         };
         let mut current = id;
         if own != operands {
