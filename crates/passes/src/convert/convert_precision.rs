@@ -302,16 +302,9 @@ impl<'c> Converter<'c> {
         let op = graph.node(id).op();
         Some(match self.plan.mode(id)? {
             Mode::Same(elements) => return elements.get(at).copied().flatten(),
-            Mode::Wide => ElementType::F32,
-            Mode::Narrow if op.bodies().is_empty() => {
-                if self.context.accepts(op, at, to) {
-                    to
-                } else {
-                    ElementType::F32
-                }
-            }
+            Mode::Narrow if op.bodies().is_empty() && self.context.accepts(op, at, to) => to,
             Mode::Narrow if self.captured.get(&id).and_then(|captured| captured.is_narrow(at)) == Some(true) => to,
-            Mode::Narrow => ElementType::F32,
+            Mode::Narrow | Mode::Wide => ElementType::F32,
         })
     }
 
