@@ -6,32 +6,20 @@
 mod add_a_family;
 mod common;
 
-use common::{floats, tensors};
+use common::floats;
+use common::folders::{TOLERANCE, Values, cases, difference, folders, root, run, session};
 use netwright::ir::{ElementType, Model};
 use netwright::nn::families::{FAMILIES, Family, TESTED_AGAINST};
 use netwright::nn::{OpenError, Part, Pretrained, PretrainedOptions, Settings, Task, WeightError};
-use netwright::onnx::{self, WriteOptions};
-use netwright::passes::{self, Options, Target};
+use netwright::onnx;
+use netwright::passes::Target;
 use netwright::verify::{Array, Session};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-const TOLERANCE: f32 = 1e-4;
-
 /// Their rotary frequencies follow from the length so far, so that keys of earlier steps were turned by others.
 const BY_LENGTH: [&str; 3] = ["llama_dynamic", "phi3", "phi3_base"];
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/families")
-}
-
-fn folders() -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(root()).expect("the folders are there");
-    let mut folders: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
-    folders.sort();
-    folders
-}
 
 fn name(folder: &Path) -> &str {
     folder.file_name().and_then(|name| name.to_str()).expect("UTF-8")
@@ -43,59 +31,6 @@ fn family(folder: &Path) -> &'static Family {
     assert_eq!(version, Some(TESTED_AGAINST), "{}", folder.display());
     let known = FAMILIES.iter().find(|family| family.model_types.contains(&settings.model_type()));
     known.unwrap_or_else(|| panic!("{} is of no family", folder.display()))
-}
-
-type Values = BTreeMap<String, Array>;
-
-/// Inputs and outputs of each shape, by name.
-fn cases(folder: &Path) -> Vec<[Values; 2]> {
-    let mut cases: BTreeMap<String, [Values; 2]> = BTreeMap::new();
-    for (name, array) in tensors(&folder.join("expected.safetensors")) {
-        let mut parts = name.splitn(3, '/');
-        let mut part = || parts.next().expect("case, part and name").to_owned();
-        let (case, side, name) = (part(), part(), part());
-        cases.entry(case).or_default()[usize::from(side == "out")].insert(name, array);
-    }
-    cases.into_values().collect()
-}
-
-/// One part of a model, in tract.
-fn session(model: &Pretrained, part: Part, target: Option<Target>) -> Session {
-    let graph = model.build(part, false).unwrap_or_else(|errors| panic!("{errors}"));
-    let mut model = Model::new(graph);
-    match target {
-        Some(target) => passes::optimize(&mut model, &Options::for_target(target)),
-        None => passes::lower(&mut model, &Target::ONNX, true),
-    }
-    .unwrap_or_else(|error| panic!("{error}"));
-    let out = TempDir::new().expect("a folder");
-    let path = out.path().join("model.onnx");
-    onnx::write(&model, &path, &WriteOptions::default()).unwrap_or_else(|error| panic!("{error}"));
-    Session::load(&path).unwrap_or_else(|error| panic!("{error}"))
-}
-
-/// All outputs by name, from all values that there are.
-fn run(session: &Session, values: &Values) -> Values {
-    let inputs: Vec<(&str, &Array)> = values.iter().map(|(name, array)| (name.as_str(), array)).collect();
-    session.run(&inputs).unwrap_or_else(|error| panic!("{error}")).into_iter().collect()
-}
-
-/// The largest difference to what PyTorch gave, each relative to 1 or more, without rows of padding.
-fn difference(found: &Values, expected: &Values, mask: Option<&Array>, what: &str) -> f32 {
-    let mut largest = 0.0_f32;
-    for (name, expected) in expected {
-        let found = found.get(name).unwrap_or_else(|| panic!("{what}: the output {name} is not there"));
-        assert_eq!(found.shape(), expected.shape(), "{what}: {name}");
-        let mask = mask.filter(|mask| expected.shape().starts_with(mask.shape()));
-        let keep = mask.map(|mask| mask.values::<i64>().expect("a mask"));
-        let row: usize = expected.shape().iter().skip(2).product();
-        for (at, (a, b)) in floats(found).iter().zip(floats(expected)).enumerate() {
-            if keep.is_none_or(|keep| keep[at / row] == 1) {
-                largest = largest.max((a - b).abs() / b.abs().max(1.0));
-            }
-        }
-    }
-    largest
 }
 
 fn open(folder: &Path, with_past: bool) -> Pretrained {

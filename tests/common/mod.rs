@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses some of it")]
 
+pub(crate) mod folders;
+
 use insta::{Settings, assert_snapshot};
 use netwright::evaluate::Tract;
 use netwright::ir::{ElementType, Graph, Model, Op, Tensor, Value};

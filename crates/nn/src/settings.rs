@@ -245,7 +245,9 @@ impl Settings {
                 || self.ignored.contains(&full)
                 || HARMLESS.contains(&name.as_str())
                 || value.is_null()
-                || says_nothing(name, value))
+                || says_nothing(name, value)
+                // The option has the value that it has if it is absent.
+                || prefix.is_empty() && self.defaults.get(name) == Some(value))
             {
                 unknown.push((full, value.to_string()));
             }

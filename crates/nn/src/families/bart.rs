@@ -30,7 +30,7 @@ pub(super) const BART: Family = Family {
         settings.must_be("extra_pos_embeddings", 2)?;
         let kind = Kind { embedding_norm: true, scale: false, ..Kind::default() };
         let model = read(settings, head, &kind)?;
-        let output = Output::read(settings, head, model.encoder.d_model, [2, 2])?;
+        let output = Output::read(settings, head, model.encoder.d_model, 2)?;
         Ok(Box::new(Seq2Seq::with_output(model, head, output)))
     },
 };

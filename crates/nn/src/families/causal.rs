@@ -71,11 +71,12 @@ impl Output {
         Ok(match head.task {
             Task::TextGeneration => scores,
             Task::TextClassification => {
-                let padding = settings.token("pad_token_id")?;
+                let vocab = settings.size("vocab_size")?;
+                let padding = settings.token("pad_token_id")?.filter(|padding| *padding < vocab);
+                let law = "the id of padding in the vocabulary, to find the last token";
                 Output::Class {
                     layer: Linear::new("score", d_model, settings.labels()?, false),
-                    padding: padding
-                        .ok_or_else(|| settings.wrong("pad_token_id", "the id of padding, to find the last token"))?,
+                    padding: padding.ok_or_else(|| settings.wrong("pad_token_id", law))?,
                 }
             }
             Task::TokenClassification => {

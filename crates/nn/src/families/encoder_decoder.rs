@@ -101,26 +101,22 @@ impl Output {
         }
     }
 
-    /// Returns the outputs of any task from states of width `d_model`; `start` and `end` are the default token ids.
-    pub(super) fn read(
-        settings: &Settings,
-        head: &Head<'_>,
-        d_model: u64,
-        [start, end]: [u64; 2],
-    ) -> Result<Self, SettingsError> {
-        let token = |option, default| settings.token(option).map(|token| signed(token.unwrap_or(default)));
+    /// Returns the outputs of any task from states of width `d_model`; `end` is the default id of the end token.
+    pub(super) fn read(settings: &Settings, head: &Head<'_>, d_model: u64, end: u64) -> Result<Self, SettingsError> {
+        let start = || {
+            let token = settings.token("decoder_start_token_id")?;
+            token.map(signed).ok_or_else(|| settings.wrong("decoder_start_token_id", "the id of the first token"))
+        };
         let linear = |name: &str, outputs| Linear::new(name, d_model, outputs, true);
         Ok(match head.task {
             Task::TextClassification => Output::Class {
                 dense: linear("classification_head.dense", d_model),
                 classifier: linear("classification_head.out_proj", settings.labels()?),
-                start: token("decoder_start_token_id", start)?,
-                end: token("eos_token_id", end)?,
+                start: start()?,
+                end: signed(settings.token("eos_token_id")?.unwrap_or(end)),
             },
             Task::TokenClassification => Output::Labels(linear("classifier", settings.labels()?)),
-            Task::QuestionAnswering => {
-                Output::Answer { layer: linear("qa_outputs", 2), start: token("decoder_start_token_id", start)? }
-            }
+            Task::QuestionAnswering => Output::Answer { layer: linear("qa_outputs", 2), start: start()? },
             _ => Output::of(head),
         })
     }

@@ -93,7 +93,7 @@ pub(super) fn rotary_named(
             rotary.frequencies = Frequencies::Fixed(frequencies.into_iter().map(scaled).collect());
         }
         "yarn" => {
-            let factor = scaling.positive("factor")?.unwrap_or(longest as f64 / original as f64);
+            let factor = factor()?;
             let mscale = |scale: f64, by: f64| if scale <= 1.0 { 1.0 } else { 0.1 * by * scale.ln() + 1.0 };
             let (by, by_all) = (scaling.number("mscale")?, scaling.number("mscale_all_dim")?);
             let own = scaling.positive("attention_factor")?;

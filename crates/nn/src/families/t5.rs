@@ -24,7 +24,7 @@ pub(super) const T5: Family = Family {
     ],
     read: |settings, head| {
         let model = read(settings, head)?;
-        let output = Output::read(settings, head, model.d_model, [0, 1])?;
+        let output = Output::read(settings, head, model.d_model, 1)?;
         Ok(Box::new(Seq2Seq::with_output(model, head, output)))
     },
 };

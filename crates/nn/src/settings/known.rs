@@ -4,12 +4,23 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-/// The defaults of options by model type, as declared by the configurations of transformers 4.57.
-/// `tests/interop/make_defaults.py` writes the file.
+/// The defaults of options by model type: those of transformers 5.24, and for options that it does not have any more
+/// those of 4.57. `tests/interop/make_defaults.py` writes the file.
 pub(super) static DEFAULTS: LazyLock<BTreeMap<String, Map<String, Value>>> = LazyLock::new(|| {
+    let mut merged: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
+    for rows in releases().into_values() {
+        for (model_type, defaults) in rows {
+            merged.entry(model_type).or_default().extend(defaults);
+        }
+    }
+    merged
+});
+
+/// The defaults by release, then by model type; later releases follow earlier ones.
+fn releases() -> BTreeMap<String, BTreeMap<String, Map<String, Value>>> {
     let table = serde_json::from_str(include_str!("../families/defaults.json"));
     table.unwrap_or_else(|error| unreachable!("a test reads the table: {error}"))
-});
+}
 
 /// Options that do not change what a trained model computes.
 pub(super) const HARMLESS: &[&str] = &[
@@ -135,5 +146,39 @@ pub(super) fn says_nothing(option: &str, value: &Value) -> bool {
         "tie_word_embeddings" => *value == Value::Bool(true),
         "pruned_heads" => value.as_object().is_some_and(Map::is_empty),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DEFAULTS, releases};
+    use crate::families::FAMILIES;
+
+    #[test]
+    fn every_model_type_has_defaults() {
+        let types = FAMILIES.iter().flat_map(|family| family.model_types);
+        for model_type in types.filter(|name| **name != "transformer") {
+            assert!(DEFAULTS.contains_key(*model_type), "tests/interop/make_defaults.py lacks {model_type}");
+        }
+    }
+
+    /// The only option of which the two releases have different defaults. Weights of an untied model differ from the
+    /// table, which is an error that says how to choose.
+    #[test]
+    fn releases_agree() {
+        let all = releases();
+        let (old, new) = (&all["4.57"], &all["5.24"]);
+        // An integer and a float may be one number.
+        let number = |value: &serde_json::Value| value.as_f64().map_or_else(|| value.clone(), Into::into);
+        let mut different = vec![];
+        for (model_type, defaults) in new {
+            for (option, value) in defaults {
+                let other = old.get(model_type).and_then(|row| row.get(option));
+                if other.is_some_and(|other| number(other) != number(value)) {
+                    different.push((model_type.as_str(), option.as_str()));
+                }
+            }
+        }
+        assert_eq!(different, [("mt5", "tie_word_embeddings")]);
     }
 }
