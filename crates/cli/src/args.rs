@@ -11,6 +11,7 @@ use netwright::passes::{self, BLOCKS_SINCE, Precision, Target};
 use netwright::verify::{MIN_COSINES, OrtLevel, TOLERANCE, TOLERANCES};
 use netwright::{nn, onnx};
 use std::collections::BTreeMap;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -316,9 +317,16 @@ pub(crate) enum KvCache {
 pub(crate) struct Optimize {
     #[command(flatten)]
     pub(crate) input: Input,
-    /// The file to write; it may be the input.
-    #[arg(short, long)]
-    pub(crate) output: PathBuf,
+    /// The file to write, if it does not exist yet; with -o FOLDER, more models.
+    #[arg(value_name = "OUTPUT|MODEL")]
+    pub(crate) more: Vec<PathBuf>,
+    /// The file to write, which may be the input, or a folder in which each model keeps its name. Without an output,
+    /// the changes are shown and nothing is written.
+    #[arg(short, long, value_name = "FILE|FOLDER")]
+    pub(crate) output: Option<PathBuf>,
+    /// The number of models that are optimized at a time.
+    #[arg(short, long, value_name = "N", default_value = "1")]
+    pub(crate) jobs: NonZero<usize>,
     #[command(flatten)]
     pub(crate) sharing: Sharing,
     #[command(flatten)]

@@ -1,6 +1,6 @@
 //! How a command fails: what it prints, and its exit code.
 
-use crate::output::printable;
+use crate::output::{in_line, printable};
 use std::error::Error;
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -18,6 +18,8 @@ pub(crate) enum Failure {
     NotVerifiable(String),
     /// The reader of the output closed it. Exit code 0.
     BrokenPipe,
+    /// Failures that are printed already, with the exit code of the worst.
+    Reported(u8),
 }
 
 impl Failure {
@@ -38,16 +40,39 @@ impl Failure {
 
     /// Prints the failure to standard error, and returns its exit code.
     pub(crate) fn report(&self) -> ExitCode {
-        let (message, code) = match self {
-            Failure::BrokenPipe => return ExitCode::SUCCESS,
-            Failure::Model(message) => (message, 1),
-            Failure::Usage(message) => (message, 2),
-            Failure::NotVerifiable(message) => (message, 3),
+        let message = match self {
+            Failure::BrokenPipe | Failure::Reported(_) => return ExitCode::from(self.code()),
+            Failure::Model(message) | Failure::Usage(message) | Failure::NotVerifiable(message) => message,
         };
         let prefix = if message.starts_with("error") { "" } else { "error: " };
         // If standard error is closed, there is nowhere to report that.
         let _ = writeln!(io::stderr(), "{prefix}{}", printable(&shortened(message)));
-        ExitCode::from(code)
+        ExitCode::from(self.code())
+    }
+
+    /// Returns the exit code.
+    pub(crate) fn code(&self) -> u8 {
+        match self {
+            Failure::BrokenPipe => 0,
+            Failure::Model(_) => 1,
+            Failure::Usage(_) => 2,
+            Failure::NotVerifiable(_) => 3,
+            Failure::Reported(code) => *code,
+        }
+    }
+
+    /// Returns the failure as that of one of several models: the message names it.
+    pub(crate) fn of(self, model: &Path) -> Self {
+        let named = |message: String| {
+            let model = in_line(model);
+            if message.contains(&model) { message } else { format!("{model}: {message}") }
+        };
+        match self {
+            Failure::Model(message) => Failure::Model(named(message)),
+            Failure::Usage(message) => Failure::Usage(named(message)),
+            Failure::NotVerifiable(message) => Failure::NotVerifiable(named(message)),
+            other => other,
+        }
     }
 }
 

@@ -30,7 +30,7 @@ fn main() -> ExitCode {
     // Without handlers, signals have their default effect.
     #[cfg(unix)]
     let _ = signals::handle();
-    let output = Output { quiet: cli.quiet, verbose: cli.verbose, json: cli.json };
+    let output = Output { quiet: cli.quiet, verbose: cli.verbose, json: cli.json, model: None };
     match run(&cli.command, output) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),

@@ -2,9 +2,8 @@
 
 use crate::args::{ExternalData, Input, Opset};
 use crate::failure::Failure;
-use crate::output::{Output, in_line};
+use crate::output::Output;
 use crate::overwrite::Inputs;
-use netwright::files::Source;
 use netwright::ir::Model;
 use netwright::onnx::{self, ReadError, ReadOptions, WriteError, WriteOptions, WrittenFiles};
 use std::path::Path;
@@ -27,11 +26,12 @@ pub(crate) fn read_at(path: &Path, input: &Input, output: Output) -> Result<Mode
         ReadError::File(error) => Failure::usage(error),
         error => Failure::model(error),
     })?;
+    let output = Output { model: Some(path), ..output };
     for warning in model.warnings.iter().take(MAX_WARNINGS) {
-        output.warn(&format!("{}: {warning}", in_line(path)))?;
+        output.warn(warning)?;
     }
     if let Some(more @ 1..) = model.warnings.len().checked_sub(MAX_WARNINGS) {
-        output.warn(&format!("{}: and {more} more", in_line(path)))?;
+        output.warn(&format!("and {more} more"))?;
     }
     let (opset, understood) = (model.opset(), onnx::READ_OPSETS);
     if !understood.contains(&opset) {
@@ -91,10 +91,4 @@ pub(crate) fn set_opset(model: &mut Model, opset: Option<Opset>) -> Result<(), F
         onnx::set_opset(model, opset).map_err(write_failure)?;
     }
     Ok(())
-}
-
-/// Returns the size of a file.
-pub(crate) fn file_size(path: &Path) -> Result<u64, Failure> {
-    let source = Source::open(path).map_err(Failure::usage)?;
-    Ok(source.len())
 }

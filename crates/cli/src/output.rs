@@ -11,18 +11,20 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// The global flags.
+/// The global flags, and the model that warnings are about.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Output {
+pub(crate) struct Output<'o> {
     /// Print only errors and requested data.
     pub(crate) quiet: bool,
     /// Print every rewrite.
     pub(crate) verbose: bool,
     /// Print data as JSON.
     pub(crate) json: bool,
+    /// The model that is named in warnings, if there are several.
+    pub(crate) model: Option<&'o Path>,
 }
 
-impl Output {
+impl Output<'_> {
     /// Prints requested data, as JSON with `--json` and otherwise as text.
     pub(crate) fn data(self, json: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Failure> {
         if self.json {
@@ -36,6 +38,11 @@ impl Output {
     /// Prints what a command did, unless `--quiet` is given.
     pub(crate) fn report(self, json: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Failure> {
         if self.quiet { Ok(()) } else { self.data(json, text) }
+    }
+
+    /// Like [`Self::report`] for text that is escaped already, because it is styled.
+    pub(crate) fn styled_report(self, json: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Failure> {
+        if self.quiet || self.json { self.report(json, String::new) } else { write_out(&text()) }
     }
 
     /// Prints additional text, such as a diff; with `--json` it goes to standard error, apart from the data.
@@ -59,7 +66,8 @@ impl Output {
     /// Prints a warning, unless `--quiet` is given.
     pub(crate) fn warn(self, text: &str) -> Result<(), Failure> {
         if !self.quiet {
-            writeln!(io::stderr(), "warning: {}", printable(text))?;
+            let model = self.model.map_or_else(String::new, |model| format!("{}: ", in_line(model)));
+            writeln!(io::stderr(), "warning: {}", printable(&(model + text)))?;
         }
         Ok(())
     }
@@ -73,10 +81,11 @@ impl Output {
         Ok(())
     }
 
-    /// Shows a spinner on a terminal for work that takes over a second, until the result is dropped.
+    /// Shows a spinner on a terminal for work that takes over a second, until the result is dropped; none for one of
+    /// several models.
     pub(crate) fn spinner(self, message: &'static str) -> Spinner {
         let (done, waiting) = mpsc::channel::<()>();
-        let shown = !self.quiet && io::stderr().is_terminal();
+        let shown = !self.quiet && self.model.is_none() && io::stderr().is_terminal();
         let thread = shown.then(|| thread::spawn(move || spin(message, &waiting)));
         Spinner { done: Some(done), thread }
     }
@@ -106,8 +115,7 @@ fn spin(message: &'static str, done: &mpsc::Receiver<()>) {
         return;
     }
     let bar = ProgressBar::new_spinner();
-    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let template = if plain { "{spinner} {msg} {elapsed}" } else { "{spinner:.cyan} {msg} {elapsed}" };
+    let template = if is_plain() { "{spinner} {msg} {elapsed}" } else { "{spinner:.cyan} {msg} {elapsed}" };
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }
@@ -116,6 +124,45 @@ fn spin(message: &'static str, done: &mpsc::Receiver<()>) {
         bar.tick();
     }
     bar.finish_and_clear();
+}
+
+/// Returns whether the environment asks for text without colors.
+fn is_plain() -> bool {
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    is_set("NO_COLOR") || std::env::var_os("TERM").is_some_and(|term| term == "dumb")
+}
+
+/// Styles text for a terminal, after it is escaped; elsewhere text stays as it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Paint(bool);
+
+impl Paint {
+    /// Returns the styles of standard output.
+    pub(crate) fn of_stdout() -> Self {
+        Self(io::stdout().is_terminal() && !is_plain())
+    }
+
+    /// Returns text in a style.
+    pub(crate) fn styled(self, style: Style, text: &str) -> String {
+        let code = match style {
+            Style::Bold => "1",
+            Style::Green => "32",
+            Style::Yellow => "33",
+            Style::Cyan => "36",
+            Style::Plain => return text.to_owned(),
+        };
+        if self.0 { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+}
+
+/// A style of text on a terminal.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Style {
+    Plain,
+    Bold,
+    Green,
+    Yellow,
+    Cyan,
 }
 
 /// Escapes characters that move the cursor, color the terminal or change the text direction: names in a model may

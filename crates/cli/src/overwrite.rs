@@ -2,13 +2,18 @@
 
 use crate::failure::Failure;
 use crate::output::in_line;
-use netwright::files::{Identity, entries};
+use netwright::files::{Identity, Source, entries};
 use netwright::ir::{Graph, Model};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The files that a command reads.
 #[derive(Debug, Default)]
-pub(crate) struct Inputs(Vec<(PathBuf, Identity)>);
+pub(crate) struct Inputs {
+    files: Vec<(PathBuf, Identity)>,
+    /// The start and the end of the weights in each file, in bytes.
+    weights: BTreeMap<Identity, (u64, u64)>,
+}
 
 impl Inputs {
     /// Returns the file of a model and the files of its weights.
@@ -38,6 +43,9 @@ impl Inputs {
                 tensor.for_each_file(&mut |range| {
                     let source = range.source();
                     self.add_identity(source.path(), source.identity());
+                    let (start, end) = (range.offset(), range.offset().saturating_add(range.len()));
+                    let extent = self.weights.entry(source.identity().clone()).or_insert((start, end));
+                    *extent = (extent.0.min(start), extent.1.max(end));
                 });
             });
         }
@@ -67,15 +75,22 @@ impl Inputs {
     }
 
     fn add_identity(&mut self, path: &Path, identity: &Identity) {
-        if self.0.iter().all(|(_, known)| known != identity) {
-            self.0.push((path.to_owned(), identity.clone()));
+        if self.files.iter().all(|(_, known)| known != identity) {
+            self.files.push((path.to_owned(), identity.clone()));
         }
+    }
+
+    /// Returns the size of a model in bytes: of its file, and of its weights in other files.
+    pub(crate) fn model_bytes(&self, model: &Path) -> Result<u64, Failure> {
+        let source = Source::open(model).map_err(Failure::usage)?;
+        let external = self.weights.iter().filter(|(file, _)| *file != source.identity());
+        Ok(source.len() + external.map(|(_, (start, end))| end - start).sum::<u64>())
     }
 
     /// Fails if `path` leads to one of the files; `what` names the output in the error.
     pub(crate) fn expect_other(&self, what: &str, path: &Path) -> Result<(), Failure> {
         let Ok(identity) = Identity::of(path) else { return Ok(()) };
-        match self.0.iter().find(|(_, input)| *input == identity) {
+        match self.files.iter().find(|(_, input)| *input == identity) {
             None => Ok(()),
             Some((input, _)) => Err(Failure::Usage(format!(
                 "{what} would replace an input: {} is the file {}\n  help: write to another file",
@@ -101,7 +116,7 @@ impl Inputs {
 
     /// Returns the identities of the files, for the writer of external data.
     pub(crate) fn identities(&self) -> Vec<Identity> {
-        self.0.iter().map(|(_, identity)| identity.clone()).collect()
+        self.files.iter().map(|(_, identity)| identity.clone()).collect()
     }
 }
 

@@ -20,6 +20,8 @@ pub struct Inventory {
     pub parameter_bytes: u64,
     /// The number of elements of tensors that a compiler or exporter computed.
     pub constants: u64,
+    /// The number of bytes of such tensors.
+    pub constant_bytes: u64,
 }
 
 /// Counts nodes, operators and parameters of a model.
@@ -83,7 +85,10 @@ fn count<'m>(graph: &'m Graph, times: u64, inventory: &mut Inventory, calls: &mu
                 inventory.parameters += tensor.values().count();
                 inventory.parameter_bytes += tensor.values().len();
             }
-            Op::Constant(tensor) => inventory.constants += tensor.count(),
+            Op::Constant(tensor) => {
+                inventory.constants += tensor.count();
+                inventory.constant_bytes += tensor.len();
+            }
             op if op.kind().is_source() => {}
             op => {
                 let name = match op {

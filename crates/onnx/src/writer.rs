@@ -214,6 +214,26 @@ pub fn write(model: &Model, path: impl AsRef<Path>, options: &WriteOptions) -> R
     }
 }
 
+/// Returns the number of bytes that [`write`] writes for a model, with its external data; writes nothing.
+///
+/// # Errors
+/// If the model has no ONNX form or does not fit.
+pub fn written_size(model: &Model, external_data: ExternalData) -> Result<u64, WriteError> {
+    let emitted = emit::emit(model)?;
+    let embedded = frame::encode(&emitted, None, None).len();
+    match external_data {
+        ExternalData::Never if embedded > MAX_FILE => {
+            Err(WriteError::TooLarge { bytes: embedded, help: "allow external data" })
+        }
+        ExternalData::Auto | ExternalData::Never if embedded <= MAX_FILE => Ok(embedded),
+        _ => {
+            let mut external = frame::External::new("model.onnx.data");
+            let frame = frame::encode(&emitted, Some(&mut external), None);
+            Ok(frame.len() + external.data.len())
+        }
+    }
+}
+
 /// Returns the bytes of a model with its weights, in memory; for small models.
 ///
 /// # Errors

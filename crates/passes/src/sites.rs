@@ -83,18 +83,35 @@ pub fn sites(model: &Model, report: &Report, target: &Target) -> Vec<Site> {
     sites
 }
 
+/// How many sites of a kind there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FusedCount {
+    /// The number of sites that are fused.
+    pub fused: usize,
+    /// The number of all sites.
+    pub all: usize,
+}
+
+/// Returns how many sites of each kind there are.
+pub fn counts(sites: &[Site]) -> BTreeMap<SiteKind, FusedCount> {
+    let mut counts: BTreeMap<SiteKind, FusedCount> = BTreeMap::new();
+    for site in sites {
+        let count = counts.entry(site.kind).or_default();
+        count.fused += usize::from(site.outcome.is_ok());
+        count.all += 1;
+    }
+    counts
+}
+
 /// Returns how many sites of each kind are fused: `2 of 2 attentions, 5 of 5 normalizations are fused`.
 pub fn summary(sites: &[Site]) -> String {
-    let mut counts: BTreeMap<SiteKind, (usize, usize)> = BTreeMap::new();
-    for site in sites {
-        let (fused, all) = counts.entry(site.kind).or_default();
-        *fused += usize::from(site.outcome.is_ok());
-        *all += 1;
-    }
+    let counts = counts(sites);
     if counts.is_empty() {
         return "there are no attentions, normalizations or activations".to_owned();
     }
-    let counts: Vec<_> = counts.iter().map(|(kind, (fused, all))| format!("{fused} of {all} {kind}s")).collect();
+    let counts: Vec<_> =
+        counts.iter().map(|(kind, FusedCount { fused, all })| format!("{fused} of {all} {kind}s")).collect();
     format!("{} are fused", counts.join(", "))
 }
 

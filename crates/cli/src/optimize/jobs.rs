@@ -1,0 +1,98 @@
+//! Which models `optimize` reads, and which files it writes.
+
+use crate::args::Optimize;
+use crate::failure::Failure;
+use crate::output::in_line;
+use crate::overwrite::{expect_place, same_file, same_place};
+use netwright::files;
+use std::path::{Path, PathBuf};
+
+/// A model to optimize.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) model: PathBuf,
+    /// The file to write; `None` if the changes are only shown.
+    pub(super) output: Option<PathBuf>,
+}
+
+/// Returns the models that a call names.
+///
+/// One path is a model. A second path is the file to write, provided that it does not exist. `-o` names the file, or a
+/// folder, in which each of several models keeps its name.
+///
+/// # Errors
+/// If a path has two readings, two models have the same name, or a model would be replaced without being named by `-o`.
+pub(super) fn jobs(args: &Optimize) -> Result<Vec<Job>, Failure> {
+    let model = &args.input.model;
+    let one = |output: Option<&PathBuf>| {
+        output.map_or(Ok(()), |output| expect_place("the output", output))?;
+        Ok(vec![Job { model: model.clone(), output: output.cloned() }])
+    };
+    match (&args.output, args.more.as_slice()) {
+        (None, []) => one(None),
+        (None, [path]) if path.symlink_metadata().is_err() => one(Some(path)),
+        (None, [path]) => Err(two_readings(path)),
+        (None, _) => {
+            let count = args.more.len() + 1;
+            Err(Failure::Usage(format!("{count} models are given without a folder to write to\n  help: add -o FOLDER")))
+        }
+        (Some(output), []) if !is_folder(output) => one(Some(output)),
+        (Some(folder), more) => in_folder(args, folder, std::iter::once(model).chain(more)),
+    }
+}
+
+/// Returns whether a path names a folder: one that exists, or a path that ends in a separator.
+fn is_folder(path: &Path) -> bool {
+    path.is_dir() || path.as_os_str().as_encoded_bytes().last().is_some_and(|&last| last == b'/' || last == b'\\')
+}
+
+fn two_readings(path: &Path) -> Failure {
+    let path_text = in_line(path);
+    Failure::Usage(if path.is_dir() {
+        format!("{path_text} is a folder\n  help: -o {path_text} writes the model to the folder, under its own name")
+    } else {
+        format!(
+            "{path_text} exists: it may be the file to write, or a second model\n  help: -o {path_text} replaces it; -o \
+             FOLDER optimizes both models"
+        )
+    })
+}
+
+/// Returns the jobs of models that keep their names in a folder, which is created.
+fn in_folder<'m>(
+    args: &Optimize,
+    folder: &Path,
+    models: impl Iterator<Item = &'m PathBuf>,
+) -> Result<Vec<Job>, Failure> {
+    let jobs: Vec<Job> = models
+        .map(|model| Job { model: model.clone(), output: model.file_name().map(|name| folder.join(name)) })
+        .collect();
+    let (count, text) = (jobs.len(), in_line(folder));
+    let refused = |what: String, help: &str| Err(Failure::Usage(format!("{what}\n  help: {help}")));
+    let is_file = folder.exists() && !folder.is_dir();
+    if is_file || folder.extension().is_some_and(|extension| extension == "onnx") && !is_folder(folder) {
+        return refused(format!("{count} models are given, but {text} is a file"), "name a folder with -o");
+    }
+    for (at, Job { model, output }) in jobs.iter().enumerate() {
+        let is_here = |other: &Job| output.is_none() || other.output == *output;
+        if let Some(other) = jobs[..at].iter().find(|other| is_here(other)) {
+            let what = format!("{} and {} have the same file name", in_line(&other.model), in_line(model));
+            return refused(what, "optimize them one at a time");
+        }
+        let parent = model.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if same_place(parent, folder) || output.as_ref().is_some_and(|output| same_file(output, model)) {
+            let what = format!("the output would replace an input: {} is in the folder {text}", in_line(model));
+            return refused(what, "write to another folder, or name the file to replace with -o");
+        }
+    }
+    let only_for_one = [
+        ("--report", args.report.is_some()),
+        ("--reproduce", args.reproduce.is_some()),
+        ("--calibrate", args.calibrate.is_some()),
+    ];
+    if let Some((flag, _)) = only_for_one.iter().find(|(_, is_given)| *is_given && count > 1) {
+        return refused(format!("{flag} is for one model, but {count} are given"), "optimize them one at a time");
+    }
+    files::create_folder(folder).map_err(Failure::usage)?;
+    Ok(jobs)
+}

@@ -1,0 +1,177 @@
+//! What a new user tries in the first minute.
+
+use insta::{Settings, assert_snapshot};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use tempfile::TempDir;
+
+fn netwright(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_netwright"));
+    command.args(arguments).current_dir(folder).stdin(Stdio::null()).output().expect("netwright runs")
+}
+
+fn in_repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
+}
+
+/// Returns a folder with an export of BERT as `model.onnx` and a folder of Hugging Face as `bert`.
+fn home() -> TempDir {
+    let home = TempDir::new().expect("a folder");
+    fs::copy(in_repository("tests/interop/models/bert.legacy.onnx"), home.path().join("model.onnx")).expect("copied");
+    fs::create_dir(home.path().join("bert")).expect("a folder");
+    for file in ["config.json", "model.safetensors"] {
+        fs::copy(in_repository("tests/families/bert").join(file), home.path().join("bert").join(file)).expect("copied");
+    }
+    home
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).expect("the folder is read");
+    let names = entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    names
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+#[test]
+fn the_first_commands() {
+    let home = home();
+    let calls = [
+        &["optimize", "model.onnx"][..],
+        &["optimize", "model.onnx", "optimized.onnx", "--target", "ort"],
+        &["verify", "model.onnx", "optimized.onnx", "--dim", "batch=1", "--dim", "seq=8"],
+        &["build", "bert", "-o", "bert.onnx", "--verify"],
+        &["--help"],
+    ];
+    let transcript = calls.map(|arguments| {
+        let output = netwright(home.path(), arguments);
+        assert!(output.status.success(), "{}", text(&output));
+        format!("$ netwright {}\n{}", arguments.join(" "), text(&output))
+    });
+    assert_eq!(files(home.path()), ["bert", "bert.onnx", "model.onnx", "optimized.onnx"]);
+    let mut settings = Settings::clone_current();
+    settings.set_snapshot_path("../../../snapshots/cli");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.add_filter(r"\d+\.\d\d s\b", "[time]");
+    settings.bind(|| assert_snapshot!("first_commands", transcript.join("\n")));
+}
+
+/// The last line says what is left to do.
+#[test]
+fn the_last_line_says_what_is_next() {
+    let home = home();
+    for (arguments, last) in [
+        (
+            &["model.onnx"][..],
+            "next: 0 of 2 attentions, 0 of 2 activations fused: `--opset auto` or `--target ort` fuses all 4 (opset 23); \
+             nothing is written, `-o FILE` writes the result",
+        ),
+        (&["model.onnx", "--target", "ort"], "next: nothing is written, `-o FILE` writes the result"),
+        (&["model.onnx", "a.onnx", "--target", "ort"], "next: `--verify` compares the result with the input"),
+        (&["model.onnx", "b.onnx", "--target", "ort", "--verify"], "next: nothing, the result is verified"),
+        (&["model.onnx", "--passes", "none"], "next: nothing is written, `-o FILE` writes the result"),
+        (
+            &["model.onnx", "--skip", "fuse-attention", "--opset", "auto"],
+            "next: 0 of 2 attentions fused: `--explain` gives the reasons; nothing is written, `-o FILE` writes the result",
+        ),
+    ] {
+        let output = netwright(home.path(), &[&["optimize"], arguments].concat());
+        assert_eq!(text(&output).lines().next_back(), Some(last), "{arguments:?}");
+    }
+}
+
+/// The sizes are those of the file that would be written.
+#[test]
+fn a_look_counts_the_bytes_of_the_file() {
+    let home = home();
+    let bytes = |arguments: &[&str]| {
+        let output = netwright(home.path(), &[&["optimize", "model.onnx", "--json"], arguments].concat());
+        let summary: serde_json::Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+        summary["after"]["bytes"].as_u64().expect("a number")
+    };
+    for flags in [&[][..], &["--external-data", "always"], &["--dtype", "f16"]] {
+        let look = bytes(flags);
+        assert_eq!(look, bytes(&[flags, &["-o", "out/"]].concat()), "{flags:?}");
+    }
+    let file = |name| fs::metadata(home.path().join(name)).expect("it is written").len();
+    let all = bytes(&["-o", "all.onnx", "--external-data", "always"]);
+    assert_eq!(all, file("all.onnx") + file("all.onnx.data"));
+    // Weights in other files count before, too.
+    let output =
+        netwright(home.path(), &["optimize", "all.onnx", "--passes", "none", "--external-data", "always", "--json"]);
+    let summary: serde_json::Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+    let before = summary["before"]["bytes"].as_u64().expect("a number");
+    assert_eq!(before, all);
+}
+
+#[test]
+fn paths_have_one_reading() {
+    let home = home();
+    let at = home.path();
+    fs::copy(at.join("model.onnx"), at.join("other.onnx")).expect("copied");
+    fs::create_dir(at.join("sub")).expect("a folder");
+    fs::copy(at.join("model.onnx"), at.join("sub/model.onnx")).expect("copied");
+    let before = files(at);
+    for (arguments, message) in [
+        (&["model.onnx", "other.onnx"][..], "-o other.onnx replaces it; -o FOLDER optimizes both models"),
+        (&["model.onnx", "model.onnx"], "model.onnx exists"),
+        (&["model.onnx", "bert"], "-o bert writes the model to the folder, under its own name"),
+        (&["model.onnx", "other.onnx", "new.onnx"], "3 models are given without a folder to write to"),
+        (&["model.onnx", "other.onnx", "-o", "new.onnx"], "2 models are given, but new.onnx is a file"),
+        (&["model.onnx", "other.onnx", "-o", "model.onnx"], "2 models are given, but model.onnx is a file"),
+        (&["model.onnx", "other.onnx", "-o", "."], "the output would replace an input: model.onnx is in the folder ."),
+        (&["model.onnx", "sub/model.onnx", "-o", "new"], "model.onnx and sub/model.onnx have the same file name"),
+        (
+            &["model.onnx", "other.onnx", "-o", "new", "--report", "r.html"],
+            "--report is for one model, but 2 are given",
+        ),
+        (&["model.onnx", "--share-weights"], "--share-weights has no effect without an output"),
+        (&["model.onnx", "missing/new.onnx"], "the folder missing of the output does not exist"),
+    ] {
+        let output = netwright(at, &[&["optimize"], arguments].concat());
+        let text = text(&output);
+        assert!(output.status.code() == Some(2) && text.contains(message), "{arguments:?}: {text}");
+        assert_eq!(files(at), before, "{arguments:?}");
+    }
+}
+
+/// Several models are written to a folder in any number of jobs, and one that fails does not stop the others.
+#[test]
+fn several_models() {
+    let home = home();
+    let at = home.path();
+    fs::copy(in_repository("tests/interop/models/vit.dynamo.onnx"), at.join("vit.onnx")).expect("copied");
+    fs::write(at.join("empty.onnx"), "").expect("written");
+    let single = |name: &str| {
+        assert!(netwright(at, &["-q", "optimize", name, "alone.onnx"]).status.success());
+        let bytes = fs::read(at.join("alone.onnx")).expect("it is written");
+        fs::remove_file(at.join("alone.onnx")).expect("removed");
+        bytes
+    };
+    let expected = [single("model.onnx"), single("vit.onnx")];
+    for jobs in ["1", "3"] {
+        let folder = format!("out{jobs}/");
+        let call = ["optimize", "model.onnx", "empty.onnx", "missing.onnx", "vit.onnx", "-o", &folder, "--jobs", jobs];
+        let output = netwright(at, &call);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains("empty.onnx") && stderr.contains("missing.onnx\" does not exist"), "{stderr}");
+        let stdout = String::from_utf8_lossy(&output.stdout);
+        let names: Vec<&str> = stdout.lines().filter(|line| ["model.onnx", "vit.onnx"].contains(line)).collect();
+        assert_eq!(names, ["model.onnx", "vit.onnx"]);
+        let folder = at.join(&folder);
+        assert_eq!(files(&folder), ["model.onnx", "vit.onnx"]);
+        let written = ["model.onnx", "vit.onnx"].map(|name| fs::read(folder.join(name)).expect("it is written"));
+        assert!(written == expected, "{jobs} jobs");
+    }
+    let json = netwright(at, &["optimize", "model.onnx", "vit.onnx", "-o", "json", "--json"]);
+    let reports: Vec<serde_json::Value> = serde_json::from_slice(&json.stdout).expect("it is JSON");
+    let models: Vec<_> = reports.iter().map(|report| report["model"].as_str()).collect();
+    assert_eq!(models, [Some("model.onnx"), Some("vit.onnx")]);
+}
