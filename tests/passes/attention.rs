@@ -260,6 +260,10 @@ fn fuse_attention_of_other_shapes() {
         %y = matmul %guarded, %v : f32[b, 4, s, 8]
         return %y";
     check_diff("guarded_rows", "fuse-attention", graph(SPLIT, guarded));
+    // Where the mask shows a key, 0 times infinity is NaN.
+    let product = "%hidden = cast %keep {to = f32} : f32[b, 1, s, t]\n%least = mul %hidden, -inf";
+    let nan = guarded.replace("%least = where %keep, 0.0, -inf", product);
+    check_pass("guarded_rows_of_nan", "fuse-attention", &graph(SPLIT, &nan));
     let flat = "%turned = transpose %k {perm = [0, 2, 1]} : f32[n, 8, t]
         %scores = matmul %q, %turned : f32[n, s, t]
         %p = softmax %scores {axis = -1} : f32[n, s, t]

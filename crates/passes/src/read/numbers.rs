@@ -19,6 +19,8 @@ const MAX_BYTES: u64 = 1 << 20;
 /// The numbers that the elements of a value may be, except NaN. Truth values are 0 and 1.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Numbers {
+    /// Whether a listed number makes some elements NaN, such as infinity times 0; the numbers are then unknown.
+    pub(crate) has_nan: bool,
     /// A lower bound.
     pub(crate) least: f64,
     /// An upper bound.
@@ -37,7 +39,7 @@ enum Part {
 }
 
 impl Numbers {
-    const UNKNOWN: Self = Self { least: f64::NEG_INFINITY, most: f64::INFINITY, few: None };
+    const UNKNOWN: Self = Self { has_nan: false, least: f64::NEG_INFINITY, most: f64::INFINITY, few: None };
 
     /// Returns the numbers of all elements of a value.
     pub(crate) fn of(graph: &Graph, value: Value) -> Self {
@@ -59,14 +61,14 @@ impl Numbers {
         if least.is_nan() || most.is_nan() {
             return Self::UNKNOWN;
         }
-        Self { least, most, few: (least == most).then(|| vec![least]) }
+        Self { least, most, few: (least == most).then(|| vec![least]), ..Self::UNKNOWN }
     }
 
     fn all(numbers: impl IntoIterator<Item = f64>) -> Self {
         let (mut least, mut most, mut few) = (f64::INFINITY, f64::NEG_INFINITY, vec![]);
         for number in numbers {
             if number.is_nan() {
-                return Self::UNKNOWN;
+                return Self { has_nan: true, ..Self::UNKNOWN };
             }
             (least, most) = (least.min(number), most.max(number));
             if few.len() <= usize::from(MAX_FEW) && !few.contains(&number) {
@@ -77,7 +79,7 @@ impl Numbers {
             return Self::UNKNOWN;
         }
         few.sort_by(f64::total_cmp);
-        Self { least, most, few: (few.len() <= usize::from(MAX_FEW)).then_some(few) }
+        Self { least, most, few: (few.len() <= usize::from(MAX_FEW)).then_some(few), ..Self::UNKNOWN }
     }
 
     fn truth(may_be_false: bool, may_be_true: bool) -> Self {
@@ -87,10 +89,11 @@ impl Numbers {
     }
 
     fn or(&self, other: &Self) -> Self {
-        match (&self.few, &other.few) {
+        let either = match (&self.few, &other.few) {
             (Some(a), Some(b)) => Self::all(a.iter().chain(b).copied()),
             _ => Self::between(self.least.min(other.least), self.most.max(other.most)),
-        }
+        };
+        Self { has_nan: self.has_nan || other.has_nan, ..either }
     }
 
     /// Returns the results of a function that is monotone in each operand.
@@ -100,11 +103,17 @@ impl Numbers {
         }
         let corners = [self.least, self.most].map(|a| [other.least, other.most].map(|b| function(a, b)));
         let corners = Self::all(corners.into_iter().flatten());
-        Self::between(corners.least, corners.most)
+        Self { has_nan: self.has_nan || other.has_nan, ..Self::between(corners.least, corners.most) }
     }
 
     fn rounded(&self, element: ElementType) -> Self {
         self.with(&Self::all([0.0]), |number, _| rounded(element, number))
+    }
+
+    /// Whether an infinity is listed, and another value, which is multiplied by it, may be 0.
+    fn lists_infinity_for(&self, other: &Self) -> bool {
+        let may_be_zero = other.least <= 0.0 && other.most >= 0.0;
+        may_be_zero && self.few.as_ref().is_some_and(|few| few.iter().any(|number| number.is_infinite()))
     }
 
     fn negated(&self) -> Self {
@@ -193,7 +202,12 @@ impl Reader<'_> {
             op => match op.kind() {
                 OpKind::Add => arithmetic(operand(0, part), operand(1, part), |a, b| a + b),
                 OpKind::Sub => arithmetic(operand(0, part), operand(1, part), |a, b| a - b),
-                OpKind::Mul => arithmetic(operand(0, part), operand(1, part), |a, b| a * b),
+                OpKind::Mul => {
+                    let (a, b) = (operand(0, part), operand(1, part));
+                    let has_nan = a.lists_infinity_for(&b) || b.lists_infinity_for(&a);
+                    let product = arithmetic(a, b, |a, b| a * b);
+                    Numbers { has_nan: has_nan || product.has_nan, ..product }
+                }
                 kind @ (OpKind::Max | OpKind::Min) => {
                     let function = if kind == OpKind::Max { f64::max } else { f64::min };
                     let mut all = (0..operands.len()).map(|at| operand(at, part));
@@ -386,6 +400,25 @@ mod tests {
   return %y
 }";
         assert_eq!(numbers(text), Numbers::all([2.0, 3.0, 4.0]));
+    }
+
+    #[test]
+    fn zero_times_infinity_is_nan() {
+        let text = "g(%x: bool[n], %scale: f32[], %i: i64[n]) {
+  %a = cast %x {to = f32} : f32[n]
+  %b = mul %a, -inf : f32[n]
+  %y = max %b, -1.0 : f32[n]
+  %c = cast %i {to = f32} : f32[n]
+  %z = mul %c, inf : f32[n]
+  %other = mul %a, %scale : f32[n]
+  %shifted = add %other, -inf : f32[n]
+  return %y, %z, %other, %shifted
+}";
+        let graph = parse(text).unwrap_or_else(|error| panic!("{error}"));
+        let has_nan = |at: usize| Numbers::of(&graph, graph.outputs()[at].value).has_nan;
+        assert!(has_nan(0) && has_nan(1));
+        // An input may be infinity, but no listed number makes the product NaN.
+        assert!(!has_nan(2) && !has_nan(3));
     }
 
     #[test]

@@ -112,8 +112,8 @@ fn step(graph: &Graph, mask: Mask) -> Result<Step, Skip> {
         Mask::Added(mask) => {
             let numbers = Numbers::of(graph, mask);
             let is_shallow = numbers.least >= SHALLOW && numbers.most <= -SHALLOW;
-            if numbers.few.is_some() && numbers.most == f64::INFINITY {
-                return Err(Skip::rejected("a mask adds infinity, and a row of NaN may become zeros"));
+            if numbers.has_nan || numbers.few.is_some() && numbers.most == f64::INFINITY {
+                return Err(Skip::rejected("a mask adds infinity or NaN, and a row of NaN may become zeros"));
             }
             let effects = match numbers.few {
                 Some(few) => few.into_iter().map(Effect::Add).collect(),
