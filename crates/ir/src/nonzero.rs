@@ -268,7 +268,7 @@ fn refuses_sizes(kind: OpKind) -> bool {
     let is_written_out =
         matches!(kind, OpKind::Add | OpKind::Sub | OpKind::Mul | OpKind::Div | OpKind::MatMul | OpKind::Reshape);
     // Passes form these from those.
-    is_written_out || matches!(kind, OpKind::Attention | OpKind::RotaryEmbedding)
+    is_written_out || matches!(kind, OpKind::ScaledSoftmax | OpKind::Attention | OpKind::RotaryEmbedding)
 }
 
 /// Returns the fact with these symbols set to 0.

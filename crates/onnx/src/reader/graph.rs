@@ -4,7 +4,7 @@ use super::{Context, ReadProblem, names, notes};
 use crate::types;
 use crate::wire::{AttributeProto, GraphProto, NodeProto, StringStringEntryProto, TensorProto};
 use netwright_ir::{
-    Conventions, Fact, Graph, HashMap, HashSet, Notes, OpKind, QuantizationAnnotation, Value, ValueType,
+    Conventions, Dim, Fact, Graph, HashMap, HashSet, Notes, OpKind, QuantizationAnnotation, Value, ValueType,
 };
 use std::collections::BTreeMap;
 
@@ -206,7 +206,8 @@ impl<'a> Reader<'a> {
     }
 
     /// Whether the file declares inner values, and all whose types are known. Values that reading adds, such as axes that
-    /// older opsets have as an attribute, have no name in the file.
+    /// older opsets have as an attribute, have no name in the file. A size that is unknown now may turn out to be one that
+    /// cannot be declared.
     fn types_values(&self) -> bool {
         let graph = &self.graph;
         let is_inner = |value: &Value| {
@@ -214,7 +215,12 @@ impl<'a> Reader<'a> {
             (kind == OpKind::Constant || !kind.is_source()) && !graph.is_output(*value)
         };
         let values = self.values.values().flatten().copied().filter(is_inner);
-        let mut known = values.filter(|value| types::can_be_declared(&graph.fact(*value).ty)).peekable();
+        let is_unknown = |dim: &Dim| matches!(dim, Dim::Unknown);
+        let is_known = |value: &Value| {
+            let has_unknown = graph.shape(*value).is_some_and(|shape| shape.iter().any(is_unknown));
+            types::can_be_declared(&graph.fact(*value).ty) && !has_unknown
+        };
+        let mut known = values.filter(is_known).peekable();
         known.peek().is_some() && known.all(|value| graph.declared(value).is_some())
     }
 
