@@ -190,6 +190,7 @@ fn optimize(args: &Optimize, job: &Job, output: Output) -> Result<Done, Failure>
     }
     output.rewrites(&events.applied)?;
     output.idle_patterns(&events.idle_patterns)?;
+    output.shared_before(events.shared_before.as_ref())?;
     let explain = args.explain.then(|| explain(&sites, &events)).transpose()?;
     quantize::warn_if_none(options.quantization.as_ref(), &events, output)?;
     let interface = interface(&model, &events);

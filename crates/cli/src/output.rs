@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use indicatif::{ProgressBar, ProgressStyle};
+use netwright::ir::Name;
 use netwright::passes::Event;
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
@@ -59,6 +60,15 @@ impl Output<'_> {
         patterns.iter().try_for_each(|pattern| {
             self.warn(&format!(
                 "--keep-f32 '{pattern}' keeps nothing in f32: what it matches was fused or replaced before"
+            ))
+        })
+    }
+
+    /// Warns that the model shared its KV cache before, as the attention with this name shows.
+    pub(crate) fn shared_before(self, attention: Option<&Name>) -> Result<(), Failure> {
+        attention.map_or(Ok(()), |name| {
+            self.warn(&format!(
+                "--kv-cache shared changes nothing: the model has a shared KV cache already, that of %{name}"
             ))
         })
     }

@@ -147,6 +147,11 @@ fn folders_of_pretrained_models() {
     );
     let shared = ["build", "gpt2", "-o", "shared.onnx", "--with-past", "--target", "ort", "--kv-cache", "shared"];
     check(at, "build_shared_cache", &shared, 0);
+    // A cache that is shared already stays as it is.
+    let again = ["optimize", "shared.onnx", "-o", "again.onnx", "--target", "ort", "--kv-cache", "shared"];
+    check(at, "optimize_shared_cache", &again, 0);
+    let read = |name: &str| std::fs::read(at.join(name)).expect("it is read");
+    assert!(read("shared.onnx") == read("again.onnx"), "the second file has other bytes");
     check(at, "build_parts", &["build", "whisper", "-o", "parts", "--with-past", "--target", "ort", "--json"], 0);
     let expected = ["config.json", "decoder_model.onnx", "decoder_with_past_model.onnx", "encoder_model.onnx"];
     assert_eq!(files(&at.join("parts")), expected);

@@ -157,7 +157,10 @@ fn attempt(model: &mut Model, options: &Options, is_first: bool) -> Result<Repor
     }
     report.quantized = quantized.map_or_else(Vec::new, |done| applied(&done, &report));
     if share_cache {
-        report.applied.extend(shared_cache::share_cache(&mut model.graph)?);
+        report.shared_before = shared_cache::shared_before(&model.graph);
+        if report.shared_before.is_none() {
+            report.applied.extend(shared_cache::share_cache(&mut model.graph)?);
+        }
     }
     if let Some(wanted) = target::wanted_opset(&model.graph, &options.target).filter(|_| may_raise) {
         model.opsets.insert(String::new(), wanted.clamp(own, newest));

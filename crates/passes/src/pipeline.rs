@@ -48,6 +48,9 @@ pub struct Report {
     /// The patterns of [`Precision::with_kept_f32`](crate::Precision::with_kept_f32) that keep nothing in `f32`, because
     /// what they matched was rewritten before.
     pub idle_patterns: Vec<String>,
+    /// The name of an attention whose KV cache was a buffer before, if [sharing](crate::Options::share_cache) was
+    /// requested; it stays as it was.
+    pub shared_before: Option<Name>,
     /// The results of proving the rewrites, if that was requested.
     pub proofs: Option<ProofReport>,
 }
@@ -82,6 +85,7 @@ impl Report {
         self.quantized.extend(later.quantized);
         self.interface.extend(later.interface);
         self.idle_patterns.extend(later.idle_patterns);
+        self.shared_before = self.shared_before.take().or(later.shared_before);
         if let (Some(own), Some(later)) = (&mut self.proofs, later.proofs) {
             own.proven += later.proven;
             own.unproven.extend(later.unproven);
@@ -329,6 +333,7 @@ pub(crate) fn run_proving<P: Borrow<Pass>>(
                 quantized: vec![],
                 interface,
                 idle_patterns,
+                shared_before: None,
                 proofs: report,
             });
         }

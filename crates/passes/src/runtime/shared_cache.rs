@@ -1,13 +1,15 @@
 //! Turns the KV cache into buffers that the caller preallocates and every step extends in place.
 
-use crate::pipeline::{Event, PassError};
+use crate::pipeline::{Event, PassError, name_of};
 use crate::read::masks::{clamped_terms, is_at_most_zero, is_finite};
 use crate::read::sizes::{Expression, Sizes, position};
 use crate::read::thresholds::LIGHTEST;
 use crate::rewrite::{become_results, cast, insert, number_list};
 use crate::rule::Skip;
 use crate::runtime::contrib::{DOMAIN, operator};
-use netwright_ir::{Attribute, Dim, ElementType, Fact, Graph, NodeId, Op, OpKind, Shape, Tensor, TensorType, Value};
+use netwright_ir::{
+    Attribute, Dim, ElementType, Fact, Graph, Name, NodeId, Op, OpKind, Shape, Tensor, TensorType, Value, ValueType,
+};
 
 /// The name under which events are reported.
 const NAME: &str = "share-cache";
@@ -77,6 +79,34 @@ pub(crate) fn share_cache(graph: &mut Graph) -> Result<Vec<Event>, PassError> {
         Skip::Rejected(why) => refused(why),
         Skip::NoMatch => refused("the form of its attention does not support buffers"),
     })
+}
+
+/// Returns the name of an attention whose cache is a buffer, in a graph without a cache that could become one: its past
+/// is an input and its present an output, which is declared with the same length.
+pub(crate) fn shared_before(graph: &Graph) -> Option<Name> {
+    let is_shared = |node: NodeId| {
+        let past = match graph.node(node).op() {
+            Op::Opaque(opaque) if &*opaque.domain == DOMAIN => match &*opaque.op_type {
+                "GroupQueryAttention" => graph.operand(node, 3),
+                "MultiHeadAttention" => graph.operand(node, 6),
+                _ => None,
+            },
+            _ => None,
+        };
+        let past =
+            past.filter(|past| graph.kind(*past) == OpKind::Input).and_then(|past| graph.shape(past)?.get(LENGTH));
+        let output = graph.outputs().iter().find(|output| output.value == Value { node, result: 1 });
+        let declared = match output.and_then(|output| output.declared.as_ref()) {
+            Some(ValueType::Tensor(ty)) => ty.shape.as_ref().and_then(|shape| shape.get(LENGTH)),
+            _ => None,
+        };
+        past.zip(declared).is_some_and(|(past, present)| past.same(present) == Some(true))
+    };
+    let may_share =
+        |node: &NodeId| graph.node(*node).op().kind() == OpKind::Attention && graph.operand(*node, 4).is_some();
+    let schedule = graph.schedule();
+    let shared = schedule.iter().find(|node| is_shared(**node))?;
+    (!schedule.iter().any(may_share)).then(|| name_of(graph, *shared))
 }
 
 fn refused<T>(why: impl Into<String>) -> Result<T, PassError> {
