@@ -8,6 +8,7 @@
 mod compare;
 mod draft;
 mod element;
+mod exact;
 mod feeds;
 mod generate;
 mod judge;
@@ -16,6 +17,7 @@ mod proto;
 mod random;
 mod runtime;
 mod shrink;
+mod wide;
 mod words;
 
 pub use element::Elem;
