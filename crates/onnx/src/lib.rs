@@ -42,6 +42,7 @@
 //! This crate is the only one that knows the ONNX file format. It does not run, fold, infer or optimize models, and it
 //! is not a general protobuf tool.
 
+mod consume;
 mod forms;
 mod opset;
 mod reader;

@@ -8,7 +8,7 @@ use super::graph::{NodeNames, Reader, Scope, Surroundings};
 use super::{Context, ReadProblem, attribute, graph, imports, names, notes};
 use crate::wire::{AttributeProto, FunctionProto, GraphProto, NodeProto, ValueInfoProto};
 use netwright_ir::infer::Call;
-use netwright_ir::{Function, HashMap, Notes, Op, Value};
+use netwright_ir::{Function, HashMap, Name, Notes, Op, Value};
 use std::collections::BTreeMap;
 
 /// The maximum nesting of calls.
@@ -245,26 +245,26 @@ impl<'a> Reader<'a> {
             given.insert(name, attribute);
         }
         // The names in the graph of the requested results.
-        let requested: Vec<(&String, String, String)> = (proto.output.iter().zip(outputs))
+        let requested: Vec<(&str, Name, String)> = (proto.output.iter().zip(outputs))
             .filter(|(_, caller)| !caller.is_empty())
-            .map(|(own, caller)| (own, self.graph_name(&caller), caller))
+            .map(|(own, caller)| (own.as_str(), self.graph_name(&caller), caller))
             .collect();
-        let first = requested.first().map_or("call", |(_, name, _)| name);
+        let first = requested.first().map_or("call", |(_, name, _)| &**name);
         let prefix = if label.is_empty() { first } else { label }.to_owned();
         let operands = operands.into_iter().chain(std::iter::repeat(None));
         let scope = Scope { opsets, keep: false, given: Some(&given), calls: self.scope.calls + 1, ..self.scope };
         let mut inner = Reader::within(self, scope);
-        inner.values = proto.input.iter().cloned().zip(operands).collect();
+        inner.values = proto.input.iter().map(|name| name.as_str().into()).zip(operands).collect();
         inner.prefix = Some(prefix);
-        inner.renamed = requested.iter().map(|(own, name, _)| ((*own).clone(), name.clone())).collect();
+        inner.renamed = requested.iter().map(|(own, name, _)| ((*own).to_owned(), name.clone())).collect();
         order.iter().try_for_each(|&at| inner.node(proto.node[at].clone()))?;
         let values = inner.leave(self);
         for (own, name, caller) in requested {
             let Some(value) = values.get(own).copied().flatten() else {
                 return Err(fail(format!("its function does not compute its result {own:?}")));
             };
-            if **self.graph.value_name(value) == *name {
-                self.define(caller, value, Some(text))?;
+            if *self.graph.value_name(value) == name {
+                self.define(caller.into(), value, Some(text))?;
             } else {
                 // An operand that the function returns, or a result that it returns twice.
                 let outputs = vec![caller];
@@ -299,7 +299,7 @@ impl<'a> Reader<'a> {
         }
         let outputs: Vec<String> = (0..results).map(|at| format!("result.{at}")).collect();
         reader.call(function, text, "", inputs.clone(), attributes, outputs.clone())?;
-        let values = outputs.iter().map(|name| reader.values.get(name).copied().flatten()).collect();
+        let values = outputs.iter().map(|name| reader.values.get(name.as_str()).copied().flatten()).collect();
         Ok(Call::new(reader.graph, inputs, values))
     }
 }

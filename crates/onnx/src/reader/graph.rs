@@ -1,10 +1,11 @@
 //! Reading of graphs: inputs, initializers, nodes, types.
 
 use super::{Context, ReadProblem, names, notes};
+use crate::consume::Consumed;
 use crate::types;
-use crate::wire::{AttributeProto, GraphProto, NodeProto, StringStringEntryProto, TensorProto};
+use crate::wire::{AttributeProto, GraphProto, StringStringEntryProto, TensorProto};
 use netwright_ir::{
-    Conventions, Dim, Fact, Graph, HashMap, HashSet, Notes, OpKind, QuantizationAnnotation, Value, ValueType,
+    Conventions, Dim, Fact, Graph, HashMap, HashSet, Name, Notes, OpKind, QuantizationAnnotation, Value, ValueType,
 };
 use std::collections::BTreeMap;
 
@@ -49,7 +50,7 @@ pub(super) fn read<'a>(
     scope: Scope<'a>,
 ) -> Result<Graph, ReadProblem> {
     drop_replaced(&mut proto, context)?;
-    let order = {
+    {
         let optional: HashSet<&str> = proto.input.iter().filter_map(|input| input.name.as_deref()).collect();
         let captured = around.captured.iter().map(|(name, _)| name.as_str());
         let sources = proto.input.iter().map(|input| input.name.as_deref().unwrap_or_default());
@@ -62,8 +63,9 @@ pub(super) fn read<'a>(
         if sources.iter().any(|name| name.is_empty()) {
             return Err(ReadProblem::Graph("an input or an initializer has no name".to_owned()));
         }
-        names::order(&proto.node, sources)?
-    };
+        let order = names::order(&proto.node, sources)?;
+        names::sort(&mut proto.node, order);
+    }
     check_output_names(&proto, around.body, context)?;
     let names_nodes = proto.node.iter().all(|node| node.name.as_deref().is_some_and(|name| !name.is_empty()));
     let graph = Graph::new(proto.name.take().unwrap_or_default());
@@ -72,18 +74,15 @@ pub(super) fn read<'a>(
         graph,
         values: HashMap::default(),
         declared: HashMap::default(),
-        names: names::defined(&proto).map(str::to_owned).collect(),
+        names: names::defined(&proto).map(Name::from).collect(),
         prefix: None,
         renamed: HashMap::default(),
         context,
         scope,
     };
     reader.sources(&mut proto, around)?;
-    let mut nodes: Vec<Option<NodeProto>> = std::mem::take(&mut proto.node).into_iter().map(Some).collect();
-    for at in order {
-        if let Some(node) = nodes[at].take() {
-            reader.node(node)?;
-        }
+    for node in Consumed::new(std::mem::take(&mut proto.node)) {
+        reader.node(node)?;
     }
     for output in &proto.output {
         let name = output.name.as_deref().unwrap_or_default();
@@ -159,14 +158,14 @@ struct Declared {
 pub(super) struct Reader<'a> {
     pub(super) graph: Graph,
     /// The values by their names in the file; `None` for an absent operand of a call.
-    pub(super) values: HashMap<String, Option<Value>>,
+    pub(super) values: HashMap<Name, Option<Value>>,
     declared: HashMap<String, Declared>,
     /// The names in the file, which no new value may have.
-    names: HashSet<String>,
+    names: HashSet<Name>,
     /// The prefix of names in the function that is being inlined.
     pub(super) prefix: Option<String>,
     /// The names in the caller of the results of the function that is being inlined.
-    pub(super) renamed: HashMap<String, String>,
+    pub(super) renamed: HashMap<String, Name>,
     pub(super) context: &'a Context<'a>,
     pub(super) scope: Scope<'a>,
 }
@@ -199,7 +198,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Gives the graph back to the caller and returns the values by the function's names.
-    pub(super) fn leave(mut self, caller: &mut Reader<'_>) -> HashMap<String, Option<Value>> {
+    pub(super) fn leave(mut self, caller: &mut Reader<'_>) -> HashMap<Name, Option<Value>> {
         std::mem::swap(&mut self.graph, &mut caller.graph);
         std::mem::swap(&mut self.names, &mut caller.names);
         self.values
@@ -240,9 +239,9 @@ impl<'a> Reader<'a> {
     }
 
     /// Returns the name in the graph of a value with this name in the file; an inlined function has its own names.
-    pub(super) fn graph_name(&mut self, name: &str) -> String {
+    pub(super) fn graph_name(&mut self, name: &str) -> Name {
         match (&self.prefix, self.renamed.get(name)) {
-            (None, _) => name.to_owned(),
+            (None, _) => self.names.get(name).cloned().unwrap_or_else(|| name.into()),
             (Some(_), Some(renamed)) => renamed.clone(),
             (Some(prefix), None) => fresh(&mut self.names, &format!("{prefix}.{name}")),
         }
@@ -250,12 +249,12 @@ impl<'a> Reader<'a> {
 }
 
 /// Returns a name that no value of the file has.
-fn fresh(names: &mut HashSet<String>, base: &str) -> String {
-    let mut name = base.to_owned();
+fn fresh(names: &mut HashSet<Name>, base: &str) -> Name {
+    let mut name = Name::from(base);
     let mut number = 0;
     while !names.insert(name.clone()) {
         number += 1;
-        name = format!("{base}.{number}");
+        name = format!("{base}.{number}").into();
     }
     name
 }

@@ -67,20 +67,26 @@ pub(super) fn order<'p>(
             }
         }
     }
+    let mut is_sorted = true;
+    for (at, node) in nodes.iter().enumerate() {
+        for name in reads(node) {
+            let Some(producer) = producers.get(name) else {
+                let what = format!("it reads {name:?}, which is not computed");
+                return Err(ReadProblem::Node { node: node_text(node), what });
+            };
+            is_sorted &= producer.is_none_or(|producer| producer < at);
+        }
+    }
+    if is_sorted {
+        return Ok((0..nodes.len()).collect());
+    }
     let mut waiting = vec![0usize; nodes.len()];
     let mut readers: Vec<Vec<usize>> = vec![vec![]; nodes.len()];
     for (at, node) in nodes.iter().enumerate() {
         for name in reads(node) {
-            match producers.get(name) {
-                Some(Some(producer)) => {
-                    readers[*producer].push(at);
-                    waiting[at] += 1;
-                }
-                Some(None) => {}
-                None => {
-                    let what = format!("it reads {name:?}, which is not computed");
-                    return Err(ReadProblem::Node { node: node_text(node), what });
-                }
+            if let Some(Some(producer)) = producers.get(name) {
+                readers[*producer].push(at);
+                waiting[at] += 1;
             }
         }
     }
@@ -99,5 +105,18 @@ pub(super) fn order<'p>(
     match nodes.iter().zip(&waiting).find(|(_, left)| **left > 0) {
         Some((node, _)) => Err(ReadProblem::Node { node: node_text(node), what: "it depends on itself".to_owned() }),
         None => Ok(order),
+    }
+}
+
+/// Puts the nodes into an [order](order()).
+pub(super) fn sort(nodes: &mut [NodeProto], order: Vec<usize>) {
+    let mut place = vec![0; order.len()];
+    order.into_iter().enumerate().for_each(|(to, at)| place[at] = to);
+    for at in 0..nodes.len() {
+        while place[at] != at {
+            let to = place[at];
+            nodes.swap(at, to);
+            place.swap(at, to);
+        }
     }
 }

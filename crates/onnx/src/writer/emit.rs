@@ -1,6 +1,7 @@
 //! Conversion from the IR to the wire types: names, forms, types. The elements of tensors stay where they are.
 
 use super::WriteError;
+use crate::consume::Consumed;
 use crate::forms::{self, Form, Operand, WRITTEN_OPSETS};
 use crate::reader::is_opaque_opset;
 use crate::types;
@@ -15,6 +16,7 @@ use netwright_ir::{
 };
 use prost::Message;
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tensors::{attribute, entries, given, sparse_proto, tensor_proto};
@@ -164,11 +166,11 @@ impl File<'_> {
         let forms = self.forms(graph, schedule)?;
         let parameters = first_uses(graph, schedule, &forms, &names);
         let needed = needed_constants(graph, &forms, &names);
-        let labels = schedule.iter().map(|&id| graph.node(id).label()).collect();
         let taken_wrongly = taken_wrongly(graph, schedule);
         let nodes = Vec::with_capacity(forms.len());
+        let labels = OnceCell::new();
         let mut emitter = Emitter { file: self, graph, names, labels, taken_wrongly, nodes, value_info: vec![] };
-        let mut forms = forms.into_iter();
+        let mut forms = Consumed::new(forms);
         for &id in schedule {
             match graph.node(id).op() {
                 Op::Constant(tensor) => {
@@ -367,8 +369,8 @@ struct Emitter<'e, 'm, 'n> {
     file: &'e mut File<'m>,
     graph: &'e Graph,
     names: ValueNames<'n>,
-    /// The nodes' own names.
-    labels: HashSet<&'e str>,
+    /// The nodes' own names, if another node was given one.
+    labels: OnceCell<HashSet<&'e str>>,
     /// The inner values whose types are declared whatever the file declared.
     taken_wrongly: HashSet<Value>,
     nodes: Vec<NodeProto>,
@@ -479,9 +481,14 @@ impl Emitter<'_, '_, '_> {
     fn node_name(&self, label: &str, first: &str) -> Option<String> {
         match label {
             "" if !self.graph.conventions().names_nodes => None,
-            "" => given(first).filter(|first| !self.labels.contains(first.as_str())),
+            "" => given(first).filter(|first| !self.labels().contains(first.as_str())),
             label => Some(label.to_owned()),
         }
+    }
+
+    fn labels(&self) -> &HashSet<&str> {
+        let label = |id| self.graph.node(id).label();
+        self.labels.get_or_init(|| self.graph.schedule().into_iter().map(label).collect())
     }
 
     fn constant(&mut self, value: Value, tensor: &Tensor) -> Result<(), WriteError> {

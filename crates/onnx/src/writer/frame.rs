@@ -20,6 +20,9 @@ const SMALLEST_EXTERNAL: u64 = 1024;
 /// The alignment of external tensors: a page, so that they can be mapped.
 const ALIGNMENT: u64 = 4096;
 
+/// Encoded messages from this size on are a piece of their own: they are not copied into the message around them.
+const LARGE: usize = 1 << 16;
+
 /// A part of a file.
 #[derive(Debug)]
 pub(super) enum Piece {
@@ -70,7 +73,7 @@ impl Frame {
         });
         for piece in inner.pieces {
             match piece {
-                Piece::Bytes(inner) => self.bytes(|bytes| bytes.extend_from_slice(&inner)),
+                Piece::Bytes(inner) if inner.len() < LARGE => self.bytes(|bytes| bytes.extend_from_slice(&inner)),
                 other => self.push(other),
             }
         }

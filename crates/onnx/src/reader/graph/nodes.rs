@@ -36,7 +36,7 @@ impl Reader<'_> {
         let mut operands = vec![];
         for name in &node.input {
             // `order` has checked that every name is that of an earlier value.
-            operands.push(if name.is_empty() { None } else { self.values.get(name).copied().flatten() });
+            operands.push(if name.is_empty() { None } else { self.values.get(name.as_str()).copied().flatten() });
         }
         while operands.last() == Some(&None) {
             operands.pop();
@@ -106,7 +106,7 @@ impl Reader<'_> {
             results,
         };
         let base = place.outputs.iter().find(|name| !name.is_empty()).map_or("", String::as_str);
-        let mut name = |word: &str| fresh(&mut self.names, &format!("{base}.{word}")).into();
+        let mut name = |word: &str| fresh(&mut self.names, &format!("{base}.{word}"));
         let normal = forms::from_opset(&mut self.graph, written, &mut name);
         if let Some(normal) = normal.map_err(|what| ReadProblem::Node { node: place.text.clone(), what })? {
             let mut normal_operands = normal.operands;
@@ -210,19 +210,21 @@ impl Reader<'_> {
         for (at, name) in outputs.iter().enumerate() {
             let name =
                 if name.is_empty() { fresh(&mut self.names, &format!("{base}.{at}")) } else { self.graph_name(name) };
-            results.push(name.into());
+            results.push(name);
         }
-        let place = Place { label: name(&label), results: results.into(), order: None };
+        let place = Place { label: name(&label), results: results.iter().cloned().collect(), order: None };
         let id = self.graph.insert(place, op, operands).map_err(|error| {
             let help = error.help.as_ref().map_or_else(String::new, |help| format!("; {help}"));
             ReadProblem::Node { node: text.clone(), what: format!("{error}{help}") }
         })?;
         self.graph.set_node_notes(id, notes);
         let values: Vec<Value> = self.graph.results(id).collect();
-        for (name, &value) in outputs.into_iter().zip(&values) {
+        for ((name, result), &value) in outputs.into_iter().zip(results).zip(&values) {
             if name.is_empty() {
                 self.graph.omit(value);
             } else {
+                // An inlined function has its own names.
+                let name = if *name == *result { result } else { name.into() };
                 self.define(name, value, Some(&text))?;
             }
         }

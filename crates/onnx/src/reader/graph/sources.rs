@@ -4,7 +4,7 @@ use super::super::{ReadProblem, notes, tensor};
 use super::{Declared, Reader, Surroundings, contradiction};
 use crate::types;
 use crate::wire::{GraphProto, ValueInfoProto};
-use netwright_ir::{Fact, HashMap, HashSet, Notes, Tensor, Value, ValueType};
+use netwright_ir::{Fact, HashMap, HashSet, Name, Notes, Tensor, Value, ValueType};
 
 impl Reader<'_> {
     /// Reads inputs, captured values and initializers.
@@ -14,7 +14,7 @@ impl Reader<'_> {
         }
         for (name, fact) in around.captured {
             let value = self.graph.capture(&name, fact);
-            self.define(name, value, None)?;
+            self.define(name.into(), value, None)?;
         }
         let mut defaults: HashMap<String, Tensor> = HashMap::default();
         let mut parameters = vec![];
@@ -57,12 +57,12 @@ impl Reader<'_> {
                 let own = &self.graph.fact(value).ty;
                 own.and(&declared.ty).ok_or_else(|| contradiction(&name, None, &declared.ty, own))?;
             }
-            self.define(name, value, None)?;
+            self.define(name.into(), value, None)?;
         }
         for sparse in std::mem::take(&mut proto.sparse_initializer) {
             let (name, tensor) = tensor::read_sparse(sparse, "", self.context)?;
             let value = self.graph.sparse_parameter(&name, tensor);
-            self.define(name, value, None)?;
+            self.define(name.into(), value, None)?;
         }
         Ok(())
     }
@@ -128,7 +128,7 @@ impl Reader<'_> {
             None => self.graph.input(name, ty),
         };
         self.graph.set_value_notes(value, notes);
-        self.define(name.to_owned(), value, None)
+        self.define(name.into(), value, None)
     }
 
     /// Applies a declared type to a value. Runtimes check its element type against the computed one, so it is recorded
@@ -160,16 +160,16 @@ impl Reader<'_> {
     /// Records a new value under its name, with its declared type.
     pub(in crate::reader) fn define(
         &mut self,
-        name: String,
+        name: Name,
         value: Value,
         node: Option<&str>,
     ) -> Result<(), ReadProblem> {
-        if let Some(declared) = self.declared.remove(&name) {
+        if let Some(declared) = self.declared.remove(&*name) {
             self.assume(&name, value, &declared.ty, node)?;
             if !declared.notes.is_empty() {
                 self.graph.set_value_notes(value, declared.notes.clone());
             }
-            self.declared.insert(name.clone(), declared);
+            self.declared.insert(name.to_string(), declared);
         }
         self.values.insert(name, Some(value));
         Ok(())

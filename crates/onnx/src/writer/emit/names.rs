@@ -5,9 +5,10 @@ use netwright_ir::{Graph, HashMap, HashSet, NodeId, Op, Value};
 use std::sync::Arc;
 
 /// The names of the values of a graph; for a body the names of the graphs around it are taken.
-#[derive(Default)]
 pub(super) struct ValueNames<'p> {
+    graph: &'p Graph,
     around: Option<&'p ValueNames<'p>>,
+    /// The names of inputs and outputs, and of values whose name in the IR was taken; others keep theirs.
     of: HashMap<Value, Arc<str>>,
     taken: HashSet<Arc<str>>,
     /// The names, around the body, of its captured values.
@@ -22,10 +23,24 @@ pub(super) struct ValueNames<'p> {
 }
 
 impl<'p> ValueNames<'p> {
+    fn new(graph: &'p Graph, around: Option<&'p ValueNames<'p>>) -> Self {
+        Self {
+            graph,
+            around,
+            of: HashMap::default(),
+            taken: HashSet::default(),
+            captured: HashSet::default(),
+            inner: HashSet::default(),
+            outputs: HashSet::default(),
+            results: vec![],
+            copies: vec![],
+        }
+    }
+
     /// Assigns names in a graph: inputs and outputs have their interface names; other values keep theirs unless they
     /// are taken.
-    pub(super) fn of(graph: &Graph, schedule: &[NodeId]) -> Result<Self, WriteError> {
-        let mut names = ValueNames::default();
+    pub(super) fn of(graph: &'p Graph, schedule: &[NodeId]) -> Result<Self, WriteError> {
+        let mut names = ValueNames::new(graph, None);
         for input in graph.inputs() {
             names.claim(input, graph.value_name(input))?;
         }
@@ -44,9 +59,9 @@ impl<'p> ValueNames<'p> {
                 names.results.push(output.name.clone());
                 continue;
             }
-            names.output(graph, output.value, output.name.clone())?;
+            names.output(output.value, output.name.clone())?;
         }
-        names.rest(graph, schedule);
+        names.rest(schedule);
         Ok(names)
     }
 
@@ -54,12 +69,12 @@ impl<'p> ValueNames<'p> {
     /// keep their names, by which some operators find them, and which hide those of values around the body that it does
     /// not capture.
     pub(super) fn of_body(
-        graph: &Graph,
+        graph: &'p Graph,
         schedule: &[NodeId],
         captured: &[Arc<str>],
         around: &'p ValueNames<'p>,
     ) -> Result<Self, WriteError> {
-        let mut names = ValueNames { around: Some(around), ..ValueNames::default() };
+        let mut names = ValueNames::new(graph, Some(around));
         names.of.extend(graph.captures().zip(captured.iter().cloned()));
         names.captured = captured.iter().cloned().collect();
         for input in graph.inputs() {
@@ -70,14 +85,15 @@ impl<'p> ValueNames<'p> {
         for output in graph.outputs() {
             let input = matches!(graph.op(output.value), Op::Input) && *graph.value_name(output.value) == output.name;
             let name = if input { names.name(output.value) } else { names.interface(&output.name) };
-            names.output(graph, output.value, name)?;
+            names.output(output.value, name)?;
         }
-        names.rest(graph, schedule);
+        names.rest(schedule);
         Ok(names)
     }
 
     /// Assigns the name of an output, which its value gets unless something else decides that.
-    fn output(&mut self, graph: &Graph, value: Value, name: Arc<str>) -> Result<(), WriteError> {
+    fn output(&mut self, value: Value, name: Arc<str>) -> Result<(), WriteError> {
+        let graph = self.graph;
         let own = self.of.get(&value).unwrap_or(graph.value_name(value)) == &name;
         match graph.op(value) {
             // Inputs and weights keep the names that the caller knows.
@@ -94,11 +110,14 @@ impl<'p> ValueNames<'p> {
         Ok(())
     }
 
-    fn rest(&mut self, graph: &Graph, schedule: &[NodeId]) {
-        for value in schedule.iter().flat_map(|&id| graph.results(id)) {
+    fn rest(&mut self, schedule: &[NodeId]) {
+        for value in schedule.iter().flat_map(|&id| self.graph.results(id)) {
             if !self.of.contains_key(&value) {
-                let name = self.own(graph.value_name(value));
-                self.of.insert(value, name);
+                let own = self.graph.value_name(value);
+                let name = self.own(own);
+                if name != *own {
+                    self.of.insert(value, name);
+                }
             }
         }
     }
@@ -159,8 +178,7 @@ impl<'p> ValueNames<'p> {
     }
 
     pub(super) fn name(&self, value: Value) -> Arc<str> {
-        // Every value of the schedule has a name.
-        self.of.get(&value).cloned().unwrap_or_default()
+        self.of.get(&value).unwrap_or_else(|| self.graph.value_name(value)).clone()
     }
 
     /// Returns all names of this graph and of its bodies.
