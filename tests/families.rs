@@ -305,6 +305,7 @@ fn what_is_no_model_is_an_error() {
         ("bert", "hidden_size", "1e18"),
         ("bert", "hidden_size", "-16"),
         ("bert", "hidden_size", "null"),
+        ("bert", "layer_norm_eps", "\"NaN\""),
         ("bert", "num_attention_heads", "3"),
         ("bert", "num_hidden_layers", "4000000000"),
         ("bert", "num_hidden_layers", "3"),
@@ -328,6 +329,7 @@ fn what_is_no_model_is_an_error() {
         ("marian", "share_encoder_decoder_embeddings", "false"),
         ("whisper", "use_weighted_layer_sum", "true"),
         ("vit", "patch_size", "9"),
+        ("vit", "image_size", "[6, 8]"),
         ("clip", "text_config", "null"),
         ("m2m_100", "max_position_embeddings", "1000000"),
     ] {
@@ -354,8 +356,25 @@ fn what_is_no_model_is_an_error() {
     }
     std::fs::remove_file(at.join("model.safetensors")).expect("it is removed");
     tell("no weights at all");
+    for (what, file) in [
+        ("weights in another format", "tf_model.h5"),
+        ("a shard without its index", "model-00001-of-00002.safetensors"),
+        ("an adapter beside a configuration", "adapter_model.safetensors"),
+        ("another name", "model.fp16.safetensors"),
+    ] {
+        std::fs::write(at.join(file), []).expect("it is written");
+        tell(what);
+        std::fs::remove_file(at.join(file)).expect("it is removed");
+    }
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 8\n";
+    for file in ["pytorch_model.bin", "model.safetensors"] {
+        std::fs::write(at.join(file), pointer).expect("it is written");
+        tell("a pointer of Git LFS");
+        std::fs::remove_file(at.join(file)).expect("it is removed");
+    }
     std::fs::write(at.join("pytorch_model.bin"), b"pickle").expect("it is written");
-    tell("weights in another format");
+    tell("no archive");
+    std::fs::remove_file(at.join("pytorch_model.bin")).expect("it is removed");
     let index = at.join("model.safetensors.index.json");
     for (what, text) in [
         ("a shard that is not there", "{\"weight_map\": {\"a\": \"model-1.safetensors\"}}"),
@@ -367,6 +386,9 @@ fn what_is_no_model_is_an_error() {
         std::fs::write(&index, text).expect("it is written");
         tell(what);
     }
+    std::fs::remove_file(at.join("config.json")).expect("it is removed");
+    std::fs::write(at.join("adapter_config.json"), "{}").expect("it is written");
+    tell("an adapter");
     common::snapshot("families", "mistakes", &told);
 }
 
@@ -378,21 +400,25 @@ fn configurations_of_before() {
     let empty = [&(header.len() as u64).to_le_bytes()[..], header].concat();
     std::fs::write(folder.path().join("model.safetensors"), empty).expect("it is written");
     let configurations = std::fs::read_dir(root().with_file_name("configurations")).expect("they are there");
-    let mut seen = 0;
+    let (mut seen, mut wrong) = (0, vec![]);
     for configuration in configurations.map(|entry| entry.expect("an entry").path()) {
         std::fs::copy(&configuration, folder.path().join("config.json")).expect("it is copied");
+        let name = name(&configuration);
         // Nothing but the weights is missing.
         match Pretrained::open(folder.path(), &PretrainedOptions::default()) {
             Err(OpenError::Weights(WeightError::Misfit { problems, .. })) => {
                 let is_missing = |problem: &WeightError| matches!(problem, WeightError::Missing { .. });
-                assert!(problems.len() > 50 && problems.iter().all(is_missing), "{configuration:?}");
+                if problems.len() <= 10 || !problems.iter().all(is_missing) {
+                    wrong.push(format!("{name}: {} weights are wrong", problems.len()));
+                }
             }
-            Err(error) => panic!("{configuration:?}: {error}"),
-            Ok(_) => panic!("{configuration:?}: there are no weights"),
+            Err(error) => wrong.push(format!("{name}: {error}")),
+            Ok(_) => wrong.push(format!("{name}: there are no weights")),
         }
         seen += 1;
     }
-    assert!(seen > 20);
+    assert!(seen > 60);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 /// The first place of a text in bytes, replaced; as long as before, so that the header's length stays true.
@@ -438,23 +464,17 @@ fn shards_are_one_model() {
     assert!(bytes(&sharded) == bytes(&whole), "shards are another model");
 }
 
-/// A head that is asked for needs no word of the configuration; what is left over does.
+/// A head that is asked for needs no word of the configuration; the weights of the other are left out, and named.
 #[test]
 fn another_head() {
     let folder = root().join("bert_mlm");
     let options = PretrainedOptions::default().with_task(Task::FeatureExtraction);
-    let Err(OpenError::Weights(error)) = Pretrained::open(&folder, &options) else {
-        panic!("the head's weights are unused")
-    };
-    let error = error.to_string();
-    assert!(error.contains("the weight cls.predictions.bias (f32["), "{error}");
-    assert!(
-        error.ends_with("pass --allow-unused to ignore them, for example if they belong to another head"),
-        "{error}"
-    );
-    let model = Pretrained::open(&folder, &options.with_allow_unused(true)).expect("it opens");
+    let model = Pretrained::open(&folder, &options).expect("it opens");
+    assert_eq!(model.heads.first().map(String::as_str), Some("cls.predictions.bias"));
+    assert_eq!(model.heads.len(), 5);
     let graph = model.build(Part::Whole, false).expect("it builds");
     let outputs: Vec<&str> = graph.outputs().iter().map(|output| output.name.as_ref()).collect();
     // It was saved without a pooler.
     assert_eq!(outputs, ["last_hidden_state"]);
+    assert!(open(&folder, false).heads.is_empty());
 }

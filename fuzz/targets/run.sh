@@ -26,6 +26,8 @@ for file in $root/tests/quantized/*/model.safetensors; do
     number=$((number + 1))
     cp "$file" "corpus/quantized/$number.safetensors"
 done
-for target in model text safetensors configuration gguf quantized; do
+mapfile -t files < <(find $root/tests/torch -name '*.bin')
+begin torch "${files[@]}"
+for target in model text safetensors configuration gguf quantized torch; do
     RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir . "$target" -- -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=10
 done

@@ -57,6 +57,9 @@ pub(crate) fn run(args: &Build, output: Output) -> Result<(), Failure> {
     }
     let judging = verify::requested(args.verify, &args.judging, None)?;
     let model = open(args, args.emit.quantize.dequantize)?;
+    if !model.heads.is_empty() {
+        output.warn(&format!("the weights of heads for other tasks are left out: {}", model.heads.join(", ")))?;
+    }
     // What the result is compared with: floats, if weights keep their codes.
     let keeps_codes = model.stored.is_some() && !args.emit.quantize.dequantize;
     let floats = (judging.is_some() && keeps_codes).then(|| open(args, true)).transpose()?;
@@ -81,6 +84,9 @@ pub(crate) fn run(args: &Build, output: Output) -> Result<(), Failure> {
     }
     if !is_file(args) {
         copy_beside(Path::new(&args.model), &args.output, &inputs)?;
+        if let Some(inner) = &model.inner {
+            copy_beside(inner, &args.output, &inputs)?;
+        }
         write_beside(&model.files, &args.output, &inputs, output)?;
     }
     output.report(&built, || built.iter().map(|one| line(one, output)).collect())?;
@@ -196,10 +202,7 @@ fn open(args: &Build, dequantize: bool) -> Result<Pretrained, Failure> {
             options.task = args.task;
             return Pretrained::open(Path::new(folder), &options).map_err(|error| match error {
                 OpenError::Settings(SettingsError::File(error)) if !Path::new(folder).exists() => {
-                    Failure::Usage(format!(
-                        "{error}\n  help: name a preset, transformer-base or transformer-big, or a folder with config.json and \
-                         model.safetensors"
-                    ))
+                    Failure::Usage(format!("{error}\n  help: {}", help_of_missing(folder)))
                 }
                 OpenError::Weights(WeightError::File(error))
                 | OpenError::Settings(SettingsError::File(error))
@@ -219,6 +222,23 @@ fn open(args: &Build, dequantize: bool) -> Result<Pretrained, Failure> {
         return Err(Failure::Usage(format!("{flag} is only for folders, not for presets\n  help: leave out {flag}")));
     }
     Pretrained::random(&preset, args.seed.unwrap_or(0)).map_err(Failure::model)
+}
+
+/// Returns what to do if the model is not a folder: it may be a name on the Hub.
+fn help_of_missing(model: &str) -> String {
+    let is_name = |part: &str| {
+        let fits = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
+        part.starts_with(|letter: char| letter.is_ascii_alphanumeric()) && part.chars().all(fits)
+    };
+    match model.split_once('/') {
+        Some((owner, name)) if is_name(owner) && is_name(name) => {
+            format!(
+                "if it is a model of the Hugging Face Hub, run `hf download {model} --local-dir {name}`, then build {name}"
+            )
+        }
+        _ => "name a preset, transformer-base or transformer-big, or a folder with config.json and model.safetensors"
+            .to_owned(),
+    }
 }
 
 /// Returns whether the output is a file, not a folder.

@@ -1,16 +1,38 @@
 //! Pretrained models: folders with `config.json` and safetensors.
 
-use crate::families::{Architecture, FAMILIES, Family, Head, Pooling, PoolingMode};
+use crate::families::{Architecture, FAMILIES, Family, Head, Pooling};
 use crate::gguf::{self, DerivedFile, Gguf};
 use crate::quantized;
+use crate::sentences::{self, Sentences};
 use crate::weights::Unused;
 use crate::{
     BuildErrors, Builder, Config, Part, RangeError, Settings, SettingsError, Task, Transformer, WeightError, Weights,
 };
 use netwright_ir::{ElementType, Graph, Op, files};
-use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+/// The first parts of the names of heads, which checkpoints have beside the model itself.
+const HEADS: &[&str] = &[
+    "classification_head.",
+    "classifier.",
+    "cls.predictions.",
+    "cls.seq_relationship.",
+    "discriminator_predictions.",
+    "embed_out.",
+    "generator_lm_head.",
+    "generator_predictions.",
+    "lm_head.",
+    "multiple_choice_head.",
+    "pooler.",
+    "pre_classifier.",
+    "qa_outputs.",
+    "score.",
+    "sequence_summary.",
+    "vocab_layer_norm.",
+    "vocab_projector.",
+    "vocab_transform.",
+];
 
 /// Options of opening a folder.
 #[derive(Clone, Debug)]
@@ -112,6 +134,10 @@ pub struct Pretrained {
     pub stored: Option<String>,
     /// Files that a Hugging Face folder has, and the source does not.
     pub files: Vec<DerivedFile>,
+    /// The weights in the folder that belong to heads for other tasks.
+    pub heads: Vec<String>,
+    /// The folder of the Transformer, if it is within the folder that was opened.
+    pub inner: Option<PathBuf>,
     parts: Vec<Part>,
     /// The graphs of the parts, declared when the folder was opened.
     declared: Vec<Graph>,
@@ -191,10 +217,28 @@ impl Pretrained {
             (model.stored, model.files) = (stored, files);
             return Ok(model);
         }
-        let (folder, pooling) = sentence_transformer(folder)?;
-        let settings = Settings::open(folder.join("config.json"))?;
-        let weights = Weights::open_folder(&folder)?;
-        Self::new(&folder, &settings, weights, pooling, options)
+        let sentences = sentences::open(folder);
+        // The task decides; the modules after the Transformer may be unknown then.
+        let is_alone = options.task.is_some_and(|task| task != Task::SentenceSimilarity);
+        if !folder.join("config.json").exists() && folder.join("adapter_config.json").exists() {
+            let why = "it is an adapter of PEFT, not a model\n  help: merge it into its base model with merge_and_unload() of \
+                       PEFT, save that, and build it";
+            return Err(OpenError::Beside { path: folder.join("adapter_config.json"), why: why.to_owned() });
+        }
+        let (inner, pooling, more) = match sentences {
+            Ok(Some(Sentences { folder, pooling, weights })) if !is_alone => (folder, Some(pooling), weights),
+            Ok(Some(Sentences { folder, .. })) => (folder, None, BTreeMap::new()),
+            Err(error) if !is_alone || !folder.join("config.json").exists() => return Err(error),
+            _ => (folder.to_owned(), None, BTreeMap::new()),
+        };
+        let settings = Settings::open(inner.join("config.json"))?;
+        let mut weights = Weights::open_folder(&inner)?;
+        if let Weights::Trained(tensors) = &mut weights {
+            tensors.extend(more);
+        }
+        let mut model = Self::new(&inner, &settings, weights, pooling.as_ref(), options)?;
+        model.inner = (inner != folder).then_some(inner);
+        Ok(model)
     }
 
     /// Returns the paper's model with random weights.
@@ -210,6 +254,8 @@ impl Pretrained {
             task: Task::Text2TextGeneration,
             stored: None,
             files: vec![],
+            heads: vec![],
+            inner: None,
             parts: vec![Part::Encoder, Part::Decoder],
             declared: vec![],
         })
@@ -219,7 +265,7 @@ impl Pretrained {
         folder: &Path,
         settings: &Settings,
         weights: Weights,
-        pooling: Option<Pooling>,
+        pooling: Option<&Pooling>,
         options: &PretrainedOptions,
     ) -> Result<Self, OpenError> {
         let model_type = settings.model_type();
@@ -248,6 +294,8 @@ impl Pretrained {
             task,
             stored,
             files: vec![],
+            heads: vec![],
+            inner: None,
             parts,
             declared: vec![],
         };
@@ -267,11 +315,13 @@ impl Pretrained {
                 Unused::Left
             } else if among(model.architecture.copies(), name) {
                 Unused::Copy
+            } else if HEADS.iter().any(|head| name.starts_with(head) || name.contains(&format!(".{head}"))) {
+                Unused::Head
             } else {
                 Unused::Refused
             }
         };
-        model.weights.expect(&path_of_weights, &declared, unused)?;
+        model.heads = model.weights.expect(&path_of_weights, &declared, unused)?;
         if let Some(errors) = failed {
             return Err(errors.into());
         }
@@ -335,7 +385,7 @@ pub(crate) fn parameters(graph: &Graph) -> BTreeMap<String, Vec<u64>> {
 fn choose(
     family: &Family,
     settings: &Settings,
-    pooling: Option<Pooling>,
+    pooling: Option<&Pooling>,
     asked: Option<Task>,
 ) -> Result<(&'static str, Task), OpenError> {
     let known = family.architectures;
@@ -356,81 +406,6 @@ fn choose(
             known.iter().find(|(name, _)| *name == named).copied().ok_or_else(|| refuse(format!("`{named}`")))
         }
         None => known.first().copied().ok_or_else(|| refuse("anything".to_owned())),
-    }
-}
-
-/// An entry of `modules.json`.
-#[derive(Deserialize)]
-struct Module {
-    path: String,
-    #[serde(rename = "type")]
-    kind: String,
-}
-
-/// Returns the folder of the Transformer, and the pooling of a sentence-transformers folder.
-fn sentence_transformer(folder: &Path) -> Result<(PathBuf, Option<Pooling>), OpenError> {
-    let path = folder.join("modules.json");
-    if !path.exists() {
-        return Ok((folder.to_owned(), None));
-    }
-    let beside = |path: &Path, why: String| OpenError::Beside { path: path.to_owned(), why };
-    let text = files::read_text(&path, 1 << 20)?;
-    let modules: Vec<Module> = serde_json::from_str(&text).map_err(|error| beside(&path, error.to_string()))?;
-    let mut transformer = None;
-    let mut pooling = None;
-    for Module { path: place, kind } in modules {
-        if place.contains(['/', '\\']) || place.starts_with('.') {
-            return Err(beside(&path, format!("the module {place:?} is not in the folder")));
-        }
-        match (kind.rsplit('.').next().unwrap_or_default(), &mut pooling) {
-            ("Transformer", None) if transformer.is_none() => transformer = Some(folder.join(place)),
-            ("Pooling", None) if transformer.is_some() => {
-                let config = folder.join(place).join("config.json");
-                pooling = Some(Pooling { mode: pooling_mode(&config)?, normalize: false });
-            }
-            ("Normalize", Some(pooling)) if !pooling.normalize => pooling.normalize = true,
-            _ => {
-                let why = format!(
-                    "the module {kind} is not supported here; expected Transformer, then Pooling, then optionally Normalize"
-                );
-                return Err(beside(&path, why));
-            }
-        }
-    }
-    match (transformer, pooling) {
-        (Some(transformer), Some(pooling)) => Ok((transformer, Some(pooling))),
-        _ => Err(beside(&path, "it has no Transformer followed by a Pooling".to_owned())),
-    }
-}
-
-/// The poolings of sentence-transformers, by flag and by name, with the mode if it is supported.
-const MODES: [(&str, &str, Option<PoolingMode>); 6] = [
-    ("pooling_mode_cls_token", "cls", Some(PoolingMode::First)),
-    ("pooling_mode_mean_tokens", "mean", Some(PoolingMode::Mean)),
-    ("pooling_mode_max_tokens", "max", None),
-    ("pooling_mode_mean_sqrt_len_tokens", "mean_sqrt_len_tokens", None),
-    ("pooling_mode_weightedmean_tokens", "weightedmean", None),
-    ("pooling_mode_lasttoken", "lasttoken", None),
-];
-
-/// Returns the pooling mode of `1_Pooling/config.json`.
-fn pooling_mode(path: &Path) -> Result<PoolingMode, OpenError> {
-    let settings = Settings::open(path)?;
-    settings.ignore(&["word_embedding_dimension", "embedding_dimension"]);
-    // Without a prompt, all tokens belong to the text.
-    settings.flag("include_prompt", true)?;
-    let word = settings.word("pooling_mode")?.map(ToOwned::to_owned);
-    let mut asked = vec![];
-    for (option, name, mode) in MODES {
-        if settings.flag(option, false)? || word.as_deref() == Some(name) {
-            asked.push((if word.is_some() { "pooling_mode" } else { option }, mode));
-        }
-    }
-    settings.finish()?;
-    match asked[..] {
-        [(_, Some(mode))] => Ok(mode),
-        [(option, None)] => Err(settings.wrong(option, "the mean of the tokens or the first token").into()),
-        _ => Err(settings.wrong("pooling_mode_mean_tokens", "the only pooling, or pooling_mode_cls_token").into()),
     }
 }
 

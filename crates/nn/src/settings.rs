@@ -4,6 +4,7 @@ use known::{DEFAULTS, HARMLESS, says_nothing};
 use netwright_ir::files;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -90,6 +91,34 @@ pub enum SettingsError {
     },
 }
 
+/// Returns a text in which `NaN`, `Infinity` and `-Infinity`, which Python writes and JSON does not have, are strings:
+/// no option that is read as a number may have one.
+fn quote_numbers(text: &str) -> Cow<'_, str> {
+    const NUMBERS: [&str; 3] = ["NaN", "-Infinity", "Infinity"];
+    if !NUMBERS.iter().any(|number| text.contains(number)) {
+        return Cow::Borrowed(text);
+    }
+    let mut quoted = String::new();
+    let (mut in_string, mut rest) = (false, text);
+    while let Some(next) = rest.chars().next() {
+        let number = NUMBERS.iter().find(|number| !in_string && rest.starts_with(**number));
+        let length = match (number, next) {
+            (Some(number), _) => {
+                quoted.extend(["\"", number, "\""]);
+                rest = &rest[number.len()..];
+                continue;
+            }
+            // The escaped character does not end the string.
+            (None, '\\') if in_string => 1 + rest[1..].chars().next().map_or(0, char::len_utf8),
+            _ => next.len_utf8(),
+        };
+        in_string ^= next == '"';
+        quoted.push_str(&rest[..length]);
+        rest = &rest[length..];
+    }
+    Cow::Owned(quoted)
+}
+
 impl Settings {
     /// Reads a `config.json`.
     ///
@@ -106,6 +135,7 @@ impl Settings {
     /// If it is not a JSON object.
     pub fn parse(path: impl AsRef<Path>, text: &str) -> Result<Self, SettingsError> {
         let path: Rc<Path> = path.as_ref().into();
+        let text = &*quote_numbers(text);
         let options = serde_json::from_str(text)
             .map_err(|error| SettingsError::Malformed { path: path.to_path_buf(), why: error.to_string() })?;
         Ok(Self {

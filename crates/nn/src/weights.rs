@@ -1,5 +1,6 @@
 //! The weights of a model: random, or from safetensors files, bound by name.
 
+use crate::torch;
 use netwright_ir::files::{self, Source};
 use netwright_ir::tensor::{Distribution, Quantized};
 use netwright_ir::{ElementType, Tensor, TensorError, fingerprint};
@@ -9,8 +10,11 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-/// The file name of unsharded weights.
-const SINGLE: &str = "model.safetensors";
+/// The file names of unsharded weights, the preferred one first. The index of shards has `.index.json` after it.
+const SINGLES: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
+
+/// The first bytes of a file that Git LFS has not replaced with its contents.
+const LFS: &[u8; 31] = b"version https://git-lfs.github.";
 
 /// The element types of weights that are converted to one another.
 const FLOATS: [ElementType; 4] = [ElementType::F32, ElementType::F16, ElementType::BF16, ElementType::F64];
@@ -131,17 +135,19 @@ impl Weights {
         Ok(Weights::Trained(read_file(path)?))
     }
 
-    /// Opens the weights of a folder: `model.safetensors`, or the files that `model.safetensors.index.json` names.
+    /// Opens the weights of a folder: `model.safetensors`, or the files that `model.safetensors.index.json` names, or
+    /// else `pytorch_model.bin` or the files of its index. Pickles are read, but not executed.
     ///
     /// # Errors
     /// If both are missing, a file cannot be read or is malformed, or a file does not match the index.
     pub fn open_folder(folder: impl AsRef<Path>) -> Result<Self, WeightError> {
         let folder = folder.as_ref();
         let index = Self::file_of(folder);
-        if index.ends_with(SINGLE) {
+        if SINGLES.iter().any(|single| index.ends_with(single)) {
             let tensors = read_file(&index).map_err(|error| other_format(folder, error))?;
             return Ok(Weights::Trained(renamed(tensors)));
         }
+        let extension = if index.ends_with("model.safetensors.index.json") { ".safetensors" } else { ".bin" };
         let malformed = |why: String| WeightError::Malformed { path: index.clone(), why };
         let text = files::read_text(&index, 1 << 26)?;
         let Index { weight_map } = serde_json::from_str(&text).map_err(|error| malformed(error.to_string()))?;
@@ -152,9 +158,9 @@ impl Weights {
         let mut all = BTreeMap::new();
         for (file, names) in shards {
             // A shard must be in the folder of its index.
-            if Path::new(&file).file_name() != Some(OsStr::new(&file)) || !file.ends_with(".safetensors") {
+            if Path::new(&file).file_name() != Some(OsStr::new(&file)) || !file.ends_with(extension) {
                 return Err(malformed(format!(
-                    "the shard {file:?} is not the name of a safetensors file in this folder"
+                    "the shard {file:?} is not the name of a {extension} file in this folder"
                 )));
             }
             let mut tensors = read_file(&folder.join(&file))?;
@@ -174,8 +180,9 @@ impl Weights {
 
     /// Returns the weights file of a folder, or the index of its shards.
     pub(crate) fn file_of(folder: &Path) -> PathBuf {
-        let (whole, index) = (folder.join(SINGLE), folder.join(format!("{SINGLE}.index.json")));
-        if whole.exists() || !index.exists() { whole } else { index }
+        let names =
+            SINGLES.iter().flat_map(|single| [folder.join(single), folder.join(format!("{single}.index.json"))]);
+        names.into_iter().find(|path| path.exists()).unwrap_or_else(|| folder.join(SINGLES[0]))
     }
 
     /// Returns whether a tensor has a name with this prefix; always true for random weights.
@@ -244,6 +251,8 @@ impl Weights {
     /// Checks that the tensors of a file match those that a model declares, by name and shape; `rule` decides about the
     /// others.
     ///
+    /// Returns the tensors of heads that the model does not have.
+    ///
     /// # Errors
     /// All tensors that are missing, have another shape, are not declared, or differ from the tensor that they repeat.
     pub(crate) fn expect(
@@ -251,8 +260,9 @@ impl Weights {
         path: &Path,
         declared: &BTreeMap<String, Vec<u64>>,
         rule: impl Fn(&str) -> Unused,
-    ) -> Result<(), WeightError> {
-        let Weights::Trained(tensors) = self else { return Ok(()) };
+    ) -> Result<Vec<String>, WeightError> {
+        let Weights::Trained(tensors) = self else { return Ok(vec![]) };
+        let mut heads = vec![];
         let unused = || tensors.iter().filter(|(name, _)| !declared.contains_key(*name));
         let unfit = declared.iter().filter_map(|(name, dims)| {
             let stored = tensors.get(name).and_then(Tensor::quantization).map(|quantized| quantized.codes().dims());
@@ -273,6 +283,10 @@ impl Weights {
         for (name, tensor) in unused() {
             let repeated = match rule(name) {
                 Unused::Left => continue,
+                Unused::Head => {
+                    heads.push(name.clone());
+                    continue;
+                }
                 Unused::Refused => None,
                 Unused::Copy => repeated(tensor, declared.keys().filter_map(|name| tensors.get_key_value(name)))
                     .map_err(|source| WeightError::Tensor { name: name.clone(), source })?,
@@ -284,7 +298,7 @@ impl Weights {
                 None => WeightError::Unused { name, found: tensor.ty().to_string() },
             });
         }
-        if problems.is_empty() { Ok(()) } else { Err(WeightError::Misfit { path: path.to_owned(), problems }) }
+        if problems.is_empty() { Ok(heads) } else { Err(WeightError::Misfit { path: path.to_owned(), problems }) }
     }
 }
 
@@ -300,6 +314,8 @@ fn converted(tensor: &Tensor, to: ElementType) -> Result<Tensor, TensorError> {
 pub(crate) enum Unused {
     /// It is ignored.
     Left,
+    /// It is of a head that the model does not have.
+    Head,
     /// It must equal a declared tensor.
     Copy,
     /// It is an error.
@@ -331,8 +347,17 @@ fn renamed(tensors: BTreeMap<String, Tensor>) -> BTreeMap<String, Tensor> {
     tensors.into_iter().map(|(name, tensor)| (today(name), tensor)).collect()
 }
 
-/// Reads the tensors of a safetensors file as ranges of the file.
+/// Reads the tensors of a safetensors file, or of a file of PyTorch, as ranges of the file.
 fn read_file(path: &Path) -> Result<BTreeMap<String, Tensor>, WeightError> {
+    let mut first = [0; LFS.len()];
+    if Source::open(path)?.read_at(0, &mut first).is_ok() && first == *LFS {
+        let why = "it is a pointer of Git LFS, not the weights\n  help: run `git lfs pull` in the folder, or download the \
+                   model with `hf download`";
+        return Err(WeightError::Malformed { path: path.to_owned(), why: why.to_owned() });
+    }
+    if path.extension().is_some_and(|extension| extension == "bin") {
+        return torch::read_file(path);
+    }
     let malformed = |why: String| WeightError::Malformed { path: path.to_owned(), why };
     let source = Source::open(path)?;
     let map = source.map()?;
@@ -355,16 +380,30 @@ fn read_file(path: &Path) -> Result<BTreeMap<String, Tensor>, WeightError> {
     Ok(tensors)
 }
 
-/// Returns the error of a folder without `model.safetensors`, with help if it has weights in another format.
+/// Returns the error of a folder without weights that can be read, with help if it has others.
 fn other_format(folder: &Path, error: WeightError) -> WeightError {
-    let others = ["pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "flax_model.msgpack"];
-    match others.into_iter().find(|other| folder.join(other).exists()) {
-        Some(other) if !folder.join(SINGLE).exists() => WeightError::Malformed {
-            path: folder.join(other),
-            why: format!("the weights are not safetensors\n  help: save the model again as {SINGLE}"),
-        },
-        _ => error,
+    if Weights::file_of(folder).exists() {
+        return error;
     }
+    let names = files::entries(folder).into_iter();
+    let names: Vec<String> = names.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect();
+    let find = |fits: &dyn Fn(&str) -> bool| names.iter().find(|name| fits(name));
+    let ends = |name: &str, extensions: &[&str]| extensions.iter().any(|extension| name.ends_with(extension));
+    let (name, why) = if let Some(name) = find(&|name| ends(name, &[".safetensors", ".bin"]) && name.contains("-of-")) {
+        let index = if ends(name, &[".bin"]) { SINGLES[1] } else { SINGLES[0] };
+        (name, format!("it is one of several shards, whose index is missing\n  help: download {index}.index.json too"))
+    } else if let Some(name) = find(&|name| name == "adapter_model.safetensors" || name == "adapter_model.bin") {
+        let why = "the weights are those of an adapter, not of a model\n  help: merge it into its base model with \
+                   merge_and_unload() of PEFT, save that, and build it";
+        (name, why.to_owned())
+    } else if let Some(name) = find(&|name| ends(name, &[".safetensors"])) {
+        (name, format!("it is not {}\n  help: rename the file, if it has the weights of the model", SINGLES[0]))
+    } else if let Some(name) = find(&|name| ends(name, &[".h5", ".msgpack", ".onnx", ".ot", ".pt", ".pth"])) {
+        (name, format!("the weights are not safetensors\n  help: save the model again as {}", SINGLES[0]))
+    } else {
+        return error;
+    };
+    WeightError::Malformed { path: folder.join(name), why }
 }
 
 fn hint(nearest: Option<&str>) -> String {
@@ -444,7 +483,7 @@ mod tests {
             assert!(weights.tensor("embed.weight", &[2, 1], Init::Ones, ElementType::F32).is_ok());
             let found = weights.expect(Path::new("w"), &declared, |_| Unused::Copy).map_err(|error| error.to_string());
             match expected {
-                None => assert_eq!(found, Ok(())),
+                None => assert_eq!(found, Ok(vec![])),
                 Some(part) => assert!(found.clone().unwrap_err().contains(part), "{found:?}"),
             }
         }

@@ -49,6 +49,7 @@ pub(super) const MARIAN: Family = Family {
         settings.must_be("share_encoder_decoder_embeddings", true)?;
         let vocab = settings.size("vocab_size")?;
         settings.must_be("decoder_vocab_size", vocab)?;
+        settings.must_be("extra_pos_embeddings", vocab)?;
         let positions = if head.weights.has(&format!("{}encoder.embed_positions.", head.base("model"))) {
             Positions::Table { offset: 0 }
         } else {

@@ -324,7 +324,7 @@ impl Architecture for TextEncoder {
                     builder.output("pooler_output", pooler.forward(heads::first_token(x)).tanh());
                 }
             }
-            Output::Sentence(pooling) => heads::sentence_embedding(builder, *pooling, x, attention_mask),
+            Output::Sentence(pooling) => heads::sentence_embedding(builder, pooling, x, attention_mask),
             Output::MaskedTokens { dense, activation, norm, decoder } => {
                 let x = norm.forward(activation.forward(dense.forward(x)));
                 let logits = match decoder {

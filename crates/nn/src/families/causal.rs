@@ -1,6 +1,6 @@
 //! Shared by text decoders: inputs, masks, cache and heads.
 
-use super::{BATCH, Head, PAST, SEQ, heads, ids};
+use super::{BATCH, Head, PAST, Pooling, SEQ, heads, ids};
 use crate::layers::{Cache, Linear, Span, cache_type};
 use crate::{Builder, Settings, SettingsError, Task, Var};
 use netwright_ir::Dim;
@@ -57,6 +57,7 @@ pub(super) enum Output {
     },
     Labels(Linear),
     Answer(Linear),
+    Sentence(Pooling),
 }
 
 impl Output {
@@ -83,6 +84,7 @@ impl Output {
                 Output::Labels(Linear::new(token_classifier, d_model, settings.labels()?, true))
             }
             Task::QuestionAnswering => Output::Answer(Linear::new("qa_outputs", d_model, 2, true)),
+            Task::SentenceSimilarity => Output::Sentence(heads::pooling(settings, head)?),
             _ => Output::States,
         })
     }
@@ -120,6 +122,7 @@ impl Output {
             }
             Output::Labels(layer) => builder.output("logits", layer.forward(x)),
             Output::Answer(layer) => heads::question_answering(builder, layer, x),
+            Output::Sentence(pooling) => heads::sentence_embedding(builder, pooling, x, inputs.attention_mask),
         }
         inputs.cache.outputs();
     }

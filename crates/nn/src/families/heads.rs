@@ -1,26 +1,61 @@
 //! Heads on the hidden states of text models.
 
-use super::{Head, PoolingMode};
+use super::{Head, Pooling, PoolingMode, SentenceLayer};
 use crate::layers::Linear;
 use crate::{Builder, Settings, SettingsError, Var, signed};
-use netwright_ir::Op;
+use netwright_ir::{ElementType, Op};
 
-/// Declares the outputs `token_embeddings` and `sentence_embedding` `[batch, d_model]`, pooled from the states
+/// Declares the outputs `token_embeddings` and `sentence_embedding` `[batch, width]`, pooled from the states
 /// `[batch, seq, d_model]`.
 #[track_caller]
-pub(super) fn sentence_embedding<'b>(builder: &'b Builder<'b>, head: super::Pooling, tokens: Var<'b>, mask: Var<'b>) {
+pub(super) fn sentence_embedding<'b>(builder: &'b Builder<'b>, pooling: &Pooling, tokens: Var<'b>, mask: Var<'b>) {
     let _scope = builder.enter("pooling");
-    let pooled = match head.mode {
-        PoolingMode::First => first_token(tokens),
-        PoolingMode::Mean => {
-            let keep = mask.cast_like_parameters().unsqueeze(&[1]);
-            let count = keep.sum(-1).max(builder.scalar("least", 1e-9));
-            (keep.matmul(tokens) / count).squeeze(&[1])
+    let vectors = pooling.modes.iter().map(|mode| pooled(builder, *mode, tokens, mask));
+    let Some(pooled) = vectors.reduce(|all, vector| all.concat(vector, -1)) else { return };
+    let embedding = pooling.layers.iter().fold(pooled, |x, layer| match layer {
+        SentenceLayer::Dense(linear, activation) => {
+            let x = linear.forward(x);
+            activation.map_or(x, |activation| activation.forward(x))
         }
-    };
-    let pooled = if head.normalize { pooled / pooled.length().max(builder.scalar("least", 1e-12)) } else { pooled };
+        SentenceLayer::Norm(norm) => norm.forward(x),
+        SentenceLayer::Normalize => x / x.length().max(builder.scalar("least", 1e-12)),
+    });
     builder.output("token_embeddings", tokens);
-    builder.output("sentence_embedding", pooled);
+    builder.output("sentence_embedding", embedding);
+}
+
+/// Returns one vector of a text, `[batch, d_model]`.
+#[track_caller]
+fn pooled<'b>(builder: &'b Builder<'b>, mode: PoolingMode, tokens: Var<'b>, mask: Var<'b>) -> Var<'b> {
+    // The sum by weights `[batch, seq]`, and the sum of the weights.
+    let weighted = |weights: Var<'b>| {
+        let weights = weights.unsqueeze(&[1]);
+        (weights.matmul(tokens), weights.sum(-1).max(builder.scalar("least", 1e-9)))
+    };
+    let mean = |weights: Var<'b>| {
+        let (sum, count) = weighted(weights);
+        (sum / count).squeeze(&[1])
+    };
+    match mode {
+        PoolingMode::First => first_token(tokens),
+        PoolingMode::Max => {
+            let is_text = mask.cast(ElementType::Bool).unsqueeze(&[2]);
+            tokens.where_else(is_text, builder.scalar("lowest", -1e9)).largest(1)
+        }
+        PoolingMode::Mean => mean(mask.cast_like_parameters()),
+        PoolingMode::MeanSqrt => {
+            let (sum, count) = weighted(mask.cast_like_parameters());
+            (sum / count.sqrt()).squeeze(&[1])
+        }
+        PoolingMode::WeightedMean => {
+            let places = mask.size(1).range() + builder.index(1);
+            mean((mask * places).cast_like_parameters())
+        }
+        PoolingMode::Last => {
+            let is_text = mask.cast(ElementType::Bool);
+            tokens.pick(mask.size(1).range().where_else(is_text, builder.index(0)).largest(1))
+        }
+    }
 }
 
 /// Selects the state of the first token: `[batch, seq, d_model]` to `[batch, d_model]`.
@@ -48,8 +83,8 @@ pub(super) fn last_token<'b>(x: Var<'b>, input_ids: Var<'b>, padding: u64) -> Va
 }
 
 /// Returns the pooling of a sentence-transformers folder.
-pub(super) fn pooling(settings: &Settings, head: &Head<'_>) -> Result<super::Pooling, SettingsError> {
-    head.pooling.ok_or_else(|| {
+pub(super) fn pooling(settings: &Settings, head: &Head<'_>) -> Result<Pooling, SettingsError> {
+    head.pooling.cloned().ok_or_else(|| {
         settings.wrong("modules.json", "the modules of a sentence-transformers folder, which define the pooling")
     })
 }

@@ -18,6 +18,7 @@ macro_rules! family {
             architectures: &[
                 (concat!($class, "ForCausalLM"), Task::TextGeneration),
                 (concat!($class, "Model"), Task::FeatureExtraction),
+                (concat!($class, "Model"), Task::SentenceSimilarity),
                 (concat!($class, "ForSequenceClassification"), Task::TextClassification),
                 (concat!($class, "ForTokenClassification"), Task::TokenClassification),
                 $((concat!($class, $suffix), Task::QuestionAnswering),)?
@@ -114,7 +115,7 @@ enum LayerTypes {
 
 fn qwen(settings: &Settings) -> Result<Kind, SettingsError> {
     let window = settings.length("sliding_window")?;
-    let first = settings.length("max_window_layers")?.unwrap_or(28);
+    let first = if settings.has("max_window_layers") { settings.layers("max_window_layers")? } else { 28 };
     let slides = settings.flag("use_sliding_window", false)?;
     let window = window.filter(|_| slides);
     Ok(Kind { window, layer_types: LayerTypes::From(first), ..Kind::default() })

@@ -19,6 +19,7 @@ mod whisper;
 
 pub use causal::DecoderInputs;
 
+use crate::layers::{Activation, Linear, Norm};
 use crate::{Builder, Part, Settings, SettingsError, Task, Transformer, Var, Weights};
 use netwright_ir::{Dim, ElementType, TensorType, shape};
 
@@ -95,25 +96,44 @@ pub struct Head<'a> {
     /// The weights.
     pub weights: &'a Weights,
     /// The pooling of a sentence-transformers folder, if it is one.
-    pub pooling: Option<Pooling>,
+    pub pooling: Option<&'a Pooling>,
 }
 
 /// The pooling of a sentence-transformers folder: how token vectors become one vector.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Pooling {
-    /// The vector that represents a text.
-    pub mode: PoolingMode,
-    /// Whether the vector is normalized to length 1.
-    pub normalize: bool,
+    /// The vectors that represent a text, which are concatenated.
+    pub modes: Vec<PoolingMode>,
+    /// The layers that follow.
+    pub layers: Vec<SentenceLayer>,
 }
 
-/// The vector that represents a text.
+/// A vector that represents a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PoolingMode {
     /// The vector of the first token.
     First,
+    /// The largest of each element over all tokens that are not padding.
+    Max,
     /// The mean over all tokens that are not padding.
     Mean,
+    /// Their sum divided by the root of their number.
+    MeanSqrt,
+    /// Their mean, weighted by position from 1 on.
+    WeightedMean,
+    /// The vector of the last token that is not padding.
+    Last,
+}
+
+/// A layer on the vector of a text.
+#[derive(Clone, Debug)]
+pub enum SentenceLayer {
+    /// A linear layer and its activation, if it has one.
+    Dense(Linear, Option<Activation>),
+    /// A norm.
+    Norm(Norm),
+    /// Division by the length of the vector.
+    Normalize,
 }
 
 impl Head<'_> {

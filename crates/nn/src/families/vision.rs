@@ -22,7 +22,7 @@ impl Patches {
     /// Reads the configuration of the patches, with the names of weights in its model class.
     pub(super) fn read(settings: &Settings, d_model: u64, bias: bool) -> Result<Self, SettingsError> {
         let channels = settings.optional_size("num_channels")?.unwrap_or(3);
-        let (size, patch) = (settings.size("image_size")?, settings.size("patch_size")?);
+        let (size, patch) = (settings.side("image_size")?, settings.side("patch_size")?);
         let side = size / patch;
         if side == 0 {
             return Err(settings.wrong("patch_size", format!("at most image_size, {size}")));

@@ -29,6 +29,11 @@ pub(super) const HARMLESS: &[&str] = &[
     "_commit_hash",
     "_name_or_path",
     "_num_labels",
+    "finetuned",
+    "language",
+    "name",
+    "sbert_ce_default_activation_function",
+    "sentence_transformers",
     "architectures",
     "auto_map",
     "dtype",
@@ -99,6 +104,7 @@ pub(super) const HARMLESS: &[&str] = &[
     "encoder_no_repeat_ngram_size",
     "eos_token_id",
     "exponential_decay_length_penalty",
+    "force_bos_token_to_be_generated",
     "forced_bos_token_id",
     "forced_decoder_ids",
     "forced_eos_token_id",
@@ -128,6 +134,8 @@ pub(super) const HARMLESS: &[&str] = &[
     "unk_token_id",
     // Implementation choices, and options that no code reads.
     "directionality",
+    "full_attn_mod",
+    "interpolate_factor",
     "output_past",
     "pooler_fc_size",
     "pooler_num_attention_heads",
@@ -140,12 +148,19 @@ pub(super) const HARMLESS: &[&str] = &[
 /// Returns whether an option of every configuration has a value that changes nothing.
 pub(super) fn says_nothing(option: &str, value: &Value) -> bool {
     match option {
-        "add_cross_attention" | "is_decoder" | "is_encoder_decoder" | "tf_legacy_loss" | "tie_encoder_decoder" => {
-            *value == Value::Bool(false)
-        }
+        "add_cross_attention"
+        | "attention_bias"
+        | "is_decoder"
+        | "is_encoder_decoder"
+        | "lm_head_bias"
+        | "mlp_bias"
+        | "tf_legacy_loss"
+        | "tie_encoder_decoder"
+        | "use_mrope" => *value == Value::Bool(false),
         "tie_word_embeddings" => *value == Value::Bool(true),
         "pruned_heads" => value.as_object().is_some_and(Map::is_empty),
-        _ => false,
+        // Notes of a trainer.
+        _ => option.starts_with("unsloth_"),
     }
 }
 

@@ -21,6 +21,14 @@ impl Settings {
         self.whole(option, 1, MOST)
     }
 
+    /// Reads the side of a square: a size, or a list of two equal ones.
+    pub fn side(&self, option: &str) -> Result<u64, SettingsError> {
+        let Some(Value::Array(sides)) = self.value(option) else { return self.size(option) };
+        let side = sides.first().and_then(Value::as_u64).filter(|side| (1..=MOST).contains(side));
+        let is_square = sides.len() == 2 && sides[0] == sides[1];
+        side.filter(|_| is_square).ok_or_else(|| self.wrong(option, "a size, or a list of two equal sizes"))
+    }
+
     /// Reads a number of layers, at most 1,000.
     pub fn layers(&self, option: &str) -> Result<u64, SettingsError> {
         self.whole(option, 0, MAX_LAYERS)?.ok_or_else(|| self.missing(option))
