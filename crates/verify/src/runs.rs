@@ -11,7 +11,8 @@ use crate::verdict::{Blame, Produced, Run, Verdict};
 use crate::verify::verdict;
 use crate::{
     Array, Comparison, Difference, Options, Reason, RoundingEvidence, Runtime, Session, VerifyError, compare, given,
-    inputs, logits, twin,
+    inputs, logits,
+    twin::{self, Noise},
 };
 use netwright_ir::{Bindings, ElementType};
 use std::collections::{BTreeMap, BTreeSet};
@@ -238,7 +239,7 @@ impl Judge<'_> {
     }
 
     fn compared(mut self, second: &Second<'_>, cases: Vec<Planned>) -> Result<Verdict, VerifyError> {
-        let (runtime, Criteria { tolerance, min_cosine, why }) =
+        let (runtime, Criteria { tolerance, min_cosine, why, .. }) =
             (self.options.runtime.to_string(), self.criteria.clone());
         let vocabulary = logits::vocabulary(self.a);
         let mut runs: Vec<Run<Comparison>> = vec![];
@@ -280,7 +281,7 @@ impl Judge<'_> {
                 }
                 // No value of models that are quantized differently agrees in f64.
                 if min_cosine.is_none() {
-                    self.arbitrate(second.model, &case, &mut outputs);
+                    self.arbitrate(second.model, &case, [&left, &right], &mut outputs);
                 }
             }
             if outputs.iter().any(|output| output.difference.is_some()) {
@@ -366,8 +367,9 @@ impl Judge<'_> {
     /// Runs both models in f64, and removes differences that are rounding.
     ///
     /// A difference that remains in f64 is one between the functions. Otherwise it is rounding, unless it is so large
-    /// that f32 computes something else.
-    fn arbitrate(&mut self, second: &ModelFile, case: &Case, outputs: &mut [Comparison]) {
+    /// that the types of the models compute something else. In f16 and bf16, [noise](twin::Noise) decides that: some
+    /// elements, such as those of rows that are masked as a whole, have no digits.
+    fn arbitrate(&mut self, second: &ModelFile, case: &Case, [a, b]: [&Named; 2], outputs: &mut [Comparison]) {
         let may_be_rounding = |output: &Comparison| match &output.difference {
             None => true,
             Some(Difference::Elements { .. }) => !output.is_float() || output.error().is_some(),
@@ -384,7 +386,7 @@ impl Judge<'_> {
             let session = Session::plain(model, &case.bindings).map_err(|error| error.to_string())?;
             session.run(&borrowed(&inputs)).map_err(|error| error.to_string())
         };
-        let ran = match twins {
+        let ran = match &*twins {
             Ok([left, right]) => run(left).and_then(|left| Ok((left, run(right)?))),
             Err(why) => Err(why.clone()),
         };
@@ -395,16 +397,27 @@ impl Judge<'_> {
                 return;
             }
         };
-        let tolerance = self.criteria.tolerance;
+        let Criteria { tolerance, step, .. } = self.criteria;
+        let pick = |all: &Named, name: &str| all.iter().find(|(other, _)| other == name).cloned();
+        let mut noise: Option<Option<Noise>> = None;
         for output in outputs.iter_mut().filter(|output| output.difference.is_some()) {
-            let pick =
-                |all: &[(String, Array)]| all.iter().filter(|(name, _)| *name == output.output).cloned().collect();
-            let (left, right): (Vec<_>, Vec<_>) = (pick(&left), pick(&right));
-            let Some(twins) = compare(&left, &right, tolerance).pop() else { continue };
-            let (None, Some(error)) = (&twins.difference, twins.error()) else { continue };
+            let exact = [&left, &right].map(|all| pick(all, &output.output).into_iter().collect::<Named>());
+            let Some(in_f64) = compare(&exact[0], &exact[1], tolerance).pop() else { continue };
+            let (None, Some(error)) = (&in_f64.difference, in_f64.error()) else { continue };
             let observed = output.error().unwrap_or(0.0);
-            if observed <= (MAX_ROUNDING * tolerance).min(1.0) {
-                output.rounding = Some(RoundingEvidence { observed, twins: error });
+            let is_small = observed <= (MAX_ROUNDING * tolerance).min(1.0);
+            let mut explained = || {
+                let noise = noise.get_or_insert_with(|| {
+                    let Ok([twin, _]) = twins else { return None };
+                    Noise::measure(twin, &left, step?, run).ok()
+                });
+                let (_, a) = pick(a, &output.output)?;
+                let (_, b) = pick(b, &output.output)?;
+                noise.as_ref()?.explains(&output.output, [&a, &b], output.scale, tolerance)
+            };
+            let explained = if is_small { None } else { explained() };
+            if is_small || explained.is_some() {
+                output.rounding = Some(RoundingEvidence { observed, twins: error, noise: explained });
                 output.difference = None;
             } else if case.is_extreme {
                 self.notes.push(format!(

@@ -2,6 +2,7 @@
 
 use crate::file::{ModelFile, bodies, tensor_type};
 use crate::{Options, Runtime};
+use half::{bf16, f16};
 use netwright_ir::op::computes_with_integers;
 use netwright_ir::{ElementType, OpKind};
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,6 +35,8 @@ pub(crate) struct Criteria {
     pub(crate) min_cosine: Option<f64>,
     /// The reason for `min_cosine`.
     pub(crate) why: String,
+    /// The difference between 1 and the next number of the narrowest type, if that is `f16` or `bf16`.
+    pub(crate) step: Option<f64>,
 }
 
 /// How a model computes: the float types, and the quantization.
@@ -91,7 +94,11 @@ impl Criteria {
             }
             _ => String::new(),
         };
-        Self { tolerance, min_cosine: options.min_cosine.or(by_bits), why }
+        let step = by_type.map(|(element, _)| match element {
+            ElementType::BF16 => bf16::EPSILON.to_f64(),
+            _ => f16::EPSILON.to_f64(),
+        });
+        Self { tolerance, min_cosine: options.min_cosine.or(by_bits), why, step }
     }
 }
 

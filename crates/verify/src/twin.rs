@@ -5,6 +5,9 @@
 //! tract does not support for f64 are [decomposed](forms).
 
 mod forms;
+mod noise;
+
+pub(crate) use noise::Noise;
 
 use crate::file::{ModelFile, Port, is_external};
 use crate::{Array, Values};

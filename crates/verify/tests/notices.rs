@@ -205,3 +205,68 @@ fn rounding_is_not_a_difference() {
     assert!(rounding.observed > 1e-4 && rounding.twins < 1e-11, "{verdict}");
     assert!(verdict.to_string().contains("; rounding: the error is "), "{verdict}");
 }
+
+/// Element types by their numbers.
+const F32: i64 = 1;
+const F16: i64 = 10;
+
+/// Returns a graph whose f32 operand `x` is cast to a type; the nodes compute `result` in it, and may also read the
+/// constants.
+fn in_type(
+    ty: i64,
+    inputs: &[&str],
+    output: &str,
+    nodes: &[&str],
+    result: &str,
+    constants: &[(&str, f32)],
+) -> GraphProto {
+    let mut all = vec![node("typed = Cast(x)").int("to", ty)];
+    let names: Vec<String> = constants.iter().map(|(name, _)| format!("{name}/f32")).collect();
+    all.extend(
+        constants.iter().zip(&names).map(|((name, _), wide)| node(&format!("{name} = Cast({wide})")).int("to", ty)),
+    );
+    all.extend(nodes.iter().map(|text| node(text)));
+    all.push(node(&format!("y = Cast({result})")).int("to", F32));
+    let mut constants: Vec<TensorProto> =
+        constants.iter().zip(&names).map(|((_, value), name)| floats(name, &[], &[*value])).collect();
+    constants.push(integers("middle", &[1], &[1]));
+    with(inputs, &[output], all, &constants)
+}
+
+#[test]
+fn rounding_in_f16_is_what_noise_explains() {
+    // The scores of a row that is masked as a whole keep their digits in f32 and lose them in f16.
+    let masked = |ty| {
+        let nodes = [
+            "row = Unsqueeze(attention_mask, middle)",
+            "kept = CastLike(row, typed)",
+            "hidden = Sub(one, kept)",
+            "bias = Mul(hidden, fill)",
+            "scores = Mul(typed, eight)",
+            "sum = Add(scores, bias)",
+            "weights = Softmax(sum)",
+        ];
+        let inputs = ["x: f32[batch, seq, seq]", "attention_mask: i64[batch, seq]"];
+        let constants = [("one", 1.0), ("fill", -65504.0), ("eight", 8.0)];
+        in_type(ty, &inputs, "y: f32[batch, seq, seq]", &nodes, "weights", &constants)
+    };
+    let noise = |verdict: &Verdict| {
+        let Verdict::Equal { runs, .. } = verdict else { panic!("{verdict}") };
+        runs.iter()
+            .flat_map(|run| &run.outputs)
+            .any(|output| output.rounding.is_some_and(|found| found.noise.is_some()))
+    };
+    for (a, b) in [(masked(F32), masked(F16)), (masked(F16), masked(F32))] {
+        let verdict = judge(&a, &b, false);
+        assert!(noise(&verdict), "{verdict}");
+        assert!(verdict.to_string().contains("; noise in the last bits of the narrowest type has an effect of "));
+    }
+
+    // A sum that loses the digits of x, in the second model only.
+    let sum = |nodes: &[&str]| in_type(F16, X, Y[0], nodes, "moved", &[("two", 2.0), ("large", 4096.0)]);
+    let plain = sum(&["more = Add(typed, two)", "moved = Sub(more, two)"]);
+    let coarse =
+        ["more = Add(typed, two)", "far = Add(more, large)", "near = Sub(far, large)", "moved = Sub(near, two)"];
+    let verdict = judge(&plain, &sum(&coarse), false);
+    assert!(matches!(verdict, Verdict::Differs { .. }), "{verdict}");
+}

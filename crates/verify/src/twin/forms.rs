@@ -10,7 +10,7 @@ pub(super) fn write_out(
     fresh: &mut usize,
     opset: i64,
 ) -> Result<(), String> {
-    let mut writer = Writer { nodes, fresh, opset };
+    let mut writer = Writer { nodes, fresh, prefix: "f64", opset };
     let input = |at: usize| node.input.get(at).filter(|name| !name.is_empty()).cloned();
     let float = |name: &str, default: f64| {
         let attribute = node.attribute.iter().find(|attribute| attribute.name == name);
@@ -127,11 +127,37 @@ pub(super) fn write_out(
     Ok(())
 }
 
+/// Appends nodes that compute `to` from `from`: `from * (1 + step * sin(phase * from))`, also for infinities.
+pub(super) fn write_noise(
+    to: &str,
+    from: &str,
+    [step, phase]: [f64; 2],
+    nodes: &mut Vec<NodeProto>,
+    fresh: &mut usize,
+) {
+    let mut w = Writer { nodes, fresh, prefix: "noise", opset: 0 };
+    let from = from.to_owned();
+    let (low, high) = (w.constant(-1e6), w.constant(1e6));
+    let finite = w.op("Max", &[&from, &low]);
+    let finite = w.op("Min", &[&finite, &high]);
+    let angle = w.scaled(&finite, phase);
+    let sine = w.op("Sin", &[&angle]);
+    let part = w.scaled(&sine, step);
+    let factor = w.plus(&part, 1.0);
+    w.node("Mul", &[&from, &factor], vec![], to.to_owned());
+    // The node that computed the value before may have its name.
+    let name = w.name();
+    if let Some(node) = w.nodes.last_mut() {
+        node.name = name;
+    }
+}
+
 /// Appends nodes to a graph.
 struct Writer<'n> {
     nodes: &'n mut Vec<NodeProto>,
     /// The number of generated names.
     fresh: &'n mut usize,
+    prefix: &'static str,
     /// The opset of the model.
     opset: i64,
 }
@@ -139,7 +165,7 @@ struct Writer<'n> {
 impl Writer<'_> {
     fn name(&mut self) -> String {
         *self.fresh += 1;
-        format!("f64.{}", self.fresh)
+        format!("{}.{}", self.prefix, self.fresh)
     }
 
     fn node(&mut self, operator: &str, operands: &[&str], attributes: Vec<AttributeProto>, result: String) -> String {
@@ -357,8 +383,8 @@ impl Writer<'_> {
         let attribute = |name: &str| node.attribute.iter().find(|attribute| attribute.name == name);
         let heads = |name: &str| attribute(name).map(|heads| heads.i);
         let unknown = |what: &str| Err(format!("the model has an Attention with {what}, which has no f64 form"));
-        if attribute("softcap").is_some_and(|cap| cap.f != 0.0) || input(6).is_some() || node.output.len() > 3 {
-            return unknown("a softcap, lengths or scores");
+        if input(6).is_some() || node.output.len() > 3 {
+            return unknown("lengths or scores");
         }
         let (Some(query), Some(key), Some(value)) = (input(0), input(1), input(2)) else {
             return unknown("missing operands");
@@ -407,6 +433,11 @@ impl Writer<'_> {
             let root = self.op("Sqrt", &[&size]);
             self.op("Div", &[&product, &root])
         };
+        if let Some(cap) = attribute("softcap").map(|cap| f64::from(cap.f)).filter(|cap| *cap != 0.0) {
+            let part = self.scaled(&scores, 1.0 / cap);
+            let part = self.op("Tanh", &[&part]);
+            scores = self.scaled(&part, cap);
+        }
         if let Some(mask) = input(3) {
             // A bool mask is not supported here; the twin then fails to load.
             scores = self.op("Add", &[&scores, mask]);
