@@ -42,7 +42,14 @@ pub(crate) enum Command {
     /// Build a model from a Hugging Face folder (config.json and safetensors), a GGUF file, or a preset.
     Build(Build),
     /// List the model families that `build` supports.
-    Families,
+    Families {
+        /// Show what `build` would build from a config.json, without weights, or what stands in the way
+        #[arg(long = "for", value_name = "CONFIG")]
+        config: Option<PathBuf>,
+        /// The task, instead of that of the configuration
+        #[arg(long, requires = "config")]
+        task: Option<Task>,
+    },
     /// Optimize an ONNX file.
     Optimize(Optimize),
     /// Convert a model to a newer opset, and change nothing else.

@@ -8,10 +8,7 @@ use crate::{model_io, optimize, quantize, verify};
 use netwright::files;
 use netwright::inventory::inventory;
 use netwright::ir::{ElementType, Model};
-use netwright::nn::families::{FAMILIES, Family, TESTED_AGAINST};
-use netwright::nn::{
-    Config, DerivedFile, OpenError, Part, Pretrained, PretrainedOptions, SettingsError, Task, WeightError,
-};
+use netwright::nn::{Config, DerivedFile, OpenError, Part, Pretrained, PretrainedOptions, SettingsError, WeightError};
 use netwright::passes::{self, Precision, Target};
 use netwright::verify::{Options, Verdict};
 use serde::Serialize;
@@ -115,54 +112,6 @@ fn verified(
     verify::judged(&original, Some(path), options, output)
 }
 
-/// Lists the families of models.
-pub(crate) fn families(output: Output) -> Result<(), Failure> {
-    let families: Vec<FamilyRow> = FAMILIES.iter().map(FamilyRow::new).collect();
-    output.report(&families, || {
-        let head = ["family", "model_type", "tested against"].map(ToOwned::to_owned);
-        let rows = families.iter().map(|family| {
-            (
-                [family.name.to_owned(), family.model_types.join(", "), family.tested_against.clone()],
-                family.tasks.join(", "),
-            )
-        });
-        let rows: Vec<([String; 3], String)> = std::iter::once((head, "tasks".to_owned())).chain(rows).collect();
-        let width = |column: usize| rows.iter().map(|(row, _)| row[column].len()).max().unwrap_or_default();
-        let (first, second, third) = (width(0), width(1), width(2));
-        let line = |([name, types, tested], tasks): &([String; 3], String)| {
-            format!("{name:<first$}  {types:<second$}  {tested:<third$}  {tasks}\n")
-        };
-        rows.iter().map(line).collect()
-    })
-}
-
-/// A row of the list of families.
-#[derive(Serialize)]
-struct FamilyRow {
-    name: &'static str,
-    model_types: &'static [&'static str],
-    architectures: Vec<&'static str>,
-    tasks: Vec<&'static str>,
-    tested_against: String,
-}
-
-impl FamilyRow {
-    fn new(family: &Family) -> Self {
-        let mut architectures: Vec<&str> = family.architectures.iter().map(|(name, _)| *name).collect();
-        architectures.dedup();
-        // The paper's own model is compared with PyTorch, not with transformers.
-        let is_own = family.model_types.contains(&"transformer");
-        let tested_against = if is_own { "PyTorch".to_owned() } else { format!("transformers {TESTED_AGAINST}") };
-        Self {
-            name: family.name,
-            model_types: family.model_types,
-            architectures,
-            tasks: family.tasks().into_iter().map(Task::name).collect(),
-            tested_against,
-        }
-    }
-}
-
 fn line(built: &Built, output: Output) -> String {
     format!(
         "{}: {} nodes, {} parameters, {} constants, {} bytes in {:.2} s\n{}{}",
@@ -181,6 +130,17 @@ fn line(built: &Built, output: Output) -> String {
             .collect::<String>(),
         verify::verdict_text(built.verified.as_ref(), output)
     )
+}
+
+/// Returns the failure of opening a folder.
+pub(crate) fn failed(error: OpenError) -> Failure {
+    match error {
+        OpenError::Weights(WeightError::File(error))
+        | OpenError::Settings(SettingsError::File(error))
+        | OpenError::File(error) => Failure::usage(error),
+        error @ (OpenError::Task { .. } | OpenError::NoPast { .. }) => Failure::usage(error),
+        error => Failure::model(error),
+    }
 }
 
 fn open(args: &Build, dequantize: bool) -> Result<Pretrained, Failure> {
@@ -204,11 +164,7 @@ fn open(args: &Build, dequantize: bool) -> Result<Pretrained, Failure> {
                 OpenError::Settings(SettingsError::File(error)) if !Path::new(folder).exists() => {
                     Failure::Usage(format!("{error}\n  help: {}", help_of_missing(folder)))
                 }
-                OpenError::Weights(WeightError::File(error))
-                | OpenError::Settings(SettingsError::File(error))
-                | OpenError::File(error) => Failure::usage(error),
-                error @ (OpenError::Task { .. } | OpenError::NoPast { .. }) => Failure::usage(error),
-                error => Failure::model(error),
+                error => failed(error),
             });
         }
     };

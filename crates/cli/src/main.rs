@@ -3,6 +3,7 @@
 mod args;
 mod build;
 mod failure;
+mod families;
 mod inspect;
 mod model_io;
 mod optimize;
@@ -40,7 +41,8 @@ fn main() -> ExitCode {
 fn run(command: &Command, output: Output) -> Result<(), Failure> {
     match command {
         Command::Build(args) => build::run(args, output),
-        Command::Families => build::families(output),
+        Command::Families { config: None, .. } => families::run(output),
+        Command::Families { config: Some(config), task } => families::plan(config, *task, output),
         Command::Optimize(args) => optimize::run(args, output),
         Command::Verify(args) => verify::run(args, output),
         Command::Upgrade(args) => upgrade::run(args, output),

@@ -133,6 +133,8 @@ fn folders_of_pretrained_models() {
         }
     }
     check(at, "families", &["families"], 0);
+    check(at, "families_for", &["families", "--for", "whisper/config.json"], 0);
+    check(at, "families_for_task", &["families", "--for", "gpt2", "--task", "fill-mask"], 2);
     check(
         at,
         "build_with_past",

@@ -241,6 +241,15 @@ impl Pretrained {
         Ok(model)
     }
 
+    /// Returns the model of a configuration with random weights, which shows whether its options are supported. The
+    /// weights decide about a pooler and the like, which this model has.
+    ///
+    /// # Errors
+    /// If the configuration has an unknown option or an unsupported value.
+    pub fn from_settings(settings: &Settings, options: &PretrainedOptions) -> Result<Self, OpenError> {
+        Self::new(settings.path(), settings, Weights::Random { seed: 0 }, None, options)
+    }
+
     /// Returns the paper's model with random weights.
     ///
     /// # Errors
