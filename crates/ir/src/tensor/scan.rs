@@ -3,9 +3,22 @@
 use super::recipe::Number;
 use super::{Data, Recipe, Tensor, TensorError};
 use crate::ElementType;
+use std::num::NonZero;
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 
 /// The maximum number of bytes of a tensor that are held at once.
 const MAX_PIECE: u64 = 64 << 20;
+
+/// Tensors from this size on are scanned by several threads.
+const LARGE: u64 = 4 << 20;
+
+/// The maximum number of bytes that each of several threads holds.
+const MAX_SHARE: u64 = 4 << 20;
+
+/// The maximum number of threads: more would wait for memory.
+const MAX_THREADS: usize = 4;
 
 impl Tensor {
     /// Calls `visit` with the bytes of tensors of one type, piece by piece, until it returns false; returns whether it
@@ -71,31 +84,27 @@ impl Tensor {
             _ => f64::MAX.to_bits().cast_signed(),
         };
         let (narrow, word) = (i16::try_from(limit).unwrap_or(i16::MAX), i32::try_from(limit).unwrap_or(i32::MAX));
-        let mut largest = 0;
-        Self::all_pieces([self], |[bytes]| {
-            largest = largest.max(match self.element.bits() {
-                16 => bytes
-                    .as_chunks::<2>()
-                    .0
-                    .iter()
-                    .map(|x| i16::from_le_bytes(*x) & i16::MAX)
-                    .fold(0, |most, x| if x <= narrow { most.max(x) } else { most })
-                    .into(),
-                32 => bytes
-                    .as_chunks::<4>()
-                    .0
-                    .iter()
-                    .map(|x| i32::from_le_bytes(*x) & i32::MAX)
-                    .fold(0, |most, x| if x <= word { most.max(x) } else { most })
-                    .into(),
-                _ => bytes
-                    .as_chunks::<8>()
-                    .0
-                    .iter()
-                    .map(|x| i64::from_le_bytes(*x) & i64::MAX)
-                    .fold(0, |most, x| if x <= limit { most.max(x) } else { most }),
-            });
-            true
+        let largest = self.largest_of_pieces(|bytes| match self.element.bits() {
+            16 => bytes
+                .as_chunks::<2>()
+                .0
+                .iter()
+                .map(|x| i16::from_le_bytes(*x) & i16::MAX)
+                .fold(0, |most, x| if x <= narrow { most.max(x) } else { most })
+                .into(),
+            32 => bytes
+                .as_chunks::<4>()
+                .0
+                .iter()
+                .map(|x| i32::from_le_bytes(*x) & i32::MAX)
+                .fold(0, |most, x| if x <= word { most.max(x) } else { most })
+                .into(),
+            _ => bytes
+                .as_chunks::<8>()
+                .0
+                .iter()
+                .map(|x| i64::from_le_bytes(*x) & i64::MAX)
+                .fold(0, |most, x| if x <= limit { most.max(x) } else { most }),
         })?;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the bits of one element")]
         Ok(match self.element {
@@ -103,6 +112,35 @@ impl Tensor {
             ElementType::BF16 => half::bf16::from_bits(largest as u16).to_f64(),
             ElementType::F32 => f32::from_bits(largest as u32).into(),
             _ => f64::from_bits(largest as u64),
+        })
+    }
+
+    /// Returns the largest result of `scan` for the bytes of the pieces, in any order; 0 without elements.
+    fn largest_of_pieces(&self, scan: impl Fn(&[u8]) -> i64 + Sync) -> Result<i64, TensorError> {
+        let (len, bits, piece) = (self.len(), u64::from(self.element.bits()).max(1), self.block().clamp(1, MAX_PIECE));
+        let next = AtomicU64::new(0);
+        let work = || {
+            let (mut buffer, mut largest) = (vec![], 0);
+            while let Some(start) = next.fetch_add(1, Ordering::Relaxed).checked_mul(piece)
+                && start < len
+            {
+                buffer.resize(usize::try_from(piece.min(len - start)).unwrap_or(usize::MAX), 0);
+                self.read(start * 8 / bits, &mut buffer)?;
+                largest = scan(&buffer).max(largest);
+            }
+            Ok(largest)
+        };
+        if len < LARGE || piece > MAX_SHARE {
+            return work();
+        }
+        let threads = thread::available_parallelism().map_or(1, NonZero::get).min(MAX_THREADS);
+        thread::scope(|scope| {
+            // If the system has no more threads, this one does the work.
+            let others = (1..threads).map_while(|_| thread::Builder::new().spawn_scoped(scope, work).ok());
+            let others: Vec<_> = others.collect();
+            let own = work();
+            let others = others.into_iter().map(|other| other.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            others.fold(own, |largest, other| Ok(largest?.max(other?)))
         })
     }
 

@@ -3,7 +3,7 @@
 
 use super::super::recipe::Floats;
 use super::encode::{Block, Encoder, PIECE};
-use super::nearest::{self, LANES, Lanes};
+use super::nearest::{self, Chosen, LANES, Lanes};
 use super::{Rounding, TensorError, kept, pack, search};
 use std::ops::Range;
 use std::sync::Arc;
@@ -67,16 +67,20 @@ impl Encoder {
             }
         }
         numbers.clear();
-        let mut block = Vec::with_capacity(height);
+        let (mut block, mut chosen) = (vec![], Chosen::default());
         for (group, floats) in lanes.chunks_exact(height).enumerate() {
             let own = numbers.len();
-            for lane in 0..LANES.min(width - group * LANES) {
-                block.clear();
-                block.extend(floats.iter().map(|floats| floats[lane]));
-                numbers.push(self.nearest(&block)?);
-                if self.rounding == Rounding::Search && block.len() as u64 > search::TOGETHER {
-                    let last = numbers.len() - 1;
-                    search::group(&[&block], &mut vec![]).improve(self.format, self.scale, &mut numbers[last..]);
+            self.expect_finite(chosen.lanes(floats, (self.format, self.scale), numbers))?;
+            numbers.truncate(own + LANES.min(width - group * LANES));
+            if self.rounding == Rounding::Search && height as u64 > search::TOGETHER {
+                for (lane, numbers) in numbers[own..].iter_mut().enumerate() {
+                    block.clear();
+                    block.extend(floats.iter().map(|floats| floats[lane]));
+                    search::group(&[&block], &mut vec![]).improve(
+                        self.format,
+                        self.scale,
+                        std::slice::from_mut(numbers),
+                    );
                 }
             }
             if self.rounding == Rounding::Search && height as u64 <= search::TOGETHER {
@@ -89,7 +93,7 @@ impl Encoder {
 
     pub(super) fn fill_codes_across(self: &Arc<Self>, first: u64, out: &mut [u8]) -> Result<(), TensorError> {
         let bits = self.codes().bits();
-        let (mut floats, mut numbers, mut codes) = (Floats::of(&self.of), vec![], vec![]);
+        let (mut floats, mut numbers, mut factors, mut codes) = (Floats::of(&self.of), vec![], vec![], vec![]);
         let (width, blocks) = (self.width(), self.format.blocks(self.height()));
         let mut first = first;
         for piece in out.chunks_mut(PIECE * bits as usize / 8) {
@@ -107,13 +111,15 @@ impl Encoder {
                     // Other rows may need other columns, unless this is the only one.
                     let columns = if end - first > len { 0..width } else { column..column + len };
                     self.numbers_across(own * width + columns.start..own * width + columns.end, &mut numbers)?;
+                    factors.clear();
+                    factors.extend(numbers.iter().map(|numbers| numbers.factors()));
                     known = own;
                 }
                 let skipped =
-                    if numbers.len() as u64 == width { usize::try_from(column).unwrap_or(usize::MAX) } else { 0 };
+                    if factors.len() as u64 == width { usize::try_from(column).unwrap_or(usize::MAX) } else { 0 };
                 let floats = floats.read(at, len)?;
                 let (here, later) = places.split_at_mut(floats.len());
-                nearest::encode_each(floats, numbers.get(skipped..).unwrap_or_default(), self.format, here);
+                nearest::encode_each(floats, factors.get(skipped..).unwrap_or_default(), self.format, here);
                 places = later;
                 at += len;
             }

@@ -1,6 +1,7 @@
 //! Codes, scales and zero points of a float tensor, computed block by block while they are written.
 
 use super::super::recipe::{BLOCK, Floats, Number};
+use super::nearest::Chosen;
 use super::{BlockFormat, Rounding, Tensor, TensorError, kept, nearest, pack, search};
 use crate::ElementType;
 use std::ops::Range;
@@ -37,7 +38,7 @@ pub(super) const MAX_BLOCK: u64 = 1 << 20;
 const CHUNK: u64 = 1 << 14;
 
 /// The number of codes that are packed at once.
-pub(super) const PIECE: usize = 1 << 20;
+pub(super) const PIECE: usize = 1 << 16;
 
 /// What the codes of a block mean: codes are counted from the smallest here, whether they are signed or not.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -140,34 +141,32 @@ impl Encoder {
         })
     }
 
-    /// Returns the numbers that cover the range of a block.
-    pub(super) fn nearest(&self, block: &[f32]) -> Result<Block, TensorError> {
-        let range = nearest::range(block);
-        let range = range.ok_or_else(|| self.of.refuse("quantize", "an element is infinite, NaN or too large"))?;
-        Ok(nearest::choose(range, self.format, self.scale))
-    }
-
     /// Sets `numbers` to those of the blocks with these floats.
     fn choose_all(
         self: &Arc<Self>,
         blocks: &Range<u64>,
         floats: &[f32],
+        chosen: &mut Chosen,
         numbers: &mut Vec<Block>,
     ) -> Result<(), TensorError> {
         numbers.clear();
-        let floats: Vec<&[f32]> = self.split(self.start(blocks.start), floats).map(|(_, block)| block).collect();
-        for block in &floats {
-            numbers.push(self.nearest(block)?);
-        }
+        let each = || self.split(self.start(blocks.start), floats).map(|(_, block)| block);
+        self.expect_finite(chosen.blocks(each(), (self.format, self.scale), numbers))?;
         if self.rounding == Rounding::Search {
             // How many blocks are searched together does not change what is found.
             let together = if self.format.size.min(self.width()) > search::TOGETHER { 1 } else { nearest::LANES };
             let mut buffer = vec![];
+            let floats: Vec<&[f32]> = each().collect();
             for (floats, numbers) in floats.chunks(together).zip(numbers.chunks_mut(together)) {
                 search::group(floats, &mut buffer).improve(self.format, self.scale, numbers);
             }
         }
         self.keep(blocks.start, numbers)
+    }
+
+    /// Returns an error unless all elements were finite.
+    pub(super) fn expect_finite(&self, is_finite: bool) -> Result<(), TensorError> {
+        if is_finite { Ok(()) } else { Err(self.of.refuse("quantize", "an element is infinite, NaN or too large")) }
     }
 
     /// Keeps the numbers of consecutive blocks.
@@ -181,7 +180,7 @@ impl Encoder {
 
     /// Calls `visit` with the numbers of each block in turn.
     fn for_each_block(self: &Arc<Self>, blocks: Range<u64>, mut visit: impl FnMut(Block)) -> Result<(), TensorError> {
-        let (mut floats, mut numbers) = (Floats::of(&self.of), vec![]);
+        let (mut floats, mut chosen, mut numbers) = (Floats::of(&self.of), Chosen::default(), vec![]);
         if self.across {
             self.numbers_across(blocks, &mut numbers)?;
             numbers.iter().copied().for_each(&mut visit);
@@ -189,7 +188,7 @@ impl Encoder {
         }
         for chunk in self.chunks(blocks) {
             if !kept::get(self, chunk.clone(), &mut numbers) {
-                self.choose_all(&chunk, self.read(&chunk, &mut floats)?, &mut numbers)?;
+                self.choose_all(&chunk, self.read(&chunk, &mut floats)?, &mut chosen, &mut numbers)?;
             }
             numbers.iter().copied().for_each(&mut visit);
         }
@@ -198,7 +197,8 @@ impl Encoder {
 
     fn fill_codes(self: &Arc<Self>, first: u64, out: &mut [u8]) -> Result<(), TensorError> {
         let bits = self.codes().bits();
-        let (mut floats, mut numbers, mut codes) = (Floats::of(&self.of), vec![], vec![]);
+        let (mut floats, mut chosen, mut numbers, mut codes) =
+            (Floats::of(&self.of), Chosen::default(), vec![], vec![]);
         let mut first = first;
         for piece in out.chunks_mut(PIECE * bits as usize / 8) {
             let count = (piece.len() as u64 * 8 / u64::from(bits)).min(self.of.count() - first);
@@ -206,7 +206,7 @@ impl Encoder {
             for chunk in self.chunks(self.block_of(first)..self.block_of(first + count - 1) + 1) {
                 let floats = self.read(&chunk, &mut floats)?;
                 if !kept::get(self, chunk.clone(), &mut numbers) {
-                    self.choose_all(&chunk, floats, &mut numbers)?;
+                    self.choose_all(&chunk, floats, &mut chosen, &mut numbers)?;
                 }
                 for ((start, block), numbers) in self.split(self.start(chunk.start), floats).zip(&numbers) {
                     // The first block may begin before the piece, and the last may end after it.
@@ -225,14 +225,11 @@ impl Encoder {
 
     fn fill_scales(self: &Arc<Self>, first: u64, out: &mut [u8]) -> Result<(), TensorError> {
         let Some(number) = Number::of(self.scale) else { return Ok(()) };
-        let size = self.scale.bits() as usize / 8;
-        let count = (out.len() / size) as u64;
-        let mut places = out.chunks_exact_mut(size);
-        self.for_each_block(first..first + count, |block| {
-            if let Some(place) = places.next() {
-                number.write(block.scale.into(), place);
-            }
-        })
+        let count = (out.len() / number.size()) as u64;
+        let mut scales = Vec::with_capacity(usize::try_from(count).unwrap_or(0));
+        self.for_each_block(first..first + count, |block| scales.push(block.scale))?;
+        number.write_all(&scales, out);
+        Ok(())
     }
 
     fn fill_zeros(self: &Arc<Self>, first: u64, out: &mut [u8]) -> Result<(), TensorError> {

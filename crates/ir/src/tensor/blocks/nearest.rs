@@ -4,6 +4,8 @@
 use super::BlockFormat;
 use super::encode::Block;
 use crate::ElementType;
+use half::slice::HalfFloatSliceExt;
+use std::array::from_fn;
 
 /// The number of floats that are compared or summed at once.
 pub(super) const LANES: usize = 8;
@@ -17,40 +19,147 @@ pub(super) fn fold(lanes: Lanes, combine: impl Fn(f32, f32) -> f32) -> f32 {
     combine(combine(half[0], half[2]), combine(half[1], half[3]))
 }
 
-/// Returns the smallest and the largest number of a block; `None` if one is infinite or NaN.
-pub(super) fn range(block: &[f32]) -> Option<(f32, f32)> {
-    let min = |a: f32, b: f32| if b < a { b } else { a };
-    let max = |a: f32, b: f32| if b > a { b } else { a };
-    let first = *block.first()?;
-    let (mut least, mut most, mut wrong): (Lanes, Lanes, Lanes) = ([first; LANES], [first; LANES], [0.0; LANES]);
-    let (all, rest) = block.as_chunks::<LANES>();
-    for lanes in all {
-        for (lane, x) in lanes.iter().enumerate() {
-            least[lane] = min(least[lane], *x);
-            most[lane] = max(most[lane], *x);
-            // 0 for every finite number, NaN for others.
-            wrong[lane] += x * 0.0;
-        }
-    }
-    for x in rest {
-        (least[0], most[0], wrong[0]) = (min(least[0], *x), max(most[0], *x), wrong[0] + x * 0.0);
-    }
-    (fold(wrong, |a, b| a + b) == 0.0).then(|| (fold(least, min), fold(most, max)))
+/// The smallest and the largest numbers of some lanes of floats.
+#[derive(Clone, Copy)]
+pub(super) struct Ends<const N: usize> {
+    least: [f32; N],
+    most: [f32; N],
 }
 
-/// Returns the numbers of a block with this range.
-pub(super) fn choose((least, most): (f32, f32), format: BlockFormat, scale: ElementType) -> Block {
-    if format.symmetric {
-        // There is one more code on the side of the smallest: the larger side of the range goes there.
-        let largest = if most.abs() > least.abs() { most } else { least };
-        return Block { scale: round(-largest / f32::from(format.middle()), scale), zero: format.middle() };
+impl<const N: usize> Ends<N> {
+    const NONE: Self = Self { least: [f32::INFINITY; N], most: [f32::NEG_INFINITY; N] };
+
+    /// Returns the ends with other floats, one in each lane.
+    #[inline]
+    fn with(self, floats: &[f32; N]) -> Self {
+        self.join(&Self { least: *floats, most: *floats })
     }
-    let (least, most, codes) = (least.min(0.0), most.max(0.0), f32::from(format.largest()));
-    let wide = (most - least) / codes;
-    let zero = if wide == 0.0 { 0.0 } else { -least / wide };
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and the largest code")]
-    let zero = zero.round().clamp(0.0, codes) as u8;
-    Block { scale: round(wide, scale), zero }
+
+    #[inline]
+    fn join(self, other: &Self) -> Self {
+        let (min, max) = (|a: f32, b: f32| if b < a { b } else { a }, |a: f32, b: f32| if b > a { b } else { a });
+        Self {
+            least: from_fn(|lane| min(self.least[lane], other.least[lane])),
+            most: from_fn(|lane| max(self.most[lane], other.most[lane])),
+        }
+    }
+
+    /// Returns those of every `M`th lane together.
+    #[inline]
+    fn halves<const M: usize>(&self) -> Ends<M> {
+        let part = |at: usize| Ends {
+            least: from_fn(|lane| self.least[at + lane]),
+            most: from_fn(|lane| self.most[at + lane]),
+        };
+        part(0).join(&part(M))
+    }
+}
+
+/// The numbers of blocks that are chosen together, and buffers for them.
+#[derive(Default)]
+pub(super) struct Chosen {
+    ends: Vec<Ends<4>>,
+    scales: Vec<f32>,
+    zeros: Vec<f32>,
+}
+
+impl Chosen {
+    /// Appends the numbers that cover the range of each block to `numbers`; returns whether all floats are finite.
+    pub(super) fn blocks<'f>(
+        &mut self,
+        blocks: impl Iterator<Item = &'f [f32]>,
+        (format, scale): (BlockFormat, ElementType),
+        numbers: &mut Vec<Block>,
+    ) -> bool {
+        self.ends.clear();
+        // 0 for every finite number, NaN for others.
+        let mut wrong = Lanes::default();
+        for block in blocks {
+            let (all, rest) = block.as_chunks::<LANES>();
+            let mut ends = Ends::NONE;
+            for lanes in all {
+                ends = ends.with(lanes);
+                (0..LANES).for_each(|lane| wrong[lane] += lanes[lane] * 0.0);
+            }
+            let mut ends = ends.halves::<4>();
+            for x in rest {
+                ends = ends.with(&[*x; 4]);
+                wrong[0] += x * 0.0;
+            }
+            self.ends.push(ends);
+        }
+        self.choose(format, scale, numbers);
+        fold(wrong, |a, b| a + b) == 0.0
+    }
+
+    /// Appends the numbers that cover the range of each lane.
+    pub(super) fn lanes(
+        &mut self,
+        floats: &[Lanes],
+        (format, scale): (BlockFormat, ElementType),
+        numbers: &mut Vec<Block>,
+    ) -> bool {
+        let (mut ends, mut wrong) = (Ends::NONE, Lanes::default());
+        for lanes in floats {
+            ends = ends.with(lanes);
+            (0..LANES).for_each(|lane| wrong[lane] += lanes[lane] * 0.0);
+        }
+        self.ends.clear();
+        self.ends.extend((0..LANES).map(|lane| Ends { least: [ends.least[lane]; 4], most: [ends.most[lane]; 4] }));
+        self.choose(format, scale, numbers);
+        fold(wrong, |a, b| a + b) == 0.0
+    }
+
+    /// Appends the numbers of blocks with the ends.
+    fn choose(&mut self, format: BlockFormat, scale: ElementType, numbers: &mut Vec<Block>) {
+        self.scales.clear();
+        self.zeros.clear();
+        let ends = self.ends.iter().map(|ends| {
+            let ends = ends.halves::<2>().halves::<1>();
+            (ends.least[0], ends.most[0])
+        });
+        if format.symmetric {
+            let middle = f32::from(format.middle());
+            self.scales.extend(ends.map(|(least, most)| {
+                // There is one more code on the side of the smallest: the larger side of the range goes there.
+                let largest = if most.abs() > least.abs() { most } else { least };
+                -largest / middle
+            }));
+            self.zeros.resize(self.scales.len(), middle);
+        } else {
+            let codes = f32::from(format.largest());
+            for (least, most) in ends {
+                let (least, most) = (least.min(0.0), most.max(0.0));
+                let wide = (most - least) / codes;
+                let zero = if wide == 0.0 { 0.0 } else { -least / wide };
+                self.scales.push(wide);
+                self.zeros.push(zero.round().clamp(0.0, codes));
+            }
+        }
+        round_all(&mut self.scales, scale);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and the largest code")]
+        numbers.extend(self.scales.iter().zip(&self.zeros).map(|(&scale, &zero)| Block { scale, zero: zero as u8 }));
+    }
+}
+
+/// Rounds scales to their type, many at once.
+fn round_all(scales: &mut [f32], to: ElementType) {
+    match to {
+        ElementType::F16 => {
+            let mut halves = [half::f16::ZERO; 64];
+            for scales in scales.chunks_mut(halves.len()) {
+                let halves = &mut halves[..scales.len()];
+                halves.convert_from_f32_slice(scales);
+                halves.convert_to_f32_slice(scales);
+            }
+        }
+        ElementType::BF16 => scales.iter_mut().for_each(|scale| {
+            // To the nearest, to even if two are equally near; ranges are not NaN.
+            let bits = scale.to_bits();
+            *scale = f32::from_bits(bits.wrapping_add(0x7fff + (bits >> 16 & 1)) & 0xffff_0000);
+        }),
+        _ => {}
+    }
 }
 
 /// Rounds a scale to its type.
@@ -64,26 +173,33 @@ pub(super) fn round(scale: f32, to: ElementType) -> f32 {
 
 /// Sets the codes of a block, or of as much of it as there are places for.
 pub(super) fn encode(block: &[f32], numbers: Block, format: BlockFormat, codes: &mut [u8]) {
+    /// The codes that are set at once: every block size is a multiple, so that nothing is left for slower loops.
+    const TOGETHER: usize = 16;
     let code = Code::new(format);
     let (inverse, zero) = numbers.factors();
-    for (x, place) in block.iter().zip(codes) {
+    let len = block.len().min(codes.len());
+    let (all, rest) = block[..len].as_chunks::<TOGETHER>();
+    let (all_places, rest_places) = codes[..len].as_chunks_mut::<TOGETHER>();
+    for (floats, places) in all.iter().zip(all_places) {
+        (0..TOGETHER).for_each(|at| places[at] = code.of(floats[at], inverse, zero));
+    }
+    for (x, place) in rest.iter().zip(rest_places) {
         *place = code.of(*x, inverse, zero);
     }
 }
 
 /// Sets the codes of floats that are in one block each.
-pub(super) fn encode_each(floats: &[f32], numbers: &[Block], format: BlockFormat, codes: &mut [u8]) {
+pub(super) fn encode_each(floats: &[f32], factors: &[(f32, f32)], format: BlockFormat, codes: &mut [u8]) {
     let code = Code::new(format);
-    for ((x, numbers), place) in floats.iter().zip(numbers).zip(codes) {
-        let (inverse, zero) = numbers.factors();
-        *place = code.of(*x, inverse, zero);
+    for ((x, (inverse, zero)), place) in floats.iter().zip(factors).zip(codes) {
+        *place = code.of(*x, *inverse, *zero);
     }
 }
 
 impl Block {
     /// Returns the reciprocal of the scale, and the zero point. All codes are zero points if the scale is 0 or so small
     /// that its reciprocal overflows.
-    fn factors(self) -> (f32, f32) {
+    pub(super) fn factors(self) -> (f32, f32) {
         let inverse = 1.0 / self.scale;
         (if inverse.is_finite() { inverse } else { 0.0 }, f32::from(self.zero))
     }

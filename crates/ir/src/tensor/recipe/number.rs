@@ -57,6 +57,21 @@ impl Number {
         }
     }
 
+    /// Rounds each float to its place.
+    pub(in crate::tensor) fn write_all(self, floats: &[f32], out: &mut [u8]) {
+        /// The floats that are written at once: they stay in the cache.
+        const PIECE: usize = 1024;
+        let mut bytes = [0; 4 * PIECE];
+        for (floats, out) in floats.chunks(PIECE).zip(out.chunks_mut(self.size() * PIECE)) {
+            let bytes = &mut bytes[..4 * floats.len()];
+            bytes.as_chunks_mut().0.iter_mut().zip(floats).for_each(|(place, x)| *place = x.to_le_bytes());
+            match self {
+                Number::F32 => out.copy_from_slice(bytes),
+                _ => convert(Number::F32, self, bytes, out),
+            }
+        }
+    }
+
     /// Rounds once, from `f64`: no type here is wider.
     pub(in crate::tensor) fn write(self, value: f64, place: &mut [u8]) {
         match self {

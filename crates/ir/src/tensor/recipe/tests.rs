@@ -224,6 +224,10 @@ fn magnitudes_are_found_in_any_order_of_the_elements() {
         let largest = elements.into_iter().map(f32::abs).fold(0.0, f32::max);
         assert_eq!(tensor.magnitude().unwrap(), f64::from(largest), "{}", tensor.ty());
     }
+    // Several threads scan a large tensor.
+    let large = Tensor::random(1, Distribution::Uniform { bound: 1.0 }, &[1100, 1000]).unwrap();
+    let largest = f32s(&large).into_iter().map(f32::abs).fold(0.0, f32::max);
+    assert_eq!(large.magnitude().unwrap(), f64::from(largest));
     let infinite = Tensor::fill(f32::INFINITY, &[37, 41]).unwrap().transposed().unwrap();
     let mixed = Tensor::concatenated(&[counting.transposed().unwrap(), infinite]).unwrap();
     assert_eq!(mixed.magnitude().unwrap(), f64::INFINITY);
