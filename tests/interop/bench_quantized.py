@@ -3,8 +3,8 @@
 Not part of CI. The models have random weights: a decode step of a Llama of 316 million parameters and of GPT-2 after
 511 tokens, and sentence embeddings as of all-MiniLM-L6-v2. `netwright build --target ort` writes them into the folder,
 which takes 5 GB, unless they are there. One thread, with all optimizations of ONNX Runtime. Runs of all schemes are
-interleaved; the output is medians, the median of the ratios to the neighboring run in f32, and the range of their middle
-half.
+interleaved; the output is medians, the median of the ratios to the neighboring run in f32, and the range of the middle
+half of the ratios.
 """
 
 import argparse
