@@ -14,10 +14,11 @@ mod report;
 mod reproduce;
 #[cfg(unix)]
 mod signals;
+mod surgery;
 mod upgrade;
 mod verify;
 
-use args::{Cli, Command};
+use args::{Cli, Command, ExternalData};
 use clap::Parser;
 use failure::Failure;
 use output::Output;
@@ -48,6 +49,12 @@ fn run(command: &Command, output: Output) -> Result<(), Failure> {
         Command::Upgrade(args) => upgrade::run(args, output),
         Command::Check { input } => inspect::check(input, output),
         Command::Inspect { input, text } => inspect::run(input, *text, output),
+        Command::Extract(args) => surgery::extract(args, output),
+        Command::Split(args) => surgery::split(args, output),
+        Command::Merge(args) => surgery::merge(args, output),
+        Command::Strip(args) => surgery::strip(args, output),
+        Command::Externalize(args) => surgery::store(args, ExternalData::Always, output),
+        Command::Embed(args) => surgery::store(args, ExternalData::Never, output),
         Command::Passes => inspect::passes(output),
         Command::Worker => verify::serve(),
     }

@@ -12,6 +12,7 @@ use crate::overwrite::{Inputs, expect_place, same_file, same_place};
 use crate::quantize;
 use crate::report;
 use crate::reproduce;
+use crate::surgery;
 use crate::verify;
 use jobs::{Job, jobs};
 use netwright::bisect::{Culprit, bisect};
@@ -38,6 +39,7 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
         return Err(Failure::Usage(message.to_owned()));
     }
     args.report.as_deref().map(|report| expect_place("the report", report)).transpose()?;
+    surgery::expect_comparable(&args.interface, args.verify)?;
     args.reproduce.as_deref().map(reproduce::expect_folder).transpose()?;
     verify::requested(args.verify, &args.judging, None)?;
     let jobs = jobs(args)?;
@@ -155,7 +157,7 @@ fn optimize(args: &Optimize, job: &Job, output: Output) -> Result<Done, Failure>
     let mut model = model_io::read_at(&job.model, &args.input, output)?;
     let inputs = Inputs::of_model(&job.model, &model);
     expect_outputs(args, job, &inputs)?;
-    set_opset(&mut model, args)?;
+    change(&mut model, args)?;
     let before = Side::new(inventory(&model), inputs.model_bytes(&job.model)?);
     let text = (args.diff || args.report.is_some()).then(|| model.graph.to_text(Detail::Elided));
 
@@ -296,15 +298,16 @@ fn calibrate(
     }
 }
 
-/// Sets the opset that is requested, or the first that has what was requested.
-fn set_opset(model: &mut Model, args: &Optimize) -> Result<(), Failure> {
+/// Sets the opset that is requested, or the first that has what was requested; then changes sizes, inputs and outputs.
+fn change(model: &mut Model, args: &Optimize) -> Result<(), Failure> {
+    surgery::change(model, &args.judging.dims, &args.interface)?;
     model_io::set_opset(model, args.emit.opset.or_else(|| args.emit.opset_for_blocks(model.opset())))
 }
 
 /// Reads the model again as it was before optimizing.
 fn original(args: &Optimize, job: &Job, output: Output) -> Result<Model, Failure> {
     let mut model = model_io::read_at(&job.model, &args.input, Output { quiet: true, ..output })?;
-    set_opset(&mut model, args)?;
+    change(&mut model, args)?;
     Ok(model)
 }
 

@@ -50,6 +50,7 @@ pub mod inventory;
 mod prove;
 #[cfg(feature = "verify")]
 pub mod reproduce;
+pub mod surgery;
 
 /// The items that most programs need.
 pub mod prelude {

@@ -55,6 +55,7 @@ mod rule;
 pub mod runtime;
 pub mod shapes;
 pub mod sites;
+pub mod surgery;
 pub mod target;
 mod weights;
 

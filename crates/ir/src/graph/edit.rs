@@ -107,6 +107,11 @@ impl Graph {
         self.result_mut(value).declared = Some(Arc::new(declared));
     }
 
+    /// Removes the type that a file declares for a value.
+    pub fn undeclare(&mut self, value: Value) {
+        self.result_mut(value).declared = None;
+    }
+
     /// Limits the operators that [`Graph::insert`] accepts, or with `None` lifts the limit. Existing nodes stay.
     pub fn set_dialect(&mut self, dialect: Option<Dialect>) {
         self.dialect = dialect;
@@ -228,6 +233,13 @@ impl Graph {
         self.count_uses(value, 1);
         self.count_uses(old, -1);
         self.mark_dead(old.node);
+    }
+
+    /// Renames an output; no other output may have the name.
+    pub fn rename_output(&mut self, at: usize, name: &str) {
+        if let Some(output) = self.outputs.get_mut(at) {
+            output.name = name.into();
+        }
     }
 
     /// Replaces the default of an input that has one.
