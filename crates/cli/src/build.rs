@@ -4,14 +4,16 @@ use crate::args::{Build, ExternalData, Float};
 use crate::failure::Failure;
 use crate::output::{Output, in_line, thousands};
 use crate::overwrite::{Inputs, expect_place};
-use crate::{model_io, optimize, quantize, verify};
+use crate::{model_io, optimize, quantize, surgery, verify};
 use netwright::files;
 use netwright::inventory::inventory;
 use netwright::ir::{ElementType, Model};
 use netwright::nn::{Config, DerivedFile, OpenError, Part, Pretrained, PretrainedOptions, SettingsError, WeightError};
 use netwright::passes::{self, Precision, Target};
+use netwright::surgery::symbols;
 use netwright::verify::{Options, Verdict};
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -53,6 +55,8 @@ pub(crate) fn run(args: &Build, output: Output) -> Result<(), Failure> {
         expect_place("the output", &args.output)?;
     }
     let judging = verify::requested(args.verify, &args.judging, None)?;
+    // Both models that are compared have the sizes.
+    let judging = judging.map(|options| options.with_dims([]));
     let model = open(args, args.emit.quantize.dequantize)?;
     if !model.heads.is_empty() {
         output.warn(&format!("the weights of heads for other tasks are left out: {}", model.heads.join(", ")))?;
@@ -66,6 +70,7 @@ pub(crate) fn run(args: &Build, output: Output) -> Result<(), Failure> {
     let inputs = if source.is_file() { Inputs::of_file(source) } else { Inputs::of_folder(source) };
     let parts = parts(args, &model)?;
     expect_matches(args, &model, &parts)?;
+    expect_dims(args, &model, &parts)?;
     args.emit.warn_of_type(Some(args.dtype), output)?;
     for (_, path) in &parts {
         inputs.expect_other("the output", path)?;
@@ -104,6 +109,7 @@ fn verified(
     let folder = tempfile::tempdir()?;
     let original = folder.path().join("declared.onnx");
     let mut model = Model::new(declared.build(part, args.outputs_attention).map_err(Failure::model)?);
+    fix_dims(args, &mut model)?;
     // In f32, with the inputs and outputs of the result.
     let mut interface = passes::Options::for_target(Target::ONNX).with_only(Vec::<String>::new());
     interface.precision = precision(args, Float::F32)?;
@@ -311,6 +317,28 @@ fn expect_matches(args: &Build, model: &Pretrained, parts: &[(Part, PathBuf)]) -
     unmatched.into_iter().flatten().next().map_or(Ok(()), |error| Err(Failure::Usage(error)))
 }
 
+/// Checks that each symbol of `--dim` is in one of the parts.
+fn expect_dims(args: &Build, model: &Pretrained, parts: &[(Part, PathBuf)]) -> Result<(), Failure> {
+    if args.judging.dims.is_empty() {
+        return Ok(());
+    }
+    let mut known = BTreeSet::new();
+    for (part, _) in parts {
+        known.extend(symbols(&model.build(*part, args.outputs_attention).map_err(Failure::model)?));
+    }
+    let Some((symbol, _)) = args.judging.dims.iter().find(|(symbol, _)| !known.contains(symbol)) else { return Ok(()) };
+    let known = known.iter().map(|symbol| format!("`{}`", symbol.as_str())).collect::<Vec<_>>().join(", ");
+    let symbol = symbol.as_str();
+    Err(Failure::Usage(format!("the model has no symbolic dim `{symbol}`\n  help: choose from {known}")))
+}
+
+/// Writes the sizes of `--dim`, if the part has the symbols.
+fn fix_dims(args: &Build, model: &mut Model) -> Result<(), Failure> {
+    let known = symbols(&model.graph);
+    let dims: Vec<_> = args.judging.dims.iter().filter(|(symbol, _)| known.contains(symbol)).cloned().collect();
+    surgery::fix_dims(model, &dims)
+}
+
 /// Returns the precision of a result in a type, if one is requested: inputs and outputs stay in `f32`, as clients expect,
 /// except those of the KV cache, which only pass through clients.
 fn precision(args: &Build, to: Float) -> Result<Option<Precision>, Failure> {
@@ -335,6 +363,7 @@ fn build(
     let stored = model.stored.clone();
     let graph = model.build(part, args.outputs_attention).map_err(Failure::model)?;
     let mut model = Model::new(graph);
+    fix_dims(args, &mut model)?;
     model_io::set_opset(&mut model, args.emit.opset)?;
     let mut options = args.emit.options()?;
     options.precision = precision(args, args.dtype)?;

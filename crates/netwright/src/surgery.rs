@@ -45,7 +45,7 @@ pub enum MergeError {
         /// The newest opset.
         to: i64,
         /// Why.
-        why: WriteError,
+        why: Box<WriteError>,
     },
 }
 
@@ -58,7 +58,7 @@ pub fn merge(mut models: Vec<Model>, connections: &[(&str, &str)], plan: Option<
     for (model, number) in models.iter_mut().zip(1..) {
         let own = model.opsets.get("").copied();
         if let (Some(from), Some(to)) = (own, newest.filter(|newest| own.is_some_and(|own| own < *newest))) {
-            set_opset(model, to).map_err(|why| MergeError::Opset { number, from, to, why })?;
+            set_opset(model, to).map_err(|why| MergeError::Opset { number, from, to, why: Box::new(why) })?;
         }
     }
     Ok(surgery::merge(&models, connections, plan)?)

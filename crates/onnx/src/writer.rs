@@ -202,7 +202,7 @@ pub fn write(model: &Model, path: impl AsRef<Path>, options: &WriteOptions) -> R
     let fits = embedded.len() <= MAX_FILE;
     match options.external_data {
         ExternalData::Never if !fits => {
-            Err(WriteError::TooLarge { bytes: embedded.len(), help: "allow external data" })
+            Err(WriteError::TooLarge { bytes: embedded.len(), help: "keep the weights in a file of their own" })
         }
         ExternalData::Auto | ExternalData::Never if fits => {
             let mut file = AtomicFile::create(path)?;

@@ -328,7 +328,7 @@ fn a_model_too_large_for_protobuf_is_an_error_before_anything_is_written() {
     assert_eq!(
         error.to_string(),
         format!(
-            "the model has {bytes} bytes, but a protobuf file holds at most 2147483647\n  help: allow external data"
+            "the model has {bytes} bytes, but a protobuf file holds at most 2147483647\n  help: keep the weights in a file of their own"
         )
     );
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);

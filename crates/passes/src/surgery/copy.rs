@@ -124,9 +124,9 @@ pub(super) fn copy_annotations(from: &Graph, to: &mut Graph) {
 }
 
 /// Returns the conventions of a graph that consists of parts.
-pub(super) fn common_conventions<'g>(parts: impl Iterator<Item = &'g Graph> + Clone) -> Conventions {
+pub(super) fn common_conventions(parts: &[Graph]) -> Conventions {
     Conventions {
-        names_nodes: parts.clone().all(|part| part.conventions().names_nodes),
-        types_values: parts.clone().all(|part| part.conventions().types_values),
+        names_nodes: parts.iter().all(|part| part.conventions().names_nodes),
+        types_values: parts.iter().all(|part| part.conventions().types_values),
     }
 }

@@ -1,7 +1,7 @@
 //! Fixes and renames symbolic sizes.
 
 use super::{SurgeryError, expect_no_training, expect_once, unknown};
-use netwright_ir::{Dim, Fact, Graph, Model, Symbol, TensorType, Value, ValueType, check};
+use netwright_ir::{Dim, Fact, Graph, Model, Shape, Symbol, TensorType, Value, ValueType, check};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Writes sizes for symbols: numbers, or expressions over other symbols such as `past + seq`.
@@ -119,7 +119,7 @@ pub(super) fn substitute(graph: &mut Graph, sizes: &BTreeMap<Symbol, Dim>) {
     let ty = |ty: &ValueType| {
         let mut ty = ty.clone();
         for_each_tensor(&mut ty, &mut |tensor| {
-            for size in tensor.shape.iter_mut().flat_map(|shape| shape.dims_mut()) {
+            for size in tensor.shape.iter_mut().flat_map(Shape::dims_mut) {
                 *size = dim(size);
             }
         });

@@ -8,7 +8,7 @@ use netwright_ir::{
     Data, Dim, Graph, GraphOutput, HashMap, HashSet, Model, Name, NodeId, Op, Symbol, Tensor, TensorError, Value,
     ValueType, check,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Models that were connected to one.
 #[derive(Clone, Debug)]
@@ -24,8 +24,8 @@ pub struct Merged {
 /// An input reads the output of an earlier model that `connections` names for it (pairs of output and input), or else
 /// the output of its own name, or else it is one input with an earlier input of its name if their types agree. The
 /// outputs that are read this way are inner values of the result. Other clashing names are made distinct by a numeric
-/// suffix. Symbols of the same name are the same size, as in one model; a symbol of an input that reads an output takes
-/// the size of the output. Equal weights of the same name are stored once.
+/// suffix. Symbols of the same name are the same size, as in one model; a symbol of an input that reads an output, or is
+/// one with an earlier input, takes the size from there. Equal weights of the same name are stored once.
 ///
 /// `plan` restores the order and the outputs of a model that was [split](super::split()).
 ///
@@ -107,13 +107,14 @@ fn add_description(
 /// What each input of each model reads.
 struct Links {
     /// By model and input: the model and the output that it reads.
-    outputs: HashMap<(usize, Value), (usize, usize)>,
+    outputs: BTreeMap<Of, (usize, usize)>,
 }
 
 impl Links {
     /// Finds the outputs that inputs read, and gives symbols of these inputs the sizes of the outputs.
     fn new(graphs: &mut [Graph], connections: &[(&str, &str)]) -> Result<Self, SurgeryError> {
-        let mut outputs: HashMap<(usize, Value), (usize, usize)> = HashMap::default();
+        let mut outputs: BTreeMap<Of, (usize, usize)> = BTreeMap::new();
+        let mut inputs: HashMap<Name, ValueType> = HashMap::default();
         for at in 0..graphs.len() {
             let mut sizes: BTreeMap<Symbol, Dim> = BTreeMap::new();
             for input in graphs[at].inputs().collect::<Vec<_>>() {
@@ -128,15 +129,20 @@ impl Links {
                     let (ty, own) = (graphs[model].fact(output.value).ty.clone(), graphs[at].fact(input).ty.clone());
                     learn(&own, &ty, &mut sizes);
                     outputs.insert((at, input), (model, place));
+                } else if let Some(ty) = inputs.get(&name) {
+                    learn(&graphs[at].fact(input).ty, ty, &mut sizes);
                 }
             }
             sizes.retain(|symbol, dim| *dim != Dim::Symbol(symbol.clone()));
             if !sizes.is_empty() {
                 substitute(&mut graphs[at], &sizes);
             }
+            for input in graphs[at].inputs().filter(|input| !outputs.contains_key(&(at, *input))) {
+                inputs.entry(graphs[at].value_name(input).clone()).or_insert_with(|| graphs[at].fact(input).ty.clone());
+            }
         }
         for (from, to) in connections {
-            let reads = |((at, input), (model, place)): (&(usize, Value), &(usize, usize))| {
+            let reads = |((at, input), (model, place)): (&Of, &(usize, usize))| {
                 **graphs[*at].value_name(*input) == **to && *graphs[*model].outputs()[*place].name == **from
             };
             if !outputs.iter().any(reads) {
@@ -163,6 +169,9 @@ impl Links {
 
 /// Records the sizes that the symbols of one type have in the other.
 fn learn(own: &ValueType, other: &ValueType, sizes: &mut BTreeMap<Symbol, Dim>) {
+    if own.contradicts(other) {
+        return;
+    }
     let (ValueType::Tensor(own), ValueType::Tensor(other)) = (own, other) else { return };
     for (own, other) in own.shape.iter().flat_map(|it| it.iter()).zip(other.shape.iter().flat_map(|it| it.iter())) {
         if let Dim::Symbol(symbol) = own
@@ -192,6 +201,9 @@ fn no_connection(graphs: &[Graph], from: &str, to: &str) -> SurgeryError {
 /// A value of one of the models.
 type Of = (usize, Value);
 
+/// A node of one of the models.
+type NodeOf = (usize, NodeId);
+
 /// Builds the connected graph.
 struct Merger<'g> {
     graphs: &'g [Graph],
@@ -200,7 +212,7 @@ struct Merger<'g> {
     graph: Graph,
     copiers: Vec<Copier<'g>>,
     /// The outputs that inputs read.
-    read: HashSet<(usize, usize)>,
+    read: BTreeSet<(usize, usize)>,
     /// The values of other models that a value stands for.
     stands_for: HashMap<Of, Vec<Of>>,
 }
@@ -209,7 +221,7 @@ impl<'g> Merger<'g> {
     fn new(graphs: &'g [Graph], links: &Links, plan: Option<&'g Plan>, notes: &'g mut Vec<String>) -> Self {
         let copiers: Vec<Copier<'g>> = graphs.iter().map(Copier::new).collect();
         let mut graph = copiers.first().map_or_else(Graph::default, Copier::empty);
-        let mut conventions = common_conventions(graphs.iter());
+        let mut conventions = common_conventions(graphs);
         if let Some(plan) = plan {
             conventions.types_values = plan.types_values;
         }
@@ -297,7 +309,7 @@ impl<'g> Merger<'g> {
     }
 
     /// Adds the weights, each once. Returns the other nodes without equal constants, model by model.
-    fn add_weights(&mut self) -> Result<Vec<(usize, NodeId)>, SurgeryError> {
+    fn add_weights(&mut self) -> Result<Vec<NodeOf>, SurgeryError> {
         let mut order = vec![];
         let mut known: HashMap<Name, Of> = HashMap::default();
         for (at, graph) in self.graphs.iter().enumerate() {
@@ -359,12 +371,12 @@ impl<'g> Merger<'g> {
     }
 
     /// Puts nodes at the places where the plan has them.
-    fn in_order(&self, order: Vec<(usize, NodeId)>) -> Vec<(usize, NodeId)> {
+    fn in_order(&self, order: Vec<NodeOf>) -> Vec<NodeOf> {
         let Some(plan) = self.plan else { return order };
-        let name = |&(at, id): &(usize, NodeId)| &**self.graphs[at].value_name(Value { node: id, result: 0 });
-        let places: HashMap<&str, (usize, NodeId)> = order.iter().map(|node| (name(node), *node)).collect();
-        let mut moved: HashMap<Option<(usize, NodeId)>, Vec<(usize, NodeId)>> = HashMap::default();
-        let mut away: HashSet<(usize, NodeId)> = HashSet::default();
+        let name = |&(at, id): &NodeOf| &**self.graphs[at].value_name(Value { node: id, result: 0 });
+        let places: HashMap<&str, NodeOf> = order.iter().map(|node| (name(node), *node)).collect();
+        let mut moved: HashMap<Option<NodeOf>, Vec<NodeOf>> = HashMap::default();
+        let mut away: HashSet<NodeOf> = HashSet::default();
         for step in &plan.moved {
             let before = step.before.as_deref().map(|name| places.get(name).copied());
             // A constant that became an attribute in the file has no place of its own.
@@ -382,34 +394,39 @@ impl<'g> Merger<'g> {
         placed
     }
 
-    fn add_outputs(&mut self) -> Result<(), SurgeryError> {
-        let chosen: Vec<(usize, &GraphOutput)> = match self.plan {
-            Some(plan) => {
-                let mut chosen = vec![];
-                for name in &plan.outputs {
-                    let mut all =
-                        self.graphs.iter().enumerate().flat_map(|(at, it)| it.outputs().iter().map(move |o| (at, o)));
-                    let found = all.find(|(_, output)| *output.name == **name);
-                    chosen.push(found.ok_or_else(|| {
-                        SurgeryError::Merge(format!("no part has the output {name:?}\n  help: split the model again"))
-                    })?);
-                }
-                chosen
-            }
-            None => {
-                let all = self.graphs.iter().enumerate();
-                let all =
-                    all.flat_map(|(at, it)| it.outputs().iter().enumerate().map(move |(place, o)| (at, place, o)));
-                all.filter(|(at, place, _)| !self.read.contains(&(*at, *place))).map(|(at, _, o)| (at, o)).collect()
-            }
+    /// Returns the outputs of the result, each with its model: those of the plan, or those that no input reads.
+    fn chosen_outputs(&self) -> Result<Vec<(usize, &'g GraphOutput)>, SurgeryError> {
+        let graphs = self.graphs.iter().enumerate();
+        let all = graphs.flat_map(|(at, it)| it.outputs().iter().enumerate().map(move |(place, o)| (at, place, o)));
+        let Some(plan) = self.plan else {
+            let read = |at: usize, place: usize| self.read.contains(&(at, place));
+            return Ok(all.filter(|(at, place, _)| !read(*at, *place)).map(|(at, _, output)| (at, output)).collect());
         };
+        let mut by_name: HashMap<&str, (usize, &GraphOutput)> = HashMap::default();
+        for (at, _, output) in all {
+            by_name.entry(&output.name).or_insert((at, output));
+        }
+        let find = |name: &String| {
+            by_name.get(name.as_str()).copied().ok_or_else(|| {
+                SurgeryError::Merge(format!("no part has the output {name:?}\n  help: split the model again"))
+            })
+        };
+        plan.outputs.iter().map(find).collect()
+    }
+
+    fn add_outputs(&mut self) -> Result<(), SurgeryError> {
+        let chosen = self.chosen_outputs()?;
         self.forget_exchanged(&chosen);
         let mut taken: HashSet<String> =
             self.graph.inputs().map(|input| self.graph.value_name(input).to_string()).collect();
         for (at, output) in chosen {
             let value = self.copiers[at].values.get(&output.value).copied();
-            let value =
-                value.ok_or_else(|| SurgeryError::Merge(format!("the output {:?} is not computed", output.name)))?;
+            let value = value.ok_or_else(|| {
+                SurgeryError::Merge(format!(
+                    "the output {:?} is not computed\n  help: split the model again",
+                    output.name
+                ))
+            })?;
             let is_input = self.graph.inputs().any(|input| input == value);
             let mut name = output.name.to_string();
             let mut number = 0;
@@ -432,13 +449,12 @@ impl<'g> Merger<'g> {
     /// Removes the declared types of values that only the parts declare, to exchange them.
     fn forget_exchanged(&mut self, outputs: &[(usize, &GraphOutput)]) {
         let Some(plan) = self.plan else { return };
+        let kept: HashSet<&str> =
+            plan.declared.iter().map(String::as_str).chain(outputs.iter().map(|(_, output)| &*output.name)).collect();
         for &(at, place) in &self.read {
             let output = &self.graphs[at].outputs()[place];
-            let is_declared = plan.declared.iter().any(|name| **name == *output.name);
-            if !is_declared
-                && outputs.iter().all(|(_, kept)| kept.name != output.name)
-                && let Some(&value) = self.copiers[at].values.get(&output.value)
-            {
+            let value = self.copiers[at].values.get(&output.value);
+            if let Some(&value) = value.filter(|_| !kept.contains(&*output.name)) {
                 self.graph.undeclare(value);
             }
         }

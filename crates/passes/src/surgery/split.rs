@@ -93,7 +93,7 @@ fn after(graph: &Graph, groups: &[Vec<String>]) -> Result<HashMap<NodeId, usize>
     }
     // What each group depends on.
     let mut values = values.into_iter();
-    let mut ends: Vec<(&[String], Vec<NodeId>, HashSet<NodeId>)> = vec![];
+    let mut ends: Vec<(&[String], Vec<NodeId>, Vec<NodeId>)> = vec![];
     for group in groups {
         let own: Vec<NodeId> = values.by_ref().take(group.len()).map(|value| value.node).collect();
         let before = before(graph, &own);
@@ -113,7 +113,9 @@ fn after(graph: &Graph, groups: &[Vec<String>]) -> Result<HashMap<NodeId, usize>
             );
             return Err(SurgeryError::Cut(what));
         }
-        before.iter().for_each(|id| _ = part_of.entry(*id).or_insert(at));
+        for id in before {
+            part_of.entry(*id).or_insert(at);
+        }
     }
     let mut has_rest = false;
     for id in graph.schedule().into_iter().filter(|id| computes(graph, *id)) {
@@ -131,15 +133,16 @@ fn after(graph: &Graph, groups: &[Vec<String>]) -> Result<HashMap<NodeId, usize>
 }
 
 /// Returns these nodes and the nodes that they depend on, without inputs and tensors.
-fn before(graph: &Graph, nodes: &[NodeId]) -> HashSet<NodeId> {
-    let mut found = HashSet::default();
+fn before(graph: &Graph, nodes: &[NodeId]) -> Vec<NodeId> {
+    let (mut found, mut before) = (HashSet::default(), vec![]);
     let mut pending = nodes.to_vec();
     while let Some(id) = pending.pop() {
         if computes(graph, id) && found.insert(id) {
+            before.push(id);
             pending.extend(graph.operands(id).into_iter().flatten().map(|value| value.node));
         }
     }
-    found
+    before
 }
 
 /// Returns the part of each node that computes something, for parts with weights of at most this size.

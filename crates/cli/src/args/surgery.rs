@@ -1,0 +1,121 @@
+//! The arguments of the commands that change a model on request.
+
+use super::{Input, Sharing, Storage};
+use clap::Args;
+use std::path::PathBuf;
+
+/// Changes of inputs, outputs and symbolic dims, made before a model is optimized.
+#[derive(Debug, Args)]
+pub(crate) struct Interface {
+    /// Make these values the outputs, in this order; what no output depends on is removed.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub(crate) outputs: Vec<String>,
+    /// Add these values to the outputs.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub(crate) add_output: Vec<String>,
+    /// Rename an input; may be given several times.
+    #[arg(long, value_name = "OLD=NEW", value_parser = pair)]
+    pub(crate) rename_input: Vec<(String, String)>,
+    /// Rename an output; may be given several times.
+    #[arg(long, value_name = "OLD=NEW", value_parser = pair)]
+    pub(crate) rename_output: Vec<(String, String)>,
+    /// Rename a symbolic dim; may be given several times.
+    #[arg(long, value_name = "OLD=NEW", value_parser = pair)]
+    pub(crate) rename_dim: Vec<(String, String)>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Extract {
+    #[command(flatten)]
+    pub(crate) input: Input,
+    /// The inputs of the part: inputs, computed values or weights of the model [default: the inputs that it reads].
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub(crate) from: Option<Vec<String>>,
+    /// The outputs of the part [default: the outputs of the model].
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub(crate) to: Option<Vec<String>>,
+    /// The file to write; it may be the input.
+    #[arg(short, long)]
+    pub(crate) output: PathBuf,
+    #[command(flatten)]
+    pub(crate) storage: Storage,
+    #[command(flatten)]
+    pub(crate) sharing: Sharing,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Split {
+    #[command(flatten)]
+    pub(crate) input: Input,
+    /// End a part with these values: it computes them and what they depend on; may be given several times.
+    #[arg(long, value_name = "NAMES", required_unless_present = "size", conflicts_with = "size")]
+    pub(crate) after: Vec<String>,
+    /// End a part before its weights exceed this size, such as 500MB, 2GB or 2GiB.
+    #[arg(long, value_parser = size)]
+    pub(crate) size: Option<u64>,
+    /// The folder to write to, which must be new or empty.
+    #[arg(short, long)]
+    pub(crate) output: PathBuf,
+    #[command(flatten)]
+    pub(crate) storage: Storage,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Merge {
+    /// The models in the order in which they run, or the file parts.json that `split` wrote, which restores the model.
+    #[arg(required = true)]
+    pub(crate) models: Vec<PathBuf>,
+    /// Connect an output to an input of another name; may be given several times. Without it, an input reads the output
+    /// of its own name, if an earlier model has one.
+    #[arg(long, value_name = "OUT=IN", value_parser = pair)]
+    pub(crate) connect: Vec<(String, String)>,
+    /// The file to write.
+    #[arg(short, long)]
+    pub(crate) output: PathBuf,
+    /// An additional folder into which links to external data may lead, such as a download cache.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Replace every call of a function by the body of the function.
+    #[arg(long)]
+    pub(crate) inline_functions: bool,
+    /// Treat warnings as errors.
+    #[arg(long)]
+    pub(crate) strict: bool,
+    #[command(flatten)]
+    pub(crate) storage: Storage,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Rewrite {
+    #[command(flatten)]
+    pub(crate) input: Input,
+    /// The file to write; it may be the input.
+    #[arg(short, long)]
+    pub(crate) output: PathBuf,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((old, new)) if !old.is_empty() && !new.is_empty() => Ok((old.to_owned(), new.to_owned())),
+        _ => Err("expected two names, such as a=b".to_owned()),
+    }
+}
+
+/// Reads a size in bytes.
+fn size(text: &str) -> Result<u64, String> {
+    let expected = || "expected a size, such as 500MB, 2GB or 2GiB".to_owned();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let factor = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        _ => return Err(expected()),
+    };
+    let number: u64 = number.parse().map_err(|_| expected())?;
+    number.checked_mul(factor).filter(|size| *size > 0).ok_or_else(expected)
+}
