@@ -272,7 +272,8 @@ fn models_are_merged() {
     let fixed = "fixed(%h: f32[n, 4], %k: f32[3]) {\n  %y = mul %h, [1.0, 2.0, 3.0] : f32[n, 4]\n  return %y\n}\n";
     let fixed = fixed.replace("[1.0, 2.0, 3.0] : f32[n, 4]", "[1.0, 2.0, 3.0, 4.0] : f32[n, 4]");
     let other_symbol = back.replace("f32[n]", "f32[length]");
-    let cases: [(&str, &[&str], &[(&str, &str)]); 11] = [
+    type Pairs<'n> = &'n [(&'n str, &'n str)];
+    let cases: [(&str, &[&str], Pairs<'_>); 11] = [
         ("an input of one name and another symbol", &[front, &other_symbol], &[]),
         ("by name", &[front, back], &[]),
         ("by name, with another weight of one name", &[front, &other_weight], &[]),
