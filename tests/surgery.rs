@@ -53,6 +53,9 @@ const SEQUENCES: &str = "sequences(%x: f32[n], %y: f32[m]) {
 }
 ";
 
+/// Pairs of names.
+type Pairs<'n> = &'n [(&'n str, &'n str)];
+
 /// Sizes that constants and declared outputs limit.
 const SIZES: &str = "sizes(%x: f32[batch, seq, 4], %past: f32[batch, past, 4]) {
   %table = parameter uniform(seed = 1, bound = 0.5) : f32[1, 8, 4]
@@ -272,7 +275,6 @@ fn models_are_merged() {
     let fixed = "fixed(%h: f32[n, 4], %k: f32[3]) {\n  %y = mul %h, [1.0, 2.0, 3.0] : f32[n, 4]\n  return %y\n}\n";
     let fixed = fixed.replace("[1.0, 2.0, 3.0] : f32[n, 4]", "[1.0, 2.0, 3.0, 4.0] : f32[n, 4]");
     let other_symbol = back.replace("f32[n]", "f32[length]");
-    type Pairs<'n> = &'n [(&'n str, &'n str)];
     let cases: [(&str, &[&str], Pairs<'_>); 11] = [
         ("an input of one name and another symbol", &[front, &other_symbol], &[]),
         ("by name", &[front, back], &[]),

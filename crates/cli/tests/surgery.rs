@@ -1,0 +1,183 @@
+//! Tests of the commands that change a model on request: what they print, write and refuse.
+
+use insta::{Settings, assert_snapshot};
+use netwright::ir::{Model, parse};
+use netwright::onnx::{self, ExternalData, WriteOptions};
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use tempfile::TempDir;
+
+const MODEL: &str = "chain(%x: f32[batch, 16], %mask: f32[batch, 1]) {
+  %w = parameter uniform(seed = 1, bound = 0.5) : f32[16, 32]
+  %v = parameter uniform(seed = 2, bound = 0.5) : f32[32, 16]
+  %a = matmul %x, %w : f32[batch, 32]
+  %b = tanh %a : f32[batch, 32]
+  %c = matmul %b, %v : f32[batch, 16]
+  %y = mul %c, %mask : f32[batch, 16]
+  return %y
+}
+";
+
+/// Returns a folder with `model.onnx`.
+fn folder() -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut model = Model::new(parse(MODEL).expect("it is well-formed"));
+    model.doc = "a chain".to_owned();
+    onnx::write(&model, folder.path().join("model.onnx"), &WriteOptions::default()).expect("it is written");
+    folder
+}
+
+/// Runs the command, and returns the call with what it prints.
+fn run(folder: &Path, arguments: &[&str], code: i32) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_netwright"));
+    let output = command.args(arguments).current_dir(folder).stdin(Stdio::null()).output().expect("netwright runs");
+    let text = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned()).concat();
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
+    format!("$ netwright {}\n{text}\n", arguments.join(" "))
+}
+
+fn snapshot(name: &str, text: &str) {
+    let mut settings = Settings::clone_current();
+    settings.set_snapshot_path("../../../snapshots/cli");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| assert_snapshot!(name, text));
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).expect("the folder is read");
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+fn bytes(folder: &Path, name: &str) -> Vec<u8> {
+    fs::read(folder.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+#[test]
+fn verbs() {
+    let folder = folder();
+    let at = folder.path();
+    let mut text = String::new();
+    for arguments in [
+        &["extract", "model.onnx", "--from", "b,mask", "--to", "y", "-o", "back.onnx"][..],
+        &["split", "model.onnx", "--after", "a", "--after", "c", "-o", "named"],
+        &["split", "model.onnx", "--size", "3kB", "-o", "sized"],
+        &["merge", "named/parts.json", "-o", "named.onnx"],
+        &["merge", "sized/parts.json", "-o", "sized.onnx"],
+        &["merge", "sized/part-1.onnx", "sized/part-2.onnx", "-o", "files.onnx"],
+        &["merge", "model.onnx", "model.onnx", "--connect", "y=x", "-o", "twice.onnx"],
+        &["strip", "model.onnx", "-o", "stripped.onnx"],
+        &["externalize", "model.onnx", "-o", "external.onnx"],
+        &["embed", "external.onnx", "-o", "embedded.onnx"],
+        &["-q", "optimize", "model.onnx", "-o", "plain.onnx", "--passes", "none"],
+        &["-q", "optimize", "model.onnx", "-o", "one.onnx", "--dim", "batch=1", "--passes", "none"],
+        &[
+            "-q",
+            "optimize",
+            "model.onnx",
+            "-o",
+            "names.onnx",
+            "--rename-input",
+            "x=hidden",
+            "--rename-output",
+            "y=result",
+            "--rename-dim",
+            "batch=rows",
+            "--passes",
+            "none",
+        ],
+        &["-q", "optimize", "model.onnx", "-o", "more.onnx", "--outputs", "b", "--add-output", "a", "--passes", "none"],
+        &["--json", "extract", "model.onnx", "--to", "a", "-o", "a.onnx"],
+    ] {
+        text += &run(at, arguments, 0);
+    }
+    for name in ["one", "names", "more", "stripped"] {
+        text += &run(at, &["inspect", &format!("{name}.onnx"), "--text"], 0);
+    }
+    text += &String::from_utf8(bytes(at, "named/parts.json")).expect("UTF-8");
+    snapshot("surgery", &text);
+    let plain = bytes(at, "plain.onnx");
+    for name in ["named", "sized", "embedded"] {
+        assert!(bytes(at, &format!("{name}.onnx")) == plain, "{name} differs from the model");
+    }
+    assert_eq!(files(&at.join("named")), ["part-1.onnx", "part-2.onnx", "part-3.onnx", "parts.json"]);
+    assert!(at.join("external.onnx.data").is_file());
+}
+
+/// A result with fixed sizes is compared with the input for these sizes.
+#[test]
+fn fixed_sizes_are_verified() {
+    let folder = folder();
+    let arguments = ["-q", "optimize", "model.onnx", "-o", "one.onnx", "--dim", "batch=3", "--verify"];
+    run(folder.path(), &[&arguments[..], &["--runtime", "tract"]].concat(), 0);
+}
+
+/// Every refusal says why and what to do, and writes nothing.
+#[test]
+fn refusals() {
+    let folder = folder();
+    let at = folder.path();
+    fs::create_dir(at.join("full")).expect("created");
+    fs::write(at.join("full/file"), "").expect("written");
+    fs::write(at.join("other.json"), "{}").expect("written");
+    let manifest = |file: &str| {
+        format!(
+            r#"{{"format": 1, "parts": [{{"file": "{file}", "inputs": [], "outputs": []}}], "inputs": [], "outputs": [], "restore": {{"moved": [], "declared": [], "types_values": true}}}}"#
+        )
+    };
+    fs::write(at.join("outside.json"), manifest("../model.onnx")).expect("written");
+    fs::write(at.join("newer.json"), manifest("model.onnx").replace("\"format\": 1", "\"format\": 2"))
+        .expect("written");
+    let before = files(at);
+    let optimize = ["optimize", "model.onnx", "-o", "out.onnx"];
+    let mut text = String::new();
+    for (arguments, code) in [
+        (&[&optimize[..], &["--dim", "bach=1"]].concat()[..], 2),
+        (&[&optimize[..], &["--dim", "batch=1", "--dim", "batch=2"]].concat(), 2),
+        (&[&optimize[..], &["--rename-input", "x"]].concat(), 2),
+        (&[&optimize[..], &["--rename-input", "x=mask"]].concat(), 2),
+        (&[&optimize[..], &["--outputs", "z"]].concat(), 2),
+        (&[&optimize[..], &["--add-output", "b", "--verify"]].concat(), 2),
+        (&["extract", "model.onnx", "--from", "b", "--to", "y", "-o", "out.onnx"], 2),
+        (&["extract", "model.onnx", "--from", "b", "-o", "missing/out.onnx"], 2),
+        (&["split", "model.onnx", "-o", "out"], 2),
+        (&["split", "model.onnx", "--after", "y", "-o", "out"], 2),
+        (&["split", "model.onnx", "--after", "a", "-o", "full"], 2),
+        (&["split", "model.onnx", "--size", "1kB", "-o", "out"], 2),
+        (&["split", "model.onnx", "--size", "big", "-o", "out"], 2),
+        (&["merge", "other.json", "-o", "out.onnx"], 2),
+        (&["merge", "outside.json", "-o", "out.onnx"], 2),
+        (&["merge", "newer.json", "-o", "out.onnx"], 2),
+        (&["merge", "newer.json", "--connect", "a=b", "-o", "out.onnx"], 2),
+        (&["merge", "model.onnx", "model.onnx", "-o", "model.onnx"], 2),
+        (&["merge", "model.onnx", "model.onnx", "--connect", "y=z", "-o", "out.onnx"], 2),
+        (&["merge", "model.onnx", "model.onnx", "--connect", "y=mask", "-o", "out.onnx"], 1),
+        (&["strip", "model.onnx", "-o", "full"], 2),
+    ] {
+        text += &run(at, arguments, code);
+        assert_eq!(files(at), before, "{arguments:?} left a file");
+    }
+    snapshot("surgery_refusals", &text);
+}
+
+/// The output of `embed` may be the model itself, but never a file with its weights.
+#[test]
+fn weights_are_not_overwritten() {
+    let folder = folder();
+    let at = folder.path();
+    let model = Model::new(parse(MODEL).expect("it is well-formed"));
+    let options = WriteOptions::default().with_external_data(ExternalData::Always);
+    onnx::write(&model, at.join("external.onnx"), &options).expect("it is written");
+    let (before, data) = (bytes(at, "external.onnx"), bytes(at, "external.onnx.data"));
+    for command in ["embed", "externalize", "strip"] {
+        run(at, &[command, "external.onnx", "-o", "external.onnx.data"], 2);
+    }
+    run(at, &["merge", "external.onnx", "-o", "external.onnx.data"], 2);
+    assert!(bytes(at, "external.onnx") == before && bytes(at, "external.onnx.data") == data);
+    run(at, &["embed", "external.onnx", "-o", "external.onnx"], 0);
+    assert!(bytes(at, "external.onnx").len() > 4096);
+}
