@@ -371,7 +371,7 @@ fn function(doc: &str) -> Function {
 #[test]
 fn metadata_is_stripped() {
     let mut full = model("g(%x: f32[n]) {\n%f = \"my.domain::F@1\" %x : f32[n]\n%y = exp %f : f32[n]\nreturn %y\n}");
-    full.doc = "a model".to_owned();
+    "a model".clone_into(&mut full.doc);
     full.metadata.insert("author".to_owned(), "a".to_owned());
     full.opsets.extend([("my.domain".to_owned(), 1), ("unused".to_owned(), 1)]);
     full.functions.push(function("a function"));

@@ -23,7 +23,7 @@ const MODEL: &str = "chain(%x: f32[batch, 16], %mask: f32[batch, 1]) {
 fn folder() -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let mut model = Model::new(parse(MODEL).expect("it is well-formed"));
-    model.doc = "a chain".to_owned();
+    "a chain".clone_into(&mut model.doc);
     onnx::write(&model, folder.path().join("model.onnx"), &WriteOptions::default()).expect("it is written");
     folder
 }
