@@ -38,6 +38,17 @@ impl Failure {
         Failure::Usage(chain(&error))
     }
 
+    /// Adds a line of help to the message, if there is one.
+    pub(crate) fn with_help(self, help: Option<&str>) -> Self {
+        let added = |message: String| help.map_or(message.clone(), |help| format!("{message}\n  help: {help}"));
+        match self {
+            Failure::Model(message) => Failure::Model(added(message)),
+            Failure::Usage(message) => Failure::Usage(added(message)),
+            Failure::NotVerifiable(message) => Failure::NotVerifiable(added(message)),
+            other => other,
+        }
+    }
+
     /// Prints the failure to standard error, and returns its exit code.
     pub(crate) fn report(&self) -> ExitCode {
         let message = match self {

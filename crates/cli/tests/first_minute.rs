@@ -175,3 +175,21 @@ fn several_models() {
     let models: Vec<_> = reports.iter().map(|report| report["model"].as_str()).collect();
     assert_eq!(models, [Some("model.onnx"), Some("vit.onnx")]);
 }
+
+#[test]
+fn weights_instead_of_an_onnx_file() {
+    let home = home();
+    fs::copy(in_repository("tests/gguf/smollm.gguf"), home.path().join("smollm.gguf")).expect("copied");
+    for (path, source, code) in
+        [("smollm.gguf", "smollm.gguf", 1), ("bert/model.safetensors", "bert", 1), ("bert", "bert", 2)]
+    {
+        let output = netwright(home.path(), &["optimize", path, "optimized.onnx"]);
+        let help = format!("\n  help: build an ONNX model from it: netwright build {source} -o model.onnx\n");
+        assert!(text(&output).ends_with(&help) && output.status.code() == Some(code), "{}", text(&output));
+        let built = netwright(home.path(), &["build", source, "-o", "built.onnx"]);
+        assert!(built.status.success(), "{}", text(&built));
+    }
+    fs::rename(home.path().join("model.onnx"), home.path().join("bert/model.onnx")).expect("renamed");
+    let output = netwright(home.path(), &["inspect", "bert"]);
+    assert!(text(&output).ends_with("\n  help: name the file bert/model.onnx\n"), "{}", text(&output));
+}
