@@ -94,9 +94,8 @@ fn write(
 }
 
 fn open(at: &Path, task: Option<Task>) -> Result<Pretrained, OpenError> {
-    let mut options = PretrainedOptions::default();
-    options.task = task;
-    Pretrained::open(at, &options)
+    let options = PretrainedOptions::default();
+    Pretrained::open(at, &task.map_or_else(|| options.clone(), |task| options.clone().with_task(task)))
 }
 
 #[test]

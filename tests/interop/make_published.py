@@ -18,7 +18,10 @@ PUBLISHED = Path(__file__).resolve().parents[1] / "published"
 MODELS = {
     "bart_untied_tables": ("BartForConditionalGeneration", "seq2seq"),
     "clip_text_config_dict": ("CLIPModel", "clip"),
+    "bert_mlm_as_published": ("BertForMaskedLM", "types"),
     "gemma2_absent_caps": ("Gemma2ForCausalLM", "causal"),
+    "qwen_use_mrope_false": ("Qwen2ForCausalLM", "causal"),
+    "reranker_sentence_transformers_key": ("BertForSequenceClassification", "types"),
 }
 
 

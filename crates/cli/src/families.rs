@@ -122,8 +122,8 @@ struct PlannedGraph {
 /// Shows what `build` would build from a configuration, without weights, or fails as it would.
 pub(crate) fn plan(config: &Path, task: Option<Task>, output: Output) -> Result<(), Failure> {
     let config = if config.is_dir() { config.join("config.json") } else { config.to_owned() };
-    let mut options = PretrainedOptions::default();
-    options.task = task;
+    let options = PretrainedOptions::default();
+    let options = task.map_or_else(|| options.clone(), |task| options.clone().with_task(task));
     let settings = Settings::open(&config).map_err(|error| failed(error.into()))?;
     let model = Pretrained::from_settings(&settings, &options).map_err(failed)?;
     let family = FAMILIES.iter().find(|family| family.model_types.contains(&settings.model_type()));

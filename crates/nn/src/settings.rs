@@ -284,3 +284,22 @@ impl Settings {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Settings;
+
+    /// Python writes numbers that JSON does not have; strings keep theirs.
+    #[test]
+    fn numbers_of_python_are_not_numbers() {
+        let text = r#"{"a": NaN, "b": [-Infinity, Infinity], "c": "NaN \" Infinity", "d\\": 2, "name": "É NaN"}"#;
+        let settings = Settings::parse("config.json", text).expect("it is an object");
+        let error = settings.number("a").expect_err("it is not a number").to_string();
+        assert_eq!(error, "config.json: the option `a` is \"NaN\", but must be a number");
+        assert!(settings.numbers("b", 2).is_err());
+        assert_eq!(settings.word("c").expect("a string"), Some("NaN \" Infinity"));
+        assert_eq!(settings.number("d\\").expect("a number"), Some(2.0));
+        assert_eq!(settings.word("name").expect("a string"), Some("É NaN"));
+        assert!(Settings::parse("config.json", "{\"a\": Infinit}").is_err());
+    }
+}
