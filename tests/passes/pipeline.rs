@@ -3,6 +3,7 @@
 use super::{check_pass, lines, run};
 use crate::common::{small, snapshot};
 use netwright::evaluate::Tract;
+use netwright::ir::nearest::suggestion;
 use netwright::ir::{Detail, ElementType, Graph, Model, Op, OpKind, Tensor, TensorType, check, parse, shape};
 use netwright::nn::{Builder, EncoderLayer, Part, Transformer, Weights};
 use netwright::passes::{Limits, Options, Report, Target, diff, lower, optimize, passes};
@@ -160,7 +161,7 @@ fn options() {
         ),
         (
             Options::default().with_skip(["softmax"]),
-            Err(format!("`softmax` is not a pass\n  help: choose from {}", names.join(", "))),
+            Err(format!("`softmax` is not a pass\n  help: {}", suggestion("softmax", &names))),
         ),
         (
             Options::default().with_skip(["lower-scaled-softmax"]),

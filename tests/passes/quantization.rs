@@ -557,7 +557,7 @@ fn requests_that_are_refused() {
     let pattern = int4().with_override("a(b", Scheme::Int8).map(|_| ()).expect_err("it is not closed").to_string();
     assert_eq!(pattern, "`a(b` is not a regular expression: unclosed group");
     let scheme = "int3".parse::<Scheme>().expect_err("it is not a scheme").to_string();
-    assert_eq!(scheme, "`int3` is not a scheme; choose none, int4, int8, int8-dynamic, uint8-dynamic");
+    assert_eq!(scheme, "`int3` is not a scheme: did you mean `int4`?");
 }
 
 /// A graph without weights is none that can be quantized.

@@ -1,35 +1,44 @@
 //! The arguments of the command line, parsed by clap.
 
+use crate::about::VERSION;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::quantize::Quantize;
+use crate::schema::Described;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use netwright::evaluate::Tract;
 use netwright::ir::{Dim, ElementType, Symbol};
 use netwright::nn::Task;
 use netwright::passes::{self, BLOCKS_SINCE, Precision, Target};
-use netwright::verify::{MIN_COSINES, OrtLevel, TOLERANCE, TOLERANCES};
 use netwright::{nn, onnx};
 use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+mod judging;
 mod surgery;
 
+pub(crate) use judging::{Judging, Runtime};
 pub(crate) use surgery::{Extract, Interface, Merge, Rewrite, Split};
+
+const READING: &str = "Reading";
+const PASSES: &str = "Passes and reports";
+const VERIFICATION: &str = "Verification";
 
 /// Build, optimize and verify Transformer models in ONNX.
 #[derive(Debug, Parser)]
 #[command(
     name = "netwright",
     version,
+    long_version = VERSION.as_str(),
     after_help = "Exit codes: 0 success; 1 the model fails (invalid, differs, bad external data); \
     2 usage or I/O; 3 not verifiable in the available runtimes."
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: Option<Command>,
     /// Print only errors and requested data.
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
@@ -87,6 +96,10 @@ pub(crate) enum Command {
     Embed(Rewrite),
     /// List the passes.
     Passes,
+    /// Print the completions for a shell.
+    Completions { shell: Shell },
+    /// Print the JSON Schema of what a command prints with --json.
+    Schema { command: Described },
     /// Verify one model for a parent process.
     #[command(name = netwright::verify::WORKER_SUBCOMMAND, hide = true)]
     Worker,
@@ -150,13 +163,14 @@ pub(crate) struct Build {
     #[command(flatten)]
     pub(crate) emit: Emit,
     /// Run the result, and compare its outputs with those of the model as it is declared, not optimized.
-    #[arg(long)]
+    #[arg(help_heading = VERIFICATION, long)]
     pub(crate) verify: bool,
     #[command(flatten)]
     pub(crate) judging: Judging,
 }
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Target and types")]
 pub(crate) struct Emit {
     /// The runtime to write for: onnx (standard operators), tract or ort (ONNX Runtime). ONNX Runtime refuses a fused
     /// attention whose batch or length is 0; `optimize --skip fuse-attention` writes a model that accepts them.
@@ -185,6 +199,7 @@ pub(crate) struct Emit {
 
 /// How weights are stored.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Weights in files")]
 pub(crate) struct Storage {
     /// Write weights to a separate file; auto does so beyond 2 GiB.
     #[arg(long, default_value = "auto")]
@@ -193,6 +208,7 @@ pub(crate) struct Storage {
 
 /// Whether the output shares the weights of the input.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Weights in files")]
 pub(crate) struct Sharing {
     /// Leave weights in the input's files, which must lie in the output's folder and must not change: the output is
     /// small and refers to them by file, offset and length.
@@ -298,13 +314,13 @@ pub(crate) struct Input {
     /// The ONNX file.
     pub(crate) model: PathBuf,
     /// An additional folder into which links to external data may lead, such as a download cache.
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(help_heading = READING, long, value_name = "FOLDER")]
     pub(crate) data_dir: Option<PathBuf>,
     /// Replace every call of a function by the body of the function.
-    #[arg(long)]
+    #[arg(help_heading = READING, long)]
     pub(crate) inline_functions: bool,
     /// Treat warnings as errors: a declared shape that is not the inferred one, a size of -1.
-    #[arg(long)]
+    #[arg(help_heading = READING, long)]
     pub(crate) strict: bool,
 }
 
@@ -358,47 +374,47 @@ pub(crate) struct Optimize {
     pub(crate) emit: Emit,
     /// Convert the model to this float type. What would lose its meaning stays in f32 and is listed by --explain; inputs
     /// and outputs keep their types unless --io-dtype says otherwise. f32 implies --dequantize without --quantize.
-    #[arg(long)]
+    #[arg(help_heading = "Target and types", long)]
     pub(crate) dtype: Option<Float>,
     /// Run the model with these inputs, and keep in f32 what does not stay within half of the range of f16: a safetensors
     /// file, or a folder with one .npy file per input. Requires --dtype f16; values within If, Loop and Scan are not
     /// measured.
-    #[arg(long, value_name = "FILE|FOLDER")]
+    #[arg(help_heading = "Target and types", long, value_name = "FILE|FOLDER")]
     pub(crate) calibrate: Option<PathBuf>,
     /// Run only these passes, in the order of the pipeline, or `none`.
-    #[arg(long, visible_alias = "only", value_delimiter = ',')]
+    #[arg(help_heading = PASSES, long, visible_alias = "only", value_delimiter = ',')]
     pub(crate) passes: Option<Vec<String>>,
     /// Do not run these passes.
-    #[arg(long, value_delimiter = ',', conflicts_with = "passes")]
+    #[arg(help_heading = PASSES, long, value_delimiter = ',', conflicts_with = "passes")]
     pub(crate) skip: Vec<String>,
     /// Stop after this many rewrites, to find the one that changed the result.
-    #[arg(long)]
+    #[arg(help_heading = PASSES, long)]
     pub(crate) stop_after: Option<usize>,
     /// Report what each attention, normalization and activation became, every rewrite, and why a pass declined a
     /// near miss.
-    #[arg(long)]
+    #[arg(help_heading = PASSES, long)]
     pub(crate) explain: bool,
     /// Write a report of all changes as an HTML page.
-    #[arg(long, value_name = "FILE.html")]
+    #[arg(help_heading = PASSES, long, value_name = "FILE.html")]
     pub(crate) report: Option<PathBuf>,
     /// Print the change of the graph in the text form.
-    #[arg(long)]
+    #[arg(help_heading = PASSES, long)]
     pub(crate) diff: bool,
     /// Run both sides of every rewrite in tract at several shapes, and leave out rewrites that change a result.
-    #[arg(long)]
+    #[arg(help_heading = VERIFICATION, long)]
     pub(crate) prove: bool,
     /// Run the input and the result, and compare their outputs.
-    #[arg(long)]
+    #[arg(help_heading = VERIFICATION, long)]
     pub(crate) verify: bool,
     /// If the outputs differ, find the rewrite that changed the result [default with --verify].
-    #[arg(long, requires = "verify", conflicts_with = "no_bisect")]
+    #[arg(help_heading = VERIFICATION, long, requires = "verify", conflicts_with = "no_bisect")]
     pub(crate) bisect: bool,
     /// Do not search for the rewrite that changed the result.
-    #[arg(long, requires = "verify")]
+    #[arg(help_heading = VERIFICATION, long, requires = "verify")]
     pub(crate) no_bisect: bool,
     /// If the outputs differ, write the smallest model that shows the difference: before.onnx, after.onnx,
     /// inputs.safetensors and the outputs of both. The folder must be new or hold only these files.
-    #[arg(long, value_name = "FOLDER", requires = "verify", conflicts_with = "no_bisect")]
+    #[arg(help_heading = VERIFICATION, long, value_name = "FOLDER", requires = "verify", conflicts_with = "no_bisect")]
     pub(crate) reproduce: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) judging: Judging,
@@ -425,98 +441,6 @@ pub(crate) struct Verify {
     /// Write the inputs of every run and the outputs of the first model to this folder, as safetensors.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) dump: Option<PathBuf>,
-}
-
-/// How models are verified: in which runtimes, with which sizes, and what counts as equal.
-#[derive(Debug, Args)]
-pub(crate) struct Judging {
-    /// The runtime in which models are verified [default: auto].
-    #[arg(long)]
-    pub(crate) runtime: Option<Runtime>,
-    /// The shared library of ONNX Runtime [default: ORT_DYLIB_PATH, or the library of an installed Python package
-    /// onnxruntime].
-    #[arg(long, value_name = "FILE")]
-    pub(crate) ort_library: Option<PathBuf>,
-    /// The graph optimization level of ONNX Runtime [default: disable].
-    #[arg(long, value_name = "LEVEL")]
-    pub(crate) ort_level: Option<Level>,
-    /// The size of a symbolic dim, such as batch=2 or past_plus_seq=past+seq; may be given several times. A model that
-    /// the command writes has this size, and runs use it.
-    #[arg(long = "dim", value_name = "SYMBOL=SIZE", value_parser = binding)]
-    pub(crate) dims: Vec<(Symbol, Dim)>,
-    #[arg(long, value_parser = tolerance, help = tolerance_help())]
-    pub(crate) tolerance: Option<f64>,
-    #[arg(long, value_parser = cosine, conflicts_with = "tolerance", help = cosine_help())]
-    pub(crate) min_cosine: Option<f64>,
-    /// Also try lengths of 512, and lengths of 64 where the model has more than 300 million parameters.
-    #[arg(long)]
-    pub(crate) long: bool,
-}
-
-impl Judging {
-    /// Returns one of these flags that is given.
-    pub(crate) fn given(&self) -> Option<&'static str> {
-        let flags = [
-            ("--runtime", self.runtime.is_some()),
-            ("--ort-library", self.ort_library.is_some()),
-            ("--ort-level", self.ort_level.is_some()),
-            ("--tolerance", self.tolerance.is_some()),
-            ("--min-cosine", self.min_cosine.is_some()),
-            ("--long", self.long),
-        ];
-        flags.into_iter().find(|(_, is_given)| *is_given).map(|(flag, _)| flag)
-    }
-}
-
-fn tolerance_help() -> String {
-    let by_type = TOLERANCES.map(|(element, tolerance)| format!("{tolerance:e} if a model computes in {element}"));
-    format!(
-        "How far elements may differ: |a - b| <= t * max(|a|, scale), where the scale is the median magnitude of the \
-         output's elements [default: {TOLERANCE:e}; {}]",
-        by_type.join(", ")
-    )
-}
-
-fn cosine_help() -> String {
-    let by_bits = MIN_COSINES.map(|(bits, cosine)| format!("{cosine} for {bits} bits"));
-    format!(
-        "Accept an output beyond the tolerance if its cosine is at least this [default: if the models are quantized \
-         differently, {}]",
-        by_bits.join(", ")
-    )
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Runtime {
-    /// tract, and ONNX Runtime for models that tract cannot run, if its library is found.
-    Auto,
-    /// Only tract.
-    Tract,
-    /// Only ONNX Runtime.
-    Ort,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum Level {
-    /// No optimizations.
-    Disable,
-    /// Constant folding and removal of redundant nodes.
-    Basic,
-    /// Also fusions.
-    Extended,
-    /// All optimizations.
-    All,
-}
-
-impl From<Level> for OrtLevel {
-    fn from(level: Level) -> Self {
-        match level {
-            Level::Disable => OrtLevel::Disable,
-            Level::Basic => OrtLevel::Basic,
-            Level::Extended => OrtLevel::Extended,
-            Level::All => OrtLevel::All,
-        }
-    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -568,16 +492,6 @@ fn io_type(text: &str) -> Result<(Option<String>, ElementType), String> {
         Ok(element) => Ok((pattern.map(ToOwned::to_owned), element)),
         Err(_) => Err(format!("`{element}` is not f32, f16 or bf16")),
     }
-}
-
-fn tolerance(text: &str) -> Result<f64, String> {
-    let tolerance: f64 = text.parse().map_err(|_| "expected a number, such as 1e-4")?;
-    if tolerance.is_finite() && tolerance >= 0.0 { Ok(tolerance) } else { Err("expected 0 or more".to_owned()) }
-}
-
-fn cosine(text: &str) -> Result<f64, String> {
-    let cosine: f64 = text.parse().map_err(|_| "expected a number, such as 0.99")?;
-    if (0.0..=1.0).contains(&cosine) { Ok(cosine) } else { Err("expected a number from 0 to 1".to_owned()) }
 }
 
 /// Returns the sizes of symbolic dims; an error if one is given twice.

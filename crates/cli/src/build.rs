@@ -4,7 +4,8 @@ use crate::args::{Build, ExternalData, Float};
 use crate::failure::Failure;
 use crate::output::{Output, in_line, thousands};
 use crate::overwrite::{Inputs, expect_place};
-use crate::{model_io, optimize, quantize, surgery, verify};
+use crate::quantize::Quantized;
+use crate::{model_io, optimize, quantize, suggest, surgery, verify};
 use netwright::files;
 use netwright::inventory::inventory;
 use netwright::ir::{ElementType, Model};
@@ -12,14 +13,15 @@ use netwright::nn::{Config, DerivedFile, OpenError, Part, Pretrained, Pretrained
 use netwright::passes::{self, Precision, Target};
 use netwright::surgery::symbols;
 use netwright::verify::{Options, Verdict};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// A file that was built.
-#[derive(Debug, Serialize)]
-struct Built {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Built {
     path: PathBuf,
     nodes: usize,
     parameters: u64,
@@ -34,7 +36,7 @@ struct Built {
     interface: Vec<String>,
     /// The totals of the weights that were quantized.
     #[serde(skip_serializing_if = "Option::is_none")]
-    quantized: Option<String>,
+    quantized: Option<Quantized>,
     #[serde(skip_serializing_if = "Option::is_none")]
     verified: Option<Verdict>,
 }
@@ -131,7 +133,8 @@ fn line(built: &Built, output: Output) -> String {
             .stored
             .iter()
             .chain(&built.interface)
-            .chain(&built.quantized)
+            .cloned()
+            .chain(built.quantized.as_ref().map(ToString::to_string))
             .map(|line| format!("{line}\n"))
             .collect::<String>(),
         verify::verdict_text(built.verified.as_ref(), output)
@@ -159,6 +162,7 @@ fn open(args: &Build, dequantize: bool) -> Result<Pretrained, Failure> {
                     "--seed is only for presets, whose weights are random\n  help: leave out --seed".to_owned(),
                 ));
             }
+            suggest::expect_source(folder, &["transformer-base", "transformer-big"])?;
             let mut options = PretrainedOptions::default()
                 .with_past(args.with_past)
                 .with_dtype(args.dtype.into())
@@ -391,7 +395,7 @@ fn build(
         seconds: start.elapsed().as_secs_f64(),
         stored,
         interface: optimize::interface(&model, &report),
-        quantized: quantize::totals(&report.quantized),
+        quantized: Quantized::new(&report.quantized),
         verified: None,
     })
 }

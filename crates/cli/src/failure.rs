@@ -98,6 +98,9 @@ fn shortened(message: &str) -> String {
         }
         let start: String = line.chars().take(LONGEST * 2 / 3).collect();
         let end: String = line.chars().skip(count - LONGEST / 3).collect();
+        // Between words, unless a name is longer than what is shown.
+        let start = start.rsplit_once(' ').map_or(&*start, |(words, _)| words);
+        let end = end.split_once(' ').map_or(&*end, |(_, words)| words);
         format!("{start} … {end}")
     };
     message.lines().map(line).collect::<Vec<_>>().join("\n")

@@ -7,18 +7,20 @@ use crate::output::{Output, in_line, table, thousands};
 use netwright::inventory::inventory;
 use netwright::ir;
 use netwright::passes;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Port {
     name: String,
     #[serde(rename = "type")]
     ty: String,
 }
 
-#[derive(Debug, Serialize)]
-struct Contents {
+/// The contents of a model.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Contents {
     graph: String,
     opsets: BTreeMap<String, i64>,
     inputs: Vec<Port>,
@@ -75,17 +77,29 @@ fn summary(contents: &Contents) -> String {
     table(&rows)
 }
 
+/// A model that is valid; an invalid one is an error.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Checked {
+    valid: bool,
+}
+
+/// A pass.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct PassRow {
+    name: &'static str,
+    summary: &'static str,
+}
+
 pub(crate) fn check(input: &Input, output: Output) -> Result<(), Failure> {
     let model = read(input, output)?;
     let path = &input.model;
     ir::check(&model.graph).map_err(|violations| Failure::Model(format!("{}:\n{violations}", in_line(path))))?;
-    output.report(&serde_json::json!({ "valid": true }), || format!("{} is valid", in_line(path)))
+    output.report(&Checked { valid: true }, || format!("{} is valid", in_line(path)))
 }
 
 pub(crate) fn passes(output: Output) -> Result<(), Failure> {
     let passes = passes::passes();
-    let data: Vec<_> =
-        passes.iter().map(|pass| serde_json::json!({ "name": pass.name, "summary": pass.summary })).collect();
+    let data: Vec<_> = passes.iter().map(|pass| PassRow { name: pass.name, summary: pass.summary }).collect();
     let width = passes.iter().map(|pass| pass.name.len()).max().unwrap_or(0);
     let line = |pass: &passes::Pass| format!("{:width$}  {}\n", pass.name, pass.summary);
     output.data(&data, || passes.iter().map(line).collect())

@@ -1,5 +1,6 @@
 //! The command line of Netwright: `netwright build`, `optimize`, `upgrade`, `verify`, `check`, `inspect`, `passes`.
 
+mod about;
 mod args;
 mod build;
 mod failure;
@@ -12,8 +13,10 @@ mod overwrite;
 mod quantize;
 mod report;
 mod reproduce;
+mod schema;
 #[cfg(unix)]
 mod signals;
+mod suggest;
 mod surgery;
 mod upgrade;
 mod verify;
@@ -33,13 +36,14 @@ fn main() -> ExitCode {
     #[cfg(unix)]
     let _ = signals::handle();
     let output = Output { quiet: cli.quiet, verbose: cli.verbose, json: cli.json, model: None };
-    match run(&cli.command, output) {
+    match run(cli.command.as_ref(), output) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
 }
 
-fn run(command: &Command, output: Output) -> Result<(), Failure> {
+fn run(command: Option<&Command>, output: Output) -> Result<(), Failure> {
+    let Some(command) = command else { return about::welcome(output) };
     match command {
         Command::Build(args) => build::run(args, output),
         Command::Families { config: None, .. } => families::run(output),
@@ -56,6 +60,8 @@ fn run(command: &Command, output: Output) -> Result<(), Failure> {
         Command::Externalize(args) => surgery::store(args, ExternalData::Always, output),
         Command::Embed(args) => surgery::store(args, ExternalData::Never, output),
         Command::Passes => inspect::passes(output),
+        Command::Completions { shell } => about::completions(*shell, output),
+        Command::Schema { command } => schema::run(*command, output),
         Command::Worker => verify::serve(),
     }
 }

@@ -4,6 +4,7 @@ use crate::args::{ExternalData, Input, Opset};
 use crate::failure::Failure;
 use crate::output::{Output, in_line};
 use crate::overwrite::Inputs;
+use crate::suggest;
 use netwright::ir::Model;
 use netwright::onnx::{self, ReadError, ReadOptions, WriteError, WriteOptions, WrittenFiles};
 use std::path::Path;
@@ -20,6 +21,7 @@ pub(crate) fn read(input: &Input, output: Output) -> Result<Model, Failure> {
 ///
 /// An error in the contents is a failure of the model; a file that cannot be read is a failure of the call.
 pub(crate) fn read_at(path: &Path, input: &Input, output: Output) -> Result<Model, Failure> {
+    suggest::expect_onnx(path)?;
     let mut options = ReadOptions::default().with_inline_functions(input.inline_functions).with_strict(input.strict);
     options.data_dir.clone_from(&input.data_dir);
     let model = onnx::read(path, &options).map_err(|error| {
@@ -83,7 +85,7 @@ pub(crate) fn write_failure(error: WriteError) -> Failure {
 }
 
 /// The newest opset that models are converted to: runtimes lack kernels for newer ones.
-const NEWEST_OPSET: i64 = 24;
+pub(crate) const NEWEST_OPSET: i64 = 24;
 
 /// Checks that models can be written with the opset.
 pub(crate) fn check_opset(opset: Option<Opset>) -> Result<(), Failure> {

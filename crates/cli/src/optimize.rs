@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::model_io;
 use crate::output::{Output, in_line};
 use crate::overwrite::{Inputs, expect_place, same_file, same_place};
-use crate::quantize;
+use crate::quantize::{self, Quantized};
 use crate::report;
 use crate::reproduce;
 use crate::surgery;
@@ -24,6 +24,7 @@ use netwright::onnx::{self, WriteError, WriteOptions};
 use netwright::passes::sites::{Site, sites};
 use netwright::passes::{self, PassError, Prover, Report};
 use netwright::verify::Verdict;
+use schemars::JsonSchema;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -116,6 +117,15 @@ fn several(args: &Optimize, jobs: &[Job], output: Output) -> Result<(), Failure>
     if code == 0 { Ok(()) } else { Err(Failure::Reported(code)) }
 }
 
+/// What `optimize` prints with `--json`: a report, or one for each of several models.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) enum OptimizeReport {
+    One(Box<Summary>),
+    Several(Vec<Summary>),
+}
+
 /// A model that was optimized.
 struct Done {
     summary: Summary,
@@ -147,7 +157,8 @@ impl Done {
 
 /// Optimizes one model, writes the files that are requested, and verifies the result.
 fn optimize(args: &Optimize, job: &Job, output: Output) -> Result<Done, Failure> {
-    if args.verify && job.output.as_ref().is_some_and(|output| same_file(&job.model, output)) {
+    let is_in_place = job.output.as_ref().is_some_and(|output| same_file(&job.model, output));
+    if args.verify && is_in_place {
         let message = "--verify compares the result with the input, which writing in place replaces\n  help: write to another file";
         return Err(Failure::Usage(message.to_owned()));
     }
@@ -193,7 +204,11 @@ fn optimize(args: &Optimize, job: &Job, output: Output) -> Result<Done, Failure>
     output.rewrites(&events.applied)?;
     output.idle_patterns(&events.idle_patterns)?;
     output.shared_before(events.shared_before.as_ref())?;
-    let explain = args.explain.then(|| explain(&sites, &events)).transpose()?;
+    let mut quantized = Quantized::new(&events.quantized);
+    if let Some(quantized) = quantized.as_mut().filter(|_| args.explain) {
+        quantized.measure(&events.quantized)?;
+    }
+    let explain = args.explain.then(|| explain(&sites, &events, quantized.as_ref()));
     quantize::warn_if_none(options.quantization.as_ref(), &events, output)?;
     let interface = interface(&model, &events);
     let compare = |options| verify::judged(&job.model, path.as_deref(), options, output);
@@ -228,9 +243,12 @@ fn optimize(args: &Optimize, job: &Job, output: Output) -> Result<Done, Failure>
         alternatives,
         interface,
         explain,
-        quantized: quantize::totals(&events.quantized),
+        quantized,
         proofs,
         seconds,
+        is_comparable: !is_in_place
+            && surgery::expect_comparable(&args.interface, true).is_ok()
+            && args.emit.shares_cache(true).is_ok(),
         verified,
         culprit: culprit.map(|culprit| culprit.to_string()),
         reproducer,
@@ -417,7 +435,7 @@ fn computes_in(graph: &Graph, element: ElementType) -> bool {
 
 /// Returns the lines of `--explain`: every attention, normalization and activation, every rewrite, with merged common
 /// subexpressions in one line, and every near miss.
-fn explain(sites: &[Site], report: &Report) -> Result<Vec<String>, Failure> {
+fn explain(sites: &[Site], report: &Report, quantized: Option<&Quantized>) -> Vec<String> {
     let mut lines: Vec<String> = sites.iter().map(ToString::to_string).collect();
     lines.push(passes::sites::summary(sites));
     let mut merged = 0;
@@ -432,6 +450,6 @@ fn explain(sites: &[Site], report: &Report) -> Result<Vec<String>, Failure> {
         lines.push(format!("applied   eliminate-common-subexpressions: {merged} values equal another and are merged"));
     }
     lines.extend(report.declined.iter().map(|event| format!("declined  {event}")));
-    lines.extend(quantize::explain(&report.quantized)?);
-    Ok(lines)
+    lines.extend(quantized.into_iter().flat_map(Quantized::lines));
+    lines
 }

@@ -6,10 +6,14 @@ use clap::{Args, ValueEnum};
 use netwright::ir::tensor::Rounding;
 use netwright::ir::text;
 use netwright::passes::{Quantization, QuantizedWeight, Report, Scheme};
+use schemars::JsonSchema;
+use serde::Serialize;
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// Which weights are quantized, and how.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Quantization")]
 pub(crate) struct Quantize {
     /// Quantize the weights of matrix products and embeddings: int4 or int8 (weights in blocks), int8-dynamic or
     /// uint8-dynamic (activations too, when the model runs), or none.
@@ -111,18 +115,89 @@ impl Quantize {
     }
 }
 
-/// Returns the totals of the weights that were quantized, if any.
-pub(crate) fn totals(quantized: &[QuantizedWeight]) -> Option<String> {
-    let mut schemes: BTreeMap<Scheme, usize> = BTreeMap::new();
-    for weight in quantized {
-        *schemes.entry(weight.scheme).or_default() += 1;
+/// The weights that were quantized. `Display` prints the totals.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Quantized {
+    /// The number of weights of each scheme.
+    schemes: BTreeMap<&'static str, usize>,
+    /// The bytes before.
+    bytes_before: u64,
+    /// The bytes of codes, scales and zero points.
+    bytes_after: u64,
+    /// The weights, the one with the largest error first; with `--explain`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    weights: Vec<MeasuredWeight>,
+}
+
+/// A weight that was quantized, with its error.
+#[derive(Debug, Serialize, JsonSchema)]
+struct MeasuredWeight {
+    name: String,
+    role: String,
+    scheme: &'static str,
+    /// The bits of a code.
+    bits: u32,
+    bytes_before: u64,
+    bytes_after: u64,
+    /// The norm of the difference as a share of the norm of the weight.
+    relative_error: f64,
+}
+
+impl Quantized {
+    /// Returns the totals of the weights that were quantized, if any.
+    pub(crate) fn new(quantized: &[QuantizedWeight]) -> Option<Self> {
+        let mut schemes: BTreeMap<Scheme, usize> = BTreeMap::new();
+        for weight in quantized {
+            *schemes.entry(weight.scheme).or_default() += 1;
+        }
+        (!quantized.is_empty()).then(|| Self {
+            schemes: schemes.into_iter().map(|(scheme, count)| (scheme.word(), count)).collect(),
+            bytes_before: quantized.iter().map(|weight| weight.before.len()).sum(),
+            bytes_after: quantized.iter().map(|weight| weight.bytes).sum(),
+            weights: vec![],
+        })
     }
-    let schemes: Vec<String> = schemes.iter().map(|(scheme, count)| format!("{count} {scheme}")).collect();
-    let before: u64 = quantized.iter().map(|weight| weight.before.len()).sum();
-    let after: u64 = quantized.iter().map(|weight| weight.bytes).sum();
-    (!quantized.is_empty()).then(|| {
-        format!("quantized weights: {}; {} bytes became {}", schemes.join(", "), thousands(before), thousands(after))
-    })
+
+    /// Adds the relative error of each weight, worst first; each is read once more.
+    pub(crate) fn measure(&mut self, quantized: &[QuantizedWeight]) -> Result<(), Failure> {
+        let measured = |weight: &QuantizedWeight| {
+            Ok(MeasuredWeight {
+                name: weight.name.to_string(),
+                role: weight.role.to_string(),
+                scheme: weight.scheme.word(),
+                bits: weight.bits,
+                bytes_before: weight.before.len(),
+                bytes_after: weight.bytes,
+                relative_error: weight.relative_error().map_err(Failure::usage)?,
+            })
+        };
+        self.weights = quantized.iter().map(measured).collect::<Result<Vec<_>, Failure>>()?;
+        self.weights.sort_by(|a, b| b.relative_error.total_cmp(&a.relative_error));
+        Ok(())
+    }
+
+    /// Returns a line for each weight that was measured.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let line = |weight: &MeasuredWeight| {
+            let MeasuredWeight { name, role, scheme, bits, bytes_before, bytes_after, relative_error } = weight;
+            let (name, before, after) = (text::name(name), thousands(*bytes_before), thousands(*bytes_after));
+            format!(
+                "quantized {name}: {role}, {scheme}, {bits} bits, {before} bytes became {after}, relative error \
+                 {relative_error:.4}"
+            )
+        };
+        let mut lines: Vec<String> = self.weights.iter().map(line).collect();
+        lines.extend(self.weights.first().map(|worst| format!("worst relative error {:.4}", worst.relative_error)));
+        lines
+    }
+}
+
+impl fmt::Display for Quantized {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let schemes: Vec<String> = self.schemes.iter().map(|(scheme, count)| format!("{count} {scheme}")).collect();
+        let (before, after) = (thousands(self.bytes_before), thousands(self.bytes_after));
+        write!(f, "quantized weights: {}; {before} bytes became {after}", schemes.join(", "))
+    }
 }
 
 /// Warns that weights were to be quantized and none was, with the reasons, each counted.
@@ -145,23 +220,4 @@ pub(crate) fn warn_if_none(
     let reasons: Vec<String> = reasons.iter().map(|(why, count)| format!("{count} declined ({why})")).collect();
     let why = if reasons.is_empty() { "products and look-ups read none".to_owned() } else { reasons.join(", ") };
     output.warn(&format!("quantized weights: none; {why}"))
-}
-
-/// Returns a line for each weight that was quantized, with its relative error, worst first; each is read once more.
-pub(crate) fn explain(quantized: &[QuantizedWeight]) -> Result<Vec<String>, Failure> {
-    let mut errors = quantized
-        .iter()
-        .map(|weight| Ok((weight.relative_error().map_err(Failure::usage)?, weight)))
-        .collect::<Result<Vec<_>, Failure>>()?;
-    errors.sort_by(|(a, _), (b, _)| b.total_cmp(a));
-    let line = |(error, weight): &(f64, &QuantizedWeight)| {
-        let QuantizedWeight { name, role, scheme, bits, before, bytes, .. } = weight;
-        let (name, before, after) = (text::name(name), thousands(before.len()), thousands(*bytes));
-        format!(
-            "quantized {name}: {role}, {scheme}, {bits} bits, {before} bytes became {after}, relative error {error:.4}"
-        )
-    };
-    let mut lines: Vec<String> = errors.iter().map(line).collect();
-    lines.extend(errors.first().map(|(worst, _)| format!("worst relative error {worst:.4}")));
-    Ok(lines)
 }

@@ -10,13 +10,14 @@ use netwright::files::{self, AtomicFile};
 use netwright::inventory::inventory;
 use netwright::ir::{Dim, Model, Symbol};
 use netwright::surgery::{self, Cut, MergeError, Moved, Plan, SurgeryError};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
 
 /// What a command wrote.
-#[derive(Debug, Serialize)]
-struct Summary {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Summary {
     path: PathBuf,
     nodes: usize,
     inputs: Vec<String>,

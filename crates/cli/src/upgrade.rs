@@ -5,6 +5,16 @@ use crate::failure::Failure;
 use crate::model_io;
 use crate::output::{Output, in_line, thousands};
 use crate::overwrite::{Inputs, expect_place};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// A model that was converted to another opset.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Upgraded {
+    opset: i64,
+    /// The size of the model and its external data.
+    bytes: u64,
+}
 
 pub(crate) fn run(args: &Upgrade, output: Output) -> Result<(), Failure> {
     let opset = Some(Opset::Is(args.opset));
@@ -24,7 +34,7 @@ pub(crate) fn run(args: &Upgrade, output: Output) -> Result<(), Failure> {
     model_io::set_opset(&mut model, opset)?;
     let written =
         model_io::write(&model, &args.output, args.storage.external_data, args.sharing.share_weights, &inputs)?;
-    output.report(&serde_json::json!({ "opset": args.opset, "bytes": written.bytes }), || {
+    output.report(&Upgraded { opset: args.opset, bytes: written.bytes }, || {
         format!("{} has opset {}, {} bytes", in_line(&args.output), args.opset, thousands(written.bytes))
     })
 }

@@ -5,6 +5,7 @@ use crate::failure::Failure;
 use crate::model_io;
 use crate::output::Output;
 use crate::overwrite::Inputs;
+use crate::suggest;
 use netwright::files::{self, AtomicFile};
 use netwright::ir::{Bindings, Symbol};
 use netwright::verify::{
@@ -20,6 +21,7 @@ pub(crate) fn run(args: &Verify, output: Output) -> Result<(), Failure> {
     options.inputs.clone_from(&args.inputs);
     let spinner = output.spinner("verifying");
     let models = || std::iter::once(&args.input.model).chain(&args.other);
+    models().try_for_each(|model| suggest::expect_onnx(model))?;
     if args.input.strict {
         models().try_for_each(|model| model_io::read_at(model, &args.input, output).map(drop))?;
     }

@@ -75,6 +75,11 @@ fn the_last_line_says_what_is_next() {
         (&["model.onnx", "--target", "ort"], "next: nothing is written, `-o FILE` writes the result"),
         (&["model.onnx", "a.onnx", "--target", "ort"], "next: `--verify` compares the result with the input"),
         (&["model.onnx", "b.onnx", "--target", "ort", "--verify"], "next: nothing, the result is verified"),
+        (
+            &["model.onnx", "c.onnx", "--target", "ort", "--rename-dim", "batch=b"],
+            "next: nothing, the result is written",
+        ),
+        (&["c.onnx", "-o", "c.onnx", "--target", "ort"], "next: nothing, the result is written"),
         (&["model.onnx", "--passes", "none"], "next: nothing is written, `-o FILE` writes the result"),
         (
             &["model.onnx", "--skip", "fuse-attention", "--opset", "auto"],
@@ -192,4 +197,89 @@ fn weights_instead_of_an_onnx_file() {
     fs::rename(home.path().join("model.onnx"), home.path().join("bert/model.onnx")).expect("renamed");
     let output = netwright(home.path(), &["inspect", "bert"]);
     assert!(text(&output).ends_with("\n  help: name the file bert/model.onnx\n"), "{}", text(&output));
+}
+
+/// Every mistake is answered with the nearest right thing.
+#[test]
+fn mistakes_get_a_suggestion() {
+    let home = home();
+    let at = home.path();
+    let bert = fs::read_to_string(at.join("bert/config.json")).expect("the configuration is there");
+    let other = |folder: &str, from: &str, to: &str| {
+        fs::create_dir(at.join(folder)).expect("a folder");
+        assert!(bert.contains(from), "{bert}");
+        fs::write(at.join(folder).join("config.json"), bert.replace(from, to)).expect("written");
+        fs::copy(at.join("bert/model.safetensors"), at.join(folder).join("model.safetensors")).expect("copied");
+    };
+    other("brt", "\"model_type\": \"bert\"", "\"model_type\": \"berrt\"");
+    fs::create_dir(at.join("several")).expect("a folder");
+    for name in ["b.onnx", "a.onnx"] {
+        fs::copy(at.join("model.onnx"), at.join("several").join(name)).expect("copied");
+    }
+    fs::write(at.join("llama.gguf"), "GGUF version 3").expect("written");
+    let before = files(at);
+    for (arguments, expected) in [
+        (&["optimise", "model.onnx"][..], "a similar subcommand exists: 'optimize'"),
+        (&["optimize", "model.onnx", "--taget", "ort"], "a similar argument exists: '--target'"),
+        (&["optimize", "model.onnx", "--target", "rt"], "`rt` is not a target: did you mean `ort`?"),
+        (&["optimize", "model.onnx", "--target", "cuda"], "`cuda` is not a target: choose from onnx, tract, ort"),
+        (&["optimize", "model.onnx", "--quantize", "int5"], "`int5` is not a scheme: did you mean `int4`?"),
+        (&["optimize", "model.onnx", "--skip", "fuse-atention"], "help: did you mean `fuse-attention`?"),
+        (&["optimize", "model.onnx", "--passes", "everything"], "help: the nearest are "),
+        (&["optimize", "modle.onnx"], "\"modle.onnx\" does not exist\n  help: did you mean model.onnx?"),
+        (&["optimize", "several"], "help: name one of several/a.onnx, several/b.onnx"),
+        (&["verify", "several"], "help: name one of several/a.onnx, several/b.onnx"),
+        (&["verify", "model.onnx", "--dim", "batsh=2"], "help: did you mean `batch`?"),
+        (&["optimize", "model.onnx", "--rename-dim", "batsh=b"], "help: did you mean \"batch\"?"),
+        (
+            &["extract", "model.onnx", "--to", "last_hidden_stat", "-o", "out"],
+            "help: did you mean \"last_hidden_state\"?",
+        ),
+        (&["build", "model.onnx", "-o", "out"], "help: use optimize: `netwright optimize model.onnx`"),
+        (&["build", "several", "-o", "out"], "help: use optimize: `netwright optimize several/a.onnx`"),
+        (&["build", ".", "-o", "out"], "help: name one of ./bert, ./brt, ./llama.gguf"),
+        (&["build", "berd", "-o", "out"], "help: did you mean bert?"),
+        (&["build", "transformer-bas", "-o", "out"], "help: did you mean the preset transformer-base?"),
+        (
+            &["build", "google-bert/bert-base-uncased", "-o", "out"],
+            "`hf download google-bert/bert-base-uncased --local-dir bert-base-uncased`, then `netwright build \
+             bert-base-uncased -o bert-base-uncased.onnx`",
+        ),
+        (&["build", "brt", "-o", "out"], "the model type `berrt` is not supported\n  help: did you mean `bert`?"),
+        (&["build", "bert", "-o", "out", "--task", "fill-maks"], "it is not a task: did you mean `fill-mask`?"),
+        (&["schema", "optimise"], "a similar value exists: 'optimize'"),
+    ] {
+        let output = netwright(at, arguments);
+        let text = text(&output);
+        assert!(!output.status.success() && text.contains(expected), "{arguments:?}: {text}");
+        assert_eq!(files(at), before, "{arguments:?}");
+    }
+}
+
+#[test]
+fn the_command_introduces_itself() {
+    let home = home();
+    let run = |arguments: &[&str]| {
+        let output = netwright(home.path(), arguments);
+        assert!(output.status.success(), "{}", text(&output));
+        text(&output)
+    };
+    let welcome = run(&[]);
+    assert_eq!(welcome.lines().filter(|line| line.starts_with("  netwright ")).count(), 5, "{welcome}");
+    let version = run(&["--version"]);
+    let lines: Vec<&str> = version.lines().collect();
+    assert!(lines[0].starts_with(concat!("netwright ", env!("CARGO_PKG_VERSION"))), "{version}");
+    assert!(lines.contains(&"tract 0.23.9") && lines.contains(&"opset 24, reads up to 28"), "{version}");
+    for (shell, mark) in
+        [("bash", "complete -F"), ("zsh", "#compdef"), ("fish", "complete -c"), ("powershell", "Register-Argument")]
+    {
+        let script = run(&["completions", shell]);
+        assert!(script.contains(mark) && script.contains("optimize"), "{shell}: {script}");
+    }
+    let help = run(&["optimize", "--help"]);
+    for heading in
+        ["Reading", "Target and types", "Weights in files", "Quantization", "Passes and reports", "Verification"]
+    {
+        assert!(help.lines().any(|line| line == format!("{heading}:")), "{heading}: {help}");
+    }
 }

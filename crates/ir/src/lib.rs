@@ -29,6 +29,7 @@ mod graph;
 mod hash;
 pub mod infer;
 mod model;
+pub mod nearest;
 mod nonzero;
 mod notes;
 pub mod op;

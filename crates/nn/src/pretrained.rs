@@ -8,6 +8,7 @@ use crate::weights::Unused;
 use crate::{
     BuildErrors, Builder, Config, Part, RangeError, Settings, SettingsError, Task, Transformer, WeightError, Weights,
 };
+use netwright_ir::nearest::meant;
 use netwright_ir::{ElementType, Graph, Op, files};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -158,13 +159,16 @@ pub enum OpenError {
     Build(#[from] BuildErrors),
     /// The model type is not supported.
     #[error(
-        "{path}: the model type `{model_type}` is not supported\n  help: list the supported ones with `netwright families`"
+        "{path}: the model type `{model_type}` is not supported\n  help: {}`netwright families` lists those that are",
+        nearest.as_ref().map_or_else(String::new, |nearest| format!("did you mean `{nearest}`? "))
     )]
     Family {
         /// The configuration.
         path: PathBuf,
         /// Its `model_type`.
         model_type: String,
+        /// The model type that is likely meant, if one is similar.
+        nearest: Option<String>,
     },
     /// The family does not support the task.
     #[error("{path}: {family} models do not support {task}\n  help: choose one of {}", tasks.join(", "))]
@@ -282,7 +286,12 @@ impl Pretrained {
         let known = options.families.iter().chain(FAMILIES).find(|family| family.model_types.contains(&model_type));
         let path = || settings.path().to_owned();
         let (weights, stored) = quantized::read(&settings, weights, options.dequantize)?;
-        let family = known.ok_or_else(|| OpenError::Family { path: path(), model_type: model_type.to_owned() })?;
+        let family = known.ok_or_else(|| {
+            let families = options.families.iter().chain(FAMILIES);
+            let types = families.flat_map(|family| family.model_types.iter().copied());
+            let nearest = meant(model_type, types).map(ToOwned::to_owned);
+            OpenError::Family { path: path(), model_type: model_type.to_owned(), nearest }
+        })?;
         let (architecture, task) = choose(family, &settings, pooling, options.task)?;
         let head = Head { task, architecture, with_past: options.with_past, weights: &weights, pooling };
         let architecture = (family.read)(&settings, &head)?;

@@ -1,5 +1,6 @@
 //! The tasks of models.
 
+use netwright_ir::nearest::suggestion;
 use std::fmt;
 use std::str::FromStr;
 
@@ -75,7 +76,9 @@ impl FromStr for Task {
     type Err = String;
 
     fn from_str(word: &str) -> Result<Self, String> {
-        let names = || Self::ALL.map(Self::name).join(", ");
-        Self::ALL.into_iter().find(|task| task.name() == word).ok_or_else(|| format!("expected one of {}", names()))
+        Self::ALL
+            .into_iter()
+            .find(|task| task.name() == word)
+            .ok_or_else(|| format!("it is not a task: {}", suggestion(word, &Self::ALL.map(Self::name))))
     }
 }

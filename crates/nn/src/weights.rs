@@ -2,6 +2,7 @@
 
 use crate::torch;
 use netwright_ir::files::{self, Source};
+use netwright_ir::nearest::meant;
 use netwright_ir::tensor::{Distribution, Quantized};
 use netwright_ir::{ElementType, Tensor, TensorError, fingerprint};
 use safetensors::{Dtype, SafeTensors};
@@ -241,7 +242,8 @@ impl Weights {
     pub(crate) fn with_nearest(&self, error: WeightError, is_used: impl Fn(&str) -> bool) -> WeightError {
         match (self, error) {
             (Weights::Trained(tensors), WeightError::Missing { name, expected, .. }) => {
-                let nearest = nearest(&name, tensors.keys().filter(|other| !is_used(other)));
+                let unused = tensors.keys().filter(|other| !is_used(other)).map(String::as_str);
+                let nearest = meant(&name, unused).map(ToOwned::to_owned);
                 WeightError::Missing { name, expected, nearest }
             }
             (_, error) => error,
@@ -273,7 +275,7 @@ impl Weights {
             };
             Some(match self.tensor(name, &dims, Init::Zeros, ElementType::F32).err()? {
                 WeightError::Missing { name, expected, .. } => {
-                    let nearest = nearest(&name, unused().map(|(name, _)| name));
+                    let nearest = meant(&name, unused().map(|(name, _)| name.as_str())).map(ToOwned::to_owned);
                     WeightError::Missing { name, expected, nearest }
                 }
                 error => error,
@@ -428,17 +430,6 @@ fn list(problems: &[WeightError]) -> String {
     let lines: String = problems.iter().take(MOST).map(|problem| format!("\n  {problem}")).collect();
     let more = problems.len().saturating_sub(MOST);
     if more > 0 { format!("{lines}\n  and {more} more") } else { lines }
-}
-
-/// Returns the name with the longest common prefix and suffix, if they cover most of it.
-fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n String>) -> Option<String> {
-    let common = |other: &str| {
-        let start = name.bytes().zip(other.bytes()).take_while(|(a, b)| a == b).count();
-        let end = name.bytes().rev().zip(other.bytes().rev()).take_while(|(a, b)| a == b).count();
-        (start + end).min(name.len())
-    };
-    let best = names.max_by_key(|other| common(other))?;
-    (common(best) * 4 >= name.len() * 3).then(|| best.clone())
 }
 
 fn element_type(dtype: Dtype) -> Option<ElementType> {

@@ -4,6 +4,7 @@ use crate::convert::{PrecisionError, QuantizedWeight};
 use crate::pass::{Exactness, Implementation, Pass};
 use crate::prove::{ProofReport, Proofs};
 use crate::rule::{Rule, Skip};
+use netwright_ir::nearest::suggestion;
 use netwright_ir::{Graph, Name, NodeId, OpKind, Violations, check, text};
 use std::borrow::{Borrow, Cow};
 use std::fmt;
@@ -256,14 +257,6 @@ pub enum PassError {
         /// The name of the pass.
         pass: &'static str,
     },
-}
-
-/// Returns the help for a word that is not the name of a pass: the most similar name, or all of them.
-fn suggestion(word: &str, known: &[&'static str]) -> String {
-    match similar::get_close_matches(word, known, 1, 0.7).first() {
-        Some(name) => format!("did you mean `{name}`?"),
-        None => format!("choose from {}", known.join(", ")),
-    }
 }
 
 /// The maximum number of rounds. One walk applies all rules, except those that later rewrites enable, which take

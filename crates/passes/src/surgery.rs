@@ -34,6 +34,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+use netwright_ir::nearest::meant;
 use netwright_ir::{Graph, HashMap, Model, Value, ValueType};
 use std::fmt;
 
@@ -222,7 +223,7 @@ const MAX_LISTED: usize = 12;
 
 /// Returns the error of a name that is not one of the known ones.
 fn unknown(what: &'static str, name: &str, known: &[&str]) -> SurgeryError {
-    let help = match similar::get_close_matches(name, known, 1, 0.7).first() {
+    let help = match meant(name, known.iter().copied()) {
         Some(near) => format!("did you mean {near:?}?"),
         None if known.is_empty() => "the model has none".to_owned(),
         None if known.len() <= MAX_LISTED => {

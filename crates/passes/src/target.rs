@@ -2,6 +2,7 @@
 
 use crate::convert::BLOCKS_SINCE;
 use crate::read::masks;
+use netwright_ir::nearest::suggestion;
 use netwright_ir::{ElementType, Graph, Op, OpKind, Value};
 use std::fmt;
 use std::str::FromStr;
@@ -334,7 +335,7 @@ impl fmt::Display for Target {
 
 /// A word that is not the name of a target.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{word}` is not a target; choose from {}", Target::ALL.map(|target| target.name).join(", "))]
+#[error("`{word}` is not a target: {}", suggestion(word, &Target::ALL.map(|target| target.name)))]
 pub struct UnknownTarget {
     /// The word.
     pub word: String,

@@ -2,7 +2,7 @@
 
 use crate::VerifyError;
 use crate::file::Port;
-use crate::run::list;
+use netwright_ir::nearest::suggestion;
 use netwright_ir::{Bindings, Dim, Symbol};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -94,7 +94,9 @@ pub fn bindings(inputs: &[Port], dims: &BTreeMap<Symbol, Dim>, longest: bool) ->
         dim.for_each_symbol(&mut |symbol| named.push(symbol.clone()));
     }
     if let Some(symbol) = named.into_iter().find(|symbol| !symbols.contains(symbol)) {
-        return Err(VerifyError::UnknownSymbol { symbol, symbols: list(symbols.iter().map(Symbol::as_str)) });
+        let known: Vec<&str> = symbols.iter().map(Symbol::as_str).collect();
+        let help = suggestion(symbol.as_str(), &known);
+        return Err(VerifyError::UnknownSymbol { symbol, help });
     }
     let free: Vec<&Symbol> = symbols.iter().filter(|symbol| !dims.contains_key(*symbol)).collect();
     let has_length = free.iter().any(|symbol| !is_batch(symbol.as_str()));

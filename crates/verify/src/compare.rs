@@ -1,11 +1,12 @@
 //! Compares the outputs of two models.
 
 use crate::{Agreement, Array, Values, logits};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// The comparison of one output of two models.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[must_use = "a comparison may say that the outputs differ"]
 #[non_exhaustive]
 pub struct Comparison {
@@ -108,7 +109,7 @@ impl Products {
 }
 
 /// The element with the largest error.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Worst {
     /// Its index on each axis.
     pub index: Vec<usize>,
@@ -121,7 +122,7 @@ pub struct Worst {
 }
 
 /// A difference beyond the tolerance that disappears when both models compute in f64.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RoundingEvidence {
     /// The largest error of the models in their own precision.
     pub observed: f64,
@@ -134,7 +135,7 @@ pub struct RoundingEvidence {
 }
 
 /// A difference between two outputs beyond the tolerance.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Difference {
     /// Only the first model has this output.

@@ -153,12 +153,12 @@ pub enum VerifyError {
     },
 
     /// A symbol was given a size that the model does not have.
-    #[error("no input has the symbolic dim `{symbol}`\n  help: choose from {symbols}")]
+    #[error("no input has the symbolic dim `{symbol}`\n  help: {help}")]
     UnknownSymbol {
         /// The symbol.
         symbol: Symbol,
-        /// The symbols that the model has.
-        symbols: String,
+        /// The symbol that is likely meant, or those that the model has.
+        help: String,
     },
 
     /// The size of a symbol cannot be computed.

@@ -9,13 +9,14 @@ mod operators;
 use crate::file::{CONTRIB, ModelFile, domain, is_external, place, tensor_type};
 use crate::values::has;
 use netwright_ir::{Dim, ElementType, OpKind, TensorType};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto, attribute_proto::AttributeType};
 
 /// A reason why a runtime cannot judge a model.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Reason {
     /// The node and its operator, the tensor or the model.
     pub place: String,

@@ -10,12 +10,13 @@ use crate::runs::{Runner, first_case};
 use crate::tolerance::{Arithmetic, Criteria};
 use crate::{Array, Options, Verdict, VerifyError, compare};
 use matching::{Matched, matched, producers, sources};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// The comparison of one value that two models have in common.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Layer {
     /// The name of the value in the second model.

@@ -4,11 +4,12 @@ use crate::file::ModelFile;
 use crate::inputs::{Role, role};
 use crate::uses::Graphs;
 use crate::{Array, Port};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// How well two models agree in what they predict: the rows of an output, along its last axis, are logits.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Agreement {
     /// The number of rows: those in which all logits of both models are finite.

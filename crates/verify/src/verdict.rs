@@ -2,12 +2,13 @@
 
 use crate::layers::write_table;
 use crate::{Comparison, Layer, Reason};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
 /// The outcome of a verification. `Display` prints it, `{:#}` with more figures, and it serializes as JSON.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[must_use = "a verdict may say that the model is wrong"]
 #[non_exhaustive]
 #[serde(tag = "verdict", rename_all = "kebab-case")]
@@ -138,7 +139,7 @@ pub enum Verdict {
 }
 
 /// One run: the sizes of symbols, the seed, and the results.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Run<T> {
     /// The size of each symbol.
     pub bindings: BTreeMap<String, i64>,
@@ -149,7 +150,7 @@ pub struct Run<T> {
 }
 
 /// An output that is as declared.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Produced {
     /// The name of the output.
     pub output: String,
@@ -158,7 +159,7 @@ pub struct Produced {
 }
 
 /// The first differing value with the same name in both models, in the node order of the second.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Blame {
     /// The node and operator of the second model that produces it.
     pub node: String,

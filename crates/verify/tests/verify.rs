@@ -259,10 +259,7 @@ fn symbols_are_bound_by_expressions() {
         &["past = 5, past_plus_seq = 13, seq = 8", "(--dim overrides them): past_plus_seq = past + seq"],
     );
     for (dims, expected) in [
-        (
-            vec![("length", "2")],
-            "no input has the symbolic dim `length`\n  help: choose from `past`, `past_plus_seq`, `seq`",
-        ),
+        (vec![("length", "2")], "no input has the symbolic dim `length`\n  help: choose from past, past_plus_seq, seq"),
         (
             vec![("past", "seq"), ("seq", "past + 1")],
             "symbol `past` cannot have the size `seq`: it depends on itself, or is not a whole number for these sizes",

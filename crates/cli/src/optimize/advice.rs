@@ -7,12 +7,13 @@ use netwright::evaluate::Tract;
 use netwright::ir::{Graph, Model, Op};
 use netwright::passes::sites::sites;
 use netwright::passes::{self, Options, Report, Target};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// What the model becomes with other options.
-#[derive(Debug, Serialize)]
-pub(super) struct Alternative {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Alternative {
     /// The flags that request it, such as `--opset auto`.
     pub(super) flags: &'static str,
     /// The opset of the result.

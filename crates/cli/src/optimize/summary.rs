@@ -2,20 +2,22 @@
 
 use super::advice::Alternative;
 use crate::output::{Output, Paint, Style, printable, table, thousands};
+use crate::quantize::Quantized;
 use crate::report;
 use crate::verify;
 use netwright::inventory::Inventory;
 use netwright::passes::ProofReport;
 use netwright::passes::sites::{Site, SiteKind, counts};
 use netwright::verify::Verdict;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 /// The model before or after optimizing.
-#[derive(Debug, Serialize)]
-pub(super) struct Side {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Side {
     nodes: usize,
     operators: BTreeMap<String, usize>,
     /// The size of the model's file and of its weights in other files.
@@ -44,16 +46,16 @@ impl Side {
 }
 
 /// How many attentions, normalizations and activations a model has, and how many of them are fused.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub(super) struct Fused {
+#[derive(Clone, Copy, Debug, Default, Serialize, JsonSchema)]
+pub(crate) struct Fused {
     attentions: Share,
     normalizations: Share,
     activations: Share,
 }
 
 /// A part of a number of sites.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-struct Share {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub(crate) struct Share {
     fused: usize,
     of: usize,
 }
@@ -86,8 +88,8 @@ impl Fused {
 }
 
 /// What `optimize` did with one model.
-#[derive(Debug, Serialize)]
-pub(super) struct Summary {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Summary {
     pub(super) model: PathBuf,
     /// The file that was written; `null` if none was requested.
     pub(super) output: Option<PathBuf>,
@@ -112,10 +114,13 @@ pub(super) struct Summary {
     pub(super) explain: Option<Vec<String>>,
     /// The totals of the weights that were quantized.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) quantized: Option<String>,
+    pub(super) quantized: Option<Quantized>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) proofs: Option<Proofs>,
     pub(super) seconds: f64,
+    /// Whether `--verify` can compare the result with the input.
+    #[serde(skip)]
+    pub(super) is_comparable: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) verified: Option<Verdict>,
     /// The rewrite that changed the result.
@@ -127,8 +132,8 @@ pub(super) struct Summary {
 }
 
 /// The results of proving every rewrite.
-#[derive(Debug, Serialize)]
-pub(super) struct Proofs {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Proofs {
     proven: usize,
     /// The number of rewrites that could not be run, by reason.
     not_proven: BTreeMap<String, usize>,
@@ -163,7 +168,7 @@ impl Summary {
         let lines = passes
             .chain(self.interface.iter().cloned())
             .chain(self.explain.iter().flatten().cloned())
-            .chain(self.quantized.clone())
+            .chain(self.quantized.as_ref().map(ToString::to_string))
             .chain(self.proofs.iter().flat_map(Proofs::lines))
             .chain(self.growth.clone())
             .chain([format!("in {:.2} s", self.seconds)]);
@@ -232,8 +237,9 @@ impl Summary {
         steps.extend(
             match (&self.output, &self.verified) {
                 (None, _) => Some("nothing is written, `-o FILE` writes the result"),
-                (Some(_), None) => Some("`--verify` compares the result with the input"),
+                (Some(_), None) if self.is_comparable => Some("`--verify` compares the result with the input"),
                 (Some(_), Some(_)) if steps.is_empty() => Some("nothing, the result is verified"),
+                (Some(_), None) if steps.is_empty() => Some("nothing, the result is written"),
                 _ => None,
             }
             .map(ToOwned::to_owned),

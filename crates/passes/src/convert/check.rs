@@ -5,6 +5,7 @@ use crate::convert::readers::{is_weight, names, readers};
 use crate::options::Options;
 use crate::pipeline::{PassError, name_of};
 use crate::rule::Skip;
+use netwright_ir::nearest::nearest;
 use netwright_ir::op::computes_with_integers;
 use netwright_ir::{ElementType, Graph, Model, Name, NodeId, Op, OpKind, Value, text};
 
@@ -67,8 +68,7 @@ pub(crate) fn check_patterns(graph: &Graph, quantization: &Quantization, before:
     let known = weight_names(graph);
     let unmatched = quantization.overrides.iter().find(|(pattern, _)| !known.iter().any(|name| pattern.is_match(name)));
     let Some((pattern, _)) = unmatched else { return Ok(()) };
-    let comparable: Vec<&str> = known.iter().map(|name| &**name).filter(|name| name.len() <= MAX_NAME).collect();
-    let near = similar::get_close_matches(pattern.as_str(), &comparable, 3, 0.0);
+    let near = nearest(pattern.as_str(), known.iter().map(|name| &**name), 3);
     let near: Vec<String> = near.into_iter().map(|name| text::name(name).split_off(1)).collect();
     let help = if near.is_empty() {
         "the model has no weights that can be quantized".to_owned()
@@ -89,9 +89,6 @@ pub(crate) fn weight_names(graph: &Graph) -> Vec<Name> {
     weights(graph, &mut found);
     found
 }
-
-/// Longer names are not suggested.
-const MAX_NAME: usize = 200;
 
 /// Returns the first node that computes with quantized weights, with its operator.
 fn quantized(graph: &Graph) -> Option<(Name, String)> {

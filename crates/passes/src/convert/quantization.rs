@@ -1,5 +1,6 @@
 //! The request to quantize weights: schemes, patterns of names, blocks.
 
+use netwright_ir::nearest::suggestion;
 use netwright_ir::tensor::Rounding;
 use netwright_ir::{ElementType, Name, Tensor, TensorError};
 use regex::Regex;
@@ -57,7 +58,7 @@ impl fmt::Display for Scheme {
 
 /// A word that is not the name of a scheme.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{word}` is not a scheme; choose {}", Scheme::ALL.map(Scheme::word).join(", "))]
+#[error("`{word}` is not a scheme: {}", suggestion(word, &Scheme::ALL.map(Scheme::word)))]
 pub struct UnknownScheme {
     /// The word.
     pub word: String,

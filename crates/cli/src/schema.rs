@@ -1,0 +1,54 @@
+//! `netwright schema`: the JSON Schema of what a command prints with `--json`.
+
+use crate::build::Built;
+use crate::failure::Failure;
+use crate::inspect::{Checked, Contents, PassRow};
+use crate::optimize::OptimizeReport;
+use crate::output::Output;
+use crate::surgery;
+use crate::upgrade::Upgraded;
+use clap::ValueEnum;
+use netwright::verify::Verdict;
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema};
+
+/// A command that prints JSON.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Described {
+    Build,
+    Optimize,
+    Upgrade,
+    Verify,
+    Check,
+    Inspect,
+    Extract,
+    Split,
+    Merge,
+    Strip,
+    Externalize,
+    Embed,
+    Passes,
+}
+
+/// Prints the schema of a command.
+pub(crate) fn run(command: Described, output: Output) -> Result<(), Failure> {
+    let schema = match command {
+        Described::Build => schema::<Vec<Built>>(),
+        Described::Optimize => schema::<OptimizeReport>(),
+        Described::Upgrade => schema::<Upgraded>(),
+        Described::Verify => schema::<Verdict>(),
+        Described::Check => schema::<Checked>(),
+        Described::Inspect => schema::<Contents>(),
+        Described::Extract | Described::Merge | Described::Strip | Described::Externalize | Described::Embed => {
+            schema::<surgery::Summary>()
+        }
+        Described::Split => schema::<Vec<surgery::Summary>>(),
+        Described::Passes => schema::<Vec<PassRow>>(),
+    };
+    Output { json: true, ..output }.data(&schema, String::new)
+}
+
+/// Returns the schema of what is printed; fields that may be left out are not required.
+fn schema<T: JsonSchema>() -> Schema {
+    SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<T>()
+}

@@ -1,0 +1,110 @@
+//! What to do instead, if a path names something else than a command reads.
+
+use crate::failure::Failure;
+use crate::output::in_line;
+use netwright::files::entries;
+use netwright::ir::nearest::meant;
+use std::path::{Path, PathBuf};
+
+/// The maximum number of files of a folder that are listed.
+const MAX_LISTED: usize = 20;
+
+/// Checks that a path may be an ONNX file.
+///
+/// # Errors
+/// If it is a folder with several models, or does not exist; the help names what it may mean.
+pub(crate) fn expect_onnx(path: &Path) -> Result<(), Failure> {
+    let fail = |what: &str, help: String| Err(Failure::Usage(format!("{path:?} {what}\n  help: {help}")));
+    let models = if path.is_dir() { with_extensions(path, &["onnx"]) } else { vec![] };
+    if models.len() > 1 {
+        return fail("is a folder", files_help(&models, "an ONNX file"));
+    }
+    if path.symlink_metadata().is_err() {
+        let neighbors = with_extensions(&folder_of(path), &["onnx"]);
+        if let Some(near) = meant_path(path, &neighbors) {
+            return fail("does not exist", format!("did you mean {near}?"));
+        }
+    }
+    Ok(())
+}
+
+/// Checks that a path may be the source of `build`.
+///
+/// # Errors
+/// If it is an ONNX file, a folder without a configuration, or does not exist; the help names what it may mean.
+pub(crate) fn expect_source(source: &str, presets: &[&str]) -> Result<(), Failure> {
+    let path = Path::new(source);
+    let name = in_line(path);
+    let fail = |what: &str, help: String| Err(Failure::Usage(format!("{path:?} {what}\n  help: {help}")));
+    if path.is_file() && has_extension(path, &["onnx"]) {
+        return fail("is an ONNX model already", format!("use optimize: `netwright optimize {name}`"));
+    }
+    if path.is_dir() && !path.join("config.json").exists() {
+        let is_folder = |path: &PathBuf| path.join("config.json").is_file();
+        let mut models: Vec<PathBuf> = entries(path).into_iter().filter(is_folder).collect();
+        models.extend(with_extensions(path, &["gguf"]));
+        if !models.is_empty() {
+            return fail("has no config.json", files_help(&models, "a model"));
+        }
+        return match with_extensions(path, &["onnx"]).first() {
+            Some(model) => fail("has no config.json", format!("use optimize: `netwright optimize {}`", in_line(model))),
+            None => Ok(()),
+        };
+    }
+    if path.symlink_metadata().is_err() {
+        if let Some(preset) = meant(source, presets.iter().copied()) {
+            return fail("does not exist", format!("did you mean the preset {preset}?"));
+        }
+        if let Some(near) = meant_path(path, &entries(folder_of(path))) {
+            return fail("does not exist", format!("did you mean {near}?"));
+        }
+        if let Some((_, model)) = source.split_once('/').filter(|(owner, model)| is_word(owner) && is_word(model)) {
+            let help = format!(
+                "a model of the Hugging Face Hub is downloaded first: `hf download {source} --local-dir {model}`, then \
+                 `netwright build {model} -o {model}.onnx`"
+            );
+            return fail("does not exist", help);
+        }
+    }
+    Ok(())
+}
+
+/// Whether a word may be part of the name of a model on the Hugging Face Hub.
+fn is_word(word: &str) -> bool {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    !word.is_empty() && !word.starts_with(['.', '-']) && word.chars().all(is_allowed)
+}
+
+/// Returns the path of the most similar name, if it is similar.
+fn meant_path(path: &Path, others: &[PathBuf]) -> Option<String> {
+    let word = path.file_name()?.to_str()?;
+    let names = others.iter().filter_map(|other| other.file_name()?.to_str());
+    let near = meant(word, names)?;
+    Some(in_line(&path.with_file_name(near)))
+}
+
+fn folder_of(path: &Path) -> PathBuf {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or(Path::new(".")).to_owned()
+}
+
+fn has_extension(path: &Path, extensions: &[&str]) -> bool {
+    path.extension().is_some_and(|own| extensions.iter().any(|extension| own.eq_ignore_ascii_case(extension)))
+}
+
+fn with_extensions(folder: &Path, extensions: &[&str]) -> Vec<PathBuf> {
+    entries(folder).into_iter().filter(|path| has_extension(path, extensions)).collect()
+}
+
+/// Returns the help that lists files, of which one is to be named.
+fn files_help(files: &[PathBuf], what: &str) -> String {
+    if files.is_empty() {
+        return format!("name {what}");
+    }
+    let mut names: Vec<String> = files.iter().take(MAX_LISTED).map(|path| in_line(path)).collect();
+    let more = files.len().saturating_sub(MAX_LISTED);
+    if more > 0 {
+        names.push(format!("or one of {more} more"));
+    }
+    format!("name one of {}", names.join(", "))
+}
