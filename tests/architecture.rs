@@ -249,7 +249,7 @@ fn is_used(line: &str, name: &str) -> bool {
 
 /// The modules of the IR, each after those that it needs. Those in one line need one another: a graph holds operators,
 /// and an operator holds graphs, which run as a part of its node.
-const LAYERS: [&[&str]; 12] = [
+const LAYERS: [&[&str]; 13] = [
     &["hash"],
     &["element"],
     &["dim"],
@@ -258,6 +258,7 @@ const LAYERS: [&[&str]; 12] = [
     &["notes"],
     &["attribute", "graph", "infer", "op"],
     &["nonzero"],
+    &["cost"],
     &["model"],
     &["fingerprint"],
     &["text"],

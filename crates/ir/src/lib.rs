@@ -22,6 +22,7 @@
 
 pub mod attribute;
 pub mod check;
+pub mod cost;
 mod dim;
 mod element;
 mod fingerprint;

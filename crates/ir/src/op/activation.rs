@@ -16,17 +16,17 @@ macro_rules! activation {
             approximate: GeluApproximation = GeluApproximation::None,
         } => infer::elementwise::gelu;
         /// Softmax: `e^x / sum(e^x)` along an axis.
-        Softmax "softmax" [1 11 13!] Other {
+        Softmax "softmax" [1 11 13!] Normalizes {
             /// The axis.
             axis: i64,
         } => infer::reduction::along;
         /// The logarithm of the softmax along an axis.
-        LogSoftmax "log_softmax" [1 11 13!] Other {
+        LogSoftmax "log_softmax" [1 11 13!] Normalizes {
             /// The axis.
             axis: i64,
         } => infer::reduction::along;
         /// `softmax(x * scale + mask)` along an axis; the mask may be absent. Fused: it has no ONNX form.
-        ScaledSoftmax "scaled_softmax" [] Other {
+        ScaledSoftmax "scaled_softmax" [] Normalizes {
             /// The axis.
             axis: i64,
             /// The factor of the first operand, before the mask is added.
@@ -85,14 +85,14 @@ macro_rules! activation {
             alpha: f32 = 1.0,
         } => infer::elementwise::float_with_alpha;
         /// `x`, or `slope * x` below 0.
-        PRelu "prelu" [1 6! 7! 9 16] Other => infer::elementwise::prelu;
+        PRelu "prelu" [1 6! 7! 9 16] Maps => infer::elementwise::prelu;
         /// `swish(a) * b` of two operands of the same shape (ONNX 28).
-        SwiGLU "swiglu" [28] Other {
+        SwiGLU "swiglu" [28] Maps {
             /// The factor of the operand of the sigmoid.
             alpha: f32 = 1.0,
         } => infer::elementwise::swiglu;
         /// 1 at the first maximum along an axis, 0 elsewhere.
-        Hardmax "hardmax" [1 11 13!] Other {
+        Hardmax "hardmax" [1 11 13!] Normalizes {
             /// The axis.
             axis: i64 = -1,
         } => infer::reduction::along;

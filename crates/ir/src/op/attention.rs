@@ -3,7 +3,7 @@
 macro_rules! attention {
     ($($before:tt)*) => { unite! { $($before)*
         /// Scaled dot-product attention with a mask and a KV cache (ONNX 23 to 25).
-        Attention "attention" [23 24 25] Other added(Operand 6 "nonpad_kv_seqlen" since 24) {
+        Attention "attention" [23 24 25] Attends added(Operand 6 "nonpad_kv_seqlen" since 24) {
             /// Whether a query attends to no later key.
             is_causal: bool = false,
             /// The number of heads of keys and values; required if they have rank 3.
@@ -24,7 +24,7 @@ macro_rules! attention {
             softmax_precision: Option<ElementType> = None,
         } => infer::attention::attention;
         /// Rotary position embedding (ONNX 23).
-        RotaryEmbedding "rotary_embedding" [23] Other {
+        RotaryEmbedding "rotary_embedding" [23] Maps {
             /// Whether rotated pairs are neighboring elements, not elements of two halves.
             interleaved: bool = false,
             /// The number of heads; required if the operand has rank 3.

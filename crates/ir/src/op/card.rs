@@ -71,6 +71,20 @@ pub enum Class {
     Selects,
     /// One element for all elements along some axes; `keepdims` decides whether these axes stay.
     Reduces,
+    /// Sums of products of elements: products of matrices or tensors.
+    Multiplies,
+    /// Sums of products of weights and the elements in a window.
+    Convolves,
+    /// Sums of values, weighted by the softmax of products of queries and keys.
+    Attends,
+    /// Each element of the first operand, scaled by statistics of those along some axes.
+    Normalizes,
+    /// Each element is computed from a few elements of the operands.
+    Maps,
+    /// Elements of the operands, and numbers that need no arithmetic.
+    Copies,
+    /// Sizes of the first operand, whose elements are not read.
+    Measures,
     /// Random numbers, or elements changed at random: two equal nodes compute different results.
     Random,
     /// The results of bodies, which run as part of the node.

@@ -3,7 +3,7 @@
 macro_rules! convolution {
     ($($before:tt)*) => { unite! { $($before)*
         /// Convolution with an optional bias.
-        Conv "conv" [1 11 22] Other {
+        Conv "conv" [1 11 22] Convolves {
             /// The automatic padding mode; `NOTSET` uses `pads`.
             auto_pad: AutoPad = AutoPad::NotSet,
             /// The dilation of each spatial axis; empty means 1.
@@ -18,7 +18,7 @@ macro_rules! convolution {
             strides: Vec<i64> = vec![],
         } => infer::convolution::conv;
         /// Transposed convolution: the gradient of a convolution.
-        ConvTranspose "conv_transpose" [1 11! 22] Other {
+        ConvTranspose "conv_transpose" [1 11! 22] Convolves {
             /// The automatic padding mode; `NOTSET` uses `pads`.
             auto_pad: AutoPad = AutoPad::NotSet,
             /// The dilation of each spatial axis; empty means 1.
@@ -37,7 +37,7 @@ macro_rules! convolution {
             strides: Vec<i64> = vec![],
         } => infer::convolution::conv_transpose;
         /// Convolution of 8-bit integers minus their zero points, in `i32`.
-        ConvInteger "conv_integer" [10] Other {
+        ConvInteger "conv_integer" [10] Convolves {
             /// The automatic padding mode; `NOTSET` uses `pads`.
             auto_pad: AutoPad = AutoPad::NotSet,
             /// The dilation of each spatial axis; empty means 1.
@@ -52,7 +52,7 @@ macro_rules! convolution {
             strides: Vec<i64> = vec![],
         } => infer::convolution::conv_integer;
         /// Convolution of quantized data and weights, with a quantized result.
-        QLinearConv "qlinear_conv" [10] Other {
+        QLinearConv "qlinear_conv" [10] Convolves {
             /// The automatic padding mode; `NOTSET` uses `pads`.
             auto_pad: AutoPad = AutoPad::NotSet,
             /// The dilation of each spatial axis; empty means 1.

@@ -115,14 +115,14 @@ macro_rules! elementwise {
             to: ElementType,
         } => infer::elementwise::bit_cast;
         /// Casts to the element type of the second operand.
-        CastLike "cast_like" [15 19 21 23 24! 25] Other {
+        CastLike "cast_like" [15 19 21 23 24! 25] Copies {
             /// Whether values outside the range of an 8-bit float become its largest value.
             saturate since 19: bool = true,
             /// How a number is rounded to a power of two (`f8e8m0`).
             round_mode since 24: CastRounding = CastRounding::Up,
         } => infer::elementwise::cast_like;
         /// `min(max(x, low), high)`; either bound may be absent.
-        Clip "clip" [1 6! 11! 12 13] Other
+        Clip "clip" [1 6! 11! 12 13] Maps
             added(Operand 1 "min" since 11, Operand 2 "max" since 11) => infer::elementwise::clip;
         /// The mean of any number of operands.
         Mean "mean" [1 6! 8 13] Broadcasting => infer::elementwise::variadic;

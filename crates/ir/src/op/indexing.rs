@@ -26,14 +26,14 @@ macro_rules! indexing {
             batch_dims since 12: i64 = 0,
         } => infer::indexing::gather_nd;
         /// Replaces the elements at the indices along an axis (ONNX 18).
-        ScatterElements "scatter_elements" [11 13 16 18] Other {
+        ScatterElements "scatter_elements" [11 13 16 18] Copies {
             /// The axis.
             axis: i64 = 0,
             /// How an update combines with the element that it replaces.
             reduction since 16 values("max" since 18, "min" since 18): ScatterReduction = ScatterReduction::None,
         } => infer::indexing::scatter_elements;
         /// Replaces the slices at tuples of indices (ONNX 18).
-        ScatterND "scatter_nd" [11 13 16 18] Other {
+        ScatterND "scatter_nd" [11 13 16 18] Copies {
             /// How an update combines with the elements that it replaces.
             reduction since 16 values("max" since 18, "min" since 18): ScatterReduction = ScatterReduction::None,
         } => infer::indexing::scatter_nd;
@@ -45,7 +45,7 @@ macro_rules! indexing {
         /// The indices of the nonzero elements, one column each.
         NonZero "non_zero" [9 13] Other => infer::indexing::non_zero;
         /// One-hot vectors along a new axis: the on value at each index, the off value elsewhere.
-        OneHot "one_hot" [9 11 28] Other {
+        OneHot "one_hot" [9 11 28] Copies {
             /// The position of the new axis.
             axis: i64 = -1,
         } => infer::indexing::one_hot;
@@ -57,7 +57,7 @@ macro_rules! indexing {
             sorted: bool = true,
         } => infer::indexing::unique;
         /// Writes new elements into a cache along an axis (ONNX 24).
-        TensorScatter "tensor_scatter" [24] Other {
+        TensorScatter "tensor_scatter" [24] Copies {
             /// The axis.
             axis: i64 = -2,
             /// What happens to writes past the end.

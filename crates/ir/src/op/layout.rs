@@ -3,7 +3,7 @@
 macro_rules! layout {
     ($($before:tt)*) => { unite! { $($before)*
         /// The sizes of the axes from `start` to `end`, as `i64`.
-        Shape "shape" [1 13 15 19 21 23 24 25] Other {
+        Shape "shape" [1 13 15 19 21 23 24 25] Measures {
             /// The first axis.
             start since 15: i64 = 0,
             /// The axis after the last.
@@ -27,7 +27,7 @@ macro_rules! layout {
         /// Broadcasts to a shape.
         Expand "expand" [8 13] Rearranges => infer::layout::expand;
         /// Concatenates along an axis.
-        Concat "concat" [1 4! 11 13] Other {
+        Concat "concat" [1 4! 11 13] Copies {
             /// The axis.
             axis: i64,
         } => infer::layout::concat;
@@ -37,23 +37,23 @@ macro_rules! layout {
             axis: i64 = 0,
         } => infer::layout::split;
         /// The upper or lower triangle of the last two axes; 0 elsewhere.
-        Trilu "trilu" [14] Other {
+        Trilu "trilu" [14] Copies {
             /// Whether to keep the upper triangle.
             upper: bool = true,
         } => infer::layout::trilu;
         /// `start`, `start + delta`, … below `limit`.
-        Range "range" [11 27] Other => infer::layout::range;
+        Range "range" [11 27] Copies => infer::layout::range;
         /// A tensor of one repeated element; the operand is its shape.
-        ConstantOfShape "constant_of_shape" [9 20 21 23 24 25] Other {
+        ConstantOfShape "constant_of_shape" [9 20 21 23 24 25] Copies {
             /// The element, as a tensor of one element.
             value: Tensor = Tensor::scalar(0.0),
         } => infer::layout::constant_of_shape;
         /// The number of elements, as `i64`.
-        Size "size" [1 13 19 21 23 24 25] Other => infer::layout::size;
+        Size "size" [1 13 19 21 23 24 25] Measures => infer::layout::size;
         /// Repeats along each axis as often as the second operand gives.
         Tile "tile" [1 6! 13] Rearranges => infer::layout::tile;
         /// 1 on a diagonal of a matrix, 0 elsewhere, in the shape of the operand.
-        EyeLike "eye_like" [9 22] Other {
+        EyeLike "eye_like" [9 22] Copies {
             /// The element type; the default is that of the operand.
             dtype: Option<ElementType> = None,
             /// The diagonal: 0 is the main one, positive ones are above it.
@@ -81,13 +81,13 @@ macro_rules! layout {
             mode since 28: BlockOrder = BlockOrder::Dcr,
         } => infer::blocks::space_to_depth;
         /// Pads; negative pads crop.
-        Pad "pad" [1 2! 11! 13 18 19 21 23 24 25] Other
+        Pad "pad" [1 2! 11! 13 18 19 21 23 24 25] Copies
             added(Operand 1 "pads" since 11, Operand 2 "constant_value" since 11, Operand 3 "axes" since 18) {
             /// The padding mode.
             mode values("wrap" since 19): PadMode = PadMode::Constant,
         } => infer::padding::pad;
         /// Crops or zero-pads around the center (ONNX 18).
-        CenterCropPad "center_crop_pad" [18] Other {
+        CenterCropPad "center_crop_pad" [18] Copies {
             /// The axes that the operand refers to; absent means all.
             axes: Option<Vec<i64>> = None,
         } => infer::padding::center_crop_pad;

@@ -3,7 +3,7 @@
 macro_rules! quantization {
     ($($before:tt)*) => { unite! { $($before)*
         /// Quantizes: `x / scale + zero_point`, rounded and saturated.
-        QuantizeLinear "quantize_linear" [10 13 19 21 23 24 25 28] Other {
+        QuantizeLinear "quantize_linear" [10 13 19 21 23 24 25 28] Maps {
             /// The axis of a scale that is not a scalar.
             axis since 13: i64 = 1,
             /// The number of elements that share a scale; 0 without blocks.
@@ -16,7 +16,7 @@ macro_rules! quantization {
             saturate since 19: bool = true,
         } => infer::quantization::quantize;
         /// Dequantizes: `(x - zero_point) * scale`.
-        DequantizeLinear "dequantize_linear" [10 13 19 21 23 24 25 28] Other {
+        DequantizeLinear "dequantize_linear" [10 13 19 21 23 24 25 28] Maps {
             /// The axis of a scale that is not a scalar.
             axis since 13: i64 = 1,
             /// The number of elements that share a scale; 0 without blocks.
@@ -25,7 +25,7 @@ macro_rules! quantization {
             output_dtype since 23: Option<ElementType> = None,
         } => infer::quantization::dequantize;
         /// Quantizes to `u8` by the range of the data. Results: the quantized tensor, the scale, the zero point.
-        DynamicQuantizeLinear "dynamic_quantize_linear" [11] Other => infer::quantization::dynamic_quantize;
+        DynamicQuantizeLinear "dynamic_quantize_linear" [11] Maps => infer::quantization::dynamic_quantize;
     } };
 }
 
