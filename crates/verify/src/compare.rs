@@ -128,6 +128,9 @@ pub struct RoundingEvidence {
     pub observed: f64,
     /// The largest error of the models in f64.
     pub twins: f64,
+    /// Whether the models agree in f64 only with weights that are rounded to f16 or bf16 in both of them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rounded_weights: bool,
     /// The largest error that noise in the last bits of f16 or bf16 causes in the outputs of the first model, if only that
     /// shows that the difference is rounding.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -357,8 +360,11 @@ impl fmt::Display for Comparison {
         if self.not_compared > 0 {
             write!(f, "; {} elements not compared: the first model returns NaN or infinity", self.not_compared)?;
         }
-        if let Some(RoundingEvidence { observed, twins, noise }) = self.rounding {
+        if let Some(RoundingEvidence { observed, twins, rounded_weights, noise }) = self.rounding {
             write!(f, "; rounding: the error is {observed:.1e}, and {twins:.1e} when both models compute in f64")?;
+            if rounded_weights {
+                f.write_str(" with weights rounded to the narrowest type")?;
+            }
             if let Some(noise) = noise {
                 write!(f, "; noise in the last bits of the narrowest type has an effect of {noise:.1e}")?;
             }

@@ -106,7 +106,18 @@ pub(crate) fn judge(a: &ModelFile, b: Option<&ModelFile>, options: &Options) -> 
     let cases = cases(a, &first, options, &mut notes)?;
     let [one, other] = [Some(a), b].map(|model| model.map(|model| Arithmetic::of(model, &options.runtime)));
     let criteria = Criteria::new(&one.unwrap_or_default(), other.as_ref(), options);
-    let judge = Judge { a, first, options, criteria, rounded, notes, twins: None, unjudged: None, refused_long: false };
+    let judge = Judge {
+        a,
+        first,
+        options,
+        criteria,
+        rounded,
+        notes,
+        twins: None,
+        rounded_twins: None,
+        unjudged: None,
+        refused_long: false,
+    };
     match second {
         None => judge.alone(cases),
         Some(second) => judge.compared(&second, cases),
@@ -198,6 +209,9 @@ impl<'m> Second<'m> {
     }
 }
 
+/// Two models in f64, or the reason why they have no f64 form.
+type Twins = Result<[ModelFile; 2], String>;
+
 struct Judge<'m> {
     a: &'m ModelFile,
     first: Runner<'m>,
@@ -207,7 +221,9 @@ struct Judge<'m> {
     rounded: Vec<(String, ElementType)>,
     notes: Vec<String>,
     /// The two models in f64, or the reason why they have no f64 form.
-    twins: Option<Result<[ModelFile; 2], String>>,
+    twins: Option<Twins>,
+    /// The same with weights that are rounded to the narrowest type of the models.
+    rounded_twins: Option<Twins>,
     /// The verdict for a run that the runtime is known to compute wrong.
     unjudged: Option<Verdict>,
     /// Whether the first model refused the long run.
@@ -368,7 +384,8 @@ impl Judge<'_> {
     ///
     /// A difference that remains in f64 is one between the functions. Otherwise it is rounding, unless it is so large
     /// that the types of the models compute something else. In f16 and bf16, [noise](twin::Noise) decides that: some
-    /// elements, such as those of rows that are masked as a whole, have no digits.
+    /// elements, such as those of rows that are masked as a whole, have no digits. It also decides about models that agree in
+    /// f64 only after their weights are rounded to the same type, as a conversion rounds them.
     fn arbitrate(&mut self, second: &ModelFile, case: &Case, [a, b]: [&Named; 2], outputs: &mut [Comparison]) {
         let may_be_rounding = |output: &Comparison| match &output.difference {
             None => true,
@@ -378,38 +395,47 @@ impl Judge<'_> {
         if !outputs.iter().all(may_be_rounding) {
             return;
         }
-        let twins =
-            self.twins.get_or_insert_with(|| Ok([twin::twin(&self.a.to_judge())?, twin::twin(&second.to_judge())?]));
         let run = |model: &ModelFile| {
             let inputs: Vec<(String, Array)> =
                 case.inputs.iter().map(|(name, array)| (name.clone(), array.widened())).collect();
             let session = Session::plain(model, &case.bindings).map_err(|error| error.to_string())?;
             session.run(&borrowed(&inputs)).map_err(|error| error.to_string())
         };
-        let ran = match &*twins {
-            Ok([left, right]) => run(left).and_then(|left| Ok((left, run(right)?))),
+        let (a_to_judge, narrow) = (self.a.to_judge(), self.criteria.narrow);
+        let twins_of = |rounded| Ok([twin::twin(&a_to_judge, rounded)?, twin::twin(&second.to_judge(), rounded)?]);
+        let run_twins = |twins: &Twins| match twins {
+            Ok([left, right]) => run(left).and_then(|left| Ok([left, run(right)?])),
             Err(why) => Err(why.clone()),
         };
-        let (left, right) = match ran {
+        let twins = &*self.twins.get_or_insert_with(|| twins_of(None));
+        let plain = match run_twins(twins) {
             Ok(both) => both,
             Err(why) => {
                 self.notes.push(format!("whether the difference is rounding cannot be checked in f64: {why}"));
                 return;
             }
         };
-        let Criteria { tolerance, step, .. } = self.criteria;
+        let tolerance = self.criteria.tolerance;
         let pick = |all: &Named, name: &str| all.iter().find(|(other, _)| other == name).cloned();
-        let mut noise: Option<Option<Noise>> = None;
+        let agree = |both: &[Named; 2], name: &str| {
+            let [left, right] = both.each_ref().map(|all| pick(all, name).into_iter().collect::<Named>());
+            compare(&left, &right, tolerance).pop().filter(|found| found.difference.is_none())?.error()
+        };
+        let (mut noise, mut rounded): (Option<Option<Noise>>, Option<Option<[Named; 2]>>) = (None, None);
         for output in outputs.iter_mut().filter(|output| output.difference.is_some()) {
-            let exact = [&left, &right].map(|all| pick(all, &output.output).into_iter().collect::<Named>());
-            let Some(in_f64) = compare(&exact[0], &exact[1], tolerance).pop() else { continue };
-            let (None, Some(error)) = (&in_f64.difference, in_f64.error()) else { continue };
+            let mut with_rounded_weights = || {
+                let twins = &mut self.rounded_twins;
+                let mut run = || run_twins(twins.get_or_insert_with(|| twins_of(narrow))).ok();
+                agree(rounded.get_or_insert_with(|| narrow.and_then(|_| run())).as_ref()?, &output.output)
+            };
+            let in_f64 = agree(&plain, &output.output);
+            let Some(error) = in_f64.or_else(&mut with_rounded_weights) else { continue };
             let observed = output.error().unwrap_or(0.0);
-            let is_small = observed <= (MAX_ROUNDING * tolerance).min(1.0);
+            let is_small = in_f64.is_some() && observed <= (MAX_ROUNDING * tolerance).min(1.0);
             let mut explained = || {
                 let noise = noise.get_or_insert_with(|| {
                     let Ok([twin, _]) = twins else { return None };
-                    Noise::measure(twin, &left, step?, run).ok()
+                    Noise::measure(twin, &plain[0], self.criteria.step()?, run).ok()
                 });
                 let (_, a) = pick(a, &output.output)?;
                 let (_, b) = pick(b, &output.output)?;
@@ -417,9 +443,10 @@ impl Judge<'_> {
             };
             let explained = if is_small { None } else { explained() };
             if is_small || explained.is_some() {
-                output.rounding = Some(RoundingEvidence { observed, twins: error, noise: explained });
+                let rounded_weights = in_f64.is_none();
+                output.rounding = Some(RoundingEvidence { observed, twins: error, rounded_weights, noise: explained });
                 output.difference = None;
-            } else if case.is_extreme {
+            } else if in_f64.is_some() && case.is_extreme {
                 self.notes.push(format!(
                     "with {}, seed {}: output `{}` is not compared, because these inputs leave it no \
                      precision: the error is {observed:.1e}, and {error:.1e} when both models compute in f64",
@@ -428,7 +455,7 @@ impl Judge<'_> {
                     output.output
                 ));
                 output.difference = None;
-            } else {
+            } else if in_f64.is_some() {
                 self.notes.push(format!(
                     "output `{}` has an error of {error:.1e} when both models compute in f64, but differs in the types of the models",
                     output.output

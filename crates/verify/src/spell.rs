@@ -43,6 +43,7 @@ fn replace(graph: &mut GraphProto, purpose: Purpose) {
             ("", "Attention") => attention::form(&node, &types, purpose),
             ("", "Cast") => cast(&node, &types),
             ("", "CumSum") => cumulative_sum(&node, &types),
+            ("", "Gemm") => products::gemm(&node, &types),
             ("", "SequenceAt") => sequences::form(&node, &splits, &types),
             ("", "SplitToSequence") => node.output.first().and_then(|name| splits.get(name)).map(|_| vec![]),
             (CONTRIB, "FusedMatMul" | "TransposeMatMul") => products::form(&node, &types),

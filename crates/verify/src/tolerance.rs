@@ -35,8 +35,8 @@ pub(crate) struct Criteria {
     pub(crate) min_cosine: Option<f64>,
     /// The reason for `min_cosine`.
     pub(crate) why: String,
-    /// The difference between 1 and the next number of the narrowest type, if that is `f16` or `bf16`.
-    pub(crate) step: Option<f64>,
+    /// The narrowest float type in which one of the models computes, if that is `f16` or `bf16`.
+    pub(crate) narrow: Option<ElementType>,
 }
 
 /// How a model computes: the float types, and the quantization.
@@ -94,11 +94,16 @@ impl Criteria {
             }
             _ => String::new(),
         };
-        let step = by_type.map(|(element, _)| match element {
+        let narrow = by_type.map(|(element, _)| *element);
+        Self { tolerance, min_cosine: options.min_cosine.or(by_bits), why, narrow }
+    }
+
+    /// Returns the difference between 1 and the next number of the narrowest type, if that is `f16` or `bf16`.
+    pub(crate) fn step(&self) -> Option<f64> {
+        self.narrow.map(|element| match element {
             ElementType::BF16 => bf16::EPSILON.to_f64(),
             _ => f16::EPSILON.to_f64(),
-        });
-        Self { tolerance, min_cosine: options.min_cosine.or(by_bits), why, step }
+        })
     }
 }
 

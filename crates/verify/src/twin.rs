@@ -25,11 +25,16 @@ const F16: i32 = 10;
 const F64: i32 = 11;
 const BF16: i32 = 16;
 
-/// Returns the model in f64, or the reason why it has no f64 form.
-pub(crate) fn twin(file: &ModelFile) -> Result<ModelFile, String> {
+/// Returns the model in f64, or the reason why it has no f64 form. Its weights are rounded to f16 or bf16 first if `rounded`
+/// is that type.
+pub(crate) fn twin(file: &ModelFile, rounded: Option<ElementType>) -> Result<ModelFile, String> {
     let mut graph = file.graph.clone();
     let mut fresh = 0;
     widen_graph(&mut graph, file, &mut fresh)?;
+    if let Some(element) = rounded {
+        let tensors = graph.initializer.iter_mut().filter(|tensor| tensor.data_type == F64);
+        tensors.for_each(|tensor| round_tensor(tensor, element));
+    }
     let outputs = file.outputs().iter().map(|port| {
         let ty = port.ty.clone().map(|mut ty| {
             if ty.element.is_float() {
@@ -83,6 +88,13 @@ fn widen_tensor(tensor: &mut TensorProto, file: &ModelFile) -> Result<(), String
     tensor.external_data.clear();
     tensor.data_location = None;
     Ok(())
+}
+
+/// Rounds the elements of a tensor of the twin. Those beyond the range of the type keep their values.
+fn round_tensor(tensor: &mut TensorProto, to: ElementType) {
+    let values = tensor.raw_data.as_chunks::<8>().0.iter().map(|eight| f64::from_le_bytes(*eight));
+    let keep = |value: f64| to.round(value).filter(|found| found.is_finite() && *found != 0.0).unwrap_or(value);
+    tensor.raw_data = values.flat_map(|value| keep(value).to_le_bytes()).collect();
 }
 
 /// Reads the elements of an f32, f16 or bf16 tensor.

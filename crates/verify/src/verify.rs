@@ -160,7 +160,8 @@ pub(crate) fn judge_paths(a: &Path, b: Option<&Path>, options: &Options) -> Resu
 /// If outputs differ beyond the tolerance, both models run again in f64. If they agree then, and the error is below 100
 /// times the tolerance, the difference is [rounding](crate::RoundingEvidence) and is accepted. If a model computes in f16 or
 /// bf16, a larger difference is accepted too, if noise in the last bits of that type changes the outputs of the first model
-/// as much: a row that is masked as a whole depends on digits that only some runtimes keep.
+/// as much: a row that is masked as a whole depends on digits that only some runtimes keep. The same holds for models that
+/// agree in f64 only after their weights are rounded to that type.
 ///
 /// [`Options::fallback`] judges what [`Options::runtime`] cannot judge or fails to run.
 pub fn verify_models(a: &ModelFile, b: Option<&ModelFile>, options: &Options) -> Result<Verdict, VerifyError> {

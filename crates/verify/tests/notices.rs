@@ -262,11 +262,56 @@ fn rounding_in_f16_is_what_noise_explains() {
         assert!(verdict.to_string().contains("; noise in the last bits of the narrowest type has an effect of "));
     }
 
+    // A weight that is stored in f16, in a difference that leaves few of its digits.
+    let weight = |ty, value| {
+        in_type(ty, X, Y[0], &["product = Mul(typed, w)", "moved = Sub(product, typed)"], "moved", &[("w", value)])
+    };
+    let verdict = judge(&weight(F32, 1.0103), &weight(F16, 1.010_742_2), false);
+    assert!(noise(&verdict), "{verdict}");
+    assert!(verdict.to_string().contains(" with weights rounded to the narrowest type; noise in the last bits "));
+    let verdict = judge(&weight(F32, 1.0103), &weight(F16, 1.011_718_8), false);
+    assert!(matches!(verdict, Verdict::Differs { .. }), "another weight: {verdict}");
+
     // A sum that loses the digits of x, in the second model only.
     let sum = |nodes: &[&str]| in_type(F16, X, Y[0], nodes, "moved", &[("two", 2.0), ("large", 4096.0)]);
     let plain = sum(&["more = Add(typed, two)", "moved = Sub(more, two)"]);
     let coarse =
         ["more = Add(typed, two)", "far = Add(more, large)", "near = Sub(far, large)", "moved = Sub(near, two)"];
     let verdict = judge(&plain, &sum(&coarse), false);
+    assert!(matches!(verdict, Verdict::Differs { .. }), "{verdict}");
+}
+
+#[test]
+fn tract_runs_a_gemm_in_f16() {
+    let product = |nodes: Vec<tract_onnx::pb::NodeProto>| {
+        let mut all = vec![];
+        for name in ["x", "w", "c"] {
+            all.push(node(&format!("{name}/f16 = Cast({name})")).int("to", F16));
+        }
+        all.extend(nodes);
+        all.push(node("y = Cast(sum)").int("to", F32));
+        let matrix: Vec<f32> = (0..12).map(|at| at as f32 / 8.0 - 0.5).collect();
+        let constants = [
+            floats("w", &[3, 4], &matrix),
+            floats("c", &[3], &[1.0, 2.0, 3.0]),
+            floats("two", &[], &[2.0]),
+            floats("half", &[], &[0.5]),
+        ];
+        with(&["x: f32[batch, 4]"], &["y: f32[batch, 3]"], all, &constants)
+    };
+    let gemm = |beta| node("sum = Gemm(x/f16, w/f16, c/f16)").int("transB", 1).float("alpha", 2.0).float("beta", beta);
+    let apart = [
+        "turned = Transpose(w/f16)",
+        "product = MatMul(x/f16, turned)",
+        "two/f16 = CastLike(two, product)",
+        "half/f16 = CastLike(half, product)",
+        "twice = Mul(product, two/f16)",
+        "part = Mul(c/f16, half/f16)",
+        "sum = Add(twice, part)",
+    ];
+    let apart = product(apart.map(node).into());
+    let verdict = judge(&product(vec![gemm(0.5)]), &apart, false);
+    assert!(matches!(verdict, Verdict::Equal { .. }), "{verdict}");
+    let verdict = judge(&product(vec![gemm(1.0)]), &apart, false);
     assert!(matches!(verdict, Verdict::Differs { .. }), "{verdict}");
 }
