@@ -148,6 +148,9 @@ pub(crate) struct Build {
     /// Ignore this unsupported option of config.json; may be given several times.
     #[arg(long = "ignore-option", value_name = "NAME")]
     pub(crate) ignored_options: Vec<String>,
+    /// Merge this PEFT adapter into the weights: a folder with adapter_config.json and adapter_model.safetensors.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) adapter: Option<PathBuf>,
     /// Which graph of an encoder-decoder to build [default: `whole` into a file, all others into a folder].
     #[arg(long)]
     pub(crate) part: Option<Part>,

@@ -69,7 +69,8 @@ pub(crate) fn run(args: &Build, output: Output) -> Result<(), Failure> {
     let declared = floats.as_ref().or_else(|| (!args.no_optimize).then_some(&model));
     let mut built = vec![];
     let source = Path::new(&args.model);
-    let inputs = if source.is_file() { Inputs::of_file(source) } else { Inputs::of_folder(source) };
+    let mut inputs = if source.is_file() { Inputs::of_file(source) } else { Inputs::of_folder(source) };
+    args.adapter.iter().for_each(|folder| inputs.add_folder(folder));
     let parts = parts(args, &model)?;
     expect_matches(args, &model, &parts)?;
     expect_dims(args, &model, &parts)?;
@@ -170,6 +171,7 @@ fn open(args: &Build, dequantize: bool) -> Result<Pretrained, Failure> {
                 .with_allow_unused(args.allow_unused)
                 .with_ignored_options(&args.ignored_options);
             options.task = args.task;
+            options.adapter.clone_from(&args.adapter);
             return Pretrained::open(Path::new(folder), &options).map_err(|error| match error {
                 OpenError::Settings(SettingsError::File(error)) if !Path::new(folder).exists() => {
                     Failure::Usage(format!("{error}\n  help: {}", help_of_missing(folder)))
@@ -181,6 +183,7 @@ fn open(args: &Build, dequantize: bool) -> Result<Pretrained, Failure> {
     let asked = [
         ("--task", args.task.is_some()),
         ("--with-past", args.with_past),
+        ("--adapter", args.adapter.is_some()),
         ("--dequantize", args.emit.quantize.dequantize),
         ("--dtype", !matches!(args.dtype, Float::F32)),
     ];

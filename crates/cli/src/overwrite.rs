@@ -54,11 +54,16 @@ impl Inputs {
     /// Returns the files of a pretrained model: of its folder and the folders in it, without models built there.
     pub(crate) fn of_folder(folder: &Path) -> Self {
         let mut inputs = Self::default();
+        inputs.add_folder(folder);
+        inputs
+    }
+
+    /// Adds the files of a folder as [`Self::of_folder`] does.
+    pub(crate) fn add_folder(&mut self, folder: &Path) {
         let is_built =
             |path: &Path| path.extension().is_some_and(|extension| extension == "onnx" || extension == "data");
         let files = entries(folder).into_iter().flat_map(|entry| [entries(&entry), vec![entry]].concat());
-        files.filter(|file| !is_built(file)).for_each(|file| inputs.add(&file));
-        inputs
+        files.filter(|file| !is_built(file)).for_each(|file| self.add(&file));
     }
 
     /// Returns a GGUF file and the files beside it, as [`Self::of_folder`] does.

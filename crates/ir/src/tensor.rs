@@ -15,7 +15,7 @@ mod sparse;
 
 pub use blocks::{BlockFormat, Encoder, GgmlFormat, GgmlPart, Quantized, QuantizedOperands, QuantizedPart, Rounding};
 pub(crate) use recipe::widened;
-pub use recipe::{Distribution, Recipe, Tiles, Wave};
+pub use recipe::{Distribution, LowRank, Recipe, Tiles, Wave};
 pub use sparse::SparseTensor;
 
 /// A tensor whose elements are known at compile time.

@@ -20,6 +20,7 @@
 //! # Ok::<(), netwright_nn::BuildErrors>(())
 //! ```
 
+mod adapter;
 mod builder;
 mod config;
 mod decoder;

@@ -1,5 +1,6 @@
 //! Pretrained models: folders with `config.json` and safetensors.
 
+use crate::adapter::{self, Adapter};
 use crate::families::{Architecture, FAMILIES, Family, Head, Pooling};
 use crate::gguf::{self, DerivedFile, Gguf};
 use crate::quantized;
@@ -51,6 +52,8 @@ pub struct PretrainedOptions {
     pub allow_unused: bool,
     /// Options of `config.json` to ignore.
     pub ignored_options: Vec<String>,
+    /// The folder of a PEFT adapter that is merged into the weights.
+    pub adapter: Option<PathBuf>,
     /// Additional families, tried before [`FAMILIES`].
     pub families: Vec<Family>,
 }
@@ -64,6 +67,7 @@ impl Default for PretrainedOptions {
             dequantize: false,
             allow_unused: false,
             ignored_options: vec![],
+            adapter: None,
             families: vec![],
         }
     }
@@ -103,6 +107,12 @@ impl PretrainedOptions {
     /// Sets [`ignored_options`](Self::ignored_options).
     pub fn with_ignored_options<N: Into<String>>(mut self, ignored_options: impl IntoIterator<Item = N>) -> Self {
         self.ignored_options = ignored_options.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets [`adapter`](Self::adapter).
+    pub fn with_adapter(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.adapter = Some(folder.into());
         self
     }
 
@@ -224,10 +234,10 @@ impl Pretrained {
         let sentences = sentences::open(folder);
         // The task decides; the modules after the Transformer may be unknown then.
         let is_alone = options.task.is_some_and(|task| task != Task::SentenceSimilarity);
-        if !folder.join("config.json").exists() && folder.join("adapter_config.json").exists() {
-            let why = "it is an adapter of PEFT, not a model\n  help: merge it into its base model with merge_and_unload() of \
-                       PEFT, save that, and build it";
-            return Err(OpenError::Beside { path: folder.join("adapter_config.json"), why: why.to_owned() });
+        if !folder.join("config.json").exists() && folder.join(adapter::CONFIGURATION).exists() {
+            let why = "it is an adapter of PEFT, not a model\n  help: build its base model, and pass this folder with \
+                       --adapter";
+            return Err(OpenError::Beside { path: folder.join(adapter::CONFIGURATION), why: why.to_owned() });
         }
         let (inner, pooling, more) = match sentences {
             Ok(Some(Sentences { folder, pooling, weights })) if !is_alone => (folder, Some(pooling), weights),
@@ -285,14 +295,22 @@ impl Pretrained {
         let settings = settings.clone().without(&options.ignored_options).with_defaults_of(model_type);
         let known = options.families.iter().chain(FAMILIES).find(|family| family.model_types.contains(&model_type));
         let path = || settings.path().to_owned();
-        let (weights, stored) = quantized::read(&settings, weights, options.dequantize)?;
+        let (mut weights, stored) = quantized::read(&settings, weights, options.dequantize)?;
+        let adapter = options.adapter.as_deref().map(Adapter::open).transpose()?;
+        let changes = match (&adapter, &mut weights) {
+            (Some(adapter), Weights::Trained(tensors)) => {
+                Some(adapter.merge(&settings, tensors, options.dequantize)?)
+            }
+            _ => None,
+        };
+        let trained_for = adapter.as_ref().map(Adapter::task).transpose()?.flatten();
         let family = known.ok_or_else(|| {
             let families = options.families.iter().chain(FAMILIES);
             let types = families.flat_map(|family| family.model_types.iter().copied());
             let nearest = meant(model_type, types).map(ToOwned::to_owned);
             OpenError::Family { path: path(), model_type: model_type.to_owned(), nearest }
         })?;
-        let (architecture, task) = choose(family, &settings, pooling, options.task)?;
+        let (architecture, task) = choose(family, &settings, pooling, options.task, trained_for)?;
         let head = Head { task, architecture, with_past: options.with_past, weights: &weights, pooling };
         let architecture = (family.read)(&settings, &head)?;
         settings.finish()?;
@@ -328,6 +346,10 @@ impl Pretrained {
         let path_of_weights = if folder.is_file() { folder.to_owned() } else { Weights::file_of(folder) };
         let declared: BTreeMap<String, Vec<u64>> = graphs.iter().flat_map(parameters).collect();
         let among = |parts: &[&str], name: &str| parts.iter().any(|part| name.contains(part));
+        if let Some(changes) = &changes {
+            let is_copy = |name: &str| among(model.architecture.copies(), name);
+            changes.check(&model.parts, &graphs, &declared, settings.path(), is_copy)?;
+        }
         let unused = |name: &str| {
             if options.allow_unused || among(model.architecture.leaves(), name) {
                 Unused::Left
@@ -399,12 +421,13 @@ pub(crate) fn parameters(graph: &Graph) -> BTreeMap<String, Vec<u64>> {
     graph.schedule().into_iter().filter_map(parameter).collect()
 }
 
-/// Returns the requested architecture and task, or those of the configuration.
+/// Returns the requested architecture and task, or those that an adapter was trained for, or those of the configuration.
 fn choose(
     family: &Family,
     settings: &Settings,
     pooling: Option<&Pooling>,
     asked: Option<Task>,
+    trained_for: Option<Task>,
 ) -> Result<(&'static str, Task), OpenError> {
     let known = family.architectures;
     let named = settings.words("architectures")?.and_then(|names| names.into_iter().next());
@@ -412,7 +435,7 @@ fn choose(
         let tasks = family.tasks().into_iter().map(Task::name).collect();
         OpenError::Task { path: settings.path().to_owned(), family: family.name, task: what, tasks }
     };
-    let asked = asked.or(pooling.map(|_| Task::SentenceSimilarity));
+    let asked = asked.or(pooling.map(|_| Task::SentenceSimilarity)).or(trained_for);
     if let Some(task) = asked {
         // Prefer the architecture of the configuration, if it is for the task.
         let own = known.iter().find(|(name, of)| *of == task && Some(*name) == named.as_deref());

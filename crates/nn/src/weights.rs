@@ -395,8 +395,8 @@ fn other_format(folder: &Path, error: WeightError) -> WeightError {
         let index = if ends(name, &[".bin"]) { SINGLES[1] } else { SINGLES[0] };
         (name, format!("it is one of several shards, whose index is missing\n  help: download {index}.index.json too"))
     } else if let Some(name) = find(&|name| name == "adapter_model.safetensors" || name == "adapter_model.bin") {
-        let why = "the weights are those of an adapter, not of a model\n  help: merge it into its base model with \
-                   merge_and_unload() of PEFT, save that, and build it";
+        let why = "the weights are those of an adapter, not of a model\n  help: build its base model, and pass this \
+                   folder with --adapter";
         (name, why.to_owned())
     } else if let Some(name) = find(&|name| ends(name, &[".safetensors"])) {
         (name, format!("it is not {}\n  help: rename the file, if it has the weights of the model", SINGLES[0]))

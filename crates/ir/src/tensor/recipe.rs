@@ -6,6 +6,7 @@ use crate::ElementType;
 use std::sync::Arc;
 
 mod concat;
+mod low_rank;
 mod number;
 mod offset;
 mod random;
@@ -17,6 +18,7 @@ mod tiles;
 mod transpose;
 mod unpack;
 
+pub use low_rank::LowRank;
 pub(crate) use number::widened;
 pub(super) use number::{Floats, Number};
 pub use tiles::Tiles;
@@ -78,6 +80,8 @@ pub enum Recipe {
     },
     /// A matrix of 8-bit floats multiplied by a scale for each tile.
     Tiles(Box<Tiles>),
+    /// A matrix plus a scaled product of low rank.
+    LowRank(Box<LowRank>),
     /// A part of blocks of ggml: see [`Tensor::from_ggml`].
     Ggml {
         /// The bytes of the blocks.
@@ -219,7 +223,7 @@ impl Tensor {
     }
 
     /// Returns the transpose of a tensor that is transposed itself, perhaps before it was scaled, cast or concatenated:
-    /// two transpositions cancel.
+    /// two transpositions cancel. That of a sum of low rank is the sum of transposes.
     pub(super) fn canceled(&self) -> Option<Self> {
         let Data::Recipe(recipe) = &self.data else { return None };
         let mut dims = self.dims.to_vec();
@@ -233,6 +237,7 @@ impl Tensor {
                 let recipe = Recipe::Quantize { part: *part, encoder: Arc::new(encoder.transposed()?) };
                 Self::made(self.element, &dims, recipe).ok()
             }
+            Recipe::LowRank(sum) => sum.transposed().ok(),
             // Columns side by side are rows one below the other: one row of all elements.
             Recipe::Concat(tensors) if self.dims.len() == 2 => {
                 let rows = tensors.iter().map(|tensor| tensor.canceled()?.reshaped(&[1, tensor.count()]).ok());
@@ -303,6 +308,7 @@ impl Recipe {
             Recipe::Quantize { encoder, .. } => (std::slice::from_ref(&encoder.of), [None; 3]),
             Recipe::Dequantize(of) => (&[], [Some(of.codes()), Some(of.scales()), of.zeros()]),
             Recipe::Tiles(tiles) => (&[], [Some(&tiles.of), Some(&tiles.scales), None]),
+            Recipe::LowRank(sum) => (&[], [Some(&sum.of), Some(&sum.left), Some(&sum.right)]),
         };
         tensors.iter().chain(others.into_iter().flatten())
     }
@@ -323,6 +329,7 @@ impl Recipe {
             | Recipe::Unpack { of, .. }
             | Recipe::Interleave { of, .. } => of.block(),
             Recipe::Tiles(tiles) => tiles.of.block() * bits(tensor) / bits(&tiles.of),
+            Recipe::LowRank(sum) => sum.of.block(),
             Recipe::Cast(of) => of.block() * bits(tensor) / bits(of),
             Recipe::Quantize { part, encoder } => encoder.block(*part),
             Recipe::Dequantize(of) => of.codes().block() * bits(tensor) / bits(of.codes()),
@@ -375,6 +382,7 @@ impl Recipe {
             Recipe::Dequantize(of) => of.fill(tensor.element, first, out),
             Recipe::Unpack { of, order, plus } => unpack::unpack(of, *order, *plus, first, out),
             Recipe::Tiles(tiles) => tiles.fill(tensor.element, first, out),
+            Recipe::LowRank(sum) => sum.fill(tensor.element, first, out),
             Recipe::Ggml { of, format, part } => {
                 ggml::fill(of, *format, *part, first * u64::from(tensor.element.bits()) / 8, out)
             }

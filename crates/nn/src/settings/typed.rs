@@ -122,6 +122,28 @@ impl Settings {
         if fits { Ok(()) } else { Err(self.wrong(option, law())) }
     }
 
+    /// Checks that options other than the known ones are absent, or have a value that requests nothing.
+    ///
+    /// # Errors
+    /// The first other option, which must be `law`.
+    pub(crate) fn expect_off_except(&self, known: &[&str], law: &str) -> Result<(), SettingsError> {
+        let is_off = |value: &Value| match value {
+            Value::Null => true,
+            Value::Bool(flag) => !flag,
+            Value::Number(_) => false,
+            Value::String(text) => text.is_empty(),
+            Value::Array(list) => list.is_empty(),
+            Value::Object(options) => options.is_empty(),
+        };
+        let mut others = self.options.iter().filter(|(name, _)| !known.contains(&name.as_str()));
+        others.find(|(_, value)| !is_off(value)).map_or(Ok(()), |(name, _)| Err(self.wrong(name, law)))
+    }
+
+    /// Returns the names of the options.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.options.keys().map(String::as_str)
+    }
+
     /// Reads an activation by its name in Hugging Face.
     pub fn activation(&self, option: &str, default: Activation) -> Result<Activation, SettingsError> {
         Ok(match self.word(option)? {

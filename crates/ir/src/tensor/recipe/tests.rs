@@ -50,6 +50,8 @@ fn blocks_agree_with_the_whole() {
         eighths(&[44, 32]).scaled_by_tiles(&halves(&[4, 5]), [12, 7], ElementType::F32).unwrap(),
         eighths(&[44, 32]).scaled_by_tiles(&halves(&[44, 1]), [1, 32], ElementType::BF16).unwrap(),
         words(&[24, 11]).with_rows_interleaved(2, 3).unwrap(),
+        halves(&[40, 50]).plus_low_rank(&halves(&[40, 3]), &halves(&[3, 50]), 0.5).unwrap(),
+        halves(&[40, 50]).plus_low_rank(&halves(&[40, 3]), &halves(&[3, 50]), 0.5).unwrap().transposed().unwrap(),
         words(&[12, 8]).unpacked([0, 1, 2, 3, 4, 5, 6, 7], 0).unwrap().with_rows_interleaved(3, 2).unwrap(),
     ];
     for tensor in tensors {
@@ -234,4 +236,25 @@ fn magnitudes_are_found_in_any_order_of_the_elements() {
     for tensor in [mixed.clone(), mixed.transposed().unwrap(), mixed.cast(ElementType::F64).unwrap()] {
         assert_eq!(tensor.finite_magnitude().unwrap(), f64::from(37 * 41 - 1), "{}", tensor.ty());
     }
+}
+
+#[test]
+fn a_sum_of_low_rank_is_rounded_once() {
+    let of = |element, bytes: Vec<f32>, dims: &[u64]| {
+        let bytes: Vec<u8> = bytes.into_iter().flat_map(f32::to_le_bytes).collect();
+        Tensor::from_bytes(ElementType::F32, dims, bytes).and_then(|tensor| tensor.cast(element)).expect("it fits")
+    };
+    let left = of(ElementType::F32, vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[3, 2]);
+    let right = of(ElementType::F32, vec![1.0, -1.0, 0.5, 2.0], &[2, 2]);
+    let base = of(ElementType::F32, vec![10.0, 20.0, 30.0, 40.0, 50.0, 60.0], &[3, 2]);
+    // The products are [2, 3], [5, 5] and [8, 7].
+    let sum = base.plus_low_rank(&left, &right, 0.5).expect("the shapes fit");
+    assert_eq!(f32s(&sum), [11.0, 21.5, 32.5, 42.5, 54.0, 63.5]);
+    assert_eq!(f32s(&sum.transposed().expect("a matrix")), [11.0, 32.5, 54.0, 21.5, 42.5, 63.5]);
+    // 256 + 0.5 * 3 is between 256 and 258 in bf16; each product alone would be lost.
+    let base = of(ElementType::BF16, vec![256.0; 6], &[3, 2]);
+    let sum = base.plus_low_rank(&left, &right, 0.5).expect("the shapes fit").cast(ElementType::F32).expect("floats");
+    assert_eq!(f32s(&sum), [256.0, 258.0, 258.0, 258.0, 260.0, 260.0]);
+    let refused = base.plus_low_rank(&right, &left, 0.5).expect_err("the factors are swapped").to_string();
+    assert!(refused.contains("one rank"), "{refused}");
 }
