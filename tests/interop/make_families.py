@@ -118,6 +118,33 @@ MODELS = {
     "gemma2": ("Gemma2ForCausalLM", LLAMA | dict(sliding_window=3, query_pre_attn_scalar=6, attn_logit_softcapping=2.0, final_logit_softcapping=3.0), "causal"),
 }
 
+MPNET = {k: v for k, v in ROBERTA.items() if k != "type_vocab_size"}
+DEBERTA = dict(**TEXT, max_position_embeddings=24, relative_attention=True, position_buckets=4, norm_rel_ebd="layer_norm", share_att_key=True, pos_att_type=["p2c", "c2p"], position_biased_input=False, type_vocab_size=0, legacy=False)
+ALBERT = BERT | dict(embedding_size=8)
+LAYOUT = BERT | dict(max_2d_position_embeddings=12)
+MODELS |= {
+    "mpnet": ("MPNetModel", MPNET, "text"),
+    "mpnet_mlm": ("MPNetForMaskedLM", MPNET, "text"),
+    "mpnet_sequence": ("MPNetForSequenceClassification", MPNET | LABELS, "text"),
+    "deberta_v2": ("DebertaV2Model", DEBERTA, "text"),
+    "deberta_v2_mlm": ("DebertaV2ForMaskedLM", DEBERTA | dict(share_att_key=False, norm_rel_ebd="none", pos_att_type="p2c|c2p", position_buckets=-1, max_relative_positions=3, position_biased_input=True, type_vocab_size=2, legacy=True), "types"),
+    "deberta_v2_sequence": ("DebertaV2ForSequenceClassification", DEBERTA | dict(embedding_size=8, pos_att_type=["c2p"]) | LABELS, "text"),
+    "albert": ("AlbertModel", ALBERT, "types"),
+    "albert_mlm": ("AlbertForMaskedLM", ALBERT | dict(num_hidden_groups=2, inner_group_num=2, num_hidden_layers=3), "types"),
+    "albert_sequence": ("AlbertForSequenceClassification", ALBERT | LABELS, "types"),
+    "big_bird": ("BigBirdModel", BERT | dict(attention_type="original_full", rescale_embeddings=True), "types"),
+    "big_bird_mlm": ("BigBirdForMaskedLM", BERT | dict(attention_type="original_full"), "types"),
+    "big_bird_sequence": ("BigBirdForSequenceClassification", BERT | dict(attention_type="original_full") | LABELS, "types"),
+    "layoutlm": ("LayoutLMModel", LAYOUT, "boxes"),
+    "layoutlm_token": ("LayoutLMForTokenClassification", LAYOUT | LABELS, "boxes"),
+    "mt5": ("MT5ForConditionalGeneration", T5, "seq2seq"),
+    "umt5": ("UMT5ForConditionalGeneration", T5, "seq2seq"),
+    "longt5": ("LongT5ForConditionalGeneration", T5 | dict(local_radius=2), "seq2seq"),
+    "mbart": ("MBartForConditionalGeneration", BART, "seq2seq"),
+    "pegasus": ("PegasusForConditionalGeneration", BART | dict(pad_token_id=0, decoder_start_token_id=0, scale_embedding=True), "seq2seq"),
+    "blenderbot": ("BlenderbotForConditionalGeneration", BART, "seq2seq"),
+}
+
 # The family of examples/add_a_family.rs.
 MODELS["opt"] = ("OPTForCausalLM", dict(vocab_size=48, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, ffn_dim=32, max_position_embeddings=24, word_embed_proj_dim=16, pad_token_id=0, bos_token_id=1, eos_token_id=2), "causal")
 
@@ -162,6 +189,10 @@ def cases(model, kind):
         inputs = dict(input_ids=ids, attention_mask=mask)
         if kind == "types":
             inputs["token_type_ids"] = torch.randint(0, 2, ids.shape)
+        if kind == "boxes":
+            inputs["token_type_ids"] = torch.randint(0, 2, ids.shape)
+            corners = torch.randint(0, 6, (*ids.shape, 2))
+            inputs["bbox"] = torch.cat([corners, corners + torch.randint(0, 6, corners.shape)], -1)
         if kind == "causal":
             inputs["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)
         if kind.startswith("ended"):

@@ -11,24 +11,34 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// A model of each family on the Hugging Face Hub, by the first model type of the family.
-const EXAMPLES: [(&str, &str); 19] = [
+const EXAMPLES: [(&str, &str); 29] = [
+    ("albert", "albert/albert-base-v2"),
     ("bart", "facebook/bart-base"),
     ("bert", "google-bert/bert-base-uncased"),
+    ("blenderbot", "facebook/blenderbot-400M-distill"),
     ("clip", "openai/clip-vit-base-patch32"),
+    ("deberta-v2", "microsoft/deberta-v3-base"),
     ("distilbert", "distilbert/distilbert-base-uncased"),
     ("electra", "google/electra-small-generator"),
     ("gemma2", "google/gemma-2-2b"),
     ("gpt2", "openai-community/gpt2"),
     ("gpt_neox", "EleutherAI/pythia-70m"),
+    ("layoutlm", "microsoft/layoutlm-base-uncased"),
     ("llama", "HuggingFaceTB/SmolLM2-135M"),
+    ("longt5", "google/long-t5-local-base"),
     ("m2m_100", "facebook/nllb-200-distilled-600M"),
     ("marian", "Helsinki-NLP/opus-mt-en-de"),
+    ("mbart", "facebook/mbart-large-50-many-to-many-mmt"),
     ("mistral", "mistralai/Mistral-7B-v0.1"),
+    ("mpnet", "sentence-transformers/all-mpnet-base-v2"),
+    ("mt5", "google/mt5-small"),
+    ("pegasus", "google/pegasus-xsum"),
     ("phi3", "microsoft/Phi-3-mini-4k-instruct"),
     ("qwen2", "Qwen/Qwen2.5-0.5B"),
     ("qwen3", "Qwen/Qwen3-0.6B"),
     ("roberta", "FacebookAI/xlm-roberta-base"),
     ("t5", "google/flan-t5-small"),
+    ("umt5", "google/umt5-small"),
     ("vit", "google/vit-base-patch16-224"),
     ("whisper", "openai/whisper-tiny"),
 ];

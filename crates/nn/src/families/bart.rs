@@ -1,4 +1,4 @@
-//! BART (Lewis et al., 2020), Marian, M2M-100 and Whisper: the paper's encoder-decoder with other positions, norms and
+//! BART (Lewis et al., 2020), Marian, M2M-100, mBART, Pegasus, Blenderbot and Whisper: the paper's encoder-decoder with other positions, norms and
 //! names.
 
 use super::encoder_decoder::{EncoderDecoder, Output, SOURCE, Seq2Seq, Step};
@@ -50,12 +50,7 @@ pub(super) const MARIAN: Family = Family {
         let vocab = settings.size("vocab_size")?;
         settings.must_be("decoder_vocab_size", vocab)?;
         settings.must_be("extra_pos_embeddings", vocab)?;
-        let positions = if head.weights.has(&format!("{}encoder.embed_positions.", head.base("model"))) {
-            Positions::Table { offset: 0 }
-        } else {
-            Positions::Grouped
-        };
-        let kind = Kind { positions, ..Kind::default() };
+        let kind = Kind { positions: sinusoids(head), ..Kind::default() };
         Ok(Box::new(Seq2Seq::new(read(settings, head, &kind)?, head)))
     },
 };
@@ -82,6 +77,73 @@ pub(super) const M2M_100: Family = Family {
         Ok(Box::new(Seq2Seq::new(read(settings, head, &kind)?, head)))
     },
 };
+
+/// mBART and mBART-50.
+pub(super) const MBART: Family = Family {
+    name: "mBART",
+    model_types: &["mbart"],
+    architectures: &[
+        ("MBartForConditionalGeneration", Task::Text2TextGeneration),
+        ("MBartModel", Task::FeatureExtraction),
+    ],
+    read: |settings, head| {
+        pre_norm(settings, true, 2)?;
+        let kind = Kind { pre_norm: true, final_norm: true, embedding_norm: true, ..Kind::default() };
+        Ok(Box::new(Seq2Seq::new(read(settings, head, &kind)?, head)))
+    },
+};
+
+/// Pegasus.
+pub(super) const PEGASUS: Family = Family {
+    name: "Pegasus",
+    model_types: &["pegasus"],
+    architectures: &[
+        ("PegasusForConditionalGeneration", Task::Text2TextGeneration),
+        ("PegasusModel", Task::FeatureExtraction),
+    ],
+    read: |settings, head| {
+        settings.must_be("static_position_embeddings", true)?;
+        pre_norm(settings, false, 1)?;
+        let kind = Kind { pre_norm: true, final_norm: true, positions: sinusoids(head), ..Kind::default() };
+        Ok(Box::new(Seq2Seq::new(read(settings, head, &kind)?, head)))
+    },
+};
+
+/// Blenderbot.
+pub(super) const BLENDERBOT: Family = Family {
+    name: "Blenderbot",
+    model_types: &["blenderbot"],
+    architectures: &[
+        ("BlenderbotForConditionalGeneration", Task::Text2TextGeneration),
+        ("BlenderbotModel", Task::FeatureExtraction),
+    ],
+    read: |settings, head| {
+        pre_norm(settings, false, 0)?;
+        settings.must_be("layernorm_variant", "prelayernorm")?;
+        settings.must_be("variant", "prelayernorm")?;
+        settings.must_be("extra_layer_norm", false)?;
+        // The norms have the same place with either value.
+        settings.ignore(&["do_blenderbot_90_layernorm"]);
+        let positions = Positions::Table { offset: 0 };
+        let kind = Kind { pre_norm: true, final_norm: true, positions, ..Kind::default() };
+        Ok(Box::new(Seq2Seq::new(read(settings, head, &kind)?, head)))
+    },
+};
+
+/// Checks options of old configurations that have only one possible value in models with norms before the blocks.
+fn pre_norm(settings: &Settings, embedding_norm: bool, extra_positions: u64) -> Result<(), SettingsError> {
+    settings.must_be("add_final_layer_norm", true)?;
+    settings.must_be("normalize_before", true)?;
+    settings.must_be("normalize_embedding", embedding_norm)?;
+    settings.must_be("add_bias_logits", false)?;
+    settings.must_be("extra_pos_embeddings", extra_positions)
+}
+
+/// Returns sinusoidal positions, from the table of the weights if they have one.
+fn sinusoids(head: &Head<'_>) -> Positions {
+    let has_table = head.weights.has(&format!("{}encoder.embed_positions.", head.base("model")));
+    if has_table { Positions::Table { offset: 0 } } else { Positions::Grouped }
+}
 
 /// Options that vary between BART variants.
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of a family")]

@@ -1,9 +1,11 @@
 //! Text encoders: BERT (Devlin et al., 2019) and its variants, which differ in names, positions and heads.
 
 use super::encoder::{Layer, LayerNames, LayerSizes};
-use super::{Architecture, Family, Head, Pooling, SEQ, heads, ids};
-use crate::layers::{Activation, Embedding, Linear, Norm, NormKind, padding_mask};
-use crate::{Builder, Init, Part, Settings, SettingsError, Task, Var, signed};
+use super::text::{Decoder, Output, Text, TextEncoder, TextModel};
+use super::{BATCH, Family, Head, Read, SEQ};
+use crate::layers::{Activation, Cache, Embedding, Linear, Norm, NormKind, RelativeBias, Span, padding_mask};
+use crate::{Settings, Task, Var, signed};
+use netwright_ir::{ElementType, TensorType, shape};
 
 /// BERT, MiniLM, and sentence-transformers models based on them.
 pub(super) const BERT: Family = Family {
@@ -18,20 +20,7 @@ pub(super) const BERT: Family = Family {
         ("BertForTokenClassification", Task::TokenClassification),
         ("BertForQuestionAnswering", Task::QuestionAnswering),
     ],
-    read: |settings, head| {
-        let names = Names {
-            base: head.base("bert"),
-            types: Types::Input,
-            classifier: Some(("pooler.dense", Activation::Tanh)),
-            mlm: [
-                "cls.predictions.transform.dense",
-                "cls.predictions.transform.LayerNorm",
-                "cls.predictions.decoder",
-                "cls.predictions.bias",
-            ],
-        };
-        bert(settings, head, names)
-    },
+    read: |settings, head| read(settings, head, Kind::new("bert", head)),
 };
 
 /// RoBERTa and XLM-R: positions start after the padding id.
@@ -59,13 +48,7 @@ pub(super) const ROBERTA: Family = Family {
     ],
     read: |settings, head| {
         let padding = settings.token("pad_token_id")?.unwrap_or(1);
-        let names = Names {
-            base: head.base("roberta"),
-            types: Types::Zero { padding },
-            classifier: None,
-            mlm: ["lm_head.dense", "lm_head.layer_norm", "lm_head.decoder", "lm_head.bias"],
-        };
-        bert(settings, head, names)
+        read(settings, head, Kind { types: Types::Zero, padding: Some(padding), ..Kind::roberta("roberta", head) })
     },
 };
 
@@ -83,18 +66,14 @@ pub(super) const ELECTRA: Family = Family {
     ],
     read: |settings, head| {
         settings.ignore(&["summary_type", "summary_use_proj", "summary_activation", "summary_last_dropout"]);
-        let names = Names {
-            base: head.base("electra"),
-            types: Types::Input,
-            classifier: None,
-            mlm: [
-                "generator_predictions.dense",
-                "generator_predictions.LayerNorm",
-                "generator_lm_head",
-                "generator_lm_head.bias",
-            ],
-        };
-        bert(settings, head, names)
+        let masked = [
+            "generator_predictions.dense",
+            "generator_predictions.LayerNorm",
+            "generator_lm_head",
+            "generator_lm_head.bias",
+        ];
+        let class = Class::Own(Some(Activation::Gelu));
+        read(settings, head, Kind { masked, class, types: Types::Input, ..Kind::roberta("electra", head) })
     },
 };
 
@@ -110,12 +89,101 @@ pub(super) const DISTILBERT: Family = Family {
         ("DistilBertForTokenClassification", Task::TokenClassification),
         ("DistilBertForQuestionAnswering", Task::QuestionAnswering),
     ],
-    read: |settings, head| Ok(Box::new(distilbert(settings, head)?)),
+    read: distilbert,
+};
+
+/// MPNet: no token types, and biases by distance.
+pub(super) const MPNET: Family = Family {
+    name: "MPNet",
+    model_types: &["mpnet"],
+    architectures: &[
+        ("MPNetModel", Task::FeatureExtraction),
+        ("MPNetModel", Task::SentenceSimilarity),
+        ("MPNetForMaskedLM", Task::FillMask),
+        ("MPNetForSequenceClassification", Task::TextClassification),
+        ("MPNetForTokenClassification", Task::TokenClassification),
+        ("MPNetForQuestionAnswering", Task::QuestionAnswering),
+    ],
+    read: |settings, head| {
+        // Positions start after 1, whatever the padding id is.
+        let kind = Kind { types: Types::None, padding: Some(1), has_distances: true, ..Kind::roberta("mpnet", head) };
+        read(settings, head, Kind { layer: &MPNET_LAYER, ..kind })
+    },
+};
+
+/// ALBERT: all layers share their weights.
+pub(super) const ALBERT: Family = Family {
+    name: "ALBERT",
+    model_types: &["albert"],
+    architectures: &[
+        ("AlbertModel", Task::FeatureExtraction),
+        ("AlbertModel", Task::SentenceSimilarity),
+        ("AlbertForMaskedLM", Task::FillMask),
+        ("AlbertForPreTraining", Task::FillMask),
+        ("AlbertForSequenceClassification", Task::TextClassification),
+        ("AlbertForTokenClassification", Task::TokenClassification),
+        ("AlbertForQuestionAnswering", Task::QuestionAnswering),
+    ],
+    read: |settings, head| {
+        settings.ignore(&["net_structure_type", "gap_size", "num_memory_blocks", "down_scale_factor"]);
+        let masked = ["predictions.dense", "predictions.LayerNorm", "predictions.decoder", "predictions.bias"];
+        let kind = Kind { layer: &ALBERT_LAYER, masked, activation: Activation::GeluTanh, ..Kind::new("albert", head) };
+        read(settings, head, Kind { pooler: "pooler", is_shared: true, ..kind })
+    },
+};
+
+/// BigBird in full attention.
+pub(super) const BIG_BIRD: Family = Family {
+    name: "BigBird",
+    model_types: &["big_bird"],
+    architectures: &[
+        ("BigBirdModel", Task::FeatureExtraction),
+        ("BigBirdForMaskedLM", Task::FillMask),
+        ("BigBirdForPreTraining", Task::FillMask),
+        ("BigBirdForSequenceClassification", Task::TextClassification),
+        ("BigBirdForTokenClassification", Task::TokenClassification),
+    ],
+    read: |settings, head| {
+        if settings.word("attention_type")? != Some("original_full") {
+            let law = "original_full, because block-sparse attention is not supported\n  help: set it in the file; up to \
+                       (5 + 2 * num_random_blocks) * block_size tokens, both compute the same";
+            return Err(settings.wrong("attention_type", law));
+        }
+        settings.ignore(&["block_size", "num_random_blocks"]);
+        let activation = Activation::GeluTanh;
+        read(settings, head, Kind { activation, class: Class::Own(None), pooler: "pooler", ..Kind::new("bert", head) })
+    },
+};
+
+/// LayoutLM: places of words on a page.
+pub(super) const LAYOUT_LM: Family = Family {
+    name: "LayoutLM",
+    model_types: &["layoutlm"],
+    architectures: &[
+        ("LayoutLMModel", Task::FeatureExtraction),
+        ("LayoutLMForMaskedLM", Task::FillMask),
+        ("LayoutLMForSequenceClassification", Task::TextClassification),
+        ("LayoutLMForTokenClassification", Task::TokenClassification),
+        ("LayoutLMForQuestionAnswering", Task::QuestionAnswering),
+    ],
+    read: |settings, head| read(settings, head, Kind { has_boxes: true, ..Kind::new("layoutlm", head) }),
+};
+
+const ALBERT_LAYER: LayerNames = LayerNames {
+    attention: ["attention.query", "attention.key", "attention.value", "attention.dense"],
+    norms: ["attention.LayerNorm", "full_layer_layer_norm"],
+    ffn: ["ffn", "ffn_output"],
 };
 
 const BERT_LAYER: LayerNames = LayerNames {
     attention: ["attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"],
     norms: ["attention.output.LayerNorm", "output.LayerNorm"],
+    ffn: ["intermediate.dense", "output.dense"],
+};
+
+const MPNET_LAYER: LayerNames = LayerNames {
+    attention: ["attention.attn.q", "attention.attn.k", "attention.attn.v", "attention.attn.o"],
+    norms: ["attention.LayerNorm", "output.LayerNorm"],
     ffn: ["intermediate.dense", "output.dense"],
 };
 
@@ -126,132 +194,184 @@ const DISTILBERT_LAYER: LayerNames = LayerNames {
 };
 
 /// Options that vary between BERT variants.
-struct Names {
+struct Kind {
+    /// The prefix of the names of weights.
     base: String,
+    layer: &'static LayerNames,
     types: Types,
-    /// The layer before the classifier, if it is the pooler of the base model.
-    classifier: Option<(&'static str, Activation)>,
+    /// If positions count tokens without padding, starting after the padding id: the id.
+    padding: Option<u64>,
+    /// Whether the distances between tokens bias the scores.
+    has_distances: bool,
+    /// The activation of the layers, if the configuration does not say.
+    activation: Activation,
+    /// Whether groups of layers share their weights.
+    is_shared: bool,
+    /// Whether tokens have boxes on a page.
+    has_boxes: bool,
+    /// The name of the layer on the state of the first token.
+    pooler: &'static str,
+    class: Class,
     /// Dense layer, norm, decoder and bias of the masked-language-modeling head.
-    mlm: [&'static str; 4],
+    masked: [&'static str; 4],
+    /// The activation of that head, if it is not that of the layers.
+    masked_activation: Option<Activation>,
 }
 
 /// The source of token types.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Types {
     /// The input `token_type_ids`.
     Input,
-    /// All are 0, and positions count tokens without padding, starting after the padding id.
-    Zero { padding: u64 },
+    /// All are 0.
+    Zero,
+    /// There are no types.
+    None,
 }
 
-/// A text encoder with a head.
+/// The head of text classification.
+#[derive(Clone, Copy, Debug)]
+enum Class {
+    /// The pooler of the base model, then a layer.
+    Pooler,
+    /// Two layers of its own, with the activation of the layers if there is none.
+    Own(Option<Activation>),
+}
+
+impl Kind {
+    fn new(base: &str, head: &Head<'_>) -> Self {
+        Self {
+            base: head.base(base),
+            layer: &BERT_LAYER,
+            types: Types::Input,
+            padding: None,
+            has_distances: false,
+            activation: Activation::Gelu,
+            is_shared: false,
+            has_boxes: false,
+            pooler: "pooler.dense",
+            class: Class::Pooler,
+            masked: [
+                "cls.predictions.transform.dense",
+                "cls.predictions.transform.LayerNorm",
+                "cls.predictions.decoder",
+                "cls.predictions.bias",
+            ],
+            masked_activation: None,
+        }
+    }
+
+    /// Returns the options of RoBERTa's heads, which always use the same activation, whatever that of the layers is.
+    fn roberta(base: &str, head: &Head<'_>) -> Self {
+        Self {
+            class: Class::Own(Some(Activation::Tanh)),
+            masked: ["lm_head.dense", "lm_head.layer_norm", "lm_head.decoder", "lm_head.bias"],
+            masked_activation: Some(Activation::Gelu),
+            ..Self::new(base, head)
+        }
+    }
+}
+
+/// BERT without a head.
 #[derive(Debug)]
-struct TextEncoder {
+struct Bert {
     words: Embedding,
     positions: Embedding,
-    types: Option<(Embedding, Types)>,
+    types: Option<Embedding>,
+    reads_types: bool,
+    /// See [`Kind::padding`].
+    padding: Option<u64>,
     norm: Norm,
     /// Projects from the width of the embeddings to the width of the model.
     project: Option<Linear>,
+    /// The distances between tokens, which bias the scores of all layers.
+    distances: Option<RelativeBias>,
+    /// Tables of left and right, upper and lower edges, heights and widths of boxes.
+    boxes: Option<[Embedding; 4]>,
     layers: Vec<Layer>,
-    output: Output,
 }
 
-#[derive(Debug)]
-enum Output {
-    States {
-        pooler: Option<Linear>,
-    },
-    Sentence(Pooling),
-    MaskedTokens {
-        dense: Linear,
-        activation: Activation,
-        norm: Norm,
-        decoder: Decoder,
-    },
-    /// The layer applied to the state of the first token.
-    Class {
-        dense: Linear,
-        activation: Activation,
-        classifier: Linear,
-    },
-    Tokens(Linear),
-    Answer(Linear),
-}
-
-/// The masked-language-modeling head.
-#[derive(Debug)]
-enum Decoder {
-    Tied { bias: String, vocab: u64 },
-    Own(Linear),
-}
-
-fn bert(settings: &Settings, head: &Head<'_>, names: Names) -> Result<Box<dyn Architecture>, SettingsError> {
+fn read(settings: &Settings, head: &Head<'_>, kind: Kind) -> Read {
     settings.must_be("is_decoder", false)?;
     settings.must_be("add_cross_attention", false)?;
     settings.must_be("is_encoder_decoder", false)?;
     settings.must_be("position_embedding_type", "absolute")?;
-    let sizes = LayerSizes::read(settings, Activation::Gelu, 1e-12)?;
+    let sizes = LayerSizes::read(settings, kind.activation, 1e-12)?;
     let LayerSizes { d_model, activation, epsilon, .. } = sizes;
     let width = settings.optional_size("embedding_size")?.unwrap_or(d_model);
     let vocab = settings.size("vocab_size")?;
-    let tied = settings.flag("tie_word_embeddings", true)?;
-    let Names { base, types, classifier, mlm } = names;
+    let Kind { base, layer, types, padding, has_distances, class, masked, masked_activation, .. } = kind;
+    let pooler = format!("{base}{}", kind.pooler);
     let norm = |name: String, width| Norm::new(name, NormKind::LayerNorm, width, epsilon);
     let table = |name: &str, rows| Embedding::new(format!("{base}embeddings.{name}"), rows, width, false);
     let square = |name: String| Linear::new(name, d_model, d_model, true);
-    let output = match head.task {
-        Task::SentenceSimilarity => Output::Sentence(heads::pooling(settings, head)?),
-        Task::FillMask => {
-            let [dense, layer_norm, decoder, bias] = mlm;
-            let decoder = if tied {
-                Decoder::Tied { bias: bias.to_owned(), vocab }
-            } else {
-                Decoder::Own(Linear::new(decoder, width, vocab, true))
-            };
-            // RoBERTa and ELECTRA always use GELU here, whatever the activation of their layers.
-            let activation = if classifier.is_some() { activation } else { Activation::Gelu };
-            Output::MaskedTokens {
-                dense: Linear::new(dense, d_model, width, true),
-                activation,
-                norm: norm(layer_norm.to_owned(), width),
-                decoder,
-            }
-        }
-        Task::TextClassification => {
-            let labels = settings.labels()?;
-            match classifier {
-                Some((dense, activation)) => Output::Class {
-                    dense: square(format!("{base}{dense}")),
-                    activation,
-                    classifier: Linear::new("classifier", d_model, labels, true),
-                },
-                None => Output::Class {
-                    dense: square("classifier.dense".to_owned()),
-                    activation: if matches!(types, Types::Input) { Activation::Gelu } else { Activation::Tanh },
-                    classifier: Linear::new("classifier.out_proj", d_model, labels, true),
-                },
-            }
-        }
-        Task::TokenClassification => Output::Tokens(Linear::new("classifier", d_model, settings.labels()?, true)),
-        Task::QuestionAnswering => Output::Answer(Linear::new("qa_outputs", d_model, 2, true)),
-        _ => {
-            let pooler = format!("{base}pooler.dense");
-            Output::States { pooler: head.weights.has(&pooler).then(|| square(pooler)) }
-        }
+    let [dense, layer_norm, decoder, bias] = masked;
+    let masked = Output::MaskedTokens {
+        dense: Linear::new(dense, d_model, width, true),
+        activation: masked_activation.unwrap_or(activation),
+        norm: norm(layer_norm.to_owned(), width),
+        decoder: Decoder::read(settings, [decoder, bias], width)?,
     };
-    Ok(Box::new(TextEncoder {
-        words: table("word_embeddings", vocab),
+    let class = |labels| match class {
+        Class::Pooler => Output::Class {
+            dense: square(pooler.clone()),
+            activation: Activation::Tanh,
+            classifier: Linear::new("classifier", d_model, labels, true),
+        },
+        Class::Own(own) => Output::Class {
+            dense: square("classifier.dense".to_owned()),
+            activation: own.unwrap_or(activation),
+            classifier: Linear::new("classifier.out_proj", d_model, labels, true),
+        },
+    };
+    let output = Output::read(settings, head, d_model, masked, class, Some(pooler.clone()))?;
+    let rows = if types == Types::None { None } else { Some(settings.size("type_vocab_size")?) };
+    let distances = if has_distances {
+        let name = format!("{base}encoder.relative_attention_bias");
+        // The published code always computes with 32.
+        settings.must_be("relative_attention_num_buckets", 32)?;
+        Some(RelativeBias { name, buckets: 32, max_distance: 128, heads: sizes.heads, bidirectional: true })
+    } else {
+        None
+    };
+    let (project, layers) = if kind.is_shared {
+        let (groups, inner) = (settings.size("num_hidden_groups")?, settings.size("inner_group_num")?);
+        let group =
+            |at| format!("{base}encoder.albert_layer_groups.{}.albert_layers", at * groups / sizes.count.max(1));
+        let layers = (0..sizes.count).flat_map(|at| sizes.of(inner).layers(&group(at), layer)).collect();
+        (Some(format!("{base}encoder.embedding_hidden_mapping_in")), layers)
+    } else {
+        let name = format!("{base}embeddings_project");
+        ((width != d_model).then_some(name), sizes.layers(&format!("{base}encoder.layer"), layer))
+    };
+    let boxes = if kind.has_boxes {
+        let rows = settings.size("max_2d_position_embeddings")?;
+        Some(["x", "y", "h", "w"].map(|axis| table(&format!("{axis}_position_embeddings"), rows)))
+    } else {
+        None
+    };
+    let words = Embedding::new(
+        format!("{base}embeddings.word_embeddings"),
+        vocab,
+        width,
+        settings.flag("rescale_embeddings", false)?,
+    );
+    let encoder = Bert {
+        words,
         positions: table("position_embeddings", settings.size("max_position_embeddings")?),
-        types: Some((table("token_type_embeddings", settings.size("type_vocab_size")?), types)),
+        types: rows.map(|rows| table("token_type_embeddings", rows)),
+        reads_types: types == Types::Input,
+        padding,
         norm: norm(format!("{base}embeddings.LayerNorm"), width),
-        project: (width != d_model).then(|| Linear::new(format!("{base}embeddings_project"), width, d_model, true)),
-        layers: sizes.layers(&format!("{base}encoder.layer"), &BERT_LAYER),
-        output,
-    }))
+        project: project.map(|name| Linear::new(name, width, d_model, true)),
+        distances,
+        boxes,
+        layers,
+    };
+    Ok(Box::new(TextModel { encoder, output }))
 }
 
-fn distilbert(settings: &Settings, head: &Head<'_>) -> Result<TextEncoder, SettingsError> {
+fn distilbert(settings: &Settings, head: &Head<'_>) -> Read {
     // The table is read alike, whether it was trained or is sinusoidal.
     settings.ignore(&["sinusoidal_pos_embds", "tie_weights_"]);
     let base = head.base("distilbert");
@@ -266,112 +386,74 @@ fn distilbert(settings: &Settings, head: &Head<'_>) -> Result<TextEncoder, Setti
         epsilon: 1e-12,
         qkv_bias: true,
     };
-    let vocab = settings.size("vocab_size")?;
-    let tied = settings.flag("tie_word_embeddings", true)?;
     let norm = |name: String| Norm::new(name, NormKind::LayerNorm, d_model, sizes.epsilon);
     let table = |name: &str, rows| Embedding::new(format!("{base}embeddings.{name}"), rows, d_model, false);
     let linear = |name: &str, outputs| Linear::new(name, d_model, outputs, true);
-    let output = match head.task {
-        Task::SentenceSimilarity => Output::Sentence(heads::pooling(settings, head)?),
-        Task::FillMask => Output::MaskedTokens {
-            dense: linear("vocab_transform", d_model),
-            activation,
-            norm: norm("vocab_layer_norm".to_owned()),
-            decoder: if tied {
-                Decoder::Tied { bias: "vocab_projector.bias".to_owned(), vocab }
-            } else {
-                Decoder::Own(linear("vocab_projector", vocab))
-            },
-        },
-        Task::TextClassification => Output::Class {
-            dense: linear("pre_classifier", d_model),
-            activation: Activation::Relu,
-            classifier: linear("classifier", settings.labels()?),
-        },
-        Task::TokenClassification => Output::Tokens(linear("classifier", settings.labels()?)),
-        Task::QuestionAnswering => Output::Answer(linear("qa_outputs", 2)),
-        _ => Output::States { pooler: None },
+    let masked = Output::MaskedTokens {
+        dense: linear("vocab_transform", d_model),
+        activation,
+        norm: norm("vocab_layer_norm".to_owned()),
+        decoder: Decoder::read(settings, ["vocab_projector", "vocab_projector.bias"], d_model)?,
     };
-    Ok(TextEncoder {
-        words: table("word_embeddings", vocab),
+    let class = |labels| Output::Class {
+        dense: linear("pre_classifier", d_model),
+        activation: Activation::Relu,
+        classifier: linear("classifier", labels),
+    };
+    let output = Output::read(settings, head, d_model, masked, class, None)?;
+    let encoder = Bert {
+        words: table("word_embeddings", settings.size("vocab_size")?),
         positions: table("position_embeddings", settings.size("max_position_embeddings")?),
         types: None,
+        reads_types: false,
+        padding: None,
         norm: norm(format!("{base}embeddings.LayerNorm")),
         project: None,
+        distances: None,
+        boxes: None,
         layers: sizes.layers(&format!("{base}transformer.layer"), &DISTILBERT_LAYER),
-        output,
-    })
+    };
+    Ok(Box::new(TextModel { encoder, output }))
 }
 
-impl Architecture for TextEncoder {
-    fn declare<'b>(&self, builder: &'b Builder<'b>, _: Part) {
-        let input_ids = builder.input("input_ids", ids(SEQ));
-        let attention_mask = builder.input("attention_mask", ids(SEQ));
-        let mut x = self.words.forward(input_ids);
-        if let Some((table, types)) = &self.types {
-            let asks = matches!(types, Types::Input) && !matches!(self.output, Output::Sentence(_));
-            let types = if asks { builder.input("token_type_ids", ids(SEQ)) } else { builder.index(0) };
-            x = x + table.forward(types);
+impl TextEncoder for Bert {
+    fn encode<'b>(&self, text: &Text<'b>) -> Var<'b> {
+        let mut x = self.words.forward(text.input_ids);
+        if let Some(table) = &self.types {
+            x = x + table.forward(text.types.unwrap_or_else(|| x.builder().index(0)));
         }
-        x = self.norm.forward(x + self.positions.forward(self.position_ids(input_ids)));
+        if let Some([across, down, height, width]) = &self.boxes {
+            let ty = TensorType::new(ElementType::I64, shape![BATCH, SEQ, 4]);
+            let [left, upper, right, lower] = x.builder().input("bbox", ty).split(-1, [1, 1, 1, 1]);
+            let [left, upper, right, lower] = [left, upper, right, lower].map(|edge| edge.squeeze(&[-1]));
+            x = x + across.forward(left) + down.forward(upper) + across.forward(right) + down.forward(lower);
+            x = x + height.forward(lower - upper) + width.forward(right - left);
+        }
+        x = self.norm.forward(x + self.positions.forward(self.position_ids(text.input_ids)));
         x = self.project.iter().fold(x, |x, project| project.forward(x));
-        let mask = Some(padding_mask(attention_mask));
-        x = self.layers.iter().fold(x, |x, layer| layer.post_norm(x, mask));
-        match &self.output {
-            Output::States { pooler } => {
-                builder.output("last_hidden_state", x);
-                if let Some(pooler) = pooler {
-                    builder.output("pooler_output", pooler.forward(heads::first_token(x)).tanh());
-                }
-            }
-            Output::Sentence(pooling) => heads::sentence_embedding(builder, pooling, x, attention_mask),
-            Output::MaskedTokens { dense, activation, norm, decoder } => {
-                let x = norm.forward(activation.forward(dense.forward(x)));
-                let logits = match decoder {
-                    Decoder::Tied { bias, vocab } => {
-                        self.words.scores(x) + builder.parameter(bias, &[*vocab], Init::Zeros)
-                    }
-                    Decoder::Own(layer) => layer.forward(x),
-                };
-                builder.output("logits", logits);
-            }
-            Output::Class { dense, activation, classifier } => {
-                let first = activation.forward(dense.forward(heads::first_token(x)));
-                builder.output("logits", classifier.forward(first));
-            }
-            Output::Tokens(classifier) => builder.output("logits", classifier.forward(x)),
-            Output::Answer(layer) => heads::question_answering(builder, layer, x),
+        let mut mask = padding_mask(text.attention_mask);
+        if let Some(distances) = &self.distances {
+            mask = mask + distances.forward(Span::new(text.input_ids, &Cache::none(x.builder())));
         }
+        self.layers.iter().fold(x, |x, layer| layer.post_norm(x, Some(mask)))
     }
 
-    fn leaves(&self) -> &'static [&'static str] {
-        if matches!(self.output, Output::Sentence(_)) {
-            &["embeddings.position_ids", "pooler."]
-        } else {
-            &["embeddings.position_ids"]
-        }
+    fn words(&self) -> &Embedding {
+        &self.words
     }
 
-    fn copies(&self) -> &'static [&'static str] {
-        match self.output {
-            Output::Sentence(_) => &[],
-            _ => {
-                &["cls.predictions.decoder.", "lm_head.decoder.", "generator_lm_head.weight", "vocab_projector.weight"]
-            }
-        }
+    fn reads_types(&self) -> bool {
+        self.reads_types
     }
 }
 
-impl TextEncoder {
+impl Bert {
     /// Returns the positions of tokens, `[seq]` or `[batch, seq]`.
     #[track_caller]
     fn position_ids<'b>(&self, input_ids: Var<'b>) -> Var<'b> {
-        match self.types {
-            Some((_, Types::Zero { padding })) => {
-                let padding = input_ids.builder.index(signed(padding));
-                super::positions_of_tokens(input_ids, padding, None).0
-            }
-            _ => input_ids.size(1).range(),
+        match self.padding {
+            Some(padding) => super::positions_of_tokens(input_ids, input_ids.builder().index(signed(padding)), None).0,
+            None => input_ids.size(1).range(),
         }
     }
 }

@@ -21,6 +21,7 @@ pub(super) struct LayerNames {
 }
 
 /// The configuration of the layers.
+#[derive(Clone, Copy)]
 pub(super) struct LayerSizes {
     pub(super) count: u64,
     pub(super) d_model: u64,
@@ -44,6 +45,11 @@ impl LayerSizes {
             epsilon: settings.epsilon("layer_norm_eps", epsilon)?,
             qkv_bias: true,
         })
+    }
+
+    /// Returns the configuration of another number of layers.
+    pub(super) fn of(self, count: u64) -> Self {
+        Self { count, ..self }
     }
 
     /// Creates the layers of a stack from the prefix of their names.

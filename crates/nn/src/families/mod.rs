@@ -5,6 +5,7 @@ mod bart;
 mod bert;
 mod causal;
 mod clip;
+mod deberta;
 mod encoder;
 mod encoder_decoder;
 mod gpt2;
@@ -13,6 +14,7 @@ mod heads;
 mod llama;
 mod rope;
 mod t5;
+mod text;
 mod vision;
 mod vit;
 mod whisper;
@@ -67,6 +69,11 @@ pub const FAMILIES: &[Family] = &[
     bert::ROBERTA,
     bert::ELECTRA,
     bert::DISTILBERT,
+    bert::MPNET,
+    deberta::DEBERTA_V2,
+    bert::ALBERT,
+    bert::BIG_BIRD,
+    bert::LAYOUT_LM,
     gpt2::GPT2,
     gpt_neox::GPT_NEOX,
     llama::LLAMA,
@@ -76,9 +83,15 @@ pub const FAMILIES: &[Family] = &[
     llama::PHI3,
     llama::GEMMA2,
     t5::T5,
+    t5::MT5,
+    t5::UMT5,
+    t5::LONGT5,
     bart::BART,
     bart::MARIAN,
     bart::M2M_100,
+    bart::MBART,
+    bart::PEGASUS,
+    bart::BLENDERBOT,
     whisper::WHISPER,
     vit::VIT,
     clip::CLIP,

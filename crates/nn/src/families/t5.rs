@@ -1,33 +1,82 @@
-//! T5 (Raffel et al., 2020): relative position biases, unscaled scores, and RMS norms before the blocks.
+//! T5 (Raffel et al., 2020) and its variants: relative position biases, unscaled scores, and RMS norms before the
+//! blocks.
 
 use super::encoder_decoder::{EncoderDecoder, Output, SOURCE, Seq2Seq, Step};
 use super::{Family, Head, ids};
 use crate::layers::{
     Activation, Cache, DotProduct, Embedding, FeedForward, Linear, MultiHeadAttention, Norm, NormKind, Projections,
-    RelativeBias, Span,
+    RelativeBias, Span, local_mask,
 };
 use crate::{Builder, Settings, SettingsError, Task, Var, signed};
 use netwright_ir::Dim;
 
-/// T5, T5 1.1 and FLAN-T5.
-pub(super) const T5: Family = Family {
-    name: "T5",
-    model_types: &["t5"],
-    architectures: &[
-        ("T5ForConditionalGeneration", Task::Text2TextGeneration),
-        ("T5WithLMHeadModel", Task::Text2TextGeneration),
-        ("T5Model", Task::FeatureExtraction),
-        ("T5EncoderModel", Task::FeatureExtraction),
-        ("T5ForSequenceClassification", Task::TextClassification),
-        ("T5ForTokenClassification", Task::TokenClassification),
-        ("T5ForQuestionAnswering", Task::QuestionAnswering),
-    ],
-    read: |settings, head| {
-        let model = read(settings, head)?;
-        let output = Output::read(settings, head, model.d_model, 1)?;
-        Ok(Box::new(Seq2Seq::with_output(model, head, output)))
-    },
-};
+macro_rules! family {
+    ($(#[$doc:meta])* $constant:ident, $name:literal, $model_type:literal, $class:literal, $kind:expr $(, $more:expr)*) => {
+        $(#[$doc])*
+        pub(super) const $constant: Family = Family {
+            name: $name,
+            model_types: &[$model_type],
+            architectures: &[
+                (concat!($class, "ForConditionalGeneration"), Task::Text2TextGeneration),
+                (concat!($class, "Model"), Task::FeatureExtraction),
+                (concat!($class, "EncoderModel"), Task::FeatureExtraction),
+                $($more,)*
+            ],
+            read: |settings, head| {
+                let model = read(settings, head, $kind)?;
+                let output = Output::read(settings, head, model.d_model, 1)?;
+                Ok(Box::new(Seq2Seq::with_output(model, head, output)))
+            },
+        };
+    };
+}
+
+family! {
+    /// T5, T5 1.1 and FLAN-T5.
+    T5, "T5", "t5", "T5", Kind::default(),
+    ("T5WithLMHeadModel", Task::Text2TextGeneration),
+    ("T5ForSequenceClassification", Task::TextClassification),
+    ("T5ForTokenClassification", Task::TokenClassification),
+    ("T5ForQuestionAnswering", Task::QuestionAnswering)
+}
+
+family! {
+    /// mT5: T5 1.1 for many languages.
+    MT5, "mT5", "mt5", "MT5", Kind { is_scaled: false, ..Kind::default() },
+    ("MT5ForSequenceClassification", Task::TextClassification),
+    ("MT5ForTokenClassification", Task::TokenClassification),
+    ("MT5ForQuestionAnswering", Task::QuestionAnswering)
+}
+
+family! {
+    /// UMT5: biases of its own in every layer.
+    UMT5, "UMT5", "umt5", "UMT5", Kind { bias_of_layers: true, ..Kind::default() },
+    ("UMT5ForSequenceClassification", Task::TextClassification),
+    ("UMT5ForTokenClassification", Task::TokenClassification),
+    ("UMT5ForQuestionAnswering", Task::QuestionAnswering)
+}
+
+family! {
+    /// LongT5: local attention in the encoder.
+    LONGT5, "LongT5", "longt5", "LongT5", Kind { is_local: true, ..Kind::default() }
+}
+
+/// Options that vary between T5 variants.
+#[derive(Clone, Copy)]
+struct Kind {
+    /// Whether the states are scaled before tied embeddings compute the scores.
+    is_scaled: bool,
+    /// Whether every layer has a position bias, instead of only the first one.
+    bias_of_layers: bool,
+    /// Whether the attention of the encoder is local.
+    is_local: bool,
+}
+
+impl Default for Kind {
+    fn default() -> Self {
+        Self { is_scaled: true, bias_of_layers: false, is_local: false }
+    }
+}
 
 #[derive(Debug)]
 struct T5Model {
@@ -44,13 +93,16 @@ struct T5Model {
 
 #[derive(Debug)]
 struct Stack {
-    bias: RelativeBias,
+    /// The longest distance between tokens that see each other.
+    radius: Option<u64>,
     layers: Vec<Layer>,
     norm: Norm,
 }
 
 #[derive(Debug)]
 struct Layer {
+    /// The position bias of this layer and of later ones without their own.
+    bias: Option<RelativeBias>,
     attention: MultiHeadAttention,
     attention_norm: Norm,
     cross: Option<(MultiHeadAttention, Norm)>,
@@ -58,7 +110,7 @@ struct Layer {
     ffn_norm: Norm,
 }
 
-fn read(settings: &Settings, head: &Head<'_>) -> Result<T5Model, SettingsError> {
+fn read(settings: &Settings, head: &Head<'_>, kind: Kind) -> Result<T5Model, SettingsError> {
     // Encoders on their own are saved under either name.
     settings.ignore(&[
         "is_encoder_decoder",
@@ -89,6 +141,13 @@ fn read(settings: &Settings, head: &Head<'_>) -> Result<T5Model, SettingsError> 
         "gated-silu" => (true, Activation::Silu),
         _ => return Err(settings.wrong("feed_forward_proj", "relu, gelu, gated-gelu or gated-silu")),
     };
+    let radius = if kind.is_local {
+        settings.must_be("encoder_attention_type", "local")?;
+        settings.ignore(&["global_block_size"]);
+        Some(settings.size("local_radius")?)
+    } else {
+        None
+    };
     let norm = |name: String| Norm::new(name, NormKind::RmsNorm, d_model, epsilon);
     let attention = |name: String| {
         let linear = |part: &str, inputs, outputs| Linear::new(format!("{name}.{part}"), inputs, outputs, false);
@@ -106,8 +165,16 @@ fn read(settings: &Settings, head: &Head<'_>) -> Result<T5Model, SettingsError> 
     let stack = |part: &str, count: u64| {
         let is_decoder = part == "decoder";
         let stack = format!("{base}{part}");
+        let own = if kind.is_local && !is_decoder { "LocalSelfAttention" } else { "SelfAttention" };
         let layer = |at: u64| {
             let name = format!("{stack}.block.{at}.layer");
+            let bias = RelativeBias {
+                name: format!("{name}.0.{own}.relative_attention_bias"),
+                buckets,
+                max_distance,
+                heads,
+                bidirectional: !is_decoder,
+            };
             let ffn = if is_decoder { 2 } else { 1 };
             let dense = format!("{name}.{ffn}.DenseReluDense");
             let linear = |part: &str, inputs, outputs| Linear::new(format!("{dense}.{part}"), inputs, outputs, false);
@@ -118,7 +185,8 @@ fn read(settings: &Settings, head: &Head<'_>) -> Result<T5Model, SettingsError> 
             };
             let cross = || (attention(format!("{name}.1.EncDecAttention")), norm(format!("{name}.1.layer_norm")));
             Layer {
-                attention: attention(format!("{name}.0.SelfAttention")),
+                bias: (at == 0 || kind.bias_of_layers).then_some(bias),
+                attention: attention(format!("{name}.0.{own}")),
                 attention_norm: norm(format!("{name}.0.layer_norm")),
                 cross: is_decoder.then(cross),
                 ffn: FeedForward::with_layers(dense.clone(), activation, up, linear("wo", d_ff, d_model), gate),
@@ -126,13 +194,7 @@ fn read(settings: &Settings, head: &Head<'_>) -> Result<T5Model, SettingsError> 
             }
         };
         Stack {
-            bias: RelativeBias {
-                name: format!("{stack}.block.0.layer.0.SelfAttention.relative_attention_bias"),
-                buckets,
-                max_distance,
-                heads,
-                bidirectional: !is_decoder,
-            },
+            radius: radius.filter(|_| !is_decoder),
             layers: (0..count).map(layer).collect(),
             norm: norm(format!("{stack}.final_layer_norm")),
         }
@@ -144,9 +206,9 @@ fn read(settings: &Settings, head: &Head<'_>) -> Result<T5Model, SettingsError> 
     let tied = settings.flag("tie_word_embeddings", true)? && settings.flag("scale_decoder_outputs", true)?;
     let embeddings = [format!("{base}shared"), format!("{base}encoder.embed_tokens")];
     let embeddings = embeddings.iter().find(|name| head.weights.has(name)).unwrap_or(&embeddings[0]).clone();
-    let own_scores = !tied && head.weights.has("lm_head.");
+    let own_scores = (!tied || !kind.is_scaled) && head.weights.has("lm_head.");
     #[expect(clippy::cast_possible_truncation, reason = "the scale is applied in f32")]
-    let scale = tied.then(|| (d_model as f64).powf(-0.5) as f32);
+    let scale = (tied && kind.is_scaled).then(|| (d_model as f64).powf(-0.5) as f32);
     Ok(T5Model {
         embeddings: Embedding::new(embeddings, vocab, d_model, false),
         encoder: stack("encoder", layers),
@@ -159,6 +221,15 @@ fn read(settings: &Settings, head: &Head<'_>) -> Result<T5Model, SettingsError> 
     })
 }
 
+impl Layer {
+    /// Returns the position bias of the layer with a mask, if the layer has its own.
+    #[track_caller]
+    fn bias<'b>(&self, span: Span<'b>, mask: Option<Var<'b>>) -> Option<Var<'b>> {
+        let bias = self.bias.as_ref()?.forward(span);
+        Some(mask.map_or(bias, |mask| bias + mask))
+    }
+}
+
 impl EncoderDecoder for T5Model {
     fn source<'b>(&self, builder: &'b Builder<'b>) -> Var<'b> {
         builder.input("input_ids", ids(SOURCE))
@@ -166,27 +237,26 @@ impl EncoderDecoder for T5Model {
 
     fn encode<'b>(&self, source: Var<'b>, mask: Option<Var<'b>>) -> Var<'b> {
         let span = Span::new(source, &Cache::none(source.builder()));
-        let bias = self.encoder.bias.forward(span);
-        let bias = mask.map_or(bias, |mask| bias + mask);
+        let local = self.encoder.radius.map(|radius| local_mask(source, radius));
+        let hidden = mask.into_iter().chain(local).reduce(|mask, local| mask + local);
+        let mut bias = hidden;
         let mut x = self.embeddings.forward(source);
         for layer in &self.encoder.layers {
-            x = x + layer.attention.self_attention(layer.attention_norm.forward(x), Some(bias));
+            bias = layer.bias(span, hidden).or(bias);
+            x = x + layer.attention.self_attention(layer.attention_norm.forward(x), bias);
             x = x + layer.ffn.forward(layer.ffn_norm.forward(x));
         }
         self.encoder.norm.forward(x)
     }
 
     fn decode<'b>(&self, step: &Step<'b>) -> Var<'b> {
-        let bias = self.decoder.bias.forward(step.span) + step.span.mask(None, None);
+        let later = Some(step.span.mask(None, None));
+        let mut bias = later;
         let mut x = self.embeddings.forward(step.ids);
         for (at, layer) in self.decoder.layers.iter().enumerate() {
             let [own, other] = Step::entries(at);
-            x = x + layer.attention.cached_self_attention(
-                layer.attention_norm.forward(x),
-                Some(bias),
-                &step.cache,
-                &own,
-            );
+            bias = layer.bias(step.span, later).or(bias);
+            x = x + layer.attention.cached_self_attention(layer.attention_norm.forward(x), bias, &step.cache, &own);
             if let Some((cross, norm)) = &layer.cross {
                 x = x + cross.cached_cross_attention(norm.forward(x), step.memory, step.padding, &step.cache, &other);
             }

@@ -23,6 +23,29 @@ pub fn causal_mask(ids: Var<'_>) -> Var<'_> {
     square_mask(ids.size(1), None).name("causal_mask")
 }
 
+/// Hides tokens that are more than `radius` tokens away (local attention): ids `[batch, seq]` to `[seq, seq]`.
+///
+/// ```
+/// use netwright_nn::layers::{DotProduct, local_mask, padding_mask};
+/// use netwright_nn::{Builder, Weights};
+/// use netwright_ir::{ElementType, TensorType, shape};
+/// let weights = Weights::Random { seed: 0 };
+/// let builder = Builder::new("local", &weights);
+/// let x = builder.input("x", TensorType::new(ElementType::F32, shape!["batch", 2, "seq", 8]));
+/// let attention_mask = builder.input("attention_mask", TensorType::new(ElementType::I64, shape!["batch", "seq"]));
+/// let mask = padding_mask(attention_mask) + local_mask(attention_mask, 64);
+/// builder.output("y", DotProduct::new(8).attend(x, x, x, Some(mask)).0);
+/// assert!(builder.finish().is_ok());
+/// ```
+#[track_caller]
+pub fn local_mask(ids: Var<'_>, radius: u64) -> Var<'_> {
+    let (builder, seq) = (ids.builder, ids.size(1));
+    let all = builder.scalar("masked", MASKED).expand(seq.concat(seq, 0));
+    let beyond = signed(radius.saturating_add(1));
+    let (later, earlier) = (builder.index(beyond), builder.index(-beyond));
+    (all.triangle(true, later) + all.triangle(false, earlier)).name("local_mask")
+}
+
 /// Hides later tokens, and those at least `window` tokens earlier: `[seq, seq]`. It uses triangles, which every runtime
 /// supports for symbolic lengths.
 #[track_caller]

@@ -6,6 +6,7 @@
 mod attention;
 mod cache;
 mod convolution;
+mod disentangled;
 mod embedding;
 mod feed_forward;
 mod linear;
@@ -20,10 +21,11 @@ pub use attention::{
 };
 pub use cache::{Cache, Span, cache_type};
 pub use convolution::Convolution;
+pub use disentangled::{DisentangledAttention, Distances};
 pub use embedding::Embedding;
 pub use feed_forward::{Activation, FeedForward};
 pub use linear::Linear;
-pub use mask::{MASKED, causal_mask, padding_mask};
+pub use mask::{MASKED, causal_mask, local_mask, padding_mask};
 pub use norm::{Norm, NormKind};
 pub use position::{PositionalEncoding, Positions};
 pub use relative::RelativeBias;

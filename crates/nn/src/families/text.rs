@@ -1,0 +1,152 @@
+//! Shared by text encoders: inputs and heads.
+
+use super::{Architecture, Head, Pooling, SEQ, heads, ids};
+use crate::layers::{Activation, Embedding, Linear, Norm};
+use crate::{Builder, Init, Part, Settings, SettingsError, Task, Var};
+use std::fmt::Debug;
+
+/// A text encoder without a head.
+pub(super) trait TextEncoder: Debug + Send + Sync {
+    /// Returns the states `[batch, seq, d_model]` of texts.
+    fn encode<'b>(&self, text: &Text<'b>) -> Var<'b>;
+
+    /// Returns the embeddings, which tied heads compute scores with.
+    fn words(&self) -> &Embedding;
+
+    /// Returns whether it has the input `token_type_ids`.
+    fn reads_types(&self) -> bool {
+        false
+    }
+}
+
+/// The inputs of a text encoder, each i64 `[batch, seq]`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Text<'b> {
+    pub(super) input_ids: Var<'b>,
+    pub(super) attention_mask: Var<'b>,
+    /// The types of tokens; `None` if all are 0.
+    pub(super) types: Option<Var<'b>>,
+}
+
+/// A text encoder with a head.
+#[derive(Debug)]
+pub(super) struct TextModel<E> {
+    pub(super) encoder: E,
+    pub(super) output: Output,
+}
+
+/// The head of a text encoder.
+#[derive(Debug)]
+pub(super) enum Output {
+    States {
+        pooler: Option<Linear>,
+    },
+    Sentence(Pooling),
+    MaskedTokens {
+        dense: Linear,
+        activation: Activation,
+        norm: Norm,
+        decoder: Decoder,
+    },
+    /// The layer applied to the state of the first token.
+    Class {
+        dense: Linear,
+        activation: Activation,
+        classifier: Linear,
+    },
+    Tokens(Linear),
+    Answer(Linear),
+}
+
+/// The last layer of the masked-language-modeling head.
+#[derive(Debug)]
+pub(super) enum Decoder {
+    Tied { bias: String, vocab: u64 },
+    Own(Linear),
+}
+
+impl Decoder {
+    /// Reads the layer from states of a width, by its name and that of its bias if the embeddings are tied to it.
+    pub(super) fn read(settings: &Settings, [name, bias]: [&str; 2], width: u64) -> Result<Self, SettingsError> {
+        let vocab = settings.size("vocab_size")?;
+        let tied = settings.flag("tie_word_embeddings", true)?;
+        let own = || Decoder::Own(Linear::new(name, width, vocab, true));
+        Ok(if tied { Decoder::Tied { bias: bias.to_owned(), vocab } } else { own() })
+    }
+}
+
+impl Output {
+    /// Reads the head of a task on states of width `d_model`: `masked` and `class` are those of masked tokens and of
+    /// text classification, `pooler` is the name of the layer of `pooler_output`, if the weights have it.
+    pub(super) fn read(
+        settings: &Settings,
+        head: &Head<'_>,
+        d_model: u64,
+        masked: Output,
+        class: impl FnOnce(u64) -> Output,
+        pooler: Option<String>,
+    ) -> Result<Self, SettingsError> {
+        let labels = || Ok::<_, SettingsError>(Linear::new("classifier", d_model, settings.labels()?, true));
+        Ok(match head.task {
+            Task::SentenceSimilarity => Output::Sentence(heads::pooling(settings, head)?),
+            Task::FillMask => masked,
+            Task::TextClassification => class(settings.labels()?),
+            Task::TokenClassification => Output::Tokens(labels()?),
+            Task::QuestionAnswering => Output::Answer(Linear::new("qa_outputs", d_model, 2, true)),
+            _ => {
+                let pooler = pooler.filter(|name| head.weights.has(name));
+                Output::States { pooler: pooler.map(|name| Linear::new(name, d_model, d_model, true)) }
+            }
+        })
+    }
+}
+
+impl<E: TextEncoder> Architecture for TextModel<E> {
+    fn declare<'b>(&self, builder: &'b Builder<'b>, _: Part) {
+        let input_ids = builder.input("input_ids", ids(SEQ));
+        let attention_mask = builder.input("attention_mask", ids(SEQ));
+        let asks = self.encoder.reads_types() && !matches!(self.output, Output::Sentence(_));
+        let types = asks.then(|| builder.input("token_type_ids", ids(SEQ)));
+        let x = self.encoder.encode(&Text { input_ids, attention_mask, types });
+        match &self.output {
+            Output::States { pooler } => {
+                builder.output("last_hidden_state", x);
+                if let Some(pooler) = pooler {
+                    builder.output("pooler_output", pooler.forward(heads::first_token(x)).tanh());
+                }
+            }
+            Output::Sentence(pooling) => heads::sentence_embedding(builder, pooling, x, attention_mask),
+            Output::MaskedTokens { dense, activation, norm, decoder } => {
+                let x = norm.forward(activation.forward(dense.forward(x)));
+                let logits = match decoder {
+                    Decoder::Tied { bias, vocab } => {
+                        self.encoder.words().scores(x) + builder.parameter(bias, &[*vocab], Init::Zeros)
+                    }
+                    Decoder::Own(layer) => layer.forward(x),
+                };
+                builder.output("logits", logits);
+            }
+            Output::Class { dense, activation, classifier } => {
+                let first = activation.forward(dense.forward(heads::first_token(x)));
+                builder.output("logits", classifier.forward(first));
+            }
+            Output::Tokens(classifier) => builder.output("logits", classifier.forward(x)),
+            Output::Answer(layer) => heads::question_answering(builder, layer, x),
+        }
+    }
+
+    fn leaves(&self) -> &'static [&'static str] {
+        if matches!(self.output, Output::Sentence(_)) {
+            &["embeddings.position_ids", "embeddings.position_embeddings.", "pooler."]
+        } else {
+            &["embeddings.position_ids", "embeddings.position_embeddings."]
+        }
+    }
+
+    fn copies(&self) -> &'static [&'static str] {
+        match self.output {
+            Output::Sentence(_) => &[],
+            _ => &["predictions.decoder.", "lm_head.decoder.", "generator_lm_head.weight", "vocab_projector.weight"],
+        }
+    }
+}

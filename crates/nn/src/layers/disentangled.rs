@@ -1,0 +1,126 @@
+//! Disentangled attention, as in DeBERTa.
+
+use super::{Linear, Projections, merge_heads, split_heads};
+use crate::{Var, signed};
+use netwright_ir::{Op, Tensor};
+
+/// Disentangled attention (He et al., 2021): scores of contents, and of contents and distances, which have vectors of
+/// their own: `[batch, seq, d_model]` to the same.
+///
+/// ```
+/// use netwright_nn::layers::{DisentangledAttention, Distances, Linear, Projections, padding_mask};
+/// use netwright_nn::{Builder, Init, Weights};
+/// use netwright_ir::{ElementType, TensorType, shape};
+/// let weights = Weights::Random { seed: 0 };
+/// let builder = Builder::new("deberta", &weights);
+/// let x = builder.input("x", TensorType::new(ElementType::F32, shape!["batch", "seq", 8]));
+/// let attention_mask = builder.input("attention_mask", TensorType::new(ElementType::I64, shape!["batch", "seq"]));
+/// let linear = |name: &str| Linear::new(name, 8, 8, true);
+/// let projections =
+///     Projections { query: linear("q"), key: linear("k"), value: linear("v"), output: linear("o") };
+/// let distances = Distances { buckets: Some(4), longest: 16 };
+/// let attention = DisentangledAttention {
+///     name: "attention".to_owned(),
+///     projections,
+///     distance_key: Some(linear("distance_key")),
+///     distance_query: None,
+///     heads: 2,
+///     d_k: 4,
+/// };
+/// let vectors = builder.parameter("distances", &[distances.rows(), 8], Init::Xavier);
+/// builder.output("y", attention.forward(x, vectors, distances.between(x), padding_mask(attention_mask)));
+/// assert!(builder.finish().is_ok());
+/// ```
+#[derive(Clone, Debug)]
+pub struct DisentangledAttention {
+    /// The name.
+    pub name: String,
+    /// Query, key, value and output of contents.
+    pub projections: Projections,
+    /// The keys of distances, which queries of contents are compared with, if they are.
+    pub distance_key: Option<Linear>,
+    /// The queries of distances, which keys of contents are compared with, if they are.
+    pub distance_query: Option<Linear>,
+    /// The number of heads.
+    pub heads: u64,
+    /// The width of a head.
+    pub d_k: u64,
+}
+
+/// The distances between tokens that have vectors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Distances {
+    /// The number of vectors of each direction, an even number, with coarser ones for longer distances; `None` if every
+    /// distance up to the longest has its own.
+    pub buckets: Option<u64>,
+    /// The longest distance.
+    pub longest: u64,
+}
+
+impl Distances {
+    /// Returns the number of vectors.
+    pub fn rows(self) -> u64 {
+        self.buckets.unwrap_or(self.longest).saturating_mul(2)
+    }
+
+    /// Returns the rows `[query, key]` of the vectors, for states `[batch, seq, ..]`.
+    #[track_caller]
+    pub fn between(self, x: Var<'_>) -> Var<'_> {
+        let builder = x.builder;
+        let furthest = signed(self.longest);
+        let rows: Vec<i64> = (-furthest..=furthest).map(|distance| self.row(distance)).collect();
+        let positions = x.size(1).range();
+        let distance = positions.unsqueeze(&[1]) - positions.unsqueeze(&[0]);
+        let at = distance.max(builder.index(-furthest)).min(builder.index(furthest)) + builder.index(furthest);
+        builder.constant("rows", Tensor::indices(&rows)).gather(at).name("distances")
+    }
+
+    /// Returns the row of a query that is `distance` after the key.
+    fn row(self, distance: i64) -> i64 {
+        let half = signed(self.rows() / 2);
+        let away = distance.abs();
+        let bucket = match self.buckets.map(|buckets| signed(buckets / 2)) {
+            Some(exact) if away > exact => {
+                // Computed in f32, as in the training.
+                let [away, exact_f32, furthest] = [away, exact, signed(self.longest) - 1].map(|number| number as f32);
+                let coarse = (away / exact_f32).ln() / (furthest / exact_f32).ln() * (exact_f32 - 1.0);
+                #[expect(clippy::cast_possible_truncation, reason = "whole numbers below twice the buckets")]
+                let coarse = coarse.ceil() as i64;
+                (coarse + exact) * distance.signum()
+            }
+            _ => distance,
+        };
+        (bucket + half).clamp(0, 2 * half - 1)
+    }
+}
+
+impl DisentangledAttention {
+    /// Applies the layer: `vectors` `[rows, d_model]` are those of distances, `rows` `[seq, seq]` selects one for each
+    /// query and key, and the mask is added to the scores.
+    #[track_caller]
+    pub fn forward<'b>(&self, x: Var<'b>, vectors: Var<'b>, rows: Var<'b>, mask: Var<'b>) -> Var<'b> {
+        let builder = x.builder;
+        let _scope = builder.enter(&self.name);
+        let split = |x: Var<'b>| split_heads(x, self.heads, self.d_k);
+        let flip = |x: Var<'b>| x.transpose(&[0, 1, 3, 2]);
+        let Projections { query, key, value, output } = &self.projections;
+        let (query, key) = (split(query.forward(x)).name("query"), split(key.forward(x)).name("key"));
+        let mut scores = query.matmul(flip(key));
+        let shape = builder.apply(Op::Shape { start: 0, end: None }, &[scores]);
+        // The scores of contents with all distances, of which each pair of tokens has one.
+        let select = |x: Var<'b>, distances: &Linear, rows: Var<'b>| {
+            let distances = split(distances.forward(vectors.unsqueeze(&[0])));
+            builder.apply(Op::GatherElements { axis: -1 }, &[x.matmul(flip(distances)), rows.expand(shape)])
+        };
+        if let Some(distance_key) = &self.distance_key {
+            scores = scores + select(query, distance_key, rows);
+        }
+        if let Some(distance_query) = &self.distance_query {
+            scores = scores + flip(select(key, distance_query, rows.transpose(&[1, 0])));
+        }
+        let terms = 1 + u64::from(self.distance_key.is_some()) + u64::from(self.distance_query.is_some());
+        let scores = scores / ((self.d_k.saturating_mul(terms)) as f32).sqrt() + mask;
+        let weights = scores.softmax(-1).name("attention_weights");
+        output.forward(merge_heads(weights.matmul(split(value.forward(x)))))
+    }
+}
