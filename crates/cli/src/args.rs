@@ -74,14 +74,8 @@ pub(crate) enum Command {
         #[command(flatten)]
         input: Input,
     },
-    /// Show the inputs, outputs and operators of a model.
-    Inspect {
-        #[command(flatten)]
-        input: Input,
-        /// Print the graph in the text form.
-        #[arg(long)]
-        text: bool,
-    },
+    /// Show the inputs, outputs and operators of a model, and what a run costs.
+    Inspect(Inspect),
     /// Cut the part of a model that computes some values from others.
     Extract(Extract),
     /// Cut a model into a chain of models, with a file parts.json that tells what feeds what.
@@ -325,6 +319,19 @@ pub(crate) struct Input {
     /// Treat warnings as errors: a declared shape that is not the inferred one, a size of -1.
     #[arg(help_heading = READING, long)]
     pub(crate) strict: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Inspect {
+    #[command(flatten)]
+    pub(crate) input: Input,
+    /// The size of a symbolic dim, such as batch=1, for which costs are numbers instead of formulas; may be given several
+    /// times.
+    #[arg(long = "dim", value_name = "SYMBOL=SIZE", value_parser = binding)]
+    pub(crate) dims: Vec<(Symbol, Dim)>,
+    /// Print the graph in the text form.
+    #[arg(long)]
+    pub(crate) text: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,12 +1,15 @@
 //! `netwright inspect`, `check` and `passes`.
 
-use crate::args::Input;
+use crate::args::{Input, Inspect};
 use crate::failure::Failure;
 use crate::model_io::read;
 use crate::output::{Output, in_line, table, thousands};
+use crate::surgery::fix_dims;
 use netwright::inventory::inventory;
-use netwright::ir;
+use netwright::ir::cost::{Estimate, peak_activations};
+use netwright::ir::{self, Bindings, Dim, Graph};
 use netwright::passes;
+use netwright::surgery::symbols;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -16,6 +19,93 @@ struct Port {
     name: String,
     #[serde(rename = "type")]
     ty: String,
+}
+
+/// A number, or a formula in symbolic dims.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+enum Amount {
+    Number(u64),
+    Formula(String),
+}
+
+impl Amount {
+    /// Returns the amount of a dim; `None` if it is unknown.
+    fn new(dim: &Dim) -> Option<Self> {
+        match dim {
+            Dim::Unknown => None,
+            Dim::Known(number) => u64::try_from(*number).ok().map(Self::Number),
+            dim => Some(Self::Formula(dim.to_string())),
+        }
+    }
+
+    fn text(amount: Option<&Self>) -> String {
+        match amount {
+            Some(Self::Number(number)) => thousands(*number),
+            Some(Self::Formula(formula)) => formula.clone(),
+            None => "unknown: the formula is too long; give sizes with --dim".to_owned(),
+        }
+    }
+}
+
+/// What a run costs.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Costs {
+    /// The number of arithmetic operations; to multiply and to add are two. `null` if the formula is too long.
+    flops: Option<Amount>,
+    /// The number of bytes that the nodes read and write, weights included. `null` if the formula is too long.
+    bytes_moved: Option<Amount>,
+    /// The most bytes that values need at a time in the order of the graph, without weights. `null` if a size is
+    /// unknown.
+    peak_activation_bytes: Option<u64>,
+    /// Why `peak_activation_bytes` is unknown, or else the node that runs then.
+    peak_note: String,
+    /// The nodes that are not counted, and why.
+    uncounted: Vec<String>,
+}
+
+impl Costs {
+    fn new(graph: &Graph) -> Self {
+        let estimate = Estimate::new(graph);
+        let total = estimate.total();
+        let name =
+            |node| graph.results(node).next().map_or_else(String::new, |value| format!("%{}", graph.value_name(value)));
+        let peak = peak_activations(graph, &Bindings::new());
+        let peak_note = match &peak {
+            Ok(Some(peak)) => format!("at {}", name(peak.node)),
+            Ok(None) => "the graph has no nodes".to_owned(),
+            Err(value) => {
+                let open: Vec<String> =
+                    symbols(graph).iter().map(|symbol| format!("--dim {}=SIZE", symbol.as_str())).collect();
+                match open.as_slice() {
+                    [] => format!("the size of %{} is unknown", graph.value_name(*value)),
+                    open => format!("give {}", open.join(" ")),
+                }
+            }
+        };
+        let uncounted = estimate.uncounted.iter();
+        Self {
+            flops: Amount::new(&total.flops),
+            bytes_moved: Amount::new(&total.moved),
+            peak_activation_bytes: peak.ok().flatten().map(|peak| peak.bytes),
+            peak_note,
+            uncounted: uncounted.map(|((name, why), count)| format!("{name} {count}: {why}")).collect(),
+        }
+    }
+
+    fn text(&self) -> String {
+        let peak = match self.peak_activation_bytes {
+            Some(bytes) => format!("{} {}", thousands(bytes), self.peak_note),
+            None => format!("unknown: {}", self.peak_note),
+        };
+        let mut lines = vec![
+            format!("FLOPs: {}", Amount::text(self.flops.as_ref())),
+            format!("bytes moved: {}", Amount::text(self.bytes_moved.as_ref())),
+            format!("bytes of activations: {peak}"),
+        ];
+        lines.extend(self.uncounted.iter().map(|what| format!("not counted: {what}")));
+        table(&lines.into_iter().map(|line| vec![line]).collect::<Vec<_>>())
+    }
 }
 
 /// The contents of a model.
@@ -32,12 +122,15 @@ pub(crate) struct Contents {
     parameters: u64,
     parameter_bytes: u64,
     constants: u64,
+    /// What a run costs, without bodies and called functions.
+    costs: Costs,
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<String>,
 }
 
-pub(crate) fn run(input: &Input, text: bool, output: Output) -> Result<(), Failure> {
-    let model = read(input, output)?;
+pub(crate) fn run(args: &Inspect, output: Output) -> Result<(), Failure> {
+    let mut model = read(&args.input, output)?;
+    fix_dims(&mut model, &args.dims)?;
     let graph = &model.graph;
     let port = |name: &str, value| Port { name: name.to_owned(), ty: graph.fact(value).to_string() };
     let counts = inventory(&model);
@@ -52,7 +145,8 @@ pub(crate) fn run(input: &Input, text: bool, output: Output) -> Result<(), Failu
         parameters: counts.parameters,
         parameter_bytes: counts.parameter_bytes,
         constants: counts.constants,
-        text: text.then(|| graph.to_string()),
+        costs: Costs::new(graph),
+        text: args.text.then(|| graph.to_string()),
     };
     output.data(&contents, || contents.text.clone().unwrap_or_else(|| summary(&contents)))
 }
@@ -74,7 +168,7 @@ fn summary(contents: &Contents) -> String {
         rows.push(vec!["unknown operators".to_owned()]);
         rows.extend(contents.kept.iter().map(row));
     }
-    table(&rows)
+    table(&rows) + &contents.costs.text()
 }
 
 /// A model that is valid; an invalid one is an error.

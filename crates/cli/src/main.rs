@@ -52,7 +52,7 @@ fn run(command: Option<&Command>, output: Output) -> Result<(), Failure> {
         Command::Verify(args) => verify::run(args, output),
         Command::Upgrade(args) => upgrade::run(args, output),
         Command::Check { input } => inspect::check(input, output),
-        Command::Inspect { input, text } => inspect::run(input, *text, output),
+        Command::Inspect(args) => inspect::run(args, output),
         Command::Extract(args) => surgery::extract(args, output),
         Command::Split(args) => surgery::split(args, output),
         Command::Merge(args) => surgery::merge(args, output),

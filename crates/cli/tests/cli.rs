@@ -71,6 +71,7 @@ fn the_common_paths() {
     let at = folder.path();
     check(at, "passes", &["passes"], 0);
     check(at, "inspect", &["inspect", "encoder.onnx"], 0);
+    check(at, "inspect_sizes", &["inspect", "encoder.onnx", "--dim", "batch=1", "--dim", "source=8"], 0);
     check(at, "inspect_json", &["inspect", "encoder.onnx", "--json"], 0);
     check(at, "check", &["check", "encoder.onnx"], 0);
     check(
