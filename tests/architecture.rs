@@ -249,8 +249,9 @@ fn is_used(line: &str, name: &str) -> bool {
 
 /// The modules of the IR, each after those that it needs. Those in one line need one another: a graph holds operators,
 /// and an operator holds graphs, which run as a part of its node.
-const LAYERS: [&[&str]; 13] = [
+const LAYERS: [&[&str]; 14] = [
     &["hash"],
+    &["nearest"],
     &["element"],
     &["dim"],
     &["types"],
