@@ -9,6 +9,7 @@ use netwright::ir::ElementType;
 use netwright::nn::{Part, Pretrained, PretrainedOptions, Task};
 use netwright::passes::Target;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -176,7 +177,7 @@ fn what_cannot_be_merged_is_refused_by_name() {
         let text = text
             .replace(&folder.path().display().to_string(), "ADAPTER")
             .replace(&root().display().to_string(), "FAMILIES");
-        told += &format!("{what}\n  {}\n\n", text.replace('\n', "\n  "));
+        writeln!(told, "{what}\n  {}\n", text.replace('\n', "\n  ")).expect("text grows");
     }
     snapshot("families", "adapters", &told);
 }
