@@ -28,8 +28,9 @@ TOLERANCE = 1e-4
 HALF = ["bert_mlm", "gpt2", "gpt_neox", "llama", "qwen3", "phi3", "gemma2", "t5", "bart", "m2m_100", "whisper", "vit", "clip"]
 HALF_TOLERANCE = 0.1
 STEPS = 3
-# Their rotary frequencies depend on the length, so keys of earlier steps were rotated with other frequencies.
-BY_LENGTH = {"llama_dynamic", "phi3", "phi3_base"}
+# Decoders without steps: their rotary frequencies depend on the length, so keys of earlier steps were rotated with other
+# frequencies, or their tokens see later ones.
+WITHOUT_STEPS = {"gemma3_base", "llama_dynamic", "phi3", "phi3_base"}
 
 
 class Wrong(Exception):
@@ -110,7 +111,7 @@ def in_steps(session, values):
 def takes_past(folder, values, expected):
     """Returns whether it is a decoder that returns states or scores of every token."""
     is_decoder = "position_ids" in values and {"last_hidden_state", "logits"} & expected.keys()
-    return is_decoder and not folder.name.endswith(("_sequence", "_token")) and folder.name not in BY_LENGTH
+    return is_decoder and not folder.name.endswith(("_sequence", "_token")) and folder.name not in WITHOUT_STEPS
 
 
 def seq2seq_whole(encoder, decoder, values):

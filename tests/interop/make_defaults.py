@@ -3,7 +3,7 @@
     /tmp/venv/bin/pip install transformers==4.57.6 && /tmp/venv/bin/python tests/interop/make_defaults.py
     /tmp/venv/bin/pip install transformers==5.24.0 && /tmp/venv/bin/python tests/interop/make_defaults.py
 
-They are the default parameters of each configuration class. Each run replaces the defaults of its release.
+They are the default parameters of each configuration class, and the base of its rotary positions. Each run replaces the defaults of its release.
 """
 
 import inspect
@@ -23,8 +23,13 @@ vit whisper xlm-roberta""".split()
 
 
 def defaults(model_type):
-    parameters = inspect.signature(CONFIG_MAPPING[model_type].__init__).parameters
+    config = CONFIG_MAPPING[model_type]
+    parameters = inspect.signature(config.__init__).parameters
     values = {name: parameter.default for name, parameter in parameters.items()}
+    # Where it differs between the types of layers, it has the values of 4.57.
+    theta = getattr(config, "default_theta", None)
+    if "rope_parameters" in values and isinstance(theta, float):
+        values["rope_theta"] = theta
     plain = (bool, int, float, str, type(None))
     return {name: value for name, value in sorted(values.items()) if isinstance(value, plain)}
 

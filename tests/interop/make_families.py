@@ -26,6 +26,9 @@ DISTILBERT = dict(vocab_size=48, dim=16, n_layers=2, n_heads=2, hidden_dim=32, m
 GPT2 = dict(vocab_size=48, n_embd=16, n_layer=2, n_head=2, n_positions=24, bos_token_id=1, eos_token_id=2, pad_token_id=0)
 NEOX = dict(**TEXT, max_position_embeddings=24, bos_token_id=1, eos_token_id=2, pad_token_id=0)
 LLAMA = dict(**{**TEXT, "num_attention_heads": 4}, num_key_value_heads=2, head_dim=8, max_position_embeddings=24, bos_token_id=1, eos_token_id=2, pad_token_id=0)
+# Four heads of width 4, with two key-value heads.
+SQUARE = {key: value for key, value in LLAMA.items() if key != "head_dim"}
+FALCON = dict(vocab_size=48, hidden_size=16, num_hidden_layers=2, num_attention_heads=4, ffn_hidden_size=32, max_position_embeddings=24, bos_token_id=1, eos_token_id=2, pad_token_id=0)
 LABELS = dict(num_labels=3)
 
 
@@ -147,6 +150,31 @@ MODELS |= {
 
 # The family of examples/add_a_family.rs.
 MODELS["opt"] = ("OPTForCausalLM", dict(vocab_size=48, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, ffn_dim=32, max_position_embeddings=24, word_embed_proj_dim=16, pad_token_id=0, bos_token_id=1, eos_token_id=2), "causal")
+
+# Variants of Llama, and their heads: each covers what differs.
+DECODERS = {
+    "gemma": ("GemmaForCausalLM", LLAMA | dict(hidden_act="gelu")),
+    "gemma3": ("Gemma3ForCausalLM", LLAMA | dict(sliding_window=3, query_pre_attn_scalar=6, final_logit_softcapping=3.0, layer_types=["sliding_attention", "full_attention"], rope_parameters=dict(full_attention=dict(rope_type="linear", factor=2.0, rope_theta=100.0), sliding_attention=dict(rope_type="default", rope_theta=50.0)))),
+    "gemma3_base": ("Gemma3TextModel", LLAMA | dict(sliding_window=3, use_bidirectional_attention=True, layer_types=["sliding_attention", "full_attention"])),
+    "gemma3_sequence": ("Gemma3TextForSequenceClassification", LLAMA | LABELS | dict(num_hidden_layers=1)),
+    "smollm3": ("SmolLM3ForCausalLM", LLAMA | dict(no_rope_layer_interval=2, use_sliding_window=True, sliding_window=3)),
+    "granite": ("GraniteForCausalLM", LLAMA | dict(attention_multiplier=0.5, embedding_multiplier=3.0, residual_multiplier=0.25, logits_scaling=2.0)),
+    "olmo": ("OlmoForCausalLM", LLAMA | dict(clip_qkv=0.5)),
+    "olmo2": ("Olmo2ForCausalLM", LLAMA),
+    "olmo3": ("Olmo3ForCausalLM", LLAMA | dict(sliding_window=3, layer_types=["sliding_attention", "full_attention"], rope_parameters=dict(full_attention=dict(rope_type="linear", factor=2.0, rope_theta=100.0), sliding_attention=dict(rope_type="default", rope_theta=100.0)))),
+    "exaone4": ("Exaone4ForCausalLM", LLAMA | dict(sliding_window=3, sliding_window_pattern=2)),
+    "cohere": ("CohereForCausalLM", SQUARE | dict(use_qk_norm=True, logit_scale=0.5)),
+    "cohere2": ("Cohere2ForCausalLM", SQUARE | dict(sliding_window=3, layer_types=["sliding_attention", "full_attention"])),
+    "stablelm": ("StableLmForCausalLM", SQUARE | dict(partial_rotary_factor=0.5, use_qkv_bias=True)),
+    "stablelm_parallel": ("StableLmForCausalLM", SQUARE | dict(use_parallel_residual=True, num_hidden_layers=1, partial_rotary_factor=0.5)),
+    "starcoder2": ("Starcoder2ForCausalLM", SQUARE | dict(sliding_window=3)),
+    "phi": ("PhiForCausalLM", SQUARE | dict(qk_layernorm=True)),
+    "gptj": ("GPTJForCausalLM", GPT2 | dict(rotary_dim=4)),
+    "falcon": ("FalconForCausalLM", FALCON),
+    "falcon_new": ("FalconForCausalLM", FALCON | dict(new_decoder_architecture=True, num_kv_heads=2, num_hidden_layers=1)),
+    "falcon_serial": ("FalconForCausalLM", FALCON | dict(multi_query=False, parallel_attn=False, bias=True, num_hidden_layers=1)),
+}
+MODELS |= {name: (*row, "causal") for name, row in DECODERS.items()}
 
 # Other heads of families that share their code with another, with one layer.
 for name, camel in (("mistral", "Mistral"), ("qwen2", "Qwen2"), ("qwen3", "Qwen3"), ("phi3", "Phi3"), ("gemma2", "Gemma2"), ("gpt_neox", "GPTNeoX"), ("xlm_roberta", "XLMRoberta"), ("camembert", "Camembert")):

@@ -1,7 +1,7 @@
 //! Shared by text decoders: inputs, masks, cache and heads.
 
 use super::{BATCH, Head, PAST, Pooling, SEQ, heads, ids};
-use crate::layers::{Cache, Linear, Span, cache_type};
+use crate::layers::{Cache, Linear, Span, cache_type, local_mask, padding_mask};
 use crate::{Builder, Settings, SettingsError, Task, Var};
 use netwright_ir::Dim;
 
@@ -39,6 +39,21 @@ impl<'b> DecoderInputs<'b> {
     pub fn mask(&self, window: Option<u64>) -> Var<'b> {
         self.span.mask(Some(self.attention_mask), window)
     }
+
+    /// Returns the mask of padding, and of tokens at least `window` tokens away: `[batch, 1, seq, seq]`, or
+    /// `[batch, 1, 1, seq]` without a window.
+    #[track_caller]
+    pub fn bidirectional_mask(&self, window: Option<u64>) -> Var<'b> {
+        let padding = padding_mask(self.attention_mask);
+        window.map_or(padding, |window| local_mask(self.input_ids, window.saturating_sub(1)) + padding)
+    }
+}
+
+/// Multiplies by a factor, unless it is 1.
+#[track_caller]
+pub(super) fn times(x: Var<'_>, factor: f32) -> Var<'_> {
+    #[expect(clippy::float_cmp, reason = "1 is a literal, not computed")]
+    if factor == 1.0 { x } else { x * factor }
 }
 
 /// The head of a decoder.
@@ -48,6 +63,8 @@ pub(super) enum Output {
     /// Scores of next tokens; computed with the embeddings if there is no layer.
     Tokens {
         layer: Option<Linear>,
+        /// The factor of the scores.
+        factor: f32,
         softcap: Option<f32>,
     },
     /// Classes, from the state of the last token.
@@ -113,8 +130,9 @@ impl Output {
     ) {
         match self {
             Output::States => builder.output("last_hidden_state", x),
-            Output::Tokens { layer, softcap } => {
+            Output::Tokens { layer, factor, softcap } => {
                 let logits = layer.as_ref().map_or_else(|| tied(x), |layer| layer.forward(x));
+                let logits = times(logits, *factor);
                 builder.output("logits", softcap.map_or(logits, |cap| (logits / cap).tanh() * cap));
             }
             Output::Class { layer, padding } => {

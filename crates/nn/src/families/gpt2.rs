@@ -78,7 +78,7 @@ fn read(settings: &Settings, head: &Head<'_>) -> Result<Gpt2, SettingsError> {
     };
     let tied = settings.flag("tie_word_embeddings", true)?;
     let layer_of_scores = (!tied).then(|| Linear::new("lm_head", d_model, vocab, false));
-    let scores = Output::Tokens { layer: layer_of_scores, softcap: None };
+    let scores = Output::Tokens { layer: layer_of_scores, factor: 1.0, softcap: None };
     Ok(Gpt2 {
         words: Embedding::new(format!("{base}wte"), vocab, d_model, false),
         positions: Embedding::new(format!("{base}wpe"), settings.size("n_positions")?, d_model, false),

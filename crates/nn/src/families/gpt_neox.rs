@@ -81,7 +81,7 @@ fn read(settings: &Settings, head: &Head<'_>) -> Result<GptNeoX, SettingsError> 
     let layer_of_scores = (!tied).then(|| {
         Linear::new(if head.weights.has("embed_out.") { "embed_out" } else { "lm_head" }, d_model, vocab, false)
     });
-    let scores = Output::Tokens { layer: layer_of_scores, softcap: None };
+    let scores = Output::Tokens { layer: layer_of_scores, factor: 1.0, softcap: None };
     Ok(GptNeoX {
         words: Embedding::new(format!("{base}embed_in"), vocab, d_model, false),
         rotary: rope::rotary_named(settings, d_model / heads, ["rotary_emb_base", "rotary_pct"], 0.25)?,

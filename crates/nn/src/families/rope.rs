@@ -17,16 +17,29 @@ pub(super) fn rotary(settings: &Settings, d_k: u64, is_partial: bool) -> Result<
     rotary_named(settings, d_k, ["rope_theta", "partial_rotary_factor"], 1.0)
 }
 
+/// Reads the rotary positions of layers with full attention and of those with a sliding window, which `rope_parameters`
+/// holds under the names of their types. The older `rope_scaling` is that of full attention; `local_theta` is the older
+/// option of the base of the others.
+pub(super) fn rotary_by_type(settings: &Settings, d_k: u64, local_theta: &str) -> Result<[Rotary; 2], SettingsError> {
+    let types = settings.section("rope_parameters")?;
+    let of_type = |name: &str| types.as_ref().map_or(Ok(None), |types| types.section(name));
+    let (full, sliding) = (of_type("full_attention")?, of_type("sliding_attention")?);
+    let full = match settings.section("rope_scaling")? {
+        Some(scaling) => Some(scaling),
+        None => full,
+    };
+    for section in [&full, &sliding].into_iter().flatten().chain([settings]) {
+        section.must_be("partial_rotary_factor", 1.0)?;
+    }
+    let read = |section, theta| rotary_of(settings, section, d_k, [theta, "partial_rotary_factor"], 1.0);
+    Ok([read(full, "rope_theta")?, read(sliding, local_theta)?])
+}
+
 /// Like [`rotary`], for families with other names of the base and the rotated part outside `rope_parameters`.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "frequencies are computed in f32, and widths are small"
-)]
 pub(super) fn rotary_named(
     settings: &Settings,
     d_k: u64,
-    [theta_option, part_option]: [&str; 2],
+    names: [&str; 2],
     default_part: f64,
 ) -> Result<Rotary, SettingsError> {
     let parameters = settings.section("rope_parameters")?;
@@ -34,6 +47,22 @@ pub(super) fn rotary_named(
         Some(scaling) => Some(scaling),
         None => parameters,
     };
+    rotary_of(settings, scaling, d_k, names, default_part)
+}
+
+/// Reads rotary positions from a section, if there is one, and the options outside it.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "frequencies are computed in f32, and widths are small"
+)]
+fn rotary_of(
+    settings: &Settings,
+    scaling: Option<Settings>,
+    d_k: u64,
+    [theta_option, part_option]: [&str; 2],
+    default_part: f64,
+) -> Result<Rotary, SettingsError> {
     // Options in the section take precedence over options outside it.
     let number = |option: &str, outer: &str| -> Result<Option<f64>, SettingsError> {
         let own = scaling.as_ref().map(|scaling| scaling.positive(option)).transpose()?.flatten();

@@ -39,11 +39,16 @@ pub fn causal_mask(ids: Var<'_>) -> Var<'_> {
 /// ```
 #[track_caller]
 pub fn local_mask(ids: Var<'_>, radius: u64) -> Var<'_> {
-    let (builder, seq) = (ids.builder, ids.size(1));
-    let all = builder.scalar("masked", MASKED).expand(seq.concat(seq, 0));
+    let all = all_masked(ids.size(1));
     let beyond = signed(radius.saturating_add(1));
-    let (later, earlier) = (builder.index(beyond), builder.index(-beyond));
-    (all.triangle(true, later) + all.triangle(false, earlier)).name("local_mask")
+    let later = all.triangle(true, ids.builder.index(beyond));
+    (later + all.triangle(false, ids.builder.index(-beyond))).name("local_mask")
+}
+
+/// Returns a matrix `[seq, seq]` in which everything is hidden.
+#[track_caller]
+fn all_masked(seq: Var<'_>) -> Var<'_> {
+    seq.builder.scalar("masked", MASKED).expand(seq.concat(seq, 0))
 }
 
 /// Hides later tokens, and those at least `window` tokens earlier: `[seq, seq]`. It uses triangles, which every runtime
@@ -51,7 +56,7 @@ pub fn local_mask(ids: Var<'_>, radius: u64) -> Var<'_> {
 #[track_caller]
 pub(super) fn square_mask(seq: Var<'_>, window: Option<u64>) -> Var<'_> {
     let builder = seq.builder;
-    let all = builder.scalar("masked", MASKED).expand(seq.concat(seq, 0));
+    let all = all_masked(seq);
     let later = all.triangle(true, builder.index(1));
     match window {
         Some(window) => later + all.triangle(false, builder.index(-signed(window))),

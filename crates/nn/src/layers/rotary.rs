@@ -4,6 +4,21 @@ use crate::{Var, signed};
 use netwright_ir::{ElementType, Op, Tensor};
 
 /// Rotary positions (Su et al., 2021): rotates the two halves of a query or key by the position times a frequency.
+///
+/// ```
+/// use netwright_ir::{ElementType, TensorType, shape};
+/// use netwright_nn::layers::Rotary;
+/// use netwright_nn::{Builder, Weights};
+/// let weights = Weights::Random { seed: 0 };
+/// let builder = Builder::new("rotary", &weights);
+/// let positions = builder.input("position_ids", TensorType::new(ElementType::I64, shape!["batch", "seq"]));
+/// let query = builder.input("query", TensorType::new(ElementType::F32, shape!["batch", 4, "seq", 16]));
+/// // Pairs of neighbors in the first half of each head are rotated, as in GPT-J.
+/// let rotary = Rotary { is_interleaved: true, ..Rotary::new(8, 10_000.0) };
+/// builder.output("turned", rotary.rotate(query, rotary.tables(positions), 16));
+/// assert_eq!(builder.finish()?.outputs().len(), 1);
+/// # Ok::<(), netwright_nn::BuildErrors>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rotary {
     /// The number of rotated elements of a head, from its first on; twice the number of frequencies.
@@ -12,6 +27,8 @@ pub struct Rotary {
     pub frequencies: Frequencies,
     /// The scale of sines and cosines, which sharpens attention over long texts.
     pub attention_factor: f32,
+    /// Whether each element is rotated with its neighbor, instead of one of the other half (GPT-J, Cohere).
+    pub is_interleaved: bool,
 }
 
 /// The frequencies of rotary positions, and how they change for long texts.
@@ -42,15 +59,17 @@ pub enum Frequencies {
 impl Rotary {
     /// Returns the frequencies of a base for heads of a width: `theta^(-2i / width)`.
     pub fn new(width: u64, theta: f64) -> Self {
-        Self { width, frequencies: Frequencies::Fixed(inverse_frequencies(width, theta)), attention_factor: 1.0 }
+        let frequencies = Frequencies::Fixed(inverse_frequencies(width, theta));
+        Self { width, frequencies, attention_factor: 1.0, is_interleaved: false }
     }
 
-    /// Returns cosines and sines, each `[batch, 1, seq, width]`, of positions `[batch, seq]`.
+    /// Returns cosines and sines, each `[batch, 1, seq, width]`, or `[batch, 1, seq, width / 2]` if they are
+    /// interleaved, of positions `[batch, seq]`.
     #[track_caller]
     pub fn tables<'b>(&self, position_ids: Var<'b>) -> (Var<'b>, Var<'b>) {
         let _scope = position_ids.builder.enter("rotary_emb");
         let angles = position_ids.cast(ElementType::F32).unsqueeze(&[1, 3]) * self.frequencies(position_ids);
-        let angles = angles.concat(angles, -1);
+        let angles = if self.is_interleaved { angles } else { angles.concat(angles, -1) };
         let table = |x: Var<'b>| {
             let x = if self.attention_factor == 1.0 { x } else { x * self.attention_factor };
             x.cast_like_parameters()
@@ -94,6 +113,13 @@ impl Rotary {
     pub fn rotate<'b>(&self, x: Var<'b>, (cos, sin): (Var<'b>, Var<'b>), d_k: u64) -> Var<'b> {
         let width = signed(self.width);
         let turn = |x: Var<'b>| {
+            if self.is_interleaved {
+                let pairs = x.reshape(&[0, 0, 0, width / 2, 2]).split(-1, [1, 1]);
+                let [cos, sin] = [cos, sin].map(|table| table.unsqueeze(&[-1]));
+                let [first, second] = pairs;
+                let turned = (first * cos - second * sin).concat(first * sin + second * cos, -1);
+                return turned.reshape(&[0, 0, 0, width]);
+            }
             let (first, second) = (x.slice(-1, 0, width / 2), x.slice(-1, width / 2, i64::MAX));
             x * cos + (-second).concat(first, -1) * sin
         };
