@@ -241,6 +241,7 @@ enum Mlp {
 
 fn read(settings: &Settings, head: &Head<'_>, kind: &Kind) -> Result<Llama, SettingsError> {
     settings.must_be("is_decoder", false)?;
+    settings.must_be("rope_interleaved", false)?;
     let &Kind { sizes, names, .. } = kind;
     // Models for question answering are saved with another prefix.
     let base = if head.task == Task::QuestionAnswering && head.weights.has("transformer.") {
