@@ -369,8 +369,8 @@ pub(crate) struct Optimize {
     /// The file to write, if it does not exist yet; with -o FOLDER, more models.
     #[arg(value_name = "OUTPUT|MODEL")]
     pub(crate) more: Vec<PathBuf>,
-    /// The file to write, which may be the input, or a folder in which each model keeps its name. Without an output,
-    /// the changes are shown and nothing is written.
+    /// The file to write, which may be the input; for several models, a folder in which each keeps its name. Without
+    /// an output, the changes are shown and nothing is written.
     #[arg(short, long, value_name = "FILE|FOLDER")]
     pub(crate) output: Option<PathBuf>,
     /// The number of models that are optimized at a time.

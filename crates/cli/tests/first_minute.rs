@@ -126,7 +126,8 @@ fn paths_have_one_reading() {
     for (arguments, message) in [
         (&["model.onnx", "other.onnx"][..], "-o other.onnx replaces it; -o FOLDER optimizes both models"),
         (&["model.onnx", "model.onnx"], "model.onnx exists"),
-        (&["model.onnx", "bert"], "-o bert writes the model to the folder, under its own name"),
+        (&["model.onnx", "bert"], "bert is a folder"),
+        (&["model.onnx", "-o", "sub"], "sub is a folder"),
         (&["model.onnx", "other.onnx", "new.onnx"], "3 models are given without a folder to write to"),
         (&["model.onnx", "other.onnx", "-o", "new.onnx"], "2 models are given, but new.onnx is a file"),
         (&["model.onnx", "other.onnx", "-o", "model.onnx"], "2 models are given, but model.onnx is a file"),

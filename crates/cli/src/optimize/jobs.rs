@@ -17,8 +17,8 @@ pub(super) struct Job {
 
 /// Returns the models that a call names.
 ///
-/// One path is a model. A second path is the file to write, provided that it does not exist. `-o` names the file, or a
-/// folder, in which each of several models keeps its name.
+/// One path is a model. A second path is the file to write, provided that it does not exist. `-o` names the file, or
+/// for several models a folder, in which each keeps its name.
 ///
 /// # Errors
 /// If a path has two readings, two models have the same name, or a model would be replaced without being named by `-o`.
@@ -36,20 +36,15 @@ pub(super) fn jobs(args: &Optimize) -> Result<Vec<Job>, Failure> {
             let count = args.more.len() + 1;
             Err(Failure::Usage(format!("{count} models are given without a folder to write to\n  help: add -o FOLDER")))
         }
-        (Some(output), []) if !is_folder(output) => one(Some(output)),
+        (Some(output), []) => one(Some(output)),
         (Some(folder), more) => in_folder(args, folder, std::iter::once(model).chain(more)),
     }
-}
-
-/// Returns whether a path names a folder: one that exists, or a path that ends in a separator.
-fn is_folder(path: &Path) -> bool {
-    path.is_dir() || path.as_os_str().as_encoded_bytes().last().is_some_and(|&last| last == b'/' || last == b'\\')
 }
 
 fn two_readings(path: &Path) -> Failure {
     let path_text = in_line(path);
     Failure::Usage(if path.is_dir() {
-        format!("{path_text} is a folder\n  help: -o {path_text} writes the model to the folder, under its own name")
+        format!("{path_text} is a folder\n  help: name a file in the folder")
     } else {
         format!(
             "{path_text} exists: it may be the file to write, or a second model\n  help: -o {path_text} replaces it; -o \
@@ -70,7 +65,7 @@ fn in_folder<'m>(
     let (count, text) = (jobs.len(), in_line(folder));
     let refused = |what: String, help: &str| Err(Failure::Usage(format!("{what}\n  help: {help}")));
     let is_file = folder.exists() && !folder.is_dir();
-    if is_file || folder.extension().is_some_and(|extension| extension == "onnx") && !is_folder(folder) {
+    if is_file || folder.extension().is_some_and(|extension| extension == "onnx") && !folder.is_dir() {
         return refused(format!("{count} models are given, but {text} is a file"), "name a folder with -o");
     }
     for (at, Job { model, output }) in jobs.iter().enumerate() {
