@@ -102,7 +102,7 @@ fn a_look_counts_the_bytes_of_the_file() {
     };
     for flags in [&[][..], &["--external-data", "always"], &["--dtype", "f16"]] {
         let look = bytes(flags);
-        assert_eq!(look, bytes(&[flags, &["-o", "out/"]].concat()), "{flags:?}");
+        assert_eq!(look, bytes(&[flags, &["-o", "out.onnx"]].concat()), "{flags:?}");
     }
     let file = |name| fs::metadata(home.path().join(name)).expect("it is written").len();
     let all = bytes(&["-o", "all.onnx", "--external-data", "always"]);

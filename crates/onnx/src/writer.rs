@@ -214,7 +214,7 @@ pub fn write(model: &Model, path: impl AsRef<Path>, options: &WriteOptions) -> R
     }
 }
 
-/// Returns the number of bytes that [`write`] writes for a model, with its external data; writes nothing.
+/// Returns the number of bytes that [`write()`] writes for a model, with its external data; writes nothing.
 ///
 /// # Errors
 /// If the model has no ONNX form or does not fit.
