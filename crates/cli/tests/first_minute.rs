@@ -95,6 +95,7 @@ fn the_last_line_says_what_is_next() {
 #[test]
 fn a_look_counts_the_bytes_of_the_file() {
     let home = home();
+    fs::create_dir(home.path().join("out")).expect("a folder");
     let bytes = |arguments: &[&str]| {
         let output = netwright(home.path(), &[&["optimize", "model.onnx", "--json"], arguments].concat());
         let summary: serde_json::Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
@@ -102,7 +103,7 @@ fn a_look_counts_the_bytes_of_the_file() {
     };
     for flags in [&[][..], &["--external-data", "always"], &["--dtype", "f16"]] {
         let look = bytes(flags);
-        assert_eq!(look, bytes(&[flags, &["-o", "out.onnx"]].concat()), "{flags:?}");
+        assert_eq!(look, bytes(&[flags, &["-o", "out/model.onnx"]].concat()), "{flags:?}");
     }
     let file = |name| fs::metadata(home.path().join(name)).expect("it is written").len();
     let all = bytes(&["-o", "all.onnx", "--external-data", "always"]);
