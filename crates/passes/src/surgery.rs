@@ -243,16 +243,9 @@ impl fmt::Display for Listed {
     }
 }
 
-/// Returns the type of a value as the writer declares it: what is known, and what the file declares beyond that.
-fn declared_type(graph: &Graph, value: Value) -> ValueType {
-    let known = &graph.fact(value).ty;
-    let declared = graph.declared(value).filter(|declared| known.keeps(declared));
-    declared.and_then(|declared| known.and(declared)).unwrap_or_else(|| known.clone())
-}
-
 /// Returns the type of a value that becomes an input or an output; an error if it is unknown.
 fn interface_type(graph: &Graph, value: Value, name: &str) -> Result<ValueType, SurgeryError> {
-    match declared_type(graph, value) {
+    match graph.written_type(value).into_owned() {
         ValueType::Unknown => Err(SurgeryError::Untyped { name: name.to_owned() }),
         ty => Ok(ty),
     }

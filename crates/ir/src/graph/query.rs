@@ -7,6 +7,7 @@ use petgraph::Direction::{Incoming, Outgoing};
 use petgraph::stable_graph::NodeIndex;
 use petgraph::visit::EdgeRef;
 use smallvec::SmallVec;
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -96,6 +97,16 @@ impl Graph {
     /// It did not contradict the [fact](Graph::fact) when the file was read.
     pub fn declared(&self, value: Value) -> Option<&ValueType> {
         self.result(value).declared.as_deref()
+    }
+
+    /// Returns the type of a value as it is written: what is known, and what the file that it was read from declares
+    /// beyond that.
+    pub fn written_type(&self, value: Value) -> Cow<'_, ValueType> {
+        let known = &self.fact(value).ty;
+        match self.declared(value).filter(|declared| known.keeps(declared)).and_then(|declared| known.and(declared)) {
+            Some(both) => Cow::Owned(both),
+            None => Cow::Borrowed(known),
+        }
     }
 
     /// Returns the shape of a value that is a tensor of known rank.

@@ -15,7 +15,6 @@ use netwright_ir::{
     TensorType, Training, Value, ValueType,
 };
 use prost::Message;
-use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -222,7 +221,7 @@ impl File<'_> {
         let Emitter { file, names, nodes, value_info, .. } = emitter;
         let mut input = vec![];
         for value in graph.inputs() {
-            input.push(file.value_info(graph, value, &names.name(value), &written_type(graph, value)));
+            input.push(file.value_info(graph, value, &names.name(value), &graph.written_type(value)));
         }
         let mut output = vec![];
         for (result, name) in graph.outputs().iter().zip(&names.results) {
@@ -302,15 +301,6 @@ impl File<'_> {
             }
         }
         proto
-    }
-}
-
-/// Returns the type to write: what is known, and what the file that it was read from declares beyond that.
-fn written_type(graph: &Graph, value: Value) -> Cow<'_, ValueType> {
-    let known = &graph.fact(value).ty;
-    match graph.declared(value).filter(|declared| known.keeps(declared)).and_then(|declared| known.and(declared)) {
-        Some(both) => Cow::Owned(both),
-        None => Cow::Borrowed(known),
     }
 }
 
@@ -535,7 +525,7 @@ impl Emitter<'_, '_, '_> {
         if !is_declared || self.names.outputs.contains(name) {
             return;
         }
-        let ty = written_type(self.graph, value);
+        let ty = self.graph.written_type(value);
         if types::can_be_declared(&ty) {
             let info = self.file.value_info(self.graph, value, name, &ty);
             self.value_info.push(info);

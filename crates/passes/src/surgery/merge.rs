@@ -5,8 +5,7 @@ use super::dims::substitute;
 use super::split::Plan;
 use super::{SurgeryError, expect_no_training, unknown};
 use netwright_ir::{
-    Data, Dim, Graph, GraphOutput, HashMap, HashSet, Model, Name, NodeId, Op, Symbol, Tensor, TensorError, Value,
-    ValueType, check,
+    Data, Dim, Graph, GraphOutput, HashMap, HashSet, Model, Name, NodeId, Op, Symbol, Tensor, Value, ValueType, check,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -472,28 +471,14 @@ fn is_equal_op(a: &Op, b: &Op) -> Result<bool, SurgeryError> {
     }
 }
 
-/// Whether two tensors have the same elements, which are read block by block if they are in different files.
+/// Whether two tensors have the same elements, which are read piece by piece if they are in different files.
 fn is_equal(a: &Tensor, b: &Tensor) -> Result<bool, SurgeryError> {
-    if a.element() != b.element() || a.dims() != b.dims() || a.len() != b.len() {
+    if a.ty() != b.ty() || a.len() != b.len() {
         return Ok(false);
     }
     if a == b || matches!((a.data(), b.data()), (Data::Strings(_), _) | (_, Data::Strings(_))) {
         return Ok(a == b);
     }
-    let failed = |error: TensorError| SurgeryError::Merge(format!("a weight cannot be read: {error}"));
-    let block = a.block().max(b.block());
-    let mut from = 0;
-    while from < a.len() {
-        let bytes = usize::try_from(block.min(a.len() - from)).unwrap_or(usize::MAX);
-        // A block starts on a byte boundary: it is a multiple of every element size.
-        let first = from.saturating_mul(8) / u64::from(a.element().bits()).max(1);
-        let (mut own, mut other) = (vec![0; bytes], vec![0; bytes]);
-        a.read(first, &mut own).map_err(failed)?;
-        b.read(first, &mut other).map_err(failed)?;
-        if own != other {
-            return Ok(false);
-        }
-        from += bytes as u64;
-    }
-    Ok(true)
+    Tensor::all_pieces([a, b], |[a, b]| a == b)
+        .map_err(|error| SurgeryError::Merge(format!("a weight cannot be read: {error}")))
 }
