@@ -310,6 +310,13 @@ impl FromStr for Opset {
 pub(crate) struct Input {
     /// The ONNX file.
     pub(crate) model: PathBuf,
+    #[command(flatten)]
+    pub(crate) reading: Reading,
+}
+
+/// How models are read.
+#[derive(Debug, Args)]
+pub(crate) struct Reading {
     /// An additional folder into which links to external data may lead, such as a download cache.
     #[arg(help_heading = READING, long, value_name = "FOLDER")]
     pub(crate) data_dir: Option<PathBuf>,

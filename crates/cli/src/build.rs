@@ -212,7 +212,7 @@ fn help_of_missing(model: &str) -> String {
 
 /// Returns whether the output is a file, not a folder.
 fn is_file(args: &Build) -> bool {
-    args.output.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"))
+    suggest::has_extension(&args.output, &["onnx"])
 }
 
 /// Returns the graphs to build and their files.

@@ -10,54 +10,6 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// A model of each family on the Hugging Face Hub, by the first model type of the family.
-const EXAMPLES: [(&str, &str); 44] = [
-    ("albert", "albert/albert-base-v2"),
-    ("bart", "facebook/bart-base"),
-    ("bert", "google-bert/bert-base-uncased"),
-    ("blenderbot", "facebook/blenderbot-400M-distill"),
-    ("clip", "openai/clip-vit-base-patch32"),
-    ("cohere", "CohereForAI/c4ai-command-r-v01"),
-    ("cohere2", "CohereForAI/c4ai-command-r7b-12-2024"),
-    ("deberta-v2", "microsoft/deberta-v3-base"),
-    ("distilbert", "distilbert/distilbert-base-uncased"),
-    ("electra", "google/electra-small-generator"),
-    ("exaone4", "LGAI-EXAONE/EXAONE-4.0-1.2B"),
-    ("falcon", "tiiuae/falcon-7b"),
-    ("gemma", "google/gemma-2b"),
-    ("gemma2", "google/gemma-2-2b"),
-    ("gemma3_text", "google/gemma-3-1b-it"),
-    ("gpt2", "openai-community/gpt2"),
-    ("gpt_neox", "EleutherAI/pythia-70m"),
-    ("gptj", "EleutherAI/gpt-j-6b"),
-    ("granite", "ibm-granite/granite-3.3-2b-instruct"),
-    ("layoutlm", "microsoft/layoutlm-base-uncased"),
-    ("llama", "HuggingFaceTB/SmolLM2-135M"),
-    ("longt5", "google/long-t5-local-base"),
-    ("m2m_100", "facebook/nllb-200-distilled-600M"),
-    ("marian", "Helsinki-NLP/opus-mt-en-de"),
-    ("mbart", "facebook/mbart-large-50-many-to-many-mmt"),
-    ("mistral", "mistralai/Mistral-7B-v0.1"),
-    ("mpnet", "sentence-transformers/all-mpnet-base-v2"),
-    ("mt5", "google/mt5-small"),
-    ("olmo", "allenai/OLMo-1B-hf"),
-    ("olmo2", "allenai/OLMo-2-0425-1B"),
-    ("olmo3", "allenai/Olmo-3-7B-Instruct"),
-    ("pegasus", "google/pegasus-xsum"),
-    ("phi", "microsoft/phi-2"),
-    ("phi3", "microsoft/Phi-3-mini-4k-instruct"),
-    ("qwen2", "Qwen/Qwen2.5-0.5B"),
-    ("qwen3", "Qwen/Qwen3-0.6B"),
-    ("roberta", "FacebookAI/xlm-roberta-base"),
-    ("smollm3", "HuggingFaceTB/SmolLM3-3B"),
-    ("stablelm", "stabilityai/stablelm-2-1_6b"),
-    ("starcoder2", "bigcode/starcoder2-3b"),
-    ("t5", "google/flan-t5-small"),
-    ("umt5", "google/umt5-small"),
-    ("vit", "google/vit-base-patch16-224"),
-    ("whisper", "openai/whisper-tiny"),
-];
-
 /// A row of the list of families.
 #[derive(Serialize)]
 struct FamilyRow {
@@ -84,14 +36,13 @@ impl FamilyRow {
         let generates = |task: &Task| {
             matches!(task, Task::TextGeneration | Task::Text2TextGeneration | Task::AutomaticSpeechRecognition)
         };
-        let example = EXAMPLES.iter().find(|(model_type, _)| family.model_types.first() == Some(model_type));
         Self {
             name: family.name,
             model_types: family.model_types,
             architectures,
             tasks: family.tasks().into_iter().map(Task::name).collect(),
             cache: !is_own && family.tasks().iter().any(generates),
-            example: example.map(|(_, example)| *example),
+            example: family.example,
             tested_against,
             tested_in: if is_own { "tests/transformer.rs" } else { "tests/families.rs" },
         }

@@ -1,8 +1,8 @@
 //! Reading and writing models, shared by all commands.
 
-use crate::args::{ExternalData, Input, Opset};
+use crate::args::{ExternalData, Input, Opset, Reading};
 use crate::failure::Failure;
-use crate::output::{Output, in_line};
+use crate::output::Output;
 use crate::overwrite::Inputs;
 use crate::suggest;
 use netwright::ir::Model;
@@ -14,22 +14,23 @@ const MAX_WARNINGS: usize = 10;
 
 /// Reads the model that a command names.
 pub(crate) fn read(input: &Input, output: Output) -> Result<Model, Failure> {
-    read_at(&input.model, input, output)
+    read_at(&input.model, &input.reading, output)
 }
 
 /// Reads the model at `path` with the flags of a command.
 ///
 /// An error in the contents is a failure of the model; a file that cannot be read is a failure of the call.
-pub(crate) fn read_at(path: &Path, input: &Input, output: Output) -> Result<Model, Failure> {
+pub(crate) fn read_at(path: &Path, reading: &Reading, output: Output) -> Result<Model, Failure> {
     suggest::expect_onnx(path)?;
-    let mut options = ReadOptions::default().with_inline_functions(input.inline_functions).with_strict(input.strict);
-    options.data_dir.clone_from(&input.data_dir);
+    let mut options =
+        ReadOptions::default().with_inline_functions(reading.inline_functions).with_strict(reading.strict);
+    options.data_dir.clone_from(&reading.data_dir);
     let model = onnx::read(path, &options).map_err(|error| {
         let failure = match error {
             ReadError::File(error) => Failure::usage(error),
             error => Failure::model(error),
         };
-        failure.with_help(weights_help(path).as_deref())
+        failure.with_help(suggest::weights_help(path).as_deref())
     })?;
     let output = Output { model: Some(path), ..output };
     for warning in model.warnings.iter().take(MAX_WARNINGS) {
@@ -46,17 +47,6 @@ pub(crate) fn read_at(path: &Path, input: &Input, output: Output) -> Result<Mode
         ))?;
     }
     Ok(model)
-}
-
-/// Returns what to do with a path that holds the weights of a model instead of an ONNX file.
-fn weights_help(path: &Path) -> Option<String> {
-    let is = |extension: &str| path.extension().is_some_and(|own| own.eq_ignore_ascii_case(extension));
-    let source = if is("safetensors") { path.parent().filter(|folder| *folder != "")? } else { path };
-    if source.is_dir() && source.join("model.onnx").is_file() {
-        return Some(format!("name the file {}", in_line(&source.join("model.onnx"))));
-    }
-    let is_source = if source.is_dir() { source.join("config.json").is_file() } else { is("gguf") };
-    is_source.then(|| format!("build an ONNX model from it: netwright build {} -o model.onnx", in_line(source)))
 }
 
 /// Writes a model without replacing any of the inputs by its external data.

@@ -12,6 +12,7 @@ use crate::overwrite::{Inputs, expect_place, same_file, same_place};
 use crate::quantize::{self, Quantized};
 use crate::report;
 use crate::reproduce;
+use crate::suggest::has_extension;
 use crate::surgery;
 use crate::verify;
 use jobs::{Job, jobs};
@@ -162,10 +163,10 @@ fn optimize(args: &Optimize, job: &Job, output: Output) -> Result<Done, Failure>
         let message = "--verify compares the result with the input, which writing in place replaces\n  help: write to another file";
         return Err(Failure::Usage(message.to_owned()));
     }
-    let comparison = verify::requested(args.verify, &args.judging, args.input.data_dir.as_deref())?;
+    let comparison = verify::requested(args.verify, &args.judging, args.input.reading.data_dir.as_deref())?;
     let spinner = output.spinner("optimizing");
     let start = Instant::now();
-    let mut model = model_io::read_at(&job.model, &args.input, output)?;
+    let mut model = model_io::read_at(&job.model, &args.input.reading, output)?;
     let inputs = Inputs::of_model(&job.model, &model);
     expect_outputs(args, job, &inputs)?;
     change(&mut model, args)?;
@@ -186,7 +187,7 @@ fn optimize(args: &Optimize, job: &Job, output: Output) -> Result<Done, Failure>
     let events = passes::optimize(&mut model, &options).map_err(|error| failure(job, error))?;
     let sites = sites(&model, &events, &args.emit.target);
     let fused = Fused::new(&sites);
-    let alternatives = advice::alternatives(args, &model, &options, fused);
+    let alternatives = if output.quiet { None } else { advice::alternatives(args, &model, &options, fused) };
     let external_data = args.emit.storage.external_data;
     // Without an output, only a verification needs the file.
     let scratch = (args.verify && job.output.is_none()).then(tempfile::tempdir).transpose()?;
@@ -324,7 +325,7 @@ fn change(model: &mut Model, args: &Optimize) -> Result<(), Failure> {
 
 /// Reads the model again as it was before optimizing.
 fn original(args: &Optimize, job: &Job, output: Output) -> Result<Model, Failure> {
-    let mut model = model_io::read_at(&job.model, &args.input, Output { quiet: true, ..output })?;
+    let mut model = model_io::read_at(&job.model, &args.input.reading, Output { quiet: true, ..output })?;
     change(&mut model, args)?;
     Ok(model)
 }
@@ -391,10 +392,7 @@ fn expect_outputs(args: &Optimize, job: &Job, inputs: &Inputs) -> Result<(), Fai
         let message = format!("--report and -o both name {}\n  help: give each a file of its own", in_line(report));
         return Err(Failure::Usage(message));
     }
-    let is_page = report
-        .extension()
-        .is_some_and(|extension| ["html", "htm"].iter().any(|known| extension.eq_ignore_ascii_case(known)));
-    if is_page {
+    if has_extension(report, &["html", "htm"]) {
         return Ok(());
     }
     Err(Failure::Usage(format!(

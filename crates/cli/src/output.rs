@@ -243,6 +243,12 @@ pub(crate) fn table(rows: &[Vec<String>]) -> String {
     text
 }
 
+/// Returns a number of things: `1 node`, `2 nodes`.
+pub(crate) fn counted(number: usize, thing: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {thing}{plural}", thousands(number as u64))
+}
+
 /// Formats a number with thousands separators: `63,082,496`.
 pub(crate) fn thousands(number: u64) -> String {
     let digits = number.to_string();

@@ -68,8 +68,7 @@ impl Inputs {
 
     /// Returns a GGUF file and the files beside it, as [`Self::of_folder`] does.
     pub(crate) fn of_file(file: &Path) -> Self {
-        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-        Self::of_folder(folder.unwrap_or(Path::new(".")))
+        Self::of_folder(folder_of(file))
     }
 
     /// Adds a file, following links; the reader reports a file that does not exist.
@@ -140,6 +139,11 @@ pub(crate) fn expect_place(what: &str, path: &Path) -> Result<(), Failure> {
     }
 }
 
+/// Returns the folder in which a path lies.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Returns whether two paths lead to the same existing file.
 pub(crate) fn same_file(a: &Path, b: &Path) -> bool {
     matches!((Identity::of(a), Identity::of(b)), (Ok(a), Ok(b)) if a == b)
@@ -148,9 +152,8 @@ pub(crate) fn same_file(a: &Path, b: &Path) -> bool {
 /// Returns whether two paths name the same file, which need not exist.
 pub(crate) fn same_place(a: &Path, b: &Path) -> bool {
     let place = |path: &Path| {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         path.canonicalize()
-            .or_else(|_| folder.canonicalize().map(|folder| folder.join(path.file_name().unwrap_or_default())))
+            .or_else(|_| folder_of(path).canonicalize().map(|folder| folder.join(path.file_name().unwrap_or_default())))
     };
     a == b || matches!((place(a), place(b)), (Ok(a), Ok(b)) if a == b)
 }

@@ -1,6 +1,7 @@
 //! The folder of `optimize --reproduce`.
 
 use crate::failure::Failure;
+use crate::output::counted;
 use crate::overwrite::{Inputs, same_place};
 use crate::verify;
 use netwright::files;
@@ -83,8 +84,7 @@ pub(crate) fn write(folder: &Path, reproducer: &Reproducer) -> Result<String, Fa
             _ => {}
         },
     }
-    let nodes = |count: usize| if count == 1 { "1 node".to_owned() } else { format!("{count} nodes") };
-    let [before, after] = [&reproducer.before, &reproducer.after].map(|model| nodes(inventory(model).nodes));
+    let [before, after] = [&reproducer.before, &reproducer.after].map(|model| counted(inventory(model).nodes, "node"));
     let at = |name: &str| quoted(&folder.join(name));
     Ok(format!(
         "the smallest model that shows the difference has {before} before the rewrite and {after} after it: {}\n  \

@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use crate::output::in_line;
+use crate::overwrite::folder_of;
 use netwright::files::entries;
 use netwright::ir::nearest::meant;
 use std::path::{Path, PathBuf};
@@ -20,7 +21,7 @@ pub(crate) fn expect_onnx(path: &Path) -> Result<(), Failure> {
         return fail("is a folder", files_help(&models, "an ONNX file"));
     }
     if path.symlink_metadata().is_err() {
-        let neighbors = with_extensions(&folder_of(path), &["onnx"]);
+        let neighbors = with_extensions(folder_of(path), &["onnx"]);
         if let Some(near) = meant_path(path, &neighbors) {
             return fail("does not exist", format!("did you mean {near}?"));
         }
@@ -69,6 +70,18 @@ pub(crate) fn expect_source(source: &str, presets: &[&str]) -> Result<(), Failur
     Ok(())
 }
 
+/// Returns what to do with a path that holds the weights of a model instead of an ONNX file.
+pub(crate) fn weights_help(path: &Path) -> Option<String> {
+    let is_weights = has_extension(path, &["safetensors"]);
+    let source = if is_weights { path.parent().filter(|folder| *folder != "")? } else { path };
+    if source.is_dir() && source.join("model.onnx").is_file() {
+        return Some(format!("name the file {}", in_line(&source.join("model.onnx"))));
+    }
+    let is_source =
+        if source.is_dir() { source.join("config.json").is_file() } else { has_extension(source, &["gguf"]) };
+    is_source.then(|| format!("build an ONNX model from it: netwright build {} -o model.onnx", in_line(source)))
+}
+
 /// Whether a word may be part of the name of a model on the Hugging Face Hub.
 fn is_word(word: &str) -> bool {
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
@@ -83,12 +96,8 @@ fn meant_path(path: &Path, others: &[PathBuf]) -> Option<String> {
     Some(in_line(&path.with_file_name(near)))
 }
 
-fn folder_of(path: &Path) -> PathBuf {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    folder.unwrap_or(Path::new(".")).to_owned()
-}
-
-fn has_extension(path: &Path, extensions: &[&str]) -> bool {
+/// Returns whether the name of a file ends in one of these extensions, in letters of either case.
+pub(crate) fn has_extension(path: &Path, extensions: &[&str]) -> bool {
     path.extension().is_some_and(|own| extensions.iter().any(|extension| own.eq_ignore_ascii_case(extension)))
 }
 

@@ -1,10 +1,10 @@
 //! `netwright extract`, `split`, `merge`, `strip`, `externalize` and `embed`, and the flags of `optimize` that change
 //! sizes, inputs and outputs.
 
-use crate::args::{ExternalData, Extract, Input, Interface, Merge, Rewrite, Split, bindings};
+use crate::args::{ExternalData, Extract, Interface, Merge, Rewrite, Split, bindings};
 use crate::failure::Failure;
 use crate::model_io;
-use crate::output::{Output, in_line, thousands};
+use crate::output::{Output, counted, in_line, thousands};
 use crate::overwrite::{Inputs, expect_place};
 use netwright::files::{self, AtomicFile};
 use netwright::inventory::inventory;
@@ -42,14 +42,13 @@ impl Summary {
     }
 
     fn text(&self) -> String {
-        let count = |number: usize, noun: &str| format!("{number} {noun}{}", if number == 1 { "" } else { "s" });
         let notes: String = self.notes.iter().map(|note| format!("\n{note}")).collect();
         format!(
             "{}: {}, {}, {}, {} bytes{notes}",
             in_line(&self.path),
-            count(self.nodes, "node"),
-            count(self.inputs.len(), "input"),
-            count(self.outputs.len(), "output"),
+            counted(self.nodes, "node"),
+            counted(self.inputs.len(), "input"),
+            counted(self.outputs.len(), "output"),
             thousands(self.bytes)
         )
     }
@@ -342,10 +341,8 @@ pub(crate) fn merge(args: &Merge, output: Output) -> Result<(), Failure> {
     let mut inputs = Inputs::default();
     let mut models = vec![];
     for path in paths {
-        let (data_dir, inline_functions, strict) = (args.data_dir.clone(), args.inline_functions, args.strict);
-        let input = Input { model: path, data_dir, inline_functions, strict };
-        let model = model_io::read(&input, output)?;
-        inputs.add_model(&input.model, &model);
+        let model = model_io::read_at(&path, &args.reading, output)?;
+        inputs.add_model(&path, &model);
         models.push(model);
     }
     inputs.expect_other_output(&args.output, Path::new(""))?;

@@ -16,14 +16,15 @@ use std::io;
 use std::path::Path;
 
 pub(crate) fn run(args: &Verify, output: Output) -> Result<(), Failure> {
-    let mut options =
-        options(&args.judging, args.input.data_dir.as_deref())?.with_seed(args.seed).with_by_layer(args.by_layer);
+    let mut options = options(&args.judging, args.input.reading.data_dir.as_deref())?
+        .with_seed(args.seed)
+        .with_by_layer(args.by_layer);
     options.inputs.clone_from(&args.inputs);
     let spinner = output.spinner("verifying");
     let models = || std::iter::once(&args.input.model).chain(&args.other);
     models().try_for_each(|model| suggest::expect_onnx(model))?;
-    if args.input.strict {
-        models().try_for_each(|model| model_io::read_at(model, &args.input, output).map(drop))?;
+    if args.input.reading.strict {
+        models().try_for_each(|model| model_io::read_at(model, &args.input.reading, output).map(drop))?;
     }
     let verdict = worker()?.verify(&args.input.model, args.other.as_deref(), &options).map_err(failure)?;
     drop(spinner);
@@ -39,7 +40,7 @@ pub(crate) fn run(args: &Verify, output: Output) -> Result<(), Failure> {
         let judge = options.fallback.as_ref().filter(|fallback| fallback.to_string() == *runtime);
         let mut inputs = Inputs::default();
         for model in models() {
-            inputs.add_model(model, &model_io::read_at(model, &args.input, Output { quiet: true, ..output })?);
+            inputs.add_model(model, &model_io::read_at(model, &args.input.reading, Output { quiet: true, ..output })?);
         }
         let file = ModelFile::open_with(&args.input.model, options.data_dir.as_deref()).map_err(failure)?;
         dump(&file, folder, &runs(&verdict), judge.unwrap_or(&options.runtime), &inputs)?;

@@ -1,6 +1,6 @@
 //! The arguments of the commands that change a model on request.
 
-use super::{Input, Sharing, Storage};
+use super::{Input, Reading, Sharing, Storage};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -72,15 +72,8 @@ pub(crate) struct Merge {
     /// The file to write.
     #[arg(short, long)]
     pub(crate) output: PathBuf,
-    /// An additional folder into which links to external data may lead, such as a download cache.
-    #[arg(long, value_name = "FOLDER")]
-    pub(crate) data_dir: Option<PathBuf>,
-    /// Replace every call of a function by the body of the function.
-    #[arg(long)]
-    pub(crate) inline_functions: bool,
-    /// Treat warnings as errors.
-    #[arg(long)]
-    pub(crate) strict: bool,
+    #[command(flatten)]
+    pub(crate) reading: Reading,
     #[command(flatten)]
     pub(crate) storage: Storage,
 }

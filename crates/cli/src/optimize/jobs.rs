@@ -3,7 +3,7 @@
 use crate::args::Optimize;
 use crate::failure::Failure;
 use crate::output::in_line;
-use crate::overwrite::{expect_place, same_file, same_place};
+use crate::overwrite::{expect_place, folder_of, same_file, same_place};
 use netwright::files;
 use std::path::{Path, PathBuf};
 
@@ -74,8 +74,7 @@ fn in_folder<'m>(
             let what = format!("{} and {} have the same file name", in_line(&other.model), in_line(model));
             return refused(what, "optimize them one at a time");
         }
-        let parent = model.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        if same_place(parent, folder) || output.as_ref().is_some_and(|output| same_file(output, model)) {
+        if same_place(folder_of(model), folder) || output.as_ref().is_some_and(|output| same_file(output, model)) {
             let what = format!("the output would replace an input: {} is in the folder {text}", in_line(model));
             return refused(what, "write to another folder, or name the file to replace with -o");
         }

@@ -1,7 +1,7 @@
 //! What `optimize` reports: a table of what changed, and what to do next.
 
 use super::advice::Alternative;
-use crate::output::{Output, Paint, Style, printable, table, thousands};
+use crate::output::{Output, Paint, Style, counted, printable, table, thousands};
 use crate::quantize::Quantized;
 use crate::report;
 use crate::verify;
@@ -152,9 +152,10 @@ impl Proofs {
     }
 
     fn lines(&self) -> Vec<String> {
-        let count = |number: usize| if number == 1 { "1 rewrite".to_owned() } else { format!("{number} rewrites") };
-        let mut lines = vec![format!("proven    {}", count(self.proven))];
-        lines.extend(self.not_proven.iter().map(|(why, number)| format!("not proven {}: {why}", count(*number))));
+        let mut lines = vec![format!("proven    {}", counted(self.proven, "rewrite"))];
+        let not_proven =
+            |(why, number): (&String, &usize)| format!("not proven {}: {why}", counted(*number, "rewrite"));
+        lines.extend(self.not_proven.iter().map(not_proven));
         lines.extend(self.refuted.iter().map(|event| format!("refuted   {event}; the rewrite is left out")));
         lines
     }
@@ -278,10 +279,4 @@ impl Summary {
         let options = if options.is_empty() { "`--explain` gives the reasons".to_owned() } else { options.join(", ") };
         format!("{} fused: {options}", state.join(", "))
     }
-}
-
-/// Returns a number of things: `1 attention`, `2 attentions`.
-fn counted(number: usize, thing: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{} {thing}{plural}", thousands(number as u64))
 }
