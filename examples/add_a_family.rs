@@ -10,6 +10,7 @@ use netwright::prelude::*;
 pub(crate) const OPT: Family = Family {
     name: "OPT",
     model_types: &["opt"],
+    example: Some("facebook/opt-125m"),
     architectures: &[("OPTForCausalLM", Task::TextGeneration)],
     read: |settings, head| Ok(Box::new(read(settings, head)?)),
 };

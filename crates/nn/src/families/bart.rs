@@ -1,5 +1,5 @@
-//! BART (Lewis et al., 2020), Marian, M2M-100, mBART, Pegasus, Blenderbot and Whisper: the paper's encoder-decoder with other positions, norms and
-//! names.
+//! BART (Lewis et al., 2020), Marian, M2M-100, mBART, Pegasus, Blenderbot and Whisper: the paper's encoder-decoder with
+//! other positions, norms and names.
 
 use super::encoder_decoder::{EncoderDecoder, Output, SOURCE, Seq2Seq, Step};
 use super::{Family, Head, ids, positions_of_tokens};
@@ -14,6 +14,7 @@ use netwright_ir::{Dim, Tensor};
 pub(super) const BART: Family = Family {
     name: "BART",
     model_types: &["bart"],
+    example: Some("facebook/bart-base"),
     architectures: &[
         ("BartForConditionalGeneration", Task::Text2TextGeneration),
         ("BartModel", Task::FeatureExtraction),
@@ -39,6 +40,7 @@ pub(super) const BART: Family = Family {
 pub(super) const MARIAN: Family = Family {
     name: "Marian",
     model_types: &["marian"],
+    example: Some("Helsinki-NLP/opus-mt-en-de"),
     architectures: &[("MarianMTModel", Task::Text2TextGeneration), ("MarianModel", Task::FeatureExtraction)],
     read: |settings, head| {
         settings.must_be("add_final_layer_norm", false)?;
@@ -59,6 +61,7 @@ pub(super) const MARIAN: Family = Family {
 pub(super) const M2M_100: Family = Family {
     name: "M2M-100, NLLB",
     model_types: &["m2m_100"],
+    example: Some("facebook/nllb-200-distilled-600M"),
     architectures: &[
         ("M2M100ForConditionalGeneration", Task::Text2TextGeneration),
         ("M2M100Model", Task::FeatureExtraction),
@@ -82,6 +85,7 @@ pub(super) const M2M_100: Family = Family {
 pub(super) const MBART: Family = Family {
     name: "mBART",
     model_types: &["mbart"],
+    example: Some("facebook/mbart-large-50-many-to-many-mmt"),
     architectures: &[
         ("MBartForConditionalGeneration", Task::Text2TextGeneration),
         ("MBartModel", Task::FeatureExtraction),
@@ -97,6 +101,7 @@ pub(super) const MBART: Family = Family {
 pub(super) const PEGASUS: Family = Family {
     name: "Pegasus",
     model_types: &["pegasus"],
+    example: Some("google/pegasus-xsum"),
     architectures: &[
         ("PegasusForConditionalGeneration", Task::Text2TextGeneration),
         ("PegasusModel", Task::FeatureExtraction),
@@ -113,6 +118,7 @@ pub(super) const PEGASUS: Family = Family {
 pub(super) const BLENDERBOT: Family = Family {
     name: "Blenderbot",
     model_types: &["blenderbot"],
+    example: Some("facebook/blenderbot-400M-distill"),
     architectures: &[
         ("BlenderbotForConditionalGeneration", Task::Text2TextGeneration),
         ("BlenderbotModel", Task::FeatureExtraction),

@@ -11,6 +11,7 @@ use netwright_ir::{ElementType, TensorType, shape};
 pub(super) const BERT: Family = Family {
     name: "BERT",
     model_types: &["bert"],
+    example: Some("google-bert/bert-base-uncased"),
     architectures: &[
         ("BertModel", Task::FeatureExtraction),
         ("BertModel", Task::SentenceSimilarity),
@@ -27,6 +28,7 @@ pub(super) const BERT: Family = Family {
 pub(super) const ROBERTA: Family = Family {
     name: "RoBERTa, XLM-R",
     model_types: &["roberta", "xlm-roberta", "camembert"],
+    example: Some("FacebookAI/xlm-roberta-base"),
     architectures: &[
         ("RobertaModel", Task::FeatureExtraction),
         ("RobertaModel", Task::SentenceSimilarity),
@@ -56,6 +58,7 @@ pub(super) const ROBERTA: Family = Family {
 pub(super) const ELECTRA: Family = Family {
     name: "ELECTRA",
     model_types: &["electra"],
+    example: Some("google/electra-small-generator"),
     architectures: &[
         ("ElectraModel", Task::FeatureExtraction),
         ("ElectraForPreTraining", Task::FeatureExtraction),
@@ -81,6 +84,7 @@ pub(super) const ELECTRA: Family = Family {
 pub(super) const DISTILBERT: Family = Family {
     name: "DistilBERT",
     model_types: &["distilbert"],
+    example: Some("distilbert/distilbert-base-uncased"),
     architectures: &[
         ("DistilBertModel", Task::FeatureExtraction),
         ("DistilBertModel", Task::SentenceSimilarity),
@@ -96,6 +100,7 @@ pub(super) const DISTILBERT: Family = Family {
 pub(super) const MPNET: Family = Family {
     name: "MPNet",
     model_types: &["mpnet"],
+    example: Some("sentence-transformers/all-mpnet-base-v2"),
     architectures: &[
         ("MPNetModel", Task::FeatureExtraction),
         ("MPNetModel", Task::SentenceSimilarity),
@@ -115,6 +120,7 @@ pub(super) const MPNET: Family = Family {
 pub(super) const ALBERT: Family = Family {
     name: "ALBERT",
     model_types: &["albert"],
+    example: Some("albert/albert-base-v2"),
     architectures: &[
         ("AlbertModel", Task::FeatureExtraction),
         ("AlbertModel", Task::SentenceSimilarity),
@@ -136,6 +142,7 @@ pub(super) const ALBERT: Family = Family {
 pub(super) const BIG_BIRD: Family = Family {
     name: "BigBird",
     model_types: &["big_bird"],
+    example: None,
     architectures: &[
         ("BigBirdModel", Task::FeatureExtraction),
         ("BigBirdForMaskedLM", Task::FillMask),
@@ -159,6 +166,7 @@ pub(super) const BIG_BIRD: Family = Family {
 pub(super) const LAYOUT_LM: Family = Family {
     name: "LayoutLM",
     model_types: &["layoutlm"],
+    example: Some("microsoft/layoutlm-base-uncased"),
     architectures: &[
         ("LayoutLMModel", Task::FeatureExtraction),
         ("LayoutLMForMaskedLM", Task::FillMask),
@@ -225,7 +233,7 @@ enum Types {
     Input,
     /// All are 0.
     Zero,
-    /// There are no types.
+    /// Tokens have no types.
     None,
 }
 

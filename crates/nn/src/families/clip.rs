@@ -11,6 +11,7 @@ use netwright_ir::{ElementType, TensorType, shape};
 pub(super) const CLIP: Family = Family {
     name: "CLIP",
     model_types: &["clip", "clip_text_model", "clip_vision_model"],
+    example: Some("openai/clip-vit-base-patch32"),
     architectures: &[
         ("CLIPModel", Task::ZeroShotImageClassification),
         ("CLIPTextModel", Task::FeatureExtraction),

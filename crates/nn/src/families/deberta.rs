@@ -13,6 +13,7 @@ use crate::{Init, Settings, SettingsError, Task, Var};
 pub(super) const DEBERTA_V2: Family = Family {
     name: "DeBERTa-v2, DeBERTa-v3",
     model_types: &["deberta-v2"],
+    example: Some("microsoft/deberta-v3-base"),
     architectures: &[
         ("DebertaV2Model", Task::FeatureExtraction),
         ("DebertaV2Model", Task::SentenceSimilarity),

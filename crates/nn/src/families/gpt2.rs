@@ -9,6 +9,7 @@ use crate::{Builder, Part, Settings, SettingsError, Task, Var};
 pub(super) const GPT2: Family = Family {
     name: "GPT-2",
     model_types: &["gpt2"],
+    example: Some("openai-community/gpt2"),
     architectures: &[
         ("GPT2LMHeadModel", Task::TextGeneration),
         ("GPT2Model", Task::FeatureExtraction),

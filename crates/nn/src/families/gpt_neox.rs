@@ -10,6 +10,7 @@ use crate::{Builder, Part, Settings, SettingsError, Task, Var, signed};
 pub(super) const GPT_NEOX: Family = Family {
     name: "GPT-NeoX",
     model_types: &["gpt_neox"],
+    example: Some("EleutherAI/pythia-70m"),
     architectures: &[
         ("GPTNeoXForCausalLM", Task::TextGeneration),
         ("GPTNeoXModel", Task::FeatureExtraction),

@@ -9,6 +9,7 @@ use crate::layers::{
 };
 use crate::{Builder, Part, Settings, SettingsError, Task, Var, signed};
 
+mod options;
 mod variants;
 
 pub(super) use variants::*;
@@ -163,7 +164,7 @@ impl Kind {
             activation,
             norm: NormKind::RmsNorm,
             epsilon,
-            norms: [Some("input_layernorm"), None, Some("post_attention_layernorm"), None],
+            norms: options::BEFORE,
             is_parallel: false,
             head_norms: None,
             clip: None,

@@ -32,6 +32,8 @@ pub struct Family {
     pub name: &'static str,
     /// The values of `model_type` in its configurations.
     pub model_types: &'static [&'static str],
+    /// A model of the family on the Hugging Face Hub.
+    pub example: Option<&'static str>,
     /// The names in `architectures` of its configurations, with their tasks.
     pub architectures: &'static [(&'static str, Task)],
     /// Reads a configuration.
@@ -62,6 +64,7 @@ pub const FAMILIES: &[Family] = &[
     Family {
         name: "Transformer",
         model_types: &["transformer"],
+        example: None,
         architectures: &[("Transformer", Task::Text2TextGeneration)],
         read: Transformer::from_settings,
     },

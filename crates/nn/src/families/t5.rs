@@ -11,11 +11,15 @@ use crate::{Builder, Settings, SettingsError, Task, Var, signed};
 use netwright_ir::Dim;
 
 macro_rules! family {
-    ($(#[$doc:meta])* $constant:ident, $name:literal, $model_type:literal, $class:literal, $kind:expr $(, $more:expr)*) => {
+    (
+        $(#[$doc:meta])* $constant:ident, $name:literal, $model_type:literal, $example:literal, $class:literal,
+        $kind:expr $(, $more:expr)*
+    ) => {
         $(#[$doc])*
         pub(super) const $constant: Family = Family {
             name: $name,
             model_types: &[$model_type],
+            example: Some($example),
             architectures: &[
                 (concat!($class, "ForConditionalGeneration"), Task::Text2TextGeneration),
                 (concat!($class, "Model"), Task::FeatureExtraction),
@@ -33,7 +37,7 @@ macro_rules! family {
 
 family! {
     /// T5, T5 1.1 and FLAN-T5.
-    T5, "T5", "t5", "T5", Kind::default(),
+    T5, "T5", "t5", "google/flan-t5-small", "T5", Kind::default(),
     ("T5WithLMHeadModel", Task::Text2TextGeneration),
     ("T5ForSequenceClassification", Task::TextClassification),
     ("T5ForTokenClassification", Task::TokenClassification),
@@ -42,7 +46,7 @@ family! {
 
 family! {
     /// mT5: T5 1.1 for many languages.
-    MT5, "mT5", "mt5", "MT5", Kind { is_scaled: false, ..Kind::default() },
+    MT5, "mT5", "mt5", "google/mt5-small", "MT5", Kind { is_scaled: false, ..Kind::default() },
     ("MT5ForSequenceClassification", Task::TextClassification),
     ("MT5ForTokenClassification", Task::TokenClassification),
     ("MT5ForQuestionAnswering", Task::QuestionAnswering)
@@ -50,7 +54,7 @@ family! {
 
 family! {
     /// UMT5: biases of its own in every layer.
-    UMT5, "UMT5", "umt5", "UMT5", Kind { bias_of_layers: true, ..Kind::default() },
+    UMT5, "UMT5", "umt5", "google/umt5-small", "UMT5", Kind { bias_of_layers: true, ..Kind::default() },
     ("UMT5ForSequenceClassification", Task::TextClassification),
     ("UMT5ForTokenClassification", Task::TokenClassification),
     ("UMT5ForQuestionAnswering", Task::QuestionAnswering)
@@ -58,7 +62,7 @@ family! {
 
 family! {
     /// LongT5: local attention in the encoder.
-    LONGT5, "LongT5", "longt5", "LongT5", Kind { is_local: true, ..Kind::default() }
+    LONGT5, "LongT5", "longt5", "google/long-t5-local-base", "LongT5", Kind { is_local: true, ..Kind::default() }
 }
 
 /// Options that vary between T5 variants.

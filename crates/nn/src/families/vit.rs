@@ -10,6 +10,7 @@ use crate::{Builder, Part, Settings, SettingsError, Task};
 pub(super) const VIT: Family = Family {
     name: "ViT",
     model_types: &["vit"],
+    example: Some("google/vit-base-patch16-224"),
     architectures: &[("ViTForImageClassification", Task::ImageClassification), ("ViTModel", Task::FeatureExtraction)],
     read: |settings, head| Ok(Box::new(read(settings, head)?)),
 };

@@ -11,6 +11,7 @@ use netwright_ir::{Dim, TensorType, shape};
 pub(super) const WHISPER: Family = Family {
     name: "Whisper",
     model_types: &["whisper"],
+    example: Some("openai/whisper-tiny"),
     architectures: &[
         ("WhisperForConditionalGeneration", Task::AutomaticSpeechRecognition),
         ("WhisperModel", Task::FeatureExtraction),

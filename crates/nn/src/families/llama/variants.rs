@@ -1,12 +1,14 @@
 //! What differs between the variants of Llama.
 
 use super::super::{Family, rope};
+use super::options::{
+    AFTER, BEFORE, BEFORE_AND_AFTER, ONE_BEFORE, Outcome, by_window, cohere, gemma, gemma_scores, llama, olmo2,
+    only_in_windows, partial, pattern, qwen, small, windows, with_epsilon, with_rotary,
+};
 use super::{Feed, HeadNorms, Kind, LayerKind, Layout, Names, Sizes};
 use crate::layers::{Activation, NormKind, Rotary};
 use crate::{Settings, SettingsError, Task};
 use serde_json::Value;
-
-type Outcome = Result<Kind, SettingsError>;
 
 /// Returns the task of a class by the end of its name.
 const fn task(suffix: &str) -> Task {
@@ -19,11 +21,15 @@ const fn task(suffix: &str) -> Task {
 }
 
 macro_rules! family {
-    ($(#[$doc:meta])* $constant:ident, $name:literal, $model_type:literal, $class:literal [$($suffix:literal),*], $read:expr) => {
+    (
+        $(#[$doc:meta])* $constant:ident, $name:literal, $model_type:literal, $example:literal,
+        $class:literal [$($suffix:literal),*], $read:expr
+    ) => {
         $(#[$doc])*
         pub(in super::super) const $constant: Family = Family {
             name: $name,
             model_types: &[$model_type],
+            example: Some($example),
             architectures: &[
                 (concat!($class, "ForCausalLM"), Task::TextGeneration),
                 (concat!($class, "Model"), Task::FeatureExtraction),
@@ -40,7 +46,7 @@ macro_rules! family {
 
 family! {
     /// Llama 1 to 3, and SmolLM.
-    LLAMA, "Llama, SmolLM", "llama",
+    LLAMA, "Llama, SmolLM", "llama", "HuggingFaceTB/SmolLM2-135M",
     "Llama"["ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering"], |settings: &Settings| {
         let bias = settings.flag("attention_bias", false)?;
         Ok(Kind { bias: [bias; 4], mlp_bias: settings.flag("mlp_bias", false)?, ..llama(settings)? })
@@ -49,7 +55,7 @@ family! {
 
 family! {
     /// Mistral: sliding-window attention.
-    MISTRAL, "Mistral", "mistral",
+    MISTRAL, "Mistral", "mistral", "mistralai/Mistral-7B-v0.1",
     "Mistral"["ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering"], |settings: &Settings| {
         let kind = llama(settings)?;
         let layers = windows(settings, &kind, settings.length("sliding_window")?, |_| true)?;
@@ -59,7 +65,7 @@ family! {
 
 family! {
     /// Qwen2: biases in the projections.
-    QWEN2, "Qwen2", "qwen2",
+    QWEN2, "Qwen2", "qwen2", "Qwen/Qwen2.5-0.5B",
     "Qwen2"["ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering"], |settings: &Settings| {
         Ok(Kind { bias: [true, true, true, false], ..qwen(settings)? })
     }
@@ -67,7 +73,7 @@ family! {
 
 family! {
     /// Qwen3: norms of queries and keys.
-    QWEN3, "Qwen3", "qwen3",
+    QWEN3, "Qwen3", "qwen3", "Qwen/Qwen3-0.6B",
     "Qwen3"["ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering"], |settings: &Settings| {
         let bias = settings.flag("attention_bias", false)?;
         let head_norms = Some(HeadNorms::Shared(NormKind::RmsNorm, ["q_norm", "k_norm"]));
@@ -77,7 +83,8 @@ family! {
 
 family! {
     /// Phi-3: packed projections.
-    PHI3, "Phi-3", "phi3", "Phi3"["ForSequenceClassification", "ForTokenClassification"], |settings: &Settings| {
+    PHI3, "Phi-3", "phi3", "microsoft/Phi-3-mini-4k-instruct",
+    "Phi3"["ForSequenceClassification", "ForTokenClassification"], |settings: &Settings| {
         settings.must_be("attention_bias", false)?;
         let sizes = Sizes::read(settings)?;
         let epsilon = settings.epsilon("rms_norm_eps", 1e-5)?;
@@ -89,7 +96,8 @@ family! {
 
 family! {
     /// Gemma: scaled embeddings, `1 + weight` in norms.
-    GEMMA, "Gemma", "gemma", "Gemma"["ForSequenceClassification", "ForTokenClassification"], |settings: &Settings| {
+    GEMMA, "Gemma", "gemma", "google/gemma-2b",
+    "Gemma"["ForSequenceClassification", "ForTokenClassification"], |settings: &Settings| {
         settings.must_be("use_bidirectional_attention", false)?;
         // `gelu` means the approximation in the first checkpoints; releases before 5 had a newer option too.
         settings.must_be("hidden_activation", "gelu_pytorch_tanh")?;
@@ -101,7 +109,8 @@ family! {
 
 family! {
     /// Gemma 2: soft-capped scores, norms also after the blocks, a sliding window in every other layer.
-    GEMMA2, "Gemma 2", "gemma2", "Gemma2"["ForSequenceClassification", "ForTokenClassification"], |settings: &Settings| {
+    GEMMA2, "Gemma 2", "gemma2", "google/gemma-2-2b",
+    "Gemma2"["ForSequenceClassification", "ForTokenClassification"], |settings: &Settings| {
         settings.must_be("use_bidirectional_attention", false)?;
         // Both options name the activation; the newer one takes precedence.
         settings.ignore(&["hidden_act", "cache_implementation"]);
@@ -118,6 +127,7 @@ family! {
 pub(in super::super) const GEMMA3: Family = Family {
     name: "Gemma 3, EmbeddingGemma",
     model_types: &["gemma3_text"],
+    example: Some("google/gemma-3-1b-it"),
     architectures: &[
         ("Gemma3ForCausalLM", Task::TextGeneration),
         ("Gemma3TextModel", Task::FeatureExtraction),
@@ -150,7 +160,7 @@ pub(in super::super) const GEMMA3: Family = Family {
 
 family! {
     /// SmolLM3: layers without positions.
-    SMOLLM3, "SmolLM3", "smollm3",
+    SMOLLM3, "SmolLM3", "smollm3", "HuggingFaceTB/SmolLM3-3B",
     "SmolLM3"["ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering"], |settings: &Settings| {
         let bias = settings.flag("attention_bias", false)?;
         let kind = llama(settings)?;
@@ -164,8 +174,8 @@ family! {
         };
         let slides = settings.flag("use_sliding_window", false)?;
         let window = settings.length("sliding_window")?.filter(|_| slides);
-        let mut places = has_positions.iter();
-        let layers = windows(settings, &kind, window, |_| places.next() == Some(&false))?;
+        let has_none = |at: u64| usize::try_from(at).ok().and_then(|at| has_positions.get(at)) == Some(&false);
+        let layers = windows(settings, &kind, window, has_none)?;
         let layer = |(layer, has): (LayerKind, bool)| LayerKind { rotary: has.then_some(0), ..layer };
         let layers = layers.into_iter().zip(has_positions.iter().copied()).map(layer).collect();
         Ok(Kind { bias: [bias; 4], mlp_bias: settings.flag("mlp_bias", false)?, layers, ..kind })
@@ -174,7 +184,8 @@ family! {
 
 family! {
     /// Granite 3: factors of embeddings, scores, blocks and logits.
-    GRANITE, "Granite 3", "granite", "Granite"[], |settings: &Settings| {
+    GRANITE, "Granite 3", "granite", "ibm-granite/granite-3.3-2b-instruct",
+    "Granite"[], |settings: &Settings| {
         let bias = settings.flag("attention_bias", false)?;
         let factor = |option: &str| Ok::<_, SettingsError>(small(settings.number(option)?).unwrap_or(1.0));
         let mut kind = llama(settings)?;
@@ -192,7 +203,8 @@ family! {
 
 family! {
     /// OLMo: norms without parameters, clipped queries, keys and values.
-    OLMO, "OLMo", "olmo", "Olmo"["ForSequenceClassification"], |settings: &Settings| {
+    OLMO, "OLMo", "olmo", "allenai/OLMo-1B-hf",
+    "Olmo"["ForSequenceClassification"], |settings: &Settings| {
         let bias = settings.flag("attention_bias", false)?;
         Ok(Kind {
             bias: [bias; 4],
@@ -205,14 +217,16 @@ family! {
 
 family! {
     /// OLMo 2: norms after the blocks, and of all queries and keys.
-    OLMO2, "OLMo 2", "olmo2", "Olmo2"["ForSequenceClassification"], |settings: &Settings| {
+    OLMO2, "OLMo 2", "olmo2", "allenai/OLMo-2-0425-1B",
+    "Olmo2"["ForSequenceClassification"], |settings: &Settings| {
         olmo2(settings, llama(settings)?)
     }
 }
 
 family! {
     /// OLMo 3: also a sliding window, whose layers have unscaled rotary positions.
-    OLMO3, "OLMo 3", "olmo3", "Olmo3"["ForSequenceClassification"], |settings: &Settings| {
+    OLMO3, "OLMo 3", "olmo3", "allenai/Olmo-3-7B-Instruct",
+    "Olmo3"["ForSequenceClassification"], |settings: &Settings| {
         let sizes = Sizes::read(settings)?;
         let [full, sliding] = rope::rotary_by_type(settings, sizes.d_k, "rope_theta")?;
         let epsilon = settings.epsilon("rms_norm_eps", 1e-5)?;
@@ -225,7 +239,7 @@ family! {
 
 family! {
     /// EXAONE 4: norms after the blocks; layers with full attention have no positions if others have a window.
-    EXAONE4, "EXAONE 4", "exaone4",
+    EXAONE4, "EXAONE 4", "exaone4", "LGAI-EXAONE/EXAONE-4.0-1.2B",
     "Exaone4"["ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering"], |settings: &Settings| {
         let kind = llama(settings)?;
         let window = settings.length("sliding_window")?;
@@ -244,7 +258,8 @@ family! {
 
 family! {
     /// Cohere (Command R): parallel blocks, layer norms without a shift, rotated neighbors, scaled logits.
-    COHERE, "Cohere", "cohere", "Cohere"[], |settings: &Settings| {
+    COHERE, "Cohere", "cohere", "CohereForAI/c4ai-command-r-v01",
+    "Cohere"[], |settings: &Settings| {
         let head_norms = settings.flag("use_qk_norm", false)?;
         let norms = HeadNorms::ByHead(NormKind::ScaledLayerNorm, ["q_norm", "k_norm"]);
         Ok(Kind { head_norms: head_norms.then_some(norms), ..cohere(settings)? })
@@ -253,7 +268,8 @@ family! {
 
 family! {
     /// Cohere 2 (Command R7B): layers with full attention have no positions.
-    COHERE2, "Cohere 2", "cohere2", "Cohere2"[], |settings: &Settings| {
+    COHERE2, "Cohere 2", "cohere2", "CohereForAI/c4ai-command-r7b-12-2024",
+    "Cohere2"[], |settings: &Settings| {
         for option in ["use_embedding_sharing", "use_gated_activation", "use_parallel_block"] {
             settings.must_be(option, true)?;
         }
@@ -275,7 +291,8 @@ family! {
 
 family! {
     /// StableLM: layer norms, rotary positions on a part of each head.
-    STABLELM, "StableLM", "stablelm", "StableLm"["ForSequenceClassification", "ForTokenClassification"], |settings: &Settings| {
+    STABLELM, "StableLM", "stablelm", "stabilityai/stablelm-2-1_6b",
+    "StableLm"["ForSequenceClassification", "ForTokenClassification"], |settings: &Settings| {
         settings.must_be("qk_layernorm", false)?;
         let bias = settings.flag("use_qkv_bias", false)?;
         let is_parallel = settings.flag("use_parallel_residual", false)?;
@@ -292,7 +309,8 @@ family! {
 
 family! {
     /// Phi-1, Phi-1.5 and Phi-2: parallel blocks, layer norms, biases, rotary positions on a part of each head.
-    PHI, "Phi-1, Phi-2", "phi", "Phi"["ForSequenceClassification", "ForTokenClassification"], |settings: &Settings| {
+    PHI, "Phi-1, Phi-2", "phi", "microsoft/phi-2",
+    "Phi"["ForSequenceClassification", "ForTokenClassification"], |settings: &Settings| {
         // The output layer has a bias, which the embeddings do not have.
         settings.must_be("tie_word_embeddings", false)?;
         let norms = HeadNorms::Shared(NormKind::LayerNorm, ["q_layernorm", "k_layernorm"]);
@@ -314,7 +332,7 @@ family! {
 
 family! {
     /// StarCoder2: layer norms, a feed-forward network without a gate, sliding-window attention.
-    STARCODER2, "StarCoder2", "starcoder2",
+    STARCODER2, "StarCoder2", "starcoder2", "bigcode/starcoder2-3b",
     "Starcoder2"["ForSequenceClassification", "ForTokenClassification"], |settings: &Settings| {
         let bias = settings.flag("use_bias", true)?;
         settings.must_be("mlp_type", "default")?;
@@ -341,6 +359,7 @@ family! {
 pub(in super::super) const GPTJ: Family = Family {
     name: "GPT-J",
     model_types: &["gptj"],
+    example: Some("EleutherAI/gpt-j-6b"),
     architectures: &[
         ("GPTJForCausalLM", Task::TextGeneration),
         ("GPTJModel", Task::FeatureExtraction),
@@ -391,6 +410,7 @@ pub(in super::super) const GPTJ: Family = Family {
 pub(in super::super) const FALCON: Family = Family {
     name: "Falcon",
     model_types: &["falcon"],
+    example: Some("tiiuae/falcon-7b"),
     architectures: &[
         ("FalconForCausalLM", Task::TextGeneration),
         ("FalconModel", Task::FeatureExtraction),
@@ -424,7 +444,7 @@ pub(in super::super) const FALCON: Family = Family {
         let norms = match (is_parallel, count) {
             (true, 2) => [Some("ln_attn"), None, Some("ln_mlp"), None],
             (true, _) => ONE_BEFORE,
-            (false, _) => [Some("input_layernorm"), None, Some("post_attention_layernorm"), None],
+            (false, _) => BEFORE,
         };
         let kind = Kind {
             names: Names {
@@ -449,140 +469,3 @@ pub(in super::super) const FALCON: Family = Family {
         Ok(Box::new(super::read(settings, head, &kind)?))
     },
 };
-
-const BEFORE_AND_AFTER: [Option<&str>; 4] = [
-    Some("input_layernorm"),
-    Some("post_attention_layernorm"),
-    Some("pre_feedforward_layernorm"),
-    Some("post_feedforward_layernorm"),
-];
-
-const AFTER: [Option<&str>; 4] = [None, Some("post_attention_layernorm"), None, Some("post_feedforward_layernorm")];
-
-const ONE_BEFORE: [Option<&str>; 4] = [Some("input_layernorm"), None, None, None];
-
-#[expect(clippy::cast_possible_truncation, reason = "factors are applied in f32")]
-fn small(number: Option<f64>) -> Option<f32> {
-    number.map(|number| number as f32)
-}
-
-/// Reads the usual options without biases.
-fn llama(settings: &Settings) -> Outcome {
-    with_epsilon(settings, settings.epsilon("rms_norm_eps", 1e-6)?)
-}
-
-/// Like [`llama`], with a given epsilon.
-fn with_epsilon(settings: &Settings, epsilon: f32) -> Outcome {
-    let sizes = Sizes::read(settings)?;
-    with_rotary(settings, sizes, epsilon, rope::rotary(settings, sizes.d_k, false)?)
-}
-
-/// Like [`llama`], with given epsilon and rotary positions.
-fn with_rotary(settings: &Settings, sizes: Sizes, epsilon: f32, rotary: Rotary) -> Outcome {
-    let activation = settings.activation("hidden_act", Activation::Silu)?;
-    let is_tied = settings.flag("tie_word_embeddings", false)?;
-    Ok(Kind { is_tied, ..Kind::new(sizes, activation, epsilon, rotary) })
-}
-
-fn qwen(settings: &Settings) -> Outcome {
-    let window = settings.length("sliding_window")?;
-    let first = if settings.has("max_window_layers") { settings.layers("max_window_layers")? } else { 28 };
-    let slides = settings.flag("use_sliding_window", false)?;
-    let kind = llama(settings)?;
-    let layers = windows(settings, &kind, window.filter(|_| slides), |at| at >= first)?;
-    Ok(Kind { layers, ..kind })
-}
-
-fn gemma(settings: &Settings, activation: &str, rotary: Rotary) -> Outcome {
-    let (sizes, bias) = (Sizes::read(settings)?, settings.flag("attention_bias", false)?);
-    let activation = settings.activation(activation, Activation::GeluTanh)?;
-    let kind = Kind::new(sizes, activation, settings.epsilon("rms_norm_eps", 1e-6)?, rotary);
-    Ok(Kind {
-        bias: [bias; 4],
-        norm: NormKind::RmsNormPlusOne,
-        scales_words: true,
-        is_tied: settings.flag("tie_word_embeddings", true)?,
-        ..kind
-    })
-}
-
-/// Reads the scale of scores and the cap of logits.
-fn gemma_scores(settings: &Settings, mut kind: Kind) -> Outcome {
-    if let Some(scale) = small(settings.positive("query_pre_attn_scalar")?.map(|scalar| scalar.powf(-0.5))) {
-        kind.scores.scale = scale;
-    }
-    Ok(Kind { output_softcap: small(settings.positive("final_logit_softcapping")?), ..kind })
-}
-
-fn olmo2(settings: &Settings, kind: Kind) -> Outcome {
-    let bias = settings.flag("attention_bias", false)?;
-    let head_norms = Some(HeadNorms::Whole(NormKind::RmsNorm, ["q_norm", "k_norm"]));
-    Ok(Kind { bias: [bias; 4], norms: AFTER, head_norms, ..kind })
-}
-
-fn cohere(settings: &Settings) -> Outcome {
-    settings.ignore(&["model_max_length"]);
-    let bias = settings.flag("attention_bias", false)?;
-    let mut kind = with_epsilon(settings, settings.epsilon("layer_norm_eps", 1e-5)?)?;
-    kind.rotaries[0].is_interleaved = true;
-    Ok(Kind {
-        bias: [bias; 4],
-        norm: NormKind::ScaledLayerNorm,
-        norms: ONE_BEFORE,
-        is_parallel: true,
-        output_factor: small(settings.number("logit_scale")?).unwrap_or(1.0),
-        is_tied: settings.flag("tie_word_embeddings", true)?,
-        ..kind
-    })
-}
-
-/// Reads the options of families with layer norms and rotary positions on a part of each head.
-fn partial(settings: &Settings, part: f64, activation: Activation) -> Outcome {
-    let sizes = Sizes::read(settings)?;
-    let rotary = rope::rotary_named(settings, sizes.d_k, ["rope_theta", "partial_rotary_factor"], part)?;
-    let activation = settings.activation("hidden_act", activation)?;
-    let kind = Kind::new(sizes, activation, settings.epsilon("layer_norm_eps", 1e-5)?, rotary);
-    Ok(Kind { norm: NormKind::LayerNorm, is_tied: settings.flag("tie_word_embeddings", false)?, ..kind })
-}
-
-/// Reads an interval of layers from the first of these options that is present.
-fn pattern(settings: &Settings, options: &[&str], default: u64) -> Result<u64, SettingsError> {
-    let mut pattern = None;
-    for option in options {
-        let own = settings.optional_size(option)?;
-        pattern = pattern.or(own);
-    }
-    Ok(pattern.unwrap_or(default))
-}
-
-/// Returns the layers, with a window where `layer_types` says so, or `has_window` if it is absent.
-fn windows(
-    settings: &Settings,
-    kind: &Kind,
-    window: Option<u64>,
-    mut has_window: impl FnMut(u64) -> bool,
-) -> Result<Vec<LayerKind>, SettingsError> {
-    let count = kind.layers.len();
-    let of = |window| LayerKind { window, rotary: Some(0) };
-    let Some(types) = settings.words("layer_types")? else {
-        return Ok((0..count as u64).map(|at| of(window.filter(|_| has_window(at)))).collect());
-    };
-    let layer = |word: &String| match word.as_str() {
-        "full_attention" => Some(of(None)),
-        "sliding_attention" => window.map(|window| of(Some(window))),
-        _ => None,
-    };
-    let law = format!("a list of {count} words, each full_attention or sliding_attention");
-    let layers: Option<Vec<_>> = types.iter().map(layer).collect();
-    layers.filter(|layers| layers.len() == count).ok_or_else(|| settings.wrong("layer_types", law))
-}
-
-/// Returns a layer with the second rotary positions if it has a window.
-fn by_window(layer: LayerKind) -> LayerKind {
-    LayerKind { rotary: Some(usize::from(layer.window.is_some())), ..layer }
-}
-
-/// Returns a layer that has positions only if it has a window.
-fn only_in_windows(layer: LayerKind) -> LayerKind {
-    LayerKind { rotary: layer.window.map(|_| 0), ..layer }
-}
