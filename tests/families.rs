@@ -466,7 +466,7 @@ fn shards_are_one_model() {
     assert!(bytes(&sharded) == bytes(&whole), "shards are another model");
 }
 
-/// A head that is asked for needs no word of the configuration; the weights of the other are left out, and named.
+/// A head that is requested need not be in the configuration; the weights of the other head are left out and named.
 #[test]
 fn another_head() {
     let folder = root().join("bert_mlm");

@@ -15,9 +15,9 @@
 //! | those that move elements | 0 |
 //!
 //! A score that a mask hides counts as any other. A node reads each of its operands once and writes its results; one
-//! that only reshapes moves nothing, and one that selects reads as many elements as it writes. What is computed from weights alone is computed once, when a model
-//! is loaded, and does not count. What is unknown is not
-//! guessed: such nodes are listed in [`Estimate::uncounted`].
+//! that only reshapes moves nothing, and one that selects reads as many elements as it writes. What is computed from
+//! weights alone is computed once, when a model is loaded, and does not count. What is unknown is not guessed: such nodes
+//! are listed in [`Estimate::uncounted`].
 //!
 //! ```
 //! use netwright_ir::Symbol;

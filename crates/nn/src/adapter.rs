@@ -389,7 +389,7 @@ fn places(parts: &[Part], graphs: &[Graph], name: &str) -> usize {
     let mut places = BTreeSet::new();
     for (part, graph) in parts.iter().zip(graphs) {
         for value in graph.schedule().into_iter().flat_map(|node| graph.results(node)) {
-            if graph.value_name(value).to_string() == name {
+            if **graph.value_name(value) == *name {
                 let is_table = |user| matches!(graph.node(user).op(), Op::Gather { .. });
                 let users = graph.users(value).into_iter();
                 places.extend(users.map(|(user, _)| (is_table(user), *part == Part::Encoder)));

@@ -233,10 +233,10 @@ impl Machine<'_> {
                 }
                 b'X' => self.push_text(4)?,
                 b'U' | 0x8c => self.push_text(1)?,
-                b'q' => self.store(1)?,
-                b'r' => self.store(4)?,
-                b'h' => self.load(1)?,
-                b'j' => self.load(4)?,
+                b'q' => self.remember(1)?,
+                b'r' => self.remember(4)?,
+                b'h' => self.recall(1)?,
+                b'j' => self.recall(4)?,
                 b'c' => {
                     let (module, name) = (self.line()?, self.line()?);
                     self.push(Value::Known(known(&module, &name)?))?;
@@ -282,7 +282,7 @@ impl Machine<'_> {
         self.push(Value::Text(text))
     }
 
-    fn store(&mut self, bytes: usize) -> Outcome<()> {
+    fn remember(&mut self, bytes: usize) -> Outcome<()> {
         let key = self.number(bytes)?;
         self.memo.insert(key, self.top()?);
         if self.memo.len() > MAX_VALUES {
@@ -291,7 +291,7 @@ impl Machine<'_> {
         Ok(())
     }
 
-    fn load(&mut self, bytes: usize) -> Outcome<()> {
+    fn recall(&mut self, bytes: usize) -> Outcome<()> {
         let key = self.number(bytes)?;
         let Some(id) = self.memo.get(&key) else { return damaged() };
         self.stack.push(*id);
