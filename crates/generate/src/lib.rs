@@ -1,0 +1,1 @@
+//! Generates tokens with decoders in ONNX.
