@@ -311,6 +311,58 @@ fn models_are_merged() {
 }
 
 /// Models that agree in everything but one operator set, one function, or their metadata.
+/// The first pass of a decoder with one weight that its later steps have, and one that only it has.
+const FIRST: &str = "first(%x: f32[n, 4], %states: f32[n, 4]) {
+  %w = parameter uniform(seed = 1, bound = 0.5) : f32[4, 4]
+  %keys = parameter uniform(seed = 2, bound = 0.5) : f32[4, 4]
+  %cross = matmul %states, %keys : f32[n, 4]
+  %h = matmul %x, %w : f32[n, 4]
+  %y = add %h, %cross : f32[n, 4]
+  return %y, present = %cross
+}
+";
+
+/// The later steps.
+const STEP: &str = "step(%x: f32[n, 4], %past: f32[n, 4]) {
+  %w = parameter uniform(seed = 1, bound = 0.5) : f32[4, 4]
+  %h = matmul %x, %w : f32[n, 4]
+  %y = add %h, %past : f32[n, 4]
+  return %y
+}
+";
+
+#[test]
+fn branches_are_merged() {
+    let other_weight = STEP.replace("seed = 1", "seed = 3");
+    let more_outputs = STEP.replace("return %y", "return %y, %h");
+    let other_type = STEP.replace("%x: f32[n, 4]", "%x: f32[4, 4]");
+    let cases: [(&str, &str, &str, Pairs); 7] = [
+        ("an output that is an input of the other branch", "steps", STEP, &[("present", "past")]),
+        ("another weight of one name", "steps", &other_weight, &[("present", "past")]),
+        ("an output that the other branch lacks", "steps", STEP, &[]),
+        ("an output that only the other branch has", "steps", &more_outputs, &[("present", "past")]),
+        ("an input of one name and another type", "steps", &other_type, &[("present", "past")]),
+        ("a condition with the name of an input", "past", STEP, &[("present", "past")]),
+        (
+            "outputs that are inputs",
+            "steps",
+            "step(%x: f32[n, 4], %past: f32[n, 4]) {\nreturn y = %x\n}",
+            &[("present", "past")],
+        ),
+    ];
+    let text = cases.map(|(title, condition, step, kept)| {
+        let text = match surgery::merge_branches(condition, model(step), model(FIRST), kept) {
+            Ok(merged) => {
+                assert_eq!(merged.notes, Vec::<String>::new());
+                merged.model.graph.to_string()
+            }
+            Err(error) => format!("error: {error}\n"),
+        };
+        section(title, &text)
+    });
+    snapshot("surgery", "merge_branches", &text.concat());
+}
+
 #[test]
 fn operator_sets_functions_and_metadata_are_merged() {
     let one = || model("a(%x: f32[n]) {\n%h = exp %x : f32[n]\nreturn %h\n}");

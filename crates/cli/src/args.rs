@@ -2,9 +2,11 @@
 
 use crate::about::VERSION;
 use crate::failure::Failure;
+use crate::layout::{Client, Layout, Variant};
 use crate::output::Output;
 use crate::quantize::Quantize;
 use crate::schema::Described;
+use crate::suggest;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use netwright::evaluate::Tract;
@@ -117,7 +119,7 @@ impl From<Float> for ElementType {
     }
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct Build {
     /// A Hugging Face folder, a GGUF file, or one of the presets `transformer-base` and `transformer-big`.
@@ -126,6 +128,15 @@ pub(crate) struct Build {
     /// the tokenizer.
     #[arg(short, long)]
     pub(crate) output: PathBuf,
+    /// Write the folder that a program opens, with its names and what else it reads.
+    #[arg(long = "for", value_name = "CLIENT")]
+    pub(crate) client: Option<Client>,
+    /// With --for transformers.js, the precisions to write, separated by commas, each of which is verified first; all
+    /// are for --target ort.
+    #[arg(long, value_delimiter = ',', requires = "client")]
+    pub(crate) variants: Vec<Variant>,
+    #[arg(skip)]
+    pub(crate) layout: Layout,
     /// The task, which selects the head [default: from `architectures` in config.json].
     #[arg(long)]
     pub(crate) task: Option<Task>,
@@ -166,7 +177,14 @@ pub(crate) struct Build {
     pub(crate) judging: Judging,
 }
 
-#[derive(Debug, Args)]
+impl Build {
+    /// Returns whether the output is a file, not a folder.
+    pub(crate) fn is_file(&self) -> bool {
+        suggest::has_extension(&self.output, &["onnx"])
+    }
+}
+
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Target and types")]
 pub(crate) struct Emit {
     /// The runtime to write for: onnx (standard operators), tract or ort (ONNX Runtime). ONNX Runtime refuses a fused
@@ -195,7 +213,7 @@ pub(crate) struct Emit {
 }
 
 /// How weights are stored.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Weights in files")]
 pub(crate) struct Storage {
     /// Write weights to a separate file; auto does so beyond 2 GiB.
@@ -248,7 +266,7 @@ impl Emit {
 
     /// Returns whether the KV cache becomes a buffer of the caller's; an error if other flags conflict with that.
     pub(crate) fn shares_cache(&self, verify: bool) -> Result<bool, Failure> {
-        if self.kv_cache == KvCache::Concat {
+        if self.kv_cache != KvCache::Shared {
             return Ok(false);
         }
         let refused = if !self.target.contrib {
@@ -366,6 +384,9 @@ pub(crate) enum KvCache {
     /// past follows from the padding mask; a model without one gets an input `past_sequence_length`, i64 of one
     /// element.
     Shared,
+    /// Only for `build` of encoder-decoders: the first pass and the later steps in one file,
+    /// decoder_model_merged.onnx, with an input `use_cache_branch`, bool of one element, that selects the steps.
+    Merged,
 }
 
 #[derive(Debug, Args)]

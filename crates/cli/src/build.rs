@@ -1,22 +1,25 @@
 //! `netwright build`.
 
-use crate::args::{Build, ExternalData, Float};
+use crate::args::{Build, ExternalData, Float, KvCache};
 use crate::failure::Failure;
+use crate::layout::Client;
 use crate::output::{Output, in_line, thousands};
 use crate::overwrite::{Inputs, expect_place};
 use crate::quantize::Quantized;
-use crate::{model_io, optimize, quantize, suggest, surgery, verify};
+use crate::{layout, model_io, optimize, quantize, suggest, surgery, verify};
 use netwright::files;
 use netwright::inventory::inventory;
 use netwright::ir::{ElementType, Model};
 use netwright::nn::{Config, DerivedFile, OpenError, Part, Pretrained, PretrainedOptions, SettingsError, WeightError};
 use netwright::passes::{self, Precision, Target};
-use netwright::surgery::symbols;
+use netwright::surgery::{merge_branches, symbols};
 use netwright::verify::{Options, Verdict};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::slice;
 use std::time::Instant;
 
 /// A file that was built.
@@ -39,11 +42,36 @@ pub(crate) struct Built {
     quantized: Option<Quantized>,
     #[serde(skip_serializing_if = "Option::is_none")]
     verified: Option<Verdict>,
+    #[serde(skip)]
+    is_variant: bool,
+    /// Why a variant is not written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left_out: Option<String>,
 }
 
 pub(crate) fn run(args: &Build, output: Output) -> Result<(), Failure> {
+    let mut built = vec![];
+    let mut refused = vec![];
+    for args in layout::builds(args)? {
+        for one in build_all(args, output)? {
+            let is_left_out = one.left_out.is_some();
+            if is_left_out { &mut refused } else { &mut built }.push(one);
+        }
+    }
+    let texts = || built.iter().chain(&refused).map(|one| line(one, output)).collect();
+    output.report(&built.iter().chain(&refused).collect::<Vec<_>>(), texts)?;
+    built.iter().filter_map(|one| one.verified.as_ref()).try_for_each(|verdict| verify::judge(verdict, output))?;
+    match refused.len() {
+        0 => Ok(()),
+        left_out => Err(Failure::Model(format!("{left_out} of {} models are not written", left_out + built.len()))),
+    }
+}
+
+/// Builds all files of one call.
+fn build_all(mut args: Build, output: Output) -> Result<Vec<Built>, Failure> {
     model_io::check_opset(args.emit.opset)?;
-    if args.emit.shares_cache(args.verify)? && (!args.with_past || args.no_optimize) {
+    let is_verified = args.verify || args.layout.is_verified;
+    if args.emit.shares_cache(is_verified)? && (!args.with_past || args.no_optimize) {
         return Err(Failure::Usage(
             "--kv-cache shared requires --with-past and conflicts with --no-optimize".to_owned(),
         ));
@@ -53,75 +81,154 @@ pub(crate) fn run(args: &Build, output: Output) -> Result<(), Failure> {
             "--quantize conflicts with --no-optimize\n  help: leave out --no-optimize".to_owned(),
         ));
     }
-    if is_file(args) {
+    if args.is_file() {
         expect_place("the output", &args.output)?;
     }
-    let judging = verify::requested(args.verify, &args.judging, None)?;
+    let judging = verify::requested(is_verified, &args.judging, None)?;
     // Both models that are compared have the sizes.
     let judging = judging.map(|options| options.with_dims([]));
-    let model = open(args, args.emit.quantize.dequantize)?;
+    let model = open(&mut args)?;
+
+    let args = &args;
     if !model.heads.is_empty() {
         output.warn(&format!("the weights of heads for other tasks are left out: {}", model.heads.join(", ")))?;
     }
     // What the result is compared with: floats, if weights keep their codes.
     let keeps_codes = model.stored.is_some() && !args.emit.quantize.dequantize;
-    let floats = (judging.is_some() && keeps_codes).then(|| open(args, true)).transpose()?;
+    let floats = (judging.is_some() && keeps_codes).then(|| open_folder(args, true)).transpose().map_err(failed)?;
     let declared = floats.as_ref().or_else(|| (!args.no_optimize).then_some(&model));
     let mut built = vec![];
     let source = Path::new(&args.model);
     let mut inputs = if source.is_file() { Inputs::of_file(source) } else { Inputs::of_folder(source) };
     args.adapter.iter().for_each(|folder| inputs.add_folder(folder));
-    let parts = parts(args, &model)?;
+    let files = files_to_build(args, &model)?;
+    let parts: Vec<Part> = files.iter().flat_map(|(piece, _)| piece.parts()).copied().collect();
     expect_matches(args, &model, &parts)?;
     expect_dims(args, &model, &parts)?;
     args.emit.warn_of_type(Some(args.dtype), output)?;
-    for (_, path) in &parts {
+    for (_, path) in &files {
         inputs.expect_other("the output", path)?;
     }
-    for (part, path) in parts {
+    for (piece, path) in files {
         let spinner = output.spinner("building");
-        let mut one = build(args, &model, part, &path, &inputs, output)?;
+        // A variant gets its name when it is verified.
+        let scratch = args.layout.is_verified.then(tempfile::tempdir).transpose()?;
+        let place = scratch.as_ref().map_or_else(|| path.clone(), |folder| folder.path().join(file_name(&path)));
+        let mut one = build(args, &model, piece, &place, &inputs, output)?;
         drop(spinner);
         if let Some(options) = &judging {
-            one.verified = Some(verified(args, declared, part, &path, options, output)?);
+            one.verified = Some(verified(args, declared, piece, &place, options, output)?);
+        }
+        if let Some(scratch) = scratch {
+            one.path = path;
+            match one.verified.as_ref().map(|verdict| verify::judge(verdict, output)) {
+                Some(Err(Failure::Model(why) | Failure::NotVerifiable(why))) => {
+                    one.left_out = Some(why.replace(&in_line(&place), &in_line(&one.path)));
+                }
+                Some(Err(other)) => return Err(other),
+                _ => move_all(scratch.path(), one.path.parent().unwrap_or(&args.output), &inputs)?,
+            }
         }
         built.push(one);
     }
-    if !is_file(args) {
-        copy_beside(Path::new(&args.model), &args.output, &inputs)?;
-        if let Some(inner) = &model.inner {
-            copy_beside(inner, &args.output, &inputs)?;
+    if !args.is_file() {
+        layout::copy_files(Path::new(&args.model), &args.output, &BESIDE, &inputs)?;
+        if let (Some(inner), None) = (&model.inner, args.client) {
+            layout::copy_files(inner, &args.output, &BESIDE, &inputs)?;
         }
         write_beside(&model.files, &args.output, &inputs, output)?;
+        layout::copy_modules(args, &model, &BESIDE, &inputs)?;
     }
-    output.report(&built, || built.iter().map(|one| line(one, output)).collect())?;
-    built.iter().filter_map(|one| one.verified.as_ref()).try_for_each(|verdict| verify::judge(verdict, output))
+    Ok(built)
+}
+
+fn file_name(path: &Path) -> &OsStr {
+    path.file_name().unwrap_or_default()
+}
+
+/// Copies the files of a folder to another one, over those of their names.
+fn move_all(from: &Path, to: &Path, inputs: &Inputs) -> Result<(), Failure> {
+    for file in files::entries(from) {
+        let to = to.join(file_name(&file));
+        inputs.expect_other("the output", &to)?;
+        files::copy_file(&file, &to).map_err(Failure::usage)?;
+    }
+    Ok(())
+}
+
+/// What a file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Piece {
+    One(Part),
+    /// The first pass of a decoder and its later steps, as the branches of an `If`.
+    MergedDecoder,
+}
+
+impl Piece {
+    fn parts(&self) -> &[Part] {
+        match self {
+            Piece::One(part) => slice::from_ref(part),
+            Piece::MergedDecoder => &[Part::Decoder, Part::DecoderWithPast],
+        }
+    }
+
+    fn stem(self) -> &'static str {
+        match self {
+            Piece::One(Part::Encoder) => "encoder_model",
+            Piece::One(Part::Decoder) => "decoder_model",
+            Piece::One(Part::DecoderWithPast) => "decoder_with_past_model",
+            Piece::One(Part::Whole) => "model",
+            Piece::MergedDecoder => "decoder_model_merged",
+        }
+    }
 }
 
 /// Runs the result, and compares it with the model as it is declared, not optimized, which a temporary file holds.
-/// Without such a model, it only runs.
+/// Without such a model, it only runs. Of a merged decoder both branches are judged, each as a model.
 fn verified(
     args: &Build,
     declared: Option<&Pretrained>,
-    part: Part,
+    piece: Piece,
     path: &Path,
     options: &Options,
     output: Output,
 ) -> Result<Verdict, Failure> {
-    let Some(declared) = declared else { return verify::judged(path, None, options, output) };
+    let Some(pretrained) = declared else { return verify::judged(path, None, options, output) };
     let folder = tempfile::tempdir()?;
     let original = folder.path().join("declared.onnx");
-    let mut model = Model::new(declared.build(part, args.outputs_attention).map_err(Failure::model)?);
-    fix_dims(args, &mut model)?;
     // In f32, with the inputs and outputs of the result.
     let mut interface = passes::Options::for_target(Target::ONNX).with_only(Vec::<String>::new());
     interface.precision = precision(args, Float::F32)?;
-    passes::optimize(&mut model, &interface).map_err(|error| Failure::model_at(&original, error))?;
-    model_io::write(&model, &original, ExternalData::Auto, false, &Inputs::default())?;
-    verify::judged(&original, Some(path), options, output)
+    let judged = |part: Part, result: &Path| {
+        let mut model = declare(args, pretrained, part)?;
+        passes::optimize(&mut model, &interface).map_err(|error| Failure::model_at(&original, error))?;
+        model_io::write(&model, &original, ExternalData::Auto, false, &Inputs::default())?;
+        verify::judged(&original, Some(result), options, output)
+    };
+    match piece {
+        Piece::One(part) => judged(part, path),
+        Piece::MergedDecoder => {
+            let branch = folder.path().join("branch.onnx");
+            let of_part = |part: Part| {
+                let quiet = Output { quiet: true, ..output };
+                let (model, _) = optimized(args, pretrained, part, &branch, quiet)?;
+                model_io::write(&model, &branch, ExternalData::Auto, false, &Inputs::default())?;
+                judged(part, &branch)
+            };
+            let first = of_part(Part::Decoder)?;
+            if first.is_fine() { of_part(Part::DecoderWithPast) } else { Ok(first) }
+        }
+    }
 }
 
 fn line(built: &Built, output: Output) -> String {
+    if let Some(why) = &built.left_out {
+        return format!("{} is not written: {why}\n", in_line(&built.path));
+    }
+    let verdict = verify::verdict_text(built.verified.as_ref(), output);
+    // Of a variant, what counts is that it may be written.
+    let lines = if built.is_variant && !output.verbose { 1 } else { usize::MAX };
+    let verdict: String = verdict.split_inclusive('\n').take(lines).collect();
     format!(
         "{}: {} nodes, {} parameters, {} constants, {} bytes in {:.2} s\n{}{}",
         in_line(&built.path),
@@ -138,7 +245,7 @@ fn line(built: &Built, output: Output) -> String {
             .chain(built.quantized.as_ref().map(ToString::to_string))
             .map(|line| format!("{line}\n"))
             .collect::<String>(),
-        verify::verdict_text(built.verified.as_ref(), output)
+        verdict
     )
 }
 
@@ -153,7 +260,8 @@ pub(crate) fn failed(error: OpenError) -> Failure {
     }
 }
 
-fn open(args: &Build, dequantize: bool) -> Result<Pretrained, Failure> {
+/// Opens a folder, a file or a preset. `args` get the KV cache that `--for` implies.
+fn open(args: &mut Build) -> Result<Pretrained, Failure> {
     let preset = match args.model.as_str() {
         "transformer-base" => Config::transformer_base(),
         "transformer-big" => Config::transformer_big(),
@@ -164,18 +272,15 @@ fn open(args: &Build, dequantize: bool) -> Result<Pretrained, Failure> {
                 ));
             }
             suggest::expect_source(folder, &["transformer-base", "transformer-big"])?;
-            let mut options = PretrainedOptions::default()
-                .with_past(args.with_past)
-                .with_dtype(args.dtype.into())
-                .with_dequantize(dequantize)
-                .with_allow_unused(args.allow_unused)
-                .with_ignored_options(&args.ignored_options);
-            options.task = args.task;
-            options.adapter.clone_from(&args.adapter);
-            return Pretrained::open(Path::new(folder), &options).map_err(|error| match error {
-                OpenError::Settings(SettingsError::File(error)) if !Path::new(folder).exists() => {
-                    Failure::Usage(format!("{error}\n  help: {}", help_of_missing(folder)))
+            return layout::open(args).map_err(|error| match error {
+                OpenError::Settings(SettingsError::File(error)) if !Path::new(&args.model).exists() => {
+                    Failure::Usage(format!("{error}\n  help: {}", help_of_missing(&args.model)))
                 }
+                OpenError::NoPast { path, .. } if args.client == Some(Client::Genai) => Failure::Usage(format!(
+                    "{}: the model has no KV cache, with which onnxruntime-genai runs decoders\n  help: --for optimum \
+                     writes models of all kinds",
+                    path.display()
+                )),
                 error => failed(error),
             });
         }
@@ -191,6 +296,19 @@ fn open(args: &Build, dequantize: bool) -> Result<Pretrained, Failure> {
         return Err(Failure::Usage(format!("{flag} is only for folders, not for presets\n  help: leave out {flag}")));
     }
     Pretrained::random(&preset, args.seed.unwrap_or(0)).map_err(Failure::model)
+}
+
+/// Opens a folder or a file with the options of the call.
+pub(crate) fn open_folder(args: &Build, dequantize: bool) -> Result<Pretrained, OpenError> {
+    let mut options = PretrainedOptions::default()
+        .with_past(args.with_past)
+        .with_dtype(args.dtype.into())
+        .with_dequantize(dequantize)
+        .with_allow_unused(args.allow_unused)
+        .with_ignored_options(&args.ignored_options);
+    options.task = args.task;
+    options.adapter.clone_from(&args.adapter);
+    Pretrained::open(Path::new(&args.model), &options)
 }
 
 /// Returns what to do if the model is not a folder: it may be a name on the Hub.
@@ -210,13 +328,21 @@ fn help_of_missing(model: &str) -> String {
     }
 }
 
-/// Returns whether the output is a file, not a folder.
-fn is_file(args: &Build) -> bool {
-    suggest::has_extension(&args.output, &["onnx"])
-}
-
-/// Returns the graphs to build and their files.
-fn parts(args: &Build, model: &Pretrained) -> Result<Vec<(Part, PathBuf)>, Failure> {
+/// Returns what to build, and the files.
+fn files_to_build(args: &Build, model: &Pretrained) -> Result<Vec<(Piece, PathBuf)>, Failure> {
+    let is_merged = args.emit.kv_cache == KvCache::Merged;
+    if is_merged && !model.is_encoder_decoder() {
+        return Err(Failure::Usage(
+            "--kv-cache merged is only for encoder-decoders; this decoder takes an empty past in the first pass\n  help: \
+             leave out --kv-cache"
+                .to_owned(),
+        ));
+    }
+    if is_merged && (!args.with_past || args.is_file() || args.part.is_some()) {
+        return Err(Failure::Usage(
+            "--kv-cache merged requires --with-past and a folder as the output, and conflicts with --part".to_owned(),
+        ));
+    }
     let asked = args.part.map(Part::from);
     if asked.is_some_and(|part| part != Part::Whole) && !model.is_encoder_decoder() {
         return Err(Failure::Usage(
@@ -226,7 +352,7 @@ fn parts(args: &Build, model: &Pretrained) -> Result<Vec<(Part, PathBuf)>, Failu
     if asked == Some(Part::DecoderWithPast) && !args.with_past {
         return Err(Failure::Usage("--part decoder-with-past requires --with-past".to_owned()));
     }
-    if is_file(args) {
+    if args.is_file() {
         let part = asked.unwrap_or(Part::Whole);
         if part == Part::Whole && args.with_past && model.is_encoder_decoder() {
             return Err(Failure::Usage(
@@ -235,19 +361,17 @@ fn parts(args: &Build, model: &Pretrained) -> Result<Vec<(Part, PathBuf)>, Failu
                     .to_owned(),
             ));
         }
-        return Ok(vec![(part, args.output.clone())]);
+        return Ok(vec![(Piece::One(part), args.output.clone())]);
     }
-    files::create_folder(&args.output).map_err(Failure::usage)?;
-    let file = |part: Part| {
-        let name = match part {
-            Part::Encoder => "encoder_model.onnx",
-            Part::Decoder => "decoder_model.onnx",
-            Part::DecoderWithPast => "decoder_with_past_model.onnx",
-            Part::Whole => "model.onnx",
-        };
-        (part, args.output.join(name))
+    let folder = args.output.join(&args.layout.folder);
+    files::create_folder(&folder).map_err(Failure::usage)?;
+    let pieces = if is_merged {
+        vec![Piece::One(Part::Encoder), Piece::MergedDecoder]
+    } else {
+        asked.map_or_else(|| model.parts().to_vec(), |part| vec![part]).into_iter().map(Piece::One).collect()
     };
-    Ok(asked.map_or_else(|| model.parts().to_vec(), |part| vec![part]).into_iter().map(file).collect())
+    let file = |piece: Piece| folder.join(format!("{}{}.onnx", piece.stem(), args.layout.suffix));
+    Ok(pieces.into_iter().map(|piece| (piece, file(piece))).collect())
 }
 
 /// Files of the configuration and the tokenizer, which are copied beside a built model.
@@ -276,18 +400,6 @@ const BESIDE: [&str; 22] = [
     "vocab.txt",
 ];
 
-/// Copies the configuration and the tokenizer to the output folder.
-fn copy_beside(from: &Path, to: &Path, inputs: &Inputs) -> Result<(), Failure> {
-    for name in BESIDE {
-        let (from, to) = (from.join(name), to.join(name));
-        if from.is_file() && from.canonicalize().ok() != to.canonicalize().ok() {
-            inputs.expect_other(&format!("the copy of {name}"), &to)?;
-            files::copy_file(&from, &to).map_err(Failure::usage)?;
-        }
-    }
-    Ok(())
-}
-
 /// Writes the files that are derived from a model that is not a Hugging Face folder.
 fn write_beside(files: &[DerivedFile], to: &Path, inputs: &Inputs, output: Output) -> Result<(), Failure> {
     for DerivedFile { name, text } in files {
@@ -305,13 +417,13 @@ fn write_beside(files: &[DerivedFile], to: &Path, inputs: &Inputs, output: Outpu
 }
 
 /// Checks that each pattern of a precision matches something in one of the parts.
-fn expect_matches(args: &Build, model: &Pretrained, parts: &[(Part, PathBuf)]) -> Result<(), Failure> {
+fn expect_matches(args: &Build, model: &Pretrained, parts: &[Part]) -> Result<(), Failure> {
     if args.emit.io_dtype.iter().all(|(pattern, _)| pattern.is_none()) && args.emit.keep_f32.is_empty() {
         return Ok(());
     }
     let Some(given) = args.emit.precision(Some(args.dtype), &[])? else { return Ok(()) };
     let mut unmatched: Option<Vec<String>> = None;
-    for (part, _) in parts {
+    for part in parts {
         let graph = model.build(*part, args.outputs_attention).map_err(Failure::model)?;
         let own: Vec<String> = given.unmatched(&graph).iter().map(ToString::to_string).collect();
         let first_line = |text: &String| text.lines().next().map(ToOwned::to_owned);
@@ -325,12 +437,12 @@ fn expect_matches(args: &Build, model: &Pretrained, parts: &[(Part, PathBuf)]) -
 }
 
 /// Checks that each symbol of `--dim` is in one of the parts.
-fn expect_dims(args: &Build, model: &Pretrained, parts: &[(Part, PathBuf)]) -> Result<(), Failure> {
+fn expect_dims(args: &Build, model: &Pretrained, parts: &[Part]) -> Result<(), Failure> {
     if args.judging.dims.is_empty() {
         return Ok(());
     }
     let mut known = BTreeSet::new();
-    for (part, _) in parts {
+    for part in parts {
         known.extend(symbols(&model.build(*part, args.outputs_attention).map_err(Failure::model)?));
     }
     let Some((symbol, _)) = args.judging.dims.iter().find(|(symbol, _)| !known.contains(symbol)) else { return Ok(()) };
@@ -361,16 +473,58 @@ fn precision(args: &Build, to: Float) -> Result<Option<Precision>, Failure> {
 fn build(
     args: &Build,
     model: &Pretrained,
-    part: Part,
+    piece: Piece,
     path: &Path,
     inputs: &Inputs,
     output: Output,
 ) -> Result<Built, Failure> {
     let start = Instant::now();
     let stored = model.stored.clone();
-    let graph = model.build(part, args.outputs_attention).map_err(Failure::model)?;
-    let mut model = Model::new(graph);
+    let (mut models, mut interface, mut quantized) = (vec![], vec![], vec![]);
+    for part in piece.parts() {
+        let (model, report) = optimized(args, model, *part, path, output)?;
+        interface.extend(optimize::interface(&model, &report));
+        quantized.extend(report.quantized);
+        models.push(model);
+    }
+    let model = joined(models)?;
+    // What both branches have is stored once.
+    let mut seen = BTreeSet::new();
+    quantized.retain(|weight| seen.insert(weight.name.clone()));
+    interface.dedup();
+    let written = model_io::write(&model, path, args.emit.storage.external_data, false, inputs)?;
+    let counts = inventory(&model);
+    Ok(Built {
+        path: path.to_owned(),
+        nodes: counts.nodes,
+        parameters: counts.parameters,
+        constants: counts.constants,
+        bytes: written.bytes,
+        seconds: start.elapsed().as_secs_f64(),
+        stored,
+        interface,
+        quantized: Quantized::new(&quantized),
+        verified: None,
+        is_variant: args.layout.is_verified,
+        left_out: None,
+    })
+}
+
+/// Returns a part as it is declared.
+fn declare(args: &Build, model: &Pretrained, part: Part) -> Result<Model, Failure> {
+    let mut model = Model::new(model.build(part, args.outputs_attention).map_err(Failure::model)?);
     fix_dims(args, &mut model)?;
+    Ok(model)
+}
+
+fn optimized(
+    args: &Build,
+    model: &Pretrained,
+    part: Part,
+    path: &Path,
+    output: Output,
+) -> Result<(Model, passes::Report), Failure> {
+    let mut model = declare(args, model, part)?;
     model_io::set_opset(&mut model, args.emit.opset)?;
     let mut options = args.emit.options()?;
     options.precision = precision(args, args.dtype)?;
@@ -387,18 +541,24 @@ fn build(
     output.rewrites(&report.applied)?;
     output.idle_patterns(&report.idle_patterns)?;
     quantize::warn_if_none(options.quantization.as_ref(), &report, output)?;
-    let written = model_io::write(&model, path, args.emit.storage.external_data, false, inputs)?;
-    let counts = inventory(&model);
-    Ok(Built {
-        path: path.to_owned(),
-        nodes: counts.nodes,
-        parameters: counts.parameters,
-        constants: counts.constants,
-        bytes: written.bytes,
-        seconds: start.elapsed().as_secs_f64(),
-        stored,
-        interface: optimize::interface(&model, &report),
-        quantized: Quantized::new(&report.quantized),
-        verified: None,
-    })
+    Ok((model, report))
+}
+
+/// Joins the first pass of a decoder and its later steps, whose cross attention keeps its keys and values; a single
+/// model stays as it is.
+fn joined(mut models: Vec<Model>) -> Result<Model, Failure> {
+    let last = models.pop().expect("a piece has a part");
+    let Some(first) = models.pop() else { return Ok(last) };
+    let kept: Vec<(String, String)> = first
+        .graph
+        .outputs()
+        .iter()
+        .filter_map(|output| {
+            let rest = output.name.strip_prefix("present")?;
+            Some((output.name.to_string(), format!("past_key_values{rest}")))
+        })
+        .collect();
+    let kept: Vec<(&str, &str)> = kept.iter().map(|(output, input)| (&**output, &**input)).collect();
+    let merged = merge_branches("use_cache_branch", last, first, &kept).map_err(Failure::model)?;
+    Ok(merged.model)
 }

@@ -6,6 +6,7 @@ mod build;
 mod failure;
 mod families;
 mod inspect;
+mod layout;
 mod model_io;
 mod optimize;
 mod output;

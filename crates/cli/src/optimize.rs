@@ -4,7 +4,7 @@ mod advice;
 mod jobs;
 mod summary;
 
-use crate::args::{ExternalData, Float, Optimize};
+use crate::args::{ExternalData, Float, KvCache, Optimize};
 use crate::failure::Failure;
 use crate::model_io;
 use crate::output::{Output, in_line};
@@ -35,6 +35,13 @@ use std::time::Instant;
 use summary::{Fused, Proofs, Side, Summary};
 
 pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
+    if args.emit.kv_cache == KvCache::Merged {
+        return Err(Failure::Usage(
+            "--kv-cache merged is only for build, which knows the first pass and the later steps\n  help: leave out \
+             --kv-cache"
+                .to_owned(),
+        ));
+    }
     args.emit.shares_cache(args.verify)?;
     if args.calibrate.is_some() && args.dtype != Some(Float::F16) {
         let message = "--calibrate requires --dtype f16: f32 and bf16 have a range that values do not leave\n  help: add --dtype f16, or leave out --calibrate";

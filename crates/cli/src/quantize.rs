@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// Which weights are quantized, and how.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Quantization")]
 pub(crate) struct Quantize {
     /// Quantize the weights of matrix products and embeddings: int4 or int8 (weights in blocks), int8-dynamic or

@@ -54,6 +54,22 @@ pub enum MergeError {
 /// # Errors
 /// If a model cannot be converted, or they cannot be connected.
 pub fn merge(mut models: Vec<Model>, connections: &[(&str, &str)], plan: Option<&Plan>) -> Result<Merged, MergeError> {
+    to_newest_opset(&mut models)?;
+    Ok(surgery::merge(&models, connections, plan)?)
+}
+
+/// Joins two models as [`surgery::merge_branches`] does, after converting them to the newest opset of both.
+///
+/// # Errors
+/// If a model cannot be converted, or they cannot be joined.
+pub fn merge_branches(condition: &str, yes: Model, no: Model, kept: &[(&str, &str)]) -> Result<Merged, MergeError> {
+    let mut models = [yes, no];
+    to_newest_opset(&mut models)?;
+    let [yes, no] = &models;
+    Ok(surgery::merge_branches(condition, yes, no, kept)?)
+}
+
+fn to_newest_opset(models: &mut [Model]) -> Result<(), MergeError> {
     let newest = models.iter().filter_map(|model| model.opsets.get("").copied()).max();
     for (model, number) in models.iter_mut().zip(1..) {
         let own = model.opsets.get("").copied();
@@ -61,5 +77,5 @@ pub fn merge(mut models: Vec<Model>, connections: &[(&str, &str)], plan: Option<
             set_opset(model, to).map_err(|why| MergeError::Opset { number, from, to, why: Box::new(why) })?;
         }
     }
-    Ok(surgery::merge(&models, connections, plan)?)
+    Ok(())
 }

@@ -2,7 +2,7 @@
 //!
 //! [`fix_dims`] writes sizes for symbols. [`rename_inputs`], [`rename_outputs`] and [`rename_dims`] rename.
 //! [`set_outputs`] and [`add_outputs`] choose the outputs, [`extract`] cuts a part out, [`split`] cuts a model into a
-//! chain of parts, and [`merge`] connects models. [`strip`] removes what no runtime needs. Weights are never read,
+//! chain of parts, [`merge`] connects models, and [`merge_branches`] joins two as the branches of an `If`. [`strip`] removes what no runtime needs. Weights are never read,
 //! except to compare two of one name that are to become one.
 //!
 //! On error a model that is changed in place may be partly changed; discard it.
@@ -38,6 +38,7 @@ use netwright_ir::nearest::meant;
 use netwright_ir::{Graph, HashMap, Model, Value, ValueType};
 use std::fmt;
 
+mod branches;
 mod copy;
 mod dims;
 mod extract;
@@ -47,6 +48,7 @@ mod outputs;
 mod split;
 mod strip;
 
+pub use branches::merge_branches;
 pub use dims::{fix_dims, rename_dims, symbols};
 pub use extract::extract;
 pub use merge::{Merged, merge};

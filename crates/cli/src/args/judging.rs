@@ -7,7 +7,7 @@ use netwright::verify::{MIN_COSINES, OrtLevel, TOLERANCE, TOLERANCES};
 use std::path::PathBuf;
 
 /// How models are verified: in which runtimes, with which sizes, and what counts as equal.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = VERIFICATION)]
 pub(crate) struct Judging {
     /// The runtime in which models are verified [default: auto].

@@ -124,9 +124,10 @@ pub(super) fn copy_annotations(from: &Graph, to: &mut Graph) {
 }
 
 /// Returns the conventions of a graph that consists of parts.
-pub(super) fn common_conventions(parts: &[Graph]) -> Conventions {
-    Conventions {
-        names_nodes: parts.iter().all(|part| part.conventions().names_nodes),
-        types_values: parts.iter().all(|part| part.conventions().types_values),
-    }
+pub(super) fn common_conventions<'g>(parts: impl IntoIterator<Item = &'g Graph>) -> Conventions {
+    let both = |a: Conventions, b: Conventions| Conventions {
+        names_nodes: a.names_nodes && b.names_nodes,
+        types_values: a.types_values && b.types_values,
+    };
+    parts.into_iter().map(Graph::conventions).reduce(both).unwrap_or_default()
 }

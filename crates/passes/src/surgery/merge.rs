@@ -48,7 +48,7 @@ pub fn merge(models: &[Model], connections: &[(&str, &str)], plan: Option<&Plan>
 }
 
 /// Adds the operator sets, functions and metadata of a model; all parts of one model have the same functions.
-fn add_description(
+pub(super) fn add_description(
     merged: &mut Model,
     model: &Model,
     number: usize,
@@ -461,7 +461,7 @@ impl<'g> Merger<'g> {
 }
 
 /// Whether two weights or constants are equal.
-fn is_equal_op(a: &Op, b: &Op) -> Result<bool, SurgeryError> {
+pub(super) fn is_equal_op(a: &Op, b: &Op) -> Result<bool, SurgeryError> {
     match (a, b) {
         (Op::Parameter(a), Op::Parameter(b)) | (Op::Constant(a), Op::Constant(b)) => is_equal(a, b),
         (Op::SparseParameter(a), Op::SparseParameter(b)) => {
