@@ -12,6 +12,7 @@ pages! {
     readme: "../README.md",
     build: "build.md",
     families: "families.md",
+    generate: "generate.md",
     optimize: "optimize.md",
     passes: "passes.md",
     surgery: "surgery.md",

@@ -19,9 +19,11 @@ use std::num::NonZero;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+mod generate;
 mod judging;
 mod surgery;
 
+pub(crate) use generate::{Engine, Generate};
 pub(crate) use judging::{Judging, Runtime};
 pub(crate) use surgery::{Extract, Interface, Merge, Rewrite, Split};
 
@@ -56,6 +58,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Build a model from a Hugging Face folder (config.json and safetensors), a GGUF file, or a preset.
     Build(Box<Build>),
+    /// Generate text with a decoder.
+    Generate(Box<Generate>),
     /// List the model families that `build` supports.
     Families {
         /// Show what `build` would build from a config.json, without weights, or what stands in the way

@@ -1,10 +1,11 @@
-//! The command line of Netwright: `netwright build`, `optimize`, `upgrade`, `verify`, `check`, `inspect`, `passes`.
+//! The command line of Netwright: `netwright build`, `generate`, `optimize`, `upgrade`, `verify`, `check`, `inspect`, `passes`.
 
 mod about;
 mod args;
 mod build;
 mod failure;
 mod families;
+mod generate;
 mod inspect;
 mod layout;
 mod model_io;
@@ -47,6 +48,7 @@ fn run(command: Option<&Command>, output: Output) -> Result<(), Failure> {
     let Some(command) = command else { return about::welcome(output) };
     match command {
         Command::Build(args) => build::run(args, output),
+        Command::Generate(args) => generate::run(args, output),
         Command::Families { config: None, .. } => families::run(output),
         Command::Families { config: Some(config), task } => families::plan(config, *task, output),
         Command::Optimize(args) => optimize::run(args, output),

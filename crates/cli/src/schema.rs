@@ -2,6 +2,7 @@
 
 use crate::build::Built;
 use crate::failure::Failure;
+use crate::generate::Generated;
 use crate::inspect::{Checked, Contents, PassRow};
 use crate::optimize::OptimizeReport;
 use crate::output::Output;
@@ -16,6 +17,7 @@ use schemars::{JsonSchema, Schema};
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Described {
     Build,
+    Generate,
     Optimize,
     Upgrade,
     Verify,
@@ -34,6 +36,7 @@ pub(crate) enum Described {
 pub(crate) fn run(command: Described, output: Output) -> Result<(), Failure> {
     let schema = match command {
         Described::Build => schema::<Vec<Built>>(),
+        Described::Generate => schema::<Generated>(),
         Described::Optimize => schema::<OptimizeReport>(),
         Described::Upgrade => schema::<Upgraded>(),
         Described::Verify => schema::<Verdict>(),

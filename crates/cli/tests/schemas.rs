@@ -117,7 +117,14 @@ fn every_command_fits_its_schema() {
     for file in ["config.json", "model.safetensors"] {
         fs::copy(in_repository("examples/dates").join(file), at.join("dates").join(file)).expect("copied");
     }
-    let calls: [(&str, &[&str]); 24] = [
+    fs::create_dir(at.join("llama")).expect("a folder");
+    for file in ["families/llama/config.json", "families/llama/model.safetensors", "generation/tokenizer.json"] {
+        let from = in_repository("tests").join(file);
+        fs::copy(&from, at.join("llama").join(from.file_name().expect("a name"))).expect("copied");
+    }
+    let calls: [(&str, &[&str]); 26] = [
+        ("generate", &["generate", "llama", "-p", "a", "-p", "on", "--stop", "k", "--no-cache"]),
+        ("generate", &["generate", "llama", "-p", "a", "--num-beams", "2", "--no-cache"]),
         ("build", &["build", "dates", "-o", "built", "--verify", "--quantize", "int8", "--target", "ort"]),
         ("build", &["build", "dates", "-o", "dates.onnx", "--part", "encoder", "--no-optimize"]),
         ("optimize", &["optimize", "model.onnx"]),

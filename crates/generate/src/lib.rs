@@ -1,1 +1,44 @@
-//! Generates tokens with decoders in ONNX.
+//! Generates tokens with decoders in ONNX, in tract or ONNX Runtime.
+//!
+//! A [`Model`] is a decoder, with or without an encoder and a KV cache, in the files that `netwright build` and the
+//! exporters of Hugging Face write. [`Settings`] are those of `generation_config.json`, and mean what they mean in
+//! `transformers`. [`Model::tokens`] is an iterator of tokens, chosen greedily or drawn at random; [`Model::beams`]
+//! searches for the most probable sequences.
+//!
+//! ```no_run
+//! use netwright_generate::{Input, Model, Settings};
+//! use netwright_verify::Runtime;
+//!
+//! let model = Model::open("gpt2_onnx", &Runtime::Tract)?;
+//! let mut settings = Settings::read("gpt2_onnx", &[])?;
+//! settings.max_new_tokens = Some(32);
+//! for step in model.tokens(&Input::Tokens(vec![vec![464, 3290]]), &settings)? {
+//!     println!("{:?}", step?[0]);
+//! }
+//! # Ok::<(), netwright_generate::GenerateError>(())
+//! ```
+
+mod audio;
+mod beams;
+mod chat;
+mod error;
+mod files;
+mod graph;
+mod model;
+mod scores;
+mod settings;
+mod text;
+mod tokens;
+mod whisper;
+
+pub use audio::Ear;
+pub use beams::Beam;
+pub use chat::{Chat, Message};
+pub use error::GenerateError;
+pub use files::has_graphs;
+pub use model::{Input, Model};
+pub use scores::{Place, probabilities};
+pub use settings::{EarlyStopping, Settings};
+pub use text::{Stream, Text};
+pub use tokens::Tokens;
+pub use whisper::Speech;

@@ -1,7 +1,8 @@
 //! Declare Transformer models in Rust, optimize them, write them as ONNX and verify them in tract.
 //!
 //! The crates of the workspace are modules here; [`prelude`] has what most programs need. The feature `verify`, enabled
-//! by default, adds tract; without it there are no `verify`, `evaluate` and `reproduce`.
+//! by default, adds tract; without it there are no `verify`, `evaluate` and `reproduce`. The feature `generate` adds
+//! `generate`: tokens from decoders.
 //!
 //! ```
 //! use netwright::prelude::*;
@@ -35,6 +36,8 @@
 //! ```
 
 pub use netwright_files as files;
+#[cfg(feature = "generate")]
+pub use netwright_generate as generate;
 pub use netwright_ir as ir;
 pub use netwright_nn as nn;
 pub use netwright_onnx as onnx;

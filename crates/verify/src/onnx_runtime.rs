@@ -9,10 +9,12 @@ use crate::{Array, VerifyError, runtime};
 use netwright_files::Source;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{Session, SessionInputValue};
+use ort::value::{DynValue, TensorElementType};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// ONNX Runtime: its shared library, and its graph optimization level.
@@ -203,6 +205,65 @@ impl Loaded {
                 })
             })
             .collect()
+    }
+
+    /// Runs the model with tensors that ONNX Runtime holds, and returns `outputs`.
+    pub(crate) fn run_tensors(
+        &self,
+        file: &str,
+        inputs: &[(&str, &DynValue)],
+        outputs: &[String],
+    ) -> Result<Vec<Arc<DynValue>>, VerifyError> {
+        let values = guard(file, &self.runtime, runtime::RUN, || {
+            let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+            let given: Vec<(&str, SessionInputValue<'_>)> =
+                inputs.iter().map(|(name, value)| (*name, SessionInputValue::from(*value))).collect();
+            let mut computed = session.run(given)?;
+            Ok(outputs.iter().map(|name| computed.remove(name).map(Arc::new)).collect::<Option<Vec<_>>>())
+        })?;
+        values.ok_or_else(|| self.failed(file, "an output is missing".to_owned()))
+    }
+
+    /// Returns a range of the elements of a tensor as f32; `None` if they are not floats.
+    pub(crate) fn floats(
+        &self,
+        file: &str,
+        tensor: &DynValue,
+        range: Range<usize>,
+    ) -> Result<Option<Vec<f32>>, VerifyError> {
+        guard(file, &self.runtime, runtime::READ, || {
+            Ok(match tensor.dtype().tensor_type() {
+                Some(TensorElementType::Float32) => {
+                    tensor.try_extract_tensor::<f32>()?.1.get(range).map(<[f32]>::to_vec)
+                }
+                Some(TensorElementType::Float16) => {
+                    let all = tensor.try_extract_tensor::<half::f16>()?.1;
+                    all.get(range).map(|part| part.iter().map(|x| x.to_f32()).collect())
+                }
+                _ => None,
+            })
+        })
+    }
+
+    /// Returns the tensor whose rows along axis 0 are these rows.
+    pub(crate) fn gather(&self, file: &str, tensor: &DynValue, rows: &[usize]) -> Result<Arc<DynValue>, VerifyError> {
+        let array =
+            self.array(file, tensor)?.ok_or_else(|| self.failed(file, "the value is not a tensor".to_owned()))?;
+        self.tensor(file, array.gathered(rows))
+    }
+
+    /// Converts an array.
+    pub(crate) fn tensor(&self, file: &str, array: Array) -> Result<Arc<DynValue>, VerifyError> {
+        guard(file, &self.runtime, runtime::READ, || Ok(Arc::new(array.into_ort()?)))
+    }
+
+    /// Converts a tensor to an array; `None` for element types that arrays do not support.
+    pub(crate) fn array(&self, file: &str, tensor: &DynValue) -> Result<Option<Array>, VerifyError> {
+        guard(file, &self.runtime, runtime::READ, || Array::from_ort(tensor))
+    }
+
+    pub(crate) fn failed(&self, file: &str, cause: String) -> VerifyError {
+        VerifyError::Runtime { file: file.to_owned(), runtime: self.runtime.clone(), action: runtime::READ, cause }
     }
 
     /// Returns the time of one run, without conversion of inputs and outputs.

@@ -2,10 +2,14 @@
 
 use crate::file::{ModelFile, Port};
 use crate::onnx_runtime::Loaded;
+use crate::resident::Form;
+use crate::runtime::READ;
 use crate::tract::Plan;
-use crate::{Array, Runtime, VerifyError, gate};
+use crate::{Array, Resident, Runtime, VerifyError, gate, tract};
 use netwright_ir::Bindings;
+use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A model that is loaded in a runtime and can run any number of times, with any sizes of its symbolic dims.
@@ -110,6 +114,11 @@ impl Session {
         Ok(Self { file: file.name.clone(), engine, inputs, outputs })
     }
 
+    /// Returns the names of the outputs.
+    pub fn outputs(&self) -> &[String] {
+        &self.outputs
+    }
+
     /// Returns the inputs that [`run`](Self::run) requires.
     pub fn inputs(&self) -> &[Port] {
         &self.inputs
@@ -134,29 +143,112 @@ impl Session {
         }
     }
 
+    /// Converts an array to a tensor that the runtime holds.
+    pub fn resident(&self, array: Array) -> Result<Resident, VerifyError> {
+        Ok(Resident(match &self.engine {
+            Engine::Tract(_) => Form::Tract(tract::tensor(&self.file, &array)?),
+            Engine::Ort(loaded) => Form::Ort(loaded.tensor(&self.file, array)?),
+        }))
+    }
+
+    /// Copies a tensor that the runtime holds.
+    pub fn array(&self, tensor: &Resident) -> Result<Array, VerifyError> {
+        let array = match (&self.engine, &tensor.0) {
+            (Engine::Tract(_), Form::Tract(value)) => tract::to_array(&self.file, value)?,
+            (Engine::Ort(loaded), Form::Ort(value)) => loaded.array(&self.file, value)?,
+            _ => return Err(self.foreign()),
+        };
+        array.ok_or_else(|| self.failed("the value is not a tensor of numbers".to_owned()))
+    }
+
+    /// Runs the model with tensors in the order of the runtime.
+    pub(crate) fn run_ordered(&self, inputs: Vec<Resident>) -> Result<Vec<(String, Resident)>, VerifyError> {
+        let outputs: Vec<Resident> = match &self.engine {
+            Engine::Tract(plan) => {
+                let own = |Resident(form)| if let Form::Tract(value) = form { Ok(value) } else { Err(self.foreign()) };
+                let outputs = plan.run_tensors(&self.file, inputs.into_iter().map(own).collect::<Result<_, _>>()?)?;
+                outputs.into_iter().map(|value| Resident(Form::Tract(value))).collect()
+            }
+            Engine::Ort(loaded) => {
+                let own = |(port, Resident(form)): (&'_ Port, &'_ Resident)| match form {
+                    Form::Ort(value) => Ok((port.name.clone(), Arc::clone(value))),
+                    Form::Tract(_) => Err(self.foreign()),
+                };
+                let given = self.inputs.iter().zip(&inputs).map(own).collect::<Result<Vec<_>, _>>()?;
+                let given: Vec<_> = given.iter().map(|(name, value)| (name.as_str(), &**value)).collect();
+                let outputs = loaded.run_tensors(&self.file, &given, &self.outputs)?;
+                outputs.into_iter().map(|value| Resident(Form::Ort(value))).collect()
+            }
+        };
+        Ok(self.outputs.iter().cloned().zip(outputs).collect())
+    }
+
+    pub(crate) fn floats(&self, tensor: &Resident, range: Range<usize>) -> Result<Option<Vec<f32>>, VerifyError> {
+        match (&self.engine, &tensor.0) {
+            (Engine::Tract(_), Form::Tract(value)) => tract::floats(&self.file, value, range),
+            (Engine::Ort(loaded), Form::Ort(value)) => loaded.floats(&self.file, value, range),
+            _ => Err(self.foreign()),
+        }
+    }
+
+    pub(crate) fn gather(&self, tensor: &Resident, rows: &[usize]) -> Result<Resident, VerifyError> {
+        Ok(Resident(match (&self.engine, &tensor.0) {
+            (Engine::Tract(_), Form::Tract(value)) => Form::Tract(tract::gather(&self.file, value, rows)?),
+            (Engine::Ort(loaded), Form::Ort(value)) => Form::Ort(loaded.gather(&self.file, value, rows)?),
+            _ => return Err(self.foreign()),
+        }))
+    }
+
+    pub(crate) fn failed(&self, cause: String) -> VerifyError {
+        match &self.engine {
+            Engine::Tract(_) => VerifyError::Runtime {
+                file: self.file.clone(),
+                runtime: Runtime::Tract.to_string(),
+                action: READ,
+                cause,
+            },
+            Engine::Ort(loaded) => loaded.failed(&self.file, cause),
+        }
+    }
+
+    fn foreign(&self) -> VerifyError {
+        self.failed("the tensor is held by another runtime".to_owned())
+    }
+
     fn named<'a>(&'a self, given: &[&'a Array]) -> Vec<(&'a str, &'a Array)> {
         self.inputs.iter().map(|port| port.name.as_str()).zip(given.iter().copied()).collect()
     }
 
     /// Returns the inputs in the order of the runtime.
     fn given<'a>(&self, inputs: &[(&str, &'a Array)]) -> Result<Vec<&'a Array>, VerifyError> {
-        if let Some((unknown, _)) = inputs.iter().find(|(name, _)| self.inputs.iter().all(|port| port.name != *name)) {
-            return Err(VerifyError::UnknownInput {
+        let names: Vec<&str> = inputs.iter().map(|(name, _)| *name).collect();
+        self.expect_known(&names)?;
+        self.inputs.iter().map(|port| self.one(port, inputs)).collect()
+    }
+
+    pub(crate) fn expect_known(&self, names: &[&str]) -> Result<(), VerifyError> {
+        let unknown = names.iter().find(|name| self.inputs.iter().all(|port| port.name != **name));
+        unknown.map_or(Ok(()), |unknown| {
+            Err(VerifyError::UnknownInput {
                 file: self.file.clone(),
                 input: (*unknown).to_owned(),
                 inputs: list(self.inputs.iter().map(|port| port.name.as_str())),
-            });
-        }
-        self.inputs.iter().map(|port| self.one(port, inputs)).collect()
+            })
+        })
+    }
+
+    pub(crate) fn missing(&self, port: &Port) -> VerifyError {
+        let expected = port.ty.as_ref().map_or_else(String::new, ToString::to_string);
+        VerifyError::MissingInput { file: self.file.clone(), input: port.name.clone(), expected }
     }
 
     fn one<'a>(&self, port: &Port, inputs: &[(&str, &'a Array)]) -> Result<&'a Array, VerifyError> {
         let file = || self.file.clone();
-        let expected = port.ty.as_ref().map_or_else(String::new, ToString::to_string);
         let Some((_, array)) = inputs.iter().find(|(name, _)| *name == port.name) else {
-            return Err(VerifyError::MissingInput { file: file(), input: port.name.clone(), expected });
+            return Err(self.missing(port));
         };
         if port.ty.as_ref().is_some_and(|ty| ty.element != array.element()) {
+            let expected = port.ty.as_ref().map_or_else(String::new, ToString::to_string);
             let found = array.to_string();
             return Err(VerifyError::InputType { file: file(), input: port.name.clone(), expected, found });
         }

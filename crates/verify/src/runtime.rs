@@ -10,6 +10,7 @@ pub(crate) const TRACT: &str = "tract";
 /// The actions during which a runtime can fail, for messages.
 pub(crate) const LOAD: &str = "load the model";
 pub(crate) const RUN: &str = "run the model";
+pub(crate) const READ: &str = "read a tensor";
 
 /// A runtime that runs models. Displays as its name: `tract`, or `ONNX Runtime 1.32.0`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

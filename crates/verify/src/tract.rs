@@ -3,14 +3,16 @@
 use crate::file::{ModelFile, Port};
 use crate::run::list;
 use crate::{Array, VerifyError, runtime};
+use half::f16;
 use netwright_ir::{Bindings, Dim};
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tract_onnx::model::ParsingContext;
 use tract_onnx::prelude::{
-    Datum, InferenceModel, InferenceModelExt, IntoRunnable, IntoTValue, SymbolValues, TDim, TValue, TVec, Tensor,
-    ToDim, TractResult, TypedFact, TypedModel, TypedOp, TypedRunnableModel,
+    Datum, DatumType, InferenceModel, InferenceModelExt, IntoRunnable, IntoTValue, SymbolValues, TDim, TValue, TVec,
+    Tensor, ToDim, TractResult, TypedFact, TypedModel, TypedOp, TypedRunnableModel,
 };
 use tract_onnx::tract_core::optim::Optimizer;
 use tract_onnx::tract_core::plan::SimpleState;
@@ -55,6 +57,23 @@ impl Plan {
         })
     }
 
+    /// Runs the model with tensors in tract's order, and returns the requested outputs in their order.
+    pub(crate) fn run_tensors(&self, file: &str, inputs: Vec<TValue>) -> Result<Vec<TValue>, VerifyError> {
+        guard(file, runtime::RUN, || {
+            let mut state = self.0.spawn()?;
+            state.set_inputs(inputs.into())?;
+            state.exec()?;
+            let values = state.outputs()?;
+            let symbols = &state.turn_state.resolved_symbols;
+            // Sizes are evaluated as long as the symbols are known.
+            let known = |value: TValue| {
+                let is_size = value.datum_type() == TDim::datum_type();
+                if is_size { Ok(array(&value, symbols)?.to_tract()?.into_tvalue()) } else { Ok(value) }
+            };
+            values.into_iter().map(known).collect()
+        })
+    }
+
     /// Returns the time of one run, without conversion of inputs and outputs.
     pub(crate) fn time(&self, file: &str, inputs: &[&Array]) -> Result<Duration, VerifyError> {
         self.exec(file, inputs, |state| {
@@ -81,6 +100,36 @@ impl Plan {
             run(&mut state)
         })
     }
+}
+
+/// Returns a range of the elements of a tensor as f32; `None` if they are not floats.
+pub(crate) fn floats(file: &str, tensor: &TValue, range: Range<usize>) -> Result<Option<Vec<f32>>, VerifyError> {
+    guard(file, runtime::READ, || {
+        let view = tensor.try_as_plain_ram()?;
+        Ok(match tensor.datum_type() {
+            DatumType::F32 => view.as_slice::<f32>()?.get(range).map(<[f32]>::to_vec),
+            DatumType::F16 => view.as_slice::<f16>()?.get(range).map(|part| part.iter().map(|x| x.to_f32()).collect()),
+            _ => None,
+        })
+    })
+}
+
+/// Returns the tensor whose rows along axis 0 are these rows.
+pub(crate) fn gather(file: &str, tensor: &TValue, rows: &[usize]) -> Result<TValue, VerifyError> {
+    guard(file, runtime::READ, || {
+        let rows = rows.iter().map(|row| tensor.slice(0, *row, row + 1)).collect::<TractResult<Vec<Tensor>>>()?;
+        Ok(Tensor::stack_tensors(0, &rows)?.into_tvalue())
+    })
+}
+
+/// Converts an array.
+pub(crate) fn tensor(file: &str, array: &Array) -> Result<TValue, VerifyError> {
+    guard(file, runtime::READ, || Ok(array.to_tract()?.into_tvalue()))
+}
+
+/// Converts a tensor to an array; `None` for element types that arrays do not support.
+pub(crate) fn to_array(file: &str, tensor: &TValue) -> Result<Option<Array>, VerifyError> {
+    guard(file, runtime::READ, || Array::from_tract(tensor))
 }
 
 fn parse(file: &ModelFile) -> TractResult<InferenceModel> {

@@ -7,6 +7,9 @@ use ort::value::{DynValue, TensorRef};
 use std::fmt;
 use tract_onnx::prelude::{Datum, Tensor, TractResult};
 
+/// The maximal number of elements of an array of zeros.
+const MAX_ZEROS: usize = 1 << 40;
+
 macro_rules! values {
     (both { $($name:ident $rust:ty: $bytes:expr;)* } ort { $($other:ident $other_rust:ty: $other_bytes:expr;)* }) => {
         values! { all { $($name $rust: $bytes;)* $($other $other_rust: $other_bytes;)* } }
@@ -91,12 +94,45 @@ macro_rules! values {
         )*
 
         impl Array {
+            /// Returns an array of zeros; an error if it has more elements than memory could hold, or if arrays do not
+            /// support the element type.
+            pub fn zeros(element: ElementType, shape: impl Into<Vec<usize>>) -> Result<Self, VerifyError> {
+                let shape = shape.into();
+                let count = shape.iter().try_fold(1_usize, |count, &size| count.checked_mul(size));
+                let count = count.filter(|count| *count <= MAX_ZEROS);
+                let values = match (element, count) {
+                    $((ElementType::$name, Some(count)) => Values::$name(vec![<$rust>::default(); count]),)*
+                    _ => return Err(VerifyError::ElementCount { shape, found: 0 }),
+                };
+                Ok(Self { shape, values })
+            }
+
             /// Returns a tensor of ONNX Runtime that borrows the elements.
             pub(crate) fn to_ort(&self) -> ort::Result<ort::session::SessionInputValue<'_>> {
                 let shape = self.shape.clone();
                 match &self.values {
                     $(Values::$name(values) => Ok(TensorRef::from_array_view((shape, &values[..]))?.into()),)*
                 }
+            }
+
+            /// Returns a tensor of ONNX Runtime that owns the elements.
+            pub(crate) fn into_ort(self) -> ort::Result<DynValue> {
+                match self.values {
+                    $(Values::$name(values) => {
+                        Ok(ort::value::Tensor::from_array((self.shape, values))?.into_dyn())
+                    })*
+                }
+            }
+
+            /// Returns the array of this shape whose rows of `width` elements are these rows.
+            pub(crate) fn picked(&self, shape: Vec<usize>, rows: &[usize], width: usize) -> Self {
+                let values = match &self.values {
+                    $(Values::$name(values) => {
+                        let rows = rows.iter().map(|row| &values[row * width..(row + 1) * width]);
+                        Values::$name(rows.collect::<Vec<_>>().concat())
+                    })*
+                };
+                Self { shape, values }
             }
 
             /// Converts a tensor; `None` for element types that arrays do not support.

@@ -1,0 +1,110 @@
+//! The arguments of `netwright generate`.
+
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+
+const CHOICE: &str = "Choice of tokens";
+const BEAMS: &str = "Beam search";
+const LENGTH: &str = "Length";
+const RUNNING: &str = "Running";
+
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+pub(crate) struct Generate {
+    /// A folder that `build` wrote, or the ONNX file of a decoder; or a Hugging Face folder or a GGUF file, which is
+    /// built first into the user's cache folder.
+    #[arg(value_name = "DIR|MODEL")]
+    pub(crate) model: PathBuf,
+    /// The text to continue, or the source of an encoder-decoder; several are one batch.
+    #[arg(short, long = "prompt", value_name = "TEXT", required_unless_present = "audio")]
+    pub(crate) prompts: Vec<String>,
+    /// Write each prompt as the message of a user, in the chat template of the model.
+    #[arg(long)]
+    pub(crate) chat: bool,
+    /// The first message of a chat, which says how to answer.
+    #[arg(long, value_name = "TEXT", requires = "chat")]
+    pub(crate) system: Option<String>,
+    /// A WAV file with speech that the model writes down: one channel, with the rate of the model.
+    #[arg(long, value_name = "FILE.wav", conflicts_with_all = ["prompts", "chat"])]
+    pub(crate) audio: Option<PathBuf>,
+    /// The language of the speech, such as `en` [default: the model finds it].
+    #[arg(long, value_name = "NAME", requires = "audio")]
+    pub(crate) language: Option<String>,
+    /// What to do with the speech, `transcribe` or `translate` [default: transcribe].
+    #[arg(long, value_name = "NAME", requires = "audio")]
+    pub(crate) task: Option<String>,
+    /// Ignore this unsupported option of generation_config.json; may be given several times.
+    #[arg(long = "ignore-option", value_name = "NAME")]
+    pub(crate) ignored_options: Vec<String>,
+
+    /// The maximal number of new tokens [default: that of generation_config.json, or 128].
+    #[arg(help_heading = LENGTH, long, value_name = "N")]
+    pub(crate) max_new_tokens: Option<usize>,
+    /// The number of new tokens before which no end token is chosen.
+    #[arg(help_heading = LENGTH, long, value_name = "N")]
+    pub(crate) min_new_tokens: Option<usize>,
+    /// End at this text, which is not printed; may be given several times.
+    #[arg(help_heading = LENGTH, long, value_name = "TEXT")]
+    pub(crate) stop: Vec<String>,
+
+    /// Choose the most probable token [default: as generation_config.json says].
+    #[arg(help_heading = CHOICE, long, conflicts_with_all = ["sample", "temperature", "top_k", "top_p", "min_p"])]
+    pub(crate) greedy: bool,
+    /// Draw tokens at random; the flags below imply it.
+    #[arg(help_heading = CHOICE, long)]
+    pub(crate) sample: bool,
+    /// Divide the scores by this before a token is drawn.
+    #[arg(help_heading = CHOICE, long, value_name = "T")]
+    pub(crate) temperature: Option<f32>,
+    /// Draw from the K most probable tokens; 0 means all.
+    #[arg(help_heading = CHOICE, long, value_name = "K")]
+    pub(crate) top_k: Option<usize>,
+    /// Draw from the most probable tokens whose probabilities add up to P.
+    #[arg(help_heading = CHOICE, long, value_name = "P")]
+    pub(crate) top_p: Option<f32>,
+    /// Draw only tokens with at least P times the largest probability.
+    #[arg(help_heading = CHOICE, long, value_name = "P")]
+    pub(crate) min_p: Option<f32>,
+    /// The seed of random draws.
+    #[arg(help_heading = CHOICE, long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Divide positive scores of tokens that occurred by this, and multiply negative ones.
+    #[arg(help_heading = CHOICE, long, value_name = "X")]
+    pub(crate) repetition_penalty: Option<f32>,
+    /// Never repeat a sequence of N tokens; 0 allows all.
+    #[arg(help_heading = CHOICE, long, value_name = "N")]
+    pub(crate) no_repeat_ngram_size: Option<usize>,
+    /// Never choose these tokens, given by their ids.
+    #[arg(help_heading = CHOICE, long, value_name = "ID", value_delimiter = ',')]
+    pub(crate) suppress_tokens: Vec<u32>,
+
+    /// Search with this number of beams; the text is printed at the end.
+    #[arg(help_heading = BEAMS, long, value_name = "N")]
+    pub(crate) num_beams: Option<usize>,
+    /// Divide the score of a beam by its length to this power.
+    #[arg(help_heading = BEAMS, long, value_name = "X", allow_negative_numbers = true)]
+    pub(crate) length_penalty: Option<f64>,
+    /// End when there are as many finished sequences as beams.
+    #[arg(help_heading = BEAMS, long)]
+    pub(crate) early_stopping: bool,
+
+    /// The runtime.
+    #[arg(help_heading = RUNNING, long, default_value = "tract")]
+    pub(crate) runtime: Engine,
+    /// The shared library of ONNX Runtime [default: ORT_DYLIB_PATH, or the library of an installed Python package
+    /// onnxruntime].
+    #[arg(help_heading = RUNNING, long, value_name = "FILE")]
+    pub(crate) ort_library: Option<PathBuf>,
+    /// Build a Hugging Face folder into a temporary folder, not into the user's cache folder.
+    #[arg(help_heading = RUNNING, long)]
+    pub(crate) no_cache: bool,
+}
+
+/// A runtime that generates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Engine {
+    /// tract.
+    Tract,
+    /// ONNX Runtime.
+    Ort,
+}

@@ -1,0 +1,311 @@
+//! `netwright generate`.
+
+mod source;
+
+use crate::args::{Engine, Generate};
+use crate::failure::Failure;
+use crate::output::{Output, counted, in_line, printable};
+use crate::overwrite::folder_of;
+use netwright::generate::{Chat, Ear, EarlyStopping, GenerateError, Input, Message, Model, Settings, Speech, Text};
+use netwright::verify::{OnnxRuntime, OrtLevel, Runtime};
+use schemars::JsonSchema;
+use serde::Serialize;
+use source::failed;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Instant, SystemTime};
+
+/// The number of new tokens, if neither a flag nor the model limits it.
+const NEW_TOKENS: usize = 128;
+
+/// What was generated.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Generated {
+    /// The folder or the file of the ONNX model.
+    model: PathBuf,
+    runtime: String,
+    /// The sequences, in the order of the prompts.
+    sequences: Vec<Sequence>,
+    /// The number of tokens of all prompts, without padding.
+    prompt_tokens: usize,
+    /// The number of new tokens of all sequences.
+    new_tokens: usize,
+    /// The time of the first run, which reads the prompts; none with beams.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prefill_seconds: Option<f64>,
+    /// The time of all later runs; with beams, of all runs.
+    decode_seconds: f64,
+}
+
+/// The tokens that follow a prompt, or that an encoder-decoder makes of it.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Sequence {
+    /// The prompt, or the name of the sound.
+    prompt: String,
+    text: String,
+    tokens: Vec<u32>,
+    /// Why it ended.
+    end: Reason,
+}
+
+/// Why a sequence ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Reason {
+    /// The model chose an end token.
+    EndToken,
+    /// A stop string occurred.
+    StopString,
+    /// The maximal number of tokens or the number of positions was reached.
+    Length,
+}
+
+pub(crate) fn run(args: &Generate, output: Output) -> Result<(), Failure> {
+    let runtime = runtime(args)?;
+    source::expect(&args.model)?;
+    // A GGUF file holds its tokenizer, and `build` writes it.
+    let is_folder = args.model.is_dir();
+    let early = is_folder.then(|| Texts::open(args, &args.model)).transpose()?;
+    let source = source::find(args, output)?;
+    let path = &source.path;
+    let Texts { text, settings, prompts } = early.map_or_else(|| Texts::open(args, path), Ok)?;
+    let spinner = output.spinner("loading");
+    let model = Model::open(path, &runtime).map_err(failed)?;
+    drop(spinner);
+    if let Some(vocabulary) = model.vocabulary() {
+        text.expect_fits(vocabulary).map_err(failed)?;
+    }
+    let input = input(args, path, &model, &settings, &text, &prompts).map_err(failed)?;
+    let prompt_tokens = input.tokens().iter().map(Vec::len).sum();
+    let mut generated = Generated {
+        model: path.clone(),
+        runtime: runtime.to_string(),
+        sequences: named(args).iter().map(|name| Sequence::new(name)).collect(),
+        prompt_tokens,
+        new_tokens: 0,
+        prefill_seconds: None,
+        decode_seconds: 0.0,
+    };
+    if settings.num_beams > 1 {
+        generated.search(&model, &input, &settings, &text)?;
+    } else {
+        generated.stream(&model, &input, &settings, &text, output)?;
+    }
+    generated.new_tokens = generated.sequences.iter().map(|sequence| sequence.tokens.len()).sum();
+    let streams = settings.num_beams == 1 && generated.sequences.len() == 1 && !output.json;
+    if !streams {
+        output.data(&generated, || generated.text())?;
+    }
+    if !output.quiet && !output.json {
+        writeln!(io::stderr(), "{}", generated.speed())?;
+    }
+    Ok(())
+}
+
+/// What is known before a model is loaded.
+struct Texts {
+    text: Text,
+    settings: Settings,
+    prompts: Vec<String>,
+}
+
+impl Texts {
+    /// Reads what lies beside a model.
+    fn open(args: &Generate, path: &Path) -> Result<Self, Failure> {
+        let text = Text::open(path).map_err(failed)?;
+        Ok(Self { text, settings: settings(args, path)?, prompts: prompts(args, path)? })
+    }
+}
+
+impl Sequence {
+    fn new(prompt: &str) -> Self {
+        Self { prompt: prompt.to_owned(), text: String::new(), tokens: vec![], end: Reason::Length }
+    }
+}
+
+impl Generated {
+    /// Generates one token of each sequence after the other; the text of a single sequence is printed as it comes.
+    fn stream(
+        &mut self,
+        model: &Model,
+        input: &Input,
+        settings: &Settings,
+        text: &Text,
+        output: Output,
+    ) -> Result<(), Failure> {
+        let start = Instant::now();
+        let mut steps = model.tokens(input, settings).map_err(failed)?;
+        self.prefill_seconds = Some(start.elapsed().as_secs_f64());
+        let is_shown = self.sequences.len() == 1 && !output.json;
+        let show = |piece: &str| -> Result<(), Failure> {
+            if is_shown && !piece.is_empty() {
+                let mut out = io::stdout().lock();
+                out.write_all(printable(piece).as_bytes())?;
+                out.flush()?;
+            }
+            Ok(())
+        };
+        let mut streams: Vec<_> = self.sequences.iter().map(|_| text.stream(&settings.stop_strings)).collect();
+        let start = Instant::now();
+        while let Some(step) = steps.next() {
+            for (row, token) in step.map_err(failed)?.into_iter().enumerate() {
+                let Some(token) = token else { continue };
+                let sequence = &mut self.sequences[row];
+                sequence.tokens.push(token);
+                let piece = streams[row].push(token).map_err(failed)?;
+                show(&piece)?;
+                sequence.text.push_str(&piece);
+                if streams[row].has_stopped() {
+                    sequence.end = Reason::StopString;
+                    steps.stop(row);
+                } else if settings.eos_token_id.contains(&token) {
+                    sequence.end = Reason::EndToken;
+                }
+            }
+        }
+        self.decode_seconds = start.elapsed().as_secs_f64();
+        for (sequence, stream) in self.sequences.iter_mut().zip(&mut streams) {
+            let rest = stream.finish().map_err(failed)?;
+            show(&rest)?;
+            sequence.text.push_str(&rest);
+        }
+        show("\n")
+    }
+
+    /// Searches for the best sequences.
+    fn search(&mut self, model: &Model, input: &Input, settings: &Settings, text: &Text) -> Result<(), Failure> {
+        let start = Instant::now();
+        let stop = &settings.stop_strings;
+        let stops = |tokens: &[u32]| {
+            let text = if stop.is_empty() { String::new() } else { text.decode(tokens).unwrap_or_default() };
+            stop.iter().any(|stop| text.contains(stop))
+        };
+        let beams = model.beams(input, settings, &stops).map_err(failed)?;
+        self.decode_seconds = start.elapsed().as_secs_f64();
+        for (sequence, beams) in self.sequences.iter_mut().zip(beams) {
+            let Some(best) = beams.into_iter().next() else { continue };
+            let mut stream = text.stream(stop);
+            for token in &best.tokens {
+                sequence.text.push_str(&stream.push(*token).map_err(failed)?);
+            }
+            sequence.text.push_str(&stream.finish().map_err(failed)?);
+            if stream.has_stopped() {
+                sequence.end = Reason::StopString;
+            } else if best.tokens.last().is_some_and(|last| settings.eos_token_id.contains(last)) {
+                sequence.end = Reason::EndToken;
+            }
+            sequence.tokens = best.tokens;
+        }
+        Ok(())
+    }
+
+    /// Returns the texts, numbered if there are several.
+    fn text(&self) -> String {
+        if let [one] = &self.sequences[..] {
+            return one.text.clone();
+        }
+        let line = |(at, sequence): (usize, &Sequence)| format!("{}: {}", at + 1, sequence.text);
+        self.sequences.iter().enumerate().map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "the numbers are small")]
+    fn speed(&self) -> String {
+        let rate = |tokens: usize, seconds: f64| format!("{:.0} tokens/s", tokens as f64 / seconds.max(1e-9));
+        let new = counted(self.new_tokens, "new token");
+        let Some(prefill) = self.prefill_seconds else {
+            return format!("{}: {new} in {:.2} s", self.runtime, self.decode_seconds);
+        };
+        // The first run gives the first tokens.
+        let later = self.new_tokens.saturating_sub(self.sequences.len());
+        format!(
+            "{}: prefill of {} in {prefill:.2} s ({}), {new} in {:.2} s ({})",
+            self.runtime,
+            counted(self.prompt_tokens, "token"),
+            rate(self.prompt_tokens, prefill),
+            self.decode_seconds,
+            rate(later, self.decode_seconds)
+        )
+    }
+}
+
+fn runtime(args: &Generate) -> Result<Runtime, Failure> {
+    let named = args.ort_library.as_ref().map(OnnxRuntime::at);
+    match (args.runtime, named) {
+        (Engine::Tract, None) => Ok(Runtime::Tract),
+        (Engine::Tract, Some(_)) => Err(Failure::Usage(
+            "--runtime tract does not use ONNX Runtime\n  help: leave out --ort-library, or pass --runtime ort"
+                .to_owned(),
+        )),
+        (Engine::Ort, named) => {
+            let runtime = named.unwrap_or_else(OnnxRuntime::find).map_err(Failure::usage)?;
+            Ok(Runtime::Ort(runtime.with_level(OrtLevel::All)))
+        }
+    }
+}
+
+/// Returns the texts of the prompts, or the name of the sound.
+fn named(args: &Generate) -> Vec<String> {
+    args.audio.as_ref().map_or_else(|| args.prompts.clone(), |audio| vec![in_line(audio)])
+}
+
+/// Returns what tokens are generated from.
+fn input(
+    args: &Generate,
+    path: &Path,
+    model: &Model,
+    settings: &Settings,
+    text: &Text,
+    prompts: &[String],
+) -> Result<Input, GenerateError> {
+    let Some(audio) = &args.audio else {
+        let tokens = prompts.iter().map(|prompt| text.encode(prompt, !args.chat));
+        return Ok(Input::Tokens(tokens.collect::<Result<_, _>>()?));
+    };
+    let features = Ear::open(path)?.hear(audio)?;
+    let speech = Speech::open(path)?;
+    let start = speech.prompt(model, &features, settings, args.language.as_deref(), args.task.as_deref())?;
+    Ok(Input::Features(features, vec![start]))
+}
+
+/// Returns the settings of the model, changed as flags request.
+fn settings(args: &Generate, path: &Path) -> Result<Settings, Failure> {
+    let folder = if path.is_dir() { path } else { folder_of(path) };
+    let mut settings = Settings::read(folder, &args.ignored_options).map_err(failed)?;
+    settings.seed = args.seed;
+    settings.max_new_tokens = args.max_new_tokens.or(settings.max_new_tokens);
+    if settings.max_new_tokens.is_none() && settings.max_length.is_none() {
+        settings.max_new_tokens = Some(NEW_TOKENS);
+    }
+    settings.min_new_tokens = args.min_new_tokens.or(settings.min_new_tokens);
+    settings.stop_strings.extend_from_slice(&args.stop);
+    let draws = args.temperature.is_some() || args.top_k.is_some() || args.top_p.is_some() || args.min_p.is_some();
+    settings.do_sample = (settings.do_sample || args.sample || draws) && !args.greedy;
+    settings.temperature = args.temperature.unwrap_or(settings.temperature);
+    settings.top_k = args.top_k.unwrap_or(settings.top_k);
+    settings.top_p = args.top_p.unwrap_or(settings.top_p);
+    settings.min_p = args.min_p.or(settings.min_p);
+    settings.repetition_penalty = args.repetition_penalty.unwrap_or(settings.repetition_penalty);
+    settings.no_repeat_ngram_size = args.no_repeat_ngram_size.unwrap_or(settings.no_repeat_ngram_size);
+    settings.suppress_tokens.extend_from_slice(&args.suppress_tokens);
+    settings.num_beams = args.num_beams.unwrap_or(settings.num_beams);
+    settings.length_penalty = args.length_penalty.unwrap_or(settings.length_penalty);
+    if args.early_stopping {
+        settings.early_stopping = EarlyStopping::WhenFull;
+    }
+    settings.check().map_err(failed)?;
+    Ok(settings)
+}
+
+/// Returns the prompts, in the chat template if requested.
+fn prompts(args: &Generate, path: &Path) -> Result<Vec<String>, Failure> {
+    if !args.chat {
+        return Ok(args.prompts.clone());
+    }
+    let chat = Chat::open(path).map_err(failed)?;
+    let system = args.system.iter().map(|text| Message::new("system", text));
+    let prompt = |text: &String| {
+        let messages: Vec<Message> = system.clone().chain([Message::new("user", text)]).collect();
+        chat.prompt(&messages, SystemTime::now()).map_err(failed)
+    };
+    args.prompts.iter().map(prompt).collect()
+}

@@ -1,0 +1,150 @@
+//! Finds the ONNX files of a model, and builds them if there are none.
+
+use crate::args::{Cli, Command, Engine, Generate};
+use crate::build;
+use crate::failure::Failure;
+use crate::output::{Output, in_line};
+use crate::suggest;
+use clap::Parser;
+use netwright::generate::has_graphs;
+use netwright::ir::fingerprint;
+use netwright::nn::{OpenError, Pretrained, PretrainedOptions};
+use netwright::{files, generate};
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+use tempfile::TempDir;
+
+/// The ONNX files of a model, with the tokenizer and the configuration beside them.
+pub(crate) struct Source {
+    pub(crate) path: PathBuf,
+    /// Removed at the end.
+    _temporary: Option<TempDir>,
+}
+
+/// The number of bytes up to which the contents of a file are part of the key of a built model; of larger files, which are
+/// weights, name, size and time are.
+const MAX_HASHED: u64 = 1 << 20;
+
+/// Returns whether a path names ONNX files.
+fn has_model(path: &Path) -> bool {
+    suggest::has_extension(path, &["onnx"]) || path.is_dir() && has_graphs(path)
+}
+
+/// Checks that a path names ONNX files, or something that `build` reads.
+pub(crate) fn expect(path: &Path) -> Result<(), Failure> {
+    let fail = |what: &str| {
+        Err(Failure::Usage(format!(
+            "{path:?} {what}\n  help: name a folder that `netwright build` wrote, or a Hugging Face folder, such as \
+             `hf download NAME --local-dir DIR` writes"
+        )))
+    };
+    if has_model(path) && path.exists() {
+        return Ok(());
+    }
+    if suggest::has_extension(path, &["onnx"]) {
+        suggest::expect_onnx(path)?;
+    } else {
+        suggest::expect_source(&path.to_string_lossy(), &[])?;
+    }
+    if !path.exists() {
+        return fail("does not exist");
+    }
+    if path.is_dir() && !path.join("config.json").exists() {
+        return fail("holds neither an ONNX model nor a config.json");
+    }
+    Ok(())
+}
+
+/// Returns the files of the model that the arguments name, which [`expect`] accepts.
+pub(crate) fn find(args: &Generate, output: Output) -> Result<Source, Failure> {
+    let path = &args.model;
+    if has_model(path) {
+        return Ok(Source { path: path.clone(), _temporary: None });
+    }
+    if args.no_cache {
+        let folder = TempDir::new()?;
+        build(args, folder.path(), output)?;
+        return Ok(Source { path: folder.path().to_owned(), _temporary: Some(folder) });
+    }
+    let cache = cache_folder()?;
+    let built = cache.join(key(path, args.runtime)?);
+    if !built.is_dir() {
+        files::create_folder(&cache).map_err(Failure::usage)?;
+        // It appears under its name when it is complete.
+        let folder = TempDir::new_in(&cache)?;
+        build(args, folder.path(), output)?;
+        let folder = folder.keep();
+        if let Err(error) = fs::rename(&folder, &built) {
+            // Another process may have built the same model first.
+            fs::remove_dir_all(&folder)?;
+            if !built.is_dir() {
+                return Err(error.into());
+            }
+        }
+    }
+    Ok(Source { path: built, _temporary: None })
+}
+
+/// Builds a model with its KV cache, if it can have one, as `netwright build` does.
+fn build(args: &Generate, folder: &Path, output: Output) -> Result<(), Failure> {
+    let target = match args.runtime {
+        Engine::Tract => "tract",
+        Engine::Ort => "ort",
+    };
+    let mut call: Vec<OsString> = ["netwright", "build"].map(OsString::from).to_vec();
+    call.push(args.model.clone().into());
+    call.extend(["-o".into(), folder.into()]);
+    call.extend(["--target", target].map(OsString::from));
+    match Pretrained::open(&args.model, &PretrainedOptions::default().with_past(true)) {
+        Err(OpenError::NoPast { .. }) => {}
+        _ => call.push("--with-past".into()),
+    }
+    let parsed = Cli::try_parse_from(call).map_err(|error| Failure::Usage(error.to_string()))?;
+    let Some(Command::Build(parsed)) = parsed.command else { return Ok(()) };
+    let _spinner = output.spinner("building");
+    build::run(&parsed, Output { quiet: true, ..output })
+}
+
+/// Returns the folder for built models in the user's cache folder.
+fn cache_folder() -> Result<PathBuf, Failure> {
+    let folder = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|folder| folder.is_absolute());
+    let user = if cfg!(windows) {
+        folder("LOCALAPPDATA")
+    } else if cfg!(target_os = "macos") {
+        folder("HOME").map(|home| home.join("Library/Caches"))
+    } else {
+        folder("XDG_CACHE_HOME").or_else(|| folder("HOME").map(|home| home.join(".cache")))
+    };
+    user.map(|user| user.join("netwright").join("built")).ok_or_else(|| {
+        Failure::Usage("the user's cache folder is unknown\n  help: pass --no-cache, or set HOME".to_owned())
+    })
+}
+
+/// Returns the name under which a built model is cached: it differs if a file of the source, the target or the version of
+/// this program does.
+fn key(source: &Path, runtime: Engine) -> Result<String, Failure> {
+    let mut text = format!("{} {runtime:?}\n", crate::about::VERSION.as_str()).into_bytes();
+    let listed = if source.is_dir() { files::entries(source) } else { vec![source.to_owned()] };
+    for path in listed.into_iter().filter(|path| path.is_file()) {
+        let metadata = fs::metadata(&path)?;
+        let time = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        text.extend(format!("{} {}", in_line(path.file_name().map_or(&path, Path::new)), metadata.len()).bytes());
+        if metadata.len() <= MAX_HASHED {
+            text.extend(files::read_bytes(&path, MAX_HASHED).map_err(Failure::usage)?);
+        } else {
+            text.extend(format!(" {:?} {:?}\n", path.canonicalize()?, time).bytes());
+        }
+    }
+    Ok(format!("{:016x}", fingerprint(text)))
+}
+
+/// Returns the failure of generation: of the model, or of the call.
+pub(crate) fn failed(error: generate::GenerateError) -> Failure {
+    use generate::GenerateError as Error;
+    match error {
+        Error::NotFinite { .. } | Error::Interface { .. } | Error::Run(_) => Failure::model(error),
+        error => Failure::usage(error),
+    }
+}

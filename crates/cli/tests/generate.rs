@@ -1,0 +1,184 @@
+//! Tests of `netwright generate`: what it prints, caches and refuses.
+
+use insta::{Settings, assert_snapshot};
+use regex::Regex;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use tempfile::TempDir;
+
+fn tests() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests")
+}
+
+/// A folder with `llama` and `t5`, models of 48 tokens with a tokenizer.
+fn folder() -> TempDir {
+    let folder = TempDir::new().expect("a folder");
+    for (from, to) in [("llama", "llama"), ("t5_gated", "t5")] {
+        let to = folder.path().join(to);
+        fs::create_dir(&to).expect("a folder");
+        for name in ["config.json", "model.safetensors"] {
+            fs::copy(tests().join("families").join(from).join(name), to.join(name)).expect("a copy");
+        }
+        fs::copy(tests().join("generation/tokenizer.json"), to.join("tokenizer.json")).expect("a copy");
+    }
+    let template = r#"{"chat_template": "{% for m in messages %}{{ m.role }} {{ m.content }} {% endfor %}"}"#;
+    fs::write(folder.path().join("llama/tokenizer_config.json"), template).expect("it is written");
+    folder
+}
+
+/// Runs the command, and returns the call with what it prints, except for times.
+fn run(folder: &Path, arguments: &[&str], code: i32) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_netwright"));
+    command.args(arguments).current_dir(folder).env("XDG_CACHE_HOME", folder.join("cache")).stdin(Stdio::null());
+    let output = command.output().expect("netwright runs");
+    let text = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned()).concat();
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
+    let time =
+        Regex::new(r"\d+\.\d\d s\b( \(\d+ tokens/s\))?|_seconds.: [0-9.e-]+|built/[0-9a-f]{16}").expect("a pattern");
+    let text = time.replace_all(&text, "[…]").replace(&folder.display().to_string(), "[folder]");
+    format!("$ netwright {}\n{text}\n", arguments.join(" "))
+}
+
+fn snapshot(name: &str, text: &str) {
+    let mut settings = Settings::clone_current();
+    settings.set_snapshot_path("../../../snapshots/cli");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| assert_snapshot!(name, text));
+}
+
+/// Returns the models in the user's cache folder.
+fn cached(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder.join("cache/netwright/built")).expect("the folder is read");
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    paths.sort();
+    paths
+}
+
+#[test]
+fn text_is_generated() {
+    let folder = folder();
+    let at = folder.path();
+    let mut text = String::new();
+    for arguments in [
+        &["generate", "llama", "--prompt", "the in", "--max-new-tokens", "8"][..],
+        &["generate", "llama", "--prompt", "the in", "--prompt", "a", "--max-new-tokens", "6"],
+        &["generate", "llama", "--prompt", "the in", "--max-new-tokens", "8", "--stop", "rth", "--json"],
+        &["generate", "llama", "--prompt", "the in", "--num-beams", "3", "--max-new-tokens", "6"],
+        &["generate", "llama", "--prompt", "the in", "--temperature", "1.5", "--top-k", "0", "--max-new-tokens", "6"],
+        &["generate", "llama", "--prompt", "on", "--chat", "--system", "er", "--max-new-tokens", "3", "--no-cache"],
+        &["generate", "t5", "-p", "the dog in a", "--max-new-tokens", "6", "--quiet"],
+    ] {
+        text.push_str(&run(at, arguments, 0));
+    }
+    snapshot("generate", &text);
+    assert_eq!(cached(at).len(), 2, "{:?}", cached(at));
+    // Another configuration is another model.
+    let config = fs::read_to_string(at.join("llama/config.json")).expect("a configuration");
+    fs::write(at.join("llama/config.json"), config.replace("24", "23")).expect("it is written");
+    run(at, &["generate", "llama", "--prompt", "the in", "--max-new-tokens", "1"], 0);
+    assert_eq!(cached(at).len(), 3);
+}
+
+/// A tiny Whisper writes down a sound of one channel and its rate, and refuses others.
+#[test]
+fn speech_is_written_down() {
+    let folder = TempDir::new().expect("a folder");
+    let at = folder.path();
+    let whisper = at.join("whisper");
+    fs::create_dir(&whisper).expect("a folder");
+    for (from, to) in [
+        ("families/whisper/config.json", "config.json"),
+        ("families/whisper/model.safetensors", "model.safetensors"),
+        ("generation/tokenizer.json", "tokenizer.json"),
+        ("generation/preprocessor_small.json", "preprocessor_config.json"),
+    ] {
+        fs::copy(tests().join(from), whisper.join(to)).expect("a copy");
+    }
+    let config = r#"{"decoder_start_token_id": 2, "eos_token_id": 2, "pad_token_id": 1, "no_timestamps_token_id": 9,
+        "lang_to_id": {"<|en|>": 12, "<|de|>": 13}, "task_to_id": {"transcribe": 14, "translate": 15}}"#;
+    fs::write(whisper.join("generation_config.json"), config).expect("it is written");
+    let sound = fs::read(tests().join("generation/tone.wav")).expect("a sound");
+    fs::write(at.join("tone.wav"), &sound).expect("it is written");
+    // A header has the number of channels at 22, the rate at 24, and the bytes of a second and of a sample at 28 and 32.
+    let mut fast = sound.clone();
+    fast[24..28].copy_from_slice(&48_000_u32.to_le_bytes());
+    fast[28..32].copy_from_slice(&96_000_u32.to_le_bytes());
+    fs::write(at.join("fast.wav"), fast).expect("it is written");
+    let mut stereo = sound.clone();
+    stereo[22] = 2;
+    stereo[28..32].copy_from_slice(&64_000_u32.to_le_bytes());
+    stereo[32] = 4;
+    fs::write(at.join("stereo.wav"), stereo).expect("it is written");
+    fs::write(at.join("cut.wav"), &sound[..4000]).expect("it is written");
+    fs::write(at.join("text.wav"), "no sound").expect("it is written");
+    let mut text = String::new();
+    for (arguments, code) in [
+        (&["--audio", "tone.wav", "--max-new-tokens", "4", "--json"][..], 0),
+        (&["--audio", "tone.wav", "--language", "de", "--task", "translate", "--max-new-tokens", "4"], 0),
+        (&["--audio", "tone.wav", "--language", "fr"], 2),
+        (&["--audio", "fast.wav"], 2),
+        (&["--audio", "stereo.wav"], 2),
+        (&["--audio", "cut.wav"], 2),
+        (&["--audio", "text.wav"], 2),
+        (&["--prompt", "the dog"], 1),
+    ] {
+        text.push_str(&run(at, &[&["generate", "whisper"][..], arguments].concat(), code));
+    }
+    snapshot("generate_speech", &text);
+}
+
+/// The folder that `build` writes, and its file, give what the source gives.
+#[test]
+fn built_folders_are_used_as_they_are() {
+    let folder = folder();
+    let at = folder.path();
+    run(at, &["build", "llama", "-o", "built", "--with-past"], 0);
+    let call = ["--prompt", "the in", "--max-new-tokens", "8", "--quiet"];
+    let [source, built, file] =
+        ["llama", "built", "built/model.onnx"].map(|model| run(at, &[&["generate", model][..], &call].concat(), 0));
+    let text = |run: &str| run.split_once('\n').map(|(_, text)| text.to_owned());
+    assert_eq!(text(&source), text(&built));
+    assert_eq!(text(&source), text(&file));
+    assert_eq!(cached(at).len(), 1);
+}
+
+#[test]
+fn what_is_refused() {
+    let folder = folder();
+    let at = folder.path();
+    let mut text = String::new();
+    let long = "a".repeat(24);
+    run(at, &["build", "llama", "-o", "built", "--with-past", "-q"], 0);
+    fs::create_dir(at.join("bare")).expect("a folder");
+    fs::copy(at.join("built/model.onnx"), at.join("bare/model.onnx")).expect("a copy");
+    fs::create_dir(at.join("two")).expect("a folder");
+    fs::copy(at.join("built/model.onnx"), at.join("two/a.onnx")).expect("a copy");
+    fs::copy(at.join("built/model.onnx"), at.join("two/b.onnx")).expect("a copy");
+    fs::copy(at.join("llama/tokenizer.json"), at.join("two/tokenizer.json")).expect("a copy");
+    // The last weight is not a number.
+    fs::create_dir(at.join("nan")).expect("a folder");
+    for name in ["config.json", "tokenizer.json"] {
+        fs::copy(at.join("llama").join(name), at.join("nan").join(name)).expect("a copy");
+    }
+    let mut weights = fs::read(at.join("llama/model.safetensors")).expect("weights");
+    let end = weights.len();
+    weights[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    fs::write(at.join("nan/model.safetensors"), weights).expect("it is written");
+    for (arguments, code) in [
+        (&["generate", "llama", "--prompt", ""][..], 2),
+        (&["generate", "llama", "--prompt", &long], 2),
+        (&["generate", "llama", "--prompt", "a", "--temperature", "0"], 2),
+        (&["generate", "llama", "--prompt", "a", "--num-beams", "0"], 2),
+        (&["generate", "t5", "--prompt", "a", "--chat"], 2),
+        (&["generate", "bare", "--prompt", "a"], 2),
+        (&["generate", "two", "--prompt", "a"], 2),
+        (&["generate", "nan", "--prompt", "a"], 1),
+        (&["generate", "missing", "--prompt", "a"], 2),
+        (&["generate", "cache", "--prompt", "a"], 2),
+    ] {
+        text.push_str(&run(at, arguments, code));
+    }
+    snapshot("generate_refusals", &text);
+}

@@ -1,0 +1,187 @@
+//! Chat templates: messages to a prompt, as `apply_chat_template` of `transformers` writes it.
+
+mod python;
+
+use crate::GenerateError;
+use crate::files::folder;
+use crate::settings::Options;
+use minijinja::value::{Kwargs, Value};
+use minijinja::{Environment, Error, ErrorKind, context};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// The largest template that is read.
+const MAX_BYTES: u64 = 4 << 20;
+
+/// The number of instructions after which a template is stopped.
+const FUEL: u64 = 5_000_000;
+
+/// The largest prompt that a template may write, in bytes.
+const MAX_PROMPT: usize = 64 << 20;
+
+/// A message of a chat.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Message {
+    /// Who speaks: `system`, `user` or `assistant`.
+    pub role: String,
+    /// What is said.
+    pub content: String,
+}
+
+impl Message {
+    /// Creates a message.
+    pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
+        Self { role: role.into(), content: content.into() }
+    }
+}
+
+/// The chat template of a model.
+#[derive(Clone, Debug)]
+pub struct Chat {
+    path: PathBuf,
+    template: String,
+    /// The special tokens, by the names that templates use.
+    tokens: Vec<(&'static str, String)>,
+}
+
+impl Chat {
+    /// Reads the template beside a model, which is a folder or a file: `chat_template.jinja`, or `chat_template` in
+    /// `tokenizer_config.json`.
+    ///
+    /// # Errors
+    ///
+    /// If there is none.
+    pub fn open(model: impl AsRef<Path>) -> Result<Self, GenerateError> {
+        let folder = folder(model.as_ref());
+        let config = folder.join("tokenizer_config.json");
+        let options = Options::open(config.clone())?;
+        let mut tokens = vec![];
+        for name in ["bos_token", "eos_token", "pad_token", "unk_token"] {
+            let token = options.as_ref().and_then(|options| options.get(name));
+            let text = token.and_then(|token| token.as_str().or_else(|| token.get("content")?.as_str()));
+            tokens.extend(text.map(|text| (name, text.to_owned())));
+        }
+        let own = folder.join("chat_template.jinja");
+        if own.is_file() {
+            let template = netwright_files::read_text(&own, MAX_BYTES)?;
+            return Ok(Self { path: own, template, tokens });
+        }
+        let template = options.as_ref().and_then(|options| options.get("chat_template")).and_then(default_template);
+        let Some(template) = template else {
+            return Err(GenerateError::Template {
+                path: config,
+                cause: "is missing".to_owned(),
+                help: "generate without --chat, or use a model that was trained for chats",
+            });
+        };
+        Ok(Self { path: config, template, tokens })
+    }
+
+    /// Writes the prompt for messages, after which the model answers; `now` is the time that a template may ask for.
+    ///
+    /// # Errors
+    ///
+    /// If the template is not valid, refuses the messages, or does not end.
+    pub fn prompt(&self, messages: &[Message], now: SystemTime) -> Result<String, GenerateError> {
+        let mut environment = environment();
+        environment.add_function("strftime_now", move |format: &str| python::strftime(format, now));
+        let template = without_generation_tags(&self.template);
+        let tokens: Value = self.tokens.iter().map(|(name, text)| (*name, text.as_str())).collect();
+        let context = context! { messages => messages, add_generation_prompt => true, ..tokens };
+        let mut writer = Bounded(vec![]);
+        let rendered = environment
+            .template_from_str(&template)
+            .and_then(|template| template.render_captured_to(context, &mut writer).map(drop));
+        rendered.map_err(|error| self.failed(&error))?;
+        Ok(String::from_utf8_lossy(&writer.0).into_owned())
+    }
+
+    fn failed(&self, error: &Error) -> GenerateError {
+        let (cause, help) = match error.kind() {
+            ErrorKind::OutOfFuel => (
+                format!("does not end within {FUEL} steps"),
+                "check the loops of the template, or generate without --chat",
+            ),
+            ErrorKind::WriteFailure => (
+                format!("writes more than {} MiB", MAX_PROMPT >> 20),
+                "check the loops of the template, or generate without --chat",
+            ),
+            _ => (format!("fails: {error}"), "change the messages, or generate without --chat"),
+        };
+        GenerateError::Template { path: self.path.clone(), cause, help }
+    }
+}
+
+/// Collects what a template writes, up to a limit.
+struct Bounded(Vec<u8>);
+
+impl std::io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.0.len() + bytes.len() > MAX_PROMPT {
+            return Err(std::io::ErrorKind::FileTooLarge.into());
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Returns the template, or the one called `default` of several.
+fn default_template(value: &serde_json::Value) -> Option<String> {
+    let named = |value: &serde_json::Value| {
+        let is_default = value.get("name")?.as_str()? == "default";
+        is_default.then(|| value.get("template")?.as_str().map(ToOwned::to_owned)).flatten()
+    };
+    match value {
+        serde_json::Value::String(text) => Some(text.clone()),
+        serde_json::Value::Array(list) => list.iter().find_map(named),
+        _ => None,
+    }
+}
+
+/// Returns an environment with what `transformers` gives templates.
+fn environment() -> Environment<'static> {
+    let mut environment = Environment::new();
+    environment.set_trim_blocks(true);
+    environment.set_lstrip_blocks(true);
+    environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+    environment.set_fuel(Some(FUEL));
+    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    environment.add_function("raise_exception", |message: String| -> Result<String, Error> {
+        Err(Error::new(ErrorKind::InvalidOperation, message))
+    });
+    environment.add_filter("tojson", |value: Value, options: Kwargs| -> Result<String, Error> {
+        let indent: Option<usize> = options.get("indent")?;
+        // Options of Python's `json.dumps` that templates pass.
+        let _: (Option<bool>, Option<bool>) = (options.get("ensure_ascii")?, options.get("sort_keys")?);
+        options.assert_all_used()?;
+        let value =
+            serde_json::to_value(&value).map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))?;
+        Ok(python::json(&value, indent))
+    });
+    environment
+}
+
+/// Replaces the tags `{% generation %}`, which mark what a model is trained on, by tags without an effect.
+fn without_generation_tags(template: &str) -> String {
+    let mut result = String::new();
+    let mut rest = template;
+    while let Some(start) = rest.find("{%") {
+        let Some(length) = rest[start..].find("%}") else { break };
+        let tag = &rest[start..start + length + 2];
+        let inner = tag.trim_start_matches("{%").trim_end_matches("%}").trim_matches(['-', '+']).trim();
+        let replaced = match inner {
+            "generation" => tag.replacen("generation", "if true", 1),
+            "endgeneration" => tag.replacen("endgeneration", "endif", 1),
+            _ => tag.to_owned(),
+        };
+        result.push_str(&rest[..start]);
+        result.push_str(&replaced);
+        rest = &rest[start + length + 2..];
+    }
+    result + rest
+}

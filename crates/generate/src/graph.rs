@@ -1,0 +1,197 @@
+//! One graph of a decoder or an encoder: what its inputs and outputs mean.
+
+use crate::GenerateError;
+use netwright_ir::ElementType;
+use netwright_verify::{Array, ModelFile, Port, Resident, Runtime, Session, VerifyError};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// The prefixes of the names of past and present keys and values.
+const PAST: &str = "past_key_values";
+const PRESENT: &str = "present";
+
+/// The axis of a past `[batch, heads, past, size]` that grows.
+const LENGTH: usize = 2;
+
+/// The input that tells a decoder with two branches which one runs.
+const BRANCH: &str = "use_cache_branch";
+
+/// What an input of a decoder or an encoder is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The tokens `[batch, seq]`.
+    Tokens,
+    /// 1 for each token of the past and the present, and 0 for padding, `[batch, past + seq]`.
+    Mask,
+    /// The positions of the tokens, `[batch, seq]`.
+    Positions,
+    /// The states of the encoder, `[batch, source, d_model]`.
+    Memory,
+    /// The mask of the source, `[batch, source]`.
+    SourceMask,
+    /// The spectrum of sound, `[batch, bins, frames]`.
+    Features,
+    /// Keys or values of earlier tokens, `[batch, heads, past, size]`.
+    Past,
+}
+
+/// A loaded graph.
+#[derive(Debug)]
+pub(crate) struct Graph {
+    pub(crate) name: String,
+    pub(crate) session: Session,
+    roles: Vec<Role>,
+}
+
+impl Graph {
+    /// Loads the graph in a file.
+    pub(crate) fn load(path: &Path, runtime: &Runtime) -> Result<Self, GenerateError> {
+        let file = ModelFile::open(path)?;
+        let name = path.display().to_string();
+        let inputs = file.inputs();
+        let roles = inputs.iter().map(|port| Ok((port.name.clone(), role(&name, port, &file)?)));
+        let roles: BTreeMap<String, Role> = roles.collect::<Result<_, GenerateError>>()?;
+        let session = Session::new_in(&file, runtime)?;
+        // The runtime has an order of its own.
+        let roles = session.inputs().iter().filter_map(|port| roles.get(&port.name).copied()).collect();
+        Ok(Self { name, session, roles })
+    }
+
+    pub(crate) fn has(&self, role: Role) -> bool {
+        self.roles.contains(&role)
+    }
+
+    /// Returns an error if the graph has no output of this name.
+    pub(crate) fn expect_output(&self, output: &str, help: &'static str) -> Result<(), GenerateError> {
+        if self.session.outputs().iter().any(|name| name == output) {
+            return Ok(());
+        }
+        let outputs: Vec<String> = self.session.outputs().iter().map(|name| format!("`{name}`")).collect();
+        let cause = format!("it has no output `{output}`, only {}", outputs.join(", "));
+        Err(GenerateError::Interface { file: self.name.clone(), cause, help })
+    }
+
+    /// Returns the empty pasts for a batch.
+    pub(crate) fn empty_pasts(&self, rows: usize) -> Result<BTreeMap<String, Resident>, GenerateError> {
+        self.pasts().map(|port| Ok((port.name.clone(), self.session.resident(self.empty(port, rows)?)?))).collect()
+    }
+
+    fn empty(&self, port: &Port, rows: usize) -> Result<Array, GenerateError> {
+        let shape = port.ty.as_ref().and_then(|ty| ty.shape.as_ref());
+        let size = |axis: usize| shape.and_then(|shape| shape.get(axis)?.known()).and_then(|size| size.try_into().ok());
+        let (Some(heads), Some(width), Some(4)) = (size(1), size(3), shape.map(|shape| shape.len())) else {
+            return Err(GenerateError::Interface {
+                file: self.name.clone(),
+                cause: format!("the heads and the width of `{}` are not declared", port.name),
+                help: "write the shape [batch, heads, past, width] of the past into the model",
+            });
+        };
+        let element = port.ty.as_ref().map_or(ElementType::F32, |ty| ty.element);
+        Ok(Array::zeros(element, [rows, heads, 0, width])?)
+    }
+
+    /// Converts whole numbers `[rows, columns]` for an input of a role; `None` if the graph has no such input.
+    pub(crate) fn numbers(
+        &self,
+        role: Role,
+        rows: usize,
+        numbers: Vec<i64>,
+    ) -> Result<Option<(&str, Resident)>, GenerateError> {
+        let Some(port) = self.port(role) else { return Ok(None) };
+        let shape = [rows, numbers.len() / rows.max(1)];
+        let array = match port.ty.as_ref().map(|ty| ty.element) {
+            Some(ElementType::I32) => {
+                Array::new(shape, numbers.into_iter().map(|n| i32::try_from(n).unwrap_or(i32::MAX)).collect::<Vec<_>>())
+            }
+            _ => Array::new(shape, numbers),
+        };
+        Ok(Some((&port.name, self.session.resident(array?)?)))
+    }
+
+    /// Returns the inputs for keys and values of earlier tokens.
+    pub(crate) fn pasts(&self) -> impl Iterator<Item = &Port> {
+        self.session.inputs().iter().zip(&self.roles).filter(|(_, role)| **role == Role::Past).map(|(port, _)| port)
+    }
+
+    /// Returns whether a run returns the past of this name with the new keys or values.
+    pub(crate) fn extends(&self, past: &str) -> bool {
+        self.session.outputs().contains(&present(past))
+    }
+
+    pub(crate) fn port(&self, role: Role) -> Option<&Port> {
+        let at = self.roles.iter().position(|own| *own == role)?;
+        self.session.inputs().get(at)
+    }
+
+    /// Runs the graph, and returns its output `first` and the presents under the names of their pasts.
+    pub(crate) fn run(
+        &self,
+        inputs: Vec<(&str, Resident)>,
+        first: &str,
+    ) -> Result<(Resident, Vec<(String, Resident)>), GenerateError> {
+        let mut found = None;
+        let mut presents = vec![];
+        for (name, tensor) in self.session.run_resident(inputs)? {
+            if name == first {
+                found = Some(tensor);
+            } else if let Some(entry) = name.strip_prefix(PRESENT) {
+                presents.push((format!("{PAST}{entry}"), tensor));
+            }
+        }
+        let missing =
+            || GenerateError::Run(VerifyError::Answered(format!("{}: output `{first}` was not computed", self.name)));
+        Ok((found.ok_or_else(missing)?, presents))
+    }
+}
+
+/// Returns what an input is; an error if it is not one of a decoder or an encoder.
+fn role(name: &str, port: &Port, file: &ModelFile) -> Result<Role, GenerateError> {
+    let refused = |cause: String, help| Err(GenerateError::Interface { file: name.to_owned(), cause, help });
+    Ok(match port.name.as_str() {
+        "input_ids" if file.inputs().iter().any(|port| port.name == "decoder_input_ids") => {
+            return refused(
+                "it is an encoder and a decoder in one graph".to_owned(),
+                "write one graph for each with `netwright build DIR -o FOLDER --with-past`",
+            );
+        }
+        "input_ids" | "decoder_input_ids" => Role::Tokens,
+        "attention_mask" | "decoder_attention_mask" => Role::Mask,
+        "position_ids" => Role::Positions,
+        "encoder_hidden_states" => Role::Memory,
+        "encoder_attention_mask" => Role::SourceMask,
+        "input_features" => Role::Features,
+        past if past.starts_with(PAST) => {
+            if is_buffer(port, file) {
+                return refused(
+                    format!("`{past}` is a buffer that the caller preallocates"),
+                    "build the model without --kv-cache shared",
+                );
+            }
+            Role::Past
+        }
+        BRANCH => {
+            return refused(
+                format!("input `{BRANCH}` selects a branch of a merged decoder"),
+                "use the decoder that is written beside it, such as decoder_model.onnx",
+            );
+        }
+        other => {
+            return refused(
+                format!("input `{other}` is not one of a decoder or an encoder"),
+                "name a decoder with the inputs of Hugging Face's exporters, such as `netwright build` writes",
+            );
+        }
+    })
+}
+
+/// Returns whether a past is a buffer that steps update in place: its present has the same length.
+fn is_buffer(past: &Port, file: &ModelFile) -> bool {
+    let length = |port: &Port| port.ty.as_ref()?.shape.as_ref()?.get(LENGTH).cloned();
+    let name = present(&past.name);
+    let present = file.outputs().iter().find(|port| port.name == name);
+    present.and_then(length).zip(length(past)).is_some_and(|(present, past)| present.same(&past) == Some(true))
+}
+
+fn present(past: &str) -> String {
+    format!("{PRESENT}{}", past.strip_prefix(PAST).unwrap_or(past))
+}

@@ -1,0 +1,366 @@
+//! A decoder, with or without an encoder, that is loaded in a runtime.
+
+use crate::graph::{Graph, Role};
+use crate::settings::Options;
+use crate::{GenerateError, files};
+use netwright_verify::{Array, Resident, Runtime};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// The output of a decoder from which tokens are chosen, `[batch, seq, vocabulary]`.
+const LOGITS: &str = "logits";
+
+/// The output of an encoder that a decoder reads, `[batch, source, d_model]`.
+const STATES: &str = "last_hidden_state";
+
+/// A decoder, with or without an encoder, that is loaded in a runtime.
+///
+/// A decoder with a KV cache computes only new tokens; without one it computes the whole sequence for every token.
+///
+/// ```no_run
+/// use netwright_generate::{Input, Model, Settings};
+/// use netwright_verify::Runtime;
+///
+/// let model = Model::open("gpt2_onnx", &Runtime::Tract)?;
+/// let settings = Settings::read("gpt2_onnx", &[])?;
+/// for step in model.tokens(&Input::Tokens(vec![vec![464, 3290]]), &settings)? {
+///     println!("{:?}", step?[0]);
+/// }
+/// # Ok::<(), netwright_generate::GenerateError>(())
+/// ```
+#[derive(Debug)]
+pub struct Model {
+    encoder: Option<Graph>,
+    /// The decoder; with an encoder, that of the first step.
+    first: Graph,
+    /// The decoder of later steps, if it is another graph.
+    later: Option<Graph>,
+    /// The number of positions of the decoder.
+    positions: Option<usize>,
+    /// The number of positions of the encoder.
+    source_positions: Option<usize>,
+    /// The number of tokens.
+    vocabulary: Option<usize>,
+}
+
+/// What tokens are generated from; each has one element for each row of a batch.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Input {
+    /// Tokens: prompts of a decoder, or sources of an encoder.
+    Tokens(Vec<Vec<u32>>),
+    /// The spectra `[batch, bins, frames]` of sound, and the first tokens of the decoder for each.
+    Features(Array, Vec<Vec<u32>>),
+}
+
+impl Input {
+    /// Returns the tokens of each row.
+    pub fn tokens(&self) -> &[Vec<u32>] {
+        let (Input::Tokens(tokens) | Input::Features(_, tokens)) = self;
+        tokens
+    }
+}
+
+/// A batch in the middle of generation.
+#[derive(Clone, Debug)]
+pub(crate) struct State {
+    /// The tokens of each row, with the padding at its start.
+    pub(crate) tokens: Vec<Vec<u32>>,
+    /// The number of tokens of padding of each row.
+    pub(crate) padding: Vec<usize>,
+    /// The tokens of the source of each row; empty without an encoder that reads tokens.
+    pub(crate) sources: Vec<Vec<u32>>,
+    /// The number of tokens of the prompt, with its padding.
+    pub(crate) prompt: usize,
+    /// The number of tokens that are in the cache.
+    cached: usize,
+    past: BTreeMap<String, Resident>,
+    memory: Option<Resident>,
+    source_mask: Vec<Vec<i64>>,
+}
+
+impl State {
+    /// Keeps these rows, which may repeat.
+    pub(crate) fn keep(&mut self, model: &Model, rows: &[usize]) -> Result<(), GenerateError> {
+        fn picked<T: Clone>(all: &[T], rows: &[usize]) -> Vec<T> {
+            if all.is_empty() { vec![] } else { rows.iter().map(|row| all[*row].clone()).collect() }
+        }
+        let session = &model.first.session;
+        for tensor in self.past.values_mut() {
+            *tensor = session.rows(tensor, rows)?;
+        }
+        if let Some(memory) = &mut self.memory {
+            *memory = session.rows(memory, rows)?;
+        }
+        self.tokens = picked(&self.tokens, rows);
+        self.padding = picked(&self.padding, rows);
+        self.sources = picked(&self.sources, rows);
+        self.source_mask = picked(&self.source_mask, rows);
+        Ok(())
+    }
+
+    fn rows(&self) -> usize {
+        self.tokens.len()
+    }
+}
+
+impl Model {
+    /// Loads the model of a folder as `netwright build` and the exporters of Hugging Face write it, or the decoder in a
+    /// file.
+    ///
+    /// # Errors
+    ///
+    /// If the folder holds no model, or more than one, or if a graph is not a decoder or an encoder.
+    pub fn open(path: impl AsRef<Path>, runtime: &Runtime) -> Result<Self, GenerateError> {
+        let path = path.as_ref();
+        let parts = files::parts(path)?;
+        let load = |path: &Path| Graph::load(path, runtime);
+        let model = Self {
+            encoder: parts.encoder.as_deref().map(load).transpose()?,
+            first: load(&parts.decoder)?,
+            later: parts.later.as_deref().map(load).transpose()?,
+            positions: None,
+            source_positions: None,
+            vocabulary: None,
+        };
+        model.check()?;
+        let options = Options::open(files::folder(path).join("config.json"))?;
+        if let Some(options) = options { model.with_positions(&options) } else { Ok(model) }
+    }
+
+    fn check(&self) -> Result<(), GenerateError> {
+        let help = "build the model with --task text-generation, or choose a decoder";
+        self.first.expect_output(LOGITS, help)?;
+        let refused = |graph: &Graph, cause: &str, help| {
+            Err(GenerateError::Interface { file: graph.name.clone(), cause: cause.to_owned(), help })
+        };
+        if !self.first.has(Role::Tokens) {
+            return refused(&self.first, "it has no input `input_ids`", help);
+        }
+        if let Some(later) = &self.later {
+            later.expect_output(LOGITS, help)?;
+        }
+        match &self.encoder {
+            Some(encoder) => encoder.expect_output(STATES, "build the encoder and the decoder into one folder"),
+            None if self.first.has(Role::Memory) => refused(
+                &self.first,
+                "it reads the states of an encoder, which is not there",
+                "name the folder that holds encoder_model.onnx too",
+            ),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes over the number of positions of a configuration.
+    fn with_positions(mut self, options: &Options) -> Result<Self, GenerateError> {
+        let count = |name| options.read(name, "a number of positions", |value| usize::try_from(value.as_u64()?).ok());
+        // Relative positions have no end: the option of T5 is the length that it was trained with.
+        let is_relative = options.get("relative_attention_num_buckets").is_some();
+        let mut own = count("max_position_embeddings")?;
+        for name in ["n_positions", "max_target_positions"] {
+            own = if own.is_some() || is_relative { own } else { count(name)? };
+        }
+        let nested = options.nested("text_config", "max_position_embeddings").and_then(serde_json::Value::as_u64);
+        self.positions = own.or(nested.and_then(|count| usize::try_from(count).ok())).filter(|count| *count > 0);
+        let vocabulary = options.get("vocab_size").or_else(|| options.nested("text_config", "vocab_size"));
+        self.vocabulary = vocabulary.and_then(|count| usize::try_from(count.as_u64()?).ok());
+        self.source_positions = self.positions.filter(|_| self.encoder.is_some());
+        Ok(self)
+    }
+
+    /// Returns the number of positions of the decoder, if the configuration limits it.
+    pub fn positions(&self) -> Option<usize> {
+        self.positions
+    }
+
+    /// Returns the number of tokens of the model, if the configuration has it.
+    pub fn vocabulary(&self) -> Option<usize> {
+        self.vocabulary
+    }
+
+    /// Returns whether the model has an encoder.
+    pub fn has_encoder(&self) -> bool {
+        self.encoder.is_some()
+    }
+
+    /// Returns whether the source of the model is sound.
+    pub fn hears(&self) -> bool {
+        self.encoder.as_ref().is_some_and(|encoder| encoder.has(Role::Features))
+    }
+
+    /// Returns the most probable next token of the first row among some.
+    pub(crate) fn most_probable(&self, input: &Input, among: &[u32]) -> Result<u32, GenerateError> {
+        let (state, scores) = self.start(input, None, 0)?;
+        let scores = &scores[0];
+        self.expect_numbers(scores, state.prompt)?;
+        let score = |token: u32| scores.get(token as usize).copied().unwrap_or(f32::NEG_INFINITY);
+        let best = among.iter().copied().max_by(|a, b| score(*a).total_cmp(&score(*b)));
+        best.ok_or(GenerateError::NoToken { position: state.prompt })
+    }
+
+    /// Runs the encoder and the first step of the decoder; returns the state and the scores of the next token of each
+    /// row.
+    pub(crate) fn start(
+        &self,
+        input: &Input,
+        start: Option<u32>,
+        pad: u32,
+    ) -> Result<(State, Vec<Vec<f32>>), GenerateError> {
+        let given = input.tokens();
+        if given.is_empty() || given.iter().any(Vec::is_empty) {
+            return Err(GenerateError::EmptyPrompt);
+        }
+        self.expect_known(given)?;
+        let (prompts, sources, memory, source_mask) = match (input, &self.encoder) {
+            (Input::Tokens(prompts), None) => (prompts.clone(), vec![], None, vec![]),
+            (Input::Tokens(_), Some(encoder)) if encoder.has(Role::Features) => {
+                return Err(GenerateError::Interface {
+                    file: encoder.name.clone(),
+                    cause: "it reads sound, not tokens".to_owned(),
+                    help: "pass a sound with --audio FILE.wav",
+                });
+            }
+            (Input::Tokens(sources), Some(encoder)) => {
+                let (sources, mask) = padded_right(sources, pad);
+                if let Some(positions) = self.source_positions.filter(|positions| longest(&sources) > *positions) {
+                    return Err(GenerateError::TooLong { tokens: longest(&sources), positions });
+                }
+                let memory = Self::encode(encoder, &sources, &mask)?;
+                let start = start.ok_or_else(|| GenerateError::Setting {
+                    name: "decoder_start_token_id",
+                    expected: "the id of the first token of the decoder".to_owned(),
+                    found: "absent".to_owned(),
+                    help: "add the option to generation_config.json",
+                })?;
+                (vec![vec![start]; sources.len()], sources, Some(memory), mask)
+            }
+            (Input::Features(features, prompts), Some(encoder)) => {
+                let memory = Self::listen(encoder, features)?;
+                (prompts.clone(), vec![], Some(memory), vec![])
+            }
+            (Input::Features(..), None) => {
+                return Err(GenerateError::Interface {
+                    file: self.first.name.clone(),
+                    cause: "it has no encoder for sound".to_owned(),
+                    help: "pass a text with --prompt",
+                });
+            }
+        };
+        let prompt = longest(&prompts);
+        if let Some(positions) = self.positions.filter(|positions| prompt >= *positions) {
+            return Err(GenerateError::TooLong { tokens: prompt, positions });
+        }
+        let padding: Vec<usize> = prompts.iter().map(|tokens| prompt - tokens.len()).collect();
+        if padding.iter().any(|padding| *padding > 0) && !self.first.has(Role::Mask) {
+            return Err(GenerateError::Interface {
+                file: self.first.name.clone(),
+                cause: "prompts of different lengths need padding, and it has no input `attention_mask`".to_owned(),
+                help: "generate from one prompt at a time",
+            });
+        }
+        let filled = |(tokens, padding): (&Vec<u32>, &usize)| [&vec![pad; *padding][..], tokens].concat();
+        let mut state = State {
+            tokens: prompts.iter().zip(&padding).map(filled).collect(),
+            padding,
+            sources,
+            prompt,
+            cached: 0,
+            past: self.first.empty_pasts(prompts.len())?,
+            memory,
+            source_mask,
+        };
+        let scores = self.step(&mut state)?;
+        Ok((state, scores))
+    }
+
+    fn expect_known(&self, rows: &[Vec<u32>]) -> Result<(), GenerateError> {
+        let Some(vocabulary) = self.vocabulary else { return Ok(()) };
+        let unknown = rows.iter().flatten().find(|token| **token as usize >= vocabulary);
+        unknown.map_or(Ok(()), |token| Err(GenerateError::UnknownToken { token: *token, vocabulary }))
+    }
+
+    fn encode(encoder: &Graph, sources: &[Vec<u32>], mask: &[Vec<i64>]) -> Result<Resident, GenerateError> {
+        let tokens = sources.iter().flatten().map(|token| i64::from(*token)).collect();
+        let inputs = [(Role::Tokens, tokens), (Role::Mask, mask.concat())];
+        let inputs = inputs.into_iter().map(|(role, numbers)| encoder.numbers(role, sources.len(), numbers));
+        let inputs = inputs.filter_map(Result::transpose).collect::<Result<_, _>>()?;
+        Ok(encoder.run(inputs, STATES)?.0)
+    }
+
+    fn listen(encoder: &Graph, features: &Array) -> Result<Resident, GenerateError> {
+        let Some(port) = encoder.port(Role::Features) else {
+            return Err(GenerateError::Interface {
+                file: encoder.name.clone(),
+                cause: "it reads tokens, not sound".to_owned(),
+                help: "pass a text with --prompt",
+            });
+        };
+        Ok(encoder.run(vec![(&port.name, encoder.session.resident(features.clone())?)], STATES)?.0)
+    }
+
+    /// Runs the decoder on the tokens that are not in the cache, and returns the scores of the next token of each row.
+    pub(crate) fn step(&self, state: &mut State) -> Result<Vec<Vec<f32>>, GenerateError> {
+        let graph = self.later.as_ref().filter(|_| state.cached > 0).unwrap_or(&self.first);
+        let rows = state.rows();
+        let length = state.tokens.first().map_or(0, Vec::len);
+        let new = state.cached..length;
+        let tokens = state.tokens.iter().flat_map(|row| &row[new.clone()]).map(|token| i64::from(*token)).collect();
+        let mask = state.padding.iter().flat_map(|&padding| (0..length).map(move |at| i64::from(at >= padding)));
+        let position = |padding: usize, at: usize| i64::try_from(at.saturating_sub(padding)).unwrap_or(i64::MAX);
+        let positions =
+            state.padding.iter().flat_map(|&padding| new.clone().map(move |at| position(padding, at))).collect();
+        let numbers = [
+            (Role::Tokens, tokens),
+            (Role::Mask, mask.collect()),
+            (Role::Positions, positions),
+            (Role::SourceMask, state.source_mask.concat()),
+        ];
+        let numbers = numbers.into_iter().map(|(role, numbers)| graph.numbers(role, rows, numbers));
+        let mut inputs: Vec<(&str, Resident)> =
+            numbers.filter_map(Result::transpose).collect::<Result<_, GenerateError>>()?;
+        if let (Some(port), Some(memory)) = (graph.port(Role::Memory), &state.memory) {
+            inputs.push((&port.name, memory.clone()));
+        }
+        let mut past = std::mem::take(&mut state.past);
+        // Keys and values of the source do not change: steps read them and do not return them.
+        let mut constant = vec![];
+        for port in graph.pasts() {
+            let Some(tensor) = past.remove(&port.name) else { continue };
+            if !graph.extends(&port.name) {
+                constant.push((port.name.clone(), tensor.clone()));
+            }
+            inputs.push((&port.name, tensor));
+        }
+        let (logits, presents) = graph.run(inputs, LOGITS)?;
+        if self.has_cache() {
+            state.cached = length;
+            state.past.extend(presents.into_iter().chain(constant).chain(past));
+        }
+        (0..rows).map(|row| Ok(graph.session.last_row(&logits, row)?)).collect()
+    }
+
+    /// Checks that scores are numbers; minus infinity excludes a token.
+    pub(crate) fn expect_numbers(&self, scores: &[f32], position: usize) -> Result<(), GenerateError> {
+        let found = scores.iter().copied().find(|score| score.is_nan() || *score == f32::INFINITY);
+        found.map_or(Ok(()), |found| Err(GenerateError::NotFinite { file: self.first.name.clone(), position, found }))
+    }
+
+    /// Returns whether steps read what earlier ones computed.
+    fn has_cache(&self) -> bool {
+        self.later.as_ref().unwrap_or(&self.first).has(Role::Past)
+    }
+}
+
+fn longest(rows: &[Vec<u32>]) -> usize {
+    rows.iter().map(Vec::len).max().unwrap_or(0)
+}
+
+/// Fills shorter rows at their ends; also returns 1 for each token, and 0 for padding.
+fn padded_right(rows: &[Vec<u32>], pad: u32) -> (Vec<Vec<u32>>, Vec<Vec<i64>>) {
+    let longest = longest(rows);
+    let fill = |row: &Vec<u32>| {
+        let padding = longest - row.len();
+        ([&row[..], &vec![pad; padding]].concat(), [vec![1; row.len()], vec![0; padding]].concat())
+    };
+    rows.iter().map(fill).unzip()
+}

@@ -1,0 +1,161 @@
+//! Text to tokens and back.
+
+use crate::GenerateError;
+use crate::files::folder;
+use std::path::{Path, PathBuf};
+use tokenizers::Tokenizer;
+
+/// The largest `tokenizer.json` that is read.
+const MAX_BYTES: u64 = 512 << 20;
+
+/// What a decoder of bytes writes for an unfinished character.
+const UNFINISHED: char = '\u{FFFD}';
+
+/// The number of bytes of the longest character: as many that make none never will.
+const MAX_UNFINISHED: usize = 4;
+
+/// The tokenizer of a model.
+#[derive(Debug)]
+pub struct Text {
+    path: PathBuf,
+    tokenizer: Tokenizer,
+}
+
+impl Text {
+    /// Reads `tokenizer.json` beside a model, which is a folder or a file.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or if it is not valid.
+    pub fn open(model: impl AsRef<Path>) -> Result<Self, GenerateError> {
+        let path = folder(model.as_ref()).join("tokenizer.json");
+        if !path.is_file() {
+            return Err(GenerateError::Tokenizer {
+                path,
+                cause: "the tokenizer is missing".to_owned(),
+                help: "write it with `AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)` in Python, and copy it \
+                       beside the model",
+            });
+        }
+        let bytes = netwright_files::read_bytes(&path, MAX_BYTES)?;
+        let invalid = |error: tokenizers::Error| GenerateError::Tokenizer {
+            path: path.clone(),
+            cause: format!("the tokenizer is not valid: {error}"),
+            help: "download the file again",
+        };
+        let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(invalid)?;
+        // The model sees the whole text, and nothing else.
+        tokenizer.with_padding(None);
+        tokenizer.with_truncation(None).map_err(invalid)?;
+        Ok(Self { path, tokenizer })
+    }
+
+    /// Checks that a model has the tokens of the tokenizer.
+    pub fn expect_fits(&self, vocabulary: usize) -> Result<(), GenerateError> {
+        // Tokens that were added without retraining may lie beyond the vocabulary, as long as no text has them.
+        let tokens = self.tokenizer.get_vocab_size(false);
+        if tokens <= vocabulary {
+            return Ok(());
+        }
+        Err(self.unfit(format!("the tokenizer has {tokens} tokens, but the model has {vocabulary}")))
+    }
+
+    fn unfit(&self, cause: String) -> GenerateError {
+        let help = "use the tokenizer with which the model was trained";
+        GenerateError::Tokenizer { path: self.path.clone(), cause, help }
+    }
+
+    /// Returns the tokens of a text, with the special tokens that the tokenizer adds if `special`.
+    pub fn encode(&self, text: &str, special: bool) -> Result<Vec<u32>, GenerateError> {
+        let encoded = self.tokenizer.encode(text, special);
+        encoded
+            .map(|encoded| encoded.get_ids().to_vec())
+            .map_err(|error| self.unfit(format!("the tokenizer cannot split the text: {error}")))
+    }
+
+    /// Returns the text of tokens, without special ones.
+    ///
+    /// # Errors
+    ///
+    /// If the tokenizer does not have a token.
+    pub fn decode(&self, tokens: &[u32]) -> Result<String, GenerateError> {
+        if let Some(token) = tokens.iter().find(|token| self.tokenizer.id_to_token(**token).is_none()) {
+            return Err(self.unfit(format!("the model chose token {token}, which the tokenizer does not have")));
+        }
+        self.tokenizer.decode(tokens, true).map_err(|error| self.unfit(format!("token without a text: {error}")))
+    }
+
+    /// Returns the id of a token by its text.
+    pub fn token(&self, text: &str) -> Option<u32> {
+        self.tokenizer.token_to_id(text)
+    }
+
+    /// Starts a stream of text.
+    pub fn stream<'t>(&'t self, stop_strings: &'t [String]) -> Stream<'t> {
+        Stream { text: self, stop_strings, tokens: vec![], start: 0, read: 0, held: String::new(), has_stopped: false }
+    }
+}
+
+/// Turns tokens into text as they come: never half a character, and nothing of a stop string.
+#[derive(Debug)]
+pub struct Stream<'t> {
+    text: &'t Text,
+    stop_strings: &'t [String],
+    tokens: Vec<u32>,
+    /// The first token whose text is needed for that of the next one: some tokenizers write a space before a word only
+    /// after another one.
+    start: usize,
+    /// The number of tokens whose text was returned.
+    read: usize,
+    /// Text that may be the start of a stop string.
+    held: String,
+    has_stopped: bool,
+}
+
+impl Stream<'_> {
+    /// Adds a token, and returns the text that is complete.
+    pub fn push(&mut self, token: u32) -> Result<String, GenerateError> {
+        self.tokens.push(token);
+        self.advance(false)
+    }
+
+    /// Returns the rest of the text; bytes that are no character become U+FFFD.
+    pub fn finish(&mut self) -> Result<String, GenerateError> {
+        let rest = self.advance(true)?;
+        Ok(rest + &std::mem::take(&mut self.held))
+    }
+
+    /// Returns whether a stop string has occurred.
+    pub fn has_stopped(&self) -> bool {
+        self.has_stopped
+    }
+
+    fn advance(&mut self, is_last: bool) -> Result<String, GenerateError> {
+        let before = self.text.decode(&self.tokens[self.start..self.read])?;
+        let after = self.text.decode(&self.tokens[self.start..])?;
+        let new = after.get(before.len()..).unwrap_or_default();
+        let unfinished = new.chars().rev().take_while(|letter| *letter == UNFINISHED).count();
+        if self.has_stopped || new.is_empty() || (1..MAX_UNFINISHED).contains(&unfinished) && !is_last {
+            return Ok(String::new());
+        }
+        self.held.push_str(new);
+        (self.start, self.read) = (self.read, self.tokens.len());
+        Ok(self.release())
+    }
+
+    /// Returns the held text that cannot belong to a stop string.
+    fn release(&mut self) -> String {
+        let stop =
+            self.stop_strings.iter().filter(|stop| !stop.is_empty()).filter_map(|stop| self.held.find(stop)).min();
+        if let Some(at) = stop {
+            self.has_stopped = true;
+            self.held.truncate(at);
+            return std::mem::take(&mut self.held);
+        }
+        let may_stop = |at: usize| self.stop_strings.iter().any(|stop| stop.starts_with(&self.held[at..]));
+        let starts = self.held.char_indices().map(|(at, _)| at);
+        let keep = starts.clone().find(|at| may_stop(*at)).unwrap_or(self.held.len());
+        let rest = self.held.split_off(keep);
+        std::mem::replace(&mut self.held, rest)
+    }
+}

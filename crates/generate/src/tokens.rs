@@ -1,0 +1,139 @@
+//! Generates tokens one after the other: greedily, or drawn at random.
+
+use crate::model::State;
+use crate::scores::{Place, probabilities};
+use crate::{GenerateError, Input, Model, Settings};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+/// An iterator over the steps of generation. Each step has one token for each row of the batch, or `None` for a row that
+/// has ended. A row ends with an end token, which is returned, at the maximal length, or by [`stop`](Self::stop).
+#[derive(Debug)]
+pub struct Tokens<'m> {
+    model: &'m Model,
+    settings: Settings,
+    state: State,
+    max_length: usize,
+    /// The scores of the next tokens, if they are computed.
+    scores: Option<Vec<Vec<f32>>>,
+    has_ended: Vec<bool>,
+    rng: StdRng,
+}
+
+impl Model {
+    /// Runs the prompts, and returns an iterator that generates tokens after them; beams are not searched.
+    ///
+    /// # Errors
+    ///
+    /// If a prompt is empty or too long, or if the model cannot be run.
+    pub fn tokens(&self, input: &Input, settings: &Settings) -> Result<Tokens<'_>, GenerateError> {
+        let settings = Settings { num_beams: 1, ..settings.clone() };
+        settings.check()?;
+        let (state, scores) = self.start(input, settings.start(), settings.pad())?;
+        let max_length = settings.max_length_after(state.prompt, self.positions());
+        let rng = StdRng::seed_from_u64(settings.seed);
+        let has_ended = vec![state.prompt >= max_length; scores.len()];
+        Ok(Tokens { model: self, settings, state, max_length, scores: Some(scores), has_ended, rng })
+    }
+}
+
+impl Settings {
+    /// Returns the first token of a decoder that has an encoder.
+    pub(crate) fn start(&self) -> Option<u32> {
+        self.decoder_start_token_id.or(self.bos_token_id)
+    }
+}
+
+impl Tokens<'_> {
+    /// Ends a row of the batch.
+    pub fn stop(&mut self, row: usize) {
+        if let Some(ended) = self.has_ended.get_mut(row) {
+            *ended = true;
+        }
+    }
+
+    /// Returns the number of tokens of the prompts, with the padding of the shorter ones.
+    pub fn prompt(&self) -> usize {
+        self.state.prompt
+    }
+
+    fn step(&mut self) -> Result<Vec<Option<u32>>, GenerateError> {
+        let scores = match self.scores.take() {
+            Some(scores) => scores,
+            None => self.model.step(&mut self.state)?,
+        };
+        let mut chosen = vec![];
+        for (row, mut scores) in scores.into_iter().enumerate() {
+            let token = if self.has_ended[row] { None } else { Some(self.choose(row, &mut scores)?) };
+            self.state.tokens[row].push(token.unwrap_or_else(|| self.settings.pad()));
+            chosen.push(token);
+        }
+        let is_full = self.state.tokens[0].len() >= self.max_length;
+        for (ended, token) in self.has_ended.iter_mut().zip(&chosen) {
+            *ended |= is_full || token.is_some_and(|token| self.settings.eos_token_id.contains(&token));
+        }
+        Ok(chosen)
+    }
+
+    fn choose(&mut self, row: usize, scores: &mut [f32]) -> Result<u32, GenerateError> {
+        let place = self.state.place(row, self.max_length);
+        self.model.expect_numbers(scores, place.tokens.len())?;
+        self.settings.process(scores, &place);
+        let best = largest(scores).ok_or(GenerateError::NoToken { position: place.tokens.len() })?;
+        Ok(if self.settings.do_sample { draw(&probabilities(scores), &mut self.rng).unwrap_or(best) } else { best })
+    }
+}
+
+impl State {
+    /// Returns where the next token of a row is to be chosen.
+    pub(crate) fn place(&self, row: usize, max_length: usize) -> Place<'_> {
+        Place {
+            tokens: &self.tokens[row],
+            padding: self.padding[row],
+            prompt: self.prompt,
+            max_length,
+            source: self.sources.get(row).map_or(&[], Vec::as_slice),
+        }
+    }
+}
+
+/// Returns the first token with the largest score; `None` if all are excluded.
+fn largest(scores: &[f32]) -> Option<u32> {
+    let mut best: Option<(usize, f32)> = None;
+    for (token, score) in scores.iter().copied().enumerate() {
+        if score > best.map_or(f32::NEG_INFINITY, |(_, best)| best) {
+            best = Some((token, score));
+        }
+    }
+    best.and_then(|(token, _)| u32::try_from(token).ok())
+}
+
+/// Draws a token by its probability.
+fn draw(probabilities: &[f32], rng: &mut StdRng) -> Option<u32> {
+    let mut left = rng.random::<f64>() * probabilities.iter().copied().map(f64::from).sum::<f64>();
+    let mut last = None;
+    for (token, probability) in probabilities.iter().copied().enumerate().filter(|(_, probability)| *probability > 0.0)
+    {
+        left -= f64::from(probability);
+        last = u32::try_from(token).ok();
+        if left < 0.0 {
+            break;
+        }
+    }
+    last
+}
+
+impl Iterator for Tokens<'_> {
+    type Item = Result<Vec<Option<u32>>, GenerateError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.has_ended.iter().all(|ended| *ended) {
+            return None;
+        }
+        let step = self.step();
+        if step.is_err() {
+            self.has_ended.fill(true);
+        }
+        Some(step)
+    }
+}

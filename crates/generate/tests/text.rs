@@ -1,0 +1,120 @@
+//! Text to tokens and back, and chat templates, against `tokenizers` and `transformers`
+//! (`tests/interop/make_generation.py`).
+
+use netwright_generate::{Chat, GenerateError, Message, Text};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
+use tempfile::TempDir;
+
+fn references() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/generation")
+}
+
+fn refused(result: Result<impl Sized, GenerateError>) -> String {
+    result.err().expect("it is refused").to_string()
+}
+
+/// Returns what each token adds to the text, and the rest.
+fn pieces(text: &Text, tokens: &[u32], stop: &[&str]) -> (Vec<String>, String) {
+    let stop: Vec<String> = stop.iter().map(|stop| (*stop).to_owned()).collect();
+    let mut stream = text.stream(&stop);
+    let pieces = tokens.iter().map(|token| stream.push(*token).expect("text")).collect();
+    (pieces, stream.finish().expect("text"))
+}
+
+#[test]
+fn a_stream_has_whole_characters() {
+    let text = Text::open(references()).expect("a tokenizer");
+    let tokens = text.encode("the dog é€ on", true).expect("tokens");
+    assert_eq!(tokens, [40, 46, 47, 4, 33, 34, 35, 36, 37, 4, 44]);
+    let (parts, rest) = pieces(&text, &tokens, &[]);
+    assert_eq!(parts, ["the", " d", "og", " ", "", "é", "", "", "€", " ", "on"]);
+    assert_eq!(rest, "");
+    // Special tokens have no text, and a byte without the rest of its character is replaced.
+    let (parts, rest) = pieces(&text, &[1, 40, 2, 35], &[]);
+    assert_eq!((parts.concat().as_str(), rest.as_str()), ("the", "\u{fffd}"));
+    let (parts, rest) = pieces(&text, &[35; 5], &[]);
+    assert_eq!((parts[3].as_str(), rest.as_str()), ("\u{fffd}\u{fffd}\u{fffd}\u{fffd}", "\u{fffd}"));
+}
+
+#[test]
+fn nothing_of_a_stop_string_is_returned() {
+    let text = Text::open(references()).expect("a tokenizer");
+    let tokens = text.encode("the dog on a dog.", true).expect("tokens");
+    let joined = |stop: &[&str]| {
+        let (parts, rest) = pieces(&text, &tokens, stop);
+        parts.concat() + &rest
+    };
+    assert_eq!(joined(&["dog."]), "the dog on a ");
+    assert_eq!(joined(&["x", "og"]), "the d");
+    assert_eq!(joined(&["dogs", ""]), "the dog on a dog.");
+    // What may be the start of a stop string waits.
+    assert_eq!(pieces(&text, &[40, 46, 47], &[" dogs"]).0, ["the", "", ""]);
+}
+
+#[test]
+fn a_tokenizer_that_does_not_fit_is_refused() {
+    let text = Text::open(references()).expect("a tokenizer");
+    assert!(text.expect_fits(48).is_ok());
+    assert!(refused(text.expect_fits(47)).contains("the tokenizer has 48 tokens, but the model has 47"));
+    assert!(refused(text.decode(&[3, 48])).contains("the model chose token 48, which the tokenizer does not have"));
+    let folder = TempDir::new().expect("a folder");
+    assert!(refused(Text::open(folder.path())).contains("the tokenizer is missing"));
+    fs::write(folder.path().join("tokenizer.json"), "{}").expect("it is written");
+    assert!(refused(Text::open(folder.path())).contains("the tokenizer is not valid"));
+}
+
+/// Writes a folder with a template.
+fn with_template(template: &Value) -> TempDir {
+    let folder = TempDir::new().expect("a folder");
+    let config = json!({"chat_template": template, "bos_token": "<s>", "eos_token": {"content": "</s>"}});
+    fs::write(folder.path().join("tokenizer_config.json"), config.to_string()).expect("it is written");
+    folder
+}
+
+fn prompt(template: &Value, messages: &[Message]) -> Result<String, GenerateError> {
+    let folder = with_template(template);
+    Chat::open(folder.path())?.prompt(messages, UNIX_EPOCH + Duration::from_secs(1_709_211_909))
+}
+
+#[test]
+fn templates_write_what_transformers_writes() {
+    let text = fs::read_to_string(references().join("chats.json")).expect("the reference");
+    let reference: Value = serde_json::from_str(&text).expect("JSON");
+    let word = |value: &Value| value.as_str().expect("a text").to_owned();
+    let messages = reference["messages"].as_array().expect("messages");
+    let messages: Vec<_> = messages.iter().map(|one| Message::new(word(&one["role"]), word(&one["content"]))).collect();
+    let chats = reference["chats"].as_array().expect("chats");
+    assert_eq!(chats.len(), 4);
+    for chat in chats {
+        let found = prompt(&chat["template"], &messages).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(found, word(&chat["expected"]), "{}", chat["name"]);
+    }
+}
+
+#[test]
+fn a_template_may_have_a_name_or_a_file_and_asks_for_the_time() {
+    let named = json!([{"name": "tools", "template": "no"}, {"name": "default", "template": "yes"}]);
+    assert_eq!(prompt(&named, &[]).expect("a prompt"), "yes");
+    assert_eq!(prompt(&json!("{{ strftime_now('%d %b %Y') }}"), &[]).expect("a prompt"), "29 Feb 2024");
+    let folder = with_template(&json!("no"));
+    fs::write(folder.path().join("chat_template.jinja"), "{{ bos_token }}{{ eos_token }}").expect("it is written");
+    let chat = Chat::open(folder.path()).expect("a template");
+    assert_eq!(chat.prompt(&[], UNIX_EPOCH).expect("a prompt"), "<s></s>");
+}
+
+#[test]
+fn templates_that_fail_are_refused() {
+    let fails = |template: &str| refused(prompt(&json!(template), &[Message::new("user", "hi")]));
+    let bomb = "{% for a in range(9999) %}{% for b in range(9999) %}{% for c in range(9999) %}{% endfor %}{% endfor %}\
+                {% endfor %}";
+    assert!(fails(bomb).contains("does not end within 5000000 steps"), "{}", fails(bomb));
+    let large = "{% for a in range(9999) %}{{ 'x' * 99999 }}{% endfor %}";
+    assert!(fails(large).contains("writes more than 64 MiB"), "{}", fails(large));
+    assert!(fails("{{ raise_exception('only tools') }}").contains("only tools"));
+    assert!(fails("{% for %}").contains("the chat template fails"));
+    let folder = TempDir::new().expect("a folder");
+    assert!(refused(Chat::open(folder.path())).contains("the chat template is missing"));
+}

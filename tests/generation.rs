@@ -1,0 +1,276 @@
+//! Generated tokens equal those of `transformers` (`tests/interop/make_generation.py`), with and without a KV cache.
+
+mod common;
+
+use common::{floats, tensors};
+use netwright::generate::{Ear, GenerateError, Input, Model, Place, Settings, probabilities};
+use netwright::ir;
+use netwright::prelude::*;
+use netwright::verify::{OnnxRuntime, OrtLevel, Runtime};
+use serde_json::{Map, Value, json};
+use std::path::Path;
+use tempfile::TempDir;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Builds a folder of tests/families into the files that the command writes.
+fn build(name: &str, with_past: bool, target: Option<Target>) -> TempDir {
+    let folder = root().join("tests/families").join(name);
+    let options = PretrainedOptions::default().with_past(with_past);
+    let pretrained = Pretrained::open(&folder, &options).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let out = TempDir::new().expect("a folder");
+    for part in pretrained.parts() {
+        let mut model = ir::Model::new(pretrained.build(*part, false).expect("it is built"));
+        if let Some(target) = target {
+            optimize(&mut model, &OptimizeOptions::for_target(target)).expect("it is optimized");
+        }
+        let file = match part {
+            Part::Encoder => "encoder_model.onnx",
+            Part::Decoder => "decoder_model.onnx",
+            Part::DecoderWithPast => "decoder_with_past_model.onnx",
+            Part::Whole => "model.onnx",
+        };
+        write(&model, &out.path().join(file), &WriteOptions::default()).expect("it is written");
+    }
+    std::fs::copy(folder.join("config.json"), out.path().join("config.json")).expect("a copy");
+    out
+}
+
+fn reference() -> Value {
+    let text = std::fs::read_to_string(root().join("tests/generation/reference.json")).expect("the reference");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+fn list<'v>(value: &'v Value, name: &str) -> &'v Vec<Value> {
+    value[name].as_array().unwrap_or_else(|| panic!("{name} is a list"))
+}
+
+fn rows(value: &Value) -> Vec<Vec<u32>> {
+    serde_json::from_value(value.clone()).expect("rows of tokens")
+}
+
+/// Reads settings as those of a folder.
+fn settings(options: &Value) -> Settings {
+    let folder = TempDir::new().expect("a folder");
+    std::fs::write(folder.path().join("generation_config.json"), options.to_string()).expect("it is written");
+    Settings::read(folder.path(), &[]).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Generates the new tokens of each row, up to its end.
+fn generated(model: &Model, input: &Input, settings: &Settings) -> Vec<Vec<u32>> {
+    if settings.num_beams > 1 {
+        let beams = model.beams(input, settings, &|_| false).unwrap_or_else(|error| panic!("{error}"));
+        return beams.into_iter().map(|beams| beams[0].tokens.clone()).collect();
+    }
+    let mut rows: Vec<Vec<u32>> = vec![];
+    for step in model.tokens(input, settings).unwrap_or_else(|error| panic!("{error}")) {
+        let step = step.unwrap_or_else(|error| panic!("{error}"));
+        rows.resize(step.len(), vec![]);
+        rows.iter_mut().zip(step).for_each(|(row, token)| row.extend(token));
+    }
+    rows
+}
+
+fn check(runtime: &Runtime, target: Option<Target>, with_past: bool) {
+    let reference = reference();
+    let cases = list(&reference, "cases");
+    assert_eq!(cases.len(), 40);
+    let mut built: Map<String, Value> = Map::new();
+    let mut models: Vec<(TempDir, Model)> = vec![];
+    for case in cases {
+        let (name, folder) = (&case["name"], case["folder"].as_str().expect("a folder"));
+        let at = built.entry(folder).or_insert_with(|| {
+            let out = build(folder, with_past, target);
+            let model = Model::open(out.path(), runtime).unwrap_or_else(|error| panic!("{folder}: {error}"));
+            models.push((out, model));
+            json!(models.len() - 1)
+        });
+        let (_, model) = &models[usize::try_from(at.as_u64().expect("a place")).expect("a small number")];
+        let found = generated(model, &Input::Tokens(rows(&case["inputs"])), &settings(&case["settings"]));
+        assert_eq!(found, rows(&case["expected"]), "{name} with_past {with_past}");
+    }
+}
+
+#[test]
+fn steps_with_a_cache_equal_transformers() {
+    check(&Runtime::Tract, Some(Target::TRACT), true);
+}
+
+#[test]
+fn whole_sequences_equal_transformers() {
+    check(&Runtime::Tract, None, false);
+}
+
+/// The test is skipped if ONNX Runtime is not installed, unless `REQUIRE_ONNX_RUNTIME` is set.
+#[test]
+fn steps_in_onnx_runtime_equal_transformers() {
+    let library = || {
+        let venv = std::fs::read_dir(root().join("target/interop/venv/lib")).ok()?.next()?.ok()?.path();
+        let mut files = std::fs::read_dir(venv.join("site-packages/onnxruntime/capi")).ok()?;
+        let mut files = std::iter::from_fn(|| Some(files.next()?.ok()?.path()));
+        files.find(|file| file.to_string_lossy().contains("/libonnxruntime.so."))
+    };
+    let library = library();
+    assert!(library.is_some() || std::env::var_os("REQUIRE_ONNX_RUNTIME").is_none(), "ONNX Runtime is not installed");
+    if let Some(library) = library {
+        let runtime = OnnxRuntime::at(library).unwrap_or_else(|error| panic!("{error}")).with_level(OrtLevel::All);
+        check(&Runtime::Ort(runtime), Some(Target::ORT), true);
+    }
+}
+
+#[test]
+fn probabilities_of_drawn_tokens_equal_transformers() {
+    let reference = reference();
+    for case in list(&reference, "draws") {
+        let mut scores: Vec<f32> = serde_json::from_value(case["scores"].clone()).expect("scores");
+        let expected: Vec<f32> = serde_json::from_value(case["expected"].clone()).expect("probabilities");
+        let tokens: Vec<u32> = serde_json::from_value(case["tokens"].clone()).expect("tokens");
+        let prompt = usize::try_from(case["prompt"].as_u64().expect("a number")).expect("a small number");
+        let place = Place { tokens: &tokens, padding: 0, prompt, max_length: 20, source: &[] };
+        settings(&case["settings"]).process(&mut scores, &place);
+        let found = probabilities(&scores);
+        assert!(found.iter().zip(&expected).all(|(found, expected)| (found - expected).abs() < 1e-6), "{case}");
+    }
+}
+
+/// The frequencies of tokens that are drawn are their probabilities, and a seed determines them.
+#[test]
+fn tokens_are_drawn_by_their_probabilities() {
+    let folder = build("gpt2", true, None);
+    let model = Model::open(folder.path(), &Runtime::Tract).expect("it is loaded");
+    let input = Input::Tokens(vec![vec![5, 9, 17, 30]; 64]);
+    let settings =
+        settings(&json!({"do_sample": true, "top_k": 0, "max_new_tokens": 1, "temperature": 2.0, "pad_token_id": 0}));
+    let drawn = |seed| {
+        let mut settings = settings.clone();
+        settings.seed = seed;
+        generated(&model, &input, &settings).concat()
+    };
+    assert_eq!(drawn(3), drawn(3));
+    let tokens: Vec<u32> = (0..64).flat_map(drawn).collect();
+    let mut best = settings.clone();
+    best.do_sample = false;
+    let best = generated(&model, &input, &best)[0][0];
+    let mut counts = [0_i32; 48];
+    tokens.iter().for_each(|token| counts[*token as usize] += 1);
+    let most = (0..48).max_by_key(|token| counts[*token]).expect("tokens");
+    assert_eq!(most, best as usize, "{counts:?}");
+    assert!(counts.iter().filter(|count| **count > 0).count() > 20, "{counts:?}");
+}
+
+/// Beams whose candidates are drawn are distinct and sorted, and a seed determines them.
+#[test]
+fn beams_are_drawn_without_replacement() {
+    let folder = build("gpt2", true, None);
+    let model = Model::open(folder.path(), &Runtime::Tract).expect("it is loaded");
+    let input = Input::Tokens(vec![vec![5, 9, 17, 30]]);
+    let settings = settings(&json!({"do_sample": true, "num_beams": 4, "max_new_tokens": 6, "temperature": 1.5}));
+    let beams = model.beams(&input, &settings, &|_| false).expect("beams");
+    assert_eq!(beams, model.beams(&input, &settings, &|_| false).expect("beams"));
+    assert_eq!(beams[0].len(), 4);
+    assert!(beams[0].is_sorted_by(|a, b| a.score >= b.score && a.tokens != b.tokens));
+}
+
+#[test]
+fn a_row_ends_where_it_is_stopped() {
+    let folder = build("llama", true, None);
+    let model = Model::open(folder.path(), &Runtime::Tract).expect("it is loaded");
+    let input = Input::Tokens(vec![vec![5, 9, 17], vec![30]]);
+    let settings = settings(&json!({"max_new_tokens": 5, "pad_token_id": 0}));
+    let mut tokens = model.tokens(&input, &settings).expect("it starts");
+    assert!(tokens.next().expect("a step").expect("tokens").iter().all(Option::is_some));
+    tokens.stop(0);
+    assert!(tokens.all(|step| matches!(step.expect("tokens")[..], [None, Some(_)])));
+    let beams = model.beams(&input, &settings_with_beams(&settings), &|tokens| tokens.len() == 2);
+    assert!(beams.expect("beams").concat().iter().all(|beam| beam.tokens.len() <= 2));
+}
+
+fn settings_with_beams(settings: &Settings) -> Settings {
+    let mut settings = settings.clone();
+    settings.num_beams = 2;
+    settings
+}
+
+fn refused(result: Result<impl Sized, GenerateError>) -> String {
+    result.err().expect("it is refused").to_string()
+}
+
+#[test]
+fn what_cannot_be_generated_is_refused() {
+    let folder = build("gpt2", true, None);
+    let model = Model::open(folder.path(), &Runtime::Tract).expect("it is loaded");
+    let tokens = |rows: Vec<Vec<u32>>, options: Value| {
+        refused(
+            model
+                .tokens(&Input::Tokens(rows), &settings(&options))
+                .map(|mut tokens| tokens.next())
+                .and_then(|step| step.expect("a step").map(drop)),
+        )
+    };
+    assert!(tokens(vec![], json!({})).starts_with("the prompt is empty"));
+    assert!(tokens(vec![vec![3], vec![]], json!({})).starts_with("the prompt is empty"));
+    let long = tokens(vec![vec![3; 24]], json!({}));
+    assert!(long.starts_with("the prompt has 24 tokens, but the model has 24 positions"), "{long}");
+    assert!(tokens(vec![vec![48]], json!({})).starts_with("token 48 is not in the vocabulary"));
+    let all: Vec<u32> = (0..48).collect();
+    assert!(tokens(vec![vec![3]], json!({"suppress_tokens": all})).starts_with("the settings exclude every token"));
+
+    let read = |options: Value| {
+        let folder = TempDir::new().expect("a folder");
+        std::fs::write(folder.path().join("generation_config.json"), options.to_string()).expect("it is written");
+        (refused(Settings::read(folder.path(), &[])), folder)
+    };
+    assert!(read(json!({"temperature": 0})).0.starts_with("`temperature` must be a positive number, but is 0"));
+    assert!(read(json!({"eos_token_id": "x"})).0.contains("`eos_token_id` must be the id of a token"));
+    assert!(read(json!([])).0.contains("it is not a JSON object"));
+    let (error, folder) = read(json!({"typical_p": 0.9}));
+    assert!(error.contains("option `typical_p` is not supported"), "{error}");
+    assert!(Settings::read(folder.path(), &["typical_p".to_owned()]).is_ok());
+}
+
+#[test]
+fn models_that_are_not_decoders_are_refused() {
+    let open = |folder: &TempDir| refused(Model::open(folder.path(), &Runtime::Tract));
+    let base = build("gpt2_base", false, None);
+    assert!(open(&base).contains("it has no output `logits`, only `last_hidden_state`"));
+    let encoder = build("bert", false, None);
+    assert!(open(&encoder).contains("input `token_type_ids` is not one of a decoder"));
+    let pair = build("t5", false, None);
+    let decoder = pair.path().join("decoder_model.onnx");
+    let alone = refused(Model::open(&decoder, &Runtime::Tract));
+    assert!(alone.contains("it reads the states of an encoder, which is not there"), "{alone}");
+    std::fs::copy(&decoder, pair.path().join("model.onnx")).expect("a copy");
+    assert!(open(&pair).contains("the folder holds two models"));
+    assert!(open(&TempDir::new().expect("a folder")).contains("the folder holds no ONNX model"));
+    std::fs::copy(&decoder, base.path().join("other.onnx")).expect("a copy");
+    let two = open(&base);
+    assert!(two.contains("the folder holds 2 models: `model.onnx`, `other.onnx`"), "{two}");
+}
+
+/// The features of a sound equal those of `WhisperFeatureExtractor`, and the tokens those of `transformers`.
+#[test]
+fn sound_is_heard_as_by_transformers() {
+    let folder = root().join("tests/generation");
+    let reference = tensors(&folder.join("sound.safetensors"));
+    let whisper = build("whisper", true, Some(Target::TRACT));
+    let model = Model::open(whisper.path(), &Runtime::Tract).expect("it is loaded");
+    for name in ["large", "small"] {
+        let to = whisper.path().join("preprocessor_config.json");
+        std::fs::copy(folder.join(format!("preprocessor_{name}.json")), to).expect("a copy");
+        let heard = Ear::open(whisper.path()).and_then(|ear| ear.hear(folder.join("tone.wav")));
+        let heard = heard.unwrap_or_else(|error| panic!("{error}"));
+        let expected = &reference[name];
+        assert_eq!(heard.shape(), expected.shape());
+        let pairs = floats(&heard).iter().zip(floats(expected));
+        let largest = pairs.map(|(found, expected)| (found - expected).abs()).fold(0.0, f32::max);
+        assert!(largest < 1e-4, "{name}: {largest}");
+        if name == "small" {
+            let settings = settings(&json!({"max_new_tokens": 8, "eos_token_id": 2, "pad_token_id": 1}));
+            let found = generated(&model, &Input::Features(heard, vec![vec![2, 9]]), &settings);
+            let expected = reference["tokens"].values::<i64>().expect("tokens");
+            assert!(found[0].iter().map(|token| i64::from(*token)).eq(expected.iter().copied()), "{found:?}");
+        }
+    }
+}
