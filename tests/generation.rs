@@ -32,7 +32,7 @@ fn build(name: &str, with_past: bool, target: Option<Target>) -> TempDir {
             Part::DecoderWithPast => "decoder_with_past_model.onnx",
             Part::Whole => "model.onnx",
         };
-        write(&model, &out.path().join(file), &WriteOptions::default()).expect("it is written");
+        write(&model, out.path().join(file), &WriteOptions::default()).expect("it is written");
     }
     std::fs::copy(folder.join("config.json"), out.path().join("config.json")).expect("a copy");
     out
@@ -154,7 +154,9 @@ fn tokens_are_drawn_by_their_probabilities() {
     best.do_sample = false;
     let best = generated(&model, &input, &best)[0][0];
     let mut counts = [0_i32; 48];
-    tokens.iter().for_each(|token| counts[*token as usize] += 1);
+    for token in &tokens {
+        counts[*token as usize] += 1;
+    }
     let most = (0..48).max_by_key(|token| counts[*token]).expect("tokens");
     assert_eq!(most, best as usize, "{counts:?}");
     assert!(counts.iter().filter(|count| **count > 0).count() > 20, "{counts:?}");

@@ -162,6 +162,59 @@ fn the_recorded_dates_are_decoded() {
         let read = dates.read(input).unwrap_or_else(|error| panic!("{input}: {error}"));
         assert_eq!(Some(read.as_str()), case["model"].as_str(), "{input}");
     }
+    // A date that is written ambiguously has several readings, the most probable of which is the greedy one.
+    let readings = dates.read_all("3/4/2021", 4).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(readings.len(), 4);
+    assert_eq!(readings[0].0, dates.read("3/4/2021").expect("a date"));
+    assert!(readings.is_sorted_by(|a, b| a.1 >= b.1 && a.0 != b.0), "{readings:?}");
+}
+
+/// Steps with a KV cache compute what one pass over the target computes.
+#[test]
+fn steps_equal_one_pass() {
+    let folder = folder();
+    let out = TempDir::new().expect("a folder");
+    let pretrained = Pretrained::open(&folder, &PretrainedOptions::default().with_past(true)).expect("it is opened");
+    for target in [None, Some(Target::TRACT)] {
+        let session = |part: Part| {
+            let mut model = Model::new(pretrained.build(part, false).expect("it is built"));
+            if let Some(target) = target {
+                passes::optimize(&mut model, &Options::for_target(target)).expect("it is optimized");
+            }
+            let path = out.path().join(format!("{}.onnx", part.name()));
+            onnx::write(&model, &path, &WriteOptions::default()).expect("it is written");
+            Session::load(&path).unwrap_or_else(|error| panic!("{error}"))
+        };
+        let [first, later] = [Part::Decoder, Part::DecoderWithPast].map(session);
+        let ids = |ids: &[i64]| Array::new([1, ids.len()], ids.to_vec()).expect("the shape fits");
+        let memory = Array::new([1, 2, 128], (0..256).map(|at| (at as f32 * 0.7).sin()).collect::<Vec<f32>>());
+        let (memory, mask) = (memory.expect("the shape fits"), ids(&[1, 1]));
+        let prefill = |tokens: &[i64]| {
+            let tokens = ids(tokens);
+            let inputs =
+                [("decoder_input_ids", &tokens), ("encoder_hidden_states", &memory), ("encoder_attention_mask", &mask)];
+            first.run(&inputs).unwrap_or_else(|error| panic!("{error}"))
+        };
+        let all = prefill(&[1, 9, 20, 33]);
+        let mut cache = prefill(&[1, 9]);
+        for (at, token) in [(2, 20), (3, 33)] {
+            let token = ids(&[token]);
+            let pasts: Vec<(String, &Array)> = cache
+                .iter()
+                .filter_map(|(name, array)| Some((format!("past_key_values{}", name.strip_prefix("present")?), array)))
+                .collect();
+            let mut inputs = vec![("decoder_input_ids", &token), ("encoder_attention_mask", &mask)];
+            inputs.extend(pasts.iter().map(|(name, array)| (name.as_str(), *array)));
+            let mut step = later.run(&inputs).unwrap_or_else(|error| panic!("{error}"));
+            let width = step[0].1.shape()[2];
+            let expected = &floats(&all[0].1)[at * width..(at + 1) * width];
+            let found = floats(&step[0].1);
+            assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-4 * b.abs().max(1.0)), "token {at}");
+            // Keys and values of the memory stay.
+            step.extend(cache.into_iter().filter(|(name, _)| name.contains("encoder")));
+            cache = step;
+        }
+    }
 }
 
 /// What is declared is plain operators: to optimize what was written as declared is to optimize the declaration,

@@ -3,7 +3,7 @@
 use crate::Var;
 use crate::config::Config;
 use crate::encoder::Residual;
-use crate::layers::{FeedForward, MultiHeadAttention, Norm};
+use crate::layers::{Cache, FeedForward, MultiHeadAttention, Norm};
 
 /// A decoder layer: self-attention, cross-attention over the memory and feed-forward, each with a residual connection
 /// and a norm (paper, 3.1): `[batch, target, d_model]` to the same.
@@ -44,14 +44,36 @@ impl DecoderLayer {
         mask: Option<Var<'b>>,
         memory_mask: Option<Var<'b>>,
     ) -> Var<'b> {
+        self.cached_forward(x, Some(memory), mask, memory_mask, &Cache::none(x.builder), 0)
+    }
+
+    /// Applies the layers with the entries `N.decoder` and `N.encoder` of a KV cache, where `N` is `layer`. Decode steps
+    /// have no memory: they read its keys and values from the cache.
+    #[track_caller]
+    pub fn cached_forward<'b>(
+        &self,
+        x: Var<'b>,
+        memory: Option<Var<'b>>,
+        mask: Option<Var<'b>>,
+        memory_mask: Option<Var<'b>>,
+        cache: &Cache<'b>,
+        layer: usize,
+    ) -> Var<'b> {
         let _scope = x.builder.enter(&self.name);
-        let attended = self.self_attn.self_attention(self.residual1.before(x), mask);
+        let [own, cross] = entries(layer);
+        let attended = self.self_attn.cached_self_attention(self.residual1.before(x), mask, cache, &own);
         let x = self.residual1.after(x, attended);
-        let attended = self.cross_attn.cross_attention(self.residual2.before(x), memory, memory_mask);
+        let before = self.residual2.before(x);
+        let attended = self.cross_attn.cached_cross_attention(before, memory, memory_mask, cache, &cross);
         let x = self.residual2.after(x, attended);
         let transformed = self.ffn.forward(self.residual3.before(x));
         self.residual3.after(x, transformed)
     }
+}
+
+/// Returns the names of the cache entries of a layer: those of self-attention and of cross-attention.
+pub(crate) fn entries(layer: usize) -> [String; 2] {
+    [format!("{layer}.decoder"), format!("{layer}.encoder")]
 }
 
 /// A stack of decoder layers: `[batch, target, d_model]` to the same. With the norm first, a final norm follows.
@@ -84,10 +106,23 @@ impl Decoder {
         mask: Option<Var<'b>>,
         memory_mask: Option<Var<'b>>,
     ) -> Var<'b> {
+        self.cached_forward(x, Some(memory), mask, memory_mask, &Cache::none(x.builder))
+    }
+
+    /// Applies the layers with a KV cache; see [`DecoderLayer::cached_forward`].
+    #[track_caller]
+    pub fn cached_forward<'b>(
+        &self,
+        x: Var<'b>,
+        memory: Option<Var<'b>>,
+        mask: Option<Var<'b>>,
+        memory_mask: Option<Var<'b>>,
+        cache: &Cache<'b>,
+    ) -> Var<'b> {
         let _scope = x.builder.enter(&self.name);
         let mut x = x;
-        for layer in &self.layers {
-            x = layer.forward(x, memory, mask, memory_mask);
+        for (at, layer) in self.layers.iter().enumerate() {
+            x = layer.cached_forward(x, memory, mask, memory_mask, cache, at);
         }
         self.final_norm.as_ref().map_or(x, |norm| norm.forward(x))
     }

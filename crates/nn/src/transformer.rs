@@ -1,12 +1,12 @@
 //! The encoder-decoder of "Attention Is All You Need".
 
 use crate::config::{Config, RangeError};
-use crate::decoder::Decoder;
+use crate::decoder::{Decoder, entries};
 use crate::encoder::Encoder;
 use crate::families::{Architecture, Head};
-use crate::layers::{Embedding, Linear, Positions, causal_mask, padding_mask};
+use crate::layers::{Cache, Embedding, Linear, Positions, Span, cache_type, causal_mask, padding_mask};
 use crate::{BuildErrors, Builder, Settings, SettingsError, Var, Weights, signed};
-use netwright_ir::{ElementType, Graph, TensorType, shape};
+use netwright_ir::{Dim, ElementType, Graph, TensorType, shape};
 
 /// A graph of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +16,8 @@ pub enum Part {
     /// `decoder_input_ids` `[batch, target]`, `encoder_hidden_states` `[batch, source, d_model]`,
     /// `encoder_attention_mask` `[batch, source]` to `logits` `[batch, target, vocab]`, in one pass over the target.
     Decoder,
-    /// A decode step of the decoder, with a KV cache.
+    /// A decode step of the decoder, with a KV cache: without `encoder_hidden_states`, whose keys and values are in the
+    /// cache.
     DecoderWithPast,
     /// The whole model in one graph; for the paper's model `input_ids`, `attention_mask`, `decoder_input_ids` to
     /// `logits`.
@@ -36,6 +37,10 @@ pub enum Part {
 #[derive(Clone, Debug)]
 pub struct Transformer {
     d_model: u64,
+    layers: u64,
+    heads: u64,
+    /// Whether the decoder of the first step returns its KV cache.
+    with_past: bool,
     source_embedding: Embedding,
     target_embedding: Embedding,
     encoder_positions: Positions,
@@ -59,6 +64,9 @@ impl Transformer {
         };
         Ok(Self {
             d_model: config.d_model,
+            layers: config.decoder_layers,
+            heads: config.num_heads,
+            with_past: false,
             source_embedding: embedding("encoder.embed_tokens"),
             target_embedding: embedding("decoder.embed_tokens"),
             encoder_positions: config.positions("encoder.embed_positions"),
@@ -83,7 +91,27 @@ impl Transformer {
     pub fn decode<'b>(&self, decoder_input_ids: Var<'b>, memory: Var<'b>, memory_mask: Var<'b>) -> Var<'b> {
         let (causal, padding) = (causal_mask(decoder_input_ids), padding_mask(memory_mask));
         let x = self.decoder_positions.forward(self.target_embedding.forward(decoder_input_ids));
-        let x = self.decoder.forward(x, memory, Some(causal), Some(padding));
+        self.scores(self.decoder.forward(x, memory, Some(causal), Some(padding)))
+    }
+
+    /// Returns the scores of next tokens with a KV cache; decode steps have no memory.
+    #[track_caller]
+    fn decode_cached<'b>(
+        &self,
+        decoder_input_ids: Var<'b>,
+        memory: Option<Var<'b>>,
+        memory_mask: Var<'b>,
+        cache: &Cache<'b>,
+    ) -> Var<'b> {
+        let span = Span::new(decoder_input_ids, cache);
+        let (causal, padding) = (span.mask(None, None), padding_mask(memory_mask));
+        let embedded = self.target_embedding.forward(decoder_input_ids);
+        let x = self.decoder_positions.forward_at(embedded, || span.positions());
+        self.scores(self.decoder.cached_forward(x, memory, Some(causal), Some(padding), cache))
+    }
+
+    #[track_caller]
+    fn scores<'b>(&self, x: Var<'b>) -> Var<'b> {
         match &self.generator {
             Some(generator) => generator.forward(x),
             None => self.target_embedding.scores(x),
@@ -104,9 +132,11 @@ impl Transformer {
     }
 
     /// Reads a `config.json`.
-    pub(crate) fn from_settings(settings: &Settings, _: &Head<'_>) -> Result<Box<dyn Architecture>, SettingsError> {
+    pub(crate) fn from_settings(settings: &Settings, head: &Head<'_>) -> Result<Box<dyn Architecture>, SettingsError> {
         let config: Config = settings.deserialize()?;
-        let transformer = Self::new(&config).map_err(|RangeError { option, law, .. }| settings.wrong(option, law))?;
+        let mut transformer =
+            Self::new(&config).map_err(|RangeError { option, law, .. }| settings.wrong(option, law))?;
+        transformer.with_past = head.with_past;
         Ok(Box::new(transformer))
     }
 }
@@ -126,7 +156,13 @@ impl Architecture for Transformer {
                 let memory = TensorType::new(builder.element(), shape!["batch", "source", d_model]);
                 let memory = builder.input("encoder_hidden_states", memory);
                 let mask = ids("encoder_attention_mask", "source");
-                builder.output("logits", self.decode(target, memory, mask));
+                if self.with_past {
+                    let cache = Cache::first(builder);
+                    builder.output("logits", self.decode_cached(target, Some(memory), mask, &cache));
+                    cache.outputs();
+                } else {
+                    builder.output("logits", self.decode(target, memory, mask));
+                }
             }
             Part::Whole => {
                 let (source, mask) = (ids("input_ids", "source"), ids("attention_mask", "source"));
@@ -134,12 +170,26 @@ impl Architecture for Transformer {
                 builder.output("logits", self.decode(target, self.encode(source, mask), mask));
             }
             Part::DecoderWithPast => {
-                builder.error("the paper's decoder has no KV cache", None);
+                let target = ids("decoder_input_ids", "target");
+                let mask = ids("encoder_attention_mask", "source");
+                let (batch, width) = (Dim::symbol("batch"), self.d_model / self.heads.max(1));
+                let entry = |name: String, length: &str| {
+                    (name, cache_type(builder, &batch, self.heads, &Dim::symbol(length), width))
+                };
+                let layers = (0..self.layers).map(|layer| entries(usize::try_from(layer).unwrap_or(usize::MAX)));
+                let cache =
+                    Cache::later(builder, layers.flat_map(|[own, cross]| [entry(own, "past"), entry(cross, "source")]));
+                builder.output("logits", self.decode_cached(target, None, mask, &cache));
+                cache.outputs();
             }
         }
     }
 
     fn is_encoder_decoder(&self) -> bool {
+        true
+    }
+
+    fn has_cache(&self) -> bool {
         true
     }
 }

@@ -39,6 +39,12 @@ impl Positions {
     /// Adds the positions to the embeddings.
     #[track_caller]
     pub fn forward<'b>(&self, x: Var<'b>) -> Var<'b> {
+        self.forward_at(x, || x.size(1).range())
+    }
+
+    /// Adds the rows of these positions `[seq]` to the embeddings, such as those of tokens after a past.
+    #[track_caller]
+    pub fn forward_at<'b>(&self, x: Var<'b>, positions: impl FnOnce() -> Var<'b>) -> Var<'b> {
         let _scope = x.builder.enter(&self.name);
         let sinusoidal = |wave| Tensor::sinusoidal(wave, self.longest, self.d_model)?.cast(x.builder.element());
         let table = match self.encoding {
@@ -48,6 +54,6 @@ impl Positions {
                 x.builder.parameter(&format!("{}.weight", self.name), &[self.longest, self.d_model], Init::Xavier)
             }
         };
-        x + table.gather(x.size(1).range())
+        x + table.gather(positions())
     }
 }
