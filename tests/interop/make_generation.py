@@ -1,6 +1,6 @@
 """Creates tests/generation: in reference.json what `generate` of transformers returns for tiny models and 40 sets of
 options, and the probabilities of next tokens after its processors; a tokenizer of 48 tokens; in chats.json what chat
-templates write; and a sound with its features.
+templates write; a sound with its features; and in predictions.json the logarithms of probabilities of tokens.
 
     python -m venv /tmp/venv && /tmp/venv/bin/pip install --requirement tests/interop/requirements-bench.txt
     /tmp/venv/bin/python tests/interop/make_generation.py
@@ -210,6 +210,31 @@ def sound():
     print("sound", {name: value.shape for name, value in features.items()}, features["tokens"].tolist(), file=sys.stderr)
 
 
+def predictions():
+    """Writes the logarithm of the probability of each token of a text: after those before it, in windows of 24 tokens of
+    which each but the first gives 12; and for a masked model given all others, in windows of 24 tokens."""
+    text = torch.randint(4, 48, (40,), generator=torch.Generator().manual_seed(3)).tolist()
+    found = {"tokens": text}
+    with torch.no_grad():
+        model = t.AutoModelForCausalLM.from_pretrained(FAMILIES / "llama").eval()
+        logarithms = []
+        for known, start, end in [(1, 0, 24), (24, 12, 36), (36, 24, 40)]:
+            scores = model(torch.tensor([text[start:end]])).logits[0].log_softmax(-1)
+            logarithms += [scores[at - start - 1, text[at]].item() for at in range(known, end)]
+        found["llama"] = logarithms
+        model = t.AutoModelForMaskedLM.from_pretrained(FAMILIES / "bert_mlm").eval()
+        logarithms = []
+        for window in (text[:24], text[24:]):
+            for at, token in enumerate(window):
+                masked = torch.tensor([window[:at] + [0] + window[at + 1 :]])
+                logarithms.append(model(masked).logits[0, at].log_softmax(-1)[token].item())
+        found["bert_mlm"] = logarithms
+        model = t.AutoModel.from_pretrained(FAMILIES / "bert").eval()
+        found["bert"] = model(torch.tensor([text[:24]])).last_hidden_state[0].mean(0).tolist()
+    lines = ",\n".join(f" {json.dumps(name)}: {json.dumps(values)}" for name, values in found.items())
+    (TESTS / "generation/predictions.json").write_text(f"{{\n{lines}\n}}\n")
+
+
 def main():
     assert len(CASES) == 40
     t.logging.set_verbosity_error()
@@ -225,6 +250,7 @@ def main():
     tokenizer()
     chats()
     sound()
+    predictions()
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ mod generate;
 mod judging;
 mod surgery;
 
-pub(crate) use generate::{Engine, Generate};
+pub(crate) use generate::{Engine, Eval, Generate};
 pub(crate) use judging::{Judging, Runtime};
 pub(crate) use surgery::{Extract, Interface, Merge, Rewrite, Split};
 
@@ -60,6 +60,8 @@ pub(crate) enum Command {
     Build(Box<Build>),
     /// Generate text with a decoder.
     Generate(Box<Generate>),
+    /// Measure how well a model predicts a text, or how much a second model differs on it.
+    Eval(Eval),
     /// List the model families that `build` supports.
     Families {
         /// Show what `build` would build from a config.json, without weights, or what stands in the way

@@ -1,16 +1,13 @@
 //! `netwright generate`.
 
-mod source;
-
-use crate::args::{Engine, Generate};
+use crate::args::Generate;
 use crate::failure::Failure;
 use crate::output::{Output, counted, in_line, printable};
 use crate::overwrite::folder_of;
+use crate::source::{self, failed};
 use netwright::generate::{Chat, Ear, EarlyStopping, GenerateError, Input, Message, Model, Settings, Speech, Text};
-use netwright::verify::{OnnxRuntime, OrtLevel, Runtime};
 use schemars::JsonSchema;
 use serde::Serialize;
-use source::failed;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
@@ -61,12 +58,12 @@ pub(crate) enum Reason {
 }
 
 pub(crate) fn run(args: &Generate, output: Output) -> Result<(), Failure> {
-    let runtime = runtime(args)?;
+    let runtime = source::runtime(args.runtime, args.ort_library.as_deref())?;
     source::expect(&args.model)?;
     // A GGUF file holds its tokenizer, and `build` writes it.
     let is_folder = args.model.is_dir();
     let early = is_folder.then(|| Texts::open(args, &args.model)).transpose()?;
-    let source = source::find(args, output)?;
+    let source = source::find(&args.model, args.runtime, args.no_cache, output)?;
     let path = &source.path;
     let Texts { text, settings, prompts } = early.map_or_else(|| Texts::open(args, path), Ok)?;
     let spinner = output.spinner("loading");
@@ -225,21 +222,6 @@ impl Generated {
             self.decode_seconds,
             rate(later, self.decode_seconds)
         )
-    }
-}
-
-fn runtime(args: &Generate) -> Result<Runtime, Failure> {
-    let named = args.ort_library.as_ref().map(OnnxRuntime::at);
-    match (args.runtime, named) {
-        (Engine::Tract, None) => Ok(Runtime::Tract),
-        (Engine::Tract, Some(_)) => Err(Failure::Usage(
-            "--runtime tract does not use ONNX Runtime\n  help: leave out --ort-library, or pass --runtime ort"
-                .to_owned(),
-        )),
-        (Engine::Ort, named) => {
-            let runtime = named.unwrap_or_else(OnnxRuntime::find).map_err(Failure::usage)?;
-            Ok(Runtime::Ort(runtime.with_level(OrtLevel::All)))
-        }
     }
 }
 

@@ -1,8 +1,9 @@
-//! The command line of Netwright: `netwright build`, `generate`, `optimize`, `upgrade`, `verify`, `check`, `inspect`, `passes`.
+//! The command line of Netwright: `netwright build`, `generate`, `eval`, `optimize`, `upgrade`, `verify`, `check`, `inspect`, `passes`.
 
 mod about;
 mod args;
 mod build;
+mod eval;
 mod failure;
 mod families;
 mod generate;
@@ -18,6 +19,7 @@ mod reproduce;
 mod schema;
 #[cfg(unix)]
 mod signals;
+mod source;
 mod suggest;
 mod surgery;
 mod upgrade;
@@ -49,6 +51,7 @@ fn run(command: Option<&Command>, output: Output) -> Result<(), Failure> {
     match command {
         Command::Build(args) => build::run(args, output),
         Command::Generate(args) => generate::run(args, output),
+        Command::Eval(args) => eval::run(args, output),
         Command::Families { config: None, .. } => families::run(output),
         Command::Families { config: Some(config), task } => families::plan(config, *task, output),
         Command::Optimize(args) => optimize::run(args, output),

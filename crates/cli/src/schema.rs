@@ -1,6 +1,7 @@
 //! `netwright schema`: the JSON Schema of what a command prints with `--json`.
 
 use crate::build::Built;
+use crate::eval::Evaluation;
 use crate::failure::Failure;
 use crate::generate::Generated;
 use crate::inspect::{Checked, Contents, PassRow};
@@ -18,6 +19,7 @@ use schemars::{JsonSchema, Schema};
 pub(crate) enum Described {
     Build,
     Generate,
+    Eval,
     Optimize,
     Upgrade,
     Verify,
@@ -37,6 +39,7 @@ pub(crate) fn run(command: Described, output: Output) -> Result<(), Failure> {
     let schema = match command {
         Described::Build => schema::<Vec<Built>>(),
         Described::Generate => schema::<Generated>(),
+        Described::Eval => schema::<Evaluation>(),
         Described::Optimize => schema::<OptimizeReport>(),
         Described::Upgrade => schema::<Upgraded>(),
         Described::Verify => schema::<Verdict>(),

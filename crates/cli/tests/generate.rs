@@ -182,3 +182,39 @@ fn what_is_refused() {
     }
     snapshot("generate_refusals", &text);
 }
+
+/// A text is put to one model, or to two.
+#[test]
+fn models_are_evaluated() {
+    let folder = folder();
+    let at = folder.path();
+    for (from, to) in [("minilm", "minilm"), ("llama_linear", "other")] {
+        fs::create_dir_all(at.join(to)).expect("a folder");
+        for name in ["config.json", "model.safetensors", "modules.json", "1_Pooling/config.json"] {
+            let from = tests().join("families").join(from).join(name);
+            let to = at.join(to).join(name);
+            fs::create_dir_all(to.parent().expect("a parent")).expect("a folder");
+            if from.is_file() {
+                fs::copy(from, to).expect("a copy");
+            }
+        }
+        fs::copy(tests().join("generation/tokenizer.json"), at.join(to).join("tokenizer.json")).expect("a copy");
+    }
+    fs::write(at.join("text.txt"), "the dog in a\n\nhere is the end of the line\n").expect("it is written");
+    fs::write(at.join("empty.txt"), "").expect("it is written");
+    let mut text = String::new();
+    for (arguments, code) in [
+        (&["eval", "llama", "--text", "text.txt"][..], 0),
+        (&["eval", "llama", "other", "--text", "text.txt", "--tokens", "9"], 0),
+        (&["eval", "minilm", "minilm", "--text", "text.txt"], 0),
+        (&["eval", "llama", "other", "--text", "text.txt", "--json"], 0),
+        (&["eval", "minilm", "--text", "text.txt"], 2),
+        (&["eval", "minilm", "llama", "--text", "text.txt"], 2),
+        (&["eval", "llama", "--text", "empty.txt"], 2),
+        (&["eval", "llama", "--text", "missing.txt"], 2),
+        (&["eval", "t5", "--text", "text.txt"], 1),
+    ] {
+        text.push_str(&run(at, arguments, code));
+    }
+    snapshot("eval", &text);
+}

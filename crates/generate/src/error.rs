@@ -62,7 +62,7 @@ pub enum GenerateError {
     },
 
     /// A model has inputs or outputs that a decoder does not have.
-    #[error("{file} cannot generate tokens: {cause}\n  help: {help}")]
+    #[error("{file} cannot be used: {cause}\n  help: {help}")]
     Interface {
         /// The model.
         file: String,

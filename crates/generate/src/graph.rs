@@ -25,6 +25,8 @@ pub(crate) enum Role {
     Mask,
     /// The positions of the tokens, `[batch, seq]`.
     Positions,
+    /// The types of the tokens, `[batch, seq]`: which of two texts they belong to.
+    Types,
     /// The states of the encoder, `[batch, source, d_model]`.
     Memory,
     /// The mask of the source, `[batch, source]`.
@@ -41,6 +43,7 @@ pub(crate) struct Graph {
     pub(crate) name: String,
     pub(crate) session: Session,
     roles: Vec<Role>,
+    outputs: Vec<Port>,
 }
 
 impl Graph {
@@ -54,20 +57,30 @@ impl Graph {
         let session = Session::new_in(&file, runtime)?;
         // The runtime has an order of its own.
         let roles = session.inputs().iter().filter_map(|port| roles.get(&port.name).copied()).collect();
-        Ok(Self { name, session, roles })
+        Ok(Self { name, session, roles, outputs: file.outputs().to_vec() })
     }
 
     pub(crate) fn has(&self, role: Role) -> bool {
         self.roles.contains(&role)
     }
 
-    /// Returns an error if the graph has no output of this name.
+    pub(crate) fn has_output(&self, output: &str) -> bool {
+        self.outputs.iter().any(|port| port.name == output)
+    }
+
+    /// Returns an error if the graph has no output of this name with a vector for each token.
     pub(crate) fn expect_output(&self, output: &str, help: &'static str) -> Result<(), GenerateError> {
-        if self.session.outputs().iter().any(|name| name == output) {
-            return Ok(());
-        }
-        let outputs: Vec<String> = self.session.outputs().iter().map(|name| format!("`{name}`")).collect();
-        let cause = format!("it has no output `{output}`, only {}", outputs.join(", "));
+        let port = self.outputs.iter().find(|port| port.name == output);
+        let shape = port.and_then(|port| port.ty.as_ref()?.shape.as_ref());
+        let cause = match (port, shape) {
+            (Some(_), None) => return Ok(()),
+            (Some(_), Some(shape)) if shape.len() == 3 => return Ok(()),
+            (Some(_), Some(shape)) => format!("its output `{output}` is {shape}, not one vector a token"),
+            (None, _) => {
+                let outputs: Vec<String> = self.outputs.iter().map(|port| format!("`{}`", port.name)).collect();
+                format!("it has no output `{output}`, only {}", outputs.join(", "))
+            }
+        };
         Err(GenerateError::Interface { file: self.name.clone(), cause, help })
     }
 
@@ -157,6 +170,7 @@ fn role(name: &str, port: &Port, file: &ModelFile) -> Result<Role, GenerateError
         "input_ids" | "decoder_input_ids" => Role::Tokens,
         "attention_mask" | "decoder_attention_mask" => Role::Mask,
         "position_ids" => Role::Positions,
+        "token_type_ids" => Role::Types,
         "encoder_hidden_states" => Role::Memory,
         "encoder_attention_mask" => Role::SourceMask,
         "input_features" => Role::Features,

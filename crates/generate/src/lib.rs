@@ -3,7 +3,7 @@
 //! A [`Model`] is a decoder, with or without an encoder and a KV cache, in the files that `netwright build` and the
 //! exporters of Hugging Face write. [`Settings`] are those of `generation_config.json`, and mean what they mean in
 //! `transformers`. [`Model::tokens`] is an iterator of tokens, chosen greedily or drawn at random; [`Model::beams`]
-//! searches for the most probable sequences.
+//! searches for the most probable sequences. An [`Evaluator`] says how well a model predicts a text.
 //!
 //! ```no_run
 //! use netwright_generate::{Input, Model, Settings};
@@ -22,6 +22,7 @@ mod audio;
 mod beams;
 mod chat;
 mod error;
+mod eval;
 mod files;
 mod graph;
 mod model;
@@ -35,6 +36,7 @@ pub use audio::Ear;
 pub use beams::Beam;
 pub use chat::{Chat, Message};
 pub use error::GenerateError;
+pub use eval::{Evaluated, Evaluator, Prediction};
 pub use files::has_graphs;
 pub use model::{Input, Model};
 pub use scores::{Place, probabilities};

@@ -80,6 +80,16 @@ impl Session {
         self.floats(tensor, end - width..end)?.ok_or_else(|| self.unusable(&shape))
     }
 
+    /// Returns the floats at one place of a tensor `[…, width]`, counted over all axes but the last, as f32.
+    pub fn vector(&self, tensor: &Resident, at: usize) -> Result<Vec<f32>, VerifyError> {
+        let shape = tensor.shape();
+        let Some((width, places)) = shape.split_last() else { return Err(self.unusable(&shape)) };
+        if at >= places.iter().product() {
+            return Err(self.unusable(&shape));
+        }
+        self.floats(tensor, at * width..(at + 1) * width)?.ok_or_else(|| self.unusable(&shape))
+    }
+
     /// Returns the tensor whose rows along axis 0 are these rows of another.
     pub fn rows(&self, tensor: &Resident, rows: &[usize]) -> Result<Resident, VerifyError> {
         let shape = tensor.shape();

@@ -100,6 +100,33 @@ pub(crate) struct Generate {
     pub(crate) no_cache: bool,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct Eval {
+    /// A decoder, a masked language model or a model of embeddings: a folder that `build` wrote, an ONNX file with its
+    /// tokenizer beside it, or a Hugging Face folder, which is built first into the user's cache folder.
+    #[arg(value_name = "DIR|MODEL")]
+    pub(crate) model: PathBuf,
+    /// A second model to compare, such as a quantized variant.
+    #[arg(value_name = "DIR|MODEL")]
+    pub(crate) other: Option<PathBuf>,
+    /// The text: for perplexity one text, for embeddings a sentence a line.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) text: PathBuf,
+    /// Use only this number of tokens of the text.
+    #[arg(long, value_name = "N")]
+    pub(crate) tokens: Option<usize>,
+    /// The runtime.
+    #[arg(long, default_value = "tract")]
+    pub(crate) runtime: Engine,
+    /// The shared library of ONNX Runtime [default: ORT_DYLIB_PATH, or the library of an installed Python package
+    /// onnxruntime].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ort_library: Option<PathBuf>,
+    /// Build a Hugging Face folder into a temporary folder, not into the user's cache folder.
+    #[arg(long)]
+    pub(crate) no_cache: bool,
+}
+
 /// A runtime that generates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Engine {

@@ -1,6 +1,6 @@
 //! Finds the ONNX files of a model, and builds them if there are none.
 
-use crate::args::{Cli, Command, Engine, Generate};
+use crate::args::{Cli, Command, Engine};
 use crate::build;
 use crate::failure::Failure;
 use crate::output::{Output, in_line};
@@ -9,6 +9,7 @@ use clap::Parser;
 use netwright::generate::has_graphs;
 use netwright::ir::fingerprint;
 use netwright::nn::{OpenError, Pretrained, PretrainedOptions};
+use netwright::verify::{OnnxRuntime, OrtLevel, Runtime};
 use netwright::{files, generate};
 use std::ffi::OsString;
 use std::fs;
@@ -58,23 +59,22 @@ pub(crate) fn expect(path: &Path) -> Result<(), Failure> {
 }
 
 /// Returns the files of the model that the arguments name, which [`expect`] accepts.
-pub(crate) fn find(args: &Generate, output: Output) -> Result<Source, Failure> {
-    let path = &args.model;
+pub(crate) fn find(path: &Path, engine: Engine, no_cache: bool, output: Output) -> Result<Source, Failure> {
     if has_model(path) {
-        return Ok(Source { path: path.clone(), _temporary: None });
+        return Ok(Source { path: path.to_owned(), _temporary: None });
     }
-    if args.no_cache {
+    if no_cache {
         let folder = TempDir::new()?;
-        build(args, folder.path(), output)?;
+        build(path, engine, folder.path(), output)?;
         return Ok(Source { path: folder.path().to_owned(), _temporary: Some(folder) });
     }
     let cache = cache_folder()?;
-    let built = cache.join(key(path, args.runtime)?);
+    let built = cache.join(key(path, engine)?);
     if !built.is_dir() {
         files::create_folder(&cache).map_err(Failure::usage)?;
         // It appears under its name when it is complete.
         let folder = TempDir::new_in(&cache)?;
-        build(args, folder.path(), output)?;
+        build(path, engine, folder.path(), output)?;
         let folder = folder.keep();
         if let Err(error) = fs::rename(&folder, &built) {
             // Another process may have built the same model first.
@@ -88,16 +88,16 @@ pub(crate) fn find(args: &Generate, output: Output) -> Result<Source, Failure> {
 }
 
 /// Builds a model with its KV cache, if it can have one, as `netwright build` does.
-fn build(args: &Generate, folder: &Path, output: Output) -> Result<(), Failure> {
-    let target = match args.runtime {
+fn build(model: &Path, engine: Engine, folder: &Path, output: Output) -> Result<(), Failure> {
+    let target = match engine {
         Engine::Tract => "tract",
         Engine::Ort => "ort",
     };
     let mut call: Vec<OsString> = ["netwright", "build"].map(OsString::from).to_vec();
-    call.push(args.model.clone().into());
+    call.push(model.into());
     call.extend(["-o".into(), folder.into()]);
     call.extend(["--target", target].map(OsString::from));
-    match Pretrained::open(&args.model, &PretrainedOptions::default().with_past(true)) {
+    match Pretrained::open(model, &PretrainedOptions::default().with_past(true)) {
         Err(OpenError::NoPast { .. }) => {}
         _ => call.push("--with-past".into()),
     }
@@ -138,6 +138,22 @@ fn key(source: &Path, runtime: Engine) -> Result<String, Failure> {
         }
     }
     Ok(format!("{:016x}", fingerprint(text)))
+}
+
+/// Returns the runtime that the flags name.
+pub(crate) fn runtime(engine: Engine, library: Option<&Path>) -> Result<Runtime, Failure> {
+    let named = library.map(OnnxRuntime::at);
+    match (engine, named) {
+        (Engine::Tract, None) => Ok(Runtime::Tract),
+        (Engine::Tract, Some(_)) => Err(Failure::Usage(
+            "--runtime tract does not use ONNX Runtime\n  help: leave out --ort-library, or pass --runtime ort"
+                .to_owned(),
+        )),
+        (Engine::Ort, named) => {
+            let runtime = named.unwrap_or_else(OnnxRuntime::find).map_err(Failure::usage)?;
+            Ok(Runtime::Ort(runtime.with_level(OrtLevel::All)))
+        }
+    }
 }
 
 /// Returns the failure of generation: of the model, or of the call.

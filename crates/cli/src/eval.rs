@@ -1,0 +1,191 @@
+//! `netwright eval`.
+
+use crate::args::{Engine, Eval};
+use crate::failure::Failure;
+use crate::output::{Output, counted, in_line};
+use crate::source::{self, Source, failed};
+use netwright::files;
+use netwright::generate::{Evaluated, Evaluator, GenerateError, Prediction, Text};
+use netwright::verify::Runtime;
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+/// The largest text that is read.
+const MAX_TEXT: u64 = 1 << 30;
+
+/// What a text says of a model, or of two.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Evaluation {
+    text: PathBuf,
+    runtime: String,
+    /// The models, in the order of the call.
+    models: Vec<PathBuf>,
+    measured: Measured,
+}
+
+/// What was measured, model by model.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Measured {
+    /// How well tokens are predicted.
+    Perplexity {
+        /// The number of tokens that were predicted.
+        tokens: usize,
+        perplexities: Vec<f64>,
+        /// The share of places at which both models find the same token most probable.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        agreement: Option<f64>,
+    },
+    /// How near the vectors of lines are.
+    Cosine {
+        /// The number of lines.
+        lines: usize,
+        mean: f64,
+        /// The smallest cosine.
+        least: f64,
+        /// The number of the line, from 1, that it belongs to.
+        least_line: usize,
+    },
+}
+
+pub(crate) fn run(args: &Eval, output: Output) -> Result<(), Failure> {
+    let runtime = source::runtime(args.runtime, args.ort_library.as_deref())?;
+    let text = files::read_text(&args.text, MAX_TEXT).map_err(Failure::usage)?;
+    let paths: Vec<&Path> = std::iter::once(&args.model).chain(&args.other).map(PathBuf::as_path).collect();
+    paths.iter().try_for_each(|path| source::expect(path))?;
+    let models = paths.iter().map(|path| Loaded::open(path, args.runtime, args.no_cache, &runtime, output));
+    let models = models.collect::<Result<Vec<_>, Failure>>()?;
+    let kind = models[0].model.kind();
+    if models.iter().any(|other| other.model.kind() != kind) {
+        let message = "one model predicts tokens, and the other does not\n  help: compare models for the same task";
+        return Err(Failure::Usage(message.to_owned()));
+    }
+    let measured = if kind == Evaluated::Embeddings {
+        cosines(&models, &text, &args.text)?
+    } else {
+        perplexities(&models, &text, args, output)?
+    };
+    let models = paths.into_iter().map(Path::to_owned).collect();
+    let evaluation = Evaluation { text: args.text.clone(), runtime: runtime.to_string(), models, measured };
+    output.data(&evaluation, || evaluation.lines())
+}
+
+/// A model with its tokenizer.
+struct Loaded {
+    text: Text,
+    model: Evaluator,
+    /// Keeps the files.
+    _source: Source,
+}
+
+impl Loaded {
+    fn open(path: &Path, engine: Engine, no_cache: bool, runtime: &Runtime, output: Output) -> Result<Self, Failure> {
+        let source = source::find(path, engine, no_cache, output)?;
+        let _spinner = output.spinner("loading");
+        let text = Text::open(&source.path).map_err(failed)?;
+        let model = Evaluator::open(&source.path, &text, runtime).map_err(failed)?;
+        Ok(Self { text, model, _source: source })
+    }
+}
+
+fn perplexities(models: &[Loaded], text: &str, args: &Eval, output: Output) -> Result<Measured, Failure> {
+    let spinner = output.spinner("evaluating");
+    let mut predictions: Vec<Prediction> = vec![];
+    let mut first: Option<Vec<u32>> = None;
+    for Loaded { text: tokenizer, model, .. } in models {
+        // A decoder sees the token that starts a text; a masked model gets special tokens with each window.
+        let mut tokens = tokenizer.encode(text, model.kind() == Evaluated::NextTokens).map_err(failed)?;
+        tokens.truncate(args.tokens.unwrap_or(usize::MAX));
+        if first.get_or_insert_with(|| tokens.clone()) != &tokens {
+            let message = "the models have different tokenizers, so that their perplexities cannot be compared\n  help: \
+                           evaluate each alone";
+            return Err(Failure::Usage(message.to_owned()));
+        }
+        let prediction = model.predict(&tokens).map_err(failed)?;
+        if prediction.logarithms.is_empty() {
+            let message =
+                format!("{} has no token to predict\n  help: name a text with more words", in_line(&args.text));
+            return Err(Failure::Usage(message));
+        }
+        predictions.push(prediction);
+    }
+    drop(spinner);
+    let agreement = match &predictions[..] {
+        [a, b] => Some(a.agreement(b)),
+        _ => None,
+    };
+    let perplexities = predictions.iter().map(Prediction::perplexity).collect();
+    Ok(Measured::Perplexity { tokens: predictions[0].logarithms.len(), perplexities, agreement })
+}
+
+fn cosines(models: &[Loaded], text: &str, path: &Path) -> Result<Measured, Failure> {
+    let [a, b] = models else {
+        let message = "vectors are compared with those of another model\n  help: name a second model";
+        return Err(Failure::Usage(message.to_owned()));
+    };
+    let embed = |model: &Loaded, line: &str| -> Result<Vec<f32>, GenerateError> {
+        model.model.embed(&model.text.encode(line, true)?)
+    };
+    let (mut lines, mut sum, mut least, mut least_line) = (0, 0.0, f64::INFINITY, 0);
+    for (line, number) in text.lines().zip(1..).filter(|(line, _)| !line.trim().is_empty()) {
+        let (own, other) = (embed(a, line).map_err(failed)?, embed(b, line).map_err(failed)?);
+        if own.len() != other.len() {
+            let message = format!(
+                "the vectors of the models have {} and {} elements\n  help: compare variants of one model",
+                own.len(),
+                other.len()
+            );
+            return Err(Failure::Usage(message));
+        }
+        let cosine = cosine(&own, &other);
+        lines += 1;
+        sum += cosine;
+        if cosine < least || cosine.is_nan() {
+            (least, least_line) = (cosine, number);
+        }
+    }
+    if lines == 0 {
+        return Err(Failure::Usage(format!(
+            "{} has no line of text\n  help: name a file with a sentence a line",
+            in_line(path)
+        )));
+    }
+    Ok(Measured::Cosine { lines, mean: sum / lines as f64, least, least_line })
+}
+
+fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    let product = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+    product(a, b) / (product(a, a) * product(b, b)).sqrt()
+}
+
+impl Evaluation {
+    fn lines(&self) -> String {
+        match &self.measured {
+            Measured::Perplexity { tokens, perplexities, agreement } => {
+                let line = |(model, perplexity): (&PathBuf, &f64)| {
+                    let change = 100.0 * (perplexity / perplexities[0] - 1.0);
+                    let change = if change == 0.0 { String::new() } else { format!(" ({change:+.2} %)") };
+                    format!("{}: perplexity {perplexity:.4}{change}\n", in_line(model))
+                };
+                let lines: String = self.models.iter().zip(perplexities).map(line).collect();
+                let agreement = agreement.map(|share| {
+                    format!("the most probable token is the same at {:.2} % of the places\n", 100.0 * share)
+                });
+                format!(
+                    "{}, {} of {}\n{lines}{}",
+                    self.runtime,
+                    counted(*tokens, "token"),
+                    in_line(&self.text),
+                    agreement.unwrap_or_default()
+                )
+            }
+            Measured::Cosine { lines, mean, least, least_line } => format!(
+                "{}, {} of {}\ncosine {mean:.6} in the mean, {least:.6} at least (line {least_line})\n",
+                self.runtime,
+                counted(*lines, "line"),
+                in_line(&self.text)
+            ),
+        }
+    }
+}
