@@ -221,7 +221,14 @@ impl Tensor {
     /// If an element is infinite, NaN or so large that a range, a scale or a dequantized element may overflow, if all
     /// elements are so small that scales are not normal numbers of their type, and if a file cannot be read.
     pub fn quantizable(&self, format: BlockFormat, scale: ElementType) -> Result<(), TensorError> {
-        let magnitude = self.magnitude()?;
+        self.quantizable_with(self.magnitude()?, format, scale)
+    }
+
+    /// Checks that a tensor whose [`magnitude`](Self::magnitude) is known can be quantized with scales of the type.
+    ///
+    /// # Errors
+    /// As for [`quantizable`](Self::quantizable), except that no file is read.
+    pub fn quantizable_with(&self, magnitude: f64, format: BlockFormat, scale: ElementType) -> Result<(), TensorError> {
         let is_finite = |element: ElementType, number: f64| element.round(number).is_some_and(f64::is_finite);
         // A searched scale maps the largest element to no less than half of the codes of its sign, so that codes may mean
         // numbers of twice its size. Without symmetry, a range is as large.

@@ -8,7 +8,7 @@ use crate::rewrite::{become_op, cast, insert};
 use crate::rule::{Rewritten, Skip};
 use crate::target::Target;
 use netwright_ir::tensor::{BlockFormat, Quantized};
-use netwright_ir::{ElementType, Graph, Model, Name, NodeId, Op, OpKind, Place, Tensor, Value};
+use netwright_ir::{ElementType, Graph, Model, Name, NodeId, Op, OpKind, Place, Tensor, TensorError, Value};
 use std::sync::{Arc, Mutex, PoisonError};
 
 const NAME: &str = "quantize-weights";
@@ -82,7 +82,8 @@ fn quantize(graph: &mut Graph, root: Value, request: &Request, target: &Target) 
             return Err(Skip::NoMatch);
         }
     }
-    let weight = Weight { root, tensor, scheme, quantization: &request.quantization, target };
+    let magnitude = tensor.magnitude().map_err(|error| kept(&error))?;
+    let weight = Weight { root, tensor, magnitude, scheme, quantization: &request.quantization, target };
     let (before, quantized, written) =
         if scheme.is_dynamic() { weight.dynamic(graph, &readers)? } else { weight.in_blocks(graph, &readers)? };
     let format = quantized.format();
@@ -170,10 +171,16 @@ fn format_note(format: BlockFormat, dims: &[u64]) -> String {
     }
 }
 
+fn kept(error: &TensorError) -> Skip {
+    Skip::rejected(format!("the weight stays in floats: {error}"))
+}
+
 /// A weight that is to be quantized.
 struct Weight<'r> {
     root: Value,
     tensor: Tensor,
+    /// The largest magnitude of its elements.
+    magnitude: f64,
     scheme: Scheme,
     quantization: &'r Quantization,
     target: &'r Target,
@@ -204,9 +211,7 @@ impl Weight<'_> {
         let (rows, element) = (self.rows(axis)?, self.tensor.element());
         let narrow = self.quantization.scales.or(self.target.weights.scales);
         let scales = narrow.filter(|narrow| narrow.bits() < element.bits()).unwrap_or(element);
-        if let Err(error) = self.tensor.quantizable(format, scales) {
-            return Err(Skip::rejected(format!("the weight stays in floats: {error}")));
-        }
+        self.tensor.quantizable_with(self.magnitude, format, scales).map_err(|error| kept(&error))?;
         let quantized = rows.quantized(format, self.quantization.rounding, scales)?;
         let (codes, zeros) = (quantized.codes().clone(), quantized.zeros().cloned());
         Ok((rows, Quantized::from_parts(codes, quantized.scales().cast(element)?, zeros, format)?))
