@@ -179,9 +179,9 @@ def contrib_cases():
         yield Case("RotaryEmbedding", {"x": x, "start": np.array([2]), **table}, interleaved=interleaved, num_heads=HEADS)
     yield Case("RotaryEmbedding", {"x": a, "places": places, **table})
     yield Case("RotaryEmbedding", {"x": x, "places": places, **table}, declined="scale", scale=2.0)
-    for bits, block, zeros in itertools.product((4, 8), (16, 32), (False, True)):
-        rows, columns = 64, 6
-        blocks = rows // block
+    for rows, bits, block, zeros in itertools.product((64, 40), (4, 8), (16, 32), (False, True)):
+        columns = 6
+        blocks = -(-rows // block)
         weights = RANDOM.integers(0, 256, (columns, blocks, block * bits // 8)).astype(np.uint8)
         operands = {"x": floats(BATCH, rows), "w_codes": weights, "w_scales": np.abs(floats(columns * blocks))}
         if zeros:

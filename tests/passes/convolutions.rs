@@ -1,6 +1,6 @@
 //! Tests of the stems of vision models: padding, batch normalization, and transposes between layouts.
 
-use super::check_pass;
+use super::{check_diff, check_near, check_pass};
 use netwright::ir::{Graph, parse};
 
 fn graph(inputs: &str, body: &str) -> Graph {
@@ -89,6 +89,24 @@ fn fold_batch_normalization() {
         let inputs = format!("{IMAGE}, %kernel: f32[3, 2, 3, 3]");
         check_pass(case, "fold-batch-normalization", &graph(&inputs, &body));
     }
+    let half = |deviation: &str| {
+        let body = format!(
+            "%w = parameter cast(f32[3, 2, 3, 3] uniform(seed = 1, bound = 0.5)) : f16[3, 2, 3, 3]
+             %scale = parameter hex(003c00400042) : f16[3]
+             %shift = parameter hex(00bc0000003c) : f16[3]
+             %mean = parameter hex(003800340000) : f16[3]
+             %variance = parameter hex({deviation}) : f16[3]
+             %xh = cast %x {{to = f16}} : f16[b, 2, 5, 5]
+             %c = conv %xh, %w : f16[b, 3, 3, 3]
+             %n = batch_normalization %c, %scale, %shift, %mean, %variance {{epsilon = 1e-12}} : f16[b, 3, 3, 3]
+             %y = cast %n {{to = f32}} : f32[b, 3, 3, 3]
+             return %y"
+        );
+        graph(IMAGE, &body)
+    };
+    let (case, pass, before) = ("normalized_convolution_in_f16", "fold-batch-normalization", half("003c00440034"));
+    check_near(case, pass, &before, &check_diff(case, pass, before.clone()), 1e-2);
+    check_diff("normalized_by_a_variance_of_0_in_f16", pass, half("003c00000034"));
 }
 
 #[test]

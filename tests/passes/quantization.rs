@@ -251,27 +251,27 @@ fn quantized_models_of_others() {
 /// Codes of which a lookup is used otherwise are not a quantized weight.
 #[test]
 fn lookups_of_integers_are_not_quantized_weights() {
-    let refused = |to: &str, kind: &str| {
+    let optimized = |kind: &str, to: &str, element: &str, product: &str| {
         let rest = format!(
             "%c = parameter fill(1) : i8[4, 8]
              %g = gather %c, %ids {{axis = 0}} : i8[s, 8]
-             %i = {kind} %g {to} : {}[s, 8]
-             %y = matmul %x, %w : f32[b, 96]
-             return %y, %i",
-            if to.contains("f32") {
-                "f32"
-            } else if to.is_empty() {
-                "i8"
-            } else {
-                "i64"
-            }
+             %i = {kind} %g {to} : {element}[s, 8]
+             {product}"
         );
         let mut model = model("%ids: i64[s], %x: f32[b, 64]", &body(&rest), 21);
-        passes::optimize(&mut model, &options(Target::ORT, Quantization::new(Scheme::Int8))).is_err()
+        passes::optimize(&mut model, &options(Target::ORT, Quantization::new(Scheme::Int8)))
+            .map(|report| report.quantized.len())
     };
-    assert!(refused("{to = f32}", "cast"));
-    assert!(!refused("{to = i64}", "cast"));
-    assert!(!refused("", "abs"));
+    for (kind, to, element, is_quantized) in
+        [("cast", "{to = f32}", "f32", true), ("cast", "{to = i64}", "i64", false), ("abs", "", "i8", false)]
+    {
+        let (with, without) = ("%y = matmul %x, %w : f32[b, 96]\nreturn %y, %i", "return %i, %x");
+        assert_eq!(optimized(kind, to, element, with).expect("the product has a weight in floats"), 1, "{kind} {to}");
+        match optimized(kind, to, element, without) {
+            Ok(count) => assert!(count == 0 && !is_quantized, "{kind} {to}"),
+            Err(error) => assert!(is_quantized && error.to_string().contains("quantized already"), "{error}"),
+        }
+    }
 }
 
 #[test]
@@ -392,6 +392,54 @@ fn quantized_weights_are_quantized_anew() {
             let bits: Vec<u32> = report.quantized.iter().map(|weight| weight.bits).collect();
             assert_eq!(bits, [4], "{target}, {scheme}\n{}", model.graph);
         }
+    }
+}
+
+#[test]
+fn a_pattern_that_matches_a_part_decides_for_the_packed_weight() {
+    for (bias, pattern) in [("", "value"), ("_sum", "^key$"), ("_sum", "query"), ("", "packed")] {
+        let mut rest = String::new();
+        for (at, name) in ["query", "key", "value"].into_iter().enumerate() {
+            let product = format!("{name}{bias}");
+            writeln!(
+                rest,
+                "%w.{at} = parameter uniform(seed = {at}, bound = 0.5) : f32[64, 64]
+                 %{product} = matmul %x, %w.{at} : f32[b, s, 64]"
+            )
+            .expect("text grows");
+            if !bias.is_empty() {
+                writeln!(
+                    rest,
+                    "%b.{at} = parameter uniform(seed = 1{at}, bound = 0.5) : f32[64]
+                     %{name} = add %{product}, %b.{at} : f32[b, s, 64]"
+                )
+                .expect("text grows");
+            }
+        }
+        rest += "%y = attention %query, %key, %value {kv_num_heads = 2, q_num_heads = 2} : f32[b, s, 64]\nreturn %y";
+        let mut model = model("%x: f32[b, s, 64]", &rest, 23);
+        let request = Quantization::new(Scheme::Int4).with_override(pattern, Scheme::Int8).expect("it is a pattern");
+        let report = passes::optimize(&mut model, &options(Target::ORT, request)).expect("it is optimized");
+        let found: Vec<u32> = report.quantized.iter().map(|weight| weight.bits).collect();
+        assert_eq!(found, [8], "{pattern}\n{}", model.graph);
+    }
+}
+
+#[test]
+fn weights_beside_quantized_activations_are_quantized() {
+    let rest = "%zero = constant 128 : u8[]
+        %q = quantize_linear %x, 0.05, %zero : u8[b, s, 64]
+        %d = dequantize_linear %q, 0.05, %zero : f32[b, s, 64]
+        %y = matmul %d, %w : f32[b, s, 96]
+        return %y";
+    for target in Target::ALL {
+        let mut model = model("%x: f32[b, s, 64]", &body(rest), 21);
+        let options = options(target, Quantization::new(Scheme::Int4));
+        let report = passes::optimize(&mut model, &options).unwrap_or_else(|error| panic!("{target}: {error}"));
+        let bits: Vec<u32> = report.quantized.iter().map(|weight| weight.bits).collect();
+        assert_eq!(bits, [4], "{target}\n{}", model.graph);
+        let refused = passes::optimize(&mut model, &options).expect_err("no weight is left").to_string();
+        assert!(refused.contains("the model is quantized already"), "{target}: {refused}");
     }
 }
 

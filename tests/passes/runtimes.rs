@@ -3,7 +3,7 @@
 //! tract does not run operators of ONNX Runtime's domain: `tests/interop` judges them.
 
 use super::common::snapshot;
-use super::{check_diff, check_pass};
+use super::{check_diff, check_near, check_pass};
 use netwright::ir::{Graph, Model, parse};
 use netwright::passes::{self, Options, Target};
 use std::fmt::Write as _;
@@ -75,6 +75,20 @@ fn fold_scale_into_embedding() {
     ] {
         check_pass(case, "fold-scale-into-embedding", &graph("%ids: i64[b, s]", &format!("{table}\n{rest}")));
     }
+    for (case, ty, two) in [("scaled_embedding_in_f16", "f16", "0040"), ("scaled_embedding_in_bf16", "bf16", "0040")] {
+        let body = format!(
+            "%table = parameter cast(f32[9, 4] uniform(seed = 1, bound = 0.5)) : {ty}[9, 4]
+             %two = constant hex({two}) : {ty}[]
+             %a = gather %table, %ids : {ty}[b, s, 4]
+             %y = mul %a, %two : {ty}[b, s, 4]
+             return %y"
+        );
+        let before = graph("%ids: i64[b, s]", &body);
+        let after = check_diff(case, "fold-scale-into-embedding", before.clone());
+        if ty == "f16" {
+            check_near(case, "fold-scale-into-embedding", &before, &after, 0.0);
+        }
+    }
 }
 
 #[test]
@@ -89,6 +103,24 @@ fn fold_degrees_of_freedom() {
         %y = div %product, %above : f32[b, s, 8]";
     for (case, rest) in [("unbiased_norm", "return %y"), ("unbiased_norm_that_is_read", "return %y, %variance")] {
         check_pass(case, "fold-degrees-of-freedom", &graph("%x: f32[b, s, 8]", &format!("{body}\n{rest}")));
+    }
+    for (case, ty, [seven, epsilon]) in
+        [("unbiased_norm_in_f16", "f16", ["0047", "1914"]), ("unbiased_norm_in_bf16", "bf16", ["e040", "833a"])]
+    {
+        let body = format!(
+            "%w = parameter cast(f32[8] uniform(seed = 1, bound = 0.5)) : {ty}[8]
+             %seven = constant hex({seven}) : {ty}[]
+             %epsilon = constant hex({epsilon}) : {ty}[]
+             %squares = mul %x, %x : {ty}[b, s, 8]
+             %sum = reduce_sum %squares, [-1] : {ty}[b, s, 1]
+             %variance = div %sum, %seven : {ty}[b, s, 1]
+             %deviation = sqrt %variance : {ty}[b, s, 1]
+             %above = add %deviation, %epsilon : {ty}[b, s, 1]
+             %product = mul %w, %x : {ty}[b, s, 8]
+             %y = div %product, %above : {ty}[b, s, 8]
+             return %y"
+        );
+        check_diff(case, "fold-degrees-of-freedom", graph(&format!("%x: {ty}[b, s, 8]"), &body));
     }
 }
 
@@ -124,7 +156,8 @@ fn split_axes_before_transposing() {
 
 #[test]
 fn operators_of_onnx_runtime() {
-    let inputs = "%x: f32[b, s, 8], %bias: f32[8], %cos: f32[s, 2], %sin: f32[s, 2], %size: f32[b, s, 1]";
+    let inputs = "%x: f32[b, s, 8], %bias: f32[8], %cos: f32[s, 2], %sin: f32[s, 2], %size: f32[b, s, 1],
+        %half: f16[b, s, 8], %half_bias: f16[8]";
     for (case, pass, body) in [
         (
             "biases_in_gelus",
@@ -139,6 +172,24 @@ fn operators_of_onnx_runtime() {
             "gelu_of_a_sum",
             "fuse-bias-gelu",
             "%a = add %x, %size : f32[b, s, 8]\n%y = gelu %a : f32[b, s, 8]\nreturn %y",
+        ),
+        (
+            "biases_in_gelus_of_f16",
+            "fuse-bias-gelu",
+            "%a = add %half, %half_bias : f16[b, s, 8]
+             %c = gelu %a : f16[b, s, 8]
+             %d = add %half_bias, %c : f16[b, s, 8]
+             %y = gelu %d {approximate = \"tanh\"} : f16[b, s, 8]
+             return %y",
+        ),
+        (
+            "tied_matrix_of_f16",
+            "use-fused-matmul",
+            "%table = parameter cast(f32[4, 8] uniform(seed = 1, bound = 0.5)) : f16[4, 8]
+             %turned = transpose %table {perm = [1, 0]} : f16[8, 4]
+             %y = matmul %half, %turned : f16[b, s, 4]
+             %row = gather %table, 0 : f16[8]
+             return %y, %row",
         ),
         ("swish_of_alpha", "use-quick-gelu", "%y = swish %x {alpha = 1.702} : f32[b, s, 8]\nreturn %y"),
         (

@@ -510,6 +510,15 @@ fn merge_mean_factor() {
                  %e = mul %d, 32.0 : f32[b, 1, 32]
                  return %c, %e",
             ),
+            (
+                "unbiased_in_f16",
+                "%count = constant hex(0050) : f16[]
+                 %h = cast %x {to = f16} : f16[b, q, 32]
+                 %a = reduce_mean %h, [-1] : f16[b, q, 1]
+                 %c = mul %a, %count : f16[b, q, 1]
+                 %d = cast %c {to = f32} : f32[b, q, 1]
+                 return %d",
+            ),
         ],
     );
 }

@@ -315,6 +315,7 @@ fn data(held: &Tensor, detail: Detail) -> String {
                 };
                 format!("ggml({}, {part}, {})", format.name(), tensor(of, detail))
             }
+            Recipe::FirstRows(of) => format!("first_rows({})", tensor(of, detail)),
             Recipe::Interleave { of, outer, inner } => {
                 format!("interleave(outer = {outer}, inner = {inner}, {})", tensor(of, detail))
             }

@@ -1,6 +1,8 @@
 //! Optimizes a model for a target, and lowers it.
 
-use crate::convert::{QuantizedWeight, check_patterns, check_quantization, declined_in_functions, weight_names};
+use crate::convert::{
+    QuantizedWeight, already_quantized, check_patterns, check_quantization, declined_in_functions, weight_names,
+};
 use crate::options::Options;
 use crate::order::{self, Requested};
 use crate::pass::{Pass, Stage};
@@ -35,6 +37,8 @@ pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, PassErro
     if let Some(quantization) = &options.quantization {
         check_quantization(model, options, quantization)?;
     }
+    let is_quantized = options.quantization.is_some() && !options.dequantize && options.limits.stop_after.is_none();
+    let already = if is_quantized { already_quantized(model) } else { None };
     let mut tentative = order::all(&options.target, opset, Requested::default());
     tentative.retain(|pass| {
         pass.is_tentative.is_some_and(|is_tentative| is_tentative(&model.graph)) && is_selected(pass, options, opset)
@@ -60,6 +64,9 @@ pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, PassErro
         let next = attempt(model, options, false)?;
         applied = next.applied.len();
         report.append(next);
+    }
+    if let Some(error) = already.filter(|_| report.quantized.is_empty()) {
+        return Err(error);
     }
     // Those that match nothing from the start are another model's.
     report.idle_patterns.retain(|pattern| !unmatched.contains(pattern));

@@ -100,6 +100,8 @@ pub enum Recipe {
         /// The number of rows in a run.
         inner: u64,
     },
+    /// The first rows of a tensor: see [`Tensor::first_rows`].
+    FirstRows(Tensor),
 }
 
 /// A distribution of random weights.
@@ -303,7 +305,8 @@ impl Recipe {
             | Recipe::Offset(of)
             | Recipe::Unpack { of, .. }
             | Recipe::Ggml { of, .. }
-            | Recipe::Interleave { of, .. } => (std::slice::from_ref(of), [None; 3]),
+            | Recipe::Interleave { of, .. }
+            | Recipe::FirstRows(of) => (std::slice::from_ref(of), [None; 3]),
             Recipe::Concat(tensors) => (tensors, [None; 3]),
             Recipe::Quantize { encoder, .. } => (std::slice::from_ref(&encoder.of), [None; 3]),
             Recipe::Dequantize(of) => (&[], [Some(of.codes()), Some(of.scales()), of.zeros()]),
@@ -327,7 +330,8 @@ impl Recipe {
             | Recipe::Reinterpret(of)
             | Recipe::Offset(of)
             | Recipe::Unpack { of, .. }
-            | Recipe::Interleave { of, .. } => of.block(),
+            | Recipe::Interleave { of, .. }
+            | Recipe::FirstRows(of) => of.block(),
             Recipe::Tiles(tiles) => tiles.of.block() * bits(tensor) / bits(&tiles.of),
             Recipe::LowRank(sum) => sum.of.block(),
             Recipe::Cast(of) => of.block() * bits(tensor) / bits(of),
@@ -371,7 +375,7 @@ impl Recipe {
             }
             Recipe::Cast(of) => number::cast(tensor, of, first, out),
             Recipe::Transpose(of) => transpose::transpose(of, first, out),
-            Recipe::Reshape(of) => of.read(first, out),
+            Recipe::Reshape(of) | Recipe::FirstRows(of) => of.read(first, out),
             Recipe::Concat(tensors) => concat::concat(tensor, tensors, first, out),
             Recipe::Reinterpret(of) => {
                 let bits = |tensor: &Tensor| u64::from(tensor.element.bits()).max(1);

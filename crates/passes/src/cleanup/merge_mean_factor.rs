@@ -9,7 +9,7 @@ use netwright_ir::{Dim, ElementType, Op, Shape};
 ///
 /// Exporters compute the unbiased variance from a mean, `mean * n / (n - 1)`. The sum has one rounding less. If `n` is
 /// a power of two, the result is the same, except for subnormal means. The pass declines for `f16`, in which a sum may
-/// overflow although the mean does not.
+/// overflow although the mean does not; `bf16` has the range of `f32`.
 pub fn merge_mean_factor() -> Pass {
     let (x, axes, n) = (any("x"), any("axes"), scalar("n"));
     let summary = "reduce_mean(x) * n -> reduce_sum(x), for a mean of n elements";
@@ -19,7 +19,8 @@ pub fn merge_mean_factor() -> Pass {
         let operands = [graph.operand(root.node, 0), graph.operand(root.node, 1)];
         let mean = operands.into_iter().flatten().find(|value| *value != found[n]).ok_or(Skip::NoMatch)?;
         let &Op::ReduceMean { keepdims, noop_with_empty_axes } = graph.op(mean) else { return Err(Skip::NoMatch) };
-        if !matches!(graph.fact(found[x]).element(), Some(ElementType::F32 | ElementType::F64)) {
+        // The mean of integers is truncated.
+        if !graph.fact(found[x]).element().is_some_and(ElementType::is_float) {
             return Err(Skip::NoMatch);
         }
         let shape = graph.shape(found[x]).ok_or(Skip::NoMatch)?;
@@ -31,6 +32,9 @@ pub fn merge_mean_factor() -> Pass {
         let count = count as f64;
         if along.is_empty() || found.scalar(n) != count || !keeps_shape(graph, mean, found[n]) {
             return Err(Skip::NoMatch);
+        }
+        if graph.fact(found[x]).element() == Some(ElementType::F16) {
+            return Err(Skip::rejected("a sum in f16 may overflow although the mean does not"));
         }
         let op = Op::ReduceSum { keepdims, noop_with_empty_axes };
         become_op(graph, root, op, &[found[x], found[axes]], "is the sum")

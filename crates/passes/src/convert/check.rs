@@ -15,8 +15,7 @@ pub const BLOCKS_SINCE: i64 = 21;
 /// Checks that the weights of a model can be quantized as requested.
 ///
 /// # Errors
-/// If the model is quantized already, a pattern matches no weight, and if the target or the opset has no form for a
-/// scheme.
+/// If the target or the opset has no form for a scheme.
 pub(crate) fn check_quantization(
     model: &Model,
     options: &Options,
@@ -51,13 +50,18 @@ pub(crate) fn check_quantization(
             format!("use --opset {BLOCKS_SINCE}, --target ort, or int8-dynamic"),
         );
     }
-    if let Some((name, word)) = quantized(&model.graph).filter(|_| !options.dequantize) {
-        return fail(
-            format!("the model is quantized already: {} is computed by {word}", text::name(&name)),
-            "quantize the original model, or dequantize this one with --dequantize".to_owned(),
-        );
-    }
     Ok(())
+}
+
+/// Returns the error for a model that computes with quantized weights and has no other weight that can be quantized.
+pub(crate) fn already_quantized(model: &Model) -> Option<PassError> {
+    let (name, word) = quantized(&model.graph)?;
+    let what = format!(
+        "the model is quantized already: {} is computed by {word}, and no weight in floats can be quantized",
+        text::name(&name)
+    );
+    let help = "quantize the original model, or dequantize this one with --dequantize".to_owned();
+    Some(PassError::Quantization { what, help })
 }
 
 /// Checks that every pattern matches a weight.

@@ -65,11 +65,11 @@ fn size(opaque: &OpaqueOp, name: &str, default: i64) -> Result<u64, Skip> {
         .map_err(|_| Skip::rejected(format!("its attribute `{name}` is negative")))
 }
 
-/// Returns the codes of `MatMulNBits` and `GatherBlockQuantized` as a tensor `[N, K]`.
+/// Returns the codes of `MatMulNBits` and `GatherBlockQuantized` as a tensor `[N, K]`, with `K` padded to whole blocks.
 ///
 /// # Errors
-/// If the sizes do not fit, and if rows are not whole blocks.
-pub(crate) fn in_bytes(
+/// If the sizes do not fit.
+fn in_bytes(
     codes: &Tensor,
     scales: &Tensor,
     zeros: Option<&Tensor>,
@@ -83,11 +83,11 @@ pub(crate) fn in_bytes(
         8 => ElementType::U8,
         _ => return Err(Skip::rejected("its attribute `bits` is not 2, 4 or 8")),
     };
-    if size == 0 || !k.is_multiple_of(size) {
-        return Err(Skip::rejected(format!("its rows of {k} are not whole blocks of {size}")));
+    if size == 0 {
+        return Err(Skip::rejected("its blocks have no elements"));
     }
-    let blocks = k / size;
-    let codes = codes.reinterpreted(element, &[n, k])?;
+    let blocks = k.div_ceil(size);
+    let codes = codes.reinterpreted(element, &[n, blocks.saturating_mul(size)])?;
     let scales = scales.reshaped(&[n, blocks])?;
     let bits = element.bits();
     Ok(match zeros {
@@ -153,16 +153,24 @@ fn parameter(graph: &mut Graph, root: Value, tensor: Tensor) -> Result<Value, Sk
     insert(graph, root, "weight", Op::Parameter(tensor), &[])
 }
 
-fn product(graph: &mut Graph, root: Value, opaque: &OpaqueOp) -> Rewritten {
-    let [n, k] = [size(opaque, "N", 0)?, size(opaque, "K", 0)?];
+/// Returns the weight `[K, N]` of a `MatMulNBits` in floats, from its attributes.
+///
+/// # Errors
+/// If it has group indices, its parts are not stored, and if their sizes do not fit.
+pub(crate) fn nbits_weight(graph: &Graph, root: Value, [n, k]: [u64; 2], bits: u64, size: u64) -> Result<Tensor, Skip> {
     if graph.operand(root.node, 4).is_some() {
         return Err(Skip::rejected("it has group indices, which are not supported"));
     }
     let (codes, scales, zeros) = stored_parts(graph, root, 1)?;
-    let element = scales.element();
-    let quantized = in_bytes(codes, scales, zeros, [n, k], size(opaque, "bits", 4)?, size(opaque, "block_size", 0)?)?;
+    let padded = in_bytes(codes, scales, zeros, [n, k], bits, size)?.dequantized(scales.element())?.transposed()?;
+    Ok(padded.first_rows(k)?)
+}
+
+fn product(graph: &mut Graph, root: Value, opaque: &OpaqueOp) -> Rewritten {
+    let sizes = [size(opaque, "N", 0)?, size(opaque, "K", 0)?];
     let x = graph.operand(root.node, 0).ok_or(Skip::NoMatch)?;
-    let weight = parameter(graph, root, quantized.dequantized(element)?.transposed()?)?;
+    let weight = nbits_weight(graph, root, sizes, size(opaque, "bits", 4)?, size(opaque, "block_size", 0)?)?;
+    let weight = parameter(graph, root, weight)?;
     match graph.operand(root.node, 5) {
         None => become_op(graph, root, Op::MatMul, &[x, weight], NOTE),
         Some(bias) => {

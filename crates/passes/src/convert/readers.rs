@@ -125,12 +125,24 @@ fn is_read_in_bodies(graph: &Graph, node: NodeId, weight: Value) -> bool {
     })
 }
 
-/// Returns the names by which a weight is found: its own, and those of the results that are computed with it.
+/// Returns the names by which a weight is found: its own, and those of the results that are computed with it, also those
+/// into which a product of packed weights is split.
 pub(crate) fn names(graph: &Graph, weight: Value, readers: &[Reader]) -> Vec<Name> {
-    let results = readers.iter().map(|reader| match reader {
-        Reader::Product(Product { root, .. }) | Reader::Lookup { root, .. } => *root,
+    let results = readers.iter().flat_map(|reader| match reader {
+        Reader::Product(Product { root, .. }) => [*root].into_iter().chain(parts(graph, *root)).collect(),
+        Reader::Lookup { root, .. } => vec![*root],
     });
     [weight].into_iter().chain(results).map(|value| graph.value_name(value).clone()).collect()
+}
+
+/// Returns the parts into which a product is split, perhaps after a bias was added.
+fn parts(graph: &Graph, product: Value) -> Vec<Value> {
+    let reader = |value: Value, kind: OpKind| match graph.users(value)[..] {
+        [(user, 0 | 1)] if graph.node(user).op().kind() == kind => Some(user),
+        _ => None,
+    };
+    let sum = reader(product, OpKind::Add).map_or(product, |node| Value { node, result: 0 });
+    reader(sum, OpKind::Split).map_or_else(Vec::new, |split| graph.results(split).collect())
 }
 
 /// Returns what a node does with a weight, or with the transpose of one.

@@ -1,6 +1,6 @@
 use crate::pass::{Exactness, Pass};
 use crate::read::numbers::elements;
-use crate::rewrite::{become_op, expect_alone, insert};
+use crate::rewrite::{become_op, element, expect_alone, insert};
 use crate::rule::{Rewritten, Skip};
 use crate::target::Scale;
 use netwright_ir::{ElementType, Graph, Op, OpKind, Tensor, Value};
@@ -9,8 +9,8 @@ use netwright_ir::{ElementType, Graph, Op, OpKind, Tensor, Value};
 /// e)`
 ///
 /// In inference, the statistics are known, and so is the factor of each channel. It can be part of the trained weights,
-/// also those of a ConvTranspose. It is computed in f64 and rounded once, so the error of a weight is at most half a
-/// unit in its last place, as when the scale of attention is folded.
+/// also those of a ConvTranspose. They are computed in f64 and rounded to their type, so the error of a weight is at
+/// most half a unit in its last place, as when the scale of attention is folded.
 pub fn fold_batch_normalization() -> Pass {
     let summary = "batch_normalization(conv(x, W, b)) -> conv(x, W * k, (b - mean) * k + shift)";
     Pass::new("fold-batch-normalization", summary, Exactness::Rounding)
@@ -68,27 +68,36 @@ fn fold(graph: &mut Graph, root: Value) -> Rewritten {
             (at / (second * kernel)) / rows.max(1) * second + at / kernel % second
         }
     };
-    let mut bytes = Vec::with_capacity(4 * elements.len());
-    for (at, element) in elements.iter().enumerate() {
-        let factor = factors.get(channel(at)).ok_or(Skip::NoMatch)?;
-        bytes.extend(narrow(element * factor).to_le_bytes());
-    }
+    let products = elements.iter().enumerate();
+    let products = products.map(|(at, element)| Some(element * factors.get(channel(at))?));
+    let products: Vec<f64> = products.collect::<Option<_>>().ok_or(Skip::NoMatch)?;
     let terms = bias.into_iter().zip(mean).zip(shift).zip(&factors);
-    let sums: Vec<u8> = terms
-        .flat_map(|(((bias, mean), shift), factor)| narrow((bias - mean) * factor + shift).to_le_bytes())
-        .collect();
+    let sums: Vec<f64> = terms.map(|(((bias, mean), shift), factor)| (bias - mean) * factor + shift).collect();
     let dims: Vec<u64> = dims.into_iter().map(|dim| dim as u64).collect();
-    let weight = Op::Parameter(Tensor::from_bytes(ElementType::F32, &dims, bytes)?);
+    let element = element(graph, weight)?;
+    let weight = Op::Parameter(rounded(&products, &dims, element)?);
     let weight = insert(graph, root, "weight", weight, &[])?;
-    let bias = Op::Parameter(Tensor::from_bytes(ElementType::F32, &[channels as u64], sums)?);
+    let bias = Op::Parameter(rounded(&sums, &[channels as u64], element)?);
     let bias = insert(graph, root, "bias", bias, &[])?;
     let x = graph.operand(conv.node, 0).ok_or(Skip::NoMatch)?;
     become_op(graph, root, graph.op(conv).clone(), &[x, weight, bias], "folded into the weights of the convolution")
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "rounded to nearest")]
-fn narrow(number: f64) -> f32 {
-    number as f32
+/// Returns numbers as a tensor of f32, f16 or bf16.
+///
+/// # Errors
+/// If a number overflows in that type, and if the shape does not fit.
+fn rounded(numbers: &[f64], dims: &[u64], element: ElementType) -> Result<Tensor, Skip> {
+    let mut bytes = Vec::with_capacity(4 * numbers.len());
+    for number in numbers {
+        let rounded = element.round(*number).ok_or(Skip::NoMatch)?;
+        if number.is_finite() && !rounded.is_finite() {
+            return Err(Skip::rejected(format!("a scaled weight overflows in {element}")));
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "f32 holds the numbers of the type")]
+        bytes.extend((rounded as f32).to_le_bytes());
+    }
+    Ok(Tensor::from_bytes(ElementType::F32, dims, bytes)?.cast(element)?)
 }
 
 /// Returns the dims and elements of a parameter or constant.
@@ -96,8 +105,8 @@ fn floats(graph: &Graph, value: Value) -> Result<(Vec<usize>, Vec<f64>), Skip> {
     let name = || graph.operand_text(value);
     let tensor =
         graph.tensor(value).ok_or_else(|| Skip::rejected(format!("{} is not a parameter or constant", name())))?;
-    if tensor.element() != ElementType::F32 {
-        return Err(Skip::rejected(format!("the element type of {} is not f32", name())));
+    if !matches!(tensor.element(), ElementType::F32 | ElementType::F16 | ElementType::BF16) {
+        return Err(Skip::rejected(format!("the element type of {} is not f32, f16 or bf16", name())));
     }
     if tensor.len() > MAX_BYTES {
         return Err(Skip::rejected(format!("{} is larger than {} MiB", name(), MAX_BYTES >> 20)));

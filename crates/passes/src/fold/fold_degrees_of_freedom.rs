@@ -21,11 +21,15 @@ pub fn fold_degrees_of_freedom() -> Pass {
         let root = found.root();
         let weight = graph.tensor(found[a]).ok_or(Skip::NoMatch)?;
         let factor = found.scalar(n).sqrt();
-        if weight.element() != ElementType::F32 || weight.dims().len() != 1 {
+        let element = weight.element();
+        if !matches!(element, ElementType::F32 | ElementType::F16 | ElementType::BF16) || weight.dims().len() != 1 {
             return Err(Skip::NoMatch);
         }
         if !factor.is_normal() || !keeps_shape(graph, found[s], found[n]) || !keeps_shape(graph, found[s], found[e]) {
             return Err(Skip::NoMatch);
+        }
+        if element == ElementType::F16 {
+            return Err(Skip::rejected("in f16, the product with the scaled weight may overflow"));
         }
         if weight.recipe_depth() >= MAX_RECIPE_DEPTH {
             return Err(Skip::rejected(format!(
@@ -35,7 +39,7 @@ pub fn fold_degrees_of_freedom() -> Pass {
         #[expect(clippy::cast_possible_truncation, reason = "rounded to nearest, as the docs say")]
         let weight = weight.scaled(factor as f32)?;
         let weight = insert(graph, root, "weight", Op::Parameter(weight), &[])?;
-        let epsilon = number(graph, root, "epsilon", ElementType::F32, found.scalar(e) * factor)?;
+        let epsilon = number(graph, root, "epsilon", element, found.scalar(e) * factor)?;
         let deviation = insert(graph, root, "deviation", Op::Sqrt, &[found[s]])?;
         let divisor = insert(graph, root, "divisor", Op::Add, &[deviation, epsilon])?;
         let product = insert(graph, root, "product", Op::Mul, &[weight, found[d]])?;

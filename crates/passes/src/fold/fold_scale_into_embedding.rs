@@ -21,9 +21,10 @@ pub fn fold_scale_into_embedding() -> Pass {
         let gathered = gathered.ok_or(Skip::NoMatch)?;
         let op = graph.op(gathered).clone();
         let tensor = graph.tensor(found[table]).ok_or(Skip::NoMatch)?;
-        #[expect(clippy::cast_possible_truncation, reason = "the factor is an f32, as the table is")]
+        #[expect(clippy::cast_possible_truncation, reason = "the factor has the type of the table, which f32 holds")]
         let factor = found.scalar(c) as f32;
-        if tensor.element() != ElementType::F32 || !keeps_shape(graph, gathered, found[c]) {
+        let fits = matches!(tensor.element(), ElementType::F32 | ElementType::F16 | ElementType::BF16);
+        if !fits || !keeps_shape(graph, gathered, found[c]) {
             return Err(Skip::NoMatch);
         }
         if graph.use_count(found[table]) != 1 {

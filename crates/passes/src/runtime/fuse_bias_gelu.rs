@@ -27,13 +27,16 @@ fn fuse(graph: &mut Graph, root: Value) -> Rewritten {
         _ => return Err(Skip::NoMatch),
     };
     let last = |of: Value| graph.shape(of).and_then(|shape| shape.last()).cloned();
-    if last(x).is_none() || last(x) != last(bias) || graph.fact(x).element() != Some(ElementType::F32) {
+    if last(x).is_none() || last(x) != last(bias) {
         return Err(Skip::NoMatch);
     }
-    expect_alone(graph, sum)?;
     let op_type = match approximate {
         GeluApproximation::None => "BiasGelu",
         GeluApproximation::Tanh => "FastGelu",
     };
+    if graph.fact(x).element() != Some(ElementType::F32) {
+        return Err(Skip::rejected(format!("ONNX Runtime's kernel of {op_type} only supports f32")));
+    }
+    expect_alone(graph, sum)?;
     become_op(graph, root, operator(op_type, &[]), &[x, bias], format!("fused the bias into {op_type}"))
 }

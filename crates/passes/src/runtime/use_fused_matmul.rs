@@ -2,7 +2,7 @@ use crate::pass::{Exactness, Pass};
 use crate::rewrite::become_op;
 use crate::rule::{Rewritten, Skip};
 use crate::runtime::contrib::operator;
-use netwright_ir::{Attribute, ElementType, Graph, Op, OpKind, Value};
+use netwright_ir::{Attribute, ElementType, Graph, Op, OpKind, Tensor, Value};
 
 /// `x · transpose(w)` -> `com.microsoft.FusedMatMul(x, w; transB)`, for a constant matrix with another use
 ///
@@ -24,9 +24,12 @@ fn replace(graph: &mut Graph, root: Value) -> Rewritten {
     let is_swap = matches!(graph.op(transposed), Op::Transpose { perm } if perm.as_slice() == [1, 0]);
     let w = graph.operand(transposed.node, 0).filter(|_| is_swap).ok_or(Skip::NoMatch)?;
     let is_matrix = graph.fact(x).rank().is_some_and(|rank| rank > 1);
-    let is_held = graph.tensor(w).is_some_and(|held| held.element() == ElementType::F32);
-    if !is_held || !is_matrix || graph.use_count(w) == 1 {
+    let held = graph.tensor(w).map(Tensor::element).ok_or(Skip::NoMatch)?;
+    if !is_matrix || graph.use_count(w) == 1 {
         return Err(Skip::NoMatch);
+    }
+    if !matches!(held, ElementType::F32 | ElementType::F64) {
+        return Err(Skip::rejected("ONNX Runtime's kernel of FusedMatMul only supports f32 and f64"));
     }
     let fused = operator("FusedMatMul", &[("transB", Attribute::Int(1))]);
     become_op(graph, root, fused, &[x, w], "multiplies without transposing the matrix")

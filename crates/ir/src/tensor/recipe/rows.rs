@@ -1,4 +1,4 @@
-//! Rows of a matrix in another order.
+//! Some rows of a tensor, and rows of a matrix in another order.
 
 use super::{BLOCK, Quantized, Recipe, Tensor, TensorError};
 
@@ -19,6 +19,25 @@ impl Tensor {
             return refuse("its rows are not whole groups");
         }
         Self::made(self.element, &self.dims, Recipe::Interleave { of: self.clone(), outer, inner })
+    }
+
+    /// Returns the first `rows` rows along the first axis.
+    ///
+    /// # Errors
+    /// If the tensor has no axis or fewer rows, and if its elements are not whole bytes.
+    pub fn first_rows(&self, rows: u64) -> Result<Self, TensorError> {
+        let refuse = |why| Err(self.refuse("first rows", why));
+        let Some((own, rest)) = self.dims.split_first() else { return refuse("it has no axis") };
+        if *own == rows {
+            return Ok(self.clone());
+        }
+        if *own < rows {
+            return refuse("it has fewer rows");
+        }
+        if self.element.bits() == 0 || !self.element.bits().is_multiple_of(8) {
+            return refuse("its elements are not whole bytes");
+        }
+        Self::made(self.element, &[&[rows], rest].concat(), Recipe::FirstRows(self.clone()))
     }
 }
 

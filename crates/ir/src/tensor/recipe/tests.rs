@@ -52,6 +52,8 @@ fn blocks_agree_with_the_whole() {
         words(&[24, 11]).with_rows_interleaved(2, 3).unwrap(),
         halves(&[40, 50]).plus_low_rank(&halves(&[40, 3]), &halves(&[3, 50]), 0.5).unwrap(),
         halves(&[40, 50]).plus_low_rank(&halves(&[40, 3]), &halves(&[3, 50]), 0.5).unwrap().transposed().unwrap(),
+        counting.first_rows(2).unwrap(),
+        counting.reshaped(&[111, 41]).unwrap().transposed().unwrap().first_rows(29).unwrap(),
         words(&[12, 8]).unpacked([0, 1, 2, 3, 4, 5, 6, 7], 0).unwrap().with_rows_interleaved(3, 2).unwrap(),
     ];
     for tensor in tensors {
@@ -257,4 +259,18 @@ fn a_sum_of_low_rank_is_rounded_once() {
     assert_eq!(f32s(&sum), [256.0, 258.0, 258.0, 258.0, 260.0, 260.0]);
     let refused = base.plus_low_rank(&right, &left, 0.5).expect_err("the factors are swapped").to_string();
     assert!(refused.contains("one rank"), "{refused}");
+}
+
+#[test]
+fn the_first_rows_are_a_prefix() {
+    let counting = counting(&[4, 3]);
+    assert_eq!(f32s(&counting.first_rows(2).unwrap()), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+    assert_eq!(f32s(&counting.transposed().unwrap().first_rows(1).unwrap()), [0.0, 3.0, 6.0, 9.0]);
+    assert_eq!(counting.first_rows(4).unwrap(), counting);
+    assert!(counting.first_rows(0).unwrap().is_empty());
+    let codes = words(&[4, 1]).unpacked([0, 1, 2, 3, 4, 5, 6, 7], 0).unwrap();
+    for (tensor, rows) in [(&counting, 5), (&counting.reshaped(&[3, 4]).unwrap(), 4), (&codes, 1)] {
+        assert!(tensor.first_rows(rows).is_err(), "{tensor:?}");
+    }
+    assert!(Tensor::fill(1.0, &[]).unwrap().first_rows(0).is_err());
 }

@@ -347,6 +347,11 @@ impl Parser<'_> {
             let of = self.tensor(depth + 1)?;
             self.expect(")")?;
             of.with_rows_interleaved(outer, inner)
+        } else if self.eat("first_rows(") {
+            let of = self.tensor(depth + 1)?;
+            self.expect(")")?;
+            let Some(rows) = dims.first() else { return self.fail("`first_rows` needs an axis") };
+            of.first_rows(*rows)
         } else if self.eat("file(") {
             let path = self.quoted()?;
             self.expect(",")?;
