@@ -363,6 +363,22 @@ fn values_match_by_structure_where_names_differ() {
 }
 
 #[test]
+fn weights_that_operators_hold_are_left_out() {
+    let held = |byte: u8| {
+        let mut graph = product(None);
+        graph.node = vec![node("v = Identity(w)"), node("p = MatMul(x, v)"), node("y = Relu(p)")];
+        graph.initializer[0].raw_data[1] ^= byte;
+        graph
+    };
+    let (a, b) = (file("a.onnx", held(0)), file("b.onnx", held(0x10)));
+    let verdict = verify_models(&a, Some(&b), &Options::default().with_by_layer(true)).expect("a verdict");
+    let Verdict::ByLayer { layers, .. } = &verdict else { panic!("{verdict}") };
+    let values: Vec<_> = layers.iter().map(|layer| layer.value.as_str()).collect();
+    assert_eq!(values, ["p", "y"]);
+    assert_contains(&verdict.to_string(), &["node `p` (MatMul) adds most of the error"]);
+}
+
+#[test]
 fn the_largest_magnitudes_are_recorded() {
     let inputs = tempfile::tempdir().expect("a folder");
     let numbers = [1.0_f32, -2.0, f32::INFINITY, f32::NAN].map(f32::to_le_bytes).concat();

@@ -39,7 +39,8 @@ pub(super) fn sources(node: &NodeProto) -> Vec<&str> {
 ///
 /// Values match that have the same name; that are computed by equal operators from matching operands; and the operands
 /// of equal operators whose results match, if only one operand of each is left to match. Constants match if their
-/// types and their first 64 KiB are equal. A value matches one value at most.
+/// types and their first 64 KiB are equal. A value matches one value at most. Values that depend on an input in neither
+/// model are left out: their error is that of the operator that reads them.
 pub(super) fn matched<'m>(a: &'m ModelFile, b: &'m ModelFile) -> Vec<Matched<'m>> {
     let mut matching = Matching {
         in_a: producers(a),
@@ -62,7 +63,25 @@ pub(super) fn matched<'m>(a: &'m ModelFile, b: &'m ModelFile) -> Vec<Matched<'m>
         }
     }
     let in_order = b.graph.node.iter().flat_map(results);
-    in_order.filter_map(|name| Some(Matched { a: matching.to_a.get(name)?, b: name })).collect()
+    let (computed_in_a, computed_in_b) = (computed(a), computed(b));
+    in_order
+        .filter_map(|name| Some(Matched { a: matching.to_a.get(name)?, b: name }))
+        .filter(|pair| computed_in_a.contains(pair.a) || computed_in_b.contains(pair.b))
+        .collect()
+}
+
+/// Returns the values of the main graph that depend on one of its inputs, and these.
+fn computed(model: &ModelFile) -> BTreeSet<&str> {
+    let GraphProto { input, initializer, node, .. } = &model.graph;
+    let held: BTreeSet<&str> = initializer.iter().map(|tensor| tensor.name.as_str()).collect();
+    let mut found: BTreeSet<&str> =
+        input.iter().map(|input| input.name.as_str()).filter(|name| !held.contains(name)).collect();
+    for node in node {
+        if sources(node).iter().any(|name| found.contains(name)) {
+            found.extend(results(node));
+        }
+    }
+    found
 }
 
 /// How often both directions are searched: each round matches what the one before made known.
