@@ -252,9 +252,13 @@ fn line(built: &Built, output: Output) -> String {
 /// Returns the failure of opening a folder.
 pub(crate) fn failed(error: OpenError) -> Failure {
     match error {
-        OpenError::Weights(WeightError::File(error))
-        | OpenError::Settings(SettingsError::File(error))
-        | OpenError::File(error) => Failure::usage(error),
+        OpenError::Weights(WeightError::File(error)) => {
+            let help =
+                "download the weights of the model into its folder: model.safetensors, or all files of its index";
+            let is_missing = matches!(error, files::FileError::NotFound { .. });
+            Failure::usage(error).with_help(is_missing.then_some(help))
+        }
+        OpenError::Settings(SettingsError::File(error)) | OpenError::File(error) => Failure::usage(error),
         error @ (OpenError::Task { .. } | OpenError::NoPast { .. }) => Failure::usage(error),
         error => Failure::model(error),
     }

@@ -33,6 +33,9 @@ impl From<FileError> for GgufError {
 
 type Outcome<T> = Result<T, GgufError>;
 
+/// The start of the line of an error that says what to do.
+const HELP: &str = "\n  help: ";
+
 fn malformed<T>(why: impl Into<String>) -> Outcome<T> {
     Err(GgufError::Malformed(why.into()))
 }
@@ -79,18 +82,23 @@ pub(crate) fn file_of(path: &Path) -> Result<Option<PathBuf>, OpenError> {
 /// Opens a GGUF file; with `dequantize`, weights may have formats that can only be decoded to floats.
 pub(crate) fn open(path: &Path, dequantize: bool) -> Result<Gguf, OpenError> {
     let beside = |why: String| OpenError::Beside { path: path.to_owned(), why };
-    let failed = |error| match error {
-        GgufError::File(error) => OpenError::File(error),
-        GgufError::Malformed(why) => beside(why),
-        GgufError::Tensor(name, source) => WeightError::Tensor { name, source }.into(),
+    let failed_with = |help: &'static str| {
+        move |error: GgufError| match error {
+            GgufError::File(error) => OpenError::File(error),
+            GgufError::Malformed(why) if why.contains(HELP) => beside(why),
+            GgufError::Malformed(why) => beside(why + HELP + help),
+            GgufError::Tensor(name, source) => WeightError::Tensor { name, source }.into(),
+        }
     };
-    let mut file = Container::open(path).map_err(failed)?;
+    let failed = failed_with("build the Hugging Face folder of the model instead");
+    let damaged = failed_with("download the file again, or convert the model again with today's llama.cpp");
+    let mut file = Container::open(path).map_err(damaged)?;
     let family = names::family(&file).map_err(failed)?;
-    let factors = take_factors(&mut file).map_err(failed)?;
+    let factors = take_factors(&mut file).map_err(damaged)?;
     let configuration = configuration::read(&file, &family, &factors).map_err(failed)?;
     let text = serde_json::to_string_pretty(&configuration).map_err(|error| beside(error.to_string()))?;
     let settings = Settings::parse(path, &text)?;
-    let (tensors, formats) = read_all(&file, &family).map_err(failed)?;
+    let (tensors, formats) = read_all(&file, &family).map_err(damaged)?;
     let names = |formats: Vec<GgmlFormat>| formats.into_iter().map(GgmlFormat::name).collect::<Vec<_>>().join(", ");
     let without_codes: Vec<_> = formats.keys().copied().filter(|format| !format.has_codes()).collect();
     if !dequantize && !without_codes.is_empty() {
@@ -114,7 +122,10 @@ fn read_all(file: &Container, family: &GgufFamily) -> Outcome<(BTreeMap<String, 
     let (mut tensors, mut formats) = (BTreeMap::new(), BTreeMap::new());
     for (stored_name, stored) in &file.tensors {
         let Some(name) = family.name(stored_name) else {
-            return malformed(format!("the tensor {stored_name} is not one of {} models", family.architecture));
+            return malformed(format!(
+                "the tensor {stored_name} is not one of {} models{HELP}build the Hugging Face folder of the model instead",
+                family.architecture
+            ));
         };
         let (tensor, format) = read(stored_name, stored)?;
         if let Some(format) = format {

@@ -90,7 +90,7 @@ pub enum WeightError {
         table: String,
     },
     /// Several of the errors above.
-    #[error("{path} does not fit the model:{}{}", list(problems), unused_help(problems))]
+    #[error("{path} does not fit the model:{}{}", list(problems), help(problems))]
     Misfit {
         /// The file.
         path: PathBuf,
@@ -149,7 +149,10 @@ impl Weights {
             return Ok(Weights::Trained(renamed(tensors)));
         }
         let extension = if index.ends_with("model.safetensors.index.json") { ".safetensors" } else { ".bin" };
-        let malformed = |why: String| WeightError::Malformed { path: index.clone(), why };
+        let malformed = |why: String| {
+            let help = "download the index and all files that it names again, from the same model";
+            WeightError::Malformed { path: index.clone(), why: format!("{why}\n  help: {help}") }
+        };
         let text = files::read_text(&index, 1 << 26)?;
         let Index { weight_map } = serde_json::from_str(&text).map_err(|error| malformed(error.to_string()))?;
         let mut shards: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -363,14 +366,18 @@ fn read_file(path: &Path) -> Result<BTreeMap<String, Tensor>, WeightError> {
     let malformed = |why: String| WeightError::Malformed { path: path.to_owned(), why };
     let source = Source::open(path)?;
     let map = source.map()?;
-    let (header, metadata) = SafeTensors::read_metadata(&map).map_err(|error| malformed(error.to_string()))?;
+    let (header, metadata) = SafeTensors::read_metadata(&map)
+        .map_err(|error| malformed(format!("{error}\n  help: download or save the file again")))?;
     // Eight bytes before the header are its length.
     let data = header as u64 + 8;
     let mut tensors = BTreeMap::new();
     for name in metadata.offset_keys() {
         let Some(info) = metadata.info(&name) else { continue };
         let element = element_type(info.dtype).ok_or_else(|| {
-            malformed(format!("the weight {name} has type {:?}, which ONNX does not have", info.dtype))
+            malformed(format!(
+                "the weight {name} has type {:?}, which ONNX does not have\n  help: save the weights as F32, F16 or BF16",
+                info.dtype
+            ))
         })?;
         let dims: Vec<u64> = info.shape.iter().map(|&size| size as u64).collect();
         let (start, end) = (info.data_offsets.0 as u64, info.data_offsets.1 as u64);
@@ -412,15 +419,16 @@ fn hint(nearest: Option<&str>) -> String {
     nearest.map_or_else(String::new, |nearest| format!("; the most similar name is {nearest}"))
 }
 
-/// Returns help for unused tensors, if nothing else is wrong.
-fn unused_help(problems: &[WeightError]) -> &'static str {
+/// Returns what to do about tensors that do not fit a model.
+fn help(problems: &[WeightError]) -> &'static str {
     if problems.iter().all(|problem| matches!(problem, WeightError::Unused { .. })) {
         "\n  help: pass --allow-unused to ignore them, for example if they belong to another head"
     } else if problems.iter().all(|problem| matches!(problem, WeightError::Untied { .. })) {
         "\n  help: if the model was trained untied, set `tie_word_embeddings` to false in config.json; \
          otherwise pass --allow-unused to build it tied, as transformers does"
     } else {
-        ""
+        "\n  help: use the config.json that was saved with these weights, and with --task, the task that they were trained \
+         for"
     }
 }
 
