@@ -35,7 +35,7 @@ fn family(folder: &Path) -> &'static Family {
 }
 
 fn open(folder: &Path, with_past: bool) -> Pretrained {
-    let families = vec![add_a_family::OPT];
+    let families = vec![add_a_family::OPENAI_GPT];
     Pretrained::open(folder, &PretrainedOptions::default().with_past(with_past).with_families(families))
         .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
 }
@@ -213,7 +213,7 @@ fn an_ignored_option_is_absent() {
 /// The family of the example is one as the others are.
 #[test]
 fn an_added_family_equals_pytorch() {
-    let folder = root().join("../../examples/opt");
+    let folder = root().join("../../examples/openai_gpt");
     for target in [None, Some(Target::ONNX), Some(Target::TRACT), Some(Target::ORT)] {
         judge(&folder, target);
     }
@@ -319,6 +319,7 @@ fn what_is_no_model_is_an_error() {
         ("bert", "shrink_every_layer", "0.5"),
         ("bert", "quantization_config", "{\"bits\": 4}"),
         ("bert", "model_type", "\"bort\""),
+        ("bert", "model_type", "\"longformer\""),
         ("bert", "architectures", "[\"BertForMultipleChoice\"]"),
         ("llama", "num_key_value_heads", "3"),
         ("llama", "rope_parameters", "{\"rope_type\": \"spiral\", \"rope_theta\": 1e4}"),
@@ -333,6 +334,14 @@ fn what_is_no_model_is_an_error() {
         ("vit", "patch_size", "9"),
         ("vit", "image_size", "[6, 8]"),
         ("clip", "text_config", "null"),
+        ("modernbert", "classifier_pooling", "\"last\""),
+        ("modernbert", "rope_scaling", "{\"rope_type\": \"linear\", \"factor\": 2.0}"),
+        ("nomic_bert", "n_embd", "32"),
+        ("nomic_bert", "num_experts", "8"),
+        ("gte", "rope_scaling", "{\"type\": \"ntk\", \"factor\": 2.0}"),
+        ("esm", "position_embedding_type", "\"absolute\""),
+        ("bloom", "apply_residual_connection_post_layernorm", "true"),
+        ("mpt", "attn_config", "{\"alibi\": false}"),
         ("m2m_100", "max_position_embeddings", "1000000"),
     ] {
         config(from, option, value);

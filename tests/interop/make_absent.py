@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 import transformers
 from safetensors.torch import load_file
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 TESTS = Path(__file__).resolve().parents[1]
 # They choose the class of the model.
@@ -45,7 +46,8 @@ def run(folder, config, inputs, names):
     """Returns the outputs of the model, or why there are none."""
     model_class = getattr(transformers, config["architectures"][0])
     try:
-        config = model_class.config_class.from_dict(copy.deepcopy(config), attn_implementation="eager")
+        config_class = CONFIG_MAPPING[config["model_type"]]
+        config = config_class.from_dict(copy.deepcopy(config), attn_implementation="eager")
         model, info = model_class.from_pretrained(folder, config=config, output_loading_info=True, dtype=torch.float32)
         if info["missing_keys"] or info["mismatched_keys"]:
             return f"missing {sorted(info['missing_keys'])[:2]}"

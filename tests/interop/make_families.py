@@ -148,8 +148,41 @@ MODELS |= {
     "blenderbot": ("BlenderbotForConditionalGeneration", BART, "seq2seq"),
 }
 
+# Encoders with rotary positions.
+MODERN = {k: v for k, v in TEXT.items()} | dict(max_position_embeddings=24, pad_token_id=0, bos_token_id=1, eos_token_id=2, cls_token_id=1, sep_token_id=2, local_attention=4)
+NOMIC = BERT | dict(pad_token_id=0)
+EURO = {k: v for k, v in SQUARE.items()} | dict(mask_token_id=3)
+ESM = dict(**TEXT, max_position_embeddings=24, pad_token_id=1, mask_token_id=32, position_embedding_type="rotary", token_dropout=True, emb_layer_norm_before=False)
+JINA = {k: v for k, v in ROBERTA.items()}
+MODELS |= {
+    "modernbert": ("ModernBertModel", MODERN | dict(norm_bias=True, attention_bias=True, mlp_bias=True), "text"),
+    "modernbert_mlm": ("ModernBertForMaskedLM", MODERN | dict(layer_types=["full_attention", "sliding_attention"]), "text"),
+    "modernbert_sequence": ("ModernBertForSequenceClassification", MODERN | dict(classifier_pooling="mean", classifier_bias=True, num_hidden_layers=1) | LABELS, "text"),
+    "modernbert_token": ("ModernBertForTokenClassification", MODERN | dict(num_hidden_layers=1) | LABELS, "text"),
+    "nomic_bert": ("NomicBertModel", NOMIC, "types"),
+    "nomic_bert_mlm": ("NomicBertForMaskedLM", NOMIC | dict(num_hidden_layers=1), "types"),
+    "nomic_bert_sequence": ("NomicBertForSequenceClassification", NOMIC | dict(num_hidden_layers=1) | LABELS, "types"),
+    "gte": ("GteModel", NOMIC | dict(type_vocab_size=0), "text"),
+    "gte_mlm": ("GteForMaskedLM", NOMIC | dict(num_hidden_layers=1), "types"),
+    "gte_sequence": ("GteForSequenceClassification", NOMIC | dict(num_hidden_layers=1) | LABELS, "types"),
+    "jina_embeddings_v3": ("JinaEmbeddingsV3Model", JINA, "text"),
+    "jina_embeddings_v3_mlm": ("JinaEmbeddingsV3ForMaskedLM", JINA | dict(num_hidden_layers=1), "text"),
+    "jina_embeddings_v3_sequence": ("JinaEmbeddingsV3ForSequenceClassification", JINA | dict(num_hidden_layers=1) | LABELS, "text"),
+    "eurobert": ("EuroBertModel", EURO | dict(attention_bias=True), "text"),
+    "eurobert_mlm": ("EuroBertForMaskedLM", EURO | dict(mlp_bias=True, num_hidden_layers=1), "text"),
+    "eurobert_sequence": ("EuroBertForSequenceClassification", EURO | dict(num_hidden_layers=1) | LABELS, "text"),
+    "esm": ("EsmModel", ESM | dict(token_dropout=False, emb_layer_norm_before=True), "text"),
+    "esm_mlm": ("EsmForMaskedLM", ESM, "text"),
+    "esm_sequence": ("EsmForSequenceClassification", ESM | dict(num_hidden_layers=1) | LABELS, "text"),
+}
+
 # The family of examples/add_a_family.rs.
-MODELS["opt"] = ("OPTForCausalLM", dict(vocab_size=48, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, ffn_dim=32, max_position_embeddings=24, word_embed_proj_dim=16, pad_token_id=0, bos_token_id=1, eos_token_id=2), "causal")
+EXAMPLE = "openai_gpt"
+MODELS[EXAMPLE] = ("OpenAIGPTLMHeadModel", dict(vocab_size=48, n_embd=16, n_layer=2, n_head=2, n_positions=24), "causal")
+
+OPT = dict(vocab_size=48, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, ffn_dim=32, max_position_embeddings=24, word_embed_proj_dim=16, pad_token_id=0, bos_token_id=1, eos_token_id=2)
+BLOOM = dict(vocab_size=48, hidden_size=12, n_layer=2, n_head=3, pad_token_id=0)
+MPT = dict(vocab_size=48, d_model=12, n_layers=2, n_heads=3, max_seq_len=24, pad_token_id=0)
 
 # Variants of Llama, and their heads: each covers what differs.
 DECODERS = {
@@ -162,6 +195,7 @@ DECODERS = {
     "olmo": ("OlmoForCausalLM", LLAMA | dict(clip_qkv=0.5)),
     "olmo2": ("Olmo2ForCausalLM", LLAMA),
     "olmo3": ("Olmo3ForCausalLM", LLAMA | dict(sliding_window=3, layer_types=["sliding_attention", "full_attention"], rope_parameters=dict(full_attention=dict(rope_type="linear", factor=2.0, rope_theta=100.0), sliding_attention=dict(rope_type="default", rope_theta=100.0)))),
+    "exaone": ("LlamaForCausalLM", LLAMA),
     "exaone4": ("Exaone4ForCausalLM", LLAMA | dict(sliding_window=3, sliding_window_pattern=2)),
     "cohere": ("CohereForCausalLM", SQUARE | dict(use_qk_norm=True, logit_scale=0.5)),
     "cohere2": ("Cohere2ForCausalLM", SQUARE | dict(sliding_window=3, layer_types=["sliding_attention", "full_attention"])),
@@ -171,6 +205,13 @@ DECODERS = {
     "phi": ("PhiForCausalLM", SQUARE | dict(qk_layernorm=True)),
     "gptj": ("GPTJForCausalLM", GPT2 | dict(rotary_dim=4)),
     "falcon": ("FalconForCausalLM", FALCON),
+    "opt": ("OPTForCausalLM", OPT),
+    "opt_projected": ("OPTForCausalLM", OPT | dict(word_embed_proj_dim=8, do_layer_norm_before=False, activation_function="gelu", tie_word_embeddings=False)),
+    "opt_sequence": ("OPTForSequenceClassification", OPT | LABELS | dict(num_hidden_layers=1, enable_bias=False, layer_norm_elementwise_affine=False)),
+    "bloom": ("BloomForCausalLM", BLOOM),
+    "bloom_token": ("BloomForTokenClassification", BLOOM | LABELS | dict(n_layer=1)),
+    "mpt": ("MptForCausalLM", MPT | dict(attn_config=dict(clip_qkv=0.5, softmax_scale=0.5))),
+    "mpt_qa": ("MptForQuestionAnswering", MPT | dict(n_layers=1)),
     "falcon_new": ("FalconForCausalLM", FALCON | dict(new_decoder_architecture=True, num_kv_heads=2, num_hidden_layers=1)),
     "falcon_serial": ("FalconForCausalLM", FALCON | dict(multi_query=False, parallel_attn=False, bias=True, num_hidden_layers=1)),
 }
@@ -260,9 +301,10 @@ def main():
             continue
         torch.manual_seed(0)
         model_class = getattr(t, model_class)
-        config = model_class.config_class(attn_implementation="eager", **options)
-        model = randomized(model_class(config))
-        folder = EXAMPLES / name if name == "opt" else FAMILIES / name
+        config_class = t.ExaoneConfig if name == "exaone" else model_class.config_class
+        config = config_class(attn_implementation="eager", **options)
+        model = randomized(model_class._from_config(config))
+        folder = (EXAMPLES if name == EXAMPLE else FAMILIES) / name
         shutil.rmtree(folder, ignore_errors=True)
         model.save_pretrained(folder)
         (folder / "generation_config.json").unlink(missing_ok=True)

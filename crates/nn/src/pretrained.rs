@@ -1,7 +1,7 @@
 //! Pretrained models: folders with `config.json` and safetensors.
 
 use crate::adapter::{self, Adapter};
-use crate::families::{Architecture, FAMILIES, Family, Head, Pooling};
+use crate::families::{Architecture, FAMILIES, Family, Head, Pooling, why_not};
 use crate::gguf::{self, DerivedFile, Gguf};
 use crate::quantized;
 use crate::sentences::{self, Sentences};
@@ -20,10 +20,15 @@ const HEADS: &[&str] = &[
     "classifier.",
     "cls.predictions.",
     "cls.seq_relationship.",
+    "contact_head.",
+    "decoder.bias",
+    "decoder.weight",
     "discriminator_predictions.",
     "embed_out.",
     "generator_lm_head.",
     "generator_predictions.",
+    "head.dense.",
+    "head.norm.",
     "lm_head.",
     "lm_predictions.",
     "mask_predictions.",
@@ -173,7 +178,8 @@ pub enum OpenError {
     Build(#[from] BuildErrors),
     /// The model type is not supported.
     #[error(
-        "{path}: the model type `{model_type}` is not supported\n  help: {}`netwright families` lists those that are",
+        "{path}: the model type `{model_type}` is not supported{}\n  help: {}`netwright families` lists those that are",
+        why.map_or_else(String::new, |why| format!(": {why}")),
         nearest.as_ref().map_or_else(String::new, |nearest| format!("did you mean `{nearest}`? "))
     )]
     Family {
@@ -181,6 +187,8 @@ pub enum OpenError {
         path: PathBuf,
         /// Its `model_type`.
         model_type: String,
+        /// Why it is not, if there is a particular reason.
+        why: Option<&'static str>,
         /// The model type that is likely meant, if one is similar.
         nearest: Option<String>,
     },
@@ -312,7 +320,9 @@ impl Pretrained {
             let families = options.families.iter().chain(FAMILIES);
             let types = families.flat_map(|family| family.model_types.iter().copied());
             let nearest = meant(model_type, types).map(ToOwned::to_owned);
-            OpenError::Family { path: path(), model_type: model_type.to_owned(), nearest }
+            let why = why_not(model_type);
+            let nearest = nearest.filter(|_| why.is_none());
+            OpenError::Family { path: path(), model_type: model_type.to_owned(), why, nearest }
         })?;
         let (architecture, task) = choose(family, &settings, pooling, options.task, trained_for)?;
         let head = Head { task, architecture, with_past: options.with_past, weights: &weights, pooling };

@@ -213,6 +213,25 @@ impl Settings {
         SettingsError::Missing { path: self.path.to_path_buf(), option: self.full(option) }
     }
 
+    /// Returns the options with those under an older name also under the name that is read: each pair is the older name
+    /// and the other.
+    ///
+    /// # Errors
+    /// If both are present and differ.
+    pub(crate) fn with_older_names(&self, names: &[(&str, &str)]) -> Result<Self, SettingsError> {
+        let mut renamed = self.clone();
+        for (older, option) in names {
+            let full = self.full(older);
+            let Some(value) = self.options.get(*older).filter(|_| !self.ignored.contains(&full)) else { continue };
+            self.ignore(&[older]);
+            if self.options.get(*option).is_some_and(|other| other != value) {
+                return Err(self.wrong(older, format!("equal to `{option}`")));
+            }
+            renamed.options.insert((*option).to_owned(), value.clone());
+        }
+        Ok(renamed)
+    }
+
     /// Marks options as read that only training or parts that are not built use.
     pub fn ignore(&self, options: &[&str]) {
         let mut read = self.read.borrow_mut();

@@ -91,6 +91,7 @@ pub(super) const MBART: Family = Family {
         ("MBartModel", Task::FeatureExtraction),
     ],
     read: |settings, head| {
+        settings.must_be("static_position_embeddings", false)?;
         pre_norm(settings, true, 2)?;
         let kind = Kind { pre_norm: true, final_norm: true, embedding_norm: true, ..Kind::default() };
         Ok(Box::new(Seq2Seq::new(read(settings, head, &kind)?, head)))
@@ -124,6 +125,7 @@ pub(super) const BLENDERBOT: Family = Family {
         ("BlenderbotModel", Task::FeatureExtraction),
     ],
     read: |settings, head| {
+        settings.must_be("static_position_embeddings", false)?;
         pre_norm(settings, false, 0)?;
         settings.must_be("layernorm_variant", "prelayernorm")?;
         settings.must_be("variant", "prelayernorm")?;

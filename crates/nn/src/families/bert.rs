@@ -1,7 +1,7 @@
 //! Text encoders: BERT (Devlin et al., 2019) and its variants, which differ in names, positions and heads.
 
 use super::encoder::{Layer, LayerNames, LayerSizes};
-use super::text::{Decoder, Output, Text, TextEncoder, TextModel};
+use super::text::{ClassPooling, Decoder, Output, Text, TextEncoder, TextModel, Transform};
 use super::{BATCH, Family, Head, Read, SEQ};
 use crate::layers::{Activation, Cache, Embedding, Linear, Norm, NormKind, RelativeBias, Span, padding_mask};
 use crate::{Settings, Task, Var, signed};
@@ -315,20 +315,26 @@ fn read(settings: &Settings, head: &Head<'_>, kind: Kind) -> Read {
     let square = |name: String| Linear::new(name, d_model, d_model, true);
     let [dense, layer_norm, decoder, bias] = masked;
     let masked = Output::MaskedTokens {
-        dense: Linear::new(dense, d_model, width, true),
-        activation: masked_activation.unwrap_or(activation),
-        norm: norm(layer_norm.to_owned(), width),
+        transform: Some(Transform {
+            dense: Linear::new(dense, d_model, width, true),
+            activation: masked_activation.unwrap_or(activation),
+            norm: Some(norm(layer_norm.to_owned(), width)),
+        }),
         decoder: Decoder::read(settings, [decoder, bias], width)?,
     };
     let class = |labels| match class {
         Class::Pooler => Output::Class {
-            dense: square(pooler.clone()),
-            activation: Activation::Tanh,
+            pooling: ClassPooling::First,
+            transform: Transform { dense: square(pooler.clone()), activation: Activation::Tanh, norm: None },
             classifier: Linear::new("classifier", d_model, labels, true),
         },
         Class::Own(own) => Output::Class {
-            dense: square("classifier.dense".to_owned()),
-            activation: own.unwrap_or(activation),
+            pooling: ClassPooling::First,
+            transform: Transform {
+                dense: square("classifier.dense".to_owned()),
+                activation: own.unwrap_or(activation),
+                norm: None,
+            },
             classifier: Linear::new("classifier.out_proj", d_model, labels, true),
         },
     };
@@ -398,14 +404,16 @@ fn distilbert(settings: &Settings, head: &Head<'_>) -> Read {
     let table = |name: &str, rows| Embedding::new(format!("{base}embeddings.{name}"), rows, d_model, false);
     let linear = |name: &str, outputs| Linear::new(name, d_model, outputs, true);
     let masked = Output::MaskedTokens {
-        dense: linear("vocab_transform", d_model),
-        activation,
-        norm: norm("vocab_layer_norm".to_owned()),
+        transform: Some(Transform {
+            dense: linear("vocab_transform", d_model),
+            activation,
+            norm: Some(norm("vocab_layer_norm".to_owned())),
+        }),
         decoder: Decoder::read(settings, ["vocab_projector", "vocab_projector.bias"], d_model)?,
     };
     let class = |labels| Output::Class {
-        dense: linear("pre_classifier", d_model),
-        activation: Activation::Relu,
+        pooling: ClassPooling::First,
+        transform: Transform { dense: linear("pre_classifier", d_model), activation: Activation::Relu, norm: None },
         classifier: linear("classifier", labels),
     };
     let output = Output::read(settings, head, d_model, masked, class, None)?;

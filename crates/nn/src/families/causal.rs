@@ -3,7 +3,7 @@
 use super::{BATCH, Head, PAST, Pooling, SEQ, heads, ids};
 use crate::layers::{Cache, Linear, Span, cache_type, local_mask, padding_mask};
 use crate::{Builder, Settings, SettingsError, Task, Var};
-use netwright_ir::Dim;
+use netwright_ir::{Dim, ElementType, Op};
 
 /// The inputs of a decoder, and the positions and cache that all layers use.
 #[derive(Debug)]
@@ -46,6 +46,26 @@ impl<'b> DecoderInputs<'b> {
     pub fn bidirectional_mask(&self, window: Option<u64>) -> Var<'b> {
         let padding = padding_mask(self.attention_mask);
         window.map_or(padding, |window| local_mask(self.input_ids, window.saturating_sub(1)) + padding)
+    }
+}
+
+impl<'b> DecoderInputs<'b> {
+    /// Returns the positions of the new tokens `[1, seq]` and of all tokens `[1, past + seq]`.
+    #[track_caller]
+    pub(super) fn all_positions(&self) -> [Var<'b>; 2] {
+        [self.span.positions(), self.span.all_positions()].map(|positions| positions.unsqueeze(&[0]))
+    }
+
+    /// Returns the positions of the new tokens `[batch, seq]` and of all tokens `[batch, past + seq]`, without counting
+    /// padding.
+    #[track_caller]
+    pub(super) fn counted_positions(&self) -> [Var<'b>; 2] {
+        let all = self.attention_mask.cast(ElementType::I32).cum_sum(1).cast(ElementType::I64);
+        let new = match self.span.past_length() {
+            Some(_) => all.builder.apply(Op::Gather { axis: 1 }, &[all, self.span.positions()]),
+            None => all,
+        };
+        [new, all]
     }
 }
 

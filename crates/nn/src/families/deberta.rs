@@ -1,7 +1,7 @@
 //! DeBERTa-v2 (He et al., 2021): disentangled attention.
 
 use super::encoder::{LayerNames, LayerSizes};
-use super::text::{Decoder, Output, Text, TextEncoder, TextModel};
+use super::text::{ClassPooling, Decoder, Output, Text, TextEncoder, TextModel, Transform};
 use super::{Family, Head, Read};
 use crate::layers::{
     Activation, DisentangledAttention, Distances, Embedding, FeedForward, Linear, Norm, NormKind, Projections,
@@ -135,15 +135,17 @@ fn read(settings: &Settings, head: &Head<'_>) -> Read {
     let transform = if masked.starts_with("cls") { "cls.predictions.transform." } else { masked };
     let bias = format!("{masked}bias");
     let masked = Output::MaskedTokens {
-        dense: linear(format!("{transform}dense"), d_model, masked_width),
-        activation,
-        norm: norm(format!("{transform}LayerNorm"), masked_width),
+        transform: Some(Transform {
+            dense: linear(format!("{transform}dense"), d_model, masked_width),
+            activation,
+            norm: Some(norm(format!("{transform}LayerNorm"), masked_width)),
+        }),
         decoder: Decoder::read(settings, [&format!("{masked}decoder"), &bias], masked_width)?,
     };
     let pooler = settings.activation("pooler_hidden_act", Activation::Gelu)?;
     let class = |labels| Output::Class {
-        dense: square("pooler.dense".to_owned()),
-        activation: pooler,
+        pooling: ClassPooling::First,
+        transform: Transform { dense: square("pooler.dense".to_owned()), activation: pooler, norm: None },
         classifier: linear("classifier".to_owned(), d_model, labels),
     };
     let output = Output::read(settings, head, d_model, masked, class, None)?;

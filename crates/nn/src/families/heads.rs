@@ -26,7 +26,7 @@ pub(super) fn sentence_embedding<'b>(builder: &'b Builder<'b>, pooling: &Pooling
 
 /// Returns one vector of a text, `[batch, d_model]`.
 #[track_caller]
-fn pooled<'b>(builder: &'b Builder<'b>, mode: PoolingMode, tokens: Var<'b>, mask: Var<'b>) -> Var<'b> {
+pub(super) fn pooled<'b>(builder: &'b Builder<'b>, mode: PoolingMode, tokens: Var<'b>, mask: Var<'b>) -> Var<'b> {
     // The sum by weights `[batch, seq]`, and the sum of the weights.
     let weighted = |weights: Var<'b>| {
         let weights = weights.unsqueeze(&[1]);

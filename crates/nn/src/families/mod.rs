@@ -12,6 +12,7 @@ mod gpt2;
 mod gpt_neox;
 mod heads;
 mod llama;
+mod opt;
 mod rope;
 mod t5;
 mod text;
@@ -77,6 +78,12 @@ pub const FAMILIES: &[Family] = &[
     bert::ALBERT,
     bert::BIG_BIRD,
     bert::LAYOUT_LM,
+    llama::MODERN_BERT,
+    llama::NOMIC_BERT,
+    llama::GTE,
+    llama::JINA,
+    llama::EURO_BERT,
+    llama::ESM,
     gpt2::GPT2,
     gpt_neox::GPT_NEOX,
     llama::LLAMA,
@@ -100,6 +107,10 @@ pub const FAMILIES: &[Family] = &[
     llama::PHI,
     llama::GPTJ,
     llama::FALCON,
+    llama::BLOOM,
+    llama::MPT,
+    llama::EXAONE,
+    opt::OPT,
     t5::T5,
     t5::MT5,
     t5::UMT5,
@@ -114,6 +125,18 @@ pub const FAMILIES: &[Family] = &[
     vit::VIT,
     clip::CLIP,
 ];
+
+/// Returns why a model type is not supported, if there is a particular reason.
+pub(crate) fn why_not(model_type: &str) -> Option<&'static str> {
+    match model_type {
+        "longformer" => Some(
+            "tokens attend to their neighbors alone, but for those that an extra input selects, which have other \
+             projections",
+        ),
+        "gpt_oss" | "mixtral" | "qwen2_moe" | "qwen3_moe" => Some("it chooses experts for each token"),
+        _ => None,
+    }
+}
 
 /// The requested head and options of a model, beside its configuration.
 #[derive(Clone, Copy, Debug)]

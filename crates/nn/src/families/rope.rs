@@ -18,9 +18,9 @@ pub(super) fn rotary(settings: &Settings, d_k: u64, is_partial: bool) -> Result<
 }
 
 /// Reads the rotary positions of layers with full attention and of those with a sliding window, which `rope_parameters`
-/// holds under the names of their types. The older `rope_scaling` is that of full attention; `local_theta` is the older
-/// option of the base of the others.
-pub(super) fn rotary_by_type(settings: &Settings, d_k: u64, local_theta: &str) -> Result<[Rotary; 2], SettingsError> {
+/// holds under the names of their types. The older `rope_scaling` is that of full attention; `theta` are the older options
+/// of the bases.
+pub(super) fn rotary_by_type(settings: &Settings, d_k: u64, theta: [&str; 2]) -> Result<[Rotary; 2], SettingsError> {
     let types = settings.section("rope_parameters")?;
     let of_type = |name: &str| types.as_ref().map_or(Ok(None), |types| types.section(name));
     let (full, sliding) = (of_type("full_attention")?, of_type("sliding_attention")?);
@@ -32,7 +32,7 @@ pub(super) fn rotary_by_type(settings: &Settings, d_k: u64, local_theta: &str) -
         section.must_be("partial_rotary_factor", 1.0)?;
     }
     let read = |section, theta| rotary_of(settings, section, d_k, [theta, "partial_rotary_factor"], 1.0);
-    Ok([read(full, "rope_theta")?, read(sliding, local_theta)?])
+    Ok([read(full, theta[0])?, read(sliding, theta[1])?])
 }
 
 /// Like [`rotary`], for families with other names of the base and the rotated part outside `rope_parameters`.

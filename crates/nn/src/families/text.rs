@@ -1,6 +1,6 @@
 //! Shared by text encoders: inputs and heads.
 
-use super::{Architecture, Head, Pooling, SEQ, heads, ids};
+use super::{Architecture, Head, Pooling, PoolingMode, SEQ, heads, ids};
 use crate::layers::{Activation, Embedding, Linear, Norm};
 use crate::{Builder, Init, Part, Settings, SettingsError, Task, Var};
 use std::fmt::Debug;
@@ -38,30 +38,51 @@ pub(super) struct TextModel<E> {
 /// The head of a text encoder.
 #[derive(Debug)]
 pub(super) enum Output {
-    States {
-        pooler: Option<Linear>,
-    },
+    States { pooler: Option<Linear> },
     Sentence(Pooling),
-    MaskedTokens {
-        dense: Linear,
-        activation: Activation,
-        norm: Norm,
-        decoder: Decoder,
-    },
-    /// The layer applied to the state of the first token.
-    Class {
-        dense: Linear,
-        activation: Activation,
-        classifier: Linear,
-    },
-    Tokens(Linear),
-    Answer(Linear),
+    MaskedTokens { transform: Option<Transform>, decoder: Decoder },
+    Class { pooling: ClassPooling, transform: Transform, classifier: Linear },
+    Tokens { transform: Option<Transform>, classifier: Linear },
+    Answer { transform: Option<Transform>, layer: Linear },
+}
+
+/// A layer before the last one of a head, with its activation and norm.
+#[derive(Clone, Debug)]
+pub(super) struct Transform {
+    pub(super) dense: Linear,
+    pub(super) activation: Activation,
+    pub(super) norm: Option<Norm>,
+}
+
+impl Transform {
+    #[track_caller]
+    fn forward<'b>(&self, x: Var<'b>) -> Var<'b> {
+        let x = self.activation.forward(self.dense.forward(x));
+        self.norm.as_ref().map_or(x, |norm| norm.forward(x))
+    }
+}
+
+/// Applies a transform, if there is one.
+#[track_caller]
+fn transformed<'b>(transform: Option<&Transform>, x: Var<'b>) -> Var<'b> {
+    transform.map_or(x, |transform| transform.forward(x))
+}
+
+/// The tokens that determine the class of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ClassPooling {
+    /// The state of the first token.
+    First,
+    /// The mean of the states.
+    Mean,
+    /// The mean of the scores of all tokens.
+    MeanOfScores,
 }
 
 /// The last layer of the masked-language-modeling head.
 #[derive(Debug)]
 pub(super) enum Decoder {
-    Tied { bias: String, vocab: u64 },
+    Tied { bias: Option<String>, vocab: u64 },
     Own(Linear),
 }
 
@@ -71,7 +92,7 @@ impl Decoder {
         let vocab = settings.size("vocab_size")?;
         let tied = settings.flag("tie_word_embeddings", true)?;
         let own = || Decoder::Own(Linear::new(name, width, vocab, true));
-        Ok(if tied { Decoder::Tied { bias: bias.to_owned(), vocab } } else { own() })
+        Ok(if tied { Decoder::Tied { bias: Some(bias.to_owned()), vocab } } else { own() })
     }
 }
 
@@ -91,8 +112,10 @@ impl Output {
             Task::SentenceSimilarity => Output::Sentence(heads::pooling(settings, head)?),
             Task::FillMask => masked,
             Task::TextClassification => class(settings.labels()?),
-            Task::TokenClassification => Output::Tokens(labels()?),
-            Task::QuestionAnswering => Output::Answer(Linear::new("qa_outputs", d_model, 2, true)),
+            Task::TokenClassification => Output::Tokens { transform: None, classifier: labels()? },
+            Task::QuestionAnswering => {
+                Output::Answer { transform: None, layer: Linear::new("qa_outputs", d_model, 2, true) }
+            }
             _ => {
                 let pooler = pooler.filter(|name| head.weights.has(name));
                 Output::States { pooler: pooler.map(|name| Linear::new(name, d_model, d_model, true)) }
@@ -116,36 +139,57 @@ impl<E: TextEncoder> Architecture for TextModel<E> {
                 }
             }
             Output::Sentence(pooling) => heads::sentence_embedding(builder, pooling, x, attention_mask),
-            Output::MaskedTokens { dense, activation, norm, decoder } => {
-                let x = norm.forward(activation.forward(dense.forward(x)));
+            Output::MaskedTokens { transform, decoder } => {
+                let x = transformed(transform.as_ref(), x);
                 let logits = match decoder {
                     Decoder::Tied { bias, vocab } => {
-                        self.encoder.words().scores(x) + builder.parameter(bias, &[*vocab], Init::Zeros)
+                        let scores = self.encoder.words().scores(x);
+                        bias.iter().fold(scores, |x, bias| x + builder.parameter(bias, &[*vocab], Init::Zeros))
                     }
                     Decoder::Own(layer) => layer.forward(x),
                 };
                 builder.output("logits", logits);
             }
-            Output::Class { dense, activation, classifier } => {
-                let first = activation.forward(dense.forward(heads::first_token(x)));
-                builder.output("logits", classifier.forward(first));
+            Output::Class { pooling, transform, classifier } => {
+                let mean = |x| heads::pooled(builder, PoolingMode::Mean, x, attention_mask);
+                let scores = |x| classifier.forward(transform.forward(x));
+                builder.output(
+                    "logits",
+                    match pooling {
+                        ClassPooling::First => scores(heads::first_token(x)),
+                        ClassPooling::Mean => scores(mean(x)),
+                        ClassPooling::MeanOfScores => mean(scores(x)),
+                    },
+                );
             }
-            Output::Tokens(classifier) => builder.output("logits", classifier.forward(x)),
-            Output::Answer(layer) => heads::question_answering(builder, layer, x),
+            Output::Tokens { transform, classifier } => {
+                builder.output("logits", classifier.forward(transformed(transform.as_ref(), x)));
+            }
+            Output::Answer { transform, layer } => {
+                heads::question_answering(builder, layer, transformed(transform.as_ref(), x));
+            }
         }
     }
 
     fn leaves(&self) -> &'static [&'static str] {
         if matches!(self.output, Output::Sentence(_)) {
-            &["embeddings.position_ids", "embeddings.position_embeddings.", "pooler."]
+            &["embeddings.position_ids", "embeddings.position_embeddings.", "inv_freq", "pooler."]
         } else {
-            &["embeddings.position_ids", "embeddings.position_embeddings."]
+            &["embeddings.position_ids", "embeddings.position_embeddings.", "inv_freq"]
         }
     }
 
     fn copies(&self) -> &'static [&'static str] {
         match self.output {
             Output::Sentence(_) => &[],
+            Output::MaskedTokens { decoder: Decoder::Tied { .. }, .. } => &[
+                "predictions.decoder.",
+                "lm_head.decoder.",
+                "lm_head.weight",
+                "decoder.weight",
+                "generator_lm_head.weight",
+                "vocab_projector.weight",
+            ],
             _ => &["predictions.decoder.", "lm_head.decoder.", "generator_lm_head.weight", "vocab_projector.weight"],
         }
     }

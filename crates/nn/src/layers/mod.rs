@@ -3,6 +3,7 @@
 //! A layer can be applied in any number of graphs; its parameters are bound by name when it is applied. Every `forward`
 //! takes values and returns a value.
 
+mod alibi;
 mod attention;
 mod cache;
 mod convolution;
@@ -16,6 +17,7 @@ mod position;
 mod relative;
 mod rotary;
 
+pub use alibi::Alibi;
 pub use attention::{
     DotProduct, MultiHeadAttention, Projections, merge_heads, repeat_heads, scaled_dot_product_attention, split_heads,
 };

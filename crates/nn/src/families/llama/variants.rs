@@ -49,7 +49,7 @@ family! {
     LLAMA, "Llama, SmolLM", "llama", "HuggingFaceTB/SmolLM2-135M",
     "Llama"["ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering"], |settings: &Settings| {
         let bias = settings.flag("attention_bias", false)?;
-        Ok(Kind { bias: [bias; 4], mlp_bias: settings.flag("mlp_bias", false)?, ..llama(settings)? })
+        Ok(Kind { bias: [bias; 4], mlp_bias: [settings.flag("mlp_bias", false)?; 2], ..llama(settings)? })
     }
 }
 
@@ -90,7 +90,7 @@ family! {
         let epsilon = settings.epsilon("rms_norm_eps", 1e-5)?;
         let kind = with_rotary(settings, sizes, epsilon, rope::rotary(settings, sizes.d_k, true)?)?;
         let layers = windows(settings, &kind, settings.length("sliding_window")?, |_| true)?;
-        Ok(Kind { layout: Layout::Packed, feed: Feed::Packed, layers, ..kind })
+        Ok(Kind { layout: Layout::Packed("qkv_proj"), feed: Feed::GateUp(["mlp.gate_up_proj", "mlp.down_proj"]), layers, ..kind })
     }
 }
 
@@ -142,7 +142,8 @@ pub(in super::super) const GEMMA3: Family = Family {
         // Half of the window is before a token, the other half after it.
         let window = settings.length("sliding_window")?;
         let window = window.map(|window| if is_bidirectional { window / 2 + 1 } else { window });
-        let [full, sliding] = rope::rotary_by_type(settings, Sizes::read(settings)?.d_k, "rope_local_base_freq")?;
+        let [full, sliding] =
+            rope::rotary_by_type(settings, Sizes::read(settings)?.d_k, ["rope_theta", "rope_local_base_freq"])?;
         let kind = gemma(settings, "hidden_activation", full.clone())?;
         let pattern = pattern(settings, &["sliding_window_pattern", "_sliding_window_pattern"], 6)?;
         let layers = windows(settings, &kind, window, |at| !(at + 1).is_multiple_of(pattern))?;
@@ -178,7 +179,7 @@ family! {
         let layers = windows(settings, &kind, window, has_none)?;
         let layer = |(layer, has): (LayerKind, bool)| LayerKind { rotary: has.then_some(0), ..layer };
         let layers = layers.into_iter().zip(has_positions.iter().copied()).map(layer).collect();
-        Ok(Kind { bias: [bias; 4], mlp_bias: settings.flag("mlp_bias", false)?, layers, ..kind })
+        Ok(Kind { bias: [bias; 4], mlp_bias: [settings.flag("mlp_bias", false)?; 2], layers, ..kind })
     }
 }
 
@@ -192,7 +193,7 @@ family! {
         kind.scores.scale = factor("attention_multiplier")?;
         Ok(Kind {
             bias: [bias; 4],
-            mlp_bias: settings.flag("mlp_bias", false)?,
+            mlp_bias: [settings.flag("mlp_bias", false)?; 2],
             embedding_factor: factor("embedding_multiplier")?,
             residual_factor: factor("residual_multiplier")?,
             output_factor: small(settings.positive("logits_scaling")?).map_or(1.0, f32::recip),
@@ -228,7 +229,7 @@ family! {
     OLMO3, "OLMo 3", "olmo3", "allenai/Olmo-3-7B-Instruct",
     "Olmo3"["ForSequenceClassification"], |settings: &Settings| {
         let sizes = Sizes::read(settings)?;
-        let [full, sliding] = rope::rotary_by_type(settings, sizes.d_k, "rope_theta")?;
+        let [full, sliding] = rope::rotary_by_type(settings, sizes.d_k, ["rope_theta"; 2])?;
         let epsilon = settings.epsilon("rms_norm_eps", 1e-5)?;
         let kind = olmo2(settings, with_rotary(settings, sizes, epsilon, full.clone())?)?;
         let window = settings.length("sliding_window")?;
@@ -317,9 +318,9 @@ family! {
         let head_norms = settings.flag("qk_layernorm", false)?.then_some(norms);
         let kind = partial(settings, 0.5, Activation::GeluTanh)?;
         Ok(Kind {
-            names: Names { norm: "final_layernorm", output: "dense", ..Names::default() },
+            names: Names { norm: Some("final_layernorm"), output: "self_attn.dense", ..Names::default() },
             bias: [true; 4],
-            mlp_bias: true,
+            mlp_bias: [true; 2],
             output_bias: true,
             feed: Feed::Plain(["mlp.fc1", "mlp.fc2"]),
             norms: ONE_BEFORE,
@@ -337,7 +338,8 @@ family! {
         let bias = settings.flag("use_bias", true)?;
         settings.must_be("mlp_type", "default")?;
         settings.must_be("norm_type", "layer_norm")?;
-        settings.ignore(&["embedding_dropout", "residual_dropout"]);
+        settings.ignore(&["embedding_dropout", "residual_dropout", "activation_function", "attention_softmax_in_fp32"]);
+        settings.ignore(&["scale_attention_softmax_in_fp32", "scale_attn_weights"]);
         let sizes = Sizes::read(settings)?;
         let rotary = rope::rotary(settings, sizes.d_k, false)?;
         let activation = settings.activation("hidden_act", Activation::GeluTanh)?;
@@ -345,7 +347,7 @@ family! {
         let layers = windows(settings, &kind, settings.length("sliding_window")?, |_| true)?;
         Ok(Kind {
             bias: [bias; 4],
-            mlp_bias: bias,
+            mlp_bias: [bias; 2],
             feed: Feed::Plain(["mlp.c_fc", "mlp.c_proj"]),
             norm: NormKind::LayerNorm,
             is_tied: settings.flag("tie_word_embeddings", true)?,
@@ -389,12 +391,12 @@ pub(in super::super) const GPTJ: Family = Family {
                 base: "transformer",
                 words: "wte",
                 layers: "h",
-                norm: "ln_f",
+                norm: Some("ln_f"),
                 attention: "attn",
-                output: "out_proj",
+                output: "attn.out_proj",
                 ..Names::default()
             },
-            mlp_bias: true,
+            mlp_bias: [true; 2],
             output_bias: true,
             feed: Feed::Plain(["mlp.fc_in", "mlp.fc_out"]),
             norm: NormKind::LayerNorm,
@@ -451,13 +453,14 @@ pub(in super::super) const FALCON: Family = Family {
                 base: "transformer",
                 words: "word_embeddings",
                 layers: "h",
-                norm: "ln_f",
+                norm: Some("ln_f"),
                 attention: "self_attention",
-                output: "dense",
+                output: "self_attention.dense",
                 token_classifier: "classifier",
+                ..Names::default()
             },
             bias: [bias; 4],
-            mlp_bias: bias,
+            mlp_bias: [bias; 2],
             layout: Layout::Grouped("query_key_value"),
             feed: Feed::Plain(["mlp.dense_h_to_4h", "mlp.dense_4h_to_h"]),
             norm: NormKind::LayerNorm,
