@@ -125,7 +125,8 @@ impl Sizes {
         operands.try_fold(first, |left, right| Some(Expression::Apply(kind, Box::new([left, right?]))))
     }
 
-    /// Returns the number of nodes that compute a value in the graph as it is, without sources.
+    /// Returns the number of nodes that compute a value in the graph as it is, without sources. A slice of a shape counts
+    /// as one node, like the Shape of some axes as which it may be written.
     pub(crate) fn cost_of(graph: &Graph, value: Value) -> usize {
         let mut seen = HashSet::from([value.node]);
         let mut open = vec![value.node];
@@ -136,7 +137,7 @@ impl Sizes {
             if cost == MAX_NODES {
                 break;
             }
-            if kind != OpKind::Shape {
+            if kind != OpKind::Shape && sliced_shape(graph, Value { node, result: 0 }).is_none() {
                 let operands = graph.operands(node);
                 open.extend(operands.into_iter().flatten().map(|value| value.node).filter(|node| seen.insert(*node)));
             }
@@ -348,6 +349,22 @@ mod tests {
             let expected: Option<Vec<i64>> = expected.map(|sizes| dims(sizes).iter().filter_map(Dim::known).collect());
             assert_eq!(found, expected, "{from} to {to}, requested as {requested}");
         }
+    }
+
+    #[test]
+    fn a_slice_of_a_shape_counts_as_one_node() {
+        let graph = netwright_ir::parse(
+            "sizes(%x: f32[n, 4]) {
+  %all = shape %x : i64[2]
+  %slice = slice %all, [0], [1], [0] : i64[1]
+  %part = shape %x {start = 0, end = 1} : i64[1]
+  %sum = add %slice, %part : i64[1]
+  return %slice, %part, %sum
+}",
+        );
+        let graph = graph.unwrap_or_else(|error| panic!("{error}"));
+        let costs: Vec<_> = graph.outputs().iter().map(|output| Sizes::cost_of(&graph, output.value)).collect();
+        assert_eq!(costs, [1, 1, 3]);
     }
 
     #[test]
