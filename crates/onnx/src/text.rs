@@ -23,12 +23,13 @@ const BLOCK: u64 = 1 << 20;
 /// # Errors
 /// When the model has no ONNX form, or a weight cannot be read.
 pub fn to_text(model: &Model) -> Result<String, WriteError> {
-    let emitted = emit::emit(model)?;
+    let mut nodes = vec![];
+    let emitted = emit::emit(model, &mut |node| nodes.push(node))?;
     let mut out = String::new();
     header(&emitted.model, &mut out);
     let mut tensors = emitted.tensors.iter();
     if let Some(graph) = &emitted.model.graph {
-        line(&mut out, &graph_text(graph, "", &mut tensors)?);
+        line(&mut out, &graph_text(graph, &nodes, "", &mut tensors)?);
     }
     Ok(out)
 }
@@ -36,6 +37,7 @@ pub fn to_text(model: &Model) -> Result<String, WriteError> {
 /// Prints a graph; recurses on bodies, whose depth is bounded.
 fn graph_text(
     graph: &GraphProto,
+    nodes: &[NodeProto],
     margin: &str,
     tensors: &mut std::slice::Iter<'_, Tensor>,
 ) -> Result<String, WriteError> {
@@ -46,9 +48,9 @@ fn graph_text(
     let types: HashMap<_, _> =
         graph.value_info.iter().filter_map(|value| Some((value.name.as_deref()?, ty(value.r#type.as_ref())))).collect();
     // The initializers are printed first, but their tensors come last.
-    let mut nodes = String::new();
-    for node in &graph.node {
-        line(&mut nodes, &format!("{margin}   {}", node_text(node, &types, margin, tensors)?));
+    let mut body = String::new();
+    for node in nodes {
+        line(&mut body, &format!("{margin}   {}", node_text(node, &types, margin, tensors)?));
     }
     for (at, initializer) in graph.initializer.iter().enumerate() {
         let open = if at == 0 { "   <" } else { "    " };
@@ -62,7 +64,7 @@ fn graph_text(
         }
     }
     line(&mut out, &format!("{margin}{{"));
-    out.push_str(&nodes);
+    out.push_str(&body);
     out.push_str(margin);
     out.push('}');
     Ok(out)
@@ -150,7 +152,8 @@ fn attribute(
         Ok(AttributeType::Graph | AttributeType::Graphs) => {
             let margin = format!("{margin}   ");
             let graphs = proto.g.as_deref().into_iter().chain(&proto.graphs);
-            let texts: Vec<_> = graphs.map(|graph| graph_text(graph, &margin, tensors)).collect::<Result<_, _>>()?;
+            let texts: Vec<_> =
+                graphs.map(|graph| graph_text(graph, &graph.node, &margin, tensors)).collect::<Result<_, _>>()?;
             if proto.g.is_some() { ("graph", texts.concat()) } else { ("graphs", join(texts)) }
         }
         Ok(AttributeType::TypeProto) => ("type_proto", ty(proto.tp.as_deref())),

@@ -133,13 +133,18 @@ pub enum WriteError {
         name: String,
     },
     /// The device configurations of a node, kept in their protobuf encoding, are malformed.
-    #[error("the device configurations of node {node:?} are not valid ONNX messages")]
+    #[error(
+        "the device configurations of node {node:?} are not valid ONNX messages\n  help: remove them from the metadata"
+    )]
     Devices {
         /// The name of the node's first result; empty for those of the model.
         node: String,
     },
     /// A node depends on itself.
-    #[error("the graph has a cycle: only {scheduled} of {nodes} nodes can be ordered")]
+    #[error(
+        "the graph has a cycle: only {scheduled} of {nodes} nodes can be ordered\n  help: find the nodes that depend on \
+         themselves with the checker, `netwright_ir::check`"
+    )]
     Cycle {
         /// The number of nodes that can be ordered.
         scheduled: usize,
@@ -175,7 +180,9 @@ pub enum WriteError {
         source: TensorError,
     },
     /// A size is too large for ONNX, which uses signed numbers.
-    #[error("tensor {name:?} has an axis of size {size}, but ONNX sizes must be less than 2^63")]
+    #[error(
+        "tensor {name:?} has an axis of size {size}, but ONNX sizes must be less than 2^63\n  help: choose a smaller size"
+    )]
     Dim {
         /// The tensor's name.
         name: String,
@@ -196,9 +203,9 @@ pub enum WriteError {
 /// When the model has no ONNX form or does not fit, before anything is written; when a file cannot be read or written.
 pub fn write(model: &Model, path: impl AsRef<Path>, options: &WriteOptions) -> Result<WrittenFiles, WriteError> {
     let path = path.as_ref();
-    let emitted = emit::emit(model)?;
-    let shared = if options.share_weights { Some(share(&emitted, path)?) } else { None };
-    let embedded = frame::encode(&emitted, None, shared.as_ref());
+    let draft = frame::Draft::of(model)?;
+    let shared = if options.share_weights { Some(share(&draft.emitted, path)?) } else { None };
+    let embedded = frame::encode(&draft, None, shared.as_ref());
     let fits = embedded.len() <= MAX_FILE;
     match options.external_data {
         ExternalData::Never if !fits => {
@@ -210,7 +217,7 @@ pub fn write(model: &Model, path: impl AsRef<Path>, options: &WriteOptions) -> R
             file.commit()?;
             Ok(WrittenFiles { files: vec![path.to_owned()], bytes: embedded.len() })
         }
-        _ => write_external(&emitted, path, shared.as_ref(), &options.kept_files),
+        _ => write_external(&draft, path, shared.as_ref(), &options.kept_files),
     }
 }
 
@@ -219,8 +226,8 @@ pub fn write(model: &Model, path: impl AsRef<Path>, options: &WriteOptions) -> R
 /// # Errors
 /// If the model has no ONNX form or does not fit.
 pub fn written_size(model: &Model, external_data: ExternalData) -> Result<u64, WriteError> {
-    let emitted = emit::emit(model)?;
-    let embedded = frame::encode(&emitted, None, None).len();
+    let draft = frame::Draft::of(model)?;
+    let embedded = frame::encode(&draft, None, None).len();
     match external_data {
         ExternalData::Never if embedded > MAX_FILE => {
             Err(WriteError::TooLarge { bytes: embedded, help: "allow external data" })
@@ -228,7 +235,7 @@ pub fn written_size(model: &Model, external_data: ExternalData) -> Result<u64, W
         ExternalData::Auto | ExternalData::Never if embedded <= MAX_FILE => Ok(embedded),
         _ => {
             let mut external = frame::External::new("model.onnx.data");
-            let frame = frame::encode(&emitted, Some(&mut external), None);
+            let frame = frame::encode(&draft, Some(&mut external), None);
             Ok(frame.len() + external.data.len())
         }
     }
@@ -239,7 +246,7 @@ pub fn written_size(model: &Model, external_data: ExternalData) -> Result<u64, W
 /// # Errors
 /// When the model has no ONNX form, does not fit, or a weight cannot be read.
 pub fn to_bytes(model: &Model) -> Result<Vec<u8>, WriteError> {
-    let frame = frame::encode(&emit::emit(model)?, None, None);
+    let frame = frame::encode(&frame::Draft::of(model)?, None, None);
     if frame.len() > MAX_FILE {
         return Err(WriteError::TooLarge { bytes: frame.len(), help: "write it to a file with external data" });
     }
@@ -264,16 +271,16 @@ fn share(emitted: &emit::Emitted, path: &Path) -> Result<frame::Shared, WriteErr
 }
 
 fn write_external(
-    emitted: &emit::Emitted,
+    draft: &frame::Draft,
     path: &Path,
     shared: Option<&frame::Shared>,
     kept_files: &[Identity],
 ) -> Result<WrittenFiles, WriteError> {
-    let data_path = data_path(emitted, path, kept_files)?;
+    let data_path = data_path(&draft.emitted, path, kept_files)?;
     let location = data_path.file_name().and_then(|name| name.to_str());
     let location = location.ok_or_else(|| WriteError::Name { path: path.to_owned() })?;
     let mut external = frame::External::new(location);
-    let frame = frame::encode(emitted, Some(&mut external), shared);
+    let frame = frame::encode(draft, Some(&mut external), shared);
     if frame.len() > MAX_FILE {
         return Err(WriteError::TooLarge { bytes: frame.len(), help: "reduce the number of nodes" });
     }

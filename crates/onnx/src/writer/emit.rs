@@ -29,15 +29,15 @@ pub(crate) const PRODUCER: &str = "netwright";
 /// A model in wire types, without the elements of its tensors.
 #[derive(Debug)]
 pub(crate) struct Emitted {
-    /// The model; its tensors have no data, except strings.
+    /// The model; its graph has no nodes, and its tensors have no data, except strings.
     pub(crate) model: ModelProto,
     /// The tensors in the order of the file: of each graph those in the attributes of nodes, bodies included, then the
     /// initializers; the graph first, then training steps, then functions.
     pub(crate) tensors: Vec<Tensor>,
 }
 
-/// Converts a model to the forms of its opset.
-pub(crate) fn emit(model: &Model) -> Result<Emitted, WriteError> {
+/// Converts a model to the forms of its opset; `nodes` takes the nodes of its graph, in order.
+pub(crate) fn emit(model: &Model, nodes: &mut dyn FnMut(NodeProto)) -> Result<Emitted, WriteError> {
     let opset = model.opset();
     if !WRITTEN_OPSETS.contains(&opset) && !is_opaque_opset(opset) {
         return Err(WriteError::Opset { opset });
@@ -53,7 +53,7 @@ pub(crate) fn emit(model: &Model) -> Result<Emitted, WriteError> {
         tensors: vec![],
         ir_version: forms::ir_version(opset),
     };
-    let graph = Some(file.graph(&model.graph)?);
+    let graph = Some(file.graph(&model.graph, nodes)?);
     let training_info = model.training.iter().map(|step| file.step(step)).collect::<Result<_, _>>()?;
     let functions = model.functions.iter().map(|function| file.function(function, model)).collect::<Result<_, _>>()?;
     let ours = || (PRODUCER.to_owned(), env!("CARGO_PKG_VERSION").to_owned());
@@ -109,18 +109,25 @@ impl File<'_> {
         self.ir_version = self.ir_version.max(ir_version);
     }
 
-    /// Emits a graph that is not a body.
-    fn graph(&mut self, graph: &Graph) -> Result<GraphProto, WriteError> {
+    /// Emits a graph that is not a body; `nodes` takes its nodes.
+    fn graph(&mut self, graph: &Graph, nodes: &mut dyn FnMut(NodeProto)) -> Result<GraphProto, WriteError> {
         let schedule = schedule(graph)?;
         let names = ValueNames::of(graph, &schedule)?;
-        Ok(self.emit(graph, &schedule, names)?.0)
+        Ok(self.emit(graph, &schedule, names, nodes)?.0)
+    }
+
+    /// Emits a graph of a function or of a training step, with its nodes.
+    fn whole_graph(&mut self, graph: &Graph) -> Result<GraphProto, WriteError> {
+        let mut node = vec![];
+        let proto = self.graph(graph, &mut |it| node.push(it))?;
+        Ok(GraphProto { node, ..proto })
     }
 
     fn step(&mut self, step: &Training) -> Result<TrainingInfoProto, WriteError> {
         let pairs = |pairs: &[(String, String)]| entries(pairs.iter().map(|(key, value)| (key, value)));
         Ok(TrainingInfoProto {
-            initialization: step.initialization.as_ref().map(|graph| self.graph(graph)).transpose()?,
-            algorithm: step.algorithm.as_ref().map(|graph| self.graph(graph)).transpose()?,
+            initialization: step.initialization.as_ref().map(|graph| self.whole_graph(graph)).transpose()?,
+            algorithm: step.algorithm.as_ref().map(|graph| self.whole_graph(graph)).transpose()?,
             initialization_binding: pairs(&step.initialization_binding),
             update_binding: pairs(&step.update_binding),
         })
@@ -131,7 +138,7 @@ impl File<'_> {
         let opset = function.opsets.get("").copied().unwrap_or(model.opset());
         let mut own =
             File { opsets: &function.opsets, opset, early: self.early, tensors: vec![], ir_version: self.ir_version };
-        let graph = own.graph(&function.graph)?;
+        let graph = own.whole_graph(&function.graph)?;
         let mut attribute_proto = vec![];
         for (name, value) in &function.defaults {
             attribute_proto.push(attribute(&function.name, name, value, None, &mut own.tensors)?);
@@ -155,18 +162,18 @@ impl File<'_> {
         })
     }
 
-    /// Emits a graph under these names.
+    /// Emits a graph under these names; `nodes` takes its nodes.
     fn emit<'n>(
         &mut self,
         graph: &Graph,
         schedule: &[NodeId],
         names: ValueNames<'n>,
+        nodes: &mut dyn FnMut(NodeProto),
     ) -> Result<(GraphProto, ValueNames<'n>), WriteError> {
         let forms = self.forms(graph, schedule)?;
         let parameters = first_uses(graph, schedule, &forms, &names);
         let needed = needed_constants(graph, &forms, &names);
         let taken_wrongly = taken_wrongly(graph, schedule);
-        let nodes = Vec::with_capacity(forms.len());
         let labels = OnceCell::new();
         let mut emitter = Emitter { file: self, graph, names, labels, taken_wrongly, nodes, value_info: vec![] };
         let mut forms = Consumed::new(forms);
@@ -185,13 +192,14 @@ impl File<'_> {
             }
         }
         for (value, output) in std::mem::take(&mut emitter.names.copies) {
-            emitter.nodes.push(NodeProto {
+            let node = NodeProto {
                 input: vec![emitter.names.name(value).to_string()],
                 output: vec![output.to_string()],
                 name: emitter.node_name("", &output),
                 op_type: Some("Identity".to_owned()),
                 ..Default::default()
-            });
+            };
+            (emitter.nodes)(node);
         }
         let (mut initializer, mut sparse) = (vec![], vec![]);
         for value in parameters {
@@ -218,7 +226,7 @@ impl File<'_> {
             emitter.file.needs(6);
             sparse_initializer.push(sparse_proto(&name, Some(name.to_string()), tensor, &mut emitter.file.tensors)?);
         }
-        let Emitter { file, names, nodes, value_info, .. } = emitter;
+        let Emitter { file, names, value_info, .. } = emitter;
         let mut input = vec![];
         for value in graph.inputs() {
             input.push(file.value_info(graph, value, &names.name(value), &graph.written_type(value)));
@@ -237,7 +245,7 @@ impl File<'_> {
             quant_parameter_tensor_names: entries(annotation.parameters.iter().map(|(key, value)| (key, value))),
         });
         let proto = GraphProto {
-            node: nodes,
+            node: vec![],
             name: Some(if graph.name().is_empty() { "graph" } else { graph.name() }.to_owned()),
             initializer,
             sparse_initializer,
@@ -363,7 +371,7 @@ struct Emitter<'e, 'm, 'n> {
     labels: OnceCell<HashSet<&'e str>>,
     /// The inner values whose types are declared whatever the file declared.
     taken_wrongly: HashSet<Value>,
-    nodes: Vec<NodeProto>,
+    nodes: &'e mut dyn FnMut(NodeProto),
     value_info: Vec<ValueInfoProto>,
 }
 
@@ -453,7 +461,7 @@ impl Emitter<'_, '_, '_> {
             self.file.needs(10);
         }
         let (doc_string, metadata_props) = (given(&notes.doc), entries(&notes.metadata));
-        self.nodes.push(NodeProto { doc_string, metadata_props, device_configurations, ..node });
+        (self.nodes)(NodeProto { doc_string, metadata_props, device_configurations, ..node });
         Ok(())
     }
 
@@ -461,10 +469,11 @@ impl Emitter<'_, '_, '_> {
     fn body(&mut self, body: &Graph, captured: &[Arc<str>]) -> Result<GraphProto, WriteError> {
         let schedule = schedule(body)?;
         let names = ValueNames::of_body(body, &schedule, captured, &self.names)?;
-        let (proto, names) = self.file.emit(body, &schedule, names)?;
+        let mut node = vec![];
+        let (proto, names) = self.file.emit(body, &schedule, names, &mut |it| node.push(it))?;
         let inner: Vec<_> = names.into_all().collect();
         self.names.reserve(inner);
-        Ok(proto)
+        Ok(GraphProto { node, ..proto })
     }
 
     /// Returns the node's own name, or that of its first result if it has none and no other node has that name.
@@ -512,7 +521,7 @@ impl Emitter<'_, '_, '_> {
         if let Some(id) = id {
             return self.push(id, node, &notes);
         }
-        self.nodes.push(node);
+        (self.nodes)(node);
         Ok(())
     }
 

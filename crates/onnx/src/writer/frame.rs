@@ -3,13 +3,14 @@
 //! The messages that hold tensors are encoded here, field by field in the order of their numbers, so the bytes are
 //! those that protobuf's own writers give; `prost` encodes everything else.
 
-use super::emit::Emitted;
+use super::WriteError;
+use super::emit::{self, Emitted};
 use crate::wire::{
     AttributeProto, DataLocation, FunctionProto, GraphProto, ModelProto, NodeProto, SparseTensorProto,
     StringStringEntryProto, TensorProto, TrainingInfoProto,
 };
 use netwright_files::{Identity, Range};
-use netwright_ir::{Data, ElementType, Tensor};
+use netwright_ir::{Data, ElementType, Model, Tensor};
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint};
 use std::collections::BTreeMap;
@@ -129,8 +130,49 @@ pub(super) fn shareable(tensor: &Tensor) -> Option<&Range> {
     }
 }
 
+/// A model in wire types, except the nodes of its graph that hold no tensors: they are encoded, which takes a tenth of
+/// the memory.
+#[derive(Debug)]
+pub(super) struct Draft {
+    pub(super) emitted: Emitted,
+    nodes: Vec<Nodes>,
+}
+
+/// Nodes of the model's graph.
+#[derive(Debug)]
+enum Nodes {
+    /// Adjacent nodes without tensors, as encoded fields of the graph.
+    Encoded(Vec<u8>),
+    /// A node with tensors, whose elements go between the parts of its message.
+    Message(Box<NodeProto>),
+}
+
+impl Draft {
+    /// Converts a model to the forms of its opset.
+    ///
+    /// # Errors
+    /// If the model has no ONNX form.
+    pub(super) fn of(model: &Model) -> Result<Self, WriteError> {
+        let mut nodes = vec![];
+        let emitted = emit::emit(model, &mut |node| {
+            if node.attribute.iter().any(holds_tensors) {
+                nodes.push(Nodes::Message(Box::new(node)));
+                return;
+            }
+            if !matches!(nodes.last(), Some(Nodes::Encoded(_))) {
+                nodes.push(Nodes::Encoded(vec![]));
+            }
+            if let Some(Nodes::Encoded(bytes)) = nodes.last_mut() {
+                prost::encoding::message::encode(1, &node, bytes);
+            }
+        })?;
+        Ok(Self { emitted, nodes })
+    }
+}
+
 /// Encodes a model; tensors in `shared` files stay there, and other large tensors go to `external`, if given.
-pub(super) fn encode(emitted: &Emitted, external: Option<&mut External>, shared: Option<&Shared>) -> Frame {
+pub(super) fn encode(draft: &Draft, external: Option<&mut External>, shared: Option<&Shared>) -> Frame {
+    let Draft { emitted, nodes } = draft;
     let mut tensors = Tensors { rest: emitted.tensors.iter(), external, shared };
     let ModelProto {
         ir_version,
@@ -157,7 +199,14 @@ pub(super) fn encode(emitted: &Emitted, external: Option<&mut External>, shared:
         ..Default::default()
     });
     if let Some(graph) = graph {
-        frame.field(7, graph_frame(graph, &mut tensors));
+        let mut inner = Frame::default();
+        for nodes in nodes {
+            match nodes {
+                Nodes::Encoded(nodes) => inner.bytes(|bytes| bytes.extend_from_slice(nodes)),
+                Nodes::Message(node) => inner.field(1, node_frame(node, &mut tensors)),
+            }
+        }
+        frame.field(7, graph_frame(inner, graph, &mut tensors));
     }
     let (opset_import, metadata_props) = (opset_import.clone(), metadata_props.clone());
     frame.message(&ModelProto { opset_import, metadata_props, ..Default::default() });
@@ -175,7 +224,7 @@ fn step_frame(step: &TrainingInfoProto, tensors: &mut Tensors<'_>) -> Frame {
     let mut frame = Frame::default();
     for (number, graph) in [(1, &step.initialization), (2, &step.algorithm)] {
         if let Some(graph) = graph {
-            frame.field(number, graph_frame(graph, tensors));
+            frame.field(number, graph_frame(Frame::default(), graph, tensors));
         }
     }
     let TrainingInfoProto { initialization: _, algorithm: _, initialization_binding, update_binding } = step;
@@ -212,9 +261,8 @@ fn nodes(frame: &mut Frame, number: u32, nodes: &[NodeProto], tensors: &mut Tens
     }
 }
 
-/// Encodes a graph; recurses on bodies, whose depth is bounded.
-fn graph_frame(graph: &GraphProto, tensors: &mut Tensors<'_>) -> Frame {
-    let mut frame = Frame::default();
+/// Encodes a graph after its first nodes, which `frame` holds; recurses on bodies, whose depth is bounded.
+fn graph_frame(mut frame: Frame, graph: &GraphProto, tensors: &mut Tensors<'_>) -> Frame {
     nodes(&mut frame, 1, &graph.node, tensors);
     frame.message(&GraphProto { name: graph.name.clone(), ..Default::default() });
     for initializer in &graph.initializer {
@@ -276,14 +324,14 @@ fn attribute_frame(attribute: &AttributeProto, tensors: &mut Tensors<'_>) -> Fra
         frame.field(5, tensors.frame(tensor));
     }
     if let Some(graph) = &attribute.g {
-        frame.field(6, graph_frame(graph, tensors));
+        frame.field(6, graph_frame(Frame::default(), graph, tensors));
     }
     for tensor in &attribute.tensors {
         let inner = tensors.frame(tensor);
         frame.field(10, inner);
     }
     for graph in &attribute.graphs {
-        frame.field(11, graph_frame(graph, tensors));
+        frame.field(11, graph_frame(Frame::default(), graph, tensors));
     }
     let (doc_string, r#type) = (attribute.doc_string.clone(), attribute.r#type);
     frame.message(&AttributeProto { doc_string, r#type, ..Default::default() });
