@@ -107,6 +107,13 @@ fn tract_is_compiled_once() {
 }
 
 #[test]
+fn files_open_with_what_they_are_for() {
+    let silent: Vec<_> =
+        sources().into_iter().filter(|(_, text)| !text.starts_with("//!")).map(|(path, _)| path).collect();
+    assert!(silent.is_empty(), "the first line is not a sentence that says what the file is for: {silent:#?}");
+}
+
+#[test]
 fn the_library_does_without_tract() {
     let runtimes = |arguments: &[&str]| -> Vec<String> {
         let packages = resolved(arguments).into_keys();

@@ -1,4 +1,4 @@
-//! Shared by text encoders: inputs and heads.
+//! Inputs and heads that the text encoders share.
 
 use super::{Architecture, Head, Pooling, PoolingMode, SEQ, heads, ids};
 use crate::layers::{Activation, Embedding, Linear, Norm};

@@ -1,3 +1,5 @@
+//! Brings the graph into the form that other passes expect: no nodes without effect, one spelling of each step.
+
 use crate::pass::{Exactness, Pass};
 use crate::pattern::{Match, op};
 use crate::rule::{Rule, Skip};

@@ -1,3 +1,5 @@
+//! Writes scores that are masked by products with 0 and 1 as a Where.
+
 use crate::pass::{Exactness, Pass};
 use crate::read::numbers;
 use crate::read::sizes::{Sizes, same_shape};

@@ -1,3 +1,5 @@
+//! Merges nodes with the same operator, attributes and operands.
+
 use crate::pass::{Exactness, Pass, Stage};
 use crate::pipeline::{Log, name_of};
 use crate::rewrite::{SMALL, needs_node_between};

@@ -1,3 +1,5 @@
+//! Removes nodes that no output depends on.
+
 use crate::pass::{Exactness, Pass};
 use crate::pipeline::{Log, name_of};
 use netwright_ir::{Graph, NodeId};

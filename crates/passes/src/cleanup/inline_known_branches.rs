@@ -1,3 +1,5 @@
+//! Replaces an If whose condition is known with the branch that runs.
+
 use crate::pass::{Exactness, Pass};
 use crate::pipeline::{Log, name_of};
 use netwright_ir::{Graph, NodeId, Op, Value};

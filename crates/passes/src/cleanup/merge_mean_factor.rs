@@ -1,3 +1,5 @@
+//! Replaces the mean of n elements times n with their sum.
+
 use crate::pass::{Exactness, Pass};
 use crate::pattern::{any, mul, reduce_mean, scalar};
 use crate::read::sizes::position;

@@ -1,3 +1,5 @@
+//! Removes sequences whose elements are known.
+
 use crate::pass::{Exactness, Pass};
 use crate::pattern::op;
 use crate::read::sizes;

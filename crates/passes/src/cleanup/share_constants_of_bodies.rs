@@ -1,3 +1,5 @@
+//! Moves tensors that are equal in several bodies to the graph around them.
+
 use crate::pass::{Exactness, Pass, Stage};
 use crate::pipeline::Log;
 use crate::rewrite::insert;

@@ -1,3 +1,5 @@
+//! Simplifies truth values: double negations, and comparisons with 0.
+
 use crate::pass::{Exactness, Pass};
 use crate::pattern::{any, cast, equal, not, op, where_};
 use crate::rewrite::{become_op, become_value, insert};

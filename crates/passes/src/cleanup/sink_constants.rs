@@ -1,3 +1,5 @@
+//! Copies small constants into the bodies that capture them.
+
 use crate::pass::{Exactness, Pass};
 use crate::pipeline::{Log, name_of};
 use crate::rewrite::SMALL;

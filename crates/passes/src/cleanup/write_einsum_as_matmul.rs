@@ -1,3 +1,5 @@
+//! Writes Einsum of two operands as a MatMul of transposed operands.
+
 use crate::pass::{Exactness, Pass};
 use crate::rewrite::{become_op, become_value, insert, number_list};
 use crate::rule::{Rewritten, Skip};

@@ -1,3 +1,5 @@
+//! Turns quantized weights into floats, on request.
+
 use crate::pass::{Exactness, Pass, Stage};
 use crate::read::sizes::position;
 use crate::rewrite::{become_op, insert};

@@ -1,3 +1,5 @@
+//! Quantizes the weights of products and embeddings, on request.
+
 use crate::convert::precision::Precision;
 use crate::convert::quantization::{Quantization, QuantizedWeight, Scheme, WeightRole};
 use crate::convert::readers::{Product, Reader, is_weight, names, readers};

@@ -1,3 +1,5 @@
+//! Writes products and gathers of dequantized weights as operators on quantized blocks.
+
 use crate::convert::readers::{Reader, readers};
 use crate::pass::{Exactness, Pass, Stage};
 use crate::read::sizes::position;

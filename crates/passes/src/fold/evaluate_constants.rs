@@ -1,3 +1,5 @@
+//! Computes operators on constants whose result is exact, in a runtime.
+
 use crate::evaluate::{Budget, Evaluator};
 use crate::pass::{Exactness, Pass};
 use crate::pattern::{Match, any};

@@ -1,3 +1,5 @@
+//! Folds a batch normalization into the weights of the convolution before it.
+
 use crate::pass::{Exactness, Pass};
 use crate::read::numbers::elements;
 use crate::rewrite::{become_op, element, expect_alone, insert};

@@ -1,3 +1,5 @@
+//! Computes shapes, and the layout, type and scale of tensors, at compile time.
+
 use crate::pass::{Exactness, Pass};
 use crate::pattern::{Match, any, cast, known, mul, op, scalar, transpose};
 use crate::read::sizes::only_element;

@@ -1,3 +1,5 @@
+//! Rewrites a norm with n - 1 degrees of freedom so that it can become a layer normalization.
+
 use crate::pass::{Exactness, Pass};
 use crate::pattern::{add, any, div, known, mul, scalar, sqrt};
 use crate::rewrite::{MAX_RECIPE_DEPTH, become_op, insert, keeps_shape, number};

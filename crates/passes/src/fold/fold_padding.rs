@@ -1,3 +1,5 @@
+//! Folds a Pad into the convolution or pooling that follows.
+
 use crate::pass::{Exactness, Pass};
 use crate::read::sizes::position;
 use crate::rewrite::become_op;

@@ -1,3 +1,5 @@
+//! Folds the scale of an embedding into its table.
+
 use crate::pass::{Exactness, Pass};
 use crate::pattern::{any, gather, known, mul, scalar};
 use crate::rewrite::{MAX_RECIPE_DEPTH, become_op, insert, keeps_shape};

@@ -1,3 +1,5 @@
+//! Folds the scale of scores into the weights of the query projection.
+
 use crate::pass::{Exactness, Pass};
 use crate::rewrite::MAX_RECIPE_DEPTH;
 use crate::rule::{Rewritten, Skip};

@@ -1,3 +1,5 @@
+//! Folds the KV cache, which is concatenated before attention, into the operator.
+
 use crate::pass::{Exactness, Pass};
 use crate::read::sizes::position;
 use crate::rewrite::become_results;

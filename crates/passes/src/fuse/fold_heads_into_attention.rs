@@ -1,3 +1,5 @@
+//! Folds the splitting and merging of heads into attention.
+
 use crate::pass::{Exactness, Pass};
 use crate::read::heads::{Order, order_before_merge, split};
 use crate::read::sizes::same_shape;

@@ -1,3 +1,5 @@
+//! Folds the repetition of key and value heads into grouped-query attention.
+
 use crate::pass::{Exactness, Pass};
 use crate::read::sizes::position;
 use crate::rewrite::become_results;

@@ -1,3 +1,5 @@
+//! Fuses the arithmetic around erf or tanh into Gelu.
+
 use crate::pass::{Exactness, Pass};
 use crate::read::polynomial::{Polynomial, above};
 use crate::read::products::Region;

@@ -1,3 +1,5 @@
+//! Fuses the steps of a layer normalization into one operator.
+
 use crate::pass::{Exactness, Pass};
 use crate::read::normalized::normalize;
 use crate::read::sizes::same_shape;

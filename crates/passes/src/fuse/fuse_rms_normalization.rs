@@ -1,3 +1,5 @@
+//! Fuses the steps of an RMS normalization into one operator.
+
 use crate::pass::{Exactness, Pass};
 use crate::read::normalized::normalize;
 use netwright_ir::OpKind;

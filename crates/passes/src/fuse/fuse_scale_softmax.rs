@@ -1,3 +1,5 @@
+//! Fuses the scale and the mask of scores into the softmax.
+
 use crate::pass::{Exactness, Pass};
 use crate::pattern::{Match, Scalar, add, any, div, mul, scalar, softmax};
 use crate::rewrite::{become_op, keeps_shape};

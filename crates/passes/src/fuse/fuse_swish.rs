@@ -1,3 +1,5 @@
+//! Fuses a product with a sigmoid into Swish.
+
 use crate::pass::{Exactness, Pass};
 use crate::read::polynomial::{Polynomial, above};
 use crate::read::products::{Region, number, uncast};

@@ -1,3 +1,5 @@
+//! Splits heads after the rotary embedding instead of before it.
+
 use crate::pass::{Exactness, Pass};
 use crate::read::heads::{Order, split};
 use crate::rewrite::{become_op, expect_alone, insert};

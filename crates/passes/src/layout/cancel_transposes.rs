@@ -1,3 +1,5 @@
+//! Removes transposes before and after operators that can compute in the other layout.
+
 use crate::pass::{Exactness, Pass};
 use crate::read::sizes::same_shape;
 use crate::read::transposes::{merged, order};

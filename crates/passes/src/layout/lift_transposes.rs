@@ -1,3 +1,5 @@
+//! Transposes before a Split instead of each part after it.
+
 use crate::pass::{Exactness, Pass};
 use crate::read::heads::order_after_split;
 use crate::read::sizes::position;

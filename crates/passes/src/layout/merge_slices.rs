@@ -1,3 +1,5 @@
+//! Cuts an axis into parts by one Split instead of one Slice each.
+
 use crate::pass::{Exactness, Pass};
 use crate::pipeline::{Log, name_of};
 use crate::read::sizes::{only_element, position};

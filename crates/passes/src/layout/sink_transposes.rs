@@ -1,3 +1,5 @@
+//! Moves transposes after operators that treat each element or row independently, and merges them.
+
 use crate::pass::{Exactness, Pass};
 use crate::pattern::op;
 use crate::read::chain;

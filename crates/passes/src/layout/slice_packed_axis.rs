@@ -1,3 +1,5 @@
+//! Separates packed queries, keys and values by slices of their last axis.
+
 use crate::pass::{Exactness, Pass};
 use crate::read::sizes::{constant_shape, position, same_shape};
 use crate::read::transposes::order;

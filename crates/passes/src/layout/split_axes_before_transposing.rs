@@ -1,3 +1,5 @@
+//! Splits axes before a transpose instead of after it.
+
 use crate::pass::{Exactness, Pass};
 use crate::read::sizes::{constant_shape, same_shape};
 use crate::read::transposes::order;

@@ -1,3 +1,5 @@
+//! Removes the merging of batch and heads, and their splitting, around operators that work on both axes.
+
 use crate::pass::{Exactness, Pass};
 use crate::read::sizes::{constant_shape, position, same_shape};
 use crate::read::transposes::order;

@@ -1,3 +1,5 @@
+//! Replaces a Gemm of flattened axes with a MatMul that keeps them.
+
 use crate::pass::{Exactness, Pass};
 use crate::read::sizes::{constant_shape, same_shape};
 use crate::read::transposes::{keeps_rows, order};

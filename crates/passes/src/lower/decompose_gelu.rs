@@ -1,3 +1,5 @@
+//! Decomposes Gelu for opsets that do not have it.
+
 use crate::pass::{Exactness, Pass};
 use crate::rewrite::{become_op, element, insert, number};
 use crate::rule::{Rewritten, Skip};

@@ -1,3 +1,5 @@
+//! Decomposes layer normalizations for opsets that do not have them.
+
 use super::decompose_rms_normalization::{Statistics, become_last};
 use crate::pass::{Exactness, Pass};
 use crate::rewrite::{become_op, become_value, insert};

@@ -1,3 +1,5 @@
+//! Writes the Shape of some axes as a Slice, for opsets whose Shape returns all sizes.
+
 use crate::pass::{Exactness, Pass, Stage};
 use crate::read::sizes::has_partial_shape;
 use crate::rewrite::{become_op, insert, number_list};

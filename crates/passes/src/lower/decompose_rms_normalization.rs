@@ -1,3 +1,5 @@
+//! Decomposes RMS normalizations for opsets that do not have them.
+
 use crate::pass::{Exactness, Pass};
 use crate::rewrite::{become_op, cast, element, insert, number, unknown};
 use crate::rule::{Rewritten, Skip};

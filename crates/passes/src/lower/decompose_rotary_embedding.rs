@@ -1,3 +1,5 @@
+//! Decomposes rotary embeddings for opsets that do not have them.
+
 use crate::pass::{Exactness, Pass, Stage};
 use crate::rewrite::{become_op, insert, number_list};
 use crate::rule::{Rewritten, Skip};

@@ -1,3 +1,5 @@
+//! Writes a scaled softmax, which ONNX does not have, as a product, a sum and a softmax.
+
 use crate::pass::{Exactness, Pass, Stage};
 use crate::rewrite::{become_op, element, insert, number};
 use crate::rule::{Rewritten, Skip};

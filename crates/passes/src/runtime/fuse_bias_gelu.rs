@@ -1,3 +1,5 @@
+//! Fuses a bias and a GELU into ONNX Runtime's BiasGelu or FastGelu.
+
 use crate::pass::{Exactness, Pass};
 use crate::rewrite::{become_op, expect_alone};
 use crate::rule::{Rewritten, Skip};

@@ -1,3 +1,5 @@
+//! Packs the projections of queries, keys and values into one product.
+
 use crate::pass::{Exactness, Pass};
 use crate::rewrite::{MAX_RECIPE_DEPTH, become_results, insert, number_list};
 use crate::rule::{Rewritten, Skip};

@@ -1,3 +1,5 @@
+//! Writes the residual additions before a normalization as one Sum, which ONNX Runtime does not fuse.
+
 use crate::pass::{Exactness, Pass};
 use crate::read::sizes::same_shape;
 use crate::rewrite::become_op;

@@ -1,3 +1,5 @@
+//! Writes rotary embeddings whose tables are repeated for the batch as ONNX Runtime's own operator.
+
 use crate::pass::{Exactness, Pass, Stage};
 use crate::rewrite::{become_op, insert};
 use crate::rule::{Rewritten, Skip};

@@ -1,3 +1,5 @@
+//! Writes a product with a transposed constant as ONNX Runtime's FusedMatMul.
+
 use crate::pass::{Exactness, Pass};
 use crate::rewrite::become_op;
 use crate::rule::{Rewritten, Skip};

@@ -1,3 +1,5 @@
+//! Writes Swish as QuickGelu, for which ONNX Runtime has a kernel.
+
 use crate::pass::{Exactness, Pass, Stage};
 use crate::rewrite::become_op;
 use crate::rule::{Rewritten, Skip};

@@ -1,3 +1,5 @@
+//! Replaces shapes that are computed at run time with constants, or with less arithmetic.
+
 use crate::pass::{Exactness, Pass};
 use crate::pipeline::{Log, name_of};
 use crate::read::sizes::{Sizes, constant_shape, count, inserted_axes, may_be_partial, sliced_shape};

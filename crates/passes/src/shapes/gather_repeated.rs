@@ -1,3 +1,5 @@
+//! Repeats slices by a Gather instead of an Expand and a Reshape.
+
 use crate::pass::{Exactness, Pass};
 use crate::pattern::{any, expand, reshape, unsqueeze};
 use crate::read::sizes::{is_defined, position, same_shape};

@@ -1,3 +1,5 @@
+//! Keeps reduced axes as size 1 instead of restoring them by a Reshape.
+
 use crate::pass::{Exactness, Pass};
 use crate::pattern::op;
 use crate::read::chain::{self, Chain};

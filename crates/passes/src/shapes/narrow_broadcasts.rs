@@ -1,3 +1,5 @@
+//! Removes expansions of values that their users broadcast anyway.
+
 use crate::pass::{Exactness, Pass};
 use crate::pipeline::{Log, name_of};
 use crate::read::sizes::{is_defined, position};

@@ -1,3 +1,5 @@
+//! Replaces gathers of single elements with gathers of rows and columns, or with the whole tensor.
+
 use crate::pass::{Exactness, Pass};
 use crate::pattern::op;
 use crate::read::sizes::{position, same_shape};

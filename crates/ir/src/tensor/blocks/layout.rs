@@ -1,4 +1,4 @@
-//! Codes and scales as operators expect them.
+//! Arranges the codes and scales of a quantized tensor as the operands of the operators that read it.
 
 use super::{Quantized, Tensor, TensorError};
 use crate::ElementType;

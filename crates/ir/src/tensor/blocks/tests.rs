@@ -1,4 +1,4 @@
-//! Codes, scales and floats agree, as a whole and in blocks.
+//! Tests that codes, scales and floats agree, as a whole and in blocks.
 
 use super::*;
 use crate::tensor::Distribution;

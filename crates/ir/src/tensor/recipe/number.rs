@@ -1,4 +1,4 @@
-//! The types that recipes scale and cast.
+//! The float types that recipes compute with: reading, writing, scaling and casting their elements.
 
 use super::super::blocks::pack;
 use super::{BLOCK, Tensor, TensorError};

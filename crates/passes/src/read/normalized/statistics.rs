@@ -1,4 +1,4 @@
-//! The divisor of a normalization, and what it tells about the normalized values.
+//! Reads the divisor of a normalization: the values that it squares, and over which axes it takes their mean.
 
 use crate::read::products::{Product, Region, before_casts, number, product, terms, uncast};
 use crate::read::sizes::position;
