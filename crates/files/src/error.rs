@@ -48,7 +48,10 @@ pub enum FileError {
     },
 
     /// A file that a model is to refer to is not in the model's folder.
-    #[error("{path:?} is not in the folder {folder:?}, so a model there cannot refer to it")]
+    #[error(
+        "{path:?} is not in the folder {folder:?}, so a model there cannot refer to it\n  help: write the model to the \
+         folder of that file, or copy the weights"
+    )]
     Elsewhere {
         /// The file.
         path: PathBuf,
@@ -81,7 +84,7 @@ pub enum FileError {
     },
 
     /// A file to be read into memory exceeds the limit.
-    #[error("{path:?} has {size} bytes, but the limit is {limit}")]
+    #[error("{path:?} has {size} bytes, but the limit is {limit}\n  help: check that it is the right file")]
     TooLarge {
         /// The file.
         path: PathBuf,
@@ -92,7 +95,7 @@ pub enum FileError {
     },
 
     /// A text file is not UTF-8.
-    #[error("{path:?} is not UTF-8 text")]
+    #[error("{path:?} is not UTF-8 text\n  help: check that it is the right file, or save it as UTF-8")]
     NotText {
         /// The file.
         path: PathBuf,

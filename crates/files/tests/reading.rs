@@ -127,7 +127,8 @@ fn a_location_leads_back() {
     assert_eq!(location("model/weights"), Ok("weights".to_owned()));
     assert_eq!(location("model/sub/weights"), Ok("sub/weights".to_owned()));
     assert_eq!(location("model/link_in"), Ok("weights".to_owned()));
-    let outside = r#""/secret" is not in the folder "/model", so a model there cannot refer to it"#;
+    let outside = "\"/secret\" is not in the folder \"/model\", so a model there cannot refer to it\n  help: \
+        write the model to the folder of that file, or copy the weights";
     assert_eq!(location("secret"), Err(outside.to_owned()));
 }
 
@@ -264,8 +265,10 @@ fn small_files_have_a_limit() {
     let path = dir.path().join("secret");
     assert_eq!(read_text(&path, 6).unwrap(), "secret");
     let error = read_bytes(&path, 5).unwrap_err();
-    assert_eq!(message(&dir, &error), r#""/secret" has 6 bytes, but the limit is 5"#);
+    let expected = "\"/secret\" has 6 bytes, but the limit is 5\n  help: check that it is the right file";
+    assert_eq!(message(&dir, &error), expected);
     fs::write(&path, [0xff, 0xfe]).unwrap();
     let error = read_text(&path, 6).unwrap_err();
-    assert_eq!(message(&dir, &error), r#""/secret" is not UTF-8 text"#);
+    let expected = "\"/secret\" is not UTF-8 text\n  help: check that it is the right file, or save it as UTF-8";
+    assert_eq!(message(&dir, &error), expected);
 }

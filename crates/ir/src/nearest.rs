@@ -37,6 +37,7 @@ pub fn meant<'n>(word: &str, known: impl IntoIterator<Item = &'n str>) -> Option
 }
 
 /// Returns help for a word that is unknown: the name that is likely meant, or all names, or the nearest of many.
+/// Control characters in names are escaped, because names may come from a file.
 ///
 /// ```
 /// use netwright_ir::nearest::suggestion;
@@ -45,12 +46,14 @@ pub fn meant<'n>(word: &str, known: impl IntoIterator<Item = &'n str>) -> Option
 /// ```
 pub fn suggestion(word: &str, known: &[&str]) -> String {
     if let Some(name) = meant(word, known.iter().copied()) {
-        return format!("did you mean `{name}`?");
+        return format!("did you mean `{}`?", name.escape_debug());
     }
+    let listed =
+        |names: &[&str]| names.iter().map(|name| name.escape_debug().to_string()).collect::<Vec<_>>().join(", ");
     match known.len() {
         0 => "there are none".to_owned(),
-        1..=MAX_LISTED => format!("choose from {}", known.join(", ")),
-        _ => format!("the nearest are {}", nearest(word, known.iter().copied(), 5).join(", ")),
+        1..=MAX_LISTED => format!("choose from {}", listed(known)),
+        _ => format!("the nearest are {}", listed(&nearest(word, known.iter().copied(), 5))),
     }
 }
 
@@ -100,5 +103,6 @@ mod tests {
         let many: Vec<String> = (0..30).map(|at| format!("name{at}")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         assert_eq!(suggestion("other", &many), "the nearest are name0, name1, name2, name3, name4");
+        assert_eq!(suggestion("other", &["a\u{1b}b"]), "choose from a\\u{1b}b");
     }
 }

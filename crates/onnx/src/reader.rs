@@ -97,20 +97,24 @@ pub enum ReadProblem {
     #[error(transparent)]
     Wire(#[from] WireError),
     /// `prost` cannot decode it.
-    #[error("the file cannot be decoded: {0}")]
+    #[error("the file cannot be decoded: {0}\n  help: check that the file is an ONNX model, and complete")]
     Decode(#[from] prost::DecodeError),
     /// The file has a field that no version of ONNX up to IR 14 has.
     #[error("{0}\n  help: check that the file is an ONNX model of IR version {IR_VERSION} or older")]
     UnknownField(UnknownField),
     /// The IR version is not supported.
-    #[error("the IR version is {}, but must be from 1 to {IR_VERSION}", show(*.found))]
+    #[error(
+        "the IR version is {}, but must be from 1 to {IR_VERSION}\n  help: check that the file is an ONNX model of such \
+         a version", show(*.found)
+    )]
     IrVersion {
         /// The version in the file.
         found: Option<i64>,
     },
     /// The opset is not supported.
     #[error(
-        "the opset is {}, but must be from {} to {}", show(*.found), 1, OPAQUE_OPSETS.end()
+        "the opset is {}, but must be from {} to {}\n  help: export the model again with such an opset",
+        show(*.found), 1, OPAQUE_OPSETS.end()
     )]
     Opset {
         /// The version in the file.

@@ -34,9 +34,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use netwright_ir::nearest::meant;
+use netwright_ir::nearest::suggestion;
 use netwright_ir::{Graph, HashMap, Model, Value, ValueType};
-use std::fmt;
 
 mod branches;
 mod copy;
@@ -68,7 +67,7 @@ pub enum SurgeryError {
         what: &'static str,
         /// The name.
         name: String,
-        /// The most similar name, or all of them.
+        /// The name that is likely meant, or all names, or the nearest of many.
         help: String,
     },
     /// A value in a body, which the graph around it cannot read.
@@ -220,29 +219,9 @@ fn has(body: &Graph, name: &str) -> bool {
     })
 }
 
-/// The number of names up to which an error lists them all.
-const MAX_LISTED: usize = 12;
-
 /// Returns the error of a name that is not one of the known ones.
 fn unknown(what: &'static str, name: &str, known: &[&str]) -> SurgeryError {
-    let help = match meant(name, known.iter().copied()) {
-        Some(near) => format!("did you mean {near:?}?"),
-        None if known.is_empty() => "the model has none".to_owned(),
-        None if known.len() <= MAX_LISTED => {
-            format!("choose from {}", Listed(known.iter().map(|name| format!("{name:?}")).collect()))
-        }
-        None => "`netwright inspect --text` prints all names".to_owned(),
-    };
-    SurgeryError::Unknown { what, name: name.to_owned(), help }
-}
-
-/// Texts separated by commas.
-struct Listed(Vec<String>);
-
-impl fmt::Display for Listed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join(", "))
-    }
+    SurgeryError::Unknown { what, name: name.to_owned(), help: suggestion(name, known) }
 }
 
 /// Returns the type of a value that becomes an input or an output; an error if it is unknown.

@@ -107,7 +107,7 @@ pub enum WireProblem {
         value: i64,
     },
     /// A string is not UTF-8.
-    #[error("the string is not UTF-8 from byte {valid} on, but ONNX requires UTF-8")]
+    #[error("the string is not UTF-8 from byte {valid} on, but ONNX requires UTF-8; the file is damaged")]
     Utf8 {
         /// The number of valid bytes at its start.
         valid: usize,

@@ -84,9 +84,20 @@ fn functions() {
     );
 }
 
+fn ir_version(found: &str) -> String {
+    format!(
+        "the IR version is {found}, but must be from 1 to 14\n  help: check that the file is an ONNX model of such a \
+         version"
+    )
+}
+
+fn opset(found: &str) -> String {
+    format!("the opset is {found}, but must be from 1 to 40\n  help: export the model again with such an opset")
+}
+
 #[test]
 fn files() {
-    check_bytes(b"", "the IR version is missing, but must be from 1 to 14");
+    check_bytes(b"", &ir_version("missing"));
     check_bytes(
         &[8, 10, 0x3a, 99],
         "ModelProto.graph, byte 2: the length is 99 bytes, but only 0 are left in the message; the file is cut \
@@ -107,11 +118,10 @@ fn files() {
 
 #[test]
 fn models() {
-    check_model(|model| model.ir_version = Some(15), "the IR version is 15, but must be from 1 to 14");
-    check_model(|model| model.opset_import.clear(), "the opset is missing, but must be from 1 to 40");
-    for opset in [0, 41] {
-        let expected = format!("the opset is {opset}, but must be from 1 to 40");
-        check_model(|model| model.opset_import[0].version = Some(opset), &expected);
+    check_model(|model| model.ir_version = Some(15), &ir_version("15"));
+    check_model(|model| model.opset_import.clear(), &opset("missing"));
+    for found in [0, 41] {
+        check_model(|model| model.opset_import[0].version = Some(found), &opset(&found.to_string()));
     }
     let again = OperatorSetIdProto { domain: text("ai.onnx"), version: Some(22) };
     check_model(|model| model.opset_import.push(again), "the operator set \"\" is imported twice");

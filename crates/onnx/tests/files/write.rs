@@ -157,7 +157,7 @@ fn weights_are_shared() {
     assert!(error.ends_with("write to another file in its folder"), "{error}");
     let elsewhere = tempfile::tempdir().unwrap();
     let error = write(&model, elsewhere.path().join("w.onnx"), &share).expect_err("another folder").to_string();
-    assert!(error.ends_with("so a model there cannot refer to it"), "{error}");
+    assert!(error.contains("so a model there cannot refer to it"), "{error}");
     assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 0);
 }
 
