@@ -196,6 +196,18 @@ fn converted_graphs_are_near() {
 }
 
 #[test]
+fn a_mask_that_is_read_in_f32_keeps_its_numbers() {
+    let body = "%mask = where %keep, 0.0, -3.4028235e38 : f32[b, s]
+         %row = unsqueeze %mask, [2] : f32[b, s, 1]
+         %y = scaled_softmax %x, %row {axis = 1, scale = 0.5} : f32[b, s, 4]
+         return %y";
+    let mut converted = model(&graph(INPUTS, body));
+    let report = optimize(&mut converted, &options(to(ElementType::F16)));
+    report.unwrap_or_else(|error| panic!("{error}"));
+    assert!(converted.graph.to_string().contains("where %keep, 0.0, -3.4028235e38"), "{}", converted.graph);
+}
+
+#[test]
 fn types_of_inputs_and_outputs() {
     let inputs = "%past: f32[b, p, 4], %x: f32[b, s, 4]";
     let body = "%present = concat %past, %x {axis = 1} : f32[b, p + s, 4]

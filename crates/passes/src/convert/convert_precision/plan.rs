@@ -388,11 +388,14 @@ impl Planner<'_> {
     fn readers(&self, value: Value) -> (usize, usize) {
         let (mut narrow, mut others, mut open) = (0, 0, vec![value]);
         while let Some(value) = open.pop() {
-            for (user, _) in self.graph.users(value) {
-                let is_cast = matches!(self.graph.node(user).op(), Op::Cast { to, .. } if is_converted(*to));
+            for (user, at) in self.graph.users(value) {
+                let op = self.graph.node(user).op();
+                let is_cast = matches!(op, Op::Cast { to, .. } if is_converted(*to));
+                // Some operators read only part of their operands in the narrow type, or none.
+                let reads_narrow = || !op.bodies().is_empty() || self.context.accepts(op, at, self.context.to);
                 match self.plan.mode(user) {
                     _ if is_cast => open.push(Value { node: user, result: 0 }),
-                    Some(Mode::Narrow) => narrow += 1,
+                    Some(Mode::Narrow) if reads_narrow() => narrow += 1,
                     Some(_) => others += 1,
                     None => {}
                 }
