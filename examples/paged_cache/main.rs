@@ -41,15 +41,12 @@ fn main() -> Result<(), Box<dyn Error>> {
             _ => return Err(USAGE.into()),
         }
     }
-    let requests = match &file {
-        Some(file) => {
-            let text = std::fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
-            trace::parse(&text, server.limit).map_err(|error| format!("{file}: {error}"))?
-        }
-        None => {
-            let lengths = Lengths { per_step: 0.35, prompt: 160.0, output: 100.0 };
-            trace::random(usize::try_from(count)?, seed, lengths, server.limit)
-        }
+    let requests = if let Some(file) = &file {
+        let text = std::fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
+        trace::parse(&text, server.limit).map_err(|error| format!("{file}: {error}"))?
+    } else {
+        let lengths = Lengths { per_step: 0.35, prompt: 160.0, output: 100.0 };
+        trace::random(usize::try_from(count)?, seed, lengths, server.limit)
     };
     let outcomes = Layout::ALL.map(|layout| (layout, serve(&requests, server, layout)));
     let (read, written) =

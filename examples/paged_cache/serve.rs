@@ -133,7 +133,9 @@ impl Pool {
         let mut taken = vec![];
         for _ in 0..count {
             let Some(range) = self.take(length) else {
-                taken.iter().for_each(|range| self.give_back(range));
+                for range in &taken {
+                    self.give_back(range);
+                }
                 return None;
             };
             taken.push(range);
@@ -228,7 +230,9 @@ impl Serving {
     }
 
     fn release(&mut self, held: &[Range<u64>]) {
-        held.iter().for_each(|range| self.pool.give_back(range));
+        for range in held {
+            self.pool.give_back(range);
+        }
     }
 }
 
