@@ -4,6 +4,8 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 tests/interop/prepare.sh
+# The list of kernels is that of the installed package.
+target/interop/venv/bin/python tests/interop/kernels.py --check
 # At once, so that what the packages have in common is compiled once.
 cargo build --release --quiet --workspace --bins --test rewrites
 judge() { target/interop/venv/bin/python "tests/interop/$1.py" target/release/netwright; }

@@ -360,8 +360,17 @@ pub(crate) struct Inspect {
     /// times.
     #[arg(long = "dim", value_name = "SYMBOL=SIZE", value_parser = binding)]
     pub(crate) dims: Vec<(Symbol, Dim)>,
-    /// Print the graph in the text form.
+    /// List the operators with what they cost.
     #[arg(long)]
+    pub(crate) ops: bool,
+    /// Show the parameters by module.
+    #[arg(long)]
+    pub(crate) tree: bool,
+    /// List the weights with their smallest and largest element, their mean, NaN and zeros; reads all weights.
+    #[arg(long)]
+    pub(crate) weights: bool,
+    /// Print the graph in the text form.
+    #[arg(long, conflicts_with_all = ["ops", "tree", "weights"])]
     pub(crate) text: bool,
 }
 

@@ -1,18 +1,27 @@
 //! `netwright inspect`, `check` and `passes`.
 
+mod costs;
+mod glance;
+mod weights;
+
 use crate::args::{Input, Inspect};
 use crate::failure::Failure;
-use crate::model_io::read;
-use crate::output::{Output, in_line, table, thousands};
+use crate::model_io::{read, read_at};
+use crate::output::{Output, counted, in_line, sheet, table, thousands};
+use crate::suggest::models_of;
 use crate::surgery::fix_dims;
+use costs::{Amount, Costs};
+use glance::{Branch, Elements, Layers, RunsIn};
 use netwright::inventory::inventory;
-use netwright::ir::cost::{Estimate, peak_activations};
-use netwright::ir::{self, Bindings, Dim, Graph};
+use netwright::ir::cost::Estimate;
+use netwright::ir::{self, Dim, Graph};
+use netwright::overview::Overview;
 use netwright::passes;
-use netwright::surgery::symbols;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::path::Path;
+use weights::Weight;
 
 #[derive(Debug, Serialize, JsonSchema)]
 struct Port {
@@ -21,154 +30,226 @@ struct Port {
     ty: String,
 }
 
-/// A number, or a formula in symbolic dims.
+/// What the nodes of an operator cost.
 #[derive(Debug, Serialize, JsonSchema)]
-#[serde(untagged)]
-enum Amount {
-    Number(u64),
-    Formula(String),
-}
-
-impl Amount {
-    /// Returns the amount of a dim; `None` if it is unknown.
-    fn new(dim: &Dim) -> Option<Self> {
-        match dim {
-            Dim::Unknown => None,
-            Dim::Known(number) => u64::try_from(*number).ok().map(Self::Number),
-            dim => Some(Self::Formula(dim.to_string())),
-        }
-    }
-
-    fn text(amount: Option<&Self>) -> String {
-        match amount {
-            Some(Self::Number(number)) => thousands(*number),
-            Some(Self::Formula(formula)) => formula.clone(),
-            None => "unknown: the formula is too long; give sizes with --dim".to_owned(),
-        }
-    }
-}
-
-/// What a run costs.
-#[derive(Debug, Serialize, JsonSchema)]
-struct Costs {
-    /// The number of arithmetic operations; to multiply and to add are two. `null` if the formula is too long.
+struct OperatorCost {
+    /// The number of nodes that are counted.
+    nodes: usize,
     flops: Option<Amount>,
-    /// The number of bytes that the nodes read and write, weights included. `null` if the formula is too long.
     bytes_moved: Option<Amount>,
-    /// The most bytes that values need at a time in the order of the graph, without weights. `null` if a size is
-    /// unknown.
-    peak_activation_bytes: Option<u64>,
-    /// Why `peak_activation_bytes` is unknown, or else the node that runs then.
-    peak_note: String,
-    /// The nodes that are not counted, and why.
-    uncounted: Vec<String>,
-}
-
-impl Costs {
-    fn new(graph: &Graph) -> Self {
-        let estimate = Estimate::new(graph);
-        let total = estimate.total();
-        let name =
-            |node| graph.results(node).next().map_or_else(String::new, |value| format!("%{}", graph.value_name(value)));
-        let peak = peak_activations(graph, &Bindings::new());
-        let peak_note = match &peak {
-            Ok(Some(peak)) => format!("at {}", name(peak.node)),
-            Ok(None) => "the graph has no nodes".to_owned(),
-            Err(value) => {
-                let open: Vec<String> =
-                    symbols(graph).iter().map(|symbol| format!("--dim {}=SIZE", symbol.as_str())).collect();
-                match open.as_slice() {
-                    [] => format!("the size of %{} is unknown", graph.value_name(*value)),
-                    open => format!("give {}", open.join(" ")),
-                }
-            }
-        };
-        let uncounted = estimate.uncounted.iter();
-        Self {
-            flops: Amount::new(&total.flops),
-            bytes_moved: Amount::new(&total.moved),
-            peak_activation_bytes: peak.ok().flatten().map(|peak| peak.bytes),
-            peak_note,
-            uncounted: uncounted.map(|((name, why), count)| format!("{name} {count}: {why}")).collect(),
-        }
-    }
-
-    fn text(&self) -> String {
-        let peak = match self.peak_activation_bytes {
-            Some(bytes) => format!("{} {}", thousands(bytes), self.peak_note),
-            None => format!("unknown: {}", self.peak_note),
-        };
-        let mut lines = vec![
-            format!("FLOPs: {}", Amount::text(self.flops.as_ref())),
-            format!("bytes moved: {}", Amount::text(self.bytes_moved.as_ref())),
-            format!("bytes of activations: {peak}"),
-        ];
-        lines.extend(self.uncounted.iter().map(|what| format!("not counted: {what}")));
-        table(&lines.into_iter().map(|line| vec![line]).collect::<Vec<_>>())
-    }
 }
 
 /// The contents of a model.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Contents {
+    file: String,
     graph: String,
+    /// The families that the names suggest: a guess.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    family: Option<&'static str>,
     opsets: BTreeMap<String, i64>,
     inputs: Vec<Port>,
     outputs: Vec<Port>,
+    layers: Vec<Layers>,
+    /// The parameters by module.
+    modules: Branch,
     nodes: usize,
     operators: BTreeMap<String, usize>,
     /// The operators that Netwright does not know.
     kept: BTreeMap<String, usize>,
     parameters: u64,
     parameter_bytes: u64,
+    /// The parameters by element type.
+    elements: BTreeMap<String, Elements>,
     constants: u64,
+    /// How weights and activations are quantized, with the number of nodes.
+    quantization: BTreeMap<String, usize>,
+    /// The bytes of the KV cache that a step reads; `null` without one.
+    cache_bytes: Option<Amount>,
     /// What a run costs, without bodies and called functions.
     costs: Costs,
+    /// The costs by operator, without nodes that are not counted.
+    operator_costs: BTreeMap<String, OperatorCost>,
+    runtimes: Vec<RunsIn>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weights: Option<Vec<Weight>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<String>,
 }
 
+/// The contents of a model, or of all models of a folder.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Inspected {
+    One(Box<Contents>),
+    Folder(Vec<Contents>),
+}
+
 pub(crate) fn run(args: &Inspect, output: Output) -> Result<(), Failure> {
-    let mut model = read(&args.input, output)?;
+    let models = models_of(&args.input.model);
+    if models.len() < 2 {
+        let contents = Box::new(contents(&args.input.model, args, output)?);
+        let text = text(&contents, args);
+        return output.data(&Inspected::One(contents), || text);
+    }
+    let mut all = vec![];
+    let mut code = 0;
+    for path in &models {
+        match contents(path, args, output) {
+            Ok(contents) => all.push(contents),
+            Err(failure) => {
+                let failure = failure.of(path);
+                failure.report();
+                code = if code == 0 { failure.code() } else { code.min(failure.code()) };
+            }
+        }
+    }
+    let text = summary_of(&all);
+    output.data(&Inspected::Folder(all), || text)?;
+    if code == 0 { Ok(()) } else { Err(Failure::Reported(code)) }
+}
+
+fn contents(path: &Path, args: &Inspect, output: Output) -> Result<Contents, Failure> {
+    let mut model = read_at(path, &args.input.reading, output)?;
     fix_dims(&mut model, &args.dims)?;
+    let overview = Overview::new(&model);
+    let runtimes = glance::runtimes(path, args.input.reading.data_dir.as_deref(), &model, &overview);
     let graph = &model.graph;
     let port = |name: &str, value| Port { name: name.to_owned(), ty: graph.fact(value).to_string() };
     let counts = inventory(&model);
-    let contents = Contents {
+    let estimate = Estimate::new(graph);
+    Ok(Contents {
+        file: glance::file_name(path),
         graph: graph.name().to_owned(),
+        family: overview.family,
         opsets: model.opsets.clone(),
         inputs: graph.inputs().map(|input| port(graph.value_name(input), input)).collect(),
         outputs: graph.outputs().iter().map(|output| port(&output.name, output.value)).collect(),
+        layers: glance::layers(&overview),
+        modules: glance::branch(String::new(), &overview.modules),
         nodes: counts.nodes,
         operators: counts.operators,
         kept: counts.kept,
         parameters: counts.parameters,
         parameter_bytes: counts.parameter_bytes,
+        elements: glance::elements(&overview),
         constants: counts.constants,
-        costs: Costs::new(graph),
+        quantization: overview.quantization.clone(),
+        cache_bytes: overview.cache_bytes.as_ref().and_then(Amount::new),
+        costs: Costs::new(graph, &estimate),
+        operator_costs: operator_costs(graph, &estimate),
+        runtimes,
+        weights: args.weights.then(|| weights::weights(graph)).transpose()?,
         text: args.text.then(|| graph.to_string()),
+    })
+}
+
+fn operator_costs(graph: &Graph, estimate: &Estimate) -> BTreeMap<String, OperatorCost> {
+    let mut sums: BTreeMap<String, (usize, Dim, Dim)> = BTreeMap::new();
+    for (id, cost) in &estimate.nodes {
+        let name = ir::cost::name(graph.node(*id).op());
+        let (count, flops, moved) = sums.entry(name).or_insert((0, Dim::Known(0), Dim::Known(0)));
+        *count += 1;
+        *flops = flops.plus(&cost.flops);
+        *moved = moved.plus(&cost.moved);
+    }
+    let cost = |(name, (nodes, flops, moved))| {
+        (name, OperatorCost { nodes, flops: Amount::new(&flops), bytes_moved: Amount::new(&moved) })
     };
-    output.data(&contents, || contents.text.clone().unwrap_or_else(|| summary(&contents)))
+    sums.into_iter().map(cost).collect()
+}
+
+/// Returns what flags request, or a summary.
+fn text(contents: &Contents, args: &Inspect) -> String {
+    if let Some(text) = &contents.text {
+        return text.clone();
+    }
+    let mut parts = vec![];
+    if args.tree {
+        parts.push(glance::tree(&contents.modules));
+    }
+    if args.ops {
+        parts.push(operators(contents));
+    }
+    if let Some(weights) = &contents.weights {
+        parts.push(weights::rows(weights));
+    }
+    if parts.is_empty() { summary(contents) } else { parts.join("\n") }
+}
+
+fn operators(contents: &Contents) -> String {
+    let mut rows = vec![["operator", "nodes", "FLOPs", "bytes moved"].map(str::to_owned).to_vec()];
+    for (name, count) in &contents.operators {
+        let cost = contents.operator_costs.get(name);
+        let amount = |of: fn(&OperatorCost) -> Option<&Amount>| match cost {
+            Some(cost) => of(cost).map_or_else(|| "?".to_owned(), |amount| Amount::text(Some(amount))),
+            None => "-".to_owned(),
+        };
+        let note = if contents.kept.contains_key(name) { " (unknown)" } else { "" };
+        rows.push(vec![
+            format!("{name}{note}"),
+            thousands(*count as u64),
+            amount(|cost| cost.flops.as_ref()),
+            amount(|cost| cost.bytes_moved.as_ref()),
+        ]);
+    }
+    table(&rows)
 }
 
 fn summary(contents: &Contents) -> String {
-    let mut rows = vec![vec!["graph".to_owned(), contents.graph.clone()]];
+    let row = |name: &str, text: String| [name.to_owned(), text];
+    let mut rows = vec![row("graph", contents.graph.clone())];
+    rows.extend(contents.family.map(|family| row("family", format!("{family} (a guess from the names)"))));
     for (domain, version) in &contents.opsets {
         let domain = if domain.is_empty() { "ai.onnx" } else { domain };
-        rows.push(vec![format!("opset {domain}"), version.to_string()]);
+        rows.push([format!("opset {domain}"), version.to_string()]);
     }
-    rows.extend(contents.inputs.iter().map(|port| vec![format!("input {}", port.name), port.ty.clone()]));
-    rows.extend(contents.outputs.iter().map(|port| vec![format!("output {}", port.name), port.ty.clone()]));
-    rows.push(vec!["parameters".to_owned(), thousands(contents.parameters)]);
-    rows.push(vec!["constants".to_owned(), thousands(contents.constants)]);
-    rows.push(vec!["nodes".to_owned(), thousands(contents.nodes as u64)]);
-    let row = |(name, count): (&String, &usize)| vec![format!("  {name}"), thousands(*count as u64)];
-    rows.extend(contents.operators.iter().map(row));
-    if !contents.kept.is_empty() {
-        rows.push(vec!["unknown operators".to_owned()]);
-        rows.extend(contents.kept.iter().map(row));
+    rows.extend(contents.inputs.iter().map(|port| [format!("input {}", port.name), port.ty.clone()]));
+    rows.extend(contents.outputs.iter().map(|port| [format!("output {}", port.name), port.ty.clone()]));
+    rows.extend(contents.layers.iter().map(|layers| row("layers", layers.text())));
+    rows.push(row("parameters", thousands(contents.parameters)));
+    rows.extend(contents.elements.iter().map(|(element, of)| row("", of.text(element))));
+    rows.push(row("constants", thousands(contents.constants)));
+    rows.extend(
+        contents
+            .quantization
+            .iter()
+            .map(|(what, count)| row("quantized", format!("{what}: {}", counted(*count, "node")))),
+    );
+    let operators = counted(contents.operators.len(), "operator");
+    rows.push(row("nodes", format!("{} of {operators}, which --ops lists", thousands(contents.nodes as u64))));
+    let unknown = contents
+        .kept
+        .iter()
+        .map(|(name, count)| row("unknown operator", format!("{name}: {}", counted(*count, "node"))));
+    rows.extend(unknown);
+    if let Some(bytes) = &contents.cache_bytes {
+        rows.push(row("bytes of KV cache", Amount::text(Some(bytes))));
     }
-    table(&rows) + &contents.costs.text()
+    rows.extend(contents.costs.rows());
+    rows.extend(contents.runtimes.iter().flat_map(RunsIn::rows));
+    sheet(&rows)
+}
+
+/// Returns a line for each model of a folder.
+fn summary_of(all: &[Contents]) -> String {
+    let mut rows = vec![["model", "nodes", "parameters", "bytes of parameters"].map(str::to_owned).to_vec()];
+    if let Some(first) = all.first() {
+        rows[0].extend(first.runtimes.iter().map(|runs| runs.runtime.clone()));
+    }
+    rows[0].push("family".to_owned());
+    rows.extend(all.iter().map(|contents| {
+        let mut row = vec![
+            contents.file.clone(),
+            thousands(contents.nodes as u64),
+            thousands(contents.parameters),
+            thousands(contents.parameter_bytes),
+        ];
+        row.extend(contents.runtimes.iter().map(|runs| runs.word().to_owned()));
+        row.push(contents.family.unwrap_or("-").to_owned());
+        row
+    }));
+    table(&rows)
 }
 
 /// A model that is valid; an invalid one is an error.

@@ -243,6 +243,14 @@ pub(crate) fn table(rows: &[Vec<String>]) -> String {
     text
 }
 
+/// Formats rows of a name and a text, each with its column aligned left.
+pub(crate) fn sheet(rows: &[[String; 2]]) -> String {
+    let width = |row: &[String; 2]| row[0].chars().count();
+    let widest = rows.iter().map(width).filter(|width| *width <= WIDEST).max().unwrap_or(0);
+    let line = |[name, text]: &[String; 2]| format!("{name:widest$}  {text}").trim_end().to_owned() + "\n";
+    rows.iter().map(line).collect()
+}
+
 /// Returns a number of things: `1 node`, `2 nodes`.
 pub(crate) fn counted(number: usize, thing: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };

@@ -4,7 +4,7 @@ use crate::build::Built;
 use crate::eval::Evaluation;
 use crate::failure::Failure;
 use crate::generate::Generated;
-use crate::inspect::{Checked, Contents, PassRow};
+use crate::inspect::{Checked, Inspected, PassRow};
 use crate::optimize::OptimizeReport;
 use crate::output::Output;
 use crate::surgery;
@@ -44,7 +44,7 @@ pub(crate) fn run(command: Described, output: Output) -> Result<(), Failure> {
         Described::Upgrade => schema::<Upgraded>(),
         Described::Verify => schema::<Verdict>(),
         Described::Check => schema::<Checked>(),
-        Described::Inspect => schema::<Contents>(),
+        Described::Inspect => schema::<Inspected>(),
         Described::Extract | Described::Merge | Described::Strip | Described::Externalize | Described::Embed => {
             schema::<surgery::Summary>()
         }

@@ -16,7 +16,7 @@ const MAX_LISTED: usize = 20;
 /// If it is a folder with several models, or does not exist; the help names what it may mean.
 pub(crate) fn expect_onnx(path: &Path) -> Result<(), Failure> {
     let fail = |what: &str, help: String| Err(Failure::Usage(format!("{path:?} {what}\n  help: {help}")));
-    let models = if path.is_dir() { with_extensions(path, &["onnx"]) } else { vec![] };
+    let models = models_of(path);
     if models.len() > 1 {
         return fail("is a folder", files_help(&models, "an ONNX file"));
     }
@@ -27,6 +27,11 @@ pub(crate) fn expect_onnx(path: &Path) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Returns the ONNX files in a folder; none if the path is not a folder.
+pub(crate) fn models_of(path: &Path) -> Vec<PathBuf> {
+    if path.is_dir() { with_extensions(path, &["onnx"]) } else { vec![] }
 }
 
 /// Checks that a path may be the source of `build`.

@@ -73,6 +73,9 @@ fn the_common_paths() {
     check(at, "inspect", &["inspect", "encoder.onnx"], 0);
     check(at, "inspect_sizes", &["inspect", "encoder.onnx", "--dim", "batch=1", "--dim", "source=8"], 0);
     check(at, "inspect_json", &["inspect", "encoder.onnx", "--json"], 0);
+    check(at, "inspect_tree", &["inspect", "encoder.onnx", "--tree"], 0);
+    check(at, "inspect_ops", &["inspect", "encoder.onnx", "--ops"], 0);
+    check(at, "inspect_weights", &["inspect", "encoder.onnx", "--weights"], 0);
     check(at, "check", &["check", "encoder.onnx"], 0);
     check(
         at,

@@ -132,7 +132,7 @@ pub fn of_node(graph: &Graph, id: NodeId) -> Result<Cost, Uncounted> {
 }
 
 /// Returns the name of an operator in ONNX, with its domain if that is not the default one.
-fn name(op: &Op) -> String {
+pub fn name(op: &Op) -> String {
     match op {
         Op::Opaque(opaque) if opaque.domain.is_empty() => opaque.op_type.to_string(),
         Op::Opaque(opaque) => format!("{}::{}", opaque.domain, opaque.op_type),

@@ -12,11 +12,13 @@ mod blocks;
 mod recipe;
 mod scan;
 mod sparse;
+mod statistics;
 
 pub use blocks::{BlockFormat, Encoder, GgmlFormat, GgmlPart, Quantized, QuantizedOperands, QuantizedPart, Rounding};
 pub(crate) use recipe::widened;
 pub use recipe::{Distribution, LowRank, Recipe, Tiles, Wave};
 pub use sparse::SparseTensor;
+pub use statistics::Statistics;
 
 /// A tensor whose elements are known at compile time.
 #[derive(Clone, Debug)]
@@ -106,6 +108,15 @@ impl Tensor {
     pub fn from_file(element: ElementType, dims: &[u64], range: files::Range) -> Result<Self, TensorError> {
         let found = range.len();
         Self::checked(element, dims, found, Data::File(range))
+    }
+
+    /// Creates an `f32` tensor from its elements in row-major order.
+    ///
+    /// # Errors
+    /// When the number of elements does not match the shape.
+    pub fn from_floats(dims: &[u64], elements: &[f32]) -> Result<Self, TensorError> {
+        let bytes: Vec<u8> = elements.iter().flat_map(|element| element.to_le_bytes()).collect();
+        Self::from_bytes(ElementType::F32, dims, bytes)
     }
 
     /// Creates a tensor of strings.

@@ -49,6 +49,7 @@ pub mod bisect;
 #[cfg(feature = "verify")]
 pub mod evaluate;
 pub mod inventory;
+pub mod overview;
 #[cfg(feature = "verify")]
 mod prove;
 #[cfg(feature = "verify")]

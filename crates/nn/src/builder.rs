@@ -1,7 +1,7 @@
 //! The graph builder, its values, and errors that refer to the source line.
 
 use crate::signed;
-use crate::weights::{Init, Weights};
+use crate::weights::{Init, WeightError, Weights};
 use netwright_ir::{Assumption, ElementType, Graph, InferError, Op, Place, Shape, Tensor, TensorType, Value, files};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -125,7 +125,27 @@ impl<'w> Builder<'w> {
         self.weights
     }
 
-    /// Returns the graph.
+    /// Returns the graph, as [`finish`](Self::finish) does, if it uses every trained weight.
+    ///
+    /// # Errors
+    /// As for `finish`, and for every weight that no layer declares.
+    pub fn finish_with_all_weights(self) -> Result<Graph, BuildErrors> {
+        if let Weights::Trained(tensors) = self.weights {
+            let mut state = self.state.borrow_mut();
+            let unused = tensors.iter().filter(|(name, _)| !state.parameters.contains_key(*name));
+            let unused: Vec<String> = unused
+                .map(|(name, tensor)| WeightError::Unused { name: name.clone(), found: tensor.ty().to_string() })
+                .map(|error| error.to_string())
+                .collect();
+            for what in unused {
+                let help = "declare the layer that uses it, or allow unused weights: builder.finish()";
+                state.fail(None, what, Some(help.to_owned()));
+            }
+        }
+        self.finish()
+    }
+
+    /// Returns the graph; trained weights that no layer declares are ignored.
     ///
     /// # Errors
     /// All errors of the declaration, each with its line; and a graph without outputs.

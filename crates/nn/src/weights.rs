@@ -126,6 +126,22 @@ pub enum WeightError {
     File(#[from] files::FileError),
 }
 
+/// Trained weights by name, of any collection of pairs, such as a `HashMap<String, Tensor>`.
+///
+/// ```
+/// use netwright_ir::Tensor;
+/// use netwright_nn::Weights;
+/// let scale = Tensor::from_floats(&[2], &[1.0, 0.5])?;
+/// let weights: Weights = [("norm.weight", scale)].into_iter().collect();
+/// assert!(weights.has("norm."));
+/// # Ok::<(), netwright_ir::TensorError>(())
+/// ```
+impl<N: Into<String>> FromIterator<(N, Tensor)> for Weights {
+    fn from_iter<I: IntoIterator<Item = (N, Tensor)>>(named: I) -> Self {
+        Weights::Trained(named.into_iter().map(|(name, tensor)| (name.into(), tensor)).collect())
+    }
+}
+
 impl Weights {
     /// Opens a safetensors file. The tensors stay in the file until they are written.
     ///

@@ -133,8 +133,10 @@ fn attempt(model: &mut Model, options: &Options, is_first: bool) -> Result<Repor
     let is_skipped = |pass: &Pass| options.skip.iter().any(|name| name == pass.name);
     let converts = |pass: &Pass| converts && pass.converts() && !is_skipped(pass);
     let is_selected = |pass: &Pass| is_selected(pass, options, newest) || converts(pass);
-    let selected = all.into_iter().filter(|pass| optimizes(pass) && is_selected(pass));
-    let selected: Vec<Arc<Pass>> = selected.map(Arc::new).chain(options.own.iter().cloned()).collect();
+    let mut selected: Vec<Arc<Pass>> = all.into_iter().map(Arc::new).collect();
+    options.own.iter().for_each(|own| place(&mut selected, own));
+    let is_own = |pass: &Arc<Pass>| options.own.iter().any(|own| Arc::ptr_eq(own, pass));
+    selected.retain(|pass| is_own(pass) || optimizes(pass) && is_selected(pass));
     if !model.training.is_empty() {
         let nothing = selected.is_empty() && !share_cache;
         return if nothing { Ok(Report::default()) } else { Err(PassError::Training) };
@@ -173,6 +175,7 @@ fn attempt(model: &mut Model, options: &Options, is_first: bool) -> Result<Repor
         model.opsets.insert(String::new(), wanted.clamp(own, newest));
     }
     let mut lowering: Vec<Arc<Pass>> = lowerings(model, &options.target).into_iter().map(Arc::new).collect();
+    lowering.extend(options.own.iter().filter(|own| own.stages.contains(&Stage::Lower)).cloned());
     if options.limits.stop_after.is_none() {
         lowering.extend(in_stage(Stage::Share));
     }
@@ -183,6 +186,12 @@ fn attempt(model: &mut Model, options: &Options, is_first: bool) -> Result<Repor
         model.opsets.entry(contrib::DOMAIN.to_owned()).or_insert(1);
     }
     Ok(report)
+}
+
+/// Inserts a pass of the caller after those that it names, or at the end.
+fn place(passes: &mut Vec<Arc<Pass>>, own: &Arc<Pass>) {
+    let last = passes.iter().rposition(|pass| own.after.contains(&pass.name));
+    passes.insert(last.map_or(passes.len(), |at| at + 1), Arc::clone(own));
 }
 
 /// The weights that were quantized by rewrites that were not left out.
@@ -235,11 +244,14 @@ fn convert(
 /// # Errors
 /// If a name is not that of a pass, two passes undo one another, or a required pass is skipped.
 fn check_names(all: &[Pass], options: &Options, opset: i64) -> Result<(), PassError> {
-    for name in options.only.iter().flatten().chain(&options.skip) {
-        if all.iter().all(|pass| pass.name != name) {
-            let known = all.iter().map(|pass| pass.name).collect();
-            return Err(PassError::UnknownPass { name: name.clone(), known });
-        }
+    let is_known = |name: &str| all.iter().any(|pass| pass.name == name);
+    let is_own = |name: &str| options.own.iter().any(|own| own.name == name);
+    let mut requested = options.only.iter().flatten().chain(&options.skip).map(String::as_str);
+    let unknown = requested.find(|name| !is_known(name));
+    let named = || options.own.iter().flat_map(|own| own.after.iter().copied());
+    if let Some(name) = unknown.or_else(|| named().find(|name| !is_known(name) && !is_own(name))) {
+        let known = all.iter().map(|pass| pass.name).collect();
+        return Err(PassError::UnknownPass { name: name.to_owned(), known });
     }
     let named = || all.iter().filter(|pass| options.only.is_some() && is_selected(pass, options, opset));
     let mut formed = named().filter_map(|pass| Some((pass, pass.forms?)));

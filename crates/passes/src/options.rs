@@ -29,7 +29,8 @@ pub struct Options {
     pub only: Option<Vec<String>>,
     /// The names of passes that do not run.
     pub skip: Vec<String>,
-    /// Passes of the caller. They run after the others, in this order, independently of `only` and `skip`.
+    /// Passes of the caller, independent of `only` and `skip`. In its stages, each runs after the passes that it
+    /// [names](Pass::after), or else after all others, in this order.
     pub own: Vec<Arc<Pass>>,
     /// Whether the KV cache becomes a buffer that the caller preallocates, for targets with operators of
     /// `com.microsoft`. Every `past` and `present` is `[batch, heads, max_length, head_size]`, and both may share

@@ -7,6 +7,7 @@ use crate::rule::{Rule, Skip};
 use netwright_ir::nearest::suggestion;
 use netwright_ir::{Graph, Name, NodeId, OpKind, Violations, check, text};
 use std::borrow::{Borrow, Cow};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// A rewrite of a node by a pass, or a near miss.
@@ -75,6 +76,21 @@ impl Running {
 
     pub(crate) fn event(self, node: Name, note: impl Into<Cow<'static, str>>) -> Event {
         Event { pass: self.pass, rule: self.rule, node, note: note.into() }
+    }
+}
+
+/// Writes a line for each pass that applied, with the number of its rewrites, and one for each near miss.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for event in &self.applied {
+            *counts.entry(event.pass).or_default() += 1;
+        }
+        if counts.is_empty() {
+            writeln!(f, "no pass applied")?;
+        }
+        counts.iter().try_for_each(|(pass, times)| writeln!(f, "{pass} applied {times} times"))?;
+        self.declined.iter().try_for_each(|event| writeln!(f, "declined {event}"))
     }
 }
 
