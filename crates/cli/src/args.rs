@@ -19,10 +19,12 @@ use std::num::NonZero;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+mod bench;
 mod generate;
 mod judging;
 mod surgery;
 
+pub(crate) use bench::Bench;
 pub(crate) use generate::{Engine, Eval, Generate};
 pub(crate) use judging::{Judging, Runtime};
 pub(crate) use surgery::{Extract, Interface, Merge, Rewrite, Split};
@@ -77,6 +79,8 @@ pub(crate) enum Command {
     Upgrade(Upgrade),
     /// Run a model in tract or ONNX Runtime, or compare two models.
     Verify(Verify),
+    /// Measure the time and memory of a model, or of two in turns, in the available runtimes.
+    Bench(Bench),
     /// Check that a file is a valid model.
     Check {
         #[command(flatten)]
@@ -105,6 +109,9 @@ pub(crate) enum Command {
     /// Verify one model for a parent process.
     #[command(name = netwright::verify::WORKER_SUBCOMMAND, hide = true)]
     Worker,
+    /// Measure one model for a parent process.
+    #[command(name = netwright::verify::bench::BENCH_SUBCOMMAND, hide = true)]
+    BenchWorker,
 }
 
 /// A float type for weights.

@@ -2,6 +2,7 @@
 
 mod about;
 mod args;
+mod bench;
 mod build;
 mod eval;
 mod failure;
@@ -57,6 +58,7 @@ fn run(command: Option<&Command>, output: Output) -> Result<(), Failure> {
         Command::Optimize(args) => optimize::run(args, output),
         Command::Verify(args) => verify::run(args, output),
         Command::Upgrade(args) => upgrade::run(args, output),
+        Command::Bench(args) => bench::run(args, output),
         Command::Check { input } => inspect::check(input, output),
         Command::Inspect(args) => inspect::run(args, output),
         Command::Extract(args) => surgery::extract(args, output),
@@ -69,5 +71,6 @@ fn run(command: Option<&Command>, output: Output) -> Result<(), Failure> {
         Command::Completions { shell } => about::completions(*shell, output),
         Command::Schema { command } => schema::run(*command, output),
         Command::Worker => verify::serve(),
+        Command::BenchWorker => bench::serve(),
     }
 }

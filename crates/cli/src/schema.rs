@@ -1,5 +1,6 @@
 //! `netwright schema`: the JSON Schema of what a command prints with `--json`.
 
+use crate::bench;
 use crate::build::Built;
 use crate::eval::Evaluation;
 use crate::failure::Failure;
@@ -23,6 +24,7 @@ pub(crate) enum Described {
     Optimize,
     Upgrade,
     Verify,
+    Bench,
     Check,
     Inspect,
     Extract,
@@ -43,6 +45,7 @@ pub(crate) fn run(command: Described, output: Output) -> Result<(), Failure> {
         Described::Optimize => schema::<OptimizeReport>(),
         Described::Upgrade => schema::<Upgraded>(),
         Described::Verify => schema::<Verdict>(),
+        Described::Bench => schema::<bench::Report>(),
         Described::Check => schema::<Checked>(),
         Described::Inspect => schema::<Inspected>(),
         Described::Extract | Described::Merge | Described::Strip | Described::Externalize | Described::Embed => {

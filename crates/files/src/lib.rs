@@ -61,6 +61,13 @@ pub use range::Range;
 pub use source::{Identity, Source, read_bytes, read_text};
 pub use unfinished::remove_unfinished;
 
+/// Returns the most memory that this process has held so far, in bytes, as Linux counts it; `None` on other systems.
+pub fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
+}
+
 use std::path::{Path, PathBuf};
 
 /// Creates a folder and its missing parents; it may already exist.

@@ -34,6 +34,7 @@
 //! Only this crate uses tract and ONNX Runtime, and no public signature has a type of theirs. It is not for timing:
 //! runtimes are configured for correct results, not for speed.
 
+pub mod bench;
 mod bindings;
 mod compare;
 mod error;

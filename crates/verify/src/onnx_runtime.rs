@@ -36,6 +36,13 @@ pub struct OnnxRuntime {
     /// Whether MatMulNBits keeps its activations in floats, whatever its accuracy level.
     #[serde(default)]
     exact: bool,
+    /// The number of threads that work on one operator.
+    #[serde(default = "one")]
+    threads: usize,
+}
+
+fn one() -> usize {
+    1
 }
 
 /// A graph optimization level of ONNX Runtime.
@@ -74,6 +81,7 @@ impl OnnxRuntime {
             version: library::version(library),
             level: OrtLevel::default(),
             exact: false,
+            threads: 1,
         }
     }
 
@@ -85,6 +93,11 @@ impl OnnxRuntime {
     /// Runs every MatMulNBits of accuracy level 4, which quantizes its activations to int8, at level 1, which does not.
     pub fn with_exact_products(self) -> Self {
         Self { exact: true, ..self }
+    }
+
+    /// Sets the number of threads that work on one operator; 1 by default.
+    pub fn with_threads(self, threads: usize) -> Self {
+        Self { threads, ..self }
     }
 
     pub(crate) fn is_exact(&self) -> bool {
@@ -103,7 +116,7 @@ impl OnnxRuntime {
         let session = guard(&file.name, &name, runtime::LOAD, || {
             let mut builder = Session::builder()?
                 .with_optimization_level(self.level.into())?
-                .with_intra_threads(1)?
+                .with_intra_threads(self.threads)?
                 .with_inter_threads(1)?
                 .with_log_level(ort::logging::LogLevel::Fatal)?;
             if outputs == file.output_names() && !self.exact {

@@ -48,6 +48,14 @@ impl<'m> Runner<'m> {
         Ok(Self { file, runtime, outputs, symbolic })
     }
 
+    /// Returns the session, loaded for these sizes if tract cannot load the model with symbolic dims.
+    pub(crate) fn into_session(self, sizes: &Bindings) -> Result<Session, VerifyError> {
+        match self.symbolic {
+            Some(session) => Ok(session),
+            None => Session::of(self.file, self.runtime, self.outputs, Some(sizes)),
+        }
+    }
+
     pub(crate) fn run(&self, inputs: &[(&str, &Array)], sizes: &Bindings) -> Result<Vec<(String, Array)>, VerifyError> {
         let typed = with_types_of(&self.file.inputs(), inputs);
         let inputs = &borrowed(&typed)[..];

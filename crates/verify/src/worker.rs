@@ -232,7 +232,7 @@ fn end(_: Ended) {
 
 /// Makes the system kill this process when its parent ends. A parent that ended earlier has closed the pipe.
 #[cfg(target_os = "linux")]
-fn die_with_parent() {
+pub(crate) fn die_with_parent() {
     use rustix::process::{Signal, set_parent_process_death_signal};
     // A sandbox may refuse this; then the closed pipe ends the process.
     _ = set_parent_process_death_signal(Some(Signal::KILL));
@@ -240,11 +240,11 @@ fn die_with_parent() {
 
 /// On other systems only the closed pipe ends the process.
 #[cfg(not(target_os = "linux"))]
-fn die_with_parent() {}
+pub(crate) fn die_with_parent() {}
 
 /// Limits the address space of this process, if the system supports that (macOS refuses), and disables core files.
 #[cfg(unix)]
-fn limit_memory(bytes: u64) {
+pub(crate) fn limit_memory(bytes: u64) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     for (resource, most) in [(Resource::As, bytes), (Resource::Core, 0)] {
         let maximum = getrlimit(resource).maximum;
@@ -255,10 +255,10 @@ fn limit_memory(bytes: u64) {
 
 /// On other systems only the time is limited.
 #[cfg(not(unix))]
-fn limit_memory(_: u64) {}
+pub(crate) fn limit_memory(_: u64) {}
 
 /// Reads a pipe to its end on another thread.
-fn drain(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<Vec<u8>> {
+pub(crate) fn drain(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<Vec<u8>> {
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
         let mut bytes = vec![];
@@ -281,7 +281,7 @@ fn lost(a: &Path, b: Option<&Path>, runtime: &Runtime, how: &str) -> Verdict {
     Verdict::NotVerifiable { file, runtime: runtime.clone(), reasons: vec![Reason { place: runtime, why }] }
 }
 
-fn cause_of_death(status: ExitStatus, complaint: &[u8]) -> String {
+pub(crate) fn cause_of_death(status: ExitStatus, complaint: &[u8]) -> String {
     #[cfg(unix)]
     let signal = std::os::unix::process::ExitStatusExt::signal(&status);
     #[cfg(not(unix))]

@@ -1,0 +1,233 @@
+//! Measures the time and memory of models, each in a child process of its own.
+//!
+//! A child loads one model, and runs it once for each line that it reads. So runs of several models can take turns, and
+//! the memory of one is not counted with another.
+
+use crate::runs::{Runner, first_case};
+use crate::worker::{cause_of_death, die_with_parent, drain, limit_memory};
+use crate::{ModelFile, Options, Runtime, VerifyError};
+use netwright_files::peak_memory;
+use netwright_ir::{Dim, Symbol};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The subcommand that makes the `netwright` binary a child that is measured.
+pub const BENCH_SUBCOMMAND: &str = "__bench-worker";
+
+/// A program that calls [`serve`], and its limits.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Bench {
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<OsString>,
+    /// The limit of its address space in bytes.
+    pub memory: u64,
+    /// The time limit of loading, and of one run.
+    pub time: Duration,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Request {
+    model: PathBuf,
+    dims: Vec<(String, String)>,
+    seed: u64,
+    runtime: Runtime,
+    data_dir: Option<PathBuf>,
+    memory: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Answer {
+    Loaded(Loaded),
+    Ran { seconds: f64, peak: Option<u64> },
+    Error(String),
+}
+
+/// A model that is loaded, before its first measured run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Loaded {
+    /// The time of loading and optimizing the model, in seconds.
+    pub seconds: f64,
+    /// The size of each symbolic dim.
+    pub sizes: BTreeMap<String, i64>,
+}
+
+/// A child process that has loaded a model.
+#[derive(Debug)]
+pub struct Measured {
+    /// How the model was loaded.
+    pub loaded: Loaded,
+    /// The most memory that the process has held, in bytes; `None` if the system does not tell.
+    pub peak: Option<u64>,
+    program: PathBuf,
+    time: Duration,
+    child: Child,
+    requests: ChildStdin,
+    answers: mpsc::Receiver<String>,
+    complaint: mpsc::Receiver<Vec<u8>>,
+}
+
+impl Bench {
+    /// Creates a bench from the `netwright` binary, with limits of 32 GiB and two minutes.
+    pub fn new(program: impl Into<PathBuf>) -> Self {
+        Self {
+            program: program.into(),
+            arguments: vec![BENCH_SUBCOMMAND.into()],
+            memory: 32 << 30,
+            time: Duration::from_mins(2),
+        }
+    }
+
+    /// Starts a child that loads a model in `runtime` and runs it once. The inputs are generated from the sizes, the
+    /// seed and the data folder of the options.
+    ///
+    /// # Errors
+    /// If the child cannot be started, and if the runtime cannot run the model.
+    pub fn load(&self, model: &Path, runtime: &Runtime, options: &Options) -> Result<Measured, VerifyError> {
+        let failed = |cause: String| VerifyError::Worker { program: self.program.clone(), cause };
+        let mut child = Command::new(&self.program)
+            .args(&self.arguments)
+            .env("ALLOW_RELEASED_ONNX_OPSET_ONLY", "0")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| failed(error.to_string()))?;
+        let (Some(requests), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(failed("it has no pipes".to_owned()));
+        };
+        let complaint = drain(child.stderr.take());
+        let loaded = Loaded { seconds: 0.0, sizes: BTreeMap::new() };
+        let (program, time) = (self.program.clone(), self.time);
+        let answers = lines(stdout);
+        let mut measured = Measured { loaded, peak: None, program, time, child, requests, answers, complaint };
+        let request = Request {
+            model: model.to_owned(),
+            dims: options.dims.iter().map(|(symbol, dim)| (symbol.as_str().to_owned(), dim.to_string())).collect(),
+            seed: options.seed,
+            runtime: runtime.clone(),
+            data_dir: options.data_dir.clone(),
+            memory: self.memory,
+        };
+        let request = serde_json::to_string(&request).map_err(|error| failed(error.to_string()))?;
+        match measured.ask(&request)? {
+            Answer::Loaded(loaded) => measured.loaded = loaded,
+            Answer::Error(message) => return Err(VerifyError::Answered(message)),
+            Answer::Ran { .. } => return Err(failed("it ran a model before it was asked".to_owned())),
+        }
+        Ok(measured)
+    }
+}
+
+impl Measured {
+    /// Runs the model once, and returns the time in seconds.
+    ///
+    /// # Errors
+    /// If the run fails, or the child ends.
+    pub fn run(&mut self) -> Result<f64, VerifyError> {
+        match self.ask("run")? {
+            Answer::Ran { seconds, peak } => {
+                self.peak = peak;
+                Ok(seconds)
+            }
+            Answer::Error(message) => Err(VerifyError::Answered(message)),
+            Answer::Loaded(_) => Err(self.failed("it loaded a model twice".to_owned())),
+        }
+    }
+
+    fn ask(&mut self, line: &str) -> Result<Answer, VerifyError> {
+        // Writing fails if the child has died; how it ended is the better error.
+        _ = writeln!(self.requests, "{line}").and_then(|()| self.requests.flush());
+        let Ok(answer) = self.answers.recv_timeout(self.time) else {
+            _ = self.child.kill();
+            let status = self.child.wait().map_err(|error| self.failed(error.to_string()))?;
+            let complaint = self.complaint.recv_timeout(Duration::from_secs(1)).unwrap_or_default();
+            return Err(self.failed(cause_of_death(status, &complaint)));
+        };
+        serde_json::from_str(&answer).map_err(|error| self.failed(error.to_string()))
+    }
+
+    fn failed(&self, cause: String) -> VerifyError {
+        VerifyError::Worker { program: self.program.clone(), cause }
+    }
+}
+
+impl Drop for Measured {
+    fn drop(&mut self) {
+        // A child that has ended already is only collected.
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+/// Reads lines on another thread.
+fn lines(pipe: impl Read + Send + 'static) -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(pipe).lines() {
+            let Ok(line) = line else { return };
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// Serves one model, in the child process: loads it, and runs it once for each further line of `input`, until that is
+/// closed. Every answer is a line of `output`.
+///
+/// # Errors
+/// If the request cannot be read, or an answer cannot be written.
+pub fn serve(input: impl BufRead, mut output: impl Write) -> Result<(), VerifyError> {
+    die_with_parent();
+    let cannot =
+        |cause: &dyn std::fmt::Display| VerifyError::Answered(format!("the bench worker cannot serve: {cause}"));
+    let mut lines = input.lines();
+    let request = lines.next().transpose().map_err(|error| cannot(&error))?.unwrap_or_default();
+    let request: Request = serde_json::from_str(&request).map_err(|error| cannot(&error))?;
+    let mut answer = |answer: &Answer| {
+        let text = serde_json::to_string(answer).map_err(|error| cannot(&error))?;
+        writeln!(output, "{text}").and_then(|()| output.flush()).map_err(|error| cannot(&error))
+    };
+    let failed = |error: &VerifyError| Answer::Error(error.to_string());
+    limit_memory(request.memory);
+    let run = |answer: &mut dyn FnMut(&Answer) -> Result<(), VerifyError>| -> Result<(), VerifyError> {
+        let dims = request.dims.iter().map(|(symbol, dim)| {
+            let dim: Dim = dim.parse().map_err(|error: netwright_ir::ParseDimError| cannot(&error))?;
+            Ok((Symbol::new(symbol.as_str()), dim))
+        });
+        let mut options = Options::default().with_dims(dims.collect::<Result<Vec<_>, VerifyError>>()?);
+        options.seed = request.seed;
+        let file = ModelFile::open_with(&request.model, request.data_dir.as_deref())?;
+        let start = Instant::now();
+        let runner = Runner::new(&file, &request.runtime)?;
+        let seconds = start.elapsed().as_secs_f64();
+        let case = first_case(&file, &runner, &options, &mut vec![])?;
+        let session = runner.into_session(&case.bindings)?;
+        let inputs = case.borrowed();
+        session.time(&inputs)?;
+        let sizes = case.bindings.iter().map(|(symbol, size)| (symbol.as_str().to_owned(), *size)).collect();
+        answer(&Answer::Loaded(Loaded { seconds, sizes }))?;
+        for line in lines {
+            line.map_err(|error| cannot(&error))?;
+            let seconds = session.time(&inputs)?.as_secs_f64();
+            answer(&Answer::Ran { seconds, peak: peak_memory() })?;
+        }
+        Ok(())
+    };
+    match run(&mut answer) {
+        Ok(()) => Ok(()),
+        Err(error) => answer(&failed(&error)),
+    }
+}
