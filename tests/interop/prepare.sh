@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the judges of this folder need: a virtual environment, and a browser for the page of --report.
+# Installs what the judges of this folder need: a virtual environment, and a browser for the pages of --report and of attention.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 

@@ -19,11 +19,13 @@ use std::num::NonZero;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+mod attention;
 mod bench;
 mod generate;
 mod judging;
 mod surgery;
 
+pub(crate) use attention::Attention;
 pub(crate) use bench::Bench;
 pub(crate) use generate::{Engine, Eval, Generate};
 pub(crate) use judging::{Judging, Runtime};
@@ -81,6 +83,8 @@ pub(crate) enum Command {
     Verify(Verify),
     /// Measure the time and memory of a model, or of two in turns, in the available runtimes.
     Bench(Bench),
+    /// Show which tokens of a text a pretrained model attends to.
+    Attention(Box<Attention>),
     /// Check that a file is a valid model.
     Check {
         #[command(flatten)]

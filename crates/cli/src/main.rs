@@ -2,6 +2,7 @@
 
 mod about;
 mod args;
+mod attention;
 mod bench;
 mod build;
 mod eval;
@@ -53,6 +54,7 @@ fn run(command: Option<&Command>, output: Output) -> Result<(), Failure> {
         Command::Build(args) => build::run(args, output),
         Command::Generate(args) => generate::run(args, output),
         Command::Eval(args) => eval::run(args, output),
+        Command::Attention(args) => attention::run(args, output),
         Command::Families { config: None, .. } => families::run(output),
         Command::Families { config: Some(config), task } => families::plan(config, *task, output),
         Command::Optimize(args) => optimize::run(args, output),

@@ -1,5 +1,6 @@
 //! `netwright schema`: the JSON Schema of what a command prints with `--json`.
 
+use crate::attention::Attended;
 use crate::bench;
 use crate::build::Built;
 use crate::eval::Evaluation;
@@ -34,6 +35,7 @@ pub(crate) enum Described {
     Externalize,
     Embed,
     Passes,
+    Attention,
 }
 
 /// Prints the schema of a command.
@@ -53,6 +55,7 @@ pub(crate) fn run(command: Described, output: Output) -> Result<(), Failure> {
         }
         Described::Split => schema::<Vec<surgery::Summary>>(),
         Described::Passes => schema::<Vec<PassRow>>(),
+        Described::Attention => schema::<Attended>(),
     };
     Output { json: true, ..output }.data(&schema, String::new)
 }

@@ -112,7 +112,7 @@ fn a_folder_gets_a_file_for_each_part() {
     let dates = dates.to_str().expect("UTF-8");
     check(folder.path(), "build_folder", &["build", dates, "-o", "out", "--target", "tract", "--verify"], 0);
     // The configuration and the tokenizer are copied.
-    let expected = ["config.json", "decoder_model.onnx", "encoder_model.onnx", "vocab.json"];
+    let expected = ["config.json", "decoder_model.onnx", "encoder_model.onnx", "tokenizer.json", "vocab.json"];
     assert_eq!(files(&folder.path().join("out")), expected);
     check(
         folder.path(),
@@ -120,7 +120,7 @@ fn a_folder_gets_a_file_for_each_part() {
         &["-q", "build", dates, "-o", "one", "--part", "whole", "--external-data", "always"],
         0,
     );
-    let expected = ["config.json", "model.onnx", "model.onnx.data", "vocab.json"];
+    let expected = ["config.json", "model.onnx", "model.onnx.data", "tokenizer.json", "vocab.json"];
     assert_eq!(files(&folder.path().join("one")), expected);
 }
 

@@ -122,7 +122,7 @@ fn every_command_fits_its_schema() {
         let from = in_repository("tests").join(file);
         fs::copy(&from, at.join("llama").join(from.file_name().expect("a name"))).expect("copied");
     }
-    let calls: [(&str, &[&str]); 26] = [
+    let calls: [(&str, &[&str]); 28] = [
         ("generate", &["generate", "llama", "-p", "a", "-p", "on", "--stop", "k", "--no-cache"]),
         ("generate", &["generate", "llama", "-p", "a", "--num-beams", "2", "--no-cache"]),
         ("build", &["build", "dates", "-o", "built", "--verify", "--quantize", "int8", "--target", "ort"]),
@@ -149,6 +149,8 @@ fn every_command_fits_its_schema() {
         ("externalize", &["externalize", "model.onnx", "-o", "external.onnx"]),
         ("embed", &["embed", "external.onnx", "-o", "embedded.onnx"]),
         ("passes", &["passes"]),
+        ("attention", &["attention", "dates", "--ids", "31,45,2"]),
+        ("attention", &["attention", "dates", "--ids", "31,2", "--rollout", "-o", "dates.svg"]),
     ];
     for (command, arguments) in calls {
         let schema = json(at, &["schema", command]);

@@ -1,8 +1,8 @@
 //! Declare Transformer models in Rust, optimize them, write them as ONNX and verify them in tract.
 //!
 //! The crates of the workspace are modules here; [`prelude`] has what most programs need. The feature `verify`, enabled
-//! by default, adds tract; without it there are no `verify`, `evaluate` and `reproduce`. The feature `generate` adds
-//! `generate`: tokens from decoders.
+//! by default, adds tract; without it there are no `verify`, `attention`, `evaluate` and `reproduce`. The feature
+//! `generate` adds `generate`: tokens from decoders.
 //!
 //! ```
 //! use netwright::prelude::*;
@@ -45,6 +45,8 @@ pub use netwright_passes as passes;
 #[cfg(feature = "verify")]
 pub use netwright_verify as verify;
 
+#[cfg(feature = "verify")]
+pub mod attention;
 pub mod bisect;
 #[cfg(feature = "verify")]
 pub mod evaluate;

@@ -31,6 +31,8 @@ struct State {
     tables: HashMap<String, Value>,
     /// Named values, in program order.
     named: Vec<(String, Value)>,
+    /// The attention weights among them: layers that share their parameters have one name, and values do not.
+    attention_weights: Vec<(String, Value)>,
     errors: Vec<BuildError>,
 }
 
@@ -98,6 +100,7 @@ impl<'w> Builder<'w> {
             parameters: HashMap::new(),
             tables: HashMap::new(),
             named: vec![],
+            attention_weights: vec![],
             errors: vec![],
         };
         Self { weights, element: ElementType::F32, dequantize: false, state: RefCell::new(state) }
@@ -230,13 +233,12 @@ impl<'b> Builder<'b> {
         state.named.iter().find(|(given, _)| given == name).map(|(_, value)| self.var(*value))
     }
 
-    /// Declares the attention weights of every layer as outputs, in program order, with the names of the values.
+    /// Declares the attention weights of every layer, which are values named `attention_weights`, as outputs, in program
+    /// order, with the names of the values.
     pub fn output_attention_weights(&self) {
         let mut state = self.state.borrow_mut();
-        for (name, value) in state.named.clone() {
-            if name.ends_with("attention_weights") {
-                state.graph.output(name, value);
-            }
+        for (name, value) in std::mem::take(&mut state.attention_weights) {
+            state.graph.output(name, value);
         }
     }
 
@@ -463,9 +465,12 @@ impl<'b> Var<'b> {
     pub fn name(self, name: &str) -> Var<'b> {
         if let Some(value) = self.value {
             let mut state = self.builder.state.borrow_mut();
-            let name = state.scoped(name);
-            state.graph.rename(value, &name);
+            let scoped = state.scoped(name);
+            state.graph.rename(value, &scoped);
             let given = state.graph.value_name(value).to_string();
+            if name == "attention_weights" {
+                state.attention_weights.push((given.clone(), value));
+            }
             state.named.push((given, value));
         }
         self

@@ -1,0 +1,158 @@
+//! The tokens of a text, and those that a decoder writes.
+
+use crate::args::Attention;
+use crate::attention::failure;
+use crate::failure::Failure;
+use crate::output::in_line;
+use netwright::attention::{AttentionError, AttentionModel};
+use netwright::files;
+use netwright::generate::{Piece, Pieces};
+use serde_json::Value;
+use std::path::Path;
+
+/// The most tokens that a decoder writes.
+const MAX_DECODED: usize = 64;
+/// The largest configuration that is read, in bytes.
+const MAX_CONFIG: u64 = 1 << 24;
+
+/// The ids of tokens and their texts.
+pub(super) struct Tokens {
+    pub(super) ids: Vec<i64>,
+    pub(super) texts: Vec<String>,
+    pub(super) decoder_ids: Vec<i64>,
+    pub(super) decoder_texts: Vec<String>,
+    /// The token with which a decoder starts.
+    pub(super) start: Piece,
+}
+
+impl Tokens {
+    /// Returns the tokens of a call, and those that the decoder writes if they are not given.
+    pub(super) fn new(args: &Attention, folder: &Path, model: &AttentionModel) -> Result<Self, Failure> {
+        let config = options(&folder.join("config.json"))?;
+        let pieces = pieces(args, folder)?;
+        let encode = |text: &str, special| match &pieces {
+            Some(pieces) => pieces.encode(text, special).map_err(Failure::usage),
+            None => Ok(vec![]),
+        };
+        let piece = |id: &i64| pieces.as_ref().map_or(Piece { id: *id, text: id.to_string() }, |own| own.piece(*id));
+        if args.text.as_ref().is_some_and(|text| text.trim().is_empty()) {
+            return Err(Failure::Usage("the text is empty\n  help: give at least one word".to_owned()));
+        }
+        let tokens: Vec<Piece> = match &args.text {
+            Some(text) => encode(text, true)?,
+            None => args.ids.iter().map(piece).collect(),
+        };
+        let given = args.decoder_text.is_some() || !args.decoder_ids.is_empty();
+        if given && !model.has_decoder_tokens() {
+            let message = "the model is not an encoder-decoder\n  help: leave out the tokens of the decoder";
+            return Err(Failure::Usage(message.to_owned()));
+        }
+        let (ids, texts) = apart(tokens);
+        let generation = options(&folder.join("generation_config.json"))?;
+        let start = start(&[&generation, &config]);
+        let first = piece(start.first().unwrap_or(&0));
+        let mut own = Self { ids, texts, decoder_ids: vec![], decoder_texts: vec![], start: first };
+        expect_positions(own.ids.len(), &config)?;
+        if model.has_decoder_tokens() {
+            let decoded = match &args.decoder_text {
+                Some(text) => start.iter().map(piece).chain(encode(text, false)?).collect(),
+                None if given => start.iter().chain(&args.decoder_ids).map(piece).collect(),
+                None => {
+                    let ends = ids_of(&[&generation, &config], "eos_token_id");
+                    let most = positions(&config).unwrap_or(MAX_DECODED).min(MAX_DECODED);
+                    own.with_hint(model.decode(&own.ids, &start, &ends, most))?.iter().map(piece).collect()
+                }
+            };
+            expect_positions(Vec::len(&decoded), &config)?;
+            (own.decoder_ids, own.decoder_texts) = apart(decoded);
+        }
+        Ok(own)
+    }
+
+    /// Sets the tokens of a decoder that reads the text itself, after its first token, as those of classifiers do.
+    pub(super) fn read_again(&mut self) {
+        let count = self.ids.len();
+        self.decoder_ids = std::iter::once(self.start.id).chain(self.ids.iter().copied()).take(count).collect();
+        let texts = self.texts.iter().cloned();
+        self.decoder_texts = std::iter::once(self.start.text.clone()).chain(texts).take(count).collect();
+    }
+
+    /// Returns the result of a run; the help of a failure says that the text may be too long.
+    pub(super) fn with_hint<T>(&self, result: Result<T, AttentionError>) -> Result<T, Failure> {
+        result.map_err(|error| {
+            let hint =
+                format!("the model may have fewer positions than the {} tokens; give a shorter text", self.ids.len());
+            let has_run = matches!(error, AttentionError::Verify(_));
+            failure(error).with_help(has_run.then_some(&hint))
+        })
+    }
+}
+
+/// Fails if there are more tokens than the model has positions.
+fn expect_positions(count: usize, config: &Value) -> Result<(), Failure> {
+    let Some(most) = positions(config).filter(|most| count > *most) else { return Ok(()) };
+    let message =
+        format!("{count} tokens are more than the {most} positions of the model\n  help: give a shorter text");
+    Err(Failure::Usage(message))
+}
+
+fn apart(pieces: Vec<Piece>) -> (Vec<i64>, Vec<String>) {
+    pieces.into_iter().map(|piece| (piece.id, piece.text)).unzip()
+}
+
+/// Returns the tokenizer, which is optional if no text is given.
+fn pieces(args: &Attention, folder: &Path) -> Result<Option<Pieces>, Failure> {
+    let has_text = args.text.is_some() || args.decoder_text.is_some();
+    if !folder.join("tokenizer.json").exists() {
+        if !has_text {
+            return Ok(None);
+        }
+        let folder = in_line(folder);
+        return Err(Failure::Usage(format!(
+            "{folder} has no tokenizer.json, which splits texts into tokens\n  help: give the ids of the tokens, such \
+             as --ids 1,2,3, or save the tokenizer with `AutoTokenizer.from_pretrained(…).save_pretrained(…)`"
+        )));
+    }
+    Pieces::open(folder).map(Some).map_err(Failure::usage)
+}
+
+/// Returns the options of a file; none if it does not exist.
+fn options(path: &Path) -> Result<Value, Failure> {
+    if !path.exists() {
+        return Ok(Value::Null);
+    }
+    let text = files::read_text(path, MAX_CONFIG).map_err(Failure::usage)?;
+    serde_json::from_str(&text).map_err(|error| Failure::Usage(format!("{}: {error}", in_line(path))))
+}
+
+/// Returns the ids of an option, a number or a list, of the first file that has it.
+fn ids_of(files: &[&Value], option: &str) -> Vec<i64> {
+    let found = files.iter().map(|file| &file[option]).find(|value| !value.is_null());
+    match found {
+        Some(Value::Array(ids)) => ids.iter().filter_map(Value::as_i64).collect(),
+        Some(id) => id.as_i64().into_iter().collect(),
+        None => vec![],
+    }
+}
+
+/// Returns the tokens with which a decoder starts.
+fn start(files: &[&Value]) -> Vec<i64> {
+    let start = ["decoder_start_token_id", "bos_token_id", "pad_token_id"].map(|option| ids_of(files, option));
+    let start = start.into_iter().find(|ids| !ids.is_empty()).unwrap_or_else(|| vec![0]);
+    start.into_iter().chain(ids_of(files, "forced_bos_token_id")).collect()
+}
+
+/// The model types whose positions start after the id of padding.
+const AFTER_PADDING: [&str; 4] = ["roberta", "xlm-roberta", "camembert", "mpnet"];
+
+/// Returns the number of positions of a model that has a table of them, or that was trained on so many.
+fn positions(config: &Value) -> Option<usize> {
+    // T5 has an option that says how long its texts were; its positions are relative.
+    if !config["relative_attention_num_buckets"].is_null() && config["model_type"] != "mpnet" {
+        return None;
+    }
+    let number = ["max_position_embeddings", "n_positions"].iter().find_map(|option| config[option].as_u64())?;
+    let is_after = AFTER_PADDING.iter().any(|model_type| config["model_type"] == *model_type);
+    let unused = if is_after { config["pad_token_id"].as_u64().unwrap_or(1).saturating_add(1) } else { 0 };
+    usize::try_from(number.saturating_sub(unused)).ok()
+}
