@@ -364,6 +364,7 @@ pub(crate) struct Reading {
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct Inspect {
     #[command(flatten)]
     pub(crate) input: Input,

@@ -131,7 +131,7 @@ fn path(graph: &Graph, value: Value) -> Vec<Part> {
     let by_user = is_numbered.then(user).flatten().map(|user| {
         let label = graph.node(user).label().to_owned();
         let result = graph.results(user).next().map(|value| graph.value_name(value).to_string());
-        if label.is_empty() { result.unwrap_or_default() } else { label.to_string() }
+        if label.is_empty() { result.unwrap_or_default() } else { label }
     });
     let name = by_user.as_deref().filter(|name| name.contains('/')).unwrap_or(own);
     let mut parts: Vec<Part> = name.split(['.', '/']).filter(|part| !part.is_empty()).map(Part::new).collect();
