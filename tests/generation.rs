@@ -238,7 +238,11 @@ fn models_that_are_not_decoders_are_refused() {
     let base = build("gpt2_base", false, None);
     assert!(open(&base).contains("it has no output `logits`, only `last_hidden_state`"));
     let encoder = build("bert", false, None);
-    assert!(open(&encoder).contains("input `token_type_ids` is not one of a decoder"));
+    assert!(open(&encoder).contains("it has no output `logits`, only `last_hidden_state`"));
+    let masked = build("roberta_mlm", false, None);
+    assert!(open(&masked).contains("it predicts masked tokens, not next ones"));
+    let classifier = build("distilbert_sequence", false, None);
+    assert!(open(&classifier).contains("its output `logits` is [batch_size, 3], not one vector a token"));
     let pair = build("t5", false, None);
     let decoder = pair.path().join("decoder_model.onnx");
     let alone = refused(Model::open(&decoder, &Runtime::Tract));

@@ -234,10 +234,10 @@ fn mistakes_get_a_suggestion() {
         (&["optimize", "several"], "help: name one of several/a.onnx, several/b.onnx"),
         (&["verify", "several"], "help: name one of several/a.onnx, several/b.onnx"),
         (&["verify", "model.onnx", "--dim", "batsh=2"], "help: did you mean `batch`?"),
-        (&["optimize", "model.onnx", "--rename-dim", "batsh=b"], "help: did you mean \"batch\"?"),
+        (&["optimize", "model.onnx", "--rename-dim", "batsh=b"], "help: did you mean `batch`?"),
         (
             &["extract", "model.onnx", "--to", "last_hidden_stat", "-o", "out"],
-            "help: did you mean \"last_hidden_state\"?",
+            "help: did you mean `last_hidden_state`?",
         ),
         (&["build", "model.onnx", "-o", "out"], "help: use optimize: `netwright optimize model.onnx`"),
         (&["build", "several", "-o", "out"], "help: use optimize: `netwright optimize several/a.onnx`"),

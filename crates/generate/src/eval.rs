@@ -97,8 +97,6 @@ impl Evaluator {
             let help = "choose a decoder, a masked language model or a model of embeddings";
             return Err(refused("it does not read a single text", help));
         }
-        let architectures =
-            options.as_ref().and_then(|options| options.get("architectures")?.as_array()?.first()?.as_str());
         if !graph.has_output(EMBEDDING) && !graph.has_output(STATES) {
             graph.expect_output(
                 LOGITS,
@@ -107,7 +105,7 @@ impl Evaluator {
         }
         let kind = if graph.has_output(EMBEDDING) || graph.has_output(STATES) && !graph.has_output(LOGITS) {
             Evaluated::Embeddings
-        } else if architectures.is_some_and(|name| name.ends_with("ForMaskedLM")) {
+        } else if options.as_ref().is_some_and(Options::is_masked) {
             let help = "use the tokenizer with which the model was trained";
             let mask = ["[MASK]", "<mask>"].iter().find_map(|mask| text.token(mask));
             Evaluated::MaskedTokens { mask: mask.ok_or_else(|| refused("its tokenizer has no mask", help))? }

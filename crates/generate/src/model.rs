@@ -138,7 +138,15 @@ impl Model {
         };
         model.check()?;
         let options = Options::open(files::folder(path).join("config.json"))?;
-        if let Some(options) = options { model.with_positions(&options) } else { Ok(model) }
+        let Some(options) = options else { return Ok(model) };
+        if options.is_masked() {
+            return Err(GenerateError::Interface {
+                file: model.first.name,
+                cause: "it predicts masked tokens, not next ones".to_owned(),
+                help: "choose a decoder",
+            });
+        }
+        model.with_positions(&options)
     }
 
     fn check(&self) -> Result<(), GenerateError> {
@@ -149,6 +157,9 @@ impl Model {
         };
         if !self.first.has(Role::Tokens) {
             return refused(&self.first, "it has no input `input_ids`", help);
+        }
+        if self.first.has(Role::Types) {
+            return refused(&self.first, "input `token_type_ids` is not one of a decoder", help);
         }
         if let Some(later) = &self.later {
             later.expect_output(LOGITS, help)?;

@@ -55,6 +55,12 @@ impl Options {
         self.options.get(name).filter(|value| !value.is_null())
     }
 
+    /// Returns whether the model predicts masked tokens.
+    pub(crate) fn is_masked(&self) -> bool {
+        let first = self.get("architectures").and_then(|list| list.as_array()?.first()?.as_str());
+        first.is_some_and(|name| name.ends_with("ForMaskedLM"))
+    }
+
     /// Returns a value of a nested object.
     pub(crate) fn nested(&self, object: &str, name: &str) -> Option<&Value> {
         self.get(object)?.get(name).filter(|value| !value.is_null())

@@ -150,10 +150,10 @@ mod tests {
     fn parameters_of_numbered_names_belong_to_their_readers() {
         let graph = parse(
             "g(%x: f32[n, 4]) {
-               %onnx::MatMul_12 = parameter fill(0.5) : f32[4, 4]
+               %\"onnx::MatMul_12\" = parameter fill(0.5) : f32[4, 4]
                %layer.10.bias = parameter fill(0.5) : f32[4]
                %layer.9.bias = parameter fill(0.5) : f32[4]
-               %a = matmul @\"/layer.9/dense/MatMul\" %x, %onnx::MatMul_12 : f32[n, 4]
+               %a = matmul @\"/layer.9/dense/MatMul\" %x, %\"onnx::MatMul_12\" : f32[n, 4]
                %b = add %a, %layer.9.bias : f32[n, 4]
                %y = add %b, %layer.10.bias : f32[n, 4]
                return %y

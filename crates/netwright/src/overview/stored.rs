@@ -55,7 +55,7 @@ pub fn quantization(graph: &Graph) -> BTreeMap<String, usize> {
                 name @ ("MatMulNBits" | "GatherBlockQuantized" | "MatMulBnb4") => {
                     format!("{name} of {} bits{blocks}", number("bits").unwrap_or(4))
                 }
-                name if name.starts_with("QLinear") || name.starts_with("DynamicQuantize") => name.to_owned(),
+                name if is_integer(name) => name.to_owned(),
                 name @ ("QAttention" | "QGemm" | "MatMulIntegerToFloat") => name.to_owned(),
                 _ => continue,
             },
@@ -63,15 +63,16 @@ pub fn quantization(graph: &Graph) -> BTreeMap<String, usize> {
                 OpKind::DequantizeLinear if of_constant => format!("DequantizeLinear of {} weights{blocks}", element()),
                 OpKind::DequantizeLinear => format!("DequantizeLinear of {} activations", element()),
                 OpKind::QuantizeLinear => "QuantizeLinear of activations".to_owned(),
-                kind @ (OpKind::DynamicQuantizeLinear
-                | OpKind::MatMulInteger
-                | OpKind::QLinearMatMul
-                | OpKind::QLinearConv
-                | OpKind::ConvInteger) => kind.name().to_owned(),
+                kind if is_integer(kind.name()) => kind.name().to_owned(),
                 _ => continue,
             },
         };
         *found.entry(word).or_default() += 1;
     }
     found
+}
+
+/// Whether an operator of this name computes with integers for floats, or makes them of activations.
+fn is_integer(name: &str) -> bool {
+    name.starts_with("QLinear") || name.starts_with("DynamicQuantize") || name.ends_with("Integer")
 }
