@@ -9,7 +9,7 @@ use crate::quantize::Quantized;
 use crate::{layout, model_io, optimize, quantize, suggest, surgery, verify};
 use netwright::files;
 use netwright::inventory::inventory;
-use netwright::ir::{ElementType, Model};
+use netwright::ir::{Dim, ElementType, Fact, Model, Shape, Symbol, TensorType, ValueType};
 use netwright::nn::{Config, DerivedFile, OpenError, Part, Pretrained, PretrainedOptions, SettingsError, WeightError};
 use netwright::passes::{self, Precision, Target};
 use netwright::surgery::{merge_branches, symbols};
@@ -563,6 +563,16 @@ fn joined(mut models: Vec<Model>) -> Result<Model, Failure> {
         })
         .collect();
     let kept: Vec<(&str, &str)> = kept.iter().map(|(output, input)| (&**output, &**input)).collect();
-    let merged = merge_branches("use_cache_branch", last, first, &kept).map_err(Failure::model)?;
-    Ok(merged.model)
+    let mut model = merge_branches("use_cache_branch", last, first, &kept).map_err(Failure::model)?.model;
+    // In the first pass the past is empty, whatever its length is later.
+    for input in model.graph.inputs().collect::<Vec<_>>() {
+        let ValueType::Tensor(ty) = &model.graph.fact(input).ty else { continue };
+        let Some([batch, heads, Dim::Known(_), width]) = ty.shape.as_deref() else { continue };
+        if model.graph.value_name(input).starts_with("past_key_values") {
+            let length = Dim::Symbol(Symbol::new("encoder_past_length"));
+            let shape = Shape::from_iter([batch.clone(), heads.clone(), length, width.clone()]);
+            model.graph.set_fact(input, Fact::of(TensorType::new(ty.element, shape)));
+        }
+    }
+    Ok(model)
 }
