@@ -5,11 +5,12 @@
 //! the reciprocal computed first, and declines where the result would not be equal.
 #![expect(clippy::print_stdout, reason = "an example shows what it did")]
 
-use netwright::ir::{Detail, ElementType, Op, parse};
+use netwright::evaluate::Tract;
+use netwright::ir::{Detail, ElementType, Model, Op, parse};
 use netwright::passes::pattern::{any, div, sqrt};
 use netwright::passes::pipeline::{self, Limits};
 use netwright::passes::rewrite::{become_op, insert, keeps_shape};
-use netwright::passes::{Exactness, Pass, Skip, diff};
+use netwright::passes::{Exactness, Options, Pass, Prover, Skip, Target, diff, optimize};
 
 /// `x / sqrt(y)` -> `x * (1 / sqrt(y))`
 ///
@@ -37,20 +38,29 @@ fn multiply_by_reciprocal() -> Pass {
     )
 }
 
+const MODEL: &str = "
+    norm(%x: f32[batch, seq, 64], %mean_square: f32[batch, seq, 1], %scale: f32[batch, seq, 64]) {
+      %root = sqrt %mean_square : f32[batch, seq, 1]
+      %normalized = div %x, %root : f32[batch, seq, 64]
+      %scale_root = sqrt %scale : f32[batch, seq, 64]
+      %scaled = div %normalized, %scale_root : f32[batch, seq, 64]
+      return %scaled
+    }";
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut graph = parse(
-        "norm(%x: f32[batch, seq, 64], %mean_square: f32[batch, seq, 1], %scale: f32[batch, seq, 64]) {
-           %root = sqrt %mean_square : f32[batch, seq, 1]
-           %normalized = div %x, %root : f32[batch, seq, 64]
-           %scale_root = sqrt %scale : f32[batch, seq, 64]
-           %scaled = div %normalized, %scale_root : f32[batch, seq, 64]
-           return %scaled
-         }",
-    )?;
+    let mut graph = parse(MODEL)?;
     let before = graph.to_text(Detail::Elided);
     let report = pipeline::run(&[multiply_by_reciprocal()], &mut graph, Limits { check: true, ..Limits::default() })?;
     print!("{}", diff(&before, &graph.to_text(Detail::Elided)));
     report.applied.iter().for_each(|event| println!("applied   {event}"));
     report.declined.iter().for_each(|event| println!("declined  {event}"));
+
+    // In the pipeline it runs after the pass that it names, and tract proves each of its rewrites.
+    let mut model = Model::new(parse(MODEL)?);
+    let own = multiply_by_reciprocal().after(&["canonicalize"]);
+    let options = Options::for_target(Target::TRACT).with_own(own).with_prover(Prover::new(Tract));
+    let report = optimize(&mut model, &options)?;
+    print!("{report}");
+    report.proofs.iter().for_each(|proofs| println!("{} rewrites are proven", proofs.proven));
     Ok(())
 }

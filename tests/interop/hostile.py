@@ -188,7 +188,7 @@ def judge(case, netwright, verb, root):
     if code not in case.codes:
         raise Failed("exit", f"{code}: {last}")
     lines = [line for line in err.splitlines() if line and not line.startswith(("warning", "  help: "))]
-    if len(lines) != 1 or len(lines[0]) > LINE or not lines[0].startswith("error: "):
+    if len(lines) != 1 or len(lines[0]) > LINE or not re.match(r"error\[NW\d{4}\]: ", lines[0]):
         raise Failed("message", f"{len(lines)} lines, {len(err)} characters: {err[:300]!r}")
     # A file name may contain what a line may not; compare its beginning only.
     paths = [case.model, os.path.normpath(case.output), os.path.dirname(case.output)]

@@ -12,6 +12,7 @@ from the folder for ONNX Runtime must equal PyTorch within 1e-4, with padding: w
 
 import argparse
 import json
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -191,7 +192,7 @@ def judged(program, row):
         try:
             largest = judge_folder(program, folder, ["--target", "ort"])
         except Wrong as error:
-            why = str(error).replace(f"{folder}/", "").removeprefix("error: ")
+            why = re.sub(r"^error(\[NW\d{4}\])?: ", "", str(error).replace(f"{folder}/", ""))
             return f"refused: {why.splitlines()[0] if why else 'no reason'}"
         return f"equal within {largest:.0e}" if largest <= TOLERANCE else f"differs by {largest:.0e}"
 

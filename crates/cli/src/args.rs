@@ -1,7 +1,7 @@
 //! The arguments of the command line, parsed by clap.
 
 use crate::about::VERSION;
-use crate::failure::Failure;
+use crate::failure::{Failure, Misuse};
 use crate::layout::{Client, Layout, Variant};
 use crate::output::Output;
 use crate::quantize::Quantize;
@@ -106,6 +106,8 @@ pub(crate) enum Command {
     Embed(Rewrite),
     /// List the passes.
     Passes,
+    /// Explain an error by its code, such as NW0101, or list all codes.
+    Error { code: Option<String> },
     /// Print the completions for a shell.
     Completions { shell: Shell },
     /// Print the JSON Schema of what a command prints with --json.
@@ -258,7 +260,9 @@ impl Emit {
         let Some(dtype) = dtype else {
             let flags = [("--io-dtype", self.io_dtype.is_empty()), ("--keep-f32", self.keep_f32.is_empty())];
             return match flags.iter().find(|(_, is_empty)| !is_empty) {
-                Some((flag, _)) => Err(Failure::Usage(format!("{flag} requires --dtype\n  help: add --dtype f16"))),
+                Some((flag, _)) => {
+                    Err(Misuse::Requires.failure(format!("{flag} requires --dtype\n  help: add --dtype f16")))
+                }
                 None => Ok(None),
             };
         };
@@ -286,19 +290,19 @@ impl Emit {
         if self.kv_cache != KvCache::Shared {
             return Ok(false);
         }
-        let refused = if !self.target.contrib {
-            format!(
+        if !self.target.contrib {
+            return Err(Misuse::NotFor.failure(format!(
                 "--kv-cache shared is not available for --target {}, which has no operator for it\n  help: use --target ort",
                 self.target
-            )
-        } else if verify {
-            "--verify conflicts with --kv-cache shared, which changes the inputs and outputs of the model\n  help: leave out \
-             one of them"
-                .to_owned()
-        } else {
-            return Ok(true);
-        };
-        Err(Failure::Usage(refused))
+            )));
+        }
+        if verify {
+            return Err(Misuse::Conflict.failure(
+                "--verify conflicts with --kv-cache shared, which changes the inputs and outputs of the model\n  help: \
+                 leave out one of them",
+            ));
+        }
+        Ok(true)
     }
 
     /// Returns the opset to which a model must be raised because the target has weights in blocks only as standard
@@ -564,7 +568,7 @@ pub(crate) fn bindings(dims: &[(Symbol, Dim)]) -> Result<BTreeMap<Symbol, Dim>, 
     let mut bindings = BTreeMap::new();
     for (symbol, dim) in dims {
         if bindings.insert(symbol.clone(), dim.clone()).is_some() {
-            return Err(Failure::Usage(format!("--dim gives {symbol} two sizes\n  help: leave out one of them")));
+            return Err(Misuse::Twice.failure(format!("--dim gives {symbol} two sizes\n  help: leave out one of them")));
         }
     }
     Ok(bindings)

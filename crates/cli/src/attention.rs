@@ -6,13 +6,13 @@ mod tokens;
 
 use crate::args::Attention;
 use crate::build::failed;
-use crate::failure::Failure;
+use crate::failure::{Failure, Misuse};
 use crate::model_io::write_failure;
 use crate::output::{Output, counted, in_line, thousands};
 use crate::overwrite::{Inputs, expect_place};
 use crate::suggest;
 use netwright::attention::{AttentionError, AttentionMap, AttentionModel, Kind, rollout};
-use netwright::files::{AtomicFile, Source};
+use netwright::files::{AtomicFile, Code, Source};
 use netwright::nn::{Pretrained, PretrainedOptions};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -87,8 +87,8 @@ pub(crate) fn run(args: &Attention, output: Output) -> Result<(), Failure> {
         Some(path) => expect_ours(path, &inputs)?,
         None if output.json => {}
         None => {
-            let message = "there is no output\n  help: write a page with -o attention.html, or print data with --json";
-            return Err(Failure::Usage(message.to_owned()));
+            let text = "there is no output\n  help: write a page with -o attention.html, or print data with --json";
+            return Err(Misuse::Missing.failure(text));
         }
     }
     suggest::expect_source(&args.model, &[])?;
@@ -112,15 +112,16 @@ pub(crate) fn run(args: &Attention, output: Output) -> Result<(), Failure> {
     let count: usize = maps.iter().map(|map| map.weights.len()).sum();
     if count > MAX_WEIGHTS {
         let (count, most) = (thousands(count as u64), thousands(MAX_WEIGHTS as u64));
-        return Err(Failure::Usage(format!(
+        let text = format!(
             "there are {count} attention weights, more than {most}\n  help: give a shorter text, or add --averaged or \
              --rollout"
-        )));
+        );
+        return Err(Failure::usage_with(Code(1007), text));
     }
     let largest_error = maps.iter().map(AttentionMap::largest_error).fold(0.0, f64::max);
     if !largest_error.is_finite() {
-        let message = "some attention weights are not numbers\n  help: check the weights of the model";
-        return Err(Failure::Model(message.to_owned()));
+        let text = "some attention weights are not numbers\n  help: check the weights of the model";
+        return Err(Failure::model_with(Code(1009), text));
     }
     let view = view(args, &tokens, &maps)?;
     if let Some(path) = &args.output {
@@ -196,7 +197,8 @@ fn view<'v>(args: &'v Attention, tokens: &'v Tokens, maps: &'v [AttentionMap]) -
     let kind = match &args.kind {
         Some(name) => kinds.iter().copied().find(|kind| kind.name() == name).ok_or_else(|| {
             let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
-            Failure::Usage(format!("there is no {name} attention here\n  help: choose from {}", names.join(", ")))
+            let names = names.join(", ");
+            Misuse::NotFor.failure(format!("there is no {name} attention here\n  help: choose from {names}"))
         })?,
         // What a decoder looks at is what an encoder-decoder is asked for.
         None => kinds.last().copied().unwrap_or(Kind::Encoder),
@@ -215,7 +217,7 @@ fn view<'v>(args: &'v Attention, tokens: &'v Tokens, maps: &'v [AttentionMap]) -
                 0 => format!("leave out {flag}"),
                 count => format!("choose a number from 0 to {}", count - 1),
             };
-            return Err(Failure::Usage(format!("there is no {what} {number}\n  help: {help}")));
+            return Err(Misuse::Value.failure(format!("there is no {what} {number}\n  help: {help}")));
         }
     }
     Ok(view)
@@ -228,10 +230,8 @@ fn is_page(path: &Path) -> bool {
 /// Checks that the output is a page or a picture, and replaces no other file.
 fn expect_ours(path: &Path, inputs: &Inputs) -> Result<(), Failure> {
     if !is_page(path) && !suggest::has_extension(path, &["svg"]) {
-        let path = in_line(path);
-        return Err(Failure::Usage(format!(
-            "the output {path} is not a .html or .svg file\n  help: choose one of the two"
-        )));
+        let text = format!("the output {} is not a .html or .svg file\n  help: choose one of the two", in_line(path));
+        return Err(Misuse::Place.failure(text));
     }
     expect_place("the output", path)?;
     inputs.expect_other("the output", path)?;
@@ -246,7 +246,7 @@ fn expect_ours(path: &Path, inputs: &Inputs) -> Result<(), Failure> {
         return Ok(());
     }
     let path = in_line(path);
-    Err(Failure::Usage(format!(
+    Err(Misuse::Replaces.failure(format!(
         "{path} exists and was not written by `netwright attention`\n  help: choose another file, or remove this one"
     )))
 }

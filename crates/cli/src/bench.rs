@@ -107,7 +107,7 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<(), Failure> {
     }
     drop(spinner);
     if let (true, Some(error)) = (report.timed.is_empty(), last) {
-        return Err(Failure::NotVerifiable(error.to_string()));
+        return Err(Failure::not_verifiable(error.to_string()));
     }
     output.data(&report, || text(&report))
 }
@@ -137,13 +137,7 @@ fn runtimes(args: &Args) -> Result<Vec<Runtime>, Failure> {
 
 /// Returns whether a file or a flag is wrong, not the model in a runtime.
 fn is_of_the_call(error: &VerifyError) -> bool {
-    matches!(
-        error,
-        VerifyError::File(_)
-            | VerifyError::NoOnnxRuntime
-            | VerifyError::OnnxRuntimeLibrary { .. }
-            | VerifyError::Worker { .. }
-    )
+    matches!(error.code().0, 100..200 | 606..608 | 616)
 }
 
 /// Runs the models in turns, in another order in every second round; returns the times of each.

@@ -1,17 +1,17 @@
 //! `netwright build`.
 
 use crate::args::{Build, ExternalData, Float, KvCache};
-use crate::failure::Failure;
+use crate::failure::{Failure, Misuse};
 use crate::layout::Client;
 use crate::output::{Output, in_line, thousands};
 use crate::overwrite::{Inputs, expect_place};
 use crate::quantize::Quantized;
 use crate::{layout, model_io, optimize, quantize, suggest, surgery, verify};
-use netwright::files;
+use netwright::files::{self, Code};
 use netwright::inventory::inventory;
 use netwright::ir::{Dim, ElementType, Fact, Model, Shape, Symbol, TensorType, ValueType};
 use netwright::nn::{Config, DerivedFile, OpenError, Part, Pretrained, PretrainedOptions, SettingsError, WeightError};
-use netwright::passes::{self, Precision, Target};
+use netwright::passes::{self, Precision, PrecisionError, Target};
 use netwright::surgery::{merge_branches, symbols};
 use netwright::verify::{Options, Verdict};
 use schemars::JsonSchema;
@@ -63,7 +63,10 @@ pub(crate) fn run(args: &Build, output: Output) -> Result<(), Failure> {
     built.iter().filter_map(|one| one.verified.as_ref()).try_for_each(|verdict| verify::judge(verdict, output))?;
     match refused.len() {
         0 => Ok(()),
-        left_out => Err(Failure::Model(format!("{left_out} of {} models are not written", left_out + built.len()))),
+        left_out => {
+            let text = format!("{left_out} of {} models are not written", left_out + built.len());
+            Err(Failure::model_with(Code(624), text))
+        }
     }
 }
 
@@ -72,14 +75,12 @@ fn build_all(mut args: Build, output: Output) -> Result<Vec<Built>, Failure> {
     model_io::check_opset(args.emit.opset)?;
     let is_verified = args.verify || args.layout.is_verified;
     if args.emit.shares_cache(is_verified)? && (!args.with_past || args.no_optimize) {
-        return Err(Failure::Usage(
-            "--kv-cache shared requires --with-past and conflicts with --no-optimize".to_owned(),
-        ));
+        return Err(Misuse::Requires.failure("--kv-cache shared requires --with-past and conflicts with --no-optimize"));
     }
     if args.no_optimize && args.emit.quantize.is_requested() {
-        return Err(Failure::Usage(
-            "--quantize conflicts with --no-optimize\n  help: leave out --no-optimize".to_owned(),
-        ));
+        return Err(
+            Misuse::Conflict.failure("--quantize conflicts with --no-optimize\n  help: leave out --no-optimize")
+        );
     }
     if args.is_file() {
         expect_place("the output", &args.output)?;
@@ -123,7 +124,7 @@ fn build_all(mut args: Build, output: Output) -> Result<Vec<Built>, Failure> {
             one.path = path;
             match one.verified.as_ref().map(|verdict| verify::judge(verdict, output)) {
                 Some(Err(Failure::Model(why) | Failure::NotVerifiable(why))) => {
-                    one.left_out = Some(why.replace(&in_line(&place), &in_line(&one.path)));
+                    one.left_out = Some(why.text.replace(&in_line(&place), &in_line(&one.path)));
                 }
                 Some(Err(other)) => return Err(other),
                 _ => move_all(scratch.path(), one.path.parent().unwrap_or(&args.output), &inputs)?,
@@ -271,20 +272,22 @@ fn open(args: &mut Build) -> Result<Pretrained, Failure> {
         "transformer-big" => Config::transformer_big(),
         folder => {
             if args.seed.is_some() {
-                return Err(Failure::Usage(
-                    "--seed is only for presets, whose weights are random\n  help: leave out --seed".to_owned(),
-                ));
+                return Err(Misuse::NotFor
+                    .failure("--seed is only for presets, whose weights are random\n  help: leave out --seed"));
             }
             suggest::expect_source(folder, &["transformer-base", "transformer-big"])?;
             return layout::open(args).map_err(|error| match error {
                 OpenError::Settings(SettingsError::File(error)) if !Path::new(&args.model).exists() => {
-                    Failure::Usage(format!("{error}\n  help: {}", help_of_missing(&args.model)))
+                    Failure::usage(error).with_help(Some(&help_of_missing(&args.model)))
                 }
-                OpenError::NoPast { path, .. } if args.client == Some(Client::Genai) => Failure::Usage(format!(
-                    "{}: the model has no KV cache, with which onnxruntime-genai runs decoders\n  help: --for optimum \
-                     writes models of all kinds",
-                    path.display()
-                )),
+                OpenError::NoPast { path, .. } if args.client == Some(Client::Genai) => {
+                    let text = format!(
+                        "{}: the model has no KV cache, with which onnxruntime-genai runs decoders\n  help: --for optimum \
+                         writes models of all kinds",
+                        path.display()
+                    );
+                    Failure::usage_with(Code(407), text)
+                }
                 error => failed(error),
             });
         }
@@ -297,7 +300,9 @@ fn open(args: &mut Build) -> Result<Pretrained, Failure> {
         ("--dtype", !matches!(args.dtype, Float::F32)),
     ];
     if let Some((flag, _)) = asked.iter().find(|(_, asked)| *asked) {
-        return Err(Failure::Usage(format!("{flag} is only for folders, not for presets\n  help: leave out {flag}")));
+        return Err(
+            Misuse::NotFor.failure(format!("{flag} is only for folders, not for presets\n  help: leave out {flag}"))
+        );
     }
     Pretrained::random(&preset, args.seed.unwrap_or(0)).map_err(Failure::model)
 }
@@ -336,33 +341,29 @@ fn help_of_missing(model: &str) -> String {
 fn files_to_build(args: &Build, model: &Pretrained) -> Result<Vec<(Piece, PathBuf)>, Failure> {
     let is_merged = args.emit.kv_cache == KvCache::Merged;
     if is_merged && !model.is_encoder_decoder() {
-        return Err(Failure::Usage(
+        return Err(Misuse::NotFor.failure(
             "--kv-cache merged is only for encoder-decoders; this decoder takes an empty past in the first pass\n  help: \
-             leave out --kv-cache"
-                .to_owned(),
+             leave out --kv-cache",
         ));
     }
     if is_merged && (!args.with_past || args.is_file() || args.part.is_some()) {
-        return Err(Failure::Usage(
-            "--kv-cache merged requires --with-past and a folder as the output, and conflicts with --part".to_owned(),
-        ));
+        return Err(Misuse::Requires
+            .failure("--kv-cache merged requires --with-past and a folder as the output, and conflicts with --part"));
     }
     let asked = args.part.map(Part::from);
     if asked.is_some_and(|part| part != Part::Whole) && !model.is_encoder_decoder() {
-        return Err(Failure::Usage(
-            "--part is only for encoder-decoders; this model is one graph\n  help: leave out --part".to_owned(),
-        ));
+        return Err(Misuse::NotFor
+            .failure("--part is only for encoder-decoders; this model is one graph\n  help: leave out --part"));
     }
     if asked == Some(Part::DecoderWithPast) && !args.with_past {
-        return Err(Failure::Usage("--part decoder-with-past requires --with-past".to_owned()));
+        return Err(Misuse::Requires.failure("--part decoder-with-past requires --with-past"));
     }
     if args.is_file() {
         let part = asked.unwrap_or(Part::Whole);
         if part == Part::Whole && args.with_past && model.is_encoder_decoder() {
-            return Err(Failure::Usage(
+            return Err(Misuse::Place.failure(
                 "with a past, an encoder-decoder is three graphs, which do not fit in one file\n  help: name a folder with -o, or \
-                 select one graph with --part"
-                    .to_owned(),
+                 select one graph with --part",
             ));
         }
         return Ok(vec![(Piece::One(part), args.output.clone())]);
@@ -426,18 +427,18 @@ fn expect_matches(args: &Build, model: &Pretrained, parts: &[Part]) -> Result<()
         return Ok(());
     }
     let Some(given) = args.emit.precision(Some(args.dtype), &[])? else { return Ok(()) };
-    let mut unmatched: Option<Vec<String>> = None;
+    let mut unmatched: Option<Vec<PrecisionError>> = None;
     for part in parts {
         let graph = model.build(*part, args.outputs_attention).map_err(Failure::model)?;
-        let own: Vec<String> = given.unmatched(&graph).iter().map(ToString::to_string).collect();
-        let first_line = |text: &String| text.lines().next().map(ToOwned::to_owned);
-        let is_unmatched = |error: &String| own.iter().any(|own| first_line(own) == first_line(error));
+        let own = given.unmatched(&graph);
+        let first_line = |error: &PrecisionError| error.to_string().lines().next().map(ToOwned::to_owned);
+        let is_unmatched = |error: &PrecisionError| own.iter().any(|own| first_line(own) == first_line(error));
         unmatched = Some(match unmatched {
             Some(before) => before.into_iter().filter(is_unmatched).collect(),
             None => own,
         });
     }
-    unmatched.into_iter().flatten().next().map_or(Ok(()), |error| Err(Failure::Usage(error)))
+    unmatched.into_iter().flatten().next().map_or(Ok(()), |error| Err(Failure::usage(error)))
 }
 
 /// Checks that each symbol of `--dim` is in one of the parts.
@@ -452,7 +453,8 @@ fn expect_dims(args: &Build, model: &Pretrained, parts: &[Part]) -> Result<(), F
     let Some((symbol, _)) = args.judging.dims.iter().find(|(symbol, _)| !known.contains(symbol)) else { return Ok(()) };
     let known = known.iter().map(|symbol| format!("`{}`", symbol.as_str())).collect::<Vec<_>>().join(", ");
     let symbol = symbol.as_str();
-    Err(Failure::Usage(format!("the model has no symbolic dim `{symbol}`\n  help: choose from {known}")))
+    let text = format!("the model has no symbolic dim `{symbol}`\n  help: choose from {known}");
+    Err(Failure::usage_with(Code(614), text))
 }
 
 /// Writes the sizes of `--dim`, if the part has the symbols.

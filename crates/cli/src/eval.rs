@@ -1,10 +1,10 @@
 //! `netwright eval`.
 
 use crate::args::{Engine, Eval};
-use crate::failure::Failure;
+use crate::failure::{Failure, Misuse};
 use crate::output::{Output, counted, in_line};
 use crate::source::{self, Source, failed};
-use netwright::files;
+use netwright::files::{self, Code};
 use netwright::generate::{Evaluated, Evaluator, GenerateError, Prediction, Text};
 use netwright::verify::Runtime;
 use schemars::JsonSchema;
@@ -13,6 +13,12 @@ use std::path::{Path, PathBuf};
 
 /// The largest text that is read.
 const MAX_TEXT: u64 = 1 << 30;
+
+/// The code of two models that cannot be compared.
+const OTHER_KIND: Code = Code(1014);
+
+/// The code of a text that has nothing to evaluate.
+const NO_TEXT: Code = Code(1015);
 
 /// What a text says of a model, or of two.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -58,8 +64,8 @@ pub(crate) fn run(args: &Eval, output: Output) -> Result<(), Failure> {
     let models = models.collect::<Result<Vec<_>, Failure>>()?;
     let kind = models[0].model.kind();
     if models.iter().any(|other| other.model.kind() != kind) {
-        let message = "one model predicts tokens, and the other does not\n  help: compare models for the same task";
-        return Err(Failure::Usage(message.to_owned()));
+        let text = "one model predicts tokens, and the other does not\n  help: compare models for the same task";
+        return Err(Failure::usage_with(OTHER_KIND, text));
     }
     let measured = if kind == Evaluated::Embeddings {
         cosines(&models, &text, &args.text)?
@@ -98,15 +104,14 @@ fn perplexities(models: &[Loaded], text: &str, args: &Eval, output: Output) -> R
         let mut tokens = tokenizer.encode(text, model.kind() == Evaluated::NextTokens).map_err(failed)?;
         tokens.truncate(args.tokens.unwrap_or(usize::MAX));
         if first.get_or_insert_with(|| tokens.clone()) != &tokens {
-            let message = "the models have different tokenizers, so that their perplexities cannot be compared\n  help: \
-                           evaluate each alone";
-            return Err(Failure::Usage(message.to_owned()));
+            let text = "the models have different tokenizers, so that their perplexities cannot be compared\n  help: \
+                        evaluate each alone";
+            return Err(Failure::usage_with(OTHER_KIND, text));
         }
         let prediction = model.predict(&tokens).map_err(failed)?;
         if prediction.logarithms.is_empty() {
-            let message =
-                format!("{} has no token to predict\n  help: name a text with more words", in_line(&args.text));
-            return Err(Failure::Usage(message));
+            let text = format!("{} has no token to predict\n  help: name a text with more words", in_line(&args.text));
+            return Err(Failure::usage_with(NO_TEXT, text));
         }
         predictions.push(prediction);
     }
@@ -121,8 +126,8 @@ fn perplexities(models: &[Loaded], text: &str, args: &Eval, output: Output) -> R
 
 fn cosines(models: &[Loaded], text: &str, path: &Path) -> Result<Measured, Failure> {
     let [a, b] = models else {
-        let message = "vectors are compared with those of another model\n  help: name a second model";
-        return Err(Failure::Usage(message.to_owned()));
+        let text = "vectors are compared with those of another model\n  help: name a second model";
+        return Err(Misuse::Missing.failure(text));
     };
     let embed = |model: &Loaded, line: &str| -> Result<Vec<f32>, GenerateError> {
         model.model.embed(&model.text.encode(line, true)?)
@@ -131,12 +136,12 @@ fn cosines(models: &[Loaded], text: &str, path: &Path) -> Result<Measured, Failu
     for (line, number) in text.lines().zip(1..).filter(|(line, _)| !line.trim().is_empty()) {
         let (own, other) = (embed(a, line).map_err(failed)?, embed(b, line).map_err(failed)?);
         if own.len() != other.len() {
-            let message = format!(
+            let text = format!(
                 "the vectors of the models have {} and {} elements\n  help: compare variants of one model",
                 own.len(),
                 other.len()
             );
-            return Err(Failure::Usage(message));
+            return Err(Failure::usage_with(OTHER_KIND, text));
         }
         let cosine = cosine(&own, &other);
         lines += 1;
@@ -146,10 +151,8 @@ fn cosines(models: &[Loaded], text: &str, path: &Path) -> Result<Measured, Failu
         }
     }
     if lines == 0 {
-        return Err(Failure::Usage(format!(
-            "{} has no line of text\n  help: name a file with a sentence a line",
-            in_line(path)
-        )));
+        let text = format!("{} has no line of text\n  help: name a file with a sentence a line", in_line(path));
+        return Err(Failure::usage_with(NO_TEXT, text));
     }
     Ok(Measured::Cosine { lines, mean: sum / lines as f64, least, least_line })
 }

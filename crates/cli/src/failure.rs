@@ -1,8 +1,17 @@
-//! How a command fails: what it prints, and its exit code.
+//! How a command fails: what it prints, with a code of the index of errors, and its exit code.
 
 use crate::output::{in_line, printable};
+use netwright::attention::AttentionError;
+use netwright::files::{Code, FileError};
+use netwright::generate::{GenerateError, PiecesError};
+use netwright::ir::{TensorError, Violations};
+use netwright::nn::{BuildErrors, OpenError, RangeError, SettingsError, WeightError};
+use netwright::onnx::{ReadError, WriteError};
+use netwright::passes::surgery::SurgeryError;
+use netwright::passes::{PassError, PrecisionError, QuantizationError};
+use netwright::surgery::MergeError;
+use netwright::verify::VerifyError;
 use std::error::Error;
-use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -11,58 +20,156 @@ use std::process::ExitCode;
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// The model is invalid, differs, or has bad external data. Exit code 1.
-    Model(String),
+    Model(Message),
     /// The call is wrong, or a file cannot be read or written. Exit code 2.
-    Usage(String),
+    Usage(Message),
     /// No available runtime can judge the model. Exit code 3.
-    NotVerifiable(String),
+    NotVerifiable(Message),
     /// The reader of the output closed it. Exit code 0.
     BrokenPipe,
     /// Failures that are printed already, with the exit code of the worst.
     Reported(u8),
 }
 
+/// What is printed.
+#[derive(Debug)]
+pub(crate) struct Message {
+    code: Code,
+    pub(crate) text: String,
+}
+
+/// An error with a code.
+pub(crate) trait Coded: Error {
+    fn code(&self) -> Code;
+}
+
+/// Implements [`Coded`] by the method of each error.
+macro_rules! coded {
+    ($($error:ty)*) => {
+        $(impl Coded for $error {
+            fn code(&self) -> Code {
+                self.code()
+            }
+        })*
+    };
+}
+
+coded! {
+    AttentionError BuildErrors FileError GenerateError RangeError MergeError OpenError PassError PiecesError PrecisionError QuantizationError ReadError SettingsError
+    SurgeryError TensorError VerifyError Violations WeightError WriteError
+}
+
+/// What is wrong with a call.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Misuse {
+    /// An argument or subcommand that does not exist.
+    Unknown = 701,
+    /// A flag has a value that it does not accept.
+    Value = 702,
+    /// An argument is missing.
+    Missing = 703,
+    /// Two flags conflict.
+    Conflict = 704,
+    /// A flag has no effect without another.
+    Requires = 705,
+    /// A flag is not for this model, target or scheme.
+    NotFor = 706,
+    /// Something is given twice.
+    Twice = 707,
+    /// An output cannot be written where it is named.
+    Place = 708,
+    /// An output would replace an input or another output.
+    Replaces = 709,
+    /// A folder that should be empty has files.
+    Occupied = 710,
+    /// It is not clear which path is an output.
+    Ambiguous = 711,
+    /// A path names something else than the command reads.
+    Path = 712,
+    /// A manifest of parts is invalid.
+    Manifest = 713,
+    /// The requested opset is older than that of the model.
+    Older = 714,
+    /// The output cannot be printed, or not in the format of the file.
+    Output = 715,
+    /// A code that does not exist.
+    Code = 716,
+}
+
+impl Misuse {
+    /// Returns the code.
+    pub(crate) fn code(self) -> Code {
+        Code(self as u16)
+    }
+
+    /// Returns the failure with a message.
+    pub(crate) fn failure(self, text: impl Into<String>) -> Failure {
+        Failure::usage_with(self.code(), text)
+    }
+}
+
 impl Failure {
     /// Returns a failure of the model, from an error and its causes.
-    pub(crate) fn model(error: impl Error) -> Self {
-        Failure::Model(chain(&error))
+    #[expect(clippy::needless_pass_by_value, reason = "it is called by `map_err`")]
+    pub(crate) fn model(error: impl Coded) -> Self {
+        Failure::model_with(error.code(), chain(&error))
+    }
+
+    /// Returns a failure of the model with a message.
+    pub(crate) fn model_with(code: Code, text: impl Into<String>) -> Self {
+        Failure::Model(Message { code, text: text.into() })
+    }
+
+    /// Returns a failure of the call with a message.
+    pub(crate) fn usage_with(code: Code, text: impl Into<String>) -> Self {
+        Failure::Usage(Message { code, text: text.into() })
+    }
+
+    /// Returns the failure of a model that cannot be judged.
+    pub(crate) fn not_verifiable(text: String) -> Self {
+        Failure::NotVerifiable(Message { code: Code(603), text })
     }
 
     /// Returns a failure of the model in the file `path`.
-    pub(crate) fn model_at(path: &Path, error: impl Display) -> Self {
-        Failure::Model(format!("\"{}\": {error}", path.to_string_lossy().escape_debug()))
+    #[expect(clippy::needless_pass_by_value, reason = "it is called by `map_err`")]
+    pub(crate) fn model_at(path: &Path, error: impl Coded) -> Self {
+        Failure::model_with(error.code(), format!("\"{}\": {error}", path.to_string_lossy().escape_debug()))
     }
 
     /// Returns a failure of the call, from an error and its causes.
-    pub(crate) fn usage(error: impl Error) -> Self {
-        Failure::Usage(chain(&error))
+    #[expect(clippy::needless_pass_by_value, reason = "it is called by `map_err`")]
+    pub(crate) fn usage(error: impl Coded) -> Self {
+        Failure::usage_with(error.code(), chain(&error))
     }
 
     /// Adds a line of help to the message, if there is one.
     pub(crate) fn with_help(self, help: Option<&str>) -> Self {
-        let added = |message: String| help.map_or(message.clone(), |help| format!("{message}\n  help: {help}"));
-        match self {
-            Failure::Model(message) => Failure::Model(added(message)),
-            Failure::Usage(message) => Failure::Usage(added(message)),
-            Failure::NotVerifiable(message) => Failure::NotVerifiable(added(message)),
-            other => other,
+        self.map(|text| help.map_or(text.clone(), |help| format!("{text}\n  help: {help}")))
+    }
+
+    /// Changes the text of the message.
+    pub(crate) fn map(mut self, change: impl FnOnce(String) -> String) -> Self {
+        if let Failure::Model(message) | Failure::Usage(message) | Failure::NotVerifiable(message) = &mut self {
+            message.text = change(std::mem::take(&mut message.text));
         }
+        self
     }
 
     /// Prints the failure to standard error, and returns its exit code.
     pub(crate) fn report(&self) -> ExitCode {
         let message = match self {
-            Failure::BrokenPipe | Failure::Reported(_) => return ExitCode::from(self.code()),
+            Failure::BrokenPipe | Failure::Reported(_) => return ExitCode::from(self.exit_code()),
             Failure::Model(message) | Failure::Usage(message) | Failure::NotVerifiable(message) => message,
         };
-        let prefix = if message.starts_with("error") { "" } else { "error: " };
+        // Errors of a declaration begin with the word.
+        let text = message.text.strip_prefix("error: ").unwrap_or(&message.text);
         // If standard error is closed, there is nowhere to report that.
-        let _ = writeln!(io::stderr(), "{prefix}{}", printable(&shortened(message)));
-        ExitCode::from(self.code())
+        let _ = writeln!(io::stderr(), "error[{}]: {}", message.code, printable(&shortened(text)));
+        ExitCode::from(self.exit_code())
     }
 
     /// Returns the exit code.
-    pub(crate) fn code(&self) -> u8 {
+    pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Failure::BrokenPipe => 0,
             Failure::Model(_) => 1,
@@ -74,16 +181,8 @@ impl Failure {
 
     /// Returns the failure as that of one of several models: the message names it.
     pub(crate) fn of(self, model: &Path) -> Self {
-        let named = |message: String| {
-            let model = in_line(model);
-            if message.contains(&model) { message } else { format!("{model}: {message}") }
-        };
-        match self {
-            Failure::Model(message) => Failure::Model(named(message)),
-            Failure::Usage(message) => Failure::Usage(named(message)),
-            Failure::NotVerifiable(message) => Failure::NotVerifiable(named(message)),
-            other => other,
-        }
+        let model = in_line(model);
+        self.map(|text| if text.contains(&model) { text } else { format!("{model}: {text}") })
     }
 }
 
@@ -106,15 +205,19 @@ fn shortened(message: &str) -> String {
     message.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
-impl From<netwright::passes::PassError> for Failure {
-    fn from(error: netwright::passes::PassError) -> Self {
+impl From<PassError> for Failure {
+    fn from(error: PassError) -> Self {
         Failure::model(error)
     }
 }
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        if error.kind() == io::ErrorKind::BrokenPipe { Failure::BrokenPipe } else { Failure::usage(error) }
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            Failure::BrokenPipe
+        } else {
+            Misuse::Output.failure(error.to_string())
+        }
     }
 }
 

@@ -100,7 +100,7 @@ pub(crate) fn run(args: &Inspect, output: Output) -> Result<(), Failure> {
             Err(failure) => {
                 let failure = failure.of(path);
                 failure.report();
-                code = if code == 0 { failure.code() } else { code.min(failure.code()) };
+                code = if code == 0 { failure.exit_code() } else { code.min(failure.exit_code()) };
             }
         }
     }
@@ -268,7 +268,8 @@ pub(crate) struct PassRow {
 pub(crate) fn check(input: &Input, output: Output) -> Result<(), Failure> {
     let model = read(input, output)?;
     let path = &input.model;
-    ir::check(&model.graph).map_err(|violations| Failure::Model(format!("{}:\n{violations}", in_line(path))))?;
+    ir::check(&model.graph)
+        .map_err(|violations| Failure::model_with(violations.code(), format!("{}:\n{violations}", in_line(path))))?;
     output.report(&Checked { valid: true }, || format!("{} is valid", in_line(path)))
 }
 

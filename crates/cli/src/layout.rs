@@ -2,14 +2,14 @@
 
 use crate::args::{Build, Float, KvCache};
 use crate::build::open_folder;
-use crate::failure::Failure;
+use crate::failure::{Failure, Misuse};
 use crate::overwrite::Inputs;
 use clap::ValueEnum;
-use netwright::files::{self, AtomicFile};
+use netwright::files::{self, AtomicFile, Code};
 use netwright::nn::{OpenError, Pretrained, Task};
 use netwright::passes::{Scheme, Target};
 use serde::Deserialize;
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::path::{Path, PathBuf};
 
 mod genai;
@@ -92,15 +92,14 @@ pub(crate) struct Layout {
 /// Returns the builds that a call requests: one, or one a variant.
 pub(crate) fn builds(args: &Build) -> Result<Vec<Build>, Failure> {
     let Some(client) = args.client else { return Ok(vec![args.clone()]) };
-    let usage = |text: &str| Err(Failure::Usage(text.to_owned()));
     if args.is_file() || args.part.is_some() || !Path::new(&args.model).is_dir() {
-        return usage(
+        return Err(Misuse::NotFor.failure(
             "--for turns a Hugging Face folder into a folder with all parts of the model\n  help: name folders, and leave out \
              --part",
-        );
+        ));
     }
     if args.emit.kv_cache != KvCache::Concat {
-        return usage("--for chooses how the KV cache is written\n  help: leave out --kv-cache");
+        return Err(Misuse::Conflict.failure("--for chooses how the KV cache is written\n  help: leave out --kv-cache"));
     }
     let mut args = args.clone();
     match client {
@@ -122,10 +121,12 @@ pub(crate) fn builds(args: &Build) -> Result<Vec<Build>, Failure> {
         return Ok(vec![args]);
     }
     if client != Client::TransformersJs {
-        return usage("--variants requires --for transformers.js, whose names they have");
+        return Err(Misuse::Requires.failure("--variants requires --for transformers.js, whose names they have"));
     }
     if args.dtype != Float::F32 || args.emit.quantize.is_requested() {
-        return usage("--variants chooses types and schemes\n  help: leave out --dtype and --quantize");
+        return Err(
+            Misuse::Conflict.failure("--variants chooses types and schemes\n  help: leave out --dtype and --quantize")
+        );
     }
     let mut variants = args.variants.clone();
     if variants.contains(&Variant::All) {
@@ -248,21 +249,23 @@ impl Module {
 fn modules(folder: &Path) -> Result<Vec<Module>, Failure> {
     let path = folder.join("modules.json");
     if !path.is_file() {
-        return Err(Failure::Usage(format!(
+        return Err(Misuse::Path.failure(format!(
             "{}: there is no modules.json, so it is not a folder of sentence-transformers\n  help: --for optimum writes any \
              encoder",
             folder.display()
         )));
     }
     let text = files::read_text(&path, 1 << 20).map_err(Failure::usage)?;
-    let modules: Vec<Module> =
-        serde_json::from_str(&text).map_err(|error| Failure::Model(format!("{}: {error}", path.display())))?;
+    let modules: Vec<Module> = serde_json::from_str(&text).map_err(|error| invalid(&path, &error))?;
     match modules.iter().find(|module| module.path.contains(['/', '\\']) || module.path.starts_with('.')) {
-        Some(module) => {
-            Err(Failure::Model(format!("{}: the module {:?} is not in the folder", path.display(), module.path)))
-        }
+        Some(module) => Err(invalid(&path, &format!("the module {:?} is not in the folder", module.path))),
         None => Ok(modules),
     }
+}
+
+/// Returns the failure of a file that is not valid.
+fn invalid(path: &Path, cause: &impl Display) -> Failure {
+    Failure::model_with(Code(408), format!("{}: {cause}", path.display()))
 }
 
 /// Returns the path of the Transformer among modules.

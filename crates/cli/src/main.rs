@@ -1,10 +1,11 @@
-//! The command line of Netwright: `netwright build`, `generate`, `eval`, `optimize`, `upgrade`, `verify`, `check`, `inspect`, `passes`.
+//! The command line of Netwright: its commands, one module each.
 
 mod about;
 mod args;
 mod attention;
 mod bench;
 mod build;
+mod errors;
 mod eval;
 mod failure;
 mod families;
@@ -70,6 +71,7 @@ fn run(command: Option<&Command>, output: Output) -> Result<(), Failure> {
         Command::Externalize(args) => surgery::store(args, ExternalData::Always, output),
         Command::Embed(args) => surgery::store(args, ExternalData::Never, output),
         Command::Passes => inspect::passes(output),
+        Command::Error { code } => errors::run(code.as_deref(), output),
         Command::Completions { shell } => about::completions(*shell, output),
         Command::Schema { command } => schema::run(*command, output),
         Command::Worker => verify::serve(),

@@ -82,9 +82,9 @@ pub(crate) fn check_opset(opset: Option<Opset>) -> Result<(), Failure> {
     let first = *onnx::WRITTEN_OPSETS.start();
     match opset {
         Some(Opset::Is(opset)) if !(first..=NEWEST_OPSET).contains(&opset) => {
-            let message =
+            let text =
                 format!("opset {opset} cannot be written\n  help: choose an opset from {first} to {NEWEST_OPSET}");
-            Err(Failure::Usage(message))
+            Err(Failure::usage_with(WriteError::Opset { opset }.code(), text))
         }
         _ => Ok(()),
     }

@@ -5,7 +5,7 @@ mod jobs;
 mod summary;
 
 use crate::args::{ExternalData, Float, KvCache, Optimize};
-use crate::failure::Failure;
+use crate::failure::{Failure, Misuse};
 use crate::model_io;
 use crate::output::{Output, in_line};
 use crate::overwrite::{Inputs, expect_place, same_file, same_place};
@@ -36,16 +36,15 @@ use summary::{Fused, Proofs, Side, Summary};
 
 pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
     if args.emit.kv_cache == KvCache::Merged {
-        return Err(Failure::Usage(
+        return Err(Misuse::NotFor.failure(
             "--kv-cache merged is only for build, which knows the first pass and the later steps\n  help: leave out \
-             --kv-cache"
-                .to_owned(),
+             --kv-cache",
         ));
     }
     args.emit.shares_cache(args.verify)?;
     if args.calibrate.is_some() && args.dtype != Some(Float::F16) {
         let message = "--calibrate requires --dtype f16: f32 and bf16 have a range that values do not leave\n  help: add --dtype f16, or leave out --calibrate";
-        return Err(Failure::Usage(message.to_owned()));
+        return Err(Misuse::Requires.failure(message));
     }
     args.report.as_deref().map(|report| expect_place("the report", report)).transpose()?;
     surgery::expect_comparable(&args.interface, args.verify)?;
@@ -54,7 +53,7 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
     let jobs = jobs(args)?;
     if args.sharing.share_weights && jobs.iter().any(|job| job.output.is_none()) {
         let message = "--share-weights has no effect without an output\n  help: add -o FILE";
-        return Err(Failure::Usage(message.to_owned()));
+        return Err(Misuse::Requires.failure(message));
     }
     args.emit.warn_of_type(args.dtype, output)?;
     match jobs.as_slice() {
@@ -88,7 +87,7 @@ fn several(args: &Optimize, jobs: &[Job], output: Output) -> Result<(), Failure>
             Err(Failure::BrokenPipe) => Err(Failure::BrokenPipe),
             Err(failure) => {
                 failure.report();
-                code = if code == 0 { failure.code() } else { code.min(failure.code()) };
+                code = if code == 0 { failure.exit_code() } else { code.min(failure.exit_code()) };
                 Ok(())
             }
         }
@@ -153,9 +152,9 @@ impl Done {
         let Summary { verified, culprit, reproducer, .. } = &self.summary;
         verified.iter().try_for_each(|verdict| verify::judge(verdict, output)).map_err(|failure| {
             match (failure, culprit) {
-                (Failure::Model(message), Some(culprit)) => {
+                (failure @ Failure::Model(_), Some(culprit)) => {
                     let reproducer = reproducer.iter().map(|line| format!("\n  {line}")).collect::<String>();
-                    Failure::Model(format!("{message}\n  {culprit}{reproducer}"))
+                    failure.map(|text| format!("{text}\n  {culprit}{reproducer}"))
                 }
                 (failure, _) => failure,
             }
@@ -168,7 +167,7 @@ fn optimize(args: &Optimize, job: &Job, output: Output) -> Result<Done, Failure>
     let is_in_place = job.output.as_ref().is_some_and(|output| same_file(&job.model, output));
     if args.verify && is_in_place {
         let message = "--verify compares the result with the input, which writing in place replaces\n  help: write to another file";
-        return Err(Failure::Usage(message.to_owned()));
+        return Err(Misuse::Conflict.failure(message));
     }
     let comparison = verify::requested(args.verify, &args.judging, args.input.reading.data_dir.as_deref())?;
     let spinner = output.spinner("optimizing");
@@ -314,7 +313,7 @@ fn calibrate(
         }
         Verdict::NotVerifiable { runtime, reasons, .. } => {
             let reasons: String = reasons.iter().map(|reason| format!("\n  {reason}")).collect();
-            Err(Failure::NotVerifiable(format!(
+            Err(Failure::not_verifiable(format!(
                 "--calibrate cannot run the optimized model in {runtime}{reasons}\n  help: name what overflows by --keep-f32; \
                  or, if ONNX Runtime was not tried, install it with `pip install onnxruntime` or name its library in \
                  ORT_DYLIB_PATH"
@@ -393,16 +392,16 @@ fn expect_outputs(args: &Optimize, job: &Job, inputs: &Inputs) -> Result<(), Fai
     if report.is_symlink() && !report.exists() {
         // The link may lead to the output, which does not exist yet.
         let message = format!("--report is a dangling link: {}\n  help: name the page itself", in_line(report));
-        return Err(Failure::Usage(message));
+        return Err(Misuse::Place.failure(message));
     }
     if job.output.as_ref().is_some_and(|output| same_place(report, output)) {
         let message = format!("--report and -o both name {}\n  help: give each a file of its own", in_line(report));
-        return Err(Failure::Usage(message));
+        return Err(Misuse::Replaces.failure(message));
     }
     if has_extension(report, &["html", "htm"]) {
         return Ok(());
     }
-    Err(Failure::Usage(format!(
+    Err(Misuse::Place.failure(format!(
         "--report writes an HTML page, and the name {} does not end in .html\n  help: choose a name that does",
         in_line(report)
     )))

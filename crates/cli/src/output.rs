@@ -1,6 +1,6 @@
 //! Printing: data, reports, warnings, progress and tables.
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Misuse};
 use indicatif::{ProgressBar, ProgressStyle};
 use netwright::ir::Name;
 use netwright::passes::Event;
@@ -29,7 +29,7 @@ impl Output<'_> {
     /// Prints requested data, as JSON with `--json` and otherwise as text.
     pub(crate) fn data(self, json: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Failure> {
         if self.json {
-            let text = serde_json::to_string_pretty(json).map_err(Failure::usage)?;
+            let text = serde_json::to_string_pretty(json).map_err(io::Error::from)?;
             // serde_json escapes only some control characters; JSON strings may escape all.
             return write_out(&escape_control(&text, |c| format!("\\u{:04x}", u32::from(c))));
         }
@@ -199,11 +199,25 @@ fn escape_control(text: &str, escape: impl Fn(char) -> String) -> String {
     printable
 }
 
-/// Prints help, the version or a usage error; failing to print is a failure too.
+/// Prints help, the version or a usage error with its code; failing to print is a failure too.
 pub(crate) fn print_usage(answer: &clap::Error) -> ExitCode {
-    let code = u8::try_from(answer.exit_code()).unwrap_or(2);
-    match answer.print().and_then(|()| io::stdout().flush()) {
-        Ok(()) => ExitCode::from(code),
+    use clap::error::ErrorKind;
+    let exit_code = u8::try_from(answer.exit_code()).unwrap_or(2);
+    let misuse = match answer.kind() {
+        ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand => Misuse::Unknown,
+        ErrorKind::MissingRequiredArgument | ErrorKind::MissingSubcommand | ErrorKind::TooFewValues => Misuse::Missing,
+        ErrorKind::ArgumentConflict => Misuse::Conflict,
+        _ => Misuse::Value,
+    };
+    let printed = if answer.use_stderr() {
+        let text = answer.render();
+        let text = if io::stderr().is_terminal() && !is_plain() { text.ansi().to_string() } else { text.to_string() };
+        write!(io::stderr(), "{}", text.replacen("error:", &format!("error[{}]:", misuse.code()), 1))
+    } else {
+        answer.print().and_then(|()| io::stdout().flush())
+    };
+    match printed {
+        Ok(()) => ExitCode::from(exit_code),
         Err(error) => Failure::from(error).report(),
     }
 }

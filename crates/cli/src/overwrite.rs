@@ -1,6 +1,6 @@
 //! Protects the files that a command reads from being overwritten by its outputs.
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Misuse};
 use crate::output::in_line;
 use netwright::files::{Identity, Source, entries};
 use netwright::ir::{Graph, Model};
@@ -96,7 +96,7 @@ impl Inputs {
         let Ok(identity) = Identity::of(path) else { return Ok(()) };
         match self.files.iter().find(|(_, input)| *input == identity) {
             None => Ok(()),
-            Some((input, _)) => Err(Failure::Usage(format!(
+            Some((input, _)) => Err(Misuse::Replaces.failure(format!(
                 "{what} would replace an input: {} is the file {}\n  help: write to another file",
                 in_line(path),
                 in_line(input)
@@ -108,9 +108,8 @@ impl Inputs {
     pub(crate) fn expect_other_output(&self, path: &Path, model: &Path) -> Result<(), Failure> {
         if path == Path::new("-") {
             let message = "-o - names the standard output, and a model is written to a file";
-            return Err(Failure::Usage(format!(
-                "{message}\n  help: choose a file name, or write ./- for a file called -"
-            )));
+            return Err(Misuse::Place
+                .failure(format!("{message}\n  help: choose a file name, or write ./- for a file called -")));
         }
         if same_file(path, model) {
             return Ok(());
@@ -128,11 +127,12 @@ impl Inputs {
 /// itself.
 pub(crate) fn expect_place(what: &str, path: &Path) -> Result<(), Failure> {
     if path.is_dir() {
-        return Err(Failure::Usage(format!("{what} {} is a folder\n  help: name a file in the folder", in_line(path))));
+        let text = format!("{what} {} is a folder\n  help: name a file in the folder", in_line(path));
+        return Err(Misuse::Place.failure(text));
     }
     match path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
         None => Ok(()),
-        Some(folder) => Err(Failure::Usage(format!(
+        Some(folder) => Err(Misuse::Place.failure(format!(
             "the folder {} of {what} does not exist\n  help: create the folder, or write to another one",
             in_line(folder)
         ))),

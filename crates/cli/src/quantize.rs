@@ -1,6 +1,6 @@
 //! The flags that quantize weights, and the lines that report it.
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Misuse};
 use crate::output::{Output, thousands};
 use clap::{Args, ValueEnum};
 use netwright::ir::tensor::Rounding;
@@ -80,7 +80,7 @@ impl Quantize {
                 ("--reduce-range", self.reduce_range),
             ];
             return match idle.iter().find(|(_, is_given)| *is_given) {
-                Some((flag, _)) => Err(Failure::Usage(format!(
+                Some((flag, _)) => Err(Misuse::Requires.failure(format!(
                     "{flag} has no effect without --quantize\n  help: add --quantize int4 or another scheme"
                 ))),
                 None => Ok(None),
@@ -94,7 +94,7 @@ impl Quantize {
             ("--reduce-range", self.reduce_range && !is_dynamic, dynamic),
         ];
         if let Some((flag, _, schemes)) = limited.iter().find(|(_, has_no_effect, _)| *has_no_effect) {
-            return Err(Failure::Usage(format!("{flag} only affects {schemes}\n  help: leave out {flag}")));
+            return Err(Misuse::NotFor.failure(format!("{flag} only affects {schemes}\n  help: leave out {flag}")));
         }
         let rounding = match self.rounding {
             RoundingWord::Nearest => Rounding::Nearest,

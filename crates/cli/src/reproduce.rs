@@ -1,6 +1,6 @@
 //! The folder of `optimize --reproduce`.
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Misuse};
 use crate::output::counted;
 use crate::overwrite::{Inputs, same_place};
 use crate::verify;
@@ -24,7 +24,7 @@ const FILES: [&str; 5] = [BEFORE, AFTER, INPUTS, OUTPUTS_BEFORE, OUTPUTS_AFTER];
 pub(crate) fn expect_folder(folder: &Path) -> Result<(), Failure> {
     let refused = |what: String| {
         let help = "name a new folder, or one that contains only an earlier reproducer";
-        Err(Failure::Usage(format!("--reproduce: {what}\n  help: {help}")))
+        Err(Misuse::Occupied.failure(format!("--reproduce: {what}\n  help: {help}")))
     };
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -59,7 +59,7 @@ pub(crate) fn expect_other_files(
     let is_within = |path: &Path| path.parent().is_some_and(|parent| same_place(parent, folder));
     if let Some(path) = written.into_iter().flatten().find(|path| is_within(path)) {
         let message = format!("--reproduce: {path:?} is written to the folder too");
-        return Err(Failure::Usage(format!("{message}\n  help: give the reproducer a folder of its own")));
+        return Err(Misuse::Replaces.failure(format!("{message}\n  help: give the reproducer a folder of its own")));
     }
     Ok(())
 }
@@ -165,7 +165,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("notes.txt"), "").expect("written");
         let Err(Failure::Usage(message)) = write(folder.path(), &reproducer()) else { panic!("it is refused") };
-        assert!(message.contains("contains \"notes.txt\", which is not part of a reproducer\n  help: "), "{message}");
+        assert!(
+            message.text.contains("contains \"notes.txt\", which is not part of a reproducer\n  help: "),
+            "{message:?}"
+        );
         assert_eq!(names(folder.path()), ["notes.txt"]);
         assert!(matches!(expect_folder(&folder.path().join("notes.txt")), Err(Failure::Usage(_))));
     }

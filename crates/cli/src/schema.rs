@@ -3,6 +3,7 @@
 use crate::attention::Attended;
 use crate::bench;
 use crate::build::Built;
+use crate::errors::Entry;
 use crate::eval::Evaluation;
 use crate::failure::Failure;
 use crate::generate::Generated;
@@ -36,6 +37,7 @@ pub(crate) enum Described {
     Embed,
     Passes,
     Attention,
+    Error,
 }
 
 /// Prints the schema of a command.
@@ -56,6 +58,7 @@ pub(crate) fn run(command: Described, output: Output) -> Result<(), Failure> {
         Described::Split => schema::<Vec<surgery::Summary>>(),
         Described::Passes => schema::<Vec<PassRow>>(),
         Described::Attention => schema::<Attended>(),
+        Described::Error => schema::<Vec<Entry>>(),
     };
     Output { json: true, ..output }.data(&schema, String::new)
 }

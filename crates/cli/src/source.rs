@@ -2,15 +2,16 @@
 
 use crate::args::{Cli, Command, Engine};
 use crate::build;
-use crate::failure::Failure;
+use crate::failure::{Failure, Misuse};
 use crate::output::{Output, in_line};
 use crate::suggest;
 use clap::Parser;
+use netwright::files::{self, Code};
+use netwright::generate;
 use netwright::generate::has_graphs;
 use netwright::ir::fingerprint;
 use netwright::nn::{OpenError, Pretrained, PretrainedOptions};
 use netwright::verify::{OnnxRuntime, OrtLevel, Runtime};
-use netwright::{files, generate};
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -35,11 +36,11 @@ fn has_model(path: &Path) -> bool {
 
 /// Checks that a path names ONNX files, or something that `build` reads.
 pub(crate) fn expect(path: &Path) -> Result<(), Failure> {
-    let fail = |what: &str| {
-        Err(Failure::Usage(format!(
+    let text = |what: &str| {
+        format!(
             "{path:?} {what}\n  help: name a folder that `netwright build` wrote, or a Hugging Face folder, such as \
              `hf download NAME --local-dir DIR` writes"
-        )))
+        )
     };
     if has_model(path) && path.exists() {
         return Ok(());
@@ -50,10 +51,10 @@ pub(crate) fn expect(path: &Path) -> Result<(), Failure> {
         suggest::expect_source(&path.to_string_lossy(), &[])?;
     }
     if !path.exists() {
-        return fail("does not exist");
+        return Err(Failure::usage_with(Code(101), text("does not exist")));
     }
     if path.is_dir() && !path.join("config.json").exists() {
-        return fail("holds neither an ONNX model nor a config.json");
+        return Err(Misuse::Path.failure(text("holds neither an ONNX model nor a config.json")));
     }
     Ok(())
 }
@@ -101,7 +102,7 @@ fn build(model: &Path, engine: Engine, folder: &Path, output: Output) -> Result<
         Err(OpenError::NoPast { .. }) => {}
         _ => call.push("--with-past".into()),
     }
-    let parsed = Cli::try_parse_from(call).map_err(|error| Failure::Usage(error.to_string()))?;
+    let parsed = Cli::try_parse_from(call).map_err(|error| Misuse::Unknown.failure(error.to_string()))?;
     let Some(Command::Build(parsed)) = parsed.command else { return Ok(()) };
     let _spinner = output.spinner("building");
     build::run(&parsed, Output { quiet: true, ..output })
@@ -118,7 +119,7 @@ fn cache_folder() -> Result<PathBuf, Failure> {
         folder("XDG_CACHE_HOME").or_else(|| folder("HOME").map(|home| home.join(".cache")))
     };
     user.map(|user| user.join("netwright").join("built")).ok_or_else(|| {
-        Failure::Usage("the user's cache folder is unknown\n  help: pass --no-cache, or set HOME".to_owned())
+        Misuse::Requires.failure("the user's cache folder is unknown\n  help: pass --no-cache, or set HOME")
     })
 }
 
@@ -145,9 +146,8 @@ pub(crate) fn runtime(engine: Engine, library: Option<&Path>) -> Result<Runtime,
     let named = library.map(OnnxRuntime::at);
     match (engine, named) {
         (Engine::Tract, None) => Ok(Runtime::Tract),
-        (Engine::Tract, Some(_)) => Err(Failure::Usage(
-            "--runtime tract does not use ONNX Runtime\n  help: leave out --ort-library, or pass --runtime ort"
-                .to_owned(),
+        (Engine::Tract, Some(_)) => Err(Misuse::NotFor.failure(
+            "--runtime tract does not use ONNX Runtime\n  help: leave out --ort-library, or pass --runtime ort",
         )),
         (Engine::Ort, named) => {
             let runtime = named.unwrap_or_else(OnnxRuntime::find).map_err(Failure::usage)?;

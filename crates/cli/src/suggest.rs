@@ -1,9 +1,9 @@
 //! What to do instead, if a path names something else than a command reads.
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Misuse};
 use crate::output::in_line;
 use crate::overwrite::folder_of;
-use netwright::files::entries;
+use netwright::files::{FileError, entries};
 use netwright::ir::nearest::meant;
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,11 @@ const MAX_LISTED: usize = 20;
 /// # Errors
 /// If it is a folder with several models, or does not exist; the help names what it may mean.
 pub(crate) fn expect_onnx(path: &Path) -> Result<(), Failure> {
-    let fail = |what: &str, help: String| Err(Failure::Usage(format!("{path:?} {what}\n  help: {help}")));
+    let fail = |what: &str, help: String| Err(Misuse::Path.failure(format!("{path:?} {what}\n  help: {help}")));
+    let missing = |help: String| {
+        let error = FileError::NotFound { path: path.to_owned() };
+        Err(Failure::usage(error).with_help(Some(&help)))
+    };
     let models = models_of(path);
     if models.len() > 1 {
         return fail("is a folder", files_help(&models, "an ONNX file"));
@@ -23,7 +27,7 @@ pub(crate) fn expect_onnx(path: &Path) -> Result<(), Failure> {
     if path.symlink_metadata().is_err() {
         let neighbors = with_extensions(folder_of(path), &["onnx"]);
         if let Some(near) = meant_path(path, &neighbors) {
-            return fail("does not exist", format!("did you mean {near}?"));
+            return missing(format!("did you mean {near}?"));
         }
     }
     Ok(())
@@ -41,7 +45,11 @@ pub(crate) fn models_of(path: &Path) -> Vec<PathBuf> {
 pub(crate) fn expect_source(source: &str, presets: &[&str]) -> Result<(), Failure> {
     let path = Path::new(source);
     let name = in_line(path);
-    let fail = |what: &str, help: String| Err(Failure::Usage(format!("{path:?} {what}\n  help: {help}")));
+    let fail = |what: &str, help: String| Err(Misuse::Path.failure(format!("{path:?} {what}\n  help: {help}")));
+    let missing = |help: String| {
+        let error = FileError::NotFound { path: path.to_owned() };
+        Err(Failure::usage(error).with_help(Some(&help)))
+    };
     if path.is_file() && has_extension(path, &["onnx"]) {
         return fail("is an ONNX model already", format!("use optimize: `netwright optimize {name}`"));
     }
@@ -59,17 +67,17 @@ pub(crate) fn expect_source(source: &str, presets: &[&str]) -> Result<(), Failur
     }
     if path.symlink_metadata().is_err() {
         if let Some(preset) = meant(source, presets.iter().copied()) {
-            return fail("does not exist", format!("did you mean the preset {preset}?"));
+            return missing(format!("did you mean the preset {preset}?"));
         }
         if let Some(near) = meant_path(path, &entries(folder_of(path))) {
-            return fail("does not exist", format!("did you mean {near}?"));
+            return missing(format!("did you mean {near}?"));
         }
         if let Some((_, model)) = source.split_once('/').filter(|(owner, model)| is_word(owner) && is_word(model)) {
             let help = format!(
                 "a model of the Hugging Face Hub is downloaded first: `hf download {source} --local-dir {model}`, then \
                  `netwright build {model} -o {model}.onnx`"
             );
-            return fail("does not exist", help);
+            return missing(help);
         }
     }
     Ok(())

@@ -2,7 +2,7 @@
 //! sizes, inputs and outputs.
 
 use crate::args::{ExternalData, Extract, Interface, Merge, Rewrite, Split, bindings};
-use crate::failure::Failure;
+use crate::failure::{Failure, Misuse};
 use crate::model_io;
 use crate::output::{Output, counted, in_line, thousands};
 use crate::overwrite::{Inputs, expect_place};
@@ -108,7 +108,7 @@ pub(crate) fn expect_comparable(interface: &Interface, verify: bool) -> Result<(
         ("--rename-dim", interface.rename_dim.is_empty()),
     ];
     match flags.iter().find(|(_, is_empty)| verify && !is_empty) {
-        Some((flag, _)) => Err(Failure::Usage(format!(
+        Some((flag, _)) => Err(Misuse::Conflict.failure(format!(
             "--verify compares the result with the input, and {flag} changes inputs or outputs\n  help: write the model \
              with {flag} and --passes none first, then optimize and verify that"
         ))),
@@ -249,7 +249,7 @@ impl Manifest {
     fn read(path: &Path) -> Result<Self, Failure> {
         let text = files::read_text(path, MAX_MANIFEST).map_err(Failure::usage)?;
         let invalid = |what: String| {
-            Failure::Usage(format!(
+            Misuse::Manifest.failure(format!(
                 "{} is not a manifest of parts: {what}\n  help: name the file that `split` wrote",
                 in_line(path)
             ))
@@ -304,7 +304,7 @@ fn write_parts(args: &Split, split: surgery::Split, inputs: &Inputs) -> Result<V
         summaries.push(write(part, &path, args.storage.external_data, false, inputs)?);
     }
     let manifest = Manifest::new(&summaries, split.plan);
-    let text = serde_json::to_string_pretty(&manifest).map_err(Failure::usage)? + "\n";
+    let text = serde_json::to_string_pretty(&manifest).map_err(io::Error::from)? + "\n";
     let mut file = AtomicFile::create(args.output.join(MANIFEST)).map_err(Failure::usage)?;
     file.append(text.as_bytes()).and_then(|()| file.commit()).map_err(Failure::usage)?;
     Ok(summaries)
@@ -312,8 +312,9 @@ fn write_parts(args: &Split, split: surgery::Split, inputs: &Inputs) -> Result<V
 
 /// Checks that a folder does not exist or is empty; returns whether it is new.
 fn expect_empty(folder: &Path) -> Result<bool, Failure> {
-    let refused =
-        |what: String| Failure::Usage(format!("the output {} {what}\n  help: name a new folder", in_line(folder)));
+    let refused = |what: String| {
+        Misuse::Occupied.failure(format!("the output {} {what}\n  help: name a new folder", in_line(folder)))
+    };
     match std::fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound && folder.symlink_metadata().is_err() => Ok(true),
         Err(error) => Err(refused(format!("is not a folder that can be read: {error}"))),
@@ -336,7 +337,7 @@ pub(crate) fn merge(args: &Merge, output: Output) -> Result<(), Failure> {
     };
     if manifest.is_some() && !args.connect.is_empty() {
         let message = "--connect conflicts with a manifest, which connects the parts\n  help: leave out --connect";
-        return Err(Failure::Usage(message.to_owned()));
+        return Err(Misuse::Conflict.failure(message));
     }
     let mut inputs = Inputs::default();
     let mut models = vec![];

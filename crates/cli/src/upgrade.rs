@@ -1,7 +1,7 @@
 //! `netwright upgrade`.
 
 use crate::args::{Opset, Upgrade};
-use crate::failure::Failure;
+use crate::failure::{Failure, Misuse};
 use crate::model_io;
 use crate::output::{Output, in_line, thousands};
 use crate::overwrite::{Inputs, expect_place};
@@ -27,7 +27,7 @@ pub(crate) fn run(args: &Upgrade, output: Output) -> Result<(), Failure> {
             model.opset(),
             args.opset
         );
-        return Err(Failure::Usage(message));
+        return Err(Misuse::Older.failure(message));
     }
     let inputs = Inputs::of_model(&args.input.model, &model);
     inputs.expect_other_output(&args.output, &args.input.model)?;

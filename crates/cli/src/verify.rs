@@ -1,7 +1,7 @@
 //! `netwright verify`, and the flag `--verify`.
 
 use crate::args::{self, Judging, Verify, bindings};
-use crate::failure::Failure;
+use crate::failure::{Failure, Misuse};
 use crate::model_io;
 use crate::output::Output;
 use crate::overwrite::Inputs;
@@ -12,6 +12,7 @@ use netwright::verify::{
     self, Array, ModelFile, OnnxRuntime, Options, Run, Runtime, Session, Verdict, VerifyError, Worker,
 };
 use safetensors::{Dtype, tensor::TensorView};
+use std::fmt::Display;
 use std::io;
 use std::path::Path;
 
@@ -60,7 +61,7 @@ fn text(verdict: &Verdict, output: Output) -> String {
 /// Returns the options of `--verify`, or `None` without it.
 pub(crate) fn requested(verify: bool, judging: &Judging, data_dir: Option<&Path>) -> Result<Option<Options>, Failure> {
     match judging.given().filter(|_| !verify) {
-        Some(flag) => Err(Failure::Usage(format!("{flag} requires --verify\n  help: add --verify"))),
+        Some(flag) => Err(Misuse::Requires.failure(format!("{flag} requires --verify\n  help: add --verify"))),
         None if verify => options(judging, data_dir).map(Some),
         None => Ok(None),
     }
@@ -105,7 +106,7 @@ fn runtimes(args: &Judging) -> Result<(Runtime, Option<Runtime>), Failure> {
         (args::Runtime::Tract, None) if args.ort_level.is_none() => Ok((Runtime::Tract, None)),
         (args::Runtime::Tract, _) => {
             let message = "--runtime tract does not use ONNX Runtime\n  help: leave out --ort-library and --ort-level";
-            Err(Failure::Usage(message.to_owned()))
+            Err(Misuse::NotFor.failure(message))
         }
         (args::Runtime::Ort, named) => Ok((ort(named.unwrap_or_else(OnnxRuntime::find))?, None)),
         (args::Runtime::Auto, Some(named)) => Ok((Runtime::Tract, Some(ort(named)?))),
@@ -124,16 +125,16 @@ pub(crate) fn verdict_text(verdict: Option<&Verdict>, output: Output) -> String 
 
 /// Returns the failure that a verdict means for the command, if any.
 pub(crate) fn judge(verdict: &Verdict, output: Output) -> Result<(), Failure> {
+    let Some(code) = verdict.code() else { return Ok(()) };
     match verdict {
-        fine if fine.is_fine() => Ok(()),
         Verdict::NotVerifiable { runtime, .. } => {
             let help = if *runtime == Runtime::Tract.to_string() { INSTALL } else { "" };
-            Err(Failure::NotVerifiable(format!("{verdict}{help}")))
+            Err(Failure::not_verifiable(format!("{verdict}{help}")))
         }
         Verdict::Differs { min_cosine: Some(_), .. } => {
-            Err(Failure::Model(format!("{}{BY_LAYER}", text(verdict, output))))
+            Err(Failure::model_with(code, text(verdict, output) + BY_LAYER))
         }
-        _ => Err(Failure::Model(text(verdict, output))),
+        _ => Err(Failure::model_with(code, text(verdict, output))),
     }
 }
 
@@ -198,11 +199,11 @@ fn dump(
 pub(crate) fn save(path: &Path, named: &[(String, &Array)]) -> Result<(), Failure> {
     let bytes: Vec<Vec<u8>> = named.iter().map(|(_, array)| array.to_bytes()).collect();
     let views = named.iter().zip(&bytes).map(|((name, array), bytes)| {
-        let view = TensorView::new(dtype(array)?, array.shape().to_vec(), bytes).map_err(Failure::usage)?;
+        let view = TensorView::new(dtype(array)?, array.shape().to_vec(), bytes).map_err(unstorable)?;
         Ok((name, view))
     });
     let views = views.collect::<Result<Vec<_>, Failure>>()?;
-    let text = safetensors::serialize(views, None).map_err(Failure::usage)?;
+    let text = safetensors::serialize(views, None).map_err(unstorable)?;
     let mut out = AtomicFile::create(path).map_err(Failure::usage)?;
     out.append(&text).and_then(|()| out.commit()).map_err(Failure::usage)
 }
@@ -223,6 +224,10 @@ fn dtype(array: &Array) -> Result<Dtype, Failure> {
         ElementType::U16 => Dtype::U16,
         ElementType::U8 => Dtype::U8,
         ElementType::Bool => Dtype::BOOL,
-        other => return Err(Failure::Usage(format!("safetensors cannot store element type {other}"))),
+        other => return Err(unstorable(format!("safetensors cannot store element type {other}"))),
     })
+}
+
+fn unstorable(why: impl Display) -> Failure {
+    Misuse::Output.failure(why.to_string())
 }

@@ -122,7 +122,7 @@ fn every_command_fits_its_schema() {
         let from = in_repository("tests").join(file);
         fs::copy(&from, at.join("llama").join(from.file_name().expect("a name"))).expect("copied");
     }
-    let calls: [(&str, &[&str]); 28] = [
+    let calls: [(&str, &[&str]); 33] = [
         ("generate", &["generate", "llama", "-p", "a", "-p", "on", "--stop", "k", "--no-cache"]),
         ("generate", &["generate", "llama", "-p", "a", "--num-beams", "2", "--no-cache"]),
         ("build", &["build", "dates", "-o", "built", "--verify", "--quantize", "int8", "--target", "ort"]),
@@ -142,6 +142,9 @@ fn every_command_fits_its_schema() {
         ("check", &["check", "model.onnx"]),
         ("inspect", &["inspect", "model.onnx", "--text"]),
         ("inspect", &["inspect", "model.onnx", "--dim", "batch=1", "--dim", "seq=8"]),
+        ("inspect", &["inspect", "model.onnx", "--weights"]),
+        ("inspect", &["inspect", "several"]),
+        ("bench", &["bench", "model.onnx", "new.onnx", "--rounds", "2", "--runtime", "tract"]),
         ("extract", &["extract", "model.onnx", "-o", "part.onnx"]),
         ("split", &["split", "model.onnx", "--size", "100kB", "-o", "parts"]),
         ("merge", &["merge", "parts/parts.json", "-o", "merged.onnx"]),
@@ -151,6 +154,8 @@ fn every_command_fits_its_schema() {
         ("passes", &["passes"]),
         ("attention", &["attention", "dates", "--ids", "31,45,2"]),
         ("attention", &["attention", "dates", "--ids", "31,2", "--rollout", "-o", "dates.svg"]),
+        ("error", &["error"]),
+        ("error", &["error", "NW0101"]),
     ];
     for (command, arguments) in calls {
         let schema = json(at, &["schema", command]);

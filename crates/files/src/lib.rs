@@ -54,7 +54,7 @@ mod system;
 mod unfinished;
 
 pub use atomic::AtomicFile;
-pub use error::FileError;
+pub use error::{Code, FileError};
 pub use folder::Folder;
 pub use image::Image;
 pub use range::Range;

@@ -1,6 +1,6 @@
 //! The errors of generation.
 
-use netwright_files::FileError;
+use netwright_files::{Code, FileError};
 use netwright_verify::VerifyError;
 use std::path::PathBuf;
 
@@ -155,4 +155,27 @@ pub enum GenerateError {
         /// What to do.
         help: String,
     },
+}
+
+impl GenerateError {
+    /// Returns the code of this kind of error.
+    pub fn code(&self) -> Code {
+        Code(match self {
+            Self::File(error) => return error.code(),
+            Self::Run(error) => return error.code(),
+            Self::Configuration { .. } => 1001,
+            Self::Option { .. } => 1002,
+            Self::Setting { .. } => 1003,
+            Self::Folder { .. } => 1004,
+            Self::Interface { .. } => 1005,
+            Self::EmptyPrompt => 1006,
+            Self::TooLong { .. } => 1007,
+            Self::UnknownToken { .. } => 1008,
+            Self::NotFinite { .. } => 1009,
+            Self::NoToken { .. } => 1010,
+            Self::Tokenizer { .. } => 1011,
+            Self::Template { .. } => 1012,
+            Self::Audio { .. } => 1013,
+        })
+    }
 }

@@ -1,6 +1,7 @@
 //! One graph of a decoder or an encoder: what its inputs and outputs mean.
 
 use crate::GenerateError;
+use netwright_files::Code;
 use netwright_ir::ElementType;
 use netwright_verify::{Array, ModelFile, Port, Resident, Runtime, Session, VerifyError};
 use std::collections::BTreeMap;
@@ -151,8 +152,10 @@ impl Graph {
                 presents.push((format!("{PAST}{entry}"), tensor));
             }
         }
-        let missing =
-            || GenerateError::Run(VerifyError::Answered(format!("{}: output `{first}` was not computed", self.name)));
+        let missing = || {
+            let message = format!("{}: output `{first}` was not computed", self.name);
+            GenerateError::Run(VerifyError::Answered { code: Code(604), message })
+        };
         Ok((found.ok_or_else(missing)?, presents))
     }
 }

@@ -1,6 +1,6 @@
 //! Splits texts into tokens that people read.
 
-use netwright_files::{self as files, FileError};
+use netwright_files::{self as files, Code, FileError};
 use std::path::{Path, PathBuf};
 use tokenizers::Tokenizer;
 
@@ -47,6 +47,16 @@ pub enum PiecesError {
         /// What is wrong.
         why: String,
     },
+}
+
+impl PiecesError {
+    /// Returns the code of this kind of error.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::File(error) => error.code(),
+            Self::Tokenizer { .. } => Code(1011),
+        }
+    }
 }
 
 impl Pieces {

@@ -14,7 +14,7 @@
 
 use crate::infer::InferError;
 use crate::text;
-use crate::{Graph, Name, NodeId, Value};
+use crate::{Graph, Name, NodeId, Value, files};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 
@@ -42,6 +42,17 @@ impl fmt::Display for Violation {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct Violations(pub Vec<Violation>);
+
+impl Violations {
+    /// Returns the code of the first violation: 300 and the number of the invariant, and 301 for those that only a bug
+    /// violates.
+    pub fn code(&self) -> files::Code {
+        files::Code(match self.0.first().map_or(1, |violation| violation.invariant) {
+            invariant @ (2 | 3 | 4 | 6 | 8) => 300 + u16::from(invariant),
+            _ => 301,
+        })
+    }
+}
 
 /// Checks the invariants of a graph.
 ///

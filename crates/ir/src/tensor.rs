@@ -90,6 +90,13 @@ pub enum TensorError {
     File(#[from] files::FileError),
 }
 
+impl TensorError {
+    /// Returns the code of this kind of error.
+    pub fn code(&self) -> files::Code {
+        if let Self::File(error) = self { error.code() } else { files::Code(417) }
+    }
+}
+
 impl Tensor {
     /// Creates a tensor from bytes, little-endian and packed.
     ///

@@ -1,5 +1,6 @@
 //! The attention weights of a pretrained model on given tokens.
 
+use crate::files::Code;
 use crate::ir::{Dim, ElementType, Graph, Model, Value};
 use crate::nn::{BuildErrors, Part, Pretrained};
 use crate::onnx::{self, WriteError, WriteOptions};
@@ -171,6 +172,21 @@ pub enum AttentionError {
         "the model has no logits, so that its decoder cannot choose tokens\n  help: give the tokens of the decoder"
     )]
     NoLogits,
+}
+
+impl AttentionError {
+    /// Returns the code of this kind of error.
+    pub fn code(&self) -> Code {
+        Code(match self {
+            Self::Build(error) => return error.code(),
+            Self::Pass(error) => return error.code(),
+            Self::Write(error) => return error.code(),
+            Self::Verify(error) => return error.code(),
+            Self::NoTokens => 1006,
+            Self::UnknownToken { .. } => 1008,
+            Self::NoAttention | Self::Input(_) | Self::Shape { .. } | Self::NoLogits => 1016,
+        })
+    }
 }
 
 /// A pretrained model with its attention weights as outputs, loaded in tract.

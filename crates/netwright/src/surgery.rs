@@ -24,6 +24,7 @@ pub use crate::passes::surgery::{
     rename_outputs, set_outputs, split, strip, symbols,
 };
 
+use crate::files::Code;
 use crate::ir::Model;
 use crate::onnx::{WriteError, set_opset};
 use crate::passes::surgery;
@@ -47,6 +48,16 @@ pub enum MergeError {
         /// Why.
         why: Box<WriteError>,
     },
+}
+
+impl MergeError {
+    /// Returns the code of this kind of error.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Surgery(error) => error.code(),
+            Self::Opset { .. } => Code(914),
+        }
+    }
 }
 
 /// Connects models as [`surgery::merge`] does, after converting them to the newest opset among them.

@@ -74,6 +74,13 @@ pub struct BuildError {
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct BuildErrors(pub Vec<BuildError>);
 
+impl BuildErrors {
+    /// Returns the code of this kind of error.
+    pub fn code(&self) -> files::Code {
+        files::Code(420)
+    }
+}
+
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "error: {}", self.what)?;

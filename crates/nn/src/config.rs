@@ -110,6 +110,13 @@ pub struct RangeError {
     pub law: String,
 }
 
+impl RangeError {
+    /// Returns the code of this kind of error.
+    pub fn code(&self) -> netwright_ir::files::Code {
+        netwright_ir::files::Code(403)
+    }
+}
+
 /// The largest size. Real models stay far below it, and a product of three such sizes fits in 64 bits.
 const MOST: u64 = 1 << 20;
 

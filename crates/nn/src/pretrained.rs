@@ -227,6 +227,22 @@ pub enum OpenError {
     File(#[from] files::FileError),
 }
 
+impl OpenError {
+    /// Returns the code of this kind of error.
+    pub fn code(&self) -> files::Code {
+        files::Code(match self {
+            Self::Settings(error) => return error.code(),
+            Self::Weights(error) => return error.code(),
+            Self::Build(error) => return error.code(),
+            Self::Family { .. } => 405,
+            Self::Task { .. } => 406,
+            Self::NoPast { .. } => 407,
+            Self::Beside { .. } => 408,
+            Self::File(error) => return error.code(),
+        })
+    }
+}
+
 impl Pretrained {
     /// Opens a folder, or a GGUF file: reads its configuration, and checks that its weights are those of the model.
     ///

@@ -91,6 +91,19 @@ pub enum SettingsError {
     },
 }
 
+impl SettingsError {
+    /// Returns the code of this kind of error.
+    pub fn code(&self) -> files::Code {
+        files::Code(match self {
+            Self::File(error) => return error.code(),
+            Self::Malformed { .. } => 401,
+            Self::Missing { .. } => 402,
+            Self::Wrong { .. } => 403,
+            Self::Unknown { .. } => 404,
+        })
+    }
+}
+
 /// Returns a text in which `NaN`, `Infinity` and `-Infinity`, which Python writes and JSON does not have, are strings:
 /// no option that is read as a number may have one.
 fn quote_numbers(text: &str) -> Cow<'_, str> {

@@ -1,7 +1,7 @@
 //! The weights of a model: random, or from safetensors files, bound by name.
 
 use crate::torch;
-use netwright_ir::files::{self, Source};
+use netwright_ir::files::{self, Code, Source};
 use netwright_ir::nearest::meant;
 use netwright_ir::tensor::{Distribution, Quantized};
 use netwright_ir::{ElementType, Tensor, TensorError, fingerprint};
@@ -124,6 +124,23 @@ pub enum WeightError {
     /// The file cannot be read.
     #[error(transparent)]
     File(#[from] files::FileError),
+}
+
+impl WeightError {
+    /// Returns the code of this kind of error; that of several is the code of the first.
+    pub fn code(&self) -> Code {
+        Code(match self {
+            Self::Missing { .. } => 411,
+            Self::Mismatch { .. } => 412,
+            Self::Unused { .. } => 413,
+            Self::Untied { .. } => 414,
+            Self::Misfit { problems, .. } => return problems.first().map_or(Code(411), Self::code),
+            Self::Malformed { .. } => 415,
+            Self::Packed { .. } => 416,
+            Self::Tensor { source, .. } => return source.code(),
+            Self::File(error) => return error.code(),
+        })
+    }
 }
 
 /// Trained weights by name, of any collection of pairs, such as a `HashMap<String, Tensor>`.

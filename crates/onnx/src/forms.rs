@@ -13,6 +13,7 @@ mod softmax;
 mod steps;
 
 use crate::standard;
+use netwright_files as files;
 use netwright_ir::attribute::{AttributeError, Attributes};
 use netwright_ir::op::OpaqueOp;
 use netwright_ir::{Attribute, Dim, ElementType, Fact, Graph, NodeId, Op, OpKind, Tensor, Value};
@@ -119,6 +120,16 @@ pub enum FormError {
 }
 
 impl FormError {
+    /// Returns the code of this kind of error.
+    pub fn code(&self) -> files::Code {
+        files::Code(match self {
+            Self::Fused(_) => 802,
+            Self::OpsetTooOld { .. } => 803,
+            Self::Opaque { .. } => 804,
+            Self::NotExpressible { .. } => 805,
+        })
+    }
+
     /// Returns how to fix it, as an imperative.
     pub(crate) fn help(&self) -> String {
         match self {

@@ -6,7 +6,7 @@
 use crate::forms::READ_OPSETS;
 use crate::wire::{
     self, GraphProto, IR_VERSION, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto, TrainingInfoProto,
-    UnknownField, WireError, schema,
+    UnknownField, WireError, WireProblem, schema,
 };
 use bytes::Bytes;
 use function::Functions;
@@ -147,6 +147,54 @@ pub enum ReadProblem {
         /// The problem.
         what: String,
     },
+    /// The external data of a tensor cannot be read.
+    #[error("tensor {name:?}: its external data: {}", chain(cause))]
+    ExternalData {
+        /// The tensor's name, or that of the node that holds it.
+        name: String,
+        /// The error of the file.
+        cause: files::FileError,
+    },
+}
+
+impl ReadError {
+    /// Returns the code of this kind of error.
+    pub fn code(&self) -> files::Code {
+        match self {
+            Self::File(error) => error.code(),
+            Self::Invalid { problem, .. } => problem.code(),
+        }
+    }
+}
+
+impl ReadProblem {
+    /// Returns the code of this kind of error.
+    pub fn code(&self) -> files::Code {
+        files::Code(match self {
+            Self::Wire(error) => match error.problem {
+                WireProblem::Cut | WireProblem::Length { .. } => 201,
+                WireProblem::Depth | WireProblem::TypeDepth => 203,
+                _ => 202,
+            },
+            Self::Decode(_) => 202,
+            Self::UnknownField(_) => 204,
+            Self::IrVersion { .. } => 205,
+            Self::Opset { .. } => 206,
+            Self::Graph(_) => 207,
+            Self::Value { .. } => 208,
+            Self::Node { .. } => 209,
+            Self::Tensor { .. } => 210,
+            Self::ExternalData { cause, .. } => return cause.code(),
+        })
+    }
+}
+
+/// Returns an error with its cause.
+fn chain(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
 }
 
 fn show(version: Option<i64>) -> String {

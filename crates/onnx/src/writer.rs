@@ -194,6 +194,28 @@ pub enum WriteError {
     File(#[from] files::FileError),
 }
 
+impl WriteError {
+    /// Returns the code of this kind of error.
+    pub fn code(&self) -> files::Code {
+        files::Code(match self {
+            Self::Opset { .. } => 801,
+            Self::Form { why, .. } | Self::Function { why, .. } => return why.code(),
+            Self::Domain { .. } => 806,
+            Self::Unnamed { .. } => 807,
+            Self::Duplicate { .. } => 808,
+            Self::Untyped { .. } => 809,
+            Self::Devices { .. } => 810,
+            Self::Cycle { .. } => 811,
+            Self::TooLarge { .. } => 812,
+            Self::Shared { .. } => 813,
+            Self::Name { .. } => 814,
+            Self::Elements { .. } => 815,
+            Self::Dim { .. } => 816,
+            Self::File(error) => return error.code(),
+        })
+    }
+}
+
 /// Writes a model to `path`, in the forms of its opset.
 ///
 /// The file appears atomically, so `path` may be the file that the model was read from. The same model gives the same

@@ -4,6 +4,7 @@ use crate::convert::{PrecisionError, QuantizedWeight};
 use crate::pass::{Exactness, Implementation, Pass};
 use crate::prove::{ProofReport, Proofs};
 use crate::rule::{Rule, Skip};
+use netwright_ir::files::Code;
 use netwright_ir::nearest::suggestion;
 use netwright_ir::{Graph, Name, NodeId, OpKind, Violations, check, text};
 use std::borrow::{Borrow, Cow};
@@ -273,6 +274,25 @@ pub enum PassError {
         /// The name of the pass.
         pass: &'static str,
     },
+}
+
+impl PassError {
+    /// Returns the code of this kind of error.
+    pub fn code(&self) -> Code {
+        Code(match self {
+            Self::Invalid(_) => 501,
+            Self::UnknownPass { .. } => 502,
+            Self::Training => 503,
+            Self::Required(_) => 504,
+            Self::Opposed { .. } => 505,
+            Self::Cache(_) => 506,
+            Self::Quantization { .. } => 507,
+            Self::Precision(error) => return error.code(),
+            Self::Refuted(_) => 512,
+            Self::Broken { .. } => 513,
+            Self::Endless { .. } => 514,
+        })
+    }
 }
 
 /// The maximum number of rounds. One walk applies all rules, except those that later rewrites enable, which take

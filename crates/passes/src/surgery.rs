@@ -34,6 +34,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+use netwright_ir::files::Code;
 use netwright_ir::nearest::suggestion;
 use netwright_ir::{Graph, HashMap, Model, Value, ValueType};
 
@@ -159,6 +160,28 @@ pub enum SurgeryError {
     /// Models that cannot be connected.
     #[error("{0}")]
     Merge(String),
+}
+
+impl SurgeryError {
+    /// Returns the code of this kind of error.
+    pub fn code(&self) -> Code {
+        Code(match self {
+            Self::Unknown { .. } => 901,
+            Self::InBody { .. } => 902,
+            Self::Taken { .. } => 903,
+            Self::Twice { .. } => 904,
+            Self::NoOutput => 905,
+            Self::Untyped { .. } => 906,
+            Self::CutOff { .. } => 907,
+            Self::NotRead { .. } => 908,
+            Self::Contradiction { .. } => 909,
+            Self::Circular { .. } => 910,
+            Self::Negative { .. } => 911,
+            Self::Training => 503,
+            Self::Cut(_) => 912,
+            Self::Merge(_) => 913,
+        })
+    }
 }
 
 /// Refuses a model with training steps, which refer to values of the graph by name.

@@ -6,7 +6,7 @@
 use crate::runs::{Runner, first_case};
 use crate::worker::{cause_of_death, die_with_parent, drain, limit_memory};
 use crate::{ModelFile, Options, Runtime, VerifyError};
-use netwright_files::peak_memory;
+use netwright_files::{Code, peak_memory};
 use netwright_ir::{Dim, Symbol};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -50,7 +50,7 @@ struct Request {
 enum Answer {
     Loaded(Loaded),
     Ran { seconds: f64, peak: Option<u64> },
-    Error(String),
+    Error { code: u16, message: String },
 }
 
 /// A model that is loaded, before its first measured run.
@@ -122,7 +122,7 @@ impl Bench {
         let request = serde_json::to_string(&request).map_err(|error| failed(error.to_string()))?;
         match measured.ask(&request)? {
             Answer::Loaded(loaded) => measured.loaded = loaded,
-            Answer::Error(message) => return Err(VerifyError::Answered(message)),
+            Answer::Error { code, message } => return Err(VerifyError::Answered { code: Code(code), message }),
             Answer::Ran { .. } => return Err(failed("it ran a model before it was asked".to_owned())),
         }
         Ok(measured)
@@ -140,7 +140,7 @@ impl Measured {
                 self.peak = peak;
                 Ok(seconds)
             }
-            Answer::Error(message) => Err(VerifyError::Answered(message)),
+            Answer::Error { code, message } => Err(VerifyError::Answered { code: Code(code), message }),
             Answer::Loaded(_) => Err(self.failed("it loaded a model twice".to_owned())),
         }
     }
@@ -191,8 +191,7 @@ fn lines(pipe: impl Read + Send + 'static) -> mpsc::Receiver<String> {
 /// If the request cannot be read, or an answer cannot be written.
 pub fn serve(input: impl BufRead, mut output: impl Write) -> Result<(), VerifyError> {
     die_with_parent();
-    let cannot =
-        |cause: &dyn std::fmt::Display| VerifyError::Answered(format!("the bench worker cannot serve: {cause}"));
+    let cannot = |cause: &dyn std::fmt::Display| VerifyError::Request(cause.to_string());
     let mut lines = input.lines();
     let request = lines.next().transpose().map_err(|error| cannot(&error))?.unwrap_or_default();
     let request: Request = serde_json::from_str(&request).map_err(|error| cannot(&error))?;
@@ -200,7 +199,7 @@ pub fn serve(input: impl BufRead, mut output: impl Write) -> Result<(), VerifyEr
         let text = serde_json::to_string(answer).map_err(|error| cannot(&error))?;
         writeln!(output, "{text}").and_then(|()| output.flush()).map_err(|error| cannot(&error))
     };
-    let failed = |error: &VerifyError| Answer::Error(error.to_string());
+    let failed = |error: &VerifyError| Answer::Error { code: error.code().0, message: error.to_string() };
     limit_memory(request.memory);
     let run = |answer: &mut dyn FnMut(&Answer) -> Result<(), VerifyError>| -> Result<(), VerifyError> {
         let dims = request.dims.iter().map(|(symbol, dim)| {

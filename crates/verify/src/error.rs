@@ -1,6 +1,7 @@
 //! The errors of running and verifying models.
 
 use crate::gate::Reason;
+use netwright_files::Code;
 use netwright_ir::Symbol;
 use std::path::PathBuf;
 
@@ -181,7 +182,48 @@ pub enum VerifyError {
         cause: String,
     },
 
-    /// An error that the child process reported instead of a verdict.
+    /// No sizes of the symbolic dims fit the model.
     #[error("{0}")]
-    Answered(String),
+    Sizes(&'static str),
+
+    /// The child process cannot read its request or write its answer.
+    #[error("the verify worker cannot serve: {0}")]
+    Request(String),
+
+    /// An error that the child process reported instead of a verdict.
+    #[error("{message}")]
+    Answered {
+        /// The code of the error.
+        code: Code,
+        /// Its message.
+        message: String,
+    },
+}
+
+impl VerifyError {
+    /// Returns the code of this kind of error.
+    pub fn code(&self) -> Code {
+        Code(match self {
+            Self::File(error) => return error.code(),
+            Self::Decode { .. } => 601,
+            Self::ExternalData { .. } => 602,
+            Self::NotVerifiable { .. } => 603,
+            Self::Runtime { .. } => 604,
+            Self::Panic { .. } => 605,
+            Self::NoOnnxRuntime => 606,
+            Self::OnnxRuntimeLibrary { .. } => 607,
+            Self::UnknownInput { .. } => 608,
+            Self::MissingInput { .. } => 609,
+            Self::InputType { .. } => 610,
+            Self::Unmakable { .. } => 611,
+            Self::Inputs { .. } => 612,
+            Self::ElementCount { .. } => 613,
+            Self::UnknownSymbol { .. } => 614,
+            Self::Binding { .. } => 615,
+            Self::Worker { .. } => 616,
+            Self::Sizes(_) => 617,
+            Self::Request(_) => 618,
+            Self::Answered { code, .. } => return *code,
+        })
+    }
 }

@@ -174,7 +174,7 @@ fn cases(
             Err(error) => failed = Some(error),
         }
     }
-    Err(failed.unwrap_or_else(|| VerifyError::Answered("no sizes fit the inputs of the model".to_owned())))
+    Err(failed.unwrap_or(VerifyError::Sizes("no sizes fit the inputs of the model")))
 }
 
 /// Returns the first planned run, with its inputs.
@@ -186,7 +186,7 @@ pub(crate) fn first_case(
 ) -> Result<Case, VerifyError> {
     let planned = cases(model, runner, options, notes)?.into_iter().next();
     let Some(Planned { sizes: Sizes { bindings, kind }, seed, inputs: given }) = planned else {
-        return Err(VerifyError::Answered("the model has no sizes to run with".to_owned()));
+        return Err(VerifyError::Sizes("the model has no sizes to run with"));
     };
     let inputs = given.map_or_else(|| inputs(model, &bindings, seed), Ok)?;
     Ok(Case { bindings, seed, kind, inputs, is_extreme: false, may_be_nan: false })

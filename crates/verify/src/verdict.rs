@@ -2,6 +2,7 @@
 
 use crate::layers::write_table;
 use crate::{Comparison, Layer, Reason};
+use netwright_files::Code;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -174,6 +175,17 @@ impl Verdict {
     pub fn is_fine(&self) -> bool {
         use Verdict::{ByLayer, Close, Equal, Ranges, Runs};
         matches!(self, Runs { .. } | Equal { .. } | Close { .. } | ByLayer { .. } | Ranges { .. })
+    }
+
+    /// Returns the code of a verdict that is not fine, as an error.
+    pub fn code(&self) -> Option<Code> {
+        match self {
+            Verdict::NotVerifiable { .. } => Some(Code(603)),
+            Verdict::OtherInterface { .. } => Some(Code(621)),
+            Verdict::Differs { .. } => Some(Code(622)),
+            Verdict::Fails { .. } => Some(Code(623)),
+            _ => None,
+        }
     }
 
     /// Adds the verdict of a further judge to one that is fine, and returns the verdict of both.

@@ -9,6 +9,7 @@
 
 use crate::verify::{Judged, Options, judge_paths, with_fallback};
 use crate::{Reason, Runtime, Verdict, VerifyError};
+use netwright_files::Code;
 use netwright_ir::Symbol;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
@@ -64,7 +65,7 @@ struct Request {
 enum Answer {
     Verdict(Judged),
     OnnxRuntimeLibrary { library: PathBuf, cause: String },
-    Error(String),
+    Error { code: u16, message: String },
 }
 
 impl Worker {
@@ -135,7 +136,7 @@ impl Worker {
             Ok(Answer::OnnxRuntimeLibrary { library, cause }) => {
                 Err(VerifyError::OnnxRuntimeLibrary { library, cause })
             }
-            Ok(Answer::Error(cause)) => Err(VerifyError::Answered(cause)),
+            Ok(Answer::Error { code, message }) => Err(VerifyError::Answered { code: Code(code), message }),
             Err(_) => {
                 let complaint = complaint.recv_timeout(Duration::from_secs(1)).unwrap_or_default();
                 Ok(lost(&cause_of_death(status, &complaint)))
@@ -167,14 +168,14 @@ pub fn serve(mut input: impl BufRead + Send + 'static, output: impl Write) -> Re
 }
 
 fn cannot_serve(cause: &dyn std::fmt::Display) -> VerifyError {
-    VerifyError::Answered(format!("the verify worker cannot serve: {cause}"))
+    VerifyError::Request(cause.to_string())
 }
 
 fn serve_request(request: &[u8], mut output: impl Write) -> Result<(), VerifyError> {
     let answer = match serde_json::from_slice(request).map_err(|error| cannot_serve(&error)).and_then(answer) {
         Ok(judged) => Answer::Verdict(judged),
         Err(VerifyError::OnnxRuntimeLibrary { library, cause }) => Answer::OnnxRuntimeLibrary { library, cause },
-        Err(error) => Answer::Error(error.to_string()),
+        Err(error) => Answer::Error { code: error.code().0, message: error.to_string() },
     };
     let answer = serde_json::to_vec(&answer).map_err(|error| cannot_serve(&error))?;
     output.write_all(&answer).and_then(|()| output.flush()).map_err(|error| cannot_serve(&error))
@@ -187,7 +188,7 @@ fn answer(request: Request) -> Result<Judged, VerifyError> {
         end(Ended::OutOfTime);
     });
     let dims = request.dims.into_iter().map(|(symbol, dim)| {
-        let dim = dim.parse().map_err(|error: netwright_ir::ParseDimError| VerifyError::Answered(error.to_string()))?;
+        let dim = dim.parse().map_err(|error: netwright_ir::ParseDimError| cannot_serve(&error))?;
         Ok((Symbol::new(symbol), dim))
     });
     let options = Options {
@@ -330,7 +331,7 @@ mod tests {
             match serde_json::from_slice(&answer).unwrap() {
                 Answer::Verdict(judged) => judged.verdict.to_string(),
                 Answer::OnnxRuntimeLibrary { cause, .. } => cause,
-                Answer::Error(error) => error,
+                Answer::Error { message, .. } => message,
             }
         };
         let dir = tempfile::tempdir().unwrap();

@@ -1,7 +1,7 @@
 //! The picture of attention weights: heat maps, or lines from one token.
 
 use super::{MARK, View};
-use crate::failure::Failure;
+use crate::failure::{Failure, Misuse};
 use netwright::attention::AttentionMap;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -38,9 +38,8 @@ pub(super) fn svg(view: &View) -> Result<String, Failure> {
         }
         (_, Some(_)) => {
             let help = "choose a map with --layer and --head, or add --averaged to --layer, or --rollout";
-            return Err(Failure::Usage(format!(
-                "--token shows lines of one map, but there are several\n  help: {help}"
-            )));
+            let text = format!("--token shows lines of one map, but there are several\n  help: {help}");
+            return Err(Misuse::Requires.failure(text));
         }
         _ => grid(&maps, view.head),
     };

@@ -5,6 +5,7 @@ use crate::failure::Failure;
 use maud::{DOCTYPE, PreEscaped, html};
 use netwright::attention::Kind;
 use serde::Serialize;
+use std::io;
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
@@ -51,7 +52,7 @@ pub(super) fn page(view: &View) -> Result<String, Failure> {
         lines: view.token.is_some(),
     };
     // Within a script only `<` can end it, and in JSON it stands only in strings.
-    let data = serde_json::to_string(&data).map_err(Failure::usage)?.replace('<', "\\u003c");
+    let data = serde_json::to_string(&data).map_err(io::Error::from)?.replace('<', "\\u003c");
     let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| view.maps.iter().any(|map| map.kind == *kind)).collect();
     let name = |kind: Kind| match kind {
         Kind::Cross => "decoder to encoder",

@@ -2,10 +2,10 @@
 
 use crate::args::Attention;
 use crate::attention::failure;
-use crate::failure::Failure;
+use crate::failure::{Failure, Misuse};
 use crate::output::in_line;
 use netwright::attention::{AttentionError, AttentionModel};
-use netwright::files;
+use netwright::files::{self, Code};
 use netwright::generate::{Piece, Pieces};
 use serde_json::Value;
 use std::path::Path;
@@ -36,7 +36,7 @@ impl Tokens {
         };
         let piece = |id: &i64| pieces.as_ref().map_or(Piece { id: *id, text: id.to_string() }, |own| own.piece(*id));
         if args.text.as_ref().is_some_and(|text| text.trim().is_empty()) {
-            return Err(Failure::Usage("the text is empty\n  help: give at least one word".to_owned()));
+            return Err(Failure::usage_with(Code(1006), "the text is empty\n  help: give at least one word"));
         }
         let tokens: Vec<Piece> = match &args.text {
             Some(text) => encode(text, true)?,
@@ -44,8 +44,8 @@ impl Tokens {
         };
         let given = args.decoder_text.is_some() || !args.decoder_ids.is_empty();
         if given && !model.has_decoder_tokens() {
-            let message = "the model is not an encoder-decoder\n  help: leave out the tokens of the decoder";
-            return Err(Failure::Usage(message.to_owned()));
+            let text = "the model is not an encoder-decoder\n  help: leave out the tokens of the decoder";
+            return Err(Misuse::NotFor.failure(text));
         }
         let (ids, texts) = apart(tokens);
         let generation = options(&folder.join("generation_config.json"))?;
@@ -91,9 +91,8 @@ impl Tokens {
 /// Fails if there are more tokens than the model has positions.
 fn expect_positions(count: usize, config: &Value) -> Result<(), Failure> {
     let Some(most) = positions(config).filter(|most| count > *most) else { return Ok(()) };
-    let message =
-        format!("{count} tokens are more than the {most} positions of the model\n  help: give a shorter text");
-    Err(Failure::Usage(message))
+    let text = format!("{count} tokens are more than the {most} positions of the model\n  help: give a shorter text");
+    Err(Failure::usage_with(Code(1007), text))
 }
 
 fn apart(pieces: Vec<Piece>) -> (Vec<i64>, Vec<String>) {
@@ -108,10 +107,11 @@ fn pieces(args: &Attention, folder: &Path) -> Result<Option<Pieces>, Failure> {
             return Ok(None);
         }
         let folder = in_line(folder);
-        return Err(Failure::Usage(format!(
+        let text = format!(
             "{folder} has no tokenizer.json, which splits texts into tokens\n  help: give the ids of the tokens, such \
              as --ids 1,2,3, or save the tokenizer with `AutoTokenizer.from_pretrained(…).save_pretrained(…)`"
-        )));
+        );
+        return Err(Failure::usage_with(Code(1011), text));
     }
     Pieces::open(folder).map(Some).map_err(Failure::usage)
 }
@@ -122,7 +122,7 @@ fn options(path: &Path) -> Result<Value, Failure> {
         return Ok(Value::Null);
     }
     let text = files::read_text(path, MAX_CONFIG).map_err(Failure::usage)?;
-    serde_json::from_str(&text).map_err(|error| Failure::Usage(format!("{}: {error}", in_line(path))))
+    serde_json::from_str(&text).map_err(|error| Failure::usage_with(Code(401), format!("{}: {error}", in_line(path))))
 }
 
 /// Returns the ids of an option, a number or a list, of the first file that has it.

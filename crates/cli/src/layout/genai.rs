@@ -1,10 +1,12 @@
 //! The configuration of onnxruntime-genai.
 
-use crate::failure::Failure;
-use netwright::files;
+use super::invalid;
+use crate::failure::{Failure, Misuse};
+use netwright::files::{self, Code};
 use netwright::ir::{Dim, Graph, Value};
 use netwright::nn::{Part, Pretrained};
 use serde_json::{Map, Value as Json, json};
+use std::io;
 use std::path::Path;
 
 /// Returns the text of `genai_config.json` for a decoder with a shared cache.
@@ -14,16 +16,16 @@ pub(super) fn config(folder: &Path, model: &Pretrained) -> Result<String, Failur
     let find = |names: &[&str]| {
         let found = names.iter().find_map(|name| own.get(*name).filter(|value| !value.is_null()));
         found.cloned().ok_or_else(|| {
-            Failure::Model(format!("{}: there is no {}", folder.join("config.json").display(), names.join(" or ")))
+            let text = format!("{}: there is no {}", folder.join("config.json").display(), names.join(" or "));
+            Failure::model_with(Code(402), text)
         })
     };
     let either = |name: &str| generation.get(name).or_else(|| own.get(name)).filter(|value| !value.is_null()).cloned();
     let context = find(&["max_position_embeddings", "n_positions", "max_seq_len", "n_ctx"])?;
     let eos = either("eos_token_id").ok_or_else(|| {
-        Failure::Model(format!(
-            "{}: there is no eos_token_id, at which onnxruntime-genai stops",
-            folder.join("generation_config.json").display()
-        ))
+        let path = folder.join("generation_config.json");
+        let text = format!("{}: there is no eos_token_id, at which onnxruntime-genai stops", path.display());
+        Failure::model_with(Code(402), text)
     })?;
     let first_eos = eos.as_array().map_or(Some(&eos), |all| all.first()).cloned().unwrap_or_default();
     let pad = either("pad_token_id").unwrap_or(first_eos);
@@ -41,9 +43,8 @@ pub(super) fn config(folder: &Path, model: &Pretrained) -> Result<String, Failur
     let vocabulary = vocabulary.and_then(|output| known(&graph, output.value, 2));
     let (Some(heads), Some(head_size), Some(vocabulary)) = (size(keys.first(), 1), size(keys.first(), 3), vocabulary)
     else {
-        let message =
-            "onnxruntime-genai runs decoders with logits and a KV cache\n  help: choose --task text-generation";
-        return Err(Failure::Usage(message.to_owned()));
+        let text = "onnxruntime-genai runs decoders with logits and a KV cache\n  help: choose --task text-generation";
+        return Err(Misuse::NotFor.failure(text));
     };
     let mut inputs = Map::new();
     for name in ["input_ids", "attention_mask", "position_ids"] {
@@ -95,7 +96,7 @@ pub(super) fn config(folder: &Path, model: &Pretrained) -> Result<String, Failur
             "top_p": number("top_p", 1.0),
         },
     });
-    serde_json::to_string_pretty(&config).map(|text| text + "\n").map_err(Failure::model)
+    Ok(serde_json::to_string_pretty(&config).map_err(io::Error::from)? + "\n")
 }
 
 /// Reads a file of JSON; an empty object if there is none.
@@ -104,7 +105,7 @@ fn read(path: &Path) -> Result<Json, Failure> {
         return Ok(json!({}));
     }
     let text = files::read_text(path, 1 << 24).map_err(Failure::usage)?;
-    serde_json::from_str(&text).map_err(|error| Failure::Model(format!("{}: {error}", path.display())))
+    serde_json::from_str(&text).map_err(|error| invalid(path, &error))
 }
 
 fn known(graph: &Graph, value: Value, axis: usize) -> Option<u64> {

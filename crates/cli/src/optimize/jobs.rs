@@ -1,7 +1,7 @@
 //! Which models `optimize` reads, and which files it writes.
 
 use crate::args::Optimize;
-use crate::failure::Failure;
+use crate::failure::{Failure, Misuse};
 use crate::output::in_line;
 use crate::overwrite::{expect_place, folder_of, same_file, same_place};
 use netwright::files;
@@ -34,7 +34,8 @@ pub(super) fn jobs(args: &Optimize) -> Result<Vec<Job>, Failure> {
         (None, [path]) => Err(two_readings(path)),
         (None, _) => {
             let count = args.more.len() + 1;
-            Err(Failure::Usage(format!("{count} models are given without a folder to write to\n  help: add -o FOLDER")))
+            let text = format!("{count} models are given without a folder to write to\n  help: add -o FOLDER");
+            Err(Misuse::Ambiguous.failure(text))
         }
         (Some(output), []) => one(Some(output)),
         (Some(folder), more) => in_folder(args, folder, std::iter::once(model).chain(more)),
@@ -43,7 +44,7 @@ pub(super) fn jobs(args: &Optimize) -> Result<Vec<Job>, Failure> {
 
 fn two_readings(path: &Path) -> Failure {
     let path_text = in_line(path);
-    Failure::Usage(if path.is_dir() {
+    Misuse::Ambiguous.failure(if path.is_dir() {
         format!("{path_text} is a folder\n  help: name a file in the folder")
     } else {
         format!(
@@ -63,20 +64,24 @@ fn in_folder<'m>(
         .map(|model| Job { model: model.clone(), output: model.file_name().map(|name| folder.join(name)) })
         .collect();
     let (count, text) = (jobs.len(), in_line(folder));
-    let refused = |what: String, help: &str| Err(Failure::Usage(format!("{what}\n  help: {help}")));
+    let refused = |misuse: Misuse, what: String, help: &str| Err(misuse.failure(format!("{what}\n  help: {help}")));
     let is_file = folder.exists() && !folder.is_dir();
     if is_file || folder.extension().is_some_and(|extension| extension == "onnx") && !folder.is_dir() {
-        return refused(format!("{count} models are given, but {text} is a file"), "name a folder with -o");
+        return refused(
+            Misuse::Ambiguous,
+            format!("{count} models are given, but {text} is a file"),
+            "name a folder with -o",
+        );
     }
     for (at, Job { model, output }) in jobs.iter().enumerate() {
         let is_here = |other: &Job| output.is_none() || other.output == *output;
         if let Some(other) = jobs[..at].iter().find(|other| is_here(other)) {
             let what = format!("{} and {} have the same file name", in_line(&other.model), in_line(model));
-            return refused(what, "optimize them one at a time");
+            return refused(Misuse::Replaces, what, "optimize them one at a time");
         }
         if same_place(folder_of(model), folder) || output.as_ref().is_some_and(|output| same_file(output, model)) {
             let what = format!("the output would replace an input: {} is in the folder {text}", in_line(model));
-            return refused(what, "write to another folder, or name the file to replace with -o");
+            return refused(Misuse::Replaces, what, "write to another folder, or name the file to replace with -o");
         }
     }
     let only_for_one = [
@@ -85,7 +90,11 @@ fn in_folder<'m>(
         ("--calibrate", args.calibrate.is_some()),
     ];
     if let Some((flag, _)) = only_for_one.iter().find(|(_, is_given)| *is_given && count > 1) {
-        return refused(format!("{flag} is for one model, but {count} are given"), "optimize them one at a time");
+        return refused(
+            Misuse::NotFor,
+            format!("{flag} is for one model, but {count} are given"),
+            "optimize them one at a time",
+        );
     }
     files::create_folder(folder).map_err(Failure::usage)?;
     Ok(jobs)

@@ -65,7 +65,8 @@ pub(super) fn read(proto: TensorProto, place: &str, context: &Context<'_>) -> Re
             if raw.len() >= SMALLEST_RANGE {
                 let offset =
                     wire::offset_in(&context.bytes, &raw).ok_or_else(|| fail("its position is unknown".to_owned()))?;
-                let range = context.source.range(offset, raw.len() as u64).map_err(|error| fail(chain(&error)))?;
+                let range =
+                    context.source.range(offset, raw.len() as u64).map_err(|error| fail(super::chain(&error)))?;
                 Tensor::from_file(element, &dims, range)
             } else {
                 Tensor::from_bytes(element, &dims, Bytes::copy_from_slice(&raw))
@@ -134,7 +135,7 @@ fn external_data(
         }
     }
     let location = location.ok_or_else(|| fail("its external data has no location".to_owned()))?;
-    let file = |error: netwright_files::FileError| fail(format!("its external data: {}", chain(&error)));
+    let file = |cause| ReadProblem::ExternalData { name: place.to_owned(), cause };
     let source = context.folder.open(location).map_err(file)?;
     if source.identity() == context.source.identity() {
         return Err(fail(format!("its external data {location:?} is the model file itself")));
@@ -147,14 +148,6 @@ fn external_data(
     };
     let range = source.range(offset, length.unwrap_or(expected)).map_err(file)?;
     Ok(Tensor::from_file(element, dims, range))
-}
-
-/// Returns an error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    }
 }
 
 /// Converts the elements of a typed field to the form of `raw_data`.

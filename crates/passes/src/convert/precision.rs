@@ -1,5 +1,6 @@
 //! The float type that a caller requests, for a model and for its inputs and outputs.
 
+use netwright_ir::files::Code;
 use netwright_ir::{ElementType, Graph, Name, Op, Value};
 use regex::Regex;
 use std::collections::BTreeMap;
@@ -57,6 +58,18 @@ pub enum PrecisionError {
         "`{0}` matches no node, value or weight\n  help: correct the pattern; `netwright inspect --text` prints the names"
     )]
     NoNode(String),
+}
+
+impl PrecisionError {
+    /// Returns the code of this kind of error.
+    pub fn code(&self) -> Code {
+        Code(match self {
+            Self::Element(_) => 508,
+            Self::Pattern { .. } => 509,
+            Self::NoPort { .. } => 510,
+            Self::NoNode(_) => 511,
+        })
+    }
 }
 
 /// The most names that an error lists.

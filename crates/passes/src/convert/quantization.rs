@@ -1,5 +1,6 @@
 //! The request to quantize weights: schemes, patterns of names, blocks.
 
+use netwright_ir::files::Code;
 use netwright_ir::nearest::suggestion;
 use netwright_ir::tensor::Rounding;
 use netwright_ir::{ElementType, Name, Tensor, TensorError};
@@ -118,6 +119,16 @@ pub enum QuantizationError {
     /// A block size that is not supported.
     #[error("the block size must be 16, 32, 64 or 128, but is {0}")]
     BlockSize(u64),
+}
+
+impl QuantizationError {
+    /// Returns the code of this kind of error.
+    pub fn code(&self) -> Code {
+        Code(match self {
+            Self::Pattern { .. } => 509,
+            Self::BlockSize(_) => 515,
+        })
+    }
 }
 
 impl Quantization {
