@@ -61,6 +61,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let options = Options::for_target(Target::TRACT).with_own(own).with_prover(Prover::new(Tract));
     let report = optimize(&mut model, &options)?;
     print!("{report}");
-    report.proofs.iter().for_each(|proofs| println!("{} rewrites are proven", proofs.proven));
+    report.proofs.iter().for_each(|proofs| println!("proven    {}", proofs.proven));
     Ok(())
 }

@@ -90,7 +90,7 @@ impl fmt::Display for Report {
         if counts.is_empty() {
             writeln!(f, "no pass applied")?;
         }
-        counts.iter().try_for_each(|(pass, times)| writeln!(f, "{pass} applied {times} times"))?;
+        counts.iter().try_for_each(|(pass, times)| writeln!(f, "{pass}: {times} applied"))?;
         self.declined.iter().try_for_each(|event| writeln!(f, "declined {event}"))
     }
 }
