@@ -36,8 +36,8 @@ fn a_worker_that_dies_gives_a_verdict() {
 fn answers_are_passed_on() {
     let fails = r#"read -r _; echo '{"verdict": {"verdict": "fails", "file": "a.onnx", "why": "it lies"}}'"#;
     assert_eq!(with(fails).expect("a verdict").to_string(), "a.onnx fails: it lies");
-    let error = with(r#"echo '{"error": "no symbol `s`"}'"#).expect_err("no verdict");
-    assert_eq!(error.to_string(), "no symbol `s`");
+    let error = with(r#"echo '{"error": {"code": 601, "message": "no symbol `s`"}}'"#).expect_err("no verdict");
+    assert_eq!((error.code().to_string(), error.to_string()), ("NW0601".to_owned(), "no symbol `s`".to_owned()));
 }
 
 #[test]
