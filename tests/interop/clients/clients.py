@@ -1,6 +1,6 @@
 """Opens folders that `build --for` writes in the programs that they are for, and compares with PyTorch.
 
-    clients.py NETWRIGHT --node-modules FOLDER --torch PYTHON
+    clients.py NETWRIGHT [FAMILY ...] --node-modules FOLDER --torch PYTHON
 
 The environment is that of requirements.txt; FOLDER has `npm install @huggingface/transformers@4.3.2`; PYTHON has the
 torch and the transformers that made tests/families (../requirements-bench.txt), which are newer than what optimum-onnx
@@ -147,6 +147,7 @@ def cell(value):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("netwright")
+    parser.add_argument("families", nargs="*")
     parser.add_argument("--node-modules", type=pathlib.Path, required=True)
     parser.add_argument("--torch", type=pathlib.Path, required=True)
     args = parser.parse_args()
@@ -155,6 +156,8 @@ def main():
     print(f"| family | optimum | genai | {' | '.join(PRECISIONS)} |\n| --- | --- | --- | {' | '.join('---' for _ in PRECISIONS)} |")
     kinds = {"encoder": ENCODERS, "decoder": DECODERS, "encoder-decoder": ENCODER_DECODERS}
     for kind, name in ((kind, name) for kind, names in kinds.items() for name in names):
+        if args.families and name not in args.families:
+            continue
         folder, cells = FAMILIES / name, []
         wanted = reference(args.torch, folder, kind)
         with tempfile.TemporaryDirectory() as output:
