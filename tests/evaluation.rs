@@ -61,6 +61,14 @@ fn predictions_equal_those_of_transformers() {
     }
 }
 
+/// Positions of RoBERTa start after the id of padding, so a window has fewer than the table.
+#[test]
+fn windows_have_as_many_tokens_as_there_are_positions() {
+    let model = open("roberta_mlm").unwrap_or_else(|error| panic!("{error}"));
+    let prediction = model.predict(&tokens()).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(prediction.logarithms.len(), tokens().len());
+}
+
 #[test]
 fn vectors_equal_those_of_transformers() {
     let tokens = tokens();

@@ -12,7 +12,7 @@ use crate::output::{Output, counted, in_line, thousands};
 use crate::overwrite::{Inputs, expect_place};
 use crate::suggest;
 use netwright::attention::{AttentionError, AttentionMap, AttentionModel, Kind, rollout};
-use netwright::files::{AtomicFile, Code, Source};
+use netwright::files::{Code, Source, write_file};
 use netwright::nn::{Pretrained, PretrainedOptions};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -126,8 +126,7 @@ pub(crate) fn run(args: &Attention, output: Output) -> Result<(), Failure> {
     let view = view(args, &tokens, &maps)?;
     if let Some(path) = &args.output {
         let text = if is_page(path) { page::page(&view)? } else { drawing::svg(&view)? };
-        let mut file = AtomicFile::create(path).map_err(Failure::usage)?;
-        file.append(text.as_bytes()).and_then(|()| file.commit()).map_err(Failure::usage)?;
+        write_file(path, text).map_err(Failure::usage)?;
     }
     if output.json {
         return output.data(&attended(args, &tokens, &maps, largest_error), String::new);

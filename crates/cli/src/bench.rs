@@ -118,10 +118,7 @@ pub(crate) fn serve() -> Result<(), Failure> {
 }
 
 fn runtimes(args: &Args) -> Result<Vec<Runtime>, Failure> {
-    let found = match &args.ort_library {
-        Some(library) => OnnxRuntime::at(library),
-        None => OnnxRuntime::find(),
-    };
+    let found = args.ort_library.as_ref().map_or_else(OnnxRuntime::find, OnnxRuntime::at);
     let is_optional = args.runtime == args::Runtime::Auto && args.ort_library.is_none();
     let ort = || match found {
         Ok(runtime) => Ok(Some(Runtime::Ort(runtime.with_level(OrtLevel::All).with_threads(args.threads.into())))),

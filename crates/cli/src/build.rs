@@ -111,14 +111,29 @@ fn build_all(mut args: Build, output: Output) -> Result<Vec<Built>, Failure> {
         inputs.expect_other("the output", path)?;
     }
     for (piece, path) in files {
-        let spinner = output.spinner("building");
+        let (start, spinner) = (Instant::now(), output.spinner("building"));
         // A variant gets its name when it is verified.
         let scratch = args.layout.is_verified.then(tempfile::tempdir).transpose()?;
         let place = scratch.as_ref().map_or_else(|| path.clone(), |folder| folder.path().join(file_name(&path)));
-        let mut one = build(args, &model, piece, &place, &inputs, output)?;
+        let parts = piece.parts().iter().map(|part| optimized(args, &model, *part, &place, output));
+        let parts = parts.collect::<Result<Vec<_>, Failure>>()?;
+        // Of a merged decoder both branches are judged, each as a model.
+        let branches = tempfile::tempdir()?;
+        let judged = match (&judging, piece) {
+            (None, _) => vec![],
+            (Some(_), Piece::One(part)) => vec![(part, place.clone())],
+            (Some(_), Piece::MergedDecoder) => write_branches(piece, &parts, branches.path())?,
+        };
+        let mut one = build(args, &model, parts, &place, &inputs, start)?;
         drop(spinner);
-        if let Some(options) = &judging {
-            one.verified = Some(verified(args, declared, piece, &place, options, output)?);
+        for (part, file) in judged {
+            let Some(options) = &judging else { break };
+            let verdict = verified(args, declared, part, &file, options, output)?;
+            let is_fine = verdict.is_fine();
+            one.verified = Some(verdict);
+            if !is_fine {
+                break;
+            }
         }
         if let Some(scratch) = scratch {
             one.path = path;
@@ -127,12 +142,12 @@ fn build_all(mut args: Build, output: Output) -> Result<Vec<Built>, Failure> {
                     one.left_out = Some(why.text.replace(&in_line(&place), &in_line(&one.path)));
                 }
                 Some(Err(other)) => return Err(other),
-                _ => move_all(scratch.path(), one.path.parent().unwrap_or(&args.output), &inputs)?,
+                _ => copy_all(scratch.path(), one.path.parent().unwrap_or(&args.output), &inputs)?,
             }
         }
         built.push(one);
     }
-    if !args.is_file() {
+    if !args.is_file() && !args.layout.is_further {
         layout::copy_files(Path::new(&args.model), &args.output, &BESIDE, &inputs)?;
         if let (Some(inner), None) = (&model.inner, args.client) {
             layout::copy_files(inner, &args.output, &BESIDE, &inputs)?;
@@ -148,7 +163,7 @@ fn file_name(path: &Path) -> &OsStr {
 }
 
 /// Copies the files of a folder to another one, over those of their names.
-fn move_all(from: &Path, to: &Path, inputs: &Inputs) -> Result<(), Failure> {
+fn copy_all(from: &Path, to: &Path, inputs: &Inputs) -> Result<(), Failure> {
     for file in files::entries(from) {
         let to = to.join(file_name(&file));
         inputs.expect_other("the output", &to)?;
@@ -184,42 +199,40 @@ impl Piece {
     }
 }
 
+/// Writes each part of a piece as a model of its own.
+fn write_branches(
+    piece: Piece,
+    parts: &[(Model, passes::Report)],
+    folder: &Path,
+) -> Result<Vec<(Part, PathBuf)>, Failure> {
+    let write = |(part, (model, _)): (&Part, &(Model, passes::Report))| {
+        let path = folder.join(format!("{}.onnx", Piece::One(*part).stem()));
+        model_io::write(model, &path, ExternalData::Auto, false, &Inputs::default())?;
+        Ok((*part, path))
+    };
+    piece.parts().iter().zip(parts).map(write).collect()
+}
+
 /// Runs the result, and compares it with the model as it is declared, not optimized, which a temporary file holds.
-/// Without such a model, it only runs. Of a merged decoder both branches are judged, each as a model.
+/// Without such a model, it only runs.
 fn verified(
     args: &Build,
     declared: Option<&Pretrained>,
-    piece: Piece,
+    part: Part,
     path: &Path,
     options: &Options,
     output: Output,
 ) -> Result<Verdict, Failure> {
-    let Some(pretrained) = declared else { return verify::judged(path, None, options, output) };
+    let Some(declared) = declared else { return verify::judged(path, None, options, output) };
     let folder = tempfile::tempdir()?;
     let original = folder.path().join("declared.onnx");
+    let mut model = declare(args, declared, part)?;
     // In f32, with the inputs and outputs of the result.
     let mut interface = passes::Options::for_target(Target::ONNX).with_only(Vec::<String>::new());
     interface.precision = precision(args, Float::F32)?;
-    let judged = |part: Part, result: &Path| {
-        let mut model = declare(args, pretrained, part)?;
-        passes::optimize(&mut model, &interface).map_err(|error| Failure::model_at(&original, error))?;
-        model_io::write(&model, &original, ExternalData::Auto, false, &Inputs::default())?;
-        verify::judged(&original, Some(result), options, output)
-    };
-    match piece {
-        Piece::One(part) => judged(part, path),
-        Piece::MergedDecoder => {
-            let branch = folder.path().join("branch.onnx");
-            let of_part = |part: Part| {
-                let quiet = Output { quiet: true, ..output };
-                let (model, _) = optimized(args, pretrained, part, &branch, quiet)?;
-                model_io::write(&model, &branch, ExternalData::Auto, false, &Inputs::default())?;
-                judged(part, &branch)
-            };
-            let first = of_part(Part::Decoder)?;
-            if first.is_fine() { of_part(Part::DecoderWithPast) } else { Ok(first) }
-        }
-    }
+    passes::optimize(&mut model, &interface).map_err(|error| Failure::model_at(&original, error))?;
+    model_io::write(&model, &original, ExternalData::Auto, false, &Inputs::default())?;
+    verify::judged(&original, Some(path), options, output)
 }
 
 fn line(built: &Built, output: Output) -> String {
@@ -411,10 +424,7 @@ fn write_beside(files: &[DerivedFile], to: &Path, inputs: &Inputs, output: Outpu
         let to = to.join(name);
         inputs.expect_other(name, &to)?;
         match text {
-            Ok(text) => {
-                let mut file = files::AtomicFile::create(&to).map_err(Failure::usage)?;
-                file.append(text.as_bytes()).and_then(|()| file.commit()).map_err(Failure::usage)?;
-            }
+            Ok(text) => files::write_file(&to, text).map_err(Failure::usage)?,
             Err(why) => output.warn(&format!("{name} is not written: {why}"))?,
         }
     }
@@ -476,19 +486,17 @@ fn precision(args: &Build, to: Float) -> Result<Option<Precision>, Failure> {
     Ok(precision.map(|precision| precision.with_unmatched_patterns(true)))
 }
 
+/// Writes a file with its parts.
 fn build(
     args: &Build,
-    model: &Pretrained,
-    piece: Piece,
+    pretrained: &Pretrained,
+    parts: Vec<(Model, passes::Report)>,
     path: &Path,
     inputs: &Inputs,
-    output: Output,
+    start: Instant,
 ) -> Result<Built, Failure> {
-    let start = Instant::now();
-    let stored = model.stored.clone();
     let (mut models, mut interface, mut quantized) = (vec![], vec![], vec![]);
-    for part in piece.parts() {
-        let (model, report) = optimized(args, model, *part, path, output)?;
+    for (model, report) in parts {
         interface.extend(optimize::interface(&model, &report));
         quantized.extend(report.quantized);
         models.push(model);
@@ -507,7 +515,7 @@ fn build(
         constants: counts.constants,
         bytes: written.bytes,
         seconds: start.elapsed().as_secs_f64(),
-        stored,
+        stored: pretrained.stored.clone(),
         interface,
         quantized: Quantized::new(&quantized),
         verified: None,

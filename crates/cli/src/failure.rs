@@ -3,7 +3,7 @@
 use crate::output::{in_line, printable};
 use netwright::attention::AttentionError;
 use netwright::files::{Code, FileError};
-use netwright::generate::{GenerateError, PiecesError};
+use netwright::generate::GenerateError;
 use netwright::ir::{TensorError, Violations};
 use netwright::nn::{BuildErrors, OpenError, RangeError, SettingsError, WeightError};
 use netwright::onnx::{ReadError, WriteError};
@@ -55,7 +55,7 @@ macro_rules! coded {
 }
 
 coded! {
-    AttentionError BuildErrors FileError GenerateError RangeError MergeError OpenError PassError PiecesError PrecisionError QuantizationError ReadError SettingsError
+    AttentionError BuildErrors FileError GenerateError RangeError MergeError OpenError PassError PrecisionError QuantizationError ReadError SettingsError
     SurgeryError TensorError VerifyError Violations WeightError WriteError
 }
 

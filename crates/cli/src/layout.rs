@@ -1,15 +1,14 @@
 //! The folders that other programs open: `build --for`.
 
 use crate::args::{Build, Float, KvCache};
-use crate::build::open_folder;
+use crate::build::{failed, open_folder};
 use crate::failure::{Failure, Misuse};
 use crate::overwrite::Inputs;
 use clap::ValueEnum;
-use netwright::files::{self, AtomicFile, Code};
-use netwright::nn::{OpenError, Pretrained, Task};
+use netwright::files;
+use netwright::nn::{OpenError, Pretrained, SentenceModule, Task, sentence_modules};
 use netwright::passes::{Scheme, Target};
-use serde::Deserialize;
-use std::fmt::{Display, Write as _};
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 mod genai;
@@ -87,6 +86,8 @@ pub(crate) struct Layout {
     pub(crate) suffix: &'static str,
     /// Whether a model is written only if it is verified.
     pub(crate) is_verified: bool,
+    /// Whether an earlier build of the call writes what lies beside the models.
+    pub(crate) is_further: bool,
 }
 
 /// Returns the builds that a call requests: one, or one a variant.
@@ -135,7 +136,7 @@ pub(crate) fn builds(args: &Build) -> Result<Vec<Build>, Failure> {
     }
     variants.sort_unstable();
     variants.dedup();
-    let build = |variant: Variant| {
+    let build = |(at, variant): (usize, Variant)| {
         let mut args = args.clone();
         args.dtype = variant.dtype();
         args.emit.quantize.scheme = variant.scheme();
@@ -143,9 +144,10 @@ pub(crate) fn builds(args: &Build) -> Result<Vec<Build>, Failure> {
         args.emit.target = Target::ORT;
         args.layout.suffix = variant.suffix();
         args.layout.is_verified = true;
+        args.layout.is_further = at > 0;
         args
     };
-    Ok(variants.into_iter().map(build).collect())
+    Ok(variants.into_iter().enumerate().map(build).collect())
 }
 
 /// Opens a model, with a KV cache if the program uses one and the model has one.
@@ -184,7 +186,7 @@ pub(crate) fn copy_modules(args: &Build, model: &Pretrained, beside: &[&str], in
             let text = genai::config(from, model)?;
             let path = to.join("genai_config.json");
             inputs.expect_other("genai_config.json", &path)?;
-            write(&path, &text)
+            files::write_file(&path, text).map_err(Failure::usage)
         }
         Client::SentenceTransformers => {
             copy_files(from, to, &["modules.json"], inputs)?;
@@ -193,7 +195,7 @@ pub(crate) fn copy_modules(args: &Build, model: &Pretrained, beside: &[&str], in
                 let (from, to) = (from.join(&module.path), to.join(&module.path));
                 if from.is_dir() {
                     files::create_folder(&to).map_err(Failure::usage)?;
-                    let names = if module.is_transformer() { beside } else { &MODULE };
+                    let names = if is_transformer(module) { beside } else { &MODULE };
                     copy_files(&from, &to, names, inputs)?;
                 }
             }
@@ -223,52 +225,25 @@ fn write_config(path: &Path) -> Result<(), Failure> {
     let of_f16: Vec<_> = [Variant::Fp16, Variant::Q4f16].iter().filter_map(ValueEnum::to_possible_value).collect();
     let types: Vec<_> = of_f16.iter().map(|variant| format!("\"{}\": \"float16\"", variant.get_name())).collect();
     let _ = write!(text, ",\n  \"{KEY}\": {{\"kv_cache_dtype\": {{{}}}}}\n}}\n", types.join(", "));
-    write(path, &text)
-}
-
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    let mut file = AtomicFile::create(path).map_err(Failure::usage)?;
-    file.append(text.as_bytes()).and_then(|()| file.commit()).map_err(Failure::usage)
-}
-
-/// A module of a folder of sentence-transformers.
-#[derive(Deserialize)]
-struct Module {
-    path: String,
-    #[serde(rename = "type")]
-    kind: String,
-}
-
-impl Module {
-    fn is_transformer(&self) -> bool {
-        self.kind.ends_with(".Transformer")
-    }
+    files::write_file(path, text).map_err(Failure::usage)
 }
 
 /// Reads the modules of a folder of sentence-transformers.
-fn modules(folder: &Path) -> Result<Vec<Module>, Failure> {
-    let path = folder.join("modules.json");
-    if !path.is_file() {
-        return Err(Misuse::Path.failure(format!(
+fn modules(folder: &Path) -> Result<Vec<SentenceModule>, Failure> {
+    sentence_modules(folder).map_err(failed)?.ok_or_else(|| {
+        Misuse::Path.failure(format!(
             "{}: there is no modules.json, so it is not a folder of sentence-transformers\n  help: --for optimum writes any \
              encoder",
             folder.display()
-        )));
-    }
-    let text = files::read_text(&path, 1 << 20).map_err(Failure::usage)?;
-    let modules: Vec<Module> = serde_json::from_str(&text).map_err(|error| invalid(&path, &error))?;
-    match modules.iter().find(|module| module.path.contains(['/', '\\']) || module.path.starts_with('.')) {
-        Some(module) => Err(invalid(&path, &format!("the module {:?} is not in the folder", module.path))),
-        None => Ok(modules),
-    }
+        ))
+    })
 }
 
-/// Returns the failure of a file that is not valid.
-fn invalid(path: &Path, cause: &impl Display) -> Failure {
-    Failure::model_with(Code(408), format!("{}: {cause}", path.display()))
+fn is_transformer(module: &SentenceModule) -> bool {
+    module.kind() == "Transformer"
 }
 
 /// Returns the path of the Transformer among modules.
-fn transformer(modules: &[Module]) -> &str {
-    modules.iter().find(|module| module.is_transformer()).map_or("", |module| &module.path)
+fn transformer(modules: &[SentenceModule]) -> &str {
+    modules.iter().find(|module| is_transformer(module)).map_or("", |module| &module.path)
 }

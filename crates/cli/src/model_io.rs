@@ -2,11 +2,13 @@
 
 use crate::args::{ExternalData, Input, Opset, Reading};
 use crate::failure::Failure;
-use crate::output::Output;
+use crate::output::{Output, in_line};
 use crate::overwrite::Inputs;
 use crate::suggest;
+use netwright::files::{self, Code};
 use netwright::ir::Model;
 use netwright::onnx::{self, ReadError, ReadOptions, WriteError, WriteOptions, WrittenFiles};
+use serde_json::Value;
 use std::path::Path;
 
 /// The number of warnings that are printed; further ones are only counted.
@@ -47,6 +49,18 @@ pub(crate) fn read_at(path: &Path, reading: &Reading, output: Output) -> Result<
         ))?;
     }
     Ok(model)
+}
+
+/// The largest file of options that is read, in bytes.
+const MAX_OPTIONS: u64 = 1 << 24;
+
+/// Reads a file of options in JSON; null if it does not exist.
+pub(crate) fn read_options(path: &Path) -> Result<Value, Failure> {
+    if !path.exists() {
+        return Ok(Value::Null);
+    }
+    let text = files::read_text(path, MAX_OPTIONS).map_err(Failure::usage)?;
+    serde_json::from_str(&text).map_err(|error| Failure::model_with(Code(401), format!("{}: {error}", in_line(path))))
 }
 
 /// Writes a model without replacing any of the inputs by its external data.

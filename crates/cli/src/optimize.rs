@@ -18,7 +18,7 @@ use crate::verify;
 use jobs::{Job, jobs};
 use netwright::bisect::{Culprit, bisect};
 use netwright::evaluate::Tract;
-use netwright::files::AtomicFile;
+use netwright::files::write_file;
 use netwright::inventory::inventory;
 use netwright::ir::{Detail, ElementType, Graph, Model, Name, OpKind};
 use netwright::onnx::{self, WriteError, WriteOptions};
@@ -268,8 +268,7 @@ fn optimize(args: &Optimize, job: &Job, output: Output) -> Result<Done, Failure>
             let sides = sides.map(|(side, text)| side.for_report(text));
             let name = job.model.to_string_lossy();
             let page = report::page(&name, [&sides[0], &sides[1]], &sites, &events, seconds);
-            let mut file = AtomicFile::create(path).map_err(Failure::usage)?;
-            file.append(page.as_bytes()).and_then(|()| file.commit()).map_err(Failure::usage)?;
+            write_file(path, page).map_err(Failure::usage)?;
         }
         diff = args.diff.then(|| passes::diff(&before, &after));
     }

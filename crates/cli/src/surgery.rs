@@ -6,7 +6,7 @@ use crate::failure::{Failure, Misuse};
 use crate::model_io;
 use crate::output::{Output, counted, in_line, thousands};
 use crate::overwrite::{Inputs, expect_place};
-use netwright::files::{self, AtomicFile};
+use netwright::files::{self, write_file};
 use netwright::inventory::inventory;
 use netwright::ir::{Dim, Model, Symbol};
 use netwright::surgery::{self, Cut, MergeError, Moved, Plan, SurgeryError};
@@ -305,8 +305,7 @@ fn write_parts(args: &Split, split: surgery::Split, inputs: &Inputs) -> Result<V
     }
     let manifest = Manifest::new(&summaries, split.plan);
     let text = serde_json::to_string_pretty(&manifest).map_err(io::Error::from)? + "\n";
-    let mut file = AtomicFile::create(args.output.join(MANIFEST)).map_err(Failure::usage)?;
-    file.append(text.as_bytes()).and_then(|()| file.commit()).map_err(Failure::usage)?;
+    write_file(args.output.join(MANIFEST), text).map_err(Failure::usage)?;
     Ok(summaries)
 }
 

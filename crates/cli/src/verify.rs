@@ -6,7 +6,7 @@ use crate::model_io;
 use crate::output::Output;
 use crate::overwrite::Inputs;
 use crate::suggest;
-use netwright::files::{self, AtomicFile};
+use netwright::files;
 use netwright::ir::{Bindings, Symbol};
 use netwright::verify::{
     self, Array, ModelFile, OnnxRuntime, Options, Run, Runtime, Session, Verdict, VerifyError, Worker,
@@ -204,8 +204,7 @@ pub(crate) fn save(path: &Path, named: &[(String, &Array)]) -> Result<(), Failur
     });
     let views = views.collect::<Result<Vec<_>, Failure>>()?;
     let text = safetensors::serialize(views, None).map_err(unstorable)?;
-    let mut out = AtomicFile::create(path).map_err(Failure::usage)?;
-    out.append(&text).and_then(|()| out.commit()).map_err(Failure::usage)
+    files::write_file(path, text).map_err(Failure::usage)
 }
 
 fn dtype(array: &Array) -> Result<Dtype, Failure> {

@@ -1,19 +1,20 @@
 //! `netwright attention`: what it writes, and what it refuses.
 
+mod common;
+
+use common::{in_repository, netwright};
 use serde_json::Value;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::path::Path;
+use std::process::Output;
 use tempfile::TempDir;
 
-fn in_repository(path: &str) -> String {
-    let root: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    root.join(path).canonicalize().expect("it is there").to_str().expect("UTF-8").to_owned()
+fn attention(folder: &Path, arguments: &[&str]) -> Output {
+    netwright(folder, &[&["attention"], arguments].concat())
 }
 
-fn attention(folder: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_netwright"));
-    command.arg("attention").args(arguments).current_dir(folder).stdin(Stdio::null()).output().expect("netwright runs")
+fn path(path: &str) -> String {
+    in_repository(path).to_str().expect("UTF-8").to_owned()
 }
 
 fn refuses(folder: &Path, arguments: &[&str], expected: &str) {
@@ -29,7 +30,7 @@ fn refuses(folder: &Path, arguments: &[&str], expected: &str) {
 #[test]
 fn dates_are_drawn() {
     let folder = TempDir::new().expect("a folder");
-    let dates = in_repository("examples/dates");
+    let dates = path("examples/dates");
     let call = [&*dates, "--text", "March 3, 1987", "--decoder-text", "1987-03-03", "--json", "-o"];
     for (file, parts) in [("a.html", ["<canvas", "</html>"]), ("a.svg", ["<svg", "</svg>"])] {
         let write = || {
@@ -63,7 +64,7 @@ fn bad_calls_are_refused() {
     let folder = TempDir::new().expect("a folder");
     let at = folder.path();
     let [dates, bert, roberta, vit] =
-        ["examples/dates", "tests/families/bert", "tests/families/roberta", "tests/families/vit"].map(in_repository);
+        ["examples/dates", "tests/families/bert", "tests/families/roberta", "tests/families/vit"].map(path);
     fs::write(at.join("mine.html"), "<html>mine</html>").expect("it is written");
     for name in ["a", "b"] {
         fs::create_dir_all(at.join("two").join(name)).expect("a folder");

@@ -1,24 +1,17 @@
 //! Tests of the command line: output, exit codes, files on disk.
 
-use insta::{Settings, assert_snapshot};
+mod common;
+
+use common::{names, netwright, snapshot};
 use netwright::ir::{Model, parse};
 use netwright::onnx::{self, WriteOptions};
 use regex::Regex;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 fn dates() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/dates").canonicalize().expect("the example is there")
-}
-
-fn netwright(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_netwright"))
-        .args(arguments)
-        .current_dir(folder)
-        .stdin(Stdio::null())
-        .output()
-        .expect("netwright runs")
 }
 
 /// Runs the command in the folder and compares its output, except for times, with the snapshot.
@@ -32,10 +25,6 @@ fn check(folder: &Path, name: &str, arguments: &[&str], code: i32) {
         output.status.code().map_or("none".to_owned(), |code| code.to_string()),
     );
     assert_eq!(output.status.code(), Some(code), "{text}");
-    let mut settings = Settings::clone_current();
-    settings.set_snapshot_path("../../../snapshots/cli");
-    settings.set_prepend_module_to_snapshot(false);
-    settings.set_omit_expression(true);
     let replace = |text: String, pattern: &str, by: &str| {
         Regex::new(pattern).expect("a pattern").replace_all(&text, by).into_owned()
     };
@@ -43,7 +32,7 @@ fn check(folder: &Path, name: &str, arguments: &[&str], code: i32) {
     let text = replace(text, r#""seconds": [0-9.e-]+"#, r#""seconds": [time]"#);
     let text = text.replace(&dates().display().to_string(), "[dates]");
     let text = text.replace(&folder.display().to_string(), "[folder]");
-    settings.bind(|| assert_snapshot!(name, text));
+    snapshot(name, &text);
 }
 
 /// Returns a folder with the encoder of the date model, not optimized.
@@ -55,14 +44,6 @@ fn with_encoder() -> TempDir {
     let output = netwright(folder.path(), &arguments);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     folder
-}
-
-fn files(folder: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(folder).expect("the folder is read");
-    let mut names: Vec<_> =
-        entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
-    names.sort();
-    names
 }
 
 #[test]
@@ -102,7 +83,7 @@ fn the_common_paths() {
     check(at, "verify_two", &["verify", "encoder.onnx", "ort.onnx"], 0);
     let ort = std::fs::read(at.join("ort.onnx")).expect("it is there");
     assert_eq!(std::fs::read(at.join("again.onnx")).expect("it is there"), ort, "optimizing again changes no byte");
-    assert_eq!(files(at), ["again.onnx", "encoder.onnx", "ort.onnx", "quiet.onnx", "stop.onnx", "tract.onnx"]);
+    assert_eq!(names(at), ["again.onnx", "encoder.onnx", "ort.onnx", "quiet.onnx", "stop.onnx", "tract.onnx"]);
 }
 
 #[test]
@@ -113,7 +94,7 @@ fn a_folder_gets_a_file_for_each_part() {
     check(folder.path(), "build_folder", &["build", dates, "-o", "out", "--target", "tract", "--verify"], 0);
     // The configuration and the tokenizer are copied.
     let expected = ["config.json", "decoder_model.onnx", "encoder_model.onnx", "tokenizer.json", "vocab.json"];
-    assert_eq!(files(&folder.path().join("out")), expected);
+    assert_eq!(names(&folder.path().join("out")), expected);
     check(
         folder.path(),
         "build_both",
@@ -121,7 +102,7 @@ fn a_folder_gets_a_file_for_each_part() {
         0,
     );
     let expected = ["config.json", "model.onnx", "model.onnx.data", "tokenizer.json", "vocab.json"];
-    assert_eq!(files(&folder.path().join("one")), expected);
+    assert_eq!(names(&folder.path().join("one")), expected);
 }
 
 /// Builds from Hugging Face folders: one file or several, with and without a past; mistakes with their exit codes.
@@ -160,9 +141,9 @@ fn folders_of_pretrained_models() {
     assert!(read("shared.onnx") == read("again.onnx"), "the second file has other bytes");
     check(at, "build_parts", &["build", "whisper", "-o", "parts", "--with-past", "--target", "ort", "--json"], 0);
     let expected = ["config.json", "decoder_model.onnx", "decoder_with_past_model.onnx", "encoder_model.onnx"];
-    assert_eq!(files(&at.join("parts")), expected);
-    assert_eq!(files(&at.join("half")), ["config.json", "model.onnx"]);
-    let before = files(at);
+    assert_eq!(names(&at.join("parts")), expected);
+    assert_eq!(names(&at.join("half")), ["config.json", "model.onnx"]);
+    let before = names(at);
     for (name, arguments, code) in [
         ("no_such_task", vec!["build", "gpt2", "-o", "out.onnx", "--task", "poetry"], 2),
         ("task_of_another", vec!["build", "gpt2", "-o", "out.onnx", "--task", "fill-mask"], 2),
@@ -177,7 +158,7 @@ fn folders_of_pretrained_models() {
         ("task_of_a_preset", vec!["build", "transformer-base", "-o", "out.onnx", "--task", "fill-mask"], 2),
     ] {
         check(at, name, &arguments, code);
-        assert_eq!(files(at), before, "{name} left a file");
+        assert_eq!(names(at), before, "{name} left a file");
     }
 }
 
@@ -298,7 +279,7 @@ fn mistakes_are_reported() {
         .expect("written");
     std::fs::write(at.join("empty.onnx"), "").expect("written");
     std::fs::create_dir(at.join("fresh")).expect("a folder");
-    let before = files(at);
+    let before = names(at);
     for (name, arguments, code) in [
         ("no_such_preset", vec!["build", "transformer-huge", "-o", "out.onnx"], 2),
         ("unknown_option", vec!["build", "option", "-o", "out.onnx"], 1),
@@ -355,7 +336,7 @@ fn mistakes_are_reported() {
         ("unknown_symbol", vec!["verify", "encoder.onnx", "--dim", "sequence=3"], 2),
     ] {
         check(at, name, &arguments, code);
-        assert_eq!(files(at), before, "{name} left a file");
+        assert_eq!(names(at), before, "{name} left a file");
     }
 }
 

@@ -1,20 +1,12 @@
 //! What a new user tries in the first minute.
 
-use insta::{Settings, assert_snapshot};
+mod common;
+
+use common::{in_repository, names, netwright, snapshot};
 use regex::Regex;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 use tempfile::TempDir;
-
-fn netwright(folder: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_netwright"));
-    command.args(arguments).current_dir(folder).stdin(Stdio::null()).output().expect("netwright runs")
-}
-
-fn in_repository(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
-}
 
 /// Returns a folder with an export of BERT as `model.onnx` and a folder of Hugging Face as `bert`.
 fn home() -> TempDir {
@@ -25,14 +17,6 @@ fn home() -> TempDir {
         fs::copy(in_repository("tests/families/bert").join(file), home.path().join("bert").join(file)).expect("copied");
     }
     home
-}
-
-fn files(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).expect("the folder is read");
-    let names = entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
-    let mut names: Vec<_> = names.collect();
-    names.sort();
-    names
 }
 
 fn text(output: &Output) -> String {
@@ -54,14 +38,10 @@ fn the_first_commands() {
         assert!(output.status.success(), "{}", text(&output));
         format!("$ netwright {}\n{}", arguments.join(" "), text(&output))
     });
-    assert_eq!(files(home.path()), ["bert", "bert.onnx", "model.onnx", "optimized.onnx"]);
-    let mut settings = Settings::clone_current();
-    settings.set_snapshot_path("../../../snapshots/cli");
-    settings.set_prepend_module_to_snapshot(false);
-    settings.set_omit_expression(true);
+    assert_eq!(names(home.path()), ["bert", "bert.onnx", "model.onnx", "optimized.onnx"]);
     let transcript = transcript.join("\n");
     let transcript = Regex::new(r"\d+\.\d\d s\b").expect("a pattern").replace_all(&transcript, "[time]");
-    settings.bind(|| assert_snapshot!("first_commands", transcript));
+    snapshot("first_commands", &transcript);
 }
 
 /// The last line says what is left to do.
@@ -125,7 +105,7 @@ fn paths_have_one_reading() {
     fs::copy(at.join("model.onnx"), at.join("other.onnx")).expect("copied");
     fs::create_dir(at.join("sub")).expect("a folder");
     fs::copy(at.join("model.onnx"), at.join("sub/model.onnx")).expect("copied");
-    let before = files(at);
+    let before = names(at);
     for (arguments, message) in [
         (&["model.onnx", "other.onnx"][..], "-o other.onnx replaces it; -o FOLDER optimizes both models"),
         (&["model.onnx", "model.onnx"], "model.onnx exists"),
@@ -146,7 +126,7 @@ fn paths_have_one_reading() {
         let output = netwright(at, &[&["optimize"], arguments].concat());
         let text = text(&output);
         assert!(output.status.code() == Some(2) && text.contains(message), "{arguments:?}: {text}");
-        assert_eq!(files(at), before, "{arguments:?}");
+        assert_eq!(names(at), before, "{arguments:?}");
     }
 }
 
@@ -172,10 +152,10 @@ fn several_models() {
         assert_eq!(output.status.code(), Some(1), "{stderr}");
         assert!(stderr.contains("empty.onnx") && stderr.contains("missing.onnx\" does not exist"), "{stderr}");
         let stdout = String::from_utf8_lossy(&output.stdout);
-        let names: Vec<&str> = stdout.lines().filter(|line| ["model.onnx", "vit.onnx"].contains(line)).collect();
-        assert_eq!(names, ["model.onnx", "vit.onnx"]);
+        let shown: Vec<&str> = stdout.lines().filter(|line| ["model.onnx", "vit.onnx"].contains(line)).collect();
+        assert_eq!(shown, ["model.onnx", "vit.onnx"]);
         let folder = at.join(&folder);
-        assert_eq!(files(&folder), ["model.onnx", "vit.onnx"]);
+        assert_eq!(names(&folder), ["model.onnx", "vit.onnx"]);
         let written = ["model.onnx", "vit.onnx"].map(|name| fs::read(folder.join(name)).expect("it is written"));
         assert!(written == expected, "{jobs} jobs");
     }
@@ -221,7 +201,7 @@ fn mistakes_get_a_suggestion() {
         fs::copy(at.join("model.onnx"), at.join("several").join(name)).expect("copied");
     }
     fs::write(at.join("llama.gguf"), "GGUF version 3").expect("written");
-    let before = files(at);
+    let before = names(at);
     for (arguments, expected) in [
         (&["optimise", "model.onnx"][..], "a similar subcommand exists: 'optimize'"),
         (&["optimize", "model.onnx", "--taget", "ort"], "a similar argument exists: '--target'"),
@@ -256,7 +236,7 @@ fn mistakes_get_a_suggestion() {
         let output = netwright(at, arguments);
         let text = text(&output);
         assert!(!output.status.success() && text.contains(expected), "{arguments:?}: {text}");
-        assert_eq!(files(at), before, "{arguments:?}");
+        assert_eq!(names(at), before, "{arguments:?}");
     }
 }
 

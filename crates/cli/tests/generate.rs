@@ -1,15 +1,12 @@
 //! Tests of `netwright generate`: what it prints, caches and refuses.
 
-use insta::{Settings, assert_snapshot};
+mod common;
+
+use common::{in_repository, snapshot, transcript};
 use regex::Regex;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use tempfile::TempDir;
-
-fn tests() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests")
-}
 
 /// A folder with `llama` and `t5`, models of 48 tokens with a tokenizer.
 fn folder() -> TempDir {
@@ -18,9 +15,9 @@ fn folder() -> TempDir {
         let to = folder.path().join(to);
         fs::create_dir(&to).expect("a folder");
         for name in ["config.json", "model.safetensors"] {
-            fs::copy(tests().join("families").join(from).join(name), to.join(name)).expect("a copy");
+            fs::copy(in_repository("tests").join("families").join(from).join(name), to.join(name)).expect("a copy");
         }
-        fs::copy(tests().join("generation/tokenizer.json"), to.join("tokenizer.json")).expect("a copy");
+        fs::copy(in_repository("tests").join("generation/tokenizer.json"), to.join("tokenizer.json")).expect("a copy");
     }
     let template = r#"{"chat_template": "{% for m in messages %}{{ m.role }} {{ m.content }} {% endfor %}"}"#;
     fs::write(folder.path().join("llama/tokenizer_config.json"), template).expect("it is written");
@@ -29,23 +26,10 @@ fn folder() -> TempDir {
 
 /// Runs the command, and returns the call with what it prints, except for times.
 fn run(folder: &Path, arguments: &[&str], code: i32) -> String {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_netwright"));
-    command.args(arguments).current_dir(folder).env("XDG_CACHE_HOME", folder.join("cache")).stdin(Stdio::null());
-    let output = command.output().expect("netwright runs");
-    let text = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned()).concat();
-    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
     let time =
         Regex::new(r"\d+\.\d\d s\b( \(\d+ tokens/s\))?|_seconds.: [0-9.e-]+|built/[0-9a-f]{16}").expect("a pattern");
-    let text = time.replace_all(&text, "[…]").replace(&folder.display().to_string(), "[folder]");
-    format!("$ netwright {}\n{text}\n", arguments.join(" "))
-}
-
-fn snapshot(name: &str, text: &str) {
-    let mut settings = Settings::clone_current();
-    settings.set_snapshot_path("../../../snapshots/cli");
-    settings.set_prepend_module_to_snapshot(false);
-    settings.set_omit_expression(true);
-    settings.bind(|| assert_snapshot!(name, text));
+    let text = transcript(folder, arguments, code);
+    time.replace_all(&text, "[…]").replace(&folder.display().to_string(), "[folder]")
 }
 
 /// Returns the models in the user's cache folder.
@@ -94,12 +78,12 @@ fn speech_is_written_down() {
         ("generation/tokenizer.json", "tokenizer.json"),
         ("generation/preprocessor_small.json", "preprocessor_config.json"),
     ] {
-        fs::copy(tests().join(from), whisper.join(to)).expect("a copy");
+        fs::copy(in_repository("tests").join(from), whisper.join(to)).expect("a copy");
     }
     let config = r#"{"decoder_start_token_id": 2, "eos_token_id": 2, "pad_token_id": 1, "no_timestamps_token_id": 9,
         "lang_to_id": {"<|en|>": 12, "<|de|>": 13}, "task_to_id": {"transcribe": 14, "translate": 15}}"#;
     fs::write(whisper.join("generation_config.json"), config).expect("it is written");
-    let sound = fs::read(tests().join("generation/tone.wav")).expect("a sound");
+    let sound = fs::read(in_repository("tests").join("generation/tone.wav")).expect("a sound");
     fs::write(at.join("tone.wav"), &sound).expect("it is written");
     // A header has the number of channels at 22, the rate at 24, and the bytes of a second and of a sample at 28 and 32.
     let mut fast = sound.clone();
@@ -191,14 +175,15 @@ fn models_are_evaluated() {
     for (from, to) in [("minilm", "minilm"), ("llama_linear", "other")] {
         fs::create_dir_all(at.join(to)).expect("a folder");
         for name in ["config.json", "model.safetensors", "modules.json", "1_Pooling/config.json"] {
-            let from = tests().join("families").join(from).join(name);
+            let from = in_repository("tests").join("families").join(from).join(name);
             let to = at.join(to).join(name);
             fs::create_dir_all(to.parent().expect("a parent")).expect("a folder");
             if from.is_file() {
                 fs::copy(from, to).expect("a copy");
             }
         }
-        fs::copy(tests().join("generation/tokenizer.json"), at.join(to).join("tokenizer.json")).expect("a copy");
+        fs::copy(in_repository("tests").join("generation/tokenizer.json"), at.join(to).join("tokenizer.json"))
+            .expect("a copy");
     }
     fs::write(at.join("text.txt"), "the dog in a\n\nhere is the end of the line\n").expect("it is written");
     fs::write(at.join("empty.txt"), "").expect("it is written");

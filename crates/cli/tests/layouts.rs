@@ -1,27 +1,11 @@
 //! The folders that `build --for` writes, and what it refuses.
 
-use insta::{Settings, assert_snapshot};
+mod common;
+
+use common::{in_repository, netwright, snapshot};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 use tempfile::TempDir;
-
-fn families() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/families")
-}
-
-fn build(folder: &Path, source: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_netwright"));
-    command.arg("build").arg(source).args(arguments).current_dir(folder).output().expect("netwright runs")
-}
-
-fn snapshot(name: &str, text: &str) {
-    let mut settings = Settings::clone_current();
-    settings.set_snapshot_path("../../../snapshots/cli");
-    settings.set_prepend_module_to_snapshot(false);
-    settings.set_omit_expression(true);
-    settings.bind(|| assert_snapshot!(name, text));
-}
 
 /// Writes the paths of the files beneath a folder.
 fn list(folder: &Path, root: &Path, text: &mut String) {
@@ -39,13 +23,13 @@ fn list(folder: &Path, root: &Path, text: &mut String) {
 
 #[test]
 fn folders_have_what_clients_open() {
-    let source = TempDir::new().expect("a folder");
+    let (families, source) = (in_repository("tests/families"), TempDir::new().expect("a folder"));
     let cards = ["README.md", "LICENSE", "tokenizer.json"];
     // A folder with a licence, a model card and ids of special tokens.
     let llama = source.path().join("llama");
     std::fs::create_dir(&llama).expect("a folder");
-    std::fs::copy(families().join("llama/model.safetensors"), llama.join("model.safetensors")).expect("copied");
-    let config = std::fs::read_to_string(families().join("llama/config.json")).expect("read");
+    std::fs::copy(families.join("llama/model.safetensors"), llama.join("model.safetensors")).expect("copied");
+    let config = std::fs::read_to_string(families.join("llama/config.json")).expect("read");
     std::fs::write(llama.join("config.json"), &config).expect("written");
     std::fs::write(llama.join("generation_config.json"), "{\"eos_token_id\": [2, 3], \"top_k\": 5}").expect("written");
     for name in cards {
@@ -54,17 +38,18 @@ fn folders_have_what_clients_open() {
 
     let cases: [(&str, PathBuf, &[&str]); 6] = [
         ("decoder", llama.clone(), &["--for", "optimum"]),
-        ("encoder_decoder", families().join("t5"), &["--for", "optimum"]),
+        ("encoder_decoder", families.join("t5"), &["--for", "optimum"]),
         ("browser", llama.clone(), &["--for", "transformers.js", "--variants", "q8,fp32"]),
-        ("merged", families().join("t5"), &["--for", "transformers.js"]),
-        ("sentences", families().join("minilm"), &["--for", "sentence-transformers"]),
+        ("merged", families.join("t5"), &["--for", "transformers.js"]),
+        ("sentences", families.join("minilm"), &["--for", "sentence-transformers"]),
         ("genai", llama, &["--for", "genai", "--quantize", "none"]),
     ];
     let folder = TempDir::new().expect("a folder");
     let mut text = String::new();
     for (name, source, arguments) in cases {
         let arguments = [&["-q", "-o", name], arguments].concat();
-        let output = build(folder.path(), &source, &arguments);
+        let source = source.to_str().expect("UTF-8");
+        let output = netwright(folder.path(), &[&["build", source], &arguments[..]].concat());
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let _ = writeln!(text, "{}", arguments.join(" "));
         list(&folder.path().join(name), &folder.path().join(name), &mut text);
@@ -78,7 +63,7 @@ fn folders_have_what_clients_open() {
 
 #[test]
 fn what_no_client_opens_is_refused() {
-    let folder = TempDir::new().expect("a folder");
+    let (families, folder) = (in_repository("tests/families"), TempDir::new().expect("a folder"));
     let cases: [(&str, &[&str]); 11] = [
         ("llama", &["--for", "optimum", "-o", "model.onnx"]),
         ("t5", &["--for", "optimum", "-o", "out", "--part", "encoder"]),
@@ -94,8 +79,10 @@ fn what_no_client_opens_is_refused() {
     ];
     let mut text = String::new();
     for (family, arguments) in cases {
-        let output = build(folder.path(), &families().join(family), arguments);
-        let error = String::from_utf8_lossy(&output.stderr).replace(&families().display().to_string(), "[families]");
+        let source = families.join(family);
+        let source = source.to_str().expect("UTF-8");
+        let output = netwright(folder.path(), &[&["build", source], arguments].concat());
+        let error = String::from_utf8_lossy(&output.stderr).replace(&families.display().to_string(), "[families]");
         let _ = writeln!(text, "{family} {}\n{error}exit code {:?}\n", arguments.join(" "), output.status.code());
         assert!(!folder.path().join("out/model.onnx").exists() && !folder.path().join("model.onnx").exists());
     }

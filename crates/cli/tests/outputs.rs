@@ -1,28 +1,22 @@
 //! The files that a command writes, and those that it must not overwrite.
 #![cfg(unix)]
 
+mod common;
+
+use common::{in_repository, netwright};
 use netwright::ir::{Function, Model, Notes, parse};
 use netwright::onnx::{WriteOptions, write};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 use tempfile::TempDir;
-
-fn netwright(folder: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_netwright"));
-    command.args(arguments).current_dir(folder).stdin(Stdio::null()).output().expect("netwright runs")
-}
-
-fn folder_of(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path).canonicalize().expect("it is in the repository")
-}
 
 /// Returns a folder with a model, its external data, and links to both.
 fn with_model() -> TempDir {
     let folder = TempDir::new().expect("a folder");
     let at = folder.path();
-    let source = folder_of("tests/families/bert");
+    let source = in_repository("tests/families/bert");
     let arguments = ["-q", "build", source.to_str().expect("UTF-8"), "-o", "m.onnx", "--external-data", "always"];
     let output = netwright(at, &arguments);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -110,7 +104,7 @@ fn no_weights_of_a_folder_are_replaced() {
     let folder = TempDir::new().expect("a folder");
     let at = folder.path();
     for name in ["config.json", "model.safetensors"] {
-        fs::copy(folder_of("tests/families/bert").join(name), at.join(name)).expect("a copy");
+        fs::copy(in_repository("tests/families/bert").join(name), at.join(name)).expect("a copy");
     }
     fs::hard_link(at.join("model.safetensors"), at.join("linked.onnx")).expect("a link");
     fs::create_dir(at.join("out")).expect("a folder");

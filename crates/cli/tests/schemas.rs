@@ -1,20 +1,17 @@
 //! What commands print with `--json` fits the schema that `netwright schema` prints.
 
+mod common;
+
+use common::{in_repository, netwright};
 use serde_json::Value;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
 use tempfile::TempDir;
 
 fn json(folder: &Path, arguments: &[&str]) -> Value {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_netwright"));
-    let output = command.args(arguments).current_dir(folder).stdin(Stdio::null()).output().expect("netwright runs");
+    let output = netwright(folder, arguments);
     serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{arguments:?}: {error}: {}", String::from_utf8_lossy(&output.stderr)))
-}
-
-fn in_repository(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
 }
 
 /// Returns where a value does not fit a schema. A field that the schema does not name does not fit, and neither does a

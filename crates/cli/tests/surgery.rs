@@ -1,11 +1,12 @@
 //! Tests of the commands that change a model on request: what they print, write and refuse.
 
-use insta::{Settings, assert_snapshot};
+mod common;
+
+use common::{names, snapshot, transcript};
 use netwright::ir::{Model, parse};
 use netwright::onnx::{self, ExternalData, WriteOptions};
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 const MODEL: &str = "chain(%x: f32[batch, 16], %mask: f32[batch, 1]) {
@@ -26,31 +27,6 @@ fn folder() -> TempDir {
     "a chain".clone_into(&mut model.doc);
     onnx::write(&model, folder.path().join("model.onnx"), &WriteOptions::default()).expect("it is written");
     folder
-}
-
-/// Runs the command, and returns the call with what it prints.
-fn run(folder: &Path, arguments: &[&str], code: i32) -> String {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_netwright"));
-    let output = command.args(arguments).current_dir(folder).stdin(Stdio::null()).output().expect("netwright runs");
-    let text = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned()).concat();
-    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
-    format!("$ netwright {}\n{text}\n", arguments.join(" "))
-}
-
-fn snapshot(name: &str, text: &str) {
-    let mut settings = Settings::clone_current();
-    settings.set_snapshot_path("../../../snapshots/cli");
-    settings.set_prepend_module_to_snapshot(false);
-    settings.set_omit_expression(true);
-    settings.bind(|| assert_snapshot!(name, text));
-}
-
-fn files(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).expect("the folder is read");
-    let mut names: Vec<_> =
-        entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
-    names.sort();
-    names
 }
 
 fn bytes(folder: &Path, name: &str) -> Vec<u8> {
@@ -93,10 +69,10 @@ fn verbs() {
         &["-q", "optimize", "model.onnx", "-o", "more.onnx", "--outputs", "b", "--add-output", "a", "--passes", "none"],
         &["--json", "extract", "model.onnx", "--to", "a", "-o", "a.onnx"],
     ] {
-        text += &run(at, arguments, 0);
+        text += &transcript(at, arguments, 0);
     }
     for name in ["one", "names", "more", "stripped"] {
-        text += &run(at, &["inspect", &format!("{name}.onnx"), "--text"], 0);
+        text += &transcript(at, &["inspect", &format!("{name}.onnx"), "--text"], 0);
     }
     text += &String::from_utf8(bytes(at, "named/parts.json")).expect("UTF-8");
     snapshot("surgery", &text);
@@ -104,7 +80,7 @@ fn verbs() {
     for name in ["named", "sized", "embedded"] {
         assert!(bytes(at, &format!("{name}.onnx")) == plain, "{name} differs from the model");
     }
-    assert_eq!(files(&at.join("named")), ["part-1.onnx", "part-2.onnx", "part-3.onnx", "parts.json"]);
+    assert_eq!(names(&at.join("named")), ["part-1.onnx", "part-2.onnx", "part-3.onnx", "parts.json"]);
     assert!(at.join("external.onnx.data").is_file());
 }
 
@@ -113,7 +89,7 @@ fn verbs() {
 fn fixed_sizes_are_verified() {
     let folder = folder();
     let arguments = ["-q", "optimize", "model.onnx", "-o", "one.onnx", "--dim", "batch=3", "--verify"];
-    run(folder.path(), &[&arguments[..], &["--runtime", "tract"]].concat(), 0);
+    transcript(folder.path(), &[&arguments[..], &["--runtime", "tract"]].concat(), 0);
 }
 
 /// Every refusal says why and what to do, and writes nothing.
@@ -132,7 +108,7 @@ fn refusals() {
     fs::write(at.join("outside.json"), manifest("../model.onnx")).expect("written");
     fs::write(at.join("newer.json"), manifest("model.onnx").replace("\"format\": 1", "\"format\": 2"))
         .expect("written");
-    let before = files(at);
+    let before = names(at);
     let optimize = ["optimize", "model.onnx", "-o", "out.onnx"];
     let mut text = String::new();
     for (arguments, code) in [
@@ -158,8 +134,8 @@ fn refusals() {
         (&["merge", "model.onnx", "model.onnx", "--connect", "y=mask", "-o", "out.onnx"], 1),
         (&["strip", "model.onnx", "-o", "full"], 2),
     ] {
-        text += &run(at, arguments, code);
-        assert_eq!(files(at), before, "{arguments:?} left a file");
+        text += &transcript(at, arguments, code);
+        assert_eq!(names(at), before, "{arguments:?} left a file");
     }
     snapshot("surgery_refusals", &text);
 }
@@ -174,10 +150,10 @@ fn weights_are_not_overwritten() {
     onnx::write(&model, at.join("external.onnx"), &options).expect("it is written");
     let (before, data) = (bytes(at, "external.onnx"), bytes(at, "external.onnx.data"));
     for command in ["embed", "externalize", "strip"] {
-        run(at, &[command, "external.onnx", "-o", "external.onnx.data"], 2);
+        transcript(at, &[command, "external.onnx", "-o", "external.onnx.data"], 2);
     }
-    run(at, &["merge", "external.onnx", "-o", "external.onnx.data"], 2);
+    transcript(at, &["merge", "external.onnx", "-o", "external.onnx.data"], 2);
     assert!(bytes(at, "external.onnx") == before && bytes(at, "external.onnx.data") == data);
-    run(at, &["embed", "external.onnx", "-o", "external.onnx"], 0);
+    transcript(at, &["embed", "external.onnx", "-o", "external.onnx"], 0);
     assert!(bytes(at, "external.onnx").len() > 4096);
 }

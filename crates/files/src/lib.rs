@@ -84,6 +84,13 @@ pub fn entries(folder: impl AsRef<Path>) -> Vec<PathBuf> {
     paths
 }
 
+/// Writes a file as a whole; it appears atomically, as with [`AtomicFile`].
+pub fn write_file(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> Result<(), FileError> {
+    let mut file = AtomicFile::create(path)?;
+    file.append(bytes.as_ref())?;
+    file.commit()
+}
+
 /// Copies the bytes of a regular file; the copy appears atomically, as with [`AtomicFile`].
 pub fn copy_file(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<(), FileError> {
     let from = from.as_ref();

@@ -1,7 +1,6 @@
 //! Evaluates models on a text: how well they predict its tokens, or which vectors they give its lines.
 
 use crate::graph::{Graph, Role};
-use crate::model::positions;
 use crate::settings::Options;
 use crate::{GenerateError, Text, files};
 use netwright_verify::{Resident, Runtime};
@@ -114,7 +113,7 @@ impl Evaluator {
         };
         let special = text.encode("", true)?;
         let (before, after) = special.split_at(special.len().div_ceil(2));
-        let positions = options.as_ref().map(positions).transpose()?.flatten().unwrap_or(MAX_WINDOW);
+        let positions = options.as_ref().map(Options::positions).transpose()?.flatten().unwrap_or(MAX_WINDOW);
         let around = (before.to_vec(), after.to_vec());
         Ok(Self { graph, kind, window: positions.clamp(2, MAX_WINDOW), around })
     }

@@ -43,19 +43,6 @@ pub struct Model {
     vocabulary: Option<usize>,
 }
 
-/// Returns the number of positions that a configuration limits a model to.
-pub(crate) fn positions(options: &Options) -> Result<Option<usize>, GenerateError> {
-    let count = |name| options.read(name, "a number of positions", |value| usize::try_from(value.as_u64()?).ok());
-    // Relative positions have no end: the option of T5 is the length that it was trained with.
-    let is_relative = options.get("relative_attention_num_buckets").is_some();
-    let mut own = count("max_position_embeddings")?;
-    for name in ["n_positions", "max_target_positions"] {
-        own = if own.is_some() || is_relative { own } else { count(name)? };
-    }
-    let nested = options.nested("text_config", "max_position_embeddings").and_then(serde_json::Value::as_u64);
-    Ok(own.or(nested.and_then(|count| usize::try_from(count).ok())).filter(|count| *count > 0))
-}
-
 /// What tokens are generated from; each has one element for each row of a batch.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -177,7 +164,7 @@ impl Model {
 
     /// Takes over the number of positions of a configuration.
     fn with_positions(mut self, options: &Options) -> Result<Self, GenerateError> {
-        self.positions = positions(options)?;
+        self.positions = options.positions()?;
         let vocabulary = options.get("vocab_size").or_else(|| options.nested("text_config", "vocab_size"));
         self.vocabulary = vocabulary.and_then(|count| usize::try_from(count.as_u64()?).ok());
         self.source_positions = self.positions.filter(|_| self.encoder.is_some());

@@ -3,6 +3,7 @@
 mod read;
 
 pub(crate) use read::Options;
+pub use read::positions;
 
 use crate::GenerateError;
 

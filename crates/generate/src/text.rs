@@ -3,7 +3,7 @@
 use crate::GenerateError;
 use crate::files::folder;
 use std::path::{Path, PathBuf};
-use tokenizers::Tokenizer;
+use tokenizers::{Encoding, Tokenizer};
 
 /// The largest `tokenizer.json` that is read.
 const MAX_BYTES: u64 = 512 << 20;
@@ -18,7 +18,7 @@ const MAX_UNFINISHED: usize = 4;
 #[derive(Debug)]
 pub struct Text {
     path: PathBuf,
-    tokenizer: Tokenizer,
+    pub(crate) tokenizer: Tokenizer,
 }
 
 impl Text {
@@ -67,10 +67,12 @@ impl Text {
 
     /// Returns the tokens of a text, with the special tokens that the tokenizer adds if `special`.
     pub fn encode(&self, text: &str, special: bool) -> Result<Vec<u32>, GenerateError> {
-        let encoded = self.tokenizer.encode(text, special);
-        encoded
-            .map(|encoded| encoded.get_ids().to_vec())
-            .map_err(|error| self.unfit(format!("the tokenizer cannot split the text: {error}")))
+        Ok(self.encoding(text, special)?.get_ids().to_vec())
+    }
+
+    pub(crate) fn encoding(&self, text: &str, special: bool) -> Result<Encoding, GenerateError> {
+        let encoding = self.tokenizer.encode(text, special);
+        encoding.map_err(|error| self.unfit(format!("the tokenizer cannot split the text: {error}")))
     }
 
     /// Returns the text of tokens, without special ones.

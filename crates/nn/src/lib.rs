@@ -44,6 +44,7 @@ pub use decoder::{Decoder, DecoderLayer};
 pub use encoder::{Encoder, EncoderLayer};
 pub use gguf::DerivedFile;
 pub use pretrained::{OpenError, Pretrained, PretrainedOptions};
+pub use sentences::{SentenceModule, sentence_modules};
 pub use settings::{Settings, SettingsError};
 pub use task::Task;
 pub use transformer::{Part, Transformer};

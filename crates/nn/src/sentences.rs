@@ -9,12 +9,22 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// An entry of `modules.json`.
-#[derive(Deserialize)]
-struct Module {
-    path: String,
+/// A module of a sentence-transformers folder: an entry of `modules.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub struct SentenceModule {
+    /// The folder of the module in that folder; empty for the folder itself.
+    pub path: String,
+    /// The class in Python, such as `sentence_transformers.models.Pooling`.
     #[serde(rename = "type")]
-    kind: String,
+    pub class: String,
+}
+
+impl SentenceModule {
+    /// Returns the name of the class without that of its package: `Transformer`, `Pooling`, `Dense` and others.
+    pub fn kind(&self) -> &str {
+        self.class.rsplit('.').next().unwrap_or_default()
+    }
 }
 
 /// A folder of sentence-transformers.
@@ -26,25 +36,36 @@ pub(crate) struct Sentences {
     pub(crate) weights: BTreeMap<String, Tensor>,
 }
 
-/// Reads the modules of a folder, if it is one of sentence-transformers.
-pub(crate) fn open(folder: &Path) -> Result<Option<Sentences>, OpenError> {
-    let path = folder.join("modules.json");
+/// Reads `modules.json` of a folder; `None` if it has none.
+///
+/// # Errors
+/// If the file is invalid, or names a module outside of the folder.
+pub fn sentence_modules(folder: impl AsRef<Path>) -> Result<Option<Vec<SentenceModule>>, OpenError> {
+    let path = folder.as_ref().join("modules.json");
     if !path.exists() {
         return Ok(None);
     }
-    let beside = |why: String| OpenError::Beside { path: path.clone(), why };
     let text = files::read_text(&path, 1 << 20)?;
-    let modules: Vec<Module> = serde_json::from_str(&text).map_err(|error| beside(error.to_string()))?;
+    let beside = |why: String| OpenError::Beside { path: path.clone(), why };
+    let modules: Vec<SentenceModule> = serde_json::from_str(&text).map_err(|error| beside(error.to_string()))?;
+    match modules.iter().find(|module| module.path.contains(['/', '\\']) || module.path.starts_with('.')) {
+        Some(SentenceModule { path, .. }) => Err(beside(format!("the module {path:?} is not in the folder"))),
+        None => Ok(Some(modules)),
+    }
+}
+
+/// Reads the modules of a folder, if it is one of sentence-transformers.
+pub(crate) fn open(folder: &Path) -> Result<Option<Sentences>, OpenError> {
+    let Some(modules) = sentence_modules(folder)? else { return Ok(None) };
+    let beside = |why: String| OpenError::Beside { path: folder.join("modules.json"), why };
     let mut transformer = None;
     let mut pooling: Option<Pooling> = None;
     let mut weights = BTreeMap::new();
-    for Module { path: place, kind } in modules {
-        if place.contains(['/', '\\']) || place.starts_with('.') {
-            return Err(beside(format!("the module {place:?} is not in the folder")));
-        }
-        let module = folder.join(&place);
+    for own in modules {
+        let SentenceModule { path: place, class } = &own;
+        let module = folder.join(place);
         let config = || Settings::open(module.join("config.json"));
-        let layer = match (kind.rsplit('.').next().unwrap_or_default(), &pooling) {
+        let layer = match (own.kind(), &pooling) {
             ("Transformer", None) if transformer.is_none() => {
                 transformer = Some(module);
                 continue;
@@ -54,11 +75,11 @@ pub(crate) fn open(folder: &Path) -> Result<Option<Sentences>, OpenError> {
                 continue;
             }
             ("Normalize", Some(_)) => SentenceLayer::Normalize,
-            ("Dense", Some(_)) => dense(&config()?, &place)?,
-            ("LayerNorm", Some(_)) => norm(&config()?, &place)?,
+            ("Dense", Some(_)) => dense(&config()?, place)?,
+            ("LayerNorm", Some(_)) => norm(&config()?, place)?,
             _ => {
                 return Err(beside(format!(
-                    "the module {kind} is not supported here; expected Transformer, then Pooling, then any of Dense, \
+                    "the module {class} is not supported here; expected Transformer, then Pooling, then any of Dense, \
                      LayerNorm and Normalize\n  help: pass --task feature-extraction to build the Transformer alone"
                 )));
             }

@@ -3,17 +3,16 @@
 //! A child loads one model, and runs it once for each line that it reads. So runs of several models can take turns, and
 //! the memory of one is not counted with another.
 
+use crate::child::{Dims, cause_of_death, die_with_parent, drain, limit_memory, read_dims, start, write_dims};
 use crate::runs::{Runner, first_case};
-use crate::worker::{cause_of_death, die_with_parent, drain, limit_memory};
 use crate::{ModelFile, Options, Runtime, VerifyError};
 use netwright_files::{Code, peak_memory};
-use netwright_ir::{Dim, Symbol};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -38,7 +37,7 @@ pub struct Bench {
 #[derive(Debug, Serialize, Deserialize)]
 struct Request {
     model: PathBuf,
-    dims: Vec<(String, String)>,
+    dims: Dims,
     seed: u64,
     runtime: Runtime,
     data_dir: Option<PathBuf>,
@@ -95,14 +94,7 @@ impl Bench {
     /// If the child cannot be started, and if the runtime cannot run the model.
     pub fn load(&self, model: &Path, runtime: &Runtime, options: &Options) -> Result<Measured, VerifyError> {
         let failed = |cause: String| VerifyError::Worker { program: self.program.clone(), cause };
-        let mut child = Command::new(&self.program)
-            .args(&self.arguments)
-            .env("ALLOW_RELEASED_ONNX_OPSET_ONLY", "0")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|error| failed(error.to_string()))?;
+        let mut child = start(&self.program, &self.arguments).map_err(|error| failed(error.to_string()))?;
         let (Some(requests), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(failed("it has no pipes".to_owned()));
         };
@@ -113,7 +105,7 @@ impl Bench {
         let mut measured = Measured { loaded, peak: None, program, time, child, requests, answers, complaint };
         let request = Request {
             model: model.to_owned(),
-            dims: options.dims.iter().map(|(symbol, dim)| (symbol.as_str().to_owned(), dim.to_string())).collect(),
+            dims: write_dims(&options.dims),
             seed: options.seed,
             runtime: runtime.clone(),
             data_dir: options.data_dir.clone(),
@@ -202,11 +194,7 @@ pub fn serve(input: impl BufRead, mut output: impl Write) -> Result<(), VerifyEr
     let failed = |error: &VerifyError| Answer::Error { code: error.code().0, message: error.to_string() };
     limit_memory(request.memory);
     let run = |answer: &mut dyn FnMut(&Answer) -> Result<(), VerifyError>| -> Result<(), VerifyError> {
-        let dims = request.dims.iter().map(|(symbol, dim)| {
-            let dim: Dim = dim.parse().map_err(|error: netwright_ir::ParseDimError| cannot(&error))?;
-            Ok((Symbol::new(symbol.as_str()), dim))
-        });
-        let mut options = Options::default().with_dims(dims.collect::<Result<Vec<_>, VerifyError>>()?);
+        let mut options = Options::default().with_dims(read_dims(&request.dims)?);
         options.seed = request.seed;
         let file = ModelFile::open_with(&request.model, request.data_dir.as_deref())?;
         let start = Instant::now();

@@ -36,6 +36,7 @@
 
 pub mod bench;
 mod bindings;
+mod child;
 mod compare;
 mod error;
 mod file;

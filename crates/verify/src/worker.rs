@@ -7,16 +7,14 @@
 //! The worker does not outlive its parent, however the parent ends: the parent keeps the worker's standard input open,
 //! and the worker ends itself when it is closed; Linux kills the worker as well.
 
+use crate::child::{Dims, cause_of_death, die_with_parent, drain, limit_memory, read_dims, start, write_dims};
 use crate::verify::{Judged, Options, judge_paths, with_fallback};
 use crate::{Reason, Runtime, Verdict, VerifyError};
 use netwright_files::Code;
-use netwright_ir::Symbol;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
-use std::io::{BufRead, Read, Write};
+use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
-use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -42,7 +40,7 @@ pub struct Worker {
 struct Request {
     a: PathBuf,
     b: Option<PathBuf>,
-    dims: Vec<(String, String)>,
+    dims: Dims,
     seed: u64,
     tolerance: Option<f64>,
     min_cosine: Option<f64>,
@@ -89,7 +87,7 @@ impl Worker {
         let request = Request {
             a: a.to_owned(),
             b: b.map(Path::to_owned),
-            dims: options.dims.iter().map(|(symbol, dim)| (symbol.as_str().to_owned(), dim.to_string())).collect(),
+            dims: write_dims(&options.dims),
             seed: options.seed,
             tolerance: options.tolerance,
             min_cosine: options.min_cosine,
@@ -104,16 +102,7 @@ impl Worker {
         };
         let mut request = serde_json::to_vec(&request).map_err(|error| self.failed(&error))?;
         request.push(b'\n');
-        let mut child = Command::new(&self.program)
-            .args(&self.arguments)
-            // ONNX Runtime by default refuses operators of an opset that was not final when it was built, even those
-            // that it implements.
-            .env("ALLOW_RELEASED_ONNX_OPSET_ONLY", "0")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|error| self.failed(&error))?;
+        let mut child = start(&self.program, &self.arguments).map_err(|error| self.failed(&error))?;
         let stdin = child.stdin.take().map(|mut stdin| {
             // Writing fails if the child has died; its exit status is the better error.
             _ = stdin.write_all(&request);
@@ -187,12 +176,8 @@ fn answer(request: Request) -> Result<Judged, VerifyError> {
         thread::sleep(request.time);
         end(Ended::OutOfTime);
     });
-    let dims = request.dims.into_iter().map(|(symbol, dim)| {
-        let dim = dim.parse().map_err(|error: netwright_ir::ParseDimError| cannot_serve(&error))?;
-        Ok((Symbol::new(symbol), dim))
-    });
     let options = Options {
-        dims: dims.collect::<Result<_, VerifyError>>()?,
+        dims: read_dims(&request.dims)?,
         seed: request.seed,
         tolerance: request.tolerance,
         min_cosine: request.min_cosine,
@@ -231,47 +216,6 @@ fn end(_: Ended) {
     std::process::abort()
 }
 
-/// Makes the system kill this process when its parent ends. A parent that ended earlier has closed the pipe.
-#[cfg(target_os = "linux")]
-pub(crate) fn die_with_parent() {
-    use rustix::process::{Signal, set_parent_process_death_signal};
-    // A sandbox may refuse this; then the closed pipe ends the process.
-    _ = set_parent_process_death_signal(Some(Signal::KILL));
-}
-
-/// On other systems only the closed pipe ends the process.
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn die_with_parent() {}
-
-/// Limits the address space of this process, if the system supports that (macOS refuses), and disables core files.
-#[cfg(unix)]
-pub(crate) fn limit_memory(bytes: u64) {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    for (resource, most) in [(Resource::As, bytes), (Resource::Core, 0)] {
-        let maximum = getrlimit(resource).maximum;
-        let current = maximum.map_or(most, |maximum| maximum.min(most));
-        _ = setrlimit(resource, Rlimit { current: Some(current), maximum });
-    }
-}
-
-/// On other systems only the time is limited.
-#[cfg(not(unix))]
-pub(crate) fn limit_memory(_: u64) {}
-
-/// Reads a pipe to its end on another thread.
-pub(crate) fn drain(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<Vec<u8>> {
-    let (sender, receiver) = mpsc::channel();
-    std::thread::spawn(move || {
-        let mut bytes = vec![];
-        if let Some(mut pipe) = pipe {
-            // On an error, use the bytes read so far.
-            _ = pipe.read_to_end(&mut bytes);
-        }
-        sender.send(bytes)
-    });
-    receiver
-}
-
 fn lost(a: &Path, b: Option<&Path>, runtime: &Runtime, how: &str) -> Verdict {
     let file = match b {
         None => a.display().to_string(),
@@ -280,27 +224,6 @@ fn lost(a: &Path, b: Option<&Path>, runtime: &Runtime, how: &str) -> Verdict {
     let why = format!("it failed on this model: {how}");
     let runtime = runtime.to_string();
     Verdict::NotVerifiable { file, runtime: runtime.clone(), reasons: vec![Reason { place: runtime, why }] }
-}
-
-pub(crate) fn cause_of_death(status: ExitStatus, complaint: &[u8]) -> String {
-    #[cfg(unix)]
-    let signal = std::os::unix::process::ExitStatusExt::signal(&status);
-    #[cfg(not(unix))]
-    let signal: Option<i32> = None;
-    let end = match (signal, status.code()) {
-        (Some(6), _) => "signal 6 (abort)".to_owned(),
-        (Some(9), _) => "signal 9 (killed, possibly out of memory)".to_owned(),
-        (Some(14), _) => "signal 14 (its own time limit)".to_owned(),
-        (Some(11), _) => "signal 11 (segmentation fault)".to_owned(),
-        (Some(signal), _) => format!("signal {signal}"),
-        (None, Some(code)) => format!("the worker ended with exit code {code} without an answer"),
-        (None, None) => "the worker ended without an answer".to_owned(),
-    };
-    let complaint = String::from_utf8_lossy(complaint);
-    match complaint.lines().map(str::trim).find(|line| !line.is_empty()) {
-        Some(first) => format!("{end}: {first}"),
-        None => end,
-    }
 }
 
 #[cfg(test)]

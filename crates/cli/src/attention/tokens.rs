@@ -3,17 +3,16 @@
 use crate::args::Attention;
 use crate::attention::failure;
 use crate::failure::{Failure, Misuse};
+use crate::model_io::read_options;
 use crate::output::in_line;
 use netwright::attention::{AttentionError, AttentionModel};
-use netwright::files::{self, Code};
-use netwright::generate::{Piece, Pieces};
+use netwright::files::Code;
+use netwright::generate::{Piece, Text, positions};
 use serde_json::Value;
 use std::path::Path;
 
 /// The most tokens that a decoder writes.
 const MAX_DECODED: usize = 64;
-/// The largest configuration that is read, in bytes.
-const MAX_CONFIG: u64 = 1 << 24;
 
 /// The ids of tokens and their texts.
 pub(super) struct Tokens {
@@ -28,13 +27,13 @@ pub(super) struct Tokens {
 impl Tokens {
     /// Returns the tokens of a call, and those that the decoder writes if they are not given.
     pub(super) fn new(args: &Attention, folder: &Path, model: &AttentionModel) -> Result<Self, Failure> {
-        let config = options(&folder.join("config.json"))?;
-        let pieces = pieces(args, folder)?;
-        let encode = |text: &str, special| match &pieces {
-            Some(pieces) => pieces.encode(text, special).map_err(Failure::usage),
+        let config = read_options(&folder.join("config.json"))?;
+        let tokenizer = tokenizer(args, folder)?;
+        let encode = |text: &str, special| match &tokenizer {
+            Some(own) => own.pieces(text, special).map_err(Failure::usage),
             None => Ok(vec![]),
         };
-        let piece = |id: &i64| pieces.as_ref().map_or(Piece { id: *id, text: id.to_string() }, |own| own.piece(*id));
+        let piece = |id: &i64| tokenizer.as_ref().map_or(Piece { id: *id, text: id.to_string() }, |own| own.piece(*id));
         if args.text.as_ref().is_some_and(|text| text.trim().is_empty()) {
             return Err(Failure::usage_with(Code(1006), "the text is empty\n  help: give at least one word"));
         }
@@ -48,22 +47,24 @@ impl Tokens {
             return Err(Misuse::NotFor.failure(text));
         }
         let (ids, texts) = apart(tokens);
-        let generation = options(&folder.join("generation_config.json"))?;
+        let generation = read_options(&folder.join("generation_config.json"))?;
         let start = start(&[&generation, &config]);
         let first = piece(start.first().unwrap_or(&0));
         let mut own = Self { ids, texts, decoder_ids: vec![], decoder_texts: vec![], start: first };
-        expect_positions(own.ids.len(), &config)?;
+        // A GGUF file has no configuration beside it.
+        let positions = if folder.is_dir() { positions(folder).map_err(Failure::usage)? } else { None };
+        expect_positions(own.ids.len(), positions)?;
         if model.has_decoder_tokens() {
             let decoded = match &args.decoder_text {
                 Some(text) => start.iter().map(piece).chain(encode(text, false)?).collect(),
                 None if given => start.iter().chain(&args.decoder_ids).map(piece).collect(),
                 None => {
                     let ends = ids_of(&[&generation, &config], "eos_token_id");
-                    let most = positions(&config).unwrap_or(MAX_DECODED).min(MAX_DECODED);
+                    let most = positions.unwrap_or(MAX_DECODED).min(MAX_DECODED);
                     own.with_hint(model.decode(&own.ids, &start, &ends, most))?.iter().map(piece).collect()
                 }
             };
-            expect_positions(Vec::len(&decoded), &config)?;
+            expect_positions(Vec::len(&decoded), positions)?;
             (own.decoder_ids, own.decoder_texts) = apart(decoded);
         }
         Ok(own)
@@ -89,8 +90,8 @@ impl Tokens {
 }
 
 /// Fails if there are more tokens than the model has positions.
-fn expect_positions(count: usize, config: &Value) -> Result<(), Failure> {
-    let Some(most) = positions(config).filter(|most| count > *most) else { return Ok(()) };
+fn expect_positions(count: usize, positions: Option<usize>) -> Result<(), Failure> {
+    let Some(most) = positions.filter(|most| count > *most) else { return Ok(()) };
     let text = format!("{count} tokens are more than the {most} positions of the model\n  help: give a shorter text");
     Err(Failure::usage_with(Code(1007), text))
 }
@@ -100,7 +101,7 @@ fn apart(pieces: Vec<Piece>) -> (Vec<i64>, Vec<String>) {
 }
 
 /// Returns the tokenizer, which is optional if no text is given.
-fn pieces(args: &Attention, folder: &Path) -> Result<Option<Pieces>, Failure> {
+fn tokenizer(args: &Attention, folder: &Path) -> Result<Option<Text>, Failure> {
     let has_text = args.text.is_some() || args.decoder_text.is_some();
     if !folder.join("tokenizer.json").exists() {
         if !has_text {
@@ -113,16 +114,7 @@ fn pieces(args: &Attention, folder: &Path) -> Result<Option<Pieces>, Failure> {
         );
         return Err(Failure::usage_with(Code(1011), text));
     }
-    Pieces::open(folder).map(Some).map_err(Failure::usage)
-}
-
-/// Returns the options of a file; none if it does not exist.
-fn options(path: &Path) -> Result<Value, Failure> {
-    if !path.exists() {
-        return Ok(Value::Null);
-    }
-    let text = files::read_text(path, MAX_CONFIG).map_err(Failure::usage)?;
-    serde_json::from_str(&text).map_err(|error| Failure::usage_with(Code(401), format!("{}: {error}", in_line(path))))
+    Text::open(folder).map(Some).map_err(Failure::usage)
 }
 
 /// Returns the ids of an option, a number or a list, of the first file that has it.
@@ -140,19 +132,4 @@ fn start(files: &[&Value]) -> Vec<i64> {
     let start = ["decoder_start_token_id", "bos_token_id", "pad_token_id"].map(|option| ids_of(files, option));
     let start = start.into_iter().find(|ids| !ids.is_empty()).unwrap_or_else(|| vec![0]);
     start.into_iter().chain(ids_of(files, "forced_bos_token_id")).collect()
-}
-
-/// The model types whose positions start after the id of padding.
-const AFTER_PADDING: [&str; 4] = ["roberta", "xlm-roberta", "camembert", "mpnet"];
-
-/// Returns the number of positions of a model that has a table of them, or that was trained on so many.
-fn positions(config: &Value) -> Option<usize> {
-    // T5 has an option that says how long its texts were; its positions are relative.
-    if !config["relative_attention_num_buckets"].is_null() && config["model_type"] != "mpnet" {
-        return None;
-    }
-    let number = ["max_position_embeddings", "n_positions"].iter().find_map(|option| config[option].as_u64())?;
-    let is_after = AFTER_PADDING.iter().any(|model_type| config["model_type"] == *model_type);
-    let unused = if is_after { config["pad_token_id"].as_u64().unwrap_or(1).saturating_add(1) } else { 0 };
-    usize::try_from(number.saturating_sub(unused)).ok()
 }

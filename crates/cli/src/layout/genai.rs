@@ -1,8 +1,8 @@
 //! The configuration of onnxruntime-genai.
 
-use super::invalid;
 use crate::failure::{Failure, Misuse};
-use netwright::files::{self, Code};
+use crate::model_io::read_options;
+use netwright::files::Code;
 use netwright::ir::{Dim, Graph, Value};
 use netwright::nn::{Part, Pretrained};
 use serde_json::{Map, Value as Json, json};
@@ -11,8 +11,8 @@ use std::path::Path;
 
 /// Returns the text of `genai_config.json` for a decoder with a shared cache.
 pub(super) fn config(folder: &Path, model: &Pretrained) -> Result<String, Failure> {
-    let own = read(&folder.join("config.json"))?;
-    let generation = read(&folder.join("generation_config.json"))?;
+    let own = read_options(&folder.join("config.json"))?;
+    let generation = read_options(&folder.join("generation_config.json"))?;
     let find = |names: &[&str]| {
         let found = names.iter().find_map(|name| own.get(*name).filter(|value| !value.is_null()));
         found.cloned().ok_or_else(|| {
@@ -97,15 +97,6 @@ pub(super) fn config(folder: &Path, model: &Pretrained) -> Result<String, Failur
         },
     });
     Ok(serde_json::to_string_pretty(&config).map_err(io::Error::from)? + "\n")
-}
-
-/// Reads a file of JSON; an empty object if there is none.
-fn read(path: &Path) -> Result<Json, Failure> {
-    if !path.is_file() {
-        return Ok(json!({}));
-    }
-    let text = files::read_text(path, 1 << 24).map_err(Failure::usage)?;
-    serde_json::from_str(&text).map_err(|error| invalid(path, &error))
 }
 
 fn known(graph: &Graph, value: Value, axis: usize) -> Option<u64> {

@@ -2,6 +2,7 @@
 
 use super::{EarlyStopping, Settings};
 use crate::GenerateError;
+use crate::files::folder;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 
@@ -30,6 +31,19 @@ const UNSUPPORTED: [(&str, IsNeutral); 15] = [
     ("remove_invalid_values", |value| value.as_bool() == Some(false)),
 ];
 
+/// The model types whose positions start after the id of padding.
+const AFTER_PADDING: [&str; 4] = ["roberta", "xlm-roberta", "camembert", "mpnet"];
+
+/// Returns the number of positions of a model, which is a folder or a file, if the configuration beside it limits it.
+///
+/// # Errors
+///
+/// If the configuration is invalid.
+pub fn positions(model: impl AsRef<Path>) -> Result<Option<usize>, GenerateError> {
+    let options = Options::open(folder(model.as_ref()).join("config.json"))?;
+    options.map_or(Ok(None), |options| options.positions())
+}
+
 /// A file of the configuration, with its options.
 pub(crate) struct Options {
     path: PathBuf,
@@ -53,6 +67,23 @@ impl Options {
     /// Returns a value; `None` if it is absent or null.
     pub(crate) fn get(&self, name: &str) -> Option<&Value> {
         self.options.get(name).filter(|value| !value.is_null())
+    }
+
+    /// Returns the number of positions that a configuration limits a model to.
+    pub(crate) fn positions(&self) -> Result<Option<usize>, GenerateError> {
+        let count = |name| self.read(name, "a number of positions", |value| usize::try_from(value.as_u64()?).ok());
+        // Relative positions have no end: the option of T5 is the length that it was trained with.
+        let is_relative = self.get("relative_attention_num_buckets").is_some();
+        let mut own = count("max_position_embeddings")?;
+        for name in ["n_positions", "max_target_positions"] {
+            own = if own.is_some() || is_relative { own } else { count(name)? };
+        }
+        let nested = self.nested("text_config", "max_position_embeddings").and_then(Value::as_u64);
+        let own = own.or(nested.and_then(|count| usize::try_from(count).ok()));
+        let model_type = self.get("model_type").and_then(Value::as_str).unwrap_or_default();
+        let unused =
+            if AFTER_PADDING.contains(&model_type) { self.token("pad_token_id")?.unwrap_or(1) as usize + 1 } else { 0 };
+        Ok(own.map(|count| count.saturating_sub(unused)).filter(|count| *count > 0))
     }
 
     /// Returns whether the model predicts masked tokens.
