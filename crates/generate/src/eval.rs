@@ -88,7 +88,7 @@ impl Evaluator {
     pub fn open(path: impl AsRef<Path>, text: &Text, runtime: &Runtime) -> Result<Self, GenerateError> {
         let path = path.as_ref();
         let parts = files::parts(path)?;
-        let graph = Graph::load(&parts.decoder, runtime)?;
+        let (graph, _) = Graph::decoder(&parts.decoder, runtime)?;
         let options = Options::open(files::folder(path).join("config.json"))?;
         let refused =
             |cause: &str, help| GenerateError::Interface { file: graph.name.clone(), cause: cause.to_owned(), help };
@@ -223,6 +223,7 @@ impl Evaluator {
         let mut inputs: Vec<(&str, Resident)> =
             numbers.filter_map(Result::transpose).collect::<Result<_, GenerateError>>()?;
         let pasts = self.graph.empty_pasts(rows.len())?;
+        inputs.extend(self.graph.branch(false)?);
         inputs.extend(pasts.iter().map(|(name, past)| (name.as_str(), past.clone())));
         Ok(self.graph.run(inputs, output)?.0)
     }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 const ENCODER: &str = "encoder_model.onnx";
 const DECODER: &str = "decoder_model.onnx";
 const LATER: &str = "decoder_with_past_model.onnx";
+const MERGED: &str = "decoder_model_merged.onnx";
 const WHOLE: &str = "model.onnx";
 
 /// The files of a model.
@@ -49,14 +50,23 @@ pub(crate) fn parts(path: &Path) -> Result<Parts, GenerateError> {
         let names = graphs.iter().filter_map(|graph| graph.file_name()?.to_str());
         names.filter(|name| !own.contains(name)).map(|name| format!("`{name}`")).collect::<Vec<_>>()
     };
-    if let (Some(encoder), Some(decoder)) = (find(ENCODER), find(DECODER)) {
-        return match find(WHOLE) {
-            None => Ok(Parts { encoder: Some(encoder), decoder, later: find(LATER) }),
-            Some(_) => Err(refused(
-                format!("the folder holds two models: `{WHOLE}`, and `{ENCODER}` with `{DECODER}`"),
-                "name the file of a decoder, or move one model to a folder of its own",
-            )),
-        };
+    // A merged decoder is the same as the other two.
+    let decoder = find(DECODER).map(|first| (first, find(LATER))).or_else(|| Some((find(MERGED)?, None)));
+    let is_decoder = |graph: &PathBuf| [DECODER, LATER, MERGED].map(find).contains(&Some(graph.clone()));
+    match (find(ENCODER), decoder) {
+        (Some(encoder), Some((decoder, later))) => {
+            return match find(WHOLE) {
+                None => Ok(Parts { encoder: Some(encoder), decoder, later }),
+                Some(_) => Err(refused(
+                    format!("the folder holds two models: `{WHOLE}`, and `{ENCODER}` with a decoder"),
+                    "name the file of a decoder, or move one model to a folder of its own",
+                )),
+            };
+        }
+        (None, Some((decoder, later))) if graphs.iter().all(is_decoder) => {
+            return Ok(Parts { encoder: None, decoder, later });
+        }
+        _ => {}
     }
     match &graphs[..] {
         [one] => Ok(Parts { encoder: None, decoder: one.clone(), later: None }),

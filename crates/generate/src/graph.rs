@@ -14,7 +14,7 @@ const PRESENT: &str = "present";
 /// The axis of a past `[batch, heads, past, size]` that grows.
 const LENGTH: usize = 2;
 
-/// The input that tells a decoder with two branches which one runs.
+/// The input of a merged decoder, true for the later steps.
 const BRANCH: &str = "use_cache_branch";
 
 /// What an input of a decoder or an encoder is.
@@ -36,6 +36,8 @@ pub(crate) enum Role {
     Features,
     /// Keys or values of earlier tokens, `[batch, heads, past, size]`.
     Past,
+    /// Whether this is a later step, a bool, which selects a branch of a merged decoder.
+    Branch,
 }
 
 /// A loaded graph.
@@ -48,17 +50,44 @@ pub(crate) struct Graph {
 }
 
 impl Graph {
-    /// Loads the graph in a file.
+    /// Loads the graph in a file, which is not a merged decoder.
     pub(crate) fn load(path: &Path, runtime: &Runtime) -> Result<Self, GenerateError> {
         let file = ModelFile::open(path)?;
+        let graph = Self::new(path, &file, Session::new_in(&file, runtime)?)?;
+        if graph.has(Role::Branch) {
+            let cause = format!("its input `{BRANCH}` is one of a merged decoder");
+            let help =
+                "name the folder that holds decoder_model_merged.onnx, and encoder_model.onnx if it has an encoder";
+            return Err(GenerateError::Interface { file: graph.name, cause, help });
+        }
+        Ok(graph)
+    }
+
+    /// Loads the decoder in a file: the graph of the first step, and that of later ones if it is another.
+    ///
+    /// A merged decoder is one graph in ONNX Runtime; in tract, which fixes shapes that differ between its branches, each
+    /// branch is one.
+    pub(crate) fn decoder(path: &Path, runtime: &Runtime) -> Result<(Self, Option<Self>), GenerateError> {
+        let file = ModelFile::open(path)?;
+        let is_merged = file.inputs().iter().any(|port| port.name == BRANCH);
+        if !is_merged || *runtime != Runtime::Tract {
+            return Ok((Self::new(path, &file, Session::new_in(&file, runtime)?)?, None));
+        }
+        let branch = |is_later| match Session::branch(&file, BRANCH, is_later)? {
+            Some(session) => Self::new(path, &file, session),
+            None => Err(GenerateError::Interface {
+                file: path.display().to_string(),
+                cause: format!("its input `{BRANCH}` does not select a branch of an If"),
+                help: "export the decoder again, or build it with `netwright build --kv-cache merged`",
+            }),
+        };
+        Ok((branch(false)?, Some(branch(true)?)))
+    }
+
+    fn new(path: &Path, file: &ModelFile, session: Session) -> Result<Self, GenerateError> {
         let name = path.display().to_string();
-        let inputs = file.inputs();
-        let roles = inputs.iter().map(|port| Ok((port.name.clone(), role(&name, port, &file)?)));
-        let roles: BTreeMap<String, Role> = roles.collect::<Result<_, GenerateError>>()?;
-        let session = Session::new_in(&file, runtime)?;
-        // The runtime has an order of its own.
-        let roles = session.inputs().iter().filter_map(|port| roles.get(&port.name).copied()).collect();
-        Ok(Self { name, session, roles, outputs: file.outputs().to_vec() })
+        let roles = session.inputs().iter().map(|port| role(&name, port, file));
+        Ok(Self { roles: roles.collect::<Result<_, _>>()?, name, session, outputs: file.outputs().to_vec() })
     }
 
     pub(crate) fn has(&self, role: Role) -> bool {
@@ -122,6 +151,14 @@ impl Graph {
         Ok(Some((&port.name, self.session.resident(array?)?)))
     }
 
+    /// Returns the input that selects the branch of a step; `None` if the graph has none.
+    pub(crate) fn branch(&self, is_later: bool) -> Result<Option<(&str, Resident)>, GenerateError> {
+        let Some(port) = self.port(Role::Branch) else { return Ok(None) };
+        let is_scalar = port.ty.as_ref().and_then(|ty| ty.shape.as_ref()).is_some_and(|shape| shape.is_empty());
+        let array = Array::new(if is_scalar { vec![] } else { vec![1] }, vec![is_later])?;
+        Ok(Some((&port.name, self.session.resident(array)?)))
+    }
+
     /// Returns the inputs for keys and values of earlier tokens.
     pub(crate) fn pasts(&self) -> impl Iterator<Item = &Port> {
         self.session.inputs().iter().zip(&self.roles).filter(|(_, role)| **role == Role::Past).map(|(port, _)| port)
@@ -178,7 +215,7 @@ fn role(name: &str, port: &Port, file: &ModelFile) -> Result<Role, GenerateError
         "encoder_attention_mask" => Role::SourceMask,
         "input_features" => Role::Features,
         past if past.starts_with(PAST) => {
-            if is_buffer(port, file) {
+            if !is_of_source(past) && is_buffer(port, file) {
                 return refused(
                     format!("`{past}` is a buffer that the caller preallocates"),
                     "build the model without --kv-cache shared",
@@ -186,12 +223,7 @@ fn role(name: &str, port: &Port, file: &ModelFile) -> Result<Role, GenerateError
             }
             Role::Past
         }
-        BRANCH => {
-            return refused(
-                format!("input `{BRANCH}` selects a branch of a merged decoder"),
-                "use the decoder that is written beside it, such as decoder_model.onnx",
-            );
-        }
+        BRANCH => Role::Branch,
         other => {
             return refused(
                 format!("input `{other}` is not one of a decoder or an encoder"),
@@ -199,6 +231,11 @@ fn role(name: &str, port: &Port, file: &ModelFile) -> Result<Role, GenerateError
             );
         }
     })
+}
+
+/// Returns whether a past is one of cross attention, such as `past_key_values.0.encoder.key`.
+pub(crate) fn is_of_source(past: &str) -> bool {
+    past.contains(".encoder.")
 }
 
 /// Returns whether a past is a buffer that steps update in place: its present has the same length.

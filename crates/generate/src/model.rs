@@ -1,6 +1,6 @@
 //! A decoder, with or without an encoder, that is loaded in a runtime.
 
-use crate::graph::{Graph, Role};
+use crate::graph::{Graph, Role, is_of_source};
 use crate::settings::Options;
 use crate::{GenerateError, files};
 use netwright_verify::{Array, Resident, Runtime};
@@ -115,14 +115,10 @@ impl Model {
         let path = path.as_ref();
         let parts = files::parts(path)?;
         let load = |path: &Path| Graph::load(path, runtime);
-        let model = Self {
-            encoder: parts.encoder.as_deref().map(load).transpose()?,
-            first: load(&parts.decoder)?,
-            later: parts.later.as_deref().map(load).transpose()?,
-            positions: None,
-            source_positions: None,
-            vocabulary: None,
-        };
+        let encoder = parts.encoder.as_deref().map(load).transpose()?;
+        let (first, branch) = Graph::decoder(&parts.decoder, runtime)?;
+        let later = parts.later.as_deref().map(load).transpose()?.or(branch);
+        let model = Self { encoder, first, later, positions: None, source_positions: None, vocabulary: None };
         model.check()?;
         let options = Options::open(files::folder(path).join("config.json"))?;
         let Some(options) = options else { return Ok(model) };
@@ -324,12 +320,13 @@ impl Model {
         if let (Some(port), Some(memory)) = (graph.port(Role::Memory), &state.memory) {
             inputs.push((&port.name, memory.clone()));
         }
+        inputs.extend(graph.branch(state.cached > 0)?);
         let mut past = std::mem::take(&mut state.past);
-        // Keys and values of the source do not change: steps read them and do not return them.
+        // Keys and values of the source do not change: steps read them, and what a merged decoder returns for them is left.
         let mut constant = vec![];
         for port in graph.pasts() {
             let Some(tensor) = past.remove(&port.name) else { continue };
-            if !graph.extends(&port.name) {
+            if !graph.extends(&port.name) || state.cached > 0 && is_of_source(&port.name) {
                 constant.push((port.name.clone(), tensor.clone()));
             }
             inputs.push((&port.name, tensor));

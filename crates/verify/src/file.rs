@@ -2,7 +2,7 @@
 
 use crate::VerifyError;
 use crate::skim::{OWN, Weights, skim};
-use crate::spell::{inline, spell_out, spell_out_to_judge};
+use crate::spell::{choose, inline, spell_out, spell_out_to_judge};
 use netwright_files::{Folder, Range, Source};
 use netwright_ir::{Dim, ElementType, Shape, TensorType};
 use std::collections::BTreeSet;
@@ -124,6 +124,17 @@ impl ModelFile {
         let mut file = self.clone();
         spell_out_to_judge(&mut file.graph);
         file
+    }
+
+    /// Returns what runs if the input `condition` is `value`, without the `If` nodes that it decides; `None` if it decides
+    /// none. Only tract runs the result: ONNX Runtime reads the file.
+    pub(crate) fn branch(&self, condition: &str, value: bool) -> Option<Self> {
+        let mut file = self.clone();
+        choose(&mut file.graph, condition, value).then(|| {
+            // More types are known than in the body.
+            spell_out(&mut file.graph);
+            file
+        })
     }
 
     /// Returns the model with another graph, which contains all its weights.

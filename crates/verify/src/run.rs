@@ -66,6 +66,12 @@ impl Session {
         Self::of(file, runtime, file.output_names(), None)
     }
 
+    /// Loads what a model runs in tract if its input `condition` is `value`, without the other branch of the `If` nodes that
+    /// it decides; `None` if it decides none. The session has only the inputs that are read then.
+    pub fn branch(file: &ModelFile, condition: &str, value: bool) -> Result<Option<Self>, VerifyError> {
+        file.branch(condition, value).map(|branch| Self::new(&branch)).transpose()
+    }
+
     /// Loads a model in tract for fixed sizes of its symbols, which is the only way to load some models.
     pub fn for_sizes(file: &ModelFile, sizes: &Bindings) -> Result<Self, VerifyError> {
         Self::of(file, &Runtime::Tract, file.output_names(), Some(sizes))

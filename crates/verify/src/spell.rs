@@ -3,11 +3,13 @@
 //! A node is replaced before the [gate](crate::gate) checks it; the gate reports a node that has no replacement.
 
 mod attention;
+mod branches;
 mod functions;
 mod products;
 mod rotary;
 mod sequences;
 
+pub(crate) use branches::choose;
 pub(crate) use functions::inline;
 
 use crate::file::{CONTRIB, domain};

@@ -127,7 +127,7 @@ impl Inliner<'_> {
     }
 }
 
-fn identity(value: &str, result: &str) -> NodeProto {
+pub(super) fn identity(value: &str, result: &str) -> NodeProto {
     NodeProto {
         name: result.to_owned(),
         op_type: "Identity".to_owned(),
@@ -217,10 +217,10 @@ fn substitute(body: &mut GraphProto, call: &NodeProto) {
     }
 }
 
-/// The names of a body, where it takes the place of a call.
-struct Names {
-    prefix: String,
-    known: BTreeMap<String, String>,
+/// The names of a body, where it takes the place of a node; those that are not known get a prefix.
+pub(super) struct Names {
+    pub(super) prefix: String,
+    pub(super) known: BTreeMap<String, String>,
 }
 
 impl Names {
@@ -232,7 +232,7 @@ impl Names {
         self.known.entry(name.to_owned()).or_insert_with(new).clone()
     }
 
-    fn rename(&mut self, body: &mut GraphProto) {
+    pub(super) fn rename(&mut self, body: &mut GraphProto) {
         for value in body.input.iter_mut().chain(&mut body.output).chain(&mut body.value_info) {
             value.name = self.get(&value.name);
         }
