@@ -2,7 +2,7 @@
 
 use crate::build::failed;
 use crate::failure::Failure;
-use crate::output::{Output, thousands};
+use crate::output::{Output, columns, thousands};
 use netwright::ir::{Graph, Op, Value};
 use netwright::nn::families::{FAMILIES, Family, TESTED_AGAINST};
 use netwright::nn::{Pretrained, PretrainedOptions, Settings, Task};
@@ -65,15 +65,7 @@ pub(crate) fn run(output: Output) -> Result<(), Failure> {
                 family.tasks.join(", "),
             ]
         };
-        let rows: Vec<[String; 7]> =
-            std::iter::once(head.map(ToOwned::to_owned)).chain(families.iter().map(row)).collect();
-        let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or_default();
-        let widths: Vec<usize> = (0..head.len()).map(width).collect();
-        let line = |row: &[String; 7]| {
-            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-            format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
-        };
-        rows.iter().map(line).collect()
+        columns(&std::iter::once(head.map(ToOwned::to_owned)).chain(families.iter().map(row)).collect::<Vec<_>>())
     })
 }
 

@@ -28,6 +28,18 @@ pub(crate) enum Client {
     Genai,
 }
 
+impl Client {
+    /// Returns the version with which the folders are tested.
+    pub(crate) fn tested(self) -> &'static str {
+        match self {
+            Client::Optimum => "0.1.0",
+            Client::TransformersJs => "4.3.2",
+            Client::SentenceTransformers => "5.7.0",
+            Client::Genai => "0.18.0",
+        }
+    }
+}
+
 /// A precision of a model, with the name that transformers.js gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Variant {

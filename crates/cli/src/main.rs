@@ -5,6 +5,7 @@ mod args;
 mod attention;
 mod bench;
 mod build;
+mod clients;
 mod errors;
 mod eval;
 mod failure;
@@ -58,6 +59,7 @@ fn run(command: Option<&Command>, output: Output) -> Result<(), Failure> {
         Command::Attention(args) => attention::run(args, output),
         Command::Families { config: None, .. } => families::run(output),
         Command::Families { config: Some(config), task } => families::plan(config, *task, output),
+        Command::Clients => clients::run(output),
         Command::Optimize(args) => optimize::run(args, output),
         Command::Verify(args) => verify::run(args, output),
         Command::Upgrade(args) => upgrade::run(args, output),

@@ -257,6 +257,17 @@ pub(crate) fn table(rows: &[Vec<String>]) -> String {
     text
 }
 
+/// Formats rows of texts, with every column aligned left.
+pub(crate) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let widths: Vec<usize> = (0..N).map(width).collect();
+    let line = |row: &[String; N]| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
+    };
+    rows.iter().map(line).collect()
+}
+
 /// Formats rows of a name and a text, each with its column aligned left.
 pub(crate) fn sheet(rows: &[[String; 2]]) -> String {
     let width = |row: &[String; 2]| row[0].chars().count();
