@@ -6,6 +6,7 @@ use common::{floats, tensors};
 use netwright::generate::{Ear, GenerateError, Input, Model, Place, Settings, probabilities};
 use netwright::ir;
 use netwright::prelude::*;
+use netwright::surgery::{branch_input, choose_branch, merge_branches};
 use netwright::verify::{OnnxRuntime, OrtLevel, Runtime};
 use serde_json::{Map, Value, json};
 use std::path::Path;
@@ -36,6 +37,39 @@ fn build(name: &str, with_past: bool, target: Option<Target>) -> TempDir {
     }
     std::fs::copy(folder.join("config.json"), out.path().join("config.json")).expect("a copy");
     out
+}
+
+/// Joins the graphs of the first pass and of the later steps, as `build --kv-cache merged` does. A decoder whose past may
+/// be empty is both.
+fn merge(folder: &Path) {
+    let open = |name: &str| {
+        let path = folder.join(name);
+        let model = path.exists().then(|| read(&path, &ReadOptions::default()).expect("it is read"));
+        model.inspect(|_| std::fs::remove_file(path).expect("it is removed"))
+    };
+    let whole = open("model.onnx");
+    let first = open("decoder_model.onnx").or(whole.clone()).expect("a decoder");
+    let later = open("decoder_with_past_model.onnx").or(whole).expect("a decoder");
+    let kept = first.graph.outputs().iter().filter_map(|output| {
+        let entry = output.name.strip_prefix("present")?;
+        Some((output.name.to_string(), format!("past_key_values{entry}")))
+    });
+    let kept: Vec<(String, String)> = kept.collect();
+    let kept: Vec<(&str, &str)> = kept.iter().map(|(output, input)| (&**output, &**input)).collect();
+    let merged = merge_branches("use_cache_branch", later, first, &kept).expect("they are joined").model;
+    write(&merged, folder.join("decoder_model_merged.onnx"), &WriteOptions::default()).expect("it is written");
+}
+
+/// Cuts a merged decoder into its branches, as `optimize --split-branches` does.
+fn split(folder: &Path) {
+    let path = folder.join("decoder_model_merged.onnx");
+    let merged = read(&path, &ReadOptions::default()).expect("it is read");
+    let condition = branch_input(&merged.graph).expect("a condition");
+    for (value, name) in [(false, "decoder_model.onnx"), (true, "decoder_with_past_model.onnx")] {
+        let branch = choose_branch(&merged, &condition, value).expect("a branch");
+        write(&branch, folder.join(name), &WriteOptions::default()).expect("it is written");
+    }
+    std::fs::remove_file(path).expect("it is removed");
 }
 
 fn reference() -> Value {
@@ -73,7 +107,16 @@ fn generated(model: &Model, input: &Input, settings: &Settings) -> Vec<Vec<u32>>
     rows
 }
 
-fn check(runtime: &Runtime, target: Option<Target>, with_past: bool) {
+/// How a decoder keeps keys and values.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Form {
+    Whole,
+    Cached,
+    Merged,
+    Split,
+}
+
+fn check(runtime: &Runtime, target: Option<Target>, form: Form) {
     let reference = reference();
     let cases = list(&reference, "cases");
     assert_eq!(cases.len(), 40);
@@ -82,25 +125,37 @@ fn check(runtime: &Runtime, target: Option<Target>, with_past: bool) {
     for case in cases {
         let (name, folder) = (&case["name"], case["folder"].as_str().expect("a folder"));
         let at = built.entry(folder).or_insert_with(|| {
-            let out = build(folder, with_past, target);
+            let out = build(folder, form != Form::Whole, target);
+            if matches!(form, Form::Merged | Form::Split) {
+                merge(out.path());
+            }
+            if form == Form::Split {
+                split(out.path());
+            }
             let model = Model::open(out.path(), runtime).unwrap_or_else(|error| panic!("{folder}: {error}"));
             models.push((out, model));
             json!(models.len() - 1)
         });
         let (_, model) = &models[usize::try_from(at.as_u64().expect("a place")).expect("a small number")];
         let found = generated(model, &Input::Tokens(rows(&case["inputs"])), &settings(&case["settings"]));
-        assert_eq!(found, rows(&case["expected"]), "{name} with_past {with_past}");
+        assert_eq!(found, rows(&case["expected"]), "{name} {form:?}");
     }
 }
 
 #[test]
 fn steps_with_a_cache_equal_transformers() {
-    check(&Runtime::Tract, Some(Target::TRACT), true);
+    check(&Runtime::Tract, Some(Target::TRACT), Form::Cached);
+}
+
+#[test]
+fn steps_of_a_merged_decoder_equal_transformers() {
+    check(&Runtime::Tract, Some(Target::TRACT), Form::Merged);
+    check(&Runtime::Tract, Some(Target::TRACT), Form::Split);
 }
 
 #[test]
 fn whole_sequences_equal_transformers() {
-    check(&Runtime::Tract, None, false);
+    check(&Runtime::Tract, None, Form::Whole);
 }
 
 /// The test is skipped if ONNX Runtime is not installed, unless `REQUIRE_ONNX_RUNTIME` is set.
@@ -116,7 +171,9 @@ fn steps_in_onnx_runtime_equal_transformers() {
     assert!(library.is_some() || std::env::var_os("REQUIRE_ONNX_RUNTIME").is_none(), "ONNX Runtime is not installed");
     if let Some(library) = library {
         let runtime = OnnxRuntime::at(library).unwrap_or_else(|error| panic!("{error}")).with_level(OrtLevel::All);
-        check(&Runtime::Ort(runtime), Some(Target::ORT), true);
+        let runtime = Runtime::Ort(runtime);
+        check(&runtime, Some(Target::ORT), Form::Cached);
+        check(&runtime, Some(Target::ORT), Form::Merged);
     }
 }
 

@@ -253,6 +253,58 @@ fn models_are_split() {
 }
 
 #[test]
+fn branches_are_chosen() {
+    let nested = "nested(%flag: bool[1], %x: f32[n], %unused: f32[n]) {
+  %one = squeeze %flag : bool[]
+  %y = if %one {then_branch = graph yes(; %one: bool[] = %one, %x: f32[n] = %x) {
+    %inner = if %one {then_branch = graph yes(; %x: f32[n] = %x) {
+      %a = exp %x : f32[n]
+      return a = %a
+    }, else_branch = graph no(; %x: f32[n] = %x) {
+      %b = neg %x : f32[n]
+      return b = %b
+    }} : f32[n]
+    return y = %inner
+  }, else_branch = graph no(; %unused: f32[n] = %unused) {
+    %c = tanh %unused : f32[n]
+    return y = %c
+  }} : f32[n]
+  return %y
+}
+";
+    let read_besides = BODIES.replace("return %z, %rest", "%seen = cast %flag {to = f32} : f32[]\n  return %z, %seen");
+    let computed =
+        BODIES.replace("%flag: bool[], ", "").replace("  %y = if", "  %flag = equal %low, %low : bool[]\n  %y = if");
+    let several = BODIES.replace("%flag: bool[], ", "%flag: bool[], %other: bool[], ").replace(
+        "  %z = clip",
+        "  %w = if %other {then_branch = graph yes(; %low: f32[] = %low) {\n    %p = neg %low : f32[]\n    return w = \
+         %p\n  }, else_branch = graph no(; %low: f32[] = %low) {\n    %q = exp %low : f32[]\n    return w = %q\n  }} : \
+         f32[]\n  %z = clip",
+    );
+    let several = several.replace("return %z, %rest", "return %z, %rest, %w");
+    let cases = [
+        ("the branch for true", BODIES, true),
+        ("the branch for false", BODIES, false),
+        ("a branch with a branch", nested, true),
+        ("an input that only the other branch reads", nested, false),
+        ("an input that is also data", &read_besides, true),
+        ("a condition that is computed", &computed, true),
+        ("two conditions", &several, true),
+        ("no branches", CHAIN, true),
+    ];
+    let text = cases.map(|(title, text, value)| {
+        let choose = |model: &mut Model| {
+            let condition = surgery::branch_input(&model.graph)?;
+            *model = surgery::choose_branch(model, &condition, value)?;
+            Ok(())
+        };
+        section(title, &outcome(text, choose))
+    });
+    let refused = surgery::choose_branch(&model(BODIES), "x", true).expect_err("`x` decides nothing");
+    snapshot("surgery", "choose_branch", &(text.concat() + &section("another input", &format!("error: {refused}\n"))));
+}
+
+#[test]
 fn models_are_merged() {
     let front = "front(%x: f32[n, 4], %mask: f32[n]) {
   %w = parameter uniform(seed = 1, bound = 0.5) : f32[4, 4]

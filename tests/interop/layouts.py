@@ -1,7 +1,8 @@
 """Checks the folders that `build --for` writes, with ONNX Runtime.
 
 `decoder_model_merged.onnx` must equal the two decoders that it joins, in the first pass and in two steps, and be no
-larger than both; each variant must load with the inputs and outputs of the first, in f32 but for the KV cache.
+larger than both; so must the branches into which `optimize --split-branches` cuts it, which share its external data;
+each variant must load with the inputs and outputs of the first, in f32 but for the KV cache.
 """
 
 import argparse
@@ -55,6 +56,17 @@ def past_of(outputs):
     return {name.replace("present", "past_key_values"): array for name, array in outputs.items() if name != "logits"}
 
 
+def split(program, merged, output):
+    """Returns the two branches of a merged decoder, which share one file of weights."""
+    outside, branches = output / "outside.onnx", output / "branches"
+    for flags in (["externalize", merged, "-o", outside], ["optimize", outside, "--split-branches", "-o", branches, "--passes", "none"]):
+        outcome = judge.netwright(program, "-q", *flags)
+        assert outcome.code == 0, outcome.crash or outcome.message
+    files = sorted(path.name for path in branches.iterdir())
+    assert files == ["decoder_model.onnx", "decoder_with_past_model.onnx", "outside.onnx.data"], files
+    return [branches / name for name in files[:2]]
+
+
 def judge_merged(program, folder, output, flags):
     """Returns the largest difference of the merged decoder from those that it joins."""
     build(program, folder, output / "parts", "--with-past", *flags)
@@ -70,6 +82,7 @@ def judge_merged(program, folder, output, flags):
     assert path.stat().st_size < sum(part.stat().st_size for part in parts), "weights are stored twice"
     first, step = (judge.session(str(part)) for part in parts)
     merged = judge.session(str(path))
+    branches = [judge.session(str(branch)) for branch in split(program, path, output)]
     states = next(port for port in first.get_inputs() if port.name == "encoder_hidden_states")
     random = np.random.default_rng(0)
     source = SOURCE if isinstance(states.shape[1], str) else states.shape[1]
@@ -84,6 +97,8 @@ def judge_merged(program, folder, output, flags):
         given = shared | past | {"input_ids": random.integers(3, 40, (BATCH, length))}
         expected = run(step if at else first, given)
         found = run(merged, given | {"use_cache_branch": np.array([at > 0])})
+        split_found = run(branches[at > 0], given)
+        assert all(judge.equal_bits(split_found[name], found[name]) for name in found), "a branch differs"
         kept = {name: array for name, array in past_of(expected).items()}
         past = past | kept
         whole = expected | {name.replace("past_key_values", "present"): array for name, array in past.items()}

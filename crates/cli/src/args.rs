@@ -75,6 +75,8 @@ pub(crate) enum Command {
         #[arg(long, requires = "config")]
         task: Option<Task>,
     },
+    /// List the programs that `build --for` writes folders for, with the versions that are tested.
+    Clients,
     /// Optimize an ONNX file.
     Optimize(Box<Optimize>),
     /// Convert a model to a newer opset, and change nothing else.

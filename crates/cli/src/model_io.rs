@@ -71,11 +71,18 @@ pub(crate) fn write(
     share_weights: bool,
     inputs: &Inputs,
 ) -> Result<WrittenFiles, Failure> {
-    let options = WriteOptions::default()
-        .with_external_data(external_data.into())
-        .with_share_weights(share_weights)
-        .with_kept_files(inputs.identities());
-    onnx::write(model, path, &options).map_err(write_failure)
+    let options = WriteOptions::default().with_external_data(external_data.into()).with_share_weights(share_weights);
+    write_with(model, path, options, inputs)
+}
+
+/// Writes a model with other options, and without replacing any of the inputs by its external data.
+pub(crate) fn write_with(
+    model: &Model,
+    path: &Path,
+    options: WriteOptions,
+    inputs: &Inputs,
+) -> Result<WrittenFiles, Failure> {
+    onnx::write(model, path, &options.with_kept_files(inputs.identities())).map_err(write_failure)
 }
 
 /// Returns a failure of the call for a file that cannot be written, and one of the model for a model that cannot be.

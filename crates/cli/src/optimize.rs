@@ -1,6 +1,7 @@
 //! `netwright optimize`.
 
 mod advice;
+mod branches;
 mod jobs;
 mod summary;
 
@@ -8,13 +9,14 @@ use crate::args::{ExternalData, Float, KvCache, Optimize};
 use crate::failure::{Failure, Misuse};
 use crate::model_io;
 use crate::output::{Output, in_line};
-use crate::overwrite::{Inputs, expect_place, same_file, same_place};
+use crate::overwrite::{Inputs, expect_place, folder_of, same_file, same_place};
 use crate::quantize::{self, Quantized};
 use crate::report;
 use crate::reproduce;
 use crate::suggest::has_extension;
 use crate::surgery;
 use crate::verify;
+use branches::Branch;
 use jobs::{Job, jobs};
 use netwright::bisect::{Culprit, bisect};
 use netwright::evaluate::Tract;
@@ -24,6 +26,7 @@ use netwright::ir::{Detail, ElementType, Graph, Model, Name, OpKind};
 use netwright::onnx::{self, WriteError, WriteOptions};
 use netwright::passes::sites::{Site, sites};
 use netwright::passes::{self, PassError, Prover, Report};
+use netwright::surgery::choose_branch;
 use netwright::verify::Verdict;
 use schemars::JsonSchema;
 use std::collections::{BTreeMap, BTreeSet};
@@ -50,7 +53,7 @@ pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
     surgery::expect_comparable(&args.interface, args.verify)?;
     args.reproduce.as_deref().map(reproduce::expect_folder).transpose()?;
     verify::requested(args.verify, &args.judging, None)?;
-    let jobs = jobs(args)?;
+    let jobs = jobs(args, output)?;
     if args.sharing.share_weights && jobs.iter().any(|job| job.output.is_none()) {
         let message = "--share-weights has no effect without an output\n  help: add -o FILE";
         return Err(Misuse::Requires.failure(message));
@@ -75,7 +78,7 @@ fn several(args: &Optimize, jobs: &[Job], output: Output) -> Result<(), Failure>
     let mut code = 0;
     let mut print = |job: &Job, done: Result<Done, Failure>| {
         let quiet = Output { quiet: output.quiet || output.json, ..output };
-        let name = in_line(&job.model);
+        let name = job.name();
         let text = |done: &Done| format!("{name}\n{}\n", done.summary.text(output));
         let printed = done.and_then(|done| {
             quiet.styled_report(&done.summary, || text(&done))?;
@@ -173,9 +176,12 @@ fn optimize(args: &Optimize, job: &Job, output: Output) -> Result<Done, Failure>
     let spinner = output.spinner("optimizing");
     let start = Instant::now();
     let mut model = model_io::read_at(&job.model, &args.input.reading, output)?;
-    let inputs = Inputs::of_model(&job.model, &model);
+    let mut inputs = Inputs::of_model(&job.model, &model);
     expect_outputs(args, job, &inputs)?;
-    change(&mut model, args)?;
+    if let (Some(branch), Some(output)) = (&job.branch, &job.output) {
+        branch.copies.iter().for_each(|(_, location)| inputs.add(&folder_of(output).join(location)));
+    }
+    change(&mut model, args, job)?;
     let before = Side::new(inventory(&model), inputs.model_bytes(&job.model)?);
     let text = (args.diff || args.report.is_some()).then(|| model.graph.to_text(Detail::Elided));
 
@@ -199,7 +205,12 @@ fn optimize(args: &Optimize, job: &Job, output: Output) -> Result<Done, Failure>
     let scratch = (args.verify && job.output.is_none()).then(tempfile::tempdir).transpose()?;
     let path = job.output.clone().or_else(|| scratch.as_ref().map(|folder| folder.path().join("optimized.onnx")));
     let bytes = match &path {
-        Some(path) => model_io::write(&model, path, external_data, args.sharing.share_weights, &inputs)?.bytes,
+        Some(path) => {
+            let copies = job.branch.as_ref().map(|branch| branch.copies.clone()).unwrap_or_default();
+            let options = WriteOptions::default().with_external_data(external_data.into()).with_copies(copies);
+            let options = options.with_share_weights(args.sharing.share_weights);
+            model_io::write_with(&model, path, options, &inputs)?.bytes
+        }
         None => onnx::written_size(&model, external_data.into()).map_err(model_io::write_failure)?,
     };
     let seconds = start.elapsed().as_secs_f64();
@@ -240,6 +251,7 @@ fn optimize(args: &Optimize, job: &Job, output: Output) -> Result<Done, Failure>
     let after = Side::new(inventory(&model), bytes);
     let summary = Summary {
         model: job.model.clone(),
+        branch: job.branch.clone(),
         output: job.output.clone(),
         opset: model.opset(),
         growth: advice::growth(&before, &after, &model.graph, &events, matches!(external_data, ExternalData::Always)),
@@ -323,7 +335,10 @@ fn calibrate(
 }
 
 /// Sets the opset that is requested, or the first that has what was requested; then changes sizes, inputs and outputs.
-fn change(model: &mut Model, args: &Optimize) -> Result<(), Failure> {
+fn change(model: &mut Model, args: &Optimize, job: &Job) -> Result<(), Failure> {
+    if let Some(Branch { condition, value, .. }) = &job.branch {
+        *model = choose_branch(model, condition, *value).map_err(surgery::refused)?;
+    }
     surgery::change(model, &args.judging.dims, &args.interface)?;
     model_io::set_opset(model, args.emit.opset.or_else(|| args.emit.opset_for_blocks(model.opset())))
 }
@@ -331,7 +346,7 @@ fn change(model: &mut Model, args: &Optimize) -> Result<(), Failure> {
 /// Reads the model again as it was before optimizing.
 fn original(args: &Optimize, job: &Job, output: Output) -> Result<Model, Failure> {
     let mut model = model_io::read_at(&job.model, &args.input.reading, Output { quiet: true, ..output })?;
-    change(&mut model, args)?;
+    change(&mut model, args, job)?;
     Ok(model)
 }
 

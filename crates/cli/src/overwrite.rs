@@ -72,7 +72,7 @@ impl Inputs {
     }
 
     /// Adds a file, following links; the reader reports a file that does not exist.
-    fn add(&mut self, path: &Path) {
+    pub(crate) fn add(&mut self, path: &Path) {
         if let Ok(identity) = Identity::of(path) {
             self.add_identity(path, &identity);
         }
@@ -82,6 +82,13 @@ impl Inputs {
         if self.files.iter().all(|(_, known)| known != identity) {
             self.files.push((path.to_owned(), identity.clone()));
         }
+    }
+
+    /// Returns the files of weights that are not in the file of the model.
+    pub(crate) fn external(&self, model: &Path) -> impl Iterator<Item = (&Path, &Identity)> {
+        let own = Identity::of(model).ok();
+        let files = self.files.iter().map(|(path, identity)| (path.as_path(), identity));
+        files.filter(move |(_, identity)| own.as_ref() != Some(*identity) && self.weights.contains_key(*identity))
     }
 
     /// Returns the size of a model in bytes: of its file, and of its weights in other files.

@@ -3,6 +3,7 @@
 use crate::attention::Attended;
 use crate::bench;
 use crate::build::Built;
+use crate::clients::ClientRow;
 use crate::errors::Entry;
 use crate::eval::Evaluation;
 use crate::failure::Failure;
@@ -23,6 +24,7 @@ pub(crate) enum Described {
     Build,
     Generate,
     Eval,
+    Clients,
     Optimize,
     Upgrade,
     Verify,
@@ -46,6 +48,7 @@ pub(crate) fn run(command: Described, output: Output) -> Result<(), Failure> {
         Described::Build => schema::<Vec<Built>>(),
         Described::Generate => schema::<Generated>(),
         Described::Eval => schema::<Evaluation>(),
+        Described::Clients => schema::<Vec<ClientRow>>(),
         Described::Optimize => schema::<OptimizeReport>(),
         Described::Upgrade => schema::<Upgraded>(),
         Described::Verify => schema::<Verdict>(),

@@ -55,7 +55,7 @@ impl Summary {
 }
 
 /// Returns the failure of a request: most requests are wrong for the model, and some models cannot be changed.
-fn refused(error: SurgeryError) -> Failure {
+pub(crate) fn refused(error: SurgeryError) -> Failure {
     match error {
         SurgeryError::Training | SurgeryError::Merge(_) => Failure::model(error),
         error => Failure::usage(error),
@@ -106,6 +106,7 @@ pub(crate) fn expect_comparable(interface: &Interface, verify: bool) -> Result<(
         ("--rename-input", interface.rename_input.is_empty()),
         ("--rename-output", interface.rename_output.is_empty()),
         ("--rename-dim", interface.rename_dim.is_empty()),
+        ("--split-branches", !interface.split_branches),
     ];
     match flags.iter().find(|(_, is_empty)| verify && !is_empty) {
         Some((flag, _)) => Err(Misuse::Conflict.failure(format!(

@@ -119,10 +119,11 @@ fn every_command_fits_its_schema() {
         let from = in_repository("tests").join(file);
         fs::copy(&from, at.join("llama").join(from.file_name().expect("a name"))).expect("copied");
     }
-    let calls: [(&str, &[&str]); 33] = [
+    let calls: [(&str, &[&str]); 36] = [
         ("generate", &["generate", "llama", "-p", "a", "-p", "on", "--stop", "k", "--no-cache"]),
         ("generate", &["generate", "llama", "-p", "a", "--num-beams", "2", "--no-cache"]),
         ("build", &["build", "dates", "-o", "built", "--verify", "--quantize", "int8", "--target", "ort"]),
+        ("build", &["build", "dates", "-o", "merged", "--with-past", "--kv-cache", "merged"]),
         ("build", &["build", "dates", "-o", "dates.onnx", "--part", "encoder", "--no-optimize"]),
         ("optimize", &["optimize", "model.onnx"]),
         ("optimize", &["optimize", "model.onnx", "new.onnx", "--target", "ort", "--verify", "--explain", "--prove"]),
@@ -130,6 +131,8 @@ fn every_command_fits_its_schema() {
         ("optimize", &["optimize", "model.onnx", "half.onnx", "--dtype", "f16", "--io-dtype", "f16"]),
         ("optimize", &["optimize", "model.onnx", "deberta.onnx", "-o", "several/"]),
         ("optimize", &["optimize", "model.onnx", "--external-data", "always", "--stop-after", "1"]),
+        ("optimize", &["optimize", "merged/decoder_model_merged.onnx", "--split-branches", "-o", "branches"]),
+        ("clients", &["clients"]),
         ("upgrade", &["upgrade", "model.onnx", "-o", "upgraded.onnx", "--opset", "21"]),
         ("verify", &["verify", "model.onnx"]),
         ("verify", &["verify", "model.onnx", "new.onnx", "--by-layer"]),

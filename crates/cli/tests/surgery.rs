@@ -4,7 +4,7 @@ mod common;
 
 use common::{names, snapshot, transcript};
 use netwright::ir::{Model, parse};
-use netwright::onnx::{self, ExternalData, WriteOptions};
+use netwright::onnx::{self, ExternalData, ReadOptions, WriteOptions};
 use std::fs;
 use std::path::Path;
 use tempfile::TempDir;
@@ -156,4 +156,47 @@ fn weights_are_not_overwritten() {
     assert!(bytes(at, "external.onnx") == before && bytes(at, "external.onnx.data") == data);
     transcript(at, &["embed", "external.onnx", "-o", "external.onnx"], 0);
     assert!(bytes(at, "external.onnx").len() > 4096);
+}
+
+/// The branches of a merged decoder share the file of its weights, wherever they are written.
+#[test]
+fn branches_become_models() {
+    let folder = folder();
+    let at = folder.path();
+    let t5 = common::in_repository("tests/families/t5");
+    let build = ["-q", "build", t5.to_str().expect("UTF-8"), "-o", "t5", "--with-past", "--kv-cache", "merged"];
+    let mut text = String::new();
+    assert!(common::netwright(at, &build).status.success());
+    let merged = "t5/decoder_model_merged.onnx";
+    for arguments in [
+        &["-q", "externalize", merged, "-o", "outside.onnx"][..],
+        &["optimize", "outside.onnx", "--split-branches", "--passes", "none"],
+        &["-q", "optimize", "outside.onnx", "--split-branches", "-o", "decoders", "--target", "ort"],
+        &["-q", "optimize", "outside.onnx", "--split-branches", "-o", "here.onnx", "--passes", "none"],
+        &["-q", "optimize", merged, "--split-branches", "-o", "inside.onnx", "--passes", "none"],
+    ] {
+        text += &transcript(at, arguments, 0);
+    }
+    let small = |path: &str| bytes(at, path).len() < bytes(at, "outside.onnx.data").len();
+    for path in
+        ["decoders/decoder_model.onnx", "decoders/decoder_with_past_model.onnx", "here_false.onnx", "here_true.onnx"]
+    {
+        assert!(small(path) && onnx::read(at.join(path), &ReadOptions::default()).is_ok(), "{path}");
+    }
+    assert_eq!(
+        names(&at.join("decoders")),
+        ["decoder_model.onnx", "decoder_with_past_model.onnx", "outside.onnx.data"]
+    );
+    assert!(at.join("inside_true.onnx").exists() && !at.join("here_true.onnx.data").exists());
+    for arguments in [
+        &["optimize", "model.onnx", "--split-branches", "-o", "no"][..],
+        &["optimize", merged, "model.onnx", "--split-branches", "-o", "no"],
+        &["optimize", merged, "--split-branches", "-o", "no", "--verify"],
+        &["optimize", merged, "--split-branches", "-o", "no", "--share-weights"],
+        &["optimize", merged, "--split-branches", "-o", "no", "--report", "page.html"],
+    ] {
+        text += &transcript(at, arguments, 2);
+    }
+    let without_times: String = text.split_inclusive('\n').filter(|line| !line.starts_with("in ")).collect();
+    snapshot("surgery_branches", &without_times);
 }

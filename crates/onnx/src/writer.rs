@@ -24,6 +24,9 @@ pub struct WriteOptions {
     /// Whether weights that are already in files are not copied: the model refers to those files, which must be in its
     /// folder and must not change. The file that the model was read from may be one of them.
     pub share_weights: bool,
+    /// Files whose copies lie beneath the folder of the model, and the locations of the copies: weights in them are not
+    /// stored again.
+    pub copies: Vec<(Identity, String)>,
     /// Files that external data must not replace, besides those that hold weights of the model.
     pub kept_files: Vec<Identity>,
 }
@@ -38,6 +41,12 @@ impl WriteOptions {
     /// Sets [`share_weights`](Self::share_weights).
     pub fn with_share_weights(mut self, share_weights: bool) -> Self {
         self.share_weights = share_weights;
+        self
+    }
+
+    /// Sets [`copies`](Self::copies).
+    pub fn with_copies(mut self, copies: Vec<(Identity, String)>) -> Self {
+        self.copies = copies;
         self
     }
 
@@ -226,7 +235,11 @@ impl WriteError {
 pub fn write(model: &Model, path: impl AsRef<Path>, options: &WriteOptions) -> Result<WrittenFiles, WriteError> {
     let path = path.as_ref();
     let draft = frame::Draft::of(model)?;
-    let shared = if options.share_weights { Some(share(&draft.emitted, path)?) } else { None };
+    let shared = match &options.copies[..] {
+        _ if options.share_weights => Some(share(&draft.emitted, path)?),
+        [] => None,
+        copies => Some(copies.iter().cloned().collect()),
+    };
     let embedded = frame::encode(&draft, None, shared.as_ref());
     let fits = embedded.len() <= MAX_FILE;
     match options.external_data {

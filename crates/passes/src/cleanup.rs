@@ -16,6 +16,7 @@ pub use canonicalize::canonicalize;
 pub use choose_masked_scores::choose_masked_scores;
 pub use eliminate_common_subexpressions::eliminate_common_subexpressions;
 pub use eliminate_dead_code::eliminate_dead_code;
+pub(crate) use inline_known_branches::inline_branch;
 pub use inline_known_branches::inline_known_branches;
 pub use merge_mean_factor::merge_mean_factor;
 pub use resolve_sequences::resolve_sequences;

@@ -2,8 +2,9 @@
 //!
 //! [`fix_dims`] writes sizes for symbols. [`rename_inputs`], [`rename_outputs`] and [`rename_dims`] rename.
 //! [`set_outputs`] and [`add_outputs`] choose the outputs, [`extract`] cuts a part out, [`split`] cuts a model into a
-//! chain of parts, [`merge`] connects models, and [`merge_branches`] joins two as the branches of an `If`. [`strip`] removes what no runtime needs. Weights are never read,
-//! except to compare two of one name that are to become one.
+//! chain of parts, [`merge`] connects models, [`merge_branches`] joins two as the branches of an `If`, and
+//! [`choose_branch`] undoes that. [`strip`] removes what no runtime needs. Weights are never read, except to compare two
+//! of one name that are to become one.
 //!
 //! On error a model that is changed in place may be partly changed; discard it.
 //!
@@ -39,6 +40,7 @@ use netwright_ir::nearest::suggestion;
 use netwright_ir::{Graph, HashMap, Model, Value, ValueType};
 
 mod branches;
+mod choose;
 mod copy;
 mod dims;
 mod extract;
@@ -49,6 +51,7 @@ mod split;
 mod strip;
 
 pub use branches::merge_branches;
+pub use choose::{branch_input, choose_branch};
 pub use dims::{fix_dims, rename_dims, symbols};
 pub use extract::extract;
 pub use merge::{Merged, merge};
@@ -160,6 +163,9 @@ pub enum SurgeryError {
     /// Models that cannot be connected.
     #[error("{0}")]
     Merge(String),
+    /// A model without branches that an input selects.
+    #[error("{0}")]
+    Branches(String),
 }
 
 impl SurgeryError {
@@ -180,6 +186,7 @@ impl SurgeryError {
             Self::Training => 503,
             Self::Cut(_) => 912,
             Self::Merge(_) => 913,
+            Self::Branches(_) => 915,
         })
     }
 }

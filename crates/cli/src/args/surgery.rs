@@ -22,6 +22,11 @@ pub(crate) struct Interface {
     /// Rename a symbolic dim; may be given several times.
     #[arg(long, value_name = "OLD=NEW", value_parser = pair)]
     pub(crate) rename_dim: Vec<(String, String)>,
+    /// Make two models of one whose input selects a branch: of a merged decoder, the first pass and the later steps.
+    /// -o names a folder, or a file NAME.onnx for NAME_false.onnx and NAME_true.onnx. Both share the external data of the
+    /// input, which is copied beside them.
+    #[arg(long)]
+    pub(crate) split_branches: bool,
 }
 
 #[derive(Debug, Args)]

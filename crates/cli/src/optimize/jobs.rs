@@ -1,8 +1,9 @@
 //! Which models `optimize` reads, and which files it writes.
 
+use super::branches::{self, Branch};
 use crate::args::Optimize;
 use crate::failure::{Failure, Misuse};
-use crate::output::in_line;
+use crate::output::{Output, in_line};
 use crate::overwrite::{expect_place, folder_of, same_file, same_place};
 use netwright::files;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,23 @@ pub(super) struct Job {
     pub(super) model: PathBuf,
     /// The file to write; `None` if the changes are only shown.
     pub(super) output: Option<PathBuf>,
+    /// What of the model is optimized, if not all of it.
+    pub(super) branch: Option<Branch>,
+}
+
+impl Job {
+    fn new(model: &Path, output: Option<PathBuf>) -> Self {
+        Self { model: model.to_owned(), output, branch: None }
+    }
+
+    /// Returns what messages call the model.
+    pub(super) fn name(&self) -> String {
+        let name = in_line(&self.model);
+        self.branch.as_ref().map_or_else(
+            || name.clone(),
+            |Branch { condition, value, .. }| format!("{name} where {condition} is {value}"),
+        )
+    }
 }
 
 /// Returns the models that a call names.
@@ -22,11 +40,14 @@ pub(super) struct Job {
 ///
 /// # Errors
 /// If a path has two readings, two models have the same name, or a model would be replaced without being named by `-o`.
-pub(super) fn jobs(args: &Optimize) -> Result<Vec<Job>, Failure> {
+pub(super) fn jobs(args: &Optimize, output: Output) -> Result<Vec<Job>, Failure> {
+    if args.interface.split_branches {
+        return branches::jobs(args, output);
+    }
     let model = &args.input.model;
     let one = |output: Option<&PathBuf>| {
         output.map_or(Ok(()), |output| expect_place("the output", output))?;
-        Ok(vec![Job { model: model.clone(), output: output.cloned() }])
+        Ok(vec![Job::new(model, output.cloned())])
     };
     match (&args.output, args.more.as_slice()) {
         (None, []) => one(None),
@@ -60,9 +81,7 @@ fn in_folder<'m>(
     folder: &Path,
     models: impl Iterator<Item = &'m PathBuf>,
 ) -> Result<Vec<Job>, Failure> {
-    let jobs: Vec<Job> = models
-        .map(|model| Job { model: model.clone(), output: model.file_name().map(|name| folder.join(name)) })
-        .collect();
+    let jobs: Vec<Job> = models.map(|model| Job::new(model, model.file_name().map(|name| folder.join(name)))).collect();
     let (count, text) = (jobs.len(), in_line(folder));
     let refused = |misuse: Misuse, what: String, help: &str| Err(misuse.failure(format!("{what}\n  help: {help}")));
     let is_file = folder.exists() && !folder.is_dir();
@@ -73,7 +92,7 @@ fn in_folder<'m>(
             "name a folder with -o",
         );
     }
-    for (at, Job { model, output }) in jobs.iter().enumerate() {
+    for (at, Job { model, output, .. }) in jobs.iter().enumerate() {
         let is_here = |other: &Job| output.is_none() || other.output == *output;
         if let Some(other) = jobs[..at].iter().find(|other| is_here(other)) {
             let what = format!("{} and {} have the same file name", in_line(&other.model), in_line(model));
@@ -84,18 +103,21 @@ fn in_folder<'m>(
             return refused(Misuse::Replaces, what, "write to another folder, or name the file to replace with -o");
         }
     }
+    expect_alone(args, count)?;
+    files::create_folder(folder).map_err(Failure::usage)?;
+    Ok(jobs)
+}
+
+/// Refuses flags that are for one model, if there are several.
+pub(super) fn expect_alone(args: &Optimize, count: usize) -> Result<(), Failure> {
     let only_for_one = [
         ("--report", args.report.is_some()),
         ("--reproduce", args.reproduce.is_some()),
         ("--calibrate", args.calibrate.is_some()),
     ];
-    if let Some((flag, _)) = only_for_one.iter().find(|(_, is_given)| *is_given && count > 1) {
-        return refused(
-            Misuse::NotFor,
-            format!("{flag} is for one model, but {count} are given"),
-            "optimize them one at a time",
-        );
+    match only_for_one.iter().find(|(_, is_given)| *is_given && count > 1) {
+        Some((flag, _)) => Err(Misuse::NotFor
+            .failure(format!("{flag} is for one model, but {count} are given\n  help: optimize them one at a time"))),
+        None => Ok(()),
     }
-    files::create_folder(folder).map_err(Failure::usage)?;
-    Ok(jobs)
 }

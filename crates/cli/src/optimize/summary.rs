@@ -1,6 +1,7 @@
 //! What `optimize` reports: a table of what changed, and what to do next.
 
 use super::advice::Alternative;
+use super::branches::Branch;
 use crate::output::{Output, Paint, Style, counted, printable, table, thousands};
 use crate::quantize::Quantized;
 use crate::report;
@@ -91,6 +92,9 @@ impl Fused {
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Summary {
     pub(super) model: PathBuf,
+    /// The branch that the model is, with --split-branches.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) branch: Option<Branch>,
     /// The file that was written; `null` if none was requested.
     pub(super) output: Option<PathBuf>,
     /// The opset of the result.

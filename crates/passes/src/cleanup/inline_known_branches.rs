@@ -23,7 +23,7 @@ fn inline(graph: &mut Graph, log: &mut Log) {
         }
         let name = name_of(graph, node);
         if let Some(condition) = known_condition(graph, node).filter(|_| log.may_apply_at(&name)) {
-            replace(graph, node, condition);
+            inline_branch(graph, node, condition);
             log.applied_in(graph, name, format!("its condition is {condition}"));
         }
     }
@@ -38,7 +38,8 @@ fn known_condition(graph: &Graph, node: NodeId) -> Option<bool> {
     }
 }
 
-fn replace(graph: &mut Graph, node: NodeId, condition: bool) {
+/// Replaces an If by the branch that its condition selects.
+pub(crate) fn inline_branch(graph: &mut Graph, node: NodeId, condition: bool) {
     let Op::If { then_branch, else_branch } = graph.node(node).op().clone() else { return };
     let operands = graph.operands(node);
     // The operands are the condition, then the captures of each branch.
