@@ -28,7 +28,7 @@ fn check(folder: &str, count: usize) {
 
 #[test]
 fn of_exports() {
-    check("tests/interop/models", 41);
+    check("tests/interop/models", 44);
 }
 
 #[test]

@@ -220,6 +220,22 @@ def llama_past(attn):
     return causal(hf.LlamaForCausalLM(config), 2, 2, 8)
 
 
+def gptj_past(attn):
+    config = hf.GPTJConfig(
+        vocab_size=VOCAB, n_embd=16, n_layer=2, n_head=2, n_positions=64, rotary_dim=4, bos_token_id=0, eos_token_id=0,
+        attn_implementation=attn,
+    )
+    return causal(hf.GPTJForCausalLM(config), 2, 2, 8)
+
+
+def cohere_past(attn):
+    config = hf.CohereConfig(
+        vocab_size=VOCAB, hidden_size=16, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+        intermediate_size=32, max_position_embeddings=64, use_qk_norm=True, attn_implementation=attn,
+    )
+    return causal(hf.CohereForCausalLM(config), 2, 2, 4)
+
+
 def t5_config(attn):
     return hf.T5Config(
         vocab_size=VOCAB, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2, decoder_start_token_id=0,
@@ -307,6 +323,8 @@ SMALL = {
     "gpt2": (gpt2, "sdpa"),
     "gpt2_past": (gpt2_past, "eager"),
     "llama_past": (llama_past, "sdpa"),
+    "gptj_past": (gptj_past, "eager"),
+    "cohere_past": (cohere_past, "sdpa"),
     "t5_encoder": (t5_encoder, "eager"),
     "t5_decoder": (t5_decoder, "eager"),
     "whisper_encoder": (whisper_encoder, "sdpa"),

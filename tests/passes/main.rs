@@ -18,6 +18,7 @@ mod pipeline;
 mod precision;
 mod quantization;
 mod resolve_sequences;
+mod rotary;
 mod runtimes;
 mod shapes;
 

@@ -203,6 +203,19 @@ fn operators_of_onnx_runtime() {
              return %y",
         ),
         (
+            "tables_of_a_part_of_each_head",
+            "use-contrib-rotary",
+            "%batch = shape %x {start = 0, end = 1} : i64[1]
+             %shape = concat %batch, [1, 1] {axis = 0} : i64[3]
+             %c = expand %cos, %shape : f32[b, s, 2]
+             %d = expand %sin, %shape : f32[b, s, 2]
+             %y = rotary_embedding %x, %c, %d {interleaved = true, num_heads = 1, rotary_embedding_dim = 4} : f32[b, s, 8]
+             %cut = reshape %x, [0, 0, 1, 8] : f32[b, s, 1, 8]
+             %heads = transpose %cut {perm = [0, 2, 1, 3]} : f32[b, 1, s, 8]
+             %z = rotary_embedding %heads, %c, %d {rotary_embedding_dim = 4} : f32[b, 1, s, 8]
+             return %y, %z",
+        ),
+        (
             // Tied, beside a matrix that is computed, one that nothing else reads, and one vector.
             "matrices_that_are_transposed",
             "use-fused-matmul",

@@ -1,43 +1,49 @@
 //! Fuses rotary position embedding, however it is spelled.
 
 mod caches;
+mod pairs;
 
 use crate::pass::{Exactness, Pass};
-use crate::read::sizes::position;
-use crate::rewrite::{become_op, expect_alone};
+use crate::read::sizes::{position, same_shape};
+use crate::rewrite::{become_op, expect_alone, insert, number_list};
 use crate::rule::{Rewritten, Skip};
-use caches::cache;
+use caches::{Columns, Heads};
 use netwright_ir::{Dim, Graph, Op, OpKind, Value};
+use pairs::{Pairing, Side, elements, joined, last, side};
 
 /// `x * cos + concat(-x2, x1) * sin` -> `rotary_embedding(x, cos, sin)`
 ///
-/// The two halves of the cosines must provably be equal, and those of the sines: the operator takes one half, for every
-/// sample of the batch (ONNX Runtime 1.32 does not broadcast them). `x` is `[batch, heads, length, size]`. If only the
-/// first elements of a head are rotated and the others concatenated after them, the operator does both.
+/// The elements of a pair are half a head apart, or neighbors: then the operator is `interleaved`. A pair must provably
+/// have one cosine and one sine: the operator takes them once, for every sample of the batch (ONNX Runtime 1.32 does not
+/// broadcast them). `x` is `[batch, heads, length, size]` or `[batch, length, heads, size]`. If only the first elements
+/// of a head are rotated and the others concatenated after them, the operator does both.
 ///
-/// The same numbers are multiplied; a runtime may round their sum differently.
+/// `concat(x1 * cos - x2 * sin, x1 * sin + x2 * cos)` is the same. The same numbers are multiplied; a runtime may round
+/// their sum differently.
 pub fn fuse_rotary_embedding() -> Pass {
     let summary = "x * cos + concat(-x2, x1) * sin -> rotary_embedding(x, cos, sin), from opset 23 on";
     Pass::new("fuse-rotary-embedding", summary, Exactness::Rounding)
         .forms(OpKind::RotaryEmbedding)
         .at([OpKind::Add], whole)
+        .at([OpKind::Concat, OpKind::Reshape], by_sides)
         .at([OpKind::Concat], partial)
 }
 
+/// Fuses `x * cos + concat(-x2, x1) * sin`.
 fn whole(graph: &mut Graph, root: Value) -> Rewritten {
     let [a, b] = [0, 1].map(|at| graph.operand(root.node, at));
     let (Some(a), Some(b)) = (a, b) else { return Err(Skip::NoMatch) };
     for (straight, turned) in [(a, b), (b, a)] {
-        let (Some(straight_sides), Some(turned_sides)) = (sides(graph, straight), sides(graph, turned)) else {
+        let (Some(straight_sides), Some(turned_sides)) = (factors(graph, straight), factors(graph, turned)) else {
             return Err(Skip::NoMatch);
         };
         for (x, cos) in straight_sides {
-            for (half_turned, sin) in turned_sides {
-                if rotates(graph, half_turned, x) {
-                    for inner in [straight, turned, half_turned] {
+            for (pairs_turned, sin) in turned_sides {
+                if let Some(pairing) = rotates(graph, pairs_turned, x) {
+                    for inner in [straight, turned, pairs_turned] {
                         expect_alone(graph, inner)?;
                     }
-                    return fuse(graph, root, x, cos, sin);
+                    return fuse(graph, root, x, [cos, sin], (pairing, Columns::Elements));
                 }
             }
         }
@@ -46,53 +52,124 @@ fn whole(graph: &mut Graph, root: Value) -> Rewritten {
 }
 
 /// Returns the operands of a product in both orders.
-fn sides(graph: &Graph, value: Value) -> Option<[(Value, Value); 2]> {
+fn factors(graph: &Graph, value: Value) -> Option<[(Value, Value); 2]> {
     let [a, b] = [0, 1].map(|at| graph.operand(value.node, at).filter(|_| graph.kind(value) == OpKind::Mul));
     Some([(a?, b?), (b?, a?)])
 }
 
-/// Whether a value is `concat(-x2, x1)` of the halves of `x` along its last axis.
-fn rotates(graph: &Graph, value: Value, x: Value) -> bool {
-    let Op::Concat { axis } = graph.op(value) else { return false };
-    let Some(rank) = graph.fact(x).rank().filter(|rank| position(*axis, *rank) == Some(rank - 1)) else { return false };
-    let [Some(negated), Some(first)] = graph.operands(value.node)[..] else { return false };
-    let Some(second) = graph.operand(negated.node, 0).filter(|_| graph.kind(negated) == OpKind::Neg) else {
-        return false;
-    };
-    let is_half = |of: Value, result: u32| {
-        let Op::Split { axis } = graph.op(of) else { return false };
-        let same =
-            |a: Value, b: Value| graph.shape(a).and_then(<[Dim]>::last) == graph.shape(b).and_then(<[Dim]>::last);
-        of.result == result
-            && graph.operand(of.node, 0) == Some(x)
-            && graph.node(of.node).result_count() == 2
-            && position(*axis, rank) == Some(rank - 1)
-            && same(first, second)
-    };
-    first.node == second.node && is_half(first, 0) && is_half(second, 1)
+/// Returns how the elements of `x` are paired if a value joins the negated second elements and the first ones.
+fn rotates(graph: &Graph, value: Value, x: Value) -> Option<Pairing> {
+    let ([negated, first], pairing) = joined(graph, value)?;
+    let negated = elements(graph, negated);
+    let second = graph.operand(negated.node, 0).filter(|_| graph.kind(negated) == OpKind::Neg)?;
+    let is = |value: Value, is_second| side(graph, value) == Some(Side { of: x, pairing, is_second });
+    (is(first, false) && is(second, true)).then_some(pairing)
 }
 
-fn fuse(graph: &mut Graph, root: Value, x: Value, cos: Value, sin: Value) -> Rewritten {
+/// Fuses `concat(x1 * cos - x2 * sin, x1 * sin + x2 * cos)`, or the same joined as pairs of neighbors.
+fn by_sides(graph: &mut Graph, root: Value) -> Rewritten {
+    let (parts, pairing) = joined(graph, root).ok_or(Skip::NoMatch)?;
+    let [real, imaginary] = parts.map(|part| elements(graph, part));
+    let terms = |of: Value, kind: OpKind| {
+        let [a, b] = [0, 1].map(|at| graph.operand(of.node, at).filter(|_| graph.kind(of) == kind));
+        Some([term(graph, a?)?, term(graph, b?)?])
+    };
+    let [a, b] = terms(real, OpKind::Sub).ok_or(Skip::NoMatch)?;
+    let [c, d] = terms(imaginary, OpKind::Add).ok_or(Skip::NoMatch)?;
+    // Each side is also multiplied by the table of the other one.
+    let crossed = [Term { table: b.table, ..a }, Term { table: a.table, ..b }];
+    let is_crossed = [c, d] == crossed || [d, c] == crossed;
+    let of = a.side.of;
+    let has_sides = [a.side, b.side] == [false, true].map(|is_second| Side { of, pairing, is_second });
+    if !is_crossed || !has_sides || a.is_column != b.is_column {
+        return Err(Skip::NoMatch);
+    }
+    for inner in [real, imaginary].into_iter().chain(parts) {
+        expect_alone(graph, inner)?;
+    }
+    fuse(graph, root, of, [a.table, b.table], (pairing, Columns::Pairs { is_column: a.is_column }))
+}
+
+/// One side of the pairs of a value, times cosines or sines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Term {
+    side: Side,
+    table: Value,
+    /// Whether the elements have an additional last axis of size 1.
+    is_column: bool,
+}
+
+fn term(graph: &Graph, product: Value) -> Option<Term> {
+    let rank = |of: Value| graph.fact(of).rank();
+    factors(graph, product)?.into_iter().find_map(|(elements, table)| {
+        let side = side(graph, elements)?;
+        Some(Term { side, table, is_column: rank(elements)? == rank(side.of)? + 1 })
+    })
+}
+
+fn fuse(graph: &mut Graph, root: Value, x: Value, tables: [Value; 2], form: (Pairing, Columns)) -> Rewritten {
     let shape: Vec<Dim> = match graph.shape(x) {
         Some(shape) if shape.len() == 4 => shape.to_vec(),
         _ => return Err(Skip::rejected(format!("the rank of {} is not 4", graph.operand_text(x)))),
     };
-    let cos = cache(graph, root, cos, &shape)?;
-    let sin = cache(graph, root, sin, &shape)?;
-    let rotary = Op::RotaryEmbedding { interleaved: false, num_heads: None, rotary_embedding_dim: 0 };
-    become_op(graph, root, rotary, &[x, cos, sin], "is a rotary embedding")
+    let (heads, [cos, sin]) = caches::tables(graph, root, tables, &shape, form)?;
+    if !graph.shape(root).is_some_and(|own| same_shape(own, &shape)) {
+        return Err(Skip::NoMatch);
+    }
+    let interleaved = form.0 == Pairing::Neighbors;
+    let rotary = Op::RotaryEmbedding { interleaved, num_heads: None, rotary_embedding_dim: 0 };
+    let note = "is a rotary embedding";
+    match heads {
+        Heads::BeforeLength => become_op(graph, root, rotary, &[x, cos, sin], note),
+        Heads::AfterLength => become_merged(graph, root, rotary, [x, cos, sin], note.to_owned()),
+    }
 }
 
-/// Fuses `concat(rotary_embedding(x1), x2)` of the parts of `x` along its last axis.
+/// Replaces the root with a rotary embedding of `x`, `[batch, length, heads, size]`, whose heads the operator takes
+/// merged.
+fn become_merged(graph: &mut Graph, root: Value, mut rotary: Op, [x, cos, sin]: [Value; 3], note: String) -> Rewritten {
+    let Some(&[_, _, Dim::Known(heads), Dim::Known(size)]) = graph.shape(x) else {
+        let name = graph.operand_text(x);
+        return Err(Skip::rejected(format!("the number or size of the heads of {name} is unknown")));
+    };
+    if let Op::RotaryEmbedding { num_heads, .. } = &mut rotary {
+        *num_heads = Some(heads);
+    }
+    let reshape = || Op::Reshape { allowzero: false };
+    let width = heads.checked_mul(size).ok_or(Skip::NoMatch)?;
+    let sizes = number_list(graph, root, "sizes", &[0, 0, width])?;
+    let merged = insert(graph, root, "merged", reshape(), &[x, sizes])?;
+    let turned = insert(graph, root, "turned", rotary, &[merged, cos, sin])?;
+    let sizes = number_list(graph, root, "sizes", &[0, 0, heads, size])?;
+    become_op(graph, root, reshape(), &[turned, sizes], note)
+}
+
+/// Fuses `concat(rotary_embedding(x1), x2)` of the parts of `x` along its last axis. The heads of `x1` may be merged for
+/// the operator.
 fn partial(graph: &mut Graph, root: Value) -> Rewritten {
     let Op::Concat { axis } = *graph.op(root) else { return Err(Skip::NoMatch) };
     let [Some(turned), Some(rest)] = graph.operands(root.node)[..] else { return Err(Skip::NoMatch) };
-    let mut rotary = graph.op(turned).clone();
-    let Op::RotaryEmbedding { num_heads: None, rotary_embedding_dim, .. } = &mut rotary else {
+    let inner = graph.operand(turned.node, 0).filter(|_| graph.kind(turned) == OpKind::Reshape);
+    let rotated = inner.unwrap_or(turned);
+    let mut rotary = graph.op(rotated).clone();
+    let Op::RotaryEmbedding { num_heads, rotary_embedding_dim, .. } = &mut rotary else {
         return Err(Skip::NoMatch);
     };
-    let operands = graph.operands(turned.node);
-    let first = operands.first().copied().flatten().ok_or(Skip::NoMatch)?;
+    let [Some(operand), Some(cos), Some(sin)] = graph.operands(rotated.node)[..] else { return Err(Skip::NoMatch) };
+    let first = match (inner, *num_heads) {
+        (None, None) => operand,
+        (Some(_), Some(heads)) => {
+            let first = graph.operand(operand.node, 0).filter(|_| graph.kind(operand) == OpKind::Reshape);
+            let is_apart = |of: Value| match (graph.shape(of), graph.shape(turned)) {
+                (Some(of), Some(turned)) => {
+                    same_shape(of, turned) && matches!(of, [_, _, count, _] if *count == Dim::Known(heads))
+                }
+                _ => false,
+            };
+            first.filter(|first| is_apart(*first)).ok_or(Skip::NoMatch)?
+        }
+        _ => return Err(Skip::NoMatch),
+    };
     let x = graph.operand(rest.node, 0).ok_or(Skip::NoMatch)?;
     let rank = graph.fact(x).rank().ok_or(Skip::NoMatch)?;
     let is_last = |axis: i64| position(axis, rank) == Some(rank.saturating_sub(1));
@@ -104,8 +181,12 @@ fn partial(graph: &mut Graph, root: Value) -> Rewritten {
         return Err(Skip::NoMatch);
     }
     expect_alone(graph, turned)?;
-    let size = graph.shape(first).and_then(<[Dim]>::last).and_then(Dim::known).ok_or(Skip::NoMatch)?;
+    expect_alone(graph, rotated)?;
+    let size = last(graph, first).and_then(Dim::known).ok_or(Skip::NoMatch)?;
     *rotary_embedding_dim = size;
-    let operands: Vec<Value> = [x].into_iter().chain(operands.into_iter().flatten().skip(1)).collect();
-    become_op(graph, root, rotary, &operands, format!("rotates {size} elements of each head"))
+    let note = format!("rotates {size} elements of each head");
+    match inner {
+        Some(_) => become_merged(graph, root, rotary, [x, cos, sin], note),
+        None => become_op(graph, root, rotary, &[x, cos, sin], note),
+    }
 }
