@@ -16,7 +16,7 @@ use netwright::passes::{self, BLOCKS_SINCE, Precision, Target};
 use netwright::{nn, onnx};
 use std::collections::BTreeMap;
 use std::num::NonZero;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 mod attention;
@@ -149,7 +149,7 @@ pub(crate) struct Build {
     /// the tokenizer.
     #[arg(short, long)]
     pub(crate) output: PathBuf,
-    /// Write the folder that a program opens, with its names and what else it reads.
+    /// Write the folder layout that this program expects, with all files that it reads.
     #[arg(long = "for", value_name = "CLIENT")]
     pub(crate) client: Option<Client>,
     /// With --for transformers.js, the precisions to write, separated by commas, each of which is verified first; all
@@ -203,6 +203,11 @@ impl Build {
     pub(crate) fn is_file(&self) -> bool {
         suggest::has_extension(&self.output, &["onnx"])
     }
+
+    /// Returns whether the model is a path that exists, and not a preset.
+    pub(crate) fn names_path(&self) -> bool {
+        Path::new(&self.model).exists()
+    }
 }
 
 #[derive(Clone, Debug, Args)]
@@ -210,8 +215,9 @@ impl Build {
 pub(crate) struct Emit {
     /// The runtime to write for: onnx (standard operators), tract or ort (ONNX Runtime). ONNX Runtime refuses a fused
     /// attention whose batch or length is 0; `optimize --skip fuse-attention` writes a model that accepts them.
-    #[arg(long, default_value = "onnx")]
-    pub(crate) target: Target,
+    /// [default: onnx; with --for, ort].
+    #[arg(long)]
+    pub(crate) target: Option<Target>,
     /// The opset of the output; `auto` raises it only as far as the best operators for the target need
     /// [default: auto for tract and ort; for onnx 21, or the opset of the input].
     #[arg(long)]
@@ -279,9 +285,14 @@ impl Emit {
         precision.map(Some).map_err(Failure::usage)
     }
 
+    /// Returns the runtime to write for.
+    pub(crate) fn target(&self) -> Target {
+        self.target.unwrap_or(Target::ONNX)
+    }
+
     /// Warns of a type for which the target has no kernels.
     pub(crate) fn warn_of_type(&self, dtype: Option<Float>, output: Output) -> Result<(), Failure> {
-        if dtype == Some(Float::Bf16) && self.target == Target::ORT {
+        if dtype == Some(Float::Bf16) && self.target() == Target::ORT {
             output.warn("ONNX Runtime has no CPU kernels for bf16, so that it may not load the model on a CPU; --dtype f16 runs there")?;
         }
         Ok(())
@@ -292,10 +303,10 @@ impl Emit {
         if self.kv_cache != KvCache::Shared {
             return Ok(false);
         }
-        if !self.target.contrib {
+        if !self.target().contrib {
             return Err(Misuse::NotFor.failure(format!(
                 "--kv-cache shared is not available for --target {}, which has no operator for it\n  help: use --target ort",
-                self.target
+                self.target()
             )));
         }
         if verify {
@@ -310,7 +321,7 @@ impl Emit {
     /// Returns the opset to which a model must be raised because the target has weights in blocks only as standard
     /// operators.
     pub(crate) fn opset_for_blocks(&self, opset: i64) -> Option<Opset> {
-        let is_standard = self.quantize.has_blocks() && self.target == Target::ONNX;
+        let is_standard = self.quantize.has_blocks() && self.target() == Target::ONNX;
         (is_standard && opset < BLOCKS_SINCE).then_some(Opset::Is(BLOCKS_SINCE))
     }
 
@@ -318,7 +329,7 @@ impl Emit {
     ///
     /// An error if the request to quantize weights is not valid.
     pub(crate) fn options(&self) -> Result<passes::Options, Failure> {
-        let mut options = passes::Options::for_target(self.target).with_evaluator(Tract);
+        let mut options = passes::Options::for_target(self.target()).with_evaluator(Tract);
         options.quantization = self.quantize.quantization()?;
         options.dequantize = self.quantize.dequantize;
         if let Some(opset) = self.opset {

@@ -9,10 +9,10 @@ use crate::build::failed;
 use crate::failure::{Failure, Misuse};
 use crate::model_io::write_failure;
 use crate::output::{Output, counted, in_line, thousands};
-use crate::overwrite::{Inputs, expect_place};
+use crate::overwrite::expect_place;
 use crate::suggest;
 use netwright::attention::{AttentionError, AttentionMap, AttentionModel, Kind, rollout};
-use netwright::files::{Code, Source, write_file};
+use netwright::files::{Code, ScratchFolder, Source, write_file};
 use netwright::nn::{Pretrained, PretrainedOptions};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -82,9 +82,8 @@ impl View<'_> {
 
 pub(crate) fn run(args: &Attention, output: Output) -> Result<(), Failure> {
     let source = Path::new(&args.model);
-    let inputs = if source.is_file() { Inputs::of_file(source) } else { Inputs::of_folder(source) };
     match &args.output {
-        Some(path) => expect_ours(path, &inputs)?,
+        Some(path) => expect_ours(path)?,
         None if output.json => {}
         None => {
             let text = "there is no output\n  help: write a page with -o attention.html, or print data with --json";
@@ -95,7 +94,7 @@ pub(crate) fn run(args: &Attention, output: Output) -> Result<(), Failure> {
     let mut options = PretrainedOptions::default();
     options.task = args.task;
     let pretrained = Pretrained::open(source, &options).map_err(failed)?;
-    let folder = tempfile::tempdir()?;
+    let folder = ScratchFolder::create().map_err(Failure::usage)?;
     let spinner = output.spinner("computing attention weights");
     let model = AttentionModel::load(&pretrained, &folder.path().join("attention.onnx")).map_err(failure)?;
     let mut tokens = Tokens::new(args, pretrained.inner.as_deref().unwrap_or(source), &model)?;
@@ -227,13 +226,12 @@ fn is_page(path: &Path) -> bool {
 }
 
 /// Checks that the output is a page or a picture, and replaces no other file.
-fn expect_ours(path: &Path, inputs: &Inputs) -> Result<(), Failure> {
+fn expect_ours(path: &Path) -> Result<(), Failure> {
     if !is_page(path) && !suggest::has_extension(path, &["svg"]) {
         let text = format!("the output {} is not a .html or .svg file\n  help: choose one of the two", in_line(path));
         return Err(Misuse::Place.failure(text));
     }
     expect_place("the output", path)?;
-    inputs.expect_other("the output", path)?;
     if path.symlink_metadata().is_err() {
         return Ok(());
     }

@@ -2,15 +2,15 @@
 
 use crate::args::{Build, ExternalData, Float, KvCache};
 use crate::failure::{Failure, Misuse};
-use crate::layout::Client;
+use crate::layout::{Client, Companion};
 use crate::output::{Output, in_line, thousands};
-use crate::overwrite::{Inputs, expect_place};
+use crate::overwrite::{Inputs, expect_place, folder_of};
 use crate::quantize::Quantized;
 use crate::{layout, model_io, optimize, quantize, suggest, surgery, verify};
-use netwright::files::{self, Code};
+use netwright::files::{self, Code, ScratchFolder};
 use netwright::inventory::inventory;
 use netwright::ir::{Dim, ElementType, Fact, Model, Shape, Symbol, TensorType, ValueType};
-use netwright::nn::{Config, DerivedFile, OpenError, Part, Pretrained, PretrainedOptions, SettingsError, WeightError};
+use netwright::nn::{Config, OpenError, Part, Pretrained, PretrainedOptions, SettingsError, WeightError};
 use netwright::passes::{self, Precision, PrecisionError, Target};
 use netwright::surgery::{merge_branches, symbols};
 use netwright::verify::{Options, Verdict};
@@ -18,6 +18,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::slice;
 use std::time::Instant;
@@ -50,28 +51,27 @@ pub(crate) struct Built {
 }
 
 pub(crate) fn run(args: &Build, output: Output) -> Result<(), Failure> {
-    let mut built = vec![];
-    let mut refused = vec![];
-    for args in layout::builds(args)? {
-        for one in build_all(args, output)? {
-            let is_left_out = one.left_out.is_some();
-            if is_left_out { &mut refused } else { &mut built }.push(one);
-        }
+    let mut all = vec![];
+    let result = layout::builds(args)?.into_iter().try_for_each(|args| build_all(args, &mut all, output));
+    // What was written before an error is reported.
+    if result.is_ok() || !all.is_empty() {
+        all.sort_by_key(|one| one.left_out.is_some());
+        output.report(&all, || all.iter().map(|one| line(one, output)).collect())?;
     }
-    let texts = || built.iter().chain(&refused).map(|one| line(one, output)).collect();
-    output.report(&built.iter().chain(&refused).collect::<Vec<_>>(), texts)?;
+    result?;
+    let (refused, built): (Vec<_>, Vec<_>) = all.iter().partition(|one| one.left_out.is_some());
     built.iter().filter_map(|one| one.verified.as_ref()).try_for_each(|verdict| verify::judge(verdict, output))?;
     match refused.len() {
         0 => Ok(()),
         left_out => {
-            let text = format!("{left_out} of {} models are not written", left_out + built.len());
+            let text = format!("{left_out} of {} models are not written", all.len());
             Err(Failure::model_with(Code(624), text))
         }
     }
 }
 
-/// Builds all files of one call.
-fn build_all(mut args: Build, output: Output) -> Result<Vec<Built>, Failure> {
+/// Builds all files of one call, and adds them to `built`.
+fn build_all(mut args: Build, built: &mut Vec<Built>, output: Output) -> Result<(), Failure> {
     model_io::check_opset(args.emit.opset)?;
     let is_verified = args.verify || args.layout.is_verified;
     if args.emit.shares_cache(is_verified)? && (!args.with_past || args.no_optimize) {
@@ -84,6 +84,9 @@ fn build_all(mut args: Build, output: Output) -> Result<Vec<Built>, Failure> {
     }
     if args.is_file() {
         expect_place("the output", &args.output)?;
+    }
+    if args.dtype == Float::F32 && !args.emit.keep_f32.is_empty() {
+        return Err(Misuse::Requires.failure("--keep-f32 requires --dtype"));
     }
     let judging = verify::requested(is_verified, &args.judging, None)?;
     // Both models that are compared have the sizes.
@@ -98,10 +101,9 @@ fn build_all(mut args: Build, output: Output) -> Result<Vec<Built>, Failure> {
     let keeps_codes = model.stored.is_some() && !args.emit.quantize.dequantize;
     let floats = (judging.is_some() && keeps_codes).then(|| open_folder(args, true)).transpose().map_err(failed)?;
     let declared = floats.as_ref().or_else(|| (!args.no_optimize).then_some(&model));
-    let mut built = vec![];
     let source = Path::new(&args.model);
-    let mut inputs = if source.is_file() { Inputs::of_file(source) } else { Inputs::of_folder(source) };
-    args.adapter.iter().for_each(|folder| inputs.add_folder(folder));
+    let mut inputs = Inputs::of_source(source);
+    args.adapter.iter().for_each(|folder| inputs.add_source(folder));
     let files = files_to_build(args, &model)?;
     let parts: Vec<Part> = files.iter().flat_map(|(piece, _)| piece.parts()).copied().collect();
     expect_matches(args, &model, &parts)?;
@@ -110,64 +112,61 @@ fn build_all(mut args: Build, output: Output) -> Result<Vec<Built>, Failure> {
     for (_, path) in &files {
         inputs.expect_other("the output", path)?;
     }
+    let is_ours = files.iter().any(|(_, path)| path.exists());
+    let is_alone = args.is_file() || args.layout.is_further;
+    let companions = if is_alone { vec![] } else { layout::companions(args, &model, &inputs, is_ours, output)? };
     for (piece, path) in files {
         let (start, spinner) = (Instant::now(), output.spinner("building"));
+        let scratch = || ScratchFolder::create_in(folder_of(&path)).map_err(Failure::usage);
         // A variant gets its name when it is verified.
-        let scratch = args.layout.is_verified.then(tempfile::tempdir).transpose()?;
-        let place = scratch.as_ref().map_or_else(|| path.clone(), |folder| folder.path().join(file_name(&path)));
+        let unnamed = args.layout.is_verified.then(scratch).transpose()?;
+        let place = unnamed.as_ref().map_or_else(|| path.clone(), |folder| folder.path().join(file_name(&path)));
         let parts = piece.parts().iter().map(|part| optimized(args, &model, *part, &place, output));
         let parts = parts.collect::<Result<Vec<_>, Failure>>()?;
+        let compared = judging.is_some().then(scratch).transpose()?;
         // Of a merged decoder both branches are judged, each as a model.
-        let branches = tempfile::tempdir()?;
-        let judged = match (&judging, piece) {
+        let judged = match (&compared, piece) {
             (None, _) => vec![],
             (Some(_), Piece::One(part)) => vec![(part, place.clone())],
-            (Some(_), Piece::MergedDecoder) => write_branches(piece, &parts, branches.path())?,
+            (Some(folder), Piece::MergedDecoder) => write_branches(piece, &parts, folder.path())?,
         };
         let mut one = build(args, &model, parts, &place, &inputs, start)?;
         drop(spinner);
         for (part, file) in judged {
-            let Some(options) = &judging else { break };
-            let verdict = verified(args, declared, part, &file, options, output)?;
+            let (Some(options), Some(folder)) = (&judging, &compared) else { break };
+            let original = folder.path().join("declared.onnx");
+            let verdict = verified(args, declared, part, &file, &original, options, output)?;
             let is_fine = verdict.is_fine();
             one.verified = Some(verdict);
             if !is_fine {
                 break;
             }
         }
-        if let Some(scratch) = scratch {
+        if let Some(unnamed) = unnamed {
             one.path = path;
             match one.verified.as_ref().map(|verdict| verify::judge(verdict, output)) {
                 Some(Err(Failure::Model(why) | Failure::NotVerifiable(why))) => {
                     one.left_out = Some(why.text.replace(&in_line(&place), &in_line(&one.path)));
                 }
                 Some(Err(other)) => return Err(other),
-                _ => copy_all(scratch.path(), one.path.parent().unwrap_or(&args.output), &inputs)?,
+                _ => move_all(unnamed.path(), folder_of(&one.path), &inputs)?,
             }
         }
         built.push(one);
     }
-    if !args.is_file() && !args.layout.is_further {
-        layout::copy_files(Path::new(&args.model), &args.output, &BESIDE, &inputs)?;
-        if let (Some(inner), None) = (&model.inner, args.client) {
-            layout::copy_files(inner, &args.output, &BESIDE, &inputs)?;
-        }
-        write_beside(&model.files, &args.output, &inputs, output)?;
-        layout::copy_modules(args, &model, &BESIDE, &inputs)?;
-    }
-    Ok(built)
+    companions.iter().try_for_each(Companion::write)
 }
 
 fn file_name(path: &Path) -> &OsStr {
     path.file_name().unwrap_or_default()
 }
 
-/// Copies the files of a folder to another one, over those of their names.
-fn copy_all(from: &Path, to: &Path, inputs: &Inputs) -> Result<(), Failure> {
+/// Moves the files of a folder to the folder in which it lies, over those of their names.
+fn move_all(from: &Path, to: &Path, inputs: &Inputs) -> Result<(), Failure> {
     for file in files::entries(from) {
         let to = to.join(file_name(&file));
         inputs.expect_other("the output", &to)?;
-        files::copy_file(&file, &to).map_err(Failure::usage)?;
+        fs::rename(&file, &to)?;
     }
     Ok(())
 }
@@ -213,26 +212,25 @@ fn write_branches(
     piece.parts().iter().zip(parts).map(write).collect()
 }
 
-/// Runs the result, and compares it with the model as it is declared, not optimized, which a temporary file holds.
+/// Runs the result, and compares it with the model as it is declared, not optimized, which is written to `original`.
 /// Without such a model, it only runs.
 fn verified(
     args: &Build,
     declared: Option<&Pretrained>,
     part: Part,
     path: &Path,
+    original: &Path,
     options: &Options,
     output: Output,
 ) -> Result<Verdict, Failure> {
     let Some(declared) = declared else { return verify::judged(path, None, options, output) };
-    let folder = tempfile::tempdir()?;
-    let original = folder.path().join("declared.onnx");
     let mut model = declare(args, declared, part)?;
     // In f32, with the inputs and outputs of the result.
     let mut interface = passes::Options::for_target(Target::ONNX).with_only(Vec::<String>::new());
     interface.precision = precision(args, Float::F32)?;
-    passes::optimize(&mut model, &interface).map_err(|error| Failure::model_at(&original, error))?;
-    model_io::write(&model, &original, ExternalData::Auto, false, &Inputs::default())?;
-    verify::judged(&original, Some(path), options, output)
+    passes::optimize(&mut model, &interface).map_err(|error| Failure::model_at(original, error))?;
+    model_io::write(&model, original, ExternalData::Auto, false, &Inputs::default())?;
+    verify::judged(original, Some(path), options, output)
 }
 
 fn line(built: &Built, output: Output) -> String {
@@ -281,8 +279,8 @@ pub(crate) fn failed(error: OpenError) -> Failure {
 /// Opens a folder, a file or a preset. `args` get the KV cache that `--for` implies.
 fn open(args: &mut Build) -> Result<Pretrained, Failure> {
     let preset = match args.model.as_str() {
-        "transformer-base" => Config::transformer_base(),
-        "transformer-big" => Config::transformer_big(),
+        "transformer-base" if !args.names_path() => Config::transformer_base(),
+        "transformer-big" if !args.names_path() => Config::transformer_big(),
         folder => {
             if args.seed.is_some() {
                 return Err(Misuse::NotFor
@@ -290,9 +288,6 @@ fn open(args: &mut Build) -> Result<Pretrained, Failure> {
             }
             suggest::expect_source(folder, &["transformer-base", "transformer-big"])?;
             return layout::open(args).map_err(|error| match error {
-                OpenError::Settings(SettingsError::File(error)) if !Path::new(&args.model).exists() => {
-                    Failure::usage(error).with_help(Some(&help_of_missing(&args.model)))
-                }
                 OpenError::NoPast { path, .. } if args.client == Some(Client::Genai) => {
                     let text = format!(
                         "{}: the model has no KV cache, with which onnxruntime-genai runs decoders\n  help: --for optimum \
@@ -331,23 +326,6 @@ pub(crate) fn open_folder(args: &Build, dequantize: bool) -> Result<Pretrained, 
     options.task = args.task;
     options.adapter.clone_from(&args.adapter);
     Pretrained::open(Path::new(&args.model), &options)
-}
-
-/// Returns what to do if the model is not a folder: it may be a name on the Hub.
-fn help_of_missing(model: &str) -> String {
-    let is_name = |part: &str| {
-        let fits = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
-        part.starts_with(|letter: char| letter.is_ascii_alphanumeric()) && part.chars().all(fits)
-    };
-    match model.split_once('/') {
-        Some((owner, name)) if is_name(owner) && is_name(name) => {
-            format!(
-                "if it is a model of the Hugging Face Hub, run `hf download {model} --local-dir {name}`, then build {name}"
-            )
-        }
-        _ => "name a preset, transformer-base or transformer-big, or a folder with config.json and model.safetensors"
-            .to_owned(),
-    }
 }
 
 /// Returns what to build, and the files.
@@ -390,45 +368,6 @@ fn files_to_build(args: &Build, model: &Pretrained) -> Result<Vec<(Piece, PathBu
     };
     let file = |piece: Piece| folder.join(format!("{}{}.onnx", piece.stem(), args.layout.suffix));
     Ok(pieces.into_iter().map(|piece| (piece, file(piece))).collect())
-}
-
-/// Files of the configuration and the tokenizer, which are copied beside a built model.
-const BESIDE: [&str; 22] = [
-    "added_tokens.json",
-    "chat_template.jinja",
-    "config.json",
-    "config_sentence_transformers.json",
-    "generation_config.json",
-    "merges.txt",
-    "normalizer.json",
-    "preprocessor_config.json",
-    "processor_config.json",
-    "sentence_bert_config.json",
-    "sentencepiece.bpe.model",
-    "source.spm",
-    "special_tokens_map.json",
-    "spiece.model",
-    "spm.model",
-    "target.spm",
-    "tokenizer.json",
-    "tokenizer.model",
-    "tokenizer_config.json",
-    "vocab.bpe",
-    "vocab.json",
-    "vocab.txt",
-];
-
-/// Writes the files that are derived from a model that is not a Hugging Face folder.
-fn write_beside(files: &[DerivedFile], to: &Path, inputs: &Inputs, output: Output) -> Result<(), Failure> {
-    for DerivedFile { name, text } in files {
-        let to = to.join(name);
-        inputs.expect_other(name, &to)?;
-        match text {
-            Ok(text) => files::write_file(&to, text).map_err(Failure::usage)?,
-            Err(why) => output.warn(&format!("{name} is not written: {why}"))?,
-        }
-    }
-    Ok(())
 }
 
 /// Checks that each pattern of a precision matches something in one of the parts.
@@ -543,7 +482,7 @@ fn optimized(
     let mut options = args.emit.options()?;
     options.precision = precision(args, args.dtype)?;
     let report = if args.no_optimize && options.precision.is_none() {
-        passes::lower(&mut model, &args.emit.target, false)
+        passes::lower(&mut model, &args.emit.target(), false)
     } else {
         options.only = args.no_optimize.then(Vec::new);
         options.share_cache &= matches!(part, Part::Whole | Part::DecoderWithPast);

@@ -3,15 +3,15 @@
 use crate::args::{Build, Float, KvCache};
 use crate::build::{failed, open_folder};
 use crate::failure::{Failure, Misuse};
-use crate::overwrite::Inputs;
 use clap::ValueEnum;
-use netwright::files;
 use netwright::nn::{OpenError, Pretrained, SentenceModule, Task, sentence_modules};
 use netwright::passes::{Scheme, Target};
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+mod companions;
 mod genai;
+
+pub(crate) use companions::{Companion, companions};
 
 /// A program that opens folders of models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -105,17 +105,35 @@ pub(crate) struct Layout {
 /// Returns the builds that a call requests: one, or one a variant.
 pub(crate) fn builds(args: &Build) -> Result<Vec<Build>, Failure> {
     let Some(client) = args.client else { return Ok(vec![args.clone()]) };
-    if args.is_file() || args.part.is_some() || !Path::new(&args.model).is_dir() {
-        return Err(Misuse::NotFor.failure(
-            "--for turns a Hugging Face folder into a folder with all parts of the model\n  help: name folders, and leave out \
-             --part",
-        ));
+    if !Path::new(&args.model).is_dir() {
+        let text =
+            format!("--for reads a Hugging Face folder, which {} is not\n  help: name such a folder", args.model);
+        return Err(Misuse::NotFor.failure(text));
+    }
+    if args.is_file() {
+        return Err(Misuse::Place.failure("--for writes a folder, and -o names a file\n  help: name a folder with -o"));
+    }
+    if args.part.is_some() {
+        return Err(Misuse::Conflict.failure("--for writes all parts of the model\n  help: leave out --part"));
     }
     if args.emit.kv_cache != KvCache::Concat {
         return Err(Misuse::Conflict.failure("--for chooses how the KV cache is written\n  help: leave out --kv-cache"));
     }
+    // All of them run ONNX Runtime.
     let mut args = args.clone();
+    let target = *args.emit.target.get_or_insert(Target::ORT);
+    if target != Target::ORT && (client == Client::Genai || !args.variants.is_empty()) {
+        let flag = if client == Client::Genai { "--for genai" } else { "--variants" };
+        let text =
+            format!("{flag} writes operators of ONNX Runtime, and --target is {target}\n  help: leave out --target");
+        return Err(Misuse::Conflict.failure(text));
+    }
     match client {
+        Client::Genai if args.verify => {
+            return Err(Misuse::Conflict.failure(
+                "--verify cannot check the shared KV cache that --for genai writes\n  help: leave out --verify",
+            ));
+        }
         Client::Optimum => {}
         Client::TransformersJs => args.layout.folder = "onnx".into(),
         Client::SentenceTransformers => {
@@ -125,12 +143,17 @@ pub(crate) fn builds(args: &Build) -> Result<Vec<Build>, Failure> {
         }
         Client::Genai => {
             args.with_past = true;
-            args.emit.target = Target::ORT;
             args.emit.kv_cache = KvCache::Shared;
             args.emit.quantize.scheme = Some(args.emit.quantize.scheme.unwrap_or(Scheme::Int4));
         }
     }
     if args.variants.is_empty() {
+        if client == Client::TransformersJs && (args.dtype != Float::F32 || args.emit.quantize.is_requested()) {
+            return Err(Misuse::NotFor.failure(
+                "transformers.js recognizes types and schemes by file names\n  help: pass --variants, such as --variants \
+                 fp16,q4, instead of --dtype and --quantize",
+            ));
+        }
         return Ok(vec![args]);
     }
     if client != Client::TransformersJs {
@@ -152,8 +175,6 @@ pub(crate) fn builds(args: &Build) -> Result<Vec<Build>, Failure> {
         let mut args = args.clone();
         args.dtype = variant.dtype();
         args.emit.quantize.scheme = variant.scheme();
-        // Browsers run the operators of ONNX Runtime.
-        args.emit.target = Target::ORT;
         args.layout.suffix = variant.suffix();
         args.layout.is_verified = true;
         args.layout.is_further = at > 0;
@@ -178,66 +199,6 @@ pub(crate) fn open(args: &mut Build) -> Result<Pretrained, OpenError> {
         args.emit.kv_cache = KvCache::Merged;
     }
     Ok(model)
-}
-
-/// The licence and the model card of a folder.
-const CARDS: [&str; 7] = ["LICENSE", "LICENSE.md", "LICENSE.txt", "LICENCE", "NOTICE", "README.md", "USE_POLICY.md"];
-
-/// The files of a module after the Transformer.
-const MODULE: [&str; 3] = ["config.json", "model.safetensors", "pytorch_model.bin"];
-
-/// Copies what the program reads besides the models.
-pub(crate) fn copy_modules(args: &Build, model: &Pretrained, beside: &[&str], inputs: &Inputs) -> Result<(), Failure> {
-    let (from, to) = (Path::new(&args.model), args.output.as_path());
-    let Some(client) = args.client else { return Ok(()) };
-    copy_files(from, to, &CARDS, inputs)?;
-    match client {
-        Client::Optimum => Ok(()),
-        Client::TransformersJs => write_config(&to.join("config.json")),
-        Client::Genai => {
-            let text = genai::config(from, model)?;
-            let path = to.join("genai_config.json");
-            inputs.expect_other("genai_config.json", &path)?;
-            files::write_file(&path, text).map_err(Failure::usage)
-        }
-        Client::SentenceTransformers => {
-            copy_files(from, to, &["modules.json"], inputs)?;
-            let modules = modules(from)?;
-            for module in &modules {
-                let (from, to) = (from.join(&module.path), to.join(&module.path));
-                if from.is_dir() {
-                    files::create_folder(&to).map_err(Failure::usage)?;
-                    let names = if is_transformer(module) { beside } else { &MODULE };
-                    copy_files(&from, &to, names, inputs)?;
-                }
-            }
-            Ok(())
-        }
-    }
-}
-
-/// Copies the files that exist.
-pub(crate) fn copy_files(from: &Path, to: &Path, names: &[&str], inputs: &Inputs) -> Result<(), Failure> {
-    for name in names {
-        let (from, to) = (from.join(name), to.join(name));
-        if from.is_file() && from.canonicalize().ok() != to.canonicalize().ok() {
-            inputs.expect_other(&format!("the copy of {name}"), &to)?;
-            files::copy_file(&from, &to).map_err(Failure::usage)?;
-        }
-    }
-    Ok(())
-}
-
-/// Adds to a configuration what transformers.js reads of it: the type of the KV cache by variant.
-fn write_config(path: &Path) -> Result<(), Failure> {
-    const KEY: &str = "transformers.js_config";
-    let text = files::read_text(path, 1 << 24).map_err(Failure::usage)?;
-    let Some((body, _)) = text.rsplit_once('}').filter(|_| !text.contains(KEY)) else { return Ok(()) };
-    let mut text = body.trim_end().to_owned();
-    let of_f16: Vec<_> = [Variant::Fp16, Variant::Q4f16].iter().filter_map(ValueEnum::to_possible_value).collect();
-    let types: Vec<_> = of_f16.iter().map(|variant| format!("\"{}\": \"float16\"", variant.get_name())).collect();
-    let _ = write!(text, ",\n  \"{KEY}\": {{\"kv_cache_dtype\": {{{}}}}}\n}}\n", types.join(", "));
-    files::write_file(path, text).map_err(Failure::usage)
 }
 
 /// Reads the modules of a folder of sentence-transformers.

@@ -20,7 +20,7 @@ use branches::Branch;
 use jobs::{Job, jobs};
 use netwright::bisect::{Culprit, bisect};
 use netwright::evaluate::Tract;
-use netwright::files::write_file;
+use netwright::files::{ScratchFolder, write_file};
 use netwright::inventory::inventory;
 use netwright::ir::{Detail, ElementType, Graph, Model, Name, OpKind};
 use netwright::onnx::{self, WriteError, WriteOptions};
@@ -197,12 +197,12 @@ fn optimize(args: &Optimize, job: &Job, output: Output) -> Result<Done, Failure>
     options.prover = args.prove.then(|| Prover::new(Tract));
     options.limits.stop_after = args.stop_after;
     let events = passes::optimize(&mut model, &options).map_err(|error| failure(job, error))?;
-    let sites = sites(&model, &events, &args.emit.target);
+    let sites = sites(&model, &events, &args.emit.target());
     let fused = Fused::new(&sites);
     let alternatives = if output.quiet { None } else { advice::alternatives(args, &model, &options, fused) };
     let external_data = args.emit.storage.external_data;
     // Without an output, only a verification needs the file.
-    let scratch = (args.verify && job.output.is_none()).then(tempfile::tempdir).transpose()?;
+    let scratch = (args.verify && job.output.is_none()).then(scratch).transpose()?;
     let path = job.output.clone().or_else(|| scratch.as_ref().map(|folder| folder.path().join("optimized.onnx")));
     let bytes = match &path {
         Some(path) => {
@@ -308,7 +308,7 @@ fn calibrate(
     inputs: &Path,
     output: Output,
 ) -> Result<BTreeMap<Name, f64>, Failure> {
-    let folder = tempfile::tempdir()?;
+    let folder = scratch()?;
     let file = folder.path().join("optimized.onnx");
     let (model, names) = passes::calibrated(model, options).map_err(|error| failure(job, error))?;
     onnx::write(&model, &file, &WriteOptions::default()).map_err(model_io::write_failure)?;
@@ -380,7 +380,7 @@ fn culprit(
     let _spinner = output.spinner("searching for the rewrite that changed the result");
     let quiet = Output { quiet: true, ..output };
     let model = original(args, job, output)?;
-    let folder = tempfile::tempdir()?;
+    let folder = scratch()?;
     let step = folder.path().join("step.onnx");
     bisect(&model, options, |model| {
         match onnx::write(model, &step, &WriteOptions::default()) {
@@ -391,6 +391,11 @@ fn culprit(
         }
         Ok(verify::is_right(&verify::judged(&job.model, Some(&step), comparison, quiet)?))
     })
+}
+
+/// Creates a folder for a model that is only run.
+fn scratch() -> Result<ScratchFolder, Failure> {
+    ScratchFolder::create().map_err(Failure::usage)
 }
 
 /// Checks that no output replaces an input; only the model itself may be replaced.

@@ -2,15 +2,17 @@
 
 use crate::failure::{Failure, Misuse};
 use crate::output::in_line;
+use crate::suggest::has_extension;
 use netwright::files::{Identity, Source, entries};
 use netwright::ir::{Graph, Model};
+use netwright::nn::sentence_modules;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The files that a command reads.
 #[derive(Debug, Default)]
 pub(crate) struct Inputs {
-    files: Vec<(PathBuf, Identity)>,
+    files: BTreeMap<Identity, PathBuf>,
     /// The start and the end of the weights in each file, in bytes.
     weights: BTreeMap<Identity, (u64, u64)>,
 }
@@ -51,24 +53,19 @@ impl Inputs {
         }
     }
 
-    /// Returns the files of a pretrained model: of its folder and the folders in it, without models built there.
-    pub(crate) fn of_folder(folder: &Path) -> Self {
+    /// Returns the files of a pretrained model: of its folder and of the modules in it, without models built there; or a
+    /// GGUF file and those beside it.
+    pub(crate) fn of_source(source: &Path) -> Self {
         let mut inputs = Self::default();
-        inputs.add_folder(folder);
+        inputs.add_source(source);
         inputs
     }
 
-    /// Adds the files of a folder as [`Self::of_folder`] does.
-    pub(crate) fn add_folder(&mut self, folder: &Path) {
-        let is_built =
-            |path: &Path| path.extension().is_some_and(|extension| extension == "onnx" || extension == "data");
-        let files = entries(folder).into_iter().flat_map(|entry| [entries(&entry), vec![entry]].concat());
-        files.filter(|file| !is_built(file)).for_each(|file| self.add(&file));
-    }
-
-    /// Returns a GGUF file and the files beside it, as [`Self::of_folder`] does.
-    pub(crate) fn of_file(file: &Path) -> Self {
-        Self::of_folder(folder_of(file))
+    /// Adds the files of a pretrained model or an adapter, as [`Self::of_source`] returns them.
+    pub(crate) fn add_source(&mut self, source: &Path) {
+        for file in source_files(source) {
+            self.add(&file);
+        }
     }
 
     /// Adds a file, following links; the reader reports a file that does not exist.
@@ -79,9 +76,7 @@ impl Inputs {
     }
 
     fn add_identity(&mut self, path: &Path, identity: &Identity) {
-        if self.files.iter().all(|(_, known)| known != identity) {
-            self.files.push((path.to_owned(), identity.clone()));
-        }
+        self.files.entry(identity.clone()).or_insert_with(|| path.to_owned());
     }
 
     /// Returns the files of weights that are not in the file of the model.
@@ -101,9 +96,9 @@ impl Inputs {
     /// Fails if `path` leads to one of the files; `what` names the output in the error.
     pub(crate) fn expect_other(&self, what: &str, path: &Path) -> Result<(), Failure> {
         let Ok(identity) = Identity::of(path) else { return Ok(()) };
-        match self.files.iter().find(|(_, input)| *input == identity) {
+        match self.files.get(&identity) {
             None => Ok(()),
-            Some((input, _)) => Err(Misuse::Replaces.failure(format!(
+            Some(input) => Err(Misuse::Replaces.failure(format!(
                 "{what} would replace an input: {} is the file {}\n  help: write to another file",
                 in_line(path),
                 in_line(input)
@@ -126,8 +121,20 @@ impl Inputs {
 
     /// Returns the identities of the files, for the writer of external data.
     pub(crate) fn identities(&self) -> Vec<Identity> {
-        self.files.iter().map(|(_, identity)| identity.clone()).collect()
+        self.files.keys().cloned().collect()
     }
+}
+
+/// Returns the files of a pretrained model, as [`Inputs::of_source`] describes them.
+pub(crate) fn source_files(source: &Path) -> Vec<PathBuf> {
+    if source.is_file() {
+        return entries(folder_of(source)).into_iter().filter(|file| has_extension(file, &["gguf"])).collect();
+    }
+    // An invalid list is reported when the model is opened.
+    let modules = sentence_modules(source).ok().flatten().unwrap_or_default();
+    let inner = modules.iter().filter(|module| !module.path.is_empty()).map(|module| source.join(&module.path));
+    let folders = inner.chain([source.to_owned()]);
+    folders.flat_map(entries).filter(|file| file.is_file() && !has_extension(file, &["onnx", "data"])).collect()
 }
 
 /// Checks that an output can be written where it is named, before any work: its folder exists, and it is not a folder

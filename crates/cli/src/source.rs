@@ -4,9 +4,10 @@ use crate::args::{Cli, Command, Engine};
 use crate::build;
 use crate::failure::{Failure, Misuse};
 use crate::output::{Output, in_line};
+use crate::overwrite::source_files;
 use crate::suggest;
 use clap::Parser;
-use netwright::files::{self, Code};
+use netwright::files::{self, Code, ScratchFolder};
 use netwright::generate;
 use netwright::generate::has_graphs;
 use netwright::ir::fingerprint;
@@ -16,13 +17,12 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
-use tempfile::TempDir;
 
 /// The ONNX files of a model, with the tokenizer and the configuration beside them.
 pub(crate) struct Source {
     pub(crate) path: PathBuf,
     /// Removed at the end.
-    _temporary: Option<TempDir>,
+    _temporary: Option<ScratchFolder>,
 }
 
 /// The number of bytes up to which the contents of a file are part of the key of a built model; of larger files, which are
@@ -53,7 +53,7 @@ pub(crate) fn expect(path: &Path) -> Result<(), Failure> {
     if !path.exists() {
         return Err(Failure::usage_with(Code(101), text("does not exist")));
     }
-    if path.is_dir() && !path.join("config.json").exists() {
+    if path.is_dir() && !suggest::is_source_folder(path) {
         return Err(Misuse::Path.failure(text("holds neither an ONNX model nor a config.json")));
     }
     Ok(())
@@ -65,7 +65,7 @@ pub(crate) fn find(path: &Path, engine: Engine, no_cache: bool, output: Output) 
         return Ok(Source { path: path.to_owned(), _temporary: None });
     }
     if no_cache {
-        let folder = TempDir::new()?;
+        let folder = ScratchFolder::create().map_err(Failure::usage)?;
         build(path, engine, folder.path(), output)?;
         return Ok(Source { path: folder.path().to_owned(), _temporary: Some(folder) });
     }
@@ -74,15 +74,12 @@ pub(crate) fn find(path: &Path, engine: Engine, no_cache: bool, output: Output) 
     if !built.is_dir() {
         files::create_folder(&cache).map_err(Failure::usage)?;
         // It appears under its name when it is complete.
-        let folder = TempDir::new_in(&cache)?;
+        let folder = ScratchFolder::create_in(&cache).map_err(Failure::usage)?;
         build(path, engine, folder.path(), output)?;
-        let folder = folder.keep();
-        if let Err(error) = fs::rename(&folder, &built) {
-            // Another process may have built the same model first.
-            fs::remove_dir_all(&folder)?;
-            if !built.is_dir() {
-                return Err(error.into());
-            }
+        // Another process may have built the same model first.
+        match folder.keep_as(&built) {
+            Err(error) if !built.is_dir() => return Err(Failure::usage(error)),
+            _ => {}
         }
     }
     Ok(Source { path: built, _temporary: None })
@@ -127,11 +124,10 @@ fn cache_folder() -> Result<PathBuf, Failure> {
 /// this program does.
 fn key(source: &Path, runtime: Engine) -> Result<String, Failure> {
     let mut text = format!("{} {runtime:?}\n", crate::about::VERSION.as_str()).into_bytes();
-    let listed = if source.is_dir() { files::entries(source) } else { vec![source.to_owned()] };
-    for path in listed.into_iter().filter(|path| path.is_file()) {
+    for path in source_files(source) {
         let metadata = fs::metadata(&path)?;
         let time = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        text.extend(format!("{} {}", in_line(path.file_name().map_or(&path, Path::new)), metadata.len()).bytes());
+        text.extend(format!("{} {}", in_line(&path), metadata.len()).bytes());
         if metadata.len() <= MAX_HASHED {
             text.extend(files::read_bytes(&path, MAX_HASHED).map_err(Failure::usage)?);
         } else {
@@ -162,5 +158,25 @@ pub(crate) fn failed(error: generate::GenerateError) -> Failure {
     match error {
         Error::NotFinite { .. } | Error::Interface { .. } | Error::Run(_) => Failure::model(error),
         error => Failure::usage(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The files of modules are part of the key.
+    #[test]
+    fn another_pooling_is_another_model() {
+        let folder = tempfile::tempdir().unwrap();
+        let modules = r#"[{"path": "", "type": "x.Transformer"}, {"path": "1_Pooling", "type": "x.Pooling"}]"#;
+        fs::write(folder.path().join("modules.json"), modules).unwrap();
+        fs::create_dir(folder.path().join("1_Pooling")).unwrap();
+        let key = |pooling: &str| {
+            fs::write(folder.path().join("1_Pooling/config.json"), pooling).unwrap();
+            key(folder.path(), Engine::Tract).unwrap()
+        };
+        assert_eq!(key("cls"), key("cls"));
+        assert_ne!(key("cls"), key("max"));
     }
 }

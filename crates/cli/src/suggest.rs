@@ -38,6 +38,12 @@ pub(crate) fn models_of(path: &Path) -> Vec<PathBuf> {
     if path.is_dir() { with_extensions(path, &["onnx"]) } else { vec![] }
 }
 
+/// Returns whether `build` recognizes a folder, if only to say what it is instead.
+pub(crate) fn is_source_folder(path: &Path) -> bool {
+    let known = ["config.json", "modules.json", "adapter_config.json"];
+    known.iter().any(|file| path.join(file).exists()) || with_extensions(path, &["gguf"]).len() == 1
+}
+
 /// Checks that a path may be the source of `build`.
 ///
 /// # Errors
@@ -53,7 +59,7 @@ pub(crate) fn expect_source(source: &str, presets: &[&str]) -> Result<(), Failur
     if path.is_file() && has_extension(path, &["onnx"]) {
         return fail("is an ONNX model already", format!("use optimize: `netwright optimize {name}`"));
     }
-    if path.is_dir() && !path.join("config.json").exists() {
+    if path.is_dir() && !is_source_folder(path) {
         let is_folder = |path: &PathBuf| path.join("config.json").is_file();
         let mut models: Vec<PathBuf> = entries(path).into_iter().filter(is_folder).collect();
         models.extend(with_extensions(path, &["gguf"]));
@@ -128,5 +134,6 @@ fn files_help(files: &[PathBuf], what: &str) -> String {
     if more > 0 {
         names.push(format!("or one of {more} more"));
     }
-    format!("name one of {}", names.join(", "))
+    let one_of = if files.len() == 1 { "" } else { "one of " };
+    format!("name {one_of}{}", names.join(", "))
 }

@@ -200,7 +200,9 @@ fn mistakes_get_a_suggestion() {
     for name in ["b.onnx", "a.onnx"] {
         fs::copy(at.join("model.onnx"), at.join("several").join(name)).expect("copied");
     }
-    fs::write(at.join("llama.gguf"), "GGUF version 3").expect("written");
+    for name in ["llama.gguf", "other.gguf"] {
+        fs::write(at.join(name), "GGUF version 3").expect("written");
+    }
     let before = names(at);
     for (arguments, expected) in [
         (&["optimise", "model.onnx"][..], "a similar subcommand exists: 'optimize'"),
@@ -221,7 +223,7 @@ fn mistakes_get_a_suggestion() {
         ),
         (&["build", "model.onnx", "-o", "out"], "help: use optimize: `netwright optimize model.onnx`"),
         (&["build", "several", "-o", "out"], "help: use optimize: `netwright optimize several/a.onnx`"),
-        (&["build", ".", "-o", "out"], "help: name one of ./bert, ./brt, ./llama.gguf"),
+        (&["build", ".", "-o", "out"], "help: name one of ./bert, ./brt, ./llama.gguf, ./other.gguf"),
         (&["build", "berd", "-o", "out"], "help: did you mean bert?"),
         (&["build", "transformer-bas", "-o", "out"], "help: did you mean the preset transformer-base?"),
         (

@@ -64,13 +64,18 @@ fn folders_have_what_clients_open() {
 #[test]
 fn what_no_client_opens_is_refused() {
     let (families, folder) = (in_repository("tests/families"), TempDir::new().expect("a folder"));
-    let cases: [(&str, &[&str]); 11] = [
+    let cases: [(&str, &[&str]); 16] = [
         ("llama", &["--for", "optimum", "-o", "model.onnx"]),
         ("t5", &["--for", "optimum", "-o", "out", "--part", "encoder"]),
         ("llama", &["--for", "genai", "-o", "out", "--kv-cache", "shared"]),
         ("llama", &["--for", "optimum", "-o", "out", "--variants", "q8"]),
         ("llama", &["-o", "out", "--variants", "q8"]),
         ("llama", &["--for", "transformers.js", "-o", "out", "--variants", "q8", "--dtype", "f16"]),
+        ("llama", &["--for", "transformers.js", "-o", "out", "--dtype", "f16"]),
+        ("llama", &["--for", "transformers.js", "-o", "out", "--variants", "q8", "--target", "onnx"]),
+        ("llama", &["--for", "genai", "-o", "out", "--target", "tract"]),
+        ("llama", &["--for", "genai", "-o", "out", "--verify"]),
+        ("llama", &["-o", "out", "--keep-f32", "norm"]),
         ("bert", &["--for", "sentence-transformers", "-o", "out"]),
         ("bert", &["--for", "genai", "-o", "out"]),
         ("llama", &["--for", "browsers", "-o", "out"]),

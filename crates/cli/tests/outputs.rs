@@ -120,6 +120,59 @@ fn no_weights_of_a_folder_are_replaced() {
     }
 }
 
+/// What an earlier call wrote is no input of a later one, wherever it lies.
+#[test]
+fn a_second_call_is_like_the_first() {
+    let folder = TempDir::new().expect("a folder");
+    let at = folder.path();
+    fs::create_dir(at.join("model")).expect("a folder");
+    for name in ["config.json", "model.safetensors"] {
+        fs::copy(in_repository("tests/families/gpt2").join(name), at.join("model").join(name)).expect("a copy");
+    }
+    fs::copy(in_repository("tests/gguf/llama.gguf"), at.join("m.gguf")).expect("a copy");
+    for arguments in [
+        &["build", "model", "-o", "model/out"][..],
+        &["build", "model", "-o", "model/js", "--for", "transformers.js"],
+        &["build", "m.gguf", "-o", "."],
+        &["attention", "model", "--ids", "1,2,3", "-o", "model/a.html"],
+    ] {
+        for _ in 0..2 {
+            let run = netwright(at, &[&["-q"], arguments].concat());
+            assert!(run.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&run.stderr));
+        }
+    }
+}
+
+/// Beside a model, `build` replaces neither the source nor what it has not written.
+#[test]
+fn files_beside_a_model_replace_nothing_else() {
+    let folder = TempDir::new().expect("a folder");
+    let at = folder.path();
+    let source = in_repository("tests/families/bert");
+    fs::create_dir(at.join("model")).expect("a folder");
+    fs::create_dir(at.join("other")).expect("a folder");
+    for name in ["config.json", "model.safetensors"] {
+        fs::copy(source.join(name), at.join("model").join(name)).expect("a copy");
+    }
+    fs::write(at.join("model/README.md"), "the card").expect("written");
+    fs::write(at.join("other/config.json"), "{}").expect("written");
+    let before = fs::read(at.join("model/config.json")).expect("read");
+    for (output, message) in [("model", "would replace an input"), ("other", "exists, is not of an earlier build")] {
+        let run = netwright(at, &["build", "model", "-o", output, "--for", "transformers.js"]);
+        let stderr = String::from_utf8_lossy(&run.stderr);
+        assert!(run.status.code() == Some(2) && stderr.contains(message), "{output}: {stderr}");
+        assert!(!at.join(output).join("onnx/model.onnx").exists());
+    }
+    assert!(fs::read(at.join("model/config.json")).expect("read") == before);
+    // A card of one's own stays.
+    fs::create_dir(at.join("own")).expect("a folder");
+    fs::write(at.join("own/README.md"), "mine").expect("written");
+    let run = netwright(at, &["build", "model", "-o", "own", "--for", "optimum"]);
+    let stderr = String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.success() && stderr.contains("exists and is kept"), "{stderr}");
+    assert_eq!(fs::read_to_string(at.join("own/README.md")).expect("read"), "mine");
+}
+
 /// Standard output on a full disk is a failure.
 #[test]
 #[cfg(target_os = "linux")]

@@ -10,6 +10,7 @@
 //! - [`Range`] is a checked piece of a [`Source`], such as a weight that has not been read.
 //! - [`AtomicFile`] is a file being written. It appears under its name when it is complete, or not at all, so a file
 //!   may be replaced while it is being read.
+//! - [`ScratchFolder`] holds files that only this process reads, until it ends.
 //!
 //! Weights that do not change go from a [`Range`] to an [`AtomicFile`] inside the kernel ([`AtomicFile::copy_from`]):
 //! they are neither mapped nor read into the process.
@@ -49,6 +50,7 @@ mod folder;
 mod image;
 mod map;
 mod range;
+mod scratch;
 mod source;
 mod system;
 mod unfinished;
@@ -58,6 +60,7 @@ pub use error::{Code, FileError};
 pub use folder::Folder;
 pub use image::Image;
 pub use range::Range;
+pub use scratch::ScratchFolder;
 pub use source::{Identity, Source, read_bytes, read_text};
 pub use unfinished::remove_unfinished;
 

@@ -1,4 +1,4 @@
-//! Named temporary files, and their removal if they are never committed.
+//! Named temporary files and folders, and their removal if they are never committed.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirEntry, File, Permissions};
@@ -11,24 +11,30 @@ use std::time::Duration;
 
 use crate::system;
 
-/// The names of this process's temporary files.
+/// The names of this process's temporary files and folders.
 static NAMES: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
 fn names() -> MutexGuard<'static, BTreeSet<PathBuf>> {
     NAMES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Removes the temporary files of all [`AtomicFile`](crate::AtomicFile)s of this process that are not committed yet.
+/// Removes the temporary files of all [`AtomicFile`](crate::AtomicFile)s of this process that are not committed yet,
+/// and all its [`ScratchFolder`](crate::ScratchFolder)s.
 ///
 /// It is for programs that end without dropping them, as on a signal; no file can be committed afterwards.
 pub fn remove_unfinished() {
     for name in std::mem::take(&mut *names()) {
-        // There is no caller left to report an error to.
-        let _ = fs::remove_file(name);
+        remove(&name);
     }
 }
 
-/// The name of a temporary file, removed on drop.
+/// Removes a file, or a folder with its files. There is no caller left to report an error to, and another process may
+/// have been faster.
+fn remove(path: &Path) {
+    let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+}
+
+/// The name of a temporary file or folder, removed on drop.
 #[derive(Debug)]
 pub(crate) struct Unfinished(PathBuf);
 
@@ -47,8 +53,13 @@ impl Unfinished {
         Ok(Self::with_free_name(target, |name| system::link(file, name))?.1)
     }
 
+    /// Returns the name.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
     /// The names are short, so that a long target name does not make them too long, and contain the process number.
-    fn with_free_name<T>(target: &Path, make: impl Fn(&Path) -> io::Result<T>) -> io::Result<(T, Self)> {
+    pub(crate) fn with_free_name<T>(target: &Path, make: impl Fn(&Path) -> io::Result<T>) -> io::Result<(T, Self)> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         loop {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -68,7 +79,7 @@ impl Unfinished {
         }
     }
 
-    /// Renames the file over `target`.
+    /// Renames the file over `target`, or the folder to `target`.
     pub(crate) fn rename(self, target: &Path) -> io::Result<()> {
         fs::rename(&self.0, target)
         // On drop there is nothing to remove.
@@ -78,16 +89,16 @@ impl Unfinished {
 impl Drop for Unfinished {
     fn drop(&mut self) {
         names().remove(&self.0);
-        // There is no caller left to report an error to, and the destination is untouched either way.
-        let _ = fs::remove_file(&self.0);
+        // The destination is untouched either way.
+        remove(&self.0);
     }
 }
 
 const PREFIX: &str = ".netwright.";
 const SUFFIX: &str = ".tmp";
 
-/// Removes files that dead processes left in the folder of `target`: named files whose process is not alive, which are
-/// not locked, and which have not been written to for ten minutes.
+/// Removes what dead processes left in the folder of `target`: temporary files and folders whose process is not alive,
+/// which are not locked, and which have not changed for ten minutes.
 pub(crate) fn sweep(target: &Path) {
     let Some(entries) = target.parent().and_then(|folder| fs::read_dir(folder).ok()) else { return };
     for entry in entries.flatten() {
@@ -95,18 +106,17 @@ pub(crate) fn sweep(target: &Path) {
         let owner = name.to_str().and_then(owner);
         let is_left = owner.is_some_and(|owner| owner != process::id() && !system::is_alive(owner));
         if is_left && is_old(&entry) && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
-            // Another process may have been faster.
-            let _ = fs::remove_file(entry.path());
+            remove(&entry.path());
         }
     }
 }
 
-/// Whether it is a regular file that has not been written to for ten minutes: if a process cannot be seen, as in
+/// Whether it is a regular file or a folder that has not changed for ten minutes: if a process cannot be seen, as in
 /// another container, and files cannot be locked, only that distinguishes a live process from a dead one.
 fn is_old(entry: &DirEntry) -> bool {
     let Ok(metadata) = entry.metadata() else { return false };
     let age = metadata.modified().ok().and_then(|time| time.elapsed().ok());
-    metadata.is_file() && age.is_some_and(|age| age > Duration::from_mins(10))
+    (metadata.is_file() || metadata.is_dir()) && age.is_some_and(|age| age > Duration::from_mins(10))
 }
 
 /// Returns the process number in a temporary file's name.

@@ -20,7 +20,9 @@ pub(super) fn config(folder: &Path, model: &Pretrained) -> Result<String, Failur
             Failure::model_with(Code(402), text)
         })
     };
-    let either = |name: &str| generation.get(name).or_else(|| own.get(name)).filter(|value| !value.is_null()).cloned();
+    let either = |name: &str| {
+        [&generation, &own].iter().find_map(|file| file.get(name).filter(|value| !value.is_null())).cloned()
+    };
     let context = find(&["max_position_embeddings", "n_positions", "max_seq_len", "n_ctx"])?;
     let eos = either("eos_token_id").ok_or_else(|| {
         let path = folder.join("generation_config.json");
