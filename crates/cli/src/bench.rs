@@ -1,7 +1,7 @@
 //! `netwright bench`: the time and memory of one model or two, in the available runtimes.
 
 use crate::args::{self, Bench as Args, bindings};
-use crate::failure::Failure;
+use crate::failure::{Failure, Misuse};
 use crate::output::{Output, counted, in_line, table, thousands};
 use crate::suggest::expect_onnx;
 use netwright::verify::bench::{self, Bench, Measured};
@@ -61,6 +61,12 @@ struct NotRun {
     why: String,
 }
 
+impl NotRun {
+    fn new(runtime: &str, model: &Path, why: &VerifyError) -> Self {
+        Self { runtime: runtime.to_owned(), model: model.to_owned(), why: why.to_string() }
+    }
+}
+
 /// What was measured.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Report {
@@ -75,9 +81,9 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<(), Failure> {
     models.iter().try_for_each(|model| expect_onnx(model))?;
     let mut options = Options::default().with_dims(bindings(&args.dims)?);
     options.data_dir.clone_from(&args.data_dir);
-    let bench = Bench::new(std::env::current_exe()?);
+    let mut bench = Bench::new(std::env::current_exe()?);
+    bench.threads = args.threads.into();
     let mut report = Report { rounds: args.rounds.into(), timed: vec![], compared: vec![], not_run: vec![] };
-    let mut last = None;
     let spinner = output.spinner("measuring");
     for runtime in runtimes(args)? {
         let name = runtime.to_string();
@@ -87,37 +93,38 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<(), Failure> {
                 Ok(measured) => loaded.push((*model, measured)),
                 // What the user named cannot be used in any runtime.
                 Err(error) if is_of_the_call(&error) => return Err(Failure::usage(error)),
-                Err(error) => {
-                    report.not_run.push(NotRun {
-                        runtime: name.clone(),
-                        model: model.to_path_buf(),
-                        why: error.to_string(),
-                    });
-                    last = Some(error);
-                }
+                Err(error) => report.not_run.push(NotRun::new(&name, model, &error)),
             }
         }
-        let times = measure(&mut loaded, args.rounds.into()).map_err(Failure::usage)?;
-        if let [first, second] = times.as_slice() {
+        let times = measure(&mut loaded, args.rounds.into());
+        if let [Ok(first), Ok(second)] = times.as_slice() {
             report.compared.push(compare(&name, [models[0], models[1]], first, second));
         }
-        let timed =
-            loaded.into_iter().zip(times).map(|((model, measured), seconds)| timed(&name, model, &measured, seconds));
-        report.timed.extend(timed);
+        for ((model, measured), times) in loaded.into_iter().zip(times) {
+            match times {
+                Ok(seconds) => report.timed.push(timed(&name, model, &measured, seconds)),
+                Err(error) => report.not_run.push(NotRun::new(&name, model, &error)),
+            }
+        }
     }
     drop(spinner);
-    if let (true, Some(error)) = (report.timed.is_empty(), last) {
-        return Err(Failure::not_verifiable(error.to_string()));
+    if let (true, Some(last)) = (report.timed.is_empty(), report.not_run.pop()) {
+        return Err(Failure::not_verifiable(last.why));
     }
     output.data(&report, || text(&report))
 }
 
 /// Serves one model for a parent process.
 pub(crate) fn serve() -> Result<(), Failure> {
-    bench::serve(io::stdin().lock(), io::stdout().lock()).map_err(Failure::usage)
+    bench::serve(io::stdin(), io::stdout().lock()).map_err(Failure::usage)
 }
 
 fn runtimes(args: &Args) -> Result<Vec<Runtime>, Failure> {
+    if args.runtime == args::Runtime::Tract && args.ort_library.is_some() {
+        return Err(Misuse::NotFor.failure(
+            "--runtime tract does not use ONNX Runtime\n  help: leave out --ort-library, or pass --runtime ort",
+        ));
+    }
     let found = args.ort_library.as_ref().map_or_else(OnnxRuntime::find, OnnxRuntime::at);
     let is_optional = args.runtime == args::Runtime::Auto && args.ort_library.is_none();
     let ort = || match found {
@@ -134,19 +141,23 @@ fn runtimes(args: &Args) -> Result<Vec<Runtime>, Failure> {
 
 /// Returns whether a file or a flag is wrong, not the model in a runtime.
 fn is_of_the_call(error: &VerifyError) -> bool {
-    matches!(error.code().0, 100..200 | 606..608 | 616)
+    matches!(error.code().0, 100..200 | 606..608 | 614..617)
 }
 
-/// Runs the models in turns, in another order in every second round; returns the times of each.
-fn measure(loaded: &mut [(&Path, Measured)], rounds: usize) -> Result<Vec<Vec<f64>>, VerifyError> {
-    let mut times: Vec<Vec<f64>> = vec![Vec::with_capacity(rounds); loaded.len()];
+/// Runs the models in turns, in another order in every second round; returns the times of each, or why a run failed.
+fn measure(loaded: &mut [(&Path, Measured)], rounds: usize) -> Vec<Result<Vec<f64>, VerifyError>> {
+    let mut times: Vec<_> = loaded.iter().map(|_| Ok(Vec::with_capacity(rounds))).collect();
     for round in 0..rounds {
         for at in 0..loaded.len() {
             let at = if round % 2 == 0 { at } else { loaded.len() - 1 - at };
-            times[at].push(loaded[at].1.run()?);
+            let Ok(own) = &mut times[at] else { continue };
+            match loaded[at].1.run() {
+                Ok(seconds) => own.push(seconds),
+                Err(error) => times[at] = Err(error),
+            }
         }
     }
-    Ok(times)
+    times
 }
 
 fn timed(runtime: &str, model: &Path, measured: &Measured, seconds: Vec<f64>) -> Timed {

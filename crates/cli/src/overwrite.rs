@@ -82,7 +82,7 @@ impl Inputs {
     /// Returns the files of weights that are not in the file of the model.
     pub(crate) fn external(&self, model: &Path) -> impl Iterator<Item = (&Path, &Identity)> {
         let own = Identity::of(model).ok();
-        let files = self.files.iter().map(|(path, identity)| (path.as_path(), identity));
+        let files = self.files.iter().map(|(identity, path)| (path.as_path(), identity));
         files.filter(move |(_, identity)| own.as_ref() != Some(*identity) && self.weights.contains_key(*identity))
     }
 

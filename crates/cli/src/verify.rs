@@ -8,9 +8,7 @@ use crate::overwrite::Inputs;
 use crate::suggest;
 use netwright::files;
 use netwright::ir::{Bindings, Symbol};
-use netwright::verify::{
-    self, Array, ModelFile, OnnxRuntime, Options, Run, Runtime, Session, Verdict, VerifyError, Worker,
-};
+use netwright::verify::{self, Array, ModelFile, OnnxRuntime, Options, Run, Runtime, Verdict, VerifyError, Worker};
 use safetensors::{Dtype, tensor::TensorView};
 use std::fmt::Display;
 use std::io;
@@ -43,8 +41,16 @@ pub(crate) fn run(args: &Verify, output: Output) -> Result<(), Failure> {
         for model in models() {
             inputs.add_model(model, &model_io::read_at(model, &args.input.reading, Output { quiet: true, ..output })?);
         }
-        let file = ModelFile::open_with(&args.input.model, options.data_dir.as_deref()).map_err(failure)?;
-        dump(&file, folder, &runs(&verdict), judge.unwrap_or(&options.runtime), &inputs)?;
+        let open = |model: &Path| ModelFile::open_with(model, options.data_dir.as_deref()).map_err(failure);
+        let (file, other) = (open(&args.input.model)?, args.other.as_deref().map(open).transpose()?);
+        let runtime = judge.unwrap_or(&options.runtime);
+        files::create_folder(folder).map_err(Failure::usage)?;
+        for (at, (bindings, seed)) in runs(&verdict).iter().enumerate() {
+            let run = verify::rerun(&file, other.as_ref(), runtime, bindings, *seed).map_err(failure)?;
+            let path = folder.join(format!("run{at}.safetensors"));
+            inputs.expect_other("--dump", &path)?;
+            save_run(&path, &run)?;
+        }
     }
     match judge(&verdict, output) {
         Ok(()) => output.report(&verdict, || text(&verdict, output)),
@@ -170,29 +176,13 @@ fn runs(verdict: &Verdict) -> Vec<(Bindings, u64)> {
     }
 }
 
-/// Writes the inputs and outputs of every run as safetensors, for comparison with other runtimes; replaces none of the
-/// files that the command reads.
-fn dump(
-    file: &ModelFile,
-    folder: &Path,
-    runs: &[(Bindings, u64)],
-    runtime: &Runtime,
-    read: &Inputs,
-) -> Result<(), Failure> {
-    let session = Session::new_in(file, runtime).map_err(failure)?;
-    files::create_folder(folder).map_err(Failure::usage)?;
-    for (at, (bindings, seed)) in runs.iter().enumerate() {
-        let inputs = verify::inputs(file, bindings, *seed).map_err(failure)?;
-        let given: Vec<(&str, &Array)> = inputs.iter().map(|(name, array)| (name.as_str(), array)).collect();
-        let outputs = session.run(&given).map_err(failure)?;
-        let inputs = inputs.iter().map(|(name, array)| (format!("input.{name}"), array));
-        let named: Vec<_> =
-            inputs.chain(outputs.iter().map(|(name, array)| (format!("output.{name}"), array))).collect();
-        let path = folder.join(format!("run{at}.safetensors"));
-        read.expect_other("--dump", &path)?;
-        save(&path, &named)?;
-    }
-    Ok(())
+/// Writes the inputs and outputs of a run as safetensors, for comparison with other runtimes.
+fn save_run(path: &Path, [inputs, outputs]: &[Vec<(String, Array)>; 2]) -> Result<(), Failure> {
+    let named = |kind: &str, arrays: &'_ [(String, Array)]| {
+        arrays.iter().map(|(name, array)| (format!("{kind}.{name}"), array.clone())).collect::<Vec<_>>()
+    };
+    let all = [named("input", inputs), named("output", outputs)].concat();
+    save(path, &all.iter().map(|(name, array)| (name.clone(), array)).collect::<Vec<_>>())
 }
 
 /// Writes tensors as safetensors.

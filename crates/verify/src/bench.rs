@@ -3,17 +3,19 @@
 //! A child loads one model, and runs it once for each line that it reads. So runs of several models can take turns, and
 //! the memory of one is not counted with another.
 
-use crate::child::{Dims, cause_of_death, die_with_parent, drain, limit_memory, read_dims, start, write_dims};
+use crate::child::{
+    Dims, Ended, cause_of_death, die_with_parent, drain, end, limit_memory, read_dims, start, write_dims,
+};
 use crate::runs::{Runner, first_case};
 use crate::{ModelFile, Options, Runtime, VerifyError};
 use netwright_files::{Code, peak_memory};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -32,6 +34,8 @@ pub struct Bench {
     pub memory: u64,
     /// The time limit of loading, and of one run.
     pub time: Duration,
+    /// The number of threads of tract; ONNX Runtime has those of its [options](crate::OnnxRuntime::with_threads).
+    pub threads: usize,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -69,6 +73,8 @@ pub struct Measured {
     /// The most memory that the process has held, in bytes; `None` if the system does not tell.
     pub peak: Option<u64>,
     program: PathBuf,
+    model: String,
+    runtime: String,
     time: Duration,
     child: Child,
     requests: ChildStdin,
@@ -77,13 +83,14 @@ pub struct Measured {
 }
 
 impl Bench {
-    /// Creates a bench from the `netwright` binary, with limits of 32 GiB and two minutes.
+    /// Creates a bench from the `netwright` binary, with limits of 32 GiB and two minutes, and one thread.
     pub fn new(program: impl Into<PathBuf>) -> Self {
         Self {
             program: program.into(),
             arguments: vec![BENCH_SUBCOMMAND.into()],
             memory: 32 << 30,
             time: Duration::from_mins(2),
+            threads: 1,
         }
     }
 
@@ -94,15 +101,28 @@ impl Bench {
     /// If the child cannot be started, and if the runtime cannot run the model.
     pub fn load(&self, model: &Path, runtime: &Runtime, options: &Options) -> Result<Measured, VerifyError> {
         let failed = |cause: String| VerifyError::Worker { program: self.program.clone(), cause };
-        let mut child = start(&self.program, &self.arguments).map_err(|error| failed(error.to_string()))?;
+        let mut child =
+            start(&self.program, &self.arguments, Some(self.threads)).map_err(|error| failed(error.to_string()))?;
         let (Some(requests), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(failed("it has no pipes".to_owned()));
         };
         let complaint = drain(child.stderr.take());
         let loaded = Loaded { seconds: 0.0, sizes: BTreeMap::new() };
+        let (model_name, runtime_name) = (model.display().to_string(), runtime.to_string());
         let (program, time) = (self.program.clone(), self.time);
-        let answers = lines(stdout);
-        let mut measured = Measured { loaded, peak: None, program, time, child, requests, answers, complaint };
+        let answers = lines(stdout, || ());
+        let mut measured = Measured {
+            loaded,
+            peak: None,
+            program,
+            model: model_name,
+            runtime: runtime_name,
+            time,
+            child,
+            requests,
+            answers,
+            complaint,
+        };
         let request = Request {
             model: model.to_owned(),
             dims: write_dims(&options.dims),
@@ -112,7 +132,7 @@ impl Bench {
             memory: self.memory,
         };
         let request = serde_json::to_string(&request).map_err(|error| failed(error.to_string()))?;
-        match measured.ask(&request)? {
+        match measured.ask(&request, "load the model")? {
             Answer::Loaded(loaded) => measured.loaded = loaded,
             Answer::Error { code, message } => return Err(VerifyError::Answered { code: Code(code), message }),
             Answer::Ran { .. } => return Err(failed("it ran a model before it was asked".to_owned())),
@@ -127,7 +147,7 @@ impl Measured {
     /// # Errors
     /// If the run fails, or the child ends.
     pub fn run(&mut self) -> Result<f64, VerifyError> {
-        match self.ask("run")? {
+        match self.ask("run", "run the model")? {
             Answer::Ran { seconds, peak } => {
                 self.peak = peak;
                 Ok(seconds)
@@ -137,16 +157,19 @@ impl Measured {
         }
     }
 
-    fn ask(&mut self, line: &str) -> Result<Answer, VerifyError> {
+    fn ask(&mut self, line: &str, action: &'static str) -> Result<Answer, VerifyError> {
         // Writing fails if the child has died; how it ended is the better error.
         _ = writeln!(self.requests, "{line}").and_then(|()| self.requests.flush());
-        let Ok(answer) = self.answers.recv_timeout(self.time) else {
-            _ = self.child.kill();
-            let status = self.child.wait().map_err(|error| self.failed(error.to_string()))?;
-            let complaint = self.complaint.recv_timeout(Duration::from_secs(1)).unwrap_or_default();
-            return Err(self.failed(cause_of_death(status, &complaint)));
+        let cause = match self.answers.recv_timeout(self.time) {
+            Ok(answer) => return serde_json::from_str(&answer).map_err(|error| self.failed(error.to_string())),
+            Err(RecvTimeoutError::Timeout) => format!("the time limit of {} seconds was exceeded", self.time.as_secs()),
+            Err(RecvTimeoutError::Disconnected) => {
+                let status = self.child.wait().map_err(|error| self.failed(error.to_string()))?;
+                let complaint = self.complaint.recv_timeout(Duration::from_secs(1)).unwrap_or_default();
+                cause_of_death(status, &complaint)
+            }
         };
-        serde_json::from_str(&answer).map_err(|error| self.failed(error.to_string()))
+        Err(VerifyError::Runtime { file: self.model.clone(), runtime: self.runtime.clone(), action, cause })
     }
 
     fn failed(&self, cause: String) -> VerifyError {
@@ -162,30 +185,27 @@ impl Drop for Measured {
     }
 }
 
-/// Reads lines on another thread.
-fn lines(pipe: impl Read + Send + 'static) -> mpsc::Receiver<String> {
+/// Reads lines on another thread, which calls `closed` after the last.
+fn lines(pipe: impl Read + Send + 'static, closed: impl FnOnce() + Send + 'static) -> mpsc::Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
-        for line in BufReader::new(pipe).lines() {
-            let Ok(line) = line else { return };
-            if sender.send(line).is_err() {
-                return;
-            }
-        }
+        let sent = |line: String| sender.send(line).is_ok();
+        _ = BufReader::new(pipe).lines().map_while(Result::ok).all(sent);
+        closed();
     });
     receiver
 }
 
-/// Serves one model, in the child process: loads it, and runs it once for each further line of `input`, until that is
-/// closed. Every answer is a line of `output`.
+/// Serves one model, in the child process: loads it, and runs it once for each further line of `input`. Every answer is a
+/// line of `output`. The process ends when `input` is closed.
 ///
 /// # Errors
 /// If the request cannot be read, or an answer cannot be written.
-pub fn serve(input: impl BufRead, mut output: impl Write) -> Result<(), VerifyError> {
+pub fn serve(input: impl Read + Send + 'static, mut output: impl Write) -> Result<(), VerifyError> {
     die_with_parent();
     let cannot = |cause: &dyn std::fmt::Display| VerifyError::Request(cause.to_string());
-    let mut lines = input.lines();
-    let request = lines.next().transpose().map_err(|error| cannot(&error))?.unwrap_or_default();
+    let lines = lines(input, || end(Ended::Orphaned));
+    let request = lines.recv().unwrap_or_default();
     let request: Request = serde_json::from_str(&request).map_err(|error| cannot(&error))?;
     let mut answer = |answer: &Answer| {
         let text = serde_json::to_string(answer).map_err(|error| cannot(&error))?;
@@ -206,8 +226,7 @@ pub fn serve(input: impl BufRead, mut output: impl Write) -> Result<(), VerifyEr
         session.time(&inputs)?;
         let sizes = case.bindings.iter().map(|(symbol, size)| (symbol.as_str().to_owned(), *size)).collect();
         answer(&Answer::Loaded(Loaded { seconds, sizes }))?;
-        for line in lines {
-            line.map_err(|error| cannot(&error))?;
+        for _ in &lines {
             let seconds = session.time(&inputs)?.as_secs_f64();
             answer(&Answer::Ran { seconds, peak: peak_memory() })?;
         }

@@ -12,10 +12,13 @@ use std::sync::mpsc;
 /// The sizes of symbols as text, in requests.
 pub(crate) type Dims = Vec<(String, String)>;
 
-/// Starts a program with pipes for its input, its output and its errors.
-pub(crate) fn start(program: &Path, arguments: &[OsString]) -> io::Result<Child> {
+/// Starts a program with pipes for its input, its output and its errors. tract attends to rows in as many threads as
+/// Rayon has: `threads`, or one a processor.
+pub(crate) fn start(program: &Path, arguments: &[OsString], threads: Option<usize>) -> io::Result<Child> {
+    let threads = threads.map(|threads| ("RAYON_NUM_THREADS", threads.to_string()));
     Command::new(program)
         .args(arguments)
+        .envs(threads)
         // ONNX Runtime by default refuses operators of an opset that was not final when it was built, even those that
         // it implements.
         .env("ALLOW_RELEASED_ONNX_OPSET_ONLY", "0")
@@ -39,7 +42,8 @@ pub(crate) fn read_dims(dims: &Dims) -> Result<BTreeMap<Symbol, Dim>, VerifyErro
     dims.iter().map(read).collect()
 }
 
-/// Makes the system kill this process when its parent ends. A parent that ended earlier has closed the pipe.
+/// Makes the system kill this process when its parent ends: on Linux, when the thread ends that started it. A parent that
+/// ended earlier has closed the pipe.
 #[cfg(target_os = "linux")]
 pub(crate) fn die_with_parent() {
     use rustix::process::{Signal, set_parent_process_death_signal};
@@ -50,6 +54,30 @@ pub(crate) fn die_with_parent() {
 /// On other systems only the closed pipe ends the process.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn die_with_parent() {}
+
+/// The reason why a child ends itself.
+#[derive(Clone, Copy)]
+pub(crate) enum Ended {
+    Orphaned,
+    OutOfTime,
+}
+
+/// Ends this process immediately, without exit handlers, which may not run safely while a runtime is running.
+#[cfg(unix)]
+pub(crate) fn end(why: Ended) {
+    use rustix::process::{Signal, getpid, kill_process};
+    let signal = match why {
+        Ended::Orphaned => Signal::KILL,
+        Ended::OutOfTime => Signal::ALARM,
+    };
+    _ = kill_process(getpid(), signal);
+}
+
+/// Ends this process immediately.
+#[cfg(not(unix))]
+pub(crate) fn end(_: Ended) {
+    std::process::abort()
+}
 
 /// Limits the address space of this process, if the system supports that (macOS refuses), and disables core files.
 #[cfg(unix)]

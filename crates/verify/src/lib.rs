@@ -77,6 +77,7 @@ pub use logits::Agreement;
 pub use onnx_runtime::{OnnxRuntime, OrtLevel};
 pub use resident::Resident;
 pub use run::Session;
+pub use runs::rerun;
 pub use runtime::Runtime;
 pub use tolerance::{MIN_COSINES, TOLERANCE, TOLERANCES};
 pub use values::{Array, Element, Values};

@@ -95,6 +95,31 @@ impl Case {
     }
 }
 
+/// Rounds the floats of inputs to the types of the second model.
+fn round(inputs: &mut Named, types: &[(String, ElementType)]) {
+    for (name, array) in inputs {
+        if let Some((_, element)) = types.iter().find(|(rounded, _)| rounded == name) {
+            *array = array.with_floats(*element).with_floats(array.element());
+        }
+    }
+}
+
+/// Returns the inputs of a run that [`verify`](crate::verify()) generated, and what the first model `a` computes from
+/// them.
+pub fn rerun(
+    a: &ModelFile,
+    b: Option<&ModelFile>,
+    runtime: &Runtime,
+    bindings: &Bindings,
+    seed: u64,
+) -> Result<[Vec<(String, Array)>; 2], VerifyError> {
+    let mut inputs = inputs(a, bindings, seed)?;
+    let (types, _) = b.map(|b| float_types(a, b)).unwrap_or_default();
+    round(&mut inputs, &types);
+    let outputs = Runner::new(a, runtime)?.run(&borrowed(&inputs), bindings)?;
+    Ok([inputs, outputs])
+}
+
 fn borrowed(inputs: &[(String, Array)]) -> Vec<(&str, &Array)> {
     inputs.iter().map(|(name, array)| (name.as_str(), array)).collect()
 }
@@ -364,11 +389,7 @@ impl Judge<'_> {
             (Err(_), _) => return Ok(None),
         };
         let mut case = Case { bindings, seed, kind, inputs, is_extreme, may_be_nan };
-        for (name, array) in &mut case.inputs {
-            if let Some((_, element)) = self.rounded.iter().find(|(rounded, _)| rounded == name) {
-                *array = array.with_floats(*element).with_floats(array.element());
-            }
-        }
+        round(&mut case.inputs, &self.rounded);
         match (self.first.run(&case.borrowed(), &case.bindings), kind) {
             (Ok(outputs), _) => Ok(Some((case, outputs))),
             (Err(error), SizesKind::Usual) => Err(error),

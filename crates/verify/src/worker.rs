@@ -7,7 +7,9 @@
 //! The worker does not outlive its parent, however the parent ends: the parent keeps the worker's standard input open,
 //! and the worker ends itself when it is closed; Linux kills the worker as well.
 
-use crate::child::{Dims, cause_of_death, die_with_parent, drain, limit_memory, read_dims, start, write_dims};
+use crate::child::{
+    Dims, Ended, cause_of_death, die_with_parent, drain, end, limit_memory, read_dims, start, write_dims,
+};
 use crate::verify::{Judged, Options, judge_paths, with_fallback};
 use crate::{Reason, Runtime, Verdict, VerifyError};
 use netwright_files::Code;
@@ -102,7 +104,7 @@ impl Worker {
         };
         let mut request = serde_json::to_vec(&request).map_err(|error| self.failed(&error))?;
         request.push(b'\n');
-        let mut child = start(&self.program, &self.arguments).map_err(|error| self.failed(&error))?;
+        let mut child = start(&self.program, &self.arguments, None).map_err(|error| self.failed(&error))?;
         let stdin = child.stdin.take().map(|mut stdin| {
             // Writing fails if the child has died; its exit status is the better error.
             _ = stdin.write_all(&request);
@@ -190,30 +192,6 @@ fn answer(request: Request) -> Result<Judged, VerifyError> {
         inputs: request.inputs,
     };
     judge_paths(&request.a, request.b.as_deref(), &options)
-}
-
-/// The reason why the worker ends itself.
-#[derive(Clone, Copy)]
-enum Ended {
-    Orphaned,
-    OutOfTime,
-}
-
-/// Ends this process immediately, without exit handlers, which may not run safely while a runtime is running.
-#[cfg(unix)]
-fn end(why: Ended) {
-    use rustix::process::{Signal, getpid, kill_process};
-    let signal = match why {
-        Ended::Orphaned => Signal::KILL,
-        Ended::OutOfTime => Signal::ALARM,
-    };
-    _ = kill_process(getpid(), signal);
-}
-
-/// Ends this process immediately.
-#[cfg(not(unix))]
-fn end(_: Ended) {
-    std::process::abort()
 }
 
 fn lost(a: &Path, b: Option<&Path>, runtime: &Runtime, how: &str) -> Verdict {

@@ -17,7 +17,7 @@ pub(crate) struct Bench {
     /// How often each model runs.
     #[arg(long, default_value_t = 30, value_parser = value_parser!(u16).range(1..=1000))]
     pub(crate) rounds: u16,
-    /// The number of threads of ONNX Runtime; tract has one.
+    /// The number of threads of the runtime; tract uses more than one only in a fused attention.
     #[arg(long, default_value_t = 1, value_parser = value_parser!(u16).range(1..=1024))]
     pub(crate) threads: u16,
     /// The runtime; auto is tract, and ONNX Runtime if its library is found.
