@@ -6,9 +6,10 @@
 #[path = "common/mod.rs"]
 mod common;
 
-use common::snapshot;
+use common::{built, folders, snapshot};
 use netwright::evaluate::Tract;
 use netwright::ir::{Model, OpKind};
+use netwright::nn::PretrainedOptions;
 use netwright::onnx::{self, ReadOptions, WriteOptions};
 use netwright::passes::{self, Options, Target};
 use netwright::verify::{self, Verdict, verify};
@@ -101,6 +102,23 @@ fn attentions_are_recognized() {
     writeln!(text, "{fused} of {all} attentions").expect("text grows");
     snapshot("exports", "recognized", &text);
     assert!(fused * 100 >= all * 95, "{fused} of {all} attentions are fused");
+}
+
+/// Attentions and rotary embeddings of what `build` declares: pairs of neighbors, scores of distances.
+#[test]
+fn attentions_of_builds_are_recognized() {
+    for (folder, attentions, rotary) in
+        [("cohere", 2, 4), ("cohere2", 2, 2), ("deberta_v2", 2, 0), ("deberta_v2_mlm", 2, 0), ("gptj", 2, 4)]
+    {
+        let graph = built(&folders::root().join(folder), &PretrainedOptions::default());
+        for target in Target::ALL {
+            let mut model = Model::new(graph.clone());
+            model.opsets.insert(String::new(), 24);
+            passes::optimize(&mut model, &Options::for_target(target)).unwrap_or_else(|error| panic!("{error}"));
+            let counts = [OpKind::Attention, OpKind::RotaryEmbedding].map(|kind| count(&model, kind));
+            assert_eq!(counts, [attentions, rotary], "{folder} for {target}");
+        }
+    }
 }
 
 #[test]

@@ -142,6 +142,13 @@ fn split_axes_before_transposing() {
              return %y",
         ),
         (
+            "pairs_of_each_head",
+            "%a = reshape %x, [0, 0, 4, 10] : f32[b, 4, 4, 10]
+             %c = transpose %a {perm = [0, 2, 1, 3]} : f32[b, 4, 4, 10]
+             %y = reshape %c, [0, 0, 0, 5, 2] : f32[b, 4, 4, 5, 2]
+             return %y",
+        ),
+        (
             "axes_that_merge",
             "%a = reshape %x, [-1, 5, 8] : f32[4*b, 5, 8]
              %c = transpose %a {perm = [0, 2, 1]} : f32[4*b, 8, 5]

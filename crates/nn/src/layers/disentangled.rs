@@ -1,6 +1,6 @@
 //! Disentangled attention, as in DeBERTa.
 
-use super::{Linear, Projections, merge_heads, split_heads};
+use super::{DotProduct, Linear, Projections, merge_heads, split_heads};
 use crate::{Var, signed};
 use netwright_ir::{Op, Tensor};
 
@@ -105,22 +105,23 @@ impl DisentangledAttention {
         let flip = |x: Var<'b>| x.transpose(&[0, 1, 3, 2]);
         let Projections { query, key, value, output } = &self.projections;
         let (query, key) = (split(query.forward(x)).name("query"), split(key.forward(x)).name("key"));
-        let mut scores = query.matmul(flip(key));
-        let shape = builder.apply(Op::Shape { start: 0, end: None }, &[scores]);
+        let shape = |x: Var<'b>, end| builder.apply(Op::Shape { start: 0, end }, &[x]);
+        // Batch, heads, queries and keys.
+        let sizes = shape(query, Some(2)).concat(shape(rows, None), 0);
         // The scores of contents with all distances, of which each pair of tokens has one.
         let select = |x: Var<'b>, distances: &Linear, rows: Var<'b>| {
             let distances = split(distances.forward(vectors.unsqueeze(&[0])));
-            builder.apply(Op::GatherElements { axis: -1 }, &[x.matmul(flip(distances)), rows.expand(shape)])
+            builder.apply(Op::GatherElements { axis: -1 }, &[x.matmul(flip(distances)), rows.expand(sizes)])
         };
-        if let Some(distance_key) = &self.distance_key {
-            scores = scores + select(query, distance_key, rows);
-        }
-        if let Some(distance_query) = &self.distance_query {
-            scores = scores + flip(select(key, distance_query, rows.transpose(&[1, 0])));
-        }
-        let terms = 1 + u64::from(self.distance_key.is_some()) + u64::from(self.distance_query.is_some());
-        let scores = scores / ((self.d_k.saturating_mul(terms)) as f32).sqrt() + mask;
-        let weights = scores.softmax(-1).name("attention_weights");
-        output.forward(merge_heads(weights.matmul(split(value.forward(x)))))
+        let by_key = self.distance_key.as_ref().map(|distances| select(query, distances, rows));
+        let by_query = self.distance_query.as_ref();
+        let by_query = by_query.map(|distances| flip(select(key, distances, rows.transpose(&[1, 0]))));
+        let terms: Vec<Var<'b>> = [by_key, by_query].into_iter().flatten().collect();
+        let scores = DotProduct::new(self.d_k.saturating_mul(1 + terms.len() as u64));
+        // What distances add to the scores is added together with the mask: one sum, as attention operators take it.
+        let bias = terms.into_iter().reduce(|a, b| a + b);
+        let mask = bias.map_or(mask, |bias| bias * scores.scale + mask);
+        let (context, _) = scores.attend(query, key, split(value.forward(x)), Some(mask));
+        output.forward(merge_heads(context))
     }
 }

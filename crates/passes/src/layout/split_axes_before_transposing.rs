@@ -2,7 +2,7 @@
 
 use crate::pass::{Exactness, Pass};
 use crate::read::sizes::{constant_shape, same_shape};
-use crate::read::transposes::order;
+use crate::read::transposes::{keeps_rows, order};
 use crate::rewrite::{become_op, insert, number_list};
 use crate::rule::{Rewritten, Skip};
 use netwright_ir::{Dim, Graph, Op, OpKind, Value};
@@ -10,7 +10,8 @@ use netwright_ir::{Dim, Graph, Op, OpKind, Value};
 /// `reshape(transpose(reshape(x)))` -> `transpose(reshape(x))`, if the outer reshape only splits axes
 ///
 /// Exporters merge batch and heads to transpose keys, and split them again. If they are split before the transpose, the
-/// two reshapes become one, and often none. Every element keeps its position.
+/// two reshapes become one, and often none. Every element keeps its position. Only the elements of
+/// heads, the last of four axes, are not split before it: rotary embeddings of pairs are recognized by heads.
 pub fn split_axes_before_transposing() -> Pass {
     let summary = "reshape(transpose(reshape(x))) -> transpose(reshape(x)), if axes are split again";
     Pass::new("split-axes-before-transposing", summary, Exactness::Bits).at([OpKind::Reshape], swap)
@@ -27,6 +28,10 @@ fn swap(graph: &mut Graph, root: Value) -> Rewritten {
     }
     let shape = |of| graph.shape(of).ok_or(Skip::NoMatch);
     let groups = split(shape(transposed)?, shape(root)?).ok_or(Skip::NoMatch)?;
+    let is_plain = |groups: &[&[Dim]]| groups.iter().all(|group| group.len() == 1);
+    if perm.len() == 4 && keeps_rows(&perm) && groups.split_last().is_some_and(|(_, outer)| is_plain(outer)) {
+        return Err(Skip::NoMatch);
+    }
     // The groups in the order before the transpose, and the position to which each axis goes.
     let mut before: Vec<Option<(usize, &[Dim])>> = vec![None; perm.len()];
     let mut first = 0;

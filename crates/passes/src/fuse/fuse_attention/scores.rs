@@ -67,8 +67,15 @@ impl Scores {
         };
         let scores = scores.ok_or(Skip::NoMatch)?;
         let path = path(graph, scores).ok_or_else(|| {
-            let name = graph.operand_text(scores);
-            Skip::rejected(format!("{name} is not traced back to a product of queries and keys"))
+            let name = |of: Value| graph.operand_text(of);
+            Skip::rejected(match splits_heads(graph, scores) {
+                Some(split) => format!(
+                    "{} splits batch and heads, which are one axis in the scores before it; split-merged-heads says why \
+                     it stays",
+                    name(split)
+                ),
+                None => format!("{} is not traced back to a product of queries and keys", name(scores)),
+            })
         })?;
         let product = path.last().copied().unwrap_or(scores);
         // From here on it is attention, so every obstacle is reported.
@@ -251,6 +258,24 @@ fn path(graph: &Graph, scores: Value) -> Option<Vec<Value>> {
         let operands = places.iter().filter_map(|&at| graph.operand(value.node, at));
         let own = operands.filter(|operand| graph.shape(*operand).is_some_and(|own| same_shape(own, shape)));
         open.extend(own.map(|operand| [path.as_slice(), &[operand]].concat()));
+    }
+    None
+}
+
+/// Returns the Reshape from three axes to four, batch and heads, that is found among the operators before the softmax.
+fn splits_heads(graph: &Graph, scores: Value) -> Option<Value> {
+    let rank = |of: Value| graph.fact(of).rank();
+    let mut open = vec![scores];
+    for _ in 0..MAX_NODES {
+        let value = open.pop()?;
+        let operands = graph.operands(value.node).into_iter().flatten();
+        match graph.kind(value) {
+            OpKind::Reshape if rank(value) == Some(4) && operands.clone().next().and_then(rank) == Some(3) => {
+                return Some(value);
+            }
+            OpKind::Add | OpKind::Mul | OpKind::Div | OpKind::Where | OpKind::Cast => open.extend(operands),
+            _ => {}
+        }
     }
     None
 }
