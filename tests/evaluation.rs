@@ -2,7 +2,7 @@
 
 mod common;
 
-use netwright::generate::{Evaluated, Evaluator, GenerateError, Text};
+use netwright::generate::{Evaluated, Evaluator, GenerateError, Model, Tokenizer};
 use netwright::ir;
 use netwright::prelude::*;
 use netwright::verify::Runtime;
@@ -15,18 +15,27 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Builds a folder of tests/families with a tokenizer whose token 0 is the mask.
-fn open(name: &str) -> Result<Evaluator, GenerateError> {
+/// Builds a folder of tests/families, as `netwright build` does for a task, with a tokenizer whose token 0 is the mask.
+fn build(name: &str, task: Option<&str>) -> TempDir {
     let folder = root().join("tests/families").join(name);
     let pretrained = Pretrained::open(&folder, &PretrainedOptions::default()).unwrap_or_else(|error| panic!("{error}"));
     let out = TempDir::new().expect("a folder");
-    let model = ir::Model::new(pretrained.build(Part::Whole, false).expect("it is built"));
+    let mut model = ir::Model::new(pretrained.build(Part::Whole, false).expect("it is built"));
+    model.metadata.extend(task.map(|task| ("task".to_owned(), task.to_owned())));
     write(&model, out.path().join("model.onnx"), &WriteOptions::default()).expect("it is written");
     fs::copy(folder.join("config.json"), out.path().join("config.json")).expect("a copy");
     let tokenizer = fs::read_to_string(root().join("tests/generation/tokenizer.json")).expect("a tokenizer");
     fs::write(out.path().join("tokenizer.json"), tokenizer.replace("<pad>", "<mask>")).expect("it is written");
-    let text = Text::open(out.path()).expect("a tokenizer");
-    Evaluator::open(out.path(), &text, &Runtime::Tract)
+    out
+}
+
+fn evaluator(folder: &TempDir) -> Result<Evaluator, GenerateError> {
+    let text = Tokenizer::open(folder.path()).expect("a tokenizer");
+    Evaluator::open(folder.path(), &text, &Runtime::Tract)
+}
+
+fn open(name: &str) -> Result<Evaluator, GenerateError> {
+    evaluator(&build(name, None))
 }
 
 fn reference(name: &str) -> Value {
@@ -58,6 +67,28 @@ fn predictions_equal_those_of_transformers() {
         let perplexity = (-expected.iter().sum::<f64>() / expected.len() as f64).exp();
         assert!((prediction.perplexity() / perplexity - 1.0).abs() < 1e-4);
         assert_eq!(prediction.agreement(&prediction), 1.0);
+    }
+}
+
+/// Graphs with types of tokens, and those that `build` wrote for the task, predict masked tokens, whatever the name of the
+/// architecture.
+#[test]
+fn masked_language_models_are_recognized() {
+    for (name, task, expected) in [
+        ("bert_mlm", None, Some(Evaluated::MaskedTokens { mask: 0 })),
+        ("roberta_mlm", Some("fill-mask"), Some(Evaluated::MaskedTokens { mask: 0 })),
+        ("llama", Some("text-generation"), Some(Evaluated::NextTokens)),
+    ] {
+        let out = build(name, task);
+        let config = fs::read_to_string(out.path().join("config.json")).expect("a configuration");
+        let config = config.replace("ForMaskedLM", "ForPreTraining");
+        fs::write(out.path().join("config.json"), config).expect("it is written");
+        let found = evaluator(&out).map(|model| model.kind());
+        assert_eq!(found.ok(), expected, "{name} for {task:?}");
+        if let (Some(Evaluated::MaskedTokens { .. }), true) = (expected, task.is_some()) {
+            let refused = Model::open(out.path(), &Runtime::Tract).err().expect("it is refused").to_string();
+            assert!(refused.contains("it predicts masked tokens"), "{refused}");
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{floats, tensors};
-use netwright::generate::{Ear, GenerateError, Input, Model, Place, Settings, probabilities};
+use netwright::generate::{Context, FeatureExtractor, GenerateError, Input, Model, Settings, Speech, probabilities};
 use netwright::ir;
 use netwright::prelude::*;
 use netwright::surgery::{branch_input, choose_branch, merge_branches};
@@ -185,7 +185,7 @@ fn probabilities_of_drawn_tokens_equal_transformers() {
         let expected: Vec<f32> = serde_json::from_value(case["expected"].clone()).expect("probabilities");
         let tokens: Vec<u32> = serde_json::from_value(case["tokens"].clone()).expect("tokens");
         let prompt = usize::try_from(case["prompt"].as_u64().expect("a number")).expect("a small number");
-        let place = Place { tokens: &tokens, padding: 0, prompt, max_length: 20, source: &[] };
+        let place = Context { tokens: &tokens, padding: 0, prompt, max_length: 20, source: &[] };
         settings(&case["settings"]).process(&mut scores, &place);
         let found = probabilities(&scores);
         assert!(found.iter().zip(&expected).all(|(found, expected)| (found - expected).abs() < 1e-6), "{case}");
@@ -273,8 +273,16 @@ fn what_cannot_be_generated_is_refused() {
     let long = tokens(vec![vec![3; 24]], json!({}));
     assert!(long.starts_with("the prompt has 24 tokens, but the model has 24 positions"), "{long}");
     assert!(tokens(vec![vec![48]], json!({})).starts_with("token 48 is not in the vocabulary"));
+    let full = tokens(vec![vec![3; 5]], json!({"max_length": 5}));
+    assert!(full.starts_with("the prompt has 5 tokens, but `max_length` is 5, with the prompt"), "{full}");
     let all: Vec<u32> = (0..48).collect();
-    assert!(tokens(vec![vec![3]], json!({"suppress_tokens": all})).starts_with("the settings exclude every token"));
+    let excluded = "the settings exclude every token after position 2";
+    assert!(tokens(vec![vec![3; 2]], json!({"suppress_tokens": all})).starts_with(excluded));
+    let beams = settings(&json!({"suppress_tokens": all, "num_beams": 2}));
+    let beams = refused(model.beams(&Input::Tokens(vec![vec![3; 2]]), &beams, &|_| false));
+    assert!(beams.starts_with(excluded), "{beams}");
+    let endless = settings(&json!({"min_new_tokens": u64::MAX, "eos_token_id": 3, "max_new_tokens": 2}));
+    assert_eq!(generated(&model, &Input::Tokens(vec![vec![3; 2]]), &endless)[0].len(), 2);
 
     let read = |options: Value| {
         let folder = TempDir::new().expect("a folder");
@@ -284,9 +292,74 @@ fn what_cannot_be_generated_is_refused() {
     assert!(read(json!({"temperature": 0})).0.starts_with("`temperature` must be a positive number, but is 0"));
     assert!(read(json!({"eos_token_id": "x"})).0.contains("`eos_token_id` must be the id of a token"));
     assert!(read(json!([])).0.contains("it is not a JSON object"));
-    let (error, folder) = read(json!({"typical_p": 0.9}));
-    assert!(error.contains("option `typical_p` is not supported"), "{error}");
-    assert!(Settings::read(folder.path(), &["typical_p".to_owned()]).is_ok());
+    assert!(
+        read(json!({"stop_strings": ["a", ""]})).0.starts_with("`stop_strings` must be texts with at least one letter")
+    );
+    for (option, value) in [
+        ("typical_p", json!(0.9)),
+        ("token_healing", json!(true)),
+        ("num_return_sequences", json!(2)),
+        ("diversity_penalty", json!(0.5)),
+        ("max_time", json!(1.5)),
+        ("option_of_next_year", json!(0)),
+    ] {
+        let (error, folder) = read(json!({option: value}));
+        assert!(error.contains(&format!("option `{option}` is not supported")), "{error}");
+        assert!(Settings::read(folder.path(), &[option.to_owned()]).is_ok());
+        assert!(Settings::read_leniently(folder.path()).is_ok());
+    }
+}
+
+/// Options without an effect are no errors, nor are those of a model in a folder without `generation_config.json`, in which
+/// Python may have written NaN.
+#[test]
+fn options_without_an_effect_are_accepted() {
+    let neutral = json!({"typical_p": 1.0, "max_time": null, "num_return_sequences": 1, "transformers_version": "5.0",
+        "use_cache": true, "lang_to_id": {"<|en|>": 3}, "top_k": 5});
+    assert_eq!(settings(&neutral).top_k, 5);
+    let folder = TempDir::new().expect("a folder");
+    let config = r#"{"hidden_size": 4, "eos_token_id": 3, "threshold": NaN, "range": [-Infinity, Infinity]}"#;
+    std::fs::write(folder.path().join("config.json"), config).expect("it is written");
+    assert_eq!(Settings::read(folder.path(), &[]).expect("settings").eos_token_id, [3]);
+    for (config, count) in [
+        (r#"{"n_ctx": 7}"#, Some(7)),
+        (r#"{"max_seq_len": 7, "n_ctx": 8}"#, Some(7)),
+        (r#"{"text_config": {"max_position_embeddings": 7}, "scale": NaN}"#, Some(7)),
+        (r#"{"n_positions": 7, "relative_attention_num_buckets": 3}"#, None),
+    ] {
+        std::fs::write(folder.path().join("config.json"), config).expect("it is written");
+        assert_eq!(netwright::generate::positions(folder.path()).expect("a configuration"), count, "{config}");
+    }
+}
+
+/// A decoder must return what its next step reads.
+#[test]
+fn a_past_without_a_present_is_refused() {
+    let folder = build("gpt2", true, None);
+    let path = folder.path().join("model.onnx");
+    let mut model = read(&path, &ReadOptions::default()).expect("it is read");
+    let at = model.graph.outputs().iter().position(|output| *output.name == *"present.1.value").expect("an output");
+    model.graph.rename_output(at, "values");
+    write(&model, &path, &WriteOptions::default()).expect("it is written");
+    let error = refused(Model::open(&path, &Runtime::Tract));
+    assert!(error.contains("`past_key_values.1.value` has no output that extends it"), "{error}");
+}
+
+/// Sizes whose products are large would take memory and time.
+#[test]
+fn configurations_of_large_spectra_are_refused() {
+    let folder = TempDir::new().expect("a folder");
+    for (config, is_accepted) in [
+        (json!({}), true),
+        (json!({"n_fft": 16384, "feature_size": 16384}), false),
+        (json!({"hop_length": 1}), false),
+        (json!({"n_fft": 8000, "feature_size": 8000, "hop_length": 60}), false),
+        (json!({"chunk_length": 16_777_216, "sampling_rate": 1, "feature_size": 1, "n_fft": 2, "hop_length": 1}), true),
+    ] {
+        let path = folder.path().join("preprocessor_config.json");
+        std::fs::write(path, config.to_string()).expect("it is written");
+        assert_eq!(FeatureExtractor::open(folder.path()).is_ok(), is_accepted, "{config}");
+    }
 }
 
 #[test]
@@ -312,26 +385,36 @@ fn models_that_are_not_decoders_are_refused() {
     assert!(two.contains("the folder holds 2 models: `model.onnx`, `other.onnx`"), "{two}");
 }
 
-/// The features of a sound equal those of `WhisperFeatureExtractor`, and the tokens those of `transformers`.
+/// The features of an audio file equal those of `WhisperFeatureExtractor`, and the tokens those of `transformers`.
 #[test]
-fn sound_is_heard_as_by_transformers() {
+fn features_of_audio_equal_transformers() {
     let folder = root().join("tests/generation");
     let reference = tensors(&folder.join("sound.safetensors"));
+    let options =
+        r#"{"language": "<|de|>", "lang_to_id": {"<|de|>": 13}, "task": "translate", "task_to_id": {"translate": 15}}"#;
     let whisper = build("whisper", true, Some(Target::TRACT));
     let model = Model::open(whisper.path(), &Runtime::Tract).expect("it is loaded");
     for name in ["large", "small"] {
         let to = whisper.path().join("preprocessor_config.json");
         std::fs::copy(folder.join(format!("preprocessor_{name}.json")), to).expect("a copy");
-        let heard = Ear::open(whisper.path()).and_then(|ear| ear.hear(folder.join("tone.wav")));
-        let heard = heard.unwrap_or_else(|error| panic!("{error}"));
+        let features =
+            FeatureExtractor::open(whisper.path()).and_then(|extractor| extractor.features(folder.join("tone.wav")));
+        let features = features.unwrap_or_else(|error| panic!("{error}"));
         let expected = &reference[name];
-        assert_eq!(heard.shape(), expected.shape());
-        let pairs = floats(&heard).iter().zip(floats(expected));
+        assert_eq!(features.shape(), expected.shape());
+        let pairs = floats(&features).iter().zip(floats(expected));
         let largest = pairs.map(|(found, expected)| (found - expected).abs()).fold(0.0, f32::max);
         assert!(largest < 1e-4, "{name}: {largest}");
         if name == "small" {
+            std::fs::write(whisper.path().join("generation_config.json"), options).expect("it is written");
+            let speech = Speech::open(whisper.path()).expect("a configuration");
+            let prompt = |settings: &Settings| speech.prompt(&model, &features, settings, None, None);
+            let missing = refused(prompt(&Settings::default()));
+            assert!(missing.starts_with("`decoder_start_token_id` must be"), "{missing}");
+            let start = prompt(&settings(&json!({"decoder_start_token_id": 2})));
+            assert_eq!(start.expect("a prompt"), [2, 13, 15]);
             let settings = settings(&json!({"max_new_tokens": 8, "eos_token_id": 2, "pad_token_id": 1}));
-            let found = generated(&model, &Input::Features(heard, vec![vec![2, 9]]), &settings);
+            let found = generated(&model, &Input::Features(features, vec![vec![2, 9]]), &settings);
             let expected = reference["tokens"].values::<i64>().expect("tokens");
             assert!(found[0].iter().map(|token| i64::from(*token)).eq(expected.iter().copied()), "{found:?}");
         }

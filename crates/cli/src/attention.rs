@@ -198,7 +198,7 @@ fn view<'v>(args: &'v Attention, tokens: &'v Tokens, maps: &'v [AttentionMap]) -
             let names = names.join(", ");
             Misuse::NotFor.failure(format!("there is no {name} attention here\n  help: choose from {names}"))
         })?,
-        // What a decoder looks at is what an encoder-decoder is asked for.
+        // For an encoder-decoder, cross-attention is the default.
         None => kinds.last().copied().unwrap_or(Kind::Encoder),
     };
     let title = Path::new(&args.model).file_name().and_then(|name| name.to_str()).unwrap_or(&args.model);

@@ -464,9 +464,10 @@ fn build(
 }
 
 /// Returns a part as it is declared.
-fn declare(args: &Build, model: &Pretrained, part: Part) -> Result<Model, Failure> {
-    let mut model = Model::new(model.build(part, args.outputs_attention).map_err(Failure::model)?);
+fn declare(args: &Build, pretrained: &Pretrained, part: Part) -> Result<Model, Failure> {
+    let mut model = Model::new(pretrained.build(part, args.outputs_attention).map_err(Failure::model)?);
     fix_dims(args, &mut model)?;
+    model.metadata.insert("task".to_owned(), pretrained.task.name().to_owned());
     Ok(model)
 }
 

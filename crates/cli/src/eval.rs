@@ -5,7 +5,7 @@ use crate::failure::{Failure, Misuse};
 use crate::output::{Output, counted, in_line};
 use crate::source::{self, Source, failed};
 use netwright::files::{self, Code};
-use netwright::generate::{Evaluated, Evaluator, GenerateError, Prediction, Text};
+use netwright::generate::{Evaluated, Evaluator, GenerateError, Prediction, Tokenizer};
 use netwright::verify::Runtime;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -16,6 +16,9 @@ const MAX_TEXT: u64 = 1 << 30;
 
 /// The code of two models that cannot be compared.
 const OTHER_KIND: Code = Code(1014);
+
+/// The code of a result that is not a number.
+const NOT_FINITE: Code = Code(1009);
 
 /// The code of a text that has nothing to evaluate.
 const NO_TEXT: Code = Code(1015);
@@ -79,19 +82,20 @@ pub(crate) fn run(args: &Eval, output: Output) -> Result<(), Failure> {
 
 /// A model with its tokenizer.
 struct Loaded {
-    text: Text,
+    text: Tokenizer,
     model: Evaluator,
-    /// Keeps the files.
-    _source: Source,
+    path: PathBuf,
+    source: Source,
 }
 
 impl Loaded {
     fn open(path: &Path, engine: Engine, no_cache: bool, runtime: &Runtime, output: Output) -> Result<Self, Failure> {
         let source = source::find(path, engine, no_cache, output)?;
         let _spinner = output.spinner("loading");
-        let text = Text::open(&source.path).map_err(failed)?;
-        let model = Evaluator::open(&source.path, &text, runtime).map_err(failed)?;
-        Ok(Self { text, model, _source: source })
+        let text = Tokenizer::open(&source.path).map_err(failed)?;
+        let model = Evaluator::open(&source.path, &text, runtime).map_err(failed);
+        let model = model.map_err(|failure| source.named(failure, path))?;
+        Ok(Self { text, model, path: path.to_owned(), source })
     }
 }
 
@@ -99,7 +103,8 @@ fn perplexities(models: &[Loaded], text: &str, args: &Eval, output: Output) -> R
     let spinner = output.spinner("evaluating");
     let mut predictions: Vec<Prediction> = vec![];
     let mut first: Option<Vec<u32>> = None;
-    for Loaded { text: tokenizer, model, .. } in models {
+    for loaded in models {
+        let Loaded { text: tokenizer, model, .. } = loaded;
         // A decoder sees the token that starts a text; a masked model gets special tokens with each window.
         let mut tokens = tokenizer.encode(text, model.kind() == Evaluated::NextTokens).map_err(failed)?;
         tokens.truncate(args.tokens.unwrap_or(usize::MAX));
@@ -108,7 +113,8 @@ fn perplexities(models: &[Loaded], text: &str, args: &Eval, output: Output) -> R
                         evaluate each alone";
             return Err(Failure::usage_with(OTHER_KIND, text));
         }
-        let prediction = model.predict(&tokens).map_err(failed)?;
+        let prediction =
+            loaded.model.predict(&tokens).map_err(|error| loaded.source.named(failed(error), &loaded.path))?;
         if prediction.logarithms.is_empty() {
             let text = format!("{} has no token to predict\n  help: name a text with more words", in_line(&args.text));
             return Err(Failure::usage_with(NO_TEXT, text));
@@ -116,11 +122,20 @@ fn perplexities(models: &[Loaded], text: &str, args: &Eval, output: Output) -> R
         predictions.push(prediction);
     }
     drop(spinner);
+    let perplexities: Vec<f64> = predictions.iter().map(Prediction::perplexity).collect();
+    let paths = std::iter::once(&args.model).chain(&args.other);
+    if let Some((path, perplexity)) = paths.zip(&perplexities).find(|(_, perplexity)| !perplexity.is_finite()) {
+        let text = format!(
+            "{}: the perplexity is {perplexity}: the model excludes a token of the text\n  help: check the weights, or use \
+             the tokenizer with which the model was trained",
+            in_line(path)
+        );
+        return Err(Failure::model_with(NOT_FINITE, text));
+    }
     let agreement = match &predictions[..] {
         [a, b] => Some(a.agreement(b)),
         _ => None,
     };
-    let perplexities = predictions.iter().map(Prediction::perplexity).collect();
     Ok(Measured::Perplexity { tokens: predictions[0].logarithms.len(), perplexities, agreement })
 }
 
@@ -144,14 +159,21 @@ fn cosines(models: &[Loaded], text: &str, path: &Path) -> Result<Measured, Failu
             return Err(Failure::usage_with(OTHER_KIND, text));
         }
         let cosine = cosine(&own, &other);
+        if !cosine.is_finite() {
+            let text = format!(
+                "line {number}: the cosine is {cosine}: a vector is zero, or has an element that is not finite\n  help: if the \
+                 weights are in f16, build the model with --dtype f32; otherwise check its weights"
+            );
+            return Err(Failure::model_with(NOT_FINITE, text));
+        }
         lines += 1;
         sum += cosine;
-        if cosine < least || cosine.is_nan() {
+        if cosine < least {
             (least, least_line) = (cosine, number);
         }
     }
     if lines == 0 {
-        let text = format!("{} has no line of text\n  help: name a file with a sentence a line", in_line(path));
+        let text = format!("{} has no line of text\n  help: name a file with one sentence per line", in_line(path));
         return Err(Failure::usage_with(NO_TEXT, text));
     }
     Ok(Measured::Cosine { lines, mean: sum / lines as f64, least, least_line })
@@ -166,12 +188,12 @@ impl Evaluation {
     fn lines(&self) -> String {
         match &self.measured {
             Measured::Perplexity { tokens, perplexities, agreement } => {
-                let line = |(model, perplexity): (&PathBuf, &f64)| {
+                let line = |(at, (model, perplexity)): (usize, (&PathBuf, &f64))| {
                     let change = 100.0 * (perplexity / perplexities[0] - 1.0);
-                    let change = if change == 0.0 { String::new() } else { format!(" ({change:+.2} %)") };
+                    let change = if at == 0 { String::new() } else { format!(" ({change:+.2} %)") };
                     format!("{}: perplexity {perplexity:.4}{change}\n", in_line(model))
                 };
-                let lines: String = self.models.iter().zip(perplexities).map(line).collect();
+                let lines: String = self.models.iter().zip(perplexities).enumerate().map(line).collect();
                 let agreement = agreement.map(|share| {
                     format!("the most probable token is the same at {:.2} % of the places\n", 100.0 * share)
                 });

@@ -5,7 +5,10 @@ use crate::failure::Failure;
 use crate::output::{Output, counted, in_line, printable};
 use crate::overwrite::folder_of;
 use crate::source::{self, failed};
-use netwright::generate::{Chat, Ear, EarlyStopping, GenerateError, Input, Message, Model, Settings, Speech, Text};
+use netwright::generate::{
+    Chat, EarlyStopping, FeatureExtractor, GenerateError, Input, Message, Model, Settings, Speech, Tokenizer,
+};
+use netwright::verify::Runtime;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::io::{self, Write};
@@ -18,7 +21,7 @@ const NEW_TOKENS: usize = 128;
 /// What was generated.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Generated {
-    /// The folder or the file of the ONNX model.
+    /// The model, as the call names it.
     model: PathBuf,
     runtime: String,
     /// The sequences, in the order of the prompts.
@@ -37,7 +40,7 @@ pub(crate) struct Generated {
 /// The tokens that follow a prompt, or that an encoder-decoder makes of it.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Sequence {
-    /// The prompt, or the name of the sound.
+    /// The prompt, or the name of the audio file.
     prompt: String,
     text: String,
     tokens: Vec<u32>,
@@ -64,10 +67,20 @@ pub(crate) fn run(args: &Generate, output: Output) -> Result<(), Failure> {
     let is_folder = args.model.is_dir();
     let early = is_folder.then(|| Texts::open(args, &args.model)).transpose()?;
     let source = source::find(&args.model, args.runtime, args.no_cache, output)?;
-    let path = &source.path;
+    generate(args, &source.path, early, &runtime, output).map_err(|failure| source.named(failure, &args.model))
+}
+
+/// Generates with the model in the ONNX files at `path`.
+fn generate(
+    args: &Generate,
+    path: &Path,
+    early: Option<Texts>,
+    runtime: &Runtime,
+    output: Output,
+) -> Result<(), Failure> {
     let Texts { text, settings, prompts } = early.map_or_else(|| Texts::open(args, path), Ok)?;
     let spinner = output.spinner("loading");
-    let model = Model::open(path, &runtime).map_err(failed)?;
+    let model = Model::open(path, runtime).map_err(failed)?;
     drop(spinner);
     if let Some(vocabulary) = model.vocabulary() {
         text.expect_fits(vocabulary).map_err(failed)?;
@@ -75,7 +88,7 @@ pub(crate) fn run(args: &Generate, output: Output) -> Result<(), Failure> {
     let input = input(args, path, &model, &settings, &text, &prompts).map_err(failed)?;
     let prompt_tokens = input.tokens().iter().map(Vec::len).sum();
     let mut generated = Generated {
-        model: path.clone(),
+        model: args.model.clone(),
         runtime: runtime.to_string(),
         sequences: named(args).iter().map(|name| Sequence::new(name)).collect(),
         prompt_tokens,
@@ -101,7 +114,7 @@ pub(crate) fn run(args: &Generate, output: Output) -> Result<(), Failure> {
 
 /// What is known before a model is loaded.
 struct Texts {
-    text: Text,
+    text: Tokenizer,
     settings: Settings,
     prompts: Vec<String>,
 }
@@ -109,7 +122,7 @@ struct Texts {
 impl Texts {
     /// Reads what lies beside a model.
     fn open(args: &Generate, path: &Path) -> Result<Self, Failure> {
-        let text = Text::open(path).map_err(failed)?;
+        let text = Tokenizer::open(path).map_err(failed)?;
         Ok(Self { text, settings: settings(args, path)?, prompts: prompts(args, path)? })
     }
 }
@@ -127,12 +140,9 @@ impl Generated {
         model: &Model,
         input: &Input,
         settings: &Settings,
-        text: &Text,
+        text: &Tokenizer,
         output: Output,
     ) -> Result<(), Failure> {
-        let start = Instant::now();
-        let mut steps = model.tokens(input, settings).map_err(failed)?;
-        self.prefill_seconds = Some(start.elapsed().as_secs_f64());
         let is_shown = self.sequences.len() == 1 && !output.json;
         let show = |piece: &str| -> Result<(), Failure> {
             if is_shown && !piece.is_empty() {
@@ -142,6 +152,26 @@ impl Generated {
             }
             Ok(())
         };
+        let result = self.steps(model, input, settings, text, &show);
+        // An error has a line of its own.
+        if result.is_ok() || !self.sequences[0].text.is_empty() {
+            show("\n")?;
+        }
+        result
+    }
+
+    /// Generates all tokens, and calls `show` with the new text of each sequence.
+    fn steps(
+        &mut self,
+        model: &Model,
+        input: &Input,
+        settings: &Settings,
+        text: &Tokenizer,
+        show: &dyn Fn(&str) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let start = Instant::now();
+        let mut steps = model.tokens(input, settings).map_err(failed)?;
+        self.prefill_seconds = Some(start.elapsed().as_secs_f64());
         let mut streams: Vec<_> = self.sequences.iter().map(|_| text.stream(&settings.stop_strings)).collect();
         let start = Instant::now();
         while let Some(step) = steps.next() {
@@ -166,17 +196,15 @@ impl Generated {
             show(&rest)?;
             sequence.text.push_str(&rest);
         }
-        show("\n")
+        Ok(())
     }
 
     /// Searches for the best sequences.
-    fn search(&mut self, model: &Model, input: &Input, settings: &Settings, text: &Text) -> Result<(), Failure> {
+    fn search(&mut self, model: &Model, input: &Input, settings: &Settings, text: &Tokenizer) -> Result<(), Failure> {
         let start = Instant::now();
         let stop = &settings.stop_strings;
-        let stops = |tokens: &[u32]| {
-            let text = if stop.is_empty() { String::new() } else { text.decode(tokens).unwrap_or_default() };
-            stop.iter().any(|stop| text.contains(stop))
-        };
+        // A token without a text is an error below, if it is among the best.
+        let stops = |tokens: &[u32]| text.has_stop(tokens, stop).unwrap_or_default();
         let beams = model.beams(input, settings, &stops).map_err(failed)?;
         self.decode_seconds = start.elapsed().as_secs_f64();
         for (sequence, beams) in self.sequences.iter_mut().zip(beams) {
@@ -225,7 +253,7 @@ impl Generated {
     }
 }
 
-/// Returns the texts of the prompts, or the name of the sound.
+/// Returns the texts of the prompts, or the name of the audio file.
 fn named(args: &Generate) -> Vec<String> {
     args.audio.as_ref().map_or_else(|| args.prompts.clone(), |audio| vec![in_line(audio)])
 }
@@ -236,14 +264,14 @@ fn input(
     path: &Path,
     model: &Model,
     settings: &Settings,
-    text: &Text,
+    text: &Tokenizer,
     prompts: &[String],
 ) -> Result<Input, GenerateError> {
     let Some(audio) = &args.audio else {
         let tokens = prompts.iter().map(|prompt| text.encode(prompt, !args.chat));
         return Ok(Input::Tokens(tokens.collect::<Result<_, _>>()?));
     };
-    let features = Ear::open(path)?.hear(audio)?;
+    let features = FeatureExtractor::open(path)?.features(audio)?;
     let speech = Speech::open(path)?;
     let start = speech.prompt(model, &features, settings, args.language.as_deref(), args.task.as_deref())?;
     Ok(Input::Features(features, vec![start]))
@@ -269,7 +297,7 @@ fn settings(args: &Generate, path: &Path) -> Result<Settings, Failure> {
     settings.repetition_penalty = args.repetition_penalty.unwrap_or(settings.repetition_penalty);
     settings.no_repeat_ngram_size = args.no_repeat_ngram_size.unwrap_or(settings.no_repeat_ngram_size);
     settings.suppress_tokens.extend_from_slice(&args.suppress_tokens);
-    settings.num_beams = args.num_beams.unwrap_or(settings.num_beams);
+    settings.num_beams = args.num_beams.unwrap_or(if args.greedy { 1 } else { settings.num_beams });
     settings.length_penalty = args.length_penalty.unwrap_or(settings.length_penalty);
     if args.early_stopping {
         settings.early_stopping = EarlyStopping::WhenFull;

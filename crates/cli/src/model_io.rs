@@ -51,15 +51,12 @@ pub(crate) fn read_at(path: &Path, reading: &Reading, output: Output) -> Result<
     Ok(model)
 }
 
-/// The largest file of options that is read, in bytes.
-const MAX_OPTIONS: u64 = 1 << 24;
-
 /// Reads a file of options in JSON; null if it does not exist.
 pub(crate) fn read_options(path: &Path) -> Result<Value, Failure> {
     if !path.exists() {
         return Ok(Value::Null);
     }
-    let text = files::read_text(path, MAX_OPTIONS).map_err(Failure::usage)?;
+    let text = files::read_json(path).map_err(Failure::usage)?;
     serde_json::from_str(&text).map_err(|error| Failure::model_with(Code(401), format!("{}: {error}", in_line(path))))
 }
 

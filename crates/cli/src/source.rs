@@ -25,6 +25,19 @@ pub(crate) struct Source {
     _temporary: Option<ScratchFolder>,
 }
 
+impl Source {
+    /// Returns a failure that names the model of the call instead of the files that were built of it.
+    pub(crate) fn named(&self, failure: Failure, model: &Path) -> Failure {
+        if self.path == model {
+            return failure;
+        }
+        let built = files::entries(&self.path).into_iter().filter(|path| suggest::has_extension(path, &["onnx"]));
+        let names: Vec<PathBuf> = built.chain([self.path.clone()]).collect();
+        let model = in_line(model);
+        failure.map(|text| names.iter().fold(text, |text, name| text.replace(&name.display().to_string(), &model)))
+    }
+}
+
 /// The number of bytes up to which the contents of a file are part of the key of a built model; of larger files, which are
 /// weights, name, size and time are.
 const MAX_HASHED: u64 = 1 << 20;

@@ -4,6 +4,7 @@ mod common;
 
 use common::{in_repository, snapshot, transcript};
 use regex::Regex;
+use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -22,6 +23,19 @@ fn folder() -> TempDir {
     let template = r#"{"chat_template": "{% for m in messages %}{{ m.role }} {{ m.content }} {% endfor %}"}"#;
     fs::write(folder.path().join("llama/tokenizer_config.json"), template).expect("it is written");
     folder
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("the folder is read") {
+        let entry = entry.expect("an entry").path();
+        let to = to.join(entry.file_name().expect("a name"));
+        if entry.is_dir() {
+            copy(&entry, &to);
+        } else {
+            fs::copy(&entry, &to).expect("a copy");
+        }
+    }
 }
 
 /// Runs the command, and returns the call with what it prints, except for times.
@@ -52,6 +66,7 @@ fn text_is_generated() {
         &["generate", "llama", "--prompt", "the in", "--num-beams", "3", "--max-new-tokens", "6"],
         &["generate", "llama", "--prompt", "the in", "--temperature", "1.5", "--top-k", "0", "--max-new-tokens", "6"],
         &["generate", "llama", "--prompt", "on", "--chat", "--system", "er", "--max-new-tokens", "3", "--no-cache"],
+        &["generate", "llama", "--prompt", "on", "--greedy", "--max-new-tokens", "3", "--no-cache", "--json"],
         &["generate", "t5", "-p", "the dog in a", "--max-new-tokens", "6", "--quiet"],
     ] {
         text.push_str(&run(at, arguments, 0));
@@ -65,9 +80,9 @@ fn text_is_generated() {
     assert_eq!(cached(at).len(), 3);
 }
 
-/// A tiny Whisper writes down a sound of one channel and its rate, and refuses others.
+/// A tiny Whisper transcribes audio of one channel and its rate, and refuses others.
 #[test]
-fn speech_is_written_down() {
+fn speech_is_transcribed() {
     let folder = TempDir::new().expect("a folder");
     let at = folder.path();
     let whisper = at.join("whisper");
@@ -83,20 +98,20 @@ fn speech_is_written_down() {
     let config = r#"{"decoder_start_token_id": 2, "eos_token_id": 2, "pad_token_id": 1, "no_timestamps_token_id": 9,
         "lang_to_id": {"<|en|>": 12, "<|de|>": 13}, "task_to_id": {"transcribe": 14, "translate": 15}}"#;
     fs::write(whisper.join("generation_config.json"), config).expect("it is written");
-    let sound = fs::read(in_repository("tests").join("generation/tone.wav")).expect("a sound");
-    fs::write(at.join("tone.wav"), &sound).expect("it is written");
+    let audio = fs::read(in_repository("tests").join("generation/tone.wav")).expect("audio");
+    fs::write(at.join("tone.wav"), &audio).expect("it is written");
     // A header has the number of channels at 22, the rate at 24, and the bytes of a second and of a sample at 28 and 32.
-    let mut fast = sound.clone();
+    let mut fast = audio.clone();
     fast[24..28].copy_from_slice(&48_000_u32.to_le_bytes());
     fast[28..32].copy_from_slice(&96_000_u32.to_le_bytes());
     fs::write(at.join("fast.wav"), fast).expect("it is written");
-    let mut stereo = sound.clone();
+    let mut stereo = audio.clone();
     stereo[22] = 2;
     stereo[28..32].copy_from_slice(&64_000_u32.to_le_bytes());
     stereo[32] = 4;
     fs::write(at.join("stereo.wav"), stereo).expect("it is written");
-    fs::write(at.join("cut.wav"), &sound[..4000]).expect("it is written");
-    fs::write(at.join("text.wav"), "no sound").expect("it is written");
+    fs::write(at.join("cut.wav"), &audio[..4000]).expect("it is written");
+    fs::write(at.join("text.wav"), "no audio").expect("it is written");
     let mut text = String::new();
     for (arguments, code) in [
         (&["--audio", "tone.wav", "--max-new-tokens", "4", "--json"][..], 0),
@@ -142,14 +157,25 @@ fn what_is_refused() {
     fs::copy(at.join("built/model.onnx"), at.join("two/b.onnx")).expect("a copy");
     fs::copy(at.join("llama/tokenizer.json"), at.join("two/tokenizer.json")).expect("a copy");
     // The last weight is not a number.
-    fs::create_dir(at.join("nan")).expect("a folder");
-    for name in ["config.json", "tokenizer.json"] {
-        fs::copy(at.join("llama").join(name), at.join("nan").join(name)).expect("a copy");
+    for (name, number) in [("nan", f32::NAN), ("infinite", f32::INFINITY)] {
+        copy(&at.join("llama"), &at.join(name));
+        let mut weights = fs::read(at.join("llama/model.safetensors")).expect("weights");
+        let end = weights.len();
+        weights[end - 4..].copy_from_slice(&number.to_le_bytes());
+        fs::write(at.join(name).join("model.safetensors"), weights).expect("it is written");
     }
-    let mut weights = fs::read(at.join("llama/model.safetensors")).expect("weights");
-    let end = weights.len();
-    weights[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
-    fs::write(at.join("nan/model.safetensors"), weights).expect("it is written");
+    // A prompt of two tokens fills it; the tokenizer lacks a token that the model chooses; an option is unknown.
+    for name in ["short", "other", "option"] {
+        copy(&at.join("llama"), &at.join(name));
+    }
+    fs::write(at.join("short/generation_config.json"), r#"{"max_length": 2, "num_beams": 4}"#).expect("it is written");
+    let config = fs::read_to_string(at.join("llama/config.json")).expect("a configuration");
+    fs::write(at.join("option/config.json"), config.replacen('{', "{\"shrink\": 2, ", 1)).expect("it is written");
+    let tokenizer = fs::read(at.join("llama/tokenizer.json")).expect("a tokenizer");
+    let mut tokenizer: Value = serde_json::from_slice(&tokenizer).expect("JSON");
+    tokenizer["model"]["vocab"].as_object_mut().expect("tokens").retain(|token, _| token != "r" && token != "er");
+    tokenizer["model"]["merges"].as_array_mut().expect("pairs").retain(|pair| pair[1] != "r");
+    fs::write(at.join("other/tokenizer.json"), tokenizer.to_string()).expect("it is written");
     for (arguments, code) in [
         (&["generate", "llama", "--prompt", ""][..], 2),
         (&["generate", "llama", "--prompt", &long], 2),
@@ -159,6 +185,15 @@ fn what_is_refused() {
         (&["generate", "bare", "--prompt", "a"], 2),
         (&["generate", "two", "--prompt", "a"], 2),
         (&["generate", "nan", "--prompt", "a"], 1),
+        (&["eval", "nan", "--text", "nan/config.json"], 1),
+        (&["eval", "infinite", "--text", "nan/config.json"], 1),
+        (&["generate", "llama", "--prompt", "a", "--stop", ""], 2),
+        (&["generate", "llama", "--prompt", "a", "--num-beams", "2", "--stop", ""], 2),
+        (&["generate", "llama", "--prompt", "a", "--greedy", "--num-beams", "2", "--max-new-tokens", "1"], 0),
+        (&["generate", "short", "--prompt", "aa"], 2),
+        (&["generate", "short", "--prompt", "a", "--greedy", "--max-new-tokens", "1"], 0),
+        (&["generate", "other", "--prompt", "the in", "--no-cache"], 2),
+        (&["generate", "option", "--prompt", "a"], 1),
         (&["generate", "missing", "--prompt", "a"], 2),
         (&["generate", "cache", "--prompt", "a"], 2),
     ] {
@@ -185,6 +220,12 @@ fn models_are_evaluated() {
         fs::copy(in_repository("tests").join("generation/tokenizer.json"), at.join(to).join("tokenizer.json"))
             .expect("a copy");
     }
+    copy(&at.join("minilm"), &at.join("zero"));
+    let mut weights = fs::read(at.join("zero/model.safetensors")).expect("weights");
+    // The header is as long as the first eight bytes say.
+    let header = 8 + usize::from(weights[0]) + 256 * usize::from(weights[1]);
+    weights[header..].fill(0);
+    fs::write(at.join("zero/model.safetensors"), weights).expect("it is written");
     fs::write(at.join("text.txt"), "the dog in a\n\nhere is the end of the line\n").expect("it is written");
     fs::write(at.join("empty.txt"), "").expect("it is written");
     let mut text = String::new();
@@ -193,6 +234,7 @@ fn models_are_evaluated() {
         (&["eval", "llama", "other", "--text", "text.txt", "--tokens", "9"], 0),
         (&["eval", "minilm", "minilm", "--text", "text.txt"], 0),
         (&["eval", "llama", "other", "--text", "text.txt", "--json"], 0),
+        (&["eval", "minilm", "zero", "--text", "text.txt"], 1),
         (&["eval", "minilm", "--text", "text.txt"], 2),
         (&["eval", "minilm", "llama", "--text", "text.txt"], 2),
         (&["eval", "llama", "--text", "empty.txt"], 2),

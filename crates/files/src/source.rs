@@ -1,5 +1,6 @@
 //! Files opened for reading, and their identity.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::fs::File;
 use std::io;
@@ -152,6 +153,51 @@ pub fn read_bytes(path: impl AsRef<Path>, limit: u64) -> Result<Vec<u8>, FileErr
     let mut bytes = vec![0; usize::try_from(size).map_err(|_| too_large())?];
     source.read_at(0, &mut bytes)?;
     Ok(bytes)
+}
+
+/// The largest configuration that is read, in bytes.
+const MAX_CONFIGURATION: u64 = 64 << 20;
+
+/// Reads the text of a JSON configuration that the user named, of at most 64 MiB, with
+/// [`quoted`](quote_numbers) numbers of Python.
+pub fn read_json(path: impl AsRef<Path>) -> Result<String, FileError> {
+    let text = read_text(path, MAX_CONFIGURATION)?;
+    Ok(match quote_numbers(&text) {
+        Cow::Borrowed(_) => text,
+        Cow::Owned(quoted) => quoted,
+    })
+}
+
+/// Returns a JSON text in which `NaN`, `Infinity` and `-Infinity`, which Python writes and JSON does not have, are
+/// strings, so that they are not read as numbers.
+///
+/// ```
+/// assert_eq!(netwright_files::quote_numbers(r#"[NaN, "NaN"]"#), r#"["NaN", "NaN"]"#);
+/// ```
+pub fn quote_numbers(text: &str) -> Cow<'_, str> {
+    const NUMBERS: [&str; 3] = ["NaN", "-Infinity", "Infinity"];
+    if !NUMBERS.iter().any(|number| text.contains(number)) {
+        return Cow::Borrowed(text);
+    }
+    let mut quoted = String::new();
+    let (mut in_string, mut rest) = (false, text);
+    while let Some(next) = rest.chars().next() {
+        let number = NUMBERS.iter().find(|number| !in_string && rest.starts_with(**number));
+        let length = match (number, next) {
+            (Some(number), _) => {
+                quoted.extend(["\"", number, "\""]);
+                rest = &rest[number.len()..];
+                continue;
+            }
+            // The escaped character does not end the string.
+            (None, '\\') if in_string => 1 + rest[1..].chars().next().map_or(0, char::len_utf8),
+            _ => next.len_utf8(),
+        };
+        in_string ^= next == '"';
+        quoted.push_str(&rest[..length]);
+        rest = &rest[length..];
+    }
+    Cow::Owned(quoted)
 }
 
 /// Reads a small UTF-8 text file that the user named, of at most `limit` bytes.

@@ -1,8 +1,8 @@
-//! Sound to the spectra that Whisper hears, as `WhisperFeatureExtractor` of `transformers` computes them.
+//! Audio to the spectra that Whisper reads, as `WhisperFeatureExtractor` of `transformers` computes them.
 
 use crate::GenerateError;
 use crate::files::folder;
-use crate::settings::Options;
+use crate::settings::ConfigFile;
 use hound::{SampleFormat, WavReader};
 use netwright_verify::Array;
 use realfft::RealFftPlanner;
@@ -11,20 +11,26 @@ use std::f64::consts::TAU;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
-/// The largest sound file that is read.
+/// The largest audio file that is read.
 const MAX_BYTES: u64 = 1 << 30;
 
 /// The largest number of samples, bins or frames that a configuration may ask for.
 const MAX_SIZE: u64 = 1 << 24;
 
+/// The largest product of two of them: the weights of the bins, the spectra, and the samples of all frames.
+const MAX_PRODUCT: u64 = 1 << 26;
+
+/// The largest number of products that the bins of all frames take.
+const MAX_WORK: u64 = 1 << 32;
+
 /// The highest frequency of the bins, in hertz.
 const HIGHEST: f64 = 8000.0;
 
-/// Turns sound into spectra on the mel scale, as `preprocessor_config.json` says.
+/// Turns audio into spectra on the mel scale, as `preprocessor_config.json` says.
 #[derive(Clone, Debug)]
-pub struct Ear {
+pub struct FeatureExtractor {
     rate: u32,
-    /// The number of samples that are heard.
+    /// The number of samples of the model's window.
     samples: usize,
     /// The number of samples of a frame, and from one frame to the next.
     frame: usize,
@@ -33,7 +39,7 @@ pub struct Ear {
     bins: Vec<Vec<f64>>,
 }
 
-impl Ear {
+impl FeatureExtractor {
     /// Reads the configuration beside a model, which is a folder or a file.
     ///
     /// # Errors
@@ -41,10 +47,10 @@ impl Ear {
     /// If there is none, or if it is invalid.
     pub fn open(model: impl AsRef<Path>) -> Result<Self, GenerateError> {
         let path = folder(model.as_ref()).join("preprocessor_config.json");
-        let Some(options) = Options::open(path.clone())? else {
+        let Some(options) = ConfigFile::open(path.clone())? else {
             return Err(GenerateError::Audio {
                 path,
-                cause: "the configuration of sound is missing".to_owned(),
+                cause: "the configuration of the feature extractor is missing".to_owned(),
                 help: "copy the file beside the model".to_owned(),
             });
         };
@@ -62,14 +68,20 @@ impl Ear {
             size("feature_size", 80)?,
         ];
         let samples = rate.saturating_mul(seconds);
+        let refused = |cause| Err(GenerateError::Configuration { path: path.clone(), cause });
         if samples > MAX_SIZE || bins > frame || frame < 2 || frame > samples || hop > samples {
-            return Err(GenerateError::Configuration {
-                path,
-                cause: format!("{bins} bins of frames of {frame} samples, each {hop}, do not fit {samples} samples"),
-            });
+            return refused(format!(
+                "{bins} bins of frames of {frame} samples, each {hop}, do not fit {samples} samples"
+            ));
+        }
+        let (frames, frequencies) = (samples / hop, frame / 2 + 1);
+        let products = [bins * frequencies, bins * frames, frame * frames];
+        let work = products[0].saturating_mul(frames);
+        if products.iter().any(|product| *product > MAX_PRODUCT) || work > MAX_WORK {
+            return refused(format!("{bins} bins of {frames} frames of {frame} samples are too many"));
         }
         let number = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);
-        let bins = mel_bins(number(bins), number(frame) / 2 + 1, f64::from(u32::try_from(rate).unwrap_or(u32::MAX)));
+        let bins = mel_bins(number(bins), number(frequencies), f64::from(u32::try_from(rate).unwrap_or(u32::MAX)));
         Ok(Self {
             rate: u32::try_from(rate).unwrap_or(u32::MAX),
             samples: number(samples),
@@ -83,8 +95,8 @@ impl Ear {
     ///
     /// # Errors
     ///
-    /// If the file is not WAV, has another rate, several channels, or more sound than the model hears.
-    pub fn hear(&self, path: impl AsRef<Path>) -> Result<Array, GenerateError> {
+    /// If the file is not WAV, has another rate, several channels, or is longer than the window of the model.
+    pub fn features(&self, path: impl AsRef<Path>) -> Result<Array, GenerateError> {
         let path = path.as_ref();
         let samples = self.read(path)?;
         Ok(self.spectra(&samples)?)
@@ -107,14 +119,14 @@ impl Ear {
         let spec = reader.spec();
         if spec.sample_rate != self.rate {
             let (found, expected) = (spec.sample_rate, self.rate);
-            return Err(refused(format!("the sound has {found} samples a second, but the model hears {expected}")));
+            return Err(refused(format!("the audio has {found} samples a second, but the model expects {expected}")));
         }
         if spec.channels != 1 {
-            return Err(refused(format!("the sound has {} channels, but the model hears one", spec.channels)));
+            return Err(refused(format!("the audio has {} channels, but the model expects 1", spec.channels)));
         }
         if reader.len() as usize > self.samples {
-            let (found, heard) = (reader.len() / self.rate, self.samples / self.rate as usize);
-            return Err(refused(format!("the sound lasts over {found} s, but the model hears {heard} s")));
+            let (found, window) = (reader.len() / self.rate, self.samples / self.rate as usize);
+            return Err(refused(format!("the audio lasts over {found} s, but the window of the model is {window} s")));
         }
         let samples = match spec.sample_format {
             SampleFormat::Float => reader.samples::<f32>().map(|sample| sample.map(f64::from)).collect(),
@@ -135,7 +147,7 @@ impl Ear {
         #[expect(clippy::cast_precision_loss, reason = "frames are short")]
         let window: Vec<f64> =
             (0..self.frame).map(|at| 0.5 - 0.5 * (TAU * at as f64 / self.frame as f64).cos()).collect();
-        // Frames are centered; before the first sample and after the last, sound is reflected.
+        // Frames are centered; before the first sample and after the last, samples are reflected.
         let sample = |at: usize| {
             let at = at.abs_diff(self.frame / 2);
             let at = if at < self.samples { at } else { (2 * self.samples - 2).saturating_sub(at) };

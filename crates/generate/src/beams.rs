@@ -3,6 +3,7 @@
 use crate::scores::to_log_probabilities;
 use crate::settings::EarlyStopping;
 use crate::{GenerateError, Input, Model, Settings};
+use rand::distr::Open01;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -43,7 +44,7 @@ struct Search {
 impl Model {
     /// Searches for the most probable sequences; returns those of each input, best first.
     ///
-    /// `stops` is asked of the new tokens of each candidate whether they end it, besides end tokens. With
+    /// `stops` returns whether a candidate's new tokens end it, in addition to end tokens. With
     /// [`do_sample`](Settings::do_sample), candidates are drawn at random.
     ///
     /// # Errors
@@ -56,10 +57,10 @@ impl Model {
         stops: &dyn Fn(&[u32]) -> bool,
     ) -> Result<Vec<Vec<Beam>>, GenerateError> {
         settings.check()?;
-        let (mut state, mut scores) = self.start(input, settings.start(), settings.pad())?;
+        let (mut state, mut scores) = self.start(input, settings)?;
         let width = settings.num_beams;
         let prompt = state.prompt;
-        let max_length = settings.max_length_after(prompt, self.positions());
+        let max_length = settings.max_length_after(prompt, self.positions())?;
         let mut searches: Vec<Search> = scores.iter().map(|_| Search::new(width)).collect();
         // The first step is the same for all beams.
         let expanded: Vec<usize> = (0..scores.len()).flat_map(|row| std::iter::repeat_n(row, width)).collect();
@@ -69,13 +70,15 @@ impl Model {
         let mut length = prompt;
         while length < max_length {
             for (row, scores) in scores.iter_mut().enumerate() {
-                self.expect_numbers(scores, length)?;
+                self.first.expect_numbers(scores, length)?;
                 to_log_probabilities(scores);
-                settings.process(scores, &state.place(row, max_length));
+                settings.process(scores, &state.context(row, max_length));
             }
             let mut can_continue = false;
             for (search, scores) in searches.iter_mut().zip(scores.chunks(width)) {
-                let mut candidates = search.candidates(scores, settings, settings.do_sample.then_some(&mut rng))?;
+                let rng = settings.do_sample.then_some(&mut rng);
+                let candidates = search.candidates(scores, settings, rng);
+                let mut candidates = candidates.ok_or(GenerateError::NoToken { position: length })?;
                 for candidate in &mut candidates {
                     let last = candidate.tokens.last();
                     candidate.has_ended = length + 1 >= max_length
@@ -131,13 +134,9 @@ impl Search {
         self.best.iter().all(|beam| beam.has_ended)
     }
 
-    /// Returns the best continuations of the running beams, of which enough do not end; with `rng`, they are drawn.
-    fn candidates(
-        &self,
-        scores: &[Vec<f32>],
-        settings: &Settings,
-        rng: Option<&mut StdRng>,
-    ) -> Result<Vec<Candidate>, GenerateError> {
+    /// Returns the best continuations of the running beams, of which enough do not end; with `rng`, they are drawn. `None`
+    /// if every token is excluded.
+    fn candidates(&self, scores: &[Vec<f32>], settings: &Settings, rng: Option<&mut StdRng>) -> Option<Vec<Candidate>> {
         let count = (1 + settings.eos_token_id.len()).max(2) * self.running.len();
         let vocabulary = scores.first().map_or(0, Vec::len);
         let mut totals: Vec<f32> = vec![];
@@ -148,9 +147,10 @@ impl Search {
             None => top(&totals, count),
             // The largest sums of logarithms and Gumbel noise are a draw without replacement.
             Some(rng) => {
-                let noise = || -(-(1.0 - rng.random::<f32>()).ln()).ln();
+                let noise = || -(-rng.sample::<f64, _>(Open01).ln()).ln();
+                #[expect(clippy::cast_possible_truncation, reason = "scores are f32")]
                 let noisy: Vec<f32> =
-                    std::iter::repeat_with(noise).zip(&totals).map(|(noise, total)| total + noise).collect();
+                    std::iter::repeat_with(noise).zip(&totals).map(|(noise, total)| total + noise as f32).collect();
                 top(&noisy, count)
             }
         };
@@ -161,10 +161,7 @@ impl Search {
             Candidate { tokens, score: totals[at], parent, has_ended: false }
         };
         let candidates: Vec<Candidate> = chosen.into_iter().map(candidate).collect();
-        if candidates.first().is_none_or(|best| best.score == f32::NEG_INFINITY) {
-            return Err(GenerateError::NoToken { position: self.running[0].tokens.len() });
-        }
-        Ok(candidates)
+        candidates.first().is_some_and(|best| best.score > f32::NEG_INFINITY).then_some(candidates)
     }
 
     /// Continues the best candidates that do not end, and keeps those that end if they are among the best.

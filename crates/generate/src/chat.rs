@@ -1,11 +1,12 @@
 //! Chat templates: messages to a prompt, as `apply_chat_template` of `transformers` writes it.
 
+mod limits;
 mod python;
 
 use crate::GenerateError;
 use crate::files::folder;
-use crate::settings::Options;
-use minijinja::value::{Kwargs, Value};
+use crate::settings::ConfigFile;
+use minijinja::value::Value;
 use minijinja::{Environment, Error, ErrorKind, context};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -55,7 +56,7 @@ impl Chat {
     pub fn open(model: impl AsRef<Path>) -> Result<Self, GenerateError> {
         let folder = folder(model.as_ref());
         let config = folder.join("tokenizer_config.json");
-        let options = Options::open(config.clone())?;
+        let options = ConfigFile::open(config.clone())?;
         let mut tokens = vec![];
         for name in ["bos_token", "eos_token", "pad_token", "unk_token"] {
             let token = options.as_ref().and_then(|options| options.get(name));
@@ -150,19 +151,10 @@ fn environment() -> Environment<'static> {
     environment.set_lstrip_blocks(true);
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
     environment.set_fuel(Some(FUEL));
-    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
     environment.add_function("raise_exception", |message: String| -> Result<String, Error> {
         Err(Error::new(ErrorKind::InvalidOperation, message))
     });
-    environment.add_filter("tojson", |value: Value, options: Kwargs| -> Result<String, Error> {
-        let indent: Option<usize> = options.get("indent")?;
-        // Options of Python's `json.dumps` that templates pass.
-        let _: (Option<bool>, Option<bool>) = (options.get("ensure_ascii")?, options.get("sort_keys")?);
-        options.assert_all_used()?;
-        let value =
-            serde_json::to_value(&value).map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))?;
-        Ok(python::json(&value, indent))
-    });
+    limits::add_filters(&mut environment);
     environment
 }
 

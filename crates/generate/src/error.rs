@@ -88,6 +88,18 @@ pub enum GenerateError {
         positions: usize,
     },
 
+    /// A prompt is as long as `max_length` of the settings, which counts it.
+    #[error(
+        "the prompt has {tokens} tokens, but `max_length` is {max_length}, with the prompt\n  help: pass --max-new-tokens N, or \
+         shorten the prompt"
+    )]
+    MaxLength {
+        /// The number of tokens of the prompt.
+        tokens: usize,
+        /// The setting.
+        max_length: usize,
+    },
+
     /// A prompt has a token that the model does not have.
     #[error(
         "token {token} is not in the vocabulary of the model, which has {vocabulary} tokens\n  help: use the tokenizer with \
@@ -145,7 +157,7 @@ pub enum GenerateError {
         help: &'static str,
     },
 
-    /// A sound file cannot be used.
+    /// An audio file cannot be used.
     #[error("{}: {cause}\n  help: {help}", path.display())]
     Audio {
         /// The file.
@@ -169,7 +181,7 @@ impl GenerateError {
             Self::Folder { .. } => 1004,
             Self::Interface { .. } => 1005,
             Self::EmptyPrompt => 1006,
-            Self::TooLong { .. } => 1007,
+            Self::TooLong { .. } | Self::MaxLength { .. } => 1007,
             Self::UnknownToken { .. } => 1008,
             Self::NotFinite { .. } => 1009,
             Self::NoToken { .. } => 1010,

@@ -1,8 +1,9 @@
 //! Evaluates models on a text: how well they predict its tokens, or which vectors they give its lines.
 
-use crate::graph::{Graph, Role};
-use crate::settings::Options;
-use crate::{GenerateError, Text, files};
+use crate::graph::{Graph, LOGITS, Role, STATES};
+use crate::scores::largest;
+use crate::settings::ConfigFile;
+use crate::{GenerateError, Tokenizer, files};
 use netwright_verify::{Resident, Runtime};
 use std::path::Path;
 
@@ -12,10 +13,8 @@ const MAX_WINDOW: usize = 512;
 /// The number of masked copies of a window that are run at once.
 const MASKED_ROWS: usize = 16;
 
-/// The outputs that an evaluation reads.
-const LOGITS: &str = "logits";
+/// The output with the vector of a text, `[batch, width]`.
 const EMBEDDING: &str = "sentence_embedding";
-const STATES: &str = "last_hidden_state";
 
 /// What of a model is evaluated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,10 +35,10 @@ pub enum Evaluated {
 /// A model that is loaded to be evaluated.
 ///
 /// ```no_run
-/// use netwright_generate::{Evaluator, Text};
+/// use netwright_generate::{Evaluator, Tokenizer};
 /// use netwright_verify::Runtime;
 ///
-/// let text = Text::open("gpt2_onnx")?;
+/// let text = Tokenizer::open("gpt2_onnx")?;
 /// let model = Evaluator::open("gpt2_onnx", &text, &Runtime::Tract)?;
 /// let prediction = model.predict(&text.encode("It was a bright cold day in April.", true)?)?;
 /// println!("perplexity {:.2}", prediction.perplexity());
@@ -85,15 +84,15 @@ impl Evaluator {
     /// # Errors
     ///
     /// If the model is not a decoder, a masked language model or one that gives vectors.
-    pub fn open(path: impl AsRef<Path>, text: &Text, runtime: &Runtime) -> Result<Self, GenerateError> {
+    pub fn open(path: impl AsRef<Path>, text: &Tokenizer, runtime: &Runtime) -> Result<Self, GenerateError> {
         let path = path.as_ref();
         let parts = files::parts(path)?;
         let (graph, _) = Graph::decoder(&parts.decoder, runtime)?;
-        let options = Options::open(files::folder(path).join("config.json"))?;
+        let options = ConfigFile::open(files::folder(path).join("config.json"))?;
         let refused =
             |cause: &str, help| GenerateError::Interface { file: graph.name.clone(), cause: cause.to_owned(), help };
         if parts.encoder.is_some() || !graph.has(Role::Tokens) {
-            let help = "choose a decoder, a masked language model or a model of embeddings";
+            let help = "choose a decoder, a masked language model or an embedding model";
             return Err(refused("it does not read a single text", help));
         }
         if !graph.has_output(EMBEDDING) && !graph.has_output(STATES) {
@@ -104,7 +103,7 @@ impl Evaluator {
         }
         let kind = if graph.has_output(EMBEDDING) || graph.has_output(STATES) && !graph.has_output(LOGITS) {
             Evaluated::Embeddings
-        } else if options.as_ref().is_some_and(Options::is_masked) {
+        } else if graph.is_masked(options.as_ref()) {
             let help = "use the tokenizer with which the model was trained";
             let mask = ["[MASK]", "<mask>"].iter().find_map(|mask| text.token(mask));
             Evaluated::MaskedTokens { mask: mask.ok_or_else(|| refused("its tokenizer has no mask", help))? }
@@ -113,7 +112,7 @@ impl Evaluator {
         };
         let special = text.encode("", true)?;
         let (before, after) = special.split_at(special.len().div_ceil(2));
-        let positions = options.as_ref().map(Options::positions).transpose()?.flatten().unwrap_or(MAX_WINDOW);
+        let positions = options.as_ref().map(ConfigFile::positions).transpose()?.flatten().unwrap_or(MAX_WINDOW);
         let around = (before.to_vec(), after.to_vec());
         Ok(Self { graph, kind, window: positions.clamp(2, MAX_WINDOW), around })
     }
@@ -181,7 +180,7 @@ impl Evaluator {
         Ok(prediction)
     }
 
-    /// Returns the vector of a text, `[width]`.
+    /// Returns the vector of a text, `[width]`: of its first 512 tokens, or as many as the model has positions.
     ///
     /// # Errors
     ///
@@ -219,9 +218,7 @@ impl Evaluator {
             (Role::Types, vec![0; rows.len() * length]),
             (Role::Positions, positions()),
         ];
-        let numbers = numbers.into_iter().map(|(role, numbers)| self.graph.numbers(role, rows.len(), numbers));
-        let mut inputs: Vec<(&str, Resident)> =
-            numbers.filter_map(Result::transpose).collect::<Result<_, GenerateError>>()?;
+        let mut inputs = self.graph.numbers(rows.len(), numbers)?;
         let pasts = self.graph.empty_pasts(rows.len())?;
         inputs.extend(self.graph.branch(false)?);
         inputs.extend(pasts.iter().map(|(name, past)| (name.as_str(), past.clone())));
@@ -238,19 +235,13 @@ impl Evaluator {
         let Some(score) = scores.get(token as usize) else {
             return Err(GenerateError::UnknownToken { token, vocabulary: scores.len() });
         };
-        let (mut best, mut largest) = (0, f32::NEG_INFINITY);
-        for (at, score) in scores.iter().enumerate() {
-            if score.is_nan() {
-                let (file, position) = (self.graph.name.clone(), prediction.best.len());
-                return Err(GenerateError::NotFinite { file, position, found: *score });
-            }
-            if *score > largest {
-                (best, largest) = (at, *score);
-            }
-        }
-        let sum: f64 = scores.iter().map(|score| f64::from(score - largest).exp()).sum();
-        prediction.logarithms.push(f64::from(score - largest) - sum.ln());
-        prediction.best.push(u32::try_from(best).unwrap_or(u32::MAX));
+        let position = prediction.best.len();
+        self.graph.expect_numbers(scores, position)?;
+        let best = largest(scores, 0..).ok_or(GenerateError::NoToken { position })?;
+        let distance = |score: f32| f64::from(score) - f64::from(scores[best as usize]);
+        let sum: f64 = scores.iter().map(|score| distance(*score).exp()).sum();
+        prediction.logarithms.push(distance(*score) - sum.ln());
+        prediction.best.push(best);
         Ok(())
     }
 }

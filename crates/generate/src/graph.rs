@@ -1,11 +1,18 @@
 //! One graph of a decoder or an encoder: what its inputs and outputs mean.
 
 use crate::GenerateError;
+use crate::settings::ConfigFile;
 use netwright_files::Code;
 use netwright_ir::ElementType;
 use netwright_verify::{Array, ModelFile, Port, Resident, Runtime, Session, VerifyError};
 use std::collections::BTreeMap;
 use std::path::Path;
+
+/// The output from which tokens are chosen, `[batch, seq, vocabulary]`.
+pub(crate) const LOGITS: &str = "logits";
+
+/// The output of an encoder that a decoder reads, or from which vectors of texts are computed, `[batch, seq, d_model]`.
+pub(crate) const STATES: &str = "last_hidden_state";
 
 /// The prefixes of the names of past and present keys and values.
 const PAST: &str = "past_key_values";
@@ -32,7 +39,7 @@ pub(crate) enum Role {
     Memory,
     /// The mask of the source, `[batch, source]`.
     SourceMask,
-    /// The spectrum of sound, `[batch, bins, frames]`.
+    /// The spectrum of audio, `[batch, bins, frames]`.
     Features,
     /// Keys or values of earlier tokens, `[batch, heads, past, size]`.
     Past,
@@ -47,6 +54,8 @@ pub(crate) struct Graph {
     pub(crate) session: Session,
     roles: Vec<Role>,
     outputs: Vec<Port>,
+    /// The task for which `netwright build` wrote the graph.
+    task: Option<String>,
 }
 
 impl Graph {
@@ -86,12 +95,29 @@ impl Graph {
 
     fn new(path: &Path, file: &ModelFile, session: Session) -> Result<Self, GenerateError> {
         let name = path.display().to_string();
-        let roles = session.inputs().iter().map(|port| role(&name, port, file));
-        Ok(Self { roles: roles.collect::<Result<_, _>>()?, name, session, outputs: file.outputs().to_vec() })
+        let roles = session.inputs().iter().map(|port| role(&name, port, file)).collect::<Result<_, _>>()?;
+        let task = file.metadata("task").map(ToOwned::to_owned);
+        Ok(Self { name, session, roles, outputs: file.outputs().to_vec(), task })
     }
 
     pub(crate) fn has(&self, role: Role) -> bool {
         self.roles.contains(&role)
+    }
+
+    /// Returns whether the graph predicts masked tokens, not next ones.
+    pub(crate) fn is_masked(&self, options: Option<&ConfigFile>) -> bool {
+        let architecture = options.and_then(ConfigFile::architecture).unwrap_or_default();
+        match &self.task {
+            Some(task) => task == "fill-mask",
+            // Decoders have no types of tokens.
+            None => architecture.ends_with("ForMaskedLM") || self.has(Role::Types),
+        }
+    }
+
+    /// Checks that scores are numbers; minus infinity excludes a token.
+    pub(crate) fn expect_numbers(&self, scores: &[f32], position: usize) -> Result<(), GenerateError> {
+        let found = scores.iter().copied().find(|score| score.is_nan() || *score == f32::INFINITY);
+        found.map_or(Ok(()), |found| Err(GenerateError::NotFinite { file: self.name.clone(), position, found }))
     }
 
     pub(crate) fn has_output(&self, output: &str) -> bool {
@@ -133,14 +159,17 @@ impl Graph {
         Ok(Array::zeros(element, [rows, heads, 0, width])?)
     }
 
-    /// Converts whole numbers `[rows, columns]` for an input of a role; `None` if the graph has no such input.
-    pub(crate) fn numbers(
+    /// Converts whole numbers `[rows, columns]` for inputs of roles; those that the graph does not have are left out.
+    pub(crate) fn numbers<const N: usize>(
         &self,
-        role: Role,
         rows: usize,
-        numbers: Vec<i64>,
-    ) -> Result<Option<(&str, Resident)>, GenerateError> {
-        let Some(port) = self.port(role) else { return Ok(None) };
+        numbers: [(Role, Vec<i64>); N],
+    ) -> Result<Vec<(&str, Resident)>, GenerateError> {
+        let own = numbers.into_iter().filter_map(|(role, numbers)| Some((self.port(role)?, numbers)));
+        own.map(|(port, numbers)| Ok((port.name.as_str(), self.number(port, rows, numbers)?))).collect()
+    }
+
+    fn number(&self, port: &Port, rows: usize, numbers: Vec<i64>) -> Result<Resident, GenerateError> {
         let shape = [rows, numbers.len() / rows.max(1)];
         let array = match port.ty.as_ref().map(|ty| ty.element) {
             Some(ElementType::I32) => {
@@ -148,7 +177,7 @@ impl Graph {
             }
             _ => Array::new(shape, numbers),
         };
-        Ok(Some((&port.name, self.session.resident(array?)?)))
+        Ok(self.session.resident(array?)?)
     }
 
     /// Returns the input that selects the branch of a step; `None` if the graph has none.

@@ -1,17 +1,12 @@
 //! A decoder, with or without an encoder, that is loaded in a runtime.
 
-use crate::graph::{Graph, Role, is_of_source};
-use crate::settings::Options;
-use crate::{GenerateError, files};
+use crate::graph::{Graph, LOGITS, Role, STATES, is_of_source};
+use crate::scores::largest;
+use crate::settings::ConfigFile;
+use crate::{GenerateError, Settings, files};
 use netwright_verify::{Array, Resident, Runtime};
 use std::collections::BTreeMap;
 use std::path::Path;
-
-/// The output of a decoder from which tokens are chosen, `[batch, seq, vocabulary]`.
-const LOGITS: &str = "logits";
-
-/// The output of an encoder that a decoder reads, `[batch, source, d_model]`.
-const STATES: &str = "last_hidden_state";
 
 /// A decoder, with or without an encoder, that is loaded in a runtime.
 ///
@@ -32,7 +27,7 @@ const STATES: &str = "last_hidden_state";
 pub struct Model {
     encoder: Option<Graph>,
     /// The decoder; with an encoder, that of the first step.
-    first: Graph,
+    pub(crate) first: Graph,
     /// The decoder of later steps, if it is another graph.
     later: Option<Graph>,
     /// The number of positions of the decoder.
@@ -49,7 +44,7 @@ pub struct Model {
 pub enum Input {
     /// Tokens: prompts of a decoder, or sources of an encoder.
     Tokens(Vec<Vec<u32>>),
-    /// The spectra `[batch, bins, frames]` of sound, and the first tokens of the decoder for each.
+    /// The spectra `[batch, bins, frames]` of audio, and the first tokens of the decoder for each.
     Features(Array, Vec<Vec<u32>>),
 }
 
@@ -120,16 +115,18 @@ impl Model {
         let later = parts.later.as_deref().map(load).transpose()?.or(branch);
         let model = Self { encoder, first, later, positions: None, source_positions: None, vocabulary: None };
         model.check()?;
-        let options = Options::open(files::folder(path).join("config.json"))?;
-        let Some(options) = options else { return Ok(model) };
-        if options.is_masked() {
+        let options = ConfigFile::open(files::folder(path).join("config.json"))?;
+        if model.first.is_masked(options.as_ref()) {
             return Err(GenerateError::Interface {
                 file: model.first.name,
                 cause: "it predicts masked tokens, not next ones".to_owned(),
                 help: "choose a decoder",
             });
         }
-        model.with_positions(&options)
+        match options {
+            Some(options) => model.with_positions(&options),
+            None => Ok(model),
+        }
     }
 
     fn check(&self) -> Result<(), GenerateError> {
@@ -147,6 +144,15 @@ impl Model {
         if let Some(later) = &self.later {
             later.expect_output(LOGITS, help)?;
         }
+        // Keys and values of a source may stay as they are.
+        if self.encoder.is_none() && !self.first.has(Role::Memory) {
+            for graph in std::iter::once(&self.first).chain(&self.later) {
+                if let Some(past) = graph.pasts().find(|past| !graph.extends(&past.name)) {
+                    let help = "export the model again with its KV cache as outputs";
+                    return refused(graph, &format!("`{}` has no output that extends it", past.name), help);
+                }
+            }
+        }
         match &self.encoder {
             Some(encoder) => encoder.expect_output(STATES, "build the encoder and the decoder into one folder"),
             None if self.first.has(Role::Memory) => refused(
@@ -159,7 +165,7 @@ impl Model {
     }
 
     /// Takes over the number of positions of a configuration.
-    fn with_positions(mut self, options: &Options) -> Result<Self, GenerateError> {
+    fn with_positions(mut self, options: &ConfigFile) -> Result<Self, GenerateError> {
         self.positions = options.positions()?;
         let vocabulary = options.get("vocab_size").or_else(|| options.nested("text_config", "vocab_size"));
         self.vocabulary = vocabulary.and_then(|count| usize::try_from(count.as_u64()?).ok());
@@ -182,30 +188,23 @@ impl Model {
         self.encoder.is_some()
     }
 
-    /// Returns whether the source of the model is sound.
-    pub fn hears(&self) -> bool {
+    /// Returns whether the source of the model is audio.
+    pub fn reads_audio(&self) -> bool {
         self.encoder.as_ref().is_some_and(|encoder| encoder.has(Role::Features))
     }
 
     /// Returns the most probable next token of the first row among some.
     pub(crate) fn most_probable(&self, input: &Input, among: &[u32]) -> Result<u32, GenerateError> {
-        let (state, scores) = self.start(input, None, 0)?;
+        let (state, scores) = self.start(input, &Settings::default())?;
         let scores = &scores[0];
-        self.expect_numbers(scores, state.prompt)?;
-        let score = |token: u32| scores.get(token as usize).copied().unwrap_or(f32::NEG_INFINITY);
-        let best = among.iter().copied().max_by(|a, b| score(*a).total_cmp(&score(*b)));
-        best.ok_or(GenerateError::NoToken { position: state.prompt })
+        self.first.expect_numbers(scores, state.prompt)?;
+        largest(scores, among.iter().copied()).ok_or(GenerateError::NoToken { position: state.prompt })
     }
 
     /// Runs the encoder and the first step of the decoder; returns the state and the scores of the next token of each
     /// row.
-    pub(crate) fn start(
-        &self,
-        input: &Input,
-        start: Option<u32>,
-        pad: u32,
-    ) -> Result<(State, Vec<Vec<f32>>), GenerateError> {
-        let given = input.tokens();
+    pub(crate) fn start(&self, input: &Input, settings: &Settings) -> Result<(State, Vec<Vec<f32>>), GenerateError> {
+        let (given, pad) = (input.tokens(), settings.pad());
         if given.is_empty() || given.iter().any(Vec::is_empty) {
             return Err(GenerateError::EmptyPrompt);
         }
@@ -215,8 +214,8 @@ impl Model {
             (Input::Tokens(_), Some(encoder)) if encoder.has(Role::Features) => {
                 return Err(GenerateError::Interface {
                     file: encoder.name.clone(),
-                    cause: "it reads sound, not tokens".to_owned(),
-                    help: "pass a sound with --audio FILE.wav",
+                    cause: "it reads audio, not tokens".to_owned(),
+                    help: "pass an audio file with --audio FILE.wav",
                 });
             }
             (Input::Tokens(sources), Some(encoder)) => {
@@ -225,22 +224,16 @@ impl Model {
                     return Err(GenerateError::TooLong { tokens: longest(&sources), positions });
                 }
                 let memory = Self::encode(encoder, &sources, &mask)?;
-                let start = start.ok_or_else(|| GenerateError::Setting {
-                    name: "decoder_start_token_id",
-                    expected: "the id of the first token of the decoder".to_owned(),
-                    found: "absent".to_owned(),
-                    help: "add the option to generation_config.json",
-                })?;
-                (vec![vec![start]; sources.len()], sources, Some(memory), mask)
+                (vec![vec![settings.start()?]; sources.len()], sources, Some(memory), mask)
             }
             (Input::Features(features, prompts), Some(encoder)) => {
-                let memory = Self::listen(encoder, features)?;
+                let memory = Self::encode_audio(encoder, features)?;
                 (prompts.clone(), vec![], Some(memory), vec![])
             }
             (Input::Features(..), None) => {
                 return Err(GenerateError::Interface {
                     file: self.first.name.clone(),
-                    cause: "it has no encoder for sound".to_owned(),
+                    cause: "it has no encoder for audio".to_owned(),
                     help: "pass a text with --prompt",
                 });
             }
@@ -281,16 +274,14 @@ impl Model {
     fn encode(encoder: &Graph, sources: &[Vec<u32>], mask: &[Vec<i64>]) -> Result<Resident, GenerateError> {
         let tokens = sources.iter().flatten().map(|token| i64::from(*token)).collect();
         let inputs = [(Role::Tokens, tokens), (Role::Mask, mask.concat())];
-        let inputs = inputs.into_iter().map(|(role, numbers)| encoder.numbers(role, sources.len(), numbers));
-        let inputs = inputs.filter_map(Result::transpose).collect::<Result<_, _>>()?;
-        Ok(encoder.run(inputs, STATES)?.0)
+        Ok(encoder.run(encoder.numbers(sources.len(), inputs)?, STATES)?.0)
     }
 
-    fn listen(encoder: &Graph, features: &Array) -> Result<Resident, GenerateError> {
+    fn encode_audio(encoder: &Graph, features: &Array) -> Result<Resident, GenerateError> {
         let Some(port) = encoder.port(Role::Features) else {
             return Err(GenerateError::Interface {
                 file: encoder.name.clone(),
-                cause: "it reads tokens, not sound".to_owned(),
+                cause: "it reads tokens, not audio".to_owned(),
                 help: "pass a text with --prompt",
             });
         };
@@ -314,9 +305,7 @@ impl Model {
             (Role::Positions, positions),
             (Role::SourceMask, state.source_mask.concat()),
         ];
-        let numbers = numbers.into_iter().map(|(role, numbers)| graph.numbers(role, rows, numbers));
-        let mut inputs: Vec<(&str, Resident)> =
-            numbers.filter_map(Result::transpose).collect::<Result<_, GenerateError>>()?;
+        let mut inputs = graph.numbers(rows, numbers)?;
         if let (Some(port), Some(memory)) = (graph.port(Role::Memory), &state.memory) {
             inputs.push((&port.name, memory.clone()));
         }
@@ -337,12 +326,6 @@ impl Model {
             state.past.extend(presents.into_iter().chain(constant).chain(past));
         }
         (0..rows).map(|row| Ok(graph.session.last_row(&logits, row)?)).collect()
-    }
-
-    /// Checks that scores are numbers; minus infinity excludes a token.
-    pub(crate) fn expect_numbers(&self, scores: &[f32], position: usize) -> Result<(), GenerateError> {
-        let found = scores.iter().copied().find(|score| score.is_nan() || *score == f32::INFINITY);
-        found.map_or(Ok(()), |found| Err(GenerateError::NotFinite { file: self.first.name.clone(), position, found }))
     }
 
     /// Returns whether steps read what earlier ones computed.

@@ -3,9 +3,9 @@
 use crate::Settings;
 use std::collections::BTreeSet;
 
-/// Where a token is to be chosen.
+/// The context in which a token is chosen.
 #[derive(Clone, Copy, Debug)]
-pub struct Place<'a> {
+pub struct Context<'a> {
     /// The tokens so far, with the prompt and its padding.
     pub tokens: &'a [u32],
     /// The number of tokens of padding at the start.
@@ -21,14 +21,14 @@ pub struct Place<'a> {
 impl Settings {
     /// Changes scores of next tokens: penalties and exclusions, then, if tokens are drawn, temperature, top-k, top-p and
     /// min-p. The score of an excluded token is minus infinity.
-    pub fn process(&self, scores: &mut [f32], place: &Place<'_>) {
-        self.penalize(scores, place);
-        self.exclude(scores, place);
-        self.force(scores, place);
+    pub fn process(&self, scores: &mut [f32], context: &Context<'_>) {
+        self.penalize(scores, context);
+        self.exclude(scores, context);
+        self.force(scores, context);
         ban(scores, &self.suppress_tokens);
         // A forced first token is followed by the first free one.
-        let begin = place.prompt + usize::from(place.prompt <= 1 && self.forced_bos_token_id.is_some());
-        if place.tokens.len() == begin {
+        let begin = context.prompt + usize::from(context.prompt <= 1 && self.forced_bos_token_id.is_some());
+        if context.tokens.len() == begin {
             ban(scores, &self.begin_suppress_tokens);
         }
         if self.do_sample {
@@ -36,12 +36,12 @@ impl Settings {
         }
     }
 
-    fn penalize(&self, scores: &mut [f32], place: &Place<'_>) {
+    fn penalize(&self, scores: &mut [f32], context: &Context<'_>) {
         #[expect(clippy::float_cmp, reason = "exactly 1 changes nothing")]
         if self.repetition_penalty == 1.0 {
             return;
         }
-        let seen: BTreeSet<u32> = place.tokens[place.padding..].iter().copied().collect();
+        let seen: BTreeSet<u32> = context.tokens[context.padding..].iter().copied().collect();
         for token in seen {
             if let Some(score) = scores.get_mut(token as usize) {
                 *score = if *score < 0.0 { *score * self.repetition_penalty } else { *score / self.repetition_penalty };
@@ -49,27 +49,27 @@ impl Settings {
         }
     }
 
-    fn exclude(&self, scores: &mut [f32], place: &Place<'_>) {
-        ban_completions(scores, self.no_repeat_ngram_size, place.tokens, place.tokens);
-        ban_completions(scores, self.encoder_no_repeat_ngram_size, place.source, place.tokens);
+    fn exclude(&self, scores: &mut [f32], context: &Context<'_>) {
+        ban_completions(scores, self.no_repeat_ngram_size, context.tokens, context.tokens);
+        ban_completions(scores, self.encoder_no_repeat_ngram_size, context.source, context.tokens);
         for word in &self.bad_words_ids {
             let Some((last, start)) = word.split_last() else { continue };
-            if place.tokens.ends_with(start) && self.eos_token_id.iter().all(|eos| word[..] != [*eos]) {
+            if context.tokens.ends_with(start) && self.eos_token_id.iter().all(|eos| word[..] != [*eos]) {
                 ban(scores, &[*last]);
             }
         }
-        let least = self.min_new_tokens.map_or(self.min_length, |new| place.prompt + new);
-        if place.tokens.len() < least {
+        let least = self.min_new_tokens.map_or(self.min_length, |new| context.prompt.saturating_add(new));
+        if context.tokens.len() < least {
             ban(scores, &self.eos_token_id);
         }
     }
 
-    fn force(&self, scores: &mut [f32], place: &Place<'_>) {
-        let length = place.tokens.len();
+    fn force(&self, scores: &mut [f32], context: &Context<'_>) {
+        let length = context.tokens.len();
         if length == 1 {
             only(scores, self.forced_bos_token_id.as_slice());
         }
-        if length + 1 == place.max_length {
+        if length + 1 == context.max_length {
             only(scores, &self.forced_eos_token_id);
         }
     }
@@ -88,10 +88,10 @@ impl Settings {
         }
         if self.top_p < 1.0 {
             let order = order(scores);
-            let kept = order.len().saturating_sub(least);
+            let removable = order.len().saturating_sub(least);
             let mut sum = 0.0;
             let probabilities = probabilities(scores);
-            for token in &order[..kept] {
+            for token in &order[..removable] {
                 sum += f64::from(probabilities[*token]);
                 if sum <= 1.0 - f64::from(self.top_p) {
                     scores[*token] = f32::NEG_INFINITY;
@@ -153,7 +153,19 @@ fn order(scores: &[f32]) -> Vec<usize> {
     order
 }
 
-/// Returns the probabilities of scores.
+/// Returns the first token with the largest score, of those in `among`; `None` if all are excluded.
+pub(crate) fn largest(scores: &[f32], among: impl IntoIterator<Item = u32>) -> Option<u32> {
+    let mut best: Option<(u32, f32)> = None;
+    for token in among {
+        let Some(score) = scores.get(token as usize) else { break };
+        if *score > best.map_or(f32::NEG_INFINITY, |(_, best)| best) {
+            best = Some((token, *score));
+        }
+    }
+    best.map(|(token, _)| token)
+}
+
+/// Returns the probabilities of scores; NaN if every score is minus infinity.
 pub fn probabilities(scores: &[f32]) -> Vec<f32> {
     let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let powers: Vec<f32> = scores.iter().map(|score| (score - largest).exp()).collect();

@@ -1,8 +1,9 @@
 //! The settings of generation, as `generation_config.json` has them.
 
+mod known;
 mod read;
 
-pub(crate) use read::Options;
+pub(crate) use read::ConfigFile;
 pub use read::positions;
 
 use crate::GenerateError;
@@ -114,14 +115,32 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Returns the maximal length after a prompt, given the number of positions of the model.
-    pub(crate) fn max_length_after(&self, prompt: usize, positions: Option<usize>) -> usize {
+    /// Returns the maximal length after a prompt, given the number of positions of the model; an error if the prompt
+    /// leaves no room for a new token.
+    pub(crate) fn max_length_after(&self, prompt: usize, positions: Option<usize>) -> Result<usize, GenerateError> {
         let most = match (self.max_new_tokens, self.max_length) {
             (Some(new), _) => prompt.saturating_add(new),
+            (None, Some(max_length)) if prompt >= max_length => {
+                return Err(GenerateError::MaxLength { tokens: prompt, max_length });
+            }
             (None, Some(length)) => length,
             (None, None) => prompt.saturating_add(20),
         };
-        most.min(positions.unwrap_or(usize::MAX))
+        Ok(most.min(positions.unwrap_or(usize::MAX)))
+    }
+
+    /// Returns the first token of a decoder that has an encoder.
+    ///
+    /// # Errors
+    ///
+    /// If neither [`decoder_start_token_id`](Self::decoder_start_token_id) nor [`bos_token_id`](Self::bos_token_id) is set.
+    pub fn start(&self) -> Result<u32, GenerateError> {
+        self.decoder_start_token_id.or(self.bos_token_id).ok_or_else(|| GenerateError::Setting {
+            name: "decoder_start_token_id",
+            expected: "the id of the first token of the decoder".to_owned(),
+            found: "absent".to_owned(),
+            help: "add the option to generation_config.json",
+        })
     }
 
     /// Returns the token that fills shorter sequences.
@@ -150,6 +169,9 @@ impl Settings {
         }
         if self.max_new_tokens == Some(0) {
             return Err(wrong("max_new_tokens", "at least 1", &0));
+        }
+        if self.stop_strings.iter().any(String::is_empty) {
+            return Err(wrong("stop_strings", "texts with at least one letter", &"\"\""));
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Generates tokens one after the other: greedily, or drawn at random.
 
 use crate::model::State;
-use crate::scores::{Place, probabilities};
+use crate::scores::{Context, largest, probabilities};
 use crate::{GenerateError, Input, Model, Settings};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -29,18 +29,11 @@ impl Model {
     pub fn tokens(&self, input: &Input, settings: &Settings) -> Result<Tokens<'_>, GenerateError> {
         let settings = Settings { num_beams: 1, ..settings.clone() };
         settings.check()?;
-        let (state, scores) = self.start(input, settings.start(), settings.pad())?;
-        let max_length = settings.max_length_after(state.prompt, self.positions());
+        let (state, scores) = self.start(input, &settings)?;
+        let max_length = settings.max_length_after(state.prompt, self.positions())?;
         let rng = StdRng::seed_from_u64(settings.seed);
-        let has_ended = vec![state.prompt >= max_length; scores.len()];
+        let has_ended = vec![false; scores.len()];
         Ok(Tokens { model: self, settings, state, max_length, scores: Some(scores), has_ended, rng })
-    }
-}
-
-impl Settings {
-    /// Returns the first token of a decoder that has an encoder.
-    pub(crate) fn start(&self) -> Option<u32> {
-        self.decoder_start_token_id.or(self.bos_token_id)
     }
 }
 
@@ -76,18 +69,18 @@ impl Tokens<'_> {
     }
 
     fn choose(&mut self, row: usize, scores: &mut [f32]) -> Result<u32, GenerateError> {
-        let place = self.state.place(row, self.max_length);
-        self.model.expect_numbers(scores, place.tokens.len())?;
-        self.settings.process(scores, &place);
-        let best = largest(scores).ok_or(GenerateError::NoToken { position: place.tokens.len() })?;
+        let context = self.state.context(row, self.max_length);
+        self.model.first.expect_numbers(scores, context.tokens.len())?;
+        self.settings.process(scores, &context);
+        let best = largest(scores, 0..).ok_or(GenerateError::NoToken { position: context.tokens.len() })?;
         Ok(if self.settings.do_sample { draw(&probabilities(scores), &mut self.rng).unwrap_or(best) } else { best })
     }
 }
 
 impl State {
-    /// Returns where the next token of a row is to be chosen.
-    pub(crate) fn place(&self, row: usize, max_length: usize) -> Place<'_> {
-        Place {
+    /// Returns the context of the next token of a row.
+    pub(crate) fn context(&self, row: usize, max_length: usize) -> Context<'_> {
+        Context {
             tokens: &self.tokens[row],
             padding: self.padding[row],
             prompt: self.prompt,
@@ -95,17 +88,6 @@ impl State {
             source: self.sources.get(row).map_or(&[], Vec::as_slice),
         }
     }
-}
-
-/// Returns the first token with the largest score; `None` if all are excluded.
-fn largest(scores: &[f32]) -> Option<u32> {
-    let mut best: Option<(usize, f32)> = None;
-    for (token, score) in scores.iter().copied().enumerate() {
-        if score > best.map_or(f32::NEG_INFINITY, |(_, best)| best) {
-            best = Some((token, score));
-        }
-    }
-    best.and_then(|(token, _)| u32::try_from(token).ok())
 }
 
 /// Draws a token by its probability.

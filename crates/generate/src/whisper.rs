@@ -1,7 +1,7 @@
 //! The first tokens of a decoder that writes down speech: language and task.
 
 use crate::files::folder;
-use crate::settings::Options;
+use crate::settings::ConfigFile;
 use crate::{GenerateError, Input, Model, Settings};
 use netwright_verify::Array;
 use serde_json::Value;
@@ -16,31 +16,33 @@ pub struct Speech {
     languages: Vec<(String, u32)>,
     /// The names of tasks, and their tokens.
     tasks: Vec<(String, u32)>,
-    /// The token that asks for text without times.
-    without_times: Option<u32>,
+    /// The language and the task that the file sets.
+    language: Option<String>,
+    task: Option<String>,
+    /// The token that asks for text without timestamps.
+    without_timestamps: Option<u32>,
 }
 
 impl Speech {
     /// Reads the configuration beside a model, which is a folder or a file.
     pub fn open(model: impl AsRef<Path>) -> Result<Self, GenerateError> {
         let path = folder(model.as_ref()).join("generation_config.json");
-        let Some(options) = Options::open(path.clone())? else { return Ok(Self { path, ..Self::default() }) };
+        let Some(options) = ConfigFile::open(path.clone())? else { return Ok(Self { path, ..Self::default() }) };
+        let word = |name| options.read(name, "a text", |value| Some(bare(value.as_str()?)));
         let names = |name| {
             let names = options.read(name, "an object of names and ids of tokens", |value| {
-                let entry = |(name, id): (&String, &Value)| {
-                    let name = name.trim_start_matches("<|").trim_end_matches("|>").to_owned();
-                    Some((name, u32::try_from(id.as_u64()?).ok()?))
-                };
+                let entry = |(name, id): (&String, &Value)| Some((bare(name), u32::try_from(id.as_u64()?).ok()?));
                 value.as_object()?.iter().map(entry).collect::<Option<Vec<_>>>()
             });
             names.map(Option::unwrap_or_default)
         };
         let (languages, tasks) = (names("lang_to_id")?, names("task_to_id")?);
-        let without_times = options.token("no_timestamps_token_id")?;
-        Ok(Self { path, languages, tasks, without_times })
+        let without_timestamps = options.token("no_timestamps_token_id")?;
+        Ok(Self { path, languages, tasks, language: word("language")?, task: word("task")?, without_timestamps })
     }
 
-    /// Returns the first tokens of the decoder. Without a language, the model finds it; the default task is `transcribe`.
+    /// Returns the first tokens of the decoder. Without a language, that of the file counts, or the model finds it; without a
+    /// task, that of the file, or `transcribe`.
     ///
     /// # Errors
     ///
@@ -53,9 +55,8 @@ impl Speech {
         language: Option<&str>,
         task: Option<&str>,
     ) -> Result<Vec<u32>, GenerateError> {
-        let Some(start) = settings.start() else { return Err(GenerateError::EmptyPrompt) };
-        let mut prompt = vec![start];
-        match language {
+        let mut prompt = vec![settings.start()?];
+        match language.or(self.language.as_deref()) {
             Some(name) => prompt.push(self.find("language", &self.languages, name)?),
             None if !self.languages.is_empty() => {
                 let languages: Vec<u32> = self.languages.iter().map(|(_, token)| *token).collect();
@@ -64,11 +65,11 @@ impl Speech {
             }
             None => {}
         }
-        match task {
+        match task.or(self.task.as_deref()) {
             Some(name) => prompt.push(self.find("task", &self.tasks, name)?),
             None => prompt.extend(self.tasks.iter().find(|(name, _)| name == "transcribe").map(|(_, token)| *token)),
         }
-        prompt.extend(self.without_times);
+        prompt.extend(self.without_timestamps);
         Ok(prompt)
     }
 
@@ -84,4 +85,9 @@ impl Speech {
             }
         })
     }
+}
+
+/// Returns the name of a language or a task without the signs of a special token.
+fn bare(name: &str) -> String {
+    name.trim_start_matches("<|").trim_end_matches("|>").to_owned()
 }

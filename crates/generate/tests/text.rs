@@ -1,7 +1,7 @@
 //! Text to tokens and back, and chat templates, against `tokenizers` and `transformers`
 //! (`tests/interop/make_generation.py`).
 
-use netwright_generate::{Chat, GenerateError, Message, Text};
+use netwright_generate::{Chat, GenerateError, Message, Tokenizer};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ fn refused(result: Result<impl Sized, GenerateError>) -> String {
 }
 
 /// Returns what each token adds to the text, and the rest.
-fn pieces(text: &Text, tokens: &[u32], stop: &[&str]) -> (Vec<String>, String) {
+fn pieces(text: &Tokenizer, tokens: &[u32], stop: &[&str]) -> (Vec<String>, String) {
     let stop: Vec<String> = stop.iter().map(|stop| (*stop).to_owned()).collect();
     let mut stream = text.stream(&stop);
     let pieces = tokens.iter().map(|token| stream.push(*token).expect("text")).collect();
@@ -26,7 +26,7 @@ fn pieces(text: &Text, tokens: &[u32], stop: &[&str]) -> (Vec<String>, String) {
 
 #[test]
 fn a_stream_has_whole_characters() {
-    let text = Text::open(references()).expect("a tokenizer");
+    let text = Tokenizer::open(references()).expect("a tokenizer");
     let tokens = text.encode("the dog é€ on", true).expect("tokens");
     assert_eq!(tokens, [40, 46, 47, 4, 33, 34, 35, 36, 37, 4, 44]);
     let (parts, rest) = pieces(&text, &tokens, &[]);
@@ -41,7 +41,7 @@ fn a_stream_has_whole_characters() {
 
 #[test]
 fn nothing_of_a_stop_string_is_returned() {
-    let text = Text::open(references()).expect("a tokenizer");
+    let text = Tokenizer::open(references()).expect("a tokenizer");
     let tokens = text.encode("the dog on a dog.", true).expect("tokens");
     let joined = |stop: &[&str]| {
         let (parts, rest) = pieces(&text, &tokens, stop);
@@ -56,14 +56,14 @@ fn nothing_of_a_stop_string_is_returned() {
 
 #[test]
 fn a_tokenizer_that_does_not_fit_is_refused() {
-    let text = Text::open(references()).expect("a tokenizer");
+    let text = Tokenizer::open(references()).expect("a tokenizer");
     assert!(text.expect_fits(48).is_ok());
     assert!(refused(text.expect_fits(47)).contains("the tokenizer has 48 tokens, but the model has 47"));
     assert!(refused(text.decode(&[3, 48])).contains("the model chose token 48, which the tokenizer does not have"));
     let folder = TempDir::new().expect("a folder");
-    assert!(refused(Text::open(folder.path())).contains("the tokenizer is missing"));
+    assert!(refused(Tokenizer::open(folder.path())).contains("the tokenizer is missing"));
     fs::write(folder.path().join("tokenizer.json"), "{}").expect("it is written");
-    assert!(refused(Text::open(folder.path())).contains("the tokenizer is not valid"));
+    assert!(refused(Tokenizer::open(folder.path())).contains("the tokenizer is not valid"));
 }
 
 /// Writes a folder with a template.
@@ -95,10 +95,20 @@ fn templates_write_what_transformers_writes() {
 }
 
 #[test]
-fn a_template_may_have_a_name_or_a_file_and_asks_for_the_time() {
+fn templates_may_have_a_name_or_a_file_and_use_filters_and_the_time() {
     let named = json!([{"name": "tools", "template": "no"}, {"name": "default", "template": "yes"}]);
     assert_eq!(prompt(&named, &[]).expect("a prompt"), "yes");
     assert_eq!(prompt(&json!("{{ strftime_now('%d %b %Y') }}"), &[]).expect("a prompt"), "29 Feb 2024");
+    for (filter, expected) in [
+        ("{'b': 1, 'a': 'é'}|tojson", r#"{"b": 1, "a": "é"}"#),
+        ("{'b': 1, 'a': 'é'}|tojson(sort_keys=true, ensure_ascii=true)", r#"{"a": "\u00e9", "b": 1}"#),
+        ("[1]|tojson(indent=1)", "[\n 1\n]"),
+        ("'a\nb'|indent(2)", "a\n  b"),
+        ("'%04d'|format(7) ~ '{:>3}'.format(1)", "0007  1"),
+        ("[1, 2, 3]|batch(2)|list", "[[1, 2], [3]]"),
+    ] {
+        assert_eq!(prompt(&json!(format!("{{{{ {filter} }}}}")), &[]).expect("a prompt"), expected);
+    }
     let folder = with_template(&json!("no"));
     fs::write(folder.path().join("chat_template.jinja"), "{{ bos_token }}{{ eos_token }}").expect("it is written");
     let chat = Chat::open(folder.path()).expect("a template");
@@ -114,6 +124,19 @@ fn templates_that_fail_are_refused() {
     let large = "{% for a in range(9999) %}{{ 'x' * 99999 }}{% endfor %}";
     assert!(fails(large).contains("writes more than 64 MiB"), "{}", fails(large));
     assert!(fails("{{ raise_exception('only tools') }}").contains("only tools"));
+    for (filter, why) in [
+        ("[1]|tojson(indent=9223372036854775807)", "indent must be at most 64, but is 9223372036854775807"),
+        ("'a'|indent(9223372036854775807, true)", "width must be at most 64"),
+        ("'a'|indent(width=65)", "width must be at most 64"),
+        ("[1]|batch(9223372036854775807, 0)", "the length of a batch must be at most 10000"),
+        ("[1]|slice(9223372036854775807)", "the number of slices must be at most 10000"),
+        ("'%9999999999999d'|format(1)", "a width or a precision has more than four digits"),
+        ("'{:>9999999999999}'.format(1)", "a width or a precision has more than four digits"),
+        ("[1]|tojson(separators=[1, 2])", "separators"),
+    ] {
+        let error = fails(&format!("{{{{ {filter} }}}}"));
+        assert!(error.contains(why), "{filter}: {error}");
+    }
     assert!(fails("{% for %}").contains("the chat template fails"));
     let folder = TempDir::new().expect("a folder");
     assert!(refused(Chat::open(folder.path())).contains("the chat template is missing"));

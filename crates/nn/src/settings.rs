@@ -4,7 +4,6 @@ use known::{DEFAULTS, HARMLESS, says_nothing};
 use netwright_ir::files;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
-use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -75,8 +74,8 @@ pub enum SettingsError {
     },
     /// Options are not supported.
     #[error(
-        "{path}: the option{} {} {} not supported for the model type `{model_type}`\n  help: pass --ignore-option NAME \
-         to ignore an option that does not change what the model computes",
+        "{path}: the option{} {} {} not supported for the model type `{model_type}`\n  help: to ignore an \
+         option that does not change what the model computes, pass --ignore-option NAME to `netwright build`",
         if options.len() == 1 { "" } else { "s" },
         options.iter().map(|(name, value)| format!("`{name}` ({value})")).collect::<Vec<_>>().join(", "),
         if options.len() == 1 { "is" } else { "are" },
@@ -104,34 +103,6 @@ impl SettingsError {
     }
 }
 
-/// Returns a text in which `NaN`, `Infinity` and `-Infinity`, which Python writes and JSON does not have, are strings:
-/// no option that is read as a number may have one.
-fn quote_numbers(text: &str) -> Cow<'_, str> {
-    const NUMBERS: [&str; 3] = ["NaN", "-Infinity", "Infinity"];
-    if !NUMBERS.iter().any(|number| text.contains(number)) {
-        return Cow::Borrowed(text);
-    }
-    let mut quoted = String::new();
-    let (mut in_string, mut rest) = (false, text);
-    while let Some(next) = rest.chars().next() {
-        let number = NUMBERS.iter().find(|number| !in_string && rest.starts_with(**number));
-        let length = match (number, next) {
-            (Some(number), _) => {
-                quoted.extend(["\"", number, "\""]);
-                rest = &rest[number.len()..];
-                continue;
-            }
-            // The escaped character does not end the string.
-            (None, '\\') if in_string => 1 + rest[1..].chars().next().map_or(0, char::len_utf8),
-            _ => next.len_utf8(),
-        };
-        in_string ^= next == '"';
-        quoted.push_str(&rest[..length]);
-        rest = &rest[length..];
-    }
-    Cow::Owned(quoted)
-}
-
 impl Settings {
     /// Reads a `config.json`.
     ///
@@ -139,7 +110,7 @@ impl Settings {
     /// When it cannot be read or is no JSON object.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, SettingsError> {
         let path = path.as_ref();
-        Self::parse(path, &files::read_text(path, 1 << 22)?)
+        Self::parse(path, &files::read_json(path)?)
     }
 
     /// Takes the options from the text of a `config.json`; the path is for errors.
@@ -148,7 +119,7 @@ impl Settings {
     /// If it is not a JSON object.
     pub fn parse(path: impl AsRef<Path>, text: &str) -> Result<Self, SettingsError> {
         let path: Rc<Path> = path.as_ref().into();
-        let text = &*quote_numbers(text);
+        let text = &*files::quote_numbers(text);
         let options = serde_json::from_str(text)
             .map_err(|error| SettingsError::Malformed { path: path.to_path_buf(), why: error.to_string() })?;
         Ok(Self {

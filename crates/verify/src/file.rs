@@ -154,6 +154,11 @@ impl ModelFile {
         &self.outputs
     }
 
+    /// Returns the metadata of this name, if the file has it.
+    pub fn metadata(&self, name: &str) -> Option<&str> {
+        self.model.metadata_props.iter().find(|entry| entry.key == name).map(|entry| entry.value.as_str())
+    }
+
     pub(crate) fn output_names(&self) -> Vec<String> {
         self.outputs.iter().map(|port| port.name.clone()).collect()
     }

@@ -24,13 +24,13 @@ pub(crate) struct Generate {
     /// The first message of a chat, which says how to answer.
     #[arg(long, value_name = "TEXT", requires = "chat")]
     pub(crate) system: Option<String>,
-    /// A WAV file with speech that the model writes down: one channel, with the rate of the model.
+    /// A WAV file with speech to transcribe: one channel, with the rate of the model.
     #[arg(long, value_name = "FILE.wav", conflicts_with_all = ["prompts", "chat"])]
     pub(crate) audio: Option<PathBuf>,
-    /// The language of the speech, such as `en` [default: the model finds it].
+    /// The language of the speech, such as `en` [default: that of generation_config.json, or the detected one].
     #[arg(long, value_name = "NAME", requires = "audio")]
     pub(crate) language: Option<String>,
-    /// What to do with the speech, `transcribe` or `translate` [default: transcribe].
+    /// What to do with the speech, `transcribe` or `translate` [default: that of generation_config.json, or transcribe].
     #[arg(long, value_name = "NAME", requires = "audio")]
     pub(crate) task: Option<String>,
     /// Ignore this unsupported option of generation_config.json; may be given several times.
@@ -50,7 +50,7 @@ pub(crate) struct Generate {
     /// Choose the most probable token [default: as generation_config.json says].
     #[arg(help_heading = CHOICE, long, conflicts_with_all = ["sample", "temperature", "top_k", "top_p", "min_p"])]
     pub(crate) greedy: bool,
-    /// Draw tokens at random; the flags below imply it.
+    /// Draw tokens at random; implied by --temperature, --top-k, --top-p and --min-p.
     #[arg(help_heading = CHOICE, long)]
     pub(crate) sample: bool,
     /// Divide the scores by this before a token is drawn.
@@ -102,14 +102,14 @@ pub(crate) struct Generate {
 
 #[derive(Debug, Args)]
 pub(crate) struct Eval {
-    /// A decoder, a masked language model or a model of embeddings: a folder that `build` wrote, an ONNX file with its
-    /// tokenizer beside it, or a Hugging Face folder, which is built first into the user's cache folder.
+    /// A decoder, a masked language model or an embedding model: a folder that `build` wrote, or an ONNX file with its
+    /// tokenizer beside it; or a Hugging Face folder or a GGUF file, which is built first into the user's cache folder.
     #[arg(value_name = "DIR|MODEL")]
     pub(crate) model: PathBuf,
     /// A second model to compare, such as a quantized variant.
     #[arg(value_name = "DIR|MODEL")]
     pub(crate) other: Option<PathBuf>,
-    /// The text: for perplexity one text, for embeddings a sentence a line.
+    /// The text: for perplexity one text, for embeddings one sentence per line, of which the first 512 tokens count.
     #[arg(long, value_name = "FILE")]
     pub(crate) text: PathBuf,
     /// Use only this number of tokens of the text.

@@ -138,9 +138,9 @@ mod tests {
     #[test]
     fn texts_are_escaped() {
         let hostile = "</script><script>alert(1)</script>".to_owned();
-        let start = netwright::generate::Piece { id: 0, text: hostile.clone() };
+        let start = netwright::generate::TextToken { id: 0, text: hostile.clone() };
         let texts = vec![hostile.clone()];
-        let tokens = Tokens { ids: vec![1], texts, decoder_ids: vec![], decoder_texts: vec![], start };
+        let tokens = Tokens { ids: vec![1], texts, decoder_ids: vec![], decoder_texts: vec![], start: Some(start) };
         let map = netwright::attention::AttentionMap {
             kind: Kind::Encoder,
             layer: Some(0),

@@ -3,12 +3,10 @@
 use crate::args::Attention;
 use crate::attention::failure;
 use crate::failure::{Failure, Misuse};
-use crate::model_io::read_options;
 use crate::output::in_line;
 use netwright::attention::{AttentionError, AttentionModel};
 use netwright::files::Code;
-use netwright::generate::{Piece, Text, positions};
-use serde_json::Value;
+use netwright::generate::{Settings, TextToken, Tokenizer, positions};
 use std::path::Path;
 
 /// The most tokens that a decoder writes.
@@ -21,23 +19,24 @@ pub(super) struct Tokens {
     pub(super) decoder_ids: Vec<i64>,
     pub(super) decoder_texts: Vec<String>,
     /// The token with which a decoder starts.
-    pub(super) start: Piece,
+    pub(super) start: Option<TextToken>,
 }
 
 impl Tokens {
     /// Returns the tokens of a call, and those that the decoder writes if they are not given.
     pub(super) fn new(args: &Attention, folder: &Path, model: &AttentionModel) -> Result<Self, Failure> {
-        let config = read_options(&folder.join("config.json"))?;
         let tokenizer = tokenizer(args, folder)?;
         let encode = |text: &str, special| match &tokenizer {
-            Some(own) => own.pieces(text, special).map_err(Failure::usage),
+            Some(own) => own.text_tokens(text, special).map_err(Failure::usage),
             None => Ok(vec![]),
         };
-        let piece = |id: &i64| tokenizer.as_ref().map_or(Piece { id: *id, text: id.to_string() }, |own| own.piece(*id));
+        let piece = |id: &i64| {
+            tokenizer.as_ref().map_or(TextToken { id: *id, text: id.to_string() }, |own| own.text_token(*id))
+        };
         if args.text.as_ref().is_some_and(|text| text.trim().is_empty()) {
             return Err(Failure::usage_with(Code(1006), "the text is empty\n  help: give at least one word"));
         }
-        let tokens: Vec<Piece> = match &args.text {
+        let tokens: Vec<TextToken> = match &args.text {
             Some(text) => encode(text, true)?,
             None => args.ids.iter().map(piece).collect(),
         };
@@ -47,19 +46,21 @@ impl Tokens {
             return Err(Misuse::NotFor.failure(text));
         }
         let (ids, texts) = apart(tokens);
-        let generation = read_options(&folder.join("generation_config.json"))?;
-        let start = start(&[&generation, &config]);
-        let first = piece(start.first().unwrap_or(&0));
-        let mut own = Self { ids, texts, decoder_ids: vec![], decoder_texts: vec![], start: first };
+        let settings = Settings::read_leniently(folder).map_err(Failure::usage)?;
+        let first = settings.start().map(i64::from);
+        let start = first.as_ref().map(piece).ok();
+        let mut own = Self { ids, texts, decoder_ids: vec![], decoder_texts: vec![], start };
         // A GGUF file has no configuration beside it.
         let positions = if folder.is_dir() { positions(folder).map_err(Failure::usage)? } else { None };
         expect_positions(own.ids.len(), positions)?;
         if model.has_decoder_tokens() {
+            let mut start = vec![first.map_err(Failure::usage)?];
+            start.extend(settings.forced_bos_token_id.map(i64::from));
             let decoded = match &args.decoder_text {
                 Some(text) => start.iter().map(piece).chain(encode(text, false)?).collect(),
                 None if given => start.iter().chain(&args.decoder_ids).map(piece).collect(),
                 None => {
-                    let ends = ids_of(&[&generation, &config], "eos_token_id");
+                    let ends: Vec<i64> = settings.eos_token_id.iter().copied().map(i64::from).collect();
                     let most = positions.unwrap_or(MAX_DECODED).min(MAX_DECODED);
                     own.with_hint(model.decode(&own.ids, &start, &ends, most))?.iter().map(piece).collect()
                 }
@@ -73,9 +74,11 @@ impl Tokens {
     /// Sets the tokens of a decoder that reads the text itself, after its first token, as those of classifiers do.
     pub(super) fn read_again(&mut self) {
         let count = self.ids.len();
-        self.decoder_ids = std::iter::once(self.start.id).chain(self.ids.iter().copied()).take(count).collect();
+        let first = self.start.as_ref();
+        self.decoder_ids =
+            first.map(|start| start.id).into_iter().chain(self.ids.iter().copied()).take(count).collect();
         let texts = self.texts.iter().cloned();
-        self.decoder_texts = std::iter::once(self.start.text.clone()).chain(texts).take(count).collect();
+        self.decoder_texts = first.map(|start| start.text.clone()).into_iter().chain(texts).take(count).collect();
     }
 
     /// Returns the result of a run; the help of a failure says that the text may be too long.
@@ -96,12 +99,12 @@ fn expect_positions(count: usize, positions: Option<usize>) -> Result<(), Failur
     Err(Failure::usage_with(Code(1007), text))
 }
 
-fn apart(pieces: Vec<Piece>) -> (Vec<i64>, Vec<String>) {
+fn apart(pieces: Vec<TextToken>) -> (Vec<i64>, Vec<String>) {
     pieces.into_iter().map(|piece| (piece.id, piece.text)).unzip()
 }
 
 /// Returns the tokenizer, which is optional if no text is given.
-fn tokenizer(args: &Attention, folder: &Path) -> Result<Option<Text>, Failure> {
+fn tokenizer(args: &Attention, folder: &Path) -> Result<Option<Tokenizer>, Failure> {
     let has_text = args.text.is_some() || args.decoder_text.is_some();
     if !folder.join("tokenizer.json").exists() {
         if !has_text {
@@ -114,22 +117,5 @@ fn tokenizer(args: &Attention, folder: &Path) -> Result<Option<Text>, Failure> {
         );
         return Err(Failure::usage_with(Code(1011), text));
     }
-    Text::open(folder).map(Some).map_err(Failure::usage)
-}
-
-/// Returns the ids of an option, a number or a list, of the first file that has it.
-fn ids_of(files: &[&Value], option: &str) -> Vec<i64> {
-    let found = files.iter().map(|file| &file[option]).find(|value| !value.is_null());
-    match found {
-        Some(Value::Array(ids)) => ids.iter().filter_map(Value::as_i64).collect(),
-        Some(id) => id.as_i64().into_iter().collect(),
-        None => vec![],
-    }
-}
-
-/// Returns the tokens with which a decoder starts.
-fn start(files: &[&Value]) -> Vec<i64> {
-    let start = ["decoder_start_token_id", "bos_token_id", "pad_token_id"].map(|option| ids_of(files, option));
-    let start = start.into_iter().find(|ids| !ids.is_empty()).unwrap_or_else(|| vec![0]);
-    start.into_iter().chain(ids_of(files, "forced_bos_token_id")).collect()
+    Tokenizer::open(folder).map(Some).map_err(Failure::usage)
 }

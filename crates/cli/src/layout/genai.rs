@@ -3,6 +3,7 @@
 use crate::failure::{Failure, Misuse};
 use crate::model_io::read_options;
 use netwright::files::Code;
+use netwright::generate::positions;
 use netwright::ir::{Dim, Graph, Value};
 use netwright::nn::{Part, Pretrained};
 use serde_json::{Map, Value as Json, json};
@@ -23,7 +24,11 @@ pub(super) fn config(folder: &Path, model: &Pretrained) -> Result<String, Failur
     let either = |name: &str| {
         [&generation, &own].iter().find_map(|file| file.get(name).filter(|value| !value.is_null())).cloned()
     };
-    let context = find(&["max_position_embeddings", "n_positions", "max_seq_len", "n_ctx"])?;
+    let context = positions(folder).map_err(Failure::usage)?.ok_or_else(|| {
+        let text =
+            format!("{}: there is no max_position_embeddings or n_positions", folder.join("config.json").display());
+        Failure::model_with(Code(402), text)
+    })?;
     let eos = either("eos_token_id").ok_or_else(|| {
         let path = folder.join("generation_config.json");
         let text = format!("{}: there is no eos_token_id, at which onnxruntime-genai stops", path.display());

@@ -1,43 +1,83 @@
 //! What templates expect of Python: JSON with its spaces, and formatted times.
 
 use serde_json::Value;
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Writes a value as `json.dumps(value, ensure_ascii=False, indent=indent)`.
-pub(super) fn json(value: &Value, indent: Option<usize>) -> String {
-    let mut text = String::new();
-    write(value, indent, 0, &mut text);
-    text
+/// Options of Python's `json.dumps` that templates pass.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct JsonStyle {
+    /// The number of spaces by which nested values are indented, one line each; `None` writes a single line.
+    pub(super) indent: Option<usize>,
+    /// Whether letters outside ASCII are escaped.
+    pub(super) ensure_ascii: bool,
+    /// Whether keys are in alphabetical order.
+    pub(super) sort_keys: bool,
 }
 
-fn write(value: &Value, indent: Option<usize>, depth: usize, text: &mut String) {
-    let line = |depth: usize| indent.map(|indent| format!("\n{}", " ".repeat(indent * depth)));
-    let separator = if indent.is_some() { "," } else { ", " };
-    let mut list = |open: char, close: char, items: &mut dyn Iterator<Item = (Option<&String>, &Value)>| {
-        text.push(open);
+impl JsonStyle {
+    /// Writes a value as `json.dumps` does.
+    pub(super) fn write(self, value: &Value, depth: usize, out: &mut impl Write) -> io::Result<()> {
+        match value {
+            Value::Array(items) => self.list(*b"[]", items.iter().map(|item| (None, item)), depth, out),
+            Value::Object(items) => {
+                let mut items: Vec<_> = items.iter().map(|(key, item)| (Some(key.as_str()), item)).collect();
+                if self.sort_keys {
+                    items.sort_by_key(|(key, _)| *key);
+                }
+                self.list(*b"{}", items.into_iter(), depth, out)
+            }
+            Value::String(text) => self.text(text, out),
+            other => write!(out, "{other}"),
+        }
+    }
+
+    fn list<'v>(
+        self,
+        [open, close]: [u8; 2],
+        items: impl Iterator<Item = (Option<&'v str>, &'v Value)>,
+        depth: usize,
+        out: &mut impl Write,
+    ) -> io::Result<()> {
+        let line = |depth: usize, out: &mut dyn Write| match self.indent {
+            Some(indent) => write!(out, "\n{:1$}", "", indent * depth),
+            None => Ok(()),
+        };
+        let separator = if self.indent.is_some() { "," } else { ", " };
+        out.write_all(&[open])?;
         let mut is_empty = true;
         for (key, item) in items {
             if !is_empty {
-                text.push_str(separator);
+                out.write_all(separator.as_bytes())?;
             }
             is_empty = false;
-            text.push_str(&line(depth + 1).unwrap_or_default());
+            line(depth + 1, out)?;
             if let Some(key) = key {
-                text.push_str(&Value::String(key.clone()).to_string());
-                text.push_str(": ");
+                self.text(key, out)?;
+                out.write_all(b": ")?;
             }
-            write(item, indent, depth + 1, text);
+            self.write(item, depth + 1, out)?;
         }
         if !is_empty {
-            text.push_str(&line(depth).unwrap_or_default());
+            line(depth, out)?;
         }
-        text.push(close);
-    };
-    match value {
-        Value::Array(items) => list('[', ']', &mut items.iter().map(|item| (None, item))),
-        Value::Object(items) => list('{', '}', &mut items.iter().map(|(key, item)| (Some(key), item))),
-        other => text.push_str(&other.to_string()),
+        out.write_all(&[close])
+    }
+
+    fn text(self, text: &str, out: &mut impl Write) -> io::Result<()> {
+        let quoted = Value::from(text).to_string();
+        if !self.ensure_ascii {
+            return out.write_all(quoted.as_bytes());
+        }
+        for letter in quoted.chars() {
+            if (' '..='~').contains(&letter) {
+                write!(out, "{letter}")?;
+            } else {
+                letter.encode_utf16(&mut [0; 2]).iter().try_for_each(|unit| write!(out, "\\u{unit:04x}"))?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -128,11 +168,28 @@ mod tests {
     }
 
     #[test]
-    fn json_has_the_spaces_of_python() {
-        let value = serde_json::json!({"a": [1, {"b<": "é\""}], "c": [], "d": null});
-        assert_eq!(json(&value, None), r#"{"a": [1, {"b<": "é\""}], "c": [], "d": null}"#);
-        let indented =
-            "{\n  \"a\": [\n    1,\n    {\n      \"b<\": \"é\\\"\"\n    }\n  ],\n  \"c\": [],\n  \"d\": null\n}";
-        assert_eq!(json(&value, Some(2)), indented);
+    fn json_is_written_as_python_does() {
+        let value = serde_json::json!({"d": [1, {"b<": "é\"😀\u{7f}"}], "c": [], "a": null});
+        let written = |style: JsonStyle| {
+            let mut text = vec![];
+            style.write(&value, 0, &mut text).expect("it is written");
+            String::from_utf8(text).expect("text")
+        };
+        let style = JsonStyle::default();
+        assert_eq!(written(style), "{\"d\": [1, {\"b<\": \"é\\\"😀\u{7f}\"}], \"c\": [], \"a\": null}");
+        let style = JsonStyle { indent: Some(2), ensure_ascii: true, sort_keys: true };
+        assert_eq!(
+            written(style),
+            r#"{
+  "a": null,
+  "c": [],
+  "d": [
+    1,
+    {
+      "b<": "\u00e9\"\ud83d\ude00\u007f"
+    }
+  ]
+}"#
+        );
     }
 }

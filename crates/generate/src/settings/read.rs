@@ -1,35 +1,16 @@
 //! Reads settings from the files of a Hugging Face folder.
 
+use super::known::{HARMLESS, UNSUPPORTED};
 use super::{EarlyStopping, Settings};
 use crate::GenerateError;
 use crate::files::folder;
 use serde_json::{Map, Value};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// The largest configuration that is read.
-const MAX_BYTES: u64 = 64 << 20;
-
-/// Returns whether a value has no effect.
-type IsNeutral = fn(&Value) -> bool;
-
-/// Options that change what is generated and are not supported.
-const UNSUPPORTED: [(&str, IsNeutral); 15] = [
-    ("typical_p", |value| value.as_f64() == Some(1.0)),
-    ("epsilon_cutoff", |value| value.as_f64() == Some(0.0)),
-    ("eta_cutoff", |value| value.as_f64() == Some(0.0)),
-    ("top_h", Value::is_null),
-    ("encoder_repetition_penalty", |value| value.as_f64() == Some(1.0)),
-    ("exponential_decay_length_penalty", Value::is_null),
-    ("sequence_bias", Value::is_null),
-    ("guidance_scale", |value| value.as_f64() == Some(1.0)),
-    ("num_beam_groups", |value| value.as_u64() == Some(1)),
-    ("penalty_alpha", |value| value.as_f64() == Some(0.0)),
-    ("force_words_ids", Value::is_null),
-    ("constraints", Value::is_null),
-    ("watermarking_config", Value::is_null),
-    ("renormalize_logits", |value| value.as_bool() == Some(false)),
-    ("remove_invalid_values", |value| value.as_bool() == Some(false)),
-];
+/// The options for the number of positions; the first that a configuration has counts.
+const POSITIONS: [&str; 5] = ["max_position_embeddings", "n_positions", "max_target_positions", "max_seq_len", "n_ctx"];
 
 /// The model types whose positions start after the id of padding.
 const AFTER_PADDING: [&str; 4] = ["roberta", "xlm-roberta", "camembert", "mpnet"];
@@ -40,25 +21,27 @@ const AFTER_PADDING: [&str; 4] = ["roberta", "xlm-roberta", "camembert", "mpnet"
 ///
 /// If the configuration is invalid.
 pub fn positions(model: impl AsRef<Path>) -> Result<Option<usize>, GenerateError> {
-    let options = Options::open(folder(model.as_ref()).join("config.json"))?;
+    let options = ConfigFile::open(folder(model.as_ref()).join("config.json"))?;
     options.map_or(Ok(None), |options| options.positions())
 }
 
 /// A file of the configuration, with its options.
-pub(crate) struct Options {
+pub(crate) struct ConfigFile {
     path: PathBuf,
     options: Map<String, Value>,
+    /// The names of the options that were read.
+    read: RefCell<BTreeSet<String>>,
 }
 
-impl Options {
+impl ConfigFile {
     /// Reads a file; `None` if there is none.
     pub(crate) fn open(path: PathBuf) -> Result<Option<Self>, GenerateError> {
         if !path.is_file() {
             return Ok(None);
         }
-        let text = netwright_files::read_text(&path, MAX_BYTES)?;
+        let text = netwright_files::read_json(&path)?;
         match serde_json::from_str(&text) {
-            Ok(Value::Object(options)) => Ok(Some(Self { path, options })),
+            Ok(Value::Object(options)) => Ok(Some(Self { path, options, read: RefCell::default() })),
             Ok(_) => Err(GenerateError::Configuration { path, cause: "it is not a JSON object".to_owned() }),
             Err(error) => Err(GenerateError::Configuration { path, cause: error.to_string() }),
         }
@@ -66,6 +49,7 @@ impl Options {
 
     /// Returns a value; `None` if it is absent or null.
     pub(crate) fn get(&self, name: &str) -> Option<&Value> {
+        self.read.borrow_mut().insert(name.to_owned());
         self.options.get(name).filter(|value| !value.is_null())
     }
 
@@ -74,8 +58,8 @@ impl Options {
         let count = |name| self.read(name, "a number of positions", |value| usize::try_from(value.as_u64()?).ok());
         // Relative positions have no end: the option of T5 is the length that it was trained with.
         let is_relative = self.get("relative_attention_num_buckets").is_some();
-        let mut own = count("max_position_embeddings")?;
-        for name in ["n_positions", "max_target_positions"] {
+        let mut own = None;
+        for name in POSITIONS {
             own = if own.is_some() || is_relative { own } else { count(name)? };
         }
         let nested = self.nested("text_config", "max_position_embeddings").and_then(Value::as_u64);
@@ -86,10 +70,27 @@ impl Options {
         Ok(own.map(|count| count.saturating_sub(unused)).filter(|count| *count > 0))
     }
 
-    /// Returns whether the model predicts masked tokens.
-    pub(crate) fn is_masked(&self) -> bool {
-        let first = self.get("architectures").and_then(|list| list.as_array()?.first()?.as_str());
-        first.is_some_and(|name| name.ends_with("ForMaskedLM"))
+    /// Returns the first of `architectures`, such as `BertForMaskedLM`.
+    pub(crate) fn architecture(&self) -> Option<&str> {
+        self.get("architectures")?.as_array()?.first()?.as_str()
+    }
+
+    /// Returns the error of the first option that may change the result: that is unsupported, or was not read and is not
+    /// known to be harmless. A configuration of a model has many of the latter.
+    fn expect_supported(&self, is_of_model: bool, ignored: &[String]) -> Result<(), GenerateError> {
+        let read = self.read.borrow();
+        let may_change = |(name, value): &(&String, &Value)| {
+            if value.is_null() || ignored.contains(name) {
+                return false;
+            }
+            match UNSUPPORTED.iter().find(|(own, _)| own == name) {
+                Some((_, is_neutral)) => !is_neutral(value),
+                None => !is_of_model && !read.contains(*name) && !HARMLESS.contains(&name.as_str()),
+            }
+        };
+        self.options.iter().find(may_change).map_or(Ok(()), |(option, _)| {
+            Err(GenerateError::Option { path: self.path.clone(), option: option.clone() })
+        })
     }
 
     /// Returns a value of a nested object.
@@ -134,6 +135,11 @@ impl Options {
     }
 }
 
+/// Opens the configuration of a model and of its generation.
+fn files(folder: &Path) -> Result<[Option<ConfigFile>; 2], GenerateError> {
+    Ok([ConfigFile::open(folder.join("config.json"))?, ConfigFile::open(folder.join("generation_config.json"))?])
+}
+
 fn id(value: &Value) -> Option<u32> {
     u32::try_from(value.as_u64()?).ok()
 }
@@ -147,19 +153,31 @@ impl Settings {
     /// If a file is invalid, or sets an option that would change the result, is not supported, and is not in `ignored`.
     pub fn read(folder: impl AsRef<Path>, ignored: &[String]) -> Result<Self, GenerateError> {
         let folder = folder.as_ref();
-        let model = Options::open(folder.join("config.json"))?;
-        let own = Options::open(folder.join("generation_config.json"))?;
-        let mut settings = Self::default();
-        let Some(options) = own.as_ref().or(model.as_ref()) else { return Ok(settings) };
-        let unsupported = UNSUPPORTED.iter().find(|(name, is_neutral)| {
-            let has_effect = options.get(name).is_some_and(|value| !is_neutral(value));
-            has_effect && !ignored.iter().any(|ignored| ignored == name)
-        });
-        if let Some((option, _)) = unsupported {
-            return Err(GenerateError::Option { path: options.path.clone(), option: (*option).to_owned() });
+        let [model, own] = files(folder)?;
+        let settings = Self::of(model.as_ref(), own.as_ref())?;
+        if let Some(options) = own.as_ref().or(model.as_ref()) {
+            options.expect_supported(own.is_none(), ignored)?;
         }
+        Ok(settings)
+    }
+
+    /// Reads the settings of a folder as [`read`](Self::read) does, and ignores all unsupported options: for callers that
+    /// use only tokens such as [`eos_token_id`](Self::eos_token_id).
+    ///
+    /// # Errors
+    ///
+    /// If a file is invalid.
+    pub fn read_leniently(folder: impl AsRef<Path>) -> Result<Self, GenerateError> {
+        let [model, own] = files(folder.as_ref())?;
+        Self::of(model.as_ref(), own.as_ref())
+    }
+
+    /// Takes the settings of the configuration of a model and of its generation.
+    fn of(model: Option<&ConfigFile>, own: Option<&ConfigFile>) -> Result<Self, GenerateError> {
+        let mut settings = Self::default();
+        let Some(options) = own.or(model) else { return Ok(settings) };
         settings.merge(options)?;
-        if let (Some(model), Some(_)) = (&model, &own) {
+        if let (Some(model), Some(_)) = (model, own) {
             let absent = |known: Option<u32>, name| if known.is_some() { Ok(known) } else { model.token(name) };
             settings.bos_token_id = absent(settings.bos_token_id, "bos_token_id")?;
             settings.pad_token_id = absent(settings.pad_token_id, "pad_token_id")?;
@@ -173,7 +191,7 @@ impl Settings {
     }
 
     /// Takes over the options that a file has.
-    fn merge(&mut self, options: &Options) -> Result<(), GenerateError> {
+    fn merge(&mut self, options: &ConfigFile) -> Result<(), GenerateError> {
         fn set<T>(place: &mut T, value: Option<T>) {
             if let Some(value) = value {
                 *place = value;

@@ -1,45 +1,45 @@
 //! The tokens of a text that people read.
 
-use crate::{GenerateError, Text};
+use crate::{GenerateError, Tokenizer};
 
 /// A token and the part of the text that it stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Piece {
+pub struct TextToken {
     /// The id.
     pub id: i64,
     /// Its text without spaces around it; the name of a token without text, such as `[CLS]`.
     pub text: String,
 }
 
-impl Text {
+impl Tokenizer {
     /// Returns the tokens of a text with what each stands for, and with the special tokens that the tokenizer adds if
     /// `special`.
     ///
     /// ```
-    /// use netwright_generate::Text;
+    /// use netwright_generate::Tokenizer;
     /// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))?;
-    /// let pieces = Text::open("examples/dates")?.pieces("May 1", true)?;
+    /// let pieces = Tokenizer::open("examples/dates")?.text_tokens("May 1", true)?;
     /// let texts: Vec<&str> = pieces.iter().map(|piece| piece.text.as_str()).collect();
     /// assert_eq!(texts, ["M", "a", "y", "␣", "1", "<eos>"]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn pieces(&self, text: &str, special: bool) -> Result<Vec<Piece>, GenerateError> {
+    pub fn text_tokens(&self, text: &str, special: bool) -> Result<Vec<TextToken>, GenerateError> {
         let encoding = self.encoding(text, special)?;
         let tokens = encoding.get_ids().iter().zip(encoding.get_tokens()).zip(encoding.get_offsets());
         let piece = |((&id, token), &(start, end)): ((&u32, &String), &(usize, usize))| {
             // Offsets of bytes; a token of a part of a character has no text of its own.
             let part = text.get(start..end).unwrap_or("");
-            Piece { id: i64::from(id), text: shown(part, token) }
+            TextToken { id: i64::from(id), text: shown(part, token) }
         };
         Ok(tokens.map(piece).collect())
     }
 
     /// Returns the token with an id, which need not come from a text.
-    pub fn piece(&self, id: i64) -> Piece {
+    pub fn text_token(&self, id: i64) -> TextToken {
         let known = u32::try_from(id).ok();
-        let token = known.and_then(|id| self.tokenizer.id_to_token(id)).unwrap_or_else(|| id.to_string());
-        let text = known.and_then(|id| self.tokenizer.decode(&[id], false).ok()).unwrap_or_default();
-        Piece { id, text: if text.contains('\u{fffd}') { token } else { shown(&text, &token) } }
+        let token = known.and_then(|id| self.inner.id_to_token(id)).unwrap_or_else(|| id.to_string());
+        let text = known.and_then(|id| self.inner.decode(&[id], false).ok()).unwrap_or_default();
+        TextToken { id, text: if text.contains('\u{fffd}') { token } else { shown(&text, &token) } }
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::GenerateError;
 use crate::files::folder;
 use std::path::{Path, PathBuf};
-use tokenizers::{Encoding, Tokenizer};
+use tokenizers::Encoding;
 
 /// The largest `tokenizer.json` that is read.
 const MAX_BYTES: u64 = 512 << 20;
@@ -16,12 +16,12 @@ const MAX_UNFINISHED: usize = 4;
 
 /// The tokenizer of a model.
 #[derive(Debug)]
-pub struct Text {
+pub struct Tokenizer {
     path: PathBuf,
-    pub(crate) tokenizer: Tokenizer,
+    pub(crate) inner: tokenizers::Tokenizer,
 }
 
-impl Text {
+impl Tokenizer {
     /// Reads `tokenizer.json` beside a model, which is a folder or a file.
     ///
     /// # Errors
@@ -43,17 +43,17 @@ impl Text {
             cause: format!("the tokenizer is not valid: {error}"),
             help: "download the file again",
         };
-        let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(invalid)?;
+        let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(invalid)?;
         // The model sees the whole text, and nothing else.
-        tokenizer.with_padding(None);
-        tokenizer.with_truncation(None).map_err(invalid)?;
-        Ok(Self { path, tokenizer })
+        inner.with_padding(None);
+        inner.with_truncation(None).map_err(invalid)?;
+        Ok(Self { path, inner })
     }
 
     /// Checks that a model has the tokens of the tokenizer.
     pub fn expect_fits(&self, vocabulary: usize) -> Result<(), GenerateError> {
         // Tokens that were added without retraining may lie beyond the vocabulary, as long as no text has them.
-        let tokens = self.tokenizer.get_vocab_size(false);
+        let tokens = self.inner.get_vocab_size(false);
         if tokens <= vocabulary {
             return Ok(());
         }
@@ -71,7 +71,7 @@ impl Text {
     }
 
     pub(crate) fn encoding(&self, text: &str, special: bool) -> Result<Encoding, GenerateError> {
-        let encoding = self.tokenizer.encode(text, special);
+        let encoding = self.inner.encode(text, special);
         encoding.map_err(|error| self.unfit(format!("the tokenizer cannot split the text: {error}")))
     }
 
@@ -81,15 +81,20 @@ impl Text {
     ///
     /// If the tokenizer does not have a token.
     pub fn decode(&self, tokens: &[u32]) -> Result<String, GenerateError> {
-        if let Some(token) = tokens.iter().find(|token| self.tokenizer.id_to_token(**token).is_none()) {
+        if let Some(token) = tokens.iter().find(|token| self.inner.id_to_token(**token).is_none()) {
             return Err(self.unfit(format!("the model chose token {token}, which the tokenizer does not have")));
         }
-        self.tokenizer.decode(tokens, true).map_err(|error| self.unfit(format!("token without a text: {error}")))
+        self.inner.decode(tokens, true).map_err(|error| self.unfit(format!("token without a text: {error}")))
     }
 
     /// Returns the id of a token by its text.
     pub fn token(&self, text: &str) -> Option<u32> {
-        self.tokenizer.token_to_id(text)
+        self.inner.token_to_id(text)
+    }
+
+    /// Returns whether the text of tokens has a stop string.
+    pub fn has_stop(&self, tokens: &[u32], stop_strings: &[String]) -> Result<bool, GenerateError> {
+        Ok(!stop_strings.is_empty() && first_stop(&self.decode(tokens)?, stop_strings).is_some())
     }
 
     /// Starts a stream of text.
@@ -101,7 +106,7 @@ impl Text {
 /// Turns tokens into text as they come: never half a character, and nothing of a stop string.
 #[derive(Debug)]
 pub struct Stream<'t> {
-    text: &'t Text,
+    text: &'t Tokenizer,
     stop_strings: &'t [String],
     tokens: Vec<u32>,
     /// The first token whose text is needed for that of the next one: some tokenizers write a space before a word only
@@ -147,9 +152,7 @@ impl Stream<'_> {
 
     /// Returns the held text that cannot belong to a stop string.
     fn release(&mut self) -> String {
-        let stop =
-            self.stop_strings.iter().filter(|stop| !stop.is_empty()).filter_map(|stop| self.held.find(stop)).min();
-        if let Some(at) = stop {
+        if let Some(at) = first_stop(&self.held, self.stop_strings) {
             self.has_stopped = true;
             self.held.truncate(at);
             return std::mem::take(&mut self.held);
@@ -160,4 +163,9 @@ impl Stream<'_> {
         let rest = self.held.split_off(keep);
         std::mem::replace(&mut self.held, rest)
     }
+}
+
+/// Returns the place of the first stop string; an empty one never occurs.
+fn first_stop(text: &str, stop_strings: &[String]) -> Option<usize> {
+    stop_strings.iter().filter(|stop| !stop.is_empty()).filter_map(|stop| text.find(stop)).min()
 }
