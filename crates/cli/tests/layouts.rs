@@ -54,6 +54,18 @@ fn folders_have_what_clients_open() {
         let _ = writeln!(text, "{}", arguments.join(" "));
         list(&folder.path().join(name), &folder.path().join(name), &mut text);
     }
+    // The branches of a merged decoder share their weights, whatever is fused.
+    let (t5, parameters) = (families.join("t5"), |target: &str| {
+        let output = netwright(folder.path(), &["inspect", &format!("{target}/decoder_model_merged.onnx")]);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.lines().find(|line| line.starts_with("parameters")).expect("a line").to_owned()
+    });
+    for target in ["onnx", "ort"] {
+        let call = ["-q", "-o", target, "--target", target, "--with-past", "--kv-cache", "merged"];
+        let output = netwright(folder.path(), &[&["build", t5.to_str().expect("UTF-8")], &call[..]].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    assert_eq!(parameters("onnx"), parameters("ort"));
     let added = |path: &str| std::fs::read_to_string(folder.path().join(path)).expect("read");
     let config = added("browser/config.json");
     let key = config.find("\"transformers.js_config").expect("the key is added");
