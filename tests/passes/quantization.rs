@@ -292,8 +292,11 @@ fn quantized_weights_of_narrow_floats() {
                     if target != Target::ORT {
                         continue;
                     }
-                    // Products by weights in blocks compute in the narrow type.
+                    // Products by weights in blocks compute in the narrow type, and have no accuracy level.
                     for id in graph.schedule() {
+                        if let Op::Opaque(op) = graph.node(id).op() {
+                            assert!(op.attributes.iter().all(|(name, _)| **name != *"accuracy_level"), "{graph}");
+                        }
                         let scales = graph.operand(id, 2).filter(|_| matches!(graph.node(id).op(), Op::Opaque(_)));
                         let scales = scales.and_then(|scales| graph.fact(scales).element());
                         assert!(scales.is_none_or(|scales| scales == element), "{case}, {scheme}, {element}\n{graph}");

@@ -1,6 +1,7 @@
 //! Converts a graph to another float type.
 
 use super::precision::{Precision, is_converted};
+use crate::convert::use_block_operators::without_level;
 use crate::pass::{Exactness, Pass, Stage};
 use crate::pipeline::Log;
 use crate::read::masks;
@@ -367,6 +368,12 @@ impl<'c> Converter<'c> {
         let mut current = id;
         if own != operands {
             current = graph.set_operands(id, &operands);
+            self.done.has_changed = true;
+        }
+        if *mode == Mode::Narrow
+            && let Some(op) = without_level(graph.node(current).op())
+        {
+            graph.set_op(current, op);
             self.done.has_changed = true;
         }
         let mut is_converted_node = false;

@@ -8,7 +8,7 @@ use crate::rule::{Rewritten, Skip};
 use crate::runtime::contrib::operator;
 use crate::target::Target;
 use netwright_ir::tensor::{BlockFormat, Quantized};
-use netwright_ir::{Attribute, Graph, Op, OpKind, Place, Tensor, Value};
+use netwright_ir::{Attribute, ElementType, Graph, Op, OpKind, Place, Tensor, Value};
 
 /// `x · dequantize_linear(codes, scales)` -> `com.microsoft.MatMulNBits(x, codes, scales)`
 ///
@@ -18,7 +18,8 @@ use netwright_ir::{Attribute, Graph, Op, OpKind, Place, Tensor, Value};
 ///
 /// ONNX Runtime 1.32 forms MatMulNBits of the standard operators itself when it loads a model, with more memory and time.
 /// At `accuracy_level` 4 it quantizes the rows of `x` to 8 bits too, block by block, which is 3 times as fast as level 1
-/// for one row of 768 by 3072 columns (0.06 ms against 0.17 ms).
+/// for one row of 768 by 3072 columns (0.06 ms against 0.17 ms). In f16 the level is not set: ONNX Runtime 1.32 may cast the
+/// scales to f32, and at level 4 it ignores scales that are not constant.
 pub(crate) fn use_block_operators(target: &Target) -> Pass {
     let summary =
         "x · dequantize_linear(codes, scales) -> com.microsoft.MatMulNBits(x, codes, scales), and look-ups alike";
@@ -87,7 +88,8 @@ fn replace(graph: &mut Graph, root: Value, target: &Target) -> Rewritten {
             Reader::Product(product) => {
                 let mut attributes = vec![("K", k), ("N", n), ("bits", bits.into()), ("block_size", size)];
                 // tract has no levels.
-                attributes.extend(target.contrib.then_some(("accuracy_level", ACCURACY_LEVEL)));
+                let has_level = target.contrib && graph.fact(scales).element() == Some(ElementType::F32);
+                attributes.extend(has_level.then_some((ACCURACY, ACCURACY_LEVEL)));
                 let op = operator("MatMulNBits", &integers(&attributes)?);
                 let multiply = |graph: &mut Graph, x: Value| {
                     let operands: Vec<Value> = [x, weight, scales].into_iter().chain(zeros).collect();
@@ -106,6 +108,20 @@ fn replace(graph: &mut Graph, root: Value, target: &Target) -> Rewritten {
         });
     }
     last.ok_or(Skip::NoMatch)
+}
+
+/// The attribute of a product that is an accuracy level.
+const ACCURACY: &str = "accuracy_level";
+
+/// Returns a product with quantized blocks without its accuracy level, for narrow floats; `None` if it has none.
+pub(crate) fn without_level(op: &Op) -> Option<Op> {
+    let Op::Opaque(own) = op else { return None };
+    let is_product = *own.op_type == *"MatMulNBits" && own.attributes.iter().any(|(name, _)| **name == *ACCURACY);
+    is_product.then(|| {
+        let mut own = own.clone();
+        own.attributes.retain(|(name, _)| **name != *ACCURACY);
+        Op::Opaque(own)
+    })
 }
 
 /// ONNX Runtime's level at which products quantize their other operand to 8 bits, in blocks.
