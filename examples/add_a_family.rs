@@ -3,7 +3,7 @@
 #![expect(clippy::print_stdout, reason = "an example shows what it did")]
 
 use netwright::nn::families::{Architecture, DecoderInputs, Family, Head};
-use netwright::nn::layers::{DotProduct, merge_heads, split_heads};
+use netwright::nn::layers::{CacheForm, DotProduct, merge_heads, split_heads};
 use netwright::nn::{Settings, SettingsError};
 use netwright::prelude::*;
 
@@ -22,7 +22,7 @@ struct Gpt {
     layers: Vec<Layer>,
     heads: u64,
     d_k: u64,
-    with_past: bool,
+    cache: Option<CacheForm>,
 }
 
 struct Layer {
@@ -66,13 +66,13 @@ fn read(settings: &Settings, head: &Head<'_>) -> Result<Gpt, SettingsError> {
         layers: (0..settings.layers("n_layer")?).map(layer).collect(),
         heads,
         d_k: d_model / heads,
-        with_past: head.with_past,
+        cache: head.cache,
     })
 }
 
 impl Architecture for Gpt {
     fn declare<'b>(&self, builder: &'b Builder<'b>, _: Part) {
-        let inputs = DecoderInputs::declare(builder, self.with_past, self.layers.len() as u64, self.heads, self.d_k);
+        let inputs = DecoderInputs::declare(builder, self.cache, &vec![None; self.layers.len()], self.heads, self.d_k);
         let mask = inputs.mask(None);
         let mut x = self.words.forward(inputs.input_ids) + self.positions.forward(inputs.position_ids);
         for (at, layer) in self.layers.iter().enumerate() {

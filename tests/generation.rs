@@ -5,9 +5,12 @@ mod common;
 use common::{floats, tensors};
 use netwright::generate::{Context, FeatureExtractor, GenerateError, Input, Model, Settings, Speech, probabilities};
 use netwright::ir;
+use netwright::nn::OpenError;
+use netwright::nn::layers::{CacheForm, CacheWrite};
+use netwright::onnx::set_opset;
 use netwright::prelude::*;
 use netwright::surgery::{branch_input, choose_branch, merge_branches};
-use netwright::verify::{OnnxRuntime, OrtLevel, Runtime};
+use netwright::verify::{OrtLevel, Runtime};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 use tempfile::TempDir;
@@ -18,12 +21,18 @@ fn root() -> &'static Path {
 
 /// Builds a folder of tests/families into the files that the command writes.
 fn build(name: &str, with_past: bool, target: Option<Target>) -> TempDir {
+    build_with(name, target, &PretrainedOptions::default().with_past(with_past))
+}
+
+fn build_with(name: &str, target: Option<Target>, options: &PretrainedOptions) -> TempDir {
     let folder = root().join("tests/families").join(name);
-    let options = PretrainedOptions::default().with_past(with_past);
-    let pretrained = Pretrained::open(&folder, &options).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let pretrained = Pretrained::open(&folder, options).unwrap_or_else(|error| panic!("{name}: {error}"));
     let out = TempDir::new().expect("a folder");
     for part in pretrained.parts() {
         let mut model = ir::Model::new(pretrained.build(*part, false).expect("it is built"));
+        if matches!(options.cache, CacheForm::Static { .. }) {
+            set_opset(&mut model, 24).expect("its opset is raised");
+        }
         if let Some(target) = target {
             optimize(&mut model, &OptimizeOptions::for_target(target)).expect("it is optimized");
         }
@@ -114,6 +123,19 @@ enum Form {
     Cached,
     Merged,
     Split,
+    Fixed(CacheWrite),
+    Sliding,
+}
+
+impl Form {
+    fn options(self) -> PretrainedOptions {
+        let options = PretrainedOptions::default().with_past(self != Form::Whole);
+        match self {
+            Form::Fixed(write) => options.with_cache(CacheForm::Static { length: 23, write }),
+            Form::Sliding => options.with_cache(CacheForm::Sliding),
+            _ => options,
+        }
+    }
 }
 
 fn check(runtime: &Runtime, target: Option<Target>, form: Form) {
@@ -124,8 +146,15 @@ fn check(runtime: &Runtime, target: Option<Target>, form: Form) {
     let mut models: Vec<(TempDir, Model)> = vec![];
     for case in cases {
         let (name, folder) = (&case["name"], case["folder"].as_str().expect("a folder"));
+        let options = form.options();
+        if matches!(
+            Pretrained::open(root().join("tests/families").join(folder), &options),
+            Err(OpenError::Cache { .. })
+        ) {
+            continue;
+        }
         let at = built.entry(folder).or_insert_with(|| {
-            let out = build(folder, form != Form::Whole, target);
+            let out = build_with(folder, target, &options);
             if matches!(form, Form::Merged | Form::Split) {
                 merge(out.path());
             }
@@ -154,6 +183,25 @@ fn steps_of_a_merged_decoder_equal_transformers() {
 }
 
 #[test]
+fn steps_with_other_caches_equal_transformers() {
+    check(&Runtime::Tract, Some(Target::TRACT), Form::Fixed(CacheWrite::ScatterElements));
+    check(&Runtime::Tract, Some(Target::TRACT), Form::Sliding);
+}
+
+#[test]
+fn a_prompt_must_fit_into_a_cache_of_fixed_length() {
+    let form = CacheForm::Static { length: 6, write: CacheWrite::ScatterElements };
+    let options = PretrainedOptions::default().with_past(true).with_cache(form);
+    let folder = build_with("llama", Some(Target::TRACT), &options);
+    let model = Model::open(folder.path(), &Runtime::Tract).expect("it is loaded");
+    let settings = settings(&json!({"max_new_tokens": 9, "pad_token_id": 0, "eos_token_id": 47}));
+    let count = |tokens| generated(&model, &Input::Tokens(vec![vec![5; tokens]]), &settings)[0].len();
+    assert_eq!([count(1), count(5), count(6)], [6, 2, 1], "the last token needs no room");
+    let long = refused(model.tokens(&Input::Tokens(vec![vec![5; 7]]), &settings));
+    assert!(long.starts_with("the prompt has 7 tokens, but the KV cache of the model has room for 6"), "{long}");
+}
+
+#[test]
 fn whole_sequences_equal_transformers() {
     check(&Runtime::Tract, None, Form::Whole);
 }
@@ -161,19 +209,13 @@ fn whole_sequences_equal_transformers() {
 /// The test is skipped if ONNX Runtime is not installed, unless `REQUIRE_ONNX_RUNTIME` is set.
 #[test]
 fn steps_in_onnx_runtime_equal_transformers() {
-    let library = || {
-        let venv = std::fs::read_dir(root().join("target/interop/venv/lib")).ok()?.next()?.ok()?.path();
-        let mut files = std::fs::read_dir(venv.join("site-packages/onnxruntime/capi")).ok()?;
-        let mut files = std::iter::from_fn(|| Some(files.next()?.ok()?.path()));
-        files.find(|file| file.to_string_lossy().contains("/libonnxruntime.so."))
-    };
-    let library = library();
-    assert!(library.is_some() || std::env::var_os("REQUIRE_ONNX_RUNTIME").is_none(), "ONNX Runtime is not installed");
-    if let Some(library) = library {
-        let runtime = OnnxRuntime::at(library).unwrap_or_else(|error| panic!("{error}")).with_level(OrtLevel::All);
+    if let Some(runtime) = common::onnx_runtime() {
+        let runtime = runtime.with_level(OrtLevel::All);
         let runtime = Runtime::Ort(runtime);
         check(&runtime, Some(Target::ORT), Form::Cached);
         check(&runtime, Some(Target::ORT), Form::Merged);
+        check(&runtime, Some(Target::ONNX), Form::Fixed(CacheWrite::TensorScatter));
+        check(&runtime, Some(Target::ORT), Form::Sliding);
     }
 }
 

@@ -10,7 +10,7 @@ use netwright::ir::{ElementType, Graph, Model, Op, Tensor, Value};
 use netwright::nn::{Config, Part, Pretrained, PretrainedOptions, Weights};
 use netwright::onnx::{self, ReadOptions};
 use netwright::passes::{self, Options, Target};
-use netwright::verify::Array;
+use netwright::verify::{Array, OnnxRuntime};
 use regex::Regex;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -24,6 +24,20 @@ pub(crate) fn snapshot(folder: &str, name: &str, text: &str) {
     // The source beside them says more, and stays when lines move.
     let text = Regex::new(r"\.rs:\d+:\d+").expect("a pattern").replace_all(text, ".rs:[line]");
     settings.bind(|| assert_snapshot!(name, text));
+}
+
+/// Returns the ONNX Runtime of the tests; `None` if it is not installed, unless `REQUIRE_ONNX_RUNTIME` is set.
+pub(crate) fn onnx_runtime() -> Option<OnnxRuntime> {
+    let library = || {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let venv = std::fs::read_dir(root.join("target/interop/venv/lib")).ok()?.next()?.ok()?.path();
+        let mut files = std::fs::read_dir(venv.join("site-packages/onnxruntime/capi")).ok()?;
+        let mut files = std::iter::from_fn(|| Some(files.next()?.ok()?.path()));
+        files.find(|file| file.to_string_lossy().contains("/libonnxruntime.so."))
+    };
+    let library = library();
+    assert!(library.is_some() || std::env::var_os("REQUIRE_ONNX_RUNTIME").is_none(), "ONNX Runtime is not installed");
+    library.map(|library| OnnxRuntime::at(library).unwrap_or_else(|error| panic!("{error}")))
 }
 
 /// Builds the decoder of a folder or GGUF file.

@@ -23,12 +23,15 @@ mod attention;
 mod bench;
 mod generate;
 mod judging;
+mod kv_cache;
 mod surgery;
 
 pub(crate) use attention::Attention;
 pub(crate) use bench::Bench;
 pub(crate) use generate::{Engine, Eval, Generate};
 pub(crate) use judging::{Judging, Runtime};
+pub(crate) use kv_cache::KvCache;
+use kv_cache::KvCacheParser;
 pub(crate) use surgery::{Extract, Interface, Merge, Rewrite, Split};
 
 const READING: &str = "Reading";
@@ -222,8 +225,8 @@ pub(crate) struct Emit {
     /// [default: auto for tract and ort; for onnx 21, or the opset of the input].
     #[arg(long)]
     pub(crate) opset: Option<Opset>,
-    /// How the KV cache is written; `shared` changes the inputs and outputs of the model and reports how.
-    #[arg(long, default_value = "concat")]
+    /// How the KV cache is written; `shared`, `static` and `sliding` change the inputs and outputs of the model.
+    #[arg(long, default_value = "concat", value_parser = KvCacheParser)]
     pub(crate) kv_cache: KvCache,
     #[command(flatten)]
     pub(crate) storage: Storage,
@@ -417,20 +420,6 @@ pub(crate) struct Upgrade {
     pub(crate) storage: Storage,
     #[command(flatten)]
     pub(crate) sharing: Sharing,
-}
-
-/// How the KV cache is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum KvCache {
-    /// Unchanged: each step returns the past and the new keys and values concatenated.
-    Concat,
-    /// A buffer that the caller preallocates and each step updates in place; requires --target ort. The length of the
-    /// past follows from the padding mask; a model without one gets an input `past_sequence_length`, i64 of one
-    /// element.
-    Shared,
-    /// Only for `build` of encoder-decoders: the first pass and the later steps in one file,
-    /// decoder_model_merged.onnx, with an input `use_cache_branch`, bool of one element, that selects the steps.
-    Merged,
 }
 
 #[derive(Debug, Args)]

@@ -10,6 +10,7 @@ use crate::{layout, model_io, optimize, quantize, suggest, surgery, verify};
 use netwright::files::{self, Code, ScratchFolder};
 use netwright::inventory::inventory;
 use netwright::ir::{Dim, ElementType, Fact, Model, Shape, Symbol, TensorType, ValueType};
+use netwright::nn::layers::CacheForm;
 use netwright::nn::{Config, OpenError, Part, Pretrained, PretrainedOptions, SettingsError, WeightError};
 use netwright::passes::{self, Precision, PrecisionError, Target};
 use netwright::surgery::{merge_branches, symbols};
@@ -76,6 +77,9 @@ fn build_all(mut args: Build, built: &mut Vec<Built>, output: Output) -> Result<
     let is_verified = args.verify || args.layout.is_verified;
     if args.emit.shares_cache(is_verified)? && (!args.with_past || args.no_optimize) {
         return Err(Misuse::Requires.failure("--kv-cache shared requires --with-past and conflicts with --no-optimize"));
+    }
+    if args.emit.cache_form() != CacheForm::Growing && !args.with_past {
+        return Err(Misuse::Requires.failure("--kv-cache static and sliding require --with-past"));
     }
     if args.no_optimize && args.emit.quantize.is_requested() {
         return Err(
@@ -271,7 +275,7 @@ pub(crate) fn failed(error: OpenError) -> Failure {
             Failure::usage(error).with_help(is_missing.then_some(help))
         }
         OpenError::Settings(SettingsError::File(error)) | OpenError::File(error) => Failure::usage(error),
-        error @ (OpenError::Task { .. } | OpenError::NoPast { .. }) => Failure::usage(error),
+        error @ (OpenError::Task { .. } | OpenError::NoPast { .. } | OpenError::Cache { .. }) => Failure::usage(error),
         error => Failure::model(error),
     }
 }
@@ -319,6 +323,7 @@ fn open(args: &mut Build) -> Result<Pretrained, Failure> {
 pub(crate) fn open_folder(args: &Build, dequantize: bool) -> Result<Pretrained, OpenError> {
     let mut options = PretrainedOptions::default()
         .with_past(args.with_past)
+        .with_cache(args.emit.cache_form())
         .with_dtype(args.dtype.into())
         .with_dequantize(dequantize)
         .with_allow_unused(args.allow_unused)
@@ -467,6 +472,7 @@ fn build(
 fn declare(args: &Build, pretrained: &Pretrained, part: Part) -> Result<Model, Failure> {
     let mut model = Model::new(pretrained.build(part, args.outputs_attention).map_err(Failure::model)?);
     fix_dims(args, &mut model)?;
+    model_io::set_opset(&mut model, args.emit.opset_for_cache())?;
     model.metadata.insert("task".to_owned(), pretrained.task.name().to_owned());
     Ok(model)
 }

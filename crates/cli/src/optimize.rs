@@ -5,7 +5,7 @@ mod branches;
 mod jobs;
 mod summary;
 
-use crate::args::{ExternalData, Float, KvCache, Optimize};
+use crate::args::{ExternalData, Float, Optimize};
 use crate::failure::{Failure, Misuse};
 use crate::model_io;
 use crate::output::{Output, in_line};
@@ -38,12 +38,7 @@ use std::time::Instant;
 use summary::{Fused, Proofs, Side, Summary};
 
 pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
-    if args.emit.kv_cache == KvCache::Merged {
-        return Err(Misuse::NotFor.failure(
-            "--kv-cache merged is only for build, which knows the first pass and the later steps\n  help: leave out \
-             --kv-cache",
-        ));
-    }
+    args.emit.expect_cache_of_file()?;
     args.emit.shares_cache(args.verify)?;
     if args.calibrate.is_some() && args.dtype != Some(Float::F16) {
         let message = "--calibrate requires --dtype f16: f32 and bf16 have a range that values do not leave\n  help: add --dtype f16, or leave out --calibrate";

@@ -76,7 +76,7 @@ fn folders_have_what_clients_open() {
 #[test]
 fn what_no_client_opens_is_refused() {
     let (families, folder) = (in_repository("tests/families"), TempDir::new().expect("a folder"));
-    let cases: [(&str, &[&str]); 16] = [
+    let cases: [(&str, &[&str]); 24] = [
         ("llama", &["--for", "optimum", "-o", "model.onnx"]),
         ("t5", &["--for", "optimum", "-o", "out", "--part", "encoder"]),
         ("llama", &["--for", "genai", "-o", "out", "--kv-cache", "shared"]),
@@ -93,6 +93,14 @@ fn what_no_client_opens_is_refused() {
         ("llama", &["--for", "browsers", "-o", "out"]),
         ("llama", &["--kv-cache", "merged", "--with-past", "-o", "out"]),
         ("t5", &["--kv-cache", "merged", "-o", "out"]),
+        ("llama", &["--kv-cache", "static", "--with-past", "-o", "out"]),
+        ("llama", &["--kv-cache", "static=0", "--with-past", "-o", "out"]),
+        ("llama", &["--kv-cache", "statics=4", "--with-past", "-o", "out"]),
+        ("llama", &["--kv-cache", "static=4", "-o", "out"]),
+        ("t5", &["--kv-cache", "static=4", "--with-past", "-o", "out"]),
+        ("llama", &["--kv-cache", "sliding", "--with-past", "-o", "out"]),
+        ("t5", &["--kv-cache", "sliding", "--with-past", "-o", "out"]),
+        ("llama", &["--kv-cache", "static=4", "--for", "optimum", "-o", "out"]),
     ];
     let mut text = String::new();
     for (family, arguments) in cases {

@@ -100,6 +100,18 @@ pub enum GenerateError {
         max_length: usize,
     },
 
+    /// A prompt has more tokens than fit into a KV cache of fixed length.
+    #[error(
+        "the prompt has {tokens} tokens, but the KV cache of the model has room for {room}\n  help: shorten the prompt, or \
+         build the model with a larger --kv-cache static=N"
+    )]
+    NoRoom {
+        /// The number of tokens of the prompt.
+        tokens: usize,
+        /// The number of tokens for which there is room.
+        room: usize,
+    },
+
     /// A prompt has a token that the model does not have.
     #[error(
         "token {token} is not in the vocabulary of the model, which has {vocabulary} tokens\n  help: use the tokenizer with \
@@ -181,7 +193,7 @@ impl GenerateError {
             Self::Folder { .. } => 1004,
             Self::Interface { .. } => 1005,
             Self::EmptyPrompt => 1006,
-            Self::TooLong { .. } | Self::MaxLength { .. } => 1007,
+            Self::TooLong { .. } | Self::MaxLength { .. } | Self::NoRoom { .. } => 1007,
             Self::UnknownToken { .. } => 1008,
             Self::NotFinite { .. } => 1009,
             Self::NoToken { .. } => 1010,

@@ -113,6 +113,7 @@ impl Evaluator {
         let special = text.encode("", true)?;
         let (before, after) = special.split_at(special.len().div_ceil(2));
         let positions = options.as_ref().map(ConfigFile::positions).transpose()?.flatten().unwrap_or(MAX_WINDOW);
+        let positions = positions.min(graph.room().unwrap_or(MAX_WINDOW));
         let around = (before.to_vec(), after.to_vec());
         Ok(Self { graph, kind, window: positions.clamp(2, MAX_WINDOW), around })
     }
@@ -209,18 +210,20 @@ impl Evaluator {
     /// Runs the model on rows of equal length, without padding and without a past.
     fn run(&self, rows: &[&[u32]], output: &str) -> Result<Resident, GenerateError> {
         let length = rows.first().map_or(0, |row| row.len());
+        let columns = self.graph.room().unwrap_or(length);
         let all = || rows.iter().flat_map(|row| row.iter()).map(|token| i64::from(*token)).collect::<Vec<_>>();
         let positions =
             || rows.iter().flat_map(|_| (0..length).map(|at| i64::try_from(at).unwrap_or(i64::MAX))).collect();
         let numbers = [
             (Role::Tokens, all()),
-            (Role::Mask, vec![1; rows.len() * length]),
+            (Role::Mask, rows.iter().flat_map(|_| (0..columns).map(|at| i64::from(at < length))).collect()),
             (Role::Types, vec![0; rows.len() * length]),
             (Role::Positions, positions()),
         ];
         let mut inputs = self.graph.numbers(rows.len(), numbers)?;
         let pasts = self.graph.empty_pasts(rows.len())?;
         inputs.extend(self.graph.branch(false)?);
+        inputs.extend(self.graph.numbers(1, [(Role::PastLength, vec![0])])?);
         inputs.extend(pasts.iter().map(|(name, past)| (name.as_str(), past.clone())));
         Ok(self.graph.run(inputs, output)?.0)
     }

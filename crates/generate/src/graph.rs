@@ -21,6 +21,9 @@ const PRESENT: &str = "present";
 /// The axis of a past `[batch, heads, past, size]` that grows.
 const LENGTH: usize = 2;
 
+/// The input for the number of tokens in a cache of fixed length.
+const PAST_LENGTH: &str = "past_sequence_length";
+
 /// The input of a merged decoder, true for the later steps.
 const BRANCH: &str = "use_cache_branch";
 
@@ -43,6 +46,8 @@ pub(crate) enum Role {
     Features,
     /// Keys or values of earlier tokens, `[batch, heads, past, size]`.
     Past,
+    /// The number of tokens in a cache of fixed length, `[1]`.
+    PastLength,
     /// Whether this is a later step, a bool, which selects a branch of a merged decoder.
     Branch,
 }
@@ -140,6 +145,12 @@ impl Graph {
         Err(GenerateError::Interface { file: self.name.clone(), cause, help })
     }
 
+    /// Returns the number of tokens for which a cache of fixed length has room; `None` if the cache grows.
+    pub(crate) fn room(&self) -> Option<usize> {
+        let shape = self.pasts().next().filter(|_| self.has(Role::PastLength))?.ty.as_ref()?.shape.as_ref()?;
+        usize::try_from(shape.get(LENGTH)?.known()?).ok()
+    }
+
     /// Returns the empty pasts for a batch.
     pub(crate) fn empty_pasts(&self, rows: usize) -> Result<BTreeMap<String, Resident>, GenerateError> {
         self.pasts().map(|port| Ok((port.name.clone(), self.session.resident(self.empty(port, rows)?)?))).collect()
@@ -156,7 +167,7 @@ impl Graph {
             });
         };
         let element = port.ty.as_ref().map_or(ElementType::F32, |ty| ty.element);
-        Ok(Array::zeros(element, [rows, heads, 0, width])?)
+        Ok(Array::zeros(element, [rows, heads, self.room().unwrap_or(0), width])?)
     }
 
     /// Converts whole numbers `[rows, columns]` for inputs of roles; those that the graph does not have are left out.
@@ -170,7 +181,10 @@ impl Graph {
     }
 
     fn number(&self, port: &Port, rows: usize, numbers: Vec<i64>) -> Result<Resident, GenerateError> {
-        let shape = [rows, numbers.len() / rows.max(1)];
+        let shape = match port.name.as_str() {
+            PAST_LENGTH => vec![numbers.len()],
+            _ => vec![rows, numbers.len() / rows.max(1)],
+        };
         let array = match port.ty.as_ref().map(|ty| ty.element) {
             Some(ElementType::I32) => {
                 Array::new(shape, numbers.into_iter().map(|n| i32::try_from(n).unwrap_or(i32::MAX)).collect::<Vec<_>>())
@@ -244,15 +258,16 @@ fn role(name: &str, port: &Port, file: &ModelFile) -> Result<Role, GenerateError
         "encoder_attention_mask" => Role::SourceMask,
         "input_features" => Role::Features,
         past if past.starts_with(PAST) => {
-            if !is_of_source(past) && is_buffer(port, file) {
+            if !is_of_source(past) && is_buffer(port, file) && !has_fixed_length(port, file) {
                 return refused(
                     format!("`{past}` is a buffer that the caller preallocates"),
-                    "build the model without --kv-cache shared",
+                    "build the model without --kv-cache shared; a cache of fixed length, --kv-cache static=N, runs",
                 );
             }
             Role::Past
         }
         BRANCH => Role::Branch,
+        PAST_LENGTH => Role::PastLength,
         other => {
             return refused(
                 format!("input `{other}` is not one of a decoder or an encoder"),
@@ -273,6 +288,12 @@ fn is_buffer(past: &Port, file: &ModelFile) -> bool {
     let name = present(&past.name);
     let present = file.outputs().iter().find(|port| port.name == name);
     present.and_then(length).zip(length(past)).is_some_and(|(present, past)| present.same(&past) == Some(true))
+}
+
+/// Returns whether a past is a buffer whose length is known, and the number of tokens in it an input.
+fn has_fixed_length(past: &Port, file: &ModelFile) -> bool {
+    let length = past.ty.as_ref().and_then(|ty| ty.shape.as_ref()?.get(LENGTH)?.known());
+    length.is_some() && file.inputs().iter().any(|port| port.name == PAST_LENGTH)
 }
 
 fn present(past: &str) -> String {

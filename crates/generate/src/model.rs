@@ -173,9 +173,11 @@ impl Model {
         Ok(self)
     }
 
-    /// Returns the number of positions of the decoder, if the configuration limits it.
+    /// Returns the number of positions of the decoder, if the configuration or a cache of fixed length limits it.
     pub fn positions(&self) -> Option<usize> {
-        self.positions
+        // The last token is not read.
+        let room = self.first.room().map(|room| room.saturating_add(1));
+        self.positions.into_iter().chain(room).min()
     }
 
     /// Returns the number of tokens of the model, if the configuration has it.
@@ -242,6 +244,9 @@ impl Model {
         if let Some(positions) = self.positions.filter(|positions| prompt >= *positions) {
             return Err(GenerateError::TooLong { tokens: prompt, positions });
         }
+        if let Some(room) = self.first.room().filter(|room| prompt > *room) {
+            return Err(GenerateError::NoRoom { tokens: prompt, room });
+        }
         let padding: Vec<usize> = prompts.iter().map(|tokens| prompt - tokens.len()).collect();
         if padding.iter().any(|padding| *padding > 0) && !self.first.has(Role::Mask) {
             return Err(GenerateError::Interface {
@@ -295,7 +300,9 @@ impl Model {
         let length = state.tokens.first().map_or(0, Vec::len);
         let new = state.cached..length;
         let tokens = state.tokens.iter().flat_map(|row| &row[new.clone()]).map(|token| i64::from(*token)).collect();
-        let mask = state.padding.iter().flat_map(|&padding| (0..length).map(move |at| i64::from(at >= padding)));
+        let columns = graph.room().unwrap_or(length);
+        let is_seen = |padding: usize| move |at| i64::from((padding..length).contains(&at));
+        let mask = state.padding.iter().flat_map(|&padding| (0..columns).map(is_seen(padding)));
         let position = |padding: usize, at: usize| i64::try_from(at.saturating_sub(padding)).unwrap_or(i64::MAX);
         let positions =
             state.padding.iter().flat_map(|&padding| new.clone().map(move |at| position(padding, at))).collect();
@@ -310,6 +317,7 @@ impl Model {
             inputs.push((&port.name, memory.clone()));
         }
         inputs.extend(graph.branch(state.cached > 0)?);
+        inputs.extend(graph.numbers(1, [(Role::PastLength, vec![i64::try_from(state.cached).unwrap_or(i64::MAX)])])?);
         let mut past = std::mem::take(&mut state.past);
         // Keys and values of the source do not change: steps read them, and what a merged decoder returns for them is left.
         let mut constant = vec![];

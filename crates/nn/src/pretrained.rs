@@ -3,6 +3,7 @@
 use crate::adapter::{self, Adapter};
 use crate::families::{Architecture, FAMILIES, Family, Head, Pooling, why_not};
 use crate::gguf::{self, DerivedFile, Gguf};
+use crate::layers::CacheForm;
 use crate::quantized;
 use crate::sentences::{self, Sentences};
 use crate::weights::Unused;
@@ -53,6 +54,8 @@ pub struct PretrainedOptions {
     pub task: Option<Task>,
     /// Whether decoders have a KV cache: past keys and values as inputs, present ones as outputs.
     pub with_past: bool,
+    /// The form of the KV cache, if decoders have one.
+    pub cache: CacheForm,
     /// The float type of the weights and of the computation.
     pub dtype: ElementType,
     /// Whether weights that are stored quantized become floats.
@@ -72,6 +75,7 @@ impl Default for PretrainedOptions {
         Self {
             task: None,
             with_past: false,
+            cache: CacheForm::default(),
             dtype: ElementType::F32,
             dequantize: false,
             allow_unused: false,
@@ -92,6 +96,12 @@ impl PretrainedOptions {
     /// Sets whether decoders have a KV cache.
     pub fn with_past(mut self, with_past: bool) -> Self {
         self.with_past = with_past;
+        self
+    }
+
+    /// Sets the form of the KV cache.
+    pub fn with_cache(mut self, cache: CacheForm) -> Self {
+        self.cache = cache;
         self
     }
 
@@ -214,6 +224,16 @@ pub enum OpenError {
         /// The task.
         task: Task,
     },
+    /// The KV cache of the model cannot have the requested form.
+    #[error("{path}: {family} models cannot have this KV cache: {why}")]
+    Cache {
+        /// The configuration.
+        path: PathBuf,
+        /// The family.
+        family: &'static str,
+        /// Why, and what to do.
+        why: &'static str,
+    },
     /// Another file of the folder is invalid.
     #[error("{path}: {why}")]
     Beside {
@@ -238,8 +258,27 @@ impl OpenError {
             Self::Task { .. } => 406,
             Self::NoPast { .. } => 407,
             Self::Beside { .. } => 408,
+            Self::Cache { .. } => 409,
             Self::File(error) => return error.code(),
         })
+    }
+}
+
+/// Returns why the decoder of a model cannot have a form of KV cache.
+fn misfit(form: CacheForm, architecture: &dyn Architecture) -> Option<&'static str> {
+    match form {
+        CacheForm::Growing => None,
+        _ if architecture.is_encoder_decoder() => Some(
+            "the first pass of its decoder has no past, and the keys and values of its encoder have any length\n  help: choose \
+             the default, or `merged`",
+        ),
+        CacheForm::Static { length: 0, .. } => {
+            Some("a length of 0 has no room for a token\n  help: choose a larger length")
+        }
+        CacheForm::Sliding if architecture.windows().iter().all(Option::is_none) => Some(
+            "none of its layers attends to a window, so all need the whole past\n  help: choose the default, or `static`",
+        ),
+        CacheForm::Sliding | CacheForm::Static { .. } => None,
     }
 }
 
@@ -341,11 +380,17 @@ impl Pretrained {
             OpenError::Family { path: path(), model_type: model_type.to_owned(), why, nearest }
         })?;
         let (architecture, task) = choose(family, &settings, pooling, options.task, trained_for)?;
-        let head = Head { task, architecture, with_past: options.with_past, weights: &weights, pooling };
+        let head =
+            Head { task, architecture, cache: options.with_past.then_some(options.cache), weights: &weights, pooling };
         let architecture = (family.read)(&settings, &head)?;
         settings.finish()?;
         if options.with_past && !architecture.has_cache() {
             return Err(OpenError::NoPast { path: path(), family: family.name, task });
+        }
+        if options.with_past
+            && let Some(why) = misfit(options.cache, &*architecture)
+        {
+            return Err(OpenError::Cache { path: path(), family: family.name, why });
         }
         let parts = match (architecture.is_encoder_decoder(), options.with_past) {
             (false, _) => vec![Part::Whole],

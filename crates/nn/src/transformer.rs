@@ -136,7 +136,7 @@ impl Transformer {
         let config: Config = settings.deserialize()?;
         let mut transformer =
             Self::new(&config).map_err(|RangeError { option, law, .. }| settings.wrong(option, law))?;
-        transformer.with_past = head.with_past;
+        transformer.with_past = head.cache.is_some();
         Ok(Box::new(transformer))
     }
 }

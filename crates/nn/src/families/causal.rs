@@ -1,8 +1,8 @@
 //! Shared by text decoders: inputs, masks, cache and heads.
 
 use super::{BATCH, Head, PAST, Pooling, SEQ, heads, ids};
-use crate::layers::{Cache, Linear, Span, cache_type, local_mask, padding_mask};
-use crate::{Builder, Settings, SettingsError, Task, Var};
+use crate::layers::{Cache, CacheForm, Linear, Span, local_mask, padding_mask};
+use crate::{Builder, Settings, SettingsError, Task, Var, signed};
 use netwright_ir::{Dim, ElementType, Op};
 
 /// The inputs of a decoder, and the positions and cache that all layers use.
@@ -20,17 +20,30 @@ pub struct DecoderInputs<'b> {
 
 impl<'b> DecoderInputs<'b> {
     /// Declares `input_ids` `[batch, seq]`, `attention_mask` `[batch, past + seq]`, `position_ids` `[batch, seq]`, and
-    /// with a past the KV cache of every layer.
+    /// the KV cache of layers with these windows, if it has a form: of `heads` heads of width `d_k`. With buffers of fixed
+    /// length, `attention_mask` has that length, and is 0 for places that hold no token yet.
     #[track_caller]
-    pub fn declare(builder: &'b Builder<'b>, with_past: bool, layers: u64, heads: u64, d_k: u64) -> Self {
+    pub fn declare(
+        builder: &'b Builder<'b>,
+        form: Option<CacheForm>,
+        windows: &[Option<u64>],
+        heads: u64,
+        d_k: u64,
+    ) -> Self {
         let (batch, past) = (Dim::symbol(BATCH), Dim::symbol(PAST));
-        let total = if with_past { past.plus(&Dim::symbol(SEQ)) } else { Dim::symbol(SEQ) };
+        let total = match form {
+            None => Dim::symbol(SEQ),
+            Some(CacheForm::Static { length, .. }) => Dim::Known(signed(length)),
+            Some(_) => past.plus(&Dim::symbol(SEQ)),
+        };
         let input_ids = builder.input("input_ids", ids(SEQ));
         let attention_mask = builder.input("attention_mask", ids(total));
         let position_ids = builder.input("position_ids", ids(SEQ));
-        let entry = |at: u64| (at.to_string(), cache_type(builder, &batch, heads, &past, d_k));
-        let cache = if with_past { Cache::later(builder, (0..layers).map(entry)) } else { Cache::none(builder) };
-        let span = Span::new(input_ids, &cache);
+        let cache = match form {
+            Some(form) => Cache::decoder(builder, form, windows, [&batch, &past], [heads, d_k]),
+            None => Cache::none(builder),
+        };
+        let span = Span::with_mask(input_ids, &cache, attention_mask);
         Self { input_ids, position_ids, cache, span, attention_mask }
     }
 

@@ -130,7 +130,7 @@ impl<M: EncoderDecoder> Seq2Seq<M> {
 
     /// Creates the model with its own head.
     pub(super) fn with_output(model: M, head: &Head<'_>, output: Output) -> Self {
-        Self { model, output, with_past: head.with_past }
+        Self { model, output, with_past: head.cache.is_some() }
     }
 
     /// Declares the source and its attention mask.

@@ -2,7 +2,9 @@
 
 use super::causal::{DecoderInputs, Output};
 use super::{Architecture, Family, Head};
-use crate::layers::{Activation, DotProduct, Embedding, FeedForward, Linear, Norm, NormKind, merge_heads, split_heads};
+use crate::layers::{
+    Activation, CacheForm, DotProduct, Embedding, FeedForward, Linear, Norm, NormKind, merge_heads, split_heads,
+};
 use crate::{Builder, Part, Settings, SettingsError, Task, Var};
 
 /// GPT-2 and DistilGPT-2.
@@ -27,7 +29,7 @@ struct Gpt2 {
     layers: Vec<Layer>,
     norm: Norm,
     output: Output,
-    with_past: bool,
+    cache: Option<CacheForm>,
     heads: u64,
     d_k: u64,
 }
@@ -86,7 +88,7 @@ fn read(settings: &Settings, head: &Head<'_>) -> Result<Gpt2, SettingsError> {
         layers: (0..settings.layers("n_layer")?).map(layer).collect(),
         norm: norm(format!("{base}ln_f")),
         output: Output::read(settings, head, d_model, scores, "classifier")?,
-        with_past: head.with_past,
+        cache: head.cache,
         heads,
         d_k,
     })
@@ -94,7 +96,7 @@ fn read(settings: &Settings, head: &Head<'_>) -> Result<Gpt2, SettingsError> {
 
 impl Architecture for Gpt2 {
     fn declare<'b>(&self, builder: &'b Builder<'b>, _: Part) {
-        let inputs = DecoderInputs::declare(builder, self.with_past, self.layers.len() as u64, self.heads, self.d_k);
+        let inputs = DecoderInputs::declare(builder, self.cache, &vec![None; self.layers.len()], self.heads, self.d_k);
         let mask = inputs.mask(None);
         let mut x = self.words.forward(inputs.input_ids) + self.positions.forward(inputs.position_ids);
         for layer in &self.layers {

@@ -3,7 +3,9 @@
 
 use super::causal::{DecoderInputs, Output};
 use super::{Architecture, Family, Head, rope};
-use crate::layers::{Activation, DotProduct, Embedding, FeedForward, Linear, Norm, NormKind, Rotary, merge_heads};
+use crate::layers::{
+    Activation, CacheForm, DotProduct, Embedding, FeedForward, Linear, Norm, NormKind, Rotary, merge_heads,
+};
 use crate::{Builder, Part, Settings, SettingsError, Task, Var, signed};
 
 /// GPT-NeoX and Pythia.
@@ -29,7 +31,7 @@ struct GptNeoX {
     norm: Norm,
     output: Output,
     is_parallel: bool,
-    with_past: bool,
+    cache: Option<CacheForm>,
     heads: u64,
     d_k: u64,
 }
@@ -90,7 +92,7 @@ fn read(settings: &Settings, head: &Head<'_>) -> Result<GptNeoX, SettingsError> 
         norm: norm(format!("{base}final_layer_norm")),
         output: Output::read(settings, head, d_model, scores, "classifier")?,
         is_parallel: settings.flag("use_parallel_residual", true)?,
-        with_past: head.with_past,
+        cache: head.cache,
         heads,
         d_k: d_model / heads,
     })
@@ -98,7 +100,7 @@ fn read(settings: &Settings, head: &Head<'_>) -> Result<GptNeoX, SettingsError> 
 
 impl Architecture for GptNeoX {
     fn declare<'b>(&self, builder: &'b Builder<'b>, _: Part) {
-        let inputs = DecoderInputs::declare(builder, self.with_past, self.layers.len() as u64, self.heads, self.d_k);
+        let inputs = DecoderInputs::declare(builder, self.cache, &vec![None; self.layers.len()], self.heads, self.d_k);
         let mask = inputs.mask(None);
         let turned = self.rotary.tables(inputs.position_ids);
         let mut x = self.words.forward(inputs.input_ids);

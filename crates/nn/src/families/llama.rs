@@ -3,7 +3,7 @@
 
 use super::causal::{DecoderInputs, Output};
 use super::{Architecture, Head};
-use crate::layers::{Activation, Alibi, DotProduct, Linear, NormKind, Rotary};
+use crate::layers::{Activation, Alibi, CacheForm, DotProduct, Linear, NormKind, Rotary};
 use crate::{Builder, Part, Settings, SettingsError, Task};
 use stack::Stack;
 
@@ -213,7 +213,7 @@ impl Kind {
 struct Llama {
     stack: Stack,
     output: Output,
-    with_past: bool,
+    cache: Option<CacheForm>,
     is_bidirectional: bool,
     alibi: Option<(Alibi, Places)>,
 }
@@ -237,7 +237,7 @@ fn read(settings: &Settings, head: &Head<'_>, kind: &Kind) -> Result<Llama, Sett
     Ok(Llama {
         stack: Stack::new(kind, &base, vocab),
         output: Output::read(settings, head, sizes.d_model, scores, names.token_classifier)?,
-        with_past: head.with_past,
+        cache: head.cache,
         is_bidirectional: kind.is_bidirectional,
         alibi: kind.alibi.clone(),
     })
@@ -245,8 +245,8 @@ fn read(settings: &Settings, head: &Head<'_>, kind: &Kind) -> Result<Llama, Sett
 
 impl Architecture for Llama {
     fn declare<'b>(&self, builder: &'b Builder<'b>, _: Part) {
-        let Stack { layers, kv_heads, d_k, .. } = &self.stack;
-        let inputs = DecoderInputs::declare(builder, self.with_past, layers.len() as u64, *kv_heads, *d_k);
+        let Stack { kv_heads, d_k, .. } = &self.stack;
+        let inputs = DecoderInputs::declare(builder, self.cache, &self.windows(), *kv_heads, *d_k);
         let bias = self.alibi.as_ref().map(|(alibi, places)| {
             let [queries, keys] =
                 if *places == Places::Counted { inputs.counted_positions() } else { inputs.all_positions() };
@@ -259,6 +259,10 @@ impl Architecture for Llama {
         let x =
             self.stack.forward(self.stack.words.forward(inputs.input_ids), inputs.position_ids, &inputs.cache, mask);
         self.output.declare(builder, &inputs, x, |x| self.stack.words.scores(x));
+    }
+
+    fn windows(&self) -> Vec<Option<u64>> {
+        self.stack.windows()
     }
 
     fn has_cache(&self) -> bool {

@@ -22,7 +22,7 @@ mod whisper;
 
 pub use causal::DecoderInputs;
 
-use crate::layers::{Activation, Linear, Norm};
+use crate::layers::{Activation, CacheForm, Linear, Norm};
 use crate::{Builder, Part, Settings, SettingsError, Task, Transformer, Var, Weights};
 use netwright_ir::{Dim, ElementType, TensorType, shape};
 
@@ -145,8 +145,8 @@ pub struct Head<'a> {
     pub task: Task,
     /// The architecture of the task, such as `BertForMaskedLM`.
     pub architecture: &'a str,
-    /// Whether decoders have a KV cache.
-    pub with_past: bool,
+    /// The form of the KV cache of decoders, if they have one.
+    pub cache: Option<CacheForm>,
     /// The weights.
     pub weights: &'a Weights,
     /// The pooling of a sentence-transformers folder, if it is one.
@@ -211,6 +211,11 @@ pub trait Architecture: Send + Sync {
     /// Returns whether its decoder supports a KV cache.
     fn has_cache(&self) -> bool {
         false
+    }
+
+    /// Returns the window of each layer of its decoder, if it has one; none if no layer has a window.
+    fn windows(&self) -> Vec<Option<u64>> {
+        vec![]
     }
 
     /// Returns parts of the names of tensors in checkpoints that the model does not need: computed tables, layers after

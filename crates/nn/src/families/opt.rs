@@ -2,7 +2,7 @@
 
 use super::causal::{DecoderInputs, Output};
 use super::{Architecture, Family, Head};
-use crate::layers::{Activation, Embedding, FeedForward, Linear, MultiHeadAttention, Norm, NormKind};
+use crate::layers::{Activation, CacheForm, Embedding, FeedForward, Linear, MultiHeadAttention, Norm, NormKind};
 use crate::{Builder, Part, Settings, SettingsError, Task};
 
 /// OPT.
@@ -30,7 +30,7 @@ struct Opt {
     output: Output,
     /// Whether norms come before their blocks.
     is_pre_norm: bool,
-    with_past: bool,
+    cache: Option<CacheForm>,
     heads: u64,
     d_k: u64,
 }
@@ -85,7 +85,7 @@ fn read(settings: &Settings, head: &Head<'_>) -> Result<Opt, SettingsError> {
         norm: has_norm.then(|| norm(format!("{base}.final_layer_norm"))),
         output: Output::read(settings, head, width, scores, "score")?,
         is_pre_norm,
-        with_past: head.with_past,
+        cache: head.cache,
         heads,
         d_k: d_model / heads,
     })
@@ -93,7 +93,7 @@ fn read(settings: &Settings, head: &Head<'_>) -> Result<Opt, SettingsError> {
 
 impl Architecture for Opt {
     fn declare<'b>(&self, builder: &'b Builder<'b>, _: Part) {
-        let inputs = DecoderInputs::declare(builder, self.with_past, self.layers.len() as u64, self.heads, self.d_k);
+        let inputs = DecoderInputs::declare(builder, self.cache, &vec![None; self.layers.len()], self.heads, self.d_k);
         let (mask, places) = (inputs.mask(None), inputs.position_ids + builder.index(2));
         let words = self.words.forward(inputs.input_ids);
         let words = self.projections.as_ref().map_or(words, |[project, _]| project.forward(words));

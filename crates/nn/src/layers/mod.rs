@@ -21,7 +21,7 @@ pub use alibi::Alibi;
 pub use attention::{
     DotProduct, MultiHeadAttention, Projections, merge_heads, repeat_heads, scaled_dot_product_attention, split_heads,
 };
-pub use cache::{Cache, Span, cache_type};
+pub use cache::{Cache, CacheForm, CacheWrite, Span, cache_type};
 pub use convolution::Convolution;
 pub use disentangled::{DisentangledAttention, Distances};
 pub use embedding::Embedding;

@@ -40,6 +40,11 @@ impl Stack {
         }
     }
 
+    /// Returns the window of each layer.
+    pub(super) fn windows(&self) -> Vec<Option<u64>> {
+        self.layers.iter().map(|layer| layer.kind.window).collect()
+    }
+
     /// Applies the layers to the embeddings `[batch, seq, d_model]` of tokens at positions `[batch, seq]`; `mask`
     /// returns that of a window, which is added to the scores.
     #[track_caller]

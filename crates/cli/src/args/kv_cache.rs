@@ -1,0 +1,124 @@
+//! How the KV cache is written: `--kv-cache`.
+
+use super::{Emit, Opset};
+use crate::failure::{Failure, Misuse};
+use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
+use clap::error::ErrorKind;
+use netwright::nn::layers::{CacheForm, CacheWrite};
+use netwright::passes::Target;
+use std::ffi::OsStr;
+
+/// How the KV cache is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KvCache {
+    Concat,
+    Shared,
+    Merged,
+    Static(u64),
+    Sliding,
+}
+
+/// The values and what they mean.
+const VALUES: [(&str, &str); 5] = [
+    ("concat", "Unchanged: each step returns the past and the new keys and values concatenated"),
+    (
+        "shared",
+        "A buffer that the caller preallocates and each step updates in place; requires --target ort. The length of the \
+         past follows from the padding mask; a model without one gets an input `past_sequence_length`, i64 of one element",
+    ),
+    (
+        "merged",
+        "Only for `build` of encoder-decoders: the first pass and the later steps in one file, \
+         decoder_model_merged.onnx, with an input `use_cache_branch`, bool of one element, that selects the steps",
+    ),
+    (
+        "static=N",
+        "Only for `build` of decoders: buffers for N tokens, with an input `past_sequence_length`, i64 of one element, and \
+         an `attention_mask` [batch, N] that is 0 for places without a token",
+    ),
+    (
+        "sliding",
+        "Only for `build` of decoders with windows: a layer with a window of W keeps the last W - 1 tokens; other layers \
+         keep all",
+    ),
+];
+
+/// Parses a form of the KV cache.
+#[derive(Clone)]
+pub(super) struct KvCacheParser;
+
+impl TypedValueParser for KvCacheParser {
+    type Value = KvCache;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<KvCache, clap::Error> {
+        let text = StringValueParser::new().parse_ref(command, argument, value)?;
+        let fail = |what: &str| {
+            let message = format!("invalid value '{text}' for '--kv-cache <KV_CACHE>': {what}\n");
+            clap::Error::raw(ErrorKind::ValueValidation, message).with_cmd(command)
+        };
+        match text.split_once('=') {
+            None => match text.as_str() {
+                "concat" => Ok(KvCache::Concat),
+                "shared" => Ok(KvCache::Shared),
+                "merged" => Ok(KvCache::Merged),
+                "sliding" => Ok(KvCache::Sliding),
+                "static" => Err(fail("static needs the number of tokens, such as static=2048")),
+                _ => Err(fail("expected concat, shared, merged, static=N or sliding")),
+            },
+            Some(("static", length)) => match length.parse() {
+                Ok(length @ 1..=0x7fff_ffff) => Ok(KvCache::Static(length)),
+                _ => Err(fail("the number of tokens must be from 1 to 2147483647, such as static=2048")),
+            },
+            Some(_) => Err(fail("expected concat, shared, merged, static=N or sliding")),
+        }
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(VALUES.into_iter().map(|(name, help)| PossibleValue::new(name).help(help))))
+    }
+}
+
+impl Emit {
+    /// Returns the form in which decoders declare the KV cache.
+    pub(crate) fn cache_form(&self) -> CacheForm {
+        match self.kv_cache {
+            KvCache::Concat | KvCache::Shared | KvCache::Merged => CacheForm::Growing,
+            KvCache::Sliding => CacheForm::Sliding,
+            KvCache::Static(length) => {
+                let has_operator = match self.opset {
+                    Some(Opset::Is(opset)) => opset >= SCATTER_SINCE,
+                    _ => true,
+                };
+                let is_standard = self.target() == Target::ONNX && has_operator;
+                let write = if is_standard { CacheWrite::TensorScatter } else { CacheWrite::ScatterElements };
+                CacheForm::Static { length, write }
+            }
+        }
+    }
+
+    /// Returns the opset to which a model must be raised because of the operator that writes its KV cache.
+    pub(crate) fn opset_for_cache(&self) -> Option<Opset> {
+        let needs = matches!(self.cache_form(), CacheForm::Static { write: CacheWrite::TensorScatter, .. });
+        needs.then_some(Opset::Is(SCATTER_SINCE))
+    }
+
+    /// Refuses forms of the KV cache that only `build` writes.
+    pub(crate) fn expect_cache_of_file(&self) -> Result<(), Failure> {
+        let (form, why) = match self.kv_cache {
+            KvCache::Concat | KvCache::Shared => return Ok(()),
+            KvCache::Merged => ("merged", "knows the first pass and the later steps"),
+            KvCache::Static(_) => ("static", "declares the layers"),
+            KvCache::Sliding => ("sliding", "knows the windows of the layers"),
+        };
+        let text = format!("--kv-cache {form} is only for build, which {why}\n  help: leave out --kv-cache");
+        Err(Misuse::NotFor.failure(text))
+    }
+}
+
+/// The first opset with TensorScatter.
+const SCATTER_SINCE: i64 = 24;
