@@ -46,10 +46,6 @@ pub(crate) fn parts(path: &Path) -> Result<Parts, GenerateError> {
     let graphs = graphs(path);
     let refused = |cause: String, help: &str| GenerateError::Folder { path: path.to_owned(), cause, help: help.into() };
     let find = |name: &str| graphs.iter().find(|graph| graph.file_name().is_some_and(|own| own == name)).cloned();
-    let others = |own: &[&str]| {
-        let names = graphs.iter().filter_map(|graph| graph.file_name()?.to_str());
-        names.filter(|name| !own.contains(name)).map(|name| format!("`{name}`")).collect::<Vec<_>>()
-    };
     // A merged decoder is the same as the other two.
     let decoder = find(DECODER).map(|first| (first, find(LATER))).or_else(|| Some((find(MERGED)?, None)));
     let is_decoder = |graph: &PathBuf| [DECODER, LATER, MERGED].map(find).contains(&Some(graph.clone()));
@@ -74,9 +70,13 @@ pub(crate) fn parts(path: &Path) -> Result<Parts, GenerateError> {
             "the folder holds no ONNX model".to_owned(),
             "write one with `netwright build DIR -o FOLDER --with-past`",
         )),
-        _ => Err(refused(
-            format!("the folder holds {} models: {}", graphs.len(), others(&[]).join(", ")),
-            "name the file of one of them",
-        )),
+        _ => {
+            let names = graphs.iter().filter_map(|graph| graph.file_name()?.to_str());
+            let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+            Err(refused(
+                format!("the folder holds {} models: {}", graphs.len(), names.join(", ")),
+                "name the file of one of them",
+            ))
+        }
     }
 }
