@@ -17,7 +17,6 @@ use netwright::{nn, onnx};
 use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 mod attention;
 mod bench;
@@ -25,6 +24,7 @@ mod generate;
 mod judging;
 mod kv_cache;
 mod surgery;
+mod values;
 
 pub(crate) use attention::Attention;
 pub(crate) use bench::Bench;
@@ -33,6 +33,8 @@ pub(crate) use judging::{Judging, Runtime};
 pub(crate) use kv_cache::KvCache;
 use kv_cache::KvCacheParser;
 pub(crate) use surgery::{Extract, Interface, Merge, Rewrite, Split};
+pub(crate) use values::{Float, Opset};
+use values::{binding, io_type, target};
 
 const READING: &str = "Reading";
 const PASSES: &str = "Passes and reports";
@@ -125,24 +127,6 @@ pub(crate) enum Command {
     BenchWorker,
 }
 
-/// A float type for weights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Float {
-    F32,
-    F16,
-    Bf16,
-}
-
-impl From<Float> for ElementType {
-    fn from(float: Float) -> Self {
-        match float {
-            Float::F32 => ElementType::F32,
-            Float::F16 => ElementType::F16,
-            Float::Bf16 => ElementType::BF16,
-        }
-    }
-}
-
 #[derive(Clone, Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct Build {
@@ -219,7 +203,7 @@ pub(crate) struct Emit {
     /// The runtime to write for: onnx (standard operators), tract or ort (ONNX Runtime). ONNX Runtime refuses a fused
     /// attention whose batch or length is 0; `optimize --skip fuse-attention` writes a model that accepts them.
     /// [default: onnx; with --for, ort].
-    #[arg(long)]
+    #[arg(long, value_parser = target)]
     pub(crate) target: Option<Target>,
     /// The opset of the output; `auto` raises it only as far as the best operators for the target need
     /// [default: auto for tract and ort; for onnx 21, or the opset of the input].
@@ -339,24 +323,6 @@ impl Emit {
             options.raise_opset = opset == Opset::Auto;
         }
         Ok(options.with_share_cache(self.kv_cache == KvCache::Shared))
-    }
-}
-
-/// The requested opset.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Opset {
-    Auto,
-    Is(i64),
-}
-
-impl FromStr for Opset {
-    type Err = String;
-
-    fn from_str(word: &str) -> Result<Self, String> {
-        match word {
-            "auto" => Ok(Opset::Auto),
-            number => number.parse().map(Opset::Is).map_err(|_| "expected a number or `auto`".to_owned()),
-        }
     }
 }
 
@@ -548,20 +514,6 @@ impl From<ExternalData> for onnx::ExternalData {
             ExternalData::Always => onnx::ExternalData::Always,
             ExternalData::Never => onnx::ExternalData::Never,
         }
-    }
-}
-
-fn binding(text: &str) -> Result<(Symbol, Dim), String> {
-    let (symbol, size) = text.split_once('=').ok_or("expected SYMBOL=SIZE, such as batch=2")?;
-    let size = size.parse::<Dim>().map_err(|error| error.to_string())?;
-    Ok((Symbol::new(symbol.trim()), size))
-}
-
-fn io_type(text: &str) -> Result<(Option<String>, ElementType), String> {
-    let (pattern, element) = text.rsplit_once('=').map_or((None, text), |(pattern, element)| (Some(pattern), element));
-    match element.parse() {
-        Ok(element) => Ok((pattern.map(ToOwned::to_owned), element)),
-        Err(_) => Err(format!("`{element}` is not f32, f16 or bf16")),
     }
 }
 

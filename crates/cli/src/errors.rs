@@ -2,6 +2,7 @@
 
 use crate::failure::{Failure, Misuse};
 use crate::output::{Output, table};
+use netwright::files::Code;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -33,6 +34,23 @@ pub(crate) fn run(code: Option<&str>, output: Output) -> Result<(), Failure> {
     };
     let Entry { code, title, cause, example, cure } = entry;
     output.data(&[&entry], || format!("{code}: {title}\n\n{cause}\n\nexample: {example}\n\nhelp: {cure}\n"))
+}
+
+/// Returns what helps against an error.
+pub(crate) fn cure(code: Code) -> Option<&'static str> {
+    let code = code.to_string();
+    entries().find(|entry| entry.code == code).map(|entry| entry.cure)
+}
+
+/// Returns a cure as the rest of a line, which starts with a small letter unless with a name.
+pub(crate) fn as_help(cure: &str) -> String {
+    let mut letters = cure.chars();
+    match (letters.next(), letters.next()) {
+        (Some(first), Some(second)) if second.is_lowercase() => {
+            format!("{}{}", first.to_lowercase(), &cure[first.len_utf8()..])
+        }
+        _ => cure.to_owned(),
+    }
 }
 
 fn entries() -> impl Iterator<Item = Entry> {

@@ -1,5 +1,6 @@
 //! How a command fails: what it prints, with a code of the index of errors, and its exit code.
 
+use crate::errors;
 use crate::output::{in_line, printable};
 use netwright::attention::AttentionError;
 use netwright::files::{Code, FileError};
@@ -163,8 +164,10 @@ impl Failure {
         };
         // Errors of a declaration begin with the word.
         let text = message.text.strip_prefix("error: ").unwrap_or(&message.text);
+        let cure = errors::cure(message.code).filter(|_| !text.contains("\n  help: "));
+        let text = cure.map_or_else(|| text.to_owned(), |cure| format!("{text}\n  help: {}", errors::as_help(cure)));
         // If standard error is closed, there is nowhere to report that.
-        let _ = writeln!(io::stderr(), "error[{}]: {}", message.code, printable(&shortened(text)));
+        let _ = writeln!(io::stderr(), "error[{}]: {}", message.code, printable(&shortened(&text)));
         ExitCode::from(self.exit_code())
     }
 

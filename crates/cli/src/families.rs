@@ -3,6 +3,8 @@
 use crate::build::failed;
 use crate::failure::Failure;
 use crate::output::{Output, columns, thousands};
+use crate::suggest::hub_id;
+use netwright::files::FileError;
 use netwright::ir::{Graph, Op, Value};
 use netwright::nn::families::{FAMILIES, Family, TESTED_AGAINST};
 use netwright::nn::{Pretrained, PretrainedOptions, Settings, Task};
@@ -53,16 +55,13 @@ impl FamilyRow {
 pub(crate) fn run(output: Output) -> Result<(), Failure> {
     let families: Vec<FamilyRow> = FAMILIES.iter().map(FamilyRow::new).collect();
     output.report(&families, || {
-        let head = ["family", "model_type", "cache", "example", "tested against", "tested in", "tasks"];
+        let head = ["family", "model_type", "cache", "example"];
         let row = |family: &FamilyRow| {
             [
                 family.name.to_owned(),
                 family.model_types.join(", "),
                 if family.cache { "yes" } else { "no" }.to_owned(),
                 family.example.unwrap_or("-").to_owned(),
-                family.tested_against.clone(),
-                family.tested_in.to_owned(),
-                family.tasks.join(", "),
             ]
         };
         columns(&std::iter::once(head.map(ToOwned::to_owned)).chain(families.iter().map(row)).collect::<Vec<_>>())
@@ -87,8 +86,28 @@ struct PlannedGraph {
     outputs: Vec<String>,
 }
 
+/// Checks that a configuration exists; the help says what a name may mean instead.
+fn expect_config(config: &Path) -> Result<(), Failure> {
+    if config.symlink_metadata().is_ok() || config.ends_with("config.json") {
+        return Ok(());
+    }
+    let word = config.to_string_lossy();
+    let help = match (FAMILIES.iter().find(|family| family.model_types.contains(&&*word)), hub_id(&word)) {
+        (Some(family), _) => format!("{word} is a family, {}; leave out --for to list all families", family.name),
+        (None, Some(id)) => {
+            let folder = id.rsplit('/').next().unwrap_or(id);
+            format!(
+                "download the configuration: `hf download {id} config.json --local-dir {folder}`, then name {folder}"
+            )
+        }
+        (None, None) => "name a config.json, or a folder that has one".to_owned(),
+    };
+    Err(Failure::usage(FileError::NotFound { path: config.to_owned() }).with_help(Some(&help)))
+}
+
 /// Shows what `build` would build from a configuration, without weights, or fails as it would.
 pub(crate) fn plan(config: &Path, task: Option<Task>, output: Output) -> Result<(), Failure> {
+    expect_config(config)?;
     let config = if config.is_dir() { config.join("config.json") } else { config.to_owned() };
     let options = PretrainedOptions::default();
     let options = task.map_or_else(|| options.clone(), |task| options.clone().with_task(task));

@@ -87,7 +87,7 @@ pub(crate) enum Inspected {
 
 pub(crate) fn run(args: &Inspect, output: Output) -> Result<(), Failure> {
     let models = models_of(&args.input.model);
-    if models.len() < 2 {
+    if models.is_empty() {
         let contents = Box::new(contents(&args.input.model, args, output)?);
         let text = text(&contents, args);
         return output.data(&Inspected::One(contents), || text);

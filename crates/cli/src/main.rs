@@ -6,6 +6,7 @@ mod attention;
 mod bench;
 mod build;
 mod clients;
+mod contents;
 mod errors;
 mod eval;
 mod failure;
@@ -28,6 +29,7 @@ mod suggest;
 mod surgery;
 mod upgrade;
 mod verify;
+mod vocabulary;
 
 use args::{Cli, Command, ExternalData};
 use clap::Parser;
@@ -38,7 +40,10 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(answer) => return output::print_usage(&answer),
+        Err(mut answer) => {
+            vocabulary::explain(&mut answer);
+            return output::print_usage(&answer);
+        }
     };
     // Without handlers, signals have their default effect.
     #[cfg(unix)]

@@ -27,12 +27,9 @@ pub(crate) fn read_at(path: &Path, reading: &Reading, output: Output) -> Result<
     let mut options =
         ReadOptions::default().with_inline_functions(reading.inline_functions).with_strict(reading.strict);
     options.data_dir.clone_from(&reading.data_dir);
-    let model = onnx::read(path, &options).map_err(|error| {
-        let failure = match error {
-            ReadError::File(error) => Failure::usage(error),
-            error => Failure::model(error),
-        };
-        failure.with_help(suggest::weights_help(path).as_deref())
+    let model = onnx::read(path, &options).map_err(|error| match error {
+        ReadError::File(error) => Failure::usage(error),
+        error => Failure::model(error),
     })?;
     let output = Output { model: Some(path), ..output };
     for warning in model.warnings.iter().take(MAX_WARNINGS) {

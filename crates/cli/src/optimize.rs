@@ -22,7 +22,7 @@ use netwright::bisect::{Culprit, bisect};
 use netwright::evaluate::Tract;
 use netwright::files::{ScratchFolder, write_file};
 use netwright::inventory::inventory;
-use netwright::ir::{Detail, ElementType, Graph, Model, Name, OpKind};
+use netwright::ir::{Detail, ElementType, Graph, Model, Name, Op, OpKind};
 use netwright::onnx::{self, WriteError, WriteOptions};
 use netwright::passes::sites::{Site, sites};
 use netwright::passes::{self, PassError, Prover, Report};
@@ -222,7 +222,8 @@ fn optimize(args: &Optimize, job: &Job, output: Output) -> Result<Done, Failure>
         quantized.measure(&events.quantized)?;
     }
     let explain = args.explain.then(|| explain(&sites, &events, quantized.as_ref()));
-    quantize::warn_if_none(options.quantization.as_ref(), &events, output)?;
+    let named = Output { model: Some(&job.model), ..output };
+    quantize::warn_if_none(options.quantization.as_ref(), &events, named)?;
     let interface = interface(&model, &events);
     let compare = |options| verify::judged(&job.model, path.as_deref(), options, output);
     let verified = comparison.as_ref().map(compare).transpose()?;
@@ -258,6 +259,9 @@ fn optimize(args: &Optimize, job: &Job, output: Output) -> Result<Done, Failure>
         interface,
         explain,
         quantized,
+        not_quantized: quantize::why_none(options.quantization.as_ref(), &events),
+        dequantized: if options.dequantize { 0 } else { dequantized(&model.graph) },
+        target: args.emit.target().to_string(),
         proofs,
         seconds,
         is_comparable: !is_in_place
@@ -439,6 +443,16 @@ fn warn_if_unconverted(graph: &Graph, to: ElementType, output: Output) -> Result
         "--explain gives the reasons"
     };
     output.warn(&format!("no node of the result computes in {to}: {why}"))
+}
+
+/// Returns the number of weights in floats that are computed from quantized ones, in the graph and its bodies.
+fn dequantized(graph: &Graph) -> usize {
+    let count = |id| {
+        let op = graph.node(id).op();
+        let own = usize::from(matches!(op, Op::Parameter(tensor) if tensor.is_dequantized()));
+        own + op.bodies().into_iter().map(|body| dequantized(body)).sum::<usize>()
+    };
+    graph.schedule().into_iter().map(count).sum()
 }
 
 /// Whether a node other than a cast has a result of a type, in the graph or in a body.

@@ -17,7 +17,7 @@ use std::fmt;
 pub(crate) struct Quantize {
     /// Quantize the weights of matrix products and embeddings: int4 or int8 (weights in blocks), int8-dynamic or
     /// uint8-dynamic (activations too, when the model runs), or none.
-    #[arg(long = "quantize", value_name = "SCHEME")]
+    #[arg(long = "quantize", value_name = "SCHEME", value_parser = scheme)]
     pub(crate) scheme: Option<Scheme>,
     /// The scheme of the weights whose name matches a regular expression, or the name of a result that is computed with
     /// them; may be given several times, and the last one that matches decides.
@@ -50,9 +50,20 @@ pub(crate) enum RoundingWord {
     Search,
 }
 
+fn scheme(word: &str) -> Result<Scheme, String> {
+    match word.to_lowercase().as_str() {
+        "q4" | "w4" | "4bit" => Ok(Scheme::Int4),
+        "q8" | "w8" | "8bit" => Ok(Scheme::Int8),
+        "dynamic" => Ok(Scheme::Int8Dynamic),
+        "fp16" | "f16" | "float16" | "half" => Err(format!("`{word}` is a float type: use --dtype f16")),
+        "bf16" | "bfloat16" => Err(format!("`{word}` is a float type: use --dtype bf16")),
+        lower => lower.parse().map_err(|error: netwright::passes::UnknownScheme| error.to_string()),
+    }
+}
+
 fn pattern(text: &str) -> Result<(String, Scheme), String> {
     let (pattern, scheme) = text.rsplit_once('=').ok_or("expected REGEX=SCHEME, such as lm_head=int8")?;
-    Ok((pattern.to_owned(), scheme.parse().map_err(|error: netwright::passes::UnknownScheme| error.to_string())?))
+    Ok((pattern.to_owned(), self::scheme(scheme)?))
 }
 
 impl Quantize {
@@ -200,24 +211,30 @@ impl fmt::Display for Quantized {
     }
 }
 
-/// Warns that weights were to be quantized and none was, with the reasons, each counted.
+/// Returns why weights were not quantized, each reason with the number of weights, if some were to be and none was.
+pub(crate) fn why_none(quantization: Option<&Quantization>, report: &Report) -> Option<BTreeMap<String, usize>> {
+    let is_requested = quantization.is_some_and(|quantization| {
+        let named = quantization.overrides.iter().map(|(_, scheme)| *scheme);
+        named.chain([quantization.scheme]).any(|scheme| scheme != Scheme::None)
+    });
+    let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
+    for event in report.declined.iter().filter(|event| event.pass == "quantize-weights") {
+        *reasons.entry(event.note.strip_prefix("it has ").unwrap_or(&event.note).to_owned()).or_default() += 1;
+    }
+    (is_requested && report.quantized.is_empty()).then_some(reasons)
+}
+
+/// Warns that weights were to be quantized and none was, with the reasons.
 pub(crate) fn warn_if_none(
     quantization: Option<&Quantization>,
     report: &Report,
     output: Output,
 ) -> Result<(), Failure> {
-    let is_requested = quantization.is_some_and(|quantization| {
-        let named = quantization.overrides.iter().map(|(_, scheme)| *scheme);
-        named.chain([quantization.scheme]).any(|scheme| scheme != Scheme::None)
-    });
-    if !is_requested || !report.quantized.is_empty() {
-        return Ok(());
+    let Some(reasons) = why_none(quantization, report) else { return Ok(()) };
+    let reasons: Vec<String> = reasons.iter().map(|(why, count)| format!("{count} skipped ({why})")).collect();
+    if reasons.is_empty() {
+        return output.warn("no weight was quantized: products and look-ups read none");
     }
-    let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
-    for event in report.declined.iter().filter(|event| event.pass == "quantize-weights") {
-        *reasons.entry(&event.note).or_default() += 1;
-    }
-    let reasons: Vec<String> = reasons.iter().map(|(why, count)| format!("{count} declined ({why})")).collect();
-    let why = if reasons.is_empty() { "products and look-ups read none".to_owned() } else { reasons.join(", ") };
-    output.warn(&format!("quantized weights: none; {why}"))
+    let help = "--quantize-tensor 'REGEX=int8' also quantizes small weights that it names";
+    output.warn(&format!("no weight was quantized: {}; {help}", reasons.join(", ")))
 }

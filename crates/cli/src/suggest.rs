@@ -1,5 +1,6 @@
 //! What to do instead, if a path names something else than a command reads.
 
+use crate::contents;
 use crate::failure::{Failure, Misuse};
 use crate::output::in_line;
 use crate::overwrite::folder_of;
@@ -13,16 +14,25 @@ const MAX_LISTED: usize = 20;
 /// Checks that a path may be an ONNX file.
 ///
 /// # Errors
-/// If it is a folder with several models, or does not exist; the help names what it may mean.
+/// If it is a folder, another kind of file, or does not exist; the help names what it may mean.
 pub(crate) fn expect_onnx(path: &Path) -> Result<(), Failure> {
+    let name = in_line(path);
     let fail = |what: &str, help: String| Err(Misuse::Path.failure(format!("{path:?} {what}\n  help: {help}")));
     let missing = |help: String| {
         let error = FileError::NotFound { path: path.to_owned() };
         Err(Failure::usage(error).with_help(Some(&help)))
     };
-    let models = models_of(path);
-    if models.len() > 1 {
-        return fail("is a folder", files_help(&models, "an ONNX file"));
+    if path.is_dir() {
+        let help = match models_of(path).as_slice() {
+            [] if path.join("config.json").is_file() => contents::build(&name),
+            [model] => format!("name the file {}", in_line(model)),
+            models => files_help(models, "an ONNX file"),
+        };
+        return fail("is a folder", help);
+    }
+    if let Some((what, help)) = contents::recognized(path) {
+        let text = format!("{path:?} is {what}, not an ONNX model\n  help: {help}");
+        return Err(Failure::model_with(Misuse::Path.code(), text));
     }
     if path.symlink_metadata().is_err() {
         let neighbors = with_extensions(folder_of(path), &["onnx"]);
@@ -33,9 +43,11 @@ pub(crate) fn expect_onnx(path: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Returns the ONNX files in a folder; none if the path is not a folder.
+/// Returns the ONNX files in a folder, and those in its folder `onnx`, as on the Hugging Face Hub; none if the path is not a
+/// folder.
 pub(crate) fn models_of(path: &Path) -> Vec<PathBuf> {
-    if path.is_dir() { with_extensions(path, &["onnx"]) } else { vec![] }
+    let folders = [path.to_owned(), path.join("onnx")];
+    folders.iter().filter(|folder| folder.is_dir()).flat_map(|folder| with_extensions(folder, &["onnx"])).collect()
 }
 
 /// Returns whether `build` recognizes a folder, if only to say what it is instead.
@@ -56,8 +68,18 @@ pub(crate) fn expect_source(source: &str, presets: &[&str]) -> Result<(), Failur
         let error = FileError::NotFound { path: path.to_owned() };
         Err(Failure::usage(error).with_help(Some(&help)))
     };
+    let is_part = has_extension(path, &["safetensors", "json", "pt", "pth", "bin", "ckpt"]);
+    if path.is_file() && is_part {
+        let folder = path.parent().map(in_line).filter(|folder| !folder.is_empty());
+        let folder = folder.as_deref().unwrap_or(".");
+        return fail("is a file of a model", format!("build its folder: `netwright build {folder} -o model.onnx`"));
+    }
     if path.is_file() && has_extension(path, &["onnx"]) {
         return fail("is an ONNX model already", format!("use optimize: `netwright optimize {name}`"));
+    }
+    if path.is_dir() && path.join("snapshots").is_dir() {
+        let snapshots = entries(path.join("snapshots"));
+        return fail("is a folder of the download cache", files_help(&snapshots, "a folder in snapshots"));
     }
     if path.is_dir() && !is_source_folder(path) {
         let is_folder = |path: &PathBuf| path.join("config.json").is_file();
@@ -78,9 +100,10 @@ pub(crate) fn expect_source(source: &str, presets: &[&str]) -> Result<(), Failur
         if let Some(near) = meant_path(path, &entries(folder_of(path))) {
             return missing(format!("did you mean {near}?"));
         }
-        if let Some((_, model)) = source.split_once('/').filter(|(owner, model)| is_word(owner) && is_word(model)) {
+        if let Some(id) = hub_id(source) {
+            let model = id.rsplit('/').next().unwrap_or(id);
             let help = format!(
-                "a model of the Hugging Face Hub is downloaded first: `hf download {source} --local-dir {model}`, then \
+                "a model of the Hugging Face Hub is downloaded first: `hf download {id} --local-dir {model}`, then \
                  `netwright build {model} -o {model}.onnx`"
             );
             return missing(help);
@@ -89,16 +112,24 @@ pub(crate) fn expect_source(source: &str, presets: &[&str]) -> Result<(), Failur
     Ok(())
 }
 
-/// Returns what to do with a path that holds the weights of a model instead of an ONNX file.
-pub(crate) fn weights_help(path: &Path) -> Option<String> {
-    let is_weights = has_extension(path, &["safetensors"]);
-    let source = if is_weights { path.parent().filter(|folder| *folder != "")? } else { path };
-    if source.is_dir() && source.join("model.onnx").is_file() {
-        return Some(format!("name the file {}", in_line(&source.join("model.onnx"))));
-    }
-    let is_source =
-        if source.is_dir() { source.join("config.json").is_file() } else { has_extension(source, &["gguf"]) };
-    is_source.then(|| format!("build an ONNX model from it: netwright build {} -o model.onnx", in_line(source)))
+/// Returns the name of a model on the Hugging Face Hub that a missing path may mean: `owner/model`, its address, or the name
+/// of one of the oldest models, which have no owner.
+pub(crate) fn hub_id(source: &str) -> Option<&str> {
+    let address = ["https://", "http://", ""].iter().find_map(|scheme| source.strip_prefix(scheme));
+    let id = address.and_then(|address| address.strip_prefix("huggingface.co/").or(address.strip_prefix("hf.co/")));
+    let id = match id {
+        // What follows the name is a page about the model.
+        Some(id) => id.match_indices('/').nth(1).map_or(id, |(end, _)| &id[..end]),
+        None => source,
+    };
+    let words: Vec<&str> = id.split('/').collect();
+    let is_file = has_extension(Path::new(id), &["onnx", "gguf", "safetensors", "json", "bin", "pt"]);
+    let is_name = match words.as_slice() {
+        [model] => model.contains('-') && is_word(model),
+        [owner, model] => is_word(owner) && is_word(model),
+        _ => false,
+    };
+    (is_name && !is_file).then_some(id)
 }
 
 /// Whether a word may be part of the name of a model on the Hugging Face Hub.

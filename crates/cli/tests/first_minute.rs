@@ -179,7 +179,7 @@ fn weights_instead_of_an_onnx_file() {
         assert!(built.status.success(), "{}", text(&built));
     }
     fs::rename(home.path().join("model.onnx"), home.path().join("bert/model.onnx")).expect("renamed");
-    let output = netwright(home.path(), &["inspect", "bert"]);
+    let output = netwright(home.path(), &["optimize", "bert"]);
     assert!(text(&output).ends_with("\n  help: name the file bert/model.onnx\n"), "{}", text(&output));
 }
 
@@ -200,8 +200,16 @@ fn mistakes_get_a_suggestion() {
     for name in ["b.onnx", "a.onnx"] {
         fs::copy(at.join("model.onnx"), at.join("several").join(name)).expect("copied");
     }
-    for name in ["llama.gguf", "other.gguf"] {
-        fs::write(at.join(name), "GGUF version 3").expect("written");
+    fs::create_dir_all(at.join("hub/onnx")).expect("a folder");
+    fs::copy(at.join("model.onnx"), at.join("hub/onnx/model.onnx")).expect("copied");
+    for (file, text) in [
+        ("llama.gguf", "GGUF version 3"),
+        ("other.gguf", "GGUF version 3"),
+        ("model.pt", "PK\u{3}\u{4} and so on"),
+        ("page.onnx", "\n<!DOCTYPE html>"),
+        ("pointer.onnx", "version https://git-lfs.github.com/spec/v1\n"),
+    ] {
+        fs::write(at.join(file), text).expect("written");
     }
     let before = names(at);
     for (arguments, expected) in [
@@ -234,6 +242,30 @@ fn mistakes_get_a_suggestion() {
         (&["build", "brt", "-o", "out"], "the model type `berrt` is not supported\n  help: did you mean `bert`?"),
         (&["build", "bert", "-o", "out", "--task", "fill-maks"], "it is not a task: did you mean `fill-mask`?"),
         (&["schema", "optimise"], "a similar value exists: 'optimize'"),
+        (&["optimize", "model.onnx", "--dim", "batch_size=1"], "help: did you mean `batch`?"),
+        (&["optimize", "model.onnx", "--dim", "rows=1"], "help: choose from batch, seq"),
+        (&["optimize", "model.onnx", "--dim", "batch=1,seq=16"], "give --dim once for each symbol"),
+        (&["optimize", "model.onnx", "--dim", "batch=one"], "help: the size of batch must be a number"),
+        (&["verify", "model.onnx", "--dim", "batch=one"], "help: the size of batch must be a number"),
+        (&["optimize", "model.onnx", "--fp16"], "tip: use --dtype f16\n"),
+        (&["optimize", "model.onnx", "-O3"], "tip: `optimize` applies all passes for its --target"),
+        (&["optimize", "model.onnx", "--dtype", "int8"], "tip: --dtype is the float type; use --quantize int8"),
+        (&["optimize", "model.onnx", "--quantize", "fp16"], "`fp16` is a float type: use --dtype f16"),
+        (&["compare", "a.onnx", "b.onnx"], "tip: compare two models: `netwright verify A.onnx B.onnx`"),
+        (&["benchmark", "model.onnx"], "tip: measure a model: `netwright bench MODEL.onnx`"),
+        (&["model.onnx"], "tip: name a command first: `netwright inspect model.onnx`"),
+        (&["optimize", "model.pt"], "is a zip archive, as PyTorch and NumPy save, not an ONNX model"),
+        (&["verify", "page.onnx"], "is a web page, not an ONNX model"),
+        (&["inspect", "pointer.onnx"], "is a pointer of Git LFS, not an ONNX model"),
+        (&["build", "model.pt", "-o", "out"], "help: build its folder: `netwright build . -o model.onnx`"),
+        (&["build", "bert/config.json", "-o", "out"], "help: build its folder: `netwright build bert -o model.onnx`"),
+        (&["build", "gpt2-medium", "-o", "out"], "`hf download gpt2-medium --local-dir gpt2-medium`"),
+        (&["build", "https://huggingface.co/a/b/tree/main", "-o", "out"], "`hf download a/b --local-dir b`"),
+        (&["families", "--for", "a/b"], "`hf download a/b config.json --local-dir b`"),
+        (&["families", "--for", "gpt2"], "help: gpt2 is a family, GPT-2"),
+        (&["optimize", "hub"], "help: name the file hub/onnx/model.onnx"),
+        (&["split", "model.onnx", "-o", "out"], "<--after <NAMES>|--size <SIZE>>"),
+        (&["generate", "bert"], "<--prompt <TEXT>|--audio <FILE.wav>>"),
     ] {
         let output = netwright(at, arguments);
         let text = text(&output);

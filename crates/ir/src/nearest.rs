@@ -6,6 +6,9 @@ const MIN_SIMILARITY: f64 = 0.7;
 /// Longer words are not compared: names in a file may have any length.
 const MAX_LENGTH: usize = 200;
 
+/// The least number of letters of an abbreviation.
+const MIN_ABBREVIATION: usize = 3;
+
 /// The maximum number of names that are listed in an error.
 const MAX_LISTED: usize = 20;
 
@@ -36,6 +39,14 @@ pub fn meant<'n>(word: &str, known: impl IntoIterator<Item = &'n str>) -> Option
     (similarity(&word, name) >= MIN_SIMILARITY).then_some(name)
 }
 
+/// Returns the only name that a word abbreviates or extends, as `seq` and `batch_size` do `sequence` and `batch`.
+fn related<'n>(word: &str, known: &[&'n str]) -> Option<&'n str> {
+    let extends = |name: &str| word.strip_prefix(name).is_some_and(|rest| rest.starts_with(['_', '-']));
+    let abbreviates = |name: &str| word.len() >= MIN_ABBREVIATION && name.starts_with(word);
+    let mut found = known.iter().copied().filter(|name| extends(name) || abbreviates(name));
+    found.next().filter(|_| found.next().is_none())
+}
+
 /// Returns help for a word that is unknown: the name that is likely meant, or all names, or the nearest of many.
 /// Control characters in names are escaped, because names may come from a file.
 ///
@@ -45,7 +56,7 @@ pub fn meant<'n>(word: &str, known: impl IntoIterator<Item = &'n str>) -> Option
 /// assert_eq!(suggestion("cuda", &["tract", "ort"]), "choose from tract, ort");
 /// ```
 pub fn suggestion(word: &str, known: &[&str]) -> String {
-    if let Some(name) = meant(word, known.iter().copied()) {
+    if let Some(name) = meant(word, known.iter().copied()).or_else(|| related(word, known)) {
         return format!("did you mean `{}`?", name.escape_debug());
     }
     let listed =
@@ -99,6 +110,10 @@ mod tests {
         assert_eq!(meant("fuse-softmax", ["fuse-swish", "fuse-scale-softmax"]), Some("fuse-scale-softmax"));
         assert_eq!(meant("everything", ["fuse-attention"]), None);
         assert_eq!(meant(&"x".repeat(300), ["x"]), None);
+        assert_eq!(related("batch_size", &["batch", "seq"]), Some("batch"));
+        assert_eq!(related("seq", &["batch", "sequence_length"]), Some("sequence_length"));
+        assert_eq!(related("seq", &["sequence_length", "sequences"]), None, "two names");
+        assert_eq!(related("onnxruntime", &["onnx", "tract"]), None, "another word");
         assert_eq!(meant("x", []), None);
         let many: Vec<String> = (0..30).map(|at| format!("name{at}")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();

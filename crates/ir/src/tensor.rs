@@ -363,6 +363,19 @@ impl Tensor {
         }
     }
 
+    /// Whether elements are computed from codes that are quantized in blocks.
+    pub fn is_dequantized(&self) -> bool {
+        let mut pending = vec![self];
+        while let Some(tensor) = pending.pop() {
+            match &tensor.data {
+                Data::Recipe(recipe) if matches!(**recipe, Recipe::Dequantize(_)) => return true,
+                Data::Recipe(recipe) => pending.extend(recipe.tensors()),
+                _ => {}
+            }
+        }
+        false
+    }
+
     /// Whether both are known to hold the same elements without reading any file: the same type and the same bytes in
     /// memory, the same range of the same file, or the same recipe.
     pub fn is_same(&self, other: &Tensor) -> bool {

@@ -39,6 +39,11 @@ pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, PassErro
     }
     let is_quantized = options.quantization.is_some() && !options.dequantize && options.limits.stop_after.is_none();
     let already = if is_quantized { already_quantized(model) } else { None };
+    let mut options = options.clone();
+    if let Some(quantization) = &mut options.quantization {
+        quantization.keeps_dequantized = already.is_some();
+    }
+    let options = &options;
     let mut tentative = order::all(&options.target, opset, Requested::default());
     tentative.retain(|pass| {
         pass.is_tentative.is_some_and(|is_tentative| is_tentative(&model.graph)) && is_selected(pass, options, opset)

@@ -89,13 +89,16 @@ const LONGEST_ROW: Row = Row { kind: SizesKind::Long, batch: 1, first: LONGEST, 
 /// ```
 pub fn bindings(inputs: &[Port], dims: &BTreeMap<Symbol, Dim>, longest: bool) -> Result<Vec<Sizes>, VerifyError> {
     let symbols = symbols(inputs);
-    let mut named: Vec<Symbol> = dims.keys().cloned().collect();
-    for dim in dims.values() {
-        dim.for_each_symbol(&mut |symbol| named.push(symbol.clone()));
+    let mut named: Vec<(Symbol, Option<&Symbol>)> = dims.keys().map(|symbol| (symbol.clone(), None)).collect();
+    for (of, dim) in dims {
+        dim.for_each_symbol(&mut |symbol| named.push((symbol.clone(), Some(of))));
     }
-    if let Some(symbol) = named.into_iter().find(|symbol| !symbols.contains(symbol)) {
+    if let Some((symbol, of)) = named.into_iter().find(|(symbol, _)| !symbols.contains(symbol)) {
         let known: Vec<&str> = symbols.iter().map(Symbol::as_str).collect();
-        let help = suggestion(symbol.as_str(), &known);
+        let help = match of {
+            Some(of) => format!("the size of {of} must be a number, or an expression over symbols of the inputs"),
+            None => suggestion(symbol.as_str(), &known),
+        };
         return Err(VerifyError::UnknownSymbol { symbol, help });
     }
     let free: Vec<&Symbol> = symbols.iter().filter(|symbol| !dims.contains_key(*symbol)).collect();

@@ -31,7 +31,25 @@ impl fmt::Display for Reason {
 }
 
 pub(crate) fn list(reasons: &[Reason]) -> String {
-    reasons.iter().map(Reason::to_string).collect::<Vec<_>>().join("; ")
+    grouped(reasons).join("; ")
+}
+
+/// Returns a line for each different reason, with the first place and the number of the others.
+pub(crate) fn grouped(reasons: &[Reason]) -> Vec<String> {
+    let mut groups: Vec<(&Reason, usize)> = vec![];
+    let mut known: BTreeMap<&str, usize> = BTreeMap::new();
+    for reason in reasons {
+        let at = *known.entry(&reason.why).or_insert(groups.len());
+        match groups.get_mut(at) {
+            Some((_, count)) => *count += 1,
+            None => groups.push((reason, 1)),
+        }
+    }
+    let line = |(reason, count): &(&Reason, usize)| match count {
+        1 => reason.to_string(),
+        count => format!("{reason} ({count} places)"),
+    };
+    groups.iter().map(line).collect()
 }
 
 /// Returns all reasons why tract cannot judge a model; empty if it can.

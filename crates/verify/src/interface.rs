@@ -2,7 +2,8 @@
 
 use crate::Array;
 use crate::file::{ModelFile, Port};
-use netwright_ir::{Bindings, Dim, ElementType, TensorType};
+use netwright_ir::{Bindings, Dim, ElementType, Symbol, TensorType};
+use std::collections::BTreeMap;
 
 /// Returns the first difference between two lists of inputs or outputs; names of symbols may differ, and so may the types
 /// of floats of at most 32 bits, as [`float_types`] notes.
@@ -14,7 +15,11 @@ pub(crate) fn other_ports(kind: &str, a: &[Port], b: &[Port]) -> Option<String> 
             return Some(format!("{kind} {at} is {} in the first and {} in the second", name(left), name(right)));
         };
         if left.name != right.name {
-            return Some(format!("{kind} {at} is `{}` in the first and `{}` in the second", left.name, right.name));
+            return Some(format!(
+                "{kind} {at} is `{}` in the first and `{}` in the second\n  help: if they mean the same, `netwright optimize \
+                 FIRST --passes none --rename-{kind} {}={} -o RENAMED` gives the first model the name of the second",
+                left.name, right.name, left.name, right.name
+            ));
         }
         let (left_ty, right_ty) = (left.ty.as_ref()?, right.ty.as_ref()?);
         let differs = !may_be_equal(left_ty, right_ty);
@@ -31,6 +36,29 @@ fn may_be_equal(a: &TensorType, b: &TensorType) -> bool {
         _ => true,
     };
     (a.element == b.element || are_floats(a.element, b.element)) && shapes
+}
+
+/// Returns the sizes of symbols of the first model for which the second model has numbers, unless `given` has them, and a
+/// note about them.
+pub(crate) fn fixed_dims(
+    a: &ModelFile,
+    b: &ModelFile,
+    given: &BTreeMap<Symbol, Dim>,
+) -> (BTreeMap<Symbol, Dim>, Option<String>) {
+    let mut fixed = BTreeMap::new();
+    let shape = |port: &Port| port.ty.as_ref().and_then(|ty| ty.shape.clone()).unwrap_or_default();
+    for (a, b) in a.inputs().iter().zip(b.inputs()) {
+        for (a, b) in shape(a).iter().zip(shape(&b).iter()) {
+            if let (Dim::Symbol(symbol), Dim::Known(_)) = (a, b)
+                && !given.contains_key(symbol)
+            {
+                fixed.entry(symbol.clone()).or_insert_with(|| b.clone());
+            }
+        }
+    }
+    let sizes: Vec<String> = fixed.iter().map(|(symbol, size)| format!("{} = {size}", symbol.as_str())).collect();
+    let note = format!("runs have the sizes that the second model fixes: {}", sizes.join(", "));
+    (fixed, (!sizes.is_empty()).then_some(note))
 }
 
 /// Returns whether values of both types can be compared: floats that are at most as wide as f32.

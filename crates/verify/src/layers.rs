@@ -10,10 +10,12 @@ use crate::runs::{Runner, first_case};
 use crate::tolerance::{Arithmetic, Criteria};
 use crate::{Array, Options, Verdict, VerifyError, compare};
 use matching::{Matched, matched, producers, sources};
+use netwright_ir::OpKind;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use tract_onnx::pb::NodeProto;
 
 /// The comparison of one value that two models have in common.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -31,6 +33,9 @@ pub struct Layer {
     pub node: String,
     /// The node of the first model.
     pub first_node: String,
+    /// The node of the second model that computed the elements, if `node` only moves them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub computed_by: Option<String>,
     /// The norm of the difference divided by the norm of the value in the first model; `None` if an element is finite in
     /// only one of the models, or only the first value is 0.
     pub error: Option<f64>,
@@ -114,6 +119,7 @@ fn layers(a: &ModelFile, b: &ModelFile, pairs: &[Matched<'_>], errors: &BTreeMap
                 (None, None) => {}
             }
         }
+        let computed_by = computing(to, &in_b, errors).map(place);
         let added = error.map(|error| (share(error) - before).max(0.0).sqrt());
         // An error that was not finite before does not arise here.
         let added = if error.is_none() && before.is_infinite() { Some(0.0) } else { added };
@@ -124,12 +130,34 @@ fn layers(a: &ModelFile, b: &ModelFile, pairs: &[Matched<'_>], errors: &BTreeMap
             first_operator: from.op_type.clone(),
             node: place(to),
             first_node: place(from),
+            computed_by,
             error,
             added,
         })
     };
     pairs.iter().filter_map(row).collect()
 }
+
+/// Returns the node that computed the elements of a node's results, if this one only moves elements of values that are not
+/// compared.
+fn computing<'m>(
+    node: &'m NodeProto,
+    producers: &BTreeMap<&str, &'m NodeProto>,
+    errors: &BTreeMap<&str, Option<f64>>,
+) -> Option<&'m NodeProto> {
+    let moves = |node: &NodeProto| OpKind::from_name(&node.op_type).is_some_and(OpKind::moves_elements);
+    let mut at = node;
+    // A hostile model may move in circles.
+    for _ in 0..MAX_MOVES {
+        let source = at.input.first().filter(|name| moves(at) && !errors.contains_key(name.as_str()));
+        let Some(source) = source.and_then(|name| producers.get(name.as_str())) else { break };
+        at = *source;
+    }
+    (!std::ptr::eq(at, node)).then_some(at)
+}
+
+/// The number of operators that may move elements before their node is blamed.
+const MAX_MOVES: usize = 16;
 
 impl Layer {
     /// The operators of both models: `MatMul -> MatMulNBits`, or one word if they are the same.
@@ -184,10 +212,14 @@ pub(crate) fn write_table(f: &mut fmt::Formatter<'_>, layers: &[Layer], toleranc
         }
         None => write!(f, "\n  no value drifts by more than {tolerance:e}")?,
     }
-    write!(f, "\n  {} adds most of the error: ", worst.node)?;
+    write!(f, "\n  {} adds most of the error: ", worst.computed_by.as_ref().unwrap_or(&worst.node))?;
     match worst.added {
         Some(added) => write!(f, "{added:.1e} of the norm of value `{}`", worst.value)?,
         None => write!(f, "value `{}` is finite in only one of the models", worst.value)?,
     }
-    if worst.node == worst.first_node { Ok(()) } else { write!(f, "; it replaces {}", worst.first_node) }
+    match &worst.computed_by {
+        None if worst.node == worst.first_node => Ok(()),
+        None => write!(f, "; it replaces {}", worst.first_node),
+        Some(_) => write!(f, "; in the first model, that is {}", worst.first_node),
+    }
 }

@@ -303,7 +303,8 @@ impl Judge<'_> {
                 // A runtime may refuse empty tensors that the model supports.
                 (Err(error), SizesKind::Empty) => {
                     let cause = cause(error);
-                    self.leave_out(&case, &format!("the second model refuses these sizes, the first runs: {cause}"));
+                    let why = format!("the second model refuses these sizes, the first runs\n{cause}");
+                    self.leave_out(&case, &why);
                     continue;
                 }
                 (Err(error), _) => return verdict(error, &self.options.runtime, true),
@@ -396,17 +397,16 @@ impl Judge<'_> {
             (Err(error), _) => {
                 self.refused_long |= kind == SizesKind::Long;
                 let cause = cause(error);
-                self.leave_out(&case, &format!("the first model refuses these sizes: {cause}"));
+                self.leave_out(&case, &format!("the first model refuses these sizes\n{cause}"));
                 Ok(None)
             }
         }
     }
 
+    /// Notes that a run is left out; what follows the first line of `why` is printed only with all figures.
     fn leave_out(&mut self, case: &Case, why: &str) {
-        let why = why.lines().next().unwrap_or_default();
-        let short: String = why.chars().take(160).collect();
-        let dots = if short.len() < why.len() { "…" } else { "" };
-        self.notes.push(format!("with {}: left out; {short}{dots}", sizes(&case.bindings)));
+        let why: String = why.lines().take(2).map(shortened).collect::<Vec<_>>().join("\n");
+        self.notes.push(format!("with {}: left out; {why}", sizes(&case.bindings)));
     }
 
     /// Runs both models in f64, and removes differences that are rounding.
@@ -491,6 +491,16 @@ impl Judge<'_> {
                 ));
             }
         }
+    }
+}
+
+/// The number of characters of a runtime's message that are kept.
+const MAX_MESSAGE: usize = 600;
+
+fn shortened(line: &str) -> String {
+    match line.char_indices().nth(MAX_MESSAGE) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
     }
 }
 

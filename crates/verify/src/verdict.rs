@@ -1,7 +1,7 @@
 //! The outcome of a verification.
 
 use crate::layers::write_table;
-use crate::{Comparison, Layer, Reason};
+use crate::{Comparison, Layer, Reason, gate};
 use netwright_files::Code;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ pub enum Verdict {
         runtime: String,
         /// The runs.
         runs: Vec<Run<Produced>>,
-        /// Notes for the reader: how sizes were chosen, which runs were left out.
+        /// Notes for the reader: how sizes were chosen, which runs were left out. Details follow the first line.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         notes: Vec<String>,
         /// The verdicts of further judges, which all are fine: another runtime for a model that computes in a narrow type,
@@ -188,6 +188,21 @@ impl Verdict {
         }
     }
 
+    /// Adds a note before the others, if there is one and the verdict has notes.
+    pub(crate) fn noted(mut self, note: Option<String>) -> Self {
+        use Verdict::{ByLayer, Close, Differs, Equal, Ranges, Runs};
+        if let Runs { notes, .. }
+        | Equal { notes, .. }
+        | Close { notes, .. }
+        | Differs { notes, .. }
+        | ByLayer { notes, .. }
+        | Ranges { notes, .. } = &mut self
+        {
+            notes.splice(0..0, note);
+        }
+        self
+    }
+
     /// Adds the verdict of a further judge to one that is fine, and returns the verdict of both.
     ///
     /// A model that the further judge cannot judge is noted. Any other verdict that is not fine is the verdict of both.
@@ -222,16 +237,28 @@ impl fmt::Display for Verdict {
         match self {
             Verdict::Runs { runtime, runs, notes, also } => {
                 write!(f, "runs in {runtime}")?;
-                for run in runs {
+                let shown = if f.alternate() { runs.len() } else { 1 };
+                for run in runs.iter().take(shown) {
                     let outputs: Vec<_> =
                         run.outputs.iter().map(|output| format!("`{}` {}", output.output, output.ty)).collect();
                     write!(f, "\n  with {}: {}", run.sizes(), outputs.join(", "))?;
                 }
+                for run in runs.iter().skip(shown) {
+                    write!(f, "\n  with {}", run.sizes())?;
+                }
                 write_rest(f, notes, also)
             }
             Verdict::Equal { runtime, tolerance, runs, notes, also } => {
-                write!(f, "equal in {runtime} within {tolerance:e}")?;
-                runs.iter().try_for_each(|run| write_run(f, run))?;
+                let rounding = outputs(runs).filter_map(|output| output.rounding).map(|rounding| rounding.observed);
+                match rounding.reduce(f64::max) {
+                    None => write!(f, "equal in {runtime} within {tolerance:e}")?,
+                    Some(largest) => write!(
+                        f,
+                        "equal in {runtime} up to rounding: the largest error is {largest:.1e}, beyond {tolerance:e}, but the \
+                         models agree in f64"
+                    )?,
+                }
+                write_runs(f, runs)?;
                 write_rest(f, notes, also)
             }
             Verdict::Close { runtime, min_cosine, why, cosines, runs, notes, also } => {
@@ -241,7 +268,7 @@ impl fmt::Display for Verdict {
                 if !why.is_empty() {
                     write!(f, "; {why}")?;
                 }
-                runs.iter().try_for_each(|run| write_run(f, run))?;
+                write_runs(f, runs)?;
                 write_rest(f, notes, also)
             }
             Verdict::ByLayer { runtime, tolerance, layers, notes, also, .. } => {
@@ -281,22 +308,62 @@ impl fmt::Display for Verdict {
             Verdict::Fails { file, why, .. } => write!(f, "{file} fails: {why}"),
             Verdict::NotVerifiable { file, runtime, reasons } => {
                 write!(f, "{file} is not verifiable in {runtime}")?;
-                reasons.iter().try_for_each(|reason| write!(f, "\n  {reason}"))
+                if f.alternate() {
+                    return reasons.iter().try_for_each(|reason| write!(f, "\n  {reason}"));
+                }
+                gate::grouped(reasons).iter().try_for_each(|line| write!(f, "\n  {line}"))
             }
         }
     }
 }
 
-fn write_run(f: &mut fmt::Formatter<'_>, run: &Run<Comparison>) -> fmt::Result {
-    write!(f, "\n  with {}", run.sizes())?;
-    run.outputs.iter().try_for_each(|output| {
-        f.write_str("\n    ")?;
-        fmt::Display::fmt(output, f)
-    })
+fn outputs(runs: &[Run<Comparison>]) -> impl Iterator<Item = &Comparison> {
+    runs.iter().flat_map(|run| &run.outputs)
 }
 
+/// Writes the output with the largest error of all runs, or all outputs of each run in the alternate form.
+fn write_runs(f: &mut fmt::Formatter<'_>, runs: &[Run<Comparison>]) -> fmt::Result {
+    if f.alternate() {
+        return runs.iter().try_for_each(|run| write_run(f, run));
+    }
+    let counted = |count: usize, thing: &str| format!("{count} {thing}{}", if count == 1 { "" } else { "s" });
+    let of_each = runs.first().map_or(0, |run| run.outputs.len());
+    write!(f, "\n  {} of {}", counted(runs.len(), "run"), counted(of_each, "output"))?;
+    let all = runs.iter().flat_map(|run| run.outputs.iter().map(move |output| (run, output)));
+    // An index that differs has no error.
+    let error = |output: &Comparison| output.worst.as_ref().map_or(0.0, |worst| worst.error.unwrap_or(f64::MAX));
+    let worst = all.max_by(|(_, a), (_, b)| error(a).total_cmp(&error(b)));
+    match worst.filter(|(_, output)| output.worst.is_some()) {
+        Some((run, output)) => {
+            write!(f, "; the largest error, with {}:\n    ", run.sizes())?;
+            fmt::Display::fmt(output, f)
+        }
+        None => f.write_str("; every element is the same"),
+    }
+}
+
+/// Writes a run; the outputs that do not differ only in the alternate form, or if none does.
+fn write_run(f: &mut fmt::Formatter<'_>, run: &Run<Comparison>) -> fmt::Result {
+    write!(f, "\n  with {}", run.sizes())?;
+    let is_shown = |output: &&Comparison| f.alternate() || output.difference.is_some();
+    let shown: Vec<&Comparison> = run.outputs.iter().filter(is_shown).collect();
+    for output in &shown {
+        f.write_str("\n    ")?;
+        fmt::Display::fmt(*output, f)?;
+    }
+    match run.outputs.len() - shown.len() {
+        0 => Ok(()),
+        1 => f.write_str("\n    1 other output is equal"),
+        more => write!(f, "\n    {more} other outputs are equal"),
+    }
+}
+
+/// Writes notes, of which only the alternate form has more than the first line, and further verdicts.
 fn write_rest(f: &mut fmt::Formatter<'_>, notes: &[String], also: &[Verdict]) -> fmt::Result {
-    notes.iter().try_for_each(|note| write!(f, "\n  note: {note}"))?;
+    for note in notes {
+        let note = if f.alternate() { note.replace('\n', ": ") } else { note.lines().take(1).collect() };
+        write!(f, "\n  note: {note}")?;
+    }
     also.iter().try_for_each(|verdict| {
         f.write_str("\n")?;
         fmt::Display::fmt(verdict, f)

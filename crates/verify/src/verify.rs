@@ -1,6 +1,7 @@
 //! Verifies one model, or compares two.
 
 use crate::file::ModelFile;
+use crate::interface::fixed_dims;
 use crate::layers::by_layer;
 use crate::ranges::ranges;
 use crate::runs::judge;
@@ -209,11 +210,14 @@ pub(crate) fn judge_in(a: &ModelFile, b: Option<&ModelFile>, options: &Options) 
 }
 
 fn judge_or_compare(a: &ModelFile, b: Option<&ModelFile>, options: &Options) -> Result<Verdict, VerifyError> {
-    match b.filter(|_| options.by_layer) {
+    let (dims, note) = b.map(|b| fixed_dims(a, b, &options.dims)).unwrap_or_default();
+    let options = &options.clone().with_dims(options.dims.clone().into_iter().chain(dims));
+    let verdict = match b.filter(|_| options.by_layer) {
         _ if !options.ranges_of.is_empty() => ranges(a, options),
         Some(b) => by_layer(a, b, options),
         None => judge(a, b, options),
-    }
+    };
+    verdict.map(|verdict| verdict.noted(note))
 }
 
 /// Returns the verdict of `judge` in the first runtime; in the fallback too, if the first cannot judge, or if it finds no

@@ -16,14 +16,17 @@ fn of(name: &str, model: &ModelProto) -> ModelFile {
 }
 
 fn alone(graph: GraphProto) -> String {
-    verify_models(&file("a.onnx", graph), None, &Options::default())
-        .unwrap_or_else(|error| panic!("{error}"))
-        .to_string()
+    let verdict = verify_models(&file("a.onnx", graph), None, &Options::default());
+    format!("{:#}", verdict.unwrap_or_else(|error| panic!("{error}")))
 }
 
 fn against(a: GraphProto, b: GraphProto) -> String {
     let (a, b) = (file("a.onnx", a), file("b.onnx", b));
-    verify_models(&a, Some(&b), &Options::default()).unwrap_or_else(|error| panic!("{error}")).to_string()
+    format!("{:#}", verdict(&a, &b, &Options::default()))
+}
+
+fn verdict(a: &ModelFile, b: &ModelFile, options: &Options) -> Verdict {
+    verify_models(a, Some(b), options).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn assert_contains(text: &str, parts: &[&str]) {
@@ -166,6 +169,37 @@ fn two_models_are_equal() {
     );
 }
 
+/// The short form has the largest error of all runs.
+#[test]
+fn a_verdict_is_short() {
+    let a = file("a.onnx", reference());
+    let mut other = reference();
+    other.initializer = vec![floats("w", &[1], &[2.000_01])];
+    let b = file("b.onnx", other);
+    let text = |options: &Options| verdict(&a, &b, options).to_string();
+    let equal = text(&Options::default());
+    assert_eq!(equal.lines().count(), 3, "{equal}");
+    assert_contains(&equal, &["equal in tract within 1e-4\n  9 runs of 1 output; the largest error, with "]);
+    let differs = text(&Options::default().with_tolerance(1e-9));
+    assert_contains(&differs, &["with batch = 1, seq = 5\n    output `y` f32[1, 5]: "]);
+    assert_eq!(
+        verdict(&a, &a, &Options::default()).to_string(),
+        "equal in tract within 1e-4\n  9 runs of 1 output; every element is the same"
+    );
+}
+
+/// Sizes that only the second model fixes are those of the runs.
+#[test]
+fn sizes_that_one_model_fixes() {
+    let mut fixed = reference();
+    fixed.input = vec![models::value("x: f32[1, seq]")];
+    fixed.output = vec![models::value("y: f32[1, seq]")];
+    let text = against(reference(), fixed.clone());
+    assert_contains(&text, &["equal in tract", "note: runs have the sizes that the second model fixes: batch = 1"]);
+    assert!(!text.contains("batch = 2"), "{text}");
+    assert_contains(&against(fixed, reference()), &["equal in tract"]);
+}
+
 #[test]
 fn the_first_operator_that_differs_is_named() {
     let mut other = reference();
@@ -196,7 +230,8 @@ fn interfaces_that_differ() {
         (&["x: f32[batch]"], &[y], "input `x` is f32[batch, seq] in the first and f32[batch] in the second"),
         (&[x], &["r: f32[batch, seq]"], "output 0 is `y` in the first and `r` in the second"),
     ] {
-        assert_eq!(against(reference(), with(inputs, outputs)), format!("the models differ: {expected}"));
+        let text = against(reference(), with(inputs, outputs));
+        assert_eq!(text.lines().next(), Some(&*format!("the models differ: {expected}")));
     }
     assert_contains(&against(reference(), with(&["x: f32[n, length]"], &["y: f32[n, length]"])), &["equal in tract"]);
 }
@@ -313,7 +348,7 @@ fn models_that_are_quantized_differently_are_close() {
     assert!(close.is_fine());
     let why = "0.99 is enough; the first model is not quantized and the second has 8-bit weights\n  with batch = 1\n";
     assert_contains(
-        &close.to_string(),
+        &format!("{close:#}"),
         &["close in tract: the cosine of every output over all runs is at least ", why],
     );
     let cosine = [
@@ -376,6 +411,20 @@ fn weights_that_operators_hold_are_left_out() {
     let values: Vec<_> = layers.iter().map(|layer| layer.value.as_str()).collect();
     assert_eq!(values, ["p", "y"]);
     assert_contains(&verdict.to_string(), &["node `p` (MatMul) adds most of the error"]);
+}
+
+/// An operator that moves elements adds no error: the one that computed them does.
+#[test]
+fn an_operator_that_moves_elements_is_not_named() {
+    let mut moved = product(None);
+    moved.node = vec![node("m = MatMul(x, w)"), node("p = Identity(m)"), node("y = Relu(p)")];
+    moved.initializer[0].raw_data[1] ^= 0x10;
+    let (a, b) = (file("a.onnx", product(None)), file("b.onnx", moved));
+    let text = verdict(&a, &b, &Options::default().with_by_layer(true)).to_string();
+    assert_contains(
+        &text,
+        &["node `m` (MatMul) adds most of the error: ", "; in the first model, that is node `p` (MatMul)"],
+    );
 }
 
 #[test]

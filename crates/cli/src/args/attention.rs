@@ -1,15 +1,16 @@
 //! The arguments of `netwright attention`.
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use netwright::nn::Task;
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("source").required(true).args(["text", "ids"])))]
 pub(crate) struct Attention {
     /// A folder with config.json and weights, or a GGUF file.
     pub(crate) model: String,
     /// The text, which tokenizer.json of the folder splits into tokens.
-    #[arg(long, required_unless_present = "ids", conflicts_with = "ids")]
+    #[arg(long)]
     pub(crate) text: Option<String>,
     /// The ids of the tokens instead of a text, such as 101,2009,102.
     #[arg(long, value_delimiter = ',', value_name = "ID,…")]

@@ -1,6 +1,6 @@
 //! The arguments of `netwright generate`.
 
-use clap::{Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
 use std::path::PathBuf;
 
 const CHOICE: &str = "Choice of tokens";
@@ -9,6 +9,7 @@ const LENGTH: &str = "Length";
 const RUNNING: &str = "Running";
 
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("source").required(true).args(["prompts", "audio"])))]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct Generate {
     /// A folder that `build` wrote, or the ONNX file of a decoder; or a Hugging Face folder or a GGUF file, which is
@@ -16,7 +17,7 @@ pub(crate) struct Generate {
     #[arg(value_name = "DIR|MODEL")]
     pub(crate) model: PathBuf,
     /// The text to continue, or the source of an encoder-decoder; several are one batch.
-    #[arg(short, long = "prompt", value_name = "TEXT", required_unless_present = "audio")]
+    #[arg(short, long = "prompt", value_name = "TEXT")]
     pub(crate) prompts: Vec<String>,
     /// Write each prompt as the message of a user, in the chat template of the model.
     #[arg(long)]
@@ -25,7 +26,7 @@ pub(crate) struct Generate {
     #[arg(long, value_name = "TEXT", requires = "chat")]
     pub(crate) system: Option<String>,
     /// A WAV file with speech to transcribe: one channel, with the rate of the model.
-    #[arg(long, value_name = "FILE.wav", conflicts_with_all = ["prompts", "chat"])]
+    #[arg(long, value_name = "FILE.wav", conflicts_with = "chat")]
     pub(crate) audio: Option<PathBuf>,
     /// The language of the speech, such as `en` [default: that of generation_config.json, or the detected one].
     #[arg(long, value_name = "NAME", requires = "audio")]

@@ -73,6 +73,7 @@ pub(crate) enum Runtime {
     /// Only tract.
     Tract,
     /// Only ONNX Runtime.
+    #[value(alias = "onnxruntime")]
     Ort,
 }
 

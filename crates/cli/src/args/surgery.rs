@@ -1,7 +1,7 @@
 //! The arguments of the commands that change a model on request.
 
 use super::{Input, Reading, Sharing, Storage};
-use clap::Args;
+use clap::{ArgGroup, Args};
 use std::path::PathBuf;
 
 /// Changes of inputs, outputs and symbolic dims, made before a model is optimized.
@@ -49,11 +49,12 @@ pub(crate) struct Extract {
 }
 
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("cut").required(true).args(["after", "size"])))]
 pub(crate) struct Split {
     #[command(flatten)]
     pub(crate) input: Input,
     /// End a part with these values: it computes them and what they depend on; may be given several times.
-    #[arg(long, value_name = "NAMES", required_unless_present = "size", conflicts_with = "size")]
+    #[arg(long, value_name = "NAMES")]
     pub(crate) after: Vec<String>,
     /// End a part before its weights exceed this size, such as 500MB, 2GB or 2GiB.
     #[arg(long, value_parser = size)]

@@ -119,6 +119,13 @@ pub(crate) struct Summary {
     /// The totals of the weights that were quantized.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) quantized: Option<Quantized>,
+    /// Why no weight was quantized, if some were to be, with the number of weights.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) not_quantized: Option<BTreeMap<String, usize>>,
+    /// The number of quantized weights that became floats because the target has no operator for them.
+    pub(super) dequantized: usize,
+    #[serde(skip)]
+    pub(super) target: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) proofs: Option<Proofs>,
     pub(super) seconds: f64,
@@ -169,17 +176,26 @@ impl Summary {
     /// Returns the report as text that can be printed: names are escaped, and styled for a terminal.
     pub(super) fn text(&self, output: Output) -> String {
         let paint = Paint::of_stdout();
-        let passes = self.applied.iter().map(|(pass, times)| format!("{pass} applied {times} times"));
+        let passes = self.applied.iter().map(|(pass, times)| format!("{pass} applied {}", counted(*times, "time")));
         let lines = passes
             .chain(self.interface.iter().cloned())
             .chain(self.explain.iter().flatten().cloned())
             .chain(self.quantized.as_ref().map(ToString::to_string))
             .chain(self.proofs.iter().flat_map(Proofs::lines))
             .chain(self.growth.clone())
+            .chain(self.dequantized_line())
             .chain([format!("in {:.2} s", self.seconds)]);
         let lines = lines.collect::<Vec<_>>().join("\n") + "\n" + &verify::verdict_text(self.verified.as_ref(), output);
         let next = self.next().map_or_else(String::new, |next| paint.styled(Style::Bold, &next) + "\n");
         self.table(paint) + &printable(&lines) + &next
+    }
+
+    fn dequantized_line(&self) -> Option<String> {
+        let Self { dequantized: count @ 1.., target, .. } = self else { return None };
+        Some(format!(
+            "{} became floats: --target {target} has no operator that reads them as they were quantized",
+            counted(*count, "quantized weight")
+        ))
     }
 
     /// Returns the sizes, the operators of which there are fewer or more, and the names of the others.

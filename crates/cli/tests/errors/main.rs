@@ -150,6 +150,10 @@ fn the_page_shows_every_error() {
             wrong.push(format!("{code}: {example}\n{printed}"));
         }
         let printed = unstable.replace_all(&printed, "…");
+        // The cure stands below.
+        let is_cure =
+            |line: &&str| line.strip_prefix("  help: ").is_some_and(|help| part("cure").ends_with(&help[1..]));
+        let printed = printed.lines().filter(|line| !is_cure(line)).collect::<Vec<_>>().join("\n");
         let _ = write!(
             page,
             "\n## {code}: {}\n\n{}\n\n```text\n{shown}\n{printed}\n```\n\n{}\n",

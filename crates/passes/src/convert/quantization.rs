@@ -102,6 +102,8 @@ pub struct Quantization {
     /// Whether the weights of dynamic schemes use 7 of their 8 bits, for processors without VNNI, whose sums of products
     /// of 8 bits saturate.
     pub reduce_range: bool,
+    /// Whether weights that the model has quantized already stay in floats, if the target has no operator for them.
+    pub(crate) keeps_dequantized: bool,
 }
 
 /// Why a request to quantize weights is not valid.
@@ -142,6 +144,7 @@ impl Quantization {
             rounding: Rounding::Search,
             scales: None,
             reduce_range: false,
+            keeps_dequantized: false,
         }
     }
 

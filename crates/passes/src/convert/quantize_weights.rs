@@ -84,6 +84,9 @@ fn quantize(graph: &mut Graph, root: Value, request: &Request, target: &Target) 
             return Err(Skip::NoMatch);
         }
     }
+    if request.quantization.keeps_dequantized && tensor.is_dequantized() {
+        return Err(Skip::rejected("it was quantized already; --dequantize quantizes it again"));
+    }
     let magnitude = tensor.magnitude().map_err(|error| kept(&error))?;
     let weight = Weight { root, tensor, magnitude, scheme, quantization: &request.quantization, target };
     let (before, quantized, written) =

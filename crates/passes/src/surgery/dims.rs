@@ -16,7 +16,7 @@ pub fn fix_dims(model: &mut Model, sizes: &BTreeMap<Symbol, Dim>) -> Result<(), 
     expect_no_training(model)?;
     let known = symbols(&model.graph);
     for symbol in sizes.keys() {
-        expect_known(symbol, &known)?;
+        expect_known(symbol, &known, &model.graph)?;
     }
     let mut resolved = sizes.clone();
     for _ in sizes {
@@ -35,13 +35,16 @@ pub fn fix_dims(model: &mut Model, sizes: &BTreeMap<Symbol, Dim>) -> Result<(), 
         if own.is_some() {
             return Err(SurgeryError::Circular { symbol: symbol.as_str().to_owned() });
         }
-        let mut unknown = Ok(());
+        let mut unknown = None;
         dim.for_each_symbol(&mut |it| {
-            if unknown.is_ok() {
-                unknown = expect_known(it, &known);
+            if !known.contains(it) {
+                unknown.get_or_insert_with(|| it.as_str().to_owned());
             }
         });
-        unknown?;
+        if let Some(name) = unknown {
+            let help = format!("the size of {symbol} must be a number, or an expression over symbols of the model");
+            return Err(SurgeryError::Unknown { what: "a symbolic dim", name, help });
+        }
         if let Dim::Known(size @ ..0) = dim {
             return Err(SurgeryError::Negative { symbol: symbol.as_str().to_owned(), size: *size });
         }
@@ -71,7 +74,7 @@ pub fn rename_dims(model: &mut Model, names: &[(&str, &str)]) -> Result<(), Surg
     expect_once(names.iter().map(|(_, new)| *new))?;
     let known = symbols(&model.graph);
     for (old, new) in names {
-        expect_known(&Symbol::new(*old), &known)?;
+        expect_known(&Symbol::new(*old), &known, &model.graph)?;
         if known.contains(&Symbol::new(*new)) && names.iter().all(|(old, _)| old != new) {
             return Err(SurgeryError::Taken { name: (*new).to_owned(), by: "another symbolic dim" });
         }
@@ -83,11 +86,19 @@ pub fn rename_dims(model: &mut Model, names: &[(&str, &str)]) -> Result<(), Surg
     Ok(())
 }
 
-fn expect_known(symbol: &Symbol, known: &BTreeSet<Symbol>) -> Result<(), SurgeryError> {
+/// The help names the symbols of the inputs, from which others follow, if there are any.
+fn expect_known(symbol: &Symbol, known: &BTreeSet<Symbol>, graph: &Graph) -> Result<(), SurgeryError> {
     if known.contains(symbol) {
         return Ok(());
     }
-    Err(unknown("a symbolic dim", symbol.as_str(), &known.iter().map(Symbol::as_str).collect::<Vec<_>>()))
+    let mut of_inputs = BTreeSet::new();
+    for shape in graph.inputs().filter_map(|input| graph.fact(input).shape()) {
+        shape.iter().for_each(|dim| dim.for_each_symbol(&mut |symbol| _ = of_inputs.insert(symbol.clone())));
+    }
+    let all = known.iter().map(Symbol::as_str);
+    let names: Vec<&str> =
+        if of_inputs.is_empty() { all.collect() } else { of_inputs.iter().map(Symbol::as_str).collect() };
+    Err(unknown("a symbolic dim", symbol.as_str(), &names))
 }
 
 /// Returns the symbols of all sizes in a graph and its bodies.

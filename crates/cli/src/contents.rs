@@ -1,0 +1,58 @@
+//! What a file is that is not an ONNX model, from its first bytes, and what to do with it.
+
+use crate::output::in_line;
+use netwright::files::Source;
+use std::path::Path;
+
+/// The number of bytes that are read.
+const START: usize = 64;
+
+/// Returns what a file is instead of an ONNX model, and the help; `None` if it may be one, or cannot be read.
+pub(crate) fn recognized(path: &Path) -> Option<(&'static str, String)> {
+    let source = Source::open(path).ok()?;
+    let mut start = [0; START];
+    let length = usize::try_from(source.len()).unwrap_or(START).min(START);
+    let start = start.get_mut(..length)?;
+    source.read_at(0, start).ok()?;
+    let text = String::from_utf8_lossy(start).trim_start().to_lowercase();
+    let name = in_line(path);
+    let export = "export it with torch.onnx.export, or build the Hugging Face folder that it belongs to: `netwright build \
+                  FOLDER -o model.onnx`";
+    Some(match start {
+        [] => ("an empty file", "copy or download the model again".to_owned()),
+        [b'P', b'K', 3 | 5, ..] => ("a zip archive, as PyTorch and NumPy save", export.to_owned()),
+        [0x80, 2..=5, ..] => ("a Python pickle, as PyTorch saves", export.to_owned()),
+        [0x1f, 0x8b, ..] => ("a gzip archive", format!("unpack it first: `gunzip {name}`")),
+        [0x89, b'H', b'D', b'F', ..] => ("an HDF5 file, as Keras saves", "export it to ONNX with tf2onnx".to_owned()),
+        [_, _, _, _, b'T', b'F', b'L', ..] => {
+            ("a TensorFlow Lite model", "export the original model to ONNX with tf2onnx".to_owned())
+        }
+        [_, _, _, _, b'O', b'R', b'T', b'M', ..] => {
+            ("a model in ONNX Runtime's own format", "name the .onnx file that it was made from".to_owned())
+        }
+        [b'G', b'G', b'U', b'F', ..] => ("a GGUF file", build(&name)),
+        [_, _, _, _, _, _, 0, 0, b'{', ..] => {
+            let folder = path.parent().map(in_line).filter(|folder| !folder.is_empty());
+            ("a safetensors file", build(folder.as_deref().unwrap_or(".")))
+        }
+        _ if text.starts_with("version https://git-lfs") => (
+            "a pointer of Git LFS",
+            "fetch the file with `git lfs pull`, or download the model with `hf download`".to_owned(),
+        ),
+        _ if text.starts_with("<!doctype") || text.starts_with("<html") => (
+            "a web page",
+            "download the file itself; on the Hugging Face Hub, its address contains /resolve/ instead of /blob/"
+                .to_owned(),
+        ),
+        _ if text.starts_with('{') && text.is_ascii() => {
+            let folder = path.parent().map(in_line).filter(|folder| !folder.is_empty());
+            ("a JSON file", build(folder.as_deref().unwrap_or(".")))
+        }
+        _ => return None,
+    })
+}
+
+/// Returns the help for the weights of a model.
+pub(crate) fn build(source: &str) -> String {
+    format!("build an ONNX model from it: netwright build {source} -o model.onnx")
+}
