@@ -92,9 +92,9 @@ impl Loaded {
     fn open(path: &Path, engine: Engine, no_cache: bool, runtime: &Runtime, output: Output) -> Result<Self, Failure> {
         let source = source::find(path, engine, no_cache, output)?;
         let _spinner = output.spinner("loading");
-        let text = Tokenizer::open(&source.path).map_err(failed)?;
-        let model = Evaluator::open(&source.path, &text, runtime).map_err(failed);
-        let model = model.map_err(|failure| source.named(failure, path))?;
+        let named = |error| source.named(failed(error), path);
+        let text = Tokenizer::open(&source.path).map_err(named)?;
+        let model = Evaluator::open(&source.path, &text, runtime).map_err(named)?;
         Ok(Self { text, model, path: path.to_owned(), source })
     }
 }

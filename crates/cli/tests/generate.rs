@@ -168,6 +168,8 @@ fn what_is_refused() {
     for name in ["short", "other", "option"] {
         copy(&at.join("llama"), &at.join(name));
     }
+    copy(&at.join("llama"), &at.join("silent"));
+    fs::remove_file(at.join("silent/tokenizer.json")).expect("it is removed");
     fs::write(at.join("short/generation_config.json"), r#"{"max_length": 2, "num_beams": 4}"#).expect("it is written");
     let config = fs::read_to_string(at.join("llama/config.json")).expect("a configuration");
     fs::write(at.join("option/config.json"), config.replacen('{', "{\"shrink\": 2, ", 1)).expect("it is written");
@@ -194,6 +196,7 @@ fn what_is_refused() {
         (&["generate", "short", "--prompt", "a", "--greedy", "--max-new-tokens", "1"], 0),
         (&["generate", "other", "--prompt", "the in", "--no-cache"], 2),
         (&["generate", "option", "--prompt", "a"], 1),
+        (&["eval", "silent", "--text", "nan/config.json", "--no-cache"], 2),
         (&["generate", "missing", "--prompt", "a"], 2),
         (&["generate", "cache", "--prompt", "a"], 2),
     ] {
