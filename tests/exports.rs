@@ -107,9 +107,17 @@ fn attentions_are_recognized() {
 /// Attentions and rotary embeddings of what `build` declares: pairs of neighbors, scores of distances.
 #[test]
 fn attentions_of_builds_are_recognized() {
-    for (folder, attentions, rotary) in
-        [("cohere", 2, 4), ("cohere2", 2, 2), ("deberta_v2", 2, 0), ("deberta_v2_mlm", 2, 0), ("gptj", 2, 4)]
-    {
+    for (folder, attentions, rotary) in [
+        ("cohere", 2, 4),
+        ("cohere2", 2, 2),
+        ("deberta", 2, 0),
+        ("deberta_v2", 2, 0),
+        ("deberta_v2_mlm", 2, 0),
+        ("gpt_bigcode", 2, 0),
+        ("gpt_neo", 2, 0),
+        ("gptj", 2, 4),
+        ("sentence_t5", 2, 0),
+    ] {
         let graph = built(&folders::root().join(folder), &PretrainedOptions::default());
         for target in Target::ALL {
             let mut model = Model::new(graph.clone());

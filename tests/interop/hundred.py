@@ -27,8 +27,8 @@ from safetensors.torch import load_file, save_file
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parents[1] / "docs/families.md"
 HEAD = "| model | `model_type` | result |\n| --- | --- | --- |\n"
-DECODERS = """bloom cohere2 exaone exaone4 falcon gemma gemma2 gemma3_text gpt2 gpt_neox gptj granite llama mistral mpt olmo
-olmo2 olmo3 opt phi phi3 qwen2 qwen3 smollm3 stablelm starcoder2""".split()
+DECODERS = """bloom cohere2 exaone exaone4 falcon gemma gemma2 gemma3_text gpt2 gpt_bigcode gpt_neo gpt_neox gptj granite llama
+mistral mpt olmo olmo2 olmo3 opt phi phi3 qwen2 qwen3 smollm3 stablelm starcoder2""".split()
 WITH_TYPES = ("bert", "albert", "big_bird", "electra", "nomic_bert", "layoutlm")
 
 

@@ -17,8 +17,8 @@ TABLE = Path(__file__).resolve().parents[2] / "crates/nn/src/families/defaults.j
 # What a release does not have is left out.
 MODEL_TYPES = """albert bart bert big_bird blenderbot blenderbot-small bloom camembert clip clip_text_model
 clip_vision_model cohere cohere2 deberta deberta-v2 distilbert electra esm eurobert exaone exaone4 falcon gemma gemma2
-gemma3_text gpt2 gpt_neox gptj granite gte jina_embeddings_v3 layoutlm llama longt5 m2m_100 marian mbart mistral modernbert
-mpnet mpt mt5 nomic_bert olmo olmo2 olmo3 opt pegasus phi phi3 qwen2 qwen3 roberta smollm3 stablelm starcoder2 t5 umt5
+gemma3_text gpt2 gpt_bigcode gpt_neo gpt_neox gptj granite gte jina_embeddings_v3 layoutlm llama longt5 m2m_100 marian
+mbart mistral modernbert mpnet mpt mt5 nomic_bert olmo olmo2 olmo3 opt pegasus phi phi3 qwen2 qwen3 roberta smollm3 stablelm starcoder2 t5 umt5
 vit whisper xlm-roberta""".split()
 
 

@@ -98,6 +98,7 @@ MODELS = {
     "t5_gated": ("T5ForConditionalGeneration", T5 | dict(feed_forward_proj="gated-gelu", tie_word_embeddings=False), "seq2seq"),
     "t5_base": ("T5Model", T5, "seq2seq"),
     "t5_encoder": ("T5EncoderModel", T5, "text"),
+    "sentence_t5": ("T5EncoderModel", T5, "sentence"),
     "t5_sequence": ("T5ForSequenceClassification", T5 | LABELS, "ended by 1"),
     "t5_token": ("T5ForTokenClassification", T5 | LABELS, "text"),
     "t5_qa": ("T5ForQuestionAnswering", T5 | dict(num_labels=2), "text"),
@@ -123,6 +124,7 @@ MODELS = {
 
 MPNET = {k: v for k, v in ROBERTA.items() if k != "type_vocab_size"}
 DEBERTA = dict(**TEXT, max_position_embeddings=24, relative_attention=True, position_buckets=4, norm_rel_ebd="layer_norm", share_att_key=True, pos_att_type=["p2c", "c2p"], position_biased_input=False, type_vocab_size=0, legacy=False)
+DEBERTA_1 = dict(**TEXT, max_position_embeddings=24, relative_attention=True, pos_att_type="c2p|p2c", position_biased_input=False, type_vocab_size=0, legacy=False)
 ALBERT = BERT | dict(embedding_size=8)
 LAYOUT = BERT | dict(max_2d_position_embeddings=12)
 MODELS |= {
@@ -132,6 +134,11 @@ MODELS |= {
     "deberta_v2": ("DebertaV2Model", DEBERTA, "text"),
     "deberta_v2_mlm": ("DebertaV2ForMaskedLM", DEBERTA | dict(share_att_key=False, norm_rel_ebd="none", pos_att_type="p2c|c2p", position_buckets=-1, max_relative_positions=3, position_biased_input=True, type_vocab_size=2, legacy=True), "types"),
     "deberta_v2_sequence": ("DebertaV2ForSequenceClassification", DEBERTA | dict(embedding_size=8, pos_att_type=["c2p"]) | LABELS, "text"),
+    "deberta": ("DebertaModel", DEBERTA_1, "text"),
+    "deberta_mlm": ("DebertaForMaskedLM", DEBERTA_1 | dict(max_relative_positions=4, position_biased_input=True, type_vocab_size=2, legacy=True, num_hidden_layers=1), "types"),
+    "deberta_sequence": ("DebertaForSequenceClassification", DEBERTA_1 | dict(pos_att_type=["c2p"], num_hidden_layers=1) | LABELS, "text"),
+    "deberta_token": ("DebertaForTokenClassification", DEBERTA_1 | dict(pos_att_type="p2c", num_hidden_layers=1) | LABELS, "text"),
+    "deberta_qa": ("DebertaForQuestionAnswering", DEBERTA_1 | dict(num_hidden_layers=1), "text"),
     "albert": ("AlbertModel", ALBERT, "types"),
     "albert_mlm": ("AlbertForMaskedLM", ALBERT | dict(num_hidden_groups=2, inner_group_num=2, num_hidden_layers=3), "types"),
     "albert_sequence": ("AlbertForSequenceClassification", ALBERT | LABELS, "types"),
@@ -181,6 +188,7 @@ EXAMPLE = "openai_gpt"
 MODELS[EXAMPLE] = ("OpenAIGPTLMHeadModel", dict(vocab_size=48, n_embd=16, n_layer=2, n_head=2, n_positions=24), "causal")
 
 OPT = dict(vocab_size=48, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, ffn_dim=32, max_position_embeddings=24, word_embed_proj_dim=16, pad_token_id=0, bos_token_id=1, eos_token_id=2)
+NEO = dict(vocab_size=48, hidden_size=16, num_layers=2, num_heads=2, window_size=3, max_position_embeddings=24, attention_types=[[["global", "local"], 1]], pad_token_id=0, bos_token_id=1, eos_token_id=2)
 BLOOM = dict(vocab_size=48, hidden_size=12, n_layer=2, n_head=3, pad_token_id=0)
 MPT = dict(vocab_size=48, d_model=12, n_layers=2, n_heads=3, max_seq_len=24, pad_token_id=0)
 
@@ -204,6 +212,15 @@ DECODERS = {
     "starcoder2": ("Starcoder2ForCausalLM", SQUARE | dict(sliding_window=3)),
     "phi": ("PhiForCausalLM", SQUARE | dict(qk_layernorm=True)),
     "gptj": ("GPTJForCausalLM", GPT2 | dict(rotary_dim=4)),
+    "gpt_neo": ("GPTNeoForCausalLM", NEO),
+    "gpt_neo_base": ("GPTNeoModel", NEO | dict(num_layers=1, attention_types=[[["local"], 1]])),
+    "gpt_neo_sequence": ("GPTNeoForSequenceClassification", NEO | LABELS),
+    "gpt_neo_token": ("GPTNeoForTokenClassification", NEO | LABELS),
+    "gpt_neo_qa": ("GPTNeoForQuestionAnswering", NEO),
+    "gpt_bigcode": ("GPTBigCodeForCausalLM", GPT2),
+    "gpt_bigcode_base": ("GPTBigCodeModel", GPT2 | dict(multi_query=False, n_layer=1)),
+    "gpt_bigcode_sequence": ("GPTBigCodeForSequenceClassification", GPT2 | LABELS | dict(n_layer=1)),
+    "gpt_bigcode_token": ("GPTBigCodeForTokenClassification", GPT2 | LABELS | dict(n_layer=1)),
     "falcon": ("FalconForCausalLM", FALCON),
     "opt": ("OPTForCausalLM", OPT),
     "opt_projected": ("OPTForCausalLM", OPT | dict(word_embed_proj_dim=8, do_layer_norm_before=False, activation_function="gelu", tie_word_embeddings=False)),
@@ -250,7 +267,7 @@ def texts(pad, sizes=((1, 5), (2, 7), (3, 4)), left=()):
         yield ids, mask
 
 
-def cases(model, kind):
+def cases(model, kind, dense=None):
     """Returns the inputs and outputs of three shapes."""
     config = model.config
     pad = getattr(config, "pad_token_id", None) or 0
@@ -286,6 +303,7 @@ def cases(model, kind):
         if kind == "sentence":
             tokens, keep = outputs.last_hidden_state, mask[..., None].float()
             mean = (tokens * keep).sum(1) / keep.sum(1).clamp(min=1e-9)
+            mean = mean if dense is None else dense(mean)
             yield inputs, dict(token_embeddings=tokens, sentence_embedding=torch.nn.functional.normalize(mean, dim=1))
         else:
             names = ("last_hidden_state", "pooler_output", "text_embeds", "image_embeds", "logits_per_image", "logits_per_text", "logits", "start_logits", "end_logits")
@@ -308,28 +326,35 @@ def main():
         shutil.rmtree(folder, ignore_errors=True)
         model.save_pretrained(folder)
         (folder / "generation_config.json").unlink(missing_ok=True)
+        dense = torch.nn.Linear(16, 8, bias=False) if name == "sentence_t5" else None
         if kind == "sentence":
-            sentence_transformer(folder)
-        save_expected(model, kind, folder)
+            sentence_transformer(folder, dense)
+        save_expected(model, kind, folder, dense)
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
         assert size < 200_000, (name, size)
         print(f"{name}: {size} bytes")
 
 
-def save_expected(model, kind, folder):
+def save_expected(model, kind, folder, dense=None):
     """Writes the inputs and outputs of a model."""
     tensors = {}
     with torch.no_grad():
-        for at, (inputs, outputs) in enumerate(cases(model, kind)):
+        for at, (inputs, outputs) in enumerate(cases(model, kind, dense)):
             for part, values in (("in", inputs), ("out", outputs)):
                 for key, value in values.items():
                     tensors[f"{at}/{part}/{key}"] = value.clone().contiguous()
     save_file(tensors, folder / "expected.safetensors")
 
 
-def sentence_transformer(folder):
-    """Writes the files that sentence-transformers adds to a model with mean pooling and normalization."""
+def sentence_transformer(folder, dense=None):
+    """Writes the files that sentence-transformers adds to a model with mean pooling, a dense layer and normalization."""
     kinds = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
+    if dense is not None:
+        kinds[2:] = [("2_Dense", "Dense"), ("3_Normalize", "Normalize")]
+        (folder / "2_Dense").mkdir()
+        options = dict(in_features=dense.in_features, out_features=dense.out_features, bias=False, activation_function="torch.nn.modules.linear.Identity")
+        (folder / "2_Dense" / "config.json").write_text(json.dumps(options, indent=2))
+        save_file({"linear.weight": dense.weight.detach()}, folder / "2_Dense" / "model.safetensors")
     modules = [dict(idx=at, name=str(at), path=path, type=f"sentence_transformers.models.{kind}") for at, (path, kind) in enumerate(kinds)]
     (folder / "modules.json").write_text(json.dumps(modules, indent=2))
     (folder / "1_Pooling").mkdir()

@@ -1,13 +1,32 @@
-//! DeBERTa-v2 (He et al., 2021): disentangled attention.
+//! DeBERTa (He et al., 2021) and DeBERTa-v2: disentangled attention.
 
 use super::encoder::{LayerNames, LayerSizes};
 use super::text::{ClassPooling, Decoder, Output, Text, TextEncoder, TextModel, Transform};
 use super::{Family, Head, Read};
 use crate::layers::{
-    Activation, DisentangledAttention, Distances, Embedding, FeedForward, Linear, Norm, NormKind, Projections,
+    Activation, ContentProjections, DisentangledAttention, Distances, Embedding, FeedForward, Linear, Norm, NormKind,
     padding_mask,
 };
 use crate::{Init, Settings, SettingsError, Task, Var};
+
+/// DeBERTa: one projection for queries, keys and values, and a vector for every distance.
+pub(super) const DEBERTA: Family = Family {
+    name: "DeBERTa",
+    model_types: &["deberta"],
+    example: Some("microsoft/deberta-base"),
+    architectures: &[
+        ("DebertaModel", Task::FeatureExtraction),
+        ("DebertaModel", Task::SentenceSimilarity),
+        ("DebertaForMaskedLM", Task::FillMask),
+        ("DebertaForSequenceClassification", Task::TextClassification),
+        ("DebertaForTokenClassification", Task::TokenClassification),
+        ("DebertaForQuestionAnswering", Task::QuestionAnswering),
+    ],
+    read: |settings, head| {
+        settings.must_be("talking_head", false)?;
+        read(settings, head, true)
+    },
+};
 
 /// DeBERTa-v2 and DeBERTa-v3.
 pub(super) const DEBERTA_V2: Family = Family {
@@ -22,7 +41,11 @@ pub(super) const DEBERTA_V2: Family = Family {
         ("DebertaV2ForTokenClassification", Task::TokenClassification),
         ("DebertaV2ForQuestionAnswering", Task::QuestionAnswering),
     ],
-    read,
+    read: |settings, head| {
+        settings.must_be("conv_kernel_size", 0)?;
+        settings.ignore(&["conv_act", "conv_groups"]);
+        read(settings, head, false)
+    },
 };
 
 #[derive(Debug)]
@@ -54,10 +77,10 @@ fn positive(settings: &Settings, option: &str) -> Result<Option<u64>, SettingsEr
     if is_set { settings.optional_size(option) } else { Ok(None) }
 }
 
-fn read(settings: &Settings, head: &Head<'_>) -> Read {
+/// Reads a configuration; `is_first` is whether it is one of the first version.
+fn read(settings: &Settings, head: &Head<'_>, is_first: bool) -> Read {
     settings.must_be("relative_attention", true)?;
-    settings.must_be("conv_kernel_size", 0)?;
-    settings.ignore(&["conv_act", "conv_groups", "pooler_dropout", "position_embedding_type"]);
+    settings.ignore(&["pooler_dropout", "position_embedding_type"]);
     let base = head.base("deberta");
     let LayerSizes { count, d_model, heads, d_ff, activation, epsilon, .. } =
         LayerSizes::read(settings, Activation::Gelu, 1e-7)?;
@@ -66,7 +89,7 @@ fn read(settings: &Settings, head: &Head<'_>) -> Read {
     let width = settings.optional_size("embedding_size")?.unwrap_or(d_model);
     let longest = settings.size("max_position_embeddings")?;
     let distances = Distances {
-        buckets: positive(settings, "position_buckets")?,
+        buckets: if is_first { None } else { positive(settings, "position_buckets")? },
         longest: positive(settings, "max_relative_positions")?.unwrap_or(longest),
     };
     if distances.buckets.is_some_and(|buckets| buckets % 2 == 1 || buckets < 4 || distances.longest <= buckets / 2 + 1)
@@ -84,8 +107,8 @@ fn read(settings: &Settings, head: &Head<'_>) -> Read {
         return Err(settings.wrong("pos_att_type", law));
     }
     let has = |kind: &str| kinds.iter().any(|own| own == kind);
-    let shared = settings.flag("share_att_key", false)?;
-    let vectors_norm = match settings.word("norm_rel_ebd")? {
+    let shared = !is_first && settings.flag("share_att_key", false)?;
+    let vectors_norm = match if is_first { None } else { settings.word("norm_rel_ebd")? } {
         None | Some("none") => false,
         Some("layer_norm") => true,
         Some(_) => return Err(settings.wrong("norm_rel_ebd", "layer_norm or none")),
@@ -108,14 +131,28 @@ fn read(settings: &Settings, head: &Head<'_>) -> Read {
         let name = format!("{base}encoder.layer.{at}");
         let part = |part: &str| format!("{name}.{part}");
         let [query, key, value, output] = names.attention.map(|part| square(format!("{name}.{part}")));
-        let of =
-            |kind, content: &Linear, own| has(kind).then(|| if shared { content.clone() } else { square(part(own)) });
+        let own = |part: &str| format!("{name}.attention.self.{part}");
+        let unbiased = |part: &str, outputs| Linear::new(own(part), d_model, outputs, false);
+        let (distance_key, distance_query, projections) = if is_first {
+            let biases = ["q_bias", "v_bias"].map(own);
+            let packed = ContentProjections::Packed(unbiased("in_proj", 3 * d_model), biases);
+            (unbiased("pos_proj", d_model), square(own("pos_q_proj")), packed)
+        } else {
+            let distances = if shared {
+                [key.clone(), query.clone()]
+            } else {
+                ["pos_key_proj", "pos_query_proj"].map(|part| square(own(part)))
+            };
+            let [distance_key, distance_query] = distances;
+            (distance_key, distance_query, ContentProjections::Separate([query, key, value]))
+        };
         Layer {
             attention: DisentangledAttention {
                 name: part("attention"),
-                distance_key: of("c2p", &key, "attention.self.pos_key_proj"),
-                distance_query: of("p2c", &query, "attention.self.pos_query_proj"),
-                projections: Projections { query, key, value, output },
+                distance_key: has("c2p").then_some(distance_key),
+                distance_query: has("p2c").then_some(distance_query),
+                projections,
+                output,
                 heads,
                 d_k: d_model / heads,
             },

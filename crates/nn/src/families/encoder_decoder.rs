@@ -1,6 +1,6 @@
 //! Shared by encoder-decoders: the graphs of their parts, with inputs, outputs and caches.
 
-use super::{Architecture, BATCH, Head, heads, ids};
+use super::{Architecture, BATCH, Head, Pooling, heads, ids};
 use crate::layers::{Cache, Linear, Span, cache_type, padding_mask};
 use crate::{Builder, Part, Settings, SettingsError, Task, Var, signed};
 use netwright_ir::{Dim, Op, TensorType, shape};
@@ -87,6 +87,8 @@ pub(super) enum Output {
     Class { dense: Linear, classifier: Linear, start: i64, end: i64 },
     /// `logits` of every token, from the encoder's states.
     Labels(Linear),
+    /// `sentence_embedding`, the pooled states of the encoder, and these.
+    Sentence(Pooling),
     /// The start and end of an answer in the text, which the decoder reads too.
     Answer { layer: Linear, start: i64 },
 }
@@ -115,6 +117,7 @@ impl Output {
                 start: start()?,
                 end: signed(settings.token("eos_token_id")?.unwrap_or(end)),
             },
+            Task::SentenceSimilarity => Output::Sentence(heads::pooling(settings, head)?),
             Task::TokenClassification => Output::Labels(linear("classifier", settings.labels()?)),
             Task::QuestionAnswering => Output::Answer { layer: linear("qa_outputs", 2), start: start()? },
             _ => Output::of(head),
@@ -133,12 +136,11 @@ impl<M: EncoderDecoder> Seq2Seq<M> {
         Self { model, output, with_past: head.cache.is_some() }
     }
 
-    /// Declares the source and its attention mask.
+    /// Declares the source and its attention mask, if sources are padded.
     #[track_caller]
     fn source<'b>(&self, builder: &'b Builder<'b>) -> (Var<'b>, Option<Var<'b>>) {
         let source = self.model.source(builder);
-        let mask = self.model.has_padding().then(|| padding_mask(builder.input("attention_mask", ids(SOURCE))));
-        (source, mask)
+        (source, self.model.has_padding().then(|| builder.input("attention_mask", ids(SOURCE))))
     }
 
     #[track_caller]
@@ -202,12 +204,19 @@ impl<M: EncoderDecoder> Architecture for Seq2Seq<M> {
         match part {
             Part::Encoder => {
                 let (source, mask) = self.source(builder);
-                builder.output("last_hidden_state", self.model.encode(source, mask));
+                builder.output("last_hidden_state", self.model.encode(source, mask.map(padding_mask)));
             }
             Part::Whole => {
-                let (source, mask) = self.source(builder);
+                let (source, attention_mask) = self.source(builder);
+                let mask = attention_mask.map(padding_mask);
                 let memory = self.model.encode(source, mask);
                 match &self.output {
+                    Output::Sentence(pooling) => {
+                        let all =
+                            || builder.index(1).expand(builder.apply(Op::Shape { start: 0, end: None }, &[source]));
+                        let attention_mask = attention_mask.unwrap_or_else(all);
+                        heads::sentence_embedding(builder, pooling, memory, attention_mask);
+                    }
                     Output::EncoderStates => builder.output("last_hidden_state", memory),
                     Output::Labels(layer) => builder.output("logits", layer.forward(memory)),
                     Output::Scores => self.decode(builder, "decoder_input_ids", Some(memory), mask, part),

@@ -1,5 +1,5 @@
 //! Llama (Touvron et al., 2023) and its variants: decoders and encoders whose positions, norms, projections and blocks
-//! differ. [`variants`], [`older`] and [`encoders`] have the options of each.
+//! differ. [`variants`], [`older`], [`learned`] and [`encoders`] have the options of each.
 
 use super::causal::{DecoderInputs, Output};
 use super::{Architecture, Head};
@@ -8,12 +8,14 @@ use crate::{Builder, Part, Settings, SettingsError, Task};
 use stack::Stack;
 
 mod encoders;
+mod learned;
 mod older;
 mod options;
 mod stack;
 mod variants;
 
 pub(super) use encoders::*;
+pub(super) use learned::*;
 pub(super) use older::*;
 pub(super) use variants::*;
 
@@ -134,6 +136,8 @@ struct LayerKind {
 struct Kind {
     sizes: Sizes,
     names: Names,
+    /// The name and the number of learned positions.
+    positions: Option<(&'static str, u64)>,
     /// Whether query, key, value and output have biases.
     bias: [bool; 4],
     /// Whether the first layers of the feed-forward network and its last one have biases.
@@ -179,6 +183,7 @@ impl Kind {
         Self {
             sizes,
             names: Names::default(),
+            positions: None,
             bias: [false; 4],
             mlp_bias: [false; 2],
             output_bias: false,
@@ -270,7 +275,13 @@ impl Architecture for Llama {
     }
 
     fn leaves(&self) -> &'static [&'static str] {
-        &["rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias"]
+        &[
+            "rotary_emb.inv_freq",
+            ".attn.bias",
+            ".attn.masked_bias",
+            ".attn.attention.bias",
+            ".attn.attention.masked_bias",
+        ]
     }
 
     fn copies(&self) -> &'static [&'static str] {

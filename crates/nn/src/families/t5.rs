@@ -24,6 +24,7 @@ macro_rules! family {
                 (concat!($class, "ForConditionalGeneration"), Task::Text2TextGeneration),
                 (concat!($class, "Model"), Task::FeatureExtraction),
                 (concat!($class, "EncoderModel"), Task::FeatureExtraction),
+                (concat!($class, "EncoderModel"), Task::SentenceSimilarity),
                 $($more,)*
             ],
             read: |settings, head| {

@@ -1,14 +1,14 @@
 //! Disentangled attention, as in DeBERTa.
 
-use super::{DotProduct, Linear, Projections, merge_heads, split_heads};
-use crate::{Var, signed};
+use super::{DotProduct, Linear, merge_heads, split_heads};
+use crate::{Init, Var, signed};
 use netwright_ir::{Op, Tensor};
 
 /// Disentangled attention (He et al., 2021): scores of contents, and of contents and distances, which have vectors of
 /// their own: `[batch, seq, d_model]` to the same.
 ///
 /// ```
-/// use netwright_nn::layers::{DisentangledAttention, Distances, Linear, Projections, padding_mask};
+/// use netwright_nn::layers::{ContentProjections, DisentangledAttention, Distances, Linear, padding_mask};
 /// use netwright_nn::{Builder, Init, Weights};
 /// use netwright_ir::{ElementType, TensorType, shape};
 /// let weights = Weights::Random { seed: 0 };
@@ -16,12 +16,11 @@ use netwright_ir::{Op, Tensor};
 /// let x = builder.input("x", TensorType::new(ElementType::F32, shape!["batch", "seq", 8]));
 /// let attention_mask = builder.input("attention_mask", TensorType::new(ElementType::I64, shape!["batch", "seq"]));
 /// let linear = |name: &str| Linear::new(name, 8, 8, true);
-/// let projections =
-///     Projections { query: linear("q"), key: linear("k"), value: linear("v"), output: linear("o") };
 /// let distances = Distances { buckets: Some(4), longest: 16 };
 /// let attention = DisentangledAttention {
 ///     name: "attention".to_owned(),
-///     projections,
+///     projections: ContentProjections::Separate([linear("q"), linear("k"), linear("v")]),
+///     output: linear("o"),
 ///     distance_key: Some(linear("distance_key")),
 ///     distance_query: None,
 ///     heads: 2,
@@ -35,8 +34,10 @@ use netwright_ir::{Op, Tensor};
 pub struct DisentangledAttention {
     /// The name.
     pub name: String,
-    /// Query, key, value and output of contents.
-    pub projections: Projections,
+    /// Query, key and value of contents.
+    pub projections: ContentProjections,
+    /// The output projection.
+    pub output: Linear,
     /// The keys of distances, which queries of contents are compared with, if they are.
     pub distance_key: Option<Linear>,
     /// The queries of distances, which keys of contents are compared with, if they are.
@@ -45,6 +46,15 @@ pub struct DisentangledAttention {
     pub heads: u64,
     /// The width of a head.
     pub d_k: u64,
+}
+
+/// The linear layers of queries, keys and values of contents.
+#[derive(Clone, Debug)]
+pub enum ContentProjections {
+    /// Query, key and value.
+    Separate([Linear; 3]),
+    /// One layer: query, key and value for each head in turn. Biases of these names are added to queries and values.
+    Packed(Linear, [String; 2]),
 }
 
 /// The distances between tokens that have vectors.
@@ -103,8 +113,8 @@ impl DisentangledAttention {
         let _scope = builder.enter(&self.name);
         let split = |x: Var<'b>| split_heads(x, self.heads, self.d_k);
         let flip = |x: Var<'b>| x.transpose(&[0, 1, 3, 2]);
-        let Projections { query, key, value, output } = &self.projections;
-        let (query, key) = (split(query.forward(x)).name("query"), split(key.forward(x)).name("key"));
+        let [query, key, value] = self.project(x);
+        let (query, key) = (query.name("query"), key.name("key"));
         let shape = |x: Var<'b>, end| builder.apply(Op::Shape { start: 0, end }, &[x]);
         // Batch, heads, queries and keys.
         let sizes = shape(query, Some(2)).concat(shape(rows, None), 0);
@@ -121,7 +131,27 @@ impl DisentangledAttention {
         // What distances add to the scores is added together with the mask: one sum, as attention operators take it.
         let bias = terms.into_iter().reduce(|a, b| a + b);
         let mask = bias.map_or(mask, |bias| bias * scores.scale + mask);
-        let (context, _) = scores.attend(query, key, split(value.forward(x)), Some(mask));
-        output.forward(merge_heads(context))
+        let (context, _) = scores.attend(query, key, value, Some(mask));
+        self.output.forward(merge_heads(context))
+    }
+
+    /// Returns queries, keys and values of contents, `[batch, heads, seq, d_k]`.
+    #[track_caller]
+    fn project<'b>(&self, x: Var<'b>) -> [Var<'b>; 3] {
+        match &self.projections {
+            ContentProjections::Separate(layers) => {
+                layers.each_ref().map(|layer| split_heads(layer.forward(x), self.heads, self.d_k))
+            }
+            ContentProjections::Packed(layer, biases) => {
+                let heads = split_heads(layer.forward(x), self.heads, self.d_k.saturating_mul(3));
+                let [query, key, value] = heads.split(-1, [self.d_k; 3]);
+                let bias = |at: usize| {
+                    let width = self.heads.saturating_mul(self.d_k);
+                    let bias = x.builder.parameter(&biases[at], &[width], Init::Zeros);
+                    bias.reshape(&[self.heads, 1, self.d_k].map(signed))
+                };
+                [query + bias(0), key, value + bias(1)]
+            }
+        }
     }
 }

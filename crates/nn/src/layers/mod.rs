@@ -23,7 +23,7 @@ pub use attention::{
 };
 pub use cache::{Cache, CacheForm, CacheWrite, Span, cache_type};
 pub use convolution::Convolution;
-pub use disentangled::{DisentangledAttention, Distances};
+pub use disentangled::{ContentProjections, DisentangledAttention, Distances};
 pub use embedding::Embedding;
 pub use feed_forward::{Activation, FeedForward};
 pub use linear::Linear;

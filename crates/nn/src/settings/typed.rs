@@ -92,6 +92,28 @@ impl Settings {
         words.map(Some).ok_or_else(|| self.wrong(option, "a list of strings"))
     }
 
+    /// Reads a list of `[words, count]`, each of which stands for so many repetitions of the words: at most `most` words.
+    pub fn repeated_words(&self, option: &str, most: u64) -> Result<Option<Vec<String>>, SettingsError> {
+        let Some(value) = self.value(option) else { return Ok(None) };
+        let law = || self.wrong(option, format!("a list of pairs of words and their number, at most {most} words"));
+        let mut all = vec![];
+        for pair in value.as_array().ok_or_else(law)? {
+            let [Value::Array(words), count] = pair.as_array().map_or(&[][..], Vec::as_slice) else {
+                return Err(law());
+            };
+            let words: Option<Vec<&str>> = words.iter().map(Value::as_str).collect();
+            let (words, count) = words.zip(count.as_u64()).ok_or_else(law)?;
+            let is_few = |total: u64| total.saturating_add(all.len() as u64) <= most;
+            if words.is_empty() || !(words.len() as u64).checked_mul(count).is_some_and(is_few) {
+                return Err(law());
+            }
+            for _ in 0..count {
+                all.extend(words.iter().map(|word| (*word).to_owned()));
+            }
+        }
+        Ok(Some(all))
+    }
+
     /// Reads a flag.
     pub fn flag(&self, option: &str, default: bool) -> Result<bool, SettingsError> {
         let Some(value) = self.value(option) else { return Ok(default) };

@@ -13,6 +13,7 @@ use crate::{Var, signed};
 pub(super) struct Stack {
     pub(super) words: Embedding,
     factor: f32,
+    positions: Option<Embedding>,
     words_norm: Option<Norm>,
     rotaries: Vec<Rotary>,
     pub(super) layers: Vec<Layer>,
@@ -31,6 +32,7 @@ impl Stack {
         Self {
             words: Embedding::new(format!("{base}{}", names.words), vocab, d_model, kind.scales_words),
             factor: kind.embedding_factor,
+            positions: kind.positions.map(|(part, rows)| Embedding::new(format!("{base}{part}"), rows, d_model, false)),
             words_norm: names.words_norm.map(norm),
             rotaries: kind.rotaries.clone(),
             layers: kind.layers.iter().enumerate().map(layer).collect(),
@@ -56,6 +58,7 @@ impl Stack {
         mask: impl Fn(Option<u64>) -> Var<'b>,
     ) -> Var<'b> {
         let x = times(words, self.factor);
+        let x = self.positions.as_ref().map_or(x, |table| x + table.forward(positions));
         let mut x = self.words_norm.as_ref().map_or(x, |norm| norm.forward(x));
         let used = |at: usize| self.layers.iter().any(|layer| layer.kind.rotary == Some(at));
         let table = |(at, rotary): (usize, &Rotary)| used(at).then(|| rotary.tables(positions));
