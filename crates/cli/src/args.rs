@@ -32,7 +32,7 @@ pub(crate) use generate::{Engine, Eval, Generate};
 pub(crate) use judging::{Judging, Runtime};
 pub(crate) use kv_cache::KvCache;
 use kv_cache::KvCacheParser;
-pub(crate) use surgery::{Extract, Interface, Merge, Rewrite, Split};
+pub(crate) use surgery::{Extract, Interface, Merge, Rewrite, Split, size};
 pub(crate) use values::{Float, Opset};
 use values::{binding, io_type, target};
 

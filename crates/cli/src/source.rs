@@ -1,5 +1,7 @@
 //! Finds the ONNX files of a model, and builds them if there are none.
 
+mod builds;
+
 use crate::args::{Cli, Command, Engine};
 use crate::build;
 use crate::failure::{Failure, Misuse};
@@ -21,8 +23,18 @@ use std::time::UNIX_EPOCH;
 /// The ONNX files of a model, with the tokenizer and the configuration beside them.
 pub(crate) struct Source {
     pub(crate) path: PathBuf,
-    /// Removed at the end.
-    _temporary: Option<ScratchFolder>,
+    _keeps: Keeps,
+}
+
+/// What is kept while a model is used.
+#[expect(dead_code, reason = "it is only held")]
+enum Keeps {
+    /// Files of the user.
+    Nothing,
+    /// A folder that is removed at the end.
+    Scratch(ScratchFolder),
+    /// A model that is not removed.
+    Built(builds::Built),
 }
 
 impl Source {
@@ -75,27 +87,16 @@ pub(crate) fn expect(path: &Path) -> Result<(), Failure> {
 /// Returns the files of the model that the arguments name, which [`expect`] accepts.
 pub(crate) fn find(path: &Path, engine: Engine, no_cache: bool, output: Output) -> Result<Source, Failure> {
     if has_model(path) {
-        return Ok(Source { path: path.to_owned(), _temporary: None });
+        return Ok(Source { path: path.to_owned(), _keeps: Keeps::Nothing });
     }
     if no_cache {
         let folder = ScratchFolder::create().map_err(Failure::usage)?;
         build(path, engine, folder.path(), output)?;
-        return Ok(Source { path: folder.path().to_owned(), _temporary: Some(folder) });
+        return Ok(Source { path: folder.path().to_owned(), _keeps: Keeps::Scratch(folder) });
     }
-    let cache = cache_folder()?;
-    let built = cache.join(key(path, engine)?);
-    if !built.is_dir() {
-        files::create_folder(&cache).map_err(Failure::usage)?;
-        // It appears under its name when it is complete.
-        let folder = ScratchFolder::create_in(&cache).map_err(Failure::usage)?;
-        build(path, engine, folder.path(), output)?;
-        // Another process may have built the same model first.
-        match folder.keep_as(&built) {
-            Err(error) if !built.is_dir() => return Err(Failure::usage(error)),
-            _ => {}
-        }
-    }
-    Ok(Source { path: built, _temporary: None })
+    let build = |folder: &Path| build(path, engine, folder, output);
+    let built = builds::find(&cache_folder()?, &key(path, engine)?, builds::limit()?, output, build)?;
+    Ok(Source { path: built.path.clone(), _keeps: Keeps::Built(built) })
 }
 
 /// Builds a model with its KV cache, if it can have one, as `netwright build` does.

@@ -7,6 +7,7 @@ use regex::Regex;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use tempfile::TempDir;
 
 /// A folder with `llama` and `t5`, models of 48 tokens with a tokenizer.
@@ -247,4 +248,30 @@ fn models_are_evaluated() {
         text.push_str(&run(at, arguments, code));
     }
     snapshot("eval", &text);
+}
+
+/// Built models beyond the limit of the environment are removed, those that were not used for the longest time first.
+#[test]
+fn the_cache_has_a_limit() {
+    let folder = folder();
+    let at = folder.path();
+    let generate = |model: &str, limit: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_netwright"));
+        command.args(["generate", model, "-p", "on", "--max-new-tokens", "1"]).current_dir(at);
+        command.env("XDG_CACHE_HOME", at.join("cache")).env("NETWRIGHT_CACHE_SIZE", limit);
+        command.output().expect("it runs")
+    };
+    for (model, limit, count) in [("llama", "1MB", 1), ("t5", "1MB", 2), ("t5", "1kB", 2)] {
+        assert!(generate(model, limit).status.success(), "{model}");
+        assert_eq!(cached(at).len(), count, "{model} {limit}: {:?}", cached(at));
+    }
+    for model in cached(at) {
+        fs::remove_dir_all(model).expect("it is removed");
+    }
+    assert!(generate("llama", "1kB").status.success() && generate("t5", "1kB").status.success());
+    assert_eq!(cached(at).len(), 1, "{:?}", cached(at));
+    let refused = generate("llama", "many");
+    let text = String::from_utf8_lossy(&refused.stderr);
+    assert!(text.contains("NETWRIGHT_CACHE_SIZE is many, which is not a size"), "{text}");
+    assert_eq!(refused.status.code(), Some(2));
 }

@@ -96,7 +96,8 @@ pub(crate) struct Generate {
     /// onnxruntime].
     #[arg(help_heading = RUNNING, long, value_name = "FILE")]
     pub(crate) ort_library: Option<PathBuf>,
-    /// Build a Hugging Face folder into a temporary folder, not into the user's cache folder.
+    /// Build a Hugging Face folder into a temporary folder, not into the user's cache folder, which holds up to 20 GB or
+    /// the size in `NETWRIGHT_CACHE_SIZE`.
     #[arg(help_heading = RUNNING, long)]
     pub(crate) no_cache: bool,
 }
@@ -123,7 +124,8 @@ pub(crate) struct Eval {
     /// onnxruntime].
     #[arg(long, value_name = "FILE")]
     pub(crate) ort_library: Option<PathBuf>,
-    /// Build a Hugging Face folder into a temporary folder, not into the user's cache folder.
+    /// Build a Hugging Face folder into a temporary folder, not into the user's cache folder, which holds up to 20 GB or
+    /// the size in `NETWRIGHT_CACHE_SIZE`.
     #[arg(long)]
     pub(crate) no_cache: bool,
 }

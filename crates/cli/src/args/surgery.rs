@@ -101,7 +101,7 @@ fn pair(text: &str) -> Result<(String, String), String> {
 }
 
 /// Reads a size in bytes.
-fn size(text: &str) -> Result<u64, String> {
+pub(crate) fn size(text: &str) -> Result<u64, String> {
     let expected = || "expected a size, such as 500MB, 2GB or 2GiB".to_owned();
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
