@@ -79,7 +79,9 @@ fn build_all(mut args: Build, built: &mut Vec<Built>, output: Output) -> Result<
         return Err(Misuse::Requires.failure("--kv-cache shared requires --with-past and conflicts with --no-optimize"));
     }
     if args.emit.cache_form() != CacheForm::Growing && !args.with_past {
-        return Err(Misuse::Requires.failure("--kv-cache static and sliding require --with-past"));
+        return Err(
+            Misuse::Requires.failure("--kv-cache static and sliding require --with-past\n  help: add --with-past")
+        );
     }
     if args.no_optimize && args.emit.quantize.is_requested() {
         return Err(
