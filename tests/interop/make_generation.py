@@ -1,6 +1,7 @@
 """Creates tests/generation: in reference.json what `generate` of transformers returns for tiny models and 40 sets of
-options, and the probabilities of next tokens after its processors; a tokenizer of 48 tokens; in chats.json what chat
-templates write; a sound with its features; and in predictions.json the logarithms of probabilities of tokens.
+options, and the probabilities of next tokens after its processors; a tokenizer of 48 tokens; in chats.json and
+expressions.json what chat templates write; a sound with its features; and in
+predictions.json the logarithms of probabilities of tokens.
 
     python -m venv /tmp/venv && /tmp/venv/bin/pip install --requirement tests/interop/requirements-bench.txt
     /tmp/venv/bin/python tests/interop/make_generation.py
@@ -183,6 +184,19 @@ def chats():
     (TESTS / "generation/chats.json").write_text(json.dumps(rows, indent=1) + "\n")
 
 
+def expressions():
+    """Writes what the templates of expressions.json make of messages: those of issues, and one for each filter and method."""
+    path = TESTS / "generation/expressions.json"
+    messages = [dict(role="system", content="be\nnice "), dict(role="user", content=" h\u00e9 <b>'\" ")]
+    tokens = dict(bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>")
+    tokens.update(image_token="<image>", audio_token="<audio>", cls_token="<cls>")
+    rows = []
+    for template, _ in json.loads(path.read_text()):
+        text, _ = render_jinja_template([messages], chat_template=template, add_generation_prompt=True, **tokens)
+        rows.append(json.dumps([template, text[0]]))
+    path.write_text("[\n" + ",\n".join(rows) + "\n]\n")
+
+
 def sound():
     """Writes a sound, its features, and the tokens that the tiny Whisper hears in it."""
     generator = torch.Generator().manual_seed(0)
@@ -249,6 +263,7 @@ def main():
     (TESTS / "generation/reference.json").write_text(text)
     tokenizer()
     chats()
+    expressions()
     sound()
     predictions()
 

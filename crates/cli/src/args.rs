@@ -122,6 +122,9 @@ pub(crate) enum Command {
     /// Verify one model for a parent process.
     #[command(name = netwright::verify::WORKER_SUBCOMMAND, hide = true)]
     Worker,
+    /// Render one chat template for a parent process.
+    #[command(name = netwright::generate::CHAT_SUBCOMMAND, hide = true)]
+    ChatWorker,
     /// Measure one model for a parent process.
     #[command(name = netwright::verify::bench::BENCH_SUBCOMMAND, hide = true)]
     BenchWorker,

@@ -312,10 +312,16 @@ fn prompts(args: &Generate, path: &Path) -> Result<Vec<String>, Failure> {
         return Ok(args.prompts.clone());
     }
     let chat = Chat::open(path).map_err(failed)?;
+    let program = std::env::current_exe()?;
     let system = args.system.iter().map(|text| Message::new("system", text));
     let prompt = |text: &String| {
         let messages: Vec<Message> = system.clone().chain([Message::new("user", text)]).collect();
-        chat.prompt(&messages, SystemTime::now()).map_err(failed)
+        chat.prompt_in_child(&program, &messages, SystemTime::now()).map_err(failed)
     };
     args.prompts.iter().map(prompt).collect()
+}
+
+/// Renders one chat template for a parent process.
+pub(crate) fn serve_chat() -> Result<(), Failure> {
+    netwright::generate::serve_chat(io::BufReader::new(io::stdin()), io::stdout().lock()).map_err(failed)
 }

@@ -82,6 +82,7 @@ fn run(command: Option<&Command>, output: Output) -> Result<(), Failure> {
         Command::Completions { shell } => about::completions(*shell, output),
         Command::Schema { command } => schema::run(*command, output),
         Command::Worker => verify::serve(),
+        Command::ChatWorker => generate::serve_chat(),
         Command::BenchWorker => bench::serve(),
     }
 }

@@ -275,3 +275,34 @@ fn the_cache_has_a_limit() {
     assert!(text.contains("NETWRIGHT_CACHE_SIZE is many, which is not a size"), "{text}");
     assert_eq!(refused.status.code(), Some(2));
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn hostile_templates_are_refused() {
+    let folder = folder();
+    let chain = |start: &str, link: &str, count: usize| format!("{{{{ {start}{} }}}}", link.repeat(count));
+    let grown = |first: &str, next: &str, last: &str, times: usize| {
+        format!(
+            "{{% set ns = namespace(s={first}) %}}{{% for i in range({times}) %}}{{% set ns.s = {next} %}}{{% endfor %}}\
+             {{{{ {last} }}}}"
+        )
+    };
+    let text = "'aaaaaaaaaaaaaaaa'";
+    for (template, causes) in [
+        (chain("1", "+1", 200_000), &["signal", "fails"][..]),
+        (chain("1", "+1", 600_000), &["more than the limit of 1048576"]),
+        (grown("[1]", "[ns.s]", "ns.s", 100_000), &["signal", "nested more than 100 deep"]),
+        (grown("[1]", "[ns.s]", "ns.s|tojson", 100_000), &["signal"]),
+        (grown("1", "ns", "ns", 1), &["signal", "nested more than 100 deep"]),
+        (grown("1", "ns", "ns|tojson", 1), &["signal"]),
+        (grown(text, "ns.s + ns.s", "1", 60), &["signal"]),
+        (grown(text, "ns.s ~ ns.s", "1", 60), &["signal"]),
+    ] {
+        let config = serde_json::json!({"chat_template": template}).to_string();
+        fs::write(folder.path().join("llama/tokenizer_config.json"), config).expect("it is written");
+        let error = run(folder.path(), &["generate", "llama", "--prompt", "on", "--chat"], 2);
+        let start = template.chars().take(60).collect::<String>();
+        assert!(causes.iter().any(|cause| error.contains(cause)), "{start}: {error}");
+        assert!(error.contains("tokenizer_config.json"), "{start}: {error}");
+    }
+}

@@ -35,7 +35,7 @@ mod whisper;
 
 pub use audio::FeatureExtractor;
 pub use beams::Beam;
-pub use chat::{Chat, Message};
+pub use chat::{CHAT_SUBCOMMAND, Chat, Message, serve as serve_chat};
 pub use error::GenerateError;
 pub use eval::{Evaluated, Evaluator, Prediction};
 pub use files::has_graphs;

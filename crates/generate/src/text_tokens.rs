@@ -1,5 +1,6 @@
 //! The tokens of a text that people read.
 
+use crate::tokenizer::calling;
 use crate::{GenerateError, Tokenizer};
 
 /// A token and the part of the text that it stands for.
@@ -38,7 +39,7 @@ impl Tokenizer {
     pub fn text_token(&self, id: i64) -> TextToken {
         let known = u32::try_from(id).ok();
         let token = known.and_then(|id| self.inner.id_to_token(id)).unwrap_or_else(|| id.to_string());
-        let text = known.and_then(|id| self.inner.decode(&[id], false).ok()).unwrap_or_default();
+        let text = known.and_then(|id| calling(|| self.inner.decode(&[id], false)).ok()).unwrap_or_default();
         TextToken { id, text: if text.contains('\u{fffd}') { token } else { shown(&text, &token) } }
     }
 }

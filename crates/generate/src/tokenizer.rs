@@ -1,7 +1,10 @@
 //! Text to tokens and back.
 
+mod check;
+
 use crate::GenerateError;
 use crate::files::folder;
+use netwright_verify::catch;
 use std::path::{Path, PathBuf};
 use tokenizers::Encoding;
 
@@ -38,15 +41,20 @@ impl Tokenizer {
             });
         }
         let bytes = netwright_files::read_bytes(&path, MAX_BYTES)?;
-        let invalid = |error: tokenizers::Error| GenerateError::Tokenizer {
+        let invalid = |cause: String| GenerateError::Tokenizer {
             path: path.clone(),
-            cause: format!("the tokenizer is not valid: {error}"),
+            cause: format!("the tokenizer is not valid: {cause}"),
             help: "download the file again",
         };
-        let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(invalid)?;
-        // The model sees the whole text, and nothing else.
-        inner.with_padding(None);
-        inner.with_truncation(None).map_err(invalid)?;
+        check::check(&bytes).map_err(invalid)?;
+        let read = || {
+            let mut inner = tokenizers::Tokenizer::from_bytes(bytes)?;
+            // The model sees the whole text, and nothing else.
+            inner.with_padding(None);
+            inner.with_truncation(None)?;
+            Ok(inner)
+        };
+        let inner = calling(read).map_err(invalid)?;
         Ok(Self { path, inner })
     }
 
@@ -71,8 +79,22 @@ impl Tokenizer {
     }
 
     pub(crate) fn encoding(&self, text: &str, special: bool) -> Result<Encoding, GenerateError> {
-        let encoding = self.inner.encode(text, special);
-        encoding.map_err(|error| self.unfit(format!("the tokenizer cannot split the text: {error}")))
+        let encoding = catch(|| {
+            if let Some(normalizer) = self.inner.get_normalizer() {
+                check::expect_bounded(&self.path, normalizer, text)?;
+            }
+            let encoding = self.inner.encode(text, special);
+            encoding.map_err(|error| self.unusable(&error.to_string()))
+        });
+        encoding.unwrap_or_else(|panic| Err(self.unusable(&panic)))
+    }
+
+    fn unusable(&self, cause: &str) -> GenerateError {
+        GenerateError::Tokenizer {
+            path: self.path.clone(),
+            cause: format!("the tokenizer cannot split the text: {cause}"),
+            help: "download the file again",
+        }
     }
 
     /// Returns the text of tokens, without special ones.
@@ -84,7 +106,8 @@ impl Tokenizer {
         if let Some(token) = tokens.iter().find(|token| self.inner.id_to_token(**token).is_none()) {
             return Err(self.unfit(format!("the model chose token {token}, which the tokenizer does not have")));
         }
-        self.inner.decode(tokens, true).map_err(|error| self.unfit(format!("token without a text: {error}")))
+        let text = calling(|| self.inner.decode(tokens, true));
+        text.map_err(|cause| self.unfit(format!("token without a text: {cause}")))
     }
 
     /// Returns the id of a token by its text.
@@ -101,6 +124,11 @@ impl Tokenizer {
     pub fn stream<'t>(&'t self, stop_strings: &'t [String]) -> Stream<'t> {
         Stream { text: self, stop_strings, tokens: vec![], start: 0, read: 0, held: String::new(), has_stopped: false }
     }
+}
+
+/// Returns the result of a function of `tokenizers`, or its error or panic.
+pub(crate) fn calling<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
+    catch(work)?.map_err(|error| error.to_string())
 }
 
 /// Turns tokens into text as they come: never half a character, and nothing of a stop string.

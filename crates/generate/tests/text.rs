@@ -66,6 +66,53 @@ fn a_tokenizer_that_does_not_fit_is_refused() {
     assert!(refused(Tokenizer::open(folder.path())).contains("the tokenizer is not valid"));
 }
 
+#[test]
+fn a_tokenizer_that_would_panic_is_refused() {
+    let valid = fs::read_to_string(references().join("tokenizer.json")).expect("the tokenizer");
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("tokenizer.json");
+    let refusal = |text: &str| {
+        fs::write(&path, text).expect("it is written");
+        refused(Tokenizer::open(folder.path()).and_then(|tokenizer| tokenizer.encode(&"a".repeat(99), true)))
+    };
+    // Wherever a download ends.
+    for end in (0..valid.len()).step_by(7).filter(|end| valid.is_char_boundary(*end)) {
+        assert!(refusal(&valid[..end]).contains("the tokenizer is not valid: "));
+    }
+    let replace = json!({"type": "Replace", "pattern": {"String": "a"}, "content": "aa"});
+    let regex = json!({"type": "Replace", "pattern": {"Regex": "b*"}, "content": "aaa"});
+    let long = json!({"type": "Replace", "pattern": {"String": "a"}, "content": "a".repeat(300)});
+    let sequence = |name: &str, step: &Value| json!({"type": "Sequence", name: vec![step; 60]});
+    let map = |map: Value| json!({"type": "Precompiled", "precompiled_charsmap": map});
+    let template =
+        |piece: Value| json!({"type": "TemplateProcessing", "single": [piece], "pair": [], "special_tokens": {}});
+    let unknown = json!({"SpecialToken": {"id": "[X]", "type_id": 0}});
+    let second = json!({"Sequence": {"id": "B", "type_id": 0}});
+    for (part, value, cause) in [
+        ("normalizer", map(json!("AAAA")), "`precompiled_charsmap` is not valid"),
+        ("normalizer", map(json!("")), "`precompiled_charsmap` is not valid"),
+        ("normalizer", map(json!("/////wAAAAA=")), "`precompiled_charsmap` is not valid"),
+        ("normalizer", map(json!("EAAAAP//////////////////")), "`precompiled_charsmap` is not valid"),
+        ("normalizer", map(json!("BAAAAAD///8A")), "the tokenizer cannot split the text"),
+        ("normalizer", map(Value::Null), "`precompiled_charsmap` is not a text"),
+        ("normalizer", sequence("normalizers", &replace), "make the text over 16 times longer"),
+        ("normalizer", sequence("normalizers", &regex), "make the text over 16 times longer"),
+        ("normalizer", long, "a replacement is longer than 256 bytes"),
+        ("decoder", sequence("decoders", &replace), "its decoders may make a text"),
+        ("pre_tokenizer", json!({"type": "FixedLength", "length": 0}), "`FixedLength` has a length of 0"),
+        ("post_processor", template(unknown), "the tokenizer cannot split the text"),
+        ("post_processor", template(second), "the tokenizer cannot split the text"),
+    ] {
+        let mut tokenizer: Value = serde_json::from_str(&valid).expect("JSON");
+        tokenizer[part] = value;
+        let error = refusal(&tokenizer.to_string());
+        assert!(error.contains(cause) && error.contains("tokenizer.json") && error.contains("download"), "{error}");
+    }
+    let mut tokenizer: Value = serde_json::from_str(&valid).expect("JSON");
+    tokenizer["model"]["continuing_subword_prefix"] = json!("ééééééééé");
+    assert!(refusal(&tokenizer.to_string()).contains("the tokenizer is not valid"));
+}
+
 /// Writes a folder with a template.
 fn with_template(template: &Value) -> TempDir {
     let folder = TempDir::new().expect("a folder");
@@ -92,6 +139,29 @@ fn templates_write_what_transformers_writes() {
         let found = prompt(&chat["template"], &messages).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(found, word(&chat["expected"]), "{}", chat["name"]);
     }
+}
+
+#[test]
+fn expressions_write_what_python_writes() {
+    let text = fs::read_to_string(references().join("expressions.json")).expect("the reference");
+    let rows: Vec<(String, String)> = serde_json::from_str(&text).expect("JSON");
+    let messages = [Message::new("system", "be\nnice "), Message::new("user", " h\u{e9} <b>'\" ")];
+    let folder = TempDir::new().expect("a folder");
+    let write =
+        |name: &str, value: &Value| fs::write(folder.path().join(name), value.to_string()).expect("it is written");
+    let differs = |(template, expected): (String, String)| {
+        let config = json!({
+            "bos_token": "<s>", "eos_token": {"content": "</s>"}, "unk_token": "<unk>", "chat_template": template,
+            "extra_special_tokens": {"image_token": "<image>"}, "audio_token": "<audio>", "mask_token": null,
+        });
+        write("tokenizer_config.json", &config);
+        write("special_tokens_map.json", &json!({"pad_token": "<pad>", "cls_token": {"content": "<cls>"}}));
+        let found = Chat::open(folder.path()).and_then(|chat| chat.prompt(&messages, UNIX_EPOCH));
+        let found = found.unwrap_or_else(|error| error.to_string());
+        (found != expected).then(|| format!("{template}\n  expected {expected:?}\n  found    {found:?}"))
+    };
+    let different: Vec<String> = rows.into_iter().filter_map(differs).collect();
+    assert!(different.is_empty(), "{}", different.join("\n"));
 }
 
 #[test]
@@ -132,12 +202,23 @@ fn templates_that_fail_are_refused() {
         ("[1]|slice(9223372036854775807)", "the number of slices must be at most 10000"),
         ("'%9999999999999d'|format(1)", "a width or a precision has more than four digits"),
         ("'{:>9999999999999}'.format(1)", "a width or a precision has more than four digits"),
-        ("[1]|tojson(separators=[1, 2])", "separators"),
+        ("[1]|tojson(separators=[1, 2])", "separators must be two texts"),
+        ("'a'|center(10001)", "width must be at most 10000"),
+        ("'a'.ljust(10001)", "width must be at most 10000"),
+        ("1|round(301)", "precision must be from -300 to 300"),
+        ("1|round(1, 'up')", "method must be common, ceil or floor, but is up"),
+        ("'a b'|truncate(1)", "length must be at least that of the end, but is 1"),
+        ("{}|urlencode", "urlencode needs a text"),
+        ("range(99)|list|pprint", "does not fit a line"),
+        ("'a'.index('b')", "`b` is not in the text"),
+        ("[1].index(2)", "2 is not in the list"),
+        ("'a'.rsplit()", "rsplit needs a text to split at"),
     ] {
         let error = fails(&format!("{{{{ {filter} }}}}"));
         assert!(error.contains(why), "{filter}: {error}");
     }
     assert!(fails("{% for %}").contains("the chat template fails"));
+    assert!(fails("{% autoescape true %}{{ 1 }}{% endautoescape %}").contains("`autoescape` is not supported"));
     let folder = TempDir::new().expect("a folder");
     assert!(refused(Chat::open(folder.path())).contains("the chat template is missing"));
 }

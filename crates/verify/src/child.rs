@@ -1,13 +1,83 @@
-//! A child process of this program, and what the child does to itself.
+//! A child process of this program, and what the child does to itself: for files that may make a library abort, run
+//! forever or use all memory.
 
 use crate::VerifyError;
 use netwright_ir::{Dim, Symbol};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+/// Starts a program, sends it a request, which is one line, and returns its answer, or the reason why `read` found none
+/// in what it wrote: the time limit, or how it ended.
+///
+/// The child does not outlive its parent, however the parent ends, if it calls [`receive`]: its standard input stays open
+/// until it has answered.
+///
+/// # Errors
+/// If the program cannot be started.
+pub fn ask<T>(
+    program: &Path,
+    arguments: &[OsString],
+    request: &[u8],
+    time: Duration,
+    read: impl FnOnce(&[u8]) -> Option<T>,
+) -> io::Result<Result<T, String>> {
+    let mut child = start(program, arguments, None)?;
+    let stdin = child.stdin.take().map(|mut stdin| {
+        // Writing fails if the child has died; its exit status is the better error.
+        _ = stdin.write_all(request).and_then(|()| stdin.write_all(b"\n"));
+        stdin
+    });
+    let (answer, complaint) = (drain(child.stdout.take()), drain(child.stderr.take()));
+    let answer = answer.recv_timeout(time);
+    if answer.is_err() {
+        _ = child.kill();
+    }
+    // Closing the pipe ends the child.
+    drop(stdin);
+    let status = child.wait()?;
+    let Ok(answer) = answer else {
+        return Ok(Err(format!("the time limit of {} seconds was exceeded", time.as_secs())));
+    };
+    Ok(read(&answer).ok_or_else(|| {
+        let complaint = complaint.recv_timeout(Duration::from_secs(1)).unwrap_or_default();
+        cause_of_death(status, &complaint)
+    }))
+}
+
+/// Reads the request, in the child process. The process ends when `input` is closed.
+///
+/// # Errors
+/// If the request cannot be read.
+pub fn receive(mut input: impl BufRead + Send + 'static) -> io::Result<Vec<u8>> {
+    die_with_parent();
+    let mut request = vec![];
+    input.read_until(b'\n', &mut request)?;
+    thread::spawn(move || {
+        // Nothing follows the request.
+        _ = io::copy(&mut input, &mut io::sink());
+        end(Ended::Orphaned);
+    });
+    Ok(request)
+}
+
+/// Limits the address space of this process in bytes, which macOS and Windows do not support, and the time until it ends
+/// itself, in case the parent cannot end it.
+pub fn limit(memory: u64, time: Duration) {
+    limit_memory(memory);
+    thread::spawn(move || {
+        thread::sleep(time.saturating_add(GRACE));
+        end(Ended::OutOfTime);
+    });
+}
+
+/// The time that a child adds to its limit, so that the parent, whose message is better, stops it first.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// The sizes of symbols as text, in requests.
 pub(crate) type Dims = Vec<(String, String)>;

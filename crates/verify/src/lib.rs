@@ -36,7 +36,7 @@
 
 pub mod bench;
 mod bindings;
-mod child;
+pub mod child;
 mod compare;
 mod error;
 mod file;
@@ -75,6 +75,7 @@ pub use inputs::inputs;
 pub use layers::Layer;
 pub use logits::Agreement;
 pub use onnx_runtime::{OnnxRuntime, OrtLevel};
+pub use quiet::catch;
 pub use resident::Resident;
 pub use run::Session;
 pub use runs::rerun;

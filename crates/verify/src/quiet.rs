@@ -1,4 +1,4 @@
-//! Catches panics of a runtime without printing them.
+//! Catches panics of a library without printing them.
 
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
@@ -13,7 +13,7 @@ thread_local! {
 ///
 /// The panic hook is process-wide: it is wrapped once, and the wrapper keeps quiet only on a thread that is inside
 /// this function. Values that the work uses must not be used again after a panic.
-pub(crate) fn catch<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+pub fn catch<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     static WRAP: Once = Once::new();
     WRAP.call_once(|| {
         let previous = take_hook();

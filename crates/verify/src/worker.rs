@@ -7,9 +7,7 @@
 //! The worker does not outlive its parent, however the parent ends: the parent keeps the worker's standard input open,
 //! and the worker ends itself when it is closed; Linux kills the worker as well.
 
-use crate::child::{
-    Dims, Ended, cause_of_death, die_with_parent, drain, end, limit_memory, read_dims, start, write_dims,
-};
+use crate::child::{Dims, ask, limit, read_dims, receive, write_dims};
 use crate::verify::{Judged, Options, judge_paths, with_fallback};
 use crate::{Reason, Runtime, Verdict, VerifyError};
 use netwright_files::Code;
@@ -17,7 +15,6 @@ use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::Duration;
 
 /// The subcommand that makes the `netwright` binary a worker.
@@ -56,7 +53,6 @@ struct Request {
     long: bool,
     inputs: Option<PathBuf>,
     memory: u64,
-    /// The time after which the worker ends itself, in case the parent cannot end it.
     time: Duration,
 }
 
@@ -100,38 +96,18 @@ impl Worker {
             long: options.long,
             inputs: options.inputs.clone(),
             memory: self.memory,
-            time: self.time.saturating_add(GRACE),
+            time: self.time,
         };
-        let mut request = serde_json::to_vec(&request).map_err(|error| self.failed(&error))?;
-        request.push(b'\n');
-        let mut child = start(&self.program, &self.arguments, None).map_err(|error| self.failed(&error))?;
-        let stdin = child.stdin.take().map(|mut stdin| {
-            // Writing fails if the child has died; its exit status is the better error.
-            _ = stdin.write_all(&request);
-            stdin
-        });
-        let (answer, complaint) = (drain(child.stdout.take()), drain(child.stderr.take()));
-        let answer = answer.recv_timeout(self.time);
-        if answer.is_err() {
-            _ = child.kill();
-        }
-        // Closing the pipe ends the worker.
-        drop(stdin);
-        let status = child.wait().map_err(|error| self.failed(&error))?;
-        let lost = |how: &str| Judged::new(lost(a, b, &options.runtime, how));
-        let Ok(answer) = answer else {
-            return Ok(lost(&format!("the time limit of {} seconds was exceeded", self.time.as_secs())));
-        };
-        match serde_json::from_slice(&answer) {
+        let request = serde_json::to_vec(&request).map_err(|error| self.failed(&error))?;
+        let read = |answer: &[u8]| serde_json::from_slice(answer).ok();
+        let answer = ask(&self.program, &self.arguments, &request, self.time, read);
+        match answer.map_err(|error| self.failed(&error))? {
             Ok(Answer::Verdict(judged)) => Ok(judged),
             Ok(Answer::OnnxRuntimeLibrary { library, cause }) => {
                 Err(VerifyError::OnnxRuntimeLibrary { library, cause })
             }
             Ok(Answer::Error { code, message }) => Err(VerifyError::Answered { code: Code(code), message }),
-            Err(_) => {
-                let complaint = complaint.recv_timeout(Duration::from_secs(1)).unwrap_or_default();
-                Ok(lost(&cause_of_death(status, &complaint)))
-            }
+            Err(how) => Ok(Judged::new(lost(a, b, &options.runtime, &how))),
         }
     }
 
@@ -140,21 +116,11 @@ impl Worker {
     }
 }
 
-/// The time that the worker adds to its limit, so that the parent, whose message is better, stops it first.
-const GRACE: Duration = Duration::from_secs(1);
-
 /// Serves one request, in the child process: reads the request from `input`, limits its own memory and time, verifies,
 /// and writes the answer to `output`. The process ends when `input` is closed: keep it open while waiting for the
 /// answer.
-pub fn serve(mut input: impl BufRead + Send + 'static, output: impl Write) -> Result<(), VerifyError> {
-    die_with_parent();
-    let mut request = vec![];
-    input.read_until(b'\n', &mut request).map_err(|error| cannot_serve(&error))?;
-    thread::spawn(move || {
-        // Nothing follows the request.
-        _ = std::io::copy(&mut input, &mut std::io::sink());
-        end(Ended::Orphaned);
-    });
+pub fn serve(input: impl BufRead + Send + 'static, output: impl Write) -> Result<(), VerifyError> {
+    let request = receive(input).map_err(|error| cannot_serve(&error))?;
     serve_request(&request, output)
 }
 
@@ -173,11 +139,7 @@ fn serve_request(request: &[u8], mut output: impl Write) -> Result<(), VerifyErr
 }
 
 fn answer(request: Request) -> Result<Judged, VerifyError> {
-    limit_memory(request.memory);
-    thread::spawn(move || {
-        thread::sleep(request.time);
-        end(Ended::OutOfTime);
-    });
+    limit(request.memory, request.time);
     let options = Options {
         dims: read_dims(&request.dims)?,
         seed: request.seed,

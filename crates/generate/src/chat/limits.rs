@@ -1,10 +1,9 @@
 //! Filters and methods of templates whose arguments determine how much they write, with limits.
 
-use super::Bounded;
-use super::python::JsonStyle;
+use super::json::JsonStyle;
+use super::{Bounded, methods};
 use minijinja::value::{Kwargs, Rest, StringInput, Value};
 use minijinja::{Environment, Error, ErrorKind, State, filters};
-use minijinja_contrib::pycompat::unknown_method_callback;
 
 /// The largest indentation.
 const MAX_INDENT: usize = 64;
@@ -22,7 +21,7 @@ pub(super) fn add_filters(environment: &mut Environment<'_>) {
         if method == "format" {
             expect_short(value)?;
         }
-        unknown_method_callback(state, value, method, arguments)
+        methods::call(state, value, method, arguments)
     });
 }
 
@@ -33,6 +32,7 @@ fn tojson(value: &Value, options: Kwargs) -> Result<String, Error> {
         indent: options.get("indent")?,
         ensure_ascii: options.get::<Option<bool>>("ensure_ascii")?.unwrap_or_default(),
         sort_keys: options.get::<Option<bool>>("sort_keys")?.unwrap_or_default(),
+        separators: separators(&options)?,
     };
     options.assert_all_used()?;
     expect_at_most("indent", style.indent.unwrap_or(0), MAX_INDENT)?;
@@ -41,6 +41,17 @@ fn tojson(value: &Value, options: Kwargs) -> Result<String, Error> {
     let mut text = Bounded(vec![]);
     style.write(&value, 0, &mut text).map_err(|error| failed(ErrorKind::WriteFailure)(&error))?;
     Ok(String::from_utf8_lossy(&text.0).into_owned())
+}
+
+/// Returns the texts after an item and after a key.
+fn separators(options: &Kwargs) -> Result<Option<[String; 2]>, Error> {
+    let Some(pair) = options.get::<Option<Vec<Value>>>("separators")? else { return Ok(None) };
+    match &pair[..] {
+        [item, key] if item.as_str().is_some() && key.as_str().is_some() => {
+            Ok(Some([item, key].map(|text| text.as_str().unwrap_or_default().to_owned())))
+        }
+        _ => Err(Error::new(ErrorKind::InvalidOperation, "separators must be two texts")),
+    }
 }
 
 fn indent(

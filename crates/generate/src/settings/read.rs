@@ -53,6 +53,11 @@ impl ConfigFile {
         self.options.get(name).filter(|value| !value.is_null())
     }
 
+    /// Returns all options.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&String, &Value)> {
+        self.options.iter()
+    }
+
     /// Returns the number of positions that a configuration limits a model to.
     pub(crate) fn positions(&self) -> Result<Option<usize>, GenerateError> {
         let count = |name| self.read(name, "a number of positions", |value| usize::try_from(value.as_u64()?).ok());
