@@ -55,7 +55,7 @@ pub(crate) struct Cli {
     /// Print only errors and requested data.
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
-    /// Also print every rewrite.
+    /// Print more: every rewrite, all figures of a comparison.
     #[arg(short, long, global = true, conflicts_with = "quiet")]
     pub(crate) verbose: bool,
     /// Print data as JSON.
@@ -430,8 +430,8 @@ pub(crate) struct Optimize {
     /// Stop after this many rewrites, to find the one that changed the result.
     #[arg(help_heading = PASSES, long)]
     pub(crate) stop_after: Option<usize>,
-    /// Report what each attention, normalization and activation became, every rewrite, and why a pass declined a
-    /// near miss.
+    /// Report what each attention, normalization and activation became, and why a pass declined a near miss; with
+    /// --verbose, every rewrite.
     #[arg(help_heading = PASSES, long)]
     pub(crate) explain: bool,
     /// Write a report of all changes as an HTML page.

@@ -8,6 +8,7 @@ use crate::args::{Input, Inspect};
 use crate::failure::Failure;
 use crate::model_io::{read, read_at};
 use crate::output::{Output, counted, in_line, sheet, table, thousands};
+use crate::overwrite::Inputs;
 use crate::suggest::models_of;
 use crate::surgery::fix_dims;
 use costs::{Amount, Costs};
@@ -19,6 +20,7 @@ use netwright::overview::Overview;
 use netwright::passes;
 use schemars::JsonSchema;
 use serde::Serialize;
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::path::Path;
 use weights::Weight;
@@ -43,6 +45,8 @@ struct OperatorCost {
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Contents {
     file: String,
+    /// The size of the file, and of its weights in other files.
+    bytes: u64,
     graph: String,
     /// The families that the names suggest: a guess.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -120,6 +124,7 @@ fn contents(path: &Path, args: &Inspect, output: Output) -> Result<Contents, Fai
     let estimate = Estimate::new(graph);
     Ok(Contents {
         file: glance::file_name(path),
+        bytes: Inputs::of_model(path, &model).model_bytes(path)?,
         graph: graph.name().to_owned(),
         family: overview.family,
         opsets: model.opsets.clone(),
@@ -178,9 +183,18 @@ fn text(contents: &Contents, args: &Inspect) -> String {
 }
 
 fn operators(contents: &Contents) -> String {
-    let mut rows = vec![["operator", "nodes", "FLOPs", "bytes moved"].map(str::to_owned).to_vec()];
-    for (name, count) in &contents.operators {
+    let mut rows = vec![["operator", "nodes", "FLOPs", "%", "bytes moved"].map(str::to_owned).to_vec()];
+    let flops = |name: &str| match contents.operator_costs.get(name).and_then(|cost| cost.flops.as_ref()) {
+        Some(Amount::Number(flops)) => *flops,
+        _ => 0,
+    };
+    let total = contents.operators.keys().map(|name| flops(name)).sum::<u64>();
+    let mut operators: Vec<_> = contents.operators.iter().collect();
+    operators.sort_by_key(|(name, count)| (Reverse(flops(name)), Reverse(**count)));
+    for (name, count) in operators {
         let cost = contents.operator_costs.get(name);
+        let percent =
+            if total == 0 { String::new() } else { format!("{:.1}", 100.0 * flops(name) as f64 / total as f64) };
         let amount = |of: fn(&OperatorCost) -> Option<&Amount>| match cost {
             Some(cost) => of(cost).map_or_else(|| "?".to_owned(), |amount| Amount::text(Some(amount))),
             None => "-".to_owned(),
@@ -190,15 +204,25 @@ fn operators(contents: &Contents) -> String {
             format!("{name}{note}"),
             thousands(*count as u64),
             amount(|cost| cost.flops.as_ref()),
+            percent,
             amount(|cost| cost.bytes_moved.as_ref()),
         ]);
+    }
+    if total == 0 {
+        // Formulas have no shares.
+        for row in &mut rows {
+            row.remove(PERCENT);
+        }
     }
     table(&rows)
 }
 
+/// The column of shares in the list of operators.
+const PERCENT: usize = 3;
+
 fn summary(contents: &Contents) -> String {
     let row = |name: &str, text: String| [name.to_owned(), text];
-    let mut rows = vec![row("graph", contents.graph.clone())];
+    let mut rows = vec![row("graph", contents.graph.clone()), row("bytes", thousands(contents.bytes))];
     rows.extend(contents.family.map(|family| row("family", format!("{family} (a guess from the names)"))));
     for (domain, version) in &contents.opsets {
         let domain = if domain.is_empty() { "ai.onnx" } else { domain };

@@ -87,7 +87,8 @@ pub(crate) fn page(model: &str, [before, after]: [&Side; 2], sites: &[Site], rep
 fn counts(before: &Side, after: &Side) -> Markup {
     let operators: BTreeSet<&String> = before.operators.keys().chain(after.operators.keys()).collect();
     let of = |side: &Side, name: &String| side.operators.get(name).copied().unwrap_or(0) as u64;
-    let row = |name: &str, before: u64, after: u64| {
+    // More of an operator is neither good nor bad.
+    let row = |name: &str, before: u64, after: u64, is_size: bool| {
         html! {
             tr {
                 td { (name) }
@@ -95,7 +96,7 @@ fn counts(before: &Side, after: &Side) -> Markup {
                 td.n { (thousands(after)) }
                 td.n {
                     @if after < before { span.good { "-" (thousands(before - after)) } }
-                    @if after > before { span.bad { "+" (thousands(after - before)) } }
+                    @if after > before { span.bad[is_size] { "+" (thousands(after - before)) } }
                 }
             }
         }
@@ -104,8 +105,8 @@ fn counts(before: &Side, after: &Side) -> Markup {
         div.wide {
             table {
                 tr { th { "" } th.n { "before" } th.n { "after" } th.n { "change" } }
-                @for ((name, own), (_, other)) in before.counts.iter().zip(&after.counts) { (row(name, *own, *other)) }
-                @for name in operators { (row(name, of(before, name), of(after, name))) }
+                @for ((name, own), (_, other)) in before.counts.iter().zip(&after.counts) { (row(name, *own, *other, true)) }
+                @for name in operators { (row(name, of(before, name), of(after, name), false)) }
             }
         }
     }

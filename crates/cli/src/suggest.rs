@@ -9,7 +9,7 @@ use netwright::ir::nearest::meant;
 use std::path::{Path, PathBuf};
 
 /// The maximum number of files of a folder that are listed.
-const MAX_LISTED: usize = 20;
+const MAX_LISTED: usize = 8;
 
 /// Checks that a path may be an ONNX file.
 ///
@@ -75,7 +75,10 @@ pub(crate) fn expect_source(source: &str, presets: &[&str]) -> Result<(), Failur
         return fail("is a file of a model", format!("build its folder: `netwright build {folder} -o model.onnx`"));
     }
     if path.is_file() && has_extension(path, &["onnx"]) {
-        return fail("is an ONNX model already", format!("use optimize: `netwright optimize {name}`"));
+        return fail(
+            "is an ONNX model already",
+            format!("use optimize: `netwright optimize {name}`; other commands need the folder that it was built from"),
+        );
     }
     if path.is_dir() && path.join("snapshots").is_dir() {
         let snapshots = entries(path.join("snapshots"));

@@ -126,7 +126,15 @@ fn write(
     inputs: &Inputs,
 ) -> Result<Summary, Failure> {
     let written = model_io::write(model, path, external_data, share_weights, inputs)?;
-    Ok(Summary::new(path, model, written.bytes))
+    let mut summary = Summary::new(path, model, written.bytes);
+    summary.notes.extend(
+        written
+            .files
+            .iter()
+            .skip(1)
+            .map(|file| format!("its weights are in {}; keep both in one folder", in_line(file))),
+    );
+    Ok(summary)
 }
 
 pub(crate) fn extract(args: &Extract, output: Output) -> Result<(), Failure> {
@@ -353,6 +361,6 @@ pub(crate) fn merge(args: &Merge, output: Output) -> Result<(), Failure> {
         error => Failure::model(error),
     })?;
     let mut summary = write(&merged.model, &args.output, args.storage.external_data, false, &inputs)?;
-    summary.notes = merged.notes;
+    summary.notes.extend(merged.notes);
     output.report(&summary, || summary.text())
 }

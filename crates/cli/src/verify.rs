@@ -144,7 +144,8 @@ pub(crate) fn judge(verdict: &Verdict, output: Output) -> Result<(), Failure> {
     }
 }
 
-const BY_LAYER: &str = "\n  help: `netwright verify A B --by-layer` shows which operators add most of the error";
+const BY_LAYER: &str =
+    "\n  help: `netwright verify --by-layer` of the two models shows which operators add most of the error";
 
 const INSTALL: &str = "\n  help: try ONNX Runtime: install it with `pip install onnxruntime` in the active Python environment, or \
     pass --ort-library";

@@ -256,6 +256,7 @@ fn mistakes_get_a_suggestion() {
         (&["model.onnx"], "tip: name a command first: `netwright inspect model.onnx`"),
         (&["optimize", "model.pt"], "is a zip archive, as PyTorch and NumPy save, not an ONNX model"),
         (&["verify", "page.onnx"], "is a web page, not an ONNX model"),
+        (&["verify", "model.onnx", "--inputs", "model.pt"], "it is a zip archive, such as NumPy's .npz; unpack it"),
         (&["inspect", "pointer.onnx"], "is a pointer of Git LFS, not an ONNX model"),
         (&["build", "model.pt", "-o", "out"], "help: build its folder: `netwright build . -o model.onnx`"),
         (&["build", "bert/config.json", "-o", "out"], "help: build its folder: `netwright build bert -o model.onnx`"),

@@ -58,7 +58,7 @@ fn fit(port: &Port, array: &Array, bindings: &mut Bindings) -> Result<(), String
     let Some(ty) = &port.ty else { return Ok(()) };
     let wrong = |why: &str| Err(format!("input `{}` is declared as {ty}, but {array} was given{why}", port.name));
     if ty.element != array.element() {
-        return wrong("");
+        return wrong(&format!("\n  help: save the array with elements of type {}", ty.element));
     }
     let Some(dims) = &ty.shape else { return Ok(()) };
     if dims.len() != array.shape().len() {
@@ -93,8 +93,15 @@ fn folder(path: &Path, ports: &[Port]) -> Result<Vec<Option<Array>>, VerifyError
 
 fn tensors(path: &Path, ports: &[Port]) -> Result<Vec<Option<Array>>, VerifyError> {
     let bytes = Source::open(path)?.map()?;
-    let tensors =
-        SafeTensors::deserialize(&bytes).map_err(|error| failed(path, format!("it is not safetensors: {error}")))?;
+    let tensors = SafeTensors::deserialize(&bytes).map_err(|error| {
+        let help = "give a safetensors file, or a folder with one .npy file per input";
+        let cause = if bytes.starts_with(b"PK") {
+            "it is a zip archive, such as NumPy's .npz; unpack it into a folder".to_owned()
+        } else {
+            format!("it is not safetensors: {error}")
+        };
+        failed(path, format!("{cause}\n  help: {help}"))
+    })?;
     let read = |port: &Port| {
         let tensor = tensors.tensor(&port.name).or_else(|_| tensors.tensor(&format!("{PREFIX}{}", port.name)));
         let Ok(tensor) = tensor else { return Ok(None) };

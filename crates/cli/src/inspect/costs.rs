@@ -90,9 +90,13 @@ impl Costs {
             Some(bytes) => format!("{} {}", thousands(bytes), self.peak_note),
             None => format!("unknown: {}", self.peak_note),
         };
+        let counted = |amount: &Option<Amount>| {
+            let at_least = if amount.is_none() || self.uncounted.is_empty() { "" } else { "at least " };
+            format!("{at_least}{}", Amount::text(amount.as_ref()))
+        };
         let mut rows = vec![
-            ["FLOPs".to_owned(), Amount::text(self.flops.as_ref())],
-            ["bytes moved".to_owned(), Amount::text(self.bytes_moved.as_ref())],
+            ["FLOPs".to_owned(), counted(&self.flops)],
+            ["bytes moved".to_owned(), counted(&self.bytes_moved)],
             ["bytes of activations".to_owned(), peak],
         ];
         // Operators that are not counted for one reason share a row.

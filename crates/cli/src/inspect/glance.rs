@@ -106,7 +106,7 @@ pub(super) fn tree(root: &Branch) -> String {
 
 /// Recurses as deep as names have parts, which is limited.
 fn draw(branch: &Branch, name: &str, depth: usize, total: u64, rows: &mut Vec<Vec<String>>) {
-    let tenths = u128::from(branch.parameters) * 1000 / u128::from(total);
+    let tenths = (u128::from(branch.parameters) * 1000 + u128::from(total) / 2) / u128::from(total);
     let length = (u128::from(branch.parameters) * u128::from(BAR)).div_ceil(u128::from(total));
     let bar = "█".repeat(usize::try_from(length).unwrap_or(0));
     rows.push(vec![

@@ -5,6 +5,7 @@ use crate::output::{table, thousands};
 use netwright::ir::{Graph, Op, Tensor, text};
 use schemars::JsonSchema;
 use serde::Serialize;
+use std::cmp::Reverse;
 
 /// A weight, and statistics of its elements; they are `null` for strings and codes of a few bits.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -22,7 +23,7 @@ pub(super) struct Weight {
     zeros: Option<u64>,
 }
 
-/// Reads every weight once, a piece at a time.
+/// Reads every weight once, a piece at a time; returns those with the most elements first.
 pub(super) fn weights(graph: &Graph) -> Result<Vec<Weight>, Failure> {
     let mut found = vec![];
     for id in graph.schedule() {
@@ -35,18 +36,22 @@ pub(super) fn weights(graph: &Graph) -> Result<Vec<Weight>, Failure> {
         // JSON has no infinity.
         let finite = |number: Option<f64>| number.filter(|number| number.is_finite());
         for value in graph.results(id) {
-            found.push(Weight {
-                name: graph.value_name(value).to_string(),
-                ty: tensor.ty().to_string(),
-                min: finite(statistics.and_then(|of| of.min)),
-                max: finite(statistics.and_then(|of| of.max)),
-                mean: finite(statistics.and_then(|of| of.mean)),
-                nan: statistics.map(|of| of.nan),
-                zeros: statistics.map(|of| of.zeros),
-            });
+            found.push((
+                tensor.count(),
+                Weight {
+                    name: graph.value_name(value).to_string(),
+                    ty: tensor.ty().to_string(),
+                    min: finite(statistics.and_then(|of| of.min)),
+                    max: finite(statistics.and_then(|of| of.max)),
+                    mean: finite(statistics.and_then(|of| of.mean)),
+                    nan: statistics.map(|of| of.nan),
+                    zeros: statistics.map(|of| of.zeros),
+                },
+            ));
         }
     }
-    Ok(found)
+    found.sort_by_key(|(count, _)| Reverse(*count));
+    Ok(found.into_iter().map(|(_, weight)| weight).collect())
 }
 
 /// Returns a table of the weights.

@@ -177,9 +177,15 @@ impl Summary {
     pub(super) fn text(&self, output: Output) -> String {
         let paint = Paint::of_stdout();
         let passes = self.applied.iter().map(|(pass, times)| format!("{pass} applied {}", counted(*times, "time")));
+        // Rewrites are printed with --verbose.
+        let explain = self.explain.iter().flatten().filter(|line| !line.starts_with("applied "));
+        let is_reason = |line: &&String| line.starts_with("declined ") || line.starts_with("quantized ");
+        let (reasons, sites): (Vec<&String>, Vec<&String>) = explain.partition(is_reason);
+        let reasons = reasons.into_iter().cloned();
+        let sites: String = sites.into_iter().map(|line| format!("{line}\n")).collect();
         let lines = passes
             .chain(self.interface.iter().cloned())
-            .chain(self.explain.iter().flatten().cloned())
+            .chain(reasons)
             .chain(self.quantized.as_ref().map(ToString::to_string))
             .chain(self.proofs.iter().flat_map(Proofs::lines))
             .chain(self.growth.clone())
@@ -187,7 +193,7 @@ impl Summary {
             .chain([format!("in {:.2} s", self.seconds)]);
         let lines = lines.collect::<Vec<_>>().join("\n") + "\n" + &verify::verdict_text(self.verified.as_ref(), output);
         let next = self.next().map_or_else(String::new, |next| paint.styled(Style::Bold, &next) + "\n");
-        self.table(paint) + &printable(&lines) + &next
+        printable(&sites) + &self.table(paint) + &printable(&lines) + &next
     }
 
     fn dequantized_line(&self) -> Option<String> {
@@ -296,7 +302,11 @@ impl Summary {
         }
         let options: Vec<String> =
             options.iter().map(|(flags, effect)| format!("{} {effect}", flags.join(" or "))).collect();
-        let options = if options.is_empty() { "`--explain` gives the reasons".to_owned() } else { options.join(", ") };
+        let options = match (options.is_empty(), &self.explain) {
+            (false, _) => options.join(", "),
+            (true, None) => "`--explain` gives the reasons".to_owned(),
+            (true, Some(_)) => "the first lines give the reasons".to_owned(),
+        };
         format!("{} fused: {options}", state.join(", "))
     }
 }

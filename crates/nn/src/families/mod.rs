@@ -137,6 +137,8 @@ pub(crate) fn why_not(model_type: &str) -> Option<&'static str> {
              projections",
         ),
         "gpt_oss" | "mixtral" | "qwen2_moe" | "qwen3_moe" => Some("it chooses experts for each token"),
+        "" => Some("the option `model_type` is missing"),
+        "llava" | "llava_next" | "qwen2_vl" | "qwen2_5_vl" | "idefics" | "paligemma" => Some("it also reads images"),
         _ => None,
     }
 }
