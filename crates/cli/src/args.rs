@@ -416,6 +416,11 @@ pub(crate) struct Optimize {
     /// and outputs keep their types unless --io-dtype says otherwise. f32 implies --dequantize without --quantize.
     #[arg(help_heading = "Target and types", long)]
     pub(crate) dtype: Option<Float>,
+    /// Give a decoder without a KV cache one: inputs past_key_values.N.key and .value, outputs present.N.key and .value.
+    /// A padding mask then covers past and new tokens. The model must attend causally; what cannot be computed step by
+    /// step is refused with the reason.
+    #[arg(help_heading = "Target and types", long)]
+    pub(crate) add_kv_cache: bool,
     /// Run the model with these inputs, and keep in f32 what does not stay within half of the range of f16: a safetensors
     /// file, or a folder with one .npy file per input. Requires --dtype f16; values within If, Loop and Scan are not
     /// measured.

@@ -40,6 +40,12 @@ use summary::{Fused, Proofs, Side, Summary};
 pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
     args.emit.expect_cache_of_file()?;
     args.emit.shares_cache(args.verify)?;
+    if args.add_kv_cache && args.verify {
+        return Err(Misuse::Conflict.failure(
+            "--verify conflicts with --add-kv-cache, which changes the inputs and outputs of the model\n  help: leave out \
+             one of them",
+        ));
+    }
     if args.calibrate.is_some() && args.dtype != Some(Float::F16) {
         let message = "--calibrate requires --dtype f16: f32 and bf16 have a range that values do not leave\n  help: add --dtype f16, or leave out --calibrate";
         return Err(Misuse::Requires.failure(message));
@@ -184,6 +190,7 @@ fn optimize(args: &Optimize, job: &Job, output: Output) -> Result<Done, Failure>
     options.only = args.passes.clone().map(|names| if names == ["none"] { vec![] } else { names });
     options.precision = args.emit.precision(args.dtype, &[])?;
     // A model in f32 has no quantized weights, unless some are to be quantized.
+    options.add_cache = args.add_kv_cache;
     options.dequantize |= args.dtype == Some(Float::F32) && !args.emit.quantize.is_requested();
     if let Some(inputs) = &args.calibrate {
         let ranges = calibrate(args, job, &model, &options, inputs, output)?;
@@ -266,7 +273,8 @@ fn optimize(args: &Optimize, job: &Job, output: Output) -> Result<Done, Failure>
         seconds,
         is_comparable: !is_in_place
             && surgery::expect_comparable(&args.interface, true).is_ok()
-            && args.emit.shares_cache(true).is_ok(),
+            && args.emit.shares_cache(true).is_ok()
+            && !args.add_kv_cache,
         verified,
         culprit: culprit.map(|culprit| culprit.to_string()),
         reproducer,

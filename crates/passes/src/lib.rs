@@ -34,6 +34,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod add_cache;
 mod calibrate;
 pub mod cleanup;
 mod convert;

@@ -1,5 +1,6 @@
 //! Optimizes a model for a target, and lowers it.
 
+use crate::add_cache;
 use crate::convert::{
     QuantizedWeight, already_quantized, check_patterns, check_quantization, declined_in_functions, weight_names,
 };
@@ -113,11 +114,12 @@ fn unwritable(graph: &Graph, model: &Model, target: &Target) -> Option<(Name, Op
     })
 }
 
-/// Runs all stages; in the first run, patterns of names must match, and the KV cache is shared.
+/// Runs all stages; in the first run, patterns of names must match, and the KV cache is added and shared.
 fn attempt(model: &mut Model, options: &Options, is_first: bool) -> Result<Report, PassError> {
     let own = model.opset();
     let share_cache = options.share_cache && is_first;
-    let is_idle = options.only.as_ref().is_some_and(Vec::is_empty) && !share_cache;
+    let add_cache = options.add_cache && is_first;
+    let is_idle = options.only.as_ref().is_some_and(Vec::is_empty) && !share_cache && !add_cache;
     let may_raise = !is_idle && can_raise(model, options);
     let newest = if may_raise { own.max(options.target.newest_opset) } else { own };
     let requested = Requested::of(options);
@@ -143,7 +145,7 @@ fn attempt(model: &mut Model, options: &Options, is_first: bool) -> Result<Repor
     let is_own = |pass: &Arc<Pass>| options.own.iter().any(|own| Arc::ptr_eq(own, pass));
     selected.retain(|pass| is_own(pass) || optimizes(pass) && is_selected(pass));
     if !model.training.is_empty() {
-        let nothing = selected.is_empty() && !share_cache;
+        let nothing = selected.is_empty() && !share_cache && !add_cache;
         return if nothing { Ok(Report::default()) } else { Err(PassError::Training) };
     }
     if model.graph.has_bodies() {
@@ -154,7 +156,26 @@ fn attempt(model: &mut Model, options: &Options, is_first: bool) -> Result<Repor
     let dialect = Dialect { opset: own, with_kernels: options.target.asks_for_kernels, lowered: &target::LOWERED };
     let is_named = options.quantization.as_ref().is_some_and(|quantization| !quantization.overrides.is_empty());
     let before = if is_named && is_first { weight_names(&model.graph) } else { vec![] };
-    let mut report = run(dialect, &optimizations, model, options, options.limits, false)?;
+    let mut cached = None;
+    if add_cache {
+        // Attention is examined as products and a softmax, whatever it came as.
+        let target = Target { lacks: &[OpKind::Attention], ..Target::ONNX };
+        let plain = Options { target, ..options.clone() };
+        let mut early = order::all(&target, newest, Requested::default());
+        early.retain(|pass| pass.stages.contains(&Stage::Optimize) && self::is_selected(pass, &plain, newest));
+        let early: Vec<Arc<Pass>> = early.into_iter().map(Arc::new).collect();
+        let dialect = Dialect { with_kernels: false, ..dialect };
+        let mut report = run(dialect, &early, model, options, options.limits, false)?;
+        report.applied.extend(add_cache::add_cache(&mut model.graph)?);
+        report.declined.clear();
+        cached = Some(report);
+    }
+    let limits = cached.as_ref().map_or(options.limits, |report| left(options.limits, report));
+    let mut report = run(dialect, &optimizations, model, options, limits, false)?;
+    if let Some(mut first) = cached {
+        first.append(report);
+        report = first;
+    }
     // Weights that are quantized here stay quantized: only those of the source become floats.
     let dequantizes = is_first || options.quantization.is_none();
     let stage = |stage| in_stage(stage).collect::<Vec<_>>();
@@ -207,6 +228,11 @@ fn applied(done: &Mutex<Vec<QuantizedWeight>>, report: &Report) -> Vec<Quantized
     done
 }
 
+/// Returns the limits of what runs after what is reported.
+fn left(limits: Limits, report: &Report) -> Limits {
+    Limits { stop_after: limits.stop_after.map(|after| after.saturating_sub(report.applied.len())), ..limits }
+}
+
 /// The maximum number of times that conversions and optimizations alternate.
 const MAX_CONVERSIONS: usize = 8;
 
@@ -219,10 +245,7 @@ fn convert(
     options: &Options,
     report: &mut Report,
 ) -> Result<Vec<Event>, PassError> {
-    let left = |report: &Report| {
-        let stop_after = options.limits.stop_after.map(|after| after.saturating_sub(report.applied.len()));
-        Limits { stop_after, ..options.limits }
-    };
+    let left = |report: &Report| left(options.limits, report);
     if conversions.is_empty() {
         return Ok(vec![]);
     }

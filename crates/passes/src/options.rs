@@ -19,6 +19,7 @@ use std::sync::Arc;
 /// ```
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches")]
 pub struct Options {
     /// The runtime that the model is for.
     pub target: Target,
@@ -40,6 +41,11 @@ pub struct Options {
     /// have to be 1. A key to whose score a mask adds -10,000 or less is assumed to have no weight. The report's
     /// `share-cache` lines say what changed.
     pub share_cache: bool,
+    /// Whether a decoder without a KV cache gets one: inputs `past_key_values.N.key` and `.value`, `[batch, heads, past,
+    /// head_size]`, and outputs `present.N.key` and `.value` for the next step. A padding mask becomes
+    /// `[batch, past + seq]`. The report's `add-kv-cache` lines say what changed. It is an error if steps are not known
+    /// to compute what the model computes for all tokens at once.
+    pub add_cache: bool,
     /// Whether quantized weights become floats, before any are quantized.
     pub dequantize: bool,
     /// Which weights are quantized, and how, if any.
@@ -90,6 +96,12 @@ impl Options {
     /// Sets [`share_cache`](Self::share_cache).
     pub fn with_share_cache(mut self, share_cache: bool) -> Self {
         self.share_cache = share_cache;
+        self
+    }
+
+    /// Sets [`add_cache`](Self::add_cache).
+    pub fn with_add_cache(mut self, add_cache: bool) -> Self {
+        self.add_cache = add_cache;
         self
     }
 

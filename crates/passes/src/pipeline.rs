@@ -240,6 +240,9 @@ pub enum PassError {
     /// A KV cache that cannot be shared.
     #[error("the KV cache cannot be shared: {0}")]
     Cache(String),
+    /// A model that cannot be given a KV cache.
+    #[error("no KV cache can be added: {0}\n  help: export the decoder with past keys and values instead")]
+    NoCache(String),
     /// Weights that cannot be quantized as requested.
     #[error("the weights cannot be quantized: {what}\n  help: {help}")]
     Quantization {
@@ -291,6 +294,7 @@ impl PassError {
             Self::Refuted(_) => 512,
             Self::Broken { .. } => 513,
             Self::Endless { .. } => 514,
+            Self::NoCache(_) => 516,
         })
     }
 }

@@ -6,6 +6,7 @@ pub(crate) mod masks;
 pub(crate) mod normalized;
 pub(crate) mod numbers;
 pub(crate) mod polynomial;
+pub(crate) mod positions;
 pub(crate) mod products;
 pub(crate) mod sizes;
 pub(crate) mod thresholds;

@@ -1,5 +1,6 @@
 //! Bounds on the elements of a value, for all inputs.
 
+use crate::read::positions::Count;
 use crate::read::sizes::position;
 use crate::rule::Skip;
 use netwright_ir::{Dim, ElementType, Graph, Op, OpKind, Tensor, Value};
@@ -36,6 +37,9 @@ enum Part {
     Whole,
     /// The first element of every row, along the last axis.
     First,
+    /// The elements whose place along the last axis is after that along the axis before it, where both are not 1. In a
+    /// mask, these are the keys after each query.
+    Later,
 }
 
 impl Numbers {
@@ -43,13 +47,19 @@ impl Numbers {
 
     /// Returns the numbers of all elements of a value.
     pub(crate) fn of(graph: &Graph, value: Value) -> Self {
-        Reader { graph, nodes: MAX_NODES }.read(value, Part::Whole, MAX_DEPTH)
+        Reader { graph, nodes: MAX_NODES, is_mask: false }.read(value, Part::Whole, MAX_DEPTH)
     }
 
     /// Returns the numbers of the first element of every row along the last axis. In a mask, that is the first key of
     /// every query.
     pub(crate) fn first_of_rows(graph: &Graph, value: Value) -> Self {
-        Reader { graph, nodes: MAX_NODES }.read(value, Part::First, MAX_DEPTH)
+        Reader { graph, nodes: MAX_NODES, is_mask: false }.read(value, Part::First, MAX_DEPTH)
+    }
+
+    /// Returns the numbers of the keys after each query, which are the last two axes of a mask, or of a value that is
+    /// broadcast to it. An input of integers whose name contains `mask` is assumed to hold 0 and 1.
+    pub(crate) fn of_later_keys(graph: &Graph, mask: Value) -> Self {
+        Reader { graph, nodes: MAX_NODES, is_mask: true }.read(mask, Part::Later, MAX_DEPTH)
     }
 
     /// Returns the number if there is only one.
@@ -136,6 +146,8 @@ impl Numbers {
 struct Reader<'g> {
     graph: &'g Graph,
     nodes: usize,
+    /// Whether inputs that are padding masks hold 0 and 1.
+    is_mask: bool,
 }
 
 impl Reader<'_> {
@@ -146,6 +158,7 @@ impl Reader<'_> {
         if let Some(known) = self.known(value, part) {
             return known;
         }
+        let is_mask = self.is_mask;
         let operands = graph.operands(value.node);
         let mut operand = |at: usize, part: Part| match operands.get(at).copied().flatten() {
             Some(value) => self.read(value, part, depth),
@@ -153,6 +166,11 @@ impl Reader<'_> {
         };
         let number = |of: f64| Numbers::all([of]);
         let element = graph.fact(value).element();
+        let apart = || {
+            let count = |at: usize| Count::of(graph, operands.get(at).copied().flatten()?);
+            let (least, most) = count(0)?.minus_for_later_keys(count(1)?).filter(|_| part == Part::Later)?;
+            Some(Numbers::between(least, most))
+        };
         // Sums and products are rounded as they are at run time; other integer types wrap.
         let arithmetic = |a: Numbers, b: Numbers, function: fn(f64, f64) -> f64| match element {
             Some(element) if is_rounded(element) => a.with(&b, |a, b| rounded(element, function(a, b))),
@@ -160,8 +178,10 @@ impl Reader<'_> {
             _ => Numbers::UNKNOWN,
         };
         let numbers = match graph.op(value) {
+            Op::ConstantOfShape { value } => elements(value).map_or(Numbers::UNKNOWN, Numbers::all),
             Op::Constant(_) | Op::Parameter(_) => self.tensor(value, part),
             Op::Input if graph.fact(value).element() == Some(ElementType::Bool) => Numbers::truth(true, true),
+            Op::Input if is_mask && is_padding_mask(graph, value) => Numbers::truth(true, true),
             Op::Where => {
                 let condition = operand(0, part);
                 let (yes, no) = (operand(1, part), operand(2, part));
@@ -174,15 +194,30 @@ impl Reader<'_> {
             Op::Trilu { upper } => {
                 let above = operands.get(1).copied().flatten();
                 let above = above.map_or(Some(0), |at| graph.fact(at).known_elements()?.first().copied());
-                let is_cleared = *upper && part == Part::First && above.is_some_and(|above| above > 0);
-                if is_cleared { number(0.0) } else { operand(0, part).or(&number(0.0)) }
+                let (is_cleared, is_kept) = match part {
+                    Part::First => (*upper && above.is_some_and(|above| above > 0), false),
+                    Part::Later => {
+                        // Neither axis is broadcast.
+                        let is_square = graph.shape(value).and_then(|shape| shape.last_chunk::<2>());
+                        let is_square = is_square.is_some_and(|[queries, keys]| queries.same(keys) == Some(true));
+                        let above = above.filter(|_| is_square);
+                        let is_above = above.is_some_and(|above| if *upper { above <= 1 } else { above <= 0 });
+                        (!*upper && is_above, *upper && is_above)
+                    }
+                    Part::Whole => (false, false),
+                };
+                match (is_cleared, is_kept) {
+                    (true, _) => number(0.0),
+                    (_, true) => operand(0, part),
+                    _ => operand(0, part).or(&number(0.0)),
+                }
             }
             Op::Range => {
                 let (start, step) = (operand(0, Part::Whole), operand(2, Part::Whole));
                 match part {
                     Part::First => start,
-                    Part::Whole if step.least >= 0.0 => Numbers::between(start.least, f64::INFINITY),
-                    Part::Whole => Numbers::UNKNOWN,
+                    _ if step.least >= 0.0 => Numbers::between(start.least, f64::INFINITY),
+                    _ => Numbers::UNKNOWN,
                 }
             }
             Op::Cast { to, .. } => {
@@ -201,7 +236,7 @@ impl Reader<'_> {
             }
             op => match op.kind() {
                 OpKind::Add => arithmetic(operand(0, part), operand(1, part), |a, b| a + b),
-                OpKind::Sub => arithmetic(operand(0, part), operand(1, part), |a, b| a - b),
+                OpKind::Sub => apart().unwrap_or_else(|| arithmetic(operand(0, part), operand(1, part), |a, b| a - b)),
                 OpKind::Mul => {
                     let (a, b) = (operand(0, part), operand(1, part));
                     let has_nan = a.lists_infinity_for(&b) || b.lists_infinity_for(&a);
@@ -212,7 +247,10 @@ impl Reader<'_> {
                     let function = if kind == OpKind::Max { f64::max } else { f64::min };
                     let mut all = (0..operands.len()).map(|at| operand(at, part));
                     let first = all.next().unwrap_or(Numbers::UNKNOWN);
-                    all.fold(first, |a, b| a.with(&b, function))
+                    let numbers = all.fold(first, |a, b| a.with(&b, function));
+                    // The greater of a number and its negation.
+                    let is_magnitude = kind == OpKind::Max && is_magnitude(graph, &operands);
+                    if is_magnitude { numbers.with(&number(0.0), f64::max) } else { numbers }
                 }
                 OpKind::Clip => {
                     let bounds = [(1, f64::max as fn(f64, f64) -> f64), (2, f64::min)];
@@ -230,10 +268,15 @@ impl Reader<'_> {
                 }
                 OpKind::And => operand(0, part).truth_with(&operand(1, part), f64::min),
                 OpKind::Or => operand(0, part).truth_with(&operand(1, part), f64::max),
-                OpKind::Less => is_less(&operand(0, part), &operand(1, part), false),
-                OpKind::Greater => is_less(&operand(1, part), &operand(0, part), false),
-                OpKind::LessOrEqual => is_less(&operand(0, part), &operand(1, part), true),
-                OpKind::GreaterOrEqual => is_less(&operand(1, part), &operand(0, part), true),
+                kind @ (OpKind::Less | OpKind::Greater | OpKind::LessOrEqual | OpKind::GreaterOrEqual) => {
+                    let or_equal = matches!(kind, OpKind::LessOrEqual | OpKind::GreaterOrEqual);
+                    let (a, b) = match apart() {
+                        Some(apart) => (apart, number(0.0)),
+                        None => (operand(0, part), operand(1, part)),
+                    };
+                    let is_greater = matches!(kind, OpKind::Greater | OpKind::GreaterOrEqual);
+                    if is_greater { is_less(&b, &a, or_equal) } else { is_less(&a, &b, or_equal) }
+                }
                 OpKind::Equal => {
                     let (a, b) = (operand(0, part), operand(1, part));
                     let both = a.only().is_some_and(|only| b.only() == Some(only));
@@ -291,8 +334,17 @@ impl Reader<'_> {
             return Numbers::UNKNOWN;
         };
         let Ok(numbers) = elements(tensor) else { return Numbers::UNKNOWN };
-        let row = tensor.dims().last().and_then(|size| usize::try_from(*size).ok()).filter(|size| *size > 0);
-        Numbers::all(numbers.into_iter().step_by(if part == Part::First { row.unwrap_or(1) } else { 1 }))
+        let sizes: Vec<usize> = tensor.dims().iter().map(|size| usize::try_from(*size).unwrap_or(usize::MAX)).collect();
+        let row = sizes.last().copied().filter(|size| *size > 0).unwrap_or(1);
+        match (part, &sizes[..]) {
+            (Part::First, _) => Numbers::all(numbers.into_iter().step_by(row)),
+            (Part::Later, [.., queries @ 2..=usize::MAX, keys @ 2..=usize::MAX]) => {
+                let is_later = |place: usize| place % keys > place / keys % queries;
+                let later = numbers.into_iter().enumerate().filter(|(place, _)| is_later(*place));
+                Numbers::all(later.map(|(_, number)| number))
+            }
+            _ => Numbers::all(numbers),
+        }
     }
 }
 
@@ -301,6 +353,9 @@ impl Reader<'_> {
 fn moved(graph: &Graph, value: Value, part: Part) -> Part {
     let operand = |at: usize| graph.operand(value.node, at);
     let rank = operand(0).and_then(|from| graph.fact(from).rank());
+    if part == Part::Later {
+        return if keeps_last_two(graph, value) { part } else { Part::Whole };
+    }
     let last = rank.and_then(|rank| rank.checked_sub(1));
     let is_last = |axis: i64| last.is_none_or(|last| position(axis, last + 1) == Some(last));
     let keeps_rows = match graph.op(value) {
@@ -324,6 +379,52 @@ fn moved(graph: &Graph, value: Value, part: Part) -> Part {
         _ => false,
     };
     if keeps_rows { part } else { Part::Whole }
+}
+
+/// Whether the last two axes of the operand of an operator that moves elements are those of the result, and elements
+/// keep their places along them.
+fn keeps_last_two(graph: &Graph, value: Value) -> bool {
+    let operand = |at: usize| graph.operand(value.node, at);
+    let Some(rank) = operand(0).and_then(|from| graph.fact(from).rank()).filter(|rank| *rank >= 2) else {
+        return false;
+    };
+    let is_outer = |axis: i64| position(axis, rank).is_some_and(|axis| axis + 2 < rank);
+    match graph.op(value) {
+        Op::Identity | Op::Expand => true,
+        Op::Transpose { perm } => {
+            (rank - 2..rank).all(|axis| perm.get(axis).is_some_and(|from| position(*from, rank) == Some(axis)))
+        }
+        Op::Gather { axis } | Op::Concat { axis } => is_outer(*axis),
+        Op::Unsqueeze | Op::Squeeze | Op::Reshape { .. } => {
+            let last = |of: Value| graph.shape(of)?.last_chunk::<2>();
+            operand(0)
+                .and_then(last)
+                .zip(last(value))
+                .is_some_and(|(from, to)| from.iter().zip(to).all(|(from, to)| from.same(to) == Some(true)))
+        }
+        Op::Slice => {
+            let known = |at: usize| operand(at).and_then(|of| graph.fact(of).elements.clone());
+            let (Some(starts), Some(axes)) = (known(1), known(3)) else { return false };
+            let steps = if operand(4).is_some() { known(4) } else { Some(vec![Dim::Known(1); axes.len()].into()) };
+            let Some(steps) = steps else { return false };
+            axes.iter().zip(starts.iter()).zip(steps.iter()).all(|((axis, start), step)| {
+                axis.known().is_some_and(is_outer) || *start == Dim::Known(0) && *step == Dim::Known(1)
+            })
+        }
+        _ => false,
+    }
+}
+
+/// Whether operands are a value and its negation.
+fn is_magnitude(graph: &Graph, operands: &[Option<Value>]) -> bool {
+    let negates =
+        |one: Value, other: Value| graph.kind(one) == OpKind::Neg && graph.operand(one.node, 0) == Some(other);
+    matches!(operands, [Some(one), Some(other)] if negates(*one, *other) || negates(*other, *one))
+}
+
+/// Whether a value is an input that says which tokens are padding.
+fn is_padding_mask(graph: &Graph, value: Value) -> bool {
+    graph.fact(value).element().is_some_and(is_whole) && graph.value_name(value).to_lowercase().contains("mask")
 }
 
 fn is_whole(element: ElementType) -> bool {

@@ -1,0 +1,36 @@
+//! Turns a decoder without a KV cache into one with it.
+
+mod axes;
+mod causal;
+mod emit;
+mod states;
+mod tokens;
+
+use crate::pipeline::{Event, PassError};
+use netwright_ir::Graph;
+
+/// The name under which events are reported.
+pub(crate) const NAME: &str = "add-kv-cache";
+
+/// Gives a decoder a KV cache: inputs `past_key_values.N.key` and `.value`, `[batch, heads, past, head_size]`, and
+/// outputs `present.N.key` and `.value`, with which the next step goes on. A past may be empty.
+///
+/// What depends on tokens must be computed for each token from that token alone, except in causal attention, whose
+/// keys and values are kept. What depends only on the padding mask and on the number of tokens, such as positions and
+/// the causal mask, is computed for all tokens, and the part of the new ones is used; what it is for one token must not
+/// depend on later ones. A mask becomes an input for all tokens, `[batch, past + seq]`, and every step must be given
+/// the mask of the step before, with that of the new tokens after it.
+///
+/// The steps then compute what the model computes for all tokens at once. Rows of padding in which a finite mask hides
+/// every key are the mean of as many values as there are so far. A score is assumed to be far above a number that hides
+/// keys, which is -1e4 or less. A padding mask of integers holds 0 and 1.
+///
+/// # Errors
+/// If the model has a cache, or one of these properties cannot be proven.
+pub(crate) fn add_cache(graph: &mut Graph) -> Result<Vec<Event>, PassError> {
+    let (new, events) = states::Analysis::of(graph)
+        .and_then(|analysis| emit::with_cache(graph, &analysis))
+        .map_err(PassError::NoCache)?;
+    *graph = new;
+    Ok(events)
+}

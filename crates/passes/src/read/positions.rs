@@ -1,0 +1,91 @@
+//! Values that count along one of the last two axes, as the positions of queries and keys do.
+
+use crate::read::sizes::position;
+use netwright_ir::{Graph, Op, OpKind, Tensor, Value};
+
+/// The maximum number of operators between a Range and a value that holds its numbers.
+const MAX_STEPS: usize = 24;
+
+/// What the elements of a value count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Count {
+    /// The axis, counted from the last, which is 0.
+    axis: usize,
+    /// The first number.
+    first: i64,
+}
+
+impl Count {
+    /// Returns what a value counts, if each element is its place along an axis and a number.
+    pub(crate) fn of(graph: &Graph, value: Value) -> Option<Self> {
+        Self::within(graph, value, MAX_STEPS)
+    }
+
+    fn within(graph: &Graph, value: Value, steps: usize) -> Option<Self> {
+        let steps = steps.checked_sub(1)?;
+        let operand = |at: usize| graph.operand(value.node, at);
+        let known = |at: usize| match graph.fact(operand(at)?).known_elements()?[..] {
+            [only] => Some(only),
+            _ => None,
+        };
+        let rank = graph.fact(value).rank()?;
+        let inner = |at: usize| Self::within(graph, operand(at)?, steps);
+        // Only small integers are the same in every type.
+        let shifted = |count: Self, by: i64| {
+            let first = count.first.checked_add(by).filter(|first| first.abs() < 1 << 16)?;
+            Some(Self { first, ..count })
+        };
+        match graph.op(value) {
+            Op::Range if graph.shape(value)?.first()?.known().is_some_and(|size| size < 2) => None,
+            Op::Range if known(2) == Some(1) => shifted(Self { axis: 0, first: 0 }, known(0)?),
+            Op::Range => {
+                let is_one = graph.tensor(operand(2)?).and_then(Tensor::float) == Some(1.0);
+                let is_zero = graph.tensor(operand(0)?).and_then(Tensor::float) == Some(0.0);
+                (is_one && is_zero).then_some(Self { axis: 0, first: 0 })
+            }
+            Op::Unsqueeze | Op::Reshape { .. } | Op::Squeeze => {
+                let count = inner(0)?;
+                let from = graph.shape(operand(0)?)?;
+                let place = from.len().checked_sub(count.axis + 1)?;
+                // All other axes have one element, or stay in their places.
+                let to = graph.shape(value)?;
+                let is_alone = |shape: &[netwright_ir::Dim], place: usize| {
+                    shape.iter().enumerate().all(|(axis, dim)| axis == place || dim.known() == Some(1))
+                };
+                let found =
+                    (0..to.len()).find(|axis| to[*axis].same(&from[place]) == Some(true) && is_alone(to, *axis))?;
+                is_alone(from, place).then_some(Self { axis: rank - 1 - found, ..count })
+            }
+            Op::Expand => inner(0),
+            Op::Transpose { perm } => {
+                let count = inner(0)?;
+                let place = rank.checked_sub(count.axis + 1)?;
+                let found = perm.iter().position(|from| position(*from, rank) == Some(place))?;
+                Some(Self { axis: rank - 1 - found, ..count })
+            }
+            Op::Add => match (known(0), known(1)) {
+                (Some(by), None) => shifted(inner(1)?, by),
+                (None, Some(by)) => shifted(inner(0)?, by),
+                _ => None,
+            },
+            Op::Sub => shifted(inner(0)?, known(1)?.checked_neg()?),
+            op if matches!(op.kind(), OpKind::Identity | OpKind::Cast) => {
+                use netwright_ir::ElementType::{F32, F64, I32, I64};
+                inner(0).filter(|_| matches!(graph.fact(value).element(), Some(F32 | F64 | I32 | I64)))
+            }
+            _ => None,
+        }
+    }
+
+    /// Returns the least and the greatest difference `self - other` for a key after its query, where the last axis is
+    /// that of the keys and the one before it that of the queries.
+    pub(crate) fn minus_for_later_keys(self, other: Self) -> Option<(f64, f64)> {
+        #[expect(clippy::cast_precision_loss, reason = "both are small")]
+        let apart = (self.first - other.first) as f64;
+        match (self.axis, other.axis) {
+            (0, 1) => Some((1.0 + apart, f64::INFINITY)),
+            (1, 0) => Some((f64::NEG_INFINITY, apart - 1.0)),
+            _ => None,
+        }
+    }
+}
