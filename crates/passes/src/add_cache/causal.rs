@@ -5,7 +5,7 @@ use crate::read::masks::before_lift;
 use crate::read::numbers::Numbers;
 use crate::read::sizes::position;
 use crate::read::thresholds::{LIGHTEST, MASKED};
-use netwright_ir::{NodeId, Op, OpKind, Value};
+use netwright_ir::{HashMap, NodeId, Op, OpKind, Value};
 
 /// The maximum number of operators between the scores and the softmax.
 const MAX_STEPS: usize = 64;
@@ -38,12 +38,23 @@ impl Analysis<'_> {
     /// weight: masks that are added to them, or replace them, say so, if a score is taken to be 0. No bias is 1e30 or more. A
     /// padding mask of integers holds 0 and 1.
     pub(super) fn is_causal(&self, scores: Value, scale: f64, mask: Option<Value>) -> bool {
-        let most = sum(self.most(scores, MAX_STEPS) * scale, mask.map_or(0.0, |mask| self.most(mask, MAX_STEPS)));
+        let known = &mut HashMap::default();
+        let own = self.most(scores, MAX_STEPS, known) * scale;
+        let most = sum(own, mask.map_or(0.0, |mask| self.most(mask, MAX_STEPS, known)));
         scale > 0.0 && most <= LIGHTEST
     }
 
     /// Returns an upper bound of the scores of later keys, if a product of a query and a key is 0.
-    fn most(&self, value: Value, steps: usize) -> f64 {
+    fn most(&self, value: Value, steps: usize, known: &mut HashMap<Value, f64>) -> f64 {
+        if let Some(most) = known.get(&value) {
+            return *most;
+        }
+        let most = self.most_of(value, steps, known);
+        known.insert(value, most);
+        most
+    }
+
+    fn most_of(&self, value: Value, steps: usize, bounds: &mut HashMap<Value, f64>) -> f64 {
         let graph = self.graph;
         match self.state(value) {
             State::Token(Tokens { row: Some(row), keys, .. }) => {
@@ -57,16 +68,19 @@ impl Analysis<'_> {
                 // What lifts a row changes no probability.
                 let mask = before_lift(graph, value).unwrap_or(value);
                 let known = Numbers::of_later_keys(graph, mask).most;
-                let part =
-                    |at: usize| graph.operand(mask.node, at).map(|part| self.most(part, steps.saturating_sub(1)));
-                let parts = part(0).zip(part(1)).filter(|_| steps > 0 && graph.kind(mask) == OpKind::Add);
+                let mut part = |at: usize| {
+                    let part = graph.operand(mask.node, at)?;
+                    Some(self.most(part, steps.saturating_sub(1), bounds))
+                };
+                let is_sum = steps > 0 && graph.kind(mask) == OpKind::Add;
+                let parts = if is_sum { part(0).zip(part(1)) } else { None };
                 return parts.map_or(known, |(one, other)| known.min(sum(one, other)));
             }
             _ => return f64::INFINITY,
         }
         let Some(steps) = steps.checked_sub(1) else { return f64::INFINITY };
         let operand = |at: usize| graph.operand(value.node, at);
-        let most = |at: usize| operand(at).map_or(f64::INFINITY, |value| self.most(value, steps));
+        let mut most = |at: usize| operand(at).map_or(f64::INFINITY, |value| self.most(value, steps, bounds));
         let least = |at: usize| match operand(at) {
             Some(value) if matches!(self.state(value), State::Free(_)) => Numbers::of_later_keys(graph, value).least,
             _ => 0.0,
