@@ -116,7 +116,7 @@ const FIRST: &str = "layers.0.self_attn.q_proj";
 /// Every refusal, as users read it.
 #[test]
 fn what_cannot_be_merged_is_refused_by_name() {
-    let cases: [(&str, &str, &str, &[Edit<'_>]); 23] = [
+    let cases: [(&str, &str, &str, &[Edit<'_>]); 25] = [
         ("another type", "llama", "llama", &[(CONFIG, "\"LORA\"", "\"IA3\"")]),
         ("DoRA", "llama", "llama", &[(CONFIG, "\"use_dora\": false", "\"use_dora\": true")]),
         ("biases of factors", "llama", "llama", &[(CONFIG, "\"lora_bias\": false", "\"lora_bias\": true")]),
@@ -139,6 +139,18 @@ fn what_cannot_be_merged_is_refused_by_name() {
         ("two numbers", "llama", "llama", &[(CONFIG, "\"rank_pattern\": {", "\"rank_pattern\": {\"q_proj\": 2,")]),
         ("another rank", "llama", "llama", &[(CONFIG, "\"r\": 2", "\"r\": 4")]),
         ("a module that is not selected", "llama", "llama", &[(CONFIG, "\"q_proj\"", "\"v_proj\"")]),
+        (
+            "a module that is left out",
+            "llama",
+            "llama",
+            &[(CONFIG, "\"exclude_modules\": null", "\"exclude_modules\": [\"q_proj\"]")],
+        ),
+        (
+            "a layer that is left out",
+            "llama",
+            "llama",
+            &[(CONFIG, "\"layers_to_transform\": null", "\"layers_to_transform\": [0]")],
+        ),
         (
             "a magnitude",
             "llama",

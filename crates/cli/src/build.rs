@@ -99,6 +99,12 @@ fn build_all(mut args: Build, built: &mut Vec<Built>, output: Output) -> Result<
     let judging = judging.map(|options| options.with_dims([]));
     let model = open(&mut args)?;
 
+    if args.client == Some(Client::Genai) && model.is_encoder_decoder() {
+        return Err(Misuse::NotFor.failure(
+            "onnxruntime-genai runs decoders, and this is an encoder-decoder\n  help: --for optimum writes models of all kinds",
+        ));
+    }
+
     let args = &args;
     if !model.heads.is_empty() {
         output.warn(&format!("the weights of heads for other tasks are left out: {}", model.heads.join(", ")))?;
@@ -123,12 +129,15 @@ fn build_all(mut args: Build, built: &mut Vec<Built>, output: Output) -> Result<
     let companions = if is_alone { vec![] } else { layout::companions(args, &model, &inputs, is_ours, output)? };
     for (piece, path) in files {
         let (start, spinner) = (Instant::now(), output.spinner("building"));
+        let parts = piece.parts().iter().map(|part| optimized(args, &model, *part, &path, output));
+        let parts = parts.collect::<Result<Vec<_>, Failure>>()?;
+        if !args.is_file() {
+            files::create_folder(folder_of(&path)).map_err(Failure::usage)?;
+        }
         let scratch = || ScratchFolder::create_in(folder_of(&path)).map_err(Failure::usage);
         // A variant gets its name when it is verified.
         let unnamed = args.layout.is_verified.then(scratch).transpose()?;
         let place = unnamed.as_ref().map_or_else(|| path.clone(), |folder| folder.path().join(file_name(&path)));
-        let parts = piece.parts().iter().map(|part| optimized(args, &model, *part, &place, output));
-        let parts = parts.collect::<Result<Vec<_>, Failure>>()?;
         let compared = judging.is_some().then(scratch).transpose()?;
         // Of a merged decoder both branches are judged, each as a model.
         let judged = match (&compared, piece) {
@@ -367,7 +376,6 @@ fn files_to_build(args: &Build, model: &Pretrained) -> Result<Vec<(Piece, PathBu
         return Ok(vec![(Piece::One(part), args.output.clone())]);
     }
     let folder = args.output.join(&args.layout.folder);
-    files::create_folder(&folder).map_err(Failure::usage)?;
     let pieces = if is_merged {
         vec![Piece::One(Part::Encoder), Piece::MergedDecoder]
     } else {

@@ -93,6 +93,11 @@ fn selects(name: &str, module: &str) -> bool {
     module.strip_suffix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
+/// Returns the number of the layer of a module: the last number among the parts of its name, as PEFT finds it.
+fn layer_of(module: &str) -> Option<u64> {
+    module.rsplit('.').skip(1).find_map(|part| part.parse().ok())
+}
+
 impl Adapter {
     /// Opens a folder, and checks that its options are supported.
     ///
@@ -207,6 +212,9 @@ impl Adapter {
         let mut layers: BTreeMap<String, Factors> = BTreeMap::new();
         let mut replacements = BTreeMap::new();
         let targets = self.settings.words("target_modules").ok().flatten();
+        let excluded = self.settings.words("exclude_modules")?.unwrap_or_default();
+        let changed = self.settings.whole_numbers("layers_to_transform")?;
+        let is_other = |layer: u64| changed.as_ref().is_some_and(|changed| !changed.contains(&layer));
         for (key, tensor) in &self.tensors {
             let name = key.strip_prefix("base_model.model.").unwrap_or(key);
             let Some((module, part)) = name.split_once(".lora_") else {
@@ -217,9 +225,14 @@ impl Adapter {
                 }
                 continue;
             };
-            if targets.as_ref().is_some_and(|targets| !targets.iter().any(|target| selects(target, module))) {
-                let why =
-                    format!("target_modules of {CONFIGURATION} does not have the module of the tensor {key}{MERGE}");
+            let is_in = |names: &[String]| names.iter().any(|name| selects(name, module));
+            let filters = [
+                ("target_modules", targets.as_ref().is_some_and(|targets| !is_in(targets))),
+                ("exclude_modules", is_in(&excluded)),
+                ("layers_to_transform", layer_of(module).is_some_and(is_other)),
+            ];
+            if let Some((option, _)) = filters.iter().find(|(_, leaves_out)| *leaves_out) {
+                let why = format!("{option} of {CONFIGURATION} leaves out the module of the tensor {key}{MERGE}");
                 return Err(refuse(&self.path, why));
             }
             let factors = layers.entry(module.to_owned()).or_default();

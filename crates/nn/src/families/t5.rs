@@ -117,14 +117,7 @@ struct Layer {
 
 fn read(settings: &Settings, head: &Head<'_>, kind: Kind) -> Result<T5Model, SettingsError> {
     // Encoders on their own are saved under either name.
-    settings.ignore(&[
-        "is_encoder_decoder",
-        "n_positions",
-        "output_past",
-        "is_decoder",
-        "is_gated_act",
-        "dense_act_fn",
-    ]);
+    settings.ignore(&["is_encoder_decoder", "n_positions", "output_past", "is_decoder"]);
     let d_model = settings.size("d_model")?;
     let (heads, d_k) = (settings.size("num_heads")?, settings.size("d_kv")?);
     let d_ff = settings.size("d_ff")?;
@@ -146,6 +139,9 @@ fn read(settings: &Settings, head: &Head<'_>, kind: Kind) -> Result<T5Model, Set
         "gated-silu" => (true, Activation::Silu),
         _ => return Err(settings.wrong("feed_forward_proj", "relu, gelu, gated-gelu or gated-silu")),
     };
+    // Where the configuration has both, transformers follows these.
+    let is_gated = settings.flag("is_gated_act", is_gated)?;
+    let activation = settings.activation("dense_act_fn", activation)?;
     let radius = if kind.is_local {
         settings.must_be("encoder_attention_type", "local")?;
         settings.ignore(&["global_block_size"]);

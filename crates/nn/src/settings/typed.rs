@@ -84,6 +84,16 @@ impl Settings {
         numbers.filter(finite).ok_or_else(|| self.wrong(option, format!("a list of {count} numbers")))
     }
 
+    /// Reads a whole number or a list of them, if it is present.
+    pub(crate) fn whole_numbers(&self, option: &str) -> Result<Option<Vec<u64>>, SettingsError> {
+        let Some(value) = self.value(option) else { return Ok(None) };
+        let numbers = match value {
+            Value::Array(list) => list.iter().map(Value::as_u64).collect(),
+            one => one.as_u64().map(|one| vec![one]),
+        };
+        numbers.map(Some).ok_or_else(|| self.wrong(option, "a whole number or a list of whole numbers"))
+    }
+
     /// Reads a list of strings, if it is present.
     pub fn words(&self, option: &str) -> Result<Option<Vec<String>>, SettingsError> {
         let Some(value) = self.value(option) else { return Ok(None) };
