@@ -503,10 +503,8 @@ fn optimized(
     } else {
         options.only = args.no_optimize.then(Vec::new);
         options.share_cache &= matches!(part, Part::Whole | Part::DecoderWithPast);
-        if args.emit.kv_cache == KvCache::Merged {
-            // Only one of the branches can pack its projections, and then they share none of them.
-            options.skip.push("pack-projections".to_owned());
-        }
+        // Only one branch of a merged decoder could pack its projections, and the branches share their weights.
+        options.target.packs_projections &= args.emit.kv_cache != KvCache::Merged;
         passes::optimize(&mut model, &options)
     };
     let mut report = report.map_err(|error| Failure::model_at(path, error))?;

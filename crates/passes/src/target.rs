@@ -15,6 +15,7 @@ use std::str::FromStr;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "a table of what a runtime does and does not")]
 pub struct Target {
     /// The word on the command line.
     pub name: &'static str,
@@ -51,6 +52,9 @@ pub struct Target {
     pub attention: AttentionKernel,
     /// Whether the runtime has the operators of the domain `com.microsoft`.
     pub contrib: bool,
+    /// Whether one product replaces those of the queries, keys and values of an attention, which saves time in ONNX
+    /// Runtime. Models that share their weights must all do so, or none.
+    pub packs_projections: bool,
     /// The forms of quantized weights that it runs.
     pub weights: WeightKernels,
     /// Whether passes form an operator only for element types for which ONNX Runtime's CPU provider has a kernel.
@@ -248,6 +252,7 @@ impl Target {
         lacks: &[],
         attention: AttentionKernel { broadcast_masks: false, ..AttentionKernel::STANDARD },
         contrib: false,
+        packs_projections: false,
         weights: WeightKernels::STANDARD,
         asks_for_kernels: true,
         keep_opset: &[],
@@ -273,6 +278,7 @@ impl Target {
             windows: false,
         },
         contrib: false,
+        packs_projections: false,
         weights: WeightKernels {
             bits: &[4],
             size: Some(32),
@@ -299,6 +305,7 @@ impl Target {
             ..AttentionKernel::STANDARD
         },
         contrib: true,
+        packs_projections: true,
         weights: WeightKernels { bits: &[4, 8], ..WeightKernels::STANDARD },
         asks_for_kernels: true,
         keep_opset: KEEP_OPSET,

@@ -1,12 +1,12 @@
 //! Converts a graph to another float type.
 
 use super::precision::{Precision, is_converted};
-use crate::convert::use_block_operators::without_level;
 use crate::pass::{Exactness, Pass, Stage};
 use crate::pipeline::Log;
 use crate::read::masks;
 use crate::read::numbers::Numbers;
 use crate::rewrite::{cast, known_of_either, needs_node_between};
+use crate::runtime::contrib::without_level;
 use crate::target;
 use captured::{Captured, captured};
 use netwright_ir::{Dialect, ElementType, Fact, Graph, GraphOutput, Name, NodeId, Op, OpKind, Place, Value, ValueType};

@@ -5,7 +5,7 @@ use crate::pass::{Exactness, Pass, Stage};
 use crate::read::sizes::position;
 use crate::rewrite::{become_op, insert, number_list};
 use crate::rule::{Rewritten, Skip};
-use crate::runtime::contrib::operator;
+use crate::runtime::contrib::{ACCURACY_LEVEL, operator};
 use crate::target::Target;
 use netwright_ir::tensor::{BlockFormat, Quantized};
 use netwright_ir::{Attribute, ElementType, Graph, Op, OpKind, Place, Tensor, Value};
@@ -89,7 +89,7 @@ fn replace(graph: &mut Graph, root: Value, target: &Target) -> Rewritten {
                 let mut attributes = vec![("K", k), ("N", n), ("bits", bits.into()), ("block_size", size)];
                 // tract has no levels.
                 let has_level = target.contrib && graph.fact(scales).element() == Some(ElementType::F32);
-                attributes.extend(has_level.then_some((ACCURACY, ACCURACY_LEVEL)));
+                attributes.extend(has_level.then_some((ACCURACY_LEVEL, QUANTIZES_ROWS)));
                 let op = operator("MatMulNBits", &integers(&attributes)?);
                 let multiply = |graph: &mut Graph, x: Value| {
                     let operands: Vec<Value> = [x, weight, scales].into_iter().chain(zeros).collect();
@@ -110,22 +110,8 @@ fn replace(graph: &mut Graph, root: Value, target: &Target) -> Rewritten {
     last.ok_or(Skip::NoMatch)
 }
 
-/// The attribute of a product that is an accuracy level.
-const ACCURACY: &str = "accuracy_level";
-
-/// Returns a product with quantized blocks without its accuracy level, for narrow floats; `None` if it has none.
-pub(crate) fn without_level(op: &Op) -> Option<Op> {
-    let Op::Opaque(own) = op else { return None };
-    let is_product = *own.op_type == *"MatMulNBits" && own.attributes.iter().any(|(name, _)| **name == *ACCURACY);
-    is_product.then(|| {
-        let mut own = own.clone();
-        own.attributes.retain(|(name, _)| **name != *ACCURACY);
-        Op::Opaque(own)
-    })
-}
-
 /// ONNX Runtime's level at which products quantize their other operand to 8 bits, in blocks.
-const ACCURACY_LEVEL: u64 = 4;
+const QUANTIZES_ROWS: u64 = 4;
 
 fn integers<'a>(attributes: &[(&'a str, u64)]) -> Result<Vec<(&'a str, Attribute)>, Skip> {
     let integer = |&(name, value): &(&'a str, u64)| Some((name, Attribute::Int(i64::try_from(value).ok()?)));

@@ -20,6 +20,20 @@ pub(crate) fn operator(op_type: &str, attributes: &[(&str, Attribute)]) -> Op {
     }))
 }
 
+/// The attribute of a product that is an accuracy level.
+pub(crate) const ACCURACY_LEVEL: &str = "accuracy_level";
+
+/// Returns a product with quantized blocks without its accuracy level, for narrow floats; `None` if it has none.
+pub(crate) fn without_level(op: &Op) -> Option<Op> {
+    let Op::Opaque(own) = op else { return None };
+    let is_product = *own.op_type == *"MatMulNBits" && own.attributes.iter().any(|(name, _)| **name == *ACCURACY_LEVEL);
+    is_product.then(|| {
+        let mut own = own.clone();
+        own.attributes.retain(|(name, _)| **name != *ACCURACY_LEVEL);
+        Op::Opaque(own)
+    })
+}
+
 /// Returns the value of an integer attribute, or its default.
 pub(crate) fn integer(name: &str, found: Option<&Attribute>, default: i64) -> Result<i64, Skip> {
     match found {

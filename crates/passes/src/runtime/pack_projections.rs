@@ -19,7 +19,7 @@ pub fn pack_projections() -> Pass {
         .at([OpKind::MatMul], pack)
         // Projections are packed only for an attention that is not decomposed.
         .after(&["decompose-attention"])
-        .only_for(|target, _| target.contrib)
+        .only_for(|target, _| target.packs_projections)
 }
 
 /// A projection of a value.
