@@ -36,12 +36,13 @@ fn folders_have_what_clients_open() {
         std::fs::write(llama.join(name), "text").expect("written");
     }
 
-    let cases: [(&str, PathBuf, &[&str]); 6] = [
+    let cases: [(&str, PathBuf, &[&str]); 7] = [
         ("decoder", llama.clone(), &["--for", "optimum"]),
         ("encoder_decoder", families.join("t5"), &["--for", "optimum"]),
         ("browser", llama.clone(), &["--for", "transformers.js", "--variants", "q8,fp32"]),
         ("merged", families.join("t5"), &["--for", "transformers.js"]),
         ("sentences", families.join("minilm"), &["--for", "sentence-transformers"]),
+        ("half", llama.clone(), &["--for", "genai", "--dtype", "f16"]),
         ("genai", llama, &["--for", "genai", "--quantize", "none"]),
     ];
     let folder = TempDir::new().expect("a folder");

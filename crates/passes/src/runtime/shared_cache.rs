@@ -215,6 +215,10 @@ fn hides_later_keys(graph: &Graph, mask: Value, cache: &Cache, steps: usize) -> 
             is_masked(fill) && is_apart && excludes_later_keys(graph, seen, cache, steps)
         }
         (OpKind::Unsqueeze | OpKind::Expand | OpKind::Reshape, &[inner, _]) => hides(inner),
+        // Rounding keeps the order, and the bound itself.
+        (OpKind::Cast, &[inner]) => {
+            matches!(graph.fact(mask).element(), Some(ElementType::F16 | ElementType::F32)) && hides(inner)
+        }
         _ => false,
     }
 }
