@@ -17,6 +17,7 @@ pub(crate) use companions::{Companion, companions};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Client {
     /// optimum-onnx: a decoder with a KV cache, an encoder-decoder in three files.
+    #[value(alias = "optimum-onnx")]
     Optimum,
     /// transformers.js: models in the folder `onnx`, an encoder-decoder in two files; in --variants.
     #[value(name = "transformers.js")]
@@ -25,6 +26,7 @@ pub(crate) enum Client {
     SentenceTransformers,
     /// onnxruntime-genai: a decoder with a shared cache, in int4 unless --quantize says otherwise, and
     /// genai_config.json.
+    #[value(alias = "onnxruntime-genai")]
     Genai,
 }
 
