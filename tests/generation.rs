@@ -427,6 +427,52 @@ fn models_that_are_not_decoders_are_refused() {
     assert!(two.contains("the folder holds 2 models: `model.onnx`, `other.onnx`"), "{two}");
 }
 
+/// Chunks besides the samples, and headers of streamed files, change nothing; files without usable samples are refused.
+#[test]
+fn odd_audio_files_are_read_or_refused() {
+    let folder = TempDir::new().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    std::fs::copy(root().join("tests/generation/preprocessor_small.json"), at("preprocessor_config.json"))
+        .expect("a copy");
+    let extractor = FeatureExtractor::open(folder.path()).expect("a configuration");
+    let samples: Vec<u8> = (0..2000_i16).flat_map(|at| (at % 97 * 300).to_le_bytes()).collect();
+    let wav = |length: u32, kind: u16, bytes: u16, before: &[u8], size: u32, samples: &[u8]| {
+        let rate = 16_000 * u32::from(bytes);
+        let mut file = [b"RIFF", &length.to_le_bytes()[..], b"WAVEfmt \x10\0\0\0"].concat();
+        file.extend([kind, 1].iter().flat_map(|part| part.to_le_bytes()));
+        file.extend([16_000, rate].iter().flat_map(|part: &u32| part.to_le_bytes()));
+        file.extend([bytes, bytes * 8].iter().flat_map(|part| part.to_le_bytes()));
+        [&file[..], before, b"data", &size.to_le_bytes(), samples].concat()
+    };
+    let read = |bytes: Vec<u8>| {
+        std::fs::write(at("a.wav"), bytes).expect("it is written");
+        extractor.features(at("a.wav")).map(|features| floats(&features).to_vec())
+    };
+    let expected = read(wav(4036, 1, 2, b"", 4000, &samples)).expect("features");
+    let with_half = [&samples[..], &[1]].concat();
+    for (name, bytes) in [
+        ("a padded chunk", wav(4050, 1, 2, b"LIST\x05\0\0\0abcde\0", 4000, &samples)),
+        ("a chunk after the samples", wav(4036, 1, 2, b"", 4000, &[&samples[..], b"LIST\x01\0\0\0a\0"].concat())),
+        ("streamed", wav(u32::MAX, 1, 2, b"", u32::MAX, &samples)),
+        ("streamed, without lengths", wav(0, 1, 2, b"", 0, &samples)),
+        ("streamed, with half a sample", wav(0, 1, 2, b"", u32::MAX, &with_half)),
+    ] {
+        assert_eq!(read(bytes).unwrap_or_else(|error| panic!("{name}: {error}")), expected, "{name}");
+    }
+    let single = |value: f32| [0.5, value].iter().flat_map(|sample: &f32| sample.to_le_bytes()).collect::<Vec<u8>>();
+    for (cause, bytes) in [
+        ("the audio has no samples", wav(36, 1, 2, b"", 0, b"")),
+        ("the audio has no samples", wav(0, 1, 2, b"", 0, b"")),
+        ("sample 1 is NaN, not a finite number", wav(44, 3, 4, b"", 8, &single(f32::NAN))),
+        ("sample 1 is inf, not a finite number", wav(44, 3, 4, b"", 8, &single(f32::INFINITY))),
+        ("not a WAV file that can be read", wav(4036, 1, 2, b"", 9000, &samples)),
+        ("not a WAV file that can be read", wav(4036, 1, 2, b"LIST\xff\xff\xff\xff", 4000, &samples)),
+        ("not a WAV file that can be read", b"RIFF".to_vec()),
+    ] {
+        assert!(refused(read(bytes)).contains(cause), "{cause}");
+    }
+}
+
 /// The features of an audio file equal those of `WhisperFeatureExtractor`, and the tokens those of `transformers`.
 #[test]
 fn features_of_audio_equal_transformers() {

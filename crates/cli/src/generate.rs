@@ -2,11 +2,10 @@
 
 use crate::args::Generate;
 use crate::failure::Failure;
-use crate::output::{Output, counted, in_line, printable};
-use crate::overwrite::folder_of;
+use crate::output::{Output, counted, in_line, shown};
 use crate::source::{self, failed};
 use netwright::generate::{
-    Chat, EarlyStopping, FeatureExtractor, GenerateError, Input, Message, Model, Settings, Speech, Tokenizer,
+    Chat, EarlyStopping, FeatureExtractor, GenerateError, Input, Message, Model, Settings, Speech, Tokenizer, folder,
 };
 use netwright::verify::Runtime;
 use schemars::JsonSchema;
@@ -104,7 +103,7 @@ fn generate(
     generated.new_tokens = generated.sequences.iter().map(|sequence| sequence.tokens.len()).sum();
     let streams = settings.num_beams == 1 && generated.sequences.len() == 1 && !output.json;
     if !streams {
-        output.data(&generated, || generated.text())?;
+        output.generated(&generated, || generated.text())?;
     }
     if !output.quiet && !output.json {
         writeln!(io::stderr(), "{}", generated.speed())?;
@@ -147,7 +146,7 @@ impl Generated {
         let show = |piece: &str| -> Result<(), Failure> {
             if is_shown && !piece.is_empty() {
                 let mut out = io::stdout().lock();
-                out.write_all(printable(piece).as_bytes())?;
+                out.write_all(shown(piece).as_bytes())?;
                 out.flush()?;
             }
             Ok(())
@@ -279,8 +278,7 @@ fn input(
 
 /// Returns the settings of the model, changed as flags request.
 fn settings(args: &Generate, path: &Path) -> Result<Settings, Failure> {
-    let folder = if path.is_dir() { path } else { folder_of(path) };
-    let mut settings = Settings::read(folder, &args.ignored_options).map_err(failed)?;
+    let mut settings = Settings::read(folder(path), &args.ignored_options).map_err(failed)?;
     settings.seed = args.seed;
     settings.max_new_tokens = args.max_new_tokens.or(settings.max_new_tokens);
     if settings.max_new_tokens.is_none() && settings.max_length.is_none() {

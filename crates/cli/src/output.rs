@@ -36,6 +36,11 @@ impl Output<'_> {
         write_out(&printable(&text()))
     }
 
+    /// Prints data like [`Self::data`], of which the text is what a model wrote.
+    pub(crate) fn generated(self, json: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Failure> {
+        if self.json { self.data(json, text) } else { write_out(&shown(&text())) }
+    }
+
     /// Prints what a command did, unless `--quiet` is given.
     pub(crate) fn report(self, json: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Failure> {
         if self.quiet { Ok(()) } else { self.data(json, text) }
@@ -181,6 +186,16 @@ pub(crate) fn printable(text: &str) -> String {
     escape_control(text, |c| c.escape_unicode().to_string())
 }
 
+/// Returns a text that a model wrote for standard output: with marks of the text direction, and for a terminal without
+/// the characters that it obeys.
+pub(crate) fn shown(text: &str) -> String {
+    if io::stdout().is_terminal() {
+        escaped(text, is_obeyed, |c| c.escape_unicode().to_string())
+    } else {
+        text.to_owned()
+    }
+}
+
 /// Returns a path as text on one line.
 pub(crate) fn in_line(path: &Path) -> String {
     path.to_string_lossy().replace('\n', "\\n")
@@ -188,9 +203,18 @@ pub(crate) fn in_line(path: &Path) -> String {
 
 fn escape_control(text: &str, escape: impl Fn(char) -> String) -> String {
     let is_direction = |c: char| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    escaped(text, |c| is_obeyed(c) || is_direction(c), escape)
+}
+
+/// Returns whether a terminal obeys a character.
+fn is_obeyed(c: char) -> bool {
+    c.is_control() && !matches!(c, '\n' | '\t')
+}
+
+fn escaped(text: &str, is_escaped: impl Fn(char) -> bool, escape: impl Fn(char) -> String) -> String {
     let mut printable = String::with_capacity(text.len());
     for c in text.chars() {
-        if (c.is_control() && !matches!(c, '\n' | '\t')) || is_direction(c) {
+        if is_escaped(c) {
             printable.push_str(&escape(c));
         } else {
             printable.push(c);

@@ -11,7 +11,7 @@ use crate::suggest;
 use clap::Parser;
 use netwright::files::{self, Code, ScratchFolder};
 use netwright::generate;
-use netwright::generate::has_graphs;
+use netwright::generate::{has_graphs, unused_graphs};
 use netwright::ir::fingerprint;
 use netwright::nn::{OpenError, Pretrained, PretrainedOptions};
 use netwright::verify::{OnnxRuntime, OrtLevel, Runtime};
@@ -87,6 +87,11 @@ pub(crate) fn expect(path: &Path) -> Result<(), Failure> {
 /// Returns the files of the model that the arguments name, which [`expect`] accepts.
 pub(crate) fn find(path: &Path, engine: Engine, no_cache: bool, output: Output) -> Result<Source, Failure> {
     if has_model(path) {
+        let unused = if path.is_dir() { unused_graphs(path) } else { vec![] };
+        if !unused.is_empty() {
+            let names: Vec<String> = unused.iter().map(|file| in_line(file)).collect();
+            output.warn(&format!("not used: {}; to use one, name its file", names.join(", ")))?;
+        }
         return Ok(Source { path: path.to_owned(), _keeps: Keeps::Nothing });
     }
     if no_cache {

@@ -306,3 +306,64 @@ fn hostile_templates_are_refused() {
         assert!(error.contains("tokenizer_config.json"), "{start}: {error}");
     }
 }
+
+/// What a model writes goes into a pipe as it is; only a terminal would obey it.
+#[test]
+fn generated_text_keeps_its_characters() {
+    let folder = folder();
+    let path = folder.path().join("llama/tokenizer.json");
+    let text = fs::read_to_string(&path).expect("the tokenizer");
+    let mut tokenizer: Value = serde_json::from_str(&text).expect("JSON");
+    let marks = "\u{200f}\u{61c}\u{2028}\u{1b}";
+    tokenizer["decoder"] = serde_json::json!({"type": "Replace", "pattern": {"Regex": "^.*$"}, "content": marks});
+    fs::write(&path, tokenizer.to_string()).expect("it is written");
+    for (prompts, expected) in
+        [(&["the"][..], marks.repeat(2) + "\n"), (&["the", "a"], format!("1: {}\n", marks.repeat(2)))]
+    {
+        let mut call = vec!["generate", "llama", "--max-new-tokens", "2", "--greedy"];
+        call.extend(prompts.iter().flat_map(|prompt| ["--prompt", prompt]));
+        let text = run(folder.path(), &call, 0);
+        assert!(text.contains(&expected), "{text:?}");
+    }
+}
+
+/// A folder of transformers.js has its graphs in `onnx`, and the tokenizer above; a folder with weights is built.
+#[test]
+fn graphs_may_lie_in_a_folder_of_their_own() {
+    let folder = folder();
+    let at = folder.path();
+    run(at, &["build", "llama", "-o", "js/onnx", "--quiet"], 0);
+    for entry in fs::read_dir(at.join("js/onnx")).expect("the folder is read") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_some_and(|end| end == "json") {
+            fs::rename(&path, at.join("js").join(path.file_name().expect("a name"))).expect("it is moved");
+        }
+    }
+    fs::copy(at.join("js/onnx/model.onnx"), at.join("js/onnx/model_fp16.onnx")).expect("a copy");
+    let generate = |model: &str| run(at, &["generate", model, "-p", "the in", "--max-new-tokens", "4"], 0);
+    let text = generate("js");
+    assert!(text.contains("warning: not used: js/onnx/model_fp16.onnx"), "{text}");
+    let line = |text: &str| text.lines().nth(1).unwrap_or_default().to_owned();
+    assert_eq!(line(&generate("js/onnx/model_fp16.onnx")), line(&generate("js/onnx/model.onnx")));
+    copy(&at.join("js/onnx"), &at.join("llama/onnx"));
+    generate("llama");
+    assert_eq!(cached(at).len(), 1, "the weights are built");
+}
+
+#[test]
+fn arguments_that_change_nothing_or_are_out_of_range_are_refused() {
+    let folder = folder();
+    for (arguments, cause) in [
+        (&["--temperature", "-1"][..], "`temperature` must be"),
+        (&["--repetition-penalty", "-1"], "`repetition_penalty` must be"),
+        (&["--top-p", "-1"], "`top_p` must be"),
+        (&["--min-p", "-1"], "`min_p` must be"),
+        (&["--language", "en"], "cannot be used with"),
+        (&["--task", "translate"], "cannot be used with"),
+        (&["--system", "be"], "--chat"),
+    ] {
+        let call = [&["generate", "llama", "--prompt", "on"], arguments].concat();
+        let error = run(folder.path(), &call, 2);
+        assert!(error.contains(cause), "{error}");
+    }
+}

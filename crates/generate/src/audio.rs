@@ -1,5 +1,7 @@
 //! Audio to the spectra that Whisper reads, as `WhisperFeatureExtractor` of `transformers` computes them.
 
+mod wav;
+
 use crate::GenerateError;
 use crate::files::folder;
 use crate::settings::ConfigFile;
@@ -95,7 +97,8 @@ impl FeatureExtractor {
     ///
     /// # Errors
     ///
-    /// If the file is not WAV, has another rate, several channels, or is longer than the window of the model.
+    /// If the file is not WAV, has another rate, several channels, no samples or one that is not finite, or is longer than
+    /// the window of the model.
     pub fn features(&self, path: impl AsRef<Path>) -> Result<Array, GenerateError> {
         let path = path.as_ref();
         let samples = self.read(path)?;
@@ -115,7 +118,7 @@ impl FeatureExtractor {
         };
         let invalid = |error: hound::Error| refused(format!("the file is not a WAV file that can be read: {error}"));
         let bytes = netwright_files::read_bytes(path, MAX_BYTES)?;
-        let mut reader = WavReader::new(Cursor::new(bytes)).map_err(invalid)?;
+        let mut reader = WavReader::new(Cursor::new(wav::canonical(bytes))).map_err(invalid)?;
         let spec = reader.spec();
         if spec.sample_rate != self.rate {
             let (found, expected) = (spec.sample_rate, self.rate);
@@ -136,7 +139,14 @@ impl FeatureExtractor {
             }
         };
         let samples: Result<Vec<f64>, hound::Error> = samples;
-        samples.map_err(invalid)
+        let samples = samples.map_err(invalid)?;
+        if samples.is_empty() {
+            return Err(refused("the audio has no samples".to_owned()));
+        }
+        if let Some(at) = samples.iter().position(|sample| !sample.is_finite()) {
+            return Err(refused(format!("sample {at} is {}, not a finite number", samples[at])));
+        }
+        Ok(samples)
     }
 
     fn spectra(&self, samples: &[f64]) -> Result<Array, netwright_verify::VerifyError> {

@@ -17,20 +17,59 @@ pub(crate) struct Parts {
     pub(crate) later: Option<PathBuf>,
 }
 
-/// Returns the folder with the configuration and the tokenizer of a model, which is a folder or a file.
-pub(crate) fn folder(model: &Path) -> PathBuf {
+/// The folder in which transformers.js keeps the graphs of a model.
+const INNER: &str = "onnx";
+
+/// The ends of files with weights, which `build` reads.
+const WEIGHTS: [&str; 4] = ["safetensors", "bin", "pt", "gguf"];
+
+/// Returns the folder with the configuration and the tokenizer of a model, which is a folder or a file: that of the file,
+/// or the one above `onnx`, as transformers.js keeps them.
+pub fn folder(model: impl AsRef<Path>) -> PathBuf {
+    let model = model.as_ref();
     if model.is_dir() {
         return model.to_owned();
     }
-    match model.parent() {
+    let of = |path: &Path| match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => PathBuf::from("."),
-    }
+    };
+    let own = of(model);
+    let has_files = |folder: &Path| ["tokenizer.json", "config.json"].iter().any(|name| folder.join(name).is_file());
+    let upper = if own == Path::new(".") { PathBuf::from("..") } else { of(&own) };
+    let is_inner = own.canonicalize().is_ok_and(|own| own.file_name().is_some_and(|name| name == INNER));
+    if is_inner && !has_files(&own) && has_files(&upper) { upper } else { own }
 }
 
-/// Returns whether a folder holds ONNX files.
+/// Returns whether a folder holds ONNX files, itself or in `onnx`.
 pub fn has_graphs(folder: impl AsRef<Path>) -> bool {
-    !graphs(folder.as_ref()).is_empty()
+    !graphs(&graph_folder(folder.as_ref())).is_empty()
+}
+
+/// Returns the graphs of a folder that are not used, where others of them are.
+pub fn unused_graphs(folder: impl AsRef<Path>) -> Vec<PathBuf> {
+    let folder = folder.as_ref();
+    let inner = graph_folder(folder);
+    let (all, used) = (graphs(&inner), usual(graphs(&inner)));
+    if inner == folder { vec![] } else { all.into_iter().filter(|graph| !used.contains(graph)).collect() }
+}
+
+/// Returns the folder with the graphs: `onnx` in a folder without graphs and weights of its own.
+fn graph_folder(folder: &Path) -> PathBuf {
+    let is_own = |path: &PathBuf| {
+        path.extension().is_some_and(|end| end == "onnx" && path.is_file() || WEIGHTS.iter().any(|own| end == *own))
+    };
+    let inner = folder.join(INNER);
+    let is_inner = inner.is_dir() && !netwright_files::entries(folder).iter().any(is_own);
+    if is_inner { inner } else { folder.to_owned() }
+}
+
+/// Returns the graphs with the usual names, without those in other types such as `model_fp16.onnx`; or all, if none has.
+fn usual(graphs: Vec<PathBuf>) -> Vec<PathBuf> {
+    let is_usual = |graph: &PathBuf| {
+        [ENCODER, DECODER, LATER, MERGED, WHOLE].iter().any(|name| graph.file_name().is_some_and(|own| own == *name))
+    };
+    if graphs.iter().any(is_usual) { graphs.into_iter().filter(is_usual).collect() } else { graphs }
 }
 
 fn graphs(folder: &Path) -> Vec<PathBuf> {
@@ -43,7 +82,8 @@ pub(crate) fn parts(path: &Path) -> Result<Parts, GenerateError> {
     if !path.is_dir() {
         return Ok(Parts { encoder: None, decoder: path.to_owned(), later: None });
     }
-    let graphs = graphs(path);
+    let inner = graph_folder(path);
+    let graphs = if inner == path { graphs(path) } else { usual(graphs(&inner)) };
     let refused = |cause: String, help: &str| GenerateError::Folder { path: path.to_owned(), cause, help: help.into() };
     let find = |name: &str| graphs.iter().find(|graph| graph.file_name().is_some_and(|own| own == name)).cloned();
     // A merged decoder is the same as the other two.

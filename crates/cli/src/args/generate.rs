@@ -23,16 +23,16 @@ pub(crate) struct Generate {
     #[arg(long)]
     pub(crate) chat: bool,
     /// The first message of a chat, which says how to answer.
-    #[arg(long, value_name = "TEXT", requires = "chat")]
+    #[arg(long, value_name = "TEXT", requires = "chat", conflicts_with = "audio")]
     pub(crate) system: Option<String>,
     /// A WAV file with speech to transcribe: one channel, with the rate of the model.
     #[arg(long, value_name = "FILE.wav", conflicts_with = "chat")]
     pub(crate) audio: Option<PathBuf>,
     /// The language of the speech, such as `en` [default: that of generation_config.json, or the detected one].
-    #[arg(long, value_name = "NAME", requires = "audio")]
+    #[arg(long, value_name = "NAME", requires = "audio", conflicts_with = "prompts")]
     pub(crate) language: Option<String>,
     /// What to do with the speech, `transcribe` or `translate` [default: that of generation_config.json, or transcribe].
-    #[arg(long, value_name = "NAME", requires = "audio")]
+    #[arg(long, value_name = "NAME", requires = "audio", conflicts_with = "prompts")]
     pub(crate) task: Option<String>,
     /// Ignore this unsupported option of generation_config.json; may be given several times.
     #[arg(long = "ignore-option", value_name = "NAME")]
@@ -55,22 +55,22 @@ pub(crate) struct Generate {
     #[arg(help_heading = CHOICE, long)]
     pub(crate) sample: bool,
     /// Divide the scores by this before a token is drawn.
-    #[arg(help_heading = CHOICE, long, value_name = "T")]
+    #[arg(help_heading = CHOICE, long, value_name = "T", allow_negative_numbers = true)]
     pub(crate) temperature: Option<f32>,
     /// Draw from the K most probable tokens; 0 means all.
     #[arg(help_heading = CHOICE, long, value_name = "K")]
     pub(crate) top_k: Option<usize>,
     /// Draw from the most probable tokens whose probabilities add up to P.
-    #[arg(help_heading = CHOICE, long, value_name = "P")]
+    #[arg(help_heading = CHOICE, long, value_name = "P", allow_negative_numbers = true)]
     pub(crate) top_p: Option<f32>,
     /// Draw only tokens with at least P times the largest probability.
-    #[arg(help_heading = CHOICE, long, value_name = "P")]
+    #[arg(help_heading = CHOICE, long, value_name = "P", allow_negative_numbers = true)]
     pub(crate) min_p: Option<f32>,
     /// The seed of random draws.
     #[arg(help_heading = CHOICE, long, default_value_t = 0)]
     pub(crate) seed: u64,
     /// Divide positive scores of tokens that occurred by this, and multiply negative ones.
-    #[arg(help_heading = CHOICE, long, value_name = "X")]
+    #[arg(help_heading = CHOICE, long, value_name = "X", allow_negative_numbers = true)]
     pub(crate) repetition_penalty: Option<f32>,
     /// Never repeat a sequence of N tokens; 0 allows all.
     #[arg(help_heading = CHOICE, long, value_name = "N")]
