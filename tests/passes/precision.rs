@@ -195,6 +195,126 @@ fn converted_graphs_are_near() {
     }
 }
 
+/// Numbers outside the range of `f16`: masks are limited, and others stay in `f32`. In the last two cases, nothing is.
+const OUTSIDE: [(&str, &str); 10] = [
+    (
+        "mask_input_added_to_scores",
+        "%near = tanh %x : f32[b, s, 4]
+         %columns = transpose %near {perm = [0, 2, 1]} : f32[b, 4, s]
+         %scores = matmul %near, %columns : f32[b, s, s]
+         %masked = add %scores, %mask : f32[b, s, s]
+         %y = softmax %masked {axis = -1} : f32[b, s, s]
+         return %y",
+    ),
+    (
+        "mask_input_added_to_a_bias",
+        "%near = tanh %x : f32[b, s, 4]
+         %columns = transpose %near {perm = [0, 2, 1]} : f32[b, 4, s]
+         %scores = matmul %near, %columns : f32[b, s, s]
+         %bias = add %mask, -30000.0 : f32[b, s, s]
+         %row = max %bias, -3.4028235e38 : f32[b, s, s]
+         %masked = add %row, %scores : f32[b, s, s]
+         %y = softmax %masked {axis = -1} : f32[b, s, s]
+         return %y",
+    ),
+    (
+        "mask_of_one_number",
+        "%size = shape %x {start = 1, end = 2} : i64[1]
+         %hidden = constant_of_shape %size {value = tensor(f32[1] [-1e9])} : f32[s]
+         %near = tanh %x : f32[b, s, 4]
+         %columns = transpose %near {perm = [0, 2, 1]} : f32[b, 4, s]
+         %scores = matmul %near, %columns : f32[b, s, s]
+         %masked = add %scores, %hidden : f32[b, s, s]
+         %y = softmax %masked {axis = -1} : f32[b, s, s]
+         return %y",
+    ),
+    (
+        "bias_outside_the_range",
+        "%b = parameter [1e5, 1.0, 1.0, 1.0] : f32[4]
+         %h = relu %x : f32[b, s, 4]
+         %sum = add %h, %b : f32[b, s, 4]
+         %small = mul %sum, 1e-4 : f32[b, s, 4]
+         %y = relu %small : f32[b, s, 4]
+         return %y",
+    ),
+    (
+        "scale_of_a_norm_outside_the_range",
+        "%w = parameter [1e5, 1.0, 1.0, 1.0] : f32[4]
+         %h = relu %x : f32[b, s, 4]
+         %normal = layer_normalization %h, %w {axis = -1, epsilon = 1e-5} : f32[b, s, 4]
+         %small = mul %normal, 1e-4 : f32[b, s, 4]
+         %y = relu %small : f32[b, s, 4]
+         return %y",
+    ),
+    (
+        "table_outside_the_range",
+        "%table = parameter [1e5, 1.0, 1.0, 2.0] : f32[2, 2]
+         %row = gather %table, %ids {axis = 0} : f32[b, s, 2]
+         %small = mul %row, 1e-4 : f32[b, s, 2]
+         %y = relu %small : f32[b, s, 2]
+         return %y",
+    ),
+    (
+        "output_outside_the_range",
+        "%w = parameter [1e6, 1.0, 1.0, 2.0] : f32[2, 2]
+         %y = transpose %w {perm = [1, 0]} : f32[2, 2]
+         %z = relu %x : f32[b, s, 4]
+         %t = tanh %z : f32[b, s, 4]
+         return %y, %t",
+    ),
+    (
+        "flags_that_are_outputs",
+        "%y = cast %keep {to = f32} : f32[b, s]
+         %z = cast %keep {to = f16} : f16[b, s]
+         %row = unsqueeze %y, [2] : f32[b, s, 1]
+         %h = mul %x, %row : f32[b, s, 4]
+         %t = tanh %h : f32[b, s, 4]
+         return %y, %z, %t",
+    ),
+    (
+        "input_added_to_no_scores",
+        "%h = relu %mask : f32[b, s, s]
+         %sum = add %h, %mask : f32[b, s, s]
+         %y = tanh %sum : f32[b, s, s]
+         return %y",
+    ),
+    (
+        "bias_within_the_range",
+        "%table = parameter [1.0, 2.0] : f32[2]
+         %bias = gather %table, %ids {axis = 0} : f32[b, s]
+         %row = unsqueeze %bias, [1] : f32[b, 1, s]
+         %near = tanh %x : f32[b, s, 4]
+         %columns = transpose %near {perm = [0, 2, 1]} : f32[b, 4, s]
+         %scores = matmul %near, %columns : f32[b, s, s]
+         %sum = add %scores, %row : f32[b, s, s]
+         %y = softmax %sum {axis = -1} : f32[b, s, s]
+         return %y",
+    ),
+];
+
+#[test]
+fn numbers_outside_the_range() {
+    for (case, body) in OUTSIDE {
+        let inputs: Vec<&str> =
+            [("%x", "%x: f32[b, s, 4]"), ("%ids", "%ids: i64[b, s]"), ("%keep", "%keep: bool[b, s]")]
+                .into_iter()
+                .chain([("%mask", "%mask: f32[b, s, s]")])
+                .filter(|(name, _)| body.replace("%masked", "").contains(name))
+                .map(|(_, input)| input)
+                .collect();
+        let original = graph(&inputs.join(", "), body);
+        check(case, to(ElementType::F16), &original);
+        let mut converted = model(&original);
+        let options = Options::for_target(Target::ONNX).with_precision(to(ElementType::F16));
+        optimize(&mut converted, &options).unwrap_or_else(|error| panic!("{case}: {error}"));
+        check_near(case, "convert-precision", &original, &converted.graph, 1e-2);
+        for element in [ElementType::BF16, ElementType::F32] {
+            let options = Options::for_target(Target::ONNX).with_precision(to(element));
+            optimize(&mut model(&original), &options).unwrap_or_else(|error| panic!("{case} in {element}: {error}"));
+        }
+    }
+}
+
 #[test]
 fn a_mask_that_is_read_in_f32_keeps_its_numbers() {
     let body = "%mask = where %keep, 0.0, -3.4028235e38 : f32[b, s]
@@ -392,9 +512,8 @@ fn weights_outside_the_range_stay() {
         assert_eq!(reasons(rows, 65_504.0, product), [""; 0], "{rows} rows");
         assert_eq!(reasons(rows, f32::NEG_INFINITY, product), [""; 0], "{rows} rows");
     }
-    // A small mask is limited.
-    for (rows, expected) in [(4, &[][..]), (2048, &[reason])] {
-        assert_eq!(reasons(rows, 70_000.0, &sum.replace("{rows}", &rows.to_string())), expected, "{rows} rows");
+    for rows in [4, 2048] {
+        assert_eq!(reasons(rows, 70_000.0, &sum.replace("{rows}", &rows.to_string())), [reason], "{rows} rows");
     }
 }
 

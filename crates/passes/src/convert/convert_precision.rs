@@ -16,6 +16,7 @@ use regex::Regex;
 use smallvec::{SmallVec, smallvec};
 use std::collections::{HashMap, HashSet};
 
+mod added_masks;
 mod captured;
 mod plan;
 mod tensors;
@@ -344,7 +345,7 @@ impl<'c> Converter<'c> {
         if let Op::Cast { to: own, .. } = graph.node(id).op()
             && is_converted(*own)
         {
-            if *own != to {
+            if *own != to && !matches!(mode, Mode::Same(_)) {
                 graph.set_op(id, cast(to));
                 set_type(graph, Value { node: id, result: 0 }, to);
                 self.done.nodes += 1;

@@ -69,8 +69,8 @@ pub(crate) fn lifted(graph: &mut Graph, root: Value, mask: Value, keeps_infinity
     insert(graph, root, "lifted", Op::Sub, &[level, most])
 }
 
-/// Does what [`lifted`] does, for `f16`: raises each row whose greatest element, `most`, is below -65472 to that
-/// number, `m - min(max(m) + 65472, 0)`. In `f16`, twice the lowest number is not finite, nor are some scores when the
+/// Does what [`lifted`] does, for `f16`: raises each row whose greatest element, `most`, is below -49152 to that
+/// number, `m - min(max(m) + 49152, 0)`. In `f16`, twice the lowest number is not finite, nor are some scores when the
 /// greatest number is added.
 fn raised(graph: &mut Graph, root: Value, mask: Value, most: Value) -> Result<Value, Skip> {
     let depths = Depths::of(ElementType::F16);

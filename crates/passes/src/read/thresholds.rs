@@ -21,14 +21,14 @@ impl Depths {
     /// Returns the thresholds of a float type.
     ///
     /// In `f16`, the lowest number is -65504, and half of its last place is 16, so it absorbs scores up to 16. So does
-    /// the next number, -65472, and no runtime skips rows of it. Scores of a row that is fully masked are assumed to be
-    /// no larger than 16.
+    /// -49152, with which sums of scores stay finite, and no runtime skips rows of it. Scores of a row that is fully
+    /// masked are assumed to be no larger than 16.
     pub(crate) fn of(element: ElementType) -> Self {
         let wide =
             Self { element: ElementType::F32, masked: MASKED, absorbing: ABSORBING, huge: HUGE, ort_skips: ORT_SKIPS };
         match element {
             ElementType::F16 => {
-                Self { element, masked: -65472.0, absorbing: 32768.0, huge: -65504.0, ort_skips: -65504.0 }
+                Self { element, masked: -49152.0, absorbing: 32768.0, huge: -65504.0, ort_skips: -65504.0 }
             }
             ElementType::BF16 => {
                 let masked = element.round(MASKED).unwrap_or(MASKED);

@@ -1,5 +1,6 @@
 //! Which nodes compute in the narrow type, which stay in `f32`, and why.
 
+use super::added_masks::added_masks;
 use super::{Context, floats_of, is_converted, is_float, is_float_cast, tensors, ultimate};
 use crate::read::numbers::{Numbers, elements};
 use netwright_ir::op::Class;
@@ -56,6 +57,7 @@ impl Plan {
             context,
             plan: Plan::default(),
             states: HashMap::new(),
+            masks: if context.to == ElementType::F32 { HashSet::new() } else { added_masks(graph, context) },
             magnitudes: RefCell::default(),
             keepers: RefCell::default(),
         };
@@ -86,6 +88,8 @@ struct Planner<'g> {
     context: &'g Context<'g>,
     plan: Plan,
     states: HashMap<NodeId, State>,
+    /// The nodes that compute masks, and the inputs and tensors that are masks.
+    masks: HashSet<NodeId>,
     /// The largest finite magnitudes of tensors that were read: each is read once.
     magnitudes: RefCell<HashMap<Value, f64>>,
     keepers: RefCell<HashSet<String>>,
@@ -103,7 +107,11 @@ impl Planner<'_> {
         let graph = self.graph;
         let (op, first) = (graph.node(id).op(), Value { node: id, result: 0 });
         let kind = op.kind();
+        let is_mask = self.masks.contains(&id);
         if kind.is_source() || matches!(kind, OpKind::ConstantOfShape | OpKind::EyeLike) {
+            if is_mask && graph.tensor(first).is_none() {
+                self.plan.exceeding.insert(id);
+            }
             if !matches!(kind, OpKind::Input | OpKind::Captured) {
                 self.states.insert(id, State::Constant);
             }
@@ -124,17 +132,32 @@ impl Planner<'_> {
             self.plan.modes.insert(id, Mode::Same(elements));
             return;
         }
+        if self.is_flag(id) && self.is_output_of_own_type(first) {
+            self.plan.modes.insert(id, Mode::Same(vec![None]));
+            return;
+        }
         if self.context.to == ElementType::F32 || !op.bodies().is_empty() {
             self.plan.modes.insert(id, Mode::Narrow);
             return;
         }
-        let (mode, state) = self.decide(id, &operands);
+        let (mut mode, state) = self.decide(id, &operands);
+        let is_limit = kind == OpKind::Clip && is_bounded(graph, id, self.context);
+        let is_exceeding = |operand: &Value| self.plan.exceeding.contains(&ultimate(graph, *operand).node);
+        let is_mask = is_mask || is_limit && operands.iter().any(is_exceeding);
+        if is_mask && mode == Mode::Narrow {
+            mode = Mode::Wide;
+            if is_elementwise(kind) && !is_limit {
+                let why = format!("a mask that is added to scores may leave the range of {}", self.context.to);
+                self.plan.reasons.push((first, why));
+            }
+        }
         if mode == Mode::Wide {
-            let exceeds = operands.iter().any(|operand| {
-                let inner = ultimate(graph, *operand);
-                self.plan.exceeding.contains(&inner.node)
-                    || graph.tensor(inner).is_some() && !self.context.holds(&Numbers::of(graph, inner))
-            });
+            let exceeds = is_mask
+                || operands.iter().any(|operand| {
+                    let inner = ultimate(graph, *operand);
+                    self.plan.exceeding.contains(&inner.node)
+                        || graph.tensor(inner).is_some() && !self.context.holds(&Numbers::of(graph, inner))
+                });
             if exceeds && !is_product(kind) && !is_bounded(graph, id, self.context) {
                 self.plan.exceeding.insert(id);
             }
@@ -143,6 +166,20 @@ impl Planner<'_> {
         if state != State::Computed {
             self.states.insert(id, state);
         }
+    }
+
+    /// Whether it casts truth values or short integers, which every float type holds.
+    fn is_flag(&self, id: NodeId) -> bool {
+        let graph = self.graph;
+        matches!(graph.node(id).op(), Op::Cast { .. })
+            && graph.operand(id, 0).and_then(|from| graph.fact(from).element()).is_some_and(is_short)
+    }
+
+    /// Whether a value is an output that keeps its type. A cast of a flag in another type and back would be merged.
+    fn is_output_of_own_type(&self, value: Value) -> bool {
+        let own = self.graph.fact(value).element();
+        let mut outputs = self.graph.outputs().iter().filter(|output| output.value == value);
+        outputs.any(|output| self.context.precision.io_type(&output.name).or(own) == own)
     }
 
     /// Why a node keeps the types that it has.
@@ -196,9 +233,9 @@ impl Planner<'_> {
             // A mask: numbers that the narrow type does not hold, chosen by a condition.
             let exceeds = operands.iter().any(|operand| self.exceeds(*operand));
             return match kind {
-                OpKind::Where if exceeds => (Mode::Wide, State::Count),
                 // Rows of a table, such as embeddings.
-                OpKind::Gather | OpKind::GatherND | OpKind::GatherElements => (Mode::Narrow, State::Computed),
+                kind if is_lookup(kind) => (Mode::Narrow, State::Computed),
+                _ if exceeds && is_structural => (Mode::Wide, State::Count),
                 _ => (Mode::Narrow, State::Constant),
             };
         }
@@ -288,14 +325,16 @@ impl Planner<'_> {
         .or_else(|| self.outside(kind, operands))
     }
 
-    /// Why a node is in `f32` because of an element of a tensor. Except for products, elements of small tensors are
-    /// limited when they are converted.
+    /// Why a node is in `f32` because of an element of a tensor. Elements of small tensors are limited when they are
+    /// converted if they are masks, numbers that a condition chooses, or bounds.
     fn outside(&self, kind: OpKind, operands: &[Value]) -> Own {
         let (graph, to) = (self.graph, self.context.to);
+        let state = (!is_product(kind)).then_some(State::Statistic);
         operands.iter().find_map(|operand| {
             let inner = ultimate(graph, *operand);
             let tensor = graph.tensor(inner).filter(|tensor| tensor.element() != to)?;
-            if tensor.len() <= tensors::MAX_SEARCHED && !is_product(kind) {
+            let is_limited = is_limited(kind) || self.masks.contains(&inner.node);
+            if tensor.len() <= tensors::MAX_SEARCHED && is_limited {
                 return None;
             }
             let mut known = self.magnitudes.borrow_mut();
@@ -303,7 +342,7 @@ impl Planner<'_> {
             let most = *known.entry(inner).or_insert_with(|| tensor.finite_magnitude().unwrap_or(0.0));
             let name = graph.operand_text(inner);
             (!self.context.holds_number(most))
-                .then(|| (format!("{name} has a number of magnitude {most:e}, outside the range of {to}"), None))
+                .then(|| (format!("{name} has a number of magnitude {most:e}, outside the range of {to}"), state))
         })
     }
 
@@ -352,8 +391,7 @@ impl Planner<'_> {
             self.plan.modes.insert(id, Mode::Wide);
             return;
         }
-        let is_flag = matches!(graph.node(id).op(), Op::Cast { .. })
-            && graph.operand(id, 0).and_then(|from| graph.fact(from).element()).is_some_and(is_short);
+        let is_flag = self.is_flag(id);
         let is_soft = is_structural(kind) || is_flag;
         if !is_soft || graph.node(id).result_count() != 1 || matches!(mode, Mode::Same(_)) {
             return;
@@ -434,7 +472,22 @@ fn is_short(element: ElementType) -> bool {
     element == ElementType::Bool || element.is_integer() && element.bits() <= 8
 }
 
-fn is_product(kind: OpKind) -> bool {
+/// Whether it chooses rows of a table.
+fn is_lookup(kind: OpKind) -> bool {
+    matches!(kind, OpKind::Gather | OpKind::GatherND | OpKind::GatherElements)
+}
+
+/// Whether the largest number of a type means the same as a larger one: it hides, or it is a bound. The scales of
+/// quantized weights are not searched.
+fn is_limited(kind: OpKind) -> bool {
+    is_structural(kind) && !is_lookup(kind)
+        || matches!(kind, OpKind::Mul | OpKind::Div | OpKind::Pow | OpKind::Max | OpKind::Min | OpKind::Clip)
+        || matches!(kind, OpKind::Softmax | OpKind::ScaledSoftmax | OpKind::Attention)
+        || matches!(kind, OpKind::DequantizeLinear | OpKind::QuantizeLinear | OpKind::Opaque)
+        || matches!(kind, OpKind::Less | OpKind::LessOrEqual | OpKind::Greater | OpKind::GreaterOrEqual | OpKind::Equal)
+}
+
+pub(super) fn is_product(kind: OpKind) -> bool {
     matches!(kind, OpKind::MatMul | OpKind::Gemm | OpKind::Einsum | OpKind::Conv)
 }
 
