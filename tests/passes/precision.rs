@@ -196,7 +196,21 @@ fn converted_graphs_are_near() {
 }
 
 /// Numbers outside the range of `f16`: masks are limited, and others stay in `f32`. In the last two cases, nothing is.
-const OUTSIDE: [(&str, &str); 10] = [
+const OUTSIDE: [(&str, &str); 11] = [
+    (
+        "mask_added_to_a_bias_in_f16",
+        "%table = parameter [1.0, 2.0] : f32[2]
+         %bias = gather %table, %ids {axis = 0} : f32[b, s]
+         %hidden = where %keep, 0.0, -3.4028235e38 : f32[b, s]
+         %both = add %bias, %hidden : f32[b, s]
+         %row = unsqueeze %both, [1] : f32[b, 1, s]
+         %near = tanh %x : f32[b, s, 4]
+         %columns = transpose %near {perm = [0, 2, 1]} : f32[b, 4, s]
+         %scores = matmul %near, %columns : f32[b, s, s]
+         %sum = add %scores, %row : f32[b, s, s]
+         %y = softmax %sum {axis = -1} : f32[b, s, s]
+         return %y",
+    ),
     (
         "mask_input_added_to_scores",
         "%near = tanh %x : f32[b, s, 4]

@@ -369,6 +369,9 @@ impl<'c> Converter<'c> {
         let mut current = id;
         if own != operands {
             current = graph.set_operands(id, &operands);
+            if self.plan.exceeding.contains(&id) {
+                self.plan.exceeding.insert(current);
+            }
             self.done.has_changed = true;
         }
         if *mode == Mode::Narrow
