@@ -86,7 +86,7 @@ fn masked_language_models_are_recognized() {
         let found = evaluator(&out).map(|model| model.kind());
         assert_eq!(found.ok(), expected, "{name} for {task:?}");
         if let (Some(Evaluated::MaskedTokens { .. }), true) = (expected, task.is_some()) {
-            let refused = Model::open(out.path(), &Runtime::Tract).err().expect("it is refused").to_string();
+            let refused = Model::open(out.path(), &Runtime::Tract).expect_err("it is refused").to_string();
             assert!(refused.contains("it predicts masked tokens"), "{refused}");
         }
     }
