@@ -72,9 +72,15 @@ impl Tensor {
         if Number::of(self.element).is_none() {
             return Err(self.refuse("magnitude", "its elements are not f32, f16, bf16 or f64"));
         }
-        if let Some(same) = self.same_magnitude() {
-            return same.largest(is_finite);
+        // A cast of a transposed tensor is read as neither; the transposes of some recipes transpose back.
+        match self.same_magnitude() {
+            None => self.largest_read(is_finite),
+            Some(same) => same.same_magnitude().unwrap_or(same).largest_read(is_finite),
         }
+    }
+
+    /// Returns the largest magnitude as [`Self::largest`] does, of a float tensor that is read as it is.
+    fn largest_read(&self, is_finite: bool) -> Result<f64, TensorError> {
         // Without their sign, the bits of floats are in the order of the floats, and NaN is above infinity.
         let limit: i64 = match self.element {
             _ if !is_finite => i64::MAX,

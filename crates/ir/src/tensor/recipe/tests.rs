@@ -1,6 +1,7 @@
 //! Recipes give the same elements as a whole and in blocks.
 
 use super::*;
+use crate::tensor::{BlockFormat, Rounding};
 
 fn f32s(tensor: &Tensor) -> Vec<f32> {
     let bytes = tensor.to_bytes().expect("it is small");
@@ -216,12 +217,18 @@ fn halves_round_to_nearest_even() {
 fn magnitudes_are_found_in_any_order_of_the_elements() {
     let counting = counting(&[37, 41]);
     let negative = counting.scaled(-2.0).unwrap();
+    let format = BlockFormat { bits: 4, size: 32, symmetric: true };
+    let quantized = counting.quantized(format, Rounding::Nearest, ElementType::F16).unwrap();
     let tensors = [
         negative.clone(),
         negative.transposed().unwrap(),
         halves(&[37, 41]).transposed().unwrap().cast(ElementType::F32).unwrap(),
         counting.cast(ElementType::F64).unwrap().cast(ElementType::F16).unwrap(),
         Tensor::concatenated(&[counting.transposed().unwrap(), negative.transposed().unwrap()]).unwrap(),
+        // Their transposes transpose back.
+        halves(&[40, 50]).plus_low_rank(&halves(&[40, 3]), &halves(&[3, 50]), 0.5).unwrap(),
+        quantized.scales().clone(),
+        quantized.scales().cast(ElementType::F32).unwrap(),
     ];
     for tensor in tensors {
         let elements = f32s(&tensor.cast(ElementType::F32).unwrap());
