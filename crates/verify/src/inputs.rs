@@ -16,7 +16,8 @@ const IDS: u64 = 16;
 /// The bound of positions that do not index a known table.
 const POSITIONS: u64 = 100;
 
-/// The masking value of an added mask in every second run; otherwise it is the lowest f32.
+/// The masking value of an added mask in every second run; otherwise, and where a whole row is masked, it is the lowest
+/// f32.
 const FILL: f32 = -1e4;
 
 /// Generates values for all inputs of a model, with the sizes in `bindings`: the same seed gives the same values.
@@ -155,7 +156,7 @@ fn make(
         Role::Mask => {
             let mask = mask(&shape, count, style.padding, &mut random);
             if uses.is_added && ty.element.is_float() {
-                let fill = if seed % 2 == 1 { FILL } else { f32::MIN };
+                let fill = if seed % 2 == 1 && !style.hides_rows() { FILL } else { f32::MIN };
                 from_floats(ty.element, mask.iter().map(|&keep| if keep == 1 { 0.0 } else { fill }).collect())
             } else {
                 from_integers(ty.element, &mask)
