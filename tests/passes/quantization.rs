@@ -312,6 +312,20 @@ fn quantized_weights_of_narrow_floats() {
     }
 }
 
+/// Scales in f16 need opset 19.
+#[test]
+fn old_opsets_keep_narrow_weights() {
+    let rest = "%n = parameter cast(f32[64, 96] uniform(seed = 3, bound = 0.5)) : f16[64, 96]
+                %y = matmul %x, %n : f16[b, 96]
+                return %y";
+    for (opset, count) in [(17, 0), (19, 1)] {
+        let mut model = model("%x: f16[b, 64]", rest, opset);
+        let report = passes::optimize(&mut model, &options(Target::TRACT, Quantization::new(Scheme::Int8)));
+        let report = report.expect("it is optimized");
+        assert_eq!(report.quantized.len(), count, "{opset}: {:?}", report.declined);
+    }
+}
+
 #[test]
 fn weights_of_functions_stay() {
     let mut model = model("%x: f32[b, 64]", &body("%y = \"my::F@1\" %x, %w : f32[b, 96]\nreturn %y"), 21);

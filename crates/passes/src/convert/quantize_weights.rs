@@ -261,6 +261,12 @@ impl Weight<'_> {
         let is_whole = !has_kernel && bits == 8 && self.target.weights.whole_columns;
         let format = BlockFormat { bits, size: if is_whole { row.max(1) } else { size }, symmetric };
         let (before, quantized) = self.quantized(axis, format)?;
+        // Columns with one scale stay standard operators, for which no opset is raised.
+        if let Some(dialect) = graph.dialect().filter(|_| is_whole) {
+            let op = Op::DequantizeLinear { axis: 1, block_size: 0, output_dtype: None };
+            let elements = [quantized.codes(), quantized.scales()].map(|part| Some(part.element()));
+            dialect.allows(&op, &elements, &[]).map_err(|why| Skip::rejected(format!("{why}; pass --opset 21")))?;
+        }
         let copy = if in_rows.is_empty() { 0 } else { self.in_rows(graph, in_rows)?.2 };
         // Runtimes that form kernels of standard operators expect the axis that is summed over first.
         let plain: Option<Vec<&Product>> = rest.iter().map(|reader| reader.plain_product()).collect();
