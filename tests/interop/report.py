@@ -86,7 +86,7 @@ def main():
         hostile(models / "bert.legacy.onnx", folder / "hostile.onnx")
         cases = {
             models / "gpt2_kv.legacy.onnx": "2 of 2 attentions, 5 of 5 normalizations, 2 of 2 activations are fused",
-            models / "deberta_v2.dynamo.onnx": "to a product of queries and keys",
+            models / "deberta_v2.dynamo.onnx": "which are one axis in the scores before it",
             folder / "hostile.onnx": "<script>hostile = 1</script>",
         }
         for path, text in cases.items():
