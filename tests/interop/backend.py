@@ -39,7 +39,7 @@ UNDERSTOOD = 1792
 
 RANDOM = {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 # Composite operators, and the tolerance between their kernels and their parts, relative to values over 1.
-FUSED = {"Attention", "LayerNormalization", "RMSNormalization"}
+FUSED = {"Attention", "LayerNormalization", "RMSNormalization", "RotaryEmbedding"}
 FUSED_TOLERANCE = 1e-6
 # Two units in the last place of f16.
 HALF_TOLERANCE = 2**-9

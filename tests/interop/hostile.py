@@ -187,7 +187,7 @@ def judge(case, netwright, verb, root):
         raise Failed("rejected", f"exit {code}: {last}")
     if code not in case.codes:
         raise Failed("exit", f"{code}: {last}")
-    lines = [line for line in err.splitlines() if line and not line.startswith(("warning", "  help: "))]
+    lines = [line for line in err.splitlines() if line and not line.startswith(("warning", "  "))]
     if len(lines) != 1 or len(lines[0]) > LINE or not re.match(r"error\[NW\d{4}\]: ", lines[0]):
         raise Failed("message", f"{len(lines)} lines, {len(err)} characters: {err[:300]!r}")
     # A file name may contain what a line may not; compare its beginning only.
