@@ -204,7 +204,7 @@ impl Build {
 #[command(next_help_heading = "Target and types")]
 pub(crate) struct Emit {
     /// The runtime to write for: onnx (standard operators), tract or ort (ONNX Runtime). ONNX Runtime refuses a fused
-    /// attention whose batch or length is 0; `optimize --skip fuse-attention` writes a model that accepts them.
+    /// attention whose batch or length is 0; `optimize --skip fuse-attention` writes a model that accepts them
     /// [default: onnx; with --for, ort].
     #[arg(long, value_parser = target)]
     pub(crate) target: Option<Target>,
@@ -217,12 +217,12 @@ pub(crate) struct Emit {
     pub(crate) kv_cache: KvCache,
     #[command(flatten)]
     pub(crate) storage: Storage,
-    /// The float type of inputs and outputs, f32, f16 or bf16; with a regular expression, of those whose name it
-    /// matches in part: --io-dtype 'past|present=f16'. May be given several times; the last that fits decides.
+    /// The float type of inputs and outputs, f32, f16 or bf16; with a regular expression, only of those whose name
+    /// contains a match: --io-dtype 'past|present=f16'. May be given several times; the last match wins.
     #[arg(long, value_name = "[REGEX=]TYPE", value_parser = io_type)]
     pub(crate) io_dtype: Vec<(Option<String>, ElementType)>,
-    /// With --dtype, keep nodes in f32 whose name, or that of whose result or weight, the regular expression matches in
-    /// part; may be given several times.
+    /// With --dtype, keep in f32 every node whose name, or a name of one of its results or weights, contains a match; may
+    /// be given several times.
     #[arg(long, value_name = "REGEX")]
     pub(crate) keep_f32: Vec<String>,
     #[command(flatten)]

@@ -23,7 +23,7 @@ pub enum VerifyError {
     },
 
     /// The external data of a tensor cannot be read.
-    #[error("{file}: the external data of tensor `{tensor}`: {cause}")]
+    #[error("{file}: the external data of tensor `{tensor}` cannot be read: {cause}")]
     ExternalData {
         /// The model.
         file: String,
@@ -174,7 +174,7 @@ pub enum VerifyError {
     },
 
     /// The child process could not be started, or communication with it failed.
-    #[error("the verify worker {program:?}: {cause}")]
+    #[error("the worker process {program:?} failed: {cause}")]
     Worker {
         /// The program.
         program: PathBuf,
@@ -187,7 +187,7 @@ pub enum VerifyError {
     Sizes(&'static str),
 
     /// The child process cannot read its request or write its answer.
-    #[error("the verify worker cannot serve: {0}")]
+    #[error("the worker process cannot serve: {0}")]
     Request(String),
 
     /// An error that the child process reported instead of a verdict.

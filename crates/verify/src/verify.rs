@@ -270,7 +270,7 @@ pub(crate) fn verdict(error: VerifyError, runtime: &Runtime, proven: bool) -> Re
             Ok(Verdict::Fails { file, why: format!("it is not an ONNX model: {cause}"), runtime: None })
         }
         VerifyError::ExternalData { file, tensor, cause } => {
-            let why = format!("the external data of tensor `{tensor}`: {cause}");
+            let why = format!("the external data of tensor `{tensor}` cannot be read: {cause}");
             Ok(Verdict::Fails { file, why, runtime: None })
         }
         VerifyError::Runtime { file, runtime, action, cause } | VerifyError::Panic { file, runtime, action, cause }

@@ -204,6 +204,6 @@ mod tests {
         assert!(text.contains("a.onnx fails: it is not an ONNX model: "), "{text}");
         let text = serve(&serde_json::to_vec(&request("/nowhere.onnx")).unwrap());
         assert_eq!(text, "\"/nowhere.onnx\" does not exist");
-        assert!(serve(b"{").starts_with("the verify worker cannot serve: "));
+        assert!(serve(b"{").starts_with("the worker process cannot serve: "));
     }
 }

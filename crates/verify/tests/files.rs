@@ -30,9 +30,24 @@ fn external_data_lies_beneath_the_model() {
     }
     for (location, offset, length, expected) in [
         ("w.bin", "4", "4", "runs in tract"),
-        ("../secret.bin", "4", "4", "fails: the external data of tensor `w`: location \"../secret.bin\" leads out"),
-        ("w.bin", "6", "4", "fails: the external data of tensor `w`: 4 bytes at offset 6 extend beyond the end"),
-        ("w.bin", "x", "4", "fails: the external data of tensor `w`: its offset is \"x\", which is not a size"),
+        (
+            "../secret.bin",
+            "4",
+            "4",
+            "fails: the external data of tensor `w` cannot be read: location \"../secret.bin\" leads out",
+        ),
+        (
+            "w.bin",
+            "6",
+            "4",
+            "fails: the external data of tensor `w` cannot be read: 4 bytes at offset 6 extend beyond the end",
+        ),
+        (
+            "w.bin",
+            "x",
+            "4",
+            "fails: the external data of tensor `w` cannot be read: its offset is \"x\", which is not a size",
+        ),
         ("none.bin", "4", "4", "does not exist"),
     ] {
         let verdict = verify(write(&folder, location, offset, length), None, &Options::default());

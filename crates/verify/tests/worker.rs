@@ -43,5 +43,5 @@ fn answers_are_passed_on() {
 #[test]
 fn a_missing_worker_is_an_error() {
     let error = Worker::new("/nowhere/netwright").verify("a.onnx", None, &Options::default()).expect_err("none");
-    assert!(error.to_string().starts_with("the verify worker \"/nowhere/netwright\": "), "{error}");
+    assert!(error.to_string().starts_with("the worker process \"/nowhere/netwright\" failed: "), "{error}");
 }

@@ -430,7 +430,8 @@ pub(in super::super) const FALCON: Family = Family {
         let kv_heads = settings.optional_size("num_kv_heads")?.unwrap_or(heads);
         let kv_heads = if is_new || !has_one { kv_heads } else { 1 };
         if !heads.is_multiple_of(kv_heads) || !is_new && !has_one && kv_heads != heads {
-            return Err(settings.wrong("num_kv_heads", format!("a divisor of num_attention_heads, {heads}")));
+            let law = if is_new { "a divisor of" } else { "equal to" };
+            return Err(settings.wrong("num_kv_heads", format!("{law} num_attention_heads, {heads}")));
         }
         let d_k = d_model / heads;
         let d_ff = settings.optional_size("ffn_hidden_size")?.unwrap_or(4 * d_model);
