@@ -55,16 +55,25 @@ impl FamilyRow {
 pub(crate) fn run(output: Output) -> Result<(), Failure> {
     let families: Vec<FamilyRow> = FAMILIES.iter().map(FamilyRow::new).collect();
     output.report(&families, || {
-        let head = ["family", "model_type", "cache", "example"];
+        let head = ["family", "model_type", "cache", "example", "tasks", "tested against", "in"].map(ToOwned::to_owned);
         let row = |family: &FamilyRow| {
             [
                 family.name.to_owned(),
                 family.model_types.join(", "),
                 if family.cache { "yes" } else { "no" }.to_owned(),
                 family.example.unwrap_or("-").to_owned(),
+                family.tasks.join(", "),
+                family.tested_against.clone(),
+                family.tested_in.to_owned(),
             ]
         };
-        columns(&std::iter::once(head.map(ToOwned::to_owned)).chain(families.iter().map(row)).collect::<Vec<_>>())
+        let rows: Vec<_> = std::iter::once(head).chain(families.iter().map(row)).collect();
+        if output.verbose {
+            return columns(&rows);
+        }
+        let short: Vec<[String; 4]> =
+            rows.into_iter().map(|[name, types, cache, example, ..]| [name, types, cache, example]).collect();
+        columns(&short) + "-v adds the tasks and the tests\n"
     })
 }
 
