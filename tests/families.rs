@@ -328,6 +328,7 @@ fn what_is_no_model_is_an_error() {
         ("phi3", "rope_parameters", "{\"rope_type\": \"longrope\", \"short_factor\": [1], \"long_factor\": [1]}"),
         ("gemma2", "layer_types", "[\"full_attention\"]"),
         ("gpt_neo", "attention_types", "[[[\"global\"], 3]]"),
+        ("gpt_neo", "attention_layers", "[\"local\", \"local\"]"),
         ("gpt_neo", "attention_types", "[[[\"global\", \"near\"], 1]]"),
         ("gpt_neo", "attention_types", "[[[], 1000000000000000000]]"),
         ("deberta", "talking_head", "true"),

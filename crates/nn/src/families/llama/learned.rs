@@ -18,8 +18,7 @@ pub(in super::super) const GPT_NEO: Family = Family {
         ("GPTNeoForQuestionAnswering", Task::QuestionAnswering),
     ],
     read: |settings, head| {
-        // It follows from `attention_types`.
-        settings.ignore(&["attention_layers", "classifier_dropout", "embed_dropout", "resid_dropout"]);
+        settings.ignore(&["classifier_dropout", "embed_dropout", "resid_dropout"]);
         settings.ignore(&["summary_type", "summary_use_proj", "summary_activation", "summary_proj_to_labels"]);
         let d_model = settings.size("hidden_size")?;
         let heads = settings.heads("num_heads", d_model)?;
@@ -110,17 +109,34 @@ fn learned(
     })
 }
 
-/// Returns whether the attention of each layer is local: global and local ones alternate unless `attention_types` says
-/// otherwise.
+/// Returns whether the attention of each layer is local: global and local ones alternate unless `attention_types` or
+/// `attention_layers` says otherwise.
 fn attention_types(settings: &Settings, layers: u64) -> Result<Vec<bool>, SettingsError> {
-    let types = settings.repeated_words("attention_types", layers)?;
-    let types = types.unwrap_or_else(|| ["global", "local"].repeat(12).into_iter().map(str::to_owned).collect());
     let is_local = |word: &String| match word.as_str() {
         "global" => Some(false),
         "local" => Some(true),
         _ => None,
     };
-    let types: Option<Vec<bool>> = types.iter().map(is_local).collect();
-    let law = format!("lists of `global` and `local` with their number, for {layers} layers in total");
-    types.filter(|types| types.len() as u64 == layers).ok_or_else(|| settings.wrong("attention_types", law))
+    let read = |words: &[String]| {
+        let types: Option<Vec<bool>> = words.iter().map(is_local).collect();
+        types.filter(|types| types.len() as u64 == layers)
+    };
+    let (types, listed) = (settings.repeated_words("attention_types", layers)?, settings.words("attention_layers")?);
+    let wrong = |option: &str| {
+        let law =
+            format!("`global` and `local` for {layers} layers in total, as in attention_types and attention_layers");
+        settings.wrong(option, law)
+    };
+    let listed = listed.map(|words| read(&words).ok_or_else(|| wrong("attention_layers"))).transpose()?;
+    let types = match (types, &listed) {
+        (Some(words), _) => read(&words).ok_or_else(|| wrong("attention_types"))?,
+        (None, Some(listed)) => listed.clone(),
+        (None, None) => read(&["global", "local"].repeat(12).into_iter().map(str::to_owned).collect::<Vec<_>>())
+            .ok_or_else(|| wrong("attention_types"))?,
+    };
+    // Where they differ, transformers follows attention_layers.
+    if listed.is_some_and(|listed| listed != types) {
+        return Err(wrong("attention_layers"));
+    }
+    Ok(types)
 }
