@@ -1,8 +1,9 @@
 //! `netwright bench`: the time and memory of one model or two, in the available runtimes.
 
 use crate::args::{self, Bench as Args, bindings};
-use crate::failure::{Failure, Misuse};
+use crate::failure::Failure;
 use crate::output::{Output, counted, in_line, table, thousands};
+use crate::source::unused_library;
 use crate::suggest::expect_onnx;
 use netwright::verify::bench::{self, Bench, Measured};
 use netwright::verify::{OnnxRuntime, Options, OrtLevel, Runtime, VerifyError};
@@ -121,9 +122,7 @@ pub(crate) fn serve() -> Result<(), Failure> {
 
 fn runtimes(args: &Args) -> Result<Vec<Runtime>, Failure> {
     if args.runtime == args::Runtime::Tract && args.ort_library.is_some() {
-        return Err(Misuse::NotFor.failure(
-            "--runtime tract does not use ONNX Runtime\n  help: leave out --ort-library, or pass --runtime ort",
-        ));
+        return Err(unused_library());
     }
     let found = args.ort_library.as_ref().map_or_else(OnnxRuntime::find, OnnxRuntime::at);
     let is_optional = args.runtime == args::Runtime::Auto && args.ort_library.is_none();

@@ -6,7 +6,7 @@ use crate::args::{Cli, Command, Engine};
 use crate::build;
 use crate::failure::{Failure, Misuse};
 use crate::output::{Output, in_line};
-use crate::overwrite::source_files;
+use crate::overwrite::{folder_of, source_files};
 use crate::suggest;
 use clap::Parser;
 use netwright::files::{self, Code, ScratchFolder};
@@ -143,10 +143,12 @@ fn cache_folder() -> Result<PathBuf, Failure> {
 /// this program does.
 fn key(source: &Path, runtime: Engine) -> Result<String, Failure> {
     let mut text = format!("{} {runtime:?}\n", crate::about::VERSION.as_str()).into_bytes();
-    for path in source_files(source) {
+    let (folder, files) =
+        if source.is_file() { (folder_of(source), vec![source.to_owned()]) } else { (source, source_files(source)) };
+    for path in files {
         let metadata = fs::metadata(&path)?;
         let time = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        text.extend(format!("{} {}", in_line(&path), metadata.len()).bytes());
+        text.extend(format!("{} {}", in_line(path.strip_prefix(folder).unwrap_or(&path)), metadata.len()).bytes());
         if metadata.len() <= MAX_HASHED {
             text.extend(files::read_bytes(&path, MAX_HASHED).map_err(Failure::usage)?);
         } else {
@@ -156,14 +158,18 @@ fn key(source: &Path, runtime: Engine) -> Result<String, Failure> {
     Ok(format!("{:016x}", fingerprint(text)))
 }
 
+/// Returns the failure of a call that names a library of ONNX Runtime and runs models in tract.
+pub(crate) fn unused_library() -> Failure {
+    Misuse::NotFor
+        .failure("--runtime tract does not use ONNX Runtime\n  help: leave out --ort-library, or pass --runtime ort")
+}
+
 /// Returns the runtime that the flags name.
 pub(crate) fn runtime(engine: Engine, library: Option<&Path>) -> Result<Runtime, Failure> {
     let named = library.map(OnnxRuntime::at);
     match (engine, named) {
         (Engine::Tract, None) => Ok(Runtime::Tract),
-        (Engine::Tract, Some(_)) => Err(Misuse::NotFor.failure(
-            "--runtime tract does not use ONNX Runtime\n  help: leave out --ort-library, or pass --runtime ort",
-        )),
+        (Engine::Tract, Some(_)) => Err(unused_library()),
         (Engine::Ort, named) => {
             let runtime = named.unwrap_or_else(OnnxRuntime::find).map_err(Failure::usage)?;
             Ok(Runtime::Ort(runtime.with_level(OrtLevel::All)))
@@ -197,5 +203,19 @@ mod tests {
         };
         assert_eq!(key("cls"), key("cls"));
         assert_ne!(key("cls"), key("max"));
+    }
+
+    /// A file beside another one is another model, whatever names its folder.
+    #[test]
+    fn a_file_has_a_key_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("inner")).unwrap();
+        for name in ["a.gguf", "b.gguf"] {
+            fs::write(folder.path().join(name), name).unwrap();
+        }
+        let key = |path: &str| key(&folder.path().join(path), Engine::Tract).unwrap();
+        assert_ne!(key("a.gguf"), key("b.gguf"));
+        assert_eq!(key("a.gguf"), key("inner/../a.gguf"));
+        assert_eq!(key(""), key("inner/.."));
     }
 }

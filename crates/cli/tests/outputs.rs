@@ -120,7 +120,7 @@ fn no_weights_of_a_folder_are_replaced() {
     }
 }
 
-/// What an earlier call wrote is no input of a later one, wherever it lies.
+/// Files that an earlier call wrote are not inputs of a later one, wherever they lie.
 #[test]
 fn a_second_call_is_like_the_first() {
     let folder = TempDir::new().expect("a folder");
