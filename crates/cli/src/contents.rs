@@ -1,6 +1,7 @@
 //! What a file is that is not an ONNX model, from its first bytes, and what to do with it.
 
 use crate::output::in_line;
+use crate::overwrite::folder_of;
 use netwright::files::Source;
 use std::path::Path;
 
@@ -31,10 +32,7 @@ pub(crate) fn recognized(path: &Path) -> Option<(&'static str, String)> {
             ("a model in ONNX Runtime's own format", "name the .onnx file that it was made from".to_owned())
         }
         [b'G', b'G', b'U', b'F', ..] => ("a GGUF file", build(&name)),
-        [_, _, _, _, _, _, 0, 0, b'{', ..] => {
-            let folder = path.parent().map(in_line).filter(|folder| !folder.is_empty());
-            ("a safetensors file", build(folder.as_deref().unwrap_or(".")))
-        }
+        [_, _, _, _, _, _, 0, 0, b'{', ..] => ("a safetensors file", build(&in_line(folder_of(path)))),
         _ if text.starts_with("version https://git-lfs") => (
             "a pointer of Git LFS",
             "fetch the file with `git lfs pull`, or download the model with `hf download`".to_owned(),
@@ -44,10 +42,7 @@ pub(crate) fn recognized(path: &Path) -> Option<(&'static str, String)> {
             "download the file itself; on the Hugging Face Hub, its address contains /resolve/ instead of /blob/"
                 .to_owned(),
         ),
-        _ if text.starts_with('{') && text.is_ascii() => {
-            let folder = path.parent().map(in_line).filter(|folder| !folder.is_empty());
-            ("a JSON file", build(folder.as_deref().unwrap_or(".")))
-        }
+        _ if text.starts_with('{') && text.is_ascii() => ("a JSON file", build(&in_line(folder_of(path)))),
         _ => return None,
     })
 }
