@@ -4,7 +4,8 @@ Not part of CI. The models have random weights: a decode step of a Llama of 316 
 511 tokens, and sentence embeddings as of all-MiniLM-L6-v2. `netwright build --target ort` writes them into the folder,
 which takes 5 GB, unless they are there. One thread, with all optimizations of ONNX Runtime. Runs of all schemes are
 interleaved; the output is medians, the median of the ratios to the neighboring run in f32, and the range of the middle
-half of the ratios.
+half of the ratios. MatMulNBitsQuantizer, ONNX Runtime's own quantizer, quantizes the decoder in f32 too; it requires
+onnx-ir, which requirements-bench.txt names.
 """
 
 import argparse
@@ -12,11 +13,24 @@ import json
 import pathlib
 import statistics
 import subprocess
+import sys
 
 import numpy as np
 from bench_speed import feeds, seconds, session
 
 ROUNDS = 21
+
+PEER = """
+import sys
+import onnx
+from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+
+bits = int(sys.argv[3])
+model = onnx.load(sys.argv[1])
+quantizer = MatMulNBitsQuantizer(model, bits=bits, block_size=32, is_symmetric=True, accuracy_level=4)
+quantizer.process()
+quantizer.model.save_model_to_file(sys.argv[2], False)
+"""
 
 LLAMA = {
     "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 32000, "hidden_size": 1024,
@@ -117,9 +131,11 @@ DECODE = {
 }  # fmt: skip
 PREFILL = {"batch_size": 1, "sequence_length": 128}
 
+PEERS = ["MatMulNBitsQuantizer, 4", "MatMulNBitsQuantizer, 8"]
+
 CASES = [
-    ("llama", LLAMA, llama_tensors, ["--with-past"], DECODE, ["int4", "int8"]),
-    ("gpt2", GPT2, gpt2_tensors, ["--with-past"], DECODE, ["int4", "int8"]),
+    ("llama", LLAMA, llama_tensors, ["--with-past"], DECODE, ["int4", "int8", *PEERS]),
+    ("gpt2", GPT2, gpt2_tensors, ["--with-past"], DECODE, ["int4", "int8", *PEERS]),
     ("minilm", MINILM, minilm_tensors, [], PREFILL, ["int8-dynamic", "int8", "int4"]),
 ]
 
@@ -131,7 +147,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
-    print(f"{'':24}{'median':>12}{'ratio':>8}")
+    print(f"{'':28}{'median':>12}{'ratio':>8}")
     for name, config, tensors, flags, sizes, schemes in CASES:
         folder = args.folder / name
         if not folder.exists():
@@ -139,7 +155,10 @@ def main():
         steps = {}
         for scheme in ["none", *schemes]:
             path = args.folder / f"{name}.{scheme}.onnx"
-            if not path.exists():
+            if not path.exists() and scheme in PEERS:
+                source = args.folder / f"{name}.none.onnx"
+                subprocess.run([sys.executable, "-c", PEER, source, path, scheme[-1]], check=True)
+            elif not path.exists():
                 command = [args.netwright, "-q", "build", folder, "-o", path, "--target", "ort", *flags]
                 subprocess.run([*command, "--quantize", scheme], check=True)
             loaded = session(path)
@@ -156,7 +175,7 @@ def main():
             median = statistics.median(times[scheme] for times in rounds)
             shown = "f32" if scheme == "none" else scheme
             spread = "" if scheme == "none" else f"{statistics.median(ratios):8.3f}  ({low:.3f} to {high:.3f})"
-            print(f"    {shown:20}{median * 1e3:9.2f} ms{spread}", flush=True)
+            print(f"    {shown:24}{median * 1e3:9.2f} ms{spread}", flush=True)
 
 
 if __name__ == "__main__":

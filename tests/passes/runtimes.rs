@@ -64,6 +64,20 @@ fn sum_residuals() {
 }
 
 #[test]
+fn copy_tied_weight() {
+    let table = "%table = parameter uniform(seed = 1, bound = 0.5) : f32[9, 4]
+        %row = gather %table, %ids : f32[b, s, 4]
+        %turned = transpose %table {perm = [1, 0]} : f32[4, 9]";
+    for (case, rest) in [
+        ("tied_head", "%y = matmul %row, %turned : f32[b, s, 9]\nreturn %y"),
+        ("tied_head_that_is_read", "%y = matmul %row, %turned : f32[b, s, 9]\nreturn %y, %turned"),
+        ("transposed_table_as_left_factor", "%y = matmul %turned, %table : f32[4, 4]\nreturn %y, %row"),
+    ] {
+        check_pass(case, "copy-tied-weight", &graph("%ids: i64[b, s]", &format!("{table}\n{rest}")));
+    }
+}
+
+#[test]
 fn fold_scale_into_embedding() {
     let table = "%table = parameter uniform(seed = 1, bound = 0.5) : f32[9, 4]
         %a = gather %table, %ids : f32[b, s, 4]

@@ -90,6 +90,7 @@ pub(crate) fn all(target: &Target, opset: i64, requested: Requested) -> Vec<Pass
         convert::convert_precision(requested.precision),
         // Operators that were formed in between are decomposed at the end.
         lower::decompose_partial_shape(),
+        runtime::copy_tied_weight(),
         runtime::use_quick_gelu(),
         lower::decompose_gelu(),
         lower::decompose_layer_normalization(),

@@ -1,6 +1,7 @@
 //! Passes for one runtime: to and from operators of ONNX Runtime's own domain, and forms that it computes faster.
 
 pub(crate) mod contrib;
+mod copy_tied_weight;
 mod fuse_bias_gelu;
 mod pack_projections;
 pub(crate) mod shared_cache;
@@ -10,6 +11,7 @@ mod use_contrib_rotary;
 mod use_fused_matmul;
 mod use_quick_gelu;
 
+pub use copy_tied_weight::copy_tied_weight;
 pub use fuse_bias_gelu::fuse_bias_gelu;
 pub use pack_projections::pack_projections;
 pub use standardize_contrib_operators::standardize_contrib_operators;

@@ -55,6 +55,8 @@ pub struct Target {
     /// Whether one product replaces those of the queries, keys and values of an attention, which saves time in ONNX
     /// Runtime. Models that share their weights must all do so, or none.
     pub packs_projections: bool,
+    /// Whether the runtime arranges a matrix for its kernel when it loads a model only if one product is its only use.
+    pub arranges_own_weights: bool,
     /// The forms of quantized weights that it runs.
     pub weights: WeightKernels,
     /// Whether passes form an operator only for element types for which ONNX Runtime's CPU provider has a kernel.
@@ -253,6 +255,7 @@ impl Target {
         attention: AttentionKernel { broadcast_masks: false, ..AttentionKernel::STANDARD },
         contrib: false,
         packs_projections: false,
+        arranges_own_weights: false,
         weights: WeightKernels::STANDARD,
         asks_for_kernels: true,
         keep_opset: &[],
@@ -279,6 +282,7 @@ impl Target {
         },
         contrib: false,
         packs_projections: false,
+        arranges_own_weights: true,
         weights: WeightKernels {
             bits: &[4],
             size: Some(32),
@@ -306,6 +310,7 @@ impl Target {
         },
         contrib: true,
         packs_projections: true,
+        arranges_own_weights: false,
         weights: WeightKernels { bits: &[4, 8], ..WeightKernels::STANDARD },
         asks_for_kernels: true,
         keep_opset: KEEP_OPSET,
