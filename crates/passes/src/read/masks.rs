@@ -25,19 +25,6 @@ pub(crate) fn is_at_most_zero(graph: &Graph, mask: Value) -> bool {
     Numbers::of(graph, mask).most <= 0.0
 }
 
-/// Returns `[a]` for `min(relu(a), 1)`, and `[a, b]` for `min(relu(a) + relu(b), 1)`: values between 0 and 1.
-pub(crate) fn clamped_terms(graph: &Graph, value: Value) -> Option<Vec<Value>> {
-    let two = |of: Value, kind: OpKind| match graph.operands(of.node)[..] {
-        [Some(a), Some(b)] if graph.kind(of) == kind => Some([a, b]),
-        _ => None,
-    };
-    let is_one = |of: &Value| graph.tensor(*of).and_then(Tensor::float) == Some(1.0);
-    let [a, b] = two(value, OpKind::Min)?;
-    let sum = if is_one(&b) { a } else { Some(b).filter(|_| is_one(&a))? };
-    let parts = two(sum, OpKind::Add).map_or_else(|| vec![sum], Vec::from);
-    parts.into_iter().map(|part| graph.operand(part.node, 0).filter(|_| graph.kind(part) == OpKind::Relu)).collect()
-}
-
 /// Lifts rows that are fully masked: negates the greatest element of each row in which it is negative, and shifts the
 /// rest of the row by the same amount, `m - 2 * min(max(m), 0)`.
 ///

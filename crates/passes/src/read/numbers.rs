@@ -2,6 +2,7 @@
 
 use crate::read::positions::Count;
 use crate::read::sizes::position;
+use crate::read::thresholds::LIGHTEST;
 use crate::rule::Skip;
 use netwright_ir::{Dim, ElementType, Graph, Op, OpKind, Tensor, Value};
 
@@ -37,8 +38,8 @@ enum Part {
     Whole,
     /// The first element of every row, along the last axis.
     First,
-    /// The elements whose place along the last axis is after that along the axis before it, where both are not 1. In a
-    /// mask, these are the keys after each query.
+    /// The elements whose place along the last axis is after that along the axis before it plus the length of the past,
+    /// where both sizes are not 1. In a mask, these are the keys after each query.
     Later,
 }
 
@@ -47,19 +48,27 @@ impl Numbers {
 
     /// Returns the numbers of all elements of a value.
     pub(crate) fn of(graph: &Graph, value: Value) -> Self {
-        Reader { graph, nodes: MAX_NODES, is_mask: false }.read(value, Part::Whole, MAX_DEPTH)
+        Reader::new(graph).read(value, Part::Whole, MAX_DEPTH)
     }
 
     /// Returns the numbers of the first element of every row along the last axis. In a mask, that is the first key of
     /// every query.
     pub(crate) fn first_of_rows(graph: &Graph, value: Value) -> Self {
-        Reader { graph, nodes: MAX_NODES, is_mask: false }.read(value, Part::First, MAX_DEPTH)
+        Reader::new(graph).read(value, Part::First, MAX_DEPTH)
     }
 
     /// Returns the numbers of the keys after each query, which are the last two axes of a mask, or of a value that is
-    /// broadcast to it. An input of integers whose name contains `mask` is assumed to hold 0 and 1.
+    /// broadcast to it, in a graph without a past. An input of integers whose name contains `mask` is assumed to hold 0
+    /// and 1.
     pub(crate) fn of_later_keys(graph: &Graph, mask: Value) -> Self {
-        Reader { graph, nodes: MAX_NODES, is_mask: true }.read(mask, Part::Later, MAX_DEPTH)
+        Reader { is_mask: true, ..Reader::new(graph) }.read(mask, Part::Later, MAX_DEPTH)
+    }
+
+    /// Whether a mask lowers the scores of the keys after each query so far below those of others that they have no
+    /// weight. Its last two axes are the queries and all keys, of which `past` come before the first query.
+    pub(crate) fn hides_later_keys(graph: &Graph, mask: Value, past: &Dim) -> bool {
+        let later = Reader { past: past.clone(), ..Reader::new(graph) }.read(mask, Part::Later, MAX_DEPTH).most;
+        later <= LIGHTEST && later - Self::of(graph, mask).most <= LIGHTEST
     }
 
     /// Returns the number if there is only one.
@@ -146,11 +155,17 @@ impl Numbers {
 struct Reader<'g> {
     graph: &'g Graph,
     nodes: usize,
+    /// The length of the past, for [`Part::Later`].
+    past: Dim,
     /// Whether inputs that are padding masks hold 0 and 1.
     is_mask: bool,
 }
 
-impl Reader<'_> {
+impl<'g> Reader<'g> {
+    fn new(graph: &'g Graph) -> Self {
+        Self { graph, nodes: MAX_NODES, past: Dim::Known(0), is_mask: false }
+    }
+
     fn read(&mut self, value: Value, part: Part, depth: usize) -> Numbers {
         let Some(depth) = depth.checked_sub(1).filter(|_| self.nodes > 0) else { return Numbers::UNKNOWN };
         self.nodes -= 1;
@@ -158,7 +173,7 @@ impl Reader<'_> {
         if let Some(known) = self.known(value, part) {
             return known;
         }
-        let is_mask = self.is_mask;
+        let (is_mask, past) = (self.is_mask, self.past.clone());
         let operands = graph.operands(value.node);
         let mut operand = |at: usize, part: Part| match operands.get(at).copied().flatten() {
             Some(value) => self.read(value, part, depth),
@@ -168,7 +183,7 @@ impl Reader<'_> {
         let element = graph.fact(value).element();
         let apart = || {
             let count = |at: usize| Count::of(graph, operands.get(at).copied().flatten()?);
-            let (least, most) = count(0)?.minus_for_later_keys(count(1)?).filter(|_| part == Part::Later)?;
+            let (least, most) = count(0)?.minus_for_later_keys(&count(1)?, &past).filter(|_| part == Part::Later)?;
             Some(Numbers::between(least, most))
         };
         // Sums and products are rounded as they are at run time; other integer types wrap.
@@ -193,16 +208,19 @@ impl Reader<'_> {
             }
             Op::Trilu { upper } => {
                 let above = operands.get(1).copied().flatten();
-                let above = above.map_or(Some(0), |at| graph.fact(at).known_elements()?.first().copied());
+                let above =
+                    above.map_or(Some(Dim::Known(0)), |at| graph.fact(at).elements.as_deref()?.first().cloned());
                 let (is_cleared, is_kept) = match part {
-                    Part::First => (*upper && above.is_some_and(|above| above > 0), false),
+                    Part::First => (*upper && above.is_some_and(|above| above.is_positive()), false),
                     Part::Later => {
                         // Neither axis is broadcast.
-                        let is_square = graph.shape(value).and_then(|shape| shape.last_chunk::<2>());
-                        let is_square = is_square.is_some_and(|[queries, keys]| queries.same(keys) == Some(true));
-                        let above = above.filter(|_| is_square);
-                        let is_above = above.is_some_and(|above| if *upper { above <= 1 } else { above <= 0 });
-                        (!*upper && is_above, *upper && is_above)
+                        let is_whole = graph.shape(value).and_then(|shape| shape.last_chunk::<2>());
+                        let is_whole = is_whole.is_some_and(|[queries, keys]| {
+                            queries.plus(&past).same(keys) == Some(true) && *keys != Dim::Known(1)
+                        });
+                        let bound = if *upper { past.plus(&Dim::Known(1)) } else { past };
+                        let is_within = above.is_some_and(|above| is_whole && bound.minus(&above).is_nonnegative());
+                        (!*upper && is_within, *upper && is_within)
                     }
                     Part::Whole => (false, false),
                 };
@@ -339,7 +357,9 @@ impl Reader<'_> {
         match (part, &sizes[..]) {
             (Part::First, _) => Numbers::all(numbers.into_iter().step_by(row)),
             (Part::Later, [.., queries @ 2..=usize::MAX, keys @ 2..=usize::MAX]) => {
-                let is_later = |place: usize| place % keys > place / keys % queries;
+                // Of a past of unknown length, these are all keys after the query, and others.
+                let past = self.past.known().and_then(|past| usize::try_from(past).ok()).unwrap_or(0);
+                let is_later = |place: usize| place % keys > place / keys % queries + past;
                 let later = numbers.into_iter().enumerate().filter(|(place, _)| is_later(*place));
                 Numbers::all(later.map(|(_, number)| number))
             }
@@ -483,62 +503,4 @@ pub(crate) fn elements(tensor: &Tensor) -> Result<Vec<f64>, Skip> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use netwright_ir::parse;
-
-    /// Returns the numbers of the only output.
-    fn numbers(text: &str) -> Numbers {
-        let graph = parse(text).unwrap_or_else(|error| panic!("{error} in\n{text}"));
-        Numbers::of(&graph, graph.outputs()[0].value)
-    }
-
-    #[test]
-    fn few_whole_numbers_are_listed() {
-        let text = "g(%x: i64[n]) {
-  %above = max 2, %x : i64[n]
-  %y = min 4, %above : i64[n]
-  return %y
-}";
-        assert_eq!(numbers(text), Numbers::all([2.0, 3.0, 4.0]));
-    }
-
-    #[test]
-    fn zero_times_infinity_is_nan() {
-        let text = "g(%x: bool[n], %scale: f32[], %i: i64[n]) {
-  %a = cast %x {to = f32} : f32[n]
-  %b = mul %a, -inf : f32[n]
-  %y = max %b, -1.0 : f32[n]
-  %c = cast %i {to = f32} : f32[n]
-  %z = mul %c, inf : f32[n]
-  %other = mul %a, %scale : f32[n]
-  %shifted = add %other, -inf : f32[n]
-  return %y, %z, %other, %shifted
-}";
-        let graph = parse(text).unwrap_or_else(|error| panic!("{error}"));
-        let has_nan = |at: usize| Numbers::of(&graph, graph.outputs()[at].value).has_nan;
-        assert!(has_nan(0) && has_nan(1));
-        // An input may be infinity, but no listed number makes the product NaN.
-        assert!(!has_nan(2) && !has_nan(3));
-    }
-
-    #[test]
-    fn large_numbers_are_an_interval() {
-        let text = "g(%x: i64[n]) {
-  %below = min %x, 10000000000000002 : i64[n]
-  %y = max %below, 10000000000000000 : i64[n]
-  return %y
-}";
-        assert_eq!(numbers(text), Numbers::between(1e16, 1e16 + 2.0));
-    }
-
-    #[test]
-    fn long_chains_are_not_followed() {
-        let doubled: String = (1..=60).map(|at| format!("%t{at} = add %t{0}, %t{0} : f32[n]\n", at - 1)).collect();
-        let text = format!(
-            "g(%x: i64[n]) {{\n%t0 = cast %x {{to = f32}} : f32[n]\n{doubled}%above = max 0.0, %t60 : f32[n]\n\
-             %y = min 3.0, %above : f32[n]\nreturn %y\n}}"
-        );
-        assert_eq!(numbers(&text), Numbers::between(0.0, 3.0));
-    }
-}
+mod tests;

@@ -1,18 +1,18 @@
 //! Values that count along one of the last two axes, as the positions of queries and keys do.
 
 use crate::read::sizes::position;
-use netwright_ir::{Graph, Op, OpKind, Tensor, Value};
+use netwright_ir::{Dim, Graph, Op, OpKind, Tensor, Value};
 
 /// The maximum number of operators between a Range and a value that holds its numbers.
 const MAX_STEPS: usize = 24;
 
 /// What the elements of a value count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Count {
     /// The axis, counted from the last, which is 0.
-    axis: usize,
+    pub(crate) axis: usize,
     /// The first number.
-    first: i64,
+    pub(crate) first: Dim,
 }
 
 impl Count {
@@ -24,24 +24,26 @@ impl Count {
     fn within(graph: &Graph, value: Value, steps: usize) -> Option<Self> {
         let steps = steps.checked_sub(1)?;
         let operand = |at: usize| graph.operand(value.node, at);
-        let known = |at: usize| match graph.fact(operand(at)?).known_elements()?[..] {
-            [only] => Some(only),
+        let known = |at: usize| match graph.fact(operand(at)?).elements.as_deref()? {
+            [only] if *only != Dim::Unknown => Some(only.clone()),
             _ => None,
         };
         let rank = graph.fact(value).rank()?;
         let inner = |at: usize| Self::within(graph, operand(at)?, steps);
-        // Only small integers are the same in every type.
-        let shifted = |count: Self, by: i64| {
-            let first = count.first.checked_add(by).filter(|first| first.abs() < 1 << 16)?;
+        // Only small integers are the same in every type. Lengths are small.
+        let shifted = |count: Self, by: &Dim| {
+            let first = Some(count.first.plus(by)).filter(|first| *first != Dim::Unknown);
+            let first = first.filter(|first| first.known().is_none_or(|first| first.abs() < 1 << 16))?;
             Some(Self { first, ..count })
         };
+        let from_zero = Self { axis: 0, first: Dim::Known(0) };
         match graph.op(value) {
             Op::Range if graph.shape(value)?.first()?.known().is_some_and(|size| size < 2) => None,
-            Op::Range if known(2) == Some(1) => shifted(Self { axis: 0, first: 0 }, known(0)?),
+            Op::Range if known(2) == Some(Dim::Known(1)) => shifted(from_zero, &known(0)?),
             Op::Range => {
                 let is_one = graph.tensor(operand(2)?).and_then(Tensor::float) == Some(1.0);
                 let is_zero = graph.tensor(operand(0)?).and_then(Tensor::float) == Some(0.0);
-                (is_one && is_zero).then_some(Self { axis: 0, first: 0 })
+                (is_one && is_zero).then_some(from_zero)
             }
             Op::Unsqueeze | Op::Reshape { .. } | Op::Squeeze => {
                 let count = inner(0)?;
@@ -64,11 +66,11 @@ impl Count {
                 Some(Self { axis: rank - 1 - found, ..count })
             }
             Op::Add => match (known(0), known(1)) {
-                (Some(by), None) => shifted(inner(1)?, by),
-                (None, Some(by)) => shifted(inner(0)?, by),
+                (Some(by), None) => shifted(inner(1)?, &by),
+                (None, Some(by)) => shifted(inner(0)?, &by),
                 _ => None,
             },
-            Op::Sub => shifted(inner(0)?, known(1)?.checked_neg()?),
+            Op::Sub => shifted(inner(0)?, &Dim::Known(0).minus(&known(1)?)),
             op if matches!(op.kind(), OpKind::Identity | OpKind::Cast) => {
                 use netwright_ir::ElementType::{F32, F64, I32, I64};
                 inner(0).filter(|_| matches!(graph.fact(value).element(), Some(F32 | F64 | I32 | I64)))
@@ -78,13 +80,14 @@ impl Count {
     }
 
     /// Returns the least and the greatest difference `self - other` for a key after its query, where the last axis is
-    /// that of the keys and the one before it that of the queries.
-    pub(crate) fn minus_for_later_keys(self, other: Self) -> Option<(f64, f64)> {
-        #[expect(clippy::cast_precision_loss, reason = "both are small")]
-        let apart = (self.first - other.first) as f64;
+    /// that of the keys and the one before it that of the queries, and `past` keys come before the first query.
+    pub(crate) fn minus_for_later_keys(&self, other: &Self, past: &Dim) -> Option<(f64, f64)> {
+        #[expect(clippy::cast_precision_loss, reason = "all are small")]
+        let known = |dim: Dim| Some(dim.known()? as f64);
+        let apart = self.first.minus(&other.first);
         match (self.axis, other.axis) {
-            (0, 1) => Some((1.0 + apart, f64::INFINITY)),
-            (1, 0) => Some((f64::NEG_INFINITY, apart - 1.0)),
+            (0, 1) => Some((known(apart.plus(past))? + 1.0, f64::INFINITY)),
+            (1, 0) => Some((f64::NEG_INFINITY, known(apart.minus(past))? - 1.0)),
             _ => None,
         }
     }

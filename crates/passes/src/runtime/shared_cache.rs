@@ -1,14 +1,15 @@
 //! Turns the KV cache into buffers that the caller preallocates and every step extends in place.
 
 use crate::pipeline::{Event, PassError, name_of};
-use crate::read::masks::{clamped_terms, is_at_most_zero, is_finite};
+use crate::read::masks::is_finite;
+use crate::read::numbers::Numbers;
+use crate::read::positions::Count;
 use crate::read::sizes::{Expression, Sizes, position};
-use crate::read::thresholds::LIGHTEST;
 use crate::rewrite::{become_results, cast, insert, number_list};
 use crate::rule::Skip;
 use crate::runtime::contrib::{DOMAIN, operator};
 use netwright_ir::{
-    Attribute, Dim, ElementType, Fact, Graph, Name, NodeId, Op, OpKind, Shape, Tensor, TensorType, Value, ValueType,
+    Attribute, Dim, ElementType, Fact, Graph, Name, NodeId, Op, OpKind, Shape, TensorType, Value, ValueType,
 };
 
 /// The name under which events are reported.
@@ -193,88 +194,14 @@ fn cache(graph: &Graph, node: NodeId) -> Result<Option<Cache>, PassError> {
 fn is_causal(graph: &Graph, cache: &Cache) -> bool {
     matches!(graph.op(cache.root), Op::Attention { is_causal: true, .. })
         || cache.seq == Dim::Known(1)
-        || cache.mask.is_some_and(|mask| hides_later_keys(graph, mask, cache, MAX_STEPS))
-}
-
-/// Whether a mask lowers the score of every later key so far that it has no weight.
-fn hides_later_keys(graph: &Graph, mask: Value, cache: &Cache, steps: usize) -> bool {
-    let Some(steps) = steps.checked_sub(1) else { return false };
-    let operands: Vec<Value> = graph.operands(mask.node).into_iter().flatten().collect();
-    let hides = |value: Value| hides_later_keys(graph, value, cache, steps);
-    let number = |of: Value| graph.tensor(of).and_then(Tensor::float);
-    let is_masked = |of: Value| number(of).is_some_and(|fill| fill <= LIGHTEST);
-    match (graph.kind(mask), operands.as_slice()) {
-        (OpKind::Add, &[a, b]) => hides(a) && is_at_most_zero(graph, b) || hides(b) && is_at_most_zero(graph, a),
-        (OpKind::Max, &[a, b]) => is_masked(b) && hides(a) || is_masked(a) && hides(b),
-        (OpKind::Mul, &[a, b]) => {
-            is_masked(b) && marks_later_keys(graph, a, cache) || is_masked(a) && marks_later_keys(graph, b, cache)
-        }
-        (OpKind::Where, &[seen, yes, fill]) => {
-            // Visible keys must not be masked as deeply.
-            let is_apart = number(yes).zip(number(fill)).is_some_and(|(yes, fill)| fill - yes <= LIGHTEST);
-            is_masked(fill) && is_apart && excludes_later_keys(graph, seen, cache, steps)
-        }
-        (OpKind::Unsqueeze | OpKind::Expand | OpKind::Reshape, &[inner, _]) => hides(inner),
-        // Rounding keeps the order, and the bound itself.
-        (OpKind::Cast, &[inner]) => {
-            matches!(graph.fact(mask).element(), Some(ElementType::F16 | ElementType::F32)) && hides(inner)
-        }
-        _ => false,
-    }
-}
-
-/// Whether a condition is false for every later key.
-fn excludes_later_keys(graph: &Graph, seen: Value, cache: &Cache, steps: usize) -> bool {
-    let Some(steps) = steps.checked_sub(1) else { return false };
-    let operands: Vec<Value> = graph.operands(seen.node).into_iter().flatten().collect();
-    match (graph.kind(seen), operands.as_slice()) {
-        (OpKind::And, parts) => parts.iter().any(|part| excludes_later_keys(graph, *part, cache, steps)),
-        (OpKind::Unsqueeze | OpKind::Expand | OpKind::Reshape, &[inner, _]) => {
-            excludes_later_keys(graph, inner, cache, steps)
-        }
-        (OpKind::LessOrEqual, &[key, query]) | (OpKind::GreaterOrEqual, &[query, key]) => {
-            are_places(graph, key, query, cache)
-        }
-        _ => false,
-    }
-}
-
-/// Whether a nonnegative value is 1 for every later key: `min(relu(key - query) + relu(..), 1)`.
-fn marks_later_keys(graph: &Graph, value: Value, cache: &Cache) -> bool {
-    let is_distance = |of: &Value| match graph.operands(of.node)[..] {
-        [Some(key), Some(query)] => graph.kind(*of) == OpKind::Sub && are_places(graph, key, query, cache),
-        _ => false,
-    };
-    clamped_terms(graph, value).is_some_and(|parts| parts.iter().any(is_distance))
-}
-
-/// Whether two values are the positions of all keys along the last axis, and of the queries along the one before it.
-fn are_places(graph: &Graph, key: Value, query: Value, cache: &Cache) -> bool {
-    counts(graph, key, 1, &Dim::Known(0), &cache.total()) && counts(graph, query, 2, &cache.past_length, &cache.seq)
-}
-
-/// Whether a value is `length` consecutive numbers from `start`, along an axis that is counted from the end; other axes
-/// have size 1.
-fn counts(graph: &Graph, mut value: Value, from_end: usize, start: &Dim, length: &Dim) -> bool {
-    let Some(shape) = graph.shape(value).filter(|shape| shape.len() >= from_end) else { return false };
-    let is_along = shape.iter().rev().enumerate().all(|(at, dim)| {
-        let size = if at + 1 == from_end { length } else { &Dim::Known(1) };
-        dim.same(size) == Some(true)
-    });
-    let keeps_numbers = |op: &Op| match op {
-        // Lengths are less than 2^24.
-        Op::Cast { to, .. } => matches!(to, ElementType::F32 | ElementType::I32 | ElementType::I64),
-        _ => op.kind().keeps_order(),
-    };
-    while keeps_numbers(graph.op(value)) {
-        let Some(inner) = graph.operand(value.node, 0) else { return false };
-        value = inner;
-    }
-    let is = |at: usize, number: &Dim| {
-        let elements = graph.operand(value.node, at).and_then(|operand| graph.fact(operand).elements.as_ref());
-        elements.is_some_and(|all| matches!(&all[..], [only] if only.same(number) == Some(true)))
-    };
-    is_along && graph.kind(value) == OpKind::Range && is(0, start) && is(2, &Dim::Known(1))
+        || cache.mask.is_some_and(|mask| {
+            // No axis is broadcast.
+            let axes = graph.shape(mask).and_then(|shape| shape.last_chunk::<2>());
+            let is_whole = |[queries, keys]: &[Dim; 2]| {
+                queries.same(&cache.seq) == Some(true) && keys.same(&cache.total()) == Some(true)
+            };
+            axes.is_some_and(is_whole) && Numbers::hides_later_keys(graph, mask, &cache.past_length)
+        })
 }
 
 /// Returns an input and its axis whose length is that of past and new tokens: its size is that, or that many of its
@@ -294,7 +221,12 @@ fn length_source(graph: &Graph, cache: &Cache) -> Option<(Value, usize)> {
                     Op::Cast { .. } => open.push(Value { node: user, result: 0 }),
                     Op::Gather { axis } if at == 0 => {
                         let indices = graph.operand(user, 1);
-                        let all = indices.is_some_and(|value| counts(graph, value, 1, &Dim::Known(0), &total));
+                        let all = indices.is_some_and(|value| {
+                            let is_total = graph
+                                .shape(value)
+                                .is_some_and(|shape| matches!(shape, [.., last] if last.same(&total) == Some(true)));
+                            is_total && Count::of(graph, value) == Some(Count { axis: 0, first: Dim::Known(0) })
+                        });
                         let axis = position(axis, shape.len()).filter(|axis| matches!(shape[*axis], Dim::Symbol(_)));
                         if let Some(axis) = axis.filter(|_| all) {
                             return Some((input, axis));
