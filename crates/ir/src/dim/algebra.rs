@@ -45,9 +45,6 @@ impl Dim {
             _ => {}
         }
         let (Some(a), Some(b)) = (self.terms(), other.terms()) else { return Dim::Unknown };
-        if a.len().saturating_mul(b.len()) > MAX_TERMS * MAX_TERMS {
-            return Dim::Unknown;
-        }
         let mut sum: BTreeMap<Monomial, i64> = BTreeMap::new();
         for (left, m) in &a {
             for (right, n) in &b {
@@ -73,9 +70,7 @@ impl Dim {
             (_, Dim::Known(0)) => return Dim::Unknown,
             (_, Dim::Known(1)) => return self.clone(),
             (Dim::Known(a), Dim::Known(b)) => {
-                return a
-                    .checked_div_euclid(*b)
-                    .map_or(Dim::Unknown, |q| Dim::Known(if *b < 0 { floor(*a, *b) } else { q }));
+                return a.checked_div(*b).map_or(Dim::Unknown, |_| Dim::Known(floor(*a, *b)));
             }
             _ => {}
         }
@@ -139,15 +134,23 @@ impl Dim {
     }
 
     fn extremum(&self, other: &Dim, function: Function) -> Dim {
-        if *self == Dim::Unknown || *other == Dim::Unknown {
-            return Dim::Unknown;
-        }
         let (low, high) = if other.minus(self).is_nonnegative() {
             (self, other)
         } else if self.minus(other).is_nonnegative() {
             (other, self)
         } else {
-            return Dim::apply(function, vec![self.clone(), other.clone()]);
+            // An operand that another one decides is left out, in whatever order they come.
+            let decides = |one: &Dim, other: &Dim| {
+                if function == Function::Min { other.minus(one) } else { one.minus(other) }.is_nonnegative()
+            };
+            let mut operands: Vec<Dim> = vec![];
+            for operand in [self, other].into_iter().flat_map(|dim| dim.clone().arguments_of(function)) {
+                if !operands.iter().any(|before| decides(before, &operand)) {
+                    operands.retain(|before| !decides(&operand, before));
+                    operands.push(operand);
+                }
+            }
+            return Dim::apply(function, operands);
         };
         if function == Function::Min { low.clone() } else { high.clone() }
     }
@@ -163,7 +166,6 @@ impl Dim {
             (Dim::Known(a), Dim::Known(b)) => (a == b).then(|| self.clone()),
             (Dim::Known(_), _) => Some(self.clone()),
             (_, Dim::Known(_)) => Some(other.clone()),
-            (Dim::Unknown, _) | (_, Dim::Unknown) => Some(Dim::Unknown),
             _ if self == other => Some(self.clone()),
             _ if self.is_minimum_of(other) => Some(other.clone()),
             _ if other.is_minimum_of(self) => Some(self.clone()),

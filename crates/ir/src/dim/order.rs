@@ -45,7 +45,7 @@ impl Dim {
             };
             monomial.iter().map(symbol).collect::<Option<Vec<Symbol>>>()
         };
-        if terms.iter().any(|(_, factor)| *factor < 0) {
+        if !self.is_nonnegative() {
             return None;
         }
         match terms.as_slice() {

@@ -202,10 +202,45 @@ mod tests {
             ("seq )", "unexpected `)`"),
             ("99999999999999999999", "99999999999999999999 is too large"),
             ("sin(seq)", "there is no function sin of 1 arguments"),
+            ("floor(seq, 2)", "there is no function floor of 2 arguments"),
+            ("mod(seq)", "there is no function mod of 1 arguments"),
+            ("max(seq", "unclosed parenthesis of max"),
+            ("#", "unexpected `#`"),
+            ("'\\x'", "malformed escape"),
+            ("'\\u41'", "malformed escape"),
+            ("'\\u{110000}'", "malformed escape"),
+            ("'\\u{100000041}'", "malformed escape"),
             ("'seq", "unclosed quoted name"),
             (&deep, "nested deeper than 50"),
         ] {
             assert_eq!(text.parse::<Dim>().map_err(|error| error.what), Err(what.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn names_are_quoted_unless_they_are_identifiers() {
+        for (name, printed) in [
+            ("_a.b1", "_a.b1"),
+            ("ü", "ü"),
+            ("1a", "'1a'"),
+            (".a", "'.a'"),
+            ("a-b", "'a-b'"),
+            ("", "''"),
+            ("it's", r"'it\'s'"),
+            ("\\ \" \r\n\t \u{7}", r#"'\\ \" \r\n\t \u{7}'"#),
+        ] {
+            let dim = Dim::symbol(name);
+            assert_eq!(dim.to_string(), printed);
+            assert_eq!(printed.parse(), Ok(dim));
+        }
+    }
+
+    #[test]
+    fn the_deepest_nesting() {
+        for (open, close) in [("(", ")"), ("-", ""), ("max(", ", 1)")] {
+            let nested = |depth: usize| format!("{}seq{}", open.repeat(depth), close.repeat(depth)).parse::<Dim>();
+            assert!(nested(50).is_ok(), "{open}");
+            assert!(nested(51).is_err_and(|error| error.what == "nested deeper than 50"), "{open}");
         }
     }
 }
