@@ -128,6 +128,8 @@ pub struct GraphOutput {
     pub value: Value,
     /// The type declared to the caller; it stays the same when inference learns more.
     pub declared: Option<ValueType>,
+    /// Its metadata, which stays when another value becomes the output.
+    pub notes: Option<Arc<Notes>>,
 }
 
 /// Where a new node is placed, and how it and its results are named.

@@ -155,9 +155,8 @@ impl Graph {
 
     /// Makes a value an output of the graph.
     pub fn output(&mut self, name: impl Into<Name>, value: Value) {
-        let value = self.resolve(value);
-        self.count_uses(value, 1);
-        self.outputs.push(GraphOutput { name: name.into(), value, declared: None });
+        let notes = self.result(self.resolve(value)).notes.clone();
+        self.add_output(GraphOutput { name: name.into(), value, declared: None, notes });
     }
 
     /// Makes a value an output of the graph with the type that is declared to the caller.
@@ -166,6 +165,13 @@ impl Graph {
         if let Some(output) = self.outputs.last_mut() {
             output.declared = Some(declared);
         }
+    }
+
+    /// Adds an output with what is declared to the caller.
+    pub fn add_output(&mut self, output: GraphOutput) {
+        let value = self.resolve(output.value);
+        self.count_uses(value, 1);
+        self.outputs.push(GraphOutput { value, ..output });
     }
 
     /// Changes the type that is declared to the caller wherever the value is an output of the graph.

@@ -147,6 +147,13 @@ impl Graph {
         self.result_mut(value).notes = (!notes.is_empty()).then(|| Arc::new(notes));
     }
 
+    /// Sets the metadata of an output.
+    pub fn set_output_notes(&mut self, at: usize, notes: Notes) {
+        if let Some(output) = self.outputs.get_mut(at) {
+            output.notes = (!notes.is_empty()).then(|| Arc::new(notes));
+        }
+    }
+
     /// Sets the quantization annotations.
     pub fn set_annotations(&mut self, annotations: Vec<QuantizationAnnotation>) {
         self.annotations = annotations;

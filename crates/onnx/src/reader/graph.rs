@@ -5,7 +5,7 @@ use crate::consume::Consumed;
 use crate::types;
 use crate::wire::{AttributeProto, GraphProto, StringStringEntryProto, TensorProto};
 use netwright_ir::{
-    Conventions, Dim, Fact, Graph, HashMap, HashSet, Name, Notes, OpKind, QuantizationAnnotation, Value, ValueType,
+    Conventions, Fact, Graph, HashMap, HashSet, Name, Notes, OpKind, QuantizationAnnotation, Value, ValueType,
 };
 use std::collections::BTreeMap;
 
@@ -214,12 +214,7 @@ impl<'a> Reader<'a> {
             (kind == OpKind::Constant || !kind.is_source()) && !graph.is_output(*value)
         };
         let values = self.values.values().flatten().copied().filter(is_inner);
-        let is_unknown = |dim: &Dim| matches!(dim, Dim::Unknown);
-        let is_known = |value: &Value| {
-            let has_unknown = graph.shape(*value).is_some_and(|shape| shape.iter().any(is_unknown));
-            types::can_be_declared(&graph.fact(*value).ty) && !has_unknown
-        };
-        let mut known = values.filter(is_known).peekable();
+        let mut known = values.filter(|value| types::is_declared_by_default(&graph.fact(*value).ty)).peekable();
         known.peek().is_some() && known.all(|value| graph.declared(value).is_some())
     }
 

@@ -229,7 +229,8 @@ impl File<'_> {
         let Emitter { file, names, value_info, .. } = emitter;
         let mut input = vec![];
         for value in graph.inputs() {
-            input.push(file.value_info(graph, value, &names.name(value), &graph.written_type(value)));
+            let notes = graph.value_notes(value);
+            input.push(file.value_info(&names.name(value), &graph.written_type(value), notes));
         }
         let mut output = vec![];
         for (result, name) in graph.outputs().iter().zip(&names.results) {
@@ -237,7 +238,7 @@ impl File<'_> {
             let ranked = |ty: &&ValueType| !matches!(ty, ValueType::Tensor(tensor) if tensor.shape.is_none());
             let declared = result.declared.as_ref().filter(ranked);
             let ty = declared.unwrap_or(&graph.fact(result.value).ty);
-            output.push(file.value_info(graph, result.value, name, ty));
+            output.push(file.value_info(name, ty, result.notes.as_deref()));
         }
         let notes = graph.notes();
         let annotations = graph.annotations().iter().map(|annotation| TensorAnnotation {
@@ -292,13 +293,13 @@ impl File<'_> {
     }
 
     /// Returns the declaration of a value with its metadata.
-    fn value_info(&mut self, graph: &Graph, value: Value, name: &str, ty: &ValueType) -> ValueInfoProto {
+    fn value_info(&mut self, name: &str, ty: &ValueType, notes: Option<&Notes>) -> ValueInfoProto {
         if let ValueType::Tensor(tensor) = ty {
             self.needs(forms::ir_version_of(tensor.element));
         }
         let mut proto = ValueInfoProto { name: Some(name.to_owned()), ..Default::default() };
         proto.r#type = types::to_wire(ty);
-        if let Some(notes) = graph.value_notes(value) {
+        if let Some(notes) = notes {
             proto.doc_string = given(&notes.doc);
             proto.metadata_props = entries(&notes.metadata);
             if let Some(proto) = &mut proto.r#type {
@@ -528,15 +529,15 @@ impl Emitter<'_, '_, '_> {
     /// Declares the type of an inner value; those of outputs are declared with them. For a graph that was read, only
     /// what the file declared is declared again, and what ONNX Runtime would infer wrongly.
     fn describe(&mut self, value: Value, name: &str) {
+        let ty = self.graph.written_type(value);
         let is_declared = self.graph.declared(value).is_some()
-            || self.graph.conventions().types_values
+            || self.graph.conventions().types_values && types::is_declared_by_default(&ty)
             || self.taken_wrongly.contains(&value);
         if !is_declared || self.names.outputs.contains(name) {
             return;
         }
-        let ty = self.graph.written_type(value);
         if types::can_be_declared(&ty) {
-            let info = self.file.value_info(self.graph, value, name, &ty);
+            let info = self.file.value_info(name, &ty, self.graph.value_notes(value));
             self.value_info.push(info);
         }
     }

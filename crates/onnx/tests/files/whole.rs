@@ -289,3 +289,37 @@ fn results_of_calls_are_inferred() {
     let text = read.graph.to_text(Detail::Full);
     assert!(text.contains("%t = exp %y : f32[2]"), "{text}");
 }
+
+#[test]
+fn outputs_keep_their_metadata_when_another_value_is_returned() {
+    let mut original = base();
+    let twice = |name: &str| {
+        let axis = AttributeProto { i: Some(0), ..Default::default() };
+        NodeProto {
+            attribute: vec![attribute("axis", AttributeType::Int, axis)],
+            ..node("Concat", &["x", "x"], &[name])
+        }
+    };
+    let output = |name: &str, size: &str| {
+        let mut value = ValueInfoProto { doc_string: text(size), ..typed(name, 1, &[None]) };
+        if let Some(TypeProto { value: Some(TypeValue::Tensor(tensor)), .. }) = &mut value.r#type {
+            tensor.shape.as_mut().unwrap().dim[0].value = Some(DimensionValue::Param(size.to_owned()));
+        }
+        value
+    };
+    let outputs = vec![output("y", "n + n"), output("z", "n * 2")];
+    let graph = original.graph.as_mut().unwrap();
+    graph.node = vec![twice("a"), twice("y"), twice("z")];
+    graph.input = vec![typed("x", 1, &[None])];
+    graph.output.clone_from(&outputs);
+    let mut model = read_with(&original.encode_to_vec(), false);
+    let [first, second] = [0, 1].map(|at| model.graph.outputs()[at].value);
+    let other = model.graph.schedule().into_iter().flat_map(|id| model.graph.results(id).collect::<Vec<_>>());
+    let other = other.into_iter().find(|value| &**model.graph.value_name(*value) == "a").unwrap();
+    model.graph.replace(first, other);
+    model.graph.replace(second, other);
+    model.graph.sweep();
+    let written = ModelProto::decode(&*to_bytes(&model).unwrap()).unwrap().graph.unwrap();
+    assert_eq!(written.node.len(), 2, "a Concat and an Identity");
+    assert_eq!(written.output, outputs);
+}

@@ -327,9 +327,6 @@ impl<'c> Converter<'c> {
             self.done.has_changed = true;
             let name = graph.value_name(output.value).clone();
             graph.set_output(at, value);
-            if let Some(notes) = graph.value_notes(output.value).cloned() {
-                graph.set_value_notes(value, notes);
-            }
             // The value that is the output has the name.
             if self.done.casts > casts && !graph.kind(output.value).is_source() {
                 let other = format!("{name}.{}", own.unwrap_or(to));

@@ -437,10 +437,7 @@ impl<'g> Merger<'g> {
                 self.notes.push(format!("the output {:?} of model {} is now {name:?}", output.name, at + 1));
             }
             taken.insert(name.clone());
-            match &output.declared {
-                Some(declared) => self.graph.declared_output(name, value, declared.clone()),
-                None => self.graph.output(name, value),
-            }
+            self.graph.add_output(GraphOutput { name: name.into(), value, ..output.clone() });
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ use super::copy::Copier;
 use super::extract::{Needed, part};
 use super::{SurgeryError, ValuesByName, expect_no_training, interface_type};
 use netwright_ir::{Graph, GraphOutput, HashSet, Model, Value};
+use std::sync::Arc;
 
 /// Makes the values of these names the outputs of a model, in this order.
 ///
@@ -35,16 +36,9 @@ pub fn add_outputs(model: &mut Model, names: &[&str]) -> Result<(), SurgeryError
         return Err(SurgeryError::Taken { name: known.name.to_string(), by: "an output" });
     }
     for output in found {
-        add_output(&mut model.graph, output);
+        model.graph.add_output(output);
     }
     Ok(())
-}
-
-fn add_output(graph: &mut Graph, output: GraphOutput) {
-    match output.declared {
-        Some(declared) => graph.declared_output(output.name, output.value, declared),
-        None => graph.output(output.name, output.value),
-    }
 }
 
 /// Returns the outputs of these names: outputs of the graph, or values that become outputs.
@@ -63,7 +57,8 @@ pub(super) fn outputs_named(
         }
         let ty = interface_type(graph, value, name)?;
         let declared = graph.declared(value).map(|_| ty);
-        Ok(GraphOutput { name: (*name).into(), value, declared })
+        let notes = graph.value_notes(value).cloned().map(Arc::new);
+        Ok(GraphOutput { name: (*name).into(), value, declared, notes })
     };
     names.iter().zip(found).map(output).collect()
 }
@@ -73,7 +68,7 @@ pub(super) fn copy_outputs(copier: &Copier<'_>, to: &mut Graph, outputs: &[Graph
     for output in outputs {
         let copied = copier.values.get(&output.value).copied();
         let value = copied.ok_or_else(|| SurgeryError::Cut(format!("the output {:?} is not computed", output.name)))?;
-        add_output(to, GraphOutput { value, ..output.clone() });
+        to.add_output(GraphOutput { value, ..output.clone() });
     }
     Ok(())
 }

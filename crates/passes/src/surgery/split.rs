@@ -4,6 +4,7 @@ use super::copy::{Copier, Facts, copy_annotations};
 use super::extract::without_graph;
 use super::{SurgeryError, ValuesByName, expect_no_training, interface_type};
 use netwright_ir::{Graph, GraphOutput, HashMap, HashSet, Model, Name, NodeId, Op, Value};
+use std::sync::Arc;
 
 /// Where a model is cut.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -265,7 +266,8 @@ impl<'g> Chain<'g> {
         for (value, name) in self.exchanged.iter().filter(|(value, _)| self.part_of(*value) == at) {
             if all.iter().all(|output| output.name != *name) {
                 let declared = Some(interface_type(graph, *value, name)?);
-                all.push(GraphOutput { name: name.clone(), value: *value, declared });
+                let notes = graph.value_notes(*value).cloned().map(Arc::new);
+                all.push(GraphOutput { name: name.clone(), value: *value, declared, notes });
             }
         }
         super::outputs::copy_outputs(&copier, &mut part, &all)?;

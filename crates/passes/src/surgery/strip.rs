@@ -49,6 +49,11 @@ fn strip_graph(graph: &mut Graph) {
     graph.set_notes(Notes::default());
     let conventions = graph.conventions();
     graph.set_conventions(Conventions { types_values: false, ..conventions });
+    for at in 0..graph.outputs().len() {
+        if let Some(notes) = graph.outputs()[at].notes.as_deref().cloned() {
+            graph.set_output_notes(at, stripped(notes));
+        }
+    }
     for id in graph.schedule() {
         if let Some(notes) = graph.node(id).notes().cloned() {
             graph.set_node_notes(id, stripped(notes));
