@@ -77,6 +77,13 @@ fn fuse_scale_softmax() {
                  return %p, %a",
             ),
             (
+                "scores_are_constant",
+                "%c = constant fill(2.0) : f32[2, 3]
+                 %s = mul %c, 0.125 : f32[2, 3]
+                 %p = softmax %s {axis = -1} : f32[2, 3]
+                 return %p",
+            ),
+            (
                 "scale_is_not_constant",
                 "%s = mul %x, %y : f32[b, h, q, k]
                  %p = softmax %s {axis = -1} : f32[b, h, q, k]

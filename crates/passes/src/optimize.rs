@@ -50,8 +50,40 @@ pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, PassErro
         pass.is_tentative.is_some_and(|is_tentative| is_tentative(&model.graph)) && is_selected(pass, options, opset)
     });
     let before = (!tentative.is_empty()).then(|| model.clone());
-    let (mut own, mut could_raise) = (opset, can_raise(model, options));
-    let mut report = attempt(model, options, true)?;
+    let mut report = attempts(model, options, true)?;
+    if let Some(error) = already.filter(|_| report.quantized.is_empty()) {
+        return Err(error);
+    }
+    // Those that match nothing from the start are another model's.
+    report.idle_patterns.retain(|pattern| !unmatched.contains(pattern));
+    let Some(before) = before else { return Ok(report) };
+    let Some((node, kind)) = unwritable(&model.graph, model, &options.target) else { return Ok(report) };
+    *model = before;
+    let mut without = options.clone();
+    without.skip.extend(tentative.iter().map(|pass| pass.name.to_owned()));
+    let mut report = optimize(model, &without)?;
+    if model.opset() > opset && options.limits.stop_after.is_none() {
+        // Operators can be decomposed in the newer opset that could not in the old one.
+        let kept = model.clone();
+        let next = attempts(model, options, false)?;
+        if unwritable(&model.graph, model, &options.target).is_none() {
+            report.append(next);
+            return Ok(report);
+        }
+        *model = kept;
+    }
+    let note =
+        format!("it would leave {}, which can neither be kept nor decomposed at opset {}", kind.word(), model.opset());
+    let event = |pass: &Pass| Event { pass: pass.name, rule: None, node: node.clone(), note: note.clone().into() };
+    report.declined.extend(tentative.iter().map(event));
+    Ok(report)
+}
+
+/// Runs all stages until nothing is news. In the first run, patterns of names must match, and the KV cache is added and
+/// shared.
+fn attempts(model: &mut Model, options: &Options, is_first: bool) -> Result<Report, PassError> {
+    let (mut own, mut could_raise) = (model.opset(), can_raise(model, options));
+    let mut report = attempt(model, options, is_first)?;
     let mut applied = report.applied.len();
     let attempts = if options.limits.stop_after.is_none() { MAX_ATTEMPTS } else { 0 };
     for _ in 0..attempts {
@@ -71,21 +103,6 @@ pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, PassErro
         applied = next.applied.len();
         report.append(next);
     }
-    if let Some(error) = already.filter(|_| report.quantized.is_empty()) {
-        return Err(error);
-    }
-    // Those that match nothing from the start are another model's.
-    report.idle_patterns.retain(|pattern| !unmatched.contains(pattern));
-    let Some(before) = before else { return Ok(report) };
-    let Some((node, kind)) = unwritable(&model.graph, model, &options.target) else { return Ok(report) };
-    *model = before;
-    let mut options = options.clone();
-    options.skip.extend(tentative.iter().map(|pass| pass.name.to_owned()));
-    let mut report = optimize(model, &options)?;
-    let note =
-        format!("it would leave {}, which can neither be kept nor decomposed at opset {}", kind.word(), model.opset());
-    let event = |pass: &Pass| Event { pass: pass.name, rule: None, node: node.clone(), note: note.clone().into() };
-    report.declined.extend(tentative.iter().map(event));
     Ok(report)
 }
 
@@ -114,7 +131,7 @@ fn unwritable(graph: &Graph, model: &Model, target: &Target) -> Option<(Name, Op
     })
 }
 
-/// Runs all stages; in the first run, patterns of names must match, and the KV cache is added and shared.
+/// Runs all stages once.
 fn attempt(model: &mut Model, options: &Options, is_first: bool) -> Result<Report, PassError> {
     let own = model.opset();
     let share_cache = options.share_cache && is_first;

@@ -67,10 +67,12 @@ pub struct Target {
     ///
     /// The `onnx` target keeps the opset, because an older runtime may open the file.
     pub raises_opset: bool,
-    /// Operators that prevent raising the opset of a model, because the target has no kernel for their newest version.
+    /// Operators that prevent raising the opset of a model, because the target does not run them in newer ones. If
+    /// element types follow, only results of these types do.
     ///
-    /// ONNX Runtime 1.32 has kernels for these up to opset 21.
-    pub keep_opset: &'static [OpKind],
+    /// ONNX Runtime 1.32 has kernels for some up to opset 21. Others have none for these types, and run in opset 18, in
+    /// which it decomposes them as ONNX defines them.
+    pub keep_opset: &'static [(OpKind, &'static [ElementType])],
     /// The newest opset that a model [may be raised](crate::Options::raise_opset) to.
     ///
     /// ONNX Runtime 1.32 has no kernel for the Attention of opset 25.
@@ -189,17 +191,30 @@ pub(crate) const LOWERED: [OpKind; 6] = [
     OpKind::Swish,
 ];
 
-/// The operators for which ONNX Runtime 1.32 has kernels up to opset 21, or which it decomposes into one of those.
-const KEEP_OPSET: &[OpKind] = &[
-    OpKind::Bernoulli,
-    OpKind::GlobalLpPool,
-    OpKind::MaxRoiPool,
-    OpKind::Multinomial,
-    OpKind::RandomNormal,
-    OpKind::RandomNormalLike,
-    OpKind::RandomUniform,
-    OpKind::RandomUniformLike,
-    OpKind::RoiAlign,
+const F64: &[ElementType] = &[ElementType::F64];
+
+/// The operators that ONNX Runtime 1.32 does not run in the newest opsets.
+const KEEP_OPSET: &[(OpKind, &[ElementType])] = &[
+    (OpKind::Bernoulli, &[]),
+    (OpKind::GlobalLpPool, &[]),
+    (OpKind::MaxRoiPool, &[]),
+    (OpKind::Multinomial, &[]),
+    (OpKind::RandomNormal, &[]),
+    (OpKind::RandomNormalLike, &[]),
+    (OpKind::RandomUniform, &[]),
+    (OpKind::RandomUniformLike, &[]),
+    (OpKind::RoiAlign, &[]),
+    (OpKind::Elu, F64),
+    (OpKind::HardSigmoid, F64),
+    (OpKind::HardSwish, F64),
+    (OpKind::LeakyRelu, F64),
+    (OpKind::Mish, F64),
+    (OpKind::PRelu, &[ElementType::F64, ElementType::I32, ElementType::I64]),
+    (OpKind::Relu, &[ElementType::I64]),
+    (OpKind::Selu, F64),
+    (OpKind::Softplus, F64),
+    (OpKind::Softsign, F64),
+    (OpKind::ThresholdedRelu, F64),
 ];
 
 /// Returns the first opset that has a composite operator. For other operators, every opset qualifies.
@@ -219,7 +234,9 @@ pub(crate) fn wanted_opset(graph: &Graph, target: &Target) -> Option<i64> {
     for id in graph.schedule() {
         let op = graph.node(id).op();
         let is_unknown = matches!(op, Op::Opaque(opaque) if opaque.domain.is_empty());
-        if is_unknown || target.keep_opset.contains(&op.kind()) {
+        let element = graph.results(id).next().and_then(|result| graph.fact(result).element());
+        let is_of = |elements: &[ElementType]| elements.is_empty() || element.is_some_and(|of| elements.contains(&of));
+        if is_unknown || target.keep_opset.iter().any(|(kind, elements)| *kind == op.kind() && is_of(elements)) {
             return None;
         }
         if !target.lacks.contains(&op.kind()) {

@@ -58,6 +58,9 @@ fn fuse(graph: &mut Graph, root: Value, operands: &[Value], scale: f32) -> Rewri
 /// Returns the scale of a multiplication as an `f32`, like the attribute.
 fn factor(graph: &Graph, found: &Match, x: Value, c: Scalar) -> Result<f32, Skip> {
     let name = graph.operand_text(found[c]);
+    if graph.tensor(x).is_some() {
+        return Err(Skip::rejected(format!("{} is a tensor, which the scale is folded into", graph.operand_text(x))));
+    }
     if !keeps_shape(graph, x, found[c]) {
         return Err(Skip::rejected(format!(
             "the scale {name} may broadcast {} to a larger shape",
