@@ -77,9 +77,6 @@ impl Numbers {
     }
 
     fn between(least: f64, most: f64) -> Self {
-        if least.is_nan() || most.is_nan() {
-            return Self::UNKNOWN;
-        }
         Self { least, most, few: (least == most).then(|| vec![least]), ..Self::UNKNOWN }
     }
 
@@ -131,8 +128,11 @@ impl Numbers {
 
     /// Whether an infinity is listed, and another value, which is multiplied by it, may be 0.
     fn lists_infinity_for(&self, other: &Self) -> bool {
-        let may_be_zero = other.least <= 0.0 && other.most >= 0.0;
-        may_be_zero && self.few.as_ref().is_some_and(|few| few.iter().any(|number| number.is_infinite()))
+        other.may_be_zero() && self.few.as_ref().is_some_and(|few| few.iter().any(|number| number.is_infinite()))
+    }
+
+    fn may_be_zero(&self) -> bool {
+        self.few.as_ref().map_or(self.least <= 0.0 && self.most >= 0.0, |few| few.contains(&0.0))
     }
 
     fn negated(&self) -> Self {
@@ -241,14 +241,12 @@ impl<'g> Reader<'g> {
             Op::Cast { to, .. } => {
                 let from = operands.first().copied().flatten().and_then(|from| graph.fact(from).element());
                 let inner = operand(0, part);
-                let keeps = matches!(to, ElementType::F32 | ElementType::F64 | ElementType::I32 | ElementType::I64);
                 match (from, to) {
                     (_, ElementType::Bool) => not_zero(&inner),
-                    (Some(ElementType::Bool), _) if keeps => inner,
                     (Some(from), to) if is_rounded(*to) && is_rounded(from) => inner.rounded(*to),
-                    (Some(from), to) if is_rounded(*to) && is_whole(from) && is_small(&inner) => inner.rounded(*to),
-                    (Some(from), ElementType::F32 | ElementType::F64) if from != ElementType::F64 => inner,
-                    (Some(from), _) if keeps && is_whole(from) && is_small(&inner) => inner,
+                    (Some(_), ElementType::F32 | ElementType::F64) => inner.rounded(*to),
+                    (Some(from), to) if is_whole(from) && is_small(&inner) && is_rounded(*to) => inner.rounded(*to),
+                    (Some(from), ElementType::I32 | ElementType::I64) if is_whole(from) && is_small(&inner) => inner,
                     _ => Numbers::UNKNOWN,
                 }
             }
@@ -379,9 +377,8 @@ fn moved(graph: &Graph, value: Value, part: Part) -> Part {
     let last = rank.and_then(|rank| rank.checked_sub(1));
     let is_last = |axis: i64| last.is_none_or(|last| position(axis, last + 1) == Some(last));
     let keeps_rows = match graph.op(value) {
-        Op::Identity => true,
-        // Either whole rows are repeated, or the only element of a row.
-        Op::Expand => rank.is_some_and(|rank| rank > 0),
+        // An Expand repeats whole rows, or the only element of a row.
+        Op::Identity | Op::Expand => true,
         Op::Transpose { perm } => perm.last().is_some_and(|axis| is_last(*axis)) && last.is_some(),
         Op::Gather { axis } | Op::Concat { axis } => last.is_some() && !is_last(*axis),
         Op::Unsqueeze | Op::Squeeze | Op::Reshape { .. } => {
@@ -468,9 +465,7 @@ fn is_small(numbers: &Numbers) -> bool {
 }
 
 fn not_zero(numbers: &Numbers) -> Numbers {
-    let may_be_zero =
-        numbers.few.as_ref().map_or(numbers.least <= 0.0 && numbers.most >= 0.0, |few| few.contains(&0.0));
-    Numbers::truth(may_be_zero, numbers.only() != Some(0.0))
+    Numbers::truth(numbers.may_be_zero(), numbers.only() != Some(0.0))
 }
 
 /// Returns the truth values of `a < b`, or of `a <= b` with `or_equal`.
