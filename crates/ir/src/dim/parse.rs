@@ -206,6 +206,7 @@ mod tests {
             ("mod(seq)", "there is no function mod of 1 arguments"),
             ("max(seq", "unclosed parenthesis of max"),
             ("#", "unexpected `#`"),
+            ("(#)", "unexpected `#`"),
             ("'\\x'", "malformed escape"),
             ("'\\u41'", "malformed escape"),
             ("'\\u{110000}'", "malformed escape"),

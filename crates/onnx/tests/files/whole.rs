@@ -1,7 +1,7 @@
 //! A file with every feature is read, written, and the same when it is read again.
 
 use super::read::{base, node, text, typed, value};
-use netwright_ir::Detail;
+use netwright_ir::{Detail, Op, Place};
 use netwright_onnx::wire::{self, *};
 use netwright_onnx::{ReadOptions, read, to_bytes};
 use prost::Message;
@@ -322,4 +322,49 @@ fn outputs_keep_their_metadata_when_another_value_is_returned() {
     let written = ModelProto::decode(&*to_bytes(&model).unwrap()).unwrap().graph.unwrap();
     assert_eq!(written.node.len(), 2, "a Concat and an Identity");
     assert_eq!(written.output, outputs);
+}
+
+/// A file that declares some of its inner values is not completed; one that declares all is, except where a size is
+/// unknown.
+#[test]
+fn inner_values_are_declared_as_the_file_did() {
+    let declared = |value_info: Vec<ValueInfoProto>| {
+        let mut original = base();
+        let graph = original.graph.as_mut().unwrap();
+        graph.node = vec![
+            node("Neg", &["x"], &["a"]),
+            node("NonZero", &["a"], &["b"]),
+            node("Abs", &["a"], &["c"]),
+            NodeProto {
+                attribute: vec![attribute(
+                    "value",
+                    AttributeType::Tensor,
+                    AttributeProto { t: Some(Box::new(tensor("", &[1.0, 2.0]))), ..Default::default() },
+                )],
+                ..node("Constant", &[], &["k"])
+            },
+            node("Sum", &["a", "c", "k", "w"], &["y"]),
+        ];
+        graph.initializer = vec![tensor("w", &[1.0, 2.0])];
+        graph.output.push(typed("b", 7, &[Some(1), None]));
+        graph.value_info = value_info;
+        let mut model = read_with(&original.encode_to_vec(), false);
+        let a = model.graph.operands(model.graph.outputs()[0].value.node)[0].unwrap();
+        let place = Place::end("known");
+        let known = model.graph.insert(place, Op::Exp, &[Some(a)]).unwrap();
+        let known = model.graph.results(known).next().unwrap();
+        let place = Place::end("unknown");
+        let unknown = model.graph.insert(place, Op::NonZero, &[Some(known)]).unwrap();
+        let unknown = model.graph.results(unknown).next().unwrap();
+        let place = Place::end("last");
+        let last = model.graph.insert(place, Op::Neg, &[Some(unknown)]).unwrap();
+        let last = model.graph.results(last).next().unwrap();
+        model.graph.output("last", last);
+        let written = ModelProto::decode(&*to_bytes(&model).unwrap()).unwrap().graph.unwrap();
+        written.value_info.into_iter().filter_map(|info| info.name).collect::<Vec<_>>()
+    };
+    assert_eq!(declared(vec![]), [""; 0]);
+    assert_eq!(declared(vec![value("a")]), ["a"]);
+    assert_eq!(declared(vec![value("a"), value("c")]), ["a", "c"]);
+    assert_eq!(declared(vec![value("a"), value("c"), value("k")]), ["a", "c", "k", "known"]);
 }
