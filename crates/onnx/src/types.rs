@@ -194,7 +194,7 @@ pub(crate) fn can_be_declared(ty: &ValueType) -> bool {
 
 /// Whether a file that declares its inner values declares one of this type: only if all of its sizes are known.
 pub(crate) fn is_declared_by_default(ty: &ValueType) -> bool {
-    let has_unknown = |shape: &Shape| shape.iter().any(|dim| *dim == Dim::Unknown);
+    let has_unknown = |shape: &Shape| shape.contains(&Dim::Unknown);
     can_be_declared(ty) && !matches!(ty, ValueType::Tensor(TensorType { shape: Some(shape), .. }) if has_unknown(shape))
 }
 

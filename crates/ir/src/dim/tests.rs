@@ -216,7 +216,8 @@ fn bindings() -> impl Iterator<Item = [i64; 3]> {
 
 /// Returns a random expression of `a`, `b` and `c`, and what it is for each binding; `None` where it is undefined.
 fn expression(random: &mut dyn FnMut(usize) -> usize, depth: usize) -> (String, Vec<Option<i64>>) {
-    const OPERATORS: [(&str, fn(i64, i64) -> Option<i64>); 8] = [
+    type Operator = (&'static str, fn(i64, i64) -> Option<i64>);
+    const OPERATORS: [Operator; 8] = [
         ("+", |a, b| Some(a + b)),
         ("-", |a, b| Some(a - b)),
         ("*", |a, b| Some(a * b)),
