@@ -1,12 +1,12 @@
 //! `netwright bench`: the time and memory of one model or two, in the available runtimes.
 
-use crate::args::{self, Bench as Args, bindings};
+use crate::args::{Bench as Args, bindings};
 use crate::failure::Failure;
 use crate::output::{Output, counted, in_line, table, thousands};
-use crate::source::unused_library;
+use crate::runtimes;
 use crate::suggest::expect_onnx;
 use netwright::verify::bench::{self, Bench, Measured};
-use netwright::verify::{OnnxRuntime, Options, OrtLevel, Runtime, VerifyError};
+use netwright::verify::{Options, OrtLevel, VerifyError};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -82,11 +82,15 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<(), Failure> {
     models.iter().try_for_each(|model| expect_onnx(model))?;
     let mut options = Options::default().with_dims(bindings(&args.dims)?);
     options.data_dir.clone_from(&args.data_dir);
+    let threads = args.threads.into();
     let mut bench = Bench::new(std::env::current_exe()?);
-    bench.threads = args.threads.into();
+    bench.threads = threads;
     let mut report = Report { rounds: args.rounds.into(), timed: vec![], compared: vec![], not_run: vec![] };
+    let (first, second) = runtimes::chosen(args.runtime, args.ort_library.as_deref(), false, |ort| {
+        ort.with_level(OrtLevel::All).with_threads(threads)
+    })?;
     let spinner = output.spinner("measuring");
-    for runtime in runtimes(args)? {
+    for runtime in std::iter::once(first).chain(second) {
         let name = runtime.to_string();
         let mut loaded = vec![];
         for model in &models {
@@ -118,24 +122,6 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<(), Failure> {
 /// Serves one model for a parent process.
 pub(crate) fn serve() -> Result<(), Failure> {
     bench::serve(io::stdin(), io::stdout().lock()).map_err(Failure::usage)
-}
-
-fn runtimes(args: &Args) -> Result<Vec<Runtime>, Failure> {
-    if args.runtime == args::Runtime::Tract && args.ort_library.is_some() {
-        return Err(unused_library());
-    }
-    let found = args.ort_library.as_ref().map_or_else(OnnxRuntime::find, OnnxRuntime::at);
-    let is_optional = args.runtime == args::Runtime::Auto && args.ort_library.is_none();
-    let ort = || match found {
-        Ok(runtime) => Ok(Some(Runtime::Ort(runtime.with_level(OrtLevel::All).with_threads(args.threads.into())))),
-        Err(VerifyError::NoOnnxRuntime) if is_optional => Ok(None),
-        Err(error) => Err(Failure::usage(error)),
-    };
-    Ok(match args.runtime {
-        args::Runtime::Tract => vec![Runtime::Tract],
-        args::Runtime::Ort => ort()?.into_iter().collect(),
-        args::Runtime::Auto => std::iter::once(Runtime::Tract).chain(ort()?).collect(),
-    })
 }
 
 /// Returns whether a file or a flag is wrong, not the model in a runtime.

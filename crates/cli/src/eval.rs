@@ -3,6 +3,7 @@
 use crate::args::{Engine, Eval};
 use crate::failure::{Failure, Misuse};
 use crate::output::{Output, counted, in_line};
+use crate::runtimes;
 use crate::source::{self, Source, failed};
 use netwright::files::{self, Code};
 use netwright::generate::{Evaluated, Evaluator, GenerateError, Prediction, Tokenizer};
@@ -59,7 +60,7 @@ enum Measured {
 }
 
 pub(crate) fn run(args: &Eval, output: Output) -> Result<(), Failure> {
-    let runtime = source::runtime(args.runtime, args.ort_library.as_deref())?;
+    let runtime = runtimes::engine(args.runtime, args.ort_library.as_deref())?;
     let text = files::read_text(&args.text, MAX_TEXT).map_err(Failure::usage)?;
     let paths: Vec<&Path> = std::iter::once(&args.model).chain(&args.other).map(PathBuf::as_path).collect();
     paths.iter().try_for_each(|path| source::expect(path))?;

@@ -3,6 +3,7 @@
 use crate::args::Generate;
 use crate::failure::Failure;
 use crate::output::{Output, counted, in_line, shown};
+use crate::runtimes;
 use crate::source::{self, failed};
 use netwright::generate::{
     Chat, EarlyStopping, FeatureExtractor, GenerateError, Input, Message, Model, Settings, Speech, Tokenizer, folder,
@@ -60,7 +61,7 @@ pub(crate) enum Reason {
 }
 
 pub(crate) fn run(args: &Generate, output: Output) -> Result<(), Failure> {
-    let runtime = source::runtime(args.runtime, args.ort_library.as_deref())?;
+    let runtime = runtimes::engine(args.runtime, args.ort_library.as_deref())?;
     source::expect(&args.model)?;
     // A GGUF file holds its tokenizer, and `build` writes it.
     let is_folder = args.model.is_dir();

@@ -21,6 +21,7 @@ mod overwrite;
 mod quantize;
 mod report;
 mod reproduce;
+mod runtimes;
 mod schema;
 #[cfg(unix)]
 mod signals;

@@ -14,7 +14,6 @@ use netwright::generate;
 use netwright::generate::{has_graphs, unused_graphs};
 use netwright::ir::fingerprint;
 use netwright::nn::{OpenError, Pretrained, PretrainedOptions};
-use netwright::verify::{OnnxRuntime, OrtLevel, Runtime};
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -156,25 +155,6 @@ fn key(source: &Path, runtime: Engine) -> Result<String, Failure> {
         }
     }
     Ok(format!("{:016x}", fingerprint(text)))
-}
-
-/// Returns the failure of a call that names a library of ONNX Runtime and runs models in tract.
-pub(crate) fn unused_library() -> Failure {
-    Misuse::NotFor
-        .failure("--runtime tract does not use ONNX Runtime\n  help: leave out --ort-library, or pass --runtime ort")
-}
-
-/// Returns the runtime that the flags name.
-pub(crate) fn runtime(engine: Engine, library: Option<&Path>) -> Result<Runtime, Failure> {
-    let named = library.map(OnnxRuntime::at);
-    match (engine, named) {
-        (Engine::Tract, None) => Ok(Runtime::Tract),
-        (Engine::Tract, Some(_)) => Err(unused_library()),
-        (Engine::Ort, named) => {
-            let runtime = named.unwrap_or_else(OnnxRuntime::find).map_err(Failure::usage)?;
-            Ok(Runtime::Ort(runtime.with_level(OrtLevel::All)))
-        }
-    }
 }
 
 /// Returns the failure of generation: of the model, or of the call.

@@ -5,6 +5,7 @@ use crate::failure::{Failure, Misuse};
 use crate::model_io;
 use crate::output::Output;
 use crate::overwrite::Inputs;
+use crate::runtimes;
 use crate::suggest;
 use netwright::files;
 use netwright::ir::{Bindings, Symbol};
@@ -75,7 +76,10 @@ pub(crate) fn requested(verify: bool, judging: &Judging, data_dir: Option<&Path>
 
 /// Returns the options that the flags request.
 pub(crate) fn options(args: &Judging, data_dir: Option<&Path>) -> Result<Options, Failure> {
-    let (runtime, fallback) = runtimes(args)?;
+    let level = args.ort_level.map(Into::into).unwrap_or_default();
+    let choice = args.runtime.unwrap_or(args::Runtime::Auto);
+    let set_up = |ort: OnnxRuntime| ort.with_level(level);
+    let (runtime, fallback) = runtimes::chosen(choice, args.ort_library.as_deref(), args.ort_level.is_some(), set_up)?;
     let mut options = Options::default()
         .with_dims(bindings(&args.dims)?)
         .with_tolerance(args.tolerance)
@@ -98,28 +102,6 @@ pub(crate) fn is_right(verdict: &Verdict) -> Option<bool> {
     match verdict {
         Verdict::NotVerifiable { .. } => None,
         verdict => Some(verdict.is_fine()),
-    }
-}
-
-/// Returns the runtime that judges, and the fallback for models that it cannot judge.
-fn runtimes(args: &Judging) -> Result<(Runtime, Option<Runtime>), Failure> {
-    let named = args.ort_library.as_deref().map(OnnxRuntime::at);
-    let ort = |found: Result<OnnxRuntime, VerifyError>| {
-        let level = args.ort_level.map(Into::into).unwrap_or_default();
-        found.map(|runtime| Runtime::Ort(runtime.with_level(level))).map_err(failure)
-    };
-    match (args.runtime.unwrap_or(args::Runtime::Auto), named) {
-        (args::Runtime::Tract, None) if args.ort_level.is_none() => Ok((Runtime::Tract, None)),
-        (args::Runtime::Tract, _) => {
-            let message = "--runtime tract does not use ONNX Runtime\n  help: leave out --ort-library and --ort-level";
-            Err(Misuse::NotFor.failure(message))
-        }
-        (args::Runtime::Ort, named) => Ok((ort(named.unwrap_or_else(OnnxRuntime::find))?, None)),
-        (args::Runtime::Auto, Some(named)) => Ok((Runtime::Tract, Some(ort(named)?))),
-        (args::Runtime::Auto, None) => match OnnxRuntime::find() {
-            Err(VerifyError::NoOnnxRuntime) if args.ort_level.is_none() => Ok((Runtime::Tract, None)),
-            found => Ok((Runtime::Tract, Some(ort(found)?))),
-        },
     }
 }
 
