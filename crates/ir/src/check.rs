@@ -14,8 +14,8 @@
 
 use crate::infer::InferError;
 use crate::text;
-use crate::{Graph, Name, NodeId, Value, files};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use crate::{Graph, HashMap, HashSet, Name, NodeId, Value, files};
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// A violated invariant.
@@ -119,7 +119,7 @@ fn check_node(graph: &Graph, id: NodeId, found: &mut Vec<Violation>) {
 }
 
 fn check_names(graph: &Graph, found: &mut Vec<Violation>) {
-    let mut named: HashMap<Name, NodeId> = HashMap::new();
+    let mut named: HashMap<Name, NodeId> = HashMap::default();
     for id in graph.schedule() {
         for value in graph.results(id) {
             let name = graph.value_name(value);
@@ -130,14 +130,14 @@ fn check_names(graph: &Graph, found: &mut Vec<Violation>) {
             }
         }
     }
-    let mut labels = HashSet::new();
+    let mut labels = HashSet::default();
     for id in graph.schedule() {
         let label = graph.node(id).label();
         if !label.is_empty() && !labels.insert(label) {
             found.push(violation(9, graph, id, format!("{} is the name of two nodes", text::quoted(label))));
         }
     }
-    let mut outputs: HashMap<&Name, Value> = HashMap::new();
+    let mut outputs: HashMap<&Name, Value> = HashMap::default();
     for output in graph.outputs() {
         let id = output.value.node;
         if *outputs.entry(&output.name).or_insert(output.value) != output.value {

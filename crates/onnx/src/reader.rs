@@ -14,6 +14,7 @@ use graph::{Scope, Surroundings};
 use netwright_files::{self as files, Folder, Source};
 use netwright_ir::{Fact, Graph, HashMap, Model, Training};
 use prost::Message;
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -376,6 +377,12 @@ fn node_text(node: &NodeProto) -> String {
     let dot = if domain.is_empty() { "" } else { "." };
     let named = node.name.as_deref().filter(|name| !name.is_empty());
     let name = named.or_else(|| node.output.iter().map(String::as_str).find(|name| !name.is_empty()));
-    let (domain, operator) = (domain.escape_debug(), operator.escape_debug());
-    format!("node {:?} ({domain}{dot}{operator})", name.unwrap_or_default())
+    let (name, domain, operator) = (escaped(name.unwrap_or_default()), escaped(domain), escaped(operator));
+    format!("node \"{name}\" ({domain}{dot}{operator})")
+}
+
+/// Escapes what is not printable. This text is made for every node, and few names need it.
+fn escaped(text: &str) -> Cow<'_, str> {
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';
+    if text.bytes().all(is_plain) { text.into() } else { text.escape_debug().to_string().into() }
 }

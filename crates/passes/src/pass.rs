@@ -42,6 +42,8 @@ pub struct Pass {
     pub lowers: Option<OpKind>,
     /// Whether it runs for a target and an opset; `None` if [`forms`](Self::forms) decides.
     pub runs_for: Option<fn(&Target, i64) -> bool>,
+    /// The rules find nothing in a graph that has no operator of these kinds; empty means that any graph is searched.
+    pub around: &'static [OpKind],
     /// The passes of the same stages that must run before it, because both may rewrite the same nodes.
     pub after: &'static [&'static str],
     /// Prepares a graph with bodies before any pass runs.
@@ -130,6 +132,7 @@ impl Pass {
             forms: None,
             lowers: None,
             runs_for: None,
+            around: &[],
             after: &[],
             prepare: None,
             is_tentative: None,
@@ -211,6 +214,12 @@ impl Pass {
         Self { runs_for: Some(runs_for), ..self }
     }
 
+    /// Sets the kinds of operators without which the rules find nothing; see [`around`](Self::around).
+    #[must_use]
+    pub fn around(self, kinds: &'static [OpKind]) -> Self {
+        Self { around: kinds, ..self }
+    }
+
     /// Sets the passes that must run before it.
     #[must_use]
     pub fn after(self, passes: &'static [&'static str]) -> Self {
@@ -235,6 +244,11 @@ impl Pass {
             Some(runs_for) => runs_for(target, opset),
             None => self.forms.is_none_or(|kind| target.runs(kind, opset)),
         }
+    }
+
+    /// Whether the rules may find something in a graph, judged by the kinds of its operators.
+    pub(crate) fn may_find(&self, graph: &Graph) -> bool {
+        self.around.is_empty() || self.around.iter().any(|kind| graph.has_kind(*kind))
     }
 
     /// Whether the pass changes element types on request.

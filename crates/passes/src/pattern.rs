@@ -10,6 +10,7 @@
 //! that [commute](OpKind::commutes) match in both orders. A variable that occurs twice matches the same value twice.
 
 use netwright_ir::{Dim, Graph, NodeId, OpKind, Tensor, Value};
+use smallvec::{SmallVec, smallvec};
 use std::fmt;
 use std::ops::Index;
 
@@ -139,8 +140,8 @@ words! {
 #[derive(Clone, Debug)]
 pub struct Match {
     root: Value,
-    values: Vec<(&'static str, Value)>,
-    scalars: Vec<(&'static str, f64)>,
+    values: SmallVec<[(&'static str, Value); 4]>,
+    scalars: SmallVec<[(&'static str, f64); 1]>,
 }
 
 impl Match {
@@ -191,7 +192,7 @@ index!(Any, Scalar, Known);
 #[derive(Debug, Default)]
 pub struct Matches {
     /// The matches, in the order of the operands.
-    pub found: Vec<Match>,
+    pub found: SmallVec<[Match; 1]>,
     /// A value that prevents another match only because it has several uses.
     pub shared: Option<Value>,
 }
@@ -211,16 +212,22 @@ impl Pattern {
         }
     }
 
+    /// Whether the pattern may match in a graph with these kinds of operators.
+    pub(crate) fn may_occur(&self, kinds: &[OpKind]) -> bool {
+        let operands = if let Form::Op(_, Some(operands)) = &self.form { &operands[..] } else { &[] };
+        kinds.iter().any(|kind| self.may_match(*kind)) && operands.iter().all(|operand| operand.may_occur(kinds))
+    }
+
     /// Returns the matches whose root is a node.
     pub fn matches(&self, graph: &Graph, root: NodeId) -> Matches {
         let mut matches = Matches::default();
         let root = Value { node: root, result: 0 };
-        let found = Match { root, values: vec![], scalars: vec![] };
+        let found = Match { root, values: smallvec![], scalars: smallvec![] };
         if let Self { form: Form::Op(kind, None), single_use: false, .. } = self {
             matches.found.extend(Some(found).filter(|_| graph.kind(root) == *kind));
             return matches;
         }
-        search(graph, vec![(self, root)], found, None, &mut matches);
+        search(graph, smallvec![(self, root)], found, None, &mut matches);
         matches
     }
 }
@@ -229,7 +236,7 @@ impl Pattern {
 /// pattern's depth.
 fn search(
     graph: &Graph,
-    mut open: Vec<(&Pattern, Value)>,
+    mut open: SmallVec<[(&Pattern, Value); 4]>,
     mut found: Match,
     mut shared: Option<Value>,
     matches: &mut Matches,
@@ -257,7 +264,7 @@ fn search(
                     return None;
                 }
                 let Some(patterns) = patterns else { continue };
-                let operands: Vec<Value> = graph.operands(value.node).into_iter().collect::<Option<_>>()?;
+                let operands: SmallVec<[Value; 4]> = graph.operands(value.node).into_iter().collect::<Option<_>>()?;
                 match (patterns.as_slice(), operands.as_slice()) {
                     ([p, q], [a, b]) if kind.commutes() => {
                         let mut straight = open.clone();

@@ -6,7 +6,7 @@ use crate::prove::{ProofReport, Proofs};
 use crate::rule::{Rule, Skip};
 use netwright_ir::files::Code;
 use netwright_ir::nearest::suggestion;
-use netwright_ir::{Graph, Name, NodeId, OpKind, Violations, check, text};
+use netwright_ir::{Graph, Name, NodeId, Violations, check, text};
 use std::borrow::{Borrow, Cow};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -392,7 +392,8 @@ fn run_pass(pass: &Pass, graph: &mut Graph, log: &mut Log) -> Result<(), PassErr
 fn apply(pass: &Pass, graph: &mut Graph, log: &mut Log) {
     log.enter(graph);
     match &pass.implementation {
-        Implementation::Rules(rules) => walk(rules, graph, log),
+        Implementation::Rules(rules) if pass.may_find(graph) => walk(rules, graph, log),
+        Implementation::Rules(_) => {}
         Implementation::Graph(function) | Implementation::Whole(function) => function(graph, log),
     }
     graph.sweep();
@@ -412,29 +413,31 @@ fn apply(pass: &Pass, graph: &mut Graph, log: &mut Log) {
 }
 
 fn walk(rules: &[Rule], graph: &mut Graph, log: &mut Log) {
-    let may_match = |kind: &OpKind| rules.iter().any(|rule| rule.pattern.may_match(*kind));
-    if !graph.kinds().iter().any(may_match) {
+    // The next walk sees the kinds of operators that rewrites insert.
+    let rules: Vec<&Rule> = rules.iter().filter(|rule| rule.pattern.may_occur(graph.kinds())).collect();
+    if rules.is_empty() {
         return;
     }
     for node in graph.schedule() {
         if !log.may_apply() {
             return;
         }
-        if graph.is_alive(node) && may_match(&graph.node(node).op().kind()) {
-            visit(rules, graph, node, log);
+        if graph.is_alive(node) && rules.iter().any(|rule| rule.pattern.may_match(graph.node(node).op().kind())) {
+            visit(&rules, graph, node, log);
         }
     }
 }
 
 /// Applies the first rule that applies. If none does, records the near misses.
-fn visit(rules: &[Rule], graph: &mut Graph, node: NodeId, log: &mut Log) {
+fn visit(rules: &[&Rule], graph: &mut Graph, node: NodeId, log: &mut Log) {
     // Read before the rewrite: a replacement inherits the name.
     let name = name_of(graph, node);
     if !log.may_apply_at(&name) {
         return;
     }
     let before = log.declined.len();
-    for rule in rules {
+    let kind = graph.node(node).op().kind();
+    for rule in rules.iter().filter(|rule| rule.pattern.may_match(kind)) {
         log.running.rule = Some(rule.name).filter(|rule| *rule != log.running.pass);
         match rule.apply(graph, node) {
             Ok(note) => {

@@ -15,7 +15,8 @@ use netwright_ir::op::Class;
 /// through it if it reaches another transpose. It sinks through a projection if the last axis stays last.
 pub fn sink_transposes() -> Pass {
     let summary = "sink transposes through operators on each element or row, and merge them";
-    Pass::new("sink-transposes", summary, Exactness::Bits).rules([meet_transposes(), join_transposes()])
+    let rules = [meet_transposes(), join_transposes()];
+    Pass::new("sink-transposes", summary, Exactness::Bits).around(&[OpKind::Transpose]).rules(rules)
 }
 
 fn meet_transposes() -> Rule {
