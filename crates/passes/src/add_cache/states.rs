@@ -10,16 +10,17 @@ use std::rc::Rc;
 /// Axes whose size is the number of tokens, in ascending order.
 pub(super) type Axes = SmallVec<[usize; 2]>;
 
-/// What a value depends on.
+/// Which tokens and sizes a value depends on.
 #[derive(Clone, Debug)]
 pub(super) enum State {
-    /// On no token, and on the number of tokens only along axes: for fewer tokens, it is the first part of the value.
+    /// It depends on no token, and on the number of tokens only along these axes: for fewer tokens, it is the first part of
+    /// the value.
     Free(Axes),
     /// Integers that are computed from the number of tokens.
     Sizes,
-    /// On the number of tokens in another way; the reason, for people.
+    /// It depends on the number of tokens in another way; the reason, for people.
     Other(Rc<str>),
-    /// On tokens.
+    /// It depends on tokens.
     Token(Tokens),
 }
 
@@ -49,7 +50,7 @@ pub(super) struct Kept {
     pub(super) is_key: bool,
 }
 
-/// What all values of a decoder depend on.
+/// The states of all values of a decoder.
 pub(super) struct Analysis<'g> {
     pub(super) graph: &'g Graph,
     /// The number of tokens, a symbol.
