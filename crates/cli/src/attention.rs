@@ -115,12 +115,12 @@ pub(crate) fn run(args: &Attention, output: Output) -> Result<(), Failure> {
             "there are {count} attention weights, more than {most}\n  help: give a shorter text, or add --averaged or \
              --rollout"
         );
-        return Err(Failure::usage_with(Code(1007), text));
+        return Err(Failure::usage_with(Code::TextTooLong, text));
     }
     let largest_error = maps.iter().map(AttentionMap::largest_error).fold(0.0, f64::max);
     if !largest_error.is_finite() {
         let text = "some attention weights are not numbers\n  help: check the weights of the model";
-        return Err(Failure::model_with(Code(1009), text));
+        return Err(Failure::model_with(Code::NotFinite, text));
     }
     let view = view(args, &tokens, &maps)?;
     if let Some(path) = &args.output {

@@ -5,6 +5,7 @@ use crate::failure::Failure;
 use crate::output::{Output, counted, in_line, table, thousands};
 use crate::runtimes;
 use crate::suggest::expect_onnx;
+use netwright::files::Code;
 use netwright::verify::bench::{self, Bench, Measured};
 use netwright::verify::{Options, OrtLevel, VerifyError};
 use schemars::JsonSchema;
@@ -126,7 +127,16 @@ pub(crate) fn serve() -> Result<(), Failure> {
 
 /// Returns whether a file or a flag is wrong, not the model in a runtime.
 fn is_of_the_call(error: &VerifyError) -> bool {
-    matches!(error.code().0, 100..200 | 606..608 | 614..617)
+    let is_of_a_file = error.code() < Code::ModelIncomplete;
+    is_of_a_file
+        || matches!(
+            error.code(),
+            Code::OnnxRuntimeMissing
+                | Code::OnnxRuntimeLibrary
+                | Code::SymbolUnknown
+                | Code::SymbolSize
+                | Code::WorkerFailed
+        )
 }
 
 /// Runs the models in turns, in another order in every second round; returns the times of each, or why a run failed.

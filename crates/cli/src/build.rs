@@ -66,7 +66,7 @@ pub(crate) fn run(args: &Build, output: Output) -> Result<(), Failure> {
         0 => Ok(()),
         left_out => {
             let text = format!("{left_out} of {} models are not written", all.len());
-            Err(Failure::model_with(Code(624), text))
+            Err(Failure::model_with(Code::VariantLeftOut, text))
         }
     }
 }
@@ -309,7 +309,7 @@ fn open(args: &mut Build) -> Result<Pretrained, Failure> {
                          writes models of all kinds",
                         path.display()
                     );
-                    Failure::usage_with(Code(407), text)
+                    Failure::usage_with(Code::NoCache, text)
                 }
                 error => failed(error),
             });
@@ -418,7 +418,7 @@ fn expect_dims(args: &Build, model: &Pretrained, parts: &[Part]) -> Result<(), F
     let known = known.iter().map(|symbol| format!("`{}`", symbol.as_str())).collect::<Vec<_>>().join(", ");
     let symbol = symbol.as_str();
     let text = format!("the model has no symbolic dim `{symbol}`\n  help: choose from {known}");
-    Err(Failure::usage_with(Code(614), text))
+    Err(Failure::usage_with(Code::SymbolUnknown, text))
 }
 
 /// Writes the sizes of `--dim`, if the part has the symbols.

@@ -15,15 +15,6 @@ use std::path::{Path, PathBuf};
 /// The largest text that is read.
 const MAX_TEXT: u64 = 1 << 30;
 
-/// The code of two models that cannot be compared.
-const OTHER_KIND: Code = Code(1014);
-
-/// The code of a result that is not a number.
-const NOT_FINITE: Code = Code(1009);
-
-/// The code of a text that has nothing to evaluate.
-const NO_TEXT: Code = Code(1015);
-
 /// What a text says of a model, or of two.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Evaluation {
@@ -69,7 +60,7 @@ pub(crate) fn run(args: &Eval, output: Output) -> Result<(), Failure> {
     let kind = models[0].model.kind();
     if models.iter().any(|other| other.model.kind() != kind) {
         let text = "one model predicts tokens, and the other does not\n  help: compare models for the same task";
-        return Err(Failure::usage_with(OTHER_KIND, text));
+        return Err(Failure::usage_with(Code::NotComparable, text));
     }
     let measured = if kind == Evaluated::Embeddings {
         cosines(&models, &text, &args.text)?
@@ -112,13 +103,13 @@ fn perplexities(models: &[Loaded], text: &str, args: &Eval, output: Output) -> R
         if first.get_or_insert_with(|| tokens.clone()) != &tokens {
             let text = "the models have different tokenizers, so that their perplexities cannot be compared\n  help: \
                         evaluate each alone";
-            return Err(Failure::usage_with(OTHER_KIND, text));
+            return Err(Failure::usage_with(Code::NotComparable, text));
         }
         let prediction =
             loaded.model.predict(&tokens).map_err(|error| loaded.source.named(failed(error), &loaded.path))?;
         if prediction.logarithms.is_empty() {
             let text = format!("{} has no token to predict\n  help: name a text with more words", in_line(&args.text));
-            return Err(Failure::usage_with(NO_TEXT, text));
+            return Err(Failure::usage_with(Code::NothingToEvaluate, text));
         }
         predictions.push(prediction);
     }
@@ -131,7 +122,7 @@ fn perplexities(models: &[Loaded], text: &str, args: &Eval, output: Output) -> R
              the tokenizer with which the model was trained",
             in_line(path)
         );
-        return Err(Failure::model_with(NOT_FINITE, text));
+        return Err(Failure::model_with(Code::NotFinite, text));
     }
     let agreement = match &predictions[..] {
         [a, b] => Some(a.agreement(b)),
@@ -157,7 +148,7 @@ fn cosines(models: &[Loaded], text: &str, path: &Path) -> Result<Measured, Failu
                 own.len(),
                 other.len()
             );
-            return Err(Failure::usage_with(OTHER_KIND, text));
+            return Err(Failure::usage_with(Code::NotComparable, text));
         }
         let cosine = cosine(&own, &other);
         if !cosine.is_finite() {
@@ -165,7 +156,7 @@ fn cosines(models: &[Loaded], text: &str, path: &Path) -> Result<Measured, Failu
                 "line {number}: the cosine is {cosine}: a vector is zero, or has an element that is not finite\n  help: if the \
                  weights are in f16, build the model with --dtype f32; otherwise check its weights"
             );
-            return Err(Failure::model_with(NOT_FINITE, text));
+            return Err(Failure::model_with(Code::NotFinite, text));
         }
         lines += 1;
         sum += cosine;
@@ -175,7 +166,7 @@ fn cosines(models: &[Loaded], text: &str, path: &Path) -> Result<Measured, Failu
     }
     if lines == 0 {
         let text = format!("{} has no line of text\n  help: name a file with one sentence per line", in_line(path));
-        return Err(Failure::usage_with(NO_TEXT, text));
+        return Err(Failure::usage_with(Code::NothingToEvaluate, text));
     }
     Ok(Measured::Cosine { lines, mean: sum / lines as f64, least, least_line })
 }

@@ -64,43 +64,60 @@ coded! {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Misuse {
     /// An argument or subcommand that does not exist.
-    Unknown = 701,
+    Unknown,
     /// A flag has a value that it does not accept.
-    Value = 702,
+    Value,
     /// An argument is missing.
-    Missing = 703,
+    Missing,
     /// Two flags conflict.
-    Conflict = 704,
+    Conflict,
     /// A flag has no effect without another.
-    Requires = 705,
+    Requires,
     /// A flag is not for this model, target or scheme.
-    NotFor = 706,
+    NotFor,
     /// Something is given twice.
-    Twice = 707,
+    Twice,
     /// An output cannot be written where it is named.
-    Place = 708,
+    Place,
     /// An output would replace an input or another output.
-    Replaces = 709,
+    Replaces,
     /// A folder that should be empty has files.
-    Occupied = 710,
+    Occupied,
     /// It is not clear which path is an output.
-    Ambiguous = 711,
+    Ambiguous,
     /// A path names something else than the command reads.
-    Path = 712,
+    Path,
     /// A manifest of parts is invalid.
-    Manifest = 713,
+    Manifest,
     /// The requested opset is older than that of the model.
-    Older = 714,
+    Older,
     /// The output cannot be printed, or not in the format of the file.
-    Output = 715,
+    Output,
     /// A code that does not exist.
-    Code = 716,
+    Code,
 }
 
 impl Misuse {
     /// Returns the code.
     pub(crate) fn code(self) -> Code {
-        Code(self as u16)
+        match self {
+            Self::Unknown => Code::ArgumentUnknown,
+            Self::Value => Code::ArgumentValue,
+            Self::Missing => Code::ArgumentMissing,
+            Self::Conflict => Code::FlagsConflict,
+            Self::Requires => Code::FlagRequires,
+            Self::NotFor => Code::FlagNotFor,
+            Self::Twice => Code::GivenTwice,
+            Self::Place => Code::OutputPlace,
+            Self::Replaces => Code::OutputReplaces,
+            Self::Occupied => Code::FolderOccupied,
+            Self::Ambiguous => Code::OutputAmbiguous,
+            Self::Path => Code::PathKind,
+            Self::Manifest => Code::Manifest,
+            Self::Older => Code::OpsetOlder,
+            Self::Output => Code::OutputUnprinted,
+            Self::Code => Code::CodeUnknown,
+        }
     }
 
     /// Returns the failure with a message.
@@ -128,7 +145,7 @@ impl Failure {
 
     /// Returns the failure of a model that cannot be judged.
     pub(crate) fn not_verifiable(text: String) -> Self {
-        Failure::NotVerifiable(Message { code: Code(603), text })
+        Failure::NotVerifiable(Message { code: Code::NotVerifiable, text })
     }
 
     /// Returns a failure of the model in the file `path`.

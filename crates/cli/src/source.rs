@@ -75,7 +75,7 @@ pub(crate) fn expect(path: &Path) -> Result<(), Failure> {
         suggest::expect_source(&path.to_string_lossy(), &[])?;
     }
     if !path.exists() {
-        return Err(Failure::usage_with(Code(101), text("does not exist")));
+        return Err(Failure::usage_with(Code::FileMissing, text("does not exist")));
     }
     if path.is_dir() && !suggest::is_source_folder(path) {
         return Err(Misuse::Path.failure(text("holds neither an ONNX model nor a config.json")));

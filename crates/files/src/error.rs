@@ -1,21 +1,8 @@
-//! The errors of file access, and the codes of all errors.
+//! The errors of file access.
 
-use std::fmt;
+use crate::Code;
 use std::io;
 use std::path::{Path, PathBuf};
-
-/// The code of a kind of error, printed as `NW0101`; the index of errors explains each.
-///
-/// The first two of the four digits are the area: 1 files, 2 reading, 3 the checker, 4 building, 5 passes,
-/// 6 verification, 7 the command line, 8 writing, 9 surgery, 10 generation. A code keeps its meaning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Code(pub u16);
-
-impl fmt::Display for Code {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "NW{:04}", self.0)
-    }
-}
 
 /// Why a file could not be opened, read or written.
 ///
@@ -130,19 +117,19 @@ pub enum FileError {
 impl FileError {
     /// Returns the code of this kind of error.
     pub fn code(&self) -> Code {
-        Code(match self {
-            Self::NotFound { .. } => 101,
-            Self::NotRegular { .. } => 102,
-            Self::Escapes { .. } => 103,
-            Self::HardLinked { .. } => 104,
-            Self::Elsewhere { .. } => 105,
-            Self::EmptyLocation => 106,
-            Self::NulInName { .. } => 107,
-            Self::BeyondEnd { .. } => 108,
-            Self::TooLarge { .. } => 109,
-            Self::NotText { .. } => 110,
-            Self::Io { .. } => 111,
-        })
+        match self {
+            Self::NotFound { .. } => Code::FileMissing,
+            Self::NotRegular { .. } => Code::FileNotRegular,
+            Self::Escapes { .. } => Code::FileOutside,
+            Self::HardLinked { .. } => Code::FileLinked,
+            Self::Elsewhere { .. } => Code::SharedElsewhere,
+            Self::EmptyLocation => Code::LocationEmpty,
+            Self::NulInName { .. } => Code::NameWithNul,
+            Self::BeyondEnd { .. } => Code::BeyondEnd,
+            Self::TooLarge { .. } => Code::FileTooLarge,
+            Self::NotText { .. } => Code::FileNotText,
+            Self::Io { .. } => Code::FileRefused,
+        }
     }
 
     pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {

@@ -45,6 +45,7 @@
 //! between the check and the opening. There the number of hard links is unknown, so they are followed.
 
 mod atomic;
+mod code;
 mod error;
 mod folder;
 mod image;
@@ -56,7 +57,8 @@ mod system;
 mod unfinished;
 
 pub use atomic::AtomicFile;
-pub use error::{Code, FileError};
+pub use code::Code;
+pub use error::FileError;
 pub use folder::Folder;
 pub use image::Image;
 pub use range::Range;

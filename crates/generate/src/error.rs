@@ -184,22 +184,22 @@ pub enum GenerateError {
 impl GenerateError {
     /// Returns the code of this kind of error.
     pub fn code(&self) -> Code {
-        Code(match self {
-            Self::File(error) => return error.code(),
-            Self::Run(error) => return error.code(),
-            Self::Configuration { .. } => 1001,
-            Self::Option { .. } => 1002,
-            Self::Setting { .. } => 1003,
-            Self::Folder { .. } => 1004,
-            Self::Interface { .. } => 1005,
-            Self::EmptyPrompt => 1006,
-            Self::TooLong { .. } | Self::MaxLength { .. } | Self::NoRoom { .. } => 1007,
-            Self::UnknownToken { .. } => 1008,
-            Self::NotFinite { .. } => 1009,
-            Self::NoToken { .. } => 1010,
-            Self::Tokenizer { .. } => 1011,
-            Self::Template { .. } => 1012,
-            Self::Audio { .. } => 1013,
-        })
+        match self {
+            Self::File(error) => error.code(),
+            Self::Run(error) => error.code(),
+            Self::Configuration { .. } => Code::GenerationSyntax,
+            Self::Option { .. } => Code::GenerationOption,
+            Self::Setting { .. } => Code::SettingRange,
+            Self::Folder { .. } => Code::FolderAmbiguous,
+            Self::Interface { .. } => Code::ModelKind,
+            Self::EmptyPrompt => Code::TextEmpty,
+            Self::TooLong { .. } | Self::MaxLength { .. } | Self::NoRoom { .. } => Code::TextTooLong,
+            Self::UnknownToken { .. } => Code::TokenUnknown,
+            Self::NotFinite { .. } => Code::NotFinite,
+            Self::NoToken { .. } => Code::NoTokenLeft,
+            Self::Tokenizer { .. } => Code::Tokenizer,
+            Self::Template { .. } => Code::ChatTemplate,
+            Self::Audio { .. } => Code::Audio,
+        }
     }
 }

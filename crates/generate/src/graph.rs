@@ -234,7 +234,7 @@ impl Graph {
         }
         let missing = || {
             let message = format!("{}: output `{first}` was not computed", self.name);
-            GenerateError::Run(VerifyError::Answered { code: Code(604), message })
+            GenerateError::Run(VerifyError::Answered { code: Code::RuntimeFailed, message })
         };
         Ok((found.ok_or_else(missing)?, presents))
     }

@@ -12,9 +12,10 @@
 //!
 //! All violations are returned, in program order; those of a body come before those of its node.
 
+use crate::files::Code;
 use crate::infer::InferError;
 use crate::text;
-use crate::{Graph, HashMap, HashSet, Name, NodeId, Value, files};
+use crate::{Graph, HashMap, HashSet, Name, NodeId, Value};
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -44,13 +45,16 @@ impl fmt::Display for Violation {
 pub struct Violations(pub Vec<Violation>);
 
 impl Violations {
-    /// Returns the code of the first violation: 300 and the number of the invariant, and 301 for those that only a bug
-    /// violates.
-    pub fn code(&self) -> files::Code {
-        files::Code(match self.0.first().map_or(1, |violation| violation.invariant) {
-            invariant @ (2 | 3 | 4 | 6 | 8) => 300 + u16::from(invariant),
-            _ => 301,
-        })
+    /// Returns the code of the first violation; those that only a bug violates have one in common.
+    pub fn code(&self) -> Code {
+        match self.0.first().map(|violation| violation.invariant) {
+            Some(2) => Code::CyclicNode,
+            Some(3) => Code::Undefined,
+            Some(4) => Code::Contradiction,
+            Some(6) => Code::SameOutput,
+            Some(8) => Code::Captures,
+            _ => Code::Inconsistent,
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 
 use crate::{Dim, ElementType, Fact, Shape, TensorType, types::MAX_ELEMENTS};
 use bytes::Bytes;
-use netwright_files as files;
+use netwright_files::{self as files, Code};
 use std::sync::Arc;
 
 mod blocks;
@@ -92,8 +92,8 @@ pub enum TensorError {
 
 impl TensorError {
     /// Returns the code of this kind of error.
-    pub fn code(&self) -> files::Code {
-        if let Self::File(error) = self { error.code() } else { files::Code(417) }
+    pub fn code(&self) -> Code {
+        if let Self::File(error) = self { error.code() } else { Code::TensorData }
     }
 }
 

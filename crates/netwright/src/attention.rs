@@ -177,15 +177,15 @@ pub enum AttentionError {
 impl AttentionError {
     /// Returns the code of this kind of error.
     pub fn code(&self) -> Code {
-        Code(match self {
-            Self::Build(error) => return error.code(),
-            Self::Pass(error) => return error.code(),
-            Self::Write(error) => return error.code(),
-            Self::Verify(error) => return error.code(),
-            Self::NoTokens => 1006,
-            Self::UnknownToken { .. } => 1008,
-            Self::NoAttention | Self::Input(_) | Self::Shape { .. } | Self::NoLogits => 1016,
-        })
+        match self {
+            Self::Build(error) => error.code(),
+            Self::Pass(error) => error.code(),
+            Self::Write(error) => error.code(),
+            Self::Verify(error) => error.code(),
+            Self::NoTokens => Code::TextEmpty,
+            Self::UnknownToken { .. } => Code::TokenUnknown,
+            Self::NoAttention | Self::Input(_) | Self::Shape { .. } | Self::NoLogits => Code::NoAttention,
+        }
     }
 }
 

@@ -55,7 +55,7 @@ impl MergeError {
     pub fn code(&self) -> Code {
         match self {
             Self::Surgery(error) => error.code(),
-            Self::Opset { .. } => Code(914),
+            Self::Opset { .. } => Code::MergeOpset,
         }
     }
 }

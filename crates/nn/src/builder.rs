@@ -2,7 +2,8 @@
 
 use crate::signed;
 use crate::weights::{Init, WeightError, Weights};
-use netwright_ir::{Assumption, ElementType, Graph, InferError, Op, Place, Shape, Tensor, TensorType, Value, files};
+use netwright_ir::files::{self, Code};
+use netwright_ir::{Assumption, ElementType, Graph, InferError, Op, Place, Shape, Tensor, TensorType, Value};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
@@ -76,8 +77,8 @@ pub struct BuildErrors(pub Vec<BuildError>);
 
 impl BuildErrors {
     /// Returns the code of this kind of error.
-    pub fn code(&self) -> files::Code {
-        files::Code(420)
+    pub fn code(&self) -> Code {
+        Code::Declaration
     }
 }
 

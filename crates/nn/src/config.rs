@@ -1,6 +1,7 @@
 //! The configuration of the paper's encoder-decoder.
 
 use crate::layers::{Activation, FeedForward, MultiHeadAttention, Norm, NormKind, PositionalEncoding, Positions};
+use netwright_ir::files::Code;
 use serde::{Deserialize, Serialize};
 
 /// The position of the norm in a residual connection.
@@ -112,8 +113,8 @@ pub struct RangeError {
 
 impl RangeError {
     /// Returns the code of this kind of error.
-    pub fn code(&self) -> netwright_ir::files::Code {
-        netwright_ir::files::Code(403)
+    pub fn code(&self) -> Code {
+        Code::OptionValue
     }
 }
 

@@ -10,8 +10,9 @@ use crate::weights::Unused;
 use crate::{
     BuildErrors, Builder, Config, Part, RangeError, Settings, SettingsError, Task, Transformer, WeightError, Weights,
 };
+use netwright_ir::files::{self, Code};
 use netwright_ir::nearest::meant;
-use netwright_ir::{ElementType, Graph, Op, files};
+use netwright_ir::{ElementType, Graph, Op};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -249,18 +250,18 @@ pub enum OpenError {
 
 impl OpenError {
     /// Returns the code of this kind of error.
-    pub fn code(&self) -> files::Code {
-        files::Code(match self {
-            Self::Settings(error) => return error.code(),
-            Self::Weights(error) => return error.code(),
-            Self::Build(error) => return error.code(),
-            Self::Family { .. } => 405,
-            Self::Task { .. } => 406,
-            Self::NoPast { .. } => 407,
-            Self::Beside { .. } => 408,
-            Self::Cache { .. } => 409,
-            Self::File(error) => return error.code(),
-        })
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Settings(error) => error.code(),
+            Self::Weights(error) => error.code(),
+            Self::Build(error) => error.code(),
+            Self::Family { .. } => Code::ModelType,
+            Self::Task { .. } => Code::Task,
+            Self::NoPast { .. } => Code::NoCache,
+            Self::Beside { .. } => Code::Companion,
+            Self::Cache { .. } => Code::CacheForm,
+            Self::File(error) => error.code(),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Reads `config.json` of a pretrained model strictly: an option that is not read is an error.
 
 use known::{DEFAULTS, HARMLESS, says_nothing};
-use netwright_ir::files;
+use netwright_ir::files::{self, Code};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::cell::RefCell;
@@ -92,14 +92,14 @@ pub enum SettingsError {
 
 impl SettingsError {
     /// Returns the code of this kind of error.
-    pub fn code(&self) -> files::Code {
-        files::Code(match self {
-            Self::File(error) => return error.code(),
-            Self::Malformed { .. } => 401,
-            Self::Missing { .. } => 402,
-            Self::Wrong { .. } => 403,
-            Self::Unknown { .. } => 404,
-        })
+    pub fn code(&self) -> Code {
+        match self {
+            Self::File(error) => error.code(),
+            Self::Malformed { .. } => Code::ConfigurationSyntax,
+            Self::Missing { .. } => Code::OptionMissing,
+            Self::Wrong { .. } => Code::OptionValue,
+            Self::Unknown { .. } => Code::OptionUnknown,
+        }
     }
 }
 

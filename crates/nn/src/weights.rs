@@ -129,17 +129,17 @@ pub enum WeightError {
 impl WeightError {
     /// Returns the code of this kind of error; that of several is the code of the first.
     pub fn code(&self) -> Code {
-        Code(match self {
-            Self::Missing { .. } => 411,
-            Self::Mismatch { .. } => 412,
-            Self::Unused { .. } => 413,
-            Self::Untied { .. } => 414,
-            Self::Misfit { problems, .. } => return problems.first().map_or(Code(411), Self::code),
-            Self::Malformed { .. } => 415,
-            Self::Packed { .. } => 416,
-            Self::Tensor { source, .. } => return source.code(),
-            Self::File(error) => return error.code(),
-        })
+        match self {
+            Self::Missing { .. } => Code::WeightMissing,
+            Self::Mismatch { .. } => Code::WeightShape,
+            Self::Unused { .. } => Code::WeightUnused,
+            Self::Untied { .. } => Code::WeightsUntied,
+            Self::Misfit { problems, .. } => problems.first().map_or(Code::WeightMissing, Self::code),
+            Self::Malformed { .. } => Code::WeightFile,
+            Self::Packed { .. } => Code::WeightPacked,
+            Self::Tensor { source, .. } => source.code(),
+            Self::File(error) => error.code(),
+        }
     }
 }
 

@@ -13,7 +13,7 @@ mod softmax;
 mod steps;
 
 use crate::standard;
-use netwright_files as files;
+use netwright_files::Code;
 use netwright_ir::attribute::{AttributeError, Attributes};
 use netwright_ir::op::OpaqueOp;
 use netwright_ir::{Attribute, Dim, ElementType, Fact, Graph, NodeId, Op, OpKind, Tensor, Value};
@@ -121,13 +121,13 @@ pub enum FormError {
 
 impl FormError {
     /// Returns the code of this kind of error.
-    pub fn code(&self) -> files::Code {
-        files::Code(match self {
-            Self::Fused(_) => 802,
-            Self::OpsetTooOld { .. } => 803,
-            Self::Opaque { .. } => 804,
-            Self::NotExpressible { .. } => 805,
-        })
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Fused(_) => Code::FusedForm,
+            Self::OpsetTooOld { .. } => Code::OpsetTooOld,
+            Self::Opaque { .. } => Code::OpaqueVersion,
+            Self::NotExpressible { .. } => Code::NotExpressible,
+        }
     }
 
     /// Returns how to fix it, as an imperative.

@@ -11,7 +11,7 @@ use crate::wire::{
 use bytes::Bytes;
 use function::Functions;
 use graph::{Scope, Surroundings};
-use netwright_files::{self as files, Folder, Source};
+use netwright_files::{self as files, Code, Folder, Source};
 use netwright_ir::{Fact, Graph, HashMap, Model, Training};
 use prost::Message;
 use std::borrow::Cow;
@@ -160,7 +160,7 @@ pub enum ReadProblem {
 
 impl ReadError {
     /// Returns the code of this kind of error.
-    pub fn code(&self) -> files::Code {
+    pub fn code(&self) -> Code {
         match self {
             Self::File(error) => error.code(),
             Self::Invalid { problem, .. } => problem.code(),
@@ -170,23 +170,23 @@ impl ReadError {
 
 impl ReadProblem {
     /// Returns the code of this kind of error.
-    pub fn code(&self) -> files::Code {
-        files::Code(match self {
+    pub fn code(&self) -> Code {
+        match self {
             Self::Wire(error) => match error.problem {
-                WireProblem::Cut | WireProblem::Length { .. } => 201,
-                WireProblem::Depth | WireProblem::TypeDepth => 203,
-                _ => 202,
+                WireProblem::Cut | WireProblem::Length { .. } => Code::ModelIncomplete,
+                WireProblem::Depth | WireProblem::TypeDepth => Code::TooDeep,
+                _ => Code::NotOnnx,
             },
-            Self::Decode(_) => 202,
-            Self::UnknownField(_) => 204,
-            Self::IrVersion { .. } => 205,
-            Self::Opset { .. } => 206,
-            Self::Graph(_) => 207,
-            Self::Value { .. } => 208,
-            Self::Node { .. } => 209,
-            Self::Tensor { .. } => 210,
-            Self::ExternalData { cause, .. } => return cause.code(),
-        })
+            Self::Decode(_) => Code::NotOnnx,
+            Self::UnknownField(_) => Code::UnknownField,
+            Self::IrVersion { .. } => Code::IrVersion,
+            Self::Opset { .. } => Code::ReadOpset,
+            Self::Graph(_) => Code::InvalidGraph,
+            Self::Value { .. } => Code::InvalidValue,
+            Self::Node { .. } => Code::InvalidNode,
+            Self::Tensor { .. } => Code::InvalidTensor,
+            Self::ExternalData { cause, .. } => cause.code(),
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! block by several threads, so a model of any size needs only a few megabytes.
 
 use crate::forms::{FormError, WRITTEN_OPSETS};
-use netwright_files::{self as files, AtomicFile, Folder, Identity};
+use netwright_files::{self as files, AtomicFile, Code, Folder, Identity};
 use netwright_ir::{Model, Tensor, TensorError};
 use std::path::{Path, PathBuf};
 
@@ -205,23 +205,23 @@ pub enum WriteError {
 
 impl WriteError {
     /// Returns the code of this kind of error.
-    pub fn code(&self) -> files::Code {
-        files::Code(match self {
-            Self::Opset { .. } => 801,
-            Self::Form { why, .. } | Self::Function { why, .. } => return why.code(),
-            Self::Domain { .. } => 806,
-            Self::Unnamed { .. } => 807,
-            Self::Duplicate { .. } => 808,
-            Self::Untyped { .. } => 809,
-            Self::Devices { .. } => 810,
-            Self::Cycle { .. } => 811,
-            Self::TooLarge { .. } => 812,
-            Self::Shared { .. } => 813,
-            Self::Name { .. } => 814,
-            Self::Elements { .. } => 815,
-            Self::Dim { .. } => 816,
-            Self::File(error) => return error.code(),
-        })
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Opset { .. } => Code::WriteOpset,
+            Self::Form { why, .. } | Self::Function { why, .. } => why.code(),
+            Self::Domain { .. } => Code::DomainMissing,
+            Self::Unnamed { .. } => Code::OutputUnnamed,
+            Self::Duplicate { .. } => Code::PortTwice,
+            Self::Untyped { .. } => Code::OutputUntyped,
+            Self::Devices { .. } => Code::Devices,
+            Self::Cycle { .. } => Code::CyclicGraph,
+            Self::TooLarge { .. } => Code::ModelTooLarge,
+            Self::Shared { .. } => Code::SharedReplaced,
+            Self::Name { .. } => Code::NameNotUtf8,
+            Self::Elements { .. } => Code::ElementsUnreadable,
+            Self::Dim { .. } => Code::SizeTooLarge,
+            Self::File(error) => error.code(),
+        }
     }
 }
 

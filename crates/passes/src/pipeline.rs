@@ -282,20 +282,20 @@ pub enum PassError {
 impl PassError {
     /// Returns the code of this kind of error.
     pub fn code(&self) -> Code {
-        Code(match self {
-            Self::Invalid(_) => 501,
-            Self::UnknownPass { .. } => 502,
-            Self::Training => 503,
-            Self::Required(_) => 504,
-            Self::Opposed { .. } => 505,
-            Self::Cache(_) => 506,
-            Self::Quantization { .. } => 507,
-            Self::Precision(error) => return error.code(),
-            Self::Refuted(_) => 512,
-            Self::Broken { .. } => 513,
-            Self::Endless { .. } => 514,
-            Self::NoCache(_) => 516,
-        })
+        match self {
+            Self::Invalid(_) => Code::PassGraph,
+            Self::UnknownPass { .. } => Code::PassUnknown,
+            Self::Training => Code::Training,
+            Self::Required(_) => Code::PassRequired,
+            Self::Opposed { .. } => Code::PassesOpposed,
+            Self::Cache(_) => Code::CacheUnshared,
+            Self::Quantization { .. } => Code::Unquantized,
+            Self::Precision(error) => error.code(),
+            Self::Refuted(_) => Code::Refuted,
+            Self::Broken { .. } => Code::PassBroken,
+            Self::Endless { .. } => Code::PassEndless,
+            Self::NoCache(_) => Code::CacheNotAdded,
+        }
     }
 }
 

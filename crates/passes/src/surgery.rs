@@ -171,23 +171,23 @@ pub enum SurgeryError {
 impl SurgeryError {
     /// Returns the code of this kind of error.
     pub fn code(&self) -> Code {
-        Code(match self {
-            Self::Unknown { .. } => 901,
-            Self::InBody { .. } => 902,
-            Self::Taken { .. } => 903,
-            Self::Twice { .. } => 904,
-            Self::NoOutput => 905,
-            Self::Untyped { .. } => 906,
-            Self::CutOff { .. } => 907,
-            Self::NotRead { .. } => 908,
-            Self::Contradiction { .. } => 909,
-            Self::Circular { .. } => 910,
-            Self::Negative { .. } => 911,
-            Self::Training => 503,
-            Self::Cut(_) => 912,
-            Self::Merge(_) => 913,
-            Self::Branches(_) => 915,
-        })
+        match self {
+            Self::Unknown { .. } => Code::NameUnknown,
+            Self::InBody { .. } => Code::InBody,
+            Self::Taken { .. } => Code::NameTaken,
+            Self::Twice { .. } => Code::NameTwice,
+            Self::NoOutput => Code::NoOutput,
+            Self::Untyped { .. } => Code::ValueUntyped,
+            Self::CutOff { .. } => Code::CutOff,
+            Self::NotRead { .. } => Code::InputNotRead,
+            Self::Contradiction { .. } => Code::SizeContradiction,
+            Self::Circular { .. } => Code::SizeCircular,
+            Self::Negative { .. } => Code::SizeNegative,
+            Self::Training => Code::Training,
+            Self::Cut(_) => Code::CutEmpty,
+            Self::Merge(_) => Code::Unmerged,
+            Self::Branches(_) => Code::NoBranches,
+        }
     }
 }
 

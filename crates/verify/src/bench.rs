@@ -4,11 +4,11 @@
 //! the memory of one is not counted with another.
 
 use crate::child::{
-    Dims, Ended, cause_of_death, die_with_parent, drain, end, limit_memory, read_dims, start, write_dims,
+    Dims, Ended, Failed, cause_of_death, die_with_parent, drain, end, limit_memory, read_dims, start, write_dims,
 };
 use crate::runs::{Runner, first_case};
 use crate::{ModelFile, Options, Runtime, VerifyError};
-use netwright_files::{Code, peak_memory};
+use netwright_files::peak_memory;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -53,7 +53,7 @@ struct Request {
 enum Answer {
     Loaded(Loaded),
     Ran { seconds: f64, peak: Option<u64> },
-    Error { code: u16, message: String },
+    Error(Failed),
 }
 
 /// A model that is loaded, before its first measured run.
@@ -134,7 +134,7 @@ impl Bench {
         let request = serde_json::to_string(&request).map_err(|error| failed(error.to_string()))?;
         match measured.ask(&request, "load the model")? {
             Answer::Loaded(loaded) => measured.loaded = loaded,
-            Answer::Error { code, message } => return Err(VerifyError::Answered { code: Code(code), message }),
+            Answer::Error(failed) => return Err(failed.into()),
             Answer::Ran { .. } => return Err(failed("it ran a model before it was asked".to_owned())),
         }
         Ok(measured)
@@ -152,7 +152,7 @@ impl Measured {
                 self.peak = peak;
                 Ok(seconds)
             }
-            Answer::Error { code, message } => Err(VerifyError::Answered { code: Code(code), message }),
+            Answer::Error(failed) => Err(failed.into()),
             Answer::Loaded(_) => Err(self.failed("it loaded a model twice".to_owned())),
         }
     }
@@ -211,7 +211,7 @@ pub fn serve(input: impl Read + Send + 'static, mut output: impl Write) -> Resul
         let text = serde_json::to_string(answer).map_err(|error| cannot(&error))?;
         writeln!(output, "{text}").and_then(|()| output.flush()).map_err(|error| cannot(&error))
     };
-    let failed = |error: &VerifyError| Answer::Error { code: error.code().0, message: error.to_string() };
+    let failed = |error: &VerifyError| Answer::Error(Failed::from(error));
     limit_memory(request.memory);
     let run = |answer: &mut dyn FnMut(&Answer) -> Result<(), VerifyError>| -> Result<(), VerifyError> {
         let mut options = Options::default().with_dims(read_dims(&request.dims)?);

@@ -2,7 +2,9 @@
 //! forever or use all memory.
 
 use crate::VerifyError;
+use netwright_files::Code;
 use netwright_ir::{Dim, Symbol};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{self, BufRead, Read, Write};
@@ -110,6 +112,28 @@ pub(crate) fn read_dims(dims: &Dims) -> Result<BTreeMap<Symbol, Dim>, VerifyErro
         Ok((Symbol::new(symbol.as_str()), dim))
     };
     dims.iter().map(read).collect()
+}
+
+/// An error as a child sends it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Failed {
+    code: u16,
+    message: String,
+}
+
+impl From<&VerifyError> for Failed {
+    fn from(error: &VerifyError) -> Self {
+        Self { code: error.code().number(), message: error.to_string() }
+    }
+}
+
+impl From<Failed> for VerifyError {
+    fn from(Failed { code, message }: Failed) -> Self {
+        match Code::with_number(code) {
+            Some(code) => Self::Answered { code, message },
+            None => Self::Request(format!("{code} is not the code of an error: {message}")),
+        }
+    }
 }
 
 /// Makes the system kill this process when its parent ends: on Linux, when the thread ends that started it. A parent that

@@ -203,27 +203,27 @@ pub enum VerifyError {
 impl VerifyError {
     /// Returns the code of this kind of error.
     pub fn code(&self) -> Code {
-        Code(match self {
-            Self::File(error) => return error.code(),
-            Self::Decode { .. } => 601,
-            Self::ExternalData { .. } => 602,
-            Self::NotVerifiable { .. } => 603,
-            Self::Runtime { .. } => 604,
-            Self::Panic { .. } => 605,
-            Self::NoOnnxRuntime => 606,
-            Self::OnnxRuntimeLibrary { .. } => 607,
-            Self::UnknownInput { .. } => 608,
-            Self::MissingInput { .. } => 609,
-            Self::InputType { .. } => 610,
-            Self::Unmakable { .. } => 611,
-            Self::Inputs { .. } => 612,
-            Self::ElementCount { .. } => 613,
-            Self::UnknownSymbol { .. } => 614,
-            Self::Binding { .. } => 615,
-            Self::Worker { .. } => 616,
-            Self::Sizes(_) => 617,
-            Self::Request(_) => 618,
-            Self::Answered { code, .. } => return *code,
-        })
+        match self {
+            Self::File(error) => error.code(),
+            Self::Decode { .. } => Code::Undecodable,
+            Self::ExternalData { .. } => Code::DataUnreadable,
+            Self::NotVerifiable { .. } => Code::NotVerifiable,
+            Self::Runtime { .. } => Code::RuntimeFailed,
+            Self::Panic { .. } => Code::RuntimePanicked,
+            Self::NoOnnxRuntime => Code::OnnxRuntimeMissing,
+            Self::OnnxRuntimeLibrary { .. } => Code::OnnxRuntimeLibrary,
+            Self::UnknownInput { .. } => Code::InputUnknown,
+            Self::MissingInput { .. } => Code::InputMissing,
+            Self::InputType { .. } => Code::InputType,
+            Self::Unmakable { .. } => Code::InputNotGenerated,
+            Self::Inputs { .. } => Code::InputsMisfit,
+            Self::ElementCount { .. } => Code::ElementCount,
+            Self::UnknownSymbol { .. } => Code::SymbolUnknown,
+            Self::Binding { .. } => Code::SymbolSize,
+            Self::Worker { .. } => Code::WorkerFailed,
+            Self::Sizes(_) => Code::SizesMisfit,
+            Self::Request(_) => Code::WorkerRequest,
+            Self::Answered { code, .. } => *code,
+        }
     }
 }

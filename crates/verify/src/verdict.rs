@@ -180,10 +180,10 @@ impl Verdict {
     /// Returns the code of a verdict that is not fine, as an error.
     pub fn code(&self) -> Option<Code> {
         match self {
-            Verdict::NotVerifiable { .. } => Some(Code(603)),
-            Verdict::OtherInterface { .. } => Some(Code(621)),
-            Verdict::Differs { .. } => Some(Code(622)),
-            Verdict::Fails { .. } => Some(Code(623)),
+            Verdict::NotVerifiable { .. } => Some(Code::NotVerifiable),
+            Verdict::OtherInterface { .. } => Some(Code::InterfaceDiffers),
+            Verdict::Differs { .. } => Some(Code::Differs),
+            Verdict::Fails { .. } => Some(Code::ModelFails),
             _ => None,
         }
     }

@@ -7,10 +7,9 @@
 //! The worker does not outlive its parent, however the parent ends: the parent keeps the worker's standard input open,
 //! and the worker ends itself when it is closed; Linux kills the worker as well.
 
-use crate::child::{Dims, ask, limit, read_dims, receive, write_dims};
+use crate::child::{Dims, Failed, ask, limit, read_dims, receive, write_dims};
 use crate::verify::{Judged, Options, judge_paths, with_fallback};
 use crate::{Reason, Runtime, Verdict, VerifyError};
-use netwright_files::Code;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::io::{BufRead, Write};
@@ -61,7 +60,7 @@ struct Request {
 enum Answer {
     Verdict(Judged),
     OnnxRuntimeLibrary { library: PathBuf, cause: String },
-    Error { code: u16, message: String },
+    Error(Failed),
 }
 
 impl Worker {
@@ -106,7 +105,7 @@ impl Worker {
             Ok(Answer::OnnxRuntimeLibrary { library, cause }) => {
                 Err(VerifyError::OnnxRuntimeLibrary { library, cause })
             }
-            Ok(Answer::Error { code, message }) => Err(VerifyError::Answered { code: Code(code), message }),
+            Ok(Answer::Error(failed)) => Err(failed.into()),
             Err(how) => Ok(Judged::new(lost(a, b, &options.runtime, &how))),
         }
     }
@@ -132,7 +131,7 @@ fn serve_request(request: &[u8], mut output: impl Write) -> Result<(), VerifyErr
     let answer = match serde_json::from_slice(request).map_err(|error| cannot_serve(&error)).and_then(answer) {
         Ok(judged) => Answer::Verdict(judged),
         Err(VerifyError::OnnxRuntimeLibrary { library, cause }) => Answer::OnnxRuntimeLibrary { library, cause },
-        Err(error) => Answer::Error { code: error.code().0, message: error.to_string() },
+        Err(error) => Answer::Error(Failed::from(&error)),
     };
     let answer = serde_json::to_vec(&answer).map_err(|error| cannot_serve(&error))?;
     output.write_all(&answer).and_then(|()| output.flush()).map_err(|error| cannot_serve(&error))
@@ -194,7 +193,7 @@ mod tests {
             match serde_json::from_slice(&answer).unwrap() {
                 Answer::Verdict(judged) => judged.verdict.to_string(),
                 Answer::OnnxRuntimeLibrary { cause, .. } => cause,
-                Answer::Error { message, .. } => message,
+                Answer::Error(failed) => VerifyError::from(failed).to_string(),
             }
         };
         let dir = tempfile::tempdir().unwrap();

@@ -34,7 +34,7 @@ impl Tokens {
             tokenizer.as_ref().map_or(TextToken { id: *id, text: id.to_string() }, |own| own.text_token(*id))
         };
         if args.text.as_ref().is_some_and(|text| text.trim().is_empty()) {
-            return Err(Failure::usage_with(Code(1006), "the text is empty\n  help: give at least one word"));
+            return Err(Failure::usage_with(Code::TextEmpty, "the text is empty\n  help: give at least one word"));
         }
         let tokens: Vec<TextToken> = match &args.text {
             Some(text) => encode(text, true)?,
@@ -96,7 +96,7 @@ impl Tokens {
 fn expect_positions(count: usize, positions: Option<usize>) -> Result<(), Failure> {
     let Some(most) = positions.filter(|most| count > *most) else { return Ok(()) };
     let text = format!("{count} tokens are more than the {most} positions of the model\n  help: give a shorter text");
-    Err(Failure::usage_with(Code(1007), text))
+    Err(Failure::usage_with(Code::TextTooLong, text))
 }
 
 fn apart(pieces: Vec<TextToken>) -> (Vec<i64>, Vec<String>) {
@@ -115,7 +115,7 @@ fn tokenizer(args: &Attention, folder: &Path) -> Result<Option<Tokenizer>, Failu
             "{folder} has no tokenizer.json, which splits texts into tokens\n  help: give the ids of the tokens, such \
              as --ids 1,2,3, or save the tokenizer with `AutoTokenizer.from_pretrained(…).save_pretrained(…)`"
         );
-        return Err(Failure::usage_with(Code(1011), text));
+        return Err(Failure::usage_with(Code::Tokenizer, text));
     }
     Tokenizer::open(folder).map(Some).map_err(Failure::usage)
 }

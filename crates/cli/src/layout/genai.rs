@@ -18,7 +18,7 @@ pub(super) fn config(folder: &Path, model: &Pretrained) -> Result<String, Failur
         let found = names.iter().find_map(|name| own.get(*name).filter(|value| !value.is_null()));
         found.cloned().ok_or_else(|| {
             let text = format!("{}: there is no {}", folder.join("config.json").display(), names.join(" or "));
-            Failure::model_with(Code(402), text)
+            Failure::model_with(Code::OptionMissing, text)
         })
     };
     let either = |name: &str| {
@@ -27,12 +27,12 @@ pub(super) fn config(folder: &Path, model: &Pretrained) -> Result<String, Failur
     let context = positions(folder).map_err(Failure::usage)?.ok_or_else(|| {
         let text =
             format!("{}: there is no max_position_embeddings or n_positions", folder.join("config.json").display());
-        Failure::model_with(Code(402), text)
+        Failure::model_with(Code::OptionMissing, text)
     })?;
     let eos = either("eos_token_id").ok_or_else(|| {
         let path = folder.join("generation_config.json");
         let text = format!("{}: there is no eos_token_id, at which onnxruntime-genai stops", path.display());
-        Failure::model_with(Code(402), text)
+        Failure::model_with(Code::OptionMissing, text)
     })?;
     let first_eos = eos.as_array().map_or(Some(&eos), |all| all.first()).cloned().unwrap_or_default();
     let pad = either("pad_token_id").unwrap_or(first_eos);

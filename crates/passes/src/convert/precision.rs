@@ -63,12 +63,12 @@ pub enum PrecisionError {
 impl PrecisionError {
     /// Returns the code of this kind of error.
     pub fn code(&self) -> Code {
-        Code(match self {
-            Self::Element(_) => 508,
-            Self::Pattern { .. } => 509,
-            Self::NoPort { .. } => 510,
-            Self::NoNode(_) => 511,
-        })
+        match self {
+            Self::Element(_) => Code::Unconverted,
+            Self::Pattern { .. } => Code::Pattern,
+            Self::NoPort { .. } => Code::PatternOfPort,
+            Self::NoNode(_) => Code::PatternOfNode,
+        }
     }
 }
 

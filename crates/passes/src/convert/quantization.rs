@@ -126,10 +126,10 @@ pub enum QuantizationError {
 impl QuantizationError {
     /// Returns the code of this kind of error.
     pub fn code(&self) -> Code {
-        Code(match self {
-            Self::Pattern { .. } => 509,
-            Self::BlockSize(_) => 515,
-        })
+        match self {
+            Self::Pattern { .. } => Code::Pattern,
+            Self::BlockSize(_) => Code::BlockSize,
+        }
     }
 }
 
