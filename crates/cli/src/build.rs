@@ -6,6 +6,7 @@ use crate::layout::{Client, Companion};
 use crate::output::{Output, in_line, thousands};
 use crate::overwrite::{Inputs, expect_place, folder_of};
 use crate::quantize::Quantized;
+use crate::spinner::Spinner;
 use crate::{layout, model_io, optimize, quantize, suggest, surgery, verify};
 use netwright::files::{self, Code, ScratchFolder};
 use netwright::inventory::inventory;
@@ -143,9 +144,9 @@ fn build_all(mut args: Build, built: &mut Vec<Built>, output: Output) -> Result<
         let judged = match (&compared, piece) {
             (None, _) => vec![],
             (Some(_), Piece::One(part)) => vec![(part, place.clone())],
-            (Some(folder), Piece::MergedDecoder) => write_branches(piece, &parts, folder.path())?,
+            (Some(folder), Piece::MergedDecoder) => write_branches(piece, &parts, folder.path(), &spinner)?,
         };
-        let mut one = build(args, &model, parts, &place, &inputs, start)?;
+        let mut one = build(args, &model, parts, &place, &inputs, start, &spinner)?;
         drop(spinner);
         for (part, file) in judged {
             let (Some(options), Some(folder)) = (&judging, &compared) else { break };
@@ -218,10 +219,11 @@ fn write_branches(
     piece: Piece,
     parts: &[(Model, passes::Report)],
     folder: &Path,
+    spinner: &Spinner,
 ) -> Result<Vec<(Part, PathBuf)>, Failure> {
     let write = |(part, (model, _)): (&Part, &(Model, passes::Report))| {
         let path = folder.join(format!("{}.onnx", Piece::One(*part).stem()));
-        model_io::write(model, &path, ExternalData::Auto, false, &Inputs::default())?;
+        model_io::write(model, &path, ExternalData::Auto, false, &Inputs::default(), spinner)?;
         Ok((*part, path))
     };
     piece.parts().iter().zip(parts).map(write).collect()
@@ -244,7 +246,9 @@ fn verified(
     let mut interface = passes::Options::for_target(Target::ONNX).with_only(Vec::<String>::new());
     interface.precision = precision(args, Float::F32)?;
     passes::optimize(&mut model, &interface).map_err(|error| Failure::model_at(original, error))?;
-    model_io::write(&model, original, ExternalData::Auto, false, &Inputs::default())?;
+    let spinner = output.spinner("writing the declared model");
+    model_io::write(&model, original, ExternalData::Auto, false, &Inputs::default(), &spinner)?;
+    drop(spinner);
     verify::judged(original, Some(path), options, output)
 }
 
@@ -448,6 +452,7 @@ fn build(
     path: &Path,
     inputs: &Inputs,
     start: Instant,
+    spinner: &Spinner,
 ) -> Result<Built, Failure> {
     let (mut models, mut interface, mut quantized) = (vec![], vec![], vec![]);
     for (model, report) in parts {
@@ -460,7 +465,7 @@ fn build(
     let mut seen = BTreeSet::new();
     quantized.retain(|weight| seen.insert(weight.name.clone()));
     interface.dedup();
-    let written = model_io::write(&model, path, args.emit.storage.external_data, false, inputs)?;
+    let written = model_io::write(&model, path, args.emit.storage.external_data, false, inputs, spinner)?;
     let counts = inventory(&model);
     Ok(Built {
         path: path.to_owned(),

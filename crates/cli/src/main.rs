@@ -26,6 +26,7 @@ mod schema;
 #[cfg(unix)]
 mod signals;
 mod source;
+mod spinner;
 mod suggest;
 mod surgery;
 mod upgrade;

@@ -4,6 +4,7 @@ use crate::args::{ExternalData, Input, Opset, Reading};
 use crate::failure::Failure;
 use crate::output::{Output, in_line};
 use crate::overwrite::Inputs;
+use crate::spinner::Spinner;
 use crate::suggest;
 use netwright::files::{self, Code};
 use netwright::ir::Model;
@@ -54,19 +55,21 @@ pub(crate) fn read_options(path: &Path) -> Result<Value, Failure> {
         return Ok(Value::Null);
     }
     let text = files::read_json(path).map_err(Failure::usage)?;
-    serde_json::from_str(&text).map_err(|error| Failure::model_with(Code::ConfigurationSyntax, format!("{}: {error}", in_line(path))))
+    serde_json::from_str(&text)
+        .map_err(|error| Failure::model_with(Code::ConfigurationSyntax, format!("{}: {error}", in_line(path))))
 }
 
-/// Writes a model without replacing any of the inputs by its external data.
+/// Writes a model without replacing any of the inputs by its external data; the spinner shows the progress.
 pub(crate) fn write(
     model: &Model,
     path: &Path,
     external_data: ExternalData,
     share_weights: bool,
     inputs: &Inputs,
+    spinner: &Spinner,
 ) -> Result<WrittenFiles, Failure> {
     let options = WriteOptions::default().with_external_data(external_data.into()).with_share_weights(share_weights);
-    write_with(model, path, options, inputs)
+    write_with(model, path, options, inputs, spinner)
 }
 
 /// Writes a model with other options, and without replacing any of the inputs by its external data.
@@ -75,8 +78,10 @@ pub(crate) fn write_with(
     path: &Path,
     options: WriteOptions,
     inputs: &Inputs,
+    spinner: &Spinner,
 ) -> Result<WrittenFiles, Failure> {
-    onnx::write(model, path, &options.with_kept_files(inputs.identities())).map_err(write_failure)
+    let options = options.with_kept_files(inputs.identities()).with_progress(spinner.progress.clone());
+    onnx::write(model, path, &options).map_err(write_failure)
 }
 
 /// Returns a failure of the call for a file that cannot be written, and one of the model for a model that cannot be.

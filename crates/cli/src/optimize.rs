@@ -211,7 +211,7 @@ fn optimize(args: &Optimize, job: &Job, output: Output) -> Result<Done, Failure>
             let copies = job.branch.as_ref().map(|branch| branch.copies.clone()).unwrap_or_default();
             let options = WriteOptions::default().with_external_data(external_data.into()).with_copies(copies);
             let options = options.with_share_weights(args.sharing.share_weights);
-            model_io::write_with(&model, path, options, &inputs)?.bytes
+            model_io::write_with(&model, path, options, &inputs, &spinner)?.bytes
         }
         None => onnx::written_size(&model, external_data.into()).map_err(model_io::write_failure)?,
     };

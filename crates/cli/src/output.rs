@@ -1,16 +1,13 @@
-//! Printing: data, reports, warnings, progress and tables.
+//! Printing: data, reports, warnings and tables.
 
 use crate::failure::{Failure, Misuse};
-use indicatif::{ProgressBar, ProgressStyle};
+use crate::spinner::Spinner;
 use netwright::ir::Name;
 use netwright::passes::Event;
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 /// The global flags, and the model that warnings are about.
 #[derive(Clone, Copy, Debug)]
@@ -96,53 +93,15 @@ impl Output<'_> {
         Ok(())
     }
 
-    /// Shows a spinner on a terminal for work that takes over a second, until the result is dropped; none for one of
-    /// several models.
+    /// Shows a spinner on a terminal for work that takes over a second, until the result is dropped; none with `--quiet` or
+    /// `--json`, and none for one of several models.
     pub(crate) fn spinner(self, message: &'static str) -> Spinner {
-        let (done, waiting) = mpsc::channel::<()>();
-        let shown = !self.quiet && self.model.is_none() && io::stderr().is_terminal();
-        let thread = shown.then(|| thread::spawn(move || spin(message, &waiting)));
-        Spinner { done: Some(done), thread }
+        Spinner::new(message, !self.quiet && !self.json && self.model.is_none() && io::stderr().is_terminal())
     }
-}
-
-/// A spinner that is shown until it is dropped.
-#[derive(Debug)]
-pub(crate) struct Spinner {
-    /// Closed to end the spinner.
-    done: Option<mpsc::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Drop for Spinner {
-    fn drop(&mut self) {
-        self.done.take();
-        if let Some(thread) = self.thread.take() {
-            // The thread only draws: its panic is not a failure of the work.
-            let _ = thread.join();
-        }
-    }
-}
-
-/// Draws after the first second, until the channel is closed.
-fn spin(message: &'static str, done: &mpsc::Receiver<()>) {
-    if done.recv_timeout(Duration::from_secs(1)) != Err(RecvTimeoutError::Timeout) {
-        return;
-    }
-    let bar = ProgressBar::new_spinner();
-    let template = if is_plain() { "{spinner} {msg} {elapsed}" } else { "{spinner:.cyan} {msg} {elapsed}" };
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
-    }
-    bar.set_message(message);
-    while done.recv_timeout(Duration::from_millis(100)) == Err(RecvTimeoutError::Timeout) {
-        bar.tick();
-    }
-    bar.finish_and_clear();
 }
 
 /// Returns whether the environment asks for text without colors.
-fn is_plain() -> bool {
+pub(crate) fn is_plain() -> bool {
     let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     is_set("NO_COLOR") || std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }

@@ -124,8 +124,11 @@ fn write(
     external_data: ExternalData,
     share_weights: bool,
     inputs: &Inputs,
+    output: Output,
 ) -> Result<Summary, Failure> {
-    let written = model_io::write(model, path, external_data, share_weights, inputs)?;
+    let spinner = output.spinner("writing");
+    let written = model_io::write(model, path, external_data, share_weights, inputs, &spinner)?;
+    drop(spinner);
     let mut summary = Summary::new(path, model, written.bytes);
     summary.notes.extend(
         written
@@ -144,7 +147,7 @@ pub(crate) fn extract(args: &Extract, output: Output) -> Result<(), Failure> {
     inputs.expect_other_output(&args.output, &args.input.model)?;
     let [from, to] = [&args.from, &args.to].map(|names| names.as_deref().map(borrowed));
     let part = surgery::extract(&model, from.as_deref(), to.as_deref()).map_err(refused)?;
-    let summary = write(&part, &args.output, args.storage.external_data, args.sharing.share_weights, &inputs)?;
+    let summary = write(&part, &args.output, args.storage.external_data, args.sharing.share_weights, &inputs, output)?;
     output.report(&summary, || summary.text())
 }
 
@@ -168,7 +171,7 @@ fn rewrite(
     let inputs = Inputs::of_model(&args.input.model, &model);
     inputs.expect_other_output(&args.output, &args.input.model)?;
     change(&mut model);
-    let summary = write(&model, &args.output, external_data, false, &inputs)?;
+    let summary = write(&model, &args.output, external_data, false, &inputs, output)?;
     output.report(&summary, || summary.text())
 }
 
@@ -291,7 +294,7 @@ pub(crate) fn split(args: &Split, output: Output) -> Result<(), Failure> {
     };
     let split = surgery::split(&model, &cut).map_err(refused)?;
     files::create_folder(&args.output).map_err(Failure::usage)?;
-    let written = write_parts(args, split, &inputs);
+    let written = write_parts(args, split, &inputs, output);
     if written.is_err() {
         // The folder held nothing before; the failure is reported whether or not it can be emptied.
         for file in files::entries(&args.output) {
@@ -306,11 +309,11 @@ pub(crate) fn split(args: &Split, output: Output) -> Result<(), Failure> {
 }
 
 /// Writes the parts and then the manifest, without which the folder is not complete.
-fn write_parts(args: &Split, split: surgery::Split, inputs: &Inputs) -> Result<Vec<Summary>, Failure> {
+fn write_parts(args: &Split, split: surgery::Split, inputs: &Inputs, output: Output) -> Result<Vec<Summary>, Failure> {
     let mut summaries = vec![];
     for (part, number) in split.parts.iter().zip(1..) {
         let path = args.output.join(format!("part-{number}.onnx"));
-        summaries.push(write(part, &path, args.storage.external_data, false, inputs)?);
+        summaries.push(write(part, &path, args.storage.external_data, false, inputs, output)?);
     }
     let manifest = Manifest::new(&summaries, split.plan);
     let text = serde_json::to_string_pretty(&manifest).map_err(io::Error::from)? + "\n";
@@ -360,7 +363,7 @@ pub(crate) fn merge(args: &Merge, output: Output) -> Result<(), Failure> {
         MergeError::Surgery(error) => refused(error),
         error => Failure::model(error),
     })?;
-    let mut summary = write(&merged.model, &args.output, args.storage.external_data, false, &inputs)?;
+    let mut summary = write(&merged.model, &args.output, args.storage.external_data, false, &inputs, output)?;
     summary.notes.extend(merged.notes);
     output.report(&summary, || summary.text())
 }

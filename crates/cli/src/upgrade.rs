@@ -32,8 +32,10 @@ pub(crate) fn run(args: &Upgrade, output: Output) -> Result<(), Failure> {
     let inputs = Inputs::of_model(&args.input.model, &model);
     inputs.expect_other_output(&args.output, &args.input.model)?;
     model_io::set_opset(&mut model, opset)?;
-    let written =
-        model_io::write(&model, &args.output, args.storage.external_data, args.sharing.share_weights, &inputs)?;
+    let spinner = output.spinner("writing");
+    let (external_data, share_weights) = (args.storage.external_data, args.sharing.share_weights);
+    let written = model_io::write(&model, &args.output, external_data, share_weights, &inputs, &spinner)?;
+    drop(spinner);
     output.report(&Upgraded { opset: args.opset, bytes: written.bytes }, || {
         format!("{} has opset {}, {} bytes", in_line(&args.output), args.opset, thousands(written.bytes))
     })

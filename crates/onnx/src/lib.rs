@@ -56,7 +56,9 @@ pub use forms::{FormError, READ_OPSETS, WRITTEN_OPSETS};
 pub use opset::set_opset;
 pub use reader::{OPAQUE_OPSETS, ReadError, ReadOptions, ReadProblem, read};
 pub use text::to_text;
-pub use writer::{ExternalData, MAX_FILE, WriteError, WriteOptions, WrittenFiles, to_bytes, write, written_size};
+pub use writer::{
+    ExternalData, MAX_FILE, Progress, WriteError, WriteOptions, WrittenFiles, to_bytes, write, written_size,
+};
 
 /// The examples of the crate's page compile.
 #[cfg(doctest)]

@@ -10,7 +10,10 @@ use std::path::{Path, PathBuf};
 
 pub(crate) mod emit;
 mod frame;
+mod progress;
 mod stream;
+
+pub use progress::Progress;
 
 /// The maximum size of a file in bytes: protobuf sizes have 31 bits.
 pub const MAX_FILE: u64 = (1 << 31) - 1;
@@ -29,6 +32,8 @@ pub struct WriteOptions {
     pub copies: Vec<(Identity, String)>,
     /// Files that external data must not replace, besides those that hold weights of the model.
     pub kept_files: Vec<Identity>,
+    /// Counts the bytes while they are written.
+    pub progress: Option<Progress>,
 }
 
 impl WriteOptions {
@@ -53,6 +58,12 @@ impl WriteOptions {
     /// Sets [`kept_files`](Self::kept_files).
     pub fn with_kept_files(mut self, kept_files: Vec<Identity>) -> Self {
         self.kept_files = kept_files;
+        self
+    }
+
+    /// Sets [`progress`](Self::progress).
+    pub fn with_progress(mut self, progress: Progress) -> Self {
+        self.progress = Some(progress);
         self
     }
 }
@@ -240,6 +251,7 @@ pub fn write(model: &Model, path: impl AsRef<Path>, options: &WriteOptions) -> R
         [] => None,
         copies => Some(copies.iter().cloned().collect()),
     };
+    let progress = options.progress.clone().unwrap_or_default();
     let embedded = frame::encode(&draft, None, shared.as_ref());
     let fits = embedded.len() <= MAX_FILE;
     match options.external_data {
@@ -248,11 +260,12 @@ pub fn write(model: &Model, path: impl AsRef<Path>, options: &WriteOptions) -> R
         }
         ExternalData::Auto | ExternalData::Never if fits => {
             let mut file = AtomicFile::create(path)?;
-            stream::write(&mut file, &embedded)?;
+            progress.start(embedded.len());
+            stream::write(&mut file, &embedded, &progress)?;
             file.commit()?;
             Ok(WrittenFiles { files: vec![path.to_owned()], bytes: embedded.len() })
         }
-        _ => write_external(&draft, path, shared.as_ref(), &options.kept_files),
+        _ => write_external(&draft, path, shared.as_ref(), &options.kept_files, &progress),
     }
 }
 
@@ -310,6 +323,7 @@ fn write_external(
     path: &Path,
     shared: Option<&frame::Shared>,
     kept_files: &[Identity],
+    progress: &Progress,
 ) -> Result<WrittenFiles, WriteError> {
     let data_path = data_path(&draft.emitted, path, kept_files)?;
     let location = data_path.file_name().and_then(|name| name.to_str());
@@ -319,18 +333,19 @@ fn write_external(
     if frame.len() > MAX_FILE {
         return Err(WriteError::TooLarge { bytes: frame.len(), help: "reduce the number of nodes" });
     }
+    progress.start(frame.len() + external.data.len());
     let mut model = AtomicFile::create(path)?;
     let mut written = WrittenFiles { files: vec![path.to_owned()], bytes: frame.len() };
     if external.data.len() > 0 {
         let mut data = AtomicFile::create(&data_path)?;
-        stream::write(&mut data, &external.data)?;
+        stream::write(&mut data, &external.data, progress)?;
         written.bytes += external.data.len();
         written.files.push(data_path);
-        stream::write(&mut model, &frame)?;
+        stream::write(&mut model, &frame, progress)?;
         // The model refers to its data, so it is committed last.
         data.commit()?;
     } else {
-        stream::write(&mut model, &frame)?;
+        stream::write(&mut model, &frame, progress)?;
     }
     model.commit()?;
     Ok(written)

@@ -35,6 +35,16 @@ pub(super) enum Piece {
     Padding(u64),
 }
 
+impl Piece {
+    pub(super) fn len(&self) -> u64 {
+        match self {
+            Piece::Bytes(bytes) => bytes.len() as u64,
+            Piece::Elements(tensor) => tensor.len(),
+            Piece::Padding(bytes) => *bytes,
+        }
+    }
+}
+
 /// A sequence of pieces.
 #[derive(Debug, Default)]
 pub(super) struct Frame {
@@ -81,11 +91,7 @@ impl Frame {
     }
 
     fn push(&mut self, piece: Piece) {
-        self.len += match &piece {
-            Piece::Bytes(bytes) => bytes.len() as u64,
-            Piece::Elements(tensor) => tensor.len(),
-            Piece::Padding(bytes) => *bytes,
-        };
+        self.len += piece.len();
         self.pieces.push(piece);
     }
 }

@@ -1,8 +1,8 @@
 //! Writing the pieces of a file: copied, or computed by several threads in reserved space.
 
-use super::WriteError;
 use super::frame::{Frame, Piece};
-use netwright_files::AtomicFile;
+use super::{Progress, WriteError};
+use netwright_files::{AtomicFile, Range};
 use netwright_ir::{Data, Tensor, TensorError};
 use std::num::NonZero;
 use std::panic::resume_unwind;
@@ -19,6 +19,9 @@ const SMALL: u64 = 1 << 16;
 /// File tensors from this size on are copied by several threads, unless the kernel copies them.
 const LARGE: u64 = 8 << 20;
 
+/// The number of bytes that are copied from a file before they are counted.
+const COUNTED: u64 = 32 << 20;
+
 /// The maximum number of threads: more would wait for the disk, and each holds a block and what its recipe reads.
 const MAX_THREADS: usize = 4;
 
@@ -32,8 +35,8 @@ struct Block<'a> {
     len: usize,
 }
 
-/// Appends the pieces to a file.
-pub(super) fn write(file: &mut AtomicFile, frame: &Frame) -> Result<(), WriteError> {
+/// Appends the pieces to a file, and counts their bytes.
+pub(super) fn write(file: &mut AtomicFile, frame: &Frame, progress: &Progress) -> Result<(), WriteError> {
     let mut blocks = vec![];
     for piece in frame.pieces() {
         match piece {
@@ -43,26 +46,40 @@ pub(super) fn write(file: &mut AtomicFile, frame: &Frame) -> Result<(), WriteErr
             }
             Piece::Elements(tensor) => match tensor.data() {
                 Data::File(range) if tensor.len() < LARGE || file.falls_together_with(range) => {
-                    file.copy_from(range)?;
+                    copy(file, range, progress)?;
+                    continue;
                 }
                 Data::File(_) | Data::Recipe(_) if tensor.len() >= SMALL => {
                     let start = file.reserve(tensor.len())?;
                     blocks.extend(blocks_of(tensor, start));
+                    continue;
                 }
                 _ => file.append(&tensor.to_bytes().map_err(|source| failed(tensor, source))?)?,
             },
         }
+        progress.add(piece.len());
     }
-    fill(file, &blocks)
+    fill(file, &blocks, progress)
+}
+
+fn copy(file: &mut AtomicFile, range: &Range, progress: &Progress) -> Result<(), WriteError> {
+    let mut done = 0;
+    while done < range.len() {
+        let part = range.slice(done, COUNTED.min(range.len() - done))?;
+        file.copy_from(&part)?;
+        progress.add(part.len());
+        done += part.len();
+    }
+    Ok(())
 }
 
 /// Computes the blocks in order, so that the file is written from front to back.
-fn fill(file: &AtomicFile, blocks: &[Block<'_>]) -> Result<(), WriteError> {
+fn fill(file: &AtomicFile, blocks: &[Block<'_>], progress: &Progress) -> Result<(), WriteError> {
     let next = AtomicUsize::new(0);
     let work = || {
         let mut buffer = vec![];
         while let Some(block) = blocks.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if let Err(error) = make(file, block, &mut buffer) {
+            if let Err(error) = make(file, block, &mut buffer, progress) {
                 // On an error the remaining blocks are skipped.
                 next.store(blocks.len(), Ordering::Relaxed);
                 return Err(error);
@@ -81,7 +98,7 @@ fn fill(file: &AtomicFile, blocks: &[Block<'_>]) -> Result<(), WriteError> {
     })
 }
 
-fn make(file: &AtomicFile, block: &Block<'_>, buffer: &mut Vec<u8>) -> Result<(), WriteError> {
+fn make(file: &AtomicFile, block: &Block<'_>, buffer: &mut Vec<u8>, progress: &Progress) -> Result<(), WriteError> {
     for done in (0..block.len).step_by(PART) {
         buffer.resize(PART.min(block.len - done), 0);
         let first = block.first + done as u64 * 8 / u64::from(block.tensor.element().bits()).max(1);
@@ -90,6 +107,7 @@ fn make(file: &AtomicFile, block: &Block<'_>, buffer: &mut Vec<u8>) -> Result<()
         if buffer.iter().any(|&byte| byte != 0) {
             file.write_at(block.offset + done as u64, buffer)?;
         }
+        progress.add(buffer.len() as u64);
     }
     Ok(())
 }
