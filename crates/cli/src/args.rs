@@ -32,6 +32,7 @@ pub(crate) use generate::{Engine, Eval, Generate};
 pub(crate) use judging::{Judging, Runtime};
 pub(crate) use kv_cache::KvCache;
 use kv_cache::KvCacheParser;
+use surgery::pair;
 pub(crate) use surgery::{Extract, Interface, Merge, Rewrite, Split, size};
 pub(crate) use values::{Float, Opset};
 use values::{binding, io_type, target};
@@ -370,7 +371,11 @@ pub(crate) struct Inspect {
     /// List the weights with their smallest and largest element, their mean, NaN and zeros; reads all weights.
     #[arg(long)]
     pub(crate) weights: bool,
-    /// Print the graph in the text form.
+    /// Show a node, by its name or that of a result: its operands, its results and their readers, what it costs, and what
+    /// the exporter noted.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["ops", "tree", "weights", "text"])]
+    pub(crate) node: Option<String>,
+    /// Print the graph in the text form; of more than 16 elements, only a hash or the place in the file.
     #[arg(long, conflicts_with_all = ["ops", "tree", "weights"])]
     pub(crate) text: bool,
 }
@@ -483,6 +488,12 @@ pub(crate) struct Verify {
     /// Run with only these inputs: a safetensors file, or a folder with one .npy file per input.
     #[arg(long, value_name = "FILE|FOLDER", conflicts_with_all = ["dims", "seed", "long", "dump"])]
     pub(crate) inputs: Option<PathBuf>,
+    /// Give an input of the first model the name that it has in the second; may be given several times.
+    #[arg(long, value_name = "OLD=NEW", value_parser = pair, requires = "other")]
+    pub(crate) rename_input: Vec<(String, String)>,
+    /// Give an output of the first model the name that it has in the second; may be given several times.
+    #[arg(long, value_name = "OLD=NEW", value_parser = pair, requires = "other")]
+    pub(crate) rename_output: Vec<(String, String)>,
     /// Write the inputs of every run and the outputs of the first model to this folder, as safetensors.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) dump: Option<PathBuf>,

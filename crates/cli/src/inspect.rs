@@ -2,6 +2,7 @@
 
 mod costs;
 mod glance;
+mod node;
 mod weights;
 
 use crate::args::{Input, Inspect};
@@ -18,6 +19,7 @@ use netwright::ir::cost::Estimate;
 use netwright::ir::{self, Dim, Graph};
 use netwright::overview::Overview;
 use netwright::passes;
+use node::NodeView;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::cmp::Reverse;
@@ -77,6 +79,9 @@ pub(crate) struct Contents {
     runtimes: Vec<RunsIn>,
     #[serde(skip_serializing_if = "Option::is_none")]
     weights: Option<Vec<Weight>>,
+    /// The nodes with the name that --node requests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    requested_nodes: Option<Vec<NodeView>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<String>,
 }
@@ -145,6 +150,7 @@ fn contents(path: &Path, args: &Inspect, output: Output) -> Result<Contents, Fai
         operator_costs: operator_costs(graph, &estimate),
         runtimes,
         weights: args.weights.then(|| weights::weights(graph)).transpose()?,
+        requested_nodes: args.node.as_ref().map(|name| node::nodes(&model, name)).transpose()?,
         text: args.text.then(|| graph.to_string()),
     })
 }
@@ -169,6 +175,9 @@ fn text(contents: &Contents, args: &Inspect) -> String {
     if let Some(text) = &contents.text {
         return text.clone();
     }
+    if let Some(nodes) = &contents.requested_nodes {
+        return nodes.iter().map(NodeView::text).collect::<Vec<_>>().join("\n");
+    }
     let mut parts = vec![];
     if args.tree {
         parts.push(glance::tree(&contents.modules));
@@ -188,7 +197,10 @@ fn operators(contents: &Contents) -> String {
         Some(Amount::Number(flops)) => *flops,
         _ => 0,
     };
-    let total = contents.operators.keys().map(|name| flops(name)).sum::<u64>();
+    // Formulas have no shares, and next to them numbers have none.
+    let is_formula = |cost: &OperatorCost| !matches!(cost.flops, Some(Amount::Number(_)));
+    let has_shares = !contents.operator_costs.values().any(is_formula);
+    let total = if has_shares { contents.operators.keys().map(|name| flops(name)).sum::<u64>() } else { 0 };
     let mut operators: Vec<_> = contents.operators.iter().collect();
     operators.sort_by_key(|(name, count)| (Reverse(flops(name)), Reverse(**count)));
     for (name, count) in operators {
@@ -209,7 +221,6 @@ fn operators(contents: &Contents) -> String {
         ]);
     }
     if total == 0 {
-        // Formulas have no shares.
         for row in &mut rows {
             row.remove(PERCENT);
         }

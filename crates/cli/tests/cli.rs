@@ -3,7 +3,7 @@
 mod common;
 
 use common::{names, netwright, snapshot};
-use netwright::ir::{Model, parse};
+use netwright::ir::{Model, Notes, parse};
 use netwright::onnx::{self, WriteOptions};
 use regex::Regex;
 use std::path::{Path, PathBuf};
@@ -56,6 +56,8 @@ fn the_common_paths() {
     check(at, "inspect_json", &["inspect", "encoder.onnx", "--json"], 0);
     check(at, "inspect_tree", &["inspect", "encoder.onnx", "--tree"], 0);
     check(at, "inspect_ops", &["inspect", "encoder.onnx", "--ops"], 0);
+    check(at, "inspect_node", &["inspect", "encoder.onnx", "--node", "encoder.layers.2.self_attn.scores"], 0);
+    check(at, "inspect_no_node", &["inspect", "encoder.onnx", "--node", "encoder.layers.2.self_attn.score"], 2);
     check(at, "inspect_weights", &["inspect", "encoder.onnx", "--weights"], 0);
     check(at, "check", &["check", "encoder.onnx"], 0);
     check(
@@ -385,4 +387,38 @@ fn a_broken_pipe_is_not_an_error() {
     let output = child.wait_with_output().expect("it ends");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+/// A node is found by its name or that of a result, in the graph, in a body or in a function.
+#[test]
+fn a_node_is_shown_with_its_neighbors() {
+    let text = "main(%cond: bool[], %x: f32[n, 4]) {
+  %w = parameter fill(0.5) : f32[4, 4]
+  %product = matmul @\"first\" %x, %w : f32[n, 4]
+  %y = if %cond {else_branch = graph else(; %b: f32[n, 4] = %product) {
+    %minus = neg %b : f32[n, 4]
+    return y = %minus
+  }, then_branch = graph then(; %b: f32[n, 4] = %product) {
+    return y = %b
+  }} : f32[n, 4]
+  return %y, %product
+}";
+    let mut graph = parse(text).expect("it parses");
+    let first = graph.schedule().into_iter().find(|id| graph.node(*id).label() == "first").expect("a node");
+    let doc = "The first product.".to_owned();
+    let metadata = [("stack_trace".to_owned(), "File \"a.py\", line 1\n    x @ w".to_owned())].into();
+    graph.set_node_notes(first, Notes { doc, metadata, ..Notes::default() });
+    let mut model = Model::new(graph);
+    model.opsets.insert(String::new(), 20);
+    let folder = TempDir::new().expect("a folder");
+    let at = folder.path();
+    onnx::write(&model, at.join("m.onnx"), &WriteOptions::default()).expect("it is written");
+    for (name, arguments, code) in [
+        ("inspect_node_of_a_name", &["first"][..], 0),
+        ("inspect_node_of_a_body", &["%y"], 0),
+        ("inspect_node_of_a_weight", &["w", "--dim", "n=2", "--json"], 0),
+        ("inspect_node_missing", &["prodcut"], 2),
+    ] {
+        check(at, name, &[&["inspect", "m.onnx", "--node"], arguments].concat(), code);
+    }
 }

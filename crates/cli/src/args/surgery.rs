@@ -93,7 +93,7 @@ pub(crate) struct Rewrite {
     pub(crate) output: PathBuf,
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
+pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((old, new)) if !old.is_empty() && !new.is_empty() => Ok((old.to_owned(), new.to_owned())),
         _ => Err("expected two names, such as a=b".to_owned()),
