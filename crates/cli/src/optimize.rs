@@ -2,6 +2,7 @@
 
 mod advice;
 mod branches;
+mod costs;
 mod jobs;
 mod summary;
 
@@ -17,6 +18,7 @@ use crate::suggest::has_extension;
 use crate::surgery;
 use crate::verify;
 use branches::Branch;
+use costs::TypicalRun;
 use jobs::{Job, jobs};
 use netwright::bisect::{Culprit, bisect};
 use netwright::evaluate::Tract;
@@ -183,7 +185,8 @@ fn optimize(args: &Optimize, job: &Job, output: Output) -> Result<Done, Failure>
         branch.copies.iter().for_each(|(_, location)| inputs.add(&folder_of(output).join(location)));
     }
     change(&mut model, args, job)?;
-    let before = Side::new(inventory(&model), inputs.model_bytes(&job.model)?);
+    let run = |model: &Model| if output.quiet { None } else { TypicalRun::new(model) };
+    let before = Side::new(inventory(&model), inputs.model_bytes(&job.model)?, run(&model));
     let text = (args.diff || args.report.is_some()).then(|| model.graph.to_text(Detail::Elided));
 
     let mut options = args.emit.options()?.with_skip(&args.skip);
@@ -251,7 +254,7 @@ fn optimize(args: &Optimize, job: &Job, output: Output) -> Result<Done, Failure>
     for event in &events.applied {
         *applied.entry(event.pass).or_default() += 1;
     }
-    let after = Side::new(inventory(&model), bytes);
+    let after = Side::new(inventory(&model), bytes, run(&model));
     let summary = Summary {
         model: job.model.clone(),
         branch: job.branch.clone(),

@@ -146,6 +146,38 @@ impl Row {
     }
 }
 
+/// Returns the sizes with which models often run, for estimates of what a run costs: a batch of 1; a number of
+/// tokens, of which all but one are in the past if the model has one; images of 224 by 224.
+///
+/// ```
+/// use netwright_ir::Symbol;
+/// let sizes = netwright_verify::typical_sizes(&["batch", "past_length", "sequence_length"].map(Symbol::new), 128);
+/// // In the order of the names.
+/// assert_eq!(sizes.values().collect::<Vec<_>>(), [&1, &127, &1]);
+/// ```
+pub fn typical_sizes<'s>(symbols: impl IntoIterator<Item = &'s Symbol> + Clone, tokens: i64) -> Bindings {
+    let has_past = symbols.clone().into_iter().any(is_past);
+    let size = |symbol: &Symbol| {
+        let name = symbol.as_str().to_lowercase();
+        let has = |words: &[&str]| words.iter().any(|word| name.contains(word));
+        if is_batch(&name) {
+            1
+        } else if has(&["height", "width"]) {
+            224
+        } else if has(&["channel"]) {
+            3
+        } else if is_past(symbol) {
+            tokens - 1
+        } else if has_past && !has(&["past", "total", "max", "encoder", "source"]) && name != "enc" {
+            // The new tokens, not all, and not those of an encoder.
+            1
+        } else {
+            tokens
+        }
+    };
+    symbols.into_iter().map(|symbol| (symbol.clone(), size(symbol))).collect()
+}
+
 /// Returns whether a symbol is named after the length of the past alone.
 pub(crate) fn is_past(symbol: &Symbol) -> bool {
     let name = symbol.as_str().to_lowercase();

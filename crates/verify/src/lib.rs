@@ -66,7 +66,7 @@ mod verdict;
 mod verify;
 mod worker;
 
-pub use bindings::{Sizes, SizesKind, bindings};
+pub use bindings::{Sizes, SizesKind, bindings, typical_sizes};
 pub use compare::{Comparison, Difference, RoundingEvidence, Worst, compare, scale};
 pub use error::VerifyError;
 pub use file::{ModelFile, Port};

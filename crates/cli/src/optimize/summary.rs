@@ -2,6 +2,7 @@
 
 use super::advice::Alternative;
 use super::branches::Branch;
+use super::costs::TypicalRun;
 use crate::output::{Output, Paint, Style, counted, printable, table, thousands};
 use crate::quantize::Quantized;
 use crate::report;
@@ -27,12 +28,14 @@ pub(crate) struct Side {
     constants: u64,
     /// The size of parameters and constants.
     pub(super) weight_bytes: u64,
+    /// What a run with typical sizes costs; `null` if the model does not allow these sizes, or with --quiet.
+    run: Option<TypicalRun>,
 }
 
 impl Side {
-    pub(super) fn new(counts: Inventory, bytes: u64) -> Self {
+    pub(super) fn new(counts: Inventory, bytes: u64, run: Option<TypicalRun>) -> Self {
         let Inventory { nodes, operators, parameters, constants, parameter_bytes, constant_bytes, .. } = counts;
-        Self { nodes, operators, bytes, parameters, constants, weight_bytes: parameter_bytes + constant_bytes }
+        Self { nodes, operators, bytes, parameters, constants, weight_bytes: parameter_bytes + constant_bytes, run }
     }
 
     /// Returns this side for the page of `--report`.
@@ -229,6 +232,15 @@ impl Summary {
             Ordering::Equal => Style::Plain,
             Ordering::Greater => Style::Yellow,
         }));
+        let runs = before.run.as_ref().zip(after.run.as_ref());
+        for row in runs.into_iter().flat_map(|(before, after)| TypicalRun::rows(before, after)) {
+            styles.push(match row[3].chars().next() {
+                Some('-') => Style::Green,
+                Some(_) => Style::Yellow,
+                None => Style::Plain,
+            });
+            rows.push(row.to_vec());
+        }
         let groups = [("fewer", Ordering::Less, Style::Green), ("more", Ordering::Greater, Style::Cyan)];
         for (title, order, style) in groups {
             let group = group(order);
@@ -248,6 +260,9 @@ impl Summary {
             group(Ordering::Equal).iter().map(|(name, count, _)| format!("{name} {}", thousands(*count))).collect();
         if !same.is_empty() {
             text += &printable(&format!("unchanged: {}\n", same.join(", ")));
+        }
+        if let Some((before, after)) = runs {
+            text += &printable(&format!("{}\n", TypicalRun::note(before, after)));
         }
         text
     }
