@@ -13,7 +13,7 @@ judge() { target/interop/venv/bin/python "tests/interop/$1.py" target/release/ne
 beside() { judge hostile && judge traps; }
 beside >target/interop/beside.log 2>&1 &
 beside=$!
-for name in user_models families emitted second_judge judging corpus masks contrib shared_cache cached layouts unfuse narrow precision sources quantized report attention surgery backend; do
+for name in user_models families emitted second_judge judging corpus masks contrib shared_cache cached layouts unfuse narrow precision sources quantized report attention surgery backend progress runs_in; do
     judge "$name"
 done
 cargo test --release --quiet --workspace --test rewrites -- --ignored

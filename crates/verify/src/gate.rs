@@ -206,7 +206,22 @@ impl<'m> Gate<'m> {
         if let Some(attribute) = unread {
             return Some(format!("tract ignores {} = {}", attribute.name, text(attribute)));
         }
-        if operator == "Attention" { attention_flaw(node, &|value| self.ty(value)) } else { None }
+        match operator {
+            "Attention" => attention_flaw(node, &|value| self.ty(value)),
+            "MultiHeadAttention" => self.multi_head_flaw(node),
+            _ => None,
+        }
+    }
+
+    /// Returns what tract does not compute of a `MultiHeadAttention`. Its operands are query, key, value, bias, masks and
+    /// past.
+    fn multi_head_flaw(&self, node: &NodeProto) -> Option<String> {
+        if node.input.iter().skip(3).any(|name| !name.is_empty()) {
+            return Some("tract supports neither its bias nor its masks nor its past".to_owned());
+        }
+        let rank = |name: &String| self.ty(name).and_then(|ty| Some(ty.shape.as_ref()?.len()));
+        let has_heads = node.input.iter().filter_map(rank).any(|rank| rank != 3);
+        has_heads.then(|| "tract only supports queries, keys and values of rank 3".to_owned())
     }
 
     fn ty(&self, value: &str) -> Option<&TensorType> {

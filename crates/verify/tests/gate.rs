@@ -45,6 +45,23 @@ fn operators_and_attributes() {
     }
 }
 
+/// Queries, keys and values are its only operands, with their heads side by side.
+#[test]
+fn multi_head_attention() {
+    let flaw = |why: &str| Some(format!("node `y` (com.microsoft::MultiHeadAttention): tract {why}"));
+    for (operands, expected) in [
+        ("x, x, x", None),
+        ("x, x, x, w", flaw("supports neither its bias nor its masks nor its past")),
+        ("x, h, h", flaw("only supports queries, keys and values of rank 3")),
+    ] {
+        let node = node(&format!("y = com.microsoft::MultiHeadAttention({operands})")).int("num_heads", 2);
+        let inputs = ["x: f32[batch, 3, 4]", "h: f32[batch, 2, 3, 2]", "w: f32[12]"];
+        let expected: Vec<String> = expected.into_iter().collect();
+        let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
+        check(operands, &model(graph(&inputs, &["y: f32[batch, 3, 4]"], vec![node])), &expected);
+    }
+}
+
 /// Transposes in products are replaced where the ranks are known.
 #[test]
 fn products_that_transpose() {

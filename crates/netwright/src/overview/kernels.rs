@@ -4,7 +4,7 @@
 //! lines. A kernel is found as ONNX Runtime finds it: it has the version of the operator as its first version, or the
 //! version is within a range that has an end. Types that are unknown fit.
 
-use crate::ir::{ElementType, Graph, Model, NodeId, Op};
+use crate::ir::{ElementType, Graph, Model, NodeId, Op, OpKind};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::LazyLock;
 
@@ -93,15 +93,22 @@ pub fn missing_kernels(model: &Model) -> BTreeMap<String, usize> {
     missing
 }
 
+/// Returns the version of an operator in an opset; `None` if the opset does not have it.
+fn since(kind: OpKind, opset: i64) -> Option<i64> {
+    kind.versions().iter().map(|version| version.since).filter(|since| *since <= opset).max()
+}
+
 fn reason(model: &Model, graph: &Graph, id: NodeId, functions: &HashSet<(&str, &str)>) -> Option<String> {
     let op = graph.node(id).op();
     let (domain, name, version) = match op {
-        Op::Opaque(opaque) => (&*opaque.domain, &*opaque.op_type, opaque.version),
-        op => {
-            let versions = op.kind().versions().iter().map(|version| version.since);
-            // What ONNX does not have is not in a file.
-            ("", op.kind().name(), versions.filter(|since| *since <= model.opset()).max()?)
+        // The runtime has operators of its own in ONNX's domain, which have version 1.
+        Op::Opaque(opaque) if opaque.domain.is_empty() => {
+            let version = OpKind::from_name(&opaque.op_type).and_then(|kind| since(kind, opaque.version));
+            ("", &*opaque.op_type, version.unwrap_or(1))
         }
+        Op::Opaque(opaque) => (&*opaque.domain, &*opaque.op_type, opaque.version),
+        // What ONNX does not have is not in a file.
+        op => ("", op.kind().name(), since(op.kind(), model.opset())?),
     };
     if op.kind().is_source() || functions.contains(&(domain, name)) {
         return None;
@@ -143,6 +150,11 @@ mod tests {
             ("%h = cast %x {to = bf16} : bf16[n]\n%y = tanh %h : bf16[n]", "Tanh: it has no kernel for bf16"),
             ("%y = \"com.microsoft::QuickGelu@1\" %x : f32[n]", ""),
             ("%y = \"my.domain::Thing@1\" %x : f32[n]", "my.domain::Thing: it has no kernel"),
+            // An opset, not the version of the operator, as in the body of a function.
+            ("%y = \"::Mul@15\" %x, %x : f32[n]", ""),
+            // The runtime's own operator in ONNX's domain.
+            ("%y = \"::SimplifiedLayerNormalization@20\" %x, %x : f32[n]", ""),
+            ("%y = \"::Thing@20\" %x : f32[n]", "Thing: it has no kernel"),
             ("%d = cast %x {to = f64} : f64[n]\n%y = gelu %d : f64[n]", ""),
         ] {
             let text = format!("g(%x: f32[n]) {{\n{line}\nreturn %y\n}}");
