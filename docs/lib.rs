@@ -16,7 +16,6 @@ pages! {
     optimize: "optimize.md",
     passes: "passes.md",
     surgery: "surgery.md",
-    targets: "targets.md",
     text_form: "text-form.md",
     verification: "verification.md",
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Renders the book in target/book; needs `cargo install mdbook`.
+# Renders the book in target/book; needs mdbook (`cargo install mdbook --locked`).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mdbook build docs
