@@ -54,7 +54,7 @@ pub(crate) fn run(args: &Eval, output: Output) -> Result<(), Failure> {
     let runtime = runtimes::engine(args.runtime, args.ort_library.as_deref())?;
     let text = files::read_text(&args.text, MAX_TEXT).map_err(Failure::usage)?;
     let paths: Vec<&Path> = std::iter::once(&args.model).chain(&args.other).map(PathBuf::as_path).collect();
-    paths.iter().try_for_each(|path| source::expect(path))?;
+    paths.iter().try_for_each(|path| source::expect(path).and_then(|()| source::expect_reads_tokens(path)))?;
     let models = paths.iter().map(|path| Loaded::open(path, args.runtime, args.no_cache, &runtime, output));
     let models = models.collect::<Result<Vec<_>, Failure>>()?;
     let kind = models[0].model.kind();

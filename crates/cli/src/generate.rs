@@ -63,6 +63,7 @@ pub(crate) enum Reason {
 pub(crate) fn run(args: &Generate, output: Output) -> Result<(), Failure> {
     let runtime = runtimes::engine(args.runtime, args.ort_library.as_deref())?;
     source::expect(&args.model)?;
+    source::expect_generates(&args.model)?;
     // A GGUF file holds its tokenizer, and `build` writes it.
     let is_folder = args.model.is_dir();
     let early = is_folder.then(|| Texts::open(args, &args.model)).transpose()?;

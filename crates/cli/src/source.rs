@@ -13,7 +13,7 @@ use netwright::files::{self, Code, ScratchFolder};
 use netwright::generate;
 use netwright::generate::{has_graphs, unused_graphs};
 use netwright::ir::fingerprint;
-use netwright::nn::{OpenError, Pretrained, PretrainedOptions};
+use netwright::nn::{OpenError, Pretrained, PretrainedOptions, Task};
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -81,6 +81,40 @@ pub(crate) fn expect(path: &Path) -> Result<(), Failure> {
         return Err(Misuse::Path.failure(text("holds neither an ONNX model nor a config.json")));
     }
     Ok(())
+}
+
+/// Checks that a source of `build` is a model that generates; ONNX files are looked at when they are loaded.
+pub(crate) fn expect_generates(path: &Path) -> Result<(), Failure> {
+    const GENERATING: [Task; 3] = [Task::TextGeneration, Task::Text2TextGeneration, Task::AutomaticSpeechRecognition];
+    match opened(path) {
+        Some(model) if !GENERATING.contains(&model.task) => Err(other_kind(
+            path,
+            &format!("is a model for {}, which does not generate text", model.task),
+            &format!("a model for {}", GENERATING.map(Task::name).join(", ")),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Checks that a source of `build` is a model that reads tokens; ONNX files are looked at when they are loaded.
+pub(crate) fn expect_reads_tokens(path: &Path) -> Result<(), Failure> {
+    let Some(graph) = opened(path).and_then(|model| model.build(*model.parts().first()?, false).ok()) else {
+        return Ok(());
+    };
+    let inputs: Vec<&str> = graph.inputs().map(|input| &**graph.value_name(input)).collect();
+    if inputs.contains(&"input_ids") {
+        return Ok(());
+    }
+    Err(other_kind(path, &format!("reads {}, not tokens", inputs.join(", ")), "a model for texts"))
+}
+
+/// Returns the model of a source of `build`; errors are reported when it is built.
+fn opened(path: &Path) -> Option<Pretrained> {
+    if has_model(path) { None } else { Pretrained::open(path, &PretrainedOptions::default()).ok() }
+}
+
+fn other_kind(path: &Path, what: &str, expected: &str) -> Failure {
+    Failure::usage_with(Code::ModelKind, format!("{} {what}\n  help: name {expected}", in_line(path)))
 }
 
 /// Returns the files of the model that the arguments name, which [`expect`] accepts.

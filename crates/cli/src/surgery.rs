@@ -94,7 +94,7 @@ fn borrowed(names: &[String]) -> Vec<&str> {
     names.iter().map(String::as_str).collect()
 }
 
-fn pairs(names: &[(String, String)]) -> Vec<(&str, &str)> {
+pub(crate) fn pairs(names: &[(String, String)]) -> Vec<(&str, &str)> {
     names.iter().map(|(old, new)| (old.as_str(), new.as_str())).collect()
 }
 

@@ -7,13 +7,16 @@ use crate::output::Output;
 use crate::overwrite::Inputs;
 use crate::runtimes;
 use crate::suggest;
-use netwright::files;
+use crate::surgery;
+use netwright::files::{self, ScratchFolder};
 use netwright::ir::{Bindings, Symbol};
+use netwright::onnx::{self, WriteOptions};
+use netwright::surgery::{rename_inputs, rename_outputs};
 use netwright::verify::{self, Array, ModelFile, OnnxRuntime, Options, Run, Runtime, Verdict, VerifyError, Worker};
 use safetensors::{Dtype, tensor::TensorView};
 use std::fmt::Display;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub(crate) fn run(args: &Verify, output: Output) -> Result<(), Failure> {
     let mut options = options(&args.judging, args.input.reading.data_dir.as_deref())?
@@ -21,12 +24,15 @@ pub(crate) fn run(args: &Verify, output: Output) -> Result<(), Failure> {
         .with_by_layer(args.by_layer);
     options.inputs.clone_from(&args.inputs);
     let spinner = output.spinner("verifying");
-    let models = || std::iter::once(&args.input.model).chain(&args.other);
-    models().try_for_each(|model| suggest::expect_onnx(model))?;
+    let paths = || std::iter::once(&args.input.model).chain(&args.other);
+    paths().try_for_each(|model| suggest::expect_onnx(model))?;
+    let renamed = renamed(args, output)?;
+    let first = renamed.as_ref().map_or(&args.input.model, |(_, path)| path);
+    let models = || std::iter::once(first).chain(&args.other);
     if args.input.reading.strict {
         models().try_for_each(|model| model_io::read_at(model, &args.input.reading, output).map(drop))?;
     }
-    let verdict = worker()?.verify(&args.input.model, args.other.as_deref(), &options).map_err(failure)?;
+    let verdict = worker()?.verify(first, args.other.as_deref(), &options).map_err(failure)?;
     drop(spinner);
     // A runtime that crashed the worker is not run again in this process.
     if let (
@@ -43,7 +49,7 @@ pub(crate) fn run(args: &Verify, output: Output) -> Result<(), Failure> {
             inputs.add_model(model, &model_io::read_at(model, &args.input.reading, Output { quiet: true, ..output })?);
         }
         let open = |model: &Path| ModelFile::open_with(model, options.data_dir.as_deref()).map_err(failure);
-        let (file, other) = (open(&args.input.model)?, args.other.as_deref().map(open).transpose()?);
+        let (file, other) = (open(first)?, args.other.as_deref().map(open).transpose()?);
         let runtime = judge.unwrap_or(&options.runtime);
         files::create_folder(folder).map_err(Failure::usage)?;
         for (at, (bindings, seed)) in runs(&verdict).iter().enumerate() {
@@ -58,6 +64,21 @@ pub(crate) fn run(args: &Verify, output: Output) -> Result<(), Failure> {
         Err(failed) if output.json => output.data(&verdict, String::new).and(Err(failed)),
         Err(failed) => Err(failed),
     }
+}
+
+/// Writes the first model with the names of inputs and outputs that flags request to a folder that is removed when the
+/// result is dropped; `None` without these flags.
+fn renamed(args: &Verify, output: Output) -> Result<Option<(ScratchFolder, PathBuf)>, Failure> {
+    if args.rename_input.is_empty() && args.rename_output.is_empty() {
+        return Ok(None);
+    }
+    let mut model = model_io::read_at(&args.input.model, &args.input.reading, output)?;
+    rename_inputs(&mut model, &surgery::pairs(&args.rename_input)).map_err(surgery::refused)?;
+    rename_outputs(&mut model, &surgery::pairs(&args.rename_output)).map_err(surgery::refused)?;
+    let folder = ScratchFolder::create().map_err(Failure::usage)?;
+    let path = folder.path().join("renamed.onnx");
+    onnx::write(&model, &path, &WriteOptions::default()).map_err(model_io::write_failure)?;
+    Ok(Some((folder, path)))
 }
 
 /// Returns a verdict as text, with all figures for `--verbose`.

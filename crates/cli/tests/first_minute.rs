@@ -302,3 +302,47 @@ fn the_command_introduces_itself() {
         assert!(help.lines().any(|line| line == format!("{heading}:")), "{heading}: {help}");
     }
 }
+
+/// A model that cannot generate or read a text is refused for that, not for a tokenizer that it lacks.
+#[test]
+fn the_kind_of_a_model_comes_before_its_tokenizer() {
+    let home = home();
+    fs::write(home.path().join("text.txt"), "a text").expect("written");
+    let family = |name: &str| in_repository("tests/families").join(name).display().to_string();
+    let (bert, vit, llama) = (family("bert"), family("vit"), family("llama"));
+    for (arguments, message) in [
+        (["generate", &bert, "-p", "a"], "which does not generate text\n  help: name a model for text-generation, "),
+        (["generate", &vit, "-p", "a"], "which does not generate text\n  help: name a model for text-generation, "),
+        (["eval", &vit, "--text", "text.txt"], "reads pixel_values, not tokens\n  help: name a model for texts"),
+        (["eval", &bert, "--text", "text.txt"], "the tokenizer is missing"),
+        (["generate", &llama, "-p", "a"], "the tokenizer is missing"),
+    ] {
+        let output = netwright(home.path(), &arguments);
+        assert!(!output.status.success() && text(&output).contains(message), "{arguments:?}: {}", text(&output));
+    }
+}
+
+/// Models whose inputs and outputs have other names are compared if the names are given.
+#[test]
+fn other_names_are_compared() {
+    let home = home();
+    let run = |arguments: &[&str], code: i32| {
+        let output = netwright(home.path(), arguments);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", text(&output));
+        text(&output)
+    };
+    let renamed = ["--rename-input", "input_ids=tokens", "--rename-output", "last_hidden_state=states"];
+    run(&[&["optimize", "model.onnx", "named.onnx", "--quiet"], &renamed[..]].concat(), 0);
+    let sizes = ["--dim", "batch=1", "--dim", "seq=4"];
+    let compare = [&["verify", "model.onnx", "named.onnx"], &sizes[..]].concat();
+    assert!(
+        run(&compare, 1)
+            .contains("help: if they mean the same, add --rename-input input_ids=tokens to `netwright verify`")
+    );
+    assert!(run(&[&compare[..], &renamed[..2]].concat(), 1).contains("add --rename-output last_hidden_state=states"));
+    assert!(run(&[&compare[..], &renamed].concat(), 0).starts_with("equal in tract"));
+    let misspelled = [&compare[..], &["--rename-input", "input_idx=tokens"]].concat();
+    assert!(run(&misspelled, 2).contains("did you mean `input_ids`?"));
+    assert!(run(&["verify", "model.onnx", "--rename-input", "input_ids=tokens"], 2).contains("error[NW0703]"));
+    assert_eq!(names(home.path()), ["bert", "model.onnx", "named.onnx"]);
+}

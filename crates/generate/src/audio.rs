@@ -73,14 +73,17 @@ impl FeatureExtractor {
         let refused = |cause| Err(GenerateError::Configuration { path: path.clone(), cause });
         if samples > MAX_SIZE || bins > frame || frame < 2 || frame > samples || hop > samples {
             return refused(format!(
-                "{bins} bins of frames of {frame} samples, each {hop}, do not fit {samples} samples"
+                "{bins} bins of frames of {frame} samples, each {hop}, do not fit {samples} samples\n  help: correct `feature_size`, \
+                 `n_fft`, `hop_length`, `sampling_rate` or `chunk_length`"
             ));
         }
         let (frames, frequencies) = (samples / hop, frame / 2 + 1);
         let products = [bins * frequencies, bins * frames, frame * frames];
         let work = products[0].saturating_mul(frames);
         if products.iter().any(|product| *product > MAX_PRODUCT) || work > MAX_WORK {
-            return refused(format!("{bins} bins of {frames} frames of {frame} samples are too many"));
+            return refused(format!(
+                "{bins} bins of {frames} frames of {frame} samples are too many\n  help: lower `feature_size`, `n_fft` or `chunk_length`"
+            ));
         }
         let number = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);
         let bins = mel_bins(number(bins), number(frequencies), f64::from(u32::try_from(rate).unwrap_or(u32::MAX)));

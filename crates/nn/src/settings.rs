@@ -3,6 +3,7 @@
 use known::{DEFAULTS, HARMLESS, says_nothing};
 use netwright_ir::files::{self, Code};
 use serde::de::DeserializeOwned;
+use serde_json::error::Category;
 use serde_json::{Map, Value};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -103,6 +104,17 @@ impl SettingsError {
     }
 }
 
+fn malformed(path: &Path, error: &serde_json::Error) -> SettingsError {
+    let help = match error.classify() {
+        Category::Eof => "the file is incomplete; download it again".to_owned(),
+        Category::Data => format!("correct the value at line {}, column {}", error.line(), error.column()),
+        Category::Syntax | Category::Io => {
+            format!("write JSON at line {}, column {}, or download the file again", error.line(), error.column())
+        }
+    };
+    SettingsError::Malformed { path: path.to_path_buf(), why: format!("{error}\n  help: {help}") }
+}
+
 impl Settings {
     /// Reads a `config.json`.
     ///
@@ -120,8 +132,7 @@ impl Settings {
     pub fn parse(path: impl AsRef<Path>, text: &str) -> Result<Self, SettingsError> {
         let path: Rc<Path> = path.as_ref().into();
         let text = &*files::quote_numbers(text);
-        let options = serde_json::from_str(text)
-            .map_err(|error| SettingsError::Malformed { path: path.to_path_buf(), why: error.to_string() })?;
+        let options = serde_json::from_str(text).map_err(|error| malformed(&path, &error))?;
         Ok(Self {
             path,
             text: text.into(),
@@ -160,8 +171,7 @@ impl Settings {
     pub fn deserialize<T: DeserializeOwned>(&self) -> Result<T, SettingsError> {
         let names: Vec<&str> = self.options.keys().map(String::as_str).collect();
         self.ignore(&names);
-        serde_json::from_str(&self.text)
-            .map_err(|error| SettingsError::Malformed { path: self.path.to_path_buf(), why: error.to_string() })
+        serde_json::from_str(&self.text).map_err(|error| malformed(&self.path, &error))
     }
 
     /// Returns the value of an option, or its default; `None` if it is null or has neither.

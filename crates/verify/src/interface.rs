@@ -16,8 +16,8 @@ pub(crate) fn other_ports(kind: &str, a: &[Port], b: &[Port]) -> Option<String> 
         };
         if left.name != right.name {
             return Some(format!(
-                "{kind} {at} is `{}` in the first and `{}` in the second\n  help: if they mean the same, `netwright optimize \
-                 FIRST --passes none --rename-{kind} {}={} -o RENAMED` gives the first model the name of the second",
+                "{kind} {at} is `{}` in the first and `{}` in the second\n  help: if they mean the same, add --rename-{kind} \
+                 {}={} to `netwright verify`",
                 left.name, right.name, left.name, right.name
             ));
         }

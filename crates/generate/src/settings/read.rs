@@ -42,7 +42,11 @@ impl ConfigFile {
         let text = netwright_files::read_json(&path)?;
         match serde_json::from_str(&text) {
             Ok(Value::Object(options)) => Ok(Some(Self { path, options, read: RefCell::default() })),
-            Ok(_) => Err(GenerateError::Configuration { path, cause: "it is not a JSON object".to_owned() }),
+            Ok(_) => Err(GenerateError::Configuration {
+                path,
+                cause: "it is not a JSON object\n  help: write the options in braces, such as {\"top_k\": 50}"
+                    .to_owned(),
+            }),
             Err(error) => Err(GenerateError::Configuration { path, cause: error.to_string() }),
         }
     }
@@ -111,7 +115,7 @@ impl ConfigFile {
     ) -> Result<Option<T>, GenerateError> {
         let Some(value) = self.get(name) else { return Ok(None) };
         read(value).map(Some).ok_or_else(|| {
-            let cause = format!("`{name}` must be {expected}, but is {value}");
+            let cause = format!("`{name}` must be {expected}, but is {value}\n  help: correct `{name}`, or remove it");
             GenerateError::Configuration { path: self.path.clone(), cause }
         })
     }
