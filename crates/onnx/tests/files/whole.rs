@@ -282,6 +282,14 @@ fn functions_are_inlined() {
 }
 
 #[test]
+fn names_in_functions_are_new() {
+    let mut model = everything();
+    model.graph.as_mut().unwrap().node.extend(["y.e", "y.e.1"].map(|name| node("Exp", &["w"], &[name])));
+    let text = read_with(&model.encode_to_vec(), true).graph.to_text(Detail::Full);
+    assert!(text.contains("%y = add %y.e.2, %branched : f32[2]"), "{text}");
+}
+
+#[test]
 fn results_of_calls_are_inferred() {
     let mut model = everything();
     model.graph.as_mut().unwrap().node.push(node("Exp", &["y"], &["t"]));

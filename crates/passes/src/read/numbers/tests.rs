@@ -253,6 +253,24 @@ fn later_keys_come_after_the_past() {
 }
 
 #[test]
+fn later_keys_are_hidden_beside_others() {
+    for (seen, later, expected) in [
+        (0.0, -1e4, true),
+        (0.0, -9999.0, false),
+        (-1e30, -1e30, false),
+        (6000.0, -5000.0, false),
+        (-20000.0, -1e6, true),
+        (-20000.0, -25000.0, false),
+    ] {
+        let text =
+            format!("g() {{\n%y = constant [{seen:?}, {later:?}, {seen:?}, {seen:?}] : f32[2, 2]\nreturn %y\n}}");
+        let graph = parse(&text).unwrap_or_else(|error| panic!("{error}"));
+        let hides = Numbers::hides_later_keys(&graph, graph.outputs()[0].value, &Dim::Known(0));
+        assert_eq!(hides, expected, "{later} beside {seen}");
+    }
+}
+
+#[test]
 fn a_mask_of_one_element_has_no_later_keys() {
     let text = "g(%x: f32[1, 1]) {\n%y = trilu %x {upper = false} : f32[1, 1]\nreturn %y\n}";
     let graph = parse(text).unwrap_or_else(|error| panic!("{error}"));
