@@ -377,7 +377,12 @@ fn declared_sizes_of_bodies_are_not_trusted() {
                 node("Identity", &["c"], &["co"]),
             ],
             // The iteration as a vector of one element, which runtimes accept.
-            input: vec![typed("i", 7, &[Some(1)]), scalar("c", 9), typed("s", 1, &[None]), typed("t", 1, &[None])],
+            input: vec![
+                typed("i", 7, &[Some(1)]),
+                scalar("c", 9),
+                typed("s", 1, &[None]),
+                ValueInfoProto { r#type: None, ..value("t") },
+            ],
             output: vec![scalar("co", 9), typed("so", 1, &[None]), typed("to", 1, &[None])],
             ..Default::default()
         };
@@ -397,4 +402,49 @@ fn declared_sizes_of_bodies_are_not_trusted() {
     let body = graph.node(node).op().bodies()[0].clone();
     let known: Vec<String> = body.inputs().map(|input| body.fact(input).to_string()).collect();
     assert_eq!(known, ["i64[1]", "bool[]", "f32[*]", "f32[*]"]);
+}
+
+/// Returns the types of the inputs of a body, which does not declare them, in a node with these operands.
+fn body_inputs(op_type: &str, operands: [&str; 2], nodes: Vec<NodeProto>, outputs: [&str; 2]) -> Vec<String> {
+    let attribute = |name: &str, ty: AttributeType, value: AttributeProto| AttributeProto {
+        name: text(name),
+        r#type: Some(ty.into()),
+        ..value
+    };
+    let model = read_graph(|graph| {
+        let body = wire::GraphProto {
+            name: text("b"),
+            node: nodes,
+            input: ["s", "t"].map(|name| ValueInfoProto { r#type: None, ..value(name) }).into(),
+            output: outputs.iter().filter(|name| !name.is_empty()).map(|name| value(name)).collect(),
+            ..Default::default()
+        };
+        let body = AttributeProto { g: Some(Box::new(body)), ..Default::default() };
+        let mut attributes = vec![attribute("body", AttributeType::Graph, body)];
+        if op_type == "Scan" {
+            let one = AttributeProto { i: Some(1), ..Default::default() };
+            attributes.push(attribute("num_scan_inputs", AttributeType::Int, one));
+        }
+        let element = Some(Box::new(value("").r#type.unwrap()));
+        let list = wire::TypeValue::Sequence(wire::SequenceTypeProto { elem_type: element });
+        let list = wire::TypeProto { value: Some(list), denotation: None };
+        let list = ValueInfoProto { r#type: Some(list), ..value("list") };
+        graph.input = vec![value("x"), typed("rows", 1, &[None, Some(2)]), list];
+        graph.node = vec![NodeProto { attribute: attributes, ..node(op_type, &operands, &["y"]) }];
+        if op_type == "Scan" {
+            graph.node[0].output.push("u".to_owned());
+        } else {
+            graph.output = vec![ValueInfoProto { name: text("y"), ..graph.input[2].clone() }];
+        }
+    });
+    let body = model.graph.node(model.graph.outputs()[0].value.node).op().bodies()[0].clone();
+    body.inputs().map(|input| body.fact(input).to_string()).collect()
+}
+
+#[test]
+fn inputs_of_bodies_have_the_types_of_operands() {
+    let add = || node("Add", &["s", "t"], &["so"]);
+    let scan = body_inputs("Scan", ["x", "rows"], vec![add(), node("Identity", &["so"], &["to"])], ["so", "to"]);
+    assert_eq!(scan, ["f32[2]", "f32[2]"]);
+    assert_eq!(body_inputs("SequenceMap", ["list", "x"], vec![add()], ["so", ""]), ["f32[2]", "f32[2]"]);
 }
