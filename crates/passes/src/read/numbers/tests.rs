@@ -268,6 +268,10 @@ fn later_keys_are_hidden_beside_others() {
         let hides = Numbers::hides_later_keys(&graph, graph.outputs()[0].value, &Dim::Known(0));
         assert_eq!(hides, expected, "{later} beside {seen}");
     }
+    let text = "g() {\n%y = constant [0.0, 0.0, -1e30, 0.0, 0.0, 0.0] : f32[2, 3]\nreturn %y\n}";
+    let graph = parse(text).unwrap_or_else(|error| panic!("{error}"));
+    let hides = |past: i64| Numbers::hides_later_keys(&graph, graph.outputs()[0].value, &Dim::Known(past));
+    assert_eq!([0, 1].map(hides), [false, true], "the number of keys before the first query");
 }
 
 #[test]
