@@ -448,3 +448,39 @@ fn inputs_of_bodies_have_the_types_of_operands() {
     assert_eq!(scan, ["f32[2]", "f32[2]"]);
     assert_eq!(body_inputs("SequenceMap", ["list", "x"], vec![add()], ["so", ""]), ["f32[2]", "f32[2]"]);
 }
+
+/// Exporters leave branches that are invalid for the shapes at hand and that never run.
+#[test]
+fn branches_may_be_invalid() {
+    let model = read_graph(|graph| {
+        let branch = |name: &str, operands: &[&str]| AttributeProto {
+            name: text(name),
+            r#type: Some(AttributeType::Graph.into()),
+            g: Some(Box::new(wire::GraphProto {
+                name: text(name),
+                node: vec![node("Add", operands, &[name])],
+                output: vec![value(name)],
+                ..Default::default()
+            })),
+            ..AttributeProto::default()
+        };
+        let attribute = vec![branch("then_branch", &["x", "three"]), branch("else_branch", &["x", "x"])];
+        graph.input = vec![value("x"), typed("three", 1, &[Some(3)]), typed("c", 9, &[])];
+        graph.node = vec![NodeProto { attribute, ..node("If", &["c"], &["y"]) }];
+    });
+    let written = model.graph.to_string();
+    assert!(written.contains("\"::Add@21\" %x, %three"), "{written}");
+}
+
+#[test]
+fn operators_before_their_first_opset_are_recorded() {
+    let reads_early = |version: i64| {
+        let mut model = base();
+        model.opset_import[0].version = Some(version);
+        let graph = model.graph.as_mut().unwrap();
+        graph.input.push(value("w"));
+        graph.node = vec![node("LayerNormalization", &["x", "w"], &["y"])];
+        read_bytes(&model.encode_to_vec()).unwrap_or_else(|error| panic!("{error}")).early_operators
+    };
+    assert_eq!([16, 17, 21].map(reads_early), [true, false, false]);
+}
