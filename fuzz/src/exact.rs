@@ -1,42 +1,82 @@
 //! Decides by the original in `f64` whether a result is wrong or only rounded differently.
 //!
-//! A result is rounded if no row is further from `f64` than that row of the original. If the original is not finite
-//! because its sums overflow, it is infinitely far.
+//! A result is rounded if no row is further from `f64` than that row of the original, as ONNX Runtime computes it or
+//! with [every result rounded](crate::strict) to its type. A row of the original that is not finite because its sums
+//! overflow is infinitely far. If a value inside the original overflows, a row that is not finite is rounding.
 
 use crate::element::Elem;
 use crate::feeds::array;
 use crate::runtime;
-use crate::wide;
+use crate::strict::rounded;
+use crate::types::elems;
+use crate::wide::widened;
 use netwright::verify::{Array, Session};
-use onnx_protobuf::{Message, ModelProto};
+use onnx_protobuf::{Message, ModelProto, ValueInfoProto};
 
-/// Loads the original in `f64`. `None` if ONNX Runtime does not load it so.
-pub(crate) fn load(model: &ModelProto) -> Option<Session> {
-    runtime::load(&wide::widened(model).write_to_bytes().ok()?).ok()
+/// The original in two other precisions, with its inner floats as additional outputs.
+pub(crate) struct Exact {
+    wide: Session,
+    strict: Session,
 }
 
-/// Whether no row of an output is further from `f64` than that of the original, which is `expected`.
-pub(crate) fn explains(
-    exact: &Session,
-    given: &[(String, Array)],
-    name: &str,
-    [found, expected]: [&Array; 2],
-    tolerance: f64,
-) -> bool {
-    let wide = |own: &Array| match own.any().floats() {
-        Some(floats) => array(Elem::F64, own.shape().to_vec(), &floats),
-        None => Some(own.clone()),
-    };
-    let given: Option<Vec<_>> = given.iter().map(|(name, array)| Some((name.clone(), wide(array)?))).collect();
-    let outputs = given.and_then(|given| runtime::run(exact, &given).ok()).unwrap_or_default();
-    let exact = outputs.iter().find(|(other, _)| other == name).and_then(|(_, array)| array.any().floats());
-    let (Some(exact), Some(own), Some(floats)) = (exact, expected.any().floats(), found.any().floats()) else {
-        return false;
-    };
-    let row = found.shape().last().copied().unwrap_or(1).max(1);
-    let mut rows = floats.chunks(row).zip(own.chunks(row)).zip(exact.chunks(row));
-    let is_alike = floats.len() == own.len() && floats.len() == exact.len();
-    is_alike && rows.all(|((found, own), exact)| is_no_further(found, own, exact, tolerance))
+impl Exact {
+    /// Loads both. `None` if ONNX Runtime does not load one.
+    pub(crate) fn load(model: &ModelProto) -> Option<Self> {
+        let elems = elems(model);
+        let is_float = |name: &&String| matches!(elems.get(*name), Some(Elem::F16 | Elem::F32));
+        let graph = model.graph.as_ref()?;
+        let is_output = |name: &&String| graph.output.iter().any(|output| output.name == **name);
+        let inner = graph.node.iter().flat_map(|node| &node.output).filter(is_float).filter(|name| !is_output(name));
+        let inner: Vec<_> = inner.map(|name| ValueInfoProto { name: name.clone(), ..Default::default() }).collect();
+        let load = |mut model: ModelProto| {
+            model.graph.as_mut()?.output.extend(inner.iter().cloned());
+            runtime::load(&model.write_to_bytes().ok()?).ok()
+        };
+        Some(Self { wide: load(widened(model))?, strict: load(rounded(model))? })
+    }
+
+    /// Whether no row of an output is further from `f64` than that of the original, which is `expected`.
+    pub(crate) fn explains(
+        &self,
+        given: &[(String, Array)],
+        name: &str,
+        [found, expected]: [&Array; 2],
+        tolerance: f64,
+    ) -> bool {
+        let wide = |own: &Array| match own.any().floats() {
+            Some(floats) => array(Elem::F64, own.shape().to_vec(), &floats),
+            None => Some(own.clone()),
+        };
+        let given_wide: Option<Vec<_>> = given.iter().map(|(name, array)| Some((name.clone(), wide(array)?))).collect();
+        let wide = given_wide.and_then(|given| runtime::run(&self.wide, &given).ok()).unwrap_or_default();
+        let strict = runtime::run(&self.strict, given).unwrap_or_default();
+        let of = |outputs: &[(String, Array)]| {
+            outputs.iter().find(|(other, _)| other == name).and_then(|(_, array)| array.any().floats())
+        };
+        let all = [found.any().floats(), expected.any().floats(), of(&strict), of(&wide)];
+        let [Some(found_floats), Some(own), Some(rounded), Some(exact)] = &all else { return false };
+        if [own, rounded, exact].iter().any(|other| other.len() != found_floats.len()) {
+            return false;
+        }
+        let overflows = overflows(&strict, &wide);
+        let width = found.shape().last().copied().unwrap_or(1).max(1);
+        let originals = own.chunks(width).zip(rounded.chunks(width));
+        let mut rows = found_floats.chunks(width).zip(originals).zip(exact.chunks(width));
+        let is_finite = |row: &[f64]| row.iter().all(|value| value.is_finite());
+        rows.all(|((found, (own, rounded)), exact)| {
+            let is_near = is_no_further(found, rounded, exact, tolerance);
+            let is_rounded = if is_finite(found) { is_near && is_finite(rounded) } else { is_near || overflows };
+            is_rounded || is_no_further(found, own, exact, tolerance)
+        })
+    }
+}
+
+/// Whether a number that `f64` holds becomes infinity in the type of the original. A mask may be minus infinity.
+fn overflows(strict: &[(String, Array)], wide: &[(String, Array)]) -> bool {
+    strict.iter().zip(wide).any(|((_, own), (_, wide))| {
+        let (Some(own), Some(wide)) = (own.any().floats(), wide.any().floats()) else { return false };
+        own.iter().zip(wide).any(|(own, wide)| *own == f64::INFINITY && wide.is_finite())
+    })
 }
 
 /// Whether the greatest error of a row is no greater than that of the original.

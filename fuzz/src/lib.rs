@@ -17,6 +17,8 @@ mod proto;
 mod random;
 mod runtime;
 mod shrink;
+mod strict;
+mod types;
 mod wide;
 mod words;
 

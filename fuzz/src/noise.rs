@@ -7,11 +7,10 @@
 use crate::element::Elem;
 use crate::proto;
 use crate::runtime;
-use netwright::ir::ElementType;
+use crate::types::{Elems, elems};
 use netwright::verify::{Array, Session};
-use onnx_protobuf::{ModelProto, NodeProto, ValueInfoProto};
+use onnx_protobuf::{GraphProto, ModelProto, NodeProto};
 use protobuf::Message;
-use std::collections::BTreeMap;
 
 /// Operators that do not round.
 const EXACT: [&str; 16] = [
@@ -36,31 +35,35 @@ const EXACT: [&str; 16] = [
 /// The input that seeds the noise.
 const SEED: &str = "noise/seed";
 
-/// Loads the model with noise after every node of the graph; `given` are inputs with which it runs.
-pub(crate) fn noisy(model: &ModelProto, given: &[(String, Array)]) -> Option<Session> {
-    let floats = floats(model, given)?;
+/// Loads the model with noise after every node of the graph and its bodies.
+pub(crate) fn noisy(model: &ModelProto) -> Option<Session> {
+    let elems = elems(model);
     let mut model = model.clone();
     let graph = model.graph.as_mut()?;
-    let mut nodes = vec![];
-    for mut node in std::mem::take(&mut graph.node) {
-        let mut after = vec![];
-        let is_exact = EXACT.contains(&node.op_type.as_str());
-        for output in &mut node.output {
-            let Some(&elem) = floats.get(output).filter(|_| !is_exact) else { continue };
-            let plain = format!("{output}/plain");
-            after.extend(noise(output, &plain, elem));
-            *output = plain;
-        }
-        nodes.push(node);
-        nodes.extend(after);
-    }
-    graph.node = nodes;
+    add_noise(graph, &elems);
     graph.input.push(proto::declaration(SEED, Elem::F32, Some(&[])));
     for (name, number) in [("noise/low", -1e6), ("noise/high", 1e6), ("noise/one", 1.0), ("noise/part", 1.2e-7)] {
         graph.initializer.push(proto::tensor_of(name, Elem::F32, &[], &[number]));
     }
     graph.initializer.push(proto::tensor_of("noise/wide_part", Elem::F32, &[], &[1e-3]));
     runtime::load(&model.write_to_bytes().ok()?).ok()
+}
+
+fn add_noise(graph: &mut GraphProto, elems: &Elems) {
+    for mut node in std::mem::take(&mut graph.node) {
+        node.attribute.iter_mut().filter_map(|attribute| attribute.g.as_mut()).for_each(|body| add_noise(body, elems));
+        let mut after = vec![];
+        let is_exact = EXACT.contains(&node.op_type.as_str());
+        for output in &mut node.output {
+            let is_float = |elem: &&Elem| matches!(elem, Elem::F16 | Elem::F32 | Elem::F64);
+            let Some(&elem) = elems.get(output).filter(is_float).filter(|_| !is_exact) else { continue };
+            let plain = format!("{output}/plain");
+            after.extend(noise(output, &plain, elem));
+            *output = plain;
+        }
+        graph.node.push(node);
+        graph.node.extend(after);
+    }
 }
 
 /// Runs a model with noise.
@@ -71,46 +74,19 @@ pub(crate) fn run(noisy: &Session, given: &[(String, Array)], seed: u8) -> Resul
     runtime::run(noisy, &given)
 }
 
-/// Returns the results of nodes that are floats.
-fn floats(model: &ModelProto, given: &[(String, Array)]) -> Option<BTreeMap<String, Elem>> {
-    let mut model = model.clone();
-    let graph = model.graph.as_mut()?;
-    let inner = graph.node.iter().flat_map(|node| &node.output).filter(|name| !name.is_empty()).cloned();
-    graph.output = inner.map(|name| ValueInfoProto { name, ..Default::default() }).collect();
-    let session = runtime::load(&model.write_to_bytes().ok()?).ok()?;
-    let elem = |array: &Array| match array.element() {
-        ElementType::F32 => Some(Elem::F32),
-        ElementType::F64 => Some(Elem::F64),
-        ElementType::F16 => Some(Elem::F16),
-        _ => None,
-    };
-    let outputs = runtime::run(&session, given).ok()?;
-    Some(outputs.into_iter().filter_map(|(name, array)| Some((name, elem(&array)?))).collect())
-}
-
 /// Returns the nodes that compute `to` from `from`: `from * (1 + part * sin(seed * from))`.
 fn noise(to: &str, from: &str, elem: Elem) -> Vec<NodeProto> {
-    let node = |op: &str, input: &[&str], output: &str| NodeProto {
-        op_type: op.to_owned(),
-        input: input.iter().map(|name| (*name).to_owned()).collect(),
-        output: vec![output.to_owned()],
-        ..Default::default()
-    };
-    let cast = |input: &str, output: &str, elem: Elem| NodeProto {
-        attribute: vec![proto::int("to", elem as i64)],
-        ..node("Cast", &[input], output)
-    };
     let step = |number: usize| format!("{to}/noise{number}");
     // An infinity has no sine.
     let part = if elem == Elem::F16 { "noise/wide_part" } else { "noise/part" };
     vec![
-        cast(from, &step(0), Elem::F32),
-        node("Clip", &[&step(0), "noise/low", "noise/high"], &step(1)),
-        node("Mul", &[&step(1), SEED], &step(2)),
-        node("Sin", &[&step(2)], &step(3)),
-        node("Mul", &[&step(3), part], &step(4)),
-        node("Add", &[&step(4), "noise/one"], &step(5)),
-        cast(&step(5), &step(6), elem),
-        node("Mul", &[from, &step(6)], to),
+        proto::cast(from, &step(0), Elem::F32),
+        proto::node("Clip", &[&step(0), "noise/low", "noise/high"], &step(1)),
+        proto::node("Mul", &[&step(1), SEED], &step(2)),
+        proto::node("Sin", &[&step(2)], &step(3)),
+        proto::node("Mul", &[&step(3), part], &step(4)),
+        proto::node("Add", &[&step(4), "noise/one"], &step(5)),
+        proto::cast(&step(5), &step(6), elem),
+        proto::node("Mul", &[from, &step(6)], to),
     ]
 }

@@ -4,7 +4,7 @@ use crate::element::Elem;
 use onnx_protobuf::attribute_proto::AttributeType;
 use onnx_protobuf::tensor_shape_proto::{Dimension, dimension};
 use onnx_protobuf::type_proto;
-use onnx_protobuf::{AttributeProto, GraphProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto};
+use onnx_protobuf::{AttributeProto, GraphProto, NodeProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto};
 use protobuf::MessageField;
 
 /// Creates an attribute of a node.
@@ -37,6 +37,26 @@ pub(crate) fn tensor(name: &str, t: TensorProto) -> Attribute {
 
 pub(crate) fn graph(name: &str, g: GraphProto) -> Attribute {
     attribute(name, AttributeType::GRAPH, AttributeProto { g: MessageField::some(g), ..Default::default() })
+}
+
+/// Creates a node with one result.
+pub(crate) fn node(op: &str, input: &[&str], output: &str) -> NodeProto {
+    NodeProto {
+        op_type: op.to_owned(),
+        input: input.iter().map(|name| (*name).to_owned()).collect(),
+        output: vec![output.to_owned()],
+        ..Default::default()
+    }
+}
+
+/// Creates an Identity.
+pub(crate) fn copy(from: &str, to: &str) -> NodeProto {
+    node("Identity", &[from], to)
+}
+
+/// Creates a Cast.
+pub(crate) fn cast(from: &str, to: &str, elem: Elem) -> NodeProto {
+    NodeProto { attribute: vec![int("to", elem as i64)], ..node("Cast", &[from], to) }
 }
 
 /// Creates a tensor with its elements as bytes.
