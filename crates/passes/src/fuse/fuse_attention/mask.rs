@@ -23,8 +23,8 @@ pub(super) fn additive(
 ) -> Result<Option<Value>, Skip> {
     let mut own = Depths::of(scores.mask_type(graph)?);
     let sums = Depths::of(if kernel.wide_sums { ElementType::F32 } else { element });
-    // What is computed in a wider type then is so before, by a runtime without kernels for the narrow one.
-    if !kernel.wide_sums && sums.element.bits() > own.element.bits() {
+    // A form that adds in a wider type keeps scores that the narrow one rounds.
+    if sums.element.bits() > own.element.bits() {
         own = sums;
     }
     if scores.guarded && !kernel.masked_rows {
