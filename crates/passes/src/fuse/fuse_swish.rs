@@ -10,10 +10,12 @@ use netwright_ir::{ElementType, Graph, Op, OpKind, Value};
 
 /// `x * sigmoid(alpha * x)` -> `swish(x; alpha)`
 ///
-/// `SiLU` is the swish with alpha 1, and the quick gelu that with 1.702. A sigmoid may be spelled `1 / (1 + exp(-x))`.
-/// The function is the same, but a runtime may round its steps differently, and an alpha that is the product of several
-/// constants is rounded once. `SwiGLU`, a swish times another value, is not formed for any target: ONNX has it from
-/// opset 28 on, which runtimes do not load.
+/// `SiLU` is the swish with alpha 1, and the quick gelu that with 1.702. The function is the same, but a runtime may round
+/// its steps differently, and an alpha that is the product of several constants is rounded once. `SwiGLU`, a swish times
+/// another value, is not formed for any target: ONNX has it from opset 28 on, which runtimes do not load.
+///
+/// A sigmoid that is spelled `1 / (1 + exp(-x))` stays. The sigmoid of ONNX Runtime 1.32 has an absolute error of 1.6e-7,
+/// which at -17 is several times its value; the exponential has a relative error of 2e-7 there.
 pub fn fuse_swish() -> Pass {
     let summary = "x * sigmoid(alpha * x) -> swish(x; alpha), if the target runs it";
     Pass::new("fuse-swish", summary, Exactness::Rounding)
@@ -115,5 +117,8 @@ fn alpha(graph: &Graph, root: Value, gate: &Gate) -> Result<f32, Skip> {
         return Err(Skip::rejected("a constant may broadcast it to a larger shape"));
     }
     region.is_private(graph, root)?;
+    if gate.sign < 0.0 {
+        return Err(Skip::rejected("its sigmoid is spelled with an exponential, which is more accurate near 0"));
+    }
     Ok(alpha)
 }
