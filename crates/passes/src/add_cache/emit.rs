@@ -1,4 +1,4 @@
-//! Builds the decoder with a cache from the analysis of each value.
+//! Builds the decoder with a cache from what is known of each value.
 
 use super::NAME;
 use super::axes::{mapped, takes_sizes};
@@ -11,20 +11,20 @@ use netwright_ir::{
 };
 use smallvec::{SmallVec, smallvec};
 
-/// The maximum number of operators that are followed from a value to one from which it is computed.
+/// The maximum number of operators between a value and one from which it is computed, where both are followed.
 pub(super) const MAX_DEPTH: usize = 64;
 
-/// The symbol of the number of tokens in the past.
+/// The name of the number of tokens in the past.
 const PAST: &str = "past_sequence_length";
 
-/// The part of a value that is computed.
+/// Which part of a value is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Part {
-    /// The whole value, for all tokens.
+    /// That of all tokens.
     All,
-    /// The elements of the new tokens along an axis.
+    /// That of the new tokens along an axis.
     New(usize),
-    /// A value without an axis of tokens, which depends on the last token.
+    /// That of a value without an axis of tokens, which depends on the last.
     Last,
 }
 
@@ -97,7 +97,7 @@ struct Entry {
     name: String,
 }
 
-/// The numbers of past, new and all tokens, each a vector of one element.
+/// The numbers of tokens, each a vector of one element.
 #[derive(Clone, Copy)]
 struct Lengths {
     past: Value,
@@ -111,7 +111,7 @@ struct Emitter<'g> {
     to: Graph,
     /// The values of the new graph.
     parts: HashMap<(Value, Part), Value>,
-    /// The past keys and values, by attention and whether they are keys.
+    /// By attention, and whether they are keys.
     pasts: HashMap<(usize, bool), Entry>,
     lengths: Option<Lengths>,
 }

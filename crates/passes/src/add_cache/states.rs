@@ -10,17 +10,16 @@ use std::rc::Rc;
 /// Axes whose size is the number of tokens, in ascending order.
 pub(super) type Axes = SmallVec<[usize; 2]>;
 
-/// Which tokens and sizes a value depends on.
+/// What a value depends on.
 #[derive(Clone, Debug)]
 pub(super) enum State {
-    /// It depends on no token, and on the number of tokens only along these axes: for fewer tokens, it is the first part of
-    /// the value.
+    /// On no token, and on the number of tokens only along axes: for fewer tokens, it is the first part of the value.
     Free(Axes),
     /// Integers that are computed from the number of tokens.
     Sizes,
-    /// It depends on the number of tokens in another way; the reason, for people.
+    /// On the number of tokens in another way; the reason, for people.
     Other(Rc<str>),
-    /// It depends on tokens.
+    /// On tokens.
     Token(Tokens),
 }
 
@@ -50,7 +49,7 @@ pub(super) struct Kept {
     pub(super) is_key: bool,
 }
 
-/// The states of all values of a decoder.
+/// What all values of a decoder depend on.
 pub(super) struct Analysis<'g> {
     pub(super) graph: &'g Graph,
     /// The number of tokens, a symbol.

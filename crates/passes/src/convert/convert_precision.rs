@@ -23,8 +23,8 @@ mod tensors;
 
 /// Casts operands, so that nodes compute in the requested type.
 ///
-/// Values that the type would make meaningless stay in `f32`: numbers that are counted, angles, sums of many numbers,
-/// exponentials, and what is computed from them. A value is cast once for each type. Inputs and outputs keep their types
+/// What loses its meaning there stays in `f32`: numbers that are counted, angles, sums of many numbers, exponentials
+/// and what is computed from them. A cast comes once for each value and type. The types of inputs and outputs stay
 /// unless others are requested.
 ///
 /// The branches of an If are converted with the graph; Loop and Scan keep their state in `f32`, since it accumulates
@@ -43,7 +43,7 @@ pub(crate) fn convert_precision(precision: Option<Precision>) -> Pass {
         })
 }
 
-/// The request and the types, which are the same for the graph and all bodies in it.
+/// What holds for the graph and all bodies in it.
 struct Context<'p> {
     precision: &'p Precision,
     to: ElementType,
@@ -51,17 +51,17 @@ struct Context<'p> {
 }
 
 impl Context<'_> {
-    /// Whether the narrow type can hold all of these numbers as finite numbers.
+    /// Whether the narrow type holds numbers as finite ones.
     fn holds(&self, numbers: &Numbers) -> bool {
         self.holds_number(numbers.least) && self.holds_number(numbers.most)
     }
 
-    /// Whether the narrow type can hold a number as a finite number, or the number is infinite anyway.
+    /// Whether the narrow type holds a number as a finite one, or it is infinite already.
     fn holds_number(&self, number: f64) -> bool {
         number.is_infinite() || self.to.round(number).is_some_and(f64::is_finite)
     }
 
-    /// Returns the number up to which the narrow type holds every whole number.
+    /// The number up to which the narrow type holds every whole number.
     fn counted(&self) -> f64 {
         if self.to == ElementType::F16 { 2048.0 } else { 256.0 }
     }
@@ -83,18 +83,18 @@ fn is_float(graph: &Graph, value: Value) -> bool {
     graph.fact(value).element().is_some_and(is_converted)
 }
 
-/// Returns the float operands of a node.
+/// The float operands of a node.
 fn floats_of(graph: &Graph, id: NodeId) -> Vec<Value> {
     graph.operands(id).into_iter().flatten().filter(|operand| is_float(graph, *operand)).collect()
 }
 
-/// Whether a value is the result of a cast between types that are converted.
+/// Whether it is a cast between types that are converted.
 fn is_float_cast(graph: &Graph, value: Value) -> bool {
     matches!(graph.op(value), Op::Cast { to, .. } if is_converted(*to))
         && graph.operand(value.node, 0).is_some_and(|from| is_float(graph, from))
 }
 
-/// Returns the value before any casts between floats.
+/// The value before casts between floats.
 fn ultimate(graph: &Graph, mut value: Value) -> Value {
     while is_float_cast(graph, value) {
         let Some(inner) = graph.operand(value.node, 0) else { break };
@@ -103,7 +103,7 @@ fn ultimate(graph: &Graph, mut value: Value) -> Value {
     value
 }
 
-/// Returns the type with another element type if it is a tensor of floats, else the type itself.
+/// The type with another element type, if it is a tensor of floats.
 fn retyped(ty: &ValueType, to: ElementType) -> ValueType {
     match ty {
         ValueType::Tensor(tensor) if is_converted(tensor.element) => {
@@ -195,14 +195,14 @@ fn set_fact(graph: &mut Graph, value: Value, fact: Fact) {
     }
 }
 
-/// The changes of a graph and of the bodies in it.
+/// What was done to a graph and the bodies in it.
 #[derive(Default)]
 struct Tally {
     nodes: usize,
     weights: usize,
     casts: usize,
     has_changed: bool,
-    /// The nodes that keep their types, and why.
+    /// What stays as it is, and why.
     kept: Vec<(Name, String)>,
     /// The patterns that keep a node in `f32`.
     keepers: HashSet<String>,
@@ -210,7 +210,7 @@ struct Tally {
 
 /// The types of the outputs of a graph.
 enum Outputs {
-    /// These types; `None` for an output that is not a float.
+    /// These; `None` for what is not a float.
     Typed(Vec<Option<ElementType>>),
     /// All floats have this type.
     All(ElementType),
@@ -298,7 +298,7 @@ impl<'c> Converter<'c> {
         }
     }
 
-    /// Returns the type in which a node reads a float operand; `None` for nodes that are not converted.
+    /// The type in which a node reads a float operand; `None` for nodes that are not converted.
     fn operand_type(&self, graph: &Graph, id: NodeId, at: usize) -> Option<ElementType> {
         let to = self.context.to;
         let op = graph.node(id).op();
@@ -392,7 +392,7 @@ impl<'c> Converter<'c> {
         self.done.nodes += usize::from(is_converted_node && *mode == Mode::Narrow);
     }
 
-    /// Converts a node with bodies: the branches of an If return the types that they compute, and the state of Loop and
+    /// Converts a node with bodies: the branches of an If have the types that they compute, and the state of Loop and
     /// Scan stays in `f32`.
     fn convert_control(&mut self, graph: &mut Graph, id: NodeId) {
         let own = graph.operands(id);
@@ -463,7 +463,7 @@ impl<'c> Converter<'c> {
         }
     }
 
-    /// Returns the operands of a node, each in the type in which the node reads it.
+    /// The operands of a node, each in the type in which the node reads it.
     fn operands_in_types(&mut self, graph: &mut Graph, id: NodeId) -> SmallVec<[Option<Value>; 4]> {
         let operands = graph.operands(id).into_iter().enumerate();
         operands
@@ -482,8 +482,8 @@ impl<'c> Converter<'c> {
             .collect()
     }
 
-    /// Returns the facts of a node's results for other operands; `None` if the operator is not defined on them, or if a
-    /// type that is known now would become unknown.
+    /// The facts of a node's results on other operands; `None` if the operator is not defined on them, or a type that
+    /// is known now would not be known.
     fn inferred(&self, graph: &Graph, id: NodeId, operands: &[Option<Value>]) -> Option<SmallVec<[Fact; 1]>> {
         let node = graph.node(id);
         let facts = graph.infer(node.op(), operands, node.result_count()).ok()?.facts;
@@ -494,7 +494,7 @@ impl<'c> Converter<'c> {
         (!graph.results(id).zip(&facts).any(is_lost)).then_some(facts)
     }
 
-    /// Returns a value in a type: the value itself, a converted tensor, or a cast.
+    /// A value in a type: itself, a tensor that is converted, or a cast.
     fn in_type(&mut self, graph: &mut Graph, value: Value, to: ElementType) -> Value {
         if graph.fact(value).element() == Some(to) {
             return value;
@@ -508,7 +508,7 @@ impl<'c> Converter<'c> {
         found
     }
 
-    /// Returns a tensor in another type. The tensor is converted in place, unless it is also read in its own type.
+    /// A tensor in another type: it is converted in its place unless it is also read as it is.
     fn tensor_in_type(&mut self, graph: &mut Graph, value: Value, to: ElementType) -> Option<Value> {
         let op = match graph.op(value) {
             Op::Parameter(tensor) => Op::Parameter(tensors::converted(tensor, to)?),
@@ -525,7 +525,7 @@ impl<'c> Converter<'c> {
         Some(value)
     }
 
-    /// Casts a value. A value that may exceed the range of the type, such as a mask, is limited first.
+    /// Casts a value; one that may exceed the range of the type, as a mask does, is limited first.
     fn insert_cast(&mut self, graph: &mut Graph, value: Value, to: ElementType) -> Value {
         self.done.has_changed = true;
         let exceeds = to == self.context.to && self.plan.exceeding.contains(&value.node);
@@ -539,8 +539,8 @@ impl<'c> Converter<'c> {
         graph.insert(place, cast(to), &[Some(limited)]).map_or(value, |node| Value { node, result: 0 })
     }
 
-    /// Returns a mask in a narrower type. A mask that a condition chooses is chosen again in that type, and a mask with
-    /// [lifted](masks::lifted) rows is lifted as far as the type allows.
+    /// A mask in a narrower type: one that a condition chooses is chosen again, and one whose rows are lifted above what
+    /// runtimes leave out is lifted as far as that type allows.
     fn mask_in_type(&mut self, graph: &mut Graph, value: Value, to: ElementType) -> Option<Value> {
         if let Some(whole) = masks::before_lift(graph, value).filter(|_| to == ElementType::F16) {
             let keeps_infinity = !masks::is_finite(graph, whole);
@@ -561,13 +561,13 @@ impl<'c> Converter<'c> {
     }
 }
 
-/// Returns the place beside a value, named after the value and the type.
+/// The place beside a value, with its name and that of a type.
 fn beside(graph: &Graph, value: Value, to: ElementType) -> Place {
     let name = format!("{}.{to}", graph.value_name(value));
     Place { label: "".into(), results: smallvec![name.into()], order: Some(graph.node(value.node).order()) }
 }
 
-/// Returns a cast of a value to a type if the graph already has one.
+/// A cast of a value that is in the graph.
 fn cast_in_graph(graph: &Graph, value: Value, to: ElementType) -> Option<Value> {
     let is_cast = |id: &NodeId| matches!(graph.node(*id).op(), Op::Cast { to: own, .. } if *own == to);
     graph.users(value).into_iter().map(|(id, _)| id).find(is_cast).map(|node| Value { node, result: 0 })

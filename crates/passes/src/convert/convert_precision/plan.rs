@@ -8,14 +8,14 @@ use netwright_ir::{ElementType, Graph, NodeId, Op, OpKind, Tensor, Value, ValueT
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 
-/// The type in which a node computes.
+/// In which type a node computes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// The requested type.
+    /// In the requested one.
     Narrow,
-    /// `f32`.
+    /// In `f32`.
     Wide,
-    /// The types that its operands had.
+    /// In the types that its operands had.
     Same(Vec<Option<ElementType>>),
 }
 
@@ -31,22 +31,22 @@ pub(super) struct Plan {
     pub(super) keepers: HashSet<String>,
 }
 
-/// Why a value is in `f32`, as far as the nodes that read it are concerned.
+/// What a value in `f32` means for the nodes that read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// It is computed, or given by the caller, and may be narrow.
     Computed,
     /// It depends on constants only.
     Constant,
-    /// It holds integers that the narrow type cannot represent exactly: elementwise operators stay in `f32` until they
-    /// read a computed value.
+    /// It is made of numbers that the narrow type does not count exactly: elementwise operators stay in `f32` until they
+    /// meet a computed value.
     Count,
-    /// It may be very large or very small: elementwise operators stay in `f32` up to and including the first that reads
+    /// It may be very large or very small: elementwise operators stay in `f32` up to and including the first that meets
     /// a computed value.
     Statistic,
 }
 
-/// The maximum number of elements of a constant that is searched for numbers that the narrow type rounds to 0.
+/// Constants of up to so many elements are searched for numbers that the narrow type rounds to 0.
 const MAX_SEARCHED: u64 = 64;
 
 impl Plan {
@@ -95,7 +95,7 @@ struct Planner<'g> {
     keepers: RefCell<HashSet<String>>,
 }
 
-/// Why a node itself requires `f32`, and what that means for its readers.
+/// A node that is in `f32` on its own account: the reason, and what that means for its readers.
 type Own = Option<(String, Option<State>)>;
 
 impl Planner<'_> {
@@ -168,7 +168,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Whether a node casts truth values or short integers, which every float type can represent.
+    /// Whether it casts truth values or short integers, which every float type holds.
     fn is_flag(&self, id: NodeId) -> bool {
         let graph = self.graph;
         matches!(graph.node(id).op(), Op::Cast { .. })
@@ -182,7 +182,7 @@ impl Planner<'_> {
         outputs.any(|output| self.context.precision.io_type(&output.name).or(own) == own)
     }
 
-    /// Returns why a node keeps its types.
+    /// Why a node keeps the types that it has.
     fn same(&self, id: NodeId) -> Option<String> {
         let graph = self.graph;
         let is_tensor = |value: Value| matches!(graph.fact(value).ty, ValueType::Tensor(_) | ValueType::Unknown);
@@ -211,7 +211,7 @@ impl Planner<'_> {
         let is_elementwise = is_elementwise(kind);
         let goes_on = |state: State| if is_bounded(graph, id, self.context) { State::Computed } else { state };
         let own = self.own(id, operands);
-        // What follows from the operands applies even if the node itself requires `f32`.
+        // What is known of the operands holds beside a reason of its own.
         if is_elementwise && has(State::Statistic) {
             let state = if has(State::Computed) { State::Computed } else { goes_on(State::Statistic) };
             return (Mode::Wide, state);
@@ -248,7 +248,7 @@ impl Planner<'_> {
         self.graph.tensor(inner).is_some() && !self.context.holds(&Numbers::of(self.graph, inner))
     }
 
-    /// Returns which operand or result left the range of the narrow type when it was measured.
+    /// Which operand or result leaves the range of the narrow type, as it was measured.
     fn reach(&self, id: NodeId, operands: &[Value]) -> Option<String> {
         let graph = self.graph;
         let reach = |value: Value| self.context.precision.reach(graph.value_name(value));
@@ -261,7 +261,7 @@ impl Planner<'_> {
         })
     }
 
-    /// Returns why a node is in `f32` whatever its operands are.
+    /// Why a node is in `f32` whatever its operands are.
     fn own(&self, id: NodeId, operands: &[Value]) -> Own {
         let (graph, context) = (self.graph, self.context);
         let node = graph.node(id);
@@ -325,7 +325,7 @@ impl Planner<'_> {
         .or_else(|| self.outside(kind, operands))
     }
 
-    /// Returns which element of a tensor keeps a node in `f32`. Elements of small tensors are limited when they are
+    /// Why a node is in `f32` because of an element of a tensor. Elements of small tensors are limited when they are
     /// converted if they are masks, numbers that a condition chooses, or bounds.
     fn outside(&self, kind: OpKind, operands: &[Value]) -> Own {
         let (graph, to) = (self.graph, self.context.to);
@@ -346,7 +346,7 @@ impl Planner<'_> {
         })
     }
 
-    /// Returns why the constants of an elementwise node keep it in `f32`.
+    /// Why an elementwise node is in `f32` because of its constants.
     fn constants(&self, id: NodeId, kind: OpKind, first: Option<Value>) -> Own {
         let graph = self.graph;
         let to = self.context.to;
@@ -422,8 +422,7 @@ impl Planner<'_> {
         })
     }
 
-    /// Returns how many nodes read a value in the narrow type, and how many in another type; casts between floats are
-    /// followed.
+    /// How many nodes read a value in the narrow type, and how many in another one; casts between floats are followed.
     fn readers(&self, value: Value) -> (usize, usize) {
         let (mut narrow, mut others, mut open) = (0, 0, vec![value]);
         while let Some(value) = open.pop() {
@@ -473,7 +472,7 @@ fn is_short(element: ElementType) -> bool {
     element == ElementType::Bool || element.is_integer() && element.bits() <= 8
 }
 
-/// Whether an operator chooses rows of a table.
+/// Whether it chooses rows of a table.
 fn is_lookup(kind: OpKind) -> bool {
     matches!(kind, OpKind::Gather | OpKind::GatherND | OpKind::GatherElements)
 }
@@ -492,7 +491,7 @@ pub(super) fn is_product(kind: OpKind) -> bool {
     matches!(kind, OpKind::MatMul | OpKind::Gemm | OpKind::Einsum | OpKind::Conv)
 }
 
-/// Whether an operator reduces by choosing an element.
+/// Whether it reduces by choosing an element.
 fn is_choice(kind: OpKind) -> bool {
     matches!(kind, OpKind::ReduceMax | OpKind::ReduceMin | OpKind::ArgMax | OpKind::ArgMin)
 }
@@ -507,7 +506,7 @@ fn is_bounded(graph: &Graph, id: NodeId, context: &Context<'_>) -> bool {
     }
 }
 
-/// Returns how reasons refer to a constant: by its number, or by its name.
+/// A constant as reasons name it: its number, or its name.
 fn number_text(graph: &Graph, value: Value, tensor: &Tensor) -> String {
     #[expect(clippy::cast_possible_truncation, reason = "a constant in f32 is printed as one")]
     tensor.float().map_or_else(|| graph.operand_text(value), |number| format!("{:e}", number as f32))
