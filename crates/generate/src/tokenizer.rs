@@ -86,7 +86,7 @@ impl Tokenizer {
             let encoding = self.inner.encode(text, special);
             encoding.map_err(|error| self.unusable(&error.to_string()))
         });
-        encoding.unwrap_or_else(|panic| Err(self.unusable(&panic)))
+        encoding.unwrap_or_else(|panic| Err(self.unusable(&blamed(&panic))))
     }
 
     fn unusable(&self, cause: &str) -> GenerateError {
@@ -128,7 +128,23 @@ impl Tokenizer {
 
 /// Returns the result of a function of `tokenizers`, or its error or panic.
 pub(crate) fn calling<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
-    catch(work)?.map_err(|error| error.to_string())
+    catch(work).map_err(|panic| blamed(&panic))?.map_err(|error| error.to_string())
+}
+
+/// The folders of sources of `tokenizers`, or the packages, that work with a part of the file.
+const PARTS: [(&str, &str); 6] = [
+    ("/normalizers/", "normalizer"),
+    ("spm_precompiled", "normalizer"),
+    ("/pre_tokenizers/", "pre_tokenizer"),
+    ("/processors/", "post_processor"),
+    ("/decoders/", "decoder"),
+    ("/models/", "model"),
+];
+
+/// Returns the message of a panic of `tokenizers`, with the part of the file that is not valid.
+fn blamed(panic: &str) -> String {
+    let part = PARTS.iter().find(|(source, _)| panic.contains(source)).map(|(_, part)| *part);
+    part.map_or_else(|| panic.to_owned(), |part| format!("its `{part}` is not valid: {panic}"))
 }
 
 /// Turns tokens into text as they come: never half a character, and nothing of a stop string.

@@ -9,7 +9,8 @@ thread_local! {
     static CAUGHT: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Returns the result of `work`, or the message and location of its panic.
+/// Returns the result of `work`, or the message and location of its panic: the file within its package, such as
+/// `tokenizers-0.23.3/src/lib.rs`.
 ///
 /// The panic hook is process-wide: it is wrapped once, and the wrapper keeps quiet only on a thread that is inside
 /// this function. Values that the work uses must not be used again after a panic.
@@ -20,7 +21,7 @@ pub fn catch<T>(work: impl FnOnce() -> T) -> Result<T, String> {
         set_hook(Box::new(move |panic| {
             if CATCHING.get() {
                 let message = panic.payload_as_str().unwrap_or("a panic without a message");
-                let place = panic.location().map(|place| format!(" ({}:{})", place.file(), place.line()));
+                let place = panic.location().map(|place| format!(" ({}:{})", within(place.file()), place.line()));
                 CAUGHT.set(Some(format!("{message}{}", place.unwrap_or_default())));
             } else {
                 previous(panic);
@@ -33,6 +34,16 @@ pub fn catch<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     result.map_err(|_| CAUGHT.take().unwrap_or_else(|| "a panic without a message".to_owned()))
 }
 
+/// Returns the path of a source within its package of a registry, or within the standard library.
+fn within(path: &str) -> String {
+    let parts: Vec<&str> = path.split(['/', '\\']).collect();
+    let start = |name: &str| parts.iter().rposition(|part| *part == name);
+    // Below `registry/src` is a folder for each registry.
+    let registry = start("registry").filter(|at| parts.get(at + 1) == Some(&"src")).map(|at| at + 3);
+    let rest = registry.or_else(|| start("rustc").map(|at| at + 2)).and_then(|at| parts.get(at..));
+    rest.filter(|rest| !rest.is_empty()).unwrap_or(&parts).join("/")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,6 +53,18 @@ mod tests {
         let message = catch(|| panic!("index {} is out of bounds", 7)).unwrap_err();
         assert!(message.starts_with("index 7 is out of bounds (") && message.contains("quiet.rs:"), "{message}");
         assert_eq!(catch(|| 3), Ok(3));
+        for (path, expected) in [
+            (
+                "/home/a/.cargo/registry/src/index.crates.io-1949/tokenizers-0.23.3/src/lib.rs",
+                "tokenizers-0.23.3/src/lib.rs",
+            ),
+            ("C:\\cargo\\registry\\src\\index\\ort-2.0\\src\\a.rs", "ort-2.0/src/a.rs"),
+            ("/rustc/5980/library/core/src/option.rs", "library/core/src/option.rs"),
+            ("crates/verify/src/quiet.rs", "crates/verify/src/quiet.rs"),
+            ("registry/src", "registry/src"),
+        ] {
+            assert_eq!(within(path), expected);
+        }
         assert!(!CATCHING.get());
     }
 }
