@@ -3,14 +3,17 @@
 mod common;
 
 use common::{floats, tensors};
-use netwright::generate::{Context, FeatureExtractor, GenerateError, Input, Model, Settings, Speech, probabilities};
+use netwright::generate::{
+    Context, FeatureExtractor, GenerateError, Input, Model, Segment, Settings, Speech, Timestamps, Tokenizer,
+    probabilities,
+};
 use netwright::ir;
 use netwright::nn::OpenError;
 use netwright::nn::layers::{CacheForm, CacheWrite};
 use netwright::onnx::set_opset;
 use netwright::prelude::*;
 use netwright::surgery::{branch_input, choose_branch, merge_branches};
-use netwright::verify::{OrtLevel, Runtime};
+use netwright::verify::{Array, OrtLevel, Runtime};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 use tempfile::TempDir;
@@ -103,15 +106,20 @@ fn settings(options: &Value) -> Settings {
 
 /// Generates the new tokens of each row, up to its end.
 fn generated(model: &Model, input: &Input, settings: &Settings) -> Vec<Vec<u32>> {
+    let text = Tokenizer::open(root().join("tests/generation")).expect("a tokenizer");
+    let stop = &settings.stop_strings;
+    let has_stop = |tokens: &[u32]| text.has_stop(tokens, stop).unwrap_or_else(|error| panic!("{error}"));
     if settings.num_beams > 1 {
-        let beams = model.beams(input, settings, &|_| false).unwrap_or_else(|error| panic!("{error}"));
+        let beams = model.beams(input, settings, &has_stop).unwrap_or_else(|error| panic!("{error}"));
         return beams.into_iter().map(|beams| beams[0].tokens.clone()).collect();
     }
     let mut rows: Vec<Vec<u32>> = vec![];
-    for step in model.tokens(input, settings).unwrap_or_else(|error| panic!("{error}")) {
+    let mut steps = model.tokens(input, settings).unwrap_or_else(|error| panic!("{error}"));
+    while let Some(step) = steps.next() {
         let step = step.unwrap_or_else(|error| panic!("{error}"));
         rows.resize(step.len(), vec![]);
         rows.iter_mut().zip(step).for_each(|(row, token)| row.extend(token));
+        rows.iter().enumerate().filter(|(_, row)| has_stop(row)).for_each(|(at, _)| steps.stop(at));
     }
     rows
 }
@@ -141,7 +149,7 @@ impl Form {
 fn check(runtime: &Runtime, target: Option<Target>, form: Form) {
     let reference = reference();
     let cases = list(&reference, "cases");
-    assert_eq!(cases.len(), 40);
+    assert_eq!(cases.len(), 52);
     let mut built: Map<String, Value> = Map::new();
     let mut models: Vec<(TempDir, Model)> = vec![];
     for case in cases {
@@ -478,8 +486,6 @@ fn odd_audio_files_are_read_or_refused() {
 fn features_of_audio_equal_transformers() {
     let folder = root().join("tests/generation");
     let reference = tensors(&folder.join("sound.safetensors"));
-    let options =
-        r#"{"language": "<|de|>", "lang_to_id": {"<|de|>": 13}, "task": "translate", "task_to_id": {"translate": 15}}"#;
     let whisper = build("whisper", true, Some(Target::TRACT));
     let model = Model::open(whisper.path(), &Runtime::Tract).expect("it is loaded");
     for name in ["large", "small"] {
@@ -494,17 +500,177 @@ fn features_of_audio_equal_transformers() {
         let largest = pairs.map(|(found, expected)| (found - expected).abs()).fold(0.0, f32::max);
         assert!(largest < 1e-4, "{name}: {largest}");
         if name == "small" {
-            std::fs::write(whisper.path().join("generation_config.json"), options).expect("it is written");
-            let speech = Speech::open(whisper.path()).expect("a configuration");
-            let prompt = |settings: &Settings| speech.prompt(&model, &features, settings, None, None);
-            let missing = refused(prompt(&Settings::default()));
-            assert!(missing.starts_with("`decoder_start_token_id` must be"), "{missing}");
-            let start = prompt(&settings(&json!({"decoder_start_token_id": 2})));
-            assert_eq!(start.expect("a prompt"), [2, 13, 15]);
             let settings = settings(&json!({"max_new_tokens": 8, "eos_token_id": 2, "pad_token_id": 1}));
             let found = generated(&model, &Input::Features(features, vec![vec![2, 9]]), &settings);
             let expected = reference["tokens"].values::<i64>().expect("tokens");
             assert!(found[0].iter().map(|token| i64::from(*token)).eq(expected.iter().copied()), "{found:?}");
         }
     }
+}
+
+/// Returns the samples of a sound, as `tests/interop/make_generation.py` computes them.
+fn sound(kind: &str, count: i64, seed: i64) -> Vec<i16> {
+    let mut state = seed;
+    let sample = |at: i64| {
+        state = (state * 1_103_515_245 + 12_345) % (1 << 31);
+        let step = at / 8_000;
+        let period = 20 + (37 * step + 11 * seed) % 180;
+        let (noise, tone) = ((state >> 16) % 16_384 - 8_192, 16_000 * (at % period) / period - 8_000);
+        let is_tone = kind == "tone" || kind == "mixed" && step / 6 % 2 == 1;
+        let value = (if is_tone { tone } else { noise } * ((5 * step * step + seed) % 9)).div_euclid(8);
+        i16::try_from(value).expect("16 bits")
+    };
+    (0..count).map(sample).collect()
+}
+
+/// Writes samples as a WAV file of one channel.
+fn write_sound(path: &Path, samples: &[i16]) {
+    let size = u32::try_from(2 * samples.len()).expect("a small file");
+    let mut file = [b"RIFF", &(36 + size).to_le_bytes()[..], b"WAVEfmt \x10\0\0\0\x01\0\x01\0"].concat();
+    file.extend([16_000_u32, 32_000].iter().flat_map(|part| part.to_le_bytes()));
+    file.extend([&b"\x02\0\x10\0data"[..], &size.to_le_bytes()].concat());
+    file.extend(samples.iter().flat_map(|sample| sample.to_le_bytes()));
+    std::fs::write(path, file).expect("it is written");
+}
+
+/// Segments of speech equal those of `transformers`: tokens, starts and ends, in one window and in several.
+fn check_speech(runtime: &Runtime, target: Target) {
+    let text = std::fs::read_to_string(root().join("tests/generation/speech.json")).expect("the reference");
+    let cases: Vec<Value> = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(cases.len(), 20);
+    let folder = build("../generation/whisper", true, Some(target));
+    std::fs::copy(
+        root().join("tests/generation/whisper/preprocessor_config.json"),
+        folder.path().join("preprocessor_config.json"),
+    )
+    .expect("a copy");
+    let model = Model::open(folder.path(), runtime).expect("it is loaded");
+    let extractor = FeatureExtractor::open(folder.path()).expect("a configuration");
+    let wav = folder.path().join("a.wav");
+    for case in cases {
+        let name = &case["name"];
+        let seconds = case["seconds"].as_f64().expect("a number");
+        #[expect(clippy::cast_possible_truncation, reason = "sounds are short")]
+        let samples = sound(
+            case["sound"].as_str().expect("a kind"),
+            (seconds * 16_000.0) as i64,
+            case["seed"].as_i64().expect("a seed"),
+        );
+        write_sound(&wav, &samples);
+        std::fs::write(folder.path().join("generation_config.json"), case["options"].to_string())
+            .expect("it is written");
+        let settings = Settings::read(folder.path(), &[]).expect("settings");
+        let speech = Speech::open(folder.path()).expect("a configuration");
+        let windows = speech.transcribe(&model, extractor.features(&wav).expect("features"), &settings);
+        let windows = windows.unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(windows.is_long(), seconds > 30.0);
+        let found: Vec<Vec<Segment>> =
+            windows.collect::<Result<_, _>>().unwrap_or_else(|error| panic!("{name}: {error}"));
+        let expected: Vec<(f64, f64, Vec<u32>)> = serde_json::from_value(case["expected"].clone()).expect("segments");
+        let found: Vec<Segment> = found.concat();
+        assert_eq!(found.len(), expected.len(), "{name}");
+        for (found, (start, end, tokens)) in found.iter().zip(expected) {
+            assert_eq!(found.tokens, tokens, "{name}");
+            // JSON is read to 15 digits.
+            let distance = (found.start - start).abs().max((found.end - end).abs());
+            assert!(distance < 1e-9, "{name}: {found:?}, {start} to {end}");
+        }
+    }
+}
+
+#[test]
+fn speech_of_any_length_equals_transformers() {
+    check_speech(&Runtime::Tract, Target::TRACT);
+}
+
+/// The test is skipped if ONNX Runtime is not installed, unless `REQUIRE_ONNX_RUNTIME` is set.
+#[test]
+fn speech_in_onnx_runtime_equals_transformers() {
+    if let Some(runtime) = common::onnx_runtime() {
+        check_speech(&Runtime::Ort(runtime.with_level(OrtLevel::All)), Target::ORT);
+    }
+}
+
+/// The first tokens of a window; and what speech needs that a model does not have.
+#[test]
+fn speech_starts_with_language_and_task() {
+    let folder = build("../generation/whisper", true, Some(Target::TRACT));
+    let model = Model::open(folder.path(), &Runtime::Tract).expect("it is loaded");
+    let features = |frames: usize| Array::new([1, 4, frames], vec![0.5_f32; 4 * frames]).expect("spectra");
+    let open = |options: &Value| {
+        std::fs::write(folder.path().join("generation_config.json"), options.to_string()).expect("it is written");
+        Speech::open(folder.path())
+    };
+    let start = |options: Value, frames: usize| {
+        let settings = settings(&json!({"decoder_start_token_id": 41, "eos_token_id": 40}));
+        open(&options)?.transcribe(&model, features(frames), &settings).map(|windows| windows.prompt().to_vec())
+    };
+    let names = json!({"lang_to_id": {"<|de|>": 42, "<|en|>": 43}, "task_to_id": {"translate": 44, "transcribe": 45}});
+    let with = |options: Value| {
+        let mut all = names.as_object().expect("an object").clone();
+        all.extend(options.as_object().expect("an object").clone());
+        Value::Object(all)
+    };
+    let detected = start(with(json!({})), 300).expect("a prompt")[1];
+    for (options, frames, expected) in [
+        (json!({}), 300, vec![41]),
+        (json!({"no_timestamps_token_id": 48}), 300, vec![41, 48]),
+        (json!({"no_timestamps_token_id": 48}), 301, vec![41]),
+        (json!({"no_timestamps_token_id": 48, "return_timestamps": true}), 300, vec![41]),
+        (with(json!({"language": "de"})), 300, vec![41, 42, 45]),
+        (with(json!({"language": "<|de|>", "task": "translate"})), 300, vec![41, 42, 44]),
+        (with(json!({"task": "translate"})), 300, vec![41, detected, 44]),
+        (with(json!({"forced_decoder_ids": [[1, null], [2, 44]]})), 300, vec![41, detected, 44]),
+        (with(json!({"forced_decoder_ids": [[1, 43], [2, 45]]})), 300, vec![41, 43, 45]),
+        (with(json!({"forced_decoder_ids": [[1, 43]], "task": "transcribe"})), 300, vec![41, detected, 45]),
+        (json!({"forced_decoder_ids": [[1, 48]], "no_timestamps_token_id": 48}), 300, vec![41, 48]),
+        (json!({"forced_decoder_ids": [[1, 48]], "no_timestamps_token_id": 48}), 301, vec![41]),
+    ] {
+        let name = options.to_string();
+        assert_eq!(start(options, frames).unwrap_or_else(|error| panic!("{name}: {error}")), expected, "{name}");
+    }
+    for (options, frames, cause) in [
+        (json!({}), 301, "the model has no timestamps, which long audio and --timestamps require"),
+        (json!({"return_timestamps": true}), 300, "the model has no timestamps"),
+        (with(json!({"language": "fr"})), 300, "the model does not have the language `fr`"),
+        (with(json!({"task": "sing"})), 300, "the model does not have the task `sing`"),
+        (json!({"forced_decoder_ids": [[2, 45]]}), 300, "`forced_decoder_ids` must be a list of places"),
+        (json!({"return_timestamps": 1}), 300, "`return_timestamps` must be true or false"),
+    ] {
+        let found = refused(start(options, frames));
+        assert!(found.contains(cause), "{found}");
+    }
+    let speech = open(&names).expect("a configuration");
+    assert!(refused(speech.clone().with_language("fr")).contains("the model does not have the language `fr`"));
+    assert!(speech.clone().with_language("EN").and_then(|speech| speech.with_task("translate")).is_ok());
+    let transcribe = |features, options: Value| refused(speech.transcribe(&model, features, &settings(&options)));
+    let missing = transcribe(features(300), json!({}));
+    assert!(missing.starts_with("`decoder_start_token_id` must be"), "{missing}");
+    let stopped = transcribe(features(300), json!({"decoder_start_token_id": 41, "stop_strings": ["a"]}));
+    assert!(stopped.starts_with("`stop_strings` must be empty for speech"), "{stopped}");
+    let bins = Array::new([1, 300], vec![0.5_f32; 300]).expect("an array");
+    let misshapen = transcribe(bins, json!({"decoder_start_token_id": 41}));
+    assert!(misshapen.contains("spectra of audio are f32[1, bins, frames], but these are f32[1, 300]"), "{misshapen}");
+}
+
+/// The rules of timestamps, one by one.
+#[test]
+fn rules_of_timestamps_exclude_tokens() {
+    let mut rules = settings(&json!({}));
+    // Texts are tokens 0 to 3, the end is 4, and timestamps are 6 to 9.
+    rules.timestamps = Some(Timestamps::new(5, 4, Some(1)));
+    let allowed = |new: &[u32], likely: &[usize]| {
+        let mut scores = [0.0_f32; 10];
+        likely.iter().for_each(|token| scores[*token] = 9.0);
+        let tokens = [&[4], new].concat();
+        rules.process(&mut scores, &Context { tokens: &tokens, padding: 0, prompt: 1, max_length: 20, source: &[] });
+        (0..10).filter(|token| scores[*token] > f32::NEG_INFINITY).collect::<Vec<usize>>()
+    };
+    assert_eq!(allowed(&[], &[]), [6, 7], "the first is a timestamp, and not a late one");
+    assert_eq!(allowed(&[7], &[]), [0, 1, 2, 3, 4], "a text or the end follows the first timestamp");
+    assert_eq!(allowed(&[7, 1], &[1]), [0, 1, 2, 3, 4, 8, 9], "timestamps rise");
+    assert_eq!(allowed(&[7, 1], &[]), [8, 9], "all timestamps are more probable than each other token");
+    assert_eq!(allowed(&[7, 1, 8], &[4]), [4, 8, 9], "a second timestamp or the end follows the end of a segment");
+    assert_eq!(allowed(&[7, 1, 8, 8], &[]), [0, 1, 2, 3, 4], "a text follows a pair");
+    assert_eq!(allowed(&[7, 1, 9, 9, 1], &[]), [0, 1, 2, 3, 4], "no timestamp is left");
 }

@@ -67,6 +67,18 @@ CASES = {
     "source_beams_relative": ("t5", 3, dict(max_new_tokens=9, num_beams=3)),
     "source_beams_bad_words": ("marian", 2, dict(max_new_tokens=9, num_beams=3, bad_words_ids=[[47], [3]])),
     "source_pairs": ("marian", 1, dict(max_new_tokens=9, encoder_no_repeat_ngram_size=2, no_repeat_ngram_size=2)),
+    "stopped": ("gpt_neox", 1, dict(max_new_tokens=12, stop_strings=["q", "re", "dog"])),
+    "stopped_padding": ("gpt2", 3, dict(max_new_tokens=14, stop_strings=["th", "g", "m"], repetition_penalty=1.4)),
+    "stopped_beams": ("llama", 2, dict(max_new_tokens=10, num_beams=3, stop_strings=["og", "p"], early_stopping=True, suppress_tokens=[2])),
+    "repetition_penalty_pairs": ("llama", 2, dict(max_new_tokens=12, repetition_penalty=1.2, no_repeat_ngram_size=2, min_new_tokens=6, eos_token_id=[2, 6, 12])),
+    "bad_words_padding": ("llama", 3, dict(max_new_tokens=10, bad_words_ids=[[4], [9, 9], [17], [23, 31], [31]], begin_suppress_tokens=[5, 6, 7, 8], suppress_tokens=[10, 11, 12])),
+    "forced_end_padding": ("gpt2", 2, dict(max_new_tokens=7, forced_eos_token_id=[3, 2], no_repeat_ngram_size=1)),
+    "beams_penalty_pairs": ("llama", 2, dict(max_new_tokens=11, num_beams=3, repetition_penalty=1.3, no_repeat_ngram_size=2, early_stopping=True, min_new_tokens=5, eos_token_id=[2, 6, 12, 18])),
+    "beams_bad_words_forced_end": ("gpt_neox", 2, dict(max_new_tokens=9, num_beams=4, bad_words_ids=[[4], [9, 9], [17]], forced_eos_token_id=2, length_penalty=0.6)),
+    "beams_suppressed": ("gpt2", 3, dict(max_new_tokens=9, num_beams=3, suppress_tokens=list(range(20, 30)), begin_suppress_tokens=list(range(4, 12)), min_new_tokens=4, length_penalty=1.7, eos_token_id=[2, 13, 14, 15])),
+    "source_penalty": ("t5", 2, dict(max_new_tokens=10, repetition_penalty=1.5, no_repeat_ngram_size=2, min_length=5)),
+    "source_beams_penalty": ("bart", 3, dict(max_length=11, num_beams=3, repetition_penalty=1.2, encoder_no_repeat_ngram_size=3, length_penalty=0.8)),
+    "source_beams_forced_first": ("m2m_100", 2, dict(max_new_tokens=8, num_beams=3, forced_bos_token_id=9, no_repeat_ngram_size=2, early_stopping="never", length_penalty=1.2)),
 }
 
 # Options of drawn tokens.
@@ -99,13 +111,17 @@ def generated(model, rows, options):
     ones = [[1] * len(row) for row in rows]
     mask = [row + [0] * len(f) if is_pair else [0] * len(f) + row for row, f in zip(ones, fill)]
     model.generation_config = t.GenerationConfig(pad_token_id=pad)
+    text = t.PreTrainedTokenizerFast(tokenizer_file=str(TESTS / "generation/tokenizer.json"))
+    stops = config.stop_strings or []
+    known = dict(tokenizer=text) if stops else {}
     with torch.no_grad():
-        out = model.generate(torch.tensor(ids), attention_mask=torch.tensor(mask), generation_config=config)
+        out = model.generate(torch.tensor(ids), attention_mask=torch.tensor(mask), generation_config=config, **known)
     new = out[:, 1 if is_pair else longest:].tolist()
     ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
     cut = []
     for row in new:
-        end = next((at + 1 for at, token in enumerate(row) if token in ends), len(row))
+        has_ended = lambda at: row[at] in ends or any(stop in text.decode(row[: at + 1]) for stop in stops)
+        end = next((at + 1 for at in range(len(row)) if has_ended(at)), len(row))
         cut.append(row[:end])
     return cut, config
 
@@ -224,6 +240,107 @@ def sound():
     print("sound", {name: value.shape for name, value in features.items()}, features["tokens"].tolist(), file=sys.stderr)
 
 
+# Lengths of sounds in seconds, kinds of sounds, and options.
+SPOKEN = {
+    "short": (1, "tone", dict(return_timestamps=True)),
+    "short_without_timestamps": (1, "noise", dict(suppress_tokens=list(range(49, 200)))),
+    "short_with_stray_timestamps": (1, "mixed", dict(suppress_tokens=[41, 42, 43, 44, 45, 46, 47])),
+    "short_beams": (1, "noise", dict(return_timestamps=True, num_beams=3)),
+    "nearly_a_window": (29.9, "mixed", dict(return_timestamps=True)),
+    "nearly_a_window_without_timestamps": (29.9, "noise", dict(language="en", task="translate", suppress_tokens=list(range(49, 200)))),
+    "nearly_a_window_of_tones": (29.9, "tone", dict(return_timestamps=True, language="de", repetition_penalty=1.3)),
+    "nearly_a_window_cut": (29.9, "noise", dict(return_timestamps=True, max_length=None, max_new_tokens=5)),
+    "window": (30, "noise", dict(return_timestamps=True)),
+    "window_without_timestamps": (30, "tone", dict(suppress_tokens=list(range(49, 200)))),
+    "window_of_any_start": (30, "mixed", dict(return_timestamps=True, max_initial_timestamp_index=None)),
+    "window_forced": (30, "tone", dict(return_timestamps=True, forced_decoder_ids=[[1, None], [2, 44], [3, 48]])),
+    "long": (45, "noise", dict()),
+    "long_tones": (45, "tone", dict(language="<|de|>")),
+    "long_beams": (45, "mixed", dict(num_beams=2, length_penalty=0.5)),
+    "long_growing": (45, "noise", dict(max_length=6)),
+    "three_windows": (75, "noise", dict()),
+    "three_windows_of_tones": (75, "tone", dict(task="translate", no_repeat_ngram_size=2)),
+    "three_windows_suppressed": (75, "mixed", dict(begin_suppress_tokens=list(range(49, 60)), suppress_tokens=[3, 7, 41, 42, 43, 44, 45, 46, 47])),
+    "three_windows_ended": (75, "mixed", dict(repetition_penalty=1.5, max_initial_timestamp_index=3)),
+}  # fmt: skip
+
+
+def heard(kind, seconds, seed):
+    """Returns samples of a sound as 16-bit numbers; `tests/generation.rs` computes the same."""
+    found, state = [], seed
+    for at in range(int(seconds * 16_000)):
+        state = (state * 1_103_515_245 + 12_345) % 2**31
+        step = at // 8_000
+        period = 20 + (37 * step + 11 * seed) % 180
+        noise, tone = (state >> 16) % 16_384 - 8_192, 16_000 * (at % period) // period - 8_000
+        is_tone = kind == "tone" or kind == "mixed" and step // 6 % 2 == 1
+        found.append((tone if is_tone else noise) * ((5 * step * step + seed) % 9) // 8)
+    return torch.tensor(found, dtype=torch.int16)
+
+
+def whisper():
+    """Returns a Whisper of 16 values with windows of 300 frames, each a tenth of a second, and 151 timestamps."""
+    config = t.WhisperConfig(
+        vocab_size=200, d_model=16, encoder_layers=2, decoder_layers=2, encoder_attention_heads=2, decoder_attention_heads=2,
+        encoder_ffn_dim=32, decoder_ffn_dim=32, num_mel_bins=4, max_source_positions=150, max_target_positions=40,
+        pad_token_id=40, bos_token_id=40, eos_token_id=40, decoder_start_token_id=41, suppress_tokens=None,
+        begin_suppress_tokens=None,
+    )  # fmt: skip
+    torch.manual_seed(1)
+    model = t.WhisperForConditionalGeneration(config).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.dim() > 1 and name != "model.encoder.embed_positions.weight":
+                parameter.copy_(0.5 * torch.randn(parameter.shape))
+    return model
+
+
+SPEAKING = dict(
+    max_length=24, eos_token_id=40, pad_token_id=40, bos_token_id=40, decoder_start_token_id=41, no_timestamps_token_id=48,
+    lang_to_id={"<|de|>": 42, "<|en|>": 43}, task_to_id={"translate": 44, "transcribe": 45}, is_multilingual=True,
+    max_initial_timestamp_index=20,
+)  # fmt: skip
+
+
+def transcribed(model, features, options):
+    model.generation_config = t.GenerationConfig(**options)
+    with torch.no_grad():
+        found = model.generate(features, return_segments=True)
+    segments = found["segments"][0]
+    return [[float(part["start"]), float(part["end"]), part["tokens"].tolist()] for part in segments]
+
+
+def speech():
+    """Writes what a tiny Whisper hears in sounds of up to three windows."""
+    folder = TESTS / "generation/whisper"
+    model = whisper()
+    model.generation_config = t.GenerationConfig()
+    model.save_pretrained(folder)
+    (folder / "generation_config.json").unlink()
+    extractor = t.WhisperFeatureExtractor(feature_size=4, hop_length=1600)
+    extractor.save_pretrained(folder)
+    rows = []
+    for name, (seconds, kind, own) in SPOKEN.items():
+        options = {key: value for key, value in (SPEAKING | own).items() if value is not None}
+        for seed in range(50):
+            samples = heard(kind, seconds, seed).numpy() / 32768
+            most = dict(truncation=False, padding="longest") if seconds > 30 else {}
+            features = extractor(samples, sampling_rate=16_000, return_tensors="pt", **most).input_features
+            expected = transcribed(whisper(), features, options)
+            other, generator = whisper(), torch.Generator().manual_seed(seed)
+            with torch.no_grad():
+                for parameter in other.parameters():
+                    parameter *= 1 + 5e-6 * torch.randn(parameter.shape, generator=generator)
+            if len(expected) > 0 and transcribed(other, features + 1e-5, options) == expected:
+                break
+        else:
+            raise SystemExit(f"{name}: rounding decides every sound")
+        row = dict(name=name, sound=kind, seconds=seconds, seed=seed, options=options, expected=expected)
+        rows.append(json.dumps(row))
+        print(name, seed, len(expected), expected[:3], file=sys.stderr)
+    (TESTS / "generation/speech.json").write_text("[\n" + ",\n".join(rows) + "\n]\n")
+
+
 def predictions():
     """Writes the logarithm of the probability of each token of a text: after those before it, in windows of 24 tokens of
     which each but the first gives 12; and for a masked model given all others, in windows of 24 tokens."""
@@ -249,10 +366,9 @@ def predictions():
     (TESTS / "generation/predictions.json").write_text(f"{{\n{lines}\n}}\n")
 
 
-def main():
-    assert len(CASES) == 40
-    t.logging.set_verbosity_error()
-    t.logging.disable_progress_bar()
+def options():
+    """Writes what models generate with each set of options, and the probabilities of drawn tokens."""
+    assert len(CASES) == 52
     cases = []
     for name, (folder, rows, options) in CASES.items():
         cases.append(case(name, folder, rows, options))
@@ -261,10 +377,17 @@ def main():
     lines = lambda rows: ",\n".join("  " + json.dumps(row) for row in rows)
     text = f'{{\n "transformers": "{t.__version__}",\n "cases": [\n{lines(cases)}\n ],\n "draws": [\n{lines(draws)}\n ]\n}}\n'
     (TESTS / "generation/reference.json").write_text(text)
+
+
+def main():
+    t.logging.set_verbosity_error()
+    t.logging.disable_progress_bar()
     tokenizer()
+    options()
     chats()
     expressions()
     sound()
+    speech()
     predictions()
 
 

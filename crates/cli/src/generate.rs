@@ -6,7 +6,8 @@ use crate::output::{Output, counted, in_line, shown};
 use crate::runtimes;
 use crate::source::{self, failed};
 use netwright::generate::{
-    Chat, EarlyStopping, FeatureExtractor, GenerateError, Input, Message, Model, Settings, Speech, Tokenizer, folder,
+    Chat, EarlyStopping, FeatureExtractor, GenerateError, Input, Message, Model, Segment, Settings, Speech, Tokenizer,
+    Transcription, folder,
 };
 use netwright::verify::Runtime;
 use schemars::JsonSchema;
@@ -30,10 +31,10 @@ pub(crate) struct Generated {
     prompt_tokens: usize,
     /// The number of new tokens of all sequences.
     new_tokens: usize,
-    /// The time of the first run, which reads the prompts; none with beams.
+    /// The time of the first run, which reads the prompts; none with beams or audio.
     #[serde(skip_serializing_if = "Option::is_none")]
     prefill_seconds: Option<f64>,
-    /// The time of all later runs; with beams, of all runs.
+    /// The time of all later runs; with beams or audio, of all runs.
     decode_seconds: f64,
 }
 
@@ -44,8 +45,22 @@ pub(crate) struct Sequence {
     prompt: String,
     text: String,
     tokens: Vec<u32>,
-    /// Why it ended.
+    /// When the parts of speech start and end, if requested.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    segments: Vec<Timed>,
+    /// Why it ended; of speech, why its windows ended.
     end: Reason,
+}
+
+/// A part of speech.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Timed {
+    /// The start and the end, in seconds.
+    start: f64,
+    end: f64,
+    text: String,
+    /// The tokens, with timestamps.
+    tokens: Vec<u32>,
 }
 
 /// Why a sequence ended.
@@ -86,24 +101,35 @@ fn generate(
     if let Some(vocabulary) = model.vocabulary() {
         text.expect_fits(vocabulary).map_err(failed)?;
     }
-    let input = input(args, path, &model, &settings, &text, &prompts).map_err(failed)?;
-    let prompt_tokens = input.tokens().iter().map(Vec::len).sum();
     let mut generated = Generated {
         model: args.model.clone(),
         runtime: runtime.to_string(),
         sequences: named(args).iter().map(|name| Sequence::new(name)).collect(),
-        prompt_tokens,
+        prompt_tokens: 0,
         new_tokens: 0,
         prefill_seconds: None,
         decode_seconds: 0.0,
     };
-    if settings.num_beams > 1 {
-        generated.search(&model, &input, &settings, &text)?;
+    if let Some(audio) = &args.audio {
+        let features = FeatureExtractor::open(path).and_then(|extractor| extractor.features(audio)).map_err(failed)?;
+        let speech = speech(args, path).map_err(failed)?;
+        let mut windows = speech.transcribe(&model, features, &settings).map_err(failed)?;
+        generated.prompt_tokens = windows.prompt().len();
+        generated.transcribe(&mut windows, &text, args.timestamps, output)?;
     } else {
-        generated.stream(&model, &input, &settings, &text, output)?;
+        let tokens = prompts.iter().map(|prompt| text.encode(prompt, !args.chat)).collect::<Result<Vec<_>, _>>();
+        let tokens = tokens.map_err(failed)?;
+        generated.prompt_tokens = tokens.iter().map(Vec::len).sum();
+        let input = Input::Tokens(tokens);
+        if settings.num_beams > 1 {
+            generated.search(&model, &input, &settings, &text)?;
+        } else {
+            generated.stream(&model, &input, &settings, &text, output)?;
+        }
     }
     generated.new_tokens = generated.sequences.iter().map(|sequence| sequence.tokens.len()).sum();
-    let streams = settings.num_beams == 1 && generated.sequences.len() == 1 && !output.json;
+    let has_streamed = args.audio.is_some() || settings.num_beams == 1 && generated.sequences.len() == 1;
+    let streams = has_streamed && !output.json;
     if !streams {
         output.generated(&generated, || generated.text())?;
     }
@@ -130,8 +156,27 @@ impl Texts {
 
 impl Sequence {
     fn new(prompt: &str) -> Self {
-        Self { prompt: prompt.to_owned(), text: String::new(), tokens: vec![], end: Reason::Length }
+        Self { prompt: prompt.to_owned(), text: String::new(), tokens: vec![], segments: vec![], end: Reason::Length }
     }
+}
+
+impl Timed {
+    fn new(segment: Segment, text: &Tokenizer) -> Result<Self, GenerateError> {
+        // Frames are hundredths of a second.
+        let rounded = |seconds: f64| (seconds * 100.0).round() / 100.0;
+        let (start, end) = (rounded(segment.start), rounded(segment.end));
+        Ok(Self { start, end, text: text.decode(&segment.text_tokens)?, tokens: segment.tokens })
+    }
+}
+
+/// Prints a part of a text at once.
+fn show(piece: &str, is_shown: bool) -> Result<(), Failure> {
+    if is_shown && !piece.is_empty() {
+        let mut out = io::stdout().lock();
+        out.write_all(shown(piece).as_bytes())?;
+        out.flush()?;
+    }
+    Ok(())
 }
 
 impl Generated {
@@ -145,14 +190,7 @@ impl Generated {
         output: Output,
     ) -> Result<(), Failure> {
         let is_shown = self.sequences.len() == 1 && !output.json;
-        let show = |piece: &str| -> Result<(), Failure> {
-            if is_shown && !piece.is_empty() {
-                let mut out = io::stdout().lock();
-                out.write_all(shown(piece).as_bytes())?;
-                out.flush()?;
-            }
-            Ok(())
-        };
+        let show = |piece: &str| show(piece, is_shown);
         let result = self.steps(model, input, settings, text, &show);
         // An error has a line of its own.
         if result.is_ok() || !self.sequences[0].text.is_empty() {
@@ -196,6 +234,62 @@ impl Generated {
             let rest = stream.finish().map_err(failed)?;
             show(&rest)?;
             sequence.text.push_str(&rest);
+        }
+        Ok(())
+    }
+
+    /// Transcribes speech; the text of each window is printed when it is known.
+    fn transcribe(
+        &mut self,
+        windows: &mut Transcription<'_>,
+        text: &Tokenizer,
+        is_timed: bool,
+        output: Output,
+    ) -> Result<(), Failure> {
+        let show = |piece: &str| show(piece, !output.json);
+        let result = self.windows(windows, text, is_timed, &show);
+        if !is_timed && (result.is_ok() || !self.sequences[0].text.is_empty()) {
+            show("\n")?;
+        }
+        result
+    }
+
+    /// Transcribes all windows, and calls `show` with new text, or with a line for each part.
+    fn windows(
+        &mut self,
+        windows: &mut Transcription<'_>,
+        text: &Tokenizer,
+        is_timed: bool,
+        show: &dyn Fn(&str) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let sequence = &mut self.sequences[0];
+        let mut stream = text.stream(&[]);
+        let start = Instant::now();
+        while let Some(segments) = windows.next() {
+            for segment in segments.map_err(failed)? {
+                let mut new = String::new();
+                for token in &segment.text_tokens {
+                    new.push_str(&stream.push(*token).map_err(failed)?);
+                }
+                sequence.text.push_str(&new);
+                sequence.tokens.extend(&segment.tokens);
+                if is_timed {
+                    let segment = Timed::new(segment, text).map_err(failed)?;
+                    show(&format!("[{:.2} -> {:.2}] {}\n", segment.start, segment.end, segment.text.trim()))?;
+                    sequence.segments.push(segment);
+                } else {
+                    show(&new)?;
+                }
+            }
+        }
+        self.decode_seconds = start.elapsed().as_secs_f64();
+        let rest = stream.finish().map_err(failed)?;
+        sequence.text.push_str(&rest);
+        if !is_timed {
+            show(&rest)?;
+        }
+        if !windows.is_cut() {
+            sequence.end = Reason::EndToken;
         }
         Ok(())
     }
@@ -259,23 +353,16 @@ fn named(args: &Generate) -> Vec<String> {
     args.audio.as_ref().map_or_else(|| args.prompts.clone(), |audio| vec![in_line(audio)])
 }
 
-/// Returns what tokens are generated from.
-fn input(
-    args: &Generate,
-    path: &Path,
-    model: &Model,
-    settings: &Settings,
-    text: &Tokenizer,
-    prompts: &[String],
-) -> Result<Input, GenerateError> {
-    let Some(audio) = &args.audio else {
-        let tokens = prompts.iter().map(|prompt| text.encode(prompt, !args.chat));
-        return Ok(Input::Tokens(tokens.collect::<Result<_, _>>()?));
-    };
-    let features = FeatureExtractor::open(path)?.features(audio)?;
-    let speech = Speech::open(path)?;
-    let start = speech.prompt(model, &features, settings, args.language.as_deref(), args.task.as_deref())?;
-    Ok(Input::Features(features, vec![start]))
+/// Returns how speech is transcribed.
+fn speech(args: &Generate, path: &Path) -> Result<Speech, GenerateError> {
+    let mut speech = Speech::open(path)?;
+    if let Some(language) = &args.language {
+        speech = speech.with_language(language)?;
+    }
+    if let Some(task) = &args.task {
+        speech = speech.with_task(task)?;
+    }
+    Ok(if args.timestamps { speech.with_timestamps() } else { speech })
 }
 
 /// Returns the settings of the model, changed as flags request.

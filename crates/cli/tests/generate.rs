@@ -89,15 +89,16 @@ fn speech_is_transcribed() {
     let whisper = at.join("whisper");
     fs::create_dir(&whisper).expect("a folder");
     for (from, to) in [
-        ("families/whisper/config.json", "config.json"),
-        ("families/whisper/model.safetensors", "model.safetensors"),
+        ("generation/whisper/config.json", "config.json"),
+        ("generation/whisper/model.safetensors", "model.safetensors"),
+        ("generation/whisper/preprocessor_config.json", "preprocessor_config.json"),
         ("generation/tokenizer.json", "tokenizer.json"),
-        ("generation/preprocessor_small.json", "preprocessor_config.json"),
     ] {
         fs::copy(in_repository("tests").join(from), whisper.join(to)).expect("a copy");
     }
-    let config = r#"{"decoder_start_token_id": 2, "eos_token_id": 2, "pad_token_id": 1, "no_timestamps_token_id": 9,
-        "lang_to_id": {"<|en|>": 12, "<|de|>": 13}, "task_to_id": {"transcribe": 14, "translate": 15}}"#;
+    let config = r#"{"decoder_start_token_id": 41, "eos_token_id": 40, "pad_token_id": 40, "no_timestamps_token_id": 48,
+        "lang_to_id": {"<|en|>": 43, "<|de|>": 42}, "task_to_id": {"transcribe": 45, "translate": 44}, "max_length": 12,
+        "suppress_tokens": [41, 42, 43, 44, 45, 46, 47]}"#;
     fs::write(whisper.join("generation_config.json"), config).expect("it is written");
     let audio = fs::read(in_repository("tests").join("generation/tone.wav")).expect("audio");
     fs::write(at.join("tone.wav"), &audio).expect("it is written");
@@ -113,11 +114,19 @@ fn speech_is_transcribed() {
     fs::write(at.join("stereo.wav"), stereo).expect("it is written");
     fs::write(at.join("cut.wav"), &audio[..4000]).expect("it is written");
     fs::write(at.join("text.wav"), "no audio").expect("it is written");
+    // The samples, of 22,000 bytes, 60 times: 41 seconds.
+    let mut long = [&audio[..44], &audio[44..].repeat(60)].concat();
+    long[40..44].copy_from_slice(&(60 * 22_000_u32).to_le_bytes());
+    fs::write(at.join("long.wav"), long).expect("it is written");
     let mut text = String::new();
     for (arguments, code) in [
         (&["--audio", "tone.wav", "--max-new-tokens", "4", "--json"][..], 0),
         (&["--audio", "tone.wav", "--language", "de", "--task", "translate", "--max-new-tokens", "4"], 0),
+        (&["--audio", "tone.wav", "--timestamps"], 0),
+        (&["--audio", "long.wav"], 0),
+        (&["--audio", "long.wav", "--timestamps", "--max-new-tokens", "6", "--num-beams", "2", "--json"], 0),
         (&["--audio", "tone.wav", "--language", "fr"], 2),
+        (&["--audio", "tone.wav", "--stop", "a"], 2),
         (&["--audio", "fast.wav"], 2),
         (&["--audio", "stereo.wav"], 2),
         (&["--audio", "cut.wav"], 2),
@@ -126,6 +135,8 @@ fn speech_is_transcribed() {
     ] {
         text.push_str(&run(at, &[&["generate", "whisper"][..], arguments].concat(), code));
     }
+    fs::write(whisper.join("generation_config.json"), r#"{"decoder_start_token_id": 41}"#).expect("it is written");
+    text.push_str(&run(at, &["generate", "whisper", "--audio", "long.wav"], 2));
     snapshot("generate_speech", &text);
 }
 

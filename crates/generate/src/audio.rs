@@ -22,8 +22,12 @@ const MAX_SIZE: u64 = 1 << 24;
 /// The largest product of two of them: the weights of the bins, the spectra, and the samples of all frames.
 const MAX_PRODUCT: u64 = 1 << 26;
 
-/// The largest number of products that the bins of all frames take.
+/// The largest number of products that the bins of all frames of a window take.
 const MAX_WORK: u64 = 1 << 32;
+
+/// The same for audio of several windows, over two hours of Whisper's, and the largest numbers of its samples and spectra.
+const MAX_LONG_WORK: usize = 1 << 35;
+const MAX_LONG_SIZE: usize = 1 << 27;
 
 /// The highest frequency of the bins, in hertz.
 const HIGHEST: f64 = 8000.0;
@@ -96,28 +100,24 @@ impl FeatureExtractor {
         })
     }
 
-    /// Reads a WAV file of one channel and the rate of the model; returns its spectra `[1, bins, frames]`.
+    /// Reads a WAV file of one channel and the rate of the model; returns its spectra `[1, bins, frames]`. Audio that is
+    /// shorter than the window of the model is extended by silence.
     ///
     /// # Errors
     ///
-    /// If the file is not WAV, has another rate, several channels, no samples or one that is not finite, or is longer than
-    /// the window of the model.
+    /// If the file is not WAV, has another rate, several channels, no samples or one that is not finite, or is too long.
     pub fn features(&self, path: impl AsRef<Path>) -> Result<Array, GenerateError> {
         let path = path.as_ref();
         let samples = self.read(path)?;
         Ok(self.spectra(&samples)?)
     }
 
-    fn read(&self, path: &Path) -> Result<Vec<f64>, GenerateError> {
+    fn read(&self, path: &Path) -> Result<Vec<f32>, GenerateError> {
         let name = path.display();
         let refused = |cause: String| GenerateError::Audio {
             path: PathBuf::from(path),
             cause,
-            help: format!(
-                "convert it with `ffmpeg -i {name} -ac 1 -ar {} -c:a pcm_s16le -t {} OUTPUT.wav`",
-                self.rate,
-                self.samples / self.rate as usize
-            ),
+            help: format!("convert it with `ffmpeg -i {name} -ac 1 -ar {} -c:a pcm_s16le OUTPUT.wav`", self.rate),
         };
         let invalid = |error: hound::Error| refused(format!("the file is not a WAV file that can be read: {error}"));
         let bytes = netwright_files::read_bytes(path, MAX_BYTES)?;
@@ -130,18 +130,23 @@ impl FeatureExtractor {
         if spec.channels != 1 {
             return Err(refused(format!("the audio has {} channels, but the model expects 1", spec.channels)));
         }
-        if reader.len() as usize > self.samples {
-            let (found, window) = (reader.len() / self.rate, self.samples / self.rate as usize);
-            return Err(refused(format!("the audio lasts over {found} s, but the window of the model is {window} s")));
+        if reader.len() as usize > self.most() {
+            let (found, most) = (reader.len() / self.rate, self.most() / self.rate as usize);
+            return Err(GenerateError::Audio {
+                path: PathBuf::from(path),
+                cause: format!("the audio lasts over {found} s, but at most {most} s are read"),
+                help: format!("split it with `ffmpeg -i {name} -f segment -segment_time {most} OUTPUT%d.wav`"),
+            });
         }
         let samples = match spec.sample_format {
-            SampleFormat::Float => reader.samples::<f32>().map(|sample| sample.map(f64::from)).collect(),
+            SampleFormat::Float => reader.samples::<f32>().collect(),
             SampleFormat::Int => {
-                let scale = f64::from(2_u32).powi(i32::from(spec.bits_per_sample) - 1);
-                reader.samples::<i32>().map(|sample| sample.map(|sample| f64::from(sample) / scale)).collect()
+                let scale = 2_f32.powi(i32::from(spec.bits_per_sample) - 1);
+                #[expect(clippy::cast_precision_loss, reason = "spectra are computed of f32")]
+                reader.samples::<i32>().map(|sample| sample.map(|sample| sample as f32 / scale)).collect()
             }
         };
-        let samples: Result<Vec<f64>, hound::Error> = samples;
+        let samples: Result<Vec<f32>, hound::Error> = samples;
         let samples = samples.map_err(invalid)?;
         if samples.is_empty() {
             return Err(refused("the audio has no samples".to_owned()));
@@ -152,8 +157,16 @@ impl FeatureExtractor {
         Ok(samples)
     }
 
-    fn spectra(&self, samples: &[f64]) -> Result<Array, netwright_verify::VerifyError> {
-        let frames = self.samples / self.hop;
+    /// Returns the largest number of samples that are read.
+    fn most(&self) -> usize {
+        let bins = self.bins.len().max(1);
+        let frames = (MAX_LONG_SIZE / bins).min(MAX_LONG_WORK / bins / (self.frame / 2 + 1));
+        MAX_LONG_SIZE.min(frames.saturating_mul(self.hop)).max(self.samples)
+    }
+
+    fn spectra(&self, samples: &[f32]) -> Result<Array, netwright_verify::VerifyError> {
+        let length = samples.len().max(self.samples);
+        let frames = length / self.hop;
         let mut fft = RealFftPlanner::<f64>::new();
         let fft = fft.plan_fft_forward(self.frame);
         let (mut input, mut output) = (fft.make_input_vec(), fft.make_output_vec());
@@ -163,10 +176,10 @@ impl FeatureExtractor {
         // Frames are centered; before the first sample and after the last, samples are reflected.
         let sample = |at: usize| {
             let at = at.abs_diff(self.frame / 2);
-            let at = if at < self.samples { at } else { (2 * self.samples - 2).saturating_sub(at) };
-            samples.get(at).copied().unwrap_or(0.0)
+            let at = if at < length { at } else { (2 * length - 2).saturating_sub(at) };
+            samples.get(at).copied().map_or(0.0, f64::from)
         };
-        let mut logarithms = vec![0.0; self.bins.len() * frames];
+        let mut features = vec![0_f32; self.bins.len() * frames];
         for frame in 0..frames {
             for (at, place) in input.iter_mut().enumerate() {
                 *place = window[at] * sample(frame * self.hop + at);
@@ -178,12 +191,15 @@ impl FeatureExtractor {
             let powers: Vec<f64> = output.iter().map(Complex::norm_sqr).collect();
             for (bin, weights) in self.bins.iter().enumerate() {
                 let sum: f64 = weights.iter().zip(&powers).map(|(weight, power)| weight * power).sum();
-                logarithms[bin * frames + frame] = sum.max(1e-10).log10();
+                #[expect(clippy::cast_possible_truncation, reason = "features are f32")]
+                let logarithm = sum.max(1e-10).log10() as f32;
+                features[bin * frames + frame] = logarithm;
             }
         }
-        let least = logarithms.iter().copied().fold(f64::NEG_INFINITY, f64::max) - 8.0;
-        #[expect(clippy::cast_possible_truncation, reason = "features are f32")]
-        let features: Vec<f32> = logarithms.into_iter().map(|value| ((value.max(least) + 4.0) / 4.0) as f32).collect();
+        let least = features.iter().copied().fold(f32::NEG_INFINITY, f32::max) - 8.0;
+        for value in &mut features {
+            *value = (value.max(least) + 4.0) / 4.0;
+        }
         Array::new([1, self.bins.len(), frames], features)
     }
 }

@@ -36,6 +36,8 @@ pub struct Model {
     source_positions: Option<usize>,
     /// The number of tokens.
     vocabulary: Option<usize>,
+    /// The number of frames of audio that the encoder reads.
+    frames: Option<usize>,
 }
 
 /// What tokens are generated from; each has one element for each row of a batch.
@@ -65,6 +67,8 @@ pub(crate) struct State {
     pub(crate) padding: Vec<usize>,
     /// The tokens of the source of each row; empty without an encoder that reads tokens.
     pub(crate) sources: Vec<Vec<u32>>,
+    /// The input to which each row belongs: rows of one input read the same source.
+    origins: Vec<usize>,
     /// The number of tokens of the prompt, with its padding.
     pub(crate) prompt: usize,
     /// The number of tokens that are in the cache.
@@ -81,12 +85,16 @@ impl State {
             if all.is_empty() { vec![] } else { rows.iter().map(|row| all[*row].clone()).collect() }
         }
         let session = &model.first.session;
-        for tensor in self.past.values_mut() {
+        let origins = picked(&self.origins, rows);
+        // Beams that change places within their input read the same source as before.
+        let is_same_source = origins == self.origins;
+        for (_, tensor) in self.past.iter_mut().filter(|(name, _)| !(is_same_source && is_of_source(name))) {
             *tensor = session.rows(tensor, rows)?;
         }
-        if let Some(memory) = &mut self.memory {
+        if let Some(memory) = self.memory.as_mut().filter(|_| !is_same_source) {
             *memory = session.rows(memory, rows)?;
         }
+        self.origins = origins;
         self.tokens = picked(&self.tokens, rows);
         self.padding = picked(&self.padding, rows);
         self.sources = picked(&self.sources, rows);
@@ -113,7 +121,8 @@ impl Model {
         let encoder = parts.encoder.as_deref().map(load).transpose()?;
         let (first, branch) = Graph::decoder(&parts.decoder, runtime)?;
         let later = parts.later.as_deref().map(load).transpose()?.or(branch);
-        let model = Self { encoder, first, later, positions: None, source_positions: None, vocabulary: None };
+        let model =
+            Self { encoder, first, later, positions: None, source_positions: None, vocabulary: None, frames: None };
         model.check()?;
         let options = ConfigFile::open(files::folder(path).join("config.json"))?;
         if model.first.is_masked(options.as_ref()) {
@@ -170,6 +179,9 @@ impl Model {
         let vocabulary = options.get("vocab_size").or_else(|| options.nested("text_config", "vocab_size"));
         self.vocabulary = vocabulary.and_then(|count| usize::try_from(count.as_u64()?).ok());
         self.source_positions = self.positions.filter(|_| self.encoder.is_some());
+        // Each position of the encoder of Whisper reads two frames.
+        let frames = options.get("max_source_positions").and_then(|count| usize::try_from(count.as_u64()?).ok());
+        self.frames = frames.map(|count| count.saturating_mul(2));
         Ok(self)
     }
 
@@ -178,6 +190,13 @@ impl Model {
         // The last token is not read.
         let room = self.first.room().map(|room| room.saturating_add(1));
         self.positions.into_iter().chain(room).min()
+    }
+
+    /// Returns the number of frames of audio that the encoder reads, if it or the configuration says so.
+    pub(crate) fn frames(&self) -> Option<usize> {
+        let shape = self.encoder.as_ref()?.port(Role::Features)?.ty.as_ref()?.shape.as_ref()?;
+        let own = shape.get(2).and_then(|frames| usize::try_from(frames.known()?).ok());
+        own.or(self.frames)
     }
 
     /// Returns the number of tokens of the model, if the configuration has it.
@@ -260,6 +279,7 @@ impl Model {
             tokens: prompts.iter().zip(&padding).map(filled).collect(),
             padding,
             sources,
+            origins: (0..prompts.len()).collect(),
             prompt,
             cached: 0,
             past: self.first.empty_pasts(prompts.len())?,

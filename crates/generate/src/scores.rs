@@ -31,6 +31,9 @@ impl Settings {
         if context.tokens.len() == begin {
             ban(scores, &self.begin_suppress_tokens);
         }
+        if let Some(timestamps) = &self.timestamps {
+            timestamps.process(scores, &context.tokens[context.prompt..]);
+        }
         if self.do_sample {
             self.warp(scores);
         }
@@ -121,7 +124,7 @@ fn ban_completions(scores: &mut [f32], size: usize, text: &[u32], tokens: &[u32]
     }
 }
 
-fn ban(scores: &mut [f32], tokens: &[u32]) {
+pub(crate) fn ban(scores: &mut [f32], tokens: &[u32]) {
     for token in tokens {
         if let Some(score) = scores.get_mut(*token as usize) {
             *score = f32::NEG_INFINITY;
@@ -175,10 +178,15 @@ pub fn probabilities(scores: &[f32]) -> Vec<f32> {
 
 /// Replaces scores by the logarithms of their probabilities.
 pub(crate) fn to_log_probabilities(scores: &mut [f32]) {
-    let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f32 = scores.iter().map(|score| (score - largest).exp()).sum();
-    let offset = largest + sum.ln();
+    let offset = logarithm_of_sum(scores);
     for score in scores.iter_mut() {
         *score -= offset;
     }
+}
+
+/// Returns the logarithm of the sum of the powers of e; NaN if every score is minus infinity.
+pub(crate) fn logarithm_of_sum(scores: &[f32]) -> f32 {
+    let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f32 = scores.iter().map(|score| (score - largest).exp()).sum();
+    largest + sum.ln()
 }

@@ -6,7 +6,7 @@ mod read;
 pub(crate) use read::ConfigFile;
 pub use read::positions;
 
-use crate::GenerateError;
+use crate::{GenerateError, Timestamps};
 
 /// How tokens are chosen, and when generation ends. The names and defaults are those of `GenerationConfig` in
 /// `transformers`.
@@ -67,6 +67,8 @@ pub struct Settings {
     pub stop_strings: Vec<String>,
     /// The seed of random draws.
     pub seed: u64,
+    /// The rules by which Whisper writes timestamps; [`Speech`](crate::Speech) sets them.
+    pub timestamps: Option<Timestamps>,
 }
 
 /// When beam search ends.
@@ -110,6 +112,7 @@ impl Default for Settings {
             bad_words_ids: vec![],
             stop_strings: vec![],
             seed: 0,
+            timestamps: None,
         }
     }
 }

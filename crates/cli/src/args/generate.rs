@@ -25,20 +25,23 @@ pub(crate) struct Generate {
     /// The first message of a chat, which says how to answer.
     #[arg(long, value_name = "TEXT", requires = "chat", conflicts_with = "audio")]
     pub(crate) system: Option<String>,
-    /// A WAV file with speech to transcribe: one channel, with the rate of the model.
+    /// A WAV file with speech of any length to transcribe: one channel, with the rate of the model.
     #[arg(long, value_name = "FILE.wav", conflicts_with = "chat")]
     pub(crate) audio: Option<PathBuf>,
     /// The language of the speech, such as `en` [default: that of generation_config.json, or the detected one].
     #[arg(long, value_name = "NAME", requires = "audio", conflicts_with = "prompts")]
     pub(crate) language: Option<String>,
-    /// What to do with the speech, `transcribe` or `translate` [default: that of generation_config.json, or transcribe].
+    /// What to do with the speech, `transcribe` or `translate` [default: that of generation_config.json].
     #[arg(long, value_name = "NAME", requires = "audio", conflicts_with = "prompts")]
     pub(crate) task: Option<String>,
+    /// Print when each part of the speech starts and ends, in seconds.
+    #[arg(long, requires = "audio", conflicts_with = "prompts")]
+    pub(crate) timestamps: bool,
     /// Ignore this unsupported option of generation_config.json; may be given several times.
     #[arg(long = "ignore-option", value_name = "NAME")]
     pub(crate) ignored_options: Vec<String>,
 
-    /// The maximal number of new tokens [default: that of generation_config.json, or 128].
+    /// The maximal number of new tokens, for speech of each window [default: that of generation_config.json, or 128].
     #[arg(help_heading = LENGTH, long, value_name = "N")]
     pub(crate) max_new_tokens: Option<usize>,
     /// The number of new tokens before which no end token is chosen.

@@ -27,7 +27,7 @@ pub(super) const UNSUPPORTED: [(&str, IsNeutral); 21] = [
     ("remove_invalid_values", |value| value.as_bool() == Some(false)),
     ("token_healing", |value| value.as_bool() == Some(false)),
     ("max_time", Value::is_null),
-    ("return_timestamps", |value| value.as_bool() == Some(false)),
+    ("condition_on_prev_tokens", |value| value.as_bool() == Some(false)),
 ];
 
 /// Options that do not change which tokens are chosen.
@@ -72,7 +72,7 @@ pub(super) const HARMLESS: &[&str] = &[
     "chat_format",
     "max_window_size",
     "user_token_id",
-    // Whisper: read with the speech, or of use only for timestamps and audio beyond one window.
+    // Whisper: read with the speech, or of use only for timestamps of words and for text before the speech.
     "alignment_heads",
     "forced_decoder_ids",
     "is_multilingual",
@@ -82,6 +82,7 @@ pub(super) const HARMLESS: &[&str] = &[
     "median_filter_width",
     "no_timestamps_token_id",
     "prev_sot_token_id",
+    "return_timestamps",
     "task",
     "task_to_id",
 ];

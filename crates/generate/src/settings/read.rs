@@ -135,7 +135,7 @@ impl ConfigFile {
         })
     }
 
-    fn count(&self, name: &str) -> Result<Option<usize>, GenerateError> {
+    pub(crate) fn count(&self, name: &str) -> Result<Option<usize>, GenerateError> {
         self.read(name, "a number of tokens", |value| usize::try_from(value.as_u64()?).ok())
     }
 
