@@ -661,7 +661,9 @@ fn rules_of_timestamps_exclude_tokens() {
     rules.timestamps = Some(Timestamps::new(5, 4, Some(1)));
     let allowed = |new: &[u32], likely: &[usize]| {
         let mut scores = [0.0_f32; 10];
-        likely.iter().for_each(|token| scores[*token] = 9.0);
+        for token in likely {
+            scores[*token] = 9.0;
+        }
         let tokens = [&[4], new].concat();
         rules.process(&mut scores, &Context { tokens: &tokens, padding: 0, prompt: 1, max_length: 20, source: &[] });
         (0..10).filter(|token| scores[*token] > f32::NEG_INFINITY).collect::<Vec<usize>>()

@@ -265,7 +265,7 @@ impl Generated {
         let sequence = &mut self.sequences[0];
         let mut stream = text.stream(&[]);
         let start = Instant::now();
-        while let Some(segments) = windows.next() {
+        for segments in windows.by_ref() {
             for segment in segments.map_err(failed)? {
                 let mut new = String::new();
                 for token in &segment.text_tokens {
