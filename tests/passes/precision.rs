@@ -337,6 +337,68 @@ fn a_mask_that_is_read_in_f32_keeps_its_numbers() {
     assert!(converted.graph.to_string().contains("where %keep, 0.0, -3.4028235e38"), "{}", converted.graph);
 }
 
+/// The sum of a score and the lowest `f32` is the latter. Bodies that add in `f32` must not get the lowest `f16`.
+#[test]
+fn a_mask_that_bodies_read_in_f32_keeps_its_numbers() {
+    let body = "%h = tanh %x : f32[b, s, 4]
+         %k = transpose %h {perm = [0, 2, 1]} : f32[b, 4, s]
+         %number = unsqueeze %n, [0] : i64[1]
+         %far = equal %number, 0 : bool[1]
+         %mask = where %far, 0.0, -3.4028235e38 : f32[1]
+         %y = if %c {then_branch = graph then(; %q: f32[b, s, 4] = %h, %t: f32[b, 4, s] = %k, %m: f32[1] = %mask) {
+           %scores = matmul %q, %t : f32[b, s, s]
+           %p = scaled_softmax %scores, %m {axis = -1, scale = 0.5} : f32[b, s, s]
+           return y = %p
+         }, else_branch = graph else(; %q: f32[b, s, 4] = %h, %t: f32[b, 4, s] = %k, %m: f32[1] = %mask) {
+           %near = parameter true : bool[]
+           %p = if %near {then_branch = graph inner(; %q: f32[b, s, 4] = %q, %t: f32[b, 4, s] = %t, %m: f32[1] = %m) {
+             %scores = matmul %q, %t : f32[b, s, s]
+             %p = scaled_softmax %scores, %m {axis = -1, scale = 0.5} : f32[b, s, s]
+             return y = %p
+           }, else_branch = graph other(; %q: f32[b, s, 4] = %q, %t: f32[b, 4, s] = %t) {
+             %scores = matmul %q, %t : f32[b, s, s]
+             return y = %scores
+           }} : f32[b, s, s]
+           return y = %p
+         }} : f32[b, s, s]
+         return %y";
+    let mut converted = model(&graph("%c: bool[], %n: i64[], %x: f32[b, s, 4]", body));
+    let report = optimize(&mut converted, &options(to(ElementType::F16)));
+    report.unwrap_or_else(|error| panic!("{error}"));
+    let text = converted.graph.to_string();
+    assert!(text.contains("where %far, 0.0, -3.4028235e38"), "{text}");
+    assert_eq!(text.matches("%mask: f32[1] = %mask").count(), 3, "{text}");
+}
+
+/// A row whose keys are all hidden keeps its scores in `f32` unless the number is so low that it absorbs them. In `f16`,
+/// -10,000 rounds them already.
+#[test]
+fn rows_of_a_constant_mask_that_hide_all_keys() {
+    let lift = "%most = reduce_max %mask, [-1] : f32[1, 1, 3, 1]
+         %below = min %most, 0.0 : f32[1, 1, 3, 1]
+         %level = sub %mask, %below : f32[1, 1, 3, 3]
+         %lifted = sub %level, %below : f32[1, 1, 3, 3]
+         %y = attention %near, %near, %near, %lifted {scale = 0.5} : f32[1, 2, 3, 4]";
+    let attention = "%y = attention %near, %near, %near, %mask {scale = 0.5} : f32[1, 2, 3, 4]";
+    for (case, hidden, attention) in [
+        ("row_hidden_by_lowest_f16", "-65504.0", attention),
+        ("row_hidden_by_ten_thousand", "-10000.0", attention),
+        ("row_hidden_by_lowest_f16_lifted", "-65504.0", lift),
+        ("row_hidden_by_lowest_f32_lifted", "-3.4028235e38", lift),
+    ] {
+        let mask = format!("[0.0, {hidden}, {hidden}, {hidden}, {hidden}, {hidden}, 0.0, 0.0, 0.0]");
+        let body = format!(
+            "%mask = parameter {mask} : f32[1, 1, 3, 3]
+             %near = tanh %x : f32[1, 2, 3, 4]
+             {attention}
+             return %y"
+        );
+        let original = graph("%x: f32[1, 2, 3, 4]", &body);
+        let converted = check(case, to(ElementType::F16), &original);
+        check_near(case, "convert-precision", &original, &converted, 1e-2);
+    }
+}
+
 #[test]
 fn types_of_inputs_and_outputs() {
     let inputs = "%past: f32[b, p, 4], %x: f32[b, s, 4]";

@@ -8,7 +8,6 @@ use crate::read::numbers::Numbers;
 use crate::rewrite::{cast, known_of_either, needs_node_between};
 use crate::runtime::contrib::without_level;
 use crate::target;
-use captured::{Captured, captured};
 use netwright_ir::{Dialect, ElementType, Fact, Graph, GraphOutput, Name, NodeId, Op, OpKind, Place, Value, ValueType};
 use plan::{Mode, Plan};
 pub(crate) use plan::{is_elementwise, is_structural};
@@ -222,8 +221,6 @@ enum Outputs {
 struct Converter<'c> {
     context: &'c Context<'c>,
     plan: Plan,
-    /// The operands that the bodies of nodes capture.
-    captured: HashMap<NodeId, Captured>,
     /// The tensors that are read in several types.
     several: HashSet<Value>,
     /// The casts and tensors in another type that were inserted or found, by value and type.
@@ -233,7 +230,7 @@ struct Converter<'c> {
 
 impl<'c> Converter<'c> {
     fn new(context: &'c Context<'c>, plan: Plan, done: &'c mut Tally) -> Self {
-        Self { context, plan, captured: HashMap::new(), several: HashSet::new(), typed: HashMap::new(), done }
+        Self { context, plan, several: HashSet::new(), typed: HashMap::new(), done }
     }
 
     fn run(mut self, graph: &mut Graph, outputs: &Outputs) {
@@ -242,7 +239,6 @@ impl<'c> Converter<'c> {
             kept.into_iter().map(|(value, why)| (graph.value_name(value).clone(), format!("not converted: {why}")));
         self.done.kept.extend(kept);
         self.done.keepers.extend(std::mem::take(&mut self.plan.keepers));
-        self.captured = captured(graph, &self.plan, self.context);
         self.find_several(graph, outputs);
         for id in graph.schedule() {
             let Some(mode) = self.plan.mode(id).cloned().filter(|_| graph.is_alive(id)) else { continue };
@@ -305,7 +301,7 @@ impl<'c> Converter<'c> {
         Some(match self.plan.mode(id)? {
             Mode::Same(elements) => return elements.get(at).copied().flatten(),
             Mode::Narrow if op.bodies().is_empty() && self.context.accepts(op, at, to) => to,
-            Mode::Narrow if self.captured.get(&id).and_then(|captured| captured.is_narrow(at)) == Some(true) => to,
+            Mode::Narrow if self.plan.captures_narrow(id, at) == Some(true) => to,
             Mode::Narrow | Mode::Wide => ElementType::F32,
         })
     }
@@ -474,7 +470,7 @@ impl<'c> Converter<'c> {
                 }
                 let inner = ultimate(graph, operand);
                 // What a body captures is read in the type in which it is computed, unless it is a tensor.
-                let is_captured = || self.captured.get(&id).and_then(|captured| captured.is_narrow(at)).is_some();
+                let is_captured = || self.plan.captures_narrow(id, at).is_some();
                 let is_computed = graph.tensor(inner).is_none() && is_captured();
                 let to = if is_computed { graph.fact(inner).element() } else { self.operand_type(graph, id, at) };
                 Some(to.map_or(operand, |to| self.in_type(graph, inner, to)))
@@ -510,9 +506,13 @@ impl<'c> Converter<'c> {
 
     /// A tensor in another type: it is converted in its place unless it is also read as it is.
     fn tensor_in_type(&mut self, graph: &mut Graph, value: Value, to: ElementType) -> Option<Value> {
+        let tensor = graph.tensor(value)?;
+        let is_mask = to == ElementType::F16 && is_attention_mask(graph, value);
+        let mask = is_mask.then(|| tensors::mask_for_f16(tensor, false)).flatten();
+        let tensor = tensors::converted(mask.as_ref().unwrap_or(tensor), to)?;
         let op = match graph.op(value) {
-            Op::Parameter(tensor) => Op::Parameter(tensors::converted(tensor, to)?),
-            Op::Constant(tensor) => Op::Constant(tensors::converted(tensor, to)?),
+            Op::Parameter(_) => Op::Parameter(tensor),
+            Op::Constant(_) => Op::Constant(tensor),
             _ => return None,
         };
         self.done.weights += usize::from(op.kind() == OpKind::Parameter);
@@ -543,6 +543,11 @@ impl<'c> Converter<'c> {
     /// runtimes leave out is lifted as far as that type allows.
     fn mask_in_type(&mut self, graph: &mut Graph, value: Value, to: ElementType) -> Option<Value> {
         if let Some(whole) = masks::before_lift(graph, value).filter(|_| to == ElementType::F16) {
+            let constant = graph.tensor(whole).and_then(|tensor| tensors::mask_for_f16(tensor, true));
+            if let Some(tensor) = constant.and_then(|tensor| tensors::converted(&tensor, to)) {
+                let place = beside(graph, value, to);
+                return graph.insert(place, Op::Parameter(tensor), &[]).ok().map(|node| Value { node, result: 0 });
+            }
             let keeps_infinity = !masks::is_finite(graph, whole);
             let narrow = self.in_type(graph, whole, to);
             return masks::lifted(graph, value, narrow, keeps_infinity).ok();
@@ -559,6 +564,13 @@ impl<'c> Converter<'c> {
             result: 0,
         })
     }
+}
+
+/// Whether a value is only read as the mask of attentions.
+fn is_attention_mask(graph: &Graph, value: Value) -> bool {
+    let users = graph.users(value);
+    let is_mask = |(user, at)| at == 3 && graph.node(user).op().kind() == OpKind::Attention;
+    !users.is_empty() && !graph.is_output(value) && users.into_iter().all(is_mask)
 }
 
 /// The place beside a value, with its name and that of a type.

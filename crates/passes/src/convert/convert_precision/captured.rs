@@ -34,13 +34,9 @@ pub(super) fn captured(graph: &Graph, plan: &Plan, context: &Context<'_>) -> Has
 /// Returns for each capture of a body whether a node there reads it in the narrow type, perhaps after casts.
 fn captures_read_narrow(body: &Graph, context: &Context<'_>) -> Vec<bool> {
     let plan = Plan::of(body, context);
-    let inner = captured(body, &plan, context);
     let is_narrow = |user: NodeId, at: usize| {
         plan.mode(user) == Some(&Mode::Narrow)
-            && inner
-                .get(&user)
-                .and_then(|inner| inner.is_narrow(at))
-                .unwrap_or_else(|| context.accepts(body.node(user).op(), at, context.to))
+            && plan.captures_narrow(user, at).unwrap_or_else(|| context.accepts(body.node(user).op(), at, context.to))
     };
     let is_read_narrow = |capture| {
         let mut open = vec![capture];

@@ -1,6 +1,7 @@
 //! Which nodes compute in the narrow type, which stay in `f32`, and why.
 
 use super::added_masks::added_masks;
+use super::captured::{Captured, captured};
 use super::{Context, floats_of, is_converted, is_float, is_float_cast, tensors, ultimate};
 use crate::read::numbers::{Numbers, elements};
 use netwright_ir::op::Class;
@@ -29,6 +30,8 @@ pub(super) struct Plan {
     pub(super) reasons: Vec<(Value, String)>,
     /// The patterns that keep a node in `f32`.
     pub(super) keepers: HashSet<String>,
+    /// The operands that the bodies of nodes capture.
+    pub(super) captured: HashMap<NodeId, Captured>,
 }
 
 /// What a value in `f32` means for the nodes that read it.
@@ -65,6 +68,7 @@ impl Plan {
         for &id in &schedule {
             planner.visit(id);
         }
+        planner.plan.captured = captured(graph, &planner.plan, context);
         if context.to != ElementType::F32 {
             for &id in schedule.iter().rev() {
                 planner.revise(id);
@@ -76,6 +80,11 @@ impl Plan {
 
     pub(super) fn mode(&self, id: NodeId) -> Option<&Mode> {
         self.modes.get(&id)
+    }
+
+    /// Whether the bodies of a node read an operand in the narrow type; `None` if they do not capture it.
+    pub(super) fn captures_narrow(&self, id: NodeId, at: usize) -> Option<bool> {
+        self.captured.get(&id)?.is_narrow(at)
     }
 
     pub(super) fn set_mode(&mut self, id: NodeId, mode: Mode) {
@@ -430,7 +439,10 @@ impl Planner<'_> {
                 let op = self.graph.node(user).op();
                 let is_cast = matches!(op, Op::Cast { to, .. } if is_converted(*to));
                 // Some operators read only part of their operands in the narrow type, or none.
-                let reads_narrow = || !op.bodies().is_empty() || self.context.accepts(op, at, self.context.to);
+                let reads_narrow = || {
+                    let has_no_body = || op.bodies().is_empty() && self.context.accepts(op, at, self.context.to);
+                    self.plan.captures_narrow(user, at).unwrap_or_else(has_no_body)
+                };
                 match self.plan.mode(user) {
                     _ if is_cast => open.push(Value { node: user, result: 0 }),
                     Some(Mode::Narrow) if reads_narrow() => narrow += 1,
