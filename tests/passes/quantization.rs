@@ -3,7 +3,7 @@
 //! `tests/interop/quantized.py` judges the results in ONNX Runtime.
 
 use super::common::snapshot;
-use super::{lines, parse};
+use super::{check_near, lines, parse};
 use netwright::evaluate::Tract;
 use netwright::ir::tensor::Rounding;
 use netwright::ir::{ElementType, Function, Graph, Model, Notes, Op, Tensor};
@@ -496,6 +496,95 @@ fn elements_that_are_not_finite_are_kept() {
         let declined = lines("declined", &report.expect("it is optimized").declined);
         assert!(declined.contains("quantize-weights: %w: the weight stays in floats"), "{declined}");
         assert_eq!(model.graph.to_string(), before);
+    }
+}
+
+/// The last block of a row that a product sums over may be shorter, and be the only one. Tables are looked up in whole
+/// blocks.
+#[test]
+fn rows_that_are_not_whole_blocks() {
+    for row in [16, 40, 100] {
+        for (at, size) in [16, 32, 64, 128].into_iter().enumerate() {
+            for scheme in [Scheme::Int4, Scheme::Int8] {
+                let case = format!("{row}, {size}, {scheme}");
+                let weight = |dims: [u64; 2]| format!("%w = parameter uniform(seed = 1, bound = 0.5) : f32{dims:?}");
+                let quantization = Quantization::new(scheme).with_symmetric(at % 2 == 0);
+                let quantization = quantization.with_block_size(size).expect("it is a size");
+                let options = options(Target::ORT, quantization);
+                let product = format!("{}\n%y = matmul %x, %w : f32[b, 300]\nreturn %y", weight([row, 300]));
+                let original = model(&format!("%x: f32[b, {row}]"), &product, 21);
+                let mut quantized = original.clone();
+                let report = passes::optimize(&mut quantized, &options).expect("it is optimized");
+                let [weight_after] = report.quantized.as_slice() else { panic!("{case}: {:?}", report.declined) };
+                let (mut floats, after) = (original.graph, weight_after.after.transposed().expect("it is a matrix"));
+                let id = floats.schedule().into_iter().find(|id| floats.node(*id).op().tensor().is_some());
+                floats.set_op(id.expect("it has a weight"), Op::Parameter(after));
+                // tract has no MatMulNBits of 8 bits.
+                if scheme == Scheme::Int4 {
+                    check_near(&case, "quantize-weights", &floats, &quantized.graph, 1e-3);
+                }
+
+                let lookup =
+                    format!("{}\n%y = gather %w, %x {{axis = 0}} : f32[b, {row}]\nreturn %y", weight([300, row]));
+                let report =
+                    passes::optimize(&mut model("%x: i64[b]", &lookup, 21), &options).expect("it is optimized");
+                let declined = lines("declined", &report.declined);
+                let is_whole = row % 16 == 0;
+                let why = if is_whole { "" } else { "elements are not whole blocks of 16 or more" };
+                assert_eq!(report.quantized.len(), usize::from(is_whole), "{case}: {declined}");
+                assert!(declined.contains(why), "{case}: {declined}");
+            }
+        }
+    }
+    let mut model = model("%ids: i64[b]", &body("%y = gather %w, %ids : f32[b, 96]\nreturn %y"), 21);
+    let quantization = Quantization::new(Scheme::Int4).with_symmetric(false);
+    let report = passes::optimize(&mut model, &options(Target::TRACT, quantization)).expect("it is optimized");
+    let declined = lines("declined", &report.declined);
+    assert!(declined.contains("tract does not look up rows of an odd number of blocks with zero points"), "{declined}");
+}
+
+/// Only the first rows of weights that are not checked are read before they are written.
+#[test]
+fn weights_that_are_not_checked() {
+    let (rows, columns) = (512, 96);
+    let product = ("%x: f32[b, 512]", "%y = matmul %x, %w : f32[b, 96]");
+    let gemm = ("%x: f32[b, 96]", "%y = gemm %x, %w {alpha = 0.5, transB = true} : f32[b, 512]");
+    for (last, scales, is_quantized) in [
+        (0.25, ElementType::F32, true),
+        (f32::NAN, ElementType::F32, false),
+        (f32::NEG_INFINITY, ElementType::F32, false),
+        (3e38, ElementType::F32, false),
+        (-1.6e38, ElementType::F32, true),
+        (1e7, ElementType::F16, false),
+        (1e5, ElementType::F16, true),
+    ] {
+        for ((inputs, rest), scheme) in [(product, Scheme::Int4), (gemm, Scheme::Int4), (product, Scheme::Int8Dynamic)]
+        {
+            let case = format!("{last}, {scales}, {scheme}, {rest}");
+            let weight = format!("%w = parameter uniform(seed = 1, bound = 0.5) : f32[{rows}, {columns}]");
+            let model = model(inputs, &format!("{weight}\n{rest}\nreturn %y"), 21);
+            let count = rows * columns;
+            let bytes: Vec<u8> =
+                (0..count).flat_map(|at| if at + 1 == count { last } else { 0.25_f32 }.to_le_bytes()).collect();
+            let tensor = Tensor::from_bytes(ElementType::F32, &[rows, columns], bytes).expect("it fits");
+            let written = |is_checked| {
+                let mut model = model.clone();
+                let id = model.graph.schedule().into_iter().find(|id| model.graph.node(*id).op().tensor().is_some());
+                model.graph.set_op(id.expect("it has a weight"), Op::Parameter(tensor.clone()));
+                let quantization = Quantization::new(scheme).with_scales(scales).with_checked_weights(is_checked);
+                let report =
+                    passes::optimize(&mut model, &options(Target::ORT, quantization)).expect("it is optimized");
+                (report.quantized.len(), onnx::to_bytes(&model))
+            };
+            let (quantized, checked) = written(true);
+            let checked = checked.unwrap_or_else(|error| panic!("{case}: {error}"));
+            assert_eq!(quantized, usize::from(is_quantized), "{case}");
+            match written(false) {
+                (1, Ok(bytes)) => assert!(is_quantized && bytes == checked, "{case}"),
+                (1, Err(error)) => assert!(!is_quantized && error.is_of_quantization(), "{case}: {error}"),
+                _ => panic!("{case}: the weight was read as a whole"),
+            }
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use netwright::inventory::inventory;
 use netwright::ir::{Dim, ElementType, Fact, Model, Shape, Symbol, TensorType, ValueType};
 use netwright::nn::layers::CacheForm;
 use netwright::nn::{Config, OpenError, Part, Pretrained, PretrainedOptions, SettingsError, WeightError};
+use netwright::onnx::{self, WriteError, WriteOptions};
 use netwright::passes::{self, Precision, PrecisionError, Target};
 use netwright::surgery::{merge_branches, symbols};
 use netwright::verify::{Options, Verdict};
@@ -130,8 +131,13 @@ fn build_all(mut args: Build, built: &mut Vec<Built>, output: Output) -> Result<
     let companions = if is_alone { vec![] } else { layout::companions(args, &model, &inputs, is_ours, output)? };
     for (piece, path) in files {
         let (start, spinner) = (Instant::now(), output.spinner("building"));
-        let parts = piece.parts().iter().map(|part| optimized(args, &model, *part, &path, output));
-        let parts = parts.collect::<Result<Vec<_>, Failure>>()?;
+        let optimized = |is_checked| {
+            let parts = piece.parts().iter().map(|part| optimized(args, &model, *part, &path, is_checked));
+            parts.collect::<Result<Vec<_>, Failure>>()
+        };
+        // Branches that are judged are written twice.
+        let is_checked = judging.is_some() && piece == Piece::MergedDecoder;
+        let parts = optimized(is_checked)?;
         if !args.is_file() {
             files::create_folder(folder_of(&path)).map_err(Failure::usage)?;
         }
@@ -146,7 +152,12 @@ fn build_all(mut args: Build, built: &mut Vec<Built>, output: Output) -> Result<
             (Some(_), Piece::One(part)) => vec![(part, place.clone())],
             (Some(folder), Piece::MergedDecoder) => write_branches(piece, &parts, folder.path(), &spinner)?,
         };
-        let mut one = build(args, &model, parts, &place, &inputs, start, &spinner)?;
+        let write = |parts| build(args, &model, parts, &place, &inputs, (start, &spinner), output);
+        let mut one = match write(parts)? {
+            Err(error) if error.is_of_quantization() && !is_checked => write(optimized(true)?)?,
+            written => written,
+        }
+        .map_err(model_io::write_failure)?;
         drop(spinner);
         for (part, file) in judged {
             let (Some(options), Some(folder)) = (&judging, &compared) else { break };
@@ -444,30 +455,43 @@ fn precision(args: &Build, to: Float) -> Result<Option<Precision>, Failure> {
     Ok(precision.map(|precision| precision.with_unmatched_patterns(true)))
 }
 
-/// Writes a file with its parts.
+/// Writes a file with its parts; the inner error is that of the writer.
 fn build(
     args: &Build,
     pretrained: &Pretrained,
     parts: Vec<(Model, passes::Report)>,
     path: &Path,
     inputs: &Inputs,
-    start: Instant,
-    spinner: &Spinner,
-) -> Result<Built, Failure> {
-    let (mut models, mut interface, mut quantized) = (vec![], vec![], vec![]);
+    (start, spinner): (Instant, &Spinner),
+    output: Output,
+) -> Result<Result<Built, WriteError>, Failure> {
+    let (mut models, mut reports, mut interface, mut quantized) = (vec![], vec![], vec![], vec![]);
     for (model, report) in parts {
         interface.extend(optimize::interface(&model, &report));
-        quantized.extend(report.quantized);
+        quantized.extend(report.quantized.iter().cloned());
         models.push(model);
+        reports.push(report);
     }
     let model = joined(models)?;
     // What both branches have is stored once.
     let mut seen = BTreeSet::new();
     quantized.retain(|weight| seen.insert(weight.name.clone()));
     interface.dedup();
-    let written = model_io::write(&model, path, args.emit.storage.external_data, false, inputs, spinner)?;
+    let external_data = args.emit.storage.external_data.into();
+    let options = WriteOptions::default().with_external_data(external_data).with_kept_files(inputs.identities());
+    let options = options.with_progress(spinner.progress.clone());
+    let written = match onnx::write(&model, path, &options) {
+        Ok(written) => written,
+        Err(error) => return Ok(Err(error)),
+    };
+    let quantization = args.emit.quantize.quantization()?;
+    for report in &reports {
+        output.rewrites(&report.applied)?;
+        output.idle_patterns(&report.idle_patterns)?;
+        quantize::warn_if_none(quantization.as_ref(), report, output)?;
+    }
     let counts = inventory(&model);
-    Ok(Built {
+    Ok(Ok(Built {
         path: path.to_owned(),
         nodes: counts.nodes,
         parameters: counts.parameters,
@@ -480,7 +504,7 @@ fn build(
         verified: None,
         is_variant: args.layout.is_verified,
         left_out: None,
-    })
+    }))
 }
 
 /// Returns a part as it is declared.
@@ -497,12 +521,13 @@ fn optimized(
     model: &Pretrained,
     part: Part,
     path: &Path,
-    output: Output,
+    is_checked: bool,
 ) -> Result<(Model, passes::Report), Failure> {
     let mut model = declare(args, model, part)?;
     model_io::set_opset(&mut model, args.emit.opset)?;
     let mut options = args.emit.options()?;
     options.precision = precision(args, args.dtype)?;
+    quantize::set_checked(&mut options, is_checked);
     let report = if args.no_optimize && options.precision.is_none() {
         passes::lower(&mut model, &args.emit.target(), false)
     } else {
@@ -515,9 +540,6 @@ fn optimized(
     let mut report = report.map_err(|error| Failure::model_at(path, error))?;
     // The types of the result are those that build is documented to give.
     report.interface.clear();
-    output.rewrites(&report.applied)?;
-    output.idle_patterns(&report.idle_patterns)?;
-    quantize::warn_if_none(options.quantization.as_ref(), &report, output)?;
     Ok((model, report))
 }
 

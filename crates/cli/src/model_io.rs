@@ -69,17 +69,6 @@ pub(crate) fn write(
     spinner: &Spinner,
 ) -> Result<WrittenFiles, Failure> {
     let options = WriteOptions::default().with_external_data(external_data.into()).with_share_weights(share_weights);
-    write_with(model, path, options, inputs, spinner)
-}
-
-/// Writes a model with other options, and without replacing any of the inputs by its external data.
-pub(crate) fn write_with(
-    model: &Model,
-    path: &Path,
-    options: WriteOptions,
-    inputs: &Inputs,
-    spinner: &Spinner,
-) -> Result<WrittenFiles, Failure> {
     let options = options.with_kept_files(inputs.identities()).with_progress(spinner.progress.clone());
     onnx::write(model, path, &options).map_err(write_failure)
 }

@@ -201,23 +201,32 @@ fn optimize(args: &Optimize, job: &Job, output: Output) -> Result<Done, Failure>
     }
     options.prover = args.prove.then(|| Prover::new(Tract));
     options.limits.stop_after = args.stop_after;
-    let events = passes::optimize(&mut model, &options).map_err(|error| failure(job, error))?;
-    let sites = sites(&model, &events, &args.emit.target());
-    let fused = Fused::new(&sites);
-    let alternatives = if output.quiet { None } else { advice::alternatives(args, &model, &options, fused) };
     let external_data = args.emit.storage.external_data;
     // Without an output, only a verification needs the file.
     let scratch = (args.verify && job.output.is_none()).then(scratch).transpose()?;
     let path = job.output.clone().or_else(|| scratch.as_ref().map(|folder| folder.path().join("optimized.onnx")));
-    let bytes = match &path {
-        Some(path) => {
-            let copies = job.branch.as_ref().map(|branch| branch.copies.clone()).unwrap_or_default();
-            let options = WriteOptions::default().with_external_data(external_data.into()).with_copies(copies);
-            let options = options.with_share_weights(args.sharing.share_weights);
-            model_io::write_with(&model, path, options, &inputs, &spinner)?.bytes
+    quantize::set_checked(&mut options, path.is_none());
+    let mut original = options.quantization.is_some().then(|| model.clone());
+    let (events, bytes) = loop {
+        let events = passes::optimize(&mut model, &options).map_err(|error| failure(job, error))?;
+        let Some(path) = &path else {
+            break (events, onnx::written_size(&model, external_data.into()).map_err(model_io::write_failure)?);
+        };
+        let copies = job.branch.as_ref().map(|branch| branch.copies.clone()).unwrap_or_default();
+        let write = WriteOptions::default().with_external_data(external_data.into()).with_copies(copies);
+        let write = write.with_share_weights(args.sharing.share_weights).with_kept_files(inputs.identities());
+        let write = write.with_progress(spinner.progress.clone());
+        match (onnx::write(&model, path, &write), original.take()) {
+            (Err(error), Some(original)) if error.is_of_quantization() => {
+                model = original;
+                quantize::set_checked(&mut options, true);
+            }
+            (written, _) => break (events, written.map_err(model_io::write_failure)?.bytes),
         }
-        None => onnx::written_size(&model, external_data.into()).map_err(model_io::write_failure)?,
     };
+    let sites = sites(&model, &events, &args.emit.target());
+    let fused = Fused::new(&sites);
+    let alternatives = if output.quiet { None } else { advice::alternatives(args, &model, &options, fused) };
     let seconds = start.elapsed().as_secs_f64();
     drop(spinner);
 

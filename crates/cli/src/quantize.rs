@@ -5,7 +5,7 @@ use crate::output::{Output, thousands};
 use clap::{Args, ValueEnum};
 use netwright::ir::tensor::Rounding;
 use netwright::ir::text;
-use netwright::passes::{Quantization, QuantizedWeight, Report, Scheme};
+use netwright::passes::{Options, Quantization, QuantizedWeight, Report, Scheme};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -123,6 +123,14 @@ impl Quantize {
         let quantization = overrides
             .fold(quantization, |quantization, (pattern, scheme)| quantization?.with_override(pattern, *scheme));
         quantization.map(Some).map_err(Failure::usage)
+    }
+}
+
+/// Sets whether weights are read before they are quantized, or only once, while they are written. Then the writer may
+/// return an error [of quantization](netwright::onnx::WriteError::is_of_quantization), after which they must be checked.
+pub(crate) fn set_checked(options: &mut Options, is_checked: bool) {
+    if let Some(quantization) = &mut options.quantization {
+        quantization.is_checked = is_checked;
     }
 }
 

@@ -354,6 +354,35 @@ fn nothing_is_quantized() {
     assert!(stderr.lines().any(|line| line.starts_with("warning: ") && line.contains(warning)), "{stderr}");
 }
 
+/// A weight with NaN is found while it is written, and stays in floats.
+#[test]
+fn a_weight_with_nan_is_not_quantized() {
+    let folder = TempDir::new().expect("a folder");
+    std::fs::copy(dates().join("config.json"), folder.path().join("config.json")).expect("copied");
+    let mut weights = std::fs::read(dates().join("model.safetensors")).expect("the weights are there");
+    // These bytes belong to a weight of the encoder.
+    let end = weights.len();
+    weights[end - 350_000..end - 349_000].fill(0xff);
+    std::fs::write(folder.path().join("model.safetensors"), weights).expect("written");
+    let run = |arguments: &[&str]| {
+        let done = netwright(folder.path(), arguments);
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8_lossy(&done.stdout).into_owned()
+    };
+    let quantize = ["--target", "ort", "--quantize", "int4"];
+    let built = run(&[&["build", ".", "-o", "built.onnx", "--part", "encoder"], &quantize[..]].concat());
+    run(&["-q", "build", ".", "-o", "encoder.onnx", "--part", "encoder", "--no-optimize"]);
+    let optimize = |output: &[&str]| run(&[&["optimize", "encoder.onnx", "--explain"], output, &quantize].concat());
+    let written = optimize(&["-o", "small.onnx"]);
+    let declined = "the weight stays in floats: quantize does not apply to ";
+    for (text, is_explained) in [(built, false), (written, true), (optimize(&[]), true)] {
+        assert!(text.contains("quantized weights: 12 int4; "), "{text}");
+        assert_eq!(text.matches(declined).count(), usize::from(is_explained), "{text}");
+    }
+    let read = |file| std::fs::read(folder.path().join(file)).expect("it is written");
+    assert_eq!(read("built.onnx").len(), read("small.onnx").len());
+}
+
 /// Two models that differ: exit code 1, the first output that differs, and the operator that causes it.
 #[test]
 fn different_models_are_reported() {

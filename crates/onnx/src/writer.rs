@@ -236,6 +236,14 @@ impl WriteError {
     }
 }
 
+impl WriteError {
+    /// Returns whether the elements of a weight cannot be quantized. Quantized again with checked weights, the model can
+    /// be written: such a weight then stays in floats.
+    pub fn is_of_quantization(&self) -> bool {
+        matches!(self, Self::Elements { source: TensorError::Recipe { recipe: "quantize", .. }, .. })
+    }
+}
+
 /// Writes a model to `path`, in the forms of its opset.
 ///
 /// The file appears atomically, so `path` may be the file that the model was read from. The same model gives the same

@@ -173,6 +173,20 @@ impl Tensor {
         }
     }
 
+    /// Returns whether the elements are scales or zero points of blocks, perhaps rearranged, which are known once the codes
+    /// are computed.
+    pub fn follows_codes(&self) -> bool {
+        let mut tensor = self;
+        while let Data::Recipe(recipe) = &tensor.data {
+            match (recipe.as_ref(), recipe.tensors().next()) {
+                (Recipe::Quantize { part, .. }, _) => return *part != QuantizedPart::Codes,
+                (_, Some(inner)) => tensor = inner,
+                (_, None) => return false,
+            }
+        }
+        false
+    }
+
     /// Quantizes a float tensor in blocks along its last axis.
     ///
     /// The scales are rounded to the type `scale` before the codes are chosen. Codes, scales and zero points are

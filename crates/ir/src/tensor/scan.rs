@@ -11,6 +11,9 @@ use std::thread;
 /// The maximum number of bytes of a tensor that are held at once.
 const MAX_PIECE: u64 = 64 << 20;
 
+/// The number of elements that are read first to find one that is large enough.
+const FEW: u64 = 1 << 14;
+
 /// Tensors from this size on are scanned by several threads.
 const LARGE: u64 = 4 << 20;
 
@@ -58,6 +61,21 @@ impl Tensor {
         self.largest(false)
     }
 
+    /// Returns the largest magnitude of the first rows in the order of the file if it is at least `enough`, and otherwise
+    /// that of all elements, as [`magnitude`](Self::magnitude) does.
+    ///
+    /// # Errors
+    /// As for [`magnitude`](Self::magnitude).
+    pub fn magnitude_from(&self, enough: f64) -> Result<f64, TensorError> {
+        let own = self.in_file_order();
+        let rows = own.dims().first().copied().unwrap_or(0);
+        let row = own.count() / rows.max(1);
+        match own.first_rows((FEW / row.max(1)).clamp(1, rows.max(1))).and_then(|first| first.magnitude()) {
+            Ok(magnitude) if magnitude >= enough => Ok(magnitude),
+            _ => self.magnitude(),
+        }
+    }
+
     /// Returns the largest magnitude of the finite elements of a float tensor, 0 without any. The tensor is read once,
     /// in pieces.
     ///
@@ -72,10 +90,15 @@ impl Tensor {
         if Number::of(self.element).is_none() {
             return Err(self.refuse("magnitude", "its elements are not f32, f16, bf16 or f64"));
         }
+        self.in_file_order().largest_read(is_finite)
+    }
+
+    /// Returns a tensor with the same magnitudes, of which every element is read once.
+    fn in_file_order(&self) -> Tensor {
         // A cast of a transposed tensor is read as neither; the transposes of some recipes transpose back.
         match self.same_magnitude() {
-            None => self.largest_read(is_finite),
-            Some(same) => same.same_magnitude().unwrap_or(same).largest_read(is_finite),
+            None => self.clone(),
+            Some(same) => same.same_magnitude().unwrap_or(same),
         }
     }
 

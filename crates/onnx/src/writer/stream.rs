@@ -33,6 +33,8 @@ struct Block<'a> {
     /// The offset in the file.
     offset: u64,
     len: usize,
+    /// Blocks are computed in the order of their turns.
+    turn: usize,
 }
 
 /// Appends the pieces to a file, and counts their bytes.
@@ -49,9 +51,11 @@ pub(super) fn write(file: &mut AtomicFile, frame: &Frame, progress: &Progress) -
                     copy(file, range, progress)?;
                     continue;
                 }
-                Data::File(_) | Data::Recipe(_) if tensor.len() >= SMALL => {
+                Data::File(_) | Data::Recipe(_) if tensor.len() >= SMALL || tensor.follows_codes() => {
                     let start = file.reserve(tensor.len())?;
-                    blocks.extend(blocks_of(tensor, start));
+                    // Until then, other threads may still compute the codes.
+                    let turn = blocks.len() + if tensor.follows_codes() { MAX_THREADS } else { 0 };
+                    blocks.extend(blocks_of(tensor, start, turn));
                     continue;
                 }
                 _ => file.append(&tensor.to_bytes().map_err(|source| failed(tensor, source))?)?,
@@ -59,6 +63,7 @@ pub(super) fn write(file: &mut AtomicFile, frame: &Frame, progress: &Progress) -
         }
         progress.add(piece.len());
     }
+    blocks.sort_by_key(|block| block.turn);
     fill(file, &blocks, progress)
 }
 
@@ -112,13 +117,13 @@ fn make(file: &AtomicFile, block: &Block<'_>, buffer: &mut Vec<u8>, progress: &P
     Ok(())
 }
 
-fn blocks_of(tensor: &Tensor, start: u64) -> impl Iterator<Item = Block<'_>> {
+fn blocks_of(tensor: &Tensor, start: u64, turn: usize) -> impl Iterator<Item = Block<'_>> {
     let block = tensor.block();
     let elements = block * 8 / u64::from(tensor.element().bits()).max(1);
-    (0..tensor.len().div_ceil(block)).map(move |at| {
+    (0..tensor.len().div_ceil(block)).zip(turn..).map(move |(at, turn)| {
         let done = at * block;
         let len = usize::try_from((tensor.len() - done).min(block)).unwrap_or(usize::MAX);
-        Block { tensor, first: at * elements, offset: start + done, len }
+        Block { tensor, first: at * elements, offset: start + done, len, turn }
     })
 }
 

@@ -84,6 +84,7 @@ impl FromStr for Scheme {
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 pub struct Quantization {
     /// The scheme of the weights that no override names: those of matrix products and large embeddings.
     pub scheme: Scheme,
@@ -102,6 +103,10 @@ pub struct Quantization {
     /// Whether the weights of dynamic schemes use 7 of their 8 bits, for processors without VNNI, whose sums of products
     /// of 8 bits saturate.
     pub reduce_range: bool,
+    /// Whether all elements of a weight are read before it is quantized, so that a weight with NaN, infinities or numbers
+    /// that are too large stays in floats. Otherwise such a weight is an error when the model is written, which
+    /// `WriteError::is_of_quantization` recognizes, and weights are read once.
+    pub is_checked: bool,
     /// Whether weights that the model has quantized already stay in floats, if the target has no operator for them.
     pub(crate) keeps_dequantized: bool,
 }
@@ -144,6 +149,7 @@ impl Quantization {
             rounding: Rounding::Search,
             scales: None,
             reduce_range: false,
+            is_checked: true,
             keeps_dequantized: false,
         }
     }
@@ -202,6 +208,12 @@ impl Quantization {
     #[must_use]
     pub fn with_reduce_range(self, reduce_range: bool) -> Self {
         Self { reduce_range, ..self }
+    }
+
+    /// Sets [`is_checked`](Self::is_checked).
+    #[must_use]
+    pub fn with_checked_weights(self, is_checked: bool) -> Self {
+        Self { is_checked, ..self }
     }
 
     /// Returns the scheme of a weight with these names, and whether an override matches one of them.

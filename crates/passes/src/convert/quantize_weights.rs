@@ -58,6 +58,9 @@ const MIN_BLOCK: u64 = 16;
 /// Smaller weights stay in floats unless an override names them: they take little memory.
 const MIN_ELEMENTS: u64 = 4096;
 
+/// A magnitude for which the scales of all formats are normal numbers of `f16`.
+const NORMAL_SCALES: f64 = 255.0 / 16384.0;
+
 fn quantize(graph: &mut Graph, root: Value, request: &Request, target: &Target) -> Rewritten {
     let tensor = graph.tensor(root).ok_or(Skip::NoMatch)?.clone();
     let name = graph.value_name(root).clone();
@@ -87,7 +90,9 @@ fn quantize(graph: &mut Graph, root: Value, request: &Request, target: &Target) 
     if request.quantization.keeps_dequantized && tensor.is_dequantized() {
         return Err(Skip::rejected("it was quantized already; --dequantize quantizes it again"));
     }
-    let magnitude = tensor.magnitude().map_err(|error| kept(&error))?;
+    let is_checked = request.quantization.is_checked;
+    let magnitude = if is_checked { tensor.magnitude() } else { tensor.magnitude_from(NORMAL_SCALES) };
+    let magnitude = magnitude.map_err(|error| kept(&error))?;
     let weight = Weight { root, tensor, magnitude, scheme, quantization: &request.quantization, target };
     let (before, quantized, written) =
         if scheme.is_dynamic() { weight.dynamic(graph, &readers)? } else { weight.in_blocks(graph, &readers)? };
@@ -184,7 +189,7 @@ fn kept(error: &TensorError) -> Skip {
 struct Weight<'r> {
     root: Value,
     tensor: Tensor,
-    /// The largest magnitude of its elements.
+    /// The largest magnitude of its elements, or of some of them if weights are not checked.
     magnitude: f64,
     scheme: Scheme,
     quantization: &'r Quantization,

@@ -70,8 +70,9 @@ impl Encoder {
         let (mut block, mut chosen) = (vec![], Chosen::default());
         for (group, floats) in lanes.chunks_exact(height).enumerate() {
             let own = numbers.len();
-            self.expect_finite(chosen.lanes(floats, (self.format, self.scale), numbers))?;
+            let is_finite = chosen.lanes(floats, (self.format, self.scale), numbers);
             numbers.truncate(own + LANES.min(width - group * LANES));
+            self.expect_in_range(is_finite, &numbers[own..])?;
             if self.rounding == Rounding::Search && height as u64 > search::TOGETHER {
                 for (lane, numbers) in numbers[own..].iter_mut().enumerate() {
                     block.clear();

@@ -151,7 +151,7 @@ impl Encoder {
     ) -> Result<(), TensorError> {
         numbers.clear();
         let each = || self.split(self.start(blocks.start), floats).map(|(_, block)| block);
-        self.expect_finite(chosen.blocks(each(), (self.format, self.scale), numbers))?;
+        self.expect_in_range(chosen.blocks(each(), (self.format, self.scale), numbers), numbers)?;
         if self.rounding == Rounding::Search {
             // How many blocks are searched together does not change what is found.
             let together = if self.format.size.min(self.width()) > search::TOGETHER { 1 } else { nearest::LANES };
@@ -164,9 +164,23 @@ impl Encoder {
         self.keep(blocks.start, numbers)
     }
 
-    /// Returns an error unless all elements were finite.
-    pub(super) fn expect_finite(&self, is_finite: bool) -> Result<(), TensorError> {
-        if is_finite { Ok(()) } else { Err(self.of.refuse("quantize", "an element is infinite, NaN or too large")) }
+    /// Returns an error unless all elements are finite and so small that no scale near the nearest ones overflows, nor an
+    /// element that a code means with it. What [`Tensor::quantizable`] accepts is accepted.
+    pub(super) fn expect_in_range(&self, is_finite: bool, nearest: &[Block]) -> Result<(), TensorError> {
+        let (format, most) = (self.format, |element: ElementType| match element {
+            ElementType::F16 => half::f16::MAX.to_f64(),
+            ElementType::BF16 => half::bf16::MAX.to_f64(),
+            _ => f32::MAX.into(),
+        });
+        // Without symmetry, a range has up to twice the magnitude of its elements.
+        let (codes, room) =
+            if format.symmetric { (f64::from(format.middle()) * 2.0, 2.0) } else { (format.largest().into(), 1.0) };
+        // Scales were rounded.
+        let limit = 1.001 * (most(self.of.element) / codes).min(most(self.scale) / room);
+        if is_finite && nearest.iter().all(|block| f64::from(block.scale).abs() <= limit) {
+            return Ok(());
+        }
+        Err(self.of.refuse("quantize", "an element is infinite, NaN or too large"))
     }
 
     /// Keeps the numbers of consecutive blocks.
