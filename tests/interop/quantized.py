@@ -5,10 +5,11 @@
 Weights in blocks are dequantized here, by NumPy, into a model in f32, whose results must be those of the quantized model
 within 1e-3 of the output's scale at `accuracy_level` 1. The first row of a batch of 32 must be what it is alone, within
 1e-5: results of weight-only schemes do not depend on the batch. `--rounding nearest` must choose the codes and scales of
-ONNX Runtime's own quantizer. The table has the size of the weights and the agreement with PyTorch by scheme.
+ONNX Runtime's own quantizer. The table has the size of the file and the agreement with PyTorch by scheme and target.
 """
 
 import argparse
+import itertools
 import pathlib
 import sys
 import tempfile
@@ -205,12 +206,12 @@ def main():
     for name, scheme, kind, target, size, similar, wins in rows:
         print(f"{name:12} {scheme:14} {kind:11} {target:6} {size:8} {similar:.6f} {wins:.3f}")
     if arguments.table:
-        lines = ["| family | scheme | blocks | bytes | cosine | top-1 |", "| --- | --- | --- | --- | --- | --- |"]
-        lines += [
-            f"| {name} | {scheme} | {kind if scheme in BLOCKS else 'columns'} | {size:,} | {similar:.4f} | {100 * wins:.0f} % |"
-            for name, scheme, kind, target, size, similar, wins in rows
-            if target == "ort"
-        ]
+        columns = [f"{target}: bytes | cosine | top-1" for target in TARGETS]
+        lines = [" | ".join(["| family | scheme | blocks", *columns, ""]).rstrip(), "| --- " * (3 + 3 * len(TARGETS)) + "|"]
+        for (name, scheme, kind), found in itertools.groupby(rows, lambda row: row[:3]):
+            cells = [f"{size:,} | {similar:.4f} | {100 * wins:.0f} %" for *_, size, similar, wins in found]
+            kind = kind if scheme in BLOCKS else "columns"
+            lines.append(" | ".join([f"| {name} | {scheme} | {kind}", *cells, ""]).rstrip())
         text = arguments.table.read_text(encoding="utf-8")
         before = text[: text.index(MARK) + len(MARK)]
         arguments.table.write_text("\n".join([before, "", *lines, ""]), encoding="utf-8")
