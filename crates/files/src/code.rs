@@ -19,7 +19,7 @@ macro_rules! codes {
             /// All codes, in the order of their numbers.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// Returns what the code stands for, as a title.
+            /// Returns the title of the code, such as `A file does not exist`.
             pub fn title(self) -> &'static str {
                 match self {
                     $(Self::$name => $title,)*
@@ -36,7 +36,7 @@ impl Code {
         self as u16
     }
 
-    /// Returns the code with a number, if there is one.
+    /// Returns the code that has a number; `None` if no code has it.
     pub fn with_number(number: u16) -> Option<Self> {
         Self::ALL.iter().copied().find(|code| code.number() == number)
     }
@@ -211,7 +211,7 @@ codes! {
     SizesMisfit = 617,
     /// A worker process cannot serve
     WorkerRequest = 618,
-    /// Two models have other inputs or outputs
+    /// Two models have different inputs or outputs
     InterfaceDiffers = 621,
     /// Two models differ
     Differs = 622,
