@@ -2,7 +2,7 @@
 //!
 //! A result is rounded if no row is further from `f64` than that row of the original, as ONNX Runtime computes it or
 //! with [every result rounded](crate::strict) to its type. A row of the original that is not finite because its sums
-//! overflow is infinitely far. If a value inside the original overflows, a row that is not finite is rounding.
+//! overflow is infinitely far. If a value inside the original overflows, any row that is not finite counts as rounding.
 
 use crate::element::Elem;
 use crate::feeds::array;
@@ -20,7 +20,7 @@ pub(crate) struct Exact {
 }
 
 impl Exact {
-    /// Loads both. `None` if ONNX Runtime does not load one.
+    /// Loads both; `None` if ONNX Runtime does not load one of them.
     pub(crate) fn load(model: &ModelProto) -> Option<Self> {
         let elems = elems(model);
         let is_float = |name: &&String| matches!(elems.get(*name), Some(Elem::F16 | Elem::F32));
@@ -71,7 +71,8 @@ impl Exact {
     }
 }
 
-/// Whether a number that `f64` holds becomes infinity in the type of the original. A mask may be minus infinity.
+/// Whether a number that is finite in `f64` is infinity in the type of the original. Minus infinity is not counted,
+/// because masks hold it.
 fn overflows(strict: &[(String, Array)], wide: &[(String, Array)]) -> bool {
     strict.iter().zip(wide).any(|((_, own), (_, wide))| {
         let (Some(own), Some(wide)) = (own.any().floats(), wide.any().floats()) else { return false };

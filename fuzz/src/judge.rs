@@ -47,7 +47,7 @@ impl Mode {
             Mode::Ort => Target::ORT,
             Mode::Onnx | Mode::Opset23 | Mode::None => Target::ONNX,
         };
-        // The judge is ONNX Runtime, whatever the target runs.
+        // ONNX Runtime judges the models of every target.
         target.keep_opset = Target::ORT.keep_opset;
         // Debug builds always check; the laws are the same for every target.
         let limits = Limits { stop_after, check: self == Mode::Onnx };
@@ -304,7 +304,7 @@ fn hold(reference: &Reference, bytes: &[u8]) -> Result<(), (Kind, String)> {
         let summary = SCENARIOS[*at].summary;
         let found = match runtime::run(&loaded, given) {
             Ok(found) => found,
-            // Where Attention refuses a size of 0, the nodes before it may rely on that.
+            // The standard Attention refuses sizes of 0. The nodes before it may rely on that, and fail too.
             Err(error)
                 if (SCENARIOS[*at].is_empty() || error.contains("must be greater than 0"))
                     && attentions(&written) > attentions(&reference.proto) =>
@@ -345,8 +345,8 @@ fn hold(reference: &Reference, bytes: &[u8]) -> Result<(), (Kind, String)> {
     not_finite.or(refusal.map(|text| (Kind::EmptyAttention, text))).map_or(Ok(()), Err)
 }
 
-/// Returns whether an output is the scanned result of a Loop without iterations, of whose shape ONNX Runtime knew only
-/// the first size, 0, before more was declared.
+/// Returns whether an output is a scan output of a Loop that runs no iteration. ONNX Runtime then returns the shape `[0]`,
+/// or more sizes if more of the shape is declared.
 fn is_without_iterations(original: &ModelProto, name: &str, [found, expected]: [&Array; 2]) -> bool {
     let mut nodes = original.graph.iter().flat_map(|graph| &graph.node);
     let is_of_loop = nodes.any(|node| node.op_type == "Loop" && node.output.iter().any(|output| output == name));
@@ -380,7 +380,7 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Returns the number of ONNX's own Attentions in a model.
+/// Returns the number of `Attention` nodes of ONNX's own domain in a model.
 fn attentions(model: &ModelProto) -> usize {
     count(model, |node| node.domain.is_empty() && node.op_type == "Attention")
 }

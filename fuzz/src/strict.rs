@@ -1,4 +1,4 @@
-//! The original with every result rounded to its element type.
+//! Rounds every result of the original to its element type.
 //!
 //! ONNX Runtime has few kernels for `f16`. It computes the other operators in `f32`, and keeps that type between two of
 //! them. So a sum of a score and a mask is not rounded to `f16`, and a square that `f16` cannot hold does not overflow,

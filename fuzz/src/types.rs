@@ -1,4 +1,4 @@
-//! Element types of the values of a model.
+//! Reads the element types of the values of a model.
 
 use crate::element::Elem;
 use onnx_protobuf::{GraphProto, ModelProto, NodeProto, ValueInfoProto, type_proto};
@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 /// Element types by name.
 pub(crate) type Elems = BTreeMap<String, Elem>;
 
-/// Returns the element types of the values of the graph and its bodies, as far as the inputs of bodies are declared.
+/// Returns the element types of the values of the graph and its bodies. Values that depend on an undeclared input of a
+/// body are missing.
 pub(crate) fn elems(model: &ModelProto) -> Elems {
     let mut elems = Elems::new();
     if let Some(graph) = model.graph.as_ref() {
@@ -36,7 +37,7 @@ fn declared(value: &ValueInfoProto) -> Option<Elem> {
     }
 }
 
-/// Returns the element types of the results of a node, whose bodies are read.
+/// Returns the element types of the results of a node whose bodies have been read.
 fn results(node: &NodeProto, elems: &Elems) -> Vec<Option<Elem>> {
     let of = |name: &String| elems.get(name).copied();
     let operand = |at: usize| node.input.get(at).and_then(of);

@@ -121,7 +121,7 @@ fn widen_nodes(nodes: &mut Vec<NodeProto>, elems: &Elems) {
     }
 }
 
-/// Adds a node that computes in `f32` between others that compute in `f64`.
+/// Adds a node that computes in `f32`, with casts from and to `f64`.
 fn narrow(mut node: NodeProto, nodes: &mut Vec<NodeProto>, elems: &Elems) {
     let is_float = |name: &String| elems.get(name).is_some_and(|elem| is_narrow(*elem as i32));
     let of = node.output.first().cloned().unwrap_or_default();
@@ -140,7 +140,7 @@ fn narrow(mut node: NodeProto, nodes: &mut Vec<NodeProto>, elems: &Elems) {
     nodes.extend(after);
 }
 
-/// Standard operators instead of one whose kernel is for `f32`.
+/// Writes standard operators instead of one that has a kernel only for `f32`.
 struct Parts<'n> {
     /// The result of the operator.
     of: String,
@@ -168,7 +168,7 @@ impl Parts<'_> {
     }
 
     /// The error function: the first terms of the Fourier series of a square wave of period 24 that is smoothed by
-    /// `exp(-x^2)`. Its next edges do not reach 6, from which on the function is 1 in `f64`.
+    /// `exp(-x^2)`. Its edges at -12 and 12 change nothing between -6 and 6, beyond which the function is -1 and 1 in `f64`.
     fn erf(&mut self, x: &str) -> String {
         let (low, high) = (self.number(-6.0), self.number(6.0));
         let x = self.op("Max", &[x, &low]);

@@ -2,7 +2,7 @@
 
 Usage: progress.py NETWRIGHT
 
-Only standard error is a terminal. Without one, with --quiet and with --json nothing is shown.
+Only standard error is a terminal. Without a terminal, with --quiet and with --json, nothing is shown.
 """
 
 import os

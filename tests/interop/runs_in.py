@@ -3,7 +3,7 @@
 Usage: runs_in.py NETWRIGHT
 
 Every model of the fixtures, as it is and optimized for each target, is inspected and loaded, with and without the
-runtime's optimizations. A claim is wrong if one says that the model runs and the other that it does not.
+runtime's optimizations. What `inspect` says is wrong if it says that a model runs which does not load, or the reverse.
 """
 
 import concurrent.futures

@@ -234,7 +234,7 @@ fn the_opset_is_raised_as_far_as_needed() {
         // ONNX Runtime has no kernel for the newest version of this one.
         let kept = if target == Target::ORT { 17 } else { 20 };
         check(target, true, &with("random_normal_like"), kept);
-        // Nor one for this one in f64.
+        // It has none for this one in f64 either.
         let double = "cast %x {to = f64} : f64[n]\n%v = softplus %z : f64[n]\n%u = cast %v {to = f32}";
         let with_double = with(double).replace("{to = f32} %x", "{to = f32}").replace("add %w, %z", "add %w, %u");
         check(target, true, &with_double, kept);
@@ -242,7 +242,7 @@ fn the_opset_is_raised_as_far_as_needed() {
     }
 }
 
-/// An operator that cannot be decomposed in the opset of the model is replaced if the opset is raised for another one.
+/// An operator that cannot be decomposed in the opset of the model is decomposed if another operator raises the opset.
 #[test]
 fn a_raised_opset_decomposes_more_operators() {
     let text = "g(%x: f32[b, s, 8], %mask: i32[b, keys]) {

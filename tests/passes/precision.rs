@@ -195,12 +195,13 @@ fn converted_graphs_are_near() {
     }
 }
 
-/// The scores of the cases [`OUTSIDE`], which their bodies call `#scores`.
+/// The scores that replace `#scores` in the bodies of the cases [`OUTSIDE`].
 const SCORES: &str = "%near = tanh %x : f32[b, s, 4]
          %columns = transpose %near {perm = [0, 2, 1]} : f32[b, 4, s]
          %scores = matmul %near, %columns : f32[b, s, s]";
 
-/// Numbers outside the range of `f16`: masks are limited, and others stay in `f32`. In the last two cases, nothing is.
+/// Numbers outside the range of `f16`: masks are limited, and other numbers stay in `f32`. In the last two cases, no
+/// number is outside.
 const OUTSIDE: [(&str, &str); 11] = [
     (
         "mask_added_to_a_bias_in_f16",

@@ -161,7 +161,8 @@ fn weights_are_quantized() {
             for scheme in [Scheme::Int4, Scheme::Int8, Scheme::Int8Dynamic, Scheme::Uint8Dynamic] {
                 let mut model = model(inputs, &body(rest), 21);
                 let options = options(target, Quantization::new(scheme));
-                // What the target gets without it is the other side, except that a tied table is copied only at the end.
+                // The other side is what the target gets without quantization. The head keeps the tied table, because it
+                // is copied only after quantization.
                 let mut undivided = target;
                 undivided.arranges_own_weights = false;
                 let plain = Options::for_target(undivided).with_evaluator(Tract);

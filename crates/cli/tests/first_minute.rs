@@ -303,7 +303,7 @@ fn the_command_introduces_itself() {
     }
 }
 
-/// A model that cannot generate or read a text is refused for that, not for a tokenizer that it lacks.
+/// A model that cannot generate or read a text is refused for this reason, not because its tokenizer is missing.
 #[test]
 fn the_kind_of_a_model_comes_before_its_tokenizer() {
     let home = home();
@@ -322,9 +322,9 @@ fn the_kind_of_a_model_comes_before_its_tokenizer() {
     }
 }
 
-/// Models whose inputs and outputs have other names are compared if the names are given.
+/// Models whose inputs and outputs have different names are compared if the names are given.
 #[test]
-fn other_names_are_compared() {
+fn models_with_different_names_are_compared() {
     let home = home();
     let run = |arguments: &[&str], code: i32| {
         let output = netwright(home.path(), arguments);

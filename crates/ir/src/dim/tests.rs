@@ -208,13 +208,13 @@ fn evaluation_is_sound_for_zero_and_more() {
     assert_eq!(dim("a").evaluate(&Bindings::new()), None);
 }
 
-/// The values of `a`, `b` and `c` at which random expressions are computed.
+/// Returns the values of `a`, `b` and `c` for which random expressions are computed.
 fn bindings() -> impl Iterator<Item = [i64; 3]> {
     const VALUES: [i64; 4] = [0, 1, 2, 5];
     VALUES.into_iter().flat_map(|a| VALUES.into_iter().flat_map(move |b| VALUES.into_iter().map(move |c| [a, b, c])))
 }
 
-/// Returns a random expression of `a`, `b` and `c`, and what it is for each binding; `None` where it is undefined.
+/// Returns a random expression of `a`, `b` and `c`, and its value for each binding; `None` if it is undefined.
 fn expression(random: &mut dyn FnMut(usize) -> usize, depth: usize) -> (String, Vec<Option<i64>>) {
     type Operator = (&'static str, fn(i64, i64) -> Option<i64>);
     const OPERATORS: [Operator; 8] = [
@@ -245,7 +245,7 @@ fn expression(random: &mut dyn FnMut(usize) -> usize, depth: usize) -> (String, 
     (text, a.into_iter().zip(b).map(|(a, b)| function(a?, b?)).collect())
 }
 
-/// What is said of a dim holds for all values of its symbols.
+/// What the algebra finds about a dim holds for all values of its symbols.
 #[test]
 fn random_expressions() {
     let mut state = 1_u64;

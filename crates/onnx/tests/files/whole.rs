@@ -332,8 +332,8 @@ fn outputs_keep_their_metadata_when_another_value_is_returned() {
     assert_eq!(written.output, outputs);
 }
 
-/// A file that declares some of its inner values is not completed; one that declares all is, except where a size is
-/// unknown.
+/// If a file declares all of its inner values, new ones are declared too, unless a size is unknown; if it declares only
+/// some of them, new ones are not.
 #[test]
 fn inner_values_are_declared_as_the_file_did() {
     let declared = |value_info: Vec<ValueInfoProto>| {

@@ -25,7 +25,7 @@ enum Order {
     Shuffled(u64),
 }
 
-/// Returns the passes of some stages for a target, in an order that is not the usual one.
+/// Returns the passes of some stages for a target, reversed or shuffled as far as their declarations allow.
 fn ordered(stages: &[Stage], target: &Target, opset: i64, order: Order) -> Vec<Arc<Pass>> {
     let mut open = super::all(target, opset, super::Requested::default());
     open.retain(|pass| {
@@ -80,7 +80,7 @@ fn model(graph: &Graph, opset: i64) -> Model {
     model
 }
 
-/// Runs the passes in an order. Returns the optimized graph, and one that is only lowered.
+/// Runs the passes in an order; returns the optimized graph, and one that is only lowered.
 fn results(graph: &Graph, target: Target, opset: i64, order: Order) -> [Graph; 2] {
     let (mut optimized, mut lowered) = (model(graph, opset), model(graph, opset));
     let mut options = Options::for_target(target).with_raise_opset(false);

@@ -1,9 +1,9 @@
-//! Tests of the bounds, operator by operator.
+//! Tests the bounds, operator by operator.
 
 use super::*;
 use netwright_ir::parse;
 
-/// Values that the cases use.
+/// The inputs and values that the cases use.
 const BEFORE: &str =
     "g(%f: f32[n, q, k], %b: bool[n, q, k], %i: i64[n, q, k], %u: u8[n, q, k], %mask: i64[n, q, k], %s: i64[n], \
 %square: f32[n, k, k], %wide: f64[n], %float_mask: f32[n]) {
@@ -247,7 +247,7 @@ fn later_keys_come_after_the_past() {
         let outputs = graph.outputs().iter();
         outputs.map(|output| Numbers::hides_later_keys(&graph, output.value, &past.into())).collect::<Vec<_>>()
     };
-    // What hides more than the later keys hides them too.
+    // A mask that hides more than the later keys hides them too.
     assert_eq!(hides("p"), [true, false, true, true, false]);
     assert_eq!(hides("q"), [false; 5]);
 }
@@ -400,7 +400,7 @@ fn of_the_first_of_rows_and_of_later_keys() {
         ("less %earlier, %later : bool[4, 4]", "0", "1"),
         ("less %later, %earlier : bool[4, 4]", "0 1", "0"),
         ("less_or_equal %later, %earlier : bool[4, 4]", "1", "0"),
-        // An input of integers that is named so says which tokens are padding.
+        // An input of integers with `mask` in its name is a padding mask.
         ("identity %mask : i64[n, q, k]", "?", "0 1"),
         ("identity %i : i64[n, q, k]", "?", "?"),
         ("identity %float_mask : f32[n]", "?", "?"),
