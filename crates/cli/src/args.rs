@@ -371,11 +371,11 @@ pub(crate) struct Inspect {
     /// List the weights with their smallest and largest element, their mean, NaN and zeros; reads all weights.
     #[arg(long)]
     pub(crate) weights: bool,
-    /// Show a node, by its name or that of a result: its operands, its results and their readers, what it costs, and what
-    /// the exporter noted.
+    /// Show the node with this name or with a result of this name: its operands, its results and their readers, its cost,
+    /// and the notes of the exporter.
     #[arg(long, value_name = "NAME", conflicts_with_all = ["ops", "tree", "weights", "text"])]
     pub(crate) node: Option<String>,
-    /// Print the graph in the text form; of more than 16 elements, only a hash or the place in the file.
+    /// Print the graph in the text form. Tensors of more than 16 elements appear as a hash or as their place in the file.
     #[arg(long, conflicts_with_all = ["ops", "tree", "weights"])]
     pub(crate) text: bool,
 }

@@ -6,7 +6,7 @@ use netwright::files::Code;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// The entries, in the order of their codes: a line of the code, then a line each of the cause, an example and the cure.
+/// The entries, in the order of their codes: one line each for the code, the cause, an example and the cure.
 /// An example is a line for a shell in a checkout, or a sentence that starts with `Rust:`.
 const INDEX: &str = include_str!("errors.txt");
 

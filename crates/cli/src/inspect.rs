@@ -79,7 +79,7 @@ pub(crate) struct Contents {
     runtimes: Vec<RunsIn>,
     #[serde(skip_serializing_if = "Option::is_none")]
     weights: Option<Vec<Weight>>,
-    /// The nodes with the name that --node requests.
+    /// The nodes that --node requests.
     #[serde(skip_serializing_if = "Option::is_none")]
     requested_nodes: Option<Vec<NodeView>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -197,7 +197,7 @@ fn operators(contents: &Contents) -> String {
         Some(Amount::Number(flops)) => *flops,
         _ => 0,
     };
-    // Formulas have no shares, and next to them numbers have none.
+    // Shares are shown only if every cost is a number, because a formula has no share.
     let is_formula = |cost: &OperatorCost| !matches!(cost.flops, Some(Amount::Number(_)));
     let has_shares = !contents.operator_costs.values().any(is_formula);
     let total = if has_shares { contents.operators.keys().map(|name| flops(name)).sum::<u64>() } else { 0 };

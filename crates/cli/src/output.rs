@@ -94,7 +94,7 @@ impl Output<'_> {
     }
 
     /// Shows a spinner on a terminal for work that takes over a second, until the result is dropped; none with `--quiet` or
-    /// `--json`, and none for one of several models.
+    /// `--json`, or for one of several models.
     pub(crate) fn spinner(self, message: &'static str) -> Spinner {
         Spinner::new(message, !self.quiet && !self.json && self.model.is_none() && io::stderr().is_terminal())
     }

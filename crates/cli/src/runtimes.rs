@@ -1,12 +1,15 @@
-//! Chooses the runtimes that the flags name.
+//! Chooses the runtimes that the flags request.
 
 use crate::args::{Engine, Runtime as Choice};
 use crate::failure::{Failure, Misuse};
 use netwright::verify::{OnnxRuntime, OrtLevel, Runtime, VerifyError};
 use std::path::Path;
 
-/// Returns the runtime that the flags choose; with `auto`, tract, and ONNX Runtime if its library is found. The library
-/// must be found if `--ort-library` or `--ort-level` is given.
+/// Returns the runtime that the flags choose; with `auto`, tract, and ONNX Runtime if its library is found.
+///
+/// # Errors
+/// If tract is chosen together with a flag of ONNX Runtime, or if the library cannot be loaded and a flag requires it:
+/// `--runtime ort`, `--ort-library` or `--ort-level`.
 pub(crate) fn chosen(
     choice: Choice,
     library: Option<&Path>,

@@ -83,20 +83,23 @@ pub(crate) fn expect(path: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Checks that a source of `build` is a model that generates; ONNX files are looked at when they are loaded.
+/// Checks that a source of `build` is a model that generates text; ONNX files are checked when they are loaded.
 pub(crate) fn expect_generates(path: &Path) -> Result<(), Failure> {
     const GENERATING: [Task; 3] = [Task::TextGeneration, Task::Text2TextGeneration, Task::AutomaticSpeechRecognition];
     match opened(path) {
-        Some(model) if !GENERATING.contains(&model.task) => Err(other_kind(
-            path,
-            &format!("is a model for {}, which does not generate text", model.task),
-            &format!("a model for {}", GENERATING.map(Task::name).join(", ")),
-        )),
+        Some(model) if !GENERATING.contains(&model.task) => {
+            let [first, second, third] = GENERATING.map(Task::name);
+            Err(other_kind(
+                path,
+                &format!("is a model for {}, which does not generate text", model.task),
+                &format!("a model for {first}, {second} or {third}"),
+            ))
+        }
         _ => Ok(()),
     }
 }
 
-/// Checks that a source of `build` is a model that reads tokens; ONNX files are looked at when they are loaded.
+/// Checks that a source of `build` is a model that reads tokens; ONNX files are checked when they are loaded.
 pub(crate) fn expect_reads_tokens(path: &Path) -> Result<(), Failure> {
     let Some(graph) = opened(path).and_then(|model| model.build(*model.parts().first()?, false).ok()) else {
         return Ok(());
@@ -108,7 +111,7 @@ pub(crate) fn expect_reads_tokens(path: &Path) -> Result<(), Failure> {
     Err(other_kind(path, &format!("reads {}, not tokens", inputs.join(", ")), "a model for texts"))
 }
 
-/// Returns the model of a source of `build`; errors are reported when it is built.
+/// Returns the model of a source of `build`; `None` for ONNX files, and on errors, which are reported when it is built.
 fn opened(path: &Path) -> Option<Pretrained> {
     if has_model(path) { None } else { Pretrained::open(path, &PretrainedOptions::default()).ok() }
 }

@@ -1,4 +1,4 @@
-//! Shows on a terminal what takes long: how much of a model is written, how fast, and the time left.
+//! Shows the progress of long work on a terminal: how much of a model is written, the rate, and the time left.
 
 use crate::output::{is_plain, thousands};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -7,7 +7,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// The time between two looks at the counts.
+/// The time between two updates.
 const TICK: Duration = Duration::from_millis(100);
 
 /// The time after which work is shown.
@@ -16,7 +16,7 @@ const DELAY: Duration = Duration::from_secs(1);
 /// A spinner that is shown until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Spinner {
-    /// The bytes of the model that is written.
+    /// Counts the bytes of the model that is being written.
     pub(crate) progress: Progress,
     /// Closed to end the spinner.
     done: Option<mpsc::Sender<()>>,
@@ -24,7 +24,7 @@ pub(crate) struct Spinner {
 }
 
 impl Spinner {
-    /// Starts a spinner, which draws if it is shown.
+    /// Starts a spinner, which draws nothing unless `is_shown`.
     pub(crate) fn new(message: &'static str, is_shown: bool) -> Self {
         let (done, waiting) = mpsc::channel::<()>();
         let progress = Progress::default();

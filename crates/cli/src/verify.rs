@@ -66,7 +66,7 @@ pub(crate) fn run(args: &Verify, output: Output) -> Result<(), Failure> {
     }
 }
 
-/// Writes the first model with the names of inputs and outputs that flags request to a folder that is removed when the
+/// Writes the first model, with its inputs and outputs renamed as the flags request, to a folder that is removed when the
 /// result is dropped; `None` without these flags.
 fn renamed(args: &Verify, output: Output) -> Result<Option<(ScratchFolder, PathBuf)>, Failure> {
     if args.rename_input.is_empty() && args.rename_output.is_empty() {

@@ -25,8 +25,9 @@ const MAX_PRODUCT: u64 = 1 << 26;
 /// The largest number of products that the bins of all frames of a window take.
 const MAX_WORK: u64 = 1 << 32;
 
-/// The same for audio of several windows, over two hours of Whisper's, and the largest numbers of its samples and spectra.
+/// The same for audio of several windows: more than two hours of audio for Whisper.
 const MAX_LONG_WORK: usize = 1 << 35;
+/// The largest number of samples of audio of several windows, and of the numbers of its spectra.
 const MAX_LONG_SIZE: usize = 1 << 27;
 
 /// The highest frequency of the bins, in hertz.
@@ -77,7 +78,7 @@ impl FeatureExtractor {
         let refused = |cause| Err(GenerateError::Configuration { path: path.clone(), cause });
         if samples > MAX_SIZE || bins > frame || frame < 2 || frame > samples || hop > samples {
             return refused(format!(
-                "{bins} bins of frames of {frame} samples, each {hop}, do not fit {samples} samples\n  help: correct `feature_size`, \
+                "{bins} bins of frames of {frame} samples, one every {hop} samples, do not fit {samples} samples\n  help: correct `feature_size`, \
                  `n_fft`, `hop_length`, `sampling_rate` or `chunk_length`"
             ));
         }

@@ -3,8 +3,8 @@
 //! A [`Model`] is a decoder, with or without an encoder and a KV cache, in the files that `netwright build` and the
 //! exporters of Hugging Face write. [`Settings`] are those of `generation_config.json`, and mean what they mean in
 //! `transformers`. [`Model::tokens`] is an iterator of tokens, chosen greedily or drawn at random; [`Model::beams`]
-//! searches for the most probable sequences. [`Speech`] is how Whisper
-//! transcribes audio. An [`Evaluator`] says how well a model predicts a text.
+//! searches for the most probable sequences. [`Speech`] transcribes audio with Whisper. An [`Evaluator`] says how well a
+//! model predicts a text.
 //!
 //! ```no_run
 //! use netwright_generate::{Input, Model, Settings};

@@ -67,7 +67,7 @@ pub(crate) struct State {
     pub(crate) padding: Vec<usize>,
     /// The tokens of the source of each row; empty without an encoder that reads tokens.
     pub(crate) sources: Vec<Vec<u32>>,
-    /// The input to which each row belongs: rows of one input read the same source.
+    /// The index of the input of each row: rows of one input read the same source.
     origins: Vec<usize>,
     /// The number of tokens of the prompt, with its padding.
     pub(crate) prompt: usize,
@@ -86,7 +86,7 @@ impl State {
         }
         let session = &model.first.session;
         let origins = picked(&self.origins, rows);
-        // Beams that change places within their input read the same source as before.
+        // Beams that change places within one input still read the same source.
         let is_same_source = origins == self.origins;
         for (_, tensor) in self.past.iter_mut().filter(|(name, _)| !(is_same_source && is_of_source(name))) {
             *tensor = session.rows(tensor, rows)?;

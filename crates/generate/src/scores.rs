@@ -184,7 +184,7 @@ pub(crate) fn to_log_probabilities(scores: &mut [f32]) {
     }
 }
 
-/// Returns the logarithm of the sum of the powers of e; NaN if every score is minus infinity.
+/// Returns the logarithm of the sum of the exponentials of scores; NaN if every score is minus infinity.
 pub(crate) fn logarithm_of_sum(scores: &[f32]) -> f32 {
     let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f32 = scores.iter().map(|score| (score - largest).exp()).sum();

@@ -131,7 +131,7 @@ pub(crate) fn calling<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> Result
     catch(work).map_err(|panic| blamed(&panic))?.map_err(|error| error.to_string())
 }
 
-/// The folders of sources of `tokenizers`, or the packages, that work with a part of the file.
+/// Parts of the paths of sources of `tokenizers` and its dependencies, and the parts of tokenizer.json that they read.
 const PARTS: [(&str, &str); 6] = [
     ("/normalizers/", "normalizer"),
     ("spm_precompiled", "normalizer"),
@@ -141,7 +141,7 @@ const PARTS: [(&str, &str); 6] = [
     ("/models/", "model"),
 ];
 
-/// Returns the message of a panic of `tokenizers`, with the part of the file that is not valid.
+/// Returns the message of a panic of `tokenizers`, with the part of tokenizer.json that is not valid, if it is known.
 fn blamed(panic: &str) -> String {
     let part = PARTS.iter().find(|(source, _)| panic.contains(source)).map(|(_, part)| *part);
     part.map_or_else(|| panic.to_owned(), |part| format!("its `{part}` is not valid: {panic}"))

@@ -1,4 +1,4 @@
-//! Turns speech into text with Whisper, in windows, as `generate` of `transformers` does.
+//! Transcribes speech with Whisper, window by window, as `generate` of `transformers` does.
 
 mod timestamps;
 mod windows;
@@ -13,7 +13,8 @@ use netwright_verify::Array;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// What speech becomes, as `generation_config.json` describes it: the language, the task, and whether there are timestamps.
+/// How speech is transcribed, as `generation_config.json` describes it: the language, the task, and whether the text has
+/// timestamps.
 ///
 /// ```no_run
 /// use netwright_generate::{FeatureExtractor, Model, Settings, Speech, Tokenizer};
@@ -43,11 +44,12 @@ pub struct Speech {
     task: Option<String>,
     /// Whether the model writes timestamps for audio of one window.
     has_timestamps: bool,
-    /// The token that asks for text without timestamps; those of timestamps follow.
+    /// The token that requests text without timestamps; the tokens of timestamps follow it.
     without_timestamps: Option<u32>,
-    /// The largest first timestamp, counted from the first one.
+    /// The index of the largest timestamp that a text may start with; the first timestamp has index 0.
     max_initial: Option<usize>,
-    /// The tokens after the first, without a language and a task; the language is `None` if the model finds it.
+    /// The tokens after the first one if neither a language nor a task is set; `None` is the language, which the model
+    /// detects.
     forced: Vec<Option<u32>>,
 }
 
@@ -206,7 +208,11 @@ impl Speech {
     }
 }
 
-/// Returns the tokens after the first that an older configuration has: pairs of a place, from 1 on, and a token.
+/// Returns the tokens after the first one that an older configuration lists in `forced_decoder_ids`, as pairs of an index,
+/// from 1 on, and a token.
+///
+/// # Errors
+/// If the option has another form.
 fn forced(options: Option<&ConfigFile>) -> Result<Vec<Option<u32>>, GenerateError> {
     let Some(options) = options else { return Ok(vec![]) };
     let expected = "a list of places, from 1 on without a gap, and ids of tokens";
@@ -222,7 +228,7 @@ fn forced(options: Option<&ConfigFile>) -> Result<Vec<Option<u32>>, GenerateErro
     pairs.map(Option::unwrap_or_default)
 }
 
-/// Returns the name of a language or a task without the signs of a special token.
+/// Returns the name of a language or a task without the `<|` and `|>` of a special token.
 fn bare(name: &str) -> String {
     name.trim_start_matches("<|").trim_end_matches("|>").to_owned()
 }

@@ -45,7 +45,7 @@ impl fmt::Display for Violation {
 pub struct Violations(pub Vec<Violation>);
 
 impl Violations {
-    /// Returns the code of the first violation; those that only a bug violates have one in common.
+    /// Returns the code of the first violation; invariants that only a bug violates share one code.
     pub fn code(&self) -> Code {
         match self.0.first().map(|violation| violation.invariant) {
             Some(2) => Code::CyclicNode,

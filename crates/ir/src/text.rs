@@ -39,7 +39,7 @@ pub use parse::{ParseError, parse, parse_with_files};
 pub enum Detail {
     /// In full: the text parses back to the same graph.
     Full,
-    /// A hash in place of more than 16 elements, for people to read.
+    /// A hash instead of more than 16 elements, for people to read.
     Elided,
 }
 

@@ -381,7 +381,7 @@ fn node_text(node: &NodeProto) -> String {
     format!("node \"{name}\" ({domain}{dot}{operator})")
 }
 
-/// Escapes what is not printable. This text is made for every node, and few names need it.
+/// Escapes what is not printable. This runs for every node, and few names need escapes, so plain names are not copied.
 fn escaped(text: &str) -> Cow<'_, str> {
     let is_plain = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';
     if text.bytes().all(is_plain) { text.into() } else { text.escape_debug().to_string().into() }

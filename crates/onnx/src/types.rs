@@ -192,7 +192,7 @@ pub(crate) fn can_be_declared(ty: &ValueType) -> bool {
     is_known && shape.flatten().is_none_or(|shape| !shape.iter().any(chooses))
 }
 
-/// Whether a file that declares its inner values declares one of this type: only if all of its sizes are known.
+/// Whether a file that declares its inner values also declares one of this type, which requires that all sizes are known.
 pub(crate) fn is_declared_by_default(ty: &ValueType) -> bool {
     let has_unknown = |shape: &Shape| shape.contains(&Dim::Unknown);
     can_be_declared(ty) && !matches!(ty, ValueType::Tensor(TensorType { shape: Some(shape), .. }) if has_unknown(shape))

@@ -32,7 +32,7 @@ pub struct WriteOptions {
     pub copies: Vec<(Identity, String)>,
     /// Files that external data must not replace, besides those that hold weights of the model.
     pub kept_files: Vec<Identity>,
-    /// Counts the bytes while they are written.
+    /// The counter of the bytes that are written, if they are counted.
     pub progress: Option<Progress>,
 }
 

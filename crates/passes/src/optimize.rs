@@ -63,7 +63,7 @@ pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, PassErro
     without.skip.extend(tentative.iter().map(|pass| pass.name.to_owned()));
     let mut report = optimize(model, &without)?;
     if model.opset() > opset && options.limits.stop_after.is_none() {
-        // Operators can be decomposed in the newer opset that could not in the old one.
+        // Operators that could not be decomposed in the old opset may be decomposed in the newer one.
         let kept = model.clone();
         let next = attempts(model, options, false)?;
         if unwritable(&model.graph, model, &options.target).is_none() {
@@ -79,8 +79,8 @@ pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, PassErro
     Ok(report)
 }
 
-/// Runs all stages until nothing is news. In the first run, patterns of names must match, and the KV cache is added and
-/// shared.
+/// Runs all stages until another run would start from what is already known. In the first run, patterns of names must
+/// match, and the KV cache is added and shared.
 fn attempts(model: &mut Model, options: &Options, is_first: bool) -> Result<Report, PassError> {
     let (mut own, mut could_raise) = (model.opset(), can_raise(model, options));
     let mut report = attempt(model, options, is_first)?;

@@ -42,7 +42,8 @@ pub struct Pass {
     pub lowers: Option<OpKind>,
     /// Whether it runs for a target and an opset; `None` if [`forms`](Self::forms) decides.
     pub runs_for: Option<fn(&Target, i64) -> bool>,
-    /// The rules find nothing in a graph that has no operator of these kinds; empty means that any graph is searched.
+    /// The kinds of operators of which a graph must have at least one for the rules to match; empty means that the rules
+    /// are tried on every graph.
     pub around: &'static [OpKind],
     /// The passes of the same stages that must run before it, because both may rewrite the same nodes.
     pub after: &'static [&'static str],
@@ -214,7 +215,7 @@ impl Pass {
         Self { runs_for: Some(runs_for), ..self }
     }
 
-    /// Sets the kinds of operators without which the rules find nothing; see [`around`](Self::around).
+    /// Sets the kinds of operators of which a graph must have at least one; see [`around`](Self::around).
     #[must_use]
     pub fn around(self, kinds: &'static [OpKind]) -> Self {
         Self { around: kinds, ..self }
@@ -246,7 +247,7 @@ impl Pass {
         }
     }
 
-    /// Whether the rules may find something in a graph, judged by the kinds of its operators.
+    /// Whether the rules may match in a graph, judged by the kinds of its operators.
     pub(crate) fn may_find(&self, graph: &Graph) -> bool {
         self.around.is_empty() || self.around.iter().any(|kind| graph.has_kind(*kind))
     }

@@ -212,7 +212,7 @@ impl Pattern {
         }
     }
 
-    /// Whether the pattern may match in a graph with these kinds of operators.
+    /// Whether the pattern may match in a graph that has only these kinds of operators.
     pub(crate) fn may_occur(&self, kinds: &[OpKind]) -> bool {
         let operands = if let Form::Op(_, Some(operands)) = &self.form { &operands[..] } else { &[] };
         kinds.iter().any(|kind| self.may_match(*kind)) && operands.iter().all(|operand| operand.may_occur(kinds))

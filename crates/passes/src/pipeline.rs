@@ -413,7 +413,7 @@ fn apply(pass: &Pass, graph: &mut Graph, log: &mut Log) {
 }
 
 fn walk(rules: &[Rule], graph: &mut Graph, log: &mut Log) {
-    // The next walk sees the kinds of operators that rewrites insert.
+    // Kinds of operators that rewrites insert are considered in the next walk.
     let rules: Vec<&Rule> = rules.iter().filter(|rule| rule.pattern.may_occur(graph.kinds())).collect();
     if rules.is_empty() {
         return;

@@ -55,7 +55,8 @@ pub struct Target {
     /// Whether one product replaces those of the queries, keys and values of an attention, which saves time in ONNX
     /// Runtime. Models that share their weights must all do so, or none.
     pub packs_projections: bool,
-    /// Whether the runtime arranges a matrix for its kernel when it loads a model only if one product is its only use.
+    /// Whether the runtime arranges a matrix for its kernel when it loads a model only if one product is the only use of
+    /// the matrix, and otherwise in every run. A table that is tied to the head is then copied.
     pub arranges_own_weights: bool,
     /// The forms of quantized weights that it runs.
     pub weights: WeightKernels,
@@ -67,11 +68,11 @@ pub struct Target {
     ///
     /// The `onnx` target keeps the opset, because an older runtime may open the file.
     pub raises_opset: bool,
-    /// Operators that prevent raising the opset of a model, because the target does not run them in newer ones. If
-    /// element types follow, only results of these types do.
+    /// Operators that prevent raising the opset of a model, because the target does not run them in newer opsets. The
+    /// element types are those of the first result for which that holds; empty means all.
     ///
-    /// ONNX Runtime 1.32 has kernels for some up to opset 21. Others have none for these types, and run in opset 18, in
-    /// which it decomposes them as ONNX defines them.
+    /// ONNX Runtime 1.32 has kernels for some of them up to opset 21. For others it has no kernels for the listed types,
+    /// but decomposes them as ONNX defines them up to opset 18.
     pub keep_opset: &'static [(OpKind, &'static [ElementType])],
     /// The newest opset that a model [may be raised](crate::Options::raise_opset) to.
     ///

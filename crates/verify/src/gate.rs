@@ -213,7 +213,7 @@ impl<'m> Gate<'m> {
         }
     }
 
-    /// Returns what tract does not compute of a `MultiHeadAttention`. Its operands are query, key, value, bias, masks and
+    /// Returns why tract does not compute a `MultiHeadAttention`, if so. Its operands are query, key, value, bias, masks and
     /// past.
     fn multi_head_flaw(&self, node: &NodeProto) -> Option<String> {
         if node.input.iter().skip(3).any(|name| !name.is_empty()) {

@@ -41,7 +41,7 @@ pub(crate) struct Generate {
     #[arg(long = "ignore-option", value_name = "NAME")]
     pub(crate) ignored_options: Vec<String>,
 
-    /// The maximal number of new tokens, for speech of each window [default: that of generation_config.json, or 128].
+    /// The maximal number of new tokens; for speech, of each window [default: that of generation_config.json, or 128].
     #[arg(help_heading = LENGTH, long, value_name = "N")]
     pub(crate) max_new_tokens: Option<usize>,
     /// The number of new tokens before which no end token is chosen.

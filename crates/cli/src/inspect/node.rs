@@ -1,4 +1,4 @@
-//! One node: what it reads, what it computes, and who reads its results.
+//! Shows one node: what it reads, what it computes, and which nodes read its results.
 
 use super::costs::Amount;
 use crate::failure::Failure;
@@ -35,7 +35,7 @@ pub(crate) struct NodeView {
     bytes_moved: Option<Amount>,
     #[serde(skip_serializing_if = "String::is_empty")]
     description: String,
-    /// What the exporter noted, such as a stack trace.
+    /// The metadata that the exporter wrote, such as a stack trace.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     metadata: BTreeMap<String, String>,
 }
@@ -57,9 +57,9 @@ struct NodeResult {
     name: String,
     #[serde(rename = "type")]
     ty: String,
-    /// The nodes that read it, each with the number of the operand.
+    /// The nodes that read it, each with the index of the operand.
     readers: Vec<String>,
-    /// The outputs of the graph that it is.
+    /// The names of the graph outputs that are this result.
     outputs: Vec<String>,
 }
 
@@ -106,7 +106,7 @@ fn title(graph: &Graph, id: NodeId) -> String {
     format!("{} {}", cost::name(node.op()), if node.label().is_empty() { first } else { node.label() })
 }
 
-/// Returns where a value comes from.
+/// Returns where a value comes from: the node that computes it, or what it is if no node computes it.
 fn origin(graph: &Graph, value: Value) -> String {
     match graph.op(value) {
         Op::Input => "an input".to_owned(),
@@ -161,7 +161,7 @@ impl NodeView {
         }
     }
 
-    /// Returns a line for each part, in the order in which they are read.
+    /// Returns a table with a line for each part: node, attributes, operands, results, cost, metadata.
     pub(super) fn text(&self) -> String {
         let mut rows = vec![];
         let mut row = |name: String, text: &str| {

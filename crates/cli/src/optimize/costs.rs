@@ -1,4 +1,4 @@
-//! What a run with typical sizes costs, before and after optimizing: an estimate.
+//! Estimates what a run with typical sizes costs, before and after optimizing.
 
 use netwright::ir::cost::Estimate;
 use netwright::ir::{Bindings, Dim, Model};
@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The numbers of tokens: the first that the positions of the model allow.
+/// The numbers of tokens to try, in this order: the first that the positions of the model allow is used.
 const TOKENS: [i64; 4] = [128, 64, 32, 16];
 
 /// What a run with typical sizes costs.
@@ -16,7 +16,7 @@ const TOKENS: [i64; 4] = [128, 64, 32, 16];
 pub(super) struct TypicalRun {
     /// The size of each symbolic dim.
     pub(super) sizes: BTreeMap<String, i64>,
-    /// The number of arithmetic operations; to multiply and to add are two.
+    /// The number of arithmetic operations; a multiplication and an addition count as two.
     pub(super) flops: u64,
     /// The number of bytes that the nodes read and write, weights included.
     pub(super) bytes_moved: u64,
@@ -25,7 +25,8 @@ pub(super) struct TypicalRun {
 }
 
 impl TypicalRun {
-    /// Estimates a run; `None` if the model does not allow typical sizes, or a number is too large.
+    /// Estimates a run; `None` if the model does not allow typical sizes, or if a cost depends on a size that is still
+    /// unknown or is too large.
     pub(super) fn new(model: &Model) -> Option<Self> {
         let mut symbols = BTreeSet::new();
         for dim in model.graph.inputs().flat_map(|input| model.graph.shape(input).unwrap_or_default()) {
@@ -57,7 +58,7 @@ impl TypicalRun {
     /// Returns the rows of the table: the amounts before and after, and the change.
     pub(super) fn rows(before: &Self, after: &Self) -> [[String; 4]; 2] {
         let amounts = [("FLOPs", before.flops, after.flops), ("bytes moved", before.bytes_moved, after.bytes_moved)];
-        // If other nodes are not counted, a change says nothing.
+        // If more or fewer nodes are counted, the amounts cannot be compared.
         let is_same = before.uncounted == after.uncounted;
         let change = |before, after| if is_same { percent(before, after) } else { String::new() };
         amounts.map(|(name, before, after)| [name.to_owned(), short(before), short(after), change(before, after)])
@@ -82,7 +83,7 @@ impl TypicalRun {
 fn short(number: u64) -> String {
     let units = [(1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")];
     let number = number as f64;
-    // What rounds to a thousand of a unit is one of the next.
+    // A number that rounds to a thousand of a unit is printed in the next unit.
     let Some((factor, unit)) = units.into_iter().find(|(factor, _)| number >= factor * 0.999_5) else {
         return number.to_string();
     };
@@ -91,7 +92,7 @@ fn short(number: u64) -> String {
     format!("{number:.decimals$} {unit}")
 }
 
-/// Returns a change in percent; empty if it rounds to none.
+/// Returns a change in percent; empty if it rounds to 0, or if the amount before is 0.
 fn percent(before: u64, after: u64) -> String {
     if before == 0 {
         return String::new();

@@ -2,16 +2,16 @@
 
 use crate::scores::{ban, logarithm_of_sum};
 
-/// The tokens of timestamps, and the rules for them: a text stands between two, they rise, and one is chosen if all of
-/// them together are more probable than each other token.
+/// The tokens of timestamps, and the rules for them: a text is between two of them, they rise, and one is chosen if all of
+/// them together are more probable than any other token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timestamps {
-    /// The token that asks for text without timestamps; those of timestamps follow.
+    /// The token that requests text without timestamps; the tokens of timestamps follow it.
     pub none: u32,
-    /// The token that ends a text; those before it are tokens of texts.
+    /// The token that ends a text; the tokens before it are those of texts.
     pub end: u32,
-    /// The largest first timestamp, counted from the first one.
+    /// The index of the largest timestamp that a text may start with; the first timestamp has index 0.
     pub max_initial: Option<usize>,
 }
 
@@ -26,7 +26,7 @@ impl Timestamps {
         token > self.none
     }
 
-    /// Excludes tokens after those that were generated.
+    /// Excludes the tokens that may not follow the tokens `new`, which were generated.
     pub(crate) fn process(&self, scores: &mut [f32], new: &[u32]) {
         ban(scores, &[self.none]);
         let count = scores.len();

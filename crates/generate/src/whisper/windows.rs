@@ -24,8 +24,8 @@ pub struct Segment {
     pub text_tokens: Vec<u32>,
 }
 
-/// An iterator over the windows of audio; each has segments of text. After a window that ends within a sentence, the next
-/// one starts at the last timestamp.
+/// An iterator over the windows of audio; each item has the segments of text of a window. If a window ends within a
+/// segment, the next one starts at the last timestamp before it.
 #[derive(Debug)]
 pub struct Transcription<'m> {
     model: &'m Model,
@@ -67,7 +67,7 @@ impl<'m> Transcription<'m> {
         Ok(Self { model, features, settings, prompt: vec![], timestamps: None, window, seek: 0, is_cut: false })
     }
 
-    /// Sets how the text of a window starts. The rules of timestamps count if they are requested.
+    /// Sets the tokens with which the text of a window starts. The rules of timestamps apply only if `is_ruled`.
     pub(super) fn set_prompt(&mut self, prompt: Vec<u32>, timestamps: Option<Timestamps>, is_ruled: bool) {
         self.prompt = prompt;
         self.timestamps = timestamps;
@@ -83,7 +83,7 @@ impl<'m> Transcription<'m> {
         self.frames() > self.window
     }
 
-    /// Returns whether the text of a window reached the maximal length.
+    /// Returns whether the text of a window that was read reached the maximal length.
     pub fn is_cut(&self) -> bool {
         self.is_cut
     }
@@ -97,7 +97,7 @@ impl<'m> Transcription<'m> {
         self.features.shape().last().copied().unwrap_or(0)
     }
 
-    /// Returns the window from a frame on; after the end of the audio it is 0.
+    /// Returns the window `[1, bins, frames]` from a frame on, filled with 0 after the end of the audio.
     pub(super) fn cut(&self, start: usize) -> Result<Array, GenerateError> {
         let (frames, window) = (self.frames(), self.window);
         let end = start.saturating_add(window).min(frames);
@@ -196,7 +196,7 @@ impl<'m> Transcription<'m> {
     }
 }
 
-/// Returns the timestamp at the end of so many frames, rounded as in transformers.
+/// Returns the index of the timestamp at the end of a number of frames, rounded as in `transformers`.
 #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "a window has few frames")]
 fn whole(frames: usize) -> i64 {
     (frames as f32 * 0.01 / 0.02) as i64

@@ -139,7 +139,7 @@ impl Dim {
         } else if self.minus(other).is_nonnegative() {
             (other, self)
         } else {
-            // An operand that another one decides is left out, in whatever order they come.
+            // An operand that cannot be the extremum because of another one is left out, whatever their order.
             let decides = |one: &Dim, other: &Dim| {
                 if function == Function::Min { other.minus(one) } else { one.minus(other) }.is_nonnegative()
             };

@@ -167,7 +167,7 @@ impl Graph {
         }
     }
 
-    /// Adds an output with what is declared to the caller.
+    /// Adds an output with its declared type and its metadata.
     pub fn add_output(&mut self, output: GraphOutput) {
         let value = self.resolve(output.value);
         self.count_uses(value, 1);

@@ -147,7 +147,7 @@ impl Graph {
         self.result_mut(value).notes = (!notes.is_empty()).then(|| Arc::new(notes));
     }
 
-    /// Sets the metadata of an output.
+    /// Sets the metadata of the output at an index; does nothing if there is no such output.
     pub fn set_output_notes(&mut self, at: usize, notes: Notes) {
         if let Some(output) = self.outputs.get_mut(at) {
             output.notes = (!notes.is_empty()).then(|| Arc::new(notes));

@@ -1,10 +1,10 @@
-//! How far the writer is, for another thread.
+//! Counts the bytes that the writer has written, for another thread.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Counts the bytes of a file while [`write()`](super::write()) writes it. Clones share the counts, so that another thread can
-/// show them.
+/// The number of bytes that [`write()`](super::write()) has written, and the total. Clones share the counts, so another
+/// thread can show them.
 ///
 /// ```
 /// use netwright_onnx::{Progress, WriteOptions, write};
@@ -27,12 +27,12 @@ struct Counts {
 }
 
 impl Progress {
-    /// Returns the number of bytes that are written.
+    /// Returns the number of bytes that have been written.
     pub fn written(&self) -> u64 {
         self.0.written.load(Ordering::Relaxed)
     }
 
-    /// Returns the number of bytes that are to be written; 0 before writing starts.
+    /// Returns the total number of bytes to write; 0 before writing starts.
     pub fn total(&self) -> u64 {
         self.0.total.load(Ordering::Relaxed)
     }

@@ -19,7 +19,7 @@ const SMALL: u64 = 1 << 16;
 /// File tensors from this size on are copied by several threads, unless the kernel copies them.
 const LARGE: u64 = 8 << 20;
 
-/// The number of bytes that are copied from a file before they are counted.
+/// The number of bytes that are copied from a file at a time; the progress is counted after each copy.
 const COUNTED: u64 = 32 << 20;
 
 /// The maximum number of threads: more would wait for the disk, and each holds a block and what its recipe reads.

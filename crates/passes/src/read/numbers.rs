@@ -355,7 +355,7 @@ impl<'g> Reader<'g> {
         match (part, &sizes[..]) {
             (Part::First, _) => Numbers::all(numbers.into_iter().step_by(row)),
             (Part::Later, [.., queries @ 2..=usize::MAX, keys @ 2..=usize::MAX]) => {
-                // Of a past of unknown length, these are all keys after the query, and others.
+                // If the length of the past is unknown, keys of the past count as later too, which only widens the bounds.
                 let past = self.past.known().and_then(|past| usize::try_from(past).ok()).unwrap_or(0);
                 let is_later = |place: usize| place % keys > place / keys % queries + past;
                 let later = numbers.into_iter().enumerate().filter(|(place, _)| is_later(*place));

@@ -1,4 +1,4 @@
-//! Gives a product a transposed copy of a matrix that others use too, for tract.
+//! Gives a product its own transposed copy of a matrix that has other uses, for tract.
 
 use crate::pass::{Exactness, Pass, Stage};
 use crate::read::transposes::order;
@@ -8,10 +8,10 @@ use netwright_ir::{Graph, Op, OpKind, Value};
 
 /// `x · transpose(w)` -> `x · wᵀ`, for a matrix with another use
 ///
-/// An embedding that is also the output projection is transposed for it. tract 0.23.9 arranges a matrix for its kernel
-/// when it loads the model, but only if the product is the matrix's one use; else it does so in every run. A step of
+/// An embedding that is also the output projection is transposed for the latter. tract 0.23.9 arranges a matrix for its
+/// kernel when it loads the model, but only if one product is its only use; otherwise it does so in every run. A step of
 /// GPT-2 takes 110 ms with a tied table, of which 80 ms go into arranging 154 MB, and 30 ms with a copy. The file grows
-/// by the table, and the memory by a tenth. This runs at the end, so that a quantized table remains one tensor.
+/// by the table, and the memory by a tenth. The pass runs at the end, so that a quantized table remains one tensor.
 pub fn copy_tied_weight() -> Pass {
     let summary = "x · transpose(w) -> x · wᵀ, a copy of a matrix with another use";
     Pass::new("copy-tied-weight", summary, Exactness::Bits)

@@ -195,7 +195,7 @@ fn is_causal(graph: &Graph, cache: &Cache) -> bool {
     matches!(graph.op(cache.root), Op::Attention { is_causal: true, .. })
         || cache.seq == Dim::Known(1)
         || cache.mask.is_some_and(|mask| {
-            // No axis is broadcast.
+            // The mask has all queries and all keys: neither axis is broadcast.
             let axes = graph.shape(mask).and_then(|shape| shape.last_chunk::<2>());
             let is_whole = |[queries, keys]: &[Dim; 2]| {
                 queries.same(&cache.seq) == Some(true) && keys.same(&cache.total()) == Some(true)
