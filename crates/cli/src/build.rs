@@ -135,7 +135,7 @@ fn build_all(mut args: Build, built: &mut Vec<Built>, output: Output) -> Result<
             let parts = piece.parts().iter().map(|part| optimized(args, &model, *part, &path, is_checked));
             parts.collect::<Result<Vec<_>, Failure>>()
         };
-        // Branches that are judged are written twice.
+        // Branches that are judged are also written on their own, where an error of quantization would not be caught.
         let is_checked = judging.is_some() && piece == Piece::MergedDecoder;
         let parts = optimized(is_checked)?;
         if !args.is_file() {
@@ -455,7 +455,7 @@ fn precision(args: &Build, to: Float) -> Result<Option<Precision>, Failure> {
     Ok(precision.map(|precision| precision.with_unmatched_patterns(true)))
 }
 
-/// Writes a file with its parts; the inner error is that of the writer.
+/// Writes a file with its parts. The inner error is that of the writer, so that the caller can quantize again.
 fn build(
     args: &Build,
     pretrained: &Pretrained,

@@ -126,8 +126,9 @@ impl Quantize {
     }
 }
 
-/// Sets whether weights are read before they are quantized, or only once, while they are written. Then the writer may
-/// return an error [of quantization](netwright::onnx::WriteError::is_of_quantization), after which they must be checked.
+/// Sets whether weights are checked before they are quantized. If they are not, they are read only once, while they are
+/// written, and the writer may return an error [of quantization](netwright::onnx::WriteError::is_of_quantization), after
+/// which the model must be quantized again with checked weights.
 pub(crate) fn set_checked(options: &mut Options, is_checked: bool) {
     if let Some(quantization) = &mut options.quantization {
         quantization.is_checked = is_checked;

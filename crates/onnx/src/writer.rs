@@ -237,8 +237,8 @@ impl WriteError {
 }
 
 impl WriteError {
-    /// Returns whether the elements of a weight cannot be quantized. Quantized again with checked weights, the model can
-    /// be written: such a weight then stays in floats.
+    /// Returns whether the elements of a weight cannot be quantized. If the model is quantized again with checked weights,
+    /// the weight stays in floats, and the model can be written.
     pub fn is_of_quantization(&self) -> bool {
         matches!(self, Self::Elements { source: TensorError::Recipe { recipe: "quantize", .. }, .. })
     }

@@ -33,7 +33,7 @@ struct Block<'a> {
     /// The offset in the file.
     offset: u64,
     len: usize,
-    /// Blocks are computed in the order of their turns.
+    /// The place in the order in which blocks are computed.
     turn: usize,
 }
 
@@ -53,7 +53,7 @@ pub(super) fn write(file: &mut AtomicFile, frame: &Frame, progress: &Progress) -
                 }
                 Data::File(_) | Data::Recipe(_) if tensor.len() >= SMALL || tensor.follows_codes() => {
                     let start = file.reserve(tensor.len())?;
-                    // Until then, other threads may still compute the codes.
+                    // Scales and zero points wait until no thread computes their codes anymore, so as not to compute them twice.
                     let turn = blocks.len() + if tensor.follows_codes() { MAX_THREADS } else { 0 };
                     blocks.extend(blocks_of(tensor, start, turn));
                     continue;

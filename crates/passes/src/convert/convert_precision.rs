@@ -566,7 +566,7 @@ impl<'c> Converter<'c> {
     }
 }
 
-/// Whether a value is only read as the mask of attentions.
+/// Whether all readers of a value are attentions that read it as their mask.
 fn is_attention_mask(graph: &Graph, value: Value) -> bool {
     let users = graph.users(value);
     let is_mask = |(user, at)| at == 3 && graph.node(user).op().kind() == OpKind::Attention;

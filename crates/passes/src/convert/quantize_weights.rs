@@ -58,7 +58,7 @@ const MIN_BLOCK: u64 = 16;
 /// Smaller weights stay in floats unless an override names them: they take little memory.
 const MIN_ELEMENTS: u64 = 4096;
 
-/// A magnitude for which the scales of all formats are normal numbers of `f16`.
+/// The smallest largest magnitude of a weight for which the scales of all formats are normal numbers of `f16`.
 const NORMAL_SCALES: f64 = 255.0 / 16384.0;
 
 fn quantize(graph: &mut Graph, root: Value, request: &Request, target: &Target) -> Rewritten {

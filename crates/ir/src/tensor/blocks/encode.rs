@@ -164,8 +164,8 @@ impl Encoder {
         self.keep(blocks.start, numbers)
     }
 
-    /// Returns an error unless all elements are finite and so small that no scale near the nearest ones overflows, nor an
-    /// element that a code means with it. What [`Tensor::quantizable`] accepts is accepted.
+    /// Returns an error unless all elements are finite and so small that neither a scale close to the nearest ones nor an
+    /// element that a code stands for overflows. Accepts all that [`Tensor::quantizable`] accepts.
     pub(super) fn expect_in_range(&self, is_finite: bool, nearest: &[Block]) -> Result<(), TensorError> {
         let (format, most) = (self.format, |element: ElementType| match element {
             ElementType::F16 => half::f16::MAX.to_f64(),
@@ -175,7 +175,7 @@ impl Encoder {
         // Without symmetry, a range has up to twice the magnitude of its elements.
         let (codes, room) =
             if format.symmetric { (f64::from(format.middle()) * 2.0, 2.0) } else { (format.largest().into(), 1.0) };
-        // Scales were rounded.
+        // The scales have been rounded, perhaps up.
         let limit = 1.001 * (most(self.of.element) / codes).min(most(self.scale) / room);
         if is_finite && nearest.iter().all(|block| f64::from(block.scale).abs() <= limit) {
             return Ok(());
