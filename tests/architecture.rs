@@ -171,6 +171,7 @@ fn an_operator_is_named_by_its_row_alone() {
     let meaning = "verify/src/twin/forms.rs";
     let dequantizes = "passes/src/convert/dequantize_weights.rs";
     let quantizes = "passes/src/convert/quantize_weights.rs";
+    let caches = "passes/src/add_cache/states.rs";
     let sources: BTreeMap<String, String> = sources().into_iter().map(|(path, text)| (path, code(&text))).collect();
     for (operator, row, others) in [
         ("Acosh", "elementwise", &[tract][..]),
@@ -189,7 +190,7 @@ fn an_operator_is_named_by_its_row_alone() {
         ("SequenceErase", "sequence", &[]),
         ("GRU", "recurrent", &[]),
         ("Bernoulli", "random", &[kernels]),
-        ("DynamicQuantizeLinear", "quantization", &[tract, quantizes, dequantizes]),
+        ("DynamicQuantizeLinear", "quantization", &[tract, quantizes, dequantizes, caches]),
         ("NegativeLogLikelihoodLoss", "loss", &[]),
         ("HannWindow", "signal", &[]),
         ("StringSplit", "string", &[]),

@@ -5,11 +5,12 @@ mod common;
 
 use common::snapshot;
 use netwright::evaluate::Tract;
-use netwright::ir::{Bindings, Detail, ElementType, Model, Symbol, parse};
+use netwright::ir::{Bindings, Detail, ElementType, Model, Op, Symbol, Value, parse};
 use netwright::nn::PretrainedOptions;
 use netwright::onnx::{self, ReadOptions};
 use netwright::passes::{self, Options, PassError, Target, diff};
-use netwright::verify::{Array, ModelFile, Session};
+use netwright::surgery::unroll_cache;
+use netwright::verify::{Array, ModelFile, Options as VerifyOptions, Session, Verdict, verify_models};
 use std::path::Path;
 
 /// Exports without a past in `tests/interop/models`.
@@ -311,9 +312,88 @@ fn masks_are_proven_causal() {
     }
 }
 
+/// A decoder that returns its keys and values of all tokens, and takes none.
+fn returning(keys: &str, values: &str) -> Model {
+    let mut model = decoder(CAUSAL, PLAIN);
+    let find = |name: &str| {
+        let mut values = model.graph.schedule().into_iter().map(|node| Value { node, result: 0 });
+        values.find(|value| **model.graph.value_name(*value) == *name).expect("a value")
+    };
+    let (heads, values) = (find(keys), find(values));
+    let turned = model.graph.append("returned", Op::Transpose { perm: vec![0, 2, 1, 3] }, &[heads]).expect("heads");
+    model.graph.output("present.0.key", turned);
+    model.graph.output("present.0.value", values);
+    model
+}
+
+#[test]
+fn a_cache_that_is_returned_already_gets_its_inputs() {
+    let model = returning("heads", "v");
+    let mut cached = model.clone();
+    passes::optimize(&mut cached, &options(Target::ONNX)).unwrap_or_else(|error| panic!("{error}"));
+    let outputs: Vec<&str> = cached.graph.outputs().iter().map(|output| &*output.name).collect();
+    assert_eq!(outputs, ["y", "present.0.key", "present.0.value"]);
+    let inputs: Vec<&str> = cached.graph.inputs().map(|input| &**cached.graph.value_name(input)).collect();
+    assert_eq!(inputs[2..], ["past_key_values.0.key", "past_key_values.0.value"]);
+    check("a decoder that returns its cache", &model);
+    // Values that attention does not use are no cache.
+    let text = refusal(&returning("heads", "k"));
+    assert!(text.contains("the output `present.0.value` is not what this model would return as a cache"), "{text}");
+    assert!(text.contains("help: leave it out"), "{text}");
+}
+
+/// Compares a decoder with what it becomes, in steps.
+fn judged(name: &str, plain: &Model, cached: &Model) -> Verdict {
+    let unrolled = unroll_cache(plain, cached).unwrap_or_else(|error| panic!("{name}: {error}"));
+    assert_eq!(unrolled.left_out, Vec::<netwright::ir::Name>::new(), "{name}");
+    let [whole, steps] = [unrolled.whole, unrolled.steps].map(|mut model| {
+        passes::lower(&mut model, &Target::TRACT, true).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let bytes = onnx::to_bytes(&model).unwrap_or_else(|error| panic!("{name}: {error}"));
+        ModelFile::from_bytes(name, &bytes).unwrap_or_else(|error| panic!("{name}: {error}"))
+    });
+    verify_models(&whole, Some(&steps), &VerifyOptions::default()).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+#[test]
+fn connected_steps_are_judged() {
+    let models = [
+        ("text", decoder(CAUSAL, PLAIN)),
+        ("returning", returning("heads", "v")),
+        ("gpt2.legacy", exported("gpt2.legacy")),
+        ("whisper_decoder.dynamo", exported("whisper_decoder.dynamo")),
+    ];
+    for (name, plain) in models {
+        let mut cached = plain.clone();
+        passes::optimize(&mut cached, &options(Target::TRACT)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let verdict = judged(name, &plain, &cached);
+        assert!(matches!(verdict, Verdict::Equal { .. }), "{name}: {verdict}");
+    }
+}
+
+/// A cache whose keys are stored as the values is right in the first pass, and wrong in the steps.
+#[test]
+fn a_wrong_cache_is_detected() {
+    let plain = decoder(CAUSAL, PLAIN);
+    let mut cached = plain.clone();
+    passes::optimize(&mut cached, &options(Target::ONNX)).unwrap_or_else(|error| panic!("{error}"));
+    let outputs = cached.graph.outputs().to_vec();
+    let place = |name: &str| outputs.iter().position(|output| *output.name == *name).expect("an output");
+    let (keys, values) = (place("present.0.key"), place("present.0.value"));
+    cached.graph.set_output(keys, outputs[values].value);
+    cached.graph.set_output(values, outputs[keys].value);
+    let verdict = judged("a wrong cache", &plain, &cached);
+    let Verdict::Differs { run, .. } = &verdict else { panic!("{verdict}") };
+    let differs: Vec<&str> =
+        run.outputs.iter().filter(|one| one.difference.is_some()).map(|one| one.output.as_str()).collect();
+    assert_eq!(differs, ["y"], "the first pass, `y.at_once`, is right");
+    // The plain decoder has no past.
+    let error = unroll_cache(&plain, &plain).expect_err("there is no cache").to_string();
+    assert!(error.contains("is not the first one with a KV cache"), "{error}");
+}
+
 fn refusal(model: &Model) -> String {
     match passes::optimize(&mut model.clone(), &options(Target::ONNX)) {
-        Err(PassError::NoCache(why)) => why,
+        Err(PassError::NoCache { what, help }) => format!("{what}\n  help: {help}"),
         Err(error) => panic!("{error}"),
         Ok(_) => "a cache is added".to_owned(),
     }

@@ -8,7 +8,7 @@ use crate::overwrite::{Inputs, expect_place, folder_of};
 use crate::quantize::Quantized;
 use crate::spinner::Spinner;
 use crate::{layout, model_io, optimize, quantize, suggest, surgery, verify};
-use netwright::files::{self, Code, ScratchFolder};
+use netwright::files::{self, Code, ScratchFolder, Source};
 use netwright::inventory::inventory;
 use netwright::ir::{Dim, ElementType, Fact, Model, Shape, Symbol, TensorType, ValueType};
 use netwright::nn::layers::CacheForm;
@@ -67,7 +67,13 @@ pub(crate) fn run(args: &Build, output: Output) -> Result<(), Failure> {
     match refused.len() {
         0 => Ok(()),
         left_out => {
-            let text = format!("{left_out} of {} models are not written", all.len());
+            let reason = |one: &Built| {
+                let why = one.left_out.as_deref().and_then(|why| why.lines().next()).unwrap_or_default();
+                format!("\n  {}: {why}", in_line(&one.path))
+            };
+            // Otherwise the output has the reasons.
+            let reasons: String = refused.into_iter().filter(|_| output.quiet).map(reason).collect();
+            let text = format!("{left_out} of {} models are not written{reasons}", all.len());
             Err(Failure::model_with(Code::VariantLeftOut, text))
         }
     }
@@ -126,6 +132,15 @@ fn build_all(mut args: Build, built: &mut Vec<Built>, output: Output) -> Result<
     for (_, path) in &files {
         inputs.expect_other("the output", path)?;
     }
+    // A file that is named on the command line may be replaced, whatever it is.
+    let foreign = files.iter().find(|(_, path)| !args.is_file() && path.exists() && !is_built(path));
+    if let Some((_, path)) = foreign {
+        let text = format!(
+            "{} exists and was not written by `netwright build`\n  help: name another folder, or remove the file",
+            in_line(path)
+        );
+        return Err(Misuse::Replaces.failure(text));
+    }
     let is_ours = files.iter().any(|(_, path)| path.exists());
     let is_alone = args.is_file() || args.layout.is_further;
     let companions = if is_alone { vec![] } else { layout::companions(args, &model, &inputs, is_ours, output)? };
@@ -182,6 +197,15 @@ fn build_all(mut args: Build, built: &mut Vec<Built>, output: Output) -> Result<
         built.push(one);
     }
     companions.iter().try_for_each(Companion::write)
+}
+
+/// Whether a file is a model that names Netwright as its producer, which is one of the first fields of a file.
+fn is_built(path: &Path) -> bool {
+    const START: u64 = 64;
+    Source::open(path).is_ok_and(|file| {
+        let mut start = vec![0; usize::try_from(file.len().min(START)).unwrap_or(0)];
+        file.read_at(0, &mut start).is_ok() && String::from_utf8_lossy(&start).contains("netwright")
+    })
 }
 
 fn file_name(path: &Path) -> &OsStr {

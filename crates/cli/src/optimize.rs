@@ -4,6 +4,7 @@ mod advice;
 mod branches;
 mod costs;
 mod jobs;
+mod steps;
 mod summary;
 
 use crate::args::{ExternalData, Float, Optimize};
@@ -42,12 +43,6 @@ use summary::{Fused, Proofs, Side, Summary};
 pub(crate) fn run(args: &Optimize, output: Output) -> Result<(), Failure> {
     args.emit.expect_cache_of_file()?;
     args.emit.shares_cache(args.verify)?;
-    if args.add_kv_cache && args.verify {
-        return Err(Misuse::Conflict.failure(
-            "--verify conflicts with --add-kv-cache, which changes the inputs and outputs of the model\n  help: leave out \
-             one of them",
-        ));
-    }
     if args.calibrate.is_some() && args.dtype != Some(Float::F16) {
         let message = "--calibrate requires --dtype f16: f32 and bf16 have a range that values do not leave\n  help: add --dtype f16, or leave out --calibrate";
         return Err(Misuse::Requires.failure(message));
@@ -203,7 +198,7 @@ fn optimize(args: &Optimize, job: &Job, output: Output) -> Result<Done, Failure>
     options.limits.stop_after = args.stop_after;
     let external_data = args.emit.storage.external_data;
     // Without an output, only a verification needs the file.
-    let scratch = (args.verify && job.output.is_none()).then(scratch).transpose()?;
+    let scratch = (args.verify && !args.add_kv_cache && job.output.is_none()).then(scratch).transpose()?;
     let path = job.output.clone().or_else(|| scratch.as_ref().map(|folder| folder.path().join("optimized.onnx")));
     quantize::set_checked(&mut options, path.is_none());
     let mut original = options.quantization.is_some().then(|| model.clone());
@@ -244,7 +239,12 @@ fn optimize(args: &Optimize, job: &Job, output: Output) -> Result<Done, Failure>
     let named = Output { model: Some(&job.model), ..output };
     quantize::warn_if_none(options.quantization.as_ref(), &events, named)?;
     let interface = interface(&model, &events);
-    let compare = |options| verify::judged(&job.model, path.as_deref(), options, output);
+    let compare = |options| {
+        if args.add_kv_cache {
+            return steps::judged(&original(args, job, output)?, &model, options, output);
+        }
+        verify::judged(&job.model, path.as_deref(), options, output)
+    };
     let verified = comparison.as_ref().map(compare).transpose()?;
     let differs = verified.as_ref().is_some_and(|verdict| verify::is_right(verdict) == Some(false));
     let culprit = match &comparison {
@@ -285,8 +285,7 @@ fn optimize(args: &Optimize, job: &Job, output: Output) -> Result<Done, Failure>
         seconds,
         is_comparable: !is_in_place
             && surgery::expect_comparable(&args.interface, true).is_ok()
-            && args.emit.shares_cache(true).is_ok()
-            && !args.add_kv_cache,
+            && args.emit.shares_cache(true).is_ok(),
         verified,
         culprit: culprit.map(|culprit| culprit.to_string()),
         reproducer,
@@ -401,8 +400,11 @@ fn culprit(
     let model = original(args, job, output)?;
     let folder = scratch()?;
     let step = folder.path().join("step.onnx");
-    bisect(&model, options, |model| {
-        match onnx::write(model, &step, &WriteOptions::default()) {
+    bisect(&model, options, |changed| {
+        if args.add_kv_cache {
+            return steps::judged(&model, changed, comparison, quiet).map(|verdict| verify::is_right(&verdict));
+        }
+        match onnx::write(changed, &step, &WriteOptions::default()) {
             Ok(_) => {}
             Err(WriteError::File(error)) => return Err(Failure::usage(error)),
             // Between two rewrites that belong together, a model may not be expressible in ONNX.

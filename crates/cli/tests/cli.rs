@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{names, netwright, snapshot};
+use common::{in_repository, names, netwright, snapshot};
 use netwright::ir::{Model, Notes, parse};
 use netwright::onnx::{self, WriteOptions};
 use regex::Regex;
@@ -450,4 +450,16 @@ fn a_node_is_shown_with_its_neighbors() {
     ] {
         check(at, name, &[&["inspect", "m.onnx", "--node"], arguments].concat(), code);
     }
+}
+
+/// With `--verify`, a cache is judged by steps that use it.
+#[test]
+fn an_added_cache_is_verified() {
+    let folder = TempDir::new().expect("a folder");
+    let export = in_repository("tests/interop/models/gpt2.legacy.onnx");
+    let export = export.to_str().expect("UTF-8");
+    let output = netwright(folder.path(), &["optimize", export, "-o", "cached.onnx", "--add-kv-cache", "--verify"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("equal in tract within 1e-4"), "{text}");
+    assert!(text.contains("prompt_length") && folder.path().join("cached.onnx").exists(), "{text}");
 }

@@ -164,6 +164,17 @@ fn files_beside_a_model_replace_nothing_else() {
         assert!(!at.join(output).join("onnx/model.onnx").exists());
     }
     assert!(fs::read(at.join("model/config.json")).expect("read") == before);
+    // So does a model that `build` did not write; one that it wrote is replaced.
+    fs::create_dir_all(at.join("foreign/onnx")).expect("a folder");
+    fs::write(at.join("foreign/onnx/model.onnx"), "another's").expect("written");
+    let run = netwright(at, &["build", "model", "-o", "foreign", "--for", "transformers.js"]);
+    let stderr = String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.code() == Some(2) && stderr.contains("was not written by `netwright build`"), "{stderr}");
+    assert_eq!(fs::read_to_string(at.join("foreign/onnx/model.onnx")).expect("read"), "another's");
+    for _ in 0..2 {
+        let run = netwright(at, &["build", "model", "-o", "built", "--for", "transformers.js"]);
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    }
     // A card of one's own stays.
     fs::create_dir(at.join("own")).expect("a folder");
     fs::write(at.join("own/README.md"), "mine").expect("written");

@@ -20,8 +20,8 @@
 //! ```
 
 pub use crate::passes::surgery::{
-    Cut, Merged, Moved, Plan, Split, SurgeryError, add_outputs, branch_input, choose_branch, extract, fix_dims,
-    rename_dims, rename_inputs, rename_outputs, set_outputs, split, strip, symbols,
+    Cut, Merged, Moved, Plan, Split, SurgeryError, Unrolled, add_outputs, branch_input, choose_branch, extract,
+    fix_dims, rename_dims, rename_inputs, rename_outputs, set_outputs, split, strip, symbols, unroll_cache,
 };
 
 use crate::files::Code;

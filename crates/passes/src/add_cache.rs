@@ -12,6 +12,37 @@ use netwright_ir::Graph;
 /// The name under which events are reported.
 pub(crate) const NAME: &str = "add-kv-cache";
 
+/// Why a model cannot have a cache, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Refusal {
+    what: String,
+    help: &'static str,
+}
+
+impl Refusal {
+    fn new(what: impl Into<String>, help: &'static str) -> Self {
+        Self { what: what.into(), help }
+    }
+
+    /// Adds the name of the value that is concerned.
+    fn at(self, name: &str) -> Self {
+        Self { what: format!("{name}: {}", self.what), ..self }
+    }
+}
+
+/// What a step would compute from tokens that it does not have.
+impl From<String> for Refusal {
+    fn from(what: String) -> Self {
+        Self::new(what, "export the decoder with past keys and values instead, in Transformers with use_cache=True")
+    }
+}
+
+impl From<&str> for Refusal {
+    fn from(what: &str) -> Self {
+        what.to_owned().into()
+    }
+}
+
 /// Gives a decoder a KV cache: inputs `past_key_values.N.key` and `.value`, `[batch, heads, past, head_size]`, and
 /// outputs `present.N.key` and `.value`, with which the next step goes on. A past may be empty.
 ///
@@ -30,7 +61,7 @@ pub(crate) const NAME: &str = "add-kv-cache";
 pub(crate) fn add_cache(graph: &mut Graph) -> Result<Vec<Event>, PassError> {
     let (new, events) = states::Analysis::of(graph)
         .and_then(|analysis| emit::with_cache(graph, &analysis))
-        .map_err(PassError::NoCache)?;
+        .map_err(|Refusal { what, help }| PassError::NoCache { what, help: help.to_owned() })?;
     *graph = new;
     Ok(events)
 }

@@ -241,8 +241,13 @@ pub enum PassError {
     #[error("the KV cache cannot be shared: {0}")]
     Cache(String),
     /// A model that cannot be given a KV cache.
-    #[error("no KV cache can be added: {0}\n  help: export the decoder with past keys and values instead")]
-    NoCache(String),
+    #[error("no KV cache can be added: {what}\n  help: {help}")]
+    NoCache {
+        /// What stands in the way, and where.
+        what: String,
+        /// What to do about it.
+        help: String,
+    },
     /// Weights that cannot be quantized as requested.
     #[error("the weights cannot be quantized: {what}\n  help: {help}")]
     Quantization {
@@ -294,7 +299,7 @@ impl PassError {
             Self::Refuted(_) => Code::Refuted,
             Self::Broken { .. } => Code::PassBroken,
             Self::Endless { .. } => Code::PassEndless,
-            Self::NoCache(_) => Code::CacheNotAdded,
+            Self::NoCache { .. } => Code::CacheNotAdded,
         }
     }
 }

@@ -3,7 +3,7 @@
 //! [`fix_dims`] writes sizes for symbols. [`rename_inputs`], [`rename_outputs`] and [`rename_dims`] rename.
 //! [`set_outputs`] and [`add_outputs`] choose the outputs, [`extract`] cuts a part out, [`split`] cuts a model into a
 //! chain of parts, [`merge`] connects models, [`merge_branches`] joins two as the branches of an `If`, and
-//! [`choose_branch`] undoes that. [`strip`] removes what no runtime needs. Weights are never read, except to compare two
+//! [`choose_branch`] undoes that. [`unroll_cache`] connects the steps of a decoder. [`strip`] removes what no runtime needs. Weights are never read, except to compare two
 //! of one name that are to become one.
 //!
 //! On error a model that is changed in place may be partly changed; discard it.
@@ -48,6 +48,7 @@ mod merge;
 mod names;
 mod outputs;
 mod split;
+mod steps;
 mod strip;
 
 pub use branches::merge_branches;
@@ -58,6 +59,7 @@ pub use merge::{Merged, merge};
 pub use names::{rename_inputs, rename_outputs};
 pub use outputs::{add_outputs, set_outputs};
 pub use split::{Cut, Moved, Plan, Split, split};
+pub use steps::{Unrolled, unroll_cache};
 pub use strip::strip;
 
 /// Why a model cannot be changed as requested.

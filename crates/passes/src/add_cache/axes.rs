@@ -1,8 +1,9 @@
 //! How the axes of an operator's operands become axes of its result, one slice for one slice.
 
 use crate::read::sizes::position;
+use crate::runtime::contrib;
 use netwright_ir::op::Class;
-use netwright_ir::{Dim, Graph, NodeId, Op, OpKind, Value};
+use netwright_ir::{Attribute, Dim, Graph, NodeId, Op, OpKind, Value};
 
 /// Returns the axis of the result to which an axis of an operand becomes, if each slice of the result along it is
 /// computed from the slice of the operand at the same place, and from no other.
@@ -17,7 +18,7 @@ pub(super) fn mapped(graph: &Graph, node: NodeId, at: usize, axis: usize) -> Res
     };
     let rank = rank_of(operand(at))?;
     let result = rank_of(Some(Value { node, result: 0 }))?;
-    let word = op.kind().name();
+    let word = word(op);
     let along_tokens = || format!("{word} mixes the tokens of a sequence");
     let unless = |is_mixed: bool| if is_mixed { Err(along_tokens()) } else { Ok(axis) };
     let is_axis = |of: i64| position(of, rank) == Some(axis);
@@ -105,6 +106,17 @@ pub(super) fn mapped(graph: &Graph, node: NodeId, at: usize, axis: usize) -> Res
                 Ok(axis + result - rank)
             }
         }
+        // The weights are constant, and each row is quantized apart.
+        Op::Opaque(opaque) if contrib::is_own(opaque) && at == 0 && &*opaque.op_type == "MatMulNBits" => {
+            unless(axis + 1 == rank)
+        }
+        Op::Opaque(opaque) if contrib::is_own(opaque) && at == 1 && &*opaque.op_type == "GatherBlockQuantized" => {
+            let named = opaque.attributes.iter().find(|(name, _)| &**name == "gather_axis");
+            match named {
+                None | Some((_, Attribute::Int(0))) => Ok(axis),
+                Some(_) => Err(format!("{word} does not look up rows")),
+            }
+        }
         Op::Gemm { trans_a, .. } => match at {
             0 => unless(*trans_a || axis != 0),
             2 => Ok(axis + result.saturating_sub(rank)),
@@ -122,6 +134,14 @@ pub(super) fn mapped(graph: &Graph, node: NodeId, at: usize, axis: usize) -> Res
             Ok(axis + result.saturating_sub(rank))
         }
         _ => Err(format!("{word} is not known to compute each token apart")),
+    }
+}
+
+/// Returns the name of an operator.
+pub(super) fn word(op: &Op) -> &str {
+    match op {
+        Op::Opaque(opaque) => &opaque.op_type,
+        op => op.kind().name(),
     }
 }
 

@@ -1,8 +1,8 @@
 //! Builds the decoder with a cache from what is known of each value.
 
-use super::NAME;
 use super::axes::{mapped, takes_sizes};
-use super::states::{Analysis, Kept, State, Tokens};
+use super::states::{Analysis, Kept, NAMES, State, Tokens};
+use super::{NAME, Refusal};
 use crate::pipeline::Event;
 use netwright_ir::op::Class;
 use netwright_ir::{
@@ -32,7 +32,7 @@ enum Part {
 ///
 /// # Errors
 /// If an operator is not defined for parts of its operands.
-pub(super) fn with_cache(from: &Graph, analysis: &Analysis<'_>) -> Result<(Graph, Vec<Event>), String> {
+pub(super) fn with_cache(from: &Graph, analysis: &Analysis<'_>) -> Result<(Graph, Vec<Event>), Refusal> {
     let mut to = Graph::new(from.name());
     to.set_conventions(from.conventions());
     to.set_notes(from.notes().clone());
@@ -51,6 +51,12 @@ pub(super) fn with_cache(from: &Graph, analysis: &Analysis<'_>) -> Result<(Graph
         }
     }
     for output in from.outputs() {
+        if let Some(entry) = emitter.pasts.values().find(|entry| entry.is_output && entry.name == *output.name) {
+            let present = entry.present.ok_or("the keys of an attention are not used")?;
+            let ty = emitter.present_type(entry.past, &total)?;
+            emitter.to.declared_output(output.name.clone(), present, ty);
+            continue;
+        }
         let part = analysis.own_part(output.value);
         let value = emitter.value(output.value, part, MAX_DEPTH)?;
         let is_mixed = matches!(analysis.state(output.value), State::Token(Tokens { keys, .. }) if !keys.is_empty());
@@ -94,7 +100,10 @@ impl Analysis<'_> {
 struct Entry {
     past: Value,
     present: Option<Value>,
+    /// The name of the output.
     name: String,
+    /// Whether the decoder has that output already.
+    is_output: bool,
 }
 
 /// The numbers of tokens, each a vector of one element.
@@ -154,17 +163,20 @@ impl Emitter<'_> {
         for layer in 0..analysis.layers {
             for is_key in [true, false] {
                 let kept = analysis.kept.iter().find(|kept| kept.layer == layer && kept.is_key == is_key);
-                let (element, heads, size) = self.kept_sizes(kept.ok_or("the keys of an attention are missing")?)?;
+                let kept = kept.ok_or("the keys of an attention are missing")?;
+                let (element, heads, size) = self.kept_sizes(kept)?;
                 let shape = Shape::from_iter([analysis.batch.clone(), heads, past.clone(), size]);
                 let part = if is_key { "key" } else { "value" };
                 let ty = TensorType::new(element, shape);
-                let name = format!("past_key_values.{layer}.{part}");
+                let present = kept.present.as_deref().and_then(|name| name.strip_prefix(NAMES[0]));
+                let suffix = present.map_or_else(|| format!(".{layer}.{part}"), ToOwned::to_owned);
+                let [present, name] = NAMES.map(|start| format!("{start}{suffix}"));
                 let input = self.to.input(&name, ty.clone());
                 let note = format!("{ty}, an input for the past").into();
                 events.push(Event { pass: NAME, rule: None, node: name.into(), note });
                 self.pasts.insert(
                     (layer, is_key),
-                    Entry { past: input, present: None, name: format!("present.{layer}.{part}") },
+                    Entry { past: input, present: None, name: present, is_output: kept.present.is_some() },
                 );
             }
         }
@@ -451,9 +463,7 @@ impl Emitter<'_> {
         };
         let rank = self.from.fact(value).rank().unwrap_or_default();
         let mut new = self.value(value, Part::New(kept.axis), depth)?;
-        // The axis of tokens comes before the last.
-        let mut perm: Vec<usize> = (0..rank).filter(|axis| *axis != kept.axis).collect();
-        perm.insert(rank - 2, kept.axis);
+        let perm = Kept::order(rank, kept.axis);
         let mut back = vec![0; rank];
         perm.iter().enumerate().for_each(|(place, axis)| back[*axis] = place);
         let is_placed = kept.axis + 2 == rank;
@@ -479,27 +489,36 @@ impl Emitter<'_> {
         if is_placed { Ok(whole) } else { self.add(&format!("{name}.all"), transpose(&back), &[whole]) }
     }
 
-    /// Adds the outputs of the cache.
-    fn presents(&mut self, total: &Dim, events: &mut Vec<Event>) -> Result<(), String> {
+    /// Adds the outputs of the cache that the decoder does not have.
+    fn presents(&mut self, total: &Dim, events: &mut Vec<Event>) -> Result<(), Refusal> {
         for layer in 0..self.analysis.layers {
             for is_key in [true, false] {
                 let entry = self.pasts.get(&(layer, is_key)).ok_or("a past is missing")?;
                 let present = entry.present.ok_or("the keys of an attention are not used")?;
-                if self.to.outputs().iter().any(|output| *output.name == *entry.name) {
-                    return Err(format!("the model has an output `{}` already", entry.name));
-                }
-                let fact = self.to.fact(entry.past);
-                let (Some(element), Some(mut shape)) = (fact.element(), fact.shape().cloned()) else {
-                    return Err("the type of the past is unknown".to_owned());
-                };
-                shape.dims_mut()[2] = total.clone();
-                let ty = ValueType::Tensor(TensorType::new(element, shape));
+                let (past, name, is_output) = (entry.past, entry.name.clone(), entry.is_output);
+                let ty = self.present_type(past, total)?;
                 let note = format!("{ty}, an output for the next step").into();
-                events.push(Event { pass: NAME, rule: None, node: entry.name.as_str().into(), note });
-                let name = entry.name.clone();
+                events.push(Event { pass: NAME, rule: None, node: name.as_str().into(), note });
+                if is_output {
+                    continue;
+                }
+                if self.to.outputs().iter().any(|output| *output.name == *name) {
+                    let what = format!("the output `{name}` is not what this model would return as a cache");
+                    return Err(Refusal::new(what, "leave it out: name the other outputs with --outputs"));
+                }
                 self.to.declared_output(name.as_str(), present, ty);
             }
         }
         Ok(())
+    }
+
+    /// Returns the type of the keys or values of all tokens.
+    fn present_type(&self, past: Value, total: &Dim) -> Result<ValueType, Refusal> {
+        let fact = self.to.fact(past);
+        let (Some(element), Some(mut shape)) = (fact.element(), fact.shape().cloned()) else {
+            return Err("the type of the past is unknown".into());
+        };
+        shape.dims_mut()[2] = total.clone();
+        Ok(ValueType::Tensor(TensorType::new(element, shape)))
     }
 }

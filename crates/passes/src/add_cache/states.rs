@@ -1,11 +1,19 @@
 //! What each value of a decoder depends on: tokens, the number of tokens, or neither.
 
-use super::axes::{mapped, takes_sizes};
+use super::Refusal;
+use super::axes::{mapped, takes_sizes, word};
 use super::emit::MAX_DEPTH;
 use crate::read::sizes::position;
-use netwright_ir::{Dim, DimParts, ElementType, Graph, HashMap, NodeId, Op, OpKind, Symbol, Value};
+use netwright_ir::{Dim, DimParts, ElementType, Graph, HashMap, Name, NodeId, Op, OpKind, Symbol, Value};
 use smallvec::SmallVec;
 use std::rc::Rc;
+
+/// What to do about a size that is not symbolic.
+const SYMBOLIC: &str = "export the model with dynamic axes for the batch and for the tokens";
+
+/// What to do about the keys of queries that see later keys.
+pub(super) const CAUSAL: &str = "leave out --add-kv-cache if tokens attend to later ones, as in an encoder; else export the decoder with its causal mask, \
+                      computed in the model";
 
 /// Axes whose size is the number of tokens, in ascending order.
 pub(super) type Axes = SmallVec<[usize; 2]>;
@@ -47,6 +55,17 @@ pub(super) struct Kept {
     pub(super) axis: usize,
     pub(super) layer: usize,
     pub(super) is_key: bool,
+    /// The output of the decoder that returns it as `[batch, heads, tokens, size]` already.
+    pub(super) present: Option<Name>,
+}
+
+impl Kept {
+    /// Returns the axes in the order of a cache, in which the axis of tokens comes before the last.
+    pub(super) fn order(rank: usize, axis: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..rank).filter(|other| *other != axis).collect();
+        order.insert(rank.saturating_sub(2), axis);
+        order
+    }
 }
 
 /// What all values of a decoder depend on.
@@ -70,7 +89,7 @@ impl<'g> Analysis<'g> {
     ///
     /// # Errors
     /// Why it cannot have a cache.
-    pub(super) fn of(graph: &'g Graph) -> Result<Self, String> {
+    pub(super) fn of(graph: &'g Graph) -> Result<Self, Refusal> {
         let seq = sequence(graph)?;
         let mut analysis = Self {
             graph,
@@ -86,10 +105,7 @@ impl<'g> Analysis<'g> {
             if graph.kind(Value { node, result: 0 }) == OpKind::Input {
                 continue;
             }
-            let states = analysis.visit(node).map_err(|why| {
-                let name = graph.operand_text(Value { node, result: 0 });
-                format!("{name}: {why}")
-            })?;
+            let states = analysis.visit(node).map_err(|why| why.at(&graph.operand_text(Value { node, result: 0 })))?;
             for (value, state) in graph.results(node).zip(states) {
                 analysis.states.insert(value, state);
             }
@@ -108,19 +124,28 @@ impl<'g> Analysis<'g> {
     }
 
     /// Decides which inputs hold new tokens, and which hold a mask of all tokens.
-    fn inputs(&mut self, seq: &Symbol) -> Result<(), String> {
+    fn inputs(&mut self, seq: &Symbol) -> Result<(), Refusal> {
         let graph = self.graph;
         let mut tokens = None;
         for input in graph.inputs() {
             let name = graph.value_name(input).clone();
-            let Some(shape) = graph.shape(input) else { return Err(format!("the input `{name}` has an unknown rank")) };
+            let Some(shape) = graph.shape(input) else {
+                return Err(Refusal::new(
+                    format!("the input `{name}` has an unknown rank"),
+                    "export the model with the shapes of its inputs",
+                ));
+            };
             let axes: Axes = (0..shape.len()).filter(|axis| shape[*axis] == self.seq).collect();
             let lower = name.to_lowercase();
             if lower.contains("past") || lower.contains("cache") {
-                return Err(format!("the input `{name}` shows that the model has a KV cache"));
+                return Err(Refusal::new(
+                    format!("the input `{name}` shows that the model has a KV cache"),
+                    "leave out --add-kv-cache",
+                ));
             }
             if shape.iter().enumerate().any(|(axis, dim)| !axes.contains(&axis) && mentions(dim, seq)) {
-                return Err(format!("the input `{name}` has a size that is computed from {seq}", seq = seq.as_str()));
+                let what = format!("the input `{name}` has a size that is computed from {seq}", seq = seq.as_str());
+                return Err(Refusal::new(what, "export the model with a symbol of its own for this size"));
             }
             let state = match axes[..] {
                 [] => State::Free(axes),
@@ -135,16 +160,20 @@ impl<'g> Analysis<'g> {
                     }
                     State::Token(Tokens { row: Some(row), ..Tokens::default() })
                 }
-                _ => return Err(format!("the input `{name}` has several axes of tokens")),
+                _ => {
+                    let what = format!("the input `{name}` has several axes of tokens");
+                    return Err(Refusal::new(what, "name it as a mask if it is one, with --rename-input"));
+                }
             };
             self.states.insert(input, state);
         }
         let Some((input, row)) = tokens else {
-            return Err(format!("no input holds tokens along {}", seq.as_str()));
+            return Err(Refusal::new(format!("no input holds tokens along {}", seq.as_str()), SYMBOLIC));
         };
         self.tokens = (input, row);
         let other = graph.shape(input).and_then(|shape| shape.get(usize::from(row == 0)));
-        self.batch = other.cloned().ok_or_else(|| "the input of tokens has no axis for the batch".to_owned())?;
+        self.batch =
+            other.cloned().ok_or_else(|| Refusal::new("the input of tokens has no axis for the batch", SYMBOLIC))?;
         Ok(())
     }
 
@@ -152,7 +181,7 @@ impl<'g> Analysis<'g> {
     ///
     /// # Errors
     /// Why a value that depends on tokens does not depend on one token at a time.
-    fn visit(&mut self, node: NodeId) -> Result<Vec<State>, String> {
+    fn visit(&mut self, node: NodeId) -> Result<Vec<State>, Refusal> {
         let graph = self.graph;
         let op = graph.node(node).op();
         let results: Vec<Value> = graph.results(node).collect();
@@ -178,11 +207,26 @@ impl<'g> Analysis<'g> {
             return Ok(all(if free { State::Free(Axes::new()) } else { State::Sizes }));
         }
         if let Some(why) = other {
-            return if is_token { Err(why.to_string()) } else { Ok(all(State::Other(why))) };
+            return if is_token { Err(why.to_string().into()) } else { Ok(all(State::Other(why))) };
         }
         if is_token {
-            if op.kind().is_random() || !op.bodies().is_empty() {
-                return Err(format!("{} is not known to compute each token apart", op.kind().name()));
+            let word = word(op);
+            if op.kind() == OpKind::DynamicQuantizeLinear {
+                let what = format!("{word} rounds each token by the range of all");
+                return Err(Refusal::new(
+                    what,
+                    "add the cache to the model in floats, and quantize it with --quantize in the same call",
+                ));
+            }
+            if op.kind().is_random() {
+                return Err(Refusal::new(
+                    format!("{word} returns other numbers in every step"),
+                    "export the model for inference",
+                ));
+            }
+            if !op.bodies().is_empty() {
+                let what = format!("{word} is not known to compute each token apart");
+                return Err(Refusal::new(what, "export the model without control flow, or with past keys and values"));
             }
             let states = self.of_tokens(node)?;
             return Ok(states);
@@ -351,19 +395,22 @@ impl<'g> Analysis<'g> {
     }
 
     /// Checks that there is a cache, and that no output mixes tokens.
-    fn finish(&self) -> Result<(), String> {
+    fn finish(&self) -> Result<(), Refusal> {
         if self.layers == 0 {
-            return Err("no causal attention was found".to_owned());
+            return Err(Refusal::new("no causal attention was found", CAUSAL));
         }
         for output in self.graph.outputs() {
             if let State::Other(why) = self.state(output.value) {
-                return Err(format!("the output `{}`: {why}", output.name));
+                return Err(Refusal::new(
+                    format!("the output `{}`: {why}", output.name),
+                    "leave this output out: name the others with --outputs",
+                ));
             }
         }
         for layer in 0..self.layers {
             let is_kept = |is_key: bool| self.kept.iter().any(|kept| kept.layer == layer && kept.is_key == is_key);
             if !is_kept(true) || !is_kept(false) {
-                return Err("the scores of an attention do not become weights of its values".to_owned());
+                return Err("the scores of an attention do not become weights of its values".into());
             }
         }
         Ok(())
@@ -371,7 +418,7 @@ impl<'g> Analysis<'g> {
 
     /// Keeps the keys or values of an attention: the value itself, or one from which it is computed, with an axis for
     /// the heads before they are repeated.
-    pub(super) fn keep(&mut self, value: Value, layer: usize, is_key: bool) -> Result<(), String> {
+    pub(super) fn keep(&mut self, value: Value, layer: usize, is_key: bool) -> Result<(), Refusal> {
         let graph = self.graph;
         let what = if is_key { "keys" } else { "values" };
         let row = |value: Value| match self.state(value) {
@@ -409,12 +456,10 @@ impl<'g> Analysis<'g> {
             let rank = graph.fact(chain[*place].0).rank();
             rank == Some(4) && repeated.is_none_or(|repeated| *place > repeated)
         };
-        let scaled = |place: &usize| {
-            let first = repeated.map_or(0, |repeated| repeated + 1);
-            (first..*place).all(|at| !matches!(graph.kind(chain[at].0), OpKind::Mul | OpKind::Div))
-        };
         let places = || 0..chain.len();
-        let place = places().filter(fits).filter(scaled).last().or_else(|| places().find(fits));
+        let present = |place: &usize| self.present(chain[*place].0, chain[*place].1);
+        let returned = places().find(|place| present(place).is_some());
+        let place = returned.or_else(|| places().filter(fits).last());
         let single = || {
             let of_batch = |place: &usize| {
                 let shape = graph.shape(chain[*place].0).unwrap_or_default();
@@ -423,17 +468,21 @@ impl<'g> Analysis<'g> {
             places().find(of_batch)
         };
         let Some(place) = place.or_else(single) else {
-            return Err(format!("its {what} have no axis of heads"));
+            return Err(format!("its {what} have no axis of heads").into());
         };
         let (value, axis) = chain[place];
         let shape = graph.shape(value).unwrap_or_default();
         let others: Vec<&Dim> = (0..shape.len()).filter(|of| *of != axis).map(|axis| &shape[axis]).collect();
         let is_known = others[1..].iter().all(|dim| dim.known().is_some());
         if others[0].same(&self.batch) != Some(true) || !is_known {
-            return Err(format!("the axes of its {what} are not known to be batch, heads and size"));
+            return Err(Refusal::new(
+                format!("the axes of its {what} are not known to be batch, heads and size"),
+                SYMBOLIC,
+            ));
         }
         if !self.kept.iter().any(|kept| kept.value == value) {
-            self.kept.push(Kept { value, axis, layer, is_key });
+            let present = self.present(value, axis).cloned();
+            self.kept.push(Kept { value, axis, layer, is_key, present });
             return Ok(());
         }
         // Other attentions, or both of keys and values, share them.
@@ -441,8 +490,30 @@ impl<'g> Analysis<'g> {
         if own {
             Ok(())
         } else {
-            Err(format!("its {what} are those of another attention, or its keys and values are the same"))
+            Err(format!("its {what} are those of another attention, or its keys and values are the same").into())
         }
+    }
+}
+
+/// The start of the names of outputs that are a cache, and of the inputs that take it.
+pub(super) const NAMES: [&str; 2] = ["present", "past_key_values"];
+
+impl Analysis<'_> {
+    /// Returns the output that is a value of rank 4 in the order of a cache.
+    fn present(&self, value: Value, axis: usize) -> Option<&Name> {
+        let graph = self.graph;
+        let rank = graph.fact(value).rank().filter(|rank| *rank == 4)?;
+        let order = Kept::order(rank, axis);
+        let is_value = |output: Value| match graph.op(output) {
+            _ if output == value => axis + 2 == rank,
+            Op::Transpose { perm } => {
+                graph.operand(output.node, 0) == Some(value)
+                    && perm.iter().zip(&order).all(|(from, own)| usize::try_from(*from) == Ok(*own))
+            }
+            _ => false,
+        };
+        let mut outputs = graph.outputs().iter().filter(|output| output.name.starts_with(NAMES[0]));
+        outputs.find(|output| is_value(output.value)).map(|output| &output.name)
     }
 }
 
@@ -457,7 +528,7 @@ fn mentions(dim: &Dim, seq: &Symbol) -> bool {
 }
 
 /// Returns the symbol of the number of tokens: the size of axis 1 of the first output, or of the input of tokens.
-fn sequence(graph: &Graph) -> Result<Symbol, String> {
+fn sequence(graph: &Graph) -> Result<Symbol, Refusal> {
     let symbol = |dim: Option<&Dim>| match dim.map(Dim::parts) {
         Some(DimParts::Symbol(symbol)) => Some(symbol),
         _ => None,
@@ -476,6 +547,7 @@ fn sequence(graph: &Graph) -> Result<Symbol, String> {
         symbol(graph.shape(input)?.get(1))
     };
     of_outputs.or_else(of_inputs).ok_or_else(|| {
-        "the number of tokens is not a symbolic size of axis 1 of the first output and of an input".to_owned()
+        let what = "the number of tokens is not a symbolic size of axis 1 of the first output and of an input";
+        Refusal::new(what, SYMBOLIC)
     })
 }

@@ -1,7 +1,8 @@
 //! Operators on values that depend on tokens.
 
+use super::Refusal;
 use super::axes::{mapped, takes_sizes};
-use super::states::{Analysis, Axes, State, Tokens};
+use super::states::{Analysis, Axes, CAUSAL, State, Tokens};
 use crate::read::sizes::{only_element, position};
 use netwright_ir::{Dim, NodeId, Op, OpKind, Value};
 
@@ -10,7 +11,7 @@ impl Analysis<'_> {
     ///
     /// # Errors
     /// Why a result does not depend on one token at a time.
-    pub(super) fn of_tokens(&mut self, node: NodeId) -> Result<Vec<State>, String> {
+    pub(super) fn of_tokens(&mut self, node: NodeId) -> Result<Vec<State>, Refusal> {
         let graph = self.graph;
         let root = Value { node, result: 0 };
         let results: Vec<Value> = graph.results(node).collect();
@@ -25,7 +26,7 @@ impl Analysis<'_> {
             },
         };
         if graph.kind(root) == OpKind::Size {
-            return Err("Size counts all tokens".to_owned());
+            return Err("Size counts all tokens".into());
         }
         if let Tokens { row: Some(row), is_merged: true, .. } = state {
             results.iter().try_for_each(|value| self.expect_merged(*value, row))?;
@@ -150,15 +151,15 @@ impl Analysis<'_> {
         (is_last && keys.is_empty()).then(Tokens::default)
     }
 
-    fn softmax(&self, node: NodeId, axis: i64, scale: f64) -> Result<Tokens, String> {
+    fn softmax(&self, node: NodeId, axis: i64, scale: f64) -> Result<Tokens, Refusal> {
         let graph = self.graph;
-        let Some(scores) = graph.operand(node, 0) else { return self.each_token(node) };
+        let Some(scores) = graph.operand(node, 0) else { return Ok(self.each_token(node)?) };
         let (State::Token(tokens), Some(rank)) = (self.state(scores), graph.fact(scores).rank()) else {
-            return self.each_token(node);
+            return Ok(self.each_token(node)?);
         };
         let axis = position(axis, rank);
         if !tokens.keys.iter().any(|key| Some(*key) == axis) {
-            return self.each_token(node);
+            return Ok(self.each_token(node)?);
         }
         let mask = graph.operand(node, 1);
         let own = [tokens.row, axis];
@@ -169,28 +170,29 @@ impl Analysis<'_> {
             _ => false,
         };
         if !mask.is_none_or(is_placed) {
-            return Err("the axes of its mask are not queries and keys".to_owned());
+            return Err("the axes of its mask are not queries and keys".into());
         }
         if !self.is_causal(scores, scale, mask) {
-            return Err("its scores are not known to be causal: a query may attend to later keys".to_owned());
+            let what = "its scores are not known to be causal: a query may attend to later keys";
+            return Err(Refusal::new(what, CAUSAL));
         }
         Ok(Tokens { is_weight: true, ..tokens.clone() })
     }
 
-    fn product(&mut self, node: NodeId) -> Result<Tokens, String> {
+    fn product(&mut self, node: NodeId) -> Result<Tokens, Refusal> {
         let graph = self.graph;
         let (Some(left), Some(right)) = (graph.operand(node, 0), graph.operand(node, 1)) else {
-            return self.each_token(node);
+            return Ok(self.each_token(node)?);
         };
         let rank = |value: Value| graph.fact(value).rank().unwrap_or_default();
         let result = rank(Value { node, result: 0 });
         if rank(left) < 2 || rank(right) < 2 {
-            return self.each_token(node);
+            return Ok(self.each_token(node)?);
         }
         let (State::Token(a), b) = (self.state(left).clone(), self.state(right).clone()) else {
-            return self.each_token(node);
+            return Ok(self.each_token(node)?);
         };
-        let Some(row) = a.row.filter(|_| !a.is_merged) else { return self.each_token(node) };
+        let Some(row) = a.row.filter(|_| !a.is_merged) else { return Ok(self.each_token(node)?) };
         let sums = a.keys.contains(&(rank(left) - 1));
         let b_row = match &b {
             State::Token(Tokens { row: Some(row), keys, is_merged: false, .. }) if keys.is_empty() => Some(*row),
@@ -199,10 +201,10 @@ impl Analysis<'_> {
         if sums {
             let is_table = matches!(&b, State::Free(axes) if axes[..] == [rank(right) - 2]);
             if !a.is_weight || row + 1 == rank(left) || !(is_table || b_row == Some(rank(right) - 2)) {
-                return Err("MatMul sums over tokens with weights that are not those of causal attention".to_owned());
+                return Err("MatMul sums over tokens with weights that are not those of causal attention".into());
             }
             if !is_table {
-                let layer = a.layer.ok_or_else(|| "the attention of its weights is unknown".to_owned())?;
+                let layer = a.layer.ok_or("the attention of its weights is unknown")?;
                 self.keep(right, layer, false)?;
             }
             let shift = result - rank(left);
@@ -211,7 +213,7 @@ impl Analysis<'_> {
         }
         let is_scores = row + 2 == rank(left) && a.keys.is_empty() && b_row == Some(rank(right) - 1);
         if !is_scores {
-            return self.each_token(node);
+            return Ok(self.each_token(node)?);
         }
         let layer = self.layers;
         self.keep(right, layer, true)?;

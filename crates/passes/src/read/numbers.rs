@@ -1,7 +1,7 @@
 //! Bounds on the elements of a value, for all inputs.
 
 use crate::read::positions::Count;
-use crate::read::sizes::position;
+use crate::read::sizes::{only_element, position};
 use crate::read::thresholds::LIGHTEST;
 use crate::rule::Skip;
 use netwright_ir::{Dim, ElementType, Graph, Op, OpKind, Tensor, Value};
@@ -173,6 +173,12 @@ impl<'g> Reader<'g> {
         if let Some(known) = self.known(value, part) {
             return known;
         }
+        if let Some(all) = self.rows_after_past(value).filter(|_| part == Part::Later) {
+            let past = std::mem::replace(&mut self.past, Dim::Known(0));
+            let numbers = self.read(all, part, depth);
+            self.past = past;
+            return numbers;
+        }
         let (is_mask, past) = (self.is_mask, self.past.clone());
         let operands = graph.operands(value.node);
         let mut operand = |at: usize, part: Part| match operands.get(at).copied().flatten() {
@@ -342,6 +348,18 @@ impl<'g> Reader<'g> {
             return Some(Numbers::all(known.into_iter().map(|number| number as f64)));
         }
         asked.iter().all(Dim::is_nonnegative).then(|| Numbers::between(0.0, f64::INFINITY))
+    }
+
+    /// Returns the operand of a Slice that has its rows after those of the past: the mask of all tokens.
+    fn rows_after_past(&self, value: Value) -> Option<Value> {
+        let graph = self.graph;
+        let all = graph.operand(value.node, 0).filter(|_| graph.kind(value) == OpKind::Slice)?;
+        let rank = graph.fact(all).rank()?;
+        let is_along_rows = position(only_element(graph, value.node, 3)?, rank)? + 2 == rank;
+        let is_forward = graph.operand(value.node, 4).is_none() || only_element(graph, value.node, 4) == Some(1);
+        let starts = graph.fact(graph.operand(value.node, 1)?).elements.as_deref()?;
+        let is_after = matches!(starts, [start] if start.same(&self.past) == Some(true));
+        (is_along_rows && is_forward && is_after).then_some(all)
     }
 
     /// Returns the numbers of a stored tensor. Those of a large one are unknown.

@@ -240,7 +240,12 @@ fn later_keys_come_after_the_past() {
   %is_hidden = less %all, %rows : bool[s, p + s]
   %causal = where %is_seen, 0.0, -1e30 : f32[s, p + s]
   %reversed = where %is_hidden, -1e30, 0.0 : f32[s, p + s]
-  return %from_next, %from_after, %without_past, %causal, %reversed
+  %square = concat %keys, %keys {axis = 0} : i64[2]
+  %all_hidden = expand -1e30, %square : f32[p + s, p + s]
+  %triangle = trilu %all_hidden, 1 {upper = true} : f32[p + s, p + s]
+  %last_rows = slice %triangle, %past, %keys, [0] : f32[s, p + s]
+  %first_rows = slice %triangle, [0], %queries, [0] : f32[s, p + s]
+  return %from_next, %from_after, %without_past, %causal, %reversed, %last_rows, %first_rows
 }";
     let graph = parse(text).unwrap_or_else(|error| panic!("{error}"));
     let hides = |past: &str| {
@@ -248,8 +253,8 @@ fn later_keys_come_after_the_past() {
         outputs.map(|output| Numbers::hides_later_keys(&graph, output.value, &past.into())).collect::<Vec<_>>()
     };
     // A mask that hides more than the later keys hides them too.
-    assert_eq!(hides("p"), [true, false, true, true, false]);
-    assert_eq!(hides("q"), [false; 5]);
+    assert_eq!(hides("p"), [true, false, true, true, false, true, false]);
+    assert_eq!(hides("q"), [false; 7]);
 }
 
 #[test]
