@@ -201,7 +201,7 @@ fn optimize(args: &Optimize, job: &Job, output: Output) -> Result<Done, Failure>
     let scratch = (args.verify && !args.add_kv_cache && job.output.is_none()).then(scratch).transpose()?;
     let path = job.output.clone().or_else(|| scratch.as_ref().map(|folder| folder.path().join("optimized.onnx")));
     quantize::set_checked(&mut options, path.is_none());
-    let mut original = options.quantization.is_some().then(|| model.clone());
+    let mut unquantized = options.quantization.is_some().then(|| model.clone());
     let (events, bytes) = loop {
         let events = passes::optimize(&mut model, &options).map_err(|error| failure(job, error))?;
         let Some(path) = &path else {
@@ -211,9 +211,9 @@ fn optimize(args: &Optimize, job: &Job, output: Output) -> Result<Done, Failure>
         let write = WriteOptions::default().with_external_data(external_data.into()).with_copies(copies);
         let write = write.with_share_weights(args.sharing.share_weights).with_kept_files(inputs.identities());
         let write = write.with_progress(spinner.progress.clone());
-        match (onnx::write(&model, path, &write), original.take()) {
-            (Err(error), Some(original)) if error.is_of_quantization() => {
-                model = original;
+        match (onnx::write(&model, path, &write), unquantized.take()) {
+            (Err(error), Some(unquantized)) if error.is_of_quantization() => {
+                model = unquantized;
                 quantize::set_checked(&mut options, true);
             }
             (written, _) => break (events, written.map_err(model_io::write_failure)?.bytes),
