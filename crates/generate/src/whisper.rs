@@ -198,11 +198,15 @@ impl Speech {
         let token = known.iter().find(|(own, _)| own == name).map(|(_, token)| *token);
         token.ok_or_else(|| {
             let names: Vec<&str> = known.iter().map(|(name, _)| name.as_str()).collect();
-            let known = if names.is_empty() { "it has none".to_owned() } else { names.join(", ") };
+            let help = if names.is_empty() {
+                format!("leave out the {what}, because the model has none")
+            } else {
+                format!("choose one of: {}", names.join(", "))
+            };
             GenerateError::Audio {
                 path: self.path.clone(),
                 cause: format!("the model does not have the {what} `{name}`"),
-                help: format!("choose one of: {known}"),
+                help,
             }
         })
     }
