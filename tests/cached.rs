@@ -312,7 +312,7 @@ fn masks_are_proven_causal() {
     }
 }
 
-/// A decoder that returns its keys and values of all tokens, and takes none.
+/// Returns a decoder that returns its keys and values of all tokens, and takes none.
 fn returning(keys: &str, values: &str) -> Model {
     let mut model = decoder(CAUSAL, PLAIN);
     let find = |name: &str| {
@@ -342,7 +342,7 @@ fn a_cache_that_is_returned_already_gets_its_inputs() {
     assert!(text.contains("help: leave it out"), "{text}");
 }
 
-/// Compares a decoder with what it becomes, in steps.
+/// Compares a decoder with its form with a cache, in steps.
 fn judged(name: &str, plain: &Model, cached: &Model) -> Verdict {
     let unrolled = unroll_cache(plain, cached).unwrap_or_else(|error| panic!("{name}: {error}"));
     assert_eq!(unrolled.left_out, Vec::<netwright::ir::Name>::new(), "{name}");

@@ -107,8 +107,8 @@ fn compare(what: &str, found: &Array, expected: &Array, padding: &[usize], place
     }
 }
 
-/// Decoders whose rotary frequencies depend on the number of tokens: keys of earlier steps have others than those of one
-/// pass.
+/// Decoders whose rotary frequencies depend on the number of tokens: the keys of earlier steps have other frequencies than
+/// those of one pass.
 const EXCEPTIONS: [&str; 2] = ["llama_dynamic", "phi3"];
 
 /// Returns the folders of decoders that may have a cache.
@@ -118,7 +118,7 @@ fn decoders() -> Vec<String> {
     let is_decoder = |family: &String| {
         let model = Pretrained::open(folder_of(family), &options);
         let is_alone = model.is_ok_and(|model| !model.is_encoder_decoder());
-        // A model without a head differs from that with one only in its last product.
+        // A model without a head differs from one with a head only in its last product.
         is_alone && !family.ends_with("_base") && !EXCEPTIONS.contains(&family.as_str())
     };
     let mut families: Vec<String> = folders.filter_map(|name| name.into_string().ok()).filter(is_decoder).collect();

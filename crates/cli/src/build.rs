@@ -71,7 +71,7 @@ pub(crate) fn run(args: &Build, output: Output) -> Result<(), Failure> {
                 let why = one.left_out.as_deref().and_then(|why| why.lines().next()).unwrap_or_default();
                 format!("\n  {}: {why}", in_line(&one.path))
             };
-            // Otherwise the output has the reasons.
+            // Without --quiet, the output has the reasons.
             let reasons: String = refused.into_iter().filter(|_| output.quiet).map(reason).collect();
             let text = format!("{left_out} of {} models are not written{reasons}", all.len());
             Err(Failure::model_with(Code::VariantLeftOut, text))
@@ -199,7 +199,7 @@ fn build_all(mut args: Build, built: &mut Vec<Built>, output: Output) -> Result<
     companions.iter().try_for_each(Companion::write)
 }
 
-/// Whether a file is a model that names Netwright as its producer, which is one of the first fields of a file.
+/// Whether a file is a model that names Netwright as its producer. That name is in one of the first fields of a file.
 fn is_built(path: &Path) -> bool {
     const START: u64 = 64;
     Source::open(path).is_ok_and(|file| {

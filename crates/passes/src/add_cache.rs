@@ -30,7 +30,7 @@ impl Refusal {
     }
 }
 
-/// What a step would compute from tokens that it does not have.
+/// A step would have to compute something from tokens that it does not have.
 impl From<String> for Refusal {
     fn from(what: String) -> Self {
         Self::new(what, "export the decoder with past keys and values instead, in Transformers with use_cache=True")

@@ -175,7 +175,8 @@ fn attempt(model: &mut Model, options: &Options, is_first: bool) -> Result<Repor
     let before = if is_named && is_first { weight_names(&model.graph) } else { vec![] };
     let mut cached = None;
     if add_cache {
-        // Attention is examined as products and a softmax, whatever it came as; weights stay as the target has them.
+        // Attention is examined as products and a softmax, in whatever form the model has it; weights stay in the forms that
+        // the target runs.
         let target = Target { lacks: &[OpKind::Attention], weights: options.target.weights, ..Target::ONNX };
         let plain = Options { target, ..options.clone() };
         let mut early = order::all(&target, newest, Requested::default());

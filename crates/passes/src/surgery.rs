@@ -3,8 +3,8 @@
 //! [`fix_dims`] writes sizes for symbols. [`rename_inputs`], [`rename_outputs`] and [`rename_dims`] rename.
 //! [`set_outputs`] and [`add_outputs`] choose the outputs, [`extract`] cuts a part out, [`split`] cuts a model into a
 //! chain of parts, [`merge`] connects models, [`merge_branches`] joins two as the branches of an `If`, and
-//! [`choose_branch`] undoes that. [`unroll_cache`] connects the steps of a decoder. [`strip`] removes what no runtime needs. Weights are never read, except to compare two
-//! of one name that are to become one.
+//! [`choose_branch`] undoes that. [`unroll_cache`] connects the steps of a decoder. [`strip`] removes what no runtime
+//! needs. Weights are never read, except to compare two of one name that are to become one.
 //!
 //! On error a model that is changed in place may be partly changed; discard it.
 //!

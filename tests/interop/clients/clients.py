@@ -5,7 +5,7 @@
 This runs in the environment of requirements.txt. PYTHON of --torch has the torch and the transformers of
 ../requirements-bench.txt, which are newer than what optimum-onnx runs with; that of --openvino has `openvino==2026.4.1`
 and numpy. FOLDER has `npm install @huggingface/transformers@4.3.2`. PROGRAM is the example `runtimes` of the workspace.
-ORT_DYLIB_PATH names the library of ONNX Runtime. It takes minutes a client, so it is not part of the tests;
+ORT_DYLIB_PATH names the library of ONNX Runtime. It takes minutes per client, so it is not part of the tests;
 docs/clients.md has its tables.
 
 A model of two layers is created for each family, wide enough for its weights to be quantized. In f32, the tokens of

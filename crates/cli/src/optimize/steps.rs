@@ -1,4 +1,5 @@
-//! `optimize --add-kv-cache --verify`: whether steps with the cache compute what the model computes for all tokens at once.
+//! Verifies a cache that `optimize --add-kv-cache` adds: steps with the cache must compute what the model computes for all
+//! tokens at once.
 
 use super::scratch;
 use crate::failure::Failure;
@@ -11,7 +12,7 @@ use netwright::onnx::{self, WriteOptions};
 use netwright::surgery::unroll_cache;
 use netwright::verify::{Options, Verdict};
 
-/// Compares a model with what `--add-kv-cache` made of it.
+/// Compares a model with its form that `--add-kv-cache` gives, in steps.
 pub(super) fn judged(plain: &Model, cached: &Model, options: &Options, output: Output) -> Result<Verdict, Failure> {
     let unrolled = unroll_cache(plain, cached).map_err(refused)?;
     for name in &unrolled.left_out {

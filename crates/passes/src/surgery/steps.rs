@@ -111,14 +111,14 @@ fn connect(plain: &Graph, cached: &Graph, ports: &Ports) -> Result<([Graph; 2], 
     Ok((graphs, left_out))
 }
 
-/// Which part of a value for all tokens a step has.
+/// The part of a value for all tokens that a step has.
 #[derive(Clone, Copy)]
 enum Part {
     /// The new tokens, along this axis.
     New(usize),
     /// All tokens so far, along this axis.
     All(usize),
-    /// What does not depend on a token but the last.
+    /// What depends on no token except the last.
     Last,
 }
 
@@ -201,7 +201,8 @@ struct Side<'p> {
 }
 
 impl Side<'_> {
-    /// Adds one pass over the tokens between two places, or over all, after a past, or none. Returns its outputs.
+    /// Adds one pass over the tokens between two places, or over all tokens, after a past, or after none; returns its
+    /// outputs.
     fn pass(
         &mut self,
         cached: &Graph,
@@ -236,7 +237,7 @@ impl Side<'_> {
                 continue;
             }
             let copied = copier.node(&mut self.graph, id, Facts::Inferred)?;
-            // The sizes are others.
+            // The sizes differ from those that `cached` declares.
             self.graph.results(copied).for_each(|value| self.graph.undeclare(value));
             if matches!(op, Op::Parameter(_) | Op::SparseParameter(_)) {
                 weights.insert(value, copier.values[&value]);
