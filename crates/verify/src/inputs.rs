@@ -2,7 +2,7 @@
 
 use crate::bindings::{is_batch, is_past};
 use crate::file::{ModelFile, Port};
-use crate::uses::Graphs;
+use crate::uses::{Graphs, Masking, Uses};
 use crate::{Array, Values, VerifyError};
 use half::f16;
 use netwright_ir::{Bindings, ElementType, fingerprint};
@@ -26,7 +26,8 @@ const FILL: f32 = -1e4;
 ///
 /// - *Masks* have `mask` in their name: ones, with zeros for padding. They pad at the end, at the start or in between,
 ///   keep everything, or mask a whole row. A float mask that the graph adds to something has 0 instead of 1, and a
-///   large negative number instead of 0.
+///   large negative number instead of 0. Other inputs with at least one axis are masks if the graph only masks attention
+///   scores with them; floats that it adds to scores may also be a bias, and are masks in every second run.
 /// - *Ids* are other integers. If they index a table, directly or after a reshape, they take every value below its size
 ///   before they repeat one, the last first and 0 second; otherwise they are below 16.
 /// - *Positions* have `position` in their name: they count up along the last axis, or are ids.
@@ -111,12 +112,17 @@ pub(crate) enum Role {
     Floats,
 }
 
-pub(crate) fn role(port: &Port) -> Role {
+/// Returns the uses of an input.
+fn uses(graphs: &Graphs<'_>, port: &Port) -> Uses {
+    graphs.uses(&port.name, port.ty.as_ref().is_some_and(|ty| ty.element.is_float()))
+}
+
+pub(crate) fn role(port: &Port, graphs: &Graphs<'_>) -> Role {
     let name = port.name.to_lowercase();
     let element = port.ty.as_ref().map(|ty| ty.element);
     let rank = port.ty.as_ref().and_then(|ty| ty.shape.as_ref()).map_or(0, |shape| shape.len());
     let is_float = element.is_some_and(ElementType::is_float);
-    if name.contains("mask") {
+    if is_named_mask(port) || rank > 0 && uses(graphs, port).masking != Masking::None {
         Role::Mask
     } else if is_float {
         Role::Floats
@@ -127,6 +133,10 @@ pub(crate) fn role(port: &Port) -> Role {
     } else {
         Role::Ids
     }
+}
+
+fn is_named_mask(port: &Port) -> bool {
+    port.name.to_lowercase().contains("mask")
 }
 
 fn make(
@@ -150,9 +160,11 @@ fn make(
 
     let mut random = Random::new(seed, &port.name);
     let style = Style::of(seed);
-    let uses = graphs.uses(&port.name);
+    let uses = uses(graphs, port);
     let is_bool = ty.element == ElementType::Bool;
-    let values = match role(port) {
+    let is_bias = uses.masking == Masking::Added && !is_named_mask(port) && seed.is_multiple_of(2);
+    let values = match role(port, graphs) {
+        Role::Mask if is_bias => from_floats(ty.element, floats(count, style.range, &mut random)),
         Role::Mask => {
             let mask = mask(&shape, count, style.padding, &mut random);
             if uses.is_added && ty.element.is_float() {

@@ -39,10 +39,8 @@ const FEWEST_WORDS: u64 = 16;
 pub(crate) fn vocabulary(file: &ModelFile) -> Option<u64> {
     let graphs = Graphs::new(&file.graph);
     let ports = file.inputs();
-    let ids = ports.iter().filter(|port: &&Port| role(port) == Role::Ids);
-    ids.filter_map(|port| graphs.uses(&file.graph.input.iter().find(|input| input.name == port.name)?.name).table)
-        .max()
-        .filter(|&size| size > FEWEST_WORDS)
+    let ids = ports.iter().filter(|port: &&Port| role(port, &graphs) == Role::Ids);
+    ids.filter_map(|port| graphs.uses(&port.name, false).table).max().filter(|&size| size > FEWEST_WORDS)
 }
 
 /// Compares logits row by row; `None` if there is no row in which all are finite.

@@ -7,6 +7,7 @@ use crate::inputs::{Role, Style, role};
 use crate::interface::{float_types, misdeclared, other_ports, sizes, with_types_of};
 use crate::relations::{candidates, describe};
 use crate::tolerance::{Arithmetic, Criteria};
+use crate::uses::Graphs;
 use crate::verdict::{Blame, Produced, Run, Verdict};
 use crate::verify::verdict;
 use crate::{
@@ -379,7 +380,8 @@ impl Judge<'_> {
         if kind == SizesKind::Shorter && !self.refused_long {
             return Ok(None);
         }
-        let has = |wanted| self.a.inputs().iter().any(|port| role(port) == wanted);
+        let (graphs, ports) = (Graphs::new(&self.a.graph), self.a.inputs());
+        let has = |wanted| ports.iter().any(|port| role(port, &graphs) == wanted);
         let (style, is_made) = (Style::of(seed), given.is_none());
         let is_extreme = is_made && style.is_extreme() && has(Role::Floats);
         let may_be_nan = is_extreme || (is_made && style.hides_rows() && has(Role::Mask));

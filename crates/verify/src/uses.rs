@@ -11,7 +11,27 @@ pub(crate) struct Uses {
     pub(crate) table: Option<u64>,
     /// Whether it is added to something, as a mask of 0 and large negative numbers is.
     pub(crate) is_added: bool,
+    /// What it does to attention scores.
+    pub(crate) masking: Masking,
 }
+
+/// What an input does to attention scores, whatever its name is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Masking {
+    /// Nothing, or it is also used for something else.
+    #[default]
+    None,
+    /// Its elements say which scores count: they are compared, or times the number that hides a score.
+    Chosen,
+    /// It is added to them, and a mask or a bias.
+    Added,
+}
+
+/// A product of a mask with a number of this magnitude hides scores.
+const HIDES: f32 = 1000.0;
+
+/// The maximum number of values that are searched for a product.
+const MAX_STEPS: usize = 64;
 
 /// The nodes of a graph and of all bodies in it, with the sizes of the constants.
 pub(crate) struct Graphs<'m> {
@@ -121,8 +141,8 @@ impl<'m> Graphs<'m> {
         found
     }
 
-    /// Returns the uses of an input.
-    pub(crate) fn uses(&self, input: &'m str) -> Uses {
+    /// Returns the uses of an input; `is_float` says whether its elements are floats.
+    pub(crate) fn uses(&self, input: &'m str, is_float: bool) -> Uses {
         let mut uses = Uses::default();
         for (name, offset) in self.carriers(input) {
             for &(node, place) in self.users(name) {
@@ -138,7 +158,73 @@ impl<'m> Graphs<'m> {
                     };
             }
         }
+        if uses.table.is_none() {
+            uses.masking = self.masking(input, is_float);
+        }
         uses
+    }
+
+    /// Returns what an input does to attention scores: every use must end in a softmax of scores that it masks, or in the
+    /// mask of an attention. Of integers and truth values, one use must, and none may index a table.
+    fn masking(&self, input: &'m str, is_float: bool) -> Masking {
+        let mut open = vec![Traced { name: input, is_chosen: false, has_scores: false }];
+        let mut known = BTreeSet::new();
+        let mut found = Masking::None;
+        while let Some(traced) = open.pop().filter(|traced| known.insert(*traced)) {
+            open.extend(self.leaves.get(traced.name).into_iter().flatten().map(|name| Traced { name, ..traced }));
+            for &(node, place) in self.users(traced.name) {
+                match self.step(node, place, traced) {
+                    Step::Result(next) => open.push(next),
+                    Step::Masks if traced.is_chosen || !is_float => found = found.max(Masking::Chosen),
+                    Step::Masks => found = found.max(Masking::Added),
+                    Step::Other if is_float => return Masking::None,
+                    Step::Ignored | Step::Other => {}
+                }
+            }
+        }
+        found
+    }
+
+    /// Returns what a node does with a value that is computed from a possible mask.
+    fn step(&self, node: &'m NodeProto, place: usize, traced: Traced<'m>) -> Step<'m> {
+        let next = Traced { name: first(node), ..traced };
+        let others = || node.input.iter().enumerate().filter(|(at, _)| *at != place).map(|(_, name)| name);
+        let is_constant = || others().all(|other| self.constant(other).is_some());
+        match (node.op_type.as_str(), place) {
+            ("Shape" | "Size", _) => Step::Ignored,
+            ("Softmax", 0) if traced.has_scores => Step::Masks,
+            ("Attention", 3) | ("MultiHeadAttention", 4 | 5) => Step::Masks,
+            ("Where", 0) => Step::Result(Traced { is_chosen: true, has_scores: !is_constant(), ..next }),
+            ("Equal" | "Less" | "LessOrEqual" | "Greater" | "GreaterOrEqual", _) if is_constant() => {
+                Step::Result(Traced { is_chosen: true, ..next })
+            }
+            ("Not" | "And" | "Or" | "Xor", _) => Step::Result(Traced { is_chosen: true, ..next }),
+            ("Mul" | "Div", _) if is_constant() => {
+                let hides =
+                    others().any(|other| self.constant(other).and_then(float).is_some_and(|x| x.abs() >= HIDES));
+                Step::Result(Traced { is_chosen: traced.is_chosen || hides, ..next })
+            }
+            ("Neg", _) => Step::Result(next),
+            ("Add" | "Sum" | "Sub", _) if is_constant() => Step::Result(next),
+            ("Add" | "Sum", _) if traced.has_scores || others().any(|other| self.follows_product(other)) => {
+                Step::Result(Traced { has_scores: true, ..next })
+            }
+            (operator, place) if carries(operator, place) => Step::Result(next),
+            _ => Step::Other,
+        }
+    }
+
+    /// Returns whether a value is computed from a product, as scores are.
+    fn follows_product(&self, name: &'m str) -> bool {
+        let (mut open, mut known) = (vec![name], BTreeSet::new());
+        while let Some(name) = open.pop().filter(|_| known.len() < MAX_STEPS) {
+            let Some(node) = self.producers.get(name).filter(|_| known.insert(name)) else { continue };
+            if matches!(node.op_type.as_str(), "MatMul" | "Gemm" | "Einsum") {
+                return true;
+            }
+            open.extend(node.input.iter().map(String::as_str));
+        }
+        false
     }
 
     /// Returns the size of the axis of a constant that an operand indexes.
@@ -186,6 +272,28 @@ impl<'m> Graphs<'m> {
     }
 }
 
+/// A value that is computed from a possible mask.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Traced<'m> {
+    name: &'m str,
+    /// Whether its elements say which scores count.
+    is_chosen: bool,
+    /// Whether scores that are not constant were added or chosen.
+    has_scores: bool,
+}
+
+/// What a node does with a possible mask.
+enum Step<'m> {
+    /// It reads only the shape.
+    Ignored,
+    /// Its result is computed from it.
+    Result(Traced<'m>),
+    /// It is an attention or a softmax that is masked.
+    Masks,
+    /// Anything else.
+    Other,
+}
+
 /// Returns whether the elements of the results of an operator come from an operand.
 fn carries(operator: &str, place: usize) -> bool {
     if OpKind::from_name(operator).is_some_and(OpKind::moves_elements) {
@@ -201,6 +309,15 @@ fn carries(operator: &str, place: usize) -> bool {
 
 fn first(node: &NodeProto) -> &str {
     node.output.first().map_or("", String::as_str)
+}
+
+/// Returns the value of an `f32` constant with one element.
+fn float(tensor: &TensorProto) -> Option<f32> {
+    match (tensor.data_type, &*tensor.raw_data, tensor.float_data.as_slice()) {
+        (1, raw, []) => Some(f32::from_le_bytes(raw.try_into().ok()?)),
+        (1, [], &[number]) => Some(number),
+        _ => None,
+    }
 }
 
 /// Returns the value of an integer constant with one element.

@@ -3,7 +3,7 @@
 mod models;
 
 use models::{With, bytes, floats, graph, integers, model, node};
-use netwright_ir::{Dim, Symbol};
+use netwright_ir::{Bindings, Dim, Symbol};
 use netwright_verify::{Array, ModelFile, Options, Session, Verdict, VerifyError, verify_models};
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto};
 
@@ -273,6 +273,79 @@ fn ids_stay_below_the_table_they_index() {
         graph.output = vec![models::value("y: i64[batch, seq]")];
     }
     assert_contains(&against(integers_out, off_by_one), &["9007199254740993 against 9007199254740992"]);
+}
+
+/// Every input is called `x`: what it is follows from its use alone.
+#[test]
+fn masks_are_recognized_by_what_they_do() {
+    const ZERO_OR_ONE: &str = "zero or one";
+    const MASK_OR_BIAS: &str = "mask or bias";
+    const OTHER: &str = "other";
+    for (input, nodes, expected) in [
+        ("f32[b, s, s]", &["m = Add(scores, x)", "y = Softmax(m)"][..], MASK_OR_BIAS),
+        (
+            "f32[b, s, s]",
+            &["u = Unsqueeze(x, axes)", "m = Add(u, scores)", "w = Cast(m)", "y = Softmax(w)"],
+            MASK_OR_BIAS,
+        ),
+        ("f32[b, 1, s, s]", &["y = Attention(q, k, v, x)"], MASK_OR_BIAS),
+        ("f32[b, s]", &["i = Sub(one, x)", "l = Mul(i, low)", "m = Add(scores, l)", "y = Softmax(m)"], ZERO_OR_ONE),
+        ("i64[b, s]", &["e = Equal(x, none)", "m = Where(e, low, scores)", "y = Softmax(m)"], ZERO_OR_ONE),
+        ("i64[b, s]", &["e = Cast(x)", "f = Where(e, none, low)", "m = Add(scores, f)", "y = Softmax(m)"], ZERO_OR_ONE),
+        // Pooling counts the tokens too.
+        (
+            "i64[b, s]",
+            &["e = Equal(x, none)", "m = Where(e, low, scores)", "y = Softmax(m)", "n = ReduceSum(x)"],
+            ZERO_OR_ONE,
+        ),
+        ("bool[b, s, s]", &["e = And(x, causal)", "m = Where(e, scores, low)", "y = Softmax(m)"], ZERO_OR_ONE),
+        ("f32[b, s, s]", &["m = Mul(scores, x)", "y = Softmax(m)"], OTHER),
+        ("f32[b, s, s]", &["m = Add(scores, x)", "y = Softmax(m)", "z = Relu(x)"], OTHER),
+        ("f32[b, s, s]", &["m = Add(scores, x)", "y = Tanh(m)"], OTHER),
+        // These are the scores.
+        ("f32[b, s, s]", &["m = Add(given, x)", "y = Softmax(m)"], OTHER),
+        ("f32[b, s, s]", &["y = Softmax(x)"], OTHER),
+        ("f32[b, s, s]", &["m = MatMul(scores, x)", "y = Softmax(m)"], OTHER),
+        ("i64[b, s]", &["g = Gather(table, x)", "m = Add(scores, g)", "y = Softmax(m)"], OTHER),
+        ("i64[b, s]", &["e = Equal(x, none)", "m = Where(e, low, scores)", "y = Tanh(m)"], OTHER),
+    ] {
+        let port = format!("x: {input}");
+        let ports = [port.as_str(), "given: f32[b, s, s]", "q: f32[b, 1, s, 4]", "causal: bool[s, s]"];
+        let nodes: Vec<_> = std::iter::once(&"scores = MatMul(q, q)").chain(nodes).map(|text| node(text)).collect();
+        let case = format!("{input} {nodes:?}");
+        let mut graph = graph(&ports, &["y: f32[b, s, s]"], nodes);
+        graph.initializer = vec![
+            floats("one", &[], &[1.0]),
+            floats("low", &[], &[-1e9]),
+            integers("none", &[], &[0]),
+            integers("axes", &[1], &[1]),
+            floats("table", &[3], &[0.0, 1.0, 2.0]),
+        ];
+        let model = file("a.onnx", graph);
+        let sizes: Bindings = [("b", 2), ("s", 9)].map(|(name, size)| (Symbol::new(name), size)).into();
+        let numbers = |seed| -> Vec<f32> {
+            let inputs =
+                netwright_verify::inputs(&model, &sizes, seed).unwrap_or_else(|error| panic!("{case}: {error}"));
+            let x = inputs.into_iter().find(|(name, _)| name == "x").expect("an input").1;
+            if let Some(flags) = x.values::<bool>() {
+                return flags.iter().map(|&x| f32::from(u8::from(x))).collect();
+            }
+            let integer = |x: &i64| f32::from(i16::try_from(*x).expect("a small number"));
+            let integers = || x.values::<i64>().expect("numbers").iter().map(integer).collect();
+            x.values::<f32>().map_or_else(integers, <[f32]>::to_vec)
+        };
+        let all = |seed: u64, few: &[f32]| numbers(seed).iter().all(|x| few.contains(x));
+        // At the left.
+        let is_padded = |seed, hidden: f32| numbers(seed).contains(&hidden) && !numbers(seed)[8..9].contains(&hidden);
+        let found = if (0..8).all(|seed| all(seed, &[0.0, 1.0])) && is_padded(1, 0.0) {
+            ZERO_OR_ONE
+        } else if (1..8).step_by(2).all(|seed| all(seed, &[0.0, -1e4, f32::MIN])) && is_padded(1, -1e4) {
+            if (0..8).step_by(2).any(|seed| all(seed, &[0.0, -1e4, f32::MIN])) { "only a mask" } else { MASK_OR_BIAS }
+        } else {
+            OTHER
+        };
+        assert_eq!(found, expected, "{case}");
+    }
 }
 
 #[test]
