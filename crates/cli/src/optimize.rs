@@ -241,7 +241,7 @@ fn optimize(args: &Optimize, job: &Job, output: Output) -> Result<Done, Failure>
     let interface = interface(&model, &events);
     let compare = |options| {
         if args.add_kv_cache {
-            return steps::judged(&original(args, job, output)?, &model, options, output);
+            return steps::judged(&self::original(args, job, output)?, &model, options, output);
         }
         verify::judged(&job.model, path.as_deref(), options, output)
     };
