@@ -345,8 +345,8 @@ fn hold(reference: &Reference, bytes: &[u8]) -> Result<(), (Kind, String)> {
     not_finite.or(refusal.map(|text| (Kind::EmptyAttention, text))).map_or(Ok(()), Err)
 }
 
-/// Returns whether an output is a scan output of a Loop that runs no iteration. ONNX Runtime then returns the shape `[0]`,
-/// or more sizes if more of the shape is declared.
+/// Returns whether an output is a scan output of a Loop that runs no iteration. ONNX Runtime then returns the shape
+/// `[0]`, or more sizes if more of the shape is declared.
 fn is_without_iterations(original: &ModelProto, name: &str, [found, expected]: [&Array; 2]) -> bool {
     let mut nodes = original.graph.iter().flat_map(|graph| &graph.node);
     let is_of_loop = nodes.any(|node| node.op_type == "Loop" && node.output.iter().any(|output| output == name));

@@ -212,8 +212,8 @@ impl Speech {
     }
 }
 
-/// Returns the tokens after the first one that an older configuration lists in `forced_decoder_ids`, as pairs of an index,
-/// from 1 on, and a token.
+/// Returns the tokens after the first one that an older configuration lists in `forced_decoder_ids`, as pairs of an
+/// index, from 1 on, and a token.
 ///
 /// # Errors
 /// If the option has another form.

@@ -146,8 +146,8 @@ impl Row {
     }
 }
 
-/// Returns typical sizes of symbols, for estimates of what a run costs: a batch of 1; `tokens` tokens, of which all except
-/// one are in the past if the model has one; images of 224 by 224 pixels.
+/// Returns typical sizes of symbols, for estimates of what a run costs: a batch of 1; `tokens` tokens, of which all
+/// except one are in the past if the model has one; images of 224 by 224 pixels.
 ///
 /// ```
 /// use netwright_ir::Symbol;

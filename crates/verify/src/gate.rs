@@ -213,8 +213,8 @@ impl<'m> Gate<'m> {
         }
     }
 
-    /// Returns why tract does not compute a `MultiHeadAttention`, if so. Its operands are query, key, value, bias, masks and
-    /// past.
+    /// Returns why tract does not compute a `MultiHeadAttention`, if so. Its operands are query, key, value, bias,
+    /// masks and past.
     fn multi_head_flaw(&self, node: &NodeProto) -> Option<String> {
         if node.input.iter().skip(3).any(|name| !name.is_empty()) {
             return Some("tract supports neither its bias nor its masks nor its past".to_owned());

@@ -1,5 +1,5 @@
-//! Verifies a cache that `optimize --add-kv-cache` adds: steps with the cache must compute what the model computes for all
-//! tokens at once.
+//! Verifies a cache that `optimize --add-kv-cache` adds: steps with the cache must compute what the model computes for
+//! all tokens at once.
 
 use super::scratch;
 use crate::failure::Failure;

@@ -2,8 +2,8 @@
 
 use crate::scores::{ban, logarithm_of_sum};
 
-/// The tokens of timestamps, and the rules for them: a text is between two of them, they rise, and one is chosen if all of
-/// them together are more probable than any other token.
+/// The tokens of timestamps, and the rules for them: a text is between two of them, they rise, and one is chosen if all
+/// of them together are more probable than any other token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timestamps {

@@ -173,8 +173,8 @@ impl Tensor {
         }
     }
 
-    /// Returns whether the elements are scales or zero points of blocks, perhaps rearranged, which are computed together with
-    /// the codes.
+    /// Returns whether the elements are scales or zero points of blocks, perhaps rearranged, which are computed
+    /// together with the codes.
     pub fn follows_codes(&self) -> bool {
         let mut tensor = self;
         while let Data::Recipe(recipe) = &tensor.data {

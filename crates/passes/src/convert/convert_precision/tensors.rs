@@ -43,10 +43,10 @@ const COARSE: RangeInclusive<f64> = 1024.0..=1_048_576.0;
 
 /// Returns the constant mask of an attention in `f32` for its conversion to `f16`; `None` if it is converted as it is.
 ///
-/// A row whose greatest number rounds scores in `f16` but not in `f32` is shifted so that its greatest number is 0: what is
-/// added to all scores of a row does not change its probabilities. In other rows, numbers near the end of the range, to which no score
-/// can be added, become the number that hides a score; so do lower ones if the mask `is_lifted`, so that runtimes leave
-/// out no row. A row of minus infinity cannot be lifted.
+/// A row whose greatest number rounds scores in `f16` but not in `f32` is shifted so that its greatest number is 0:
+/// what is added to all scores of a row does not change its probabilities. In other rows, numbers near the end of the
+/// range, to which no score can be added, become the number that hides a score; so do lower ones if the mask
+/// `is_lifted`, so that runtimes leave out no row. A row of minus infinity cannot be lifted.
 pub(super) fn mask_for_f16(tensor: &Tensor, is_lifted: bool) -> Option<Tensor> {
     let width = usize::try_from(*tensor.dims().last()?).ok().filter(|_| tensor.len() <= MAX_SEARCHED)?;
     let depths = Depths::of(ElementType::F16);
