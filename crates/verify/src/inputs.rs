@@ -26,8 +26,9 @@ const FILL: f32 = -1e4;
 ///
 /// - *Masks* have `mask` in their name: ones, with zeros for padding. They pad at the end, at the start or in between,
 ///   keep everything, or mask a whole row. A float mask that the graph adds to something has 0 instead of 1, and a
-///   large negative number instead of 0. Other inputs with at least one axis are masks if the graph only masks attention
-///   scores with them; floats that it adds to scores may also be a bias, and are masks in every second run.
+///   large negative number instead of 0. Other inputs with at least one axis are masks if the graph masks attention scores
+///   with them, floats only if it uses them for nothing else. Floats that it adds to scores may also be a bias, and are
+///   masks only in every second run.
 /// - *Ids* are other integers. If they index a table, directly or after a reshape, they take every value below its size
 ///   before they repeat one, the last first and 0 second; otherwise they are below 16.
 /// - *Positions* have `position` in their name: they count up along the last axis, or are ids.

@@ -18,19 +18,19 @@ pub(crate) struct Uses {
 /// What an input does to attention scores, whatever its name is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Masking {
-    /// Nothing, or it is also used for something else.
+    /// Nothing, or it holds floats that are also used for something else.
     #[default]
     None,
-    /// Its elements say which scores count: they are compared, or times the number that hides a score.
+    /// Its elements say which scores count: they are compared, or multiplied by a number that hides a score.
     Chosen,
-    /// It is added to them, and a mask or a bias.
+    /// It is added to them, as a mask or a bias is.
     Added,
 }
 
-/// A product of a mask with a number of this magnitude hides scores.
+/// The least magnitude of a factor of a mask that hides scores.
 const HIDES: f32 = 1000.0;
 
-/// The maximum number of values that are searched for a product.
+/// The maximum number of values that are searched for a matrix product.
 const MAX_STEPS: usize = 64;
 
 /// The nodes of a graph and of all bodies in it, with the sizes of the constants.
@@ -164,8 +164,8 @@ impl<'m> Graphs<'m> {
         uses
     }
 
-    /// Returns what an input does to attention scores: every use must end in a softmax of scores that it masks, or in the
-    /// mask of an attention. Of integers and truth values, one use must, and none may index a table.
+    /// Returns what an input does to attention scores. Every use of floats must end in a softmax of scores that it masks,
+    /// or in the mask of an attention. Of integers and truth values, one use must, and none may index a table.
     fn masking(&self, input: &'m str, is_float: bool) -> Masking {
         let mut open = vec![Traced { name: input, is_chosen: false, has_scores: false }];
         let mut known = BTreeSet::new();
@@ -214,7 +214,7 @@ impl<'m> Graphs<'m> {
         }
     }
 
-    /// Returns whether a value is computed from a product, as scores are.
+    /// Returns whether a value is computed from a matrix product, as scores are.
     fn follows_product(&self, name: &'m str) -> bool {
         let (mut open, mut known) = (vec![name], BTreeSet::new());
         while let Some(name) = open.pop().filter(|_| known.len() < MAX_STEPS) {
