@@ -26,7 +26,7 @@ const MAX_PRODUCT: u64 = 1 << 26;
 const MAX_WORK: u64 = 1 << 32;
 
 /// The same for audio of several windows: more than two hours of audio for Whisper.
-const MAX_LONG_WORK: usize = 1 << 35;
+const MAX_LONG_WORK: u64 = 1 << 35;
 /// The largest number of samples of audio of several windows, and of the numbers of its spectra.
 const MAX_LONG_SIZE: usize = 1 << 27;
 
@@ -161,7 +161,8 @@ impl FeatureExtractor {
     /// Returns the largest number of samples that are read.
     fn most(&self) -> usize {
         let bins = self.bins.len().max(1);
-        let frames = (MAX_LONG_SIZE / bins).min(MAX_LONG_WORK / bins / (self.frame / 2 + 1));
+        let work = MAX_LONG_WORK / bins as u64 / (self.frame as u64 / 2 + 1);
+        let frames = (MAX_LONG_SIZE / bins).min(usize::try_from(work).unwrap_or(usize::MAX));
         MAX_LONG_SIZE.min(frames.saturating_mul(self.hop)).max(self.samples)
     }
 
