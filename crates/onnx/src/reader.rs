@@ -384,5 +384,25 @@ fn node_text(node: &NodeProto) -> String {
 /// Escapes what is not printable. This runs for every node, and few names need escapes, so plain names are not copied.
 fn escaped(text: &str) -> Cow<'_, str> {
     let is_plain = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';
-    if text.bytes().all(is_plain) { text.into() } else { text.escape_debug().to_string().into() }
+    if text.bytes().all(is_plain) { text.into() } else { escape(text).into() }
+}
+
+/// Escapes as in a literal of Rust, where a single quote is plain.
+fn escape(text: &str) -> String {
+    let quoted = format!("{text:?}");
+    quoted[1..quoted.len() - 1].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::escaped;
+
+    #[test]
+    fn names_are_escaped_as_in_a_literal() {
+        for (name, expected) in
+            [("/layer'0/Add", "/layer'0/Add"), ("layer 0's sum", "layer 0's sum"), ("a \"b\"\n", "a \\\"b\\\"\\n")]
+        {
+            assert_eq!(escaped(name), expected, "{name}");
+        }
+    }
 }

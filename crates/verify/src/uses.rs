@@ -170,7 +170,10 @@ impl<'m> Graphs<'m> {
         let mut open = vec![Traced { name: input, is_chosen: false, has_scores: false }];
         let mut known = BTreeSet::new();
         let mut found = Masking::None;
-        while let Some(traced) = open.pop().filter(|traced| known.insert(*traced)) {
+        while let Some(traced) = open.pop() {
+            if !known.insert(traced) {
+                continue;
+            }
             open.extend(self.leaves.get(traced.name).into_iter().flatten().map(|name| Traced { name, ..traced }));
             for &(node, place) in self.users(traced.name) {
                 match self.step(node, place, traced) {

@@ -298,6 +298,18 @@ fn masks_are_recognized_by_what_they_do() {
             &["e = Equal(x, none)", "m = Where(e, low, scores)", "y = Softmax(m)", "n = ReduceSum(x)"],
             ZERO_OR_ONE,
         ),
+        // Another use reaches a value twice.
+        (
+            "i64[b, s]",
+            &[
+                "e = Equal(x, none)",
+                "m = Where(e, low, scores)",
+                "y = Softmax(m)",
+                "t = Equal(x, none)",
+                "n = And(t, t)",
+            ],
+            ZERO_OR_ONE,
+        ),
         ("bool[b, s, s]", &["e = And(x, causal)", "m = Where(e, scores, low)", "y = Softmax(m)"], ZERO_OR_ONE),
         ("f32[b, s, s]", &["m = Mul(scores, x)", "y = Softmax(m)"], OTHER),
         ("f32[b, s, s]", &["m = Add(scores, x)", "y = Softmax(m)", "z = Relu(x)"], OTHER),

@@ -68,7 +68,8 @@ impl Numbers {
     /// weight. Its last two axes are the queries and all keys, of which `past` come before the first query.
     pub(crate) fn hides_later_keys(graph: &Graph, mask: Value, past: &Dim) -> bool {
         let later = Reader { past: past.clone(), ..Reader::new(graph) }.read(mask, Part::Later, MAX_DEPTH).most;
-        later <= LIGHTEST && later - Self::of(graph, mask).most <= LIGHTEST
+        let most = Self::of(graph, mask).most;
+        later <= LIGHTEST && most.is_finite() && later - most <= LIGHTEST
     }
 
     /// Returns the number if there is only one.
@@ -222,7 +223,8 @@ impl<'g> Reader<'g> {
                         // Neither axis is broadcast.
                         let is_whole = graph.shape(value).and_then(|shape| shape.last_chunk::<2>());
                         let is_whole = is_whole.is_some_and(|[queries, keys]| {
-                            queries.plus(&past).same(keys) == Some(true) && *keys != Dim::Known(1)
+                            let is_broadcast = [queries, keys].into_iter().any(|size| *size == Dim::Known(1));
+                            queries.plus(&past).same(keys) == Some(true) && !is_broadcast
                         });
                         let bound = if *upper { past.plus(&Dim::Known(1)) } else { past };
                         let is_within = above.is_some_and(|above| is_whole && bound.minus(&above).is_nonnegative());

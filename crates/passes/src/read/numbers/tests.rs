@@ -220,7 +220,7 @@ fn large_numbers_are_an_interval() {
 
 #[test]
 fn later_keys_come_after_the_past() {
-    let text = "g(%before: f32[p], %new: f32[s]) {
+    let text = "g(%before: f32[p], %new: f32[s], %bias: f32[s, p + s]) {
   %past = shape %before : i64[1]
   %queries = shape %new : i64[1]
   %keys = add %past, %queries : i64[1]
@@ -244,8 +244,9 @@ fn later_keys_come_after_the_past() {
   %all_hidden = expand -1e30, %square : f32[p + s, p + s]
   %triangle = trilu %all_hidden, 1 {upper = true} : f32[p + s, p + s]
   %last_rows = slice %triangle, %past, %keys, [0] : f32[s, p + s]
+  %unbounded = where %is_seen, %bias, -1e30 : f32[s, p + s]
   %first_rows = slice %triangle, [0], %queries, [0] : f32[s, p + s]
-  return %from_next, %from_after, %without_past, %causal, %reversed, %last_rows, %first_rows
+  return %from_next, %from_after, %without_past, %causal, %reversed, %last_rows, %first_rows, %unbounded
 }";
     let graph = parse(text).unwrap_or_else(|error| panic!("{error}"));
     let hides = |past: &str| {
@@ -253,8 +254,8 @@ fn later_keys_come_after_the_past() {
         outputs.map(|output| Numbers::hides_later_keys(&graph, output.value, &past.into())).collect::<Vec<_>>()
     };
     // A mask that hides more than the later keys hides them too.
-    assert_eq!(hides("p"), [true, false, true, true, false, true, false]);
-    assert_eq!(hides("q"), [false; 7]);
+    assert_eq!(hides("p"), [true, false, true, true, false, true, false, false]);
+    assert_eq!(hides("q"), [false; 8]);
 }
 
 #[test]
@@ -277,6 +278,21 @@ fn later_keys_are_hidden_beside_others() {
     let graph = parse(text).unwrap_or_else(|error| panic!("{error}"));
     let hides = |past: i64| Numbers::hides_later_keys(&graph, graph.outputs()[0].value, &Dim::Known(past));
     assert_eq!([0, 1].map(hides), [false, true], "the number of keys before the first query");
+}
+
+#[test]
+fn a_row_of_a_mask_that_is_broadcast_has_the_keys_of_all_queries() {
+    // The row has the past and one key, but may be that of several queries.
+    for (queries, expected) in [(1, false), (2, true)] {
+        let keys = queries + 3;
+        let text = format!(
+            "g() {{\n%low = expand -1e30, [{queries}, {keys}] : f32[{queries}, {keys}]\n\
+             %y = trilu %low, 4 {{upper = true}} : f32[{queries}, {keys}]\nreturn %y\n}}"
+        );
+        let graph = parse(&text).unwrap_or_else(|error| panic!("{error}"));
+        let hides = Numbers::hides_later_keys(&graph, graph.outputs()[0].value, &Dim::Known(3));
+        assert_eq!(hides, expected, "{queries}");
+    }
 }
 
 #[test]
