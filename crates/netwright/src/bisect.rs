@@ -63,7 +63,12 @@ pub fn bisect<E: From<passes::PassError>>(
     };
     let (_, report) = rewritten(most)?;
     let of = report.optimized;
-    let mut judge = |count: usize| judge(&rewritten(count)?.0);
+    let mut judge = |count: usize| match rewritten(count) {
+        Ok((model, _)) => judge(&model),
+        // What is requested may be possible only after more rewrites.
+        Err(passes::PassError::NoCache { .. } | passes::PassError::Cache(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    };
     if judge(0)? == Some(false) {
         return Ok(Culprit::BeforeRewrites);
     }
@@ -121,6 +126,37 @@ impl fmt::Display for Culprit {
             Culprit::AfterRewrites => f.write_str(
                 "no rewrite changed the result: it is correct after all of them, so merging nodes after lowering changed it",
             ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ir::parse;
+
+    #[test]
+    fn a_cache_that_cannot_be_added_before_some_rewrites_is_not_judged() {
+        let text = "decoder(%input_ids: i64[batch, seq], %attention_mask: i64[batch, seq]) {
+  %ids = cast %input_ids {to = f32} : f32[batch, seq]
+  %heads = unsqueeze %ids, [1, 3] : f32[batch, 1, seq, 1]
+  %keys = sin %heads : f32[batch, 1, seq, 1]
+  %values = cos %heads : f32[batch, 1, seq, 1]
+  %attended = attention %heads, %keys, %values {is_causal = true} : f32[batch, 1, seq, 1]
+  %tokens = squeeze %attended, [1] : f32[batch, seq, 1]
+  %y = tanh %tokens : f32[batch, seq, 1]
+  return %y
+}";
+        let mut model = Model::new(parse(text).unwrap_or_else(|error| panic!("{error}")));
+        model.opsets.insert(String::new(), 23);
+        let options = Options::default().with_add_cache(true);
+        let limits = Limits { stop_after: Some(0), ..Limits::default() };
+        let unchanged = optimize(&mut model.clone(), &options.clone().with_limits(limits));
+        assert!(matches!(unchanged, Err(passes::PassError::NoCache { .. })), "{unchanged:?}");
+        for (is_right, is_rewrite) in [(true, false), (false, true)] {
+            let culprit = bisect(&model, &options, |_| Ok::<_, passes::PassError>(Some(is_right)));
+            let culprit = culprit.unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(matches!(culprit, Culprit::Rewrites { .. }), is_rewrite, "{culprit}");
         }
     }
 }
