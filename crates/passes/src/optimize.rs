@@ -65,8 +65,10 @@ pub fn optimize(model: &mut Model, options: &Options) -> Result<Report, PassErro
     if model.opset() > opset && options.limits.stop_after.is_none() {
         // Operators that could not be decomposed in the old opset may be decomposed in the newer one.
         let kept = model.clone();
-        let next = attempts(model, options, false)?;
-        if unwritable(&model.graph, model, &options.target).is_none() {
+        // If that fails, the model is good as it was.
+        if let Ok(next) = attempts(model, options, false)
+            && unwritable(&model.graph, model, &options.target).is_none()
+        {
             report.append(next);
             return Ok(report);
         }
