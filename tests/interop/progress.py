@@ -2,26 +2,49 @@
 
 Usage: progress.py NETWRIGHT
 
-Only standard error is a terminal. Without a terminal, with --quiet and with --json, nothing is shown.
+Only standard error is a terminal. Without a terminal, with --quiet and with --json, nothing is shown. The command is
+paused again and again, so that it takes over a second on a fast machine too.
 """
 
 import os
 import pathlib
 import pty
 import re
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 
 LINE = re.compile(r"building \d+s: [\d,]+ of [\d,]+ MB, [\d,]+ MB/s, (\d+ min )?\d+ s left")
 
 
-def on_terminal(command: list[str]) -> str:
-    """Returns what a command prints to standard error, which is a terminal of 120 columns."""
+# A process runs for a sixth of the time while it is paused again and again.
+RUNS_SECONDS, PAUSES_SECONDS = 0.02, 0.1
+
+
+def slow_down(process: subprocess.Popen, is_enough: threading.Event) -> None:
+    """Pauses a process again and again until the event is set or the process ends."""
+    while not is_enough.wait(RUNS_SECONDS) and process.poll() is None:
+        process.send_signal(signal.SIGSTOP)
+        is_enough.wait(PAUSES_SECONDS)
+        process.send_signal(signal.SIGCONT)
+
+
+def on_terminal(command: list[str], most_seconds: float) -> str:
+    """Returns what a command prints to standard error, which is a terminal of 120 columns.
+
+    The command is slowed down until it shows the progress, for at most some seconds.
+    """
     main, terminal = pty.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=terminal, env=environment)
     os.close(terminal)
+    is_enough = threading.Event()
+    timer = threading.Timer(most_seconds, is_enough.set)
+    slower = threading.Thread(target=slow_down, args=(process, is_enough))
+    timer.start()
+    slower.start()
     shown = b""
     while True:
         try:
@@ -32,6 +55,11 @@ def on_terminal(command: list[str]) -> str:
         if not part:
             break
         shown += part
+        if LINE.search(shown.decode(errors="replace")):
+            is_enough.set()
+    is_enough.set()
+    timer.cancel()
+    slower.join()
     os.close(main)
     assert process.wait() == 0, shown
     return shown.decode()
@@ -41,12 +69,11 @@ def main() -> None:
     netwright = str(pathlib.Path(sys.argv[1]).resolve())
     with tempfile.TemporaryDirectory() as folder:
         model = f"{folder}/big.onnx"
-        # Searched scales take some seconds.
         build = [netwright, "build", "transformer-big", "-o", model, "--target", "ort", "--quantize", "int4"]
-        shown = on_terminal(build)
+        shown = on_terminal(build, 60)
         assert LINE.search(shown), f"no progress is shown: {shown!r}"
         for flag in ["--quiet", "--json"]:
-            shown = on_terminal([*build, flag])
+            shown = on_terminal([*build, flag], 3)
             assert not shown, f"{flag}: {shown!r}"
         quiet = subprocess.run(build, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=True)
         assert not quiet.stderr, quiet.stderr

@@ -3,7 +3,8 @@
 Usage: runs_in.py NETWRIGHT
 
 Every model of the fixtures, as it is and optimized for each target, is inspected and loaded, with and without the
-runtime's optimizations. What `inspect` says is wrong if it says that a model runs which does not load, or the reverse.
+runtime's optimizations. What `inspect` says is wrong if it says that a model runs which does not load, or the reverse. If
+`inspect` or `optimize` fails, that counts as wrong too.
 """
 
 import concurrent.futures
@@ -20,7 +21,7 @@ TARGETS = ["onnx", "tract", "ort"]
 
 
 def claim(netwright, path):
-    """Returns why ONNX Runtime cannot run a model, as `inspect` says; an empty text if it can."""
+    """Returns why ONNX Runtime cannot run a model, as `inspect` says; an empty text if it can, `None` if it fails."""
     inspected = judge.netwright(netwright, "inspect", path, "--json")
     if inspected.code != 0:
         return None
@@ -43,7 +44,7 @@ def compare(netwright, path, name):
     """Returns a line if the claim about a model is wrong."""
     claimed = claim(netwright, path)
     if claimed is None:
-        return None
+        return f"{name}: inspect fails"
     refused = refusal(path)
     if bool(claimed) == bool(refused):
         return None
@@ -56,9 +57,12 @@ def judged(netwright, model, folder):
     lines, count = [compare(netwright, model, name)], 1
     for target in TARGETS:
         optimized = folder / f"{model.parent.name}.{model.stem}.{target}.onnx"
-        if judge.netwright(netwright, "-q", "optimize", model, "-o", optimized, "--target", target).code == 0:
+        count += 1
+        done = judge.netwright(netwright, "-q", "optimize", model, "-o", optimized, "--target", target)
+        if done.code == 0:
             lines.append(compare(netwright, optimized, f"{name} for {target}"))
-            count += 1
+        else:
+            lines.append(f"{name} for {target}: optimize fails: {done.stderr.strip()}")
     return [line for line in lines if line], count
 
 
