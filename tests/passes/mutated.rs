@@ -1,7 +1,7 @@
 //! Tests that every pass keeps the function of graphs that nearly match, if tract can judge them.
 
 use super::{run, tolerance, try_write};
-use netwright::ir::{Graph, OpKind, check, parse};
+use netwright::ir::{Dim, Graph, OpKind, check, parse};
 use netwright::passes::passes;
 use netwright::verify::{self, Verdict, verify};
 use program::{Program, changes, programs};
@@ -26,6 +26,18 @@ fn has_a_value_for_each_key(graph: &Graph) -> bool {
     })
 }
 
+/// Whether no image of a convolution may be empty: tract computes addresses before the start of such an image, which ends
+/// a debug build.
+fn has_no_empty_image(graph: &Graph) -> bool {
+    let mut convolutions = graph.schedule().into_iter().filter(|id| graph.node(*id).op().kind() == OpKind::Conv);
+    convolutions.all(|id| {
+        let shape = graph.operand(id, 0).and_then(|image| graph.shape(image));
+        shape
+            .and_then(|shape| shape.get(2..))
+            .is_some_and(|sizes| sizes.iter().all(|size| matches!(size, Dim::Known(1..))))
+    })
+}
+
 #[test]
 fn passes_keep_the_function_of_graphs_that_half_match() {
     let programs = programs(&Path::new(env!("CARGO_MANIFEST_DIR")).join("snapshots/passes"));
@@ -39,7 +51,7 @@ fn passes_keep_the_function_of_graphs_that_half_match() {
     let result = TestRunner::new(config).run(&changes(), |(nth, changes)| {
         let text = Program::changed(&programs, nth, changes).text();
         let Some(before) = parse(&text).ok().filter(|graph| check(graph).is_ok()) else { return Ok(()) };
-        if !has_a_value_for_each_key(&before) {
+        if !has_a_value_for_each_key(&before) || !has_no_empty_image(&before) {
             return Ok(());
         }
         for pass in passes() {

@@ -83,6 +83,7 @@ pub(crate) fn all(target: &Target, opset: i64, requested: Requested) -> Vec<Pass
         runtime::fuse_bias_gelu(),
         runtime::sum_residuals(),
         runtime::use_fused_matmul(),
+        runtime::copy_tied_weight(requested.quantization.is_some()),
         convert::dequantize_weights(requested.dequantize),
         convert::quantize_weights(requested.quantization, target),
         convert::use_block_operators(target),
@@ -90,7 +91,6 @@ pub(crate) fn all(target: &Target, opset: i64, requested: Requested) -> Vec<Pass
         convert::convert_precision(requested.precision),
         // Operators that were formed in between are decomposed at the end.
         lower::decompose_partial_shape(),
-        runtime::copy_tied_weight(),
         runtime::use_quick_gelu(),
         lower::decompose_gelu(),
         lower::decompose_layer_normalization(),
