@@ -28,11 +28,16 @@ pub(crate) fn run(args: &Verify, output: Output) -> Result<(), Failure> {
     paths().try_for_each(|model| suggest::expect_onnx(model))?;
     let renamed = renamed(args, output)?;
     let first = renamed.as_ref().map_or(&args.input.model, |(_, path)| path);
-    let models = || std::iter::once(first).chain(&args.other);
+    // Messages name the model, not the copy with other names.
+    let named = |text: &str| text.replace(&*first.to_string_lossy(), &args.input.model.to_string_lossy());
+    let failed = |error: VerifyError| failure(error).map(|text| named(&text));
     if args.input.reading.strict {
-        models().try_for_each(|model| model_io::read_at(model, &args.input.reading, output).map(drop))?;
+        paths().try_for_each(|model| model_io::read_at(model, &args.input.reading, output).map(drop))?;
     }
-    let verdict = worker()?.verify(first, args.other.as_deref(), &options).map_err(failure)?;
+    let mut verdict = worker()?.verify(first, args.other.as_deref(), &options).map_err(failed)?;
+    if let Verdict::Fails { file, .. } | Verdict::NotVerifiable { file, .. } = &mut verdict {
+        *file = named(file);
+    }
     drop(spinner);
     // A runtime that crashed the worker is not run again in this process.
     if let (
@@ -45,15 +50,15 @@ pub(crate) fn run(args: &Verify, output: Output) -> Result<(), Failure> {
     {
         let judge = options.fallback.as_ref().filter(|fallback| fallback.to_string() == *runtime);
         let mut inputs = Inputs::default();
-        for model in models() {
+        for model in paths() {
             inputs.add_model(model, &model_io::read_at(model, &args.input.reading, Output { quiet: true, ..output })?);
         }
-        let open = |model: &Path| ModelFile::open_with(model, options.data_dir.as_deref()).map_err(failure);
+        let open = |model: &Path| ModelFile::open_with(model, options.data_dir.as_deref()).map_err(failed);
         let (file, other) = (open(first)?, args.other.as_deref().map(open).transpose()?);
         let runtime = judge.unwrap_or(&options.runtime);
         files::create_folder(folder).map_err(Failure::usage)?;
         for (at, (bindings, seed)) in runs(&verdict).iter().enumerate() {
-            let run = verify::rerun(&file, other.as_ref(), runtime, bindings, *seed).map_err(failure)?;
+            let run = verify::rerun(&file, other.as_ref(), runtime, bindings, *seed).map_err(failed)?;
             let path = folder.join(format!("run{at}.safetensors"));
             inputs.expect_other("--dump", &path)?;
             save_run(&path, &run)?;

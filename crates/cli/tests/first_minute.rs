@@ -341,6 +341,13 @@ fn models_with_different_names_are_compared() {
     );
     assert!(run(&[&compare[..], &renamed[..2]].concat(), 1).contains("add --rename-output last_hidden_state=states"));
     assert!(run(&[&compare[..], &renamed].concat(), 0).starts_with("equal in tract"));
+    // The model is named and protected, not its copy with other names.
+    let too_long = [&["verify", "model.onnx", "named.onnx", "--dim", "batch=1", "--dim", "seq=4000"], &renamed[..]];
+    assert!(run(&too_long.concat(), 3).contains("]: model.onnx is not verifiable in tract"));
+    fs::create_dir(home.path().join("runs")).expect("a folder");
+    fs::hard_link(home.path().join("model.onnx"), home.path().join("runs/run0.safetensors")).expect("linked");
+    assert!(run(&[&compare[..], &renamed, &["--dump", "runs"]].concat(), 2).contains("error[NW0709]"));
+    fs::remove_dir_all(home.path().join("runs")).expect("removed");
     let misspelled = [&compare[..], &["--rename-input", "input_idx=tokens"]].concat();
     assert!(run(&misspelled, 2).contains("did you mean `input_ids`?"));
     assert!(run(&["verify", "model.onnx", "--rename-input", "input_ids=tokens"], 2).contains("error[NW0703]"));
