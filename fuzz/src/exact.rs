@@ -2,7 +2,8 @@
 //!
 //! A result is rounded if no row is further from `f64` than that row of the original, as ONNX Runtime computes it or
 //! with [every result rounded](crate::strict) to its type. A row of the original that is not finite because its sums
-//! overflow is infinitely far. If a value inside the original overflows, any row that is not finite counts as rounding.
+//! overflow is infinitely far. If a value inside the original overflows, any row of an output that depends on that value
+//! may be not finite.
 
 use crate::element::Elem;
 use crate::feeds::array;
@@ -11,12 +12,15 @@ use crate::strict::rounded;
 use crate::types::elems;
 use crate::wide::widened;
 use netwright::verify::{Array, Session};
-use onnx_protobuf::{Message, ModelProto, ValueInfoProto};
+use onnx_protobuf::{Message, ModelProto, NodeProto, ValueInfoProto};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The original in two other precisions, with its inner floats as additional outputs.
 pub(crate) struct Exact {
     wide: Session,
     strict: Session,
+    /// The names that the node of each value reads, in its bodies too.
+    reads: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Exact {
@@ -32,7 +36,7 @@ impl Exact {
             model.graph.as_mut()?.output.extend(inner.iter().cloned());
             runtime::load(&model.write_to_bytes().ok()?).ok()
         };
-        Some(Self { wide: load(widened(model))?, strict: load(rounded(model))? })
+        Some(Self { wide: load(widened(model))?, strict: load(rounded(model))?, reads: reads(&graph.node) })
     }
 
     /// Whether no row of an output is further from `f64` than that of the original, which is `expected`.
@@ -58,7 +62,7 @@ impl Exact {
         if [own, rounded, exact].iter().any(|other| other.len() != found_floats.len()) {
             return false;
         }
-        let overflows = overflows(&strict, &wide);
+        let overflows = overflows(&strict, &wide, &ancestors(&self.reads, name));
         let width = found.shape().last().copied().unwrap_or(1).max(1);
         let originals = own.chunks(width).zip(rounded.chunks(width));
         let mut rows = found_floats.chunks(width).zip(originals).zip(exact.chunks(width));
@@ -71,10 +75,40 @@ impl Exact {
     }
 }
 
-/// Whether a number that is finite in `f64` is infinity in the type of the original. Minus infinity is not counted,
-/// because masks hold it.
-fn overflows(strict: &[(String, Array)], wide: &[(String, Array)]) -> bool {
-    strict.iter().zip(wide).any(|((_, own), (_, wide))| {
+/// Returns the names that the node of each value reads, in its bodies too.
+fn reads(nodes: &[NodeProto]) -> BTreeMap<String, BTreeSet<String>> {
+    let of_node = |node: &NodeProto| {
+        let names = read_by(node);
+        node.output.iter().map(move |output| (output.clone(), names.clone())).collect::<Vec<_>>()
+    };
+    nodes.iter().flat_map(of_node).collect()
+}
+
+fn read_by(node: &NodeProto) -> BTreeSet<String> {
+    let bodies = node.attribute.iter().flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs));
+    let inner = bodies.flat_map(|body| body.node.iter().flat_map(read_by).chain(body.output.iter().map(named)));
+    node.input.iter().cloned().chain(inner).collect()
+}
+
+fn named(value: &ValueInfoProto) -> String {
+    value.name.clone()
+}
+
+/// Returns the names of a value and of all values on which it depends.
+fn ancestors(reads: &BTreeMap<String, BTreeSet<String>>, name: &str) -> BTreeSet<String> {
+    let (mut open, mut known) = (vec![name], BTreeSet::new());
+    while let Some(name) = open.pop() {
+        if known.insert(name.to_owned()) {
+            open.extend(reads.get(name).into_iter().flatten().map(String::as_str));
+        }
+    }
+    known
+}
+
+/// Whether a number of one of some values is finite in `f64` and infinity in the type of the original. Minus infinity is
+/// not counted, because masks hold it.
+fn overflows(strict: &[(String, Array)], wide: &[(String, Array)], among: &BTreeSet<String>) -> bool {
+    strict.iter().zip(wide).filter(|((name, _), _)| among.contains(name)).any(|((_, own), (_, wide))| {
         let (Some(own), Some(wide)) = (own.any().floats(), wide.any().floats()) else { return false };
         own.iter().zip(wide).any(|(own, wide)| *own == f64::INFINITY && wide.is_finite())
     })
@@ -98,6 +132,24 @@ fn is_no_further(found: &[f64], own: &[f64], exact: &[f64], tolerance: f64) -> b
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::{graph, node};
+    use onnx_protobuf::GraphProto;
+
+    #[test]
+    fn an_overflow_concerns_what_depends_on_it() {
+        let body = GraphProto { node: vec![node("Neg", &["c"], "inner")], ..Default::default() };
+        let branch = NodeProto { attribute: vec![graph("then_branch", body)], ..node("If", &["a"], "d") };
+        let nodes = [node("Exp", &["x"], "a"), node("Neg", &["a"], "b"), node("Sin", &["y"], "c"), branch];
+        let one = |value: f64| [("a".to_owned(), array(Elem::F64, vec![1], &[value]).expect("an array"))];
+        let (strict, wide) = (one(f64::INFINITY), one(1e300));
+        for (name, depends_on_a, depends_on_c) in
+            [("a", true, false), ("b", true, false), ("c", false, true), ("d", true, true)]
+        {
+            let among = ancestors(&reads(&nodes), name);
+            assert_eq!(overflows(&strict, &wide, &among), depends_on_a, "{name}");
+            assert_eq!(among.contains("c"), depends_on_c, "{name}");
+        }
+    }
 
     #[test]
     fn a_result_is_rounded_if_the_original_is_as_far_from_f64() {
