@@ -4,9 +4,11 @@ use super::{check_pass, lines, run};
 use crate::common::{small, snapshot};
 use netwright::evaluate::Tract;
 use netwright::ir::nearest::suggestion;
-use netwright::ir::{Detail, ElementType, Graph, Model, Op, OpKind, Tensor, TensorType, check, parse, shape};
+use netwright::ir::{Detail, ElementType, Fact, Graph, Model, Op, OpKind, Tensor, TensorType, check, parse, shape};
 use netwright::nn::{Builder, EncoderLayer, Part, Transformer, Weights};
-use netwright::passes::{Limits, Options, Report, Target, diff, lower, optimize, passes};
+use netwright::passes::{Exactness, Limits, Log, Options, Pass, Report, Target, diff, lower, optimize, passes};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 fn encoder_layer() -> Graph {
     let weights = Weights::Random { seed: 0 };
@@ -242,21 +244,23 @@ fn the_opset_is_raised_as_far_as_needed() {
     }
 }
 
+/// An operator that cannot be decomposed in opset 12, and a normalization that raises the opset.
+const DECOMPOSED_LATER: &str = "g(%x: f32[b, s, 8], %mask: i32[b, keys]) {
+    %p = mul %x, %x : f32[b, s, 8]
+    %m = reduce_mean %p, [-1] : f32[b, s, 1]
+    %e = add %m, 1e-5 : f32[b, s, 1]
+    %r = sqrt %e : f32[b, s, 1]
+    %n = div %x, %r : f32[b, s, 8]
+    %w = parameter fill(0.5) : f32[8, 24]
+    %c = parameter fill(0.25) : f32[24]
+    %y = \"com.microsoft::Attention@1\" %n, %w, %c, %mask {num_heads = 1} : f32[b, s, 8]
+    return %y
+}";
+
 /// An operator that cannot be decomposed in the opset of the model is decomposed if another operator raises the opset.
 #[test]
 fn a_raised_opset_decomposes_more_operators() {
-    let text = "g(%x: f32[b, s, 8], %mask: i32[b, keys]) {
-        %p = mul %x, %x : f32[b, s, 8]
-        %m = reduce_mean %p, [-1] : f32[b, s, 1]
-        %e = add %m, 1e-5 : f32[b, s, 1]
-        %r = sqrt %e : f32[b, s, 1]
-        %n = div %x, %r : f32[b, s, 8]
-        %w = parameter fill(0.5) : f32[8, 24]
-        %c = parameter fill(0.25) : f32[24]
-        %y = \"com.microsoft::Attention@1\" %n, %w, %c, %mask {num_heads = 1} : f32[b, s, 8]
-        return %y
-    }";
-    let mut model = Model::new(parse(text).unwrap_or_else(|error| panic!("{error}")));
+    let mut model = Model::new(parse(DECOMPOSED_LATER).unwrap_or_else(|error| panic!("{error}")));
     model.opsets.insert(String::new(), 12);
     let mut run = || {
         let report =
@@ -266,6 +270,32 @@ fn a_raised_opset_decomposes_more_operators() {
     let (opset, first, _) = run();
     assert!(opset > 12 && !first.contains("com.microsoft"), "opset {opset}:\n{first}");
     assert_eq!(run(), (opset, first, 0));
+}
+
+/// If a pass fails on what the raised opset decomposes, the model keeps the operator, as without that attempt.
+#[test]
+fn a_failure_after_the_opset_is_raised_is_no_failure() {
+    const OPERATOR: &str = "com.microsoft::Attention";
+    for fails in [false, true] {
+        let mut model = Model::new(parse(DECOMPOSED_LATER).unwrap_or_else(|error| panic!("{error}")));
+        model.opsets.insert(String::new(), 12);
+        let has_stayed = AtomicBool::new(false);
+        let lie = move |graph: &mut Graph, log: &mut Log| {
+            let has_operator = graph.to_string().contains(OPERATOR);
+            if has_operator || !has_stayed.load(Ordering::Relaxed) {
+                has_stayed.fetch_or(has_operator, Ordering::Relaxed);
+            } else if fails && log.may_apply() {
+                graph.set_fact(graph.outputs()[0].value, Fact::tensor(ElementType::F32, shape!["b", "b"]));
+                log.applied("y".into(), "lied");
+            }
+        };
+        let pass = Pass::new("lie", "", Exactness::Bits).on_graph(lie).after(&["standardize-contrib-operators"]);
+        let mut options = Options::for_target(Target::TRACT);
+        options.own.push(Arc::new(pass));
+        optimize(&mut model, &options).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(model.graph.to_string().contains(OPERATOR), fails);
+        check(&model.graph).unwrap_or_else(|violations| panic!("{violations}"));
+    }
 }
 
 /// A long chain of empty paddings, each of a size computed from the one before, vanishes in one run: new facts about a
