@@ -544,6 +544,36 @@ fn rows_that_are_not_whole_blocks() {
     assert!(declined.contains("tract does not look up rows of an odd number of blocks with zero points"), "{declined}");
 }
 
+/// tract 0.23.9 would reshape the blocks together with the heads.
+#[test]
+fn products_of_merged_heads_in_tract() {
+    let body = "%w = parameter uniform(seed = 1, bound = 0.5) : f32[64, 64]
+        %a = attention %x, %x, %x {kv_num_heads = 4, q_num_heads = 4} : f32[b, s, 64]
+        %y = matmul %a, %w : f32[b, s, 64]
+        return %y";
+    for is_symmetric in [true, false] {
+        let mut quantized = model("%x: f32[b, s, 64]", body, 23);
+        let quantization = Quantization::new(Scheme::Int4).with_symmetric(is_symmetric);
+        let report = passes::optimize(&mut quantized, &options(Target::TRACT, quantization)).expect("it is optimized");
+        assert_eq!(report.quantized.len(), 1, "{}", lines("declined", &report.declined));
+        assert!(quantized.graph.to_string().contains("separated"), "{}", quantized.graph);
+        check_second_run("merged heads", Target::TRACT, &quantized);
+        let mut floats = quantized.clone();
+        let dequantize = Options::for_target(Target::TRACT).with_dequantize(true);
+        passes::optimize(&mut floats, &dequantize).expect("it is optimized");
+        assert!(!floats.graph.to_string().contains("= cast"), "{}", floats.graph);
+        let folder = tempfile::tempdir().expect("a folder");
+        let paths = [("quantized.onnx", &quantized), ("floats.onnx", &floats)].map(|(name, model)| {
+            let path = folder.path().join(name);
+            onnx::write(model, &path, &onnx::WriteOptions::default()).expect("it is written");
+            path
+        });
+        let options = netwright::verify::Options::default().with_tolerance(1e-3);
+        let verdict = netwright::verify::verify(&paths[0], Some(&paths[1]), &options).expect("it is judged");
+        assert!(matches!(verdict, netwright::verify::Verdict::Equal { .. }), "{verdict:?}");
+    }
+}
+
 /// Only the first rows of weights that are not checked are read before they are written.
 #[test]
 fn weights_that_are_not_checked() {

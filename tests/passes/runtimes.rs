@@ -78,6 +78,39 @@ fn copy_tied_weight() {
 }
 
 #[test]
+fn separate_merged_heads() {
+    let product = |x: &str, size: u32| {
+        format!(
+            "%y = \"com.microsoft::MatMulNBits@1\" %{x}, %codes, %scales {{K = 64, N = 16, bits = 4, block_size = {size}}} \
+             : f32[b, s, 16]
+             return %y"
+        )
+    };
+    let attention = "%a = attention %x, %x, %x {kv_num_heads = 2, q_num_heads = 2, scale = 0.5} : f32[b, s, 64]";
+    let reshape = "%t = tanh %h : f32[b, s, 4, 16]\n%a = reshape %t, [0, 0, 64] : f32[b, s, 64]";
+    for (case, body) in [
+        ("product_of_merged_heads", format!("{attention}\n{}", product("a", 32))),
+        ("product_of_a_reshape", format!("{reshape}\n{}", product("a", 32))),
+        (
+            "product_of_a_slice_of_a_reshape",
+            format!(
+                "{reshape}\n%c = slice %a, [0], [1], [1] : f32[b, 1, 64]\n{}",
+                product("c", 32).replace("[b, s, 16]", "[b, 1, 16]")
+            ),
+        ),
+        (
+            "product_of_an_elementwise_result",
+            format!("{attention}\n%c = tanh %a : f32[b, s, 64]\n{}", product("c", 32)),
+        ),
+        ("product_with_blocks_of_16", format!("{attention}\n{}", product("a", 16))),
+        ("product_of_an_input", product("x", 32)),
+    ] {
+        let inputs = "%x: f32[b, s, 64], %h: f32[b, s, 4, 16], %codes: u8[16, 2, 16], %scales: f32[32]";
+        check_diff(case, "separate-merged-heads", graph(inputs, &body));
+    }
+}
+
+#[test]
 fn fold_scale_into_embedding() {
     let table = "%table = parameter uniform(seed = 1, bound = 0.5) : f32[9, 4]
         %a = gather %table, %ids : f32[b, s, 4]

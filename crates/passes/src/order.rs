@@ -91,6 +91,7 @@ pub(crate) fn all(target: &Target, opset: i64, requested: Requested) -> Vec<Pass
         convert::convert_precision(requested.precision),
         // Operators that were formed in between are decomposed at the end.
         lower::decompose_partial_shape(),
+        runtime::separate_merged_heads(),
         runtime::use_quick_gelu(),
         lower::decompose_gelu(),
         lower::decompose_layer_normalization(),

@@ -98,12 +98,21 @@ pub struct WeightKernels {
     pub odd_zeros: bool,
     /// Whether weights of 8 bits have one scale for each column; tract 0.23.9 has no DequantizeLinear with blocks.
     pub whole_columns: bool,
+    /// Whether a Reshape that merges heads directly before a product with such blocks in f32 makes its result wrong:
+    /// tract 0.23.9 also reshapes the blocks.
+    pub reshapes_blocks: bool,
 }
 
 impl WeightKernels {
     /// Standard operators alone.
-    const STANDARD: WeightKernels =
-        WeightKernels { bits: &[], size: None, scales: None, odd_zeros: true, whole_columns: false };
+    const STANDARD: WeightKernels = WeightKernels {
+        bits: &[],
+        size: None,
+        scales: None,
+        odd_zeros: true,
+        whole_columns: false,
+        reshapes_blocks: false,
+    };
 }
 
 /// The forms of ONNX's Attention that a runtime runs.
@@ -307,6 +316,7 @@ impl Target {
             scales: Some(ElementType::F16),
             odd_zeros: false,
             whole_columns: true,
+            reshapes_blocks: true,
         },
         asks_for_kernels: false,
         keep_opset: &[],

@@ -54,7 +54,7 @@ pub(crate) fn grouped(reasons: &[Reason]) -> Vec<String> {
 
 /// Returns all reasons why tract cannot judge a model; empty if it can.
 pub fn gate(file: &ModelFile) -> Vec<Reason> {
-    let mut gate = Gate { reasons: vec![], functions: vec![], types: vec![] };
+    let mut gate = Gate { reasons: vec![], functions: vec![], types: vec![], producers: vec![] };
     match file.opset() {
         Some(version) if operators::OPSETS.contains(&version) => {}
         version => {
@@ -75,6 +75,8 @@ pub fn gate(file: &ModelFile) -> Vec<Reason> {
     while let Some((graph, depth)) = graphs.pop() {
         gate.types.truncate(depth);
         gate.types.push(types(graph));
+        gate.producers.truncate(depth);
+        gate.producers.push(producers(graph));
         gate.graph(graph);
         for attribute in graph.node.iter().flat_map(|node| &node.attribute) {
             graphs.extend(attribute.g.iter().chain(&attribute.graphs).map(|graph| (graph, depth + 1)));
@@ -103,12 +105,23 @@ fn is_random(node: &NodeProto) -> bool {
     domain(&node.domain).is_empty() && OpKind::from_name(&node.op_type).is_some_and(is_random)
 }
 
+/// The maximum number of operators that only rearrange before a product.
+const MAX_REARRANGED: usize = 64;
+
+const MERGED: &str = "tract also reshapes the weight in blocks if axes may be merged before the product";
+
 struct Gate<'m> {
     reasons: Vec<Reason>,
     /// The domains and names of the model's functions.
     functions: Vec<(&'m str, &'m str)>,
     /// The types of the values of the current graph and of the graphs around it.
     types: Vec<BTreeMap<&'m str, TensorType>>,
+    /// The nodes of the current graph and of the graphs around it, by their results.
+    producers: Vec<BTreeMap<&'m str, &'m NodeProto>>,
+}
+
+fn producers(graph: &GraphProto) -> BTreeMap<&str, &NodeProto> {
+    graph.node.iter().flat_map(|node| node.output.iter().map(move |result| (result.as_str(), node))).collect()
 }
 
 /// Returns the types that a graph declares for its values, and the types of its initializers.
@@ -208,6 +221,7 @@ impl<'m> Gate<'m> {
         }
         match operator {
             "Attention" => attention_flaw(node, &|value| self.ty(value)),
+            "MatMulNBits" => self.blocks_flaw(node),
             "MultiHeadAttention" => self.multi_head_flaw(node),
             _ => None,
         }
@@ -222,6 +236,58 @@ impl<'m> Gate<'m> {
         let rank = |name: &String| self.ty(name).and_then(|ty| Some(ty.shape.as_ref()?.len()));
         let has_heads = node.input.iter().filter_map(rank).any(|rank| rank != 3);
         has_heads.then(|| "tract only supports queries, keys and values of rank 3".to_owned())
+    }
+
+    /// Returns why tract computes a `MatMulNBits` wrong, if so.
+    ///
+    /// It folds a Reshape that merges the axis that is summed over into the product, and reshapes the weight too, which
+    /// is wrong for the blocks of 32 that it keeps. In other types than f32 a cast that tract inserts prevents that. The
+    /// walk goes through operators that tract moves before a Reshape; all others prevent it.
+    fn blocks_flaw(&self, node: &NodeProto) -> Option<String> {
+        let int = |name: &str| node.attribute.iter().find(|attribute| attribute.name == name).map(|found| found.i);
+        let (k, size) = (int("K")?, int("block_size")?);
+        let [Some(x), scales] = [0, 2].map(|at| node.input.get(at)) else { return None };
+        let element = [Some(x), scales].into_iter().flatten().find_map(|value| self.ty(value)).map(|ty| ty.element);
+        if size != 32 || k % 32 != 0 || element.is_some_and(|element| element != ElementType::F32) {
+            return None;
+        }
+        let mut value = x;
+        // A file may contain a cycle; a chain of operators that only rearrange is short.
+        for _ in 0..MAX_REARRANGED {
+            let producer = self.producers.iter().rev().find_map(|nodes| nodes.get(value.as_str()))?;
+            let merges = match producer.op_type.as_str() {
+                "Attention" | "MultiHeadAttention" | "RotaryEmbedding" | "DepthToSpace" | "SpaceToDepth" => true,
+                "Reshape" | "Flatten" => {
+                    let source = producer.input.first().and_then(|source| self.ty(source));
+                    source.and_then(|ty| ty.shape.as_ref()?.last()) != Some(&Dim::Known(k))
+                }
+                "Identity" | "Transpose" | "Squeeze" | "Unsqueeze" | "Expand" | "Slice" | "Split" | "Gather"
+                | "Dropout" => false,
+                // A cast to the same type does nothing.
+                "Cast" | "CastLike" => {
+                    let element = producer.input.first().and_then(|source| self.ty(source)).map(|ty| ty.element);
+                    let from_cast = |name: &String| {
+                        let before = self.producers.iter().rev().find_map(|nodes| nodes.get(name.as_str()));
+                        before.is_some_and(|before| {
+                            let to = before.attribute.iter().find(|attribute| attribute.name == "to");
+                            before.op_type == "Cast" && to.is_some_and(|to| to.i != ElementType::F32.number())
+                        })
+                    };
+                    if element.is_some_and(|element| element != ElementType::F32)
+                        || producer.input.first().is_some_and(from_cast)
+                    {
+                        return None;
+                    }
+                    false
+                }
+                _ => return None,
+            };
+            if merges {
+                return Some(MERGED.to_owned());
+            }
+            value = producer.input.first()?;
+        }
+        Some(MERGED.to_owned())
     }
 
     fn ty(&self, value: &str) -> Option<&TensorType> {

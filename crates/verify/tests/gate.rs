@@ -2,7 +2,7 @@
 
 mod models;
 
-use models::{BF16, U64, With, bytes, floats, function, graph, model, node};
+use models::{BF16, U64, With, bytes, floats, function, graph, integers, model, node};
 use netwright_verify::{ModelFile, gate};
 use tract_onnx::pb::{ModelProto, NodeProto, OperatorSetIdProto, SparseTensorProto, TensorProto};
 
@@ -59,6 +59,40 @@ fn multi_head_attention() {
         let expected: Vec<String> = expected.into_iter().collect();
         let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
         check(operands, &model(graph(&inputs, &["y: f32[batch, 3, 4]"], vec![node])), &expected);
+    }
+}
+
+/// tract reshapes the blocks of a weight together with the other operand.
+#[test]
+fn products_after_merged_heads() {
+    let flaw = "node `y` (com.microsoft::MatMulNBits): tract also reshapes the weight in blocks if axes may be merged before the \
+         product";
+    let half = With::int(node("half = Cast(heads)"), "to", 10);
+    let wide = With::int(node("wide = Cast(heads)"), "to", 11);
+    let single = With::int(node("single = Cast(heads)"), "to", 1);
+    let back = |from: &str| With::int(node(&format!("x = Cast({from})")), "to", 1);
+    let reshape = |from: &str, to: &str| node(&format!("{to} = Reshape({from}, shape)"));
+    let attention = |to: &str| {
+        let node = node(&format!("{to} = Attention(q, q, q)"));
+        node.int("q_num_heads", 2).int("kv_num_heads", 2)
+    };
+    for (case, nodes, size, expected) in [
+        ("attention", vec![attention("x")], 32, Some(flaw)),
+        ("reshape", vec![node("a = Tanh(h)"), reshape("a", "x")], 32, Some(flaw)),
+        ("slice of a reshape", vec![reshape("h", "a"), node("x = Slice(a, one, two, one)")], 32, Some(flaw)),
+        ("cast to the same type", vec![attention("heads"), single, back("single")], 32, Some(flaw)),
+        ("rows that are merged", vec![node("x = Reshape(q, shape)")], 32, None),
+        ("wider blocks", vec![attention("x")], 64, None),
+        ("another operator between", vec![attention("a"), node("x = Tanh(a)")], 32, None),
+        ("cast to f64", vec![attention("heads"), wide, back("wide")], 32, None),
+        ("cast to f16", vec![attention("heads"), half, back("half")], 32, None),
+    ] {
+        let product = node("y = com.microsoft::MatMulNBits(x, codes, scales)");
+        let product = product.int("K", 64).int("N", 16).int("bits", 4).int("block_size", size);
+        let nodes = nodes.into_iter().chain([product]).collect();
+        let mut graph = graph(&["q: f32[batch, seq, 64]", "h: f32[batch, seq, 4, 16]"], &["y"], nodes);
+        graph.initializer = vec![floats("scales", &[32], &[0.5; 32]), integers("shape", &[3], &[0, 0, 64])];
+        check(case, &model(graph), &expected.into_iter().collect::<Vec<_>>());
     }
 }
 

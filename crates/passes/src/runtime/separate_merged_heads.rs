@@ -1,0 +1,82 @@
+//! Inserts casts between merged heads and a product with a quantized weight, for tract.
+
+use crate::pass::{Exactness, Pass, Stage};
+use crate::rewrite::{cast, insert};
+use crate::rule::{Rewritten, Skip};
+use crate::runtime::contrib::{DOMAIN, integer};
+use netwright_ir::{Dim, ElementType, Graph, Op, OpKind, Value};
+
+/// `MatMulNBits(merged heads, codes, scales)` -> `MatMulNBits(cast(cast(merged heads; f64); f32), codes, scales)`
+///
+/// tract 0.23.9 folds a Reshape that merges the axis that a product sums over into the product: it also reshapes the
+/// other operand, and multiplies by the wrong numbers, without an error, if that is a weight in blocks. It does so for
+/// f32 and blocks of 32 that it keeps. Attention ends with such a Reshape too. tract does not fold a Reshape through a
+/// Cast, and the two casts change no number. The passes for every target remove them, and this one inserts them again.
+pub fn separate_merged_heads() -> Pass {
+    let summary = "MatMulNBits(merged heads) -> MatMulNBits(cast(cast(merged heads; f64); f32)), which tract needs";
+    Pass::new("separate-merged-heads", summary, Exactness::Bits)
+        .in_stages(&[Stage::Lower])
+        .only_for(|target, _| target.weights.reshapes_blocks)
+        .at([OpKind::Opaque], separate)
+}
+
+fn separate(graph: &mut Graph, root: Value) -> Rewritten {
+    let Op::Opaque(opaque) = graph.op(root) else { return Err(Skip::NoMatch) };
+    if &*opaque.domain != DOMAIN || &*opaque.op_type != "MatMulNBits" {
+        return Err(Skip::NoMatch);
+    }
+    let int =
+        |name: &str| integer(name, opaque.attributes.iter().find(|(own, _)| **own == *name).map(|(_, value)| value), 0);
+    let (k, size) = (int("K")?, int("block_size")?);
+    let x = graph.operand(root.node, 0).ok_or(Skip::NoMatch)?;
+    // tract expands other blocks to floats, which it reshapes correctly.
+    let is_kept = size > 0 && size % 32 == 0 && k % 32 == 0;
+    if !is_kept || graph.fact(x).element() != Some(ElementType::F32) || !may_be_merged(graph, x, k) {
+        return Err(Skip::NoMatch);
+    }
+    let wide = insert(graph, root, "wide", cast(ElementType::F64), &[x])?;
+    let separated = insert(graph, root, "separated", cast(ElementType::F32), &[wide])?;
+    let mut operands = graph.operands(root.node);
+    operands[0] = Some(separated);
+    let op = graph.op(root).clone();
+    let place = graph.beside(root.node, "new");
+    let product = Value { node: graph.insert(place, op, &operands)?, result: 0 };
+    graph.set_fact(product, graph.fact(root).clone());
+    graph.replace(root, product);
+    Ok("tract 0.23.9 would reshape the weight in blocks as it reshapes the operand".into())
+}
+
+/// Returns whether tract may see a Reshape that merges axes into the last one, of `k` elements, directly before a
+/// reader of the value. tract moves operators that only rearrange, such as slices, before a Reshape.
+fn may_be_merged(graph: &Graph, mut value: Value, k: i64) -> bool {
+    loop {
+        match graph.kind(value) {
+            OpKind::Attention | OpKind::RotaryEmbedding | OpKind::DepthToSpace | OpKind::SpaceToDepth => return true,
+            OpKind::Opaque => {
+                let Op::Opaque(opaque) = graph.op(value) else { return true };
+                return matches!(&*opaque.op_type, "MultiHeadAttention");
+            }
+            OpKind::Reshape | OpKind::Flatten => {
+                let source = graph.operand(value.node, 0);
+                let last = source.and_then(|source| graph.shape(source)).and_then(<[Dim]>::last).cloned();
+                if last != Some(Dim::Known(k)) {
+                    return true;
+                }
+            }
+            OpKind::Identity
+            | OpKind::Transpose
+            | OpKind::Squeeze
+            | OpKind::Unsqueeze
+            | OpKind::Expand
+            | OpKind::Slice
+            | OpKind::Split
+            | OpKind::Gather
+            | OpKind::Dropout => {}
+            _ => return false,
+        }
+        match graph.operand(value.node, 0) {
+            Some(source) => value = source,
+            None => return false,
+        }
+    }
+}
