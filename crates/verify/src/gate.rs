@@ -256,7 +256,7 @@ impl<'m> Gate<'m> {
         for _ in 0..MAX_REARRANGED {
             let producer = self.producers.iter().rev().find_map(|nodes| nodes.get(value.as_str()))?;
             let merges = match producer.op_type.as_str() {
-                "Attention" | "MultiHeadAttention" | "RotaryEmbedding" | "DepthToSpace" | "SpaceToDepth" => true,
+                "Attention" | "MultiHeadAttention" | "RotaryEmbedding" => true,
                 "Reshape" | "Flatten" => {
                     let source = producer.input.first().and_then(|source| self.ty(source));
                     source.and_then(|ty| ty.shape.as_ref()?.last()) != Some(&Dim::Known(k))

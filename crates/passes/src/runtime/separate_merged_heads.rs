@@ -51,7 +51,7 @@ fn separate(graph: &mut Graph, root: Value) -> Rewritten {
 fn may_be_merged(graph: &Graph, mut value: Value, k: i64) -> bool {
     loop {
         match graph.kind(value) {
-            OpKind::Attention | OpKind::RotaryEmbedding | OpKind::DepthToSpace | OpKind::SpaceToDepth => return true,
+            OpKind::Attention | OpKind::RotaryEmbedding => return true,
             OpKind::Opaque => {
                 let Op::Opaque(opaque) = graph.op(value) else { return true };
                 return matches!(&*opaque.op_type, "MultiHeadAttention");
