@@ -29,6 +29,8 @@ class Trap:
     keeps: tuple = ()
     # Whether an optimized model may run where the original fails.
     mends: bool = False
+    # Whether the target tract stores a weight twice.
+    copied_for_tract: bool = False
 
 
 def f32(*values, shape=None):

@@ -326,10 +326,11 @@ add(
 )
 add(
     "weight_used_both_ways",
-    "a weight used both plain and transposed is not stored twice",
+    "a weight used both plain and transposed is stored twice for tract alone",
     "(float[n,128] x) => (float[n,128] y) { t = Transpose<perm=[1,0]>(w) a = MatMul(x, w) b = MatMul(a, t) y = Identity(b) }",
     each("x", np.ones((1, 128), np.float32)),
     weights={"w": ramp(128, 128) % 3},
+    copied_for_tract=True,
 )
 add(
     "weight_used_whole_and_in_parts",
