@@ -261,8 +261,6 @@ impl<'m> Gate<'m> {
                     let source = producer.input.first().and_then(|source| self.ty(source));
                     source.and_then(|ty| ty.shape.as_ref()?.last()) != Some(&Dim::Known(k))
                 }
-                "Identity" | "Transpose" | "Squeeze" | "Unsqueeze" | "Expand" | "Slice" | "Split" | "Gather"
-                | "Dropout" => false,
                 // A cast to the same type does nothing.
                 "Cast" | "CastLike" => {
                     let element = producer.input.first().and_then(|source| self.ty(source)).map(|ty| ty.element);
@@ -280,6 +278,8 @@ impl<'m> Gate<'m> {
                     }
                     false
                 }
+                "Dropout" => false,
+                name if OpKind::from_name(name).is_some_and(OpKind::moves_elements) => false,
                 _ => return None,
             };
             if merges {

@@ -63,15 +63,7 @@ fn may_be_merged(graph: &Graph, mut value: Value, k: i64) -> bool {
                     return true;
                 }
             }
-            OpKind::Identity
-            | OpKind::Transpose
-            | OpKind::Squeeze
-            | OpKind::Unsqueeze
-            | OpKind::Expand
-            | OpKind::Slice
-            | OpKind::Split
-            | OpKind::Gather
-            | OpKind::Dropout => {}
+            kind if kind.moves_elements() || kind == OpKind::Dropout => {}
             _ => return false,
         }
         match graph.operand(value.node, 0) {
