@@ -201,7 +201,7 @@ fn optimize(args: &Optimize, job: &Job, output: Output) -> Result<Done, Failure>
     let scratch = (args.verify && !args.add_kv_cache && job.output.is_none()).then(scratch).transpose()?;
     let path = job.output.clone().or_else(|| scratch.as_ref().map(|folder| folder.path().join("optimized.onnx")));
     quantize::set_checked(&mut options, path.is_none());
-    let mut unquantized = options.quantization.is_some().then(|| model.clone());
+    let mut unquantized = (path.is_some() && options.quantization.is_some()).then(|| model.clone());
     let (events, bytes) = loop {
         let events = passes::optimize(&mut model, &options).map_err(|error| failure(job, error))?;
         let Some(path) = &path else {
@@ -241,7 +241,7 @@ fn optimize(args: &Optimize, job: &Job, output: Output) -> Result<Done, Failure>
     let interface = interface(&model, &events);
     let compare = |options| {
         if args.add_kv_cache {
-            return steps::judged(&self::original(args, job, output)?, &model, options, output);
+            return steps::judged(&original(args, job, output)?, &model, options, output);
         }
         verify::judged(&job.model, path.as_deref(), options, output)
     };
