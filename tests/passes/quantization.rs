@@ -181,6 +181,22 @@ fn weights_are_quantized() {
     }
 }
 
+/// A table that is tied to the head stays one tensor for tract only if a scheme is requested.
+#[test]
+fn tied_tables_are_copied_unless_they_are_quantized() {
+    let (_, inputs, rest) = CASES.into_iter().find(|(case, ..)| *case == "tied_head").expect("it is a case");
+    for (scheme, is_copied) in [(Scheme::None, true), (Scheme::Int4, false)] {
+        let mut model = model(inputs, &body(rest), 21);
+        passes::optimize(&mut model, &options(Target::TRACT, Quantization::new(scheme))).expect("it is optimized");
+        assert_eq!(
+            model.graph.to_string().matches(" = parameter transpose").count() == 1,
+            is_copied,
+            "{}",
+            model.graph
+        );
+    }
+}
+
 /// Both copies of a table that is looked up as rows and multiplied in columns are counted.
 #[test]
 fn bytes_of_a_tied_table_are_those_that_are_stored() {

@@ -222,10 +222,7 @@ impl fmt::Display for Quantized {
 
 /// Returns why weights were not quantized, each reason with the number of weights, if some were to be and none was.
 pub(crate) fn why_none(quantization: Option<&Quantization>, report: &Report) -> Option<BTreeMap<String, usize>> {
-    let is_requested = quantization.is_some_and(|quantization| {
-        let named = quantization.overrides.iter().map(|(_, scheme)| *scheme);
-        named.chain([quantization.scheme]).any(|scheme| scheme != Scheme::None)
-    });
+    let is_requested = quantization.is_some_and(Quantization::quantizes);
     let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
     for event in report.declined.iter().filter(|event| event.pass == "quantize-weights") {
         *reasons.entry(event.note.strip_prefix("it has ").unwrap_or(&event.note).to_owned()).or_default() += 1;

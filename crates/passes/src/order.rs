@@ -83,7 +83,9 @@ pub(crate) fn all(target: &Target, opset: i64, requested: Requested) -> Vec<Pass
         runtime::fuse_bias_gelu(),
         runtime::sum_residuals(),
         runtime::use_fused_matmul(),
-        runtime::copy_tied_weight(requested.quantization.is_some()),
+        runtime::copy_tied_weight(
+            requested.quantization.as_ref().is_some_and(|request| request.quantization.quantizes()),
+        ),
         convert::dequantize_weights(requested.dequantize),
         convert::quantize_weights(requested.quantization, target),
         convert::use_block_operators(target),

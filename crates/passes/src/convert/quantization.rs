@@ -154,6 +154,12 @@ impl Quantization {
         }
     }
 
+    /// Whether it names a scheme other than [`Scheme::None`], for all weights or for some.
+    pub fn quantizes(&self) -> bool {
+        let named = self.overrides.iter().map(|(_, scheme)| *scheme);
+        named.chain([self.scheme]).any(|scheme| scheme != Scheme::None)
+    }
+
     /// Adds a scheme for the weights of which a name matches a regular expression anywhere: their own, or that of a
     /// result that is computed with them.
     ///
