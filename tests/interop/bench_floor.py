@@ -1,7 +1,7 @@
 """Writes the unavoidable part of a decode step of GPT-2 (124 million parameters), to be measured in tract: its matrix
-products, and the caches that it returns.
+products, and the caches that it returns unless `--without-caches` is given.
 
-Not part of CI: `bench_floor.py FILE.onnx`, then `cargo bench --bench tract -- FILE.onnx batch=1 seq=1 past=511`.
+Not part of CI: `bench_floor.py FILE.onnx`, then `netwright bench FILE.onnx --dim batch=1 --dim seq=1 --dim past=511`.
 """
 
 import argparse
@@ -15,7 +15,8 @@ SIZE = WIDTH // HEADS
 
 
 class Floor:
-    def __init__(self):
+    def __init__(self, has_caches):
+        self.has_caches = has_caches
         self.random = np.random.default_rng(0)
         self.nodes, self.tensors = [], []
         self.inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", "seq", WIDTH])]
@@ -50,8 +51,12 @@ class Floor:
             packed = self.product(x, 3 * WIDTH, f"{layer}.packed")
             parts = [f"{layer}.{part}" for part in ("query", "key", "value")]
             self.nodes.append(helper.make_node("Split", [packed, thirds], parts, axis=2))
-            for part in parts[1:]:
-                self.cache(part, part)
+            if self.has_caches:
+                for part in parts[1:]:
+                    self.cache(part, part)
+            else:
+                # Otherwise tract would compute only the query.
+                parts[0] = self.add("Sum", parts, f"{layer}.sum")
             x = self.product(parts[0], WIDTH, f"{layer}.output")
             x = self.product(self.product(x, 4 * WIDTH, f"{layer}.up"), WIDTH, f"{layer}.down")
         logits = self.product(x, VOCAB, "logits")
@@ -63,7 +68,9 @@ class Floor:
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("file", help="what to write")
-    onnx.save(Floor().model(), parser.parse_args().file)
+    parser.add_argument("--without-caches", action="store_true", help="only the matrix products")
+    args = parser.parse_args()
+    onnx.save(Floor(not args.without_caches).model(), args.file)
 
 
 if __name__ == "__main__":

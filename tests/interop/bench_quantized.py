@@ -1,7 +1,7 @@
 """Compares the speed of quantized models in ONNX Runtime with that in f32: `bench_quantized.py PROGRAM FOLDER`.
 
 Not part of CI. The models have random weights: a decode step of a Llama of 316 million parameters and of GPT-2 after
-511 tokens, and sentence embeddings as of all-MiniLM-L6-v2. `netwright build --target ort` writes them into the folder,
+16 and 511 tokens, and sentence embeddings as of all-MiniLM-L6-v2. `netwright build --target ort` writes them into the folder,
 which takes 5 GB, unless they are there. One thread, with all optimizations of ONNX Runtime. Runs of all schemes are
 interleaved; the output is medians, the median of the ratios to the neighboring run in f32, and the range of the middle
 half of the ratios. MatMulNBitsQuantizer, ONNX Runtime's own quantizer, quantizes the decoder in f32 too; it requires
@@ -16,7 +16,7 @@ import subprocess
 import sys
 
 import numpy as np
-from bench_speed import feeds, seconds, session
+from bench_speed import run, seconds, session
 
 ROUNDS = 21
 
@@ -126,10 +126,17 @@ def write_folder(folder, config, tensors):
             file.write(np.ones(shape, np.float32) if is_factor else 0.02 * random.standard_normal(shape, np.float32))
 
 
-DECODE = {
-    "batch_size": 1, "sequence_length": 1, "past_sequence_length": 511, "past_sequence_length + sequence_length": 512,
-}  # fmt: skip
-PREFILL = {"batch_size": 1, "sequence_length": 128}
+
+
+def decode(past):
+    return {
+        "batch_size": 1, "sequence_length": 1, "past_sequence_length": past,
+        "past_sequence_length + sequence_length": past + 1,
+    }  # fmt: skip
+
+
+DECODE = [decode(16), decode(511)]
+PREFILL = [{"batch_size": 1, "sequence_length": 128}]
 
 PEERS = ["MatMulNBitsQuantizer, 4", "MatMulNBitsQuantizer, 8"]
 
@@ -148,11 +155,11 @@ def main():
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
     print(f"{'':28}{'median':>12}{'ratio':>8}")
-    for name, config, tensors, flags, sizes, schemes in CASES:
+    for name, config, tensors, flags, bindings, schemes in CASES:
         folder = args.folder / name
         if not folder.exists():
             write_folder(folder, config, tensors(config))
-        steps = {}
+        sessions = {}
         for scheme in ["none", *schemes]:
             path = args.folder / f"{name}.{scheme}.onnx"
             if not path.exists() and scheme in PEERS:
@@ -161,21 +168,26 @@ def main():
             elif not path.exists():
                 command = [args.netwright, "-q", "build", folder, "-o", path, "--target", "ort", *flags]
                 subprocess.run([*command, "--quantize", scheme], check=True)
-            loaded = session(path)
-            arrays = feeds(loaded, sizes)
-            steps[scheme] = lambda loaded=loaded, arrays=arrays: loaded.run(None, arrays)
-        for step in steps.values():
-            seconds(step)
-        rounds = [{scheme: seconds(step) for scheme, step in steps.items()} for _ in range(args.rounds)]
-        past = f", {sizes['past_sequence_length']} past" if sizes is DECODE else ""
-        print(f"{name}, {sizes['sequence_length']} tokens{past}")
-        for scheme in steps:
-            ratios = sorted(times[scheme] / times["none"] for times in rounds)
-            low, high = ratios[len(ratios) // 4], ratios[-1 - len(ratios) // 4]
-            median = statistics.median(times[scheme] for times in rounds)
-            shown = "f32" if scheme == "none" else scheme
-            spread = "" if scheme == "none" else f"{statistics.median(ratios):8.3f}  ({low:.3f} to {high:.3f})"
-            print(f"    {shown:24}{median * 1e3:9.2f} ms{spread}", flush=True)
+            sessions[scheme] = session(path)
+        for sizes in bindings:
+            report(name, sizes, sessions, args.rounds)
+
+
+def report(name, sizes, sessions, rounds):
+    """Runs the sessions in turn and prints a line for each."""
+    steps = {scheme: run(loaded, sizes) for scheme, loaded in sessions.items()}
+    for step in steps.values():
+        seconds(step)
+    rounds = [{scheme: seconds(step) for scheme, step in steps.items()} for _ in range(rounds)]
+    past = f", {sizes['past_sequence_length']} past" if "past_sequence_length" in sizes else ""
+    print(f"{name}, {sizes['sequence_length']} tokens{past}")
+    for scheme in steps:
+        ratios = sorted(times[scheme] / times["none"] for times in rounds)
+        low, high = ratios[len(ratios) // 4], ratios[-1 - len(ratios) // 4]
+        median = statistics.median(times[scheme] for times in rounds)
+        shown = "f32" if scheme == "none" else scheme
+        spread = "" if scheme == "none" else f"{statistics.median(ratios):8.3f}  ({low:.3f} to {high:.3f})"
+        print(f"    {shown:24}{median * 1e3:9.2f} ms{spread}", flush=True)
 
 
 if __name__ == "__main__":
