@@ -481,11 +481,11 @@ pub(crate) struct Verify {
     /// The seed of the random inputs.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
-    /// Compare the values that both models have in common, in the order in which the second model computes them, and name
-    /// the operator that adds most of the error.
+    /// Compare the values that both models have in common, in the order in which the second model computes them, for the
+    /// sizes and inputs for which outputs differ, and name the operator that adds most of the error.
     #[arg(long, requires = "other", conflicts_with_all = ["min_cosine", "dump", "long"])]
     pub(crate) by_layer: bool,
-    /// Run with only these inputs: a safetensors file, or a folder with one .npy file per input.
+    /// Run with only these inputs: a safetensors file or the folder that holds it, or a folder with one .npy file per input.
     #[arg(long, value_name = "FILE|FOLDER", conflicts_with_all = ["dims", "seed", "long", "dump"])]
     pub(crate) inputs: Option<PathBuf>,
     /// Give an input of the first model the name that it has in the second; may be given several times.

@@ -220,7 +220,7 @@ pub fn serve(input: impl Read + Send + 'static, mut output: impl Write) -> Resul
         let start = Instant::now();
         let runner = Runner::new(&file, &request.runtime)?;
         let seconds = start.elapsed().as_secs_f64();
-        let case = first_case(&file, &runner, &options, &mut vec![])?;
+        let case = first_case(&file, None, &runner, &options, &mut vec![])?;
         let session = runner.into_session(&case.bindings)?;
         let inputs = case.borrowed();
         session.time(&inputs)?;

@@ -135,6 +135,9 @@ pub struct RoundingEvidence {
     /// shows that the difference is rounding.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub noise: Option<f64>,
+    /// The largest error outside the rows that masks hide, if that within them is larger.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_rows: Option<f64>,
 }
 
 /// A difference between two outputs beyond the tolerance.
@@ -360,13 +363,16 @@ impl fmt::Display for Comparison {
         if self.not_compared > 0 {
             write!(f, "; {} elements not compared: the first model returns NaN or infinity", self.not_compared)?;
         }
-        if let Some(RoundingEvidence { observed, twins, rounded_weights, noise }) = self.rounding {
+        if let Some(RoundingEvidence { observed, twins, rounded_weights, noise, other_rows }) = self.rounding {
             write!(f, "; rounding: the error is {observed:.1e}, and {twins:.1e} when both models compute in f64")?;
             if rounded_weights {
                 f.write_str(" with weights rounded to the narrowest type")?;
             }
             if let Some(noise) = noise {
                 write!(f, "; noise in the last bits of the narrowest type has an effect of {noise:.1e}")?;
+            }
+            if let Some(error) = other_rows {
+                write!(f, "; the error outside the rows that masks hide is {error:.1e}")?;
             }
         }
         Ok(())

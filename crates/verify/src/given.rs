@@ -4,10 +4,10 @@ use crate::file::{ModelFile, Port};
 use crate::npy::{self, from_bytes};
 use crate::run::list;
 use crate::{Array, VerifyError};
-use netwright_files::{Folder, Source};
+use netwright_files::{Folder, Source, entries};
 use netwright_ir::{Bindings, Dim, ElementType};
 use safetensors::{Dtype, SafeTensors};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The prefix of the names of inputs in the files that `verify --dump` writes.
 const PREFIX: &str = "input.";
@@ -16,7 +16,8 @@ const PREFIX: &str = "input.";
 /// that follow from their shapes.
 pub(crate) fn read(path: &Path, model: &ModelFile) -> Result<(Bindings, Vec<(String, Array)>), VerifyError> {
     let ports = model.inputs();
-    let found = if path.is_dir() { folder(path, &ports)? } else { tensors(path, &ports)? };
+    let file = if path.is_dir() { only_tensors(path)? } else { Some(path.to_owned()) };
+    let found = file.map_or_else(|| folder(path, &ports), |file| tensors(&file, &ports))?;
     let (mut missing, mut given) = (vec![], vec![]);
     for (port, array) in ports.iter().zip(found) {
         match array {
@@ -76,6 +77,23 @@ fn fit(port: &Port, array: &Array, bindings: &mut Bindings) -> Result<(), String
         }
     }
     Ok(())
+}
+
+/// Returns the safetensors file of a folder without `.npy` files, if it has one.
+fn only_tensors(path: &Path) -> Result<Option<PathBuf>, VerifyError> {
+    let files = entries(path);
+    let with = |extension: &str| -> Vec<&PathBuf> {
+        files.iter().filter(|file| file.extension().is_some_and(|own| own == extension)).collect()
+    };
+    match with("safetensors")[..] {
+        _ if !with("npy").is_empty() => Ok(None),
+        [] => Ok(None),
+        [file] => Ok(Some(file.clone())),
+        [first, ..] => Err(failed(
+            path,
+            format!("it has several safetensors files\n  help: name one of them, such as {}", first.display()),
+        )),
+    }
 }
 
 fn folder(path: &Path, ports: &[Port]) -> Result<Vec<Option<Array>>, VerifyError> {

@@ -6,11 +6,11 @@ mod matching;
 use crate::file::{ModelFile, place};
 use crate::interface::{other_ports, sizes};
 use crate::ranges::in_chunks;
-use crate::runs::{Runner, first_case};
+use crate::runs::{Runner, first_case, judge};
 use crate::tolerance::{Arithmetic, Criteria};
 use crate::{Array, Options, Verdict, VerifyError, compare};
 use matching::{Matched, matched, producers, sources};
-use netwright_ir::OpKind;
+use netwright_ir::{Dim, OpKind, Symbol};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,16 +45,19 @@ pub struct Layer {
     pub added: Option<f64>,
 }
 
-/// Compares the values that two models have in common, in the order of the nodes of the second model, for the first
-/// sizes and seed with which both run.
+/// Compares the values that two models have in common, in the order of the nodes of the second model, for the sizes and
+/// the seed with which their outputs differ, or else the first with which both run.
 pub(crate) fn by_layer(a: &ModelFile, b: &ModelFile, options: &Options) -> Result<Verdict, VerifyError> {
     if let Some(what) = other_ports("input", &a.inputs(), &b.inputs()) {
         return Ok(Verdict::OtherInterface { what });
     }
+    let differing = where_outputs_differ(a, b, options);
+    let why = if differing.is_some() { ", for which the outputs differ" } else { "" };
+    let options = differing.as_ref().unwrap_or(options);
     let runtime = &options.runtime;
     let first = Runner::new(a, runtime)?;
     let mut notes = vec![];
-    let case = first_case(a, &first, options, &mut notes)?;
+    let case = first_case(a, Some(b), &first, options, &mut notes)?;
     drop(first);
     let criteria = Criteria::new(&Arithmetic::of(a, runtime), Some(&Arithmetic::of(b, runtime)), options);
     let pairs = matched(a, b);
@@ -83,9 +86,20 @@ pub(crate) fn by_layer(a: &ModelFile, b: &ModelFile, options: &Options) -> Resul
     }
     let layers = layers(a, b, &pairs, &errors);
     let bindings = case.bindings.iter().map(|(symbol, size)| (symbol.as_str().to_owned(), *size)).collect();
-    notes.push(format!("with {}, seed {}", sizes(&case.bindings), case.seed));
+    notes.push(format!("with {}, seed {}{why}", sizes(&case.bindings), case.seed));
     let (runtime, tolerance) = (runtime.to_string(), criteria.tolerance);
     Ok(Verdict::ByLayer { runtime, bindings, seed: case.seed, tolerance, layers, notes, also: vec![] })
+}
+
+/// Returns options for only the sizes and the seed with which a verification finds that outputs differ; `None` if it finds
+/// no difference, or if the inputs are given.
+fn where_outputs_differ(a: &ModelFile, b: &ModelFile, options: &Options) -> Option<Options> {
+    if options.inputs.is_some() {
+        return None;
+    }
+    let Ok(Verdict::Differs { run, .. }) = judge(a, Some(b), options) else { return None };
+    let sizes = run.bindings.iter().map(|(symbol, size)| (Symbol::new(symbol.as_str()), Dim::Known(*size)));
+    Some(options.clone().with_dims(sizes).with_seed(run.seed))
 }
 
 /// Returns the error of a value, as [`Layer::error`].
@@ -172,6 +186,9 @@ impl Layer {
     }
 }
 
+/// The width of a column beyond which a row is not aligned: a model may have names of a megabyte.
+const WIDEST: usize = 120;
+
 /// The share of the largest contribution from which a row is printed.
 const SHOWN: f64 = 0.1;
 
@@ -190,7 +207,9 @@ pub(crate) fn write_table(f: &mut fmt::Formatter<'_>, layers: &[Layer], toleranc
     let shown: Vec<&Layer> =
         layers.iter().enumerate().filter(|(at, layer)| is_shown(*at, layer)).map(|(_, l)| l).collect();
     let number = |number: Option<f64>| number.map_or_else(|| "not finite".to_owned(), |number| format!("{number:.1e}"));
-    let width = |text: fn(&Layer) -> String| shown.iter().map(|layer| text(layer).chars().count()).max().unwrap_or(0);
+    let width = |text: fn(&Layer) -> String| {
+        shown.iter().map(|layer| text(layer).chars().count()).filter(|width| *width <= WIDEST).max().unwrap_or(0)
+    };
     let (value, operator) = (width(|layer| layer.value.clone()).max(5), width(Layer::operators).max(8));
     write!(f, "\n  {:<value$}  {:<operator$}  {:>10}  {:>10}", "value", "operator", "error", "added")?;
     for layer in &shown {

@@ -42,6 +42,7 @@ mod error;
 mod file;
 mod gate;
 mod given;
+mod hidden;
 mod inputs;
 mod interface;
 mod layers;

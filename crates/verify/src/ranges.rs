@@ -45,7 +45,7 @@ pub(crate) fn in_chunks<T>(
 pub(crate) fn ranges(model: &ModelFile, options: &Options) -> Result<Verdict, VerifyError> {
     let runtime = &options.runtime;
     let mut notes = vec![];
-    let case = first_case(model, &Runner::new(model, runtime)?, options, &mut notes)?;
+    let case = first_case(model, None, &Runner::new(model, runtime)?, options, &mut notes)?;
     let wanted: BTreeSet<&str> = options.ranges_of.iter().map(String::as_str).collect();
     let given = case.borrowed().into_iter().filter(|(name, _)| wanted.contains(name));
     let mut ranges: BTreeMap<String, f64> =

@@ -3,6 +3,7 @@
 use crate::bindings::{Sizes, SizesKind, bindings};
 use crate::compare::{Products, Where, compare_at};
 use crate::file::{ModelFile, place};
+use crate::hidden::Hidden;
 use crate::inputs::{Role, Style, role};
 use crate::interface::{float_types, misdeclared, other_ports, sizes, with_types_of};
 use crate::relations::{candidates, describe};
@@ -96,7 +97,7 @@ impl Case {
     }
 }
 
-/// Rounds the floats of inputs to the types of the second model.
+/// Rounds the floats of inputs to these types, those of the second model.
 fn round(inputs: &mut Named, types: &[(String, ElementType)]) {
     for (name, array) in inputs {
         if let Some((_, element)) = types.iter().find(|(rounded, _)| rounded == name) {
@@ -203,9 +204,10 @@ fn cases(
     Err(failed.unwrap_or(VerifyError::Sizes("no sizes fit the inputs of the model")))
 }
 
-/// Returns the first planned run, with its inputs.
+/// Returns the first planned run, with its inputs, whose values are floats of a second model too.
 pub(crate) fn first_case(
     model: &ModelFile,
+    second: Option<&ModelFile>,
     runner: &Runner<'_>,
     options: &Options,
     notes: &mut Vec<String>,
@@ -214,7 +216,10 @@ pub(crate) fn first_case(
     let Some(Planned { sizes: Sizes { bindings, kind }, seed, inputs: given }) = planned else {
         return Err(VerifyError::Sizes("the model has no sizes to run with"));
     };
-    let inputs = given.map_or_else(|| inputs(model, &bindings, seed), Ok)?;
+    let mut inputs = given.map_or_else(|| inputs(model, &bindings, seed), Ok)?;
+    if let Some(second) = second {
+        round(&mut inputs, &float_types(model, second).0);
+    }
     Ok(Case { bindings, seed, kind, inputs, is_extreme: false, may_be_nan: false })
 }
 
@@ -453,6 +458,7 @@ impl Judge<'_> {
             compare(&left, &right, tolerance).pop().filter(|found| found.difference.is_none())?.error()
         };
         let (mut noise, mut rounded): (Option<Option<Noise>>, Option<Option<[Named; 2]>>) = (None, None);
+        let mut hidden: Option<Hidden> = None;
         for output in outputs.iter_mut().filter(|output| output.difference.is_some()) {
             let mut with_rounded_weights = || {
                 let twins = &mut self.rounded_twins;
@@ -475,7 +481,10 @@ impl Judge<'_> {
             let explained = if is_small { None } else { explained() };
             if is_small || explained.is_some() {
                 let rounded_weights = in_f64.is_none();
-                output.rounding = Some(RoundingEvidence { observed, twins: error, rounded_weights, noise: explained });
+                let hidden = hidden.get_or_insert_with(|| Hidden::new(self.a, &case.inputs));
+                let other_rows = hidden.error_outside(&output.output, [a, b], output.scale);
+                let noise = explained;
+                output.rounding = Some(RoundingEvidence { observed, twins: error, rounded_weights, noise, other_rows });
                 output.difference = None;
             } else if in_f64.is_some() && case.is_extreme {
                 self.notes.push(format!(

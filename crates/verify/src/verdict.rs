@@ -249,14 +249,26 @@ impl fmt::Display for Verdict {
                 write_rest(f, notes, also)
             }
             Verdict::Equal { runtime, tolerance, runs, notes, also } => {
-                let rounding = outputs(runs).filter_map(|output| output.rounding).map(|rounding| rounding.observed);
-                match rounding.reduce(f64::max) {
-                    None => write!(f, "equal in {runtime} within {tolerance:e}")?,
-                    Some(largest) => write!(
+                let rounding = || outputs(runs).filter_map(|output| output.rounding);
+                let padding = rounding().filter(|it| it.other_rows.is_some()).map(|it| it.observed).reduce(f64::max);
+                let others = rounding().map(|it| it.other_rows.unwrap_or(it.observed)).reduce(f64::max);
+                match (others, padding) {
+                    (Some(others), Some(padding)) if others <= *tolerance => write!(
                         f,
-                        "equal in {runtime} up to rounding: the largest error is {largest:.1e}, beyond {tolerance:e}, but the \
-                         models agree in f64"
+                        "equal in {runtime} within {tolerance:e}, except in rows that a mask hides: their largest \
+                         error is {padding:.1e} and is rounding, because the models agree in f64"
                     )?,
+                    (Some(others), padding) => {
+                        write!(
+                            f,
+                            "equal in {runtime} up to rounding: the largest error is {others:.1e}, beyond {tolerance:e}, but the \
+                             models agree in f64"
+                        )?;
+                        if let Some(padding) = padding.filter(|padding| *padding > others) {
+                            write!(f, "; that of rows that a mask hides is {padding:.1e}")?;
+                        }
+                    }
+                    (None, _) => write!(f, "equal in {runtime} within {tolerance:e}")?,
                 }
                 write_runs(f, runs)?;
                 write_rest(f, notes, also)

@@ -32,7 +32,8 @@ pub struct Options {
     /// tolerance is given; otherwise an output beyond the tolerance is not accepted.
     pub min_cosine: Option<f64>,
     /// Whether to compare the values that two models have in common, in the order in which the second one computes them,
-    /// instead of judging the outputs. The verdict is [`Verdict::ByLayer`].
+    /// for the sizes and inputs for which outputs differ, instead of judging the outputs. The verdict is
+    /// [`Verdict::ByLayer`].
     pub by_layer: bool,
     /// The values of the first model to record the largest magnitudes of, instead of judging the outputs; if there are any,
     /// the verdict is [`Verdict::Ranges`].

@@ -5,6 +5,7 @@ mod models;
 use models::{With, bytes, floats, graph, integers, model, node};
 use netwright_ir::{Bindings, Dim, Symbol};
 use netwright_verify::{Array, ModelFile, Options, Session, Verdict, VerifyError, verify_models};
+use std::path::Path;
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto};
 
 fn file(name: &str, graph: GraphProto) -> ModelFile {
@@ -498,6 +499,30 @@ fn weights_that_operators_hold_are_left_out() {
     assert_contains(&verdict.to_string(), &["node `p` (MatMul) adds most of the error"]);
 }
 
+/// The values are compared for the run in which outputs differ, here the first with more than one sequence.
+#[test]
+fn values_are_compared_where_outputs_differ() {
+    let batch_counts = |share: f32| {
+        let mut graph = reference();
+        graph.node = vec![
+            node("shape = Shape(x)").int("end", 1),
+            node("batch = Cast(shape)").int("to", 1),
+            node("more = Sub(batch, one)"),
+            node("part = Mul(more, share)"),
+            node("y = Add(x, part)"),
+        ];
+        graph.initializer = vec![floats("one", &[1], &[1.0]), floats("share", &[1], &[share])];
+        graph
+    };
+    let (a, b) = (file("a.onnx", batch_counts(1.0)), file("b.onnx", batch_counts(2.0)));
+    let by_layer = Options::default().with_by_layer(true);
+    let text = verdict(&a, &b, &by_layer).to_string();
+    let where_they_differ = "note: with batch = 2, seq = 7, seed 1, for which the outputs differ";
+    assert_contains(&text, &[where_they_differ, "node `part` (Mul) adds most of the error"]);
+    let one = by_layer.with_dims([(Symbol::new("batch"), Dim::from(1))]);
+    assert_contains(&verdict(&a, &b, &one).to_string(), &["with batch = 1, seq = 5, seed 0\n", "no value differs"]);
+}
+
 /// An operator that moves elements adds no error: the one that computed them does.
 #[test]
 fn an_operator_that_moves_elements_is_not_named() {
@@ -520,8 +545,13 @@ fn the_largest_magnitudes_are_recorded() {
     let bytes = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &numbers].concat();
     let path = inputs.path().join("inputs.safetensors");
     std::fs::write(&path, bytes).expect("it is written");
-    let options = Options::default().with_inputs(path).with_ranges_of(["x", "p", "r", "y", "w", "absent"]);
-    let verdict = verify_models(&file("a.onnx", reference()), None, &options).expect("a verdict");
+    let options = Options::default().with_ranges_of(["x", "p", "r", "y", "w", "absent"]);
+    let judge = |path: &Path| verify_models(&file("a.onnx", reference()), None, &options.clone().with_inputs(path));
+    let verdict = judge(&path).expect("a verdict");
+    assert_eq!(judge(inputs.path()).expect("a verdict"), verdict, "the only file of a folder");
+    std::fs::copy(&path, inputs.path().join("other.safetensors")).expect("it is copied");
+    let error = judge(inputs.path()).expect_err("there are two files").to_string();
+    assert_contains(&error, &["it has several safetensors files\n  help: name one of them, such as "]);
     let expected = "the largest magnitudes of 4 values in tract\n  p  4.0e0\n  r  2.0e0\n  x  2.0e0\n  y  3.0e0\n  note: with batch = 1, seq = 4, seed 0";
     assert_eq!(verdict.to_string(), expected);
     assert!(verdict.is_fine());

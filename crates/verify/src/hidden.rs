@@ -1,0 +1,141 @@
+//! The rows that masks hide: what a model computes for padding has no meaning, and in narrow types often no digits.
+
+use crate::Array;
+use crate::file::{ModelFile, Port};
+use crate::inputs::{Role, role};
+use crate::uses::Graphs;
+use netwright_ir::Dim;
+
+/// The tokens that the masks of a run hide, and the outputs of the model.
+pub(crate) struct Hidden {
+    masks: Vec<Mask>,
+    outputs: Vec<Port>,
+    /// Whether masks also cover a past.
+    has_past: bool,
+}
+
+#[derive(Clone)]
+struct Mask {
+    batch: usize,
+    length: usize,
+    is_hidden: Vec<bool>,
+    /// The declared size of its second axis.
+    covers: Dim,
+}
+
+impl Hidden {
+    /// Reads the masks `[batch, length]` among the inputs of a run.
+    pub(crate) fn new(model: &ModelFile, inputs: &[(String, Array)]) -> Self {
+        let graphs = Graphs::new(&model.graph);
+        let ports = model.inputs();
+        let masks = ports.iter().filter(|port| role(port, &graphs) == Role::Mask);
+        let has_past = ports.iter().any(|port| port.name.contains("past"));
+        let read = |port: &Port| {
+            let (_, array) = inputs.iter().find(|(name, _)| *name == port.name)?;
+            Mask::new(array, port.ty.as_ref()?.shape.as_ref()?.get(1)?.clone())
+        };
+        Self { masks: masks.filter_map(read).collect(), outputs: model.outputs().to_vec(), has_past }
+    }
+
+    /// Returns the largest error of an output outside the rows that masks hide, relative to `scale`, if that within them is
+    /// larger.
+    pub(crate) fn error_outside(&self, output: &str, [a, b]: [&[(String, Array)]; 2], scale: f64) -> Option<f64> {
+        let find = |all: &'_ [(String, Array)]| all.iter().position(|(name, _)| name == output);
+        let (a, b) = (&a.get(find(a)?)?.1, &b.get(find(b)?)?.1);
+        // The axis of the tokens has no fixed size.
+        let dims = self.outputs.iter().find(|port| port.name == output)?.ty.as_ref()?.shape.as_ref()?;
+        let axis = (1..dims.len()).find(|axis| dims[*axis].known().is_none());
+        let (left, right) = (a.any().floats()?, b.any().floats()?);
+        let errors: Vec<f64> = left.iter().zip(&*right).map(|(a, b)| (a - b).abs() / a.abs().max(scale)).collect();
+        let largest =
+            |errors: &mut dyn Iterator<Item = f64>| errors.filter(|error| error.is_finite()).fold(0.0, f64::max);
+        let all = largest(&mut errors.iter().copied());
+        // A mask of other tokens, such as those of an encoder, hides a row if it hides all of them.
+        let axis_of = |mask: &Mask| axis.filter(|axis| mask.is_of(&dims[*axis], self.has_past));
+        let hidden: Vec<_> = self.masks.iter().filter_map(|mask| mask.hides(a.shape(), axis_of(mask))).collect();
+        let is_kept = |at: usize| hidden.iter().all(|is_hidden| !is_hidden(at));
+        let others = largest(&mut errors.iter().enumerate().filter(|(at, _)| is_kept(*at)).map(|(_, error)| *error));
+        Some(others).filter(|others| *others < all)
+    }
+}
+
+impl Mask {
+    fn new(array: &Array, covers: Dim) -> Option<Self> {
+        let [batch, length] = *array.shape() else { return None };
+        let elements: Vec<String> = (0..batch * length).filter_map(|at| array.any().text(at)).collect();
+        // A mask that is added has 0 for tokens that it keeps.
+        let is_below_0 = |element: &String| element.starts_with('-') && element != "-0";
+        let is_added = elements.iter().any(is_below_0);
+        let is_zero = |element: &String| element == "0" || element == "false";
+        let is_hidden = elements.iter().map(|one| if is_added { is_below_0(one) } else { is_zero(one) }).collect();
+        Some(Self { batch, length, is_hidden, covers })
+    }
+
+    /// Returns whether it is a mask of tokens on an axis of this declared size, and possibly of a past before them.
+    fn is_of(&self, tokens: &Dim, has_past: bool) -> bool {
+        let mut contains = false;
+        self.covers.for_each_symbol(&mut |symbol| contains |= *tokens == Dim::Symbol(symbol.clone()));
+        self.covers == *tokens || contains || has_past
+    }
+
+    /// Returns which elements of an output belong to tokens, on an axis, that the mask hides, or to a sequence of which it
+    /// hides all tokens; `None` if it is not a mask of these. The last tokens are those of the output, if the mask also
+    /// covers a past.
+    fn hides(&self, shape: &[usize], axis: Option<usize>) -> Option<impl Fn(usize) -> bool> {
+        let tokens = axis.map_or(Some(0), |axis| shape.get(axis).copied())?;
+        let past = self.length.checked_sub(tokens)?;
+        let of_sequence = shape.get(1..)?.iter().product::<usize>().max(1);
+        let of_token = axis.map_or(of_sequence, |axis| shape.iter().skip(axis + 1).product::<usize>().max(1));
+        (shape.first() == Some(&self.batch)).then_some(move |at: usize| {
+            let row = self.is_hidden.chunks(self.length.max(1)).nth(at / of_sequence).unwrap_or_default();
+            let token = past + at / of_token % tokens.max(1);
+            row.iter().all(|hidden| *hidden) || axis.is_some() && row.get(token) == Some(&true)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use netwright_ir::{ElementType, Shape, Symbol, TensorType};
+
+    /// The output has tokens on its second or third axis, or none; its mask hides the first token of the second sequence.
+    #[test]
+    fn errors_of_hidden_tokens_are_told_apart() {
+        let mask = |elements: Vec<f32>| {
+            let array = Array::new([2, 3], elements).expect("an array");
+            Mask::new(&array, Dim::Symbol(Symbol::new("seq"))).expect("a mask")
+        };
+        let kept = mask(vec![1.0, 1.0, 1.0, 0.0, 1.0, 1.0]);
+        let added = mask(vec![0.0, 0.0, 0.0, -1e4, 0.0, 0.0]);
+        assert_eq!(kept.is_hidden, added.is_hidden);
+        let whole = mask(vec![1.0, 1.0, 1.0, 0.0, 0.0, 0.0]);
+        let found = |mask: &Mask, names: &str, shape: &[usize], differing: &[usize]| {
+            let count = shape.iter().product();
+            let a = Array::new(shape, vec![1.0_f32; count]).expect("an array");
+            let mut other = vec![1.001_f32; count];
+            for at in differing {
+                other[*at] = 4.0;
+            }
+            let b = Array::new(shape, other).expect("an array");
+            let dims: Shape = names.split(' ').map(|dim| dim.parse().expect("a dim")).collect();
+            let port = Port { name: "y".to_owned(), ty: Some(TensorType::new(ElementType::F32, dims)) };
+            let masks = vec![mask.clone()];
+            let (a, b) = ([("y".to_owned(), a)], [("y".to_owned(), b)]);
+            let hidden = Hidden { masks, outputs: vec![port], has_past: names.contains("total") };
+            hidden.error_outside("y", [&a, &b], 1.0).is_some_and(|error| error > 0.0 && error < 0.01)
+        };
+        assert!(found(&kept, "batch seq 2", &[2, 3, 2], &[6, 7]));
+        assert!(!found(&kept, "batch seq 2", &[2, 3, 2], &[6, 8]), "the second token of the second sequence");
+        assert!(!found(&kept, "batch seq 2", &[2, 3, 2], &[0]), "the first sequence");
+        assert!(found(&kept, "batch 2 total 1", &[2, 2, 3, 1], &[6, 9]));
+        assert!(!found(&kept, "batch total 2", &[2, 2, 2], &[4]), "the first token is in the past");
+        assert!(!found(&kept, "batch other 2", &[2, 3, 2], &[6]), "other tokens");
+        assert!(found(&whole, "batch other 2", &[2, 5, 2], &[10, 19]));
+        assert!(found(&kept, "batch seq", &[2, 3], &[3]));
+        assert!(!found(&kept, "batch 2", &[2, 2], &[2]), "one token of the sequence");
+        assert!(found(&whole, "batch 2", &[2, 2], &[2, 3]));
+        assert!(!found(&kept, "batch seq 2", &[2, 4, 2], &[8]), "more tokens than the mask has");
+        assert!(!found(&kept, "other seq 2", &[1, 3, 2], &[0]), "another batch");
+    }
+}
