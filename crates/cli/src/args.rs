@@ -7,6 +7,7 @@ use crate::output::Output;
 use crate::quantize::Quantize;
 use crate::schema::Described;
 use crate::suggest;
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use netwright::evaluate::Tract;
@@ -372,8 +373,8 @@ pub(crate) struct Inspect {
     #[arg(long)]
     pub(crate) weights: bool,
     /// Show the node with this name or with a result of this name: its operands, its results and their readers, its cost,
-    /// and the notes of the exporter.
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["ops", "tree", "weights", "text"])]
+    /// and the notes of the exporter. An operator or a part of a name lists the names that are meant.
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new(), conflicts_with_all = ["ops", "tree", "weights", "text"])]
     pub(crate) node: Option<String>,
     /// Print the graph in the text form. Tensors of more than 16 elements appear as a hash or as their place in the file.
     #[arg(long, conflicts_with_all = ["ops", "tree", "weights"])]

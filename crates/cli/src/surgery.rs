@@ -8,10 +8,11 @@ use crate::output::{Output, counted, in_line, thousands};
 use crate::overwrite::{Inputs, expect_place};
 use netwright::files::{self, write_file};
 use netwright::inventory::inventory;
-use netwright::ir::{Dim, Model, Symbol};
-use netwright::surgery::{self, Cut, MergeError, Moved, Plan, SurgeryError};
+use netwright::ir::{Dim, Graph, Model, Name, Symbol, ValueType};
+use netwright::surgery::{self, Cut, MergeError, Moved, Plan, SurgeryError, symbols};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -70,7 +71,7 @@ pub(crate) fn change(model: &mut Model, dims: &[(Symbol, Dim)], interface: &Inte
     if !interface.add_output.is_empty() {
         surgery::add_outputs(model, &borrowed(&interface.add_output)).map_err(refused)?;
     }
-    fix_dims(model, dims)?;
+    fix_dims(model, &with_old_names(dims, &interface.rename_dim, &symbols(&model.graph))?)?;
     let renames = [
         (&interface.rename_dim, surgery::rename_dims as fn(&mut Model, &[(&str, &str)]) -> Result<(), SurgeryError>),
         (&interface.rename_input, surgery::rename_inputs),
@@ -80,6 +81,32 @@ pub(crate) fn change(model: &mut Model, dims: &[(Symbol, Dim)], interface: &Inte
         rename(model, &pairs(names)).map_err(refused)?;
     }
     Ok(())
+}
+
+/// Returns sizes in which symbols that are to be renamed have their old names, also where the new ones are given.
+///
+/// # Errors
+/// If a symbol that gets a size is to be renamed.
+fn with_old_names(
+    dims: &[(Symbol, Dim)],
+    renamed: &[(String, String)],
+    known: &BTreeSet<Symbol>,
+) -> Result<Vec<(Symbol, Dim)>, Failure> {
+    let old = |symbol: &Symbol| {
+        let pair = renamed.iter().find(|(_, new)| symbol.as_str() == new && !known.contains(symbol));
+        pair.map(|(old, _)| Symbol::new(old.as_str()))
+    };
+    let with_old = |(symbol, size): &(Symbol, Dim)| {
+        let size = size.substitute(&|symbol| old(symbol).map(Dim::Symbol));
+        (old(symbol).unwrap_or_else(|| symbol.clone()), size)
+    };
+    let dims: Vec<_> = dims.iter().map(with_old).collect();
+    match dims.iter().find(|(symbol, _)| renamed.iter().any(|(old, _)| symbol.as_str() == old)) {
+        Some((symbol, size)) => Err(Misuse::Conflict.failure(format!(
+            "--dim replaces {symbol} by {size}, so that --rename-dim has nothing to rename\n  help: leave out one of them"
+        ))),
+        None => Ok(dims),
+    }
 }
 
 /// Writes sizes for symbols.
@@ -338,12 +365,14 @@ fn expect_empty(folder: &Path) -> Result<bool, Failure> {
 
 pub(crate) fn merge(args: &Merge, output: Output) -> Result<(), Failure> {
     expect_place("the output", &args.output)?;
-    let manifest = match &args.models[..] {
-        [path] if path.extension().is_some_and(|extension| extension == "json") => Some((path, Manifest::read(path)?)),
+    let path = match &args.models[..] {
+        [path] if path.extension().is_some_and(|extension| extension == "json") => Some(path.clone()),
+        [folder] => Some(folder.join(MANIFEST)).filter(|path| path.is_file()),
         _ => None,
     };
-    let paths = match &manifest {
-        Some((path, manifest)) => manifest.parts.iter().map(|part| path.with_file_name(&part.file)).collect(),
+    let manifest = path.map(|path| Ok::<_, Failure>((Manifest::read(&path)?, path))).transpose()?;
+    let paths: Vec<PathBuf> = match &manifest {
+        Some((manifest, path)) => manifest.parts.iter().map(|part| path.with_file_name(&part.file)).collect(),
         None => args.models.clone(),
     };
     if manifest.is_some() && !args.connect.is_empty() {
@@ -352,18 +381,67 @@ pub(crate) fn merge(args: &Merge, output: Output) -> Result<(), Failure> {
     }
     let mut inputs = Inputs::default();
     let mut models = vec![];
-    for path in paths {
-        let model = model_io::read_at(&path, &args.reading, output)?;
-        inputs.add_model(&path, &model);
+    for path in &paths {
+        let model = model_io::read_at(path, &args.reading, output)?;
+        inputs.add_model(path, &model);
         models.push(model);
     }
     inputs.expect_other_output(&args.output, Path::new(""))?;
-    let plan = manifest.map(|(_, manifest)| manifest.into_plan());
+    let plan = manifest.map(|(manifest, _)| manifest.into_plan());
+    let ports: Vec<Ports> = models.iter().map(|model| Ports::new(&model.graph)).collect();
     let merged = surgery::merge(models, &pairs(&args.connect), plan.as_ref()).map_err(|error| match error {
         MergeError::Surgery(error) => refused(error),
         error => Failure::model(error),
     })?;
+    if let Some(number) = merged.unconnected.first().filter(|_| plan.is_none() && !args.allow_unconnected) {
+        return Err(unconnected(&paths, &ports, *number));
+    }
     let mut summary = write(&merged.model, &args.output, args.storage.external_data, false, &inputs, output)?;
     summary.notes.extend(merged.notes);
     output.report(&summary, || summary.text())
 }
+
+/// The inputs and outputs of a model with their types.
+struct Ports {
+    inputs: Vec<(Name, ValueType)>,
+    outputs: Vec<(Name, ValueType)>,
+}
+
+impl Ports {
+    fn new(graph: &Graph) -> Self {
+        let ty = |value| graph.fact(value).ty.clone();
+        Self {
+            inputs: graph.inputs().map(|input| (graph.value_name(input).clone(), ty(input))).collect(),
+            outputs: graph.outputs().iter().map(|output| (output.name.clone(), ty(output.value))).collect(),
+        }
+    }
+}
+
+/// Returns the failure for a model, of this number from 1, that exchanges no values with the first one. The help connects
+/// an output with an input of a type that fits, if there are such.
+fn unconnected(paths: &[PathBuf], ports: &[Ports], number: usize) -> Failure {
+    let (earlier, own) = ports.split_at(number.saturating_sub(1));
+    let path = paths.get(number.saturating_sub(1)).map(|path| in_line(path)).unwrap_or_default();
+    let inputs: Vec<_> = own.iter().take(1).flat_map(|ports| &ports.inputs).collect();
+    let outputs: Vec<_> = earlier.iter().flat_map(|ports| &ports.outputs).collect();
+    let pairs = outputs.iter().flat_map(|output| inputs.iter().map(move |input| (output, input)));
+    let fit = pairs.into_iter().find(|((_, from), (_, to))| !to.contradicts(from));
+    let example = fit.map_or_else(String::new, |((from, _), (to, _))| format!(", such as --connect {from}={to}"));
+    let names = |ports: &[&(Name, ValueType)]| {
+        let names: Vec<String> = ports.iter().take(MAX_PORTS).map(|(name, _)| format!("{name:?}")).collect();
+        let more = if ports.len() > MAX_PORTS { ", …" } else { "" };
+        if names.is_empty() { "none".to_owned() } else { names.join(", ") + more }
+    };
+    Failure::model_with(
+        SurgeryError::Merge(String::new()).code(),
+        format!(
+            "model {number}, {path}, exchanges no values with the models before it: its inputs are {}, and their outputs are \
+             {}\n  help: connect them by --connect OUT=IN{example}; --allow-unconnected writes them side by side",
+            names(&inputs),
+            names(&outputs)
+        ),
+    )
+}
+
+/// The maximum number of inputs or outputs that are named in an error.
+const MAX_PORTS: usize = 20;

@@ -447,6 +447,9 @@ fn a_node_is_shown_with_its_neighbors() {
         ("inspect_node_of_a_body", &["%y"], 0),
         ("inspect_node_of_a_weight", &["w", "--dim", "n=2", "--json"], 0),
         ("inspect_node_missing", &["prodcut"], 2),
+        ("inspect_node_of_an_operator", &["matmul"], 2),
+        ("inspect_node_without_a_name", &[""], 2),
+        ("inspect_node_of_a_sign", &["%"], 2),
     ] {
         check(at, name, &[&["inspect", "m.onnx", "--node"], arguments].concat(), code);
     }

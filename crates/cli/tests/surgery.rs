@@ -43,9 +43,10 @@ fn verbs() {
         &["split", "model.onnx", "--after", "a", "--after", "c", "-o", "named"],
         &["split", "model.onnx", "--size", "3kB", "-o", "sized"],
         &["merge", "named/parts.json", "-o", "named.onnx"],
-        &["merge", "sized/parts.json", "-o", "sized.onnx"],
+        &["merge", "sized", "-o", "sized.onnx"],
         &["merge", "sized/part-1.onnx", "sized/part-2.onnx", "-o", "files.onnx"],
         &["merge", "model.onnx", "model.onnx", "--connect", "y=x", "-o", "twice.onnx"],
+        &["merge", "model.onnx", "model.onnx", "--allow-unconnected", "-o", "beside.onnx"],
         &["strip", "model.onnx", "-o", "stripped.onnx"],
         &["externalize", "model.onnx", "-o", "external.onnx"],
         &["embed", "external.onnx", "-o", "embedded.onnx"],
@@ -92,6 +93,28 @@ fn fixed_sizes_are_verified() {
     transcript(folder.path(), &[&arguments[..], &["--runtime", "tract"]].concat(), 0);
 }
 
+/// Sizes may be given in the old and the new names of symbols.
+#[test]
+fn sizes_in_names_that_change() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = folder.path();
+    let text = "g(%x: f32[batch, seq], %m: f32[batch, total]) {\n%y = concat %x, %m {axis = 1} : ?\nreturn %y\n}\n";
+    let model = Model::new(parse(text).expect("it is well-formed"));
+    onnx::write(&model, at.join("model.onnx"), &WriteOptions::default()).expect("it is written");
+    let inputs = |dims: &str, renamed: &[&str]| {
+        let mut call = vec!["-q", "optimize", "model.onnx", "-o", "out.onnx", "--passes", "none", "--dim", dims];
+        call.extend(renamed.iter().flat_map(|pair| ["--rename-dim", pair]));
+        transcript(at, &call, 0);
+        let text = transcript(at, &["inspect", "out.onnx"], 0);
+        let types = text.lines().filter_map(|line| line.strip_prefix("input")?.split_once("f32"));
+        types.map(|(_, shape)| shape.to_owned()).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(inputs("seq=4", &["batch=rows"]), "[rows, 4] [rows, total]");
+    assert_eq!(inputs("total=seq+batch", &["batch=rows"]), "[rows, seq] [rows, rows + seq]");
+    assert_eq!(inputs("total=seq+rows", &["batch=rows"]), "[rows, seq] [rows, rows + seq]");
+    assert_eq!(inputs("total=2*seq", &["batch=seq", "seq=batch"]), "[seq, batch] [seq, 2*batch]");
+}
+
 /// Every refusal says why and what to do, and writes nothing.
 #[test]
 fn refusals() {
@@ -116,9 +139,13 @@ fn refusals() {
         (&[&optimize[..], &["--dim", "batch=1", "--dim", "batch=2"]].concat(), 2),
         (&[&optimize[..], &["--rename-input", "x"]].concat(), 2),
         (&[&optimize[..], &["--rename-input", "x=mask"]].concat(), 2),
+        (&[&optimize[..], &["--dim", "batch=1", "--rename-dim", "batch=rows"]].concat(), 2),
+        (&[&optimize[..], &["--dim", "rows=1", "--rename-dim", "batch=rows"]].concat(), 2),
         (&[&optimize[..], &["--outputs", "z"]].concat(), 2),
+        (&[&optimize[..], &["--outputs", "matmul"]].concat(), 2),
         (&[&optimize[..], &["--add-output", "b", "--verify"]].concat(), 2),
         (&["extract", "model.onnx", "--from", "b", "--to", "y", "-o", "out.onnx"], 2),
+        (&["extract", "model.onnx", "--from", "w", "-o", "out.onnx"], 2),
         (&["extract", "model.onnx", "--from", "b", "-o", "missing/out.onnx"], 2),
         (&["split", "model.onnx", "-o", "out"], 2),
         (&["split", "model.onnx", "--after", "y", "-o", "out"], 2),
@@ -130,6 +157,7 @@ fn refusals() {
         (&["merge", "newer.json", "-o", "out.onnx"], 2),
         (&["merge", "newer.json", "--connect", "a=b", "-o", "out.onnx"], 2),
         (&["merge", "model.onnx", "model.onnx", "-o", "model.onnx"], 2),
+        (&["merge", "model.onnx", "model.onnx", "-o", "out.onnx"], 1),
         (&["merge", "model.onnx", "model.onnx", "--connect", "y=z", "-o", "out.onnx"], 2),
         (&["merge", "model.onnx", "model.onnx", "--connect", "y=mask", "-o", "out.onnx"], 1),
         (&["strip", "model.onnx", "-o", "full"], 2),

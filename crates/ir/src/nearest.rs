@@ -47,8 +47,8 @@ fn related<'n>(word: &str, known: &[&'n str]) -> Option<&'n str> {
     found.next().filter(|_| found.next().is_none())
 }
 
-/// Returns help for a word that is unknown: the name that is likely meant, or all names, or the nearest of many.
-/// Control characters in names are escaped, because names may come from a file.
+/// Returns help for a word that is unknown: the name that is likely meant, or all names; of many, those that contain the
+/// word, in letters of either case, or the nearest. Control characters in names are escaped, because names may come from a file.
 ///
 /// ```
 /// use netwright_ir::nearest::suggestion;
@@ -59,13 +59,36 @@ pub fn suggestion(word: &str, known: &[&str]) -> String {
     if let Some(name) = meant(word, known.iter().copied()).or_else(|| related(word, known)) {
         return format!("did you mean `{}`?", name.escape_debug());
     }
-    let listed =
-        |names: &[&str]| names.iter().map(|name| name.escape_debug().to_string()).collect::<Vec<_>>().join(", ");
     match known.len() {
         0 => "there are none".to_owned(),
         1..=MAX_LISTED => format!("choose from {}", listed(known)),
-        _ => format!("the nearest are {}", listed(&nearest(word, known.iter().copied(), 5))),
+        _ => match containing(word, known).as_slice() {
+            [] => format!("the nearest are {}", listed(&nearest(word, known.iter().copied(), 5))),
+            names => format!("with this part: {}", listed(names)),
+        },
     }
+}
+
+/// Returns the names that contain a word of three letters or more, in letters of either case.
+fn containing<'n>(word: &str, known: &[&'n str]) -> Vec<&'n str> {
+    let word = word.to_lowercase();
+    if !(MIN_ABBREVIATION..=MAX_LENGTH).contains(&word.len()) {
+        return vec![];
+    }
+    known.iter().copied().filter(|name| name.to_lowercase().contains(&word)).collect()
+}
+
+/// Lists names for an error; of many only the first.
+///
+/// ```
+/// use netwright_ir::nearest::listed;
+/// assert_eq!(listed(&["a", "b"]), "a, b");
+/// assert_eq!(listed(&["x"; 30]).split(", ").last(), Some("x and 10 more"));
+/// ```
+pub fn listed(names: &[&str]) -> String {
+    let shown: Vec<String> = names.iter().take(MAX_LISTED).map(|name| name.escape_debug().to_string()).collect();
+    let more = names.len().saturating_sub(MAX_LISTED);
+    shown.join(", ") + &if more > 0 { format!(" and {more} more") } else { String::new() }
 }
 
 /// Returns the share of the letters of both words that are in their longest common subsequence: 1 if they are equal.
@@ -119,5 +142,9 @@ mod tests {
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         assert_eq!(suggestion("other", &many), "the nearest are name0, name1, name2, name3, name4");
         assert_eq!(suggestion("other", &["a\u{1b}b"]), "choose from a\\u{1b}b");
+        assert_eq!(
+            suggestion("AME1", &many),
+            "with this part: name1, name10, name11, name12, name13, name14, name15, name16, name17, name18, name19"
+        );
     }
 }

@@ -21,7 +21,8 @@
 
 pub use crate::passes::surgery::{
     Cut, Merged, Moved, Plan, Split, SurgeryError, Unrolled, add_outputs, branch_input, choose_branch, extract,
-    fix_dims, rename_dims, rename_inputs, rename_outputs, set_outputs, split, strip, symbols, unroll_cache,
+    fix_dims, rename_dims, rename_inputs, rename_outputs, set_outputs, split, strip, suggestion_for_operator, symbols,
+    unroll_cache,
 };
 
 use crate::files::Code;

@@ -35,8 +35,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+use netwright_ir::cost;
 use netwright_ir::files::Code;
-use netwright_ir::nearest::suggestion;
+use netwright_ir::nearest::{listed, suggestion};
 use netwright_ir::{Graph, HashMap, Model, Value, ValueType};
 
 mod branches;
@@ -113,17 +114,20 @@ pub enum SurgeryError {
         /// The name of the value.
         name: String,
     },
-    /// An output that depends on an input that is cut off.
+    /// An output that depends on inputs that are cut off.
     #[error(
-        "the output {output:?} depends on the input {input:?}, which is cut off: {path}\n  help: add {input:?} to the \
-         values that become inputs"
+        "the output {output:?} depends on the input {:?}, which is cut off: {path}{}\n  help: add {} to the values that \
+         become inputs",
+        inputs.first().map_or("", String::as_str),
+        others_cut_off(inputs),
+        quoted(inputs)
     )]
     CutOff {
         /// The output.
         output: String,
-        /// The input.
-        input: String,
-        /// The nodes from the input to the output.
+        /// All inputs that are cut off; this output depends on the first.
+        inputs: Vec<String>,
+        /// The nodes from the first input to the output.
         path: String,
     },
     /// A value that should become an input, but that no output depends on.
@@ -168,6 +172,17 @@ pub enum SurgeryError {
     /// A model without branches that an input selects.
     #[error("{0}")]
     Branches(String),
+}
+
+fn quoted(names: &[String]) -> String {
+    names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
+}
+
+fn others_cut_off(inputs: &[String]) -> String {
+    match inputs {
+        [] | [_] => String::new(),
+        [_, others @ ..] => format!("; also cut off: {}", quoted(others)),
+    }
 }
 
 impl SurgeryError {
@@ -232,6 +247,13 @@ impl<'g> ValuesByName<'g> {
             let node = self.graph.results(id).next().map(|value| format!("{:?}", self.graph.value_name(value)));
             return Err(SurgeryError::InBody { name: name.to_owned(), node: node.unwrap_or_default() });
         }
+        let computed = self.graph.schedule().into_iter().flat_map(|id| {
+            let operator = cost::name(self.graph.node(id).op());
+            self.graph.results(id).map(move |value| (operator.clone(), &**self.graph.value_name(value)))
+        });
+        if let Some(help) = suggestion_for_operator(name, computed) {
+            return Err(SurgeryError::Unknown { what: "a value", name: name.to_owned(), help });
+        }
         let mut known: Vec<&str> = self.values.keys().copied().collect();
         known.sort_unstable();
         Err(unknown("a value", name, &known))
@@ -249,6 +271,19 @@ fn has(body: &Graph, name: &str) -> bool {
         body.results(id).any(|value| **body.value_name(value) == *name)
             || body.node(id).op().bodies().iter().any(|inner| has(inner, name))
     })
+}
+
+/// Returns help for a name that is that of an operator, in letters of either case and with or without its domain: the
+/// names of what has it, of pairs of an operator and a name; `None` if nothing does.
+pub fn suggestion_for_operator<'n>(word: &str, all: impl IntoIterator<Item = (String, &'n str)>) -> Option<String> {
+    let is_meant = |operator: &str| {
+        let alone = operator.rsplit("::").next().unwrap_or(operator);
+        [operator, alone].iter().any(|name| name.eq_ignore_ascii_case(word))
+    };
+    let found: Vec<(String, &str)> = all.into_iter().filter(|(operator, _)| is_meant(operator)).collect();
+    let (operator, _) = found.first()?;
+    let names: Vec<&str> = found.iter().map(|(_, name)| *name).collect();
+    Some(format!("{operator} is an operator; choose from {}", listed(&names)))
 }
 
 /// Returns the error of a name that is not one of the known ones.

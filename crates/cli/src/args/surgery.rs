@@ -19,7 +19,7 @@ pub(crate) struct Interface {
     /// Rename an output; may be given several times.
     #[arg(long, value_name = "OLD=NEW", value_parser = pair)]
     pub(crate) rename_output: Vec<(String, String)>,
-    /// Rename a symbolic dim; may be given several times.
+    /// Rename a symbolic dim; may be given several times. --dim may use old and new names.
     #[arg(long, value_name = "OLD=NEW", value_parser = pair)]
     pub(crate) rename_dim: Vec<(String, String)>,
     /// Make two models of one whose input selects a branch: of a merged decoder, the first pass and the later steps.
@@ -68,13 +68,17 @@ pub(crate) struct Split {
 
 #[derive(Debug, Args)]
 pub(crate) struct Merge {
-    /// The models in the order in which they run, or the file parts.json that `split` wrote, which restores the model.
+    /// The models in the order in which they run, or the folder that `split` wrote, or its file parts.json, which restores
+    /// the model.
     #[arg(required = true)]
     pub(crate) models: Vec<PathBuf>,
     /// Connect an output to an input of another name; may be given several times. Without it, an input reads the output
     /// of its own name, if an earlier model has one.
     #[arg(long, value_name = "OUT=IN", value_parser = pair)]
     pub(crate) connect: Vec<(String, String)>,
+    /// Also accept models that exchange no values: the result computes them side by side.
+    #[arg(long)]
+    pub(crate) allow_unconnected: bool,
     /// The file to write.
     #[arg(short, long)]
     pub(crate) output: PathBuf,

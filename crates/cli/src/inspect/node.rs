@@ -7,7 +7,7 @@ use crate::surgery::refused;
 use netwright::ir::cost::{self, of_node};
 use netwright::ir::nearest::suggestion;
 use netwright::ir::{Graph, Model, NodeId, Notes, Op, Value};
-use netwright::surgery::SurgeryError;
+use netwright::surgery::{SurgeryError, suggestion_for_operator};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -74,16 +74,18 @@ pub(super) fn nodes(model: &Model, name: &str) -> Result<Vec<NodeView>, Failure>
         model.functions.iter().map(|function| (&function.graph, Some(format!("the function {}", function.name)))),
     );
     let mut found = vec![];
-    let mut names = vec![];
+    let (mut names, mut operators) = (vec![], vec![]);
     let mut at = 0;
     while let Some((graph, within)) = graphs.get(at).cloned() {
         at += 1;
         for id in graph.schedule() {
             let node = graph.node(id);
             let results = || graph.results(id).map(|result| &**graph.value_name(result));
-            if node.label() == name || results().any(|result| result == name) {
+            let mut own = results().chain([node.label()]).filter(|name| !name.is_empty());
+            if own.any(|own| own == name) {
                 found.push(NodeView::new(graph, id, within.clone()));
             }
+            operators.push((cost::name(node.op()), title_name(graph, id)));
             names.extend(results().chain([node.label()]));
             let bodies = node.op().bodies().into_iter();
             graphs.extend(bodies.map(|body| (&**body, Some(format!("a body of {}", title(graph, id))))));
@@ -93,17 +95,22 @@ pub(super) fn nodes(model: &Model, name: &str) -> Result<Vec<NodeView>, Failure>
         names.sort_unstable();
         names.dedup();
         names.retain(|name| !name.is_empty());
-        let (name, help) = (name.to_owned(), suggestion(name, &names));
-        return Err(refused(SurgeryError::Unknown { what: "a node or value", name, help }));
+        let help = suggestion_for_operator(name, operators).unwrap_or_else(|| suggestion(name, &names));
+        return Err(refused(SurgeryError::Unknown { what: "a node or value", name: name.to_owned(), help }));
     }
     Ok(found)
 }
 
 /// Returns an operator with the name of its node, or of the first result if the node has none.
 fn title(graph: &Graph, id: NodeId) -> String {
-    let node = graph.node(id);
+    format!("{} {}", cost::name(graph.node(id).op()), title_name(graph, id))
+}
+
+/// Returns the name of a node, or of its first result if it has none.
+fn title_name(graph: &Graph, id: NodeId) -> &str {
     let first = graph.results(id).next().map_or("", |result| &**graph.value_name(result));
-    format!("{} {}", cost::name(node.op()), if node.label().is_empty() { first } else { node.label() })
+    let label = graph.node(id).label();
+    if label.is_empty() { first } else { label }
 }
 
 /// Returns where a value comes from: the node that computes it, or what it is if no node computes it.

@@ -150,17 +150,13 @@ fn the_page_shows_every_error() {
             wrong.push(format!("{code}: {example}\n{printed}"));
         }
         let printed = unstable.replace_all(&printed, "…");
-        // The cure stands below.
-        let is_cure =
-            |line: &&str| line.strip_prefix("  help: ").is_some_and(|help| part("cure").ends_with(&help[1..]));
-        let printed = printed.lines().filter(|line| !is_cure(line)).collect::<Vec<_>>().join("\n");
-        let _ = write!(
-            page,
-            "\n## {code}: {}\n\n{}\n\n```text\n{shown}\n{printed}\n```\n\n{}\n",
-            part("title"),
-            part("cause"),
-            part("cure")
-        );
+        let (title, cause, cure) = (part("title"), part("cause"), part("cure"));
+        let _ = write!(page, "\n## {code}: {title}\n\n{cause}\n\n```text\n{shown}\n{printed}\n```\n");
+        // The command prints the cure if the error has no help of its own.
+        let is_cure = |line: &str| line.strip_prefix("  help: ").is_some_and(|help| cure.ends_with(&help[1..]));
+        if !printed.lines().any(is_cure) {
+            let _ = write!(page, "\n{cure}\n");
+        }
     }
     assert!(wrong.is_empty(), "other errors are printed:\n{}", wrong.join("\n"));
     assert!(cases.is_empty(), "cases without an entry: {:?}", cases.keys());

@@ -51,7 +51,7 @@ pub fn merge_branches(condition: &str, yes: &Model, no: &Model, kept: &[(&str, &
     }
     check(&outer).map_err(|violations| SurgeryError::Merge(format!("the joined model is not valid:\n{violations}")))?;
     model.graph = outer;
-    Ok(Merged { model, notes })
+    Ok(Merged { model, notes, unconnected: vec![] })
 }
 
 /// What the values of each of two graphs are in the graph around them.

@@ -32,12 +32,12 @@ pub fn extract(model: &Model, from: Option<&[&str]>, to: Option<&[&str]>) -> Res
     }
     let is_kept = |input: &Value| !cut.contains(input) && needed.contains(*input);
     let kept: Vec<Value> = graph.inputs().filter(is_kept).collect();
-    if from.is_some()
-        && let Some(input) = kept.iter().find(|input| graph.default_of(**input).is_none())
-    {
-        let (output, path) = needed.path(graph, *input);
+    let cut_off: Vec<Value> = kept.iter().copied().filter(|input| graph.default_of(*input).is_none()).collect();
+    if let (Some(_), Some(first)) = (from, cut_off.first()) {
+        let (output, path) = needed.path(graph, *first);
         let output = outputs.iter().find(|it| it.value == output).map(|it| it.name.to_string()).unwrap_or_default();
-        return Err(SurgeryError::CutOff { output, input: graph.value_name(*input).to_string(), path });
+        let inputs = cut_off.iter().map(|input| graph.value_name(*input).to_string()).collect();
+        return Err(SurgeryError::CutOff { output, inputs, path });
     }
     let inputs: Vec<(Value, &str)> =
         named.into_iter().chain(kept.into_iter().map(|input| (input, &**graph.value_name(input)))).collect();

@@ -16,6 +16,9 @@ pub struct Merged {
     pub model: Model,
     /// What callers and maintainers must know: inputs and outputs with new names, metadata that is left out.
     pub notes: Vec<String>,
+    /// The numbers of the models, from 1, that exchange no values with the first, directly or through others: the result
+    /// computes them beside it.
+    pub unconnected: Vec<usize>,
 }
 
 /// Connects models, which run in this order, to one model.
@@ -44,7 +47,7 @@ pub fn merge(models: &[Model], connections: &[(&str, &str)], plan: Option<&Plan>
     let mut connected: Vec<Graph> = models.iter().map(|model| model.graph.clone()).collect();
     let links = Links::new(&mut connected, connections)?;
     merged.graph = Merger::new(&connected, &links, plan, &mut notes).finish(&links)?;
-    Ok(Merged { model: merged, notes })
+    Ok(Merged { model: merged, notes, unconnected: links.unconnected(models.len()) })
 }
 
 /// Adds the operator sets, functions and metadata of a model; all parts of one model have the same functions.
@@ -166,6 +169,18 @@ impl Links {
     }
 }
 
+impl Links {
+    /// Returns the numbers of the models, from 1, that are not connected to the first.
+    fn unconnected(&self, models: usize) -> Vec<usize> {
+        let mut groups: Vec<usize> = (0..models).collect();
+        for (&(reader, _), &(source, _)) in &self.outputs {
+            let (from, to) = (groups[reader], groups[source]);
+            groups.iter_mut().filter(|group| **group == from).for_each(|group| *group = to);
+        }
+        (1..models).filter(|model| groups[*model] != groups[0]).map(|model| model + 1).collect()
+    }
+}
+
 /// Records the sizes that the symbols of one type have in the other.
 fn learn(own: &ValueType, other: &ValueType, sizes: &mut BTreeMap<Symbol, Dim>) {
     if own.contradicts(other) {
@@ -182,9 +197,13 @@ fn learn(own: &ValueType, other: &ValueType, sizes: &mut BTreeMap<Symbol, Dim>) 
 }
 
 fn no_connection(graphs: &[Graph], from: &str, to: &str) -> SurgeryError {
-    let outputs: Vec<&str> = graphs.iter().flat_map(Graph::outputs).map(|output| &*output.name).collect();
-    let inputs: Vec<&str> =
+    let mut outputs: Vec<&str> = graphs.iter().flat_map(Graph::outputs).map(|output| &*output.name).collect();
+    let mut inputs: Vec<&str> =
         graphs.iter().flat_map(|graph| graph.inputs().map(|input| &**graph.value_name(input))).collect();
+    for names in [&mut outputs, &mut inputs] {
+        names.sort_unstable();
+        names.dedup();
+    }
     if !outputs.contains(&from) {
         return unknown("an output", from, &outputs);
     }
