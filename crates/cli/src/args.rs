@@ -214,9 +214,10 @@ pub(crate) struct Emit {
     /// [default: auto for tract and ort; for onnx 21, or the opset of the input].
     #[arg(long)]
     pub(crate) opset: Option<Opset>,
-    /// How the KV cache is written; `shared`, `static` and `sliding` change the inputs and outputs of the model.
-    #[arg(long, default_value = "concat", value_parser = KvCacheParser)]
-    pub(crate) kv_cache: KvCache,
+    /// How the KV cache is written; `shared`, `static` and `sliding` change the inputs and outputs of the model
+    /// [default: concat].
+    #[arg(long, value_parser = KvCacheParser)]
+    pub(crate) kv_cache: Option<KvCache>,
     #[command(flatten)]
     pub(crate) storage: Storage,
     /// The float type of inputs and outputs, f32, f16 or bf16; with a regular expression, only of those whose name
@@ -292,7 +293,7 @@ impl Emit {
 
     /// Returns whether the KV cache becomes a buffer of the caller's; an error if other flags conflict with that.
     pub(crate) fn shares_cache(&self, verify: bool) -> Result<bool, Failure> {
-        if self.kv_cache != KvCache::Shared {
+        if self.kv_cache != Some(KvCache::Shared) {
             return Ok(false);
         }
         if !self.target().contrib {
@@ -327,7 +328,7 @@ impl Emit {
         if let Some(opset) = self.opset {
             options.raise_opset = opset == Opset::Auto;
         }
-        Ok(options.with_share_cache(self.kv_cache == KvCache::Shared))
+        Ok(options.with_share_cache(self.kv_cache == Some(KvCache::Shared)))
     }
 }
 

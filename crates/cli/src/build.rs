@@ -11,7 +11,6 @@ use crate::{layout, model_io, optimize, quantize, suggest, surgery, verify};
 use netwright::files::{self, Code, ScratchFolder, Source};
 use netwright::inventory::inventory;
 use netwright::ir::{Dim, ElementType, Fact, Model, Shape, Symbol, TensorType, ValueType};
-use netwright::nn::layers::CacheForm;
 use netwright::nn::{Config, OpenError, Part, Pretrained, PretrainedOptions, SettingsError, WeightError};
 use netwright::onnx::{self, WriteError, WriteOptions};
 use netwright::passes::{self, Precision, PrecisionError, Target};
@@ -83,12 +82,14 @@ pub(crate) fn run(args: &Build, output: Output) -> Result<(), Failure> {
 fn build_all(mut args: Build, built: &mut Vec<Built>, output: Output) -> Result<(), Failure> {
     model_io::check_opset(args.emit.opset)?;
     let is_verified = args.verify || args.layout.is_verified;
-    if args.emit.shares_cache(is_verified)? && (!args.with_past || args.no_optimize) {
-        return Err(Misuse::Requires.failure("--kv-cache shared requires --with-past and conflicts with --no-optimize"));
-    }
-    if args.emit.cache_form() != CacheForm::Growing && !args.with_past {
+    if args.emit.shares_cache(is_verified)? && args.no_optimize {
         return Err(
-            Misuse::Requires.failure("--kv-cache static and sliding require --with-past\n  help: add --with-past")
+            Misuse::Conflict.failure("--kv-cache shared conflicts with --no-optimize\n  help: leave out one of them")
+        );
+    }
+    if let Some(form) = args.emit.kv_cache.filter(|_| !args.with_past) {
+        return Err(
+            Misuse::Requires.failure(format!("--kv-cache {form} requires --with-past\n  help: add --with-past"))
         );
     }
     if args.no_optimize && args.emit.quantize.is_requested() {
@@ -385,16 +386,18 @@ pub(crate) fn open_folder(args: &Build, dequantize: bool) -> Result<Pretrained, 
 
 /// Returns what to build, and the files.
 fn files_to_build(args: &Build, model: &Pretrained) -> Result<Vec<(Piece, PathBuf)>, Failure> {
-    let is_merged = args.emit.kv_cache == KvCache::Merged;
+    let is_merged = args.emit.kv_cache == Some(KvCache::Merged);
     if is_merged && !model.is_encoder_decoder() {
         return Err(Misuse::NotFor.failure(
             "--kv-cache merged is only for encoder-decoders; this decoder takes an empty past in the first pass\n  help: \
              leave out --kv-cache",
         ));
     }
-    if is_merged && (!args.with_past || args.is_file() || args.part.is_some()) {
-        return Err(Misuse::Requires
-            .failure("--kv-cache merged requires --with-past and a folder as the output, and conflicts with --part"));
+    if is_merged && (args.is_file() || args.part.is_some()) {
+        return Err(Misuse::Requires.failure(
+            "--kv-cache merged requires a folder as the output, and conflicts with --part\n  help: name a folder with -o, and \
+             leave out --part",
+        ));
     }
     let asked = args.part.map(Part::from);
     if asked.is_some_and(|part| part != Part::Whole) && !model.is_encoder_decoder() {
@@ -402,7 +405,7 @@ fn files_to_build(args: &Build, model: &Pretrained) -> Result<Vec<(Piece, PathBu
             .failure("--part is only for encoder-decoders; this model is one graph\n  help: leave out --part"));
     }
     if asked == Some(Part::DecoderWithPast) && !args.with_past {
-        return Err(Misuse::Requires.failure("--part decoder-with-past requires --with-past"));
+        return Err(Misuse::Requires.failure("--part decoder-with-past requires --with-past\n  help: add --with-past"));
     }
     if args.is_file() {
         let part = asked.unwrap_or(Part::Whole);
@@ -558,7 +561,7 @@ fn optimized(
         options.only = args.no_optimize.then(Vec::new);
         options.share_cache &= matches!(part, Part::Whole | Part::DecoderWithPast);
         // Only one branch of a merged decoder could pack its projections, and the branches share their weights.
-        options.target.packs_projections &= args.emit.kv_cache != KvCache::Merged;
+        options.target.packs_projections &= args.emit.kv_cache != Some(KvCache::Merged);
         passes::optimize(&mut model, &options)
     };
     let mut report = report.map_err(|error| Failure::model_at(path, error))?;

@@ -118,7 +118,7 @@ pub(crate) fn builds(args: &Build) -> Result<Vec<Build>, Failure> {
     if args.part.is_some() {
         return Err(Misuse::Conflict.failure("--for writes all parts of the model\n  help: leave out --part"));
     }
-    if args.emit.kv_cache != KvCache::Concat {
+    if args.emit.kv_cache.is_some() {
         return Err(Misuse::Conflict.failure("--for chooses how the KV cache is written\n  help: leave out --kv-cache"));
     }
     // All of them run ONNX Runtime.
@@ -145,7 +145,7 @@ pub(crate) fn builds(args: &Build) -> Result<Vec<Build>, Failure> {
         }
         Client::Genai => {
             args.with_past = true;
-            args.emit.kv_cache = KvCache::Shared;
+            args.emit.kv_cache = Some(KvCache::Shared);
             args.emit.quantize.scheme = Some(args.emit.quantize.scheme.unwrap_or(Scheme::Int4));
         }
     }
@@ -198,7 +198,7 @@ pub(crate) fn open(args: &mut Build) -> Result<Pretrained, OpenError> {
         model => model?,
     };
     if args.client == Some(Client::TransformersJs) && model.is_encoder_decoder() && args.with_past {
-        args.emit.kv_cache = KvCache::Merged;
+        args.emit.kv_cache = Some(KvCache::Merged);
     }
     Ok(model)
 }

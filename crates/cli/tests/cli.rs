@@ -280,12 +280,16 @@ fn mistakes_are_reported() {
     std::fs::write(at.join("cut.onnx"), &std::fs::read(at.join("encoder.onnx")).expect("read")[..9000])
         .expect("written");
     std::fs::write(at.join("empty.onnx"), "").expect("written");
-    std::fs::create_dir(at.join("fresh")).expect("a folder");
+    for folder in ["fresh", "unsupported"] {
+        std::fs::create_dir(at.join(folder)).expect("a folder");
+    }
+    std::fs::write(at.join("unsupported/config.json"), "{\"model_type\": \"lama\"}").expect("written");
     let before = names(at);
     for (name, arguments, code) in [
         ("no_such_preset", vec!["build", "transformer-huge", "-o", "out.onnx"], 2),
         ("unknown_option", vec!["build", "option", "-o", "out.onnx"], 1),
         ("heads_do_not_divide", vec!["build", "heads", "-o", "out.onnx"], 1),
+        ("unsupported_without_weights", vec!["build", "unsupported", "-o", "out.onnx"], 1),
         ("huge_number", vec!["build", "huge", "-o", "out.onnx"], 1),
         ("renamed_weight", vec!["build", "renamed", "-o", "out.onnx"], 1),
         ("misshapen_weights", vec!["build", "misshapen", "-o", "out.onnx", "--part", "encoder"], 1),

@@ -77,7 +77,7 @@ fn folders_have_what_clients_open() {
 #[test]
 fn what_no_client_opens_is_refused() {
     let (families, folder) = (in_repository("tests/families"), TempDir::new().expect("a folder"));
-    let cases: [(&str, &[&str]); 25] = [
+    let cases: [(&str, &[&str]); 26] = [
         ("llama", &["--for", "optimum", "-o", "model.onnx"]),
         ("t5", &["--for", "optimum", "-o", "out", "--part", "encoder"]),
         ("llama", &["--for", "genai", "-o", "out", "--kv-cache", "shared"]),
@@ -99,6 +99,7 @@ fn what_no_client_opens_is_refused() {
         ("llama", &["--kv-cache", "static=0", "--with-past", "-o", "out"]),
         ("llama", &["--kv-cache", "statics=4", "--with-past", "-o", "out"]),
         ("llama", &["--kv-cache", "static=4", "-o", "out"]),
+        ("llama", &["--kv-cache", "concat", "-o", "out"]),
         ("t5", &["--kv-cache", "static=4", "--with-past", "-o", "out"]),
         ("llama", &["--kv-cache", "sliding", "--with-past", "-o", "out"]),
         ("t5", &["--kv-cache", "sliding", "--with-past", "-o", "out"]),
@@ -114,4 +115,38 @@ fn what_no_client_opens_is_refused() {
         assert!(!folder.path().join("out").exists() && !folder.path().join("model.onnx").exists());
     }
     snapshot("layouts_refused", &text);
+}
+
+/// A program that reads files which the source lacks would fail only when it opens the folder.
+#[test]
+fn absent_files_are_reported() {
+    let (families, folder) = (in_repository("tests/families"), TempDir::new().expect("a folder"));
+    let at = folder.path();
+    let spelled = at.join("spelled");
+    std::fs::create_dir(&spelled).expect("a folder");
+    for name in ["config.json", "model.safetensors"] {
+        std::fs::copy(families.join("llama").join(name), spelled.join(name)).expect("copied");
+    }
+    std::fs::write(spelled.join("tokenizer.model"), "").expect("written");
+    let cases = [
+        (families.join("llama"), "optimum"),
+        (families.join("llama"), "transformers.js"),
+        (families.join("minilm"), "sentence-transformers"),
+        (families.join("vit"), "transformers.js"),
+        (families.join("whisper"), "optimum"),
+        (spelled.clone(), "optimum"),
+        (spelled, "transformers.js"),
+    ];
+    let mut text = String::new();
+    for (number, (source, client)) in cases.into_iter().enumerate() {
+        let (source, out) = (source.to_str().expect("UTF-8"), format!("out{number}"));
+        let output = netwright(at, &["build", source, "-o", &out, "--for", client]);
+        assert!(output.status.success(), "{source} {client}");
+        let warned = String::from_utf8_lossy(&output.stderr).into_owned();
+        let source = source.rsplit('/').next().expect("a name");
+        let warned = warned.replace(&families.display().to_string(), "[families]");
+        let warned = warned.replace(&at.display().to_string(), "[folder]");
+        let _ = writeln!(text, "{source} --for {client}\n{warned}");
+    }
+    snapshot("layouts_warned", &text);
 }

@@ -314,7 +314,12 @@ impl Pretrained {
             _ => (folder.to_owned(), None, BTreeMap::new()),
         };
         let settings = Settings::open(inner.join("config.json"))?;
-        let mut weights = Weights::open_folder(&inner)?;
+        let mut weights = Weights::open_folder(&inner).or_else(|error| {
+            // A configuration that is not supported comes first: no weights would help.
+            let options = PretrainedOptions { adapter: None, ..options.clone() };
+            Self::new(&inner, &settings, Weights::Random { seed: 0 }, pooling.as_ref(), &options)?;
+            Err(OpenError::from(error))
+        })?;
         if let Weights::Trained(tensors) = &mut weights {
             tensors.extend(more);
         }

@@ -7,6 +7,7 @@ use clap::error::ErrorKind;
 use netwright::nn::layers::{CacheForm, CacheWrite};
 use netwright::passes::Target;
 use std::ffi::OsStr;
+use std::fmt;
 
 /// How the KV cache is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +17,18 @@ pub(crate) enum KvCache {
     Merged,
     Static(u64),
     Sliding,
+}
+
+impl fmt::Display for KvCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            KvCache::Concat => "concat",
+            KvCache::Shared => "shared",
+            KvCache::Merged => "merged",
+            KvCache::Static(_) => "static",
+            KvCache::Sliding => "sliding",
+        })
+    }
 }
 
 /// The values and what they mean.
@@ -87,9 +100,9 @@ impl Emit {
     /// Returns the form in which decoders declare the KV cache.
     pub(crate) fn cache_form(&self) -> CacheForm {
         match self.kv_cache {
-            KvCache::Concat | KvCache::Shared | KvCache::Merged => CacheForm::Growing,
-            KvCache::Sliding => CacheForm::Sliding,
-            KvCache::Static(length) => {
+            None | Some(KvCache::Concat | KvCache::Shared | KvCache::Merged) => CacheForm::Growing,
+            Some(KvCache::Sliding) => CacheForm::Sliding,
+            Some(KvCache::Static(length)) => {
                 let has_operator = match self.opset {
                     Some(Opset::Is(opset)) => opset >= SCATTER_SINCE,
                     _ => true,
@@ -110,10 +123,10 @@ impl Emit {
     /// Refuses forms of the KV cache that only `build` writes.
     pub(crate) fn expect_cache_of_file(&self) -> Result<(), Failure> {
         let (form, why) = match self.kv_cache {
-            KvCache::Concat | KvCache::Shared => return Ok(()),
-            KvCache::Merged => ("merged", "knows the first pass and the later steps"),
-            KvCache::Static(_) => ("static", "declares the layers"),
-            KvCache::Sliding => ("sliding", "knows the windows of the layers"),
+            None | Some(KvCache::Concat | KvCache::Shared) => return Ok(()),
+            Some(form @ KvCache::Merged) => (form, "knows the first pass and the later steps"),
+            Some(form @ KvCache::Static(_)) => (form, "declares the layers"),
+            Some(form @ KvCache::Sliding) => (form, "knows the windows of the layers"),
         };
         let text = format!("--kv-cache {form} is only for build, which {why}\n  help: leave out --kv-cache");
         Err(Misuse::NotFor.failure(text))

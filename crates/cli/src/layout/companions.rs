@@ -118,6 +118,9 @@ pub(crate) fn companions(
             }
         }
     }
+    if let Some(client) = args.client {
+        warn_of_absent(client, &all, model, args, output)?;
+    }
     all.retain(|one| !matches!(&one.content, Content::CopyOf(from) if same_file(from, &one.to)));
     for one in &all {
         inputs.expect_other("a file beside the model", &one.to)?;
@@ -140,6 +143,63 @@ pub(crate) fn companions(
         }
     }
     Ok(all)
+}
+
+/// The files of which a tokenizer in Python needs one.
+const VOCABULARIES: &[&str] = &[
+    "tokenizer.json",
+    "tokenizer.model",
+    "vocab.txt",
+    "vocab.json",
+    "vocab.bpe",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "spm.model",
+    "source.spm",
+];
+
+/// Warns of files that the program reads, and the source does not have.
+fn warn_of_absent(
+    client: Client,
+    companions: &[Companion],
+    model: &Pretrained,
+    args: &Build,
+    output: Output,
+) -> Result<(), Failure> {
+    let mut inputs = vec![];
+    for part in model.parts() {
+        let graph = model.build(*part, false).map_err(Failure::model)?;
+        inputs.extend(graph.inputs().map(|input| graph.value_name(input).to_string()));
+    }
+    let reads = |names: &[&str]| inputs.iter().any(|input| names.contains(&&**input));
+    let has = |names: &[&str]| companions.iter().any(|one| names.iter().any(|name| one.to.ends_with(name)));
+    let program = client.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+    // These two read no other form of a tokenizer.
+    let tokenizers: &[&[&str]] = match client {
+        Client::TransformersJs | Client::Genai => &[&["tokenizer.json"], &["tokenizer_config.json"]],
+        Client::Optimum | Client::SentenceTransformers => &[VOCABULARIES],
+    };
+    let absent: Vec<&str> =
+        tokenizers.iter().filter(|names| !has(names)).filter_map(|names| names.first().copied()).collect();
+    let source = &args.model;
+    if !absent.is_empty() && reads(&["input_ids", "decoder_input_ids"]) {
+        let cure = if has(VOCABULARIES) {
+            let output = in_line(&args.output);
+            format!(
+                "write it with `AutoTokenizer.from_pretrained(\"{source}\").save_pretrained(\"{output}\")` in Python"
+            )
+        } else {
+            "copy the files of the tokenizer from where the model comes from".to_owned()
+        };
+        let names = absent.join(" and ");
+        output.warn(&format!("{program} reads {names}, which {source} does not have; {cure}"))?;
+    }
+    if !has(&["preprocessor_config.json"]) && reads(&["pixel_values", "input_features", "input_values"]) {
+        output.warn(&format!(
+            "{program} reads preprocessor_config.json, which {source} does not have; copy it from where the model comes from"
+        ))?;
+    }
+    Ok(())
 }
 
 /// Returns copies of the files that exist.
