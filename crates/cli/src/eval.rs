@@ -5,7 +5,7 @@ use crate::failure::{Failure, Misuse};
 use crate::output::{Output, counted, in_line};
 use crate::runtimes;
 use crate::source::{self, Source, failed};
-use netwright::files::{self, Code};
+use netwright::files::{self, Code, FileError};
 use netwright::generate::{Evaluated, Evaluator, GenerateError, Prediction, Tokenizer};
 use netwright::verify::Runtime;
 use schemars::JsonSchema;
@@ -52,7 +52,10 @@ enum Measured {
 
 pub(crate) fn run(args: &Eval, output: Output) -> Result<(), Failure> {
     let runtime = runtimes::engine(args.runtime, args.ort_library.as_deref())?;
-    let text = files::read_text(&args.text, MAX_TEXT).map_err(Failure::usage)?;
+    let text = files::read_text(&args.text, MAX_TEXT).map_err(|error| {
+        let is_missing = matches!(error, FileError::NotFound { .. });
+        Failure::usage(error).with_help(is_missing.then_some("name a file; --text does not take the text itself"))
+    })?;
     let paths: Vec<&Path> = std::iter::once(&args.model).chain(&args.other).map(PathBuf::as_path).collect();
     paths.iter().try_for_each(|path| source::expect(path).and_then(|()| source::expect_reads_tokens(path)))?;
     let models = paths.iter().map(|path| Loaded::open(path, args.runtime, args.no_cache, &runtime, output));

@@ -78,7 +78,7 @@ pub(crate) enum Reason {
 pub(crate) fn run(args: &Generate, output: Output) -> Result<(), Failure> {
     let runtime = runtimes::engine(args.runtime, args.ort_library.as_deref())?;
     source::expect(&args.model)?;
-    source::expect_generates(&args.model)?;
+    source::expect_generates(&args.model, args.audio.is_some())?;
     // A GGUF file holds its tokenizer, and `build` writes it.
     let is_folder = args.model.is_dir();
     let early = is_folder.then(|| Texts::open(args, &args.model)).transpose()?;
@@ -98,6 +98,9 @@ fn generate(
     let spinner = output.spinner("loading");
     let model = Model::open(path, runtime).map_err(failed)?;
     drop(spinner);
+    if args.audio.is_some() && !model.reads_audio() {
+        return Err(source::reads_no_audio(&args.model));
+    }
     if let Some(vocabulary) = model.vocabulary() {
         text.expect_fits(vocabulary).map_err(failed)?;
     }

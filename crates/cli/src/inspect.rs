@@ -99,7 +99,12 @@ pub(crate) fn run(args: &Inspect, output: Output) -> Result<(), Failure> {
     if models.is_empty() {
         let contents = Box::new(contents(&args.input.model, args, output)?);
         let text = text(&contents, args);
-        return output.data(&Inspected::One(contents), || text);
+        // The text form is exact.
+        return if args.text {
+            output.exact(&Inspected::One(contents), || text)
+        } else {
+            output.data(&Inspected::One(contents), || text)
+        };
     }
     let mut all = vec![];
     let mut code = 0;

@@ -180,6 +180,7 @@ fn optimize(args: &Optimize, job: &Job, output: Output) -> Result<Done, Failure>
         branch.copies.iter().for_each(|(_, location)| inputs.add(&folder_of(output).join(location)));
     }
     change(&mut model, args, job)?;
+    set_opset(&mut model, args)?;
     let run = |model: &Model| if output.quiet { None } else { TypicalRun::new(model) };
     let before = Side::new(inventory(&model), inputs.model_bytes(&job.model)?, run(&model));
     let text = (args.diff || args.report.is_some()).then(|| model.graph.to_text(Detail::Elided));
@@ -203,7 +204,7 @@ fn optimize(args: &Optimize, job: &Job, output: Output) -> Result<Done, Failure>
     quantize::set_checked(&mut options, path.is_none());
     let mut unquantized = (path.is_some() && options.quantization.is_some()).then(|| model.clone());
     let (events, bytes) = loop {
-        let events = passes::optimize(&mut model, &options).map_err(|error| failure(job, error))?;
+        let events = optimized(args, job, &mut model, &options, output)?;
         let Some(path) = &path else {
             break (events, onnx::written_size(&model, external_data.into()).map_err(model_io::write_failure)?);
         };
@@ -343,28 +344,59 @@ fn calibrate(
         Verdict::NotVerifiable { runtime, reasons, .. } => {
             let reasons: String = reasons.iter().map(|reason| format!("\n  {reason}")).collect();
             Err(Failure::not_verifiable(format!(
-                "--calibrate cannot run the optimized model in {runtime}{reasons}\n  help: name what overflows by --keep-f32; \
-                 or, if ONNX Runtime was not tried, install it with `pip install onnxruntime` or name its library in \
-                 ORT_DYLIB_PATH"
+                "--calibrate cannot run the optimized model in {runtime}{reasons}\n  help: name what overflows by \
+                 --keep-f32, or {}",
+                verify::other_runtime(&runtime)
             )))
         }
         verdict => verify::judge(&verdict, output).map(|()| BTreeMap::new()),
     }
 }
 
-/// Sets the opset that is requested, or the first that has what was requested; then changes sizes, inputs and outputs.
+/// Optimizes a model. If no weight is quantized, the model keeps its opset, which only weights in blocks would have raised.
+fn optimized(
+    args: &Optimize,
+    job: &Job,
+    model: &mut Model,
+    options: &passes::Options,
+    output: Output,
+) -> Result<Report, Failure> {
+    let run = |model: &mut Model, options| passes::optimize(model, options).map_err(|error| failure(job, error));
+    let report = run(model, options)?;
+    if options.quantization.is_none() || !report.quantized.is_empty() {
+        return Ok(report);
+    }
+    let mut kept = model_io::read_at(&job.model, &args.input.reading, Output { quiet: true, ..output })?;
+    if args.emit.opset.is_some() || args.emit.opset_for_blocks(kept.opset()).is_none() {
+        return Ok(report);
+    }
+    change(&mut kept, args, job)?;
+    let mut plain = options.clone();
+    plain.quantization = None;
+    let mut again = run(&mut kept, &plain)?;
+    *model = kept;
+    again.declined.extend(quantize::declined(&report).cloned());
+    Ok(again)
+}
+
+/// Sets the opset that is requested, or the first that has what was requested.
+fn set_opset(model: &mut Model, args: &Optimize) -> Result<(), Failure> {
+    model_io::set_opset(model, args.emit.opset.or_else(|| args.emit.opset_for_blocks(model.opset())))
+}
+
+/// Chooses a branch, and changes sizes, inputs and outputs.
 fn change(model: &mut Model, args: &Optimize, job: &Job) -> Result<(), Failure> {
     if let Some(Branch { condition, value, .. }) = &job.branch {
         *model = choose_branch(model, condition, *value).map_err(surgery::refused)?;
     }
-    surgery::change(model, &args.judging.dims, &args.interface)?;
-    model_io::set_opset(model, args.emit.opset.or_else(|| args.emit.opset_for_blocks(model.opset())))
+    surgery::change(model, &args.judging.dims, &args.interface)
 }
 
 /// Reads the model again as it was before optimizing.
 fn original(args: &Optimize, job: &Job, output: Output) -> Result<Model, Failure> {
     let mut model = model_io::read_at(&job.model, &args.input.reading, Output { quiet: true, ..output })?;
     change(&mut model, args, job)?;
+    set_opset(&mut model, args)?;
     Ok(model)
 }
 

@@ -23,14 +23,19 @@ pub(crate) struct Output<'o> {
 }
 
 impl Output<'_> {
-    /// Prints requested data, as JSON with `--json` and otherwise as text.
+    /// Prints requested data, as JSON with `--json` and otherwise as text, in which long names are cut.
     pub(crate) fn data(self, json: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Failure> {
+        self.exact(json, || cut_words(&text()))
+    }
+
+    /// Prints data like [`Self::data`], with whole names.
+    pub(crate) fn exact(self, json: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Failure> {
         if self.json {
             let text = serde_json::to_string_pretty(json).map_err(io::Error::from)?;
             // serde_json escapes only some control characters; JSON strings may escape all.
             return write_out(&escape_control(&text, |c| format!("\\u{:04x}", u32::from(c))));
         }
-        write_out(&printable(&text()))
+        write_out(&escaped_text(&text()))
     }
 
     /// Prints data like [`Self::data`], of which the text is what a model wrote.
@@ -51,10 +56,10 @@ impl Output<'_> {
     /// Prints additional text, such as a diff; with `--json` it goes to standard error, apart from the data.
     pub(crate) fn aside(self, text: &str) -> Result<(), Failure> {
         if self.json {
-            write!(io::stderr(), "{}", printable(text))?;
+            write!(io::stderr(), "{}", escaped_text(text))?;
             return Ok(());
         }
-        write_out(&printable(text))
+        write_out(&escaped_text(text))
     }
 
     /// Warns of patterns that keep nothing in `f32`.
@@ -139,10 +144,30 @@ pub(crate) enum Style {
     Cyan,
 }
 
-/// Escapes characters that move the cursor, color the terminal or change the text direction: names in a model may
-/// contain any.
+/// Escapes characters that move the cursor, color the terminal or change the text direction, and cuts long names: names
+/// in a model may have any character and any length.
 pub(crate) fn printable(text: &str) -> String {
+    escaped_text(&cut_words(text))
+}
+
+fn escaped_text(text: &str) -> String {
     escape_control(text, |c| c.escape_unicode().to_string())
+}
+
+/// The number of characters to which a word is cut.
+const LONGEST_WORD: usize = 400;
+
+/// Replaces the middle of each long word by `…`.
+fn cut_words(text: &str) -> String {
+    let cut = |word: &str| match word.char_indices().nth(LONGEST_WORD) {
+        Some(_) => {
+            let from = |at: usize| word.char_indices().nth(at).map_or(word.len(), |(at, _)| at);
+            let count = word.chars().count();
+            format!("{}…{}", &word[..from(LONGEST_WORD * 2 / 3)], &word[from(count - LONGEST_WORD / 3)..])
+        }
+        None => word.to_owned(),
+    };
+    text.split_inclusive(char::is_whitespace).map(cut).collect()
 }
 
 /// Returns a text that a model wrote for standard output: with marks of the text direction, and for a terminal without
@@ -276,4 +301,20 @@ pub(crate) fn thousands(number: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_words_are_cut_between_lines_that_stay() {
+        let long = "name".repeat(10_000);
+        let text = format!("a {long}\n  b\n");
+        let shown = printable(&text);
+        assert!(shown.starts_with("a namename") && shown.ends_with("namename\n  b\n"), "{shown}");
+        assert_eq!(shown.matches('…').count(), 1);
+        assert!(shown.chars().count() < 420, "{shown}");
+        assert_eq!(printable("a b\n"), "a b\n");
+    }
 }

@@ -5,7 +5,7 @@ use crate::output::{Output, thousands};
 use clap::{Args, ValueEnum};
 use netwright::ir::tensor::Rounding;
 use netwright::ir::text;
-use netwright::passes::{Options, Quantization, QuantizedWeight, Report, Scheme};
+use netwright::passes::{Event, Options, Quantization, QuantizedWeight, Report, Scheme};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -220,11 +220,16 @@ impl fmt::Display for Quantized {
     }
 }
 
+/// Returns the weights that were not quantized, with the reasons.
+pub(crate) fn declined(report: &Report) -> impl Iterator<Item = &Event> {
+    report.declined.iter().filter(|event| event.pass == "quantize-weights")
+}
+
 /// Returns why weights were not quantized, each reason with the number of weights, if some were to be and none was.
 pub(crate) fn why_none(quantization: Option<&Quantization>, report: &Report) -> Option<BTreeMap<String, usize>> {
     let is_requested = quantization.is_some_and(Quantization::quantizes);
     let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
-    for event in report.declined.iter().filter(|event| event.pass == "quantize-weights") {
+    for event in declined(report) {
         *reasons.entry(event.note.strip_prefix("it has ").unwrap_or(&event.note).to_owned()).or_default() += 1;
     }
     (is_requested && report.quantized.is_empty()).then_some(reasons)

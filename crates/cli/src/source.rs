@@ -84,7 +84,7 @@ pub(crate) fn expect(path: &Path) -> Result<(), Failure> {
 }
 
 /// Checks that a source of `build` is a model that generates text; ONNX files are checked when they are loaded.
-pub(crate) fn expect_generates(path: &Path) -> Result<(), Failure> {
+pub(crate) fn expect_generates(path: &Path, from_audio: bool) -> Result<(), Failure> {
     const GENERATING: [Task; 3] = [Task::TextGeneration, Task::Text2TextGeneration, Task::AutomaticSpeechRecognition];
     match opened(path) {
         Some(model) if !GENERATING.contains(&model.task) => {
@@ -95,8 +95,16 @@ pub(crate) fn expect_generates(path: &Path) -> Result<(), Failure> {
                 &format!("a model for {first}, {second} or {third}"),
             ))
         }
+        Some(model) if from_audio && model.task != Task::AutomaticSpeechRecognition => Err(reads_no_audio(path)),
         _ => Ok(()),
     }
+}
+
+/// Returns the failure of `--audio` for a model that reads tokens.
+pub(crate) fn reads_no_audio(path: &Path) -> Failure {
+    let text =
+        format!("{} reads tokens, not audio\n  help: pass a text with --prompt, or name a speech model", in_line(path));
+    Failure::usage_with(Code::ModelKind, text)
 }
 
 /// Checks that a source of `build` is a model that reads tokens; ONNX files are checked when they are loaded.

@@ -141,12 +141,12 @@ fn is_word(word: &str) -> bool {
     !word.is_empty() && !word.starts_with(['.', '-']) && word.chars().all(is_allowed)
 }
 
-/// Returns the path of the most similar name, if it is similar.
+/// Returns the path of the most similar name, without its extension, if it is similar.
 fn meant_path(path: &Path, others: &[PathBuf]) -> Option<String> {
-    let word = path.file_name()?.to_str()?;
-    let names = others.iter().filter_map(|other| other.file_name()?.to_str());
-    let near = meant(word, names)?;
-    Some(in_line(&path.with_file_name(near)))
+    let word = path.file_stem()?.to_str()?;
+    let near = meant(word, others.iter().filter_map(|other| other.file_stem()?.to_str()))?;
+    let other = others.iter().find(|other| other.file_stem().is_some_and(|stem| stem == near))?;
+    Some(in_line(&path.with_file_name(other.file_name()?)))
 }
 
 /// Returns whether the name of a file ends in one of these extensions, in letters of either case.
@@ -170,4 +170,16 @@ fn files_help(files: &[PathBuf], what: &str) -> String {
     }
     let one_of = if files.len() == 1 { "" } else { "one of " };
     format!("name {one_of}{}", names.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_extension_is_no_similarity() {
+        let meant = |path: &str, other: &str| meant_path(Path::new(path), &[PathBuf::from(other)]);
+        assert_eq!(meant("a/modle.onnx", "a/model.onnx"), Some("a/model.onnx".to_owned()));
+        assert_eq!(meant("nope.onnx", "o_s.onnx"), None);
+    }
 }

@@ -35,8 +35,10 @@ pub(crate) fn run(args: &Verify, output: Output) -> Result<(), Failure> {
         paths().try_for_each(|model| model_io::read_at(model, &args.input.reading, output).map(drop))?;
     }
     let mut verdict = worker()?.verify(first, args.other.as_deref(), &options).map_err(failed)?;
-    if let Verdict::Fails { file, .. } | Verdict::NotVerifiable { file, .. } = &mut verdict {
-        *file = named(file);
+    match &mut verdict {
+        Verdict::Fails { file, .. } | Verdict::NotVerifiable { file, .. } => *file = named(file),
+        Verdict::OtherInterface { what } => *what = with_old_names(what, args),
+        _ => {}
     }
     drop(spinner);
     // A runtime that crashed the worker is not run again in this process.
@@ -84,6 +86,15 @@ fn renamed(args: &Verify, output: Output) -> Result<Option<(ScratchFolder, PathB
     let path = folder.path().join("renamed.onnx");
     onnx::write(&model, &path, &WriteOptions::default()).map_err(model_io::write_failure)?;
     Ok(Some((folder, path)))
+}
+
+/// Returns a help that renames an input or output of the first model, with the name that it has before all renaming.
+fn with_old_names(what: &str, args: &Verify) -> String {
+    let renamed = [("--rename-input", &args.rename_input), ("--rename-output", &args.rename_output)];
+    let pairs = renamed.into_iter().flat_map(|(flag, pairs)| pairs.iter().map(move |pair| (flag, pair)));
+    pairs.fold(what.to_owned(), |what, (flag, (old, new))| {
+        what.replace(&format!("add {flag} {new}="), &format!("instead of {flag} {old}={new}, add {flag} {old}="))
+    })
 }
 
 /// Returns a verdict as text, with all figures for `--verbose`.
@@ -142,8 +153,7 @@ pub(crate) fn judge(verdict: &Verdict, output: Output) -> Result<(), Failure> {
     let Some(code) = verdict.code() else { return Ok(()) };
     match verdict {
         Verdict::NotVerifiable { runtime, .. } => {
-            let help = if *runtime == Runtime::Tract.to_string() { INSTALL } else { "" };
-            Err(Failure::not_verifiable(format!("{verdict}{help}")))
+            Err(Failure::not_verifiable(format!("{verdict}\n  help: {}", other_runtime(runtime))))
         }
         Verdict::Differs { min_cosine: Some(_), .. } => {
             Err(Failure::model_with(code, text(verdict, output) + BY_LAYER))
@@ -155,8 +165,20 @@ pub(crate) fn judge(verdict: &Verdict, output: Output) -> Result<(), Failure> {
 const BY_LAYER: &str =
     "\n  help: `netwright verify --by-layer` of the two models shows which operators add most of the error";
 
-const INSTALL: &str = "\n  help: try ONNX Runtime: install it with `pip install onnxruntime` in the active Python environment, or \
-    pass --ort-library";
+/// Returns what to do about a model that these runtimes cannot judge.
+pub(crate) fn other_runtime(tried: &str) -> &'static str {
+    if tried != Runtime::Tract.to_string() {
+        return "if the runtimes refuse the sizes, choose others with --dim; else run the model in the runtime that it was made \
+                for";
+    }
+    match OnnxRuntime::find() {
+        Ok(_) => "leave out --runtime tract: ONNX Runtime is installed and may judge the model",
+        Err(_) => {
+            "try ONNX Runtime: install it with `pip install onnxruntime` in the active Python environment, or pass \
+             --ort-library"
+        }
+    }
+}
 
 /// Verifies one model for a parent process.
 pub(crate) fn serve() -> Result<(), Failure> {

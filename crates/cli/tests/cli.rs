@@ -346,7 +346,7 @@ fn mistakes_are_reported() {
     }
 }
 
-/// A model of small weights: quantizing it warns that none was quantized, and why.
+/// A model of small weights: quantizing it warns that none was quantized, and why; it is what `optimize` writes without.
 #[test]
 fn nothing_is_quantized() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -356,6 +356,9 @@ fn nothing_is_quantized() {
     assert!(output.status.success(), "{stderr}");
     let warning = "llama_past.legacy.onnx: no weight was quantized: 16 skipped (fewer than 4,096 elements); ";
     assert!(stderr.lines().any(|line| line.starts_with("warning: ") && line.contains(warning)), "{stderr}");
+    assert!(netwright(folder.path(), &["optimize", model, "-o", "plain.onnx"]).status.success());
+    let read = |name: &str| std::fs::read(folder.path().join(name)).expect("it is written");
+    assert_eq!(read("out.onnx"), read("plain.onnx"));
 }
 
 /// A weight with NaN is found while it is written, and stays in floats.

@@ -208,6 +208,8 @@ fn what_is_refused() {
         (&["generate", "short", "--prompt", "a", "--greedy", "--max-new-tokens", "1"], 0),
         (&["generate", "other", "--prompt", "the in", "--no-cache"], 2),
         (&["generate", "option", "--prompt", "a"], 1),
+        (&["generate", "llama", "--audio", "speech.wav"], 2),
+        (&["generate", "built/model.onnx", "--audio", "speech.wav"], 2),
         (&["eval", "silent", "--text", "nan/config.json", "--no-cache"], 2),
         (&["generate", "missing", "--prompt", "a"], 2),
         (&["generate", "cache", "--prompt", "a"], 2),

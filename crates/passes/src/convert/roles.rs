@@ -23,7 +23,7 @@ pub(crate) fn role(graph: &Graph, readers: &[Reader]) -> WeightRole {
         WeightRole::Router
     } else if reaches(is_attention) || products().any(|product| is_attention(graph, before_moves(graph, product.x))) {
         WeightRole::Attention
-    } else if reaches(Graph::is_output) {
+    } else if products().any(|product| follows_until(graph, product.root, Graph::is_output, is_sum)) {
         WeightRole::Head
     } else {
         WeightRole::FeedForward
@@ -73,8 +73,24 @@ fn before_moves(graph: &Graph, value: Value) -> Value {
     std::iter::successors(Some(value), moved).take(MAX_VALUES).last().unwrap_or(value)
 }
 
+/// Whether a value is the sum of two computed values, as a residual connection has them.
+fn is_sum(graph: &Graph, value: Value) -> bool {
+    graph.kind(value) == OpKind::Add
+        && (0..2).all(|at| graph.operand(value.node, at).is_some_and(|of| is_computed(graph, of)))
+}
+
 /// Whether a value that is wanted follows from another without a product or a normalization in between.
 fn follows(graph: &Graph, from: Value, is_wanted: fn(&Graph, Value) -> bool) -> bool {
+    follows_until(graph, from, is_wanted, |_, _| false)
+}
+
+/// Whether a value that is wanted follows from another without a product, a normalization or a further end in between.
+fn follows_until(
+    graph: &Graph,
+    from: Value,
+    is_wanted: fn(&Graph, Value) -> bool,
+    is_further_end: fn(&Graph, Value) -> bool,
+) -> bool {
     let (mut open, mut seen) = (vec![from], vec![]);
     while let Some(value) = open.pop().filter(|_| seen.len() < MAX_VALUES) {
         if value != from && is_wanted(graph, value)
@@ -90,7 +106,43 @@ fn follows(graph: &Graph, from: Value, is_wanted: fn(&Graph, Value) -> bool) -> 
             matches!(kind, OpKind::MatMul | OpKind::Gemm | OpKind::LayerNormalization | OpKind::RMSNormalization)
         };
         let next = graph.users(value).into_iter().flat_map(|(user, _)| graph.results(user).collect::<Vec<_>>());
+        let next = next.filter(|next| !is_further_end(graph, *next));
         open.extend(next.filter(|next| is_wanted(graph, *next) || !is_end(graph.kind(*next))));
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::convert::readers::readers;
+
+    /// A feed-forward that is added to the residual stream is no head, although only sums are between it and the output.
+    #[test]
+    fn a_residual_connection_ends_what_a_head_computes() {
+        let text = "g(%x: f32[n, 4]) {
+            %up = parameter fill(0.5) : f32[4, 8]
+            %down = parameter fill(0.5) : f32[8, 4]
+            %bias = parameter fill(0.5) : f32[4]
+            %out = parameter fill(0.5) : f32[4, 9]
+            %hidden = matmul %x, %up : f32[n, 8]
+            %active = relu %hidden : f32[n, 8]
+            %back = matmul %active, %down : f32[n, 4]
+            %sum = add %back, %bias : f32[n, 4]
+            %state = add %x, %sum : f32[n, 4]
+            %logits = matmul %state, %out : f32[n, 9]
+            %capped = tanh %logits : f32[n, 9]
+            return %state, %capped
+        }";
+        let graph = netwright_ir::parse(text).expect("it is well-formed");
+        let role = |name: &str| {
+            let mut values = graph.schedule().into_iter().flat_map(|id| graph.results(id));
+            let weight = values.find(|value| **graph.value_name(*value) == *name).expect("a weight");
+            role(&graph, &readers(&graph, weight).expect("it is read"))
+        };
+        assert_eq!(
+            ["up", "down", "out"].map(role),
+            [WeightRole::FeedForward, WeightRole::FeedForward, WeightRole::Head]
+        );
+    }
 }

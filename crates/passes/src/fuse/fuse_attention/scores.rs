@@ -70,8 +70,8 @@ impl Scores {
             let name = |of: Value| graph.operand_text(of);
             Skip::rejected(match splits_heads(graph, scores) {
                 Some(split) => format!(
-                    "{} splits batch and heads, which are one axis in the scores before it; split-merged-heads says why \
-                     it stays",
+                    "{} splits batch and heads, which are one axis in the scores before it; the line of \
+                     split-merged-heads says why",
                     name(split)
                 ),
                 None => format!("{} is not traced back to a product of queries and keys", name(scores)),
